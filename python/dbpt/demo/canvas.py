@@ -1,0 +1,116 @@
+"""The drawing surface of the demo worlds: filled shapes in unit coordinates, drawn at twice the size and reduced.
+
+It knows nothing of birds, faces or rooms. Coordinates run from (0, 0) top left to (1, 1) bottom right.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+Colour = tuple[int, int, int]
+Points = Sequence[tuple[float, float]]
+
+SIDE = 64  # pixels of a finished drawing
+OVERSAMPLING = 2  # drawn larger and reduced, which smooths the edges
+_ANGLES = np.arange(20) * (2.0 * math.pi / 20)
+_CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
+
+
+def mix(first: Colour, second: Colour, share: float) -> Colour:
+    """Return the colour that is `share` of the way from `first` to `second`."""
+    r, g, b = (round(p + (q - p) * share) for p, q in zip(first, second, strict=True))
+    return r, g, b
+
+
+def vary(rng: np.random.Generator, colour: Colour, spread: float = 14.0) -> Colour:
+    """Return `colour` with independent normal noise on each channel, clipped to 0..255."""
+    r, g, b = (min(255, max(0, round(c + spread * n))) for c, n in zip(colour, rng.standard_normal(3), strict=True))
+    return r, g, b
+
+
+def pick(rng: np.random.Generator, palette: Sequence[Colour], spread: float = 14.0) -> Colour:
+    """Draw one colour of a palette and vary it."""
+    return vary(rng, palette[int(rng.integers(len(palette)))], spread)
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where a figure stands: centre, size (canvas lengths per figure unit), tilt in radians, facing left or not."""
+
+    x: float
+    y: float
+    size: float
+    tilt: float = 0.0
+    flip: bool = False
+
+    def place(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Map figure coordinates (n, 2) to canvas coordinates (n, 2)."""
+        cos, sin = math.cos(self.tilt) * self.size, math.sin(self.tilt) * self.size
+        x = points[:, 0] * cos - points[:, 1] * sin
+        y = points[:, 0] * sin + points[:, 1] * cos
+        return np.stack([self.x - x if self.flip else self.x + x, self.y + y], axis=1)
+
+
+WHOLE = Pose(0.0, 0.0, 1.0)
+
+
+class Canvas:
+    """A square picture in the making."""
+
+    def __init__(self) -> None:
+        self._side = SIDE * OVERSAMPLING
+        self._image = Image.new("RGB", (self._side, self._side))
+        self._draw = ImageDraw.Draw(self._image)
+
+    def gradient(self, top: Colour, bottom: Colour, y0: float = 0.0, y1: float = 1.0) -> None:
+        """Fill the band from y0 to y1 with a vertical gradient."""
+        start, stop = round(y0 * self._side), round(y1 * self._side)
+        for row in range(start, stop):
+            self._draw.line((0, row, self._side, row), fill=mix(top, bottom, (row - start) / max(1, stop - start)))
+
+    def polygon(self, points: Points | NDArray[np.float64], colour: Colour, pose: Pose = WHOLE) -> None:
+        """Fill a polygon."""
+        corners = pose.place(np.asarray(points, dtype=np.float64)) * self._side
+        self._draw.polygon(corners.ravel().tolist(), fill=colour)
+
+    def ellipse(
+        self, x: float, y: float, rx: float, ry: float, colour: Colour, pose: Pose = WHOLE, tilt: float = 0.0
+    ) -> None:
+        """Fill an ellipse, itself tilted by `tilt` radians in figure coordinates."""
+        self.polygon(Pose(x, y, 1.0, tilt).place(_CIRCLE * (rx, ry)), colour, pose)
+
+    def box(self, x0: float, y0: float, x1: float, y1: float, colour: Colour, pose: Pose = WHOLE) -> None:
+        """Fill a rectangle."""
+        self.polygon(((x0, y0), (x1, y0), (x1, y1), (x0, y1)), colour, pose)
+
+    def line(self, points: Points, width: float, colour: Colour, pose: Pose = WHOLE) -> None:
+        """Draw an open line of the given width (in figure units)."""
+        corners = pose.place(np.asarray(points, dtype=np.float64)) * self._side
+        pixels = max(1, round(width * pose.size * self._side))
+        self._draw.line(corners.ravel().tolist(), fill=colour, width=pixels, joint="curve")
+
+    def tone(self, pose: Pose, reach: float = 0.5) -> Colour:
+        """Return the mean colour around a pose, for figures that blend with what is behind them."""
+        half = reach * pose.size * self._side
+        x, y = pose.x * self._side, pose.y * self._side
+        low, high = 0, self._side
+        box = (max(low, int(x - half)), max(low, int(y - half)), min(high, int(x + half)), min(high, int(y + half)))
+        r, g, b = self._image.resize((1, 1), Image.Resampling.BOX, box=box).getpixel((0, 0))  # type: ignore[misc]
+        return int(r), int(g), int(b)
+
+    def finish(self, rng: np.random.Generator, noise: float = 8.0, light: float = 0.15) -> Image.Image:
+        """Reduce to 64x64 and photograph it: exposure, tint, light from one side, sensor noise."""
+        pixels = np.asarray(self._image.reduce(OVERSAMPLING), dtype=np.float32)
+        exposure = np.exp(light * rng.standard_normal()) * (1.0 + 0.3 * light * rng.standard_normal(3))
+        ramp = np.linspace(-1.0, 1.0, SIDE, dtype=np.float32)
+        across, down = light * rng.standard_normal(2)
+        shade = 1.0 + np.float32(across) * ramp[None, :, None] + np.float32(down) * ramp[:, None, None]
+        grain = rng.standard_normal((SIDE, SIDE, 3), dtype=np.float32) * np.float32(noise)
+        pixels = pixels * shade * exposure.astype(np.float32) + grain
+        return Image.fromarray(np.clip(pixels + 0.5, 0.0, 255.0).astype(np.uint8))
