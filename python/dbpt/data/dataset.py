@@ -1,0 +1,130 @@
+"""``Dataset``: which images there are, with label, attribute and split of each, in arrays of one order.
+
+It holds what the metadata say, as the readers found it; ``checks`` decides whether that can be used.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.words import Words
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """N images and what is known about each, row by row.
+
+    Attributes:
+        name: ``"waterbirds"``, ``"celeba"``, ``"metashift"``, or a table's file name without its ending.
+        root: the folder that ``paths`` are relative to.
+        source: the file that the rows came from (the folder, where no file lists them).
+        paths: (N,) relative to ``root``, with forward slashes.
+        lines: (N,) int64, 1-based line of ``source`` of each row; 0 where no file lists them.
+        labels: (N,) int64, class index.
+        attributes: (N,) int64, true attribute index, -1 where unknown.
+        splits: (N,) int64, index into ``SPLITS``.
+        words: names, wordings and templates.
+        notes: one line each, what the user should know about how the data were read.
+    """
+
+    name: str
+    root: Path
+    source: Path
+    paths: tuple[str, ...]
+    lines: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    attributes: NDArray[np.int64]
+    splits: NDArray[np.int64]
+    words: Words
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        columns = (self.lines, self.labels, self.attributes, self.splits)
+        assert all(column.shape == (len(self.paths),) and column.dtype == np.int64 for column in columns)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """(C,) in index order."""
+        return tuple(self.words.classes)
+
+    @property
+    def attribute_names(self) -> tuple[str, ...]:
+        """(A,) in index order; empty where no attribute is named."""
+        return tuple(self.words.attributes)
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        return len(self.words.classes)
+
+    @property
+    def num_attributes(self) -> int:
+        """A, 0 where no attribute is named."""
+        return len(self.words.attributes)
+
+    @property
+    def num_groups(self) -> int:
+        """G = C * A."""
+        return self.num_classes * self.num_attributes
+
+    @property
+    def has_true_attributes(self) -> bool:
+        """Whether the true attribute of at least one row is known."""
+        return bool((self.attributes >= 0).any())
+
+    def groups(self, attributes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Group of each row under the given attributes, true or pseudo: y * A + a, -1 where a is -1.
+
+        Args:
+            attributes: (N,) int64 in -1..A-1.
+
+        Returns:
+            (N,) int64 in -1..G-1 (the numbering of WILDS and group_DRO).
+
+        Raises:
+            ValueError: another length, or a value outside the range.
+        """
+        attributes = np.asarray(attributes)
+        if attributes.shape != self.labels.shape:
+            raise ValueError(f"attributes: expected shape {self.labels.shape}, found {attributes.shape}")
+        if attributes.size and not -1 <= attributes.min() <= attributes.max() < self.num_attributes:
+            raise ValueError(
+                f"attributes: expected values in -1..{self.num_attributes - 1}, "
+                f"found {attributes.min()}..{attributes.max()}"
+            )
+        groups = np.where(attributes < 0, -1, self.labels * self.num_attributes + attributes)
+        return groups.astype(np.int64, copy=False)
+
+    def where(self, row: int) -> str:
+        """Where ``row`` came from, for messages: ``"metadata.csv line 17"``, or its path if no file lists it."""
+        line = int(self.lines[row])
+        return f"{self.source.name} line {line}" if line else self.paths[row]
+
+    def describe(self) -> str:
+        """What was found, for people: rows per group (per class without true attributes) and split, and the notes."""
+        classes, rows = self.class_names, [("all", self._per_split(np.ones(len(self), dtype=bool)))]
+        if self.has_true_attributes:
+            groups, names = self.groups(self.attributes), self.attribute_names
+            titles = [f"{label}, {attribute}" for label in classes for attribute in names]
+            rows += [(title, self._per_split(groups == group)) for group, title in enumerate(titles)]
+            if (groups < 0).any():
+                rows.append(("attribute unknown", self._per_split(groups < 0)))
+        else:
+            rows += [(title, self._per_split(self.labels == label)) for label, title in enumerate(classes)]
+        left = max(len(title) for title, _ in rows)
+        right = max(6, len(str(len(self))))
+        lines = [f"{self.name}: {len(self)} images, from {self.source}"]
+        lines.append(" " * (left + 2) + "".join(f"  {split:>{right}}" for split in SPLITS))
+        lines += [f"  {title:<{left}}" + "".join(f"  {n:>{right}}" for n in counts) for title, counts in rows]
+        return "\n".join(lines + [f"  note: {note}" for note in self.notes])
+
+    def _per_split(self, chosen: NDArray[np.bool_]) -> list[int]:
+        counts: list[int] = np.bincount(self.splits[chosen], minlength=len(SPLITS)).tolist()
+        return counts

@@ -1,0 +1,139 @@
+"""``load_dataset``: from a known name or a table's path to a checked data set, the user's words over the defaults."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dbpt.data import celeba, metashift, table, waterbirds
+from dbpt.data.checks import GroupCounts, check_dataset, published_note
+from dbpt.data.dataset import Dataset
+from dbpt.errors import InputError, nearest
+from dbpt.words import Vocabulary, Words, check_vocabulary
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A data set with a layout, words and published group counts of its own."""
+
+    read: Callable[[Path, Words], Dataset]
+    words: Words
+    published: GroupCounts
+    holds: str
+
+
+KNOWN = {
+    "waterbirds": _Known(
+        waterbirds.read_waterbirds, waterbirds.WORDS, waterbirds.PUBLISHED, f"{waterbirds.FOLDERS[0]}/metadata.csv"
+    ),
+    "celeba": _Known(celeba.read_celeba, celeba.WORDS, celeba.PUBLISHED, "list_attr_celeba.txt and img_align_celeba/"),
+    "metashift": _Known(metashift.read_metashift, metashift.WORDS, metashift.PUBLISHED, f"{metashift.FOLDER}/"),
+}
+
+
+def load_dataset(
+    data: str | Path,
+    root: str | Path | None = None,
+    *,
+    classes: Vocabulary | None = None,
+    attributes: Vocabulary | None = None,
+    templates: Sequence[str] | None = None,
+    attribute_templates: Sequence[str] | None = None,
+    training: bool = True,
+) -> Dataset:
+    """Read the labels of a data set, check them, and check that the image files exist; opens no image.
+
+    Args:
+        data: ``"waterbirds"``, ``"celeba"``, ``"metashift"``, or the path of a ``.csv`` or ``.tsv`` table.
+        root: for a known name, its folder or that folder's parent; for a table, what its paths are relative to
+            (the table's own folder if None).
+        classes: names and wordings in index order. For a known name, as many as it has; for a table, the names that
+            its labels use, or labels are integers 0..C-1. None takes the data set's own.
+        attributes: the same for the spurious attribute.
+        templates: sentences with one ``{}`` for classes; None takes the data set's own.
+        attribute_templates: the same for attributes.
+        training: False also accepts data without training rows or with classes that have none, for evaluation.
+
+    Raises:
+        InputError: anything that does not fit, in one line with its file, line and value.
+    """
+    for argument, vocabulary in (("classes", classes), ("attributes", attributes)):
+        if vocabulary is not None:
+            check_vocabulary(vocabulary, argument)
+    load = _load_known if str(data) in KNOWN else _load_table
+    dataset = load(data, root, classes, attributes, templates, attribute_templates)
+    check_dataset(dataset, training=training)
+    return dataset
+
+
+def _load_known(
+    data: str | Path,
+    root: str | Path | None,
+    classes: Vocabulary | None,
+    attributes: Vocabulary | None,
+    templates: Sequence[str] | None,
+    attribute_templates: Sequence[str] | None,
+) -> Dataset:
+    known = KNOWN[str(data)]
+    if root is None:
+        raise InputError(f"data set {str(data)!r} needs root, the folder that holds {known.holds}")
+    words = Words(
+        _same_number("classes", classes, known.words.classes),
+        _same_number("attributes", attributes, known.words.attributes),
+        _sentences(templates, known.words.templates),
+        _sentences(attribute_templates, known.words.attribute_templates),
+    )
+    dataset = known.read(_absolute(root), words)
+    note = published_note(dataset, known.published)
+    return replace(dataset, notes=(*dataset.notes, note)) if note else dataset
+
+
+def _load_table(
+    data: str | Path,
+    root: str | Path | None,
+    classes: Vocabulary | None,
+    attributes: Vocabulary | None,
+    templates: Sequence[str] | None,
+    attribute_templates: Sequence[str] | None,
+) -> Dataset:
+    path = _absolute(data)
+    if path.suffix.lower() not in table.DELIMITERS:
+        raise InputError(
+            f"data {path.name!r} is neither a known data set ({', '.join(KNOWN)}) nor the path of a .csv or .tsv table"
+            f"{nearest(path.name, list(KNOWN))}"
+        )
+    folder = path.parent if root is None else _absolute(root)
+    if not path.exists():
+        raise InputError(f"{path}: does not exist; expected a table with the columns path, label, split[, attribute]")
+    if not folder.is_dir():
+        raise InputError(
+            f"root {folder} is not a folder; expected the one that the paths of {path.name} are relative to"
+        )
+    return table.read_table(
+        path,
+        folder,
+        classes,
+        attributes,
+        _sentences(templates, table.TEMPLATES),
+        _sentences(attribute_templates, table.ATTRIBUTE_TEMPLATES),
+    )
+
+
+def _same_number(argument: str, given: Vocabulary | None, own: Vocabulary) -> Vocabulary:
+    if given is not None and len(given) != len(own):
+        raise InputError(
+            f"{argument}: the data set has {len(own)} ({', '.join(own)}, in this order), "
+            f"found {len(given)} ({', '.join(given)})"
+        )
+    return given or own
+
+
+def _sentences(given: Sequence[str] | None, default: tuple[str, ...]) -> tuple[str, ...]:
+    if given is None:
+        return default
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _absolute(path: str | Path) -> Path:
+    """Absolute without following links, so that messages show what the user wrote."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 (Path.absolute keeps '..')

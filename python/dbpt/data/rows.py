@@ -1,0 +1,161 @@
+"""Reading delimited text: files to columns, values to codes, each error with its line.
+
+The readers of the data sets say which columns they need and what a value may be.
+"""
+
+import csv
+import io
+import posixpath
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.errors import InputError, nearest
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file (a byte order mark is dropped).
+
+    Raises:
+        InputError: missing, unreadable, not UTF-8 (with the line), binary, a web page, or without content.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in raw:
+        raise InputError(f"{path}: is not UTF-8 text (UTF-16 or binary); save it as UTF-8")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path} line {line}: byte 0x{raw[error.start]:02x} is not UTF-8; save it as UTF-8") from None
+    start = text[:200].lstrip().lower()
+    if start.startswith(("<!doctype", "<html", "<?xml", "<head")):
+        raise InputError(f"{path}: is a web page, not metadata (a failed download?); download it again")
+    if start.startswith("version https://git-lfs"):
+        raise InputError(f"{path}: is a Git LFS pointer, not the file itself; run 'git lfs pull' where it came from")
+    if not start:
+        raise InputError(f"{path}: is empty; expected a header and one row per image")
+    return text
+
+
+def separated_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line, fields) of every row that is not blank; a quoted field may span lines, the first one counts.
+
+    Raises:
+        InputError: a quote that is never closed, or another error of form.
+    """
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    line = 1
+    try:
+        for fields in reader:
+            if fields:
+                yield line, fields
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise InputError(f"{path} line {line}: not well-formed ({error}); check its quotes") from None
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The wanted columns of one file, all of one length, and the line of each row."""
+
+    path: Path
+    lines: list[int]
+    values: dict[str, list[str]]
+
+    def where(self, row: int) -> str:
+        """``"folder/file.csv line 17"``."""
+        return f"{self.path} line {self.lines[row]}"
+
+    def decode(self, column: str, code: Callable[[str], int | None], expected: Sequence[str]) -> NDArray[np.int64]:
+        """(N,) int64 codes of a column; ``code`` is asked once per distinct value and answers None if invalid.
+
+        Raises:
+            InputError: the line and value of the first invalid one, and what was expected.
+        """
+        values = self.values[column]
+        codes = {value: code(value.strip()) for value in set(values)}
+        bad = {value for value, number in codes.items() if number is None}
+        if bad:
+            row = next(row for row, value in enumerate(values) if value in bad)
+            raise InputError(
+                f"{self.where(row)}: {column} is {values[row]!r}, expected {one_of(expected)}"
+                f"{nearest(values[row].strip(), list(expected))}"
+            )
+        return np.array([codes[value] for value in values], dtype=np.int64)
+
+
+def read_columns(path: Path, required: Sequence[str], optional: Sequence[str] = (), delimiter: str = ",") -> Columns:
+    """Read the named columns of a delimited file with a header; other columns are ignored.
+
+    Raises:
+        InputError: as ``read_text``; a required column missing, a column twice, a row of another length, no rows.
+    """
+    rows = separated_rows(path, read_text(path), delimiter)
+    header_line, header = next(rows)
+    header = [name.strip() for name in header]
+    wanted = {name: _position(path, header_line, header, name) for name in required}
+    wanted |= {name: _position(path, header_line, header, name) for name in optional if name in header}
+    lines: list[int] = []
+    values: dict[str, list[str]] = {name: [] for name in wanted}
+    appends = [(position, values[name].append) for name, position in wanted.items()]
+    for line, fields in rows:
+        if len(fields) != len(header):
+            raise InputError(
+                f"{path} line {line}: has {len(fields)} fields where the header has {len(header)}; "
+                "quote fields that contain the separator"
+            )
+        lines.append(line)
+        for position, append in appends:
+            append(fields[position])
+    if not lines:
+        raise InputError(f"{path}: has a header but no rows; expected one row per image")
+    return Columns(path, lines, values)
+
+
+def _position(path: Path, line: int, header: Sequence[str], name: str) -> int:
+    if header.count(name) == 1:
+        return header.index(name)
+    if name in header:
+        raise InputError(f"{path} line {line}: column {name!r} occurs {header.count(name)} times; keep one")
+    close = nearest(name, list(header))
+    raise InputError(f"{path} line {line}: no column {name!r}; columns found: {shortened(header)}{close}")
+
+
+def relative_path(text: str, root: Path, where: str) -> str:
+    """The path of an image relative to ``root``, normalised.
+
+    Raises:
+        InputError: an empty path, or one that leaves the root (absolute elsewhere, or by ``..``).
+    """
+    path = text
+    if posixpath.isabs(path):
+        for base in (root, root.resolve()):
+            if Path(posixpath.normpath(path)).is_relative_to(base):
+                path = Path(posixpath.normpath(path)).relative_to(base).as_posix()
+                break
+        else:
+            raise InputError(f"{where}: path {text!r} is outside the root {root}; make it relative to the root")
+    path = posixpath.normpath(path) if path else "."
+    if path == ".":
+        raise InputError(f"{where}: path {text!r} names no file; expected an image, relative to {root}")
+    if path == ".." or path.startswith("../"):
+        raise InputError(f"{where}: path {text!r} leaves the root {root}; choose a root that holds all images")
+    return path
+
+
+def one_of(names: Sequence[str]) -> str:
+    """``"'a'"`` or ``"one of 'a', 'b', 'c'"``, shortened."""
+    return repr(names[0]) if len(names) == 1 else f"one of {shortened(names)}"
+
+
+def shortened(names: Iterable[str], limit: int = 12) -> str:
+    """Quoted names in one line; after ``limit`` of them, only how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(repr(name) for name in names[:limit]) + more

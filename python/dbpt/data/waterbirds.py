@@ -1,0 +1,51 @@
+"""Waterbirds (Sagawa et al., 2020): ``waterbird_complete95_forest2water2/metadata.csv`` and its images.
+
+y: 0 landbird, 1 waterbird; place: 0 land, 1 water.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from dbpt.data.checks import GroupCounts
+from dbpt.data.dataset import Dataset
+from dbpt.data.roots import find_root
+from dbpt.data.rows import read_columns, relative_path
+from dbpt.words import Words
+
+FOLDERS = ("waterbird_complete95_forest2water2",)
+METADATA = "metadata.csv"
+WORDS = Words(
+    classes={"landbird": ("landbird",), "waterbird": ("waterbird",)},
+    attributes={"land": ("land background", "forest"), "water": ("water background", "ocean")},
+    templates=("This is a picture of a {}.",),
+    attribute_templates=("This is a {}.",),
+)
+PUBLISHED: GroupCounts = ((3498, 184, 56, 1057), (467, 466, 133, 133), (2255, 2255, 642, 642))
+
+
+def read_waterbirds(root: Path, words: Words = WORDS) -> Dataset:
+    """Read ``metadata.csv`` (columns img_filename, y, split, place; others are ignored).
+
+    Args:
+        root: the folder that holds ``metadata.csv``, or its parent.
+        words: names by index, two classes and two attributes.
+
+    Raises:
+        InputError: the file is missing or malformed, or a value is not one of its codes.
+    """
+    root = find_root(root, FOLDERS, (METADATA,), "Waterbirds")
+    columns = read_columns(root / METADATA, ("img_filename", "y", "split", "place"))
+    binary, three = {"0": 0, "1": 1}, {"0": 0, "1": 1, "2": 2}
+    names = columns.values["img_filename"]
+    return Dataset(
+        name="waterbirds",
+        root=root,
+        source=columns.path,
+        paths=tuple(relative_path(name, root, columns.where(row)) for row, name in enumerate(names)),
+        lines=np.array(columns.lines, dtype=np.int64),
+        labels=columns.decode("y", binary.get, list(binary)),
+        attributes=columns.decode("place", binary.get, list(binary)),
+        splits=columns.decode("split", three.get, list(three)),
+        words=words,
+    )

@@ -1,0 +1,121 @@
+"""The words of a task: class and attribute names, their wordings, and the sentences that CLIP reads.
+
+Nothing here knows a tokenizer; turning sentences into features is the backbone's work.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.errors import InputError
+
+Vocabulary = dict[str, tuple[str, ...]]
+"""Name -> wordings, in index order."""
+
+
+def parse_vocabulary(specs: Sequence[str], argument: str) -> Vocabulary:
+    """Read ``"name"`` or ``"name=wording|wording"`` entries; the position of an entry is its index.
+
+    Args:
+        specs: one string per name.
+        argument: what the user calls this list (``"--classes"``), for messages.
+
+    Raises:
+        InputError: fewer than two entries, an empty name or wording, or one that occurs twice.
+
+    >>> parse_vocabulary(["land=land background|forest", "water"], "--attributes")
+    {'land': ('land background', 'forest'), 'water': ('water',)}
+    """
+    if isinstance(specs, str):
+        raise InputError(f"{argument}: {specs!r} is one string; give a list of names")
+    vocabulary: Vocabulary = {}
+    for spec in specs:
+        name, equals, wordings = (part.strip() for part in spec.partition("="))
+        if name in vocabulary:
+            raise InputError(f"{argument}: {name!r} is given twice; separate the wordings of one name by '|'")
+        vocabulary[name] = tuple(wording.strip() for wording in wordings.split("|")) if equals else (name,)
+    check_vocabulary(vocabulary, argument)
+    return vocabulary
+
+
+def check_vocabulary(vocabulary: Mapping[str, Sequence[str]], argument: str) -> None:
+    """Refuse a vocabulary of fewer than two names, with empty names or wordings, or with a wording used twice.
+
+    Raises:
+        InputError: naming ``argument`` and the entry.
+    """
+    if len(vocabulary) < 2:
+        found = f"only {next(iter(vocabulary))!r}" if vocabulary else "none"
+        raise InputError(f"{argument}: needs at least two names to tell apart, found {found}")
+    owners: dict[str, str] = {}
+    for name, wordings in vocabulary.items():
+        if not name.strip():
+            raise InputError(f"{argument}: a name is empty; write NAME or NAME=wording|wording")
+        if isinstance(wordings, str) or not wordings or not all(wording.strip() for wording in wordings):
+            raise InputError(f"{argument}: {name!r} has an empty wording; write {name} or {name}=wording|wording")
+        for wording in wordings:
+            if wording in owners:
+                raise InputError(
+                    f"{argument}: the wording {wording!r} is given twice (in {owners[wording]!r} and {name!r}); "
+                    "each wording belongs to one name"
+                )
+            owners[wording] = name
+
+
+def check_templates(templates: Sequence[str], argument: str) -> None:
+    """Refuse an empty list and any sentence that does not hold exactly one ``{}``.
+
+    Raises:
+        InputError: naming ``argument`` and the sentence.
+    """
+    if not templates:
+        raise InputError(f"{argument}: is empty; give at least one sentence such as 'a photo of a {{}}.'")
+    for template in templates:
+        if template.count("{}") != 1:
+            raise InputError(
+                f"{argument}: {template!r} holds {template.count('{}')} of the placeholder {{}}, which must "
+                "stand exactly once, where the name goes: 'a photo of a {}.'"
+            )
+
+
+@dataclass(frozen=True)
+class Words:
+    """Classes and attributes with their wordings, and the sentence templates of each.
+
+    ``attributes`` may be empty, where neither the user nor the data names a spurious attribute.
+
+    Raises:
+        InputError: as ``check_vocabulary`` and ``check_templates``.
+    """
+
+    classes: Vocabulary
+    attributes: Vocabulary
+    templates: tuple[str, ...]
+    attribute_templates: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        check_vocabulary(self.classes, "classes")
+        if self.attributes:
+            check_vocabulary(self.attributes, "attributes")
+        check_templates(self.templates, "templates")
+        check_templates(self.attribute_templates, "attribute_templates")
+
+    def class_texts(self) -> tuple[list[str], NDArray[np.int64]]:
+        """Every sentence (template x wording) and, (P,) int64, the class index of each."""
+        return _sentences(self.classes, self.templates)
+
+    def attribute_texts(self) -> tuple[list[str], NDArray[np.int64]]:
+        """Every sentence (attribute template x wording) and, (P,) int64, the attribute index of each."""
+        return _sentences(self.attributes, self.attribute_templates)
+
+
+def _sentences(vocabulary: Vocabulary, templates: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
+    texts: list[str] = []
+    owners: list[int] = []
+    for index, wordings in enumerate(vocabulary.values()):
+        for wording in wordings:
+            texts += [template.replace("{}", wording) for template in templates]
+            owners += [index] * len(templates)
+    return texts, np.array(owners, dtype=np.int64)
