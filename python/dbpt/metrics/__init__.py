@@ -1,0 +1,18 @@
+"""Metrics over (class, attribute) groups and their intervals.
+
+Arrays in, numbers out: nothing here knows a model, a file or how a figure is shown (that is `dbpt.report`).
+"""
+
+from dbpt.metrics.groups import SMALL_GROUP, GroupAccuracy, GroupMetrics, group_metrics
+from dbpt.metrics.intervals import wilson_interval, worst_group_interval
+from dbpt.metrics.pseudo_quality import pseudo_attribute_quality
+
+__all__ = [
+    "SMALL_GROUP",
+    "GroupAccuracy",
+    "GroupMetrics",
+    "group_metrics",
+    "pseudo_attribute_quality",
+    "wilson_interval",
+    "worst_group_interval",
+]

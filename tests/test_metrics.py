@@ -1,0 +1,257 @@
+"""Group metrics against plain loops, their edge cases, and what bad input gets."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dbpt.errors import InputError
+from dbpt.metrics import group_metrics, pseudo_attribute_quality, wilson_interval, worst_group_interval
+
+
+def metrics_of(counts, correct, **options):
+    """Metrics of 2 classes x 2 attributes with the given rows and right answers in each group."""
+    groups = np.repeat(np.arange(4), counts)
+    rank = np.concatenate([np.arange(n) for n in counts])
+    labels, attributes = groups // 2, groups % 2
+    predictions = np.where(rank < np.asarray(correct)[groups], labels, 1 - labels)
+    return group_metrics(predictions, labels, attributes, num_classes=2, num_attributes=2, **options)
+
+
+# --- intervals
+
+
+@pytest.mark.parametrize(("correct", "n"), [(0, 1), (1, 1), (0, 20), (20, 20), (7, 20), (642, 700), (1, 10_000)])
+def test_wilson_interval_solves_the_score_equation(correct, n):
+    """Wilson's bounds are the p at which |p_hat - p| = z * sqrt(p (1 - p) / n): check it by solving the quadratic."""
+    z, p = 1.959963984540054, correct / n
+    roots = np.roots([1 + z * z / n, -(2 * p + z * z / n), p * p])
+    assert wilson_interval(correct, n) == pytest.approx(sorted(roots.real), abs=1e-9)
+
+
+def test_wilson_interval_of_a_textbook_case():
+    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)  # Newcombe 1998, table I, method 3
+    assert wilson_interval(0, 5)[0] == 0.0
+    assert wilson_interval(5, 5)[1] == 1.0
+    wide, narrow = wilson_interval(5, 10, confidence=0.99), wilson_interval(5, 10, confidence=0.5)
+    assert wide[0] < narrow[0] < narrow[1] < wide[1]
+
+
+@pytest.mark.parametrize("arguments", [(1, 0), (-1, 3), (4, 3), (1, 3, 0.0), (1, 3, 95), (1, 3, math.nan)])
+def test_wilson_interval_refuses(arguments):
+    with pytest.raises(InputError, match="wilson_interval"):
+        wilson_interval(*arguments)
+
+
+def test_worst_group_interval_equals_resampling_of_rows():
+    counts, correct = np.array([40, 25, 0, 60]), np.array([30, 15, 0, 50])
+    rng, worst = np.random.default_rng(3), []
+    outcomes = [np.arange(n) < k for n, k in zip(counts, correct, strict=True) if n]
+    for _ in range(20_000):
+        worst.append(min(rng.choice(rows, rows.size).mean() for rows in outcomes))
+    low, high = worst_group_interval(correct, counts, draws=20_000, seed=0)
+    # Quantiles of a law on the grid of 1/25: they agree to a grid step, most often exactly.
+    assert (low, high) == pytest.approx(tuple(np.quantile(worst, [0.025, 0.975])), abs=0.041)
+    draws = np.random.default_rng(0).binomial([40, 25, 60], [0.75, 0.6, 50 / 60], (20_000, 3)) / [40, 25, 60]
+    assert np.mean(draws.min(axis=1)) == pytest.approx(np.mean(worst), abs=0.003)
+
+
+def test_worst_group_interval_is_seeded_and_optional():
+    one, two = (worst_group_interval([300, 200], [1000, 977], seed=seed) for seed in (1, 2))
+    assert one == worst_group_interval([300, 200], [1000, 977], seed=1) != two
+    assert worst_group_interval([3], [10], draws=0) is None
+    assert worst_group_interval([0, 0], [0, 0]) is None
+
+
+def test_minimum_leans_low_as_documented():
+    low, high = worst_group_interval([10] * 100, [20] * 100)
+    assert low <= high < 0.5
+
+
+@pytest.mark.parametrize(("correct", "counts"), [([2], [1]), ([-1], [1]), ([1], [1, 2]), ([[1]], [[1]])])
+def test_worst_group_interval_refuses(correct, counts):
+    with pytest.raises(InputError, match="worst_group_interval"):
+        worst_group_interval(correct, counts)
+
+
+# --- group metrics
+
+
+def test_every_quantity_by_hand():
+    m = metrics_of([100, 50, 40, 200], [90, 25, 10, 190], train_counts=[3498, 184, 56, 1057])
+    assert [g.accuracy for g in m.groups] == [0.9, 0.5, 0.25, 0.95]
+    assert [(g.group, g.label, g.attribute, g.n, g.correct) for g in m.groups] == [
+        (0, 0, 0, 100, 90),
+        (1, 0, 1, 50, 25),
+        (2, 1, 0, 40, 10),
+        (3, 1, 1, 200, 190),
+    ]
+    assert (m.groups[1].low, m.groups[1].high) == wilson_interval(25, 50)
+    assert (m.n, m.worst_group, m.worst_group_accuracy) == (390, 2, 0.25)
+    assert m.average == pytest.approx(315 / 390)
+    assert m.gap == pytest.approx(315 / 390 - 0.25)
+    assert m.group_mean == pytest.approx(0.65)
+    assert m.train_weighted_average == pytest.approx(
+        (3498 * 0.9 + 184 * 0.5 + 56 * 0.25 + 1057 * 0.95) / (3498 + 184 + 56 + 1057)
+    )
+    assert (m.worst_group_low, m.worst_group_high) == worst_group_interval([90, 25, 10, 190], [100, 50, 40, 200])
+    assert m.warnings == ()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 4), st.integers(0, 2**32 - 1), st.integers(1, 60))
+def test_equals_a_plain_loop(num_classes, num_attributes, seed, n):
+    rng = np.random.default_rng(seed)
+    predictions, labels = rng.integers(0, num_classes, (2, n))
+    attributes = rng.integers(-1, num_attributes, n)
+    m = group_metrics(predictions, labels, attributes, num_classes=num_classes, num_attributes=num_attributes)
+    right = {}
+    for p, y, a in zip(predictions, labels, attributes, strict=True):
+        if a >= 0:
+            right.setdefault(int(y * num_attributes + a), []).append(p == y)
+    expected = {g: sum(rows) / len(rows) for g, rows in right.items()}
+    assert {g.group: g.accuracy for g in m.groups if g.n} == pytest.approx(expected)
+    assert m.worst_group_accuracy == (min(expected.values()) if expected else None)
+    assert m.average == pytest.approx(np.mean(predictions == labels))
+    assert len(m.groups) == num_classes * num_attributes
+
+
+def test_empty_group_is_missing_not_zero():
+    m = metrics_of([50, 0, 50, 50], [40, 0, 45, 50], train_counts=[10, 1000, 10, 20])
+    assert (m.groups[1].n, m.groups[1].accuracy, m.groups[1].low, m.groups[1].high) == (0, None, None, None)
+    assert m.worst_group_accuracy == 0.8
+    assert m.group_mean == pytest.approx((0.8 + 0.9 + 1.0) / 3)
+    assert m.train_weighted_average == pytest.approx((10 * 0.8 + 10 * 0.9 + 20 * 1.0) / 40)
+    (warning,) = m.warnings
+    assert warning.startswith("group 1 (class 0, attribute 1) has no rows")
+
+
+def test_no_group_has_rows():
+    m = group_metrics([0, 1], [0, 0], [-1, -1], num_classes=2, num_attributes=2, train_counts=[1, 1, 1, 1])
+    assert m.average == 0.5
+    assert m.worst_group_accuracy is m.worst_group is m.worst_group_low is m.worst_group_high is None
+    assert m.gap is m.group_mean is m.train_weighted_average is None
+    assert "2 rows of unknown attribute count in the average only" in m.warnings
+
+
+def test_no_training_row_in_the_groups_that_are_present():
+    assert metrics_of([5, 5, 5, 0], [5, 4, 3, 0], train_counts=[0, 0, 0, 7]).train_weighted_average is None
+    assert metrics_of([5, 5, 5, 5], [5, 4, 3, 2]).train_weighted_average is None
+
+
+def test_unknown_attributes_count_in_the_average_only():
+    known = group_metrics([0, 1], [0, 1], [0, 1], num_classes=2, num_attributes=2)
+    both = group_metrics([0, 1, 1, 1], [0, 1, 0, 0], [0, 1, -1, -1], num_classes=2, num_attributes=2)
+    assert both.groups == known.groups
+    assert (known.average, both.average, both.n) == (1.0, 0.5, 4)
+
+
+def test_small_worst_group_is_warned_about_by_name():
+    names = ["land/land", "land/water", "water/land", "water/water"]
+    (warning,) = metrics_of([99, 99, 29, 99], [98, 98, 10, 98], group_names=names).warnings
+    assert warning == "the worst group, water/land, has only 29 rows: one image moves it by 3.4 points"
+    assert metrics_of([99, 29, 30, 99], [98, 28, 10, 98]).warnings == ()
+
+
+@pytest.mark.parametrize(("right", "words"), [(0, "no row is right"), (40, "every row is right")])
+def test_interval_without_width_is_warned_about(right, words):
+    m = metrics_of([40, 40, 40, 40], [40, 40, 40, right])
+    assert m.worst_group_low == m.worst_group_high == m.worst_group_accuracy
+    assert words in m.warnings[0]
+
+
+def test_to_json_survives_json():
+    m = metrics_of([5, 0, 5, 5], [5, 0, 3, 5])
+    values = m.to_json()
+    assert json.loads(json.dumps(values, allow_nan=False)) == values
+    assert values["groups"][1]["accuracy"] is None
+    assert values["warnings"] == list(m.warnings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"predictions": [0, 2]}, r"predictions\[1\] is 2; expected an integer in 0..1"),
+        ({"predictions": [0, -1]}, r"predictions\[1\] is -1"),
+        ({"predictions": [0.0, math.nan]}, r"predictions\[1\] is nan"),
+        ({"predictions": [0.0, 1.0]}, "predictions has dtype float64; expected integers"),
+        ({"predictions": [True, False]}, "predictions has dtype bool"),
+        ({"predictions": [[0], [1]]}, r"predictions has shape \(2, 1\); expected \(N,\)"),
+        ({"labels": [0]}, r"labels has shape \(1,\); expected \(2,\)"),
+        ({"labels": [0, -1]}, r"labels\[1\] is -1"),
+        ({"attributes": [0, 2]}, r"attributes\[1\] is 2; expected an integer in -1..1"),
+        ({"attributes": [0, -2]}, r"attributes\[1\] is -2"),
+        ({"train_counts": [1, 2, 3]}, r"train_counts has shape \(3,\); expected \(4,\)"),
+        ({"train_counts": [1, 2, math.nan, 3]}, r"train_counts\[2\] is nan"),
+        ({"train_counts": [1, 2, 3, -4]}, r"train_counts\[3\] is -4"),
+        ({"bootstrap": -1}, "bootstrap is -1"),
+        ({"num_classes": 0}, "num_classes is 0"),
+        ({"num_attributes": 0}, "num_attributes is 0"),
+        ({"group_names": ["one"]}, "group_names has 1 names; expected 4"),
+        ({"predictions": [], "labels": [], "attributes": []}, "predictions has no rows"),
+    ],
+)
+def test_group_metrics_refuses(changes, message):
+    arguments = {"predictions": [0, 1], "labels": [0, 1], "attributes": [0, 1], "num_classes": 2, "num_attributes": 2}
+    with pytest.raises(InputError, match=message) as caught:
+        group_metrics(**{**arguments, **changes})
+    assert "\n" not in str(caught.value)
+
+
+# --- pseudo attributes
+
+
+def test_smallest_pseudo_group_is_half_wrong_at_95_percent():
+    """DESIGN 5.4: Waterbirds' training counts, 5 % of the attributes flipped in each group."""
+    counts = np.array([3498, 184, 56, 1057])
+    labels, attributes = np.repeat([0, 0, 1, 1], counts), np.repeat([0, 1, 0, 1], counts)
+    rank = np.concatenate([np.arange(n) for n in counts])
+    flipped = rank < np.round(0.05 * counts)[labels * 2 + attributes]
+    pseudo = np.where(flipped, 1 - attributes, attributes)
+    quality = pseudo_attribute_quality(pseudo, attributes, labels, num_classes=2, num_attributes=2)
+    assert quality["accuracy"] == pytest.approx(0.95, abs=0.001)
+    assert quality["smallest_group"] == 2
+    smallest = quality["groups"][2]
+    assert (smallest["n"], smallest["n_right"], smallest["n_true"]) == (53 + 53, 53, 56)
+    assert smallest["precision"] == 0.5
+    assert smallest["recall"] == 53 / 56
+    assert (smallest["precision_low"], smallest["precision_high"]) == wilson_interval(53, 106)
+    assert (smallest["recall_low"], smallest["recall_high"]) == wilson_interval(53, 56)
+    assert json.loads(json.dumps(quality, allow_nan=False)) == quality
+
+
+def test_unknown_and_unlabelled_rows():
+    #         right  wrong  unlabelled  true unknown
+    pseudo = [0, 1, -1, 1]
+    true = [0, 0, 0, -1]
+    quality = pseudo_attribute_quality(pseudo, true, [0, 0, 0, 0], num_classes=1, num_attributes=2)
+    assert (quality["n"], quality["n_right"], quality["n_unlabelled"], quality["accuracy"]) == (2, 1, 1, 0.5)
+    assert (quality["low"], quality["high"]) == wilson_interval(1, 2)
+    first, second = quality["groups"]
+    assert (first["n"], first["n_true"], first["precision"], first["recall"]) == (1, 3, 1.0, 1 / 3)
+    assert (second["n"], second["n_true"], second["precision"], second["recall"]) == (1, 0, 0.0, None)
+
+
+def test_group_that_was_never_labelled_is_named():
+    quality = pseudo_attribute_quality([0, 0], [0, 1], [0, 0], num_classes=2, num_attributes=2)
+    assert quality["empty_groups"] == [1]  # groups 2 and 3 do not exist at all
+    assert quality["smallest_group"] == 0
+    nothing = pseudo_attribute_quality([0], [-1], [0], num_classes=1, num_attributes=1)
+    assert nothing["accuracy"] is None is nothing["smallest_group"]
+
+
+@pytest.mark.parametrize(
+    ("pseudo", "true", "labels", "message"),
+    [
+        ([2], [0], [0], r"pseudo_attributes\[0\] is 2"),
+        ([0], [5], [0], r"attributes\[0\] is 5"),
+        ([0], [0, 1], [0], r"attributes has shape \(2,\); expected \(1,\)"),
+        ([math.nan], [0], [0], r"pseudo_attributes\[0\] is nan"),
+    ],
+)
+def test_pseudo_attribute_quality_refuses(pseudo, true, labels, message):
+    with pytest.raises(InputError, match=message):
+        pseudo_attribute_quality(pseudo, true, labels, num_classes=2, num_attributes=2)
