@@ -1,0 +1,9 @@
+"""The frozen CLIP model: any open_clip model by name and tag, or a config file with local safetensors weights.
+
+Nothing here is trained and nothing of ours unpickles; what is stored about a backbone is plain JSON (`Backbone.spec`).
+"""
+
+from .encoder import Backbone
+from .load import load_backbone, load_backbone_from_spec
+
+__all__ = ["Backbone", "load_backbone", "load_backbone_from_spec"]

@@ -1,0 +1,98 @@
+"""`Backbone`: the two frozen towers of a CLIP model, with the preprocessing and tokenizer that belong to them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..errors import InputError
+
+ENCODER_SCHEMA_VERSION = 1  # raise it when the same key would no longer give the same features
+TEXT_BATCH_SIZE = 128
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen open_clip model in float32, ready to encode.
+
+    Attributes:
+        model: the open_clip module, in eval mode, every parameter with ``requires_grad`` False.
+        tokenizer: ``list[str]`` to token ids (P, context_length) int64.
+        preprocess: ``PIL.Image`` to (3, H, W) float32, exactly open_clip's inference transform.
+        device: where `model` lives.
+        embed_dim: D, the width of the shared embedding space.
+        spec: JSON from which `load_backbone_from_spec` rebuilds the same backbone.
+    """
+
+    model: torch.nn.Module
+    tokenizer: Callable[[list[str]], torch.Tensor]
+    preprocess: Callable[[Any], torch.Tensor]
+    device: torch.device
+    embed_dim: int
+    spec: dict[str, Any]
+    logit_scale: float = field(init=False)
+    logit_bias: float | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        scale = self.model.logit_scale
+        bias = getattr(self.model, "logit_bias", None)
+        assert isinstance(scale, torch.Tensor)
+        object.__setattr__(self, "logit_scale", float(scale.detach().exp()))
+        object.__setattr__(self, "logit_bias", None if bias is None else float(bias.detach()))
+
+    @property
+    def encoder_key(self) -> dict[str, str]:
+        """What the bytes of an image feature depend on, readable: the key of a feature cache."""
+        config = self.spec["config"]
+        image_part = {k: config[k] for k in ("embed_dim", "quick_gelu", "custom_text", "vision_cfg") if k in config}
+        return {
+            "schema_version": str(ENCODER_SCHEMA_VERSION),
+            "backbone": json.dumps(image_part, sort_keys=True),
+            "weights": self.spec["weights"]["sha256"],
+            "preprocess": json.dumps(self.spec["preprocess"], sort_keys=True),
+            "dtype": "float32",
+        }
+
+    @torch.inference_mode()
+    def encode_image(self, batch: torch.Tensor | NDArray[np.float32]) -> torch.Tensor:
+        """Encode preprocessed images (B, 3, H, W) float32; returns (B, D) float32 on the CPU, rows of length 1.
+
+        Raises `InputError` if the model gives NaN or infinity, which means damaged weights.
+        """
+        pixels = torch.as_tensor(batch).to(self.device)
+        return _checked(self.model.encode_image(pixels, normalize=True), "image")  # type: ignore[operator]
+
+    @torch.inference_mode()
+    def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
+        """Encode sentences; returns (P, D) float32 on the CPU, rows of length 1. Raises as `encode_image` does."""
+        if not texts:
+            return torch.zeros(0, self.embed_dim)
+        parts = [
+            _checked(self.model.encode_text(ids.to(self.device), normalize=True), "text")  # type: ignore[operator]
+            for ids in torch.split(self.token_ids(texts), TEXT_BATCH_SIZE)
+        ]
+        return torch.cat(parts)
+
+    def token_ids(self, texts: Sequence[str]) -> torch.Tensor:
+        """Tokenize sentences to (P, context_length) int64; `InputError` if the tokenizer isn't the model's."""
+        ids = self.tokenizer(list(texts)).to(torch.int64)
+        vocab_size = self.spec["config"]["text_cfg"].get("vocab_size", 49408)
+        if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < vocab_size:
+            raise InputError(
+                f"the tokenizer gives token id {int(ids.max())}, but the model's vocabulary has {vocab_size} entries: "
+                "this tokenizer belongs to another model; give the right one with --tokenizer"
+            )
+        return ids
+
+
+def _checked(features: torch.Tensor, tower: str) -> torch.Tensor:
+    features = features.float().cpu()
+    if not bool(torch.isfinite(features).all()):
+        raise InputError(f"the {tower} tower gives NaN or infinite features: its weights are damaged; get them again")
+    return features

@@ -1,0 +1,91 @@
+"""The tokenizer of a backbone: open_clip's for the model, or a local `tokenizer.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.tokenizer import get_clean_fn
+
+from ..errors import InputError
+from .config import JSON_LIMIT, one_line
+
+Tokenizer = Callable[[list[str]], torch.Tensor]
+
+
+def context_length(config: dict[str, Any]) -> int:
+    """Number of token positions of the text tower."""
+    return int(config["text_cfg"].get("context_length", 77))
+
+
+def model_tokenizer(name: str) -> Tokenizer:
+    """open_clip's tokenizer for a named model; one clear line if it needs the network or a package that isn't there."""
+    try:
+        return open_clip.get_tokenizer(name)  # type: ignore[no-any-return]
+    except Exception as error:  # missing packages, no network, a folder without the files
+        raise InputError(
+            f"model {name!r}: its tokenizer could not be loaded ({one_line(error, 80)}); "
+            "give a local tokenizer.json, or the folder that holds it, with --tokenizer"
+        ) from error
+
+
+def simple_tokenizer(config: dict[str, Any]) -> Tokenizer:
+    """The CLIP tokenizer (lower-cased BPE of 49,408 entries) at the config's context length."""
+    if config["text_cfg"].get("hf_tokenizer_name"):
+        raise InputError(
+            f"the model's config names the tokenizer {config['text_cfg']['hf_tokenizer_name']!r}; "
+            "give its tokenizer.json, or the folder that holds it, with --tokenizer"
+        )
+    return open_clip.SimpleTokenizer(context_length=context_length(config))  # type: ignore[no-any-return]
+
+
+def tokenizer_file(path: Path) -> Path:
+    """Return the tokenizer.json that `path`, a file or a folder, means."""
+    file = path / "tokenizer.json" if path.is_dir() else path
+    if not file.is_file():
+        raise InputError(f"{file}: no such tokenizer file; expected a tokenizer.json or a folder that holds one")
+    return file
+
+
+class FileTokenizer:
+    """A Hugging Face ``tokenizer.json``, padded and cut to the model's context length as open_clip does."""
+
+    def __init__(self, file: Path, config: dict[str, Any]) -> None:
+        try:
+            from tokenizers import Tokenizer as HFTokenizer  # type: ignore[import-not-found,unused-ignore]
+        except ImportError:
+            raise InputError(
+                f"{file}: reading it needs the package 'tokenizers': pip install 'dbpt[tokenizers]'"
+            ) from None
+        text_cfg = config["text_cfg"]
+        if text_cfg.get("tokenizer_mode"):
+            raise InputError(f"{file}: tokenizer mode {text_cfg['tokenizer_mode']!r} is not supported from a file")
+        try:
+            self._tokenizer = HFTokenizer.from_file(str(file))
+        except Exception as error:  # the package raises bare Exception
+            raise InputError(f"{file}: not a tokenizer.json ({one_line(error, 80)})") from None
+        self._clean = get_clean_fn((text_cfg.get("tokenizer_kwargs") or {}).get("clean", "whitespace"))
+        length = context_length(config)
+        self._tokenizer.enable_truncation(max_length=length)
+        self._tokenizer.enable_padding(length=length, pad_id=self._pad_id(file, text_cfg))
+
+    def _pad_id(self, file: Path, text_cfg: dict[str, Any]) -> int:
+        if self._tokenizer.padding:
+            return int(self._tokenizer.padding["pad_id"])
+        beside = file.with_name("tokenizer_config.json")
+        if beside.is_file() and beside.stat().st_size < JSON_LIMIT:
+            token = json.loads(beside.read_text("utf-8")).get("pad_token")
+            token = token.get("content") if isinstance(token, dict) else token
+            pad_id = self._tokenizer.token_to_id(token) if isinstance(token, str) else None
+            if pad_id is not None:
+                return int(pad_id)
+        return int(text_cfg.get("pad_id", 0))
+
+    def __call__(self, texts: list[str]) -> torch.Tensor:
+        """Tokenize to (P, context_length) int64."""
+        encoded = self._tokenizer.encode_batch([self._clean(text) for text in texts])
+        return torch.tensor([one.ids for one in encoded], dtype=torch.int64)
