@@ -54,7 +54,7 @@ def check_vocabulary(vocabulary: Mapping[str, Sequence[str]], argument: str) -> 
         if not name.strip():
             raise InputError(f"{argument}: a name is empty; write NAME or NAME=wording|wording")
         if isinstance(wordings, str) or not wordings or not all(wording.strip() for wording in wordings):
-            raise InputError(f"{argument}: {name!r} has an empty wording; write {name} or {name}=wording|wording")
+            raise InputError(f"{argument}: {name!r} has an empty wording; write NAME or NAME=wording|wording")
         for wording in wordings:
             if wording in owners:
                 raise InputError(

@@ -99,17 +99,20 @@ def _read_attributes(path: Path) -> tuple[list[int], list[str], list[int], list[
     """Lines, image names, labels, attributes, and notes."""
     rows = _rows(path)
     line, header = next(rows)
-    claimed = int(header[0]) if len(header) == 1 and header[0].isdecimal() else None
+    claimed = int(header[0]) if len(header) == 1 and header[0].isdecimal() and len(header[0]) < 19 else None
     if claimed is not None:
         line, header = next(rows, (line, []))
     header = [name.strip() for name in header]
-    # The official list names the 40 attributes only; the CSVs name the image's column too.
-    if header and header[0] not in ("image_id", ""):
-        header.insert(0, "image_id")
     target, spurious = (_attribute_column(path, line, header, name) for name in (TARGET, SPURIOUS))
     codes = {"1": 1, "-1": 0, "0": 0}
-    lines, names, labels, attributes = [], [], [], []
+    lines: list[int] = []
+    names: list[str] = []
+    labels: list[int] = []
+    attributes: list[int] = []
     for line, fields in rows:
+        # The official list names the 40 attributes only; the CSVs name the image's column too.
+        if not lines and len(fields) == len(header) + 1:
+            header, target, spurious = ["image_id", *header], target + 1, spurious + 1
         if len(fields) != len(header):
             raise InputError(
                 f"{path} line {line}: has {len(fields)} fields, expected {len(header)}; is the file cut off?"
@@ -139,7 +142,7 @@ def _read_partition(path: Path) -> dict[str, int]:
     codes = {"0": 0, "1": 1, "2": 2}
     partition: dict[str, int] = {}
     for number, (line, fields) in enumerate(_rows(path)):
-        if number == 0 and [field.strip() for field in fields] == ["image_id", "partition"]:
+        if number == 0 and [field.strip() for field in fields[1:]] == ["partition"]:
             continue
         if len(fields) != 2 or fields[1].strip() not in codes:
             raise InputError(f"{path} line {line}: found {' '.join(fields)!r}, expected an image name and 0, 1 or 2")

@@ -83,8 +83,9 @@ def _missing_images(root: Path, paths: Sequence[str]) -> list[int]:
             listings[folder] = _file_names(root / folder)
         if name not in listings[folder]:
             missing.append(row)
-    # A file system may take other spellings than its listing shows (case, Unicode forms): ask it before refusing.
-    return [row for row in missing if not (root / paths[row]).is_file()]
+    # A file system may take other spellings than its listing shows (case, Unicode forms): ask it before refusing,
+    # through os.path, which answers False to a name that is too long where Path raises.
+    return [row for row in missing if not os.path.isfile(root / paths[row])]  # noqa: PTH113
 
 
 def _file_names(folder: Path) -> set[str]:

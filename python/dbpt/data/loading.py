@@ -8,6 +8,7 @@ from pathlib import Path
 from dbpt.data import celeba, metashift, table, waterbirds
 from dbpt.data.checks import GroupCounts, check_dataset, published_note
 from dbpt.data.dataset import Dataset
+from dbpt.data.rows import shortened
 from dbpt.errors import InputError, nearest
 from dbpt.words import Vocabulary, Words, check_vocabulary
 
@@ -103,9 +104,9 @@ def _load_table(
             f"{nearest(path.name, list(KNOWN))}"
         )
     folder = path.parent if root is None else _absolute(root)
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 (Path.exists raises on a name that is too long)
         raise InputError(f"{path}: does not exist; expected a table with the columns path, label, split[, attribute]")
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112 (as above)
         raise InputError(
             f"root {folder} is not a folder; expected the one that the paths of {path.name} are relative to"
         )
@@ -123,7 +124,7 @@ def _same_number(argument: str, given: Vocabulary | None, own: Vocabulary) -> Vo
     if given is not None and len(given) != len(own):
         raise InputError(
             f"{argument}: the data set has {len(own)} ({', '.join(own)}, in this order), "
-            f"found {len(given)} ({', '.join(given)})"
+            f"found {len(given)} ({shortened(given)})"
         )
     return given or own
 

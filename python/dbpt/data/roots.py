@@ -1,5 +1,6 @@
 """Finding a known data set's own folder, given that folder or its parent."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,10 +19,11 @@ def find_root(root: Path, folders: Sequence[str], markers: Sequence[str], title:
     Raises:
         InputError: the root is missing, or no marker is there; says what is expected, and where.
     """
-    if not root.is_dir():
-        problem = "is a file, not a folder" if root.exists() else "does not exist"
+    if not os.path.isdir(root):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
+        problem = "is a file, not a folder" if os.path.exists(root) else "does not exist"  # noqa: PTH110
         raise InputError(f"root {root} {problem}; {title} needs the folder that holds {markers[0]}")
     for candidate in (root, *(root / folder for folder in folders)):
         if any((candidate / marker).exists() for marker in markers):
             return candidate
-    raise InputError(f"{root}: no {' or '.join(markers)} here or in {' or '.join(folders)}/, where {title} has it")
+    places = " or ".join(f"{folder}/" for folder in folders)
+    raise InputError(f"{root}: no {' or '.join(markers)} here or in {places}, where {title} has it")

@@ -135,12 +135,11 @@ def relative_path(text: str, root: Path, where: str) -> str:
     """
     path = text
     if posixpath.isabs(path):
-        for base in (root, root.resolve()):
-            if Path(posixpath.normpath(path)).is_relative_to(base):
-                path = Path(posixpath.normpath(path)).relative_to(base).as_posix()
-                break
-        else:
+        absolute = Path(posixpath.normpath(path))
+        base = root if absolute.is_relative_to(root) else root.resolve()
+        if not absolute.is_relative_to(base):
             raise InputError(f"{where}: path {text!r} is outside the root {root}; make it relative to the root")
+        path = absolute.relative_to(base).as_posix()
     path = posixpath.normpath(path) if path else "."
     if path == ".":
         raise InputError(f"{where}: path {text!r} names no file; expected an image, relative to {root}")

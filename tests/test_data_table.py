@@ -1,0 +1,291 @@
+"""Tables: what is read, and one clear line for everything that can't be."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dbpt.data import load_dataset
+from dbpt.errors import InputError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+ROWS = "path,label,split,attribute\na.jpg,dog,train,in\nb.jpg,cat,train,out\nc.jpg,cat,val,\nd.jpg,dog,test,in\n"
+
+
+@pytest.fixture
+def table(tmp_path):
+    for name in ("a.jpg", "b.jpg", "c.jpg", "d.jpg"):
+        (tmp_path / name).touch()
+
+    def write(content=ROWS, name="pets.csv"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+def refused(data, *args, **options):
+    with pytest.raises(InputError) as error:
+        load_dataset(data, *args, **options)
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+def rows(*lines, header="path,label,split"):
+    return "\n".join((header, *lines)) + "\n"
+
+
+def vocabulary(*names):
+    return {name: (name,) for name in names}
+
+
+# --- what is read
+
+
+def test_names_are_sorted_and_an_empty_attribute_is_unknown(table, tmp_path):
+    data = load_dataset(table())
+    assert (data.name, data.root, data.source) == ("pets", tmp_path, tmp_path / "pets.csv")
+    assert data.paths == ("a.jpg", "b.jpg", "c.jpg", "d.jpg")
+    assert data.class_names == ("cat", "dog")
+    assert data.attribute_names == ("in", "out")
+    assert data.labels.tolist() == [1, 0, 0, 1]
+    assert data.attributes.tolist() == [0, 1, -1, 0]
+    assert data.splits.tolist() == [0, 0, 1, 2]
+    assert data.lines.tolist() == [2, 3, 4, 5]
+    assert {column.dtype for column in (data.labels, data.attributes, data.splits, data.lines)} == {np.dtype("int64")}
+    assert data.words.templates == ("a photo of a {}.",)
+    assert data.words.attribute_templates == ("{}",)
+    assert data.notes == ()
+
+
+def test_integers_are_ordered_by_value_and_noted_as_poor_words(table):
+    data = load_dataset(table(rows("a.jpg,10,train", "b.jpg,9,train", "c.jpg,10,test")))
+    assert data.class_names == ("9", "10")
+    assert data.labels.tolist() == [1, 0, 1]
+    assert "classes are named by numbers ('9', '10')" in data.notes[0]
+
+
+def test_integers_as_pandas_writes_them_beside_gaps(table):
+    content = rows(
+        "a.jpg,0,train,1.0", "b.jpg,1,train,0.0", "c.jpg,1,val,", "d.jpg,0,val,-1", header="path,label,split,attribute"
+    )
+    data = load_dataset(table(content), attributes=vocabulary("out", "in"))
+    assert data.attributes.tolist() == [1, 0, -1, -1]
+
+
+@pytest.mark.parametrize("name", ["train", "TRAIN", "0"])
+def test_split_names_and_numbers(table, name):
+    content = rows(f"a.jpg,x,{name}", "b.jpg,y,train", "c.jpg,y,valid", "d.jpg,y,validation")
+    assert load_dataset(table(content)).splits.tolist() == [0, 0, 1, 1]
+    assert load_dataset(table(content.replace("valid\n", "1\n").replace("validation", "2"))).splits[-2:].tolist() == [
+        1,
+        2,
+    ]
+
+
+def test_given_names_set_order_and_wordings(table):
+    classes = {"dog": ("dog", "puppy"), "cat": ("cat",)}
+    data = load_dataset(table(), classes=classes, attributes=vocabulary("out", "in"), templates=["one {}"])
+    assert data.words.classes == classes
+    assert data.labels.tolist() == [0, 1, 1, 0]
+    assert data.attributes.tolist() == [1, 0, -1, 1]
+    assert data.words.templates == ("one {}",)
+    assert load_dataset(table(), templates="one {}").words.templates == ("one {}",)
+    assert load_dataset(table(), attribute_templates=["at {}"]).words.attribute_templates == ("at {}",)
+
+
+def test_given_names_index_integer_labels(table):
+    content = rows("a.jpg,1,train", "b.jpg,0,train")
+    assert load_dataset(table(content), classes=vocabulary("dog", "cat")).labels.tolist() == [1, 0]
+    # Names that are numbers themselves are names, not indices.
+    assert load_dataset(table(content), classes=vocabulary("1", "0")).labels.tolist() == [0, 1]
+
+
+def test_without_attribute_column_attributes_are_unknown(table):
+    content = rows("a.jpg,x,train", "b.jpg,y,train")
+    data = load_dataset(table(content))
+    assert data.words.attributes == {}
+    assert data.attributes.tolist() == [-1, -1]
+    named = load_dataset(table(content), attributes=vocabulary("in", "out"))
+    assert named.attribute_names == ("in", "out")
+    assert not named.has_true_attributes
+
+
+def test_an_attribute_column_without_any_value_is_unknown(table):
+    content = rows("a.jpg,x,train,", "b.jpg,y,train,-1", header="path,label,split,attribute")
+    assert load_dataset(table(content)).words.attributes == {}
+
+
+def test_tsv_bom_crlf_blank_lines_quotes_and_extra_columns(table, tmp_path):
+    (tmp_path / 'odd, "name".jpg').touch()
+    data = load_dataset(table("\ufeff" + ROWS.replace(",", "\t").replace("\n", "\r\n"), "pets.tsv"))
+    assert data.class_names == ("cat", "dog")
+    assert data.lines.tolist() == [2, 3, 4, 5]
+    content = rows('x,"odd, ""name"".jpg",dog,train', "", "y,b.jpg,cat,train", header="id,path,label,split")
+    data = load_dataset(table(content))
+    assert data.paths == ('odd, "name".jpg', "b.jpg")
+    assert data.lines.tolist() == [2, 4]
+
+
+def test_a_quoted_field_over_two_lines_counts_from_its_first(table):
+    message = refused(table(rows('a.jpg,"dog",train,"x\ny"', "b.jpg,cat,trian,", header="path,label,split,note")))
+    assert message.startswith(str(table(ROWS))) and " line 4: split is 'trian'" in message
+
+
+def test_root_and_paths_below_it(table, tmp_path):
+    (tmp_path / "images/deep").mkdir(parents=True)
+    (tmp_path / "images/deep/a.jpg").touch()
+    (tmp_path / "images/b.jpg").touch()
+    content = rows("deep/../deep/./a.jpg,dog,train", f"{tmp_path}/images/b.jpg,cat,train")
+    data = load_dataset(str(table(content)), str(tmp_path / "images"))
+    assert data.paths == ("deep/a.jpg", "b.jpg")
+    assert data.root == tmp_path / "images"
+
+
+def test_an_absolute_path_below_a_linked_root(table, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    content = rows(f"{tmp_path}/a.jpg,dog,train", "b.jpg,cat,train")
+    assert load_dataset(table(content), tmp_path / "link").paths == ("a.jpg", "b.jpg")
+
+
+def test_no_validation_and_no_test_rows_are_allowed(table):
+    assert load_dataset(table(rows("a.jpg,x,train", "b.jpg,y,train"))).splits.tolist() == [0, 0]
+
+
+def test_evaluation_needs_no_training_rows_and_not_every_class(table):
+    content = rows("a.jpg,dog,test", "b.jpg,dog,test")
+    classes = vocabulary("cat", "dog")
+    assert "no rows of split 'train'" in refused(table(content), classes=classes)
+    assert load_dataset(table(content), classes=classes, training=False).labels.tolist() == [1, 1]
+
+
+def test_labels_are_read_without_opening_images_or_importing_torch(table):
+    code = (
+        "import sys; from dbpt.data import load_dataset; load_dataset(sys.argv[1]); "
+        "assert not {'torch', 'PIL', 'pandas'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code, str(table())], check=True)
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        (
+            "path,lable,split\na.jpg,x,train\n",
+            ["line 1: no column 'label'", "'path', 'lable', 'split'", "mean 'lable'"],
+        ),
+        ("path;label;split\na.jpg;x;train\n", ["no column 'path'", "'path;label;split'"]),
+        ("path,label,split,label\n", ["column 'label' occurs 2 times"]),
+        ("path,label,split\n", ["header but no rows"]),
+        ("path,label,split\n\n\n", ["header but no rows"]),
+        ("", ["is empty"]),
+        (" \n\n", ["is empty"]),
+        ("path,label,split\na.jpg,x\n", ["line 2: has 2 fields where the header has 3"]),
+        ('path,label,split\na.jpg,"x,train\n', ["line 2: not well-formed"]),
+        ("\n<!DOCTYPE html>\n<html><body>Not found</body></html>", ["is a web page"]),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", ["Git LFS pointer"]),
+        ("path,label,split\na.jpg,caf\xe9,train\n".encode("latin-1"), ["line 2: byte 0xe9 is not UTF-8"]),
+        (ROWS.encode("utf-16"), ["not UTF-8 text"]),
+        (b"PK\x03\x04\0\0\0", ["not UTF-8 text"]),
+        (rows("a.jpg,x,train", "b.jpg,y,tset"), ["line 3: split is 'tset', expected one of", "did you mean 'test'?"]),
+        (rows("a.jpg,x,train", "b.jpg,,train"), ["column 'label' has only the value 'x'"]),
+        (rows("a.jpg,x,train", "b.jpg,y,train", "c.jpg,,val"), ["line 4: label is '', expected one of 'x', 'y'"]),
+        (rows("a.jpg,x,train", "b.jpg,x,train"), ["only the value 'x'", "at least two classes"]),
+        (rows("a.jpg,,train"), ["column 'label' has no value"]),
+        (rows("a.jpg,x,train,in", header="path,label,split,attribute").replace("x", "x"), ["column 'label' has only"]),
+        (rows(",x,train", "b.jpg,y,train"), ["line 2: path '' names no file"]),
+        (
+            rows("a.jpg,x,train", "./b.jpg,y,train", "b.jpg,y,val"),
+            ["line 4: 'b.jpg' stands already at pets.csv line 3"],
+        ),
+        (rows("../a.jpg,x,train", "b.jpg,y,train"), ["line 2: path '../a.jpg' leaves the root"]),
+        (rows("..,x,train", "b.jpg,y,train"), ["line 2: path '..' leaves the root"]),
+        (rows("a.jpg,x,train", "c/../../b.jpg,y,train"), ["line 3: path 'c/../../b.jpg' leaves the root"]),
+        (rows("/etc/passwd,x,train", "b.jpg,y,train"), ["line 2: path '/etc/passwd' is outside the root"]),
+        (rows("a.jpg,x,val", "b.jpg,y,test"), ["no rows of split 'train' (splits found: val, test)"]),
+        (rows("a.jpg,x,train", "b.jpg,y,val"), ["class 'y' has 1 rows but none in training"]),
+        (
+            rows("a.jpg,x,train", "no.jpg,y,train", "nor.jpg,y,val"),
+            ["line 3: image 'no.jpg' is not in", "(2 of 3 images"],
+        ),
+        (rows("n.jpg,x,train", "o.jpg,y,train"), ["line 2", "(2 of 2 images are missing); is the root the folder"]),
+        (rows("a.jpg,x,train", "s\\b.jpg,y,train"), ["(1 of 2 images are missing); write paths with '/'"]),
+        (rows("a.jpg,x,train", f"{'n' * 300}.jpg,y,train"), ["(1 of 2 images are missing)"]),
+        (rows("a.jpg,x,train", "a.jpg/b.jpg,y,train"), ["(1 of 2 images are missing)"]),
+    ],
+)
+def test_one_line_for_a_bad_table(table, content, parts):
+    path = table(content)
+    message = refused(path)
+    assert path.name in message
+    for part in parts:
+        assert part in message
+
+
+def test_an_attribute_column_with_one_value_is_refused(table):
+    content = rows("a.jpg,x,train,in", "b.jpg,y,train,", header="path,label,split,attribute")
+    assert "column 'attribute' has only the value 'in'" in refused(table(content))
+    assert load_dataset(table(content), attributes=vocabulary("in", "out")).attributes.tolist() == [0, -1]
+
+
+def test_a_value_outside_the_given_names(table):
+    message = refused(table(), classes=vocabulary("dog", "cats"))
+    assert "pets.csv line 3: label is 'cat', expected one of 'dog', 'cats' (did you mean 'cats'?)" in message
+    message = refused(table(), attributes=vocabulary("in", "outside"))
+    assert "line 3: attribute is 'out', expected one of 'in', 'outside'" in message
+    content = rows("a.jpg,0,train", "b.jpg,2,train")
+    assert "line 3: label is '2', expected one of '0', '1'" in refused(table(content), classes=vocabulary("x", "y"))
+
+
+def test_a_given_class_without_rows(table):
+    message = refused(table(), classes=vocabulary("dog", "cat", "cow"))
+    assert "class 'cow' occurs in no row" in message
+
+
+def test_a_vocabulary_of_one_or_with_a_bad_template(table):
+    assert "attributes: needs at least two names" in refused(table(), attributes=vocabulary("in"))
+    assert "classes: needs at least two names" in refused(table(), classes=vocabulary("dog"))
+    assert "templates: 'a photo' holds 0" in refused(table(), templates=["a photo"])
+
+
+def test_a_directory_or_broken_link_is_no_image(table, tmp_path):
+    (tmp_path / "folder.jpg").mkdir()
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "gone.jpg")
+    message = refused(table(rows("a.jpg,x,train", "folder.jpg,y,train", "link.jpg,y,val")))
+    assert "image 'folder.jpg' is not in" in message
+    assert "(2 of 3 images are missing)" in message
+
+
+def test_missing_table_missing_root_and_wrong_ending(table, tmp_path):
+    assert "none.csv: does not exist; expected a table with the columns" in refused(tmp_path / "none.csv")
+    assert "does not exist" in refused("x" * 5000 + ".csv")
+    assert "nowhere is not a folder" in refused(table(), tmp_path / "nowhere")
+    assert "neither a known data set (waterbirds, celeba, metashift) nor" in refused(table(ROWS, "pets.xlsx"))
+    assert "did you mean 'waterbirds'?" in refused("waterbird")
+    (tmp_path / "folder.csv").mkdir()
+    assert "cannot be read (Is a directory)" in refused(tmp_path / "folder.csv")
+
+
+def test_many_names_are_shortened_in_the_message(table):
+    message = refused(table(), classes=vocabulary(*(f"name {index}" for index in range(500))))
+    assert "and 488 more" in message
+    assert len(message) < 500
+
+
+@given(st.one_of(st.binary(max_size=80), st.text(alphabet='path,label,split\n\r"ab0.-/\\é\ufeff\0\t', max_size=80)))
+@settings(max_examples=300, deadline=None)
+def test_any_bytes_give_a_data_set_or_one_line(content):
+    tail = content if isinstance(content, bytes) else content.encode()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "t.csv")
+        for head in (b"", b"path,label,split\n", b"path,label,split\na.jpg,x,train\n"):
+            path.write_bytes(head + tail)
+            assert refused(path)

@@ -1,0 +1,102 @@
+"""Words: vocabularies from the command line, templates, and the sentences made of both."""
+
+import doctest
+
+import dbpt.words
+import numpy as np
+import pytest
+from dbpt.errors import InputError
+from dbpt.words import Words, check_templates, check_vocabulary, parse_vocabulary
+
+
+def words(**changes):
+    fields = {
+        "classes": {"dog": ("dog",), "cat": ("cat", "kitten")},
+        "attributes": {"out": ("outdoors",), "in": ("indoors", "a room")},
+        "templates": ("a photo of a {}.", "a {}"),
+        "attribute_templates": ("taken {}",),
+    }
+    return Words(**{**fields, **changes})
+
+
+def test_docstring_examples():
+    assert doctest.testmod(dbpt.words).failed == 0
+
+
+def test_parse_keeps_order_wordings_and_strips():
+    parsed = parse_vocabulary([" b = x y | z ", "a"], "--classes")
+    assert parsed == {"b": ("x y", "z"), "a": ("a",)}
+    assert list(parsed) == ["b", "a"]
+
+
+def test_parse_splits_at_the_first_equals_sign():
+    assert parse_vocabulary(["a=b=c", "d"], "--classes")["a"] == ("b=c",)
+
+
+@pytest.mark.parametrize(
+    ("specs", "part"),
+    [
+        (["dog", "dog=puppy"], "'dog' is given twice"),
+        (["dog=x|x", "cat"], "wording 'x' is given twice (in 'dog' and 'dog')"),
+        (["dog=pet", "cat=pet"], "wording 'pet' is given twice (in 'dog' and 'cat')"),
+        (["dog"], "at least two names to tell apart, found only 'dog'"),
+        ([], "found none"),
+        (["", "cat"], "a name is empty"),
+        (["=dog", "cat"], "a name is empty"),
+        (["dog=", "cat"], "'dog' has an empty wording"),
+        (["dog=a||b", "cat"], "'dog' has an empty wording"),
+        ("dog", "is one string"),
+    ],
+)
+def test_parse_refuses_with_the_argument_named(specs, part):
+    with pytest.raises(InputError) as refused:
+        parse_vocabulary(specs, "--classes")
+    message = str(refused.value)
+    assert message.startswith("--classes: ")
+    assert part in message
+    assert "\n" not in message
+
+
+def test_a_vocabulary_from_python_with_bare_strings_is_refused():
+    with pytest.raises(InputError, match="classes: 'dog' has an empty wording"):
+        check_vocabulary({"dog": "dog", "cat": ("cat",)}, "classes")
+
+
+def test_sentences_are_all_templates_times_wordings_with_their_index():
+    texts, owners = words().class_texts()
+    assert texts == ["a photo of a dog.", "a dog", "a photo of a cat.", "a cat", "a photo of a kitten.", "a kitten"]
+    assert owners.dtype == np.int64
+    assert owners.tolist() == [0, 0, 1, 1, 1, 1]
+    texts, owners = words().attribute_texts()
+    assert texts == ["taken outdoors", "taken indoors", "taken a room"]
+    assert owners.tolist() == [0, 1, 1]
+
+
+def test_no_attributes_give_no_sentences():
+    texts, owners = words(attributes={}).attribute_texts()
+    assert texts == []
+    assert owners.shape == (0,)
+    assert owners.dtype == np.int64
+
+
+def test_wordings_with_braces_stay_as_they_are():
+    assert words(classes={"a": ("{0}",), "b": ("{x}",)}).class_texts()[0][0] == "a photo of a {0}."
+
+
+@pytest.mark.parametrize(
+    ("template", "count"), [("a photo", 0), ("{} and {}", 2), ("a photo of {0}", 0), ("a photo of { }", 0)]
+)
+def test_a_template_needs_exactly_one_placeholder(template, count):
+    with pytest.raises(InputError, match=f"templates: '.*' holds {count} of the placeholder"):
+        check_templates(["a {}.", template], "templates")
+
+
+def test_words_check_all_four_fields():
+    for change, argument in [
+        ({"classes": {"dog": ("dog",)}}, "classes"),
+        ({"attributes": {"in": ("in",)}}, "attributes"),
+        ({"templates": ()}, "templates"),
+        ({"attribute_templates": ("x",)}, "attribute_templates"),
+    ]:
+        with pytest.raises(InputError, match=f"^{argument}: "):
+            words(**change)
