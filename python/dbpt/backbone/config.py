@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +124,21 @@ def one_line(error: BaseException, limit: int = 200) -> str:
     """Return the type and message of a foreign exception on one line."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:limit]}{'…' if len(text) > limit else ''}"
+
+
+def first_few(names: list[str], shown: int) -> str:
+    """Return the first names of a list, and how many more there are."""
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
+
+
+@contextmanager
+def silent_logging() -> Iterator[None]:
+    """Keep open_clip and the hub's client from logging every retry; what goes wrong is raised anyway."""
+    before, handler = logging.root.manager.disable, logging.NullHandler()
+    logging.root.addHandler(handler)  # else logging.warning() would install a handler of its own for good
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+        logging.root.removeHandler(handler)

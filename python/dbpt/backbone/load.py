@@ -17,10 +17,12 @@ from ..errors import InputError, nearest
 from .config import (
     build_model,
     clean_preprocess,
+    first_few,
     image_transform,
     one_line,
     read_config,
     registered_preprocess,
+    silent_logging,
 )
 from .encoder import Backbone
 from .text_tokenizer import FileTokenizer, Tokenizer, model_tokenizer, simple_tokenizer, tokenizer_file
@@ -113,9 +115,7 @@ def _spec_of_folder(name: str, pretrained: str | Path | None) -> dict[str, Any]:
     folder = Path(name.removeprefix("local-dir:"))
     config, preprocess = read_config(folder / "open_clip_config.json")
     if pretrained is None:
-        files = sorted(
-            folder.glob("*.safetensors"), key=lambda file: (not file.name.startswith("open_clip"), file.name)
-        )
+        files = sorted(folder.glob("*.safetensors"), key=_open_clip_first)
         if not files:
             raise InputError(f"{folder}: no .safetensors file in this folder (pickled checkpoints are not loaded)")
         pretrained = files[0]
@@ -140,7 +140,7 @@ def _spec_of_name(given: str, pretrained: str | Path | None) -> dict[str, Any]:
         )
     tags = open_clip.list_pretrained_tags_by_model(name)
     if pretrained is None:
-        shown = ", ".join(tags[:4]) if tags else "none is published"
+        shown = first_few(tags, 4) or "none is published"
         raise InputError(f"model {given!r} needs --pretrained: a tag ({shown}), a .safetensors file, or 'random'")
     spec = {"model": name, "pretrained": str(pretrained), "tokenizer": {"kind": "model"}}
     if pretrained == "random" or isinstance(pretrained, Path) or looks_like_path(pretrained):
@@ -149,9 +149,13 @@ def _spec_of_name(given: str, pretrained: str | Path | None) -> dict[str, Any]:
     if not open_clip.is_pretrained_cfg(name, pretrained):
         raise InputError(
             f"model {given!r} has no pretrained tag {pretrained!r}{nearest(pretrained, tags)}; "
-            f"published: {', '.join(tags) or 'none'}"
+            f"published: {first_few(tags, 6) or 'none'}"
         )
     return spec | {"weights": {"kind": "published"}}
+
+
+def _open_clip_first(file: Path) -> tuple[bool, str]:
+    return not file.name.startswith("open_clip"), file.name
 
 
 def _random_or_file(pretrained: str | Path) -> dict[str, Any]:
@@ -167,6 +171,8 @@ def _build(spec: dict[str, Any], device: str) -> Backbone:
     tokenizer = spec["tokenizer"]
     if tokenizer["kind"] == "file":
         _settle_digest(tokenizer, file_digest(tokenizer_file(Path(tokenizer["path"]))), tokenizer["path"])
+    if tokenizer["kind"] == "model" and not spec["model"].startswith("hf-hub:"):
+        model_tokenizer(spec["model"])  # so that one that can't be had is told before the long part
     model = _published(spec) if spec["weights"]["kind"] == "published" else _local(spec)
     model = model.float().eval().requires_grad_(False).to(where)
     return Backbone(
@@ -197,11 +203,12 @@ def _local(spec: dict[str, Any]) -> torch.nn.Module:
 
 def _published(spec: dict[str, Any]) -> torch.nn.Module:
     name, tag = spec["model"], spec["pretrained"]
+    # a tag trained with QuickGELU gives wrong features without it, and open_clip only warns (its issue 771)
+    quick_gelu = bool(tag and open_clip.get_pretrained_cfg(name, tag).get("quick_gelu", False))
     try:
-        config = open_clip.get_model_config(name)
-        # a tag trained with QuickGELU gives wrong features without it, and open_clip only warns (its issue 771)
-        quick_gelu = bool(tag and open_clip.get_pretrained_cfg(name, tag).get("quick_gelu", False))
-        model = open_clip.create_model(name, tag, force_quick_gelu=quick_gelu, require_pretrained=True)
+        with silent_logging():
+            config = open_clip.get_model_config(name)
+            model = open_clip.create_model(name, tag, force_quick_gelu=quick_gelu, require_pretrained=True)
     except Exception as error:  # the network, the hub's client, a damaged download
         raise InputError(
             f"model {name!r}, pretrained {tag!r}: open_clip could not load it ({one_line(error)}); "

@@ -12,7 +12,7 @@ import torch
 from open_clip.tokenizer import get_clean_fn
 
 from ..errors import InputError
-from .config import JSON_LIMIT, one_line
+from .config import JSON_LIMIT, one_line, silent_logging
 
 Tokenizer = Callable[[list[str]], torch.Tensor]
 
@@ -25,7 +25,8 @@ def context_length(config: dict[str, Any]) -> int:
 def model_tokenizer(name: str) -> Tokenizer:
     """open_clip's tokenizer for a named model; one clear line if it needs the network or a package that isn't there."""
     try:
-        return open_clip.get_tokenizer(name)  # type: ignore[no-any-return]
+        with silent_logging():
+            return open_clip.get_tokenizer(name)  # type: ignore[no-any-return]
     except Exception as error:  # missing packages, no network, a folder without the files
         raise InputError(
             f"model {name!r}: its tokenizer could not be loaded ({one_line(error, 80)}); "

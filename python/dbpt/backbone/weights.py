@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ..errors import InputError
+from .config import first_few
 
 PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".tar", ".npz", ".npy")
 _PICKLE_MAGIC = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"\x93NUMPY", b"\x1f\x8b")
@@ -75,13 +76,9 @@ def _check_fit(path: Path, state: dict[str, torch.Tensor], expected: dict[str, t
         ("unexpected: ", [name for name in state if name not in expected]),
         ("", shapes),
     ]
-    found = "; ".join(label + _first(names) for label, names in problems if names)
+    found = "; ".join(label + first_few(names, 3) for label, names in problems if names)
     if found:
         raise InputError(f"{path}: the checkpoint of another architecture than the model's config ({found})")
-
-
-def _first(names: list[str], shown: int = 3) -> str:
-    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
 
 
 def file_digest(path: Path) -> str:
