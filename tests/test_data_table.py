@@ -200,7 +200,8 @@ def test_labels_are_read_without_opening_images_or_importing_torch(table):
         (rows("a.jpg,x,train", "b.jpg,y,train", "c.jpg,,val"), ["line 4: label is '', expected one of 'x', 'y'"]),
         (rows("a.jpg,x,train", "b.jpg,x,train"), ["only the value 'x'", "at least two classes"]),
         (rows("a.jpg,,train"), ["column 'label' has no value"]),
-        (rows("a.jpg,x,train,in", header="path,label,split,attribute").replace("x", "x"), ["column 'label' has only"]),
+        ("\n" * 300 + rows("a.jpg,x,train", "b.jpg,y,tran"), ["line 303: split is 'tran'"]),
+        (rows("a.jpg,x,train", f"b.jpg,{'y' * 200_000},train"), ["line 3: not well-formed (field larger than"]),
         (rows(",x,train", "b.jpg,y,train"), ["line 2: path '' names no file"]),
         (
             rows("a.jpg,x,train", "./b.jpg,y,train", "b.jpg,y,val"),
@@ -219,6 +220,7 @@ def test_labels_are_read_without_opening_images_or_importing_torch(table):
         (rows("n.jpg,x,train", "o.jpg,y,train"), ["line 2", "(2 of 2 images are missing); is the root the folder"]),
         (rows("a.jpg,x,train", "s\\b.jpg,y,train"), ["(1 of 2 images are missing); write paths with '/'"]),
         (rows("a.jpg,x,train", f"{'n' * 300}.jpg,y,train"), ["(1 of 2 images are missing)"]),
+        (rows("a.jpg,x,train", f"{'n' * 300}/b.jpg,y,train"), ["(1 of 2 images are missing)"]),
         (rows("a.jpg,x,train", "a.jpg/b.jpg,y,train"), ["(1 of 2 images are missing)"]),
     ],
 )
@@ -269,9 +271,16 @@ def test_missing_table_missing_root_and_wrong_ending(table, tmp_path):
     assert "does not exist" in refused("x" * 5000 + ".csv")
     assert "nowhere is not a folder" in refused(table(), tmp_path / "nowhere")
     assert "neither a known data set (waterbirds, celeba, metashift) nor" in refused(table(ROWS, "pets.xlsx"))
-    assert "did you mean 'waterbirds'?" in refused("waterbird")
+    for misspelt in ("waterbird", "Waterbirds"):
+        assert "did you mean 'waterbirds'?" in refused(misspelt)
     (tmp_path / "folder.csv").mkdir()
     assert "cannot be read (Is a directory)" in refused(tmp_path / "folder.csv")
+
+
+def test_a_folder_that_cannot_be_listed_is_named(table, tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    message = refused(table(rows("a.jpg,x,train", "loop/b.jpg,y,train")))
+    assert message == f"{tmp_path}/loop: cannot be listed (Too many levels of symbolic links)"
 
 
 def test_many_names_are_shortened_in_the_message(table):

@@ -3,6 +3,7 @@
 The checks see a ``Dataset`` and the folder's listing; no image is opened.
 """
 
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -92,9 +93,9 @@ def _file_names(folder: Path) -> set[str]:
     try:
         with os.scandir(folder) as entries:
             return {entry.name for entry in entries if entry.is_file()}
-    except (FileNotFoundError, NotADirectoryError):
-        return set()
     except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+            return set()
         raise InputError(f"{folder}: cannot be listed ({error.strerror or error})") from None
 
 

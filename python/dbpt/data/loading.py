@@ -101,7 +101,7 @@ def _load_table(
     if path.suffix.lower() not in table.DELIMITERS:
         raise InputError(
             f"data {path.name!r} is neither a known data set ({', '.join(KNOWN)}) nor the path of a .csv or .tsv table"
-            f"{nearest(path.name, list(KNOWN))}"
+            f"{nearest(path.name.lower(), list(KNOWN))}"
         )
     folder = path.parent if root is None else _absolute(root)
     if not os.path.exists(path):  # noqa: PTH110 (Path.exists raises on a name that is too long)

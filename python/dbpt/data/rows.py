@@ -33,7 +33,7 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise InputError(f"{path} line {line}: byte 0x{raw[error.start]:02x} is not UTF-8; save it as UTF-8") from None
-    start = text[:200].lstrip().lower()
+    start = text.lstrip()[:200].lower()
     if start.startswith(("<!doctype", "<html", "<?xml", "<head")):
         raise InputError(f"{path}: is a web page, not metadata (a failed download?); download it again")
     if start.startswith("version https://git-lfs"):
