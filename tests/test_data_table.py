@@ -277,6 +277,12 @@ def test_missing_table_missing_root_and_wrong_ending(table, tmp_path):
     assert "cannot be read (Is a directory)" in refused(tmp_path / "folder.csv")
 
 
+def test_linked_images_count_and_a_link_loop_beside_them_does_not_matter(table, tmp_path):
+    (tmp_path / "link.jpg").symlink_to("a.jpg")
+    (tmp_path / "loop").symlink_to("loop")
+    assert load_dataset(table(rows("b.jpg,x,train", "link.jpg,y,train"))).paths == ("b.jpg", "link.jpg")
+
+
 def test_a_folder_that_cannot_be_listed_is_named(table, tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     message = refused(table(rows("a.jpg,x,train", "loop/b.jpg,y,train")))

@@ -84,7 +84,7 @@ def _missing_images(root: Path, paths: Sequence[str]) -> list[int]:
             listings[folder] = _file_names(root / folder)
         if name not in listings[folder]:
             missing.append(row)
-    # A file system may take other spellings than its listing shows (case, Unicode forms): ask it before refusing,
+    # Links are not in the listings, and a file system may take other spellings (case, Unicode forms): ask it,
     # through os.path, which answers False to a name that is too long where Path raises.
     return [row for row in missing if not os.path.isfile(root / paths[row])]  # noqa: PTH113
 
@@ -92,7 +92,7 @@ def _missing_images(root: Path, paths: Sequence[str]) -> list[int]:
 def _file_names(folder: Path) -> set[str]:
     try:
         with os.scandir(folder) as entries:
-            return {entry.name for entry in entries if entry.is_file()}
+            return {entry.name for entry in entries if entry.is_file(follow_symlinks=False)}
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
             return set()
