@@ -1,0 +1,185 @@
+"""What a metrics dict says, in words and in order: shared by the terminal table and the HTML report.
+
+Reads the dict of metrics.json; knows nothing of layout.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+TITLES = {"erm": "ERM", "groupdro": "Group DRO", "jtt": "JTT"}
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the comparison on the split that is shown; ``metrics`` is None where it was not evaluated there."""
+
+    title: str
+    record: dict[str, Any]
+    metrics: dict[str, Any] | None
+    chosen: bool
+
+    @property
+    def name(self) -> str:
+        """The row's name in metrics.json and history.jsonl."""
+        return str(self.record["name"])
+
+    def number(self, key: str) -> float | None:
+        """The metric of that name as a fraction, or None if missing."""
+        value = self.metrics[key] if self.metrics else None
+        return None if value is None else float(value)
+
+    def group(self, group: int) -> dict[str, Any] | None:
+        """The entry of one group, or None if the row was not evaluated."""
+        return self.metrics["groups"][group] if self.metrics else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The bootstrap interval of worst-group accuracy."""
+        low, high = self.number("worst_group_low"), self.number("worst_group_high")
+        return None if low is None or high is None else (low, high)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A metrics dict with its rows on one split: test, or validation where there is no test split."""
+
+    metrics: dict[str, Any]
+    split: str
+    rows: tuple[Row, ...]
+    chosen: Row
+
+    @property
+    def groups_line(self) -> str:
+        """Whose attributes make the groups; every output says so."""
+        if self.metrics["group_kind"] == "true":
+            return "groups: true attributes"
+        return "groups: pseudo attributes (labelled by the model)"
+
+    @property
+    def split_line(self) -> str:
+        """Which split the figures are of, and how many images."""
+        images = f", {count(self.chosen.metrics['n'])} images" if self.chosen.metrics else ""
+        if self.split == "test":
+            return f"test split{images}"
+        selected = self.metrics["selection"] != "last" and any(row.record["selected_epoch"] for row in self.rows)
+        flattery = "; it also chose the epochs, so the figures flatter" if selected else ""
+        return f"validation split{images} (no test split{flattery})"
+
+    @property
+    def group_pairs(self) -> list[tuple[str, str]]:
+        """(class name, attribute name) of each group, in the order g = y*A + a."""
+        dataset = self.metrics["dataset"]
+        return [(str(y), str(a)) for y in dataset["classes"] for a in dataset["attributes"]]
+
+    @property
+    def group_names(self) -> list[str]:
+        """One name for each group: class · attribute."""
+        return [f"{y} · {a}" for y, a in self.group_pairs]
+
+    def group_size(self, group: int) -> int:
+        """Number of evaluated rows of a group."""
+        entries = [row.group(group) for row in self.rows]
+        return next((int(entry["n"]) for entry in entries if entry), 0)
+
+    def warnings(self) -> list[str]:
+        """The run's warnings, then those of the rows shown, each once with the rows it is about."""
+        titles: dict[str, list[str]] = {}
+        for row in self.rows:
+            for text in row.metrics["warnings"] if row.metrics else ():
+                titles.setdefault(text, []).append(row.title)
+        shown = sum(row.metrics is not None for row in self.rows)
+        by_row = [text if len(who) == shown else f"{', '.join(who)}: {text}" for text, who in titles.items()]
+        return [*map(str, self.metrics["warnings"]), *by_row]
+
+
+def summarize(metrics: dict[str, Any]) -> Summary:
+    """Pick the split to show and name the rows of a metrics.json dict (schema version 1)."""
+    records = metrics["rows"]
+    split = "test" if any(record["test"] for record in records) else "val"
+    chosen = next((i for i, record in enumerate(records) if record["name"] == metrics["chosen"]), len(records) - 1)
+    rows = tuple(Row(_title(record), record, record[split], i == chosen) for i, record in enumerate(records))
+    return Summary(metrics, split, rows, rows[chosen])
+
+
+def headline(summary: Summary) -> str:
+    """State the result in one or two sentences that are true whichever way it went."""
+    chosen = summary.chosen
+    wga, average = chosen.number("worst_group_accuracy"), chosen.number("average")
+    if wga is None:
+        known = "" if average is None else f"; the average of {chosen.title} is {in_words(average)}"
+        return f"No group could be evaluated, so there is no worst-group accuracy{known}."
+    baseline = _baseline(summary)
+    if baseline is None:
+        return f"Worst-group accuracy of {chosen.title} is {in_words(wga)}, average {in_words(average)}."
+    text = _comparison(baseline, chosen)
+    text += f"average {in_words(baseline.number('average'))} → {in_words(average)}."
+    zero_shot = next((row for row in summary.rows if row.name == "zero-shot" and row is not baseline), None)
+    without_training = zero_shot.number("worst_group_accuracy") if zero_shot else None
+    if without_training is not None:
+        text += f" Without any training (zero-shot) it is {in_words(without_training)}."
+    return text
+
+
+def _comparison(baseline: Row, chosen: Row) -> str:
+    before, after = baseline.number("worst_group_accuracy"), chosen.number("worst_group_accuracy")
+    assert before is not None and after is not None
+    # The difference of the figures as printed: "78.0 against 75.0, +3.1" would look wrong.
+    change = round(100 * after, 1) - round(100 * before, 1)
+    if abs(change) < 0.05:
+        return f"Worst-group accuracy is {in_words(after)} with both {baseline.title} and {chosen.title}, "
+    if _overlap(baseline.interval, chosen.interval):
+        signed = f"{change:+.1f}".replace("-", "−")
+        return (
+            f"Worst-group accuracy is {in_words(after)} ({chosen.title}) against {in_words(before)} "
+            f"({baseline.title}): {signed} points, but the 95\u00a0% intervals overlap, so this run alone does not tell "
+            "them apart; "
+        )
+    verb = "rose" if change > 0 else "fell"
+    return (
+        f"Worst-group accuracy {verb} from {in_words(before)} ({baseline.title}) to {in_words(after)} "
+        f"({chosen.title}), "
+    )
+
+
+def _overlap(one: tuple[float, float] | None, two: tuple[float, float] | None) -> bool:
+    return one is not None and two is not None and one[0] <= two[1] and two[0] <= one[1]
+
+
+def _baseline(summary: Summary) -> Row | None:
+    """The row to compare with: ERM, else zero-shot, if it was evaluated and is not the chosen one."""
+    for name in ("erm", "zero-shot"):
+        for row in summary.rows:
+            if row.name == name and not row.chosen and row.number("worst_group_accuracy") is not None:
+                return row
+    return None
+
+
+def _title(record: dict[str, Any]) -> str:
+    title = TITLES.get(record["name"], str(record["name"]))
+    return f"{title} (true groups)" if record["group_source"] == "true" else title
+
+
+def percent(fraction: float | None) -> str:
+    """Format a fraction as per cent with one decimal, without the sign; missing is a dash."""
+    return MISSING if fraction is None else f"{100 * fraction:.1f}"
+
+
+def in_words(fraction: float | None) -> str:
+    """Format a fraction for running text: per cent with the sign, kept on one line by a no-break space."""
+    return f"{percent(fraction)}\u00a0%"
+
+
+def interval_text(low: float | None, high: float | None) -> str:
+    """Format an interval of fractions as ``[37.4, 45.0]`` per cent, or nothing if missing."""
+    return "" if low is None or high is None else f"[{percent(low)}, {percent(high)}]"
+
+
+def points(difference: float | None) -> str:
+    """Format a signed difference of fractions in percentage points, with a real minus."""
+    return MISSING if difference is None else f"{100 * difference:.1f}".replace("-", "−").replace("−0.0", "0.0")
+
+
+def count(number: int) -> str:
+    """Format a count with a thin space between thousands from 10 000 on."""
+    return f"{number:,}".replace(",", "\u202f") if number >= 10_000 else str(number)

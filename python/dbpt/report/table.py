@@ -1,0 +1,113 @@
+"""The terminal's comparison table: methods below each other, groups beside each other while they fit.
+
+Plain text, no colour, at most 110 columns unless a single name is longer than that.
+"""
+
+from typing import Any
+from unicodedata import east_asian_width
+
+from dbpt.report.summary import MISSING, Row, Summary, count, interval_text, percent, points, summarize
+
+WIDTH = 110
+LONGEST_GROUP_NAME = 44
+
+
+def comparison_table(metrics: dict[str, Any]) -> str:
+    """Return the rows of a metrics.json dict side by side, as text without a final newline.
+
+    Shows the test split, or validation (and says so) where there is none: worst-group accuracy with its bootstrap
+    interval, average, train-weighted average, gap, and the accuracy of each group with its number of images; then how
+    the epochs were chosen, how good the pseudo attributes are if that is known, and all warnings. With more groups
+    than fit into 110 columns, each group gets a line below. Percentages have one decimal; ``*`` marks a row's worst.
+    """
+    summary = summarize(metrics)
+    beside = _render(_main_columns(summary) + _group_columns(summary))
+    if max(map(_width, beside)) <= WIDTH:
+        body = beside
+    else:
+        body = [*_render(_main_columns(summary)), "", *_group_lines(summary)]
+    lines = [f"{metrics['dataset']['name']}: {summary.split_line}", f"{summary.groups_line}; figures in per cent", ""]
+    return "\n".join([*lines, *body, "", *_notes(summary)])
+
+
+def _main_columns(summary: Summary) -> list[list[str]]:
+    """Columns as lists of cells: three header cells, then a cell for each row; the first column is flush left."""
+    rows = summary.rows
+    return [
+        ["", "", "", *(f"{row.title}{' ◂' if row.chosen and len(rows) > 1 else ''}" for row in rows)],
+        ["", "worst", "group", *(percent(row.number("worst_group_accuracy")) for row in rows)],
+        ["", "95 %", "interval", *(interval_text(*(row.interval or (None, None))) for row in rows)],
+        ["", "", "average", *(percent(row.number("average")) for row in rows)],
+        ["train-", "weighted", "average", *(percent(row.number("train_weighted_average")) for row in rows)],
+        ["", "", "gap", *(points(row.number("gap")) for row in rows)],
+    ]
+
+
+def _group_columns(summary: Summary) -> list[list[str]]:
+    return [
+        [y, a, f"n={count(summary.group_size(g))}", *(_group_cell(row, g) for row in summary.rows)]
+        for g, (y, a) in enumerate(summary.group_pairs)
+    ]
+
+
+def _group_cell(row: Row, group: int) -> str:
+    """Accuracy of a group, with a star if it is the row's worst and a space otherwise, so that the digits align."""
+    entry = row.group(group)
+    if entry is None or row.metrics is None:
+        return f"{MISSING} "
+    return percent(entry["accuracy"]) + ("*" if row.metrics["worst_group"] == group else " ")
+
+
+def _group_lines(summary: Summary) -> list[str]:
+    names = [_shorten(name) for name in summary.group_names]
+    sizes = [f"n={count(summary.group_size(g))}" for g in range(len(names))]
+    columns = [["", "", "group", *names], ["", "", "images", *sizes]]
+    columns += [["", "", row.title + " ", *(_group_cell(row, g) for g in range(len(names)))] for row in summary.rows]
+    return _render(columns)
+
+
+def _shorten(name: str) -> str:
+    return name if len(name) <= LONGEST_GROUP_NAME else name[: LONGEST_GROUP_NAME - 1] + "…"
+
+
+def _render(columns: list[list[str]]) -> list[str]:
+    widths = [max(map(_width, column)) for column in columns]
+    lines = []
+    for cells in zip(*columns, strict=True):
+        padding = [" " * (width - _width(cell)) for cell, width in zip(cells, widths, strict=True)]
+        aligned = [cells[0] + padding[0], *(pad + cell for pad, cell in zip(padding[1:], cells[1:], strict=True))]
+        lines.append("  ".join(aligned).rstrip())
+    head = [line for line in lines[:3] if line]
+    return [*head, "─" * max(map(_width, lines)), *lines[3:]]
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal that a text takes: Chinese, Japanese and Korean letters are two wide."""
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def _notes(summary: Summary) -> list[str]:
+    marks = "* worst group of the row"
+    if len(summary.rows) > 1:
+        marks += "   ◂ the row that was asked for and is saved"
+    notes = [marks, "interval: bootstrap within groups; a minimum is biased downward, so it leans low"]
+    trained = [row for row in summary.rows if row.record["selected_epoch"] is not None]
+    if trained:
+        kept = ", ".join(f"{row.title} {row.record['selected_epoch']} of {row.record['epochs']}" for row in trained)
+        notes.append(f"epoch kept, by {summary.metrics['selection']}: {kept}")
+    notes += _quality_note(summary)
+    return [*notes, *(f"warning: {text}" for text in summary.warnings())]
+
+
+def _quality_note(summary: Summary) -> list[str]:
+    quality = summary.metrics["pseudo_quality"]
+    if not quality or quality["accuracy"] is None:
+        return []
+    text = f"pseudo attributes: {percent(quality['accuracy'])} right"
+    smallest = quality["groups"][quality["smallest_group"]]
+    text += (
+        f"; smallest pseudo-group ({summary.group_names[smallest['group']]}, {count(smallest['n'])} images): "
+        f"precision {percent(smallest['precision'])} "
+        f"{interval_text(smallest['precision_low'], smallest['precision_high'])}"
+    )
+    return [text]
