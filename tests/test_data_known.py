@@ -48,7 +48,8 @@ def faces(tmp_path):
 @pytest.fixture
 def pets(tmp_path):
     folder = tmp_path / FOLDER
-    touch(folder, *(f"{group}/{n}.jpg" for group in GROUPS for n in range(5)))
+    # Made in an order that no file system lists as sorted.
+    touch(folder, *(f"{group}/{n}.jpg" for group in GROUPS for n in (3, 0, 4, 1, 2)))
     return folder
 
 
@@ -304,6 +305,12 @@ def test_metashift_metadata_is_relocated(pets, place, prefix):
         assert data.attributes[:4].tolist() == [1, 0, 0, 1]
         assert data.splits.tolist() == [n % 3 for n in range(5) for _ in range(4)]
         assert data.lines[0] == 2
+
+
+def test_metashift_metadata_written_on_windows(pets):
+    text = pets_metadata(pets, "C:\\data\\").replace("/", "\\")
+    (pets / "metadata_metashift.csv").write_text(text)
+    assert load_dataset("metashift", pets).paths[0] == "train/cat/cat(indoor)/0.jpg"
 
 
 def test_metashift_names_inside_a_renamed_folder(pets, tmp_path):
