@@ -13,7 +13,7 @@ import open_clip
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 
-from ..errors import InputError, nearest
+from dbpt.errors import InputError, nearest
 
 CONFIG_KEYS = ("embed_dim", "vision_cfg", "text_cfg")
 PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode", "fill_color")

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from dbpt.errors import InputError
 
 ENCODER_SCHEMA_VERSION = 1  # raise it when the same key would no longer give the same features
 TEXT_BATCH_SIZE = 128

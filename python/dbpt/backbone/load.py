@@ -13,7 +13,8 @@ from typing import Any
 import open_clip
 import torch
 
-from ..errors import InputError, nearest
+from dbpt.errors import InputError, nearest
+
 from .config import (
     build_model,
     clean_preprocess,

@@ -11,7 +11,8 @@ import open_clip
 import torch
 from open_clip.tokenizer import get_clean_fn
 
-from ..errors import InputError
+from dbpt.errors import InputError
+
 from .config import JSON_LIMIT, one_line, silent_logging
 
 Tokenizer = Callable[[list[str]], torch.Tensor]

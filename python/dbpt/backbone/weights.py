@@ -12,7 +12,8 @@ from open_clip.model import convert_to_custom_text_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from ..errors import InputError
+from dbpt.errors import InputError
+
 from .config import first_few
 
 PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".tar", ".npz", ".npy")

@@ -1,0 +1,84 @@
+"""Decoding images that strangers made: six formats, a size limit read from the header, one reason when it fails.
+
+What comes out goes through open_clip's transform as `PIL.Image.open` would give it, so that features equal open_clip's
+own: no EXIF rotation, the first frame of animations, alpha dropped. The exception is 16-bit grey, which Pillow would
+turn white, and which becomes 8-bit grey here.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+MAX_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb
+MAX_ASPECT = 200  # resizing the short side of a thinner image to the tower's input would be a bomb of its own
+
+
+class UnreadableImage(ValueError):
+    """An image file that can't be used; the message is the reason, on one line."""
+
+
+def open_image(path: Path) -> Image.Image:
+    """Decode an image file completely. Raises `UnreadableImage` with the reason."""
+    try:
+        with path.open("rb") as file:
+            return decode_image(file)
+    except OSError as error:
+        raise UnreadableImage(error.strerror or str(error)) from None
+
+
+def decode_image(file: BinaryIO) -> Image.Image:
+    """Decode an open image file completely. Raises `UnreadableImage` with the reason."""
+    try:
+        image = Image.open(file, formats=FORMATS)
+        _check_size(image.width, image.height)
+        image.load()
+        return _eight_bit(image)
+    except UnreadableImage:
+        raise
+    except UnidentifiedImageError:
+        raise UnreadableImage(_unidentified(file)) from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise UnreadableImage(f"more than {MAX_PIXELS // 10**6} megapixels") from None
+    except Exception as error:  # Pillow's decoders raise nearly every type there is on hostile bytes
+        raise UnreadableImage(" ".join(str(error).split()) or type(error).__name__) from None
+
+
+@contextmanager
+def pillow_warnings() -> Iterator[None]:
+    """Make Pillow's bomb warning an error and silence its others, which name no file. Enter it before threads start."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise UnreadableImage(f"{width}×{height} is more than {MAX_PIXELS // 10**6} megapixels")
+    if min(width, height) < 1 or max(width, height) > MAX_ASPECT * min(width, height):
+        raise UnreadableImage(f"{width}×{height} is thinner than 1:{MAX_ASPECT}")
+
+
+def _unidentified(file: BinaryIO) -> str:
+    file.seek(0)
+    start = file.read(12)
+    if not start:
+        return "the file is empty"
+    return f"not a JPEG, PNG, WebP, BMP, GIF or TIFF image (begins with {start!r})"
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    if not image.mode.startswith(("I", "F")):
+        return image
+    pixels = np.asarray(image)
+    if image.mode == "F" or pixels.min() < 0 or pixels.max() > 0xFFFF:
+        raise UnreadableImage(f"pixels of mode {image.mode}, whose range isn't known; save it with 8 or 16 bits")
+    return Image.fromarray((pixels >> 8).astype(np.uint8))
