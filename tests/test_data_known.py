@@ -1,6 +1,7 @@
 """Waterbirds, CelebA and MetaShift in their own layouts, whole, in dialects, and broken."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,8 +49,7 @@ def faces(tmp_path):
 @pytest.fixture
 def pets(tmp_path):
     folder = tmp_path / FOLDER
-    # Made in an order that no file system lists as sorted.
-    touch(folder, *(f"{group}/{n}.jpg" for group in GROUPS for n in (3, 0, 4, 1, 2)))
+    touch(folder, *(f"{group}/{n}.jpg" for group in GROUPS for n in range(5)))
     return folder
 
 
@@ -291,6 +291,13 @@ def test_metashift_from_folders(pets):
     assert data.words.attribute_texts()[0] == ["a photo taken outdoors.", "a photo taken indoors."]
     assert data.notes[0].startswith("no metadata_metashift.csv: split drawn as SubpopBench does")
     assert data.where(0) == "train/cat/cat(indoor)/0.jpg"
+
+
+def test_metashift_does_not_depend_on_the_file_system_s_order(pets, monkeypatch):
+    listed = Path.glob
+    expected = load_dataset("metashift", pets).paths
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: sorted(listed(self, pattern), reverse=True))
+    assert load_dataset("metashift", pets).paths == expected
 
 
 @pytest.mark.parametrize("place", [".", ".."])
