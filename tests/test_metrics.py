@@ -5,11 +5,10 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from dbpt.errors import InputError
 from dbpt.metrics import group_metrics, pseudo_attribute_quality, wilson_interval, worst_group_interval
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 
 def metrics_of(counts, correct, **options):
@@ -126,7 +125,7 @@ def test_empty_group_is_missing_not_zero():
     assert m.group_mean == pytest.approx((0.8 + 0.9 + 1.0) / 3)
     assert m.train_weighted_average == pytest.approx((10 * 0.8 + 10 * 0.9 + 20 * 1.0) / 40)
     (warning,) = m.warnings
-    assert warning.startswith("group 1 (class 0, attribute 1) has no rows")
+    assert warning.startswith("group 1 (class 0, attribute 1): no rows; missing")
 
 
 def test_no_group_has_rows():
@@ -152,7 +151,7 @@ def test_unknown_attributes_count_in_the_average_only():
 def test_small_worst_group_is_warned_about_by_name():
     names = ["land/land", "land/water", "water/land", "water/water"]
     (warning,) = metrics_of([99, 99, 29, 99], [98, 98, 10, 98], group_names=names).warnings
-    assert warning == "the worst group, water/land, has only 29 rows: one image moves it by 3.4 points"
+    assert warning == "worst group water/land: only 29 rows, one image moves it by 3.4 points"
     assert metrics_of([99, 29, 30, 99], [98, 28, 10, 98]).warnings == ()
 
 

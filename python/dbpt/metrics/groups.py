@@ -132,7 +132,7 @@ def _weighted(accuracy_by_group: dict[int, float], weights_G: NDArray[np.float64
 
 def _warnings(groups: Sequence[GroupAccuracy], worst: int | None, names: Sequence[str], unknown: int) -> list[str]:
     warnings = [
-        f"{names[entry.group]} has no rows: it is missing from worst-group accuracy and group mean, not counted as 0"
+        f"group {names[entry.group]}: no rows; missing from worst-group accuracy and group mean, not counted as 0"
         for entry in groups
         if entry.n == 0
     ]
@@ -143,11 +143,11 @@ def _warnings(groups: Sequence[GroupAccuracy], worst: int | None, names: Sequenc
     n, accuracy = groups[worst].n, groups[worst].accuracy
     if n < SMALL_GROUP:
         rows = "1 row" if n == 1 else f"{n} rows"
-        warnings.append(f"the worst group, {names[worst]}, has only {rows}: one image moves it by {100 / n:.1f} points")
+        warnings.append(f"worst group {names[worst]}: only {rows}, one image moves it by {100 / n:.1f} points")
     if accuracy in (0.0, 1.0):
         all_or_none = "no row" if accuracy == 0.0 else "every row"
         warnings.append(
-            f"in the worst group, {names[worst]}, {all_or_none} is right: a bootstrap cannot show the uncertainty; "
+            f"worst group {names[worst]}: {all_or_none} is right, so the bootstrap interval has no meaning; "
             "see the group's own (Wilson) interval"
         )
     return warnings
@@ -155,7 +155,7 @@ def _warnings(groups: Sequence[GroupAccuracy], worst: int | None, names: Sequenc
 
 def _names(group_names: Sequence[str] | None, num_groups: int, num_attributes: int) -> Sequence[str]:
     if group_names is None:
-        return [f"group {g} (class {g // num_attributes}, attribute {g % num_attributes})" for g in range(num_groups)]
+        return [f"{g} (class {g // num_attributes}, attribute {g % num_attributes})" for g in range(num_groups)]
     if len(group_names) != num_groups:
         raise InputError(f"group_names has {len(group_names)} names; expected {num_groups} (classes x attributes)")
     return group_names

@@ -7,6 +7,9 @@ from markupsafe import Markup
 
 from dbpt.report.svg import LETTER, WIDTH, grid_x, label_at, svg, text_at
 
+LETTERS = 42
+"""The longest label there is room for."""
+
 
 @dataclass(frozen=True)
 class Bar:
@@ -21,8 +24,9 @@ class Bar:
 
 @dataclass(frozen=True)
 class BarGroup:
-    """Bars that share a label, with a second line below it."""
+    """Bars that share a label (the name, shortened to LETTERS), with a second line below it."""
 
+    name: str
     label: str
     note: str
     bars: Sequence[Bar]
@@ -30,14 +34,16 @@ class BarGroup:
 
 def bar_chart(groups: Sequence[BarGroup], description: str) -> Markup:
     """Draw horizontal grouped bars from 0 to 100 % with interval whiskers and the value at the right."""
-    left = min(300.0, 20 + max(len(group.label) for group in groups) * LETTER)
+    left = 20 + max(len(group.label) for group in groups) * LETTER
     right, top, step, space = WIDTH - 52.0, 22.0, 17.0, 18.0
     parts, y = [], top + space / 2
     for group in groups:
         block = max(step * len(group.bars), 32.0)
-        parts.append(label_at(left - 14, y + block / 2 - 3, group.label, left - 14, "label end"))
+        parts.append(label_at(left - 14, y + block / 2 - 3, group.label, group.name, "label end"))
         parts.append(text_at(left - 14, y + block / 2 + 12, group.note, "note end"))
         offset = (block - step * len(group.bars)) / 2
+        if all(bar.value is None for bar in group.bars):
+            parts.append(text_at(left + 6, y + block / 2 + 4, "no images", "note"))
         for i, bar in enumerate(group.bars):
             parts.append(_bar(bar, group, left, right, y + offset + i * step))
         y += block + space
@@ -48,9 +54,9 @@ def bar_chart(groups: Sequence[BarGroup], description: str) -> Markup:
 
 def _bar(bar: Bar, group: BarGroup, left: float, right: float, y: float) -> Markup:
     if bar.value is None:
-        return text_at(left + 6, y + 11.5, f"{bar.title}: no images", "note")
+        return Markup("")
     scale, middle = right - left, y + 7.5
-    text = f"{group.label}, {bar.title}: {100 * bar.value:.1f} %"
+    text = f"{group.name}, {bar.title}: {100 * bar.value:.1f} %"
     whisker = Markup("")
     if bar.low is not None and bar.high is not None:
         text += f" [{100 * bar.low:.1f}, {100 * bar.high:.1f}], {group.note}"

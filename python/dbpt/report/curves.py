@@ -7,14 +7,20 @@ from math import ceil, floor, log10
 
 from markupsafe import Markup
 
-from dbpt.report.svg import LETTER, WIDTH, grid_y, label_at, svg, text_at
+from dbpt.report.svg import WIDTH, grid_y, label_at, svg, text_at
+
+LABELS = 250
+"""Room for the labels at the right; the same in all charts, so that their epochs lie below each other."""
+LETTERS = 30
+"""The longest label there is room for."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One curve over epochs; None breaks it. ``marked`` is the epoch that gets a ring."""
+    """One curve over epochs; None breaks it. ``label`` is the name, shortened to LETTERS; ``marked`` gets a ring."""
 
     style: str
+    name: str
     label: str
     points: Sequence[tuple[int, float | None]]
     marked: int | None = None
@@ -31,8 +37,7 @@ def line_chart(
     """Draw curves over epochs, each labelled at its end; ``ticks`` span the axis, ``kept`` is an epoch with a rule."""
     epochs = sorted({epoch for line in lines for epoch, _ in line.points})
     first, last = epochs[0], max(epochs[-1], epochs[0] + 1)
-    labels = min(280.0, 54 + max(len(line.label) for line in lines) * LETTER)
-    left, right, top = 44.0, WIDTH - labels, 26.0
+    left, right, top = 44.0, float(WIDTH - LABELS), 26.0
     bottom = top + max(170.0, 15.0 * len(lines))
     low, high = (log10(tick) if log else tick for tick in (ticks[0][0], ticks[-1][0]))
 
@@ -59,7 +64,7 @@ def line_chart(
             parts.append(Markup('<path class="tail" d="{}"/>').format(tail))
         sample = f"M{right + 15:.1f} {place:.1f}h24"
         parts.append(Markup('<path class="curve {}" d="{}"/>').format(line.style, sample))
-        parts.append(label_at(right + 45, place + 4, line.label, labels - 45, "label"))
+        parts.append(label_at(right + 45, place + 4, line.label, line.name, "label"))
     return svg(parts, bottom + 38, description)
 
 
@@ -119,7 +124,7 @@ def _curve(
         for x, y, radius in dots
     ]
     curve = Markup('<path class="curve {}" d="{}"/>').format(line.style, path) if path else Markup("")
-    return Markup("<g><title>{}</title>{}{}</g>").format(line.label, curve, Markup("").join(circles))
+    return Markup("<g><title>{}</title>{}{}</g>").format(line.name, curve, Markup("").join(circles))
 
 
 def _alone(shown: Sequence[tuple[float, float | None]], i: int) -> bool:

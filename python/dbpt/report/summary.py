@@ -77,6 +77,10 @@ class Summary:
         """One name for each group: class · attribute."""
         return [f"{y} · {a}" for y, a in self.group_pairs]
 
+    def short_group_names(self, letters: int) -> list[str]:
+        """The same names in at most so many letters."""
+        return [shorten_group(y, a, letters) for y, a in self.group_pairs]
+
     def group_size(self, group: int) -> int:
         """Number of evaluated rows of a group."""
         entries = [row.group(group) for row in self.rows]
@@ -103,22 +107,28 @@ def summarize(metrics: dict[str, Any]) -> Summary:
 
 
 def headline(summary: Summary) -> str:
-    """State the result in one or two sentences that are true whichever way it went."""
-    chosen = summary.chosen
+    """State the result in one sentence that is true whichever way it went."""
+    chosen, what = summary.chosen, "Worst-group accuracy"
+    what += "" if summary.metrics["group_kind"] == "true" else " over pseudo groups"
     wga, average = chosen.number("worst_group_accuracy"), chosen.number("average")
     if wga is None:
         known = "" if average is None else f"; the average of {chosen.title} is {in_words(average)}"
         return f"No group could be evaluated, so there is no worst-group accuracy{known}."
     baseline = _baseline(summary)
     if baseline is None:
-        return f"Worst-group accuracy of {chosen.title} is {in_words(wga)}, average {in_words(average)}."
-    text = _comparison(baseline, chosen)
-    text += f"average {in_words(baseline.number('average'))} → {in_words(average)}."
-    zero_shot = next((row for row in summary.rows if row.name == "zero-shot" and row is not baseline), None)
-    without_training = zero_shot.number("worst_group_accuracy") if zero_shot else None
-    if without_training is not None:
-        text += f" Without any training (zero-shot) it is {in_words(without_training)}."
-    return text
+        return f"{what} of {chosen.title} is {in_words(wga)}, average {in_words(average)}."
+    return (
+        f"{what} {_comparison(baseline, chosen)}average {in_words(baseline.number('average'))} → {in_words(average)}."
+    )
+
+
+def zero_shot_line(summary: Summary) -> str:
+    """Say what the model does without training, or nothing if the headline already compares with that."""
+    row = next((row for row in summary.rows if row.name == "zero-shot"), None)
+    wga = row.number("worst_group_accuracy") if row else None
+    if row is None or wga is None or row.chosen or row is _baseline(summary):
+        return ""
+    return f"Without any training (zero-shot): worst group {in_words(wga)}, average {in_words(row.number('average'))}."
 
 
 def _comparison(baseline: Row, chosen: Row) -> str:
@@ -127,19 +137,15 @@ def _comparison(baseline: Row, chosen: Row) -> str:
     # The difference of the figures as printed: "78.0 against 75.0, +3.1" would look wrong.
     change = round(100 * after, 1) - round(100 * before, 1)
     if abs(change) < 0.05:
-        return f"Worst-group accuracy is {in_words(after)} with both {baseline.title} and {chosen.title}, "
+        return f"is {in_words(after)} with both {baseline.title} and {chosen.title}, "
     if _overlap(baseline.interval, chosen.interval):
         signed = f"{change:+.1f}".replace("-", "−")
         return (
-            f"Worst-group accuracy is {in_words(after)} ({chosen.title}) against {in_words(before)} "
-            f"({baseline.title}): {signed} points, but the 95\u00a0% intervals overlap, so this run alone does not tell "
-            "them apart; "
+            f"is {in_words(after)} ({chosen.title}) against {in_words(before)} "
+            f"({baseline.title}): {signed} points, but the 95\u00a0% intervals overlap; "
         )
     verb = "rose" if change > 0 else "fell"
-    return (
-        f"Worst-group accuracy {verb} from {in_words(before)} ({baseline.title}) to {in_words(after)} "
-        f"({chosen.title}), "
-    )
+    return f"{verb} from {in_words(before)} ({baseline.title}) to {in_words(after)} ({chosen.title}), "
 
 
 def _overlap(one: tuple[float, float] | None, two: tuple[float, float] | None) -> bool:
@@ -168,6 +174,19 @@ def percent(fraction: float | None) -> str:
 def in_words(fraction: float | None) -> str:
     """Format a fraction for running text: per cent with the sign, kept on one line by a no-break space."""
     return f"{percent(fraction)}\u00a0%"
+
+
+def shorten_group(label: str, attribute: str, letters: int) -> str:
+    """Join class and attribute as ``class · attribute``; if too long, cut the longer so that both can be told."""
+    room = letters - 3
+    if len(label) + len(attribute) > room:
+        of_attribute = min(len(attribute), max(room // 2, room - len(label)))
+        label, attribute = _cut(label, room - of_attribute), _cut(attribute, of_attribute)
+    return f"{label} · {attribute}"
+
+
+def _cut(text: str, letters: int) -> str:
+    return text if len(text) <= letters else text[: letters - 1] + "…"
 
 
 def interval_text(low: float | None, high: float | None) -> str:

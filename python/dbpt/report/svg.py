@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 WIDTH = 920
 LETTER = 6.7
-"""Assumed width of a letter at 12 px; it only decides where a label is cut."""
+"""Assumed width of a letter at 12 px; it decides how much room labels get."""
 
 
 def grid_x(x: float, top: float, bottom: float, text: str) -> Markup:
@@ -30,14 +30,10 @@ def text_at(x: float, y: float, text: str, style: str) -> Markup:
     return Markup('<text class="{}" x="{}" y="{}">{}</text>').format(style, f"{x:.1f}", f"{y:.1f}", text)
 
 
-def label_at(x: float, y: float, text: str, room: float, style: str) -> Markup:
-    """Draw a text that is cut if it is longer than its room; the whole of it then shows on hovering."""
-    letters = int(room / LETTER)
-    if len(text) <= letters:
-        return text_at(x, y, text, style)
-    cut = text[: letters - 1] + "…"
+def label_at(x: float, y: float, text: str, whole: str, style: str) -> Markup:
+    """Draw a text that may have been shortened; the whole of it shows on hovering."""
     template = '<text class="{}" x="{}" y="{}"><title>{}</title>{}</text>'
-    return Markup(template).format(style, f"{x:.1f}", f"{y:.1f}", text, cut)
+    return Markup(template).format(style, f"{x:.1f}", f"{y:.1f}", whole, text)
 
 
 def svg(parts: Sequence[Markup], height: float, description: str) -> Markup:

@@ -59,15 +59,11 @@ def _group_cell(row: Row, group: int) -> str:
 
 
 def _group_lines(summary: Summary) -> list[str]:
-    names = [_shorten(name) for name in summary.group_names]
+    names = summary.short_group_names(LONGEST_GROUP_NAME)
     sizes = [f"n={count(summary.group_size(g))}" for g in range(len(names))]
     columns = [["", "", "group", *names], ["", "", "images", *sizes]]
     columns += [["", "", row.title + " ", *(_group_cell(row, g) for g in range(len(names)))] for row in summary.rows]
     return _render(columns)
-
-
-def _shorten(name: str) -> str:
-    return name if len(name) <= LONGEST_GROUP_NAME else name[: LONGEST_GROUP_NAME - 1] + "…"
 
 
 def _render(columns: list[list[str]]) -> list[str]:

@@ -1,0 +1,135 @@
+"""Which bars and curves a run's report draws, and in which colours: from metrics and history to the two charts."""
+
+from math import isfinite
+from typing import Any
+
+from markupsafe import Markup
+
+from dbpt.report import bars, curves
+from dbpt.report.bars import Bar, BarGroup, bar_chart
+from dbpt.report.curves import Line, line_chart, linear_ticks, log_ticks
+from dbpt.report.summary import Row, Summary, count, shorten_group
+
+MOST_CURVES = 16
+"""With more groups than this, the curves show those that ended worst."""
+PER_CENT = [(tick / 100, f"{tick}") for tick in (0, 25, 50, 75, 100)]
+UNIT = [(tick, f"{tick:g}") for tick in (0.0, 0.25, 0.5, 0.75, 1.0)]
+History = list[dict[str, Any]]
+
+
+def row_styles(summary: Summary) -> list[str]:
+    """Colour classes: one each for zero-shot, ERM and the chosen row, so that colours mean the same in all reports."""
+    fixed = {"zero-shot": "row-zero-shot", "erm": "row-erm"}
+    styles, others = [], 0
+    for row in summary.rows:
+        if row.chosen:
+            styles.append("row-chosen")
+        elif row.name in fixed:
+            styles.append(fixed.pop(row.name))
+        else:
+            styles.append(f"row-other-{others % 4}")
+            others += 1
+    return styles
+
+
+def accuracy_chart(summary: Summary, styles: list[str]) -> Markup:
+    """Bars of every group and row with Wilson intervals."""
+    groups = []
+    for g, (name, label) in enumerate(zip(summary.group_names, summary.short_group_names(bars.LETTERS), strict=True)):
+        accuracies = [_bar(row, style, g) for row, style in zip(summary.rows, styles, strict=True) if row.metrics]
+        groups.append(BarGroup(name, label, f"n = {count(summary.group_size(g))}", accuracies))
+    return bar_chart(groups, f"Accuracy of each group with 95 % intervals, {summary.split_line}")
+
+
+def _bar(row: Row, style: str, group: int) -> Bar:
+    entry = row.group(group)
+    assert entry is not None
+    return Bar(style, row.title, entry["accuracy"], entry["low"], entry["high"])
+
+
+def weights_chart(summary: Summary, history: History) -> tuple[Markup, bool] | None:
+    """Curves of the weights, and whether they are relative to balanced weights.
+
+    A rare group weighs a hundred times what a common one does, which would hide how the weights *move*; so they are
+    divided by the balanced weights, from which all start. That needs the counts trained on: those that satisfy the
+    normalisation, sum of N_g w_g = sum of N_g. If the metrics lack them, the plain weights go on a logarithmic axis.
+    """
+    weighted = [entry for entry in history if entry["group_weights"]]
+    if not weighted:
+        return None
+    balanced = _balanced_weights(summary, weighted[-1]["group_weights"])
+    last = next((entry for entry in weighted if entry["selected"]), weighted[-1])["group_weights"]
+    prefixes = [f"{weight or 0.0:.3g} " for weight in last]
+    lines = _group_lines(summary, weighted, "group_weights", prefixes, balanced)
+    values = [value for line in lines for _, value in line.points if value is not None]
+    if not values:
+        return None
+    ticks = linear_ticks([*values, 0.8, 1.2]) if balanced else log_ticks(values)
+    what = "Weight of a sample of each group over epochs" + (", relative to balanced weights" if balanced else "")
+    return line_chart(lines, what, ticks=ticks, log=not balanced, kept=_kept(history)), balanced is not None
+
+
+def _balanced_weights(summary: Summary, weights: list[float | None]) -> list[float] | None:
+    dataset = summary.metrics["dataset"]
+    true_groups = summary.chosen.record["group_source"] == "true"
+    counts = dataset["counts"]["train"] if true_groups else dataset["train_counts_pseudo"]
+    if not counts or not sum(counts):
+        return None
+    total = sum(counts)
+    if abs(sum(n * (w or 0.0) for n, w in zip(counts, weights, strict=True)) / total - 1) > 0.001:
+        return None
+    present = sum(n > 0 for n in counts)
+    return [total / present / n if n else 1.0 for n in counts]
+
+
+def p_true_chart(summary: Summary, history: History) -> Markup | None:
+    """Curves of mean_p_true of the chosen row by group, or None if it has none."""
+    known = [entry for entry in history if entry["mean_p_true"]]
+    lines = _group_lines(summary, known, "mean_p_true", [""] * len(summary.group_names), None)
+    if not lines:
+        return None
+    return line_chart(lines, "Mean probability of the true class over epochs", ticks=UNIT, kept=_kept(history))
+
+
+def _group_lines(
+    summary: Summary, history: History, key: str, prefixes: list[str], divisors: list[float] | None
+) -> list[Line]:
+    """One curve for each group that has a value: hue by class, dashes by attribute."""
+    lines = []
+    for g, (y, a) in enumerate(summary.group_pairs):
+        label, attribute = divmod(g, len(summary.metrics["dataset"]["attributes"]))
+        divisor = divisors[g] if divisors else 1.0
+        curve = [(int(entry["epoch"]), _value(entry[key][g], divisor, key == "group_weights")) for entry in history]
+        if any(value is not None for _, value in curve):
+            short = prefixes[g] + shorten_group(y, a, curves.LETTERS - len(prefixes[g]))
+            lines.append((g, Line(f"hue-{label % 6} dash-{attribute % 4}", f"{y} · {a}", short, curve)))
+    if len(lines) > MOST_CURVES:
+        lines = sorted(sorted(lines, key=lambda item: _chosen_accuracy(summary, item[0]))[:MOST_CURVES])
+    return [line for _, line in lines]
+
+
+def _chosen_accuracy(summary: Summary, group: int) -> float:
+    entry = summary.chosen.group(group)
+    return 1.0 if entry is None or entry["accuracy"] is None else float(entry["accuracy"])
+
+
+def _value(value: float | None, divisor: float = 1.0, positive: bool = False) -> float | None:
+    """A point of a curve; an empty group's weight of 0 and anything that is not finite have no place on it."""
+    return None if value is None or not isfinite(value) or (positive and value <= 0) else float(value) / divisor
+
+
+def validation_chart(summary: Summary, history: History, styles: list[str]) -> Markup | None:
+    """Curves of pseudo-group WGA on validation by row, the kept epochs ringed, or None without a validation split."""
+    lines = []
+    for row, style in zip(summary.rows, styles, strict=True):
+        mine = [entry for entry in history if entry["row"] == row.name]
+        curve = [(int(entry["epoch"]), _value(entry["val_pseudo_wga"])) for entry in mine]
+        if any(value is not None for _, value in curve):
+            lines.append(Line(style, row.title, row.title, curve, marked=_kept(mine)))
+    if not lines:
+        return None
+    return line_chart(lines, "Worst-group accuracy on validation over pseudo groups, over epochs", ticks=PER_CENT)
+
+
+def _kept(history: History) -> int | None:
+    return next((int(entry["epoch"]) for entry in history if entry["selected"]), None)

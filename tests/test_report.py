@@ -1,0 +1,399 @@
+"""The terminal table and the HTML report: what they say, that it is true, that no data can break them."""
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from importlib.resources import files
+from itertools import pairwise
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from dbpt.metrics import group_metrics, pseudo_attribute_quality
+from dbpt.report import Mistake, comparison_table, render_report
+from dbpt.report.curves import linear_ticks, log_ticks, spread
+from dbpt.report.summary import headline, points, shorten_group, summarize, zero_shot_line
+from hypothesis import given
+from hypothesis import strategies as st
+
+NASTY = """<script>alert("1")</script> & 'co'"""
+RIGHT = {"zero-shot": [90, 50, 20, 45], "erm": [99, 60, 10, 48], "dbpt": [88, 84, 40, 43]}
+
+
+def evaluated(right, counts=(100, 100, 50, 50), classes=2, names=None):
+    groups = np.repeat(np.arange(len(counts)), counts)
+    rank = np.concatenate([np.arange(n) for n in counts])
+    attributes = len(counts) // classes
+    labels = groups // attributes
+    predictions = np.where(rank < np.asarray(right)[groups], labels, (labels + 1) % classes)
+    sizes = {"num_classes": classes, "num_attributes": attributes, "train_counts": [3498, 184, 56, 1057, *counts[4:]]}
+    return group_metrics(predictions, labels, groups % attributes, group_names=names, **sizes).to_json()
+
+
+def row(name, test, val=None, source="pseudo"):
+    trained = name != "zero-shot"
+    source = source if name not in ("zero-shot", "erm") else None
+    epochs = {"selected_epoch": 7 if trained else None, "epochs": 10 if trained else 0, "seconds": 1.25}
+    return {"name": name, "group_source": source, **epochs, "val": val, "test": test}
+
+
+def run(right=RIGHT, **changes):
+    """A metrics.json dict of 2 x 2 groups."""
+    counts = {"train": [3498, 184, 56, 1057], "val": [10, 10, 5, 5], "test": [100, 100, 50, 50]}
+    dataset = {"name": "birds", "classes": ["landbird", "waterbird"], "attributes": ["land", "water"], "notes": []}
+    labels, true = np.repeat([0, 0, 1, 1], counts["train"]), np.repeat([0, 1, 0, 1], counts["train"])
+    pseudo = np.where(np.arange(true.size) % 20 == 0, 1 - true, true)
+    return {
+        "schema_version": 1,
+        "dbpt_version": "0.1.0",
+        "dataset": {**dataset, "counts": counts, "train_counts_pseudo": [3332, 350, 106, 1007]},
+        "backbone": {"model": "ViT-B-32", "pretrained": "openai", "embed_dim": 512},
+        "group_kind": "true",
+        "selection": "pseudo-wga",
+        "seed": 3,
+        "chosen": "dbpt",
+        "rows": [row(name, evaluated(values)) for name, values in right.items()],
+        "pseudo_quality": pseudo_attribute_quality(pseudo, true, labels, num_classes=2, num_attributes=2),
+        "warnings": [],
+        "failed_images": 0,
+        "seconds": {"embed": 1.0, "total": 2.5},
+        **changes,
+    }
+
+
+def history(metrics, epochs=10):
+    counts = np.array(metrics["dataset"]["train_counts_pseudo"], dtype=float)
+    weights = counts.sum() / 4 / counts
+    return [
+        {
+            "row": name,
+            "epoch": epoch,
+            "lr": 0.002,
+            "loss": 0.5,
+            "group_weights": None if name == "erm" else weights.tolist(),
+            "mean_p_true": [0.5, None, 0.6, 0.7],
+            "val_pseudo_wga": 0.3 + 0.01 * epoch,
+            "val_average": 0.8,
+            "selected": epoch == 7,
+        }
+        for name in ("erm", "dbpt")
+        for epoch in range(1, epochs + 1)
+    ]
+
+
+MISTAKE = Mistake("a/b.jpg", b"\xff\xd8\xff", "waterbird", "land", "landbird", 0.125)
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page; refuses what would reach outside it."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.sources, self.text = [], [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        assert tag not in {"script", "link", "iframe", "object", "embed", "base", "a", "b"}
+        for name, value in attrs:
+            assert not name.startswith("on")
+            assert name not in {"href", "srcset", "action", "background", "style", "xlink:href"}
+            if name == "src":
+                self.sources.append(value)
+        self.tags.append(tag)
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    @property
+    def words(self):
+        return " ".join("".join(self.text).replace("\u00a0", " ").split())
+
+
+# --- the table
+
+
+def test_table_is_exactly_this():
+    metrics = run()
+    for entry, (low, high) in zip(metrics["rows"], [(0.26, 0.54), (0.1, 0.32), (0.7, 0.87)], strict=True):
+        entry["test"] |= {"worst_group_low": low, "worst_group_high": high}  # NumPy may change its binomial stream
+    assert comparison_table(metrics) == "\n".join(
+        [
+            "birds: test split, 300 images",
+            "groups: true attributes; figures in per cent",
+            "",
+            "                                           train-        landbird  landbird  waterbird  waterbird",
+            "           worst          95 %           weighted            land     water       land      water",
+            "           group      interval  average   average   gap     n=100     n=100       n=50       n=50",
+            "─────────────────────────────────────────────────────────────────────────────────────────────────",
+            "zero-shot   40.0  [26.0, 54.0]     68.3      87.9  28.3     90.0      50.0       40.0*      90.0 ",
+            "ERM         20.0  [10.0, 32.0]     72.3      95.9  52.3     99.0      60.0       20.0*      96.0 ",
+            "dbpt ◂      80.0  [70.0, 87.0]     85.0      87.3   5.0     88.0      84.0       80.0*      86.0 ",
+            "",
+            "* worst group of the row   ◂ the row that was asked for and is saved",
+            "interval: bootstrap within groups; a minimum is biased downward, so it leans low",
+            "epoch kept, by pseudo-wga: ERM 7 of 10, dbpt 7 of 10",
+            "pseudo attributes: 95.0 right; smallest pseudo-group (waterbird · land, 107 images): "
+            "precision 50.5 [41.1, 59.8]",
+        ]
+    ).replace(" \n", "\n")
+
+
+def test_four_groups_fit_and_stand_beside_each_other():
+    table = comparison_table(run())
+    assert max(map(len, table.splitlines()[:10])) <= 110
+    assert "group  " not in table.splitlines()[6:][0]
+
+
+def test_many_groups_get_a_line_each():
+    counts = [40] * 12
+    metrics = run({})
+    metrics["dataset"] |= {"classes": [f"class {i}" for i in range(6)]}
+    metrics["rows"] = [row(n, evaluated(range(20, 32), counts, classes=6)) for n in ("zero-shot", "erm", "dbpt")]
+    lines = comparison_table(metrics).splitlines()
+    assert max(map(len, lines[:25])) <= 110
+    assert [line.split()[:5] for line in lines if line.startswith("class 5")] == [
+        ["class", "5", "·", "land", "n=40"],
+        ["class", "5", "·", "water", "n=40"],
+    ]
+    (worst,) = [line for line in lines if line.startswith("class 0 · land")]
+    assert worst.count("50.0*") == 3
+
+
+def test_table_without_test_split_shows_validation_and_says_so():
+    metrics = run(rows=[row(name, None, evaluated(values)) for name, values in RIGHT.items()])
+    first = comparison_table(metrics).splitlines()[0]
+    assert first == (
+        "birds: validation split, 300 images (no test split; it also chose the epochs, so the figures flatter)"
+    )
+    last = comparison_table({**metrics, "selection": "last"}).splitlines()[0]
+    assert last == "birds: validation split, 300 images (no test split)"
+
+
+def test_table_says_when_groups_are_pseudo():
+    table = comparison_table(run(group_kind="pseudo", pseudo_quality=None))
+    assert "groups: pseudo attributes (labelled by the model); figures" in table
+    assert "smallest pseudo-group" not in table
+
+
+def test_table_of_an_empty_group_a_missing_row_and_an_oracle():
+    names = ["landbird · land", "landbird · water", "waterbird · land", "waterbird · water"]
+    small = evaluated([90, 50, 0, 20], (100, 100, 0, 25), names=names)
+    metrics = run(rows=[row("zero-shot", None), row("erm", small), row("dbpt", small, source="true")])
+    lines = comparison_table(metrics).splitlines()
+    cells = {line.split("  ")[0]: line.split()[1:] for line in lines[6:]}
+    assert cells["zero-shot"] == ["–"] * 8
+    assert cells["ERM"][-4:] == ["90.0", "50.0*", "–", "80.0"]
+    assert any(line.startswith("dbpt (true groups) ◂") for line in lines)
+    assert "warning: group waterbird · land: no rows; missing from worst-group accuracy" in "\n".join(lines)
+    assert sum(line.startswith("warning:") for line in lines) == 1  # both rows have it: said once, without names
+
+
+def test_warnings_name_their_rows_when_not_all_share_them():
+    few = evaluated([90, 80, 5, 20], (100, 100, 20, 25))
+    metrics = run(rows=[row("erm", few), row("dbpt", evaluated([90, 80, 20, 5], (100, 100, 20, 25)))], warnings=["one"])
+    assert summarize(metrics).warnings() == [
+        "one",
+        "ERM: worst group 2 (class 1, attribute 0): only 20 rows, one image moves it by 5.0 points",
+        "dbpt: worst group 3 (class 1, attribute 1): only 25 rows, one image moves it by 4.0 points",
+    ]
+
+
+def test_wide_letters_are_aligned():
+    metrics = run()
+    metrics["dataset"] |= {"classes": ["陸鳥", "waterbird"]}
+    lines = comparison_table(metrics).splitlines()
+    assert len(lines[3]) + 4 == len(lines[4])  # two columns of two letters, each of which is two columns wide
+
+
+@given(st.text(max_size=60), st.text(max_size=60), st.integers(7, 60))
+def test_shortened_group_names_fit_and_keep_both_parts(label, attribute, letters):
+    short = shorten_group(label, attribute, letters)
+    assert len(short) <= letters
+    assert " · " in short
+    if len(label) + len(attribute) + 3 <= letters:
+        assert short == f"{label} · {attribute}"
+
+
+def test_points_have_a_real_minus():
+    assert [points(value) for value in (0.123, -0.123, -0.0001, None)] == ["12.3", "−12.3", "0.0", "–"]
+
+
+# --- the headline
+
+
+def said(erm, dbpt, **changes):
+    right = {"zero-shot": [90, 50, 20, 45], "erm": erm, "dbpt": dbpt}
+    return headline(summarize(run(right, **changes))).replace("\u00a0", " ")
+
+
+def test_headline_when_it_rose_fell_or_cannot_be_told():
+    low, high, middle = [99, 60, 10, 48], [88, 84, 40, 43], [88, 84, 37, 43]
+    assert said(low, high) == "Worst-group accuracy rose from 20.0 % (ERM) to 80.0 % (dbpt), average 72.3 % → 85.0 %."
+    assert said(high, low) == "Worst-group accuracy fell from 80.0 % (ERM) to 20.0 % (dbpt), average 85.0 % → 72.3 %."
+    assert said(high, middle) == (
+        "Worst-group accuracy is 74.0 % (dbpt) against 80.0 % (ERM): −6.0 points, but the 95 % intervals overlap; "
+        "average 85.0 % → 84.0 %."
+    )
+    assert "+6.0 points, but" in said(middle, high)
+    assert said(high, high) == "Worst-group accuracy is 80.0 % with both ERM and dbpt, average 85.0 % → 85.0 %."
+    assert said(low, high, group_kind="pseudo").startswith("Worst-group accuracy over pseudo groups rose from")
+
+
+def test_headline_without_erm_without_baselines_and_without_groups():
+    metrics = run()
+    zero_shot, erm, dbpt = metrics["rows"]
+    assert "(zero-shot) to" in headline(summarize({**metrics, "rows": [zero_shot, dbpt]}))
+    assert zero_shot_line(summarize({**metrics, "rows": [zero_shot, dbpt]})) == ""
+    alone = headline(summarize({**metrics, "rows": [dbpt]})).replace("\u00a0", " ")
+    assert alone == "Worst-group accuracy of dbpt is 80.0 %, average 85.0 %."
+    erm_chosen = headline(summarize({**metrics, "rows": [zero_shot, erm], "chosen": "erm"}))
+    assert "is 20.0\u00a0% (ERM) against 40.0\u00a0% (zero-shot): −20.0 points" in erm_chosen
+    none = group_metrics([0, 1], [0, 0], [-1, -1], num_classes=2, num_attributes=2).to_json()
+    nothing = headline(summarize({**metrics, "rows": [row("dbpt", none)]})).replace("\u00a0", " ")
+    assert nothing == "No group could be evaluated, so there is no worst-group accuracy; the average of dbpt is 50.0 %."
+    assert zero_shot_line(summarize(metrics)).replace("\u00a0", " ") == (
+        "Without any training (zero-shot): worst group 40.0 %, average 68.3 %."
+    )
+
+
+# --- the page
+
+
+def test_page_is_self_contained_and_complete():
+    metrics = run(warnings=["the moon was full"])
+    html = render_report(metrics, history(metrics), [MISTAKE])
+    page = Page(html)
+    assert page.sources == ["data:image/jpeg;base64,/9j/"]
+    style = html.split("<style>")[1].split("</style>")[0]
+    assert "url(" not in style and "@import" not in style and "prefers-color-scheme: dark" in style
+    assert page.tags.count("svg") == 4
+    for words in (
+        "Worst-group accuracy rose from 20.0 % (ERM) to 80.0 % (dbpt)",
+        "Test split, 300 images · groups: true attributes · one run, seed 3",
+        "The moon was full.",
+        "11.3 waterbird · land",
+        "kept: epoch 7",
+        "smallest pseudo-group is waterbird · land with 107 images; 50.5 % of them belong there",
+        "taken for landbird",
+        "p = 0.125",
+        "a/b.jpg",
+        "ViT-B-32",
+        "A minimum is biased downward",
+        "True attributes were used for this table, the metrics, and for nothing else.",
+    ):
+        assert words in page.words, words
+    assert html == render_report(metrics, history(metrics), [MISTAKE])
+
+
+def test_nothing_in_the_data_can_break_the_page():
+    metrics = run(warnings=[NASTY])
+    metrics["dataset"] |= {"name": NASTY, "classes": [NASTY, "b"], "attributes": [NASTY, "d"], "notes": [NASTY]}
+    metrics["backbone"] |= {"model": NASTY}
+    mistake = Mistake(f"x/{NASTY}/y_z.jpg", b"", NASTY, NASTY, NASTY, 0.5)
+    html = render_report(metrics, history(metrics), [mistake])
+    page = Page(html)  # refuses a script element
+    assert NASTY in page.words
+    assert "no thumbnail" in page.words
+    assert f"x/{NASTY}/y_z.jpg" in page.words
+    for svg in re.findall(r"<svg.*?</svg>", html, re.DOTALL):
+        ElementTree.fromstring(svg)
+
+
+def test_bars_have_the_length_of_the_accuracy():
+    html = render_report(run(), [], [])
+    widths = [
+        float(w) for w in re.findall(r'<rect class="bar row-[a-z-]+" x="[\d.]+" y="[\d.]+" width="([\d.]+)"', html)
+    ]
+    accuracies = [RIGHT[name][g] / (100, 100, 50, 50)[g] for g in range(4) for name in RIGHT]
+    assert np.array(widths) / widths[0] == pytest.approx(np.array(accuracies) / accuracies[0], abs=1e-3)
+    assert "waterbird · land, ERM: 20.0 % [11.2, 33.0], n = 50" in html
+
+
+def test_page_without_history_gallery_truth_or_test_split():
+    rows = [row(name, None, evaluated(values, (100, 100, 0, 50))) for name, values in RIGHT.items()]
+    page = Page(render_report(run(rows=rows, group_kind="pseudo", pseudo_quality=None), [], []))
+    assert page.tags.count("svg") == 1
+    assert "no images" in page.words
+    assert "No mistakes to show." in page.words
+    assert "Validation split, 250 images (no test split" in page.words
+    assert "the model itself labelled them, no one has checked them" in page.words
+    assert "belong there" not in page.words
+
+
+def test_page_admits_what_true_attributes_were_used_for():
+    metrics = run(selection="true-wga")
+    metrics["rows"][2]["group_source"] = "true"
+    words = Page(render_report(metrics, [], [])).words
+    assert (
+        "the choice of epochs (as asked), the training of dbpt (true groups) (as asked), and for nothing else" in words
+    )
+
+
+def test_weights_are_relative_if_the_counts_are_those_trained_on():
+    metrics = run()
+    relative = Page(render_report(metrics, history(metrics), [])).words
+    assert "relative to its weight when all groups are balanced (1)" in relative
+    assert "11.3 waterbird · land" in relative  # 4795 / 4 / 106
+    metrics["dataset"]["train_counts_pseudo"] = [1, 1, 1, 1]
+    absolute = Page(render_report(metrics, history(run()), [])).words
+    assert "on a logarithmic axis" in absolute
+
+
+def test_curves_survive_one_epoch_gaps_and_empty_groups():
+    metrics = run()
+    entries = history(metrics, epochs=1)
+    for entry in entries:
+        entry["mean_p_true"] = [0.5, None, float("nan"), 0.7]
+        entry["group_weights"] = [1.0, 0.0, None, 2.0]
+        entry["val_pseudo_wga"] = None
+    html = render_report(metrics, entries, [])
+    assert Page(html).tags.count("svg") == 3
+    assert html.count('<circle class="dot') == 4
+    assert "nan" not in re.sub(r"<[^>]*>", "", html).lower().split()
+
+
+def test_curves_of_many_groups_show_the_worst():
+    metrics = run({})
+    metrics["dataset"] |= {"classes": [f"c{i}" for i in range(10)], "train_counts_pseudo": [10] * 20}
+    metrics["dataset"]["counts"] = {split: [10] * 20 for split in ("train", "val", "test")}
+    metrics["rows"] = [row("dbpt", evaluated(range(20, 40), [40] * 20, classes=10))]
+    metrics["pseudo_quality"] = None
+    entries = history(metrics)
+    for entry in entries:
+        entry["mean_p_true"] = [0.5] * 20
+        entry["group_weights"] = [1.0] * 20
+    html = render_report(metrics, entries, [])
+    assert "show the 16 that ended with the least accuracy" in Page(html).words
+    curves = html.split("Mean probability of the true class, dbpt")[1].split("</svg>")[0]
+    assert "c7 · water" in curves
+    assert "c8 · land" not in curves
+
+
+@given(st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=5))
+def test_ticks_enclose_the_values(values):
+    for ticks in (linear_ticks(values), log_ticks(values)):
+        places = [place for place, _ in ticks]
+        assert places == sorted(set(places))
+        assert places[0] <= min(values) * (1 + 1e-9)
+        assert places[-1] >= max(values) * (1 - 1e-9)
+        assert sum(bool(text) for _, text in ticks) <= 10
+
+
+@given(st.lists(st.floats(0, 200), min_size=1, max_size=12))
+def test_spread_labels_keep_order_and_distance(places):
+    moved = spread(places, 14.0, 0.0, 200.0)
+    order = sorted(range(len(places)), key=lambda i: places[i])
+    assert all(moved[b] - moved[a] >= 14.0 - 1e-6 for a, b in pairwise(order))
+    assert max(moved) <= 200.0 + 1e-6
+    apart = [20.0, 60.0, 100.0]
+    assert spread(apart, 14.0, 0.0, 200.0) == apart
+
+
+def test_template_and_style_are_package_data():
+    assert {"template.html.j2", "style.css"} <= {entry.name for entry in files("dbpt.report").iterdir()}
+
+
+def test_report_and_metrics_do_not_import_torch():
+    code = "import sys, dbpt.report, dbpt.metrics; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
