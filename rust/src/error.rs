@@ -1,0 +1,118 @@
+//! The one error type of the crate. Its messages are shown to users as they stand: each names the
+//! argument, the value found, and what was expected.
+
+use std::fmt;
+
+/// What every fallible function of the crate returns.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// The ways in which an argument can be wrong.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Error {
+    /// An array whose length doesn't fit the other arguments.
+    Length {
+        /// Name of the array.
+        argument: &'static str,
+        /// Its length.
+        found: usize,
+        /// The length that fits.
+        expected: usize,
+        /// What the expected length counts, for example "groups".
+        counts: &'static str,
+    },
+    /// A scalar outside its range.
+    Scalar {
+        /// Name of the scalar.
+        argument: &'static str,
+        /// Its value, as text.
+        found: String,
+        /// The valid range.
+        expected: &'static str,
+    },
+    /// An element of a one-dimensional array outside its range.
+    Element {
+        /// Name of the array.
+        argument: &'static str,
+        /// Position of the first bad element.
+        row: usize,
+        /// Its value, as text.
+        found: String,
+        /// The valid range.
+        expected: &'static str,
+    },
+    /// A group number that is neither -1 nor below `num_groups`.
+    Group {
+        /// Position of the first bad group number.
+        row: usize,
+        /// The group number.
+        found: i64,
+        /// The number of groups.
+        num_groups: usize,
+    },
+    /// A NaN, an infinity or an overlarge value in a matrix.
+    Value {
+        /// Name of the matrix.
+        argument: &'static str,
+        /// Row of the first bad value.
+        row: usize,
+        /// Its column.
+        column: usize,
+        /// The value.
+        found: f32,
+    },
+    /// Draws were asked from a group without members.
+    EmptyGroup {
+        /// Name of the argument that asks for them.
+        argument: &'static str,
+        /// The empty group.
+        group: usize,
+        /// What the argument says for this group, as text.
+        found: String,
+    },
+    /// A range of draws that doesn't lie within the epoch.
+    Range {
+        /// First draw.
+        start: u64,
+        /// One past the last draw.
+        stop: u64,
+        /// Draws in the epoch.
+        length: u64,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length { argument, found, expected, counts } => {
+                write!(f, "{argument} has length {found}; expected {expected} ({counts})")
+            }
+            Self::Scalar { argument, found, expected } => {
+                write!(f, "{argument} is {found}; expected {expected}")
+            }
+            Self::Element { argument, row, found, expected } => {
+                write!(f, "{argument}[{row}] is {found}; expected {expected}")
+            }
+            Self::Group { row, found, num_groups } => write!(
+                f,
+                "groups[{row}] is {found}; expected -1 (outside) or 0 to {} (num_groups is {num_groups})",
+                *num_groups as i64 - 1
+            ),
+            Self::Value { argument, row, column, found } => {
+                write!(
+                    f,
+                    "{argument}[{row}, {column}] is {found}; expected a finite number within ±1e15"
+                )
+            }
+            Self::EmptyGroup { argument, group, found } => write!(
+                f,
+                "{argument}[{group}] is {found}, but group {group} has no members; expected 0 for an empty group"
+            ),
+            Self::Range { start, stop, length } => write!(
+                f,
+                "start and stop are {start} and {stop}; expected 0 <= start <= stop <= {length}, the draws of the epoch"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

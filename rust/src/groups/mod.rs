@@ -1,0 +1,8 @@
+//! Groups (class × attribute): who is in them, and what their members weigh.
+
+mod index;
+mod weights;
+
+pub use index::GroupIndex;
+pub(crate) use index::Members;
+pub use weights::{GroupWeights, GroupWeightsState};

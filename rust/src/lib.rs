@@ -1,0 +1,27 @@
+//! The Rust core of `dbpt`: groups and their weights, pseudo attributes from cached logits, and the
+//! group stream that samplers read. Nothing outside `py/` knows of Python; `cargo test` needs no
+//! interpreter.
+//!
+//! Numbers convert between integers and floats on purpose all over this crate: row counts stay far
+//! below 2⁵³, and the border hands over `int64` arrays, so those lints are off.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    // Formulas in the documentation are no code.
+    clippy::doc_markdown,
+    // Distances, rows and columns are d, r and c in the literature too.
+    clippy::many_single_char_names
+)]
+
+pub mod cluster;
+mod error;
+pub mod groups;
+mod parallel;
+#[cfg(feature = "python")]
+mod py;
+mod random;
+pub mod sample;
+
+pub use error::{Error, Result};

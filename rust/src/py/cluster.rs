@@ -1,0 +1,44 @@
+//! `softmax_argmax` and `kmeans`.
+
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2};
+use pyo3::prelude::*;
+
+use super::error::matrix;
+use crate::cluster::{self, KMeans, SoftmaxArgmax};
+
+type PySoftmaxArgmax<'py> =
+    (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<f32>>);
+type PyKMeans<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray2<f64>>, f64, usize);
+
+#[pyfunction]
+#[pyo3(signature = (logits, num_threads = 1))]
+pub(super) fn softmax_argmax<'py>(
+    py: Python<'py>,
+    logits: PyReadonlyArray2<'py, f32>,
+    num_threads: usize,
+) -> PyResult<PySoftmaxArgmax<'py>> {
+    let (values, columns) = matrix("logits", &logits)?;
+    let SoftmaxArgmax { labels, posterior, confidence } =
+        py.detach(|| cluster::softmax_argmax(values, columns, num_threads))?;
+    let posterior = posterior.into_pyarray(py).reshape([labels.len(), columns])?;
+    Ok((labels.into_pyarray(py), posterior, confidence.into_pyarray(py)))
+}
+
+#[pyfunction]
+#[pyo3(signature = (points, k, seed = 0, max_iter = 100, n_init = 1, num_threads = 1))]
+pub(super) fn kmeans<'py>(
+    py: Python<'py>,
+    points: PyReadonlyArray2<'py, f32>,
+    k: usize,
+    seed: u64,
+    max_iter: usize,
+    n_init: usize,
+    num_threads: usize,
+) -> PyResult<PyKMeans<'py>> {
+    let (values, columns) = matrix("points", &points)?;
+    let KMeans { labels, centers, inertia, iterations } =
+        py.detach(|| cluster::kmeans(values, columns, k, seed, max_iter, n_init, num_threads))?;
+    let centers = centers.into_pyarray(py);
+    let clusters = centers.len()? / columns;
+    Ok((labels.into_pyarray(py), centers.reshape([clusters, columns])?, inertia, iterations))
+}

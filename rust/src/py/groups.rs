@@ -1,0 +1,124 @@
+//! `GroupIndex` and `GroupWeights`.
+
+use std::sync::Arc;
+
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::error::{InputError, vector};
+use crate::groups::{GroupIndex, GroupWeights, GroupWeightsState};
+
+#[pyclass(name = "GroupIndex", module = "dbpt._core", frozen)]
+pub(super) struct PyGroupIndex(pub(super) Arc<GroupIndex>);
+
+#[pymethods]
+impl PyGroupIndex {
+    #[new]
+    fn new(py: Python<'_>, groups: PyReadonlyArray1<'_, i64>, num_groups: usize) -> PyResult<Self> {
+        let groups = vector("groups", &groups)?;
+        let index = py.detach(|| GroupIndex::new(groups, num_groups))?;
+        Ok(Self(Arc::new(index)))
+    }
+
+    #[getter]
+    fn num_groups(&self) -> usize {
+        self.0.num_groups()
+    }
+
+    #[getter]
+    fn num_rows(&self) -> usize {
+        self.0.num_rows()
+    }
+
+    #[getter]
+    fn counts<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
+        let counts: Vec<i64> = (0..self.0.num_groups()).map(|g| self.0.count(g) as i64).collect();
+        counts.into_pyarray(py)
+    }
+
+    fn members<'py>(&self, py: Python<'py>, group: usize) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        Ok(py.detach(|| self.0.members(group))?.into_pyarray(py))
+    }
+
+    fn groups<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
+        py.detach(|| self.0.groups()).into_pyarray(py)
+    }
+
+    fn digest(&self, py: Python<'_>) -> u64 {
+        py.detach(|| self.0.digest())
+    }
+
+    /// For pickle, which calls `__new__` with these.
+    fn __getnewargs__<'py>(&self, py: Python<'py>) -> (Bound<'py, PyArray1<i64>>, usize) {
+        (self.groups(py), self.num_groups())
+    }
+
+    fn __repr__(&self) -> String {
+        format!("GroupIndex(num_rows={}, num_groups={})", self.num_rows(), self.num_groups())
+    }
+}
+
+#[pyclass(name = "GroupWeights", module = "dbpt._core")]
+pub(super) struct PyGroupWeights(GroupWeights);
+
+#[pymethods]
+impl PyGroupWeights {
+    #[new]
+    fn new(counts: PyReadonlyArray1<'_, f64>, eta: f64, momentum: f64) -> PyResult<Self> {
+        Ok(Self(GroupWeights::new(vector("counts", &counts)?, eta, momentum)?))
+    }
+
+    #[getter]
+    fn group_weights<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
+        PyArray1::from_slice(py, &self.0.state().group_weights)
+    }
+
+    #[getter]
+    fn mean_p_true<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
+        PyArray1::from_slice(py, &self.0.state().mean_p_true)
+    }
+
+    fn observe(
+        &mut self,
+        py: Python<'_>,
+        groups: PyReadonlyArray1<'_, i64>,
+        p_true: PyReadonlyArray1<'_, f64>,
+    ) -> PyResult<()> {
+        let (groups, p_true) = (vector("groups", &groups)?, vector("p_true", &p_true)?);
+        Ok(py.detach(|| self.0.observe(groups, p_true))?)
+    }
+
+    fn step(&mut self) {
+        self.0.step();
+    }
+
+    fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let (dict, state) = (PyDict::new(py), self.0.state());
+        dict.set_item("group_weights", PyArray1::from_slice(py, &state.group_weights))?;
+        dict.set_item("mean_p_true", PyArray1::from_slice(py, &state.mean_p_true))?;
+        dict.set_item("sums", PyArray1::from_slice(py, &state.sums))?;
+        dict.set_item("observed", PyArray1::from_slice(py, &state.observed))?;
+        Ok(dict)
+    }
+
+    fn load_state(&mut self, state: &Bound<'_, PyDict>) -> PyResult<()> {
+        let field = |name: &str| -> PyResult<Vec<f64>> {
+            let invalid = |found: &str| {
+                InputError::new_err(format!(
+                    "state[{name:?}] is {found}; expected a float64 array (G,)"
+                ))
+            };
+            let value = state.get_item(name)?.ok_or_else(|| invalid("missing"))?;
+            let array: PyReadonlyArray1<'_, f64> =
+                value.extract().map_err(|_| invalid("something else"))?;
+            Ok(array.as_array().to_vec())
+        };
+        Ok(self.0.load_state(GroupWeightsState {
+            group_weights: field("group_weights")?,
+            mean_p_true: field("mean_p_true")?,
+            sums: field("sums")?,
+            observed: field("observed")?,
+        })?)
+    }
+}

@@ -1,0 +1,21 @@
+//! The extension module `dbpt._core`: the only code that knows Python. Each method converts,
+//! releases the interpreter lock where a call can take over a millisecond, calls, and maps the error.
+// pyo3 hands arguments over by value.
+#![allow(clippy::needless_pass_by_value)]
+
+mod cluster;
+mod error;
+mod groups;
+mod sample;
+
+use pyo3::prelude::*;
+
+#[pymodule(gil_used = true)]
+mod _core {
+    #[pymodule_export]
+    use super::cluster::{kmeans, softmax_argmax};
+    #[pymodule_export]
+    use super::groups::{PyGroupIndex, PyGroupWeights};
+    #[pymodule_export]
+    use super::sample::{PyGroupStream, quotas};
+}

@@ -1,0 +1,51 @@
+//! `quotas` and `GroupStream`.
+
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
+use pyo3::prelude::*;
+
+use super::error::vector;
+use super::groups::PyGroupIndex;
+use crate::sample;
+
+#[pyfunction]
+pub(super) fn quotas<'py>(
+    py: Python<'py>,
+    shares: PyReadonlyArray1<'py, f64>,
+    counts: PyReadonlyArray1<'py, i64>,
+    num_samples: u64,
+) -> PyResult<Bound<'py, PyArray1<i64>>> {
+    let (shares, counts) = (vector("shares", &shares)?, vector("counts", &counts)?);
+    Ok(sample::quotas(shares, counts, num_samples)?.into_pyarray(py))
+}
+
+#[pyclass(name = "GroupStream", module = "dbpt._core", frozen)]
+pub(super) struct PyGroupStream(sample::GroupStream);
+
+#[pymethods]
+impl PyGroupStream {
+    #[new]
+    fn new(
+        index: &PyGroupIndex,
+        quotas: PyReadonlyArray1<'_, i64>,
+        seed: u64,
+        epoch: u64,
+    ) -> PyResult<Self> {
+        let quotas = vector("quotas", &quotas)?;
+        Ok(Self(sample::GroupStream::new(index.0.clone(), quotas, seed, epoch)?))
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.len() as usize
+    }
+
+    #[pyo3(signature = (start, stop, num_threads = 1))]
+    fn indices<'py>(
+        &self,
+        py: Python<'py>,
+        start: u64,
+        stop: u64,
+        num_threads: usize,
+    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        Ok(py.detach(|| self.0.indices(start, stop, num_threads))?.into_pyarray(py))
+    }
+}

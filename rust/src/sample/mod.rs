@@ -1,0 +1,12 @@
+//! The group stream: which row is draw i of epoch e, as a pure function.
+
+mod permutation;
+mod quotas;
+mod stream;
+
+pub use permutation::Permutation;
+pub use quotas::quotas;
+pub use stream::GroupStream;
+
+/// The most draws an epoch can have, 2⁴⁸: half an index of the permutation fits in 24 bits.
+pub const MAX_DRAWS: u64 = 1 << 48;

@@ -1,0 +1,112 @@
+//! How many of an epoch's draws each group gets: shares rounded by largest remainder.
+
+use super::MAX_DRAWS;
+use crate::{Error, Result};
+
+/// Round `shares` (any scale) to whole draws that add up to `num_samples`.
+///
+/// Every group gets the whole part of its exact quota; the rest go to the largest fractions, ties to
+/// the lower group (Hamilton's method). O(G log G).
+///
+/// # Errors
+/// [`Error::Length`] if `counts` has another length; [`Error::Element`] for a share that is negative
+/// or not finite; [`Error::EmptyGroup`] for a share of a group without members; [`Error::Scalar`] if
+/// the shares add up to 0 or overflow, or `num_samples` is 0 or above [`MAX_DRAWS`].
+pub fn quotas(shares: &[f64], counts: &[i64], num_samples: u64) -> Result<Vec<i64>> {
+    let total = check(shares, counts, num_samples)?;
+    let n = num_samples as f64;
+    // Multiplied first: whole-number shares that add up to num_samples come back as they are.
+    let exact: Vec<f64> = shares.iter().map(|share| share * n / total).collect();
+    let mut quotas: Vec<i64> = exact.iter().map(|x| x.floor() as i64).collect();
+    let fraction = |g: usize| exact[g] - exact[g].floor();
+    let mut order: Vec<usize> = (0..shares.len()).filter(|&g| shares[g] > 0.0).collect();
+    order.sort_by(|&g, &h| fraction(h).total_cmp(&fraction(g)).then(g.cmp(&h)));
+    let mut left = num_samples as i64 - quotas.iter().sum::<i64>();
+    for &g in order.iter().cycle() {
+        if left <= 0 {
+            break;
+        }
+        quotas[g] += 1;
+        left -= 1;
+    }
+    // Only rounding of enormous epochs can have given out too many.
+    for &g in order.iter().rev().cycle() {
+        if left >= 0 {
+            break;
+        }
+        let taken = quotas[g].min(1);
+        quotas[g] -= taken;
+        left += taken;
+    }
+    Ok(quotas)
+}
+
+/// Check the arguments and return the sum of the shares.
+fn check(shares: &[f64], counts: &[i64], num_samples: u64) -> Result<f64> {
+    if counts.len() != shares.len() {
+        let (found, expected) = (shares.len(), counts.len());
+        return Err(Error::Length { argument: "shares", found, expected, counts: "groups" });
+    }
+    for (group, (share, &count)) in shares.iter().zip(counts).enumerate() {
+        let found = share.to_string();
+        if !share.is_finite() || *share < 0.0 {
+            let expected = "a finite number, 0 or above";
+            return Err(Error::Element { argument: "shares", row: group, found, expected });
+        }
+        if *share > 0.0 && count <= 0 {
+            return Err(Error::EmptyGroup { argument: "shares", group, found });
+        }
+    }
+    if !(1..=MAX_DRAWS).contains(&num_samples) {
+        let found = num_samples.to_string();
+        return Err(Error::Scalar { argument: "num_samples", found, expected: "1 to 2^48" });
+    }
+    let total: f64 = shares.iter().sum();
+    if total <= 0.0 || !(total * num_samples as f64).is_finite() {
+        let found = total.to_string();
+        let expected = "a finite number above 0";
+        return Err(Error::Scalar { argument: "the sum of shares", found, expected });
+    }
+    Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quotas;
+
+    #[test]
+    fn largest_remainders_get_the_rest_and_ties_go_to_the_lower_group() {
+        assert_eq!(quotas(&[1.0, 1.0, 1.0], &[9, 9, 9], 10).unwrap(), [4, 3, 3]);
+        assert_eq!(quotas(&[0.1, 0.26, 0.64], &[9, 9, 9], 10).unwrap(), [1, 3, 6]);
+        assert_eq!(quotas(&[0.0, 2.0], &[0, 3], 5).unwrap(), [0, 5]);
+        assert_eq!(quotas(&[1.0, 1.0], &[1, 1], 1).unwrap(), [1, 0]);
+    }
+
+    #[test]
+    fn natural_shares_come_back_exactly() {
+        let counts = [3498, 184, 56, 1057, 1, 0];
+        let shares = counts.map(|n| n as f64);
+        assert_eq!(quotas(&shares, &counts, 4796).unwrap(), counts);
+    }
+
+    #[test]
+    fn enormous_epochs_are_exact_too() {
+        let shares: Vec<f64> = (1..=1000).map(|g| 1.0 / f64::from(g)).collect();
+        for n in [(1_u64 << 48) - 1, 1 << 48] {
+            let found = quotas(&shares, &vec![1; 1000], n).unwrap();
+            assert_eq!(found.iter().sum::<i64>(), n as i64);
+        }
+    }
+
+    #[test]
+    fn bad_arguments_are_named() {
+        let message = |shares: &[f64], n| quotas(shares, &[3, 0], n).unwrap_err().to_string();
+        assert!(message(&[1.0, f64::NAN], 4).starts_with("shares[1] is NaN"));
+        assert!(message(&[-1.0, 0.0], 4).starts_with("shares[0] is -1"));
+        assert!(message(&[1.0, 0.5], 4).contains("group 1 has no members"));
+        assert!(message(&[1.0], 4).starts_with("shares has length 1; expected 2"));
+        assert!(message(&[0.0, 0.0], 4).starts_with("the sum of shares is 0"));
+        assert!(message(&[1e308, 0.0], 4).starts_with("the sum of shares"));
+        assert!(message(&[1.0, 0.0], 0).starts_with("num_samples is 0"));
+    }
+}
