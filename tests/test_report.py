@@ -353,6 +353,24 @@ def test_curves_survive_one_epoch_gaps_and_empty_groups():
     assert "nan" not in re.sub(r"<[^>]*>", "", html).lower().split()
 
 
+@pytest.mark.parametrize(
+    ("selection", "title"),
+    [
+        ("pseudo-wga", "Worst-group accuracy on validation, over pseudo groups"),
+        ("true-wga", "Worst-group accuracy on validation, over true groups"),
+        ("average", "Average accuracy on validation"),
+        ("last", "Average accuracy on validation"),
+    ],
+)
+def test_validation_curve_says_what_it_is(selection, title):
+    metrics = run(selection=selection)
+    html = render_report(metrics, history(metrics), [])
+    assert f"<h3>{title}</h3>" in html
+    assert ("no attribute label enters" in html) == (selection == "pseudo-wga")
+    flat = re.findall(r'<path class="curve row-erm" d="M44.0 ([\d.]+)(?:L[\d.]+ \1)+"', html)
+    assert bool(flat) == (title.startswith("Average"))  # val_average is constant in this history
+
+
 def test_curves_of_many_groups_show_the_worst():
     metrics = run({})
     metrics["dataset"] |= {"classes": [f"c{i}" for i in range(10)], "train_counts_pseudo": [10] * 20}

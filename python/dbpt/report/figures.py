@@ -15,6 +15,11 @@ MOST_CURVES = 16
 PER_CENT = [(tick / 100, f"{tick}") for tick in (0, 25, 50, 75, 100)]
 UNIT = [(tick, f"{tick:g}") for tick in (0.0, 0.25, 0.5, 0.75, 1.0)]
 History = list[dict[str, Any]]
+JUDGED_BY = {
+    "pseudo-wga": ("Worst-group accuracy on validation, over pseudo groups", "val_pseudo_wga"),
+    "true-wga": ("Worst-group accuracy on validation, over true groups", "val_pseudo_wga"),
+}
+"""Title and history key of the validation curve: ``val_pseudo_wga`` is over the groups that choose the epoch."""
 
 
 def row_styles(summary: Summary) -> list[str]:
@@ -118,17 +123,18 @@ def _value(value: float | None, divisor: float = 1.0, positive: bool = False) ->
     return None if value is None or not isfinite(value) or (positive and value <= 0) else float(value) / divisor
 
 
-def validation_chart(summary: Summary, history: History, styles: list[str]) -> Markup | None:
-    """Curves of pseudo-group WGA on validation by row, the kept epochs ringed, or None without a validation split."""
+def validation_chart(summary: Summary, history: History, styles: list[str]) -> tuple[str, Markup] | None:
+    """Title and curves, by row, of what chose the epochs (else of the average), kept epochs ringed; None if empty."""
+    title, key = JUDGED_BY.get(summary.metrics["selection"], ("Average accuracy on validation", "val_average"))
     lines = []
     for row, style in zip(summary.rows, styles, strict=True):
         mine = [entry for entry in history if entry["row"] == row.name]
-        curve = [(int(entry["epoch"]), _value(entry["val_pseudo_wga"])) for entry in mine]
+        curve = [(int(entry["epoch"]), _value(entry[key])) for entry in mine]
         if any(value is not None for _, value in curve):
             lines.append(Line(style, row.title, row.title, curve, marked=_kept(mine)))
     if not lines:
         return None
-    return line_chart(lines, "Worst-group accuracy on validation over pseudo groups, over epochs", ticks=PER_CENT)
+    return title, line_chart(lines, f"{title}, by epoch", ticks=PER_CENT)
 
 
 def _kept(history: History) -> int | None:
