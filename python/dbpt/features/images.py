@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 MAX_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb
 MAX_ASPECT = 200  # resizing the short side of a thinner image to the tower's input would be a bomb of its own
 
@@ -26,21 +27,24 @@ class UnreadableImage(ValueError):
 
 
 def open_image(path: Path) -> Image.Image:
-    """Decode an image file completely. Raises `UnreadableImage` with the reason."""
+    """Decode an image file completely. Raises `UnreadableImage` with the reason. For one thread; see `decode_image`."""
     try:
-        with path.open("rb") as file:
+        with pillow_warnings(), path.open("rb") as file:
             return decode_image(file)
     except OSError as error:
         raise UnreadableImage(error.strerror or str(error)) from None
 
 
 def decode_image(file: BinaryIO) -> Image.Image:
-    """Decode an open image file completely. Raises `UnreadableImage` with the reason."""
+    """Decode an open image file completely, to a mode that Pillow can resize and turn into RGB.
+
+    Raises `UnreadableImage` with the reason. Run it within `pillow_warnings`, which threads share.
+    """
     try:
         image = Image.open(file, formats=FORMATS)
         _check_size(image.width, image.height)
         image.load()
-        return _eight_bit(image)
+        return _plain_mode(image)
     except UnreadableImage:
         raise
     except UnidentifiedImageError:
@@ -75,10 +79,13 @@ def _unidentified(file: BinaryIO) -> str:
     return f"not a JPEG, PNG, WebP, BMP, GIF or TIFF image (begins with {start!r})"
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
-    if not image.mode.startswith(("I", "F")):
-        return image
-    pixels = np.asarray(image)
-    if image.mode == "F" or pixels.min() < 0 or pixels.max() > 0xFFFF:
-        raise UnreadableImage(f"pixels of mode {image.mode}, whose range isn't known; save it with 8 or 16 bits")
-    return Image.fromarray((pixels >> 8).astype(np.uint8))
+def _plain_mode(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        pixels = np.asarray(image)
+        if pixels.min() >= 0 and pixels.max() <= 0xFFFF:
+            return Image.fromarray((pixels >> 8).astype(np.uint8))
+    if image.mode not in MODES:
+        raise UnreadableImage(f"pixels of mode {image.mode}, whose range isn't known; save it as 8-bit RGB")
+    if image.mode == "P":
+        image.info.pop("transparency", None)  # the transform drops alpha anyway, and Pillow warns about this form of it
+    return image

@@ -1,0 +1,436 @@
+"""Loading a CLIP model: what is accepted, what is refused, and that it is open_clip's own result."""
+
+import json
+import logging
+import pickle
+import sys
+import types
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from dbpt.backbone import load_backbone, load_backbone_from_spec
+from dbpt.errors import InputError
+
+CONFIG = {
+    "embed_dim": 16,
+    "vision_cfg": {"layers": 1, "width": 32, "head_width": 16, "patch_size": 8, "image_size": 16},
+    "text_cfg": {"context_length": 24, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+}
+
+
+def reference_model(seed: int = 3, **changes: object) -> torch.nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return open_clip.CLIP(**(CONFIG | changes)).eval()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path, torch.nn.Module]:
+    model = reference_model()
+    config, weights = tmp_path / "tiny.json", tmp_path / "tiny.safetensors"
+    config.write_text(json.dumps(CONFIG))
+    save_file(model.state_dict(), weights)
+    return config, weights, model
+
+
+def photo(width: int = 40, height: int = 30) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8))
+
+
+def refused(match: str, *args: object, **kwargs: object) -> str:
+    with pytest.raises(InputError, match=match) as caught:
+        load_backbone(*args, **kwargs)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_encodes_as_open_clip_does(files):
+    config, weights, model = files
+    backbone = load_backbone(config, weights)
+    batch = torch.stack([backbone.preprocess(photo())])
+    texts = ["a photo of a dog", "a sketch"]
+    with torch.no_grad():
+        images = model.encode_image(batch, normalize=True)
+        sentences = model.encode_text(open_clip.SimpleTokenizer(context_length=24)(texts), normalize=True)
+    torch.testing.assert_close(backbone.encode_image(batch), images, rtol=0, atol=0)
+    torch.testing.assert_close(backbone.encode_image(batch.numpy()), images, rtol=0, atol=0)
+    torch.testing.assert_close(backbone.encode_text(texts), sentences, rtol=0, atol=0)
+    assert backbone.encode_text([]).shape == (0, 16)
+    assert backbone.token_ids(texts).shape == (2, 24)
+    assert backbone.embed_dim == 16
+    assert backbone.logit_scale == pytest.approx(1 / 0.07, rel=1e-5)
+    assert backbone.logit_bias is None
+
+
+def test_text_batches_do_not_change_the_order(files, monkeypatch):
+    config, weights, _ = files
+    backbone = load_backbone(config, weights)
+    texts = [f"number {i}" for i in range(7)]
+    whole = backbone.encode_text(texts)
+    monkeypatch.setattr("dbpt.backbone.encoder.TEXT_BATCH_SIZE", 3)
+    torch.testing.assert_close(backbone.encode_text(texts), whole, rtol=0, atol=1e-6)
+
+
+def test_is_frozen_and_in_eval_mode(files):
+    config, weights, _ = files
+    model = load_backbone(config, weights).model
+    assert not model.training
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_logit_bias_is_kept(tmp_path):
+    model = reference_model(init_logit_bias=-10.0)
+    (tmp_path / "c.json").write_text(json.dumps(CONFIG | {"init_logit_bias": 0.0}))
+    save_file(model.state_dict(), tmp_path / "w.safetensors")
+    assert load_backbone(tmp_path / "c.json", tmp_path / "w.safetensors").logit_bias == -10.0
+
+
+def test_json_default_preprocessing_is_a_straight_resize(files):
+    config, weights, _ = files
+    pixels = load_backbone(config, weights).preprocess(photo())
+    squashed = np.asarray(photo().resize((16, 16), Image.Resampling.BICUBIC), dtype=np.float32) / 255
+    mean, std = np.float32(open_clip.OPENAI_DATASET_MEAN), np.float32(open_clip.OPENAI_DATASET_STD)
+    np.testing.assert_allclose(pixels.permute(1, 2, 0).numpy(), (squashed - mean) / std, atol=1e-6)
+
+
+def test_json_preprocess_key_is_obeyed(files):
+    config, weights, _ = files
+    given = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bilinear", "resize_mode": "shortest"}
+    config.write_text(json.dumps(CONFIG | {"preprocess": given}))
+    backbone = load_backbone(config, weights)
+    expected = open_clip.image_transform(16, is_train=False, **given)
+    torch.testing.assert_close(backbone.preprocess(photo()), expected(photo()), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("preprocess", "match"),
+    [
+        ({"men": [0, 0, 0]}, "unknown preprocess key 'men'.*'mean'"),
+        ({"mean": [0, 0]}, "three numbers"),
+        ({"std": [1, 0, 1]}, "positive"),
+        ({"resize_mode": "squish"}, "squash"),
+        ([1], "must be an object"),
+    ],
+)
+def test_wrong_preprocess_is_refused(files, preprocess, match):
+    config, weights, _ = files
+    config.write_text(json.dumps(CONFIG | {"preprocess": preprocess}))
+    refused(match, config, weights)
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        ("{", "not a readable JSON"),
+        ("[1]", "is a JSON object"),
+        ('{"embed_dim": 3}', "lacks vision_cfg, text_cfg"),
+        (json.dumps(CONFIG | {"vision_cfg": 3}), "must be objects"),
+        (json.dumps(CONFIG | {"vision_cfg": {"widht": 3}}), "widht"),
+        (json.dumps(CONFIG | {"embed_dmi": 3}), "embed_dmi"),
+        ('{"a": "' + "x" * (1 << 20) + '"}', "too large"),
+    ],
+)
+def test_wrong_configs_are_refused(files, content, match):
+    config, weights, _ = files
+    config.write_text(content)
+    assert str(config) in refused(match, config, weights)
+
+
+def test_config_without_file_or_weights(files, tmp_path):
+    config, _, _ = files
+    refused("no such model config", tmp_path / "no.json", "random")
+    refused("needs its weights", config)
+
+
+def test_float16_weights_become_float32(files, tmp_path):
+    config, _, model = files
+    half = {
+        name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in model.state_dict().items()
+    }
+    save_file(half, tmp_path / "half.safetensors")
+    loaded = load_backbone(config, tmp_path / "half.safetensors").model.state_dict()
+    assert {tensor.dtype for tensor in loaded.values() if tensor.is_floating_point()} == {torch.float32}
+    torch.testing.assert_close(loaded["visual.proj"], half["visual.proj"].float(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda state: state.pop("visual.proj"), r"missing: visual\.proj\)"),
+        (lambda state: state.update(extra=torch.zeros(1)), r"unexpected: extra\)"),
+        (
+            lambda state: state.update({"visual.proj": torch.zeros(2, 3)}),
+            r"visual\.proj is \(2, 3\) instead of \(32, 16\)",
+        ),
+        (dict.clear, "missing: .* and [0-9]+ more"),
+    ],
+)
+def test_checkpoint_of_another_architecture_is_refused(files, tmp_path, change, match):
+    config, _, model = files
+    state = dict(model.state_dict())
+    change(state)
+    save_file(state, tmp_path / "other.safetensors")
+    assert "another architecture" in refused(match, config, tmp_path / "other.safetensors")
+
+
+def test_damaged_safetensors_are_refused(files, tmp_path):
+    config, weights, _ = files
+    whole = weights.read_bytes()
+    for name, content in [
+        ("cut", whole[: len(whole) // 2]),
+        ("head", whole[:5]),
+        ("empty", b""),
+        ("huge", b"\xff" * 64),
+    ]:
+        broken = tmp_path / f"{name}.safetensors"
+        broken.write_bytes(content)
+        assert str(broken) in refused("truncated or damaged", config, broken)
+    refused("no such weights file", config, tmp_path / "gone.safetensors")
+
+
+class Bomb:
+    def __reduce__(self):
+        return (Path.touch, (Path("exploded"),))
+
+
+@pytest.mark.parametrize("name", ["w.pt", "w.pth", "w.bin", "w.pkl", "w.ckpt", "pickled.safetensors", "w.weights"])
+def test_pickles_are_refused_unopened(files, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    config, _, _ = files
+    (tmp_path / name).write_bytes(pickle.dumps(Bomb()))
+    for model in (config, "ViT-B-32"):
+        refused("safetensors.torch.save_file", model, tmp_path / name)
+    assert not Path("exploded").exists()
+
+
+def test_zipped_checkpoint_under_another_name_is_refused(files, tmp_path):
+    config, _, _ = files
+    with zipfile.ZipFile(tmp_path / "w.safetensors", "w") as archive:
+        archive.writestr("data.pkl", b"")
+    refused("can run code", config, tmp_path / "w.safetensors")
+
+
+def test_unknown_names_and_tags_get_the_nearest():
+    refused("'ViT-B-32'", "ViT-B-33", "openai")
+    refused("did you mean 'openai'", "ViT-B-32", "opnai")
+    refused("openai.*'random'", "ViT-B-32")
+    refused("brings its own weights", "hf-hub:a/b", "openai")
+    refused("cpu", "ViT-B-32", "random", device="gpu0")
+
+
+@pytest.fixture
+def registered(files, tmp_path, monkeypatch):
+    """The tiny config under an open_clip name, with a published tag whose download is the local file."""
+    _, weights, _ = files
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "Tiny-B-8", CONFIG)
+    tag = {"url": "", "hf_hub": "x/y", "mean": (0.5,) * 3, "std": (0.25,) * 3, "resize_mode": "squash"}
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "Tiny-B-8", {"toy": tag | {"quick_gelu": True}})
+    monkeypatch.setattr(open_clip.factory, "download_pretrained", lambda cfg, cache_dir=None: str(weights))
+    return weights
+
+
+def test_published_tag_is_loaded_by_open_clip_with_its_own_activation(registered):
+    backbone = load_backbone("Tiny-B-8", "toy")
+    own, _, transform = open_clip.create_model_and_transforms("Tiny-B-8", "toy", force_quick_gelu=True)
+    pixels = transform(photo())
+    torch.testing.assert_close(backbone.preprocess(photo()), pixels, rtol=0, atol=0)
+    with torch.no_grad():
+        expected = own.eval().encode_image(pixels[None], normalize=True)
+    torch.testing.assert_close(backbone.encode_image(pixels[None]), expected, rtol=0, atol=0)
+    assert backbone.spec["config"]["quick_gelu"] is True
+
+
+def test_published_tag_that_gives_other_weights_later_is_refused(registered):
+    spec = load_backbone("Tiny-B-8", "toy").spec
+    assert load_backbone_from_spec(spec).spec == spec
+    save_file(reference_model(seed=4).state_dict(), registered)
+    with pytest.raises(InputError, match=r"'toy'.*changed since the run was made"):
+        load_backbone_from_spec(spec)
+
+
+def test_published_tag_without_network_is_one_line(registered, monkeypatch):
+    def offline(cfg, cache_dir=None):
+        raise OSError("no route\nto host")
+
+    monkeypatch.setattr(open_clip.factory, "download_pretrained", offline)
+    refused("no route to host.*offline", "Tiny-B-8", "toy")
+
+
+def test_name_with_local_weights_takes_the_tags_preprocessing(registered):
+    backbone = load_backbone("Tiny-B-8", registered)
+    assert backbone.spec["preprocess"]["std"] == [0.25] * 3
+    assert backbone.spec["preprocess"]["resize_mode"] == "squash"
+    assert backbone.spec["weights"]["path"] == str(registered)
+
+
+def test_random_weights_are_seeded_and_leave_the_generator_alone(files):
+    config, _, _ = files
+    torch.manual_seed(0)
+    first = load_backbone(config, "random")
+    after = torch.rand(1)
+    torch.manual_seed(0)
+    assert torch.rand(1) == after
+    second = load_backbone(config, "random")
+    assert first.spec == second.spec
+    assert first.encoder_key == second.encoder_key
+    torch.testing.assert_close(first.encode_text(["a"]), second.encode_text(["a"]), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("pretrained", ["file", "random"])
+def test_spec_rebuilds_the_same_backbone(files, pretrained):
+    config, weights, _ = files
+    backbone = load_backbone(config, weights if pretrained == "file" else "random")
+    spec = json.loads(json.dumps(backbone.spec))
+    config.unlink()
+    again = load_backbone_from_spec(spec)
+    assert again.spec == spec
+    torch.testing.assert_close(again.encode_text(["a dog"]), backbone.encode_text(["a dog"]), rtol=0, atol=0)
+    torch.testing.assert_close(again.preprocess(photo()), backbone.preprocess(photo()), rtol=0, atol=0)
+
+
+def test_spec_notices_weights_that_changed_moved_or_went(files, tmp_path):
+    config, weights, _ = files
+    spec = load_backbone(config, weights).spec
+    moved = weights.rename(tmp_path / "moved.safetensors")
+    with pytest.raises(InputError, match="no such weights file"):
+        load_backbone_from_spec(spec)
+    assert load_backbone_from_spec(spec, weights=moved).spec["weights"]["sha256"] == spec["weights"]["sha256"]
+    save_file(reference_model(seed=4).state_dict(), weights)
+    with pytest.raises(InputError, match="changed since the run was made"):
+        load_backbone_from_spec(spec)
+    with pytest.raises(InputError, match="schema version 99"):
+        load_backbone_from_spec(spec | {"schema_version": 99})
+    with pytest.raises(InputError, match="not a file"):
+        load_backbone_from_spec(load_backbone(config, "random").spec, weights=moved)
+
+
+def test_encoder_key_names_what_a_feature_depends_on(files, tmp_path):
+    config, weights, _ = files
+    key = load_backbone(config, weights).encoder_key
+    assert set(key) == {"schema_version", "backbone", "weights", "preprocess", "dtype"}
+    assert all(isinstance(value, str) for value in key.values())
+    save_file(reference_model(seed=4).state_dict(), tmp_path / "other.safetensors")
+    other = load_backbone(config, tmp_path / "other.safetensors").encoder_key
+    assert {name for name in key if key[name] != other[name]} == {"weights"}
+    config.write_text(json.dumps(CONFIG | {"preprocess": {"resize_mode": "shortest"}}))
+    other = load_backbone(config, weights).encoder_key
+    assert {name for name in key if key[name] != other[name]} == {"preprocess"}
+
+
+def test_local_folder_loads_safetensors_and_never_its_pickles(files, tmp_path):
+    _, weights, model = files
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG, "preprocess_cfg": {"size": 16}}))
+    (folder / "open_clip_pytorch_model.bin").write_bytes(pickle.dumps(Bomb()))
+    refused("no .safetensors file", f"local-dir:{folder}")
+    weights.rename(folder / "mine.safetensors")
+    backbone = load_backbone(f"local-dir:{folder}")
+    assert backbone.spec["preprocess"]["resize_mode"] == "shortest"
+    torch.testing.assert_close(backbone.model.state_dict()["visual.proj"], model.state_dict()["visual.proj"])
+    refused("no such model config", f"local-dir:{tmp_path / 'nowhere'}")
+
+
+def test_custom_text_tower_loads(tmp_path):
+    config = CONFIG | {"custom_text": True}
+    (tmp_path / "c.json").write_text(json.dumps(config))
+    save_file(reference_model().state_dict(), tmp_path / "w.safetensors")  # the older layout, without "text."
+    backbone = load_backbone(tmp_path / "c.json", tmp_path / "w.safetensors")
+    assert isinstance(backbone.model, open_clip.CustomTextCLIP)
+    with torch.no_grad():
+        expected = reference_model().encode_text(backbone.token_ids(["a dog"]), normalize=True)
+    torch.testing.assert_close(backbone.encode_text(["a dog"]), expected)
+
+
+def test_nan_weights_are_named(files, tmp_path):
+    config, _, model = files
+    state = model.state_dict()
+    state["visual.proj"] = torch.full_like(state["visual.proj"], float("nan"))
+    state["text_projection"] = torch.full_like(state["text_projection"], float("inf"))
+    save_file(state, tmp_path / "nan.safetensors")
+    backbone = load_backbone(config, tmp_path / "nan.safetensors")
+    with pytest.raises(InputError, match="image tower gives NaN"):
+        backbone.encode_image(torch.zeros(1, 3, 16, 16))
+    with pytest.raises(InputError, match="text tower gives NaN"):
+        backbone.encode_text(["a"])
+
+
+def test_tokenizer_of_another_model_is_noticed(tmp_path):
+    small = CONFIG | {"text_cfg": CONFIG["text_cfg"] | {"vocab_size": 100}}
+    (tmp_path / "c.json").write_text(json.dumps(small))
+    with pytest.raises(InputError, match=r"token id 49407.*100 entries"):
+        load_backbone(tmp_path / "c.json", "random").token_ids(["a"])
+
+
+def test_hub_tokenizers_offline_point_to_the_option(files, monkeypatch):
+    def offline(name):
+        raise OSError("offline")
+
+    monkeypatch.setattr(open_clip, "get_tokenizer", offline)
+    refused("--tokenizer", "ViT-B-16-SigLIP", "random")
+    config, weights, _ = files
+    config.write_text(json.dumps(CONFIG | {"text_cfg": CONFIG["text_cfg"] | {"hf_tokenizer_name": "a/b"}}))
+    refused("'a/b'.*--tokenizer", config, weights)
+
+
+def test_tokenizer_file_needs_its_package_and_its_file(files, tmp_path, monkeypatch):
+    config, weights, _ = files
+    refused("no such tokenizer file", config, weights, tokenizer=tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    refused(r"dbpt\[tokenizers\]", config, weights, tokenizer=tmp_path)
+
+
+class FakeTokenizer:
+    """What is used of `tokenizers.Tokenizer`: words become their length."""
+
+    padding = None
+
+    @classmethod
+    def from_file(cls, path):
+        if Path(path).read_text() != "{}":
+            raise Exception("bad\nfile")
+        return cls()
+
+    def enable_truncation(self, max_length):
+        self.max_length = max_length
+
+    def enable_padding(self, length, pad_id):
+        self.length, self.pad_id = length, pad_id
+
+    def token_to_id(self, token):
+        return {"<pad>": 9}.get(token)
+
+    def encode_batch(self, texts):
+        rows = [[len(word) for word in text.split(" ")][: self.max_length] for text in texts]
+        return [types.SimpleNamespace(ids=row + [self.pad_id] * (self.length - len(row))) for row in rows]
+
+
+def test_tokenizer_file_is_cleaned_cut_and_padded_as_open_clip_does(files, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tokenizers", types.SimpleNamespace(Tokenizer=FakeTokenizer))
+    config, weights, _ = files
+    (tmp_path / "tokenizer.json").write_text("{}")
+    (tmp_path / "tokenizer_config.json").write_text('{"pad_token": {"content": "<pad>"}}')
+    backbone = load_backbone(config, weights, tokenizer=tmp_path)
+    ids = backbone.token_ids(["a   photo of"])
+    assert ids.tolist() == [[1, 5, 2] + [9] * 21]
+    assert backbone.spec["tokenizer"]["path"] == str(tmp_path / "tokenizer.json")
+    (tmp_path / "tokenizer.json").write_text("[]")
+    refused("not a tokenizer.json", config, weights, tokenizer=tmp_path / "tokenizer.json")
+    with pytest.raises(InputError, match="changed since"):
+        load_backbone_from_spec(backbone.spec)
+
+
+def test_loading_leaves_the_root_logger_alone(registered):
+    before = list(logging.root.handlers)
+    load_backbone("Tiny-B-8", "toy")
+    assert logging.root.handlers == before
+    assert logging.root.manager.disable == 0
