@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+MAGICS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*")
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 MAX_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb
 MAX_ASPECT = 200  # resizing the short side of a thinner image to the tower's input would be a bomb of its own
@@ -76,6 +77,8 @@ def _unidentified(file: BinaryIO) -> str:
     start = file.read(12)
     if not start:
         return "the file is empty"
+    if start.startswith(MAGICS):
+        return "the image's header is damaged"
     return f"not a JPEG, PNG, WebP, BMP, GIF or TIFF image (begins with {start!r})"
 
 

@@ -1,0 +1,281 @@
+"""Embedding images: equality with open_clip, what is computed again, bad images, kills, a full disk."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dbpt.backbone import Backbone, load_backbone
+from dbpt.errors import InputError
+from dbpt.features import embed, embed_images, verify_cache
+
+CONFIG = {
+    "embed_dim": 16,
+    "vision_cfg": {"layers": [1, 1, 1, 1], "width": 8, "head_width": 8, "image_size": 32},
+    "text_cfg": {"context_length": 8, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "tiny.json"
+    path.write_text(json.dumps(CONFIG))
+    return path
+
+
+@pytest.fixture(scope="module")
+def backbone(config) -> Backbone:
+    return load_backbone(config, "random")
+
+
+def noise(width: int, height: int, seed: int = 0) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8))
+
+
+def write_images(root: Path, count: int) -> list[str]:
+    (root / "images").mkdir(parents=True, exist_ok=True)
+    names = [f"images/{i:03d}.{'jpg' if i % 2 else 'png'}" for i in range(count)]
+    for i, name in enumerate(names):
+        noise(40 + i % 3, 30, i).save(root / name)
+    return names
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def paths(root) -> list[str]:
+    return write_images(root, 21)
+
+
+def run(backbone: Backbone, root: Path, paths: list[str], **kwargs):
+    kwargs = {"cache_dir": root.parent / "cache", "batch_size": 4, "progress": False} | kwargs
+    return embed_images(backbone, root, paths, **kwargs)
+
+
+def truncate(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def test_features_are_those_of_open_clips_own_pipeline(backbone, root, paths):
+    result = run(backbone, root, paths)
+    pixels = torch.stack([backbone.preprocess(Image.open(root / path)) for path in paths])
+    with torch.no_grad():
+        expected = backbone.model.encode_image(pixels, normalize=True).numpy()
+    np.testing.assert_allclose(result.features, expected, atol=1e-6)
+    assert result.features.dtype == np.float32
+    assert result.ok.all()
+    assert result.failures == ()
+    assert result.recomputed == 21
+
+
+def test_warm_and_cold_runs_give_the_same_bytes_and_compute_nothing(backbone, root, paths, monkeypatch):
+    cold = run(backbone, root, paths)
+    other = run(backbone, root, paths, cache_dir=root.parent / "other", num_workers=3)
+    np.testing.assert_array_equal(cold.features, other.features)
+    monkeypatch.setattr(Backbone, "encode_image", None)
+    warm = run(backbone, root, paths)
+    assert warm.recomputed == 0
+    np.testing.assert_array_equal(cold.features, warm.features)
+    assert verify_cache(root.parent / "cache") == []
+
+
+def test_rows_follow_the_list_with_repeats_and_reordering(backbone, root, paths):
+    features = run(backbone, root, paths).features
+    order = [3, 3, 0, 20, 7]
+    again = run(backbone, root, [paths[i] for i in order])
+    assert again.recomputed == 0
+    np.testing.assert_array_equal(again.features, features[order])
+    repeated = run(backbone, root, [paths[0]] * 5, cache_dir=root.parent / "other")
+    assert repeated.recomputed == 1
+    assert len(run(backbone, root, []).features) == 0
+
+
+def test_place_in_the_batch_does_not_change_the_bytes(backbone, root, paths):
+    features = run(backbone, root, paths).features
+    backwards = run(backbone, root, paths[::-1], cache_dir=root.parent / "other").features
+    np.testing.assert_array_equal(features, backwards[::-1])
+
+
+def test_grown_and_changed_lists_compute_only_what_they_must(backbone, root, paths):
+    before = run(backbone, root, paths[:15])
+    grown = run(backbone, root, paths)
+    assert grown.recomputed == 6
+    np.testing.assert_array_equal(grown.features[:15], before.features)
+    noise(50, 50, 99).save(root / paths[2])
+    changed = run(backbone, root, paths)
+    assert changed.recomputed == 1
+    assert not np.array_equal(changed.features[2], grown.features[2])
+    np.testing.assert_array_equal(np.delete(changed.features, 2, 0), np.delete(grown.features, 2, 0))
+    os.utime(root / paths[3], ns=(1, 1))
+    assert run(backbone, root, paths).recomputed == 1
+
+
+def test_another_encoder_batch_shape_or_root_does_not_share(backbone, config, root, paths):
+    run(backbone, root, paths)
+    assert run(backbone, root, paths, batch_size=5).recomputed == 21
+    squash = config.with_name("squash.json")
+    squash.write_text(json.dumps(CONFIG | {"preprocess": {"resize_mode": "shortest"}}))
+    assert run(load_backbone(squash, "random"), root, paths).recomputed == 21
+    moved = root.with_name("moved")
+    root.rename(moved)
+    assert run(backbone, moved, paths).recomputed == 21
+    moved.rename(root)
+    assert run(backbone, root, paths).recomputed == 0
+
+
+def test_bad_images_are_rows_of_the_ledger_and_shift_nothing(backbone, root, paths):
+    good = run(backbone, root, paths, cache_dir=root.parent / "good").features
+    truncate(root / paths[1])
+    (root / paths[5]).write_bytes(b"")
+    (root / paths[9]).write_text("<html><body>404</body></html>")
+    (root / paths[12]).unlink()
+    (root / "images/folder.jpg").mkdir()
+    asked = [*paths, "images/folder.jpg", paths[9], "nul\0byte.jpg"]
+    result = run(backbone, root, asked, max_failures=0.5)
+    reasons = {failure.row: failure.reason for failure in result.failures}
+    assert list(reasons) == [1, 5, 9, 12, 21, 22, 23]
+    assert "truncated" in reasons[1]
+    assert reasons[5] == "the file is empty"
+    assert "not a JPEG, PNG, WebP, BMP, GIF or TIFF" in reasons[9]
+    assert "<html" in reasons[9]
+    assert reasons[12] == "No such file or directory"
+    assert reasons[21] == "not a regular file"
+    assert result.failures[0].path == paths[1]
+    assert result.ok.sum() + len(result.failures) == len(asked)
+    assert not result.features[~result.ok].any()
+    np.testing.assert_array_equal(result.features[:21][result.ok[:21]], good[result.ok[:21]])
+
+
+def test_failed_images_are_tried_again_only_when_they_change(backbone, root, paths):
+    whole = (root / paths[1]).read_bytes()
+    truncate(root / paths[1])
+    assert run(backbone, root, paths, max_failures=0.1).recomputed == 21
+    again = run(backbone, root, paths, max_failures=0.1)
+    assert again.recomputed == 0
+    assert "truncated" in again.failures[0].reason
+    (root / paths[1]).write_bytes(whole)
+    mended = run(backbone, root, paths)
+    assert mended.recomputed == 1
+    assert mended.ok.all()
+
+
+def test_too_many_failures_stop_after_the_ledger_is_saved(backbone, root, paths):
+    truncate(root / paths[1])
+    truncate(root / paths[3])
+    match = rf"2 of 21 images can't be read, more than --max-failures 0\.05 .*the first: {paths[1]}: .*truncated"
+    with pytest.raises(InputError, match=match):
+        run(backbone, root, paths, max_failures=0.05)
+    with pytest.raises(InputError, match=match):
+        run(backbone, root, paths, max_failures=0.05)
+    result = run(backbone, root, paths, max_failures=0.1)
+    assert result.recomputed == 17  # the first batch was kept
+    assert len(result.failures) == 2
+
+
+def test_missing_files_count_before_anything_is_computed(backbone, root, paths, monkeypatch):
+    monkeypatch.setattr(Backbone, "encode_image", None)
+    with pytest.raises(InputError, match=r"1 of 22 .*nowhere\.jpg: No such file"):
+        run(backbone, root, [*paths, "nowhere.jpg"])
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"num_workers": 0}, {"max_failures": -1}, {"max_failures": 2}])
+def test_wrong_arguments_are_named(backbone, root, paths, wrong):
+    with pytest.raises(InputError, match=next(iter(wrong)).replace("max_failures", "max-failures")):
+        run(backbone, root, paths, **wrong)
+
+
+def test_a_file_that_changes_under_the_reader_is_a_failure(backbone, root, paths, monkeypatch):
+    before = embed._row_key
+    monkeypatch.setattr(embed, "_row_key", lambda *a: before(*a)._replace(mtime_ns=5))
+    result = run(backbone, root, paths[:1], max_failures=1)
+    assert result.failures[0].reason == "changed while it was being read"
+
+
+def test_shards_close_at_whole_batches(backbone, root, paths, monkeypatch):
+    monkeypatch.setattr(embed, "SHARD_ROWS", 7)
+    run(backbone, root, paths)
+    (manifest,) = (root.parent / "cache").glob("*/manifest.json")
+    assert [shard["rows"] for shard in json.loads(manifest.read_text())["shards"]] == [8, 8, 5]
+    monkeypatch.setattr(embed, "SHARD_SECONDS", 0.0)
+    run(backbone, root, paths, cache_dir=root.parent / "other")
+    (manifest,) = (root.parent / "other").glob("*/manifest.json")
+    assert [shard["rows"] for shard in json.loads(manifest.read_text())["shards"]] == [4, 4, 4, 4, 4, 1]
+
+
+def test_interrupted_runs_keep_their_batches(backbone, root, paths, monkeypatch):
+    expected = run(backbone, root, paths, cache_dir=root.parent / "whole").features
+    encode, calls = Backbone.encode_image, iter(range(100))
+
+    def interrupted(self, batch):
+        if next(calls) == 3:
+            raise KeyboardInterrupt
+        return encode(self, batch)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Backbone, "encode_image", interrupted)
+        run(backbone, root, paths)
+    result = run(backbone, root, paths)
+    assert result.recomputed == 21 - 12
+    np.testing.assert_array_equal(result.features, expected)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from dbpt.backbone import load_backbone
+from dbpt.features import cache, embed, embed_images
+
+embed.SHARD_ROWS = 4
+write, left = cache.write_atomically, [int(sys.argv[3])]
+def dying(path, content):
+    left[0] -= 1
+    if left[0] == 0:
+        path.with_name(f".{path.name}.x.tmp").write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(path, content)
+cache.write_atomically = dying
+root = Path(sys.argv[2])
+paths = sorted(str(p.relative_to(root)) for p in root.rglob("*.*g"))
+embed_images(load_backbone(sys.argv[1], "random"), root, paths, cache_dir=root.parent / "cache", batch_size=4)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
+def test_killed_runs_end_with_the_same_bytes(backbone, config, root, paths):
+    expected = run(backbone, root, paths, cache_dir=root.parent / "whole").features
+    for write in (3, 2):  # before a shard, then before a manifest
+        command = [sys.executable, "-c", KILLED, str(config), str(root), str(write)]
+        assert subprocess.run(command, check=False, capture_output=True).returncode == -signal.SIGKILL
+    result = run(backbone, root, paths)
+    assert result.recomputed == 21 - 4
+    np.testing.assert_array_equal(result.features, expected)
+    assert verify_cache(root.parent / "cache") == []
+    assert not list((root.parent / "cache").rglob("*.tmp"))
+
+
+def test_full_disk_is_one_line(backbone, root, paths, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(InputError, match=r"cache.*No space left on device") as caught:
+        patch.setattr("os.fsync", full)
+        run(backbone, root, paths)
+    assert "\n" not in str(caught.value)
+    assert not list((root.parent / "cache").rglob("*.safetensors"))
+    assert run(backbone, root, paths).recomputed == 21
+
+
+def test_progress_bar_stays_off_what_is_no_terminal(backbone, root, paths, capsys):
+    run(backbone, root, paths, progress=True)
+    assert capsys.readouterr() == ("", "")

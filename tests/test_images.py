@@ -1,0 +1,131 @@
+"""Decoding: what open_clip would see, or a reason on one line; no other format, no bomb, no crash."""
+
+import io
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+
+from dbpt.features import UnreadableImage, images, open_image
+
+
+def noise(width: int, height: int, seed: int = 0) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "mode", "options"),
+    [
+        ("jpg", "RGB", {}),
+        ("jpg", "L", {}),
+        ("jpg", "CMYK", {}),
+        ("png", "RGBA", {}),
+        ("png", "LA", {}),
+        ("png", "P", {"transparency": b"\0\x80\xff"}),
+        ("png", "P", {"transparency": 3}),
+        ("png", "1", {}),
+        ("gif", "P", {"save_all": True, "append_images": [noise(20, 20, 5)]}),
+        ("webp", "RGB", {}),
+        ("bmp", "RGB", {}),
+        ("tiff", "RGB", {}),
+        ("tiff", "CMYK", {}),
+        ("tiff", "YCbCr", {}),
+    ],
+)
+def test_every_mode_gives_what_open_clip_would_see(tmp_path, suffix, mode, options):
+    preprocess = open_clip.image_transform(32, is_train=False)
+    picture = noise(40, 30).convert("RGB").convert(mode)
+    path = tmp_path / f"picture.{suffix}"
+    picture.save(path, **options)
+    with warnings.catch_warnings(), Image.open(path) as theirs:
+        warnings.simplefilter("ignore")
+        expected = preprocess(theirs)
+    torch.testing.assert_close(preprocess(open_image(path)), expected, rtol=0, atol=0)
+
+
+def test_exif_rotation_is_ignored_as_open_clip_ignores_it(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    noise(40, 30).save(tmp_path / "turned.jpg", exif=exif)
+    assert open_image(tmp_path / "turned.jpg").size == (40, 30)
+
+
+def test_sixteen_bit_grey_keeps_its_contrast(tmp_path):
+    grey = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+    for name in ("grey.png", "grey.tiff"):
+        Image.fromarray(grey).save(tmp_path / name)
+        np.testing.assert_array_equal(np.asarray(open_image(tmp_path / name)), grey >> 8)
+
+
+def reason(path: Path) -> str:
+    with pytest.raises(UnreadableImage) as caught:
+        open_image(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_pixels_without_a_known_range_are_refused(tmp_path):
+    Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "float.tiff")
+    Image.fromarray(np.full((4, 4), 1 << 20, np.int32)).save(tmp_path / "wide.tiff")
+    Image.new("LAB", (4, 4)).save(tmp_path / "lab.tiff")
+    for name, mode in [("float", "F"), ("wide", "I"), ("lab", "LAB")]:
+        assert f"mode {mode}," in reason(tmp_path / f"{name}.tiff")
+
+
+def png_header(width: int, height: int) -> bytes:
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+
+
+@pytest.mark.parametrize("size", [(10_000, 9_500), (14_000, 14_000), (60_000, 60_000)])
+def test_bombs_are_refused_from_the_header(tmp_path, size, monkeypatch):
+    (tmp_path / "bomb.png").write_bytes(png_header(*size) + struct.pack(">I", 10) + b"IDAT")
+    monkeypatch.setattr(Image.Image, "load", None)
+    assert "more than 89 megapixels" in reason(tmp_path / "bomb.png")
+
+
+def test_the_limit_holds_where_pillows_own_is_off(tmp_path, monkeypatch):
+    (tmp_path / "bomb.png").write_bytes(png_header(10_000, 9_500) + struct.pack(">I", 10) + b"IDAT")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    assert "10000×9500 is more than 89 megapixels" in reason(tmp_path / "bomb.png")
+
+
+def test_threads_are_refused(tmp_path):
+    noise(1, 300).save(tmp_path / "thread.png")
+    assert "1×300 is thinner than 1:200" in reason(tmp_path / "thread.png")
+    noise(1, 1).save(tmp_path / "dot.png")
+    assert open_image(tmp_path / "dot.png").size == (1, 1)
+
+
+def test_other_formats_are_out_of_reach(tmp_path):
+    noise(8, 8).save(tmp_path / "a.ppm")
+    noise(8, 8).save(tmp_path / "a.jpg", format="PCX")
+    (tmp_path / "a.eps").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    (tmp_path / "a.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    for name in ("a.ppm", "a.jpg", "a.eps", "a.svg"):
+        assert "not a JPEG" in reason(tmp_path / name)
+    (tmp_path / "a.png").write_bytes(png_header(8, 8)[:20])
+    assert reason(tmp_path / "a.png") == "the image's header is damaged"
+    assert "No such file" in reason(tmp_path / "gone.jpg")
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "gif", "tiff"])
+def test_damaged_bytes_end_as_an_image_or_a_reason(tmp_path, suffix):
+    buffer = io.BytesIO()
+    noise(24, 24).save(buffer, format={"jpg": "JPEG", "tiff": "TIFF"}.get(suffix, suffix.upper()))
+    whole, random = buffer.getvalue(), np.random.default_rng(1)
+    for _ in range(100):
+        damaged = bytearray(whole[: int(random.integers(1, len(whole) + 1))])
+        for place in random.integers(0, len(damaged), 4):
+            damaged[place] = random.integers(0, 256)
+        try:
+            with images.pillow_warnings():
+                images.decode_image(io.BytesIO(damaged))
+        except UnreadableImage as error:
+            assert "\n" not in str(error)
