@@ -10,12 +10,13 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from dbpt.metrics import group_metrics, pseudo_attribute_quality
 from dbpt.report import Mistake, comparison_table, render_report
 from dbpt.report.curves import linear_ticks, log_ticks, spread
 from dbpt.report.summary import headline, points, shorten_group, summarize, zero_shot_line
-from hypothesis import given
-from hypothesis import strategies as st
 
 NASTY = """<script>alert("1")</script> & 'co'"""
 RIGHT = {"zero-shot": [90, 50, 20, 45], "erm": [99, 60, 10, 48], "dbpt": [88, 84, 40, 43]}
@@ -73,7 +74,7 @@ def history(metrics, epochs=10):
             "loss": 0.5,
             "group_weights": None if name == "erm" else weights.tolist(),
             "mean_p_true": [0.5, None, 0.6, 0.7],
-            "val_pseudo_wga": 0.3 + 0.01 * epoch,
+            "val_score": 0.3 + 0.01 * epoch,
             "val_average": 0.8,
             "selected": epoch == 7,
         }
@@ -346,7 +347,7 @@ def test_curves_survive_one_epoch_gaps_and_empty_groups():
     for entry in entries:
         entry["mean_p_true"] = [0.5, None, float("nan"), 0.7]
         entry["group_weights"] = [1.0, 0.0, None, 2.0]
-        entry["val_pseudo_wga"] = None
+        entry["val_score"] = None
     html = render_report(metrics, entries, [])
     assert Page(html).tags.count("svg") == 3
     assert html.count('<circle class="dot') == 4

@@ -5,10 +5,11 @@ from functools import cache
 import open_clip
 import pytest
 import torch
+from torch.nn import functional as F
+
 from dbpt.errors import InputError
 from dbpt.text_tower import build_text_tower, prompt_token_ids, text_path
 from dbpt.text_tower.general import token_embedding
-from torch.nn import functional as F
 
 VISION = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16}
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 4, "layers": 3}

@@ -1,3 +1,50 @@
-"""Debiased prompt tuning for CLIP without attribute annotations."""
+"""Debiased prompt tuning for CLIP without attribute annotations.
+
+The verbs of the command line under the same names: `fit`, `evaluate`, `load` (then ``.predict``), `write_demo`; and the
+parts that drop into other training loops: `label_attributes`, `GroupWeights`, `dbpt.sampling.GroupSampler`. Names are
+looked up on first use, so ``import dbpt`` does not import torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dbpt._core import GroupWeights as GroupWeights
+    from dbpt.backbone import load_backbone as load_backbone
+    from dbpt.config import FitConfig as FitConfig
+    from dbpt.data import load_dataset as load_dataset
+    from dbpt.demo import write_demo as write_demo
+    from dbpt.errors import InputError as InputError
+    from dbpt.evaluation import evaluate as evaluate
+    from dbpt.features import embed_images as embed_images
+    from dbpt.fitting import fit as fit
+    from dbpt.metrics import group_metrics as group_metrics
+    from dbpt.pseudo_attributes import label_attributes as label_attributes
+    from dbpt.run_folder import load as load
 
 __version__ = "0.1.0"
+
+_PUBLIC = {
+    "FitConfig": "config",
+    "GroupWeights": "_core",
+    "InputError": "errors",
+    "embed_images": "features",
+    "evaluate": "evaluation",
+    "fit": "fitting",
+    "group_metrics": "metrics",
+    "label_attributes": "pseudo_attributes",
+    "load": "run_folder",
+    "load_backbone": "backbone",
+    "load_dataset": "data",
+    "write_demo": "demo",
+}
+
+__all__ = [*_PUBLIC, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'dbpt' has no attribute {name!r}")
+    value = getattr(import_module(f"dbpt.{_PUBLIC[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,7 +1,5 @@
 """The CoOp head: shared context vectors in front of every class wording (Zhou et al., 2022, arXiv 2109.01134)."""
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -26,7 +24,7 @@ class PromptHead(nn.Module):
         super().__init__()
         wordings = [wording for group in classes.values() for wording in group]
         layout = prompt_token_ids(backbone.tokenizer, wordings, n_ctx)
-        width = token_embedding(backbone.model).weight.shape[1]
+        width = token_embedding(backbone.model).embedding_dim
         generator = torch.Generator().manual_seed(seed)
         context = torch.empty(n_ctx, width).normal_(std=0.02, generator=generator)
         self.context = nn.Parameter(context.to(backbone.device))
@@ -48,8 +46,6 @@ class PromptHead(nn.Module):
 
 def _averaging(classes: Vocabulary) -> torch.Tensor:
     """(C, P) matrix that takes the mean over each class's wordings."""
-    return torch.block_diag(*[_mean_row(group) for group in classes.values()])
-
-
-def _mean_row(wordings: Sequence[str]) -> torch.Tensor:
-    return torch.full((1, len(wordings)), 1.0 / len(wordings))
+    owners = torch.tensor([index for index, wordings in enumerate(classes.values()) for _ in wordings])
+    member_CP = F.one_hot(owners).T.float()
+    return member_CP / member_CP.sum(dim=1, keepdim=True)

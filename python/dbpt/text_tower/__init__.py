@@ -1,7 +1,7 @@
 """The frozen text tower as a function of the context vectors: (n_ctx, d) in, (P, D) text features out.
 
-A CoOp-style prompt is ``[SOS][ctx x n_ctx][class tokens][.][EOS]`` (Zhou et al., 2022). `prompt_token_ids` lays it out with
-placeholder tokens where the context goes; `build_text_tower` picks the fastest path that is exact for the model at hand:
+A CoOp-style prompt is ``[SOS][ctx x n_ctx][class tokens][.][EOS]`` (Zhou et al., 2022). `prompt_token_ids` lays it out
+with placeholder tokens where the context goes; `build_text_tower` picks the fastest path that is exact for the model:
 
 - ``shared-prefix``: a causal open_clip tower with plain attention blocks. Positions after EOS are dropped, and what all
   prompts have in common at their start runs once (`dbpt.text_tower.causal`).

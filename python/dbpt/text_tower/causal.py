@@ -9,6 +9,7 @@ Shapes: P prompts, L positions, d width, D embedding, S shared prefix length, H 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,11 +19,9 @@ from torch import nn
 from dbpt.text_tower.layout import PromptLayout
 
 
-def native_text(model: nn.Module) -> nn.Module:
+def native_text(model: nn.Module) -> Any:
     """The module that holds token_embedding, transformer, ln_final ...: the model itself (CLIP) or its ``text``."""
-    text = getattr(model, "text", model)
-    assert isinstance(text, nn.Module)
-    return text
+    return getattr(model, "text", model)
 
 
 def _pool_type(model: nn.Module) -> str | None:
@@ -46,18 +45,18 @@ def is_causal(model: nn.Module) -> bool:
 
 def shares_prefix(model: nn.Module) -> bool:
     """Whether all blocks of a causal tower are open_clip's plain pre-norm blocks, whose attention we can split."""
-    blocks = native_text(model).transformer.resblocks  # type: ignore[union-attr]
+    blocks = native_text(model).transformer.resblocks
     return all(
         type(block) is ResidualAttentionBlock
         and type(block.attn) is nn.MultiheadAttention
         and block.attn.in_proj_weight is not None
         and block.attn.bias_k is None
-        for block in blocks  # type: ignore[union-attr]
+        for block in blocks
     )
 
 
 class _CausalTower(nn.Module):
-    """What both causal paths have in common: embeddings of the fixed tokens, and the way from the EOS row to the result."""
+    """What both causal paths share: embeddings of the fixed tokens, and the way from the EOS row to the result."""
 
     def __init__(self, model: nn.Module, layout: PromptLayout) -> None:
         super().__init__()
@@ -71,7 +70,7 @@ class _CausalTower(nn.Module):
         self.tokens_PLd: torch.Tensor
 
     @property
-    def text(self) -> nn.Module:
+    def text(self) -> Any:
         return self._frozen[0]
 
     def _embed(self, rows: torch.Tensor, begin: int, end: int, context: torch.Tensor) -> torch.Tensor:
@@ -81,7 +80,8 @@ class _CausalTower(nn.Module):
         inside = context[max(begin - first, 0) : max(min(end, last) - first, 0)].to(before.dtype)
         after = self.tokens_PLd[rows, max(last, begin) : max(end, last)]
         x = torch.cat([before, inside.expand(len(rows), -1, -1), after], dim=1)
-        return x + self.text.positional_embedding[begin:end].to(x.dtype)
+        positions: torch.Tensor = self.text.positional_embedding[begin:end]
+        return x + positions.to(x.dtype)
 
     def _project(self, eos_Pd: torch.Tensor) -> torch.Tensor:
         x = self.text.ln_final(eos_Pd)
@@ -121,7 +121,7 @@ class SharedPrefixTower(_CausalTower):
         self.prefix_length = _common_prefix(layout.ids, int(self.eos_P.min()))
         self.buckets = [
             _Bucket(torch.nonzero(self.eos_P == eos).flatten().to(self.tokens_PLd.device), int(eos) + 1)
-            for eos in self.eos_P.unique()
+            for eos in self.eos_P.unique()  # type: ignore[no-untyped-call]
         ]
         order = torch.cat([bucket.rows for bucket in self.buckets])
         self.register_buffer("unsort", torch.argsort(order), persistent=False)
@@ -160,7 +160,8 @@ def _heads(block: ResidualAttentionBlock, x: torch.Tensor) -> tuple[torch.Tensor
     """Queries, keys and values (P, H, L, d/H) of the block's attention."""
     attention = block.attn
     qkv = F.linear(block.ln_1(x), attention.in_proj_weight, attention.in_proj_bias)
-    q, k, v = qkv.unflatten(-1, (3, attention.num_heads, attention.head_dim)).permute(2, 0, 3, 1, 4).unbind(0)
+    split = qkv.view(*x.shape[:2], 3, attention.num_heads, attention.head_dim)
+    q, k, v = split.permute(2, 0, 3, 1, 4).unbind(0)
     return q, k, v
 
 
@@ -174,12 +175,12 @@ def _eos_positions(model: nn.Module, layout: PromptLayout) -> torch.Tensor:
     """(P,) the position that `open_clip.transformer.text_global_pool` reads."""
     if _pool_type(model) == "argmax":
         return layout.ids.argmax(dim=1)
-    eos_id = getattr(model, "text_eos_id", None)
+    eos_id: int | None = getattr(model, "text_eos_id", None)
     eos_id = native_text(model).eos_id if eos_id is None else eos_id
-    return (layout.ids == eos_id).int().argmax(dim=1)
+    return torch.eq(layout.ids, eos_id).int().argmax(dim=1)
 
 
 def _common_prefix(ids_PL: torch.Tensor, limit: int) -> int:
     """Number of leading positions with the same token in every prompt, at most ``limit``."""
-    same = (ids_PL == ids_PL[:1]).all(dim=0)[:limit]
-    return int(same.long().cumprod(dim=0).sum())
+    differs = (ids_PL != ids_PL[:1]).any(dim=0)[:limit]
+    return int(differs.long().cummax(dim=0).values.eq(0).sum())

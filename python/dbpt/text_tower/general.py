@@ -1,4 +1,6 @@
-"""The path that is right for any tower: the model's own ``encode_text``, with the context in place of the placeholders."""
+"""The path that is right for any tower: the model's own ``encode_text``, the context in place of the placeholders."""
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -7,13 +9,13 @@ from torch import nn
 from dbpt.text_tower.layout import PromptLayout
 
 
-def token_embedding(model: nn.Module) -> nn.Module:
+def token_embedding(model: nn.Module) -> nn.Embedding:
     """The embedding that the text tower looks tokens up in: open_clip's own, or a Hugging Face model's."""
-    text = getattr(model, "text", model)
+    text: Any = getattr(model, "text", model)
     embedding = getattr(text, "token_embedding", None)
     if embedding is None:
         embedding = text.transformer.get_input_embeddings()
-    assert isinstance(embedding, nn.Module)
+    assert isinstance(embedding, nn.Embedding)
     return embedding
 
 
@@ -22,7 +24,7 @@ class GeneralTower(nn.Module):
 
     def __init__(self, model: nn.Module, layout: PromptLayout) -> None:
         super().__init__()
-        self._frozen = (model,)  # in a tuple: not a submodule, so not among our parameters
+        self._frozen: tuple[Any] = (model,)  # in a tuple: not a submodule, so not among our parameters
         self.layout = layout
         self.register_buffer("ids_PL", layout.ids.to(next(model.parameters()).device), persistent=False)
         self.ids_PL: torch.Tensor

@@ -11,7 +11,7 @@ import torch
 
 from dbpt.errors import InputError
 
-Tokenizer = Callable[[Sequence[str]], torch.Tensor]
+Tokenizer = Callable[[list[str]], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ def prompt_token_ids(tokenizer: Tokenizer, wordings: Sequence[str], n_ctx: int) 
     for wording, n_used in zip(wordings, used.tolist(), strict=True):
         if n_used + n_ctx > length:
             raise InputError(
-                f"class wording {wording!r} has {n_used} tokens; with n_ctx = {n_ctx} context tokens that is more than the "
-                f"text tower's {length} positions: shorten the wording or lower n_ctx"
+                f"class wording {wording!r} has {n_used} tokens; with n_ctx = {n_ctx} context tokens that is more than "
+                f"the text tower's {length} positions: shorten the wording or lower n_ctx"
             )
     context = torch.full((len(wordings), n_ctx), placeholder)
     ids = torch.cat([ids_PL[:, :start], context, ids_PL[:, start : length - n_ctx]], dim=1)

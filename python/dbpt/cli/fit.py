@@ -1,0 +1,36 @@
+"""``dbpt fit``."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dbpt.cli.options import SpreadCommand, fit_options
+
+
+@click.command(cls=SpreadCommand)
+@click.argument("data", required=False)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="run folder, created by this command")
+@click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings; options here override it")
+@click.option("--resume", is_flag=True, help="continue the run in --out from its last checkpoint")
+@click.option("--overwrite", is_flag=True, help="replace the run in --out")
+@fit_options
+def fit(data: str | None, out: Path, config: Path | None, resume: bool, overwrite: bool, **options: Any) -> None:
+    """Tune a debiased prompt on DATA and report it beside zero-shot and ERM.
+
+    DATA is demo, demo-waterbirds, demo-celeba, demo-metashift, waterbirds, celeba, metashift, or the path of a CSV or
+    TSV table with the columns path, label, split and optionally attribute.
+    """
+    from dbpt.config import read_config
+    from dbpt.fitting import fit as run_fit
+
+    settings = read_config(config) if config else {}
+    settings |= {name: value for name, value in options.items() if value is not None and value != ()}
+    data = data or settings.pop("data", None)
+    settings.pop("data", None)
+    if not data:
+        raise click.UsageError("Missing argument 'DATA': name a data set or the path of a table (before the options)")
+    run = run_fit(
+        data, out=out, resume=resume, overwrite=overwrite, log=lambda line: click.echo(line, err=True), **settings
+    )
+    click.echo(f"\n{run}\n\nreport: {run.folder / 'report.html'}")

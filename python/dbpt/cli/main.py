@@ -1,0 +1,45 @@
+"""The command group: its verbs, and how errors and Ctrl-C become one line and an exit code."""
+
+import sys
+
+import click
+
+from dbpt import __version__
+from dbpt.cli.demo import demo
+from dbpt.cli.evaluate import evaluate
+from dbpt.cli.fit import fit
+from dbpt.cli.predict import predict
+from dbpt.errors import InputError
+
+INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="dbpt")
+def commands() -> None:
+    """Debiased prompt tuning for CLIP, without attribute annotations."""
+
+
+for command in (fit, evaluate, predict, demo):
+    commands.add_command(command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run ``dbpt``. Exit code 2 for the user's errors, 130 for Ctrl-C."""
+    try:
+        commands.main(arguments, prog_name="dbpt", standalone_mode=False)
+    except InputError as error:
+        _leave(f"Error: {error}", 2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        _leave("Interrupted; nothing is half-written, and dbpt fit goes on with --resume", INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+def _leave(line: str, code: int) -> None:
+    click.echo(line.replace("\n", " "), err=True)
+    sys.exit(code)

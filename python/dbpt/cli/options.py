@@ -1,0 +1,51 @@
+"""Options made from `FitConfig`, so that a setting has one name, one help text and one default everywhere."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+import click
+
+from dbpt.config import FitConfig
+
+LISTS = ("classes", "attributes", "template", "attribute_template")
+
+
+class SpreadCommand(click.Command):
+    """Lets a list option take its values one after another: ``--classes "dog=dog|puppy" cat``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Repeat the list option's name before each further value, then parse as click does."""
+        names = {f"--{name.replace('_', '-')}" for name in LISTS}
+        spread: list[str] = []
+        current, expects_value = "", False
+        for position, argument in enumerate(args):
+            if argument == "--":
+                spread += args[position:]
+                break
+            if argument.startswith("-") and not expects_value:
+                current = argument if argument in names else ""
+                expects_value = current != ""
+            elif current and not expects_value:
+                spread.append(current)
+            else:
+                expects_value = False
+            spread.append(argument)
+        return super().parse_args(ctx, spread)
+
+
+def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate ``command`` with one option for each setting but ``data``. Options not given stay None."""
+    for setting in reversed(fields(FitConfig)):
+        if setting.name != "data":
+            command = _option(setting.name, setting.default, dict(setting.metadata))(command)
+    return command
+
+
+def _option(name: str, default: Any, metadata: dict[str, Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    flag = f"--{name.replace('_', '-')}"
+    text = metadata["help"] + ("" if default is None else f" [default: {default}]")
+    if isinstance(default, bool):
+        return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=text)
+    kind: Any = click.Choice(metadata["choices"]) if "choices" in metadata else type(default or "")
+    return click.option(flag, name, type=kind, default=None, multiple=name in LISTS, help=text)

@@ -1,0 +1,65 @@
+"""``dbpt predict``."""
+
+import csv
+import io
+import sys
+from pathlib import Path
+
+import click
+
+from dbpt.errors import InputError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1)
+@click.option("--out", type=click.Path(path_type=Path), help="CSV file to write instead of standard output")
+@click.option("--weights", type=click.Path(path_type=Path), help="the backbone's weights file, if it has moved")
+@click.option("--device", default="auto", show_default=True, help="torch device")
+def predict(run: Path, images: tuple[str, ...], out: Path | None, weights: Path | None, device: str) -> None:
+    """Classify IMAGES with the classifier in RUN; prints CSV.
+
+    IMAGES are files and folders (searched for image files), or - to read a list of files from standard input.
+    """
+    from dbpt.run_folder import load
+
+    paths = list_images(images)
+    if out is not None and out.exists():
+        raise InputError(f"--out {out}: exists; choose another name")
+    classifier = load(run, device=device, weights=weights)
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["path", "prediction", *(f"p_{name}" for name in classifier.class_names), "error"])
+    for result in classifier.predict(paths):
+        numbers = [""] * len(classifier.class_names)
+        if result.probabilities is not None:
+            numbers = [f"{p:.6f}" for p in result.probabilities]
+        table.writerow([result.path, result.prediction or "", *numbers, result.error or ""])
+        if out is None:
+            click.echo(text.getvalue(), nl=False)
+            text.truncate(0)
+            text.seek(0)
+    if out is not None:
+        from dbpt.files import write_atomically
+
+        write_atomically(out, text.getvalue())
+
+
+def list_images(images: tuple[str, ...]) -> list[Path]:
+    """Files as named, folders searched for image files in sorted order, ``-`` read from standard input."""
+    if not images:
+        raise InputError("no image is named: give files, a folder, or - for a list on standard input")
+    paths: list[Path] = []
+    for image in images:
+        if image == "-":
+            paths += [Path(line.rstrip("\n")) for line in sys.stdin if line.strip()]
+        elif Path(image).is_dir():
+            found = sorted(path for path in Path(image).rglob("*") if path.suffix.lower() in SUFFIXES)
+            if not found:
+                raise InputError(f"{image}: this folder holds no image file ({', '.join(SUFFIXES)})")
+            paths += found
+        else:
+            paths.append(Path(image))
+    return paths

@@ -1,0 +1,177 @@
+"""`FitConfig`: every setting of a run, under one name in Python, on the command line and in a TOML file.
+
+The defaults are ours; the paper publishes none of them.
+"""
+
+from __future__ import annotations  # the fields' types are read as text by _check
+
+import json
+import math
+import operator
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from dbpt.errors import InputError, nearest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+OBJECTIVE_NAMES = ("dbpt", "balanced", "erm")
+HEAD_NAMES = ("prompt",)
+GROUP_SOURCES = ("pseudo", "true")
+SELECTIONS = ("pseudo-wga", "true-wga", "average", "last")
+PSEUDO_METHODS = ("argmax", "kmeans")
+
+
+_LIMITS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
+    "low": (operator.ge, "at least"),
+    "above": (operator.gt, "above"),
+    "high": (operator.le, "at most"),
+    "below": (operator.lt, "below"),
+}
+
+
+_TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "str": (lambda value: isinstance(value, str), "a string"),
+    "bool": (lambda value: isinstance(value, bool), "true or false"),
+    "int": (lambda value: isinstance(value, int) and not isinstance(value, bool), "an integer"),
+    "float": (
+        lambda value: isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value),
+        "a finite number",
+    ),
+    "tuple[str, ...]": (
+        lambda value: isinstance(value, tuple) and all(isinstance(item, str) for item in value),
+        "a list of strings",
+    ),
+}
+
+
+def _setting(default: Any, help: str, **limits: Any) -> Any:
+    return field(default=default, metadata={"help": help, **limits})
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """The settings of `dbpt.fit`. Sequences of words are ``"name"`` or ``"name=wording|wording"``.
+
+    Raises:
+        InputError: a value out of range, an unknown choice, or a combination that means nothing; names the setting.
+    """
+
+    data: str = _setting("", "demo, waterbirds, celeba, metashift, or the path of a table")
+    root: str | None = _setting(None, "folder of the images (a table's own folder if not given)")
+    model: str | None = _setting(
+        None, "open_clip name, hf-hub:..., local-dir:..., or a .json config [default: ViT-B-32-quickgelu]"
+    )
+    pretrained: str | None = _setting(None, "open_clip tag or a .safetensors file [default: openai]")
+    tokenizer: str | None = _setting(None, "local tokenizer.json, instead of the model's own")
+    classes: tuple[str, ...] | None = _setting(None, "class names, each with its wordings: 'animal=dog|elephant'")
+    attributes: tuple[str, ...] | None = _setting(None, "names of the suspected attribute: 'land=forest|field'")
+    template: tuple[str, ...] | None = _setting(None, "sentence with {} for the zero-shot classes; repeatable")
+    attribute_template: tuple[str, ...] | None = _setting(None, "sentence with {} for the attributes; repeatable")
+    objective: str = _setting("dbpt", "how per-sample losses combine", choices=OBJECTIVE_NAMES)
+    head: str = _setting("prompt", "what is trained", choices=HEAD_NAMES)
+    group_source: str = _setting("pseudo", "whose groups; true needs labelled attributes", choices=GROUP_SOURCES)
+    select: str = _setting("pseudo-wga", "which epoch is kept, judged on validation", choices=SELECTIONS)
+    pseudo_method: str = _setting("argmax", "how logits become pseudo attributes", choices=PSEUDO_METHODS)
+    min_confidence: float = _setting(0.0, "posterior under which a pseudo attribute is left unknown", low=0, below=1)
+    epochs: int = _setting(30, "passes over the training split", low=1)
+    batch_size: int = _setting(32, "rows a step", low=1)
+    lr: float = _setting(0.5, "peak learning rate of SGD", above=0)
+    sgd_momentum: float = _setting(0.9, "momentum of SGD", low=0, below=1)
+    weight_decay: float = _setting(5e-4, "weight decay on the context vectors", low=0)
+    warmup_epochs: int = _setting(1, "epochs at a learning rate of 1e-5 before the cosine", low=0)
+    n_ctx: int = _setting(16, "number of context tokens", low=1)
+    eta: float = _setting(1.0, "strength of the group weights' lean towards badly predicted groups", low=0)
+    ema_momentum: float = _setting(0.5, "how much of the old group weights an epoch keeps", low=0, below=1)
+    val_fraction: float = _setting(
+        0.2, "part of training set aside where there is no validation split", above=0, below=1
+    )
+    seed: int = _setting(0, "of the context, the batches and every other draw", low=0)
+    device: str = _setting("auto", "torch device; auto takes a GPU where there is one")
+    cache: str | None = _setting(None, "folder of the feature cache and the demo data [default: ~/.cache/dbpt]")
+    embed_batch_size: int = _setting(128, "images a forward pass", low=1)
+    max_failures: float = _setting(0.01, "part of the images that may be unreadable", low=0, high=1)
+    baselines: bool = _setting(True, "train the ERM row beside the chosen objective")
+
+    def __post_init__(self) -> None:
+        for setting in fields(self):
+            _check(setting, getattr(self, setting.name))
+        if self.objective == "erm" and self.group_source != "pseudo":
+            raise InputError(
+                f"--group-source {self.group_source} with --objective erm: ERM uses no groups; drop one of the two"
+            )
+
+    @property
+    def cache_dir(self) -> Path:
+        """The cache folder, the default resolved."""
+        return Path(self.cache).expanduser() if self.cache else default_cache_dir()
+
+    def to_toml(self) -> str:
+        """The settings as TOML that `read_config` reads back; those left unset are left out."""
+        return "".join(f"{name} = {json.dumps(value)}\n" for name, value in asdict(self).items() if value is not None)
+
+
+def default_cache_dir() -> Path:
+    """``$DBPT_CACHE``, else ``$XDG_CACHE_HOME/dbpt``, else ``~/.cache/dbpt``."""
+    if explicit := os.environ.get("DBPT_CACHE"):
+        return Path(explicit)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dbpt"
+
+
+def make_config(settings: Mapping[str, Any]) -> FitConfig:
+    """Build a `FitConfig` from names and values; an unknown name is refused with the nearest valid one."""
+    valid = [setting.name for setting in fields(FitConfig)]
+    for name in settings:
+        if name not in valid:
+            raise InputError(f"unknown setting {name!r}{nearest(name, valid)}; valid: {', '.join(valid)}")
+    return FitConfig(**{name: _as_tuple(value) for name, value in settings.items()})
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read settings from a TOML file, as `make_config` takes them.
+
+    Raises:
+        InputError: no such file, not TOML (line named), or an unknown key (nearest valid one named).
+    """
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path}: cannot read as a TOML config: {error}") from None
+    try:
+        make_config(settings)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return {name: _as_tuple(value) for name, value in settings.items()}
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+
+
+def _check(setting: Field[Any], value: Any) -> None:
+    """Refuse a value of another type than the setting's, or outside its limits."""
+    flag = f"--{setting.name.replace('_', '-')}"
+    type_name = str(setting.type).removesuffix(" | None")
+    optional = type_name != str(setting.type)
+    if value is None and optional:
+        return
+    is_of_type, kind = _TYPES[type_name]
+    if not is_of_type(value):
+        raise InputError(f"{flag}: expected {kind}, found {value!r}")
+    _check_limits(flag, value, setting.metadata)
+
+
+def _check_limits(flag: str, value: Any, limits: Mapping[str, Any]) -> None:
+    choices = limits.get("choices")
+    if choices and value not in choices:
+        raise InputError(f"{flag}: {value!r} is none of {', '.join(choices)}{nearest(value, list(choices))}")
+    for key, (holds, words) in _LIMITS.items():
+        if key in limits and not holds(value, limits[key]):
+            raise InputError(f"{flag}: must be {words} {limits[key]}, found {value!r}")

@@ -1,0 +1,82 @@
+"""`evaluate`: a finished run's classifier on other data, by group."""
+
+from pathlib import Path
+from typing import Any
+
+from dbpt.config import make_config
+from dbpt.data import load_dataset
+from dbpt.experiment import Log, embed_dataset, label_dataset
+from dbpt.methods import classify, split_metrics
+from dbpt.results import describe_data
+from dbpt.run_folder import load
+
+
+def evaluate(
+    run: str | Path,
+    data: str | Path,
+    *,
+    root: str | Path | None = None,
+    weights: str | Path | None = None,
+    device: str = "auto",
+    cache: str | None = None,
+    max_failures: float = 0.01,
+    log: Log = lambda line: None,
+) -> dict[str, Any]:
+    """Accuracy by (class, attribute) group of a run's classifier on each split of ``data``.
+
+    Args:
+        run: the run folder.
+        data: a known name or a table, as for `dbpt.fit` (a demo is written by `dbpt.write_demo` and read by the real
+            name); it is read with the run's classes and attributes.
+        root: folder of the images.
+        weights: where the backbone's local weights file is now, if it has moved.
+        device, cache, max_failures: as in `FitConfig`.
+        log: gets one line of progress at a time.
+
+    Returns:
+        The dict that ``metrics.json`` holds, with one row, which has the metrics of each split (None for an empty one).
+        Groups are over the true attributes where the data have them, otherwise over pseudo attributes.
+
+    Raises:
+        InputError: as `dbpt.load` and `dbpt.fit` do.
+    """
+    config = make_config({"data": str(data), "cache": cache, "max_failures": max_failures})
+    classifier = load(run, device=device, weights=weights)
+    words = classifier.words
+    dataset = load_dataset(
+        data,
+        root,
+        classes=words.classes,
+        attributes=words.attributes,
+        templates=words.templates,
+        attribute_templates=words.attribute_templates,
+        training=False,
+    )
+    log(dataset.describe())
+    dataset, features, failures = embed_dataset(dataset, classifier.backbone, config, log)
+    pseudo = label_dataset(words, dataset.labels, features, classifier.backbone, config).pseudo_attributes
+    metrics = split_metrics(
+        dataset,
+        dataset.splits,
+        classify(features, classifier.weights),
+        dataset.attributes if dataset.has_true_attributes else pseudo,
+    )
+    return {
+        **describe_data(dataset, dataset.splits, pseudo_attributes=pseudo, backbone=classifier.backbone),
+        "selection": "last",
+        "seed": 0,
+        "chosen": str(run),
+        "rows": [
+            {
+                "name": str(run),
+                "group_source": None,
+                "selected_epoch": None,
+                "epochs": 0,
+                "seconds": 0.0,
+                **{split: value.to_json() if value else None for split, value in metrics.items()},
+            }
+        ],
+        "warnings": [],
+        "failed_images": len(failures),
+        "seconds": {},
+    }

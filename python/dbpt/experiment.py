@@ -1,0 +1,223 @@
+"""The stages before training: data, features, pseudo attributes, groups, and a validation split.
+
+`prepare` runs them in the order of the pipeline and returns one value that the training rows share. True attributes
+pass through it untouched: they reach training only where ``group_source`` or ``select`` ask for them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt._core import GroupIndex, GroupStream
+from dbpt.backbone import Backbone, load_backbone
+from dbpt.config import FitConfig
+from dbpt.data import SPLITS, Dataset, load_dataset
+from dbpt.errors import InputError
+from dbpt.features import Failure, embed_images
+from dbpt.pseudo_attributes import PseudoAttributes, label_attributes
+from dbpt.words import Words, parse_vocabulary
+from dbpt.zero_shot import clip_logits, zero_shot_weights
+
+DEFAULT_MODEL, DEFAULT_PRETRAINED = "ViT-B-32-quickgelu", "openai"
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What every training row starts from. All rows are readable images, in the order of ``dataset``.
+
+    features: (N, D) float32, L2-normalised.
+    splits: (N,) int64 as `Dataset.splits`, but with a validation part carved from training where there was none.
+    class_weights: (C, D) float32, the zero-shot classifier.
+    pseudo_groups, true_groups: (N,) int64, -1 where the attribute is unknown.
+    """
+
+    config: FitConfig
+    dataset: Dataset
+    backbone: Backbone
+    features: NDArray[np.float32]
+    splits: NDArray[np.int64]
+    class_weights: NDArray[np.float32]
+    pseudo: PseudoAttributes
+    pseudo_groups: NDArray[np.int64]
+    true_groups: NDArray[np.int64]
+    failures: tuple[Failure, ...]
+    warnings: tuple[str, ...]
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """Row numbers of a split."""
+        return np.flatnonzero(self.splits == SPLITS.index(split))
+
+    @property
+    def evaluation_kind(self) -> str:
+        """``"true"`` where the data know their attributes, otherwise ``"pseudo"``."""
+        return "true" if self.dataset.has_true_attributes else "pseudo"
+
+    @property
+    def evaluation_attributes(self) -> NDArray[np.int64]:
+        """(N,) the attributes that accuracy is reported over."""
+        return self.dataset.attributes if self.dataset.has_true_attributes else self.pseudo.pseudo_attributes
+
+
+def prepare(config: FitConfig, log: Log) -> Experiment:
+    """Load, embed, label and group. Raises `InputError` for what the data or the settings don't allow."""
+    dataset = open_dataset(config.data, config)
+    log(dataset.describe())
+    _check_attributes_wanted(config, dataset)
+    backbone = load_backbone(
+        config.model or DEFAULT_MODEL,
+        config.pretrained or (None if config.model else DEFAULT_PRETRAINED),
+        tokenizer=config.tokenizer,
+        device=resolve_device(config.device),
+    )
+    dataset, features, failures = embed_dataset(dataset, backbone, config, log)
+    pseudo = label_dataset(dataset.words, dataset.labels, features, backbone, config)
+    pseudo_groups = dataset.groups(pseudo.pseudo_attributes)
+    splits, warnings = _with_validation(dataset, pseudo_groups, config)
+    warnings += _group_warnings(dataset, pseudo_groups, splits)
+    for warning in warnings:
+        log(f"warning: {warning}")
+    return Experiment(
+        config=config,
+        dataset=dataset,
+        backbone=backbone,
+        features=features,
+        splits=splits,
+        class_weights=zero_shot_weights(backbone, *dataset.words.class_texts()),
+        pseudo=pseudo,
+        pseudo_groups=pseudo_groups,
+        true_groups=dataset.groups(dataset.attributes),
+        failures=failures,
+        warnings=tuple(warnings),
+    )
+
+
+def open_dataset(data: str, config: FitConfig) -> Dataset:
+    """`load_dataset` with the words of ``config``; refuses a data set without two attribute names."""
+    dataset = load_dataset(
+        data,
+        config.root,
+        classes=parse_vocabulary(config.classes, "--classes") if config.classes is not None else None,
+        attributes=parse_vocabulary(config.attributes, "--attributes") if config.attributes is not None else None,
+        templates=config.template,
+        attribute_templates=config.attribute_template,
+    )
+    if dataset.num_attributes < 2:
+        raise InputError(
+            f"{dataset.source}: no spurious attribute is named; name what the classifier might lean on, for example "
+            "--attributes 'land=land background' 'water=water background'"
+        )
+    return dataset
+
+
+def resolve_device(device: str) -> str:
+    """``auto`` becomes ``cuda`` where there is one, else ``cpu``; an unusable device is refused."""
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"--device {device!r}: not usable here ({str(error).splitlines()[0]}); use auto") from None
+    return device
+
+
+def embed_dataset(
+    dataset: Dataset, backbone: Backbone, config: FitConfig, log: Log
+) -> tuple[Dataset, NDArray[np.float32], tuple[Failure, ...]]:
+    """Features of every readable image, and the data set without the others."""
+    embeddings = embed_images(
+        backbone,
+        dataset.root,
+        dataset.paths,
+        cache_dir=config.cache_dir / "features",
+        batch_size=config.embed_batch_size,
+        max_failures=config.max_failures,
+    )
+    log(f"features: {len(dataset)} images, {embeddings.recomputed} embedded now, {len(embeddings.failures)} unreadable")
+    for failure in embeddings.failures[:3]:
+        log(f"warning: {dataset.where(failure.row)}: {failure.path}: {failure.reason}; left out")
+    return select_rows(dataset, embeddings.ok), embeddings.features[embeddings.ok], embeddings.failures
+
+
+def select_rows(dataset: Dataset, keep: NDArray[np.bool_]) -> Dataset:
+    """The data set with only the rows where ``keep`` (N,) is true."""
+    return replace(
+        dataset,
+        paths=tuple(path for path, kept in zip(dataset.paths, keep, strict=True) if kept),
+        lines=dataset.lines[keep],
+        labels=dataset.labels[keep],
+        attributes=dataset.attributes[keep],
+        splits=dataset.splits[keep],
+    )
+
+
+def label_dataset(
+    words: Words, labels: NDArray[np.int64], features: NDArray[np.float32], backbone: Backbone, config: FitConfig
+) -> PseudoAttributes:
+    """Pseudo attributes of the rows, from the attribute sentences alone."""
+    weights = zero_shot_weights(backbone, *words.attribute_texts())
+    logits = clip_logits(features, weights, logit_scale=backbone.logit_scale, logit_bias=backbone.logit_bias)
+    return label_attributes(
+        logits, method=config.pseudo_method, labels=labels, min_confidence=config.min_confidence, seed=config.seed
+    )
+
+
+def _check_attributes_wanted(config: FitConfig, dataset: Dataset) -> None:
+    """An oracle was asked for explicitly: then the true attributes must be there."""
+    for flag, wanted, split in (
+        ("--group-source true", config.group_source == "true", "train"),
+        ("--select true-wga", config.select == "true-wga", "val"),
+    ):
+        rows = dataset.splits == SPLITS.index(split)
+        if wanted and not (dataset.attributes[rows] >= 0).any():
+            raise InputError(
+                f"{flag}: {dataset.source} has no attribute for any row of split {split!r}; use pseudo groups instead"
+            )
+
+
+def _with_validation(
+    dataset: Dataset, pseudo_groups: NDArray[np.int64], config: FitConfig
+) -> tuple[NDArray[np.int64], list[str]]:
+    """The data set's splits, or, if none is validation, with ``val_fraction`` of each training group set aside."""
+    if (dataset.splits == SPLITS.index("val")).any():
+        return dataset.splits, []
+    splits = dataset.splits.copy()
+    strata = np.where(pseudo_groups >= 0, pseudo_groups, dataset.num_groups + dataset.labels)
+    for stratum in np.unique(strata[splits == 0]):
+        members = np.flatnonzero((splits == 0) & (strata == stratum))
+        shuffled = GroupStream(GroupIndex(np.zeros_like(members), 1), np.array([len(members)]), config.seed, 0)
+        num_val = min(max(1, round(config.val_fraction * len(members))), len(members) - 1)
+        splits[members[shuffled.indices(0, num_val)]] = SPLITS.index("val")
+    num_val = int((splits == SPLITS.index("val")).sum())
+    if num_val == 0:
+        raise InputError(f"{dataset.source}: too few training rows to set some aside for validation; add a val split")
+    note = (
+        f"no validation split: {num_val} of the training rows, stratified by class and pseudo attribute, serve as one"
+    )
+    return splits, [note]
+
+
+def _group_warnings(dataset: Dataset, pseudo_groups: NDArray[np.int64], splits: NDArray[np.int64]) -> list[str]:
+    """What a user should know about pseudo-groups that are empty or too small to judge by."""
+    warnings = []
+    for split, too_few in (("train", 1), ("val", 10)):
+        in_split = pseudo_groups[(splits == SPLITS.index(split)) & (pseudo_groups >= 0)]
+        for group, n in enumerate(np.bincount(in_split, minlength=dataset.num_groups)):
+            if n < too_few:
+                label, attribute = divmod(group, dataset.num_attributes)
+                name = f"({dataset.class_names[label]}, {dataset.attribute_names[attribute]})"
+                warnings.append(f"pseudo-group {name} has {n} rows in split {split!r}")
+    return warnings
+
+
+def demo_root(cache_dir: Path, name: str) -> Path:
+    """Where the files of a demo data set are kept between runs."""
+    from dbpt import __version__
+
+    return cache_dir / "demo" / f"{name}-{__version__}"

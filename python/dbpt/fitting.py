@@ -1,0 +1,94 @@
+"""`fit`: the whole job, from images and words to a run folder with a debiased classifier and a report."""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dbpt import __version__
+from dbpt.config import FitConfig, make_config
+from dbpt.experiment import Log, demo_root, prepare
+from dbpt.methods import trained_row, zero_shot_row
+from dbpt.report import comparison_table
+from dbpt.results import describe_run, write_results
+from dbpt.run_folder import finish_run, open_run_folder, start_run, words_to_json
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder and what ``metrics.json`` holds. ``str(run)`` is the comparison table."""
+
+    folder: Path
+    metrics: dict[str, Any]
+
+    def __str__(self) -> str:
+        return comparison_table(self.metrics)
+
+
+def fit(
+    data: str | Path,
+    *,
+    out: str | Path,
+    resume: bool = False,
+    overwrite: bool = False,
+    log: Log = lambda line: None,
+    **settings: Any,
+) -> Run:
+    """Tune a prompt on ``data`` with the chosen objective and write everything about it to ``out``.
+
+    Args:
+        data: ``"demo"`` (or another demo name), ``"waterbirds"``, ``"celeba"``, ``"metashift"``, or a table's path.
+        out: the run folder, which must not exist unless ``resume`` or ``overwrite``.
+        resume: continue from the last checkpoint of the same command; starts afresh if there is none.
+        overwrite: replace an existing run folder.
+        log: gets one line of progress at a time.
+        settings: the fields of `FitConfig`, by name.
+
+    Raises:
+        InputError: for anything the user can mend; one line.
+    """
+    return fit_config(
+        make_config({"data": str(data), **settings}), Path(out), resume=resume, overwrite=overwrite, log=log
+    )
+
+
+def fit_config(config: FitConfig, out: Path, *, resume: bool = False, overwrite: bool = False, log: Log) -> Run:
+    """`fit` for settings that are already a `FitConfig`."""
+    open_run_folder(out, resume=resume, overwrite=overwrite)
+    if config.data == "demo" or config.data.startswith("demo-"):
+        return fit_config(_materialise_demo(config, log), out, resume=resume, overwrite=overwrite, log=log)
+    started = time.perf_counter()
+    experiment = prepare(config, log)
+    embedded = time.perf_counter()
+    description = {
+        "dbpt_version": __version__,
+        "backbone": experiment.backbone.spec,
+        "words": words_to_json(experiment.dataset.words),
+    }
+    start_run(out, description, config.to_toml(), overwrite=overwrite)
+    objectives = dict.fromkeys(["erm", config.objective] if config.baselines else [config.objective])
+    rows = [zero_shot_row(experiment)]
+    rows += [
+        trained_row(experiment, name, checkpoint_path=out / "checkpoints" / f"{name}.safetensors", log=log)
+        for name in objectives
+    ]
+    seconds = {"embed": embedded - started, "total": time.perf_counter() - started}
+    metrics = describe_run(experiment, rows, seconds)
+    write_results(out, experiment, rows, metrics)
+    finish_run(out, description)
+    return Run(out, metrics)
+
+
+def _materialise_demo(config: FitConfig, log: Log) -> FitConfig:
+    """Write the demo's files, and turn its name into what a user would type for their own data and model."""
+    from dbpt.demo import mini_clip_paths, write_demo
+
+    name = "demo-waterbirds" if config.data == "demo" else config.data
+    root = demo_root(config.cache_dir, name)
+    if not root.exists():
+        root.parent.mkdir(parents=True, exist_ok=True)
+        log(f"drawing {name} into {root}")
+        write_demo(name, root)
+    model, pretrained = mini_clip_paths()
+    config = replace(config, data=name.removeprefix("demo-"), root=str(root))
+    return config if config.model else replace(config, model=str(model), pretrained=str(pretrained))

@@ -1,0 +1,59 @@
+"""The report's gallery: what the chosen classifier gets wrong in its worst group, the surest mistakes first."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from dbpt.experiment import Experiment
+from dbpt.features import UnreadableImage, open_image
+from dbpt.methods import MethodRow
+from dbpt.report import Mistake
+from dbpt.zero_shot import clip_logits
+
+GALLERY_SIZE = 24
+THUMBNAIL_PIXELS = 112
+
+
+def worst_group_mistakes(experiment: Experiment, row: MethodRow) -> list[Mistake]:
+    """At most 24 mistakes in the worst group of the test split (of validation where there is no test split)."""
+    split = "test" if row.metrics["test"] else "val"
+    metrics = row.metrics[split]
+    if metrics is None or metrics.worst_group is None:
+        return []
+    dataset, backbone = experiment.dataset, experiment.backbone
+    groups = dataset.groups(experiment.evaluation_attributes)
+    members = experiment.rows(split)
+    members = members[groups[members] == metrics.worst_group]
+    logits = clip_logits(
+        experiment.features[members], row.weights, logit_scale=backbone.logit_scale, logit_bias=backbone.logit_bias
+    )
+    label, attribute = divmod(metrics.worst_group, dataset.num_attributes)
+    p_true = np.exp(logits[:, label] - np.logaddexp.reduce(logits, axis=1))
+    predictions = logits.argmax(axis=1)
+    wrong = np.flatnonzero(predictions != label)
+    surest = wrong[np.argsort(p_true[wrong], kind="stable")][:GALLERY_SIZE]
+    return [
+        Mistake(
+            path=dataset.paths[members[i]],
+            image=thumbnail,
+            label=dataset.class_names[label],
+            attribute=dataset.attribute_names[attribute],
+            prediction=dataset.class_names[int(predictions[i])],
+            p_true=float(p_true[i]),
+        )
+        for i in surest
+        if (thumbnail := _thumbnail(experiment, int(members[i]))) is not None
+    ]
+
+
+def _thumbnail(experiment: Experiment, row: int) -> bytes | None:
+    """A small JPEG; None if the file has become unreadable since it was embedded."""
+    try:
+        image = open_image(experiment.dataset.root / experiment.dataset.paths[row])
+    except UnreadableImage:
+        return None
+    image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()

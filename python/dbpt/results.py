@@ -1,0 +1,180 @@
+"""What a run found, as files: metrics.json, history.jsonl, groups.csv, the tensors and the report."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt import __version__
+from dbpt.backbone import Backbone
+from dbpt.data import SPLITS, Dataset
+from dbpt.experiment import Experiment
+from dbpt.files import write_atomically
+from dbpt.gallery import worst_group_mistakes
+from dbpt.methods import MethodRow
+from dbpt.metrics import pseudo_attribute_quality
+from dbpt.report import render_report
+from dbpt.run_folder import write_json, write_tensors
+
+METRICS_SCHEMA_VERSION = 1
+
+
+def describe_run(experiment: Experiment, rows: list[MethodRow], seconds: dict[str, float]) -> dict[str, Any]:
+    """What ``metrics.json`` holds."""
+    config, dataset = experiment.config, experiment.dataset
+    return {
+        **describe_data(
+            dataset,
+            experiment.splits,
+            pseudo_attributes=experiment.pseudo.pseudo_attributes,
+            backbone=experiment.backbone,
+        ),
+        "selection": config.select,
+        "seed": config.seed,
+        "chosen": config.objective,
+        "rows": [_row_json(row, config.epochs) for row in rows],
+        "warnings": list(experiment.warnings),
+        "failed_images": len(experiment.failures),
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+    }
+
+
+def describe_data(
+    dataset: Dataset, splits: NDArray[np.int64], *, pseudo_attributes: NDArray[np.int64], backbone: Backbone
+) -> dict[str, Any]:
+    """The part of ``metrics.json`` that does not depend on any training."""
+    true = dataset.has_true_attributes
+    pseudo_groups = dataset.groups(pseudo_attributes)
+    evaluation_groups = dataset.groups(dataset.attributes) if true else pseudo_groups
+    return {
+        "schema_version": METRICS_SCHEMA_VERSION,
+        "dbpt_version": __version__,
+        "dataset": {
+            "name": dataset.name,
+            "root": str(dataset.root),
+            "classes": list(dataset.class_names),
+            "attributes": list(dataset.attribute_names),
+            "counts": {
+                split: group_counts(evaluation_groups[splits == number], dataset.num_groups).tolist()
+                for number, split in enumerate(SPLITS)
+            },
+            "train_counts_pseudo": group_counts(pseudo_groups[splits == 0], dataset.num_groups).tolist(),
+            "notes": list(dataset.notes),
+        },
+        "backbone": {
+            "model": backbone.spec["model"],
+            "pretrained": backbone.spec["pretrained"],
+            "embed_dim": backbone.embed_dim,
+        },
+        "group_kind": "true" if true else "pseudo",
+        "pseudo_quality": _pseudo_quality(dataset, splits, pseudo_attributes),
+    }
+
+
+def _pseudo_quality(
+    dataset: Dataset, splits: NDArray[np.int64], pseudo_attributes: NDArray[np.int64]
+) -> dict[str, Any] | None:
+    """Quality over the training rows, which the group weights come from (over all rows if there are none)."""
+    training = splits == SPLITS.index("train")
+    judged = training if training.any() else np.ones_like(training)
+    if not (dataset.attributes[judged] >= 0).any():
+        return None
+    quality = pseudo_attribute_quality(
+        pseudo_attributes[judged],
+        dataset.attributes[judged],
+        dataset.labels[judged],
+        num_classes=dataset.num_classes,
+        num_attributes=dataset.num_attributes,
+    )
+    return {"split": "training" if training.any() else "all", **quality}
+
+
+def group_counts(groups: NDArray[np.int64], num_groups: int) -> NDArray[np.int64]:
+    """(G,) int64 rows of each group; -1 is not counted."""
+    return np.bincount(groups[groups >= 0], minlength=num_groups)
+
+
+def _row_json(row: MethodRow, epochs: int) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "group_source": row.group_source,
+        "selected_epoch": row.trained.selected_epoch if row.trained else None,
+        "epochs": epochs if row.trained else 0,
+        "seconds": round(row.seconds, 3),
+        **{split: metrics.to_json() if metrics else None for split, metrics in row.metrics.items()},
+    }
+
+
+def history_of(rows: list[MethodRow]) -> list[dict[str, Any]]:
+    """What ``history.jsonl`` holds: one entry an epoch and trained row."""
+    return [
+        {
+            "row": row.name,
+            "epoch": record.epoch,
+            "lr": record.lr,
+            "loss": record.loss,
+            "group_weights": record.group_weights,
+            "mean_p_true": record.mean_p_true,
+            "val_score": record.val_score,
+            "val_average": record.val_average,
+            "selected": record.epoch == row.trained.selected_epoch,
+        }
+        for row in rows
+        if row.trained
+        for record in row.trained.history
+    ]
+
+
+def write_results(out: Path, experiment: Experiment, rows: list[MethodRow], metrics: dict[str, Any]) -> None:
+    """Write the results into the run folder."""
+    chosen, history = rows[-1], history_of(rows)
+    assert chosen.trained is not None
+    backbone = experiment.backbone
+    write_tensors(
+        out / "classifier.safetensors",
+        {
+            "weights": chosen.weights,
+            "logit_scale": np.array([backbone.logit_scale], dtype=np.float32),
+            "logit_bias": np.array([backbone.logit_bias or 0.0], dtype=np.float32),
+        },
+        {"schema_version": "1", "classes": json.dumps(experiment.dataset.class_names)},
+    )
+    write_tensors(out / "prompt.safetensors", {n: t.cpu().numpy() for n, t in chosen.trained.head_state.items()})
+    write_tensors(
+        out / "pseudo_attributes.safetensors",
+        {
+            "pseudo_attributes": experiment.pseudo.pseudo_attributes,
+            "posterior": experiment.pseudo.posterior,
+            "confidence": experiment.pseudo.confidence,
+            "splits": experiment.splits,
+            "paths": np.frombuffer("\0".join(experiment.dataset.paths).encode(), dtype=np.uint8),
+        },
+        {"attributes": json.dumps(experiment.dataset.attribute_names), "paths": "UTF-8, separated by NUL"},
+    )
+    write_atomically(out / "groups.csv", _groups_csv(experiment, chosen))
+    write_atomically(out / "history.jsonl", "".join(json.dumps(entry) + "\n" for entry in history))
+    write_json(out / "metrics.json", metrics)
+    write_atomically(out / "report.html", render_report(metrics, history, worst_group_mistakes(experiment, chosen)))
+
+
+def _groups_csv(experiment: Experiment, chosen: MethodRow) -> str:
+    """One line a pseudo-group: its rows per split and its weight in the kept epoch."""
+    assert chosen.trained is not None
+    dataset = experiment.dataset
+    weights = chosen.trained.history[chosen.trained.selected_epoch - 1].group_weights
+    counts = {
+        split: group_counts(experiment.pseudo_groups[experiment.rows(split)], dataset.num_groups) for split in SPLITS
+    }
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["group", "class", "attribute", *(f"n_{split}" for split in SPLITS), "group_weight"])
+    for group in range(dataset.num_groups):
+        label, attribute = divmod(group, dataset.num_attributes)
+        names = (dataset.class_names[label], dataset.attribute_names[attribute])
+        numbers = [int(counts[split][group]) for split in SPLITS]
+        table.writerow([group, *names, *numbers, "" if weights is None else repr(weights[group])])
+    return text.getvalue()

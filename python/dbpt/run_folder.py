@@ -1,0 +1,134 @@
+"""The run folder: what stands in it, how it comes to be, how it is read back.
+
+    run.json                        schema version, status, backbone spec, words
+    config.toml                     the resolved settings; `dbpt fit --config` takes it
+    checkpoints/OBJECTIVE.safetensors
+    classifier.safetensors          weights (C, D) float32, logit_scale and logit_bias; classes as JSON in the metadata
+    prompt.safetensors              context (n_ctx, d) float32
+    pseudo_attributes.safetensors   pseudo_attributes (N,), posterior (N, A), confidence (N,), splits (N,), paths
+    groups.csv, history.jsonl, metrics.json, report.html
+
+Each file is replaced whole. ``run.json`` says ``complete`` only after all others are there.
+"""
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from dbpt.backbone import load_backbone_from_spec
+from dbpt.classifier import Classifier
+from dbpt.errors import InputError
+from dbpt.files import write_atomically
+from dbpt.words import Words
+
+SCHEMA_VERSION = 1
+
+
+def open_run_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
+    """Check that ``folder`` may become, or go on being, a run's folder. Changes nothing.
+
+    Raises:
+        InputError: it exists and neither ``resume`` nor ``overwrite`` was said, or it holds something else than a run.
+    """
+    if resume and overwrite:
+        raise InputError("--resume and --overwrite: choose one")
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / "run.json").is_file():
+        raise InputError(f"--out {folder}: exists and is not a run folder; choose another name")
+    if not resume and not overwrite:
+        raise InputError(f"--out {folder}: exists; continue it with --resume, replace it with --overwrite")
+
+
+def start_run(folder: Path, description: dict[str, Any], config_toml: str, *, overwrite: bool) -> None:
+    """Create the folder with ``run.json`` (status ``training``) and ``config.toml``; drop an old run if told to."""
+    if overwrite and folder.exists():
+        shutil.rmtree(folder)
+    try:
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {folder}: cannot create: {error.strerror}") from None
+    write_json(folder / "run.json", {"schema_version": SCHEMA_VERSION, "status": "training", **description})
+    write_atomically(folder / "config.toml", config_toml)
+
+
+def finish_run(folder: Path, description: dict[str, Any]) -> None:
+    """Say that every file is there."""
+    write_json(folder / "run.json", {"schema_version": SCHEMA_VERSION, "status": "complete", **description})
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON, NaN refused."""
+    write_atomically(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_tensors(path: Path, tensors: dict[str, NDArray[Any]], metadata: dict[str, str] | None = None) -> None:
+    """Write arrays as safetensors."""
+    write_atomically(path, save({name: np.ascontiguousarray(array) for name, array in tensors.items()}, metadata))
+
+
+def words_to_json(words: Words) -> dict[str, Any]:
+    """`Words` as JSON; `words_from_json` reads it."""
+    return asdict(words)
+
+
+def words_from_json(value: dict[str, Any]) -> Words:
+    """Read what `words_to_json` wrote."""
+    return Words(
+        classes={name: tuple(wordings) for name, wordings in value["classes"].items()},
+        attributes={name: tuple(wordings) for name, wordings in value["attributes"].items()},
+        templates=tuple(value["templates"]),
+        attribute_templates=tuple(value["attribute_templates"]),
+    )
+
+
+def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = None) -> Classifier:
+    """Load the classifier of a finished run.
+
+    Args:
+        run: the folder given to ``--out``.
+        device: a torch device, or ``auto``.
+        weights: where the backbone's local weights file is now, if it has moved; it must be the same file.
+
+    Raises:
+        InputError: no such run, one that is not finished, a damaged file, or a backbone that is gone or has changed.
+    """
+    from dbpt.experiment import resolve_device
+
+    folder = Path(run)
+    description = _read_description(folder)
+    if description.get("status") != "complete":
+        raise InputError(f"{folder}: this run is not finished; run its fit command again with --resume")
+    path = folder / "classifier.safetensors"
+    try:
+        matrix = load_file(path)["weights"]
+    except (OSError, SafetensorError, KeyError) as error:
+        raise InputError(f"{path}: not a readable classifier ({error})") from None
+    backbone = load_backbone_from_spec(description["backbone"], device=resolve_device(device), weights=weights)
+    words = words_from_json(description["words"])
+    if matrix.shape != (len(words.classes), backbone.embed_dim):
+        raise InputError(
+            f"{path}: weights of shape {matrix.shape}, but the run has {len(words.classes)} classes and embed_dim "
+            f"{backbone.embed_dim}"
+        )
+    return Classifier(backbone, matrix, words, folder)
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    path = folder / "run.json"
+    if not path.is_file():
+        raise InputError(f"{folder}: not a run folder (no run.json); give the folder named by --out in dbpt fit")
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: not readable as JSON ({error})") from None
+    if not isinstance(description, dict) or description.get("schema_version") != SCHEMA_VERSION:
+        raise InputError(f"{path}: not of schema version {SCHEMA_VERSION}, which this version of dbpt reads")
+    return description
