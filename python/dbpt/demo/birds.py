@@ -7,18 +7,19 @@ from PIL import Image
 
 from .canvas import Canvas, Colour, Pose, mix, pick, vary
 
-# How hard the world is. The bird is a fifth to a third of the picture wide; species of a kind differ in build.
-SIZE = (0.20, 0.34)
+# How hard the world is. Species of a kind differ in build, both kinds wear some plumages, haze takes contrast away.
+SIZE = (0.34, 0.50)
 BUILD_SPREAD = 0.20
 SHARED_PLUMAGE = 0.55
-HAZE = (0.10, 0.50)
-MIXED_PLACES = 0.40
+HAZE = (0.05, 0.35)
+# Some places are shores, wet to this share of the ground: only the label says whether land or water was meant.
+SHORES = 0.10
+WET = {False: (0.15, 0.65), True: (0.35, 0.85)}
 
 SKY: tuple[Colour, ...] = ((150, 190, 230), (200, 210, 220), (235, 205, 175), (120, 160, 210))
 LEAVES: tuple[Colour, ...] = ((50, 95, 45), (80, 120, 50), (35, 75, 50), (120, 110, 50))
 GROUND: tuple[Colour, ...] = ((105, 140, 70), (130, 120, 75), (90, 115, 60), (150, 140, 90))
 WATER: tuple[Colour, ...] = ((50, 105, 150), (70, 125, 145), (95, 125, 140), (60, 110, 110))
-SAND: tuple[Colour, ...] = ((200, 180, 135), (165, 150, 115))
 BARK: Colour = (75, 55, 40)
 PLUMAGE_LAND: tuple[Colour, ...] = ((150, 85, 45), (190, 150, 50), (170, 60, 45), (105, 110, 55), (75, 95, 160))
 PLUMAGE_WATER: tuple[Colour, ...] = ((225, 225, 225), (165, 170, 175), (60, 65, 75), (190, 190, 180))
@@ -30,13 +31,15 @@ def draw_bird(rng: np.random.Generator, water_bird: bool, water: bool) -> Image.
     canvas = Canvas()
     horizon = float(rng.uniform(0.25, 0.50))
     canvas.gradient(pick(rng, SKY), pick(rng, SKY), 0.0, horizon)
-    if water:
+    if rng.random() < SHORES:
+        _shore(canvas, rng, horizon, float(rng.uniform(*WET[water])))
+    elif water:
         _water(canvas, rng, horizon)
     else:
         _land(canvas, rng, horizon)
     pose = Pose(
-        x=float(rng.uniform(0.25, 0.75)),
-        y=float(rng.uniform(0.42, 0.78)),
+        x=float(rng.uniform(0.32, 0.68)),
+        y=float(rng.uniform(0.48, 0.72)),
         size=float(rng.uniform(*SIZE)),
         tilt=float(rng.normal(0.0, 0.12)),
         flip=bool(rng.random() < 0.5),
@@ -51,9 +54,6 @@ def _land(canvas: Canvas, rng: np.random.Generator, horizon: float) -> None:
     forest = rng.random() < 0.6
     for _ in range(int(rng.integers(5, 10) if forest else rng.integers(1, 4))):
         _tree(canvas, rng, horizon)
-    if rng.random() < MIXED_PLACES:
-        pond = mix(pick(rng, WATER), ground, 0.15)
-        canvas.ellipse(float(rng.uniform(0.1, 0.9)), float(rng.uniform(0.65, 1.0)), 0.55, 0.20, pond)
     for _ in range(6):
         x, y = float(rng.random()), float(rng.uniform(horizon, 1.0))
         canvas.line(((x, y), (x + float(rng.normal(0, 0.02)), y - 0.06)), 0.012, pick(rng, LEAVES))
@@ -77,13 +77,17 @@ def _water(canvas: Canvas, rng: np.random.Generator, horizon: float) -> None:
         x, y = float(rng.random()), float(rng.uniform(horizon, 1.0))
         half = float(rng.uniform(0.04, 0.16))
         canvas.line(((x - half, y), (x, y - 0.01), (x + half, y)), 0.012, mix(deep, (235, 240, 245), 0.45))
-    if rng.random() < MIXED_PLACES:
-        shore = pick(rng, SAND + GROUND[:2])
-        left, right = (float(v) for v in rng.uniform(0.62, 1.0, size=2))
-        canvas.polygon(((0.0, left), (1.0, right), (1.0, 1.0), (0.0, 1.0)), shore)
-        for _ in range(4):
-            x = float(rng.random())
-            canvas.line(((x, 1.0), (x + float(rng.normal(0, 0.03)), 0.82)), 0.014, pick(rng, LEAVES))
+
+
+def _shore(canvas: Canvas, rng: np.random.Generator, horizon: float, wet: float) -> None:
+    """Land down to the edge of some water; `wet` is the share of the ground under water."""
+    _land(canvas, rng, horizon)
+    edge, slope = 1.0 - wet * (1.0 - horizon), float(rng.normal(0.0, 0.06))
+    water = pick(rng, WATER)
+    canvas.polygon(((0.0, edge - slope), (1.0, edge + slope), (1.0, 1.0), (0.0, 1.0)), water)
+    for _ in range(6):
+        x, y, half = float(rng.random()), float(rng.uniform(edge + 0.05, 1.05)), float(rng.uniform(0.04, 0.14))
+        canvas.line(((x - half, y), (x, y - 0.01), (x + half, y)), 0.012, mix(water, (235, 240, 245), 0.45))
 
 
 def _bird(canvas: Canvas, rng: np.random.Generator, pose: Pose, water_bird: bool) -> None:

@@ -9,11 +9,13 @@ from PIL import Image
 
 from .canvas import Canvas, Colour, Pose, mix, pick, vary
 
-# How hard the world is: an animal of a quarter to two fifths of the picture, in coats that both kinds wear.
-SIZE = (0.26, 0.44)
+# How hard the world is. Breeds of a kind differ in build, both kinds wear the same coats, haze takes contrast away.
+SIZE = (0.46, 0.62)
 BUILD_SPREAD = 0.20
-HAZE = (0.05, 0.40)
-MIXED_PLACES = 0.35
+HAZE = (0.0, 0.25)
+# Some places are verandas, open to this share of their width: only the label says whether indoors or outdoors.
+VERANDAS = 0.12
+OPEN = {False: (0.35, 0.85), True: (0.15, 0.65)}
 
 SKY: tuple[Colour, ...] = ((150, 190, 230), (200, 210, 220), (120, 160, 210), (225, 215, 205))
 GRASS: tuple[Colour, ...] = ((95, 140, 65), (120, 130, 70), (80, 115, 60), (165, 150, 110))
@@ -35,13 +37,15 @@ def draw_pet(rng: np.random.Generator, cat: bool, indoor: bool) -> Image.Image:
     """Draw one picture: a cat or a dog, in a room or in the open."""
     canvas = Canvas()
     edge = float(rng.uniform(0.42, 0.62))
-    if indoor:
+    if rng.random() < VERANDAS:
+        _veranda(canvas, rng, edge, float(rng.uniform(*OPEN[indoor])))
+    elif indoor:
         _room(canvas, rng, edge)
     else:
         _garden(canvas, rng, edge)
     pose = Pose(
-        x=float(rng.uniform(0.28, 0.72)),
-        y=float(rng.uniform(0.55, 0.75)),
+        x=float(rng.uniform(0.34, 0.66)),
+        y=float(rng.uniform(0.52, 0.68)),
         size=float(rng.uniform(*SIZE)),
         tilt=float(rng.normal(0.0, 0.08)),
         flip=bool(rng.random() < 0.5),
@@ -58,19 +62,17 @@ def _room(canvas: Canvas, rng: np.random.Generator, edge: float) -> None:
     if rng.random() < 0.5:
         for board in rng.random(5).tolist():
             canvas.line(((board, edge), (board + 0.8 * (board - 0.5), 1.0)), 0.008, mix(floor, (0, 0, 0), 0.3))
-    if rng.random() < MIXED_PLACES:
-        _window(canvas, rng, large=True)
-    elif rng.random() < 0.5:
-        _window(canvas, rng, large=False)
+    if rng.random() < 0.6:
+        _window(canvas, rng)
     if rng.random() < 0.7:
         _sofa(canvas, rng, edge)
     if rng.random() < 0.3:
         canvas.ellipse(float(rng.random()), float(rng.uniform(0.8, 0.95)), 0.4, 0.10, pick(rng, FURNITURE))
 
 
-def _window(canvas: Canvas, rng: np.random.Generator, large: bool) -> None:
+def _window(canvas: Canvas, rng: np.random.Generator) -> None:
     """A window with the garden in it, which makes a room look like the open when it is large."""
-    half = 0.30 if large else 0.13
+    half = float(rng.uniform(0.12, 0.28))
     x, y, frame = float(rng.uniform(0.2, 0.8)), 0.22, pick(rng, ((235, 235, 235), (110, 80, 60)))
     canvas.box(x - half - 0.03, y - 0.19, x + half + 0.03, y + 0.19, frame)
     canvas.box(x - half, y - 0.16, x + half, y + 0.16, pick(rng, SKY))
@@ -89,10 +91,6 @@ def _sofa(canvas: Canvas, rng: np.random.Generator, edge: float) -> None:
 def _garden(canvas: Canvas, rng: np.random.Generator, edge: float) -> None:
     canvas.gradient(pick(rng, SKY), pick(rng, SKY), 0.0, edge)
     grass = pick(rng, GRASS)
-    if rng.random() < MIXED_PLACES:  # a terrace before a house wall looks like a room
-        wall = pick(rng, WALLS)
-        canvas.box(0.0, float(rng.uniform(0.0, 0.15)), float(rng.uniform(0.5, 1.0)), edge, wall)
-        grass = pick(rng, GRASS + FLOORS[:3])
     for _ in range(int(rng.integers(1, 6))):
         x, top = float(rng.random()), edge - float(rng.uniform(0.10, 0.35))
         canvas.box(x - 0.02, top, x + 0.02, edge + 0.03, vary(rng, (80, 60, 45)))
@@ -104,6 +102,18 @@ def _garden(canvas: Canvas, rng: np.random.Generator, edge: float) -> None:
     for _ in range(6):
         x, y = float(rng.random()), float(rng.uniform(edge, 1.0))
         canvas.line(((x, y), (x + 0.02, y - 0.05)), 0.012, mix(grass, (40, 70, 25), 0.5))
+
+
+def _veranda(canvas: Canvas, rng: np.random.Generator, edge: float, openness: float) -> None:
+    """A paved place by a house: a wall and furniture on one side, the garden on the other."""
+    _garden(canvas, rng, edge)
+    wall, floor = pick(rng, WALLS), pick(rng, FLOORS)
+    left, right = (0.0, 1.0 - openness) if rng.random() < 0.5 else (openness, 1.0)
+    canvas.box(left, 0.0, right, edge, wall)
+    canvas.polygon(((left, edge), (right, edge), (right + 0.15, 1.0), (left - 0.15, 1.0)), floor)
+    if rng.random() < 0.4:
+        middle, cloth = (left + right) / 2, pick(rng, FURNITURE)
+        canvas.box(middle - 0.15, edge - 0.14, middle + 0.15, edge + 0.10, cloth)
 
 
 def _animal(canvas: Canvas, rng: np.random.Generator, pose: Pose, cat: bool) -> None:

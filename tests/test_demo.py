@@ -1,0 +1,206 @@
+"""The demo data sets: the real layouts, the promised counts, equal bytes from an equal seed, nothing half-written."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import dbpt.demo
+from dbpt.demo import DEMO_NAMES, layouts, mini_clip_paths, plan, write_demo
+from dbpt.errors import InputError
+
+SIZES = (40, 16, 20)
+
+
+def small(name: str, directory: Path, seed: int = 0) -> Path:
+    return dbpt.demo._write(name, directory, seed, SIZES)
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {p.relative_to(root).as_posix(): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+
+
+@pytest.mark.parametrize("name", DEMO_NAMES)
+def test_the_seed_decides_every_byte(name: str, tmp_path: Path) -> None:
+    first, second = contents(small(name, tmp_path / "d")), contents(small(name, tmp_path / "again" / "d"))
+    (tmp_path / "d").rename(tmp_path / "first")
+    same_place, other_seed = contents(small(name, tmp_path / "d")), contents(small(name, tmp_path / "other", seed=1))
+    assert same_place == first
+    images = {key: value for key, value in first.items() if key.endswith(".jpg")}
+    assert len(images) == sum(SIZES)
+    assert images == {key: value for key, value in second.items() if key.endswith(".jpg")}
+    assert not set(images.values()) & set(other_seed.values())
+    assert len(set(images.values())) == len(images)
+
+
+@pytest.mark.parametrize("name", DEMO_NAMES)
+def test_a_drawing_does_not_depend_on_the_others(name: str, tmp_path: Path) -> None:
+    row = next(row for row in plan.plan_rows(name, 0, SIZES) if row.index == 7)
+    for folder, rows in (("alone", [row]), ("after", [*plan.plan_rows(name, 0, SIZES)[:3], row])):
+        layouts.WRITERS[name](tmp_path / folder, tmp_path / folder, rows, 0)
+    alone, after = (
+        next(v for k, v in contents(tmp_path / folder).items() if k.endswith("7.jpg")) for folder in ("alone", "after")
+    )
+    assert alone == after
+
+
+@pytest.mark.parametrize(
+    ("name", "train"),
+    [
+        ("demo-waterbirds", (1751, 92, 28, 529)),
+        ("demo-celeba", (1056, 986, 337, 21)),
+        ("demo-metashift", (827, 534, 207, 832)),
+    ],
+)
+def test_group_shares_are_those_of_the_originals(name: str, train: tuple[int, ...]) -> None:
+    rows = plan.plan_rows(name, 0)
+    groups = Counter((row.split, 2 * row.label + row.attribute) for row in rows)
+    assert tuple(groups[0, g] for g in range(4)) == train
+    for split, size in ((1, 600), (2, 1200)):
+        dog, dog_too, cat, cat_too = (groups[split, g] for g in range(4))
+        assert dog == dog_too
+        assert cat == cat_too
+        assert 2 * (dog + cat) == size
+        assert cat / (dog + cat) == pytest.approx((train[2] + train[3]) / 2400, abs=0.01)
+    assert [row.index for row in rows] == list(range(1, 4201))
+
+
+def test_waterbirds_layout(tmp_path: Path) -> None:
+    root = small("demo-waterbirds", tmp_path / "birds")
+    rows = read_csv(root / "metadata.csv")
+    assert list(rows[0]) == ["img_id", "img_filename", "y", "split", "place", "place_filename"]
+    assert [(int(r["split"]), int(r["y"]), int(r["place"])) for r in rows] == [
+        (row.split, row.label, row.attribute) for row in plan.plan_rows("demo-waterbirds", 0, SIZES)
+    ]
+    with Image.open(root / rows[0]["img_filename"]) as image:
+        assert (image.format, image.size, image.mode) == ("JPEG", (64, 64), "RGB")
+    assert {r["img_filename"] for r in rows} == {p.relative_to(root).as_posix() for p in root.rglob("*.jpg")}
+
+
+def test_celeba_layout(tmp_path: Path) -> None:
+    root = small("demo-celeba", tmp_path / "faces")
+    count, names, *rows = (root / "list_attr_celeba.txt").read_text(encoding="utf-8").splitlines()
+    assert int(count) == len(rows) == sum(SIZES)
+    assert len(names.split()) == 40
+    assert names.split() == sorted(names.split(), key=str.lower)
+    partition = dict(line.split() for line in (root / "list_eval_partition.txt").read_text().splitlines())
+    for line, planned in zip(rows, plan.plan_rows("demo-celeba", 0, SIZES), strict=True):
+        file, *values = line.split()
+        assert set(values) <= {"1", "-1"}
+        value = dict(zip(names.split(), values, strict=True))
+        assert (value["Blond_Hair"] == "1", value["Male"] == "1") == (planned.label == 1, planned.attribute == 1)
+        assert [value[hair] for hair in ("Blond_Hair", "Black_Hair", "Brown_Hair")].count("1") == 1
+        assert partition[file] == str(planned.split)
+        assert (root / "img_align_celeba" / file).is_file()
+
+
+def test_metashift_layout(tmp_path: Path) -> None:
+    final = tmp_path / "pets"
+    folder = small("demo-metashift", final) / "MetaShift-Cat-Dog-indoor-outdoor"
+    rows = read_csv(folder / "metadata_metashift.csv")
+    assert list(rows[0]) == ["id", "filename", "split", "y", "a"]
+    places = {
+        ("1", "1"): "train/cat/cat(indoor)",
+        ("0", "0"): "train/dog/dog(outdoor)",
+        ("1", "0"): "test/cat/cat(outdoor)",
+        ("0", "1"): "test/dog/dog(indoor)",
+    }
+    for row in rows:
+        path = Path(row["filename"])
+        assert path.is_absolute()
+        assert path.is_file()
+        assert path.parent == folder / places[row["y"], row["a"]]
+    assert Counter(int(row["split"]) for row in rows) == Counter(dict(enumerate(SIZES)))
+
+
+def test_misspelt_name_gets_the_nearest() -> None:
+    with pytest.raises(InputError, match=r"'demo-waterbird'.*did you mean 'demo-waterbirds'"):
+        write_demo("demo-waterbird", "nowhere")
+    with pytest.raises(InputError, match=r"'xyz'.*demo-celeba"):
+        write_demo("xyz", "nowhere")
+    assert not Path("nowhere").exists()
+
+
+def test_refuses_a_negative_seed(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="seed: found -1"):
+        write_demo("demo-celeba", tmp_path / "d", seed=-1)
+
+
+def test_refuses_what_exists_but_takes_an_empty_folder(tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("keep")
+    (tmp_path / "file").write_text("keep")
+    for target in ("full", "file"):
+        with pytest.raises(InputError, match="not an empty directory") as refusal:
+            small("demo-celeba", tmp_path / target)
+        assert "\n" not in str(refusal.value)
+    assert (tmp_path / "full" / "mine.txt").read_text() == "keep"
+    (tmp_path / "empty").mkdir()
+    assert (small("demo-celeba", tmp_path / "empty") / "list_attr_celeba.txt").is_file()
+
+
+def test_unwritable_place_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write the demo data set"):
+        small("demo-celeba", tmp_path / "file" / "below")
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, MemoryError])
+def test_failing_midway_leaves_nothing(
+    failure: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+
+    def draw_three(*arguments: object) -> Image.Image:
+        drawn.append(arguments)
+        assert not (tmp_path / "d").exists()
+        if len(drawn) > 3:
+            raise failure
+        return Image.new("RGB", (64, 64))
+
+    monkeypatch.setattr(layouts, "draw_bird", draw_three)
+    with pytest.raises(failure):
+        small("demo-waterbirds", tmp_path / "d")
+    assert len(drawn) == 4
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_killed_midway_leaves_no_final_folder(tmp_path: Path) -> None:
+    script = (
+        "import os, sys; from dbpt.demo import layouts, write_demo\n"
+        "draw, calls = layouts.draw_pet, []\n"
+        "def kill_at_third(*a):\n"
+        "    calls.append(a)\n"
+        "    if len(calls) == 3: os._exit(9)\n"
+        "    return draw(*a)\n"
+        "layouts.draw_pet = kill_at_third\n"
+        "write_demo('demo-metashift', sys.argv[1])\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script, str(tmp_path / "d")], check=False).returncode == 9
+    assert not (tmp_path / "d").exists()
+    assert (small("demo-metashift", tmp_path / "d") / layouts.METASHIFT_FOLDER).is_dir()
+
+
+def test_drawing_needs_no_torch(tmp_path: Path) -> None:
+    script = (
+        "import sys; from dbpt import demo\n"
+        "demo._write('demo-celeba', __import__('pathlib').Path(sys.argv[1]), 0, (8, 4, 4))\n"
+        "sys.exit('torch' in sys.modules)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script, str(tmp_path / "d")], check=False).returncode == 0
+
+
+def test_small_clip_is_shipped() -> None:
+    config, weights = mini_clip_paths()
+    assert set(json.loads(config.read_text())) == {"embed_dim", "vision_cfg", "text_cfg"}
+    assert 6e6 < weights.stat().st_size < 10e6
