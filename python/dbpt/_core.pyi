@@ -1,0 +1,90 @@
+"""The contract of the Rust extension: contiguous NumPy arrays and scalars in, arrays out.
+
+N rows, G groups, A columns, k clusters. Bad values raise `dbpt.errors.InputError`.
+"""
+
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["GroupIndex", "GroupStream", "GroupWeights", "kmeans", "quotas", "softmax_argmax"]
+
+@final
+class GroupIndex:
+    """The members of each group, 4 bytes a row; rows of group -1 are outside."""
+
+    def __new__(cls, groups: NDArray[np.int64], num_groups: int) -> GroupIndex: ...
+    @property
+    def num_groups(self) -> int: ...
+    @property
+    def num_rows(self) -> int: ...
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """(G,) the number of members of each group."""
+
+    def members(self, group: int) -> NDArray[np.int64]:
+        """(N_g,) the rows of the group, ascending."""
+
+    def groups(self) -> NDArray[np.int64]:
+        """(N,) the group of each row again, -1 for those outside."""
+
+    def digest(self) -> int:
+        """63 bits by which a checkpoint recognises the groups."""
+
+    def __getnewargs__(self) -> tuple[NDArray[np.int64], int]: ...
+
+@final
+class GroupWeights:
+    """What one sample of each group weighs (arXiv 2503.08368).
+
+    ``target_g ∝ exp(eta·(1 − p̄_g)) / N_g`` over the groups observed since the last step, with the total Σ N_g·w_g
+    they had; ``w_g += (1 − momentum)·(target_g − w_g)``. Starts balanced; a group that was not observed keeps its
+    weight; an empty group weighs 0.
+    """
+
+    def __new__(cls, counts: NDArray[np.float64], eta: float, momentum: float) -> GroupWeights: ...
+    @property
+    def group_weights(self) -> NDArray[np.float64]:
+        """(G,) the current weights; Σ N_g·w_g = Σ N_g."""
+
+    @property
+    def mean_p_true(self) -> NDArray[np.float64]:
+        """(G,) p̄_g at the last step that observed the group, NaN where there was none."""
+
+    def observe(self, groups: NDArray[np.int64], p_true: NDArray[np.float64]) -> None:
+        """Accumulate (B,) groups and the predicted probabilities of the true class; group -1 doesn't count."""
+
+    def step(self) -> None:
+        """Move the weights towards the target of what was observed and start observing anew."""
+
+    def state(self) -> dict[str, NDArray[np.float64]]:
+        """Four (G,) arrays: group_weights, mean_p_true, sums, observed."""
+
+    def load_state(self, state: dict[str, NDArray[np.float64]]) -> None:
+        """Continue from a state, bit for bit."""
+
+def quotas(shares: NDArray[np.float64], counts: NDArray[np.int64], num_samples: int) -> NDArray[np.int64]:
+    """(G,) whole draws that add up to ``num_samples``, by largest remainder; ties go to the lower group."""
+
+@final
+class GroupStream:
+    """The draws of one epoch: draw i is a pure function of (seed, epoch, i, quotas, groups)."""
+
+    def __new__(cls, index: GroupIndex, quotas: NDArray[np.int64], seed: int, epoch: int) -> GroupStream: ...
+    def __len__(self) -> int: ...
+    def indices(self, start: int, stop: int, num_threads: int = 1) -> NDArray[np.int64]:
+        """(stop − start,) the rows of the draws from ``start`` up to ``stop``."""
+
+def softmax_argmax(
+    logits: NDArray[np.float32], num_threads: int = 1
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+    """Labels (N,), posterior (N, A), and confidence (N,), the posterior of the label."""
+
+def kmeans(
+    points: NDArray[np.float32], k: int, seed: int = 0, max_iter: int = 100, n_init: int = 1, num_threads: int = 1
+) -> tuple[NDArray[np.int64], NDArray[np.float64], float, int]:
+    """Labels (N,), centers (k, A), inertia, iterations; fewer centers if there are fewer distinct points.
+
+    The best of ``n_init`` runs of Lloyd's algorithm from k-means++ starts. Bit-identical for any ``num_threads``.
+    """

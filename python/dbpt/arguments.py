@@ -1,0 +1,61 @@
+"""Checks of arguments that several modules share: each returns the value in its final type or says what is wrong."""
+
+from __future__ import annotations
+
+import operator
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dbpt.errors import InputError
+
+
+def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
+    """Return `value` as an int from `low` to `high`; numbers that aren't integers are refused, and so are bools."""
+    expected = f"an integer, {low} or above" if high is None else f"an integer from {low} to {high}"
+    try:
+        result = operator.index(value)
+    except TypeError:
+        raise InputError(f"{name} is {value!r}; expected {expected}") from None
+    if isinstance(value, bool) or result < low or (high is not None and result > high):
+        raise InputError(f"{name} is {value!r}; expected {expected}")
+    return result
+
+
+def seed(value: Any) -> int:
+    """Return a seed for the Rust core, 0 to 2**64 - 1."""
+    return integer("seed", value, 0, 2**64 - 1)
+
+
+def num_threads(value: Any = None) -> int:
+    """Return a number of threads, by default that of the processors."""
+    return (os.cpu_count() or 1) if value is None else integer("num_threads", value, 1, 2**16)
+
+
+def group_integers(name: str, values: ArrayLike, length: int) -> NDArray[np.int64]:
+    """Return `values` as int64 (length,), one for each group."""
+    return np.ascontiguousarray(_of_each_group(name, values, length, "iu"), dtype=np.int64)
+
+
+def group_numbers(name: str, values: ArrayLike, length: int) -> NDArray[np.float64]:
+    """Return `values` as float64 (length,), one finite number for each group, 0 or above."""
+    numbers = np.ascontiguousarray(_of_each_group(name, values, length, "iuf"), dtype=np.float64)
+    bad = np.flatnonzero(~np.isfinite(numbers) | (numbers < 0))
+    if bad.size:
+        raise InputError(f"{name}[{bad[0]}] is {numbers[bad[0]]}; expected a finite number, 0 or above")
+    return numbers
+
+
+def _of_each_group(name: str, values: ArrayLike, length: int, kinds: str) -> NDArray[Any]:
+    try:
+        array = np.asarray(values)
+    except ValueError:  # lists of different lengths
+        raise InputError(f"{name} is ragged; expected ({length},) numbers, one for each group") from None
+    if array.shape != (length,) or array.dtype.kind not in kinds:
+        what = "integers" if kinds == "iu" else "numbers"
+        raise InputError(
+            f"{name} has shape {array.shape} and dtype {array.dtype}; expected ({length},) {what}, one for each group"
+        )
+    return array

@@ -1,0 +1,153 @@
+"""Plain NumPy references of what the Rust core does, written to be read and not to be fast."""
+
+import math
+
+import numpy as np
+
+# --- groups ---------------------------------------------------------------------------------------
+
+
+def members(groups, group):
+    return np.flatnonzero(groups == group)
+
+
+def quotas(shares, num_samples):
+    """Largest remainder; ties go to the lower group."""
+    exact = np.asarray(shares) * num_samples / np.sum(shares)
+    whole = np.floor(exact).astype(np.int64)
+    order = np.lexsort((np.arange(len(exact)), -(exact - whole)))
+    order = order[exact[order] > 0]
+    whole[order[: num_samples - whole.sum()]] += 1
+    return whole
+
+
+class GroupWeights:
+    """Debiased Prompt Tuning's weights: w += (1 - m)(target - w), target ∝ exp(eta(1 - p̄)) / N over the observed."""
+
+    def __init__(self, counts, eta, momentum):
+        self.counts, self.eta, self.momentum = np.asarray(counts, np.float64), eta, momentum
+        nonempty = self.counts > 0
+        mass = self.counts.sum() / nonempty.sum()
+        self.group_weights = np.divide(mass, self.counts, out=np.zeros_like(self.counts), where=nonempty)
+        self.mean_p_true = np.full(len(self.counts), np.nan)
+        self.seen = [[] for _ in self.counts]
+
+    def observe(self, groups, p_true):
+        for group, p in zip(groups, p_true, strict=True):
+            if group >= 0 and self.counts[group] > 0:
+                self.seen[group].append(p)
+
+    def step(self):
+        observed = [g for g, seen in enumerate(self.seen) if seen]
+        for g in observed:
+            self.mean_p_true[g] = np.mean(self.seen[g])
+        raw = np.exp(self.eta * (1 - self.mean_p_true[observed])) / self.counts[observed]
+        mass = (self.counts * self.group_weights)[observed].sum()
+        target = raw * mass / (self.counts[observed] * raw).sum() if observed else raw
+        self.group_weights[observed] += (1 - self.momentum) * (target - self.group_weights[observed])
+        self.seen = [[] for _ in self.counts]
+
+
+# --- the group stream -----------------------------------------------------------------------------
+
+M64 = 2**64 - 1
+M32 = 2**32 - 1
+GOLDEN = 0x9E3779B97F4A7C15
+PERMUTATION, ROTATION, KMEANS = 1, 2, 3
+
+
+def mix(z):
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & M64
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB & M64
+    return z ^ (z >> 31)
+
+
+def stream_bits(seed, purpose, counter, position):
+    base = mix(mix(seed + GOLDEN * purpose & M64) ^ mix(counter + GOLDEN & M64))
+    return mix(base + GOLDEN * (position + 1) & M64)
+
+
+def stream_below(seed, purpose, counter, position, bound):
+    return stream_bits(seed, purpose, counter, position) * bound >> 64
+
+
+def permutation(n, seed, epoch):
+    if n <= 4096:
+        table = list(range(n))
+        for last in range(n - 1, 0, -1):
+            other = stream_below(seed, PERMUTATION, epoch, last, last + 1)
+            table[last], table[other] = table[other], table[last]
+        return np.array(table, dtype=np.int64)
+    a = math.isqrt(n - 1) + 1
+    b = -(-n // a)
+    keys = [stream_bits(seed, PERMUTATION, epoch, i) for i in range(6)]
+
+    def hashed(half, key, modulus):
+        h = (half ^ (key & M32)) * 0x9E3779B1 & M32
+        h = ((h ^ (h >> 15)) + (key >> 32)) * 0x85EBCA77 & M32
+        h = (h ^ (h >> 16)) * 0xC2B2AE3D & M32
+        return h * modulus >> 32
+
+    def network(value):
+        high, low = value // a, value % a
+        for i in (0, 2, 4):
+            low = (low + hashed(high, keys[i], a)) % a
+            high = (high + hashed(low, keys[i + 1], b)) % b
+        return high * a + low
+
+    values = network(np.arange(n, dtype=np.int64).astype(object))
+    while (outside := values >= n).any():
+        values[outside] = network(values[outside])
+    return values.astype(np.int64)
+
+
+def group_stream(groups, quota, seed, epoch):
+    """Group g owns quota[g] consecutive slots of a permuted epoch; its slot s is member (s + rotation) mod N_g."""
+    slots = []
+    for group, q in enumerate(quota):
+        if q > 0:
+            rows = members(groups, group)
+            rotation = stream_below(seed, ROTATION, epoch, group, len(rows))
+            slots.append(rows[(np.arange(q) + rotation) % len(rows)])
+    return np.concatenate(slots)[permutation(int(np.sum(quota)), seed, epoch)]
+
+
+# --- pseudo attributes ----------------------------------------------------------------------------
+
+
+def softmax(logits):
+    exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def squared_distances(points, center):
+    """float32, column after column, as the core adds them up."""
+    total = np.zeros(len(points), np.float32)
+    for column in range(points.shape[1]):
+        difference = points[:, column] - np.float32(center[column])
+        total = total + difference * difference
+    return total
+
+
+def lloyd(points, centers, max_iter):
+    """Lloyd's algorithm without the rule for empty clusters; labels belong to the returned centers."""
+    labels = None
+    for iterations in range(max_iter + 1):
+        previous, labels = labels, np.argmin([squared_distances(points, c) for c in centers], axis=0)
+        if iterations == max_iter or (previous is not None and (labels == previous).all()):
+            break
+        centers = np.array([points[labels == c].astype(np.float64).mean(axis=0) for c in range(len(centers))])
+    inertia = ((points.astype(np.float64) - centers[labels]) ** 2).sum()
+    return labels, centers, inertia, iterations
+
+
+def kmeans_start(points, k, seed):
+    """The k-means++ starting points of the core's first run."""
+    rows = [stream_below(seed, KMEANS, 0, 0, len(points))]
+    distances = np.full(len(points), np.inf, np.float32)
+    while len(rows) < k:
+        distances = np.minimum(distances, squared_distances(points, points[rows[-1]]))
+        running = np.cumsum(distances.astype(np.float64))
+        unit = (stream_bits(seed, KMEANS, 0, len(rows)) >> 11) / 2**53
+        rows.append(int(np.searchsorted(running, unit * running[-1], side="right")))
+    return points[rows].astype(np.float64)
