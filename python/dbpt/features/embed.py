@@ -117,7 +117,7 @@ def embed_images(
             todo.append(key)
     ledger.check()
     if todo:
-        workers = num_workers or min(16, os.cpu_count() or 1)
+        workers = num_workers or min(16, _available_cpus())
         _Pass(backbone, root, cache, ledger, batch_size).run(todo, workers, progress)
     failures = tuple(
         Failure(row, path, ledger.reasons[path]) for row, path in enumerate(paths) if path in ledger.reasons
@@ -125,6 +125,12 @@ def embed_images(
     ok = np.ones(len(paths), dtype=np.bool_)
     ok[[failure.row for failure in failures]] = False
     return Embeddings(cache.read([keys[path] for path in paths]), ok, failures, len(todo))
+
+
+def _available_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):  # what this process may use, in a container less than the machine has
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _row_key(root: Path, path: str, ledger: _Ledger) -> RowKey | None:
