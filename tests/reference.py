@@ -63,7 +63,7 @@ def mix(z):
 
 
 def stream_bits(seed, purpose, counter, position):
-    base = mix(mix(seed + GOLDEN * purpose & M64) ^ mix(counter + GOLDEN & M64))
+    base = mix(mix(seed + GOLDEN * purpose & M64) + GOLDEN * counter & M64)
     return mix(base + GOLDEN * (position + 1) & M64)
 
 
@@ -85,7 +85,6 @@ def permutation(n, seed, epoch):
     def hashed(half, key, modulus):
         h = (half ^ (key & M32)) * 0x9E3779B1 & M32
         h = ((h ^ (h >> 15)) + (key >> 32)) * 0x85EBCA77 & M32
-        h = (h ^ (h >> 16)) * 0xC2B2AE3D & M32
         return h * modulus >> 32
 
     def network(value):

@@ -45,23 +45,23 @@ fn shorten(points: Matrix, centre: &[f32], distances: &mut [f32], num_threads: u
 }
 
 /// The row at which the running sum of `distances` passes `target`; none if all are 0.
-fn search(distances: &[f32], sums: &[f64], mut target: f64) -> Option<usize> {
-    let mut last = None;
-    for (block, sum) in sums.iter().enumerate().filter(|(_, sum)| **sum > 0.0) {
-        // The last candidate so far: rounding can carry the target past the end.
-        last = Some(block);
-        if target < *sum {
+fn search(distances: &[f32], sums: &[f64], target: f64) -> Option<usize> {
+    // Both searches keep the last candidate: rounding can carry the target past the end.
+    let (mut block, mut rest, mut passed) = (None, target, 0.0);
+    for (candidate, sum) in sums.iter().enumerate().filter(|(_, sum)| **sum > 0.0) {
+        (block, rest) = (Some(candidate), target - passed);
+        passed += sum;
+        if target < passed {
             break;
         }
-        target -= sum;
     }
-    let start = last? * BLOCK;
+    let start = block? * BLOCK;
     let mut found = None;
     for (row, distance) in distances[start..].iter().take(BLOCK).enumerate() {
         if *distance > 0.0 {
             found = Some(start + row);
-            target -= f64::from(*distance);
-            if target < 0.0 {
+            rest -= f64::from(*distance);
+            if rest < 0.0 {
                 break;
             }
         }

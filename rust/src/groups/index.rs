@@ -3,6 +3,9 @@
 use crate::random::mix;
 use crate::{Error, Result};
 
+/// More groups than this are taken for a mistake: each costs 8 bytes.
+const MAX_GROUPS: usize = 1 << 24;
+
 /// Row numbers, in 4 bytes each as long as they fit.
 #[derive(Debug, Clone)]
 pub(crate) enum Members {
@@ -25,15 +28,12 @@ impl GroupIndex {
     /// Index `groups`, one group number (or -1) for each row.
     ///
     /// # Errors
-    /// [`Error::Scalar`] if `num_groups` is 0; [`Error::Group`] for the first group number below -1
+    /// [`Error::Scalar`] if `num_groups` is 0 or above 2²⁴; [`Error::Group`] for the first group number below -1
     /// or not below `num_groups`.
     pub fn new(groups: &[i64], num_groups: usize) -> Result<Self> {
-        if num_groups == 0 {
-            return Err(Error::Scalar {
-                argument: "num_groups",
-                found: "0".into(),
-                expected: "at least 1",
-            });
+        if !(1..=MAX_GROUPS).contains(&num_groups) {
+            let (found, expected) = (num_groups.to_string(), "1 to 2^24");
+            return Err(Error::Scalar { argument: "num_groups", found, expected });
         }
         let starts = count(groups, num_groups)?;
         let members = if u32::try_from(groups.len()).is_ok() {
@@ -191,13 +191,16 @@ mod tests {
         }
         let message = GroupIndex::new(&[0, 3], 3).unwrap_err().to_string();
         assert_eq!(message, "groups[1] is 3; expected -1 (outside) or 0 to 2 (num_groups is 3)");
-        assert!(GroupIndex::new(&[], 0).is_err());
+        for num_groups in [0, usize::MAX] {
+            let message = GroupIndex::new(&[], num_groups).unwrap_err().to_string();
+            assert!(message.starts_with("num_groups is"), "{message}");
+        }
     }
 
     #[test]
     fn the_digest_is_stable_and_tells_groups_apart() {
         let digest = |groups: &[i64], n| GroupIndex::new(groups, n).unwrap().digest();
-        assert_eq!(digest(&[0, 1, 1], 2), 0);
+        assert_eq!(digest(&[0, 1, 1], 2), 7_239_831_807_109_992_651);
         let all = [
             digest(&[0, 1, 1], 2),
             digest(&[1, 0, 1], 2),

@@ -178,8 +178,8 @@ mod tests {
             let stream = GroupStream::new(index(), &[3, 3, 3, 0], 42, epoch).unwrap();
             stream.indices(0, 9, 1).unwrap()
         };
-        assert_eq!(draws(0), [0; 9]);
-        assert_eq!(draws(1), [0; 9]);
+        assert_eq!(draws(0), [4, 1, 4, 0, 3, 2, 8, 7, 4]);
+        assert_eq!(draws(1), [2, 8, 4, 6, 4, 0, 7, 3, 4]);
     }
 
     #[test]

@@ -1,0 +1,385 @@
+"""The Rust core through its Python border: equality with the plain references, laws, pinned values, bad input."""
+
+import itertools
+import pickle
+import threading
+
+import numpy as np
+import pytest
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dbpt._core import GroupIndex, GroupStream, GroupWeights, kmeans, quotas, softmax_argmax
+from dbpt.errors import InputError
+
+WATERBIRDS = np.array([3498, 184, 0, 56, 1057])
+
+
+def random_groups(rows, num_groups, seed=0, low=-1):
+    return np.random.default_rng(seed).integers(low, num_groups, rows)
+
+
+def stream(groups, quota, seed=0, epoch=0):
+    return GroupStream(GroupIndex(groups, len(quota)), np.asarray(quota, np.int64), seed, epoch)
+
+
+# --- GroupIndex -----------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(-1, 5)), st.integers(6, 8))
+def test_index_equals_reference(values, num_groups):
+    groups = np.array(values, np.int64)
+    index = GroupIndex(groups, num_groups)
+    assert (index.num_rows, index.num_groups) == (len(values), num_groups)
+    assert index.counts.tolist() == [int((groups == g).sum()) for g in range(num_groups)]
+    for group in range(num_groups):
+        assert np.array_equal(index.members(group), reference.members(groups, group))
+    assert np.array_equal(index.groups(), groups)
+
+
+def test_index_pickles_and_its_digest_tells_groups_apart():
+    groups = random_groups(100, 3)
+    index = GroupIndex(groups, 3)
+    copy = pickle.loads(pickle.dumps(index))
+    assert np.array_equal(copy.groups(), groups)
+    assert copy.digest() == index.digest()
+    assert repr(index) == "GroupIndex(num_rows=100, num_groups=3)"
+    swapped = groups.copy()
+    swapped[[0, 1]] = [(groups[0] + 2) % 3, groups[1]]
+    assert GroupIndex(swapped, 3).digest() != index.digest()
+    assert GroupIndex(groups, 4).digest() != index.digest()
+
+
+@pytest.mark.parametrize("bad", [-2, 3, 2**62])
+def test_index_refuses_bad_groups_by_row(bad):
+    with pytest.raises(InputError, match=rf"^groups\[2\] is {bad}; expected -1 \(outside\) or 0 to 2"):
+        GroupIndex(np.array([0, 1, bad]), 3)
+    with pytest.raises(InputError, match=r"^group is 3; "):
+        GroupIndex(np.array([0]), 3).members(3)
+    with pytest.raises(InputError, match=r"^num_groups is 0; "):
+        GroupIndex(np.array([0]), 0)
+
+
+def test_arrays_that_are_not_contiguous_are_refused():
+    with pytest.raises(InputError, match="^groups is not C-contiguous"):
+        GroupIndex(np.zeros(10, np.int64)[::2], 1)
+    with pytest.raises(InputError, match="^logits is not C-contiguous"):
+        softmax_argmax(np.zeros((3, 2), np.float32).T)
+
+
+# --- GroupWeights ---------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.integers(0, 5000), min_size=1, max_size=6).filter(any),
+    st.floats(0, 5),
+    st.floats(0, 1),
+    st.integers(0, 2**32),
+)
+@settings(max_examples=60)
+def test_weights_equal_reference_and_keep_their_total(counts, eta, momentum, seed):
+    rng = np.random.default_rng(seed)
+    ours = GroupWeights(np.array(counts, np.float64), eta, momentum)
+    plain = reference.GroupWeights(counts, eta, momentum)
+    for _ in range(4):
+        for _ in range(rng.integers(0, 3)):
+            groups, p_true = rng.integers(-1, len(counts), 7), rng.random(7)
+            ours.observe(groups, p_true)
+            plain.observe(groups, p_true)
+        ours.step()
+        plain.step()
+        np.testing.assert_allclose(ours.group_weights, plain.group_weights, rtol=1e-10)
+        np.testing.assert_allclose(ours.mean_p_true, plain.mean_p_true, rtol=1e-12)
+        assert np.dot(counts, ours.group_weights) == pytest.approx(sum(counts), rel=1e-10)
+    assert (ours.group_weights[np.array(counts) == 0] == 0).all()
+
+
+@given(st.lists(st.integers(0, 10**7), min_size=1, max_size=9).filter(any), st.floats(0, 1), st.integers(0, 2**32))
+def test_eta_zero_never_moves_a_bit(counts, momentum, seed):
+    rng = np.random.default_rng(seed)
+    weights = GroupWeights(np.array(counts, np.float64), 0.0, momentum)
+    start = weights.group_weights.tobytes()
+    for _ in range(3):
+        weights.observe(rng.integers(-1, len(counts), 5), rng.random(5))
+        weights.step()
+    assert weights.group_weights.tobytes() == start
+
+
+def test_weights_follow_the_published_formula():
+    counts = np.array([100.0, 10.0])
+    weights = GroupWeights(counts, 2.0, 0.0)
+    assert weights.group_weights.tolist() == [0.55, 5.5]
+    assert np.isnan(weights.mean_p_true).all()
+    weights.observe(np.array([0, 1, 1]), np.array([0.9, 0.3, 0.5]))
+    weights.step()
+    assert weights.mean_p_true.tolist() == [0.9, 0.4]
+    mass = counts * weights.group_weights
+    assert mass[1] / mass[0] == pytest.approx(np.exp(2.0 * 0.5))
+
+
+def test_weights_resume_exactly_from_their_state():
+    ours = GroupWeights(WATERBIRDS.astype(np.float64), 1.0, 0.7)
+    ours.observe(np.array([0, 1, 3]), np.array([0.9, 0.2, 0.1]))
+    ours.step()
+    ours.observe(np.array([1, 4]), np.array([0.4, 0.7]))
+    copy = GroupWeights(WATERBIRDS.astype(np.float64), 1.0, 0.7)
+    copy.load_state(ours.state())
+    for weights in (ours, copy):
+        weights.observe(np.array([1]), np.array([0.1]))
+        weights.step()
+    assert {k: v.tobytes() for k, v in ours.state().items()} == {k: v.tobytes() for k, v in copy.state().items()}
+
+
+def test_weights_refuse_bad_input():
+    weights = GroupWeights(np.array([2.0, 3.0]), 1.0, 0.5)
+    for bad in (np.nan, -0.5, 1.5):
+        with pytest.raises(InputError, match=r"^p_true\[1\] is .*; expected a probability"):
+            weights.observe(np.array([0, 1]), np.array([0.5, bad]))
+    with pytest.raises(InputError, match=r"^groups\[0\] is 2; "):
+        weights.observe(np.array([2]), np.array([0.5]))
+    with pytest.raises(InputError, match=r"^p_true has length 1; expected 2"):
+        weights.observe(np.array([0, 1]), np.array([0.5]))
+    state = weights.state()
+    for change, message in [
+        ({"sums": np.zeros(3)}, "^sums has length 3; expected 2"),
+        ({"sums": np.array([0.0, np.nan])}, r"^sums\[1\] is NaN"),
+        ({"mean_p_true": np.array([0.0, 7.0])}, r"^mean_p_true\[1\] is 7"),
+        ({"observed": "x"}, r'^state\["observed"\] is something else'),
+    ]:
+        with pytest.raises(InputError, match=message):
+            weights.load_state({**state, **change})
+    with pytest.raises(InputError, match=r'^state\["sums"\] is missing'):
+        weights.load_state({k: v for k, v in state.items() if k != "sums"})
+    assert all(np.array_equal(weights.state()[k], v, equal_nan=True) for k, v in state.items())
+
+
+@pytest.mark.parametrize(
+    ("counts", "eta", "momentum", "message"),
+    [
+        ([1.0, -1.0], 1, 0.5, r"^counts\[1\] is -1"),
+        ([np.nan], 1, 0.5, r"^counts\[0\] is NaN"),
+        ([0.0, 0.0], 1, 0.5, "^the sum of counts is 0"),
+        ([1.0], -1, 0.5, "^eta is -1"),
+        ([1.0], np.nan, 0.5, "^eta is NaN"),
+        ([1.0], 1, 1.5, "^momentum is 1.5"),
+    ],
+)
+def test_weights_refuse_bad_settings(counts, eta, momentum, message):
+    with pytest.raises(InputError, match=message):
+        GroupWeights(np.array(counts), eta, momentum)
+
+
+# --- quotas and the group stream ------------------------------------------------------------------
+
+shares_lists = st.lists(st.floats(0, 100), min_size=1, max_size=8).filter(lambda shares: sum(shares) > 1e-3)
+
+
+@given(shares_lists, st.integers(1, 10**6))
+def test_quotas_equal_reference_and_are_exact(shares, num_samples):
+    found = quotas(np.array(shares), np.ones(len(shares), np.int64), num_samples)
+    assert found.sum() == num_samples
+    assert np.abs(found - np.array(shares) * num_samples / sum(shares)).max() < 1 + 1e-6
+    assert np.array_equal(found, reference.quotas(shares, num_samples))
+
+
+def test_quotas_of_natural_shares_are_the_counts():
+    assert np.array_equal(quotas(WATERBIRDS.astype(np.float64), WATERBIRDS, 4795), WATERBIRDS)
+
+
+def test_quotas_refuse_bad_input():
+    counts = np.array([3, 0])
+    for shares, n, message in [
+        ([1.0, 0.5], 4, r"^shares\[1\] is 0.5, but group 1 has no members"),
+        ([np.inf, 0.0], 4, r"^shares\[0\] is inf"),
+        ([0.0, 0.0], 4, "^the sum of shares is 0"),
+        ([1.0], 4, "^shares has length 1; expected 2"),
+        ([1.0, 0.0], 0, "^num_samples is 0"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            quotas(np.array(shares), counts, n)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 64, 700, 4096, 4097, 6000])
+@pytest.mark.parametrize("num_groups", [1, 4, 40])
+def test_stream_equals_reference(rows, num_groups):
+    groups = random_groups(rows, num_groups, low=0)
+    quota = quotas(
+        (np.bincount(groups, minlength=num_groups) > 0) * 1.0, np.bincount(groups, minlength=num_groups), rows
+    )
+    for seed, epoch in [(0, 0), (2**64 - 1, 3)]:
+        found = stream(groups, quota, seed, epoch)
+        assert np.array_equal(found.indices(0, rows), reference.group_stream(groups, quota, seed, epoch))
+
+
+@given(st.lists(st.integers(-1, 3), min_size=1, max_size=60).filter(lambda g: max(g) >= 0), shares_lists, st.data())
+@settings(max_examples=60)
+def test_every_member_is_drawn_equally_often_and_any_position_can_be_sought(values, shares, data):
+    groups = np.array(values)
+    counts = np.array([(groups == g).sum() for g in range(4)])
+    shares = np.resize(shares, 4) * (counts > 0) + (counts > 0) * 1e-3
+    length = data.draw(st.integers(1, 5000))
+    quota = quotas(shares, counts, length)
+    draws = stream(groups, quota, data.draw(st.integers(0, 2**64 - 1)), data.draw(st.integers(0, 2**64 - 1)))
+    everything = draws.indices(0, len(draws))
+    times = np.bincount(everything, minlength=len(groups))
+    for group in range(4):
+        of_group = times[groups == group]
+        assert of_group.sum() == quota[group]
+        if len(of_group):
+            assert of_group.max() <= -(-quota[group] // counts[group])
+            assert of_group.min() >= quota[group] // counts[group]
+    assert (times[groups == -1] == 0).all()
+    start = data.draw(st.integers(0, length))
+    stop = data.draw(st.integers(start, length))
+    assert np.array_equal(draws.indices(start, stop, data.draw(st.integers(1, 3))), everything[start:stop])
+
+
+def test_the_order_is_uniform_for_small_epochs():
+    groups = np.zeros(4, np.int64)
+    index = GroupIndex(groups, 1)
+    orders = dict.fromkeys(itertools.permutations(range(4)), 0)
+    epochs = 24 * 400
+    for epoch in range(epochs):
+        orders[tuple(GroupStream(index, np.array([4]), 11, epoch).indices(0, 4).tolist())] += 1
+    chi2 = sum((count - 400) ** 2 / 400 for count in orders.values())
+    assert chi2 < 60  # 23 degrees of freedom: mean 23, standard deviation 6.8
+
+
+@pytest.mark.parametrize("rows", [64, 5000])
+def test_every_position_is_uniform_over_epochs(rows):
+    index = GroupIndex(np.zeros(rows, np.int64), 1)
+    epochs, bins = 3000, 16
+    found = np.array([GroupStream(index, np.array([rows]), 5, e).indices(0, 32) for e in range(epochs)])
+    for position in range(32):
+        seen = np.bincount(found[:, position] * bins // rows, minlength=bins)
+        expected = epochs * np.bincount(np.arange(rows) * bins // rows) / rows
+        assert ((seen - expected) ** 2 / expected).sum() < 55  # mean 15, standard deviation 5.5
+
+
+def test_stream_values_are_pinned():
+    groups = np.arange(5000) % 3
+    quota = np.array([2500, 2500, 1000])
+    assert stream(groups[:10], [4, 4, 4], 42, 0).indices(0, 12).tolist() == PINNED_SMALL
+    assert stream(groups, quota, 42, 7).indices(3000, 3008).tolist() == PINNED_LARGE
+
+
+PINNED_SMALL = [7, 7, 4, 8, 3, 2, 5, 6, 5, 9, 1, 0]
+PINNED_LARGE = [2152, 3640, 2904, 4096, 2737, 1822, 3218, 3515]
+
+
+def test_stream_refuses_bad_input():
+    groups = np.array([0, 1, 1])
+    for quota, message in [
+        ([1, 1], "^quotas has length 2; expected 3"),
+        ([1, -1, 0], r"^quotas\[1\] is -1"),
+        ([1, 1, 1], r"^quotas\[2\] is 1, but group 2 has no members"),
+        ([0, 0, 0], "^the sum of quotas is 0"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            GroupStream(GroupIndex(groups, 3), np.array(quota), 0, 0)
+    draws = stream(groups, [1, 1, 0])
+    for start, stop in [(1, 0), (0, 3)]:
+        with pytest.raises(InputError, match=f"^start and stop are {start} and {stop}; "):
+            draws.indices(start, stop)
+
+
+def test_streams_work_in_several_python_threads_at_once():
+    draws = stream(random_groups(50_000, 4, low=0), [100_000] * 4)
+    expected, found = draws.indices(0, len(draws)), {}
+
+    def draw(i):
+        found[i] = draws.indices(0, len(draws), 2)
+
+    threads = [threading.Thread(target=draw, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(np.array_equal(found[i], expected) for i in range(4))
+
+
+# --- pseudo attributes ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("columns", [1, 2, 7])
+def test_softmax_argmax_equals_reference(columns):
+    logits = np.random.default_rng(columns).normal(0, 20, (9000, columns)).astype(np.float32)
+    logits[0] = 3.0
+    labels, posterior, confidence = softmax_argmax(logits, 2)
+    expected = reference.softmax(logits)
+    assert np.array_equal(labels, logits.argmax(axis=1))
+    np.testing.assert_allclose(posterior, expected, rtol=3e-7, atol=1e-38)
+    assert np.array_equal(confidence, posterior.max(axis=1))
+    assert all(
+        np.array_equal(a, b) for a, b in zip(softmax_argmax(logits), (labels, posterior, confidence), strict=True)
+    )
+
+
+@pytest.mark.parametrize(("rows", "columns", "k"), [(500, 2, 2), (10_000, 3, 5), (5000, 8, 4)])
+def test_kmeans_equals_reference_from_the_same_start(rows, columns, k):
+    rng = np.random.default_rng(rows)
+    points = (rng.normal(size=(rows, columns)) + 3 * rng.integers(0, 3, (rows, 1))).astype(np.float32)
+    start = reference.kmeans_start(points, k, seed=7)
+    labels, centers, inertia, iterations = kmeans(points, k, 7, 20)
+    expected = reference.lloyd(points, start, 20)
+    assert np.array_equal(labels, expected[0])
+    np.testing.assert_allclose(centers, expected[1], rtol=1e-9, atol=1e-12)
+    assert inertia == pytest.approx(expected[2], rel=1e-9)
+    assert iterations == expected[3]
+
+
+def test_kmeans_is_the_same_for_any_number_of_threads():
+    points = np.random.default_rng(0).random((30_000, 3), np.float32)
+    one = kmeans(points, 5, 1, 20, 2, 1)
+    for num_threads in (2, 5):
+        for a, b in zip(one, kmeans(points, 5, 1, 20, 2, num_threads), strict=True):
+            assert np.array_equal(a, b)
+
+
+def test_kmeans_keeps_the_best_of_its_runs():
+    points = np.random.default_rng(1).random((2000, 2), np.float32)
+    inertias = np.array([[kmeans(points, 12, seed, 50, n_init)[2] for n_init in (1, 4)] for seed in range(5)])
+    assert (inertias[:, 1] <= inertias[:, 0]).all()
+    assert (inertias[:, 1] < inertias[:, 0]).any()
+
+
+def test_kmeans_with_fewer_distinct_points_gives_fewer_clusters():
+    points = np.repeat(np.array([[0, 1], [5, 5]], np.float32), 10, axis=0)
+    labels, centers, inertia, _ = kmeans(points, 4)
+    assert sorted(centers.tolist()) == [[0, 1], [5, 5]]
+    assert np.array_equal(centers[labels], points)
+    assert inertia == 0
+
+
+def test_kmeans_refuses_bad_input():
+    points = np.zeros((3, 2), np.float32)
+    for kwargs, message in [
+        ({"k": 0}, "^k is 0"),
+        ({"k": 4}, "^k is 4; expected at most the number of points"),
+        ({"k": 1, "max_iter": 0}, "^max_iter is 0"),
+        ({"k": 1, "n_init": 0}, "^n_init is 0"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            kmeans(points, **kwargs)
+    for bad in (np.nan, np.inf, -np.inf, 1e20):
+        points[1, 1] = bad
+        with pytest.raises(InputError, match=r"^points\[1, 1\] is "):
+            kmeans(points, 1)
+        with pytest.raises(InputError, match=r"^logits\[1, 1\] is "):
+            softmax_argmax(points)
+
+
+def test_kmeans_values_are_pinned():
+    points = ((np.arange(600, dtype=np.int64) * 7919 % 601) / 64).astype(np.float32).reshape(300, 2)
+    labels, centers, inertia, iterations = kmeans(points, 3, 42)
+    assert (np.bincount(labels).tolist(), iterations) == PINNED_KMEANS[:2]
+    assert (centers.tolist(), inertia) == PINNED_KMEANS[2:]
+
+
+PINNED_KMEANS = (
+    [125, 124, 51],
+    7,
+    [[5.788, 7.44425], [1.8996975806451613, 3.5559475806451615], [8.5625, 0.828125]],
+    657.9887038810488,
+)

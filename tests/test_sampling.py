@@ -1,0 +1,389 @@
+"""GroupSampler as training loops use it: shares, epochs, ranks, resuming at any position, workers, bad input."""
+
+import doctest
+import itertools
+import json
+import pickle
+
+import numpy as np
+import pytest
+import reference
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import dbpt.sampling
+from dbpt.errors import InputError
+from dbpt.sampling import GroupSampler
+
+GROUPS = np.random.default_rng(0).choice(4, 1000, p=[0.7, 0.05, 0.02, 0.23])
+COUNTS = np.bincount(GROUPS)
+
+
+def drawn(indices, groups=GROUPS):
+    return np.bincount(groups[indices], minlength=4).tolist()
+
+
+def test_docstring_example():
+    assert doctest.testmod(dbpt.sampling).failed == 0
+    assert doctest.testmod(dbpt.sampling).attempted > 0
+
+
+# --- shares ---------------------------------------------------------------------------------------
+
+
+def test_balanced_is_the_default_and_groups_without_members_have_no_share():
+    assert drawn(list(GroupSampler(GROUPS))) == [250] * 4
+    with_empty = GroupSampler(GROUPS * 2, num_groups=9)
+    assert with_empty.num_groups == 9
+    assert with_empty.quotas.tolist() == [250, 0, 250, 0, 250, 0, 250, 0, 0]
+    assert with_empty.counts.tolist()[:7:2] == COUNTS.tolist()
+
+
+def test_natural_shares_are_a_shuffled_epoch():
+    draws = list(GroupSampler(GROUPS, shares="natural"))
+    assert sorted(draws) == list(range(1000))
+    assert draws != sorted(draws)
+
+
+def test_shares_and_group_weights_mean_what_they_say():
+    assert drawn(list(GroupSampler(GROUPS, shares=[1, 2, 3, 4], num_samples=20))) == [2, 4, 6, 8]
+    assert drawn(list(GroupSampler(GROUPS, group_weights=1 / COUNTS))) == [250] * 4
+    by_weight = GroupSampler(GROUPS, group_weights=[1, 2, 0, 1])
+    assert np.array_equal(by_weight.quotas, reference.quotas(COUNTS * [1, 2, 0, 1], 1000))
+
+
+def test_draws_equal_the_reference():
+    sampler = GroupSampler(GROUPS, seed=5)
+    for epoch in (0, 3):
+        sampler.set_epoch(epoch)
+        expected = reference.group_stream(GROUPS, [250] * 4, 5, epoch)
+        assert list(sampler) == expected.tolist()
+        sampler.set_epoch(epoch)
+        assert np.array_equal(sampler.indices(), expected)
+        assert np.array_equal(sampler.indices(10, 20), expected[10:20])
+        assert sampler.indices().dtype == np.int64
+
+
+def test_new_shares_start_with_the_next_pass():
+    sampler = GroupSampler(GROUPS)
+    sampler.set_shares([1, 0, 0, 0])
+    assert drawn(list(sampler)) == [1000, 0, 0, 0]
+    running = iter(sampler)
+    sampler.set_group_weights([0, 1, 0, 0])
+    assert drawn(list(running)) == [1000, 0, 0, 0]
+    assert drawn(list(sampler)) == [0, 1000, 0, 0]
+    half = list(itertools.islice(sampler, 500))
+    sampler.set_shares("balanced")
+    other = GroupSampler(GROUPS)
+    other.load_state_dict(sampler.state_dict())
+    assert drawn(half + list(other)) == [0, 1000, 0, 0]
+    assert drawn(list(other)) == [250] * 4
+    assert drawn(list(sampler)) == [250] * 4
+
+
+# --- epochs ---------------------------------------------------------------------------------------
+
+
+def test_a_finished_pass_is_followed_by_the_next_epoch_and_a_broken_one_starts_over():
+    sampler = GroupSampler(GROUPS, seed=1)
+    first, second = list(sampler), list(sampler)
+    assert first != second
+    assert sampler.epoch == 1
+    sampler.set_epoch(0)
+    assert list(itertools.islice(sampler, 30)) == first[:30]
+    assert list(sampler) == first
+    assert list(sampler) == second
+    sampler.set_epoch(0)
+    assert list(sampler) == first
+
+
+def test_all_draws_made_counts_as_finished_even_without_stop_iteration():
+    sampler = GroupSampler(GROUPS)
+    list(itertools.islice(sampler, 1000))
+    assert sampler.state_dict()["position"] == 1000
+    iter(sampler)
+    assert sampler.epoch == 1
+
+
+def test_seeds_differ():
+    assert list(GroupSampler(GROUPS, seed=1)) != list(GroupSampler(GROUPS, seed=2))
+
+
+# --- ranks ----------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 7), st.integers(1, 300), st.integers(0, 400))
+@settings(max_examples=40)
+def test_ranks_are_disjoint_and_their_union_is_the_global_order(world, num_samples, seed):
+    order = GroupSampler(GROUPS, num_samples=num_samples, seed=seed).indices().tolist()
+    ranks = [GroupSampler(GROUPS, num_samples=num_samples, seed=seed, rank=r, num_replicas=world) for r in range(world)]
+    parts = [list(rank) for rank in ranks]
+    assert [len(rank) for rank in ranks] == [len(part) for part in parts]
+    merged = [row for step in itertools.zip_longest(*parts) for row in step if row is not None]
+    assert merged == order
+
+
+def test_ranks_have_equal_lengths_by_default():
+    assert [len(GroupSampler(GROUPS, rank=r, num_replicas=7)) for r in range(7)] == [143] * 7
+
+
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 60), st.data())
+@settings(max_examples=60)
+def test_another_number_of_ranks_resumes_the_same_global_order(world, new_world, num_samples, data):
+    def ranks(world):
+        return [GroupSampler(GROUPS, num_samples=num_samples, rank=r, num_replicas=world) for r in range(world)]
+
+    order = GroupSampler(GROUPS, num_samples=num_samples).indices().tolist()
+    steps = data.draw(st.integers(0, num_samples // world))
+    old = ranks(world)
+    for rank in old:
+        list(itertools.islice(rank, steps))
+    states = [rank.state_dict() for rank in old]
+    assert all(state == states[0] for state in states)
+    position = states[0]["position"]
+    assert position == steps * world
+    new = ranks(new_world)
+    for rank in new:
+        rank.load_state_dict(states[0])
+        if position == num_samples:
+            rank.set_epoch(0)
+    rows = [list(rank) for rank in new]
+    assert sorted(itertools.chain(*rows)) == sorted(order[position:])
+    assert max(map(len, rows)) - min(map(len, rows)) <= 1
+
+
+# --- state ----------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 120), st.integers(0, 120), st.integers(0, 5))
+@settings(max_examples=60)
+def test_resuming_at_any_position_continues_as_if_uninterrupted(first, second, epoch):
+    def run(sampler, draws):
+        """Draw as a loop without set_epoch does: pass after pass."""
+        found = []
+        while len(found) < draws:
+            found += itertools.islice(sampler, draws - len(found))
+        return found
+
+    plain = GroupSampler(GROUPS, num_samples=50, seed=3)
+    plain.set_epoch(epoch)
+    expected = run(plain, first) + run_rest(plain, second)
+    sampler = GroupSampler(GROUPS, num_samples=50, seed=3)
+    sampler.set_epoch(epoch)
+    found = run(sampler, first)
+    resumed = GroupSampler(GROUPS, num_samples=50, seed=99)
+    resumed.load_state_dict(json.loads(json.dumps(sampler.state_dict())))
+    assert resumed.state_dict() == sampler.state_dict()
+    found += run(resumed, second)
+    assert found == expected
+
+
+def run_rest(plain, draws):
+    """The next draws, computed from the pure function alone."""
+    state = plain.state_dict()
+    epoch, position, found = state["epoch"], state["position"], []
+    while len(found) < draws:
+        plain.set_epoch(epoch)
+        found += plain.indices(position, min(50, position + draws - len(found))).tolist()
+        epoch, position = epoch + 1, 0
+    return found
+
+
+def test_a_state_from_the_end_of_an_epoch_loses_no_epoch():
+    sampler = GroupSampler(GROUPS)
+    list(sampler)
+    state = sampler.state_dict()
+    following = list(sampler)
+    resumed = GroupSampler(GROUPS)
+    resumed.load_state_dict(state)
+    assert list(resumed) == following
+    # A loop that counts epochs itself asks for the finished one first: nothing is left of it.
+    resumed.load_state_dict(state)
+    resumed.set_epoch(0)
+    assert list(resumed) == []
+    resumed.set_epoch(1)
+    assert list(resumed) == following
+
+
+def test_set_epoch_keeps_a_loaded_position_in_that_epoch_only():
+    sampler = GroupSampler(GROUPS)
+    sampler.set_epoch(2)
+    order = sampler.indices().tolist()
+    list(itertools.islice(sampler, 10))
+    resumed = GroupSampler(GROUPS)
+    resumed.load_state_dict(sampler.state_dict())
+    resumed.set_epoch(2)
+    assert list(resumed) == order[10:]
+    resumed.load_state_dict(sampler.state_dict())
+    resumed.set_epoch(4)
+    assert len(list(resumed)) == 1000
+
+
+def test_a_loaded_position_is_used_up_by_iter():
+    sampler = GroupSampler(GROUPS)
+    list(itertools.islice(sampler, 10))
+    resumed = GroupSampler(GROUPS)
+    resumed.load_state_dict(sampler.state_dict())
+    iter(resumed)
+    assert len(list(resumed)) == 1000
+
+
+def test_the_state_is_plain_and_small():
+    state = GroupSampler(np.arange(70_000) % 3).state_dict()
+    assert json.loads(json.dumps(state)) == state
+    assert len(json.dumps(state)) < 300
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": 2}, r"^state\['version'\] is 2; expected 1"),
+        ({"groups_digest": 1}, "saved with other groups"),
+        ({"position": 1001}, r"^state\['position'\] is 1001; expected an integer from 0 to 1000"),
+        ({"epoch": -1}, r"^state\['epoch'\] is -1"),
+        ({"seed": 0.5}, r"^state\['seed'\] is 0.5"),
+        ({"quotas": [1, 2]}, r"^state\['quotas'\] has shape \(2,\)"),
+        ({"quotas": [[1], 2]}, r"^state\['quotas'\] is ragged"),
+        ({"quotas": [1000, -1, 0, 1]}, r"^quotas\[1\] is -1"),
+        ({"next_quotas": [1, 0, 0, 0]}, r"^state\['next_quotas'\] add up to 1; expected 1000"),
+        ({"extra": 1}, "^state is not that of a GroupSampler"),
+    ],
+)
+def test_a_bad_state_is_refused_and_changes_nothing(change, message):
+    sampler = GroupSampler(GROUPS)
+    list(itertools.islice(sampler, 10))
+    before = sampler.state_dict()
+    with pytest.raises(InputError, match=message):
+        sampler.load_state_dict({**before, **change})
+    with pytest.raises(InputError, match="^state is not that"):
+        sampler.load_state_dict([])
+    assert sampler.state_dict() == before
+
+
+# --- PyTorch --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_dataloader_with_forked_workers_gets_the_same_order(num_workers):
+    dataset = torch.utils.data.TensorDataset(torch.arange(1000))
+    sampler = GroupSampler(GROUPS, seed=4)
+    context = "fork" if num_workers else None
+    loader = torch.utils.data.DataLoader(
+        dataset, batch_size=64, sampler=sampler, num_workers=num_workers, multiprocessing_context=context
+    )
+    order = sampler.indices().tolist()
+    assert torch.cat([batch for (batch,) in loader]).tolist() == order
+    assert torch.cat([batch for (batch,) in loader]).tolist() != order
+
+
+class DrawingDataset(torch.utils.data.Dataset):
+    """Draws inside the worker, with threads."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, epoch):
+        sampler = GroupSampler(np.zeros(10, int), num_samples=200_000)
+        sampler.set_epoch(epoch)
+        return int(sampler.indices()[-1])
+
+
+def test_threads_work_inside_a_forked_worker():
+    GroupSampler(np.zeros(10, int), num_samples=200_000).indices()  # threads in the parent first
+    loader = torch.utils.data.DataLoader(DrawingDataset(), num_workers=2, multiprocessing_context="fork", timeout=60)
+    dataset = DrawingDataset()
+    assert [int(row) for row in loader] == [dataset[epoch] for epoch in range(4)]
+
+
+def test_it_looks_like_a_sampler_to_frameworks():
+    sampler = GroupSampler(GROUPS)
+    assert isinstance(sampler, torch.utils.data.Sampler)
+    assert not hasattr(sampler, "generator")
+    assert len(sampler) == 1000
+    assert type(next(iter(sampler))) is int
+
+
+def test_pickling_and_repr():
+    sampler = GroupSampler(GROUPS, seed=2, rank=1, num_replicas=4)
+    list(itertools.islice(sampler, 7))
+    copy = pickle.loads(pickle.dumps(sampler))
+    assert copy.state_dict() == sampler.state_dict()
+    assert list(copy) == list(sampler)
+    assert repr(sampler) == (
+        "GroupSampler(num_groups=4, num_samples=1000, quotas=[250, 250, 250, 250], seed=2, epoch=0, "
+        "rank=1, num_replicas=4)"
+    )
+    assert repr(GroupSampler(GROUPS)).endswith("seed=0, epoch=0)")
+
+
+def test_an_epoch_longer_than_a_chunk_is_seamless():
+    sampler = GroupSampler(GROUPS, num_samples=100_001, rank=1, num_replicas=2)
+    assert list(sampler) == GroupSampler(GROUPS, num_samples=100_001).indices()[1::2].tolist()
+    sampler = GroupSampler(GROUPS, num_samples=100_001)
+    order = sampler.indices().tolist()
+    assert list(itertools.islice(sampler, 70_000)) == order[:70_000]
+    assert sampler.state_dict()["position"] == 70_000
+
+
+def test_draws_are_pinned():
+    sampler = GroupSampler(np.arange(5000) % 5, shares=[5, 4, 3, 2, 1], seed=2025)
+    sampler.set_epoch(3)
+    assert sampler.indices(4000, 4006).tolist() == PINNED
+    assert sampler.state_dict() == PINNED_STATE
+
+
+PINNED = [3072, 1885, 4197, 3357, 1939, 1607]
+PINNED_STATE = {
+    "version": 1,
+    "seed": 2025,
+    "epoch": 3,
+    "position": 0,
+    "quotas": [1667, 1333, 1000, 667, 333],
+    "next_quotas": [1667, 1333, 1000, 667, 333],
+    "groups_digest": 413606504006025056,
+}
+
+
+# --- bad input ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("groups", "kwargs", "message"),
+    [
+        ([0, -1, 1], {}, r"^groups\[1\] is -1, one of 1 rows without a group; .*leave those rows out"),
+        ([0, 3], {"num_groups": 3}, r"^groups\[1\] is 3; expected -1 \(outside\) or 0 to 2"),
+        ([], {}, r"^groups has shape \(0,\)"),
+        ([[0]], {}, r"^groups has shape \(1, 1\)"),
+        ([0.5], {}, "^groups has dtype float64; expected integers"),
+        ([0, 2**40], {}, "^num_groups is 1099511627777; expected 1 to 2"),
+        (GROUPS, {"shares": "balance"}, r"^shares is 'balance'; .*did you mean 'balanced'\?"),
+        (GROUPS, {"shares": [1, 2]}, r"^shares has shape \(2,\) .*expected \(4,\)"),
+        (GROUPS, {"shares": [1, 2, np.nan, 1]}, r"^shares\[2\] is nan"),
+        (GROUPS, {"shares": [0, 0, 0, 0]}, "^the sum of shares is 0"),
+        ([0, 2], {"shares": [1, 1, 1]}, r"^shares\[1\] is 1, but group 1 has no members"),
+        (GROUPS, {"group_weights": [1, -2, 1, 1]}, r"^group_weights\[1\] is -2"),
+        (GROUPS, {"group_weights": [1, 1, 1, 1], "shares": "natural"}, "^shares and group_weights are both given"),
+        (GROUPS, {"num_samples": 0}, "^num_samples is 0"),
+        (GROUPS, {"num_samples": 1.5}, "^num_samples is 1.5; expected an integer, 1 or above"),
+        (GROUPS, {"num_samples": True}, "^num_samples is True"),
+        (GROUPS, {"seed": -1}, "^seed is -1; expected an integer from 0 to"),
+        (GROUPS, {"rank": 0}, "^rank is 0 and num_replicas is None; expected both or neither"),
+        (GROUPS, {"rank": 2, "num_replicas": 2}, "^rank is 2; expected an integer from 0 to 1"),
+    ],
+)
+def test_bad_arguments_are_named(groups, kwargs, message):
+    with pytest.raises(InputError, match=message):
+        GroupSampler(groups, **kwargs)
+
+
+def test_bad_calls_are_named():
+    sampler = GroupSampler(GROUPS)
+    with pytest.raises(InputError, match="^epoch is -1"):
+        sampler.set_epoch(-1)
+    with pytest.raises(InputError, match="^stop is 1001; expected an integer from 0 to 1000"):
+        sampler.indices(0, 1001)
+    with pytest.raises(InputError, match="^stop is 3; expected an integer from 5"):
+        sampler.indices(5, 3)
+    with pytest.raises(InputError, match=r"^group_weights has shape \(1,\)"):
+        sampler.set_group_weights([1])
