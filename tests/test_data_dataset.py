@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from dbpt.data import SPLITS, Dataset
 from dbpt.words import Words
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from dbpt.data import load_dataset
 from dbpt.data.metashift import FOLDER, GROUPS, subpopbench_split
 from dbpt.errors import InputError

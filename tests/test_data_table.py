@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dbpt.data import load_dataset
-from dbpt.errors import InputError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from dbpt.data import load_dataset
+from dbpt.errors import InputError
 
 ROWS = "path,label,split,attribute\na.jpg,dog,train,in\nb.jpg,cat,train,out\nc.jpg,cat,val,\nd.jpg,dog,test,in\n"
 

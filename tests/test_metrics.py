@@ -5,10 +5,11 @@ import math
 
 import numpy as np
 import pytest
-from dbpt.errors import InputError
-from dbpt.metrics import group_metrics, pseudo_attribute_quality, wilson_interval, worst_group_interval
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from dbpt.errors import InputError
+from dbpt.metrics import group_metrics, pseudo_attribute_quality, wilson_interval, worst_group_interval
 
 
 def metrics_of(counts, correct, **options):

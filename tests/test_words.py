@@ -2,9 +2,10 @@
 
 import doctest
 
-import dbpt.words
 import numpy as np
 import pytest
+
+import dbpt.words
 from dbpt.errors import InputError
 from dbpt.words import Words, check_templates, check_vocabulary, parse_vocabulary
 
