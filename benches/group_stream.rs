@@ -1,5 +1,10 @@
 //! The stages of an epoch of the group stream: building the index, seeking, drawing.
-#![allow(missing_docs)]
+#![allow(
+    missing_docs,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss
+)]
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -28,7 +33,7 @@ fn bench(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(ROWS as u64)).sample_size(20);
     let of_rows = groups(4);
     group.bench_function("index of 4 groups", |b| {
-        b.iter(|| GroupIndex::new(black_box(&of_rows), 4))
+        b.iter(|| GroupIndex::new(black_box(&of_rows), 4));
     });
     for num_groups in [1, 4, 1000] {
         let stream = stream(num_groups, 0);

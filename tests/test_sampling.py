@@ -229,6 +229,22 @@ def test_a_loaded_position_is_used_up_by_iter():
     assert len(list(resumed)) == 1000
 
 
+def test_a_loader_that_draws_ahead_says_what_it_has_consumed():
+    sampler = GroupSampler(GROUPS, seed=4)
+    dataset = torch.utils.data.TensorDataset(torch.arange(1000))
+    loader = torch.utils.data.DataLoader(
+        dataset, batch_size=10, sampler=sampler, num_workers=1, multiprocessing_context="fork"
+    )
+    batches = iter(loader)
+    seen = torch.cat([next(batches)[0] for _ in range(7)]).tolist()
+    assert sampler.state_dict()["position"] > 70
+    resumed = GroupSampler(GROUPS)
+    resumed.load_state_dict(sampler.state_dict(consumed=70))
+    assert seen + list(resumed) == resumed.indices().tolist()
+    with pytest.raises(InputError, match="^consumed is 1001"):
+        sampler.state_dict(consumed=1001)
+
+
 def test_the_state_is_plain_and_small():
     state = GroupSampler(np.arange(70_000) % 3).state_dict()
     assert json.loads(json.dumps(state)) == state

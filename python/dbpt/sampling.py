@@ -155,25 +155,29 @@ class GroupSampler(Sampler[int]):
             self._drawn, self._chunk = drawn, iter(mine)
             yield self._chunk
 
-    def _position(self) -> int:
+    def _position(self, consumed: int | None = None) -> int:
         """The global draw up to which all ranks have come, if they are in step."""
         if self._resume_at is not None:
             return self._resume_at
-        consumed = self._drawn - operator.length_hint(self._chunk)
+        if consumed is None:
+            consumed = self._drawn - operator.length_hint(self._chunk)
         return min(self.num_samples, self._start + consumed * self.num_replicas)
 
-    def state_dict(self) -> dict[str, int | list[int]]:
+    def state_dict(self, *, consumed: int | None = None) -> dict[str, int | list[int]]:
         """Return what is needed to continue after the last draw made: plain ints and lists of ints.
 
         The state is that of all ranks, drawing in step: it is the same on each, and may be loaded by another number
-        of ranks. A `DataLoader` with workers draws ahead of the batches it has handed out.
+        of ranks. A `DataLoader` with workers draws ahead of the batches it has handed out, so tell how many draws of
+        this rank the loop has `consumed` in the present pass.
         """
+        if consumed is not None:
+            consumed = arguments.integer("consumed", consumed, 0, len(self))
         upcoming = self._quotas if self._next_quotas is None else self._next_quotas
         return {
             "version": _STATE_VERSION,
             "seed": self.seed,
             "epoch": self.epoch,
-            "position": self._position(),
+            "position": self._position(consumed),
             "quotas": self._quotas.tolist(),
             "next_quotas": upcoming.tolist(),
             "groups_digest": self._groups_digest(),

@@ -5,8 +5,9 @@ use super::{BLOCK, Matrix};
 use crate::random::{Purpose, Stream};
 use crate::{Error, Result, parallel};
 
-/// Rows whose distances are computed side by side, column by column, so that they vectorise.
-const TILE: usize = 128;
+/// Rows whose distances are computed side by side, column by column: so few that they stay in
+/// vector registers.
+const TILE: usize = 8;
 
 /// What [`kmeans`] returns, for N points in A dimensions.
 #[derive(Debug, Clone, PartialEq)]
