@@ -7,6 +7,7 @@ from typing import Any
 
 from dbpt import __version__
 from dbpt.config import FitConfig, make_config
+from dbpt.errors import InputError
 from dbpt.experiment import Log, demo_root, prepare
 from dbpt.methods import trained_row, zero_shot_row
 from dbpt.report import comparison_table
@@ -55,7 +56,7 @@ def fit(
 def fit_config(config: FitConfig, out: Path, *, resume: bool = False, overwrite: bool = False, log: Log) -> Run:
     """`fit` for settings that are already a `FitConfig`."""
     open_run_folder(out, resume=resume, overwrite=overwrite)
-    if config.data == "demo" or config.data.startswith("demo-"):
+    if _names_a_demo(config.data):
         return fit_config(_materialise_demo(config, log), out, resume=resume, overwrite=overwrite, log=log)
     started = time.perf_counter()
     experiment = prepare(config, log)
@@ -65,7 +66,7 @@ def fit_config(config: FitConfig, out: Path, *, resume: bool = False, overwrite:
         "backbone": experiment.backbone.spec,
         "words": words_to_json(experiment.dataset.words),
     }
-    start_run(out, description, config.to_toml(), overwrite=overwrite)
+    start_run(out, description, config, resume=resume)
     objectives = dict.fromkeys(["erm", config.objective] if config.baselines else [config.objective])
     rows = [zero_shot_row(experiment)]
     rows += [
@@ -75,20 +76,28 @@ def fit_config(config: FitConfig, out: Path, *, resume: bool = False, overwrite:
     seconds = {"embed": embedded - started, "total": time.perf_counter() - started}
     metrics = describe_run(experiment, rows, seconds)
     write_results(out, experiment, rows, metrics)
-    finish_run(out, description)
+    finish_run(out, description, config)
     return Run(out, metrics)
+
+
+def _names_a_demo(data: str) -> bool:
+    """Whether ``data`` is ``demo`` or ``demo-...``, and not a table that happens to be called so."""
+    return data == "demo" or (data.startswith("demo-") and not Path(data).suffix)
 
 
 def _materialise_demo(config: FitConfig, log: Log) -> FitConfig:
     """Write the demo's files, and turn its name into what a user would type for their own data and model."""
     from dbpt.demo import mini_clip_paths, write_demo
 
+    if config.root is not None:
+        raise InputError(f"--root {config.root}: {config.data} is drawn into --cache; leave --root out")
     name = "demo-waterbirds" if config.data == "demo" else config.data
     root = demo_root(config.cache_dir, name)
     if not root.exists():
-        root.parent.mkdir(parents=True, exist_ok=True)
         log(f"drawing {name} into {root}")
         write_demo(name, root)
     model, pretrained = mini_clip_paths()
     config = replace(config, data=name.removeprefix("demo-"), root=str(root))
-    return config if config.model else replace(config, model=str(model), pretrained=str(pretrained))
+    if config.model:
+        return config
+    return replace(config, model=str(model), pretrained=config.pretrained or str(pretrained))

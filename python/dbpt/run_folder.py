@@ -12,8 +12,9 @@ Each file is replaced whole. ``run.json`` says ``complete`` only after all other
 """
 
 import json
+import os
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,16 @@ from safetensors.numpy import load_file, save
 
 from dbpt.backbone import load_backbone_from_spec
 from dbpt.classifier import Classifier
+from dbpt.config import FitConfig, make_config, read_config
 from dbpt.errors import InputError
 from dbpt.files import write_atomically
 from dbpt.words import Words
 
 SCHEMA_VERSION = 1
+# Where things lie, and what no checkpoint depends on.
+MAY_CHANGE = frozenset(
+    {"data", "root", "cache", "model", "pretrained", "tokenizer", "device", "max_failures", "baselines"}
+)
 
 
 def open_run_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
@@ -39,29 +45,90 @@ def open_run_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
     """
     if resume and overwrite:
         raise InputError("--resume and --overwrite: choose one")
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if not os.path.lexists(folder):  # Path.exists raises on a name that is too long
         return
+    if not folder.is_dir():
+        raise InputError(f"--out {folder}: exists and is not a folder; choose another name")
     if not (folder / "run.json").is_file():
+        if _never_started(folder):
+            return
         raise InputError(f"--out {folder}: exists and is not a run folder; choose another name")
     if not resume and not overwrite:
         raise InputError(f"--out {folder}: exists; continue it with --resume, replace it with --overwrite")
 
 
-def start_run(folder: Path, description: dict[str, Any], config_toml: str, *, overwrite: bool) -> None:
-    """Create the folder with ``run.json`` (status ``training``) and ``config.toml``; drop an old run if told to."""
-    if overwrite and folder.exists():
-        shutil.rmtree(folder)
+def _never_started(folder: Path) -> bool:
+    """Whether the folder is empty but for what `start_run` leaves if it is killed."""
+    rest = [entry for entry in folder.iterdir() if not _is_leftover(entry) and entry.name != "config.toml"]
+    return not rest or (rest == [folder / "checkpoints"] and not any(rest[0].iterdir()))
+
+
+def _is_leftover(entry: Path) -> bool:
+    """Whether `write_atomically` was killed while it wrote this file."""
+    return entry.name.startswith(".") and entry.name.endswith(".tmp")
+
+
+def start_run(folder: Path, description: dict[str, Any], config: FitConfig, *, resume: bool) -> None:
+    """Create the folder with ``config.toml`` and then ``run.json`` (status ``training``), or go on with the run there.
+
+    A run that stands there is dropped unless ``resume``; one that is continued keeps its files until `finish_run`.
+    Raises `InputError` if it has other settings, or if the disk refuses; then a new folder is taken away again.
+    """
+    is_new = not folder.exists()
     try:
-        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+        if resume and (folder / "run.json").is_file():
+            _check_same_settings(folder, config)
+            (folder / "checkpoints").mkdir(exist_ok=True)
+            _remove_leftovers(folder)
+            return
+        _clear(folder)
+        (folder / "checkpoints").mkdir(parents=True)
+        write_atomically(folder / "config.toml", config.to_toml())
+        _write_description(folder, "training", description)
+    except (OSError, InputError) as error:
+        if is_new:
+            shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"--out {folder}: cannot create: {error.strerror}") from None
-    write_json(folder / "run.json", {"schema_version": SCHEMA_VERSION, "status": "training", **description})
-    write_atomically(folder / "config.toml", config_toml)
 
 
-def finish_run(folder: Path, description: dict[str, Any]) -> None:
+def _check_same_settings(folder: Path, config: FitConfig) -> None:
+    """Refuse to continue a run under other settings; other data or weights are told by the checkpoint's fingerprint."""
+    before = make_config(read_config(folder / "config.toml"))
+    for name in sorted(setting.name for setting in fields(config) if setting.name not in MAY_CHANGE):
+        old, new = getattr(before, name), getattr(config, name)
+        if old != new:
+            raise InputError(
+                f"--resume: {folder} was started with {name} = {old!r}, found {new!r}; use the same settings, or start "
+                "afresh with --overwrite"
+            )
+
+
+def _clear(folder: Path) -> None:
+    """Drop what stands in the folder, ``run.json`` last, so that after a kill it is still known as a run's."""
+    if folder.exists():
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name == "run.json"):
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+
+
+def _remove_leftovers(folder: Path) -> None:
+    for entry in (*folder.iterdir(), *(folder / "checkpoints").iterdir()):
+        if _is_leftover(entry):
+            entry.unlink()
+
+
+def finish_run(folder: Path, description: dict[str, Any], config: FitConfig) -> None:
     """Say that every file is there."""
-    write_json(folder / "run.json", {"schema_version": SCHEMA_VERSION, "status": "complete", **description})
+    write_atomically(folder / "config.toml", config.to_toml())
+    _write_description(folder, "complete", description)
+
+
+def _write_description(folder: Path, status: str, description: dict[str, Any]) -> None:
+    write_json(folder / "run.json", {"schema_version": SCHEMA_VERSION, "status": status, **description})
 
 
 def write_json(path: Path, value: Any) -> None:
