@@ -93,7 +93,7 @@ class FitConfig:
     val_fraction: float = _setting(
         0.2, "part of training set aside where there is no validation split", above=0, below=1
     )
-    seed: int = _setting(0, "of the context, the batches and every other draw", low=0)
+    seed: int = _setting(0, "of the context, the batches and every other draw", low=0, high=2**63 - 1)
     device: str = _setting("auto", "torch device; auto takes a GPU where there is one")
     cache: str | None = _setting(None, "folder of the feature cache and the demo data [default: ~/.cache/dbpt]")
     embed_batch_size: int = _setting(128, "images a forward pass", low=1)
@@ -115,7 +115,7 @@ class FitConfig:
 
     def to_toml(self) -> str:
         """The settings as TOML that `read_config` reads back; those left unset are left out."""
-        return "".join(f"{name} = {json.dumps(value)}\n" for name, value in asdict(self).items() if value is not None)
+        return "".join(f"{name} = {_toml(value)}\n" for name, value in asdict(self).items() if value is not None)
 
 
 def default_cache_dir() -> Path:
@@ -131,7 +131,7 @@ def make_config(settings: Mapping[str, Any]) -> FitConfig:
     for name in settings:
         if name not in valid:
             raise InputError(f"unknown setting {name!r}{nearest(name, valid)}; valid: {', '.join(valid)}")
-    return FitConfig(**{name: _as_tuple(value) for name, value in settings.items()})
+    return FitConfig(**{name: _plain(value) for name, value in settings.items()})
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -148,10 +148,18 @@ def read_config(path: Path) -> dict[str, Any]:
         make_config(settings)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    return {name: _as_tuple(value) for name, value in settings.items()}
+    return {name: _plain(value) for name, value in settings.items()}
 
 
-def _as_tuple(value: Any) -> Any:
+def _toml(value: Any) -> str:
+    """JSON but for two things: TOML takes no surrogate pairs and wants DEL escaped."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _plain(value: Any) -> Any:
+    """A setting's value with paths as strings and sequences as tuples."""
+    if isinstance(value, Path):
+        return str(value)
     return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
