@@ -52,7 +52,7 @@ class Classifier:
 
     def predict(self, images: Sequence[str | Path], *, batch_size: int = 128) -> Iterator[Prediction]:
         """Classify image files, in order, without a cache. A file that is no image gives an ``error``."""
-        from dbpt.features import UnreadableImage, open_image
+        from dbpt.features import open_image
 
         for begin in range(0, len(images), batch_size):
             paths = [Path(image) for image in images[begin : begin + batch_size]]
@@ -60,7 +60,7 @@ class Classifier:
             for path in paths:
                 try:
                     pixels.append(self.backbone.preprocess(open_image(path)).numpy())
-                except UnreadableImage as error:
+                except ValueError as error:  # UnreadableImage is one; so is a path with a NUL in it
                     errors[path] = str(error)
             probabilities = iter(self.predict_features(self._encode(pixels, batch_size)))
             for path in paths:

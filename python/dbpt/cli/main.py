@@ -31,8 +31,10 @@ def main(arguments: list[str] | None = None) -> None:
     except InputError as error:
         _leave(f"Error: {error}", 2)
     except click.ClickException as error:
-        error.show()
-        sys.exit(2)
+        if isinstance(error, click.exceptions.NoArgsIsHelpError):  # its message is the help
+            error.show()
+            sys.exit(2)
+        _leave(f"Error: {error.format_message()}", 2)
     except (KeyboardInterrupt, click.Abort):
         _leave("Interrupted; nothing is half-written, and dbpt fit goes on with --resume", INTERRUPTED)
     except BrokenPipeError:

@@ -24,8 +24,9 @@ class SpreadCommand(click.Command):
                 spread += args[position:]
                 break
             if argument.startswith("-") and not expects_value:
-                current = argument if argument in names else ""
-                expects_value = current != ""
+                name, equals, _ = argument.partition("=")
+                current = name if name in names else ""
+                expects_value = current != "" and not equals
             elif current and not expects_value:
                 spread.append(current)
             else:

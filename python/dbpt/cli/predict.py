@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import sys
 from pathlib import Path
 
@@ -28,6 +29,8 @@ def predict(run: Path, images: tuple[str, ...], out: Path | None, weights: Path 
     paths = list_images(images)
     if out is not None and out.exists():
         raise InputError(f"--out {out}: exists; choose another name")
+    if out is not None and not out.parent.is_dir():
+        raise InputError(f"--out {out}: there is no folder {out.parent}")
     classifier = load(run, device=device, weights=weights)
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
@@ -55,7 +58,7 @@ def list_images(images: tuple[str, ...]) -> list[Path]:
     for image in images:
         if image == "-":
             paths += [Path(line.rstrip("\n")) for line in sys.stdin if line.strip()]
-        elif Path(image).is_dir():
+        elif os.path.isdir(image):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
             found = sorted(path for path in Path(image).rglob("*") if path.suffix.lower() in SUFFIXES)
             if not found:
                 raise InputError(f"{image}: this folder holds no image file ({', '.join(SUFFIXES)})")
