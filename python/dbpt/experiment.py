@@ -15,9 +15,11 @@ from dbpt._core import GroupIndex, GroupStream
 from dbpt.backbone import Backbone, load_backbone
 from dbpt.config import FitConfig
 from dbpt.data import SPLITS, Dataset, load_dataset
+from dbpt.data.checks import check_classes
 from dbpt.errors import InputError
 from dbpt.features import Failure, embed_images
 from dbpt.pseudo_attributes import PseudoAttributes, label_attributes
+from dbpt.text_tower import prompt_token_ids
 from dbpt.words import Words, parse_vocabulary
 from dbpt.zero_shot import clip_logits, zero_shot_weights
 
@@ -74,10 +76,14 @@ def prepare(config: FitConfig, log: Log) -> Experiment:
         tokenizer=config.tokenizer,
         device=resolve_device(config.device),
     )
+    wordings = [wording for group in dataset.words.classes.values() for wording in group]
+    prompt_token_ids(backbone.tokenizer, wordings, config.n_ctx)  # what doesn't fit is told before the long part
     dataset, features, failures = embed_dataset(dataset, backbone, config, log)
+    check_classes(dataset)
     pseudo = label_dataset(dataset.words, dataset.labels, features, backbone, config)
     pseudo_groups = dataset.groups(pseudo.pseudo_attributes)
     splits, warnings = _with_validation(dataset, pseudo_groups, config)
+    _check_pseudo_groups(config, pseudo_groups, splits)
     warnings += _group_warnings(dataset, pseudo_groups, splits)
     for warning in warnings:
         log(f"warning: {warning}")
@@ -121,7 +127,7 @@ def resolve_device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(0, device=device)
+        torch.ones(1, device=device).item()  # "meta" gives tensors, but no numbers
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"--device {device!r}: not usable here ({str(error).splitlines()[0]}); use auto") from None
     return device
@@ -175,9 +181,22 @@ def _check_attributes_wanted(config: FitConfig, dataset: Dataset) -> None:
         ("--select true-wga", config.select == "true-wga", "val"),
     ):
         rows = dataset.splits == SPLITS.index(split)
+        if not rows.any():  # then validation is carved from training
+            rows = dataset.splits == SPLITS.index("train")
         if wanted and not (dataset.attributes[rows] >= 0).any():
             raise InputError(
                 f"{flag}: {dataset.source} has no attribute for any row of split {split!r}; use pseudo groups instead"
+            )
+
+
+def _check_pseudo_groups(config: FitConfig, pseudo_groups: NDArray[np.int64], splits: NDArray[np.int64]) -> None:
+    """Refuse to train or choose by pseudo-groups where ``min_confidence`` has left no row of the split in any."""
+    uses_groups = config.objective != "erm" and config.group_source == "pseudo"
+    for split, wanted in (("train", uses_groups), ("val", config.select == "pseudo-wga")):
+        if wanted and not (pseudo_groups[splits == SPLITS.index(split)] >= 0).any():
+            raise InputError(
+                f"--min-confidence {config.min_confidence:g}: no row of split {split!r} has a pseudo attribute that "
+                "sure; lower it"
             )
 
 
