@@ -134,6 +134,8 @@ def test_nan_and_infinity_name_the_row(bad, method):
         (np.zeros((5, 2), int), {}, "^logits has dtype int64; expected floats"),
         (np.zeros((5, 2)), {"method": "kmean"}, r"^method is 'kmean'; .*did you mean 'kmeans'\?"),
         (np.zeros((5, 2)), {"min_confidence": 1.5}, "^min_confidence is 1.5"),
+        ([[0.5], [0.5, 1.0]], {}, "^logits is ragged"),
+        (np.zeros((5, 2)), {"min_confidence": "x"}, "^min_confidence is 'x'; expected a number from 0 to 1"),
         (np.zeros((5, 2)), {"min_confidence": np.nan}, "^min_confidence is nan"),
         (np.zeros((5, 2)), {"within_class": True}, "^within_class is True with method 'argmax'"),
         (np.zeros((5, 2)), {"seed": -1}, "^seed is -1"),

@@ -369,6 +369,7 @@ PINNED_STATE = {
     [
         ([0, -1, 1], {}, r"^groups\[1\] is -1, one of 1 rows without a group; .*leave those rows out"),
         ([0, 3], {"num_groups": 3}, r"^groups\[1\] is 3; expected -1 \(outside\) or 0 to 2"),
+        ([[0], [1, 2]], {}, "^groups is ragged"),
         ([], {}, r"^groups has shape \(0,\)"),
         ([[0]], {}, r"^groups has shape \(1, 1\)"),
         ([0.5], {}, "^groups has dtype float64; expected integers"),

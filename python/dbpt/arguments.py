@@ -34,6 +34,21 @@ def num_threads(value: Any = None) -> int:
     return (os.cpu_count() or 1) if value is None else integer("num_threads", value, 1, 2**16)
 
 
+def probability(name: str, value: Any) -> float:
+    """Return `value` as a float from 0 to 1."""
+    if not isinstance(value, (int, float, np.number)) or not 0.0 <= value <= 1.0:
+        raise InputError(f"{name} is {value!r}; expected a number from 0 to 1")
+    return float(value)
+
+
+def array(name: str, values: ArrayLike) -> NDArray[Any]:
+    """Return `values` as an array, not copied if it is one; lists of different lengths are refused."""
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise InputError(f"{name} is ragged; expected an array") from None
+
+
 def group_integers(name: str, values: ArrayLike, length: int) -> NDArray[np.int64]:
     """Return `values` as int64 (length,), one for each group."""
     return np.ascontiguousarray(_of_each_group(name, values, length, "iu"), dtype=np.int64)
@@ -49,13 +64,10 @@ def group_numbers(name: str, values: ArrayLike, length: int) -> NDArray[np.float
 
 
 def _of_each_group(name: str, values: ArrayLike, length: int, kinds: str) -> NDArray[Any]:
-    try:
-        array = np.asarray(values)
-    except ValueError:  # lists of different lengths
-        raise InputError(f"{name} is ragged; expected ({length},) numbers, one for each group") from None
-    if array.shape != (length,) or array.dtype.kind not in kinds:
+    found = array(name, values)
+    if found.shape != (length,) or found.dtype.kind not in kinds:
         what = "integers" if kinds == "iu" else "numbers"
         raise InputError(
-            f"{name} has shape {array.shape} and dtype {array.dtype}; expected ({length},) {what}, one for each group"
+            f"{name} has shape {found.shape} and dtype {found.dtype}; expected ({length},) {what}, one for each group"
         )
-    return array
+    return found

@@ -73,8 +73,7 @@ def label_attributes(
     logits_NA = _checked_logits(logits)
     if method not in METHODS:
         raise InputError(f"method is {method!r}; expected 'argmax' or 'kmeans'{nearest(str(method), list(METHODS))}")
-    if not 0.0 <= min_confidence <= 1.0:
-        raise InputError(f"min_confidence is {min_confidence}; expected a number from 0 to 1")
+    min_confidence = arguments.probability("min_confidence", min_confidence)
     if within_class and method != "kmeans":
         raise InputError("within_class is True with method 'argmax'; expected method 'kmeans', or leave it out")
     seed, threads = arguments.seed(seed), arguments.num_threads(num_threads)
@@ -138,7 +137,7 @@ def _best_assignment(scores: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _checked_logits(logits: ArrayLike) -> NDArray[np.float32]:
-    array = np.asarray(logits)
+    array = arguments.array("logits", logits)
     if array.ndim != 2 or array.shape[0] == 0:
         raise InputError(f"logits has shape {array.shape}; expected (N, A) with at least one row")
     if array.shape[1] < 2:
@@ -152,7 +151,7 @@ def _checked_logits(logits: ArrayLike) -> NDArray[np.float32]:
 def _rows_of_classes(labels: ArrayLike | None, num_rows: int) -> list[NDArray[np.int64]]:
     if labels is None:
         raise InputError("labels is None with within_class=True; expected the class of each row")
-    array = np.asarray(labels)
+    array = arguments.array("labels", labels)
     if array.shape != (num_rows,) or array.dtype.kind not in "iu":
         raise InputError(f"labels has shape {array.shape} and dtype {array.dtype}; expected ({num_rows},) integers")
     negative = np.flatnonzero(array < 0)

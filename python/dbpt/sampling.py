@@ -266,7 +266,7 @@ class GroupSampler(Sampler[int]):
 
 
 def _checked_groups(groups: ArrayLike) -> NDArray[np.int64]:
-    array = np.asarray(groups)
+    array = arguments.array("groups", groups)
     if array.ndim != 1 or array.size == 0:
         raise InputError(f"groups has shape {array.shape}; expected (N,) with at least one row")
     if array.dtype.kind not in "iu":
