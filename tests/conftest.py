@@ -1,6 +1,36 @@
-"""One torch thread: the models here are tiny, and tests share the machine's cores with their own worker processes."""
+"""One torch thread: the models here are tiny, and tests share the machine's cores with their own worker processes.
+
+And the tiny task that the end-to-end tests share, with one finished run on it; what they must not change.
+"""
 
 import os
+from pathlib import Path
+
+import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """The files of `tiny.make_tiny`. Tables may be added; nothing that is there may change."""
+    from tiny import make_tiny
+
+    return make_tiny(tmp_path_factory.mktemp("tiny") / "data")
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone(tiny):
+    """The tiny CLIP."""
+    from dbpt import load_backbone
+
+    return load_backbone(tiny.model, tiny.weights)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny, tmp_path_factory) -> Path:
+    """The folder of a finished run with `tiny.SETTINGS`; read only."""
+    from dbpt import fit
+
+    return fit(tiny.table, out=tmp_path_factory.mktemp("run") / "run", **tiny.settings).folder

@@ -1,0 +1,39 @@
+"""Which epoch is kept: each rule, ties, empty and unknown groups."""
+
+import numpy as np
+import pytest
+
+from dbpt.errors import InputError
+from dbpt.training.selection import validation_score, worst_group_accuracy
+
+CORRECT = np.array([True, True, False, True, False, False, True, True])
+GROUPS = np.array([0, 0, 0, 1, 1, -1, 3, 3])
+
+
+def test_worst_group_accuracy_ignores_empty_and_unknown_groups():
+    assert worst_group_accuracy(CORRECT, GROUPS) == 0.5  # group 1; group 2 is empty, the unknown row is wrong
+    assert worst_group_accuracy(CORRECT[:3], GROUPS[:3]) == pytest.approx(2 / 3)
+
+
+def test_no_group_at_all_is_told():
+    with pytest.raises(InputError, match="no validation row has a group.*--select average"):
+        worst_group_accuracy(CORRECT, np.full(8, -1))
+
+
+@pytest.mark.parametrize("select", ["pseudo-wga", "true-wga"])
+def test_worst_group_rules_break_ties_by_the_average(select):
+    assert validation_score(select, 0, CORRECT, GROUPS) == (0.5, 5 / 8)
+    better = CORRECT.copy()
+    better[5] = True
+    assert validation_score(select, 3, better, GROUPS) > validation_score(select, 9, CORRECT, GROUPS)
+
+
+def test_average_and_last_ignore_groups():
+    nobody = np.full(8, -1)
+    assert validation_score("average", 5, CORRECT, nobody) == (5 / 8, 0.0)
+    assert validation_score("last", 6, ~CORRECT, nobody) > validation_score("last", 5, CORRECT, nobody)
+
+
+def test_a_tie_goes_to_neither_so_that_the_earlier_epoch_stays():
+    for select in ("pseudo-wga", "average"):
+        assert not validation_score(select, 7, CORRECT, GROUPS) > validation_score(select, 2, CORRECT, GROUPS)

@@ -1,0 +1,172 @@
+"""The training loop: seeds, exact resume, what a checkpoint is refused for, a loss that is not finite."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dbpt.errors import InputError
+from dbpt.objectives import OBJECTIVES, TrainingGroups
+from dbpt.training import Rows, Trained, TrainingSettings, train
+from dbpt.training import loop as training_loop
+from dbpt.training.schedule import learning_rate
+
+SETTINGS = TrainingSettings(
+    epochs=5,
+    batch_size=16,
+    lr=0.3,
+    sgd_momentum=0.9,
+    weight_decay=5e-4,
+    warmup_epochs=1,
+    select="pseudo-wga",
+    seed=0,
+)
+
+
+def rows(n: int, seed: int) -> Rows:
+    draws = np.random.default_rng(seed)
+    labels = draws.integers(0, 2, n)
+    attributes = np.where(draws.random(n) < 0.8, labels, 1 - labels)
+    features = draws.normal(0, 0.8, (n, 6)) + np.outer(2 * labels - 1, [1, 0, 0, 0, 0, 0])
+    features += np.outer(2 * attributes - 1, [0, 2, 0, 0, 0, 0])
+    groups = np.where(draws.random(n) < 0.1, -1, 2 * labels + attributes)
+    return Rows(features.astype(np.float32), labels, groups)
+
+
+TRAIN, VAL = rows(90, 0), rows(60, 1)
+
+
+def run(settings: TrainingSettings = SETTINGS, objective: str = "dbpt", eta: float = 1.0, **options) -> Trained:
+    head = nn.Linear(6, 2)
+    with torch.no_grad():
+        head.weight.copy_(torch.linspace(-1, 1, 12).reshape(2, 6))
+        head.bias.zero_()
+    groups = TrainingGroups(TRAIN.groups, TRAIN.labels, 2, 4)
+    chosen = OBJECTIVES[objective](groups, eta=eta, ema_momentum=0.5, device="cpu")
+    trained = train(head, chosen, TRAIN, VAL, settings, **options)
+    for name, value in trained.head_state.items():  # the head is left as it was in the kept epoch
+        assert torch.equal(head.state_dict()[name], value)
+    return trained
+
+
+def content(trained: Trained):
+    state = {name: value.numpy().tobytes() for name, value in trained.head_state.items()}
+    return state, trained.selected_epoch, trained.history
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not():
+    torch.manual_seed(1)
+    first = content(run())
+    torch.manual_seed(2)
+    assert content(run()) == first
+    other = content(run(replace(SETTINGS, seed=1)))
+    assert other[0] != first[0]
+
+
+@pytest.mark.parametrize("objective", ["erm", "balanced", "dbpt"])
+@pytest.mark.parametrize("stop_after", [1, 2, 3, 4, 5])
+def test_resumed_from_any_epoch_equals_uninterrupted(tmp_path, objective, stop_after):
+    expected = content(run(objective=objective))
+    path = tmp_path / "c.safetensors"
+
+    def stop(record):
+        if record.epoch == stop_after + 1:
+            raise KeyboardInterrupt
+
+    if stop_after < SETTINGS.epochs:
+        with pytest.raises(KeyboardInterrupt):
+            run(objective=objective, checkpoint_path=path, on_epoch=stop)
+    else:
+        run(objective=objective, checkpoint_path=path)
+    (tmp_path / ".c.safetensors.abc.tmp").write_bytes(path.read_bytes()[:50])  # the next write was killed
+    epochs = []
+    resumed = run(objective=objective, checkpoint_path=path, on_epoch=lambda record: epochs.append(record.epoch))
+    assert epochs == list(range(stop_after + 1, SETTINGS.epochs + 1))
+    assert content(resumed) == expected
+
+
+def test_momentum_objective_and_best_epoch_are_part_of_the_checkpoint(tmp_path):
+    """Resuming with any of them lost changes the bytes, so that the test above can fail."""
+    path = tmp_path / "c.safetensors"
+    run(checkpoint_path=path)
+    saved = training_loop.load_checkpoint(path, training_loop._fingerprint("", TRAIN, VAL, SETTINGS))
+    prefixes = {name.partition(".")[0] for name in saved.tensors}
+    assert prefixes == {"head", "best", "momentum", "objective"}
+    assert len(saved.progress["history"]) == SETTINGS.epochs
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"lr": 0.2}, {"batch_size": 8}, {"seed": 3}, {"select": "last"}, {"epochs": 6}, {"sgd_momentum": 0.8}],
+)
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path, change):
+    run(checkpoint_path=tmp_path / "c")
+    with pytest.raises(InputError, match="made with other settings or data"):
+        run(replace(SETTINGS, **change), checkpoint_path=tmp_path / "c")
+
+
+def test_a_checkpoint_of_other_rows_or_another_caller_is_refused(tmp_path, monkeypatch):
+    run(checkpoint_path=tmp_path / "c", fingerprint="mine")
+    with pytest.raises(InputError, match="made with other settings or data"):
+        run(checkpoint_path=tmp_path / "c", fingerprint="yours")
+    features = TRAIN.features.copy()
+    features[3, 3] += 1e-6
+    monkeypatch.setattr("test_training.TRAIN", replace(TRAIN, features=features))
+    with pytest.raises(InputError, match="made with other settings or data"):
+        run(checkpoint_path=tmp_path / "c", fingerprint="mine")
+
+
+def test_without_eta_dbpt_is_balanced_to_the_byte():
+    assert content(run(objective="dbpt", eta=0.0))[0] == content(run(objective="balanced"))[0]
+    assert content(run(objective="dbpt", eta=1.0))[0] != content(run(objective="balanced"))[0]
+
+
+def test_the_history_tells_rates_losses_weights_and_scores():
+    history = run().history
+    assert [record.epoch for record in history] == [1, 2, 3, 4, 5]
+    rates = [learning_rate(epoch, lr=0.3, epochs=5, warmup_epochs=1) for epoch in range(5)]
+    assert [record.lr for record in history] == rates
+    assert history[-1].loss < history[0].loss
+    assert len(history[0].group_weights) == len(history[0].mean_p_true) == 4
+    assert all(0 <= record.val_score <= record.val_average <= 1 for record in history)
+    erm = run(objective="erm").history
+    assert erm[0].group_weights is None
+    assert erm[0].mean_p_true is None
+
+
+def test_the_first_epoch_is_plain_sgd_on_the_weighted_mean():
+    """One epoch in one batch against the update written out."""
+    settings = replace(SETTINGS, epochs=1, batch_size=90, warmup_epochs=0, select="last")
+    state = run(settings, objective="balanced").head_state
+    weight, features = np.linspace(-1, 1, 12).reshape(2, 6), TRAIN.features.astype(np.float64)
+    counts = np.bincount(TRAIN.groups[TRAIN.groups >= 0], minlength=4)
+    group_weights = counts.sum() / 4 / counts
+    per_class = [(group_weights[c : c + 2] * counts[c : c + 2]).sum() / counts[c : c + 2].sum() for c in (0, 2)]
+    weights = np.where(TRAIN.groups >= 0, group_weights[TRAIN.groups], np.array(per_class)[TRAIN.labels])
+    logits = features @ weight.T
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    slope = weights[:, None] * (p - np.eye(2)[TRAIN.labels]) / 90
+    np.testing.assert_allclose(state["weight"], weight - 0.3 * (slope.T @ features + 5e-4 * weight), atol=1e-6)
+    np.testing.assert_allclose(state["bias"], -0.3 * slope.sum(0), atol=1e-6)
+
+
+@pytest.mark.parametrize("select", ["pseudo-wga", "average", "last"])
+def test_the_kept_epoch_is_the_first_best_one(select):
+    trained = run(replace(SETTINGS, select=select, lr=1.0, epochs=8))
+    scores = {
+        "pseudo-wga": [(record.val_score, record.val_average) for record in trained.history],
+        "average": [record.val_average for record in trained.history],
+        "last": [record.epoch for record in trained.history],
+    }[select]
+    assert trained.selected_epoch == 1 + scores.index(max(scores))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_loss_that_is_not_finite_is_explained_and_the_last_checkpoint_kept(tmp_path):
+    settings = replace(SETTINGS, lr=1e30, epochs=4)
+    with pytest.raises(InputError, match=r"loss of objective 'erm' is (nan|inf) in epoch [234] .*lower --lr") as caught:
+        run(settings, objective="erm", checkpoint_path=tmp_path / "c")
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
