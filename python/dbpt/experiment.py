@@ -25,6 +25,8 @@ from dbpt.zero_shot import clip_logits, zero_shot_weights
 
 DEFAULT_MODEL, DEFAULT_PRETRAINED = "ViT-B-32-quickgelu", "openai"
 
+SMALL_VALIDATION_GROUP = 10
+
 Log = Callable[[str], None]
 
 
@@ -223,15 +225,22 @@ def _with_validation(
 
 
 def _group_warnings(dataset: Dataset, pseudo_groups: NDArray[np.int64], splits: NDArray[np.int64]) -> list[str]:
-    """What a user should know about pseudo-groups that are empty or too small to judge by."""
+    """What a user should know about pseudo-groups that are empty in training or too small to choose an epoch by."""
     warnings = []
-    for split, too_few in (("train", 1), ("val", 10)):
+    for split, enough, consequence in (
+        ("train", 1, "nothing is learnt about them"),
+        ("val", SMALL_VALIDATION_GROUP, "a few images decide which epoch is kept"),
+    ):
         in_split = pseudo_groups[(splits == SPLITS.index(split)) & (pseudo_groups >= 0)]
-        for group, n in enumerate(np.bincount(in_split, minlength=dataset.num_groups)):
-            if n < too_few:
-                label, attribute = divmod(group, dataset.num_attributes)
-                name = f"({dataset.class_names[label]}, {dataset.attribute_names[attribute]})"
-                warnings.append(f"pseudo-group {name} has {n} rows in split {split!r}")
+        few = [
+            f"{dataset.class_names[group // dataset.num_attributes]} · "
+            f"{dataset.attribute_names[group % dataset.num_attributes]} ({n})"
+            for group, n in enumerate(np.bincount(in_split, minlength=dataset.num_groups))
+            if n < enough
+        ]
+        if few:
+            how_many = "no row" if enough == 1 else f"under {enough} rows"
+            warnings.append(f"pseudo-groups with {how_many} in split {split!r}: {', '.join(few)}; {consequence}")
     return warnings
 
 
