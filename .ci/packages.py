@@ -1,0 +1,79 @@
+"""Build the wheel and the source distribution, and the wheel again from the latter: same bytes, right files, small."""
+
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+MAX_WHEEL_BYTES = 12_000_000
+IN_WHEEL = {
+    "dbpt/_core.pyi",
+    "dbpt/py.typed",
+    "dbpt/demo/mini_clip.json",
+    "dbpt/demo/mini_clip.safetensors",
+    "dbpt/report/template.html.j2",
+    "dbpt/report/style.css",
+}
+IN_SDIST = {"Cargo.lock", "Cargo.toml", "LICENSE", "LICENSE-THIRD-PARTY.md", "README.md", "pyproject.toml"}
+JUNK = (".so", ".pyd", ".pyc", ".cache")
+
+
+def build(source: Path, out: Path) -> Path:
+    """The wheel of a source tree or archive, as pip builds it."""
+    subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", out, source], check=True)
+    return next(out.glob("*.whl"))
+
+
+def build_sdist(out: Path) -> Path:
+    """The source distribution of this tree."""
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "build"], check=True)
+    subprocess.run([sys.executable, "-m", "build", "--sdist", "--outdir", out, ROOT], check=True, stdout=sys.stderr)
+    return next(out.glob("*.tar.gz"))
+
+
+def check_sdist(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    expected = IN_SDIST | {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("python", "rust")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and not path.name.endswith(JUNK)
+    }
+    assert not expected - names, f"missing in the source distribution: {sorted(expected - names)}"
+    junk = sorted(name for name in names if name.endswith(JUNK))
+    assert not junk, f"junk in the source distribution: {junk}"
+
+
+def check_wheel(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    assert not IN_WHEEL - names, f"missing in the wheel: {sorted(IN_WHEEL - names)}"
+    extensions = [name for name in names if name.startswith("dbpt/_core.") and not name.endswith(".pyi")]
+    assert len(extensions) == 1, f"extensions in the wheel: {extensions}"
+    licences = [name for name in names if "/licenses/LICENSE" in name]
+    assert len(licences) == 2, f"licences in the wheel: {licences}"
+    size = wheel.stat().st_size
+    assert size <= MAX_WHEEL_BYTES, f"the wheel has {size} bytes, more than {MAX_WHEEL_BYTES}"
+
+
+def main() -> None:
+    folder = Path(tempfile.mkdtemp())
+    try:
+        sdist, wheel = build_sdist(folder), build(ROOT, folder / "tree")
+        check_sdist(sdist)
+        check_wheel(wheel)
+        again = build(sdist, folder / "sdist")
+        assert again.name == wheel.name, f"{again.name} from the source distribution, {wheel.name} from the tree"
+        assert again.read_bytes() == wheel.read_bytes(), "the wheel built from the source distribution differs"
+        print(f"{wheel.name}: {wheel.stat().st_size:,} bytes, the same from {sdist.name}")
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Write the generated parts of the documentation: docs/settings.md and, given a demo run, its output in README.md.
+
+Run: python tools/write_docs.py [runs/demo]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import Any
+
+from dbpt.config import FitConfig
+from dbpt.report import comparison_table
+
+ROOT = Path(__file__).resolve().parents[1]
+BEGIN = "<!-- demo output: begin (written by tools/write_docs.py) -->\n```text\n"
+END = "\n```\n<!-- demo output: end -->"
+LIMITS = {"low": "at least {}", "above": "above {}", "high": "at most {}", "below": "below {}"}
+SETTINGS = """# Settings
+
+<!-- written by tools/write_docs.py from dbpt.config.FitConfig -->
+
+Each setting has one name: `dbpt.fit(..., lr=0.1)`, `dbpt fit ... --lr 0.1`, or `lr = 0.1` in a TOML
+file given to `--config` (what stands on the command line wins). A run keeps all of them in its `config.toml`. Lists
+take their values one after another (`--attributes land water`), in TOML as an array. The defaults are ours; the paper
+publishes none of them.
+
+| setting | type | default | meaning |
+|---|---|---|---|
+"""
+
+
+def settings_page() -> str:
+    """The text of docs/settings.md."""
+    return SETTINGS + "".join(_settings_row(setting) for setting in fields(FitConfig))
+
+
+def _settings_row(setting: Field[Any]) -> str:
+    kind = str(setting.type).removesuffix(" | None").replace("tuple[str, ...]", "list of str")
+    default = "" if setting.default in (None, "") else f"`{json.dumps(setting.default)}`"
+    meaning = [str(setting.metadata["help"])]
+    if choices := setting.metadata.get("choices"):
+        meaning.append(", ".join(f"`{choice}`" for choice in choices))
+    meaning += [words.format(setting.metadata[key]) for key, words in LIMITS.items() if key in setting.metadata]
+    return f"| `{setting.name}` | {kind} | {default} | {'; '.join(meaning).replace('|', chr(92) + '|')} |\n"
+
+
+def demo_output(run: Path) -> str:
+    """What ``dbpt fit demo --out runs/demo`` prints at its end."""
+    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    lines = comparison_table(metrics).splitlines()
+    return "\n".join([*(line.rstrip() for line in lines), "", "report: runs/demo/report.html"])
+
+
+def split_readme(text: str) -> tuple[str, str, str]:
+    """README before, in and behind the demo's output."""
+    before, _, rest = text.partition(BEGIN)
+    output, _, behind = rest.partition(END)
+    return before, output, behind
+
+
+def main(arguments: list[str]) -> None:
+    (ROOT / "docs").mkdir(exist_ok=True)
+    (ROOT / "docs/settings.md").write_text(settings_page(), encoding="utf-8")
+    if arguments:
+        readme = ROOT / "README.md"
+        before, _, behind = split_readme(readme.read_text(encoding="utf-8"))
+        readme.write_text(before + BEGIN + demo_output(Path(arguments[0])) + END + behind, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
