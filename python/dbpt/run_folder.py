@@ -137,8 +137,20 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_tensors(path: Path, tensors: dict[str, NDArray[Any]], metadata: dict[str, str] | None = None) -> None:
-    """Write arrays as safetensors."""
-    write_atomically(path, save({name: np.ascontiguousarray(array) for name, array in tensors.items()}, metadata))
+    """Write arrays as safetensors; the same arrays and metadata give the same bytes."""
+    content = save({name: np.ascontiguousarray(array) for name, array in tensors.items()}, metadata)
+    write_atomically(path, _with_sorted_metadata(content))
+
+
+def _with_sorted_metadata(content: bytes) -> bytes:
+    """The same safetensors with its metadata in order; the library writes them in a random one."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    if "__metadata__" in header:
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def words_to_json(words: Words) -> dict[str, Any]:
