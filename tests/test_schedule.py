@@ -1,6 +1,7 @@
 """The learning rate is CoOp's, epoch by epoch."""
 
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -14,7 +15,7 @@ def test_coops_schedule_with_its_defaults():
     for epoch in range(1, 200):
         assert rates[epoch] == pytest.approx(0.001 * (1 + math.cos(math.pi * (epoch - 1) / 200)))
     assert rates[1] == 0.002
-    assert all(later < earlier for earlier, later in zip(rates[1:], rates[2:], strict=False))
+    assert all(later < earlier for earlier, later in pairwise(rates[1:]))
     assert rates[-1] > 0
 
 

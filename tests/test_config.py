@@ -1,0 +1,122 @@
+"""Settings: defaults, types and limits, the nearest name, and the TOML round trip."""
+
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from dbpt.config import FitConfig, default_cache_dir, make_config, read_config
+from dbpt.errors import InputError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def refused(match: str, **settings: object) -> None:
+    with pytest.raises(InputError, match=match) as caught:
+        make_config(settings)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"epochs": 0}, r"--epochs: must be at least 1, found 0"),
+        ({"epochs": 2.5}, r"--epochs: expected an integer, found 2\.5"),
+        ({"epochs": True}, r"--epochs: expected an integer, found True"),
+        ({"epochs": None}, r"--epochs: expected an integer, found None"),
+        ({"batch_size": -1}, r"--batch-size: must be at least 1"),
+        ({"lr": 0}, r"--lr: must be above 0"),
+        ({"lr": float("nan")}, r"--lr: expected a finite number, found nan"),
+        ({"lr": float("inf")}, r"--lr: expected a finite number"),
+        ({"lr": "0.1"}, r"--lr: expected a finite number, found '0\.1'"),
+        ({"sgd_momentum": 1}, r"--sgd-momentum: must be below 1"),
+        ({"ema_momentum": 1.0}, r"--ema-momentum: must be below 1"),
+        ({"weight_decay": -1e-9}, r"--weight-decay: must be at least 0"),
+        ({"min_confidence": 1}, r"--min-confidence: must be below 1"),
+        ({"max_failures": 1.5}, r"--max-failures: must be at most 1"),
+        ({"val_fraction": 0}, r"--val-fraction: must be above 0"),
+        ({"eta": -0.5}, r"--eta: must be at least 0"),
+        ({"n_ctx": 0}, r"--n-ctx: must be at least 1"),
+        ({"warmup_epochs": -1}, r"--warmup-epochs: must be at least 0"),
+        ({"embed_batch_size": 0}, r"--embed-batch-size: must be at least 1"),
+        ({"seed": -1}, r"--seed: must be at least 0"),
+        ({"seed": 2**63}, r"--seed: must be at most"),
+        ({"objective": "dpbt"}, r"--objective: 'dpbt' is none of dbpt, balanced, erm \(did you mean 'dbpt'\?\)"),
+        ({"select": "pseudo-wgs"}, r"did you mean 'pseudo-wga'"),
+        ({"group_source": "soft"}, r"--group-source: 'soft' is none of pseudo, true"),
+        ({"pseudo_method": "gmm"}, r"none of argmax, kmeans"),
+        ({"head": "linear"}, r"--head: 'linear' is none of prompt"),
+        ({"attributes": "land"}, r"--attributes: expected a list of strings, found 'land'"),
+        ({"classes": [1, 2]}, r"--classes: expected a list of strings"),
+        ({"root": 3}, r"--root: expected a string, found 3"),
+        ({"baselines": 1}, r"--baselines: expected true or false"),
+        ({"objective": "erm", "group_source": "true"}, r"--group-source true with --objective erm"),
+        ({"epoch": 3}, r"unknown setting 'epoch' \(did you mean 'epochs'\?\)"),
+        ({"zzz": 3}, r"unknown setting 'zzz'; valid: .*epochs"),
+    ],
+)
+def test_bad_values_are_refused_by_name(settings, match):
+    refused(match, **settings)
+
+
+def test_every_setting_has_a_help_text_and_a_valid_default():
+    config = FitConfig()
+    for setting in fields(FitConfig):
+        assert setting.metadata["help"]
+        assert getattr(config, setting.name) == setting.default
+
+
+def test_values_are_taken_as_python_users_write_them():
+    config = make_config({"attributes": ["a", "b"], "root": Path("some/where"), "lr": 1})
+    assert (config.attributes, config.root, config.lr) == (("a", "b"), str(Path("some/where")), 1)
+
+
+def test_toml_round_trip_of_every_kind_of_value(tmp_path):
+    awkward = ('quote" back\\slash', "tab\t newline\n del\x7f nul\x00", "größer 🦆|水")
+    config = make_config(
+        {"data": "x.csv", "classes": awkward, "lr": 1e-7, "eta": 3, "baselines": False, "seed": 2**63 - 1}
+    )
+    path = tmp_path / "c.toml"
+    path.write_text(config.to_toml(), encoding="utf-8")
+    assert make_config(read_config(path)) == config
+    assert "attributes" not in tomllib.loads(config.to_toml())  # what is unset stays unset
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"epochs = \nlr = 1\n", r"cannot read as a TOML config: .*line 1"),
+        (b"\xff\xfe", r"cannot read as a TOML config"),
+        (b"epoch = 3", r"unknown setting 'epoch' \(did you mean 'epochs'\?\)"),
+        (b"epochs = '3'", r"--epochs: expected an integer, found '3'"),
+        (b"[training]\nepochs = 3", r"unknown setting 'training'"),
+        (b"objective = 'erm'\ngroup_source = 'true'", r"--group-source true with --objective erm"),
+    ],
+)
+def test_bad_config_files_are_named(tmp_path, content, match):
+    path = tmp_path / "c.toml"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=match) as caught:
+        read_config(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_config_file_is_named(tmp_path):
+    with pytest.raises(InputError, match="none.toml: cannot read"):
+        read_config(tmp_path / "none.toml")
+
+
+def test_cache_folder_by_setting_environment_and_default(monkeypatch, tmp_path):
+    monkeypatch.delenv("DBPT_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert default_cache_dir() == Path.home() / ".cache" / "dbpt"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert FitConfig().cache_dir == tmp_path / "dbpt"
+    monkeypatch.setenv("DBPT_CACHE", str(tmp_path / "mine"))
+    assert FitConfig().cache_dir == tmp_path / "mine"
+    assert FitConfig(cache="~/here").cache_dir == Path.home() / "here"

@@ -1,0 +1,458 @@
+"""`fit` end to end on the tiny task: the run folder, what depends on what, and what must not."""
+
+import csv
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.numpy import load_file
+from tiny import ATTRIBUTES, CLASSES, SIZES, Tiny
+
+import dbpt
+from dbpt import InputError
+from dbpt.config import FitConfig, read_config
+from dbpt.experiment import prepare
+from dbpt.heads import PromptHead
+from dbpt.methods import trained_row
+
+RESULTS = ("prompt", "classifier", "pseudo_attributes")
+FILES = {
+    "run.json",
+    "config.toml",
+    "classifier.safetensors",
+    "prompt.safetensors",
+    "pseudo_attributes.safetensors",
+    "groups.csv",
+    "history.jsonl",
+    "metrics.json",
+    "report.html",
+    "checkpoints/erm.safetensors",
+    "checkpoints/dbpt.safetensors",
+}
+
+
+def fit(tiny: Tiny, out: Path, data: Path | None = None, **settings: object) -> Path:
+    return dbpt.fit(data or tiny.table, out=out, **{**tiny.settings, **settings}).folder
+
+
+def metrics_of(run: Path) -> dict:
+    return json.loads((run / "metrics.json").read_text())
+
+
+def result_bytes(run: Path) -> dict[str, bytes]:
+    return {name: (run / f"{name}.safetensors").read_bytes() for name in RESULTS}
+
+
+def history_of(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+
+
+def groups_of(run: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((run / "groups.csv").read_text().splitlines()))
+
+
+def selected_epochs(run: Path) -> list[int | None]:
+    return [row["selected_epoch"] for row in metrics_of(run)["rows"]]
+
+
+def without(rows: list[dict[str, str]], column: str) -> list[dict[str, str]]:
+    return [{name: value for name, value in row.items() if name != column} for row in rows]
+
+
+def pseudo_attributes(run: Path) -> dict[str, int]:
+    tensors = load_file(run / "pseudo_attributes.safetensors")
+    paths = tensors["paths"].tobytes().decode().split("\0")
+    return dict(zip(paths, tensors["pseudo_attributes"].tolist(), strict=True))
+
+
+# --- the run folder ---------------------------------------------------------------------------------------------------
+
+
+def test_the_run_folder_holds_what_is_documented(tiny_run):
+    files = {str(path.relative_to(tiny_run)) for path in tiny_run.rglob("*") if path.is_file()}
+    assert files == FILES
+    description = json.loads((tiny_run / "run.json").read_text())
+    assert description["status"] == "complete"
+    assert description["schema_version"] == 1
+    assert description["dbpt_version"] == dbpt.__version__
+    assert list(description["words"]["classes"]) == sorted(CLASSES)
+    assert description["backbone"]["config"]["embed_dim"] == 16
+
+
+def test_tensors_have_their_names_shapes_and_types(tiny_run):
+    def shapes(name: str) -> dict[str, tuple]:
+        return {key: (t.shape, t.dtype.name) for key, t in load_file(tiny_run / f"{name}.safetensors").items()}
+
+    n = sum(map(sum, SIZES.values()))
+    one = ((1,), "float32")
+    assert shapes("classifier") == {"weights": ((2, 16), "float32"), "logit_scale": one, "logit_bias": one}
+    assert shapes("prompt") == {"context": ((3, 16), "float32")}
+    pseudo = shapes("pseudo_attributes")
+    assert pseudo.pop("paths")[1] == "uint8"
+    assert pseudo == {
+        "pseudo_attributes": ((n,), "int64"),
+        "posterior": ((n, 2), "float32"),
+        "confidence": ((n,), "float32"),
+        "splits": ((n,), "int64"),
+    }
+    with safe_open(tiny_run / "classifier.safetensors", "np") as file:
+        assert json.loads(file.metadata()["classes"]) == sorted(CLASSES)
+
+
+def test_metrics_json(tiny_run):
+    metrics = metrics_of(tiny_run)
+    assert metrics["schema_version"] == 1
+    assert (metrics["chosen"], metrics["selection"], metrics["seed"]) == ("dbpt", "pseudo-wga", 0)
+    assert metrics["group_kind"] == "true"
+    assert metrics["dataset"]["classes"] == ["box", "disc"]
+    assert metrics["dataset"]["attributes"] == list(ATTRIBUTES)
+    assert metrics["dataset"]["counts"] == {"train": [5, 20, 20, 5], "val": [6] * 4, "test": [8] * 4}
+    assert metrics["backbone"]["embed_dim"] == 16
+    assert metrics["failed_images"] == 0
+    assert metrics["seconds"]["total"] >= metrics["seconds"]["embed"] > 0
+    rows = {row["name"]: row for row in metrics["rows"]}
+    assert list(rows) == ["zero-shot", "erm", "dbpt"]
+    assert [row["group_source"] for row in metrics["rows"]] == [None, None, "pseudo"]
+    assert [row["epochs"] for row in metrics["rows"]] == [0, 6, 6]
+    assert rows["zero-shot"]["selected_epoch"] is None
+    assert rows["dbpt"]["test"]["n"] == 32
+    assert rows["dbpt"]["val"]["n"] == 24
+    assert [group["n"] for group in rows["dbpt"]["test"]["groups"]] == [8] * 4
+    assert rows["dbpt"]["test"]["worst_group_accuracy"] > rows["erm"]["test"]["worst_group_accuracy"]
+    assert metrics["pseudo_quality"]["split"] == "training"
+    assert 0.7 < metrics["pseudo_quality"]["accuracy"] < 1
+
+
+def test_history_has_a_line_for_each_epoch_of_each_trained_row(tiny_run):
+    history, metrics = history_of(tiny_run), metrics_of(tiny_run)
+    assert [(entry["row"], entry["epoch"]) for entry in history] == [
+        (row, epoch) for row in ("erm", "dbpt") for epoch in range(1, 7)
+    ]
+    chosen = {entry["row"]: entry["epoch"] for entry in history if entry["selected"]}
+    assert chosen == {row["name"]: row["selected_epoch"] for row in metrics["rows"] if row["name"] != "zero-shot"}
+    assert all(len(entry["group_weights"]) == 4 for entry in history if entry["row"] == "dbpt")
+    assert all(entry["group_weights"] is None for entry in history if entry["row"] == "erm")
+    assert all(0 <= entry["val_score"] <= 1 and entry["loss"] > 0 and entry["lr"] > 0 for entry in history)
+
+
+def test_groups_csv_is_of_the_pseudo_groups_and_the_kept_epochs_weights(tiny_run):
+    rows = groups_of(tiny_run)
+    names = [(label, attribute) for label in ("box", "disc") for attribute in ATTRIBUTES]
+    assert [(row["class"], row["attribute"]) for row in rows] == names
+    assert [int(row["group"]) for row in rows] == [0, 1, 2, 3]
+    assert [int(row["n_train"]) for row in rows] == metrics_of(tiny_run)["dataset"]["train_counts_pseudo"]
+    kept = next(entry for entry in history_of(tiny_run) if entry["row"] == "dbpt" and entry["selected"])
+    assert [float(row["group_weight"]) for row in rows] == kept["group_weights"]
+    assert sum(int(row["n_train"]) * float(row["group_weight"]) for row in rows) == pytest.approx(50)
+
+
+def test_the_classifier_file_alone_gives_the_metrics(tiny, tiny_run):
+    rows = [row for row in tiny.rows() if row["split"] == "test"]
+    backbone, weights = dbpt.load_backbone(tiny.model, tiny.weights), load_file(tiny_run / "classifier.safetensors")
+    root = tiny.table.parent
+    features = dbpt.embed_images(backbone, root, [row["path"] for row in rows], cache_dir=tiny.cache).features
+    right = [
+        sorted(CLASSES)[best] == row["label"]
+        for best, row in zip((features @ weights["weights"].T).argmax(1), rows, strict=True)
+    ]
+    assert np.mean(right) == metrics_of(tiny_run)["rows"][-1]["test"]["average"]
+    assert weights["logit_scale"] == pytest.approx(backbone.logit_scale)
+
+
+def test_the_prompt_file_alone_gives_the_classifier(tiny_backbone, tiny_run):
+    head = PromptHead(tiny_backbone, {"box": ("box",), "disc": ("disc",)}, n_ctx=3, seed=99)
+    head.context.data = torch.from_numpy(load_file(tiny_run / "prompt.safetensors")["context"])
+    weights = load_file(tiny_run / "classifier.safetensors")["weights"]
+    np.testing.assert_allclose(head.weights().detach().numpy(), weights, atol=1e-6)
+
+
+def test_the_report_is_one_self_contained_file(tiny_run):
+    page = (tiny_run / "report.html").read_text(encoding="utf-8")
+    assert "<svg" in page
+    targets = re.findall(r"""(?:src|href)\s*=\s*["']?([^"'> ]+)""", page)
+    assert all(target.startswith(("data:", "#")) for target in targets)
+    assert any(target.startswith("data:image/jpeg") for target in targets)  # the gallery
+    assert not re.search(r"@import|<link|<script|url\((?!data:|#)", page)
+    for word in (*CLASSES, *ATTRIBUTES, "zero-shot"):
+        assert word in page
+
+
+def test_training_moved_the_prompt_and_was_logged(tiny, tiny_run, tmp_path):
+    lines: list[str] = []
+    run = dbpt.fit(tiny.table, out=tmp_path / "run", log=lines.append, **tiny.settings)
+    assert "worst" in str(run)
+    assert any(line.startswith("erm: kept epoch") for line in lines)
+    assert any(line.startswith("dbpt: kept epoch") for line in lines)
+    assert any("106 images, 0 embedded now, 0 unreadable" in line for line in lines)
+    start = PromptHead(dbpt.load_backbone(tiny.model, tiny.weights), {"a": ("a",)}, n_ctx=3, seed=0).context
+    assert not np.allclose(load_file(run.folder / "prompt.safetensors")["context"], start.detach().numpy())
+
+
+# --- reproducible -----------------------------------------------------------------------------------------------------
+
+
+def test_the_same_command_gives_the_same_bytes_and_another_seed_does_not(tiny, tiny_run, tmp_path):
+    again = fit(tiny, tmp_path / "again")
+    assert result_bytes(again) == result_bytes(tiny_run)
+    assert history_of(again) == history_of(tiny_run)
+    other = fit(tiny, tmp_path / "other", seed=1)
+    assert result_bytes(other)["prompt"] != result_bytes(tiny_run)["prompt"]
+
+
+def test_a_cold_cache_gives_the_same_bytes(tiny, tiny_run, tmp_path):
+    assert result_bytes(fit(tiny, tmp_path / "cold", cache=str(tmp_path / "cache"))) == result_bytes(tiny_run)
+
+
+def test_config_toml_of_a_run_repeats_it(tiny_run, tmp_path):
+    settings = read_config(tiny_run / "config.toml")
+    again = dbpt.fit(settings.pop("data"), out=tmp_path / "again", **settings).folder
+    assert result_bytes(again) == result_bytes(tiny_run)
+    assert (again / "config.toml").read_text() == (tiny_run / "config.toml").read_text()
+
+
+def test_resume_of_a_finished_run_gives_it_again(tiny, tmp_path):
+    run = fit(tiny, tmp_path / "run", baselines=False)
+    before = result_bytes(run)
+    (run / "report.html").unlink()
+    fit(tiny, run, baselines=False, resume=True)
+    assert result_bytes(run) == before
+    assert (run / "report.html").is_file()
+
+
+def test_resume_with_other_settings_is_refused_and_changes_nothing(tiny, tiny_run):
+    before = {path: path.read_bytes() for path in tiny_run.rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match=r"was started with lr = 0\.005, found 0\.1"):
+        fit(tiny, tiny_run, lr=0.1, resume=True)
+    with pytest.raises(InputError, match="started with attributes"):
+        fit(tiny, tiny_run, attributes=("lake", "meadow"), resume=True)
+    rows = tiny.rows()
+    changed = tiny.write("changed", [rows[0] | {"label": CLASSES[rows[0]["label"] == CLASSES[0]]}, *rows[1:]])
+    with pytest.raises(InputError, match="made with other settings or data"):
+        fit(tiny, tiny_run, data=changed, resume=True)
+    assert {path: path.read_bytes() for path in tiny_run.rglob("*") if path.is_file()} == before
+    assert dbpt.load(tiny_run).class_names == ("box", "disc")
+
+
+def test_overwrite_starts_afresh(tiny, tmp_path):
+    run = fit(tiny, tmp_path / "run")
+    (run / "checkpoints" / "old.safetensors").write_bytes(b"")
+    fit(tiny, run, seed=3, baselines=False, overwrite=True)
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"dbpt.safetensors"}
+    assert metrics_of(run)["seed"] == 3
+
+
+@pytest.mark.parametrize("left", [[], ["config.toml"], ["config.toml", "checkpoints/"], [".run.json.x.tmp"]])
+def test_a_folder_in_which_no_run_began_is_taken(tiny, tmp_path, left):
+    for name in left:
+        path = tmp_path / "run" / name
+        path.parent.mkdir(exist_ok=True)
+        path.mkdir() if name.endswith("/") else path.write_text("")
+    (tmp_path / "run").mkdir(exist_ok=True)
+    run = fit(tiny, tmp_path / "run", epochs=1, baselines=False)
+    assert not list(run.rglob("*.tmp"))
+
+
+# --- without annotations ----------------------------------------------------------------------------------------------
+
+
+def test_true_attributes_influence_nothing_but_the_evaluation(tiny, tiny_run, tmp_path):
+    rows, draws = tiny.rows(), np.random.default_rng(0)
+    shuffled = draws.permutation([row["attribute"] for row in rows]).tolist()
+    tables = {
+        "shuffled": [row | {"attribute": attribute} for row, attribute in zip(rows, shuffled, strict=True)],
+        "unknown": [row | {"attribute": ""} for row in rows],
+        "removed": without(rows, "attribute"),
+    }
+    for name, table in tables.items():
+        run = fit(tiny, tmp_path / name, tiny.write(name, table))
+        assert result_bytes(run) == result_bytes(tiny_run), name
+        assert history_of(run) == history_of(tiny_run), name
+        assert selected_epochs(run) == selected_epochs(tiny_run), name
+        assert (run / "groups.csv").read_text() == (tiny_run / "groups.csv").read_text(), name
+        metrics = metrics_of(run)
+        assert metrics["group_kind"] == ("true" if name == "shuffled" else "pseudo")
+        assert (metrics["pseudo_quality"] is None) == (name != "shuffled")
+        assert metrics["dataset"]["counts"] != metrics_of(tiny_run)["dataset"]["counts"]
+
+
+def test_carving_validation_does_not_look_at_true_attributes_either(tiny, tmp_path):
+    rows = [row for row in tiny.rows() if row["split"] != "val"]
+    runs = [
+        fit(tiny, tmp_path / name, tiny.write(name, table), baselines=False)
+        for name, table in (("no-val", rows), ("no-val-removed", without(rows, "attribute")))
+    ]
+    assert result_bytes(runs[0]) == result_bytes(runs[1])
+
+
+def test_true_groups_are_used_only_where_asked_for(tiny, tiny_run, tmp_path):
+    run = fit(tiny, tmp_path / "oracle", group_source="true", baselines=False)
+    assert result_bytes(run)["pseudo_attributes"] == result_bytes(tiny_run)["pseudo_attributes"]
+    assert result_bytes(run)["prompt"] != result_bytes(tiny_run)["prompt"]
+    assert metrics_of(run)["rows"][-1]["group_source"] == "true"
+    first = history_of(run)[0]["group_weights"]
+    assert first[0] / first[1] > 2  # 5 rows against 20
+    by_class = [row | {"attribute": ATTRIBUTES[CLASSES.index(row["label"])]} for row in tiny.rows()]
+    chosen = fit(tiny, tmp_path / "chosen", tiny.write("by-class", by_class), select="true-wga")
+    ours, theirs = history_of(chosen), history_of(tiny_run)
+    assert [entry["loss"] for entry in ours] == [entry["loss"] for entry in theirs]
+    pairs = [(one["val_score"], other["val_score"]) for one, other in zip(ours, theirs, strict=True)]
+    assert all(one >= other for one, other in pairs)  # the worst class is never worse than the worst group
+    assert any(one > other for one, other in pairs)
+
+
+# --- variants ---------------------------------------------------------------------------------------------------------
+
+
+def test_dbpt_without_eta_is_balanced_to_the_byte(tiny, tiny_run, tmp_path):
+    still = fit(tiny, tmp_path / "still", eta=0.0, baselines=False)
+    balanced = fit(tiny, tmp_path / "balanced", objective="balanced", baselines=False)
+    assert result_bytes(still) == result_bytes(balanced)
+    assert result_bytes(still)["prompt"] != result_bytes(tiny_run)["prompt"]
+
+
+def test_without_validation_split_a_part_of_training_serves_and_is_said(tiny, tmp_path):
+    table = tiny.write("without-val", [row for row in tiny.rows() if row["split"] != "val"])
+    lines: list[str] = []
+    run = dbpt.fit(table, out=tmp_path / "run", log=lines.append, **tiny.settings)
+    note = next(warning for warning in run.metrics["warnings"] if warning.startswith("no validation split"))
+    splits = load_file(run.folder / "pseudo_attributes.safetensors")["splits"]
+    num_val = int((splits == 1).sum())
+    assert f"{num_val} of the training rows" in note
+    assert any(note in line for line in lines)
+    assert note in str(run)
+    assert 8 <= num_val <= 12  # 0.2 of 50
+    assert (splits == 2).sum() == 32
+    groups = groups_of(run.folder)
+    assert all(int(group["n_val"]) >= 1 for group in groups)
+    other = fit(tiny, tmp_path / "other", table, val_fraction=0.5, baselines=False)
+    assert (load_file(other / "pseudo_attributes.safetensors")["splits"] == 1).sum() == pytest.approx(25, abs=2)
+    oracle = fit(tiny, tmp_path / "oracle", table, select="true-wga", baselines=False)
+    assert metrics_of(oracle)["selection"] == "true-wga"
+
+
+def test_without_test_split(tiny, tmp_path):
+    table = tiny.write("without-test", [row for row in tiny.rows() if row["split"] != "test"])
+    run = dbpt.fit(table, out=tmp_path / "run", **tiny.settings)
+    assert run.metrics["rows"][0]["test"] is None
+    assert run.metrics["rows"][0]["val"]["n"] == 24
+    assert "validation" in str(run)
+
+
+def test_unknown_attributes_are_outside_the_groups_and_inside_the_average(tiny, tiny_run, tmp_path):
+    rows = [row | {"attribute": "" if i % 3 == 0 else row["attribute"]} for i, row in enumerate(tiny.rows())]
+    table = tiny.write("unknown-some", rows)
+    run = fit(tiny, tmp_path / "run", table)
+    test = metrics_of(run)["rows"][-1]["test"]
+    assert test["n"] == 32
+    known = sum(row["split"] == "test" and row["attribute"] != "" for row in rows)
+    assert sum(group["n"] for group in test["groups"]) == known < 32
+    assert test["average"] == metrics_of(tiny_run)["rows"][-1]["test"]["average"]
+    oracle = fit(tiny, tmp_path / "oracle", table, group_source="true", baselines=False)
+    weights = history_of(oracle)[0]["group_weights"]
+    counts = metrics_of(oracle)["dataset"]["counts"]["train"]
+    assert sum(n * w for n, w in zip(counts, weights, strict=True)) == pytest.approx(sum(counts))
+
+
+def test_unreadable_images_are_left_out_and_the_rest_stays_aligned(tiny, tiny_run, tmp_path):
+    rows = tiny.rows()
+    bad = [{**rows[0], "path": "cut.png"}, {**rows[0], "path": "text.jpg"}]
+    root = tiny.table.parent
+    (root / "cut.png").write_bytes((root / rows[0]["path"]).read_bytes()[:200])
+    (root / "text.jpg").write_text("not an image")
+    table = tiny.write("bad-images", [bad[0], *rows[:50], bad[1], *rows[50:]])
+    lines: list[str] = []
+    run = dbpt.fit(table, out=tmp_path / "run", log=lines.append, **{**tiny.settings, "max_failures": 0.05})
+    assert pseudo_attributes(run.folder) == pseudo_attributes(tiny_run)
+    assert result_bytes(run.folder) == result_bytes(tiny_run)
+    assert run.metrics["failed_images"] == 2
+    assert any("bad-images.csv line 2: cut.png" in line for line in lines)
+    assert any("bad-images.csv line 53: text.jpg: not a JPEG" in line for line in lines)
+    with pytest.raises(InputError, match=r"2 of 108 images can't be read, more than --max-failures 0\.01"):
+        fit(tiny, tmp_path / "strict", table)
+    assert not (tmp_path / "strict").exists()
+
+
+def test_a_class_whose_images_are_all_unreadable_is_told(tiny, tmp_path):
+    (tiny.table.parent / "text2.jpg").write_text("not an image")
+    rows = [row for row in tiny.rows() if row["label"] == "disc"]
+    table = tiny.write("one-class-bad", [*rows, {**rows[0], "path": "text2.jpg", "label": "box", "split": "train"}])
+    with pytest.raises(InputError, match="class 'box' occurs in no row"):
+        fit(tiny, tmp_path / "run", table, max_failures=0.5)
+    assert not (tmp_path / "run").exists()
+
+
+def test_kmeans_pseudo_attributes(tiny, tmp_path):
+    vague_words = {"attributes": ("meadow=green", "lake=blue")}
+    runs = {
+        method: fit(tiny, tmp_path / method, pseudo_method=method, baselines=False, epochs=1, **vague_words)
+        for method in ("argmax", "kmeans")
+    }
+    assert pseudo_attributes(runs["argmax"]) != pseudo_attributes(runs["kmeans"])
+    posteriors = [load_file(run / "pseudo_attributes.safetensors")["posterior"] for run in runs.values()]
+    np.testing.assert_array_equal(*posteriors)  # CLIP's own, whatever the method
+    assert "kmeans" in (runs["kmeans"] / "config.toml").read_text()
+
+
+def test_min_confidence_leaves_pseudo_attributes_unknown(tiny, tmp_path):
+    run = fit(tiny, tmp_path / "run", min_confidence=0.9998)
+    tensors = load_file(run / "pseudo_attributes.safetensors")
+    unsure = tensors["confidence"] < 0.9998
+    assert 0 < unsure.sum() < len(unsure)
+    np.testing.assert_array_equal(tensors["pseudo_attributes"] == -1, unsure)
+    assert sum(metrics_of(run)["dataset"]["train_counts_pseudo"]) == (~unsure[tensors["splits"] == 0]).sum()
+    with pytest.raises(InputError, match=r"--min-confidence 0\.999999: no row of split 'train'"):
+        fit(tiny, tmp_path / "none", min_confidence=0.999999)
+    with pytest.raises(InputError, match=r"--min-confidence 0\.999999: no row of split 'val'"):
+        fit(tiny, tmp_path / "none", objective="erm", min_confidence=0.999999)
+    assert not (tmp_path / "none").exists()
+
+
+def test_baselines_can_be_left_out(tiny, tiny_run, tmp_path):
+    run = fit(tiny, tmp_path / "run", baselines=False)
+    assert [row["name"] for row in metrics_of(run)["rows"]] == ["zero-shot", "dbpt"]
+    assert result_bytes(run) == result_bytes(tiny_run)
+    erm = fit(tiny, tmp_path / "erm", objective="erm")
+    assert [row["name"] for row in metrics_of(erm)["rows"]] == ["zero-shot", "erm"]
+    weights = groups_of(erm)
+    assert all(row["group_weight"] == "" for row in weights)
+
+
+def test_wordings_and_templates_reach_zero_shot_and_prompt(tiny, tiny_run, tmp_path):
+    run = fit(tiny, tmp_path / "run", classes=("box=box|crate", "disc"), template=("a drawing of a {}.", "{}"))
+    assert result_bytes(run)["pseudo_attributes"] == result_bytes(tiny_run)["pseudo_attributes"]
+    assert result_bytes(run)["classifier"] != result_bytes(tiny_run)["classifier"]
+    words = json.loads((run / "run.json").read_text())["words"]
+    assert words["classes"] == {"box": ["box", "crate"], "disc": ["disc"]}
+    assert words["templates"] == ["a drawing of a {}.", "{}"]
+
+
+def test_what_training_could_not_use_is_refused_before_anything_is_written(tiny, tmp_path):
+    out = tmp_path / "run"
+    cache = str(tmp_path / "cache")
+    with pytest.raises(InputError, match="n_ctx = 30 context tokens that is more than the text tower's 24 positions"):
+        fit(tiny, out, n_ctx=30, cache=cache)
+    no_attribute = tiny.write("no-attribute", without(tiny.rows(), "attribute"))
+    for settings, match in (
+        ({"group_source": "true"}, "--group-source true: .*no-attribute.csv has no attribute"),
+        ({"select": "true-wga"}, "--select true-wga: .*no-attribute.csv has no attribute"),
+        ({"attributes": None}, "no spurious attribute is named"),
+    ):
+        with pytest.raises(InputError, match=match):
+            fit(tiny, out, no_attribute, cache=cache, **settings)
+    assert not out.exists()
+    assert not Path(cache).exists()
+
+
+def test_a_trained_row_needs_no_run_folder(tiny, tiny_run):
+    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings), lambda line: None)
+    row = trained_row(experiment, "dbpt", checkpoint_path=None, log=lambda line: None)
+    np.testing.assert_array_equal(row.weights, load_file(tiny_run / "classifier.safetensors")["weights"])
+    assert experiment.evaluation_kind == "true"
+    changed = replace(experiment, config=replace(experiment.config, ema_momentum=0.9))
+    other = trained_row(changed, "dbpt", checkpoint_path=None, log=lambda line: None)
+    assert other.trained.history[0].group_weights != row.trained.history[0].group_weights
