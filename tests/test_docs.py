@@ -1,0 +1,237 @@
+"""What the documentation says is so: its commands and snippets run, its lists are complete, its versions agree.
+
+The commands run as they stand, but on demo data sets of fewer drawings, and with the demo's small CLIP as the default
+backbone instead of the one that is downloaded.
+"""
+
+import csv
+import importlib.util
+import re
+import shlex
+import shutil
+import sys
+from dataclasses import fields
+from itertools import chain
+from pathlib import Path
+
+import pytest
+import torch
+
+import dbpt
+import dbpt.demo
+from dbpt.cli import main
+from dbpt.config import GROUP_SOURCES, OBJECTIVE_NAMES, FitConfig
+from dbpt.objectives import OBJECTIVES, TrainingGroups
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
+DEMO_SIZES, PHOTO_SIZES = (160, 40, 60), (60, 24, 24)
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def blocks(page: str, *languages: str) -> list[tuple[str, str]]:
+    """(language, text) of the fenced blocks of a page, in order."""
+    found = re.findall(r"^```(\w+)\n(.*?)^```$", read(page), re.MULTILINE | re.DOTALL)
+    return [(language, text) for language, text in found if language in languages]
+
+
+def command_lines(page: str) -> list[str]:
+    text = "".join(text for _, text in blocks(page, "bash")).replace("\\\n", "")
+    return [re.sub(r"\s+", " ", line).strip() for line in text.splitlines() if line.strip()]
+
+
+def write_docs():
+    spec = importlib.util.spec_from_file_location("write_docs", ROOT / "tools/write_docs.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """An empty folder with README's photos.csv in it, as the working directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DBPT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("dbpt.demo.SPLIT_SIZES", DEMO_SIZES)
+    for name, path in zip(("DEFAULT_MODEL", "DEFAULT_PRETRAINED"), dbpt.demo.mini_clip_paths(), strict=True):
+        monkeypatch.setattr(f"dbpt.experiment.{name}", str(path))
+    write_photos(tmp_path)
+    return tmp_path
+
+
+def write_photos(folder: Path) -> None:
+    """README's table with more rows under its own, and an image for each."""
+    drawn = dbpt.demo._write("demo-waterbirds", folder / "drawn", 0, PHOTO_SIZES)
+    (head,) = [text for _, text in blocks("README.md", "text") if text.startswith("path,")]
+    lines = head.splitlines()
+    (folder / "images").mkdir()
+    with (drawn / "metadata.csv").open(newline="", encoding="utf-8") as file:
+        for number, row in enumerate(csv.DictReader(file), 1):
+            shutil.copy(drawn / row["img_filename"], folder / f"images/{number:04d}.jpg")
+            if number >= len(lines):
+                names = ("animal", "thing")[int(row["y"])], ("train", "val", "test")[int(row["split"])]
+                lines.append(",".join((f"images/{number:04d}.jpg", *names)))
+    (folder / "photos.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    shutil.rmtree(drawn)
+
+
+def run(command: str) -> None:
+    try:
+        main(shlex.split(command)[1:])
+    except SystemExit as end:
+        pytest.fail(f"{command}: exit code {end.code}")
+
+
+def skeleton(output: str) -> list[str]:
+    """The words of each line of a comparison table: no figures, no marks, no warnings of small groups."""
+    without = re.sub(r"\(.*?\)|[*◂]", "", output)
+    words = (re.sub(r"[^A-Za-z:=-]+", " ", line).strip() for line in without.splitlines())
+    return [line for line in words if line and not line.startswith("warning")]
+
+
+def test_readme_runs_as_it_stands(workplace, capsys):
+    """Commands and snippets in their order; and the printed demo output is what the demo prints, but for figures."""
+    namespace: dict = {}
+    for language, text in blocks("README.md", "bash", "python"):
+        if language == "python":
+            exec(compile(text, "README.md", "exec"), namespace)
+            continue
+        for line in text.replace("\\\n", " ").splitlines():
+            for command in filter(lambda part: part.startswith("dbpt "), line.split(" && ")):
+                capsys.readouterr()
+                run(command)
+                if command == "dbpt fit demo --out runs/demo":
+                    check_demo_output(capsys.readouterr().out)
+                    check_run_folder(workplace / "runs/demo")
+    with (workplace / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == sum(PHOTO_SIZES)
+    assert {row["prediction"] for row in rows} <= {"animal", "thing"}
+    assert "photo" in str(namespace["run"])
+    assert namespace["result"]["rows"][0]["test"]["n"] == namespace["run"].metrics["rows"][0]["test"]["n"]
+    assert namespace["prediction"].prediction in ("animal", "thing")
+    drawn = sum(len(rows) for rows in namespace["loader"])
+    assert drawn == 1000
+    assert namespace["sampler"].quotas.tolist() != [250] * 4
+
+
+def check_demo_output(printed: str) -> None:
+    _, documented, _ = write_docs().split_readme(read("README.md"))
+    assert skeleton(documented) == skeleton(printed)
+    assert f" of {FitConfig().epochs}" in documented
+
+
+def check_run_folder(folder: Path) -> None:
+    table = read("README.md").partition("## The run folder")[2].partition("\n## ")[0]
+    entries = {entry.name + "/" * entry.is_dir() for entry in folder.iterdir()}
+    assert set(re.findall(r"`([\w.]+(?:\.\w+|/))`", table)) == entries
+
+
+def test_readme_tells_the_valid_combinations():
+    table = read("README.md").partition("| `--objective` |")[2].partition("\n\n")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    assert {row[0].split("`")[1] for row in rows} == set(OBJECTIVE_NAMES) == set(OBJECTIVES)
+    for objective, *cells in rows:
+        for group_source, cell in zip(GROUP_SOURCES, cells, strict=True):
+            settings = {"objective": objective.split("`")[1], "group_source": group_source}
+            if cell.startswith("yes"):
+                FitConfig(**settings)
+            else:
+                with pytest.raises(dbpt.InputError):
+                    FitConfig(**settings)
+
+
+def test_architecture_example_is_an_objective(monkeypatch):
+    monkeypatch.setattr("dbpt.objectives.OBJECTIVES", dict(OBJECTIVES))
+    namespace: dict = {}
+    for _, text in blocks("ARCHITECTURE.md", "python"):
+        exec(compile(text, "ARCHITECTURE.md", "exec"), namespace)
+    groups, labels = torch.tensor([0, 0, 1, -1]), torch.tensor([0, 0, 1, 1])
+    training = TrainingGroups(groups.numpy(), labels.numpy(), num_classes=2, num_groups=2)
+    objective = namespace["OBJECTIVES"]["worst-in-batch"](training, eta=1.0, ema_momentum=0.5, device="cpu")
+    assert objective.loss(torch.tensor([1.0, 3.0, 1.5, 9.0]), groups, labels).item() == 2.0
+    assert objective.loss(torch.tensor([9.0]), groups[3:], labels[3:]).item() == 0.0
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_other_commands_are_those_of_ci(page):
+    """What no test can run inside itself is what .ci/run runs, word for word."""
+    ci = re.findall(r'^ *stage "[^"]+" "(.*)"$', read(".ci/run"), re.MULTILINE)
+    others = [line for line in command_lines(page) if not line.startswith("dbpt ")]
+    assert [line for line in others if line not in ci] == []
+    if page == "README.md":
+        assert others == ci[:2]
+
+
+def test_ci_checks_all_that_contributing_asks_for():
+    ci = re.findall(r'^stage "[^"]+" "(.*)"$', read(".ci/run"), re.MULTILINE)
+    assert set(ci) - set(command_lines("CONTRIBUTING.md")) == {
+        "pip install . && dbpt fit demo --out runs/demo",
+        "python .ci/packages.py",
+    }
+
+
+@pytest.mark.parametrize("page", [*PAGES, "docs/settings.md", "CHANGELOG.md", "LICENSE-THIRD-PARTY.md"])
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", read(page)):
+        assert ((ROOT / page).parent / target).exists(), target
+
+
+def test_settings_page_is_that_of_the_code():
+    assert read("docs/settings.md") == write_docs().settings_page()
+    assert all(f"| `{setting.name}` |" in read("docs/settings.md") for setting in fields(FitConfig))
+
+
+def test_architecture_names_every_module():
+    tree = read("ARCHITECTURE.md").partition("## Where things are")[2].partition("\n## ")[0]
+    package = ROOT / "python/dbpt"
+    modules = {path.name for path in package.glob("*.py")} | {f"{path.parent.name}/" for path in package.glob("*/*.py")}
+    modules |= {f"{path.parent.name}/" for path in (ROOT / "rust/src").glob("*/*.rs")}
+    assert [name for name in sorted(modules) if name not in tree and name != "__main__.py"] == []
+    assert [name for name in re.findall(r"^      ([\w.]+)", tree, re.MULTILINE) if not (package / name).exists()] == []
+
+
+def test_report_picture_is_small():
+    picture = (ROOT / "docs/report.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) < 300_000
+
+
+def test_versions_agree():
+    project, crate = tomllib.loads(read("pyproject.toml"))["project"], tomllib.loads(read("Cargo.toml"))["package"]
+    assert project["version"] == crate["version"] == dbpt.__version__
+    assert re.search(rf"^version: {re.escape(dbpt.__version__)}$", read("CITATION.cff"), re.MULTILINE)
+    assert f"## [{dbpt.__version__}]" in read("CHANGELOG.md")
+    readme = read("README.md")
+    assert f"Python {project['requires-python'].removeprefix('>=')} or later" in readme
+    assert f"({crate['rust-version']} or later" in readme
+
+
+def test_third_party_licences_name_what_is_used():
+    text = read("LICENSE-THIRD-PARTY.md").partition("## Texts")[0]
+    named = set(re.findall(r"[\w-]+", text))
+    assert sorted(crates_of_the_wheel() - named) == []
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    packages = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    assert sorted({re.match(r"[\w-]+", package)[0] for package in packages} - named) == []
+
+
+def crates_of_the_wheel() -> set[str]:
+    """The crates that the extension is built from, by Cargo.lock."""
+    depends: dict[str, set[str]] = {}
+    for package in tomllib.loads(read("Cargo.lock"))["package"]:
+        depends.setdefault(package["name"], set()).update(d.split()[0] for d in package.get("dependencies", []))
+    found: set[str] = set()
+    waiting = set(tomllib.loads(read("Cargo.toml"))["dependencies"])
+    while waiting:
+        found |= waiting
+        waiting = {d for name in waiting for d in depends[name]} - found
+    return found
