@@ -48,5 +48,7 @@ def _option(name: str, default: Any, metadata: dict[str, Any]) -> Callable[[Call
     text = metadata["help"] + ("" if default is None else f" [default: {default}]")
     if isinstance(default, bool):
         return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=text)
-    kind: Any = click.Choice(metadata["choices"]) if "choices" in metadata else type(default or "")
+    kind: Any = (
+        click.Choice(metadata["choices"]) if "choices" in metadata else str if default is None else type(default)
+    )
     return click.option(flag, name, type=kind, default=None, multiple=name in LISTS, help=text)
