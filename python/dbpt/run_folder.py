@@ -74,14 +74,15 @@ def start_run(folder: Path, description: dict[str, Any], config: FitConfig, *, r
     A run that stands there is dropped unless ``resume``; one that is continued keeps its files until `finish_run`.
     Raises `InputError` if it has other settings, or if the disk refuses; then a new folder is taken away again.
     """
-    is_new = not folder.exists()
+    is_new = not os.path.lexists(folder)
     try:
-        if resume and (folder / "run.json").is_file():
+        if resume and not is_new and (folder / "run.json").is_file():
             _check_same_settings(folder, config)
             (folder / "checkpoints").mkdir(exist_ok=True)
             _remove_leftovers(folder)
             return
-        _clear(folder)
+        if not is_new:
+            _clear(folder)
         (folder / "checkpoints").mkdir(parents=True)
         write_atomically(folder / "config.toml", config.to_toml())
         _write_description(folder, "training", description)
@@ -107,12 +108,11 @@ def _check_same_settings(folder: Path, config: FitConfig) -> None:
 
 def _clear(folder: Path) -> None:
     """Drop what stands in the folder, ``run.json`` last, so that after a kill it is still known as a run's."""
-    if folder.exists():
-        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name == "run.json"):
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name == "run.json"):
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
 
 
 def _remove_leftovers(folder: Path) -> None:
