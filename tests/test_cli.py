@@ -1,0 +1,348 @@
+"""The command line: options and lists, and one clear line with exit code 2 for whatever the user got wrong."""
+
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+
+import click
+import open_clip
+import pytest
+from safetensors.torch import save_file
+from tiny import CONFIG, Tiny
+
+from dbpt.cli import fit as fit_command
+from dbpt.cli import main
+from dbpt.config import FitConfig
+
+PROGRESS = ("drawing ", "features:", "warning:", "erm:", "dbpt:", "squares:", " ")
+
+
+@pytest.fixture
+def command(capsys):
+    """Run the command line in this process; returns (exit code, standard output, standard error)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        try:
+            main([str(argument) for argument in arguments])
+            code = 0
+        except SystemExit as exit:
+            code = exit.code
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def refused(command, tmp_path):
+    """Run a command that must fail for the user's fault; returns its line. ``--out`` must not be left behind."""
+
+    def run(*arguments: object, out_stays: bool = False) -> str:
+        out = tmp_path / "run"
+        there = out.exists()
+        code, stdout, stderr = command(*arguments, *([] if "--out" in arguments else ["--out", out]))
+        lines = stderr.splitlines()
+        errors = [line for line in lines if line.startswith("Error: ")]
+        assert code == 2, stderr
+        assert stdout == ""
+        assert len(errors) == 1, stderr
+        assert lines[-1] == errors[0]
+        assert all(line.startswith(PROGRESS) or "images, from" in line for line in lines[:-1]), stderr
+        assert out.exists() == there or out_stays
+        return errors[0].removeprefix("Error: ")
+
+    return run
+
+
+# --- options ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def settings_of(monkeypatch):
+    """What the command line passes to `dbpt.fit`."""
+    seen = {}
+
+    def stand_in(data, **settings):
+        seen.update(settings, data=data)
+        raise click.Abort
+
+    monkeypatch.setattr("dbpt.fitting.fit", stand_in)
+
+    def parse(*arguments: str) -> dict:
+        seen.clear()
+        with pytest.raises(SystemExit):
+            main(["fit", "--out", "o", *arguments])
+        return {key: value for key, value in seen.items() if key not in ("out", "log", "resume", "overwrite")}
+
+    return parse
+
+
+LISTS = {"classes": ("a=x|y", "b"), "attributes": ("c", "d")}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["DATA", "--classes", "a=x|y", "b", "--attributes", "c", "d"],
+        ["--classes", "a=x|y", "b", "--attributes", "c", "d", "--", "DATA"],
+        ["--classes", "a=x|y", "--classes", "b", "--attributes", "c", "--attributes", "d", "--", "DATA"],
+        ["DATA", "--classes=a=x|y", "--classes=b", "--attributes=c", "--attributes=d"],
+        ["DATA", "--classes=a=x|y", "b", "--attributes=c", "d"],
+        ["--classes=a=x|y", "b", "--attributes=c", "d", "--seed", "0", "DATA"],
+    ],
+)
+def test_lists_are_spread_or_repeated_with_data_before_or_behind(settings_of, arguments):
+    settings = settings_of(*arguments)
+    assert settings.pop("seed", 0) == 0
+    assert settings == {"data": "DATA", **LISTS}
+
+
+def test_a_list_ends_at_the_next_option_and_values_may_begin_with_a_dash(settings_of):
+    assert settings_of("DATA", "--template", "a {}", "b {}", "--epochs", "3") == {
+        "data": "DATA",
+        "template": ("a {}", "b {}"),
+        "epochs": 3,
+    }
+    assert settings_of("DATA", "--classes", "-a", "b")["classes"] == ("-a", "b")
+    assert settings_of("DATA", "--attribute-template", "{}")["attribute_template"] == ("{}",)
+
+
+def test_only_what_was_said_is_passed_on(settings_of):
+    assert settings_of("DATA") == {"data": "DATA"}
+    assert settings_of("DATA", "--no-baselines", "--lr", "0.1") == {"data": "DATA", "baselines": False, "lr": 0.1}
+    assert settings_of("DATA", "--baselines") == {"data": "DATA", "baselines": True}
+
+
+def test_options_override_the_config_file(settings_of, tmp_path):
+    (tmp_path / "c.toml").write_text('data = "FILE"\nepochs = 3\nlr = 0.2\nattributes = ["a", "b"]\n')
+    config = str(tmp_path / "c.toml")
+    assert settings_of("--config", config) == {"data": "FILE", "epochs": 3, "lr": 0.2, "attributes": ("a", "b")}
+    assert settings_of("DATA", "--config", config, "--epochs", "4", "--attributes", "c", "d") == {
+        "data": "DATA",
+        "epochs": 4,
+        "lr": 0.2,
+        "attributes": ("c", "d"),
+    }
+
+
+def test_every_setting_is_an_option_with_its_help(command):
+    options = {parameter.name for parameter in fit_command.fit.params}
+    assert options >= set(FitConfig.__dataclass_fields__)
+    _, out, _ = command("fit", "--help")
+    assert "--ema-momentum" in out
+    assert "[default: 0.5]" in out
+
+
+def test_every_option_gives_a_value_of_its_settings_type(settings_of):
+    config = FitConfig()
+    for name in ("seed", "eta", "min_confidence", "lr", "epochs", "max_failures", "weight_decay"):
+        value = settings_of("DATA", f"--{name.replace('_', '-')}", "0")[name]
+        assert type(value) is type(getattr(config, name)), name
+        assert value == 0
+
+
+def test_fit_through_the_command_line(tiny, tiny_run, tmp_path, command):
+    code, out, err = command("fit", tiny.table, "--out", tmp_path / "run", *tiny.arguments)
+    assert code == 0, err
+    assert f"report: {tmp_path / 'run' / 'report.html'}" in out
+    assert "worst" in out
+    assert "squares: 106 images" in err
+    for name in ("prompt", "classifier", "pseudo_attributes"):
+        file = f"{name}.safetensors"
+        assert (tmp_path / "run" / file).read_bytes() == (tiny_run / file).read_bytes()
+
+
+def test_demo_command(tmp_path, command, monkeypatch):
+    monkeypatch.setattr("dbpt.demo.write_demo", lambda name, folder, seed: folder / f"{name}-{seed}")
+    code, out, _ = command("demo", "demo-celeba", tmp_path, "--seed", 3)
+    root = tmp_path / "demo-celeba-3"
+    assert code == 0
+    assert out == f"demo-celeba: written to {root}; use it with: dbpt fit celeba --root {root}\n"
+
+
+# --- usage errors -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fti", "demo"], "No such command 'fti'"),
+        (["fit", "demo", "--out", "o", "--epoch", "3"], "--epochs"),
+        (["fit", "demo", "--out", "o", "--atributes", "a", "b"], "--attributes"),
+        (["fit", "demo", "--out", "o", "--epochs", "three"], "'three' is not a valid integer"),
+        (["fit", "demo", "--out", "o", "--objective", "ebm"], "'ebm' is not one of 'dbpt', 'balanced', 'erm'"),
+        (["fit", "demo"], "Missing option '--out'"),
+        (["fit", "--out", "o"], "Missing argument 'DATA'"),
+        (["fit", "demo", "more", "--out", "o"], "more"),
+        (["fit", "demo", "--out"], "'--out' requires an argument"),
+        (["evaluate", "r"], "Missing argument 'DATA'"),
+        (["predict"], "Missing argument 'RUN'"),
+        (["demo", "demo-waterbird", "never"], "did you mean 'demo-waterbirds'?"),
+    ],
+)
+def test_usage_errors_are_one_line(command, arguments, message):
+    code, out, err = command(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("Error: ")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_without_a_command_the_help_is_shown(command):
+    code, out, err = command()
+    assert code == 2
+    assert "Commands:" in out + err
+    assert command("--help")[0] == 0
+
+
+# --- bad data ---------------------------------------------------------------------------------------------------------
+
+
+def test_data_that_is_not_there(tiny, refused, tmp_path):
+    rest = tiny.arguments
+    assert "none.csv: does not exist" in refused("fit", tmp_path / "none.csv", *rest)
+    assert "root /no/such is not a folder" in refused("fit", tiny.table, "--root", "/no/such", *rest)
+    assert "needs root" in refused("fit", "waterbirds", *rest)
+    assert "/no/such" in refused("fit", "celeba", "--root", "/no/such", *rest)
+    assert "did you mean 'waterbirds'" in refused("fit", "waterbird", *rest)
+    assert "demo name: unknown value 'demo-waterbird'" in refused("fit", "demo-waterbird", *rest)
+    assert "--root /x: demo is drawn into --cache" in refused("fit", "demo", "--root", "/x")
+    assert "does not exist" in refused("fit", "demo-birds.csv", *rest)
+
+
+def test_a_row_whose_image_is_missing(tiny, refused):
+    rows = tiny.rows()
+    rows[4] = rows[4] | {"path": "train/gone.png"}
+    line = refused("fit", tiny.write("gone", rows), *tiny.arguments)
+    assert "gone.csv line 6: image 'train/gone.png' is not in" in line
+    assert "(1 of 106 images are missing)" in line
+
+
+def test_images_that_are_none(tiny, tmp_path, refused, command):
+    root = tiny.table.parent
+    whole = (root / "whole.jpg").open("wb")
+    from PIL import Image
+
+    with whole:
+        Image.effect_noise((64, 64), 90).convert("RGB").save(whole, "JPEG")
+    (root / "cut.jpg").write_bytes((root / "whole.jpg").read_bytes()[:900])
+    (root / "letter.jpg").write_text("Dear Sir or Madam")
+    rows = tiny.rows()
+    table = tiny.write("hostile", [*rows, rows[0] | {"path": "cut.jpg"}, rows[0] | {"path": "letter.jpg"}])
+    line = refused("fit", table, *tiny.arguments)
+    assert "2 of 108 images can't be read, more than --max-failures 0.01 allows" in line
+    assert "cut.jpg" in line
+    out = tmp_path / "tolerant"
+    code, _, err = command("fit", table, "--out", out, *tiny.arguments, "--max-failures", "0.05", "--epochs", "1")
+    assert code == 0
+    assert "warning: hostile.csv line 108: cut.jpg: " in err
+    assert "warning: hostile.csv line 109: letter.jpg: not a JPEG" in err
+    assert json.loads((out / "metrics.json").read_text())["failed_images"] == 2
+
+
+def test_words_that_do_not_fit(tiny, refused):
+    rest = [a for a in tiny.arguments if a not in ("--attributes", "meadow", "lake")]
+    assert "--attributes: needs at least two names to tell apart, found only 'land'" in refused(
+        "fit", tiny.table, *rest, "--attributes", "land"
+    )
+    assert "class 'cone' occurs in no row" in refused("fit", tiny.table, *rest, "--classes", "disc", "box", "cone")
+    assert "label is 'disc'" in refused("fit", tiny.table, *rest, "--classes", "dsic", "box")
+    assert "'land' is given twice" in refused("fit", tiny.table, *rest, "--attributes", "land", "land")
+    assert "placeholder {}" in refused("fit", tiny.table, *rest, "--template", "no place")
+    unlabelled = tiny.write("no-attribute-cli", [{k: r[k] for k in ("path", "label", "split")} for r in tiny.rows()])
+    assert "no spurious attribute is named" in refused("fit", unlabelled, *rest)
+    for option in ("--group-source", "--select"):
+        value = {"--group-source": "true", "--select": "true-wga"}[option]
+        line = refused("fit", unlabelled, *tiny.arguments, option, value)
+        assert line.startswith(f"{option} {value}: ")
+    assert "--n-ctx" in refused("fit", tiny.table, *tiny.arguments, "--n-ctx", "40").replace("n_ctx", "--n-ctx")
+
+
+def test_models_that_do_not_fit(tiny, tmp_path, refused):
+    def fit_with(model: object, weights: object) -> str:
+        rest = tiny.arguments[4:]
+        return refused("fit", tiny.table, "--model", model, "--pretrained", weights, *rest)
+
+    wider = open_clip.CLIP(**(CONFIG | {"embed_dim": 24}))
+    save_file(wider.state_dict(), tmp_path / "wider.safetensors")
+    line = fit_with(tiny.model, tmp_path / "wider.safetensors")
+    assert f"{tmp_path / 'wider.safetensors'}: the checkpoint of another architecture" in line
+    (tmp_path / "model.pt").write_bytes(pickle.dumps({"a": 1}))
+    assert "pickled or zipped checkpoint" in fit_with(tiny.model, tmp_path / "model.pt")
+    shutil.copy(tmp_path / "model.pt", tmp_path / "renamed.safetensors")
+    assert "pickled or zipped checkpoint" in fit_with(tiny.model, tmp_path / "renamed.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes(tiny.weights.read_bytes()[:5000])
+    assert "truncated or damaged" in fit_with(tiny.model, tmp_path / "cut.safetensors")
+    assert "no such weights file" in fit_with(tiny.model, tmp_path / "none.safetensors")
+    assert "did you mean" in fit_with("ViT-B-23", "openai")
+    assert "has no pretrained tag 'openia'" in fit_with("ViT-B-32-quickgelu", "openia")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--epochs", "0"], "--epochs: must be at least 1, found 0"),
+        (["--seed", "-1"], "--seed: must be at least 0, found -1"),
+        (["--lr", "nan"], "--lr: expected a finite number"),
+        (["--objective", "erm", "--group-source", "true"], "--group-source true with --objective erm"),
+        (["--device", "cuda:99"], "--device 'cuda:99': not usable here"),
+        (["--device", "gpu"], "--device 'gpu': not usable here"),
+        (["--device", "meta"], "--device 'meta': not usable here"),
+        (["--resume", "--overwrite"], "--resume and --overwrite: choose one"),
+        (["--config", "/no/such.toml"], "/no/such.toml: cannot read as a TOML config"),
+    ],
+)
+def test_settings_that_do_not_fit(tiny, refused, options, message):
+    assert message in refused("fit", tiny.table, *tiny.arguments, *options)
+
+
+def test_unknown_config_key(tiny, refused, tmp_path):
+    (tmp_path / "c.toml").write_text("epoch = 3\n")
+    line = refused("fit", tiny.table, "--config", tmp_path / "c.toml")
+    assert "c.toml: unknown setting 'epoch' (did you mean 'epochs'?)" in line
+
+
+# --- the run folder ---------------------------------------------------------------------------------------------------
+
+
+def test_out_that_exists(tiny: Tiny, tiny_run, refused, tmp_path):
+    before = {path: path.read_bytes() for path in tiny_run.rglob("*") if path.is_file()}
+    line = refused("fit", tiny.table, *tiny.arguments, "--out", tiny_run)
+    assert line == f"--out {tiny_run}: exists; continue it with --resume, replace it with --overwrite"
+    assert {path: path.read_bytes() for path in tiny_run.rglob("*") if path.is_file()} == before
+    (tmp_path / "holiday").mkdir()
+    (tmp_path / "holiday" / "photo.jpg").write_bytes(b"precious")
+    for flags in ([], ["--resume"], ["--overwrite"]):
+        line = refused("fit", tiny.table, *tiny.arguments, "--out", tmp_path / "holiday", *flags)
+        assert line.endswith("exists and is not a run folder; choose another name")
+        line = refused("fit", tiny.table, *tiny.arguments, "--out", tmp_path / "holiday" / "photo.jpg", *flags)
+        assert line.endswith("exists and is not a folder; choose another name")
+    assert (tmp_path / "holiday" / "photo.jpg").read_bytes() == b"precious"
+
+
+def test_paths_that_cannot_be_written(tiny, refused, tmp_path):
+    (tmp_path / "file").write_text("")
+    fit = ("fit", tiny.table, *tiny.arguments)
+    assert "cannot create: Not a directory" in refused(*fit, "--out", tmp_path / "file" / "run")
+    assert "cannot create: File name too long" in refused(*fit, "--out", tmp_path / ("x" * 300))
+    assert str(tmp_path / "file") in refused(*fit, "--cache", tmp_path / "file" / "cache")
+    assert "cannot write" in refused("fit", "demo", "--cache", tmp_path / "file" / "cache")
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
+def test_folders_without_permission(tiny, refused, tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    assert "Permission denied" in refused("fit", tiny.table, *tiny.arguments, "--out", tmp_path / "locked" / "run")
+
+
+def test_an_error_in_a_real_process_has_no_traceback(tiny, tmp_path):
+    """Once for all: what the tests above see in this process is what a shell sees."""
+    command = [sys.executable, "-m", "dbpt", "fit", "none.csv", "--out", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,282 @@
+"""Using a finished run: `evaluate` on other data, `predict` on images, in Python and on the command line."""
+
+import csv
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import dbpt
+from dbpt import InputError
+from dbpt.cli import main
+
+
+@pytest.fixture
+def command(capsys):
+    """Run the command line in this process; returns (exit code, standard output, standard error)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        try:
+            main([str(argument) for argument in arguments])
+            code = 0
+        except SystemExit as exit:
+            code = exit.code
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def test_only(tiny):
+    return tiny.write("test-only", [row for row in tiny.rows() if row["split"] == "test"])
+
+
+def stored(run) -> dict:
+    return json.loads((run / "metrics.json").read_text())
+
+
+def images_of(tiny, count: int = 5) -> list:
+    return [tiny.table.parent / row["path"] for row in tiny.rows()[:count]]
+
+
+# --- evaluate ---------------------------------------------------------------------------------------------------------
+
+
+def test_evaluate_on_the_runs_own_data_gives_its_metrics(tiny, tiny_run):
+    result = dbpt.evaluate(tiny_run, tiny.table, cache=str(tiny.cache))
+    row, expected = result["rows"][0], stored(tiny_run)["rows"][-1]
+    for split in ("val", "test"):
+        for name in ("n", "worst_group_accuracy", "average", "train_weighted_average", "groups"):
+            assert row[split][name] == expected[split][name], (split, name)
+    assert row["train"]["n"] == 50
+    assert result["group_kind"] == "true"
+    assert result["pseudo_quality"]["accuracy"] == stored(tiny_run)["pseudo_quality"]["accuracy"]
+    assert result["dataset"]["counts"] == stored(tiny_run)["dataset"]["counts"]
+
+
+def test_evaluate_on_a_table_with_nothing_but_a_test_split(tiny, tiny_run, test_only):
+    result = dbpt.evaluate(tiny_run, test_only, cache=str(tiny.cache))
+    row = result["rows"][0]
+    assert row["train"] is None
+    assert row["val"] is None
+    assert row["test"]["n"] == 32
+    assert row["test"]["train_weighted_average"] is None
+    assert row["test"]["average"] == stored(tiny_run)["rows"][-1]["test"]["average"]
+    assert result["dataset"]["counts"]["train"] == [0, 0, 0, 0]
+    assert result["pseudo_quality"]["split"] == "all"
+
+
+def test_evaluate_without_attributes_uses_pseudo_groups_and_says_so(tiny, tiny_run, command):
+    rows = [{k: v for k, v in row.items() if k != "attribute"} for row in tiny.rows() if row["split"] == "test"]
+    table = tiny.write("test-no-attribute", rows)
+    result = dbpt.evaluate(tiny_run, table, cache=str(tiny.cache))
+    assert result["group_kind"] == "pseudo"
+    assert result["pseudo_quality"] is None
+    tensors = load_file(tiny_run / "pseudo_attributes.safetensors")
+    labels = np.array([["box", "disc"].index(row["label"]) for row in tiny.rows()])
+    groups = (labels * 2 + tensors["pseudo_attributes"])[tensors["splits"] == 2]
+    assert [g["n"] for g in result["rows"][0]["test"]["groups"]] == np.bincount(groups, minlength=4).tolist()
+    code, out, _ = command("evaluate", tiny_run, table, "--cache", tiny.cache)
+    assert code == 0
+    assert "pseudo" in out
+
+
+def test_evaluate_command_prints_a_table_or_json(tiny, tiny_run, test_only, command):
+    code, out, err = command("evaluate", tiny_run, test_only, "--cache", tiny.cache)
+    assert code == 0
+    assert "worst" in out
+    assert "test-only: 32 images" in err
+    code, out, _ = command("evaluate", tiny_run, test_only, "--cache", tiny.cache, "--json")
+    assert code == 0
+    assert json.loads(out) == dbpt.evaluate(tiny_run, test_only, cache=str(tiny.cache))
+
+
+def test_evaluate_reads_the_table_with_the_runs_words(tiny, tiny_run):
+    other = tiny.write("other-words", [row | {"label": "cone"} for row in tiny.rows()])
+    with pytest.raises(InputError, match=r"other-words.csv line 2: label is 'cone', expected one of 'box', 'disc'"):
+        dbpt.evaluate(tiny_run, other, cache=str(tiny.cache))
+    one_class = tiny.write("one-class", [row for row in tiny.rows() if row["label"] == "disc"])
+    assert dbpt.evaluate(tiny_run, one_class, cache=str(tiny.cache))["rows"][0]["test"]["n"] == 16
+
+
+def test_evaluate_does_not_change_the_run(tiny, tiny_run, test_only):
+    before = {path: path.read_bytes() for path in tiny_run.rglob("*") if path.is_file()}
+    dbpt.evaluate(tiny_run, test_only, cache=str(tiny.cache))
+    assert {path: path.read_bytes() for path in tiny_run.rglob("*") if path.is_file()} == before
+
+
+# --- load and predict -------------------------------------------------------------------------------------------------
+
+
+def test_predict_gives_what_the_metrics_say(tiny, tiny_run):
+    rows = [row for row in tiny.rows() if row["split"] == "test"]
+    predictions = list(dbpt.load(tiny_run).predict([tiny.table.parent / row["path"] for row in rows]))
+    right = [prediction.prediction == row["label"] for prediction, row in zip(predictions, rows, strict=True)]
+    assert np.mean(right) == stored(tiny_run)["rows"][-1]["test"]["average"]
+    assert all(prediction.error is None for prediction in predictions)
+    probabilities = np.stack([prediction.probabilities for prediction in predictions])
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-6)
+    assert [["box", "disc"][i] for i in probabilities.argmax(1)] == [p.prediction for p in predictions]
+
+
+def test_probabilities_are_the_softmax_of_scaled_cosines(tiny_run):
+    classifier = dbpt.load(tiny_run)
+    features = np.eye(16, dtype=np.float32)[:3]
+    logits = classifier.backbone.logit_scale * features @ classifier.weights.T
+    expected = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    np.testing.assert_allclose(classifier.predict_features(features), expected, rtol=1e-5)
+
+
+def test_bad_images_get_an_error_in_their_place(tiny, tiny_run, tmp_path):
+    (tmp_path / "bad.jpg").write_text("no image")
+    good = images_of(tiny, 3)
+    images = [good[0], tmp_path / "bad.jpg", good[1], tmp_path / "none.png", tmp_path, "nul\0.png", good[2]]
+    classifier = dbpt.load(tiny_run)
+    predictions = list(classifier.predict(images, batch_size=3))
+    assert [p.path for p in predictions] == [str(image) for image in images]
+    assert [p.error is not None for p in predictions] == [False, True, False, True, True, True, False]
+    assert predictions[1].error.startswith("not a JPEG")
+    assert predictions[1].prediction is None
+    assert predictions[1].probabilities is None
+    alone = [next(classifier.predict([image], batch_size=3)) for image in good]
+    for one, other in zip(alone, [p for p in predictions if p.error is None], strict=True):
+        np.testing.assert_allclose(one.probabilities, other.probabilities, rtol=1e-5)
+    assert list(classifier.predict([])) == []
+
+
+def test_predict_command_writes_csv_for_files_folders_and_a_list(tiny, tiny_run, tmp_path, command, monkeypatch):
+    files = images_of(tiny, 2)
+    code, out, err = command("predict", tiny_run, *files)
+    assert (code, err) == (0, "")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert list(rows[0]) == ["path", "prediction", "p_box", "p_disc", "error"]
+    assert [row["path"] for row in rows] == [str(file) for file in files]
+    assert all(float(row["p_box"]) + float(row["p_disc"]) == pytest.approx(1, abs=2e-6) for row in rows)
+    assert all(row["prediction"] in ("box", "disc") for row in rows)
+
+    code, listed, _ = command("predict", tiny_run, tiny.table.parent / "val")
+    paths = [row["path"] for row in csv.DictReader(io.StringIO(listed))]
+    assert paths == sorted(str(path) for path in (tiny.table.parent / "val").iterdir())
+    assert len(paths) == 24
+
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(map(str, files)) + "\n\n"))
+    assert command("predict", tiny_run, "-") == (0, out, "")
+
+    code, printed, _ = command("predict", tiny_run, *files, "--out", tmp_path / "p.csv")
+    assert (code, printed) == (0, "")
+    assert (tmp_path / "p.csv").read_text() == out
+
+
+def test_predict_command_marks_bad_images_and_goes_on(tiny, tiny_run, tmp_path, command):
+    (tmp_path / "bad, or not.jpg").write_text("no image")
+    code, out, _ = command("predict", tiny_run, tmp_path / "bad, or not.jpg", *images_of(tiny, 1))
+    assert code == 0
+    bad, good = csv.DictReader(io.StringIO(out))
+    assert bad["path"] == str(tmp_path / "bad, or not.jpg")
+    assert (bad["prediction"], bad["p_box"]) == ("", "")
+    assert bad["error"].startswith("not a JPEG")
+    assert good["error"] == ""
+
+
+def test_predict_command_refuses_in_one_line(tiny, tiny_run, tmp_path, command):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "p.csv").write_text("precious")
+    image = images_of(tiny, 1)[0]
+    for arguments, message in (
+        ((tiny_run,), "no image is named"),
+        ((tiny_run, tmp_path / "empty"), "holds no image file"),
+        ((tiny_run, image, "--out", tmp_path / "p.csv"), "exists; choose another name"),
+        ((tiny_run, image, "--out", tmp_path / "none" / "p.csv"), "there is no folder"),
+        ((tmp_path / "empty", image), "not a run folder (no run.json)"),
+        ((tiny_run, image, "--device", "meta"), "--device 'meta': not usable here"),
+    ):
+        code, out, err = command("predict", *arguments)
+        assert (code, out) == (2, "")
+        assert err.startswith("Error: ")
+        assert message in err
+        assert err.count("\n") == 1
+    assert (tmp_path / "p.csv").read_text() == "precious"
+    code, out, _ = command("predict", tiny_run, "x" * 5000 + ".png")
+    assert code == 0
+    assert "File name too long" in out
+
+
+# --- a run that is not as it should be --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copied(tiny_run, tmp_path):
+    return shutil.copytree(tiny_run, tmp_path / "copied")
+
+
+def damage_status(run):
+    description = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(description | {"status": "training"}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (damage_status, "this run is not finished; run its fit command again with --resume"),
+        (lambda run: (run / "run.json").unlink(), "not a run folder"),
+        (lambda run: (run / "run.json").write_text("{"), "run.json: not readable as JSON"),
+        (lambda run: (run / "run.json").write_text("[]"), "run.json: not of schema version 1"),
+        (lambda run: (run / "run.json").write_text('{"schema_version": 2}'), "run.json: not of schema version 1"),
+        (lambda run: (run / "classifier.safetensors").unlink(), "classifier.safetensors: not a readable classifier"),
+        (lambda run: (run / "classifier.safetensors").write_bytes(b"\x80\x04x"), "not a readable classifier"),
+        (
+            lambda run: shutil.copy(run / "prompt.safetensors", run / "classifier.safetensors"),
+            "not a readable classifier",
+        ),
+    ],
+)
+def test_damaged_or_unfinished_runs_are_refused_in_one_line(tiny, copied, command, damage, message):
+    damage(copied)
+    for arguments in (("predict", copied, images_of(tiny, 1)[0]), ("evaluate", copied, tiny.table)):
+        code, out, err = command(*arguments)
+        assert (code, out) == (2, "")
+        assert err.startswith("Error: ")
+        assert message in err
+        assert err.count("\n") == 1
+
+
+def test_moved_weights_can_be_named_and_other_weights_are_refused(tiny, tiny_run, tmp_path):
+    moved = tmp_path / "moved.safetensors"
+    shutil.copy(tiny.weights, moved)
+    assert dbpt.load(tiny_run, weights=moved).class_names == ("box", "disc")
+    content = bytearray(moved.read_bytes())
+    content[-1] ^= 1
+    moved.write_bytes(content)
+    with pytest.raises(InputError, match="changed since the run was made"):
+        dbpt.load(tiny_run, weights=moved)
+
+
+def test_classifier_of_other_classes_is_refused(copied):
+    from dbpt.run_folder import write_tensors
+
+    write_tensors(copied / "classifier.safetensors", {"weights": np.zeros((3, 16), dtype=np.float32)})
+    with pytest.raises(InputError, match=r"weights of shape \(3, 16\), but the run has 2 classes and embed_dim 16"):
+        dbpt.load(copied)
+
+
+def test_a_model_with_a_logit_bias_goes_through(tiny, tmp_path):
+    """The bias shifts all logits alike, so it must not change predictions."""
+    from safetensors.torch import load_file as load_torch
+    from safetensors.torch import save_file
+
+    config = json.loads(tiny.model.read_text()) | {"init_logit_bias": 0.0}
+    (tmp_path / "biased.json").write_text(json.dumps(config))
+    state = load_torch(tiny.weights)
+    save_file(state | {"logit_bias": state["logit_scale"] * 0 - 10}, tmp_path / "biased.safetensors")
+    settings = {
+        **tiny.settings,
+        "model": str(tmp_path / "biased.json"),
+        "pretrained": str(tmp_path / "biased.safetensors"),
+    }
+    run = dbpt.fit(tiny.table, out=tmp_path / "run", **settings)
+    assert load_file(run.folder / "classifier.safetensors")["logit_bias"] == -10
+    prediction = next(dbpt.load(run.folder).predict(images_of(tiny, 1)))
+    assert prediction.probabilities.sum() == pytest.approx(1)
