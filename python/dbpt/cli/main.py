@@ -1,6 +1,7 @@
 """The command group: its verbs, and how errors and Ctrl-C become one line and an exit code."""
 
 import sys
+from typing import Any
 
 import click
 
@@ -14,7 +15,18 @@ from dbpt.errors import InputError
 INTERRUPTED = 130
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """The group; Ctrl-C passes as `click.Abort`, because click prints an empty line when it makes one itself."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the chosen command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise click.Abort from None
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dbpt")
 def commands() -> None:
     """Debiased prompt tuning for CLIP, without attribute annotations."""
