@@ -1,0 +1,254 @@
+"""What a fit must survive: kill -9 at any moment, Ctrl-C, a full disk, a loss that blows up."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dbpt.cli import main
+
+EPOCHS = 32
+RESULTS = (
+    "prompt.safetensors",
+    "classifier.safetensors",
+    "pseudo_attributes.safetensors",
+    "history.jsonl",
+    "groups.csv",
+)
+
+# Forks a process per line of standard input, so that each starts with torch already imported.
+LAUNCHER = """
+import json, os, sys, warnings
+import dbpt.cli, dbpt.fitting, dbpt.run_folder
+for line in sys.stdin:
+    arguments, stderr = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        os.dup2(os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        dbpt.cli.main(arguments)
+        sys.exit(0)
+    print(child, flush=True)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    sys.stdin.readline()
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+class Launcher:
+    """Starts ``dbpt ARGUMENTS`` in a process of its own, and meddles with it."""
+
+    def __init__(self) -> None:
+        self.server = subprocess.Popen(
+            [sys.executable, "-c", LAUNCHER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def run(self, arguments: list[str], stderr: Path, until: Callable[[], bool], signal_number: int) -> int:
+        """Send the signal once ``until`` holds (never, if the process ends before); return the exit code."""
+        self.server.stdin.write(json.dumps([arguments, str(stderr)]) + "\n")
+        self.server.stdin.flush()
+        child = int(self.server.stdout.readline())
+        alive = Path(f"/proc/{child}/cmdline")
+        deadline = time.monotonic() + 60
+        while not until() and alive.exists() and alive.read_bytes() and time.monotonic() < deadline:
+            time.sleep(0.0005)
+        os.kill(child, signal_number)  # it stays a zombie, so nobody else's, until the launcher has waited for it
+        self.server.stdin.write("\n")
+        self.server.stdin.flush()
+        return int(self.server.stdout.readline())
+
+
+@pytest.fixture(scope="module")
+def launcher() -> Iterator[Launcher]:
+    if not sys.platform.startswith("linux"):
+        pytest.skip("needs fork and /proc")
+    launcher = Launcher()
+    yield launcher
+    launcher.server.stdin.close()
+    launcher.server.stdout.close()
+    launcher.server.wait(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def arguments(tiny) -> list[str]:
+    return ["fit", str(tiny.table), *tiny.arguments, "--epochs", str(EPOCHS)]
+
+
+@pytest.fixture(scope="module")
+def expected(arguments, tmp_path_factory) -> dict[str, bytes]:
+    """The results of an uninterrupted run."""
+    run = tmp_path_factory.mktemp("expected") / "run"
+    main([*arguments, "--out", str(run)])
+    return contents(run)
+
+
+def contents(run: Path) -> dict[str, bytes]:
+    return {name: (run / name).read_bytes() for name in RESULTS}
+
+
+def saves_seen(run: Path, number: int) -> Callable[[], bool]:
+    """Whether ``number`` checkpoints have been written since the call; 0 asks for the folder alone."""
+    seen: set[int] = set()
+
+    def check() -> bool:
+        for path in (run / "checkpoints").glob("*.safetensors"):
+            try:
+                seen.add(path.stat().st_mtime_ns)
+            except FileNotFoundError:
+                continue
+        return run.is_dir() and len(seen) >= number
+
+    check()
+    number += len(seen)
+    return check
+
+
+def leftovers(run: Path) -> list[Path]:
+    return [path for path in run.rglob("*") if path.name.endswith(".tmp")]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_bytes(launcher, arguments, expected, tmp_path, seed):
+    draws, run, stderr = random.Random(seed), tmp_path / "run", tmp_path / "stderr"
+    for number in (0, *(draws.randrange(1, 14) for _ in range(3))):
+        moment, wait = saves_seen(run, number), draws.uniform(0, 0.01)
+
+        def at_the_moment(moment=moment, wait=wait) -> bool:
+            return moment() and not time.sleep(wait)
+
+        code = launcher.run([*arguments, "--out", str(run), "--resume"], stderr, at_the_moment, signal.SIGKILL)
+        assert code == -signal.SIGKILL, stderr.read_text()
+        assert not (run / "metrics.json").exists()
+        for name in ("run.json", "config.toml"):  # whole, or not there yet
+            assert not (run / name).exists() or (run / name).read_text().endswith(("}\n", "true\n"))
+    main([*arguments, "--out", str(run), "--resume"])
+    assert contents(run) == expected
+    assert json.loads((run / "run.json").read_text())["status"] == "complete"
+    assert leftovers(run) == []
+
+
+def test_ctrl_c_leaves_one_line_and_a_run_that_goes_on(launcher, arguments, expected, tmp_path, tiny, capsys):
+    run, stderr = tmp_path / "run", tmp_path / "stderr"
+    code = launcher.run([*arguments, "--out", str(run)], stderr, saves_seen(run, 5), signal.SIGINT)
+    lines = stderr.read_text().splitlines()
+    assert code == 130
+    assert lines[-1] == "Interrupted; nothing is half-written, and dbpt fit goes on with --resume"
+    assert "Traceback" not in stderr.read_text()
+    assert "" not in lines
+    assert sum(line.startswith("Interrupted") for line in lines) == 1
+    assert leftovers(run) == []
+    assert json.loads((run / "run.json").read_text())["status"] == "training"
+    assert not (run / "classifier.safetensors").exists()
+
+    with pytest.raises(SystemExit) as exit:
+        main(["predict", str(run), str(tiny.table.parent / "val")])
+    assert exit.value.code == 2
+    line = f"Error: {run}: this run is not finished; run its fit command again with --resume\n"
+    assert capsys.readouterr().err == line
+
+    main([*arguments, "--out", str(run), "--resume"])
+    assert contents(run) == expected
+
+
+def test_ctrl_c_before_training_leaves_nothing(launcher, arguments, tmp_path):
+    cache, stderr = tmp_path / "cache", tmp_path / "stderr"
+    command = [*arguments, "--out", str(tmp_path / "run"), "--cache", str(cache)]
+    code = launcher.run(command, stderr, lambda: stderr.exists() and "from" in stderr.read_text(), signal.SIGINT)
+    assert code == 130
+    assert stderr.read_text().splitlines()[-1].startswith("Interrupted; ")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_blows_up_is_explained(arguments, tmp_path, capsys):
+    with pytest.raises(SystemExit) as exit:
+        main([*arguments, "--out", str(tmp_path / "run"), "--lr", "1e38", "--weight-decay", "10"])
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert exit.value.code == 2
+    assert line.startswith("Error: the loss of objective 'erm' is ")
+    assert "lower --lr" in line
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "training"
+
+
+# --- a full disk ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Callable[[int], Path]]:
+    """Mounts an empty file system of some KiB; a test that may not do so is skipped."""
+    mount, umount = shutil.which("mount"), shutil.which("umount")
+    mounted: list[Path] = []
+
+    def make(kilobytes: int) -> Path:
+        folder = tmp_path / f"disk-{kilobytes}"
+        folder.mkdir()
+        if mount is None or umount is None:
+            pytest.skip("no mount command: cannot make a small disk")
+        options = ["-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
+        done = subprocess.run([mount, *options], capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"cannot mount a small disk: {done.stderr.strip()}")
+        mounted.append(folder)
+        return folder
+
+    yield make
+    for folder in mounted:
+        subprocess.run([umount, str(folder)], check=True)
+
+
+def full(folder: Path) -> None:
+    """Fill the rest of the disk."""
+    with (folder / "filler").open("wb", buffering=0) as file:
+        try:
+            while file.write(b"x" * 512):
+                pass
+        except OSError:
+            return
+
+
+def error_line(arguments: list[str], capsys) -> str:
+    with pytest.raises(SystemExit) as exit:
+        main(arguments)
+    lines = capsys.readouterr().err.splitlines()
+    assert exit.value.code == 2
+    assert [line for line in lines if line.startswith("Error: ")] == lines[-1:]
+    return lines[-1]
+
+
+def test_a_full_disk_under_the_cache(arguments, small_disk, tmp_path, capsys):
+    disk = small_disk(16)
+    full(disk)
+    command = [*arguments, "--out", str(tmp_path / "run"), "--cache", str(disk / "cache")]
+    line = error_line(command, capsys)
+    assert "No space left on device" in line
+    assert str(disk) in line
+    assert not (tmp_path / "run").exists()
+    assert {path.name for path in disk.rglob("*") if path.is_file()} <= {"filler", "lock"}
+
+
+def test_a_full_disk_under_out(arguments, small_disk, capsys):
+    disk = small_disk(16)
+    full(disk)
+    line = error_line([*arguments, "--out", str(disk / "run")], capsys)
+    assert "No space left on device" in line
+    assert str(disk / "run") in line
+    assert not (disk / "run").exists()
+
+
+def test_a_disk_that_fills_up_while_training(arguments, expected, small_disk, capsys):
+    run = small_disk(48) / "run"
+    line = error_line([*arguments, "--out", str(run)], capsys)
+    assert "No space left on device; free space or choose another folder" in line
+    assert str(run) in line
+    assert leftovers(run) == []
+    assert json.loads((run / "run.json").read_text())["status"] == "training"
+    subprocess.run(["mount", "-o", "remount,size=4m", str(run.parent)], check=True)
+    main([*arguments, "--out", str(run), "--resume"])
+    assert contents(run) == expected
