@@ -18,7 +18,7 @@ IN_WHEEL = {
     "dbpt/report/template.html.j2",
     "dbpt/report/style.css",
 }
-IN_SDIST = {"Cargo.lock", "Cargo.toml", "LICENSE", "LICENSE-THIRD-PARTY.md", "README.md", "pyproject.toml"}
+IN_SDIST = {"Cargo.lock", "Cargo.toml", "LICENSE", "LICENSE-THIRD-PARTY.md", "README.md", "pyproject.toml", ".ci/run"}
 JUNK = (".so", ".pyd", ".pyc", ".cache")
 
 
@@ -40,12 +40,12 @@ def check_sdist(sdist: Path) -> None:
         names = {name.partition("/")[2] for name in archive.getnames()}
     expected = IN_SDIST | {
         path.relative_to(ROOT).as_posix()
-        for folder in ("python", "rust")
+        for folder in ("python", "rust", "tests")
         for path in (ROOT / folder).rglob("*")
         if path.is_file() and not path.name.endswith(JUNK)
     }
     assert not expected - names, f"missing in the source distribution: {sorted(expected - names)}"
-    junk = sorted(name for name in names if name.endswith(JUNK))
+    junk = sorted(name for name in names if name.endswith(JUNK) or name.startswith("runs/"))
     assert not junk, f"junk in the source distribution: {junk}"
 
 
