@@ -246,7 +246,7 @@ def test_overwrite_starts_afresh(tiny, tmp_path):
     assert metrics_of(run)["seed"] == 3
 
 
-@pytest.mark.parametrize("left", [[], ["config.toml"], ["config.toml", "checkpoints/"], [".run.json.x.tmp"]])
+@pytest.mark.parametrize("left", [[], ["checkpoints/"], ["checkpoints/", ".run.json.x.tmp"]])
 def test_a_folder_in_which_no_run_began_is_taken(tiny, tmp_path, left):
     for name in left:
         path = tmp_path / "run" / name
@@ -255,6 +255,23 @@ def test_a_folder_in_which_no_run_began_is_taken(tiny, tmp_path, left):
     (tmp_path / "run").mkdir(exist_ok=True)
     run = fit(tiny, tmp_path / "run", epochs=1, baselines=False)
     assert not list(run.rglob("*.tmp"))
+
+
+def test_a_run_killed_before_its_settings_stood_is_started_by_resume(tiny, tiny_run, tmp_path):
+    run = fit(tiny, tmp_path / "run")
+    for name in FILES - {"run.json"}:
+        (run / name).unlink()
+    fit(tiny, run, resume=True)
+    assert result_bytes(run) == result_bytes(tiny_run)
+    assert (run / "config.toml").is_file()
+
+
+def test_a_folder_with_nothing_but_the_users_own_config_is_not_taken(tiny, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.toml").write_text("lr = 0.1\n")
+    with pytest.raises(InputError, match="exists and is not a run folder"):
+        fit(tiny, tmp_path / "run")
+    assert (tmp_path / "run" / "config.toml").read_text() == "lr = 0.1\n"
 
 
 # --- without annotations ----------------------------------------------------------------------------------------------

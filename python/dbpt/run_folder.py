@@ -59,7 +59,7 @@ def open_run_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
 
 def _never_started(folder: Path) -> bool:
     """Whether the folder is empty but for what `start_run` leaves if it is killed."""
-    rest = [entry for entry in folder.iterdir() if not _is_leftover(entry) and entry.name != "config.toml"]
+    rest = [entry for entry in folder.iterdir() if not _is_leftover(entry)]
     return not rest or (rest == [folder / "checkpoints"] and not any(rest[0].iterdir()))
 
 
@@ -69,14 +69,14 @@ def _is_leftover(entry: Path) -> bool:
 
 
 def start_run(folder: Path, description: dict[str, Any], config: FitConfig, *, resume: bool) -> None:
-    """Create the folder with ``config.toml`` and then ``run.json`` (status ``training``), or go on with the run there.
+    """Create the folder with ``run.json`` (status ``training``) and then ``config.toml``, or go on with the run there.
 
     A run that stands there is dropped unless ``resume``; one that is continued keeps its files until `finish_run`.
     Raises `InputError` if it has other settings, or if the disk refuses; then a new folder is taken away again.
     """
     is_new = not os.path.lexists(folder)
     try:
-        if resume and not is_new and (folder / "run.json").is_file():
+        if resume and not is_new and (folder / "config.toml").is_file():
             _check_same_settings(folder, config)
             (folder / "checkpoints").mkdir(exist_ok=True)
             _remove_leftovers(folder)
@@ -84,8 +84,8 @@ def start_run(folder: Path, description: dict[str, Any], config: FitConfig, *, r
         if not is_new:
             _clear(folder)
         (folder / "checkpoints").mkdir(parents=True)
-        write_atomically(folder / "config.toml", config.to_toml())
         _write_description(folder, "training", description)
+        write_atomically(folder / "config.toml", config.to_toml())
     except (OSError, InputError) as error:
         if is_new:
             shutil.rmtree(folder, ignore_errors=True)
