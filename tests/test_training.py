@@ -65,6 +65,20 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not():
     assert other[0] != first[0]
 
 
+def test_each_epoch_visits_every_row_once_in_an_order_of_its_own():
+    settings, batches = replace(SETTINGS, epochs=3, warmup_epochs=0), []
+    head = nn.Linear(6, 2)
+    head.register_forward_pre_hook(lambda _, inputs: batches.append(inputs[0]) if torch.is_grad_enabled() else None)
+    groups = TrainingGroups(TRAIN.groups, TRAIN.labels, 2, 4)
+    train(head, OBJECTIVES["erm"](groups, eta=0.0, ema_momentum=0.0, device="cpu"), TRAIN, VAL, settings)
+    assert [len(batch) for batch in batches[:6]] == [16, 16, 16, 16, 16, 10]
+    epochs = torch.cat(batches).reshape(3, 90, 6)
+    everyone = sorted(map(tuple, TRAIN.features.tolist()))
+    assert all(sorted(map(tuple, epoch.tolist())) == everyone for epoch in epochs)
+    assert not torch.equal(epochs[0], epochs[1])
+    assert not torch.equal(epochs[1], epochs[2])
+
+
 @pytest.mark.parametrize("objective", ["erm", "balanced", "dbpt"])
 @pytest.mark.parametrize("stop_after", [1, 2, 3, 4, 5])
 def test_resumed_from_any_epoch_equals_uninterrupted(tmp_path, objective, stop_after):
