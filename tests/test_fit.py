@@ -473,3 +473,13 @@ def test_a_trained_row_needs_no_run_folder(tiny, tiny_run):
     changed = replace(experiment, config=replace(experiment.config, ema_momentum=0.9))
     other = trained_row(changed, "dbpt", checkpoint_path=None, log=lambda line: None)
     assert other.trained.history[0].group_weights != row.trained.history[0].group_weights
+
+
+@pytest.mark.parametrize("change", [{"eta": 2.0}, {"ema_momentum": 0.9}, {"n_ctx": 2}, {"lr": 0.1}])
+def test_a_rows_checkpoint_is_refused_under_any_setting_that_matters(tiny, tmp_path, change):
+    experiment = prepare(FitConfig(data=str(tiny.table), **{**tiny.settings, "epochs": 1}), lambda line: None)
+    path = tmp_path / "c.safetensors"
+    trained_row(experiment, "dbpt", checkpoint_path=path, log=lambda line: None)
+    other = replace(experiment, config=replace(experiment.config, **change))
+    with pytest.raises(InputError, match="made with other settings or data"):
+        trained_row(other, "dbpt", checkpoint_path=path, log=lambda line: None)
