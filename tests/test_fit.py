@@ -17,8 +17,9 @@ import dbpt
 from dbpt import InputError
 from dbpt.config import FitConfig, read_config
 from dbpt.experiment import prepare
+from dbpt.gallery import worst_group_mistakes
 from dbpt.heads import PromptHead
-from dbpt.methods import trained_row
+from dbpt.methods import _metrics, trained_row, zero_shot_row
 
 RESULTS = ("prompt", "classifier", "pseudo_attributes")
 FILES = {
@@ -498,3 +499,19 @@ def test_a_demo_becomes_what_a_user_would_type_and_keeps_a_model_that_was_named(
     assert (Path(mine.model).name, mine.pretrained) == ("mini_clip.json", "mine.safetensors")
     named = _materialise_demo(replace(demo, data="demo-celeba", model="ViT-B-32"), lambda line: None)
     assert (named.data, named.model, named.pretrained) == ("celeba", "ViT-B-32", None)
+
+
+def test_the_gallery_shows_the_worst_groups_mistakes_the_surest_first(tiny):
+    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings), lambda line: None)
+    row = zero_shot_row(experiment)
+    swapped = replace(row, weights=row.weights[::-1].copy())  # nearly everything wrong
+    for judged in (row, swapped):
+        judged = replace(judged, metrics=_metrics(experiment, judged.weights))
+        worst = judged.metrics["test"].groups[judged.metrics["test"].worst_group]
+        mistakes = worst_group_mistakes(experiment, judged)
+        names = (experiment.dataset.class_names[worst.label], experiment.dataset.attribute_names[worst.attribute])
+        assert len(mistakes) == worst.n - worst.correct > 0
+        assert {(mistake.label, mistake.attribute) for mistake in mistakes} == {names}
+        assert all(mistake.prediction != mistake.label for mistake in mistakes)
+        assert [mistake.p_true for mistake in mistakes] == sorted(mistake.p_true for mistake in mistakes)
+        assert all(mistake.image.startswith(b"\xff\xd8") for mistake in mistakes)
