@@ -6,6 +6,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import warnings
 
 import click
 import open_clip
@@ -352,3 +353,12 @@ def test_threads_of_the_command_sleep_while_they_wait(monkeypatch):
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     main(["--version"])
     assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+
+
+def test_a_warning_is_one_line(capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(click.Group, "main", lambda *_, **__: warnings.warn("few\nclusters", stacklevel=1))
+            main([])
+    assert capsys.readouterr().err == "warning: few clusters\n"

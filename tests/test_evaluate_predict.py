@@ -69,6 +69,14 @@ def test_evaluate_on_a_table_with_nothing_but_a_test_split(tiny, tiny_run, test_
     assert result["pseudo_quality"]["split"] == "all"
 
 
+def test_evaluate_labels_as_the_run_did(tiny, tiny_run, test_only, tmp_path):
+    strict = shutil.copytree(tiny_run, tmp_path / "strict")
+    config = (strict / "config.toml").read_text()
+    (strict / "config.toml").write_text(config.replace("min_confidence = 0.0", "min_confidence = 0.999999"))
+    quality = [dbpt.evaluate(run, test_only, cache=str(tiny.cache))["pseudo_quality"] for run in (tiny_run, strict)]
+    assert quality[0]["n_unlabelled"] == 0 < quality[1]["n_unlabelled"]
+
+
 def test_evaluate_without_attributes_uses_pseudo_groups_and_says_so(tiny, tiny_run, command):
     rows = [{k: v for k, v in row.items() if k != "attribute"} for row in tiny.rows() if row["split"] == "test"]
     table = tiny.write("test-no-attribute", rows)

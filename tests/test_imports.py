@@ -46,7 +46,7 @@ def test_every_public_name_resolves_and_is_documented():
     assert set(dbpt.__all__) > {"fit", "evaluate", "load", "write_demo", "label_attributes", "GroupWeights"}
     for name in dbpt.__all__:
         value = getattr(dbpt, name)
-        assert value.__doc__ or name == "GroupWeights", name  # whose words stand in _core.pyi
+        assert value.__doc__, name
     with pytest.raises(AttributeError, match="has no attribute 'fti'"):
         _ = dbpt.fti
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.backbone import Backbone
+from dbpt.config import FitConfig
 from dbpt.words import Words
 
 
@@ -31,12 +32,13 @@ class Classifier:
 
     weights: (C, D) float32, L2-normalised, one row for each of ``class_names``.
     words: the run's classes and attributes with their wordings.
+    config: the run's settings.
     """
 
     backbone: Backbone
     weights: NDArray[np.float32]
     words: Words
-    folder: Path
+    config: FitConfig
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -1,12 +1,13 @@
 """`evaluate`: a finished run's classifier on other data, by group."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dbpt.config import make_config
 from dbpt.data import load_dataset
 from dbpt.experiment import Log, embed_dataset, label_dataset
 from dbpt.methods import classify, split_metrics
+from dbpt.objectives import OBJECTIVES
 from dbpt.results import describe_data
 from dbpt.run_folder import load
 
@@ -40,8 +41,8 @@ def evaluate(
     Raises:
         InputError: as `dbpt.load` and `dbpt.fit` do.
     """
-    config = make_config({"data": str(data), "cache": cache, "max_failures": max_failures})
     classifier = load(run, device=device, weights=weights)
+    config = replace(classifier.config, cache=cache, max_failures=max_failures)
     words = classifier.words
     dataset = load_dataset(
         data,
@@ -63,13 +64,13 @@ def evaluate(
     )
     return {
         **describe_data(dataset, dataset.splits, pseudo_attributes=pseudo, backbone=classifier.backbone),
-        "selection": "last",
-        "seed": 0,
-        "chosen": str(run),
+        "selection": config.select,
+        "seed": config.seed,
+        "chosen": config.objective,
         "rows": [
             {
-                "name": str(run),
-                "group_source": None,
+                "name": config.objective,
+                "group_source": config.group_source if OBJECTIVES[config.objective].uses_groups else None,
                 "selected_epoch": None,
                 "epochs": 0,
                 "seconds": 0.0,

@@ -190,14 +190,17 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
         matrix = load_file(path)["weights"]
     except (OSError, SafetensorError, KeyError) as error:
         raise InputError(f"{path}: not a readable classifier ({error})") from None
-    backbone = load_backbone_from_spec(description["backbone"], device=resolve_device(device), weights=weights)
-    words = words_from_json(description["words"])
+    try:
+        spec, words = description["backbone"], words_from_json(description["words"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{folder / 'run.json'}: has no usable {error}; the file was changed, fit anew") from None
+    backbone = load_backbone_from_spec(spec, device=resolve_device(device), weights=weights)
     if matrix.shape != (len(words.classes), backbone.embed_dim):
         raise InputError(
             f"{path}: weights of shape {matrix.shape}, but the run has {len(words.classes)} classes and embed_dim "
             f"{backbone.embed_dim}"
         )
-    return Classifier(backbone, matrix, words, folder)
+    return Classifier(backbone, matrix, words, make_config(read_config(folder / "config.toml")))
 
 
 def _read_description(folder: Path) -> dict[str, Any]:

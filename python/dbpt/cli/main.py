@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from typing import Any
 
 import click
@@ -43,7 +44,9 @@ def main(arguments: list[str] | None = None) -> None:
     # cores, a step of a small text tower then takes twenty times as long. Must be set before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        commands.main(arguments, prog_name="dbpt", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            commands.main(arguments, prog_name="dbpt", standalone_mode=False)
     except InputError as error:
         _leave(f"Error: {error}", 2)
     except click.ClickException as error:
@@ -56,6 +59,10 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+
+
+def _show_warning(message: Warning | str, *_where: object, **_more: object) -> None:
+    click.echo(f"warning: {message}".replace("\n", " "), err=True)
 
 
 def _leave(line: str, code: int) -> None:

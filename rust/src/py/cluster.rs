@@ -10,6 +10,7 @@ type PySoftmaxArgmax<'py> =
     (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<f32>>);
 type PyKMeans<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray2<f64>>, f64, usize);
 
+/// Labels (N,), posterior (N, A), and confidence (N,), the posterior of the label.
 #[pyfunction]
 #[pyo3(signature = (logits, num_threads = 1))]
 pub(super) fn softmax_argmax<'py>(
@@ -24,6 +25,7 @@ pub(super) fn softmax_argmax<'py>(
     Ok((labels.into_pyarray(py), posterior, confidence.into_pyarray(py)))
 }
 
+/// Labels (N,), centers (k, A), inertia, iterations; fewer centers if there are fewer distinct points.
 #[pyfunction]
 #[pyo3(signature = (points, k, seed = 0, max_iter = 100, n_init = 1, num_threads = 1))]
 pub(super) fn kmeans<'py>(

@@ -9,6 +9,7 @@ use pyo3::types::PyDict;
 use super::error::{InputError, vector};
 use crate::groups::{GroupIndex, GroupWeights, GroupWeightsState};
 
+/// The members of each group, 4 bytes a row; rows of group -1 are outside.
 #[pyclass(name = "GroupIndex", module = "dbpt._core", frozen)]
 pub(super) struct PyGroupIndex(pub(super) Arc<GroupIndex>);
 
@@ -21,30 +22,36 @@ impl PyGroupIndex {
         Ok(Self(Arc::new(index)))
     }
 
+    /// Number of groups G.
     #[getter]
     fn num_groups(&self) -> usize {
         self.0.num_groups()
     }
 
+    /// Number of rows N.
     #[getter]
     fn num_rows(&self) -> usize {
         self.0.num_rows()
     }
 
+    /// (G,) int64, the number of members of each group.
     #[getter]
     fn counts<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
         let counts: Vec<i64> = (0..self.0.num_groups()).map(|g| self.0.count(g) as i64).collect();
         counts.into_pyarray(py)
     }
 
+    /// (N_g,) int64, the rows of the group, ascending.
     fn members<'py>(&self, py: Python<'py>, group: usize) -> PyResult<Bound<'py, PyArray1<i64>>> {
         Ok(py.detach(|| self.0.members(group))?.into_pyarray(py))
     }
 
+    /// (N,) int64, the group of each row again, -1 for those outside.
     fn groups<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
         py.detach(|| self.0.groups()).into_pyarray(py)
     }
 
+    /// 63 bits by which a checkpoint recognises the groups.
     fn digest(&self, py: Python<'_>) -> u64 {
         py.detach(|| self.0.digest())
     }
@@ -59,6 +66,11 @@ impl PyGroupIndex {
     }
 }
 
+/// What one sample of each group weighs (arXiv 2503.08368).
+///
+/// GroupWeights(counts, eta, momentum) starts balanced. target_g is proportional to exp(eta * (1 - p_g)) / N_g over the
+/// groups observed since the last step, with the total of N_g * w_g they had; step() moves
+/// w_g += (1 - momentum) * (target_g - w_g). A group that was not observed keeps its weight; an empty group weighs 0.
 #[pyclass(name = "GroupWeights", module = "dbpt._core")]
 pub(super) struct PyGroupWeights(GroupWeights);
 
@@ -69,16 +81,19 @@ impl PyGroupWeights {
         Ok(Self(GroupWeights::new(vector("counts", &counts)?, eta, momentum)?))
     }
 
+    /// (G,) float64, the current weights; the sum of N_g * w_g is the sum of N_g.
     #[getter]
     fn group_weights<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
         PyArray1::from_slice(py, &self.0.state().group_weights)
     }
 
+    /// (G,) float64, p_g at the last step that observed the group, NaN where there was none.
     #[getter]
     fn mean_p_true<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
         PyArray1::from_slice(py, &self.0.state().mean_p_true)
     }
 
+    /// Accumulate groups (B,) int64 and p_true (B,) float64, the probabilities of the true class; -1 does not count.
     fn observe(
         &mut self,
         py: Python<'_>,
@@ -89,10 +104,12 @@ impl PyGroupWeights {
         Ok(py.detach(|| self.0.observe(groups, p_true))?)
     }
 
+    /// Move the weights towards the target of what was observed and start observing anew.
     fn step(&mut self) {
         self.0.step();
     }
 
+    /// Four (G,) arrays: group_weights, mean_p_true, sums, observed.
     fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let (dict, state) = (PyDict::new(py), self.0.state());
         dict.set_item("group_weights", PyArray1::from_slice(py, &state.group_weights))?;
@@ -102,6 +119,7 @@ impl PyGroupWeights {
         Ok(dict)
     }
 
+    /// Continue from a state, bit for bit.
     fn load_state(&mut self, state: &Bound<'_, PyDict>) -> PyResult<()> {
         let field = |name: &str| -> PyResult<Vec<f64>> {
             let invalid = |found: &str| {

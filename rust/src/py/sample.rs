@@ -7,6 +7,7 @@ use super::error::vector;
 use super::groups::PyGroupIndex;
 use crate::sample;
 
+/// (G,) int64 whole draws that add up to num_samples, by largest remainder; ties go to the lower group.
 #[pyfunction]
 pub(super) fn quotas<'py>(
     py: Python<'py>,
@@ -18,6 +19,7 @@ pub(super) fn quotas<'py>(
     Ok(sample::quotas(shares, counts, num_samples)?.into_pyarray(py))
 }
 
+/// The draws of one epoch: draw i is a pure function of (seed, epoch, i, quotas, groups).
 #[pyclass(name = "GroupStream", module = "dbpt._core", frozen)]
 pub(super) struct PyGroupStream(sample::GroupStream);
 
@@ -39,6 +41,7 @@ impl PyGroupStream {
     }
 
     #[pyo3(signature = (start, stop, num_threads = 1))]
+    /// (stop - start,) int64, the rows of the draws from start up to stop.
     fn indices<'py>(
         &self,
         py: Python<'py>,
