@@ -2,10 +2,12 @@
 
 import os
 
+import numpy as np
 import pytest
+from safetensors import safe_open
 
 from dbpt.errors import InputError
-from dbpt.files import write_atomically
+from dbpt.files import write_atomically, write_tensors
 
 
 def test_writes_text_and_bytes_readable_for_all(tmp_path):
@@ -15,6 +17,24 @@ def test_writes_text_and_bytes_readable_for_all(tmp_path):
     assert (tmp_path / "b.bin").read_bytes() == b"\x00\xff"
     assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o644
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.txt", "b.bin"]
+
+
+def test_a_file_name_that_is_not_utf8_keeps_its_bytes(tmp_path):
+    write_atomically(tmp_path / "a", os.fsdecode(b"caf\xe9.jpg") + " ö\n")
+    assert (tmp_path / "a").read_bytes() == b"caf\xe9.jpg \xc3\xb6\n"
+
+
+def test_equal_tensors_and_metadata_are_equal_bytes(tmp_path):
+    """The library alone orders the metadata anew each time: ten keys agree once in 3.6 million."""
+    tensors = {"flipped": np.arange(6.0).reshape(2, 3).T, "scalar": np.array(2.5, np.float32)}
+    metadata = {f"key {n} ö": "x" * n for n in range(10)}
+    write_tensors(tmp_path / "a", tensors, metadata)
+    write_tensors(tmp_path / "b", tensors, dict(reversed(metadata.items())))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    with safe_open(tmp_path / "a", framework="numpy") as file:
+        assert file.metadata() == metadata
+        for name, array in tensors.items():
+            np.testing.assert_array_equal(file.get_tensor(name), array, strict=True)
 
 
 def test_is_flushed_before_it_gets_its_name(tmp_path, monkeypatch):

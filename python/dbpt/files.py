@@ -1,18 +1,25 @@
-"""Writing files so that what stands under its final name is complete."""
+"""Writing files so that what stands under its final name is complete, and equal content is equal bytes."""
 
+import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save
 
 from dbpt.errors import InputError
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write to a temporary sibling, flush, fsync, rename.
+    """Write to a temporary sibling, flush, fsync, rename. Text becomes UTF-8; file names in it keep their bytes.
 
     Raises `InputError` if the disk refuses; then ``path`` is as it was and the temporary file is gone.
     """
-    data = content.encode() if isinstance(content, str) else content
+    data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
     temporary = None
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -28,3 +35,23 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None) -> None:
+    """Write arrays as safetensors, as `write_atomically` does; the same arrays and metadata give the same bytes."""
+    content = save(
+        {name: np.asarray(array, order="C") for name, array in tensors.items()},
+        None if metadata is None else dict(metadata),
+    )
+    write_atomically(path, _with_sorted_metadata(content))
+
+
+def _with_sorted_metadata(content: bytes) -> bytes:
+    """The same safetensors with its metadata in order; the library writes them in a random one."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    if "__metadata__" in header:
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[end:]

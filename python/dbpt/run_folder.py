@@ -18,16 +18,15 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load_file
 
 from dbpt.backbone import load_backbone_from_spec
 from dbpt.classifier import Classifier
 from dbpt.config import FitConfig, make_config, read_config
 from dbpt.errors import InputError
 from dbpt.files import write_atomically
+from dbpt.files import write_tensors as write_tensors
 from dbpt.words import Words
 
 SCHEMA_VERSION = 1
@@ -134,23 +133,6 @@ def _write_description(folder: Path, status: str, description: dict[str, Any]) -
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON, NaN refused."""
     write_atomically(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def write_tensors(path: Path, tensors: dict[str, NDArray[Any]], metadata: dict[str, str] | None = None) -> None:
-    """Write arrays as safetensors; the same arrays and metadata give the same bytes."""
-    content = save({name: np.ascontiguousarray(array) for name, array in tensors.items()}, metadata)
-    write_atomically(path, _with_sorted_metadata(content))
-
-
-def _with_sorted_metadata(content: bytes) -> bytes:
-    """The same safetensors with its metadata in order; the library writes them in a random one."""
-    end = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:end])
-    if "__metadata__" in header:
-        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def words_to_json(words: Words) -> dict[str, Any]:

@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from dbpt.errors import InputError
-from dbpt.files import write_atomically
+from dbpt.files import write_tensors
 
 SCHEMA_VERSION = 1
 
@@ -30,13 +29,13 @@ class Checkpoint:
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write ``checkpoint`` so that ``path`` holds either the old or the new one, whatever happens."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
+    tensors = {name: tensor.detach().cpu().numpy() for name, tensor in checkpoint.tensors.items()}
     metadata = {
         "schema_version": str(SCHEMA_VERSION),
         "fingerprint": checkpoint.fingerprint,
         "progress": json.dumps(checkpoint.progress),
     }
-    write_atomically(path, save(tensors, metadata))
+    write_tensors(path, tensors, metadata)
 
 
 def load_checkpoint(path: Path, fingerprint: str) -> Checkpoint | None:
