@@ -74,7 +74,7 @@ def history(metrics, epochs=10):
             "loss": 0.5,
             "group_weights": None if name == "erm" else weights.tolist(),
             "mean_p_true": [0.5, None, 0.6, 0.7],
-            "val_score": 0.3 + 0.01 * epoch,
+            "val_wga": 0.3 + 0.01 * epoch,
             "val_average": 0.8,
             "selected": epoch == 7,
         }
@@ -171,6 +171,16 @@ def test_table_without_test_split_shows_validation_and_says_so():
     assert last == "birds: validation split, 300 images (no test split)"
 
 
+def test_training_rows_alone_are_shown_and_called_so():
+    metrics = run(rows=[row("dbpt", None) | {"train": evaluated(RIGHT["dbpt"])}])
+    lines = comparison_table(metrics).splitlines()
+    assert lines[0] == (
+        "birds: training split, 300 images (no other split; where the classifier learned from them, the figures flatter)"
+    )
+    assert any(line.startswith("dbpt   80.0") for line in lines)
+    assert "Per cent right of the training images" in Page(render_report(metrics, [], [])).words
+
+
 def test_table_says_when_groups_are_pseudo():
     table = comparison_table(run(group_kind="pseudo", pseudo_quality=None))
     assert "groups: pseudo attributes (labelled by the model); figures" in table
@@ -224,14 +234,14 @@ def test_points_have_a_real_minus():
 
 
 def said(erm, dbpt, **changes):
-    right = {"zero-shot": [90, 50, 20, 45], "erm": erm, "dbpt": dbpt}
+    right = {"zero-shot": [90, 20, 20, 45], "erm": erm, "dbpt": dbpt}
     return headline(summarize(run(right, **changes))).replace("\u00a0", " ")
 
 
 def test_headline_when_it_rose_fell_or_cannot_be_told():
-    low, high, middle = [99, 60, 10, 48], [88, 84, 40, 43], [88, 84, 37, 43]
-    assert said(low, high) == "Worst-group accuracy rose from 20.0 % (ERM) to 80.0 % (dbpt), average 72.3 % → 85.0 %."
-    assert said(high, low) == "Worst-group accuracy fell from 80.0 % (ERM) to 20.0 % (dbpt), average 85.0 % → 72.3 %."
+    low, high, middle = [99, 60, 15, 48], [88, 84, 40, 43], [88, 84, 37, 43]
+    assert said(low, high) == "Worst-group accuracy rose from 30.0 % (ERM) to 80.0 % (dbpt), average 74.0 % → 85.0 %."
+    assert said(high, low) == "Worst-group accuracy fell from 80.0 % (ERM) to 30.0 % (dbpt), average 85.0 % → 74.0 %."
     assert said(high, middle) == (
         "Worst-group accuracy is 74.0 % (dbpt) against 80.0 % (ERM): −6.0 points, but the 95 % intervals overlap; "
         "average 85.0 % → 84.0 %."
@@ -239,6 +249,22 @@ def test_headline_when_it_rose_fell_or_cannot_be_told():
     assert "+6.0 points, but" in said(middle, high)
     assert said(high, high) == "Worst-group accuracy is 80.0 % with both ERM and dbpt, average 85.0 % → 85.0 %."
     assert said(low, high, group_kind="pseudo").startswith("Worst-group accuracy over pseudo groups rose from")
+
+
+def test_a_chosen_row_worse_than_zero_shot_is_said_in_headline_table_and_report():
+    metrics = run({"zero-shot": [90, 88, 43, 45], "erm": [99, 60, 10, 48], "dbpt": [88, 84, 25, 43]})
+    summary = summarize(metrics)
+    assert (
+        headline(summary)
+        .replace("\u00a0", " ")
+        .startswith("Worst-group accuracy fell from 86.0 % (zero-shot) to 50.0 % (dbpt), ")
+    )
+    warning = "zero-shot has a better worst group than dbpt (86.0 against 50.0 %)"
+    assert f"warning: {warning}" in comparison_table(metrics).splitlines()
+    assert warning[1:] in Page(render_report(metrics, history(metrics), [])).words
+    equal = run({"zero-shot": [88, 84, 25, 43], "dbpt": [88, 84, 25, 43]})
+    for fine in (run(), equal, {**metrics, "chosen": "zero-shot"}):
+        assert "zero-shot has a better" not in comparison_table(fine)
 
 
 def test_headline_without_erm_without_baselines_and_without_groups():
@@ -253,7 +279,8 @@ def test_headline_without_erm_without_baselines_and_without_groups():
     none = group_metrics([0, 1], [0, 0], [-1, -1], num_classes=2, num_attributes=2).to_json()
     nothing = headline(summarize({**metrics, "rows": [row("dbpt", none)]})).replace("\u00a0", " ")
     assert nothing == "No group could be evaluated, so there is no worst-group accuracy; the average of dbpt is 50.0 %."
-    assert zero_shot_line(summarize(metrics)).replace("\u00a0", " ") == (
+    better_erm = summarize(run({**RIGHT, "erm": [99, 60, 30, 48]}))
+    assert zero_shot_line(better_erm).replace("\u00a0", " ") == (
         "Without any training (zero-shot): worst group 40.0 %, average 68.3 %."
     )
 
@@ -270,7 +297,7 @@ def test_page_is_self_contained_and_complete():
     assert "url(" not in style and "@import" not in style and "prefers-color-scheme: dark" in style
     assert page.tags.count("svg") == 4
     for words in (
-        "Worst-group accuracy rose from 20.0 % (ERM) to 80.0 % (dbpt)",
+        "Worst-group accuracy rose from 40.0 % (zero-shot) to 80.0 % (dbpt)",
         "Test split, 300 images · groups: true attributes · one run, seed 3",
         "The moon was full.",
         "11.3 waterbird · land",
@@ -347,7 +374,7 @@ def test_curves_survive_one_epoch_gaps_and_empty_groups():
     for entry in entries:
         entry["mean_p_true"] = [0.5, None, float("nan"), 0.7]
         entry["group_weights"] = [1.0, 0.0, None, 2.0]
-        entry["val_score"] = None
+        entry["val_wga"] = None
     html = render_report(metrics, entries, [])
     assert Page(html).tags.count("svg") == 3
     assert html.count('<circle class="dot') == 4

@@ -16,10 +16,10 @@ PER_CENT = [(tick / 100, f"{tick}") for tick in (0, 25, 50, 75, 100)]
 UNIT = [(tick, f"{tick:g}") for tick in (0.0, 0.25, 0.5, 0.75, 1.0)]
 History = list[dict[str, Any]]
 JUDGED_BY = {
-    "pseudo-wga": ("Worst-group accuracy on validation, over pseudo groups", "val_score"),
-    "true-wga": ("Worst-group accuracy on validation, over true groups", "val_score"),
+    "pseudo-wga": ("Worst-group accuracy on validation, over pseudo groups", "val_wga"),
+    "true-wga": ("Worst-group accuracy on validation, over true groups", "val_wga"),
 }
-"""Title and history key of the validation curve: ``val_score`` is over the groups that choose the epoch."""
+"""Title and history key of the validation curve: ``val_wga`` is over the groups that choose the epoch."""
 
 
 def row_styles(summary: Summary) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 TITLES = {"erm": "ERM", "groupdro": "Group DRO", "jtt": "JTT"}
 MISSING = "–"
+SPLIT_NAMES = {"test": "test", "val": "validation", "train": "training"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """A metrics dict with its rows on one split: test, or validation where there is no test split."""
+    """A metrics dict with its rows on one split: test; without test rows validation; without either training."""
 
     metrics: dict[str, Any]
     split: str
@@ -57,11 +58,20 @@ class Summary:
         return "groups: pseudo attributes (labelled by the model)"
 
     @property
+    def split_name(self) -> str:
+        """The split in words."""
+        return SPLIT_NAMES[self.split]
+
+    @property
     def split_line(self) -> str:
         """Which split the figures are of, and how many images."""
         images = f", {count(self.chosen.metrics['n'])} images" if self.chosen.metrics else ""
         if self.split == "test":
             return f"test split{images}"
+        if self.split == "train":
+            return (
+                f"training split{images} (no other split; where the classifier learned from them, the figures flatter)"
+            )
         selected = self.metrics["selection"] != "last" and any(row.record["selected_epoch"] for row in self.rows)
         flattery = "; it also chose the epochs, so the figures flatter" if selected else ""
         return f"validation split{images} (no test split{flattery})"
@@ -87,22 +97,22 @@ class Summary:
         return next((int(entry["n"]) for entry in entries if entry), 0)
 
     def warnings(self) -> list[str]:
-        """The run's warnings, then those of the rows shown, each once with the rows it is about."""
+        """A chosen row worse than zero-shot, the run's warnings, those of the rows shown with the rows they are about."""
         titles: dict[str, list[str]] = {}
         for row in self.rows:
             for text in row.metrics["warnings"] if row.metrics else ():
                 titles.setdefault(text, []).append(row.title)
         shown = sum(row.metrics is not None for row in self.rows)
         by_row = [text if len(who) == shown else f"{', '.join(who)}: {text}" for text, who in titles.items()]
-        return [*map(str, self.metrics["warnings"]), *by_row]
+        return [*_worse_than_zero_shot(self), *map(str, self.metrics["warnings"]), *by_row]
 
 
 def summarize(metrics: dict[str, Any]) -> Summary:
     """Pick the split to show and name the rows of a metrics.json dict (schema version 1)."""
     records = metrics["rows"]
-    split = "test" if any(record["test"] for record in records) else "val"
+    split = next((name for name in SPLIT_NAMES if any(record.get(name) for record in records)), "val")
     chosen = next((i for i, record in enumerate(records) if record["name"] == metrics["chosen"]), len(records) - 1)
-    rows = tuple(Row(_title(record), record, record[split], i == chosen) for i, record in enumerate(records))
+    rows = tuple(Row(_title(record), record, record.get(split), i == chosen) for i, record in enumerate(records))
     return Summary(metrics, split, rows, rows[chosen])
 
 
@@ -124,11 +134,25 @@ def headline(summary: Summary) -> str:
 
 def zero_shot_line(summary: Summary) -> str:
     """Say what the model does without training, or nothing if the headline already compares with that."""
-    row = next((row for row in summary.rows if row.name == "zero-shot"), None)
-    wga = row.number("worst_group_accuracy") if row else None
-    if row is None or wga is None or row.chosen or row is _baseline(summary):
+    row = _zero_shot(summary)
+    if row is None or row is _baseline(summary):
         return ""
-    return f"Without any training (zero-shot): worst group {in_words(wga)}, average {in_words(row.number('average'))}."
+    wga, average = row.number("worst_group_accuracy"), row.number("average")
+    return f"Without any training (zero-shot): worst group {in_words(wga)}, average {in_words(average)}."
+
+
+def _worse_than_zero_shot(summary: Summary) -> list[str]:
+    row, chosen = _zero_shot(summary), summary.chosen.number("worst_group_accuracy")
+    zero_shot = row.number("worst_group_accuracy") if row else None
+    if zero_shot is None or chosen is None or round(100 * zero_shot, 1) <= round(100 * chosen, 1):
+        return []
+    figures = f"{percent(zero_shot)} against {percent(chosen)} %"
+    return [f"zero-shot has a better worst group than {summary.chosen.title} ({figures})"]
+
+
+def _zero_shot(summary: Summary) -> Row | None:
+    """The zero-shot row, if it is one to compare with."""
+    return next((row for row in _others(summary) if row.name == "zero-shot"), None)
 
 
 def _comparison(baseline: Row, chosen: Row) -> str:
@@ -153,12 +177,12 @@ def _overlap(one: tuple[float, float] | None, two: tuple[float, float] | None) -
 
 
 def _baseline(summary: Summary) -> Row | None:
-    """The row to compare with: ERM, else zero-shot, if it was evaluated and is not the chosen one."""
-    for name in ("erm", "zero-shot"):
-        for row in summary.rows:
-            if row.name == name and not row.chosen and row.number("worst_group_accuracy") is not None:
-                return row
-    return None
+    """The row to compare with: the best of the others by worst group, so that a loss against any of them is said."""
+    return max(_others(summary), key=lambda row: row.number("worst_group_accuracy") or 0.0, default=None)
+
+
+def _others(summary: Summary) -> list[Row]:
+    return [row for row in summary.rows if not row.chosen and row.number("worst_group_accuracy") is not None]
 
 
 def _title(record: dict[str, Any]) -> str:
