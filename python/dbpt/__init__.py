@@ -9,7 +9,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dbpt._core import GroupWeights as GroupWeights
     from dbpt.backbone import load_backbone as load_backbone
     from dbpt.config import FitConfig as FitConfig
     from dbpt.data import load_dataset as load_dataset
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from dbpt.evaluation import evaluate as evaluate
     from dbpt.features import embed_images as embed_images
     from dbpt.fitting import fit as fit
+    from dbpt.group_weights import GroupWeights as GroupWeights
     from dbpt.metrics import group_metrics as group_metrics
     from dbpt.pseudo_attributes import label_attributes as label_attributes
     from dbpt.run_folder import load as load
@@ -26,7 +26,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "FitConfig": "config",
-    "GroupWeights": "_core",
+    "GroupWeights": "group_weights",
     "InputError": "errors",
     "embed_images": "features",
     "evaluate": "evaluation",

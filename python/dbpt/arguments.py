@@ -30,8 +30,25 @@ def seed(value: Any) -> int:
 
 
 def num_threads(value: Any = None) -> int:
-    """Return a number of threads, by default that of the processors."""
-    return (os.cpu_count() or 1) if value is None else integer("num_threads", value, 1, 2**16)
+    """Return a number of threads, by default that of the processors this process may use."""
+    return available_cpus() if value is None else integer("num_threads", value, 1, 2**16)
+
+
+def available_cpus() -> int:
+    """Return how many processors this process may use: in a container often fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def number(name: str, value: Any) -> float:
+    """Return `value` as a float; text and what is no number are refused."""
+    try:
+        if not isinstance(value, (str, bytes)):
+            return float(value)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise InputError(f"{name} is {value!r}; expected a number")
 
 
 def probability(name: str, value: Any) -> float:
@@ -42,11 +59,36 @@ def probability(name: str, value: Any) -> float:
 
 
 def array(name: str, values: ArrayLike) -> NDArray[Any]:
-    """Return `values` as an array, not copied if it is one; lists of different lengths are refused."""
+    """Return `values` as an array, not copied if it is one; lists of different lengths are refused.
+
+    So are tensors that NumPy cannot read: of another device, with a gradient, of a type of their own.
+    """
     try:
         return np.asarray(values)
     except ValueError:
         raise InputError(f"{name} is ragged; expected an array") from None
+    except (TypeError, RuntimeError):
+        raise InputError(
+            f"{name} is a {type(values).__name__} that NumPy cannot read; give an array, or of a tensor .detach().cpu()"
+        ) from None
+
+
+def integers(name: str, values: ArrayLike) -> NDArray[np.int64]:
+    """Return `values` as contiguous int64 (N,)."""
+    return np.ascontiguousarray(_vector(name, values, "iu"), dtype=np.int64)
+
+
+def numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    """Return `values` as contiguous float64 (N,)."""
+    return np.ascontiguousarray(_vector(name, values, "iuf"), dtype=np.float64)
+
+
+def _vector(name: str, values: ArrayLike, kinds: str) -> NDArray[Any]:
+    found = array(name, values)
+    if found.ndim != 1 or (found.size and found.dtype.kind not in kinds):
+        what = "integers" if kinds == "iu" else "numbers"
+        raise InputError(f"{name} has shape {found.shape} and dtype {found.dtype}; expected (N,) {what}")
+    return found
 
 
 def group_integers(name: str, values: ArrayLike, length: int) -> NDArray[np.int64]:
