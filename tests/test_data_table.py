@@ -154,6 +154,19 @@ def test_an_absolute_path_below_a_linked_root(table, tmp_path):
     assert load_dataset(table(content), tmp_path / "link").paths == ("a.jpg", "b.jpg")
 
 
+def test_an_absolute_path_through_a_link_to_the_root(table, tmp_path):
+    (tmp_path / "real/deep").mkdir(parents=True)
+    for name in ("real/a.jpg", "real/deep/b.jpg"):
+        (tmp_path / name).touch()
+    (tmp_path / "link").symlink_to(tmp_path / "real", target_is_directory=True)
+    content = rows(f"{tmp_path}/link/a.jpg,dog,train", f"{tmp_path}/link/deep/b.jpg,cat,train")
+    assert load_dataset(table(content), tmp_path / "real").paths == ("a.jpg", "deep/b.jpg")
+    (tmp_path / "loop").symlink_to("loop")
+    for outside in ("loop/a.jpg", f"{'n' * 300}/a.jpg", "a.jpg"):
+        content = rows(f"{tmp_path}/{outside},dog,train", "a.jpg,cat,train")
+        assert "is outside the root" in refused(table(content), tmp_path / "real")
+
+
 def test_no_validation_and_no_test_rows_are_allowed(table):
     assert load_dataset(table(rows("a.jpg,x,train", "b.jpg,y,train"))).splits.tolist() == [0, 0]
 

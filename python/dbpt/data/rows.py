@@ -135,17 +135,29 @@ def relative_path(text: str, root: Path, where: str) -> str:
     """
     path = text
     if posixpath.isabs(path):
-        absolute = Path(posixpath.normpath(path))
-        base = root if absolute.is_relative_to(root) else root.resolve()
-        if not absolute.is_relative_to(base):
+        below = _below(Path(posixpath.normpath(path)), root)
+        if below is None:
             raise InputError(f"{where}: path {text!r} is outside the root {root}; make it relative to the root")
-        path = absolute.relative_to(base).as_posix()
+        path = below.as_posix()
     path = posixpath.normpath(path) if path else "."
     if path == ".":
         raise InputError(f"{where}: path {text!r} names no file; expected an image, relative to {root}")
     if path == ".." or path.startswith("../"):
         raise InputError(f"{where}: path {text!r} leaves the root {root}; choose a root that holds all images")
     return path
+
+
+def _below(absolute: Path, root: Path) -> Path | None:
+    """``absolute`` relative to ``root``, either of which may be given through links; None if it is outside."""
+    if absolute.is_relative_to(root):
+        return absolute.relative_to(root)
+    resolved = root.resolve()
+    if not absolute.is_relative_to(resolved):
+        try:
+            absolute = absolute.parent.resolve() / absolute.name
+        except (OSError, RuntimeError):  # a loop of links, a name that is too long
+            return None
+    return absolute.relative_to(resolved) if absolute.is_relative_to(resolved) else None
 
 
 def one_of(names: Sequence[str]) -> str:
