@@ -326,7 +326,7 @@ def test_out_that_exists(tiny: Tiny, tiny_run, refused, tmp_path):
 def test_paths_that_cannot_be_written(tiny, refused, tmp_path):
     (tmp_path / "file").write_text("")
     fit = ("fit", tiny.table, *tiny.arguments)
-    assert "cannot create: Not a directory" in refused(*fit, "--out", tmp_path / "file" / "run")
+    assert f"cannot create: {tmp_path / 'file'} is not a folder" in refused(*fit, "--out", tmp_path / "file" / "run")
     assert "cannot create: File name too long" in refused(*fit, "--out", tmp_path / ("x" * 300))
     assert str(tmp_path / "file") in refused(*fit, "--cache", tmp_path / "file" / "cache")
     assert "cannot write" in refused("fit", "demo", "--cache", tmp_path / "file" / "cache")

@@ -4,6 +4,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dbpt.config import FitConfig, default_cache_dir, make_config, read_config
@@ -120,3 +121,8 @@ def test_cache_folder_by_setting_environment_and_default(monkeypatch, tmp_path):
     monkeypatch.setenv("DBPT_CACHE", str(tmp_path / "mine"))
     assert FitConfig().cache_dir == tmp_path / "mine"
     assert FitConfig(cache="~/here").cache_dir == Path.home() / "here"
+
+
+def test_numpy_scalars_are_numbers():
+    config = make_config({"epochs": np.int64(3), "lr": np.float32(0.5)})
+    assert (config.epochs, config.lr) == (3, 0.5)

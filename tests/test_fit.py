@@ -138,7 +138,7 @@ def test_history_has_a_line_for_each_epoch_of_each_trained_row(tiny_run):
     assert chosen == {row["name"]: row["selected_epoch"] for row in metrics["rows"] if row["name"] != "zero-shot"}
     assert all(len(entry["group_weights"]) == 4 for entry in history if entry["row"] == "dbpt")
     assert all(entry["group_weights"] is None for entry in history if entry["row"] == "erm")
-    assert all(0 <= entry["val_score"] <= 1 and entry["loss"] > 0 and entry["lr"] > 0 for entry in history)
+    assert all(0 <= entry["val_wga"] <= 1 and entry["loss"] > 0 and entry["lr"] > 0 for entry in history)
 
 
 def test_groups_csv_is_of_the_pseudo_groups_and_the_kept_epochs_weights(tiny_run):
@@ -318,7 +318,7 @@ def test_true_groups_are_used_only_where_asked_for(tiny, tiny_run, tmp_path):
     chosen = fit(tiny, tmp_path / "chosen", tiny.write("by-class", by_class), select="true-wga")
     ours, theirs = history_of(chosen), history_of(tiny_run)
     assert [entry["loss"] for entry in ours] == [entry["loss"] for entry in theirs]
-    pairs = [(one["val_score"], other["val_score"]) for one, other in zip(ours, theirs, strict=True)]
+    pairs = [(one["val_wga"], other["val_wga"]) for one, other in zip(ours, theirs, strict=True)]
     assert all(one >= other for one, other in pairs)  # the worst class is never worse than the worst group
     assert any(one > other for one, other in pairs)
 
@@ -470,7 +470,7 @@ def test_a_trained_row_needs_no_run_folder(tiny, tiny_run):
     experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings), lambda line: None)
     row = trained_row(experiment, "dbpt", checkpoint_path=None, log=lambda line: None)
     np.testing.assert_array_equal(row.weights, load_file(tiny_run / "classifier.safetensors")["weights"])
-    assert experiment.evaluation_kind == "true"
+    assert (experiment.evaluation_attributes == experiment.dataset.attributes).all()
     changed = replace(experiment, config=replace(experiment.config, ema_momentum=0.9))
     other = trained_row(changed, "dbpt", checkpoint_path=None, log=lambda line: None)
     assert other.trained.history[0].group_weights != row.trained.history[0].group_weights

@@ -16,24 +16,23 @@ def test_worst_group_accuracy_ignores_empty_and_unknown_groups():
 
 
 def test_no_group_at_all_is_told():
+    assert worst_group_accuracy(CORRECT, np.full(8, -1)) is None
     with pytest.raises(InputError, match="no validation row has a group.*--select average"):
-        worst_group_accuracy(CORRECT, np.full(8, -1))
+        validation_score("pseudo-wga", 0, None, 0.5)
 
 
 @pytest.mark.parametrize("select", ["pseudo-wga", "true-wga"])
 def test_worst_group_rules_break_ties_by_the_average(select):
-    assert validation_score(select, 0, CORRECT, GROUPS) == (0.5, 5 / 8)
-    better = CORRECT.copy()
-    better[5] = True
-    assert validation_score(select, 3, better, GROUPS) > validation_score(select, 9, CORRECT, GROUPS)
+    assert validation_score(select, 0, 0.5, 0.625) == (0.5, 0.625)
+    assert validation_score(select, 3, 0.5, 0.75) > validation_score(select, 9, 0.5, 0.625)
+    assert validation_score(select, 3, 0.6, 0.65) > validation_score(select, 9, 0.5, 0.9)
 
 
 def test_average_and_last_ignore_groups():
-    nobody = np.full(8, -1)
-    assert validation_score("average", 5, CORRECT, nobody) == (5 / 8, 0.0)
-    assert validation_score("last", 6, ~CORRECT, nobody) > validation_score("last", 5, CORRECT, nobody)
+    assert validation_score("average", 5, None, 0.625) == (0.625, 0.0)
+    assert validation_score("last", 6, None, 0.375) > validation_score("last", 5, 0.9, 0.9)
 
 
 def test_a_tie_goes_to_neither_so_that_the_earlier_epoch_stays():
     for select in ("pseudo-wga", "average"):
-        assert not validation_score(select, 7, CORRECT, GROUPS) > validation_score(select, 2, CORRECT, GROUPS)
+        assert not validation_score(select, 7, 0.5, 0.625) > validation_score(select, 2, 0.5, 0.625)

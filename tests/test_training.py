@@ -144,7 +144,7 @@ def test_the_history_tells_rates_losses_weights_and_scores():
     assert [record.lr for record in history] == rates
     assert history[-1].loss < history[0].loss
     assert len(history[0].group_weights) == len(history[0].mean_p_true) == 4
-    assert all(0 <= record.val_score <= record.val_average <= 1 for record in history)
+    assert all(0 <= record.val_wga <= record.val_average <= 1 for record in history)
     erm = run(objective="erm").history
     assert erm[0].group_weights is None
     assert erm[0].mean_p_true is None
@@ -170,7 +170,7 @@ def test_the_first_epoch_is_plain_sgd_on_the_weighted_mean():
 def test_the_kept_epoch_is_the_first_best_one(select):
     trained = run(replace(SETTINGS, select=select, lr=1.0, epochs=8))
     scores = {
-        "pseudo-wga": [(record.val_score, record.val_average) for record in trained.history],
+        "pseudo-wga": [(record.val_wga, record.val_average) for record in trained.history],
         "average": [record.val_average for record in trained.history],
         "last": [record.epoch for record in trained.history],
     }[select]

@@ -157,7 +157,9 @@ def _toml(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A setting's value with paths as strings and sequences as tuples."""
+    """A setting's value with paths as strings, NumPy scalars as Python's and sequences as tuples."""
+    if callable(item := getattr(value, "item", None)):
+        return item()
     if isinstance(value, Path):
         return str(value)
     return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dbpt.data import load_dataset
-from dbpt.experiment import Log, embed_dataset, label_dataset
+from dbpt.experiment import Log, embed_dataset, knows_true_groups, label_dataset
 from dbpt.methods import classify, split_metrics
 from dbpt.objectives import OBJECTIVES
 from dbpt.results import describe_data
@@ -60,7 +60,7 @@ def evaluate(
         dataset,
         dataset.splits,
         classify(features, classifier.weights),
-        dataset.attributes if dataset.has_true_attributes else pseudo,
+        dataset.attributes if knows_true_groups(dataset, dataset.splits) else pseudo,
     )
     return {
         **describe_data(dataset, dataset.splits, pseudo_attributes=pseudo, backbone=classifier.backbone),

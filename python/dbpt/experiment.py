@@ -57,14 +57,10 @@ class Experiment:
         return np.flatnonzero(self.splits == SPLITS.index(split))
 
     @property
-    def evaluation_kind(self) -> str:
-        """``"true"`` where the data know their attributes, otherwise ``"pseudo"``."""
-        return "true" if self.dataset.has_true_attributes else "pseudo"
-
-    @property
     def evaluation_attributes(self) -> NDArray[np.int64]:
         """(N,) the attributes that accuracy is reported over."""
-        return self.dataset.attributes if self.dataset.has_true_attributes else self.pseudo.pseudo_attributes
+        true = knows_true_groups(self.dataset, self.splits)
+        return self.dataset.attributes if true else self.pseudo.pseudo_attributes
 
 
 def prepare(config: FitConfig, log: Log) -> Experiment:
@@ -87,6 +83,13 @@ def prepare(config: FitConfig, log: Log) -> Experiment:
     splits, warnings = _with_validation(dataset, pseudo_groups, config)
     _check_pseudo_groups(config, pseudo_groups, splits)
     warnings += _group_warnings(dataset, pseudo_groups, splits)
+    if config.epochs <= config.warmup_epochs:
+        warnings.append(
+            f"--epochs {config.epochs}: all of them warm up at a learning rate of 1e-5; nothing much is learnt"
+        )
+    known = int((dataset.attributes >= 0).sum())
+    if known and not knows_true_groups(dataset, splits):
+        warnings.append(f"only {known} of {len(dataset)} images have a true attribute: figures are over pseudo groups")
     for warning in warnings:
         log(f"warning: {warning}")
     return Experiment(
@@ -102,6 +105,19 @@ def prepare(config: FitConfig, log: Log) -> Experiment:
         failures=failures,
         warnings=tuple(warnings),
     )
+
+
+def knows_true_groups(dataset: Dataset, splits: NDArray[np.int64]) -> bool:
+    """Whether figures can be over true groups: at least half of each class's judged rows have a true attribute.
+
+    Judged rows are those of the test split, of validation where there is no test split, else of training.
+    """
+    split = next(number for number in (2, 1, 0) if (splits == number).any())
+    labels = dataset.labels[splits == split]
+    known = dataset.attributes[splits == split] >= 0
+    rows_C = np.bincount(labels, minlength=dataset.num_classes)
+    known_C = np.bincount(labels[known], minlength=dataset.num_classes)
+    return bool((2 * known_C >= rows_C).all())
 
 
 def open_dataset(data: str, config: FitConfig) -> Dataset:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dbpt.data import SPLITS, Dataset
 from dbpt.experiment import Experiment, Log
 from dbpt.heads import PromptHead
-from dbpt.metrics import GroupMetrics, group_metrics
+from dbpt.metrics import GroupMetrics, group_counts, group_metrics
 from dbpt.objectives import OBJECTIVES, TrainingGroups
 from dbpt.training import EpochRecord, Rows, Trained, TrainingSettings, train
 from dbpt.words import Vocabulary
@@ -118,7 +118,7 @@ def split_metrics(
 ) -> dict[str, GroupMetrics | None]:
     """Metrics of each split, None for an empty one; all arrays (N,) int64, ``attributes`` true or pseudo."""
     train_groups = dataset.groups(attributes)[splits == SPLITS.index("train")]
-    train_counts = np.bincount(train_groups[train_groups >= 0], minlength=dataset.num_groups)
+    train_counts = group_counts(train_groups, dataset.num_groups)
 
     def metrics_of(rows: NDArray[np.bool_]) -> GroupMetrics | None:
         if not rows.any():
@@ -164,4 +164,5 @@ class progress_bar:
 
     def _show(self, record: EpochRecord) -> None:
         self._bar.update(record.epoch - self._bar.n)
-        self._bar.set_postfix_str(f"loss {record.loss:.3f}, val {100 * record.val_score:.1f} %")
+        judged = record.val_average if record.val_wga is None else record.val_wga
+        self._bar.set_postfix_str(f"loss {record.loss:.3f}, val {100 * judged:.1f} %")

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from dbpt import __version__
 from dbpt.backbone import Backbone
 from dbpt.data import SPLITS, Dataset
-from dbpt.experiment import Experiment
+from dbpt.experiment import Experiment, knows_true_groups
 from dbpt.files import write_atomically
 from dbpt.gallery import worst_group_mistakes
 from dbpt.methods import MethodRow
-from dbpt.metrics import pseudo_attribute_quality
+from dbpt.metrics import group_counts, pseudo_attribute_quality
 from dbpt.report import render_report
 from dbpt.run_folder import write_json, write_tensors
 
@@ -47,7 +47,7 @@ def describe_data(
     dataset: Dataset, splits: NDArray[np.int64], *, pseudo_attributes: NDArray[np.int64], backbone: Backbone
 ) -> dict[str, Any]:
     """The part of ``metrics.json`` that does not depend on any training."""
-    true = dataset.has_true_attributes
+    true = knows_true_groups(dataset, splits)
     pseudo_groups = dataset.groups(pseudo_attributes)
     evaluation_groups = dataset.groups(dataset.attributes) if true else pseudo_groups
     return {
@@ -93,11 +93,6 @@ def _pseudo_quality(
     return {"split": "training" if training.any() else "all", **quality}
 
 
-def group_counts(groups: NDArray[np.int64], num_groups: int) -> NDArray[np.int64]:
-    """(G,) int64 rows of each group; -1 is not counted."""
-    return np.bincount(groups[groups >= 0], minlength=num_groups)
-
-
 def _row_json(row: MethodRow, epochs: int) -> dict[str, Any]:
     return {
         "name": row.name,
@@ -119,7 +114,7 @@ def history_of(rows: list[MethodRow]) -> list[dict[str, Any]]:
             "loss": record.loss,
             "group_weights": record.group_weights,
             "mean_p_true": record.mean_p_true,
-            "val_score": record.val_score,
+            "val_wga": record.val_wga,
             "val_average": record.val_average,
             "selected": record.epoch == row.trained.selected_epoch,
         }

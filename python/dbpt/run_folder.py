@@ -30,6 +30,20 @@ from dbpt.files import write_tensors as write_tensors
 from dbpt.words import Words
 
 SCHEMA_VERSION = 1
+CONTENTS = frozenset(
+    {
+        "run.json",
+        "config.toml",
+        "checkpoints",
+        "classifier.safetensors",
+        "prompt.safetensors",
+        "pseudo_attributes.safetensors",
+        "groups.csv",
+        "history.jsonl",
+        "metrics.json",
+        "report.html",
+    }
+)
 # Where things lie, and what no checkpoint depends on.
 MAY_CHANGE = frozenset(
     {"data", "root", "cache", "model", "pretrained", "tokenizer", "device", "max_failures", "baselines"}
@@ -45,15 +59,44 @@ def open_run_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
     if resume and overwrite:
         raise InputError("--resume and --overwrite: choose one")
     if not os.path.lexists(folder):  # Path.exists raises on a name that is too long
+        _check_parent(folder)
         return
     if not folder.is_dir():
         raise InputError(f"--out {folder}: exists and is not a folder; choose another name")
-    if not (folder / "run.json").is_file():
+    if not _holds_a_run(folder):
         if _never_started(folder):
             return
         raise InputError(f"--out {folder}: exists and is not a run folder; choose another name")
+    replaces = overwrite or not (folder / "config.toml").is_file()
+    if (resume or overwrite) and replaces and (foreign := _foreign(folder)):
+        raise InputError(
+            f"--out {folder}: holds {foreign[0].name!r}, which is no run's; move it or choose another name"
+        )
     if not resume and not overwrite:
         raise InputError(f"--out {folder}: exists; continue it with --resume, replace it with --overwrite")
+
+
+def _check_parent(folder: Path) -> None:
+    """Refuse at once where `start_run` would fail to create the folder, after all the embedding."""
+    parent = next(parent for parent in folder.absolute().parents if os.path.lexists(parent))
+    if not parent.is_dir():
+        raise InputError(f"--out {folder}: cannot create: {parent} is not a folder")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(f"--out {folder}: cannot create: {parent} is not writable")
+
+
+def _holds_a_run(folder: Path) -> bool:
+    """Whether ``run.json`` there is one of ours."""
+    try:
+        return "backbone" in _read_description(folder)
+    except InputError:
+        return False
+
+
+def _foreign(folder: Path) -> list[Path]:
+    """What no run has written: `_clear` must not take it."""
+    ours = [entry for entry in folder.iterdir() if entry.name in CONTENTS or _is_leftover(entry)]
+    return sorted(set(folder.iterdir()) - set(ours))
 
 
 def _never_started(folder: Path) -> bool:

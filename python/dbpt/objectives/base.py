@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dbpt.metrics import group_counts
+
 
 @dataclass(frozen=True)
 class TrainingGroups:
@@ -24,7 +26,7 @@ class TrainingGroups:
     @property
     def counts(self) -> NDArray[np.int64]:
         """(G,) int64 number of rows of each group; rows of unknown group are not counted."""
-        return np.bincount(self.groups[self.groups >= 0], minlength=self.num_groups)
+        return group_counts(self.groups, self.num_groups)
 
 
 class Objective(ABC):

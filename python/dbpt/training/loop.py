@@ -22,7 +22,7 @@ from dbpt.errors import InputError
 from dbpt.objectives import Objective
 from dbpt.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from dbpt.training.schedule import learning_rate
-from dbpt.training.selection import Selection, validation_score
+from dbpt.training.selection import Selection, validation_score, worst_group_accuracy
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,18 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What history.jsonl keeps of an epoch (from 1). Group arrays are None for objectives that have none."""
+    """What history.jsonl keeps of an epoch (from 1). Group arrays are None for objectives that have none.
+
+    ``val_wga`` is over the groups that ``TrainingSettings.select`` judges by (pseudo unless ``true-wga``), None if no
+    validation row has one.
+    """
 
     epoch: int
     lr: float
     loss: float
     group_weights: list[float | None] | None
     mean_p_true: list[float | None] | None
-    val_score: float
+    val_wga: float | None
     val_average: float
 
 
@@ -127,15 +131,15 @@ class _Run:
         lr = self._set_learning_rate(number)
         loss, p_true = self._train_epoch(number, lr)
         self.objective.end_epoch(p_true)
-        score = self._validate(number)
+        wga, average = self._validate(number)
         record = EpochRecord(
             epoch=number + 1,
             lr=lr,
             loss=loss,
             group_weights=_as_list(self.objective.group_weights),
             mean_p_true=_as_list(self.objective.mean_p_true),
-            val_score=score[0],
-            val_average=score[1],
+            val_wga=wga,
+            val_average=average,
         )
         self.history.append(record)
         return record
@@ -172,14 +176,16 @@ class _Run:
         return mean_loss, p_true.cpu().numpy().astype(np.float64)
 
     @torch.no_grad()
-    def _validate(self, epoch: int) -> tuple[float, float]:
+    def _validate(self, epoch: int) -> tuple[float | None, float]:
+        """Judge the epoch, keep its head if it is the best so far; returns worst-group and average accuracy."""
         predictions = self.head(self.val_features).argmax(dim=1).cpu().numpy()
         correct = predictions == self.validation.labels
-        score = validation_score(self.settings.select, epoch, correct, self.validation.groups)
+        wga, average = worst_group_accuracy(correct, self.validation.groups), float(correct.mean())
+        score = validation_score(self.settings.select, epoch, wga, average)
         if score > self.best_score:
             self.best_score, self.selected_epoch = score, epoch + 1
             self.best_state = {name: value.detach().clone() for name, value in self.head.state_dict().items()}
-        return score[0], float(correct.mean())
+        return wga, average
 
     def checkpoint(self, fingerprint: str) -> Checkpoint:
         """Everything needed to go on as if nothing had happened."""

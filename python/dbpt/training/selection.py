@@ -11,29 +11,32 @@ Selection = Literal["pseudo-wga", "true-wga", "average", "last"]
 SELECTIONS: tuple[Selection, ...] = ("pseudo-wga", "true-wga", "average", "last")
 
 
-def validation_score(
-    select: Selection, epoch: int, correct: NDArray[np.bool_], groups: NDArray[np.int64]
-) -> tuple[float, float]:
+def validation_score(select: Selection, epoch: int, wga: float | None, average: float) -> tuple[float, float]:
     """Score of an epoch, larger is better, ties broken by the second entry and then by the earlier epoch.
 
-    correct: (N,) bool, whether each validation row was classified rightly.
-    groups: (N,) int64 of the same rows, -1 unknown; pseudo or true as ``select`` says; ignored by the other two.
+    ``wga`` is the worst-group accuracy over the groups that ``select`` names, None if no validation row has a group.
+    Raises `InputError` if the choice depends on it all the same.
     """
-    average = float(correct.mean())
     if select == "last":
         return float(epoch), average
     if select == "average":
         return average, 0.0
-    return worst_group_accuracy(correct, groups), average
-
-
-def worst_group_accuracy(correct: NDArray[np.bool_], groups: NDArray[np.int64]) -> float:
-    """Smallest accuracy among the groups that have rows. Raises `InputError` if no row has a group."""
-    known = groups >= 0
-    if not known.any():
+    if wga is None:
         raise InputError(
             "no validation row has a group, so worst-group accuracy cannot choose an epoch: use --select average"
         )
+    return wga, average
+
+
+def worst_group_accuracy(correct: NDArray[np.bool_], groups: NDArray[np.int64]) -> float | None:
+    """Smallest accuracy among the groups that have rows; None if no row has a group.
+
+    correct: (N,) bool, whether each row was classified rightly.
+    groups: (N,) int64 of the same rows, -1 unknown.
+    """
+    known = groups >= 0
+    if not known.any():
+        return None
     counts = np.bincount(groups[known])
     right = np.bincount(groups[known], weights=correct[known])
     return float((right[counts > 0] / counts[counts > 0]).min())

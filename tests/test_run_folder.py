@@ -1,0 +1,69 @@
+"""Which folders `fit` may take, and what it never takes away."""
+
+import json
+import shutil
+
+import pytest
+
+import dbpt
+from dbpt import InputError
+from dbpt.run_folder import open_run_folder
+
+
+@pytest.mark.parametrize("flag", ["resume", "overwrite"])
+def test_another_programs_run_json_makes_no_run_folder(tiny, tmp_path, flag):
+    (tmp_path / "run.json").write_text('{"run_id": 7}')
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(InputError, match="exists and is not a run folder"):
+        dbpt.fit(tiny.table, out=tmp_path, **{flag: True}, **tiny.settings)
+    assert (tmp_path / "thesis.tex").read_text() == "precious"
+
+
+def test_overwrite_takes_nothing_that_no_run_wrote(tiny_run, tmp_path):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    (run / "predictions.csv").write_text("mine")
+    with pytest.raises(InputError, match="holds 'predictions.csv', which is no run's"):
+        open_run_folder(run, resume=False, overwrite=True)
+    open_run_folder(run, resume=True, overwrite=False)  # continuing deletes nothing
+    (run / "config.toml").unlink()  # and starting afresh for want of settings would
+    with pytest.raises(InputError, match=r"predictions\.csv"):
+        open_run_folder(run, resume=True, overwrite=False)
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_anything_else(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="file is not a folder"):
+        open_run_folder(tmp_path / "file" / "a" / "b", resume=False, overwrite=False)
+    open_run_folder(tmp_path / "new" / "deep" / "run", resume=False, overwrite=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_run_json_without_its_parts_is_told(tiny_run, tmp_path):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    description = json.loads((run / "run.json").read_text())
+    del description["words"]
+    (run / "run.json").write_text(json.dumps(description))
+    with pytest.raises(InputError, match=r"run\.json: has no usable 'words'"):
+        dbpt.load(run)
+
+
+@pytest.mark.parametrize(
+    ("labelled", "kind"),
+    [
+        (lambda row: row["split"] == "test", "true"),
+        (lambda row: row["split"] == "train", "pseudo"),
+        (lambda row: row["path"] == "test/00-00.png", "pseudo"),
+    ],
+)
+def test_true_groups_need_labels_where_it_is_judged(tiny, tmp_path, labelled, kind):
+    rows = [row | {"attribute": row["attribute"] if labelled(row) else ""} for row in tiny.rows()]
+    run = dbpt.fit(tiny.write(f"partly-{kind}", rows), out=tmp_path / "run", **tiny.settings | {"epochs": 2})
+    assert run.metrics["group_kind"] == kind
+    assert all(row["test"]["worst_group_accuracy"] is not None for row in run.metrics["rows"])
+    told = [warning for warning in run.metrics["warnings"] if "have a true attribute" in warning]
+    assert bool(told) == (kind == "pseudo")
+
+
+def test_a_run_that_only_warms_up_says_so(tiny, tmp_path):
+    run = dbpt.fit(tiny.table, out=tmp_path / "run", **tiny.settings | {"epochs": 1})
+    assert any(warning.startswith("--epochs 1: all of them warm up") for warning in run.metrics["warnings"])
