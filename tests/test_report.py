@@ -174,9 +174,8 @@ def test_table_without_test_split_shows_validation_and_says_so():
 def test_training_rows_alone_are_shown_and_called_so():
     metrics = run(rows=[row("dbpt", None) | {"train": evaluated(RIGHT["dbpt"])}])
     lines = comparison_table(metrics).splitlines()
-    assert lines[0] == (
-        "birds: training split, 300 images (no other split; where the classifier learned from them, the figures flatter)"
-    )
+    where = "no other split; where the classifier learned from them, the figures flatter"
+    assert lines[0] == f"birds: training split, 300 images ({where})"
     assert any(line.startswith("dbpt   80.0") for line in lines)
     assert "Per cent right of the training images" in Page(render_report(metrics, [], [])).words
 

@@ -15,10 +15,11 @@ LONGEST_GROUP_NAME = 44
 def comparison_table(metrics: dict[str, Any]) -> str:
     """Return the rows of a metrics.json dict side by side, as text without a final newline.
 
-    Shows the test split; where there is none, validation or else training (and says so): worst-group accuracy with its bootstrap
-    interval, average, train-weighted average, gap, and the accuracy of each group with its number of images; then how
-    the epochs were chosen, how good the pseudo attributes are if that is known, and all warnings. With more groups
-    than fit into 110 columns, each group gets a line below. Percentages have one decimal; ``*`` marks a row's worst.
+    Shows the test split, where there is none validation, or else training (and says so): worst-group accuracy with its
+    bootstrap interval, average, train-weighted average, gap, and the accuracy of each group with its number of images;
+    then how the epochs were chosen, how good the pseudo attributes are if that is known, and all warnings. With more
+    groups than fit into 110 columns, each group gets a line below. Percentages have one decimal; ``*`` marks a row's
+    worst.
     """
     summary = summarize(metrics)
     beside = _render(_main_columns(summary) + _group_columns(summary))
