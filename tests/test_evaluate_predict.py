@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import shutil
 
 import numpy as np
@@ -11,6 +12,7 @@ from safetensors.numpy import load_file
 
 import dbpt
 from dbpt import InputError
+from dbpt.backbone import Backbone
 from dbpt.cli import main
 
 
@@ -153,6 +155,42 @@ def test_bad_images_get_an_error_in_their_place(tiny, tiny_run, tmp_path):
     for one, other in zip(alone, [p for p in predictions if p.error is None], strict=True):
         np.testing.assert_allclose(one.probabilities, other.probabilities, rtol=1e-5)
     assert list(classifier.predict([])) == []
+
+
+def test_predict_fills_the_last_batch_to_a_power_of_two(tiny, tiny_run, monkeypatch):
+    classifier, sizes = dbpt.load(tiny_run), []
+    encode = Backbone.encode_image
+    monkeypatch.setattr(Backbone, "encode_image", lambda self, batch: sizes.append(len(batch)) or encode(self, batch))
+    images = images_of(tiny, 35)
+    for count, batch_size, expected in ((35, None, [16, 16, 4]), (1, None, [1]), (5, None, [8]), (11, 6, [6, 6])):
+        sizes.clear()
+        assert len(list(classifier.predict(images[:count], batch_size=batch_size))) == count
+        assert sizes == expected
+    sizes.clear()
+    assert [p.error is None for p in classifier.predict([tiny.table, tiny.model])] == [False, False]
+    assert sizes == []
+    with pytest.raises(InputError, match="batch_size is 0, expected at least 1"):
+        list(classifier.predict(images, batch_size=0))
+
+
+def test_predict_gives_the_same_bytes_again_and_nearly_the_same_alone(tiny, tiny_run, tmp_path):
+    classifier, images = dbpt.load(tiny_run), images_of(tiny, 21)
+    once, again = ([p.probabilities for p in classifier.predict(images)] for _ in range(2))
+    np.testing.assert_array_equal(once, again)
+    alone = [next(classifier.predict([image])).probabilities for image in images]
+    np.testing.assert_allclose(once, alone, atol=1e-5)
+    damaged = [*images[:3], tmp_path / "gone.png", *images[4:]]
+    beside = [p.probabilities for p in classifier.predict(damaged)]
+    assert beside.pop(3) is None
+    np.testing.assert_array_equal(np.delete(once, 3, 0), beside)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_predict_does_not_wait_for_a_pipe(tiny, tiny_run, tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    pipe, image = dbpt.load(tiny_run).predict([tmp_path / "pipe.png", *images_of(tiny, 1)])
+    assert pipe.error == "not a regular file"
+    assert image.error is None
 
 
 def test_predict_command_writes_csv_for_files_folders_and_a_list(tiny, tiny_run, tmp_path, command, monkeypatch):

@@ -202,6 +202,16 @@ def test_a_file_that_changes_under_the_reader_is_a_failure(backbone, root, paths
     assert result.failures[0].reason == "changed while it was being read"
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_a_failure_even_if_it_takes_a_files_place(backbone, root, paths, monkeypatch):
+    os.mkfifo(root / "pipe.png")
+    result = run(backbone, root, ["pipe.png"], max_failures=1)
+    assert result.failures[0].reason == "not a regular file"
+    monkeypatch.setattr(embed, "_row_key", lambda root, path, ledger: embed.RowKey(path, 5, 5))
+    result = run(backbone, root, ["pipe.png"], max_failures=1)
+    assert result.failures[0].reason == "not a regular file"
+
+
 def test_shards_close_at_whole_batches(backbone, root, paths, monkeypatch):
     monkeypatch.setattr(embed, "SHARD_ROWS", 7)
     run(backbone, root, paths)

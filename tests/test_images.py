@@ -1,6 +1,7 @@
 """Decoding: what open_clip would see, or a reason on one line; no other format, no bomb, no crash."""
 
 import io
+import os
 import struct
 import warnings
 import zlib
@@ -12,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dbpt.features import UnreadableImage, images, open_image
+from dbpt.features import UnreadableImage, images, open_image, read_pixels
 
 
 def noise(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -113,6 +114,30 @@ def test_other_formats_are_out_of_reach(tmp_path):
     (tmp_path / "a.png").write_bytes(png_header(8, 8)[:20])
     assert reason(tmp_path / "a.png") == "Truncated File Read"
     assert "No such file" in reason(tmp_path / "gone.jpg")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_pipes_and_devices_are_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for path in (tmp_path / "pipe.jpg", Path("/dev/zero")):
+        assert reason(path) == "not a regular file"
+        with pytest.raises(UnreadableImage, match="not a regular file"):
+            read_pixels(path, None)
+
+
+def test_pixels_or_whatever_the_reason(tmp_path):
+    preprocess = open_clip.image_transform(32, is_train=False)
+    path = tmp_path / "a.png"
+    noise(40, 30).save(path)
+    now = (path.stat().st_size, path.stat().st_mtime_ns)
+    expected = preprocess(open_image(path)).numpy()
+    np.testing.assert_array_equal(read_pixels(path, preprocess, size_and_mtime=now), expected)
+    np.testing.assert_array_equal(read_pixels(path, preprocess), expected)
+    with pytest.raises(UnreadableImage, match="^changed while it was being read$"):
+        read_pixels(path, preprocess, size_and_mtime=(now[0], 5))
+    for name, why in (("gone.png", "^No such file or directory$"), ("nul\0", "null byte"), ("x" * 5000, "too long")):
+        with pytest.raises(UnreadableImage, match=why):
+            read_pixels(tmp_path / name, preprocess)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "gif", "tiff"])

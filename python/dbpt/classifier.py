@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dbpt.backbone import Backbone
 from dbpt.config import FitConfig
+from dbpt.errors import InputError
 from dbpt.words import Words
 
 
@@ -52,31 +53,50 @@ class Classifier:
         probabilities: NDArray[np.float32] = exponentials / exponentials.sum(axis=1, keepdims=True)
         return probabilities
 
-    def predict(self, images: Sequence[str | Path], *, batch_size: int = 128) -> Iterator[Prediction]:
-        """Classify image files, in order, without a cache. A file that is no image gives an ``error``."""
-        from dbpt.features import open_image
+    def predict(self, images: Sequence[str | Path], *, batch_size: int | None = None) -> Iterator[Prediction]:
+        """Classify image files, in order, without a cache. A file that is no image gives an ``error``.
 
-        for begin in range(0, len(images), batch_size):
-            paths = [Path(image) for image in images[begin : begin + batch_size]]
-            pixels, errors = [], {}
-            for path in paths:
-                try:
-                    pixels.append(self.backbone.preprocess(open_image(path)).numpy())
-                except ValueError as error:  # UnreadableImage is one; so is a path with a NUL in it
-                    errors[path] = str(error)
-            probabilities = iter(self.predict_features(self._encode(pixels, batch_size)))
-            for path in paths:
-                if path in errors:
-                    yield Prediction(str(path), None, None, errors[path])
-                else:
-                    row = next(probabilities)
-                    yield Prediction(str(path), self.class_names[int(row.argmax())], row, None)
+        The image tower sees ``batch_size`` images at a time, by default the run's ``embed_batch_size``; the last batch
+        is filled up to a power of two, so that a single image costs one. The same list gives the same bytes. In another
+        list, or beside `dbpt.evaluate`, an image's probabilities may differ in the last digits, as the order of sums
+        in a forward pass depends on the batch's shape.
+        """
+        from dbpt.features import decoding_threads, pillow_warnings
 
-    def _encode(self, pixels: list[NDArray[np.float32]], batch_size: int) -> NDArray[np.float32]:
-        """Features of a batch padded to its full shape, so that a result doesn't depend on its neighbours' number."""
-        if not pixels:
-            return np.zeros((0, self.weights.shape[1]), dtype=np.float32)
-        batch = np.zeros((batch_size, *pixels[0].shape), dtype=np.float32)
-        batch[: len(pixels)] = pixels
-        features: NDArray[np.float32] = self.backbone.encode_image(batch).numpy()[: len(pixels)]
-        return features
+        size = self.config.embed_batch_size if batch_size is None else batch_size
+        if size < 1:
+            raise InputError(f"batch_size is {size}, expected at least 1")
+        with decoding_threads() as pool:
+            for begin in range(0, len(images), size):
+                paths = [Path(image) for image in images[begin : begin + size]]
+                with pillow_warnings():  # not around the yield, as it holds for the whole process
+                    decoded = list(pool.map(self._pixels, paths))
+                yield from self._classify(paths, decoded, min(size, _power_of_two(len(paths))))
+
+    def _pixels(self, path: Path) -> NDArray[np.float32] | str:
+        """The preprocessed image, or why there is none."""
+        from dbpt.features import UnreadableImage, read_pixels
+
+        try:
+            return read_pixels(path, self.backbone.preprocess)
+        except UnreadableImage as error:
+            return str(error)
+
+    def _classify(self, paths: list[Path], decoded: list[NDArray[np.float32] | str], rows: int) -> Iterator[Prediction]:
+        """One forward pass of a batch of ``rows``, in which what failed leaves its place empty."""
+        shape = next((pixels.shape for pixels in decoded if not isinstance(pixels, str)), None)
+        if shape is not None:
+            batch = np.zeros((rows, *shape), dtype=np.float32)
+            for place, pixels in zip(batch, decoded, strict=False):
+                place[:] = 0 if isinstance(pixels, str) else pixels
+            probabilities = self.predict_features(self.backbone.encode_image(batch).numpy())
+        for i, (path, pixels) in enumerate(zip(paths, decoded, strict=True)):
+            if isinstance(pixels, str):
+                yield Prediction(str(path), None, None, pixels)
+            else:
+                yield Prediction(str(path), self.class_names[int(probabilities[i].argmax())], probabilities[i], None)
+
+
+def _power_of_two(number: int) -> int:
+    """The next power of two, itself included."""
+    return 1 << (number - 1).bit_length()

@@ -2,6 +2,16 @@
 
 from .cache import verify_cache
 from .embed import Embeddings, Failure, embed_images
-from .images import UnreadableImage, open_image
+from .images import UnreadableImage, decoding_threads, open_image, pillow_warnings, read_pixels
 
-__all__ = ["Embeddings", "Failure", "UnreadableImage", "embed_images", "open_image", "verify_cache"]
+__all__ = [
+    "Embeddings",
+    "Failure",
+    "UnreadableImage",
+    "decoding_threads",
+    "embed_images",
+    "open_image",
+    "pillow_warnings",
+    "read_pixels",
+    "verify_cache",
+]

@@ -12,7 +12,6 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,7 @@ from tqdm import tqdm
 from dbpt.errors import InputError
 
 from .cache import FeatureCache
-from .images import UnreadableImage, decode_image, pillow_warnings
+from .images import UnreadableImage, decoding_threads, pillow_warnings, read_pixels
 from .shards import RowKey
 
 if TYPE_CHECKING:
@@ -117,20 +116,13 @@ def embed_images(
             todo.append(key)
     ledger.check()
     if todo:
-        workers = num_workers or min(16, _available_cpus())
-        _Pass(backbone, root, cache, ledger, batch_size).run(todo, workers, progress)
+        _Pass(backbone, root, cache, ledger, batch_size).run(todo, num_workers, progress)
     failures = tuple(
         Failure(row, path, ledger.reasons[path]) for row, path in enumerate(paths) if path in ledger.reasons
     )
     ok = np.ones(len(paths), dtype=np.bool_)
     ok[[failure.row for failure in failures]] = False
     return Embeddings(cache.read([keys[path] for path in paths]), ok, failures, len(todo))
-
-
-def _available_cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):  # what this process may use, in a container less than the machine has
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _row_key(root: Path, path: str, ledger: _Ledger) -> RowKey | None:
@@ -178,9 +170,9 @@ class _Pass:
         self.failures: list[tuple[RowKey, str]] = []
         self.stored_at = time.monotonic()
 
-    def run(self, todo: Sequence[RowKey], workers: int, progress: bool) -> None:
+    def run(self, todo: Sequence[RowKey], workers: int | None, progress: bool) -> None:
         bar = tqdm(total=len(todo), desc="embedding", unit="img", disable=None if progress else True)
-        with bar, pillow_warnings(), _threads(workers) as pool:
+        with bar, pillow_warnings(), decoding_threads(workers) as pool:
             try:
                 for keys, pixels, reasons in self._decoded(todo, pool):
                     self._encode(keys, pixels, reasons)
@@ -233,23 +225,7 @@ class _Pass:
 
     def _decode_one(self, key: RowKey, place: NDArray[Any]) -> str | None:
         try:
-            with (self.root / key.path).open("rb") as file:
-                now = os.fstat(file.fileno())
-                if (now.st_size, now.st_mtime_ns) != key[1:]:
-                    return "changed while it was being read"
-                image = decode_image(file)
-            place[:] = self.backbone.preprocess(image).numpy()
+            place[:] = read_pixels(self.root / key.path, self.backbone.preprocess, size_and_mtime=key[1:])
         except UnreadableImage as error:
             return str(error)
-        except Exception as error:  # modes that Pillow can't convert, files that vanish
-            return " ".join(str(error).split()) or type(error).__name__
         return None
-
-
-@contextmanager
-def _threads(workers: int) -> Iterator[ThreadPoolExecutor]:
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="dbpt-decode")
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)

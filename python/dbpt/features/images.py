@@ -7,14 +7,20 @@ turn white, and which becomes 8-bit grey here.
 
 from __future__ import annotations
 
+import os
+import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+
+from dbpt.arguments import available_cpus
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MAGICS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*")
@@ -30,10 +36,55 @@ class UnreadableImage(ValueError):
 def open_image(path: Path) -> Image.Image:
     """Decode an image file completely. Raises `UnreadableImage` with the reason. For one thread; see `decode_image`."""
     try:
-        with pillow_warnings(), path.open("rb") as file:
+        with pillow_warnings(), _open_regular(path) as file:
             return decode_image(file)
     except OSError as error:
         raise UnreadableImage(error.strerror or str(error)) from None
+
+
+def read_pixels(
+    path: Path, preprocess: Callable[[Image.Image], Any], *, size_and_mtime: tuple[int, int] | None = None
+) -> NDArray[np.float32]:
+    """Decode an image file and preprocess it to (3, H, W) float32; with ``size_and_mtime`` only if it still has them.
+
+    Raises `UnreadableImage` with the reason, whatever it is. Run it within `pillow_warnings`, which threads share.
+    """
+    try:
+        with _open_regular(path) as file:
+            found = os.fstat(file.fileno())
+            if size_and_mtime not in (None, (found.st_size, found.st_mtime_ns)):
+                raise UnreadableImage("changed while it was being read")
+            image = decode_image(file)
+        pixels: NDArray[np.float32] = preprocess(image).numpy()
+    except UnreadableImage:
+        raise
+    except Exception as error:  # names that no file can have, files that vanish, modes that Pillow can't convert
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise UnreadableImage(reason or type(error).__name__) from None
+    return pixels
+
+
+def _open_regular(path: Path) -> BinaryIO:
+    """Open for reading, but no pipe or device: those could block forever or never end."""
+    file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115 (Path.open takes no opener)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise UnreadableImage("not a regular file")
+    return file
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+@contextmanager
+def decoding_threads(workers: int | None = None) -> Iterator[ThreadPoolExecutor]:
+    """Threads that decode images, by default one per processor, at most 16. What is not begun at the end is dropped."""
+    pool = ThreadPoolExecutor(workers or min(16, available_cpus()), thread_name_prefix="dbpt-decode")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def decode_image(file: BinaryIO) -> Image.Image:
