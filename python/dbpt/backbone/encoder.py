@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from dbpt.errors import InputError
 
+from .text_tokenizer import Tokenizer, first_cut
+
 ENCODER_SCHEMA_VERSION = 1  # raise it when the same key would no longer give the same features
 TEXT_BATCH_SIZE = 128
 
@@ -23,7 +25,7 @@ class Backbone:
 
     Attributes:
         model: the open_clip module, in eval mode, every parameter with ``requires_grad`` False.
-        tokenizer: ``list[str]`` to token ids (P, context_length) int64.
+        tokenizer: ``list[str]`` to token ids (P, context_length) int64; longer texts are cut.
         preprocess: ``PIL.Image`` to (3, H, W) float32, exactly open_clip's inference transform.
         device: where `model` lives.
         embed_dim: D, the width of the shared embedding space.
@@ -31,7 +33,7 @@ class Backbone:
     """
 
     model: torch.nn.Module
-    tokenizer: Callable[[list[str]], torch.Tensor]
+    tokenizer: Tokenizer
     preprocess: Callable[[Any], torch.Tensor]
     device: torch.device
     embed_dim: int
@@ -80,7 +82,10 @@ class Backbone:
         return torch.cat(parts)
 
     def token_ids(self, texts: Sequence[str]) -> torch.Tensor:
-        """Tokenize sentences to (P, context_length) int64; `InputError` if the tokenizer isn't the model's."""
+        """Tokenize sentences to (P, context_length) int64.
+
+        Raises `InputError` if the tokenizer isn't the model's, or for a sentence that does not fit.
+        """
         ids = self.tokenizer(list(texts)).to(torch.int64)
         vocab_size = self.spec["config"]["text_cfg"].get("vocab_size", 49408)
         if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < vocab_size:
@@ -88,7 +93,17 @@ class Backbone:
                 f"the tokenizer gives token id {int(ids.max())}, but the model's vocabulary has {vocab_size} entries: "
                 "this tokenizer belongs to another model; give the right one with --tokenizer"
             )
+        cut = first_cut(self.tokenizer, texts, ids)
+        if cut is not None:
+            raise InputError(
+                f"sentence {_shortened(texts[cut])!r} does not fit into the text tower's {ids.shape[1]} tokens; "
+                "shorten it"
+            )
         return ids
+
+
+def _shortened(text: str, limit: int = 100) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def _checked(features: torch.Tensor, tower: str) -> torch.Tensor:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import open_clip
 import torch
@@ -15,12 +15,28 @@ from dbpt.errors import InputError
 
 from .config import JSON_LIMIT, one_line, silent_logging
 
-Tokenizer = Callable[[list[str]], torch.Tensor]
+
+class Tokenizer(Protocol):
+    """Texts to token ids (P, context_length) int64, by default of the model's context length; longer ones are cut."""
+
+    def __call__(self, texts: list[str], context_length: int | None = None) -> torch.Tensor:
+        """Tokenize, pad, cut."""
 
 
 def context_length(config: dict[str, Any]) -> int:
     """Number of token positions of the text tower."""
     return int(config["text_cfg"].get("context_length", 77))
+
+
+def first_cut(tokenizer: Tokenizer, texts: Sequence[str], ids: torch.Tensor) -> int | None:
+    """Return the row of the first text that was cut to the (P, L) ``ids``; None if all fit.
+
+    One position more adds nothing but padding to a text that fits, even if padding looks like the end token.
+    """
+    length = ids.shape[1]
+    longer = tokenizer([*texts, ""], context_length=length + 1)
+    is_cut = (longer[:-1, :length] != ids).any(dim=1) | (longer[:-1, length] != longer[-1, length])
+    return int(is_cut.int().argmax()) if bool(is_cut.any()) else None
 
 
 def model_tokenizer(name: str) -> Tokenizer:
@@ -58,7 +74,7 @@ class FileTokenizer:
 
     def __init__(self, file: Path, config: dict[str, Any]) -> None:
         try:
-            from tokenizers import Tokenizer as HFTokenizer  # type: ignore[import-not-found,unused-ignore]
+            from tokenizers import Tokenizer as HFTokenizer
         except ImportError:
             raise InputError(
                 f"{file}: reading it needs the package 'tokenizers': pip install 'dbpt[tokenizers]'"
@@ -71,9 +87,8 @@ class FileTokenizer:
         except Exception as error:  # the package raises bare Exception
             raise InputError(f"{file}: not a tokenizer.json ({one_line(error, 80)})") from None
         self._clean = get_clean_fn((text_cfg.get("tokenizer_kwargs") or {}).get("clean", "whitespace"))
-        length = context_length(config)
-        self._tokenizer.enable_truncation(max_length=length)
-        self._tokenizer.enable_padding(length=length, pad_id=self._pad_id(file, text_cfg))
+        self._pad = self._pad_id(file, text_cfg)
+        self._length = context_length(config)
 
     def _pad_id(self, file: Path, text_cfg: dict[str, Any]) -> int:
         if self._tokenizer.padding:
@@ -87,7 +102,10 @@ class FileTokenizer:
                 return int(pad_id)
         return int(text_cfg.get("pad_id", 0))
 
-    def __call__(self, texts: list[str]) -> torch.Tensor:
+    def __call__(self, texts: list[str], context_length: int | None = None) -> torch.Tensor:
         """Tokenize to (P, context_length) int64."""
+        length = context_length or self._length
+        self._tokenizer.enable_truncation(max_length=length)
+        self._tokenizer.enable_padding(length=length, pad_id=self._pad)
         encoded = self._tokenizer.encode_batch([self._clean(text) for text in texts])
         return torch.tensor([one.ids for one in encoded], dtype=torch.int64)

@@ -1,0 +1,74 @@
+"""Sentences that do not fit are refused, with every kind of tokenizer; a tokenizer.json is read as its package does."""
+
+import json
+
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from dbpt import load_backbone
+from dbpt.errors import InputError
+
+LENGTH = 8
+CONFIG = {
+    "embed_dim": 8,
+    "vision_cfg": {"layers": 1, "width": 16, "head_width": 8, "patch_size": 8, "image_size": 16},
+    "text_cfg": {"context_length": LENGTH, "vocab_size": 49408, "width": 8, "heads": 1, "layers": 1},
+}
+WORDS = ["a", "photo", "of", "dog", "cat", "in", "the", "x"]
+# name: (special tokens in the order of their ids, the template, the padding token)
+KINDS = {
+    "start and end": (["<pad>", "<s>", "</s>"], "<s> $A </s>", "<pad>"),
+    "end is padding": (["<unk>", "</s>"], "$A </s>", "</s>"),
+    "no special tokens": (["<pad>"], "$A", "<pad>"),
+}
+
+
+def backbone_with(folder, kind):
+    """A random backbone; ``clip`` with CLIP's own tokenizer, else with a tokenizer.json of `KINDS`."""
+    folder.mkdir(exist_ok=True)
+    (folder / "c.json").write_text(json.dumps(CONFIG))
+    if kind == "clip":
+        return load_backbone(folder / "c.json", "random")
+    special, template, pad = KINDS[kind]
+    vocabulary = {word: number for number, word in enumerate([*special, *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=special[0]))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    if template != "$A":
+        pairs = [(token, vocabulary[token]) for token in special if token in template.split()]
+        tokenizer.post_processor = processors.TemplateProcessing(single=template, special_tokens=pairs)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"pad_token": pad}))
+    return load_backbone(folder / "c.json", "random", tokenizer=folder)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("start and end", [1, 3, 6, 7, 2, 0, 0, 0]),
+        ("end is padding", [2, 5, 6, 1, 1, 1, 1, 1]),
+        ("no special tokens", [1, 4, 5, 0, 0, 0, 0, 0]),
+    ],
+)
+def test_a_tokenizer_file_gives_its_ids_padded(tmp_path, kind, expected):
+    backbone = backbone_with(tmp_path, kind)
+    assert backbone.token_ids(["a  dog cat"]).tolist() == [expected]
+    assert backbone.tokenizer(["a  dog cat"], context_length=6).tolist() == [expected[:6]]
+    assert backbone.encode_text(["a dog", "a cat"]).shape == (2, 8)
+
+
+@pytest.mark.parametrize(
+    ("kind", "special"), [("clip", 2), ("start and end", 2), ("end is padding", 1), ("no special tokens", 0)]
+)
+def test_a_sentence_that_just_fits_passes_and_one_more_word_is_refused(tmp_path, kind, special):
+    backbone = backbone_with(tmp_path, kind)
+    fits = " ".join((WORDS * 3)[: LENGTH - special])
+    assert backbone.token_ids(["a dog", fits]).shape == (2, LENGTH)
+    with pytest.raises(InputError) as caught:
+        backbone.encode_text(["a dog", fits, f"{fits} dog", f"{fits} cat"])
+    assert str(caught.value) == f"sentence '{fits} dog' does not fit into the text tower's 8 tokens; shorten it"
+
+
+def test_a_very_long_sentence_is_named_in_one_short_line(tmp_path):
+    with pytest.raises(InputError, match=r"^sentence 'dog dog .*\.\.\.' does not fit") as caught:
+        backbone_with(tmp_path, "clip").token_ids(["dog " * 1000 + "\n"])
+    assert len(str(caught.value)) < 200
