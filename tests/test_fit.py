@@ -515,3 +515,20 @@ def test_the_gallery_shows_the_worst_groups_mistakes_the_surest_first(tiny):
         assert all(mistake.prediction != mistake.label for mistake in mistakes)
         assert [mistake.p_true for mistake in mistakes] == sorted(mistake.p_true for mistake in mistakes)
         assert all(mistake.image.startswith(b"\xff\xd8") for mistake in mistakes)
+
+
+def test_a_demo_that_another_run_drew_meanwhile_is_used(tmp_path, monkeypatch):
+    def drawn_by_another(name, root):
+        root.mkdir(parents=True)
+        raise InputError("exists")
+
+    monkeypatch.setattr("dbpt.demo.write_demo", drawn_by_another)
+    with pytest.raises(InputError, match="metadata.csv"):  # got past the drawing, to the reader
+        dbpt.fit("demo", out=tmp_path / "run", cache=tmp_path / "cache")
+
+
+def test_an_unknown_demo_is_not_announced_as_drawn(tmp_path):
+    lines = []
+    with pytest.raises(InputError, match="demo-waterbird"):
+        dbpt.fit("demo-waterbird", out=tmp_path / "run", cache=tmp_path / "cache", log=lines.append)
+    assert lines == []

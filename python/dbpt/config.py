@@ -79,7 +79,11 @@ class FitConfig:
     head: str = _setting("prompt", "what is trained", choices=HEAD_NAMES)
     group_source: str = _setting("pseudo", "whose groups; true needs labelled attributes", choices=GROUP_SOURCES)
     select: str = _setting("pseudo-wga", "which epoch is kept, judged on validation", choices=SELECTIONS)
-    pseudo_method: str = _setting("argmax", "how logits become pseudo attributes", choices=PSEUDO_METHODS)
+    pseudo_method: str = _setting(
+        "argmax",
+        "how logits become pseudo attributes; kmeans clusters the images of all splits",
+        choices=PSEUDO_METHODS,
+    )
     min_confidence: float = _setting(0.0, "posterior under which a pseudo attribute is left unknown", low=0, below=1)
     epochs: int = _setting(50, "passes over the training split", low=1)
     batch_size: int = _setting(32, "rows a step", low=1)

@@ -87,15 +87,20 @@ def _names_a_demo(data: str) -> bool:
 
 def _materialise_demo(config: FitConfig, log: Log) -> FitConfig:
     """Write the demo's files, and turn its name into what a user would type for their own data and model."""
-    from dbpt.demo import mini_clip_paths, write_demo
+    from dbpt.demo import DEMO_NAMES, mini_clip_paths, write_demo
 
     if config.root is not None:
         raise InputError(f"--root {config.root}: {config.data} is drawn into --cache; leave --root out")
     name = "demo-waterbirds" if config.data == "demo" else config.data
     root = demo_root(config.cache_dir, name)
     if not root.exists():
-        log(f"drawing {name} into {root}")
-        write_demo(name, root)
+        if name in DEMO_NAMES:
+            log(f"drawing {name} into {root}")
+        try:
+            write_demo(name, root)
+        except InputError:
+            if not root.exists():  # another run may have drawn it meanwhile
+                raise
     model, pretrained = mini_clip_paths()
     config = replace(config, data=name.removeprefix("demo-"), root=str(root))
     if config.model:

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from dbpt.errors import InputError
 
 Selection = Literal["pseudo-wga", "true-wga", "average", "last"]
-SELECTIONS: tuple[Selection, ...] = ("pseudo-wga", "true-wga", "average", "last")
 
 
 def validation_score(select: Selection, epoch: int, wga: float | None, average: float) -> tuple[float, float]:
