@@ -300,8 +300,10 @@ def test_spec_notices_weights_that_changed_moved_or_went(files, tmp_path):
     config, weights, _ = files
     spec = load_backbone(config, weights).spec
     moved = weights.rename(tmp_path / "moved.safetensors")
-    with pytest.raises(InputError, match="no such weights file"):
+    with pytest.raises(InputError, match=f"^{weights}: no such weights file; say where it is now with --weights FILE$"):
         load_backbone_from_spec(spec)
+    with pytest.raises(InputError, match=r"none\.safetensors: no such weights file$"):
+        load_backbone_from_spec(spec, weights=tmp_path / "none.safetensors")
     assert load_backbone_from_spec(spec, weights=moved).spec["weights"]["sha256"] == spec["weights"]["sha256"]
     save_file(reference_model(seed=4).state_dict(), weights)
     with pytest.raises(InputError, match="changed since the run was made"):
@@ -425,8 +427,28 @@ def test_tokenizer_file_is_cleaned_cut_and_padded_as_open_clip_does(files, tmp_p
     assert backbone.spec["tokenizer"]["path"] == str(tmp_path / "tokenizer.json")
     (tmp_path / "tokenizer.json").write_text("[]")
     refused("not a tokenizer.json", config, weights, tokenizer=tmp_path / "tokenizer.json")
+
+
+def test_a_rebuilt_backbone_needs_its_tokenizer_only_for_text(files, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tokenizers", types.SimpleNamespace(Tokenizer=FakeTokenizer))
+    config, weights, _ = files
+    file = tmp_path / "tokenizer.json"
+    file.write_text("{}")
+    spec = load_backbone(config, weights, tokenizer=tmp_path).spec
+    again = load_backbone_from_spec(spec)
+    assert again.spec == spec
+    ids = again.token_ids(["a photo of"])
+    file.write_text("[]")
+    torch.testing.assert_close(again.token_ids(["a photo of"]), ids)  # loaded once
+    changed = load_backbone_from_spec(spec)
+    file.unlink()
+    gone = load_backbone_from_spec(spec)
+    assert gone.encode_image(torch.zeros(1, 3, 16, 16)).shape == (1, 16)
+    with pytest.raises(InputError, match="no such tokenizer file"):
+        gone.encode_text(["a"])
+    file.write_text("[]")
     with pytest.raises(InputError, match="changed since"):
-        load_backbone_from_spec(backbone.spec)
+        changed.encode_text(["a"])
 
 
 def test_loading_leaves_the_root_logger_alone(registered):

@@ -71,13 +71,15 @@ def load_backbone(
     if tokenizer is not None:
         file = tokenizer_file(Path(tokenizer))
         spec["tokenizer"] = {"kind": "file", "path": str(file.resolve())}
-    return _build({"schema_version": SPEC_SCHEMA_VERSION, **spec}, device)
+    return _build({"schema_version": SPEC_SCHEMA_VERSION, **spec}, device, tokenizer_now=True)
 
 
 def load_backbone_from_spec(
     spec: dict[str, Any], *, device: str = "cpu", weights: str | Path | None = None
 ) -> Backbone:
     """Rebuild the backbone that a run was made with, and check that it is the same.
+
+    The tokenizer is loaded and checked when text is first encoded; images need none.
 
     Args:
         spec: `Backbone.spec` as read back from JSON.
@@ -95,7 +97,9 @@ def load_backbone_from_spec(
         if spec["weights"]["kind"] != "file":
             raise InputError(f"{weights}: the run's weights are {spec['pretrained']!r} of open_clip, not a file")
         spec["weights"]["path"] = str(Path(weights).resolve())
-    return _build(spec, device)
+    elif spec["weights"]["kind"] == "file" and not Path(spec["weights"]["path"]).is_file():
+        raise InputError(f"{spec['weights']['path']}: no such weights file; say where it is now with --weights FILE")
+    return _build(spec, device, tokenizer_now=False)
 
 
 def _spec_of_files(config_path: Path, pretrained: str | Path | None) -> dict[str, Any]:
@@ -167,18 +171,15 @@ def _random_or_file(pretrained: str | Path) -> dict[str, Any]:
     return {"kind": "file", "path": str(path.resolve())}
 
 
-def _build(spec: dict[str, Any], device: str) -> Backbone:
+def _build(spec: dict[str, Any], device: str, *, tokenizer_now: bool) -> Backbone:
     where = _device(device)
-    tokenizer = spec["tokenizer"]
-    if tokenizer["kind"] == "file":
-        _settle_digest(tokenizer, file_digest(tokenizer_file(Path(tokenizer["path"]))), tokenizer["path"])
-    if tokenizer["kind"] == "model" and not spec["model"].startswith("hf-hub:"):
-        model_tokenizer(spec["model"])  # so that one that can't be had is told before the long part
+    if tokenizer_now:
+        _check_tokenizer(spec)
     model = _published(spec) if spec["weights"]["kind"] == "published" else _local(spec)
     model = model.float().eval().requires_grad_(False).to(where)
     return Backbone(
         model=model,
-        tokenizer=_tokenizer(spec),
+        tokenizer=_tokenizer(spec) if tokenizer_now else _LaterTokenizer(spec),
         preprocess=image_transform(model, spec["preprocess"]),
         device=where,
         embed_dim=int(spec["config"]["embed_dim"]),
@@ -229,11 +230,35 @@ def _settle_digest(entry: dict[str, Any], found: str, named: str) -> None:
         raise InputError(f"{named}: changed since the run was made (sha256 {found[:12]}…, the run has {stored[:12]}…)")
 
 
+def _check_tokenizer(spec: dict[str, Any]) -> None:
+    """Refuse a tokenizer that can't be had before the long part, the weights."""
+    if spec["tokenizer"]["kind"] == "file":
+        tokenizer_file(Path(spec["tokenizer"]["path"]))
+    if spec["tokenizer"]["kind"] == "model" and not spec["model"].startswith("hf-hub:"):
+        model_tokenizer(spec["model"])
+
+
 def _tokenizer(spec: dict[str, Any]) -> Tokenizer:
-    kind = spec["tokenizer"]["kind"]
-    if kind == "file":
-        return FileTokenizer(Path(spec["tokenizer"]["path"]), spec["config"])
-    return model_tokenizer(spec["model"]) if kind == "model" else simple_tokenizer(spec["config"])
+    entry = spec["tokenizer"]
+    if entry["kind"] == "file":
+        file = tokenizer_file(Path(entry["path"]))
+        _settle_digest(entry, file_digest(file), entry["path"])
+        return FileTokenizer(file, spec["config"])
+    return model_tokenizer(spec["model"]) if entry["kind"] == "model" else simple_tokenizer(spec["config"])
+
+
+class _LaterTokenizer:
+    """A spec's tokenizer, loaded and checked at the first text."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self._spec = spec
+        self._loaded: Tokenizer | None = None
+
+    def __call__(self, texts: list[str], context_length: int | None = None) -> torch.Tensor:
+        """As the tokenizer itself; raises `InputError` if that is gone or has changed."""
+        if self._loaded is None:
+            self._loaded = _tokenizer(self._spec)
+        return self._loaded(texts, context_length)
 
 
 def _device(device: str) -> torch.device:

@@ -97,7 +97,7 @@ class Summary:
         return next((int(entry["n"]) for entry in entries if entry), 0)
 
     def warnings(self) -> list[str]:
-        """That zero-shot is better, if so; the run's warnings; those of the rows shown, once each with whose they are."""
+        """That zero-shot is better, if so; the run's warnings; those of the rows shown, once, with whose they are."""
         titles: dict[str, list[str]] = {}
         for row in self.rows:
             for text in row.metrics["warnings"] if row.metrics else ():
