@@ -1,5 +1,6 @@
 """Every text path equals the model's own encode_text, in value and in the context's gradient."""
 
+import copy
 from functools import cache
 
 import open_clip
@@ -13,6 +14,8 @@ from dbpt.text_tower.general import token_embedding
 
 VISION = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16}
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 4, "layers": 3}
+SIGLIP = {"context_length": 16, "vocab_size": 64, "no_causal_mask": True, "pool_type": "last", "proj_bias": True}
+DECODER = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 4, "layers": 1}
 TOWERS = {
     "plain": (open_clip.CLIP, {}, "shared-prefix"),
     "quick-gelu": (open_clip.CLIP, {"quick_gelu": True}, "shared-prefix"),
@@ -24,76 +27,201 @@ TOWERS = {
     "no-causal-mask": (open_clip.CustomTextCLIP, {"text": {"no_causal_mask": True}}, "general"),
     "last-pooling": (open_clip.CustomTextCLIP, {"text": {"pool_type": "last"}}, "general"),
     "cls-token": (open_clip.CustomTextCLIP, {"text": {"embed_cls": True}}, "general"),
+    "coca": (
+        open_clip.CoCa,
+        {"multimodal_cfg": DECODER, "text": {"context_length": 76, "embed_cls": True, "output_tokens": True}},
+        "general",
+    ),
+    "siglip": (open_clip.CustomTextCLIP, {"text": SIGLIP}, "general"),
+    "hugging-face": (open_clip.CustomTextCLIP, {"text": {"hf_pooler_type": "mean_pooler"}}, "general"),
 }
 WORDINGS = ["landbird", "waterbird", "dog", "an extraordinarily long name of a kind of seabird"]
-INITIAL = "a drawing of the"
-TOKENIZER = open_clip.get_tokenizer("ViT-B-32")
+N_CTX = 5
+
+
+class WordTokenizer:
+    """A word's id is ``first`` + its place among the words seen; ``bos``, ``eos`` and ``pad`` around them."""
+
+    def __init__(self, bos, eos, pad, length, first=3):
+        self.bos, self.eos, self.pad, self.length, self.first = bos, eos, pad, length, first
+        self.words: dict[str, int] = {}
+
+    def __call__(self, texts):
+        rows = []
+        for text in texts:
+            ids = [
+                self.words.setdefault(word, self.first + len(self.words)) for word in text.replace(".", " .").split()
+            ]
+            ids = [*self.bos, *ids][: self.length - len(self.eos)] + self.eos
+            rows.append(ids + [self.pad] * (self.length - len(ids)))
+        return torch.tensor(rows)
 
 
 @cache
-def build(name):
+def tokenizer_of(name):
+    if name == "siglip":  # no start token, padded with the end token
+        return WordTokenizer(bos=[], eos=[1], pad=1, length=16)
+    if name == "hugging-face":
+        return WordTokenizer(bos=[1], eos=[2], pad=0, length=24)
+    return open_clip.SimpleTokenizer(context_length=76 if name == "coca" else 77)
+
+
+@cache
+def build(name, folder=None):
     torch.manual_seed(0)
     kind, options, _ = TOWERS[name]
     options = dict(options)
     text = TEXT | options.pop("text", {})
-    return kind(embed_dim=16, vision_cfg=VISION, text_cfg=text, **options).eval().requires_grad_(False)
+    if name == "hugging-face":
+        text |= {"hf_model_name": str(folder), "hf_model_pretrained": False, "hf_proj_type": "linear"}
+    model = kind(embed_dim=16, vision_cfg=VISION, text_cfg=text, **options).eval().requires_grad_(False)
+    table = token_embedding(model).weight
+    table += torch.randn(table.shape)  # SigLIP's tables begin so small that nothing would depend on them
+    return model
 
 
-def context_of(model, tokenizer, words):
-    ids = tokenizer([words])[0]
-    n_ctx = int(ids.argmax()) - 1
-    return token_embedding(model)(ids[1 : 1 + n_ctx]).detach()
+@pytest.fixture(scope="session")
+def bert_folder(tmp_path_factory):
+    transformers = pytest.importorskip("transformers", reason="a Hugging Face tower needs transformers")
+    folder = tmp_path_factory.mktemp("bert")
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    transformers.BertConfig(vocab_size=64, max_position_embeddings=24, **shape).save_pretrained(folder)
+    return folder
 
 
-@pytest.mark.parametrize("name", TOWERS)
-def test_the_chosen_path_equals_encode_text(name):
-    model, tokenizer = build(name), TOKENIZER
-    context = context_of(model, tokenizer, INITIAL)
-    layout = prompt_token_ids(tokenizer, WORDINGS, len(context))
+@pytest.fixture(params=TOWERS)
+def tower(request):
+    """(name, model, tokenizer)"""
+    name = request.param
+    folder = request.getfixturevalue("bert_folder") if name == "hugging-face" else None
+    return name, build(name, folder), tokenizer_of(name)
+
+
+def has_start(name):
+    return name != "siglip"
+
+
+def by_encode_text(model, tokenizer, wordings, context, start):
+    """Features (P, D) without our code: the context's rows stand in the embedding table, under ids of their own."""
+    model = copy.deepcopy(model)
+    ids = tokenizer([f"{wording}." for wording in wordings])
+    free = torch.tensor([number for number in range(30, 60) if number not in ids][: len(context)])
+    row = free.expand(len(ids), -1)
+    ids = torch.cat([ids[:, :start], row, ids[:, start : ids.shape[1] - len(context)]], dim=1)
+    embedding = token_embedding(model)
+    table = embedding.weight.detach().index_put((free,), context)
+    embedding.forward = lambda tokens: F.embedding(tokens, table)
+    return F.normalize(model.encode_text(ids), dim=-1)
+
+
+def value_and_gradient(features_of, context, weights):
+    context = context.clone().requires_grad_()
+    features = features_of(context)
+    (features * weights).sum().backward()
+    return features.detach(), context.grad
+
+
+def test_the_chosen_path(tower):
+    name, model, _ = tower
     assert text_path(model) == TOWERS[name][2]
-    expected = F.normalize(model.encode_text(tokenizer([f"{INITIAL} {w}." for w in WORDINGS])), dim=-1)
-    torch.testing.assert_close(build_text_tower(model, layout)(context), expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", TOWERS)
+def test_words_as_context_give_the_sentence(tower):
+    name, model, tokenizer = tower
+    start, initial = int(has_start(name)), "a drawing of the"
+    context = token_embedding(model)(tokenizer([initial])[0, start : start + 4]).detach()
+    features = build_text_tower(model, prompt_token_ids(tokenizer, WORDINGS, 4))(context)
+    expected = F.normalize(model.encode_text(tokenizer([f"{initial} {w}." for w in WORDINGS])), dim=-1)
+    torch.testing.assert_close(features, expected, rtol=0, atol=1e-5)
+    assert (features[0] - features[1]).norm() > 1e-3
+
+
 @pytest.mark.parametrize("wordings", [WORDINGS, WORDINGS[:1], ["sea gull", "sea eagle"]])
-def test_values_and_gradients_equal_the_general_path(name, wordings):
-    model, tokenizer = build(name), TOKENIZER
-    layout = prompt_token_ids(tokenizer, wordings, 5)
+def test_values_and_gradients_equal_those_of_encode_text(tower, wordings):
+    name, model, tokenizer = tower
+    layout = prompt_token_ids(tokenizer, wordings, N_CTX)
     torch.manual_seed(1)
-    start = torch.randn(5, TEXT["width"]) * 0.02
-    weights = torch.randn(len(wordings), 16)
-    results = []
-    for path in (None, "general"):
-        context = start.clone().requires_grad_()
-        features = build_text_tower(model, layout, path)(context)
-        (features * weights).sum().backward()
-        results.append((features.detach(), context.grad))
-    torch.testing.assert_close(results[0][0], results[1][0], rtol=0, atol=1e-5)
-    scale = results[1][1].abs().max()
-    torch.testing.assert_close(results[0][1] / scale, results[1][1] / scale, rtol=0, atol=1e-5)
+    context, weights = torch.randn(N_CTX, TEXT["width"]), torch.randn(len(wordings), 16)
+    expected, gradient = value_and_gradient(
+        lambda c: by_encode_text(model, tokenizer, wordings, c, int(has_start(name))), context, weights
+    )
+    assert gradient.norm() > 1e-4
+    paths = ["general"] if TOWERS[name][2] == "general" else ["general", "truncated", TOWERS[name][2]]
+    for path in paths:
+        found = value_and_gradient(build_text_tower(model, layout, path), context, weights)
+        torch.testing.assert_close(found[0], expected, rtol=0, atol=1e-5)
+        scale = gradient.abs().max()
+        torch.testing.assert_close(found[1] / scale, gradient / scale, rtol=0, atol=1e-5)
+
+
+def test_the_gradient_is_the_slope(tower):
+    """Against a difference quotient, in double precision up to the features' rounding to float32."""
+    _, model, tokenizer = tower
+    model = copy.deepcopy(model).double()
+    torch.manual_seed(2)
+    context = torch.randn(N_CTX, TEXT["width"], dtype=torch.float64)
+    weights = torch.randn(len(WORDINGS), 16)
+    tower_of = build_text_tower(model, prompt_token_ids(tokenizer, WORDINGS, N_CTX))
+    _, gradient = value_and_gradient(tower_of, context, weights)
+    direction = torch.rand_like(context) * gradient.sign()  # uphill in every component, so that each one counts
+    ahead, behind = (float((tower_of(context + s * 1e-3 * direction) * weights).sum()) for s in (1, -1))
+    assert (ahead - behind) / 2e-3 == pytest.approx(float((gradient * direction).sum()), rel=1e-3)
 
 
 def test_the_shared_prefix_covers_start_token_context_and_common_words():
-    model, tokenizer = build("plain"), TOKENIZER
+    model, tokenizer = build("plain"), tokenizer_of("plain")
     tower = build_text_tower(model, prompt_token_ids(tokenizer, ["sea gull", "sea eagle"], 5))
     assert tower.prefix_length == 1 + 5 + 1
 
 
-def test_the_tower_trains_nothing_of_the_model():
-    model, tokenizer = build("plain"), TOKENIZER
-    tower = build_text_tower(model, prompt_token_ids(tokenizer, WORDINGS, 4))
-    assert list(tower.parameters()) == []
+def test_the_tower_trains_nothing_of_the_model(tower):
+    _, model, tokenizer = tower
+    assert list(build_text_tower(model, prompt_token_ids(tokenizer, WORDINGS, 4)).parameters()) == []
 
 
 def test_layout_counts_tokens_not_words():
-    layout = prompt_token_ids(TOKENIZER, ["landbird", "dog"], 4)
+    layout = prompt_token_ids(tokenizer_of("plain"), ["landbird", "dog"], 4)
     assert layout.start == 1
-    assert layout.end.tolist() == [1 + 4 + 2 + 1 + 1, 1 + 4 + 1 + 1 + 1]  # SOS, context, name, ".", EOS
+    ends = (layout.ids == 49407).int().argmax(dim=1)
+    assert ends.tolist() == [1 + 4 + 2 + 1, 1 + 4 + 1 + 1]  # SOS, context, name, "."
+
+
+@pytest.mark.parametrize(
+    ("bos", "eos", "pad"),
+    [([1], [2], 0), ([], [1], 1), ([1], [2], 2), ([], [2], 0), ([], [], 0), ([1], [], 0)],
+)
+def test_layout_of_any_tokenizer(bos, eos, pad):
+    """A wording that just fits keeps its end token, even one that looks like padding; one more token is refused."""
+    tokenizer = WordTokenizer(bos, eos, pad, length=10)
+    n_ctx = 10 - len(bos) - 3 - len(eos)  # "sea gull."
+    layout = prompt_token_ids(tokenizer, ["sea gull", "dog"], n_ctx)
+    assert (layout.start, layout.n_ctx) == (len(bos), n_ctx)
+    plain = tokenizer(["sea gull.", "dog."])
+    after = slice(layout.start + n_ctx, None)
+    assert layout.ids[:, : layout.start].tolist() == [bos, bos]
+    assert torch.equal(layout.ids[:, after], plain[:, layout.start : 10 - n_ctx])
+    assert layout.ids[0, after].tolist() == [tokenizer.words[word] for word in ("sea", "gull", ".")] + eos
+    context = layout.ids[:, layout.start : layout.start + n_ctx]
+    assert not torch.isin(context, torch.tensor([*bos, *eos, pad])).any()
+    with pytest.raises(InputError, match=rf"^class wording 'sea gull' has {10 - n_ctx} tokens"):
+        prompt_token_ids(tokenizer, ["dog", "sea gull"], n_ctx + 1)
+
+
+def test_a_placeholder_is_never_padding_even_if_common_words_are_unknown():
+    class Foreign(WordTokenizer):
+        def __call__(self, texts):
+            return super().__call__([" ".join(w for w in text.split() if w == "Möwe.") for text in texts])
+
+    tokenizer = Foreign([1], [2], 0, length=8)
+    layout = prompt_token_ids(tokenizer, ["Möwe"], 2)
+    assert layout.ids[0, 1:3].tolist() == [tokenizer.words["Möwe"]] * 2
+    with pytest.raises(InputError, match="knows no word"):
+        prompt_token_ids(tokenizer, ["gull"], 2)
 
 
 def test_a_wording_that_does_not_fit_is_named():
+    tokenizer = tokenizer_of("plain")
     with pytest.raises(InputError, match=r"'dog' has 4 tokens; with n_ctx = 74 .* 77 positions"):
-        prompt_token_ids(TOKENIZER, ["dog"], 74)
+        prompt_token_ids(tokenizer, ["dog"], 74)
     with pytest.raises(InputError, match="lower n_ctx"):
-        prompt_token_ids(TOKENIZER, ["dog " * 80], 4)
+        prompt_token_ids(tokenizer, ["dog " * 80], 4)

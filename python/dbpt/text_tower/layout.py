@@ -13,6 +13,8 @@ from dbpt.errors import InputError
 
 Tokenizer = Callable[[list[str]], torch.Tensor]
 
+_PROBES = ("a", "dog", "7", "the")
+
 
 @dataclass(frozen=True)
 class PromptLayout:
@@ -21,35 +23,43 @@ class PromptLayout:
     ids: (P, L) int64, placeholders where the context goes, padded as the tokenizer pads.
     start: first context position (1 behind a start token, 0 for a tokenizer without one).
     n_ctx: number of context positions.
-    end: (P,) int64, one past the last token that is not padding.
     """
 
     ids: torch.Tensor
     start: int
     n_ctx: int
-    end: torch.Tensor
 
 
 def prompt_token_ids(tokenizer: Tokenizer, wordings: Sequence[str], n_ctx: int) -> PromptLayout:
-    """Lay out ``[SOS][n_ctx placeholders][wording][.][EOS]`` for each of P wordings.
+    """Lay out ``[SOS][n_ctx placeholders][wording][.][EOS]`` for each of P wordings, without SOS if there is none.
+
+    A placeholder is the id of a word: towers that mask padding or look for EOS by its id see content there.
 
     Raises `InputError` if a wording and its context do not fit into the tower's context length.
     """
     ids_PL = tokenizer([f"{wording}." for wording in wordings]).long().cpu()
-    probe = tokenizer(["a", "dog"]).long().cpu()
-    start = int(probe[0, 0] == probe[1, 0])
-    placeholder, pad = int(probe[0, start]), int(probe[0, -1])
     length = ids_PL.shape[1]
-    used = _content_length(ids_PL, pad)
+    probes = tokenizer([*_PROBES, "", "dog " * length]).long().cpu()
+    words, empty, full = probes[: len(_PROBES)], probes[-2], probes[-1]
+    start, pad = int((words[:, 0] == empty[0]).all()), int(empty[-1])
+    used = _content_length(ids_PL, pad) + int(full[-1] == pad)  # an end token that looks like padding
     for wording, n_used in zip(wordings, used.tolist(), strict=True):
         if n_used + n_ctx > length:
             raise InputError(
                 f"class wording {wording!r} has {n_used} tokens; with n_ctx = {n_ctx} context tokens that is more than "
                 f"the text tower's {length} positions: shorten the wording or lower n_ctx"
             )
-    context = torch.full((len(wordings), n_ctx), placeholder)
+    context = torch.full((len(wordings), n_ctx), _placeholder(torch.cat([words, ids_PL]), empty))
     ids = torch.cat([ids_PL[:, :start], context, ids_PL[:, start : length - n_ctx]], dim=1)
-    return PromptLayout(ids, start, n_ctx, used + n_ctx)
+    return PromptLayout(ids, start, n_ctx)
+
+
+def _placeholder(candidates: torch.Tensor, empty: torch.Tensor) -> int:
+    """The first id that stands for a word: an empty text has only those of start, end and padding."""
+    found = candidates[~torch.isin(candidates, empty)]
+    if not len(found):
+        raise InputError("the tokenizer knows no word of the class names: it belongs to another model")
+    return int(found[0])
 
 
 def _content_length(ids_PL: torch.Tensor, pad: int) -> torch.Tensor:
