@@ -355,6 +355,32 @@ def test_threads_of_the_command_sleep_while_they_wait(monkeypatch):
     assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
 
 
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, click.Abort])
+def test_only_an_interrupted_fit_advises_to_resume(command, monkeypatch, interruption):
+    def interrupted(*_: object, **__: object) -> None:
+        raise interruption
+
+    monkeypatch.setattr("dbpt.fitting.fit", interrupted)
+    monkeypatch.setattr("dbpt.evaluation.evaluate", interrupted)
+    line = "Interrupted; nothing is half-written, and the same command goes on with --resume\n"
+    assert command("fit", "DATA", "--out", "o") == (130, "", line)
+    assert command("evaluate", "RUN", "DATA") == (130, "", "Interrupted\n")
+
+
+def test_letters_that_the_output_lacks_are_replaced(tiny, tiny_run):
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252"}
+    arguments = ["evaluate", tiny_run, tiny.table, "--cache", tiny.cache]
+    done = subprocess.run(
+        [sys.executable, "-m", "dbpt", *map(str, arguments)],
+        capture_output=True,
+        env=environment,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"\n????????" in done.stdout  # the rule below the head
+
+
 def test_a_warning_is_one_line(capsys):
     with warnings.catch_warnings():
         warnings.simplefilter("always")

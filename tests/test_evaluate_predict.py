@@ -5,6 +5,9 @@ import io
 import json
 import os
 import shutil
+import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +17,8 @@ import dbpt
 from dbpt import InputError
 from dbpt.backbone import Backbone
 from dbpt.cli import main
+from dbpt.data.loading import KNOWN
+from dbpt.words import Words
 
 
 @pytest.fixture
@@ -112,6 +117,64 @@ def test_evaluate_reads_the_table_with_the_runs_words(tiny, tiny_run):
     assert dbpt.evaluate(tiny_run, one_class, cache=str(tiny.cache))["rows"][0]["test"]["n"] == 16
 
 
+def test_evaluate_refuses_known_data_sets_of_other_classes(tiny_run, tmp_path, command, monkeypatch):
+    code, out, err = command("evaluate", tiny_run, "celeba", "--root", tmp_path)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "data 'celeba': its classes are dark hair, blond hair, the run's are box, disc; evaluate on a table" in err
+    own = shutil.copytree(tiny_run, tmp_path / "own")
+    config = (own / "config.toml").read_text().splitlines()
+    lines = ['data = "celeba"' if line.startswith("data = ") else line for line in config]
+    (own / "config.toml").write_text("\n".join(lines))
+    with pytest.raises(InputError, match="list_attr_celeba"):  # goes on to read it
+        dbpt.evaluate(own, "celeba", root=tmp_path)
+    with pytest.raises(InputError, match="evaluate on celeba or a table of the run's classes"):
+        dbpt.evaluate(own, "waterbirds", root=tmp_path)
+    known = Words({"box": ("box",), "disc": ("disc",)}, {"meadow": ("m",), "lake": ("l",)}, ("{}",), ("{}",))
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="list_attr_celeba"):
+        patch.setitem(KNOWN, "celeba", replace(KNOWN["celeba"], words=known))
+        dbpt.evaluate(tiny_run, "celeba", root=tmp_path)
+
+
+@pytest.mark.parametrize("data", ["demo", "demo-waterbirds"])
+def test_evaluate_says_how_to_use_a_demo(tiny_run, command, data):
+    assert command("evaluate", tiny_run, data) == (
+        2,
+        "",
+        f"Error: data '{data}': write it with `dbpt demo demo-waterbirds DIR`, then evaluate on waterbirds with "
+        "--root DIR\n",
+    )
+
+
+def test_evaluate_takes_the_option_that_its_error_advises(tiny, tiny_run, command):
+    rows = [row for row in tiny.rows() if row["split"] == "test"]
+    (tiny.table.parent / "no-image.png").write_text("no image")
+    table = tiny.write("one-bad", [*rows, rows[0] | {"path": "no-image.png"}])
+    code, _, err = command("evaluate", tiny_run, table, "--cache", tiny.cache)
+    assert code == 2
+    assert "more than --max-failures 0.01 allows" in err
+    code, out, _ = command("evaluate", tiny_run, table, "--cache", tiny.cache, "--max-failures", "0.1", "--json")
+    assert code == 0
+    assert json.loads(out)["failed_images"] == 1
+
+
+def test_evaluate_misses_a_tokenizer_before_it_embeds(tiny, tiny_run, test_only, tmp_path, monkeypatch):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    description = json.loads((run / "run.json").read_text())
+    description["backbone"]["tokenizer"] = {"kind": "file", "path": str(tmp_path / "gone.json"), "sha256": "0"}
+    (run / "run.json").write_text(json.dumps(description))
+    monkeypatch.setattr("dbpt.evaluation.embed_dataset", None)
+    with pytest.raises(InputError, match=r"gone\.json: no such tokenizer file"):
+        dbpt.evaluate(run, test_only, cache=str(tiny.cache))
+    assert next(dbpt.load(run).predict(images_of(tiny, 1))).error is None
+
+
+def test_evaluate_shows_training_rows_where_there_are_no_others(tiny, tiny_run, command):
+    table = tiny.write("train-only", [row for row in tiny.rows() if row["split"] == "train"])
+    code, out, _ = command("evaluate", tiny_run, table, "--cache", tiny.cache)
+    assert code == 0
+    assert out.startswith("train-only: training split, 50 images (no other split;")
+
+
 def test_evaluate_does_not_change_the_run(tiny, tiny_run, test_only):
     before = {path: path.read_bytes() for path in tiny_run.rglob("*") if path.is_file()}
     dbpt.evaluate(tiny_run, test_only, cache=str(tiny.cache))
@@ -208,8 +271,12 @@ def test_predict_command_writes_csv_for_files_folders_and_a_list(tiny, tiny_run,
     assert paths == sorted(str(path) for path in (tiny.table.parent / "val").iterdir())
     assert len(paths) == 24
 
-    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(map(str, files)) + "\n\n"))
-    assert command("predict", tiny_run, "-") == (0, out, "")
+    for end in ("\n", "\r\n"):
+        listed = io.BytesIO((end.join(map(str, files)) + 2 * end).encode())
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(listed))
+        assert command("predict", tiny_run, "-") == (0, out, "")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
+    assert command("predict", tiny_run, "-") == (0, "path,prediction,p_box,p_disc,error\n", "")
 
     code, printed, _ = command("predict", tiny_run, *files, "--out", tmp_path / "p.csv")
     assert (code, printed) == (0, "")
@@ -245,9 +312,39 @@ def test_predict_command_refuses_in_one_line(tiny, tiny_run, tmp_path, command):
         assert message in err
         assert err.count("\n") == 1
     assert (tmp_path / "p.csv").read_text() == "precious"
-    code, out, _ = command("predict", tiny_run, "x" * 5000 + ".png")
-    assert code == 0
-    assert "File name too long" in out
+
+
+def test_predict_command_fails_behind_the_table_if_every_image_does(tiny_run, tmp_path, command):
+    bad = ("x" * 5000 + ".png", tmp_path / "gone.png")
+    code, out, err = command("predict", tiny_run, *bad)
+    assert code == 2
+    assert [row["error"] for row in csv.DictReader(io.StringIO(out))] == [
+        "File name too long",
+        "No such file or directory",
+    ]
+    assert err == "Error: none of the 2 images can be read; the column error says why\n"
+    code, printed, _ = command("predict", tiny_run, *bad, "--out", tmp_path / "p.csv")
+    assert (code, printed) == (2, "")
+    assert (tmp_path / "p.csv").read_text() == out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text here")
+def test_file_names_that_are_not_utf8_keep_their_bytes(tiny, tiny_run, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    name = os.path.join(os.fsencode(folder), b"a\xff.png")  # noqa: PTH118 (bytes)
+    shutil.copy(images_of(tiny, 1)[0], name)
+    predict = [sys.executable, "-m", "dbpt", "predict", str(tiny_run)]
+    for encoding in ("utf-8", "cp1252"):
+        environment = os.environ | {"PYTHONIOENCODING": encoding}
+        for extra, listed in (([str(folder)], b""), (["-"], name + b"\n")):
+            done = subprocess.run(
+                [*predict, *extra], input=listed, capture_output=True, env=environment, check=False, timeout=120
+            )
+            assert (done.returncode, done.stderr) == (0, b"")
+            assert done.stdout.splitlines()[1].startswith(name + b",")
+    main(["predict", str(tiny_run), str(folder), "--out", str(tmp_path / "p.csv")])
+    assert (tmp_path / "p.csv").read_bytes().splitlines()[1].startswith(name + b",")
 
 
 # --- a run that is not as it should be --------------------------------------------------------------------------------

@@ -4,7 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dbpt.classifier import Classifier
 from dbpt.data import load_dataset
+from dbpt.data.loading import KNOWN
+from dbpt.demo import DEMO_NAMES
+from dbpt.errors import InputError
 from dbpt.experiment import Log, embed_dataset, knows_true_groups, label_dataset
 from dbpt.methods import classify, split_metrics
 from dbpt.objectives import OBJECTIVES
@@ -28,7 +32,8 @@ def evaluate(
     Args:
         run: the run folder.
         data: a known name or a table, as for `dbpt.fit` (a demo is written by `dbpt.write_demo` and read by the real
-            name); it is read with the run's classes and attributes.
+            name); it is read with the run's classes and attributes. Of the known names only the one that the run was
+            fitted on, or whose classes and attributes are called as the run's.
         root: folder of the images.
         weights: where the backbone's local weights file is now, if it has moved.
         device, cache, max_failures: as in `FitConfig`.
@@ -39,9 +44,11 @@ def evaluate(
         Groups are over the true attributes where the data have them, otherwise over pseudo attributes.
 
     Raises:
-        InputError: as `dbpt.load` and `dbpt.fit` do.
+        InputError: as `dbpt.load` and `dbpt.fit` do, and for a known data set of other classes.
     """
+    _refuse_demo(str(data))
     classifier = load(run, device=device, weights=weights)
+    _refuse_other_known(str(data), classifier)
     config = replace(classifier.config, cache=cache, max_failures=max_failures)
     words = classifier.words
     dataset = load_dataset(
@@ -54,6 +61,7 @@ def evaluate(
         training=False,
     )
     log(dataset.describe())
+    classifier.backbone.token_ids(["a"])  # so that a tokenizer that is gone is told before the long part
     dataset, features, failures = embed_dataset(dataset, classifier.backbone, config, log)
     pseudo = label_dataset(words, dataset.labels, features, classifier.backbone, config).pseudo_attributes
     metrics = split_metrics(
@@ -81,3 +89,27 @@ def evaluate(
         "failed_images": len(failures),
         "seconds": {},
     }
+
+
+def _refuse_demo(data: str) -> None:
+    name = "demo-waterbirds" if data == "demo" else data
+    if name in DEMO_NAMES:
+        raise InputError(
+            f"data {data!r}: write it with `dbpt demo {name} DIR`, then evaluate on {name.removeprefix('demo-')} with "
+            "--root DIR"
+        )
+
+
+def _refuse_other_known(data: str, classifier: Classifier) -> None:
+    """A known data set is read by index, so another's labels would pass for the run's classes."""
+    words = classifier.words
+    if data not in KNOWN or data == classifier.config.data:
+        return
+    own = KNOWN[data].words
+    if (list(own.classes), list(own.attributes)) == (list(words.classes), list(words.attributes)):
+        return
+    advice = f"{classifier.config.data} or " if classifier.config.data in KNOWN else ""
+    raise InputError(
+        f"data {data!r}: its classes are {', '.join(own.classes)}, the run's are {', '.join(words.classes)}; "
+        f"evaluate on {advice}a table of the run's classes"
+    )

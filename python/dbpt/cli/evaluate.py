@@ -13,15 +13,32 @@ import click
 @click.option("--weights", type=click.Path(path_type=Path), help="the backbone's weights file, if it has moved")
 @click.option("--device", default="auto", show_default=True, help="torch device")
 @click.option("--cache", help="folder of the feature cache")
+@click.option(
+    "--max-failures", default=0.01, show_default=True, help="part of the images that may be unreadable", type=float
+)
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
 def evaluate(
-    run: Path, data: str, root: str | None, weights: Path | None, device: str, cache: str | None, as_json: bool
+    run: Path,
+    data: str,
+    root: str | None,
+    weights: Path | None,
+    device: str,
+    cache: str | None,
+    max_failures: float,
+    as_json: bool,
 ) -> None:
     """Accuracy by group of the classifier in RUN on DATA (a known name or a table)."""
     from dbpt.evaluation import evaluate as run_evaluate
     from dbpt.report import comparison_table
 
     result = run_evaluate(
-        run, data, root=root, weights=weights, device=device, cache=cache, log=lambda line: click.echo(line, err=True)
+        run,
+        data,
+        root=root,
+        weights=weights,
+        device=device,
+        cache=cache,
+        max_failures=max_failures,
+        log=lambda line: click.echo(line, err=True),
     )
     click.echo(json.dumps(result, indent=1, ensure_ascii=False) if as_json else comparison_table(result))

@@ -1,5 +1,6 @@
 """The command group: its verbs, and how errors and Ctrl-C become one line and an exit code."""
 
+import codecs
 import os
 import sys
 import warnings
@@ -15,6 +16,11 @@ from dbpt.cli.predict import predict
 from dbpt.errors import InputError
 
 INTERRUPTED = 130
+RAW_OR_REPLACED = "dbpt.raw-or-replaced"
+
+
+class Interrupted(click.Abort):
+    """Ctrl-C, with the line to say."""
 
 
 class Commands(click.Group):
@@ -24,8 +30,9 @@ class Commands(click.Group):
         """Run the chosen command."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            raise click.Abort from None
+        except (KeyboardInterrupt, click.Abort):
+            advice = "; nothing is half-written, and the same command goes on with --resume"
+            raise Interrupted("Interrupted" + advice * (ctx.invoked_subcommand == "fit")) from None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -43,6 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
     # torch's threads spin while they wait for each other. Where another process, or our own decoding threads, want the
     # cores, a step of a small text tower then takes twenty times as long. Must be set before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _print_whatever_comes()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
@@ -54,11 +62,26 @@ def main(arguments: list[str] | None = None) -> None:
             error.show()
             sys.exit(2)
         _leave(f"Error: {error.format_message()}", 2)
-    except (KeyboardInterrupt, click.Abort):
-        _leave("Interrupted; nothing is half-written, and dbpt fit goes on with --resume", INTERRUPTED)
+    except (KeyboardInterrupt, click.Abort) as error:
+        _leave(str(error) or "Interrupted", INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+
+
+def _print_whatever_comes() -> None:
+    """Let no output fail for its letters: file names keep their bytes, what the encoding lacks becomes a ``?``."""
+    codecs.register_error(RAW_OR_REPLACED, _raw_or_replaced)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors=RAW_OR_REPLACED)
+
+
+def _raw_or_replaced(error: UnicodeError) -> tuple[str | bytes, int]:
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("replace")(error)
 
 
 def _show_warning(message: Warning | str, *_where: object, **_more: object) -> None:

@@ -4,11 +4,16 @@ import csv
 import io
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dbpt.errors import InputError
+
+if TYPE_CHECKING:
+    from dbpt.classifier import Prediction
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
@@ -22,7 +27,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 def predict(run: Path, images: tuple[str, ...], out: Path | None, weights: Path | None, device: str) -> None:
     """Classify IMAGES with the classifier in RUN; prints CSV.
 
-    IMAGES are files and folders (searched for image files), or - to read a list of files from standard input.
+    IMAGES are files and folders (searched for image files), or - to read a list of files from standard input. A file
+    that is no image gets its reason in the column error; if all are so, the exit code is 2.
     """
     from dbpt.run_folder import load
 
@@ -35,19 +41,31 @@ def predict(run: Path, images: tuple[str, ...], out: Path | None, weights: Path 
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["path", "prediction", *(f"p_{name}" for name in classifier.class_names), "error"])
+    num_good = 0
     for result in classifier.predict(paths):
-        numbers = [""] * len(classifier.class_names)
-        if result.probabilities is not None:
-            numbers = [f"{p:.6f}" for p in result.probabilities]
-        table.writerow([result.path, result.prediction or "", *numbers, result.error or ""])
+        table.writerow(_cells(result, len(classifier.class_names)))
+        num_good += result.error is None
         if out is None:
-            click.echo(text.getvalue(), nl=False)
-            text.truncate(0)
-            text.seek(0)
-    if out is not None:
+            _print_and_empty(text)
+    if out is None:
+        _print_and_empty(text)  # the header, where no image came
+    else:
         from dbpt.files import write_atomically
 
         write_atomically(out, text.getvalue())
+    if paths and not num_good:
+        raise InputError(f"none of the {len(paths)} images can be read; the column error says why")
+
+
+def _cells(result: "Prediction", num_classes: int) -> Iterable[str]:
+    numbers = [""] * num_classes if result.probabilities is None else [f"{p:.6f}" for p in result.probabilities]
+    return result.path, result.prediction or "", *numbers, result.error or ""
+
+
+def _print_and_empty(text: io.StringIO) -> None:
+    click.echo(text.getvalue(), nl=False)
+    text.truncate(0)
+    text.seek(0)
 
 
 def list_images(images: tuple[str, ...]) -> list[Path]:
@@ -57,7 +75,7 @@ def list_images(images: tuple[str, ...]) -> list[Path]:
     paths: list[Path] = []
     for image in images:
         if image == "-":
-            paths += [Path(line.rstrip("\n")) for line in sys.stdin if line.strip()]
+            paths += [Path(os.fsdecode(line.rstrip(b"\r\n"))) for line in sys.stdin.buffer if line.strip()]
         elif os.path.isdir(image):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
             found = sorted(path for path in Path(image).rglob("*") if path.suffix.lower() in SUFFIXES)
             if not found:
