@@ -362,7 +362,7 @@ def test_only_an_interrupted_fit_advises_to_resume(command, monkeypatch, interru
 
     monkeypatch.setattr("dbpt.fitting.fit", interrupted)
     monkeypatch.setattr("dbpt.evaluation.evaluate", interrupted)
-    line = "Interrupted; nothing is half-written, and the same command goes on with --resume\n"
+    line = "Interrupted; nothing is half-written, and dbpt fit goes on with --resume\n"
     assert command("fit", "DATA", "--out", "o") == (130, "", line)
     assert command("evaluate", "RUN", "DATA") == (130, "", "Interrupted\n")
 

@@ -31,7 +31,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except (KeyboardInterrupt, click.Abort):
-            advice = "; nothing is half-written, and the same command goes on with --resume"
+            advice = "; nothing is half-written, and dbpt fit goes on with --resume"
             raise Interrupted("Interrupted" + advice * (ctx.invoked_subcommand == "fit")) from None
 
 
