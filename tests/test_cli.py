@@ -388,3 +388,19 @@ def test_a_warning_is_one_line(capsys):
             patch.setattr(click.Group, "main", lambda *_, **__: warnings.warn("few\nclusters", stacklevel=1))
             main([])
     assert capsys.readouterr().err == "warning: few clusters\n"
+
+
+def test_cache_verify_names_damage(tiny, tiny_run, capsys, tmp_path):
+    cache = shutil.copytree(tiny.cache, tmp_path / "cache")
+    main(["cache", "verify", "--cache", str(cache)])
+    assert capsys.readouterr().out.endswith("every byte is as it was written\n")
+    shard = next((cache / "features").glob("*/*.safetensors"))
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(SystemExit) as exit:
+        main(["cache", "verify", "--cache", str(cache)])
+    assert exit.value.code == 2
+    out, err = capsys.readouterr()
+    assert shard.name in out
+    assert "problems found: 1" in err

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from dbpt import __version__
+from dbpt.cli.cache import cache
 from dbpt.cli.demo import demo
 from dbpt.cli.evaluate import evaluate
 from dbpt.cli.fit import fit
@@ -41,7 +42,7 @@ def commands() -> None:
     """Debiased prompt tuning for CLIP, without attribute annotations."""
 
 
-for command in (fit, evaluate, predict, demo):
+for command in (fit, evaluate, predict, demo, cache):
     commands.add_command(command)
 
 
