@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from dbpt import InputError
 from dbpt.backbone import Backbone
 from dbpt.cli import main
 from dbpt.data.loading import KNOWN
+from dbpt.features import images as images_module
 from dbpt.words import Words
 
 
@@ -234,6 +236,16 @@ def test_predict_fills_the_last_batch_to_a_power_of_two(tiny, tiny_run, monkeypa
     assert sizes == []
     with pytest.raises(InputError, match="batch_size is 0, expected at least 1"):
         list(classifier.predict(images, batch_size=0))
+
+
+def test_predict_decodes_in_threads(tiny, tiny_run, monkeypatch):
+    names, decode = set(), images_module.decode_image
+    monkeypatch.setattr(
+        images_module, "decode_image", lambda file: names.add(threading.current_thread().name) or decode(file)
+    )
+    assert all(p.error is None for p in dbpt.load(tiny_run).predict(images_of(tiny, 9)))
+    assert {name.rpartition("_")[0] for name in names} == {"dbpt-decode"}
+    assert not any(thread.name.startswith("dbpt-decode") for thread in threading.enumerate())
 
 
 def test_predict_gives_the_same_bytes_again_and_nearly_the_same_alone(tiny, tiny_run, tmp_path):
