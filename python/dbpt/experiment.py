@@ -72,7 +72,7 @@ def prepare(config: FitConfig, log: Log) -> Experiment:
         config.model or DEFAULT_MODEL,
         config.pretrained or (None if config.model else DEFAULT_PRETRAINED),
         tokenizer=config.tokenizer,
-        device=resolve_device(config.device),
+        device=config.device,
     )
     wordings = [wording for group in dataset.words.classes.values() for wording in group]
     prompt_token_ids(backbone.tokenizer, wordings, config.n_ctx)  # what doesn't fit is told before the long part
@@ -136,19 +136,6 @@ def open_dataset(data: str, config: FitConfig) -> Dataset:
             "--attributes 'land=land background' 'water=water background'"
         )
     return dataset
-
-
-def resolve_device(device: str) -> str:
-    """``auto`` becomes ``cuda`` where there is one, else ``cpu``; an unusable device is refused."""
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.ones(1, device=device).item()  # "meta" gives tensors, but no numbers
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"--device {device!r}: not usable here ({str(error).splitlines()[0]}); use auto") from None
-    return device
 
 
 def embed_dataset(

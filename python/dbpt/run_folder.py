@@ -204,8 +204,6 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
     Raises:
         InputError: no such run, one that is not finished, a damaged file, or a backbone that is gone or has changed.
     """
-    from dbpt.experiment import resolve_device
-
     folder = Path(run)
     description = _read_description(folder)
     if description.get("status") != "complete":
@@ -219,7 +217,7 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
         spec, words = description["backbone"], words_from_json(description["words"])
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{folder / 'run.json'}: has no usable {error}; the file was changed, fit anew") from None
-    backbone = load_backbone_from_spec(spec, device=resolve_device(device), weights=weights)
+    backbone = load_backbone_from_spec(spec, device=device, weights=weights)
     if matrix.shape != (len(words.classes), backbone.embed_dim):
         raise InputError(
             f"{path}: weights of shape {matrix.shape}, but the run has {len(words.classes)} classes and embed_dim "

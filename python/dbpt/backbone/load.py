@@ -52,7 +52,7 @@ def load_backbone(
             pickled ones are refused. For a name with a local file or ``random``, preprocessing is that of the name's
             published tags where they agree, open_clip's default otherwise. Tags trained with QuickGELU get QuickGELU.
         tokenizer: a local ``tokenizer.json`` or a folder that holds one, instead of the model's own.
-        device: a torch device.
+        device: a torch device, or `auto`: a GPU where there is one.
 
     Raises:
         InputError: for anything that isn't there, isn't known, or doesn't fit.
@@ -83,7 +83,7 @@ def load_backbone_from_spec(
 
     Args:
         spec: `Backbone.spec` as read back from JSON.
-        device: a torch device.
+        device: a torch device, or `auto`: a GPU where there is one.
         weights: where the weights file is now, if it has moved; its digest must be that of the spec.
 
     Raises:
@@ -262,9 +262,11 @@ class _LaterTokenizer:
 
 
 def _device(device: str) -> torch.device:
+    """``auto`` is a GPU where there is one, else the CPU; a device that cannot compute is refused."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        where = torch.device(device)
-        torch.zeros(1, device=where)
+        torch.ones(1, device=device).item()  # "meta" gives tensors, but no numbers
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"--device {device!r}: not usable here ({one_line(error, 80)}); try 'cpu'") from None
-    return where
+        raise InputError(f"--device {device!r}: not usable here ({one_line(error, 80)}); use auto") from None
+    return torch.device(device)
