@@ -349,10 +349,10 @@ def test_an_error_in_a_real_process_has_no_traceback(tiny, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_threads_of_the_command_sleep_while_they_wait(monkeypatch):
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+def test_threads_of_the_command_spin_for_a_short_while_only(monkeypatch):
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
     main(["--version"])
-    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert os.environ["GOMP_SPINCOUNT"] == "20000"
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, click.Abort])

@@ -57,3 +57,10 @@ def test_the_context_is_drawn_from_the_seed_alone(tiny_backbone):
 def test_a_prompt_that_does_not_fit_is_refused(tiny_backbone):
     with pytest.raises(InputError, match=r"'(disc|round thing)' has \d tokens; with n_ctx = 22"):
         PromptHead(tiny_backbone, CLASSES, n_ctx=22, seed=0)
+
+
+def test_the_cost_is_positions_times_the_text_towers_weights(tiny_backbone):
+    head = PromptHead(tiny_backbone, CLASSES, n_ctx=3, seed=0)
+    width, embed_dim = 16, 16
+    block = 12 * width * width + 13 * width
+    assert head.multiply_adds == head.text_tower.num_positions * (block + 2 * width + width * embed_dim + 1)

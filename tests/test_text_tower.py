@@ -174,6 +174,14 @@ def test_the_shared_prefix_covers_start_token_context_and_common_words():
     assert tower.prefix_length == 1 + 5 + 1
 
 
+@pytest.mark.parametrize(
+    ("path", "positions"), [("shared-prefix", 7 + 3 + 3), ("truncated", 2 * 10), ("general", 2 * 77)]
+)
+def test_num_positions_counts_what_runs_through_the_tower(path, positions):
+    layout = prompt_token_ids(tokenizer_of("plain"), ["sea gull", "sea bird"], 5)
+    assert build_text_tower(build("plain"), layout, path).num_positions == positions
+
+
 def test_the_tower_trains_nothing_of_the_model(tower):
     _, model, tokenizer = tower
     assert list(build_text_tower(model, prompt_token_ids(tokenizer, WORDINGS, 4)).parameters()) == []

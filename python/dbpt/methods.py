@@ -15,6 +15,7 @@ from dbpt.heads import PromptHead
 from dbpt.metrics import GroupMetrics, group_counts, group_metrics
 from dbpt.objectives import OBJECTIVES, TrainingGroups
 from dbpt.training import EpochRecord, Rows, Trained, TrainingSettings, train
+from dbpt.training.threads import one_thread_if_small
 from dbpt.words import Vocabulary
 
 
@@ -45,7 +46,7 @@ def trained_row(experiment: Experiment, objective: str, *, checkpoint_path: Path
     groups = TrainingGroups(
         training.groups, training.labels, experiment.dataset.num_classes, experiment.dataset.num_groups
     )
-    with progress_bar(objective, config.epochs) as on_epoch:
+    with progress_bar(objective, config.epochs) as on_epoch, one_thread_if_small(head.multiply_adds):
         trained = train(
             head,
             chosen(groups, eta=config.eta, ema_momentum=config.ema_momentum, device=str(experiment.backbone.device)),

@@ -5,13 +5,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from dbpt.backbone import Backbone
-from dbpt.text_tower import build_text_tower, prompt_token_ids
-from dbpt.text_tower.general import token_embedding
+from dbpt.text_tower import TextTower, build_text_tower, prompt_token_ids
+from dbpt.text_tower.general import text_weights, token_embedding
 from dbpt.words import Vocabulary
 
 
 class PromptHead(nn.Module):
     """Context vectors (n_ctx, d), float32, the only parameters; both towers stay frozen.
+
+    ``multiply_adds`` is the rough cost of a forward pass of the text side.
 
     A class with several wordings keeps them all: its weight is the normalised mean of its wordings' text features, just
     as in the zero-shot ensemble, with the one context in front of each.
@@ -28,7 +30,8 @@ class PromptHead(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         context = torch.empty(n_ctx, width).normal_(std=0.02, generator=generator)
         self.context = nn.Parameter(context.to(backbone.device))
-        self.text_tower = build_text_tower(backbone.model, layout)
+        self.text_tower: TextTower = build_text_tower(backbone.model, layout)
+        self.multiply_adds = self.text_tower.num_positions * text_weights(backbone.model)
         self.logit_scale = backbone.logit_scale
         self.logit_bias = backbone.logit_bias or 0.0
         self.register_buffer("averaging_CP", _averaging(classes).to(backbone.device), persistent=False)

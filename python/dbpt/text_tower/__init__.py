@@ -19,9 +19,10 @@ from dbpt.text_tower.causal import SharedPrefixTower, TruncatedTower, is_causal,
 from dbpt.text_tower.general import GeneralTower
 from dbpt.text_tower.layout import PromptLayout, prompt_token_ids
 
-__all__ = ["PromptLayout", "TextPath", "build_text_tower", "prompt_token_ids", "text_path"]
+__all__ = ["PromptLayout", "TextPath", "TextTower", "build_text_tower", "prompt_token_ids", "text_path"]
 
 TextPath = Literal["shared-prefix", "truncated", "general"]
+TextTower = SharedPrefixTower | TruncatedTower | GeneralTower
 
 
 def text_path(model: nn.Module) -> TextPath:
@@ -31,13 +32,13 @@ def text_path(model: nn.Module) -> TextPath:
     return "shared-prefix" if shares_prefix(model) else "truncated"
 
 
-def build_text_tower(model: nn.Module, layout: PromptLayout, path: TextPath | None = None) -> nn.Module:
+def build_text_tower(model: nn.Module, layout: PromptLayout, path: TextPath | None = None) -> TextTower:
     """Return a module that maps a context (n_ctx, d) to L2-normalised text features (P, D), differentiably.
 
     ``path`` overrides the choice of `text_path`, for comparisons. The model's own weights are not registered as the
     module's parameters and never receive a gradient.
     """
-    towers: dict[TextPath, type[nn.Module]] = {
+    towers: dict[TextPath, type[TextTower]] = {
         "shared-prefix": SharedPrefixTower,
         "truncated": TruncatedTower,
         "general": GeneralTower,

@@ -96,6 +96,11 @@ class _CausalTower(nn.Module):
 class TruncatedTower(_CausalTower):
     """The model's own blocks on the positions up to the last EOS."""
 
+    @property
+    def num_positions(self) -> int:
+        """Positions that run through the blocks."""
+        return len(self.eos_P) * (int(self.eos_P.max()) + 1)
+
     def forward(self, context: torch.Tensor) -> torch.Tensor:
         """Map context (n_ctx, d) to text features (P, D)."""
         rows = torch.arange(len(self.eos_P), device=context.device)
@@ -123,6 +128,8 @@ class SharedPrefixTower(_CausalTower):
             _Bucket(torch.nonzero(self.eos_P == eos).flatten().to(self.tokens_PLd.device), int(eos) + 1)
             for eos in self.eos_P.unique()  # type: ignore[no-untyped-call]
         ]
+        suffixes = sum(len(bucket.rows) * (bucket.end - self.prefix_length) for bucket in self.buckets)
+        self.num_positions = self.prefix_length + suffixes
         order = torch.cat([bucket.rows for bucket in self.buckets])
         self.register_buffer("unsort", torch.argsort(order), persistent=False)
         self.unsort: torch.Tensor

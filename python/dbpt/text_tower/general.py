@@ -19,6 +19,15 @@ def token_embedding(model: nn.Module) -> nn.Embedding:
     return embedding
 
 
+def text_weights(model: nn.Module) -> int:
+    """Number of weights that each position of a text is multiplied with: the tower's, without its embeddings."""
+    return sum(
+        parameter.numel()
+        for name, parameter in model.named_parameters()
+        if not name.startswith("visual.") and "embedding" not in name
+    )
+
+
 class GeneralTower(nn.Module):
     """``encode_text`` on the placeholder ids, the embedding's output replaced by the context where it belongs."""
 
@@ -28,6 +37,7 @@ class GeneralTower(nn.Module):
         self.layout = layout
         self.register_buffer("ids_PL", layout.ids.to(next(model.parameters()).device), persistent=False)
         self.ids_PL: torch.Tensor
+        self.num_positions = layout.ids.numel()
 
     def forward(self, context: torch.Tensor) -> torch.Tensor:
         """Map context (n_ctx, d) to text features (P, D)."""
