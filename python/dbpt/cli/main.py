@@ -48,8 +48,8 @@ for command in (fit, evaluate, predict, demo, cache):
 
 def main(arguments: list[str] | None = None) -> None:
     """Run ``dbpt``. Exit code 2 for the user's errors, 130 for Ctrl-C."""
-    # torch's threads spin while they wait for each other, by default so long that on busy cores, our own decoding threads
-    # among the busy, embedding takes four times as long. Must be set before torch is imported.
+    # torch's threads spin while they wait for each other, by default so long that on cores that others want too
+    # embedding takes four times as long. Must be set before torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     _print_whatever_comes()
     try:
