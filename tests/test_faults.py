@@ -115,7 +115,7 @@ def leftovers(run: Path) -> list[Path]:
     return [path for path in run.rglob("*") if path.name.endswith(".tmp")]
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", range(int(os.environ.get("DBPT_KILLED_RUNS", "2"))))
 def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_bytes(launcher, arguments, expected, tmp_path, seed):
     draws, run, stderr = random.Random(seed), tmp_path / "run", tmp_path / "stderr"
     for number in (0, *(draws.randrange(1, 14) for _ in range(3))):
