@@ -9,11 +9,12 @@ from dbpt.data import load_dataset
 from dbpt.data.loading import KNOWN
 from dbpt.demo import DEMO_NAMES
 from dbpt.errors import InputError
-from dbpt.experiment import Log, embed_dataset, knows_true_groups, label_dataset
+from dbpt.experiment import Log, embed_dataset, label_dataset
 from dbpt.methods import classify, split_metrics
 from dbpt.objectives import OBJECTIVES
 from dbpt.results import describe_data
 from dbpt.run_folder import load
+from dbpt.splits import knows_true_groups
 
 
 def evaluate(

@@ -6,12 +6,10 @@ pass through it untouched: they reach training only where ``group_source`` or ``
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt._core import GroupIndex, GroupStream
 from dbpt.backbone import Backbone, load_backbone
 from dbpt.config import FitConfig
 from dbpt.data import SPLITS, Dataset, load_dataset
@@ -19,13 +17,12 @@ from dbpt.data.checks import check_classes
 from dbpt.errors import InputError
 from dbpt.features import Failure, embed_images
 from dbpt.pseudo_attributes import PseudoAttributes, label_attributes
+from dbpt.splits import group_warnings, knows_true_groups, with_validation
 from dbpt.text_tower import prompt_token_ids
 from dbpt.words import Words, parse_vocabulary
 from dbpt.zero_shot import clip_logits, zero_shot_weights
 
 DEFAULT_MODEL, DEFAULT_PRETRAINED = "ViT-B-32-quickgelu", "openai"
-
-SMALL_VALIDATION_GROUP = 10
 
 Log = Callable[[str], None]
 
@@ -80,9 +77,9 @@ def prepare(config: FitConfig, log: Log) -> Experiment:
     check_classes(dataset)
     pseudo = label_dataset(dataset.words, dataset.labels, features, backbone, config)
     pseudo_groups = dataset.groups(pseudo.pseudo_attributes)
-    splits, warnings = _with_validation(dataset, pseudo_groups, config)
+    splits, warnings = with_validation(dataset, pseudo_groups, config)
     _check_pseudo_groups(config, pseudo_groups, splits)
-    warnings += _group_warnings(dataset, pseudo_groups, splits)
+    warnings += group_warnings(dataset, pseudo_groups, splits)
     if config.epochs <= config.warmup_epochs:
         warnings.append(
             f"--epochs {config.epochs}: all of them warm up at a learning rate of 1e-5; nothing much is learnt"
@@ -105,19 +102,6 @@ def prepare(config: FitConfig, log: Log) -> Experiment:
         failures=failures,
         warnings=tuple(warnings),
     )
-
-
-def knows_true_groups(dataset: Dataset, splits: NDArray[np.int64]) -> bool:
-    """Whether figures can be over true groups: at least half of each class's judged rows have a true attribute.
-
-    Judged rows are those of the test split, of validation where there is no test split, else of training.
-    """
-    split = next(number for number in (2, 1, 0) if (splits == number).any())
-    labels = dataset.labels[splits == split]
-    known = dataset.attributes[splits == split] >= 0
-    rows_C = np.bincount(labels, minlength=dataset.num_classes)
-    known_C = np.bincount(labels[known], minlength=dataset.num_classes)
-    return bool((2 * known_C >= rows_C).all())
 
 
 def open_dataset(data: str, config: FitConfig) -> Dataset:
@@ -203,52 +187,3 @@ def _check_pseudo_groups(config: FitConfig, pseudo_groups: NDArray[np.int64], sp
                 f"--min-confidence {config.min_confidence:g}: no row of split {split!r} has a pseudo attribute that "
                 "sure; lower it"
             )
-
-
-def _with_validation(
-    dataset: Dataset, pseudo_groups: NDArray[np.int64], config: FitConfig
-) -> tuple[NDArray[np.int64], list[str]]:
-    """The data set's splits, or, if none is validation, with ``val_fraction`` of each training group set aside."""
-    if (dataset.splits == SPLITS.index("val")).any():
-        return dataset.splits, []
-    splits = dataset.splits.copy()
-    strata = np.where(pseudo_groups >= 0, pseudo_groups, dataset.num_groups + dataset.labels)
-    for stratum in np.unique(strata[splits == 0]):
-        members = np.flatnonzero((splits == 0) & (strata == stratum))
-        shuffled = GroupStream(GroupIndex(np.zeros_like(members), 1), np.array([len(members)]), config.seed, 0)
-        num_val = min(max(1, round(config.val_fraction * len(members))), len(members) - 1)
-        splits[members[shuffled.indices(0, num_val)]] = SPLITS.index("val")
-    num_val = int((splits == SPLITS.index("val")).sum())
-    if num_val == 0:
-        raise InputError(f"{dataset.source}: too few training rows to set some aside for validation; add a val split")
-    note = (
-        f"no validation split: {num_val} of the training rows, stratified by class and pseudo attribute, serve as one"
-    )
-    return splits, [note]
-
-
-def _group_warnings(dataset: Dataset, pseudo_groups: NDArray[np.int64], splits: NDArray[np.int64]) -> list[str]:
-    """What a user should know about pseudo-groups that are empty in training or too small to choose an epoch by."""
-    warnings = []
-    for split, enough, consequence in (
-        ("train", 1, "nothing is learnt about them"),
-        ("val", SMALL_VALIDATION_GROUP, "a few images decide which epoch is kept"),
-    ):
-        in_split = pseudo_groups[(splits == SPLITS.index(split)) & (pseudo_groups >= 0)]
-        few = [
-            f"{dataset.class_names[group // dataset.num_attributes]} · "
-            f"{dataset.attribute_names[group % dataset.num_attributes]} ({n})"
-            for group, n in enumerate(np.bincount(in_split, minlength=dataset.num_groups))
-            if n < enough
-        ]
-        if few:
-            how_many = "no row" if enough == 1 else f"under {enough} rows"
-            warnings.append(f"pseudo-groups with {how_many} in split {split!r}: {', '.join(few)}; {consequence}")
-    return warnings
-
-
-def demo_root(cache_dir: Path, name: str) -> Path:
-    """Where the files of a demo data set are kept between runs."""
-    from dbpt import __version__
-
-    return cache_dir / "demo" / f"{name}-{__version__}"

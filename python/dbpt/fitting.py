@@ -8,7 +8,7 @@ from typing import Any
 from dbpt import __version__
 from dbpt.config import FitConfig, make_config
 from dbpt.errors import InputError
-from dbpt.experiment import Log, demo_root, prepare
+from dbpt.experiment import Log, prepare
 from dbpt.methods import trained_row, zero_shot_row
 from dbpt.report import comparison_table
 from dbpt.results import describe_run, write_results
@@ -92,7 +92,7 @@ def _materialise_demo(config: FitConfig, log: Log) -> FitConfig:
     if config.root is not None:
         raise InputError(f"--root {config.root}: {config.data} is drawn into --cache; leave --root out")
     name = "demo-waterbirds" if config.data == "demo" else config.data
-    root = demo_root(config.cache_dir, name)
+    root = config.cache_dir / "demo" / f"{name}-{__version__}"
     if not root.exists():
         if name in DEMO_NAMES:
             log(f"drawing {name} into {root}")
