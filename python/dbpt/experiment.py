@@ -19,7 +19,7 @@ from dbpt.features import Failure, embed_images
 from dbpt.pseudo_attributes import PseudoAttributes, label_attributes
 from dbpt.splits import group_warnings, knows_true_groups, with_validation
 from dbpt.text_tower import prompt_token_ids
-from dbpt.words import Words, parse_vocabulary
+from dbpt.words import Words, check_templates, parse_vocabulary
 from dbpt.zero_shot import clip_logits, zero_shot_weights
 
 DEFAULT_MODEL, DEFAULT_PRETRAINED = "ViT-B-32-quickgelu", "openai"
@@ -106,6 +106,9 @@ def prepare(config: FitConfig, log: Log) -> Experiment:
 
 def open_dataset(data: str, config: FitConfig) -> Dataset:
     """`load_dataset` with the words of ``config``; refuses a data set without two attribute names."""
+    for argument, templates in (("--template", config.template), ("--attribute-template", config.attribute_template)):
+        if templates is not None:
+            check_templates(templates, argument)
     dataset = load_dataset(
         data,
         config.root,

@@ -108,7 +108,7 @@ def _load_table(
         raise InputError(f"{path}: does not exist; expected a table with the columns path, label, split[, attribute]")
     if not os.path.isdir(folder):  # noqa: PTH112 (as above)
         raise InputError(
-            f"root {folder} is not a folder; expected the one that the paths of {path.name} are relative to"
+            f"--root {folder} is not a folder; expected the one that the paths of {path.name} are relative to"
         )
     return table.read_table(
         path,

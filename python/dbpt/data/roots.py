@@ -21,7 +21,7 @@ def find_root(root: Path, folders: Sequence[str], markers: Sequence[str], title:
     """
     if not os.path.isdir(root):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
         problem = "is a file, not a folder" if os.path.exists(root) else "does not exist"  # noqa: PTH110
-        raise InputError(f"root {root} {problem}; {title} needs the folder that holds {markers[0]}")
+        raise InputError(f"--root {root} {problem}; {title} needs the folder that holds {markers[0]}")
     for candidate in (root, *(root / folder for folder in folders)):
         if any((candidate / marker).exists() for marker in markers):
             return candidate
