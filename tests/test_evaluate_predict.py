@@ -23,21 +23,6 @@ from dbpt.features import images as images_module
 from dbpt.words import Words
 
 
-@pytest.fixture
-def command(capsys):
-    """Run the command line in this process; returns (exit code, standard output, standard error)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        try:
-            main([str(argument) for argument in arguments])
-            code = 0
-        except SystemExit as exit:
-            code = exit.code
-        return code, *capsys.readouterr()
-
-    return run
-
-
 @pytest.fixture(scope="module")
 def test_only(tiny):
     return tiny.write("test-only", [row for row in tiny.rows() if row["split"] == "test"])
@@ -410,7 +395,7 @@ def test_moved_weights_can_be_named_and_other_weights_are_refused(tiny, tiny_run
 
 
 def test_classifier_of_other_classes_is_refused(copied):
-    from dbpt.run_folder import write_tensors
+    from dbpt.files import write_tensors
 
     write_tensors(copied / "classifier.safetensors", {"weights": np.zeros((3, 16), dtype=np.float32)})
     with pytest.raises(InputError, match=r"weights of shape \(3, 16\), but the run has 2 classes and embed_dim 16"):

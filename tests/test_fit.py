@@ -19,7 +19,8 @@ from dbpt.config import FitConfig, read_config
 from dbpt.experiment import prepare
 from dbpt.gallery import worst_group_mistakes
 from dbpt.heads import PromptHead
-from dbpt.methods import _metrics, trained_row, zero_shot_row
+from dbpt.methods import _fingerprint, _metrics, build_head, trained_row, zero_shot_row
+from dbpt.results import describe_run, write_results
 
 RESULTS = ("prompt", "classifier", "pseudo_attributes")
 FILES = {
@@ -273,6 +274,23 @@ def test_a_folder_with_nothing_but_the_users_own_config_is_not_taken(tiny, tmp_p
     with pytest.raises(InputError, match="exists and is not a run folder"):
         fit(tiny, tmp_path / "run")
     assert (tmp_path / "run" / "config.toml").read_text() == "lr = 0.1\n"
+
+
+def test_a_checkpoint_knows_the_tokens_of_its_prompts(tiny):
+    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings), lambda line: None)
+    head = build_head(experiment)
+    before = _fingerprint(experiment, "dbpt", head)
+    head.text_tower.layout = replace(head.text_tower.layout, ids=head.text_tower.layout.ids + 1)  # another tokenizer
+    assert _fingerprint(experiment, "dbpt", head) != before
+
+
+def test_paths_that_are_not_utf8_keep_their_bytes(tiny, tmp_path):
+    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings), lambda line: None)
+    paths = ("caf\udce9.png", *experiment.dataset.paths[1:])
+    experiment = replace(experiment, dataset=replace(experiment.dataset, paths=paths))
+    row = trained_row(experiment, "dbpt", checkpoint_path=None, log=lambda line: None)
+    write_results(tmp_path, experiment, [row], describe_run(experiment, [row], {}))
+    assert load_file(tmp_path / "pseudo_attributes.safetensors")["paths"].tobytes().startswith(b"caf\xe9.png\0")
 
 
 # --- without annotations ----------------------------------------------------------------------------------------------

@@ -16,7 +16,6 @@ from dbpt.metrics import GroupMetrics, group_counts, group_metrics
 from dbpt.objectives import OBJECTIVES, TrainingGroups
 from dbpt.training import EpochRecord, Rows, Trained, TrainingSettings, train
 from dbpt.training.threads import one_thread_if_small
-from dbpt.words import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def trained_row(experiment: Experiment, objective: str, *, checkpoint_path: Path
             _rows(experiment, "val", "true" if config.select == "true-wga" else "pseudo"),
             settings_of(experiment),
             checkpoint_path=checkpoint_path,
-            fingerprint=_fingerprint(experiment, objective),
+            fingerprint=_fingerprint(experiment, objective, head),
             on_epoch=on_epoch,
         )
     with torch.no_grad():
@@ -138,15 +137,12 @@ def split_metrics(
     return {split: metrics_of(splits == number) for number, split in enumerate(SPLITS)}
 
 
-def _fingerprint(experiment: Experiment, objective: str) -> str:
-    """What determines a training run besides its rows and settings."""
-    config, classes = experiment.config, experiment.dataset.words.classes
-    parts = (objective, config.head, config.n_ctx, config.eta, config.ema_momentum, _as_pairs(classes))
-    return repr((*parts, sorted(experiment.backbone.encoder_key.items()), experiment.backbone.spec["config"]))
-
-
-def _as_pairs(vocabulary: Vocabulary) -> list[tuple[str, tuple[str, ...]]]:
-    return list(vocabulary.items())
+def _fingerprint(experiment: Experiment, objective: str, head: PromptHead) -> str:
+    """What determines a training run besides its rows and settings; the token ids stand for the tokenizer."""
+    config, backbone = experiment.config, experiment.backbone
+    choices = (objective, config.head, config.n_ctx, config.eta, config.ema_momentum)
+    prompts = (list(experiment.dataset.words.classes.items()), head.text_tower.layout.ids.tolist())
+    return repr((choices, prompts, sorted(backbone.encoder_key.items()), backbone.spec["config"]))
 
 
 class progress_bar:

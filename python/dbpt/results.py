@@ -13,12 +13,12 @@ from dbpt import __version__
 from dbpt.backbone import Backbone
 from dbpt.data import SPLITS, Dataset
 from dbpt.experiment import Experiment
-from dbpt.files import write_atomically
+from dbpt.files import write_atomically, write_tensors
 from dbpt.gallery import worst_group_mistakes
 from dbpt.methods import MethodRow
 from dbpt.metrics import group_counts, pseudo_attribute_quality
 from dbpt.report import render_report
-from dbpt.run_folder import write_json, write_tensors
+from dbpt.run_folder import write_json
 from dbpt.splits import knows_true_groups
 
 METRICS_SCHEMA_VERSION = 1
@@ -147,7 +147,7 @@ def write_results(out: Path, experiment: Experiment, rows: list[MethodRow], metr
             "posterior": experiment.pseudo.posterior,
             "confidence": experiment.pseudo.confidence,
             "splits": experiment.splits,
-            "paths": np.frombuffer("\0".join(experiment.dataset.paths).encode(), dtype=np.uint8),
+            "paths": np.frombuffer("\0".join(experiment.dataset.paths).encode("utf-8", "surrogateescape"), np.uint8),
         },
         {"attributes": json.dumps(experiment.dataset.attribute_names), "paths": "UTF-8, separated by NUL"},
     )

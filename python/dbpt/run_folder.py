@@ -26,7 +26,6 @@ from dbpt.classifier import Classifier
 from dbpt.config import FitConfig, make_config, read_config
 from dbpt.errors import InputError
 from dbpt.files import write_atomically
-from dbpt.files import write_tensors as write_tensors
 from dbpt.words import Words
 
 SCHEMA_VERSION = 1
