@@ -34,3 +34,20 @@ def tiny_run(tiny, tmp_path_factory) -> Path:
     from dbpt import fit
 
     return fit(tiny.table, out=tmp_path_factory.mktemp("run") / "run", **tiny.settings).folder
+
+
+@pytest.fixture
+def command(capsys):
+    """Run the command line in this process; returns (exit code, standard output, standard error)."""
+
+    from dbpt.cli import main
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        try:
+            main([str(argument) for argument in arguments])
+            code = 0
+        except SystemExit as exit:
+            code = exit.code
+        return code, *capsys.readouterr()
+
+    return run

@@ -22,21 +22,6 @@ PROGRESS = ("drawing ", "features:", "warning:", "erm:", "dbpt:", "squares:", " 
 
 
 @pytest.fixture
-def command(capsys):
-    """Run the command line in this process; returns (exit code, standard output, standard error)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        try:
-            main([str(argument) for argument in arguments])
-            code = 0
-        except SystemExit as exit:
-            code = exit.code
-        return code, *capsys.readouterr()
-
-    return run
-
-
-@pytest.fixture
 def refused(command, tmp_path):
     """Run a command that must fail for the user's fault; returns its line. ``--out`` must not be left behind."""
 
