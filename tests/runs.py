@@ -1,0 +1,59 @@
+"""Making a run on the tiny task, and reading what stands in its folder."""
+
+import csv
+import json
+from pathlib import Path
+
+from safetensors.numpy import load_file
+from tiny import Tiny
+
+import dbpt
+
+RESULTS = ("prompt", "classifier", "pseudo_attributes")
+FILES = {
+    "run.json",
+    "config.toml",
+    "classifier.safetensors",
+    "prompt.safetensors",
+    "pseudo_attributes.safetensors",
+    "groups.csv",
+    "history.jsonl",
+    "metrics.json",
+    "report.html",
+    "checkpoints/erm.safetensors",
+    "checkpoints/dbpt.safetensors",
+}
+
+
+def fit(tiny: Tiny, out: Path, data: Path | None = None, **settings: object) -> Path:
+    return dbpt.fit(data or tiny.table, out=out, **{**tiny.settings, **settings}).folder
+
+
+def metrics_of(run: Path) -> dict:
+    return json.loads((run / "metrics.json").read_text())
+
+
+def result_bytes(run: Path) -> dict[str, bytes]:
+    return {name: (run / f"{name}.safetensors").read_bytes() for name in RESULTS}
+
+
+def history_of(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+
+
+def groups_of(run: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((run / "groups.csv").read_text().splitlines()))
+
+
+def selected_epochs(run: Path) -> list[int | None]:
+    return [row["selected_epoch"] for row in metrics_of(run)["rows"]]
+
+
+def without(rows: list[dict[str, str]], column: str) -> list[dict[str, str]]:
+    return [{name: value for name, value in row.items() if name != column} for row in rows]
+
+
+def pseudo_attributes(run: Path) -> dict[str, int]:
+    tensors = load_file(run / "pseudo_attributes.safetensors")
+    paths = tensors["paths"].tobytes().decode().split("\0")
+    return dict(zip(paths, tensors["pseudo_attributes"].tolist(), strict=True))
