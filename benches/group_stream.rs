@@ -10,6 +10,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use dbpt_core::Workers;
 use dbpt_core::groups::GroupIndex;
 use dbpt_core::sample::{GroupStream, quotas};
 
@@ -38,10 +39,10 @@ fn bench(criterion: &mut Criterion) {
     for num_groups in [1, 4, 1000] {
         let stream = stream(num_groups, 0);
         group.bench_function(format!("epoch of {num_groups} groups"), |b| {
-            b.iter(|| stream.indices(0, ROWS as u64, 1));
+            b.iter(|| stream.indices(0, ROWS as u64, &Workers::new(1)));
         });
         group.bench_function(format!("last draw of {num_groups} groups"), |b| {
-            b.iter(|| stream.indices(ROWS as u64 - 1, ROWS as u64, 1));
+            b.iter(|| stream.indices(ROWS as u64 - 1, ROWS as u64, &Workers::new(1)));
         });
     }
     group.finish();

@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use dbpt_core::Workers;
 use dbpt_core::groups::GroupIndex;
 use dbpt_core::sample::{GroupStream, quotas};
 use proptest::prelude::*;
@@ -61,7 +62,7 @@ proptest! {
         let quotas = quotas(&shares, &counts(&index), num_samples).unwrap();
         let stream = GroupStream::new(index.clone(), &quotas, seed, epoch).unwrap();
         let mut times = vec![0; groups.len()];
-        for row in stream.indices(0, num_samples, 2).unwrap() {
+        for row in stream.indices(0, num_samples, &Workers::new(2)).unwrap() {
             times[row as usize] += 1;
         }
         for (row, &group) in groups.iter().enumerate() {
@@ -85,10 +86,10 @@ proptest! {
         let index = Arc::new(GroupIndex::new(&groups, GROUPS).unwrap());
         let quotas = quotas(&shares, &counts(&index), num_samples).unwrap();
         let stream = GroupStream::new(index, &quotas, seed, 0).unwrap();
-        let all = stream.indices(0, num_samples, 1).unwrap();
+        let all = stream.indices(0, num_samples, &Workers::new(1)).unwrap();
         let start = (cut.0 * num_samples as f64) as u64;
         let stop = start + (cut.1 * (num_samples - start) as f64) as u64;
-        let part = stream.indices(start, stop, num_threads).unwrap();
+        let part = stream.indices(start, stop, &Workers::new(num_threads)).unwrap();
         prop_assert_eq!(&part[..], &all[start as usize..stop as usize]);
     }
 }
@@ -101,7 +102,7 @@ fn more_than_two_to_the_24_draws_are_exact() {
     let length = (1 << 24) + 1;
     let stream = GroupStream::new(index, &[length - 500, 500], 1, 0).unwrap();
     let mut times = vec![0_i64; 1000];
-    for row in stream.indices(0, length as u64, 2).unwrap() {
+    for row in stream.indices(0, length as u64, &Workers::new(2)).unwrap() {
         times[row as usize] += 1;
     }
     assert!(times.iter().skip(1).step_by(2).all(|&n| n == 1));
@@ -115,8 +116,8 @@ fn positions_beyond_32_bits_can_be_sought() {
     let index = Arc::new(GroupIndex::new(&[0, 1, 1], 2).unwrap());
     let stream = GroupStream::new(index, &[1 << 40, 1 << 41], 1, 0).unwrap();
     let start = (1 << 41) + 12_345;
-    let all = stream.indices(start, start + 30_000, 1).unwrap();
-    assert_eq!(all[100..200], stream.indices(start + 100, start + 200, 1).unwrap());
+    let all = stream.indices(start, start + 30_000, &Workers::new(1)).unwrap();
+    assert_eq!(all[100..200], stream.indices(start + 100, start + 200, &Workers::new(1)).unwrap());
     let of_first = all.iter().filter(|&&row| row == 0).count() as f64;
     assert!((of_first / 30_000.0 - 1.0 / 3.0).abs() < 0.02);
 }

@@ -1,6 +1,7 @@
 //! Properties of k-means that hold for all inputs.
 #![allow(missing_docs, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
+use dbpt_core::Workers;
 use dbpt_core::cluster::kmeans;
 use proptest::prelude::*;
 
@@ -16,7 +17,7 @@ proptest! {
     ) {
         let points = &values[..values.len() / 2 * 2];
         let k = k.min(points.len() / 2);
-        let found = kmeans(points, 2, k, seed, 25, 2, 1).unwrap();
+        let found = kmeans(points, 2, k, seed, 25, 2, &Workers::new(1)).unwrap();
         let clusters = found.centers.len() / 2;
         let mut distinct: Vec<_> = points.chunks(2).map(|p| [p[0].to_bits(), p[1].to_bits()]).collect();
         distinct.sort_unstable();
@@ -36,6 +37,6 @@ proptest! {
         }
         prop_assert!(members.iter().all(|&n| n > 0));
         prop_assert!((found.inertia - inertia).abs() <= 1e-9 * inertia);
-        prop_assert_eq!(&found, &kmeans(points, 2, k, seed, 25, 2, 3).unwrap());
+        prop_assert_eq!(&found, &kmeans(points, 2, k, seed, 25, 2, &Workers::new(3)).unwrap());
     }
 }

@@ -78,6 +78,8 @@ pub enum Error {
         /// Draws in the epoch.
         length: u64,
     },
+    /// The caller stopped the work before its end; there is no result.
+    Interrupted,
 }
 
 impl fmt::Display for Error {
@@ -111,6 +113,7 @@ impl fmt::Display for Error {
                 f,
                 "start and stop are {start} and {stop}; expected 0 <= start <= stop <= {length}, the draws of the epoch"
             ),
+            Self::Interrupted => write!(f, "interrupted"),
         }
     }
 }

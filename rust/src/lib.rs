@@ -25,3 +25,4 @@ mod random;
 pub mod sample;
 
 pub use error::{Error, Result};
+pub use parallel::Workers;

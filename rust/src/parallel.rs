@@ -1,44 +1,127 @@
 //! Scoped threads for one call, with an explicit thread count. There is no pool on purpose: a
 //! global one does not survive the fork of a `DataLoader` worker, and hangs.
 
+use std::cell::Cell;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
-/// Run `work` on every task with up to `num_threads` threads (the caller's is one of them).
-///
-/// Which thread gets which task is not fixed, so a result may only depend on the task itself.
-pub(crate) fn for_each<T: Send>(tasks: Vec<T>, num_threads: usize, work: impl Fn(T) + Sync) {
-    let helpers = num_threads.min(tasks.len()).saturating_sub(1);
-    if helpers == 0 {
-        tasks.into_iter().for_each(work);
-        return;
+use crate::{Error, Result};
+
+/// How often the caller is asked whether to stop.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// The threads of one call, and a way to stop them. Results never depend on their number.
+pub struct Workers<'a> {
+    num_threads: usize,
+    /// Asked by the calling thread alone.
+    wants_to_stop: Option<&'a dyn Fn() -> bool>,
+    asked: Cell<Instant>,
+}
+
+impl Workers<'static> {
+    /// Up to `num_threads` threads, the caller's included.
+    #[must_use]
+    pub fn new(num_threads: usize) -> Self {
+        Self { num_threads, wants_to_stop: None, asked: Cell::new(Instant::now()) }
     }
-    let queue = Mutex::new(tasks.into_iter());
-    let run = || loop {
-        // The lock is released before the work starts; a panic elsewhere is rethrown by the scope.
-        let Some(task) = queue.lock().ok().and_then(|mut tasks| tasks.next()) else { break };
-        work(task);
-    };
-    thread::scope(|scope| {
-        for _ in 0..helpers {
-            scope.spawn(run);
+}
+
+impl<'a> Workers<'a> {
+    /// Threads that give up soon after `wants_to_stop` says so; a task should take well under a second.
+    pub fn interruptible(num_threads: usize, wants_to_stop: &'a dyn Fn() -> bool) -> Self {
+        Self { num_threads, wants_to_stop: Some(wants_to_stop), asked: Cell::new(Instant::now()) }
+    }
+
+    /// For loops that run on the calling thread: call this now and then.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] if the caller wants to stop.
+    pub fn check(&self) -> Result<()> {
+        let Some(wants_to_stop) = self.wants_to_stop else { return Ok(()) };
+        if self.asked.get().elapsed() < PATIENCE {
+            return Ok(());
         }
-        run();
-    });
+        self.asked.set(Instant::now());
+        if wants_to_stop() { Err(Error::Interrupted) } else { Ok(()) }
+    }
+
+    /// Run `work` on every task. Which thread gets which task is not fixed, so a result may only
+    /// depend on the task itself.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] if the caller wants to stop; some tasks have not run then.
+    pub fn for_each<T: Send>(
+        &self,
+        tasks: impl Iterator<Item = T> + Send,
+        work: impl Fn(T) + Sync,
+    ) -> Result<()> {
+        let queue = Mutex::new(tasks);
+        let stopped = AtomicBool::new(false);
+        let next = || {
+            // The lock is released before the work starts; a panic elsewhere is rethrown by the scope.
+            let running = !stopped.load(Ordering::Relaxed);
+            if running { queue.lock().ok().and_then(|mut tasks| tasks.next()) } else { None }
+        };
+        let help = || {
+            while let Some(task) = next() {
+                work(task);
+            }
+        };
+        let is_short =
+            || queue.lock().is_ok_and(|tasks| tasks.size_hint().1.is_some_and(|n| n < 2));
+        thread::scope(|scope| {
+            for _ in 1..self.num_threads {
+                if is_short() {
+                    break;
+                }
+                scope.spawn(help);
+            }
+            while let Some(task) = next() {
+                work(task);
+                if let Err(error) = self.check() {
+                    stopped.store(true, Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
+            Ok(())
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::for_each;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::Workers;
+    use crate::Error;
 
     #[test]
     fn every_task_runs_once_for_any_number_of_threads() {
         for num_threads in [0, 1, 2, 3, 64] {
             let mut done = vec![0; 10];
-            for_each(done.iter_mut().enumerate().collect(), num_threads, |(i, slot)| {
-                *slot += i + 1;
-            });
+            let tasks = done.iter_mut().enumerate();
+            Workers::new(num_threads).for_each(tasks, |(i, slot)| *slot += i + 1).unwrap();
             assert_eq!(done, (1..=10).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn the_caller_can_stop_it() {
+        let begun = Instant::now();
+        let wants_to_stop = || begun.elapsed() > Duration::from_millis(20);
+        for num_threads in [1, 3] {
+            let done = AtomicUsize::new(0);
+            let workers = Workers::interruptible(num_threads, &wants_to_stop);
+            let found = workers.for_each(0..100_000, |_| {
+                done.fetch_add(1, Ordering::Relaxed);
+                thread::sleep(Duration::from_millis(1));
+            });
+            assert_eq!(found, Err(Error::Interrupted));
+            assert!(done.into_inner() < 10_000);
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::seeding::{squared_distance, starting_rows};
 use super::{BLOCK, Matrix};
 use crate::random::{Purpose, Stream};
-use crate::{Error, Result, parallel};
+use crate::{Error, Result, Workers};
 
 /// Rows whose distances are computed side by side, column by column: so few that they stay in
 /// vector registers.
@@ -41,7 +41,7 @@ pub fn kmeans(
     seed: u64,
     max_iter: usize,
     n_init: usize,
-    num_threads: usize,
+    workers: &Workers,
 ) -> Result<KMeans> {
     let points = Matrix::new("points", points, columns)?;
     for (argument, value) in [("k", k), ("max_iter", max_iter), ("n_init", n_init)] {
@@ -53,27 +53,36 @@ pub fn kmeans(
         let expected = "at most the number of points";
         return Err(Error::Scalar { argument: "k", found: k.to_string(), expected });
     }
-    let run = |run| {
-        let stream = Stream::new(seed, Purpose::KMeans, run as u64);
-        let rows = starting_rows(points, k, stream, num_threads);
+    let run = |number| {
+        let stream = Stream::new(seed, Purpose::KMeans, number as u64);
+        let rows = starting_rows(points, k, stream, workers)?;
         let centers = rows.iter().flat_map(|&row| points.row(row)).map(|&x| f64::from(x)).collect();
-        lloyd(points, centers, max_iter, num_threads)
+        lloyd(points, centers, max_iter, workers)
     };
-    let first = run(0);
-    Ok((1..n_init)
-        .map(run)
-        .fold(first, |best, next| if next.inertia < best.inertia { next } else { best }))
+    let mut best = run(0)?;
+    for number in 1..n_init {
+        let next = run(number)?;
+        if next.inertia < best.inertia {
+            best = next;
+        }
+    }
+    Ok(best)
 }
 
 /// One run of Lloyd's algorithm.
-fn lloyd(points: Matrix, mut centers: Vec<f64>, max_iter: usize, num_threads: usize) -> KMeans {
+fn lloyd(
+    points: Matrix,
+    mut centers: Vec<f64>,
+    max_iter: usize,
+    workers: &Workers,
+) -> Result<KMeans> {
     let mut labels = vec![u32::MAX; points.rows()];
     let mut iterations = 0;
     // The last pass assigns after the last move, so labels and centres belong together.
     loop {
-        let clusters = assign(points, &centers, &mut labels, num_threads);
+        let clusters = assign(points, &centers, &mut labels, workers)?;
         if clusters.changed == 0 || iterations == max_iter {
-            return finish(points, &clusters, &centers, &labels, iterations);
+            return Ok(finish(points, &clusters, &centers, &labels, iterations));
         }
         clusters.move_centers(points, &mut centers, &labels);
         iterations += 1;
@@ -132,19 +141,24 @@ fn restarts(points: Matrix, centers: &[f64], labels: &[u32], counts: &[u64]) -> 
 }
 
 /// Give each point its nearest centre and add the points up by cluster.
-fn assign(points: Matrix, centers: &[f64], labels: &mut [u32], num_threads: usize) -> Clusters {
+fn assign(
+    points: Matrix,
+    centers: &[f64],
+    labels: &mut [u32],
+    workers: &Workers,
+) -> Result<Clusters> {
     let centers: Vec<f32> = centers.iter().map(|&c| c as f32).collect();
     let k = centers.len() / points.columns;
     let mut parts = vec![Clusters::empty(k, points.columns); points.rows().div_ceil(BLOCK)];
-    let tasks = labels.chunks_mut(BLOCK).zip(&mut parts).enumerate().collect();
-    parallel::for_each(tasks, num_threads, |(block, (labels, part)): (_, (&mut [u32], _))| {
+    let tasks = labels.chunks_mut(BLOCK).zip(&mut parts).enumerate();
+    workers.for_each(tasks, |(block, (labels, part)): (_, (&mut [u32], _))| {
         assign_block(points.block(block), &centers, labels, part);
-    });
+    })?;
     let mut all = Clusters::empty(k, points.columns);
     for part in &parts {
         all.add(part);
     }
-    all
+    Ok(all)
 }
 
 fn assign_block(points: Matrix, centers: &[f32], labels: &mut [u32], part: &mut Clusters) {
@@ -218,6 +232,7 @@ fn squared_error(row: &[f32], center: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::{Matrix, kmeans, lloyd};
+    use crate::Workers;
     use crate::random::{Purpose, Stream};
 
     fn noise(n: usize) -> Vec<f32> {
@@ -229,7 +244,7 @@ mod tests {
     fn separate_clusters_are_found() {
         let mut points = noise(3000);
         points.chunks_exact_mut(2).step_by(3).for_each(|row| row[0] += 50.0);
-        let found = kmeans(&points, 2, 2, 0, 100, 3, 2).unwrap();
+        let found = kmeans(&points, 2, 2, 0, 100, 3, &Workers::new(2)).unwrap();
         let of_first = found.labels[0];
         assert!(found.labels.iter().enumerate().all(|(i, l)| (*l == of_first) == (i % 3 == 0)));
         assert_eq!(found.centers.len(), 4);
@@ -238,15 +253,16 @@ mod tests {
     #[test]
     fn the_result_doesn_t_depend_on_threads() {
         let points = noise(60_000);
-        let one = kmeans(&points, 3, 5, 1, 30, 2, 1).unwrap();
+        let one = kmeans(&points, 3, 5, 1, 30, 2, &Workers::new(1)).unwrap();
         for num_threads in [2, 3, 16] {
-            assert_eq!(one, kmeans(&points, 3, 5, 1, 30, 2, num_threads).unwrap());
+            assert_eq!(one, kmeans(&points, 3, 5, 1, 30, 2, &Workers::new(num_threads)).unwrap());
         }
     }
 
     #[test]
     fn fewer_distinct_points_give_fewer_clusters() {
-        let found = kmeans(&[1.0, 2.0, 1.0, 2.0, 5.0, 5.0], 2, 3, 0, 10, 2, 1).unwrap();
+        let found =
+            kmeans(&[1.0, 2.0, 1.0, 2.0, 5.0, 5.0], 2, 3, 0, 10, 2, &Workers::new(1)).unwrap();
         assert_eq!(found.centers.len(), 4);
         assert_eq!(found.labels[0], found.labels[1]);
         assert_ne!(found.labels[0], found.labels[2]);
@@ -257,7 +273,7 @@ mod tests {
     fn an_empty_cluster_restarts_at_the_farthest_point() {
         let points = [0.0, 1.0, 2.0, 30.0];
         let matrix = Matrix::new("points", &points, 1).unwrap();
-        let found = lloyd(matrix, vec![1.0, 1e6], 10, 1);
+        let found = lloyd(matrix, vec![1.0, 1e6], 10, &Workers::new(1)).unwrap();
         assert_eq!(found.labels, [0, 0, 0, 1]);
         assert_eq!(found.centers, [1.0, 30.0]);
     }
@@ -265,7 +281,7 @@ mod tests {
     #[test]
     fn bad_arguments_are_named() {
         let message = |points: &[f32], k, max_iter, n_init| {
-            kmeans(points, 2, k, 0, max_iter, n_init, 1).unwrap_err().to_string()
+            kmeans(points, 2, k, 0, max_iter, n_init, &Workers::new(1)).unwrap_err().to_string()
         };
         assert!(message(&[0.0; 4], 0, 1, 1).starts_with("k is 0"));
         assert!(message(&[0.0; 4], 3, 1, 1).starts_with("k is 3; expected at most"));

@@ -2,46 +2,47 @@
 //! its squared distance from the centres so far.
 
 use super::{BLOCK, Matrix};
-use crate::parallel;
 use crate::random::Stream;
+use crate::{Result, Workers};
 
 /// The rows to start from: `k` of them, or fewer if there are fewer distinct points. O(N·A·k).
 pub(super) fn starting_rows(
     points: Matrix,
     k: usize,
     stream: Stream,
-    num_threads: usize,
-) -> Vec<usize> {
+    workers: &Workers,
+) -> Result<Vec<usize>> {
     let mut chosen = vec![stream.below(0, points.rows() as u64) as usize];
     let mut distances = vec![f32::INFINITY; points.rows()];
     while chosen.len() < k {
         let latest = points.row(chosen[chosen.len() - 1]);
-        let sums = shorten(points, latest, &mut distances, num_threads);
+        let sums = shorten(points, latest, &mut distances, workers)?;
         let target = stream.unit(chosen.len() as u64) * sums.iter().sum::<f64>();
         match search(&distances, &sums, target) {
             Some(row) => chosen.push(row),
             None => break,
         }
     }
-    chosen
+    Ok(chosen)
 }
 
 /// Lower each squared distance to that from `centre`; return the sum of each block.
-fn shorten(points: Matrix, centre: &[f32], distances: &mut [f32], num_threads: usize) -> Vec<f64> {
+fn shorten(
+    points: Matrix,
+    centre: &[f32],
+    distances: &mut [f32],
+    workers: &Workers,
+) -> Result<Vec<f64>> {
     let mut sums = vec![0.0; distances.len().div_ceil(BLOCK)];
-    let tasks = distances.chunks_mut(BLOCK).zip(&mut sums).enumerate().collect();
-    parallel::for_each(
-        tasks,
-        num_threads,
-        |(block, (distances, sum)): (_, (&mut [f32], &mut f64))| {
-            let rows = points.block(block).values.chunks_exact(points.columns);
-            for (distance, row) in distances.iter_mut().zip(rows) {
-                *distance = distance.min(squared_distance(row, centre));
-                *sum += f64::from(*distance);
-            }
-        },
-    );
-    sums
+    let tasks = distances.chunks_mut(BLOCK).zip(&mut sums).enumerate();
+    workers.for_each(tasks, |(block, (distances, sum)): (_, (&mut [f32], &mut f64))| {
+        let rows = points.block(block).values.chunks_exact(points.columns);
+        for (distance, row) in distances.iter_mut().zip(rows) {
+            *distance = distance.min(squared_distance(row, centre));
+            *sum += f64::from(*distance);
+        }
+    })?;
+    Ok(sums)
 }
 
 /// The row at which the running sum of `distances` passes `target`; none if all are 0.

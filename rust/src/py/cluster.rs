@@ -3,6 +3,7 @@
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2};
 use pyo3::prelude::*;
 
+use super::detached::detached;
 use super::error::matrix;
 use crate::cluster::{self, KMeans, SoftmaxArgmax};
 
@@ -20,7 +21,7 @@ pub(super) fn softmax_argmax<'py>(
 ) -> PyResult<PySoftmaxArgmax<'py>> {
     let (values, columns) = matrix("logits", &logits)?;
     let SoftmaxArgmax { labels, posterior, confidence } =
-        py.detach(|| cluster::softmax_argmax(values, columns, num_threads))?;
+        detached(py, num_threads, |workers| cluster::softmax_argmax(values, columns, workers))?;
     let posterior = posterior.into_pyarray(py).reshape([labels.len(), columns])?;
     Ok((labels.into_pyarray(py), posterior, confidence.into_pyarray(py)))
 }
@@ -38,8 +39,9 @@ pub(super) fn kmeans<'py>(
     num_threads: usize,
 ) -> PyResult<PyKMeans<'py>> {
     let (values, columns) = matrix("points", &points)?;
-    let KMeans { labels, centers, inertia, iterations } =
-        py.detach(|| cluster::kmeans(values, columns, k, seed, max_iter, n_init, num_threads))?;
+    let KMeans { labels, centers, inertia, iterations } = detached(py, num_threads, |workers| {
+        cluster::kmeans(values, columns, k, seed, max_iter, n_init, workers)
+    })?;
     let centers = centers.into_pyarray(py);
     let clusters = centers.len()? / columns;
     Ok((labels.into_pyarray(py), centers.reshape([clusters, columns])?, inertia, iterations))

@@ -4,6 +4,7 @@
 #![allow(clippy::needless_pass_by_value)]
 
 mod cluster;
+mod detached;
 mod error;
 mod groups;
 mod sample;

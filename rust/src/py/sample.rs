@@ -3,6 +3,7 @@
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 
+use super::detached::detached;
 use super::error::vector;
 use super::groups::PyGroupIndex;
 use crate::sample;
@@ -49,6 +50,7 @@ impl PyGroupStream {
         stop: u64,
         num_threads: usize,
     ) -> PyResult<Bound<'py, PyArray1<i64>>> {
-        Ok(py.detach(|| self.0.indices(start, stop, num_threads))?.into_pyarray(py))
+        let rows = detached(py, num_threads, |workers| self.0.indices(start, stop, workers))?;
+        Ok(rows.into_pyarray(py))
     }
 }

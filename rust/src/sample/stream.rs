@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use super::{MAX_DRAWS, Permutation};
 use crate::groups::{GroupIndex, Members};
-use crate::parallel;
 use crate::random::{Purpose, Stream};
-use crate::{Error, Result};
+use crate::{Error, Result, Workers};
 
 /// Draws made together, so that each stage runs over a buffer that stays in the first cache.
 const BLOCK: usize = 1024;
@@ -87,17 +86,17 @@ impl GroupStream {
     ///
     /// # Errors
     /// [`Error::Range`] unless start ≤ stop ≤ `len()`.
-    pub fn indices(&self, start: u64, stop: u64, num_threads: usize) -> Result<Vec<i64>> {
+    pub fn indices(&self, start: u64, stop: u64, workers: &Workers) -> Result<Vec<i64>> {
         if start > stop || stop > self.len() {
             return Err(Error::Range { start, stop, length: self.len() });
         }
         let mut rows = vec![0; (stop - start) as usize];
-        let tasks = rows.chunks_mut(TASK).enumerate().collect();
-        parallel::for_each(tasks, num_threads, |(task, rows): (usize, &mut [i64])| {
+        let tasks = rows.chunks_mut(TASK).enumerate();
+        workers.for_each(tasks, |(task, rows): (usize, &mut [i64])| {
             for (block, rows) in rows.chunks_mut(BLOCK).enumerate() {
                 self.fill(start + (task * TASK + block * BLOCK) as u64, rows);
             }
-        });
+        })?;
         Ok(rows)
     }
 
@@ -166,6 +165,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::GroupStream;
+    use crate::Workers;
     use crate::groups::GroupIndex;
 
     fn index() -> Arc<GroupIndex> {
@@ -176,7 +176,7 @@ mod tests {
     fn values_are_stable() {
         let draws = |epoch| {
             let stream = GroupStream::new(index(), &[3, 3, 3, 0], 42, epoch).unwrap();
-            stream.indices(0, 9, 1).unwrap()
+            stream.indices(0, 9, &Workers::new(1)).unwrap()
         };
         assert_eq!(draws(0), [4, 1, 4, 0, 3, 2, 8, 7, 4]);
         assert_eq!(draws(1), [2, 8, 4, 6, 4, 0, 7, 3, 4]);
@@ -188,9 +188,9 @@ mod tests {
         let index = Arc::new(GroupIndex::new(&groups, 37).unwrap());
         let quotas: Vec<i64> = (0..37).map(|g| if index.count(g) > 0 { 9000 } else { 0 }).collect();
         let stream = GroupStream::new(index, &quotas, 1, 2).unwrap();
-        let all = stream.indices(0, stream.len(), 1).unwrap();
-        assert_eq!(all, stream.indices(0, stream.len(), 5).unwrap());
-        let part = stream.indices(70_001, 90_123, 3).unwrap();
+        let all = stream.indices(0, stream.len(), &Workers::new(1)).unwrap();
+        assert_eq!(all, stream.indices(0, stream.len(), &Workers::new(5)).unwrap());
+        let part = stream.indices(70_001, 90_123, &Workers::new(3)).unwrap();
         assert_eq!(part, all[70_001..90_123]);
     }
 
@@ -204,8 +204,14 @@ mod tests {
         assert!(message(&[0, 0, 0, 0]).starts_with("the sum of quotas is 0"));
         assert!(message(&[i64::MAX, i64::MAX, i64::MAX, 0]).starts_with("the sum of quotas"));
         let stream = GroupStream::new(index(), &[1, 1, 1, 0], 0, 0).unwrap();
-        assert!(stream.indices(2, 4, 1).unwrap_err().to_string().starts_with("start and stop"));
-        assert!(stream.indices(2, 1, 1).is_err());
+        assert!(
+            stream
+                .indices(2, 4, &Workers::new(1))
+                .unwrap_err()
+                .to_string()
+                .starts_with("start and stop")
+        );
+        assert!(stream.indices(2, 1, &Workers::new(1)).is_err());
         assert!(!stream.is_empty());
     }
 }
