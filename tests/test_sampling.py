@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import dbpt.sampling
+import dbpt.sampling.group_sampler
 from dbpt.errors import InputError
 from dbpt.sampling import GroupSampler
 
@@ -25,8 +25,8 @@ def drawn(indices, groups=GROUPS):
 
 
 def test_docstring_example():
-    assert doctest.testmod(dbpt.sampling).failed == 0
-    assert doctest.testmod(dbpt.sampling).attempted > 0
+    assert doctest.testmod(dbpt.sampling.group_sampler).failed == 0
+    assert doctest.testmod(dbpt.sampling.group_sampler).attempted > 0
 
 
 # --- shares ---------------------------------------------------------------------------------------

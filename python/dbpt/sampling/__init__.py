@@ -1,0 +1,9 @@
+"""Samplers for PyTorch over the streams of the Rust core.
+
+Which row is draw i of epoch e is a pure function, so a sampler's state is a handful of integers. What groups weigh is
+decided elsewhere (`dbpt.GroupWeights`).
+"""
+
+from dbpt.sampling.group_sampler import GroupSampler
+
+__all__ = ["GroupSampler"]

@@ -1,0 +1,198 @@
+"""What the samplers share: epochs and passes, ranks, chunks, and states that continue anywhere.
+
+What an epoch's draws are, each sampler says; here is only how one moves through them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import operator
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from torch.utils.data import Sampler
+
+from dbpt import arguments
+from dbpt.errors import InputError
+
+_STATE_VERSION = 1
+
+Drawn = TypeVar("Drawn")
+Law = TypeVar("Law")
+
+
+class Stream(Protocol[Drawn]):
+    """The draws of one epoch, each a pure function of its number."""
+
+    def chunk(self, start: int, stop: int, step: int) -> list[Drawn]:
+        """Return the draws ``range(start, stop, step)``."""
+
+
+class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
+    """Passes over epochs of a fixed number of draws, whose law may change from one pass to the next.
+
+    Subclasses give the law its meaning: they open an epoch's stream, and turn laws into plain numbers and back.
+    """
+
+    _chunk_draws: ClassVar[int]
+    """How many draws of this rank become Python objects at a time."""
+    _drawn_from: ClassVar[str]
+    """What a state must agree on, for its messages, for example "groups"."""
+
+    def __init__(self, law: Law, length: int, seed: int, rank: int, num_replicas: int) -> None:
+        self.seed = arguments.seed(seed)
+        self.rank, self.num_replicas = rank, num_replicas
+        self.epoch = 0
+        self._length = length  # draws in an epoch, over all ranks
+        self._law = law
+        self._next_law: Law | None = None
+        self._resume_at: int | None = None  # where the next iter() starts, after load_state_dict
+        self._finish_epoch = False  # set_epoch asked for what is left of the loaded epoch, even if it is nothing
+        self._begun = False  # the current epoch has been iterated over
+        self._start = 0  # global draw at which the current pass started
+        self._drawn = 0  # draws of this rank in the current pass, up to the end of the chunk
+        self._chunk: Iterator[Drawn] = iter(())
+        self._opened: tuple[int, Stream[Drawn]] | None = None
+
+    # What subclasses say.
+
+    @abstractmethod
+    def _open(self, law: Law, epoch: int) -> Stream[Drawn]:
+        """The draws of `epoch` under `law`."""
+
+    @abstractmethod
+    def _digest(self) -> int:
+        """A number by which a state recognises what is drawn from."""
+
+    @abstractmethod
+    def _laws_to_state(self, current: Law, upcoming: Law) -> dict[str, int | list[int]]:
+        """The laws of this and the next pass as plain numbers."""
+
+    @abstractmethod
+    def _laws_from_state(self, state: dict[str, Any]) -> tuple[Law, Law, int]:
+        """Both laws again, and the draws in an epoch, or an `InputError`; must change nothing."""
+
+    # Epochs and passes.
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the start of `epoch`; a loaded position in this very epoch is kept, even if nothing is left of it."""
+        epoch = arguments.integer("epoch", epoch, 0, 2**64 - 1)
+        if epoch == self.epoch and self._resume_at is not None:
+            self._finish_epoch = True
+        else:
+            self._go_to(epoch)
+
+    def __len__(self) -> int:
+        """Return the number of draws of this rank in a full epoch."""
+        return len(range(self.rank, self._length, self.num_replicas))
+
+    def __iter__(self) -> Iterator[Drawn]:
+        """Start a pass: where the loaded state left off, or else from the beginning of the epoch."""
+        # Not a generator: the loaded position is used up by iter(), not by the first draw.
+        at_end = self._position() == self._length
+        if self._resume_at is not None and (self._finish_epoch or not at_end):
+            self._start, self._resume_at, self._finish_epoch = self._resume_at, None, False
+            self._drawn, self._chunk = 0, iter(())
+        else:
+            self._go_to(self.epoch + 1 if at_end else self.epoch)
+        self._begun = True
+        return itertools.chain.from_iterable(self._chunks(self._stream(), self._start))
+
+    def _chunks(self, stream: Stream[Drawn], start: int) -> Iterator[Iterable[Drawn]]:
+        """The draws of this rank from global draw `start` on."""
+        # Ranks count within the pass, so that a state saved by another number of ranks is shared out evenly.
+        mine = range(start + self.rank, self._length, self.num_replicas)
+        for first in range(0, len(mine), self._chunk_draws):
+            part = mine[first : first + self._chunk_draws]
+            draws = stream.chunk(part.start, min(part.stop, self._length), part.step)
+            self._drawn, self._chunk = first + len(draws), iter(draws)
+            yield self._chunk
+
+    def _position(self, consumed: int | None = None) -> int:
+        """The global draw up to which all ranks have come, if they are in step."""
+        if self._resume_at is not None:
+            return self._resume_at
+        if consumed is None:
+            consumed = self._drawn - operator.length_hint(self._chunk)
+        return min(self._length, self._start + consumed * self.num_replicas)
+
+    def _go_to(self, epoch: int) -> None:
+        self.epoch = epoch
+        self._start = self._drawn = 0
+        self._begun = self._finish_epoch = False
+        self._resume_at, self._chunk, self._opened = None, iter(()), None
+        if self._next_law is not None:
+            self._law, self._next_law = self._next_law, None
+
+    def _set_law(self, law: Law) -> None:
+        """Use `law` from the next pass on; a pass that has begun, or was loaded, keeps its own."""
+        if self._begun or self._resume_at is not None:
+            self._next_law = law
+        else:
+            self._law, self._opened = law, None
+
+    def _stream(self) -> Stream[Drawn]:
+        if self._opened is None or self._opened[0] != self.epoch:
+            self._opened = self.epoch, self._open(self._law, self.epoch)
+        return self._opened[1]
+
+    # States.
+
+    def state_dict(self, *, consumed: int | None = None) -> dict[str, int | list[int]]:
+        """Return what is needed to continue after the last draw made: plain ints and lists of ints.
+
+        The state is that of all ranks, drawing in step: it is the same on each, and may be loaded by another number
+        of ranks. A `DataLoader` with workers draws ahead of the batches it has handed out, so tell how many draws of
+        this rank the loop has `consumed` in the present pass.
+        """
+        if consumed is not None:
+            consumed = arguments.integer("consumed", consumed, 0, len(self))
+        upcoming = self._law if self._next_law is None else self._next_law
+        return {
+            "version": _STATE_VERSION,
+            "seed": self.seed,
+            "epoch": self.epoch,
+            "position": self._position(consumed),
+            f"{self._drawn_from}_digest": self._digest(),
+            **self._laws_to_state(self._law, upcoming),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state` at the next ``iter()``; at the very end of an epoch, with the next epoch.
+
+        Raises:
+            InputError: the state is of another version or other data, or isn't a state; nothing has changed then.
+        """
+        expected = self.state_dict().keys()
+        if not isinstance(state, dict) or state.keys() != expected:
+            names = ", ".join(sorted(expected))
+            raise InputError(f"state is not that of a {type(self).__name__}; expected the keys {names}")
+        if state["version"] != _STATE_VERSION:
+            raise InputError(f"state['version'] is {state['version']!r}; expected {_STATE_VERSION}")
+        what = self._drawn_from
+        if state[f"{what}_digest"] != self._digest():
+            raise InputError(
+                f"state['{what}_digest'] differs: the state was saved with other {what}; use the same ones"
+            )
+        current, upcoming, length = self._laws_from_state(state)
+        seed = arguments.integer("state['seed']", state["seed"], 0, 2**64 - 1)
+        epoch = arguments.integer("state['epoch']", state["epoch"], 0, 2**64 - 1)
+        position = arguments.integer("state['position']", state["position"], 0, length)
+        self.seed, self.epoch, self._length = seed, epoch, length
+        self._law, self._next_law, self._resume_at = current, upcoming, position
+        self._finish_epoch, self._opened = False, None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A pass in progress isn't pickled; its position is.
+        return {**self.__dict__, "_start": self._position(), "_drawn": 0, "_chunk": iter(()), "_opened": None}
+
+
+def checked_ranks(rank: int | None, num_replicas: int | None) -> tuple[int, int]:
+    """Return both, or 0 and 1 if neither was given."""
+    if (rank is None) != (num_replicas is None):
+        raise InputError(f"rank is {rank} and num_replicas is {num_replicas}; expected both or neither")
+    if rank is None or num_replicas is None:
+        return 0, 1
+    num_replicas = arguments.integer("num_replicas", num_replicas, 1)
+    return arguments.integer("rank", rank, 0, num_replicas - 1), num_replicas
