@@ -77,7 +77,7 @@ class GroupStream:
         """(stop − start,) the rows of the draws from ``start`` up to ``stop``."""
 
 def softmax_argmax(
-    logits: NDArray[np.float32], num_threads: int = 1
+    logits: NDArray[np.float16] | NDArray[np.float32], num_threads: int = 1
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
     """Labels (N,), posterior (N, A), and confidence (N,), the posterior of the label."""
 

@@ -57,36 +57,63 @@ impl<'a> Workers<'a> {
         tasks: impl Iterator<Item = T> + Send,
         work: impl Fn(T) + Sync,
     ) -> Result<()> {
-        let queue = Mutex::new(tasks);
+        self.try_for_each(tasks, |task| {
+            work(task);
+            Ok(())
+        })
+    }
+
+    /// Like [`Workers::for_each`], for work that can fail.
+    ///
+    /// # Errors
+    /// That of the first task in order that fails, whatever the number of threads; later ones may
+    /// not have run then. [`Error::Interrupted`] as above.
+    pub fn try_for_each<T: Send>(
+        &self,
+        tasks: impl Iterator<Item = T> + Send,
+        work: impl Fn(T) -> Result<()> + Sync,
+    ) -> Result<()> {
+        let queue = Mutex::new(tasks.enumerate());
         let stopped = AtomicBool::new(false);
-        let next = || {
-            // The lock is released before the work starts; a panic elsewhere is rethrown by the scope.
-            let running = !stopped.load(Ordering::Relaxed);
-            if running { queue.lock().ok().and_then(|mut tasks| tasks.next()) } else { None }
-        };
-        let help = || {
-            while let Some(task) = next() {
-                work(task);
+        let failed: Mutex<Option<(usize, Error)>> = Mutex::new(None);
+        // Whether there was a task to run. A lock is only poisoned by a panic, which the scope rethrows.
+        let run_next = || {
+            if stopped.load(Ordering::Relaxed) {
+                return false;
             }
+            let Some((number, task)) = queue.lock().ok().and_then(|mut tasks| tasks.next()) else {
+                return false;
+            };
+            if let Err(error) = work(task) {
+                stopped.store(true, Ordering::Relaxed);
+                // Tasks are begun in order, so all before the first to fail get to say so.
+                if let Ok(mut failed) = failed.lock() {
+                    if failed.as_ref().is_none_or(|(earlier, _)| number < *earlier) {
+                        *failed = Some((number, error));
+                    }
+                }
+            }
+            true
         };
         let is_short =
             || queue.lock().is_ok_and(|tasks| tasks.size_hint().1.is_some_and(|n| n < 2));
+        let mut found = Ok(());
         thread::scope(|scope| {
             for _ in 1..self.num_threads {
                 if is_short() {
                     break;
                 }
-                scope.spawn(help);
+                scope.spawn(|| while run_next() {});
             }
-            while let Some(task) = next() {
-                work(task);
-                if let Err(error) = self.check() {
-                    stopped.store(true, Ordering::Relaxed);
-                    return Err(error);
-                }
+            while found.is_ok() && run_next() {
+                found = self.check();
             }
-            Ok(())
-        })
+            stopped.store(true, Ordering::Relaxed);
+        });
+        match failed.into_inner() {
+            Ok(Some((_, error))) => Err(error),
+            _ => found,
+        }
     }
 }
 
@@ -106,6 +133,23 @@ mod tests {
             let tasks = done.iter_mut().enumerate();
             Workers::new(num_threads).for_each(tasks, |(i, slot)| *slot += i + 1).unwrap();
             assert_eq!(done, (1..=10).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn the_first_failure_in_order_is_told() {
+        let slow_at = |bad: usize| {
+            move |task: usize| {
+                if task == bad {
+                    thread::sleep(Duration::from_millis(20));
+                }
+                let error = Error::Range { start: task as u64, stop: 0, length: 0 };
+                if task >= bad { Err(error) } else { Ok(()) }
+            }
+        };
+        for num_threads in [1, 4] {
+            let found = Workers::new(num_threads).try_for_each(0..100, slow_at(7));
+            assert_eq!(found, Err(Error::Range { start: 7, stop: 0, length: 0 }));
         }
     }
 

@@ -1,7 +1,7 @@
 //! k-means by Lloyd's algorithm (1982), for many rows of few columns.
 
 use super::seeding::{squared_distance, starting_rows};
-use super::{BLOCK, Matrix};
+use super::{BLOCK, Dense};
 use crate::random::{Purpose, Stream};
 use crate::{Error, Result, Workers};
 
@@ -43,7 +43,7 @@ pub fn kmeans(
     n_init: usize,
     workers: &Workers,
 ) -> Result<KMeans> {
-    let points = Matrix::new("points", points, columns)?;
+    let points = Dense::new("points", points, columns)?;
     for (argument, value) in [("k", k), ("max_iter", max_iter), ("n_init", n_init)] {
         if value == 0 {
             return Err(Error::Scalar { argument, found: "0".into(), expected: "at least 1" });
@@ -71,7 +71,7 @@ pub fn kmeans(
 
 /// One run of Lloyd's algorithm.
 fn lloyd(
-    points: Matrix,
+    points: Dense,
     mut centers: Vec<f64>,
     max_iter: usize,
     workers: &Workers,
@@ -109,7 +109,7 @@ impl Clusters {
         self.changed += other.changed;
     }
 
-    fn move_centers(&self, points: Matrix, centers: &mut [f64], labels: &[u32]) {
+    fn move_centers(&self, points: Dense, centers: &mut [f64], labels: &[u32]) {
         let columns = points.columns;
         let mut restarted = restarts(points, centers, labels, &self.counts).into_iter();
         for (cluster, &count) in self.counts.iter().enumerate() {
@@ -125,7 +125,7 @@ impl Clusters {
 }
 
 /// The farthest points, one for each empty cluster; fewer if the others sit on their centres.
-fn restarts(points: Matrix, centers: &[f64], labels: &[u32], counts: &[u64]) -> Vec<usize> {
+fn restarts(points: Dense, centers: &[f64], labels: &[u32], counts: &[u64]) -> Vec<usize> {
     let empty = counts.iter().filter(|count| **count == 0).count();
     if empty == 0 {
         return Vec::new();
@@ -142,7 +142,7 @@ fn restarts(points: Matrix, centers: &[f64], labels: &[u32], counts: &[u64]) -> 
 
 /// Give each point its nearest centre and add the points up by cluster.
 fn assign(
-    points: Matrix,
+    points: Dense,
     centers: &[f64],
     labels: &mut [u32],
     workers: &Workers,
@@ -161,7 +161,7 @@ fn assign(
     Ok(all)
 }
 
-fn assign_block(points: Matrix, centers: &[f32], labels: &mut [u32], part: &mut Clusters) {
+fn assign_block(points: Dense, centers: &[f32], labels: &mut [u32], part: &mut Clusters) {
     let columns = points.columns;
     let mut tile = vec![[0.0_f32; TILE]; columns];
     let tiles = points.values.chunks(TILE * columns).zip(labels.chunks_mut(TILE));
@@ -202,7 +202,7 @@ fn nearest_centers(tile: &[[f32; TILE]], centers: &[f32]) -> [u32; TILE] {
 
 /// Drop clusters without members and compute the inertia from the final labels, in float64.
 fn finish(
-    points: Matrix,
+    points: Dense,
     clusters: &Clusters,
     centers: &[f64],
     labels: &[u32],
@@ -231,7 +231,7 @@ fn squared_error(row: &[f32], center: &[f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Matrix, kmeans, lloyd};
+    use super::{Dense, kmeans, lloyd};
     use crate::Workers;
     use crate::random::{Purpose, Stream};
 
@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn an_empty_cluster_restarts_at_the_farthest_point() {
         let points = [0.0, 1.0, 2.0, 30.0];
-        let matrix = Matrix::new("points", &points, 1).unwrap();
+        let matrix = Dense::new("points", &points, 1).unwrap();
         let found = lloyd(matrix, vec![1.0, 1e6], 10, &Workers::new(1)).unwrap();
         assert_eq!(found.labels, [0, 0, 0, 1]);
         assert_eq!(found.centers, [1.0, 30.0]);

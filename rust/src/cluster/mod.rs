@@ -3,10 +3,12 @@
 
 mod argmax;
 mod kmeans;
+mod matrix;
 mod seeding;
 
 pub use argmax::{SoftmaxArgmax, softmax_argmax};
 pub use kmeans::{KMeans, kmeans};
+pub use matrix::{Matrix, Values, centred_logits};
 
 use crate::{Error, Result};
 
@@ -17,12 +19,12 @@ const MAX_VALUE: f32 = 1e15;
 
 /// N × A values in row order, checked to be finite.
 #[derive(Clone, Copy)]
-pub(crate) struct Matrix<'a> {
+pub(crate) struct Dense<'a> {
     pub(crate) values: &'a [f32],
     pub(crate) columns: usize,
 }
 
-impl<'a> Matrix<'a> {
+impl<'a> Dense<'a> {
     fn new(argument: &'static str, values: &'a [f32], columns: usize) -> Result<Self> {
         if columns == 0 || values.len() % columns != 0 {
             let found = columns.to_string();

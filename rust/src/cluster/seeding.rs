@@ -1,13 +1,13 @@
 //! k-means++ (Arthur and Vassilvitskii, 2007): each next centre is a point drawn in proportion to
 //! its squared distance from the centres so far.
 
-use super::{BLOCK, Matrix};
+use super::{BLOCK, Dense};
 use crate::random::Stream;
 use crate::{Result, Workers};
 
 /// The rows to start from: `k` of them, or fewer if there are fewer distinct points. O(N·A·k).
 pub(super) fn starting_rows(
-    points: Matrix,
+    points: Dense,
     k: usize,
     stream: Stream,
     workers: &Workers,
@@ -28,7 +28,7 @@ pub(super) fn starting_rows(
 
 /// Lower each squared distance to that from `centre`; return the sum of each block.
 fn shorten(
-    points: Matrix,
+    points: Dense,
     centre: &[f32],
     distances: &mut [f32],
     workers: &Workers,

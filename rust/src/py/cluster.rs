@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 
 use super::detached::detached;
 use super::error::matrix;
+use super::floats::Floats;
 use crate::cluster::{self, KMeans, SoftmaxArgmax};
 
 type PySoftmaxArgmax<'py> =
@@ -16,13 +17,13 @@ type PyKMeans<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray2<f64>>, f64,
 #[pyo3(signature = (logits, num_threads = 1))]
 pub(super) fn softmax_argmax<'py>(
     py: Python<'py>,
-    logits: PyReadonlyArray2<'py, f32>,
+    logits: Floats<'py>,
     num_threads: usize,
 ) -> PyResult<PySoftmaxArgmax<'py>> {
-    let (values, columns) = matrix("logits", &logits)?;
+    let logits = logits.matrix("logits")?;
     let SoftmaxArgmax { labels, posterior, confidence } =
-        detached(py, num_threads, |workers| cluster::softmax_argmax(values, columns, workers))?;
-    let posterior = posterior.into_pyarray(py).reshape([labels.len(), columns])?;
+        detached(py, num_threads, |workers| cluster::softmax_argmax(logits, workers))?;
+    let posterior = posterior.into_pyarray(py).reshape([logits.rows(), logits.width()])?;
     Ok((labels.into_pyarray(py), posterior, confidence.into_pyarray(py)))
 }
 

@@ -6,6 +6,7 @@
 mod cluster;
 mod detached;
 mod error;
+mod floats;
 mod groups;
 mod sample;
 

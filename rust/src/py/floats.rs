@@ -1,0 +1,34 @@
+//! Matrices of float16 or float32, taken as they lie in memory or in a mapped file.
+
+use half::f16;
+use numpy::PyReadonlyArray2;
+use pyo3::prelude::*;
+
+use super::error::matrix;
+use crate::cluster::{Matrix, Values};
+
+/// A two-dimensional array of one of the two types.
+#[derive(FromPyObject)]
+pub(super) enum Floats<'py> {
+    #[pyo3(transparent, annotation = "NDArray[float16]")]
+    F16(PyReadonlyArray2<'py, f16>),
+    #[pyo3(transparent, annotation = "NDArray[float32]")]
+    F32(PyReadonlyArray2<'py, f32>),
+}
+
+impl Floats<'_> {
+    /// Its elements, without a copy.
+    pub(super) fn matrix(&self, argument: &'static str) -> PyResult<Matrix<'_>> {
+        let (values, columns) = match self {
+            Self::F16(array) => {
+                let (values, columns) = matrix(argument, array)?;
+                (Values::F16(values), columns)
+            }
+            Self::F32(array) => {
+                let (values, columns) = matrix(argument, array)?;
+                (Values::F32(values), columns)
+            }
+        };
+        Ok(Matrix::new(argument, values, columns)?)
+    }
+}
