@@ -40,7 +40,7 @@ def check_sdist(sdist: Path) -> None:
         names = {name.partition("/")[2] for name in archive.getnames()}
     expected = IN_SDIST | {
         path.relative_to(ROOT).as_posix()
-        for folder in ("python", "rust", "tests")
+        for folder in ("examples", "python", "rust", "tests")
         for path in (ROOT / folder).rglob("*")
         if path.is_file() and not path.name.endswith(JUNK)
     }

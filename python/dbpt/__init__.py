@@ -1,8 +1,8 @@
 """Debiased prompt tuning for CLIP without attribute annotations.
 
 The verbs of the command line under the same names: `fit`, `evaluate`, `load` (then ``.predict``), `write_demo`; and the
-parts that drop into other training loops: `label_attributes`, `GroupWeights`, `dbpt.sampling.GroupSampler`. Names are
-looked up on first use, so ``import dbpt`` does not import torch.
+parts that drop into other training loops: `zero_shot_logits`, `label_attributes`, `GroupWeights`,
+`dbpt.sampling.GroupSampler`. Names are looked up on first use, so ``import dbpt`` does not import torch.
 """
 
 from importlib import import_module
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dbpt.metrics import group_metrics as group_metrics
     from dbpt.pseudo_attributes import label_attributes as label_attributes
     from dbpt.run_folder import load as load
+    from dbpt.zero_shot import zero_shot_logits as zero_shot_logits
 
 __version__ = "0.1.0"
 
@@ -37,6 +38,7 @@ _PUBLIC = {
     "load_backbone": "backbone",
     "load_dataset": "data",
     "write_demo": "demo",
+    "zero_shot_logits": "zero_shot",
 }
 
 __all__ = [*_PUBLIC, "__version__"]

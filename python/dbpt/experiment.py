@@ -20,7 +20,7 @@ from dbpt.pseudo_attributes import PseudoAttributes, label_attributes
 from dbpt.splits import group_warnings, knows_true_groups, with_validation
 from dbpt.text_tower import prompt_token_ids
 from dbpt.words import Words, check_templates, parse_vocabulary
-from dbpt.zero_shot import clip_logits, zero_shot_weights
+from dbpt.zero_shot import zero_shot_logits, zero_shot_weights
 
 DEFAULT_MODEL, DEFAULT_PRETRAINED = "ViT-B-32-quickgelu", "openai"
 
@@ -159,8 +159,7 @@ def label_dataset(
     words: Words, labels: NDArray[np.int64], features: NDArray[np.float32], backbone: Backbone, config: FitConfig
 ) -> PseudoAttributes:
     """Pseudo attributes of the rows, from the attribute sentences alone."""
-    weights = zero_shot_weights(backbone, *words.attribute_texts())
-    logits = clip_logits(features, weights, logit_scale=backbone.logit_scale, logit_bias=backbone.logit_bias)
+    logits = zero_shot_logits(backbone, features, *words.attribute_texts())
     return label_attributes(
         logits, method=config.pseudo_method, labels=labels, min_confidence=config.min_confidence, seed=config.seed
     )

@@ -1,0 +1,63 @@
+"""Accelerate on two processes: it deals the batches out itself, so the sampler gets no rank.
+
+Every process has the same sampler, and the loader gives each every other batch. At the start of a pass the loader calls
+`set_epoch` with its own count of passes, which in a resumed program begins at 0: tell it the epoch.
+"""
+
+import torch
+from accelerate import Accelerator, debug_launcher
+from torch.utils.data import DataLoader, TensorDataset
+
+from dbpt.sampling import GroupSampler
+
+GROUPS = torch.arange(240) % 6 // 5  # 200 rows of group 0, 40 of group 1
+BATCH_SIZE = 4
+
+
+def make_loader(accelerator):
+    rows = torch.arange(len(GROUPS))
+    sampler = GroupSampler(GROUPS, num_samples=80)  # all of the small group and as many of the large one
+    dataset = TensorDataset(rows, torch.randn(len(rows), 3), GROUPS)
+    return sampler, accelerator.prepare(DataLoader(dataset, BATCH_SIZE, sampler=sampler))
+
+
+def train(accelerator, loader, model, optimizer, stop_after=None):
+    """Train for a pass, or a few batches of it; returns the rows that each process saw, (processes, batches, B)."""
+    seen = []
+    for rows, features, labels in loader:
+        accelerator.backward(torch.nn.functional.cross_entropy(model(features), labels))
+        optimizer.step()
+        optimizer.zero_grad()
+        seen.append(rows)
+        if len(seen) == stop_after:
+            break
+    return accelerator.gather(torch.stack(seen)[None])
+
+
+def main():
+    accelerator = Accelerator(cpu=True)
+    model = torch.nn.Linear(3, 2)
+    model, optimizer = accelerator.prepare(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    sampler, loader = make_loader(accelerator)
+    for epoch in range(2):
+        seen = train(accelerator, loader, model, optimizer)
+        common = set(seen[0].flatten().tolist()) & set(seen[1].flatten().tolist())
+        together = seen.transpose(0, 1).flatten().tolist()  # batch by batch
+        in_order = together == sampler.indices().tolist()
+        if accelerator.is_main_process:
+            print(f"epoch {epoch}: {len(common)} rows on both ranks, together the global order: {in_order}")
+
+    before = train(accelerator, loader, model, optimizer, stop_after=3)
+    state = sampler.state_dict(consumed=before.numel())  # of all processes, for the sampler has no rank
+    resumed, loader = make_loader(accelerator)  # as in a new program
+    resumed.load_state_dict(state)
+    loader.set_epoch(state["epoch"])
+    after = train(accelerator, loader, model, optimizer)
+    together = torch.cat([before, after], dim=1).transpose(0, 1).flatten().tolist()
+    in_order = together == resumed.indices().tolist()
+    if accelerator.is_main_process:
+        print(f"epoch {resumed.epoch}: resumed after {before.numel()} rows, together the global order: {in_order}")
+
+
+if __name__ == "__main__":
+    debug_launcher(main, num_processes=2)  # with `accelerate launch` call main() itself

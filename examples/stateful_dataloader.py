@@ -1,0 +1,50 @@
+"""torchdata's StatefulDataLoader: a training that is killed at any batch, run again, goes on with the next one.
+
+    python stateful_dataloader.py CHECKPOINT [BATCHES]
+
+trains for two epochs, and with BATCHES kills itself after so many. The loader's state holds the sampler's, as of the
+last batch that was handed out, however far the workers have fetched ahead.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+from torch.utils.data import TensorDataset
+from torchdata.stateful_dataloader import StatefulDataLoader
+
+from dbpt.sampling import GroupSampler
+
+GROUPS = torch.arange(60) % 6 // 5  # 50 rows of group 0, 10 of group 1
+EPOCHS = 2
+
+
+def main(checkpoint, batches=None):
+    dataset = TensorDataset(torch.arange(len(GROUPS)), torch.randn(len(GROUPS), 3), GROUPS)
+    loader = StatefulDataLoader(dataset, batch_size=6, sampler=GroupSampler(GROUPS), num_workers=2)
+    model, step = torch.nn.Linear(3, 2), 0
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    if checkpoint.exists():
+        saved = torch.load(checkpoint)
+        model.load_state_dict(saved["model"])
+        loader.load_state_dict(saved["loader"])
+        step = saved["step"]
+    killed_at = None if batches is None else step + int(batches)
+    while step < EPOCHS * len(loader):  # counts steps, not epochs: a state may be that of the very end of one
+        for rows, features, labels in loader:
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(model(features), labels).backward()
+            optimizer.step()
+            step += 1
+            print(*rows.tolist(), flush=True)
+            partial = checkpoint.with_suffix(".partial")
+            torch.save({"step": step, "model": model.state_dict(), "loader": loader.state_dict()}, partial)
+            partial.replace(checkpoint)
+            if step == killed_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -1,0 +1,94 @@
+"""The scripts of examples/ run as a user runs them, and print what they claim."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from dbpt.sampling import GroupSampler
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+
+
+def printed(folder: Path, *command: object, returncode: int = 0) -> list[str]:
+    """The lines that a Python command writes to standard output; its errors are shown if it ends otherwise."""
+    out, errors = folder / "out.txt", folder / "errors.txt"
+    with out.open("w") as out_file, errors.open("w") as errors_file:  # pipes would wait for orphaned workers
+        done = subprocess.run(
+            [sys.executable, *map(str, command)],
+            stdout=out_file,
+            stderr=errors_file,
+            env=ENVIRONMENT,
+            timeout=300,
+        )
+    assert done.returncode == returncode, errors.read_text()
+    return out.read_text().splitlines()
+
+
+def epochs(groups: torch.Tensor, num_epochs: int, **settings: int) -> list[list[int]]:
+    """The global order of each epoch."""
+    sampler = GroupSampler(groups, **settings)
+    orders = []
+    for epoch in range(num_epochs):
+        sampler.set_epoch(epoch)
+        orders.append(sampler.indices().tolist())
+    return orders
+
+
+def test_a_network_from_scratch_is_debiased_by_pseudo_groups(tmp_path):
+    lines = printed(tmp_path, EXAMPLES / "train_from_scratch.py")
+    figures = dict(re.fullmatch(r"(.+): worst group (.+)%, average .+%", line).groups() for line in lines)
+    assert list(figures) == ["shuffled", "groups balanced"]
+    assert float(figures["groups balanced"]) > float(figures["shuffled"]) + 10
+
+
+def test_accelerate_deals_out_the_global_order_and_resumes(tmp_path):
+    assert printed(tmp_path, EXAMPLES / "accelerate_two_processes.py") == [
+        "epoch 0: 0 rows on both ranks, together the global order: True",
+        "epoch 1: 0 rows on both ranks, together the global order: True",
+        "epoch 2: resumed after 24 rows, together the global order: True",
+    ]
+
+
+def test_lightning_leaves_the_ranks_to_the_sampler(tmp_path):
+    assert printed(tmp_path, EXAMPLES / "lightning_two_processes.py") == [
+        "epoch 0: 0 rows on both ranks, together the global order: True",
+        "epoch 1: 0 rows on both ranks, together the global order: True",
+    ]
+
+
+def test_a_killed_stateful_dataloader_loses_and_repeats_nothing(tmp_path):
+    """Killed after 7 of an epoch's 10 batches, then after the last one, then not at all."""
+    lines = []
+    for batches, returncode in ((7, -signal.SIGKILL), (3, -signal.SIGKILL), (None, 0)):
+        command = (
+            EXAMPLES / "stateful_dataloader.py",
+            tmp_path / "checkpoint.pt",
+            *([] if batches is None else [batches]),
+        )
+        new = printed(tmp_path, *command, returncode=returncode)
+        assert len(new) == (batches or 10)
+        lines += new
+    rows = [int(row) for line in lines for row in line.split()]
+    first, second = epochs(torch.arange(60) % 6 // 5, 2)
+    assert rows == first + second
+
+
+def test_the_hugging_face_trainer_gets_the_global_order_and_resumes_in_mid_epoch(tmp_path):
+    orders = epochs(torch.arange(240) % 6 // 5, 2, num_samples=80)
+    expected = [
+        f"epoch {epoch} rows {' '.join(map(str, order[start : start + 8]))}"
+        for epoch, order in enumerate(orders)
+        for start in range(0, 80, 8)
+    ]
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2)
+    command = (*torchrun, EXAMPLES / "huggingface_trainer.py", tmp_path / "run")
+    assert [line for line in printed(tmp_path, *command) if line.startswith("epoch")] == expected
+    shutil.rmtree(tmp_path / "run/checkpoint-20")  # as if it had been killed
+    assert [line for line in printed(tmp_path, *command) if line.startswith("epoch")] == expected[12:]

@@ -1,0 +1,62 @@
+"""Zero-shot logits for other loops: what open_clip computes, ensembled over sentences; bad input is named."""
+
+import numpy as np
+import pytest
+import torch
+
+import dbpt
+from dbpt.errors import InputError
+
+SENTENCES = ["a bird on land", "a bird in a forest", "a bird on water"]
+
+
+def features(backbone, rows=5):
+    return backbone.encode_image(torch.randn(rows, 3, 64, 64, generator=torch.Generator().manual_seed(0))).numpy()
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    from dbpt.demo import mini_clip_paths
+
+    return dbpt.load_backbone(*mini_clip_paths())
+
+
+def test_logits_are_those_of_the_model(backbone):
+    images_ND = features(backbone)
+    with torch.inference_mode():
+        texts_PD = backbone.model.encode_text(backbone.token_ids(SENTENCES), normalize=True)
+        expected = backbone.model.logit_scale.exp() * torch.from_numpy(images_ND) @ texts_PD.T
+    logits = dbpt.zero_shot_logits(backbone, images_ND, SENTENCES)
+    assert logits.dtype == np.float32
+    np.testing.assert_allclose(logits, expected.numpy(), rtol=1e-5, atol=1e-5)
+    assert np.array_equal(dbpt.zero_shot_logits(backbone, torch.from_numpy(images_ND), tuple(SENTENCES)), logits)
+
+
+def test_sentences_of_a_name_are_averaged_as_unit_vectors(backbone):
+    images_ND = features(backbone)
+    texts_PD = backbone.encode_text(SENTENCES).numpy()
+    means = np.stack([texts_PD[:2].mean(axis=0), texts_PD[2]])
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    logits = dbpt.zero_shot_logits(backbone, images_ND, SENTENCES, [0, 0, 1])
+    np.testing.assert_allclose(logits, backbone.logit_scale * images_ND @ means.T, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"features": np.zeros((2, 3), np.float32)}, r"^features has shape \(2, 3\) and dtype float32; expected \(N, "),
+        ({"features": np.zeros(3)}, r"^features has shape \(3,\)"),
+        ({"features": [[1, 2], [3]]}, "^features is ragged"),
+        ({"texts": "a bird"}, "^texts is 'a bird'; expected a list of sentences"),
+        ({"texts": []}, r"^texts is \[\]"),
+        ({"owners": [0, 1]}, r"^owners has 2 entries, .*each of the 3 sentences"),
+        ({"owners": [0, 0, 2]}, r"^owners has 3 entries, of the names \[0, 2\]; .*without a gap"),
+        ({"owners": [-1, 0, 1]}, r"^owners has 3 entries, of the names \[-1, 0, 1\]"),
+        ({"owners": [0.0, 1.0, 2.0]}, r"^owners has shape \(3,\) and dtype float64"),
+        ({"texts": ["word " * 200] * 3}, "^sentence 'word .*does not fit"),
+    ],
+)
+def test_bad_input_is_named(backbone, change, message):
+    arguments = {"features": features(backbone), "texts": SENTENCES, "owners": [0, 0, 1], **change}
+    with pytest.raises(InputError, match=message):
+        dbpt.zero_shot_logits(backbone, **arguments)
