@@ -6,12 +6,15 @@ trains for two epochs, and with BATCHES kills itself after so many. The loader's
 last batch that was handed out, however far the workers have fetched ahead.
 """
 
+import json
 import os
 import signal
 import sys
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch.utils.data import TensorDataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
@@ -27,10 +30,11 @@ def main(checkpoint, batches=None):
     model, step = torch.nn.Linear(3, 2), 0
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     if checkpoint.exists():
-        saved = torch.load(checkpoint)
-        model.load_state_dict(saved["model"])
-        loader.load_state_dict(saved["loader"])
-        step = saved["step"]
+        model.load_state_dict(load_file(checkpoint))
+        with safe_open(checkpoint, framework="pt") as saved:
+            position = json.loads(saved.metadata()["position"])
+        loader.load_state_dict(position["loader"])
+        step = position["step"]
     killed_at = None if batches is None else step + int(batches)
     while step < EPOCHS * len(loader):  # counts steps, not epochs: a state may be that of the very end of one
         for rows, features, labels in loader:
@@ -40,7 +44,8 @@ def main(checkpoint, batches=None):
             step += 1
             print(*rows.tolist(), flush=True)
             partial = checkpoint.with_suffix(".partial")
-            torch.save({"step": step, "model": model.state_dict(), "loader": loader.state_dict()}, partial)
+            position = {"step": step, "loader": loader.state_dict()}  # plain numbers: nothing needs to be pickled
+            save_file(model.state_dict(), partial, metadata={"position": json.dumps(position)})
             partial.replace(checkpoint)
             if step == killed_at:
                 os.kill(os.getpid(), signal.SIGKILL)
