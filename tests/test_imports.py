@@ -26,7 +26,8 @@ def quietly(*arguments: str) -> str:
     [
         "import dbpt; dbpt.InputError; dbpt.GroupWeights; dbpt.FitConfig; dbpt.label_attributes; dbpt.group_metrics",
         "import dbpt.data, dbpt.words, dbpt.metrics, dbpt.report, dbpt.demo; dbpt.write_demo; dbpt.load_dataset",
-        quietly("--help") + "\n" + quietly("fit", "--help") + "\n" + quietly("predict", "--help"),
+        "import dbpt, dbpt.human_check.table; dbpt.judge_labels; dbpt.draw_label_sample",
+        quietly("--help") + "\n" + quietly("fit", "--help") + "\n" + quietly("label", "--help"),
         quietly("fit", "demo", "--out", "never", "--epoch", "3")
         + "\n"
         + quietly("demo", "demo-nothing", "never")

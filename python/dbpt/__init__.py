@@ -1,8 +1,9 @@
 """Debiased prompt tuning for CLIP without attribute annotations.
 
-The verbs of the command line under the same names: `fit`, `evaluate`, `load` (then ``.predict``), `write_demo`; and the
-parts that drop into other training loops: `zero_shot_logits`, `label_attributes`, `GroupWeights`,
-`dbpt.sampling.GroupSampler`. Names are looked up on first use, so ``import dbpt`` does not import torch.
+The verbs of the command line under the same names: `fit`, `evaluate`, `load` (then ``.predict``), `write_demo`, and for
+``dbpt label`` `draw_label_sample` and `judge_labels`; and the parts that drop into other training loops:
+`zero_shot_logits`, `label_attributes`, `GroupWeights`, and the samplers of `dbpt.sampling`. Names are looked up on first
+use, so ``import dbpt`` does not import torch.
 """
 
 from importlib import import_module
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from dbpt.features import embed_images as embed_images
     from dbpt.fitting import fit as fit
     from dbpt.group_weights import GroupWeights as GroupWeights
+    from dbpt.human_check import draw_label_sample as draw_label_sample
+    from dbpt.human_check import judge_labels as judge_labels
     from dbpt.metrics import group_metrics as group_metrics
     from dbpt.pseudo_attributes import label_attributes as label_attributes
     from dbpt.run_folder import load as load
@@ -29,10 +32,12 @@ _PUBLIC = {
     "FitConfig": "config",
     "GroupWeights": "group_weights",
     "InputError": "errors",
+    "draw_label_sample": "human_check",
     "embed_images": "features",
     "evaluate": "evaluation",
     "fit": "fitting",
     "group_metrics": "metrics",
+    "judge_labels": "human_check",
     "label_attributes": "pseudo_attributes",
     "load": "run_folder",
     "load_backbone": "backbone",

@@ -1,14 +1,12 @@
 """The report's gallery: what the chosen classifier gets wrong in its worst group, the surest mistakes first."""
 
-import io
-
 import numpy as np
-from PIL import Image
 
 from dbpt.experiment import Experiment
-from dbpt.features import UnreadableImage, open_image
+from dbpt.features import UnreadableImage
 from dbpt.methods import MethodRow
 from dbpt.report import Mistake
+from dbpt.thumbnails import thumbnail
 from dbpt.zero_shot import clip_logits
 
 GALLERY_SIZE = 24
@@ -36,24 +34,20 @@ def worst_group_mistakes(experiment: Experiment, row: MethodRow) -> list[Mistake
     return [
         Mistake(
             path=dataset.paths[members[i]],
-            image=thumbnail,
+            image=image,
             label=dataset.class_names[label],
             attribute=dataset.attribute_names[attribute],
             prediction=dataset.class_names[int(predictions[i])],
             p_true=float(p_true[i]),
         )
         for i in surest
-        if (thumbnail := _thumbnail(experiment, int(members[i]))) is not None
+        if (image := _thumbnail(experiment, int(members[i]))) is not None
     ]
 
 
 def _thumbnail(experiment: Experiment, row: int) -> bytes | None:
     """A small JPEG; None if the file has become unreadable since it was embedded."""
     try:
-        image = open_image(experiment.dataset.root / experiment.dataset.paths[row])
+        return thumbnail(experiment.dataset.root / experiment.dataset.paths[row], THUMBNAIL_PIXELS)
     except UnreadableImage:
         return None
-    image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=85)
-    return buffer.getvalue()

@@ -13,6 +13,7 @@ from dbpt.cli.cache import cache
 from dbpt.cli.demo import demo
 from dbpt.cli.evaluate import evaluate
 from dbpt.cli.fit import fit
+from dbpt.cli.label import label
 from dbpt.cli.predict import predict
 from dbpt.errors import InputError
 
@@ -42,7 +43,7 @@ def commands() -> None:
     """Debiased prompt tuning for CLIP, without attribute annotations."""
 
 
-for command in (fit, evaluate, predict, demo, cache):
+for command in (fit, evaluate, predict, label, demo, cache):
     commands.add_command(command)
 
 

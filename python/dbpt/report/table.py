@@ -22,11 +22,11 @@ def comparison_table(metrics: dict[str, Any]) -> str:
     worst.
     """
     summary = summarize(metrics)
-    beside = _render(_main_columns(summary) + _group_columns(summary))
+    beside = render_columns(_main_columns(summary) + _group_columns(summary))
     if max(map(_width, beside)) <= WIDTH:
         body = beside
     else:
-        body = [*_render(_main_columns(summary)), "", *_group_lines(summary)]
+        body = [*render_columns(_main_columns(summary)), "", *_group_lines(summary)]
     lines = [f"{metrics['dataset']['name']}: {summary.split_line}", f"{summary.groups_line}; figures in per cent", ""]
     return "\n".join([*lines, *body, "", *_notes(summary)])
 
@@ -64,10 +64,11 @@ def _group_lines(summary: Summary) -> list[str]:
     sizes = [f"n={count(summary.group_size(g))}" for g in range(len(names))]
     columns = [["", "", "group", *names], ["", "", "images", *sizes]]
     columns += [["", "", row.title + " ", *(_group_cell(row, g) for g in range(len(names)))] for row in summary.rows]
-    return _render(columns)
+    return render_columns(columns)
 
 
-def _render(columns: list[list[str]]) -> list[str]:
+def render_columns(columns: list[list[str]]) -> list[str]:
+    """Lines of a table: of each column three header cells, which may be empty, then its rows; the first flush left."""
     widths = [max(map(_width, column)) for column in columns]
     lines = []
     for cells in zip(*columns, strict=True):

@@ -1,0 +1,58 @@
+"""``dbpt label``."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.argument("folder", metavar="RUN|FOLDER", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="folder of the sample, created by this command")
+@click.option("--n", type=int, help="images to draw [default: 200]")
+@click.option("--split", help="train, val or test [default: test; val where there is no test split]")
+@click.option("--seed", type=int, help="of the draw [default: 0]")
+@click.option("--data", help="the run's table, if it has moved")
+@click.option("--root", help="folder of the images, if it has moved")
+@click.option("--weights", type=click.Path(path_type=Path), help="the backbone's weights file, if it has moved")
+@click.option("--device", help="torch device [default: auto]")
+@click.option("--cache", help="folder of the feature cache")
+@click.option("--labels", type=click.Path(path_type=Path), help="the CSV that the page saved: judge by it")
+@click.option("--json", "as_json", is_flag=True, help="with --labels: print JSON instead of a table")
+def label(folder: Path, labels: Path | None, as_json: bool, **options: Any) -> None:
+    """Check a run's pseudo attributes by hand, and correct its worst-group accuracy.
+
+    \b
+    dbpt label RUN --out FOLDER          draws images; label them on FOLDER/index.html
+    dbpt label FOLDER --labels CSV       judges by the CSV that the page saved
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    if labels is None:
+        _draw(folder, as_json, given)
+    elif given:
+        raise click.UsageError(
+            f"--{next(iter(given))} is for drawing; with --labels give the folder of the sample alone"
+        )
+    else:
+        _judge(folder, labels, as_json)
+
+
+def _draw(run: Path, as_json: bool, options: dict[str, Any]) -> None:
+    from dbpt.human_check import draw_label_sample
+
+    if "out" not in options:
+        raise click.UsageError("give --out FOLDER to draw a sample of a run, or --labels CSV to judge one")
+    if as_json:
+        raise click.UsageError("--json is for judging; give --labels CSV with it")
+    out = options["out"]
+    design = draw_label_sample(run, log=lambda line: click.echo(line, err=True), **options)
+    click.echo(f"{design}\n\nlabel them on: {out / 'index.html'}\nthen judge by: dbpt label {out} --labels labels.csv")
+
+
+def _judge(folder: Path, labels: Path, as_json: bool) -> None:
+    from dbpt.human_check import judge_labels
+    from dbpt.human_check.table import judged_table
+
+    result = judge_labels(folder, labels)
+    click.echo(json.dumps(result, indent=1, ensure_ascii=False) if as_json else judged_table(result))

@@ -1,0 +1,132 @@
+"""The design of a drawn sample: what judging must know of it, as ``design.json`` and ``sample.csv``.
+
+``design.json`` holds the names, and of each stratum how large it is and what all its images have in common.
+``sample.csv`` has a line for each drawn image, in the order of the page. Neither is for the person who labels.
+"""
+
+import csv
+import hashlib
+import io
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.data.rows import read_columns
+from dbpt.errors import InputError
+from dbpt.files import write_atomically
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """Images of one class and one pseudo attribute (-1: none) that the classifier gets all right or all wrong.
+
+    ``size`` of them are in the split, ``drawn`` in the sample; their confidence is from ``low`` to ``high``.
+    """
+
+    label: int
+    pseudo_attribute: int
+    right: bool
+    low: float
+    high: float
+    size: int
+    drawn: int
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """A sample of n images of one split. ``wordings`` are those of the attributes; ``stratum`` is (n,) int64."""
+
+    run: str
+    dataset: str
+    split: str
+    seed: int
+    class_names: tuple[str, ...]
+    attribute_names: tuple[str, ...]
+    wordings: tuple[tuple[str, ...], ...]
+    strata: tuple[Stratum, ...]
+    paths: tuple[str, ...]
+    stratum: NDArray[np.int64]
+
+    @property
+    def size(self) -> int:
+        """Images in the split."""
+        return sum(stratum.size for stratum in self.strata)
+
+    @property
+    def sample(self) -> str:
+        """16 letters by which the labels of this sample are told from those of another."""
+        content = json.dumps([self._described(), self.paths, self.stratum.tolist()], ensure_ascii=False)
+        return hashlib.sha256(content.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+    def __str__(self) -> str:
+        return f"{self.dataset}: {len(self.paths)} of {self.size} {self.split} images, from {len(self.strata)} strata"
+
+    def _described(self) -> dict[str, Any]:
+        """What ``design.json`` holds besides version and sample."""
+        return {
+            "run": self.run,
+            "dataset": self.dataset,
+            "split": self.split,
+            "seed": self.seed,
+            "classes": list(self.class_names),
+            "attributes": dict(zip(self.attribute_names, map(list, self.wordings), strict=True)),
+            "strata": [asdict(stratum) for stratum in self.strata],
+        }
+
+
+def write_design(folder: Path, design: Design) -> None:
+    """Write both files."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["path", "class", "pseudo_attribute", "right", "stratum", "inclusion_probability"])
+    for path, number in zip(design.paths, design.stratum.tolist(), strict=True):
+        stratum = design.strata[number]
+        attribute = "" if stratum.pseudo_attribute < 0 else design.attribute_names[stratum.pseudo_attribute]
+        right = "yes" if stratum.right else "no"
+        probability = repr(stratum.drawn / stratum.size)
+        table.writerow([path, design.class_names[stratum.label], attribute, right, number, probability])
+    write_atomically(folder / "sample.csv", text.getvalue())
+    description = {"schema_version": SCHEMA_VERSION, "sample": design.sample, **design._described()}
+    write_atomically(folder / "design.json", json.dumps(description, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_design(folder: Path) -> Design:
+    """Read what `write_design` wrote.
+
+    Raises:
+        InputError: not such a folder, another schema version, or files that were changed since.
+    """
+    path = folder / "design.json"
+    if not path.is_file():
+        raise InputError(f"{folder}: not a drawn sample (no design.json); give the folder named by --out in dbpt label")
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if value["schema_version"] != SCHEMA_VERSION:
+            raise InputError(f"{path}: not of schema version {SCHEMA_VERSION}, which this version of dbpt reads")
+        columns = read_columns(folder / "sample.csv", ("path", "stratum")).values
+        design = Design(
+            run=value["run"],
+            dataset=value["dataset"],
+            split=value["split"],
+            seed=value["seed"],
+            class_names=tuple(value["classes"]),
+            attribute_names=tuple(value["attributes"]),
+            wordings=tuple(map(tuple, value["attributes"].values())),
+            strata=tuple(Stratum(**stratum) for stratum in value["strata"]),
+            paths=tuple(columns["path"]),
+            stratum=np.array([int(number) for number in columns["stratum"]], dtype=np.int64),
+        )
+        changed = design.sample != value["sample"]
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        changed = True
+    if changed:
+        raise InputError(f"{folder}: design.json or sample.csv was changed since it was drawn; draw a new sample")
+    return design

@@ -1,0 +1,147 @@
+"""`judge_labels`: from a person's labels to the accuracy of the pseudo attributes and a corrected worst group."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt import __version__
+from dbpt.files import write_atomically
+from dbpt.human_check.design import Design, read_design
+from dbpt.human_check.estimates import Estimates, LabelledStrata, estimate
+from dbpt.human_check.labels import CANNOT_TELL, NOT_LABELLED, read_labels
+from dbpt.metrics import SMALL_GROUP
+
+SCHEMA_VERSION = 1
+MANY_UNSURE = 0.05
+
+
+def judge_labels(folder: str | Path, labels: str | Path) -> dict[str, Any]:
+    """Judge a run's pseudo attributes, and correct its accuracy by group, by a person's labels.
+
+    All figures are of the whole split that was drawn from, estimated from the sample: every labelled image stands for
+    those of its stratum. The 95 % intervals say where the figure would be had all images of the split been labelled so;
+    they do not speak of other images. Without any unlabelled image they have no width.
+
+    Args:
+        folder: what `draw_label_sample` wrote; ``judged.json`` is written there, in place of an earlier one.
+        labels: the CSV that the page exported.
+
+    Returns:
+        What ``judged.json`` holds. ``pseudo_accuracy``: of the pseudo attributes. ``average``: of the classifier.
+        ``by_pseudo`` and ``corrected``: worst-group accuracy over pseudo groups (of this split, exactly) and over
+        groups as the person sees them. ``groups``: for each, the pseudo-group with its precision, and the corrected
+        accuracy. An estimate is a dict of ``value``, ``low``, ``high``; None where no label speaks of it. A group
+        without a labelled image is missing, not 0.
+
+    Raises:
+        InputError: a folder that is not a sample's or was changed, or labels that do not fit to it.
+    """
+    design = read_design(Path(folder))
+    labelled = read_labels(Path(labels), design)
+    strata = _labelled_strata(design, labelled)
+    result = _described(design, labelled, strata, estimate(strata))
+    text = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomically(Path(folder) / "judged.json", text + "\n")
+    return result
+
+
+def _labelled_strata(design: Design, labelled: NDArray[np.int64]) -> LabelledStrata:
+    counts = np.zeros((len(design.strata), len(design.attribute_names)), dtype=np.int64)
+    known = labelled >= 0
+    np.add.at(counts, (design.stratum[known], labelled[known]), 1)
+    columns = np.array([(s.size, s.label, s.pseudo_attribute, s.right) for s in design.strata], dtype=np.int64)
+    sizes, labels, pseudo_attributes, right = columns.T
+    return LabelledStrata(sizes, labels, pseudo_attributes, right, counts, len(design.class_names))
+
+
+def _described(
+    design: Design, labelled: NDArray[np.int64], strata: LabelledStrata, estimates: Estimates
+) -> dict[str, Any]:
+    num_groups = strata.num_classes * strata.num_attributes
+    named = strata.pseudo_groups >= 0
+    n_G = np.bincount(strata.pseudo_groups[named], strata.sizes[named], num_groups).astype(int)
+    right_G = np.bincount(strata.pseudo_groups[named], (strata.sizes * strata.right)[named], num_groups).astype(int)
+    labelled_G = np.zeros(num_groups, dtype=np.int64)
+    seen = labelled >= 0
+    np.add.at(labelled_G, strata.labels[design.stratum[seen]] * strata.num_attributes + labelled[seen], 1)
+    accuracies = {g: right_G[g] / n_G[g] for g in range(num_groups) if n_G[g]}
+    worst = min(accuracies, key=lambda g: accuracies[g], default=None)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "dbpt_version": __version__,
+        "sample": design.sample,
+        "run": design.run,
+        "dataset": {
+            "name": design.dataset,
+            "classes": list(design.class_names),
+            "attributes": list(design.attribute_names),
+        },
+        "split": design.split,
+        "n": design.size,
+        "n_drawn": len(labelled),
+        "n_labelled": int(seen.sum()),
+        "n_cannot_tell": int((labelled == CANNOT_TELL).sum()),
+        "n_not_labelled": int((labelled == NOT_LABELLED).sum()),
+        "pseudo_accuracy": vars(estimates.pseudo_accuracy),
+        "average": int((strata.sizes * strata.right).sum()) / design.size,
+        "by_pseudo": {
+            "worst_group": worst,
+            "worst_group_accuracy": None if worst is None else float(accuracies[worst]),
+        },
+        "corrected": {
+            "worst_group": estimates.worst_group,
+            "worst_group_accuracy": vars(estimates.worst_group_accuracy),
+        },
+        "groups": [
+            {
+                "group": group,
+                "label": group // strata.num_attributes,
+                "attribute": group % strata.num_attributes,
+                "n_pseudo": int(n_G[group]),
+                "accuracy_by_pseudo": float(accuracies[group]) if group in accuracies else None,
+                "precision": vars(estimates.precision[group]),
+                "n_labelled": int(labelled_G[group]),
+                "n_estimated": estimates.images[group],
+                "accuracy": vars(estimates.accuracy[group]),
+            }
+            for group in range(num_groups)
+        ],
+        "warnings": list(_warnings(design, strata, labelled, labelled_G, n_G)),
+    }
+
+
+def _warnings(
+    design: Design,
+    strata: LabelledStrata,
+    labelled: NDArray[np.int64],
+    labelled_G: NDArray[np.int64],
+    n_G: NDArray[np.int64],
+) -> Iterator[str]:
+    names = [f"{y} · {a}" for y in design.class_names for a in design.attribute_names]
+    for group in np.flatnonzero(labelled_G == 0):
+        among = f", though the run puts {n_G[group]} there" if n_G[group] else ""
+        yield f"group {names[group]}: no image was labelled so{among}; it is missing from the worst group, not 0"
+    few = [f"{name} ({n})" for name, n in zip(names, labelled_G, strict=True) if 0 < n < SMALL_GROUP]
+    if few:
+        yield f"under {SMALL_GROUP} labelled images: {', '.join(few)}; read their intervals, or draw more with --n"
+    missing, unsure = int((labelled == NOT_LABELLED).sum()), int((labelled == CANNOT_TELL).sum())
+    answered = len(labelled) - missing
+    if missing:
+        yield f"{missing} of {len(labelled)} drawn images are not labelled; they count as if they had not been drawn"
+    if unsure > MANY_UNSURE * answered:
+        yield (
+            f"{unsure} of {answered} images could not be told; they count as if they had not been drawn, which "
+            "flatters if they are the hard ones"
+        )
+    blank = strata.counts.sum(axis=1) == 0
+    if blank.any():
+        yield (
+            f"{int(blank.sum())} of {len(blank)} strata ({int(strata.sizes[blank].sum())} images) have no labelled "
+            "image; the most similar ones stand for them"
+        )
+    if design.split == "train":
+        yield "the classifier has learned from this split, so its accuracies flatter"

@@ -1,0 +1,399 @@
+"""`dbpt label` from a run to figures: with the true attributes as the person's answers, and with bad input."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from runs import metrics_of, pseudo_attributes
+from safetensors.numpy import load_file
+from tiny import ATTRIBUTES, CLASSES
+
+import dbpt
+from dbpt import InputError
+
+
+@pytest.fixture(scope="module")
+def sample(tiny, tiny_run, tmp_path_factory) -> Path:
+    """A sample of 20 of the 32 test images; judged.json may come and go, nothing else may change."""
+    out = tmp_path_factory.mktemp("label") / "sample"
+    dbpt.draw_label_sample(tiny_run, out=out, n=20, cache=str(tiny.cache))
+    return out
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def truth(tiny) -> dict[str, str]:
+    return {row["path"]: row["attribute"] for row in tiny.rows()}
+
+
+def write_labels(path: Path, sample: Path, answers: dict[str, str], header: str = "sample,path,attribute") -> Path:
+    number = json.loads((sample / "design.json").read_text())["sample"]
+    path.write_text("\n".join([header, *(f"{number},{name},{answer}" for name, answer in answers.items())]) + "\n")
+    return path
+
+
+def true_answers(tiny, sample: Path) -> dict[str, str]:
+    return {row["path"]: truth(tiny)[row["path"]] for row in rows_of(sample / "sample.csv")}
+
+
+# --- drawing ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_sample_is_a_page_and_its_design(tiny, tiny_run, sample):
+    assert {entry.name for entry in sample.iterdir()} - {"judged.json"} == {"index.html", "sample.csv", "design.json"}
+    rows, design = rows_of(sample / "sample.csv"), json.loads((sample / "design.json").read_text())
+    own = {row["path"]: row for row in tiny.rows()}
+    guesses = pseudo_attributes(tiny_run)
+    assert len({row["path"] for row in rows}) == len(rows) == 20
+    assert all(own[row["path"]]["split"] == "test" for row in rows)
+    assert all(own[row["path"]]["label"] == row["class"] for row in rows)
+    strata = design["strata"]
+    assert sum(stratum["size"] for stratum in strata) == 32
+    assert np.bincount([int(row["stratum"]) for row in rows]).tolist() == [stratum["drawn"] for stratum in strata]
+    for row in rows:
+        stratum = strata[int(row["stratum"])]
+        assert float(row["inclusion_probability"]) == stratum["drawn"] / stratum["size"]
+        assert row["class"] == design["classes"][stratum["label"]]
+        assert row["pseudo_attribute"] == list(design["attributes"])[stratum["pseudo_attribute"]]
+        assert stratum["pseudo_attribute"] == guesses[row["path"]]
+        assert (row["right"] == "yes") is stratum["right"]
+    assert sum(1 / float(row["inclusion_probability"]) for row in rows) == pytest.approx(32)
+
+
+def test_right_is_what_the_runs_classifier_says(tiny, tiny_run, tmp_path):
+    design = dbpt.draw_label_sample(tiny_run, out=tmp_path / "all", cache=str(tiny.cache))
+    predictions = dbpt.load(tiny_run).predict([tiny.table.parent / path for path in design.paths])
+    labels = {row["path"]: row["label"] for row in tiny.rows()}
+    right = [prediction.prediction == labels[path] for prediction, path in zip(predictions, design.paths, strict=True)]
+    assert right == [design.strata[stratum].right for stratum in design.stratum]
+    assert len(design.paths) == 32
+
+
+def test_equal_seeds_draw_equal_bytes_and_true_attributes_play_no_part(tiny, tiny_run, sample, tmp_path):
+    def files(folder):
+        return {name: (folder / name).read_bytes() for name in ("index.html", "sample.csv", "design.json")}
+
+    settings = {"n": 20, "cache": str(tiny.cache)}
+    swapped = dict(zip(ATTRIBUTES, reversed(ATTRIBUTES), strict=True))
+    other = tiny.write("squares-swapped", [row | {"attribute": swapped[row["attribute"]]} for row in tiny.rows()])
+    design = dbpt.draw_label_sample(tiny_run, out=tmp_path / "again", **settings)
+    assert files(tmp_path / "again") == files(sample)
+    assert dbpt.draw_label_sample(tiny_run, out=tmp_path / "other", seed=1, **settings).paths != design.paths
+    renamed = dbpt.draw_label_sample(tiny_run, out=tmp_path / "swapped", data=other, **settings)
+    assert renamed.paths == design.paths
+
+
+def test_other_splits_and_the_default_one(tiny, tiny_run, tmp_path):
+    cache = str(tiny.cache)
+    assert dbpt.draw_label_sample(tiny_run, out=tmp_path / "train", split="train", cache=cache).size == 50
+    assert dbpt.draw_label_sample(tiny_run, out=tmp_path / "val", split="val", n=16, cache=cache).split == "val"
+    table = tiny.write("no-test", [row for row in tiny.rows() if row["split"] != "test"])
+    run = dbpt.fit(table, out=tmp_path / "run", **tiny.settings).folder
+    assert dbpt.draw_label_sample(run, out=tmp_path / "default", cache=cache).split == "val"
+    with pytest.raises(InputError, match=r"split 'test': .*run has no image of it; its splits are train, val"):
+        dbpt.draw_label_sample(run, out=tmp_path / "test", split="test", cache=cache)
+
+
+def test_a_carved_validation_split_can_be_drawn_from(tiny, tmp_path):
+    table = tiny.write("train-test", [row for row in tiny.rows() if row["split"] != "val"])
+    run = dbpt.fit(table, out=tmp_path / "run", **tiny.settings).folder
+    design = dbpt.draw_label_sample(run, out=tmp_path / "sample", split="val", cache=str(tiny.cache))
+    assert 0 < design.size < 50
+    assert all(path.startswith("train/") for path in design.paths)
+
+
+def test_images_that_the_run_left_unlabelled_are_drawn_too(tiny, tiny_run, tmp_path):
+    tensors = load_file(tiny_run / "pseudo_attributes.safetensors")
+    middle = float(np.median(tensors["confidence"][tensors["splits"] == 2]))
+    run = dbpt.fit(tiny.table, out=tmp_path / "run", **{**tiny.settings, "min_confidence": middle}).folder
+    folder = tmp_path / "sample"
+    dbpt.draw_label_sample(run, out=folder, n=32, cache=str(tiny.cache))
+    rows, answers = rows_of(folder / "sample.csv"), true_answers(tiny, folder)
+    unlabelled = [row for row in rows if row["pseudo_attribute"] == ""]
+    assert 0 < len(unlabelled) < 32
+    result = dbpt.judge_labels(folder, write_labels(tmp_path / "labels.csv", folder, answers))
+    assert sum(group["n_pseudo"] for group in result["groups"]) == 32 - len(unlabelled)
+    assert [group["n_labelled"] for group in result["groups"]] == [8, 8, 8, 8]
+    expected = metrics_of(run)["rows"][-1]["test"]["worst_group_accuracy"]
+    assert result["corrected"]["worst_group_accuracy"]["value"] == expected
+    right = [row["pseudo_attribute"] == answers[row["path"]] for row in rows if row["pseudo_attribute"]]
+    assert result["pseudo_accuracy"]["value"] == pytest.approx(np.mean(right))
+
+
+# --- judging ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_person_who_labels_all_images_finds_the_true_figures(tiny, tiny_run, tmp_path):
+    dbpt.draw_label_sample(tiny_run, out=tmp_path / "all", n=32, cache=str(tiny.cache))
+    labels = write_labels(tmp_path / "labels.csv", tmp_path / "all", true_answers(tiny, tmp_path / "all"))
+    result = dbpt.judge_labels(tmp_path / "all", labels)
+    expected = metrics_of(tiny_run)["rows"][-1]["test"]
+    corrected = result["corrected"]["worst_group_accuracy"]
+    assert corrected["value"] == corrected["low"] == corrected["high"] == expected["worst_group_accuracy"]
+    assert result["corrected"]["worst_group"] == expected["worst_group"]
+    assert result["average"] == expected["average"]
+    assert [group["accuracy"]["value"] for group in result["groups"]] == [g["accuracy"] for g in expected["groups"]]
+    assert [group["n_labelled"] for group in result["groups"]] == [group["n"] for group in expected["groups"]]
+    guesses = pseudo_attributes(tiny_run)
+    answers = true_answers(tiny, tmp_path / "all")
+    names = list(json.loads((tmp_path / "all/design.json").read_text())["attributes"])
+    right = [names[guesses[path]] == answer for path, answer in answers.items()]
+    assert result["pseudo_accuracy"]["low"] == result["pseudo_accuracy"]["high"] == pytest.approx(np.mean(right))
+    assert json.loads((tmp_path / "all/judged.json").read_text()) == result
+
+
+def test_figures_by_pseudo_groups_are_those_of_the_split(tiny, tiny_run, sample, tmp_path):
+    """From the strata alone, without the images that were not drawn."""
+    result = dbpt.judge_labels(sample, write_labels(tmp_path / "labels.csv", sample, true_answers(tiny, sample)))
+    table = tiny.write("no-attribute", [{k: v for k, v in row.items() if k != "attribute"} for row in tiny.rows()])
+    expected = dbpt.evaluate(tiny_run, table, cache=str(tiny.cache))["rows"][0]["test"]
+    assert [group["n_pseudo"] for group in result["groups"]] == [group["n"] for group in expected["groups"]]
+    assert [g["accuracy_by_pseudo"] for g in result["groups"]] == pytest.approx(
+        [g["accuracy"] for g in expected["groups"]]
+    )
+    assert result["by_pseudo"]["worst_group_accuracy"] == pytest.approx(expected["worst_group_accuracy"])
+    assert result["by_pseudo"]["worst_group"] == expected["worst_group"]
+    assert (result["n"], result["n_drawn"], result["n_labelled"]) == (32, 20, 20)
+
+
+def test_partly_labelled_and_cannot_tell(tiny, sample, tmp_path):
+    answers = true_answers(tiny, sample)
+    names = list(answers)
+    some = {name: answers[name] for name in names[:12]} | {names[12]: "", names[13]: ""}
+    result = dbpt.judge_labels(sample, write_labels(tmp_path / "labels.csv", sample, some))
+    assert (result["n_labelled"], result["n_cannot_tell"], result["n_not_labelled"]) == (12, 2, 6)
+    text = "\n".join(result["warnings"])
+    assert "6 of 20 drawn images are not labelled" in text
+    assert "2 of 14 images could not be told" in text
+    assert "under 30 labelled images: " in text
+
+
+def test_a_stratum_without_an_answer_is_warned_of(tiny, sample, tmp_path):
+    answers = true_answers(tiny, sample)
+    of_first = {row["path"] for row in rows_of(sample / "sample.csv") if row["stratum"] == "0"}
+    some = {name: "" if name in of_first else answer for name, answer in answers.items()}
+    result = dbpt.judge_labels(sample, write_labels(tmp_path / "labels.csv", sample, some))
+    design = json.loads((sample / "design.json").read_text())
+    size = design["strata"][0]["size"]
+    assert f"1 of {len(design['strata'])} strata ({size} images) have no labelled image; " in "\n".join(
+        result["warnings"]
+    )
+
+
+def test_a_group_that_no_one_saw_is_warned_of(tiny, sample, tmp_path):
+    lake = dict.fromkeys(true_answers(tiny, sample), "lake")
+    result = dbpt.judge_labels(sample, write_labels(tmp_path / "labels.csv", sample, lake))
+    missing = [group for group in result["groups"] if group["n_labelled"] == 0]
+    assert len(missing) == 2
+    assert all(group["accuracy"] == {"value": None, "low": None, "high": None} for group in missing)
+    warnings = [text for text in result["warnings"] if "no image was labelled so, though the run puts" in text]
+    assert len(warnings) == 2
+    assert all("missing from the worst group, not 0" in text for text in warnings)
+
+
+def test_the_training_split_is_warned_of(tiny, tiny_run, tmp_path):
+    folder = tmp_path / "train"
+    dbpt.draw_label_sample(tiny_run, out=folder, split="train", cache=str(tiny.cache))
+    result = dbpt.judge_labels(folder, write_labels(tmp_path / "labels.csv", folder, true_answers(tiny, folder)))
+    assert "the classifier has learned from this split, so its accuracies flatter" in result["warnings"]
+
+
+def test_spreadsheets_may_add_a_mark_columns_and_another_order(tiny, sample, tmp_path):
+    answers = true_answers(tiny, sample)
+    plain = dbpt.judge_labels(sample, write_labels(tmp_path / "labels.csv", sample, answers))
+    lines = (tmp_path / "labels.csv").read_text().splitlines()
+    text = "\ufeff" + "\r\n".join([lines[0] + ",who", *(line + ",me" for line in reversed(lines[1:]))])
+    (tmp_path / "saved.csv").write_text(text, encoding="utf-8")
+    assert dbpt.judge_labels(sample, tmp_path / "saved.csv") == plain
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+def test_the_two_commands(tiny, tiny_run, tmp_path, command):
+    out = tmp_path / "check"
+    code, printed, err = command("label", tiny_run, "--out", out, "--n", 20, "--cache", tiny.cache)
+    assert code == 0, err
+    assert "squares: 20 of 32 test images, from" in printed
+    assert str(out / "index.html") in printed
+    assert f"dbpt label {out} --labels labels.csv" in printed
+    labels = write_labels(tmp_path / "labels.csv", out, true_answers(tiny, out))
+    code, printed, err = command("label", out, "--labels", labels)
+    assert (code, err) == (0, "")
+    result = dbpt.judge_labels(out, labels)
+    assert f"{100 * result['pseudo_accuracy']['value']:.1f} [" in printed
+    assert (
+        f"worst group, corrected        {100 * result['corrected']['worst_group_accuracy']['value']:.1f} [" in printed
+    )
+    assert f"worst group by pseudo groups  {100 * result['by_pseudo']['worst_group_accuracy']:.1f}" in printed
+    assert all(f"{label} · {attribute}" in printed for label in CLASSES for attribute in ATTRIBUTES)
+    assert "a minimum is biased" in printed
+    assert all(f"warning: {text}" in printed for text in result["warnings"])
+    code, printed, err = command("label", out, "--labels", labels, "--json")
+    assert (code, err, json.loads(printed)) == (0, "", result)
+
+
+def test_options_that_do_not_go_together(tiny_run, sample, tmp_path, command):
+    def refused(*arguments: object) -> str:
+        code, out, err = command("label", *arguments)
+        assert (code, out) == (2, "")
+        assert err.count("\n") == 1
+        return err.removeprefix("Error: ").rstrip()
+
+    assert refused(tiny_run) == "give --out FOLDER to draw a sample of a run, or --labels CSV to judge one"
+    line = refused(sample, "--labels", "labels.csv", "--n", "20")
+    assert line == "--n is for drawing; with --labels give the folder of the sample alone"
+    assert refused(tiny_run, "--out", tmp_path / "o", "--json") == "--json is for judging; give --labels CSV with it"
+    assert "no such option" in refused(tiny_run, "--label", "labels.csv").lower()
+    assert "labels.csv: cannot be read" in refused(sample, "--labels", tmp_path / "labels.csv")
+
+
+# --- bad input --------------------------------------------------------------------------------------------------------
+
+
+def test_runs_that_cannot_be_drawn_from(tiny, tiny_run, tmp_path):
+    with pytest.raises(InputError, match="not a run folder"):
+        dbpt.draw_label_sample(tmp_path / "none", out=tmp_path / "out")
+    half = shutil.copytree(tiny_run, tmp_path / "half")
+    (half / "run.json").write_text((half / "run.json").read_text().replace('"complete"', '"training"'))
+    with pytest.raises(InputError, match="this run is not finished"):
+        dbpt.draw_label_sample(half, out=tmp_path / "out")
+    damaged = shutil.copytree(tiny_run, tmp_path / "damaged")
+    (damaged / "pseudo_attributes.safetensors").write_bytes(b"\0" * 20)
+    with pytest.raises(InputError, match=r"pseudo_attributes.safetensors: not readable as a run's pseudo attributes"):
+        dbpt.draw_label_sample(damaged, out=tmp_path / "out")
+    (damaged / "pseudo_attributes.safetensors").unlink()
+    with pytest.raises(InputError, match=r"pseudo_attributes.safetensors: not readable as a run's pseudo attributes"):
+        dbpt.draw_label_sample(damaged, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"n": 0}, "n is 0; expected an integer, 1 or above"),
+        ({"n": 3}, "n is 3; expected at least "),
+        ({"n": 20.5}, "n is 20.5; expected an integer"),
+        ({"seed": -1}, "seed is -1"),
+        ({"split": "tests"}, r"split is 'tests'; expected one of train, val, test \(did you mean 'test'\?\)"),
+        ({"data": "none.csv"}, "none.csv: does not exist"),
+        ({"root": "/no/such/folder"}, "/no/such/folder is not a folder"),
+    ],
+)
+def test_arguments_that_do_not_fit(tiny, tiny_run, tmp_path, settings, message):
+    with pytest.raises(InputError, match=message):
+        dbpt.draw_label_sample(tiny_run, out=tmp_path / "out", **{"cache": str(tiny.cache), **settings})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_out_that_exists_stays_as_it_is(tiny, tiny_run, sample, tmp_path):
+    before = (sample / "index.html").read_bytes()
+    with pytest.raises(InputError, match="exists; choose another name, labels already given belong to that sample"):
+        dbpt.draw_label_sample(tiny_run, out=sample, cache=str(tiny.cache))
+    assert (sample / "index.html").read_bytes() == before
+    with pytest.raises(InputError, match="there is no folder"):
+        dbpt.draw_label_sample(tiny_run, out=tmp_path / "no" / "out", cache=str(tiny.cache))
+
+
+def test_images_that_have_gone_are_named(tiny, tiny_run, tmp_path):
+    moved = shutil.copytree(tiny.table.parent, tmp_path / "moved", ignore=shutil.ignore_patterns("cache"))
+    settings = {"root": moved, "cache": str(tmp_path / "cache")}
+    gone = next(row["path"] for row in tiny.rows() if row["split"] == "test")
+    (moved / gone).rename(tmp_path / "elsewhere.png")
+    with pytest.raises(InputError, match=f"image '{gone}' is not in .*moved"):
+        dbpt.draw_label_sample(tiny_run, out=tmp_path / "out", **settings)
+    (moved / gone).write_bytes(b"no image")
+    with pytest.raises(InputError, match=gone):
+        dbpt.draw_label_sample(tiny_run, out=tmp_path / "out", **settings)
+    lenient = shutil.copytree(tiny_run, tmp_path / "lenient")
+    config = (lenient / "config.toml").read_text()
+    (lenient / "config.toml").write_text(config.replace("max_failures = 0.01", "max_failures = 0.5"))
+    with pytest.raises(InputError, match=f"images that the run could read are unreadable now: {gone}: not a JPEG"):
+        dbpt.draw_label_sample(lenient, out=tmp_path / "out", **settings)
+    (tmp_path / "elsewhere.png").replace(moved / gone)
+    assert dbpt.draw_label_sample(tiny_run, out=tmp_path / "out", **settings).size == 32
+
+
+def test_data_that_lack_images_of_the_run(tiny, tiny_run, tmp_path):
+    table = tiny.write("fewer", [row for row in tiny.rows() if row["path"] != "test/00-00.png"])
+    with pytest.raises(InputError, match=r"fewer.csv: has no image 'test/00-00.png', which the run had \(1 of 32"):
+        dbpt.draw_label_sample(tiny_run, out=tmp_path / "out", data=table, cache=str(tiny.cache))
+
+
+def test_nothing_is_left_where_writing_fails(tiny, tiny_run, tmp_path, monkeypatch):
+    def full(path: Path, content: object) -> None:
+        raise InputError(f"{path.name}: cannot write: No space left on device")
+
+    monkeypatch.setattr("dbpt.human_check.drawing.write_atomically", full)  # the page, after the design
+    with pytest.raises(InputError, match=r"index.html: cannot write"):
+        dbpt.draw_label_sample(tiny_run, out=tmp_path / "out", cache=str(tiny.cache))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda lines: [], "is empty"),
+        (lambda lines: lines[:1], "has a header but no rows"),
+        (lambda lines: ["sample,path,attr", *lines[1:]], "line 1: no column 'attribute'"),
+        (lambda lines: [*lines, lines[3]], "line 22: path '.*' stands already at line 4"),
+        (lambda lines: [*lines, lines[1].replace("test/", "best/")], "line 22: path 'best/.*' is no image of this"),
+        (lambda lines: [line.replace("lake", "lage") for line in lines], "attribute is 'lage', expected one of"),
+        (
+            lambda lines: [lines[0], "0123456789abcdef" + lines[1][16:]],
+            "line 2: is of sample '0123456789abcdef', expect",
+        ),
+        (lambda lines: [lines[0], *(line.rpartition(",")[0] + "," for line in lines[1:])], "not one image has an attr"),
+        (lambda lines: [lines[0], lines[1] + ",more"], "line 2: has 4 fields where the header has 3"),
+    ],
+)
+def test_labels_that_do_not_fit(tiny, sample, tmp_path, change, message):
+    labels = write_labels(tmp_path / "labels.csv", sample, true_answers(tiny, sample))
+    judged = sample / "judged.json"
+    before = judged.read_bytes() if judged.exists() else None
+    labels.write_text("".join(f"{line}\n" for line in change(labels.read_text().splitlines())))
+    with pytest.raises(InputError, match=message) as error:
+        dbpt.judge_labels(sample, labels)
+    assert str(labels) in str(error.value)
+    assert (judged.read_bytes() if judged.exists() else None) == before
+
+
+def test_labels_of_another_sample_are_refused(tiny, tiny_run, sample, tmp_path):
+    dbpt.draw_label_sample(tiny_run, out=tmp_path / "other", n=20, seed=1, cache=str(tiny.cache))
+    labels = write_labels(tmp_path / "labels.csv", tmp_path / "other", true_answers(tiny, tmp_path / "other"))
+    with pytest.raises(InputError, match="line 2: is of sample .*: the labels were given to other images"):
+        dbpt.judge_labels(sample, labels)
+
+
+def test_folders_that_cannot_be_judged(tiny, tiny_run, sample, tmp_path):
+    labels = write_labels(tmp_path / "labels.csv", sample, true_answers(tiny, sample))
+    for folder in (tmp_path / "none", tiny_run):
+        with pytest.raises(InputError, match="not a drawn sample"):
+            dbpt.judge_labels(folder, labels)
+    for name, old, new in (
+        ("design.json", '"size": ', '"size": 1'),
+        ("design.json", "{", "["),
+        ("design.json", '"strata"', '"stratum"'),
+        ("sample.csv", "test/0", "test/1"),
+        ("sample.csv", "stratum", "strata"),
+    ):
+        copy = shutil.copytree(sample, tmp_path / "copy")
+        (copy / name).write_text((copy / name).read_text().replace(old, new))
+        with pytest.raises(InputError, match=r"was changed|no column 'stratum'"):
+            dbpt.judge_labels(copy, labels)
+        shutil.rmtree(copy)
+    copy = shutil.copytree(sample, tmp_path / "copy")
+    text = (copy / "design.json").read_text()
+    (copy / "design.json").write_text(text.replace('"schema_version": 1', '"schema_version": 2'))
+    with pytest.raises(InputError, match="not of schema version 1"):
+        dbpt.judge_labels(copy, labels)
+    (copy / "sample.csv").unlink()
+    (copy / "design.json").write_text(text)
+    with pytest.raises(InputError, match=r"sample.csv: cannot be read"):
+        dbpt.judge_labels(copy, labels)

@@ -1,0 +1,201 @@
+"""The page to label on: what it holds and what not, and, where there is a browser, that one can label with it."""
+
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dbpt import InputError
+from dbpt.human_check.design import Design, Stratum, read_design, write_design
+from dbpt.human_check.labels import read_labels
+from dbpt.human_check.page import label_page
+
+NASTY = ('<b>"land"</b> & sea', "</script><script>alert(1)</script>", 'comma, "quote"')
+PATHS = ('a "quoted", name.png', "</script>.png", "ünï.png", "b.png", "c.png", "d.png")
+
+
+def design_of(paths: tuple[str, ...] = PATHS, attributes: tuple[str, ...] = NASTY) -> Design:
+    strata = (Stratum(0, 0, True, 0.5, 1.0, 10, len(paths) // 2), Stratum(1, 1, False, 0.5, 1.0, 9, len(paths) // 2))
+    return Design(
+        run="runs/x",
+        dataset="photos <1>",
+        split="test",
+        seed=0,
+        class_names=("cat", "dog"),
+        attribute_names=attributes,
+        wordings=tuple((name,) if i else ("wet & wild", "x") for i, name in enumerate(attributes)),
+        strata=strata,
+        paths=paths,
+        stratum=np.arange(len(paths)) % 2,
+    )
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
+    for number, path in enumerate(PATHS):
+        (folder / path).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (40, 30), (40 * number, 90, 90)).save(folder / path)
+    return folder
+
+
+class Parsed(HTMLParser):
+    """Tags with their attributes, and the text of each script."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.tags and self.tags[-1][0] == "script":
+            self.scripts[-1] += data
+
+
+def test_names_are_escaped_and_arrive_as_they_are(images):
+    page = Parsed(label_page(design_of(), images))
+    assert len(page.scripts) == 2
+    assert "b" not in {tag for tag, _ in page.tags[: [tag for tag, _ in page.tags].index("details")]}
+    sample = json.loads(page.scripts[0])
+    assert sample == {"id": design_of().sample, "attributes": list(NASTY), "paths": list(PATHS)}
+
+
+def test_nothing_is_fetched_from_anywhere(images):
+    page = Parsed(label_page(design_of(), images))
+    targets = [attrs[name] for _, attrs in page.tags for name in ("src", "href", "srcset", "action") if name in attrs]
+    assert len(targets) == len(PATHS)
+    assert all(target.startswith("data:image/jpeg;base64,") for target in targets)
+    policy = next(attrs["content"] for _, attrs in page.tags if attrs.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'")
+    assert "url(" not in page.rawdata
+    assert not re.search(r"https?:|//cdn|@import", re.sub(r'"data:[^"]*"', "", label_page(design_of(), images)))
+
+
+def test_nothing_on_the_page_leads_the_person(images):
+    """Two samples of the same images that differ in all that the run thinks of them give the same page."""
+    design = design_of()
+    turned = tuple(replace(s, label=1 - s.label, pseudo_attribute=2, right=not s.right, size=77) for s in design.strata)
+    other = replace(design, strata=turned, stratum=1 - design.stratum, class_names=("kitten", "puppy"))
+    assert other.sample != design.sample
+    pages = [label_page(each, images).replace(each.sample, "") for each in (design, other)]
+    assert pages[0] == pages[1]
+
+
+def test_two_hundred_pictures_of_noise_stay_under_five_megabytes(images, tmp_path):
+    draws, paths = np.random.default_rng(0), tuple(f"{i}.jpg" for i in range(5))
+    for path in paths:
+        photo = draws.normal(128, 40, (30, 30, 3)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(photo).resize((900, 900), Image.Resampling.BICUBIC).save(tmp_path / path)
+    ends = len(label_page(design_of(PATHS), images)) / 1e6  # of six tiny pictures: nearly all style and script
+    assert (len(label_page(design_of(paths), tmp_path)) / 1e6 - ends) * 40 + ends < 5
+
+
+def test_images_that_cannot_be_shown_are_named(images, tmp_path):
+    for path in PATHS[3:]:
+        shutil.copy(images / path, tmp_path / path)
+    (tmp_path / "text.png").write_text("text")
+    paths = ("gone.png", "text.png", "\udcff.png", *PATHS[3:])
+    with pytest.raises(InputError) as error:
+        label_page(design_of(paths), tmp_path)
+    for reason in ("'gone.png': No such file", "'text.png': not a JPEG", r"'\udcff.png': its name is not UTF-8"):
+        assert reason in str(error.value)
+    with pytest.raises(InputError, match="and 2 more"):
+        label_page(design_of(tuple(f"{i}.png" for i in range(5))), tmp_path)
+
+
+def test_a_design_is_read_as_it_was_written(tmp_path):
+    design = design_of()
+    write_design(tmp_path, design)
+    again = read_design(tmp_path)
+    assert (again.paths, again.strata, again.attribute_names) == (design.paths, design.strata, design.attribute_names)
+    assert again.stratum.tolist() == design.stratum.tolist()
+    assert again.sample == design.sample
+
+
+# --- in a browser -----------------------------------------------------------------------------------------------------
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+def in_browser(page: str, script: str, folder: Path) -> dict:
+    """What ``script`` leaves in ``found`` after the page's own script. The profile in ``folder`` outlives the call."""
+    tool = """
+    const found = {};
+    const press = (key, code = "Key" + key.toUpperCase(), more = {}) => document.dispatchEvent(
+      new KeyboardEvent("keydown", { key, code: /^\\\\d$/.test(key) ? "Digit" + key : code, bubbles: true, ...more }));
+    const text = (id) => byId(id).textContent;
+    """.replace("\\\\", "\\")
+    end = "document.title = JSON.stringify(found);"
+    file = folder / "page.html"
+    file.write_text(page.replace("</body>", f"<script>{tool}{script};{end}</script></body>"), encoding="utf-8")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}", "--dump-dom"]
+    done = subprocess.run(
+        [BROWSER, *options, file.as_uri()], capture_output=True, text=True, timeout=120, check=True, encoding="utf-8"
+    )
+    from html import unescape
+
+    return json.loads(unescape(re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL)[1]))
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
+def test_labelling_with_keys_and_mouse_and_going_on_later(images, tmp_path):
+    design = design_of()
+    page = label_page(design, images)
+    found = in_browser(
+        page,
+        """
+        found.start = [at, text("count"), byId("save").disabled];
+        press("1"); press("3"); press("0");
+        found.three = [at, [...answers], text("last")];
+        press("Backspace", "Backspace");
+        found.undone = [at, [...answers]];
+        press("ArrowLeft", "ArrowLeft"); press("ArrowLeft", "ArrowLeft");
+        found.left = [at, choices[0].getAttribute("aria-pressed")];
+        press("&", "Digit2");  // a French keyboard
+        found.replaced = [at, [...answers]];
+        press("4"); press("z"); press("1", "", { ctrlKey: true }); press("1", "", { repeat: true });
+        found.ignored = [...answers];
+        choices[3].click(); tiles[5].click(); choices[0].click();
+        found.mouse = [at, [...answers], text("count"), tiles[5].getAttribute("aria-label")];
+        """,
+        tmp_path,
+    )
+    assert found["start"] == [0, "0 of 6 labelled", True]
+    assert found["three"] == [3, [0, 2, -1, None, None, None], "Image 3: can’t tell."]
+    assert found["undone"] == [2, [0, 2, None, None, None, None]]
+    assert found["left"] == [0, "true"]
+    assert found["replaced"] == [2, [1, 2, None, None, None, None]]
+    assert found["ignored"] == [1, 2, None, None, None, None]
+    assert found["mouse"] == [3, [1, 2, -1, None, None, 0], "4 of 6 labelled", f"Image 6: {NASTY[0]}"]
+    found = in_browser(
+        page,
+        """
+        found.resumed = [at, [...answers], byId("done").hidden];
+        press("2"); press("3");
+        found.done = [byId("done").hidden, byId("save").classList.contains("ready")];
+        found.csv = labelsCsv();
+        """,
+        tmp_path,
+    )
+    assert found["resumed"] == [3, [1, 2, -1, None, None, 0], True]
+    assert found["done"] == [False, True]
+    (tmp_path / "labels.csv").write_text(found["csv"], encoding="utf-8")
+    assert read_labels(tmp_path / "labels.csv", design).tolist() == [1, 2, -1, 1, 2, 0]
+    rows = list(csv.DictReader(io.StringIO(found["csv"])))
+    assert [row["path"] for row in rows] == list(PATHS)
+    assert {row["sample"] for row in rows} == {design.sample}
