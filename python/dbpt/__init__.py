@@ -1,8 +1,8 @@
 """Debiased prompt tuning for CLIP without attribute annotations.
 
 The verbs of the command line under the same names: `fit`, `evaluate`, `load` (then ``.predict``), `write_demo`; and the
-parts that drop into other training loops: `label_attributes`, `GroupWeights`, `dbpt.sampling.GroupSampler`. Names are
-looked up on first use, so ``import dbpt`` does not import torch.
+parts that drop into other training loops: `label_attributes`, `GroupWeights`, `GroupDRO`, `dbpt.sampling.GroupSampler`.
+Names are looked up on first use, so ``import dbpt`` does not import torch.
 """
 
 from importlib import import_module
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from dbpt.evaluation import evaluate as evaluate
     from dbpt.features import embed_images as embed_images
     from dbpt.fitting import fit as fit
+    from dbpt.group_weights import GroupDRO as GroupDRO
+    from dbpt.group_weights import GroupWeighting as GroupWeighting
     from dbpt.group_weights import GroupWeights as GroupWeights
+    from dbpt.group_weights import soft_counts as soft_counts
     from dbpt.metrics import group_metrics as group_metrics
     from dbpt.pseudo_attributes import label_attributes as label_attributes
     from dbpt.run_folder import load as load
@@ -26,6 +29,8 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "FitConfig": "config",
+    "GroupDRO": "group_weights",
+    "GroupWeighting": "group_weights",
     "GroupWeights": "group_weights",
     "InputError": "errors",
     "embed_images": "features",
@@ -36,6 +41,7 @@ _PUBLIC = {
     "load": "run_folder",
     "load_backbone": "backbone",
     "load_dataset": "data",
+    "soft_counts": "group_weights",
     "write_demo": "demo",
 }
 
