@@ -1,8 +1,8 @@
 """Group weights: dbpt against the one-hot matrix product with which group_DRO's loss finds the mean of each group.
 
 Run: pytest benches/bench_group_weights.py
-CPU tensors, one thread on either side. The peer adds up floats, so its weights depend on the order of the samples; ours are sums of
-integers. NumPy's bincount is the fastest plain way to float sums of many rows.
+CPU tensors, one thread on either side. The peer adds up floats, so its weights depend on the order of the samples; ours
+are sums of integers. NumPy's bincount is the fastest plain way to float sums of many rows.
 """
 
 import numpy as np

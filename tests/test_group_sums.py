@@ -11,6 +11,8 @@ import torch
 import torch.multiprocessing
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import dbpt
 from dbpt._core import GroupSums
@@ -165,6 +167,31 @@ def test_host_and_device_and_mixed_arguments_add_up(on_device):
     assert content(mixed) == content(host)
 
 
+class Operations(TorchDispatchMode):
+    """Collects the names of the operations that run, those inside other operations included."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        self.names.add(operation.overloadpacket._qualified_op_name.removeprefix("aten::"))
+        if any(isinstance(leaf, torch.Tensor) and leaf.dtype == torch.bool for leaf in tree_leaves(args[1:2])):
+            self.names.add(f"{operation.__name__} by a mask")
+        return operation(*args, **(kwargs or {}))
+
+
+# Their results have a size or a type that the host must know.
+WAITING_OPERATIONS = {
+    "index.Tensor by a mask",
+    "_local_scalar_dense",
+    "nonzero",
+    "masked_select",
+    "_unique2",
+    "bincount",
+    "equal",
+    "is_nonzero",
+}
 WAITS = ("item", "cpu", "numpy", "tolist", "__bool__", "__int__", "__float__", "__index__", "__array__", "nonzero")
 
 
@@ -176,13 +203,31 @@ def test_observing_and_weighing_never_wait_for_the_device(on_device, monkeypatch
     with monkeypatch.context() as patch:
         for name in WAITS:
             patch.setattr(torch.Tensor, name, lambda *a, name=name, **k: pytest.fail(f"Tensor.{name} waits"))
-        observe(weights, *batch)
-        hard = weights.sample_weights(batch[0], batch[1], num_classes=3)
-        soft = weights.soft_sample_weights(batch[2], batch[1])
+        with Operations() as operations:
+            observe(weights, *batch)
+            hard = weights.sample_weights(batch[0], batch[1], num_classes=3)
+            soft = weights.soft_sample_weights(batch[2], batch[1])
+        assert "index_add_" in operations.names
+        assert not operations.names & WAITING_OPERATIONS
         with pytest.raises(pytest.fail.Exception, match=r"Tensor\.cpu waits"):
             weights.step()
     assert content(weights) == content(expected)
     assert hard.dtype == soft.dtype == torch.float32
+
+
+def test_the_check_above_would_see_a_wait():
+    with Operations() as operations:
+        assert torch.ones(2)[torch.tensor([True, False])].sum() > 0
+    assert operations.names >= {"_local_scalar_dense", "index.Tensor by a mask"}
+
+
+def test_the_sums_cross_once_at_the_step(on_device, monkeypatch):
+    weights, crossings, cpu = RULES[0](), [], torch.Tensor.cpu
+    for seed in range(5):
+        observe(weights, *(torch.from_numpy(array) for array in rows(seed)))
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: crossings.append(tensor.shape) or cpu(tensor))
+    weights.step()
+    assert crossings == [(NUM_GROUPS + 2, 4)]
 
 
 def test_a_device_works_with_gradients_and_without_and_in_inference_mode(on_device):

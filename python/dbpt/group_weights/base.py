@@ -31,8 +31,8 @@ class GroupWeighting(ABC):
     Arrays may be lists, NumPy arrays, or torch tensors; gradients are left behind. What is observed on a GPU is added
     up there, as integers, and crosses to the host at `step` and `state` alone: with tensors of that device observing
     never waits for it. So values out of range are refused by `step` then, and all that was observed since the step
-    before is dropped; on the host `observe` refuses them at once and takes nothing of the batch. Any number of threads
-    may use an instance.
+    before is dropped; on the host `observe` refuses them at once and takes nothing of the batch. (MPS lacks float64:
+    what is there is copied to the host each time.) Any number of threads may use an instance.
 
     Example:
         >>> class Inverse(GroupWeighting):
@@ -158,8 +158,9 @@ class GroupWeighting(ABC):
         """Return what each sample weighs, (B,) float64; for a tensor of groups a float32 tensor on its device.
 
         A sample of group -1 weighs the mean weight of its class if ``labels`` (B,) and ``num_classes`` are given (1 for
-        a class of which no sample has a group), else 1, the mean of all. On a GPU nothing waits for the device, so a
-        group or label out of range weighs NaN; elsewhere it is refused.
+        a class of which no sample has a group), else 1, the mean of all. To a GPU the weights cross once after each
+        `step`, and nothing else waits for it; so a group or label out of range weighs NaN there, and is refused
+        elsewhere.
         """
         if (labels is None) != (num_classes is None):
             raise InputError(
