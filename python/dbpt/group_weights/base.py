@@ -30,8 +30,8 @@ class GroupWeighting(ABC):
 
     Arrays may be lists, NumPy arrays, or torch tensors; gradients are left behind. What is observed on a GPU is added
     up there, as integers, and crosses to the host at `step` and `state` alone: with tensors of that device observing
-    never waits for it. So values out of range are refused by `step` then, and all that was observed since the step
-    before is dropped; on the host `observe` refuses them at once and takes nothing of the batch. (MPS lacks float64:
+    never waits for it. So values out of range are refused by the next of these, and all that was observed since the
+    last step is dropped; on the host `observe` refuses them at once and takes nothing of the batch. (MPS lacks float64:
     what is there is copied to the host each time.) Any number of threads may use an instance.
 
     Example:

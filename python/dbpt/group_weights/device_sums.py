@@ -49,8 +49,8 @@ class DeviceSums:
             fine_B = (values_B >= self._least) & (values_B <= self._most)
             inside_B = (groups_B >= 0) & (groups_B < self._num_groups)
             index_B = torch.where(inside_B & fine_B, groups_B, self._num_groups)
-            self._add(index_B, values_B, torch.ones_like(values_B))
-            none_B = torch.zeros_like(inside_B)
+            none_B = torch.zeros_like(index_B)
+            self._add(index_B, *_halves(values_B, self._bits), none_B + 1, none_B)
             self._count_bad(~inside_B & (groups_B != -1), none_B, none_B, ~fine_B)
 
     def observe_soft(self, posterior: ArrayLike, labels: ArrayLike, values: ArrayLike) -> None:
@@ -71,9 +71,10 @@ class DeviceSums:
             use_B = fine_B & known_B & proper_B
             groups_BA = labels_B[:, None] * columns + torch.arange(columns, device=self._device)
             index_BA = torch.where(use_B[:, None], groups_BA, self._num_groups)
-            self._add(index_BA.flatten(), (posterior_BA * values_B[:, None]).flatten(), posterior_BA.flatten())
+            values_BA = _halves((posterior_BA * values_B[:, None]).flatten(), self._bits)
+            self._add(index_BA.flatten(), *values_BA, *_halves(posterior_BA.flatten(), _MEMBERSHIP_BITS))
             improper_B = ~proper_B & ~posterior_BA.isnan().all(dim=1)
-            self._count_bad(torch.zeros_like(known_B), ~known_B, improper_B, ~fine_B)
+            self._count_bad(torch.zeros_like(labels_B), ~known_B, improper_B, ~fine_B)
 
     def take(self) -> tuple[NDArray[np.int64], str | None]:
         """Return the sums in halves (G, 4), and what was wrong, if anything; then forget them. Waits for the device."""
@@ -95,10 +96,9 @@ class DeviceSums:
             return "is wrong; expected probabilities that add up to 1, or NaN throughout for an unlabelled row"
         return f"is NaN or out of range; expected {self._expected}"
 
-    def _add(self, index: torch.Tensor, values: torch.Tensor, members: torch.Tensor) -> None:
-        """Add (n,) float64 values and memberships to the rows ``index`` (n,) int64 of the sums."""
-        v, m = _units(values, self._bits), _units(members, _MEMBERSHIP_BITS)
-        self._totals.index_add_(0, index, torch.stack([v >> 32, v & _LOW, m >> 32, m & _LOW], dim=1))
+    def _add(self, index: torch.Tensor, *halves: torch.Tensor) -> None:
+        """Add the four halves (n,) int64 of values and memberships to the rows ``index`` (n,) of the sums."""
+        self._totals.index_add_(0, index, torch.stack(halves, dim=1))
 
     def _count_bad(self, *masks: torch.Tensor) -> None:
         self._totals[-1] += torch.stack(masks).sum(dim=1)
@@ -111,6 +111,7 @@ class DeviceSums:
             )
 
 
-def _units(values: torch.Tensor, bits: int) -> torch.Tensor:
-    """Nearest whole number of units of 2**-bits, ties to even as in the Rust core."""
-    return (values * 2.0**bits).round().to(torch.int64)
+def _halves(values: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Nearest whole number of units of 2**-bits as high·2³² + low, ties to even as in the Rust core."""
+    units = (values * 2.0**bits).round().to(torch.int64)
+    return units >> 32, units & _LOW
