@@ -48,6 +48,43 @@ class GroupWeights:
         self.seen = [[] for _ in self.counts]
 
 
+class GroupDRO:
+    """Sagawa et al.: q *= exp(step_size * (loss + C / sqrt(N))) for the observed groups, then divided by its sum."""
+
+    def __init__(self, counts, step_size, size_adjustment):
+        self.counts, self.step_size, self.size_adjustment = np.asarray(counts, np.float64), step_size, size_adjustment
+        self.q = (self.counts > 0) / (self.counts > 0).sum()
+        self.seen = [[] for _ in self.counts]
+
+    def observe(self, groups, losses):
+        for group, loss in zip(groups, losses, strict=True):
+            if group >= 0 and self.counts[group] > 0:
+                self.seen[group].append(loss)
+
+    def step(self):
+        for g, seen in enumerate(self.seen):
+            if seen:
+                self.q[g] *= np.exp(self.step_size * (np.mean(seen) + self.size_adjustment / np.sqrt(self.counts[g])))
+        self.q /= self.q.sum()
+        self.seen = [[] for _ in self.counts]
+
+    @property
+    def group_weights(self):
+        filled = self.counts > 0
+        return np.divide(self.q * self.counts.sum(), self.counts, out=np.zeros_like(self.q), where=filled)
+
+
+def soft_means(posterior, labels, values, num_groups):
+    """Posterior-weighted counts and means of the groups (label, a); rows of NaN are left out."""
+    counts, sums = np.zeros(num_groups), np.zeros(num_groups)
+    for row, label, value in zip(posterior, labels, values, strict=True):
+        if not np.isnan(row).all():
+            for attribute, p in enumerate(row):
+                counts[label * len(row) + attribute] += p
+                sums[label * len(row) + attribute] += p * value
+    return counts, np.divide(sums, counts, out=np.full(num_groups, np.nan), where=counts > 0)
+
+
 # --- the group stream -----------------------------------------------------------------------------
 
 M64 = 2**64 - 1

@@ -10,7 +10,18 @@ import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbpt._core import GroupIndex, GroupStream, GroupWeights, kmeans, quotas, softmax_argmax
+from dbpt._core import (
+    GroupDRO,
+    GroupIndex,
+    GroupStream,
+    GroupSums,
+    GroupWeights,
+    kmeans,
+    quotas,
+    soft_counts,
+    soft_sample_weights,
+    softmax_argmax,
+)
 from dbpt.errors import InputError
 
 WATERBIRDS = np.array([3498, 184, 0, 56, 1057])
@@ -68,106 +79,40 @@ def test_arrays_that_are_not_contiguous_are_refused():
         softmax_argmax(np.zeros((3, 2), np.float32).T)
 
 
-# --- GroupWeights ---------------------------------------------------------------------------------
+# --- GroupSums, GroupWeights, GroupDRO: more in test_group_weights.py, test_group_sums.py ---------
 
 
-@given(
-    st.lists(st.integers(0, 5000), min_size=1, max_size=6).filter(any),
-    st.floats(0, 5),
-    st.floats(0, 1),
-    st.integers(0, 2**32),
-)
-@settings(max_examples=60)
-def test_weights_equal_reference_and_keep_their_total(counts, eta, momentum, seed):
-    rng = np.random.default_rng(seed)
-    ours = GroupWeights(np.array(counts, np.float64), eta, momentum)
-    plain = reference.GroupWeights(counts, eta, momentum)
-    for _ in range(4):
-        for _ in range(rng.integers(0, 3)):
-            groups, p_true = rng.integers(-1, len(counts), 7), rng.random(7)
-            ours.observe(groups, p_true)
-            plain.observe(groups, p_true)
-        ours.step()
-        plain.step()
-        np.testing.assert_allclose(ours.group_weights, plain.group_weights, rtol=1e-10)
-        np.testing.assert_allclose(ours.mean_p_true, plain.mean_p_true, rtol=1e-12)
-        assert np.dot(counts, ours.group_weights) == pytest.approx(sum(counts), rel=1e-10)
-    assert (ours.group_weights[np.array(counts) == 0] == 0).all()
-
-
-@given(st.lists(st.integers(0, 10**7), min_size=1, max_size=9).filter(any), st.floats(0, 1), st.integers(0, 2**32))
-def test_eta_zero_never_moves_a_bit(counts, momentum, seed):
-    rng = np.random.default_rng(seed)
-    weights = GroupWeights(np.array(counts, np.float64), 0.0, momentum)
-    start = weights.group_weights.tobytes()
-    for _ in range(3):
-        weights.observe(rng.integers(-1, len(counts), 5), rng.random(5))
-        weights.step()
-    assert weights.group_weights.tobytes() == start
-
-
-def test_weights_follow_the_published_formula():
-    counts = np.array([100.0, 10.0])
-    weights = GroupWeights(counts, 2.0, 0.0)
-    assert weights.group_weights.tolist() == [0.55, 5.5]
-    assert np.isnan(weights.mean_p_true).all()
-    weights.observe(np.array([0, 1, 1]), np.array([0.9, 0.3, 0.5]))
-    weights.step()
-    assert weights.mean_p_true.tolist() == [0.9, 0.4]
-    mass = counts * weights.group_weights
-    assert mass[1] / mass[0] == pytest.approx(np.exp(2.0 * 0.5))
-
-
-def test_weights_resume_exactly_from_their_state():
-    ours = GroupWeights(WATERBIRDS.astype(np.float64), 1.0, 0.7)
-    ours.observe(np.array([0, 1, 3]), np.array([0.9, 0.2, 0.1]))
-    ours.step()
-    ours.observe(np.array([1, 4]), np.array([0.4, 0.7]))
-    copy = GroupWeights(WATERBIRDS.astype(np.float64), 1.0, 0.7)
-    copy.load_state(ours.state())
-    for weights in (ours, copy):
-        weights.observe(np.array([1]), np.array([0.1]))
-        weights.step()
-    assert {k: v.tobytes() for k, v in ours.state().items()} == {k: v.tobytes() for k, v in copy.state().items()}
-
-
-def test_weights_refuse_bad_input():
-    weights = GroupWeights(np.array([2.0, 3.0]), 1.0, 0.5)
-    for bad in (np.nan, -0.5, 1.5):
-        with pytest.raises(InputError, match=r"^p_true\[1\] is .*; expected a probability"):
-            weights.observe(np.array([0, 1]), np.array([0.5, bad]))
-    with pytest.raises(InputError, match=r"^groups\[0\] is 2; "):
-        weights.observe(np.array([2]), np.array([0.5]))
-    with pytest.raises(InputError, match=r"^p_true has length 1; expected 2"):
-        weights.observe(np.array([0, 1]), np.array([0.5]))
-    state = weights.state()
-    for change, message in [
-        ({"sums": np.zeros(3)}, "^sums has length 3; expected 2"),
-        ({"sums": np.array([0.0, np.nan])}, r"^sums\[1\] is NaN"),
-        ({"mean_p_true": np.array([0.0, 7.0])}, r"^mean_p_true\[1\] is 7"),
-        ({"observed": "x"}, r'^state\["observed"\] is something else'),
-    ]:
-        with pytest.raises(InputError, match=message):
-            weights.load_state({**state, **change})
-    with pytest.raises(InputError, match=r'^state\["sums"\] is missing'):
-        weights.load_state({k: v for k, v in state.items() if k != "sums"})
-    assert all(np.array_equal(weights.state()[k], v, equal_nan=True) for k, v in state.items())
+def test_sums_are_whole_numbers_of_their_units():
+    sums = GroupSums(np.array([2.0, 0.0, 3.0]), "p_true")
+    sums.observe(np.array([0, 0, 1, 2, -1]), np.array([0.25, 0.5, 1.0, 2.0**-33 * 3, 1.0]))
+    found, observed = sums.state()
+    assert found.tolist() == [3 * 2**30, 0, 2]
+    assert observed.tolist() == [2 * 2**32, 0, 2**32]
+    assert sums.take_means().tolist()[::2] == [0.375, 2 * 2.0**-32]
+    assert not any(array.any() for array in sums.state())
+    losses = GroupSums(np.array([1.0]), "losses")
+    losses.observe(np.array([0, 0]), np.array([-1e9, 2.0**-24]))
+    assert losses.state()[0].tolist() == [-(10**9) * 2**24 + 1]
 
 
 @pytest.mark.parametrize(
-    ("counts", "eta", "momentum", "message"),
+    ("call", "message"),
     [
-        ([1.0, -1.0], 1, 0.5, r"^counts\[1\] is -1"),
-        ([np.nan], 1, 0.5, r"^counts\[0\] is NaN"),
-        ([0.0, 0.0], 1, 0.5, "^the sum of counts is 0"),
-        ([1.0], -1, 0.5, "^eta is -1"),
-        ([1.0], np.nan, 0.5, "^eta is NaN"),
-        ([1.0], 1, 1.5, "^momentum is 1.5"),
+        (lambda: GroupSums(np.ones(2), "p"), "^quantity is \"p\"; expected 'p_true' or 'losses'$"),
+        (lambda: GroupSums(np.ones(2), "losses").observe(np.array([0]), np.array([np.inf])), r"^losses\[0\] is inf"),
+        (lambda: GroupSums(np.ones(2), "p_true").add_halves(np.zeros((3, 4), np.int64)), "^halves has length 12"),
+        (lambda: GroupWeights(np.ones(2), 1, 0.5).step(np.ones(3)), "^mean_p_true has length 3; expected 2"),
+        (lambda: GroupDRO(np.ones(2), 1, 0.5).step(np.ones(3)), "^mean_loss has length 3; expected 2"),
+        (lambda: soft_counts(np.ones((1, 2)), np.array([0]), 1), r"^posterior\[0\] is \[1.0, 1.0\]"),
+        (
+            lambda: soft_sample_weights(np.ones((1, 1)), np.array([0]), np.ones(2), np.ones(3)),
+            "^class_weights has length 3; expected 2",
+        ),
     ],
 )
-def test_weights_refuse_bad_settings(counts, eta, momentum, message):
+def test_the_border_of_group_weights_refuses_in_one_line(call, message):
     with pytest.raises(InputError, match=message):
-        GroupWeights(np.array(counts), eta, momentum)
+        call()
 
 
 # --- quotas and the group stream ------------------------------------------------------------------

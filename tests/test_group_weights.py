@@ -1,88 +1,312 @@
-"""The public `GroupWeights`: the core's numbers, from whatever holds them."""
+"""The rules for group weights as users type them: the formulas, what they take, refuse, keep and give to samples."""
 
+import doctest
+import importlib
+import itertools
 import json
-import os
 import pickle
 
 import numpy as np
 import pytest
+import reference
+import safetensors.numpy
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import dbpt
-from dbpt import _core, arguments
 from dbpt.errors import InputError
 
-COUNTS, GROUPS, P_TRUE = [90, 8, 2], [0, 1, 2, -1, 1], [0.75, 0.25, 0.125, 0.5, 0.5]
+COUNTS, GROUPS, VALUES = [90, 8, 2], [0, 1, 2, -1, 1], [0.75, 0.25, 0.125, 0.5, 0.5]
+RULES = [lambda counts: dbpt.GroupWeights(counts, 1.5, 0.25), lambda counts: dbpt.GroupDRO(counts, 0.5, 2.0)]
+NAN = float("nan")
+
+count_lists = st.lists(st.integers(0, 5000), min_size=1, max_size=6).filter(any)
 
 
-def expected():
-    weights = _core.GroupWeights(np.array(COUNTS, np.float64), 1.5, 0.25)
-    weights.observe(np.array(GROUPS), np.array(P_TRUE))
+def content(weights):
+    return {name: values.tobytes() for name, values in weights.state().items()}
+
+
+def half_way(rule):
+    weights = rule(COUNTS)
+    weights.observe(GROUPS, VALUES)
     weights.step()
+    weights.observe([1, 0], [0.1, 0.7])
     return weights
+
+
+# --- the formulas ---------------------------------------------------------------------------------
+
+
+@given(count_lists, st.floats(0, 5), st.floats(0, 1), st.integers(0, 2**32))
+@settings(max_examples=60)
+def test_group_weights_equal_the_reference_and_keep_their_total(counts, eta, momentum, seed):
+    ours, plain = dbpt.GroupWeights(counts, eta, momentum), reference.GroupWeights(counts, eta, momentum)
+    run_both(ours, plain, counts, seed, lambda rng: rng.random(7))
+    np.testing.assert_allclose(ours.mean_p_true, plain.mean_p_true, atol=2.0**-33)
+
+
+@given(count_lists, st.floats(0, 2), st.floats(0, 5), st.integers(0, 2**32))
+@settings(max_examples=60)
+def test_group_dro_equals_the_reference_and_keeps_its_total(counts, step_size, size_adjustment, seed):
+    ours, plain = (library.GroupDRO(counts, step_size, size_adjustment) for library in (dbpt, reference))
+    run_both(ours, plain, counts, seed, lambda rng: rng.normal(1, 3, 7))
+    np.testing.assert_allclose(ours.q, plain.q, rtol=1e-6)
+    assert ours.q.sum() == pytest.approx(1)
+
+
+def run_both(ours, plain, counts, seed, draw):
+    rng = np.random.default_rng(seed)
+    for _ in range(4):
+        for _ in range(rng.integers(0, 3)):
+            groups, values = rng.integers(-1, len(counts), 7), draw(rng)
+            ours.observe(groups, values)
+            plain.observe(groups, values)
+        ours.step()
+        plain.step()
+        np.testing.assert_allclose(ours.group_weights, plain.group_weights, rtol=1e-6)
+        assert np.dot(counts, ours.group_weights) == pytest.approx(sum(counts), rel=1e-10)
+    assert (ours.group_weights[np.array(counts) == 0] == 0).all()
+
+
+@given(st.lists(st.integers(0, 10**7), min_size=1, max_size=9).filter(any), st.floats(0, 1), st.integers(0, 2**32))
+def test_a_rule_without_strength_never_moves_a_bit(counts, other, seed):
+    rng = np.random.default_rng(seed)
+    for weights in (dbpt.GroupWeights(counts, 0, other), dbpt.GroupDRO(counts, 0, other)):
+        start = weights.group_weights.tobytes()
+        for _ in range(3):
+            weights.observe(rng.integers(-1, len(counts), 5), rng.random(5))
+            weights.step()
+        assert weights.group_weights.tobytes() == start
+
+
+def test_group_weights_follow_the_published_formula():
+    weights = dbpt.GroupWeights([100, 10], 2.0, 0.0)
+    assert weights.group_weights.tolist() == [0.55, 5.5]
+    assert np.isnan(weights.mean_p_true).all()
+    weights.observe([0, 1, 1], [0.875, 0.25, 0.5])
+    weights.step()
+    assert weights.mean_p_true.tolist() == [0.875, 0.375]
+    mass = weights.counts * weights.group_weights
+    assert mass[1] / mass[0] == pytest.approx(np.exp(2.0 * 0.5))
+
+
+def test_group_dro_follows_the_published_algorithm():
+    """Algorithm 1 of Sagawa et al. moves the q of the group it drew and divides by the sum."""
+    dro = dbpt.GroupDRO([100, 25, 0, 4], step_size=0.1, size_adjustment=3.0)
+    assert dro.q.tolist() == [1 / 3, 1 / 3, 0, 1 / 3]
+    dro.observe([3, 3], [1.0, 3.0])
+    dro.step()
+    raw = np.array([1, 1, 0, np.exp(0.1 * (2.0 + 3.0 / 2))])
+    np.testing.assert_allclose(dro.q, raw / raw.sum())
+    np.testing.assert_allclose(dro.mean_loss, [NAN, NAN, NAN, 2.0])
+    losses = np.array([0.3, 0.2, 0.0, 2.0])
+    of_samples = np.dot(dro.counts * dro.group_weights, losses) / dro.counts.sum()
+    assert of_samples == pytest.approx(np.dot(dro.q, losses))
+
+
+def test_group_dro_is_the_authors_code_without_an_adjustment():
+    """Theirs multiplies every q by exp(step_size * mean loss), with a loss of 0 where the batch had no such group."""
+    dro, theirs = dbpt.GroupDRO([50, 30, 20], step_size=0.3), torch.ones(3, dtype=torch.float64) / 3
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        groups, losses = torch.from_numpy(rng.integers(0, 3, 4)), torch.from_numpy(rng.exponential(2.0, 4))
+        one_hot = (groups == torch.arange(3)[:, None]).double()
+        means = one_hot @ losses / one_hot.sum(1).clamp(min=1)
+        theirs = theirs * torch.exp(0.3 * means)
+        theirs /= theirs.sum()
+        dro.observe(groups, losses)
+        dro.step()
+        np.testing.assert_allclose(dro.q, theirs, rtol=1e-6)
+
+
+def test_group_dro_bears_huge_losses():
+    dro = dbpt.GroupDRO([5, 5], step_size=1.0)
+    for losses, q in [([1e9, 0.0], [1, 0]), ([-1e9, 0.0], [0.5, 0.5]), ([0.0, 1e9], [0, 1])]:
+        dro.observe([0, 1], losses)
+        dro.step()
+        assert dro.q.tolist() == q
+
+
+# --- what they take, and keep ---------------------------------------------------------------------
 
 
 def strided(values):
     return np.repeat(np.asarray(values), 2)[::2]
 
 
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize(
     ("integers", "numbers"),
     [
-        (list, list),
         (tuple, tuple),
         (np.array, np.array),
         (lambda v: np.array(v, np.int16), lambda v: np.array(v, np.float32)),
         (torch.tensor, torch.tensor),
         (torch.tensor, lambda v: torch.tensor(v, dtype=torch.float64)),
+        (torch.tensor, lambda v: torch.tensor(v, dtype=torch.float16)),
+        (torch.tensor, lambda v: torch.tensor(v, dtype=torch.bfloat16)),
+        (torch.tensor, lambda v: torch.tensor(v, requires_grad=True) * 1),
+        (list, torch.tensor),
         (strided, strided),
     ],
 )
-def test_takes_lists_arrays_and_tensors(integers, numbers):
-    weights = dbpt.GroupWeights(integers(COUNTS), eta=np.float32(1.5), momentum=0.25)
-    weights.observe(integers(GROUPS), numbers(P_TRUE))
-    weights.step()
-    assert weights.group_weights.tolist() == expected().group_weights.tolist()
-    assert weights.mean_p_true.tolist() == expected().mean_p_true.tolist()
+def test_takes_lists_arrays_and_tensors(rule, integers, numbers):
+    weights, expected = rule(integers(COUNTS)), rule(COUNTS)
+    for each, groups, values in ((weights, integers(GROUPS), numbers(VALUES)), (expected, GROUPS, VALUES)):
+        each.observe(groups, values)
+        each.step()
+    assert content(weights) == content(expected)
 
 
-def test_an_empty_batch_and_float_counts_are_fine():
-    weights = dbpt.GroupWeights(np.array(COUNTS, np.float32), 1, 0)
+def test_observing_leaves_the_gradient_alone():
+    weights, p_true = dbpt.GroupWeights(COUNTS, 1.5, 0.25), torch.tensor(VALUES, requires_grad=True)
+    doubled = p_true * 2
+    weights.observe(GROUPS, doubled / 2)
+    doubled.sum().backward()
+    assert p_true.grad.tolist() == [2.0] * 5
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_an_empty_batch_and_a_step_without_observations_change_nothing(rule):
+    weights = rule(np.array(COUNTS, np.float32))
     weights.observe([], [])
     weights.step()
-    assert weights.group_weights.tolist() == dbpt.GroupWeights(COUNTS, 0, 0).group_weights.tolist()
+    assert content(weights) == content(rule(COUNTS))
 
 
-def half_way():
-    weights = dbpt.GroupWeights(COUNTS, 1.5, 0.25)
-    weights.observe(GROUPS, P_TRUE)
-    weights.step()
-    weights.observe([1, 0], [0.125, 0.5])
-    return weights
-
-
-def test_pickles_in_the_middle_of_an_epoch():
-    ours = half_way()
-    copy = pickle.loads(pickle.dumps(ours))
-    for weights in (ours, copy):
-        weights.observe([2], [0.5])
+@pytest.mark.parametrize("rule", RULES)
+def test_goes_on_exactly_from_any_form_of_its_state(rule, tmp_path):
+    ours = half_way(rule)
+    state = ours.state()
+    as_json = json.loads(json.dumps({name: values.tolist() for name, values in state.items()}))
+    safetensors.numpy.save_file(state, tmp_path / "state")
+    as_tensors = {name: torch.tensor(values) for name, values in state.items()}
+    copies = [pickle.loads(pickle.dumps(ours))]
+    for saved in (state, as_json, safetensors.numpy.load_file(tmp_path / "state"), as_tensors):
+        copies.append(rule(COUNTS))
+        copies[-1].load_state(saved)
+    for copy in copies:
+        assert content(copy) == {name: values.tobytes() for name, values in state.items()}
+    for weights in (ours, *copies):
+        weights.observe([2, 0], [0.5, 0.9])
         weights.step()
-    assert copy.group_weights.tolist() == ours.group_weights.tolist()
-    assert repr(copy) == repr(ours) == "GroupWeights([90.0, 8.0, 2.0], eta=1.5, momentum=0.25)"
+        assert content(weights) == content(ours)
+    assert content(ours)["observed"] == np.zeros(3, np.int64).tobytes()
 
 
-def test_what_the_caller_does_with_the_counts_later_does_not_matter():
+def test_the_state_has_integer_sums():
+    state = half_way(RULES[0]).state()
+    assert list(state) == ["group_weights", "mean_p_true", "sums", "observed"]
+    assert state["sums"].tolist() == [round(0.7 * 2**32), round(0.1 * 2**32), 0]
+    assert state["observed"].tolist() == [2**32, 2**32, 0]
+    assert list(half_way(RULES[1]).state()) == ["log_q", "mean_loss", "sums", "observed"]
+
+
+def test_repr_and_what_the_caller_does_with_the_counts_later():
     counts = np.array(COUNTS, np.float64)
     weights = dbpt.GroupWeights(counts, 1.5, 0.25)
     counts[:] = 0
     assert pickle.loads(pickle.dumps(weights)).group_weights.tolist() == weights.group_weights.tolist()
+    assert repr(weights) == "GroupWeights([90.0, 8.0, 2.0], eta=1.5, momentum=0.25)"
+    assert repr(dbpt.GroupDRO([1, 2])) == "GroupDRO([1.0, 2.0], step_size=0.01, size_adjustment=0.0)"
+    with pytest.raises(ValueError, match="read-only"):
+        weights.counts[0] = 1
 
 
-def test_goes_on_from_a_state_even_by_way_of_json():
-    ours = half_way()
-    copy = dbpt.GroupWeights(COUNTS, 1.5, 0.25)
-    copy.load_state(json.loads(json.dumps({name: values.tolist() for name, values in ours.state().items()})))
-    assert {k: v.tobytes() for k, v in copy.state().items()} == {k: v.tobytes() for k, v in ours.state().items()}
+def test_the_examples_in_the_docstrings_hold():
+    for name in ("base", "self_adjusting", "group_dro", "soft"):
+        found = doctest.testmod(importlib.import_module(f"dbpt.group_weights.{name}"))
+        assert (found.failed, found.attempted > 0) == (0, True)
+
+
+# --- soft membership ------------------------------------------------------------------------------
+
+
+def soft_rows(rng, rows=40, num_classes=3, num_attributes=2):
+    posterior = rng.dirichlet(np.ones(num_attributes), rows)
+    posterior[::7] = NAN
+    return posterior, rng.integers(0, num_classes, rows)
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=40)
+def test_soft_membership_equals_the_reference(seed):
+    rng = np.random.default_rng(seed)
+    posterior, labels = soft_rows(rng)
+    p_true = rng.random(40)
+    counts, means = reference.soft_means(posterior, labels, p_true, 6)
+    np.testing.assert_allclose(dbpt.soft_counts(posterior, labels, 3), counts, atol=40 * 2.0**-33)
+    weights = dbpt.GroupWeights(dbpt.soft_counts(posterior, labels, 3), 1.5, 0.25)
+    weights.observe_soft(posterior, labels, p_true)
+    weights.step()
+    np.testing.assert_allclose(weights.mean_p_true, means, rtol=1e-6)
+    assert np.dot(weights.counts, weights.group_weights) == pytest.approx(weights.counts.sum())
+    found = weights.soft_sample_weights(posterior, labels)
+    w = weights.group_weights.reshape(3, 2)
+    mean_C = (w * counts.reshape(3, 2)).sum(1) / counts.reshape(3, 2).sum(1)
+    expected = np.where(np.isnan(posterior[:, 0]), mean_C[labels], (posterior * w[labels]).sum(1))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert found[~np.isnan(posterior[:, 0])].sum() == pytest.approx(weights.counts.sum(), rel=1e-6)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_one_hot_posteriors_are_hard_groups_bit_for_bit(rule):
+    rng = np.random.default_rng(5)
+    groups, labels, values = rng.integers(0, 6, 50), rng.integers(0, 3, 50), rng.random(50)
+    groups[::6] = -1
+    labels = np.where(groups >= 0, groups // 2, labels)
+    posterior = np.where(groups[:, None] < 0, NAN, np.eye(2)[groups % 2])
+    counts = np.bincount(groups[groups >= 0], minlength=6)
+    assert dbpt.soft_counts(posterior, labels, 3).tolist() == counts.tolist()
+    hard, soft = rule(counts), rule(counts)
+    hard.observe(groups, values)
+    soft.observe_soft(posterior, labels, values)
+    assert content(hard) == content(soft)
+    hard.step()
+    assert (
+        hard.sample_weights(groups, labels, num_classes=3).tolist()
+        == hard.soft_sample_weights(posterior, labels).tolist()
+    )
+
+
+# --- what a sample weighs -------------------------------------------------------------------------
+
+
+def test_a_sample_weighs_its_group_or_the_mean_of_its_class_or_of_all():
+    weights = dbpt.GroupWeights([3, 1, 0, 0], 0.0, 0.0)
+    assert weights.sample_weights([0, 1, -1]).tolist() == [2 / 3, 2.0, 1.0]
+    found = weights.sample_weights([0, -1, -1], [0, 0, 1], num_classes=2)
+    assert found.tolist() == [2 / 3, (3 * (2 / 3) + 2) / 4, 1.0]
+    assert weights.soft_sample_weights([[0.25, 0.75]], [0]).tolist() == [0.25 * (2 / 3) + 0.75 * 2]
+
+
+def test_sample_weights_follow_each_step():
+    weights = dbpt.GroupDRO([5, 5], 1.0)
+    assert weights.sample_weights([0, 1]).tolist() == [1.0, 1.0]
+    before = weights.state()
+    weights.observe([0], [3.0])
+    weights.step()
+    assert weights.sample_weights([0, 1]).tolist() == weights.group_weights.tolist() != [1.0, 1.0]
+    weights.load_state(before)
+    assert weights.sample_weights([0, 1]).tolist() == [1.0, 1.0]
+
+
+def test_tensors_of_groups_get_a_float32_tensor_to_multiply_losses_by():
+    weights = dbpt.GroupWeights(COUNTS, 0.0, 0.0)
+    found = weights.sample_weights(torch.tensor(GROUPS))
+    assert found.dtype == torch.float32
+    assert found.tolist() == weights.sample_weights(GROUPS).astype(np.float32).tolist()
+    soft = weights.soft_sample_weights(torch.tensor([[0.5, 0.25, 0.25]], dtype=torch.bfloat16), [0])
+    assert soft.dtype == torch.float32
+    loss = (found * torch.ones(5, requires_grad=True)).mean()
+    loss.backward()
+
+
+# --- what they refuse -----------------------------------------------------------------------------
+
+SOFT = [[0.5, 0.25, 0.25]]
 
 
 @pytest.mark.parametrize(
@@ -95,29 +319,73 @@ def test_goes_on_from_a_state_even_by_way_of_json():
         (lambda w: w.observe([[0]], [0.5]), r"^groups has shape \(1, 1\)"),
         (lambda w: w.observe([0], 0.5), r"^p_true has shape \(\)"),
         (lambda w: w.observe([0], ["x"]), "^p_true has .* expected .* numbers"),
+        (lambda w: w.observe([0], torch.ones(1, dtype=torch.complex64)), "^p_true has .* expected .* numbers"),
         (lambda w: w.observe([0, [1]], [0.5, 0.5]), "^groups is ragged"),
-        (lambda w: w.observe([0], torch.ones(1, requires_grad=True)), r"^p_true is a Tensor .* \.detach\(\)\.cpu\(\)"),
-        (lambda w: w.observe([0], torch.ones(1, device="meta")), r"^p_true is a Tensor .* \.detach\(\)\.cpu\(\)"),
+        (lambda w: w.observe([0], torch.ones(1, device="meta")), "^p_true is a Tensor on device 'meta'"),
         (lambda w: w.observe([3], [0.5]), r"^groups\[0\] is 3"),
-        (lambda w: w.observe([0], [1.5]), r"^p_true\[0\] is 1.5"),
+        (lambda w: w.observe([-2], [0.5]), r"^groups\[0\] is -2"),
+        (lambda w: w.observe([0, 1], [0.5]), "^p_true has length 1; expected 2"),
+        (lambda w: w.observe([0], [1.5]), r"^p_true\[0\] is 1.5; expected a probability"),
+        (lambda w: w.observe([-1], [NAN]), r"^p_true\[0\] is NaN"),
+        (lambda w: w.observe_soft(SOFT, [1], [0.5]), r"^labels\[0\] is 1"),
+        (lambda w: w.observe_soft(SOFT, [0, 0], [0.5]), "^labels has length 2; expected 1"),
+        (lambda w: w.observe_soft(SOFT, [0], [0.5, 0.5]), "^p_true has length 2; expected 1"),
+        (lambda w: w.observe_soft([[0.5, 0.5]], [0], [0.5]), "^the number of columns of posterior is 2"),
+        (lambda w: w.observe_soft([0.5, 0.5], [0], [0.5]), r"^posterior has shape \(2,\)"),
+        (lambda w: w.observe_soft([[0.5, 0.6, NAN]], [0], [0.5]), r"^posterior\[0\] is \[0.5, 0.6, NaN\]; expected"),
+        (lambda w: w.observe_soft([[0.5, 0.6, 0.5]], [0], [0.5]), r"^posterior\[0\] is \[0.5, 0.6, 0.5\]; expected"),
+        (lambda w: dbpt.soft_counts(SOFT, [0], 0), "^num_classes is 0"),
+        (lambda w: dbpt.soft_counts([[]], [0], 1), r"^posterior has shape \(1, 0\)"),
+        (lambda w: w.sample_weights([3]), r"^groups\[0\] is 3"),
+        (lambda w: w.sample_weights([-1], [0]), "^sample_weights: labels and num_classes are needed together"),
+        (lambda w: w.sample_weights([-1], [1], num_classes=1), r"^labels\[0\] is 1"),
+        (lambda w: w.sample_weights([-1], [0, 0], num_classes=1), "^labels has length 2; expected 1"),
+        (lambda w: w.sample_weights([-1], [0], num_classes=2), "^num_classes is 2; expected a divisor of 3"),
+        (lambda w: w.sample_weights([-1], [0], num_classes=-1), "^num_classes is -1"),
+        (lambda w: w.soft_sample_weights([[0.5, 0.5]], [0]), r"^posterior has shape \(1, 2\)"),
+        (lambda w: w.soft_sample_weights(SOFT, [1]), r"^labels\[0\] is 1"),
+        (lambda w: w.step(process_group="gloo"), "^process_group is 'gloo'; expected a torch.distributed"),
         (lambda w: w.load_state(w.state() | {"sums": "x"}), r'^state\["sums"\] has shape'),
-        (lambda w: w.load_state({}), r"^state\[.*\] is missing"),
+        (lambda w: w.load_state(w.state() | {"sums": np.zeros(3)}), r'^state\["sums"\] has .* integers'),
+        (lambda w: w.load_state(w.state() | {"sums": [-1, 0, 0]}), r"^sums\[0\] is -1; expected .* observed"),
+        (lambda w: w.load_state(w.state() | {"mean_p_true": [2, 0, 0]}), r"^mean_p_true\[0\] is 2"),
+        (lambda w: w.load_state({}), r'^state\["group_weights"\] is missing'),
         (lambda w: dbpt.GroupWeights([-1], 1, 0.5), r"^counts\[0\] is -1"),
+        (lambda w: dbpt.GroupWeights([NAN], 1, 0.5), r"^counts\[0\] is NaN"),
+        (lambda w: dbpt.GroupWeights([0, 0], 1, 0.5), "^the sum of counts is 0"),
         (lambda w: dbpt.GroupWeights([1], "1", 0.5), "^eta is '1'; expected a number"),
+        (lambda w: dbpt.GroupWeights([1], NAN, 0.5), "^eta is NaN"),
+        (lambda w: dbpt.GroupWeights([1], 1, 1.5), "^momentum is 1.5"),
         (lambda w: dbpt.GroupWeights([1], 1, None), "^momentum is None; expected a number"),
+        (lambda w: dbpt.GroupDRO([1], -1), "^step_size is -1"),
+        (lambda w: dbpt.GroupDRO([1], 1, np.inf), "^size_adjustment is inf"),
+        (lambda w: dbpt.GroupDRO([1]).observe([0], [np.inf]), r"^losses\[0\] is inf; expected a finite number within"),
+        (lambda w: dbpt.GroupDRO([1]).load_state(dbpt.GroupDRO([1]).state() | {"log_q": [1.0]}), r"^log_q\[0\] is 1"),
     ],
 )
-def test_refuses_in_one_line(use, message):
+def test_refuses_in_one_line_and_changes_nothing(use, message):
+    weights = half_way(lambda counts: dbpt.GroupWeights(counts, 1.0, 0.5))
+    before = content(weights)
     with pytest.raises(InputError, match=message) as caught:
-        use(dbpt.GroupWeights(COUNTS, 1.0, 0.5))
+        use(weights)
     assert "\n" not in str(caught.value)
+    assert content(weights) == before
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no processor affinity on this system")
-def test_threads_are_as_many_as_this_process_may_use(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 5, 8})
-    assert arguments.num_threads() == arguments.available_cpus() == 3
-    monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert arguments.num_threads() == 1
-    assert arguments.num_threads(7) == 7
+def test_a_sum_that_would_not_fit_is_refused_in_one_line():
+    dro = dbpt.GroupDRO([1.0])
+    state = dro.state() | {"sums": [2**63 - 2], "observed": [2**32]}
+    dro.load_state(state)
+    dro.observe([0], [2.0**-24])
+    with pytest.raises(InputError, match=r"^sums\[0\] is 9223372036854775808; expected .* call step\(\) more often"):
+        dro.observe([0], [2.0**-24])
+    assert dro.state()["sums"].tolist() == [2**63 - 1]
+
+
+def test_names_of_arguments_are_those_of_what_is_observed():
+    batches = itertools.product(("p_true", "losses"), ("observe", "observe_soft"))
+    for quantity, method in batches:
+        weights = dbpt.GroupWeights([1, 1], 1.0, 0.0) if quantity == "p_true" else dbpt.GroupDRO([1, 1])
+        rows = {"groups": [0]} if method == "observe" else {"posterior": [[1.0, 0.0]], "labels": [0]}
+        getattr(weights, method)(**rows, **{quantity: [0.5]})
+        assert weights.state()["observed"].tolist() == [2**32, 0]

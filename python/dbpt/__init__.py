@@ -2,8 +2,8 @@
 
 The verbs of the command line under the same names: `fit`, `evaluate`, `load` (then ``.predict``), `write_demo`, and for
 ``dbpt label`` `draw_label_sample` and `judge_labels`; and the parts that drop into other training loops:
-`zero_shot_logits`, `label_attributes`, `GroupWeights`, and the samplers of `dbpt.sampling`. Names are looked up on first
-use, so ``import dbpt`` does not import torch.
+`zero_shot_logits`, `label_attributes`, `GroupWeights`, `GroupDRO`, and the samplers of `dbpt.sampling`. Names are looked
+up on first use, so ``import dbpt`` does not import torch.
 """
 
 from importlib import import_module
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from dbpt.evaluation import evaluate as evaluate
     from dbpt.features import embed_images as embed_images
     from dbpt.fitting import fit as fit
+    from dbpt.group_weights import GroupDRO as GroupDRO
+    from dbpt.group_weights import GroupWeighting as GroupWeighting
     from dbpt.group_weights import GroupWeights as GroupWeights
+    from dbpt.group_weights import soft_counts as soft_counts
     from dbpt.human_check import draw_label_sample as draw_label_sample
     from dbpt.human_check import judge_labels as judge_labels
     from dbpt.metrics import group_metrics as group_metrics
@@ -30,6 +33,8 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "FitConfig": "config",
+    "GroupDRO": "group_weights",
+    "GroupWeighting": "group_weights",
     "GroupWeights": "group_weights",
     "InputError": "errors",
     "draw_label_sample": "human_check",
@@ -42,6 +47,7 @@ _PUBLIC = {
     "load": "run_folder",
     "load_backbone": "backbone",
     "load_dataset": "data",
+    "soft_counts": "group_weights",
     "write_demo": "demo",
     "zero_shot_logits": "zero_shot",
 }

@@ -8,7 +8,18 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["GroupIndex", "GroupStream", "GroupWeights", "kmeans", "quotas", "softmax_argmax"]
+__all__ = [
+    "GroupDRO",
+    "GroupIndex",
+    "GroupStream",
+    "GroupSums",
+    "GroupWeights",
+    "kmeans",
+    "quotas",
+    "soft_counts",
+    "soft_sample_weights",
+    "softmax_argmax",
+]
 
 @final
 class GroupIndex:
@@ -35,11 +46,40 @@ class GroupIndex:
     def __getnewargs__(self) -> tuple[NDArray[np.int64], int]: ...
 
 @final
+class GroupSums:
+    """Exact sums of what was observed of each group since the last `take_means`: the same for any order of the rows.
+
+    ``quantity`` is "p_true" (from 0 to 1, in units of 2⁻³²) or "losses" (within ±1e9, in units of 2⁻²⁴). Groups whose
+    count (G,) is 0 are left out. Any number of threads may use an instance.
+    """
+
+    def __new__(cls, counts: NDArray[np.float64], quantity: str) -> GroupSums: ...
+    def observe(self, groups: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+        """Add (B,) groups and values; a row of group -1 doesn't count."""
+
+    def observe_soft(
+        self, posterior: NDArray[np.float64], labels: NDArray[np.int64], values: NDArray[np.float64]
+    ) -> None:
+        """Add (B,) values to each group (label, a) by ``posterior`` (B, A); a row of NaN doesn't count."""
+
+    def add_halves(self, halves: NDArray[np.int64]) -> None:
+        """Add (G, 4) sums from elsewhere: v₁, v₀, m₁, m₀ are values v₁·2³² + v₀ and memberships m₁·2³² + m₀."""
+
+    def take_means(self) -> NDArray[np.float64]:
+        """(G,) means, NaN where nothing was observed; then everything is forgotten."""
+
+    def state(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Two (G,) arrays: sums of the values, and of the memberships in units of 2⁻³²."""
+
+    def load_state(self, sums: NDArray[np.int64], observed: NDArray[np.int64]) -> None:
+        """Continue from a state, bit for bit."""
+
+@final
 class GroupWeights:
     """What one sample of each group weighs (arXiv 2503.08368).
 
-    ``target_g ∝ exp(eta·(1 − p̄_g)) / N_g`` over the groups observed since the last step, with the total Σ N_g·w_g
-    they had; ``w_g += (1 − momentum)·(target_g − w_g)``. Starts balanced; a group that was not observed keeps its
+    ``target_g ∝ exp(eta·(1 - p̄_g)) / N_g`` over the groups observed since the last step, with the total Σ N_g·w_g
+    they had; ``w_g += (1 - momentum)·(target_g - w_g)``. Starts balanced; a group that was not observed keeps its
     weight; an empty group weighs 0.
     """
 
@@ -52,17 +92,53 @@ class GroupWeights:
     def mean_p_true(self) -> NDArray[np.float64]:
         """(G,) p̄_g at the last step that observed the group, NaN where there was none."""
 
-    def observe(self, groups: NDArray[np.int64], p_true: NDArray[np.float64]) -> None:
-        """Accumulate (B,) groups and the predicted probabilities of the true class; group -1 doesn't count."""
+    def step(self, mean_p_true: NDArray[np.float64]) -> None:
+        """Move the weights towards the target of p̄ (G,), NaN for a group that was not observed."""
 
-    def step(self) -> None:
-        """Move the weights towards the target of what was observed and start observing anew."""
+    def load_state(self, group_weights: NDArray[np.float64], mean_p_true: NDArray[np.float64]) -> None:
+        """Continue from the two properties, bit for bit."""
 
-    def state(self) -> dict[str, NDArray[np.float64]]:
-        """Four (G,) arrays: group_weights, mean_p_true, sums, observed."""
+@final
+class GroupDRO:
+    """Group DRO's distribution over groups (arXiv 1911.08731).
 
-    def load_state(self, state: dict[str, NDArray[np.float64]]) -> None:
-        """Continue from a state, bit for bit."""
+    Starts uniform. A step multiplies q_g of each observed group by
+    ``exp(step_size·(mean loss_g + size_adjustment/√N_g))`` and normalises q.
+    """
+
+    def __new__(cls, counts: NDArray[np.float64], step_size: float, size_adjustment: float) -> GroupDRO: ...
+    @property
+    def q(self) -> NDArray[np.float64]:
+        """(G,) the distribution over groups."""
+
+    @property
+    def group_weights(self) -> NDArray[np.float64]:
+        """(G,) q_g / N_g · Σ N; 0 for an empty group."""
+
+    @property
+    def log_q(self) -> NDArray[np.float64]:
+        """(G,) log(q_g / max q): 0 for the largest, minus infinity for an empty group."""
+
+    @property
+    def mean_loss(self) -> NDArray[np.float64]:
+        """(G,) mean loss at the last step that observed the group, NaN where there was none."""
+
+    def step(self, mean_loss: NDArray[np.float64]) -> None:
+        """Move q by the mean losses (G,), NaN for a group that was not observed."""
+
+    def load_state(self, log_q: NDArray[np.float64], mean_loss: NDArray[np.float64]) -> None:
+        """Continue from the two properties, bit for bit."""
+
+def soft_counts(posterior: NDArray[np.float64], labels: NDArray[np.int64], num_classes: int) -> NDArray[np.float64]:
+    """(C·A,) sums of the posteriors (N, A) of each group (label, a); a row of NaN doesn't count."""
+
+def soft_sample_weights(
+    posterior: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    group_weights: NDArray[np.float64],
+    class_weights: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """(B,) mean under ``posterior`` (B, A) of ``group_weights`` (C·A,); of ``class_weights`` (C,) for a row of NaN."""
 
 def quotas(shares: NDArray[np.float64], counts: NDArray[np.int64], num_samples: int) -> NDArray[np.int64]:
     """(G,) whole draws that add up to ``num_samples``, by largest remainder; ties go to the lower group."""

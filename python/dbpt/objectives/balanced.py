@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dbpt._core import GroupWeights
+from dbpt.group_weights import GroupWeights, class_weights
 from dbpt.objectives.base import Objective, TrainingGroups
 
 
@@ -20,7 +20,7 @@ class Balanced(Objective):
 
     def __init__(self, training: TrainingGroups, *, eta: float, ema_momentum: float, device: str) -> None:
         self.training = training
-        self._weights = GroupWeights(training.counts.astype(np.float64), self._eta(eta), ema_momentum)
+        self._weights = GroupWeights(training.counts, self._eta(eta), ema_momentum)
         self._device = device
         self._table = self._weight_table()
 
@@ -31,11 +31,8 @@ class Balanced(Objective):
 
     def _weight_table(self) -> torch.Tensor:
         """(G + C,) float32: the weight of each group, then of each class's rows of unknown group."""
-        weights, counts = self._weights.group_weights, self.training.counts
-        per_class = (self.training.num_classes, -1)
-        rows_C = counts.reshape(per_class).sum(axis=1)
-        mass_C = (weights * counts).reshape(per_class).sum(axis=1)
-        unknown_C = np.divide(mass_C, rows_C, out=np.ones(len(rows_C)), where=rows_C > 0)
+        weights = self._weights.group_weights
+        unknown_C = class_weights(weights, self.training.counts, self.training.num_classes)
         return torch.from_numpy(np.concatenate([weights, unknown_C])).float().to(self._device)
 
     def loss(self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

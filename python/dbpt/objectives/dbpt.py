@@ -33,7 +33,7 @@ class Dbpt(Balanced):
 
     def state(self) -> dict[str, torch.Tensor]:
         """The group weights and what was observed."""
-        return {name: torch.from_numpy(np.asarray(value)) for name, value in self._weights.state().items()}
+        return {name: torch.from_numpy(value) for name, value in self._weights.state().items()}
 
     def load_state(self, state: dict[str, torch.Tensor]) -> None:
         """Restore what `state` returned."""

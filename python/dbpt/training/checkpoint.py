@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from dbpt.errors import InputError
 from dbpt.files import write_tensors
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 //! What one sample of each group weighs: the self-adjusting weights of Debiased Prompt Tuning
 //! (Jiang et al., arXiv 2503.08368).
 
+use super::counts::GroupCounts;
 use crate::{Error, Result};
 
 /// Group weights w, adjusted from how well each group is predicted:
@@ -17,6 +18,7 @@ use crate::{Error, Result};
 pub struct GroupWeights {
     eta: f64,
     momentum: f64,
+    counts: GroupCounts,
     /// The weights for η = 0, (Σ N / number of non-empty groups) / N_g.
     balanced: Vec<f64>,
     state: GroupWeightsState,
@@ -29,10 +31,6 @@ pub struct GroupWeightsState {
     pub group_weights: Vec<f64>,
     /// Mean probability of the true class at the last step that observed the group, or NaN.
     pub mean_p_true: Vec<f64>,
-    /// Sum of the probabilities observed since the last step.
-    pub sums: Vec<f64>,
-    /// How many were observed since the last step.
-    pub observed: Vec<f64>,
 }
 
 impl GroupWeights {
@@ -42,78 +40,35 @@ impl GroupWeights {
     /// [`Error::Element`] for a count that is negative or not finite; [`Error::Scalar`] if all are
     /// 0, if `eta` is negative or not finite, or if `momentum` is outside [0, 1].
     pub fn new(counts: &[f64], eta: f64, momentum: f64) -> Result<Self> {
-        if let Some(row) = counts.iter().position(|n| !n.is_finite() || *n < 0.0) {
-            return Err(element("counts", row, counts[row], "a finite number, 0 or above"));
-        }
+        let counts = GroupCounts::new(counts)?;
         if !eta.is_finite() || eta < 0.0 {
             return Err(scalar("eta", eta, "a finite number, 0 or above"));
         }
         if !(0.0..=1.0).contains(&momentum) {
             return Err(scalar("momentum", momentum, "a number from 0 to 1"));
         }
-        let total: f64 = counts.iter().sum();
-        if total <= 0.0 {
-            return Err(scalar("the sum of counts", total, "at least one group with members"));
-        }
-        let mass = total / counts.iter().filter(|n| **n > 0.0).count() as f64;
+        let mass = counts.total() / counts.iter().filter(|n| *n > 0.0).count() as f64;
         let balanced: Vec<f64> =
-            counts.iter().map(|&n| if n > 0.0 { mass / n } else { 0.0 }).collect();
-        let groups = counts.len();
+            counts.iter().map(|n| if n > 0.0 { mass / n } else { 0.0 }).collect();
         let state = GroupWeightsState {
             group_weights: balanced.clone(),
-            mean_p_true: vec![f64::NAN; groups],
-            sums: vec![0.0; groups],
-            observed: vec![0.0; groups],
+            mean_p_true: vec![f64::NAN; counts.len()],
         };
-        Ok(Self { eta, momentum, balanced, state })
+        Ok(Self { eta, momentum, counts, balanced, state })
     }
 
-    /// Accumulate the probabilities of the true class of some samples. Rows of group -1 and of
-    /// empty groups don't count. O(B).
-    ///
-    /// # Errors
-    /// [`Error::Length`], [`Error::Group`], or [`Error::Element`] for a probability that is NaN or
-    /// outside [0, 1]; nothing is accumulated then.
-    pub fn observe(&mut self, groups: &[i64], p_true: &[f64]) -> Result<()> {
-        if groups.len() != p_true.len() {
-            return Err(Error::Length {
-                argument: "p_true",
-                found: p_true.len(),
-                expected: groups.len(),
-                counts: "the rows of groups",
-            });
-        }
-        let num_groups = self.balanced.len();
-        for (row, (&group, p)) in groups.iter().zip(p_true).enumerate() {
-            if group < -1 || group >= num_groups as i64 {
-                return Err(Error::Group { row, found: group, num_groups });
-            }
-            if !(0.0..=1.0).contains(p) {
-                return Err(element("p_true", row, *p, "a probability from 0 to 1"));
-            }
-        }
-        for (&group, p) in groups.iter().zip(p_true) {
-            if group >= 0 && self.balanced[group as usize] > 0.0 {
-                self.state.sums[group as usize] += p;
-                self.state.observed[group as usize] += 1.0;
-            }
-        }
-        Ok(())
-    }
-
-    /// Move the weights towards the target of what was observed, and start observing anew. O(G).
-    /// Without observations nothing changes.
-    pub fn step(&mut self) {
+    /// Move the weights towards the target of p̄ (G,), NaN for a group that was not observed. O(G).
+    pub fn step(&mut self, mean_p_true: &[f64]) {
         let state = &mut self.state;
         let seen: Vec<usize> =
-            (0..self.balanced.len()).filter(|&g| state.observed[g] > 0.0).collect();
+            (0..self.balanced.len()).filter(|&g| !mean_p_true[g].is_nan()).collect();
         for &g in &seen {
-            state.mean_p_true[g] = state.sums[g] / state.observed[g];
+            state.mean_p_true[g] = mean_p_true[g];
         }
         // Measured from the worst group, so that a large η cannot overflow.
-        let worst = seen.iter().map(|&g| state.mean_p_true[g]).fold(f64::INFINITY, f64::min);
+        let worst = seen.iter().map(|&g| mean_p_true[g]).fold(f64::INFINITY, f64::min);
         let factors: Vec<f64> =
-            seen.iter().map(|&g| (self.eta * (worst - state.mean_p_true[g])).exp()).collect();
+            seen.iter().map(|&g| (self.eta * (worst - mean_p_true[g])).exp()).collect();
         // In units of the balanced weight every group has the same mass, and equal groups stay
         // exactly equal: 1 is a fixed point in floating point too.
         let relative: Vec<f64> =
@@ -123,11 +78,9 @@ impl GroupWeights {
             let target = self.balanced[g] * (mass * (factor / norm));
             state.group_weights[g] += (1.0 - self.momentum) * (target - state.group_weights[g]);
         }
-        state.sums.fill(0.0);
-        state.observed.fill(0.0);
     }
 
-    /// The current weights, means and unfinished sums.
+    /// The current weights and means.
     #[must_use]
     pub fn state(&self) -> &GroupWeightsState {
         &self.state
@@ -139,32 +92,14 @@ impl GroupWeights {
     /// [`Error::Length`] or [`Error::Element`] if the state isn't one of these groups; the present
     /// state is kept then.
     pub fn load_state(&mut self, state: GroupWeightsState) -> Result<()> {
-        let groups = self.balanced.len();
-        for (argument, values) in [
-            ("group_weights", &state.group_weights),
-            ("mean_p_true", &state.mean_p_true),
-            ("sums", &state.sums),
-            ("observed", &state.observed),
-        ] {
-            if values.len() != groups {
-                let found = values.len();
-                return Err(Error::Length { argument, found, expected: groups, counts: "groups" });
-            }
-            let is_probability = argument == "mean_p_true";
-            let is_valid = |v: f64| {
-                if is_probability {
-                    v.is_nan() || (0.0..=1.0).contains(&v)
-                } else {
-                    v.is_finite() && v >= 0.0
-                }
-            };
-            if let Some(row) = values.iter().position(|v| !is_valid(*v)) {
-                let probability = "NaN or a number from 0 to 1";
-                let expected =
-                    if is_probability { probability } else { "a finite number, 0 or above" };
-                return Err(element(argument, row, values[row], expected));
-            }
-        }
+        let finite = "a finite number, 0 or above";
+        self.counts.check("group_weights", &state.group_weights, finite, |_, w| {
+            w.is_finite() && w >= 0.0
+        })?;
+        let probability = "NaN or a number from 0 to 1";
+        self.counts.check("mean_p_true", &state.mean_p_true, probability, |_, p| {
+            p.is_nan() || (0.0..=1.0).contains(&p)
+        })?;
         self.state = state;
         Ok(())
     }
@@ -176,18 +111,15 @@ fn mean(values: &[f64]) -> f64 {
     first + values.iter().map(|v| v - first).sum::<f64>() / values.len() as f64
 }
 
-fn element(argument: &'static str, row: usize, found: f64, expected: &'static str) -> Error {
-    Error::Element { argument, row, found: found.to_string(), expected }
-}
-
 fn scalar(argument: &'static str, found: f64, expected: &'static str) -> Error {
     Error::Scalar { argument, found: found.to_string(), expected }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::GroupWeights;
+    use super::{GroupWeights, GroupWeightsState};
 
+    const NAN: f64 = f64::NAN;
     const COUNTS: [f64; 5] = [3498.0, 184.0, 0.0, 56.0, 1057.0];
 
     fn total(weights: &GroupWeights) -> f64 {
@@ -198,9 +130,8 @@ mod tests {
     fn eta_zero_never_moves_a_bit() {
         let mut weights = GroupWeights::new(&COUNTS, 0.0, 0.3).unwrap();
         let start = weights.state().group_weights.clone();
-        for seen in [vec![0, 1, 3, 4], vec![3], vec![1, 4, 0], vec![]] {
-            weights.observe(&seen, &vec![0.37; seen.len()]).unwrap();
-            weights.step();
+        for p in [[0.37, 0.1, NAN, 0.9, 0.2], [NAN, NAN, NAN, 0.4, NAN], [NAN; 5]] {
+            weights.step(&p);
             assert_eq!(weights.state().group_weights, start);
         }
     }
@@ -210,8 +141,7 @@ mod tests {
         let mut weights = GroupWeights::new(&COUNTS, 2.0, 0.5).unwrap();
         let start = weights.state().group_weights.clone();
         for _ in 0..50 {
-            weights.observe(&[0, 1, 3, 4, -1, 2], &[0.9, 0.4, 0.1, 0.8, 0.5, 0.5]).unwrap();
-            weights.step();
+            weights.step(&[0.9, 0.4, NAN, 0.1, 0.8]);
             assert!((total(&weights) / COUNTS.iter().sum::<f64>() - 1.0).abs() < 1e-12);
         }
         let found = &weights.state().group_weights;
@@ -226,8 +156,7 @@ mod tests {
     fn a_group_that_was_not_observed_keeps_its_weight() {
         let mut weights = GroupWeights::new(&COUNTS, 3.0, 0.0).unwrap();
         let start = weights.state().group_weights.clone();
-        weights.observe(&[0, 1], &[1.0, 0.0]).unwrap();
-        weights.step();
+        weights.step(&[1.0, 0.0, NAN, NAN, NAN]);
         let found = &weights.state().group_weights;
         assert_eq!(found[3..], start[3..]);
         assert!(found[1] > start[1]);
@@ -237,39 +166,30 @@ mod tests {
     #[test]
     fn a_huge_eta_stays_finite() {
         let mut weights = GroupWeights::new(&COUNTS, 1e6, 0.0).unwrap();
-        weights.observe(&[0, 1], &[1.0, 0.0]).unwrap();
-        weights.step();
+        weights.step(&[1.0, 0.0, NAN, NAN, NAN]);
         assert!(weights.state().group_weights.iter().all(|w| w.is_finite()));
     }
 
     #[test]
-    fn a_bad_observation_changes_nothing() {
-        let mut weights = GroupWeights::new(&COUNTS, 1.0, 0.0).unwrap();
-        for bad in [f64::NAN, -0.1, 1.1] {
-            let error = weights.observe(&[0, 1], &[0.5, bad]).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("p_true[1] is {bad}")), "{error}");
-        }
-        assert!(weights.observe(&[0, 5], &[0.5, 0.5]).is_err());
-        assert!(weights.observe(&[0, 1], &[0.5]).is_err());
-        assert!(weights.state().observed.iter().all(|n| n.to_bits() == 0));
-    }
-
-    #[test]
-    fn the_state_round_trips_in_the_middle_of_an_epoch() {
+    fn goes_on_from_a_state_and_refuses_another_one() {
         let mut weights = GroupWeights::new(&COUNTS, 1.5, 0.9).unwrap();
-        weights.observe(&[0, 1, 3], &[0.7, 0.2, 0.1]).unwrap();
-        weights.step();
-        weights.observe(&[1, 4], &[0.3, 0.6]).unwrap();
+        weights.step(&[0.7, 0.2, NAN, 0.1, NAN]);
         let mut other = GroupWeights::new(&COUNTS, 1.5, 0.9).unwrap();
         other.load_state(weights.state().clone()).unwrap();
         for w in [&mut weights, &mut other] {
-            w.observe(&[0], &[0.2]).unwrap();
-            w.step();
+            w.step(&[0.2, NAN, NAN, 0.5, 0.3]);
         }
         assert_eq!(format!("{:?}", weights.state()), format!("{:?}", other.state()));
-        let mut short = weights.state().clone();
-        short.sums.pop();
-        assert!(other.load_state(short).is_err());
+        for (group_weights, mean_p_true, message) in [
+            (vec![1.0; 4], vec![NAN; 5], "group_weights has length 4"),
+            (vec![-1.0; 5], vec![NAN; 5], "group_weights[0] is -1"),
+            (vec![1.0; 5], vec![1.5; 5], "mean_p_true[0] is 1.5"),
+        ] {
+            let state = GroupWeightsState { group_weights, mean_p_true };
+            let error = other.load_state(state).unwrap_err().to_string();
+            assert!(error.starts_with(message), "{error}");
+        }
+        assert_eq!(format!("{:?}", weights.state()), format!("{:?}", other.state()));
     }
 
     #[test]

@@ -1,13 +1,12 @@
-//! `GroupIndex` and `GroupWeights`.
+//! `GroupIndex`.
 
 use std::sync::Arc;
 
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
-use super::error::{InputError, vector};
-use crate::groups::{GroupIndex, GroupWeights, GroupWeightsState};
+use super::error::vector;
+use crate::groups::GroupIndex;
 
 /// The members of each group, 4 bytes a row; rows of group -1 are outside.
 #[pyclass(name = "GroupIndex", module = "dbpt._core", frozen)]
@@ -63,80 +62,5 @@ impl PyGroupIndex {
 
     fn __repr__(&self) -> String {
         format!("GroupIndex(num_rows={}, num_groups={})", self.num_rows(), self.num_groups())
-    }
-}
-
-/// What one sample of each group weighs (arXiv 2503.08368).
-///
-/// GroupWeights(counts, eta, momentum) starts balanced. target_g is proportional to exp(eta * (1 - p_g)) / N_g over the
-/// groups observed since the last step, with the total of N_g * w_g they had; step() moves
-/// w_g += (1 - momentum) * (target_g - w_g). A group that was not observed keeps its weight; an empty group weighs 0.
-#[pyclass(name = "GroupWeights", module = "dbpt._core")]
-pub(super) struct PyGroupWeights(GroupWeights);
-
-#[pymethods]
-impl PyGroupWeights {
-    #[new]
-    fn new(counts: PyReadonlyArray1<'_, f64>, eta: f64, momentum: f64) -> PyResult<Self> {
-        Ok(Self(GroupWeights::new(vector("counts", &counts)?, eta, momentum)?))
-    }
-
-    /// (G,) float64, the current weights; the sum of N_g * w_g is the sum of N_g.
-    #[getter]
-    fn group_weights<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
-        PyArray1::from_slice(py, &self.0.state().group_weights)
-    }
-
-    /// (G,) float64, p_g at the last step that observed the group, NaN where there was none.
-    #[getter]
-    fn mean_p_true<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
-        PyArray1::from_slice(py, &self.0.state().mean_p_true)
-    }
-
-    /// Accumulate groups (B,) int64 and p_true (B,) float64, the probabilities of the true class; -1 does not count.
-    fn observe(
-        &mut self,
-        py: Python<'_>,
-        groups: PyReadonlyArray1<'_, i64>,
-        p_true: PyReadonlyArray1<'_, f64>,
-    ) -> PyResult<()> {
-        let (groups, p_true) = (vector("groups", &groups)?, vector("p_true", &p_true)?);
-        Ok(py.detach(|| self.0.observe(groups, p_true))?)
-    }
-
-    /// Move the weights towards the target of what was observed and start observing anew.
-    fn step(&mut self) {
-        self.0.step();
-    }
-
-    /// Four (G,) arrays: group_weights, mean_p_true, sums, observed.
-    fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let (dict, state) = (PyDict::new(py), self.0.state());
-        dict.set_item("group_weights", PyArray1::from_slice(py, &state.group_weights))?;
-        dict.set_item("mean_p_true", PyArray1::from_slice(py, &state.mean_p_true))?;
-        dict.set_item("sums", PyArray1::from_slice(py, &state.sums))?;
-        dict.set_item("observed", PyArray1::from_slice(py, &state.observed))?;
-        Ok(dict)
-    }
-
-    /// Continue from a state, bit for bit.
-    fn load_state(&mut self, state: &Bound<'_, PyDict>) -> PyResult<()> {
-        let field = |name: &str| -> PyResult<Vec<f64>> {
-            let invalid = |found: &str| {
-                InputError::new_err(format!(
-                    "state[{name:?}] is {found}; expected a float64 array (G,)"
-                ))
-            };
-            let value = state.get_item(name)?.ok_or_else(|| invalid("missing"))?;
-            let array: PyReadonlyArray1<'_, f64> =
-                value.extract().map_err(|_| invalid("something else"))?;
-            Ok(array.as_array().to_vec())
-        };
-        Ok(self.0.load_state(GroupWeightsState {
-            group_weights: field("group_weights")?,
-            mean_p_true: field("mean_p_true")?,
-            sums: field("sums")?,
-            observed: field("observed")?,
-        })?)
     }
 }

@@ -7,6 +7,7 @@ mod cluster;
 mod detached;
 mod error;
 mod floats;
+mod group_weights;
 mod groups;
 mod sample;
 
@@ -17,7 +18,11 @@ mod _core {
     #[pymodule_export]
     use super::cluster::{kmeans, softmax_argmax};
     #[pymodule_export]
-    use super::groups::{PyGroupIndex, PyGroupWeights};
+    use super::group_weights::{
+        PyGroupDro, PyGroupSums, PyGroupWeights, soft_counts, soft_sample_weights,
+    };
+    #[pymodule_export]
+    use super::groups::PyGroupIndex;
     #[pymodule_export]
     use super::sample::{PyGroupStream, quotas};
 }

@@ -1,0 +1,88 @@
+"""The rule of Group DRO: a distribution over groups that moves multiplicatively towards the largest loss."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dbpt import _core, arguments
+from dbpt.group_weights.base import GroupWeighting
+
+
+class GroupDRO(GroupWeighting):
+    """Group DRO's q and what one sample weighs under it (Sagawa et al., 2020, arXiv 1911.08731, algorithm 1).
+
+    ``q_g ← q_g·exp(step_size·(mean loss_g + size_adjustment/√N_g))`` for the groups observed since the last step, then
+    q is divided by its sum; it starts uniform over the groups that have members. As in the paper's algorithm a group
+    that was not observed isn't multiplied, its size adjustment included; the authors' code multiplies it as if its
+    loss were 0. The paper steps after each batch. q is kept as logarithms, so no loss is too large, and a group whose
+    q has become 0 comes back when its loss grows.
+
+    q weighs the *mean losses of groups*: ``loss = Σ q_g·mean loss_g``. `group_weights` is what that means for one
+    sample, ``w_g = q_g/N_g·Σ N`` with Σ N_g·w_g = Σ N_g, for a mean over batches drawn from the training set as it is.
+    Where each group makes up the same part of the batches, multiply by ``q_g·G`` instead.
+
+    Each loss is rounded to a multiple of 2⁻²⁴ and the sums are exact, so q is the same bits for any order of the
+    samples, number of batches or ranks, and device. Arrays as in `GroupWeighting`.
+
+    Args:
+        counts: (G,) N_g, how many training samples each group has, 0 or above, not all 0; with fractions under soft
+            membership (`soft_counts`).
+        step_size: how fast q moves, 0 (never) or above.
+        size_adjustment: the paper's C, by which small groups count as worse than they were seen to be, 0 or above.
+
+    Raises:
+        InputError: an argument is wrong; the message names it, the value, and what was expected.
+
+    Example:
+        >>> dro = GroupDRO([90, 10], step_size=1.0)
+        >>> dro.observe([0, 0, 1, -1], [0.25, 0.75, 1.5, 9.0])
+        >>> dro.step()
+        >>> dro.q.round(3).tolist()
+        [0.269, 0.731]
+        >>> dro.group_weights.round(3).tolist()
+        [0.299, 7.311]
+    """
+
+    observes = "losses"
+    _fields = ("log_q", "mean_loss")
+
+    def __init__(self, counts: ArrayLike, step_size: float = 0.01, size_adjustment: float = 0.0) -> None:
+        step_size = arguments.number("step_size", step_size)
+        size_adjustment = arguments.number("size_adjustment", size_adjustment)
+        super().__init__(counts, step_size=step_size, size_adjustment=size_adjustment)
+        self._rule = _core.GroupDRO(self.counts, step_size, size_adjustment)
+
+    @property
+    def q(self) -> NDArray[np.float64]:
+        """(G,) float64, the distribution over groups; 0 for an empty group."""
+        return self._rule.q
+
+    @property
+    def log_q(self) -> NDArray[np.float64]:
+        """(G,) float64, log(q_g / max q), minus infinity for an empty group."""
+        return self._rule.log_q
+
+    @property
+    def group_weights(self) -> NDArray[np.float64]:
+        """(G,) float64, what one sample weighs, q_g / N_g · Σ N; 0 for an empty group."""
+        return self._rule.group_weights
+
+    @property
+    def mean_loss(self) -> NDArray[np.float64]:
+        """(G,) float64, mean loss at the last step that observed the group, NaN where there was none."""
+        return self._rule.mean_loss
+
+    def observe(self, groups: ArrayLike, losses: ArrayLike) -> None:
+        """Accumulate (B,) groups and losses, each within ±1e9; group -1 doesn't count."""
+        self._observe(groups, losses)
+
+    def observe_soft(self, posterior: ArrayLike, labels: ArrayLike, losses: ArrayLike) -> None:
+        """Accumulate ``losses`` (B,) into each group (label, a) by ``posterior`` (B, A); a row of NaN doesn't count."""
+        self._observe_soft(posterior, labels, losses)
+
+    def _move(self, means: NDArray[np.float64]) -> None:
+        self._rule.step(means)
+
+    def _load(self, fields: dict[str, NDArray[np.float64]]) -> None:
+        self._rule.load_state(**fields)

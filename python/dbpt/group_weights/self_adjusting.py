@@ -1,0 +1,71 @@
+"""The rule of Debiased Prompt Tuning: weights that lean towards the groups that are predicted badly."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dbpt import _core, arguments
+from dbpt.group_weights.base import GroupWeighting
+
+
+class GroupWeights(GroupWeighting):
+    """What one sample of each group weighs, adjusted to how well the group is predicted (arXiv 2503.08368).
+
+    ``target_g ∝ exp(eta·(1 - p̄_g)) / N_g`` over the groups observed since the last step, with the total Σ N_g·w_g
+    they had; ``w_g += (1 - momentum)·(target_g - w_g)``. Starts balanced; a group that was not observed keeps its
+    weight; an empty group weighs 0. Each probability is rounded to a multiple of 2⁻³² and the sums are exact, so the
+    weights are the same bits for any order of the samples, number of batches or ranks, and device.
+
+    Arrays may be lists, NumPy arrays of any numeric type, or torch tensors on any device; see `GroupWeighting`.
+
+    Args:
+        counts: (G,) N_g, how many training samples each group has, 0 or above, not all 0; with fractions under soft
+            membership (`soft_counts`).
+        eta: how strongly the weights react, 0 (never) or above.
+        momentum: how much of the old weights a step keeps, from 0 to 1.
+
+    Raises:
+        InputError: an argument is wrong; the message names it, the value, and what was expected.
+
+    Example:
+        >>> weights = GroupWeights([90, 10], eta=1.0, momentum=0.0)
+        >>> weights.observe([0, 0, 1, -1], [1.0, 0.5, 0.25, 0.5])
+        >>> weights.step()
+        >>> weights.mean_p_true.tolist()
+        [0.75, 0.25]
+        >>> weights.group_weights.round(3).tolist()
+        [0.419, 6.225]
+    """
+
+    observes = "p_true"
+    _fields = ("group_weights", "mean_p_true")
+
+    def __init__(self, counts: ArrayLike, eta: float, momentum: float) -> None:
+        eta, momentum = arguments.number("eta", eta), arguments.number("momentum", momentum)
+        super().__init__(counts, eta=eta, momentum=momentum)
+        self._rule = _core.GroupWeights(self.counts, eta, momentum)
+
+    @property
+    def group_weights(self) -> NDArray[np.float64]:
+        """(G,) float64, the current weights; Σ N_g·w_g = Σ N_g."""
+        return self._rule.group_weights
+
+    @property
+    def mean_p_true(self) -> NDArray[np.float64]:
+        """(G,) float64, p̄_g at the last step that observed the group, NaN where there was none."""
+        return self._rule.mean_p_true
+
+    def observe(self, groups: ArrayLike, p_true: ArrayLike) -> None:
+        """Accumulate (B,) groups and the predicted probabilities of the true class; group -1 doesn't count."""
+        self._observe(groups, p_true)
+
+    def observe_soft(self, posterior: ArrayLike, labels: ArrayLike, p_true: ArrayLike) -> None:
+        """Accumulate ``p_true`` (B,) into each group (label, a) by ``posterior`` (B, A); a row of NaN doesn't count."""
+        self._observe_soft(posterior, labels, p_true)
+
+    def _move(self, means: NDArray[np.float64]) -> None:
+        self._rule.step(means)
+
+    def _load(self, fields: dict[str, NDArray[np.float64]]) -> None:
+        self._rule.load_state(**fields)

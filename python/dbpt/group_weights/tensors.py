@@ -1,0 +1,70 @@
+"""Torch tensors among the arguments: recognised without importing torch, and brought to where they are added up."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import ArrayLike
+
+from dbpt.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from typing_extensions import TypeIs
+
+# What is on these is added up on the host. MPS has no float64.
+HOST_DEVICES = ("cpu", "mps")
+
+
+def is_tensor(value: object) -> TypeIs[torch.Tensor]:
+    """Whether `value` is a torch tensor; nobody has one who has not imported torch."""
+    tensor = getattr(sys.modules.get("torch"), "Tensor", None)
+    return tensor is not None and isinstance(value, tensor)
+
+
+def device_of(**values: object) -> torch.device | None:
+    """Return the device of the last tensor that is not on a host device, None if there is none."""
+    found = None
+    for name, value in values.items():
+        if is_tensor(value) and value.device.type not in HOST_DEVICES:
+            if value.is_meta:
+                raise InputError(f"{name} is a Tensor on device 'meta', which holds no values")
+            found = value.device
+    return found
+
+
+def to_host(value: ArrayLike) -> ArrayLike:
+    """Return a tensor as a NumPy array, without its gradient, as float64 where NumPy may lack its type."""
+    if not is_tensor(value):
+        return value
+    tensor = value.detach().cpu()
+    array: Any = (tensor.double() if tensor.is_floating_point() else tensor).numpy()
+    return array  # type: ignore[no-any-return]
+
+
+def integers_on(device: torch.device, name: str, values: ArrayLike) -> torch.Tensor:
+    """Return `values` as int64 (N,) on `device`, which isn't waited for."""
+    import torch
+
+    tensor = torch.as_tensor(values)
+    if tensor.ndim != 1 or tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
+        raise InputError(f"{name} has shape {tuple(tensor.shape)} and dtype {tensor.dtype}; expected (N,) integers")
+    return tensor.to(device, torch.int64)
+
+
+def numbers_on(device: torch.device, name: str, values: ArrayLike, *, ndim: int = 1) -> torch.Tensor:
+    """Return `values` as float64 (N,), or (N, A) for two dimensions, on `device`, without their gradient."""
+    import torch
+
+    tensor = torch.as_tensor(values).detach()
+    if tensor.ndim != ndim or tensor.is_complex() or tensor.dtype == torch.bool:
+        shape = "(N,)" if ndim == 1 else "(N, A)"
+        raise InputError(f"{name} has shape {tuple(tensor.shape)} and dtype {tensor.dtype}; expected {shape} numbers")
+    return tensor.to(device, torch.float64)
+
+
+def check_length(name: str, found: int, expected: int, counts: str) -> None:
+    """Refuse a tensor of another length than that of the other arguments."""
+    if found != expected:
+        raise InputError(f"{name} has length {found}; expected {expected} ({counts})")
