@@ -202,9 +202,10 @@ class GroupWeighting(ABC):
     def _observe(self, groups: ArrayLike, values: ArrayLike) -> None:
         device = device_of(groups=groups, **{self.observes: values})
         if device is None:
-            self._sums.observe(
-                arguments.integers("groups", to_host(groups)), arguments.numbers(self.observes, to_host(values))
-            )
+            groups_B = arguments.integers("groups", to_host(groups))
+            values_B = arguments.numbers(self.observes, to_host(values))
+            with self._lock:
+                self._sums.observe(groups_B, values_B)
         else:
             with self._lock:
                 self._sums_on(device).observe(groups, values)
@@ -212,11 +213,10 @@ class GroupWeighting(ABC):
     def _observe_soft(self, posterior: ArrayLike, labels: ArrayLike, values: ArrayLike) -> None:
         device = device_of(labels=labels, posterior=posterior, **{self.observes: values})
         if device is None:
-            self._sums.observe_soft(
-                posteriors(posterior),
-                arguments.integers("labels", to_host(labels)),
-                arguments.numbers(self.observes, to_host(values)),
-            )
+            rows_BA, labels_B = posteriors(posterior), arguments.integers("labels", to_host(labels))
+            values_B = arguments.numbers(self.observes, to_host(values))
+            with self._lock:
+                self._sums.observe_soft(rows_BA, labels_B, values_B)
         else:
             with self._lock:
                 self._sums_on(device).observe_soft(posterior, labels, values)
