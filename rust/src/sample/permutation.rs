@@ -49,6 +49,7 @@ impl Permutation {
     }
 
     /// Where the positions `start..start + slots.len()` go, written to `slots`.
+    #[inline(always)]
     pub(crate) fn fill(&self, start: u64, slots: &mut [u64]) {
         match &self.0 {
             Kind::Table(table) => {
@@ -66,6 +67,7 @@ impl Permutation {
 }
 
 impl Feistel {
+    #[inline(always)]
     fn fill(&self, start: u64, slots: &mut [u64]) {
         let values = self.rounds(self.split(start));
         for (slot, value) in slots.iter_mut().zip(values) {
@@ -79,6 +81,7 @@ impl Feistel {
     }
 
     /// The halves of `start`, `start + 1`, and so on.
+    #[inline(always)]
     fn split(&self, start: u64) -> ([u32; LANES], [u32; LANES]) {
         let (first_high, first_low) =
             ((start / u64::from(self.a)) as u32, (start % u64::from(self.a)) as u32);
@@ -92,6 +95,7 @@ impl Feistel {
         (high, low)
     }
 
+    #[inline(always)]
     fn rounds(&self, (mut high, mut low): ([u32; LANES], [u32; LANES])) -> [u64; LANES] {
         for pair in self.keys.chunks_exact(2) {
             for lane in 0..LANES {
@@ -106,7 +110,7 @@ impl Feistel {
 }
 
 /// The round function: a keyed hash of `half`, scaled to `0..modulus`.
-#[inline]
+#[inline(always)]
 fn scatter(half: u32, key: [u32; 2], modulus: u32) -> u32 {
     let h = (half ^ key[0]).wrapping_mul(0x9E37_79B1);
     let h = (h ^ (h >> 15)).wrapping_add(key[1]).wrapping_mul(0x85EB_CA77);
@@ -115,7 +119,7 @@ fn scatter(half: u32, key: [u32; 2], modulus: u32) -> u32 {
 }
 
 /// x + y modulo `modulus`, without a branch: if the sum is in range, the difference wraps upwards.
-#[inline]
+#[inline(always)]
 fn add(x: u32, y: u32, modulus: u32) -> u32 {
     let sum = x + y;
     sum.min(sum.wrapping_sub(modulus))

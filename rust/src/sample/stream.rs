@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{MAX_DRAWS, Permutation};
 use crate::groups::{GroupIndex, Members};
 use crate::random::{Purpose, Stream};
-use crate::{Error, Result, Workers};
+use crate::{Error, Result, Workers, simd};
 
 /// Draws made together, so that each stage runs over a buffer that stays in the first cache.
 const BLOCK: usize = 1024;
@@ -93,13 +93,19 @@ impl GroupStream {
         let mut rows = vec![0; (stop - start) as usize];
         let tasks = rows.chunks_mut(TASK).enumerate();
         workers.for_each(tasks, |(task, rows): (usize, &mut [i64])| {
-            for (block, rows) in rows.chunks_mut(BLOCK).enumerate() {
-                self.fill(start + (task * TASK + block * BLOCK) as u64, rows);
-            }
+            simd::dispatch(
+                #[inline(always)]
+                || {
+                    for (block, rows) in rows.chunks_mut(BLOCK).enumerate() {
+                        self.fill(start + (task * TASK + block * BLOCK) as u64, rows);
+                    }
+                },
+            );
         })?;
         Ok(rows)
     }
 
+    #[inline(always)]
     fn fill(&self, start: u64, rows: &mut [i64]) {
         let mut buffer = [0; BLOCK];
         let slots = &mut buffer[..rows.len()];
@@ -117,7 +123,7 @@ impl GroupStream {
     }
 
     /// Turn slots into positions among the members of the index.
-    #[inline]
+    #[inline(always)]
     fn place(&self, slots: &mut [u64], owner_of: impl Fn(u64) -> usize) {
         for slot in slots {
             let owner = &self.owners[owner_of(*slot)];
@@ -130,6 +136,7 @@ impl GroupStream {
     }
 }
 
+#[inline(always)]
 fn gather<T: Copy>(members: &[T], positions: &[u64], rows: &mut [i64], widen: impl Fn(T) -> i64) {
     for (row, position) in rows.iter_mut().zip(positions) {
         *row = widen(members[*position as usize]);
