@@ -16,7 +16,7 @@ use proptest::prelude::*;
 
 const GROUPS: usize = 5;
 
-type Fill = dyn Fn(Draws, &mut [i64]) -> Result<()>;
+type Fill<'a> = dyn Fn(Draws, &mut [i64]) -> Result<()> + 'a;
 
 /// Groups with at least one row in group 0, and shares for the groups that have members.
 fn groups_and_shares() -> impl Strategy<Value = (Vec<i64>, Vec<f64>)> {
