@@ -1,22 +1,14 @@
 //! Which rows belong to which group: the members of each group side by side in one array.
 
-use std::slice::IterMut;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-use bytemuck::Pod;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::GroupNumber;
+use super::counting::Parts;
 use super::pages::Pages;
 use crate::random::mix;
 use crate::{Error, Result, Workers};
 
-/// More groups than this are taken for a mistake: each costs 8 bytes.
-const MAX_GROUPS: usize = 1 << 24;
-/// The rows are indexed in so many parts side by side, if there are enough of them and not too many groups.
-const PARTS: usize = 4;
-const PART_MIN: usize = 1 << 18;
-const PARTED_MAX_GROUPS: usize = 1 << 16;
-/// Rows that a thread goes through at a time.
+/// Positions that a thread goes through at a time.
 const STEP: usize = 1 << 21;
 
 /// Row numbers, in 4 bytes each as long as they fit.
@@ -51,25 +43,14 @@ impl GroupIndex {
         num_groups: Option<usize>,
         workers: &Workers,
     ) -> Result<Self> {
-        if num_groups.is_some_and(|n| !(1..=MAX_GROUPS).contains(&n)) {
-            let (found, expected) = (num_groups.unwrap_or(0).to_string(), "1 to 2^24");
-            return Err(Error::Scalar { argument: "num_groups", found, expected });
-        }
-        let mut parts = Part::split(groups, num_groups);
-        if !count(&mut parts, num_groups.unwrap_or(MAX_GROUPS), workers)? {
-            return Err(first_bad(groups, num_groups));
-        }
-        let num_outside: usize = parts.iter().map(|part| part.counts[0]).sum();
-        let first_outside =
-            if num_outside > 0 { groups.iter().position(|group| group.slot() == 0) } else { None };
-        level(&mut parts, groups);
-        let starts = starts(&parts);
-        let members = if u32::try_from(groups.len()).is_ok() {
-            Members::Narrow(scatter(&parts, |row| row as u32, workers)?)
+        let parts = Parts::count(groups, num_groups, workers)?;
+        let (num_rows, first_outside) = (groups.len(), parts.first_outside());
+        let members = if u32::try_from(num_rows).is_ok() {
+            Members::Narrow(parts.members(|row| row as u32, workers)?)
         } else {
-            Members::Wide(scatter(&parts, |row| row as u64, workers)?)
+            Members::Wide(parts.members(|row| row as u64, workers)?)
         };
-        Ok(Self { starts, members, num_rows: groups.len(), first_outside })
+        Ok(Self { starts: parts.starts(), members, num_rows, first_outside })
     }
 
     /// The number of groups, empty ones included.
@@ -153,6 +134,17 @@ impl GroupIndex {
         Ok(sum.into_inner() >> 1)
     }
 
+    /// The same with every row `shift` further on, in 8 bytes: what 2³² rows and more look like.
+    #[cfg(test)]
+    pub(crate) fn widened(mut self, shift: usize) -> Self {
+        let mut members = Pages::zeroed(self.starts[self.num_groups()]);
+        for (position, row) in members.iter_mut().enumerate() {
+            *row = (self.row(position) + shift) as u64;
+        }
+        self.members = Members::Wide(members);
+        self
+    }
+
     pub(crate) fn start(&self, group: usize) -> usize {
         self.starts[group]
     }
@@ -169,141 +161,9 @@ impl GroupIndex {
     }
 }
 
-/// Some consecutive rows, which one thread goes through at a time.
-struct Part<'a, T> {
-    first_row: usize,
-    rows: &'a [T],
-    /// How many rows of each slot there are; slot 0 is outside, slot g + 1 is group g.
-    counts: Vec<usize>,
-}
-
-impl<'a, T: GroupNumber> Part<'a, T> {
-    fn split(groups: &'a [T], num_groups: Option<usize>) -> Vec<Self> {
-        let is_small = num_groups.is_some_and(|n| n > PARTED_MAX_GROUPS);
-        let length = if is_small { groups.len() } else { groups.len().div_ceil(PARTS) };
-        let chunks = groups.chunks(length.max(PART_MIN)).enumerate();
-        let counts = vec![0; 1 + num_groups.unwrap_or(1)];
-        let part = |(i, rows): (usize, &'a [T])| Self {
-            first_row: i * length.max(PART_MIN),
-            rows,
-            counts: counts.clone(),
-        };
-        let parts: Vec<Self> = chunks.map(part).collect();
-        if parts.is_empty() { vec![Self { first_row: 0, rows: groups, counts }] } else { parts }
-    }
-
-    /// Count some rows, and say whether all were fine.
-    fn count(&mut self, rows: &[T], max_groups: usize) -> bool {
-        for &group in rows {
-            let slot = group.slot();
-            if let Some(count) = self.counts.get_mut(slot) {
-                *count += 1;
-            } else if slot <= max_groups {
-                self.counts.resize(slot + 1, 0);
-                self.counts[slot] = 1;
-            } else {
-                return false;
-            }
-        }
-        true
-    }
-}
-
-/// Count the rows of each slot in all parts, and say whether all were fine.
-fn count<T: GroupNumber>(
-    parts: &mut [Part<T>],
-    max_groups: usize,
-    workers: &Workers,
-) -> Result<bool> {
-    let all_fine = AtomicBool::new(true);
-    for step in 0..num_steps(parts) {
-        workers.for_each(parts.iter_mut(), |part| {
-            let rows = part.rows;
-            if !part.count(of_step(rows, step), max_groups) {
-                all_fine.store(false, Ordering::Relaxed);
-            }
-        })?;
-        if !all_fine.load(Ordering::Relaxed) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// Give all parts counts of all groups; if that is too many, make them one part.
-fn level<'a, T>(parts: &mut Vec<Part<'a, T>>, groups: &'a [T]) {
-    let num_slots = parts.iter().map(|part| part.counts.len()).max().unwrap_or(0);
-    for part in parts.iter_mut() {
-        part.counts.resize(num_slots, 0);
-    }
-    if num_slots > PARTED_MAX_GROUPS {
-        let counts = (0..num_slots).map(|slot| parts.iter().map(|part| part.counts[slot]).sum());
-        *parts = vec![Part { first_row: 0, rows: groups, counts: counts.collect() }];
-    }
-}
-
-/// Where each group starts among the members, and where the last one ends.
-fn starts<T>(parts: &[Part<T>]) -> Vec<usize> {
-    let mut starts = vec![0];
-    for slot in 1..parts[0].counts.len() {
-        let of_group: usize = parts.iter().map(|part| part.counts[slot]).sum();
-        starts.push(starts[slot - 1] + of_group);
-    }
-    starts
-}
-
-/// The members of all groups. Each part writes its rows to slices of its own, in row order.
-fn scatter<T: GroupNumber, Row: Pod + Send>(
-    parts: &[Part<T>],
-    row: impl Fn(usize) -> Row + Sync,
-    workers: &Workers,
-) -> Result<Pages<Row>> {
-    let num_members = parts.iter().flat_map(|part| &part.counts[1..]).sum();
-    let mut members = Pages::zeroed(num_members);
-    let mut rest: &mut [Row] = &mut members;
-    let mut cursors: Vec<Vec<IterMut<Row>>> = parts.iter().map(|_| Vec::new()).collect();
-    for slot in 1..parts[0].counts.len() {
-        for (part, cursors) in parts.iter().zip(&mut cursors) {
-            let (of_part, behind) = rest.split_at_mut(part.counts[slot]);
-            cursors.push(of_part.iter_mut());
-            rest = behind;
-        }
-    }
-    for step in 0..num_steps(parts) {
-        workers.for_each(parts.iter().zip(&mut cursors), |(part, cursors)| {
-            for (i, group) in of_step(part.rows, step).iter().enumerate() {
-                let cursor = cursors.get_mut(group.slot().wrapping_sub(1));
-                if let Some(member) = cursor.and_then(Iterator::next) {
-                    *member = row(part.first_row + step * STEP + i);
-                }
-            }
-        })?;
-    }
-    Ok(members)
-}
-
-fn num_steps<T>(parts: &[Part<T>]) -> usize {
-    parts.iter().map(|part| part.rows.len().div_ceil(STEP)).max().unwrap_or(0)
-}
-
-fn of_step<T>(rows: &[T], step: usize) -> &[T] {
-    let end = rows.len().min((step + 1) * STEP);
-    rows.get(step * STEP..end).unwrap_or(&[])
-}
-
-fn first_bad<T: GroupNumber>(groups: &[T], num_groups: Option<usize>) -> Error {
-    let most = num_groups.unwrap_or(MAX_GROUPS);
-    let row = groups.iter().position(|group| group.slot() > most).unwrap_or(0);
-    let found = groups[row].to_string();
-    if let (Some(num_groups), Ok(found)) = (num_groups, found.parse()) {
-        return Error::Group { row, found, num_groups };
-    }
-    Error::Element { argument: "groups", row, found, expected: "-1 (outside) or 0 to 2^24 - 1" }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{GroupIndex, Members, PARTED_MAX_GROUPS, Part, scatter};
+    use super::{GroupIndex, Members};
     use crate::groups::GroupNumber;
     use crate::{Error, Workers};
 
@@ -336,7 +196,7 @@ mod tests {
     /// Several parts and steps, few groups and more than are indexed in parts, any type and number of threads.
     #[test]
     fn large_ones_are_the_same_in_any_way() {
-        for num_groups in [3, PARTED_MAX_GROUPS + 9] {
+        for num_groups in [3, 70_000] {
             let groups: Vec<i32> = (0..2_500_000_u64)
                 .map(|i| (i * i % 1_000_003 % (num_groups as u64 + 1)) as i32 - 1)
                 .collect();
@@ -358,14 +218,6 @@ mod tests {
                 assert_eq!(narrow.groups(-1, |group| group as i32), groups);
             }
         }
-    }
-
-    #[test]
-    fn wide_rows_are_scattered_like_narrow_ones() {
-        let shift = u64::from(u32::MAX);
-        let parts = [Part { first_row: 0, rows: &[1, 0, 1], counts: vec![0, 1, 2] }];
-        let members = scatter(&parts, |row| row as u64 + shift, &Workers::new(1)).unwrap();
-        assert_eq!(members[..], [shift + 1, shift, shift + 2]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Groups (class × attribute): who is in them, and what their members weigh.
 
+mod counting;
 mod index;
 mod number;
 mod pages;

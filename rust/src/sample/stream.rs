@@ -204,6 +204,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn rows_beyond_32_bits_are_drawn_like_others() {
+        let groups = || GroupIndex::new(&[0, 1, 1, 0, 1, 1], None, &Workers::new(1)).unwrap();
+        let draws = |index| {
+            let stream = GroupStream::new(Arc::new(index), &[5, 6], 1, 0).unwrap();
+            stream.indices(0, 11, &Workers::new(1)).unwrap()
+        };
+        let shifted = draws(groups()).iter().map(|row| row + (1 << 32) - 3).collect::<Vec<_>>();
+        assert_eq!(draws(groups().widened((1 << 32) - 3)), shifted);
+    }
+
     /// A fifth of a group is drawn: neither a window of its rows, nor twice the same fifth.
     #[test]
     fn what_is_drawn_of_a_group_lies_all_over_it() {
