@@ -11,8 +11,12 @@
     clippy::cast_sign_loss,
     // Formulas in the documentation are no code.
     clippy::doc_markdown,
+    // What runs under `simd::dispatch` must be inlined into it.
+    clippy::inline_always,
     // Distances, rows and columns are d, r and c in the literature too.
-    clippy::many_single_char_names
+    clippy::many_single_char_names,
+    // stop and step.
+    clippy::similar_names
 )]
 
 pub mod cluster;
@@ -23,6 +27,7 @@ mod parallel;
 mod py;
 mod random;
 pub mod sample;
+mod simd;
 
 pub use error::{Error, Result};
 pub use parallel::Workers;

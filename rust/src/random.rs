@@ -11,6 +11,7 @@ pub(crate) enum Purpose {
     Permutation = 1,
     Rotation = 2,
     KMeans = 3,
+    Independent = 4,
 }
 
 /// The finaliser of `SplitMix64` (Steele, Lea and Flood, 2014): a bijection in which each input bit

@@ -24,5 +24,5 @@ mod _core {
     #[pymodule_export]
     use super::groups::PyGroupIndex;
     #[pymodule_export]
-    use super::sample::{PyGroupStream, quotas};
+    use super::sample::{PyGroupStream, PyIndependentStream, quotas};
 }

@@ -1,11 +1,16 @@
-//! The group stream: which row is draw i of epoch e, as a pure function.
+//! The streams: which row is draw i of epoch e, as a pure function.
 
+mod independent;
+mod owners;
 mod permutation;
 mod quotas;
+mod rows;
 mod stream;
 
+pub use independent::IndependentStream;
 pub use permutation::Permutation;
 pub use quotas::quotas;
+pub use rows::Draws;
 pub use stream::GroupStream;
 
 /// The most draws an epoch can have, 2⁴⁸: half an index of the permutation fits in 24 bits.

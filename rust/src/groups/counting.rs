@@ -1,0 +1,189 @@
+//! How a [`GroupIndex`](super::GroupIndex) is built: counting sort, in parts that threads go through side by side.
+
+use std::slice::IterMut;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytemuck::Pod;
+
+use super::GroupNumber;
+use super::pages::Pages;
+use crate::{Error, Result, Workers};
+
+/// More groups than this are taken for a mistake: each costs 8 bytes.
+const MAX_GROUPS: usize = 1 << 24;
+/// The rows are indexed in so many parts, if there are enough of them and not too many groups.
+const PARTS: usize = 4;
+const PART_MIN: usize = 1 << 18;
+const PARTED_MAX_GROUPS: usize = 1 << 16;
+/// Rows that a thread goes through at a time.
+const STEP: usize = 1 << 21;
+
+/// The rows in parts, each with its counts of all groups; at least one part.
+pub(super) struct Parts<'a, T> {
+    groups: &'a [T],
+    parts: Vec<Part<'a, T>>,
+}
+
+/// Some consecutive rows.
+struct Part<'a, T> {
+    first_row: usize,
+    rows: &'a [T],
+    /// How many rows of each slot there are; slot 0 is outside, slot g + 1 is group g.
+    counts: Vec<usize>,
+}
+
+impl<'a, T: GroupNumber> Parts<'a, T> {
+    /// The first pass over the rows: check and count them.
+    pub(super) fn count(
+        groups: &'a [T],
+        num_groups: Option<usize>,
+        workers: &Workers,
+    ) -> Result<Self> {
+        let max_groups = num_groups.unwrap_or(MAX_GROUPS);
+        if !(1..=MAX_GROUPS).contains(&max_groups) {
+            let (found, expected) = (max_groups.to_string(), "1 to 2^24");
+            return Err(Error::Scalar { argument: "num_groups", found, expected });
+        }
+        let mut found = Self { groups, parts: split(groups, num_groups) };
+        let all_fine = AtomicBool::new(true);
+        for step in 0..found.num_steps() {
+            workers.for_each(found.parts.iter_mut(), |part| {
+                if !part.count(step, max_groups) {
+                    all_fine.store(false, Ordering::Relaxed);
+                }
+            })?;
+            if !all_fine.load(Ordering::Relaxed) {
+                return Err(first_bad(groups, num_groups));
+            }
+        }
+        found.level();
+        Ok(found)
+    }
+
+    /// The first row outside every group.
+    pub(super) fn first_outside(&self) -> Option<usize> {
+        let any = self.parts.iter().any(|part| part.counts[0] > 0);
+        if any { self.groups.iter().position(|group| group.slot() == 0) } else { None }
+    }
+
+    /// Where each group starts among the members, and where the last one ends.
+    pub(super) fn starts(&self) -> Vec<usize> {
+        let mut starts = vec![0];
+        for slot in 1..self.num_slots() {
+            let of_group: usize = self.parts.iter().map(|part| part.counts[slot]).sum();
+            starts.push(starts[slot - 1] + of_group);
+        }
+        starts
+    }
+
+    /// The second pass: the members of all groups. Each part writes its rows to slices of its own, in row order.
+    pub(super) fn members<Row: Pod + Send>(
+        &self,
+        row: impl Fn(usize) -> Row + Sync,
+        workers: &Workers,
+    ) -> Result<Pages<Row>> {
+        let num_members = self.parts.iter().flat_map(|part| &part.counts[1..]).sum();
+        let mut members = Pages::zeroed(num_members);
+        let mut rest: &mut [Row] = &mut members;
+        let mut cursors: Vec<Vec<IterMut<Row>>> = self.parts.iter().map(|_| Vec::new()).collect();
+        for slot in 1..self.num_slots() {
+            for (part, cursors) in self.parts.iter().zip(&mut cursors) {
+                let (of_part, behind) = rest.split_at_mut(part.counts[slot]);
+                cursors.push(of_part.iter_mut());
+                rest = behind;
+            }
+        }
+        for step in 0..self.num_steps() {
+            workers.for_each(self.parts.iter().zip(&mut cursors), |(part, cursors)| {
+                for (i, group) in part.step(step).iter().enumerate() {
+                    let cursor = cursors.get_mut(group.slot().wrapping_sub(1));
+                    if let Some(member) = cursor.and_then(Iterator::next) {
+                        *member = row(part.first_row + step * STEP + i);
+                    }
+                }
+            })?;
+        }
+        Ok(members)
+    }
+
+    /// Give all parts counts of all groups; if that is too many, make them one part.
+    fn level(&mut self) {
+        let num_slots = self.parts.iter().map(|part| part.counts.len()).max().unwrap_or(0);
+        for part in &mut self.parts {
+            part.counts.resize(num_slots, 0);
+        }
+        if num_slots > PARTED_MAX_GROUPS {
+            let of_slot = |slot| self.parts.iter().map(|part: &Part<T>| part.counts[slot]).sum();
+            let counts = (0..num_slots).map(of_slot).collect();
+            self.parts = vec![Part { first_row: 0, rows: self.groups, counts }];
+        }
+    }
+
+    fn num_slots(&self) -> usize {
+        self.parts[0].counts.len()
+    }
+
+    fn num_steps(&self) -> usize {
+        self.parts.iter().map(|part| part.rows.len().div_ceil(STEP)).max().unwrap_or(0)
+    }
+}
+
+impl<'a, T: GroupNumber> Part<'a, T> {
+    fn step(&self, step: usize) -> &'a [T] {
+        let end = self.rows.len().min((step + 1) * STEP);
+        self.rows.get(step * STEP..end).unwrap_or(&[])
+    }
+
+    /// Count the rows of a step, and say whether all were fine.
+    fn count(&mut self, step: usize, max_groups: usize) -> bool {
+        for &group in self.step(step) {
+            let slot = group.slot();
+            if let Some(count) = self.counts.get_mut(slot) {
+                *count += 1;
+            } else if slot <= max_groups {
+                self.counts.resize(slot + 1, 0);
+                self.counts[slot] = 1;
+            } else {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+fn split<T>(groups: &[T], num_groups: Option<usize>) -> Vec<Part<'_, T>> {
+    let is_parted = num_groups.is_none_or(|n| n <= PARTED_MAX_GROUPS);
+    let length = if is_parted { groups.len().div_ceil(PARTS) } else { groups.len() }.max(PART_MIN);
+    let part = |first_row: usize| Part {
+        first_row,
+        rows: &groups[first_row..groups.len().min(first_row + length)],
+        counts: vec![0; 1 + num_groups.unwrap_or(1)],
+    };
+    (0..groups.len().max(1)).step_by(length).map(part).collect()
+}
+
+fn first_bad<T: GroupNumber>(groups: &[T], num_groups: Option<usize>) -> Error {
+    let most = num_groups.unwrap_or(MAX_GROUPS);
+    let row = groups.iter().position(|group| group.slot() > most).unwrap_or(0);
+    let found = groups[row].to_string();
+    if let (Some(num_groups), Ok(found)) = (num_groups, found.parse()) {
+        return Error::Group { row, found, num_groups };
+    }
+    Error::Element { argument: "groups", row, found, expected: "-1 (outside) or 0 to 2^24 - 1" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Parts;
+    use crate::Workers;
+
+    /// Where 2³² rows begin to need them, without the rows.
+    #[test]
+    fn wide_rows_are_scattered_like_narrow_ones() {
+        let shift = u64::from(u32::MAX);
+        let workers = Workers::new(1);
+        let parts = Parts::count(&[1, 0, 1], None, &workers).unwrap();
+        let members = parts.members(|row| row as u64 + shift, &workers).unwrap();
+        assert_eq!(members[..], [shift + 1, shift, shift + 2]);
+    }
+}
