@@ -8,7 +8,16 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["GroupIndex", "GroupStream", "GroupWeights", "kmeans", "quotas", "softmax_argmax"]
+__all__ = [
+    "BatchStream",
+    "GroupIndex",
+    "GroupStream",
+    "GroupWeights",
+    "batch_quotas",
+    "kmeans",
+    "quotas",
+    "softmax_argmax",
+]
 
 @final
 class GroupIndex:
@@ -75,6 +84,25 @@ class GroupStream:
     def __len__(self) -> int: ...
     def indices(self, start: int, stop: int, num_threads: int = 1) -> NDArray[np.int64]:
         """(stop − start,) the rows of the draws from ``start`` up to ``stop``."""
+
+def batch_quotas(
+    shares: NDArray[np.float64], counts: NDArray[np.int64], batch_size: int, num_batches: int, min_per_group: int
+) -> NDArray[np.int64]:
+    """(G,) whole draws that add up to ``batch_size · num_batches``, by largest remainder.
+
+    Groups with a share get at least ``min_per_group · num_batches``; those above divide the rest by their shares.
+    """
+
+@final
+class BatchStream:
+    """The batches of one epoch: batch b is a pure function of (seed, epoch, b, quotas, batch_size, groups)."""
+
+    def __new__(
+        cls, index: GroupIndex, quotas: NDArray[np.int64], batch_size: int, seed: int, epoch: int
+    ) -> BatchStream: ...
+    def __len__(self) -> int: ...
+    def indices(self, start: int, stop: int, step: int = 1, num_threads: int = 1) -> NDArray[np.int64]:
+        """(batches, batch_size) the rows of the batches ``range(start, stop, step)``."""
 
 def softmax_argmax(
     logits: NDArray[np.float32], num_threads: int = 1

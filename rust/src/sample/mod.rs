@@ -1,9 +1,15 @@
-//! The group stream: which row is draw i of epoch e, as a pure function.
+//! The group stream: which row is draw i of epoch e, as a pure function; and batches of a fixed
+//! composition in the same manner.
 
+mod batches;
+mod composition;
 mod permutation;
 mod quotas;
+mod shuffle;
 mod stream;
 
+pub use batches::BatchStream;
+pub use composition::batch_quotas;
 pub use permutation::Permutation;
 pub use quotas::quotas;
 pub use stream::GroupStream;
