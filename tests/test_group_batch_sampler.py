@@ -92,7 +92,7 @@ def test_group_weights_mean_what_one_sample_weighs():
 
 
 @given(cases())
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_every_batch_is_within_one_of_its_share_and_the_epoch_is_exact(case):
     groups, batch_size, keywords = case
     sampler = GroupBatchSampler(groups, batch_size, **keywords)
@@ -128,7 +128,7 @@ def test_the_one_more_does_not_always_go_to_the_same_groups():
 
 
 @given(cases(), st.integers(0, 1200))
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_at_any_point_every_member_has_been_drawn_equally_often(case, cut):
     groups, batch_size, keywords = case
     sampler = GroupBatchSampler(groups, batch_size, **keywords)
@@ -216,7 +216,7 @@ def test_new_shares_start_with_the_next_pass():
 
 
 @given(st.integers(1, 70), st.integers(1, 150), st.integers(0, 400))
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_ranks_are_disjoint_and_their_union_is_the_global_order(world, num_batches, seed):
     keywords = {"num_batches": num_batches, "seed": seed, "num_replicas": world}
     ranks = [GroupBatchSampler(GROUPS, 5, rank=rank, **keywords) for rank in range(world)]
@@ -233,7 +233,7 @@ def test_ranks_have_equal_lengths_by_default():
 
 
 @given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 40), st.data())
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_another_number_of_ranks_resumes_the_same_global_order(world, new_world, num_batches, data):
     def ranks(world):
         return [
@@ -261,7 +261,7 @@ def test_another_number_of_ranks_resumes_the_same_global_order(world, new_world,
 
 
 @given(st.integers(0, 60), st.integers(0, 60))
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_resuming_at_any_position_continues_as_if_uninterrupted(first, second):
     def run(sampler, batches):
         """Draw as a loop without set_epoch does: pass after pass."""
@@ -521,7 +521,7 @@ foreign = st.one_of(
 
 
 @given(foreign, foreign, foreign)
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_foreign_arrays_work_or_are_refused_in_one_line(groups, shares, group_weights):
     """Never another exception, and never batches of another composition than asked for."""
     try:
