@@ -23,7 +23,9 @@ fn groups(num_groups: i64) -> Vec<i64> {
 }
 
 fn stream(num_groups: i64, epoch: u64) -> GroupStream {
-    let index = Arc::new(GroupIndex::new(&groups(num_groups), num_groups as usize).unwrap());
+    let index = Arc::new(
+        GroupIndex::new(&groups(num_groups), Some(num_groups as usize), &Workers::new(1)).unwrap(),
+    );
     let counts: Vec<i64> = (0..index.num_groups()).map(|group| index.count(group) as i64).collect();
     let quotas = quotas(&vec![1.0; counts.len()], &counts, ROWS as u64).unwrap();
     GroupStream::new(index, &quotas, 0, epoch).unwrap()
@@ -34,7 +36,7 @@ fn bench(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(ROWS as u64)).sample_size(20);
     let of_rows = groups(4);
     group.bench_function("index of 4 groups", |b| {
-        b.iter(|| GroupIndex::new(black_box(&of_rows), 4));
+        b.iter(|| GroupIndex::new(black_box(&of_rows), Some(4), &Workers::new(1)));
     });
     for num_groups in [1, 4, 1000] {
         let stream = stream(num_groups, 0);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use dbpt_core::Workers;
 use dbpt_core::groups::GroupIndex;
-use dbpt_core::sample::{BatchStream, batch_quotas};
+use dbpt_core::sample::{BatchStream, Draws, batch_quotas};
 use proptest::prelude::*;
 
 const GROUPS: usize = 5;
@@ -35,6 +35,10 @@ fn counts(index: &GroupIndex) -> Vec<i64> {
     (0..GROUPS).map(|group| index.count(group) as i64).collect()
 }
 
+fn drawn(stream: &BatchStream, start: u64, stop: u64) -> Vec<i64> {
+    stream.indices(Draws { start, stop, step: 1 }, &Workers::new(2)).unwrap()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -45,7 +49,7 @@ proptest! {
         num_batches in 1_u64..1 << 30,
         min_per_group in 0_usize..40,
     ) {
-        let index = GroupIndex::new(&groups, GROUPS).unwrap();
+        let index = GroupIndex::new(&groups, Some(GROUPS), &Workers::new(1)).unwrap();
         let found = batch_quotas(&shares, &counts(&index), batch_size, num_batches, min_per_group);
         let with_share = shares.iter().filter(|share| **share > 0.0).count();
         prop_assert_eq!(found.is_err(), min_per_group * with_share > batch_size);
@@ -74,10 +78,10 @@ proptest! {
         seed: u64,
         epoch: u64,
     ) {
-        let index = Arc::new(GroupIndex::new(&groups, GROUPS).unwrap());
+        let index = Arc::new(GroupIndex::new(&groups, Some(GROUPS), &Workers::new(1)).unwrap());
         let quotas = batch_quotas(&shares, &counts(&index), batch_size, num_batches, 1).unwrap();
         let stream = BatchStream::new(index.clone(), &quotas, batch_size, seed, epoch).unwrap();
-        let rows = stream.indices(0, num_batches, 1, &Workers::new(2)).unwrap();
+        let rows = drawn(&stream, 0, num_batches);
         let (mut times, mut totals) = (vec![0_i64; groups.len()], [0; GROUPS]);
         for batch in rows.chunks(batch_size) {
             let mut held = [0; GROUPS];
@@ -110,13 +114,13 @@ proptest! {
         step in 1_u64..200,
         num_threads in 1_usize..4,
     ) {
-        let index = Arc::new(GroupIndex::new(&groups, GROUPS).unwrap());
+        let index = Arc::new(GroupIndex::new(&groups, Some(GROUPS), &Workers::new(1)).unwrap());
         let quotas = batch_quotas(&shares, &counts(&index), 7, num_batches, 1).unwrap();
         let stream = BatchStream::new(index, &quotas, 7, seed, 0).unwrap();
-        let all = stream.indices(0, num_batches, 1, &Workers::new(1)).unwrap();
+        let all = drawn(&stream, 0, num_batches);
         let start = (cut.0 * num_batches as f64) as u64;
         let stop = start + (cut.1 * (num_batches - start) as f64) as u64;
-        let part = stream.indices(start, stop, step, &Workers::new(num_threads)).unwrap();
+        let part = stream.indices(Draws { start, stop, step }, &Workers::new(num_threads)).unwrap();
         let expected = (start..stop).step_by(step as usize);
         let expected: Vec<i64> =
             expected.flat_map(|batch| all[batch as usize * 7..][..7].to_vec()).collect();
@@ -129,11 +133,11 @@ proptest! {
 fn more_than_two_to_the_24_rows_are_exact() {
     let length = (1 << 24) + 1;
     let groups: Vec<i64> = (0..length).map(|row| i64::from(row % 97 == 0)).collect();
-    let index = Arc::new(GroupIndex::new(&groups, 2).unwrap());
+    let index = Arc::new(GroupIndex::new(&groups, Some(2), &Workers::new(1)).unwrap());
     let quotas = [index.count(0) as i64, index.count(1) as i64];
     let stream = BatchStream::new(index, &quotas, length / 97, 1, 0).unwrap();
     assert_eq!(stream.len() * (length as u64 / 97), length as u64);
-    let mut rows = stream.indices(0, stream.len(), 1, &Workers::new(2)).unwrap();
+    let mut rows = drawn(&stream, 0, stream.len());
     rows.sort_unstable();
     assert!(rows.into_iter().eq(0..length as i64));
 }
@@ -141,13 +145,10 @@ fn more_than_two_to_the_24_rows_are_exact() {
 /// An epoch far beyond 2³² batches, of which only a few are made.
 #[test]
 fn batches_beyond_32_bits_can_be_sought() {
-    let index = Arc::new(GroupIndex::new(&[0, 1, 1], 2).unwrap());
+    let index = Arc::new(GroupIndex::new(&[0, 1, 1], Some(2), &Workers::new(1)).unwrap());
     let stream = BatchStream::new(index, &[1 << 40, 1 << 41], 3, 1, 0).unwrap();
     let start = (1 << 40) - 1000;
-    let all = stream.indices(start, start + 1000, 1, &Workers::new(1)).unwrap();
-    assert_eq!(
-        all[300..330],
-        stream.indices(start + 100, start + 110, 1, &Workers::new(1)).unwrap()
-    );
+    let all = drawn(&stream, start, start + 1000);
+    assert_eq!(all[300..330], drawn(&stream, start + 100, start + 110));
     assert!(all.chunks(3).all(|batch| batch.iter().filter(|row| **row == 0).count() == 1));
 }

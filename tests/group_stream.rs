@@ -42,7 +42,7 @@ proptest! {
     fn quotas_are_exact(
         (groups, shares) in groups_and_shares(), num_samples in 1_u64..1 << 40,
     ) {
-        let index = GroupIndex::new(&groups, GROUPS).unwrap();
+        let index = GroupIndex::new(&groups, Some(GROUPS), &Workers::new(1)).unwrap();
         let found = quotas(&shares, &counts(&index), num_samples).unwrap();
         prop_assert_eq!(found.iter().sum::<i64>(), num_samples as i64);
         let total: f64 = shares.iter().sum();
@@ -58,7 +58,7 @@ proptest! {
         seed: u64,
         epoch: u64,
     ) {
-        let index = Arc::new(GroupIndex::new(&groups, GROUPS).unwrap());
+        let index = Arc::new(GroupIndex::new(&groups, Some(GROUPS), &Workers::new(1)).unwrap());
         let quotas = quotas(&shares, &counts(&index), num_samples).unwrap();
         let stream = GroupStream::new(index.clone(), &quotas, seed, epoch).unwrap();
         let mut times = vec![0; groups.len()];
@@ -83,7 +83,7 @@ proptest! {
         cut in (0.0..1.0, 0.0..1.0),
         num_threads in 1_usize..4,
     ) {
-        let index = Arc::new(GroupIndex::new(&groups, GROUPS).unwrap());
+        let index = Arc::new(GroupIndex::new(&groups, Some(GROUPS), &Workers::new(1)).unwrap());
         let quotas = quotas(&shares, &counts(&index), num_samples).unwrap();
         let stream = GroupStream::new(index, &quotas, seed, 0).unwrap();
         let all = stream.indices(0, num_samples, &Workers::new(1)).unwrap();
@@ -98,7 +98,7 @@ proptest! {
 #[test]
 fn more_than_two_to_the_24_draws_are_exact() {
     let groups: Vec<i64> = (0..1000).map(|row| row % 2).collect();
-    let index = Arc::new(GroupIndex::new(&groups, 2).unwrap());
+    let index = Arc::new(GroupIndex::new(&groups, Some(2), &Workers::new(1)).unwrap());
     let length = (1 << 24) + 1;
     let stream = GroupStream::new(index, &[length - 500, 500], 1, 0).unwrap();
     let mut times = vec![0_i64; 1000];
@@ -113,7 +113,7 @@ fn more_than_two_to_the_24_draws_are_exact() {
 /// An epoch far beyond 2³² draws, of which only a few are made.
 #[test]
 fn positions_beyond_32_bits_can_be_sought() {
-    let index = Arc::new(GroupIndex::new(&[0, 1, 1], 2).unwrap());
+    let index = Arc::new(GroupIndex::new(&[0, 1, 1], Some(2), &Workers::new(1)).unwrap());
     let stream = GroupStream::new(index, &[1 << 40, 1 << 41], 1, 0).unwrap();
     let start = (1 << 41) + 12_345;
     let all = stream.indices(start, start + 30_000, &Workers::new(1)).unwrap();

@@ -53,7 +53,7 @@ class GroupWeights:
 M64 = 2**64 - 1
 M32 = 2**32 - 1
 GOLDEN = 0x9E3779B97F4A7C15
-PERMUTATION, ROTATION, KMEANS, BATCHES, BATCH_MEMBERS = 1, 2, 3, 7, 8
+PERMUTATION, ROTATION, KMEANS, INDEPENDENT, BATCHES, BATCH_MEMBERS = 1, 2, 3, 4, 7, 8
 
 
 def mix(z):
@@ -101,14 +101,30 @@ def permutation(n, seed, epoch):
 
 
 def group_stream(groups, quota, seed, epoch):
-    """Group g owns quota[g] consecutive slots of a permuted epoch; its slot s is member (s + rotation) mod N_g."""
+    """Group g owns quota[g] consecutive slots of a permuted epoch; slot s is member (stride·s + rotation) mod N_g."""
     slots = []
     for group, q in enumerate(quota):
         if q > 0:
             rows = members(groups, group)
             rotation = stream_below(seed, ROTATION, epoch, group, len(rows))
-            slots.append(rows[(np.arange(q) + rotation) % len(rows)])
+            stride = stream_below(seed, ROTATION, epoch, 2**32 + group, len(rows))
+            while math.gcd(stride, len(rows)) != 1:
+                stride = (stride + 1) % len(rows)
+            if q % len(rows) == 0:
+                stride = 1
+            slots.append(rows[(stride * np.arange(q) + rotation) % len(rows)])
     return np.concatenate(slots)[permutation(int(np.sum(quota)), seed, epoch)]
+
+
+def independent_stream(groups, quota, length, seed, epoch):
+    """Draw i points at a slot of the wheel, and then at a member of the group that owns it."""
+    ends, total = np.cumsum(quota), int(np.sum(quota))
+    draws = []
+    for i in range(length):
+        slot = stream_below(seed, INDEPENDENT, epoch, 2 * i, total)
+        rows = members(groups, int(np.searchsorted(ends, slot, side="right")))
+        draws.append(rows[stream_below(seed, INDEPENDENT, epoch, 2 * i + 1, len(rows))])
+    return np.array(draws)
 
 
 # --- batches --------------------------------------------------------------------------------------

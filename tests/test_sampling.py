@@ -262,7 +262,12 @@ def test_the_state_is_plain_and_small():
         ({"quotas": [1, 2]}, r"^state\['quotas'\] has shape \(2,\)"),
         ({"quotas": [[1], 2]}, r"^state\['quotas'\] is ragged"),
         ({"quotas": [1000, -1, 0, 1]}, r"^quotas\[1\] is -1"),
+        ({"quotas": [1, 0, 0, 0]}, r"^state\['quotas'\] add up to 1; expected 1000"),
         ({"next_quotas": [1, 0, 0, 0]}, r"^state\['next_quotas'\] add up to 1; expected 1000"),
+        ({"num_samples": 999}, r"^state\['quotas'\] add up to 1000; expected 999"),
+        ({"num_samples": 0}, r"^state\['num_samples'\] is 0"),
+        ({"independent": True}, r"^state\['independent'\] is True; expected False"),
+        ({"independent": 0}, r"^state\['independent'\] is 0; expected False"),
         ({"extra": 1}, "^state is not that of a GroupSampler"),
     ],
 )
@@ -347,9 +352,13 @@ def test_draws_are_pinned():
     sampler.set_epoch(3)
     assert sampler.indices(4000, 4006).tolist() == PINNED
     assert sampler.state_dict() == PINNED_STATE
+    sampler = GroupSampler(np.arange(5000) % 5, shares=[5, 4, 3, 2, 1], seed=2025, independent=True)
+    sampler.set_epoch(3)
+    assert sampler.indices(4000, 4006).tolist() == PINNED_INDEPENDENT
 
 
-PINNED = [3072, 1885, 4197, 3357, 1939, 1607]
+PINNED = [3072, 4165, 4197, 3357, 539, 1607]
+PINNED_INDEPENDENT = [3526, 3331, 4755, 4315, 4030, 2978]
 PINNED_STATE = {
     "version": 1,
     "seed": 2025,
@@ -358,6 +367,8 @@ PINNED_STATE = {
     "quotas": [1667, 1333, 1000, 667, 333],
     "next_quotas": [1667, 1333, 1000, 667, 333],
     "groups_digest": 413606504006025056,
+    "num_samples": 5000,
+    "independent": False,
 }
 
 
@@ -373,7 +384,7 @@ PINNED_STATE = {
         ([], {}, r"^groups has shape \(0,\)"),
         ([[0]], {}, r"^groups has shape \(1, 1\)"),
         ([0.5], {}, "^groups has dtype float64; expected integers"),
-        ([0, 2**40], {}, "^num_groups is 1099511627777; expected 1 to 2"),
+        ([0, 2**40], {}, r"^groups\[1\] is 1099511627776; expected -1 \(outside\) or 0 to 2\^24 - 1"),
         (GROUPS, {"shares": "balance"}, r"^shares is 'balance'; .*did you mean 'balanced'\?"),
         (GROUPS, {"shares": [1, 2]}, r"^shares has shape \(2,\) .*expected \(4,\)"),
         (GROUPS, {"shares": [1, 2, np.nan, 1]}, r"^shares\[2\] is nan"),
@@ -382,7 +393,7 @@ PINNED_STATE = {
         (GROUPS, {"group_weights": [1, -2, 1, 1]}, r"^group_weights\[1\] is -2"),
         (GROUPS, {"group_weights": [1, 1, 1, 1], "shares": "natural"}, "^shares and group_weights are both given"),
         (GROUPS, {"num_samples": 0}, "^num_samples is 0"),
-        (GROUPS, {"num_samples": 1.5}, "^num_samples is 1.5; expected an integer, 1 or above"),
+        (GROUPS, {"num_samples": 1.5}, "^num_samples is 1.5; expected an integer from 1 to 281474976710656"),
         (GROUPS, {"num_samples": True}, "^num_samples is True"),
         (GROUPS, {"seed": -1}, "^seed is -1; expected an integer from 0 to"),
         (GROUPS, {"rank": 0}, "^rank is 0 and num_replicas is None; expected both or neither"),

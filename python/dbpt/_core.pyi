@@ -3,7 +3,7 @@
 N rows, G groups, A columns, k clusters. Bad values raise `dbpt.errors.InputError`.
 """
 
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ __all__ = [
     "GroupIndex",
     "GroupStream",
     "GroupWeights",
+    "IndependentStream",
     "batch_quotas",
     "kmeans",
     "quotas",
@@ -23,11 +24,23 @@ __all__ = [
 class GroupIndex:
     """The members of each group, 4 bytes a row; rows of group -1 are outside."""
 
-    def __new__(cls, groups: NDArray[np.int64], num_groups: int) -> GroupIndex: ...
+    def __new__(
+        cls, groups: NDArray[np.integer[Any]], num_groups: int | None = None, num_threads: int = 1
+    ) -> GroupIndex:
+        """``groups`` (N,) of any integer type, read where it lies; ``num_groups`` is by default that of the largest."""
+
     @property
     def num_groups(self) -> int: ...
     @property
     def num_rows(self) -> int: ...
+    @property
+    def num_outside(self) -> int:
+        """The number of rows of group -1."""
+
+    @property
+    def first_outside(self) -> int | None:
+        """The first row of group -1, or None."""
+
     @property
     def counts(self) -> NDArray[np.int64]:
         """(G,) the number of members of each group."""
@@ -38,10 +51,10 @@ class GroupIndex:
     def groups(self) -> NDArray[np.int64]:
         """(N,) the group of each row again, -1 for those outside."""
 
-    def digest(self) -> int:
+    def digest(self, num_threads: int = 1) -> int:
         """63 bits by which a checkpoint recognises the groups."""
 
-    def __getnewargs__(self) -> tuple[NDArray[np.int64], int]: ...
+    def __getnewargs__(self) -> tuple[NDArray[np.integer[Any]], int]: ...
 
 @final
 class GroupWeights:
@@ -82,8 +95,23 @@ class GroupStream:
 
     def __new__(cls, index: GroupIndex, quotas: NDArray[np.int64], seed: int, epoch: int) -> GroupStream: ...
     def __len__(self) -> int: ...
-    def indices(self, start: int, stop: int, num_threads: int = 1) -> NDArray[np.int64]:
-        """(stop − start,) the rows of the draws from ``start`` up to ``stop``."""
+    def indices(
+        self, start: int, stop: int, step: int = 1, num_threads: int = 1, out: NDArray[np.int64] | None = None
+    ) -> NDArray[np.int64]:
+        """The rows of the draws ``range(start, stop, step)``, in ``out`` if it is given."""
+
+@final
+class IndependentStream:
+    """Independent draws: group g with probability q_g / Σ q, then each of its members alike; draw i as above."""
+
+    def __new__(
+        cls, index: GroupIndex, quotas: NDArray[np.int64], length: int, seed: int, epoch: int
+    ) -> IndependentStream: ...
+    def __len__(self) -> int: ...
+    def indices(
+        self, start: int, stop: int, step: int = 1, num_threads: int = 1, out: NDArray[np.int64] | None = None
+    ) -> NDArray[np.int64]:
+        """The rows of the draws ``range(start, stop, step)``, in ``out`` if it is given."""
 
 def batch_quotas(
     shares: NDArray[np.float64], counts: NDArray[np.int64], batch_size: int, num_batches: int, min_per_group: int

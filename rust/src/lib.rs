@@ -14,7 +14,9 @@
     // What runs under `simd::dispatch` must be inlined into it.
     clippy::inline_always,
     // Distances, rows and columns are d, r and c in the literature too.
-    clippy::many_single_char_names
+    clippy::many_single_char_names,
+    // stop and step.
+    clippy::similar_names
 )]
 
 pub mod cluster;

@@ -11,6 +11,7 @@ pub(crate) enum Purpose {
     Permutation = 1,
     Rotation = 2,
     KMeans = 3,
+    Independent = 4,
     /// How the batches of an epoch are made up, and the order inside each.
     Batches = 7,
     BatchMembers = 8,

@@ -90,6 +90,9 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
     def __iter__(self) -> Iterator[Drawn]:
         """Start a pass: where the loaded state left off, or else from the beginning of the epoch."""
         # Not a generator: the loaded position is used up by iter(), not by the first draw.
+        return _Pass.of(self)
+
+    def _begin(self) -> Iterator[Iterable[Drawn]]:
         at_end = self._position() == self._length
         if self._resume_at is not None and (self._finish_epoch or not at_end):
             self._start, self._resume_at, self._finish_epoch = self._resume_at, None, False
@@ -97,7 +100,7 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
         else:
             self._go_to(self.epoch + 1 if at_end else self.epoch)
         self._begun = True
-        return itertools.chain.from_iterable(self._chunks(self._stream(), self._start))
+        return self._chunks(self._stream(), self._start)
 
     def _chunks(self, stream: Stream[Drawn], start: int) -> Iterator[Iterable[Drawn]]:
         """The draws of this rank from global draw `start` on."""
@@ -186,6 +189,45 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
     def __getstate__(self) -> dict[str, Any]:
         # A pass in progress isn't pickled; its position is.
         return {**self.__dict__, "_start": self._position(), "_drawn": 0, "_chunk": iter(()), "_opened": None}
+
+
+class _Pass(itertools.chain[Drawn]):
+    """The draws of a pass.
+
+    torchdata's `StatefulDataLoader` takes and gives back the states of sampler and iterator, in this order. Only the
+    second says that a pass is to be finished: loaded at the very end of an epoch, it has nothing left, where a fresh
+    pass would be the next epoch.
+    """
+
+    _sampler: EpochSampler[Drawn, Any]
+    _source: _Source[Drawn]
+
+    @classmethod
+    def of(cls, sampler: EpochSampler[Drawn, Any]) -> _Pass[Drawn]:
+        source = _Source(sampler._begin())
+        found = cls.from_iterable(source)
+        assert isinstance(found, _Pass)
+        found._sampler, found._source = sampler, source
+        return found
+
+    def state_dict(self) -> dict[str, int | list[int]]:
+        return self._sampler.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state`; before the first draw only."""
+        self._sampler.load_state_dict(state)
+        self._sampler._finish_epoch = True
+        self._source.chunks = self._sampler._begin()
+
+
+class _Source(Iterator[Iterable[Drawn]]):
+    """Chunks that can still be exchanged for others."""
+
+    def __init__(self, chunks: Iterator[Iterable[Drawn]]) -> None:
+        self.chunks = chunks
+
+    def __next__(self) -> Iterable[Drawn]:
+        return next(self.chunks)
 
 
 def checked_ranks(rank: int | None, num_replicas: int | None) -> tuple[int, int]:

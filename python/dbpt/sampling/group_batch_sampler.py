@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
-from dbpt._core import BatchStream, GroupIndex, batch_quotas
+from dbpt._core import BatchStream, batch_quotas
 from dbpt.errors import InputError
 from dbpt.sampling.epochs import EpochSampler, checked_ranks
-from dbpt.sampling.shares import checked_groups, draws_per_group
+from dbpt.sampling.row_groups import row_groups
+from dbpt.sampling.shares import group_shares
 
 
 class GroupBatchSampler(EpochSampler[list[int], NDArray[np.int64]]):
@@ -29,7 +30,7 @@ class GroupBatchSampler(EpochSampler[list[int], NDArray[np.int64]]):
     own number. Epochs, passes and states are those of `GroupSampler`, counted in batches.
 
     Args:
-        groups: (N,) group of each row, integers from 0 to ``num_groups - 1``.
+        groups: (N,) group of each row, integers of any type from 0 to ``num_groups - 1``; -1, unknown, is refused.
         batch_size: rows in each batch, up to 2**24; every batch is full.
         shares: what fraction of each batch a group gets: "balanced" (equal shares of all groups with members),
             "natural" (in proportion to their sizes) or (G,) non-negative numbers on any scale; numbers that add up to
@@ -77,16 +78,13 @@ class GroupBatchSampler(EpochSampler[list[int], NDArray[np.int64]]):
         rank: int | None = None,
         num_replicas: int | None = None,
     ) -> None:
-        group_array = checked_groups(groups)
-        if num_groups is None:
-            num_groups = int(group_array.max()) + 1
-        self._index = GroupIndex(group_array, arguments.integer("num_groups", num_groups, 1))
+        self._index = row_groups(groups, num_groups).index
         self._index_digest: int | None = None
         self.batch_size = arguments.integer("batch_size", batch_size, 1, 2**24)
         self.min_per_group = arguments.integer("min_per_group", min_per_group, 0)
         rank, num_replicas = checked_ranks(rank, num_replicas)
         if num_batches is None:
-            num_batches = -(-len(group_array) // (self.batch_size * num_replicas)) * num_replicas
+            num_batches = -(-self._index.num_rows // (self.batch_size * num_replicas)) * num_replicas
         num_batches = arguments.integer("num_batches", num_batches, 1, 2**48)
         law = self._quotas_of(shares, group_weights, num_batches)
         super().__init__(law, num_batches, seed, rank, num_replicas)
@@ -140,7 +138,7 @@ class GroupBatchSampler(EpochSampler[list[int], NDArray[np.int64]]):
 
     def _digest(self) -> int:
         if self._index_digest is None:
-            self._index_digest = self._index.digest()
+            self._index_digest = self._index.digest(arguments.num_threads())
         return self._index_digest
 
     def _laws_to_state(self, current: NDArray[np.int64], upcoming: NDArray[np.int64]) -> dict[str, int | list[int]]:
@@ -165,8 +163,8 @@ class GroupBatchSampler(EpochSampler[list[int], NDArray[np.int64]]):
         self, shares: str | ArrayLike, group_weights: ArrayLike | None, num_batches: int
     ) -> NDArray[np.int64]:
         counts = self._index.counts
-        draws = draws_per_group(shares, group_weights, counts)
-        return batch_quotas(draws, counts, self.batch_size, num_batches, self.min_per_group)
+        values = group_shares(shares, group_weights, counts)
+        return batch_quotas(values, counts, self.batch_size, num_batches, self.min_per_group)
 
     def __repr__(self) -> str:
         shard = f", rank={self.rank}, num_replicas={self.num_replicas}" if self.num_replicas > 1 else ""

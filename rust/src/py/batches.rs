@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use super::detached::detached;
 use super::error::vector;
 use super::groups::PyGroupIndex;
-use crate::sample;
+use crate::sample::{self, Draws};
 
 /// (G,) int64 whole draws that add up to batch_size * num_batches, at least min_per_group a batch for groups with a share.
 #[pyfunction]
@@ -46,9 +46,8 @@ impl PyBatchStream {
         self.0.len() as usize
     }
 
-    #[expect(clippy::similar_names, reason = "those of a range")]
+    /// (batches, batch_size) int64, the rows of the batches start, start + step, ... below stop.
     #[pyo3(signature = (start, stop, step = 1, num_threads = 1))]
-    /// (batches, batch_size) int64, the rows of the batches range(start, stop, step).
     fn indices<'py>(
         &self,
         py: Python<'py>,
@@ -57,8 +56,9 @@ impl PyBatchStream {
         step: u64,
         num_threads: usize,
     ) -> PyResult<Bound<'py, PyArray2<i64>>> {
-        let rows = detached(py, num_threads, |workers| self.0.indices(start, stop, step, workers))?;
-        let batches = rows.len() / self.0.batch_size();
-        rows.into_pyarray(py).reshape([batches, self.0.batch_size()])
+        let batches = Draws { start, stop, step };
+        let rows = detached(py, num_threads, |workers| self.0.indices(batches, workers))?;
+        let count = rows.len() / self.0.batch_size();
+        rows.into_pyarray(py).reshape([count, self.0.batch_size()])
     }
 }

@@ -1,10 +1,10 @@
 //! The one mapping of errors: bad input becomes `dbpt.errors.InputError`, which is a `ValueError`.
 
 use numpy::{
-    Element, PyReadonlyArray, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods,
-    ndarray::Dimension,
+    BorrowError, Element, PyArray1, PyArrayMethods, PyReadonlyArray, PyReadonlyArray1,
+    PyReadonlyArray2, PyReadwriteArray1, PyUntypedArrayMethods, ndarray::Dimension,
 };
-use pyo3::{PyErr, PyResult};
+use pyo3::{Bound, PyErr, PyResult};
 
 use crate::Error;
 
@@ -13,6 +13,30 @@ pyo3::import_exception!(dbpt.errors, InputError);
 impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
         InputError::new_err(error.to_string())
+    }
+}
+
+/// The array, unless another call writes to it at this moment.
+pub(super) fn readonly<'py, T: Element>(
+    argument: &str,
+    array: &Bound<'py, PyArray1<T>>,
+) -> PyResult<PyReadonlyArray1<'py, T>> {
+    array.try_readonly().map_err(|_| in_use(argument))
+}
+
+/// The array to write to, unless it is read-only or in use at this moment.
+pub(super) fn readwrite<'py, T: Element>(
+    argument: &str,
+    array: &Bound<'py, PyArray1<T>>,
+) -> PyResult<PyReadwriteArray1<'py, T>> {
+    match array.try_readwrite() {
+        Ok(array) if !array.data().is_aligned() => Err(not_aligned(argument)),
+        Ok(array) if !array.is_contiguous() => Err(not_contiguous(argument)),
+        Ok(array) => Ok(array),
+        Err(BorrowError::NotWriteable) => Err(InputError::new_err(format!(
+            "{argument} is read-only; expected an array that can be written to"
+        ))),
+        Err(_) => Err(in_use(argument)),
     }
 }
 
@@ -40,7 +64,22 @@ fn contiguous<'a, T: Element, D: Dimension>(
     argument: &str,
     array: &'a PyReadonlyArray<'_, T, D>,
 ) -> PyResult<&'a [T]> {
+    if !array.data().is_aligned() {
+        return Err(not_aligned(argument));
+    }
     array.as_slice().map_err(|_| not_contiguous(argument))
+}
+
+fn not_aligned(argument: &str) -> PyErr {
+    InputError::new_err(format!(
+        "{argument} is not aligned in memory; expected an aligned array (numpy.require makes one)"
+    ))
+}
+
+fn in_use(argument: &str) -> PyErr {
+    InputError::new_err(format!(
+        "{argument} is being written to by another call; expected an array that is not in use"
+    ))
 }
 
 fn not_contiguous(argument: &str) -> PyErr {

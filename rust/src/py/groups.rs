@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
+use numpy::{Element, IntoPyArray, PyArray1, PyReadonlyArray1};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::error::{InputError, vector};
-use crate::groups::{GroupIndex, GroupWeights, GroupWeightsState};
+use super::detached::detached;
+use super::error::{InputError, readonly, vector};
+use crate::Workers;
+use crate::groups::{GroupIndex, GroupNumber, GroupWeights, GroupWeightsState};
 
 /// The members of each group, 4 bytes a row; rows of group -1 are outside.
 #[pyclass(name = "GroupIndex", module = "dbpt._core", frozen)]
@@ -16,10 +19,24 @@ pub(super) struct PyGroupIndex(pub(super) Arc<GroupIndex>);
 #[pymethods]
 impl PyGroupIndex {
     #[new]
-    fn new(py: Python<'_>, groups: PyReadonlyArray1<'_, i64>, num_groups: usize) -> PyResult<Self> {
-        let groups = vector("groups", &groups)?;
-        let index = py.detach(|| GroupIndex::new(groups, num_groups))?;
-        Ok(Self(Arc::new(index)))
+    #[pyo3(signature = (groups, num_groups = None, num_threads = 1))]
+    fn new(
+        groups: &Bound<'_, PyAny>,
+        num_groups: Option<usize>,
+        num_threads: usize,
+    ) -> PyResult<Self> {
+        macro_rules! index_if {
+            ($($integer:ty),*) => {$(
+                if let Ok(array) = groups.cast::<PyArray1<$integer>>() {
+                    return index(array, num_groups, num_threads);
+                }
+            )*};
+        }
+        index_if!(i64, i32, u8, i8, i16, u16, u32, u64);
+        Err(PyTypeError::new_err(format!(
+            "groups is a {}; expected a one-dimensional NumPy array of integers in native byte order",
+            groups.get_type().name()?
+        )))
     }
 
     /// Number of groups G.
@@ -32,6 +49,18 @@ impl PyGroupIndex {
     #[getter]
     fn num_rows(&self) -> usize {
         self.0.num_rows()
+    }
+
+    /// Number of rows of group -1.
+    #[getter]
+    fn num_outside(&self) -> usize {
+        self.0.num_outside()
+    }
+
+    /// The first row of group -1, or None.
+    #[getter]
+    fn first_outside(&self) -> Option<usize> {
+        self.0.first_outside()
     }
 
     /// (G,) int64, the number of members of each group.
@@ -48,22 +77,51 @@ impl PyGroupIndex {
 
     /// (N,) int64, the group of each row again, -1 for those outside.
     fn groups<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
-        py.detach(|| self.0.groups()).into_pyarray(py)
+        py.detach(|| self.0.groups(-1, |group| group as i64)).into_pyarray(py)
     }
 
     /// 63 bits by which a checkpoint recognises the groups.
-    fn digest(&self, py: Python<'_>) -> u64 {
-        py.detach(|| self.0.digest())
+    #[pyo3(signature = (num_threads = 1))]
+    fn digest(&self, py: Python<'_>, num_threads: usize) -> PyResult<u64> {
+        detached(py, num_threads, |workers| self.0.digest(workers))
     }
 
-    /// For pickle, which calls `__new__` with these.
-    fn __getnewargs__<'py>(&self, py: Python<'py>) -> (Bound<'py, PyArray1<i64>>, usize) {
-        (self.groups(py), self.num_groups())
+    /// For pickle, which calls `__new__` with these: the groups in few bytes.
+    fn __getnewargs__<'py>(&self, py: Python<'py>) -> (Bound<'py, PyAny>, usize) {
+        let num_groups = self.num_groups();
+        let groups = match num_groups {
+            0..=0x80 => self.groups_as(py, -1, |group| group as i8),
+            0x81..=0x8000 => self.groups_as(py, -1, |group| group as i16),
+            _ => self.groups_as(py, -1, |group| group as i32),
+        };
+        (groups, num_groups)
     }
 
     fn __repr__(&self) -> String {
         format!("GroupIndex(num_rows={}, num_groups={})", self.num_rows(), self.num_groups())
     }
+}
+
+impl PyGroupIndex {
+    fn groups_as<'py, T: Element + Copy>(
+        &self,
+        py: Python<'py>,
+        outside: T,
+        number: impl Fn(usize) -> T + Send,
+    ) -> Bound<'py, PyAny> {
+        py.detach(|| self.0.groups(outside, number)).into_pyarray(py).into_any()
+    }
+}
+
+fn index<T: Element + GroupNumber>(
+    groups: &Bound<'_, PyArray1<T>>,
+    num_groups: Option<usize>,
+    num_threads: usize,
+) -> PyResult<PyGroupIndex> {
+    let borrowed = readonly("groups", groups)?;
+    let values = vector("groups", &borrowed)?;
+    let build = |workers: &Workers| GroupIndex::new(values, num_groups, workers);
+    Ok(PyGroupIndex(Arc::new(detached(groups.py(), num_threads, build)?)))
 }
 
 /// What one sample of each group weighs (arXiv 2503.08368).

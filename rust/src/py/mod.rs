@@ -21,5 +21,5 @@ mod _core {
     #[pymodule_export]
     use super::groups::{PyGroupIndex, PyGroupWeights};
     #[pymodule_export]
-    use super::sample::{PyGroupStream, quotas};
+    use super::sample::{PyGroupStream, PyIndependentStream, quotas};
 }

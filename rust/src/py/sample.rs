@@ -1,12 +1,13 @@
-//! `quotas` and `GroupStream`.
+//! `quotas`, `GroupStream` and `IndependentStream`.
 
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 
 use super::detached::detached;
-use super::error::vector;
+use super::error::{readwrite, vector};
 use super::groups::PyGroupIndex;
-use crate::sample;
+use crate::sample::{self, Draws};
+use crate::{Result, Workers};
 
 /// (G,) int64 whole draws that add up to num_samples, by largest remainder; ties go to the lower group.
 #[pyfunction]
@@ -41,16 +42,83 @@ impl PyGroupStream {
         self.0.len() as usize
     }
 
-    #[pyo3(signature = (start, stop, num_threads = 1))]
-    /// (stop - start,) int64, the rows of the draws from start up to stop.
+    /// int64, the rows of the draws start, start + step, ... below stop; written to `out` if it is given.
+    #[pyo3(signature = (start, stop, step = 1, num_threads = 1, out = None))]
     fn indices<'py>(
         &self,
         py: Python<'py>,
         start: u64,
         stop: u64,
+        step: u64,
         num_threads: usize,
+        out: Option<Bound<'py, PyArray1<i64>>>,
     ) -> PyResult<Bound<'py, PyArray1<i64>>> {
-        let rows = detached(py, num_threads, |workers| self.0.indices(start, stop, workers))?;
-        Ok(rows.into_pyarray(py))
+        let draws = Draws { start, stop, step };
+        let out = buffer(py, out, draws, self.0.len());
+        filled(out, num_threads, |out, workers| self.0.fill(draws, out, workers))
     }
+}
+
+/// Independent draws: group g with probability quotas[g] / sum(quotas), then each of its members alike.
+#[pyclass(name = "IndependentStream", module = "dbpt._core", frozen)]
+pub(super) struct PyIndependentStream(sample::IndependentStream);
+
+#[pymethods]
+impl PyIndependentStream {
+    #[new]
+    fn new(
+        index: &PyGroupIndex,
+        quotas: PyReadonlyArray1<'_, i64>,
+        length: u64,
+        seed: u64,
+        epoch: u64,
+    ) -> PyResult<Self> {
+        let quotas = vector("quotas", &quotas)?;
+        let index = index.0.clone();
+        Ok(Self(sample::IndependentStream::new(index, quotas, length, seed, epoch)?))
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.len() as usize
+    }
+
+    /// int64, the rows of the draws start, start + step, ... below stop; written to `out` if it is given.
+    #[pyo3(signature = (start, stop, step = 1, num_threads = 1, out = None))]
+    fn indices<'py>(
+        &self,
+        py: Python<'py>,
+        start: u64,
+        stop: u64,
+        step: u64,
+        num_threads: usize,
+        out: Option<Bound<'py, PyArray1<i64>>>,
+    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let draws = Draws { start, stop, step };
+        let out = buffer(py, out, draws, self.0.len());
+        filled(out, num_threads, |out, workers| self.0.fill(draws, out, workers))
+    }
+}
+
+/// `out`, or a new array for these draws. If they are no valid draws it is empty, and filling it says so.
+fn buffer<'py>(
+    py: Python<'py>,
+    out: Option<Bound<'py, PyArray1<i64>>>,
+    draws: Draws,
+    length: u64,
+) -> Bound<'py, PyArray1<i64>> {
+    out.unwrap_or_else(|| PyArray1::zeros(py, draws.count(length).unwrap_or(0), false))
+}
+
+/// `out`, filled without the interpreter lock.
+fn filled(
+    out: Bound<'_, PyArray1<i64>>,
+    num_threads: usize,
+    fill: impl FnOnce(&mut [i64], &Workers) -> Result<()> + Send,
+) -> PyResult<Bound<'_, PyArray1<i64>>> {
+    let mut borrowed = readwrite("out", &out)?;
+    if let Ok(rows) = borrowed.as_slice_mut() {
+        detached(out.py(), num_threads, |workers| fill(rows, workers))?;
+    }
+    drop(borrowed);
+    Ok(out)
 }

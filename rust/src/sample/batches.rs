@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::GroupStream;
+use super::Draws;
 use super::composition::Composition;
+use super::owners::check;
 use super::shuffle::Shuffle;
 use crate::groups::{GroupIndex, Members};
 use crate::random::{Purpose, Stream};
@@ -64,7 +65,7 @@ impl BatchStream {
     ///
     /// # Errors
     /// [`Error::Scalar`] if `batch_size` isn't 1 to 2²⁴ or doesn't divide the sum of the quotas; those of
-    /// [`GroupStream::new`].
+    /// [`super::GroupStream::new`].
     pub fn new(
         index: Arc<GroupIndex>,
         quotas: &[i64],
@@ -72,7 +73,7 @@ impl BatchStream {
         seed: u64,
         epoch: u64,
     ) -> Result<Self> {
-        GroupStream::new(index.clone(), quotas, seed, epoch)?; // has the same demands
+        check(&index, quotas)?;
         if !(1..=MAX_BATCH_SIZE).contains(&batch_size) {
             let (argument, found) = ("batch_size", batch_size.to_string());
             return Err(Error::Scalar { argument, found, expected: "1 to 2^24" });
@@ -99,14 +100,9 @@ impl BatchStream {
 
     /// The number of batches in the epoch.
     #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "there is always a batch")]
     pub fn len(&self) -> u64 {
         self.composition.num_batches()
-    }
-
-    /// Whether there are no batches; never true, as the quotas add up to at least 1.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// The number of rows in each batch.
@@ -115,28 +111,19 @@ impl BatchStream {
         self.batch_size
     }
 
-    /// The rows of every `step`-th batch of `start..stop`, batch after batch. The result doesn't
-    /// depend on the number of threads.
+    /// The rows of some batches, batch after batch. The result doesn't depend on the number of threads.
     ///
     /// # Errors
-    /// [`Error::Range`] unless start ≤ stop ≤ `len()`; [`Error::Scalar`] if `step` is 0.
-    #[expect(clippy::similar_names, reason = "those of a range")]
-    pub fn indices(&self, start: u64, stop: u64, step: u64, workers: &Workers) -> Result<Vec<i64>> {
-        if start > stop || stop > self.len() {
-            return Err(Error::Range { start, stop, length: self.len() });
-        }
-        if step == 0 {
-            let expected = "1 or above";
-            return Err(Error::Scalar { argument: "step", found: "0".into(), expected });
-        }
-        let batches = (stop - start).div_ceil(step) as usize;
-        let mut rows = vec![0; batches * self.batch_size];
+    /// Those of [`Draws::count`], where a draw is a batch.
+    pub fn indices(&self, batches: Draws, workers: &Workers) -> Result<Vec<i64>> {
+        let count = batches.count(self.len())?;
+        let mut rows = vec![0; count * self.batch_size];
         let per_task = (TASK / self.batch_size).max(1);
         let tasks = rows.chunks_mut(per_task * self.batch_size).enumerate();
         workers.for_each(tasks, |(task, rows): (usize, &mut [i64])| {
             let mut place = Place::new(&self.composition, self.groups.len());
             for (i, rows) in rows.chunks_mut(self.batch_size).enumerate() {
-                place.go_to(start + (task * per_task + i) as u64 * step);
+                place.go_to(batches.start + (task * per_task + i) as u64 * batches.step);
                 self.fill(&place, rows);
             }
         })?;
@@ -218,19 +205,23 @@ fn reorder<T>(values: &mut [T], stream: Stream) {
 mod tests {
     use std::sync::Arc;
 
-    use super::BatchStream;
+    use super::{BatchStream, Draws};
     use crate::Workers;
     use crate::groups::GroupIndex;
 
     fn index() -> Arc<GroupIndex> {
-        Arc::new(GroupIndex::new(&[0, 1, 1, 0, 2, -1, 1, 0, 1], 4).unwrap())
+        Arc::new(GroupIndex::new(&[0, 1, 1, 0, 2, -1, 1, 0, 1], Some(4), &Workers::new(1)).unwrap())
+    }
+
+    fn some(start: u64, stop: u64, step: u64) -> Draws {
+        Draws { start, stop, step }
     }
 
     #[test]
     fn values_are_stable() {
         let draws = |epoch| {
             let stream = BatchStream::new(index(), &[4, 4, 4, 0], 4, 42, epoch).unwrap();
-            stream.indices(0, 3, 1, &Workers::new(1)).unwrap()
+            stream.indices(some(0, 3, 1), &Workers::new(1)).unwrap()
         };
         assert_eq!(draws(0), [4, 8, 0, 2, 3, 4, 6, 4, 7, 3, 1, 4]);
         assert_eq!(draws(1), [2, 7, 1, 4, 0, 4, 3, 8, 4, 4, 6, 0]);
@@ -239,14 +230,14 @@ mod tests {
     #[test]
     fn threads_pieces_and_steps_don_t_change_the_result() {
         let groups: Vec<i64> = (0..3000).map(|i| (i * i) % 37).collect();
-        let index = Arc::new(GroupIndex::new(&groups, 37).unwrap());
+        let index = Arc::new(GroupIndex::new(&groups, Some(37), &Workers::new(1)).unwrap());
         let quotas: Vec<i64> = (0..37).map(|g| if index.count(g) > 0 { 9000 } else { 0 }).collect();
         let size = 90;
         let stream = BatchStream::new(index, &quotas, size, 1, 2).unwrap();
-        let all = stream.indices(0, stream.len(), 1, &Workers::new(1)).unwrap();
-        assert_eq!(all, stream.indices(0, stream.len(), 1, &Workers::new(5)).unwrap());
+        let all = stream.indices(some(0, stream.len(), 1), &Workers::new(1)).unwrap();
+        assert_eq!(all, stream.indices(some(0, stream.len(), 1), &Workers::new(5)).unwrap());
         for (start, stop, step) in [(701, 1412, 1), (3, 1800, 7), (64, 1900, 65), (5, 1900, 300)] {
-            let part = stream.indices(start, stop, step, &Workers::new(3)).unwrap();
+            let part = stream.indices(some(start, stop, step), &Workers::new(3)).unwrap();
             let batches = (start..stop).step_by(step as usize);
             let expected: Vec<i64> =
                 batches.flat_map(|b| all[b as usize * size..][..size].to_vec()).collect();
@@ -266,11 +257,10 @@ mod tests {
         let found = message(&[1, 1, 1, 0], 2);
         assert_eq!(found, "the sum of quotas is 3; expected a multiple of batch_size");
         let stream = BatchStream::new(index(), &[1, 1, 1, 0], 1, 0, 0).unwrap();
-        let draw = |start, stop, step| stream.indices(start, stop, step, &Workers::new(1));
+        let draw = |start, stop, step| stream.indices(some(start, stop, step), &Workers::new(1));
         assert!(draw(2, 4, 1).unwrap_err().to_string().starts_with("start and stop are 2 and 4"));
         assert!(draw(2, 1, 1).is_err());
         assert!(draw(0, 1, 0).unwrap_err().to_string().starts_with("step is 0"));
-        assert!(!stream.is_empty());
         assert_eq!(stream.batch_size(), 1);
     }
 }

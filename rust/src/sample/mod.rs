@@ -1,17 +1,21 @@
-//! The group stream: which row is draw i of epoch e, as a pure function; and batches of a fixed
-//! composition in the same manner.
+//! The streams: which row is draw i of epoch e, as a pure function.
 
 mod batches;
 mod composition;
+mod independent;
+mod owners;
 mod permutation;
 mod quotas;
+mod rows;
 mod shuffle;
 mod stream;
 
 pub use batches::BatchStream;
 pub use composition::batch_quotas;
+pub use independent::IndependentStream;
 pub use permutation::Permutation;
 pub use quotas::quotas;
+pub use rows::Draws;
 pub use stream::GroupStream;
 
 /// The most draws an epoch can have, 2⁴⁸: half an index of the permutation fits in 24 bits.

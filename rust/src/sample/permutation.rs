@@ -7,8 +7,7 @@ use crate::random::Stream;
 const TABLE_MAX: u64 = 4096;
 /// Three for each half. Four make a Feistel network look random (Luby and Rackoff, 1988).
 const ROUNDS: usize = 6;
-/// Positions that go through the rounds side by side, so that they vectorise. At most
-/// ⌈√`TABLE_MAX`⌉, so that a run of positions wraps around the lower half at most once.
+/// Positions that go through the rounds side by side, so that they vectorise.
 const LANES: usize = 64;
 
 /// A permutation of `0..n` (n up to [`super::MAX_DRAWS`]), determined by its key alone.
@@ -48,64 +47,117 @@ impl Permutation {
         Self(Kind::Feistel(Feistel { n, a: a as u32, b: n.div_ceil(a) as u32, keys }))
     }
 
-    /// Where the positions `start..start + slots.len()` go, written to `slots`.
+    /// A way through every `step`-th position.
+    pub(crate) fn walk(&self, step: u64) -> Walk<'_> {
+        let (mut high, mut low) = ([0; LANES], [0; LANES]);
+        if let Kind::Feistel(Feistel { n, a, .. }) = &self.0 {
+            for lane in 0..LANES {
+                // A longer step leaves the range at once.
+                let offset = lane as u64 * step.min(*n);
+                (high[lane], low[lane]) =
+                    ((offset / u64::from(*a)) as u32, (offset % u64::from(*a)) as u32);
+            }
+        }
+        Walk { permutation: self, step, high, low }
+    }
+}
+
+/// A [`Permutation`] to be read at every `step`-th position, so that a rank computes only its own draws.
+#[derive(Debug)]
+pub(crate) struct Walk<'a> {
+    permutation: &'a Permutation,
+    step: u64,
+    /// The halves of lane · step.
+    high: [u32; LANES],
+    low: [u32; LANES],
+}
+
+impl Walk<'_> {
+    /// Where the positions `start`, `start + step`, and so on go, written to `slots`. All must be below n.
     #[inline(always)]
     pub(crate) fn fill(&self, start: u64, slots: &mut [u64]) {
-        match &self.0 {
+        match &self.permutation.0 {
             Kind::Table(table) => {
-                for (slot, value) in slots.iter_mut().zip(&table[start as usize..]) {
-                    *slot = u64::from(*value);
+                for (i, slot) in slots.iter_mut().enumerate() {
+                    *slot = u64::from(table[(start + i as u64 * self.step) as usize]);
                 }
             }
             Kind::Feistel(feistel) => {
                 for (chunk, part) in slots.chunks_mut(LANES).enumerate() {
-                    feistel.fill(start + (chunk * LANES) as u64, part);
+                    let lanes = self.lanes(feistel, start + (chunk * LANES) as u64 * self.step);
+                    feistel.fill(&lanes, part);
                 }
             }
         }
     }
-}
 
-impl Feistel {
+    /// The halves of `start`, `start + step`, and so on.
     #[inline(always)]
-    fn fill(&self, start: u64, slots: &mut [u64]) {
-        let values = self.rounds(self.split(start));
-        for (slot, value) in slots.iter_mut().zip(values) {
-            *slot = value;
-        }
-        for slot in slots {
-            while *slot >= self.n {
-                *slot = self.rounds(self.split(*slot))[0];
-            }
-        }
-    }
-
-    /// The halves of `start`, `start + 1`, and so on.
-    #[inline(always)]
-    fn split(&self, start: u64) -> ([u32; LANES], [u32; LANES]) {
-        let (first_high, first_low) =
-            ((start / u64::from(self.a)) as u32, (start % u64::from(self.a)) as u32);
-        let (mut high, mut low) = ([0; LANES], [0; LANES]);
+    fn lanes(&self, feistel: &Feistel, start: u64) -> ([u32; LANES], [u32; LANES]) {
+        let (first_high, first_low) = feistel.halves(start);
+        let (mut high, mut low) = (self.high, self.low);
         for lane in 0..LANES {
-            let unwrapped = first_low + lane as u32;
-            let wraps = u32::from(unwrapped >= self.a);
-            low[lane] = unwrapped - wraps * self.a;
-            high[lane] = first_high + wraps;
+            let unwrapped = first_low + low[lane];
+            let wraps = u32::from(unwrapped >= feistel.a);
+            low[lane] = unwrapped - wraps * feistel.a;
+            high[lane] += first_high + wraps;
         }
         (high, low)
     }
+}
+
+impl Feistel {
+    /// Lanes beyond `slots` may hold anything up to 64 steps beyond n: it doesn't overflow, and isn't looked at.
+    #[inline(always)]
+    fn fill(&self, lanes: &([u32; LANES], [u32; LANES]), slots: &mut [u64]) {
+        let (high, low) = self.rounds(*lanes);
+        let mut all_within = true;
+        for (slot, (high, low)) in slots.iter_mut().zip(high.into_iter().zip(low)) {
+            *slot = self.join(high, low);
+            all_within &= *slot < self.n;
+        }
+        if !all_within {
+            for slot in slots {
+                *slot = self.walk_back(*slot);
+            }
+        }
+    }
+
+    /// Follow the cycle of a value beyond n until it is back in range; in the mean less than one value of √n needs it.
+    #[inline(never)]
+    fn walk_back(&self, mut value: u64) -> u64 {
+        while value >= self.n {
+            let (high, low) = self.halves(value);
+            let ([high], [low]) = self.rounds(([high], [low]));
+            value = self.join(high, low);
+        }
+        value
+    }
 
     #[inline(always)]
-    fn rounds(&self, (mut high, mut low): ([u32; LANES], [u32; LANES])) -> [u64; LANES] {
+    fn halves(&self, value: u64) -> (u32, u32) {
+        ((value / u64::from(self.a)) as u32, (value % u64::from(self.a)) as u32)
+    }
+
+    #[inline(always)]
+    fn join(&self, high: u32, low: u32) -> u64 {
+        u64::from(high) * u64::from(self.a) + u64::from(low)
+    }
+
+    #[inline(always)]
+    fn rounds<const N: usize>(
+        &self,
+        (mut high, mut low): ([u32; N], [u32; N]),
+    ) -> ([u32; N], [u32; N]) {
         for pair in self.keys.chunks_exact(2) {
-            for lane in 0..LANES {
+            for lane in 0..N {
                 low[lane] = add(low[lane], scatter(high[lane], pair[0], self.a), self.a);
             }
-            for lane in 0..LANES {
+            for lane in 0..N {
                 high[lane] = add(high[lane], scatter(low[lane], pair[1], self.b), self.b);
             }
         }
-        std::array::from_fn(|lane| u64::from(high[lane]) * u64::from(self.a) + u64::from(low[lane]))
+        (high, low)
     }
 }
 
@@ -143,9 +195,13 @@ mod tests {
     use super::Permutation;
     use crate::random::{Purpose, Stream};
 
+    fn permutation(n: u64, seed: u64) -> Permutation {
+        Permutation::new(n, Stream::new(seed, Purpose::Permutation, 0))
+    }
+
     fn values(n: u64, seed: u64) -> Vec<u64> {
         let mut slots = vec![0; n as usize];
-        Permutation::new(n, Stream::new(seed, Purpose::Permutation, 0)).fill(0, &mut slots);
+        permutation(n, seed).walk(1).fill(0, &mut slots);
         slots
     }
 
@@ -161,12 +217,14 @@ mod tests {
     #[test]
     fn it_can_be_entered_anywhere() {
         for n in [10, 4096, 4097, 50_000] {
-            let permutation = Permutation::new(n, Stream::new(5, Purpose::Permutation, 0));
             let all = values(n, 5);
             for start in (0..n).step_by(n as usize / 9) {
-                let mut part = vec![0; (n - start).min(131) as usize];
-                permutation.fill(start, &mut part);
-                assert_eq!(part, all[start as usize..][..part.len()]);
+                for step in [1, 2, 7, 64, 1000, 40_000, u64::MAX] {
+                    let expected = all[start as usize..].iter().step_by(step as usize).take(131);
+                    let mut part = vec![0; expected.len()];
+                    permutation(n, 5).walk(step).fill(start, &mut part);
+                    assert!(part.iter().eq(expected), "n = {n}, start = {start}, step = {step}");
+                }
             }
         }
     }
@@ -174,10 +232,12 @@ mod tests {
     #[test]
     fn the_largest_length_stays_in_range() {
         let n = super::super::MAX_DRAWS;
-        let permutation = Permutation::new(n, Stream::new(5, Purpose::Permutation, 0));
         let mut last = [0; 100];
-        permutation.fill(n - 100, &mut last);
+        permutation(n, 5).walk(1).fill(n - 100, &mut last);
         assert!(last.iter().all(|&value| value < n));
+        let mut strided = [0; 2];
+        permutation(n, 5).walk(99).fill(n - 100, &mut strided);
+        assert_eq!(strided, [last[0], last[99]]);
     }
 
     #[test]
@@ -212,7 +272,7 @@ mod tests {
             for seed in 0..keys {
                 let permutation = Permutation::new(n, Stream::new(seed, Purpose::Permutation, 9));
                 let mut pair = [0; 2];
-                permutation.fill(position, &mut pair);
+                permutation.walk(1).fill(position, &mut pair);
                 places[(pair[0] * BINS as u64 / n) as usize] += 1.0;
                 gaps[((pair[1] + n - pair[0]) % n * BINS as u64 / n) as usize] += 1.0;
             }

@@ -2,24 +2,23 @@
 
 use std::sync::Arc;
 
-use super::{MAX_DRAWS, Permutation};
-use crate::groups::{GroupIndex, Members};
+use super::Permutation;
+use super::owners::Owners;
+use super::rows::{self, Draws};
+use crate::groups::GroupIndex;
 use crate::random::{Purpose, Stream};
-use crate::{Error, Result, Workers, simd};
+use crate::{Result, Workers};
 
-/// Draws made together, so that each stage runs over a buffer that stays in the first cache.
-const BLOCK: usize = 1024;
-/// Draws in one task of a thread.
-const TASK: usize = 1 << 16;
-/// Up to this many groups, counting passed boundaries beats a binary search.
-const LINEAR_MAX: usize = 16;
+/// Strides are drawn at the group's position plus this, rotations at the group's position.
+const STRIDES: u64 = 1 << 32;
 
 /// The draws of one epoch, `0..len()`.
 ///
-/// The epoch is a keyed permutation of its slots. Group g owns `quotas[g]` consecutive slots; slot s
-/// of the group means its member number (s + rotation) mod `N_g`, the rotation keyed by seed and
-/// epoch. So draw i is a pure function of (seed, epoch, i, quotas, groups), and every member of g is
-/// drawn ⌊q/N⌋ or ⌈q/N⌉ times.
+/// The epoch is a keyed permutation of its slots. Group g owns `quotas[g]` consecutive slots; slot s of the group
+/// means its member number (stride · s + rotation) mod `N_g`. Both are keyed by seed, epoch and group, and the stride
+/// is coprime to `N_g`, so that `N_g` consecutive slots are all members once. So draw i is a pure function of (seed,
+/// epoch, i, quotas, groups), every member of g is drawn ⌊q/N⌋ or ⌈q/N⌉ times, and the members that are drawn once
+/// more lie all over the group. Where q is a multiple of N there are none, and the stride is 1.
 ///
 /// Building costs O(G), a draw O(1) up to 16 groups and O(log G) above; memory is O(G) beside the
 /// shared index.
@@ -27,21 +26,20 @@ const LINEAR_MAX: usize = 16;
 pub struct GroupStream {
     index: Arc<GroupIndex>,
     permutation: Permutation,
-    /// Where the slots of each owner end; ascending.
-    ends: Vec<u64>,
-    owners: Vec<Owner>,
+    owners: Owners<Owner>,
 }
 
-/// A group that owns slots.
+/// How a group turns its slots into positions among the members of the index.
 #[derive(Debug, Clone, Copy)]
 struct Owner {
-    /// Added to a slot to get an unreduced member number: rotation minus the group's first slot.
-    shift: u64,
+    first: u64,
     count: u64,
-    /// ⌊(2⁶⁴ − 1) / count⌋, to divide by multiplying.
-    reciprocal: u64,
+    stride: u64,
+    /// ⌊2⁶⁴ · stride / count⌋.
+    ratio: u64,
+    rotation: u64,
     /// Where the group's members start in the index.
-    start: usize,
+    start: u64,
 }
 
 impl GroupStream {
@@ -51,132 +49,109 @@ impl GroupStream {
     /// [`Error::Length`] if there isn't one quota a group; [`Error::Element`] for a negative quota;
     /// [`Error::EmptyGroup`] for a quota of a group without members; [`Error::Scalar`] if the quotas
     /// add up to 0 or to more than [`MAX_DRAWS`].
+    ///
+    /// [`Error::Length`]: crate::Error::Length
+    /// [`Error::Element`]: crate::Error::Element
+    /// [`Error::EmptyGroup`]: crate::Error::EmptyGroup
+    /// [`Error::Scalar`]: crate::Error::Scalar
+    /// [`MAX_DRAWS`]: super::MAX_DRAWS
     pub fn new(index: Arc<GroupIndex>, quotas: &[i64], seed: u64, epoch: u64) -> Result<Self> {
-        check(&index, quotas)?;
-        let rotations = Stream::new(seed, Purpose::Rotation, epoch);
-        let (mut ends, mut owners, mut end) = (Vec::new(), Vec::new(), 0_u64);
-        for (group, &quota) in quotas.iter().enumerate().filter(|(_, quota)| **quota > 0) {
+        let keys = Stream::new(seed, Purpose::Rotation, epoch);
+        let owners = Owners::new(&index, quotas, |group, first, quota| {
             let count = index.count(group) as u64;
-            owners.push(Owner {
-                shift: rotations.below(group as u64, count).wrapping_sub(end),
-                count,
-                reciprocal: u64::MAX / count,
-                start: index.start(group),
-            });
-            end += quota as u64;
-            ends.push(end);
-        }
-        let permutation = Permutation::new(end, Stream::new(seed, Purpose::Permutation, epoch));
-        Ok(Self { index, permutation, ends, owners })
+            let drawn = keys.below(STRIDES + group as u64, count);
+            let stride = if quota % count == 0 { 1 % count } else { coprime(drawn, count) };
+            let rotation = keys.below(group as u64, count);
+            Owner::new(first, count, stride, rotation, index.start(group) as u64)
+        })?;
+        let stream = Stream::new(seed, Purpose::Permutation, epoch);
+        let permutation = Permutation::new(owners.num_slots(), stream);
+        Ok(Self { index, permutation, owners })
     }
 
     /// The number of draws in the epoch.
     #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "there is always a draw")]
     pub fn len(&self) -> u64 {
-        self.ends.last().copied().unwrap_or(0)
+        self.owners.num_slots()
     }
 
-    /// Whether there is nothing to draw; never true, as the quotas add up to at least 1.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The rows of the draws `start..stop`. The result doesn't depend on the number of threads.
+    /// The rows of `draws`, written to `out`, in O(`out.len()`).
+    /// The result doesn't depend on the number of threads.
     ///
     /// # Errors
-    /// [`Error::Range`] unless start ≤ stop ≤ `len()`.
+    /// Those of [`Draws::count`]; [`Error::Length`] if `out` isn't as long as there are draws.
+    ///
+    /// [`Error::Length`]: crate::Error::Length
+    pub fn fill(&self, draws: Draws, out: &mut [i64], workers: &Workers) -> Result<()> {
+        let walk = self.permutation.walk(draws.step);
+        rows::fill(
+            &self.index,
+            draws,
+            self.len(),
+            out,
+            workers,
+            #[inline(always)]
+            |draw, slots| {
+                walk.fill(draw, slots);
+                self.owners.place(slots, |owner, _, slot| owner.position(slot));
+            },
+        )
+    }
+
+    /// The rows of the draws `start..stop`.
+    ///
+    /// # Errors
+    /// Those of [`GroupStream::fill`].
     pub fn indices(&self, start: u64, stop: u64, workers: &Workers) -> Result<Vec<i64>> {
-        if start > stop || stop > self.len() {
-            return Err(Error::Range { start, stop, length: self.len() });
-        }
-        let mut rows = vec![0; (stop - start) as usize];
-        let tasks = rows.chunks_mut(TASK).enumerate();
-        workers.for_each(tasks, |(task, rows): (usize, &mut [i64])| {
-            simd::dispatch(
-                #[inline(always)]
-                || {
-                    for (block, rows) in rows.chunks_mut(BLOCK).enumerate() {
-                        self.fill(start + (task * TASK + block * BLOCK) as u64, rows);
-                    }
-                },
-            );
-        })?;
-        Ok(rows)
-    }
-
-    #[inline(always)]
-    fn fill(&self, start: u64, rows: &mut [i64]) {
-        let mut buffer = [0; BLOCK];
-        let slots = &mut buffer[..rows.len()];
-        self.permutation.fill(start, slots);
-        if self.owners.len() <= LINEAR_MAX {
-            let inner = &self.ends[..self.ends.len() - 1];
-            self.place(slots, |slot| inner.iter().map(|end| usize::from(slot >= *end)).sum());
-        } else {
-            self.place(slots, |slot| self.ends.partition_point(|end| *end <= slot));
-        }
-        match self.index.all_members() {
-            Members::Narrow(members) => gather(members, slots, rows, i64::from),
-            Members::Wide(members) => gather(members, slots, rows, |row| row as i64),
-        }
-    }
-
-    /// Turn slots into positions among the members of the index.
-    #[inline(always)]
-    fn place(&self, slots: &mut [u64], owner_of: impl Fn(u64) -> usize) {
-        for slot in slots {
-            let owner = &self.owners[owner_of(*slot)];
-            let number = slot.wrapping_add(owner.shift);
-            // The quotient is exact or one too small, as the reciprocal was rounded down.
-            let quotient = ((u128::from(number) * u128::from(owner.reciprocal)) >> 64) as u64;
-            let rest = number - quotient * owner.count;
-            *slot = owner.start as u64 + rest.min(rest.wrapping_sub(owner.count));
-        }
+        let draws = Draws { start, stop, step: 1 };
+        let mut out = vec![0; draws.count(self.len())?];
+        self.fill(draws, &mut out, workers)?;
+        Ok(out)
     }
 }
 
-#[inline(always)]
-fn gather<T: Copy>(members: &[T], positions: &[u64], rows: &mut [i64], widen: impl Fn(T) -> i64) {
-    for (row, position) in rows.iter_mut().zip(positions) {
-        *row = widen(members[*position as usize]);
+impl Owner {
+    fn new(first: u64, count: u64, stride: u64, rotation: u64, start: u64) -> Self {
+        let ratio = ((u128::from(stride) << 64) / u128::from(count)) as u64;
+        Self { first, count, stride, ratio, rotation, start }
+    }
+
+    #[inline(always)]
+    fn position(&self, slot: u64) -> u64 {
+        let slot = slot - self.first;
+        // stride · slot mod count by a multiplication with the ratio (Shoup's): the quotient is exact or one too
+        // small, as the ratio was rounded down, so the rest fits although the product may not.
+        let quotient = ((u128::from(slot) * u128::from(self.ratio)) >> 64) as u64;
+        let rest = slot.wrapping_mul(self.stride).wrapping_sub(quotient.wrapping_mul(self.count));
+        let rotated = rest.min(rest.wrapping_sub(self.count)) + self.rotation;
+        self.start + rotated.min(rotated.wrapping_sub(self.count))
     }
 }
 
-fn check(index: &GroupIndex, quotas: &[i64]) -> Result<()> {
-    if quotas.len() != index.num_groups() {
-        let (found, expected) = (quotas.len(), index.num_groups());
-        return Err(Error::Length { argument: "quotas", found, expected, counts: "groups" });
-    }
-    let mut total = 0_u64;
-    for (group, &quota) in quotas.iter().enumerate() {
-        let found = quota.to_string();
-        if quota < 0 {
-            let expected = "0 or above";
-            return Err(Error::Element { argument: "quotas", row: group, found, expected });
+/// The first of `from`, `from + 1`, and so on, modulo `count`, that shares no factor with it.
+fn coprime(from: u64, count: u64) -> u64 {
+    let gcd = |mut a: u64, mut b: u64| {
+        while b > 0 {
+            (a, b) = (b, a % b);
         }
-        if quota > 0 && index.count(group) == 0 {
-            return Err(Error::EmptyGroup { argument: "quotas", group, found });
-        }
-        total = total.saturating_add(quota as u64);
-    }
-    if !(1..=MAX_DRAWS).contains(&total) {
-        let (found, expected) = (total.to_string(), "1 to 2^48");
-        return Err(Error::Scalar { argument: "the sum of quotas", found, expected });
-    }
-    Ok(())
+        a
+    };
+    let mut strides = (0..count).map(|i| (from + i) % count);
+    strides.find(|&stride| gcd(count, stride) == 1).unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use super::GroupStream;
+    use super::{Draws, GroupStream, Owner, coprime};
     use crate::Workers;
     use crate::groups::GroupIndex;
+    use crate::random::{Purpose, Stream};
 
     fn index() -> Arc<GroupIndex> {
-        Arc::new(GroupIndex::new(&[0, 1, 1, 0, 2, -1, 1, 0, 1], 4).unwrap())
+        Arc::new(GroupIndex::new(&[0, 1, 1, 0, 2, -1, 1, 0, 1], Some(4), &Workers::new(1)).unwrap())
     }
 
     #[test]
@@ -185,20 +160,75 @@ mod tests {
             let stream = GroupStream::new(index(), &[3, 3, 3, 0], 42, epoch).unwrap();
             stream.indices(0, 9, &Workers::new(1)).unwrap()
         };
-        assert_eq!(draws(0), [4, 1, 4, 0, 3, 2, 8, 7, 4]);
+        assert_eq!(draws(0), [4, 6, 4, 0, 3, 2, 8, 7, 4]);
         assert_eq!(draws(1), [2, 8, 4, 6, 4, 0, 7, 3, 4]);
     }
 
     #[test]
     fn threads_and_pieces_don_t_change_the_result() {
         let groups: Vec<i64> = (0..3000).map(|i| (i * i) % 37).collect();
-        let index = Arc::new(GroupIndex::new(&groups, 37).unwrap());
+        let index = Arc::new(GroupIndex::new(&groups, Some(37), &Workers::new(1)).unwrap());
         let quotas: Vec<i64> = (0..37).map(|g| if index.count(g) > 0 { 9000 } else { 0 }).collect();
         let stream = GroupStream::new(index, &quotas, 1, 2).unwrap();
         let all = stream.indices(0, stream.len(), &Workers::new(1)).unwrap();
         assert_eq!(all, stream.indices(0, stream.len(), &Workers::new(5)).unwrap());
         let part = stream.indices(70_001, 90_123, &Workers::new(3)).unwrap();
         assert_eq!(part, all[70_001..90_123]);
+    }
+
+    #[test]
+    fn strides_share_no_factor_and_slots_meet_every_member_once() {
+        for count in [1, 2, 6, 30, 97, 5040] {
+            for from in [0, 1, count / 2, count - 1] {
+                let owner = Owner::new(3, count, coprime(from, count), from, 10);
+                let mut met: Vec<u64> = (3..3 + count).map(|slot| owner.position(slot)).collect();
+                met.sort_unstable();
+                assert!(met.into_iter().eq(10..10 + count), "count = {count}, from = {from}");
+            }
+        }
+    }
+
+    /// 2³² and 2⁴⁸ members, without a row in memory.
+    #[test]
+    fn positions_are_exact_for_groups_of_any_size() {
+        let stream = Stream::new(1, Purpose::Rotation, 0);
+        for count in [(1 << 32) - 1, 1 << 32, (1 << 32) + 1, (1 << 48) - 59, 1 << 48] {
+            let stride = coprime(stream.below(0, count), count);
+            let rotation = count - 1;
+            let owner = Owner::new(0, count, stride, rotation, 7);
+            for i in 0..10_000 {
+                let slot = stream.below(i, 1 << 48);
+                let product = u128::from(stride) * u128::from(slot) + u128::from(rotation);
+                assert_eq!(u128::from(owner.position(slot)), 7 + product % u128::from(count));
+            }
+        }
+    }
+
+    /// A fifth of a group is drawn: neither a window of its rows, nor twice the same fifth.
+    #[test]
+    fn what_is_drawn_of_a_group_lies_all_over_it() {
+        let index = Arc::new(GroupIndex::new(&vec![0_u8; 10_000], None, &Workers::new(1)).unwrap());
+        let mut previous = Vec::new();
+        for epoch in 0..20 {
+            let stream = GroupStream::new(index.clone(), &[2000], 3, epoch).unwrap();
+            let mut rows = stream.indices(0, 2000, &Workers::new(1)).unwrap();
+            rows.sort_unstable();
+            let gaps = rows.windows(2).map(|pair| pair[1] - pair[0]);
+            assert!(gaps.max() < Some(1000));
+            assert_ne!(rows, previous);
+            previous = rows;
+        }
+    }
+
+    #[test]
+    fn where_every_member_is_drawn_equally_often_the_stride_is_1() {
+        let index = Arc::new(GroupIndex::new(&[0_u8; 50], None, &Workers::new(1)).unwrap());
+        let strides = |quota| {
+            let stream = GroupStream::new(index.clone(), &[quota], 3, 0).unwrap();
+            stream.owners.owners().iter().map(|owner| owner.stride).collect::<Vec<_>>()
+        };
+        assert_eq!((strides(50), strides(100)), (vec![1], vec![1]));
+        assert_ne!(strides(51), [1]);
     }
 
     #[test]
@@ -219,6 +249,15 @@ mod tests {
                 .starts_with("start and stop")
         );
         assert!(stream.indices(2, 1, &Workers::new(1)).is_err());
-        assert!(!stream.is_empty());
+        let message = stream
+            .fill(Draws { start: 0, stop: 3, step: 2 }, &mut [0; 3], &Workers::new(1))
+            .unwrap_err()
+            .to_string();
+        assert!(message.starts_with("out has length 3; expected 2 (draws)"));
+        let message = stream
+            .fill(Draws { start: 0, stop: 3, step: 0 }, &mut [0; 3], &Workers::new(1))
+            .unwrap_err()
+            .to_string();
+        assert!(message.starts_with("step is 0"));
     }
 }

@@ -1,0 +1,91 @@
+//! Which group owns a slot: each has as many consecutive ones as its quota says.
+
+use super::MAX_DRAWS;
+use crate::groups::GroupIndex;
+use crate::{Error, Result};
+
+/// Up to this many owners, counting passed boundaries beats a binary search.
+const LINEAR_MAX: usize = 16;
+
+/// The groups that own slots, with what an `Owner` needs to know to turn a slot into a member.
+#[derive(Debug, Clone)]
+pub(super) struct Owners<Owner> {
+    /// Where the slots of each owner end; ascending.
+    ends: Vec<u64>,
+    owners: Vec<Owner>,
+}
+
+impl<Owner> Owners<Owner> {
+    /// `owner(group, first, quota)` is made for each group with a quota above 0; `first` is its first slot. O(G).
+    pub(super) fn new(
+        index: &GroupIndex,
+        quotas: &[i64],
+        owner: impl Fn(usize, u64, u64) -> Owner,
+    ) -> Result<Self> {
+        check(index, quotas)?;
+        let (mut ends, mut owners, mut end) = (Vec::new(), Vec::new(), 0);
+        for (group, &quota) in quotas.iter().enumerate().filter(|(_, quota)| **quota > 0) {
+            owners.push(owner(group, end, quota as u64));
+            end += quota as u64;
+            ends.push(end);
+        }
+        Ok(Self { ends, owners })
+    }
+
+    /// The number of slots; at least 1.
+    pub(super) fn num_slots(&self) -> u64 {
+        self.ends[self.ends.len() - 1]
+    }
+
+    #[cfg(test)]
+    pub(super) fn owners(&self) -> &[Owner] {
+        &self.owners
+    }
+
+    /// Replace each slot by `position(owner, i, slot)`.
+    #[inline(always)]
+    pub(super) fn place(&self, slots: &mut [u64], position: impl Fn(&Owner, usize, u64) -> u64) {
+        if self.owners.len() <= LINEAR_MAX {
+            let inner = &self.ends[..self.ends.len() - 1];
+            for (i, slot) in slots.iter_mut().enumerate() {
+                let passed: usize = inner.iter().map(|end| usize::from(*slot >= *end)).sum();
+                *slot = position(&self.owners[passed], i, *slot);
+            }
+        } else {
+            for (i, slot) in slots.iter_mut().enumerate() {
+                let passed = self.ends.partition_point(|end| *end <= *slot);
+                *slot = position(&self.owners[passed], i, *slot);
+            }
+        }
+    }
+}
+
+/// Whether there is one quota a group, none of an empty one, and 1 to [`MAX_DRAWS`] in all.
+pub(super) fn check(index: &GroupIndex, quotas: &[i64]) -> Result<()> {
+    if quotas.len() != index.num_groups() {
+        let (found, expected) = (quotas.len(), index.num_groups());
+        return Err(Error::Length { argument: "quotas", found, expected, counts: "groups" });
+    }
+    let mut total = 0_u64;
+    for (group, &quota) in quotas.iter().enumerate() {
+        let found = || quota.to_string();
+        if quota < 0 {
+            let expected = "0 or above";
+            return Err(Error::Element {
+                argument: "quotas",
+                row: group,
+                found: found(),
+                expected,
+            });
+        }
+        if quota > 0 && index.count(group) == 0 {
+            return Err(Error::EmptyGroup { argument: "quotas", group, found: found() });
+        }
+        total = total.saturating_add(quota as u64);
+    }
+    if !(1..=MAX_DRAWS).contains(&total) {
+        let (found, expected) = (total.to_string(), "1 to 2^48");
+        return Err(Error::Scalar { argument: "the sum of quotas", found, expected });
+    }
+    Ok(())
+}
