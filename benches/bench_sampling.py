@@ -1,8 +1,8 @@
-"""An epoch of group-balanced draws: GroupSampler against torch.multinomial and NumPy's exact quotas and shuffle.
+"""An epoch of group-balanced draws: GroupSampler against torch.multinomial, NumPy's choice, and NumPy's exact quotas.
 
 Run: pytest benches/bench_sampling.py --benchmark-sort=fullname
 Times include what each must redo when the shares change; the index of GroupSampler and the weights of
-torch.multinomial are built beforehand.
+torch.multinomial are built beforehand. 10⁸ rows and more: benches/large_sampling.py.
 """
 
 import numpy as np
@@ -20,21 +20,31 @@ def groups(request):
     return np.random.default_rng(0).choice(4, request.param, p=SHARES)
 
 
-def test_group_sampler(benchmark, groups):
-    sampler = GroupSampler(groups)
+@pytest.mark.parametrize("independent", [False, True], ids=["exact", "independent"])
+def test_group_sampler(benchmark, groups, independent):
+    sampler = GroupSampler(groups, independent=independent)
     epochs = iter(range(1000))
 
     def epoch():
         sampler.set_epoch(next(epochs))
         return sampler.indices()
 
-    assert len(benchmark.pedantic(epoch, rounds=7, warmup_rounds=1)) == len(groups)
+    assert len(benchmark.pedantic(epoch, rounds=15, warmup_rounds=1)) == len(groups)
 
 
 def test_torch_multinomial(benchmark, groups):
     weights = torch.from_numpy(1 / np.bincount(groups)[groups])
     draws = benchmark.pedantic(
         torch.multinomial, args=(weights, len(groups), True), rounds=3 if len(groups) > 2e6 else 7, warmup_rounds=1
+    )
+    assert len(draws) == len(groups)
+
+
+def test_numpy_choice(benchmark, groups):
+    rng, weights = np.random.default_rng(0), 1 / np.bincount(groups)[groups]
+    weights /= weights.sum()
+    draws = benchmark.pedantic(
+        rng.choice, args=(len(groups), len(groups)), kwargs={"p": weights}, rounds=1 if len(groups) > 2e6 else 5
     )
     assert len(draws) == len(groups)
 
@@ -52,16 +62,20 @@ def test_numpy_quotas_and_shuffle(benchmark, groups):
     assert len(benchmark.pedantic(epoch, rounds=5, warmup_rounds=1)) == len(groups)
 
 
+def test_build_group_sampler(benchmark, groups):
+    assert len(benchmark.pedantic(GroupSampler, args=(groups,), rounds=9, warmup_rounds=1)) == len(groups)
+
+
 def test_iterate_group_sampler(benchmark, groups):
     if len(groups) > 2e6:
         pytest.skip("a million Python ints tell enough")
     sampler = GroupSampler(groups)
-    assert benchmark.pedantic(lambda: sum(1 for _ in sampler), rounds=5, warmup_rounds=1) == len(groups)
+    assert benchmark.pedantic(lambda: sum(1 for _ in sampler), rounds=9, warmup_rounds=1) == len(groups)
 
 
-def test_iterate_weighted_random_sampler(benchmark, groups):
+def test_list_of_weighted_random_sampler(benchmark, groups):
     if len(groups) > 2e6:
         pytest.skip("a million Python ints tell enough")
     weights = torch.from_numpy(1 / np.bincount(groups)[groups])
     sampler = torch.utils.data.WeightedRandomSampler(weights, len(groups))
-    assert benchmark.pedantic(lambda: sum(1 for _ in sampler), rounds=5, warmup_rounds=1) == len(groups)
+    assert len(benchmark.pedantic(lambda: list(sampler), rounds=5, warmup_rounds=1)) == len(groups)

@@ -9,12 +9,14 @@
 
 use std::sync::Arc;
 
-use dbpt_core::Workers;
 use dbpt_core::groups::GroupIndex;
-use dbpt_core::sample::{GroupStream, quotas};
+use dbpt_core::sample::{Draws, GroupStream, IndependentStream, quotas};
+use dbpt_core::{Result, Workers};
 use proptest::prelude::*;
 
 const GROUPS: usize = 5;
+
+type Fill<'a> = dyn Fn(Draws, &mut [i64]) -> Result<()> + 'a;
 
 /// Groups with at least one row in group 0, and shares for the groups that have members.
 fn groups_and_shares() -> impl Strategy<Value = (Vec<i64>, Vec<f64>)> {
@@ -92,6 +94,52 @@ proptest! {
         let part = stream.indices(start, stop, &Workers::new(num_threads)).unwrap();
         prop_assert_eq!(&part[..], &all[start as usize..stop as usize]);
     }
+
+    /// Whatever the number of ranks and the draw they resume from, each computes its own draws alone.
+    #[test]
+    fn ranks_together_are_the_global_order(
+        (groups, shares) in groups_and_shares(),
+        num_samples in 1_u64..20_000,
+        seed: u64,
+        epoch: u64,
+        cut in 0.0..1.0,
+        world in 1_u64..300,
+    ) {
+        let index = Arc::new(GroupIndex::new(&groups, Some(GROUPS), &Workers::new(1)).unwrap());
+        let quotas = quotas(&shares, &counts(&index), num_samples).unwrap();
+        let exact = GroupStream::new(index.clone(), &quotas, seed, epoch).unwrap();
+        let random = IndependentStream::new(index, &quotas, num_samples, seed, epoch).unwrap();
+        let resumed = (cut * num_samples as f64) as u64;
+        let fills: [&Fill; 2] = [
+            &|draws, out| exact.fill(draws, out, &Workers::new(2)),
+            &|draws, out| random.fill(draws, out, &Workers::new(2)),
+        ];
+        for fill in fills {
+            let draw = |start: u64, step: u64| {
+                let draws = Draws { start: start.min(num_samples), stop: num_samples, step };
+                let mut out = vec![0; draws.count(num_samples).unwrap()];
+                fill(draws, &mut out).unwrap();
+                out
+            };
+            let (order, ranks): (_, Vec<_>) =
+                (draw(resumed, 1), (0..world).map(|rank| draw(resumed + rank, world)).collect());
+            for (i, row) in order.iter().enumerate() {
+                prop_assert_eq!(ranks[i % world as usize][i / world as usize], *row);
+            }
+            prop_assert_eq!(ranks.iter().map(Vec::len).sum::<usize>(), order.len());
+        }
+    }
+
+    /// A plain epoch of n rows is a permutation, for every n.
+    #[test]
+    fn natural_shares_of_any_length_are_a_bijection(n in 1_i64..30_000, seed: u64, epoch: u64) {
+        let groups: Vec<i16> = (0..n).map(|row| (row * row % 5) as i16).collect();
+        let index = Arc::new(GroupIndex::new(&groups, Some(GROUPS), &Workers::new(1)).unwrap());
+        let stream = GroupStream::new(index.clone(), &counts(&index), seed, epoch).unwrap();
+        let mut rows = stream.indices(0, n as u64, &Workers::new(1)).unwrap();
+        rows.sort_unstable();
+        prop_assert!(rows.into_iter().eq(0..n));
+    }
 }
 
 /// 2²⁴ + 1 draws, where `torch.multinomial` stops.
@@ -118,6 +166,10 @@ fn positions_beyond_32_bits_can_be_sought() {
     let start = (1 << 41) + 12_345;
     let all = stream.indices(start, start + 30_000, &Workers::new(1)).unwrap();
     assert_eq!(all[100..200], stream.indices(start + 100, start + 200, &Workers::new(1)).unwrap());
+    let mut strided = [0; 3];
+    let draws = Draws { start, stop: start + 25_000, step: 10_000 };
+    stream.fill(draws, &mut strided, &Workers::new(1)).unwrap();
+    assert_eq!(strided, [all[0], all[10_000], all[20_000]]);
     let of_first = all.iter().filter(|&&row| row == 0).count() as f64;
     assert!((of_first / 30_000.0 - 1.0 / 3.0).abs() < 0.02);
 }

@@ -299,22 +299,30 @@ def test_a_dataloader_with_forked_workers_gets_the_same_order(num_workers):
 
 
 class DrawingDataset(torch.utils.data.Dataset):
-    """Draws inside the worker, with threads."""
+    """Draws inside the worker, with threads, from a sampler of the main process and from one of its own."""
+
+    def __init__(self, sampler):
+        self.sampler = sampler
 
     def __len__(self):
-        return 4
+        return 3
 
     def __getitem__(self, epoch):
-        sampler = GroupSampler(np.zeros(10, int), num_samples=200_000)
-        sampler.set_epoch(epoch)
-        return int(sampler.indices()[-1])
+        own = GroupSampler(np.zeros(600_000, np.int8), num_samples=200_000)
+        for sampler in (own, self.sampler):
+            sampler.set_epoch(epoch)
+        return [int(own.indices()[-1]), int(self.sampler.indices()[-1])]
 
 
-def test_threads_work_inside_a_forked_worker():
-    GroupSampler(np.zeros(10, int), num_samples=200_000).indices()  # threads in the parent first
-    loader = torch.utils.data.DataLoader(DrawingDataset(), num_workers=2, multiprocessing_context="fork", timeout=60)
-    dataset = DrawingDataset()
-    assert [int(row) for row in loader] == [dataset[epoch] for epoch in range(4)]
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_threads_work_inside_workers(context):
+    sampler = GroupSampler(np.zeros(600_000, np.int8), num_samples=200_000, seed=1)
+    sampler.indices()  # threads in the parent first
+    dataset = DrawingDataset(sampler)
+    loader = torch.utils.data.DataLoader(
+        dataset, batch_size=None, num_workers=1, multiprocessing_context=context, timeout=120
+    )
+    assert list(loader) == [dataset[epoch] for epoch in range(3)]
 
 
 def test_it_looks_like_a_sampler_to_frameworks():

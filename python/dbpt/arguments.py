@@ -18,10 +18,16 @@ def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
     try:
         result = operator.index(value)
     except TypeError:
-        raise InputError(f"{name} is {value!r}; expected {expected}") from None
+        raise InputError(f"{name} is {in_one_line(value)}; expected {expected}") from None
     if isinstance(value, bool) or result < low or (high is not None and result > high):
         raise InputError(f"{name} is {value!r}; expected {expected}")
     return result
+
+
+def in_one_line(value: Any) -> str:
+    """Return what `value` looks like, in a short line even if it is an array of many."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def seed(value: Any) -> int:

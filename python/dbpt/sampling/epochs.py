@@ -171,10 +171,11 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
         if not isinstance(state, dict) or state.keys() != expected:
             names = ", ".join(sorted(expected))
             raise InputError(f"state is not that of a {type(self).__name__}; expected the keys {names}")
-        if state["version"] != _STATE_VERSION:
-            raise InputError(f"state['version'] is {state['version']!r}; expected {_STATE_VERSION}")
-        what = self._drawn_from
-        if state[f"{what}_digest"] != self._digest():
+        version, what = state["version"], self._drawn_from
+        if not isinstance(version, int) or version != _STATE_VERSION:
+            raise InputError(f"state['version'] is {arguments.in_one_line(version)}; expected {_STATE_VERSION}")
+        digest = state[f"{what}_digest"]
+        if not isinstance(digest, int) or digest != self._digest():
             raise InputError(
                 f"state['{what}_digest'] differs: the state was saved with other {what}; use the same ones"
             )

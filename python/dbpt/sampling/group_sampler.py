@@ -165,7 +165,7 @@ class GroupSampler(EpochSampler[int, NDArray[np.int64]]):
     def _laws_from_state(self, state: dict[str, Any]) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
         if state["independent"] is not self._independent:
             raise InputError(
-                f"state['independent'] is {state['independent']!r}; expected {self._independent}, "
+                f"state['independent'] is {arguments.in_one_line(state['independent'])}; expected {self._independent}, "
                 "as this sampler was made: the draws would differ"
             )
         num_samples = arguments.integer("state['num_samples']", state["num_samples"], 1, _WHEEL)

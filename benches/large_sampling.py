@@ -1,0 +1,85 @@
+"""GroupSampler on 10⁸ rows, or as many as asked for: time a row, memory beyond the caller's array, new shares.
+
+Run by hand: python benches/large_sampling.py [--rows 1000000000] [--num-groups 1000]
+Groups are uint8 up to 256 groups, int16 above. 10⁹ rows need 1 GB for the groups, 4 GB for the index, and 8 GB for the
+draws of a whole epoch, unless they are drawn in pieces, as here.
+"""
+
+import argparse
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+from dbpt.sampling import GroupSampler
+
+PIECE = 10_000_000  # draws
+
+
+def resident() -> int:
+    """Bytes of memory this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+class Peak:
+    """The most memory the process had within a ``with`` block, beyond what it had before; from a thread that looks."""
+
+    def __enter__(self):
+        self.before = self.most = resident()
+        self.running = True
+        self.thread = threading.Thread(target=self.look)
+        self.thread.start()
+        return self
+
+    def look(self):
+        while self.running:
+            self.most = max(self.most, resident())
+            time.sleep(0.002)
+
+    def __exit__(self, *_):
+        self.running = False
+        self.thread.join()
+        self.bytes = self.most - self.before
+
+
+def draw_groups(rows: int, num_groups: int) -> np.ndarray:
+    """Random groups, large and small ones, made in pieces so that nothing else of this length exists."""
+    rng = np.random.default_rng(0)
+    groups = np.empty(rows, np.uint8 if num_groups <= 256 else np.int16)
+    for start in range(0, rows, PIECE):
+        part = groups[start : start + PIECE]
+        part[:] = rng.random(len(part), np.float32) ** 2 * num_groups
+    return groups
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=10**8)
+    parser.add_argument("--num-groups", type=int, default=4)
+    arguments = parser.parse_args()
+    rows = arguments.rows
+    groups = draw_groups(rows, arguments.num_groups)
+    with Peak() as peak:
+        begin = time.perf_counter()
+        sampler = GroupSampler(groups)
+        seconds = time.perf_counter() - begin
+    print(f"index: {seconds * 1e9 / rows:.2f} ns and {peak.bytes / rows:.2f} bytes a row, {seconds:.2f} s")
+    sampler.indices(0, PIECE)
+    with Peak() as peak:
+        begin = time.perf_counter()
+        for start in range(0, rows, PIECE):
+            sampler.indices(start, min(rows, start + PIECE))
+        seconds = time.perf_counter() - begin
+    print(f"an epoch: {seconds * 1e9 / rows:.2f} ns a draw, {seconds:.2f} s; {peak.bytes / 1e6:.0f} MB, of draws")
+    times = []
+    for shares in np.random.default_rng(1).random((50, sampler.num_groups)) + 0.1:
+        begin = time.perf_counter()
+        sampler.set_shares(shares)
+        sampler.indices(rows - 1, rows)
+        times.append(time.perf_counter() - begin)
+    print(f"new shares for {sampler.num_groups} groups and the last draw: {np.median(times) * 1e3:.3f} ms")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""Whatever array comes, of any type, shape and layout: a right result, or one line that says what is wrong."""
+
+import numpy as np
+import pytest
+import reference
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from dbpt._core import GroupIndex, GroupStream, IndependentStream, quotas
+from dbpt.errors import InputError
+from dbpt.sampling import GroupSampler
+
+NATIVE = [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64]
+DTYPES = st.one_of(
+    st.sampled_from([np.dtype(dtype) for dtype in NATIVE]),
+    hnp.scalar_dtypes(),
+    st.sampled_from([np.dtype(object), np.dtype([("g", np.int64)]), np.dtype("V3"), np.dtype("S2"), np.dtype("U1")]),
+)
+
+
+def unaligned(array):
+    if array.dtype.hasobject or array.size == 0:
+        return array
+    raw = np.zeros(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
+    raw[...] = array
+    return raw
+
+
+def read_only(array):
+    array.flags.writeable = False
+    return array
+
+
+LAYOUTS = [
+    lambda array: array,
+    lambda array: array[..., ::-1] if array.ndim else array,
+    lambda array: np.repeat(array, 2, axis=-1)[..., ::2] if array.ndim else array,
+    np.asfortranarray,
+    unaligned,
+    read_only,
+    lambda array: np.broadcast_to(array, (3, *array.shape)),
+]
+
+
+@st.composite
+def foreign_arrays(draw):
+    dtype = draw(DTYPES)
+    elements = None
+    if dtype.kind in "iu" and draw(st.booleans()):
+        elements = st.integers(0 if dtype.kind == "u" else -1, 5)  # mostly what is right
+    one_dimension = st.tuples(st.integers(0, 9))
+    shape = draw(one_dimension | hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4))
+    if dtype.kind == "O":
+        array = np.empty(shape, object)
+        array.fill(draw(st.sampled_from([None, 1, "x", 2.5, []])))
+    elif dtype.kind == "V":
+        array = np.zeros(shape, dtype)
+    else:
+        array = draw(hnp.arrays(dtype, shape, elements=elements))
+    return draw(st.sampled_from(LAYOUTS))(array)
+
+
+def attempt(call, *arguments, **keywords):
+    """The result, or None where the input was refused in one line."""
+    try:
+        return call(*arguments, **keywords)
+    except (InputError, TypeError) as error:
+        assert str(error)
+        assert "\n" not in str(error)
+        return None
+
+
+def is_integers(array):
+    return array.ndim == 1 and array.dtype.kind in "iu" and array.size > 0
+
+
+@given(foreign_arrays())
+@settings(max_examples=300, deadline=None)
+@example(np.array([0, 2**64 - 1], np.uint64))
+@example(np.array([-(2**63), 0]))
+@example(np.array(3))
+def test_groups(array):
+    sampler = attempt(GroupSampler, array)
+    fits = is_integers(array) and array.min() >= 0 and array.max() < 2**24
+    assert (sampler is not None) == fits
+    if fits:
+        groups = array.astype(np.int64)
+        assert sampler.counts.tolist() == np.bincount(groups).tolist()
+        assert np.array_equal(sampler.indices(), reference.group_stream(groups, sampler.quotas, 0, 0))
+
+
+@given(foreign_arrays())
+@settings(max_examples=300, deadline=None)
+def test_groups_of_the_core(array):
+    index = attempt(GroupIndex, array)
+    if index is not None:
+        assert array.ndim == 1
+        assert array.dtype.isnative
+        assert np.array_equal(index.groups(), array.astype(np.int64))
+    elif array.ndim == 1 and array.dtype.isnative and array.flags.c_contiguous and array.flags.aligned:
+        if array.dtype.kind not in "iu":
+            return
+        assert array.min(initial=0) < -1 or array.max(initial=0) >= 2**24
+
+
+@given(foreign_arrays(), st.integers(0, 9))
+@settings(max_examples=300, deadline=None)
+def test_labels(array, rows):
+    groups = np.where(np.arange(rows + 1) % 2, -1, 0)
+    sampler = attempt(GroupSampler, groups, unknown="class", labels=array)
+    fits = is_integers(array) and len(array) == rows + 1 and array.min() >= 0 and array.max() < 2**24
+    assert (sampler is not None) == (fits and bool((array[::2] == array[0]).all()))
+    if sampler is not None:
+        assert (
+            sampler.unknown_counts.tolist() == np.bincount(array[1::2].astype(int), minlength=array.max() + 1).tolist()
+        )
+
+
+@pytest.mark.parametrize("argument", ["shares", "group_weights"])
+@given(array=foreign_arrays(), num_groups=st.integers(1, 4))
+@settings(max_examples=200, deadline=None)
+def test_shares_and_weights(argument, array, num_groups):
+    sampler = attempt(GroupSampler, np.arange(num_groups * 3) % num_groups, num_samples=97, **{argument: array})
+    with np.errstate(all="ignore"):
+        is_numbers = array.shape == (num_groups,) and array.dtype.kind in "iuf"
+        fits = is_numbers and bool((array >= 0).all() and np.isfinite(array).all() and (array > 0).any())
+    if sampler is not None:
+        assert fits
+        assert sampler.quotas.sum() == 97
+    elif fits:
+        # Only where the sum is not a number that can be divided by.
+        assert not 1e-300 < array.astype(np.float64).sum() < 1e300
+
+
+@given(foreign_arrays())
+@settings(max_examples=200, deadline=None)
+def test_quotas_shares_and_buffers_of_the_core(array):
+    index = GroupIndex(np.arange(6) % 3)
+    for stream in (
+        attempt(GroupStream, index, array, 0, 0),
+        attempt(IndependentStream, index, array, 9, 0, 0),
+    ):
+        if stream is not None:
+            assert array.shape == (3,)
+            assert array.dtype == np.int64
+            assert 0 < array.sum() <= 2**48
+            assert set(stream.indices(0, min(9, len(stream)))) <= set(range(6))
+    found = attempt(quotas, array, np.ones(3, np.int64), 10)
+    assert found is None or found.sum() == 10
+    found = attempt(quotas, np.ones(3), array, 10)
+    assert found is None or found.sum() == 10
+    draws = GroupStream(index, np.array([2, 2, 2]), 0, 0)
+    length = len(array) if array.ndim == 1 else 0
+    found = attempt(draws.indices, 0, min(length, 6), out=array)
+    if found is not None:
+        assert found is array
+        assert np.array_equal(array, draws.indices(0, length))
+
+
+@given(foreign_arrays())
+@settings(max_examples=100, deadline=None)
+def test_quotas_in_a_state(array):
+    sampler = GroupSampler(np.arange(6) % 3)
+    before = sampler.state_dict()
+    for key in before:
+        attempt(sampler.load_state_dict, {**before, key: array})
+    sampler.load_state_dict(before)
+    assert sampler.state_dict() == before

@@ -1,0 +1,46 @@
+"""Ctrl-C gets through within a second while the core indexes and draws, on one thread or several."""
+
+import subprocess
+import sys
+
+import pytest
+
+# Each call takes several seconds when it isn't interrupted. Memory that isn't reached isn't touched.
+CALLS = {
+    "index": "GroupIndex(np.zeros(10**9, np.uint8), None, {num_threads})",
+    "sampler": "GroupSampler(np.zeros(10**9, np.uint8))",
+    "draw": "GroupStream(index, np.array([4 * 10**8]), 0, 0).indices(0, 4 * 10**8, 1, {num_threads})",
+    "independent": "IndependentStream(index, np.array([1]), 4 * 10**8, 0, 0).indices(0, 4 * 10**8, 1, {num_threads})",
+}
+SCRIPT = """
+import os, signal, threading, time
+import numpy as np
+from dbpt._core import GroupIndex, GroupStream, IndependentStream
+from dbpt.sampling import GroupSampler
+
+index, sent = GroupIndex(np.zeros(10**6, np.uint8)), []
+
+def interrupt():
+    sent.append(time.monotonic())
+    os.kill(os.getpid(), signal.SIGINT)
+
+threading.Timer(0.2, interrupt).start()
+try:
+    CALL
+    print("finished")
+except KeyboardInterrupt:
+    print("interrupted", time.monotonic() - sent[0])
+assert len(GroupStream(index, np.array([10]), 0, 0).indices(0, 10)) == 10
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot send itself Ctrl-C")
+@pytest.mark.parametrize("num_threads", [1, 2])
+@pytest.mark.parametrize("name", CALLS)
+def test_long_calls_can_be_interrupted(name, num_threads):
+    script = SCRIPT.replace("CALL", CALLS[name].format(num_threads=num_threads))
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert found.returncode == 0, found.stderr
+    what, seconds = found.stdout.split()
+    assert what == "interrupted"
+    assert float(seconds) < 1

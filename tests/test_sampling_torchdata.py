@@ -1,0 +1,76 @@
+"""GroupSampler under torchdata's StatefulDataLoader: killed anywhere and resumed, it draws what it would have drawn."""
+
+import copy
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from dbpt.sampling import GroupSampler
+
+torchdata = pytest.importorskip("torchdata.stateful_dataloader")
+
+GROUPS = np.random.default_rng(0).choice(4, 100, p=[0.7, 0.05, 0.02, 0.23])
+EPOCHS, BATCHES = 3, 7
+
+
+class Rows(torch.utils.data.Dataset):
+    def __len__(self):
+        return len(GROUPS)
+
+    def __getitem__(self, row):
+        return row
+
+
+def train(num_workers, sets_epochs, *, first_epoch=0, state=None, kill=None):
+    """Rows by epoch, and if the loop was killed, after a batch or after an epoch, what its checkpoint held."""
+    sampler = GroupSampler(GROUPS, seed=3, num_samples=53)
+    loader = torchdata.StatefulDataLoader(
+        Rows(),
+        batch_size=8,
+        sampler=sampler,
+        num_workers=num_workers,
+        multiprocessing_context="fork" if num_workers else None,
+    )
+    if state is not None:
+        loader.load_state_dict(state)
+    rows = {}
+    for epoch in range(first_epoch, EPOCHS):
+        if sets_epochs:
+            sampler.set_epoch(epoch)
+        of_epoch = rows.setdefault(epoch, [])
+        for number, batch in enumerate(loader):
+            of_epoch += batch.tolist()
+            if kill == (epoch, number):
+                return rows, (epoch, copy.deepcopy(loader.state_dict()))
+        if kill == (epoch, "end"):
+            return rows, (epoch + 1, copy.deepcopy(loader.state_dict()))
+    return rows, None
+
+
+@pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")
+@pytest.mark.parametrize("sets_epochs", [False, True])
+@pytest.mark.parametrize(
+    ("num_workers", "kills"),
+    [
+        (0, [(epoch, number) for epoch in (0, 1) for number in [*range(BATCHES), "end"]]),
+        (2, [(0, 3), (0, BATCHES - 1), (1, "end")]),
+    ],
+)
+def test_a_killed_loop_resumes_exactly(num_workers, kills, sets_epochs):
+    expected, _ = train(num_workers, sets_epochs)
+    assert [len(rows) for rows in expected.values()] == [53] * EPOCHS
+    assert expected[0] == GroupSampler(GROUPS, seed=3, num_samples=53).indices().tolist()
+    for kill in kills:
+        before, (epoch, state) = train(num_workers, sets_epochs, kill=kill)
+        after, _ = train(num_workers, sets_epochs, first_epoch=epoch, state=state)
+        assert {e: before.get(e, []) + after.get(e, []) for e in range(EPOCHS)} == expected, kill
+
+
+@pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")
+def test_the_loader_keeps_the_samplers_own_state():
+    _, (_, state) = train(0, True, kill=(1, 2))
+    of_sampler = state["_sampler_iter_state"]["sampler_state"]
+    assert json.loads(json.dumps(of_sampler)) == of_sampler
+    assert (of_sampler["epoch"], of_sampler["position"]) == (1, 24)
