@@ -90,7 +90,7 @@ def soft_means(posterior, labels, values, num_groups):
 M64 = 2**64 - 1
 M32 = 2**32 - 1
 GOLDEN = 0x9E3779B97F4A7C15
-PERMUTATION, ROTATION, KMEANS, INDEPENDENT = 1, 2, 3, 4
+PERMUTATION, ROTATION, KMEANS, INDEPENDENT, BATCHES, BATCH_MEMBERS = 1, 2, 3, 4, 7, 8
 
 
 def mix(z):
@@ -162,6 +162,115 @@ def independent_stream(groups, quota, length, seed, epoch):
         rows = members(groups, int(np.searchsorted(ends, slot, side="right")))
         draws.append(rows[stream_below(seed, INDEPENDENT, epoch, 2 * i + 1, len(rows))])
     return np.array(draws)
+
+
+# --- batches --------------------------------------------------------------------------------------
+
+
+class Key:
+    """A stream of random numbers, and the streams within it."""
+
+    def __init__(self, base):
+        self.base = base
+
+    @classmethod
+    def of(cls, seed, purpose, counter):
+        return cls(mix(mix(seed + GOLDEN * purpose & M64) + GOLDEN * counter & M64))
+
+    def bits(self, position):
+        return mix(self.base + GOLDEN * (position + 1) & M64)
+
+    def below(self, position, bound):
+        return self.bits(position) * bound >> 64
+
+    def substream(self, position):
+        return Key(self.bits(position))
+
+    def reorder(self, values):
+        values = list(values)
+        for last in range(len(values) - 1, 0, -1):
+            other = self.below(last, last + 1)
+            values[last], values[other] = values[other], values[last]
+        return values
+
+
+def pass_over(n, key):
+    """The order in which a pass goes through n members: a table up to 64, above a Feistel network of ten rounds."""
+    if n <= 64:
+        return key.reorder(range(n))
+    a = math.isqrt(n - 1) + 1
+    b = -(-n // a)
+
+    def hashed(half, key, modulus):
+        h = (half ^ (key & M32)) * 0x9E3779B1 & M32
+        h = ((h ^ (h >> 15)) + (key >> 32)) * 0x85EBCA77 & M32
+        return h * modulus >> 32
+
+    def network(value):
+        high, low = divmod(value, a)
+        for i in range(0, 10, 2):
+            low = (low + hashed(high, key.bits(i), a)) % a
+            high = (high + hashed(low, key.bits(i + 1), b)) % b
+        return high * a + low
+
+    def within(value):
+        value = network(value)
+        while value >= n:
+            value = network(value)
+        return value
+
+    return [within(position) for position in range(n)]
+
+
+def phase_step(num_batches):
+    """Near the golden ratio, coprime, with the smallest sum of partial quotients."""
+
+    def quotients(a, b):
+        total = 0
+        while b:
+            total, a, b = total + a // b, b, a % b
+        return total
+
+    golden = num_batches * GOLDEN >> 64
+    coprime = [step for step in range(golden, golden + 128) if math.gcd(step, num_batches) == 1]
+    return min(coprime, key=lambda step: (quotients(num_batches, step), step))
+
+
+def batch_stream(groups, quota, batch_size, seed, epoch):
+    """The epoch's draws lie side by side, group after group; batch b takes every n-th from its phase on."""
+    num_batches = int(np.sum(quota)) // batch_size
+    keys, members_of = Key.of(seed, BATCHES, epoch), Key.of(seed, BATCH_MEMBERS, epoch)
+    order = keys.substream(1).reorder(g for g, q in enumerate(quota) if q > 0)
+    owner = np.repeat(order, [quota[g] for g in order])
+    drawn, passes = dict.fromkeys(order, 0), {}
+    batches = []
+    for batch in range(num_batches):
+        phase = (keys.below(0, num_batches) + batch * phase_step(num_batches)) % num_batches
+        rows = []
+        for group in owner[num_batches - 1 - phase :: num_batches].tolist():
+            mine = members(groups, group)
+            number, position = divmod(drawn[group], len(mine))
+            if position == 0:
+                passes[group] = pass_over(len(mine), members_of.substream(group).substream(number))
+            rows.append(mine[passes[group][position]])
+            drawn[group] += 1
+        batches.append(keys.substream(2).substream(batch).reorder(rows))
+    return np.array(batches, dtype=np.int64)
+
+
+def batch_quotas(shares, batch_size, num_batches, min_per_group):
+    """Largest remainder over the epoch, once the groups that would get less than the minimum have been given it."""
+    shares = np.asarray(shares, np.float64)
+    least, total = min_per_group * num_batches, batch_size * num_batches
+    found = quotas(shares, total)
+    raised = np.zeros(len(shares), bool)
+    while (short := (shares > 0) & (found < least)).any():
+        raised |= short
+        free = np.where(raised, 0, shares)
+        found = np.where(raised, least, 0)
+        if free.any():
+            found = np.where(raised, least, quotas(free, total - found.sum()))
+    return found
 
 
 # --- pseudo attributes ----------------------------------------------------------------------------

@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "BatchStream",
     "GroupDRO",
     "GroupIndex",
     "GroupStream",
     "GroupSums",
     "GroupWeights",
     "IndependentStream",
+    "batch_quotas",
     "kmeans",
     "quotas",
     "soft_counts",
@@ -179,6 +181,25 @@ class IndependentStream:
         self, start: int, stop: int, step: int = 1, num_threads: int = 1, out: NDArray[np.int64] | None = None
     ) -> NDArray[np.int64]:
         """The rows of the draws ``range(start, stop, step)``, in ``out`` if it is given."""
+
+def batch_quotas(
+    shares: NDArray[np.float64], counts: NDArray[np.int64], batch_size: int, num_batches: int, min_per_group: int
+) -> NDArray[np.int64]:
+    """(G,) whole draws that add up to ``batch_size · num_batches``, by largest remainder.
+
+    Groups with a share get at least ``min_per_group · num_batches``; those above divide the rest by their shares.
+    """
+
+@final
+class BatchStream:
+    """The batches of one epoch: batch b is a pure function of (seed, epoch, b, quotas, batch_size, groups)."""
+
+    def __new__(
+        cls, index: GroupIndex, quotas: NDArray[np.int64], batch_size: int, seed: int, epoch: int
+    ) -> BatchStream: ...
+    def __len__(self) -> int: ...
+    def indices(self, start: int, stop: int, step: int = 1, num_threads: int = 1) -> NDArray[np.int64]:
+        """(batches, batch_size) the rows of the batches ``range(start, stop, step)``."""
 
 def softmax_argmax(
     logits: NDArray[np.float16] | NDArray[np.float32], num_threads: int = 1

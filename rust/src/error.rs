@@ -69,6 +69,15 @@ pub enum Error {
         /// What the argument says for this group, as text.
         found: String,
     },
+    /// A batch has no room for the least number of members of each group.
+    BatchSize {
+        /// Its size.
+        found: usize,
+        /// How many of each group it must hold.
+        min_per_group: usize,
+        /// The number of groups with a share.
+        num_groups: usize,
+    },
     /// A range of draws that doesn't lie within the epoch.
     Range {
         /// First draw.
@@ -108,6 +117,12 @@ impl fmt::Display for Error {
             Self::EmptyGroup { argument, group, found } => write!(
                 f,
                 "{argument}[{group}] is {found}, but group {group} has no members; expected 0 for an empty group"
+            ),
+            Self::BatchSize { found, min_per_group, num_groups } => write!(
+                f,
+                "batch_size is {found}; expected {} or above: min_per_group is {min_per_group} and {num_groups} groups \
+                 have a share (min_per_group = 0 lets batches do without some groups)",
+                min_per_group.saturating_mul(*num_groups)
             ),
             Self::Range { start, stop, length } => write!(
                 f,

@@ -12,6 +12,9 @@ pub(crate) enum Purpose {
     Rotation = 2,
     KMeans = 3,
     Independent = 4,
+    /// How the batches of an epoch are made up, and the order inside each.
+    Batches = 7,
+    BatchMembers = 8,
 }
 
 /// The finaliser of `SplitMix64` (Steele, Lea and Flood, 2014): a bijection in which each input bit
@@ -33,6 +36,11 @@ impl Stream {
         let keyed = mix(seed.wrapping_add(GOLDEN.wrapping_mul(purpose as u64)));
         // Not symmetric in seed and counter: (0, 1) and (1, 0) must be unrelated too.
         Self { base: mix(keyed.wrapping_add(GOLDEN.wrapping_mul(counter))) }
+    }
+
+    /// A stream of its own for each `position`, where counters are nested.
+    pub(crate) fn substream(self, position: u64) -> Self {
+        Self { base: self.bits(position) }
     }
 
     /// 64 random bits.

@@ -4,6 +4,7 @@ Which row is draw i of epoch e is a pure function, so a sampler's state is a han
 decided elsewhere (`dbpt.GroupWeights`).
 """
 
+from dbpt.sampling.group_batch_sampler import GroupBatchSampler
 from dbpt.sampling.group_sampler import GroupSampler
 
-__all__ = ["GroupSampler"]
+__all__ = ["GroupBatchSampler", "GroupSampler"]

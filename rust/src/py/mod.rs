@@ -3,6 +3,7 @@
 // pyo3 hands arguments over by value.
 #![allow(clippy::needless_pass_by_value)]
 
+mod batches;
 mod cluster;
 mod detached;
 mod error;
@@ -15,6 +16,8 @@ use pyo3::prelude::*;
 
 #[pymodule(gil_used = true)]
 mod _core {
+    #[pymodule_export]
+    use super::batches::{PyBatchStream, batch_quotas};
     #[pymodule_export]
     use super::cluster::{kmeans, softmax_argmax};
     #[pymodule_export]

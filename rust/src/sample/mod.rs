@@ -1,12 +1,17 @@
 //! The streams: which row is draw i of epoch e, as a pure function.
 
+mod batches;
+mod composition;
 mod independent;
 mod owners;
 mod permutation;
 mod quotas;
 mod rows;
+mod shuffle;
 mod stream;
 
+pub use batches::BatchStream;
+pub use composition::batch_quotas;
 pub use independent::IndependentStream;
 pub use permutation::Permutation;
 pub use quotas::quotas;

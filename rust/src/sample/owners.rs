@@ -60,7 +60,8 @@ impl<Owner> Owners<Owner> {
     }
 }
 
-fn check(index: &GroupIndex, quotas: &[i64]) -> Result<()> {
+/// Whether there is one quota a group, none of an empty one, and 1 to [`MAX_DRAWS`] in all.
+pub(super) fn check(index: &GroupIndex, quotas: &[i64]) -> Result<()> {
     if quotas.len() != index.num_groups() {
         let (found, expected) = (quotas.len(), index.num_groups());
         return Err(Error::Length { argument: "quotas", found, expected, counts: "groups" });

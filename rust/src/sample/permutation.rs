@@ -163,7 +163,7 @@ impl Feistel {
 
 /// The round function: a keyed hash of `half`, scaled to `0..modulus`.
 #[inline(always)]
-fn scatter(half: u32, key: [u32; 2], modulus: u32) -> u32 {
+pub(super) fn scatter(half: u32, key: [u32; 2], modulus: u32) -> u32 {
     let h = (half ^ key[0]).wrapping_mul(0x9E37_79B1);
     let h = (h ^ (h >> 15)).wrapping_add(key[1]).wrapping_mul(0x85EB_CA77);
     // The high bits count, and they depend on every bit of both inputs.
@@ -172,7 +172,7 @@ fn scatter(half: u32, key: [u32; 2], modulus: u32) -> u32 {
 
 /// x + y modulo `modulus`, without a branch: if the sum is in range, the difference wraps upwards.
 #[inline(always)]
-fn add(x: u32, y: u32, modulus: u32) -> u32 {
+pub(super) fn add(x: u32, y: u32, modulus: u32) -> u32 {
     let sum = x + y;
     sum.min(sum.wrapping_sub(modulus))
 }
@@ -185,7 +185,7 @@ fn shuffled(n: u32, stream: Stream) -> Vec<u32> {
     table
 }
 
-fn ceil_sqrt(n: u64) -> u64 {
+pub(super) fn ceil_sqrt(n: u64) -> u64 {
     let root = n.isqrt();
     root + u64::from(root * root < n)
 }

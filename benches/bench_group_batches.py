@@ -1,0 +1,73 @@
+"""An epoch of batches of equal group shares: GroupBatchSampler against torch's ways of drawing balanced batches.
+
+Run: pytest benches/bench_group_batches.py --benchmark-sort=fullname
+"per batch" draws anew from all weights for every batch, as training loops that change the weights do; the other peer
+draws the epoch at once and cuts it. Both balance in the mean only: the last test counts the batches of theirs that
+lack a group altogether.
+"""
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import BatchSampler, WeightedRandomSampler
+
+from dbpt.sampling import GroupBatchSampler
+
+SHARES = [0.73, 0.04, 0.01, 0.22]  # Waterbirds
+ROWS, BATCH_SIZE, BATCHES_OF_PEER = 1_000_000, 16, 20
+
+
+@pytest.fixture(scope="module")
+def groups():
+    return np.random.default_rng(0).choice(4, ROWS, p=SHARES)
+
+
+@pytest.fixture(scope="module")
+def weights(groups):
+    return torch.from_numpy(1 / np.bincount(groups)[groups])
+
+
+def test_iterate_group_batch_sampler(benchmark, groups):
+    sampler = GroupBatchSampler(groups, BATCH_SIZE)
+    assert benchmark.pedantic(lambda: sum(1 for _ in sampler), rounds=5, warmup_rounds=1) == ROWS // BATCH_SIZE
+
+
+def test_iterate_weighted_random_sampler_in_batches(benchmark, weights):
+    sampler = BatchSampler(WeightedRandomSampler(weights, ROWS), BATCH_SIZE, drop_last=True)
+    assert benchmark.pedantic(lambda: sum(1 for _ in sampler), rounds=5, warmup_rounds=1) == ROWS // BATCH_SIZE
+
+
+def test_indices_of_group_batch_sampler(benchmark, groups):
+    sampler = GroupBatchSampler(groups, BATCH_SIZE)
+    epochs = iter(range(1000))
+
+    def epoch():
+        sampler.set_epoch(next(epochs))
+        return sampler.indices()
+
+    assert benchmark.pedantic(epoch, rounds=7, warmup_rounds=1).size == ROWS
+
+
+def test_a_thousand_groups(benchmark):
+    sampler = GroupBatchSampler(np.random.default_rng(0).integers(0, 1000, ROWS), 2000)
+    assert benchmark.pedantic(sampler.indices, rounds=7, warmup_rounds=1).size == ROWS
+
+
+def test_some_batches_of_torch_multinomial_per_batch(benchmark, weights):
+    def batches():
+        return [torch.multinomial(weights, BATCH_SIZE, True).tolist() for _ in range(BATCHES_OF_PEER)]
+
+    assert len(benchmark.pedantic(batches, rounds=3, warmup_rounds=1)) == BATCHES_OF_PEER
+
+
+def test_as_many_batches_of_group_batch_sampler(benchmark, groups):
+    sampler = GroupBatchSampler(groups, BATCH_SIZE)
+    found = benchmark.pedantic(lambda: sampler.indices(40_000, 40_000 + BATCHES_OF_PEER).tolist(), rounds=7)
+    assert len(found) == BATCHES_OF_PEER
+
+
+def test_how_many_batches_lack_a_group(groups, weights):
+    peer = torch.multinomial(weights, ROWS, True).reshape(-1, BATCH_SIZE).numpy()
+    for name, batches in (("torch", peer), ("dbpt", GroupBatchSampler(groups, BATCH_SIZE).indices())):
+        present = np.stack([(groups[batches] == group).any(axis=1) for group in range(4)])
+        print(f"\n{name}: {(~present.all(axis=0)).mean():.2%} of {len(batches)} batches lack a group")

@@ -1,0 +1,266 @@
+//! Batches that each hold the same number of members of every group, to within one.
+
+use std::sync::Arc;
+
+use super::Draws;
+use super::composition::Composition;
+use super::owners::check;
+use super::shuffle::Shuffle;
+use crate::groups::{GroupIndex, Members};
+use crate::random::{Purpose, Stream};
+use crate::{Error, Result, Workers};
+
+/// The most rows in a batch, which is made in one go.
+const MAX_BATCH_SIZE: usize = 1 << 24;
+/// Draws in one task of a thread, unless a batch has more.
+const TASK: usize = 1 << 16;
+/// Draws of a group that are made together.
+const BLOCK: usize = 32;
+/// Up to this many batches further on, adding up what they hold beats Euclid's algorithm.
+const STEPS_MAX: u64 = 64;
+
+/// The batches of one epoch, `0..len()`, each a pure function of (seed, epoch, number, quotas, batch
+/// size, groups).
+///
+/// Each batch holds ⌊q/n⌋ or ⌈q/n⌉ of a group's q draws, n being the number of batches, and all
+/// together hold q. In the order of the batches, a group's draws go through its members in a
+/// keyed order, a new one for each pass. So at any point of the epoch each member has been drawn
+/// equally often, to within one, and a batch holds a member twice only if it asks for more than the
+/// group has, or where one pass ends and the next begins. The order inside a batch is shuffled.
+///
+/// Building costs O(G), a batch O(G) and O(1) a draw, going to a batch O(G log n); memory is O(G)
+/// beside the shared index.
+#[derive(Debug, Clone)]
+pub struct BatchStream {
+    index: Arc<GroupIndex>,
+    batch_size: usize,
+    composition: Composition,
+    /// The groups with draws, in a keyed order, as which of them get an extra member in the same
+    /// batch depends on it.
+    groups: Vec<Group>,
+    orders: Stream,
+}
+
+/// A group with draws.
+#[derive(Debug, Clone)]
+struct Group {
+    /// Where its members start in the index.
+    start: usize,
+    size: u64,
+    shuffle: Shuffle,
+    /// The keys of its passes.
+    passes: Stream,
+}
+
+impl Group {
+    fn new(index: &GroupIndex, group: usize, members: Stream) -> Self {
+        let (start, size) = (index.start(group), index.count(group) as u64);
+        let passes = members.substream(group as u64);
+        Self { start, size, shuffle: Shuffle::new(size), passes }
+    }
+}
+
+impl BatchStream {
+    /// The batches of `epoch`, with `quotas` draws for each group over all of them.
+    ///
+    /// # Errors
+    /// [`Error::Scalar`] if `batch_size` isn't 1 to 2²⁴ or doesn't divide the sum of the quotas; those of
+    /// [`super::GroupStream::new`].
+    pub fn new(
+        index: Arc<GroupIndex>,
+        quotas: &[i64],
+        batch_size: usize,
+        seed: u64,
+        epoch: u64,
+    ) -> Result<Self> {
+        check(&index, quotas)?;
+        if !(1..=MAX_BATCH_SIZE).contains(&batch_size) {
+            let (argument, found) = ("batch_size", batch_size.to_string());
+            return Err(Error::Scalar { argument, found, expected: "1 to 2^24" });
+        }
+        let total = quotas.iter().sum::<i64>() as u64;
+        if total % batch_size as u64 != 0 {
+            let (argument, found) = ("the sum of quotas", total.to_string());
+            return Err(Error::Scalar { argument, found, expected: "a multiple of batch_size" });
+        }
+        let num_batches = total / batch_size as u64;
+        let keys = Stream::new(seed, Purpose::Batches, epoch);
+        let mut order: Vec<usize> = (0..quotas.len()).filter(|&g| quotas[g] > 0).collect();
+        reorder(&mut order, keys.substream(1));
+        let in_order = order.iter().map(|&group| quotas[group] as u64);
+        let members = Stream::new(seed, Purpose::BatchMembers, epoch);
+        Ok(Self {
+            composition: Composition::new(in_order, num_batches, keys.below(0, num_batches)),
+            groups: order.iter().map(|&group| Group::new(&index, group, members)).collect(),
+            index,
+            batch_size,
+            orders: keys.substream(2),
+        })
+    }
+
+    /// The number of batches in the epoch.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "there is always a batch")]
+    pub fn len(&self) -> u64 {
+        self.composition.num_batches()
+    }
+
+    /// The number of rows in each batch.
+    #[must_use]
+    pub fn batch_size(&self) -> usize {
+        self.batch_size
+    }
+
+    /// The rows of some batches, batch after batch. The result doesn't depend on the number of threads.
+    ///
+    /// # Errors
+    /// Those of [`Draws::count`], where a draw is a batch.
+    pub fn indices(&self, batches: Draws, workers: &Workers) -> Result<Vec<i64>> {
+        let count = batches.count(self.len())?;
+        let mut rows = vec![0; count * self.batch_size];
+        let per_task = (TASK / self.batch_size).max(1);
+        let tasks = rows.chunks_mut(per_task * self.batch_size).enumerate();
+        workers.for_each(tasks, |(task, rows): (usize, &mut [i64])| {
+            let mut place = Place::new(&self.composition, self.groups.len());
+            for (i, rows) in rows.chunks_mut(self.batch_size).enumerate() {
+                place.go_to(batches.start + (task * per_task + i) as u64 * batches.step);
+                self.fill(&place, rows);
+            }
+        })?;
+        Ok(rows)
+    }
+
+    fn fill(&self, place: &Place, rows: &mut [i64]) {
+        let mut rest = &mut *rows;
+        for ((group, &first), &count) in self.groups.iter().zip(&place.before).zip(&place.counts) {
+            let (of_group, others) = rest.split_at_mut(count as usize);
+            self.draw(group, first, of_group);
+            rest = others;
+        }
+        reorder(rows, self.orders.substream(place.batch));
+    }
+
+    /// The draws of `group` from its `first` on, counted over the epoch.
+    fn draw(&self, group: &Group, mut first: u64, mut rows: &mut [i64]) {
+        while !rows.is_empty() {
+            let (pass, position) = (first / group.size, first % group.size);
+            let run = (group.size - position).min(rows.len().min(BLOCK) as u64);
+            let (now, later) = rows.split_at_mut(run as usize);
+            let mut buffer = [0; BLOCK];
+            let numbers = &mut buffer[..now.len()];
+            group.shuffle.fill(group.passes.substream(pass), position, numbers);
+            let members = now.iter_mut().zip(&*numbers);
+            match self.index.all_members() {
+                Members::Narrow(rows) => members.for_each(|(row, number)| {
+                    *row = i64::from(rows[group.start + *number as usize]);
+                }),
+                Members::Wide(rows) => members.for_each(|(row, number)| {
+                    *row = rows[group.start + *number as usize] as i64;
+                }),
+            }
+            (first, rows) = (first + run, later);
+        }
+    }
+}
+
+/// A batch, and how far each group has come by then.
+struct Place<'a> {
+    composition: &'a Composition,
+    batch: u64,
+    before: Vec<u64>,
+    counts: Vec<u64>,
+}
+
+impl<'a> Place<'a> {
+    fn new(composition: &'a Composition, num_groups: usize) -> Self {
+        let mut counts = vec![0; num_groups];
+        composition.counts(0, &mut counts);
+        Self { composition, batch: 0, before: vec![0; num_groups], counts }
+    }
+
+    fn go_to(&mut self, batch: u64) {
+        if batch - self.batch > STEPS_MAX {
+            self.composition.before(batch, &mut self.before);
+            self.composition.counts(batch, &mut self.counts);
+            self.batch = batch;
+        }
+        while self.batch < batch {
+            for (before, count) in self.before.iter_mut().zip(&self.counts) {
+                *before += count;
+            }
+            self.batch += 1;
+            self.composition.counts(self.batch, &mut self.counts);
+        }
+    }
+}
+
+/// Fisher and Yates's shuffle, in place.
+fn reorder<T>(values: &mut [T], stream: Stream) {
+    for last in (1..values.len()).rev() {
+        values.swap(last, stream.below(last as u64, last as u64 + 1) as usize);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{BatchStream, Draws};
+    use crate::Workers;
+    use crate::groups::GroupIndex;
+
+    fn index() -> Arc<GroupIndex> {
+        Arc::new(GroupIndex::new(&[0, 1, 1, 0, 2, -1, 1, 0, 1], Some(4), &Workers::new(1)).unwrap())
+    }
+
+    fn some(start: u64, stop: u64, step: u64) -> Draws {
+        Draws { start, stop, step }
+    }
+
+    #[test]
+    fn values_are_stable() {
+        let draws = |epoch| {
+            let stream = BatchStream::new(index(), &[4, 4, 4, 0], 4, 42, epoch).unwrap();
+            stream.indices(some(0, 3, 1), &Workers::new(1)).unwrap()
+        };
+        assert_eq!(draws(0), [4, 8, 0, 2, 3, 4, 6, 4, 7, 3, 1, 4]);
+        assert_eq!(draws(1), [2, 7, 1, 4, 0, 4, 3, 8, 4, 4, 6, 0]);
+    }
+
+    #[test]
+    fn threads_pieces_and_steps_don_t_change_the_result() {
+        let groups: Vec<i64> = (0..3000).map(|i| (i * i) % 37).collect();
+        let index = Arc::new(GroupIndex::new(&groups, Some(37), &Workers::new(1)).unwrap());
+        let quotas: Vec<i64> = (0..37).map(|g| if index.count(g) > 0 { 9000 } else { 0 }).collect();
+        let size = 90;
+        let stream = BatchStream::new(index, &quotas, size, 1, 2).unwrap();
+        let all = stream.indices(some(0, stream.len(), 1), &Workers::new(1)).unwrap();
+        assert_eq!(all, stream.indices(some(0, stream.len(), 1), &Workers::new(5)).unwrap());
+        for (start, stop, step) in [(701, 1412, 1), (3, 1800, 7), (64, 1900, 65), (5, 1900, 300)] {
+            let part = stream.indices(some(start, stop, step), &Workers::new(3)).unwrap();
+            let batches = (start..stop).step_by(step as usize);
+            let expected: Vec<i64> =
+                batches.flat_map(|b| all[b as usize * size..][..size].to_vec()).collect();
+            assert_eq!(part, expected, "{start} {stop} {step}");
+        }
+    }
+
+    #[test]
+    fn bad_arguments_are_named() {
+        let message = |quotas: &[i64], size| {
+            BatchStream::new(index(), quotas, size, 0, 0).unwrap_err().to_string()
+        };
+        assert!(message(&[1, 1], 1).starts_with("quotas has length 2; expected 4"));
+        assert!(message(&[1, 1, 1, 2], 1).contains("group 3 has no members"));
+        assert!(message(&[1, 1, 1, 0], 0).starts_with("batch_size is 0; expected 1 to 2^24"));
+        assert!(message(&[1, 1, 1, 0], 1 << 25).starts_with("batch_size is"));
+        let found = message(&[1, 1, 1, 0], 2);
+        assert_eq!(found, "the sum of quotas is 3; expected a multiple of batch_size");
+        let stream = BatchStream::new(index(), &[1, 1, 1, 0], 1, 0, 0).unwrap();
+        let draw = |start, stop, step| stream.indices(some(start, stop, step), &Workers::new(1));
+        assert!(draw(2, 4, 1).unwrap_err().to_string().starts_with("start and stop are 2 and 4"));
+        assert!(draw(2, 1, 1).is_err());
+        assert!(draw(0, 1, 0).unwrap_err().to_string().starts_with("step is 0"));
+        assert_eq!(stream.batch_size(), 1);
+    }
+}

@@ -1,0 +1,218 @@
+//! How many members of each group every batch holds: shares to quotas, quotas to whole members.
+
+use super::{MAX_DRAWS, quotas};
+use crate::{Error, Result};
+
+/// 2⁶⁴ divided by the golden ratio: the most even way to go round a circle in equal steps.
+const GOLDEN: u128 = 0x9E37_79B9_7F4A_7C15;
+
+/// The draws of each group in an epoch of `num_batches` batches, at least `min_per_group` a batch
+/// for each group with a share.
+///
+/// Groups that their share would give less are raised to the minimum; the others divide what is left
+/// by their shares, rounded by largest remainder. O(G log G) for each time that raising some groups
+/// brings others under the minimum.
+///
+/// # Errors
+/// [`Error::Scalar`] if `batch_size · num_batches` isn't 1 to [`MAX_DRAWS`]; [`Error::BatchSize`] if a
+/// batch has no room for the minimum; those of [`quotas()`].
+pub fn batch_quotas(
+    shares: &[f64],
+    counts: &[i64],
+    batch_size: usize,
+    num_batches: u64,
+    min_per_group: usize,
+) -> Result<Vec<i64>> {
+    let total = (batch_size as u64).saturating_mul(num_batches);
+    if !(1..=MAX_DRAWS).contains(&total) {
+        let (argument, expected) = ("batch_size * num_batches", "1 to 2^48");
+        return Err(Error::Scalar { argument, found: total.to_string(), expected });
+    }
+    let mut found = quotas(shares, counts, total)?;
+    let num_groups = shares.iter().filter(|share| **share > 0.0).count();
+    if min_per_group.saturating_mul(num_groups) > batch_size {
+        return Err(Error::BatchSize { found: batch_size, min_per_group, num_groups });
+    }
+    let least = min_per_group as i64 * num_batches as i64;
+    let (mut free, mut left) = (shares.to_vec(), total);
+    let is_short = |share: f64, quota: i64| share > 0.0 && quota < least;
+    while free.iter().zip(&found).any(|(&share, &quota)| is_short(share, quota)) {
+        for (share, quota) in free.iter_mut().zip(&mut found) {
+            if is_short(*share, *quota) {
+                (*share, *quota) = (0.0, least);
+                left -= least as u64;
+            }
+        }
+        if left == 0 {
+            break;
+        }
+        let of_free = quotas(&free, counts, left)?;
+        for ((quota, new), share) in found.iter_mut().zip(of_free).zip(&free) {
+            *quota = if *share > 0.0 { new } else { *quota };
+        }
+    }
+    Ok(found)
+}
+
+/// Which batch holds how many members of each group, given the groups' draws in the epoch.
+///
+/// The epoch's draws lie side by side, group after group, and batch b takes every n-th of them, n
+/// being the number of batches: systematic sampling (Madow, 1949). With C_g the draws of the groups
+/// up to g, it holds ⌊(C_g + p_b)/n⌋ − ⌊(C_{g−1} + p_b)/n⌋ of group g. That is ⌊q_g/n⌋ or ⌈q_g/n⌉
+/// for any phase p_b, and adds up to the batch size over the groups. The phases of an epoch are
+/// 0..n, each once, so that it adds up to q_g over the batches. Their order, equal steps of about n
+/// divided by the golden ratio, spreads a group's extra members evenly over the epoch, and lets the
+/// draws before any batch be added up in O(log n).
+#[derive(Debug, Clone)]
+pub(super) struct Composition {
+    num_batches: u64,
+    /// The phase of batch 0.
+    first: u64,
+    /// From a phase to the next; coprime to the number of batches.
+    step: u64,
+    /// C_g, as (C_g div n, C_g mod n).
+    ends: Vec<(u64, u64)>,
+}
+
+impl Composition {
+    pub(super) fn new(quotas: impl Iterator<Item = u64>, num_batches: u64, first: u64) -> Self {
+        let running = quotas.scan(0, |end, quota| {
+            *end += quota;
+            Some((*end / num_batches, *end % num_batches))
+        });
+        Self { num_batches, first, step: golden_step(num_batches), ends: running.collect() }
+    }
+
+    pub(super) fn num_batches(&self) -> u64 {
+        self.num_batches
+    }
+
+    /// How many members of each group `batch` holds.
+    pub(super) fn counts(&self, batch: u64, counts: &mut [u64]) {
+        let product = u128::from(batch) * u128::from(self.step) + u128::from(self.first);
+        let phase = (product % u128::from(self.num_batches)) as u64;
+        let mut last = 0;
+        for (count, (whole, rest)) in counts.iter_mut().zip(&self.ends) {
+            let end = whole + u64::from(rest + phase >= self.num_batches);
+            *count = end - last;
+            last = end;
+        }
+    }
+
+    /// How many members of each group the batches before `batch` hold. O(G log n).
+    pub(super) fn before(&self, batch: u64, before: &mut [u64]) {
+        let up_to = |end: u64| floor_sum(batch, self.num_batches, self.step, self.first + end);
+        let mut last = up_to(0);
+        for (count, (whole, rest)) in before.iter_mut().zip(&self.ends) {
+            let sum = up_to(whole * self.num_batches + rest);
+            *count = (sum - last) as u64;
+            last = sum;
+        }
+    }
+}
+
+/// The steps tried; among so many neighbours below 2⁴⁸ one is coprime to n (Jacobsthal's function).
+const STEPS: u64 = 128;
+
+/// Of the steps near the golden ratio, the coprime one whose continued fraction is closest to it:
+/// the smaller its quotients, the more even any run of phases.
+fn golden_step(n: u64) -> u64 {
+    let golden = ((u128::from(n) * GOLDEN) >> 64) as u64;
+    let coprime = (golden..golden + STEPS).filter_map(|step| Some((quotients(n, step)?, step)));
+    coprime.min().map_or(1, |(_, step)| step)
+}
+
+/// The sum of the partial quotients of a/b, unless the two have a common divisor.
+fn quotients(mut a: u64, mut b: u64) -> Option<u64> {
+    let mut sum = 0;
+    while b > 0 {
+        sum += a / b;
+        (a, b) = (b, a % b);
+    }
+    (a == 1).then_some(sum)
+}
+
+/// The sum of ⌊(a·i + c)/n⌋ over i in `0..terms`, by Euclid's algorithm: the points under a line are
+/// counted by columns and by rows in turn.
+fn floor_sum(terms: u64, n: u64, a: u64, c: u64) -> u128 {
+    let (mut terms, mut n) = (u128::from(terms), u128::from(n));
+    let (mut a, mut c) = (u128::from(a), u128::from(c));
+    let mut sum = 0;
+    loop {
+        sum += terms * terms.saturating_sub(1) / 2 * (a / n) + terms * (c / n);
+        (a, c) = (a % n, c % n);
+        let top = a * terms + c;
+        if top < n {
+            return sum;
+        }
+        (terms, n, a, c) = (top / n, a, n, top % n);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Composition, batch_quotas, floor_sum};
+
+    #[test]
+    fn floor_sums_equal_the_plain_sum() {
+        for (n, a, c) in [(1, 0, 0), (7, 3, 100), (10, 7, 3), (97, 60, 12_345), (1000, 617, 999)] {
+            let mut plain = 0;
+            for terms in 0..200 {
+                assert_eq!(floor_sum(terms, n, a, c), plain, "{terms} {n} {a} {c}");
+                plain += u128::from((a * terms + c) / n);
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_epochs_add_up() {
+        let n = (1 << 47) + 1;
+        let quotas = [n / 3, n - n / 3];
+        let composition = Composition::new(quotas.into_iter(), n, n - 1);
+        let mut before = [0; 2];
+        composition.before(n, &mut before);
+        assert_eq!(before, quotas);
+    }
+
+    /// In every prefix a group has its share to within a few members, not only at the end.
+    #[test]
+    fn extra_members_are_spread_evenly() {
+        let quotas = [1501, 1499, 2100, 900, 1, 1399];
+        let n = 1000;
+        let composition = Composition::new(quotas.into_iter(), n, 77);
+        let mut before = [0; 6];
+        for batch in 0..=n {
+            composition.before(batch, &mut before);
+            for (found, quota) in before.iter().zip(quotas) {
+                let exact = (quota * batch) as f64 / n as f64;
+                assert!((*found as f64 - exact).abs() < 2.5, "batch {batch}: {found}, not {exact}");
+            }
+        }
+    }
+
+    #[test]
+    fn whole_shares_come_back_and_small_ones_are_raised() {
+        let quotas = |shares: &[f64], min| batch_quotas(shares, &[9; 4], 10, 7, min).unwrap();
+        assert_eq!(quotas(&[5.0, 3.0, 2.0, 0.0], 1), [35, 21, 14, 0]);
+        assert_eq!(quotas(&[97.0, 1.0, 1.0, 1.0], 1), [49, 7, 7, 7]);
+        assert_eq!(quotas(&[97.0, 1.0, 1.0, 1.0], 0), [68, 1, 1, 0]);
+        // Raising the third and fourth brings the second under the minimum.
+        assert_eq!(quotas(&[80.0, 20.5, 1.0, 1.0], 2), [28, 14, 14, 14]);
+        assert_eq!(batch_quotas(&[9.0, 1.0], &[3, 3], 4, 3, 2).unwrap(), [6, 6]);
+    }
+
+    #[test]
+    fn bad_arguments_are_named() {
+        let message = |shares: &[f64], size, batches, min| {
+            batch_quotas(shares, &[3; 4], size, batches, min).unwrap_err().to_string()
+        };
+        let found = message(&[1.0, 1.0, 0.0, 1.0], 5, 9, 2);
+        assert!(
+            found.starts_with("batch_size is 5; expected 6 or above: min_per_group is 2 and 3")
+        );
+        assert!(message(&[1.0; 4], 0, 9, 0).starts_with("batch_size * num_batches is 0"));
+        assert!(message(&[1.0; 4], 5, u64::MAX, 0).starts_with("batch_size * num_batches is"));
+        assert!(message(&[1.0; 4], 5, 9, usize::MAX).starts_with("batch_size is 5; expected"));
+        assert!(message(&[1.0; 3], 5, 9, 1).starts_with("shares has length 3; expected 4"));
+    }
+}
