@@ -44,8 +44,9 @@ class GroupSampler(EpochSampler[int, NDArray[np.int64]]):
             `torch.utils.data.WeightedRandomSampler` with weight ``share_g / N_g`` for a row of group g. Shares then
             hold on average only.
         rank: draw only every `num_replicas`-th row of the global order, from the `rank`-th on. Leave both out where
-            the framework shards (Accelerate, Lightning, Trainer). If `num_samples` isn't a multiple of
-            `num_replicas`, the first ranks have one draw more.
+            the framework shards (Accelerate, Trainer); with Lightning give them, and
+            ``Trainer(use_distributed_sampler=False)``, as it would shuffle the draws again. If `num_samples` isn't a
+            multiple of `num_replicas`, the first ranks have one draw more.
         num_replicas: the number of ranks.
 
     Raises:
