@@ -149,6 +149,13 @@ def test_readme_tells_the_valid_combinations():
                     FitConfig(**settings)
 
 
+def test_the_snippets_of_the_samplers_page_run():
+    namespace: dict = {}
+    for _, text in blocks("docs/sampling.md", "python"):
+        exec(compile(text, "docs/sampling.md", "exec"), namespace)
+    assert namespace["state"]["position"] == 300
+
+
 def test_architecture_example_is_an_objective(monkeypatch):
     monkeypatch.setattr("dbpt.objectives.OBJECTIVES", dict(OBJECTIVES))
     namespace: dict = {}
@@ -179,7 +186,7 @@ def test_ci_checks_all_that_contributing_asks_for():
     }
 
 
-@pytest.mark.parametrize("page", [*PAGES, "docs/settings.md", "CHANGELOG.md", "LICENSE-THIRD-PARTY.md"])
+@pytest.mark.parametrize("page", [*PAGES, "docs/settings.md", "docs/sampling.md", "CHANGELOG.md", "LICENSE-THIRD-PARTY.md"])
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", read(page)):
         assert ((ROOT / page).parent / target).exists(), target
