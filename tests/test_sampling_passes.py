@@ -129,7 +129,7 @@ def test_consumed_counts_from_where_the_pass_began_and_never_beyond_what_was_dra
     assert resumed.state_dict(consumed=3)["position"] == 13
     list(itertools.islice(resumed, 6))
     assert resumed.state_dict(consumed=4)["position"] == 14
-    with pytest.raises(InputError, match="^consumed is 14; expected up to 6, this rank's draws in the present pass"):
+    with pytest.raises(InputError, match="^consumed is 14; expected up to 6, what this rank has drawn in its pass"):
         resumed.state_dict(consumed=14)
     with pytest.raises(InputError, match="^consumed is -1; expected an integer, 0 or above"):
         resumed.state_dict(consumed=-1)

@@ -139,7 +139,7 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
             made = len(self) if self._progress is None else self._progress.made
             if consumed > made:
                 raise InputError(
-                    f"consumed is {consumed}; expected up to {made}, this rank's draws in the present pass"
+                    f"consumed is {consumed}; expected up to {made}, what this rank has drawn in its pass"
                 )
         upcoming = self._law if self._next_law is None else self._next_law
         return {
