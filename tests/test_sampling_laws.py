@@ -1,13 +1,10 @@
-"""The laws of GroupSampler: independent draws against the exact law and PyTorch's, rows of unknown group, spread."""
+"""The laws of GroupSampler: independent draws against the exact law and PyTorch's, spread over a group."""
 
 import itertools
 
 import numpy as np
 import pytest
-import reference
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from dbpt.errors import InputError
 from dbpt.sampling import GroupSampler
@@ -18,9 +15,6 @@ COUNTS = np.bincount(GROUPS)
 
 def chi2(seen, expected):
     return ((seen - expected) ** 2 / expected).sum()
-
-
-# --- exact quotas ---------------------------------------------------------------------------------
 
 
 def test_what_is_drawn_of_a_group_is_spread_over_its_rows():
@@ -70,9 +64,6 @@ def test_positions_are_uniform_for_epochs_of_64():
         sampler.set_epoch(epoch)
         seen[np.arange(64), sampler.indices()] += 1
     assert max(chi2(row, 100) for row in seen) < 63 + 6 * 126**0.5
-
-
-# --- independent draws ----------------------------------------------------------------------------
 
 
 def test_independent_draws_follow_the_exact_law():
@@ -128,100 +119,3 @@ def test_a_state_of_the_other_kind_is_refused():
         exact.load_state_dict(independent.state_dict())
     with pytest.raises(InputError, match=r"^state\['quotas'\] add up to 1000; expected 281474976710656"):
         independent.load_state_dict({**exact.state_dict(), "independent": True})
-
-
-# --- rows of unknown group ------------------------------------------------------------------------
-
-
-@given(st.data())
-@settings(max_examples=60, deadline=None)
-def test_unknown_rows_weigh_the_mean_weight_of_their_class(data):
-    num_classes, attributes = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3))
-    rows = data.draw(st.lists(st.tuples(st.integers(0, num_classes - 1), st.integers(-1, attributes - 1)), min_size=2))
-    labels, attribute = np.array([(0, 0), (num_classes - 1, -1), *rows]).T
-    groups = np.where(attribute < 0, -1, labels * attributes + attribute)
-    num_groups = num_classes * attributes
-    counts = np.bincount(groups[groups >= 0], minlength=num_groups)
-    weights = np.array(data.draw(st.lists(st.integers(1, 9), min_size=num_groups, max_size=num_groups)), float)
-    dtype = data.draw(st.sampled_from([np.int8, np.int32, np.int64]))
-    sampler = GroupSampler(
-        groups.astype(dtype),
-        labels=labels.astype(np.uint8),
-        unknown="class",
-        group_weights=weights,
-        num_samples=10_000,
-        num_groups=num_groups,
-    )
-    # Row by row, from the definition.
-    known = groups >= 0
-    of_row = np.where(known, weights[groups], 0.0)
-    for row in np.flatnonzero(~known):
-        same = known & (labels == labels[row])
-        of_row[row] = of_row[same].mean() if same.any() else of_row[known].mean()
-    extended = np.where(known, groups, num_groups + labels)
-    shares = np.bincount(extended, of_row, num_groups + labels.max() + 1)
-    found = np.concatenate([sampler.quotas, sampler.unknown_quotas])
-    assert found.sum() == 10_000
-    assert np.abs(found - shares / shares.sum() * 10_000).max() < 1 + 1e-6
-    assert np.array_equal(sampler.counts, counts)
-    assert np.array_equal(sampler.unknown_counts, np.bincount(labels[~known], minlength=labels.max() + 1))
-    times = np.bincount(sampler.indices(), minlength=len(groups))
-    assert np.array_equal(np.bincount(extended, times, len(found)), found)
-
-
-def test_natural_shares_with_unknown_rows_are_a_shuffled_epoch():
-    groups, labels = np.where(np.arange(1000) % 7 == 0, -1, GROUPS), GROUPS // 2
-    sampler = GroupSampler(groups, shares="natural", unknown="class", labels=labels)
-    assert sorted(sampler) == list(range(1000))
-    assert repr(sampler).startswith("GroupSampler(num_groups=4, num_samples=1000, quotas=[")
-    assert "unknown_quotas=[" in repr(sampler)
-    sampler.set_shares([1, 1, 0, 0])
-    sampler.set_epoch(1)
-    assert set(GROUPS[sampler.indices()] // 2) == {0}
-
-
-def test_states_with_unknown_rows_resume():
-    groups, labels = np.where(np.arange(1000) % 7 == 0, -1, GROUPS), GROUPS // 2
-    sampler = GroupSampler(groups, unknown="class", labels=labels)
-    order = sampler.indices().tolist()
-    half = list(itertools.islice(sampler, 500))
-    resumed = GroupSampler(groups.astype(np.int8), unknown="class", labels=labels.tolist())
-    resumed.load_state_dict(sampler.state_dict())
-    assert half + list(resumed) == order
-    other = GroupSampler(groups, unknown="class", labels=1 - labels)
-    with pytest.raises(InputError, match="saved with other groups"):
-        other.load_state_dict(sampler.state_dict())
-
-
-def test_without_unknown_rows_nothing_changes():
-    sampler = GroupSampler(GROUPS, unknown="class", labels=GROUPS // 2)
-    assert np.array_equal(sampler.indices(), reference.group_stream(GROUPS, [250] * 4, 0, 0))
-    assert sampler.unknown_counts.tolist() == [0, 0]
-
-
-@pytest.mark.parametrize(
-    ("groups", "kwargs", "message"),
-    [
-        ([0, -1], {"unknown": "class"}, r"^labels are missing; expected the class \(N,\)"),
-        ([0, 1], {"labels": [0, 1]}, "^labels are given, but unknown is None"),
-        ([0, -1], {"unknown": "clas", "labels": [0, 1]}, r"^unknown is 'clas'; .*did you mean 'class'\?"),
-        ([0, -1], {"unknown": True, "labels": [0, 1]}, "^unknown is True; expected 'class' or None"),
-        ([0, -1], {"unknown": "class", "labels": [0]}, "^labels has length 1; expected 2"),
-        ([0, -1], {"unknown": "class", "labels": [0.0, 1.0]}, "^labels has dtype float64"),
-        ([0, -1], {"unknown": "class", "labels": [0, -1]}, r"^labels\[1\] is -1; expected an integer from 0"),
-        ([0, -2], {"unknown": "class", "labels": [0, 0]}, r"^groups\[1\] is -2; expected an integer from -1"),
-        ([0, 2**63], {"unknown": "class", "labels": [0, 0]}, r"^groups\[1\] is 9223372036854775808; expected"),
-        ([0, 2], {"unknown": "class", "labels": [0, 0], "num_groups": 2}, r"^groups\[1\] is 2; expected .* to 1"),
-        ([-1, -1], {"unknown": "class", "labels": [0, 0]}, "^groups is -1 in every row"),
-        ([-1, -1], {"unknown": "class", "labels": [0, 0], "num_groups": 2}, "^groups is -1 in every row"),
-        (
-            [0, 1, 0, 0],
-            {"unknown": "class", "labels": [1, 0, 1, 0]},
-            r"^labels\[3\] is 0, but group 0 began with class 1",
-        ),
-    ],
-)
-def test_bad_labels_and_unknown_are_named(groups, kwargs, message):
-    groups = np.array(groups, dtype=np.uint64 if max(groups) >= 2**63 else None)
-    with pytest.raises(InputError, match=message):
-        GroupSampler(groups, **kwargs)

@@ -10,12 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 from dbpt import arguments
 from dbpt._core import BatchStream, batch_quotas
 from dbpt.errors import InputError
-from dbpt.sampling.epochs import EpochSampler, checked_ranks
+from dbpt.sampling.epochs import checked_ranks
+from dbpt.sampling.group_draws import GroupDraws, all_shares
 from dbpt.sampling.row_groups import row_groups
-from dbpt.sampling.shares import group_shares
 
 
-class GroupBatchSampler(EpochSampler[list[int], NDArray[np.int64]]):
+class GroupBatchSampler(GroupDraws[list[int]]):
     """Draw batches of row numbers, each composed as asked for: ``DataLoader(dataset, batch_sampler=...)``.
 
     A group with a share s has ``floor(s * batch_size)`` or ``ceil(s * batch_size)`` members in every batch, and its
@@ -30,7 +30,8 @@ class GroupBatchSampler(EpochSampler[list[int], NDArray[np.int64]]):
     own number. Epochs, passes and states are those of `GroupSampler`, counted in batches.
 
     Args:
-        groups: (N,) group of each row, integers of any type from 0 to ``num_groups - 1``; -1, unknown, is refused.
+        groups: (N,) group of each row, integers of any type from 0 to ``num_groups - 1``; -1, unknown, is refused
+            unless `unknown` says what such rows weigh. A contiguous array is read where it lies, and not kept.
         batch_size: rows in each batch, up to 2**24; every batch is full.
         shares: what fraction of each batch a group gets: "balanced" (equal shares of all groups with members),
             "natural" (in proportion to their sizes) or (G,) non-negative numbers on any scale; numbers that add up to
@@ -43,6 +44,10 @@ class GroupBatchSampler(EpochSampler[list[int], NDArray[np.int64]]):
             of `num_replicas`.
         seed: an integer from 0 to 2**64 - 1.
         num_groups: G, if the last groups have no members. By default ``max(groups) + 1``.
+        unknown: "class" draws the rows of group -1 too, those of each class as one more group, whose share is as if
+            they weighed the mean weight of the rows of their class whose group is known, or of all such rows where
+            their class has none. `min_per_group` holds for them as well.
+        labels: (N,) class of each row, for ``unknown="class"``; rows of a group have one class.
         rank: draw only every `num_replicas`-th batch of the global order, from the `rank`-th on. Leave both out where
             the framework shards (Accelerate, Trainer); Lightning doesn't shard batch samplers, so give both and
             ``Trainer(use_distributed_sampler=False)``. If `num_batches` isn't a multiple of `num_replicas`, the first
@@ -62,7 +67,6 @@ class GroupBatchSampler(EpochSampler[list[int], NDArray[np.int64]]):
     # No attribute drop_last: Lightning would take it for a BatchSampler and make a new one from a sampler of its own.
 
     _chunk_draws = 32
-    _drawn_from = "groups"
 
     def __init__(
         self,
@@ -75,19 +79,21 @@ class GroupBatchSampler(EpochSampler[list[int], NDArray[np.int64]]):
         num_batches: int | None = None,
         seed: int = 0,
         num_groups: int | None = None,
+        unknown: str | None = None,
+        labels: ArrayLike | None = None,
         rank: int | None = None,
         num_replicas: int | None = None,
     ) -> None:
-        self._index = row_groups(groups, num_groups).index
-        self._index_digest: int | None = None
+        rows = row_groups(groups, num_groups, unknown, labels)
         self.batch_size = arguments.integer("batch_size", batch_size, 1, 2**24)
         self.min_per_group = arguments.integer("min_per_group", min_per_group, 0)
         rank, num_replicas = checked_ranks(rank, num_replicas)
         if num_batches is None:
-            num_batches = -(-self._index.num_rows // (self.batch_size * num_replicas)) * num_replicas
+            num_batches = -(-rows.index.num_rows // (self.batch_size * num_replicas)) * num_replicas
         num_batches = arguments.integer("num_batches", num_batches, 1, 2**48)
-        law = self._quotas_of(shares, group_weights, num_batches)
-        super().__init__(law, num_batches, seed, rank, num_replicas)
+        values = all_shares(rows, shares, group_weights)
+        law = batch_quotas(values, rows.index.counts, self.batch_size, num_batches, self.min_per_group)
+        super().__init__(rows, law, num_batches, seed, rank, num_replicas)
 
     @property
     def num_batches(self) -> int:
@@ -95,32 +101,9 @@ class GroupBatchSampler(EpochSampler[list[int], NDArray[np.int64]]):
         return self._length
 
     @property
-    def num_groups(self) -> int:
-        """The number of groups, empty ones included."""
-        return self._index.num_groups
-
-    @property
-    def counts(self) -> NDArray[np.int64]:
-        """(G,) the number of members of each group."""
-        return self._index.counts
-
-    @property
-    def quotas(self) -> NDArray[np.int64]:
-        """(G,) how often each group is drawn in the current epoch; each batch has its part, up or down."""
-        return np.array(self._law)
-
-    @property
     def sampler(self) -> GroupBatchSampler:
         """Itself: where Lightning and Accelerate look for the `set_epoch` of a batch sampler."""
         return self
-
-    def set_shares(self, shares: str | ArrayLike) -> None:
-        """Use other shares from the next pass on; a pass that has begun, or was loaded, keeps its own."""
-        self._set_law(self._quotas_of(shares, None, self.num_batches))
-
-    def set_group_weights(self, group_weights: ArrayLike) -> None:
-        """Use other weights (G,), what one sample of each group weighs, from the next pass on."""
-        self._set_law(self._quotas_of("balanced", group_weights, self.num_batches))
 
     def indices(self, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
         """Return the batches `start` to `stop` of the current epoch's global order, whatever the rank.
@@ -133,13 +116,14 @@ class GroupBatchSampler(EpochSampler[list[int], NDArray[np.int64]]):
         assert isinstance(stream, _Batches)
         return stream.rows(start, stop, 1, num_threads=arguments.num_threads())
 
-    def _open(self, law: NDArray[np.int64], epoch: int) -> _Batches:
-        return _Batches(BatchStream(self._index, law, self.batch_size, self.seed, epoch))
+    def _law_of(self, shares: NDArray[np.float64]) -> NDArray[np.int64]:
+        return batch_quotas(shares, self._rows.index.counts, self.batch_size, self._length, self.min_per_group)
 
-    def _digest(self) -> int:
-        if self._index_digest is None:
-            self._index_digest = self._index.digest(arguments.num_threads())
-        return self._index_digest
+    def _draws(self) -> NDArray[np.int64]:
+        return np.array(self._law)
+
+    def _open(self, law: NDArray[np.int64], epoch: int) -> _Batches:
+        return _Batches(BatchStream(self._rows.index, law, self.batch_size, self.seed, epoch))
 
     def _laws_to_state(self, current: NDArray[np.int64], upcoming: NDArray[np.int64]) -> dict[str, int | list[int]]:
         return {"batch_size": self.batch_size, "quotas": current.tolist(), "next_quotas": upcoming.tolist()}
@@ -155,23 +139,14 @@ class GroupBatchSampler(EpochSampler[list[int], NDArray[np.int64]]):
         return current, upcoming, int(current.sum()) // self.batch_size
 
     def _loaded_quotas(self, key: str, values: Any) -> NDArray[np.int64]:
-        loaded = arguments.group_integers(f"state[{key!r}]", values, self.num_groups)
-        BatchStream(self._index, loaded, self.batch_size, 0, 0)  # checks them against the groups
+        loaded = arguments.group_integers(f"state[{key!r}]", values, self._rows.index.num_groups)
+        BatchStream(self._rows.index, loaded, self.batch_size, 0, 0)  # checks them against the groups
         return loaded
 
-    def _quotas_of(
-        self, shares: str | ArrayLike, group_weights: ArrayLike | None, num_batches: int
-    ) -> NDArray[np.int64]:
-        counts = self._index.counts
-        values = group_shares(shares, group_weights, counts)
-        return batch_quotas(values, counts, self.batch_size, num_batches, self.min_per_group)
-
     def __repr__(self) -> str:
-        shard = f", rank={self.rank}, num_replicas={self.num_replicas}" if self.num_replicas > 1 else ""
         return (
             f"GroupBatchSampler(num_groups={self.num_groups}, batch_size={self.batch_size}, "
-            f"num_batches={self.num_batches}, quotas={np.array2string(self._law, separator=', ', threshold=10)}, "
-            f"seed={self.seed}, epoch={self.epoch}{shard})"
+            f"num_batches={self.num_batches}, {self._shown_quotas()}, {self._shown_epoch()})"
         )
 
 

@@ -10,14 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 from dbpt import arguments
 from dbpt._core import GroupStream, IndependentStream, quotas
 from dbpt.errors import InputError
-from dbpt.sampling.epochs import EpochSampler, checked_ranks
+from dbpt.sampling.epochs import checked_ranks
+from dbpt.sampling.group_draws import GroupDraws, all_shares
 from dbpt.sampling.row_groups import row_groups
-from dbpt.sampling.shares import group_shares
 
 _WHEEL = 2**48  # slots that independent draws point at: probabilities are whole numbers of them
 
 
-class GroupSampler(EpochSampler[int, NDArray[np.int64]]):
+class GroupSampler(GroupDraws[int]):
     """Draw row numbers so that each group gets its share of the epoch, exactly.
 
     Every member of a group is drawn equally often, to within one; which ones are drawn once more changes from epoch to
@@ -59,7 +59,6 @@ class GroupSampler(EpochSampler[int, NDArray[np.int64]]):
     """
 
     _chunk_draws = 1 << 15
-    _drawn_from = "groups"
 
     def __init__(
         self,
@@ -76,53 +75,20 @@ class GroupSampler(EpochSampler[int, NDArray[np.int64]]):
         rank: int | None = None,
         num_replicas: int | None = None,
     ) -> None:
-        self._rows = row_groups(groups, num_groups, unknown, labels)
-        self._rows_digest: int | None = None
+        rows = row_groups(groups, num_groups, unknown, labels)
         self._independent = arguments.boolean("independent", independent)
         rank, num_replicas = checked_ranks(rank, num_replicas)
         if num_samples is None:
-            num_samples = -(-self._rows.index.num_rows // num_replicas) * num_replicas
+            num_samples = -(-rows.index.num_rows // num_replicas) * num_replicas
         num_samples = arguments.integer("num_samples", num_samples, 1, _WHEEL)
-        law = self._law_of(shares, group_weights, num_samples)
-        super().__init__(law, num_samples, seed, rank, num_replicas)
+        values = all_shares(rows, shares, group_weights)
+        law = quotas(values, rows.index.counts, _WHEEL if self._independent else num_samples)
+        super().__init__(rows, law, num_samples, seed, rank, num_replicas)
 
     @property
     def num_samples(self) -> int:
         """Draws in an epoch, over all ranks."""
         return self._length
-
-    @property
-    def num_groups(self) -> int:
-        """The number of groups, empty ones included."""
-        return self._rows.num_groups
-
-    @property
-    def counts(self) -> NDArray[np.int64]:
-        """(G,) the number of members of each group."""
-        return self._rows.counts
-
-    @property
-    def unknown_counts(self) -> NDArray[np.int64]:
-        """(C,) the number of rows of unknown group in each class; (0,) unless ``unknown="class"``."""
-        return self._rows.unknown_counts
-
-    @property
-    def quotas(self) -> NDArray[np.int64]:
-        """(G,) how often each group is drawn in the current epoch, over all ranks; if `independent`, on average."""
-        return self._draws()[: self.num_groups]
-
-    @property
-    def unknown_quotas(self) -> NDArray[np.int64]:
-        """(C,) how often rows of unknown group are drawn in the current epoch, by class."""
-        return self._draws()[self.num_groups :]
-
-    def set_shares(self, shares: str | ArrayLike) -> None:
-        """Use other shares from the next pass on; a pass that has begun, or was loaded, keeps its own."""
-        self._set_law(self._law_of(shares, None, self.num_samples))
-
-    def set_group_weights(self, group_weights: ArrayLike) -> None:
-        """Use other weights (G,), what one sample of each group weighs, from the next pass on."""
-        self._set_law(self._law_of("balanced", group_weights, self.num_samples))
 
     def indices(self, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
         """Return draws `start` to `stop` of the current epoch's global order, as an int64 array, in O(stop - start)."""
@@ -130,10 +96,9 @@ class GroupSampler(EpochSampler[int, NDArray[np.int64]]):
         stop = self.num_samples if stop is None else arguments.integer("stop", stop, start, self.num_samples)
         return self._stream().rows(start, stop, num_threads=arguments.num_threads())
 
-    def _law_of(self, shares: str | ArrayLike, group_weights: ArrayLike | None, num_samples: int) -> NDArray[np.int64]:
-        """How many slots of an epoch, or of the wheel of independent draws, each group has, and each unknown class."""
-        values = self._rows.with_unknown(group_shares(shares, group_weights, self._rows.counts))
-        return quotas(values, self._rows.index.counts, _WHEEL if self._independent else num_samples)
+    def _law_of(self, shares: NDArray[np.float64]) -> NDArray[np.int64]:
+        # Slots of an epoch, or of the wheel of independent draws.
+        return quotas(shares, self._rows.index.counts, _WHEEL if self._independent else self._length)
 
     def _draws(self) -> NDArray[np.int64]:
         if self._independent:
@@ -149,11 +114,6 @@ class GroupSampler(EpochSampler[int, NDArray[np.int64]]):
         stream = super()._stream()
         assert isinstance(stream, _Rows)
         return stream
-
-    def _digest(self) -> int:
-        if self._rows_digest is None:
-            self._rows_digest = self._rows.index.digest(arguments.num_threads())
-        return self._rows_digest
 
     def _laws_to_state(self, current: NDArray[np.int64], upcoming: NDArray[np.int64]) -> dict[str, int | list[int]]:
         return {
@@ -182,12 +142,10 @@ class GroupSampler(EpochSampler[int, NDArray[np.int64]]):
         return loaded
 
     def __repr__(self) -> str:
-        unknown = f", unknown_quotas={_shortened(self.unknown_quotas)}" if len(self.unknown_counts) else ""
         law = ", independent=True" if self._independent else ""
-        shard = f", rank={self.rank}, num_replicas={self.num_replicas}" if self.num_replicas > 1 else ""
         return (
-            f"GroupSampler(num_groups={self.num_groups}, num_samples={self.num_samples}, "
-            f"quotas={_shortened(self.quotas)}{unknown}{law}, seed={self.seed}, epoch={self.epoch}{shard})"
+            f"GroupSampler(num_groups={self.num_groups}, num_samples={self.num_samples}, {self._shown_quotas()}{law}, "
+            f"{self._shown_epoch()})"
         )
 
 
@@ -203,7 +161,3 @@ class _Rows:
     def chunk(self, start: int, stop: int, step: int) -> list[int]:
         rows: list[int] = self._stream.indices(start, stop, step).tolist()
         return rows
-
-
-def _shortened(values: NDArray[np.int64]) -> str:
-    return np.array2string(values, separator=", ", threshold=10)
