@@ -1,22 +1,14 @@
-"""GroupBatchSampler as training loops use it: compositions, passes over members, ranks, resuming, bad input."""
+"""What GroupBatchSampler draws: compositions, passes over members, pinned values, scale."""
 
 import doctest
 import itertools
-import json
-import pickle
-import signal
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import pytest
 import reference
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dbpt.sampling.group_batch_sampler
-from dbpt._core import BatchStream, GroupIndex, batch_quotas
-from dbpt.errors import InputError
 from dbpt.sampling import GroupBatchSampler
 
 GROUPS = np.random.default_rng(0).choice(4, 1000, p=[0.7, 0.05, 0.02, 0.23])
@@ -48,9 +40,6 @@ def test_docstring_example():
     found = doctest.testmod(dbpt.sampling.group_batch_sampler)
     assert found.failed == 0
     assert found.attempted > 0
-
-
-# --- compositions ---------------------------------------------------------------------------------
 
 
 def test_balanced_is_the_default_and_holds_in_every_batch():
@@ -122,9 +111,6 @@ def test_the_one_more_does_not_always_go_to_the_same_groups():
         sampler.set_epoch(epoch)
         together |= {tuple(np.flatnonzero(row == 2)) for row in compositions(sampler.indices(), groups, 5)}
     assert together == set(itertools.combinations(range(5), 2))
-
-
-# --- members --------------------------------------------------------------------------------------
 
 
 @given(cases(), st.integers(0, 1200))
@@ -212,220 +198,6 @@ def test_new_shares_start_with_the_next_pass():
     assert (compositions(other) == [1, 1, 1, 5]).all()
 
 
-# --- ranks and states -----------------------------------------------------------------------------
-
-
-@given(st.integers(1, 70), st.integers(1, 150), st.integers(0, 400))
-@settings(max_examples=40, deadline=None)
-def test_ranks_are_disjoint_and_their_union_is_the_global_order(world, num_batches, seed):
-    keywords = {"num_batches": num_batches, "seed": seed, "num_replicas": world}
-    ranks = [GroupBatchSampler(GROUPS, 5, rank=rank, **keywords) for rank in range(world)]
-    order = ranks[-1].indices().tolist()
-    parts = [list(rank) for rank in ranks]
-    assert [len(rank) for rank in ranks] == [len(part) for part in parts]
-    assert [batch for step in itertools.zip_longest(*parts) for batch in step if batch is not None] == order
-
-
-def test_ranks_have_equal_lengths_by_default():
-    for world in (1, 3, 7):
-        lengths = {len(GroupBatchSampler(GROUPS, 24, rank=r, num_replicas=world)) for r in range(world)}
-        assert lengths == {-(-1000 // (24 * world))}
-
-
-@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 40), st.data())
-@settings(max_examples=60, deadline=None)
-def test_another_number_of_ranks_resumes_the_same_global_order(world, new_world, num_batches, data):
-    def ranks(world):
-        return [
-            GroupBatchSampler(GROUPS, 6, num_batches=num_batches, rank=rank, num_replicas=world)
-            for rank in range(world)
-        ]
-
-    old = ranks(world)
-    order = old[0].indices().tolist()
-    steps = data.draw(st.integers(0, num_batches // world))
-    for rank in old:
-        list(itertools.islice(rank, steps))
-    states = [rank.state_dict() for rank in old]
-    assert all(state == states[0] for state in states)
-    position = states[0]["position"]
-    assert position == steps * world
-    new = ranks(new_world)
-    for rank in new:
-        rank.load_state_dict(states[0])
-        if position == num_batches:
-            rank.set_epoch(0)
-    batches = [list(rank) for rank in new]
-    assert sorted(itertools.chain(*batches)) == sorted(order[position:])
-    assert max(map(len, batches)) - min(map(len, batches)) <= 1
-
-
-@given(st.integers(0, 60), st.integers(0, 60))
-@settings(max_examples=40, deadline=None)
-def test_resuming_at_any_position_continues_as_if_uninterrupted(first, second):
-    def run(sampler, batches):
-        """Draw as a loop without set_epoch does: pass after pass."""
-        found = []
-        while len(found) < batches:
-            found += itertools.islice(sampler, batches - len(found))
-        return found
-
-    plain = GroupBatchSampler(GROUPS, 6, num_batches=20, seed=3)
-    expected = []
-    for epoch in range(6):
-        plain.set_epoch(epoch)
-        expected += plain.indices().tolist()
-    sampler = GroupBatchSampler(GROUPS, 6, num_batches=20, seed=3)
-    found = run(sampler, first)
-    resumed = GroupBatchSampler(GROUPS, 6, num_batches=20, seed=99)
-    resumed.load_state_dict(json.loads(json.dumps(sampler.state_dict())))
-    assert resumed.state_dict() == sampler.state_dict()
-    assert found + run(resumed, second) == expected[: first + second]
-
-
-def test_a_loader_that_draws_ahead_says_how_many_batches_it_has_consumed():
-    sampler = GroupBatchSampler(GROUPS, 10, seed=4)
-    dataset = torch.utils.data.TensorDataset(torch.arange(1000))
-    loader = torch.utils.data.DataLoader(dataset, batch_sampler=sampler, num_workers=1, multiprocessing_context="fork")
-    batches = iter(loader)
-    seen = [next(batches)[0].tolist() for _ in range(7)]
-    assert sampler.state_dict()["position"] > 7
-    resumed = GroupBatchSampler(GROUPS, 10)
-    resumed.load_state_dict(sampler.state_dict(consumed=7))
-    assert seen + list(resumed) == resumed.indices().tolist()
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"version": 2}, r"^state\['version'\] is 2; expected 1"),
-        ({"groups_digest": 1}, "saved with other groups"),
-        ({"batch_size": 5}, r"^state\['batch_size'\] is 5; expected 10, as here"),
-        ({"batch_size": "10"}, r"^state\['batch_size'\] is '10'; expected an integer"),
-        ({"position": 101}, r"^state\['position'\] is 101; expected an integer from 0 to 100"),
-        ({"quotas": [1, 2]}, r"^state\['quotas'\] has shape \(2,\)"),
-        ({"quotas": [250, 250, 250, 251]}, "^the sum of quotas is 1001; expected a multiple of batch_size"),
-        ({"next_quotas": [10, 0, 0, 0]}, r"^state\['next_quotas'\] add up to 10; expected 1000"),
-        ({"extra": 1}, "^state is not that of a GroupBatchSampler"),
-    ],
-)
-def test_a_bad_state_is_refused_and_changes_nothing(change, message):
-    sampler = GroupBatchSampler(GROUPS, 10)
-    list(itertools.islice(sampler, 10))
-    before = sampler.state_dict()
-    with pytest.raises(InputError, match=message):
-        sampler.load_state_dict({**before, **change})
-    assert sampler.state_dict() == before
-
-
-# --- PyTorch --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("num_workers", "context"), [(0, None), (2, "fork"), (1, "spawn")])
-def test_a_dataloader_with_workers_gets_the_same_batches(num_workers, context):
-    dataset = torch.utils.data.TensorDataset(torch.arange(1000))
-    sampler = GroupBatchSampler(GROUPS, 25, seed=4)
-    loader = torch.utils.data.DataLoader(
-        dataset, batch_sampler=sampler, num_workers=num_workers, multiprocessing_context=context
-    )
-    order = sampler.indices().tolist()
-    assert len(loader) == 40
-    assert [batch.tolist() for (batch,) in loader] == order
-    assert [batch.tolist() for (batch,) in loader] != order
-
-
-class DrawingDataset(torch.utils.data.Dataset):
-    """Draws inside the worker, with threads."""
-
-    def __len__(self):
-        return 4
-
-    def __getitem__(self, epoch):
-        sampler = GroupBatchSampler(np.arange(1000) % 3, 100, num_batches=2000)
-        sampler.set_epoch(epoch)
-        return int(sampler.indices()[-1, -1])
-
-
-def test_threads_work_inside_a_forked_worker():
-    dataset = DrawingDataset()
-    expected = [dataset[epoch] for epoch in range(4)]  # threads in the parent first
-    loader = torch.utils.data.DataLoader(dataset, num_workers=2, multiprocessing_context="fork", timeout=60)
-    assert [int(row) for row in loader] == expected
-
-
-def test_several_python_threads_read_one_stream():
-    sampler = GroupBatchSampler(GROUPS, 50, num_batches=400)
-    expected = sampler.indices()
-    with ThreadPoolExecutor(4) as pool:
-        parts = list(pool.map(lambda start: sampler.indices(start, start + 20), range(0, 400, 20)))
-    assert np.array_equal(np.concatenate(parts), expected)
-
-
-def test_ctrl_c_stops_a_long_call():
-    sampler = GroupBatchSampler(GROUPS, 1000, num_batches=500_000)  # 4 GB, hardly any of it touched by then
-    before = signal.getsignal(signal.SIGALRM)
-    signal.signal(signal.SIGALRM, signal.default_int_handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.1)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            sampler.indices()
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-def test_group_dro_sees_every_group_in_every_step():
-    """The loss of each group in each batch, without a guard against empty ones; the weakest group gets good."""
-    torch.manual_seed(0)
-    groups = torch.from_numpy(GROUPS)
-    labels = (groups >= 2).float()
-    features = torch.randn(1000, 2) * 0.5 + torch.stack([labels * 2 - 1, (groups % 2) * 6.0 - 3], dim=1)
-    features[:, 1] += labels * 4  # a shortcut that is wrong for the small groups
-    dataset = torch.utils.data.TensorDataset(features, labels, groups)
-    model, q = torch.nn.Linear(2, 1), torch.ones(4) / 4
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
-    loader = torch.utils.data.DataLoader(dataset, batch_sampler=GroupBatchSampler(GROUPS, 16, shares="natural"))
-    for _ in range(8):
-        for x, y, g in loader:
-            losses = torch.nn.functional.binary_cross_entropy_with_logits(model(x)[:, 0], y, reduction="none")
-            group_losses = torch.stack([losses[g == group].mean() for group in range(4)])
-            q = q * (0.1 * group_losses.detach()).exp()
-            q = q / q.sum()
-            optimiser.zero_grad()
-            (q * group_losses).sum().backward()
-            optimiser.step()
-    right = ((model(features)[:, 0] > 0) == (labels > 0)).float()
-    assert min(right[groups == group].mean().item() for group in range(4)) > 0.9
-
-
-def test_it_looks_like_a_batch_sampler_to_frameworks():
-    sampler = GroupBatchSampler(GROUPS, 12)
-    assert isinstance(sampler, torch.utils.data.Sampler)
-    assert sampler.batch_size == 12  # Accelerate wants it
-    assert sampler.sampler is sampler  # where Lightning and Accelerate look for set_epoch
-    assert not hasattr(sampler, "generator")
-    assert not hasattr(sampler, "drop_last")
-    batch = next(iter(sampler))
-    assert type(batch) is list
-    assert type(batch[0]) is int
-
-
-def test_pickling_and_repr():
-    sampler = GroupBatchSampler(GROUPS, 10, seed=2, rank=1, num_replicas=4)
-    list(itertools.islice(sampler, 7))
-    copy = pickle.loads(pickle.dumps(sampler))
-    assert copy.state_dict() == sampler.state_dict()
-    assert list(copy) == list(sampler)
-    assert repr(sampler) == (
-        "GroupBatchSampler(num_groups=4, batch_size=10, num_batches=100, quotas=[250, 250, 250, 250], seed=2, "
-        "epoch=0, rank=1, num_replicas=4)"
-    )
-    assert repr(GroupBatchSampler(GROUPS, 10)).endswith("seed=0, epoch=0)")
-
-
-# --- values, scale --------------------------------------------------------------------------------
-
-
 def test_batches_are_pinned():
     sampler = GroupBatchSampler(np.arange(5000) % 5, 6, shares=[5, 4, 3, 2, 1], seed=2025)
     sampler.set_epoch(3)
@@ -465,84 +237,3 @@ def test_epochs_beyond_32_bits_can_be_sought():
     assert np.array_equal(sampler.indices(2**37 + 2, 2**37 + 3), batches[2:])
     assert set(np.count_nonzero(batches == 0, axis=1).tolist()) <= {340, 341}
     assert len(sampler.indices(2**38 - 1)) == 1
-
-
-# --- bad input ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("groups", "batch_size", "keywords", "message"),
-    [
-        ([0, -1, -1], 2, {}, r"^groups\[1\] is -1, one of 2 rows without a group; .*leave those rows out"),
-        ([0, 3], 2, {"num_groups": 3}, r"^groups\[1\] is 3; expected -1 \(outside\) or 0 to 2"),
-        ([[0], [1, 2]], 2, {}, "^groups is ragged"),
-        ([], 2, {}, r"^groups has shape \(0,\)"),
-        ([0.5], 2, {}, "^groups has dtype float64; expected integers"),
-        (GROUPS, 3, {}, "^batch_size is 3; expected 4 or above: min_per_group is 1 and 4 groups have a share"),
-        (GROUPS, 8, {"min_per_group": 3}, "^batch_size is 8; expected 12 or above: min_per_group is 3"),
-        (GROUPS, 0, {}, "^batch_size is 0; expected an integer from 1 to 16777216"),
-        (GROUPS, 2.0, {}, "^batch_size is 2.0; expected an integer"),
-        (GROUPS, 2**25, {}, "^batch_size is 33554432; expected an integer from 1"),
-        (GROUPS, 8, {"min_per_group": -1}, "^min_per_group is -1"),
-        (GROUPS, 8, {"num_batches": 0}, "^num_batches is 0"),
-        (GROUPS, 8, {"num_batches": 2**46}, r"^batch_size \* num_batches is 562949953421312; expected 1 to 2"),
-        (GROUPS, 8, {"shares": "balance"}, r"^shares is 'balance'; .*did you mean 'balanced'\?"),
-        (GROUPS, 8, {"shares": [1, 2]}, r"^shares has shape \(2,\) .*expected \(4,\)"),
-        (GROUPS, 8, {"shares": [1, 2, np.nan, 1]}, r"^shares\[2\] is nan"),
-        (GROUPS, 8, {"shares": [0, 0, 0, 0]}, "^the sum of shares is 0"),
-        ([0, 2], 8, {"shares": [1, 1, 1]}, r"^shares\[1\] is 1, but group 1 has no members"),
-        (GROUPS, 8, {"group_weights": [1, -2, 1, 1]}, r"^group_weights\[1\] is -2"),
-        (GROUPS, 8, {"group_weights": [1, 1, 1, 1], "shares": "natural"}, "^shares and group_weights are both given"),
-        (GROUPS, 8, {"seed": -1}, "^seed is -1; expected an integer from 0 to"),
-        (GROUPS, 8, {"rank": 0}, "^rank is 0 and num_replicas is None; expected both or neither"),
-    ],
-)
-def test_bad_arguments_are_named(groups, batch_size, keywords, message):
-    with pytest.raises(InputError, match=message):
-        GroupBatchSampler(groups, batch_size, **keywords)
-
-
-def test_bad_calls_are_named():
-    sampler = GroupBatchSampler(GROUPS, 10)
-    with pytest.raises(InputError, match="^stop is 101; expected an integer from 0 to 100"):
-        sampler.indices(0, 101)
-    with pytest.raises(InputError, match="^consumed is 101"):
-        sampler.state_dict(consumed=101)
-    with pytest.raises(InputError, match=r"^group_weights has shape \(1,\)"):
-        sampler.set_group_weights([1])
-
-
-foreign = st.one_of(
-    st.lists(st.integers(-(2**70), 2**70), max_size=4),
-    st.lists(st.floats(), max_size=5),
-    st.lists(st.lists(st.integers(0, 3), max_size=2), max_size=3),
-    st.sampled_from([None, "balanced", b"x", {}, [None], [True], torch.zeros(3, requires_grad=True), 7]),
-)
-
-
-@given(foreign, foreign, foreign)
-@settings(max_examples=200, deadline=None)
-def test_foreign_arrays_work_or_are_refused_in_one_line(groups, shares, group_weights):
-    """Never another exception, and never batches of another composition than asked for."""
-    try:
-        sampler = GroupBatchSampler(groups, 8, shares=shares, group_weights=group_weights, num_batches=2)
-    except InputError as error:
-        assert "\n" not in str(error)
-    else:
-        assert sampler.quotas.sum() == sampler.indices().size == 16
-
-
-def test_arrays_that_do_not_fit_are_refused_by_the_core():
-    index = GroupIndex(np.array([0, 1, 1]), 2)
-    with pytest.raises(InputError, match="^quotas has length 1; expected 2"):
-        BatchStream(index, np.array([4]), 2, 0, 0)
-    with pytest.raises(InputError, match="^quotas is not C-contiguous"):
-        BatchStream(index, np.array([2, 0, 2, 0])[::2], 2, 0, 0)
-    with pytest.raises(TypeError):
-        BatchStream(index, np.array([2.0, 2.0]), 2, 0, 0)
-    with pytest.raises(InputError, match="^start and stop are 1 and 3"):
-        BatchStream(index, np.array([2, 2]), 2, 0, 0).indices(1, 3)
-    with pytest.raises(InputError, match="^step is 0"):
-        BatchStream(index, np.array([2, 2]), 2, 0, 0).indices(0, 2, 0)
-    with pytest.raises(InputError, match="^shares has length 1; expected 2"):
-        batch_quotas(np.ones(1), index.counts, 2, 1, 1)

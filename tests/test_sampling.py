@@ -29,9 +29,6 @@ def test_docstring_example():
     assert doctest.testmod(dbpt.sampling.group_sampler).attempted > 0
 
 
-# --- shares ---------------------------------------------------------------------------------------
-
-
 def test_balanced_is_the_default_and_groups_without_members_have_no_share():
     assert drawn(list(GroupSampler(GROUPS))) == [250] * 4
     with_empty = GroupSampler(GROUPS * 2, num_groups=9)
@@ -82,9 +79,6 @@ def test_new_shares_start_with_the_next_pass():
     assert drawn(list(sampler)) == [250] * 4
 
 
-# --- epochs ---------------------------------------------------------------------------------------
-
-
 def test_a_finished_pass_is_followed_by_the_next_epoch_and_a_broken_one_starts_over():
     sampler = GroupSampler(GROUPS, seed=1)
     first, second = list(sampler), list(sampler)
@@ -110,50 +104,8 @@ def test_seeds_differ():
     assert list(GroupSampler(GROUPS, seed=1)) != list(GroupSampler(GROUPS, seed=2))
 
 
-# --- ranks ----------------------------------------------------------------------------------------
-
-
-@given(st.integers(1, 7), st.integers(1, 300), st.integers(0, 400))
-@settings(max_examples=40)
-def test_ranks_are_disjoint_and_their_union_is_the_global_order(world, num_samples, seed):
-    order = GroupSampler(GROUPS, num_samples=num_samples, seed=seed).indices().tolist()
-    ranks = [GroupSampler(GROUPS, num_samples=num_samples, seed=seed, rank=r, num_replicas=world) for r in range(world)]
-    parts = [list(rank) for rank in ranks]
-    assert [len(rank) for rank in ranks] == [len(part) for part in parts]
-    merged = [row for step in itertools.zip_longest(*parts) for row in step if row is not None]
-    assert merged == order
-
-
 def test_ranks_have_equal_lengths_by_default():
     assert [len(GroupSampler(GROUPS, rank=r, num_replicas=7)) for r in range(7)] == [143] * 7
-
-
-@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 60), st.data())
-@settings(max_examples=60)
-def test_another_number_of_ranks_resumes_the_same_global_order(world, new_world, num_samples, data):
-    def ranks(world):
-        return [GroupSampler(GROUPS, num_samples=num_samples, rank=r, num_replicas=world) for r in range(world)]
-
-    order = GroupSampler(GROUPS, num_samples=num_samples).indices().tolist()
-    steps = data.draw(st.integers(0, num_samples // world))
-    old = ranks(world)
-    for rank in old:
-        list(itertools.islice(rank, steps))
-    states = [rank.state_dict() for rank in old]
-    assert all(state == states[0] for state in states)
-    position = states[0]["position"]
-    assert position == steps * world
-    new = ranks(new_world)
-    for rank in new:
-        rank.load_state_dict(states[0])
-        if position == num_samples:
-            rank.set_epoch(0)
-    rows = [list(rank) for rank in new]
-    assert sorted(itertools.chain(*rows)) == sorted(order[position:])
-    assert max(map(len, rows)) - min(map(len, rows)) <= 1
-
-
-# --- state ----------------------------------------------------------------------------------------
 
 
 @given(st.integers(0, 120), st.integers(0, 120), st.integers(0, 5))
@@ -282,9 +234,6 @@ def test_a_bad_state_is_refused_and_changes_nothing(change, message):
     assert sampler.state_dict() == before
 
 
-# --- PyTorch --------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_a_dataloader_with_forked_workers_gets_the_same_order(num_workers):
     dataset = torch.utils.data.TensorDataset(torch.arange(1000))
@@ -378,9 +327,6 @@ PINNED_STATE = {
     "num_samples": 5000,
     "independent": False,
 }
-
-
-# --- bad input ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

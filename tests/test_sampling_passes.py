@@ -27,6 +27,40 @@ def ranks_of(kind, length, world):
     return [make(kind, length, rank, world) for rank in range(world)]
 
 
+def in_turn(parts):
+    """What ranks draw in step, as one list."""
+    return [row for step in itertools.zip_longest(*parts) for row in step if row is not None]
+
+
+@KINDS
+@given(st.integers(1, 70), st.integers(1, 200))
+@settings(max_examples=40, deadline=None)
+def test_ranks_are_disjoint_and_their_union_is_the_global_order(kind, world, length):
+    ranks = ranks_of(kind, length, world)
+    parts = [list(rank) for rank in ranks]
+    assert [len(rank) for rank in ranks] == [len(part) for part in parts]
+    assert in_turn(parts) == make(kind, length).indices().tolist()
+
+
+@KINDS
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 15)), min_size=2, max_size=4), st.integers(1, 60))
+@settings(max_examples=60, deadline=None)
+def test_any_numbers_of_ranks_resume_the_same_global_order_one_after_another(kind, runs, length):
+    """Each run has another number of ranks, makes some steps and hands its state on; the last goes to the end."""
+    drawn, state = [], make(kind, length).state_dict()
+    for world, steps in [*runs[:-1], (runs[-1][0], None)]:
+        ranks = ranks_of(kind, length, world)
+        for rank in ranks:
+            rank.load_state_dict(state)
+            rank.set_epoch(0)
+        if steps is not None:
+            steps = min(steps, (length - state["position"]) // world)
+        drawn += in_turn([list(itertools.islice(rank, steps)) for rank in ranks])
+        state = ranks[0].state_dict()
+        assert all(rank.state_dict() == state for rank in ranks)
+    assert drawn == make(kind, length).indices().tolist()
+
+
 @KINDS
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(1, 30), st.integers(0, 30))
 @settings(max_examples=60, deadline=None)
@@ -45,8 +79,7 @@ def test_all_ranks_go_to_the_next_epoch_together(kind, world, new_world, length,
     assert all(state == rank.state_dict(consumed=len(own)) for state, rank, own in zip(states, new, drawn, strict=True))
     parts = [list(rank) for rank in new]
     assert [rank.epoch for rank in new] == [1] * new_world
-    merged = [row for step in itertools.zip_longest(*parts) for row in step if row is not None]
-    assert merged == new[0].indices().tolist()
+    assert in_turn(parts) == new[0].indices().tolist()
 
 
 @KINDS
