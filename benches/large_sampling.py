@@ -1,8 +1,9 @@
 """GroupSampler on 10⁸ rows, or as many as asked for: time a row, memory beyond the caller's array, new shares.
 
-Run by hand: python benches/large_sampling.py [--rows 1000000000] [--num-groups 1000]
+Run by hand: python benches/large_sampling.py [--rows 1000000000] [--num-groups 1000] [--peer]
 Groups are uint8 up to 256 groups, int16 above. 10⁹ rows need 1 GB for the groups, 4 GB for the index, and 8 GB for the
-draws of a whole epoch, unless they are drawn in pieces, as here.
+draws of a whole epoch, unless they are drawn in pieces, as here. torch.multinomial refuses more than 2²⁴ rows, so that
+the peer is NumPy's exact quotas and shuffle, which takes 24 bytes a row.
 """
 
 import argparse
@@ -53,10 +54,21 @@ def draw_groups(rows: int, num_groups: int) -> np.ndarray:
     return groups
 
 
+def time_numpy_epoch(groups: np.ndarray, num_groups: int) -> float:
+    """Seconds for the same draws by NumPy; where each group's rows are is found beforehand."""
+    rng = np.random.default_rng(0)
+    members = [np.flatnonzero(groups == group) for group in range(num_groups)]
+    begin = time.perf_counter()
+    draws = np.concatenate([np.resize(rows, len(groups) // num_groups) for rows in members])
+    rng.shuffle(draws)
+    return time.perf_counter() - begin
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=10**8)
     parser.add_argument("--num-groups", type=int, default=4)
+    parser.add_argument("--peer", action="store_true", help="time NumPy's quotas and shuffle too")
     arguments = parser.parse_args()
     rows = arguments.rows
     groups = draw_groups(rows, arguments.num_groups)
@@ -72,6 +84,9 @@ def main() -> None:
             sampler.indices(start, min(rows, start + PIECE))
         seconds = time.perf_counter() - begin
     print(f"an epoch: {seconds * 1e9 / rows:.2f} ns a draw, {seconds:.2f} s; {peak.bytes / 1e6:.0f} MB, of draws")
+    if arguments.peer:
+        theirs = time_numpy_epoch(groups, arguments.num_groups)
+        print(f"an epoch of NumPy: {theirs * 1e9 / rows:.2f} ns a draw, {theirs:.2f} s: {theirs / seconds:.1f}x")
     times = []
     for shares in np.random.default_rng(1).random((50, sampler.num_groups)) + 0.1:
         begin = time.perf_counter()

@@ -43,9 +43,7 @@ pub fn batch_quotas(
                 left -= least as u64;
             }
         }
-        if left == 0 {
-            break;
-        }
+        // Not all can be short at once, as there is room for them: some are still free, and something is left.
         let of_free = quotas(&free, counts, left)?;
         for ((quota, new), share) in found.iter_mut().zip(of_free).zip(&free) {
             *quota = if *share > 0.0 { new } else { *quota };

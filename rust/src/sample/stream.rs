@@ -195,9 +195,11 @@ mod tests {
         for count in [(1 << 32) - 1, 1 << 32, (1 << 32) + 1, (1 << 48) - 59, 1 << 48] {
             let stride = coprime(stream.below(0, count), count);
             let rotation = count - 1;
-            let owner = Owner::new(0, count, stride, rotation, 7);
-            for i in 0..10_000 {
-                let slot = stream.below(i, 1 << 48);
+            let any = (0..10_000).map(|i| (stride, stream.below(i, 1 << 48)));
+            // A quotient that comes out one too small, and leaves more than the rotation makes up for.
+            let just_beyond = [(1, count + 1), (1, count + 2)].into_iter();
+            for (stride, slot) in any.chain(just_beyond) {
+                let owner = Owner::new(0, count, stride, rotation, 7);
                 let product = u128::from(stride) * u128::from(slot) + u128::from(rotation);
                 assert_eq!(u128::from(owner.position(slot)), 7 + product % u128::from(count));
             }
