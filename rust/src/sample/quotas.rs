@@ -98,6 +98,17 @@ mod tests {
         }
     }
 
+    /// A thousand times 0.1 adds up to less than 100 in floats: all quotas come out a little too large.
+    #[test]
+    fn what_rounding_gave_too_many_is_taken_from_groups_that_have_some() {
+        let mut shares = vec![0.1; 1000];
+        shares.push(1e-20);
+        let each = (1 << 48) / 1000;
+        let found = quotas(&shares, &[1; 1001], each * 1000 - 1).unwrap();
+        assert_eq!(found.iter().sum::<i64>(), each as i64 * 1000 - 1);
+        assert_eq!((found[1000], found[..1000].iter().min()), (0, Some(&(each as i64 - 1))));
+    }
+
     #[test]
     fn bad_arguments_are_named() {
         let message = |shares: &[f64], n| quotas(shares, &[3, 0], n).unwrap_err().to_string();
