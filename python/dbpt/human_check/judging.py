@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from dbpt import __version__
 from dbpt.files import write_atomically
 from dbpt.human_check.design import Design, read_design
-from dbpt.human_check.estimates import Estimates, LabelledStrata, estimate
+from dbpt.human_check.estimates import Estimates, estimate
 from dbpt.human_check.labels import CANNOT_TELL, NOT_LABELLED, read_labels
+from dbpt.human_check.posterior import LabelledStrata
 from dbpt.metrics import SMALL_GROUP
 
 SCHEMA_VERSION = 1
