@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 import pytest
+import reference
 import torch
 import torch.multiprocessing
 from hypothesis import given, settings
@@ -104,9 +105,9 @@ def test_steps_and_states_of_other_threads_see_whole_observations():
         thread.start()
     try:
         for _ in range(300):
-            state = weights.state()
-            assert state["sums"].tolist() == state["observed"].tolist()
-            assert state["observed"][1] == 2 * state["observed"][0]
+            (values, members), others = reference.whole_numbers(weights.state()["observed"])
+            assert values == members * 2**32
+            assert others == (2 * values, 2 * members)
             weights.step()
             assert set(weights.mean_p_true) <= {1.0}
     finally:
@@ -140,8 +141,8 @@ def test_a_device_sums_up_to_the_same_bits(on_device, rule, dtype):
         if seed % 2:
             for weights in (host, device):
                 weights.step()
-    assert device._device_sums
-    assert not host._device_sums
+    assert device._observed._devices
+    assert not host._observed._devices
     assert content(device) == content(host)
 
 
@@ -227,7 +228,7 @@ def test_the_sums_cross_once_at_the_step(on_device, monkeypatch):
         observe(weights, *(torch.from_numpy(array) for array in rows(seed)))
     monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: crossings.append(tensor.shape) or cpu(tensor))
     weights.step()
-    assert crossings == [(NUM_GROUPS + 2, 4)]
+    assert crossings == [(NUM_GROUPS + 2, 5)]
 
 
 def test_a_device_works_with_gradients_and_without_and_in_inference_mode(on_device):
@@ -332,23 +333,29 @@ def test_a_device_refuses_shapes_and_types_at_once(on_device, use, message):
     assert content(weights) == start
 
 
-def test_more_rows_than_the_halves_hold_are_refused(on_device, monkeypatch):
+def test_more_rows_than_a_table_holds_go_into_another(on_device, monkeypatch):
     monkeypatch.setattr(device_sums, "MAX_ROWS", 3)
-    weights = RULES[0]()
-    weights.observe(torch.tensor([0, 1]), [0.5, 0.5])
-    with pytest.raises(InputError, match="^more than 3 rows were observed on cpu .* call step"):
-        weights.observe(torch.tensor([0, 1]), [0.5, 0.5])
-    weights.step()
-    weights.observe(torch.tensor([0, 1]), [0.5, 0.5])
+    weights, expected = RULES[0](), RULES[0]()
+    for groups in ([0, 1], [1, 3], [3], [0, 0, 1]):
+        weights.observe(torch.tensor(groups), [0.25] * len(groups))
+        expected.observe(groups, [0.25] * len(groups))
+    (tables,) = weights._observed._devices[torch.device("cpu")]._idle.values()
+    assert len(tables) == 3
+    with pytest.raises(InputError, match="^4 rows were observed on cpu at once; expected at most 3"):
+        weights.observe(torch.tensor([0] * 4), [0.5] * 4)
+    assert content(weights) == content(expected)
 
 
-def test_halves_do_not_overflow_where_a_plain_sum_would():
-    """2**31 - 1 rows of the largest loss, as a device would hand them over: told, not wrapped."""
-    sums, rows_ = GroupSums(np.ones(1), "losses"), 2**31 - 1
-    unit = 10**9 * 2**24
-    halves = np.array([[(unit >> 32) * rows_, (unit & 0xFFFFFFFF) * rows_, rows_, 0]])
-    with pytest.raises(InputError, match=rf"^sums\[0\] is {unit * rows_}; expected"):
-        sums.add_halves(halves)
+@pytest.mark.parametrize("quantity", ["p_true", "losses"])
+def test_the_digits_of_the_most_rows_a_table_holds_do_not_overflow(quantity):
+    """2**31 - 1 rows of the largest value, by construction."""
+    sums, rows_ = GroupSums(np.ones(1), quantity), 2**31 - 1
+    largest = 10**9 if quantity == "losses" else 1
+    sums.observe(np.array([0]), np.array([float(largest)]))
+    digits = sums.digits()
+    assert all(digit * rows_ < 2**63 for digit in digits[0].tolist())
+    sums.add_digits(digits * (rows_ - 1))
+    assert sums.means(sums.digits()).tolist() == [largest]
 
 
 # --- ranks ----------------------------------------------------------------------------------------

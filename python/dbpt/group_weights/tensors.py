@@ -35,16 +35,29 @@ def device_of(**values: object) -> torch.device | None:
 
 
 def to_host(value: ArrayLike) -> ArrayLike:
-    """Return a tensor as a NumPy array, without its gradient, as float64 where NumPy may lack its type."""
+    """Return a tensor as a NumPy array, without its gradient; of a type that NumPy lacks as float32, which holds it."""
     if not is_tensor(value):
         return value
+    import torch
+
     tensor = value.detach().cpu()
-    array: Any = (tensor.double() if tensor.is_floating_point() else tensor).numpy()
+    is_known = tensor.dtype in (torch.float16, torch.float32, torch.float64) or not tensor.is_floating_point()
+    array: Any = (tensor if is_known else tensor.float()).numpy()
     return array  # type: ignore[no-any-return]
 
 
+def current_stream(device: torch.device) -> torch.Stream | None:
+    """Return the stream that this thread works on; None on a device without streams."""
+    import torch
+
+    if device.type in ("cuda", "xpu"):
+        stream: torch.Stream = getattr(torch, device.type).current_stream(device)
+        return stream
+    return None
+
+
 def integers_on(device: torch.device, name: str, values: ArrayLike) -> torch.Tensor:
-    """Return `values` as int64 (N,) on `device`, which isn't waited for."""
+    """Return `values` as int64 (N,) on `device`; a tensor that is there isn't waited for."""
     import torch
 
     tensor = torch.as_tensor(values)
@@ -54,7 +67,7 @@ def integers_on(device: torch.device, name: str, values: ArrayLike) -> torch.Ten
 
 
 def numbers_on(device: torch.device, name: str, values: ArrayLike, *, ndim: int = 1) -> torch.Tensor:
-    """Return `values` as float64 (N,), or (N, A) for two dimensions, on `device`, without their gradient."""
+    """Return `values` as float64 (N,), or (N, A) for two dimensions, on `device`, without their gradient, as above."""
     import torch
 
     tensor = torch.as_tensor(values).detach()
