@@ -18,11 +18,11 @@ from dbpt._core import (
     GroupSums,
     GroupWeights,
     IndependentStream,
+    assign_argmax,
     kmeans,
     quotas,
     soft_counts,
     soft_sample_weights,
-    softmax_argmax,
 )
 from dbpt.errors import InputError
 
@@ -94,7 +94,7 @@ def test_arrays_that_are_not_contiguous_are_refused():
     with pytest.raises(InputError, match="^groups is not C-contiguous"):
         GroupIndex(np.zeros(10, np.int64)[::2], 1)
     with pytest.raises(InputError, match="^logits is not C-contiguous"):
-        softmax_argmax(np.zeros((3, 2), np.float32).T)
+        assign_argmax(np.zeros((3, 2), np.float32).T, labels_out=np.zeros(2, np.int64))
 
 
 # --- GroupSums, GroupWeights, GroupDRO: more in test_group_weights.py, test_group_sums.py ---------
@@ -320,11 +320,19 @@ def test_streams_work_in_several_python_threads_at_once():
 # --- pseudo attributes ----------------------------------------------------------------------------
 
 
+def softmax_argmax(logits, num_threads=1):
+    labels, confidence = np.empty(len(logits), np.int64), np.empty(len(logits), np.float32)
+    posterior = np.empty(logits.shape, np.float32)
+    outputs = {"labels_out": labels, "posterior_out": posterior, "confidence_out": confidence}
+    assign_argmax(logits, **outputs, num_threads=num_threads)
+    return labels, posterior, confidence
+
+
 @pytest.mark.parametrize("columns", [1, 2, 7])
-def test_softmax_argmax_equals_reference(columns):
+def test_assign_argmax_equals_reference(columns):
     logits = np.random.default_rng(columns).normal(0, 20, (9000, columns)).astype(np.float32)
     logits[0] = 3.0
-    labels, posterior, confidence = softmax_argmax(logits, 2)
+    labels, posterior, confidence = softmax_argmax(logits, num_threads=2)
     expected = reference.softmax(logits)
     assert np.array_equal(labels, logits.argmax(axis=1))
     np.testing.assert_allclose(posterior, expected, rtol=3e-7, atol=1e-38)
@@ -385,7 +393,7 @@ def test_kmeans_refuses_bad_input():
         with pytest.raises(InputError, match=r"^points\[1, 1\] is "):
             kmeans(points, 1)
         with pytest.raises(InputError, match=r"^logits\[1, 1\] is "):
-            softmax_argmax(points)
+            assign_argmax(points, labels_out=np.zeros(3, np.int64))
 
 
 def test_kmeans_values_are_pinned():

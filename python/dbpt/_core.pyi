@@ -16,12 +16,14 @@ __all__ = [
     "GroupSums",
     "GroupWeights",
     "IndependentStream",
+    "assign_argmax",
+    "assign_proportional",
     "batch_quotas",
+    "estimate_proportions",
     "kmeans",
     "quotas",
     "soft_counts",
     "soft_sample_weights",
-    "softmax_argmax",
 ]
 
 _Floats: TypeAlias = NDArray[np.float16] | NDArray[np.float32] | NDArray[np.float64]
@@ -210,10 +212,46 @@ class BatchStream:
     def indices(self, start: int, stop: int, step: int = 1, num_threads: int = 1) -> NDArray[np.int64]:
         """(batches, batch_size) the rows of the batches ``range(start, stop, step)``."""
 
-def softmax_argmax(
-    logits: NDArray[np.float16] | NDArray[np.float32], num_threads: int = 1
-) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
-    """Labels (N,), posterior (N, A), and confidence (N,), the posterior of the label."""
+def assign_argmax(
+    logits: NDArray[np.float16] | NDArray[np.float32],
+    *,
+    rows: NDArray[np.int64] | None = None,
+    labels_out: NDArray[np.integer[Any]],
+    posterior_out: NDArray[np.float32] | None = None,
+    confidence_out: NDArray[np.float32] | None = None,
+    num_threads: int = 1,
+) -> None:
+    """Label each row with the column of its largest logit, the first of equals.
+
+    ``logits`` (N, A), ``labels_out`` (N,) of any integer type, ``posterior_out`` (N, A) the softmax, ``confidence_out``
+    (N,) the posterior of the label. Only ``rows``, ascending, if they are given: the others' outputs stay as they are.
+    """
+
+def assign_proportional(
+    logits: NDArray[np.float16] | NDArray[np.float32],
+    counts: NDArray[np.int64],
+    *,
+    rows: NDArray[np.int64] | None = None,
+    labels_out: NDArray[np.integer[Any]],
+    posterior_out: NDArray[np.float32] | None = None,
+    confidence_out: NDArray[np.float32] | None = None,
+    num_threads: int = 1,
+) -> NDArray[np.float64]:
+    """Label the rows so that ``counts`` (A,) of them get each column and the sum of their logits is largest.
+
+    Returns the offsets (A,): each label has the largest logit plus offset, and the posterior is the softmax of these.
+    The rest as in `assign_argmax`. Bit-identical for any ``num_threads``.
+    """
+
+def estimate_proportions(
+    logits: NDArray[np.float16] | NDArray[np.float32],
+    *,
+    rows: NDArray[np.int64] | None = None,
+    tolerance: float = 1e-6,
+    max_iter: int = 1000,
+    num_threads: int = 1,
+) -> tuple[NDArray[np.float64], int, bool]:
+    """Proportions (A,) under which the softmax of the logits is likeliest, iterations, whether they converged."""
 
 def kmeans(
     points: NDArray[np.float32], k: int, seed: int = 0, max_iter: int = 100, n_init: int = 1, num_threads: int = 1

@@ -10,6 +10,7 @@ mod error;
 mod floats;
 mod group_weights;
 mod groups;
+mod outputs;
 mod sample;
 
 use pyo3::prelude::*;
@@ -19,7 +20,7 @@ mod _core {
     #[pymodule_export]
     use super::batches::{PyBatchStream, batch_quotas};
     #[pymodule_export]
-    use super::cluster::{kmeans, softmax_argmax};
+    use super::cluster::{assign_argmax, assign_proportional, estimate_proportions, kmeans};
     #[pymodule_export]
     use super::group_weights::{
         PyGroupDro, PyGroupSums, PyGroupWeights, soft_counts, soft_sample_weights,
