@@ -135,3 +135,27 @@ def test_consumed_counts_from_where_the_pass_began_and_never_beyond_what_was_dra
         resumed.state_dict(consumed=-1)
     with pytest.raises(InputError, match="^consumed is 41; expected up to 40"):
         make(kind, 40).state_dict(consumed=41)
+
+
+@KINDS
+def test_new_shares_leave_a_loaded_pass_alone(kind):
+    sampler = make(kind, 40)
+    order = sampler.indices().tolist()
+    half = list(itertools.islice(sampler, 20))
+    resumed = make(kind, 40)
+    resumed.load_state_dict(sampler.state_dict())
+    resumed.set_shares([1, 1, 1, 5])
+    assert half + list(resumed) == order
+    iter(resumed)
+    assert resumed.quotas[3] == 5 * resumed.quotas[0]
+
+
+@KINDS
+def test_a_loaded_state_replaces_seed_and_shares_at_once(kind):
+    other = make(kind, 40)
+    other.seed = 8
+    other.set_shares([1, 1, 1, 5])
+    sampler = make(kind, 40)
+    assert not np.array_equal(sampler.indices(), other.indices())
+    sampler.load_state_dict(other.state_dict())
+    assert np.array_equal(sampler.indices(), other.indices())

@@ -24,6 +24,13 @@ def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
     return result
 
 
+def boolean(name: str, value: Any) -> bool:
+    """Return `value` if it is a bool; what merely counts as true or false is refused."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise InputError(f"{name} is {in_one_line(value)}; expected True or False")
+    return bool(value)
+
+
 def in_one_line(value: Any) -> str:
     """Return what `value` looks like, in a short line even if it is an array of many."""
     text = " ".join(repr(value).split())

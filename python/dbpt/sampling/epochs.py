@@ -42,7 +42,7 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
         self._resume_at: int | None = None  # where the next iter() starts, after load_state_dict
         self._finish_epoch = False  # set_epoch asked for what is left of the loaded epoch, even if it is nothing
         self._progress: Progress[Drawn] | None = None  # of the last pass over the current epoch, if there was one
-        self._opened: tuple[int, Stream[Drawn]] | None = None
+        self._opened: Stream[Drawn] | None = None  # of the current epoch and law
 
     # What subclasses say.
 
@@ -117,9 +117,9 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
             self._law, self._opened = law, None
 
     def _stream(self) -> Stream[Drawn]:
-        if self._opened is None or self._opened[0] != self.epoch:
-            self._opened = self.epoch, self._open(self._law, self.epoch)
-        return self._opened[1]
+        if self._opened is None:
+            self._opened = self._open(self._law, self.epoch)
+        return self._opened
 
     # States.
 

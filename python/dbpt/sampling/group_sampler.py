@@ -78,7 +78,7 @@ class GroupSampler(EpochSampler[int, NDArray[np.int64]]):
     ) -> None:
         self._rows = row_groups(groups, num_groups, unknown, labels)
         self._rows_digest: int | None = None
-        self._independent = bool(independent)
+        self._independent = arguments.boolean("independent", independent)
         rank, num_replicas = checked_ranks(rank, num_replicas)
         if num_samples is None:
             num_samples = -(-self._rows.index.num_rows // num_replicas) * num_replicas
