@@ -14,6 +14,7 @@ pub use group_dro::{GroupDro, GroupDroState};
 pub use index::GroupIndex;
 pub(crate) use index::Members;
 pub use number::GroupNumber;
+pub(crate) use pages::Pages;
 pub use soft::{SoftRows, soft_counts, soft_sample_weights};
 pub use sums::{GroupSums, Quantity};
 pub use weights::{GroupWeights, GroupWeightsState};

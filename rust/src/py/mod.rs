@@ -11,6 +11,7 @@ mod floats;
 mod group_weights;
 mod groups;
 mod sample;
+mod weighted;
 
 use pyo3::prelude::*;
 
@@ -28,4 +29,6 @@ mod _core {
     use super::groups::PyGroupIndex;
     #[pymodule_export]
     use super::sample::{PyGroupStream, PyIndependentStream, quotas};
+    #[pymodule_export]
+    use super::weighted::{PyAliasTable, PySampleWeights, PySuccessiveStream, PyWeightedStream};
 }
