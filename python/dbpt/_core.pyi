@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "AliasTable",
     "BatchStream",
     "GroupDRO",
     "GroupIndex",
@@ -16,6 +17,9 @@ __all__ = [
     "GroupSums",
     "GroupWeights",
     "IndependentStream",
+    "SampleWeights",
+    "SuccessiveStream",
+    "WeightedStream",
     "assign_argmax",
     "assign_proportional",
     "batch_quotas",
@@ -212,6 +216,66 @@ class BatchStream:
     def indices(self, start: int, stop: int, step: int = 1, num_threads: int = 1) -> NDArray[np.int64]:
         """(batches, batch_size) the rows of the batches ``range(start, stop, step)``."""
 
+@final
+class AliasTable:
+    """Draws rows by weight in one look, 8 bytes a row. A weight of 0 has no part in it."""
+
+    def __new__(cls, weights: NDArray[np.float64] | NDArray[np.float32], num_threads: int = 1) -> AliasTable:
+        """``weights`` (N,), finite and 0 or above, read where they lie. Bit-identical for any ``num_threads``."""
+
+    @staticmethod
+    def from_entries(entries: NDArray[np.uint64], num_threads: int = 1) -> AliasTable: ...
+    def entries(self) -> NDArray[np.uint64]:
+        """(N,) a threshold, and in as many low bits as N has the row that has the bucket from there on."""
+
+    def __len__(self) -> int: ...
+    def digest(self, num_threads: int = 1) -> int:
+        """63 bits by which a checkpoint recognises the law."""
+
+    def __reduce__(self) -> tuple[Any, tuple[NDArray[np.uint64]]]: ...
+
+@final
+class WeightedStream:
+    """Draws with replacement: draw i is a pure function of (seed, epoch, i, table)."""
+
+    def __new__(cls, table: AliasTable, length: int, seed: int, epoch: int) -> WeightedStream: ...
+    def __len__(self) -> int: ...
+    def indices(
+        self, start: int, stop: int, step: int = 1, num_threads: int = 1, out: NDArray[np.int64] | None = None
+    ) -> NDArray[np.int64]:
+        """The rows of the draws ``range(start, stop, step)``, in ``out`` if it is given."""
+
+@final
+class SampleWeights:
+    """A checked weight for each row, 8 bytes each."""
+
+    def __new__(cls, weights: NDArray[np.float64] | NDArray[np.float32], num_threads: int = 1) -> SampleWeights:
+        """A copy of ``weights`` (N,), finite and 0 or above."""
+
+    def __len__(self) -> int: ...
+    def values(self) -> NDArray[np.float64]:
+        """(N,) the weights again."""
+
+    def digest(self, num_threads: int = 1) -> int:
+        """63 bits by which a checkpoint recognises the weights."""
+
+    def __getnewargs__(self) -> tuple[NDArray[np.float64]]: ...
+
+@final
+class SuccessiveStream:
+    """Draws without replacement, with the law of successive draws; the first call of `indices` makes the order."""
+
+    def __new__(cls, weights: SampleWeights, length: int, seed: int, epoch: int) -> SuccessiveStream: ...
+    def __len__(self) -> int: ...
+    def indices(
+        self, start: int, stop: int, step: int = 1, num_threads: int = 1, out: NDArray[np.int64] | None = None
+    ) -> NDArray[np.int64]:
+        """The rows of the draws ``range(start, stop, step)``, in ``out`` if it is given."""
+
+def softmax_argmax(
+    logits: NDArray[np.float16] | NDArray[np.float32], num_threads: int = 1
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+    """Labels (N,), posterior (N, A), and confidence (N,), the posterior of the label."""
 def assign_argmax(
     logits: NDArray[np.float16] | NDArray[np.float32],
     *,

@@ -19,6 +19,7 @@ pub use index::GroupIndex;
 pub(crate) use index::Members;
 pub use number::GroupNumber;
 pub use observe::soft_counts;
+pub(crate) use pages::Pages;
 pub use quantity::Quantity;
 pub use soft::{SoftRows, soft_sample_weights};
 pub use sums::GroupSums;

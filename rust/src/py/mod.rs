@@ -12,6 +12,7 @@ mod group_weights;
 mod groups;
 mod outputs;
 mod sample;
+mod weighted;
 
 use pyo3::prelude::*;
 
@@ -29,4 +30,6 @@ mod _core {
     use super::groups::PyGroupIndex;
     #[pymodule_export]
     use super::sample::{PyGroupStream, PyIndependentStream, quotas};
+    #[pymodule_export]
+    use super::weighted::{PyAliasTable, PySampleWeights, PySuccessiveStream, PyWeightedStream};
 }
