@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from dbpt import InputError
+from dbpt.human_check.answers import read_answers
 from dbpt.human_check.design import Design, Stratum, read_design, write_design
-from dbpt.human_check.labels import read_labels
 from dbpt.human_check.page import label_page
 
 NASTY = ('<b>"land"</b> & sea', "</script><script>alert(1)</script>", 'comma, "quote"')
@@ -127,6 +127,15 @@ def test_a_design_is_read_as_it_was_written(tmp_path):
     assert again.sample == design.sample
 
 
+def test_the_name_of_a_sample_is_letters_and_of_its_images():
+    """Digits, with an e among them or not, would come back from a spreadsheet as another number."""
+    design = design_of()
+    assert re.fullmatch("[a-p]{16}", design.sample)
+    assert replace(design, run="./runs/x").sample == design.sample
+    assert replace(design, paths=PATHS[::-1]).sample != design.sample
+    assert replace(design, seed=1).sample != design.sample
+
+
 # --- in a browser -----------------------------------------------------------------------------------------------------
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -195,7 +204,7 @@ def test_labelling_with_keys_and_mouse_and_going_on_later(images, tmp_path):
     assert found["resumed"] == [3, [1, 2, -1, None, None, 0], True]
     assert found["done"] == [False, True]
     (tmp_path / "labels.csv").write_text(found["csv"], encoding="utf-8")
-    assert read_labels(tmp_path / "labels.csv", design).tolist() == [1, 2, -1, 1, 2, 0]
+    assert read_answers(tmp_path / "labels.csv", design).tolist() == [1, 2, -1, 1, 2, 0]
     rows = list(csv.DictReader(io.StringIO(found["csv"])))
     assert [row["path"] for row in rows] == list(PATHS)
     assert {row["sample"] for row in rows} == {design.sample}
