@@ -53,9 +53,9 @@ class Split:
 
     def sample(self, n: int, seed: int, labelled: int | None = None) -> LabelledStrata:
         """n drawn images, of which the first ``labelled`` have a label."""
-        strata, doubt = self.strata(n)
+        strata, score = self.strata(n)
         sizes = np.bincount(strata)
-        rows = draw(strata, allocate(sizes, doubt, n), seed)[:labelled]
+        rows = draw(strata, allocate(sizes, score, n), seed)[:labelled]
         counts = np.zeros((len(sizes), self.num_attributes), dtype=np.int64)
         np.add.at(counts, (strata[rows], self.attributes[rows]), 1)
         first = np.unique(strata, return_index=True)[1]
