@@ -248,7 +248,7 @@ mod tests {
         assert_eq!(found[0], found[1]);
         assert_eq!(counts[0], counts[1]);
         assert_eq!(weights[0], weights[1]);
-        assert_eq!(counts[0].iter().sum::<f64>(), values.len() as f64);
+        assert_eq!(counts[0].iter().sum::<f64>() as usize, values.len());
     }
 
     #[test]
