@@ -6,7 +6,6 @@ import threading
 
 import numpy as np
 import pytest
-from reference import whole_numbers
 import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -111,7 +110,7 @@ def test_sums_are_whole_numbers_of_their_units():
     assert sums.digits().tolist() == [[0] * 5, [0] * 5, [0, 2**30, 0, 0, 2**30]]
     losses = GroupSums(np.array([1.0]), "losses")
     losses.observe(np.array([0, 0]), np.array([-1e9, 2.0**-24]))
-    assert whole_numbers(losses.digits()) == [((-(10**9) * 2**24 + 1) * 2**30, 2 * 2**30)]
+    assert reference.whole_numbers(losses.digits()) == [((-(10**9) * 2**24 + 1) * 2**30, 2 * 2**30)]
     assert losses.means(2 * losses.digits()).tolist() == [(-1e9 + 2.0**-24) / 2]
 
 

@@ -289,6 +289,51 @@ def test_one_hot_posteriors_are_hard_groups_bit_for_bit(rule):
     )
 
 
+@pytest.mark.parametrize("membership", [0.25, 1e-3, 1e-8])
+def test_a_tiny_membership_does_not_round_the_mean_away(membership):
+    """A membership of 1e-8 times a loss is far below the unit of losses, 2**-24."""
+    rows_ = [[1 - membership, membership]] * 3
+    for weights, value in [(dbpt.GroupDRO([1, 1]), 1.5), (dbpt.GroupWeights([1, 1], 1.0, 0.0), 2.0**-20)]:
+        weights.observe_soft(rows_, [0] * 3, [value] * 3)
+        weights.step()
+        means = weights.mean_loss if weights.observes == "losses" else weights.mean_p_true
+        assert means.tolist() == [value, value]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("stretch", [0.993, 1.0, 1.007])
+def test_rows_that_add_up_to_1_only_roughly_count_as_one_sample(dtype, stretch):
+    """So counts are whole, a sample weighs a mean of its groups' weights, and all samples weigh what they count."""
+    rng = np.random.default_rng(1)
+    posterior, labels = rng.dirichlet(np.ones(4), 200), rng.integers(0, 2, 200)
+    posterior = np.minimum(posterior * stretch, 1).astype(dtype)
+    counts = dbpt.soft_counts(posterior, labels, 2)
+    assert counts.reshape(2, 4).sum(1).tolist() == np.bincount(labels).tolist()
+    weights = dbpt.GroupWeights(counts, 2.0, 0.0)
+    weights.observe_soft(posterior, labels, rng.random(200))
+    weights.step()
+    found = weights.soft_sample_weights(posterior, labels)
+    assert found.sum() == pytest.approx(200, rel=1e-12)
+    shares = posterior.astype(np.float64) / posterior.astype(np.float64).sum(1, keepdims=True)
+    expected = (shares * weights.group_weights.reshape(2, 4)[labels]).sum(1)
+    np.testing.assert_allclose(found, expected, rtol=1e-7)
+
+
+def test_equal_weights_are_the_weights_of_soft_samples_exactly():
+    posterior = np.random.default_rng(2).dirichlet(np.ones(3), 100).astype(np.float16)
+    weights = dbpt.GroupDRO([1, 1, 1])
+    assert set(weights.soft_sample_weights(posterior, [0] * 100)) == {1.0}
+
+
+def test_soft_counts_are_the_same_for_any_number_of_threads():
+    rng = np.random.default_rng(3)
+    posterior, labels = rng.dirichlet(np.ones(2), 600_000).astype(np.float32), rng.integers(0, 2, 600_000)
+    found = [dbpt.soft_counts(posterior, labels, 2, num_threads=number).tobytes() for number in (1, 2, 5)]
+    assert len(set(found)) == 1
+    with pytest.raises(InputError, match="^num_threads is 0"):
+        dbpt.soft_counts(posterior, labels, 2, num_threads=0)
+
+
 # --- what a sample weighs -------------------------------------------------------------------------
 
 

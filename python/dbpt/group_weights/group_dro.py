@@ -82,7 +82,9 @@ class GroupDRO(GroupWeighting):
         super().observe_soft(posterior, labels, losses)
 
     def move(self, means: NDArray[np.float64]) -> None:
+        """Move q by the means (G,) of what was observed, NaN for a group that was not. `step` calls this."""
         self._rule.step(means)
 
     def load_fields(self, fields: dict[str, NDArray[np.float64]]) -> None:
+        """Restore the rule from its ``fields``. `load_state` calls this."""
         self._rule.load_state(**fields)

@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from dbpt import _core, arguments
 from dbpt.errors import InputError
-from dbpt.group_weights.soft import posteriors
 from dbpt.group_weights.tensors import device_of, to_host
 
 if TYPE_CHECKING:
@@ -48,9 +47,10 @@ class Observed:
         if device is not None:
             self._sums_on(device).observe_soft(posterior, labels, values)
             return
+        rows_BA = arguments.matrix("posterior", to_host(posterior))
         labels_B = arguments.integers("labels", to_host(labels))
         values_B = arguments.floats(self._quantity, to_host(values))
-        self._sums.observe_soft(posteriors(posterior), labels_B, values_B, arguments.num_threads())
+        self._sums.observe_soft(rows_BA, labels_B, values_B, arguments.num_threads())
 
     def digits(self) -> NDArray[np.int64]:
         """Return the sums, those of all devices brought to the host, and remember a `problem`. Waits for the devices.

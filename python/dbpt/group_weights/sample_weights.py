@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dbpt import _core, arguments
 from dbpt.errors import InputError
-from dbpt.group_weights.soft import check_columns, posteriors
+from dbpt.group_weights.soft import check_columns
 from dbpt.group_weights.tensors import device_of, integers_on, is_tensor, numbers_on, to_host
 from dbpt.group_weights.weight_table import WeightTable, class_weights
 
@@ -87,7 +87,7 @@ class SampleWeights(ABC):
             check_columns(rows_BA.shape, num_groups)
             table = self._table(num_groups // rows_BA.shape[1])
             return table.of_posterior_on(device, rows_BA, integers_on(device, "labels", labels))
-        rows = posteriors(posterior)
+        rows = arguments.matrix("posterior", to_host(posterior))
         check_columns(rows.shape, num_groups)
         table = self._table(num_groups // rows.shape[1])
         labels_B = arguments.integers("labels", to_host(labels))

@@ -65,7 +65,9 @@ class GroupWeights(GroupWeighting):
         super().observe_soft(posterior, labels, p_true)
 
     def move(self, means: NDArray[np.float64]) -> None:
+        """Move the weights by the means (G,) of what was observed, NaN for a group that was not. `step` calls this."""
         self._rule.step(means)
 
     def load_fields(self, fields: dict[str, NDArray[np.float64]]) -> None:
+        """Restore the rule from its ``fields``. `load_state` calls this."""
         self._rule.load_state(**fields)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -44,18 +44,10 @@ def soft_counts(
         >>> soft_counts([[0.75, 0.25], [0.5, 0.5], [float("nan")] * 2], [0, 0, 1], num_classes=2).tolist()
         [1.25, 0.75, 0.0, 0.0]
     """
-    rows = posteriors(posterior)
+    rows = arguments.matrix("posterior", to_host(posterior))
     num_classes = arguments.integer("num_classes", num_classes, 1, _MAX_CLASSES // rows.shape[1])
     labels_N = arguments.integers("labels", to_host(labels))
     return _core.soft_counts(rows, labels_N, num_classes, arguments.num_threads(num_threads))
-
-
-def posteriors(posterior: ArrayLike) -> NDArray[Any]:
-    """Return posteriors, of an array or tensor, as contiguous floats (N, A) of their own type."""
-    found = arguments.array("posterior", to_host(posterior))
-    if found.ndim != 2 or found.shape[1] == 0 or found.dtype.kind not in "iuf":
-        raise InputError(f"posterior has shape {found.shape} and dtype {found.dtype}; expected (N, A) numbers")
-    return arguments.as_floats(found)
 
 
 def check_columns(shape: Sequence[int], num_groups: int) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
+from dbpt import arguments
 from dbpt.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,21 +61,24 @@ def integers_on(device: torch.device, name: str, values: ArrayLike) -> torch.Ten
     """Return `values` as int64 (N,) on `device`; a tensor that is there isn't waited for."""
     import torch
 
-    tensor = torch.as_tensor(values)
-    if tensor.ndim != 1 or tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
-        raise InputError(f"{name} has shape {tuple(tensor.shape)} and dtype {tensor.dtype}; expected (N,) integers")
-    return tensor.to(device, torch.int64)
+    if not is_tensor(values):
+        return torch.tensor(arguments.integers(name, values), device=device)
+    if values.ndim != 1 or values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
+        raise InputError(f"{name} has shape {tuple(values.shape)} and dtype {values.dtype}; expected (N,) integers")
+    return values.to(device, torch.int64)
 
 
 def numbers_on(device: torch.device, name: str, values: ArrayLike, *, ndim: int = 1) -> torch.Tensor:
     """Return `values` as float64 (N,), or (N, A) for two dimensions, on `device`, without their gradient, as above."""
     import torch
 
-    tensor = torch.as_tensor(values).detach()
-    if tensor.ndim != ndim or tensor.is_complex() or tensor.dtype == torch.bool:
+    if not is_tensor(values):
+        numbers = arguments.numbers(name, values) if ndim == 1 else arguments.matrix(name, values)
+        return torch.tensor(numbers, dtype=torch.float64, device=device)
+    if values.ndim != ndim or values.is_complex() or values.dtype == torch.bool:
         shape = "(N,)" if ndim == 1 else "(N, A)"
-        raise InputError(f"{name} has shape {tuple(tensor.shape)} and dtype {tensor.dtype}; expected {shape} numbers")
-    return tensor.to(device, torch.float64)
+        raise InputError(f"{name} has shape {tuple(values.shape)} and dtype {values.dtype}; expected {shape} numbers")
+    return values.detach().to(device, torch.float64)
 
 
 def check_length(name: str, found: int, expected: int, counts: str) -> None:

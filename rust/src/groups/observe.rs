@@ -142,23 +142,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 struct Units<'a> {
     quantity: Quantity,
     values: Floats<'a>,
-    floats: [f64; PIECE],
-    units: [i64; PIECE],
+    wide: [f64; PIECE],
+    rounded: [i64; PIECE],
 }
 
 impl<'a> Units<'a> {
     fn new(quantity: Quantity, values: Floats<'a>) -> Self {
-        Self { quantity, values, floats: [0.0; PIECE], units: [0; PIECE] }
+        Self { quantity, values, wide: [0.0; PIECE], rounded: [0; PIECE] }
     }
 
     /// The units of `length` values, no more than a piece.
     fn of(&mut self, first: usize, length: usize) -> Result<&[i64]> {
-        let (floats, units) = (&mut self.floats[..length], &mut self.units[..length]);
-        self.values.read(first, floats);
-        if !self.quantity.to_units(floats, units) {
-            return Err(self.quantity.error(first, floats));
+        let (wide, rounded) = (&mut self.wide[..length], &mut self.rounded[..length]);
+        self.values.read(first, wide);
+        if !self.quantity.to_units(wide, rounded) {
+            return Err(self.quantity.error(first, wide));
         }
-        Ok(units)
+        Ok(rounded)
     }
 }
 
@@ -248,7 +248,7 @@ mod tests {
         assert_eq!(found[0], found[1]);
         assert_eq!(counts[0], counts[1]);
         assert_eq!(weights[0], weights[1]);
-        assert_eq!(counts[0].iter().sum::<f64>(), values.len() as f64);
+        assert_eq!(counts[0].iter().sum::<f64>() as usize, values.len());
     }
 
     #[test]

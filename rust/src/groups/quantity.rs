@@ -57,7 +57,8 @@ impl Quantity {
         let mut fine = true;
         for (units, &value) in units.iter_mut().zip(values) {
             // Not a range's `contains`, which is lazy: without a branch the loop runs on vectors.
-            fine &= (value >= least) & (value <= most);
+            fine &= value >= least;
+            fine &= value <= most;
             *units = match self {
                 Self::PTrue => small_whole(value * per_unit),
                 Self::Loss => whole(value * per_unit),

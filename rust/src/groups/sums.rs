@@ -174,10 +174,10 @@ mod tests {
     #[test]
     fn means_are_those_of_the_members() {
         let observed = sums(&[(3 << 60, 1 << 30), (0, 0), (-5 << 54, 3 << 30)]);
-        let means = observed.means(Quantity::PTrue);
-        assert_eq!((means[0], means[2]), (0.75, -5.0 / 3.0 / 256.0));
-        assert!(means[1].is_nan());
-        assert_eq!(observed.means(Quantity::Loss)[2], -5.0 / 3.0);
+        let (p_true, losses) = (observed.means(Quantity::PTrue), observed.means(Quantity::Loss));
+        assert_eq!((p_true[0], p_true[2]), (0.75, -5.0 / 3.0 / 256.0));
+        assert!(p_true[1].is_nan());
+        assert_eq!((losses[0], losses[2]), (192.0, -5.0 / 3.0));
     }
 
     #[test]
