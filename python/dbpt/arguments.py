@@ -96,6 +96,25 @@ def numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:
     return np.ascontiguousarray(_vector(name, values, "iuf"), dtype=np.float64)
 
 
+def floats(name: str, values: ArrayLike) -> NDArray[Any]:
+    """Return `values` (N,) as `as_floats` does."""
+    return as_floats(_vector(name, values, "iuf"))
+
+
+def matrix(name: str, values: ArrayLike) -> NDArray[Any]:
+    """Return `values` (N, A), of at least one column, as `as_floats` does."""
+    found = array(name, values)
+    if found.ndim != 2 or found.shape[1] == 0 or found.dtype.kind not in "iuf":
+        raise InputError(f"{name} has shape {found.shape} and dtype {found.dtype}; expected (N, A) numbers")
+    return as_floats(found)
+
+
+def as_floats(values: NDArray[Any]) -> NDArray[Any]:
+    """Return `values` contiguous and aligned: float16, float32 and float64 as they are, all other types as float64."""
+    is_kept = values.dtype.type in (np.float16, np.float32, np.float64)
+    return np.require(values, dtype=values.dtype.type if is_kept else np.float64, requirements=["C", "A"])
+
+
 def _vector(name: str, values: ArrayLike, kinds: str) -> NDArray[Any]:
     found = array(name, values)
     if found.ndim != 1 or (found.size and found.dtype.kind not in kinds):

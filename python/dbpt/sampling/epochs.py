@@ -159,14 +159,10 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
         if not isinstance(state, dict) or state.keys() != expected:
             names = ", ".join(sorted(expected))
             raise InputError(f"state is not that of a {type(self).__name__}; expected the keys {names}")
-        version, what = state["version"], self._drawn_from
+        version = state["version"]
         if not isinstance(version, int) or version != _STATE_VERSION:
             raise InputError(f"state['version'] is {arguments.in_one_line(version)}; expected {_STATE_VERSION}")
-        digest = state[f"{what}_digest"]
-        if not isinstance(digest, int) or digest != self._digest():
-            raise InputError(
-                f"state['{what}_digest'] differs: the state was saved with other {what}; use the same ones"
-            )
+        self._check_digest(state[f"{self._drawn_from}_digest"])
         current, upcoming, length = self._laws_from_state(state)
         seed = arguments.integer("state['seed']", state["seed"], 0, 2**64 - 1)
         epoch = arguments.integer("state['epoch']", state["epoch"], 0, 2**64 - 1)
@@ -174,6 +170,13 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
         self.seed, self.epoch, self._length = seed, epoch, length
         self._law, self._next_law, self._resume_at = current, upcoming, position
         self._finish_epoch, self._progress, self._opened = False, None, None
+
+    def _check_digest(self, digest: Any) -> None:
+        if not isinstance(digest, int) or digest != self._digest():
+            what = self._drawn_from
+            raise InputError(
+                f"state['{what}_digest'] differs: the state was saved with other {what}; use the same ones"
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         # A pass in progress isn't pickled; its position is.

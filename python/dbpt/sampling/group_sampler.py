@@ -13,6 +13,7 @@ from dbpt.errors import InputError
 from dbpt.sampling.epochs import checked_ranks
 from dbpt.sampling.group_draws import GroupDraws, all_shares
 from dbpt.sampling.row_groups import row_groups
+from dbpt.sampling.rows import Rows
 
 _WHEEL = 2**48  # slots that independent draws point at: probabilities are whole numbers of them
 
@@ -94,7 +95,7 @@ class GroupSampler(GroupDraws[int]):
         """Return draws `start` to `stop` of the current epoch's global order, as an int64 array, in O(stop - start)."""
         start = arguments.integer("start", start, 0, self.num_samples)
         stop = self.num_samples if stop is None else arguments.integer("stop", stop, start, self.num_samples)
-        return self._stream().rows(start, stop, num_threads=arguments.num_threads())
+        return self._stream().rows(start, stop)
 
     def _law_of(self, shares: NDArray[np.float64]) -> NDArray[np.int64]:
         # Slots of an epoch, or of the wheel of independent draws.
@@ -105,14 +106,14 @@ class GroupSampler(GroupDraws[int]):
             return quotas(self._law.astype(np.float64), self._rows.index.counts, self.num_samples)
         return np.array(self._law)
 
-    def _open(self, law: NDArray[np.int64], epoch: int) -> _Rows:
+    def _open(self, law: NDArray[np.int64], epoch: int) -> Rows:
         if self._independent:
-            return _Rows(IndependentStream(self._rows.index, law, self.num_samples, self.seed, epoch))
-        return _Rows(GroupStream(self._rows.index, law, self.seed, epoch))
+            return Rows(IndependentStream(self._rows.index, law, self.num_samples, self.seed, epoch))
+        return Rows(GroupStream(self._rows.index, law, self.seed, epoch))
 
-    def _stream(self) -> _Rows:
+    def _stream(self) -> Rows:
         stream = super()._stream()
-        assert isinstance(stream, _Rows)
+        assert isinstance(stream, Rows)
         return stream
 
     def _laws_to_state(self, current: NDArray[np.int64], upcoming: NDArray[np.int64]) -> dict[str, int | list[int]]:
@@ -147,17 +148,3 @@ class GroupSampler(GroupDraws[int]):
             f"GroupSampler(num_groups={self.num_groups}, num_samples={self.num_samples}, {self._shown_quotas()}{law}, "
             f"{self._shown_epoch()})"
         )
-
-
-class _Rows:
-    """The row numbers of a stream, with threads or as Python ints."""
-
-    def __init__(self, stream: GroupStream | IndependentStream) -> None:
-        self._stream = stream
-
-    def rows(self, start: int, stop: int, *, num_threads: int) -> NDArray[np.int64]:
-        return self._stream.indices(start, stop, num_threads=num_threads)
-
-    def chunk(self, start: int, stop: int, step: int) -> list[int]:
-        rows: list[int] = self._stream.indices(start, stop, step).tolist()
-        return rows

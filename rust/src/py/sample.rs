@@ -101,7 +101,7 @@ impl PyIndependentStream {
 }
 
 /// `out`, or a new array for these draws. If they are no valid draws it is empty, and filling it says so.
-fn buffer<'py>(
+pub(super) fn buffer<'py>(
     py: Python<'py>,
     out: Option<Bound<'py, PyArray1<i64>>>,
     draws: Draws,
@@ -111,7 +111,7 @@ fn buffer<'py>(
 }
 
 /// `out`, filled without the interpreter lock.
-fn filled(
+pub(super) fn filled(
     out: Bound<'_, PyArray1<i64>>,
     num_threads: usize,
     fill: impl FnOnce(&mut [i64], &Workers) -> Result<()> + Send,
