@@ -10,13 +10,19 @@ CALLS = {
     "index": "GroupIndex(np.zeros(10**9, np.uint8), None, {num_threads})",
     "sampler": "GroupSampler(np.zeros(10**9, np.uint8))",
     "draw": "GroupStream(index, np.array([4 * 10**8]), 0, 0).indices(0, 4 * 10**8, 1, {num_threads})",
+    "alias": "AliasTable(np.ones(2 * 10**8, np.float32), {num_threads})",
+    "weights": "WeightedSampler(np.ones(2 * 10**8, np.float32), 10)",
+    "weighted": "WeightedStream(AliasTable(np.ones(9)), 10**9, 0, 0).indices(0, 10**9, 1, {num_threads})",
+    "successive": "SuccessiveStream(SampleWeights(np.ones(6 * 10**7)), 10**7, 0, 0).indices(0, 9, 1, {num_threads})",
     "independent": "IndependentStream(index, np.array([1]), 4 * 10**8, 0, 0).indices(0, 4 * 10**8, 1, {num_threads})",
 }
 SCRIPT = """
 import os, signal, threading, time
 import numpy as np
-from dbpt._core import GroupIndex, GroupStream, IndependentStream
-from dbpt.sampling import GroupSampler
+from dbpt._core import (
+    AliasTable, GroupIndex, GroupStream, IndependentStream, SampleWeights, SuccessiveStream, WeightedStream
+)
+from dbpt.sampling import GroupSampler, WeightedSampler
 
 index, sent = GroupIndex(np.zeros(10**6, np.uint8)), []
 

@@ -187,7 +187,8 @@ def test_large_orders_equal_sorted_keys(draws):
     """Several parts, bins and ranges: the order is that of the keys, found here from their definition."""
     weights = np.random.default_rng(1).lognormal(sigma=3, size=300_000) * (np.arange(300_000) % 6 > 0)
     found = [
-        SuccessiveStream(SampleWeights(weights), draws, 9, 2).indices(0, draws, 1, num_threads) for num_threads in (1, 3)
+        SuccessiveStream(SampleWeights(weights), draws, 9, 2).indices(0, draws, 1, num_threads)
+        for num_threads in (1, 3)
     ]
     assert np.array_equal(*found)
     words = splitmix(9, 6, 2, len(weights))
@@ -490,7 +491,10 @@ def test_pickling_and_repr(replacement):
     assert list(copy) == list(sampler)
     assert list(copy) == list(sampler)
     law = "" if replacement else ", replacement=False"
-    assert repr(sampler) == f"WeightedSampler(num_rows=1000, num_samples=700{law}, seed=3, epoch=1, rank=1, num_replicas=4)"
+    assert (
+        repr(sampler)
+        == f"WeightedSampler(num_rows=1000, num_samples=700{law}, seed=3, epoch=1, rank=1, num_replicas=4)"
+    )
     assert repr(sampler_of(replacement)).endswith("seed=3, epoch=0)")
 
 
