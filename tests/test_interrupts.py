@@ -10,10 +10,10 @@ CALLS = {
     "index": "GroupIndex(np.zeros(10**9, np.uint8), None, {num_threads})",
     "sampler": "GroupSampler(np.zeros(10**9, np.uint8))",
     "draw": "GroupStream(index, np.array([4 * 10**8]), 0, 0).indices(0, 4 * 10**8, 1, {num_threads})",
-    "alias": "AliasTable(np.ones(2 * 10**8, np.float32), {num_threads})",
-    "weights": "WeightedSampler(np.ones(2 * 10**8, np.float32), 10)",
+    "alias": "AliasTable(weights, {num_threads})",
+    "weights": "WeightedSampler(weights, 10, False)",
     "weighted": "WeightedStream(AliasTable(np.ones(9)), 10**9, 0, 0).indices(0, 10**9, 1, {num_threads})",
-    "successive": "SuccessiveStream(SampleWeights(np.ones(6 * 10**7)), 10**7, 0, 0).indices(0, 9, 1, {num_threads})",
+    "successive": "SuccessiveStream(some, 10**7, 0, 0).indices(0, 9, 1, {num_threads})",
     "independent": "IndependentStream(index, np.array([1]), 4 * 10**8, 0, 0).indices(0, 4 * 10**8, 1, {num_threads})",
 }
 SCRIPT = """
@@ -25,6 +25,8 @@ from dbpt._core import (
 from dbpt.sampling import GroupSampler, WeightedSampler
 
 index, sent = GroupIndex(np.zeros(10**6, np.uint8)), []
+weights, some = np.zeros(10**9, np.float32), SampleWeights(np.arange(10**7) + 1.0)
+weights[5] = 1
 
 def interrupt():
     sent.append(time.monotonic())

@@ -1,4 +1,4 @@
-"""The samplers under torchdata's StatefulDataLoader: killed anywhere and resumed, they draw what they would have drawn."""
+"""The samplers under torchdata's StatefulDataLoader: killed anywhere and resumed, they go on as if nothing had been."""
 
 import copy
 import json

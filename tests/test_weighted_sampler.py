@@ -511,8 +511,10 @@ def test_weights_come_in_any_container(make):
 @BOTH
 @pytest.mark.parametrize(
     "dtype",
-    [*(np.dtype(kind) for kind in ("u1", "i1", "u2", "i4", "u8", "i8", "f2", "f4", "f8", ">f4", ">f8", ">i2", "g"))]
-    + [torch.uint8, torch.int32, torch.float16, torch.bfloat16, torch.float32, torch.float64],
+    [
+        *map(np.dtype, ("u1", "i1", "u2", "i4", "u8", "i8", "f2", "f4", "f8", ">f4", ">f8", ">i2", "g")),
+        *(torch.uint8, torch.int32, torch.float16, torch.bfloat16, torch.float32, torch.float64),
+    ],
     ids=str,
 )
 def test_weights_come_in_any_real_type(dtype, replacement):

@@ -1,6 +1,7 @@
 //! Properties of weighted draws that hold for all weights.
 #![allow(
     missing_docs,
+    clippy::similar_names,
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
     clippy::cast_sign_loss

@@ -12,6 +12,8 @@ use super::sample::{buffer, filled};
 use crate::sample::{self, Draws, Weight};
 use crate::{Result, Workers};
 
+type Entries<'py> = (Bound<'py, PyArray1<u64>>,);
+
 /// Draws rows by weight in one look, 8 bytes a row.
 #[pyclass(name = "AliasTable", module = "dbpt._core", frozen)]
 pub(super) struct PyAliasTable(Arc<sample::AliasTable>);
@@ -60,10 +62,8 @@ impl PyAliasTable {
         detached(py, num_threads, |workers| self.0.digest(workers))
     }
 
-    fn __reduce__<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyArray1<u64>>,))> {
+    /// For pickle, which calls the first with the second.
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Entries<'py>)> {
         let from_entries = py.get_type::<Self>().getattr("from_entries")?;
         Ok((from_entries, (self.entries(py),)))
     }
