@@ -7,9 +7,18 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from dbpt._core import GroupIndex, GroupStream, IndependentStream, quotas
+from dbpt._core import (
+    AliasTable,
+    GroupIndex,
+    GroupStream,
+    IndependentStream,
+    SampleWeights,
+    SuccessiveStream,
+    WeightedStream,
+    quotas,
+)
 from dbpt.errors import InputError
-from dbpt.sampling import GroupSampler
+from dbpt.sampling import GroupSampler, WeightedSampler
 
 NATIVE = [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64]
 DTYPES = st.one_of(
@@ -163,6 +172,72 @@ def test_quotas_shares_and_buffers_of_the_core(array):
 @settings(max_examples=100, deadline=None)
 def test_quotas_in_a_state(array):
     sampler = GroupSampler(np.arange(6) % 3)
+    before = sampler.state_dict()
+    for key in before:
+        attempt(sampler.load_state_dict, {**before, key: array})
+    sampler.load_state_dict(before)
+    assert sampler.state_dict() == before
+
+
+def are_weights(array):
+    """Whether one can draw from them, as float64."""
+    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iuf":
+        return False
+    with np.errstate(all="ignore"):
+        weights = array.astype(np.float64)
+    return bool((weights >= 0).all() and np.isfinite(weights).all() and (weights > 0).any())
+
+
+@pytest.mark.parametrize("replacement", [True, False])
+@given(array=foreign_arrays())
+@settings(max_examples=300, deadline=None)
+@example(array=np.array([1e308, 1e308]))
+@example(array=np.array([np.finfo(np.longdouble).max]))
+@example(array=np.array([2**64 - 1, 0], np.uint64))
+def test_weights(replacement, array):
+    sampler = attempt(WeightedSampler, array, 1, replacement)
+    assert (sampler is not None) == are_weights(array)
+    if sampler is not None:
+        assert array[sampler.indices()[0]] > 0
+        assert attempt(sampler.set_weights, array) is None
+    other = WeightedSampler([1.0, 2.0], 1, replacement)
+    attempt(other.set_weights, array)
+    assert other.indices()[0] in (0, 1)
+
+
+@given(foreign_arrays())
+@settings(max_examples=300, deadline=None)
+def test_weights_entries_and_buffers_of_the_core(array):
+    table, weights = attempt(AliasTable, array), attempt(SampleWeights, array)
+    for found in (table, weights):
+        assert found is None or (array.dtype in (np.float64, np.float32) and len(found) == len(array))
+    if table is not None:
+        assert are_weights(array)
+        assert array[WeightedStream(table, 1, 0, 0).indices(0, 1)[0]] > 0
+    if weights is not None:
+        assert np.array_equal(weights.values(), array.astype(np.float64))
+        stream = attempt(SuccessiveStream, weights, 1, 0, 0)
+        assert (stream is not None) == bool((array > 0).any())
+    table = attempt(AliasTable.from_entries, array)
+    if table is not None:
+        assert array.dtype == np.uint64
+        assert 0 <= WeightedStream(table, 1, 0, 0).indices(0, 1)[0] < len(array)
+    for stream in (
+        WeightedStream(AliasTable(np.ones(3)), 3, 0, 0),
+        SuccessiveStream(SampleWeights(np.ones(3)), 3, 0, 0),
+    ):
+        length = len(array) if array.ndim == 1 else 0
+        found = attempt(stream.indices, 0, min(length, 3), out=array)
+        if found is not None:
+            assert found is array
+            assert np.array_equal(array, stream.indices(0, length))
+
+
+@pytest.mark.parametrize("replacement", [True, False])
+@given(array=foreign_arrays())
+@settings(max_examples=100, deadline=None)
+def test_values_in_a_state_of_weights(replacement, array):
+    sampler = WeightedSampler([1, 2, 3], 2, replacement)
     before = sampler.state_dict()
     for key in before:
         attempt(sampler.load_state_dict, {**before, key: array})

@@ -14,15 +14,26 @@ CALLS = {
     "observe soft": "GroupSums(np.ones(2), 'losses').observe_soft(posterior, labels, values, {num_threads})",
     "soft counts": "soft_counts(posterior, labels, 2, {num_threads})",
     "soft sample weights": "soft_sample_weights(posterior, labels, np.ones(2), np.ones(2), {num_threads})",
+    "alias": "AliasTable(weights, {num_threads})",
+    "weights": "WeightedSampler(weights, 10, False)",
+    "weighted": "WeightedStream(AliasTable(np.ones(9)), 10**9, 0, 0).indices(0, 10**9, 1, {num_threads})",
+    "successive": "SuccessiveStream(some, 10**7, 0, 0).indices(0, 9, 1, {num_threads})",
     "independent": "IndependentStream(index, np.array([1]), 4 * 10**8, 0, 0).indices(0, 4 * 10**8, 1, {num_threads})",
 }
 SCRIPT = """
 import os, signal, threading, time
 import numpy as np
-from dbpt._core import GroupIndex, GroupSums, GroupStream, IndependentStream, soft_counts, soft_sample_weights
-from dbpt.sampling import GroupSampler
+from dbpt._core import (
+    AliasTable, GroupIndex, GroupSums, GroupStream, IndependentStream, SampleWeights, SuccessiveStream, WeightedStream,
+    soft_counts, soft_sample_weights,
+)
+from dbpt.sampling import GroupSampler, WeightedSampler
 
 index, sent = GroupIndex(np.zeros(10**6, np.uint8)), []
+weights = np.zeros(10**9, np.float32)
+weights[5] = 1
+if "some" in CALL_TEXT:
+    some = SampleWeights(np.arange(10**7) + 1.0)
 if "posterior" in CALL_TEXT:
     posterior, labels, values = np.ones((10**8, 1), np.float16), np.zeros(10**8, np.int64), np.zeros(10**8, np.float16)
 

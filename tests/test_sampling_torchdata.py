@@ -1,4 +1,4 @@
-"""GroupSampler under torchdata's StatefulDataLoader: killed anywhere and resumed, it draws what it would have drawn."""
+"""The samplers under torchdata's StatefulDataLoader: killed anywhere and resumed, they go on as if nothing had been."""
 
 import copy
 import json
@@ -7,12 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from dbpt.sampling import GroupSampler
+from dbpt.sampling import GroupSampler, WeightedSampler
 
 torchdata = pytest.importorskip("torchdata.stateful_dataloader")
 
 GROUPS = np.random.default_rng(0).choice(4, 100, p=[0.7, 0.05, 0.02, 0.23])
 EPOCHS, BATCHES = 3, 7
+SAMPLERS = {
+    "groups": lambda: GroupSampler(GROUPS, seed=3, num_samples=53),
+    "weights": lambda: WeightedSampler(GROUPS, 53, seed=3),
+    "weights, each once": lambda: WeightedSampler(GROUPS + 1, 53, False, seed=3),
+}
 
 
 class Rows(torch.utils.data.Dataset):
@@ -23,9 +28,9 @@ class Rows(torch.utils.data.Dataset):
         return row
 
 
-def train(num_workers, sets_epochs, *, first_epoch=0, state=None, kill=None):
+def train(make_sampler, num_workers, sets_epochs, *, first_epoch=0, state=None, kill=None):
     """Rows by epoch, and if the loop was killed, after a batch or after an epoch, what its checkpoint held."""
-    sampler = GroupSampler(GROUPS, seed=3, num_samples=53)
+    sampler = make_sampler()
     loader = torchdata.StatefulDataLoader(
         Rows(),
         batch_size=8,
@@ -50,6 +55,7 @@ def train(num_workers, sets_epochs, *, first_epoch=0, state=None, kill=None):
 
 
 @pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")
+@pytest.mark.parametrize("make_sampler", SAMPLERS.values(), ids=SAMPLERS)
 @pytest.mark.parametrize("sets_epochs", [False, True])
 @pytest.mark.parametrize(
     ("num_workers", "kills"),
@@ -58,19 +64,19 @@ def train(num_workers, sets_epochs, *, first_epoch=0, state=None, kill=None):
         (2, [(0, 3), (0, BATCHES - 1), (1, "end")]),
     ],
 )
-def test_a_killed_loop_resumes_exactly(num_workers, kills, sets_epochs):
-    expected, _ = train(num_workers, sets_epochs)
+def test_a_killed_loop_resumes_exactly(make_sampler, num_workers, kills, sets_epochs):
+    expected, _ = train(make_sampler, num_workers, sets_epochs)
     assert [len(rows) for rows in expected.values()] == [53] * EPOCHS
-    assert expected[0] == GroupSampler(GROUPS, seed=3, num_samples=53).indices().tolist()
+    assert expected[0] == make_sampler().indices().tolist()
     for kill in kills:
-        before, (epoch, state) = train(num_workers, sets_epochs, kill=kill)
-        after, _ = train(num_workers, sets_epochs, first_epoch=epoch, state=state)
+        before, (epoch, state) = train(make_sampler, num_workers, sets_epochs, kill=kill)
+        after, _ = train(make_sampler, num_workers, sets_epochs, first_epoch=epoch, state=state)
         assert {e: before.get(e, []) + after.get(e, []) for e in range(EPOCHS)} == expected, kill
 
 
 @pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")
 def test_the_loader_keeps_the_samplers_own_state():
-    _, (_, state) = train(0, True, kill=(1, 2))
+    _, (_, state) = train(SAMPLERS["groups"], 0, True, kill=(1, 2))
     of_sampler = state["_sampler_iter_state"]["sampler_state"]
     assert json.loads(json.dumps(of_sampler)) == of_sampler
     assert (of_sampler["epoch"], of_sampler["position"]) == (1, 24)

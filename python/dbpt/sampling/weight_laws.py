@@ -52,6 +52,7 @@ class WithReplacement(WeightLaw):
         return self._table.digest(arguments.num_threads())
 
     def stream(self, length: int, seed: int, epoch: int) -> RowStream:
+        """Return the draws of an epoch."""
         return WeightedStream(self._table, length, seed, epoch)
 
 
@@ -69,6 +70,7 @@ class WithoutReplacement(WeightLaw):
         return self._weights.digest(arguments.num_threads())
 
     def stream(self, length: int, seed: int, epoch: int) -> RowStream:
+        """Return the draws of an epoch."""
         return SuccessiveStream(self._weights, length, seed, epoch)
 
 
@@ -86,6 +88,7 @@ class Awaited(WeightLaw):
         raise AssertionError("known from the state")
 
     def stream(self, length: int, seed: int, epoch: int) -> RowStream:
+        """Say what is missing."""
         raise InputError(
             "the weights of this pass are missing: the loaded state was saved after set_weights; call set_weights with "
             "the same weights again before the pass begins"

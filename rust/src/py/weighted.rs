@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use numpy::{Element, IntoPyArray, PyArray1, PyReadonlyArray1};
+use numpy::{Element, PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
@@ -11,6 +11,8 @@ use super::error::{readonly, vector};
 use super::sample::{buffer, filled};
 use crate::sample::{self, Draws, Weight};
 use crate::{Result, Workers};
+
+type Entries<'py> = (Bound<'py, PyArray1<u64>>,);
 
 /// Draws rows by weight in one look, 8 bytes a row.
 #[pyclass(name = "AliasTable", module = "dbpt._core", frozen)]
@@ -60,10 +62,8 @@ impl PyAliasTable {
         detached(py, num_threads, |workers| self.0.digest(workers))
     }
 
-    fn __reduce__<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyArray1<u64>>,))> {
+    /// For pickle, which calls the first with the second.
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Entries<'py>)> {
         let from_entries = py.get_type::<Self>().getattr("from_entries")?;
         Ok((from_entries, (self.entries(py),)))
     }

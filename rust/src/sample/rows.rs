@@ -4,7 +4,7 @@ use crate::groups::{GroupIndex, Members};
 use crate::{Error, Result, Workers, simd};
 
 /// Draws made together, so that each stage runs over a buffer that stays in the first cache.
-const BLOCK: usize = 1024;
+pub(super) const BLOCK: usize = 1024;
 /// Draws in one task of a thread.
 const TASK: usize = 1 << 16;
 

@@ -89,10 +89,15 @@ impl AliasTable {
         digest::digest(&self.entries, workers)
     }
 
-    /// The row that a random word means.
+    /// The bucket and the slot in it that a random word means.
     #[inline(always)]
-    pub(super) fn row(&self, word: u64) -> u64 {
-        let (bucket, slot) = self.layout.point(word);
+    pub(super) fn point(&self, word: u64) -> (u64, u64) {
+        self.layout.point(word)
+    }
+
+    /// The row that has a slot.
+    #[inline(always)]
+    pub(super) fn row(&self, (bucket, slot): (u64, u64)) -> u64 {
         let entry = self.entries[bucket as usize];
         if slot < self.layout.threshold(entry) { bucket } else { self.layout.alias(entry) }
     }

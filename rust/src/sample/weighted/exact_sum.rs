@@ -73,7 +73,9 @@ mod tests {
 
     fn sum(weights: &[f64]) -> Option<(u128, i32)> {
         let mut sum = ExactSum::zero();
-        weights.iter().for_each(|&weight| sum.add(Parts::of(weight)));
+        for &weight in weights {
+            sum.add(Parts::of(weight));
+        }
         sum.rounded_up()
     }
 

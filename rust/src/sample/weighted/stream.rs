@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::AliasTable;
 use crate::random::{Purpose, Stream};
 use crate::sample::check_length;
-use crate::sample::rows::{self, Draws};
+use crate::sample::rows::{self, BLOCK, Draws};
 use crate::{Result, Workers};
 
 /// An epoch of independent draws, row k with probability `weights[k]` / Σ weights.
@@ -49,9 +49,14 @@ impl WeightedStream {
             workers,
             #[inline(always)]
             |first, rows| {
-                for (i, row) in rows.iter_mut().enumerate() {
-                    let draw = first + i as u64 * draws.step;
-                    *row = self.table.row(self.keys.bits(draw)) as i64;
+                // Two loops: the second is so short that many reads from the table are on their way at once.
+                let mut points = [(0, 0); BLOCK];
+                let points = &mut points[..rows.len()];
+                for (i, point) in points.iter_mut().enumerate() {
+                    *point = self.table.point(self.keys.bits(first + i as u64 * draws.step));
+                }
+                for (row, &mut point) in rows.iter_mut().zip(points) {
+                    *row = self.table.row(point) as i64;
                 }
             },
         )

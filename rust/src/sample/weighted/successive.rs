@@ -110,12 +110,11 @@ impl SuccessiveStream {
     /// Those of [`GroupStream::fill`](crate::sample::GroupStream::fill).
     pub fn fill(&self, draws: Draws, out: &mut [i64], workers: &Workers) -> Result<()> {
         draws.count(self.length)?;
-        let order = match self.order.get() {
-            Some(order) => order,
-            None => {
-                let made = self.make_order(workers)?;
-                self.order.get_or_init(|| made)
-            }
+        let order = if let Some(order) = self.order.get() {
+            order
+        } else {
+            let made = self.make_order(workers)?;
+            self.order.get_or_init(|| made)
         };
         rows::fill_blocks(draws, self.length, out, workers, |first, rows| {
             for (i, row) in rows.iter_mut().enumerate() {
@@ -223,7 +222,10 @@ impl KeyRange {
             let last = part.partition_point(|&(key, _)| key < self.stop);
             pairs.extend_from_slice(&part[first..last]);
         }
-        // Sorted runs one after the other, which a stable sort merges.
+        #[expect(
+            clippy::stable_sort_primitive,
+            reason = "it merges the sorted runs that these are"
+        )]
         pairs.sort();
         for (row, (_, found)) in rows.iter_mut().zip(pairs) {
             *row = found as i64;
