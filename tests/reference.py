@@ -312,3 +312,8 @@ def kmeans_start(points, k, seed):
         unit = (stream_bits(seed, KMEANS, 0, len(rows)) >> 11) / 2**53
         rows.append(int(np.searchsorted(running, unit * running[-1], side="right")))
     return points[rows].astype(np.float64)
+
+
+def whole_numbers(digits):
+    """The values and members of each group that the digits (G, 5) of their sums stand for."""
+    return [(v2 * 2**64 + v1 * 2**32 + v0, m1 * 2**32 + m0) for v2, v1, v0, m1, m0 in digits.tolist()]

@@ -113,7 +113,8 @@ def test_labels(array, rows):
     assert (sampler is not None) == (fits and bool((array[::2] == array[0]).all()))
     if sampler is not None:
         assert (
-            sampler.unknown_counts.tolist() == np.bincount(array[1::2].astype(int), minlength=array.max() + 1).tolist()
+            sampler.unknown_counts.tolist()
+            == np.bincount(array[1::2].astype(int), minlength=int(array.max()) + 1).tolist()
         )
 
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import dbpt.pseudo_attributes
 from dbpt.errors import InputError
-from dbpt.pseudo_attributes import _best_assignment, label_attributes
+from dbpt.pseudo_attributes import label_attributes
+from dbpt.pseudo_attributes.matching import best_assignment
 
 
 def shifted_logits(rows=2000, attributes=2, shift=3.0, seed=0):
@@ -28,7 +29,7 @@ def shifted_logits(rows=2000, attributes=2, shift=3.0, seed=0):
 
 
 def test_docstring_example():
-    found = doctest.testmod(dbpt.pseudo_attributes)
+    found = doctest.testmod(dbpt.pseudo_attributes.label)
     assert found.failed == 0
     assert found.attempted > 0
 
@@ -108,7 +109,7 @@ def test_constant_columns_are_no_problem():
 @settings(max_examples=60)
 def test_the_assignment_is_the_best_of_all(rows, more_columns, seed):
     scores = np.random.default_rng(seed).integers(-9, 9, (rows, rows + more_columns)).astype(float)
-    found = _best_assignment(scores)
+    found = best_assignment(scores)
     assert len(set(found.tolist())) == rows
     orders = itertools.permutations(range(rows + more_columns), rows)
     assert scores[np.arange(rows), found].sum() == max(scores[np.arange(rows), order].sum() for order in orders)

@@ -128,7 +128,8 @@ def history_of(rows: list[MethodRow]) -> list[dict[str, Any]]:
 def write_results(out: Path, experiment: Experiment, rows: list[MethodRow], metrics: dict[str, Any]) -> None:
     """Write the results into the run folder."""
     chosen, history = rows[-1], history_of(rows)
-    assert chosen.trained is not None
+    pseudo = experiment.pseudo
+    assert chosen.trained is not None and pseudo.posterior is not None and pseudo.confidence is not None
     backbone = experiment.backbone
     write_tensors(
         out / "classifier.safetensors",
@@ -143,9 +144,9 @@ def write_results(out: Path, experiment: Experiment, rows: list[MethodRow], metr
     write_tensors(
         out / "pseudo_attributes.safetensors",
         {
-            "pseudo_attributes": experiment.pseudo.pseudo_attributes,
-            "posterior": experiment.pseudo.posterior,
-            "confidence": experiment.pseudo.confidence,
+            "pseudo_attributes": pseudo.pseudo_attributes,
+            "posterior": pseudo.posterior,
+            "confidence": pseudo.confidence,
             "splits": experiment.splits,
             "paths": np.frombuffer("\0".join(experiment.dataset.paths).encode("utf-8", "surrogateescape"), np.uint8),
         },

@@ -12,9 +12,14 @@ pub(crate) enum Purpose {
     Rotation = 2,
     KMeans = 3,
     Independent = 4,
+    /// Draws by weight, with replacement and without.
+    Weighted = 5,
+    Successive = 6,
     /// How the batches of an epoch are made up, and the order inside each.
     Batches = 7,
     BatchMembers = 8,
+    /// Which rows of the logits an even sample has.
+    SampleOfRows = 12,
 }
 
 /// The finaliser of `SplitMix64` (Steele, Lea and Flood, 2014): a bijection in which each input bit

@@ -71,6 +71,10 @@ impl<'a> Matrix<'a> {
         self.columns - usize::from(self.contrasts)
     }
 
+    pub(super) fn values(self) -> Values<'a> {
+        self.values
+    }
+
     /// Read some rows into `out`, row by row, [`Matrix::width`] values each. `scratch` is the
     /// caller's, to be used again.
     ///

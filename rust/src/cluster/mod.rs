@@ -4,11 +4,22 @@
 mod argmax;
 mod kmeans;
 mod matrix;
+mod outputs;
+mod prior_shift;
+mod proportional;
+mod rows;
 mod seeding;
+mod softmax;
+mod ties;
+mod transport;
 
-pub use argmax::{SoftmaxArgmax, softmax_argmax};
+pub use argmax::assign_argmax;
 pub use kmeans::{KMeans, kmeans};
 pub use matrix::{Matrix, Values, centred_logits};
+pub use outputs::{Label, Outputs};
+pub use prior_shift::{Proportions, estimate_proportions};
+pub use proportional::assign_proportional;
+pub use rows::Rows;
 
 use crate::{Error, Result};
 

@@ -1,8 +1,9 @@
 //! The one mapping of errors: bad input becomes `dbpt.errors.InputError`, which is a `ValueError`.
 
 use numpy::{
-    BorrowError, Element, PyArray1, PyArrayMethods, PyReadonlyArray, PyReadonlyArray1,
-    PyReadonlyArray2, PyReadwriteArray1, PyUntypedArrayMethods, ndarray::Dimension,
+    BorrowError, Element, PyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray,
+    PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArray, PyReadwriteArray1, PyReadwriteArray2,
+    PyUntypedArrayMethods, ndarray::Dimension,
 };
 use pyo3::{Bound, PyErr, PyResult};
 
@@ -29,9 +30,24 @@ pub(super) fn readwrite<'py, T: Element>(
     argument: &str,
     array: &Bound<'py, PyArray1<T>>,
 ) -> PyResult<PyReadwriteArray1<'py, T>> {
+    writable(argument, array)
+}
+
+/// The matrix to write to, likewise.
+pub(super) fn readwrite_matrix<'py, T: Element>(
+    argument: &str,
+    array: &Bound<'py, PyArray2<T>>,
+) -> PyResult<PyReadwriteArray2<'py, T>> {
+    writable(argument, array)
+}
+
+fn writable<'py, T: Element, D: Dimension>(
+    argument: &str,
+    array: &Bound<'py, PyArray<T, D>>,
+) -> PyResult<PyReadwriteArray<'py, T, D>> {
     match array.try_readwrite() {
         Ok(array) if !array.data().is_aligned() => Err(not_aligned(argument)),
-        Ok(array) if !array.is_contiguous() => Err(not_contiguous(argument)),
+        Ok(array) if !array.is_c_contiguous() => Err(not_contiguous(argument)),
         Ok(array) => Ok(array),
         Err(BorrowError::NotWriteable) => Err(InputError::new_err(format!(
             "{argument} is read-only; expected an array that can be written to"

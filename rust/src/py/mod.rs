@@ -10,7 +10,9 @@ mod error;
 mod floats;
 mod group_weights;
 mod groups;
+mod outputs;
 mod sample;
+mod weighted;
 
 use pyo3::prelude::*;
 
@@ -19,7 +21,7 @@ mod _core {
     #[pymodule_export]
     use super::batches::{PyBatchStream, batch_quotas};
     #[pymodule_export]
-    use super::cluster::{kmeans, softmax_argmax};
+    use super::cluster::{assign_argmax, assign_proportional, estimate_proportions, kmeans};
     #[pymodule_export]
     use super::group_weights::{
         PyGroupDro, PyGroupSums, PyGroupWeights, soft_counts, soft_sample_weights,
@@ -28,4 +30,6 @@ mod _core {
     use super::groups::PyGroupIndex;
     #[pymodule_export]
     use super::sample::{PyGroupStream, PyIndependentStream, quotas};
+    #[pymodule_export]
+    use super::weighted::{PyAliasTable, PySampleWeights, PySuccessiveStream, PyWeightedStream};
 }

@@ -1,0 +1,69 @@
+"""Labels of which each attribute gets its share."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dbpt import arguments
+from dbpt._core import assign_proportional, estimate_proportions, quotas
+from dbpt.errors import InputError
+from dbpt.pseudo_attributes.job import Job, Part, WantedOutputs
+from dbpt.pseudo_attributes.result import Proportions, PseudoAttributes
+
+ESTIMATED = "estimated"
+
+
+def label(job: Job, wanted: WantedOutputs, proportions: ArrayLike | str) -> PseudoAttributes:
+    """Label each part under its own proportions; the posterior is the softmax of logits plus offsets."""
+    table = None if isinstance(proportions, str) else _checked_proportions(job, proportions)
+    outputs = wanted.allocate(job.num_attributes)
+    found = []
+    for part in job.parts():
+        shares_A = _estimate(job, part) if table is None else _shares_of(table, part)
+        counts_A = quotas(shares_A, np.ones(len(shares_A), np.int64), part.num_rows)
+        offsets_A = assign_proportional(
+            job.logits, counts_A, rows=part.rows, **outputs.arguments(), num_threads=job.num_threads
+        )
+        found.append(Proportions(part.label, shares_A / shares_A.sum(), counts_A, offsets_A))
+    return PseudoAttributes(outputs.labels, outputs.posterior, outputs.confidence, proportions=tuple(found))
+
+
+def _estimate(job: Job, part: Part) -> NDArray[np.float64]:
+    shares_A, iterations, converged = estimate_proportions(job.logits, rows=part.rows, num_threads=job.num_threads)
+    if not converged:
+        warnings.warn(
+            f"the proportions{part.where} still moved after {iterations} iterations: {shares_A.round(4).tolist()}",
+            UserWarning,
+            stacklevel=4,
+        )
+    return shares_A
+
+
+def _checked_proportions(job: Job, proportions: ArrayLike) -> NDArray[np.float64]:
+    """(A,), or (C, A) within class."""
+    table = arguments.array("proportions", proportions)
+    classes = None if job.index is None else job.index.num_groups
+    shapes = [(job.num_attributes,)] if classes is None else [(classes, job.num_attributes), (job.num_attributes,)]
+    if table.dtype.kind not in "iuf" or table.shape not in shapes:
+        expected = " or ".join(str(shape) for shape in shapes)
+        raise InputError(
+            f"proportions has shape {table.shape} and dtype {table.dtype}; expected {expected} numbers, or 'estimated'"
+        )
+    table = table.astype(np.float64)
+    bad = np.argwhere(~(np.isfinite(table) & (table >= 0)))
+    if bad.size:
+        place = ", ".join(map(str, bad[0]))
+        raise InputError(f"proportions[{place}] is {table[tuple(bad[0])]}; expected a finite number, 0 or above")
+    return table
+
+
+def _shares_of(table: NDArray[np.float64], part: Part) -> NDArray[np.float64]:
+    shares_A: NDArray[np.float64] = np.ascontiguousarray(table if table.ndim == 1 else table[part.label])
+    with np.errstate(over="ignore"):
+        total = shares_A.sum()
+    if not 0 < total < np.inf:
+        raise InputError(f"proportions{part.where} add up to {total}; expected a finite number above 0")
+    return shares_A / total
