@@ -6,6 +6,7 @@ backbone instead of the one that is downloaded.
 
 import csv
 import importlib.util
+import json
 import re
 import shlex
 import shutil
@@ -156,6 +157,44 @@ def test_the_snippets_of_the_samplers_page_run():
     assert namespace["state"]["position"] == 300
 
 
+def test_the_human_check_page_runs_as_it_stands(workplace, capsys):
+    """Its commands, with labels.csv written from the true attributes where a person would save it; its outputs."""
+    namespace: dict = {}
+    printed = []
+    for language, text in blocks("docs/human_check.md", "bash", "python"):
+        if language == "python":
+            exec(compile(text, "docs/human_check.md", "exec"), namespace)
+            continue
+        for command in text.splitlines():
+            if "--labels" in command:
+                write_labels_of_truth(workplace)
+            run(command)
+            printed.append(capsys.readouterr().out)
+    drawn, judged = (text for _, text in blocks("docs/human_check.md", "text"))
+    assert skeleton(drawn) == skeleton(printed[1])
+    of_no_group = [
+        re.sub(r"(worst group.*)  \w+ · \w+$", r"\1", text, flags=re.MULTILINE) for text in (judged, printed[2])
+    ]
+    assert skeleton(of_no_group[0]) == skeleton(of_no_group[1])
+    result = json.loads((workplace / "checks/demo/judged.json").read_text(encoding="utf-8"))
+    assert namespace["result"] == result
+    assert namespace["design"].split == "test"
+    assert (result["n_labelled"], result["n"]) == (DEMO_SIZES[2], DEMO_SIZES[2])  # all of the small split
+    truth = json.loads((workplace / "runs/demo/metrics.json").read_text(encoding="utf-8"))["rows"][-1]["test"]
+    found = result["corrected"]["worst_group_accuracy"]
+    assert found["value"] == pytest.approx(truth["worst_group_accuracy"])
+
+
+def write_labels_of_truth(folder: Path) -> None:
+    config = tomllib.loads((folder / "runs/demo/config.toml").read_text(encoding="utf-8"))
+    data = dbpt.load_dataset(config["data"], config["root"])
+    attribute = {path: data.attribute_names[a] for path, a in zip(data.paths, data.attributes, strict=True)}
+    sample = json.loads((folder / "checks/demo/design.json").read_text(encoding="utf-8"))["sample"]
+    with (folder / "checks/demo/sample.csv").open(newline="", encoding="utf-8") as file:
+        lines = [f"{sample},{row['path']},{attribute[row['path']]}" for row in csv.DictReader(file)]
+    (folder / "labels.csv").write_text("\n".join(["sample,path,attribute", *lines]) + "\n", encoding="utf-8")
+
+
 def test_architecture_example_is_an_objective(monkeypatch):
     monkeypatch.setattr("dbpt.objectives.OBJECTIVES", dict(OBJECTIVES))
     namespace: dict = {}
@@ -187,7 +226,8 @@ def test_ci_checks_all_that_contributing_asks_for():
 
 
 @pytest.mark.parametrize(
-    "page", [*PAGES, "docs/settings.md", "docs/sampling.md", "CHANGELOG.md", "LICENSE-THIRD-PARTY.md"]
+    "page",
+    [*PAGES, "docs/settings.md", "docs/sampling.md", "docs/human_check.md", "CHANGELOG.md", "LICENSE-THIRD-PARTY.md"],
 )
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", read(page)):

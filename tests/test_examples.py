@@ -48,19 +48,39 @@ def test_a_network_from_scratch_is_debiased_by_pseudo_groups(tmp_path):
     assert float(figures["groups balanced"]) > float(figures["shuffled"]) + 10
 
 
+def rows_of_ranks(lines: list[str]) -> dict[int, list[list[int]]]:
+    """By epoch, the rows that each of two ranks says it has seen, in order."""
+    seen: dict[int, list[list[int]]] = {}
+    for line in lines:
+        epoch, rank, rows = re.fullmatch(r"epoch (\d+) rank ([01]) rows ([\d ]+)", line).groups()
+        seen.setdefault(int(epoch), [[], []])[int(rank)] += map(int, rows.split())
+    return seen
+
+
+def together(ranks: list[list[int]], chunk: int) -> list[int]:
+    """One order of what two ranks have seen by turns, ``chunk`` rows at a time."""
+    first, second = ranks
+    assert len(first) == len(second)
+    starts = range(0, len(first), chunk)
+    return [row for start in starts for rows in (first, second) for row in rows[start : start + chunk]]
+
+
 def test_accelerate_deals_out_the_global_order_and_resumes(tmp_path):
-    assert printed(tmp_path, EXAMPLES / "accelerate_two_processes.py") == [
-        "epoch 0: 0 rows on both ranks, together the global order: True",
-        "epoch 1: 0 rows on both ranks, together the global order: True",
-        "epoch 2: resumed after 24 rows, together the global order: True",
-    ]
+    """Batch by batch; the third epoch is left after three batches on each rank, and gone on with."""
+    lines = printed(tmp_path, EXAMPLES / "accelerate_two_processes.py")
+    seen = rows_of_ranks(lines)
+    assert [len(line.split()) - 5 for line in lines] == [40, 40, 40, 40, 12, 12, 28, 28]
+    orders = epochs(torch.arange(240) % 6 // 5, 3, num_samples=80)
+    assert {epoch: together(ranks, 4) for epoch, ranks in seen.items()} == dict(enumerate(orders))
+    assert all(set(first).isdisjoint(second) for first, second in seen.values())
 
 
 def test_lightning_leaves_the_ranks_to_the_sampler(tmp_path):
-    assert printed(tmp_path, EXAMPLES / "lightning_two_processes.py") == [
-        "epoch 0: 0 rows on both ranks, together the global order: True",
-        "epoch 1: 0 rows on both ranks, together the global order: True",
-    ]
+    """Row by row."""
+    seen = rows_of_ranks(printed(tmp_path, EXAMPLES / "lightning_two_processes.py"))
+    orders = epochs(torch.arange(240) % 6 // 5, 2, num_samples=80)
+    assert {epoch: together(ranks, 1) for epoch, ranks in seen.items()} == dict(enumerate(orders))
+    assert all(set(first).isdisjoint(second) for first, second in seen.values())
 
 
 def test_a_killed_stateful_dataloader_loses_and_repeats_nothing(tmp_path):

@@ -126,6 +126,29 @@ def test_images_that_the_run_left_unlabelled_are_drawn_too(tiny, tiny_run, tmp_p
     assert result["pseudo_accuracy"]["value"] == pytest.approx(np.mean(right))
 
 
+def test_clusters_as_pseudo_attributes_and_a_split_without_one_class(tiny, tmp_path):
+    """The groups of the class are missing; nothing is said of them but that."""
+    rows = [row for row in tiny.rows() if row["split"] != "test" or row["label"] == CLASSES[0]]
+    table = tiny.write("one-class", rows)
+    run = dbpt.fit(table, out=tmp_path / "run", **{**tiny.settings, "pseudo_method": "kmeans"}).folder
+    folder = tmp_path / "sample"
+    dbpt.draw_label_sample(run, out=folder, n=12, cache=str(tiny.cache))
+    guesses = pseudo_attributes(run)
+    design = json.loads((folder / "design.json").read_text())
+    names, present = list(design["attributes"]), design["classes"].index(CLASSES[0])
+    drawn = rows_of(folder / "sample.csv")
+    assert all(row["pseudo_attribute"] == names[guesses[row["path"]]] for row in drawn)
+    result = dbpt.judge_labels(folder, write_labels(tmp_path / "labels.csv", folder, true_answers(tiny, folder)))
+    for group in result["groups"]:
+        if group["label"] == present:
+            assert None not in group["accuracy"].values()
+            continue
+        assert (group["n_pseudo"], group["accuracy_by_pseudo"], group["n_labelled"]) == (0, None, 0)
+        assert group["accuracy"] == group["precision"] == {"value": None, "low": None, "high": None}
+    assert result["groups"][result["corrected"]["worst_group"]]["label"] == present
+    assert len([text for text in result["warnings"] if "no image was labelled so; it is missing" in text]) == 2
+
+
 # --- judging ----------------------------------------------------------------------------------------------------------
 
 

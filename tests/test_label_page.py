@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from dbpt import InputError
-from dbpt.human_check.answers import read_answers
+from dbpt.human_check.answers import COLUMNS, read_answers
 from dbpt.human_check.design import Design, Stratum, read_design, write_design
 from dbpt.human_check.page import label_page
 
@@ -256,3 +256,57 @@ def test_more_attributes_than_digits_have_letters_whatever_the_alphabet(images, 
     assert found["keys"] == [False, False, True]
     assert found["last"] == 39
     assert found["csv"].splitlines()[-1].endswith(",attribute 39")
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
+def test_going_on_from_a_saved_file(images, tmp_path):
+    """As the page saved it, and as spreadsheets do; a file that does not fit changes nothing."""
+    design = design_of()
+    cells = [[design.sample, PATHS[0], NASTY[2]], [design.sample, PATHS[2], ""], [design.sample, PATHS[1], NASTY[0]]]
+
+    def written(separator: str, end: str, rows: list[list[str]], header: tuple[str, ...] = COLUMNS) -> str:
+        text = io.StringIO()
+        csv.writer(text, delimiter=separator, lineterminator=end).writerows([header, *rows])
+        return text.getvalue()
+
+    good = [
+        written(",", "\n", cells),
+        "\ufeff" + written(";", "\r\n", [*cells, ["", "", ""]]),
+        written("\t", "\r", cells),
+        written(",", "\n", [[*row[::-1], "me"] for row in cells], (*COLUMNS[::-1], "who")).rstrip("\n"),
+    ]
+    bad = [
+        "",
+        "sample,path\n",
+        written(",", "\n", [cells[0], ["another", *cells[1][1:]]]),
+        written(",", "\n", [[design.sample, "e.png", ""]]),
+        written(",", "\n", [[design.sample, PATHS[0], "lage"]]),
+        "PNG\0\n1,2",
+    ]
+    found = in_browser(
+        label_page(design, images),
+        f"""
+        press("1"); press("ArrowRight", "ArrowRight"); press("ArrowRight", "ArrowRight"); press("3");
+        found.before = [...answers];
+        found.bad = {json.dumps(bad)}.map((saved) => {{
+          takeOver(saved);
+          return [answers.join(), text("last").includes("nothing was taken over")];
+        }});
+        found.good = {json.dumps(good)}.map((saved) => {{
+          answers = [...found.before];
+          takeOver(saved);
+          return [at, ...answers];
+        }});
+        found.said = text("last");
+        found.again = rowsOf(labelsCsv());
+        press("Backspace", "Backspace");
+        found.undone = [...answers];
+        """.replace("</script>", "<\\/script>"),
+        tmp_path,
+    )
+    assert found["before"] == [0, None, None, 2, None, None]
+    assert found["bad"] == [["0,,,2,,", True]] * 6
+    assert found["good"] == [[4, 2, 0, -1, 2, None, None]] * 4
+    assert found["said"] == "3 answers taken over."
+    assert found["again"][:2] == [list(COLUMNS), cells[0]]
+    assert found["undone"] == [2, None, -1, 2, None, None]

@@ -1,7 +1,7 @@
-"use strict";
 // An answer is an attribute's number, CANNOT_TELL, or null while there is none. Everything shown follows from `answers`
 // and `at`; `past` holds [image, answer before] for undo. Both survive a closed tab in localStorage.
 const CANNOT_TELL = -1;
+const COLUMNS = ["sample", "path", "attribute"];
 const KEYS = "123456789abcdefghijklmnopqrstuvwxyz";
 const sample = JSON.parse(document.getElementById("sample").textContent);
 const total = sample.paths.length;
@@ -121,18 +121,40 @@ function show() {
   });
 }
 
-function cell(text) {
-  return /[",\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+function labelsCsv() {
+  const rows = [...answers.entries()]
+    .filter(([, attribute]) => attribute !== null)
+    .map(([image, attribute]) => [
+      sample.id,
+      sample.paths[image],
+      attribute === CANNOT_TELL ? "" : sample.attributes[attribute],
+    ]);
+  return csvOf([COLUMNS, ...rows]);
 }
 
-function labelsCsv() {
-  const lines = ["sample,path,attribute"];
-  answers.forEach((attribute, image) => {
-    if (attribute === null) return;
-    const name = attribute === CANNOT_TELL ? "" : sample.attributes[attribute];
-    lines.push([sample.id, sample.paths[image], name].map(cell).join(","));
+// Takes over the answers of a labels.csv, all or none; answers that it doesn't have stay.
+function takeOver(text) {
+  const [header, ...rows] = rowsOf(text);
+  const places = COLUMNS.map((name) => (header ?? []).map((cell) => cell.trim()).indexOf(name));
+  const given = rows.map((row) => {
+    const [id, path, name] = places.map((place) => row[place]);
+    const attribute = name?.trim() === "" ? CANNOT_TELL : sample.attributes.indexOf(name?.trim());
+    return { id: id?.trim(), image: sample.paths.indexOf(path), attribute, known: name?.trim() === "" || attribute >= 0 };
   });
-  return lines.join("\n") + "\n";
+  const bad = given.findIndex(({ id, image, known }) => id !== sample.id || image < 0 || !known);
+  if (!given.length || bad >= 0) {
+    const where = given.length ? ` (its line ${bad + 2})` : "";
+    byId("last").textContent = `That is no labels.csv of this page${where}: nothing was taken over.`;
+    return;
+  }
+  for (const { image, attribute } of given) {
+    past.push([image, answers[image]]);
+    answers[image] = attribute;
+  }
+  store();
+  byId("last").textContent = `${given.length} answers taken over.`;
+  at = nextWithoutAnswer(total - 1);
+  show();
 }
 
 function save() {
@@ -193,6 +215,11 @@ byId("forward").addEventListener("click", () => move(1));
 byId("undo").addEventListener("click", undo);
 byId("save").addEventListener("click", save);
 byId("clear").addEventListener("click", clear);
+byId("open").addEventListener("click", () => byId("file").click());
+byId("file").addEventListener("change", async ({ target }) => {
+  if (target.files.length) takeOver(await target.files[0].text());
+  target.value = ""; // the same file may be chosen again
+});
 document.addEventListener("keydown", onKey);
 window.addEventListener("storage", (event) => { // another tab of this page has got an answer
   if (event.key === storageName) {
@@ -204,6 +231,6 @@ window.addEventListener("beforeunload", (event) => {
   if (unsaved && !canStore) event.preventDefault();
 });
 byId("notice").textContent =
-  "This browser keeps nothing for this page: save labels.csv before you close it, and don’t reload.";
+  "This browser keeps nothing for this page: save labels.csv before you close it or reload; you can go on from there.";
 restore();
 show();
