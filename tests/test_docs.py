@@ -156,6 +156,14 @@ def test_the_snippets_of_the_samplers_page_run():
     assert namespace["state"]["position"] == 300
 
 
+def test_the_snippets_of_the_group_weights_page_run():
+    namespace: dict = {}
+    for _, text in blocks("docs/group_weights.md", "python"):
+        exec(compile(text, "docs/group_weights.md", "exec"), namespace)
+    assert len(set(namespace["dro"].group_weights)) == 4
+    assert namespace["weights"].mean_p_true.max() < 1
+
+
 def test_architecture_example_is_an_objective(monkeypatch):
     monkeypatch.setattr("dbpt.objectives.OBJECTIVES", dict(OBJECTIVES))
     namespace: dict = {}
@@ -187,7 +195,7 @@ def test_ci_checks_all_that_contributing_asks_for():
 
 
 @pytest.mark.parametrize(
-    "page", [*PAGES, "docs/settings.md", "docs/sampling.md", "CHANGELOG.md", "LICENSE-THIRD-PARTY.md"]
+    "page", [*PAGES, "docs/settings.md", "docs/sampling.md", "docs/group_weights.md", "CHANGELOG.md", "LICENSE-THIRD-PARTY.md"]
 )
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", read(page)):
