@@ -109,7 +109,7 @@ class GroupWeighting(SampleWeights):
                 total, problem = sum_over_ranks(digits, problem, process_group)
             if problem is None:
                 self.move(self._observed.means(total))
-                self.forget_tables()
+                self._forget_tables()
             self._observed.forget(digits)
         if problem is not None:
             raise InputError(problem)
@@ -143,7 +143,7 @@ class GroupWeighting(SampleWeights):
         with self._lock:
             self.load_fields(fields)
             self._observed = observed
-            self.forget_tables()
+            self._forget_tables()
 
     def _check_whose(self, state: Mapping[str, ArrayLike]) -> None:
         """Refuse a state of other groups or other settings."""
