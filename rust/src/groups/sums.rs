@@ -178,6 +178,7 @@ mod tests {
         assert_eq!((p_true[0], p_true[2]), (0.75, -5.0 / 3.0 / 256.0));
         assert!(p_true[1].is_nan());
         assert_eq!((losses[0], losses[2]), (192.0, -5.0 / 3.0));
+        assert_eq!(sums(&[(3 << 24, 1)]).means(Quantity::Loss), vec![3.0]);
     }
 
     #[test]
