@@ -1,9 +1,11 @@
 """Group weights: dbpt against the one-hot matrix product with which group_DRO's loss finds the mean of each group.
 
 Run: pytest benches/bench_group_weights.py
-CPU tensors, one thread on either side. The peer adds up floats, so its weights depend on the order of the samples; ours
-are sums of integers. NumPy's bincount is the fastest plain way to float sums of many rows.
+CPU tensors, one thread on either side where nothing else is said. The peer adds up floats, so its weights depend on the
+order of the samples; ours are sums of integers. NumPy's bincount is the fastest plain way to float sums of many rows.
 """
+
+import os
 
 import numpy as np
 import pytest
@@ -20,12 +22,15 @@ def batch(num_rows, num_groups):
     return torch.from_numpy(groups), torch.from_numpy(rng.random(num_rows, dtype=np.float32))
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def one_thread():
-    before = torch.get_num_threads()
+    """dbpt takes all processors that the process may use."""
+    threads, processors = torch.get_num_threads(), os.sched_getaffinity(0)
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    os.sched_setaffinity(0, {min(processors)})
+    yield processors
+    os.sched_setaffinity(0, processors)
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -66,15 +71,18 @@ def test_a_training_step_one_hot(benchmark, num_groups):
     assert benchmark(dro.step, groups, losses).sum().item() == pytest.approx(1)
 
 
-def test_an_epoch_at_once_dbpt(benchmark, many_rows):
-    groups, p_true = many_rows
+@pytest.mark.parametrize("num_processors", [1, 2])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_an_epoch_at_once_dbpt(benchmark, many_rows, one_thread, dtype, num_processors):
+    groups, p_true = many_rows[0], many_rows[1].to(dtype)
     weights = dbpt.GroupWeights(np.bincount(groups), 1.0, 0.5)
+    os.sched_setaffinity(0, set(list(one_thread)[:num_processors]))
 
     def step():
         weights.observe(groups, p_true)
         weights.step()
 
-    benchmark.pedantic(step, rounds=5, warmup_rounds=1)
+    benchmark.pedantic(step, rounds=7, warmup_rounds=1)
     assert weights.mean_p_true.mean() == pytest.approx(0.5, abs=1e-3)
 
 
@@ -84,7 +92,7 @@ def test_an_epoch_at_once_bincount(benchmark, many_rows):
     def means():
         return np.bincount(groups, p_true, 1000) / np.bincount(groups, minlength=1000)
 
-    assert benchmark.pedantic(means, rounds=5, warmup_rounds=1).mean() == pytest.approx(0.5, abs=1e-3)
+    assert benchmark.pedantic(means, rounds=7, warmup_rounds=1).mean() == pytest.approx(0.5, abs=1e-3)
 
 
 def test_an_epoch_at_once_one_hot(benchmark, many_rows):
@@ -101,3 +109,24 @@ def test_an_epoch_at_once_one_hot(benchmark, many_rows):
         return sums / counts
 
     assert benchmark.pedantic(means, rounds=1).mean().item() == pytest.approx(0.5, abs=1e-3)
+
+
+@pytest.fixture(scope="module")
+def many_posteriors():
+    rng = np.random.default_rng(0)
+    p = rng.random(10**6, dtype=np.float32)
+    return np.stack([p, 1 - p], axis=1), rng.integers(0, 2, len(p))
+
+
+def test_soft_counts_dbpt(benchmark, many_posteriors):
+    counts = benchmark.pedantic(dbpt.soft_counts, (*many_posteriors, 2), rounds=7, warmup_rounds=1)
+    assert counts.sum() == 10**6
+
+
+def test_soft_counts_bincount(benchmark, many_posteriors):
+    posterior, labels = many_posteriors
+
+    def counts():
+        return np.stack([np.bincount(labels, column, 2) for column in posterior.T], axis=1)
+
+    assert benchmark.pedantic(counts, rounds=7, warmup_rounds=1).sum() == pytest.approx(10**6)

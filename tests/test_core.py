@@ -104,14 +104,19 @@ def test_sums_are_whole_numbers_of_their_units():
     sums.observe(np.array([0, 0, 1, 2, -1]), np.array([0.25, 0.5, 1.0, 2.0**-33 * 3, 1.0]))
     digits = sums.digits()
     assert digits.tolist() == [[0, 3 * 2**28, 0, 0, 2**31], [0] * 5, [0, 0, 2**31, 0, 2**30]]
-    assert sums.means(digits).tolist()[::2] == [0.375, 2 * 2.0**-32]
+    assert sums.means().tolist()[::2] == [0.375, 2 * 2.0**-32]
+    earlier = sums.copy()
     sums.observe(np.array([2]), np.array([1.0]))
-    sums.subtract_digits(digits)
+    assert earlier.digits().tolist() == digits.tolist()
+    sums.subtract(earlier)
     assert sums.digits().tolist() == [[0] * 5, [0] * 5, [0, 2**30, 0, 0, 2**30]]
     losses = GroupSums(np.array([1.0]), "losses")
     losses.observe(np.array([0, 0]), np.array([-1e9, 2.0**-24]))
     assert reference.whole_numbers(losses.digits()) == [((-(10**9) * 2**24 + 1) * 2**30, 2 * 2**30)]
-    assert losses.means(2 * losses.digits()).tolist() == [(-1e9 + 2.0**-24) / 2]
+    losses.add_digits(losses.digits())
+    assert losses.means().tolist() == [(-1e9 + 2.0**-24) / 2]
+    losses.subtract(losses)
+    assert losses.digits().tolist() == [[0] * 5]
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

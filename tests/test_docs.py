@@ -26,6 +26,14 @@ from dbpt.objectives import OBJECTIVES, TrainingGroups
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
+OTHER_PAGES = (
+    "docs/settings.md",
+    "docs/sampling.md",
+    "docs/group_weights.md",
+    "docs/human_check.md",
+    "CHANGELOG.md",
+    "LICENSE-THIRD-PARTY.md",
+)
 DEMO_SIZES, PHOTO_SIZES = (160, 40, 60), (60, 24, 24)
 
 if sys.version_info >= (3, 11):
@@ -195,6 +203,14 @@ def write_labels_of_truth(folder: Path) -> None:
     (folder / "labels.csv").write_text("\n".join(["sample,path,attribute", *lines]) + "\n", encoding="utf-8")
 
 
+def test_the_snippets_of_the_group_weights_page_run():
+    namespace: dict = {}
+    for _, text in blocks("docs/group_weights.md", "python"):
+        exec(compile(text, "docs/group_weights.md", "exec"), namespace)
+    assert len(set(namespace["dro"].group_weights)) == 4
+    assert namespace["weights"].mean_p_true.max() < 1
+
+
 def test_architecture_example_is_an_objective(monkeypatch):
     monkeypatch.setattr("dbpt.objectives.OBJECTIVES", dict(OBJECTIVES))
     namespace: dict = {}
@@ -225,10 +241,7 @@ def test_ci_checks_all_that_contributing_asks_for():
     }
 
 
-@pytest.mark.parametrize(
-    "page",
-    [*PAGES, "docs/settings.md", "docs/sampling.md", "docs/human_check.md", "CHANGELOG.md", "LICENSE-THIRD-PARTY.md"],
-)
+@pytest.mark.parametrize("page", [*PAGES, *OTHER_PAGES])
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", read(page)):
         assert ((ROOT / page).parent / target).exists(), target

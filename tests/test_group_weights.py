@@ -160,6 +160,27 @@ def test_takes_lists_arrays_and_tensors(rule, integers, numbers):
     assert content(weights) == content(expected)
 
 
+@pytest.mark.parametrize("value", [1.5 * 2.0**-28, 2.0**26])
+def test_a_type_that_numpy_lacks_keeps_its_range(value):
+    dro = dbpt.GroupDRO([1])
+    dro.observe([0], torch.tensor([value], dtype=torch.bfloat16))
+    dro.step()
+    assert dro.mean_loss.tolist() == [round(value * 2**24) / 2**24]
+
+
+def test_arrays_that_are_not_aligned_or_in_the_byte_order_of_others_are_read():
+    packed = np.zeros(5, dtype=[("filler", "u1"), ("value", "f4")])
+    packed["value"] = VALUES
+    assert not packed["value"].flags.aligned
+    swapped = np.array(VALUES, np.float32).astype(np.dtype(np.float32).newbyteorder())
+    expected = dbpt.GroupWeights(COUNTS, 1.5, 0.25)
+    expected.observe(GROUPS, VALUES)
+    for values in (packed["value"], swapped):
+        weights = dbpt.GroupWeights(COUNTS, 1.5, 0.25)
+        weights.observe(GROUPS, values)
+        assert content(weights) == content(expected)
+
+
 def test_observing_leaves_the_gradient_alone():
     weights, p_true = dbpt.GroupWeights(COUNTS, 1.5, 0.25), torch.tensor(VALUES, requires_grad=True)
     doubled = p_true * 2

@@ -92,14 +92,17 @@ class GroupSums:
     def add_digits(self, digits: NDArray[np.int64]) -> None:
         """Add sums from elsewhere."""
 
-    def subtract_digits(self, digits: NDArray[np.int64]) -> None:
-        """Take away what the sums were earlier; what was observed since then is left."""
+    def copy(self) -> GroupSums:
+        """Sums of their own that are what these are now."""
+
+    def subtract(self, earlier: GroupSums) -> None:
+        """Take away an earlier `copy` of these sums; what was observed since then is left."""
 
     def load_digits(self, digits: NDArray[np.int64]) -> None:
         """Become these sums, if somebody can have observed them."""
 
-    def means(self, digits: NDArray[np.int64]) -> NDArray[np.float64]:
-        """(G,) the means that ``digits`` stand for, NaN where nothing was observed."""
+    def means(self) -> NDArray[np.float64]:
+        """(G,) the means, NaN where nothing was observed."""
 
 @final
 class GroupWeights:

@@ -25,11 +25,10 @@ class Observed:
     """
 
     def __init__(self, counts: NDArray[np.float64], quantity: str) -> None:
-        self._num_groups, self._quantity = len(counts), quantity
+        self._counts, self._quantity = counts, quantity
         self._sums = _core.GroupSums(counts, quantity)
         self._devices: dict[torch.device, DeviceSums] = {}
-        self.problem: str | None = None
-        """What was wrong with what a device observed, as of the last `digits`."""
+        self._problem: str | None = None
 
     def observe(self, groups: ArrayLike, values: ArrayLike) -> None:
         """Add ``values`` (B,) to ``groups`` (B,); -1 doesn't count."""
@@ -52,33 +51,34 @@ class Observed:
         values_B = arguments.floats(self._quantity, to_host(values))
         self._sums.observe_soft(rows_BA, labels_B, values_B, arguments.num_threads())
 
-    def digits(self) -> NDArray[np.int64]:
-        """Return the sums, those of all devices brought to the host, and remember a `problem`. Waits for the devices.
+    def so_far(self) -> tuple[_core.GroupSums, str | None]:
+        """Return the sums until now, and what is wrong with them, if anything. Waits for the devices.
 
         One thread at a time may call this.
         """
         for sums in list(self._devices.values()):
             for digits, problem in sums.take():
                 self._sums.add_digits(digits)
-                self.problem = self.problem or problem
-        return self._sums.digits()
+                self._problem = self._problem or problem
+        return self._sums.copy(), self._problem
 
-    def forget(self, digits: NDArray[np.int64]) -> None:
-        """Forget what `digits` gave, and its problem; what was observed after that stays."""
-        self._sums.subtract_digits(digits)
-        self.problem = None
+    def forget(self, sums: _core.GroupSums) -> None:
+        """Forget what `so_far` gave, and its problem; what was observed after that stays."""
+        self._sums.subtract(sums)
+        self._problem = None
 
     def means(self, digits: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the means (G,) that ``digits`` stand for, NaN where nothing was observed."""
-        return self._sums.means(digits)
+        """Return the means (G,) of sums from elsewhere, NaN where nothing was observed."""
+        total = _core.GroupSums(self._counts, self._quantity)
+        total.add_digits(digits)
+        return total.means()
 
     def load(self, name: str, digits: ArrayLike) -> None:
         """Become what ``digits`` stand for."""
         found = arguments.array(name, to_host(digits))
-        if found.shape != (self._num_groups, 5) or found.dtype.kind not in "iu":
-            raise InputError(
-                f"{name} has shape {found.shape} and dtype {found.dtype}; expected ({self._num_groups}, 5) integers"
-            )
+        expected = len(self._counts), 5
+        if found.shape != expected or found.dtype.kind not in "iu":
+            raise InputError(f"{name} has shape {found.shape} and dtype {found.dtype}; expected {expected} integers")
         self._sums.load_digits(np.ascontiguousarray(found, dtype=np.int64))
 
     def _sums_on(self, device: torch.device) -> DeviceSums:
@@ -86,5 +86,5 @@ class Observed:
             from dbpt.group_weights.device_sums import DeviceSums
 
             # At once, should two threads come here.
-            self._devices.setdefault(device, DeviceSums(self._num_groups, self._quantity, device))
+            self._devices.setdefault(device, DeviceSums(len(self._counts), self._quantity, device))
         return self._devices[device]

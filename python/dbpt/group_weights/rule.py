@@ -103,14 +103,16 @@ class GroupWeighting(SampleWeights):
 
             check_process_group(process_group)
         with self._lock:
-            digits, problem = self._observed.digits(), self._observed.problem
-            total = digits
-            if process_group is not None:
-                total, problem = sum_over_ranks(digits, problem, process_group)
+            sums, problem = self._observed.so_far()
+            if process_group is None:
+                means = sums.means()
+            else:
+                digits, problem = sum_over_ranks(sums.digits(), problem, process_group)
+                means = self._observed.means(digits)
             if problem is None:
-                self.move(self._observed.means(total))
-                self.forget_tables()
-            self._observed.forget(digits)
+                self.move(means)
+                self._forget_tables()
+            self._observed.forget(sums)
         if problem is not None:
             raise InputError(problem)
 
@@ -121,12 +123,12 @@ class GroupWeighting(SampleWeights):
         ``counts`` (G,) and ``settings`` (S,) float64, by which `load_state` knows whose state it is.
         """
         with self._lock:
-            digits, problem = self._observed.digits(), self._observed.problem
+            sums, problem = self._observed.so_far()
             if problem is not None:
-                self._observed.forget(digits)
+                self._observed.forget(sums)
                 raise InputError(problem)
             fields: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in self.fields}
-        return fields | {"observed": digits, "counts": self.counts.copy(), "settings": self._settings_array()}
+        return fields | {"observed": sums.digits(), "counts": self.counts.copy(), "settings": self._settings_array()}
 
     def load_state(self, state: Mapping[str, ArrayLike]) -> None:
         """Continue from what `state` gave, bit for bit.
@@ -143,7 +145,7 @@ class GroupWeighting(SampleWeights):
         with self._lock:
             self.load_fields(fields)
             self._observed = observed
-            self.forget_tables()
+            self._forget_tables()
 
     def _check_whose(self, state: Mapping[str, ArrayLike]) -> None:
         """Refuse a state of other groups or other settings."""

@@ -33,7 +33,7 @@ class SampleWeights(ABC):
     def group_weights(self) -> NDArray[np.float64]:
         """(G,) float64, what one sample of each group weighs now."""
 
-    def forget_tables(self) -> None:
+    def _forget_tables(self) -> None:
         """Look the weights up anew from now on: they have moved."""
         self._tables = {}
 
@@ -52,8 +52,8 @@ class SampleWeights(ABC):
 
         A sample of group -1 weighs the mean weight of its class if ``labels`` (B,) and ``num_classes`` are given (1 for
         a class of which no sample has a group), else 1, the mean of all. To a GPU the weights cross once after each
-        `step`, and with tensors of that device nothing else waits for it; so a group or label out of range weighs NaN
-        there, and is refused elsewhere.
+        `step` (for each stream and ``num_classes``), and with tensors of that device nothing else waits for it; so a
+        group out of range weighs NaN there, and so does a label that is needed; elsewhere they are refused.
         """
         if (labels is None) != (num_classes is None):
             raise InputError(

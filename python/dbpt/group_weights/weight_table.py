@@ -34,6 +34,8 @@ class WeightTable:
 
     def __init__(self, weights_G: NDArray[np.float64], weights_C: NDArray[np.float64]) -> None:
         self.weights_G, self.weights_C = weights_G, weights_C
+        # (G + C + 2,): groups, classes, the mean of all, and NaN.
+        self._entries = np.concatenate([weights_G, weights_C, [1.0, np.nan]])
         # A copy for each stream: what is used on another stream than it was made on may be overwritten too early.
         self._on_device: dict[tuple[torch.device, torch.Stream | None], torch.Tensor] = {}
 
@@ -46,7 +48,7 @@ class WeightTable:
             _check("labels", labels, 0, num_classes, f"a class from 0 to {num_classes - 1}")
             check_length("labels", len(labels), len(groups), "the rows of groups")
             outside = num_groups + labels
-        return self._entries()[np.where(groups >= 0, groups, outside)]
+        return self._entries[np.where(groups >= 0, groups, outside)]
 
     def of_groups_on(self, device: torch.device, groups_B: torch.Tensor, labels_B: torch.Tensor | None) -> torch.Tensor:
         """Return (B,) float32 on ``device``, which isn't waited for; NaN for a group or label out of range."""
@@ -76,17 +78,13 @@ class WeightTable:
         weights_B = torch.where(unlabelled_B, entries[num_groups + labels_B], mean_B)
         return torch.where(known_B & (proper_B | unlabelled_B), weights_B, entries[-1]).float()
 
-    def _entries(self) -> NDArray[np.float64]:
-        """(G + C + 2,): groups, classes, the mean of all, and NaN."""
-        return np.concatenate([self.weights_G, self.weights_C, [1.0, np.nan]])
-
     def _entries_on(self, device: torch.device) -> torch.Tensor:
         import torch
 
         key = device, current_stream(device)
         if key not in self._on_device:
             with torch.inference_mode(False):
-                self._on_device[key] = torch.from_numpy(self._entries()).to(device)
+                self._on_device[key] = torch.from_numpy(self._entries).to(device)
         return self._on_device[key]
 
 

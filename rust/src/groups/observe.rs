@@ -248,6 +248,11 @@ mod tests {
         assert_eq!(found[0], found[1]);
         assert_eq!(counts[0], counts[1]);
         assert_eq!(weights[0], weights[1]);
+        for row in [0, 1 << 16, values.len() - 1] {
+            let (of_first, of_second) = if row % 2 == 0 { (0.5, 1.5) } else { (2.0, 0.1) };
+            let expected = of_first * wide[row] + of_second * (1.0 - wide[row]);
+            assert!((weights[0][row] - expected).abs() < 1e-6);
+        }
         assert_eq!(counts[0].iter().sum::<f64>() as usize, values.len());
     }
 

@@ -129,6 +129,7 @@ mod tests {
             assert_eq!((small_whole(value), whole(value)), (expected, expected));
         }
         assert_eq!(whole(BELOW_SHIFT + 0.5), 1 << 51);
+        assert_eq!(whole(-BELOW_SHIFT - 1.5), -(1 << 51) - 2);
         assert_eq!(whole(BELOW_SHIFT - 0.5), 1 << 51);
         assert_eq!(Quantity::PTrue.unit_range(), (0, 1 << 32));
         assert_eq!(Quantity::Loss.unit_range(), (-1_000_000_000 << 24, 1_000_000_000 << 24));

@@ -243,6 +243,15 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_up_to_a_column_is_rounded_to_the_nearest() {
+        for (first, second) in [(0.25, 0.745), (0.3, 0.706), (0.123, 0.875)] {
+            let [units, total] = [first, first + second].map(|p| (p * ONE as f64).round());
+            let nearest = (units / total * ONE as f64).round() as u64;
+            assert_eq!(memberships(&[first, second]).unwrap(), [nearest, ONE - nearest]);
+        }
+    }
+
+    #[test]
     fn counts_and_weights_follow_the_posteriors() {
         let posterior = [0.75, 0.25, 0.5, 0.5, NAN, NAN, 0.0, 1.0];
         let (rows, workers) = (rows(&posterior, 2, &[0, 0, 1, 1], 4), Workers::new(1));

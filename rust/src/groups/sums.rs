@@ -35,15 +35,21 @@ impl GroupSums {
     /// [`Error::Element`] if a sum would leave 128 bits, which 2⁴³ rows of the largest loss do; nothing
     /// is added then.
     pub fn add(&mut self, other: &Self, counted: impl Fn(usize) -> bool) -> Result<()> {
-        let add = |(group, (sum, more)): (usize, (&Sum, &Sum))| {
-            if !counted(group) {
-                return Ok(*sum);
-            }
-            let values = sum.values.checked_add(more.values).ok_or_else(|| too_large(group))?;
-            let members = sum.members.checked_add(more.members).ok_or_else(|| too_large(group))?;
-            Ok(Sum { values, members })
+        let overflows = |(sum, more): (&Sum, &Sum)| {
+            let (values, members) =
+                (sum.values.checked_add(more.values), sum.members.checked_add(more.members));
+            values.is_none() || members.is_none()
         };
-        self.0 = self.0.iter().zip(&other.0).enumerate().map(add).collect::<Result<_>>()?;
+        let pairs = || self.0.iter().zip(&other.0).enumerate();
+        if let Some((group, _)) = pairs().find(|&(group, pair)| counted(group) && overflows(pair)) {
+            return Err(too_large(group));
+        }
+        for (group, (sum, more)) in self.0.iter_mut().zip(&other.0).enumerate() {
+            if counted(group) {
+                sum.values += more.values;
+                sum.members += more.members;
+            }
+        }
         Ok(())
     }
 
@@ -178,6 +184,7 @@ mod tests {
         assert_eq!((p_true[0], p_true[2]), (0.75, -5.0 / 3.0 / 256.0));
         assert!(p_true[1].is_nan());
         assert_eq!((losses[0], losses[2]), (192.0, -5.0 / 3.0));
+        assert_eq!(sums(&[(3 << 24, 1)]).means(Quantity::Loss), vec![3.0]);
     }
 
     #[test]

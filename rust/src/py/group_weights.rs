@@ -105,11 +105,17 @@ impl PyGroupSums {
         self.add(&self.read(&digits)?)
     }
 
-    /// Take away what digits (G, 5) int64 that were these sums' stand for; what was observed since then is left.
-    fn subtract_digits(&self, digits: PyReadonlyArray2<'_, i64>) -> PyResult<()> {
-        let earlier = self.read(&digits)?;
+    /// Sums of their own that are what these are now.
+    fn copy(&self) -> Self {
+        let sums = Mutex::new(lock(&self.sums).clone());
+        Self { quantity: self.quantity, counted: self.counted.clone(), sums }
+    }
+
+    /// Take away an earlier copy of these sums; what was observed since then is left.
+    fn subtract(&self, earlier: &Self) {
+        // A copy, so that it may be these sums themselves.
+        let earlier = lock(&earlier.sums).clone();
         lock(&self.sums).subtract(&earlier);
-        Ok(())
     }
 
     /// Become what digits (G, 5) int64 stand for, if somebody can have observed it.
@@ -120,13 +126,10 @@ impl PyGroupSums {
         Ok(())
     }
 
-    /// (G,) float64, the means that digits (G, 5) int64 stand for, NaN where nothing was observed.
-    fn means<'py>(
-        &self,
-        py: Python<'py>,
-        digits: PyReadonlyArray2<'_, i64>,
-    ) -> PyResult<Numbers<'py>> {
-        Ok(self.read(&digits)?.means(self.quantity).into_pyarray(py))
+    /// (G,) float64, the means, NaN where nothing was observed.
+    fn means<'py>(&self, py: Python<'py>) -> Numbers<'py> {
+        let means = lock(&self.sums).means(self.quantity);
+        means.into_pyarray(py)
     }
 }
 
