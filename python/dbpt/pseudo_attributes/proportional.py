@@ -66,4 +66,5 @@ def _shares_of(table: NDArray[np.float64], part: Part) -> NDArray[np.float64]:
         total = shares_A.sum()
     if not 0 < total < np.inf:
         raise InputError(f"proportions{part.where} add up to {total}; expected a finite number above 0")
-    return shares_A / total
+    shares_A = shares_A / total
+    return shares_A

@@ -114,6 +114,7 @@ impl<'a, L: Label> Outputs<'a, L> {
 }
 
 /// Cut the first `count` elements off.
+#[allow(clippy::mut_mut)]
 fn split<'a, T>(slice: &mut &'a mut [T], count: usize) -> &'a mut [T] {
     let (head, tail) = take(slice).split_at_mut(count);
     *slice = tail;

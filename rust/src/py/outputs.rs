@@ -26,11 +26,6 @@ impl<'py> PosteriorOut<'py> {
         })
     }
 
-    /// Columns of the posterior.
-    pub(super) fn columns(&self) -> Option<usize> {
-        self.posterior.as_ref().map(|array| array.as_array().ncols())
-    }
-
     pub(super) fn slices(&mut self) -> PyResult<Slices<'_>> {
         let posterior = self.posterior.as_mut().map(|array| array.as_slice_mut()).transpose()?;
         let confidence = self.confidence.as_mut().map(|array| array.as_slice_mut()).transpose()?;
