@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
-from dbpt._core import kmeans, softmax_argmax
+from dbpt._core import assign_centers, kmeans, softmax_argmax
 from dbpt.errors import InputError, nearest
 
 __all__ = ["PseudoAttributes", "label_attributes"]
@@ -93,7 +93,9 @@ def _cluster(logits_NA: NDArray[np.float32], seed: int, num_threads: int) -> NDA
     points = np.ascontiguousarray(centred, dtype=np.float32)
     attributes = points.shape[1]
     k = min(attributes, len(points))
-    clusters, centers, _, _ = kmeans(points, k, seed, _MAX_ITER, _N_INIT, num_threads)
+    centers, _, _, _ = kmeans(points, k, seed=seed, max_iter=_MAX_ITER, n_init=_N_INIT, num_threads=num_threads)
+    clusters = np.empty(len(points), dtype=np.int64)
+    assign_centers(points, centers, 0.0, labels_out=clusters, num_threads=num_threads)
     if len(centers) < attributes:
         warnings.warn(
             f"kmeans found {len(centers)} clusters, not {attributes}: "

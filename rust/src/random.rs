@@ -15,6 +15,8 @@ pub(crate) enum Purpose {
     /// How the batches of an epoch are made up, and the order inside each.
     Batches = 7,
     BatchMembers = 8,
+    /// Which rows a silhouette is computed of.
+    Silhouette = 9,
 }
 
 /// The finaliser of `SplitMix64` (Steele, Lea and Flood, 2014): a bijection in which each input bit

@@ -19,7 +19,7 @@ mod _core {
     #[pymodule_export]
     use super::batches::{PyBatchStream, batch_quotas};
     #[pymodule_export]
-    use super::cluster::{kmeans, softmax_argmax};
+    use super::cluster::{assign_centers, assign_gmm, gmm, kmeans, silhouette, softmax_argmax};
     #[pymodule_export]
     use super::group_weights::{
         PyGroupDro, PyGroupSums, PyGroupWeights, soft_counts, soft_sample_weights,
