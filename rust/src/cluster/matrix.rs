@@ -93,14 +93,42 @@ impl<'a> Matrix<'a> {
             Values::F16(values) => values[range].convert_to_f32_slice(into),
             Values::F32(values) => into.copy_from_slice(&values[range]),
         }
+        self.finish(|position| rows.start + position, scratch, out)
+    }
+
+    /// Like [`Matrix::read`], for any rows that the matrix has.
+    ///
+    /// # Errors
+    /// As [`Matrix::read`].
+    pub fn gather(self, rows: &[i64], scratch: &mut Vec<f32>, out: &mut Vec<f32>) -> Result<()> {
+        let into = if self.contrasts { &mut *scratch } else { &mut *out };
+        into.resize(rows.len() * self.columns, 0.0);
+        for (row, into) in rows.iter().zip(into.chunks_exact_mut(self.columns)) {
+            let range = *row as usize * self.columns..(*row as usize + 1) * self.columns;
+            match self.values {
+                Values::F16(values) => values[range].convert_to_f32_slice(into),
+                Values::F32(values) => into.copy_from_slice(&values[range]),
+            }
+        }
+        self.finish(|position| rows[position] as usize, scratch, out)
+    }
+
+    /// Check what was read, and make contrasts of it if they are wanted.
+    fn finish(
+        self,
+        row: impl Fn(usize) -> usize,
+        scratch: &mut [f32],
+        out: &mut Vec<f32>,
+    ) -> Result<()> {
+        let read = if self.contrasts { &*scratch } else { out.as_slice() };
         // All at once, which is quick; then, if something is wrong, one by one.
-        if into.iter().fold(false, |bad, value| bad | is_bad(*value)) {
-            let bad = into.iter().position(|value| is_bad(*value)).unwrap_or_default();
+        if read.iter().fold(false, |bad, value| bad | is_bad(*value)) {
+            let bad = read.iter().position(|value| is_bad(*value)).unwrap_or_default();
             return Err(Error::Value {
                 argument: self.argument,
-                row: rows.start + bad / self.columns,
+                row: row(bad / self.columns),
                 column: bad % self.columns,
-                found: into[bad],
+                found: read[bad],
             });
         }
         if self.contrasts {
