@@ -186,7 +186,9 @@ def test_ci_checks_all_that_contributing_asks_for():
     }
 
 
-@pytest.mark.parametrize("page", [*PAGES, "docs/settings.md", "docs/sampling.md", "CHANGELOG.md", "LICENSE-THIRD-PARTY.md"])
+@pytest.mark.parametrize(
+    "page", [*PAGES, "docs/settings.md", "docs/sampling.md", "CHANGELOG.md", "LICENSE-THIRD-PARTY.md"]
+)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", read(page)):
         assert ((ROOT / page).parent / target).exists(), target
