@@ -125,11 +125,11 @@ def _warn(model: Model, part: Part, fit: Fit, k: int) -> None:
             f"{model.name} found {len(fit.centers)} clusters, not {k}: the {part.num_rows} rows{part.where} have too "
             "few distinct logits",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     if not fit.converged:
         warnings.warn(
             f"{model.name} had not come to rest in the {part.num_rows} rows{part.where} when its iterations ended",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )

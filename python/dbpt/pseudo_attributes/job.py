@@ -14,7 +14,7 @@ from dbpt._core import GroupIndex
 from dbpt.errors import InputError
 from dbpt.pseudo_attributes.result import PseudoAttributes
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 16
 
 
 @dataclass(frozen=True)

@@ -103,14 +103,27 @@ def label_attributes(
     wanted = WantedOutputs(out, posterior, confidence, len(logits_NA), min_confidence)
     index = checked_index(labels, len(logits_NA), threads) if within_class else None
     job = Job(logits_NA, index, seed, threads)
+    return wanted.finish(_label(method, job, wanted, proportions, covariance, k, max_clusters))
+
+
+def _label(
+    method: str,
+    job: Job,
+    wanted: WantedOutputs,
+    proportions: ArrayLike | str,
+    covariance: str,
+    num_clusters: int | str,
+    max_clusters: int,
+) -> PseudoAttributes:
     if method == "argmax":
-        found = argmax.label(job, wanted)
-    elif method == "proportional":
-        found = proportional.label(job, wanted, proportions)
-    else:
-        model: clustering.Model = KMeansModel() if method == "kmeans" else GmmModel(covariance)
-        found = clustering.label(job, wanted, model, k, max_clusters)
-    return wanted.finish(found)
+        return argmax.label(job, wanted)
+    if method == "proportional":
+        return proportional.label(job, wanted, proportions)
+    model: clustering.Model = KMeansModel() if method == "kmeans" else GmmModel(covariance)
+    try:
+        return clustering.label(job, wanted, model, num_clusters, max_clusters)
+    except InputError as error:  # the core clusters any points
+        raise InputError(str(error).replace("points[", "logits[", 1)) from None
 
 
 def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:

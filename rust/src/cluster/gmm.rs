@@ -110,20 +110,25 @@ fn first_gaussians(
             for (component, precision) in
                 given.covariances.chunks_exact(form.len(width)).enumerate()
             {
-                let covariance = match form {
-                    Covariance::Full => inverse(precision, width),
-                    Covariance::Diagonal => Some(precision.iter().map(|p| 1.0 / p).collect()),
+                let (covariance, found) = match form {
+                    Covariance::Full => (inverse(precision, width), "no positive definite matrix"),
+                    Covariance::Diagonal => (inverses(precision), "no positive finite numbers"),
                 };
                 gaussians.covariances.extend(covariance.ok_or_else(|| Error::Element {
                     argument: "precisions",
                     row: component,
-                    found: "no positive definite matrix".into(),
+                    found: found.into(),
                     expected: "an inverse covariance",
                 })?);
             }
             Ok(gaussians)
         }
     }
+}
+
+fn inverses(precisions: &[f64]) -> Option<Vec<f64>> {
+    let fits = |precision: &f64| *precision > 0.0 && precision.is_finite();
+    precisions.iter().all(fits).then(|| precisions.iter().map(|p| 1.0 / p).collect())
 }
 
 /// Moments and log likelihood under the present densities.
