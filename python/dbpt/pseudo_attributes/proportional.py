@@ -67,6 +67,6 @@ def _shares_of(table: NDArray[np.float64], part: Part) -> NDArray[np.float64]:
     shares_A = table if table.ndim == 1 else table[part.label]
     with np.errstate(over="ignore"):
         total = float(shares_A.sum())
-    if not 0 < total < np.inf:
-        raise InputError(f"proportions{part.where} add up to {total}; expected a finite number above 0")
-    return np.divide(shares_A, total)
+    if not 0 < total * part.num_rows < np.inf:
+        raise InputError(f"proportions{part.where} add up to {total}; expected a number above 0, not enormous")
+    return np.ascontiguousarray(shares_A)

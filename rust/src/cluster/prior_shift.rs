@@ -109,8 +109,8 @@ mod tests {
     #[test]
     fn sure_rows_are_counted() {
         let values = [9.0, -90.0, 7.0, -80.0, -50.0, 50.0, 60.0, 0.0];
-        let rows =
-            Rows::new(Matrix::new("logits", Values::F32(&values), 2).unwrap(), None).unwrap();
+        let points =
+            Points::new(Matrix::new("logits", Values::F32(&values), 2).unwrap(), None).unwrap();
         let found = estimate_proportions(points, 1e-9, 50, &Workers::new(1)).unwrap();
         assert!(found.converged);
         assert!((found.proportions[0] - 0.75).abs() < 1e-9, "{found:?}");
@@ -120,8 +120,8 @@ mod tests {
     #[test]
     fn an_attribute_that_nothing_speaks_for_dies_out() {
         let values = [1.0, 0.0].repeat(5000);
-        let rows =
-            Rows::new(Matrix::new("logits", Values::F32(&values), 2).unwrap(), None).unwrap();
+        let points =
+            Points::new(Matrix::new("logits", Values::F32(&values), 2).unwrap(), None).unwrap();
         let found = estimate_proportions(points, 1e-12, 500, &Workers::new(1)).unwrap();
         assert!(found.proportions[1] < 1e-9, "{found:?}");
         assert_eq!(found, estimate_proportions(points, 1e-12, 500, &Workers::new(3)).unwrap());
