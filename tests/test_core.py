@@ -101,14 +101,29 @@ def test_arrays_that_are_not_contiguous_are_refused():
 def test_sums_are_whole_numbers_of_their_units():
     sums = GroupSums(np.array([2.0, 0.0, 3.0]), "p_true")
     sums.observe(np.array([0, 0, 1, 2, -1]), np.array([0.25, 0.5, 1.0, 2.0**-33 * 3, 1.0]))
-    found, observed = sums.state()
-    assert found.tolist() == [3 * 2**30, 0, 2]
-    assert observed.tolist() == [2 * 2**32, 0, 2**32]
-    assert sums.take_means().tolist()[::2] == [0.375, 2 * 2.0**-32]
-    assert not any(array.any() for array in sums.state())
+    digits = sums.digits()
+    assert digits.tolist() == [[0, 3 * 2**28, 0, 0, 2**31], [0] * 5, [0, 0, 2**31, 0, 2**30]]
+    assert sums.means(digits).tolist()[::2] == [0.375, 2 * 2.0**-32]
+    sums.observe(np.array([2]), np.array([1.0]))
+    sums.subtract_digits(digits)
+    assert sums.digits().tolist() == [[0] * 5, [0] * 5, [0, 2**30, 0, 0, 2**30]]
     losses = GroupSums(np.array([1.0]), "losses")
     losses.observe(np.array([0, 0]), np.array([-1e9, 2.0**-24]))
-    assert losses.state()[0].tolist() == [-(10**9) * 2**24 + 1]
+    assert reference.whole_numbers(losses.digits()) == [((-(10**9) * 2**24 + 1) * 2**30, 2 * 2**30)]
+    assert losses.means(2 * losses.digits()).tolist() == [(-1e9 + 2.0**-24) / 2]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_floats_of_any_type_are_read_as_they_are(dtype):
+    values, posterior = np.array([0.25, 0.1], dtype), np.array([[0.25, 0.75], [0.1, 0.9]], dtype)
+    groups, found = np.array([0, 1]), []
+    for convert in (lambda array: array, np.float64):
+        sums = GroupSums(np.ones(2), "p_true")
+        sums.observe(groups, convert(values), 2)
+        sums.observe_soft(convert(posterior), np.zeros(2, np.int64), convert(values), 2)
+        found.append(sums.digits().tolist())
+        found.append(soft_counts(convert(posterior), groups, 2, 2).tolist())
+    assert found[:2] == found[2:]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +131,11 @@ def test_sums_are_whole_numbers_of_their_units():
     [
         (lambda: GroupSums(np.ones(2), "p"), "^quantity is \"p\"; expected 'p_true' or 'losses'$"),
         (lambda: GroupSums(np.ones(2), "losses").observe(np.array([0]), np.array([np.inf])), r"^losses\[0\] is inf"),
-        (lambda: GroupSums(np.ones(2), "p_true").add_halves(np.zeros((3, 4), np.int64)), "^halves has length 12"),
+        (
+            lambda: GroupSums(np.ones(1), "p_true").load_digits(np.array([[0, 0, -1, 0, 1]])),
+            r"^observed\[0\] is -1 over 1 members; expected .* from 0 to 1$",
+        ),
+        (lambda: GroupSums(np.ones(2), "p_true").add_digits(np.zeros((3, 5), np.int64)), "^digits has length 15"),
         (lambda: GroupWeights(np.ones(2), 1, 0.5).step(np.ones(3)), "^mean_p_true has length 3; expected 2"),
         (lambda: GroupDRO(np.ones(2), 1, 0.5).step(np.ones(3)), "^mean_loss has length 3; expected 2"),
         (lambda: soft_counts(np.ones((1, 2)), np.array([0]), 1), r"^posterior\[0\] is \[1.0, 1.0\]"),

@@ -1,4 +1,4 @@
-"""Ctrl-C gets through within a second while the core indexes and draws, on one thread or several."""
+"""Ctrl-C gets through within a second while the core indexes, draws and observes, on one thread or several."""
 
 import subprocess
 import sys
@@ -10,15 +10,21 @@ CALLS = {
     "index": "GroupIndex(np.zeros(10**9, np.uint8), None, {num_threads})",
     "sampler": "GroupSampler(np.zeros(10**9, np.uint8))",
     "draw": "GroupStream(index, np.array([4 * 10**8]), 0, 0).indices(0, 4 * 10**8, 1, {num_threads})",
+    "observe": "GroupSums(np.ones(1), 'p_true').observe(np.zeros(10**9, np.int64), np.zeros(10**9), {num_threads})",
+    "observe soft": "GroupSums(np.ones(2), 'losses').observe_soft(posterior, labels, values, {num_threads})",
+    "soft counts": "soft_counts(posterior, labels, 2, {num_threads})",
+    "soft sample weights": "soft_sample_weights(posterior, labels, np.ones(2), np.ones(2), {num_threads})",
     "independent": "IndependentStream(index, np.array([1]), 4 * 10**8, 0, 0).indices(0, 4 * 10**8, 1, {num_threads})",
 }
 SCRIPT = """
 import os, signal, threading, time
 import numpy as np
-from dbpt._core import GroupIndex, GroupStream, IndependentStream
+from dbpt._core import GroupIndex, GroupSums, GroupStream, IndependentStream, soft_counts, soft_sample_weights
 from dbpt.sampling import GroupSampler
 
 index, sent = GroupIndex(np.zeros(10**6, np.uint8)), []
+if "posterior" in CALL_TEXT:
+    posterior, labels, values = np.ones((10**8, 1), np.float16), np.zeros(10**8, np.int64), np.zeros(10**8, np.float16)
 
 def interrupt():
     sent.append(time.monotonic())
@@ -38,7 +44,8 @@ assert len(GroupStream(index, np.array([10]), 0, 0).indices(0, 10)) == 10
 @pytest.mark.parametrize("num_threads", [1, 2])
 @pytest.mark.parametrize("name", CALLS)
 def test_long_calls_can_be_interrupted(name, num_threads):
-    script = SCRIPT.replace("CALL", CALLS[name].format(num_threads=num_threads))
+    call = CALLS[name].format(num_threads=num_threads)
+    script = SCRIPT.replace("CALL_TEXT", repr(call)).replace("CALL", call)
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert found.returncode == 0, found.stderr
     what, seconds = found.stdout.split()

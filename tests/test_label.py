@@ -213,16 +213,29 @@ def test_spreadsheets_may_add_a_mark_columns_and_another_order(tiny, sample, tmp
     assert dbpt.judge_labels(sample, tmp_path / "saved.csv") == plain
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_spreadsheets_may_put_other_separators_and_empty_lines(tiny, sample, tmp_path, separator):
+    answers = true_answers(tiny, sample)
+    plain = dbpt.judge_labels(sample, write_labels(tmp_path / "labels.csv", sample, answers))
+    lines = [*(tmp_path / "labels.csv").read_text().splitlines(), ",,", "", " ,,"]
+    (tmp_path / "saved.csv").write_text("\r\n".join(lines).replace(",", separator), newline="")
+    assert dbpt.judge_labels(sample, tmp_path / "saved.csv") == plain
+    lines[3] = lines[3].rpartition(",")[0] + ",lage"
+    (tmp_path / "saved.csv").write_text("\r\n".join(lines).replace(",", separator), newline="")
+    with pytest.raises(InputError, match=r"saved.csv line 4: attribute is 'lage', expected one of"):
+        dbpt.judge_labels(sample, tmp_path / "saved.csv")
+
+
 # --- the command line -------------------------------------------------------------------------------------------------
 
 
 def test_the_two_commands(tiny, tiny_run, tmp_path, command):
-    out = tmp_path / "check"
+    out = tmp_path / "by hand" / "check"  # the folder above is created, as by fit
     code, printed, err = command("label", tiny_run, "--out", out, "--n", 20, "--cache", tiny.cache)
     assert code == 0, err
     assert "squares: 20 of 32 test images, from" in printed
     assert str(out / "index.html") in printed
-    assert f"dbpt label {out} --labels labels.csv" in printed
+    assert f"then judge by: dbpt label '{out}' --labels labels.csv" in printed
     labels = write_labels(tmp_path / "labels.csv", out, true_answers(tiny, out))
     code, printed, err = command("label", out, "--labels", labels)
     assert (code, err) == (0, "")
@@ -297,8 +310,9 @@ def test_out_that_exists_stays_as_it_is(tiny, tiny_run, sample, tmp_path):
     with pytest.raises(InputError, match="exists; choose another name, labels already given belong to that sample"):
         dbpt.draw_label_sample(tiny_run, out=sample, cache=str(tiny.cache))
     assert (sample / "index.html").read_bytes() == before
-    with pytest.raises(InputError, match="there is no folder"):
-        dbpt.draw_label_sample(tiny_run, out=tmp_path / "no" / "out", cache=str(tiny.cache))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"file/out: .*file is not a folder"):
+        dbpt.draw_label_sample(tiny_run, out=tmp_path / "file" / "out", cache=str(tiny.cache))
 
 
 def test_images_that_have_gone_are_named(tiny, tiny_run, tmp_path):
@@ -346,8 +360,8 @@ def test_nothing_is_left_where_writing_fails(tiny, tiny_run, tmp_path, monkeypat
         (lambda lines: [*lines, lines[1].replace("test/", "best/")], "line 22: path 'best/.*' is no image of this"),
         (lambda lines: [line.replace("lake", "lage") for line in lines], "attribute is 'lage', expected one of"),
         (
-            lambda lines: [lines[0], "0123456789abcdef" + lines[1][16:]],
-            "line 2: is of sample '0123456789abcdef', expect",
+            lambda lines: [lines[0], "abcdefghijklmnop" + lines[1][16:]],
+            "line 2: is of sample 'abcdefghijklmnop', expect",
         ),
         (lambda lines: [lines[0], *(line.rpartition(",")[0] + "," for line in lines[1:])], "not one image has an attr"),
         (lambda lines: [lines[0], lines[1] + ",more"], "line 2: has 4 fields where the header has 3"),

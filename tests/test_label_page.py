@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from dbpt import InputError
+from dbpt.human_check.answers import read_answers
 from dbpt.human_check.design import Design, Stratum, read_design, write_design
-from dbpt.human_check.labels import read_labels
 from dbpt.human_check.page import label_page
 
 NASTY = ('<b>"land"</b> & sea', "</script><script>alert(1)</script>", 'comma, "quote"')
@@ -127,6 +127,15 @@ def test_a_design_is_read_as_it_was_written(tmp_path):
     assert again.sample == design.sample
 
 
+def test_the_name_of_a_sample_is_letters_and_of_its_images():
+    """Digits, with an e among them or not, would come back from a spreadsheet as another number."""
+    design = design_of()
+    assert re.fullmatch("[a-p]{16}", design.sample)
+    assert replace(design, run="./runs/x").sample == design.sample
+    assert replace(design, paths=PATHS[::-1]).sample != design.sample
+    assert replace(design, seed=1).sample != design.sample
+
+
 # --- in a browser -----------------------------------------------------------------------------------------------------
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -195,7 +204,55 @@ def test_labelling_with_keys_and_mouse_and_going_on_later(images, tmp_path):
     assert found["resumed"] == [3, [1, 2, -1, None, None, 0], True]
     assert found["done"] == [False, True]
     (tmp_path / "labels.csv").write_text(found["csv"], encoding="utf-8")
-    assert read_labels(tmp_path / "labels.csv", design).tolist() == [1, 2, -1, 1, 2, 0]
+    assert read_answers(tmp_path / "labels.csv", design).tolist() == [1, 2, -1, 1, 2, 0]
     rows = list(csv.DictReader(io.StringIO(found["csv"])))
     assert [row["path"] for row in rows] == list(PATHS)
     assert {row["sample"] for row in rows} == {design.sample}
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
+def test_two_tabs_and_a_damaged_store_lose_nothing(images, tmp_path):
+    """What another tab has stored is taken over, so that the next answer here does not write over it."""
+    found = in_browser(
+        label_page(design_of(), images),
+        """
+        const tell = (newValue) => window.dispatchEvent(new StorageEvent("storage", { key: storageName, newValue }));
+        press("1");
+        tell(JSON.stringify({ answers: [0, 2, -1, null, null, null], past: [[0, null], [1, null], [2, null]] }));
+        found.told = [at, [...answers], text("count")];
+        press("2");
+        found.stored = JSON.parse(localStorage.getItem(storageName)).answers;
+        for (const damaged of ["{", "null", '{"answers": [9]}', '{"answers": [0, 0, 0, 0, 0, 99]}']) tell(damaged);
+        found.kept = [...answers];
+        localStorage.setItem(storageName, "{");
+        restore();
+        found.canStore = canStore;
+        press("ф", "KeyB");
+        found.ignored = [...answers];
+        """,
+        tmp_path,
+    )
+    assert found["told"] == [1, [0, 2, -1, None, None, None], "3 of 6 labelled"]
+    assert found["stored"] == found["kept"] == found["ignored"] == [0, 1, -1, None, None, None]
+    assert found["canStore"] is True
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
+def test_more_attributes_than_digits_have_letters_whatever_the_alphabet(images, tmp_path):
+    names = tuple(f"attribute {number}" for number in range(40))
+    found = in_browser(
+        label_page(design_of(attributes=names), images),
+        """
+        press("9"); press("a"); press("B", "KeyB"); press("ф", "KeyC"); press("z");
+        found.answers = [...answers];
+        found.keys = [9, 34, 35].map((number) => choices[number].querySelector("kbd").hidden);
+        choices[39].click();
+        found.last = answers[5];
+        found.csv = labelsCsv();
+        """,
+        tmp_path,
+    )
+    assert found["answers"] == [8, 9, 10, 11, 34, None]
+    assert found["keys"] == [False, False, True]
+    assert found["last"] == 39
+    assert found["csv"].splitlines()[-1].endswith(",attribute 39")

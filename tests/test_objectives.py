@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import dbpt
 from dbpt.objectives import OBJECTIVES, Balanced, Dbpt, Erm, TrainingGroups
 
 NUM_CLASSES, NUM_GROUPS = 3, 6
@@ -112,6 +113,25 @@ def test_balanced_does_not_move_and_dbpt_without_eta_does_not_move_a_bit():
     assert balanced.group_weights.tobytes() == start.tobytes() == still.group_weights.tobytes()
     rows, losses = np.arange(90), draws.random(90)
     assert loss_of(balanced, training, rows, losses) == loss_of(still, training, rows, losses)
+
+
+@pytest.mark.parametrize(("group", "label"), [(NUM_GROUPS, 0), (-2, 0), (-1, NUM_CLASSES)])
+def test_a_group_or_label_out_of_range_is_refused(group, label):
+    objective = build("balanced", some_groups())
+    with pytest.raises(dbpt.InputError, match=r"\[0\] is "):
+        objective.loss(torch.ones(1), torch.tensor([group]), torch.tensor([label]))
+
+
+def test_the_weights_in_the_loss_are_those_of_the_table_in_float32():
+    training = some_groups()
+    objective, losses = build("dbpt", training), np.random.default_rng(5).random(90).astype(np.float32)
+    objective.end_epoch(np.random.default_rng(6).random(90))
+    w, n = objective.group_weights.reshape(NUM_CLASSES, -1), training.counts.reshape(NUM_CLASSES, -1)
+    classes = (w * n).sum(1) / np.maximum(n.sum(1), 1)
+    table = torch.from_numpy(np.append(w, np.where(n.sum(1) > 0, classes, 1.0))).float()
+    entries = torch.from_numpy(np.where(training.groups >= 0, training.groups, NUM_GROUPS + training.labels))
+    expected = (table[entries] * torch.from_numpy(losses)).mean()
+    assert loss_of(objective, training, np.arange(90), losses) == expected.item()
 
 
 def test_erm_is_the_plain_mean():

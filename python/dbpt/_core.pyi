@@ -3,12 +3,13 @@
 N rows, G groups, A columns, k clusters. Bad values raise `dbpt.errors.InputError`.
 """
 
-from typing import Any, final
+from typing import Any, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "AliasTable",
     "BatchStream",
     "GroupDRO",
     "GroupIndex",
@@ -16,6 +17,9 @@ __all__ = [
     "GroupSums",
     "GroupWeights",
     "IndependentStream",
+    "SampleWeights",
+    "SuccessiveStream",
+    "WeightedStream",
     "assign_argmax",
     "assign_centers",
     "assign_gmm",
@@ -29,6 +33,8 @@ __all__ = [
     "soft_counts",
     "soft_sample_weights",
 ]
+
+_Floats: TypeAlias = NDArray[np.float16] | NDArray[np.float32] | NDArray[np.float64]
 
 @final
 class GroupIndex:
@@ -68,32 +74,36 @@ class GroupIndex:
 
 @final
 class GroupSums:
-    """Exact sums of what was observed of each group since the last `take_means`: the same for any order of the rows.
+    """Exact sums of what was observed of each group: the same for any order of the rows.
 
     ``quantity`` is "p_true" (from 0 to 1, in units of 2⁻³²) or "losses" (within ±1e9, in units of 2⁻²⁴). Groups whose
-    count (G,) is 0 are left out. Any number of threads may use an instance.
+    count (G,) is 0 are left out. Any number of threads may use an instance. *Digits* (G, 5) add up like the sums: v₂,
+    v₁, v₀, m₁, m₀ stand for values v₂·2⁶⁴ + v₁·2³² + v₀ and members m₁·2³² + m₀, in units of 2⁻³⁰.
     """
 
     def __new__(cls, counts: NDArray[np.float64], quantity: str) -> GroupSums: ...
-    def observe(self, groups: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+    def observe(self, groups: NDArray[np.int64], values: _Floats, num_threads: int = 1) -> None:
         """Add (B,) groups and values; a row of group -1 doesn't count."""
 
     def observe_soft(
-        self, posterior: NDArray[np.float64], labels: NDArray[np.int64], values: NDArray[np.float64]
+        self, posterior: _Floats, labels: NDArray[np.int64], values: _Floats, num_threads: int = 1
     ) -> None:
         """Add (B,) values to each group (label, a) by ``posterior`` (B, A); a row of NaN doesn't count."""
 
-    def add_halves(self, halves: NDArray[np.int64]) -> None:
-        """Add (G, 4) sums from elsewhere: v₁, v₀, m₁, m₀ are values v₁·2³² + v₀ and memberships m₁·2³² + m₀."""
+    def digits(self) -> NDArray[np.int64]:
+        """(G, 5) the sums now."""
 
-    def take_means(self) -> NDArray[np.float64]:
-        """(G,) means, NaN where nothing was observed; then everything is forgotten."""
+    def add_digits(self, digits: NDArray[np.int64]) -> None:
+        """Add sums from elsewhere."""
 
-    def state(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Two (G,) arrays: sums of the values, and of the memberships in units of 2⁻³²."""
+    def subtract_digits(self, digits: NDArray[np.int64]) -> None:
+        """Take away what the sums were earlier; what was observed since then is left."""
 
-    def load_state(self, sums: NDArray[np.int64], observed: NDArray[np.int64]) -> None:
-        """Continue from a state, bit for bit."""
+    def load_digits(self, digits: NDArray[np.int64]) -> None:
+        """Become these sums, if somebody can have observed them."""
+
+    def means(self, digits: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(G,) the means that ``digits`` stand for, NaN where nothing was observed."""
 
 @final
 class GroupWeights:
@@ -150,14 +160,17 @@ class GroupDRO:
     def load_state(self, log_q: NDArray[np.float64], mean_loss: NDArray[np.float64]) -> None:
         """Continue from the two properties, bit for bit."""
 
-def soft_counts(posterior: NDArray[np.float64], labels: NDArray[np.int64], num_classes: int) -> NDArray[np.float64]:
+def soft_counts(
+    posterior: _Floats, labels: NDArray[np.int64], num_classes: int, num_threads: int = 1
+) -> NDArray[np.float64]:
     """(C·A,) sums of the posteriors (N, A) of each group (label, a); a row of NaN doesn't count."""
 
 def soft_sample_weights(
-    posterior: NDArray[np.float64],
+    posterior: _Floats,
     labels: NDArray[np.int64],
     group_weights: NDArray[np.float64],
     class_weights: NDArray[np.float64],
+    num_threads: int = 1,
 ) -> NDArray[np.float64]:
     """(B,) mean under ``posterior`` (B, A) of ``group_weights`` (C·A,); of ``class_weights`` (C,) for a row of NaN."""
 
@@ -207,6 +220,66 @@ class BatchStream:
     def indices(self, start: int, stop: int, step: int = 1, num_threads: int = 1) -> NDArray[np.int64]:
         """(batches, batch_size) the rows of the batches ``range(start, stop, step)``."""
 
+@final
+class AliasTable:
+    """Draws rows by weight in one look, 8 bytes a row. A weight of 0 has no part in it."""
+
+    def __new__(cls, weights: NDArray[np.float64] | NDArray[np.float32], num_threads: int = 1) -> AliasTable:
+        """``weights`` (N,), finite and 0 or above, read where they lie. Bit-identical for any ``num_threads``."""
+
+    @staticmethod
+    def from_entries(entries: NDArray[np.uint64], num_threads: int = 1) -> AliasTable: ...
+    def entries(self) -> NDArray[np.uint64]:
+        """(N,) a threshold, and in as many low bits as N has the row that has the bucket from there on."""
+
+    def __len__(self) -> int: ...
+    def digest(self, num_threads: int = 1) -> int:
+        """63 bits by which a checkpoint recognises the law."""
+
+    def __reduce__(self) -> tuple[Any, tuple[NDArray[np.uint64]]]: ...
+
+@final
+class WeightedStream:
+    """Draws with replacement: draw i is a pure function of (seed, epoch, i, table)."""
+
+    def __new__(cls, table: AliasTable, length: int, seed: int, epoch: int) -> WeightedStream: ...
+    def __len__(self) -> int: ...
+    def indices(
+        self, start: int, stop: int, step: int = 1, num_threads: int = 1, out: NDArray[np.int64] | None = None
+    ) -> NDArray[np.int64]:
+        """The rows of the draws ``range(start, stop, step)``, in ``out`` if it is given."""
+
+@final
+class SampleWeights:
+    """A checked weight for each row, 8 bytes each."""
+
+    def __new__(cls, weights: NDArray[np.float64] | NDArray[np.float32], num_threads: int = 1) -> SampleWeights:
+        """A copy of ``weights`` (N,), finite and 0 or above."""
+
+    def __len__(self) -> int: ...
+    def values(self) -> NDArray[np.float64]:
+        """(N,) the weights again."""
+
+    def digest(self, num_threads: int = 1) -> int:
+        """63 bits by which a checkpoint recognises the weights."""
+
+    def __getnewargs__(self) -> tuple[NDArray[np.float64]]: ...
+
+@final
+class SuccessiveStream:
+    """Draws without replacement, with the law of successive draws; the first call of `indices` makes the order."""
+
+    def __new__(cls, weights: SampleWeights, length: int, seed: int, epoch: int) -> SuccessiveStream: ...
+    def __len__(self) -> int: ...
+    def indices(
+        self, start: int, stop: int, step: int = 1, num_threads: int = 1, out: NDArray[np.int64] | None = None
+    ) -> NDArray[np.int64]:
+        """The rows of the draws ``range(start, stop, step)``, in ``out`` if it is given."""
+
+def softmax_argmax(
+    logits: NDArray[np.float16] | NDArray[np.float32], num_threads: int = 1
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+    """Labels (N,), posterior (N, A), and confidence (N,), the posterior of the label."""
 def assign_argmax(
     logits: NDArray[np.float16] | NDArray[np.float32],
     *,

@@ -24,6 +24,13 @@ def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
     return result
 
 
+def boolean(name: str, value: Any) -> bool:
+    """Return `value` if it is a bool; what merely counts as true or false is refused."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise InputError(f"{name} is {in_one_line(value)}; expected True or False")
+    return bool(value)
+
+
 def in_one_line(value: Any) -> str:
     """Return what `value` looks like, in a short line even if it is an array of many."""
     text = " ".join(repr(value).split())
@@ -87,6 +94,25 @@ def integers(name: str, values: ArrayLike) -> NDArray[np.int64]:
 def numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:
     """Return `values` as contiguous float64 (N,)."""
     return np.ascontiguousarray(_vector(name, values, "iuf"), dtype=np.float64)
+
+
+def floats(name: str, values: ArrayLike) -> NDArray[Any]:
+    """Return `values` (N,) as `as_floats` does."""
+    return as_floats(_vector(name, values, "iuf"))
+
+
+def matrix(name: str, values: ArrayLike) -> NDArray[Any]:
+    """Return `values` (N, A), of at least one column, as `as_floats` does."""
+    found = array(name, values)
+    if found.ndim != 2 or found.shape[1] == 0 or found.dtype.kind not in "iuf":
+        raise InputError(f"{name} has shape {found.shape} and dtype {found.dtype}; expected (N, A) numbers")
+    return as_floats(found)
+
+
+def as_floats(values: NDArray[Any]) -> NDArray[Any]:
+    """Return `values` contiguous and aligned: float16, float32 and float64 as they are, all other types as float64."""
+    is_kept = values.dtype.type in (np.float16, np.float32, np.float64)
+    return np.require(values, dtype=values.dtype.type if is_kept else np.float64, requirements=["C", "A"])
 
 
 def _vector(name: str, values: ArrayLike, kinds: str) -> NDArray[Any]:

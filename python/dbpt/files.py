@@ -14,6 +14,18 @@ from safetensors.numpy import save
 from dbpt.errors import InputError
 
 
+def check_can_create(folder: Path) -> None:
+    """Refuse a new folder of ``--out`` at once where it could not be created after all the work.
+
+    Folders above it may be missing. Raises `InputError`.
+    """
+    parent = next(parent for parent in folder.absolute().parents if os.path.lexists(parent))
+    if not parent.is_dir():
+        raise InputError(f"--out {folder}: cannot create: {parent} is not a folder")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(f"--out {folder}: cannot create: {parent} is not writable")
+
+
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write to a temporary sibling, flush, fsync, rename. Text becomes UTF-8; file names in it keep their bytes.
 

@@ -25,7 +25,7 @@ from dbpt.backbone import load_backbone_from_spec
 from dbpt.classifier import Classifier
 from dbpt.config import FitConfig, make_config, read_config
 from dbpt.errors import InputError
-from dbpt.files import write_atomically
+from dbpt.files import check_can_create, write_atomically
 from dbpt.words import Words
 
 SCHEMA_VERSION = 1
@@ -58,7 +58,7 @@ def open_run_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
     if resume and overwrite:
         raise InputError("--resume and --overwrite: choose one")
     if not os.path.lexists(folder):  # Path.exists raises on a name that is too long
-        _check_parent(folder)
+        check_can_create(folder)
         return
     if not folder.is_dir():
         raise InputError(f"--out {folder}: exists and is not a folder; choose another name")
@@ -73,15 +73,6 @@ def open_run_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
         )
     if not resume and not overwrite:
         raise InputError(f"--out {folder}: exists; continue it with --resume, replace it with --overwrite")
-
-
-def _check_parent(folder: Path) -> None:
-    """Refuse at once where `start_run` would fail to create the folder, after all the embedding."""
-    parent = next(parent for parent in folder.absolute().parents if os.path.lexists(parent))
-    if not parent.is_dir():
-        raise InputError(f"--out {folder}: cannot create: {parent} is not a folder")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(f"--out {folder}: cannot create: {parent} is not writable")
 
 
 def _holds_a_run(folder: Path) -> bool:

@@ -12,6 +12,9 @@ pub(crate) enum Purpose {
     Rotation = 2,
     KMeans = 3,
     Independent = 4,
+    /// Draws by weight, with replacement and without.
+    Weighted = 5,
+    Successive = 6,
     /// How the batches of an epoch are made up, and the order inside each.
     Batches = 7,
     BatchMembers = 8,

@@ -1,6 +1,7 @@
 """``dbpt label``."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ def label(folder: Path, labels: Path | None, as_json: bool, **options: Any) -> N
     """Check a run's pseudo attributes by hand, and correct its worst-group accuracy.
 
     \b
-    dbpt label RUN --out FOLDER          draws images; label them on FOLDER/index.html
-    dbpt label FOLDER --labels CSV       judges by the CSV that the page saved
+    dbpt label RUN --out FOLDER       draws images; label them on FOLDER/index.html
+    dbpt label FOLDER --labels CSV    judges by the CSV that the page saved
     """
     given = {name: value for name, value in options.items() if value is not None}
     if labels is None:
@@ -47,7 +48,11 @@ def _draw(run: Path, as_json: bool, options: dict[str, Any]) -> None:
         raise click.UsageError("--json is for judging; give --labels CSV with it")
     out = options["out"]
     design = draw_label_sample(run, log=lambda line: click.echo(line, err=True), **options)
-    click.echo(f"{design}\n\nlabel them on: {out / 'index.html'}\nthen judge by: dbpt label {out} --labels labels.csv")
+    judge = shlex.join(["dbpt", "label", str(out), "--labels", "labels.csv"])
+    click.echo(
+        f"{design}\n\nlabel them on: {out / 'index.html'}\nthen judge by: {judge}\n"
+        "(labels.csv: where your browser saves it, for example in its downloads folder)"
+    )
 
 
 def _judge(folder: Path, labels: Path, as_json: bool) -> None:

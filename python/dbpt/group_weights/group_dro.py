@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import _core, arguments
-from dbpt.group_weights.base import GroupWeighting
+from dbpt.group_weights.rule import GroupWeighting
 
 
 class GroupDRO(GroupWeighting):
@@ -45,7 +45,7 @@ class GroupDRO(GroupWeighting):
     """
 
     observes = "losses"
-    _fields = ("log_q", "mean_loss")
+    fields = ("log_q", "mean_loss")
 
     def __init__(self, counts: ArrayLike, step_size: float = 0.01, size_adjustment: float = 0.0) -> None:
         step_size = arguments.number("step_size", step_size)
@@ -75,14 +75,16 @@ class GroupDRO(GroupWeighting):
 
     def observe(self, groups: ArrayLike, losses: ArrayLike) -> None:
         """Accumulate (B,) groups and losses, each within ±1e9; group -1 doesn't count."""
-        self._observe(groups, losses)
+        super().observe(groups, losses)
 
     def observe_soft(self, posterior: ArrayLike, labels: ArrayLike, losses: ArrayLike) -> None:
         """Accumulate ``losses`` (B,) into each group (label, a) by ``posterior`` (B, A); a row of NaN doesn't count."""
-        self._observe_soft(posterior, labels, losses)
+        super().observe_soft(posterior, labels, losses)
 
-    def _move(self, means: NDArray[np.float64]) -> None:
+    def move(self, means: NDArray[np.float64]) -> None:
+        """Move q by the means (G,) of what was observed, NaN for a group that was not. `step` calls this."""
         self._rule.step(means)
 
-    def _load(self, fields: dict[str, NDArray[np.float64]]) -> None:
+    def load_fields(self, fields: dict[str, NDArray[np.float64]]) -> None:
+        """Restore the rule from its ``fields``. `load_state` calls this."""
         self._rule.load_state(**fields)

@@ -28,17 +28,16 @@ def check_process_group(process_group: object) -> None:
 
 
 def sum_over_ranks(
-    sums: NDArray[np.int64], observed: NDArray[np.int64], problem: str | None, process_group: ProcessGroup
+    digits: NDArray[np.int64], problem: str | None, process_group: ProcessGroup
 ) -> tuple[NDArray[np.int64], str | None]:
-    """Return the sums of all ranks in halves (G, 4), exact in int64; and a problem if any rank has one."""
+    """Return the digits (G, 5) of the sums of all ranks; and a problem if any rank has one."""
     import torch
     import torch.distributed as dist
 
-    halves = np.stack([sums >> 32, sums & (2**32 - 1), observed >> 32, observed & (2**32 - 1)], axis=1)
-    with_problem = np.concatenate([halves, [[int(problem is not None), 0, 0, 0]]])
+    flag = np.full((1, digits.shape[1]), problem is not None, dtype=np.int64)
     on_accelerator = dist.get_backend(process_group) in _ACCELERATOR_BACKENDS
     device = torch.accelerator.current_accelerator() if on_accelerator else torch.device("cpu")
-    total = torch.from_numpy(with_problem).to(device)
+    total = torch.from_numpy(np.concatenate([digits, flag])).to(device)
     dist.all_reduce(total, group=process_group)
     found: NDArray[np.int64] = total.cpu().numpy()
     if problem is None and found[-1, 0]:

@@ -2,95 +2,116 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from dbpt import _core, arguments
 from dbpt.errors import InputError
-from dbpt.group_weights.tensors import check_length
+from dbpt.group_weights.soft import check_columns
+from dbpt.group_weights.tensors import device_of, integers_on, is_tensor, numbers_on, to_host
+from dbpt.group_weights.weight_table import WeightTable, class_weights
 
 if TYPE_CHECKING:
     import torch
 
 
-def class_weights(
-    group_weights: NDArray[np.float64], counts: NDArray[np.float64] | NDArray[np.int64], num_classes: int
-) -> NDArray[np.float64]:
-    """Return (C,) float64, the mean weight of the samples of each class; 1 for a class of which none has a group."""
-    per_class = (num_classes, -1)
-    rows_C = counts.reshape(per_class).sum(axis=1)
-    mass_C = (group_weights * counts).reshape(per_class).sum(axis=1)
-    weights_C: NDArray[np.float64] = np.divide(mass_C, rows_C, out=np.ones(num_classes), where=rows_C > 0)
-    return weights_C
+class SampleWeights(ABC):
+    """What samples weigh, where it is known what one sample of each group weighs."""
+
+    def __init__(self, counts: ArrayLike) -> None:
+        self.counts = arguments.numbers("counts", to_host(counts)).copy()
+        """(G,) float64 N_g."""
+        self.counts.flags.writeable = False
+        # By number of classes. Replaced as a whole when the weights have moved.
+        self._tables: dict[int, WeightTable] = {}
+
+    @property
+    @abstractmethod
+    def group_weights(self) -> NDArray[np.float64]:
+        """(G,) float64, what one sample of each group weighs now."""
+
+    def forget_tables(self) -> None:
+        """Look the weights up anew from now on: they have moved."""
+        self._tables = {}
+
+    @overload
+    def sample_weights(
+        self, groups: torch.Tensor, labels: ArrayLike | None = None, *, num_classes: int | None = None
+    ) -> torch.Tensor: ...
+    @overload
+    def sample_weights(
+        self, groups: ArrayLike, labels: ArrayLike | None = None, *, num_classes: int | None = None
+    ) -> NDArray[np.float64]: ...
+    def sample_weights(
+        self, groups: Any, labels: ArrayLike | None = None, *, num_classes: int | None = None
+    ) -> torch.Tensor | NDArray[np.float64]:
+        """Return what each sample weighs, (B,) float64; for a tensor of groups a float32 tensor on its device.
+
+        A sample of group -1 weighs the mean weight of its class if ``labels`` (B,) and ``num_classes`` are given (1 for
+        a class of which no sample has a group), else 1, the mean of all. To a GPU the weights cross once after each
+        `step`, and with tensors of that device nothing else waits for it; so a group or label out of range weighs NaN
+        there, and is refused elsewhere.
+        """
+        if (labels is None) != (num_classes is None):
+            raise InputError(
+                "sample_weights: labels and num_classes are needed together, to know the class of a sample of group -1"
+            )
+        table = self._table(0 if num_classes is None else num_classes)
+        device = device_of(labels=labels, groups=groups)
+        if device is not None:
+            labels_on = None if labels is None else integers_on(device, "labels", labels)
+            return table.of_groups_on(device, integers_on(device, "groups", groups), labels_on)
+        found = table.of_groups(
+            arguments.integers("groups", to_host(groups)),
+            None if labels is None else arguments.integers("labels", to_host(labels)),
+        )
+        return _like(found, groups)
+
+    @overload
+    def soft_sample_weights(self, posterior: torch.Tensor, labels: ArrayLike) -> torch.Tensor: ...
+    @overload
+    def soft_sample_weights(self, posterior: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]: ...
+    def soft_sample_weights(self, posterior: Any, labels: ArrayLike) -> torch.Tensor | NDArray[np.float64]:
+        """Return the mean under ``posterior`` (B, A) of the weights of the groups (label, a), as `sample_weights` does.
+
+        Rows as in `soft_counts`. A row of NaN, unlabelled, weighs the mean weight of its class. On a GPU a row that is
+        wrong, or its label, weighs NaN.
+        """
+        device = device_of(labels=labels, posterior=posterior)
+        num_groups = len(self.counts)
+        if device is not None:
+            rows_BA = numbers_on(device, "posterior", posterior, ndim=2)
+            check_columns(rows_BA.shape, num_groups)
+            table = self._table(num_groups // rows_BA.shape[1])
+            return table.of_posterior_on(device, rows_BA, integers_on(device, "labels", labels))
+        rows = arguments.matrix("posterior", to_host(posterior))
+        check_columns(rows.shape, num_groups)
+        table = self._table(num_groups // rows.shape[1])
+        labels_B = arguments.integers("labels", to_host(labels))
+        found = _core.soft_sample_weights(rows, labels_B, table.weights_G, table.weights_C, arguments.num_threads())
+        return _like(found, posterior)
+
+    def _table(self, num_classes: int) -> WeightTable:
+        # Of before the weights are read: if they move meanwhile, the table goes where nobody looks any more.
+        tables = self._tables
+        if num_classes not in tables:
+            weights_G, num_groups = self.group_weights, len(self.counts)
+            if num_classes:
+                arguments.integer("num_classes", num_classes, 1, num_groups)
+                if num_groups % num_classes:
+                    raise InputError(f"num_classes is {num_classes}; expected a divisor of {num_groups} groups")
+            weights_C = class_weights(weights_G, self.counts, num_classes) if num_classes else np.empty(0)
+            tables[num_classes] = WeightTable(weights_G, weights_C)
+        return tables[num_classes]
 
 
-class WeightTable:
-    """The weights (G,) of groups and (C,) of classes, looked up for samples.
+def _like(weights: NDArray[np.float64], values: object) -> torch.Tensor | NDArray[np.float64]:
+    """``weights`` as float32 on the device of ``values`` if those are a tensor."""
+    if not is_tensor(values):
+        return weights
+    import torch
 
-    A sample without a group weighs its class's weight, or 1, the mean of all, where no classes are given.
-    """
-
-    def __init__(self, weights_G: NDArray[np.float64], weights_C: NDArray[np.float64]) -> None:
-        self.weights_G, self.weights_C = weights_G, weights_C
-        self._on_device: dict[torch.device, torch.Tensor] = {}
-
-    def of_groups(self, groups: NDArray[np.int64], labels: NDArray[np.int64] | None) -> NDArray[np.float64]:
-        """Return (B,) float64; both arguments (B,), group -1 for outside."""
-        num_groups, num_classes = len(self.weights_G), len(self.weights_C)
-        _check("groups", groups, -1, num_groups, f"-1 (outside) or 0 to {num_groups - 1}")
-        outside = np.array(num_groups + num_classes)
-        if labels is not None:
-            _check("labels", labels, 0, num_classes, f"a class from 0 to {num_classes - 1}")
-            check_length("labels", len(labels), len(groups), "the rows of groups")
-            outside = num_groups + labels
-        return self._entries()[np.where(groups >= 0, groups, outside)]
-
-    def of_groups_on(self, device: torch.device, groups_B: torch.Tensor, labels_B: torch.Tensor | None) -> torch.Tensor:
-        """Return (B,) float32 on ``device``, which isn't waited for; NaN for a group or label out of range."""
-        import torch
-
-        num_groups, num_classes = len(self.weights_G), len(self.weights_C)
-        entries = self._entries_on(device)
-        invalid = len(entries) - 1
-        outside_B = torch.full_like(groups_B, num_groups + num_classes)
-        if labels_B is not None:
-            check_length("labels", len(labels_B), len(groups_B), "the rows of groups")
-            outside_B = torch.where(_inside(labels_B, num_classes), num_groups + labels_B, invalid)
-        elsewhere_B = torch.where(groups_B == -1, outside_B, invalid)
-        return entries[torch.where(_inside(groups_B, num_groups), groups_B, elsewhere_B)].float()
-
-    def of_posterior_on(self, device: torch.device, posterior_BA: torch.Tensor, labels_B: torch.Tensor) -> torch.Tensor:
-        """Return (B,) float32, the mean of the groups' weights under ``posterior_BA``; NaN for a label out of range."""
-        import torch
-
-        num_groups, num_classes = len(self.weights_G), len(self.weights_C)
-        check_length("labels", len(labels_B), len(posterior_BA), "the rows of posterior")
-        entries, known_B = self._entries_on(device), _inside(labels_B, num_classes)
-        labels_B = torch.where(known_B, labels_B, 0)
-        weights_CA = entries[:num_groups].reshape(num_classes, -1)
-        mean_B = (posterior_BA * weights_CA[labels_B]).sum(dim=1)
-        weights_B = torch.where(posterior_BA.isnan().all(dim=1), entries[num_groups + labels_B], mean_B)
-        return torch.where(known_B, weights_B, entries[-1]).float()
-
-    def _entries(self) -> NDArray[np.float64]:
-        """(G + C + 2,): groups, classes, the mean of all, and NaN."""
-        return np.concatenate([self.weights_G, self.weights_C, [1.0, np.nan]])
-
-    def _entries_on(self, device: torch.device) -> torch.Tensor:
-        import torch
-
-        if device not in self._on_device:
-            with torch.inference_mode(False):
-                self._on_device[device] = torch.from_numpy(self._entries()).to(device)
-        return self._on_device[device]
-
-
-def _inside(values: torch.Tensor, bound: int) -> torch.Tensor:
-    return (values >= 0) & (values < bound)
-
-
-def _check(name: str, values: NDArray[np.int64], low: int, bound: int, expected: str) -> None:
-    bad = np.flatnonzero((values < low) | (values >= bound))
-    if bad.size:
-        raise InputError(f"{name}[{bad[0]}] is {values[bad[0]]}; expected {expected}")
+    return torch.from_numpy(weights).float().to(values.device)

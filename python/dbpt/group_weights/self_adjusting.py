@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import _core, arguments
-from dbpt.group_weights.base import GroupWeighting
+from dbpt.group_weights.rule import GroupWeighting
 
 
 class GroupWeights(GroupWeighting):
@@ -39,7 +39,7 @@ class GroupWeights(GroupWeighting):
     """
 
     observes = "p_true"
-    _fields = ("group_weights", "mean_p_true")
+    fields = ("group_weights", "mean_p_true")
 
     def __init__(self, counts: ArrayLike, eta: float, momentum: float) -> None:
         eta, momentum = arguments.number("eta", eta), arguments.number("momentum", momentum)
@@ -58,14 +58,16 @@ class GroupWeights(GroupWeighting):
 
     def observe(self, groups: ArrayLike, p_true: ArrayLike) -> None:
         """Accumulate (B,) groups and the predicted probabilities of the true class; group -1 doesn't count."""
-        self._observe(groups, p_true)
+        super().observe(groups, p_true)
 
     def observe_soft(self, posterior: ArrayLike, labels: ArrayLike, p_true: ArrayLike) -> None:
         """Accumulate ``p_true`` (B,) into each group (label, a) by ``posterior`` (B, A); a row of NaN doesn't count."""
-        self._observe_soft(posterior, labels, p_true)
+        super().observe_soft(posterior, labels, p_true)
 
-    def _move(self, means: NDArray[np.float64]) -> None:
+    def move(self, means: NDArray[np.float64]) -> None:
+        """Move the weights by the means (G,) of what was observed, NaN for a group that was not. `step` calls this."""
         self._rule.step(means)
 
-    def _load(self, fields: dict[str, NDArray[np.float64]]) -> None:
+    def load_fields(self, fields: dict[str, NDArray[np.float64]]) -> None:
+        """Restore the rule from its ``fields``. `load_state` calls this."""
         self._rule.load_state(**fields)

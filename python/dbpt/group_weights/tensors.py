@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
+from dbpt import arguments
 from dbpt.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,33 +36,49 @@ def device_of(**values: object) -> torch.device | None:
 
 
 def to_host(value: ArrayLike) -> ArrayLike:
-    """Return a tensor as a NumPy array, without its gradient, as float64 where NumPy may lack its type."""
+    """Return a tensor as a NumPy array, without its gradient; of a type that NumPy lacks as float32, which holds it."""
     if not is_tensor(value):
         return value
+    import torch
+
     tensor = value.detach().cpu()
-    array: Any = (tensor.double() if tensor.is_floating_point() else tensor).numpy()
+    is_known = tensor.dtype in (torch.float16, torch.float32, torch.float64) or not tensor.is_floating_point()
+    array: Any = (tensor if is_known else tensor.float()).numpy()
     return array  # type: ignore[no-any-return]
 
 
-def integers_on(device: torch.device, name: str, values: ArrayLike) -> torch.Tensor:
-    """Return `values` as int64 (N,) on `device`, which isn't waited for."""
+def current_stream(device: torch.device) -> torch.Stream | None:
+    """Return the stream that this thread works on; None on a device without streams."""
     import torch
 
-    tensor = torch.as_tensor(values)
-    if tensor.ndim != 1 or tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
-        raise InputError(f"{name} has shape {tuple(tensor.shape)} and dtype {tensor.dtype}; expected (N,) integers")
-    return tensor.to(device, torch.int64)
+    if device.type in ("cuda", "xpu"):
+        stream: torch.Stream = getattr(torch, device.type).current_stream(device)
+        return stream
+    return None
+
+
+def integers_on(device: torch.device, name: str, values: ArrayLike) -> torch.Tensor:
+    """Return `values` as int64 (N,) on `device`; a tensor that is there isn't waited for."""
+    import torch
+
+    if not is_tensor(values):
+        return torch.tensor(arguments.integers(name, values), device=device)
+    if values.ndim != 1 or values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
+        raise InputError(f"{name} has shape {tuple(values.shape)} and dtype {values.dtype}; expected (N,) integers")
+    return values.to(device, torch.int64)
 
 
 def numbers_on(device: torch.device, name: str, values: ArrayLike, *, ndim: int = 1) -> torch.Tensor:
-    """Return `values` as float64 (N,), or (N, A) for two dimensions, on `device`, without their gradient."""
+    """Return `values` as float64 (N,), or (N, A) for two dimensions, on `device`, without their gradient, as above."""
     import torch
 
-    tensor = torch.as_tensor(values).detach()
-    if tensor.ndim != ndim or tensor.is_complex() or tensor.dtype == torch.bool:
+    if not is_tensor(values):
+        numbers = arguments.numbers(name, values) if ndim == 1 else arguments.matrix(name, values)
+        return torch.tensor(numbers, dtype=torch.float64, device=device)
+    if values.ndim != ndim or values.is_complex() or values.dtype == torch.bool:
         shape = "(N,)" if ndim == 1 else "(N, A)"
-        raise InputError(f"{name} has shape {tuple(tensor.shape)} and dtype {tensor.dtype}; expected {shape} numbers")
-    return tensor.to(device, torch.float64)
+        raise InputError(f"{name} has shape {tuple(values.shape)} and dtype {values.dtype}; expected {shape} numbers")
+    return values.detach().to(device, torch.float64)
 
 
 def check_length(name: str, found: int, expected: int, counts: str) -> None:

@@ -60,9 +60,14 @@ class Design:
 
     @property
     def sample(self) -> str:
-        """16 letters by which the labels of this sample are told from those of another."""
-        content = json.dumps([self._described(), self.paths, self.stratum.tolist()], ensure_ascii=False)
-        return hashlib.sha256(content.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        """16 letters by which the labels of this sample are told from those of another.
+
+        Letters alone, because spreadsheets read some digests as numbers. How the run's folder is written is no part.
+        """
+        described = {**self._described(), "run": None}
+        content = json.dumps([described, self.paths, self.stratum.tolist()], ensure_ascii=False)
+        digest = hashlib.sha256(content.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        return digest.translate(str.maketrans("0123456789abcdef", "abcdefghijklmnop"))
 
     def __str__(self) -> str:
         return f"{self.dataset}: {len(self.paths)} of {self.size} {self.split} images, from {len(self.strata)} strata"

@@ -10,7 +10,7 @@ import numpy as np
 
 from dbpt import arguments
 from dbpt.errors import InputError
-from dbpt.files import write_atomically
+from dbpt.files import check_can_create, write_atomically
 from dbpt.human_check.design import Design, Stratum, write_design
 from dbpt.human_check.page import label_page
 from dbpt.human_check.run_split import RunSplit, read_run_split
@@ -66,8 +66,8 @@ def draw_label_sample(
 def _design(found: RunSplit, n: int, seed: int, run: str) -> Design:
     dataset = found.dataset
     cells = (dataset.labels * (dataset.num_attributes + 1) + found.pseudo_attributes + 1) * 2 + found.right
-    strata, doubt = stratify(cells, found.confidence, n)
-    drawn = allocate(np.bincount(strata), doubt, n)
+    strata, score = stratify(cells, found.confidence, n)
+    drawn = allocate(np.bincount(strata), score, n)
     rows = draw(strata, drawn, seed)
     described = []
     for stratum, number in enumerate(drawn.tolist()):
@@ -101,9 +101,7 @@ def _design(found: RunSplit, n: int, seed: int, run: str) -> Design:
 def _check_out(folder: Path) -> None:
     if os.path.lexists(folder):
         raise InputError(f"--out {folder}: exists; choose another name, labels already given belong to that sample")
-    parent = folder.absolute().parent
-    if not parent.is_dir():
-        raise InputError(f"--out {folder}: there is no folder {parent}")
+    check_can_create(folder)
 
 
 def _write(folder: Path, design: Design, root: Path) -> None:
@@ -111,6 +109,7 @@ def _write(folder: Path, design: Design, root: Path) -> None:
     page = label_page(design, root)
     partial = None
     try:
+        folder.absolute().parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(dir=folder.absolute().parent, prefix=f".{folder.name}.", suffix=".tmp"))
         write_design(partial, design)
         write_atomically(partial / "index.html", page)

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from dbpt import __version__
 from dbpt.files import write_atomically
+from dbpt.human_check.answers import CANNOT_TELL, NOT_ANSWERED, read_answers
 from dbpt.human_check.design import Design, read_design
-from dbpt.human_check.estimates import Estimates, LabelledStrata, estimate
-from dbpt.human_check.labels import CANNOT_TELL, NOT_LABELLED, read_labels
+from dbpt.human_check.estimates import Estimates, estimate
+from dbpt.human_check.posterior import LabelledStrata
 from dbpt.metrics import SMALL_GROUP
 
 SCHEMA_VERSION = 1
@@ -41,33 +42,33 @@ def judge_labels(folder: str | Path, labels: str | Path) -> dict[str, Any]:
         InputError: a folder that is not a sample's or was changed, or labels that do not fit to it.
     """
     design = read_design(Path(folder))
-    labelled = read_labels(Path(labels), design)
-    strata = _labelled_strata(design, labelled)
-    result = _described(design, labelled, strata, estimate(strata))
+    answers = read_answers(Path(labels), design)
+    strata = _labelled_strata(design, answers)
+    result = _described(design, answers, strata, estimate(strata))
     text = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False)
     write_atomically(Path(folder) / "judged.json", text + "\n")
     return result
 
 
-def _labelled_strata(design: Design, labelled: NDArray[np.int64]) -> LabelledStrata:
+def _labelled_strata(design: Design, answers: NDArray[np.int64]) -> LabelledStrata:
     counts = np.zeros((len(design.strata), len(design.attribute_names)), dtype=np.int64)
-    known = labelled >= 0
-    np.add.at(counts, (design.stratum[known], labelled[known]), 1)
+    known = answers >= 0
+    np.add.at(counts, (design.stratum[known], answers[known]), 1)
     columns = np.array([(s.size, s.label, s.pseudo_attribute, s.right) for s in design.strata], dtype=np.int64)
     sizes, labels, pseudo_attributes, right = columns.T
     return LabelledStrata(sizes, labels, pseudo_attributes, right, counts, len(design.class_names))
 
 
 def _described(
-    design: Design, labelled: NDArray[np.int64], strata: LabelledStrata, estimates: Estimates
+    design: Design, answers: NDArray[np.int64], strata: LabelledStrata, estimates: Estimates
 ) -> dict[str, Any]:
     num_groups = strata.num_classes * strata.num_attributes
     named = strata.pseudo_groups >= 0
     n_G = np.bincount(strata.pseudo_groups[named], strata.sizes[named], num_groups).astype(int)
     right_G = np.bincount(strata.pseudo_groups[named], (strata.sizes * strata.right)[named], num_groups).astype(int)
     labelled_G = np.zeros(num_groups, dtype=np.int64)
-    seen = labelled >= 0
-    np.add.at(labelled_G, strata.labels[design.stratum[seen]] * strata.num_attributes + labelled[seen], 1)
+    seen = answers >= 0
+    np.add.at(labelled_G, strata.labels[design.stratum[seen]] * strata.num_attributes + answers[seen], 1)
     accuracies = {g: right_G[g] / n_G[g] for g in range(num_groups) if n_G[g]}
     worst = min(accuracies, key=lambda g: accuracies[g], default=None)
     return {
@@ -82,10 +83,10 @@ def _described(
         },
         "split": design.split,
         "n": design.size,
-        "n_drawn": len(labelled),
+        "n_drawn": len(answers),
         "n_labelled": int(seen.sum()),
-        "n_cannot_tell": int((labelled == CANNOT_TELL).sum()),
-        "n_not_labelled": int((labelled == NOT_LABELLED).sum()),
+        "n_cannot_tell": int((answers == CANNOT_TELL).sum()),
+        "n_not_labelled": int((answers == NOT_ANSWERED).sum()),
         "pseudo_accuracy": vars(estimates.pseudo_accuracy),
         "average": int((strata.sizes * strata.right).sum()) / design.size,
         "by_pseudo": {
@@ -110,14 +111,14 @@ def _described(
             }
             for group in range(num_groups)
         ],
-        "warnings": list(_warnings(design, strata, labelled, labelled_G, n_G)),
+        "warnings": list(_warnings(design, strata, answers, labelled_G, n_G)),
     }
 
 
 def _warnings(
     design: Design,
     strata: LabelledStrata,
-    labelled: NDArray[np.int64],
+    answers: NDArray[np.int64],
     labelled_G: NDArray[np.int64],
     n_G: NDArray[np.int64],
 ) -> Iterator[str]:
@@ -128,10 +129,10 @@ def _warnings(
     few = [f"{name} ({n})" for name, n in zip(names, labelled_G, strict=True) if 0 < n < SMALL_GROUP]
     if few:
         yield f"under {SMALL_GROUP} labelled images: {', '.join(few)}; read their intervals, or draw more with --n"
-    missing, unsure = int((labelled == NOT_LABELLED).sum()), int((labelled == CANNOT_TELL).sum())
-    answered = len(labelled) - missing
+    missing, unsure = int((answers == NOT_ANSWERED).sum()), int((answers == CANNOT_TELL).sum())
+    answered = len(answers) - missing
     if missing:
-        yield f"{missing} of {len(labelled)} drawn images are not labelled; they count as if they had not been drawn"
+        yield f"{missing} of {len(answers)} drawn images are not labelled; they count as if they had not been drawn"
     if unsure > MANY_UNSURE * answered:
         yield (
             f"{unsure} of {answered} images could not be told; they count as if they had not been drawn, which "

@@ -18,17 +18,30 @@ let canStore = true;
 
 function restore() {
   try {
-    const stored = JSON.parse(localStorage.getItem(storageName) || "null");
-    const valid = (answer) =>
-      answer === null || (Number.isInteger(answer) && answer >= CANNOT_TELL && answer < sample.attributes.length);
-    const step = (entry) => Array.isArray(entry) && entry[0] in answers && valid(entry[1]);
-    if (stored && Array.isArray(stored.answers) && stored.answers.length === total && stored.answers.every(valid)) {
-      answers = stored.answers;
-      past = Array.isArray(stored.past) && stored.past.every(step) ? stored.past : [];
-      at = nextWithoutAnswer(total - 1);
-    }
+    read(localStorage.getItem(storageName));
+    at = nextWithoutAnswer(total - 1);
   } catch {
     canStore = false;
+  }
+}
+
+// Takes over what `store` has written; what it can't have written, it leaves alone.
+function read(text) {
+  const stored = parsed(text);
+  const valid = (answer) =>
+    answer === null || (Number.isInteger(answer) && answer >= CANNOT_TELL && answer < sample.attributes.length);
+  const step = (entry) => Array.isArray(entry) && entry[0] in answers && valid(entry[1]);
+  if (stored && Array.isArray(stored.answers) && stored.answers.length === total && stored.answers.every(valid)) {
+    answers = stored.answers;
+    past = Array.isArray(stored.past) && stored.past.every(step) ? stored.past : [];
+  }
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
   }
 }
 
@@ -145,9 +158,11 @@ function clear() {
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const steps = { ArrowLeft: -1, ArrowRight: 1 };
-  // By place for digits: on some keyboards they need Shift.
+  // By place for digits, which need Shift on some keyboards, and for letters of other alphabets.
   const digit = /^(?:Digit|Numpad)(\d)$/.exec(event.code);
-  const key = digit ? digit[1] : event.key.toLowerCase();
+  const place = /^Key([A-Z])$/.exec(event.code);
+  const typed = event.key.toLowerCase();
+  const key = digit ? digit[1] : place && !KEYS.includes(typed) ? place[1].toLowerCase() : typed;
   const attribute = key === "0" ? CANNOT_TELL : key.length === 1 ? KEYS.indexOf(key) : sample.attributes.length;
   if (event.key in steps) move(steps[event.key]);
   else if (event.key === "Backspace") undo();
@@ -179,6 +194,12 @@ byId("undo").addEventListener("click", undo);
 byId("save").addEventListener("click", save);
 byId("clear").addEventListener("click", clear);
 document.addEventListener("keydown", onKey);
+window.addEventListener("storage", (event) => { // another tab of this page has got an answer
+  if (event.key === storageName) {
+    read(event.newValue);
+    show();
+  }
+});
 window.addEventListener("beforeunload", (event) => {
   if (unsaved && !canStore) event.preventDefault();
 });

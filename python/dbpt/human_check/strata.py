@@ -12,7 +12,7 @@ from dbpt._core import GroupIndex, GroupStream
 from dbpt.errors import InputError
 
 BANDS = 2
-ENOUGH_FOR_BANDS = 8  # images a stratum; with fewer, the spread within a stratum is badly known
+ENOUGH_FOR_BANDS = 5  # images a stratum; with fewer, a cell is one stratum: its spread is badly known
 LEAST_DRAWN = 2
 # CLIP is surer than it is right: no image counts as less doubtful than this.
 LEAST_DOUBT = 0.01
@@ -21,7 +21,7 @@ LEAST_DOUBT = 0.01
 def stratify(
     cells: NDArray[np.int64], confidence: NDArray[np.float32], n: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Cut each cell into bands of confidence, as many as ``n`` images are enough for.
+    """Cut each cell of which enough images will be drawn into bands of confidence.
 
     Args:
         cells: (N,) number of the pseudo-group and right or wrong of each image, any integers.
@@ -29,51 +29,60 @@ def stratify(
         n: how many images will be drawn.
 
     Returns:
-        The stratum (N,) of each image, 0..H-1, by cell and rising confidence; and the doubt (H,) of each stratum, the
-        sum over its images of √(e·(1 − e)) with e = 1 − confidence: their standard deviations if confidence were true.
+        The stratum (N,) of each image, 0..H-1, by cell and rising confidence; and the score (H,) of each stratum, to
+        which the number of its drawn images is to be proportional: the root of its cell's doubt, shared among the
+        bands. The doubt is the sum over the images of √(e·(1 − e)) with e = 1 − confidence: their standard deviations
+        if confidence were true. The root is the power allocation of Bankier (1988), between Neyman's, which is best
+        for the whole and leaves small groups nothing, and equal shares.
 
     Raises:
         InputError: there are more cells than ``n``.
     """
     doubt = (1.0 - confidence.astype(np.float64)).clip(LEAST_DOUBT, 0.5)
     deviation = np.sqrt(doubt * (1.0 - doubt))
-    bands = BANDS if n >= ENOUGH_FOR_BANDS * BANDS * len(np.unique(cells)) else 1
-    strata = _cut(cells, confidence, deviation, bands)
-    num_strata = int(strata.max()) + 1
-    if n < min(num_strata, len(cells)):
+    _, cells = np.unique(cells, return_inverse=True)
+    sizes = np.bincount(cells)
+    if n < min(len(sizes), len(cells)):
         raise InputError(
-            f"n is {n}; expected at least {num_strata}: one image of each pseudo-group that the classifier gets right, "
+            f"n is {n}; expected at least {len(sizes)}: one image of each pseudo-group that the classifier gets right, "
             "and one that it gets wrong"
         )
-    return strata, np.bincount(strata, deviation, num_strata).astype(np.float64)
+    score = np.sqrt(np.bincount(cells, deviation))
+    drawn = allocate(sizes, score, n)
+    strata = _cut(cells, confidence, deviation, np.where(drawn >= ENOUGH_FOR_BANDS * BANDS, BANDS, 1))
+    cell = cells[np.unique(strata, return_index=True)[1]]
+    return strata, score[cell] / np.bincount(cell)[cell]
 
 
 def _cut(
-    cells: NDArray[np.int64], confidence: NDArray[np.float32], deviation: NDArray[np.float64], bands: int
+    cells: NDArray[np.int64],
+    confidence: NDArray[np.float32],
+    deviation: NDArray[np.float64],
+    bands: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    """Strata of equal doubt within a cell: few unsure images weigh as much as many sure ones."""
+    """Strata of equal doubt within a cell, as many as ``bands`` says: few unsure images weigh as much as many sure."""
     order = np.lexsort((confidence, cells))
-    _, begins, sizes = np.unique(cells[order], return_index=True, return_counts=True)
-    band = np.empty(len(cells), dtype=np.int64)
-    for begin, size in zip(begins, sizes, strict=True):
-        rows = order[begin : begin + size]
+    strata = np.empty(len(cells), dtype=np.int64)
+    first = 0
+    for rows, number in zip(np.split(order, np.cumsum(np.bincount(cells))[:-1]), bands, strict=True):
         middle = np.cumsum(deviation[rows]) - deviation[rows] / 2
-        band[rows] = np.minimum(bands * middle / deviation[rows].sum(), bands - 1).astype(np.int64)
-    _, strata = np.unique(np.stack([cells, band]), axis=1, return_inverse=True)
-    return strata.reshape(-1).astype(np.int64)
+        band = np.minimum(number * middle / deviation[rows].sum(), number - 1).astype(np.int64)
+        _, band = np.unique(band, return_inverse=True)
+        strata[rows] = first + band
+        first += int(band[-1]) + 1
+    return strata
 
 
-def allocate(sizes: NDArray[np.int64], doubt: NDArray[np.float64], n: int) -> NDArray[np.int64]:
-    """(H,) how many images of each stratum: in proportion to √doubt, at least 2, at most all; in sum ``n``, or all.
+def allocate(sizes: NDArray[np.int64], score: NDArray[np.float64], n: int) -> NDArray[np.int64]:
+    """(H,) how many images of each stratum: in proportion to ``score``, at least 2, at most all; in sum ``n``, or all.
 
-    The root is the power allocation of Bankier (1988), between Neyman's, which is best for the whole and leaves small
-    groups nothing, and equal shares. Where 2 of each are more than ``n``, it is at least 1.
+    Where 2 of each are more than ``n``, it is at least 1.
     """
     n = min(n, int(sizes.sum()))
     least = np.minimum(LEAST_DRAWN, sizes)
     if least.sum() > n:
         least = np.minimum(1, sizes)
-    score, low, high = np.sqrt(doubt), 0.0, float((sizes / np.sqrt(doubt)).max())
+    low, high = 0.0, float((sizes / score).max())
     for _ in range(100):  # the factor for which the shares, kept within their limits, add up to n
         middle = (low + high) / 2
         low, high = (low, middle) if np.clip(middle * score, least, sizes).sum() > n else (middle, high)

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dbpt.group_weights import GroupWeights, class_weights
+from dbpt.group_weights import GroupWeights
 from dbpt.objectives.base import Objective, TrainingGroups
 
 
@@ -21,24 +21,16 @@ class Balanced(Objective):
     def __init__(self, training: TrainingGroups, *, eta: float, ema_momentum: float, device: str) -> None:
         self.training = training
         self._weights = GroupWeights(training.counts, self._eta(eta), ema_momentum)
-        self._device = device
-        self._table = self._weight_table()
 
     @staticmethod
     def _eta(eta: float) -> float:
         """Without the factor exp(eta * (1 - p)) the group weights are those of a balanced run."""
         return 0.0
 
-    def _weight_table(self) -> torch.Tensor:
-        """(G + C,) float32: the weight of each group, then of each class's rows of unknown group."""
-        weights = self._weights.group_weights
-        unknown_C = class_weights(weights, self.training.counts, self.training.num_classes)
-        return torch.from_numpy(np.concatenate([weights, unknown_C])).float().to(self._device)
-
     def loss(self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Mean over the batch of weight times loss."""
-        entry = torch.where(groups >= 0, groups, self.training.num_groups + labels)
-        return (self._table[entry] * per_sample_loss).mean()
+        weights = self._weights.sample_weights(groups, labels, num_classes=self.training.num_classes)
+        return (weights * per_sample_loss).mean()
 
     @property
     def group_weights(self) -> NDArray[np.float64]:

@@ -24,7 +24,6 @@ class Dbpt(Balanced):
         """Move the weights towards this epoch's target."""
         self._weights.observe(self.training.groups, p_true)
         self._weights.step()
-        self._table = self._weight_table()
 
     @property
     def mean_p_true(self) -> NDArray[np.float64]:
@@ -38,4 +37,3 @@ class Dbpt(Balanced):
     def load_state(self, state: dict[str, torch.Tensor]) -> None:
         """Restore what `state` returned."""
         self._weights.load_state({name: value.numpy() for name, value in state.items()})
-        self._table = self._weight_table()

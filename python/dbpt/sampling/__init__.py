@@ -6,5 +6,6 @@ decided elsewhere (`dbpt.GroupWeights`).
 
 from dbpt.sampling.group_batch_sampler import GroupBatchSampler
 from dbpt.sampling.group_sampler import GroupSampler
+from dbpt.sampling.weighted_sampler import WeightedSampler
 
-__all__ = ["GroupBatchSampler", "GroupSampler"]
+__all__ = ["GroupBatchSampler", "GroupSampler", "WeightedSampler"]

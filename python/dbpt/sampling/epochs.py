@@ -6,27 +6,19 @@ What an epoch's draws are, each sampler says; here is only how one moves through
 from __future__ import annotations
 
 import itertools
-import operator
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from torch.utils.data import Sampler
 
 from dbpt import arguments
 from dbpt.errors import InputError
+from dbpt.sampling.passes import Drawn, Progress, Stream, chunks
 
 _STATE_VERSION = 1
 
-Drawn = TypeVar("Drawn")
 Law = TypeVar("Law")
-
-
-class Stream(Protocol[Drawn]):
-    """The draws of one epoch, each a pure function of its number."""
-
-    def chunk(self, start: int, stop: int, step: int) -> list[Drawn]:
-        """Return the draws ``range(start, stop, step)``."""
 
 
 class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
@@ -49,11 +41,8 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
         self._next_law: Law | None = None
         self._resume_at: int | None = None  # where the next iter() starts, after load_state_dict
         self._finish_epoch = False  # set_epoch asked for what is left of the loaded epoch, even if it is nothing
-        self._begun = False  # the current epoch has been iterated over
-        self._start = 0  # global draw at which the current pass started
-        self._drawn = 0  # draws of this rank in the current pass, up to the end of the chunk
-        self._chunk: Iterator[Drawn] = iter(())
-        self._opened: tuple[int, Stream[Drawn]] | None = None
+        self._progress: Progress[Drawn] | None = None  # of the last pass over the current epoch, if there was one
+        self._opened: Stream[Drawn] | None = None  # of the current epoch and law
 
     # What subclasses say.
 
@@ -93,52 +82,44 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
         return _Pass.of(self)
 
     def _begin(self) -> Iterator[Iterable[Drawn]]:
-        at_end = self._position() == self._length
-        if self._resume_at is not None and (self._finish_epoch or not at_end):
-            self._start, self._resume_at, self._finish_epoch = self._resume_at, None, False
-            self._drawn, self._chunk = 0, iter(())
-        else:
-            self._go_to(self.epoch + 1 if at_end else self.epoch)
-        self._begun = True
-        return self._chunks(self._stream(), self._start)
+        start = self._resume_at
+        if start is None or (start == self._length and not self._finish_epoch):
+            self._go_to(self.epoch + 1 if self._is_over() else self.epoch)
+            start = 0
+        self._resume_at, self._finish_epoch = None, False
+        # Each pass notes its own progress: an older one that is still drawn from must not move the sampler.
+        self._progress = Progress.of(start, self._length, self.rank, self.num_replicas)
+        return chunks(self._stream(), self._progress, self._chunk_draws)
 
-    def _chunks(self, stream: Stream[Drawn], start: int) -> Iterator[Iterable[Drawn]]:
-        """The draws of this rank from global draw `start` on."""
-        # Ranks count within the pass, so that a state saved by another number of ranks is shared out evenly.
-        mine = range(start + self.rank, self._length, self.num_replicas)
-        for first in range(0, len(mine), self._chunk_draws):
-            part = mine[first : first + self._chunk_draws]
-            draws = stream.chunk(part.start, min(part.stop, self._length), part.step)
-            self._drawn, self._chunk = first + len(draws), iter(draws)
-            yield self._chunk
+    def _is_over(self) -> bool:
+        if self._resume_at is not None:
+            return self._resume_at == self._length
+        return self._progress is not None and self._progress.is_over
 
     def _position(self, consumed: int | None = None) -> int:
         """The global draw up to which all ranks have come, if they are in step."""
-        if self._resume_at is not None:
-            return self._resume_at
-        if consumed is None:
-            consumed = self._drawn - operator.length_hint(self._chunk)
-        return min(self._length, self._start + consumed * self.num_replicas)
+        if self._resume_at is None and self._progress is not None:
+            return self._progress.position(self._progress.made if consumed is None else consumed)
+        return min(self._length, (self._resume_at or 0) + (consumed or 0) * self.num_replicas)
 
     def _go_to(self, epoch: int) -> None:
         self.epoch = epoch
-        self._start = self._drawn = 0
-        self._begun = self._finish_epoch = False
-        self._resume_at, self._chunk, self._opened = None, iter(()), None
+        self._finish_epoch = False
+        self._resume_at, self._progress, self._opened = None, None, None
         if self._next_law is not None:
             self._law, self._next_law = self._next_law, None
 
     def _set_law(self, law: Law) -> None:
         """Use `law` from the next pass on; a pass that has begun, or was loaded, keeps its own."""
-        if self._begun or self._resume_at is not None:
+        if self._progress is not None or self._resume_at is not None:
             self._next_law = law
         else:
             self._law, self._opened = law, None
 
     def _stream(self) -> Stream[Drawn]:
-        if self._opened is None or self._opened[0] != self.epoch:
-            self._opened = self.epoch, self._open(self._law, self.epoch)
-        return self._opened[1]
+        if self._opened is None:
+            self._opened = self._open(self._law, self.epoch)
+        return self._opened
 
     # States.
 
@@ -147,10 +128,19 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
 
         The state is that of all ranks, drawing in step: it is the same on each, and may be loaded by another number
         of ranks. A `DataLoader` with workers draws ahead of the batches it has handed out, so tell how many draws of
-        this rank the loop has `consumed` in the present pass.
+        this rank the loop has `consumed` in the present pass, which began where the loaded state left off. Where some
+        ranks have a draw less than others, take the state of rank 0.
+
+        Raises:
+            InputError: more are `consumed` than were drawn.
         """
         if consumed is not None:
-            consumed = arguments.integer("consumed", consumed, 0, len(self))
+            consumed = arguments.integer("consumed", consumed, 0)
+            made = len(self) if self._progress is None else self._progress.made
+            if consumed > made:
+                raise InputError(
+                    f"consumed is {consumed}; expected up to {made}, what this rank has drawn in its pass"
+                )
         upcoming = self._law if self._next_law is None else self._next_law
         return {
             "version": _STATE_VERSION,
@@ -171,25 +161,29 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
         if not isinstance(state, dict) or state.keys() != expected:
             names = ", ".join(sorted(expected))
             raise InputError(f"state is not that of a {type(self).__name__}; expected the keys {names}")
-        version, what = state["version"], self._drawn_from
+        version = state["version"]
         if not isinstance(version, int) or version != _STATE_VERSION:
             raise InputError(f"state['version'] is {arguments.in_one_line(version)}; expected {_STATE_VERSION}")
-        digest = state[f"{what}_digest"]
-        if not isinstance(digest, int) or digest != self._digest():
-            raise InputError(
-                f"state['{what}_digest'] differs: the state was saved with other {what}; use the same ones"
-            )
+        self._check_digest(state[f"{self._drawn_from}_digest"])
         current, upcoming, length = self._laws_from_state(state)
         seed = arguments.integer("state['seed']", state["seed"], 0, 2**64 - 1)
         epoch = arguments.integer("state['epoch']", state["epoch"], 0, 2**64 - 1)
         position = arguments.integer("state['position']", state["position"], 0, length)
         self.seed, self.epoch, self._length = seed, epoch, length
         self._law, self._next_law, self._resume_at = current, upcoming, position
-        self._finish_epoch, self._opened = False, None
+        self._finish_epoch, self._progress, self._opened = False, None, None
+
+    def _check_digest(self, digest: Any) -> None:
+        if not isinstance(digest, int) or digest != self._digest():
+            what = self._drawn_from
+            raise InputError(
+                f"state['{what}_digest'] differs: the state was saved with other {what}; use the same ones"
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         # A pass in progress isn't pickled; its position is.
-        return {**self.__dict__, "_start": self._position(), "_drawn": 0, "_chunk": iter(()), "_opened": None}
+        progress = self._progress and self._progress.paused()
+        return {**self.__dict__, "_progress": progress, "_opened": None}
 
 
 class _Pass(itertools.chain[Drawn]):

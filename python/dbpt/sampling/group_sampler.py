@@ -12,6 +12,7 @@ from dbpt._core import GroupStream, IndependentStream, quotas
 from dbpt.errors import InputError
 from dbpt.sampling.epochs import EpochSampler, checked_ranks
 from dbpt.sampling.row_groups import row_groups
+from dbpt.sampling.rows import Rows
 from dbpt.sampling.shares import group_shares
 
 _WHEEL = 2**48  # slots that independent draws point at: probabilities are whole numbers of them
@@ -78,7 +79,7 @@ class GroupSampler(EpochSampler[int, NDArray[np.int64]]):
     ) -> None:
         self._rows = row_groups(groups, num_groups, unknown, labels)
         self._rows_digest: int | None = None
-        self._independent = bool(independent)
+        self._independent = arguments.boolean("independent", independent)
         rank, num_replicas = checked_ranks(rank, num_replicas)
         if num_samples is None:
             num_samples = -(-self._rows.index.num_rows // num_replicas) * num_replicas
@@ -128,7 +129,7 @@ class GroupSampler(EpochSampler[int, NDArray[np.int64]]):
         """Return draws `start` to `stop` of the current epoch's global order, as an int64 array, in O(stop - start)."""
         start = arguments.integer("start", start, 0, self.num_samples)
         stop = self.num_samples if stop is None else arguments.integer("stop", stop, start, self.num_samples)
-        return self._stream().rows(start, stop, num_threads=arguments.num_threads())
+        return self._stream().rows(start, stop)
 
     def _law_of(self, shares: str | ArrayLike, group_weights: ArrayLike | None, num_samples: int) -> NDArray[np.int64]:
         """How many slots of an epoch, or of the wheel of independent draws, each group has, and each unknown class."""
@@ -140,14 +141,14 @@ class GroupSampler(EpochSampler[int, NDArray[np.int64]]):
             return quotas(self._law.astype(np.float64), self._rows.index.counts, self.num_samples)
         return np.array(self._law)
 
-    def _open(self, law: NDArray[np.int64], epoch: int) -> _Rows:
+    def _open(self, law: NDArray[np.int64], epoch: int) -> Rows:
         if self._independent:
-            return _Rows(IndependentStream(self._rows.index, law, self.num_samples, self.seed, epoch))
-        return _Rows(GroupStream(self._rows.index, law, self.seed, epoch))
+            return Rows(IndependentStream(self._rows.index, law, self.num_samples, self.seed, epoch))
+        return Rows(GroupStream(self._rows.index, law, self.seed, epoch))
 
-    def _stream(self) -> _Rows:
+    def _stream(self) -> Rows:
         stream = super()._stream()
-        assert isinstance(stream, _Rows)
+        assert isinstance(stream, Rows)
         return stream
 
     def _digest(self) -> int:
@@ -189,20 +190,6 @@ class GroupSampler(EpochSampler[int, NDArray[np.int64]]):
             f"GroupSampler(num_groups={self.num_groups}, num_samples={self.num_samples}, "
             f"quotas={_shortened(self.quotas)}{unknown}{law}, seed={self.seed}, epoch={self.epoch}{shard})"
         )
-
-
-class _Rows:
-    """The row numbers of a stream, with threads or as Python ints."""
-
-    def __init__(self, stream: GroupStream | IndependentStream) -> None:
-        self._stream = stream
-
-    def rows(self, start: int, stop: int, *, num_threads: int) -> NDArray[np.int64]:
-        return self._stream.indices(start, stop, num_threads=num_threads)
-
-    def chunk(self, start: int, stop: int, step: int) -> list[int]:
-        rows: list[int] = self._stream.indices(start, stop, step).tolist()
-        return rows
 
 
 def _shortened(values: NDArray[np.int64]) -> str:

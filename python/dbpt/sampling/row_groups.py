@@ -82,10 +82,17 @@ def row_groups(
 def _integers(name: str, values: ArrayLike) -> NDArray[Any]:
     """Return (N,) integers of their own type, contiguous and in native byte order: not copied if they are so."""
     array = arguments.array(name, values)
+    if array.ndim == 0:
+        raise InputError(f"{name} is {arguments.in_one_line(values)}; expected (N,) integers: an array, tensor or list")
     if array.ndim != 1 or array.size == 0:
         raise InputError(f"{name} has shape {array.shape}; expected (N,) with at least one row")
     if array.dtype.kind not in "iu":
-        raise InputError(f"{name} has dtype {array.dtype}; expected integers")
+        way = (
+            ".astype(int) makes them"
+            if array.dtype.kind in "bf"
+            else "numpy.unique(..., return_inverse=True) makes them"
+        )
+        raise InputError(f"{name} has dtype {array.dtype}; expected integers ({way})")
     return np.require(array, array.dtype.newbyteorder("="), ["C", "A"])
 
 

@@ -102,16 +102,27 @@ impl GroupIndex {
         })
     }
 
-    /// The group of each row again: `number(g)`, and `outside` where there is none.
-    #[must_use]
-    pub fn groups<T: Copy>(&self, outside: T, number: impl Fn(usize) -> T) -> Vec<T> {
+    /// The group of each row again: `number(g)`, and `outside` where there is none. On the calling thread.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`].
+    pub fn groups<T: Copy>(
+        &self,
+        outside: T,
+        number: impl Fn(usize) -> T,
+        workers: &Workers,
+    ) -> Result<Vec<T>> {
         let mut groups = vec![outside; self.num_rows];
         for group in 0..self.num_groups() {
-            for position in self.starts[group]..self.starts[group + 1] {
-                groups[self.row(position)] = number(group);
+            let end = self.starts[group + 1];
+            for first in (self.starts[group]..end).step_by(STEP) {
+                workers.check()?;
+                for position in first..end.min(first + STEP) {
+                    groups[self.row(position)] = number(group);
+                }
             }
         }
-        groups
+        Ok(groups)
     }
 
     /// 63 bits that differ, almost surely, for different groups: what a checkpoint remembers of
@@ -180,7 +191,8 @@ mod tests {
         assert_eq!(index.members(1).unwrap(), [0_i64; 0]);
         assert_eq!(index.members(2).unwrap(), [0, 3, 4]);
         assert!(index.members(4).is_err());
-        assert_eq!(index.groups(-1, |group| group as i8), [2, 0, -1, 2, 2]);
+        let groups = index.groups(-1, |group| group as i8, &Workers::new(1)).unwrap();
+        assert_eq!(groups, [2, 0, -1, 2, 2]);
         assert!(matches!(index.all_members(), Members::Narrow(_)));
     }
 
@@ -215,7 +227,8 @@ mod tests {
                     assert_eq!(&narrow.members(group).unwrap(), expected);
                 }
                 assert_eq!(narrow.digest(&workers), same.digest(&Workers::new(1)));
-                assert_eq!(narrow.groups(-1, |group| group as i32), groups);
+                let again = narrow.groups(-1, |group| group as i32, &workers).unwrap();
+                assert_eq!(again, groups);
             }
         }
     }
@@ -248,15 +261,17 @@ mod tests {
     }
 
     #[test]
-    fn building_and_the_digest_can_be_stopped() {
-        let stop = || true;
-        let workers = Workers::interruptible(1, &stop);
-        std::thread::sleep(std::time::Duration::from_millis(60));
-        assert_eq!(GroupIndex::new(&[0_u8; 10], None, &workers).unwrap_err(), Error::Interrupted);
+    fn long_calls_can_be_stopped() {
+        let workers = || {
+            let workers = Workers::interruptible(1, &|| true);
+            std::thread::sleep(std::time::Duration::from_millis(60));
+            workers
+        };
+        let building = GroupIndex::new(&[0_u8; 10], None, &workers());
+        assert_eq!(building.unwrap_err(), Error::Interrupted);
         let built = index(&[0_u8; 10], 1).unwrap();
-        let workers = Workers::interruptible(1, &stop);
-        std::thread::sleep(std::time::Duration::from_millis(60));
-        assert_eq!(built.digest(&workers), Err(Error::Interrupted));
+        assert_eq!(built.digest(&workers()), Err(Error::Interrupted));
+        assert_eq!(built.groups(-1, |_| 0, &workers()), Err(Error::Interrupted));
     }
 
     #[test]

@@ -32,14 +32,15 @@ pub(super) struct PyBatchStream(sample::BatchStream);
 impl PyBatchStream {
     #[new]
     fn new(
+        py: Python<'_>,
         index: &PyGroupIndex,
         quotas: PyReadonlyArray1<'_, i64>,
         batch_size: usize,
         seed: u64,
         epoch: u64,
     ) -> PyResult<Self> {
-        let quotas = vector("quotas", &quotas)?;
-        Ok(Self(sample::BatchStream::new(index.0.clone(), quotas, batch_size, seed, epoch)?))
+        let (index, quotas) = (index.0.clone(), vector("quotas", &quotas)?);
+        Ok(Self(py.detach(|| sample::BatchStream::new(index, quotas, batch_size, seed, epoch))?))
     }
 
     fn __len__(&self) -> usize {

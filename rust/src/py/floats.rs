@@ -1,11 +1,12 @@
-//! Matrices of float16 or float32, taken as they lie in memory or in a mapped file.
+//! Arrays of several float types, taken as they lie in memory or in a mapped file.
 
 use half::f16;
-use numpy::{PyArray2, PyReadonlyArray2};
+use numpy::{PyArray2, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 
-use super::error::{matrix, readonly};
+use super::error::{matrix, readonly, vector};
 use crate::cluster::{Matrix, Values};
+use crate::groups;
 
 /// A two-dimensional array of one of the two types.
 #[derive(FromPyObject)]
@@ -45,5 +46,58 @@ impl ReadonlyFloats<'_> {
             }
         };
         Ok(Matrix::new(argument, values, columns)?)
+    }
+}
+
+/// A one-dimensional array of a float type.
+#[derive(FromPyObject)]
+pub(super) enum FloatVector<'py> {
+    #[pyo3(transparent, annotation = "NDArray[float16]")]
+    F16(PyReadonlyArray1<'py, f16>),
+    #[pyo3(transparent, annotation = "NDArray[float32]")]
+    F32(PyReadonlyArray1<'py, f32>),
+    #[pyo3(transparent, annotation = "NDArray[float64]")]
+    F64(PyReadonlyArray1<'py, f64>),
+}
+
+impl FloatVector<'_> {
+    /// Its elements, without a copy.
+    pub(super) fn floats(&self, argument: &str) -> PyResult<groups::Floats<'_>> {
+        Ok(match self {
+            Self::F16(array) => groups::Floats::F16(vector(argument, array)?),
+            Self::F32(array) => groups::Floats::F32(vector(argument, array)?),
+            Self::F64(array) => groups::Floats::F64(vector(argument, array)?),
+        })
+    }
+}
+
+/// A two-dimensional array of a float type.
+#[derive(FromPyObject)]
+pub(super) enum FloatMatrix<'py> {
+    #[pyo3(transparent, annotation = "NDArray[float16]")]
+    F16(PyReadonlyArray2<'py, f16>),
+    #[pyo3(transparent, annotation = "NDArray[float32]")]
+    F32(PyReadonlyArray2<'py, f32>),
+    #[pyo3(transparent, annotation = "NDArray[float64]")]
+    F64(PyReadonlyArray2<'py, f64>),
+}
+
+impl FloatMatrix<'_> {
+    /// Its elements in row order, without a copy, and its number of columns.
+    pub(super) fn floats(&self, argument: &str) -> PyResult<(groups::Floats<'_>, usize)> {
+        Ok(match self {
+            Self::F16(array) => {
+                let (values, columns) = matrix(argument, array)?;
+                (groups::Floats::F16(values), columns)
+            }
+            Self::F32(array) => {
+                let (values, columns) = matrix(argument, array)?;
+                (groups::Floats::F32(values), columns)
+            }
+            Self::F64(array) => {
+                let (values, columns) = matrix(argument, array)?;
+                (groups::Floats::F64(values), columns)
+            }
+        })
     }
 }

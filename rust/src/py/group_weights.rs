@@ -1,22 +1,23 @@
 //! `GroupSums`, and the rules that make weights of their means: `GroupWeights` and `GroupDRO`. Any
-//! number of Python threads may use an instance: whatever changes is behind a lock that is never
-//! held while Python is called.
+//! number of Python threads may use an instance: whatever changes is behind a lock that is taken only
+//! with the interpreter lock held, and never while Python is called. So nobody waits for it, and a
+//! forked child never finds it taken.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 
 use super::detached::detached;
 use super::error::{InputError, matrix, vector};
+use super::floats::{FloatMatrix, FloatVector};
 use crate::groups::{
     self, GroupDro, GroupDroState, GroupSums, GroupWeights, GroupWeightsState, Quantity, SoftRows,
 };
 
-type Integers<'py> = Bound<'py, PyArray1<i64>>;
 type Numbers<'py> = Bound<'py, PyArray1<f64>>;
 
-/// Exact sums of what was observed of each group since the last take_means().
+/// Exact sums of what was observed of each group.
 ///
 /// GroupSums(counts, quantity): quantity is "p_true" or "losses". Groups whose count (G,) is 0 are left out.
 #[pyclass(name = "GroupSums", module = "dbpt._core", frozen)]
@@ -29,6 +30,11 @@ pub(super) struct PyGroupSums {
 impl PyGroupSums {
     fn add(&self, sums: &GroupSums) -> PyResult<()> {
         Ok(lock(&self.sums).add(sums, |group| self.counted[group])?)
+    }
+
+    fn read(&self, digits: &PyReadonlyArray2<'_, i64>) -> PyResult<GroupSums> {
+        let (digits, _) = matrix("digits", digits)?;
+        Ok(GroupSums::from_digits(self.counted.len(), digits)?)
     }
 }
 
@@ -49,67 +55,78 @@ impl PyGroupSums {
         Ok(Self { quantity, counted, sums })
     }
 
-    /// Add groups (B,) int64 and values (B,) float64; a row of group -1 does not count.
+    /// Add groups (B,) int64 and values (B,) float16, float32 or float64; a row of group -1 does not count.
+    #[pyo3(signature = (groups, values, num_threads = 1))]
     fn observe(
         &self,
         py: Python<'_>,
         groups: PyReadonlyArray1<'_, i64>,
-        values: PyReadonlyArray1<'_, f64>,
+        values: FloatVector<'_>,
+        num_threads: usize,
     ) -> PyResult<()> {
         let groups = vector("groups", &groups)?;
-        let values = vector(self.quantity.argument(), &values)?;
-        let found = detached(py, 1, |workers| {
+        let values = values.floats(self.quantity.argument())?;
+        let found = detached(py, num_threads, |workers| {
             GroupSums::of_rows(self.counted.len(), groups, self.quantity, values, workers)
         })?;
         self.add(&found)
     }
 
-    /// Add values (B,) float64 to each group (label, a) by posterior (B, A) float64; a row of NaN does not count.
+    /// Add values (B,) to each group (label, a) by posterior (B, A), both of any float type; a row of NaN does not
+    /// count.
+    #[pyo3(signature = (posterior, labels, values, num_threads = 1))]
     fn observe_soft(
         &self,
         py: Python<'_>,
-        posterior: PyReadonlyArray2<'_, f64>,
+        posterior: FloatMatrix<'_>,
         labels: PyReadonlyArray1<'_, i64>,
-        values: PyReadonlyArray1<'_, f64>,
+        values: FloatVector<'_>,
+        num_threads: usize,
     ) -> PyResult<()> {
-        let (posterior, columns) = matrix("posterior", &posterior)?;
+        let (posterior, columns) = posterior.floats("posterior")?;
         let rows =
             SoftRows::new(posterior, columns, vector("labels", &labels)?, self.counted.len())?;
-        let values = vector(self.quantity.argument(), &values)?;
-        let found = detached(py, 1, |workers| {
+        let values = values.floats(self.quantity.argument())?;
+        let found = detached(py, num_threads, |workers| {
             GroupSums::of_soft_rows(&rows, self.quantity, values, workers)
         })?;
         self.add(&found)
     }
 
-    /// Add (G, 4) int64 sums from elsewhere, v1, v0, m1, m0: v1 * 2**32 + v0 of the values, the same of the members.
-    fn add_halves(&self, halves: PyReadonlyArray2<'_, i64>) -> PyResult<()> {
-        let (halves, _) = matrix("halves", &halves)?;
-        self.add(&GroupSums::from_halves(self.counted.len(), halves)?)
+    /// (G, 5) int64, which add up to the same of several sums: v2, v1, v0, m1, m0 stand for values v2 * 2**64 +
+    /// v1 * 2**32 + v0 and members m1 * 2**32 + m0.
+    fn digits<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<i64>>> {
+        let digits = lock(&self.sums).digits();
+        digits.into_pyarray(py).reshape([self.counted.len(), 5])
     }
 
-    /// (G,) float64 means, NaN where nothing was observed; then everything is forgotten.
-    fn take_means<'py>(&self, py: Python<'py>) -> Numbers<'py> {
-        let means = lock(&self.sums).take_means(self.quantity);
-        means.into_pyarray(py)
+    /// Add what digits (G, 5) int64 from elsewhere stand for.
+    fn add_digits(&self, digits: PyReadonlyArray2<'_, i64>) -> PyResult<()> {
+        self.add(&self.read(&digits)?)
     }
 
-    /// Two (G,) int64 arrays: sums of the values, and of the memberships in units of 2**-32.
-    fn state<'py>(&self, py: Python<'py>) -> (Integers<'py>, Integers<'py>) {
-        let (sums, observed) = lock(&self.sums).state();
-        (sums.into_pyarray(py), observed.into_pyarray(py))
+    /// Take away what digits (G, 5) int64 that were these sums' stand for; what was observed since then is left.
+    fn subtract_digits(&self, digits: PyReadonlyArray2<'_, i64>) -> PyResult<()> {
+        let earlier = self.read(&digits)?;
+        lock(&self.sums).subtract(&earlier);
+        Ok(())
     }
 
-    /// Continue from a state, bit for bit.
-    fn load_state(
-        &self,
-        sums: PyReadonlyArray1<'_, i64>,
-        observed: PyReadonlyArray1<'_, i64>,
-    ) -> PyResult<()> {
-        let (sums, observed) = (vector("sums", &sums)?, vector("observed", &observed)?);
-        let loaded = GroupSums::from_state(self.counted.len(), self.quantity, sums, observed)?;
+    /// Become what digits (G, 5) int64 stand for, if somebody can have observed it.
+    fn load_digits(&self, digits: PyReadonlyArray2<'_, i64>) -> PyResult<()> {
+        let loaded = self.read(&digits)?;
+        loaded.check(self.quantity)?;
         *lock(&self.sums) = loaded;
         Ok(())
+    }
+
+    /// (G,) float64, the means that digits (G, 5) int64 stand for, NaN where nothing was observed.
+    fn means<'py>(
+        &self,
+        py: Python<'py>,
+        digits: PyReadonlyArray2<'_, i64>,
+    ) -> PyResult<Numbers<'py>> {
+        Ok(self.read(&digits)?.means(self.quantity).into_pyarray(py))
     }
 }
 
@@ -234,37 +251,43 @@ impl PyGroupDro {
     }
 }
 
-/// (G,) float64, the sum of posterior (N, A) float64 over the rows of each group, labels (N,) int64 from 0 to
-/// num_classes - 1; a row of NaN does not count.
+/// (G,) float64, the sum of posterior (N, A) of any float type over the rows of each group, labels (N,) int64 from 0
+/// to num_classes - 1; a row of NaN does not count.
 #[pyfunction]
+#[pyo3(signature = (posterior, labels, num_classes, num_threads = 1))]
 pub(super) fn soft_counts<'py>(
     py: Python<'py>,
-    posterior: PyReadonlyArray2<'py, f64>,
+    posterior: FloatMatrix<'py>,
     labels: PyReadonlyArray1<'py, i64>,
     num_classes: usize,
+    num_threads: usize,
 ) -> PyResult<Numbers<'py>> {
-    let (posterior, columns) = matrix("posterior", &posterior)?;
+    let (posterior, columns) = posterior.floats("posterior")?;
     let groups = num_classes.saturating_mul(columns);
     let rows = SoftRows::new(posterior, columns, vector("labels", &labels)?, groups)?;
-    Ok(py.detach(|| groups::soft_counts(&rows))?.into_pyarray(py))
+    let counts = detached(py, num_threads, |workers| groups::soft_counts(&rows, workers))?;
+    Ok(counts.into_pyarray(py))
 }
 
 /// (B,) float64, the mean under posterior (B, A) of group_weights (C * A,); of class_weights (C,) for a row of NaN.
 #[pyfunction]
+#[pyo3(signature = (posterior, labels, group_weights, class_weights, num_threads = 1))]
 pub(super) fn soft_sample_weights<'py>(
     py: Python<'py>,
-    posterior: PyReadonlyArray2<'py, f64>,
+    posterior: FloatMatrix<'py>,
     labels: PyReadonlyArray1<'py, i64>,
     group_weights: PyReadonlyArray1<'py, f64>,
     class_weights: PyReadonlyArray1<'py, f64>,
+    num_threads: usize,
 ) -> PyResult<Numbers<'py>> {
-    let (posterior, columns) = matrix("posterior", &posterior)?;
+    let (posterior, columns) = posterior.floats("posterior")?;
     let group_weights = vector("group_weights", &group_weights)?;
     let rows = SoftRows::new(posterior, columns, vector("labels", &labels)?, group_weights.len())?;
-    let classes = group_weights.len() / columns;
-    let class_weights = of_each_group("class_weights", &class_weights, classes)?;
-    let weights =
-        py.detach(|| groups::soft_sample_weights(&rows, group_weights, &class_weights))?;
+    let class_weights =
+        of_each_group("class_weights", &class_weights, group_weights.len() / columns)?;
+    let weights = detached(py, num_threads, |workers| {
+        groups::soft_sample_weights(&rows, group_weights, &class_weights, workers)
+    })?;
     Ok(weights.into_pyarray(py))
 }
 

@@ -75,8 +75,8 @@ impl PyGroupIndex {
     }
 
     /// (N,) int64, the group of each row again, -1 for those outside.
-    fn groups<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
-        py.detach(|| self.0.groups(-1, |group| group as i64)).into_pyarray(py)
+    fn groups<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.groups_as(py, -1, |group| group as i64)
     }
 
     /// 63 bits by which a checkpoint recognises the groups.
@@ -86,14 +86,14 @@ impl PyGroupIndex {
     }
 
     /// For pickle, which calls `__new__` with these: the groups in few bytes.
-    fn __getnewargs__<'py>(&self, py: Python<'py>) -> (Bound<'py, PyAny>, usize) {
+    fn __getnewargs__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, usize)> {
         let num_groups = self.num_groups();
         let groups = match num_groups {
             0..=0x80 => self.groups_as(py, -1, |group| group as i8),
             0x81..=0x8000 => self.groups_as(py, -1, |group| group as i16),
             _ => self.groups_as(py, -1, |group| group as i32),
-        };
-        (groups, num_groups)
+        }?;
+        Ok((groups, num_groups))
     }
 
     fn __repr__(&self) -> String {
@@ -107,8 +107,9 @@ impl PyGroupIndex {
         py: Python<'py>,
         outside: T,
         number: impl Fn(usize) -> T + Send,
-    ) -> Bound<'py, PyAny> {
-        py.detach(|| self.0.groups(outside, number)).into_pyarray(py).into_any()
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let groups = detached(py, 1, |workers| self.0.groups(outside, number, workers))?;
+        Ok(groups.into_pyarray(py).into_any())
     }
 }
 

@@ -12,6 +12,7 @@ mod group_weights;
 mod groups;
 mod labels;
 mod sample;
+mod weighted;
 
 use pyo3::prelude::*;
 
@@ -31,4 +32,6 @@ mod _core {
     use super::labels::{assign_argmax, assign_proportional, estimate_proportions};
     #[pymodule_export]
     use super::sample::{PyGroupStream, PyIndependentStream, quotas};
+    #[pymodule_export]
+    use super::weighted::{PyAliasTable, PySampleWeights, PySuccessiveStream, PyWeightedStream};
 }

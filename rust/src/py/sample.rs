@@ -18,7 +18,7 @@ pub(super) fn quotas<'py>(
     num_samples: u64,
 ) -> PyResult<Bound<'py, PyArray1<i64>>> {
     let (shares, counts) = (vector("shares", &shares)?, vector("counts", &counts)?);
-    Ok(sample::quotas(shares, counts, num_samples)?.into_pyarray(py))
+    Ok(py.detach(|| sample::quotas(shares, counts, num_samples))?.into_pyarray(py))
 }
 
 /// The draws of one epoch: draw i is a pure function of (seed, epoch, i, quotas, groups).
@@ -29,13 +29,14 @@ pub(super) struct PyGroupStream(sample::GroupStream);
 impl PyGroupStream {
     #[new]
     fn new(
+        py: Python<'_>,
         index: &PyGroupIndex,
         quotas: PyReadonlyArray1<'_, i64>,
         seed: u64,
         epoch: u64,
     ) -> PyResult<Self> {
-        let quotas = vector("quotas", &quotas)?;
-        Ok(Self(sample::GroupStream::new(index.0.clone(), quotas, seed, epoch)?))
+        let (index, quotas) = (index.0.clone(), vector("quotas", &quotas)?);
+        Ok(Self(py.detach(|| sample::GroupStream::new(index, quotas, seed, epoch))?))
     }
 
     fn __len__(&self) -> usize {
@@ -67,15 +68,15 @@ pub(super) struct PyIndependentStream(sample::IndependentStream);
 impl PyIndependentStream {
     #[new]
     fn new(
+        py: Python<'_>,
         index: &PyGroupIndex,
         quotas: PyReadonlyArray1<'_, i64>,
         length: u64,
         seed: u64,
         epoch: u64,
     ) -> PyResult<Self> {
-        let quotas = vector("quotas", &quotas)?;
-        let index = index.0.clone();
-        Ok(Self(sample::IndependentStream::new(index, quotas, length, seed, epoch)?))
+        let (index, quotas) = (index.0.clone(), vector("quotas", &quotas)?);
+        Ok(Self(py.detach(|| sample::IndependentStream::new(index, quotas, length, seed, epoch))?))
     }
 
     fn __len__(&self) -> usize {
@@ -100,7 +101,7 @@ impl PyIndependentStream {
 }
 
 /// `out`, or a new array for these draws. If they are no valid draws it is empty, and filling it says so.
-fn buffer<'py>(
+pub(super) fn buffer<'py>(
     py: Python<'py>,
     out: Option<Bound<'py, PyArray1<i64>>>,
     draws: Draws,
@@ -110,7 +111,7 @@ fn buffer<'py>(
 }
 
 /// `out`, filled without the interpreter lock.
-fn filled(
+pub(super) fn filled(
     out: Bound<'_, PyArray1<i64>>,
     num_threads: usize,
     fill: impl FnOnce(&mut [i64], &Workers) -> Result<()> + Send,

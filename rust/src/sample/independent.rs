@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::MAX_DRAWS;
+use super::check_length;
 use super::owners::Owners;
 use super::rows::{self, Draws};
 use crate::groups::GroupIndex;
 use crate::random::{Purpose, Stream};
-use crate::{Error, Result, Workers};
+use crate::{Result, Workers};
 
 /// An epoch of independent draws, with replacement: group g with probability `quotas[g]` / Σ quotas, then each of its
 /// members alike.
@@ -34,8 +34,8 @@ impl IndependentStream {
     /// The stream of `epoch`, of `length` draws.
     ///
     /// # Errors
-    /// Those of [`GroupStream::new`](super::GroupStream::new); [`Error::Scalar`] if `length` is 0 or above
-    /// [`MAX_DRAWS`].
+    /// Those of [`GroupStream::new`](super::GroupStream::new); [`Error::Scalar`](crate::Error::Scalar) if
+    /// `length` is 0 or above [`MAX_DRAWS`](super::MAX_DRAWS).
     pub fn new(
         index: Arc<GroupIndex>,
         quotas: &[i64],
@@ -43,10 +43,7 @@ impl IndependentStream {
         seed: u64,
         epoch: u64,
     ) -> Result<Self> {
-        if !(1..=MAX_DRAWS).contains(&length) {
-            let (found, expected) = (length.to_string(), "1 to 2^48");
-            return Err(Error::Scalar { argument: "length", found, expected });
-        }
+        check_length(length)?;
         let owners = Owners::new(&index, quotas, |group, _, _| Owner {
             start: index.start(group) as u64,
             count: index.count(group) as u64,

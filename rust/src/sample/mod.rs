@@ -9,6 +9,7 @@ mod quotas;
 mod rows;
 mod shuffle;
 mod stream;
+mod weighted;
 
 pub use batches::BatchStream;
 pub use composition::batch_quotas;
@@ -17,6 +18,17 @@ pub use permutation::Permutation;
 pub use quotas::quotas;
 pub use rows::Draws;
 pub use stream::GroupStream;
+pub use weighted::{AliasTable, SampleWeights, SuccessiveStream, Weight, WeightedStream};
+
+use crate::{Error, Result};
 
 /// The most draws an epoch can have, 2⁴⁸: half an index of the permutation fits in 24 bits.
 pub const MAX_DRAWS: u64 = 1 << 48;
+
+fn check_length(length: u64) -> Result<()> {
+    if (1..=MAX_DRAWS).contains(&length) {
+        return Ok(());
+    }
+    let (found, expected) = (length.to_string(), "1 to 2^48");
+    Err(Error::Scalar { argument: "length", found, expected })
+}

@@ -47,6 +47,32 @@ pub(super) fn fill(
     workers: &Workers,
     positions_of: impl Fn(u64, &mut [u64]) + Sync,
 ) -> Result<()> {
+    fill_blocks(
+        draws,
+        length,
+        out,
+        workers,
+        #[inline(always)]
+        |first, rows| {
+            let mut buffer = [0; BLOCK];
+            let positions = &mut buffer[..rows.len()];
+            positions_of(first, positions);
+            match index.all_members() {
+                Members::Narrow(members) => gather(members, positions, rows, i64::from),
+                Members::Wide(members) => gather(members, positions, rows, |row| row as i64),
+            }
+        },
+    )
+}
+
+/// The same where `rows_of(draw, rows)` writes the rows themselves, [`BLOCK`] or fewer.
+pub(super) fn fill_blocks(
+    draws: Draws,
+    length: u64,
+    out: &mut [i64],
+    workers: &Workers,
+    rows_of: impl Fn(u64, &mut [i64]) + Sync,
+) -> Result<()> {
     let expected = draws.count(length)?;
     if out.len() != expected {
         return Err(Error::Length { argument: "out", found: out.len(), expected, counts: "draws" });
@@ -55,17 +81,9 @@ pub(super) fn fill(
         simd::dispatch(
             #[inline(always)]
             || {
-                let mut buffer = [0; BLOCK];
                 for (block, rows) in rows.chunks_mut(BLOCK).enumerate() {
-                    let positions = &mut buffer[..rows.len()];
                     let before = (task * TASK + block * BLOCK) as u64;
-                    positions_of(draws.start + before * draws.step, positions);
-                    match index.all_members() {
-                        Members::Narrow(members) => gather(members, positions, rows, i64::from),
-                        Members::Wide(members) => {
-                            gather(members, positions, rows, |row| row as i64);
-                        }
-                    }
+                    rows_of(draws.start + before * draws.step, rows);
                 }
             },
         );

@@ -1,0 +1,192 @@
+//! `AliasTable`, `WeightedStream`, `SampleWeights` and `SuccessiveStream`.
+
+use std::sync::Arc;
+
+use numpy::{Element, IntoPyArray, PyArray1, PyReadonlyArray1};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+
+use super::detached::detached;
+use super::error::{readonly, vector};
+use super::sample::{buffer, filled};
+use crate::sample::{self, Draws, Weight};
+use crate::{Result, Workers};
+
+/// Draws rows by weight in one look, 8 bytes a row.
+#[pyclass(name = "AliasTable", module = "dbpt._core", frozen)]
+pub(super) struct PyAliasTable(Arc<sample::AliasTable>);
+
+#[pymethods]
+impl PyAliasTable {
+    #[new]
+    #[pyo3(signature = (weights, num_threads = 1))]
+    fn new(weights: &Bound<'_, PyAny>, num_threads: usize) -> PyResult<Self> {
+        let built = if let Ok(array) = weights.cast::<PyArray1<f64>>() {
+            of_weights(array, num_threads, sample::AliasTable::new)
+        } else if let Ok(array) = weights.cast::<PyArray1<f32>>() {
+            of_weights(array, num_threads, sample::AliasTable::new)
+        } else {
+            Err(not_floats(weights)?)
+        };
+        Ok(Self(Arc::new(built?)))
+    }
+
+    /// The table with these entries, which a pickle has.
+    #[staticmethod]
+    #[pyo3(signature = (entries, num_threads = 1))]
+    fn from_entries(
+        py: Python<'_>,
+        entries: PyReadonlyArray1<'_, u64>,
+        num_threads: usize,
+    ) -> PyResult<Self> {
+        let entries = vector("entries", &entries)?;
+        let built =
+            detached(py, num_threads, |workers| sample::AliasTable::from_entries(entries, workers));
+        Ok(Self(Arc::new(built?)))
+    }
+
+    /// (N,) uint64, for each row its threshold and alias in one word.
+    fn entries<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u64>> {
+        PyArray1::from_slice(py, self.0.entries())
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+
+    /// 63 bits by which a checkpoint recognises the law.
+    #[pyo3(signature = (num_threads = 1))]
+    fn digest(&self, py: Python<'_>, num_threads: usize) -> PyResult<u64> {
+        detached(py, num_threads, |workers| self.0.digest(workers))
+    }
+
+    fn __reduce__<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyArray1<u64>>,))> {
+        let from_entries = py.get_type::<Self>().getattr("from_entries")?;
+        Ok((from_entries, (self.entries(py),)))
+    }
+}
+
+/// Draws with replacement: draw i is a pure function of (seed, epoch, i, table).
+#[pyclass(name = "WeightedStream", module = "dbpt._core", frozen)]
+pub(super) struct PyWeightedStream(sample::WeightedStream);
+
+#[pymethods]
+impl PyWeightedStream {
+    #[new]
+    fn new(table: &PyAliasTable, length: u64, seed: u64, epoch: u64) -> PyResult<Self> {
+        Ok(Self(sample::WeightedStream::new(table.0.clone(), length, seed, epoch)?))
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.len() as usize
+    }
+
+    /// int64, the rows of the draws start, start + step, ... below stop; written to `out` if it is given.
+    #[pyo3(signature = (start, stop, step = 1, num_threads = 1, out = None))]
+    fn indices<'py>(
+        &self,
+        py: Python<'py>,
+        start: u64,
+        stop: u64,
+        step: u64,
+        num_threads: usize,
+        out: Option<Bound<'py, PyArray1<i64>>>,
+    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let draws = Draws { start, stop, step };
+        let out = buffer(py, out, draws, self.0.len());
+        filled(out, num_threads, |out, workers| self.0.fill(draws, out, workers))
+    }
+}
+
+/// A checked weight for each row, 8 bytes each.
+#[pyclass(name = "SampleWeights", module = "dbpt._core", frozen)]
+pub(super) struct PySampleWeights(Arc<sample::SampleWeights>);
+
+#[pymethods]
+impl PySampleWeights {
+    #[new]
+    #[pyo3(signature = (weights, num_threads = 1))]
+    fn new(weights: &Bound<'_, PyAny>, num_threads: usize) -> PyResult<Self> {
+        let built = if let Ok(array) = weights.cast::<PyArray1<f64>>() {
+            of_weights(array, num_threads, sample::SampleWeights::new)
+        } else if let Ok(array) = weights.cast::<PyArray1<f32>>() {
+            of_weights(array, num_threads, sample::SampleWeights::new)
+        } else {
+            Err(not_floats(weights)?)
+        };
+        Ok(Self(Arc::new(built?)))
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.values().len()
+    }
+
+    /// (N,) float64, the weights again.
+    fn values<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
+        PyArray1::from_slice(py, self.0.values())
+    }
+
+    /// 63 bits by which a checkpoint recognises the weights.
+    #[pyo3(signature = (num_threads = 1))]
+    fn digest(&self, py: Python<'_>, num_threads: usize) -> PyResult<u64> {
+        detached(py, num_threads, |workers| self.0.digest(workers))
+    }
+
+    /// For pickle, which calls `__new__` with these.
+    fn __getnewargs__<'py>(&self, py: Python<'py>) -> (Bound<'py, PyArray1<f64>>,) {
+        (self.values(py),)
+    }
+}
+
+/// Draws without replacement, by exponential keys; the order of the epoch is made at the first call of `indices`.
+#[pyclass(name = "SuccessiveStream", module = "dbpt._core", frozen)]
+pub(super) struct PySuccessiveStream(sample::SuccessiveStream);
+
+#[pymethods]
+impl PySuccessiveStream {
+    #[new]
+    fn new(weights: &PySampleWeights, length: u64, seed: u64, epoch: u64) -> PyResult<Self> {
+        Ok(Self(sample::SuccessiveStream::new(weights.0.clone(), length, seed, epoch)?))
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.len() as usize
+    }
+
+    /// int64, the rows of the draws start, start + step, ... below stop; written to `out` if it is given.
+    #[pyo3(signature = (start, stop, step = 1, num_threads = 1, out = None))]
+    fn indices<'py>(
+        &self,
+        py: Python<'py>,
+        start: u64,
+        stop: u64,
+        step: u64,
+        num_threads: usize,
+        out: Option<Bound<'py, PyArray1<i64>>>,
+    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let draws = Draws { start, stop, step };
+        let out = buffer(py, out, draws, self.0.len());
+        filled(out, num_threads, |out, workers| self.0.fill(draws, out, workers))
+    }
+}
+
+/// `build` from the weights where they lie.
+fn of_weights<T: Element + Weight, R: Send>(
+    weights: &Bound<'_, PyArray1<T>>,
+    num_threads: usize,
+    build: impl FnOnce(&[T], &Workers) -> Result<R> + Send,
+) -> PyResult<R> {
+    let borrowed = readonly("weights", weights)?;
+    let values = vector("weights", &borrowed)?;
+    detached(weights.py(), num_threads, |workers| build(values, workers))
+}
+
+fn not_floats(weights: &Bound<'_, PyAny>) -> PyResult<PyErr> {
+    Ok(PyTypeError::new_err(format!(
+        "weights is a {}; expected a one-dimensional NumPy array of float64 or float32 in native byte order",
+        weights.get_type().name()?
+    )))
+}

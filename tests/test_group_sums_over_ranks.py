@@ -1,0 +1,59 @@
+"""Steps of several ranks: the weights of one process, bit for bit, and one rank's bad values told to all."""
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+import torch
+import torch.multiprocessing
+from observed_rows import RULES, content, observe, rows
+
+import dbpt
+import dbpt.group_weights.tensors
+from dbpt.errors import InputError
+
+
+def work_on_a_rank(rank, world_size, path):
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo",
+        init_method=f"file://{path}/rendezvous",
+        rank=rank,
+        world_size=world_size,
+        timeout=timedelta(minutes=5),  # on a busy machine the other one may start late
+    )
+    group = torch.distributed.group.WORLD
+    for number, rule in enumerate(RULES):
+        weights = rule()
+        for epoch in range(3):
+            arrays = rows(epoch, 61)
+            mine = [array[rank::world_size] for array in arrays]
+            observe(weights, *mine, torch.from_numpy)
+            weights.step(process_group=group)
+        observe(weights, *rows(9)[:4])
+        np.savez(path / f"rule{number}-rank{rank}.npz", **weights.state())
+    bad = RULES[0]()
+    bad.observe([0], [0.5])
+    if rank == 1:  # on a device, a bad value is known at the step alone
+        dbpt.group_weights.tensors.HOST_DEVICES = ()
+        bad.observe(torch.tensor([0]), torch.tensor([2.0]))
+    with pytest.raises(InputError) as caught:
+        bad.step(process_group=group)
+    (path / f"message{rank}").write_text(str(caught.value))
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
+def test_two_ranks_get_the_weights_of_one_process_bit_for_bit(tmp_path):
+    torch.multiprocessing.start_processes(work_on_a_rank, (2, tmp_path), nprocs=2, start_method="spawn")
+    for number, rule in enumerate(RULES):
+        alone = rule()
+        for epoch in range(3):
+            observe(alone, *rows(epoch, 61))
+            alone.step()
+        observe(alone, *rows(9))
+        for rank in range(2):
+            with np.load(tmp_path / f"rule{number}-rank{rank}.npz") as found:
+                assert {name: found[name].tobytes() for name in found} == content(alone)
+    assert (tmp_path / "message0").read_text().startswith("what another rank observed since the last step is not valid")
+    assert (tmp_path / "message1").read_text().startswith("p_true of 1 rows observed on cpu")

@@ -1,0 +1,161 @@
+"""Passes of both samplers: ranks go to the next epoch together, and only the last pass moves the sampler."""
+
+import copy
+import itertools
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dbpt.errors import InputError
+from dbpt.sampling import GroupBatchSampler, GroupSampler
+
+GROUPS = np.random.default_rng(0).choice(4, 1000, p=[0.7, 0.05, 0.02, 0.23])
+KINDS = pytest.mark.parametrize("kind", ["rows", "batches"])
+
+
+def make(kind, length, rank=0, num_replicas=1):
+    keywords = {"rank": rank, "num_replicas": num_replicas, "seed": 3}
+    if kind == "rows":
+        return GroupSampler(GROUPS, num_samples=length, **keywords)
+    return GroupBatchSampler(GROUPS, 8, num_batches=length, **keywords)
+
+
+def ranks_of(kind, length, world):
+    return [make(kind, length, rank, world) for rank in range(world)]
+
+
+@KINDS
+@given(st.integers(1, 6), st.integers(1, 6), st.integers(1, 30), st.integers(0, 30))
+@settings(max_examples=60, deadline=None)
+def test_all_ranks_go_to_the_next_epoch_together(kind, world, new_world, length, steps):
+    """Also those that have a draw less than others, in a whole pass or in one resumed by another number of ranks."""
+    old = ranks_of(kind, length, world)
+    for rank in old:
+        list(itertools.islice(rank, min(steps, length // world)))
+    new = ranks_of(kind, length, new_world)
+    for rank in new:
+        rank.load_state_dict(old[0].state_dict())
+        rank.set_epoch(0)
+    drawn = [list(rank) for rank in new]
+    states = [rank.state_dict() for rank in new]
+    assert states == [{**old[0].state_dict(), "position": length}] * new_world
+    assert all(state == rank.state_dict(consumed=len(own)) for state, rank, own in zip(states, new, drawn, strict=True))
+    parts = [list(rank) for rank in new]
+    assert [rank.epoch for rank in new] == [1] * new_world
+    merged = [row for step in itertools.zip_longest(*parts) for row in step if row is not None]
+    assert merged == new[0].indices().tolist()
+
+
+@KINDS
+def test_a_rank_is_done_with_its_last_draw_whether_or_not_it_asks_for_more(kind):
+    for rank in ranks_of(kind, 5, 2):
+        list(itertools.islice(rank, len(rank)))
+        iter(rank)
+        assert rank.epoch == 1
+    without_draws = make(kind, 1, rank=1, num_replicas=2)
+    iter(without_draws)
+    iter(without_draws)
+    assert without_draws.epoch == 0
+    assert list(without_draws) == []
+    iter(without_draws)
+    assert without_draws.epoch == 1
+
+
+@KINDS
+def test_a_rank_with_a_draw_less_is_in_step_until_it_asks_for_more(kind):
+    first, second = ranks_of(kind, 5, 2)
+    list(itertools.islice(first, 2))
+    iterator = iter(second)
+    list(itertools.islice(iterator, 2))
+    assert first.state_dict() == second.state_dict()
+    assert second.state_dict()["position"] == 4
+    assert next(iterator, None) is None
+    assert second.state_dict()["position"] == 5
+
+
+@KINDS
+def test_an_older_pass_goes_on_alone(kind):
+    """It draws what it would have drawn, and the sampler stays where its newest pass, or set_epoch, has put it."""
+    length = 40_000 if kind == "rows" else 40  # more than become Python objects at a time
+    sampler = make(kind, length)
+    older, order = iter(sampler), sampler.indices().tolist()
+    begun = list(itertools.islice(older, 10))
+    newer = iter(sampler)
+    assert list(itertools.islice(newer, 3)) == order[:3]
+    assert begun + list(older) == order
+    assert sampler.state_dict()["position"] == 3
+    sampler.set_epoch(5)
+    assert list(newer) == order[3:]
+    assert (sampler.epoch, sampler.state_dict()["position"]) == (5, 0)
+    assert list(sampler) == sampler.indices().tolist()
+    half = list(itertools.islice(make(kind, length), 20))
+    state = {**sampler.state_dict(), "epoch": 0, "position": 20}
+    running = iter(sampler)
+    sampler.load_state_dict(state)
+    list(running)
+    assert sampler.state_dict() == state
+    assert half + list(sampler) == order
+
+
+@KINDS
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda sampler: pickle.loads(pickle.dumps(sampler))])
+def test_a_copy_has_a_life_of_its_own(kind, duplicate):
+    sampler = make(kind, 40, 1, 2)
+    order = list(sampler)
+    sampler.set_epoch(0)
+    running = iter(sampler)
+    list(itertools.islice(running, 7))
+    sampler.set_shares("natural")
+    copied = duplicate(sampler)
+    assert copied.state_dict() == sampler.state_dict()
+    assert copied.state_dict()["position"] == 14
+    assert list(running) == order[7:]
+    assert copied.state_dict()["position"] == 14
+    assert list(itertools.islice(copied, 3)) != order[:3]
+    assert list(copied) == list(copied.indices()[1::2].tolist())
+    assert sampler.epoch == copied.epoch == 0
+
+
+@KINDS
+def test_consumed_counts_from_where_the_pass_began_and_never_beyond_what_was_drawn(kind):
+    sampler = make(kind, 40)
+    list(itertools.islice(sampler, 10))
+    resumed = make(kind, 40)
+    resumed.load_state_dict(sampler.state_dict())
+    # A process whose draws another one makes for it (Accelerate dispatching batches) hasn't begun the pass.
+    assert resumed.state_dict(consumed=3)["position"] == 13
+    list(itertools.islice(resumed, 6))
+    assert resumed.state_dict(consumed=4)["position"] == 14
+    with pytest.raises(InputError, match="^consumed is 14; expected up to 6, what this rank has drawn in its pass"):
+        resumed.state_dict(consumed=14)
+    with pytest.raises(InputError, match="^consumed is -1; expected an integer, 0 or above"):
+        resumed.state_dict(consumed=-1)
+    with pytest.raises(InputError, match="^consumed is 41; expected up to 40"):
+        make(kind, 40).state_dict(consumed=41)
+
+
+@KINDS
+def test_new_shares_leave_a_loaded_pass_alone(kind):
+    sampler = make(kind, 40)
+    order = sampler.indices().tolist()
+    half = list(itertools.islice(sampler, 20))
+    resumed = make(kind, 40)
+    resumed.load_state_dict(sampler.state_dict())
+    resumed.set_shares([1, 1, 1, 5])
+    assert half + list(resumed) == order
+    iter(resumed)
+    assert resumed.quotas[3] == 5 * resumed.quotas[0]
+
+
+@KINDS
+def test_a_loaded_state_replaces_seed_and_shares_at_once(kind):
+    other = make(kind, 40)
+    other.seed = 8
+    other.set_shares([1, 1, 1, 5])
+    sampler = make(kind, 40)
+    assert not np.array_equal(sampler.indices(), other.indices())
+    sampler.load_state_dict(other.state_dict())
+    assert np.array_equal(sampler.indices(), other.indices())
