@@ -3,6 +3,7 @@
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
+use super::points::{Buffers, Pool};
 use super::softmax::softmax;
 use super::{BLOCK, Matrix, Outputs, Points, Values};
 use crate::Workers;
@@ -31,10 +32,11 @@ pub fn assign_argmax<L: Copy + Send + Sync + TryFrom<i64>>(
     if let Some(logits) = points.whole_matrix().filter(|_| !wants_posteriors) {
         return label_all(logits, outputs.labels, &names.labels, workers);
     }
-    workers.try_for_each(outputs.blocks(points), |(block, mut outputs)| {
+    let pool = Pool::default();
+    let label_block = |block, mut outputs: Outputs<L>, buffers: &mut Buffers| {
         let (mut scores, mut posterior) = (vec![0.0; columns], vec![0.0; columns]);
         let start = points.row(block * BLOCK);
-        for (position, row) in points.read(block)?.chunks_exact(columns).enumerate() {
+        for (position, row) in points.read(block, buffers)?.chunks_exact(columns).enumerate() {
             if wants_posteriors {
                 scores.iter_mut().zip(row).for_each(|(score, value)| *score = f64::from(*value));
                 softmax(&scores, &mut posterior);
@@ -44,6 +46,9 @@ pub fn assign_argmax<L: Copy + Send + Sync + TryFrom<i64>>(
             outputs.write_row(place, argmax(row), posterior, &names);
         }
         Ok(())
+    };
+    workers.try_for_each(outputs.blocks(points), |(block, outputs)| {
+        pool.with(|buffers| label_block(block, outputs, buffers))
     })
 }
 

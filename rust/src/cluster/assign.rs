@@ -4,7 +4,8 @@ use super::gaussians::{Densities, Gaussians};
 use super::kmeans::{at_least_one, check_centers};
 use super::nearest::{Nearest, distances_to, single};
 use super::outputs::Names;
-use super::panel::{Column, PANEL, transpose};
+use super::panel::{Column, PANEL, Riffled, transpose, widen};
+use super::points::Pool;
 use super::responsibilities::normalise;
 use super::{BLOCK, Outputs, Points};
 use crate::simd::dispatch;
@@ -43,11 +44,11 @@ pub fn assign_centers<L: Copy + Send + Sync + TryFrom<i64>>(
         dispatch(
             #[inline(always)]
             || {
-                let mut columns = vec![[0.0; PANEL]; width];
+                let (mut columns, mut riffled) = (vec![[0.0; PANEL]; width], Riffled::new(width));
                 let mut posteriors = vec![[0.0; PANEL]; if wants_posteriors { k } else { 0 }];
                 let mut nearest = Nearest::new();
                 for (panel, values) in values.chunks(PANEL * width).enumerate() {
-                    transpose(values, &mut columns);
+                    transpose(values, &mut columns, &mut riffled);
                     nearest.find(&columns, &rounded);
                     let rows = values.len() / width;
                     if wants_posteriors {
@@ -61,9 +62,12 @@ pub fn assign_centers<L: Copy + Send + Sync + TryFrom<i64>>(
             },
         );
     };
+    let pool = Pool::default();
     workers.try_for_each(outputs.blocks(points), |(block, mut outputs)| {
-        of_block(block, &mut outputs, &points.read(block)?);
-        Ok(())
+        pool.with(|buffers| {
+            of_block(block, &mut outputs, points.read(block, buffers)?);
+            Ok(())
+        })
     })
 }
 
@@ -118,11 +122,14 @@ pub fn assign_gmm<L: Copy + Send + Sync + TryFrom<i64>>(
     gaussians.check(points)?;
     let densities = gaussians.densities(0.0)?;
     let names = outputs.names(names, densities.components(), points)?;
-    let mut log_likelihood = 0.0;
+    let (pool, mut log_likelihood) = (Pool::default(), 0.0);
     workers.fold(
         outputs.blocks(points),
         |(block, mut outputs)| {
-            Ok(assign_block(points, block, &points.read(block)?, &densities, &names, &mut outputs))
+            pool.with(|buffers| {
+                let values = points.read(block, buffers)?;
+                Ok(assign_block(points, block, values, &densities, &names, &mut outputs))
+            })
         },
         |part: f64| log_likelihood += part,
     )?;
@@ -141,12 +148,14 @@ fn assign_block<L: Copy + TryFrom<i64>>(
     dispatch(
         #[inline(always)]
         || {
-            let mut columns = vec![[0.0; PANEL]; width];
+            let (mut columns, mut riffled) = (vec![[0.0; PANEL]; width], Riffled::new(width));
+            let mut wide = vec![[0.0; PANEL]; width];
             let mut posteriors = vec![[0.0; PANEL]; densities.components()];
             let mut log_likelihood = 0.0;
             for (panel, values) in values.chunks(PANEL * width).enumerate() {
-                transpose(values, &mut columns);
-                densities.logs(&columns, &mut posteriors);
+                transpose(values, &mut columns, &mut riffled);
+                widen(&columns, &mut wide);
+                densities.logs(&wide, &mut posteriors);
                 let clusters = largest(&posteriors);
                 let rows = values.len() / width;
                 log_likelihood += normalise(&mut posteriors, rows);

@@ -2,7 +2,7 @@
 
 use super::Points;
 use super::kmeans::{at_least_one, check_centers};
-use super::panel::{Column, PANEL};
+use super::panel::{Column, PANEL, tile, tile_mut};
 use crate::{Error, Result};
 
 /// Points whose densities are added up in registers.
@@ -130,18 +130,13 @@ impl Densities {
         {
             for start in (0..PANEL).step_by(TILE) {
                 for ((difference, column), m) in differences.iter_mut().zip(columns).zip(mean) {
-                    let column = &column[start..start + TILE];
-                    for lane in 0..TILE {
-                        difference[lane] = column[lane] - m;
-                    }
+                    *difference = tile(column, start).map(|x| x - m);
                 }
                 let squared = match self.form {
                     Covariance::Full => full_distance(factor, &differences),
                     Covariance::Diagonal => diagonal_distance(factor, &differences),
                 };
-                for lane in 0..TILE {
-                    log[start + lane] = constant - 0.5 * squared[lane];
-                }
+                *tile_mut(log, start) = squared.map(|squared| constant - 0.5 * squared);
             }
         }
     }

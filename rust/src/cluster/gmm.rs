@@ -5,7 +5,7 @@ use super::gaussians::{Covariance, Densities, Gaussians, inverse};
 use super::kmeans::{at_least_one, check_centers, check_clusters};
 use super::moments::{MomentLanes, Moments};
 use super::nearest::{Nearest, single};
-use super::panel::{PANEL, transpose};
+use super::panel::{PANEL, Riffled, transpose, widen};
 use super::responsibilities::normalise;
 use crate::simd::dispatch;
 use crate::{Error, Result, Workers};
@@ -59,6 +59,8 @@ pub fn gmm(
     workers: &Workers,
 ) -> Result<Gmm> {
     check_options(options)?;
+    check_start(points, start)?;
+    let points = points.checked(workers)?;
     let mut gaussians = first_gaussians(points, start, form, options, workers)?;
     let mut log_likelihood = f64::NEG_INFINITY;
     for iterations in 1..=options.max_iter {
@@ -88,6 +90,19 @@ fn check_options(options: EmOptions) -> Result<()> {
     Ok(())
 }
 
+fn check_start(points: Points, start: GmmStart) -> Result<()> {
+    match start {
+        GmmStart::Centers(centers) => {
+            check_clusters(centers.len() / points.width().max(1), points)?;
+            check_centers("centers", centers, points)
+        }
+        GmmStart::Precisions(given) => {
+            check_clusters(given.weights.len(), points)?;
+            given.check(points)
+        }
+    }
+}
+
 fn first_gaussians(
     points: Points,
     start: GmmStart,
@@ -97,14 +112,10 @@ fn first_gaussians(
 ) -> Result<Gaussians> {
     match start {
         GmmStart::Centers(centers) => {
-            check_clusters(centers.len() / points.width().max(1), points)?;
-            check_centers("centers", centers, points)?;
             let moments = nearest_moments(points, centers, form, workers)?;
             Ok(maximisation(&moments, centers, form, options.reg_covar))
         }
         GmmStart::Precisions(given) => {
-            check_clusters(given.weights.len(), points)?;
-            given.check(points)?;
             let width = points.width();
             let mut gaussians = Gaussians { covariances: Vec::new(), ..given.clone() };
             for (component, precision) in
@@ -144,14 +155,16 @@ fn expectation(
             #[inline(always)]
             || {
                 let mut lanes = MomentLanes::new(form, components, width);
-                let mut columns = vec![[0.0; PANEL]; width];
+                let (mut columns, mut riffled) = (vec![[0.0; PANEL]; width], Riffled::new(width));
+                let mut wide = vec![[0.0; PANEL]; width];
                 let mut logs = vec![[0.0; PANEL]; components];
                 let mut log_likelihood = 0.0;
                 for points in block.chunks(PANEL * width) {
-                    transpose(points, &mut columns);
-                    densities.logs(&columns, &mut logs);
+                    transpose(points, &mut columns, &mut riffled);
+                    widen(&columns, &mut wide);
+                    densities.logs(&wide, &mut logs);
                     log_likelihood += normalise(&mut logs, points.len() / width);
-                    lanes.add(&columns, &logs, &densities.means);
+                    lanes.add(&wide, &logs, &densities.means);
                 }
                 lanes.finish(width, log_likelihood)
             },
@@ -176,19 +189,20 @@ fn nearest_moments(
             #[inline(always)]
             || {
                 let mut lanes = MomentLanes::new(form, components, width);
-                let mut columns = vec![[0.0_f32; PANEL]; width];
+                let (mut columns, mut riffled) = (vec![[0.0; PANEL]; width], Riffled::new(width));
+                let mut wide = vec![[0.0; PANEL]; width];
                 let mut posteriors = vec![[0.0; PANEL]; components];
                 let mut nearest = Nearest::new();
                 for points in block.chunks(PANEL * width) {
-                    transpose(points, &mut columns);
+                    transpose(points, &mut columns, &mut riffled);
                     nearest.find(&columns, &rounded);
                     posteriors.fill([0.0; PANEL]);
                     for (i, &cluster) in nearest.clusters[..points.len() / width].iter().enumerate()
                     {
                         posteriors[cluster as usize][i] = 1.0;
                     }
-                    let columns: Vec<_> = columns.iter().map(|c| c.map(f64::from)).collect();
-                    lanes.add(&columns, &posteriors, centers);
+                    widen(&columns, &mut wide);
+                    lanes.add(&wide, &posteriors, centers);
                 }
                 lanes.finish(width, 0.0)
             },

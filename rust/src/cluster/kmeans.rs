@@ -2,12 +2,15 @@
 //! stay bit for bit where they are exactly when the sums, and so the labels, are those of the pass before.
 
 use super::nearest::{Nearest, single};
-use super::panel::{PANEL, transpose};
+use super::panel::{PANEL, Riffled, transpose};
 use super::seeding::{distances_to_nearest, starting_centers};
 use super::{BLOCK, Points};
 use crate::random::{Purpose, Stream};
 use crate::simd::dispatch;
 use crate::{Error, Result, Workers};
+
+/// A power of 2.
+const COPIES: usize = 4;
 
 /// Where [`kmeans`] starts.
 #[derive(Debug, Clone, Copy)]
@@ -58,11 +61,12 @@ pub fn kmeans(
         KMeansStart::Centers(centers) => {
             check_clusters(centers.len() / points.width().max(1), points)?;
             check_centers("centers", centers, points)?;
-            lloyd(points, centers.to_vec(), max_iter, workers)
+            lloyd(points.checked(workers)?, centers.to_vec(), max_iter, workers)
         }
         KMeansStart::PlusPlus { k, seed, n_init } => {
             check_clusters(k, points)?;
             at_least_one("n_init", n_init)?;
+            let points = points.checked(workers)?;
             let run = |number| {
                 let stream = Stream::new(seed, Purpose::KMeans, number as u64);
                 let centers = starting_centers(points, k, stream, workers)?;
@@ -173,24 +177,59 @@ impl Members {
     }
 
     fn of_block(block: &[f32], centers: &[f32], width: usize) -> Self {
-        let mut part = Self::none(centers.len() / width, width);
+        let k = centers.len() / width;
+        // Sums of small tables are kept several times over, as each addition waits for the one before.
+        let copies = if centers.len() <= 256 { COPIES } else { 1 };
+        let mut parts = Self::none(k * copies, width);
         dispatch(
             #[inline(always)]
-            || {
-                let mut columns = vec![[0.0; PANEL]; width];
-                let mut nearest = Nearest::new();
-                for points in block.chunks(PANEL * width) {
-                    transpose(points, &mut columns);
-                    nearest.find(&columns, centers);
-                    for (point, &cluster) in points.chunks_exact(width).zip(&nearest.clusters) {
-                        part.counts[cluster as usize] += 1;
-                        let sums = &mut part.sums[cluster as usize * width..][..width];
-                        sums.iter_mut().zip(point).for_each(|(sum, x)| *sum += f64::from(*x));
-                    }
-                }
+            // Loops over so few columns are unrolled where their number is known.
+            || match width {
+                1 => parts.add_block::<1>(block, centers, width, copies),
+                2 => parts.add_block::<2>(block, centers, width, copies),
+                3 => parts.add_block::<3>(block, centers, width, copies),
+                4 => parts.add_block::<4>(block, centers, width, copies),
+                8 => parts.add_block::<8>(block, centers, width, copies),
+                _ => parts.add_block::<0>(block, centers, width, copies),
             },
         );
+        let mut part = Self::none(k, width);
+        for copy in 0..copies {
+            let sums = part.sums.iter_mut().zip(&parts.sums[copy * k * width..]);
+            sums.for_each(|(a, b)| *a += b);
+            let counts = part.counts.iter_mut().zip(&parts.counts[copy * k..]);
+            counts.for_each(|(a, b)| *a += b);
+        }
         part
+    }
+
+    /// Add the points of a block, in turn to each of the copies. `W` is the width, or 0 for any.
+    #[inline(always)]
+    fn add_block<const W: usize>(
+        &mut self,
+        block: &[f32],
+        centers: &[f32],
+        width: usize,
+        copies: usize,
+    ) {
+        let width = if W == 0 { width } else { W };
+        let k = self.counts.len() / copies;
+        let (mut columns, mut riffled) = (vec![[0.0; PANEL]; width], Riffled::new(width));
+        let mut nearest = Nearest::new();
+        for points in block.chunks(PANEL * width) {
+            transpose(points, &mut columns[..width], &mut riffled);
+            nearest.find(&columns[..width], centers);
+            let points = points.chunks_exact(width).zip(&nearest.clusters);
+            for (i, (point, &cluster)) in points.enumerate() {
+                let cluster = (i & (copies - 1)) * k + cluster as usize;
+                self.counts[cluster] += 1;
+                let sums = &mut self.sums[cluster * width..][..width];
+                match sums.first_chunk_mut() {
+                    Some(sums) if W > 0 => add_point::<W>(sums, point),
+                    _ => sums.iter_mut().zip(point).for_each(|(sum, x)| *sum += f64::from(*x)),
+                }
+            }
+        }
     }
 
     fn add(&mut self, other: &Self) {
@@ -220,6 +259,12 @@ impl Members {
         }
         Ok(moved)
     }
+}
+
+/// All sums are read before one is written, so that they are added side by side.
+#[inline(always)]
+fn add_point<const W: usize>(sums: &mut [f64; W], point: &[f32]) {
+    *sums = std::array::from_fn(|c| sums[c] + f64::from(point[c]));
 }
 
 /// Up to `n` points that are farthest from their centres, the first of equals; none at distance 0.
@@ -258,11 +303,11 @@ fn final_assignment(points: Points, centers: &[f64], workers: &Workers) -> Resul
         dispatch(
             #[inline(always)]
             || {
-                let mut columns = vec![[0.0; PANEL]; width];
+                let (mut columns, mut riffled) = (vec![[0.0; PANEL]; width], Riffled::new(width));
                 let mut nearest = Nearest::new();
                 let (mut counts, mut inertia) = (vec![0_u64; centers.len() / width], 0.0);
                 for points in block.chunks(PANEL * width) {
-                    transpose(points, &mut columns);
+                    transpose(points, &mut columns, &mut riffled);
                     nearest.find(&columns, &rounded);
                     for (point, &cluster) in points.chunks_exact(width).zip(&nearest.clusters) {
                         counts[cluster as usize] += 1;

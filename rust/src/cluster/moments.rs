@@ -1,12 +1,16 @@
 //! What the M step needs of the points: mass, first and second moments of each component. They are
 //! taken about the component's present mean, where nothing cancels.
 
+use std::array::from_fn;
+
 use super::gaussians::Covariance;
-use super::panel::{Column, PANEL};
+use super::panel::{Column, PANEL, tile};
 
 /// Points that are added up side by side.
 const TILE: usize = 8;
 type Lanes = [f64; TILE];
+/// Columns that are multiplied by one at the same time.
+const GROUP: usize = 4;
 
 /// Sums over the points of a block, or of all blocks, for k components in W dimensions.
 pub(super) struct Moments {
@@ -56,9 +60,7 @@ impl MomentLanes {
         let components = self.sums.chunks_exact_mut(sums_of_component(self.form, width));
         for ((sums, posterior), mean) in components.zip(posteriors).zip(means.chunks_exact(width)) {
             for ((difference, column), m) in self.differences.iter_mut().zip(columns).zip(mean) {
-                for lane in 0..PANEL {
-                    difference[lane] = column[lane] - m;
-                }
+                *difference = column.map(|x| x - m);
             }
             let (mass, rest) = sums.split_at_mut(1);
             let (first, mut second) = rest.split_at_mut(width);
@@ -74,8 +76,19 @@ impl MomentLanes {
                     Covariance::Diagonal => i..i + 1,
                 };
                 let (row, below) = second.split_at_mut(others.len());
-                for (sum, other) in row.iter_mut().zip(&self.differences[others]) {
-                    add_product(&self.weighted, other, sum);
+                let others = &self.differences[others];
+                for (sums, others) in row.chunks_mut(GROUP).zip(others.chunks(GROUP)) {
+                    match (sums, others) {
+                        ([a, b, c, d], [e, f, g, h]) => {
+                            add_products(&self.weighted, [e, f, g, h], [a, b, c, d]);
+                        }
+                        ([a, b, c], [e, f, g]) => {
+                            add_products(&self.weighted, [e, f, g], [a, b, c]);
+                        }
+                        ([a, b], [e, f]) => add_products(&self.weighted, [e, f], [a, b]),
+                        ([a], [e]) => add_products(&self.weighted, [e], [a]),
+                        _ => unreachable!("groups are of 1 to 4"),
+                    }
                 }
                 second = below;
             }
@@ -99,15 +112,20 @@ fn add_sum(values: &Column<f64>, sum: &mut Lanes) {
     *sum = lanes;
 }
 
+/// Add x·y for several y at once: x is read once, and the additions of one needn't wait for another's.
 #[inline(always)]
-fn add_product(x: &Column<f64>, y: &Column<f64>, sum: &mut Lanes) {
-    let mut lanes = *sum;
-    for (x, y) in x.chunks_exact(TILE).zip(y.chunks_exact(TILE)) {
-        for lane in 0..TILE {
-            lanes[lane] += x[lane] * y[lane];
+fn add_products<const N: usize>(x: &Column<f64>, ys: [&Column<f64>; N], sums: [&mut Lanes; N]) {
+    let mut lanes: [Lanes; N] = from_fn(|n| *sums[n]);
+    for start in (0..PANEL).step_by(TILE) {
+        let x: &Lanes = tile(x, start);
+        for n in 0..N {
+            let y: &Lanes = tile(ys[n], start);
+            for lane in 0..TILE {
+                lanes[n][lane] += x[lane] * y[lane];
+            }
         }
     }
-    *sum = lanes;
+    sums.into_iter().zip(lanes).for_each(|(sum, lanes)| *sum = lanes);
 }
 
 impl Moments {

@@ -1,6 +1,6 @@
 //! The nearest centre of each point of a panel, by squared distance in float32.
 
-use super::panel::{Column, PANEL};
+use super::panel::{Column, PANEL, tile, tile_mut};
 
 /// Points whose distances are added up in registers.
 const TILE: usize = 16;
@@ -29,8 +29,8 @@ impl Nearest {
                     nearest[lane] = if closer { cluster as u32 } else { nearest[lane] };
                 }
             }
-            self.clusters[start..start + TILE].copy_from_slice(&nearest);
-            self.distances[start..start + TILE].copy_from_slice(&best);
+            *tile_mut(&mut self.clusters, start) = nearest;
+            *tile_mut(&mut self.distances, start) = best;
         }
     }
 }
@@ -39,7 +39,7 @@ impl Nearest {
 fn squared_distances(columns: &[Column<f32>], center: &[f32], start: usize) -> [f32; TILE] {
     let mut distance = [0.0; TILE];
     for (column, c) in columns.iter().zip(center) {
-        let column = &column[start..start + TILE];
+        let column: &[f32; TILE] = tile(column, start);
         for lane in 0..TILE {
             distance[lane] += (column[lane] - c) * (column[lane] - c);
         }
@@ -51,7 +51,7 @@ fn squared_distances(columns: &[Column<f32>], center: &[f32], start: usize) -> [
 #[inline(always)]
 pub(super) fn distances_to(columns: &[Column<f32>], center: &[f32], out: &mut Column<f32>) {
     for start in (0..PANEL).step_by(TILE) {
-        out[start..start + TILE].copy_from_slice(&squared_distances(columns, center, start));
+        *tile_mut(out, start) = squared_distances(columns, center, start);
     }
 }
 

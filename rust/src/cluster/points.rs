@@ -1,5 +1,7 @@
 //! The points that are clustered: all rows of a matrix, or some of them without a copy.
 
+use std::sync::Mutex;
+
 use super::{BLOCK, Matrix};
 use crate::random::{Purpose, Stream};
 use crate::{Error, Result, Workers};
@@ -35,6 +37,15 @@ impl<'a> Points<'a> {
     /// repeat in a pattern are met evenly too. Always the same ones.
     pub(super) fn sample(self, len: usize) -> Self {
         Self { len: len.min(self.whole), ..self }
+    }
+
+    /// Check all points once, for algorithms that read them many times.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for the first value that is NaN, infinite or beyond ±1e15.
+    pub(super) fn checked(self, workers: &Workers) -> Result<Self> {
+        self.fold(workers, |_, _| (), |()| ())?;
+        Ok(Self { matrix: self.matrix.checked(), ..self })
     }
 
     /// The number of points M.
@@ -85,15 +96,21 @@ impl<'a> Points<'a> {
     }
 
     /// The coordinates of the points of a block, one after the other.
-    pub(super) fn read(self, block: usize) -> Result<Vec<f32>> {
+    pub(super) fn read<'b>(self, block: usize, buffers: &'b mut Buffers) -> Result<&'b [f32]>
+    where
+        'a: 'b,
+    {
         let (first, end) = (block * BLOCK, self.len().min((block + 1) * BLOCK));
+        let Buffers { scratch, out } = buffers;
         if self.len < self.whole {
-            return self.gather(&(first..end).collect::<Vec<_>>());
-        }
-        let (mut scratch, mut out) = (Vec::new(), Vec::new());
-        match self.rows {
-            Some(rows) => self.matrix.gather(&rows[first..end], &mut scratch, &mut out)?,
-            None => self.matrix.read(first..end, &mut scratch, &mut out)?,
+            let rows: Vec<i64> = (first..end).map(|position| self.row(position) as i64).collect();
+            self.matrix.gather(&rows, scratch, out)?;
+        } else if let Some(rows) = self.rows {
+            self.matrix.gather(&rows[first..end], scratch, out)?;
+        } else if let Some(values) = self.matrix.borrow(first..end)? {
+            return Ok(values);
+        } else {
+            self.matrix.read(first..end, scratch, out)?;
         }
         Ok(out)
     }
@@ -114,23 +131,48 @@ impl<'a> Points<'a> {
         work: impl Fn(usize, &[f32]) -> R + Sync,
         take: impl FnMut(R) + Send,
     ) -> Result<()> {
-        workers.fold(0..self.blocks(), |block| Ok(work(block, &self.read(block)?)), take)
+        let pool = Pool::default();
+        let work = |block| pool.with(|buffers| Ok(work(block, self.read(block, buffers)?)));
+        workers.fold(0..self.blocks(), work, take)
+    }
+}
+
+/// Room for the values of a block, to be used again: allocating it anew costs as much as a pass.
+#[derive(Default)]
+pub(super) struct Buffers {
+    scratch: Vec<f32>,
+    out: Vec<f32>,
+}
+
+/// Buffers for as many threads as there are.
+#[derive(Default)]
+pub(super) struct Pool(Mutex<Vec<Buffers>>);
+
+impl Pool {
+    pub(super) fn with<R>(&self, work: impl FnOnce(&mut Buffers) -> R) -> R {
+        let mut buffers = self.0.lock().ok().and_then(|mut all| all.pop()).unwrap_or_default();
+        let result = work(&mut buffers);
+        if let Ok(mut all) = self.0.lock() {
+            all.push(buffers);
+        }
+        result
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Points;
+    use super::{Buffers, Points};
     use crate::cluster::{Matrix, Values};
 
     #[test]
     fn only_the_given_rows_are_read() {
+        let read = |points: Points| points.read(0, &mut Buffers::default()).unwrap().to_vec();
         let values = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0];
         let matrix = Matrix::new("points", Values::F32(&values), 2).unwrap();
         let all = Points::new(matrix, None).unwrap();
-        assert_eq!((all.len(), all.read(0).unwrap()), (3, values.to_vec()));
+        assert_eq!((all.len(), read(all)), (3, values.to_vec()));
         let some = Points::new(matrix, Some(&[0, 2])).unwrap();
-        assert_eq!((some.len(), some.read(0).unwrap()), (2, vec![0.0, 1.0, 4.0, 5.0]));
+        assert_eq!((some.len(), read(some)), (2, vec![0.0, 1.0, 4.0, 5.0]));
         assert_eq!(some.gather(&[1]).unwrap(), [4.0, 5.0]);
         let none = Points::new(matrix, Some(&[])).unwrap();
         assert!(none.is_empty() && none.blocks() == 0);
@@ -145,10 +187,10 @@ mod tests {
             assert!(stretch.contains(&sample.row(position)));
         }
         let read: Vec<f32> = (0..3).map(|position| values[sample.row(position)]).collect();
-        assert_eq!(sample.read(0).unwrap(), read);
+        assert_eq!(sample.read(0, &mut Buffers::default()).unwrap(), read);
         assert!(sample.whole_matrix().is_none());
         let some = Points::new(matrix, Some(&[1, 4, 9])).unwrap().sample(9);
-        assert_eq!(some.read(0).unwrap(), [1.0, 4.0, 9.0]);
+        assert_eq!(some.read(0, &mut Buffers::default()).unwrap(), [1.0, 4.0, 9.0]);
     }
 
     #[test]

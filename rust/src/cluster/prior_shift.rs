@@ -1,5 +1,6 @@
 //! How common each attribute is, by what CLIP says of all rows together.
 
+use super::points::Buffers;
 use super::softmax::softmax;
 use super::{BLOCK, Points};
 use crate::{Error, Result, Workers};
@@ -61,8 +62,10 @@ fn equal_prior_posterior(points: Points, workers: &Workers) -> Result<Vec<f32>> 
     let mut posterior = vec![0.0; points.len() * columns];
     workers.try_for_each(posterior.chunks_mut(BLOCK * columns).enumerate(), |(block, out)| {
         let mut scores = vec![0.0; columns];
-        for (row, out) in
-            points.read(block)?.chunks_exact(columns).zip(out.chunks_exact_mut(columns))
+        for (row, out) in points
+            .read(block, &mut Buffers::default())?
+            .chunks_exact(columns)
+            .zip(out.chunks_exact_mut(columns))
         {
             scores.iter_mut().zip(row).for_each(|(score, value)| *score = f64::from(*value));
             softmax(&scores, out);

@@ -5,6 +5,7 @@
 //! are the offsets. They are found on an even sample, then on ever larger ones, last on all rows.
 //! Each time only rows near a tie come into play, so that memory stays small.
 
+use super::points::Pool;
 use super::softmax::softmax;
 use super::ties::Ties;
 use super::transport::{Kinds, Transport, leader, spread};
@@ -52,12 +53,13 @@ pub fn assign_proportional<L: Copy + Send + Sync + TryFrom<i64>>(
     let names = outputs.names(None, points.width(), points)?;
     let (offsets, ties) = solve(points, counts, workers)?;
     let taken = ties.taken_before_blocks(points, &offsets, workers)?;
+    let pool = Pool::default();
     workers.try_for_each(
         outputs.blocks(points).zip(taken),
         |((block, mut outputs), mut taken)| {
             let (mut scores, mut posterior) = (vec![0.0; offsets.len()], vec![0.0; offsets.len()]);
             let start = points.row(block * BLOCK);
-            for_each_row(points, block, |position, differences| {
+            for_each_row(points, block, &pool, |position, differences| {
                 let (mut label, lead) = leader(differences, &offsets);
                 if lead <= ties.lead {
                     label = ties.label(differences, &mut taken).unwrap_or(label);
@@ -81,17 +83,20 @@ pub fn assign_proportional<L: Copy + Send + Sync + TryFrom<i64>>(
 pub(super) fn for_each_row(
     points: Points,
     block: usize,
+    pool: &Pool,
     mut work: impl FnMut(usize, &[f64]),
 ) -> Result<()> {
     let mut differences = vec![0.0; points.width()];
-    let values = points.read(block)?;
-    for (position, row) in (block * BLOCK..).zip(values.chunks_exact(points.width())) {
-        for (difference, value) in differences.iter_mut().zip(row) {
-            *difference = f64::from(*value) - f64::from(row[0]);
+    pool.with(|buffers| {
+        let values = points.read(block, buffers)?;
+        for (position, row) in (block * BLOCK..).zip(values.chunks_exact(points.width())) {
+            for (difference, value) in differences.iter_mut().zip(row) {
+                *difference = f64::from(*value) - f64::from(row[0]);
+            }
+            work(position, &differences);
         }
-        work(position, &differences);
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 fn solve(points: Points, counts: &[i64], workers: &Workers) -> Result<(Vec<f64>, Ties)> {
@@ -155,9 +160,10 @@ impl Level<'_> {
         workers: &Workers,
     ) -> Result<(Kinds, Vec<i64>)> {
         let (points, columns) = (self.points, self.points.width());
+        let pool = Pool::default();
         let mut parts = vec![(Kinds::default(), vec![0; columns]); points.blocks()];
         workers.try_for_each(parts.iter_mut().enumerate(), |(block, (kinds, fixed))| {
-            for_each_row(points, block, |_, differences| {
+            for_each_row(points, block, &pool, |_, differences| {
                 let (label, lead) = leader(differences, offsets);
                 if lead <= limit {
                     kinds.differences.extend_from_slice(differences);

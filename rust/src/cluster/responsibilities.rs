@@ -11,38 +11,36 @@ const TILE: usize = 8;
 /// beyond into 0, and return the sum of the points' log-sum-exp.
 #[inline(always)]
 pub(super) fn normalise(logs: &mut [Column<f64>], rows: usize) -> f64 {
-    let mut total = 0.0;
-    let mut products = [1.0; TILE];
+    let (mut totals, mut products) = ([0.0; TILE], [1.0_f64; TILE]);
     for start in (0..PANEL).step_by(TILE) {
         let mut largest = [f64::NEG_INFINITY; TILE];
         for log in &*logs {
-            for lane in 0..TILE {
-                let value = log[start + lane];
-                largest[lane] = if value > largest[lane] { value } else { largest[lane] };
+            for (largest, &value) in largest.iter_mut().zip(&log[start..start + TILE]) {
+                *largest = if value > *largest { value } else { *largest };
             }
         }
         let mut sums = [0.0; TILE];
         for log in &mut *logs {
+            let log = &mut log[start..start + TILE];
             for lane in 0..TILE {
-                let value = exp(log[start + lane] - largest[lane]);
-                log[start + lane] = value;
-                sums[lane] += value;
+                log[lane] = exp(log[lane] - largest[lane]);
+                sums[lane] += log[lane];
             }
         }
-        let mut scale = [0.0; TILE];
+        let mut scales = [0.0; TILE];
         for lane in 0..TILE {
             let counts = start + lane < rows;
-            scale[lane] = if counts { 1.0 / sums[lane] } else { 0.0 };
+            scales[lane] = if counts { 1.0 / sums[lane] } else { 0.0 };
             products[lane] *= if counts { sums[lane] } else { 1.0 };
-            total += if counts { largest[lane] } else { 0.0 };
+            totals[lane] += if counts { largest[lane] } else { 0.0 };
         }
         for log in &mut *logs {
-            for lane in 0..TILE {
-                log[start + lane] *= scale[lane];
+            for (value, scale) in log[start..start + TILE].iter_mut().zip(&scales) {
+                *value *= scale;
             }
         }
     }
-    total + products.iter().map(|product| product.ln()).sum::<f64>()
+    totals.iter().zip(&products).map(|(total, product)| total + product.ln()).sum()
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 //! than kept; what is kept is one sum for each block.
 
 use super::nearest::Nearest;
-use super::panel::{PANEL, transpose};
+use super::panel::{PANEL, Riffled, transpose};
+use super::points::Buffers;
 use super::{BLOCK, Points};
 use crate::random::Stream;
 use crate::simd::dispatch;
@@ -17,6 +18,7 @@ pub(super) fn starting_centers(
     workers: &Workers,
 ) -> Result<Vec<f32>> {
     let mut centers = points.gather(&[stream.below(0, points.len() as u64) as usize])?;
+    let mut buffers = Buffers::default();
     for number in 1..k {
         let mut sums = Vec::new();
         let sum = |_, block: &[f32]| {
@@ -29,7 +31,8 @@ pub(super) fn starting_centers(
         points.fold(workers, sum, |sum: f64| sums.push(sum))?;
         let target = stream.unit(number as u64) * sums.iter().sum::<f64>();
         let Some((block, rest)) = search(sums.iter().copied(), target) else { break };
-        let distances = distances_to_nearest(&points.read(block)?, points.width(), &centers);
+        let distances =
+            distances_to_nearest(points.read(block, &mut buffers)?, points.width(), &centers);
         let Some((row, _)) = search(distances.into_iter().map(f64::from), rest) else { break };
         centers.extend(points.gather(&[block * BLOCK + row])?);
     }
@@ -41,11 +44,11 @@ pub(super) fn distances_to_nearest(block: &[f32], width: usize, centers: &[f32])
     dispatch(
         #[inline(always)]
         || {
-            let mut columns = vec![[0.0; PANEL]; width];
+            let (mut columns, mut riffled) = (vec![[0.0; PANEL]; width], Riffled::new(width));
             let mut nearest = Nearest::new();
             let mut distances = Vec::with_capacity(BLOCK);
             for points in block.chunks(PANEL * width) {
-                transpose(points, &mut columns);
+                transpose(points, &mut columns, &mut riffled);
                 nearest.find(&columns, centers);
                 distances.extend_from_slice(&nearest.distances[..points.len() / width]);
             }
@@ -56,11 +59,11 @@ pub(super) fn distances_to_nearest(block: &[f32], width: usize, centers: &[f32])
 
 /// The nearest of the centres to each point.
 pub(super) fn nearest_clusters(values: &[f32], width: usize, centers: &[f32]) -> Vec<u32> {
-    let mut columns = vec![[0.0; PANEL]; width];
+    let (mut columns, mut riffled) = (vec![[0.0; PANEL]; width], Riffled::new(width));
     let mut nearest = Nearest::new();
     let mut clusters = Vec::new();
     for points in values.chunks(PANEL * width) {
-        transpose(points, &mut columns);
+        transpose(points, &mut columns, &mut riffled);
         nearest.find(&columns, centers);
         clusters.extend_from_slice(&nearest.clusters[..points.len() / width]);
     }

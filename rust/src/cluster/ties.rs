@@ -2,6 +2,7 @@
 //! another than the first of those that lead.
 
 use super::Points;
+use super::points::Pool;
 use super::proportional::for_each_row;
 use super::transport::{Kinds, compare, leader};
 use crate::{Result, Workers};
@@ -80,8 +81,9 @@ impl Ties {
     ) -> Result<impl Iterator<Item = Vec<u64>> + Send + use<>> {
         let mut blocks = vec![vec![0; self.num_shared]; points.blocks()];
         if self.num_shared > 0 {
+            let pool = Pool::default();
             workers.try_for_each(blocks.iter_mut().enumerate(), |(block, counts)| {
-                for_each_row(points, block, |_, differences| {
+                for_each_row(points, block, &pool, |_, differences| {
                     if leader(differences, offsets).1 <= self.lead {
                         self.label(differences, counts);
                     }
