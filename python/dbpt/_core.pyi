@@ -280,6 +280,7 @@ def softmax_argmax(
     logits: NDArray[np.float16] | NDArray[np.float32], num_threads: int = 1
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
     """Labels (N,), posterior (N, A), and confidence (N,), the posterior of the label."""
+
 def assign_argmax(
     logits: NDArray[np.float16] | NDArray[np.float32],
     *,

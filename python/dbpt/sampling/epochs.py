@@ -138,9 +138,7 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
             consumed = arguments.integer("consumed", consumed, 0)
             made = len(self) if self._progress is None else self._progress.made
             if consumed > made:
-                raise InputError(
-                    f"consumed is {consumed}; expected up to {made}, what this rank has drawn in its pass"
-                )
+                raise InputError(f"consumed is {consumed}; expected up to {made}, what this rank has drawn in its pass")
         upcoming = self._law if self._next_law is None else self._next_law
         return {
             "version": _STATE_VERSION,
