@@ -260,7 +260,7 @@ def test_adjusted_rand_index_and_confusion_equal_scikit_learn(clusters, attribut
         assert quality["ari"] is None
         return
     assert quality["ari"] == pytest.approx(adjusted_rand_score(true[both], pseudo[both]), abs=1e-12)
-    size = max(clusters, attributes)
+    size = max(clusters, attributes, 2)
     expected = confusion_matrix(pseudo[both], true[both], labels=range(size))[:clusters, :attributes]
     assert quality["confusion"] == expected.tolist()
 

@@ -2,8 +2,8 @@
 
 The verbs of the command line under the same names: `fit`, `evaluate`, `load` (then ``.predict``), `write_demo`, and for
 ``dbpt label`` `draw_label_sample` and `judge_labels`; and the parts that drop into other training loops:
-`zero_shot_logits`, `average_prompts`, `label_attributes`, `pseudo_attribute_quality`, `GroupWeights`, `GroupDRO`, and the samplers of `dbpt.sampling`. Names are
-looked up on first use, so ``import dbpt`` does not import torch.
+`zero_shot_logits`, `average_prompts`, `label_attributes`, `pseudo_attribute_quality`, `GroupWeights`, `GroupDRO`, and
+the samplers of `dbpt.sampling`. Names are looked up on first use, so ``import dbpt`` does not import torch.
 """
 
 from importlib import import_module

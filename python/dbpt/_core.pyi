@@ -276,11 +276,6 @@ class SuccessiveStream:
     ) -> NDArray[np.int64]:
         """The rows of the draws ``range(start, stop, step)``, in ``out`` if it is given."""
 
-def softmax_argmax(
-    logits: NDArray[np.float16] | NDArray[np.float32], num_threads: int = 1
-) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
-    """Labels (N,), posterior (N, A), and confidence (N,), the posterior of the label."""
-
 def assign_argmax(
     logits: NDArray[np.float16] | NDArray[np.float32],
     *,
