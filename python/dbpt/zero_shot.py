@@ -11,7 +11,6 @@ from dbpt import arguments
 from dbpt.backbone import Backbone
 from dbpt.errors import InputError, nearest
 
-
 COMBINATIONS = ("embeddings", "logits")
 
 
