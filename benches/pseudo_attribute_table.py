@@ -1,7 +1,8 @@
 """How good each method's pseudo attributes are, on the training rows of data whose true attributes are known.
 
-Peers: argmax, and the majority, which gives every row the most common true attribute. In the last column CLIP's threshold
-is off: a standard deviation of the difference of the first two logits is added to the first. Run by hand, on the demos
+Peers: argmax, and the majority, which gives every row the most common true attribute. In the last column CLIP's
+threshold is off: a standard deviation of the difference of the first two logits is added to the first. Run by hand, on
+the demos
 
     python benches/pseudo_attribute_table.py
 

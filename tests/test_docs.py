@@ -156,6 +156,17 @@ def test_the_snippets_of_the_samplers_page_run():
     assert namespace["state"]["position"] == 300
 
 
+def test_the_snippets_of_the_pseudo_attributes_page_run(capsys):
+    namespace: dict = {}
+    for _, text in blocks("docs/pseudo_attributes.md", "python"):
+        exec(compile(text, "docs/pseudo_attributes.md", "exec"), namespace)
+    assert (
+        namespace["labels"] == namespace["found"].pseudo_attributes
+    ).mean() > 0.99  # but for the rounding to float16
+    assert namespace["smallest"]["precision"] > 0.9
+    assert namespace["chosen"].num_clusters == 2
+
+
 def test_architecture_example_is_an_objective(monkeypatch):
     monkeypatch.setattr("dbpt.objectives.OBJECTIVES", dict(OBJECTIVES))
     namespace: dict = {}
@@ -187,7 +198,15 @@ def test_ci_checks_all_that_contributing_asks_for():
 
 
 @pytest.mark.parametrize(
-    "page", [*PAGES, "docs/settings.md", "docs/sampling.md", "CHANGELOG.md", "LICENSE-THIRD-PARTY.md"]
+    "page",
+    [
+        *PAGES,
+        "docs/settings.md",
+        "docs/sampling.md",
+        "docs/pseudo_attributes.md",
+        "CHANGELOG.md",
+        "LICENSE-THIRD-PARTY.md",
+    ],
 )
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", read(page)):
