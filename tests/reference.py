@@ -314,6 +314,57 @@ def kmeans_start(points, k, seed):
     return points[rows].astype(np.float64)
 
 
+def estimated_proportions(logits, iterations):
+    """Saerens, Latinne and Decaestecker (2002): the mean posterior under the proportions so far, again and again."""
+    posterior = softmax(logits)
+    proportions = np.full(logits.shape[1], 1 / logits.shape[1])
+    for _ in range(iterations):
+        joint = posterior * proportions
+        proportions = (joint / joint.sum(axis=1, keepdims=True)).mean(axis=0)
+    return proportions
+
+
+def proportional(logits, counts):
+    """The labels with the largest sum of logits of which counts[a] are a: rows change places as long as that helps."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    rows = np.arange(len(logits))
+    columns = len(counts)
+    while True:
+        # Gains of moving the best row from a to c; a cycle of moves with a positive sum improves the labels.
+        gain, mover = np.full((columns, columns), -np.inf), np.zeros((columns, columns), int)
+        for a, c in np.ndindex(columns, columns):
+            members = rows[labels == a]
+            if a != c and len(members):
+                gains = logits[members, c] - logits[members, a]
+                gain[a, c], mover[a, c] = gains.max(), members[gains.argmax()]
+        cycle = positive_cycle(gain)
+        if cycle is None:
+            return labels
+        for a, c in cycle:
+            labels[mover[a, c]] = c
+
+
+def positive_cycle(gain):
+    """The edges of a cycle whose sum of gains is above 0, or None, by Bellman and Ford."""
+    columns = len(gain)
+    longest, previous = np.zeros(columns), np.full(columns, -1)
+    for _ in range(columns):
+        changed = -1
+        for a, c in np.ndindex(columns, columns):
+            if longest[a] + gain[a, c] > longest[c] + 1e-9:
+                longest[c], previous[c], changed = longest[a] + gain[a, c], a, c
+        if changed < 0:
+            return None
+    for _ in range(columns):
+        changed = previous[changed]
+    edges, at = [], changed
+    while True:
+        edges.append((int(previous[at]), int(at)))
+        at = previous[at]
+        if at == changed:
+            return edges
+
+
 def whole_numbers(digits):
     """The values and members of each group that the digits (G, 5) of their sums stand for."""
     return [(v2 * 2**64 + v1 * 2**32 + v0, m1 * 2**32 + m0) for v2, v1, v0, m1, m0 in digits.tolist()]

@@ -18,7 +18,6 @@ from dbpt._core import (
     GroupWeights,
     IndependentStream,
     assign_argmax,
-    kmeans,
     quotas,
     soft_counts,
     soft_sample_weights,
@@ -321,7 +320,7 @@ def test_streams_work_in_several_python_threads_at_once():
     assert all(np.array_equal(found[i], expected) for i in range(4))
 
 
-# --- pseudo attributes ----------------------------------------------------------------------------
+# --- pseudo attributes: clustering is in test_clusters.py -----------------------------------------
 
 
 def softmax_argmax(logits, num_threads=1):
@@ -346,70 +345,9 @@ def test_assign_argmax_equals_reference(columns):
     )
 
 
-@pytest.mark.parametrize(("rows", "columns", "k"), [(500, 2, 2), (10_000, 3, 5), (5000, 8, 4)])
-def test_kmeans_equals_reference_from_the_same_start(rows, columns, k):
-    rng = np.random.default_rng(rows)
-    points = (rng.normal(size=(rows, columns)) + 3 * rng.integers(0, 3, (rows, 1))).astype(np.float32)
-    start = reference.kmeans_start(points, k, seed=7)
-    labels, centers, inertia, iterations = kmeans(points, k, 7, 20)
-    expected = reference.lloyd(points, start, 20)
-    assert np.array_equal(labels, expected[0])
-    np.testing.assert_allclose(centers, expected[1], rtol=1e-9, atol=1e-12)
-    assert inertia == pytest.approx(expected[2], rel=1e-9)
-    assert iterations == expected[3]
-
-
-def test_kmeans_is_the_same_for_any_number_of_threads():
-    points = np.random.default_rng(0).random((30_000, 3), np.float32)
-    one = kmeans(points, 5, 1, 20, 2, 1)
-    for num_threads in (2, 5):
-        for a, b in zip(one, kmeans(points, 5, 1, 20, 2, num_threads), strict=True):
-            assert np.array_equal(a, b)
-
-
-def test_kmeans_keeps_the_best_of_its_runs():
-    points = np.random.default_rng(1).random((2000, 2), np.float32)
-    inertias = np.array([[kmeans(points, 12, seed, 50, n_init)[2] for n_init in (1, 4)] for seed in range(5)])
-    assert (inertias[:, 1] <= inertias[:, 0]).all()
-    assert (inertias[:, 1] < inertias[:, 0]).any()
-
-
-def test_kmeans_with_fewer_distinct_points_gives_fewer_clusters():
-    points = np.repeat(np.array([[0, 1], [5, 5]], np.float32), 10, axis=0)
-    labels, centers, inertia, _ = kmeans(points, 4)
-    assert sorted(centers.tolist()) == [[0, 1], [5, 5]]
-    assert np.array_equal(centers[labels], points)
-    assert inertia == 0
-
-
-def test_kmeans_refuses_bad_input():
-    points = np.zeros((3, 2), np.float32)
-    for kwargs, message in [
-        ({"k": 0}, "^k is 0"),
-        ({"k": 4}, "^k is 4; expected at most the number of points"),
-        ({"k": 1, "max_iter": 0}, "^max_iter is 0"),
-        ({"k": 1, "n_init": 0}, "^n_init is 0"),
-    ]:
-        with pytest.raises(InputError, match=message):
-            kmeans(points, **kwargs)
+def test_assign_argmax_refuses_bad_values():
+    logits = np.zeros((3, 2), np.float32)
     for bad in (np.nan, np.inf, -np.inf, 1e20):
-        points[1, 1] = bad
-        with pytest.raises(InputError, match=r"^points\[1, 1\] is "):
-            kmeans(points, 1)
+        logits[1, 1] = bad
         with pytest.raises(InputError, match=r"^logits\[1, 1\] is "):
-            assign_argmax(points, labels_out=np.zeros(3, np.int64))
-
-
-def test_kmeans_values_are_pinned():
-    points = ((np.arange(600, dtype=np.int64) * 7919 % 601) / 64).astype(np.float32).reshape(300, 2)
-    labels, centers, inertia, iterations = kmeans(points, 3, 42)
-    assert (np.bincount(labels).tolist(), iterations) == PINNED_KMEANS[:2]
-    assert (centers.tolist(), inertia) == PINNED_KMEANS[2:]
-
-
-PINNED_KMEANS = (
-    [125, 124, 51],
-    7,
-    [[5.788, 7.44425], [1.8996975806451613, 3.5559475806451615], [8.5625, 0.828125]],
-    657.9887038810488,
-)
+            softmax_argmax(logits)

@@ -31,6 +31,7 @@ OTHER_PAGES = (
     "docs/sampling.md",
     "docs/group_weights.md",
     "docs/human_check.md",
+    "docs/pseudo_attributes.md",
     "CHANGELOG.md",
     "LICENSE-THIRD-PARTY.md",
 )
@@ -209,6 +210,16 @@ def test_the_snippets_of_the_group_weights_page_run():
         exec(compile(text, "docs/group_weights.md", "exec"), namespace)
     assert len(set(namespace["dro"].group_weights)) == 4
     assert namespace["weights"].mean_p_true.max() < 1
+
+
+def test_the_snippets_of_the_pseudo_attributes_page_run(capsys):
+    namespace: dict = {}
+    for _, text in blocks("docs/pseudo_attributes.md", "python"):
+        exec(compile(text, "docs/pseudo_attributes.md", "exec"), namespace)
+    same = namespace["labels"] == namespace["found"].pseudo_attributes
+    assert same.mean() > 0.99  # but for the rounding to float16
+    assert namespace["smallest"]["precision"] > 0.9
+    assert namespace["chosen"].num_clusters == 2
 
 
 def test_architecture_example_is_an_objective(monkeypatch):

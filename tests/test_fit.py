@@ -225,16 +225,40 @@ def test_a_class_whose_images_are_all_unreadable_is_told(tiny, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_kmeans_pseudo_attributes(tiny, tmp_path):
-    vague_words = {"attributes": ("meadow=green", "lake=blue")}
-    runs = {
-        method: fit(tiny, tmp_path / method, pseudo_method=method, baselines=False, epochs=1, **vague_words)
-        for method in ("argmax", "kmeans")
-    }
-    assert pseudo_attributes(runs["argmax"]) != pseudo_attributes(runs["kmeans"])
-    posteriors = [load_file(run / "pseudo_attributes.safetensors")["posterior"] for run in runs.values()]
-    np.testing.assert_array_equal(*posteriors)  # CLIP's own, whatever the method
-    assert "kmeans" in (runs["kmeans"] / "config.toml").read_text()
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"pseudo_method": "kmeans"},
+        {"pseudo_method": "gmm", "covariance": "diagonal"},
+        {"pseudo_method": "proportional", "proportions": (0.25, 0.75)},
+        {"pseudo_method": "proportional", "within_class": True, "proportions": (0.5, 0.5)},
+    ],
+)
+def test_pseudo_methods_are_those_of_label_attributes(tiny, tmp_path, settings):
+    run = fit(tiny, tmp_path / "run", baselines=False, epochs=1, **settings)
+    tensors = load_file(run / "pseudo_attributes.safetensors")
+    np.testing.assert_array_equal(tensors["posterior"].max(axis=1), tensors["confidence"])
+    classifier = dbpt.load(run)
+    assert {name: getattr(classifier.config, name) for name in settings} == settings
+    if proportions := settings.get("proportions"):
+        shares = np.bincount(tensors["pseudo_attributes"]) / len(tensors["splits"])
+        np.testing.assert_allclose(shares, proportions, atol=1 / len(tensors["splits"]))
+
+
+def test_what_the_pseudo_method_warns_of_is_told(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "dbpt.experiment.zero_shot_logits", lambda backbone, features, *_: np.ones((len(features), 2), np.float32)
+    )
+    lines = []
+    settings = {**tiny.settings, "pseudo_method": "kmeans", "epochs": 1, "baselines": False}
+    dbpt.fit(tiny.table, out=tmp_path / "run", log=lines.append, **settings)
+    assert any(line.startswith("warning: kmeans found 1 clusters, not 2: the ") for line in lines)
+
+
+def test_proportions_must_fit_the_attributes(tiny, tmp_path):
+    with pytest.raises(InputError, match=r"^--proportions: 3 numbers for 2 attributes; give one for each of"):
+        fit(tiny, tmp_path / "none", pseudo_method="proportional", proportions=(1, 1, 1))
+    assert not (tmp_path / "none").exists()
 
 
 def test_min_confidence_leaves_pseudo_attributes_unknown(tiny, tmp_path):

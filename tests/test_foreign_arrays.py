@@ -1,5 +1,7 @@
 """Whatever array comes, of any type, shape and layout: a right result, or one line that says what is wrong."""
 
+import warnings
+
 import numpy as np
 import pytest
 import reference
@@ -7,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from dbpt import label_attributes
 from dbpt._core import (
     AliasTable,
     GroupIndex,
@@ -243,3 +246,46 @@ def test_values_in_a_state_of_weights(replacement, array):
         attempt(sampler.load_state_dict, {**before, key: array})
     sampler.load_state_dict(before)
     assert sampler.state_dict() == before
+
+
+@pytest.mark.parametrize("method", ["argmax", "proportional", "kmeans", "gmm"])
+@given(array=foreign_arrays())
+@settings(max_examples=120, deadline=None)
+@example(array=np.array([[0.0, 1e300]]))
+@example(array=np.array([[1.0, 2.0], [3.0, np.nan]], ">f2"))
+def test_logits(method, array):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # fewer clusters than asked for
+        found = attempt(label_attributes, array, method=method)
+    with np.errstate(all="ignore"):
+        is_logits = array.ndim == 2 and array.dtype.kind == "f" and array.shape[0] > 0 and array.shape[1] > 1
+        fits = is_logits and bool((np.abs(array.astype(np.float32)) <= 1e15).all())
+    if found is None:
+        # Variances that overflow, or that vanish beside enormous means, have no inverse.
+        assert not fits or (method == "gmm" and np.abs(array.astype(np.float64)).max() > 1e3)
+        return
+    assert fits
+    assert np.array_equal(found.confidence, found.posterior[np.arange(len(array)), found.pseudo_attributes])
+    assert (found.posterior.max(axis=1) - found.confidence).max() <= 1e-6
+
+
+@pytest.mark.parametrize("argument", ["labels", "out", "posterior", "confidence", "proportions"])
+@given(array=foreign_arrays())
+@settings(max_examples=150, deadline=None)
+def test_other_arrays_of_label_attributes(argument, array):
+    rows = len(array) if array.ndim and len(array) else 3
+    logits = np.random.default_rng(0).normal(20, 3, (rows, 2)).astype(np.float32)
+    keywords = {argument: array}
+    if argument == "labels":
+        keywords["within_class"] = True
+    found = attempt(label_attributes, logits, method="proportional", **keywords)
+    if found is not None and argument not in ("labels", "proportions"):
+        name = "pseudo_attributes" if argument == "out" else argument
+        assert getattr(found, name) is array
+        plain = label_attributes(logits, method="proportional")
+        assert np.array_equal(array, getattr(plain, name))
+    elif found is not None and argument == "labels":
+        assert array.shape == (rows,)
+        assert sum(part.counts.sum() for part in found.proportions) == rows
+    elif found is not None:
+        assert array.shape == (2,)

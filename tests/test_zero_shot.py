@@ -41,6 +41,16 @@ def test_sentences_of_a_name_are_averaged_as_unit_vectors(backbone):
     np.testing.assert_allclose(logits, backbone.logit_scale * images_ND @ means.T, rtol=1e-5, atol=1e-5)
 
 
+def test_logits_of_a_name_s_sentences_are_averaged_when_asked(backbone):
+    images_ND, owners = features(backbone), [0, 0, 1]
+    of_sentences = dbpt.zero_shot_logits(backbone, images_ND, SENTENCES)
+    logits = dbpt.zero_shot_logits(backbone, images_ND, SENTENCES, owners, combine="logits")
+    np.testing.assert_allclose(logits, dbpt.average_prompts(of_sentences, owners), rtol=1e-5, atol=1e-5)
+    embedded = dbpt.zero_shot_logits(backbone, images_ND, SENTENCES, owners)
+    assert np.array_equal(embedded, dbpt.zero_shot_logits(backbone, images_ND, SENTENCES, owners, combine="embeddings"))
+    assert not np.allclose(logits[:, 0], embedded[:, 0])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -53,6 +63,7 @@ def test_sentences_of_a_name_are_averaged_as_unit_vectors(backbone):
         ({"owners": [0, 0, 2]}, r"^owners has 3 entries, of the names \[0, 2\]; .*without a gap"),
         ({"owners": [-1, 0, 1]}, r"^owners has 3 entries, of the names \[-1, 0, 1\]"),
         ({"owners": [0.0, 1.0, 2.0]}, r"^owners has shape \(3,\) and dtype float64"),
+        ({"combine": "logit"}, r"^combine is 'logit'; expected .* \(did you mean 'logits'\?\)"),
         ({"texts": ["word " * 200] * 3}, "^sentence 'word .*does not fit"),
     ],
 )

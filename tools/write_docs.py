@@ -38,7 +38,12 @@ def settings_page() -> str:
 
 
 def _settings_row(setting: Field[Any]) -> str:
-    kind = str(setting.type).removesuffix(" | None").replace("tuple[str, ...]", "list of str")
+    kind = (
+        str(setting.type)
+        .removesuffix(" | None")
+        .replace("tuple[str, ...]", "list of str")
+        .replace("tuple[float, ...]", "list of float")
+    )
     default = "" if setting.default in (None, "") else f"`{json.dumps(setting.default)}`"
     meaning = [str(setting.metadata["help"])]
     if choices := setting.metadata.get("choices"):

@@ -2,8 +2,8 @@
 
 The verbs of the command line under the same names: `fit`, `evaluate`, `load` (then ``.predict``), `write_demo`, and for
 ``dbpt label`` `draw_label_sample` and `judge_labels`; and the parts that drop into other training loops:
-`zero_shot_logits`, `label_attributes`, `GroupWeights`, `GroupDRO`, and the samplers of `dbpt.sampling`. Names are
-looked up on first use, so ``import dbpt`` does not import torch.
+`zero_shot_logits`, `average_prompts`, `label_attributes`, `pseudo_attribute_quality`, `GroupWeights`, `GroupDRO`, and
+the samplers of `dbpt.sampling`. Names are looked up on first use, so ``import dbpt`` does not import torch.
 """
 
 from importlib import import_module
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from dbpt.human_check import draw_label_sample as draw_label_sample
     from dbpt.human_check import judge_labels as judge_labels
     from dbpt.metrics import group_metrics as group_metrics
+    from dbpt.metrics import pseudo_attribute_quality as pseudo_attribute_quality
+    from dbpt.pseudo_attributes import average_prompts as average_prompts
     from dbpt.pseudo_attributes import label_attributes as label_attributes
     from dbpt.run_folder import load as load
     from dbpt.zero_shot import zero_shot_logits as zero_shot_logits
@@ -37,6 +39,7 @@ _PUBLIC = {
     "GroupWeighting": "group_weights",
     "GroupWeights": "group_weights",
     "InputError": "errors",
+    "average_prompts": "pseudo_attributes",
     "draw_label_sample": "human_check",
     "embed_images": "features",
     "evaluate": "evaluation",
@@ -47,6 +50,7 @@ _PUBLIC = {
     "load": "run_folder",
     "load_backbone": "backbone",
     "load_dataset": "data",
+    "pseudo_attribute_quality": "metrics",
     "soft_counts": "group_weights",
     "write_demo": "demo",
     "zero_shot_logits": "zero_shot",

@@ -26,7 +26,8 @@ OBJECTIVE_NAMES = ("dbpt", "balanced", "erm")
 HEAD_NAMES = ("prompt",)
 GROUP_SOURCES = ("pseudo", "true")
 SELECTIONS = ("pseudo-wga", "true-wga", "average", "last")
-PSEUDO_METHODS = ("argmax", "kmeans")
+PSEUDO_METHODS = ("argmax", "proportional", "kmeans", "gmm")
+COVARIANCES = ("full", "diagonal")
 
 
 _LIMITS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
@@ -48,6 +49,10 @@ _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "tuple[str, ...]": (
         lambda value: isinstance(value, tuple) and all(isinstance(item, str) for item in value),
         "a list of strings",
+    ),
+    "tuple[float, ...]": (
+        lambda value: isinstance(value, tuple) and all(_TYPES["float"][0](item) for item in value),
+        "a list of numbers",
     ),
 }
 
@@ -81,9 +86,14 @@ class FitConfig:
     select: str = _setting("pseudo-wga", "which epoch is kept, judged on validation", choices=SELECTIONS)
     pseudo_method: str = _setting(
         "argmax",
-        "how logits become pseudo attributes; kmeans clusters the images of all splits",
+        "how logits become pseudo attributes; all but argmax look at the images of all splits together",
         choices=PSEUDO_METHODS,
     )
+    within_class: bool = _setting(False, "make pseudo attributes of each class for itself (not argmax)")
+    proportions: tuple[float, ...] | None = _setting(
+        None, "shares of the attributes among the images, for proportional (estimated if not given)"
+    )
+    covariance: str = _setting("full", "form of the clusters of gmm", choices=COVARIANCES)
     min_confidence: float = _setting(0.0, "posterior under which a pseudo attribute is left unknown", low=0, below=1)
     epochs: int = _setting(50, "passes over the training split", low=1)
     batch_size: int = _setting(32, "rows a step", low=1)
@@ -111,6 +121,22 @@ class FitConfig:
             raise InputError(
                 f"--group-source {self.group_source} with --objective erm: ERM uses no groups; drop one of the two"
             )
+        self._check_pseudo_method()
+
+    def _check_pseudo_method(self) -> None:
+        for flag, given, methods in (
+            ("--within-class", self.within_class, PSEUDO_METHODS[1:]),
+            ("--proportions", self.proportions is not None, ("proportional",)),
+            (f"--covariance {self.covariance}", self.covariance != "full", ("gmm",)),
+        ):
+            if given and self.pseudo_method not in methods:
+                raise InputError(
+                    f"{flag} with --pseudo-method {self.pseudo_method}: only {', '.join(methods)} can use it; drop one "
+                    "of the two"
+                )
+        if self.proportions is not None and not (min(self.proportions, default=-1) >= 0 and sum(self.proportions) > 0):
+            found = " ".join(map(str, self.proportions)) or "none"
+            raise InputError(f"--proportions: must be 0 or above and not all 0, found {found}")
 
     @property
     def cache_dir(self) -> Path:

@@ -64,7 +64,7 @@ def evaluate(
     log(dataset.describe())
     classifier.backbone.token_ids(["a"])  # so that a tokenizer that is gone is told before the long part
     dataset, features, failures = embed_dataset(dataset, classifier.backbone, config, log)
-    pseudo = label_dataset(words, dataset.labels, features, classifier.backbone, config).pseudo_attributes
+    pseudo = label_dataset(words, dataset.labels, features, classifier.backbone, config, log).pseudo_attributes
     metrics = split_metrics(
         dataset,
         dataset.splits,

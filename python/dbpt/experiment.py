@@ -6,6 +6,7 @@ pass through it untouched: they reach training only where ``group_source`` or ``
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +76,7 @@ def prepare(config: FitConfig, log: Log) -> Experiment:
     prompt_token_ids(backbone.tokenizer, wordings, config.n_ctx)  # what doesn't fit is told before the long part
     dataset, features, failures = embed_dataset(dataset, backbone, config, log)
     check_classes(dataset)
-    pseudo = label_dataset(dataset.words, dataset.labels, features, backbone, config)
+    pseudo = label_dataset(dataset.words, dataset.labels, features, backbone, config, log)
     pseudo_groups = dataset.groups(pseudo.pseudo_attributes)
     splits, warnings = with_validation(dataset, pseudo_groups, config)
     _check_pseudo_groups(config, pseudo_groups, splits)
@@ -156,17 +157,39 @@ def select_rows(dataset: Dataset, keep: NDArray[np.bool_]) -> Dataset:
 
 
 def label_dataset(
-    words: Words, labels: NDArray[np.int64], features: NDArray[np.float32], backbone: Backbone, config: FitConfig
+    words: Words,
+    labels: NDArray[np.int64],
+    features: NDArray[np.float32],
+    backbone: Backbone,
+    config: FitConfig,
+    log: Log,
 ) -> PseudoAttributes:
-    """Pseudo attributes of the rows, from the attribute sentences alone."""
+    """Pseudo attributes of the rows, from the attribute sentences alone; within class from the classes too."""
     logits = zero_shot_logits(backbone, features, *words.attribute_texts())
-    return label_attributes(
-        logits, method=config.pseudo_method, labels=labels, min_confidence=config.min_confidence, seed=config.seed
-    )
+    with catch_warnings(record=True) as caught:
+        simplefilter("always", UserWarning)
+        found = label_attributes(
+            logits,
+            method=config.pseudo_method,
+            labels=labels,
+            within_class=config.within_class,
+            proportions="estimated" if config.proportions is None else config.proportions,
+            covariance=config.covariance,
+            min_confidence=config.min_confidence,
+            seed=config.seed,
+        )
+    for warning in caught:
+        log(f"warning: {warning.message}")
+    return found
 
 
 def _check_attributes_wanted(config: FitConfig, dataset: Dataset) -> None:
-    """An oracle was asked for explicitly: then the true attributes must be there."""
+    """An oracle was asked for explicitly: then the true attributes must be there. Proportions fit the attributes."""
+    if config.proportions is not None and len(config.proportions) != dataset.num_attributes:
+        raise InputError(
+            f"--proportions: {len(config.proportions)} numbers for {dataset.num_attributes} attributes; give one for "
+            f"each of {', '.join(dataset.attribute_names)}"
+        )
     for flag, wanted, split in (
         ("--group-source true", config.group_source == "true", "train"),
         ("--select true-wga", config.select == "true-wga", "val"),

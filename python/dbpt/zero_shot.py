@@ -9,22 +9,31 @@ from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
 from dbpt.backbone import Backbone
-from dbpt.errors import InputError
+from dbpt.errors import InputError, nearest
+
+COMBINATIONS = ("embeddings", "logits")
 
 
 def zero_shot_logits(
-    backbone: Backbone, features: ArrayLike, texts: Sequence[str], owners: ArrayLike | None = None
+    backbone: Backbone,
+    features: ArrayLike,
+    texts: Sequence[str],
+    owners: ArrayLike | None = None,
+    *,
+    combine: str = "embeddings",
 ) -> NDArray[np.float32]:
     """Return what CLIP makes of the images, zero-shot: (N, K) float32 logits, as `label_attributes` takes them.
 
-    They are exp(logit_scale) times cosine, plus the model's bias if it has one. Several sentences of one name are
-    ensembled: their text features are averaged and normalised (Radford et al., 2021, section 3.1.4).
+    They are exp(logit_scale) times cosine, plus the model's bias if it has one.
 
     Args:
         backbone: the model that the features are of.
         features: (N, D) floats, rows of length 1, from `embed_images`.
         texts: P sentences. Those of a data set's attributes, with `owners`, are ``*dataset.words.attribute_texts()``.
         owners: (P,) which name each sentence belongs to, integers from 0 to K-1; by default each sentence is a name.
+        combine: what becomes of several sentences of one name. "embeddings": the cosine with the normalised mean of
+            their text features (Radford et al., 2021, section 3.1.4). "logits": the mean of their logits, which is
+            smaller the more they differ; `average_prompts` gives the same from logits of each sentence.
 
     Raises:
         InputError: an argument is wrong, or a sentence doesn't fit into the text tower.
@@ -44,7 +53,13 @@ def zero_shot_logits(
             f"owners has {len(owners_P)} entries, of the names {names.tolist()}; expected one for each of the "
             f"{len(texts)} sentences, and names numbered from 0 without a gap"
         )
-    weights_KD = zero_shot_weights(backbone, list(texts), owners_P)
+    if combine not in COMBINATIONS:
+        raise InputError(
+            f"combine is {combine!r}; expected 'embeddings' or 'logits'{nearest(str(combine), list(COMBINATIONS))}"
+        )
+    weights_KD = _mean_text_features(backbone, list(texts), owners_P)
+    if combine == "embeddings":
+        weights_KD = normalise(weights_KD)
     return clip_logits(
         features_ND.astype(np.float32, copy=False),
         weights_KD,
@@ -58,9 +73,12 @@ def zero_shot_weights(backbone: Backbone, texts: list[str], owners: NDArray[np.i
 
     ``owners`` (P,) int64 says which of the K names each sentence belongs to (Radford et al., 2021, section 3.1.4).
     """
+    return normalise(_mean_text_features(backbone, texts, owners))
+
+
+def _mean_text_features(backbone: Backbone, texts: list[str], owners: NDArray[np.int64]) -> NDArray[np.float32]:
     features_PD = backbone.encode_text(texts).numpy()
-    means_KD = np.stack([features_PD[owners == k].mean(axis=0) for k in range(int(owners.max()) + 1)])
-    return normalise(means_KD)
+    return np.stack([features_PD[owners == k].mean(axis=0) for k in range(int(owners.max()) + 1)])
 
 
 def normalise(rows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 //! global one does not survive the fork of a `DataLoader` worker, and hangs.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -115,6 +116,32 @@ impl<'a> Workers<'a> {
             _ => found,
         }
     }
+
+    /// Like [`Workers::try_for_each`], but `work` returns something, which is handed to `take` in the
+    /// order of the tasks. No more results wait for their turn than tasks were finished meanwhile.
+    ///
+    /// # Errors
+    /// As [`Workers::try_for_each`].
+    pub fn fold<T: Send, R: Send>(
+        &self,
+        tasks: impl Iterator<Item = T> + Send,
+        work: impl Fn(T) -> Result<R> + Sync,
+        take: impl FnMut(R) + Send,
+    ) -> Result<()> {
+        let waiting = Mutex::new((0, BTreeMap::new(), take));
+        self.try_for_each(tasks.enumerate(), |(number, task)| {
+            let result = work(task)?;
+            if let Ok(mut waiting) = waiting.lock() {
+                let (next, results, take) = &mut *waiting;
+                results.insert(number, result);
+                while let Some(result) = results.remove(next) {
+                    take(result);
+                    *next += 1;
+                }
+            }
+            Ok(())
+        })
+    }
 }
 
 #[cfg(test)]
@@ -133,6 +160,19 @@ mod tests {
             let tasks = done.iter_mut().enumerate();
             Workers::new(num_threads).for_each(tasks, |(i, slot)| *slot += i + 1).unwrap();
             assert_eq!(done, (1..=10).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn results_are_taken_in_the_order_of_the_tasks() {
+        for num_threads in [1, 4] {
+            let mut taken = Vec::new();
+            let work = |task: u64| {
+                thread::sleep(Duration::from_micros(task * 7919 % 500));
+                Ok(task)
+            };
+            Workers::new(num_threads).fold(0..100, work, |task| taken.push(task)).unwrap();
+            assert_eq!(taken, (0..100).collect::<Vec<_>>());
         }
     }
 

@@ -18,8 +18,10 @@ pub(crate) enum Purpose {
     /// How the batches of an epoch are made up, and the order inside each.
     Batches = 7,
     BatchMembers = 8,
-    /// Which rows of the logits an even sample has.
-    SampleOfRows = 12,
+    /// Which rows a silhouette is computed of.
+    Silhouette = 9,
+    /// Which points an even sample has.
+    SampleOfPoints = 12,
 }
 
 /// The finaliser of `SplitMix64` (Steele, Lea and Flood, 2014): a bijection in which each input bit

@@ -8,7 +8,7 @@
 /// (AVX-512 was measured to gain nothing over AVX2 here.)
 #[inline]
 pub(crate) fn dispatch<R>(work: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(work)
+    if cfg!(feature = "portable") { work() } else { pulp::Arch::new().dispatch(work) }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ import click
 
 from dbpt.config import FitConfig
 
-LISTS = ("classes", "attributes", "template", "attribute_template")
+LISTS = ("classes", "attributes", "template", "attribute_template", "proportions")
 
 
 class SpreadCommand(click.Command):
@@ -39,16 +39,19 @@ def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate ``command`` with one option for each setting but ``data``. Options not given stay None."""
     for setting in reversed(fields(FitConfig)):
         if setting.name != "data":
-            command = _option(setting.name, setting.default, dict(setting.metadata))(command)
+            item = float if "float" in str(setting.type) else str
+            command = _option(setting.name, setting.default, item, dict(setting.metadata))(command)
     return command
 
 
-def _option(name: str, default: Any, metadata: dict[str, Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _option(
+    name: str, default: Any, item: type, metadata: dict[str, Any]
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     flag = f"--{name.replace('_', '-')}"
     text = metadata["help"] + ("" if default is None else f" [default: {default}]")
     if isinstance(default, bool):
         return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=text)
     kind: Any = (
-        click.Choice(metadata["choices"]) if "choices" in metadata else str if default is None else type(default)
+        click.Choice(metadata["choices"]) if "choices" in metadata else item if default is None else type(default)
     )
     return click.option(flag, name, type=kind, default=None, multiple=name in LISTS, help=text)

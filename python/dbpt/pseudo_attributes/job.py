@@ -14,7 +14,7 @@ from dbpt._core import GroupIndex
 from dbpt.errors import InputError
 from dbpt.pseudo_attributes.result import PseudoAttributes
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,15 @@ class Outputs:
     def arguments(self) -> dict[str, Any]:
         """As the functions of `_core` take them."""
         return {"labels_out": self.labels, "posterior_out": self.posterior, "confidence_out": self.confidence}
+
+    def counts(self, part: Part, length: int) -> NDArray[np.int64]:
+        """(length,) rows of the part with each label, counted with little memory."""
+        counts = np.zeros(length, np.int64)
+        for start in range(0, part.num_rows, _CHUNK):
+            chunk = slice(start, start + _CHUNK)
+            labels = self.labels[chunk] if part.rows is None else self.labels[part.rows[chunk]]
+            counts += np.bincount(labels, minlength=length)
+        return counts
 
 
 @dataclass(frozen=True)

@@ -1,47 +1,97 @@
-"""Clusters of logits by k-means."""
+"""Clusters by k-means: the nearest centre in row-centred logits."""
 
 from __future__ import annotations
 
-import warnings
+import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt._core import assign_argmax
-from dbpt._core import kmeans as core_kmeans
-from dbpt.pseudo_attributes.job import Job, WantedOutputs
-from dbpt.pseudo_attributes.matching import best_assignment
-from dbpt.pseudo_attributes.result import PseudoAttributes
+from dbpt._core import assign_centers, kmeans
+from dbpt.pseudo_attributes.contrasts import contrast_matrix
+from dbpt.pseudo_attributes.job import Job, Outputs, Part
+from dbpt.pseudo_attributes.result import Clustering
 
-_MAX_ITER = 100
-_N_INIT = 4
-
-
-def label(job: Job, wanted: WantedOutputs) -> PseudoAttributes:
-    """Cluster each part."""
-    outputs = wanted.allocate(job.num_attributes)
-    posterior = np.empty(job.logits.shape, np.float32) if outputs.posterior is None else outputs.posterior
-    assign_argmax(job.logits, labels_out=outputs.labels, posterior_out=posterior, num_threads=job.num_threads)
-    for part in job.parts():
-        rows = slice(None) if part.rows is None else part.rows
-        outputs.labels[rows] = _cluster(job.logits[rows], job.seed, job.num_threads)
-    if outputs.confidence is not None:
-        outputs.confidence[:] = np.take_along_axis(posterior, outputs.labels[:, None], axis=1)[:, 0]
-    return PseudoAttributes(outputs.labels, outputs.posterior, outputs.confidence)
+MAX_ITER = 100
+N_INIT = 4
+_SMALLEST = 1e-30  # so that clusters without any spread have a likelihood too
 
 
-def _cluster(logits_NA: NDArray[np.float16] | NDArray[np.float32], seed: int, num_threads: int) -> NDArray[np.int64]:
-    """Attributes of the rows by k-means on row-centred logits."""
-    centred = logits_NA - logits_NA.mean(axis=1, keepdims=True, dtype=np.float64)
-    points = np.ascontiguousarray(centred, dtype=np.float32)
-    attributes = points.shape[1]
-    k = min(attributes, len(points))
-    clusters, centers, _, _ = core_kmeans(points, k, seed, _MAX_ITER, _N_INIT, num_threads)
-    if len(centers) < attributes:
-        warnings.warn(
-            f"kmeans found {len(centers)} clusters, not {attributes}: "
-            f"the {len(points)} rows have fewer distinct logits than there are attributes",
-            UserWarning,
-            stacklevel=4,
+@dataclass(frozen=True)
+class KMeansModel:
+    """The method "kmeans", for `clustering.label`."""
+
+    name = "kmeans"
+
+    def fit(self, job: Job, part: Part, k: int) -> KMeansFit:
+        """The best of a few runs of Lloyd's algorithm."""
+        centers, counts, inertia, iterations = kmeans(
+            job.logits,
+            min(k, part.num_rows),
+            contrasts=True,
+            rows=part.rows,
+            seed=job.seed,
+            max_iter=MAX_ITER,
+            n_init=N_INIT,
+            num_threads=job.num_threads,
         )
-    return best_assignment(centers)[clusters]
+        return KMeansFit(centers, counts, inertia, iterations)
+
+
+@dataclass(frozen=True)
+class KMeansFit:
+    """k clusters of M rows in W = A - 1 contrasts."""
+
+    centers: NDArray[np.float64]
+    counts: NDArray[np.int64]
+    inertia: float
+    iterations: int
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """(k,) by which clusters are numbered."""
+        return self.counts
+
+    @property
+    def converged(self) -> bool:
+        """Whether the last pass changed no label."""
+        return self.iterations < MAX_ITER
+
+    @property
+    def variance(self) -> float:
+        """The pooled variance in one direction."""
+        return self.inertia / (int(self.counts.sum()) * int(self.centers.shape[1]))
+
+    def bic(self) -> float:
+        """The Bayesian information criterion of X-means (Pelleg and Moore, 2000), the smaller the better.
+
+        Clusters are spherical Gaussians of one variance, with their shares of the rows as weights.
+        """
+        (k, width), rows = map(int, self.centers.shape), int(self.counts.sum())
+        variance = max(self.variance, _SMALLEST)
+        log_likelihood = float((self.counts * np.log(self.counts / rows)).sum())
+        log_likelihood -= rows * width / 2 * (math.log(2 * math.pi * variance) + 1)
+        return -2 * log_likelihood + (k - 1 + k * width + 1) * math.log(rows)
+
+    def assign(self, job: Job, part: Part, names: NDArray[np.int64], outputs: Outputs) -> Clustering:
+        """Label the rows; the posterior is that of equally heavy spherical Gaussians of the pooled variance."""
+        assign_centers(
+            job.logits,
+            self.centers,
+            self.variance,
+            contrasts=True,
+            rows=part.rows,
+            names=names,
+            **outputs.arguments(),
+            num_threads=job.num_threads,
+        )
+        return Clustering(
+            label=part.label,
+            cluster_names=names,
+            counts=self.counts,
+            centers=self.centers @ contrast_matrix(job.num_attributes),
+            iterations=self.iterations,
+            converged=self.converged,
+            inertia=self.inertia,
+        )

@@ -18,7 +18,8 @@ ESTIMATED = "estimated"
 
 def label(job: Job, wanted: WantedOutputs, proportions: ArrayLike | str) -> PseudoAttributes:
     """Label each part under its own proportions; the posterior is the softmax of logits plus offsets."""
-    table = None if isinstance(proportions, str) else _checked_proportions(job, proportions)
+    is_estimated = isinstance(proportions, str) and proportions == ESTIMATED
+    table = None if is_estimated else _checked_proportions(job, proportions)
     outputs = wanted.allocate(job.num_attributes)
     found = []
     for part in job.parts():
@@ -44,6 +45,8 @@ def _estimate(job: Job, part: Part) -> NDArray[np.float64]:
 
 def _checked_proportions(job: Job, proportions: ArrayLike) -> NDArray[np.float64]:
     """(A,), or (C, A) within class."""
+    if isinstance(proportions, str):
+        raise InputError(f"proportions is {proportions!r}; expected 'estimated' or numbers")
     table = arguments.array("proportions", proportions)
     classes = None if job.index is None else job.index.num_groups
     shapes = [(job.num_attributes,)] if classes is None else [(classes, job.num_attributes), (job.num_attributes,)]
@@ -61,9 +64,9 @@ def _checked_proportions(job: Job, proportions: ArrayLike) -> NDArray[np.float64
 
 
 def _shares_of(table: NDArray[np.float64], part: Part) -> NDArray[np.float64]:
-    shares_A: NDArray[np.float64] = np.ascontiguousarray(table if table.ndim == 1 else table[part.label])
+    shares_A = table if table.ndim == 1 else table[part.label]
     with np.errstate(over="ignore"):
-        total = shares_A.sum()
-    if not 0 < total < np.inf:
-        raise InputError(f"proportions{part.where} add up to {total}; expected a finite number above 0")
-    return shares_A / total
+        total = float(shares_A.sum())
+    if not 0 < total * part.num_rows < np.inf:
+        raise InputError(f"proportions{part.where} add up to {total}; expected a number above 0, not enormous")
+    return np.ascontiguousarray(shares_A)

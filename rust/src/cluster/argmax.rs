@@ -3,8 +3,9 @@
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
+use super::points::{Buffers, Pool};
 use super::softmax::softmax;
-use super::{BLOCK, Label, Matrix, Outputs, Rows, Values};
+use super::{BLOCK, Matrix, Outputs, Points, Values};
 use crate::Workers;
 use crate::simd::dispatch;
 
@@ -13,41 +14,47 @@ const STRIDE: usize = 16 * BLOCK;
 /// Rows of half precision that are labelled at once.
 const TILE: usize = 32;
 
-/// Label each row with the column of its largest logit, the first of equals; the posterior is the
-/// softmax of the row. Exponentials and sums are float64. O(N·A).
+/// Label each point with the column of its largest logit, the first of equals; the posterior is the
+/// softmax of the row. Exponentials and sums are float64. O(M·A).
 ///
 /// Labels alone, of two columns of float16, are made without a conversion, at the speed of memory.
 ///
 /// # Errors
-/// [`crate::Error::Value`] for the first logit that is NaN, infinite or beyond ±1e15.
-pub fn assign_argmax<L: Label>(
-    rows: Rows,
+/// [`crate::Error::Value`] for the first logit that is NaN, infinite or beyond ±1e15;
+/// [`crate::Error::Length`] or [`crate::Error::Element`] for outputs that don't fit.
+pub fn assign_argmax<L: Copy + Send + Sync + TryFrom<i64>>(
+    points: Points,
     outputs: Outputs<L>,
     workers: &Workers,
 ) -> crate::Result<()> {
-    if rows.are_all() && !outputs.want_posterior() {
-        return label_all(rows.matrix(), outputs.into_labels(), workers);
+    let (columns, wants_posteriors) = (points.width(), outputs.wants_posteriors());
+    let names = outputs.names(None, columns, points)?;
+    if let Some(logits) = points.whole_matrix().filter(|_| !wants_posteriors) {
+        return label_all(logits, outputs.labels, &names.labels, workers);
     }
-    let wants_posterior = outputs.want_posterior();
-    workers.try_for_each(outputs.blocks(rows), |mut block| {
-        let (mut scores, mut values) = (vec![0.0; rows.width()], Vec::new());
-        let mut posterior = vec![0.0; rows.width()];
-        rows.read(block.positions.clone(), &mut Vec::new(), &mut values)?;
-        for (position, row) in block.positions.clone().zip(values.chunks_exact(rows.width())) {
-            let (number, label) = (rows.row(position), argmax(row));
-            block.label(number, label);
-            if wants_posterior {
+    let pool = Pool::default();
+    let label_block = |block, mut outputs: Outputs<L>, buffers: &mut Buffers| {
+        let (mut scores, mut posterior) = (vec![0.0; columns], vec![0.0; columns]);
+        let start = points.row(block * BLOCK);
+        for (position, row) in points.read(block, buffers)?.chunks_exact(columns).enumerate() {
+            if wants_posteriors {
                 scores.iter_mut().zip(row).for_each(|(score, value)| *score = f64::from(*value));
                 softmax(&scores, &mut posterior);
-                block.posterior(number, label, &posterior);
             }
+            let place = points.row(block * BLOCK + position) - start;
+            let posterior = wants_posteriors.then_some(&posterior[..]);
+            outputs.write_row(place, argmax(row), posterior, &names);
         }
         Ok(())
+    };
+    workers.try_for_each(outputs.blocks(points), |(block, outputs)| {
+        pool.with(|buffers| label_block(block, outputs, buffers))
     })
 }
 
 /// The column of the largest value, the first of equals.
-pub(super) fn argmax<T: PartialOrd + Copy>(row: &[T]) -> usize {
+#[inline(always)]
+fn argmax(row: &[f32]) -> usize {
     let mut label = 0;
     for (column, value) in row.iter().enumerate() {
         if *value > row[label] {
@@ -57,7 +64,12 @@ pub(super) fn argmax<T: PartialOrd + Copy>(row: &[T]) -> usize {
     label
 }
 
-fn label_all<L: Label>(logits: Matrix, labels: &mut [L], workers: &Workers) -> crate::Result<()> {
+fn label_all<L: Copy + Send + Sync>(
+    logits: Matrix,
+    labels: &mut [L],
+    names: &[L],
+    workers: &Workers,
+) -> crate::Result<()> {
     workers.try_for_each(labels.chunks_mut(STRIDE).enumerate(), |(stride, labels)| {
         let (mut values, mut bytes) = (Vec::new(), [0; BLOCK]);
         for (block, labels) in labels.chunks_mut(BLOCK).enumerate() {
@@ -66,16 +78,14 @@ fn label_all<L: Label>(logits: Matrix, labels: &mut [L], workers: &Workers) -> c
             if let Some(halves) = half_pairs(logits) {
                 let bytes = &mut bytes[..labels.len()];
                 if label_half_pairs(&halves[2 * range.start..2 * range.end], bytes) {
-                    labels
-                        .iter_mut()
-                        .zip(bytes)
-                        .for_each(|(l, byte)| *l = L::of(usize::from(*byte)));
+                    let name = |byte: &u8| if *byte == 0 { names[0] } else { names[1] };
+                    labels.iter_mut().zip(bytes).for_each(|(label, byte)| *label = name(byte));
                     continue;
                 }
             }
             // Also reached by half precision with a bad value in this block, which this names.
             logits.read(range, &mut Vec::new(), &mut values)?;
-            label_block(&values, logits.width(), labels);
+            label_block(&values, names, labels);
         }
         Ok(())
     })
@@ -135,18 +145,13 @@ fn ordered(bits: u16) -> i16 {
     ((bits & 0x7FFF) as i16 ^ sign) - sign
 }
 
-fn label_block<L: Label>(values: &[f32], columns: usize, labels: &mut [L]) {
+fn label_block<L: Copy>(values: &[f32], names: &[L], labels: &mut [L]) {
     dispatch(
         #[inline(always)]
         || {
-            if columns == 2 {
-                for (label, row) in labels.iter_mut().zip(values.chunks_exact(2)) {
-                    *label = L::of(usize::from(row[1] > row[0]));
-                }
-            } else {
-                for (label, row) in labels.iter_mut().zip(values.chunks_exact(columns)) {
-                    *label = L::of(argmax(row));
-                }
+            let rows = values.chunks_exact(names.len());
+            for (label, row) in labels.iter_mut().zip(rows) {
+                *label = names[argmax(row)];
             }
         },
     );
@@ -157,7 +162,7 @@ mod tests {
     use half::f16;
 
     use super::{assign_argmax, ordered};
-    use crate::cluster::{Matrix, Outputs, Rows, Values};
+    use crate::cluster::{Matrix, Outputs, Points, Values};
     use crate::{Result, Workers};
 
     type Found = (Vec<i64>, Vec<f32>, Vec<f32>);
@@ -167,16 +172,17 @@ mod tests {
         let n = logits.rows();
         let mut found = (vec![0; n], vec![0.0; n * columns], vec![0.0; n]);
         let (labels, posterior, confidence) = (&mut found.0, &mut found.1, &mut found.2);
-        let outputs = Outputs::new(n, columns, labels, Some(posterior), Some(confidence))?;
-        assign_argmax(Rows::new(logits, None)?, outputs, &Workers::new(num_threads))?;
+        let (posterior, confidence) = (Some(&mut posterior[..]), Some(&mut confidence[..]));
+        let outputs = Outputs { labels, posterior, columns, confidence };
+        assign_argmax(Points::new(logits, None)?, outputs, &Workers::new(num_threads))?;
         Ok(found)
     }
 
     fn label_alone(values: Values, columns: usize, num_threads: usize) -> Result<Vec<u8>> {
         let logits = Matrix::new("logits", values, columns)?;
         let mut labels = vec![9; logits.rows()];
-        let outputs = Outputs::new(labels.len(), columns, &mut labels, None, None)?;
-        assign_argmax(Rows::new(logits, None)?, outputs, &Workers::new(num_threads))?;
+        let outputs = Outputs { labels: &mut labels, posterior: None, columns, confidence: None };
+        assign_argmax(Points::new(logits, None)?, outputs, &Workers::new(num_threads))?;
         Ok(labels)
     }
 

@@ -6,6 +6,7 @@ use std::ops::Range;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
+use crate::simd::dispatch;
 use crate::{Error, Result};
 
 /// Values beyond this are refused, so that squared distances stay finite in float32.
@@ -27,6 +28,8 @@ pub struct Matrix<'a> {
     values: Values<'a>,
     columns: usize,
     contrasts: bool,
+    /// Whether all values that are going to be read are known to be good.
+    checked: bool,
 }
 
 impl<'a> Matrix<'a> {
@@ -44,7 +47,7 @@ impl<'a> Matrix<'a> {
             let expected = "at least 1, and a divisor of the number of values";
             return Err(Error::Scalar { argument: "columns", found, expected });
         }
-        Ok(Self { argument, values, columns, contrasts: false })
+        Ok(Self { argument, values, columns, contrasts: false, checked: false })
     }
 
     /// The same rows as A − 1 orthonormal (Helmert) contrasts: number j is the mean of the first j
@@ -53,6 +56,12 @@ impl<'a> Matrix<'a> {
     #[must_use]
     pub fn contrasts(self) -> Self {
         Self { contrasts: true, ..self }
+    }
+
+    /// The same rows, for those who have read them before: values are not checked again.
+    #[must_use]
+    pub(super) fn checked(self) -> Self {
+        Self { checked: true, ..self }
     }
 
     /// The number of rows N.
@@ -93,36 +102,91 @@ impl<'a> Matrix<'a> {
             Values::F16(values) => values[range].convert_to_f32_slice(into),
             Values::F32(values) => into.copy_from_slice(&values[range]),
         }
-        // All at once, which is quick; then, if something is wrong, one by one.
-        if into.iter().fold(false, |bad, value| bad | is_bad(*value)) {
-            let bad = into.iter().position(|value| is_bad(*value)).unwrap_or_default();
-            return Err(Error::Value {
-                argument: self.argument,
-                row: rows.start + bad / self.columns,
-                column: bad % self.columns,
-                found: into[bad],
-            });
-        }
-        if self.contrasts {
-            out.clear();
-            for row in scratch.chunks_exact(self.columns) {
-                push_contrasts(row, out);
+        self.finish(|position| rows.start + position, scratch, out)
+    }
+
+    /// Like [`Matrix::read`], for any rows that the matrix has.
+    ///
+    /// # Errors
+    /// As [`Matrix::read`].
+    pub fn gather(self, rows: &[i64], scratch: &mut Vec<f32>, out: &mut Vec<f32>) -> Result<()> {
+        let into = if self.contrasts { &mut *scratch } else { &mut *out };
+        into.resize(rows.len() * self.columns, 0.0);
+        for (row, into) in rows.iter().zip(into.chunks_exact_mut(self.columns)) {
+            let range = *row as usize * self.columns..(*row as usize + 1) * self.columns;
+            match self.values {
+                Values::F16(values) => values[range].convert_to_f32_slice(into),
+                Values::F32(values) => into.copy_from_slice(&values[range]),
             }
+        }
+        self.finish(|position| rows[position] as usize, scratch, out)
+    }
+
+    /// The values of some rows where they lie, if they can be used as they are.
+    ///
+    /// # Errors
+    /// As [`Matrix::read`].
+    pub(super) fn borrow(self, rows: Range<usize>) -> Result<Option<&'a [f32]>> {
+        let (Values::F32(values), false) = (self.values, self.contrasts) else { return Ok(None) };
+        let values = &values[rows.start * self.columns..rows.end * self.columns];
+        self.check(values, |position| rows.start + position)?;
+        Ok(Some(values))
+    }
+
+    /// Refuse bad values; `row` is the number of the row at a position.
+    fn check(self, values: &[f32], row: impl Fn(usize) -> usize) -> Result<()> {
+        if self.checked {
+            return Ok(());
+        }
+        // All at once, which is quick; then, if something is wrong, one by one.
+        let is_any_bad = dispatch(
+            #[inline(always)]
+            || values.iter().fold(false, |bad, value| bad | is_bad(*value)),
+        );
+        if !is_any_bad {
+            return Ok(());
+        }
+        let bad = values.iter().position(|value| is_bad(*value)).unwrap_or_default();
+        Err(Error::Value {
+            argument: self.argument,
+            row: row(bad / self.columns),
+            column: bad % self.columns,
+            found: values[bad],
+        })
+    }
+
+    /// Check what was read, and make contrasts of it if they are wanted.
+    fn finish(
+        self,
+        row: impl Fn(usize) -> usize,
+        scratch: &[f32],
+        out: &mut Vec<f32>,
+    ) -> Result<()> {
+        if !self.contrasts {
+            return self.check(out, row);
+        }
+        self.check(scratch, row)?;
+        out.clear();
+        let scales: Vec<f64> =
+            (1..self.columns).map(|j| (j as f64 / (j as f64 + 1.0)).sqrt()).collect();
+        for row in scratch.chunks_exact(self.columns) {
+            push_contrasts(row, &scales, out);
         }
         Ok(())
     }
 }
 
+#[inline(always)]
 fn is_bad(value: f32) -> bool {
     value.is_nan() || value.abs() > MAX_VALUE
 }
 
-fn push_contrasts(row: &[f32], out: &mut Vec<f32>) {
+#[inline(always)]
+fn push_contrasts(row: &[f32], scales: &[f64], out: &mut Vec<f32>) {
     let mut sum = 0.0;
-    for (j, pair) in (1..).zip(row.windows(2)) {
+    for ((j, pair), scale) in (1..).zip(row.windows(2)).zip(scales) {
         sum += f64::from(pair[0]);
-        let j = f64::from(j);
-        out.push(((sum / j - f64::from(pair[1])) * (j / (j + 1.0)).sqrt()) as f32);
+        out.push(((sum / f64::from(j) - f64::from(pair[1])) * scale) as f32);
     }
 }
 

@@ -1,146 +1,156 @@
-//! Where labels, posteriors and confidences go: the caller's arrays, of which each block of rows
-//! gets a piece of its own.
+//! Where an assignment pass writes: arrays of the caller, at each row's own position.
 
-use std::mem::take;
-use std::ops::Range;
-
-use super::{BLOCK, Rows};
+use super::panel::Column;
+use super::{BLOCK, Points};
 use crate::{Error, Result};
 
-/// An integer that labels can be written as.
-pub trait Label: Copy + Send {
-    /// The largest label that it holds.
-    const LARGEST: u64;
-    /// That label.
-    fn of(label: usize) -> Self;
-}
-
-macro_rules! labels {
-    ($($integer:ty),*) => {$(
-        impl Label for $integer {
-            const LARGEST: u64 = <$integer>::MAX as u64;
-            #[inline(always)]
-            fn of(label: usize) -> Self {
-                label as $integer
-            }
-        }
-    )*};
-}
-labels!(i64, i32, i16, i8, u64, u32, u16, u8);
-
-/// The arrays to fill, for all N rows of a matrix; what isn't wanted is left out.
+/// Arrays over all N rows of the matrix. Rows that are not among the points are left as they are.
 #[derive(Debug)]
 pub struct Outputs<'a, L> {
-    labels: &'a mut [L],
-    posterior: Option<&'a mut [f32]>,
-    confidence: Option<&'a mut [f32]>,
-    columns: usize,
+    /// (N,) the label, of any integer type.
+    pub labels: &'a mut [L],
+    /// (N, columns) the posterior of each label.
+    pub posterior: Option<&'a mut [f32]>,
+    /// Columns of the posterior.
+    pub columns: usize,
+    /// (N,) the posterior of the row's label.
+    pub confidence: Option<&'a mut [f32]>,
 }
 
-impl<'a, L: Label> Outputs<'a, L> {
-    /// Labels (N,), and of `columns` classes the posterior (N, columns) and the confidence (N,).
-    ///
-    /// # Errors
-    /// [`Error::Length`] if an array has not the length that `num_rows` and `columns` ask for;
-    /// [`Error::Scalar`] if the labels' type can't hold them.
-    pub fn new(
-        num_rows: usize,
-        columns: usize,
-        labels: &'a mut [L],
-        posterior: Option<&'a mut [f32]>,
-        confidence: Option<&'a mut [f32]>,
-    ) -> Result<Self> {
-        let lengths = [
-            ("labels_out", Some(labels.len()), num_rows, "rows"),
-            (
-                "posterior_out",
-                posterior.as_ref().map(|p| p.len()),
-                num_rows * columns,
-                "rows times columns",
-            ),
-            ("confidence_out", confidence.as_ref().map(|c| c.len()), num_rows, "rows"),
-        ];
-        for (argument, found, expected, counts) in lengths {
-            if let Some(found) = found.filter(|found| *found != expected) {
-                return Err(Error::Length { argument, found, expected, counts });
+/// The label of each cluster.
+pub(super) struct Names<L> {
+    pub(super) labels: Vec<L>,
+    /// Columns of the posterior; empty if there is none.
+    columns: Vec<usize>,
+}
+
+impl<'a, L: Copy + TryFrom<i64>> Outputs<'a, L> {
+    /// Check that the arrays fit the points, and the names (k,), by default 0 to k - 1, the arrays.
+    pub(super) fn names(
+        &self,
+        names: Option<&[i64]>,
+        k: usize,
+        points: Points,
+    ) -> Result<Names<L>> {
+        let rows = points.num_rows();
+        let posterior = self.posterior.as_ref().map_or(rows, |p| p.len() / self.columns.max(1));
+        let confidence = self.confidence.as_ref().map_or(rows, |confidence| confidence.len());
+        for (argument, found) in [
+            ("labels_out", self.labels.len()),
+            ("posterior_out", posterior),
+            ("confidence_out", confidence),
+        ] {
+            if found != rows {
+                let counts = "the rows of points";
+                return Err(Error::Length { argument, found, expected: rows, counts });
             }
         }
-        if columns as u64 > L::LARGEST.saturating_add(1) {
-            let found = format!("of a type that ends at {}", L::LARGEST);
-            let expected = "a type that holds every label";
-            return Err(Error::Scalar { argument: "labels_out", found, expected });
+        let names = names.map_or_else(|| (0..k as i64).collect(), <[i64]>::to_vec);
+        if names.len() != k {
+            let (found, counts) = (names.len(), "clusters");
+            return Err(Error::Length { argument: "names", found, expected: k, counts });
         }
-        Ok(Self { labels, posterior, confidence, columns })
+        let wrong = |row: usize, expected| Error::Element {
+            argument: "names",
+            row,
+            found: names[row].to_string(),
+            expected,
+        };
+        let mut labels = Vec::new();
+        for (row, &name) in names.iter().enumerate() {
+            let label = L::try_from(name);
+            labels
+                .push(label.map_err(|_| wrong(row, "a number that the type of labels_out holds"))?);
+        }
+        let mut columns = Vec::new();
+        if self.posterior.is_some() {
+            for (row, &name) in names.iter().enumerate() {
+                let column = usize::try_from(name).ok().filter(|c| *c < self.columns);
+                let column = column.ok_or_else(|| wrong(row, "a column of posterior_out"))?;
+                if columns.contains(&column) {
+                    return Err(wrong(row, "a column of posterior_out for each cluster"));
+                }
+                columns.push(column);
+            }
+        }
+        Ok(Names { labels, columns })
     }
 
-    /// Whether more than labels is wanted.
-    pub(super) fn want_posterior(&self) -> bool {
+    pub(super) fn wants_posteriors(&self) -> bool {
         self.posterior.is_some() || self.confidence.is_some()
     }
 
-    /// The labels alone.
-    pub(super) fn into_labels(self) -> &'a mut [L] {
-        self.labels
-    }
-
-    /// Pieces for the rows at `BLOCK` positions each.
+    /// The part of each block of points, from the row of its first point to that of the next block's.
     pub(super) fn blocks(
         mut self,
-        rows: Rows<'a>,
-    ) -> impl Iterator<Item = OutputBlock<'a, L>> + Send {
-        let (mut start, mut first_row) = (0, 0);
-        std::iter::from_fn(move || {
-            if start == rows.len() {
-                return None;
-            }
-            let stop = rows.len().min(start + BLOCK);
-            // Rows ascend, so all of this block's lie before the first of the next.
-            let end_row = if stop == rows.len() { rows.matrix().rows() } else { rows.row(stop) };
-            let count = end_row - first_row;
-            let block = OutputBlock {
-                positions: start..stop,
-                first_row,
-                outputs: Outputs {
-                    labels: split(&mut self.labels, count),
-                    posterior: self.posterior.as_mut().map(|p| split(p, count * self.columns)),
-                    confidence: self.confidence.as_mut().map(|c| split(c, count)),
-                    columns: self.columns,
-                },
-            };
-            (start, first_row) = (stop, end_row);
-            Some(block)
+        points: Points<'a>,
+    ) -> impl Iterator<Item = (usize, Outputs<'a, L>)> {
+        let mut done = 0;
+        (0..points.blocks()).map(move |block| {
+            let first = points.row(block * BLOCK);
+            self.take(first - done);
+            let next = (block + 1) * BLOCK;
+            let end = if next < points.len() { points.row(next) } else { points.num_rows() };
+            done = end;
+            (block, self.take(end - first))
         })
     }
-}
 
-/// Cut the first `count` elements off.
-fn split<'a, T>(slice: &mut &'a mut [T], count: usize) -> &'a mut [T] {
-    let (head, tail) = take(slice).split_at_mut(count);
-    *slice = tail;
-    head
-}
-
-/// The piece of a block.
-pub(super) struct OutputBlock<'a, L> {
-    pub(super) positions: Range<usize>,
-    first_row: usize,
-    outputs: Outputs<'a, L>,
-}
-
-impl<L: Label> OutputBlock<'_, L> {
-    /// Write one row; its number must be that of one of the positions.
-    pub(super) fn label(&mut self, row: usize, label: usize) {
-        self.outputs.labels[row - self.first_row] = L::of(label);
+    /// Split off the first rows.
+    fn take(&mut self, rows: usize) -> Self {
+        let (labels, rest) = std::mem::take(&mut self.labels).split_at_mut(rows);
+        self.labels = rest;
+        let posterior = split(&mut self.posterior, rows * self.columns);
+        let confidence = split(&mut self.confidence, rows);
+        Self { labels, posterior, columns: self.columns, confidence }
     }
 
-    /// Write the posterior of a row and what it says of `label`.
-    pub(super) fn posterior(&mut self, row: usize, label: usize, posterior: &[f32]) {
-        let row = row - self.first_row;
-        if let Some(out) = &mut self.outputs.posterior {
-            out[row * self.outputs.columns..][..posterior.len()].copy_from_slice(posterior);
+    /// Write a point's label, and its posteriors, if wanted: those of number `i` of a panel.
+    #[inline(always)]
+    pub(super) fn write(
+        &mut self,
+        row: usize,
+        cluster: usize,
+        posteriors: &[Column<f64>],
+        i: usize,
+        names: &Names<L>,
+    ) {
+        self.labels[row] = names.labels[cluster];
+        if let Some(confidence) = &mut self.confidence {
+            confidence[row] = posteriors[cluster][i] as f32;
         }
-        if let Some(out) = &mut self.outputs.confidence {
-            out[row] = posterior[label];
+        if let Some(posterior) = &mut self.posterior {
+            let posterior = &mut posterior[row * self.columns..][..self.columns];
+            posterior.fill(0.0);
+            for (values, &column) in posteriors.iter().zip(&names.columns) {
+                posterior[column] = values[i] as f32;
+            }
         }
     }
+
+    /// Write a row's label, and its posteriors by cluster, if wanted.
+    pub(super) fn write_row(
+        &mut self,
+        row: usize,
+        cluster: usize,
+        posteriors: Option<&[f32]>,
+        names: &Names<L>,
+    ) {
+        self.labels[row] = names.labels[cluster];
+        let Some(posteriors) = posteriors else { return };
+        if let Some(confidence) = &mut self.confidence {
+            confidence[row] = posteriors[cluster];
+        }
+        if let Some(posterior) = &mut self.posterior {
+            for (value, &column) in posteriors.iter().zip(&names.columns) {
+                posterior[row * self.columns + column] = *value;
+            }
+        }
+    }
+}
+
+fn split<'a>(values: &mut Option<&'a mut [f32]>, n: usize) -> Option<&'a mut [f32]> {
+    let (taken, rest) = values.take()?.split_at_mut(n);
+    *values = Some(rest);
+    Some(taken)
 }

@@ -1,7 +1,8 @@
 //! How common each attribute is, by what CLIP says of all rows together.
 
+use super::points::Buffers;
 use super::softmax::softmax;
-use super::{BLOCK, Rows};
+use super::{BLOCK, Points};
 use crate::{Error, Result, Workers};
 
 /// Rows from which proportions are estimated at most: their standard error is then below 0.0003.
@@ -29,18 +30,18 @@ pub struct Proportions {
 /// [`Error::Value`] for the first logit seen that is NaN, infinite or beyond ±1e15;
 /// [`Error::Scalar`] if there is no row or `max_iter` is 0.
 pub fn estimate_proportions(
-    rows: Rows,
+    points: Points,
     tolerance: f64,
     max_iter: usize,
     workers: &Workers,
 ) -> Result<Proportions> {
-    for (argument, value) in [("the number of rows", rows.len()), ("max_iter", max_iter)] {
+    for (argument, value) in [("the number of points", points.len()), ("max_iter", max_iter)] {
         if value == 0 {
             return Err(Error::Scalar { argument, found: "0".into(), expected: "at least 1" });
         }
     }
-    let columns = rows.width();
-    let posterior = equal_prior_posterior(rows.sample(MOST_ROWS), workers)?;
+    let columns = points.width();
+    let posterior = equal_prior_posterior(points.sample(MOST_ROWS), workers)?;
     let mut found = Proportions {
         proportions: vec![1.0 / columns as f64; columns],
         iterations: 0,
@@ -56,14 +57,16 @@ pub fn estimate_proportions(
     Ok(found)
 }
 
-fn equal_prior_posterior(rows: Rows, workers: &Workers) -> Result<Vec<f32>> {
-    let columns = rows.width();
-    let mut posterior = vec![0.0; rows.len() * columns];
+fn equal_prior_posterior(points: Points, workers: &Workers) -> Result<Vec<f32>> {
+    let columns = points.width();
+    let mut posterior = vec![0.0; points.len() * columns];
     workers.try_for_each(posterior.chunks_mut(BLOCK * columns).enumerate(), |(block, out)| {
-        let (mut values, mut scores) = (Vec::new(), vec![0.0; columns]);
-        let start = block * BLOCK;
-        rows.read(start..start + out.len() / columns, &mut Vec::new(), &mut values)?;
-        for (row, out) in values.chunks_exact(columns).zip(out.chunks_exact_mut(columns)) {
+        let mut scores = vec![0.0; columns];
+        for (row, out) in points
+            .read(block, &mut Buffers::default())?
+            .chunks_exact(columns)
+            .zip(out.chunks_exact_mut(columns))
+        {
             scores.iter_mut().zip(row).for_each(|(score, value)| *score = f64::from(*value));
             softmax(&scores, out);
         }
@@ -104,26 +107,26 @@ fn mean_posterior(posterior: &[f32], proportions: &[f64], workers: &Workers) -> 
 mod tests {
     use super::estimate_proportions;
     use crate::Workers;
-    use crate::cluster::{Matrix, Rows, Values};
+    use crate::cluster::{Matrix, Points, Values};
 
     #[test]
     fn sure_rows_are_counted() {
         let values = [9.0, -90.0, 7.0, -80.0, -50.0, 50.0, 60.0, 0.0];
-        let rows =
-            Rows::new(Matrix::new("logits", Values::F32(&values), 2).unwrap(), None).unwrap();
-        let found = estimate_proportions(rows, 1e-9, 50, &Workers::new(1)).unwrap();
+        let points =
+            Points::new(Matrix::new("logits", Values::F32(&values), 2).unwrap(), None).unwrap();
+        let found = estimate_proportions(points, 1e-9, 50, &Workers::new(1)).unwrap();
         assert!(found.converged);
         assert!((found.proportions[0] - 0.75).abs() < 1e-9, "{found:?}");
-        assert!(estimate_proportions(rows, 1e-9, 0, &Workers::new(1)).is_err());
+        assert!(estimate_proportions(points, 1e-9, 0, &Workers::new(1)).is_err());
     }
 
     #[test]
     fn an_attribute_that_nothing_speaks_for_dies_out() {
         let values = [1.0, 0.0].repeat(5000);
-        let rows =
-            Rows::new(Matrix::new("logits", Values::F32(&values), 2).unwrap(), None).unwrap();
-        let found = estimate_proportions(rows, 1e-12, 500, &Workers::new(1)).unwrap();
+        let points =
+            Points::new(Matrix::new("logits", Values::F32(&values), 2).unwrap(), None).unwrap();
+        let found = estimate_proportions(points, 1e-12, 500, &Workers::new(1)).unwrap();
         assert!(found.proportions[1] < 1e-9, "{found:?}");
-        assert_eq!(found, estimate_proportions(rows, 1e-12, 500, &Workers::new(3)).unwrap());
+        assert_eq!(found, estimate_proportions(points, 1e-12, 500, &Workers::new(3)).unwrap());
     }
 }

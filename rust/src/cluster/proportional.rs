@@ -5,11 +5,11 @@
 //! are the offsets. They are found on an even sample, then on ever larger ones, last on all rows.
 //! Each time only rows near a tie come into play, so that memory stays small.
 
-use super::outputs::OutputBlock;
+use super::points::Pool;
 use super::softmax::softmax;
 use super::ties::Ties;
 use super::transport::{Kinds, Transport, leader, spread};
-use super::{BLOCK, Label, Outputs, Rows};
+use super::{BLOCK, Outputs, Points};
 use crate::sample::quotas;
 use crate::{Error, Result, Workers};
 
@@ -28,16 +28,16 @@ const GROWTH: usize = 16;
 ///
 /// # Errors
 /// [`Error::Value`] for the first logit that is NaN, infinite or beyond ±1e15; [`Error::Length`] if
-/// `counts` doesn't fit the columns; [`Error::Element`] or [`Error::Scalar`] if one is below 0 or
-/// they don't add up to the rows.
-pub fn assign_proportional<L: Label>(
-    rows: Rows,
+/// `counts` or outputs don't fit; [`Error::Element`] or [`Error::Scalar`] if a count is below 0 or
+/// they don't add up to the points.
+pub fn assign_proportional<L: Copy + Send + Sync + TryFrom<i64>>(
+    points: Points,
     counts: &[i64],
     outputs: Outputs<L>,
     workers: &Workers,
 ) -> Result<Vec<f64>> {
-    if counts.len() != rows.width() {
-        let (found, expected) = (counts.len(), rows.width());
+    if counts.len() != points.width() {
+        let (found, expected) = (counts.len(), points.width());
         return Err(Error::Length { argument: "counts", found, expected, counts: "columns" });
     }
     if let Some(row) = counts.iter().position(|n| *n < 0) {
@@ -45,87 +45,81 @@ pub fn assign_proportional<L: Label>(
         return Err(Error::Element { argument, row, found, expected: "0 or above" });
     }
     let total: i128 = counts.iter().map(|n| i128::from(*n)).sum();
-    if total != rows.len() as i128 {
-        let (argument, expected) = ("the sum of counts", "the number of rows");
+    if total != points.len() as i128 {
+        let (argument, expected) = ("the sum of counts", "the number of points");
         return Err(Error::Scalar { argument, found: total.to_string(), expected });
     }
-    let (offsets, ties) = solve(rows, counts, workers)?;
-    let taken = ties.taken_before_blocks(rows, &offsets, workers)?;
-    let wants_posterior = outputs.want_posterior();
-    workers.try_for_each(outputs.blocks(rows).zip(taken), |(mut block, mut taken)| {
-        let mut posterior = vec![0.0; rows.width()];
-        for_each_row(rows, block.positions.clone(), |position, differences| {
-            let (mut label, lead) = leader(differences, &offsets);
-            if lead <= ties.lead {
-                label = ties.label(differences, &mut taken).unwrap_or(label);
-            }
-            write(
-                &mut block,
-                rows.row(position),
-                label,
-                wants_posterior.then(|| {
-                    let scores: Vec<f64> =
-                        differences.iter().zip(&offsets).map(|(d, b)| d + b).collect();
+    let wants_posteriors = outputs.wants_posteriors();
+    let names = outputs.names(None, points.width(), points)?;
+    let (offsets, ties) = solve(points, counts, workers)?;
+    let taken = ties.taken_before_blocks(points, &offsets, workers)?;
+    let pool = Pool::default();
+    workers.try_for_each(
+        outputs.blocks(points).zip(taken),
+        |((block, mut outputs), mut taken)| {
+            let (mut scores, mut posterior) = (vec![0.0; offsets.len()], vec![0.0; offsets.len()]);
+            let start = points.row(block * BLOCK);
+            for_each_row(points, block, &pool, |position, differences| {
+                let (mut label, lead) = leader(differences, &offsets);
+                if lead <= ties.lead {
+                    label = ties.label(differences, &mut taken).unwrap_or(label);
+                }
+                if wants_posteriors {
+                    let sums = differences.iter().zip(&offsets).map(|(d, b)| d + b);
+                    scores.iter_mut().zip(sums).for_each(|(score, sum)| *score = sum);
                     softmax(&scores, &mut posterior);
-                    &posterior[..]
-                }),
-            );
-        })
-    })?;
+                }
+                let posterior = wants_posteriors.then_some(&posterior[..]);
+                outputs.write_row(points.row(position) - start, label, posterior, &names);
+            })
+        },
+    )?;
     Ok(offsets)
 }
 
-fn write<L: Label>(
-    block: &mut OutputBlock<L>,
-    row: usize,
-    label: usize,
-    posterior: Option<&[f32]>,
-) {
-    block.label(row, label);
-    if let Some(posterior) = posterior {
-        block.posterior(row, label, posterior);
-    }
-}
-
-/// Call `work` with each position and the row's logits minus that of its first column. All that is
-/// decided is decided on these, so that nothing is rounded one way here and another way there.
+/// Call `work` with the position of each point of a block and its logits minus that of its first
+/// column. All that is decided is decided on these, so that nothing is rounded one way here and
+/// another way there.
 pub(super) fn for_each_row(
-    rows: Rows,
-    positions: std::ops::Range<usize>,
+    points: Points,
+    block: usize,
+    pool: &Pool,
     mut work: impl FnMut(usize, &[f64]),
 ) -> Result<()> {
-    let (mut values, mut differences) = (Vec::new(), vec![0.0; rows.width()]);
-    rows.read(positions.clone(), &mut Vec::new(), &mut values)?;
-    for (position, row) in positions.zip(values.chunks_exact(rows.width())) {
-        for (difference, value) in differences.iter_mut().zip(row) {
-            *difference = f64::from(*value) - f64::from(row[0]);
+    let mut differences = vec![0.0; points.width()];
+    pool.with(|buffers| {
+        let values = points.read(block, buffers)?;
+        for (position, row) in (block * BLOCK..).zip(values.chunks_exact(points.width())) {
+            for (difference, value) in differences.iter_mut().zip(row) {
+                *difference = f64::from(*value) - f64::from(row[0]);
+            }
+            work(position, &differences);
         }
-        work(position, &differences);
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
-fn solve(rows: Rows, counts: &[i64], workers: &Workers) -> Result<(Vec<f64>, Ties)> {
+fn solve(points: Points, counts: &[i64], workers: &Workers) -> Result<(Vec<f64>, Ties)> {
     let shares: Vec<f64> = counts.iter().map(|n| *n as f64).collect();
     let mut offsets: Vec<f64> =
         counts.iter().map(|n| if *n > 0 { 0.0 } else { f64::NEG_INFINITY }).collect();
     let (mut size, mut limit) = (FIRST_SAMPLE, f64::INFINITY);
-    while size < rows.len() {
+    while size < points.len() {
         let quotas = quotas(&shares, counts, size as u64)?;
-        let level = Level { rows: rows.sample(size), quotas: &quotas };
+        let level = Level { points: points.sample(size), quotas: &quotas };
         let solved = level.solve(offsets, limit, workers)?;
         limit = solved.limit_of_next(size);
         offsets = solved.offsets;
         size *= GROWTH;
     }
-    let solved = Level { rows, quotas: counts }.solve(offsets, limit, workers)?;
+    let solved = Level { points, quotas: counts }.solve(offsets, limit, workers)?;
     let ties = Ties::new(&solved.kinds, &solved.amounts, &solved.offsets);
     Ok((solved.offsets, ties))
 }
 
 /// The problem on one sample.
 struct Level<'a> {
-    rows: Rows<'a>,
+    points: Points<'a>,
     quotas: &'a [i64],
 }
 
@@ -165,11 +159,11 @@ impl Level<'_> {
         limit: f64,
         workers: &Workers,
     ) -> Result<(Kinds, Vec<i64>)> {
-        let (rows, columns) = (self.rows, self.rows.width());
-        let mut parts = vec![(Kinds::default(), vec![0; columns]); rows.len().div_ceil(BLOCK)];
+        let (points, columns) = (self.points, self.points.width());
+        let pool = Pool::default();
+        let mut parts = vec![(Kinds::default(), vec![0; columns]); points.blocks()];
         workers.try_for_each(parts.iter_mut().enumerate(), |(block, (kinds, fixed))| {
-            let start = block * BLOCK;
-            for_each_row(rows, start..rows.len().min(start + BLOCK), |_, differences| {
+            for_each_row(points, block, &pool, |_, differences| {
                 let (label, lead) = leader(differences, offsets);
                 if lead <= limit {
                     kinds.differences.extend_from_slice(differences);

@@ -1,77 +1,88 @@
 //! k-means++ (Arthur and Vassilvitskii, 2007): each next centre is a point drawn in proportion to
-//! its squared distance from the centres so far.
+//! its squared distance from the centres so far. Distances are computed again for each centre rather
+//! than kept; what is kept is one sum for each block.
 
-use super::{BLOCK, Dense};
+use super::nearest::Nearest;
+use super::panel::{PANEL, Riffled, transpose};
+use super::points::Buffers;
+use super::{BLOCK, Points};
 use crate::random::Stream;
+use crate::simd::dispatch;
 use crate::{Result, Workers};
 
-/// The rows to start from: `k` of them, or fewer if there are fewer distinct points. O(N·A·k).
-pub(super) fn starting_rows(
-    points: Dense,
+/// The (k, W) centres to start from: `k` points, or fewer if there are fewer distinct ones. O(M·W·k²).
+pub(super) fn starting_centers(
+    points: Points,
     k: usize,
     stream: Stream,
     workers: &Workers,
-) -> Result<Vec<usize>> {
-    let mut chosen = vec![stream.below(0, points.rows() as u64) as usize];
-    let mut distances = vec![f32::INFINITY; points.rows()];
-    while chosen.len() < k {
-        let latest = points.row(chosen[chosen.len() - 1]);
-        let sums = shorten(points, latest, &mut distances, workers)?;
-        let target = stream.unit(chosen.len() as u64) * sums.iter().sum::<f64>();
-        match search(&distances, &sums, target) {
-            Some(row) => chosen.push(row),
-            None => break,
-        }
+) -> Result<Vec<f32>> {
+    let mut centers = points.gather(&[stream.below(0, points.len() as u64) as usize])?;
+    let mut buffers = Buffers::default();
+    for number in 1..k {
+        let mut sums = Vec::new();
+        let sum = |_, block: &[f32]| {
+            distances_to_nearest(block, points.width(), &centers)
+                .iter()
+                .copied()
+                .map(f64::from)
+                .sum()
+        };
+        points.fold(workers, sum, |sum: f64| sums.push(sum))?;
+        let target = stream.unit(number as u64) * sums.iter().sum::<f64>();
+        let Some((block, rest)) = search(sums.iter().copied(), target) else { break };
+        let distances =
+            distances_to_nearest(points.read(block, &mut buffers)?, points.width(), &centers);
+        let Some((row, _)) = search(distances.into_iter().map(f64::from), rest) else { break };
+        centers.extend(points.gather(&[block * BLOCK + row])?);
     }
-    Ok(chosen)
+    Ok(centers)
 }
 
-/// Lower each squared distance to that from `centre`; return the sum of each block.
-fn shorten(
-    points: Dense,
-    centre: &[f32],
-    distances: &mut [f32],
-    workers: &Workers,
-) -> Result<Vec<f64>> {
-    let mut sums = vec![0.0; distances.len().div_ceil(BLOCK)];
-    let tasks = distances.chunks_mut(BLOCK).zip(&mut sums).enumerate();
-    workers.for_each(tasks, |(block, (distances, sum)): (_, (&mut [f32], &mut f64))| {
-        let rows = points.block(block).values.chunks_exact(points.columns);
-        for (distance, row) in distances.iter_mut().zip(rows) {
-            *distance = distance.min(squared_distance(row, centre));
-            *sum += f64::from(*distance);
-        }
-    })?;
-    Ok(sums)
+/// The squared distance of each point of a block to the nearest of the centres.
+pub(super) fn distances_to_nearest(block: &[f32], width: usize, centers: &[f32]) -> Vec<f32> {
+    dispatch(
+        #[inline(always)]
+        || {
+            let (mut columns, mut riffled) = (vec![[0.0; PANEL]; width], Riffled::new(width));
+            let mut nearest = Nearest::new();
+            let mut distances = Vec::with_capacity(BLOCK);
+            for points in block.chunks(PANEL * width) {
+                transpose(points, &mut columns, &mut riffled);
+                nearest.find(&columns, centers);
+                distances.extend_from_slice(&nearest.distances[..points.len() / width]);
+            }
+            distances
+        },
+    )
 }
 
-/// The row at which the running sum of `distances` passes `target`; none if all are 0.
-fn search(distances: &[f32], sums: &[f64], target: f64) -> Option<usize> {
-    // Both searches keep the last candidate: rounding can carry the target past the end.
-    let (mut block, mut rest, mut passed) = (None, target, 0.0);
-    for (candidate, sum) in sums.iter().enumerate().filter(|(_, sum)| **sum > 0.0) {
-        (block, rest) = (Some(candidate), target - passed);
-        passed += sum;
+/// The nearest of the centres to each point.
+pub(super) fn nearest_clusters(values: &[f32], width: usize, centers: &[f32]) -> Vec<u32> {
+    let (mut columns, mut riffled) = (vec![[0.0; PANEL]; width], Riffled::new(width));
+    let mut nearest = Nearest::new();
+    let mut clusters = Vec::new();
+    for points in values.chunks(PANEL * width) {
+        transpose(points, &mut columns, &mut riffled);
+        nearest.find(&columns, centers);
+        clusters.extend_from_slice(&nearest.clusters[..points.len() / width]);
+    }
+    clusters
+}
+
+/// The number at which the running sum of `weights` passes `target`, and what of `target` is left
+/// before it; none if all are 0.
+fn search(weights: impl Iterator<Item = f64>, target: f64) -> Option<(usize, f64)> {
+    // It keeps the last candidate: rounding can carry the target past the end.
+    let (mut found, mut passed) = (None, 0.0);
+    for (candidate, weight) in weights.enumerate().filter(|(_, weight)| *weight > 0.0) {
+        found = Some((candidate, target - passed));
+        passed += weight;
         if target < passed {
             break;
         }
     }
-    let start = block? * BLOCK;
-    let mut found = None;
-    for (row, distance) in distances[start..].iter().take(BLOCK).enumerate() {
-        if *distance > 0.0 {
-            found = Some(start + row);
-            rest -= f64::from(*distance);
-            if rest < 0.0 {
-                break;
-            }
-        }
-    }
     found
-}
-
-pub(super) fn squared_distance(x: &[f32], y: &[f32]) -> f32 {
-    x.iter().zip(y).fold(0.0, |sum, (x, y)| sum + (x - y) * (x - y))
 }
 
 #[cfg(test)]
@@ -80,11 +91,13 @@ mod tests {
 
     #[test]
     fn the_search_is_clamped_and_skips_points_at_a_centre() {
-        let distances = [0.0, 1.0, 0.0, 2.0, 0.0];
-        assert_eq!(search(&distances, &[3.0], 0.0), Some(1));
-        assert_eq!(search(&distances, &[3.0], 1.0), Some(3));
-        assert_eq!(search(&distances, &[3.0], 3.0), Some(3));
-        assert_eq!(search(&distances, &[3.0], f64::INFINITY), Some(3));
-        assert_eq!(search(&[0.0, 0.0], &[0.0], 0.0), None);
+        let weights = [0.0, 1.0, 0.0, 2.0, 0.0];
+        let find = |target| search(weights.into_iter(), target);
+        assert_eq!(find(0.0), Some((1, 0.0)));
+        assert_eq!(find(1.0), Some((3, 0.0)));
+        assert_eq!(find(2.5), Some((3, 1.5)));
+        assert_eq!(find(3.0), Some((3, 2.0)));
+        assert_eq!(find(f64::INFINITY), Some((3, f64::INFINITY)));
+        assert_eq!(search([0.0, 0.0].into_iter(), 0.0), None);
     }
 }

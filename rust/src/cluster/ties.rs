@@ -1,9 +1,10 @@
 //! Rows that offsets alone can't tell apart: kinds of rows that belong to several columns, or to
 //! another than the first of those that lead.
 
+use super::Points;
+use super::points::Pool;
 use super::proportional::for_each_row;
 use super::transport::{Kinds, compare, leader};
-use super::{BLOCK, Rows};
 use crate::{Result, Workers};
 
 /// The exceptions to "the first column with the largest score".
@@ -74,15 +75,15 @@ impl Ties {
     /// For each block of positions, how many rows of each shared kind lie before it.
     pub(super) fn taken_before_blocks(
         &self,
-        rows: Rows,
+        points: Points,
         offsets: &[f64],
         workers: &Workers,
     ) -> Result<impl Iterator<Item = Vec<u64>> + Send + use<>> {
-        let mut blocks = vec![vec![0; self.num_shared]; rows.len().div_ceil(BLOCK)];
+        let mut blocks = vec![vec![0; self.num_shared]; points.blocks()];
         if self.num_shared > 0 {
+            let pool = Pool::default();
             workers.try_for_each(blocks.iter_mut().enumerate(), |(block, counts)| {
-                let start = block * BLOCK;
-                for_each_row(rows, start..rows.len().min(start + BLOCK), |_, differences| {
+                for_each_row(points, block, &pool, |_, differences| {
                     if leader(differences, offsets).1 <= self.lead {
                         self.label(differences, counts);
                     }

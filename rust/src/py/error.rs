@@ -1,9 +1,8 @@
 //! The one mapping of errors: bad input becomes `dbpt.errors.InputError`, which is a `ValueError`.
 
 use numpy::{
-    BorrowError, Element, PyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray,
-    PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArray, PyReadwriteArray1, PyReadwriteArray2,
-    PyUntypedArrayMethods, ndarray::Dimension,
+    BorrowError, Element, PyArray, PyArrayMethods, PyReadonlyArray, PyReadonlyArray1,
+    PyReadonlyArray2, PyReadwriteArray, PyUntypedArrayMethods, ndarray::Dimension,
 };
 use pyo3::{Bound, PyErr, PyResult};
 
@@ -18,30 +17,15 @@ impl From<Error> for PyErr {
 }
 
 /// The array, unless another call writes to it at this moment.
-pub(super) fn readonly<'py, T: Element>(
+pub(super) fn readonly<'py, T: Element, D: Dimension>(
     argument: &str,
-    array: &Bound<'py, PyArray1<T>>,
-) -> PyResult<PyReadonlyArray1<'py, T>> {
+    array: &Bound<'py, PyArray<T, D>>,
+) -> PyResult<PyReadonlyArray<'py, T, D>> {
     array.try_readonly().map_err(|_| in_use(argument))
 }
 
 /// The array to write to, unless it is read-only or in use at this moment.
-pub(super) fn readwrite<'py, T: Element>(
-    argument: &str,
-    array: &Bound<'py, PyArray1<T>>,
-) -> PyResult<PyReadwriteArray1<'py, T>> {
-    writable(argument, array)
-}
-
-/// The matrix to write to, likewise.
-pub(super) fn readwrite_matrix<'py, T: Element>(
-    argument: &str,
-    array: &Bound<'py, PyArray2<T>>,
-) -> PyResult<PyReadwriteArray2<'py, T>> {
-    writable(argument, array)
-}
-
-fn writable<'py, T: Element, D: Dimension>(
+pub(super) fn readwrite<'py, T: Element, D: Dimension>(
     argument: &str,
     array: &Bound<'py, PyArray<T, D>>,
 ) -> PyResult<PyReadwriteArray<'py, T, D>> {
@@ -54,6 +38,14 @@ fn writable<'py, T: Element, D: Dimension>(
         ))),
         Err(_) => Err(in_use(argument)),
     }
+}
+
+/// The elements of an array that [`readwrite`] took.
+pub(super) fn elements<'a, T: Element, D: Dimension>(
+    argument: &str,
+    array: &'a mut PyReadwriteArray<'_, T, D>,
+) -> PyResult<&'a mut [T]> {
+    array.as_slice_mut().map_err(|_| not_contiguous(argument))
 }
 
 /// The elements of a contiguous one-dimensional array.
@@ -76,7 +68,7 @@ pub(super) fn matrix<'a, T: Element>(
     Ok((contiguous(argument, array)?, columns))
 }
 
-fn contiguous<'a, T: Element, D: Dimension>(
+pub(super) fn contiguous<'a, T: Element, D: Dimension>(
     argument: &str,
     array: &'a PyReadonlyArray<'_, T, D>,
 ) -> PyResult<&'a [T]> {

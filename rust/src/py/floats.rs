@@ -1,10 +1,10 @@
 //! Arrays of several float types, taken as they lie in memory or in a mapped file.
 
 use half::f16;
-use numpy::{PyReadonlyArray1, PyReadonlyArray2};
+use numpy::{PyArray2, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 
-use super::error::{matrix, vector};
+use super::error::{matrix, readonly, vector};
 use crate::cluster::{Matrix, Values};
 use crate::groups;
 
@@ -12,12 +12,27 @@ use crate::groups;
 #[derive(FromPyObject)]
 pub(super) enum Floats<'py> {
     #[pyo3(transparent, annotation = "NDArray[float16]")]
-    F16(PyReadonlyArray2<'py, f16>),
+    F16(Bound<'py, PyArray2<f16>>),
     #[pyo3(transparent, annotation = "NDArray[float32]")]
+    F32(Bound<'py, PyArray2<f32>>),
+}
+
+/// The same, while nobody may write to it.
+pub(super) enum ReadonlyFloats<'py> {
+    F16(PyReadonlyArray2<'py, f16>),
     F32(PyReadonlyArray2<'py, f32>),
 }
 
-impl Floats<'_> {
+impl<'py> Floats<'py> {
+    pub(super) fn readonly(&self, argument: &str) -> PyResult<ReadonlyFloats<'py>> {
+        Ok(match self {
+            Self::F16(array) => ReadonlyFloats::F16(readonly(argument, array)?),
+            Self::F32(array) => ReadonlyFloats::F32(readonly(argument, array)?),
+        })
+    }
+}
+
+impl ReadonlyFloats<'_> {
     /// Its elements, without a copy.
     pub(super) fn matrix(&self, argument: &'static str) -> PyResult<Matrix<'_>> {
         let (values, columns) = match self {

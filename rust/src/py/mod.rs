@@ -10,7 +10,7 @@ mod error;
 mod floats;
 mod group_weights;
 mod groups;
-mod outputs;
+mod labels;
 mod sample;
 mod weighted;
 
@@ -21,13 +21,15 @@ mod _core {
     #[pymodule_export]
     use super::batches::{PyBatchStream, batch_quotas};
     #[pymodule_export]
-    use super::cluster::{assign_argmax, assign_proportional, estimate_proportions, kmeans};
+    use super::cluster::{assign_centers, assign_gmm, gmm, kmeans, silhouette};
     #[pymodule_export]
     use super::group_weights::{
         PyGroupDro, PyGroupSums, PyGroupWeights, soft_counts, soft_sample_weights,
     };
     #[pymodule_export]
     use super::groups::PyGroupIndex;
+    #[pymodule_export]
+    use super::labels::{assign_argmax, assign_proportional, estimate_proportions};
     #[pymodule_export]
     use super::sample::{PyGroupStream, PyIndependentStream, quotas};
     #[pymodule_export]
