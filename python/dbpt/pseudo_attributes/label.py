@@ -41,7 +41,8 @@ def label_attributes(
     - "proportional": every attribute gets its share of the rows, so that a zero-shot threshold that is off doesn't
       swallow the minority; of all such labellings, one with the largest sum of logits. It finds what has to be added to
       each attribute's logits. Of rows that stand alike, the first get the lower attribute. Shares not given are
-      estimated by expectation maximisation (Saerens, Latinne and Decaestecker, 2002), from at most 2²² rows.
+      estimated: the weights of a mixture of Gaussians of one common covariance, named as those of "gmm", from at most
+      2¹⁸ rows.
     - "kmeans": clusters of the row-centred logits (k-means++, Lloyd; the best of 4 runs).
     - "gmm": a mixture of Gaussians over the A - 1 orthonormal contrasts of the logits, started from k-means.
 
@@ -117,10 +118,10 @@ def _label(
 ) -> PseudoAttributes:
     if method == "argmax":
         return argmax.label(job, wanted)
-    if method == "proportional":
-        return proportional.label(job, wanted, proportions)
     model: clustering.Model = KMeansModel() if method == "kmeans" else GmmModel(covariance)
     try:
+        if method == "proportional":
+            return proportional.label(job, wanted, proportions)
         return clustering.label(job, wanted, model, num_clusters, max_clusters)
     except InputError as error:  # the core clusters any points
         raise InputError(str(error).replace("points[", "logits[", 1)) from None
