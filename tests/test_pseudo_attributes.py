@@ -83,6 +83,12 @@ def test_rows_below_min_confidence_are_left_unlabelled(method):
     assert unseen.posterior is None is unseen.confidence
 
 
+def test_a_row_just_at_min_confidence_is_labelled():
+    logits = np.array([[20.0, 20.0], [20.0, 20.1]])
+    assert label_attributes(logits, min_confidence=0.5).pseudo_attributes.tolist() == [0, 1]
+    assert label_attributes(logits, min_confidence=0.50001).pseudo_attributes.tolist() == [-1, 1]
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16, np.uint32, np.int64, np.uint64])
 def test_buffers_get_what_new_arrays_would(method, dtype):
@@ -214,6 +220,7 @@ ZEROS = np.zeros((5, 2))
         (ZEROS, {"method": "gmm", "num_clusters": "bic", "max_clusters": 1}, "^max_clusters is 1; expected .* 2 or"),
         (ZEROS, {"seed": -1}, "^seed is -1"),
         (ZEROS, {"num_threads": 0}, "^num_threads is 0"),
+        (ZEROS, {"within_class": "no", "method": "kmeans"}, "^within_class is 'no'; expected True or False"),
         (ZEROS, {"within_class": True, "method": "kmeans"}, "^labels is None"),
         (ZEROS, {"within_class": True, "method": "kmeans", "labels": [0, 1]}, r"^labels has shape \(2,\)"),
         (ZEROS, {"within_class": True, "method": "kmeans", "labels": [0, -1, 0, 0, 0]}, r"^labels\[1\] is -1"),

@@ -187,6 +187,10 @@ def test_attributes_that_no_cluster_speaks_for_get_no_row():
     found = label_attributes(np.insert(logits, [1, 2, 2], [-50, 9, -9], axis=1), method="proportional")
     np.testing.assert_allclose(found.proportions[0].proportions[[0, 2]], np.bincount(truth) / 3000, atol=0.01)
     assert (found.pseudo_attributes == 2 * truth).mean() > 0.95
+    logits = np.random.default_rng(0).normal(0, 1, (3000, 3))  # far apart, and not round once rows are centred
+    logits[:, 2], logits[:900, 1] = -50, logits[:900, 1] + 9
+    found = label_attributes(logits, method="proportional")
+    assert found.proportions[0].counts.tolist() == [2100, 900, 0]
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])

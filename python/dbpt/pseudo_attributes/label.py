@@ -48,7 +48,7 @@ def label_attributes(
 
     As many clusters as attributes are named: each cluster gets the attribute for which its centre stands out, by the
     one-to-one assignment with the largest sum of centre logits. Any other number of clusters is numbered, from the
-    largest to the smallest.
+    largest to the smallest ("gmm": by weight).
 
     The posterior is that of the method, so the label has the largest, up to ties: the softmax of the logits (argmax),
     or of logits plus offsets (proportional); that of equally heavy spherical Gaussians of the clusters' pooled variance
@@ -82,8 +82,8 @@ def label_attributes(
             to be filled hold anything then.
 
     Warns:
-        UserWarning: fewer clusters were found than asked for, as there are too few distinct rows; estimated
-            proportions, centres or components had not settled when the iterations ended.
+        UserWarning: fewer clusters were found than asked for, or no two to estimate proportions from, as there are too
+            few distinct rows; estimated proportions, centres or components had not settled when the iterations ended.
 
     Example:
         >>> label_attributes(np.array([[20.0, 22.0], [25.0, 21.0]])).pseudo_attributes
@@ -91,6 +91,7 @@ def label_attributes(
     """
     logits_NA = checked_logits(logits)
     _check_choice("method", method, METHODS)
+    within_class = arguments.boolean("within_class", within_class)
     _check_method_of("within_class", within_class, method, METHODS[1:])
     proportions_given = not (isinstance(proportions, str) and proportions == proportional.ESTIMATED)
     _check_method_of("proportions", proportions_given, method, ("proportional",))
