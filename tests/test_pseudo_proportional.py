@@ -155,6 +155,12 @@ def test_shares_of_many_rows_are_estimated_from_some(monkeypatch):
     np.testing.assert_allclose(estimate, np.bincount(truth) / len(truth), atol=0.03)
     assert not np.array_equal(estimate, one.proportions[0].counts / len(truth))
     assert estimate.tobytes() == two.proportions[0].proportions.tobytes()
+    labels = np.r_[np.zeros(20_000, np.int64), np.ones(30_000, np.int64)]
+    logits[:20_000, 0] += 20  # class 0 has no row of attribute 1 to speak of
+    logits[:1000, 0] -= 40
+    within = label_attributes(logits, method="proportional", labels=labels, within_class=True)
+    expected = [[0.95, 0.05], np.bincount(truth[20_000:]) / 30_000]
+    np.testing.assert_allclose([what.proportions for what in within.proportions], expected, atol=0.03)
     logits[49_999, 1] = np.nan
     with pytest.raises(InputError, match=r"^logits\[49999, 1\] is NaN"):
         label_attributes(logits, method="proportional")
