@@ -124,6 +124,9 @@ def test_estimated_proportions_rescue_the_minority_from_a_threshold_that_is_off(
         assert (swallowed.pseudo_attributes[rare] == truth[rare]).mean() < 0.3
         assert (found.pseudo_attributes[rare] == truth[rare]).mean() > 0.75
         check_proportional(off, found, found.proportions[0].proportions)
+    if min(shares) < 0.05:  # k-means cuts the common attribute in two
+        of_kmeans = label_attributes(logits, method="kmeans").pseudo_attributes
+        assert (of_kmeans == truth).mean() < 0.8
 
 
 @pytest.mark.parametrize("shares", [[0.9, 0.1], [0.9, 0.07, 0.03]])

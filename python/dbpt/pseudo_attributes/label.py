@@ -41,8 +41,8 @@ def label_attributes(
     - "proportional": every attribute gets its share of the rows, so that a zero-shot threshold that is off doesn't
       swallow the minority; of all such labellings, one with the largest sum of logits. It finds what has to be added to
       each attribute's logits. Of rows that stand alike, the first get the lower attribute. Shares not given are
-      estimated: the weights of a mixture of Gaussians of one common covariance, named as those of "gmm", from at most
-      2¹⁸ rows.
+      estimated: the weights of a mixture of Gaussians of one common covariance, in the contrasts, from at most 2¹⁶
+      rows. To add to an attribute's logits, or to scale all of them, doesn't change them.
     - "kmeans": clusters of the row-centred logits (k-means++, Lloyd; the best of 4 runs).
     - "gmm": a mixture of Gaussians over the A - 1 orthonormal contrasts of the logits, started from k-means.
 
