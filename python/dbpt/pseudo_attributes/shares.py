@@ -42,7 +42,7 @@ class Mixture:
 
     def bic(self, num_rows: int) -> float:
         """The Bayesian information criterion (Schwarz, 1978), the smaller the better."""
-        k, width = self.means.shape
+        k, width = map(int, self.means.shape)
         parameters = k - 1 + k * width + width * (width + 1) // 2
         return -2 * num_rows * self.mean_log_likelihood + parameters * math.log(num_rows)
 
