@@ -1,7 +1,7 @@
 //! A mixture of Gaussians, and its log densities.
 
 use super::Points;
-use super::kmeans::{at_least_one, check_centers};
+use super::checks::{at_least_one, check_centers};
 use super::panel::{Column, PANEL, tile, tile_mut};
 use crate::{Error, Result};
 
@@ -23,6 +23,14 @@ impl Covariance {
     pub fn len(self, width: usize) -> usize {
         match self {
             Self::Full => width * width,
+            Self::Diagonal => width,
+        }
+    }
+
+    /// Numbers that the factor of an inverse covariance has.
+    fn factor_len(self, width: usize) -> usize {
+        match self {
+            Self::Full => width * (width + 1) / 2,
             Self::Diagonal => width,
         }
     }
@@ -122,9 +130,28 @@ impl Densities {
     /// The logarithm of weight times density of each component (k, panel) at the points of a panel.
     #[inline(always)]
     pub(super) fn logs(&self, columns: &[Column<f64>], logs: &mut [Column<f64>]) {
-        let mut differences = vec![[0.0; TILE]; self.width];
-        let size = self.factors.len() / self.constants.len();
-        let components = self.factors.chunks_exact(size).zip(self.means.chunks_exact(self.width));
+        // Loops over so few columns are unrolled where their number is known.
+        match self.width {
+            1 => self.logs_of([[0.0; TILE]; 1], columns, logs),
+            2 => self.logs_of([[0.0; TILE]; 2], columns, logs),
+            3 => self.logs_of([[0.0; TILE]; 3], columns, logs),
+            4 => self.logs_of([[0.0; TILE]; 4], columns, logs),
+            8 => self.logs_of([[0.0; TILE]; 8], columns, logs),
+            width => self.logs_of(vec![[0.0; TILE]; width], columns, logs),
+        }
+    }
+
+    /// The same; `differences` is room for a tile of each column.
+    #[inline(always)]
+    fn logs_of(
+        &self,
+        mut differences: impl AsMut<[[f64; TILE]]>,
+        columns: &[Column<f64>],
+        logs: &mut [Column<f64>],
+    ) {
+        let differences = differences.as_mut();
+        let (width, size) = (differences.len(), self.form.factor_len(differences.len()));
+        let components = self.factors.chunks_exact(size).zip(self.means.chunks_exact(width));
         for ((log, constant), (factor, mean)) in
             logs.iter_mut().zip(&self.constants).zip(components)
         {
@@ -133,8 +160,8 @@ impl Densities {
                     *difference = tile(column, start).map(|x| x - m);
                 }
                 let squared = match self.form {
-                    Covariance::Full => full_distance(factor, &differences),
-                    Covariance::Diagonal => diagonal_distance(factor, &differences),
+                    Covariance::Full => full_distance(factor, differences),
+                    Covariance::Diagonal => diagonal_distance(factor, differences),
                 };
                 *tile_mut(log, start) = squared.map(|squared| constant - 0.5 * squared);
             }

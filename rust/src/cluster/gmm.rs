@@ -1,13 +1,12 @@
 //! Gaussian mixtures by expectation and maximisation (Dempster, Laird and Rubin, 1977), in float64.
 
 use super::Points;
+use super::checks::{at_least_one, check_centers, check_clusters};
 use super::gaussians::{Covariance, Densities, Gaussians, inverse};
-use super::kmeans::{at_least_one, check_centers, check_clusters};
 use super::moments::{MomentLanes, Moments};
 use super::nearest::{Nearest, single};
-use super::panel::{PANEL, Riffled, transpose, widen};
+use super::panel::{PANEL, for_each_panel, widen};
 use super::responsibilities::normalise;
-use crate::simd::dispatch;
 use crate::{Error, Result, Workers};
 
 /// Where [`gmm`] starts.
@@ -151,24 +150,22 @@ fn expectation(
 ) -> Result<Moments> {
     let (components, width) = (densities.components(), points.width());
     let of_block = |_, block: &[f32]| {
-        dispatch(
+        let mut lanes = MomentLanes::new(form, components, width);
+        let mut wide = vec![[0.0; PANEL]; width];
+        let mut logs = vec![[0.0; PANEL]; components];
+        let mut log_likelihood = 0.0;
+        for_each_panel(
+            block,
+            width,
             #[inline(always)]
-            || {
-                let mut lanes = MomentLanes::new(form, components, width);
-                let (mut columns, mut riffled) = (vec![[0.0; PANEL]; width], Riffled::new(width));
-                let mut wide = vec![[0.0; PANEL]; width];
-                let mut logs = vec![[0.0; PANEL]; components];
-                let mut log_likelihood = 0.0;
-                for points in block.chunks(PANEL * width) {
-                    transpose(points, &mut columns, &mut riffled);
-                    widen(&columns, &mut wide);
-                    densities.logs(&wide, &mut logs);
-                    log_likelihood += normalise(&mut logs, points.len() / width);
-                    lanes.add(&wide, &logs, &densities.means);
-                }
-                lanes.finish(width, log_likelihood)
+            |panel| {
+                widen(panel.columns, &mut wide);
+                densities.logs(&wide, &mut logs);
+                log_likelihood += normalise(&mut logs, panel.len());
+                lanes.add(&wide, &logs, &densities.means);
             },
-        )
+        );
+        lanes.finish(width, log_likelihood)
     };
     let mut all = Moments::none(form, components, width);
     points.fold(workers, of_block, |part| all.add(&part))?;
@@ -185,28 +182,25 @@ fn nearest_moments(
     let width = points.width();
     let (components, rounded) = (centers.len() / width, single(centers));
     let of_block = |_, block: &[f32]| {
-        dispatch(
+        let mut lanes = MomentLanes::new(form, components, width);
+        let mut wide = vec![[0.0; PANEL]; width];
+        let mut posteriors = vec![[0.0; PANEL]; components];
+        let mut nearest = Nearest::new();
+        for_each_panel(
+            block,
+            width,
             #[inline(always)]
-            || {
-                let mut lanes = MomentLanes::new(form, components, width);
-                let (mut columns, mut riffled) = (vec![[0.0; PANEL]; width], Riffled::new(width));
-                let mut wide = vec![[0.0; PANEL]; width];
-                let mut posteriors = vec![[0.0; PANEL]; components];
-                let mut nearest = Nearest::new();
-                for points in block.chunks(PANEL * width) {
-                    transpose(points, &mut columns, &mut riffled);
-                    nearest.find(&columns, &rounded);
-                    posteriors.fill([0.0; PANEL]);
-                    for (i, &cluster) in nearest.clusters[..points.len() / width].iter().enumerate()
-                    {
-                        posteriors[cluster as usize][i] = 1.0;
-                    }
-                    widen(&columns, &mut wide);
-                    lanes.add(&wide, &posteriors, centers);
+            |panel| {
+                nearest.find(panel.columns, &rounded);
+                posteriors.fill([0.0; PANEL]);
+                for (i, &cluster) in nearest.clusters[..panel.len()].iter().enumerate() {
+                    posteriors[cluster as usize][i] = 1.0;
                 }
-                lanes.finish(width, 0.0)
+                widen(panel.columns, &mut wide);
+                lanes.add(&wide, &posteriors, centers);
             },
-        )
+        );
+        lanes.finish(width, 0.0)
     };
     let mut all = Moments::none(form, components, width);
     points.fold(workers, of_block, |part| all.add(&part))?;

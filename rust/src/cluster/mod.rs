@@ -4,11 +4,13 @@
 
 mod argmax;
 mod assign;
+mod checks;
 mod exp;
 mod gaussians;
 mod gmm;
 mod kmeans;
 mod matrix;
+mod members;
 mod moments;
 mod nearest;
 mod outputs;

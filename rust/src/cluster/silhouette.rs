@@ -1,9 +1,8 @@
 //! The silhouette of a clustering (Rousseeuw, 1987) on a sample of the points.
 
 use super::Points;
-use super::kmeans::{at_least_one, check_centers};
-use super::nearest::single;
-use super::seeding::nearest_clusters;
+use super::checks::{at_least_one, check_centers};
+use super::nearest::{nearest_clusters, single};
 use crate::random::{Purpose, Stream};
 use crate::sample::Permutation;
 use crate::simd::dispatch;
