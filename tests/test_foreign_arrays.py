@@ -18,7 +18,15 @@ from dbpt._core import (
     SampleWeights,
     SuccessiveStream,
     WeightedStream,
+    assign_argmax,
+    assign_centers,
+    assign_gmm,
+    assign_proportional,
+    estimate_proportions,
+    gmm,
+    kmeans,
     quotas,
+    silhouette,
 )
 from dbpt.errors import InputError
 from dbpt.sampling import GroupSampler, WeightedSampler
@@ -56,8 +64,8 @@ LAYOUTS = [
 
 
 @st.composite
-def foreign_arrays(draw):
-    dtype = draw(DTYPES)
+def foreign_arrays(draw, dtypes=DTYPES):
+    dtype = draw(dtypes)
     elements = None
     if dtype.kind in "iu" and draw(st.booleans()):
         elements = st.integers(0 if dtype.kind == "u" else -1, 5)  # mostly what is right
@@ -289,3 +297,102 @@ def test_other_arrays_of_label_attributes(argument, array):
         assert sum(part.counts.sum() for part in found.proportions) == rows
     elif found is not None:
         assert array.shape == (2,)
+
+
+FLOATS = st.sampled_from([np.dtype(np.float16), np.dtype(np.float32)])
+CENTERS = np.array([[0.0, 1.0], [2.0, 3.0]])
+MIXTURE = {"weights": np.array([0.5, 0.5]), "means": CENTERS, "covariances": np.ones((2, 2))}
+START = {"weights": MIXTURE["weights"], "means": CENTERS, "precisions": np.array([np.eye(2), np.eye(2)])}
+
+
+def accepts(call, *arguments, **keywords):
+    """Whether it isn't refused."""
+    return attempt(lambda: [call(*arguments, **keywords)]) is not None
+
+
+@given(foreign_arrays(DTYPES | FLOATS))
+@settings(max_examples=400, deadline=None)
+@example(np.zeros((0, 2), np.float32))
+@example(np.zeros((3, 0), np.float16))
+@example(np.full((2, 2), 1e15, np.float32))
+@example(np.array([[1, np.inf]], np.float16))
+@example(np.array([[0, 1], [2, np.nan]], np.float32))
+def test_points_of_the_core(array):
+    is_points = array.ndim == 2 and array.dtype in (np.float16, np.float32) and array.shape[1] > 0
+    is_points = is_points and array.flags.c_contiguous and array.flags.aligned
+    with np.errstate(all="ignore"):
+        fits = bool(is_points and (np.abs(array) <= 1e15).all())
+    rows, width = array.shape if array.ndim == 2 else (1, 1)
+    centers = np.arange(2.0 * width).reshape(2, width)
+    mixture = (np.array([0.5, 0.5]), centers, np.ones((2, width)))
+    labels = np.full(rows, -1)
+    assert accepts(kmeans, array, 1, max_iter=3) == (fits and rows > 0)
+    assert accepts(silhouette, array, centers) == (fits and rows > 0)
+    assert accepts(assign_centers, array, centers, 1.0, labels_out=labels) == fits
+    assert not fits or set(labels) <= {0, 1}
+    assert accepts(assign_gmm, array, *mixture, labels_out=labels) == fits
+    assert accepts(assign_argmax, array, labels_out=labels) == fits
+    assert not fits or np.array_equal(labels, array.argmax(axis=1))
+    if accepts(gmm, array, 2, centers=centers, max_iter=3):
+        assert fits
+    elif fits and rows > 1:
+        # Variances that overflow, or that vanish beside enormous means, have no inverse.
+        assert np.abs(array.astype(np.float64)).max() > 1e3
+    if accepts(estimate_proportions, array, max_iter=3):
+        assert fits
+    if accepts(assign_proportional, array, np.array([rows] + [0] * (width - 1)), labels_out=labels):
+        assert fits
+        assert (labels == 0).all()
+
+
+POINTS = np.arange(12, dtype=np.float32).reshape(6, 2)
+# For each argument that is an array: what may be in it.
+OTHERS = {
+    "rows": (np.int64,),
+    "centers": (np.float64,),
+    "weights": (np.float64,),
+    "means": (np.float64,),
+    "precisions": (np.float64,),
+    "covariances": (np.float64,),
+    "names": (np.int64,),
+    "counts": (np.int64,),
+    "labels_out": NATIVE,
+    "posterior_out": (np.float32,),
+    "confidence_out": (np.float32,),
+}
+CALLS = {
+    kmeans: ({"k": 2}, ["rows", "centers"]),
+    gmm: ({"k": 2, **START}, ["rows", *START]),
+    silhouette: ({"centers": CENTERS}, ["rows", "centers"]),
+    assign_centers: ({"centers": CENTERS, "variance": 1.0}, ["rows", "centers", "names"]),
+    assign_gmm: (MIXTURE, ["rows", *MIXTURE, "names"]),
+    assign_argmax: ({}, ["rows"]),
+    assign_proportional: ({"counts": np.array([2, 4])}, ["rows", "counts"]),
+    estimate_proportions: ({}, ["rows"]),
+}
+OUTPUTS = ["labels_out", "posterior_out", "confidence_out"]
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
+@given(data=st.data())
+@settings(max_examples=250, deadline=None)
+def test_other_arrays_of_clustering(call, data):
+    keywords, arguments = CALLS[call]
+    assigns = call.__name__.startswith("assign")
+    argument = data.draw(st.sampled_from(arguments + OUTPUTS * assigns))
+    dtypes = DTYPES | st.sampled_from([np.dtype(dtype) for dtype in OTHERS[argument]])
+    array = data.draw(foreign_arrays(dtypes))
+    expected = {"labels_out": np.full(6, -1)} if assigns else {}
+    if argument in OUTPUTS:
+        shape = (6, 2) if argument == "posterior_out" else (6,)
+        expected[argument] = np.zeros(shape, array.dtype if array.dtype in OTHERS[argument] else OTHERS[argument][0])
+        call(POINTS, **{**keywords, **expected})
+    labels = np.full(6, -1)
+    found = {**keywords, **({"labels_out": labels} if assigns else {}), argument: array}
+    if accepts(call, POINTS, **found):
+        assert array.dtype in OTHERS[argument]
+        assert array.flags.c_contiguous
+        if argument in OUTPUTS:
+            assert np.array_equal(array, expected[argument])
+    elif argument in OUTPUTS and array.dtype in OTHERS[argument] and array.shape == expected[argument].shape:
+        assert not (array.flags.c_contiguous and array.flags.aligned and array.flags.writeable)

@@ -1,6 +1,6 @@
 //! The last pass: each row's cluster, named, with posteriors, written where the caller wants them.
 
-use super::checks::{at_least_one, check_centers};
+use super::checks::{at_least_one, check_centers, check_gaussians};
 use super::gaussians::{Densities, Gaussians};
 use super::nearest::{Nearest, distances_to, single};
 use super::outputs::Names;
@@ -114,7 +114,7 @@ pub fn assign_gmm<L: Copy + Send + Sync + TryFrom<i64>>(
     outputs: Outputs<L>,
     workers: &Workers,
 ) -> Result<f64> {
-    gaussians.check(points)?;
+    check_gaussians(gaussians, points)?;
     let densities = gaussians.densities(0.0)?;
     let names = outputs.names(names, densities.components(), points)?;
     let (pool, mut log_likelihood) = (Pool::default(), 0.0);

@@ -1,6 +1,8 @@
 //! Checks of what the methods of clustering are given, apart from the points.
 
 use super::Points;
+use super::gaussians::Gaussians;
+use super::gmm::{EmOptions, GmmStart};
 use crate::{Error, Result};
 
 pub(super) fn at_least_one(argument: &'static str, value: usize) -> Result<()> {
@@ -43,5 +45,55 @@ pub(super) fn check_centers(argument: &'static str, centers: &[f64], points: Poi
             found: centers[bad] as f32,
         }),
         None => Ok(()),
+    }
+}
+
+/// Gaussians that fit the points.
+pub(super) fn check_gaussians(given: &Gaussians, points: Points) -> Result<()> {
+    let (k, width) = (given.weights.len(), points.width());
+    at_least_one("k", k)?;
+    let lengths = [
+        ("means", given.means.len(), k * width),
+        ("covariances", given.covariances.len(), k * given.form.len(width)),
+    ];
+    for (argument, found, expected) in lengths {
+        if found != expected {
+            let counts = "numbers, for the weights and columns";
+            return Err(Error::Length { argument, found, expected, counts });
+        }
+    }
+    check_centers("means", &given.means, points)?;
+    match given.weights.iter().position(|w| !(*w > 0.0 && *w <= 1.0 + 1e-6)) {
+        Some(row) => Err(Error::Element {
+            argument: "weights",
+            row,
+            found: given.weights[row].to_string(),
+            expected: "a share above 0, up to 1",
+        }),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn check_options(options: EmOptions) -> Result<()> {
+    at_least_one("max_iter", options.max_iter)?;
+    for (argument, value) in [("reg_covar", options.reg_covar), ("tol", options.tol)] {
+        if !(value >= 0.0 && value.is_finite()) {
+            let expected = "a finite number, 0 or above";
+            return Err(Error::Scalar { argument, found: value.to_string(), expected });
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn check_start(points: Points, start: GmmStart) -> Result<()> {
+    match start {
+        GmmStart::Centers(centers) => {
+            check_clusters(centers.len() / points.width().max(1), points)?;
+            check_centers("centers", centers, points)
+        }
+        GmmStart::Precisions(given) => {
+            check_clusters(given.weights.len(), points)?;
+            check_gaussians(given, points)
+        }
     }
 }

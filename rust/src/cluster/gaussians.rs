@@ -1,7 +1,6 @@
 //! A mixture of Gaussians, and its log densities.
 
-use super::Points;
-use super::checks::{at_least_one, check_centers};
+use super::cholesky::inverse_factor;
 use super::panel::{Column, PANEL, tile, tile_mut};
 use crate::{Error, Result};
 
@@ -50,32 +49,6 @@ pub struct Gaussians {
 }
 
 impl Gaussians {
-    /// Check that they fit the points.
-    pub(super) fn check(&self, points: Points) -> Result<()> {
-        let (k, width) = (self.weights.len(), points.width());
-        at_least_one("k", k)?;
-        let lengths = [
-            ("means", self.means.len(), k * width),
-            ("covariances", self.covariances.len(), k * self.form.len(width)),
-        ];
-        for (argument, found, expected) in lengths {
-            if found != expected {
-                let counts = "numbers, for the weights and columns";
-                return Err(Error::Length { argument, found, expected, counts });
-            }
-        }
-        check_centers("means", &self.means, points)?;
-        match self.weights.iter().position(|w| !(*w > 0.0 && *w <= 1.0 + 1e-6)) {
-            Some(row) => Err(Error::Element {
-                argument: "weights",
-                row,
-                found: self.weights[row].to_string(),
-                expected: "a share above 0, up to 1",
-            }),
-            None => Ok(()),
-        }
-    }
-
     /// What log densities are computed from.
     pub(super) fn densities(&self, reg_covar: f64) -> Result<Densities> {
         let width = self.means.len() / self.weights.len();
@@ -200,61 +173,14 @@ fn diagonal_distance(factor: &[f64], differences: &[[f64; TILE]]) -> [f64; TILE]
     squared
 }
 
-/// The rows of the lower triangle of L⁻¹, for a covariance L·Lᵀ; none if it isn't positive definite.
-fn inverse_factor(covariance: &[f64], width: usize) -> Option<Vec<f64>> {
-    let lower = cholesky(covariance, width)?;
-    let mut inverse = vec![0.0; width * (width + 1) / 2];
-    let at = |row: usize, column: usize| row * (row + 1) / 2 + column;
-    for row in 0..width {
-        let pivot = lower[at(row, row)];
-        for column in 0..row {
-            let sum: f64 = (column..row).map(|i| lower[at(row, i)] * inverse[at(i, column)]).sum();
-            inverse[at(row, column)] = -sum / pivot;
-        }
-        inverse[at(row, row)] = 1.0 / pivot;
-    }
-    inverse.iter().all(|x| x.is_finite()).then_some(inverse)
-}
-
-/// The rows of the lower triangle of L, for a covariance L·Lᵀ; none if it isn't positive definite.
-fn cholesky(covariance: &[f64], width: usize) -> Option<Vec<f64>> {
-    let mut lower = vec![0.0; width * (width + 1) / 2];
-    // As much as rounding leaves of a variance that the columns before explain.
-    let least = 4.0 * width as f64 * f64::EPSILON;
-    for row in 0..width {
-        let start = row * (row + 1) / 2;
-        for column in 0..=row {
-            let other = column * (column + 1) / 2;
-            let dot: f64 = (0..column).map(|i| lower[start + i] * lower[other + i]).sum();
-            let rest = covariance[row * width + column] - dot;
-            lower[start + column] = if column < row {
-                rest / lower[other + column]
-            } else if rest > covariance[row * width + row] * least && rest.is_finite() {
-                rest.sqrt()
-            } else {
-                return None;
-            };
-        }
-    }
-    Some(lower)
-}
-
 fn inverse_deviations(variances: &[f64]) -> Option<Vec<f64>> {
     let fits = |variance: &f64| *variance > 0.0 && (1.0 / variance).is_finite();
     variances.iter().all(fits).then(|| variances.iter().map(|v| 1.0 / v.sqrt()).collect())
 }
 
-/// The symmetric positive definite matrix whose inverse this is; none if there is none.
-pub(super) fn inverse(matrix: &[f64], width: usize) -> Option<Vec<f64>> {
-    let factor = inverse_factor(matrix, width)?;
-    let at = |row: usize, column: usize| factor[row * (row + 1) / 2 + column];
-    let entry = |i: usize, j: usize| (i.max(j)..width).map(|row| at(row, i) * at(row, j)).sum();
-    Some((0..width * width).map(|position| entry(position / width, position % width)).collect())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Covariance, Gaussians, PANEL, inverse};
+    use super::{Covariance, Gaussians, PANEL};
 
     #[test]
     fn log_densities_are_those_of_the_formula() {
@@ -286,14 +212,6 @@ mod tests {
             let one = Gaussians { form, weights, means, covariances: covariance.to_vec() };
             let message = one.densities(0.0).err().unwrap().to_string();
             assert!(message.starts_with("the covariance of component 0 is singular"), "{message}");
-        }
-    }
-
-    #[test]
-    fn the_inverse_is_the_inverse() {
-        let found = inverse(&[2.0, 0.6, 0.6, 1.0], 2).unwrap();
-        for (found, expected) in found.iter().zip([1.0, -0.6, -0.6, 2.0]) {
-            assert!((found - expected / 1.64).abs() < 1e-15);
         }
     }
 }

@@ -38,7 +38,7 @@ pub fn silhouette(
         return Err(Error::Scalar { argument, found, expected: "at least 2" });
     }
     check_centers("centers", centers, points)?;
-    let sample = Sample::draw(points, &single(centers), sample_size, seed)?;
+    let sample = Sample::draw(points, &single(centers), sample_size, seed, workers)?;
     let size = sample.clusters.len();
     let mut total = 0.0;
     workers.fold(
@@ -60,9 +60,17 @@ struct Sample {
 }
 
 impl Sample {
-    fn draw(points: Points, centers: &[f32], size: usize, seed: u64) -> Result<Self> {
+    fn draw(
+        points: Points,
+        centers: &[f32],
+        size: usize,
+        seed: u64,
+        workers: &Workers,
+    ) -> Result<Self> {
         let values = points.gather(&positions(points.len(), size, seed))?;
+        workers.check()?;
         let clusters = nearest_clusters(&values, points.width(), centers);
+        workers.check()?;
         let mut order: Vec<usize> = (0..clusters.len()).collect();
         order.sort_by_key(|&i| clusters[i]);
         let column = |c| order.iter().map(|i| f64::from(values[i * points.width() + c])).collect();
