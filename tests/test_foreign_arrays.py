@@ -321,7 +321,7 @@ def test_points_of_the_core(array):
     is_points = array.ndim == 2 and array.dtype in (np.float16, np.float32) and array.shape[1] > 0
     is_points = is_points and array.flags.c_contiguous and array.flags.aligned
     with np.errstate(all="ignore"):
-        fits = bool(is_points and (np.abs(array) <= 1e15).all())
+        fits = bool(is_points and (np.abs(array.astype(np.float32)) <= 1e15).all())
     rows, width = array.shape if array.ndim == 2 else (1, 1)
     centers = np.arange(2.0 * width).reshape(2, width)
     mixture = (np.array([0.5, 0.5]), centers, np.ones((2, width)))

@@ -10,8 +10,9 @@ use crate::{Error, Result, Workers};
 
 /// Points whose distances are added up side by side.
 const TILE: usize = 8;
-/// Points of a task.
+/// The most points of a task, and the most distances: between tasks Ctrl-C gets through.
 const CHUNK: usize = 64;
+const DISTANCES: usize = 1 << 22;
 
 /// The mean silhouette of `sample_size` points, or of all if there are no more, that belong to the nearest of
 /// (k, W) centres: (b - a) / max(a, b), where a is a point's mean distance to the others of its cluster and b
@@ -40,10 +41,11 @@ pub fn silhouette(
     check_centers("centers", centers, points)?;
     let sample = Sample::draw(points, &single(centers), sample_size, seed, workers)?;
     let size = sample.clusters.len();
+    let chunk = CHUNK.min(DISTANCES / size).max(1);
     let mut total = 0.0;
     workers.fold(
-        (0..size).step_by(CHUNK),
-        |first| Ok(sample.silhouettes(first..size.min(first + CHUNK))),
+        (0..size).step_by(chunk),
+        |first| Ok(sample.silhouettes(first..size.min(first + chunk))),
         |sum: f64| total += sum,
     )?;
     Ok(total / size as f64)

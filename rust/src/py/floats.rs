@@ -1,7 +1,8 @@
 //! Arrays of several float types, taken as they lie in memory or in a mapped file.
 
 use half::f16;
-use numpy::{PyArray2, PyReadonlyArray1, PyReadonlyArray2};
+use numpy::{PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArray, PyUntypedArrayMethods};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use super::error::{matrix, readonly, vector};
@@ -9,12 +10,30 @@ use crate::cluster::{Matrix, Values};
 use crate::groups;
 
 /// A two-dimensional array of one of the two types.
-#[derive(FromPyObject)]
 pub(super) enum Floats<'py> {
-    #[pyo3(transparent, annotation = "NDArray[float16]")]
     F16(Bound<'py, PyArray2<f16>>),
-    #[pyo3(transparent, annotation = "NDArray[float32]")]
     F32(Bound<'py, PyArray2<f32>>),
+}
+
+impl<'py> FromPyObject<'_, 'py> for Floats<'py> {
+    type Error = PyErr;
+
+    // Not derived: that message has a line for each type, and says of none what is wrong.
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(array) = object.cast::<PyArray2<f16>>() {
+            return Ok(Self::F16(array.to_owned()));
+        }
+        if let Ok(array) = object.cast::<PyArray2<f32>>() {
+            return Ok(Self::F32(array.to_owned()));
+        }
+        let found = match object.cast::<PyUntypedArray>() {
+            Ok(array) => format!("an array of shape {:?} and {}", array.shape(), array.dtype()),
+            Err(_) => format!("a {}", object.get_type().name()?),
+        };
+        Err(PyTypeError::new_err(format!(
+            "{found}; expected a two-dimensional NumPy array of float16 or float32 in native byte order"
+        )))
+    }
 }
 
 /// The same, while nobody may write to it.
