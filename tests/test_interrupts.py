@@ -1,4 +1,4 @@
-"""Ctrl-C gets through within a second while the core indexes, draws, observes and clusters, on one thread or several."""
+"""Ctrl-C gets through within a second while the core indexes, draws, observes or clusters, with one thread or more."""
 
 import subprocess
 import sys
@@ -19,7 +19,8 @@ CALLS = {
     "weighted": "WeightedStream(AliasTable(np.ones(9)), 10**9, 0, 0).indices(0, 10**9, 1, {num_threads})",
     "successive": "SuccessiveStream(some, 10**7, 0, 0).indices(0, 9, 1, {num_threads})",
     "independent": "IndependentStream(index, np.array([1]), 4 * 10**8, 0, 0).indices(0, 4 * 10**8, 1, {num_threads})",
-    "argmax": "assign_argmax(np.zeros((10**9, 2), np.float16), labels_out=np.zeros(10**9, np.uint8), num_threads={num_threads})",
+    "argmax": "assign_argmax(np.zeros((10**9, 2), np.float16), labels_out=np.zeros(10**9, np.uint8), "
+    "num_threads={num_threads})",
     "proportions": "estimate_proportions(points, tolerance=0, max_iter=10**9, num_threads={num_threads})",
     "k-means": "kmeans(points, 200, max_iter=10**9, num_threads={num_threads})",
     "k-means, many runs": "kmeans(points[:9999], 3, n_init=10**6, num_threads={num_threads})",
@@ -28,8 +29,8 @@ CALLS = {
     "silhouette": "silhouette(points, points[:9].astype(float), sample_size=10**6, num_threads={num_threads})",
     "centers": "assign_centers(np.zeros((10**9, 1), np.float16), np.zeros((99, 1)), 1.0, "
     "labels_out=np.zeros(10**9, np.uint8), num_threads={num_threads})",
-    "components": "assign_gmm(np.zeros((10**9, 1), np.float16), np.full(9, 1 / 9), np.zeros((9, 1)), np.ones((9, 1)), "
-    "labels_out=np.zeros(10**9, np.uint8), num_threads={num_threads})",
+    "components": "assign_gmm(np.zeros((10**9, 1), np.float16), np.full(9, 1 / 9), np.zeros((9, 1)), "
+    "np.ones((9, 1)), labels_out=np.zeros(10**9, np.uint8), num_threads={num_threads})",
 }
 SCRIPT = """
 import os, signal, threading, time
