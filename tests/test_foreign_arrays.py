@@ -282,14 +282,14 @@ def test_logits(method, array):
 def test_other_arrays_of_label_attributes(argument, array):
     rows = len(array) if array.ndim and len(array) else 3
     logits = np.random.default_rng(0).normal(20, 3, (rows, 2)).astype(np.float32)
-    keywords = {argument: array}
+    keywords = {"proportions": [1, 1], argument: array}  # of one row none can be estimated
     if argument == "labels":
         keywords["within_class"] = True
     found = attempt(label_attributes, logits, method="proportional", **keywords)
     if found is not None and argument not in ("labels", "proportions"):
         name = "pseudo_attributes" if argument == "out" else argument
         assert getattr(found, name) is array
-        plain = label_attributes(logits, method="proportional")
+        plain = label_attributes(logits, method="proportional", proportions=[1, 1])
         assert np.array_equal(array, getattr(plain, name))
     elif found is not None and argument == "labels":
         assert array.shape == (rows,)
