@@ -1,8 +1,8 @@
-//! k-means by Lloyd's algorithm (1982), for many rows of few columns. No label is kept: the centres
-//! stay bit for bit where they are exactly when the sums, and so the labels, are those of the pass before.
+//! k-means by Lloyd's algorithm (1982), for many rows of few columns. It is over when the centres stay bit
+//! for bit where they are, as they do where no point changes its cluster.
 
 use super::checks::{at_least_one, check_centers, check_clusters};
-use super::members::Members;
+use super::members::{ClusterNumber, Members, Totals};
 use super::nearest::{Nearest, single};
 use super::panel::for_each_panel;
 use super::seeding::{distances_to_nearest, starting_centers};
@@ -43,7 +43,8 @@ pub struct KMeans {
 ///
 /// Distances are float32, sums of points float64; ties go to the lower cluster. A cluster that loses
 /// all its points restarts at the point farthest from its centre. With fewer than `k` distinct
-/// points there are as many clusters as distinct points. O(M·W·k) an iteration; no memory for each point.
+/// points there are as many clusters as distinct points. O(M·W·k) an iteration; a byte for each point, or 4
+/// with 256 clusters or more.
 ///
 /// # Errors
 /// [`Error::Value`] for the first value that is NaN, infinite or beyond ±1e15, also of the centres;
@@ -83,21 +84,35 @@ pub fn kmeans(
 }
 
 /// One run of Lloyd's algorithm.
-fn lloyd(
+fn lloyd(points: Points, centers: Vec<f64>, max_iter: usize, workers: &Workers) -> Result<KMeans> {
+    if u8::try_from(centers.len() / points.width()).is_ok() {
+        lloyd_of::<u8>(points, centers, max_iter, workers)
+    } else {
+        lloyd_of::<u32>(points, centers, max_iter, workers)
+    }
+}
+
+fn lloyd_of<L: ClusterNumber>(
     points: Points,
     mut centers: Vec<f64>,
     max_iter: usize,
     workers: &Workers,
 ) -> Result<KMeans> {
+    let mut members = Members::<L>::none(points, centers.len() / points.width());
     let mut iterations = 0;
     while iterations < max_iter {
-        let members = Members::of(points, &centers, workers)?;
-        let moved = moved_centers(points, &centers, &members, workers)?;
+        members.follow(points, &centers, workers)?;
+        let mut moved = moved_centers(points, &centers, &members.totals, workers)?;
+        let at_rest = moved == centers;
+        if at_rest || iterations + 1 == max_iter {
+            members.add_up_again(points, workers)?;
+            moved = moved_centers(points, &centers, &members.totals, workers)?;
+        }
         if moved == centers {
             break;
         }
         centers = moved;
-        iterations += 1;
+        iterations += usize::from(!at_rest);
     }
     let (counts, inertia) = final_assignment(points, &centers, workers)?;
     let with_members = centers.chunks_exact(points.width()).zip(&counts).filter(|(_, n)| **n > 0);
@@ -114,7 +129,7 @@ fn lloyd(
 fn moved_centers(
     points: Points,
     centers: &[f64],
-    members: &Members,
+    members: &Totals,
     workers: &Workers,
 ) -> Result<Vec<f64>> {
     let empty = members.counts.iter().filter(|count| **count == 0).count();
