@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from dbpt.errors import InputError
 from dbpt.text_tower import build_text_tower, prompt_token_ids, text_path
-from dbpt.text_tower.general import token_embedding
+from dbpt.text_tower.embedding import token_embedding
 
 VISION = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16}
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 4, "layers": 3}
@@ -189,7 +189,7 @@ def test_the_tower_trains_nothing_of_the_model(tower):
 
 def test_layout_counts_tokens_not_words():
     layout = prompt_token_ids(tokenizer_of("plain"), ["landbird", "dog"], 4)
-    assert layout.start == 1
+    assert layout.places[0, :6].tolist() == [-1, 0, 1, 2, 3, -1]
     ends = (layout.ids == 49407).int().argmax(dim=1)
     assert ends.tolist() == [1 + 4 + 2 + 1, 1 + 4 + 1 + 1]  # SOS, context, name, "."
 

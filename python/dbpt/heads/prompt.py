@@ -6,7 +6,7 @@ from torch import nn
 
 from dbpt.backbone import Backbone
 from dbpt.text_tower import TextTower, build_text_tower, prompt_token_ids
-from dbpt.text_tower.general import text_weights, token_embedding
+from dbpt.text_tower.embedding import text_weights, token_embedding
 from dbpt.words import Vocabulary
 
 
