@@ -17,16 +17,30 @@ from typing import Literal
 import torch
 from torch import nn
 
+from dbpt.text_tower.chunks import within_memory
 from dbpt.text_tower.general import GeneralTower
-from dbpt.text_tower.layout import ClassPosition, PromptLayout, prompt_token_ids
+from dbpt.text_tower.layout import ClassPosition, PromptLayout, context_token_ids, prompt_token_ids
 from dbpt.text_tower.native import why_no_shared_prefix, why_not_causal
+from dbpt.text_tower.precision import hold_text
 from dbpt.text_tower.shared_prefix import SharedPrefixTower
+from dbpt.text_tower.tower import TextTower
 from dbpt.text_tower.truncated import TruncatedTower
 
-__all__ = ["ClassPosition", "PromptLayout", "TextPath", "TextTower", "build_text_tower", "prompt_token_ids", "text_path"]
+__all__ = [
+    "ClassPosition",
+    "PromptLayout",
+    "TextPath",
+    "TextTower",
+    "build_text_tower",
+    "context_token_ids",
+    "fit_text_tower",
+    "prompt_token_ids",
+    "text_path",
+]
+
+MB = 1_000_000
 
 TextPath = Literal["shared-prefix", "truncated", "general"]
-TextTower = SharedPrefixTower | TruncatedTower | GeneralTower
 
 
 def text_path(model: nn.Module) -> TextPath:
@@ -51,3 +65,18 @@ def build_text_tower(model: nn.Module, layout: PromptLayout, path: TextPath | No
     device = next(model.parameters()).device
     tower = towers[path or text_path(model)](model, layout)
     return tower.to(device) if isinstance(device, torch.device) else tower
+
+
+def fit_text_tower(
+    model: nn.Module, layout: PromptLayout, context: torch.Tensor, *, precision: str = "float32", memory_mb: float
+) -> TextTower:
+    """`build_text_tower` with the text tower held in ``precision``, in chunks if ``memory_mb`` asks for them.
+
+    ``context`` is any of the shape that will be used. ``memory_mb`` is for what a forward pass keeps for the gradient.
+    """
+    held = hold_text(model, precision, mixed=text_path(model) == "shared-prefix")
+
+    def build(part: PromptLayout) -> TextTower:
+        return build_text_tower(held, part)
+
+    return within_memory(build, layout, context, memory_mb * MB)

@@ -27,7 +27,7 @@ def text_weights(model: nn.Module) -> int:
 
 
 def write_context(tokens: torch.Tensor, places: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-    """``tokens`` (..., d) with vector ``places`` (...) of ``context`` (n_ctx, d) or (C, n_ctx, d) where that is >= 0."""
+    """``tokens`` (..., d), with vector number ``places`` (...) of ``context`` ([C,] n_ctx, d) where that is >= 0."""
     vectors = context.reshape(-1, context.shape[-1])
     # F.embedding, not indexing: its gradient is summed in a fixed order, whatever the number of threads
     inside = F.embedding(places.clamp(min=0), vectors).to(tokens.dtype)

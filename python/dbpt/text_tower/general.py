@@ -1,27 +1,24 @@
 """The path that is right for any tower: the model's own ``encode_text``, the context in place of the placeholders."""
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from dbpt.text_tower.embedding import token_embedding, write_context
 from dbpt.text_tower.layout import PromptLayout
+from dbpt.text_tower.tower import TextTower
 
 
-class GeneralTower(nn.Module):
+class GeneralTower(TextTower):
     """``encode_text`` on the placeholder ids, the embedding's output replaced by the context where it belongs."""
 
     def __init__(self, model: nn.Module, layout: PromptLayout) -> None:
-        super().__init__()
-        self._frozen: tuple[Any] = (model,)  # in a tuple: not a submodule, so not among our parameters
-        self.layout = layout
+        super().__init__(model, layout)
         self.register_buffer("ids_PL", layout.ids, persistent=False)
         self.register_buffer("places_PL", layout.places, persistent=False)
         self.ids_PL: torch.Tensor
         self.places_PL: torch.Tensor
-        self.num_positions = layout.ids.numel()
+        self.own_positions = [layout.ids.shape[1]] * len(layout.ids)
 
     def forward(self, context: torch.Tensor) -> torch.Tensor:
         """Map context (n_ctx, d) or (C, n_ctx, d) to text features (P, D)."""
@@ -29,9 +26,9 @@ class GeneralTower(nn.Module):
         def hook(_module: nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
             return write_context(output, self.places_PL, context)
 
-        handle = token_embedding(self._frozen[0]).register_forward_hook(hook)
+        handle = token_embedding(self.frozen).register_forward_hook(hook)
         try:
-            features = self._frozen[0].encode_text(self.ids_PL)
+            features = self.frozen.encode_text(self.ids_PL)
         finally:
             handle.remove()
         return F.normalize(features.float(), dim=-1)

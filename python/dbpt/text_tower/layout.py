@@ -83,3 +83,16 @@ def _framed(frame: TokenizerFrame, like_L: torch.Tensor, inside: list[int]) -> l
     end = frame.used(like_L[None])[0]
     framed = row[: frame.start] + inside + row[end - frame.ends : end]
     return framed + [frame.pad] * (frame.length - len(framed))
+
+
+def context_token_ids(tokenizer: Tokenizer, words: str) -> torch.Tensor:
+    """(n_ctx,) int64 token ids of the words that a context starts as. Raises `InputError` if there are none or many."""
+    frame = tokenizer_frame(tokenizer)
+    ids = frame.contents(tokenizer([words]).long().cpu())[0]
+    if not 0 < len(ids) < frame.length - frame.start - frame.ends:
+        found = f"at least {len(ids)} tokens" if ids else "no token"
+        raise InputError(
+            f"--ctx-init {words!r}: {found}; expected words that leave room for a class name in the text tower's "
+            f"{frame.length} positions"
+        )
+    return torch.tensor(ids)

@@ -9,6 +9,7 @@ from torch import nn
 
 from dbpt.text_tower.embedding import write_context
 from dbpt.text_tower.layout import PromptLayout
+from dbpt.text_tower.tower import TextTower
 
 
 def native_text(model: nn.Module) -> Any:
@@ -56,31 +57,25 @@ def eos_positions(model: nn.Module, ids_PL: torch.Tensor) -> torch.Tensor:
     return torch.eq(ids_PL, eos_id).int().argmax(dim=1)
 
 
-class CausalTower(nn.Module):
+class CausalTower(TextTower):
     """What both causal paths share: the embedding of chosen positions, and the way from the EOS rows to the result."""
 
     def __init__(self, model: nn.Module, layout: PromptLayout) -> None:
-        super().__init__()
-        self._frozen = (native_text(model),)  # in a tuple: not a submodule, so not among our parameters
-        self.layout = layout
+        super().__init__(native_text(model), layout)
         self.eos_P = eos_positions(model, layout.ids)
-
-    @property
-    def text(self) -> Any:
-        """The frozen open_clip tower."""
-        return self._frozen[0]
 
     def embed(
         self, ids: torch.Tensor, places: torch.Tensor, positions: torch.Tensor, context: torch.Tensor
     ) -> torch.Tensor:
         """Token ids (...) at ``positions`` with the context written in and positions added: (..., d)."""
-        tokens = write_context(self.text.token_embedding(ids), places, context)
-        return tokens + self.text.positional_embedding[positions].to(tokens.dtype)
+        tokens = write_context(self.frozen.token_embedding(ids), places, context)
+        added: torch.Tensor = self.frozen.positional_embedding[positions]
+        return tokens + added.to(tokens.dtype)
 
     def project(self, eos_Pd: torch.Tensor) -> torch.Tensor:
         """Final norm, projection, unit length: (P, D) float32."""
-        x = self.text.ln_final(eos_Pd)
-        projection = self.text.text_projection
+        x = self.frozen.ln_final(eos_Pd)
+        projection = self.frozen.text_projection
         if isinstance(projection, nn.Linear):
             x = projection(x.to(projection.weight.dtype))
         elif projection is not None:

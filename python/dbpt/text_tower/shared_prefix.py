@@ -20,14 +20,13 @@ class SharedPrefixTower(CausalTower):
 
     def __init__(self, model: nn.Module, layout: PromptLayout) -> None:
         super().__init__(model, layout)
-        self.prefix_length = _common_prefix(layout, int(self.eos_P.min()))
-        lengths = (self.eos_P + 1 - self.prefix_length).tolist()
+        self.shared_positions = _common_prefix(layout, int(self.eos_P.min()))
+        self.own_positions = lengths = (self.eos_P + 1 - self.shared_positions).tolist()
         order = sorted(range(len(lengths)), key=lengths.__getitem__)
         buckets = tuple((lengths.count(length), length) for length in sorted(set(lengths)))
-        self.packing = Packing(self.prefix_length, buckets)
-        flat = [(0, position) for position in range(self.prefix_length)]
-        flat += [(row, self.prefix_length + i) for row in order for i in range(lengths[row])]
-        self.num_positions = len(flat)  # that run through the blocks
+        self.packing = Packing(self.shared_positions, buckets)
+        flat = [(0, position) for position in range(self.shared_positions)]
+        flat += [(row, self.shared_positions + i) for row in order for i in range(lengths[row])]
         rows, positions = torch.tensor(flat).T
         self.register_buffer("ids_T", layout.ids[rows, positions], persistent=False)
         self.register_buffer("places_T", layout.places[rows, positions], persistent=False)
@@ -41,7 +40,7 @@ class SharedPrefixTower(CausalTower):
     def forward(self, context: torch.Tensor) -> torch.Tensor:
         """Map context (n_ctx, d) or (C, n_ctx, d) to text features (P, D)."""
         x_Td = self.embed(self.ids_T, self.places_T, self.positions_T, context)
-        *blocks, last = self.text.transformer.resblocks
+        *blocks, last = self.frozen.transformer.resblocks
         for block in blocks:
             x_Td = packed_block(block, x_Td, self.packing)
         eos_Pd = packed_block(last, x_Td, self.packing, only_last=True)

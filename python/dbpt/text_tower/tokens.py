@@ -1,4 +1,4 @@
-"""What a tokenizer puts around words: start and end tokens, padding. Found by looking, so that any tokenizer will do."""
+"""What a tokenizer puts around words: start and end tokens, padding. Found by looking, so any tokenizer will do."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ _PROBES = ("a", "dog", "7", "the")
 class TokenizerFrame:
     """The frame ``[start tokens][words][end tokens][padding]`` of a tokenizer.
 
-    length: number of positions L; start: number of start tokens (0 or 1); ends: number of end tokens; pad: its id, which
-    the end token may share (``end_is_pad``); placeholder candidates are ``words``, ids that stand for words.
+    length: number of positions L; start: number of start tokens (0 or 1); ends: number of end tokens; pad: the id of
+    padding, which the end token may share (``end_is_pad``); empty: (L,) an empty text; words: (4, L) single words.
     """
 
     length: int

@@ -13,7 +13,7 @@ class TruncatedTower(CausalTower):
     def __init__(self, model: nn.Module, layout: PromptLayout) -> None:
         super().__init__(model, layout)
         self.length = int(self.eos_P.max()) + 1
-        self.num_positions = len(self.eos_P) * self.length  # that run through the blocks
+        self.own_positions = [self.length] * len(self.eos_P)
         self.register_buffer("ids_PL", layout.ids[:, : self.length], persistent=False)
         self.register_buffer("places_PL", layout.places[:, : self.length], persistent=False)
         self.register_buffer("eos", self.eos_P, persistent=False)
@@ -25,6 +25,6 @@ class TruncatedTower(CausalTower):
         """Map context (n_ctx, d) or (C, n_ctx, d) to text features (P, D)."""
         positions = torch.arange(self.length, device=context.device)
         x = self.embed(self.ids_PL, self.places_PL, positions, context)
-        mask = self.text.attn_mask[: self.length, : self.length].to(x.dtype)
-        x = self.text.transformer(x, attn_mask=mask)
+        mask = self.frozen.attn_mask[: self.length, : self.length].to(x.dtype)
+        x = self.frozen.transformer(x, attn_mask=mask)
         return self.project(x[torch.arange(len(self.eos), device=context.device), self.eos])
