@@ -23,6 +23,7 @@ TOWERS = {
     "layer-scale": (open_clip.CLIP, {"text": {"ls_init_value": 0.5}}, "shared-prefix"),
     "eos-pooling": (open_clip.CLIP, {"text": {"pool_type": "eos", "eos_id": 49407}}, "shared-prefix"),
     "projection-bias": (open_clip.CustomTextCLIP, {"text": {"proj_bias": True}}, "shared-prefix"),
+    "no-start-token": (open_clip.CLIP, {"text": {"pool_type": "eos", "eos_id": 1, "vocab_size": 64}}, "shared-prefix"),
     "custom-text": (open_clip.CustomTextCLIP, {}, "shared-prefix"),
     "custom-blocks": (open_clip.CustomTextCLIP, {"text": {"qk_norm": True, "scale_attn": True}}, "truncated"),
     "no-causal-mask": (open_clip.CustomTextCLIP, {"text": {"no_causal_mask": True}}, "general"),
@@ -62,6 +63,8 @@ class WordTokenizer:
 def tokenizer_of(name):
     if name == "siglip":  # no start token, padded with the end token
         return WordTokenizer(bos=[], eos=[1], pad=1, length=16)
+    if name == "no-start-token":
+        return WordTokenizer(bos=[], eos=[1], pad=0, length=77)
     if name == "hugging-face":
         return WordTokenizer(bos=[1], eos=[2], pad=0, length=24)
     return open_clip.SimpleTokenizer(context_length=76 if name == "coca" else 77)
@@ -99,7 +102,7 @@ def tower(request):
 
 
 def has_start(name):
-    return name != "siglip"
+    return name not in ("siglip", "no-start-token")
 
 
 def test_the_chosen_path(tower):
@@ -209,7 +212,7 @@ def test_layout_counts_tokens_not_words():
 
 @pytest.mark.parametrize(
     ("bos", "eos", "pad"),
-    [([1], [2], 0), ([], [1], 1), ([1], [2], 2), ([], [2], 0), ([], [], 0), ([1], [], 0)],
+    [([1], [2], 0), ([], [1], 1), ([1], [2], 2), ([], [2], 0), ([], [], 0), ([1], [], 0), ([1], [0], 0)],
 )
 def test_layout_of_any_tokenizer(bos, eos, pad):
     """A wording that just fits keeps its end token, even one that looks like padding; one more token is refused."""

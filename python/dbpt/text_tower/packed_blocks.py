@@ -22,7 +22,7 @@ class Packing:
         """The prefix (1, S, d), then each bucket's suffixes (n, l, d)."""
         shapes = [(1, self.prefix), *self.buckets]
         parts = torch.split(x_Td, [count * length for count, length in shapes])
-        return [part.view(*shape, -1) for part, shape in zip(parts, shapes, strict=True)]
+        return [part.view(*shape, x_Td.shape[-1]) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def packed_block(
@@ -45,7 +45,7 @@ def _attend(qkv: list[torch.Tensor], num_heads: int, only_last: bool) -> torch.T
     """Causal attention of all tokens, (T, d), or of each prompt's last one, (P, d)."""
     prefix, *buckets = (_heads(part, num_heads) for part in qkv)
     k_prefix, v_prefix = prefix[1, :, 0], prefix[2, :, 0]  # (H, S, e)
-    outputs = [] if only_last else [_attend_prefix(prefix)]
+    outputs = [] if only_last or not k_prefix.shape[1] else [_attend_prefix(prefix)]
     for q, k, v in buckets:
         q_last = q[:, :, -1:] if only_last else q
         outputs.append(_attend_bucket(q_last, k, v, k_prefix, v_prefix))
@@ -54,7 +54,7 @@ def _attend(qkv: list[torch.Tensor], num_heads: int, only_last: bool) -> torch.T
 
 def _heads(qkv: torch.Tensor, num_heads: int) -> torch.Tensor:
     """(n, l, 3d) as (3, H, n, l, e), copied: every product of the attention is then over views of this one tensor."""
-    return qkv.view(*qkv.shape[:2], 3, num_heads, -1).permute(2, 3, 0, 1, 4).contiguous()
+    return qkv.view(*qkv.shape[:2], 3, num_heads, qkv.shape[2] // (3 * num_heads)).permute(2, 3, 0, 1, 4).contiguous()
 
 
 def _attend_prefix(qkv: torch.Tensor) -> torch.Tensor:
@@ -69,12 +69,12 @@ def _attend_bucket(
     """Attention of queries (H, n, m, e), the last m of l tokens, to the prefix (H, S, e) and their prompt's tokens."""
     heads, count, queries, width = q.shape
     size, length = k_prefix.shape[1], k.shape[2]
-    to_prefix = (q.reshape(heads, -1, width) @ k_prefix.transpose(1, 2)).view(heads, count, queries, size)
+    to_prefix = (q.reshape(heads, count * queries, width) @ k_prefix.transpose(1, 2)).view(heads, count, queries, size)
     to_own = q @ k.transpose(2, 3)
     ahead = torch.ones(queries, length, dtype=torch.bool, device=q.device).triu(1 + length - queries)
     scores = torch.cat([to_prefix, to_own.masked_fill(ahead, float("-inf"))], dim=-1)
     weights = (scores * width**-0.5).softmax(dim=-1)
-    from_prefix = (weights[..., :size].reshape(heads, -1, size) @ v_prefix).view_as(q)
+    from_prefix = (weights[..., :size].reshape(heads, count * queries, size) @ v_prefix).view_as(q)
     from_own: torch.Tensor = weights[..., size:] @ v
     attended: torch.Tensor = from_prefix + from_own
     return attended
