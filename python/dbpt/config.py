@@ -111,7 +111,9 @@ class FitConfig:
     class_specific_context: bool = _setting(False, "a context for each class (CoOp's CSC) instead of one for all")
     class_position: str = _setting("end", "where the class name stands in the prompt", choices=CLASS_POSITIONS)
     text_precision: str = _setting(
-        "float32", "what the text tower is held in for training; the context is float32", choices=TEXT_PRECISIONS
+        "float32",
+        "what the text tower is held in for training (fp16 for GPUs alone); the context is float32",
+        choices=TEXT_PRECISIONS,
     )
     text_memory_mb: int = _setting(
         1000, "what a step may keep of the text tower's activations; more classes go through it in chunks", low=1
