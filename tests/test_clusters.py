@@ -45,7 +45,12 @@ def equal(one, other):
 # --- k-means --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("rows", "columns", "k"), [(500, 2, 2), (10_000, 3, 5), (5000, 8, 4), (300, 1, 3)])
+# Of all widths that go their own ways, and more clusters than there is a short way for.
+KMEANS_SHAPES = [(500, 2, 2), (10_000, 3, 5), (5000, 8, 4), (300, 1, 3)]
+KMEANS_SHAPES += [(700, columns, 3) for columns in (4, 5, 6, 7, 9, 16, 20)] + [(900, 2, 64), (900, 2, 65)]
+
+
+@pytest.mark.parametrize(("rows", "columns", "k"), KMEANS_SHAPES)
 def test_kmeans_equals_reference_from_the_same_start(rows, columns, k):
     points = blobs(rows, columns)
     start = reference.kmeans_start(points, k, seed=7)
@@ -192,8 +197,12 @@ def scikit_learn_gmm(points, k, covariance, max_iter=100, tol=1e-3, **start):
         )
 
 
+GMM_SHAPES = [(4000, 8, 4, 50), (700, 2, 3, 1), (5000, 3, 5, 7)]
+GMM_SHAPES += [(900, columns, 2, 5) for columns in (1, 4, 5, 6, 7, 9, 16)]
+
+
 @pytest.mark.parametrize("covariance", ["full", "diagonal"])
-@pytest.mark.parametrize(("rows", "columns", "k", "max_iter"), [(4000, 8, 4, 50), (700, 2, 3, 1), (5000, 3, 5, 7)])
+@pytest.mark.parametrize(("rows", "columns", "k", "max_iter"), GMM_SHAPES)
 def test_gmm_equals_scikit_learn_from_the_same_start(covariance, rows, columns, k, max_iter):
     points = blobs(rows, columns, clusters=k, spread=1.5)
     rng = np.random.default_rng(3)

@@ -1,19 +1,56 @@
 //! Arrays of several float types, taken as they lie in memory or in a mapped file.
 
 use half::f16;
-use numpy::{PyArray2, PyReadonlyArray1, PyReadonlyArray2};
+use numpy::{PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArray, PyUntypedArrayMethods};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use super::error::{matrix, readonly, vector};
 use crate::cluster::{Matrix, Values};
 use crate::groups;
 
+/// Take the first variant that fits. (What pyo3 derives has a line for each, and says of none what is wrong.)
+macro_rules! first_that_fits {
+    ($name:ident, [$($variant:ident),*], $expected:literal) => {
+        impl<'py> FromPyObject<'_, 'py> for $name<'py> {
+            type Error = PyErr;
+
+            fn extract(found: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+                $(
+                    if let Ok(array) = found.extract() {
+                        return Ok(Self::$variant(array));
+                    }
+                )*
+                Err(PyTypeError::new_err(format!(
+                    "{}; expected a {} in native byte order", described(&found)?, $expected
+                )))
+            }
+        }
+    };
+}
+
+first_that_fits!(Floats, [F16, F32], "two-dimensional NumPy array of float16 or float32");
+first_that_fits!(
+    FloatVector,
+    [F16, F32, F64],
+    "one-dimensional NumPy array of float16, float32 or float64"
+);
+first_that_fits!(
+    FloatMatrix,
+    [F16, F32, F64],
+    "two-dimensional NumPy array of float16, float32 or float64"
+);
+
+fn described(found: &Bound<'_, PyAny>) -> PyResult<String> {
+    Ok(match found.cast::<PyUntypedArray>() {
+        Ok(array) => format!("an array of shape {:?} and {}", array.shape(), array.dtype()),
+        Err(_) => format!("a {}", found.get_type().name()?),
+    })
+}
+
 /// A two-dimensional array of one of the two types.
-#[derive(FromPyObject)]
 pub(super) enum Floats<'py> {
-    #[pyo3(transparent, annotation = "NDArray[float16]")]
     F16(Bound<'py, PyArray2<f16>>),
-    #[pyo3(transparent, annotation = "NDArray[float32]")]
     F32(Bound<'py, PyArray2<f32>>),
 }
 
@@ -50,13 +87,9 @@ impl ReadonlyFloats<'_> {
 }
 
 /// A one-dimensional array of a float type.
-#[derive(FromPyObject)]
 pub(super) enum FloatVector<'py> {
-    #[pyo3(transparent, annotation = "NDArray[float16]")]
     F16(PyReadonlyArray1<'py, f16>),
-    #[pyo3(transparent, annotation = "NDArray[float32]")]
     F32(PyReadonlyArray1<'py, f32>),
-    #[pyo3(transparent, annotation = "NDArray[float64]")]
     F64(PyReadonlyArray1<'py, f64>),
 }
 
@@ -72,13 +105,9 @@ impl FloatVector<'_> {
 }
 
 /// A two-dimensional array of a float type.
-#[derive(FromPyObject)]
 pub(super) enum FloatMatrix<'py> {
-    #[pyo3(transparent, annotation = "NDArray[float16]")]
     F16(PyReadonlyArray2<'py, f16>),
-    #[pyo3(transparent, annotation = "NDArray[float32]")]
     F32(PyReadonlyArray2<'py, f32>),
-    #[pyo3(transparent, annotation = "NDArray[float64]")]
     F64(PyReadonlyArray2<'py, f64>),
 }
 
