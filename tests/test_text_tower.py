@@ -84,15 +84,6 @@ def build(name, folder=None):
     return model
 
 
-@pytest.fixture(scope="session")
-def bert_folder(tmp_path_factory):
-    transformers = pytest.importorskip("transformers", reason="a Hugging Face tower needs transformers")
-    folder = tmp_path_factory.mktemp("bert")
-    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
-    transformers.BertConfig(vocab_size=64, max_position_embeddings=24, **shape).save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture(params=TOWERS)
 def tower(request):
     """(name, model, tokenizer)"""
