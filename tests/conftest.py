@@ -36,6 +36,16 @@ def tiny_run(tiny, tmp_path_factory) -> Path:
     return fit(tiny.table, out=tmp_path_factory.mktemp("run") / "run", **tiny.settings).folder
 
 
+@pytest.fixture(scope="session")
+def bert_folder(tmp_path_factory) -> Path:
+    """A folder with the configuration of a small BERT, for an open_clip model with a Hugging Face text tower."""
+    transformers = pytest.importorskip("transformers", reason="a Hugging Face tower needs transformers")
+    folder = tmp_path_factory.mktemp("bert")
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    transformers.BertConfig(vocab_size=64, max_position_embeddings=24, **shape).save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
 def command(capsys):
     """Run the command line in this process; returns (exit code, standard output, standard error)."""

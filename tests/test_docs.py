@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
 OTHER_PAGES = (
     "docs/settings.md",
+    "docs/text_towers.md",
     "docs/sampling.md",
     "docs/group_weights.md",
     "docs/human_check.md",

@@ -311,6 +311,32 @@ def test_what_training_could_not_use_is_refused_before_anything_is_written(tiny,
     assert not Path(cache).exists()
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"class_specific_context": True, "class_position": "middle", "text_precision": "bf16"},
+        {"n_ctx": 16, "ctx_init": "a photo of a", "class_position": "front", "text_precision": "fp16"},
+    ],
+)
+def test_the_settings_of_the_prompt_reach_it(tiny, tiny_backbone, tmp_path, settings):
+    run = fit(tiny, tmp_path / "run", epochs=2, baselines=False, **settings)
+    context = load_file(run / "prompt.safetensors")["context"]
+    assert context.dtype == np.float32
+    assert context.shape == ((2, 3, 16) if "class_specific_context" in settings else (4, 16))
+    head = PromptHead(tiny_backbone, {"box": ("box",), "disc": ("disc",)}, **{"n_ctx": 3, "seed": 9} | settings)
+    head.context.data = torch.from_numpy(context)
+    weights = load_file(run / "classifier.safetensors")["weights"]
+    np.testing.assert_allclose(head.weights().detach().numpy(), weights, atol=1e-6)
+    assert dbpt.load(run).predict([tiny.table.parent / tiny.rows()[0]["path"]])
+
+
+def test_initial_words_without_tokens_or_with_too_many_are_refused(tiny, tmp_path):
+    for words, match in ((" ", "--ctx-init ' ': no token"), ("dog " * 21, "positions: shorten the wording or lower")):
+        with pytest.raises(InputError, match=match):
+            fit(tiny, tmp_path / "run", n_ctx=16, ctx_init=words)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_trained_row_needs_no_run_folder(tiny, tiny_run):
     experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings), lambda line: None)
     row = trained_row(experiment, "dbpt", checkpoint_path=None, log=lambda line: None)
@@ -321,7 +347,21 @@ def test_a_trained_row_needs_no_run_folder(tiny, tiny_run):
     assert other.trained.history[0].group_weights != row.trained.history[0].group_weights
 
 
-@pytest.mark.parametrize("change", [{"eta": 2.0}, {"ema_momentum": 0.9}, {"n_ctx": 2}, {"lr": 0.1}])
+CHANGES = (
+    {"eta": 2.0},
+    {"ema_momentum": 0.9},
+    {"n_ctx": 2},
+    {"n_ctx": 16, "ctx_init": "a photo of"},  # as many tokens as before
+    {"class_specific_context": True},
+    {"class_position": "front"},
+    {"text_precision": "bf16"},
+    {"text_memory_mb": 999},
+    {"features": "live"},
+    {"lr": 0.1},
+)
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_a_rows_checkpoint_is_refused_under_any_setting_that_matters(tiny, tmp_path, change):
     experiment = prepare(FitConfig(data=str(tiny.table), **{**tiny.settings, "epochs": 1}), lambda line: None)
     path = tmp_path / "c.safetensors"

@@ -1,14 +1,21 @@
 """The prompt head: what it computes, what is trained in it, what it refuses."""
 
+import itertools
+
+import numpy as np
 import pytest
 import torch
+from prompt_reference import reference_features
 from torch.nn import functional as F
 
 from dbpt.errors import InputError
 from dbpt.heads import PromptHead
 from dbpt.text_tower import prompt_token_ids
+from dbpt.text_tower.chunks import ChunkedTower
 from dbpt.text_tower.general import GeneralTower
+from dbpt.zero_shot import zero_shot_weights
 
+WORDS = [f"{colour} {thing}" for colour in ("red", "blue", "green", "grey") for thing in ("dog", "cat", "house", "sea")]
 CLASSES = {"disc": ("disc", "round thing"), "box": ("box",)}
 
 
@@ -64,3 +71,54 @@ def test_the_cost_is_positions_times_the_text_towers_weights(tiny_backbone):
     width, embed_dim = 16, 16
     block = 12 * width * width + 13 * width
     assert head.multiply_adds == head.text_tower.num_positions * (block + 2 * width + width * embed_dim + 1)
+
+
+def test_class_specific_contexts_stand_in_the_prompts_of_their_class(tiny_backbone):
+    settings = {"n_ctx": 3, "class_position": "middle", "class_specific_context": True}
+    head = PromptHead(tiny_backbone, CLASSES, seed=0, **settings)
+    assert head.context.shape == (2, 3, 16)
+    assert not torch.equal(head.context[0], head.context[1])
+    wordings = ["disc", "round thing", "box"]
+    features = reference_features(
+        tiny_backbone.model, tiny_backbone.tokenizer, wordings, head.context[[0, 0, 1]], start=1, position="middle"
+    )
+    expected = F.normalize(torch.stack([features[:2].mean(dim=0), features[2]]), dim=-1)
+    torch.testing.assert_close(head.weights(), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("class_specific_context", [False, True])
+def test_initial_words_give_the_sentence_before_any_training(tiny_backbone, class_specific_context):
+    words = "a photo of a landbird"  # five words, six tokens
+    head = PromptHead(
+        tiny_backbone, CLASSES, n_ctx=16, seed=0, ctx_init=words, class_specific_context=class_specific_context
+    )
+    assert head.context.shape[-2] == 6
+    assert head.context.dtype == torch.float32
+    texts = [f"{words} {name}." for name in ("disc", "round thing", "box")]
+    expected = zero_shot_weights(tiny_backbone, texts, np.array([0, 0, 1]))
+    np.testing.assert_allclose(head.weights().detach().numpy(), expected, atol=1e-5)
+
+
+def test_many_classes_go_through_the_tower_in_chunks_with_the_same_result(tiny_backbone):
+    classes = {name: (name,) for name in map(" ".join, itertools.product(WORDS, WORDS, WORDS[:4]))}
+    features = F.normalize(torch.randn(4, 16, generator=torch.Generator().manual_seed(0)), dim=-1)
+    found = []
+    for memory in (1000, 1):
+        head = PromptHead(tiny_backbone, classes, n_ctx=3, seed=0, text_memory_mb=memory)
+        assert isinstance(head.text_tower, ChunkedTower) == (memory == 1)
+        logits = head(features)
+        F.cross_entropy(logits, torch.arange(4)).backward()
+        found.append((logits.detach(), head.context.grad))
+    torch.testing.assert_close(found[1][0], found[0][0], rtol=0, atol=1e-5)
+    torch.testing.assert_close(found[1][1], found[0][1], rtol=0, atol=1e-5 * float(found[0][1].abs().max()))
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_the_context_is_float32_whatever_the_tower_is_held_in(tiny_backbone, precision):
+    head = PromptHead(tiny_backbone, CLASSES, n_ctx=3, seed=0, text_precision=precision)
+    weights = head.weights()
+    weights.sum().backward()
+    assert head.context.dtype == head.context.grad.dtype == weights.dtype == torch.float32
+    whole = PromptHead(tiny_backbone, CLASSES, n_ctx=3, seed=0)
+    assert not torch.equal(weights, whole.weights())
+    torch.testing.assert_close(weights, whole.weights(), rtol=0, atol=0.02)

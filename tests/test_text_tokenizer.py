@@ -56,6 +56,18 @@ def test_a_tokenizer_file_gives_its_ids_padded(tmp_path, kind, expected):
     assert backbone.encode_text(["a dog", "a cat"]).shape == (2, 8)
 
 
+def test_a_separator_that_the_model_does_not_know_becomes_padding(tmp_path):
+    """CLIPA's models have BERT's tokenizer without its end token, as `open_clip.tokenizer.HFTokenizer` gives it."""
+    backbone_with(tmp_path, "start and end")
+    stripped = CONFIG["text_cfg"] | {"tokenizer_kwargs": {"strip_sep_token": True}}
+    (tmp_path / "c.json").write_text(json.dumps(CONFIG | {"text_cfg": stripped}))
+    with pytest.raises(InputError, match=r"tokenizer.json: no \[SEP\] token"):
+        load_backbone(tmp_path / "c.json", "random", tokenizer=tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"pad_token": "<pad>", "sep_token": "</s>"}))
+    backbone = load_backbone(tmp_path / "c.json", "random", tokenizer=tmp_path)
+    assert backbone.token_ids(["a dog cat"]).tolist() == [[1, 3, 6, 7, 0, 0, 0, 0]]
+
+
 @pytest.mark.parametrize(
     ("kind", "special"), [("clip", 2), ("start and end", 2), ("end is padding", 1), ("no special tokens", 0)]
 )

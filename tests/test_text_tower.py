@@ -6,11 +6,12 @@ from functools import cache
 import open_clip
 import pytest
 import torch
+from prompt_reference import reference_features, value_and_gradient
 from torch.nn import functional as F
 
 from dbpt.errors import InputError
-from dbpt.text_tower import build_text_tower, prompt_token_ids, text_path
-from dbpt.text_tower.general import token_embedding
+from dbpt.text_tower import build_text_tower, context_token_ids, prompt_token_ids, text_path
+from dbpt.text_tower.embedding import token_embedding
 
 VISION = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16}
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 4, "layers": 3}
@@ -22,6 +23,7 @@ TOWERS = {
     "layer-scale": (open_clip.CLIP, {"text": {"ls_init_value": 0.5}}, "shared-prefix"),
     "eos-pooling": (open_clip.CLIP, {"text": {"pool_type": "eos", "eos_id": 49407}}, "shared-prefix"),
     "projection-bias": (open_clip.CustomTextCLIP, {"text": {"proj_bias": True}}, "shared-prefix"),
+    "no-start-token": (open_clip.CLIP, {"text": {"pool_type": "eos", "eos_id": 1, "vocab_size": 64}}, "shared-prefix"),
     "custom-text": (open_clip.CustomTextCLIP, {}, "shared-prefix"),
     "custom-blocks": (open_clip.CustomTextCLIP, {"text": {"qk_norm": True, "scale_attn": True}}, "truncated"),
     "no-causal-mask": (open_clip.CustomTextCLIP, {"text": {"no_causal_mask": True}}, "general"),
@@ -61,6 +63,8 @@ class WordTokenizer:
 def tokenizer_of(name):
     if name == "siglip":  # no start token, padded with the end token
         return WordTokenizer(bos=[], eos=[1], pad=1, length=16)
+    if name == "no-start-token":
+        return WordTokenizer(bos=[], eos=[1], pad=0, length=77)
     if name == "hugging-face":
         return WordTokenizer(bos=[1], eos=[2], pad=0, length=24)
     return open_clip.SimpleTokenizer(context_length=76 if name == "coca" else 77)
@@ -80,15 +84,6 @@ def build(name, folder=None):
     return model
 
 
-@pytest.fixture(scope="session")
-def bert_folder(tmp_path_factory):
-    transformers = pytest.importorskip("transformers", reason="a Hugging Face tower needs transformers")
-    folder = tmp_path_factory.mktemp("bert")
-    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
-    transformers.BertConfig(vocab_size=64, max_position_embeddings=24, **shape).save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture(params=TOWERS)
 def tower(request):
     """(name, model, tokenizer)"""
@@ -98,27 +93,7 @@ def tower(request):
 
 
 def has_start(name):
-    return name != "siglip"
-
-
-def by_encode_text(model, tokenizer, wordings, context, start):
-    """Features (P, D) without our code: the context's rows stand in the embedding table, under ids of their own."""
-    model = copy.deepcopy(model)
-    ids = tokenizer([f"{wording}." for wording in wordings])
-    free = torch.tensor([number for number in range(30, 60) if number not in ids][: len(context)])
-    row = free.expand(len(ids), -1)
-    ids = torch.cat([ids[:, :start], row, ids[:, start : ids.shape[1] - len(context)]], dim=1)
-    embedding = token_embedding(model)
-    table = embedding.weight.detach().index_put((free,), context)
-    embedding.forward = lambda tokens: F.embedding(tokens, table)
-    return F.normalize(model.encode_text(ids), dim=-1)
-
-
-def value_and_gradient(features_of, context, weights):
-    context = context.clone().requires_grad_()
-    features = features_of(context)
-    (features * weights).sum().backward()
-    return features.detach(), context.grad
+    return name not in ("siglip", "no-start-token")
 
 
 def test_the_chosen_path(tower):
@@ -136,14 +111,34 @@ def test_words_as_context_give_the_sentence(tower):
     assert (features[0] - features[1]).norm() > 1e-3
 
 
-@pytest.mark.parametrize("wordings", [WORDINGS, WORDINGS[:1], ["sea gull", "sea eagle"]])
-def test_values_and_gradients_equal_those_of_encode_text(tower, wordings):
+CASES = {
+    "one class": (WORDINGS[:1], "end", False),
+    "a common first word": (["sea gull", "sea eagle"], "end", False),
+    "end": (WORDINGS, "end", False),
+    "middle": (WORDINGS, "middle", False),
+    "front": (WORDINGS, "front", False),
+    "end, own context": (WORDINGS, "end", True),
+    "middle, own context": (WORDINGS, "middle", True),
+    "front, own context": (WORDINGS, "front", True),
+}
+
+
+def laid_out(tokenizer, wordings, position, specific):
+    owners = range(len(wordings)) if specific else None
+    return prompt_token_ids(tokenizer, wordings, N_CTX, class_position=position, owners=owners)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_values_and_gradients_equal_those_of_encode_text(tower, case):
     name, model, tokenizer = tower
-    layout = prompt_token_ids(tokenizer, wordings, N_CTX)
+    wordings, position, specific = CASES[case]
+    layout = laid_out(tokenizer, wordings, position, specific)
     torch.manual_seed(1)
-    context, weights = torch.randn(N_CTX, TEXT["width"]), torch.randn(len(wordings), 16)
+    context = torch.randn(*[len(wordings)] * specific, N_CTX, TEXT["width"])
+    weights = torch.randn(len(wordings), 16)
+    start = int(has_start(name))
     expected, gradient = value_and_gradient(
-        lambda c: by_encode_text(model, tokenizer, wordings, c, int(has_start(name))), context, weights
+        lambda c: reference_features(model, tokenizer, wordings, c, start=start, position=position), context, weights
     )
     assert gradient.norm() > 1e-4
     paths = ["general"] if TOWERS[name][2] == "general" else ["general", "truncated", TOWERS[name][2]]
@@ -168,10 +163,22 @@ def test_the_gradient_is_the_slope(tower):
     assert (ahead - behind) / 2e-3 == pytest.approx(float((gradient * direction).sum()), rel=1e-3)
 
 
-def test_the_shared_prefix_covers_start_token_context_and_common_words():
-    model, tokenizer = build("plain"), tokenizer_of("plain")
-    tower = build_text_tower(model, prompt_token_ids(tokenizer, ["sea gull", "sea eagle"], 5))
-    assert tower.prefix_length == 1 + 5 + 1
+@pytest.mark.parametrize(
+    ("position", "specific", "shared"),
+    [("end", False, 1 + 5 + 1), ("middle", False, 1 + 2 + 1), ("front", False, 1 + 1), ("end", True, 1)],
+)
+def test_the_shared_prefix_covers_start_token_context_and_common_words(position, specific, shared):
+    layout = laid_out(tokenizer_of("plain"), ["sea gull", "sea eagle"], position, specific)
+    assert build_text_tower(build("plain"), layout).shared_positions == shared
+
+
+def test_one_long_name_does_not_lengthen_the_others():
+    def positions(names):
+        return build_text_tower(build("plain"), prompt_token_ids(tokenizer_of("plain"), names, N_CTX)).num_positions
+
+    short = [f"{colour} {thing}" for colour in ("red", "blue", "green") for thing in ("dog", "cat", "house")]
+    long = "very " * 50 + "long"
+    assert positions([*short, long]) == positions(short) + 51 + 2  # and its full stop and EOS
 
 
 @pytest.mark.parametrize(
@@ -189,27 +196,28 @@ def test_the_tower_trains_nothing_of_the_model(tower):
 
 def test_layout_counts_tokens_not_words():
     layout = prompt_token_ids(tokenizer_of("plain"), ["landbird", "dog"], 4)
-    assert layout.start == 1
+    assert layout.places[0, :6].tolist() == [-1, 0, 1, 2, 3, -1]
     ends = (layout.ids == 49407).int().argmax(dim=1)
     assert ends.tolist() == [1 + 4 + 2 + 1, 1 + 4 + 1 + 1]  # SOS, context, name, "."
 
 
 @pytest.mark.parametrize(
     ("bos", "eos", "pad"),
-    [([1], [2], 0), ([], [1], 1), ([1], [2], 2), ([], [2], 0), ([], [], 0), ([1], [], 0)],
+    [([1], [2], 0), ([], [1], 1), ([1], [2], 2), ([], [2], 0), ([], [], 0), ([1], [], 0), ([1], [0], 0)],
 )
 def test_layout_of_any_tokenizer(bos, eos, pad):
     """A wording that just fits keeps its end token, even one that looks like padding; one more token is refused."""
     tokenizer = WordTokenizer(bos, eos, pad, length=10)
     n_ctx = 10 - len(bos) - 3 - len(eos)  # "sea gull."
     layout = prompt_token_ids(tokenizer, ["sea gull", "dog"], n_ctx)
-    assert (layout.start, layout.n_ctx) == (len(bos), n_ctx)
+    start = len(bos)
     plain = tokenizer(["sea gull.", "dog."])
-    after = slice(layout.start + n_ctx, None)
-    assert layout.ids[:, : layout.start].tolist() == [bos, bos]
-    assert torch.equal(layout.ids[:, after], plain[:, layout.start : 10 - n_ctx])
+    after = slice(start + n_ctx, None)
+    assert layout.places[0].tolist() == [-1] * start + list(range(n_ctx)) + [-1] * (10 - start - n_ctx)
+    assert layout.ids[:, :start].tolist() == [bos, bos]
+    assert torch.equal(layout.ids[:, after], plain[:, start : 10 - n_ctx])
     assert layout.ids[0, after].tolist() == [tokenizer.words[word] for word in ("sea", "gull", ".")] + eos
-    context = layout.ids[:, layout.start : layout.start + n_ctx]
+    context = layout.ids[:, start : start + n_ctx]
     assert not torch.isin(context, torch.tensor([*bos, *eos, pad])).any()
     with pytest.raises(InputError, match=rf"^class wording 'sea gull' has {10 - n_ctx} tokens"):
         prompt_token_ids(tokenizer, ["dog", "sea gull"], n_ctx + 1)
@@ -233,3 +241,26 @@ def test_a_wording_that_does_not_fit_is_named():
         prompt_token_ids(tokenizer, ["dog"], 74)
     with pytest.raises(InputError, match="lower n_ctx"):
         prompt_token_ids(tokenizer, ["dog " * 80], 4)
+
+
+def test_a_full_stop_that_melts_into_the_name_belongs_to_it():
+    class Melting(WordTokenizer):
+        def __call__(self, texts):
+            return super().__call__([text.replace("Inc.", "Incstop") for text in texts])
+
+    tokenizer = Melting([1], [2], 0, length=10)
+    layout = prompt_token_ids(tokenizer, ["Acme Inc", "Acme"], 2, class_position="front")
+    acme, melted, stop = (tokenizer.words[word] for word in ("Acme", "Incstop", "."))
+    assert layout.ids[0, [1, 2, 5]].tolist() == [acme, melted, 2]
+    assert layout.places[0].tolist() == [-1, -1, -1, 0, 1, -1, -1, -1, -1, -1]
+    assert layout.ids[1, [1, 4, 5]].tolist() == [acme, stop, 2]
+    assert layout.places[1].tolist() == [-1, -1, 0, 1, -1, -1, -1, -1, -1, -1]
+
+
+def test_words_of_a_context_are_tokens_not_words():
+    tokenizer = tokenizer_of("plain")
+    ids = context_token_ids(tokenizer, "a photo of a landbird")
+    assert ids.tolist() == tokenizer(["a photo of a landbird"])[0, 1:7].tolist()
+    for words, found in (("", "no token"), ("dog " * 80, "at least 75 tokens")):
+        with pytest.raises(InputError, match=rf"^--ctx-init .*{found}; expected words that leave room"):
+            context_token_ids(tokenizer, words)

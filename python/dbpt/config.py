@@ -28,6 +28,9 @@ GROUP_SOURCES = ("pseudo", "true")
 SELECTIONS = ("pseudo-wga", "true-wga", "average", "last")
 PSEUDO_METHODS = ("argmax", "proportional", "kmeans", "gmm")
 COVARIANCES = ("full", "diagonal")
+CLASS_POSITIONS = ("end", "middle", "front")
+TEXT_PRECISIONS = ("float32", "bf16", "fp16")
+FEATURE_SOURCES = ("cached", "live")
 
 
 _LIMITS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
@@ -101,7 +104,25 @@ class FitConfig:
     sgd_momentum: float = _setting(0.9, "momentum of SGD", low=0, below=1)
     weight_decay: float = _setting(5e-4, "weight decay on the context vectors", low=0)
     warmup_epochs: int = _setting(1, "epochs at a learning rate of 1e-5 before the cosine", low=0)
-    n_ctx: int = _setting(16, "number of context tokens", low=1)
+    n_ctx: int = _setting(16, "number of context tokens, unless ctx_init gives it", low=1)
+    ctx_init: str | None = _setting(
+        None, "words that the context starts as, 'a photo of a'; their number of tokens is n_ctx [default: random]"
+    )
+    class_specific_context: bool = _setting(False, "a context for each class (CoOp's CSC) instead of one for all")
+    class_position: str = _setting("end", "where the class name stands in the prompt", choices=CLASS_POSITIONS)
+    text_precision: str = _setting(
+        "float32",
+        "what the text tower is held in for training (fp16 for GPUs alone); the context is float32",
+        choices=TEXT_PRECISIONS,
+    )
+    text_memory_mb: int = _setting(
+        1000, "what a step may keep of the text tower's activations; more classes go through it in chunks", low=1
+    )
+    features: str = _setting(
+        "cached",
+        "what training sees: features of the images as they are, computed once, or live: of random crops and flips",
+        choices=FEATURE_SOURCES,
+    )
     eta: float = _setting(1.0, "strength of the group weights' lean towards badly predicted groups", low=0)
     ema_momentum: float = _setting(0.5, "how much of the old group weights an epoch keeps", low=0, below=1)
     val_fraction: float = _setting(
@@ -122,6 +143,12 @@ class FitConfig:
                 f"--group-source {self.group_source} with --objective erm: ERM uses no groups; drop one of the two"
             )
         self._check_pseudo_method()
+        default = FitConfig.n_ctx
+        if self.ctx_init is not None and self.n_ctx != default:
+            raise InputError(
+                f"--n-ctx {self.n_ctx} with --ctx-init {self.ctx_init!r}: n_ctx is the number of its tokens; drop one "
+                "of the two"
+            )
 
     def _check_pseudo_method(self) -> None:
         for flag, given, methods in (

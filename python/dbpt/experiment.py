@@ -6,6 +6,7 @@ pass through it untouched: they reach training only where ``group_source`` or ``
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 from warnings import catch_warnings, simplefilter
 
 import numpy as np
@@ -17,9 +18,9 @@ from dbpt.data import SPLITS, Dataset, load_dataset
 from dbpt.data.checks import check_classes
 from dbpt.errors import InputError
 from dbpt.features import Failure, embed_images
+from dbpt.heads.prompt import prompt_layout
 from dbpt.pseudo_attributes import PseudoAttributes, label_attributes
 from dbpt.splits import group_warnings, knows_true_groups, with_validation
-from dbpt.text_tower import prompt_token_ids
 from dbpt.words import Words, check_templates, parse_vocabulary
 from dbpt.zero_shot import zero_shot_logits, zero_shot_weights
 
@@ -72,8 +73,8 @@ def prepare(config: FitConfig, log: Log) -> Experiment:
         tokenizer=config.tokenizer,
         device=config.device,
     )
-    wordings = [wording for group in dataset.words.classes.values() for wording in group]
-    prompt_token_ids(backbone.tokenizer, wordings, config.n_ctx)  # what doesn't fit is told before the long part
+    # what doesn't fit is told before the long part
+    prompt_layout(backbone.tokenizer, dataset.words.classes, **layout_settings(config))
     dataset, features, failures = embed_dataset(dataset, backbone, config, log)
     check_classes(dataset)
     pseudo = label_dataset(dataset.words, dataset.labels, features, backbone, config, log)
@@ -103,6 +104,12 @@ def prepare(config: FitConfig, log: Log) -> Experiment:
         failures=failures,
         warnings=tuple(warnings),
     )
+
+
+def layout_settings(config: FitConfig) -> dict[str, Any]:
+    """The settings that say where context and class name stand in a prompt."""
+    names = ("n_ctx", "ctx_init", "class_specific_context", "class_position")
+    return {name: getattr(config, name) for name in names}
 
 
 def open_dataset(data: str, config: FitConfig) -> Dataset:

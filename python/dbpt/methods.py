@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from dbpt.data import SPLITS, Dataset
-from dbpt.experiment import Experiment, Log
+from dbpt.experiment import Experiment, Log, layout_settings
+from dbpt.features.live import LiveImages, live_images
 from dbpt.heads import PromptHead
 from dbpt.metrics import GroupMetrics, group_counts, group_metrics
 from dbpt.objectives import OBJECTIVES, TrainingGroups
@@ -45,7 +47,11 @@ def trained_row(experiment: Experiment, objective: str, *, checkpoint_path: Path
     groups = TrainingGroups(
         training.groups, training.labels, experiment.dataset.num_classes, experiment.dataset.num_groups
     )
-    with progress_bar(objective, config.epochs) as on_epoch, one_thread_if_small(head.multiply_adds):
+    with (
+        progress_bar(objective, config.epochs) as on_epoch,
+        one_thread_if_small(head.multiply_adds + _live_multiply_adds(experiment)),
+        _live(experiment) as live,
+    ):
         trained = train(
             head,
             chosen(groups, eta=config.eta, ema_momentum=config.ema_momentum, device=str(experiment.backbone.device)),
@@ -55,6 +61,7 @@ def trained_row(experiment: Experiment, objective: str, *, checkpoint_path: Path
             checkpoint_path=checkpoint_path,
             fingerprint=_fingerprint(experiment, objective, head),
             on_epoch=on_epoch,
+            live=live,
         )
     with torch.no_grad():
         weights = head.weights().cpu().numpy()
@@ -67,7 +74,32 @@ def trained_row(experiment: Experiment, objective: str, *, checkpoint_path: Path
 def build_head(experiment: Experiment) -> PromptHead:
     """A fresh head for the experiment's classes."""
     config = experiment.config
-    return PromptHead(experiment.backbone, experiment.dataset.words.classes, n_ctx=config.n_ctx, seed=config.seed)
+    return PromptHead(
+        experiment.backbone,
+        experiment.dataset.words.classes,
+        seed=config.seed,
+        text_precision=config.text_precision,
+        text_memory_mb=config.text_memory_mb,
+        **layout_settings(config),
+    )
+
+
+def _live(experiment: Experiment) -> AbstractContextManager[LiveImages | None]:
+    """What training sees instead of cached features, if it is to."""
+    if experiment.config.features == "cached":
+        return nullcontext()
+    dataset, rows = experiment.dataset, experiment.rows("train")
+    paths = [dataset.paths[row] for row in rows]
+    return live_images(experiment.backbone, dataset.root, paths, seed=experiment.config.seed)
+
+
+def _live_multiply_adds(experiment: Experiment) -> int:
+    """At least so many for the image side of a step: each weight of the tower once for each image."""
+    if experiment.config.features == "cached":
+        return 0
+    visual = experiment.backbone.model.visual
+    assert isinstance(visual, torch.nn.Module)
+    return experiment.config.batch_size * sum(parameter.numel() for parameter in visual.parameters())
 
 
 def settings_of(experiment: Experiment) -> TrainingSettings:
@@ -140,8 +172,10 @@ def split_metrics(
 def _fingerprint(experiment: Experiment, objective: str, head: PromptHead) -> str:
     """What determines a training run besides its rows and settings; the token ids stand for the tokenizer."""
     config, backbone = experiment.config, experiment.backbone
-    choices = (objective, config.head, config.n_ctx, config.eta, config.ema_momentum)
-    prompts = (list(experiment.dataset.words.classes.items()), head.text_tower.layout.ids.tolist())
+    text = (layout_settings(config), config.text_precision, config.text_memory_mb, config.features)
+    choices = (objective, config.head, text, config.eta, config.ema_momentum)
+    layout = head.text_tower.layout
+    prompts = (list(experiment.dataset.words.classes.items()), layout.ids.tolist(), layout.places.tolist())
     return repr((choices, prompts, sorted(backbone.encoder_key.items()), backbone.spec["config"]))
 
 

@@ -4,7 +4,7 @@
     config.toml                     the resolved settings; `dbpt fit --config` takes it
     checkpoints/OBJECTIVE.safetensors
     classifier.safetensors          weights (C, D) float32, logit_scale and logit_bias; classes as JSON in the metadata
-    prompt.safetensors              context (n_ctx, d) float32
+    prompt.safetensors              context (n_ctx, d) float32, or (C, n_ctx, d) if class-specific
     pseudo_attributes.safetensors   pseudo_attributes (N,), posterior (N, A), confidence (N,), splits (N,), paths
     groups.csv, history.jsonl, metrics.json, report.html
 

@@ -86,21 +86,37 @@ class FileTokenizer:
             self._tokenizer = HFTokenizer.from_file(str(file))
         except Exception as error:  # the package raises bare Exception
             raise InputError(f"{file}: not a tokenizer.json ({one_line(error, 80)})") from None
-        self._clean = get_clean_fn((text_cfg.get("tokenizer_kwargs") or {}).get("clean", "whitespace"))
+        options = text_cfg.get("tokenizer_kwargs") or {}
+        self._clean = get_clean_fn(options.get("clean", "whitespace"))
         self._pad = self._pad_id(file, text_cfg)
+        self._stripped = self._separator_id(file) if options.get("strip_sep_token") else None
         self._length = context_length(config)
 
     def _pad_id(self, file: Path, text_cfg: dict[str, Any]) -> int:
         if self._tokenizer.padding:
             return int(self._tokenizer.padding["pad_id"])
+        pad_id = self._special_id(file, "pad_token")
+        return int(text_cfg.get("pad_id", 0)) if pad_id is None else pad_id
+
+    def _separator_id(self, file: Path) -> int:
+        """The end token of a model that was trained without one (CLIPA): open_clip replaces it by 0."""
+        found = self._special_id(file, "sep_token")
+        found = self._tokenizer.token_to_id("[SEP]") if found is None else found
+        if found is None:
+            raise InputError(
+                f"{file}: no [SEP] token, which this model replaces by padding: it is another model's file"
+            )
+        return int(found)
+
+    def _special_id(self, file: Path, name: str) -> int | None:
+        """The id of a token that the tokenizer_config.json beside ``file`` names; None if it names none."""
         beside = file.with_name("tokenizer_config.json")
-        if beside.is_file() and beside.stat().st_size < JSON_LIMIT:
-            token = json.loads(beside.read_text("utf-8")).get("pad_token")
-            token = token.get("content") if isinstance(token, dict) else token
-            pad_id = self._tokenizer.token_to_id(token) if isinstance(token, str) else None
-            if pad_id is not None:
-                return int(pad_id)
-        return int(text_cfg.get("pad_id", 0))
+        if not (beside.is_file() and beside.stat().st_size < JSON_LIMIT):
+            return None
+        token = json.loads(beside.read_text("utf-8")).get(name)
+        token = token.get("content") if isinstance(token, dict) else token
+        found: int | None = self._tokenizer.token_to_id(token) if isinstance(token, str) else None
+        return found
 
     def __call__(self, texts: list[str], context_length: int | None = None) -> torch.Tensor:
         """Tokenize to (P, context_length) int64."""
@@ -108,4 +124,5 @@ class FileTokenizer:
         self._tokenizer.enable_truncation(max_length=length)
         self._tokenizer.enable_padding(length=length, pad_id=self._pad)
         encoded = self._tokenizer.encode_batch([self._clean(text) for text in texts])
-        return torch.tensor([one.ids for one in encoded], dtype=torch.int64)
+        ids = torch.tensor([one.ids for one in encoded], dtype=torch.int64)
+        return ids if self._stripped is None else ids.masked_fill(ids == self._stripped, 0)

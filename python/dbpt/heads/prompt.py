@@ -1,13 +1,16 @@
-"""The CoOp head: shared context vectors in front of every class wording (Zhou et al., 2022, arXiv 2109.01134)."""
+"""The CoOp head: context vectors among the tokens of every class wording (Zhou et al., 2022, arXiv 2109.01134)."""
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from dbpt.backbone import Backbone
-from dbpt.text_tower import TextTower, build_text_tower, prompt_token_ids
-from dbpt.text_tower.general import text_weights, token_embedding
+from dbpt.backbone.text_tokenizer import Tokenizer
+from dbpt.text_tower import ClassPosition, PromptLayout, context_token_ids, fit_text_tower, prompt_token_ids
+from dbpt.text_tower.embedding import text_weights, token_embedding
 from dbpt.words import Vocabulary
+
+TEXT_MEMORY_MB = 1000
 
 
 class PromptHead(nn.Module):
@@ -16,21 +19,51 @@ class PromptHead(nn.Module):
     ``multiply_adds`` is the rough cost of a forward pass of the text side.
 
     A class with several wordings keeps them all: its weight is the normalised mean of its wordings' text features, just
-    as in the zero-shot ensemble, with the one context in front of each.
+    as in the zero-shot ensemble, with the class's context in each.
 
-    ``backbone`` supplies the text tower; ``classes`` the C class names and their wordings; the context starts as
-    N(0, 0.02^2) drawn from ``seed``. Raises `InputError` if a wording does not fit behind ``n_ctx`` tokens.
+    Args:
+        backbone: supplies the text tower.
+        classes: the C class names and their wordings.
+        n_ctx: number of context vectors, unless ``ctx_init`` gives it.
+        seed: the context starts as N(0, 0.02^2) drawn from it.
+        class_specific_context: a context for each class, (C, n_ctx, d): CoOp's CSC.
+        class_position: where the wording stands, as `prompt_token_ids` says.
+        ctx_init: words whose token embeddings the context starts as; ``n_ctx`` is then their number of tokens.
+        text_precision: what the text tower's weights are held in, a key of `text_tower.precision.PRECISIONS`.
+        text_memory_mb: what a step may keep of the text tower's activations; more classes go through it in chunks.
+
+    Raises:
+        InputError: a wording does not fit beside the context, or ``ctx_init`` has no token.
     """
 
-    def __init__(self, backbone: Backbone, classes: Vocabulary, *, n_ctx: int, seed: int) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        classes: Vocabulary,
+        *,
+        n_ctx: int,
+        seed: int,
+        class_specific_context: bool = False,
+        class_position: ClassPosition = "end",
+        ctx_init: str | None = None,
+        text_precision: str = "float32",
+        text_memory_mb: int = TEXT_MEMORY_MB,
+    ) -> None:
         super().__init__()
-        wordings = [wording for group in classes.values() for wording in group]
-        layout = prompt_token_ids(backbone.tokenizer, wordings, n_ctx)
-        width = token_embedding(backbone.model).embedding_dim
-        generator = torch.Generator().manual_seed(seed)
-        context = torch.empty(n_ctx, width).normal_(std=0.02, generator=generator)
+        layout = prompt_layout(
+            backbone.tokenizer,
+            classes,
+            n_ctx=n_ctx,
+            class_specific_context=class_specific_context,
+            class_position=class_position,
+            ctx_init=ctx_init,
+        )
+        number = (len(classes),) if class_specific_context else ()
+        context = _first_context(backbone, (*number, layout.n_ctx), seed, ctx_init)
         self.context = nn.Parameter(context.to(backbone.device))
-        self.text_tower: TextTower = build_text_tower(backbone.model, layout)
+        self.text_tower = fit_text_tower(
+            backbone.model, layout, self.context, precision=text_precision, memory_mb=text_memory_mb
+        )
         self.multiply_adds = self.text_tower.num_positions * text_weights(backbone.model)
         self.logit_scale = backbone.logit_scale
         self.logit_bias = backbone.logit_bias or 0.0
@@ -47,8 +80,40 @@ class PromptHead(nn.Module):
         return self.logit_scale * features @ self.weights().T + self.logit_bias
 
 
+def prompt_layout(
+    tokenizer: Tokenizer,
+    classes: Vocabulary,
+    *,
+    n_ctx: int,
+    class_specific_context: bool = False,
+    class_position: ClassPosition = "end",
+    ctx_init: str | None = None,
+) -> PromptLayout:
+    """The prompts of all wordings, class by class. Raises `InputError` as `PromptHead` does."""
+    if ctx_init is not None:
+        n_ctx = len(context_token_ids(tokenizer, ctx_init))
+    wordings = [wording for group in classes.values() for wording in group]
+    owners = _owners(classes) if class_specific_context else None
+    return prompt_token_ids(tokenizer, wordings, n_ctx, class_position=class_position, owners=owners)
+
+
+def _first_context(backbone: Backbone, shape: tuple[int, ...], seed: int, ctx_init: str | None) -> torch.Tensor:
+    """Context of shape (n_ctx, d) or (C, n_ctx, d), float32, for ``shape`` without d."""
+    embedding = token_embedding(backbone.model)
+    if ctx_init is None:
+        generator = torch.Generator().manual_seed(seed)
+        return torch.empty(*shape, embedding.embedding_dim).normal_(std=0.02, generator=generator)
+    with torch.no_grad():  # what the embedding gives, not its rows: some towers scale them
+        words: torch.Tensor = embedding(context_token_ids(backbone.tokenizer, ctx_init).to(backbone.device))
+    return words.float().expand(*shape, -1).contiguous()
+
+
+def _owners(classes: Vocabulary) -> list[int]:
+    """The class number of each wording."""
+    return [index for index, wordings in enumerate(classes.values()) for _ in wordings]
+
+
 def _averaging(classes: Vocabulary) -> torch.Tensor:
     """(C, P) matrix that takes the mean over each class's wordings."""
-    owners = torch.tensor([index for index, wordings in enumerate(classes.values()) for _ in wordings])
-    member_CP = F.one_hot(owners).T.float()
+    member_CP = F.one_hot(torch.tensor(_owners(classes))).T.float()
     return member_CP / member_CP.sum(dim=1, keepdim=True)

@@ -1,68 +1,98 @@
 """Where the context stands among a prompt's tokens.
 
-The ids come from tokenising ``"{name}."`` and inserting placeholders behind the start token, so a name, and later an
-initial context, may have any number of tokens (counting words, as CoOp's ``CTX_INIT`` does, is wrong for "landbird").
+The ids come from tokenising ``"{name}."``, with placeholders where the context goes, so a name may have any number of
+tokens (counting words, as CoOp's ``CTX_INIT`` does, is wrong for "landbird").
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from dbpt.errors import InputError
+from dbpt.text_tower.tokens import Tokenizer, TokenizerFrame, tokenizer_frame
 
-Tokenizer = Callable[[list[str]], torch.Tensor]
-
-_PROBES = ("a", "dog", "7", "the")
+ClassPosition = Literal["end", "middle", "front"]
 
 
 @dataclass(frozen=True)
 class PromptLayout:
-    """Token ids of P prompts and the place of the context in them.
+    """Token ids of P prompts and the place of the context vectors in them.
 
     ids: (P, L) int64, placeholders where the context goes, padded as the tokenizer pads.
-    start: first context position (1 behind a start token, 0 for a tokenizer without one).
-    n_ctx: number of context positions.
+    places: (P, L) int64, which context vector stands at a position, -1 where a token does. Contexts of several classes
+        are counted through: vector j of context number c is c * n_ctx + j.
+    n_ctx: number of context positions in a prompt.
     """
 
     ids: torch.Tensor
-    start: int
+    places: torch.Tensor
     n_ctx: int
 
+    def prompts(self, rows: Sequence[int]) -> "PromptLayout":
+        """The layout of some of the prompts."""
+        chosen = list(rows)
+        return PromptLayout(self.ids[chosen], self.places[chosen], self.n_ctx)
 
-def prompt_token_ids(tokenizer: Tokenizer, wordings: Sequence[str], n_ctx: int) -> PromptLayout:
-    """Lay out ``[SOS][n_ctx placeholders][wording][.][EOS]`` for each of P wordings, without SOS if there is none.
 
-    A placeholder is the id of a word: towers that mask padding or look for EOS by its id see content there.
+def prompt_token_ids(
+    tokenizer: Tokenizer,
+    wordings: Sequence[str],
+    n_ctx: int,
+    *,
+    class_position: ClassPosition = "end",
+    owners: Sequence[int] | None = None,
+) -> PromptLayout:
+    """Lay out P prompts of one wording each, as CoOp does; without start or end token where the tokenizer has none.
+
+    ``end``: ``[SOS][ctx][wording][.][EOS]``; ``middle``: half of the context (rounded down) on either side of the
+    wording; ``front``: ``[SOS][wording][ctx][.][EOS]``. Where a tokenizer makes one token of the last letters and the
+    full stop, that token counts as part of the wording.
+
+    ``owners`` (P,) gives the number of each prompt's own context; without it all prompts share one.
 
     Raises `InputError` if a wording and its context do not fit into the tower's context length.
     """
+    frame = tokenizer_frame(tokenizer)
     ids_PL = tokenizer([f"{wording}." for wording in wordings]).long().cpu()
-    length = ids_PL.shape[1]
-    probes = tokenizer([*_PROBES, "", "dog " * length]).long().cpu()
-    words, empty, full = probes[: len(_PROBES)], probes[-2], probes[-1]
-    start, pad = int((words[:, 0] == empty[0]).all()), int(empty[-1])
-    used = _content_length(ids_PL, pad) + int(full[-1] == pad)  # an end token that looks like padding
-    for wording, n_used in zip(wordings, used.tolist(), strict=True):
-        if n_used + n_ctx > length:
+    for wording, n_used in zip(wordings, frame.used(ids_PL), strict=True):
+        if n_used + n_ctx > frame.length:
             raise InputError(
                 f"class wording {wording!r} has {n_used} tokens; with n_ctx = {n_ctx} context tokens that is more than "
-                f"the text tower's {length} positions: shorten the wording or lower n_ctx"
+                f"the text tower's {frame.length} positions: shorten the wording or lower n_ctx (or shorten ctx_init)"
             )
-    context = torch.full((len(wordings), n_ctx), _placeholder(torch.cat([words, ids_PL]), empty))
-    ids = torch.cat([ids_PL[:, :start], context, ids_PL[:, start : length - n_ctx]], dim=1)
-    return PromptLayout(ids, start, n_ctx)
+    names = frame.contents(tokenizer(list(wordings)).long().cpu())
+    before = {"end": n_ctx, "middle": n_ctx // 2, "front": 0}[class_position]
+    placeholder = frame.placeholder(ids_PL)
+    ids, places = [], []
+    for row, (full, name) in enumerate(zip(frame.contents(ids_PL), names, strict=True)):
+        first = 0 if owners is None else owners[row] * n_ctx
+        context = list(range(first, first + n_ctx))
+        split = len(name) if full[: len(name)] == name else len(full)
+        inside = context[:before] + [-1] * split + context[before:] + [-1] * (len(full) - split)
+        words = iter(full)
+        ids.append(_framed(frame, ids_PL[row], [placeholder if at >= 0 else next(words) for at in inside]))
+        places.append([-1] * frame.start + inside + [-1] * (frame.length - frame.start - len(inside)))
+    return PromptLayout(torch.tensor(ids), torch.tensor(places), n_ctx)
 
 
-def _placeholder(candidates: torch.Tensor, empty: torch.Tensor) -> int:
-    """The first id that stands for a word: an empty text has only those of start, end and padding."""
-    found = candidates[~torch.isin(candidates, empty)]
-    if not len(found):
-        raise InputError("the tokenizer knows no word of the class names: it belongs to another model")
-    return int(found[0])
+def _framed(frame: TokenizerFrame, like_L: torch.Tensor, inside: list[int]) -> list[int]:
+    """``inside`` between the start and end tokens of a text ``like_L`` (L,), padded to L."""
+    row: list[int] = like_L.tolist()
+    end = frame.used(like_L[None])[0]
+    framed = row[: frame.start] + inside + row[end - frame.ends : end]
+    return framed + [frame.pad] * (frame.length - len(framed))
 
 
-def _content_length(ids_PL: torch.Tensor, pad: int) -> torch.Tensor:
-    """(P,) one past the last position that is not ``pad``."""
-    positions = torch.arange(1, ids_PL.shape[1] + 1)
-    return torch.where(ids_PL != pad, positions, 0).amax(dim=1)
+def context_token_ids(tokenizer: Tokenizer, words: str) -> torch.Tensor:
+    """(n_ctx,) int64 token ids of the words that a context starts as. Raises `InputError` if there are none or many."""
+    frame = tokenizer_frame(tokenizer)
+    ids = frame.contents(tokenizer([words]).long().cpu())[0]
+    if not 0 < len(ids) < frame.length - frame.start - frame.ends:
+        found = f"at least {len(ids)} tokens" if ids else "no token"
+        raise InputError(
+            f"--ctx-init {words!r}: {found}; expected words that leave room for a class name in the text tower's "
+            f"{frame.length} positions"
+        )
+    return torch.tensor(ids)

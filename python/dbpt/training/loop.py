@@ -19,6 +19,7 @@ from torch import nn
 
 from dbpt._core import GroupIndex, GroupStream
 from dbpt.errors import InputError
+from dbpt.features.live import LiveImages
 from dbpt.objectives import Objective
 from dbpt.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from dbpt.training.schedule import learning_rate
@@ -84,14 +85,17 @@ def train(
     checkpoint_path: Path | None = None,
     fingerprint: str = "",
     on_epoch: Callable[[EpochRecord], None] = lambda record: None,
+    live: LiveImages | None = None,
 ) -> Trained:
     """Train ``head`` on ``training`` and keep the epoch that ``settings.select`` likes best on ``validation``.
 
     The head maps features (B, D) to logits (B, C). With ``checkpoint_path`` the state is saved after each epoch and a
     run found there is continued; ``fingerprint`` is the caller's digest of what it built the head and objective from.
+    ``live`` gives the training rows' features instead of ``training.features``, anew at each draw.
     Raises `InputError` if the loss stops being finite, or if the checkpoint is another run's.
     """
     run = _Run(head, objective, training, validation, settings)
+    run.live = live
     identity = _fingerprint(fingerprint, training, validation, settings)
     if checkpoint_path is not None and (saved := load_checkpoint(checkpoint_path, identity)):
         run.restore(saved)
@@ -120,6 +124,7 @@ class _Run:
         self.optimiser = torch.optim.SGD(
             head.parameters(), lr=settings.lr, momentum=settings.sgd_momentum, weight_decay=settings.weight_decay
         )
+        self.live: LiveImages | None = None
         self.history: list[EpochRecord] = []
         self.best_score = (-math.inf, -math.inf)
         self.best_state: dict[str, torch.Tensor] = {}
@@ -159,8 +164,8 @@ class _Run:
         p_true = torch.empty(num_rows, device=self.labels.device)
         for begin in range(0, num_rows, batch_size):
             rows = torch.from_numpy(stream.indices(begin, min(begin + batch_size, num_rows))).to(self.labels.device)
-            labels = self.labels[rows]
-            per_sample_loss = F.cross_entropy(self.head(self.features[rows]), labels, reduction="none")
+            labels, features = self.labels[rows], self._features(rows, epoch, begin)
+            per_sample_loss = F.cross_entropy(self.head(features), labels, reduction="none")
             loss = self.objective.loss(per_sample_loss, self.groups[rows], labels)
             self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -174,6 +179,11 @@ class _Run:
                 f"{lr:g}: lower --lr (the last checkpoint is of the epoch before)"
             )
         return mean_loss, p_true.cpu().numpy().astype(np.float64)
+
+    def _features(self, rows: torch.Tensor, epoch: int, first_draw: int) -> torch.Tensor:
+        if self.live is None:
+            return self.features[rows]
+        return self.live.features(rows.cpu().numpy(), epoch=epoch, first_draw=first_draw)
 
     @torch.no_grad()
     def _validate(self, epoch: int) -> tuple[float | None, float]:

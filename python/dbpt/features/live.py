@@ -1,0 +1,110 @@
+"""Features of augmented images, computed at every step: CoOp's own way of training, for those who want exactly that.
+
+A random crop of 8 to 100 % of the area, of aspect 3:4 to 4:3, resized to the tower's input, flipped every other time
+(Szegedy et al., 2015; Zhou et al., 2022). What becomes of a draw is a pure function of the seed, the epoch and the
+draw's number in it, so that a resumed run sees the same pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from dbpt.backbone import Backbone
+from dbpt.errors import InputError
+
+from .images import UnreadableImage, decoding_threads, pillow_warnings, read_pixels
+
+AREA = (0.08, 1.0)
+ASPECT = (3 / 4, 4 / 3)
+ATTEMPTS = 10
+NUMBERS = 4 * ATTEMPTS + 1
+RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+
+Box = tuple[int, int, int, int]
+
+
+@contextmanager
+def live_images(backbone: Backbone, root: Path, paths: Sequence[str], *, seed: int) -> Iterator[LiveImages]:
+    """`LiveImages` with threads that decode for it."""
+    with pillow_warnings(), decoding_threads() as pool:
+        yield LiveImages(backbone, root, paths, seed, pool)
+
+
+class LiveImages:
+    """The N images of a split as features that differ at each draw. Made by `live_images`."""
+
+    def __init__(
+        self, backbone: Backbone, root: Path, paths: Sequence[str], seed: int, pool: ThreadPoolExecutor
+    ) -> None:
+        self.backbone, self.root, self.paths, self.seed, self.pool = backbone, root, paths, seed, pool
+        self.shape = tuple(backbone.preprocess(Image.new("RGB", (8, 8))).shape)
+        preprocess = backbone.spec["preprocess"]
+        self.resampling = RESAMPLING[preprocess["interpolation"]]
+        self.mean, self.std = (np.array(preprocess[key], dtype=np.float32)[:, None, None] for key in ("mean", "std"))
+
+    def features(self, rows: NDArray[np.int64], *, epoch: int, first_draw: int) -> torch.Tensor:
+        """(B, D) float32, L2-normalised, on the backbone's device: B ``rows``, draws ``first_draw`` ... of an epoch.
+
+        Raises `InputError` for an image that could be read before and cannot any more.
+        """
+        pixels = np.empty((len(rows), *self.shape), dtype=np.float32)
+        numbers = [draw_numbers(self.seed, epoch, first_draw + i) for i in range(len(rows))]
+        for i, drawn in enumerate(self.pool.map(self._pixels, rows.tolist(), numbers)):
+            pixels[i] = drawn
+        # cloned: what was made in inference mode cannot take part in a gradient
+        return self.backbone.encode_image(pixels).clone().to(self.backbone.device)
+
+    def _pixels(self, row: int, numbers: NDArray[np.float64]) -> NDArray[np.float32]:
+        path = self.root / self.paths[row]
+        try:
+            return read_pixels(path, lambda image: torch.from_numpy(self._augment(image, numbers)))
+        except UnreadableImage as error:
+            raise InputError(
+                f"{path}: could be read when training began, now it can't ({error}); put it back, and --resume"
+            ) from None
+
+    def _augment(self, image: Image.Image, numbers: NDArray[np.float64]) -> NDArray[np.float32]:
+        _, height, width = self.shape
+        cropped = image.convert("RGB").crop(crop_box(image.width, image.height, numbers[1:]))
+        resized = np.asarray(cropped.resize((width, height), self.resampling), dtype=np.float32)
+        if numbers[0] < 0.5:
+            resized = resized[:, ::-1]
+        augmented: NDArray[np.float32] = (resized.transpose(2, 0, 1) / np.float32(255) - self.mean) / self.std
+        return augmented
+
+
+def draw_numbers(seed: int, epoch: int, draw: int) -> NDArray[np.float64]:
+    """(41,) float64 in [0, 1) for one draw: raw Philox output, whose stream NumPy promises not to change."""
+    generator = np.random.Philox(key=np.array([seed, 0], dtype=np.uint64), counter=[0, 0, draw, epoch])
+    raw: Any = generator.random_raw(NUMBERS)
+    numbers: NDArray[np.float64] = (raw >> np.uint64(11)) * 2.0**-53
+    return numbers
+
+
+def crop_box(width: int, height: int, numbers: NDArray[np.float64]) -> Box:
+    """(left, top, right, bottom) of a random crop from 40 ``numbers`` in [0, 1), by torchvision's procedure.
+
+    After ten attempts that did not fit, the largest crop in the middle of a permitted aspect.
+    """
+    low, high = math.log(ASPECT[0]), math.log(ASPECT[1])
+    for area, aspect, left, top in numbers.reshape(ATTEMPTS, 4).tolist():
+        size = width * height * (AREA[0] + area * (AREA[1] - AREA[0]))
+        ratio = math.exp(low + aspect * (high - low))
+        w, h = round(math.sqrt(size * ratio)), round(math.sqrt(size / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            x, y = int(left * (width - w + 1)), int(top * (height - h + 1))
+            return x, y, x + w, y + h
+    w = min(width, round(height * ASPECT[1]))
+    h = min(height, round(width / ASPECT[0]))
+    x, y = (width - w) // 2, (height - h) // 2
+    return x, y, x + w, y + h

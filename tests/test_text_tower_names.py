@@ -1,0 +1,137 @@
+"""Every text tower that open_clip names, against its own `encode_text`; the page that says which path each one takes.
+
+Text towers of full width with two blocks and random weights; configs that then are equal are built once. Vocabularies
+are parts of one table. Hugging Face models are built from a configuration of the same class, since theirs lie on a hub,
+and tokenizers of a hub are replaced by one with the same special tokens.
+"""
+
+import importlib.util
+import json
+from functools import cache
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from prompt_reference import reference_features, value_and_gradient
+from test_text_tower import WordTokenizer
+
+from dbpt.backbone.config import build_model
+from dbpt.text_tower import build_text_tower, prompt_token_ids, text_path
+from dbpt.text_tower.embedding import token_embedding
+
+ROOT = Path(__file__).resolve().parents[1]
+WORDINGS = ["waterbird", "dog", "an extraordinarily long name of a kind of seabird"]
+N_CTX = 5
+VOCABULARY, WIDEST = 49408, 1280
+FRAMES = {  # of a hub's tokenizer: start tokens, end tokens, padding
+    "SigLIP": ([], [1], 1),
+    "bert": ([101], [], 0),
+    "xlm-v": ([0], [2], 1),
+    "mt5": ([], [1], 0),
+    "roberta": ([0], [2], 1),
+    "nllb": ([5], [2], 1),
+}
+
+
+def tool():
+    spec = importlib.util.spec_from_file_location("write_text_towers", ROOT / "tools/write_text_towers.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def shallow(name: str) -> dict:
+    """The name's config with two blocks and a stub of an image tower, but for what the tokenizer alone reads."""
+    config = tool().text_config(name)
+    text = config["text_cfg"]
+    tokenizer = text.pop("hf_tokenizer_name", None)
+    frame = next(kind for kind in FRAMES if kind in tokenizer) if tokenizer else None
+    text.pop("tokenizer_kwargs", None)
+    text |= {"layers": 2, "vocab_size": 8}
+    return config | {"frame": frame}
+
+
+def distinct() -> dict[str, list[str]]:
+    """Names by their shallow config."""
+    names: dict[str, list[str]] = {}
+    for name in open_clip.list_models():
+        names.setdefault(json.dumps(shallow(name), sort_keys=True), []).append(name)
+    return names
+
+
+@cache
+def table() -> torch.Tensor:
+    return 0.5 * torch.randn(VOCABULARY, WIDEST, generator=torch.Generator().manual_seed(0))
+
+
+def hugging_face(kind: str, folder: Path) -> str:
+    """A folder with a configuration of the class that ``kind`` has on the hub, and of its size but for the depth."""
+    transformers = pytest.importorskip("transformers", reason="a Hugging Face tower needs transformers")
+    large = kind.endswith(("large", "xl", "1.3B"))
+    if "mt5" in kind:
+        shape = {"d_model": 2048, "d_ff": 5120, "num_heads": 32} if large else {"d_model": 768, "d_ff": 2048}
+        config = transformers.MT5Config(vocab_size=1000, num_layers=2, num_decoder_layers=1, **shape)
+    elif "nllb" in kind:
+        shape = {"d_model": 1024, "encoder_ffn_dim": 8192 if large else 4096, "encoder_attention_heads": 16}
+        config = transformers.M2M100Config(vocab_size=1000, encoder_layers=2, decoder_layers=1, **shape)
+    else:
+        shape = {"hidden_size": 1024, "num_attention_heads": 16, "intermediate_size": 4096} if large else {}
+        of_class = transformers.XLMRobertaConfig if "xlm" in kind else transformers.RobertaConfig
+        config = of_class(vocab_size=1000, num_hidden_layers=2, max_position_embeddings=514, **shape)
+    config.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(params=distinct().items(), ids=lambda item: item[1][0])
+def named(request, tmp_path):
+    """(its names, the model, the tokenizer, the number of start tokens)"""
+    config = json.loads(request.param[0])
+    frame, text = config.pop("frame"), config["text_cfg"]
+    if "hf_model_name" in text:
+        text["hf_model_name"] = hugging_face(text["hf_model_name"], tmp_path)
+    torch.manual_seed(0)
+    model = build_model(config, request.param[1][0]).eval().requires_grad_(False)
+    embedding = token_embedding(model)
+    if "hf_model_name" not in text:
+        embedding.weight.data = table()[:, : embedding.embedding_dim]
+    length = text.get("context_length", 77)
+    if frame is None:
+        return request.param[1], model, open_clip.SimpleTokenizer(context_length=length), 1
+    start, end, pad = FRAMES[frame]
+    return request.param[1], model, WordTokenizer(start, end, pad, length, first=6), len(start)
+
+
+def test_every_named_tower_gives_what_encode_text_gives(named):
+    names, model, tokenizer, start = named
+    page = (ROOT / "docs/text_towers.md").read_text(encoding="utf-8")
+    assert all(f"| `{name}` | {text_path(model).replace('-', ' ')} |" in page for name in names)
+    generator = torch.Generator().manual_seed(1)
+    for position, specific in (("end", False), ("middle", True)):
+        owners = range(len(WORDINGS)) if specific else None
+        layout = prompt_token_ids(tokenizer, WORDINGS, N_CTX, class_position=position, owners=owners)
+        width = token_embedding(model).embedding_dim
+        context = torch.randn(*[len(WORDINGS)] * specific, N_CTX, width, generator=generator)
+        weights = torch.randn(len(WORDINGS), model.visual.output_dim, generator=generator)
+        reference = value_and_gradient(
+            lambda c, position=position: reference_features(
+                model, tokenizer, WORDINGS, c, start=start, position=position
+            ),
+            context,
+            weights,
+        )
+        found = value_and_gradient(build_text_tower(model, layout), context, weights)
+        torch.testing.assert_close(found[0], reference[0], rtol=0, atol=1e-5)
+        scale = reference[1].abs().max()
+        assert scale > 1e-6
+        torch.testing.assert_close(found[1] / scale, reference[1] / scale, rtol=0, atol=1e-4)
+
+
+def test_the_page_of_text_towers_is_that_of_the_registry():
+    assert (ROOT / "docs/text_towers.md").read_text(encoding="utf-8") == tool().page()
+
+
+def test_all_names_are_walked_over():
+    names = [name for group in distinct().values() for name in group]
+    assert sorted(names) == sorted(open_clip.list_models())
+    assert len(names) >= 144
