@@ -314,7 +314,7 @@ def test_what_training_could_not_use_is_refused_before_anything_is_written(tiny,
 def test_a_trained_row_needs_no_run_folder(tiny, tiny_run):
     experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings), lambda line: None)
     row = trained_row(experiment, "dbpt", checkpoint_path=None, log=lambda line: None)
-    np.testing.assert_array_equal(row.weights, load_file(tiny_run / "classifier.safetensors")["weights"])
+    np.testing.assert_array_equal(row.classifier.weights, load_file(tiny_run / "classifier.safetensors")["weights"])
     assert (experiment.evaluation_attributes == experiment.dataset.attributes).all()
     changed = replace(experiment, config=replace(experiment.config, ema_momentum=0.9))
     other = trained_row(changed, "dbpt", checkpoint_path=None, log=lambda line: None)
@@ -349,9 +349,11 @@ def test_a_demo_becomes_what_a_user_would_type_and_keeps_a_model_that_was_named(
 def test_the_gallery_shows_the_worst_groups_mistakes_the_surest_first(tiny):
     experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings), lambda line: None)
     row = zero_shot_row(experiment)
-    swapped = replace(row, weights=row.weights[::-1].copy())  # nearly everything wrong
+    swapped = replace(
+        row, classifier=replace(row.classifier, weights=row.classifier.weights[::-1].copy())
+    )  # nearly everything wrong
     for judged in (row, swapped):
-        judged = replace(judged, metrics=_metrics(experiment, judged.weights))
+        judged = replace(judged, metrics=_metrics(experiment, judged.classifier))
         worst = judged.metrics["test"].groups[judged.metrics["test"].worst_group]
         mistakes = worst_group_mistakes(experiment, judged)
         names = (experiment.dataset.class_names[worst.label], experiment.dataset.attribute_names[worst.attribute])

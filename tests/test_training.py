@@ -44,8 +44,10 @@ def run(settings: TrainingSettings = SETTINGS, objective: str = "dbpt", eta: flo
         head.weight.copy_(torch.linspace(-1, 1, 12).reshape(2, 6))
         head.bias.zero_()
     groups = TrainingGroups(TRAIN.groups, TRAIN.labels, 2, 4)
-    chosen = OBJECTIVES[objective](groups, eta=eta, ema_momentum=0.5, device="cpu")
-    trained = train(head, chosen, TRAIN, VAL, settings, **options)
+    values = {"eta": eta, "ema_momentum": 0.5, "p_true": "batches", "cadence": "epoch"}
+    chosen = OBJECTIVES[objective]
+    built = chosen(groups, **{name: values[name] for name in chosen.settings})
+    trained = train(head, built, TRAIN, VAL, settings, **options)
     for name, value in trained.head_state.items():  # the head is left as it was in the kept epoch
         assert torch.equal(head.state_dict()[name], value)
     return trained
@@ -70,7 +72,7 @@ def test_each_epoch_visits_every_row_once_in_an_order_of_its_own():
     head = nn.Linear(6, 2)
     head.register_forward_pre_hook(lambda _, inputs: batches.append(inputs[0]) if torch.is_grad_enabled() else None)
     groups = TrainingGroups(TRAIN.groups, TRAIN.labels, 2, 4)
-    train(head, OBJECTIVES["erm"](groups, eta=0.0, ema_momentum=0.0, device="cpu"), TRAIN, VAL, settings)
+    train(head, OBJECTIVES["erm"](groups), TRAIN, VAL, settings)
     assert [len(batch) for batch in batches[:6]] == [16, 16, 16, 16, 16, 10]
     epochs = torch.cat(batches).reshape(3, 90, 6)
     everyone = sorted(map(tuple, TRAIN.features.tolist()))

@@ -15,19 +15,20 @@ from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from dbpt.combinations import APPLICATIONS, CHOICES, GROUP_SOURCES, SELECTIONS, why_refused
 from dbpt.errors import InputError, nearest
+from dbpt.heads import HEADS
+from dbpt.objectives import OBJECTIVES
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-OBJECTIVE_NAMES = ("dbpt", "balanced", "erm")
-HEAD_NAMES = ("prompt",)
-GROUP_SOURCES = ("pseudo", "true")
-SELECTIONS = ("pseudo-wga", "true-wga", "average", "last")
 PSEUDO_METHODS = ("argmax", "proportional", "kmeans", "gmm")
 COVARIANCES = ("full", "diagonal")
+P_TRUE = ("batches", "exact")
+CADENCES = ("epoch", "step")
 
 
 _LIMITS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
@@ -80,9 +81,16 @@ class FitConfig:
     attributes: tuple[str, ...] | None = _setting(None, "names of the suspected attribute: 'land=forest|field'")
     template: tuple[str, ...] | None = _setting(None, "sentence with {} for the zero-shot classes; repeatable")
     attribute_template: tuple[str, ...] | None = _setting(None, "sentence with {} for the attributes; repeatable")
-    objective: str = _setting("dbpt", "how per-sample losses combine", choices=OBJECTIVE_NAMES)
-    head: str = _setting("prompt", "what is trained", choices=HEAD_NAMES)
-    group_source: str = _setting("pseudo", "whose groups; true needs labelled attributes", choices=GROUP_SOURCES)
+    objective: str = _setting("dbpt", "how per-sample losses combine", choices=OBJECTIVES)
+    head: str = _setting("prompt", "what is trained", choices=HEADS)
+    group_source: str = _setting(
+        "pseudo",
+        "whose groups; true needs labelled attributes; soft is pseudo by posterior instead of the likeliest",
+        choices=GROUP_SOURCES,
+    )
+    apply: str = _setting(
+        "loss", "whether weights multiply losses or say how often a row is drawn", choices=APPLICATIONS
+    )
     select: str = _setting("pseudo-wga", "which epoch is kept, judged on validation", choices=SELECTIONS)
     pseudo_method: str = _setting(
         "argmax",
@@ -103,7 +111,15 @@ class FitConfig:
     warmup_epochs: int = _setting(1, "epochs at a learning rate of 1e-5 before the cosine", low=0)
     n_ctx: int = _setting(16, "number of context tokens", low=1)
     eta: float = _setting(1.0, "strength of the group weights' lean towards badly predicted groups", low=0)
-    ema_momentum: float = _setting(0.5, "how much of the old group weights an epoch keeps", low=0, below=1)
+    ema_momentum: float = _setting(0.5, "how much of the old group weights a move keeps", low=0, below=1)
+    p_true: str = _setting(
+        "batches", "what moves dbpt's weights: predictions of the batches, or of all training rows", choices=P_TRUE
+    )
+    cadence: str = _setting("epoch", "when dbpt's weights move: after each epoch or at each step", choices=CADENCES)
+    dro_step_size: float = _setting(0.01, "how fast the weights of groupdro move", low=0)
+    size_adjustment: float = _setting(0.0, "how much groupdro fears for small groups: the paper's C", low=0)
+    identification_epochs: int = _setting(5, "epochs of jtt's first stage, which finds the errors", low=1)
+    up_weight: float = _setting(20.0, "what a row of jtt's error set weighs against another", low=1)
     val_fraction: float = _setting(
         0.2, "part of training set aside where there is no validation split", above=0, below=1
     )
@@ -117,9 +133,12 @@ class FitConfig:
     def __post_init__(self) -> None:
         for setting in fields(self):
             _check(setting, getattr(self, setting.name))
-        if self.objective == "erm" and self.group_source != "pseudo":
+        if refusal := why_refused(**{name: getattr(self, name) for name in CHOICES}):
+            raise InputError(refusal)
+        if self.objective == "jtt" and self.identification_epochs > self.epochs:
             raise InputError(
-                f"--group-source {self.group_source} with --objective erm: ERM uses no groups; drop one of the two"
+                f"--identification-epochs {self.identification_epochs}: the first stage is the beginning of training; "
+                f"expected at most --epochs {self.epochs}"
             )
         self._check_pseudo_method()
 

@@ -17,6 +17,7 @@ from dbpt.data import SPLITS, Dataset, load_dataset
 from dbpt.data.checks import check_classes
 from dbpt.errors import InputError
 from dbpt.features import Failure, embed_images
+from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes import PseudoAttributes, label_attributes
 from dbpt.splits import group_warnings, knows_true_groups, with_validation
 from dbpt.text_tower import prompt_token_ids
@@ -55,6 +56,13 @@ class Experiment:
         return np.flatnonzero(self.splits == SPLITS.index(split))
 
     @property
+    def membership(self) -> NDArray[np.float32]:
+        """(N, A) float32, how far each row has each attribute, NaN throughout where the pseudo attribute is unknown."""
+        assert self.pseudo.posterior is not None
+        unknown = self.pseudo.pseudo_attributes < 0
+        return np.where(unknown[:, None], np.float32(np.nan), self.pseudo.posterior)
+
+    @property
     def evaluation_attributes(self) -> NDArray[np.int64]:
         """(N,) the attributes that accuracy is reported over."""
         true = knows_true_groups(self.dataset, self.splits)
@@ -72,8 +80,9 @@ def prepare(config: FitConfig, log: Log) -> Experiment:
         tokenizer=config.tokenizer,
         device=config.device,
     )
-    wordings = [wording for group in dataset.words.classes.values() for wording in group]
-    prompt_token_ids(backbone.tokenizer, wordings, config.n_ctx)  # what doesn't fit is told before the long part
+    if config.head == "prompt":  # what doesn't fit is told before the long part
+        wordings = [wording for group in dataset.words.classes.values() for wording in group]
+        prompt_token_ids(backbone.tokenizer, wordings, config.n_ctx)
     dataset, features, failures = embed_dataset(dataset, backbone, config, log)
     check_classes(dataset)
     pseudo = label_dataset(dataset.words, dataset.labels, features, backbone, config, log)
@@ -191,7 +200,7 @@ def _check_attributes_wanted(config: FitConfig, dataset: Dataset) -> None:
             f"each of {', '.join(dataset.attribute_names)}"
         )
     for flag, wanted, split in (
-        ("--group-source true", config.group_source == "true", "train"),
+        ("--group-source true", config.group_source == "true", OBJECTIVES[config.objective].trains_on),
         ("--select true-wga", config.select == "true-wga", "val"),
     ):
         rows = dataset.splits == SPLITS.index(split)
@@ -205,8 +214,9 @@ def _check_attributes_wanted(config: FitConfig, dataset: Dataset) -> None:
 
 def _check_pseudo_groups(config: FitConfig, pseudo_groups: NDArray[np.int64], splits: NDArray[np.int64]) -> None:
     """Refuse to train or choose by pseudo-groups where ``min_confidence`` has left no row of the split in any."""
-    uses_groups = config.objective != "erm" and config.group_source == "pseudo"
-    for split, wanted in (("train", uses_groups), ("val", config.select == "pseudo-wga")):
+    objective = OBJECTIVES[config.objective]
+    uses_groups = objective.uses_groups and config.group_source != "true"
+    for split, wanted in ((objective.trains_on, uses_groups), ("val", config.select == "pseudo-wga")):
         if wanted and not (pseudo_groups[splits == SPLITS.index(split)] >= 0).any():
             raise InputError(
                 f"--min-confidence {config.min_confidence:g}: no row of split {split!r} has a pseudo attribute that "

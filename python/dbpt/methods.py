@@ -1,30 +1,40 @@
 """The methods of the comparison: zero-shot, and a head trained under one objective. Each gives one `MethodRow`."""
 
+import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dbpt.config import FitConfig
 from dbpt.data import SPLITS, Dataset
+from dbpt.errors import InputError
 from dbpt.experiment import Experiment, Log
-from dbpt.heads import PromptHead
+from dbpt.feature_classifier import FeatureClassifier
+from dbpt.heads import AdapterHead, Head, LinearHead, PromptHead
 from dbpt.metrics import GroupMetrics, group_counts, group_metrics
-from dbpt.objectives import OBJECTIVES, TrainingGroups
+from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
 from dbpt.training import EpochRecord, Rows, Trained, TrainingSettings, train
 from dbpt.training.threads import one_thread_if_small
 
 
 @dataclass(frozen=True)
 class MethodRow:
-    """One method's classifier (C, D), what training left, and its metrics on val and test (None for an empty split)."""
+    """One method's classifier, what training left, and its metrics on val and test (None for an empty split).
+
+    ``group_source`` is None for an objective without groups; ``head`` and ``apply`` for zero-shot.
+    """
 
     name: str
     group_source: str | None
-    weights: NDArray[np.float32]
+    head: str | None
+    apply: str | None
+    classifier: FeatureClassifier
     trained: Trained | None
     metrics: dict[str, GroupMetrics | None]
     seconds: float
@@ -32,42 +42,51 @@ class MethodRow:
 
 def zero_shot_row(experiment: Experiment) -> MethodRow:
     """The row without training."""
-    weights = experiment.class_weights
-    return MethodRow("zero-shot", None, weights, None, _metrics(experiment, weights), 0.0)
+    backbone = experiment.backbone
+    bias = np.array([backbone.logit_bias or 0.0], dtype=np.float32)
+    classifier = FeatureClassifier(experiment.class_weights, backbone.logit_scale, bias)
+    return MethodRow("zero-shot", None, None, None, classifier, None, _metrics(experiment, classifier), 0.0)
 
 
 def trained_row(experiment: Experiment, objective: str, *, checkpoint_path: Path | None, log: Log) -> MethodRow:
-    """Train a prompt under ``objective`` and judge the kept epoch."""
+    """Train the head under ``objective`` and judge the kept epoch."""
     started, config = time.perf_counter(), experiment.config
-    head = build_head(experiment)
-    chosen = OBJECTIVES[objective]
-    training = _rows(experiment, "train", config.group_source)
-    groups = TrainingGroups(
-        training.groups, training.labels, experiment.dataset.num_classes, experiment.dataset.num_groups
-    )
-    with progress_bar(objective, config.epochs) as on_epoch, one_thread_if_small(head.multiply_adds):
+    head, chosen = build_head(experiment), OBJECTIVES[objective]
+    training, validation = _training_rows(experiment, chosen)
+    apply = config.apply if chosen.can_sample else "loss"
+    built = chosen(_training_groups(experiment, training), apply=apply, **_objective_settings(config, chosen))
+    epochs = config.epochs + built.extra_epochs
+    with progress_bar(objective, epochs) as on_epoch, one_thread_if_small(head.multiply_adds):
         trained = train(
             head,
-            chosen(groups, eta=config.eta, ema_momentum=config.ema_momentum, device=str(experiment.backbone.device)),
+            built,
             training,
-            _rows(experiment, "val", "true" if config.select == "true-wga" else "pseudo"),
+            validation,
             settings_of(experiment),
             checkpoint_path=checkpoint_path,
             fingerprint=_fingerprint(experiment, objective, head),
             on_epoch=on_epoch,
         )
     with torch.no_grad():
-        weights = head.weights().cpu().numpy()
+        tensors = {name: tensor.cpu().numpy() for name, tensor in head.classifier_tensors().items()}
+    classifier = FeatureClassifier.from_tensors(tensors)
     seconds = time.perf_counter() - started
-    log(f"{objective}: kept epoch {trained.selected_epoch} of {config.epochs} ({config.select}), {seconds:.1f} s")
+    log(f"{objective}: kept epoch {trained.selected_epoch} of {epochs} ({config.select}), {seconds:.1f} s")
     source = config.group_source if chosen.uses_groups else None
-    return MethodRow(objective, source, weights, trained, _metrics(experiment, weights), seconds)
+    metrics = _metrics(experiment, classifier)
+    return MethodRow(objective, source, config.head, apply, classifier, trained, metrics, seconds)
 
 
-def build_head(experiment: Experiment) -> PromptHead:
-    """A fresh head for the experiment's classes."""
-    config = experiment.config
-    return PromptHead(experiment.backbone, experiment.dataset.words.classes, n_ctx=config.n_ctx, seed=config.seed)
+def build_head(experiment: Experiment) -> Head:
+    """A fresh head of the kind that the config names, for the experiment's classes."""
+    config, backbone = experiment.config, experiment.backbone
+    if config.head == "prompt":
+        return PromptHead(backbone, experiment.dataset.words.classes, n_ctx=config.n_ctx, seed=config.seed)
+    class_weights = torch.from_numpy(experiment.class_weights).to(backbone.device)
+    if config.head == "linear":
+        return LinearHead(class_weights, scale=backbone.logit_scale)
+    bias = backbone.logit_bias or 0.0
+    return AdapterHead(class_weights, logit_scale=backbone.logit_scale, logit_bias=bias, seed=config.seed)
 
 
 def settings_of(experiment: Experiment) -> TrainingSettings:
@@ -85,23 +104,46 @@ def settings_of(experiment: Experiment) -> TrainingSettings:
     )
 
 
-def classify(features: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.int64]:
-    """(N,) int64 class of the largest cosine, for unit features (N, D) and weights (C, D)."""
-    classes: NDArray[np.int64] = (features @ weights.T).argmax(axis=1)
-    return classes
+def _training_rows(experiment: Experiment, objective: type[Objective]) -> tuple[Rows, Rows]:
+    """The rows that ``objective`` trains on and those that choose the epoch, each with the groups that it is to see."""
+    config = experiment.config
+    groups = experiment.true_groups if config.group_source == "true" else experiment.pseudo_groups
+    train, val = objective.choose_rows(experiment.rows("train"), experiment.rows("val"), groups, config.seed)
+    for rows, use in ((train, "train on"), (val, "choose the epoch by")):
+        if not rows.size:
+            raise InputError(
+                f"--objective {objective.name}: no row of split 'val' with a group is left to {use}; add validation "
+                "rows or choose another objective"
+            )
+    soft = config.group_source == "soft" and objective.takes_soft_groups
+    judged_by = experiment.true_groups if config.select == "true-wga" else experiment.pseudo_groups
+    return (
+        _rows(experiment, train, groups, experiment.membership if soft else None),
+        _rows(experiment, val, judged_by, None),
+    )
 
 
-def _rows(experiment: Experiment, split: str, group_source: str) -> Rows:
-    rows = experiment.rows(split)
-    groups = experiment.true_groups if group_source == "true" else experiment.pseudo_groups
-    return Rows(experiment.features[rows], experiment.dataset.labels[rows], groups[rows])
+def _rows(
+    experiment: Experiment, rows: NDArray[np.int64], groups: NDArray[np.int64], posterior: NDArray[np.float32] | None
+) -> Rows:
+    of_rows = None if posterior is None else posterior[rows]
+    return Rows(experiment.features[rows], experiment.dataset.labels[rows], groups[rows], of_rows)
 
 
-def _metrics(experiment: Experiment, weights: NDArray[np.float32]) -> dict[str, GroupMetrics | None]:
+def _training_groups(experiment: Experiment, training: Rows) -> TrainingGroups:
+    dataset = experiment.dataset
+    return TrainingGroups(training.groups, training.labels, dataset.num_classes, dataset.num_groups, training.posterior)
+
+
+def _objective_settings(config: FitConfig, objective: type[Objective]) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in objective.settings}
+
+
+def _metrics(experiment: Experiment, classifier: FeatureClassifier) -> dict[str, GroupMetrics | None]:
     metrics = split_metrics(
         experiment.dataset,
         experiment.splits,
-        classify(experiment.features, weights),
+        classifier.predictions(experiment.features),
         experiment.evaluation_attributes,
         seed=experiment.config.seed,
     )
@@ -137,12 +179,22 @@ def split_metrics(
     return {split: metrics_of(splits == number) for number, split in enumerate(SPLITS)}
 
 
-def _fingerprint(experiment: Experiment, objective: str, head: PromptHead) -> str:
-    """What determines a training run besides its rows and settings; the token ids stand for the tokenizer."""
-    config, backbone = experiment.config, experiment.backbone
-    choices = (objective, config.head, config.n_ctx, config.eta, config.ema_momentum)
-    prompts = (list(experiment.dataset.words.classes.items()), head.text_tower.layout.ids.tolist())
-    return repr((choices, prompts, sorted(backbone.encoder_key.items()), backbone.spec["config"]))
+def _fingerprint(experiment: Experiment, objective: str, head: Head) -> str:
+    """What determines a training run besides its rows and settings.
+
+    The token ids stand for the tokenizer; what other heads start from has come through it.
+    """
+    config, backbone, chosen = experiment.config, experiment.backbone, OBJECTIVES[objective]
+    choices = (
+        objective,
+        config.head,
+        config.apply if chosen.can_sample else "loss",
+        _objective_settings(config, chosen),
+    )
+    start: object = [hashlib.sha256(value.cpu().numpy().tobytes()).hexdigest() for value in head.state_dict().values()]
+    if isinstance(head, PromptHead):
+        start = (config.n_ctx, list(experiment.dataset.words.classes.items()), head.text_tower.layout.ids.tolist())
+    return repr((choices, start, sorted(backbone.encoder_key.items()), backbone.spec["config"]))
 
 
 class progress_bar:
