@@ -36,7 +36,10 @@ def why_refused(*, head: str, objective: str, group_source: str, apply: str, sel
     """
     chosen = OBJECTIVES[objective]
     if chosen.heads is not None and head not in chosen.heads:
-        return f"--head {head} with --objective {objective}: {chosen.title} trains {' or '.join(chosen.heads)} only"
+        wanted = " or ".join(chosen.heads)
+        return (
+            f"--head {head} with --objective {objective}: {chosen.title} trains {wanted} only; choose --head {wanted}"
+        )
     if group_source != "pseudo" and not chosen.uses_groups:
         return (
             f"--group-source {group_source} with --objective {objective}: {chosen.title} uses no groups; drop one of "

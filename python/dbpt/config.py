@@ -29,6 +29,7 @@ PSEUDO_METHODS = ("argmax", "proportional", "kmeans", "gmm")
 COVARIANCES = ("full", "diagonal")
 P_TRUE = ("batches", "exact")
 CADENCES = ("epoch", "step")
+DEFAULT_LR = {"prompt": 1.0, "linear": 1.0, "adapter": 0.1}
 
 
 _LIMITS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
@@ -105,7 +106,7 @@ class FitConfig:
     min_confidence: float = _setting(0.0, "posterior under which a pseudo attribute is left unknown", low=0, below=1)
     epochs: int = _setting(50, "passes over the training split", low=1)
     batch_size: int = _setting(32, "rows a step", low=1)
-    lr: float = _setting(1.0, "peak learning rate of SGD", above=0)
+    lr: float | None = _setting(None, "peak learning rate of SGD [default: 1, of the adapter 0.1]", above=0)
     sgd_momentum: float = _setting(0.9, "momentum of SGD", low=0, below=1)
     weight_decay: float = _setting(5e-4, "weight decay on the context vectors", low=0)
     warmup_epochs: int = _setting(1, "epochs at a learning rate of 1e-5 before the cosine", low=0)
@@ -161,6 +162,11 @@ class FitConfig:
     def cache_dir(self) -> Path:
         """The cache folder, the default resolved."""
         return Path(self.cache).expanduser() if self.cache else default_cache_dir()
+
+    @property
+    def peak_lr(self) -> float:
+        """The learning rate, the head's default resolved."""
+        return DEFAULT_LR[self.head] if self.lr is None else self.lr
 
     def to_toml(self) -> str:
         """The settings as TOML that `read_config` reads back; those left unset are left out."""

@@ -22,9 +22,8 @@ class Adapter:
 
     def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """The features (N, D) moved, of length 1 again."""
-        x = np.sqrt(np.float32(features.shape[1])) * features
-        moved = np.maximum(np.maximum(x @ self.down.T, 0) @ self.up.T, 0)
-        mixed = np.float32(self.ratio) * moved + np.float32(1 - self.ratio) * x
+        moved = np.maximum(np.maximum(features @ self.down.T, 0) @ self.up.T, 0)
+        mixed = np.float32(self.ratio) * moved + np.float32(1 - self.ratio) * features
         unit: NDArray[np.float32] = mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-12)
         return unit
 

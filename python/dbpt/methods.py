@@ -84,7 +84,7 @@ def build_head(experiment: Experiment) -> Head:
         return PromptHead(backbone, experiment.dataset.words.classes, n_ctx=config.n_ctx, seed=config.seed)
     class_weights = torch.from_numpy(experiment.class_weights).to(backbone.device)
     if config.head == "linear":
-        return LinearHead(class_weights, scale=backbone.logit_scale)
+        return LinearHead(class_weights, logit_scale=backbone.logit_scale)
     bias = backbone.logit_bias or 0.0
     return AdapterHead(class_weights, logit_scale=backbone.logit_scale, logit_bias=bias, seed=config.seed)
 
@@ -95,7 +95,7 @@ def settings_of(experiment: Experiment) -> TrainingSettings:
     return TrainingSettings(
         epochs=config.epochs,
         batch_size=config.batch_size,
-        lr=config.lr,
+        lr=config.peak_lr,
         sgd_momentum=config.sgd_momentum,
         weight_decay=config.weight_decay,
         warmup_epochs=config.warmup_epochs,

@@ -20,8 +20,8 @@ class AdapterHead(Head):
 
     x are the features, ``down`` (D/4, D) and ``up`` (D, D/4) the parameters, without biases, drawn from ``seed`` as
     torch's linear layers are: uniform within 1/sqrt of what goes in. ``class_weights`` (C, D) are the zero-shot
-    classifier's and stay. The paper's features are not normalised; here x = sqrt(D) * features, whose entries are
-    of size 1 as theirs are, since for features of length 1 the layers would hardly move.
+    classifier's and stay. The paper's features are not of length 1, which makes no difference: layers without biases
+    scale with what goes in, and the cosine does not see it.
     """
 
     def __init__(self, class_weights: torch.Tensor, *, logit_scale: float, logit_bias: float, seed: int) -> None:
@@ -38,9 +38,8 @@ class AdapterHead(Head):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Logits (N, C)."""
-        x = math.sqrt(features.shape[1]) * features
-        moved = F.relu(F.relu(x @ self.down.T) @ self.up.T)
-        mixed = F.normalize(RATIO * moved + (1 - RATIO) * x, dim=-1)
+        moved = F.relu(F.relu(features @ self.down.T) @ self.up.T)
+        mixed = F.normalize(RATIO * moved + (1 - RATIO) * features, dim=-1)
         return self.logit_scale * mixed @ self.class_weights.T + self.logit_bias
 
     def classifier_tensors(self) -> dict[str, torch.Tensor]:

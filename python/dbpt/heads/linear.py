@@ -7,22 +7,21 @@ from dbpt.heads.base import Head
 
 
 class LinearHead(Head):
-    """logits = scale * features @ weights.T + bias, with ``weights`` (C, D) and ``bias`` (C,), float32, trained.
+    """logits = features @ weights.T + bias, with ``weights`` (C, D) and ``bias`` (C,), float32, trained.
 
-    ``class_weights`` (C, D), which it starts from, are the zero-shot classifier's, of length 1.
+    It starts as the zero-shot classifier: from ``class_weights`` (C, D), of length 1, times ``logit_scale``.
     """
 
-    def __init__(self, class_weights: torch.Tensor, *, scale: float) -> None:
+    def __init__(self, class_weights: torch.Tensor, *, logit_scale: float) -> None:
         super().__init__()
-        self.weights = nn.Parameter(class_weights.detach().float().clone())
+        self.weights = nn.Parameter(logit_scale * class_weights.detach().float())
         self.bias = nn.Parameter(torch.zeros(len(class_weights), device=class_weights.device))
-        self.scale = scale
         self.multiply_adds = 128 * class_weights.numel()
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Logits (N, C)."""
-        return self.scale * features @ self.weights.T + self.bias
+        return features @ self.weights.T + self.bias
 
     def classifier_tensors(self) -> dict[str, torch.Tensor]:
-        """The layer."""
-        return {"weights": self.weights, "logit_scale": torch.tensor([self.scale]), "logit_bias": self.bias}
+        """The layer; its scale is in the weights."""
+        return {"weights": self.weights, "logit_scale": torch.ones(1), "logit_bias": self.bias}
