@@ -7,6 +7,7 @@ import pytest
 import torch
 from runs import fit, history_of, metrics_of
 from safetensors.numpy import load_file
+from tiny import CLASSES
 from torch import nn
 from torch.nn import functional as F
 
@@ -213,3 +214,37 @@ def test_the_adapters_rate_is_its_own_unless_one_is_given():
 def test_the_prompt_needs_not_fit_where_none_is_trained(tiny, tmp_path):
     run = fit(tiny, tmp_path / "run", head="linear", n_ctx=30, epochs=1, baselines=False)
     assert json.loads((run / "run.json").read_text())["status"] == "complete"
+
+
+def test_dfr_learns_from_validation_and_is_an_objective_like_the_others(tiny, tmp_path):
+    run = fit(tiny, tmp_path / "run", objective="dfr", head="linear", lr=0.05)
+    rows = {row["name"]: row for row in metrics_of(run)["rows"]}
+    assert list(rows) == ["zero-shot", "erm", "dfr"]
+    assert (rows["dfr"]["group_source"], rows["dfr"]["head"], rows["erm"]["head"]) == ("pseudo", "linear", "linear")
+    other_training = [row | {"label": CLASSES[0]} if row["path"].startswith("train/10") else row for row in tiny.rows()]
+    again = fit(tiny, tmp_path / "again", tiny.write("dfr", other_training), objective="dfr", head="linear", lr=0.05)
+    assert (again / "classifier.safetensors").read_bytes() == (run / "classifier.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("keep", "match"),
+    [
+        (
+            lambda row: row["label"] == "disc",
+            "class 'box' has no row with a known group in split 'val'; add rows to it",
+        ),
+        (lambda row: row["path"].endswith("-00.png"), "there is no row left to choose the epoch by in split 'val'"),
+    ],
+)
+def test_dfr_without_enough_validation_is_refused_before_anything_is_written(tiny, tmp_path, keep, match):
+    rows = [row for row in tiny.rows() if row["split"] != "val" or keep(row)]
+    with pytest.raises(InputError, match=rf"^--objective dfr: {match}") as caught:
+        fit(tiny, tmp_path / "run", tiny.write("dfr-few", rows), objective="dfr", head="linear", group_source="true")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_human_check_sees_what_the_head_gets_right(run, tiny, tmp_path):
+    design = dbpt.draw_label_sample(run, out=tmp_path / "sample", n=32, cache=str(tiny.cache))
+    right = sum(stratum.size for stratum in design.strata if stratum.right)
+    assert right / 32 == pytest.approx(metrics_of(run)["rows"][-1]["test"]["average"])

@@ -56,6 +56,11 @@ class Experiment:
         return np.flatnonzero(self.splits == SPLITS.index(split))
 
     @property
+    def groups_trained_on(self) -> NDArray[np.int64]:
+        """(N,) the groups of the ``group_source``; under soft membership the likeliest."""
+        return self.true_groups if self.config.group_source == "true" else self.pseudo_groups
+
+    @property
     def membership(self) -> NDArray[np.float32]:
         """(N, A) float32, how far each row has each attribute, NaN throughout where the pseudo attribute is unknown."""
         assert self.pseudo.posterior is not None
@@ -99,7 +104,7 @@ def prepare(config: FitConfig, log: Log) -> Experiment:
         warnings.append(f"only {known} of {len(dataset)} images have a true attribute: figures are over pseudo groups")
     for warning in warnings:
         log(f"warning: {warning}")
-    return Experiment(
+    experiment = Experiment(
         config=config,
         dataset=dataset,
         backbone=backbone,
@@ -112,6 +117,8 @@ def prepare(config: FitConfig, log: Log) -> Experiment:
         failures=failures,
         warnings=tuple(warnings),
     )
+    _check_rows_of_objective(experiment)
+    return experiment
 
 
 def open_dataset(data: str, config: FitConfig) -> Dataset:
@@ -222,3 +229,23 @@ def _check_pseudo_groups(config: FitConfig, pseudo_groups: NDArray[np.int64], sp
                 f"--min-confidence {config.min_confidence:g}: no row of split {split!r} has a pseudo attribute that "
                 "sure; lower it"
             )
+
+
+def _check_rows_of_objective(experiment: Experiment) -> None:
+    """Refuse an objective that finds too few rows in the split that it divides for itself."""
+    config, dataset = experiment.config, experiment.dataset
+    objective, split = OBJECTIVES[config.objective], OBJECTIVES[config.objective].trains_on
+    train, val = objective.choose_rows(
+        experiment.rows("train"), experiment.rows("val"), experiment.groups_trained_on, config.seed
+    )
+    rows_C = np.bincount(dataset.labels[train], minlength=dataset.num_classes)
+    missing = [name for name, rows in zip(dataset.class_names, rows_C, strict=True) if not rows]
+    if missing:
+        what = f"class {missing[0]!r} has no row with a known group"
+    elif not val.size:
+        what = "there is no row left to choose the epoch by"
+    else:
+        return
+    raise InputError(
+        f"--objective {objective.name}: {what} in split {split!r}; add rows to it or choose another objective"
+    )

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from dbpt.config import FitConfig
 from dbpt.data import SPLITS, Dataset
-from dbpt.errors import InputError
 from dbpt.experiment import Experiment, Log
 from dbpt.feature_classifier import FeatureClassifier
 from dbpt.heads import AdapterHead, Head, LinearHead, PromptHead
@@ -107,14 +106,8 @@ def settings_of(experiment: Experiment) -> TrainingSettings:
 def _training_rows(experiment: Experiment, objective: type[Objective]) -> tuple[Rows, Rows]:
     """The rows that ``objective`` trains on and those that choose the epoch, each with the groups that it is to see."""
     config = experiment.config
-    groups = experiment.true_groups if config.group_source == "true" else experiment.pseudo_groups
+    groups = experiment.groups_trained_on
     train, val = objective.choose_rows(experiment.rows("train"), experiment.rows("val"), groups, config.seed)
-    for rows, use in ((train, "train on"), (val, "choose the epoch by")):
-        if not rows.size:
-            raise InputError(
-                f"--objective {objective.name}: no row of split 'val' with a group is left to {use}; add validation "
-                "rows or choose another objective"
-            )
     soft = config.group_source == "soft" and objective.takes_soft_groups
     judged_by = experiment.true_groups if config.select == "true-wga" else experiment.pseudo_groups
     return (
