@@ -225,6 +225,7 @@ def test_jtts_error_set_and_up_weighting(apply):
             lr_of(epoch),
             lambda rows, p: weights[rows] if apply == "loss" else 1 + 0 * p,
         )
+    assert objective.note == f"{errors.sum()} of {n} rows are in the error set"
     assert len(trained.history) == identification + SETTINGS.epochs
     assert trained.selected_epoch == identification + SETTINGS.epochs
     assert_same_layer(trained, second)

@@ -108,7 +108,7 @@ class FitConfig:
     batch_size: int = _setting(32, "rows a step", low=1)
     lr: float | None = _setting(None, "peak learning rate of SGD [default: 1, of the adapter 0.1]", above=0)
     sgd_momentum: float = _setting(0.9, "momentum of SGD", low=0, below=1)
-    weight_decay: float = _setting(5e-4, "weight decay on the context vectors", low=0)
+    weight_decay: float = _setting(5e-4, "weight decay on what is trained", low=0)
     warmup_epochs: int = _setting(1, "epochs at a learning rate of 1e-5 before the cosine", low=0)
     n_ctx: int = _setting(16, "number of context tokens", low=1)
     eta: float = _setting(1.0, "strength of the group weights' lean towards badly predicted groups", low=0)

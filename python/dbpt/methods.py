@@ -70,7 +70,8 @@ def trained_row(experiment: Experiment, objective: str, *, checkpoint_path: Path
         tensors = {name: tensor.cpu().numpy() for name, tensor in head.classifier_tensors().items()}
     classifier = FeatureClassifier.from_tensors(tensors)
     seconds = time.perf_counter() - started
-    log(f"{objective}: kept epoch {trained.selected_epoch} of {epochs} ({config.select}), {seconds:.1f} s")
+    note = "" if built.note is None else f"; {built.note}"
+    log(f"{objective}: kept epoch {trained.selected_epoch} of {epochs} ({config.select}), {seconds:.1f} s{note}")
     source = config.group_source if chosen.uses_groups else None
     metrics = _metrics(experiment, classifier)
     return MethodRow(objective, source, config.head, apply, classifier, trained, metrics, seconds)

@@ -141,6 +141,11 @@ class Objective(ABC):
         """(G,) mean p_true of each group as last observed, NaN for an empty group; None if not observed."""
         return None
 
+    @property
+    def note(self) -> str | None:
+        """What a user should know of it when training has ended; None if there is nothing."""
+        return None
+
     def state(self) -> dict[str, NDArray[Any]]:
         """What a checkpoint must carry to go on exactly."""
         return {}

@@ -81,6 +81,11 @@ class Jtt(Objective):
         sampler.set_epoch(epoch)
         return sampler
 
+    @property
+    def note(self) -> str | None:
+        """How large the error set is."""
+        return None if self.errors is None else f"{self.errors.sum()} of {len(self.errors)} rows are in the error set"
+
     def state(self) -> dict[str, NDArray[Any]]:
         """The epochs seen and, once it is known, the error set."""
         state: dict[str, NDArray[Any]] = {"epochs_seen": np.array([self._epochs_seen])}
