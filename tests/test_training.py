@@ -146,6 +146,15 @@ def test_every_one_of_those_runs_is_another():
     assert len(set(states)) == len(states)
 
 
+@pytest.mark.parametrize("choice", [{"objective": "jtt"}, {"p_true": "exact"}])
+def test_looking_at_all_training_rows_in_pieces_finds_the_same(choice, monkeypatch):
+    whole = run(**choice)
+    monkeypatch.setattr(training_loop, "ROWS_A_PASS", 17)
+    pieces = run(**choice)
+    for name, value in whole.head_state.items():
+        torch.testing.assert_close(pieces.head_state[name], value)
+
+
 def test_soft_membership_is_part_of_what_a_checkpoint_is_of(tmp_path):
     run(checkpoint_path=tmp_path / "c")
     with pytest.raises(InputError, match="made with other settings or data"):

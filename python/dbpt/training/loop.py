@@ -27,6 +27,8 @@ from dbpt.training.selection import validation_score, worst_group_accuracy
 LARGEST_LOSS = 1e9
 """What the group weights' sums can hold; beyond it training has blown up."""
 
+ROWS_A_PASS = 1 << 16
+
 
 def train(
     head: nn.Module,
@@ -155,10 +157,14 @@ class _Run:
 
     @torch.no_grad()
     def _training_outputs(self) -> TrainingOutputs:
-        """What the head makes of the training rows now."""
-        logits = self.head(self.features)
-        p_true = torch.exp(-F.cross_entropy(logits, self.labels, reduction="none"))
-        return TrainingOutputs(p_true, logits.argmax(dim=1) == self.labels)
+        """What the head makes of the training rows now; so many at a time that what it keeps of them stays small."""
+        p_true, correct = [], []
+        for begin in range(0, len(self.labels), ROWS_A_PASS):
+            part = slice(begin, begin + ROWS_A_PASS)
+            logits, labels = self.head(self.features[part]), self.labels[part]
+            p_true.append(torch.exp(-F.cross_entropy(logits, labels, reduction="none")))
+            correct.append(logits.argmax(dim=1) == labels)
+        return TrainingOutputs(torch.cat(p_true), torch.cat(correct))
 
     @torch.no_grad()
     def _validate(self, epoch: int) -> tuple[float | None, float]:
