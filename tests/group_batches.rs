@@ -9,9 +9,9 @@
 
 use std::sync::Arc;
 
-use dbpt_core::Workers;
 use dbpt_core::groups::GroupIndex;
-use dbpt_core::sample::{BatchStream, Draws, batch_quotas};
+use dbpt_core::sample::{self, BatchStream, Draws};
+use dbpt_core::{Result, Workers};
 use proptest::prelude::*;
 
 const GROUPS: usize = 5;
@@ -29,6 +29,17 @@ fn groups_and_shares() -> impl Strategy<Value = (Vec<i64>, Vec<f64>)> {
         }
         (groups, shares)
     })
+}
+
+fn batch_quotas(
+    shares: &[f64],
+    counts: &[i64],
+    batch_size: usize,
+    num_batches: u64,
+    min_per_group: usize,
+) -> Result<Vec<i64>> {
+    let workers = Workers::new(1);
+    sample::batch_quotas(shares, counts, batch_size, num_batches, min_per_group, &workers)
 }
 
 fn counts(index: &GroupIndex) -> Vec<i64> {
@@ -96,7 +107,7 @@ proptest! {
                 let size = index.count(group) as i64;
                 if size > 0 {
                     let passes = totals[group] / size;
-                    let members = index.members(group).unwrap();
+                    let members = index.members(group, &Workers::new(1)).unwrap();
                     let drawn = members.iter().map(|&row| times[row as usize] - passes);
                     prop_assert!(drawn.into_iter().all(|beyond| beyond == 0 || beyond == 1));
                 }

@@ -314,16 +314,6 @@ def kmeans_start(points, k, seed):
     return points[rows].astype(np.float64)
 
 
-def estimated_proportions(logits, iterations):
-    """Saerens, Latinne and Decaestecker (2002): the mean posterior under the proportions so far, again and again."""
-    posterior = softmax(logits)
-    proportions = np.full(logits.shape[1], 1 / logits.shape[1])
-    for _ in range(iterations):
-        joint = posterior * proportions
-        proportions = (joint / joint.sum(axis=1, keepdims=True)).mean(axis=0)
-    return proportions
-
-
 def proportional(logits, counts):
     """The labels with the largest sum of logits of which counts[a] are a: rows change places as long as that helps."""
     labels = np.repeat(np.arange(len(counts)), counts)

@@ -129,6 +129,15 @@ def test_group_dro_bears_huge_losses():
         assert dro.q.tolist() == q
 
 
+def test_group_dro_comes_back_from_a_step_beyond_the_largest_float():
+    dro = dbpt.GroupDRO([5, 5], step_size=1e305)
+    for losses, q in [([1e9, -1e9], [1, 0]), ([-1e9, 1e9], [0.5, 0.5]), ([-1e9, 1e9], [0, 1])]:
+        dro.observe([0, 1], losses)
+        dro.step()
+        assert dro.q.tolist() == q
+        assert np.isfinite(dro.log_q).all()
+
+
 # --- what they take, and keep ---------------------------------------------------------------------
 
 
@@ -453,6 +462,12 @@ SOFT = [[0.5, 0.25, 0.25]]
         (lambda w: dbpt.GroupWeights([-1], 1, 0.5), r"^counts\[0\] is -1"),
         (lambda w: dbpt.GroupWeights([NAN], 1, 0.5), r"^counts\[0\] is NaN"),
         (lambda w: dbpt.GroupWeights([0, 0], 1, 0.5), "^the sum of counts is 0"),
+        (lambda w: dbpt.GroupWeights([], 1, 0.5), "^the sum of counts is 0"),
+        (
+            lambda w: dbpt.GroupWeights([1e10, 0, 1e-300], 1, 0.5),
+            r"^counts\[2\] is 1e-300; expected a size whose weight",
+        ),
+        (lambda w: dbpt.GroupDRO([1e308, 1e308]), r"^counts\[0\] is 1e308; expected a size whose weight"),
         (lambda w: dbpt.GroupWeights([1], "1", 0.5), "^eta is '1'; expected a number"),
         (lambda w: dbpt.GroupWeights([1], NAN, 0.5), "^eta is NaN"),
         (lambda w: dbpt.GroupWeights([1], 1, 1.5), "^momentum is 1.5"),

@@ -8,6 +8,7 @@ import pytest
 # Each call takes several seconds when it isn't interrupted. Memory that isn't reached isn't touched.
 CALLS = {
     "index": "GroupIndex(np.zeros(10**9, np.uint8), None, {num_threads})",
+    "index of many groups": "GroupIndex(many, None, {num_threads})",
     "sampler": "GroupSampler(np.zeros(10**9, np.uint8))",
     "draw": "GroupStream(index, np.array([4 * 10**8]), 0, 0).indices(0, 4 * 10**8, 1, {num_threads})",
     "observe": "GroupSums(np.ones(1), 'p_true').observe(np.zeros(10**9, np.int64), np.zeros(10**9), {num_threads})",
@@ -19,19 +20,22 @@ CALLS = {
     "weighted": "WeightedStream(AliasTable(np.ones(9)), 10**9, 0, 0).indices(0, 10**9, 1, {num_threads})",
     "successive": "SuccessiveStream(some, 10**7, 0, 0).indices(0, 9, 1, {num_threads})",
     "independent": "IndependentStream(index, np.array([1]), 4 * 10**8, 0, 0).indices(0, 4 * 10**8, 1, {num_threads})",
+    "batches": "BatchStream(index, np.array([2**30]), 2**20, 0, 0).indices(0, 2**10, 1, {num_threads})",
 }
 SCRIPT = """
 import os, signal, threading, time
 import numpy as np
 from dbpt._core import (
-    AliasTable, GroupIndex, GroupSums, GroupStream, IndependentStream, SampleWeights, SuccessiveStream, WeightedStream,
-    soft_counts, soft_sample_weights,
+    AliasTable, BatchStream, GroupIndex, GroupSums, GroupStream, IndependentStream, SampleWeights, SuccessiveStream,
+    WeightedStream, soft_counts, soft_sample_weights,
 )
 from dbpt.sampling import GroupSampler, WeightedSampler
 
 index, sent = GroupIndex(np.zeros(10**6, np.uint8)), []
 weights = np.zeros(10**9, np.float32)
 weights[5] = 1
+if "many" in CALL_TEXT:
+    many = np.arange(5 * 10**7, dtype=np.int32) % 2**24
 if "some" in CALL_TEXT:
     some = SampleWeights(np.arange(10**7) + 1.0)
 if "posterior" in CALL_TEXT:

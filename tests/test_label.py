@@ -195,6 +195,9 @@ def test_partly_labelled_and_cannot_tell(tiny, sample, tmp_path):
     assert "6 of 20 drawn images are not labelled" in text
     assert "2 of 14 images could not be told" in text
     assert "under 30 labelled images: " in text
+    few = {name: answers[name] for name in names[:9]} | {names[9]: ""}  # 1 of 10 is more than 5 %, 1 of 20 is not
+    result = dbpt.judge_labels(sample, write_labels(tmp_path / "labels.csv", sample, few))
+    assert any(warning.startswith("1 of 10 images could not be told") for warning in result["warnings"])
 
 
 def test_a_stratum_without_an_answer_is_warned_of(tiny, sample, tmp_path):

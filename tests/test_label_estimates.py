@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbpt.human_check.estimates import estimate
-from dbpt.human_check.posterior import LabelledStrata
+from dbpt.human_check.posterior import LabelledStrata, simulate
 from dbpt.human_check.strata import allocate, draw, stratify
 from dbpt.metrics import wilson_interval
 
@@ -237,6 +237,15 @@ def test_figures_are_shares_within_their_intervals(strata):
     present = [accuracy.value for accuracy in found.accuracy if accuracy.value is not None]
     assert found.worst_group_accuracy.value == min(present)
     assert found.worst_group_accuracy.low <= min(a.low for a in found.accuracy if a.low is not None)
+
+
+@pytest.mark.parametrize("labelled", [2, 10])
+def test_few_labelled_images_spread_as_their_stratum_does(labelled):
+    """A share of ½ in a sample of m has variance ¼/(m·c + 1) with c = 1 − 1/m: that of ¼/m, without the bias."""
+    strata = make([10**6], [0], [0], [1], [[labelled // 2, labelled // 2]], num_classes=1)
+    alpha = np.zeros((1, 2))
+    shares = simulate(lambda _, images: images[..., 0, :1] / 10**6, strata, alpha, 20_000, seed=0)
+    assert shares.var() == pytest.approx(0.25 / (labelled - 1 + 1), rel=0.03)
 
 
 def test_equal_seeds_give_equal_intervals():

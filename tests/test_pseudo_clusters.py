@@ -138,6 +138,23 @@ def test_bic_of_one_cluster_is_that_of_one_gaussian(method):
     assert (found.num_clusters, found.pseudo_attributes.max()) == (1, 0)
 
 
+@pytest.mark.parametrize(
+    ("method", "covariance", "parameters"),
+    [("kmeans", "full", 2 + 3 * 2 + 1), ("gmm", "full", 2 + 3 * 2 + 3 * 3), ("gmm", "diagonal", 2 + 3 * 2 + 3 * 2)],
+)
+def test_bic_of_several_clusters_counts_every_parameter(method, covariance, parameters):
+    logits, _ = blobs([100, 250, 150], 3)
+    found = label_attributes(logits, method=method, covariance=covariance, num_clusters="bic")
+    (clustering,) = found.clusterings
+    log_likelihood = clustering.log_likelihood
+    if method == "kmeans":
+        variance = clustering.inertia / (500 * 2)
+        weights = (clustering.counts * np.log(clustering.counts / 500)).sum()
+        log_likelihood = weights - 500 * (np.log(2 * np.pi * variance) + 1)
+    assert found.num_clusters == 3
+    assert found.scores[3] == pytest.approx(-2 * log_likelihood + parameters * np.log(500), abs=0.1)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_bic_of_classes_adds_up(method):
     logits, _ = blobs([250, 250, 250], 3)

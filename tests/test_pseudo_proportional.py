@@ -5,10 +5,12 @@ import pytest
 import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.mixture import GaussianMixture
 
 from dbpt._core import quotas
 from dbpt.errors import InputError
 from dbpt.pseudo_attributes import label_attributes
+from dbpt.pseudo_attributes.contrasts import contrast_matrix
 
 
 def check_proportional(logits, found, shares, part=0):
@@ -98,31 +100,113 @@ def test_each_class_has_its_own_proportions():
     assert [what.proportions.tolist() for what in same.proportions] == [[0.75, 0.25]] * 2
 
 
-def calibrated(rows, shares, seed=0):
-    """Logits whose softmax is the true posterior under equal proportions: unit normals one apart per logit."""
+def rare_attributes(rows, shares, seed=0):
+    """Logits with a unit normal around each attribute, 3 apart, and the attribute of each row."""
     rng = np.random.default_rng(seed)
     truth = rng.choice(len(shares), rows, p=shares)
-    x = rng.normal(0, 1, (rows, len(shares)))
-    x[np.arange(rows), truth] += 2.0
-    return (2 * x).astype(np.float32), truth
+    logits = rng.normal(0, 1, (rows, len(shares)))
+    logits[np.arange(rows), truth] += 3.0
+    return logits.astype(np.float32), truth
 
 
-def test_estimated_proportions_are_those_of_a_calibrated_model():
-    shares = np.array([0.9, 0.07, 0.03])
-    logits, truth = calibrated(40_000, shares)
-    found = label_attributes(logits, method="proportional")
-    estimate = found.proportions[0].proportions
-    np.testing.assert_allclose(estimate, np.bincount(truth) / len(truth), atol=0.01)
-    np.testing.assert_allclose(estimate, reference.estimated_proportions(logits, 300), atol=1e-4)
-    check_proportional(logits, found, estimate)
+@pytest.mark.parametrize("shares", [[0.9, 0.1], [0.03, 0.97], [0.9, 0.07, 0.03], [0.5, 0.3, 0.15, 0.05]])
+def test_estimated_proportions_rescue_the_minority_from_a_threshold_that_is_off(shares):
+    logits, truth = rare_attributes(20_000, shares)
+    expected = np.bincount(truth) / len(truth)
+    largest = int(expected.argmax())
+    for scale in (0.2, 5.0):
+        off = logits * np.float32(scale)
+        off[:, largest] += 4 * np.float32(scale)
+        swallowed = label_attributes(off)
+        found = label_attributes(off, method="proportional")
+        np.testing.assert_allclose(found.proportions[0].proportions, expected, atol=0.01)
+        rare = truth == expected.argmin()
+        assert (swallowed.pseudo_attributes[rare] == truth[rare]).mean() < 0.3
+        assert (found.pseudo_attributes[rare] == truth[rare]).mean() > 0.75
+        check_proportional(off, found, found.proportions[0].proportions)
+    if min(shares) < 0.05:  # k-means cuts the common attribute in two
+        of_kmeans = label_attributes(logits, method="kmeans").pseudo_attributes
+        assert (of_kmeans == truth).mean() < 0.8
+
+
+@pytest.mark.parametrize("shares", [[0.9, 0.1], [0.9, 0.07, 0.03]])
+def test_estimated_proportions_are_the_weights_of_a_tied_mixture(shares):
+    logits, _ = rare_attributes(5000, shares)
+    (what,) = label_attributes(logits, method="proportional").proportions
+    points = logits.astype(np.float64) @ contrast_matrix(len(shares)).T
+    start = 3 * contrast_matrix(len(shares)).T
+    peer = GaussianMixture(len(shares), covariance_type="tied", means_init=start, tol=1e-12, max_iter=5000).fit(points)
+    np.testing.assert_allclose(what.proportions, peer.weights_, atol=2e-4)
+
+
+def test_classes_have_estimates_of_their_own():
+    first, truth_first = rare_attributes(5000, [0.9, 0.1])
+    second, truth_second = rare_attributes(5000, [0.2, 0.8], seed=1)
+    logits, labels = np.concatenate([first, second]), np.repeat([0, 1], 5000)
+    found = label_attributes(logits, method="proportional", labels=labels, within_class=True)
+    for what, truth in zip(found.proportions, (truth_first, truth_second), strict=True):
+        np.testing.assert_allclose(what.proportions, np.bincount(truth) / 5000, atol=0.01)
+
+
+def test_shares_of_many_rows_are_estimated_from_some(monkeypatch):
+    logits, truth = rare_attributes(50_000, [0.8, 0.2])
+    pattern = np.argsort(np.arange(50_000) % 10, kind="stable")  # every tenth row and the next have attribute 1
+    logits, truth = logits[np.argsort(truth, kind="stable")][np.argsort(pattern)], np.sort(truth)[np.argsort(pattern)]
+    monkeypatch.setattr("dbpt.pseudo_attributes.shares.MOST_ROWS", 5000)
+    one, two = (label_attributes(logits, method="proportional", num_threads=n) for n in (1, 2))
+    estimate = one.proportions[0].proportions
+    np.testing.assert_allclose(estimate, np.bincount(truth) / len(truth), atol=0.03)
+    assert not np.array_equal(estimate, one.proportions[0].counts / len(truth))
+    assert estimate.tobytes() == two.proportions[0].proportions.tobytes()
+    labels = np.r_[np.zeros(20_000, np.int64), np.ones(30_000, np.int64)]
+    logits[:20_000, 0] += 20  # class 0 has no row of attribute 1 to speak of
+    logits[:1000, 0] -= 40
+    within = label_attributes(logits, method="proportional", labels=labels, within_class=True)
+    expected = [[0.95, 0.05], np.bincount(truth[20_000:]) / 30_000]
+    np.testing.assert_allclose([what.proportions for what in within.proportions], expected, atol=0.03)
+    logits[49_999, 1] = np.nan
+    with pytest.raises(InputError, match=r"^logits\[49999, 1\] is NaN"):
+        label_attributes(logits, method="proportional")
 
 
 def test_an_attribute_without_support_gets_no_row():
     logits = np.tile(np.float32([20.0, 10.0]), (100, 1))
-    found = label_attributes(logits, method="proportional")
+    with pytest.warns(
+        UserWarning, match="^proportions cannot be estimated: the 100 rows have but one cluster"
+    ) as caught:
+        found = label_attributes(logits, method="proportional")
+    assert caught[0].filename == __file__
     assert (found.pseudo_attributes == 0).all()
     assert found.proportions[0].offsets.tolist() == [0.0, -np.inf]
     assert (found.confidence == 1).all()
+
+
+def test_estimates_that_do_not_settle_are_warned_of(monkeypatch):
+    monkeypatch.setattr("dbpt.pseudo_attributes.shares.MAX_ITER", 2)
+    logits, _ = rare_attributes(1000, [0.9, 0.1])
+    labels = np.zeros(1000, np.int64)
+    with pytest.warns(UserWarning, match=r"^proportions of class 0 still moved after 2 iterations: \[0\.") as caught:
+        label_attributes(logits, method="proportional", labels=labels, within_class=True)
+    assert caught[0].filename == __file__
+
+
+def test_attributes_that_no_cluster_speaks_for_get_no_row():
+    """Of five, one that is never seen and two that only lower all logits alike; the other two are told apart."""
+    logits, truth = rare_attributes(3000, [0.7, 0.3])
+    found = label_attributes(np.insert(logits, [1, 2, 2], [-50, 9, -9], axis=1), method="proportional")
+    np.testing.assert_allclose(found.proportions[0].proportions[[0, 2]], np.bincount(truth) / 3000, atol=0.01)
+    assert (found.pseudo_attributes == 2 * truth).mean() > 0.95
+    logits = np.random.default_rng(0).normal(0, 1, (3000, 3))  # far apart, and not round once rows are centred
+    logits[:, 2], logits[:900, 1] = -50, logits[:900, 1] + 9
+    found = label_attributes(logits, method="proportional")
+    assert found.proportions[0].counts.tolist() == [2100, 900, 0]
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+def test_two_distinct_rows_are_two_attributes_at_any_scale(scale):
+    logits = np.repeat(np.array([[1.0, 2.0], [3.0, 0.0]]) * scale, [30, 70], axis=0)
+    found = label_attributes(logits, method="proportional")
+    np.testing.assert_allclose(found.proportions[0].proportions, [0.7, 0.3], atol=1e-6)
 
 
 @pytest.mark.parametrize(

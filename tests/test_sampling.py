@@ -349,6 +349,8 @@ PINNED_STATE = {
         (GROUPS, {"shares": [0, 0, 0, 0]}, "^the sum of shares is 0"),
         ([0, 2], {"shares": [1, 1, 1]}, r"^shares\[1\] is 1, but group 1 has no members"),
         (GROUPS, {"group_weights": [1, -2, 1, 1]}, r"^group_weights\[1\] is -2"),
+        (GROUPS, {"group_weights": [0, 0, 0, 0]}, r"^the sum of N_g \* group_weights\[g\] is 0.0; expected a finite"),
+        (GROUPS, {"group_weights": [1e308] * 4}, r"^the sum of N_g \* group_weights\[g\] is inf; expected a finite"),
         (GROUPS, {"group_weights": [1, 1, 1, 1], "shares": "natural"}, "^shares and group_weights are both given"),
         (GROUPS, {"num_samples": 0}, "^num_samples is 0"),
         (GROUPS, {"num_samples": 1.5}, "^num_samples is 1.5; expected an integer from 1 to 281474976710656"),
@@ -373,3 +375,5 @@ def test_bad_calls_are_named():
         sampler.indices(5, 3)
     with pytest.raises(InputError, match=r"^group_weights has shape \(1,\)"):
         sampler.set_group_weights([1])
+    with pytest.raises(InputError, match=r"^group_weights has shape \(\) and dtype object; expected \(4,\) numbers"):
+        sampler.set_group_weights(None)

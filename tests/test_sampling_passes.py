@@ -16,8 +16,8 @@ GROUPS = np.random.default_rng(0).choice(4, 1000, p=[0.7, 0.05, 0.02, 0.23])
 KINDS = pytest.mark.parametrize("kind", ["rows", "batches"])
 
 
-def make(kind, length, rank=0, num_replicas=1):
-    keywords = {"rank": rank, "num_replicas": num_replicas, "seed": 3}
+def make(kind, length, rank=0, num_replicas=1, seed=3):
+    keywords = {"rank": rank, "num_replicas": num_replicas, "seed": seed}
     if kind == "rows":
         return GroupSampler(GROUPS, num_samples=length, **keywords)
     return GroupBatchSampler(GROUPS, 8, num_batches=length, **keywords)
@@ -185,10 +185,37 @@ def test_new_shares_leave_a_loaded_pass_alone(kind):
 
 @KINDS
 def test_a_loaded_state_replaces_seed_and_shares_at_once(kind):
-    other = make(kind, 40)
-    other.seed = 8
+    other = make(kind, 40, seed=8)
     other.set_shares([1, 1, 1, 5])
     sampler = make(kind, 40)
     assert not np.array_equal(sampler.indices(), other.indices())
     sampler.load_state_dict(other.state_dict())
     assert np.array_equal(sampler.indices(), other.indices())
+
+
+@KINDS
+def test_seed_and_epoch_are_not_set_behind_the_back_of_a_pass(kind):
+    """An order that was already opened would not follow them."""
+    sampler = make(kind, 40)
+    for name in ("seed", "epoch"):
+        with pytest.raises(AttributeError):
+            setattr(sampler, name, 5)
+
+
+@KINDS
+def test_passes_go_on_from_the_last_epoch_that_can_be_set(kind):
+    sampler = make(kind, 40)
+    sampler.set_epoch(2**63 - 1)
+    first, second = list(sampler), list(sampler)
+    assert sampler.epoch == 2**63
+    assert first != second
+    with pytest.raises(InputError, match="^epoch is 9223372036854775808; expected an integer from 0 to"):
+        sampler.set_epoch(2**63)
+
+
+@KINDS
+def test_most_of_any_number_of_ranks_have_no_draw(kind):
+    first, last = make(kind, 3, 0, 2**48), make(kind, 3, 2**48 - 1, 2**48)
+    assert (len(list(first)), list(last)) == (1, [])
+    with pytest.raises(InputError, match="^num_replicas is 281474976710657; expected an integer from 1 to"):
+        make(kind, 3, 0, 2**48 + 1)

@@ -25,7 +25,6 @@ __all__ = [
     "assign_gmm",
     "assign_proportional",
     "batch_quotas",
-    "estimate_proportions",
     "gmm",
     "kmeans",
     "quotas",
@@ -309,16 +308,6 @@ def assign_proportional(
     Returns the offsets (A,): each label has the largest logit plus offset, and the posterior is the softmax of these.
     The rest as in `assign_argmax`. Bit-identical for any ``num_threads``.
     """
-
-def estimate_proportions(
-    logits: NDArray[np.float16] | NDArray[np.float32],
-    *,
-    rows: NDArray[np.int64] | None = None,
-    tolerance: float = 1e-6,
-    max_iter: int = 1000,
-    num_threads: int = 1,
-) -> tuple[NDArray[np.float64], int, bool]:
-    """Proportions (A,) under which the softmax of the logits is likeliest, iterations, whether they converged."""
 
 def kmeans(
     points: NDArray[np.float16] | NDArray[np.float32],

@@ -120,7 +120,7 @@ def _vector(name: str, values: ArrayLike, kinds: str) -> NDArray[Any]:
     if found.ndim != 1 or (found.size and found.dtype.kind not in kinds):
         what = "integers" if kinds == "iu" else "numbers"
         raise InputError(f"{name} has shape {found.shape} and dtype {found.dtype}; expected (N,) {what}")
-    return found
+    return found if found.size else np.empty(0)  # of whatever type: an empty list is one of floats
 
 
 def group_integers(name: str, values: ArrayLike, length: int) -> NDArray[np.int64]:

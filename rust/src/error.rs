@@ -171,3 +171,20 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// A number as short as it can be read back: 0.5 and 2, but 1e300 rather than its 301 digits.
+pub(crate) fn shown(number: f64) -> String {
+    let text = format!("{number:?}");
+    text.strip_suffix(".0").unwrap_or(&text).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn numbers_are_short() {
+        let found = [0.5, 2.0, -0.1, 1e300, 5e-324, f64::NAN, f64::NEG_INFINITY].map(shown);
+        assert_eq!(found, ["0.5", "2", "-0.1", "1e300", "5e-324", "NaN", "-inf"]);
+    }
+}

@@ -41,13 +41,14 @@ def label_attributes(
     - "proportional": every attribute gets its share of the rows, so that a zero-shot threshold that is off doesn't
       swallow the minority; of all such labellings, one with the largest sum of logits. It finds what has to be added to
       each attribute's logits. Of rows that stand alike, the first get the lower attribute. Shares not given are
-      estimated by expectation maximisation (Saerens, Latinne and Decaestecker, 2002), from at most 2²² rows.
+      estimated: the weights of a mixture of Gaussians of one common covariance, in the contrasts, from at most 2¹⁶
+      rows. To add to an attribute's logits, or to scale all of them, doesn't change them.
     - "kmeans": clusters of the row-centred logits (k-means++, Lloyd; the best of 4 runs).
     - "gmm": a mixture of Gaussians over the A - 1 orthonormal contrasts of the logits, started from k-means.
 
     As many clusters as attributes are named: each cluster gets the attribute for which its centre stands out, by the
     one-to-one assignment with the largest sum of centre logits. Any other number of clusters is numbered, from the
-    largest to the smallest.
+    largest to the smallest ("gmm": by weight).
 
     The posterior is that of the method, so the label has the largest, up to ties: the softmax of the logits (argmax),
     or of logits plus offsets (proportional); that of equally heavy spherical Gaussians of the clusters' pooled variance
@@ -81,8 +82,8 @@ def label_attributes(
             to be filled hold anything then.
 
     Warns:
-        UserWarning: fewer clusters were found than asked for, as there are too few distinct rows; estimated
-            proportions, centres or components had not settled when the iterations ended.
+        UserWarning: fewer clusters were found than asked for, or no two to estimate proportions from, as there are too
+            few distinct rows; estimated proportions, centres or components had not settled when the iterations ended.
 
     Example:
         >>> label_attributes(np.array([[20.0, 22.0], [25.0, 21.0]])).pseudo_attributes
@@ -90,6 +91,7 @@ def label_attributes(
     """
     logits_NA = checked_logits(logits)
     _check_choice("method", method, METHODS)
+    within_class = arguments.boolean("within_class", within_class)
     _check_method_of("within_class", within_class, method, METHODS[1:])
     proportions_given = not (isinstance(proportions, str) and proportions == proportional.ESTIMATED)
     _check_method_of("proportions", proportions_given, method, ("proportional",))
@@ -117,10 +119,10 @@ def _label(
 ) -> PseudoAttributes:
     if method == "argmax":
         return argmax.label(job, wanted)
-    if method == "proportional":
-        return proportional.label(job, wanted, proportions)
     model: clustering.Model = KMeansModel() if method == "kmeans" else GmmModel(covariance)
     try:
+        if method == "proportional":
+            return proportional.label(job, wanted, proportions)
         return clustering.label(job, wanted, model, num_clusters, max_clusters)
     except InputError as error:  # the core clusters any points
         raise InputError(str(error).replace("points[", "logits[", 1)) from None

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
-from dbpt._core import assign_proportional, estimate_proportions, quotas
+from dbpt._core import assign_proportional, quotas
 from dbpt.errors import InputError
 from dbpt.pseudo_attributes.job import Job, Part, WantedOutputs
 from dbpt.pseudo_attributes.result import Proportions, PseudoAttributes
+from dbpt.pseudo_attributes.shares import estimate_shares
 
 ESTIMATED = "estimated"
 
@@ -33,14 +34,22 @@ def label(job: Job, wanted: WantedOutputs, proportions: ArrayLike | str) -> Pseu
 
 
 def _estimate(job: Job, part: Part) -> NDArray[np.float64]:
-    shares_A, iterations, converged = estimate_proportions(job.logits, rows=part.rows, num_threads=job.num_threads)
-    if not converged:
+    found = estimate_shares(job, part)
+    if len(found.mixture.weights) == 1:
         warnings.warn(
-            f"the proportions{part.where} still moved after {iterations} iterations: {shares_A.round(4).tolist()}",
+            f"proportions{part.where} cannot be estimated: the {part.num_rows} rows have but one cluster, and get one "
+            "attribute",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
-    return shares_A
+    if not found.mixture.converged:
+        warnings.warn(
+            f"proportions{part.where} still moved after {found.mixture.iterations} iterations: "
+            f"{found.shares.round(4).tolist()}",
+            UserWarning,
+            stacklevel=5,
+        )
+    return found.shares
 
 
 def _checked_proportions(job: Job, proportions: ArrayLike) -> NDArray[np.float64]:

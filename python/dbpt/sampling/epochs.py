@@ -17,6 +17,9 @@ from dbpt.errors import InputError
 from dbpt.sampling.passes import Drawn, Progress, Stream, chunks
 
 _STATE_VERSION = 1
+# The core's epochs go further: passes count on from any that can be set or loaded.
+_LAST_EPOCH = 2**63 - 1
+_MAX_REPLICAS = 2**48
 
 Law = TypeVar("Law")
 
@@ -33,9 +36,9 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
     """What a state must agree on, for its messages, for example "groups"."""
 
     def __init__(self, law: Law, length: int, seed: int, rank: int, num_replicas: int) -> None:
-        self.seed = arguments.seed(seed)
+        self._seed = arguments.seed(seed)
         self.rank, self.num_replicas = rank, num_replicas
-        self.epoch = 0
+        self._epoch = 0
         self._length = length  # draws in an epoch, over all ranks
         self._law = law
         self._next_law: Law | None = None
@@ -64,9 +67,19 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
 
     # Epochs and passes.
 
+    @property
+    def seed(self) -> int:
+        """The seed, or that of the loaded state."""
+        return self._seed
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the last pass, or of the next one if `set_epoch` or `load_state_dict` came after it."""
+        return self._epoch
+
     def set_epoch(self, epoch: int) -> None:
         """Go to the start of `epoch`; a loaded position in this very epoch is kept, even if nothing is left of it."""
-        epoch = arguments.integer("epoch", epoch, 0, 2**64 - 1)
+        epoch = arguments.integer("epoch", epoch, 0, _LAST_EPOCH)
         if epoch == self.epoch and self._resume_at is not None:
             self._finish_epoch = True
         else:
@@ -86,7 +99,7 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
         if start is None or (start == self._length and not self._finish_epoch):
             self._go_to(self.epoch + 1 if self._is_over() else self.epoch)
             start = 0
-        self._resume_at, self._finish_epoch = None, False
+        self._resume_at = None
         # Each pass notes its own progress: an older one that is still drawn from must not move the sampler.
         self._progress = Progress.of(start, self._length, self.rank, self.num_replicas)
         return chunks(self._stream(), self._progress, self._chunk_draws)
@@ -103,7 +116,7 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
         return min(self._length, (self._resume_at or 0) + (consumed or 0) * self.num_replicas)
 
     def _go_to(self, epoch: int) -> None:
-        self.epoch = epoch
+        self._epoch = epoch
         self._finish_epoch = False
         self._resume_at, self._progress, self._opened = None, None, None
         if self._next_law is not None:
@@ -165,9 +178,9 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
         self._check_digest(state[f"{self._drawn_from}_digest"])
         current, upcoming, length = self._laws_from_state(state)
         seed = arguments.integer("state['seed']", state["seed"], 0, 2**64 - 1)
-        epoch = arguments.integer("state['epoch']", state["epoch"], 0, 2**64 - 1)
+        epoch = arguments.integer("state['epoch']", state["epoch"], 0, _LAST_EPOCH)
         position = arguments.integer("state['position']", state["position"], 0, length)
-        self.seed, self.epoch, self._length = seed, epoch, length
+        self._seed, self._epoch, self._length = seed, epoch, length
         self._law, self._next_law, self._resume_at = current, upcoming, position
         self._finish_epoch, self._progress, self._opened = False, None, None
 
@@ -229,5 +242,5 @@ def checked_ranks(rank: int | None, num_replicas: int | None) -> tuple[int, int]
         raise InputError(f"rank is {rank} and num_replicas is {num_replicas}; expected both or neither")
     if rank is None or num_replicas is None:
         return 0, 1
-    num_replicas = arguments.integer("num_replicas", num_replicas, 1)
+    num_replicas = arguments.integer("num_replicas", num_replicas, 1, _MAX_REPLICAS)
     return arguments.integer("rank", rank, 0, num_replicas - 1), num_replicas

@@ -32,7 +32,7 @@ class GroupBatchSampler(GroupDraws[list[int]]):
     Args:
         groups: (N,) group of each row, integers of any type from 0 to ``num_groups - 1``; -1, unknown, is refused
             unless `unknown` says what such rows weigh. A contiguous array is read where it lies, and not kept.
-        batch_size: rows in each batch, up to 2**24; every batch is full.
+        batch_size: rows in each batch, up to 2**22; every batch is full.
         shares: what fraction of each batch a group gets: "balanced" (equal shares of all groups with members),
             "natural" (in proportion to their sizes) or (G,) non-negative numbers on any scale; numbers that add up to
             `batch_size` are the exact composition.
@@ -85,7 +85,7 @@ class GroupBatchSampler(GroupDraws[list[int]]):
         num_replicas: int | None = None,
     ) -> None:
         rows = row_groups(groups, num_groups, unknown, labels)
-        self.batch_size = arguments.integer("batch_size", batch_size, 1, 2**24)
+        self.batch_size = arguments.integer("batch_size", batch_size, 1, 2**22)
         self.min_per_group = arguments.integer("min_per_group", min_per_group, 0)
         rank, num_replicas = checked_ranks(rank, num_replicas)
         if num_batches is None:

@@ -11,7 +11,7 @@ from dbpt import arguments
 from dbpt.sampling.epochs import EpochSampler
 from dbpt.sampling.passes import Drawn
 from dbpt.sampling.row_groups import RowGroups
-from dbpt.sampling.shares import group_shares
+from dbpt.sampling.shares import group_shares, shares_of_weights
 
 
 class GroupDraws(EpochSampler[Drawn, NDArray[np.int64]]):
@@ -65,7 +65,7 @@ class GroupDraws(EpochSampler[Drawn, NDArray[np.int64]]):
 
     def set_group_weights(self, group_weights: ArrayLike) -> None:
         """Use other weights (G,), what one sample of each group weighs, from the next pass on."""
-        self._set_law(self._law_of(all_shares(self._rows, "balanced", group_weights)))
+        self._set_law(self._law_of(self._rows.with_unknown(shares_of_weights(group_weights, self.counts))))
 
     def _digest(self) -> int:
         if self._rows_digest is None:

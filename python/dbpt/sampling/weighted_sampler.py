@@ -71,13 +71,11 @@ class WeightedSampler(EpochSampler[int, WeightLaw]):
         rank: int | None = None,
         num_replicas: int | None = None,
     ) -> None:
-        if not isinstance(replacement, bool):
-            raise InputError(f"replacement is {arguments.in_one_line(replacement)}; expected True or False")
-        self.replacement = replacement
+        self.replacement = arguments.boolean("replacement", replacement)
         num_samples = arguments.integer("num_samples", num_samples, 1, _MAX_DRAWS)
         rank, num_replicas = checked_ranks(rank, num_replicas)
         seed = arguments.seed(seed)
-        law = weight_law(weights, replacement)
+        law = weight_law(weights, self.replacement)
         law.stream(num_samples, seed, 0)  # checks that there can be so many draws
         self._num_rows = len(law)
         super().__init__(law, num_samples, seed, rank, num_replicas)

@@ -78,7 +78,9 @@ fn label_all<L: Copy + Send + Sync>(
             if let Some(halves) = half_pairs(logits) {
                 let bytes = &mut bytes[..labels.len()];
                 if label_half_pairs(&halves[2 * range.start..2 * range.end], bytes) {
-                    let name = |byte: &u8| if *byte == 0 { names[0] } else { names[1] };
+                    // Read before the loop, which would look at the length of `names` for each label.
+                    let (first, second) = (names[0], names[1]);
+                    let name = |byte: &u8| if *byte == 0 { first } else { second };
                     labels.iter_mut().zip(bytes).for_each(|(label, byte)| *label = name(byte));
                     continue;
                 }

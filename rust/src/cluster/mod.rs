@@ -14,7 +14,6 @@ mod nearest;
 mod outputs;
 mod panel;
 mod points;
-mod prior_shift;
 mod proportional;
 mod responsibilities;
 mod seeding;
@@ -31,7 +30,6 @@ pub use kmeans::{KMeans, KMeansStart, kmeans};
 pub use matrix::{Matrix, Values, centred_logits};
 pub use outputs::Outputs;
 pub use points::Points;
-pub use prior_shift::{Proportions, estimate_proportions};
 pub use proportional::assign_proportional;
 pub use silhouette::silhouette;
 

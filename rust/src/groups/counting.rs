@@ -53,22 +53,23 @@ impl<'a, T: GroupNumber> Parts<'a, T> {
                 }
             })?;
             if !all_fine.load(Ordering::Relaxed) {
-                return Err(first_bad(groups, num_groups));
+                return Err(first_bad(groups, num_groups, workers)?);
             }
         }
-        found.level();
+        found.level(workers)?;
         Ok(found)
     }
 
     /// The first row outside every group.
-    pub(super) fn first_outside(&self) -> Option<usize> {
+    pub(super) fn first_outside(&self, workers: &Workers) -> Result<Option<usize>> {
         let any = self.parts.iter().any(|part| part.counts[0] > 0);
-        if any { self.groups.iter().position(|group| group.slot() == 0) } else { None }
+        if any { first(self.groups, |group| group.slot() == 0, workers) } else { Ok(None) }
     }
 
     /// Where each group starts among the members, and where the last one ends.
     pub(super) fn starts(&self) -> Vec<usize> {
-        let mut starts = vec![0];
+        let mut starts = Vec::with_capacity(self.num_slots());
+        starts.push(0);
         for slot in 1..self.num_slots() {
             let of_group: usize = self.parts.iter().map(|part| part.counts[slot]).sum();
             starts.push(starts[slot - 1] + of_group);
@@ -85,8 +86,12 @@ impl<'a, T: GroupNumber> Parts<'a, T> {
         let num_members = self.parts.iter().flat_map(|part| &part.counts[1..]).sum();
         let mut members = Pages::zeroed(num_members);
         let mut rest: &mut [Row] = &mut members;
-        let mut cursors: Vec<Vec<IterMut<Row>>> = self.parts.iter().map(|_| Vec::new()).collect();
+        let mut cursors: Vec<Vec<IterMut<Row>>> =
+            self.parts.iter().map(|_| Vec::with_capacity(self.num_slots())).collect();
         for slot in 1..self.num_slots() {
+            if slot % STEP == 0 {
+                workers.check()?;
+            }
             for (part, cursors) in self.parts.iter().zip(&mut cursors) {
                 let (of_part, behind) = rest.split_at_mut(part.counts[slot]);
                 cursors.push(of_part.iter_mut());
@@ -107,16 +112,19 @@ impl<'a, T: GroupNumber> Parts<'a, T> {
     }
 
     /// Give all parts counts of all groups; if that is too many, make them one part.
-    fn level(&mut self) {
+    fn level(&mut self, workers: &Workers) -> Result<()> {
         let num_slots = self.parts.iter().map(|part| part.counts.len()).max().unwrap_or(0);
-        for part in &mut self.parts {
-            part.counts.resize(num_slots, 0);
+        if num_slots <= PARTED_MAX_GROUPS {
+            self.parts.iter_mut().for_each(|part| part.counts.resize(num_slots, 0));
+            return Ok(());
         }
-        if num_slots > PARTED_MAX_GROUPS {
-            let of_slot = |slot| self.parts.iter().map(|part: &Part<T>| part.counts[slot]).sum();
-            let counts = (0..num_slots).map(of_slot).collect();
-            self.parts = vec![Part { first_row: 0, rows: self.groups, counts }];
+        let mut counts = vec![0; num_slots];
+        for part in &self.parts {
+            workers.check()?;
+            counts.iter_mut().zip(&part.counts).for_each(|(sum, count)| *sum += count);
         }
+        self.parts = vec![Part { first_row: 0, rows: self.groups, counts }];
+        Ok(())
     }
 
     fn num_slots(&self) -> usize {
@@ -162,14 +170,34 @@ fn split<T>(groups: &[T], num_groups: Option<usize>) -> Vec<Part<'_, T>> {
     (0..groups.len().max(1)).step_by(length).map(part).collect()
 }
 
-fn first_bad<T: GroupNumber>(groups: &[T], num_groups: Option<usize>) -> Error {
+fn first_bad<T: GroupNumber>(
+    groups: &[T],
+    num_groups: Option<usize>,
+    workers: &Workers,
+) -> Result<Error> {
     let most = num_groups.unwrap_or(MAX_GROUPS);
-    let row = groups.iter().position(|group| group.slot() > most).unwrap_or(0);
+    let row = first(groups, |group| group.slot() > most, workers)?.unwrap_or(0);
     let found = groups[row].to_string();
     if let (Some(num_groups), Ok(found)) = (num_groups, found.parse()) {
-        return Error::Group { row, found, num_groups };
+        return Ok(Error::Group { row, found, num_groups });
     }
-    Error::Element { argument: "groups", row, found, expected: "-1 (outside) or 0 to 2^24 - 1" }
+    let expected = "-1 (outside) or 0 to 2^24 - 1";
+    Ok(Error::Element { argument: "groups", row, found, expected })
+}
+
+/// The first row whose group is wanted. On the calling thread.
+fn first<T: GroupNumber>(
+    groups: &[T],
+    is_wanted: impl Fn(T) -> bool,
+    workers: &Workers,
+) -> Result<Option<usize>> {
+    for (step, rows) in groups.chunks(STEP).enumerate() {
+        workers.check()?;
+        if let Some(i) = rows.iter().position(|&group| is_wanted(group)) {
+            return Ok(Some(step * STEP + i));
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

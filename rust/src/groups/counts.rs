@@ -2,6 +2,7 @@
 
 use std::ops::Index;
 
+use crate::error::shown;
 use crate::{Error, Result};
 
 /// N_g (G,), finite, 0 or above, not all 0.
@@ -11,16 +12,23 @@ pub(super) struct GroupCounts(Vec<f64>);
 impl GroupCounts {
     pub(super) fn new(counts: &[f64]) -> Result<Self> {
         if let Some(row) = counts.iter().position(|n| !n.is_finite() || *n < 0.0) {
-            let (found, expected) = (counts[row].to_string(), "a finite number, 0 or above");
+            let (found, expected) = (shown(counts[row]), "a finite number, 0 or above");
             return Err(Error::Element { argument: "counts", row, found, expected });
         }
         let found = Self(counts.to_vec());
-        if found.total() <= 0.0 {
+        let total = found.total();
+        if total <= 0.0 {
             return Err(Error::Scalar {
                 argument: "the sum of counts",
-                found: found.total().to_string(),
+                found: shown(total),
                 expected: "at least one group with members",
             });
+        }
+        let bears_weight = |n: &f64| *n <= 0.0 || (total / n).is_finite();
+        if let Some(row) = counts.iter().position(|n| !bears_weight(n)) {
+            let (found, expected) =
+                (shown(counts[row]), "a size whose weight, the sum of counts over it, is finite");
+            return Err(Error::Element { argument: "counts", row, found, expected });
         }
         Ok(found)
     }
@@ -34,7 +42,8 @@ impl GroupCounts {
     }
 
     pub(super) fn total(&self) -> f64 {
-        self.0.iter().sum()
+        // Not `sum`, which is -0 of nothing.
+        self.0.iter().fold(0.0, |sum, n| sum + n)
     }
 
     /// Check one value for each group, knowing the size of the group.
@@ -51,9 +60,7 @@ impl GroupCounts {
         }
         match self.iter().zip(values).position(|(n, &value)| !is_valid(n, value)) {
             None => Ok(()),
-            Some(row) => {
-                Err(Error::Element { argument, row, found: values[row].to_string(), expected })
-            }
+            Some(row) => Err(Error::Element { argument, row, found: shown(values[row]), expected }),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! 2020, arXiv 1911.08731, algorithm 1).
 
 use super::counts::GroupCounts;
+use crate::error::shown;
 use crate::{Error, Result};
 
 /// A change of log q beyond this is cut, so that no difference of two is NaN.
@@ -44,7 +45,7 @@ impl GroupDro {
         let counts = GroupCounts::new(counts)?;
         for (argument, found) in [("step_size", step_size), ("size_adjustment", size_adjustment)] {
             if !found.is_finite() || found < 0.0 {
-                let (found, expected) = (found.to_string(), "a finite number, 0 or above");
+                let (found, expected) = (shown(found), "a finite number, 0 or above");
                 return Err(Error::Scalar { argument, found, expected });
             }
         }

@@ -44,7 +44,7 @@ impl GroupIndex {
         workers: &Workers,
     ) -> Result<Self> {
         let parts = Parts::count(groups, num_groups, workers)?;
-        let (num_rows, first_outside) = (groups.len(), parts.first_outside());
+        let (num_rows, first_outside) = (groups.len(), parts.first_outside(workers)?);
         let members = if u32::try_from(num_rows).is_ok() {
             Members::Narrow(parts.members(|row| row as u32, workers)?)
         } else {
@@ -86,8 +86,8 @@ impl GroupIndex {
     /// The rows of `group`, ascending.
     ///
     /// # Errors
-    /// [`Error::Scalar`] if there is no such group.
-    pub fn members(&self, group: usize) -> Result<Vec<i64>> {
+    /// [`Error::Scalar`] if there is no such group; [`Error::Interrupted`].
+    pub fn members(&self, group: usize, workers: &Workers) -> Result<Vec<i64>> {
         if group >= self.num_groups() {
             return Err(Error::Scalar {
                 argument: "group",
@@ -95,11 +95,14 @@ impl GroupIndex {
                 expected: "a group below num_groups",
             });
         }
-        let range = self.starts[group]..self.starts[group + 1];
-        Ok(match &self.members {
-            Members::Narrow(rows) => rows[range].iter().map(|&row| i64::from(row)).collect(),
-            Members::Wide(rows) => rows[range].iter().map(|&row| row as i64).collect(),
-        })
+        let (start, end) = (self.starts[group], self.starts[group + 1]);
+        let mut members = Vec::with_capacity(end - start);
+        for first in (start..end).step_by(STEP) {
+            workers.check()?;
+            members
+                .extend((first..end.min(first + STEP)).map(|position| self.row(position) as i64));
+        }
+        Ok(members)
     }
 
     /// The group of each row again: `number(g)`, and `outside` where there is none. On the calling thread.
@@ -112,7 +115,11 @@ impl GroupIndex {
         number: impl Fn(usize) -> T,
         workers: &Workers,
     ) -> Result<Vec<T>> {
-        let mut groups = vec![outside; self.num_rows];
+        let mut groups = Vec::with_capacity(self.num_rows);
+        while groups.len() < self.num_rows {
+            workers.check()?;
+            groups.resize(self.num_rows.min(groups.len() + STEP), outside);
+        }
         for group in 0..self.num_groups() {
             let end = self.starts[group + 1];
             for first in (self.starts[group]..end).step_by(STEP) {
@@ -187,10 +194,10 @@ mod tests {
         let index = index(&[2, 0, -1, 2, 2], 4).unwrap();
         assert_eq!((index.num_groups(), index.num_rows()), (4, 5));
         assert_eq!((index.num_outside(), index.first_outside()), (1, Some(2)));
-        assert_eq!(index.members(0).unwrap(), [1]);
-        assert_eq!(index.members(1).unwrap(), [0_i64; 0]);
-        assert_eq!(index.members(2).unwrap(), [0, 3, 4]);
-        assert!(index.members(4).is_err());
+        assert_eq!(index.members(0, &Workers::new(1)).unwrap(), [1]);
+        assert_eq!(index.members(1, &Workers::new(1)).unwrap(), [0_i64; 0]);
+        assert_eq!(index.members(2, &Workers::new(1)).unwrap(), [0, 3, 4]);
+        assert!(index.members(4, &Workers::new(1)).is_err());
         let groups = index.groups(-1, |group| group as i8, &Workers::new(1)).unwrap();
         assert_eq!(groups, [2, 0, -1, 2, 2]);
         assert!(matches!(index.all_members(), Members::Narrow(_)));
@@ -224,7 +231,7 @@ mod tests {
                 let narrow = GroupIndex::new(&groups, num_groups, &workers).unwrap();
                 let same = GroupIndex::new(&wide, num_groups, &workers).unwrap();
                 for (group, expected) in expected.iter().enumerate() {
-                    assert_eq!(&narrow.members(group).unwrap(), expected);
+                    assert_eq!(&narrow.members(group, &Workers::new(1)).unwrap(), expected);
                 }
                 assert_eq!(narrow.digest(&workers), same.digest(&Workers::new(1)));
                 let again = narrow.groups(-1, |group| group as i32, &workers).unwrap();

@@ -1,5 +1,6 @@
 //! What is observed of a sample, and its rounding to whole units, in which sums are exact.
 
+use crate::error::shown;
 use crate::{Error, Result};
 
 /// A number below 2⁵¹ plus this has its nearest whole number, ties to even, in its low bits.
@@ -75,7 +76,7 @@ impl Quantity {
             Self::PTrue => "a probability from 0 to 1",
             Self::Loss => "a finite number within ±1e9",
         };
-        let (row, found) = (first_row + bad, values[bad].to_string());
+        let (row, found) = (first_row + bad, shown(values[bad]));
         Error::Element { argument: self.argument(), row, found, expected }
     }
 

@@ -2,6 +2,7 @@
 //! (Jiang et al., arXiv 2503.08368).
 
 use super::counts::GroupCounts;
+use crate::error::shown;
 use crate::{Error, Result};
 
 /// Group weights w, adjusted from how well each group is predicted:
@@ -112,7 +113,7 @@ fn mean(values: &[f64]) -> f64 {
 }
 
 fn scalar(argument: &'static str, found: f64, expected: &'static str) -> Error {
-    Error::Scalar { argument, found: found.to_string(), expected }
+    Error::Scalar { argument, found: shown(found), expected }
 }
 
 #[cfg(test)]
@@ -165,9 +166,12 @@ mod tests {
 
     #[test]
     fn a_huge_eta_stays_finite() {
-        let mut weights = GroupWeights::new(&COUNTS, 1e6, 0.0).unwrap();
-        weights.step(&[1.0, 0.0, NAN, NAN, NAN]);
-        assert!(weights.state().group_weights.iter().all(|w| w.is_finite()));
+        for worst in [0.0, 0.5] {
+            let mut weights = GroupWeights::new(&COUNTS, 1e6, 0.0).unwrap();
+            weights.step(&[1.0, worst, NAN, NAN, NAN]);
+            assert!(weights.state().group_weights.iter().all(|w| w.is_finite()));
+            assert!((total(&weights) / COUNTS.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        }
     }
 
     #[test]

@@ -19,8 +19,9 @@ pub(super) fn batch_quotas<'py>(
     min_per_group: usize,
 ) -> PyResult<Bound<'py, PyArray1<i64>>> {
     let (shares, counts) = (vector("shares", &shares)?, vector("counts", &counts)?);
-    let found =
-        py.detach(|| sample::batch_quotas(shares, counts, batch_size, num_batches, min_per_group))?;
+    let found = detached(py, 1, |workers| {
+        sample::batch_quotas(shares, counts, batch_size, num_batches, min_per_group, workers)
+    })?;
     Ok(found.into_pyarray(py))
 }
 

@@ -2,18 +2,40 @@
 
 use half::f16;
 use numpy::{PyArray2, PyReadonlyArray1, PyReadonlyArray2};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use super::error::{matrix, readonly, vector};
 use crate::cluster::{Matrix, Values};
 use crate::groups;
 
+/// Take the first variant that fits. (What pyo3 derives says in several lines what is wrong with each.)
+macro_rules! first_that_fits {
+    ($name:ident, [$($variant:ident),*], $expected:literal) => {
+        impl<'py> FromPyObject<'_, 'py> for $name<'py> {
+            type Error = PyErr;
+
+            fn extract(found: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+                $(
+                    if let Ok(array) = found.extract() {
+                        return Ok(Self::$variant(array));
+                    }
+                )*
+                Err(PyTypeError::new_err(concat!(
+                    "expected a NumPy array in native byte order, ", $expected
+                )))
+            }
+        }
+    };
+}
+
+first_that_fits!(Floats, [F16, F32], "two-dimensional, of float16 or float32");
+first_that_fits!(FloatVector, [F16, F32, F64], "one-dimensional, of float16, float32 or float64");
+first_that_fits!(FloatMatrix, [F16, F32, F64], "two-dimensional, of float16, float32 or float64");
+
 /// A two-dimensional array of one of the two types.
-#[derive(FromPyObject)]
 pub(super) enum Floats<'py> {
-    #[pyo3(transparent, annotation = "NDArray[float16]")]
     F16(Bound<'py, PyArray2<f16>>),
-    #[pyo3(transparent, annotation = "NDArray[float32]")]
     F32(Bound<'py, PyArray2<f32>>),
 }
 
@@ -50,13 +72,9 @@ impl ReadonlyFloats<'_> {
 }
 
 /// A one-dimensional array of a float type.
-#[derive(FromPyObject)]
 pub(super) enum FloatVector<'py> {
-    #[pyo3(transparent, annotation = "NDArray[float16]")]
     F16(PyReadonlyArray1<'py, f16>),
-    #[pyo3(transparent, annotation = "NDArray[float32]")]
     F32(PyReadonlyArray1<'py, f32>),
-    #[pyo3(transparent, annotation = "NDArray[float64]")]
     F64(PyReadonlyArray1<'py, f64>),
 }
 
@@ -72,13 +90,9 @@ impl FloatVector<'_> {
 }
 
 /// A two-dimensional array of a float type.
-#[derive(FromPyObject)]
 pub(super) enum FloatMatrix<'py> {
-    #[pyo3(transparent, annotation = "NDArray[float16]")]
     F16(PyReadonlyArray2<'py, f16>),
-    #[pyo3(transparent, annotation = "NDArray[float32]")]
     F32(PyReadonlyArray2<'py, f32>),
-    #[pyo3(transparent, annotation = "NDArray[float64]")]
     F64(PyReadonlyArray2<'py, f64>),
 }
 

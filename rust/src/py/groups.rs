@@ -71,7 +71,8 @@ impl PyGroupIndex {
 
     /// (N_g,) int64, the rows of the group, ascending.
     fn members<'py>(&self, py: Python<'py>, group: usize) -> PyResult<Bound<'py, PyArray1<i64>>> {
-        Ok(py.detach(|| self.0.members(group))?.into_pyarray(py))
+        let found = detached(py, 1, |workers| self.0.members(group, workers))?;
+        Ok(found.into_pyarray(py))
     }
 
     /// (N,) int64, the group of each row again, -1 for those outside.

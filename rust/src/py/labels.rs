@@ -1,4 +1,4 @@
-//! Labels without clusters: `assign_argmax`, `assign_proportional`, `estimate_proportions`.
+//! Labels without clusters: `assign_argmax`, `assign_proportional`.
 
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1};
 use pyo3::prelude::*;
@@ -57,22 +57,4 @@ pub(super) fn assign_proportional<'py>(
         })?;
         Ok(offsets.into_pyarray(py))
     })
-}
-
-/// The proportions (A,) float64 under which the logits are most likely, iterations, and whether they converged.
-#[pyfunction]
-#[pyo3(signature = (logits, *, rows = None, tolerance = 1e-6, max_iter = 1000, num_threads = 1))]
-pub(super) fn estimate_proportions<'py>(
-    py: Python<'py>,
-    logits: Floats<'py>,
-    rows: Option<Integers<'py>>,
-    tolerance: f64,
-    max_iter: usize,
-    num_threads: usize,
-) -> PyResult<(Numbers<'py>, usize, bool)> {
-    let input = Input::logits(&logits, rows.as_ref())?;
-    let found = input.detached(py, num_threads, |points, workers| {
-        cluster::estimate_proportions(points, tolerance, max_iter, workers)
-    })?;
-    Ok((found.proportions.into_pyarray(py), found.iterations, found.converged))
 }

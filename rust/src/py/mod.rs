@@ -29,7 +29,7 @@ mod _core {
     #[pymodule_export]
     use super::groups::PyGroupIndex;
     #[pymodule_export]
-    use super::labels::{assign_argmax, assign_proportional, estimate_proportions};
+    use super::labels::{assign_argmax, assign_proportional};
     #[pymodule_export]
     use super::sample::{PyGroupStream, PyIndependentStream, quotas};
     #[pymodule_export]

@@ -1,10 +1,10 @@
 //! `quotas`, `GroupStream` and `IndependentStream`.
 
-use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
+use numpy::{Element, IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 
 use super::detached::detached;
-use super::error::{readwrite, vector};
+use super::error::{elements, readwrite, vector};
 use super::groups::PyGroupIndex;
 use crate::sample::{self, Draws};
 use crate::{Result, Workers};
@@ -111,15 +111,14 @@ pub(super) fn buffer<'py>(
 }
 
 /// `out`, filled without the interpreter lock.
-pub(super) fn filled(
-    out: Bound<'_, PyArray1<i64>>,
+pub(super) fn filled<T: Element + Send>(
+    out: Bound<'_, PyArray1<T>>,
     num_threads: usize,
-    fill: impl FnOnce(&mut [i64], &Workers) -> Result<()> + Send,
-) -> PyResult<Bound<'_, PyArray1<i64>>> {
+    fill: impl FnOnce(&mut [T], &Workers) -> Result<()> + Send,
+) -> PyResult<Bound<'_, PyArray1<T>>> {
     let mut borrowed = readwrite("out", &out)?;
-    if let Ok(rows) = borrowed.as_slice_mut() {
-        detached(out.py(), num_threads, |workers| fill(rows, workers))?;
-    }
+    let values = elements("out", &mut borrowed)?;
+    detached(out.py(), num_threads, |workers| fill(values, workers))?;
     drop(borrowed);
     Ok(out)
 }

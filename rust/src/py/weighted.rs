@@ -12,6 +12,9 @@ use super::sample::{buffer, filled};
 use crate::sample::{self, Draws, Weight};
 use crate::{Result, Workers};
 
+/// Values that are copied at a time.
+const COPIED: usize = 1 << 20;
+
 type Entries<'py> = (Bound<'py, PyArray1<u64>>,);
 
 /// Draws rows by weight in one look, 8 bytes a row.
@@ -48,8 +51,8 @@ impl PyAliasTable {
     }
 
     /// (N,) uint64, for each row its threshold and alias in one word.
-    fn entries<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u64>> {
-        PyArray1::from_slice(py, self.0.entries())
+    fn entries<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<u64>>> {
+        copied(py, self.0.entries())
     }
 
     fn __len__(&self) -> usize {
@@ -65,7 +68,7 @@ impl PyAliasTable {
     /// For pickle, which calls the first with the second.
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Entries<'py>)> {
         let from_entries = py.get_type::<Self>().getattr("from_entries")?;
-        Ok((from_entries, (self.entries(py),)))
+        Ok((from_entries, (self.entries(py)?,)))
     }
 }
 
@@ -125,8 +128,8 @@ impl PySampleWeights {
     }
 
     /// (N,) float64, the weights again.
-    fn values<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
-        PyArray1::from_slice(py, self.0.values())
+    fn values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        copied(py, self.0.values())
     }
 
     /// 63 bits by which a checkpoint recognises the weights.
@@ -136,8 +139,8 @@ impl PySampleWeights {
     }
 
     /// For pickle, which calls `__new__` with these.
-    fn __getnewargs__<'py>(&self, py: Python<'py>) -> (Bound<'py, PyArray1<f64>>,) {
-        (self.values(py),)
+    fn __getnewargs__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyArray1<f64>>,)> {
+        Ok((self.values(py)?,))
     }
 }
 
@@ -182,6 +185,18 @@ fn of_weights<T: Element + Weight, R: Send>(
     let borrowed = readonly("weights", weights)?;
     let values = vector("weights", &borrowed)?;
     detached(weights.py(), num_threads, |workers| build(values, workers))
+}
+
+/// A new array of the values.
+fn copied<'py, T: Element + Copy + Send + Sync>(
+    py: Python<'py>,
+    values: &[T],
+) -> PyResult<Bound<'py, PyArray1<T>>> {
+    let out = PyArray1::zeros(py, values.len(), false);
+    filled(out, 1, |out, workers| {
+        let tasks = out.chunks_mut(COPIED).zip(values.chunks(COPIED));
+        workers.for_each(tasks, |(out, values)| out.copy_from_slice(values))
+    })
 }
 
 fn not_floats(weights: &Bound<'_, PyAny>) -> PyResult<PyErr> {

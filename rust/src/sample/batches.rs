@@ -10,8 +10,8 @@ use crate::groups::{GroupIndex, Members};
 use crate::random::{Purpose, Stream};
 use crate::{Error, Result, Workers};
 
-/// The most rows in a batch, which is made in one go.
-const MAX_BATCH_SIZE: usize = 1 << 24;
+/// The most rows in a batch, which is made in one go: it can't be stopped, so it should take well under a second.
+const MAX_BATCH_SIZE: usize = 1 << 22;
 /// Draws in one task of a thread, unless a batch has more.
 const TASK: usize = 1 << 16;
 /// Draws of a group that are made together.
@@ -64,7 +64,7 @@ impl BatchStream {
     /// The batches of `epoch`, with `quotas` draws for each group over all of them.
     ///
     /// # Errors
-    /// [`Error::Scalar`] if `batch_size` isn't 1 to 2²⁴ or doesn't divide the sum of the quotas; those of
+    /// [`Error::Scalar`] if `batch_size` isn't 1 to 2²² or doesn't divide the sum of the quotas; those of
     /// [`super::GroupStream::new`].
     pub fn new(
         index: Arc<GroupIndex>,
@@ -76,7 +76,7 @@ impl BatchStream {
         check(&index, quotas)?;
         if !(1..=MAX_BATCH_SIZE).contains(&batch_size) {
             let (argument, found) = ("batch_size", batch_size.to_string());
-            return Err(Error::Scalar { argument, found, expected: "1 to 2^24" });
+            return Err(Error::Scalar { argument, found, expected: "1 to 2^22" });
         }
         let total = quotas.iter().sum::<i64>() as u64;
         if total % batch_size as u64 != 0 {
@@ -252,7 +252,7 @@ mod tests {
         };
         assert!(message(&[1, 1], 1).starts_with("quotas has length 2; expected 4"));
         assert!(message(&[1, 1, 1, 2], 1).contains("group 3 has no members"));
-        assert!(message(&[1, 1, 1, 0], 0).starts_with("batch_size is 0; expected 1 to 2^24"));
+        assert!(message(&[1, 1, 1, 0], 0).starts_with("batch_size is 0; expected 1 to 2^22"));
         assert!(message(&[1, 1, 1, 0], 1 << 25).starts_with("batch_size is"));
         let found = message(&[1, 1, 1, 0], 2);
         assert_eq!(found, "the sum of quotas is 3; expected a multiple of batch_size");

@@ -1,7 +1,7 @@
 //! How many members of each group every batch holds: shares to quotas, quotas to whole members.
 
 use super::{MAX_DRAWS, quotas};
-use crate::{Error, Result};
+use crate::{Error, Result, Workers};
 
 /// 2⁶⁴ divided by the golden ratio: the most even way to go round a circle in equal steps.
 const GOLDEN: u128 = 0x9E37_79B9_7F4A_7C15;
@@ -10,18 +10,19 @@ const GOLDEN: u128 = 0x9E37_79B9_7F4A_7C15;
 /// for each group with a share.
 ///
 /// Groups that their share would give less are raised to the minimum; the others divide what is left
-/// by their shares, rounded by largest remainder. O(G log G) for each time that raising some groups
-/// brings others under the minimum.
+/// by their shares, rounded by largest remainder. O(G) for each time that raising some groups brings
+/// others under the minimum.
 ///
 /// # Errors
 /// [`Error::Scalar`] if `batch_size · num_batches` isn't 1 to [`MAX_DRAWS`]; [`Error::BatchSize`] if a
-/// batch has no room for the minimum; those of [`quotas()`].
+/// batch has no room for the minimum; those of [`quotas()`]; [`Error::Interrupted`].
 pub fn batch_quotas(
     shares: &[f64],
     counts: &[i64],
     batch_size: usize,
     num_batches: u64,
     min_per_group: usize,
+    workers: &Workers,
 ) -> Result<Vec<i64>> {
     let total = (batch_size as u64).saturating_mul(num_batches);
     if !(1..=MAX_DRAWS).contains(&total) {
@@ -37,6 +38,7 @@ pub fn batch_quotas(
     let (mut free, mut left) = (shares.to_vec(), total);
     let is_short = |share: f64, quota: i64| share > 0.0 && quota < least;
     while free.iter().zip(&found).any(|(&share, &quota)| is_short(share, quota)) {
+        workers.check()?;
         for (share, quota) in free.iter_mut().zip(&mut found) {
             if is_short(*share, *quota) {
                 (*share, *quota) = (0.0, least);
@@ -149,7 +151,19 @@ fn floor_sum(terms: u64, n: u64, a: u64, c: u64) -> u128 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Composition, batch_quotas, floor_sum};
+    use super::{Composition, floor_sum};
+    use crate::{Error, Workers};
+
+    fn batch_quotas(
+        shares: &[f64],
+        counts: &[i64],
+        batch_size: usize,
+        num_batches: u64,
+        min_per_group: usize,
+    ) -> crate::Result<Vec<i64>> {
+        let workers = Workers::new(1);
+        super::batch_quotas(shares, counts, batch_size, num_batches, min_per_group, &workers)
+    }
 
     #[test]
     fn floor_sums_equal_the_plain_sum() {
@@ -212,5 +226,14 @@ mod tests {
         assert!(message(&[1.0; 4], 5, u64::MAX, 0).starts_with("batch_size * num_batches is"));
         assert!(message(&[1.0; 4], 5, 9, usize::MAX).starts_with("batch_size is 5; expected"));
         assert!(message(&[1.0; 3], 5, 9, 1).starts_with("shares has length 3; expected 4"));
+    }
+
+    #[test]
+    fn raising_groups_can_be_stopped() {
+        let stop = || true;
+        let workers = Workers::interruptible(1, &stop);
+        std::thread::sleep(std::time::Duration::from_millis(60));
+        let found = super::batch_quotas(&[97.0, 1.0], &[9; 2], 10, 7, 1, &workers);
+        assert_eq!(found, Err(Error::Interrupted));
     }
 }

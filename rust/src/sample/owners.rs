@@ -23,7 +23,10 @@ impl<Owner> Owners<Owner> {
         owner: impl Fn(usize, u64, u64) -> Owner,
     ) -> Result<Self> {
         check(index, quotas)?;
-        let (mut ends, mut owners, mut end) = (Vec::new(), Vec::new(), 0);
+        let num_owners = quotas.iter().filter(|quota| **quota > 0).count();
+        let mut ends = Vec::with_capacity(num_owners);
+        let mut owners = Vec::with_capacity(num_owners);
+        let mut end = 0;
         for (group, &quota) in quotas.iter().enumerate().filter(|(_, quota)| **quota > 0) {
             owners.push(owner(group, end, quota as u64));
             end += quota as u64;

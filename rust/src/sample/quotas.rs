@@ -1,12 +1,15 @@
 //! How many of an epoch's draws each group gets: shares rounded by largest remainder.
 
+use std::cmp::Reverse;
+
 use super::MAX_DRAWS;
+use crate::error::shown;
 use crate::{Error, Result};
 
 /// Round `shares` (any scale) to whole draws that add up to `num_samples`.
 ///
 /// Every group gets the whole part of its exact quota; the rest go to the largest fractions, ties to
-/// the lower group (Hamilton's method). O(G log G).
+/// the lower group (Hamilton's method). O(G).
 ///
 /// # Errors
 /// [`Error::Length`] if `counts` has another length; [`Error::Element`] for a share that is negative
@@ -18,27 +21,36 @@ pub fn quotas(shares: &[f64], counts: &[i64], num_samples: u64) -> Result<Vec<i6
     // Multiplied first: whole-number shares that add up to num_samples come back as they are.
     let exact: Vec<f64> = shares.iter().map(|share| share * n / total).collect();
     let mut quotas: Vec<i64> = exact.iter().map(|x| x.floor() as i64).collect();
-    let fraction = |g: usize| exact[g] - exact[g].floor();
-    let mut order: Vec<usize> = (0..shares.len()).filter(|&g| shares[g] > 0.0).collect();
-    order.sort_by(|&g, &h| fraction(h).total_cmp(&fraction(g)).then(g.cmp(&h)));
-    let mut left = num_samples as i64 - quotas.iter().sum::<i64>();
-    for &g in order.iter().cycle() {
-        if left <= 0 {
-            break;
+    // Fractions with their groups, side by side for the search; as bits they compare like the numbers.
+    let mut fractions: Vec<(Reverse<u64>, usize)> = (0..shares.len())
+        .filter(|&g| shares[g] > 0.0)
+        .map(|g| (Reverse((exact[g] - exact[g].floor()).to_bits()), g))
+        .collect();
+    let left = num_samples as i64 - quotas.iter().sum::<i64>();
+    if left >= 0 {
+        let (all, more) = (left / fractions.len() as i64, left as usize % fractions.len());
+        fractions.select_nth_unstable(more);
+        for (i, (_, g)) in fractions.into_iter().enumerate() {
+            quotas[g] += all + i64::from(i < more);
         }
-        quotas[g] += 1;
-        left -= 1;
+    } else {
+        take_back(&mut quotas, fractions, left);
     }
-    // Only rounding of enormous epochs can have given out too many.
-    for &g in order.iter().rev().cycle() {
+    Ok(quotas)
+}
+
+/// Only rounding of enormous epochs can have given out too many: take one from each group in turn, from that of the
+/// smallest fraction on.
+fn take_back(quotas: &mut [i64], mut fractions: Vec<(Reverse<u64>, usize)>, mut left: i64) {
+    fractions.sort_unstable();
+    for (_, g) in fractions.iter().rev().cycle() {
         if left >= 0 {
             break;
         }
-        let taken = quotas[g].min(1);
-        quotas[g] -= taken;
+        let taken = quotas[*g].min(1);
+        quotas[*g] -= taken;
         left += taken;
     }
-    Ok(quotas)
 }
 
 /// Check the arguments and return the sum of the shares.
@@ -48,12 +60,12 @@ fn check(shares: &[f64], counts: &[i64], num_samples: u64) -> Result<f64> {
         return Err(Error::Length { argument: "shares", found, expected, counts: "groups" });
     }
     for (group, (share, &count)) in shares.iter().zip(counts).enumerate() {
-        let found = share.to_string();
         if !share.is_finite() || *share < 0.0 {
-            let expected = "a finite number, 0 or above";
+            let (found, expected) = (shown(*share), "a finite number, 0 or above");
             return Err(Error::Element { argument: "shares", row: group, found, expected });
         }
         if *share > 0.0 && count <= 0 {
+            let found = shown(*share);
             return Err(Error::EmptyGroup { argument: "shares", group, found });
         }
     }
@@ -63,7 +75,7 @@ fn check(shares: &[f64], counts: &[i64], num_samples: u64) -> Result<f64> {
     }
     let total: f64 = shares.iter().sum();
     if total <= 0.0 || !(total * num_samples as f64).is_finite() {
-        let found = total.to_string();
+        let found = shown(total);
         let expected = "a finite number above 0";
         return Err(Error::Scalar { argument: "the sum of shares", found, expected });
     }

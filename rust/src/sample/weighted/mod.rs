@@ -12,6 +12,7 @@ pub use alias::AliasTable;
 pub use stream::WeightedStream;
 pub use successive::{SampleWeights, SuccessiveStream};
 
+use crate::error::shown;
 use crate::{Error, Result};
 
 /// A number that can be a weight, in whatever type the caller keeps it.
@@ -27,7 +28,7 @@ fn checked(row: usize, weight: f64) -> Result<f64> {
     Err(Error::Element {
         argument: "weights",
         row,
-        found: weight.to_string(),
+        found: shown(weight),
         expected: "a finite number, 0 or above",
     })
 }

@@ -1,0 +1,233 @@
+"""Whatever array comes to a function of `_core`: the result of a plain copy of it, or one line that says what is wrong.
+
+Every array argument of the stub has to be here. What the public functions do is in test_foreign_arrays.py.
+"""
+
+import ast
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_foreign_arrays import DTYPES, LAYOUTS, attempt, foreign_arrays
+
+import dbpt
+from dbpt import _core
+
+INDEX = _core.GroupIndex(np.arange(6) % 3)
+POINTS = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+HALVES = np.array([[0.25, 0.75], [0.5, 0.5]])
+LABELS, VALUES = np.array([0, 1]), np.array([0.5, 1.0])
+QUOTAS, COUNTS = np.array([2, 2, 2]), np.ones(3)
+WHOLE = np.arange(10).reshape(2, 5)
+ROWS, NAMES = np.array([0, 2, 3, 5]), np.array([1, 0])
+OUTPUTS = {
+    "labels_out": np.zeros(6, np.int64),
+    "posterior_out": np.zeros((6, 3), np.float32),
+    "confidence_out": np.zeros(6, np.float32),
+}
+CENTERS, MIXTURE = POINTS[:2].astype(np.float64), np.full(2, 0.5)
+SPREAD = np.broadcast_to(np.eye(3), (2, 3, 3)).copy()
+
+
+def sums(method, **arrays):
+    found = _core.GroupSums(COUNTS[:2], "p_true")
+    getattr(found, method)(**arrays)
+    return found.digits()
+
+
+def moved(rule, method, **arrays):
+    getattr(rule, method)(**arrays)
+    return rule.group_weights
+
+
+def written(function, *arguments, **arrays):
+    """What the outputs hold afterwards, not what they held before."""
+    outputs = {name: arrays[name] for name in OUTPUTS if name in arrays}
+    found = function(*arguments, **arrays)
+    return found, *outputs.values()
+
+
+# By function: a call, and arrays it takes.
+CALLS = {
+    "GroupIndex.__new__": (lambda groups: _core.GroupIndex(groups).groups(), {"groups": QUOTAS}),
+    "GroupSums.__new__": (lambda counts: _core.GroupSums(counts, "losses").digits(), {"counts": COUNTS}),
+    "GroupSums.observe": (lambda **arrays: sums("observe", **arrays), {"groups": LABELS, "values": VALUES}),
+    "GroupSums.observe_soft": (
+        lambda **arrays: sums("observe_soft", **arrays),
+        {"posterior": HALVES, "labels": LABELS * 0, "values": VALUES},
+    ),
+    "GroupSums.add_digits": (lambda **arrays: sums("add_digits", **arrays), {"digits": WHOLE}),
+    "GroupSums.load_digits": (lambda **arrays: sums("load_digits", **arrays), {"digits": WHOLE * [0, 0, 1, 1, 1]}),
+    "GroupWeights.__new__": (lambda counts: _core.GroupWeights(counts, 1.0, 0.5).group_weights, {"counts": COUNTS}),
+    "GroupWeights.step": (
+        lambda **arrays: moved(_core.GroupWeights(COUNTS, 1.0, 0.5), "step", **arrays),
+        {"mean_p_true": COUNTS / 2},
+    ),
+    "GroupWeights.load_state": (
+        lambda **arrays: moved(_core.GroupWeights(COUNTS, 1.0, 0.5), "load_state", **arrays),
+        {"group_weights": COUNTS, "mean_p_true": COUNTS / 2},
+    ),
+    "GroupDRO.__new__": (lambda counts: _core.GroupDRO(counts, 1.0, 0.5).q, {"counts": COUNTS}),
+    "GroupDRO.step": (
+        lambda **arrays: moved(_core.GroupDRO(COUNTS, 1.0, 0.5), "step", **arrays),
+        {"mean_loss": COUNTS},
+    ),
+    "GroupDRO.load_state": (
+        lambda **arrays: moved(_core.GroupDRO(COUNTS, 1.0, 0.5), "load_state", **arrays),
+        {"log_q": -COUNTS * [0, 1, 2], "mean_loss": COUNTS},
+    ),
+    "soft_counts": (
+        lambda **arrays: _core.soft_counts(**arrays, num_classes=2),
+        {"posterior": HALVES, "labels": LABELS},
+    ),
+    "soft_sample_weights": (
+        _core.soft_sample_weights,
+        {"posterior": HALVES, "labels": LABELS, "group_weights": np.ones(4), "class_weights": np.ones(2)},
+    ),
+    "quotas": (lambda **arrays: _core.quotas(**arrays, num_samples=10), {"shares": COUNTS, "counts": QUOTAS}),
+    "batch_quotas": (
+        lambda **arrays: _core.batch_quotas(**arrays, batch_size=9, num_batches=5, min_per_group=1),
+        {"shares": COUNTS, "counts": QUOTAS},
+    ),
+    "GroupStream.__new__": (
+        lambda quotas: _core.GroupStream(INDEX, quotas, 0, 0).indices(0, 1),
+        {"quotas": QUOTAS},
+    ),
+    "GroupStream.indices": (
+        lambda out: _core.GroupStream(INDEX, QUOTAS, 0, 0).indices(0, 6, out=out),
+        {"out": np.zeros(6, np.int64)},
+    ),
+    "IndependentStream.__new__": (
+        lambda quotas: _core.IndependentStream(INDEX, quotas, 9, 0, 0).indices(0, 9),
+        {"quotas": QUOTAS},
+    ),
+    "IndependentStream.indices": (
+        lambda out: _core.IndependentStream(INDEX, QUOTAS, 6, 0, 0).indices(0, 6, out=out),
+        {"out": np.zeros(6, np.int64)},
+    ),
+    "BatchStream.__new__": (
+        lambda quotas: _core.BatchStream(INDEX, quotas, 2, 0, 0).indices(0, 1),
+        {"quotas": QUOTAS},
+    ),
+    "AliasTable.__new__": (lambda weights: _core.AliasTable(weights).entries(), {"weights": COUNTS}),
+    "AliasTable.from_entries": (
+        lambda entries: _core.AliasTable.from_entries(entries).entries(),
+        {"entries": np.array([0, 1, 2], np.uint64)},
+    ),
+    "WeightedStream.indices": (
+        lambda out: _core.WeightedStream(_core.AliasTable(COUNTS), 6, 0, 0).indices(0, 6, out=out),
+        {"out": np.zeros(6, np.int64)},
+    ),
+    "SampleWeights.__new__": (lambda weights: _core.SampleWeights(weights).values(), {"weights": COUNTS}),
+    "SuccessiveStream.indices": (
+        lambda out: _core.SuccessiveStream(_core.SampleWeights(COUNTS), 3, 0, 0).indices(0, 3, out=out),
+        {"out": np.zeros(3, np.int64)},
+    ),
+    "assign_argmax": (
+        lambda **arrays: written(_core.assign_argmax, **arrays),
+        {"logits": POINTS, "rows": ROWS, **OUTPUTS},
+    ),
+    "assign_proportional": (
+        lambda **arrays: written(_core.assign_proportional, **arrays),
+        {"logits": POINTS, "counts": np.array([1, 1, 2]), "rows": ROWS, **OUTPUTS},
+    ),
+    "estimate_proportions": (_core.estimate_proportions, {"logits": POINTS, "rows": ROWS}),
+    "kmeans": (lambda **arrays: _core.kmeans(k=2, **arrays), {"points": POINTS, "rows": ROWS, "centers": CENTERS}),
+    "assign_centers": (
+        lambda **arrays: written(_core.assign_centers, variance=1.0, **arrays),
+        {"points": POINTS, "centers": CENTERS, "rows": ROWS, "names": NAMES, **OUTPUTS},
+    ),
+    "gmm": (
+        lambda **arrays: _core.gmm(k=2, max_iter=3, **arrays),
+        {"points": POINTS, "rows": ROWS, "weights": MIXTURE, "means": CENTERS, "precisions": SPREAD},
+    ),
+    "gmm from centers": (
+        lambda **arrays: _core.gmm(k=2, max_iter=3, **arrays),
+        {"points": POINTS, "rows": ROWS, "centers": CENTERS},
+    ),
+    "assign_gmm": (
+        lambda **arrays: written(_core.assign_gmm, **arrays),
+        {
+            "points": POINTS,
+            "weights": MIXTURE,
+            "means": CENTERS,
+            "covariances": SPREAD,
+            "rows": ROWS,
+            "names": NAMES,
+            **OUTPUTS,
+        },
+    ),
+    "silhouette": (_core.silhouette, {"points": POINTS, "centers": CENTERS, "rows": ROWS}),
+}
+TARGETS = [(name, argument) for name, (_, arrays) in CALLS.items() for argument in arrays]
+
+
+def array_arguments(function):
+    arguments = [*function.args.args, *function.args.kwonlyargs]
+    kinds = {argument.arg: ast.unparse(argument.annotation) for argument in arguments if argument.annotation}
+    return {name for name, kind in kinds.items() if "NDArray" in kind or "_Floats" in kind}
+
+
+def test_every_array_argument_of_the_stub_is_a_target():
+    expected = set()
+    for node in ast.parse(Path(dbpt.__file__).with_name("_core.pyi").read_text()).body:
+        functions = {node.name: node} if isinstance(node, ast.FunctionDef) else {}
+        if isinstance(node, ast.ClassDef):
+            functions = {f"{node.name}.{f.name}": f for f in node.body if isinstance(f, ast.FunctionDef)}
+        expected |= {(name, argument) for name, function in functions.items() for argument in array_arguments(function)}
+    assert {(name.removesuffix(" from centers"), argument) for name, argument in TARGETS} == expected
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_the_calls_work_as_they_stand(name):
+    call, arrays = CALLS[name]
+    assert call(**{argument: array.copy() for argument, array in arrays.items()}) is not None
+
+
+@st.composite
+def nearly(draw, array):
+    """`array` with another value somewhere, of another type, shape or layout, or some of these."""
+    array = array.copy()
+    with np.errstate(all="ignore"):
+        if draw(st.booleans()):
+            values = [0, -1, 1, 7, -2, 2**62, 0.5, 1e-300, 1e300, np.nan, np.inf, -np.inf]
+            array.flat[draw(st.integers(0, array.size - 1))] = np.array(draw(st.sampled_from(values))).astype(
+                array.dtype
+            )
+        dtype = draw(st.just(array.dtype) | DTYPES.filter(lambda dtype: dtype.kind in "iuf"))
+        array = array.astype(dtype)
+    shapes = [lambda a: a, lambda a: a, lambda a: a[:-1], lambda a: a[:0], lambda a: a[None], lambda a: a[..., :1]]
+    return draw(st.sampled_from(LAYOUTS))(draw(st.sampled_from(shapes))(array))
+
+
+def plain(array):
+    """A copy of the same values as NumPy makes arrays itself."""
+    return np.array(array, array.dtype.newbyteorder("="), order="C")
+
+
+def flat(result):
+    return [np.asarray(part).tolist() for part in (result if isinstance(result, tuple) else (result,))]
+
+
+@pytest.mark.parametrize(("name", "argument"), TARGETS, ids=map(".".join, TARGETS))
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_arrays_are_used_as_they_are_or_refused(name, argument, data):
+    call, arrays = CALLS[name]
+    array = data.draw(foreign_arrays() | nearly(arrays[argument]))
+    copy = plain(array)
+
+    def result_of(array):
+        copies = {other: given.copy() for other, given in arrays.items()}
+        return attempt(call, **{**copies, argument: array})
+
+    found = result_of(array)
+    if argument == "out" or argument.endswith("_out"):
+        if found is not None:  # in a type of its own, but otherwise what another buffer gets
+            np.testing.assert_equal(flat(found), flat(result_of(copy)))
+    else:
+        np.testing.assert_array_equal(plain(array), copy)
+        if found is not None:
+            np.testing.assert_equal(flat(found), flat(result_of(copy)))
