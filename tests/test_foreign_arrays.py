@@ -18,7 +18,14 @@ from dbpt._core import (
     SampleWeights,
     SuccessiveStream,
     WeightedStream,
+    assign_argmax,
+    assign_centers,
+    assign_gmm,
+    assign_proportional,
+    gmm,
+    kmeans,
     quotas,
+    silhouette,
 )
 from dbpt.errors import InputError
 from dbpt.sampling import GroupSampler, WeightedSampler
@@ -56,8 +63,8 @@ LAYOUTS = [
 
 
 @st.composite
-def foreign_arrays(draw):
-    dtype = draw(DTYPES)
+def foreign_arrays(draw, dtypes=DTYPES):
+    dtype = draw(dtypes)
     elements = None
     if dtype.kind in "iu" and draw(st.booleans()):
         elements = st.integers(0 if dtype.kind == "u" else -1, 5)  # mostly what is right
@@ -275,17 +282,61 @@ def test_logits(method, array):
 def test_other_arrays_of_label_attributes(argument, array):
     rows = len(array) if array.ndim and len(array) else 3
     logits = np.random.default_rng(0).normal(20, 3, (rows, 2)).astype(np.float32)
-    keywords = {argument: array}
+    keywords = {"proportions": [1, 1], argument: array}  # of one row none can be estimated
     if argument == "labels":
         keywords["within_class"] = True
     found = attempt(label_attributes, logits, method="proportional", **keywords)
     if found is not None and argument not in ("labels", "proportions"):
         name = "pseudo_attributes" if argument == "out" else argument
         assert getattr(found, name) is array
-        plain = label_attributes(logits, method="proportional")
+        plain = label_attributes(logits, method="proportional", proportions=[1, 1])
         assert np.array_equal(array, getattr(plain, name))
     elif found is not None and argument == "labels":
         assert array.shape == (rows,)
         assert sum(part.counts.sum() for part in found.proportions) == rows
     elif found is not None:
         assert array.shape == (2,)
+
+
+FLOATS = st.sampled_from([np.dtype(np.float16), np.dtype(np.float32)])
+CENTERS = np.array([[0.0, 1.0], [2.0, 3.0]])
+MIXTURE = {"weights": np.array([0.5, 0.5]), "means": CENTERS, "covariances": np.ones((2, 2))}
+START = {"weights": MIXTURE["weights"], "means": CENTERS, "precisions": np.array([np.eye(2), np.eye(2)])}
+
+
+def accepts(call, *arguments, **keywords):
+    """Whether it isn't refused."""
+    return attempt(lambda: [call(*arguments, **keywords)]) is not None
+
+
+@given(foreign_arrays(DTYPES | FLOATS))
+@settings(max_examples=400, deadline=None)
+@example(np.zeros((0, 2), np.float32))
+@example(np.zeros((3, 0), np.float16))
+@example(np.full((2, 2), 1e15, np.float32))
+@example(np.array([[1, np.inf]], np.float16))
+@example(np.array([[0, 1], [2, np.nan]], np.float32))
+def test_points_of_the_core(array):
+    is_points = array.ndim == 2 and array.dtype in (np.float16, np.float32) and array.shape[1] > 0
+    is_points = is_points and array.flags.c_contiguous and array.flags.aligned
+    with np.errstate(all="ignore"):
+        fits = bool(is_points and (np.abs(array.astype(np.float32)) <= 1e15).all())
+    rows, width = array.shape if array.ndim == 2 else (1, 1)
+    centers = np.arange(2.0 * width).reshape(2, width)
+    mixture = (np.array([0.5, 0.5]), centers, np.ones((2, width)))
+    labels = np.full(rows, -1)
+    assert accepts(kmeans, array, 1, max_iter=3) == (fits and rows > 0)
+    assert accepts(silhouette, array, centers) == (fits and rows > 0)
+    assert accepts(assign_centers, array, centers, 1.0, labels_out=labels) == fits
+    assert not fits or set(labels) <= {0, 1}
+    assert accepts(assign_gmm, array, *mixture, labels_out=labels) == fits
+    assert accepts(assign_argmax, array, labels_out=labels) == fits
+    assert not fits or np.array_equal(labels, array.argmax(axis=1))
+    if accepts(gmm, array, 2, centers=centers, max_iter=3):
+        assert fits
+    elif fits and rows > 1:
+        # Variances that overflow, or that vanish beside enormous means, have no inverse.
+        assert np.abs(array.astype(np.float64)).max() > 1e3
+    if accepts(assign_proportional, array, np.array([rows] + [0] * (width - 1)), labels_out=labels):
+        assert fits
+        assert (labels == 0).all()

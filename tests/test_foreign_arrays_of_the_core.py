@@ -133,7 +133,6 @@ CALLS = {
         lambda **arrays: written(_core.assign_proportional, **arrays),
         {"logits": POINTS, "counts": np.array([1, 1, 2]), "rows": ROWS, **OUTPUTS},
     ),
-    "estimate_proportions": (_core.estimate_proportions, {"logits": POINTS, "rows": ROWS}),
     "kmeans": (lambda **arrays: _core.kmeans(k=2, **arrays), {"points": POINTS, "rows": ROWS, "centers": CENTERS}),
     "assign_centers": (
         lambda **arrays: written(_core.assign_centers, variance=1.0, **arrays),

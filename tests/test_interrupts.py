@@ -1,4 +1,4 @@
-"""Ctrl-C gets through within a second while the core indexes, draws and observes, on one thread or several."""
+"""Ctrl-C gets through within a second while the core indexes, draws, observes or clusters, with one thread or more."""
 
 import subprocess
 import sys
@@ -21,13 +21,25 @@ CALLS = {
     "successive": "SuccessiveStream(some, 10**7, 0, 0).indices(0, 9, 1, {num_threads})",
     "independent": "IndependentStream(index, np.array([1]), 4 * 10**8, 0, 0).indices(0, 4 * 10**8, 1, {num_threads})",
     "batches": "BatchStream(index, np.array([2**30]), 2**20, 0, 0).indices(0, 2**10, 1, {num_threads})",
+    "argmax": "assign_argmax(np.zeros((10**9, 2), np.float16), labels_out=np.zeros(10**9, np.uint8), "
+    "num_threads={num_threads})",
+    "k-means": "kmeans(points, 200, max_iter=10**9, num_threads={num_threads})",
+    "k-means, many runs": "kmeans(points[:9999], 3, n_init=10**6, num_threads={num_threads})",
+    "check": "kmeans(np.zeros((2 * 10**9, 1), np.float16), 1, num_threads={num_threads})",
+    "mixture": "gmm(points, 2, centers=points[:2].astype(float), tol=0, max_iter=10**9, num_threads={num_threads})",
+    "silhouette": "silhouette(points, points[:9].astype(float), sample_size=10**6, num_threads={num_threads})",
+    "centers": "assign_centers(np.zeros((10**9, 1), np.float16), np.zeros((99, 1)), 1.0, "
+    "labels_out=np.zeros(10**9, np.uint8), num_threads={num_threads})",
+    "components": "assign_gmm(np.zeros((10**9, 1), np.float16), np.full(9, 1 / 9), np.zeros((9, 1)), "
+    "np.ones((9, 1)), labels_out=np.zeros(10**9, np.uint8), num_threads={num_threads})",
 }
 SCRIPT = """
 import os, signal, threading, time
 import numpy as np
 from dbpt._core import (
     AliasTable, BatchStream, GroupIndex, GroupSums, GroupStream, IndependentStream, SampleWeights, SuccessiveStream,
-    WeightedStream, soft_counts, soft_sample_weights,
+    WeightedStream, assign_argmax, assign_centers, assign_gmm, gmm, kmeans, silhouette, soft_counts,
+    soft_sample_weights,
 )
 from dbpt.sampling import GroupSampler, WeightedSampler
 
@@ -38,6 +50,8 @@ if "many" in CALL_TEXT:
     many = np.arange(5 * 10**7, dtype=np.int32) % 2**24
 if "some" in CALL_TEXT:
     some = SampleWeights(np.arange(10**7) + 1.0)
+if "points" in CALL_TEXT:
+    points = np.random.default_rng(0).normal(size=(10**6, 2)).astype(np.float32)
 if "posterior" in CALL_TEXT:
     posterior, labels, values = np.ones((10**8, 1), np.float16), np.zeros(10**8, np.int64), np.zeros(10**8, np.float16)
 

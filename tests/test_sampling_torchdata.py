@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from dbpt.sampling import GroupSampler, WeightedSampler
+from dbpt.sampling import GroupBatchSampler, GroupSampler, WeightedSampler
 
 torchdata = pytest.importorskip("torchdata.stateful_dataloader")
 
@@ -15,6 +15,7 @@ GROUPS = np.random.default_rng(0).choice(4, 100, p=[0.7, 0.05, 0.02, 0.23])
 EPOCHS, BATCHES = 3, 7
 SAMPLERS = {
     "groups": lambda: GroupSampler(GROUPS, seed=3, num_samples=53),
+    "batches": lambda: GroupBatchSampler(GROUPS, 8, seed=3, num_batches=7),
     "weights": lambda: WeightedSampler(GROUPS, 53, seed=3),
     "weights, each once": lambda: WeightedSampler(GROUPS + 1, 53, False, seed=3),
 }
@@ -31,10 +32,10 @@ class Rows(torch.utils.data.Dataset):
 def train(make_sampler, num_workers, sets_epochs, *, first_epoch=0, state=None, kill=None):
     """Rows by epoch, and if the loop was killed, after a batch or after an epoch, what its checkpoint held."""
     sampler = make_sampler()
+    makes_batches = isinstance(sampler, GroupBatchSampler)
     loader = torchdata.StatefulDataLoader(
         Rows(),
-        batch_size=8,
-        sampler=sampler,
+        **({"batch_sampler": sampler} if makes_batches else {"batch_size": 8, "sampler": sampler}),
         num_workers=num_workers,
         multiprocessing_context="fork" if num_workers else None,
     )
@@ -66,8 +67,9 @@ def train(make_sampler, num_workers, sets_epochs, *, first_epoch=0, state=None, 
 )
 def test_a_killed_loop_resumes_exactly(make_sampler, num_workers, kills, sets_epochs):
     expected, _ = train(make_sampler, num_workers, sets_epochs)
-    assert [len(rows) for rows in expected.values()] == [53] * EPOCHS
-    assert expected[0] == make_sampler().indices().tolist()
+    order = make_sampler().indices().ravel()
+    assert [len(rows) for rows in expected.values()] == [len(order)] * EPOCHS
+    assert expected[0] == order.tolist()
     for kill in kills:
         before, (epoch, state) = train(make_sampler, num_workers, sets_epochs, kill=kill)
         after, _ = train(make_sampler, num_workers, sets_epochs, first_epoch=epoch, state=state)

@@ -323,7 +323,7 @@ def kmeans(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], float, int]:
     """Centers (k, W), counts (k,), inertia, iterations; fewer than ``k`` if there are fewer distinct points.
 
-    ``points`` (N, A) may be mapped from a file far larger than memory: nothing is kept for each row. ``rows`` (M,)
+    ``points`` (N, A) may be mapped from a file far larger than memory: a byte is kept for each row. ``rows`` (M,)
     ascending, by default all, are those that count. W is A, or A - 1 with ``contrasts``: then distances are those of
     row-centred logits. The best of ``n_init`` runs of Lloyd's algorithm from k-means++ starts, or one from ``centers``
     (k, W). Bit-identical for any ``num_threads``.

@@ -1,14 +1,13 @@
 //! The last pass: each row's cluster, named, with posteriors, written where the caller wants them.
 
+use super::checks::{at_least_one, check_centers, check_gaussians};
 use super::gaussians::{Densities, Gaussians};
-use super::kmeans::{at_least_one, check_centers};
 use super::nearest::{Nearest, distances_to, single};
 use super::outputs::Names;
-use super::panel::{Column, PANEL, Riffled, transpose, widen};
+use super::panel::{Column, PANEL, for_each_panel, widen};
 use super::points::Pool;
 use super::responsibilities::normalise;
 use super::{BLOCK, Outputs, Points};
-use crate::simd::dispatch;
 use crate::{Error, Result, Workers};
 
 /// Give each point the name of its nearest centre of (k, W), in float32, the first of equals.
@@ -41,24 +40,20 @@ pub fn assign_centers<L: Copy + Send + Sync + TryFrom<i64>>(
     let wants_posteriors = outputs.wants_posteriors();
     let rounded = single(centers);
     let of_block = |block, outputs: &mut Outputs<L>, values: &[f32]| {
-        dispatch(
+        let mut posteriors = vec![[0.0; PANEL]; if wants_posteriors { k } else { 0 }];
+        let mut nearest = Nearest::new();
+        for_each_panel(
+            values,
+            width,
             #[inline(always)]
-            || {
-                let (mut columns, mut riffled) = (vec![[0.0; PANEL]; width], Riffled::new(width));
-                let mut posteriors = vec![[0.0; PANEL]; if wants_posteriors { k } else { 0 }];
-                let mut nearest = Nearest::new();
-                for (panel, values) in values.chunks(PANEL * width).enumerate() {
-                    transpose(values, &mut columns, &mut riffled);
-                    nearest.find(&columns, &rounded);
-                    let rows = values.len() / width;
-                    if wants_posteriors {
-                        spherical_logs(&columns, &rounded, &nearest, variance, &mut posteriors);
-                        normalise(&mut posteriors, rows);
-                    }
-                    let clusters = &nearest.clusters[..rows];
-                    let first = block * BLOCK + panel * PANEL;
-                    write(points, first, block, clusters, &posteriors, &names, outputs);
+            |panel| {
+                nearest.find(panel.columns, &rounded);
+                if wants_posteriors {
+                    spherical_logs(panel.columns, &rounded, &nearest, variance, &mut posteriors);
+                    normalise(&mut posteriors, panel.len());
                 }
+                let clusters = &nearest.clusters[..panel.len()];
+                write(points, (block, panel.first), clusters, &posteriors, &names, outputs);
             },
         );
     };
@@ -90,12 +85,11 @@ fn spherical_logs(
     }
 }
 
-/// Write the points from number `first` on, which are of `block`.
+/// Write the points of a block from its number `first` on.
 #[inline(always)]
 fn write<L: Copy + TryFrom<i64>>(
     points: Points,
-    first: usize,
-    block: usize,
+    (block, first): (usize, usize),
     clusters: &[u32],
     posteriors: &[Column<f64>],
     names: &Names<L>,
@@ -103,7 +97,8 @@ fn write<L: Copy + TryFrom<i64>>(
 ) {
     let start = points.row(block * BLOCK);
     for (i, &cluster) in clusters.iter().enumerate() {
-        outputs.write(points.row(first + i) - start, cluster as usize, posteriors, i, names);
+        let row = points.row(block * BLOCK + first + i) - start;
+        outputs.write(row, cluster as usize, posteriors, i, names);
     }
 }
 
@@ -119,7 +114,7 @@ pub fn assign_gmm<L: Copy + Send + Sync + TryFrom<i64>>(
     outputs: Outputs<L>,
     workers: &Workers,
 ) -> Result<f64> {
-    gaussians.check(points)?;
+    check_gaussians(gaussians, points)?;
     let densities = gaussians.densities(0.0)?;
     let names = outputs.names(names, densities.components(), points)?;
     let (pool, mut log_likelihood) = (Pool::default(), 0.0);
@@ -145,26 +140,23 @@ fn assign_block<L: Copy + TryFrom<i64>>(
     outputs: &mut Outputs<L>,
 ) -> f64 {
     let width = points.width();
-    dispatch(
+    let mut wide = vec![[0.0; PANEL]; width];
+    let mut posteriors = vec![[0.0; PANEL]; densities.components()];
+    let mut log_likelihood = 0.0;
+    for_each_panel(
+        values,
+        width,
         #[inline(always)]
-        || {
-            let (mut columns, mut riffled) = (vec![[0.0; PANEL]; width], Riffled::new(width));
-            let mut wide = vec![[0.0; PANEL]; width];
-            let mut posteriors = vec![[0.0; PANEL]; densities.components()];
-            let mut log_likelihood = 0.0;
-            for (panel, values) in values.chunks(PANEL * width).enumerate() {
-                transpose(values, &mut columns, &mut riffled);
-                widen(&columns, &mut wide);
-                densities.logs(&wide, &mut posteriors);
-                let clusters = largest(&posteriors);
-                let rows = values.len() / width;
-                log_likelihood += normalise(&mut posteriors, rows);
-                let first = block * BLOCK + panel * PANEL;
-                write(points, first, block, &clusters[..rows], &posteriors, names, outputs);
-            }
-            log_likelihood
+        |panel| {
+            widen(panel.columns, &mut wide);
+            densities.logs(&wide, &mut posteriors);
+            let clusters = largest(&posteriors);
+            log_likelihood += normalise(&mut posteriors, panel.len());
+            let clusters = &clusters[..panel.len()];
+            write(points, (block, panel.first), clusters, &posteriors, names, outputs);
         },
-    )
+    );
+    log_likelihood
 }
 
 /// The component with the largest value for each point of a panel, the first of equals.

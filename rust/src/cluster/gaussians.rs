@@ -1,7 +1,6 @@
 //! A mixture of Gaussians, and its log densities.
 
-use super::Points;
-use super::kmeans::{at_least_one, check_centers};
+use super::cholesky::inverse_factor;
 use super::panel::{Column, PANEL, tile, tile_mut};
 use crate::{Error, Result};
 
@@ -26,6 +25,14 @@ impl Covariance {
             Self::Diagonal => width,
         }
     }
+
+    /// Numbers that the factor of an inverse covariance has.
+    fn factor_len(self, width: usize) -> usize {
+        match self {
+            Self::Full => width * (width + 1) / 2,
+            Self::Diagonal => width,
+        }
+    }
 }
 
 /// k weighted Gaussians in W dimensions.
@@ -42,32 +49,6 @@ pub struct Gaussians {
 }
 
 impl Gaussians {
-    /// Check that they fit the points.
-    pub(super) fn check(&self, points: Points) -> Result<()> {
-        let (k, width) = (self.weights.len(), points.width());
-        at_least_one("k", k)?;
-        let lengths = [
-            ("means", self.means.len(), k * width),
-            ("covariances", self.covariances.len(), k * self.form.len(width)),
-        ];
-        for (argument, found, expected) in lengths {
-            if found != expected {
-                let counts = "numbers, for the weights and columns";
-                return Err(Error::Length { argument, found, expected, counts });
-            }
-        }
-        check_centers("means", &self.means, points)?;
-        match self.weights.iter().position(|w| !(*w > 0.0 && *w <= 1.0 + 1e-6)) {
-            Some(row) => Err(Error::Element {
-                argument: "weights",
-                row,
-                found: self.weights[row].to_string(),
-                expected: "a share above 0, up to 1",
-            }),
-            None => Ok(()),
-        }
-    }
-
     /// What log densities are computed from.
     pub(super) fn densities(&self, reg_covar: f64) -> Result<Densities> {
         let width = self.means.len() / self.weights.len();
@@ -122,9 +103,28 @@ impl Densities {
     /// The logarithm of weight times density of each component (k, panel) at the points of a panel.
     #[inline(always)]
     pub(super) fn logs(&self, columns: &[Column<f64>], logs: &mut [Column<f64>]) {
-        let mut differences = vec![[0.0; TILE]; self.width];
-        let size = self.factors.len() / self.constants.len();
-        let components = self.factors.chunks_exact(size).zip(self.means.chunks_exact(self.width));
+        // Loops over so few columns are unrolled where their number is known.
+        match self.width {
+            1 => self.logs_of([[0.0; TILE]; 1], columns, logs),
+            2 => self.logs_of([[0.0; TILE]; 2], columns, logs),
+            3 => self.logs_of([[0.0; TILE]; 3], columns, logs),
+            4 => self.logs_of([[0.0; TILE]; 4], columns, logs),
+            8 => self.logs_of([[0.0; TILE]; 8], columns, logs),
+            width => self.logs_of(vec![[0.0; TILE]; width], columns, logs),
+        }
+    }
+
+    /// The same; `differences` is room for a tile of each column.
+    #[inline(always)]
+    fn logs_of(
+        &self,
+        mut differences: impl AsMut<[[f64; TILE]]>,
+        columns: &[Column<f64>],
+        logs: &mut [Column<f64>],
+    ) {
+        let differences = differences.as_mut();
+        let (width, size) = (differences.len(), self.form.factor_len(differences.len()));
+        let components = self.factors.chunks_exact(size).zip(self.means.chunks_exact(width));
         for ((log, constant), (factor, mean)) in
             logs.iter_mut().zip(&self.constants).zip(components)
         {
@@ -133,8 +133,8 @@ impl Densities {
                     *difference = tile(column, start).map(|x| x - m);
                 }
                 let squared = match self.form {
-                    Covariance::Full => full_distance(factor, &differences),
-                    Covariance::Diagonal => diagonal_distance(factor, &differences),
+                    Covariance::Full => full_distance(factor, differences),
+                    Covariance::Diagonal => diagonal_distance(factor, differences),
                 };
                 *tile_mut(log, start) = squared.map(|squared| constant - 0.5 * squared);
             }
@@ -173,61 +173,14 @@ fn diagonal_distance(factor: &[f64], differences: &[[f64; TILE]]) -> [f64; TILE]
     squared
 }
 
-/// The rows of the lower triangle of L⁻¹, for a covariance L·Lᵀ; none if it isn't positive definite.
-fn inverse_factor(covariance: &[f64], width: usize) -> Option<Vec<f64>> {
-    let lower = cholesky(covariance, width)?;
-    let mut inverse = vec![0.0; width * (width + 1) / 2];
-    let at = |row: usize, column: usize| row * (row + 1) / 2 + column;
-    for row in 0..width {
-        let pivot = lower[at(row, row)];
-        for column in 0..row {
-            let sum: f64 = (column..row).map(|i| lower[at(row, i)] * inverse[at(i, column)]).sum();
-            inverse[at(row, column)] = -sum / pivot;
-        }
-        inverse[at(row, row)] = 1.0 / pivot;
-    }
-    inverse.iter().all(|x| x.is_finite()).then_some(inverse)
-}
-
-/// The rows of the lower triangle of L, for a covariance L·Lᵀ; none if it isn't positive definite.
-fn cholesky(covariance: &[f64], width: usize) -> Option<Vec<f64>> {
-    let mut lower = vec![0.0; width * (width + 1) / 2];
-    // As much as rounding leaves of a variance that the columns before explain.
-    let least = 4.0 * width as f64 * f64::EPSILON;
-    for row in 0..width {
-        let start = row * (row + 1) / 2;
-        for column in 0..=row {
-            let other = column * (column + 1) / 2;
-            let dot: f64 = (0..column).map(|i| lower[start + i] * lower[other + i]).sum();
-            let rest = covariance[row * width + column] - dot;
-            lower[start + column] = if column < row {
-                rest / lower[other + column]
-            } else if rest > covariance[row * width + row] * least && rest.is_finite() {
-                rest.sqrt()
-            } else {
-                return None;
-            };
-        }
-    }
-    Some(lower)
-}
-
 fn inverse_deviations(variances: &[f64]) -> Option<Vec<f64>> {
     let fits = |variance: &f64| *variance > 0.0 && (1.0 / variance).is_finite();
     variances.iter().all(fits).then(|| variances.iter().map(|v| 1.0 / v.sqrt()).collect())
 }
 
-/// The symmetric positive definite matrix whose inverse this is; none if there is none.
-pub(super) fn inverse(matrix: &[f64], width: usize) -> Option<Vec<f64>> {
-    let factor = inverse_factor(matrix, width)?;
-    let at = |row: usize, column: usize| factor[row * (row + 1) / 2 + column];
-    let entry = |i: usize, j: usize| (i.max(j)..width).map(|row| at(row, i) * at(row, j)).sum();
-    Some((0..width * width).map(|position| entry(position / width, position % width)).collect())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Covariance, Gaussians, PANEL, inverse};
+    use super::{Covariance, Gaussians, PANEL};
 
     #[test]
     fn log_densities_are_those_of_the_formula() {
@@ -259,14 +212,6 @@ mod tests {
             let one = Gaussians { form, weights, means, covariances: covariance.to_vec() };
             let message = one.densities(0.0).err().unwrap().to_string();
             assert!(message.starts_with("the covariance of component 0 is singular"), "{message}");
-        }
-    }
-
-    #[test]
-    fn the_inverse_is_the_inverse() {
-        let found = inverse(&[2.0, 0.6, 0.6, 1.0], 2).unwrap();
-        for (found, expected) in found.iter().zip([1.0, -0.6, -0.6, 2.0]) {
-            assert!((found - expected / 1.64).abs() < 1e-15);
         }
     }
 }

@@ -1,13 +1,14 @@
 //! Gaussian mixtures by expectation and maximisation (Dempster, Laird and Rubin, 1977), in float64.
 
 use super::Points;
-use super::gaussians::{Covariance, Densities, Gaussians, inverse};
-use super::kmeans::{at_least_one, check_centers, check_clusters};
-use super::moments::{MomentLanes, Moments};
+use super::checks::{check_options, check_start};
+use super::cholesky::inverse;
+use super::gaussians::{Covariance, Densities, Gaussians};
+use super::moment_lanes::MomentLanes;
+use super::moments::Moments;
 use super::nearest::{Nearest, single};
-use super::panel::{PANEL, Riffled, transpose, widen};
+use super::panel::{PANEL, for_each_panel, widen};
 use super::responsibilities::normalise;
-use crate::simd::dispatch;
 use crate::{Error, Result, Workers};
 
 /// Where [`gmm`] starts.
@@ -79,30 +80,6 @@ pub fn gmm(
     unreachable!("max_iter is at least 1")
 }
 
-fn check_options(options: EmOptions) -> Result<()> {
-    at_least_one("max_iter", options.max_iter)?;
-    for (argument, value) in [("reg_covar", options.reg_covar), ("tol", options.tol)] {
-        if !(value >= 0.0 && value.is_finite()) {
-            let expected = "a finite number, 0 or above";
-            return Err(Error::Scalar { argument, found: value.to_string(), expected });
-        }
-    }
-    Ok(())
-}
-
-fn check_start(points: Points, start: GmmStart) -> Result<()> {
-    match start {
-        GmmStart::Centers(centers) => {
-            check_clusters(centers.len() / points.width().max(1), points)?;
-            check_centers("centers", centers, points)
-        }
-        GmmStart::Precisions(given) => {
-            check_clusters(given.weights.len(), points)?;
-            given.check(points)
-        }
-    }
-}
-
 fn first_gaussians(
     points: Points,
     start: GmmStart,
@@ -151,24 +128,22 @@ fn expectation(
 ) -> Result<Moments> {
     let (components, width) = (densities.components(), points.width());
     let of_block = |_, block: &[f32]| {
-        dispatch(
+        let mut lanes = MomentLanes::new(form, components, width);
+        let mut wide = vec![[0.0; PANEL]; width];
+        let mut logs = vec![[0.0; PANEL]; components];
+        let mut log_likelihood = 0.0;
+        for_each_panel(
+            block,
+            width,
             #[inline(always)]
-            || {
-                let mut lanes = MomentLanes::new(form, components, width);
-                let (mut columns, mut riffled) = (vec![[0.0; PANEL]; width], Riffled::new(width));
-                let mut wide = vec![[0.0; PANEL]; width];
-                let mut logs = vec![[0.0; PANEL]; components];
-                let mut log_likelihood = 0.0;
-                for points in block.chunks(PANEL * width) {
-                    transpose(points, &mut columns, &mut riffled);
-                    widen(&columns, &mut wide);
-                    densities.logs(&wide, &mut logs);
-                    log_likelihood += normalise(&mut logs, points.len() / width);
-                    lanes.add(&wide, &logs, &densities.means);
-                }
-                lanes.finish(width, log_likelihood)
+            |panel| {
+                widen(panel.columns, &mut wide);
+                densities.logs(&wide, &mut logs);
+                log_likelihood += normalise(&mut logs, panel.len());
+                lanes.add(&wide, &logs, &densities.means);
             },
-        )
+        );
+        lanes.finish(width, log_likelihood)
     };
     let mut all = Moments::none(form, components, width);
     points.fold(workers, of_block, |part| all.add(&part))?;
@@ -185,28 +160,25 @@ fn nearest_moments(
     let width = points.width();
     let (components, rounded) = (centers.len() / width, single(centers));
     let of_block = |_, block: &[f32]| {
-        dispatch(
+        let mut lanes = MomentLanes::new(form, components, width);
+        let mut wide = vec![[0.0; PANEL]; width];
+        let mut posteriors = vec![[0.0; PANEL]; components];
+        let mut nearest = Nearest::new();
+        for_each_panel(
+            block,
+            width,
             #[inline(always)]
-            || {
-                let mut lanes = MomentLanes::new(form, components, width);
-                let (mut columns, mut riffled) = (vec![[0.0; PANEL]; width], Riffled::new(width));
-                let mut wide = vec![[0.0; PANEL]; width];
-                let mut posteriors = vec![[0.0; PANEL]; components];
-                let mut nearest = Nearest::new();
-                for points in block.chunks(PANEL * width) {
-                    transpose(points, &mut columns, &mut riffled);
-                    nearest.find(&columns, &rounded);
-                    posteriors.fill([0.0; PANEL]);
-                    for (i, &cluster) in nearest.clusters[..points.len() / width].iter().enumerate()
-                    {
-                        posteriors[cluster as usize][i] = 1.0;
-                    }
-                    widen(&columns, &mut wide);
-                    lanes.add(&wide, &posteriors, centers);
+            |panel| {
+                nearest.find(panel.columns, &rounded);
+                posteriors.fill([0.0; PANEL]);
+                for (i, &cluster) in nearest.clusters[..panel.len()].iter().enumerate() {
+                    posteriors[cluster as usize][i] = 1.0;
                 }
-                lanes.finish(width, 0.0)
+                widen(panel.columns, &mut wide);
+                lanes.add(&wide, &posteriors, centers);
             },
-        )
+        );
+        lanes.finish(width, 0.0)
     };
     let mut all = Moments::none(form, components, width);
     points.fold(workers, of_block, |part| all.add(&part))?;
@@ -233,99 +205,4 @@ fn maximisation(moments: &Moments, means: &[f64], form: Covariance, reg_covar: f
         }
     }
     found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Covariance, EmOptions, Gaussians, Gmm, GmmStart, gmm};
-    use crate::cluster::{Matrix, Points, Values};
-    use crate::random::{Purpose, Stream};
-    use crate::{Result, Workers};
-
-    const OPTIONS: EmOptions = EmOptions { reg_covar: 1e-6, tol: 1e-6, max_iter: 200 };
-
-    /// Two clouds: around (0, 0), and a third of the points around (9, 4).
-    fn clouds(n: usize) -> Vec<f32> {
-        let stream = Stream::new(3, Purpose::KMeans, 7);
-        let mut values: Vec<f32> = (0..2 * n as u64).map(|i| stream.unit(i) as f32).collect();
-        for point in values.chunks_exact_mut(2).step_by(3) {
-            (point[0], point[1]) = (point[0] + 9.0, point[1] + point[0] + 4.0);
-        }
-        values
-    }
-
-    fn fit(
-        values: &[f32],
-        start: GmmStart,
-        form: Covariance,
-        options: EmOptions,
-        num_threads: usize,
-    ) -> Result<Gmm> {
-        let points = Points::new(Matrix::new("points", Values::F32(values), 2)?, None)?;
-        gmm(points, start, form, options, &Workers::new(num_threads))
-    }
-
-    #[test]
-    fn two_clouds_are_found() {
-        let points = clouds(3000);
-        let start = GmmStart::Centers(&[0.0, 0.0, 9.0, 5.0]);
-        let found = fit(&points, start, Covariance::Full, OPTIONS, 2).unwrap();
-        let Gaussians { weights, means, covariances, .. } = &found.gaussians;
-        assert!(found.converged);
-        assert!((weights[0] - 2.0 / 3.0).abs() < 1e-6 && (weights[1] - 1.0 / 3.0).abs() < 1e-6);
-        for (mean, expected) in means.iter().zip([0.5, 0.5, 9.5, 5.0]) {
-            assert!((mean - expected).abs() < 0.05, "{means:?}");
-        }
-        for (found, expected) in covariances.iter().zip([1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 2.0]) {
-            assert!((found - expected / 12.0).abs() < 0.01, "{covariances:?}");
-        }
-    }
-
-    #[test]
-    fn the_result_doesn_t_depend_on_threads() {
-        let points = clouds(30_000);
-        let start = GmmStart::Centers(&[0.0, 0.0, 0.0, 1.0, 9.0, 5.0]);
-        for form in [Covariance::Full, Covariance::Diagonal] {
-            let options = EmOptions { max_iter: 5, ..OPTIONS };
-            let one = fit(&points, start, form, options, 1).unwrap();
-            for num_threads in [2, 5] {
-                assert_eq!(one, fit(&points, start, form, options, num_threads).unwrap());
-            }
-        }
-    }
-
-    #[test]
-    fn components_without_mass_are_dropped() {
-        let points = clouds(300);
-        let start = GmmStart::Centers(&[0.0, 0.0, 1e6, 1e6, 9.0, 5.0]);
-        let found = fit(&points, start, Covariance::Full, OPTIONS, 1).unwrap();
-        assert_eq!(found.gaussians.weights.len(), 2);
-        assert!((found.gaussians.weights.iter().sum::<f64>() - 1.0).abs() < 1e-12);
-    }
-
-    #[test]
-    fn what_is_singular_says_so() {
-        let line: Vec<f32> = (0..20).flat_map(|i| [i as f32, 2.0 * i as f32]).collect();
-        let options = EmOptions { reg_covar: 0.0, ..OPTIONS };
-        let start = GmmStart::Centers(&[9.0, 18.0]);
-        let found = fit(&line, start, Covariance::Full, options, 1);
-        let message = found.unwrap_err().to_string();
-        assert!(message.starts_with("the covariance of component 0 is singular"), "{message}");
-        assert!(fit(&line, start, Covariance::Full, OPTIONS, 1).is_ok());
-        assert!(fit(&line, start, Covariance::Diagonal, options, 1).is_ok());
-        let constant = [1.0; 20];
-        assert!(fit(&constant, start, Covariance::Diagonal, options, 1).is_err());
-        assert!(fit(&constant, start, Covariance::Diagonal, OPTIONS, 1).is_ok());
-    }
-
-    #[test]
-    fn options_are_checked() {
-        let message = |options| {
-            let start = GmmStart::Centers(&[0.0, 0.0]);
-            fit(&clouds(9), start, Covariance::Full, options, 1).unwrap_err().to_string()
-        };
-        assert!(message(EmOptions { max_iter: 0, ..OPTIONS }).starts_with("max_iter is 0"));
-        assert!(message(EmOptions { tol: f64::NAN, ..OPTIONS }).starts_with("tol is NaN"));
-        assert!(message(EmOptions { reg_covar: -1.0, ..OPTIONS }).starts_with("reg_covar is -1"));
-    }
 }

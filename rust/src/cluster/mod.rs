@@ -4,11 +4,15 @@
 
 mod argmax;
 mod assign;
+mod checks;
+mod cholesky;
 mod exp;
 mod gaussians;
 mod gmm;
 mod kmeans;
 mod matrix;
+mod members;
+mod moment_lanes;
 mod moments;
 mod nearest;
 mod outputs;

@@ -1,6 +1,6 @@
 //! The nearest centre of each point of a panel, by squared distance in float32.
 
-use super::panel::{Column, PANEL, tile, tile_mut};
+use super::panel::{Column, PANEL, for_each_panel, tile, tile_mut};
 
 /// Points whose distances are added up in registers.
 const TILE: usize = 16;
@@ -37,14 +37,24 @@ impl Nearest {
 
 #[inline(always)]
 fn squared_distances(columns: &[Column<f32>], center: &[f32], start: usize) -> [f32; TILE] {
-    let mut distance = [0.0; TILE];
-    for (column, c) in columns.iter().zip(center) {
-        let column: &[f32; TILE] = tile(column, start);
+    // Begun with the first rather than with 0, which would cost an addition.
+    let mut distance = squared_differences(&columns[0], center[0], start);
+    for (column, c) in columns[1..].iter().zip(&center[1..]) {
+        let squared = squared_differences(column, *c, start);
         for lane in 0..TILE {
-            distance[lane] += (column[lane] - c) * (column[lane] - c);
+            distance[lane] += squared[lane];
         }
     }
     distance
+}
+
+#[inline(always)]
+fn squared_differences(column: &Column<f32>, c: f32, start: usize) -> [f32; TILE] {
+    let mut squared: [f32; TILE] = *tile(column, start);
+    for x in &mut squared {
+        *x = (*x - c) * (*x - c);
+    }
+    squared
 }
 
 /// Squared distances of the points of a panel to one centre.
@@ -53,6 +63,21 @@ pub(super) fn distances_to(columns: &[Column<f32>], center: &[f32], out: &mut Co
     for start in (0..PANEL).step_by(TILE) {
         *tile_mut(out, start) = squared_distances(columns, center, start);
     }
+}
+
+/// The nearest of the centres to each point.
+pub(super) fn nearest_clusters(points: &[f32], width: usize, centers: &[f32]) -> Vec<u32> {
+    let (mut nearest, mut clusters) = (Nearest::new(), Vec::new());
+    for_each_panel(
+        points,
+        width,
+        #[inline(always)]
+        |panel| {
+            nearest.find(panel.columns, centers);
+            clusters.extend_from_slice(&nearest.clusters[..panel.len()]);
+        },
+    );
+    clusters
 }
 
 /// Centres as distances see them.

@@ -3,11 +3,10 @@
 //! than kept; what is kept is one sum for each block.
 
 use super::nearest::Nearest;
-use super::panel::{PANEL, Riffled, transpose};
+use super::panel::for_each_panel;
 use super::points::Buffers;
 use super::{BLOCK, Points};
 use crate::random::Stream;
-use crate::simd::dispatch;
 use crate::{Result, Workers};
 
 /// The (k, W) centres to start from: `k` points, or fewer if there are fewer distinct ones. O(M·W·k²).
@@ -41,33 +40,17 @@ pub(super) fn starting_centers(
 
 /// The squared distance of each point of a block to the nearest of the centres.
 pub(super) fn distances_to_nearest(block: &[f32], width: usize, centers: &[f32]) -> Vec<f32> {
-    dispatch(
+    let (mut nearest, mut distances) = (Nearest::new(), Vec::with_capacity(BLOCK));
+    for_each_panel(
+        block,
+        width,
         #[inline(always)]
-        || {
-            let (mut columns, mut riffled) = (vec![[0.0; PANEL]; width], Riffled::new(width));
-            let mut nearest = Nearest::new();
-            let mut distances = Vec::with_capacity(BLOCK);
-            for points in block.chunks(PANEL * width) {
-                transpose(points, &mut columns, &mut riffled);
-                nearest.find(&columns, centers);
-                distances.extend_from_slice(&nearest.distances[..points.len() / width]);
-            }
-            distances
+        |panel| {
+            nearest.find(panel.columns, centers);
+            distances.extend_from_slice(&nearest.distances[..panel.len()]);
         },
-    )
-}
-
-/// The nearest of the centres to each point.
-pub(super) fn nearest_clusters(values: &[f32], width: usize, centers: &[f32]) -> Vec<u32> {
-    let (mut columns, mut riffled) = (vec![[0.0; PANEL]; width], Riffled::new(width));
-    let mut nearest = Nearest::new();
-    let mut clusters = Vec::new();
-    for points in values.chunks(PANEL * width) {
-        transpose(points, &mut columns, &mut riffled);
-        nearest.find(&columns, centers);
-        clusters.extend_from_slice(&nearest.clusters[..points.len() / width]);
-    }
-    clusters
+    );
+    distances
 }
 
 /// The number at which the running sum of `weights` passes `target`, and what of `target` is left

@@ -1,9 +1,8 @@
 //! The silhouette of a clustering (Rousseeuw, 1987) on a sample of the points.
 
 use super::Points;
-use super::kmeans::{at_least_one, check_centers};
-use super::nearest::single;
-use super::seeding::nearest_clusters;
+use super::checks::{at_least_one, check_centers};
+use super::nearest::{nearest_clusters, single};
 use crate::random::{Purpose, Stream};
 use crate::sample::Permutation;
 use crate::simd::dispatch;
@@ -11,8 +10,9 @@ use crate::{Error, Result, Workers};
 
 /// Points whose distances are added up side by side.
 const TILE: usize = 8;
-/// Points of a task.
+/// The most points of a task, and the most distances: between tasks Ctrl-C gets through.
 const CHUNK: usize = 64;
+const DISTANCES: usize = 1 << 22;
 
 /// The mean silhouette of `sample_size` points, or of all if there are no more, that belong to the nearest of
 /// (k, W) centres: (b - a) / max(a, b), where a is a point's mean distance to the others of its cluster and b
@@ -39,12 +39,13 @@ pub fn silhouette(
         return Err(Error::Scalar { argument, found, expected: "at least 2" });
     }
     check_centers("centers", centers, points)?;
-    let sample = Sample::draw(points, &single(centers), sample_size, seed)?;
+    let sample = Sample::draw(points, &single(centers), sample_size, seed, workers)?;
     let size = sample.clusters.len();
+    let chunk = CHUNK.min(DISTANCES / size).max(1);
     let mut total = 0.0;
     workers.fold(
-        (0..size).step_by(CHUNK),
-        |first| Ok(sample.silhouettes(first..size.min(first + CHUNK))),
+        (0..size).step_by(chunk),
+        |first| Ok(sample.silhouettes(first..size.min(first + chunk))),
         |sum: f64| total += sum,
     )?;
     Ok(total / size as f64)
@@ -61,9 +62,17 @@ struct Sample {
 }
 
 impl Sample {
-    fn draw(points: Points, centers: &[f32], size: usize, seed: u64) -> Result<Self> {
+    fn draw(
+        points: Points,
+        centers: &[f32],
+        size: usize,
+        seed: u64,
+        workers: &Workers,
+    ) -> Result<Self> {
         let values = points.gather(&positions(points.len(), size, seed))?;
+        workers.check()?;
         let clusters = nearest_clusters(&values, points.width(), centers);
+        workers.check()?;
         let mut order: Vec<usize> = (0..clusters.len()).collect();
         order.sort_by_key(|&i| clusters[i]);
         let column = |c| order.iter().map(|i| f64::from(values[i * points.width() + c])).collect();

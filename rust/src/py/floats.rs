@@ -1,7 +1,7 @@
 //! Arrays of several float types, taken as they lie in memory or in a mapped file.
 
 use half::f16;
-use numpy::{PyArray2, PyReadonlyArray1, PyReadonlyArray2};
+use numpy::{PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
@@ -9,7 +9,7 @@ use super::error::{matrix, readonly, vector};
 use crate::cluster::{Matrix, Values};
 use crate::groups;
 
-/// Take the first variant that fits. (What pyo3 derives says in several lines what is wrong with each.)
+/// Take the first variant that fits. (What pyo3 derives has a line for each, and says of none what is wrong.)
 macro_rules! first_that_fits {
     ($name:ident, [$($variant:ident),*], $expected:literal) => {
         impl<'py> FromPyObject<'_, 'py> for $name<'py> {
@@ -21,17 +21,32 @@ macro_rules! first_that_fits {
                         return Ok(Self::$variant(array));
                     }
                 )*
-                Err(PyTypeError::new_err(concat!(
-                    "expected a NumPy array in native byte order, ", $expected
+                Err(PyTypeError::new_err(format!(
+                    "{}; expected a {} in native byte order", described(&found)?, $expected
                 )))
             }
         }
     };
 }
 
-first_that_fits!(Floats, [F16, F32], "two-dimensional, of float16 or float32");
-first_that_fits!(FloatVector, [F16, F32, F64], "one-dimensional, of float16, float32 or float64");
-first_that_fits!(FloatMatrix, [F16, F32, F64], "two-dimensional, of float16, float32 or float64");
+first_that_fits!(Floats, [F16, F32], "two-dimensional NumPy array of float16 or float32");
+first_that_fits!(
+    FloatVector,
+    [F16, F32, F64],
+    "one-dimensional NumPy array of float16, float32 or float64"
+);
+first_that_fits!(
+    FloatMatrix,
+    [F16, F32, F64],
+    "two-dimensional NumPy array of float16, float32 or float64"
+);
+
+fn described(found: &Bound<'_, PyAny>) -> PyResult<String> {
+    Ok(match found.cast::<PyUntypedArray>() {
+        Ok(array) => format!("an array of shape {:?} and {}", array.shape(), array.dtype()),
+        Err(_) => format!("a {}", found.get_type().name()?),
+    })
+}
 
 /// A two-dimensional array of one of the two types.
 pub(super) enum Floats<'py> {
