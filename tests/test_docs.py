@@ -21,7 +21,9 @@ import torch
 import dbpt
 import dbpt.demo
 from dbpt.cli import main
-from dbpt.config import GROUP_SOURCES, OBJECTIVE_NAMES, FitConfig
+from dbpt.combinations import GROUP_SOURCES
+from dbpt.config import FitConfig
+from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES, TrainingGroups
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,6 +31,7 @@ PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
 OTHER_PAGES = (
     "docs/settings.md",
     "docs/text_towers.md",
+    "docs/methods.md",
     "docs/sampling.md",
     "docs/group_weights.md",
     "docs/human_check.md",
@@ -149,10 +152,11 @@ def check_run_folder(folder: Path) -> None:
 def test_readme_tells_the_valid_combinations():
     table = read("README.md").partition("| `--objective` |")[2].partition("\n\n")[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
-    assert {row[0].split("`")[1] for row in rows} == set(OBJECTIVE_NAMES) == set(OBJECTIVES)
+    assert {row[0].split("`")[1] for row in rows} == set(OBJECTIVES)
     for objective, *cells in rows:
         for group_source, cell in zip(GROUP_SOURCES, cells, strict=True):
             settings = {"objective": objective.split("`")[1], "group_source": group_source}
+            settings |= {"head": "linear"} if "linear" in objective else {}
             if cell.startswith("yes"):
                 FitConfig(**settings)
             else:
@@ -230,9 +234,9 @@ def test_architecture_example_is_an_objective(monkeypatch):
         exec(compile(text, "ARCHITECTURE.md", "exec"), namespace)
     groups, labels = torch.tensor([0, 0, 1, -1]), torch.tensor([0, 0, 1, 1])
     training = TrainingGroups(groups.numpy(), labels.numpy(), num_classes=2, num_groups=2)
-    objective = namespace["OBJECTIVES"]["worst-in-batch"](training, eta=1.0, ema_momentum=0.5, device="cpu")
-    assert objective.loss(torch.tensor([1.0, 3.0, 1.5, 9.0]), groups, labels).item() == 2.0
-    assert objective.loss(torch.tensor([9.0]), groups[3:], labels[3:]).item() == 0.0
+    objective, rows = namespace["OBJECTIVES"]["worst-in-batch"](training), torch.arange(4)
+    assert objective.loss(torch.tensor([1.0, 3.0, 1.5, 9.0]), groups, labels, rows).item() == 2.0
+    assert objective.loss(torch.tensor([9.0]), groups[3:], labels[3:], rows[3:]).item() == 0.0
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -262,6 +266,19 @@ def test_links_lead_somewhere(page):
 def test_settings_page_is_that_of_the_code():
     assert read("docs/settings.md") == write_docs().settings_page()
     assert all(f"| `{setting.name}` |" in read("docs/settings.md") for setting in fields(FitConfig))
+
+
+def test_methods_page_has_the_combinations_of_the_code_and_names_every_objective_and_head():
+    page = read("docs/methods.md")
+    assert page == write_docs().methods_page(page)
+    assert "| `groupdro` | `loss` | any head |" in page
+    assert all(f"\n| `{name}` | " in page.partition("## Groups")[0] for name in (*OBJECTIVES, *HEADS))
+
+
+def test_the_command_of_the_methods_page_runs(workplace):
+    (command,) = command_lines("docs/methods.md")
+    run(command)
+    assert dbpt.load("runs/linear").config.group_source == "soft"
 
 
 def test_architecture_names_every_module():

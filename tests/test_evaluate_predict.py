@@ -185,7 +185,7 @@ def test_predict_gives_what_the_metrics_say(tiny, tiny_run):
 def test_probabilities_are_the_softmax_of_scaled_cosines(tiny_run):
     classifier = dbpt.load(tiny_run)
     features = np.eye(16, dtype=np.float32)[:3]
-    logits = classifier.backbone.logit_scale * features @ classifier.weights.T
+    logits = classifier.backbone.logit_scale * features @ classifier.head.weights.T
     expected = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     np.testing.assert_allclose(classifier.predict_features(features), expected, rtol=1e-5)
 

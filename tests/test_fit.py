@@ -275,6 +275,21 @@ def test_min_confidence_leaves_pseudo_attributes_unknown(tiny, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+def test_soft_groups_are_the_posteriors_of_what_is_sure_enough(tiny, tmp_path):
+    run = fit(tiny, tmp_path / "run", group_source="soft", min_confidence=0.9998, baselines=False)
+    tensors = load_file(run / "pseudo_attributes.safetensors")
+    labels = {row["path"]: sorted(CLASSES).index(row["label"]) for row in tiny.rows()}
+    labels_N = np.array([labels[path] for path in tensors["paths"].tobytes().decode().split("\0")])
+    sure = (tensors["confidence"] >= 0.9998) & (tensors["splits"] == 0)
+    counts = [tensors["posterior"][sure & (labels_N == y), a].sum() for y in (0, 1) for a in (0, 1)]
+    weights = history_of(run)[0]["group_weights"]
+    assert np.dot(counts, weights) == pytest.approx(sure.sum())
+    hard = fit(tiny, tmp_path / "hard", min_confidence=0.9998, baselines=False)
+    assert result_bytes(hard)["classifier"] != result_bytes(run)["classifier"]
+    assert metrics_of(run)["rows"][-1]["group_source"] == "soft"
+    assert "soft groups" in (run / "report.html").read_text()
+
+
 def test_baselines_can_be_left_out(tiny, tiny_run, tmp_path):
     run = fit(tiny, tmp_path / "run", baselines=False)
     assert [row["name"] for row in metrics_of(run)["rows"]] == ["zero-shot", "dbpt"]
@@ -340,7 +355,7 @@ def test_initial_words_without_tokens_or_with_too_many_are_refused(tiny, tmp_pat
 def test_a_trained_row_needs_no_run_folder(tiny, tiny_run):
     experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings), lambda line: None)
     row = trained_row(experiment, "dbpt", checkpoint_path=None, log=lambda line: None)
-    np.testing.assert_array_equal(row.weights, load_file(tiny_run / "classifier.safetensors")["weights"])
+    np.testing.assert_array_equal(row.classifier.weights, load_file(tiny_run / "classifier.safetensors")["weights"])
     assert (experiment.evaluation_attributes == experiment.dataset.attributes).all()
     changed = replace(experiment, config=replace(experiment.config, ema_momentum=0.9))
     other = trained_row(changed, "dbpt", checkpoint_path=None, log=lambda line: None)
@@ -389,9 +404,11 @@ def test_a_demo_becomes_what_a_user_would_type_and_keeps_a_model_that_was_named(
 def test_the_gallery_shows_the_worst_groups_mistakes_the_surest_first(tiny):
     experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings), lambda line: None)
     row = zero_shot_row(experiment)
-    swapped = replace(row, weights=row.weights[::-1].copy())  # nearly everything wrong
+    swapped = replace(
+        row, classifier=replace(row.classifier, weights=row.classifier.weights[::-1].copy())
+    )  # nearly everything wrong
     for judged in (row, swapped):
-        judged = replace(judged, metrics=_metrics(experiment, judged.weights))
+        judged = replace(judged, metrics=_metrics(experiment, judged.classifier))
         worst = judged.metrics["test"].groups[judged.metrics["test"].worst_group]
         mistakes = worst_group_mistakes(experiment, judged)
         names = (experiment.dataset.class_names[worst.label], experiment.dataset.attribute_names[worst.attribute])

@@ -36,16 +36,44 @@ def rows(n: int, seed: int) -> Rows:
 
 
 TRAIN, VAL = rows(90, 0), rows(60, 1)
+OBJECTIVE_SETTINGS = {
+    "eta": 1.0,
+    "ema_momentum": 0.5,
+    "p_true": "batches",
+    "cadence": "epoch",
+    "dro_step_size": 0.1,
+    "size_adjustment": 1.0,
+    "identification_epochs": 2,
+    "up_weight": 5.0,
+}
 
 
-def run(settings: TrainingSettings = SETTINGS, objective: str = "dbpt", eta: float = 1.0, **options) -> Trained:
+def posterior(n: int) -> np.ndarray:
+    first = np.random.default_rng(2).random(n).astype(np.float32)
+    return np.where(np.arange(n)[:, None] % 9 == 0, np.float32(np.nan), np.stack([first, 1 - first], 1))
+
+
+def run(
+    settings: TrainingSettings = SETTINGS,
+    objective: str = "dbpt",
+    *,
+    apply: str = "loss",
+    soft: bool = False,
+    eta: float = 1.0,
+    p_true: str = "batches",
+    cadence: str = "epoch",
+    **options,
+) -> Trained:
+    training = replace(TRAIN, posterior=posterior(90)) if soft else TRAIN
     head = nn.Linear(6, 2)
     with torch.no_grad():
         head.weight.copy_(torch.linspace(-1, 1, 12).reshape(2, 6))
         head.bias.zero_()
-    groups = TrainingGroups(TRAIN.groups, TRAIN.labels, 2, 4)
-    chosen = OBJECTIVES[objective](groups, eta=eta, ema_momentum=0.5, device="cpu")
-    trained = train(head, chosen, TRAIN, VAL, settings, **options)
+    groups = TrainingGroups(TRAIN.groups, TRAIN.labels, 2, 4, training.posterior)
+    values = OBJECTIVE_SETTINGS | {"eta": eta, "p_true": p_true, "cadence": cadence}
+    chosen = OBJECTIVES[objective]
+    built = chosen(groups, apply=apply, **{name: values[name] for name in chosen.settings})
+    trained = train(head, built, training, VAL, settings, **options)
     for name, value in trained.head_state.items():  # the head is left as it was in the kept epoch
         assert torch.equal(head.state_dict()[name], value)
     return trained
@@ -70,7 +98,7 @@ def test_each_epoch_visits_every_row_once_in_an_order_of_its_own():
     head = nn.Linear(6, 2)
     head.register_forward_pre_hook(lambda _, inputs: batches.append(inputs[0]) if torch.is_grad_enabled() else None)
     groups = TrainingGroups(TRAIN.groups, TRAIN.labels, 2, 4)
-    train(head, OBJECTIVES["erm"](groups, eta=0.0, ema_momentum=0.0, device="cpu"), TRAIN, VAL, settings)
+    train(head, OBJECTIVES["erm"](groups), TRAIN, VAL, settings)
     assert [len(batch) for batch in batches[:6]] == [16, 16, 16, 16, 16, 10]
     epochs = torch.cat(batches).reshape(3, 90, 6)
     everyone = sorted(map(tuple, TRAIN.features.tolist()))
@@ -79,26 +107,58 @@ def test_each_epoch_visits_every_row_once_in_an_order_of_its_own():
     assert not torch.equal(epochs[1], epochs[2])
 
 
-@pytest.mark.parametrize("objective", ["erm", "balanced", "dbpt"])
+RUNS = [
+    *({"objective": name} for name in OBJECTIVES),
+    *({"objective": name, "apply": "sampling"} for name, chosen in OBJECTIVES.items() if chosen.can_sample),
+    *({"objective": name, "soft": True} for name, chosen in OBJECTIVES.items() if chosen.takes_soft_groups),
+    {"objective": "dbpt", "soft": True, "apply": "sampling"},
+    {"objective": "dbpt", "p_true": "exact"},
+    {"objective": "dbpt", "cadence": "step"},
+    {"objective": "dbpt", "p_true": "exact", "cadence": "step", "soft": True},
+]
+
+
+@pytest.mark.parametrize("choice", RUNS, ids=lambda choice: "-".join(map(str, choice.values())))
 @pytest.mark.parametrize("stop_after", [1, 2, 3, 4, 5])
-def test_resumed_from_any_epoch_equals_uninterrupted(tmp_path, objective, stop_after):
-    expected = content(run(objective=objective))
+def test_resumed_from_any_epoch_equals_uninterrupted(tmp_path, choice, stop_after):
+    expected = content(run(**choice))
+    num_epochs = len(expected[2])
     path = tmp_path / "c.safetensors"
 
     def stop(record):
         if record.epoch == stop_after + 1:
             raise KeyboardInterrupt
 
-    if stop_after < SETTINGS.epochs:
+    if stop_after < num_epochs:
         with pytest.raises(KeyboardInterrupt):
-            run(objective=objective, checkpoint_path=path, on_epoch=stop)
+            run(**choice, checkpoint_path=path, on_epoch=stop)
     else:
-        run(objective=objective, checkpoint_path=path)
+        run(**choice, checkpoint_path=path)
     (tmp_path / ".c.safetensors.abc.tmp").write_bytes(path.read_bytes()[:50])  # the next write was killed
     epochs = []
-    resumed = run(objective=objective, checkpoint_path=path, on_epoch=lambda record: epochs.append(record.epoch))
-    assert epochs == list(range(stop_after + 1, SETTINGS.epochs + 1))
+    resumed = run(**choice, checkpoint_path=path, on_epoch=lambda record: epochs.append(record.epoch))
+    assert epochs == list(range(stop_after + 1, num_epochs + 1))
     assert content(resumed) == expected
+
+
+def test_every_one_of_those_runs_is_another():
+    states = [str(content(run(**choice))[0]) for choice in RUNS if choice["objective"] != "dfr"]
+    assert len(set(states)) == len(states)
+
+
+@pytest.mark.parametrize("choice", [{"objective": "jtt"}, {"p_true": "exact"}])
+def test_looking_at_all_training_rows_in_pieces_finds_the_same(choice, monkeypatch):
+    whole = run(**choice)
+    monkeypatch.setattr(training_loop, "ROWS_A_PASS", 17)
+    pieces = run(**choice)
+    for name, value in whole.head_state.items():
+        torch.testing.assert_close(pieces.head_state[name], value)
+
+
+def test_soft_membership_is_part_of_what_a_checkpoint_is_of(tmp_path):
+    run(checkpoint_path=tmp_path / "c")
+    with pytest.raises(InputError, match="made with other settings or data"):
+        run(soft=True, checkpoint_path=tmp_path / "c")
 
 
 def test_momentum_objective_and_best_epoch_are_part_of_the_checkpoint(tmp_path):
@@ -175,6 +235,13 @@ def test_the_kept_epoch_is_the_first_best_one(select):
         "last": [record.epoch for record in trained.history],
     }[select]
     assert trained.selected_epoch == 1 + scores.index(max(scores))
+
+
+@pytest.mark.parametrize("objective", ["dbpt", "groupdro", "jtt"])
+@pytest.mark.parametrize("lr", [1e9, 1e30])
+def test_a_loss_that_blows_up_is_told_as_such_before_the_weights_see_it(objective, lr):
+    with pytest.raises(InputError, match=rf"loss of objective '{objective}' is \S+ in epoch [234] .*lower --lr"):
+        run(replace(SETTINGS, lr=lr, weight_decay=10.0), objective=objective)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

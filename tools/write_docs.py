@@ -1,4 +1,6 @@
-"""Write the generated parts of the documentation: docs/settings.md and, given a demo run, its output in README.md.
+"""Write the generated parts of the documentation.
+
+That is docs/settings.md, the combinations in docs/methods.md and, given a demo run, its output in README.md.
 
 Run: python tools/write_docs.py [runs/demo]
 """
@@ -6,17 +8,23 @@ Run: python tools/write_docs.py [runs/demo]
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
+from dbpt.combinations import APPLICATIONS, CHOICES, GROUP_SOURCES, combinations, why_refused
 from dbpt.config import FitConfig
+from dbpt.heads import HEADS
+from dbpt.objectives import OBJECTIVES
 from dbpt.report import comparison_table
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN = "<!-- demo output: begin (written by tools/write_docs.py) -->\n```text\n"
 END = "\n```\n<!-- demo output: end -->"
+MATRIX_BEGIN = "<!-- combinations: begin (written by tools/write_docs.py from dbpt.combinations) -->\n"
+MATRIX_END = "<!-- combinations: end -->"
 LIMITS = {"low": "at least {}", "above": "above {}", "high": "at most {}", "below": "below {}"}
 SETTINGS = """# Settings
 
@@ -52,6 +60,40 @@ def _settings_row(setting: Field[Any]) -> str:
     return f"| `{setting.name}` | {kind} | {default} | {'; '.join(meaning).replace('|', chr(92) + '|')} |\n"
 
 
+def combinations_table() -> str:
+    """The matrix of docs/methods.md, and under it why each of the others is refused."""
+    heads: dict[tuple[str, str, str], list[str]] = {}
+    reasons: dict[str, None] = {}
+    for choice in combinations():
+        cell = heads.setdefault((choice["objective"], choice["apply"], choice["group_source"]), [])
+        if refusal := why_refused(**choice):
+            reasons[refusal] = None
+        else:
+            cell.append(choice["head"])
+    lines = [f"| objective | apply | {' | '.join(GROUP_SOURCES)} |", "|---" * (2 + len(GROUP_SOURCES)) + "|"]
+    for objective in OBJECTIVES:
+        for apply in APPLICATIONS:
+            cells = (_heads(heads[objective, apply, source]) for source in GROUP_SOURCES)
+            lines.append(f"| `{objective}` | `{apply}` | {' | '.join(cells)} |")
+    by_objective = sorted(reasons, key=lambda reason: re.findall(r"--objective (\w+)", reason))
+    text = "\n".join([*lines, "", "Refused, with these words:", "", *(f"- {reason}" for reason in by_objective)])
+    return f"{text}\n"
+
+
+def _heads(valid: list[str]) -> str:
+    """Names of the heads of a cell. Each must go with every selection, which the table does not show."""
+    names = dict.fromkeys(valid)
+    assert all(valid.count(name) == len(CHOICES["select"]) for name in names)
+    return "any head" if len(names) == len(HEADS) else ", ".join(f"`{name}`" for name in names) or "–"
+
+
+def methods_page(page: str) -> str:
+    """The text of docs/methods.md with the combinations of the code."""
+    before, _, rest = page.partition(MATRIX_BEGIN)
+    _, _, behind = rest.partition(MATRIX_END)
+    return before + MATRIX_BEGIN + combinations_table() + MATRIX_END + behind
+
+
 def demo_output(run: Path) -> str:
     """What ``dbpt fit demo --out runs/demo`` prints at its end."""
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
@@ -69,6 +111,8 @@ def split_readme(text: str) -> tuple[str, str, str]:
 def main(arguments: list[str]) -> None:
     (ROOT / "docs").mkdir(exist_ok=True)
     (ROOT / "docs/settings.md").write_text(settings_page(), encoding="utf-8")
+    methods = ROOT / "docs/methods.md"
+    methods.write_text(methods_page(methods.read_text(encoding="utf-8")), encoding="utf-8")
     if arguments:
         readme = ROOT / "README.md"
         before, _, behind = split_readme(readme.read_text(encoding="utf-8"))

@@ -1,8 +1,4 @@
-"""The result of a run as something to use: a classifier file (C, D), the backbone it belongs to, and the class names.
-
-``classifier.safetensors`` holds ``weights`` (C, D) float32, L2-normalised, and ``logit_scale``, ``logit_bias`` (both
-float32 scalars): logits = logit_scale * features @ weights.T + logit_bias. Its metadata names the classes as JSON.
-"""
+"""The result of a run as something to use: what the head has learnt, its backbone, and the class names."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +10,7 @@ from numpy.typing import NDArray
 from dbpt.backbone import Backbone
 from dbpt.config import FitConfig
 from dbpt.errors import InputError
+from dbpt.feature_classifier import FeatureClassifier
 from dbpt.words import Words
 
 
@@ -31,13 +28,13 @@ class Prediction:
 class Classifier:
     """A run's chosen classifier, loaded by `dbpt.load`.
 
-    weights: (C, D) float32, L2-normalised, one row for each of ``class_names``.
+    head: from features to logits, one for each of ``class_names``.
     words: the run's classes and attributes with their wordings.
     config: the run's settings.
     """
 
     backbone: Backbone
-    weights: NDArray[np.float32]
+    head: FeatureClassifier
     words: Words
     config: FitConfig
 
@@ -47,11 +44,8 @@ class Classifier:
         return tuple(self.words.classes)
 
     def predict_features(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Class probabilities (N, C) float32 of unit features (N, D): the softmax of the scaled cosines."""
-        logits = np.float32(self.backbone.logit_scale) * (features @ self.weights.T)
-        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities: NDArray[np.float32] = exponentials / exponentials.sum(axis=1, keepdims=True)
-        return probabilities
+        """Class probabilities (N, C) float32 of unit features (N, D): the softmax of the logits."""
+        return self.head.probabilities(features)
 
     def predict(self, images: Sequence[str | Path], *, batch_size: int | None = None) -> Iterator[Prediction]:
         """Classify image files, in order, without a cache. A file that is no image gives an ``error``.

@@ -15,22 +15,24 @@ from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from dbpt.combinations import APPLICATIONS, CHOICES, GROUP_SOURCES, SELECTIONS, why_refused
 from dbpt.errors import InputError, nearest
+from dbpt.heads import HEADS
+from dbpt.objectives import OBJECTIVES
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-OBJECTIVE_NAMES = ("dbpt", "balanced", "erm")
-HEAD_NAMES = ("prompt",)
-GROUP_SOURCES = ("pseudo", "true")
-SELECTIONS = ("pseudo-wga", "true-wga", "average", "last")
 PSEUDO_METHODS = ("argmax", "proportional", "kmeans", "gmm")
 COVARIANCES = ("full", "diagonal")
 CLASS_POSITIONS = ("end", "middle", "front")
 TEXT_PRECISIONS = ("float32", "bf16", "fp16")
 FEATURE_SOURCES = ("cached", "live")
+P_TRUE = ("batches", "exact")
+CADENCES = ("epoch", "step")
+DEFAULT_LR = {"prompt": 1.0, "linear": 1.0, "adapter": 0.1}
 
 
 _LIMITS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
@@ -83,9 +85,16 @@ class FitConfig:
     attributes: tuple[str, ...] | None = _setting(None, "names of the suspected attribute: 'land=forest|field'")
     template: tuple[str, ...] | None = _setting(None, "sentence with {} for the zero-shot classes; repeatable")
     attribute_template: tuple[str, ...] | None = _setting(None, "sentence with {} for the attributes; repeatable")
-    objective: str = _setting("dbpt", "how per-sample losses combine", choices=OBJECTIVE_NAMES)
-    head: str = _setting("prompt", "what is trained", choices=HEAD_NAMES)
-    group_source: str = _setting("pseudo", "whose groups; true needs labelled attributes", choices=GROUP_SOURCES)
+    objective: str = _setting("dbpt", "how per-sample losses combine", choices=OBJECTIVES)
+    head: str = _setting("prompt", "what is trained", choices=HEADS)
+    group_source: str = _setting(
+        "pseudo",
+        "whose groups; true needs labelled attributes; soft is pseudo by posterior instead of the likeliest",
+        choices=GROUP_SOURCES,
+    )
+    apply: str = _setting(
+        "loss", "whether weights multiply losses or say how often a row is drawn", choices=APPLICATIONS
+    )
     select: str = _setting("pseudo-wga", "which epoch is kept, judged on validation", choices=SELECTIONS)
     pseudo_method: str = _setting(
         "argmax",
@@ -100,9 +109,9 @@ class FitConfig:
     min_confidence: float = _setting(0.0, "posterior under which a pseudo attribute is left unknown", low=0, below=1)
     epochs: int = _setting(50, "passes over the training split", low=1)
     batch_size: int = _setting(32, "rows a step", low=1)
-    lr: float = _setting(1.0, "peak learning rate of SGD", above=0)
+    lr: float | None = _setting(None, "peak learning rate of SGD [default: 1, of the adapter 0.1]", above=0)
     sgd_momentum: float = _setting(0.9, "momentum of SGD", low=0, below=1)
-    weight_decay: float = _setting(5e-4, "weight decay on the context vectors", low=0)
+    weight_decay: float = _setting(5e-4, "weight decay on what is trained", low=0)
     warmup_epochs: int = _setting(1, "epochs at a learning rate of 1e-5 before the cosine", low=0)
     n_ctx: int = _setting(16, "number of context tokens, unless ctx_init gives it", low=1)
     ctx_init: str | None = _setting(
@@ -124,7 +133,15 @@ class FitConfig:
         choices=FEATURE_SOURCES,
     )
     eta: float = _setting(1.0, "strength of the group weights' lean towards badly predicted groups", low=0)
-    ema_momentum: float = _setting(0.5, "how much of the old group weights an epoch keeps", low=0, below=1)
+    ema_momentum: float = _setting(0.5, "how much of the old group weights a move keeps", low=0, below=1)
+    p_true: str = _setting(
+        "batches", "what moves dbpt's weights: predictions of the batches, or of all training rows", choices=P_TRUE
+    )
+    cadence: str = _setting("epoch", "when dbpt's weights move: after each epoch or at each step", choices=CADENCES)
+    dro_step_size: float = _setting(0.01, "how fast the weights of groupdro move", low=0)
+    size_adjustment: float = _setting(0.0, "how much groupdro fears for small groups: the paper's C", low=0)
+    identification_epochs: int = _setting(5, "epochs of jtt's first stage, which finds the errors", low=1)
+    up_weight: float = _setting(20.0, "what a row of jtt's error set weighs against another", low=1)
     val_fraction: float = _setting(
         0.2, "part of training set aside where there is no validation split", above=0, below=1
     )
@@ -138,9 +155,12 @@ class FitConfig:
     def __post_init__(self) -> None:
         for setting in fields(self):
             _check(setting, getattr(self, setting.name))
-        if self.objective == "erm" and self.group_source != "pseudo":
+        if refusal := why_refused(**{name: getattr(self, name) for name in CHOICES}):
+            raise InputError(refusal)
+        if self.objective == "jtt" and self.identification_epochs > self.epochs:
             raise InputError(
-                f"--group-source {self.group_source} with --objective erm: ERM uses no groups; drop one of the two"
+                f"--identification-epochs {self.identification_epochs}: the first stage is the beginning of training; "
+                f"expected at most --epochs {self.epochs}"
             )
         self._check_pseudo_method()
         default = FitConfig.n_ctx
@@ -169,6 +189,11 @@ class FitConfig:
     def cache_dir(self) -> Path:
         """The cache folder, the default resolved."""
         return Path(self.cache).expanduser() if self.cache else default_cache_dir()
+
+    @property
+    def peak_lr(self) -> float:
+        """The learning rate, the head's default resolved."""
+        return DEFAULT_LR[self.head] if self.lr is None else self.lr
 
     def to_toml(self) -> str:
         """The settings as TOML that `read_config` reads back; those left unset are left out."""

@@ -10,7 +10,7 @@ from dbpt.data.loading import KNOWN
 from dbpt.demo import DEMO_NAMES
 from dbpt.errors import InputError
 from dbpt.experiment import Log, embed_dataset, label_dataset
-from dbpt.methods import classify, split_metrics
+from dbpt.methods import split_metrics
 from dbpt.objectives import OBJECTIVES
 from dbpt.results import describe_data
 from dbpt.run_folder import load
@@ -68,7 +68,7 @@ def evaluate(
     metrics = split_metrics(
         dataset,
         dataset.splits,
-        classify(features, classifier.weights),
+        classifier.head.predictions(features),
         dataset.attributes if knows_true_groups(dataset, dataset.splits) else pseudo,
     )
     return {
@@ -80,6 +80,8 @@ def evaluate(
             {
                 "name": config.objective,
                 "group_source": config.group_source if OBJECTIVES[config.objective].uses_groups else None,
+                "head": config.head,
+                "apply": config.apply,
                 "selected_epoch": None,
                 "epochs": 0,
                 "seconds": 0.0,

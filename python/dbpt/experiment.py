@@ -19,6 +19,7 @@ from dbpt.data.checks import check_classes
 from dbpt.errors import InputError
 from dbpt.features import Failure, embed_images
 from dbpt.heads.prompt import prompt_layout
+from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes import PseudoAttributes, label_attributes
 from dbpt.splits import group_warnings, knows_true_groups, with_validation
 from dbpt.words import Words, check_templates, parse_vocabulary
@@ -56,6 +57,18 @@ class Experiment:
         return np.flatnonzero(self.splits == SPLITS.index(split))
 
     @property
+    def groups_trained_on(self) -> NDArray[np.int64]:
+        """(N,) the groups of the ``group_source``; under soft membership the likeliest."""
+        return self.true_groups if self.config.group_source == "true" else self.pseudo_groups
+
+    @property
+    def membership(self) -> NDArray[np.float32]:
+        """(N, A) float32, how far each row has each attribute, NaN throughout where the pseudo attribute is unknown."""
+        assert self.pseudo.posterior is not None
+        unknown = self.pseudo.pseudo_attributes < 0
+        return np.where(unknown[:, None], np.float32(np.nan), self.pseudo.posterior)
+
+    @property
     def evaluation_attributes(self) -> NDArray[np.int64]:
         """(N,) the attributes that accuracy is reported over."""
         true = knows_true_groups(self.dataset, self.splits)
@@ -73,8 +86,8 @@ def prepare(config: FitConfig, log: Log) -> Experiment:
         tokenizer=config.tokenizer,
         device=config.device,
     )
-    # what doesn't fit is told before the long part
-    prompt_layout(backbone.tokenizer, dataset.words.classes, **layout_settings(config))
+    if config.head == "prompt":  # what doesn't fit is told before the long part
+        prompt_layout(backbone.tokenizer, dataset.words.classes, **layout_settings(config))
     dataset, features, failures = embed_dataset(dataset, backbone, config, log)
     check_classes(dataset)
     pseudo = label_dataset(dataset.words, dataset.labels, features, backbone, config, log)
@@ -91,7 +104,7 @@ def prepare(config: FitConfig, log: Log) -> Experiment:
         warnings.append(f"only {known} of {len(dataset)} images have a true attribute: figures are over pseudo groups")
     for warning in warnings:
         log(f"warning: {warning}")
-    return Experiment(
+    experiment = Experiment(
         config=config,
         dataset=dataset,
         backbone=backbone,
@@ -104,6 +117,8 @@ def prepare(config: FitConfig, log: Log) -> Experiment:
         failures=failures,
         warnings=tuple(warnings),
     )
+    _check_rows_of_objective(experiment)
+    return experiment
 
 
 def layout_settings(config: FitConfig) -> dict[str, Any]:
@@ -198,7 +213,7 @@ def _check_attributes_wanted(config: FitConfig, dataset: Dataset) -> None:
             f"each of {', '.join(dataset.attribute_names)}"
         )
     for flag, wanted, split in (
-        ("--group-source true", config.group_source == "true", "train"),
+        ("--group-source true", config.group_source == "true", OBJECTIVES[config.objective].trains_on),
         ("--select true-wga", config.select == "true-wga", "val"),
     ):
         rows = dataset.splits == SPLITS.index(split)
@@ -212,10 +227,31 @@ def _check_attributes_wanted(config: FitConfig, dataset: Dataset) -> None:
 
 def _check_pseudo_groups(config: FitConfig, pseudo_groups: NDArray[np.int64], splits: NDArray[np.int64]) -> None:
     """Refuse to train or choose by pseudo-groups where ``min_confidence`` has left no row of the split in any."""
-    uses_groups = config.objective != "erm" and config.group_source == "pseudo"
-    for split, wanted in (("train", uses_groups), ("val", config.select == "pseudo-wga")):
+    objective = OBJECTIVES[config.objective]
+    uses_groups = objective.uses_groups and config.group_source != "true"
+    for split, wanted in ((objective.trains_on, uses_groups), ("val", config.select == "pseudo-wga")):
         if wanted and not (pseudo_groups[splits == SPLITS.index(split)] >= 0).any():
             raise InputError(
                 f"--min-confidence {config.min_confidence:g}: no row of split {split!r} has a pseudo attribute that "
                 "sure; lower it"
             )
+
+
+def _check_rows_of_objective(experiment: Experiment) -> None:
+    """Refuse an objective that finds too few rows in the split that it divides for itself."""
+    config, dataset = experiment.config, experiment.dataset
+    objective, split = OBJECTIVES[config.objective], OBJECTIVES[config.objective].trains_on
+    train, val = objective.choose_rows(
+        experiment.rows("train"), experiment.rows("val"), experiment.groups_trained_on, config.seed
+    )
+    rows_C = np.bincount(dataset.labels[train], minlength=dataset.num_classes)
+    missing = [name for name, rows in zip(dataset.class_names, rows_C, strict=True) if not rows]
+    if missing:
+        what = f"class {missing[0]!r} has no row with a known group"
+    elif not val.size:
+        what = "there is no row left to choose the epoch by"
+    else:
+        return
+    raise InputError(
+        f"--objective {objective.name}: {what} in split {split!r}; add rows to it or choose another objective"
+    )

@@ -35,7 +35,7 @@ def fit(
     log: Log = lambda line: None,
     **settings: Any,
 ) -> Run:
-    """Tune a prompt on ``data`` with the chosen objective and write everything about it to ``out``.
+    """Train a prompt, or another head, on ``data`` with the chosen objective and write everything about it to ``out``.
 
     Args:
         data: ``"demo"`` (or another demo name), ``"waterbirds"``, ``"celeba"``, ``"metashift"``, or a table's path.

@@ -7,7 +7,6 @@ from dbpt.features import UnreadableImage
 from dbpt.methods import MethodRow
 from dbpt.report import Mistake
 from dbpt.thumbnails import thumbnail
-from dbpt.zero_shot import clip_logits
 
 GALLERY_SIZE = 24
 THUMBNAIL_PIXELS = 112
@@ -19,13 +18,11 @@ def worst_group_mistakes(experiment: Experiment, row: MethodRow) -> list[Mistake
     metrics = row.metrics[split]
     if metrics is None or metrics.worst_group is None:
         return []
-    dataset, backbone = experiment.dataset, experiment.backbone
+    dataset = experiment.dataset
     groups = dataset.groups(experiment.evaluation_attributes)
     members = experiment.rows(split)
     members = members[groups[members] == metrics.worst_group]
-    logits = clip_logits(
-        experiment.features[members], row.weights, logit_scale=backbone.logit_scale, logit_bias=backbone.logit_bias
-    )
+    logits = row.classifier.logits(experiment.features[members])
     label, attribute = divmod(metrics.worst_group, dataset.num_attributes)
     p_true = np.exp(logits[:, label] - np.logaddexp.reduce(logits, axis=1))
     predictions = logits.argmax(axis=1)

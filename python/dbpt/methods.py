@@ -1,32 +1,41 @@
 """The methods of the comparison: zero-shot, and a head trained under one objective. Each gives one `MethodRow`."""
 
+import hashlib
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dbpt.config import FitConfig
 from dbpt.data import SPLITS, Dataset
 from dbpt.experiment import Experiment, Log, layout_settings
+from dbpt.feature_classifier import FeatureClassifier
 from dbpt.features.live import LiveImages, live_images
-from dbpt.heads import PromptHead
+from dbpt.heads import AdapterHead, Head, LinearHead, PromptHead
 from dbpt.metrics import GroupMetrics, group_counts, group_metrics
-from dbpt.objectives import OBJECTIVES, TrainingGroups
+from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
 from dbpt.training import EpochRecord, Rows, Trained, TrainingSettings, train
 from dbpt.training.threads import one_thread_if_small
 
 
 @dataclass(frozen=True)
 class MethodRow:
-    """One method's classifier (C, D), what training left, and its metrics on val and test (None for an empty split)."""
+    """One method's classifier, what training left, and its metrics on val and test (None for an empty split).
+
+    ``group_source`` is None for an objective without groups; ``head`` and ``apply`` for zero-shot.
+    """
 
     name: str
     group_source: str | None
-    weights: NDArray[np.float32]
+    head: str | None
+    apply: str | None
+    classifier: FeatureClassifier
     trained: Trained | None
     metrics: dict[str, GroupMetrics | None]
     seconds: float
@@ -34,29 +43,30 @@ class MethodRow:
 
 def zero_shot_row(experiment: Experiment) -> MethodRow:
     """The row without training."""
-    weights = experiment.class_weights
-    return MethodRow("zero-shot", None, weights, None, _metrics(experiment, weights), 0.0)
+    backbone = experiment.backbone
+    bias = np.array([backbone.logit_bias or 0.0], dtype=np.float32)
+    classifier = FeatureClassifier(experiment.class_weights, backbone.logit_scale, bias)
+    return MethodRow("zero-shot", None, None, None, classifier, None, _metrics(experiment, classifier), 0.0)
 
 
 def trained_row(experiment: Experiment, objective: str, *, checkpoint_path: Path | None, log: Log) -> MethodRow:
-    """Train a prompt under ``objective`` and judge the kept epoch."""
+    """Train the head under ``objective`` and judge the kept epoch."""
     started, config = time.perf_counter(), experiment.config
-    head = build_head(experiment)
-    chosen = OBJECTIVES[objective]
-    training = _rows(experiment, "train", config.group_source)
-    groups = TrainingGroups(
-        training.groups, training.labels, experiment.dataset.num_classes, experiment.dataset.num_groups
-    )
+    head, chosen = build_head(experiment), OBJECTIVES[objective]
+    training, validation = _training_rows(experiment, chosen)
+    apply = config.apply if chosen.can_sample else "loss"
+    built = chosen(_training_groups(experiment, training), apply=apply, **_objective_settings(config, chosen))
+    epochs = config.epochs + built.extra_epochs
     with (
-        progress_bar(objective, config.epochs) as on_epoch,
+        progress_bar(objective, epochs) as on_epoch,
         one_thread_if_small(head.multiply_adds + _live_multiply_adds(experiment)),
         _live(experiment) as live,
     ):
         trained = train(
             head,
-            chosen(groups, eta=config.eta, ema_momentum=config.ema_momentum, device=str(experiment.backbone.device)),
+            built,
             training,
-            _rows(experiment, "val", "true" if config.select == "true-wga" else "pseudo"),
+            validation,
             settings_of(experiment),
             checkpoint_path=checkpoint_path,
             fingerprint=_fingerprint(experiment, objective, head),
@@ -64,24 +74,33 @@ def trained_row(experiment: Experiment, objective: str, *, checkpoint_path: Path
             live=live,
         )
     with torch.no_grad():
-        weights = head.weights().cpu().numpy()
+        tensors = {name: tensor.cpu().numpy() for name, tensor in head.classifier_tensors().items()}
+    classifier = FeatureClassifier.from_tensors(tensors)
     seconds = time.perf_counter() - started
-    log(f"{objective}: kept epoch {trained.selected_epoch} of {config.epochs} ({config.select}), {seconds:.1f} s")
+    note = "" if built.note is None else f"; {built.note}"
+    log(f"{objective}: kept epoch {trained.selected_epoch} of {epochs} ({config.select}), {seconds:.1f} s{note}")
     source = config.group_source if chosen.uses_groups else None
-    return MethodRow(objective, source, weights, trained, _metrics(experiment, weights), seconds)
+    metrics = _metrics(experiment, classifier)
+    return MethodRow(objective, source, config.head, apply, classifier, trained, metrics, seconds)
 
 
-def build_head(experiment: Experiment) -> PromptHead:
-    """A fresh head for the experiment's classes."""
-    config = experiment.config
-    return PromptHead(
-        experiment.backbone,
-        experiment.dataset.words.classes,
-        seed=config.seed,
-        text_precision=config.text_precision,
-        text_memory_mb=config.text_memory_mb,
-        **layout_settings(config),
-    )
+def build_head(experiment: Experiment) -> Head:
+    """A fresh head of the kind that the config names, for the experiment's classes."""
+    config, backbone = experiment.config, experiment.backbone
+    if config.head == "prompt":
+        return PromptHead(
+            backbone,
+            experiment.dataset.words.classes,
+            seed=config.seed,
+            text_precision=config.text_precision,
+            text_memory_mb=config.text_memory_mb,
+            **layout_settings(config),
+        )
+    class_weights = torch.from_numpy(experiment.class_weights).to(backbone.device)
+    if config.head == "linear":
+        return LinearHead(class_weights, logit_scale=backbone.logit_scale)
+    bias = backbone.logit_bias or 0.0
+    return AdapterHead(class_weights, logit_scale=backbone.logit_scale, logit_bias=bias, seed=config.seed)
 
 
 def _live(experiment: Experiment) -> AbstractContextManager[LiveImages | None]:
@@ -108,7 +127,7 @@ def settings_of(experiment: Experiment) -> TrainingSettings:
     return TrainingSettings(
         epochs=config.epochs,
         batch_size=config.batch_size,
-        lr=config.lr,
+        lr=config.peak_lr,
         sgd_momentum=config.sgd_momentum,
         weight_decay=config.weight_decay,
         warmup_epochs=config.warmup_epochs,
@@ -117,23 +136,40 @@ def settings_of(experiment: Experiment) -> TrainingSettings:
     )
 
 
-def classify(features: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.int64]:
-    """(N,) int64 class of the largest cosine, for unit features (N, D) and weights (C, D)."""
-    classes: NDArray[np.int64] = (features @ weights.T).argmax(axis=1)
-    return classes
+def _training_rows(experiment: Experiment, objective: type[Objective]) -> tuple[Rows, Rows]:
+    """The rows that ``objective`` trains on and those that choose the epoch, each with the groups that it is to see."""
+    config = experiment.config
+    groups = experiment.groups_trained_on
+    train, val = objective.choose_rows(experiment.rows("train"), experiment.rows("val"), groups, config.seed)
+    soft = config.group_source == "soft" and objective.takes_soft_groups
+    judged_by = experiment.true_groups if config.select == "true-wga" else experiment.pseudo_groups
+    return (
+        _rows(experiment, train, groups, experiment.membership if soft else None),
+        _rows(experiment, val, judged_by, None),
+    )
 
 
-def _rows(experiment: Experiment, split: str, group_source: str) -> Rows:
-    rows = experiment.rows(split)
-    groups = experiment.true_groups if group_source == "true" else experiment.pseudo_groups
-    return Rows(experiment.features[rows], experiment.dataset.labels[rows], groups[rows])
+def _rows(
+    experiment: Experiment, rows: NDArray[np.int64], groups: NDArray[np.int64], posterior: NDArray[np.float32] | None
+) -> Rows:
+    of_rows = None if posterior is None else posterior[rows]
+    return Rows(experiment.features[rows], experiment.dataset.labels[rows], groups[rows], of_rows)
 
 
-def _metrics(experiment: Experiment, weights: NDArray[np.float32]) -> dict[str, GroupMetrics | None]:
+def _training_groups(experiment: Experiment, training: Rows) -> TrainingGroups:
+    dataset = experiment.dataset
+    return TrainingGroups(training.groups, training.labels, dataset.num_classes, dataset.num_groups, training.posterior)
+
+
+def _objective_settings(config: FitConfig, objective: type[Objective]) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in objective.settings}
+
+
+def _metrics(experiment: Experiment, classifier: FeatureClassifier) -> dict[str, GroupMetrics | None]:
     metrics = split_metrics(
         experiment.dataset,
         experiment.splits,
-        classify(experiment.features, weights),
+        classifier.predictions(experiment.features),
         experiment.evaluation_attributes,
         seed=experiment.config.seed,
     )
@@ -169,14 +205,25 @@ def split_metrics(
     return {split: metrics_of(splits == number) for number, split in enumerate(SPLITS)}
 
 
-def _fingerprint(experiment: Experiment, objective: str, head: PromptHead) -> str:
-    """What determines a training run besides its rows and settings; the token ids stand for the tokenizer."""
-    config, backbone = experiment.config, experiment.backbone
-    text = (layout_settings(config), config.text_precision, config.text_memory_mb, config.features)
-    choices = (objective, config.head, text, config.eta, config.ema_momentum)
-    layout = head.text_tower.layout
-    prompts = (list(experiment.dataset.words.classes.items()), layout.ids.tolist(), layout.places.tolist())
-    return repr((choices, prompts, sorted(backbone.encoder_key.items()), backbone.spec["config"]))
+def _fingerprint(experiment: Experiment, objective: str, head: Head) -> str:
+    """What determines a training run besides its rows and settings.
+
+    The token ids stand for the tokenizer; what other heads start from has come through it.
+    """
+    config, backbone, chosen = experiment.config, experiment.backbone, OBJECTIVES[objective]
+    choices = (
+        objective,
+        config.head,
+        config.apply if chosen.can_sample else "loss",
+        _objective_settings(config, chosen),
+        config.features,
+    )
+    start: object = [hashlib.sha256(value.cpu().numpy().tobytes()).hexdigest() for value in head.state_dict().values()]
+    if isinstance(head, PromptHead):
+        layout, text = head.text_tower.layout, (config.text_precision, config.text_memory_mb)
+        prompts = (layout_settings(config), layout.ids.tolist(), layout.places.tolist())
+        start = (list(experiment.dataset.words.classes.items()), prompts, text)
+    return repr((choices, start, sorted(backbone.encoder_key.items()), backbone.spec["config"]))
 
 
 class progress_bar:

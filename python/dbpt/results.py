@@ -37,7 +37,7 @@ def describe_run(experiment: Experiment, rows: list[MethodRow], seconds: dict[st
         "selection": config.select,
         "seed": config.seed,
         "chosen": config.objective,
-        "rows": [_row_json(row, config.epochs) for row in rows],
+        "rows": [_row_json(row) for row in rows],
         "warnings": list(experiment.warnings),
         "failed_images": len(experiment.failures),
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
@@ -94,12 +94,14 @@ def _pseudo_quality(
     return {"split": "training" if training.any() else "all", **quality}
 
 
-def _row_json(row: MethodRow, epochs: int) -> dict[str, Any]:
+def _row_json(row: MethodRow) -> dict[str, Any]:
     return {
         "name": row.name,
         "group_source": row.group_source,
+        "head": row.head,
+        "apply": row.apply,
         "selected_epoch": row.trained.selected_epoch if row.trained else None,
-        "epochs": epochs if row.trained else 0,
+        "epochs": len(row.trained.history) if row.trained else 0,
         "seconds": round(row.seconds, 3),
         **{split: metrics.to_json() if metrics else None for split, metrics in row.metrics.items()},
     }
@@ -130,17 +132,13 @@ def write_results(out: Path, experiment: Experiment, rows: list[MethodRow], metr
     chosen, history = rows[-1], history_of(rows)
     pseudo = experiment.pseudo
     assert chosen.trained is not None and pseudo.posterior is not None and pseudo.confidence is not None
-    backbone = experiment.backbone
     write_tensors(
         out / "classifier.safetensors",
-        {
-            "weights": chosen.weights,
-            "logit_scale": np.array([backbone.logit_scale], dtype=np.float32),
-            "logit_bias": np.array([backbone.logit_bias or 0.0], dtype=np.float32),
-        },
+        chosen.classifier.tensors(),
         {"schema_version": "1", "classes": json.dumps(experiment.dataset.class_names)},
     )
-    write_tensors(out / "prompt.safetensors", {n: t.cpu().numpy() for n, t in chosen.trained.head_state.items()})
+    if experiment.config.head == "prompt":
+        write_tensors(out / "prompt.safetensors", {n: t.cpu().numpy() for n, t in chosen.trained.head_state.items()})
     write_tensors(
         out / "pseudo_attributes.safetensors",
         {

@@ -3,8 +3,8 @@
     run.json                        schema version, status, backbone spec, words
     config.toml                     the resolved settings; `dbpt fit --config` takes it
     checkpoints/OBJECTIVE.safetensors
-    classifier.safetensors          weights (C, D) float32, logit_scale and logit_bias; classes as JSON in the metadata
-    prompt.safetensors              context (n_ctx, d) float32, or (C, n_ctx, d) if class-specific
+    classifier.safetensors          the tensors of `FeatureClassifier`; classes as JSON in the metadata
+    prompt.safetensors              context (n_ctx, d) float32, or (C, n_ctx, d), of the head ``prompt``
     pseudo_attributes.safetensors   pseudo_attributes (N,), posterior (N, A), confidence (N,), splits (N,), paths
     groups.csv, history.jsonl, metrics.json, report.html
 
@@ -25,6 +25,7 @@ from dbpt.backbone import load_backbone_from_spec
 from dbpt.classifier import Classifier
 from dbpt.config import FitConfig, make_config, read_config
 from dbpt.errors import InputError
+from dbpt.feature_classifier import FeatureClassifier
 from dbpt.files import check_can_create, write_atomically
 from dbpt.words import Words
 
@@ -200,7 +201,8 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
         raise InputError(f"{folder}: this run is not finished; run its fit command again with --resume")
     path = folder / "classifier.safetensors"
     try:
-        matrix = load_file(path)["weights"]
+        tensors = load_file(path)
+        matrix = tensors["weights"]
     except (OSError, SafetensorError, KeyError) as error:
         raise InputError(f"{path}: not a readable classifier ({error})") from None
     try:
@@ -213,7 +215,11 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
             f"{path}: weights of shape {matrix.shape}, but the run has {len(words.classes)} classes and embed_dim "
             f"{backbone.embed_dim}"
         )
-    return Classifier(backbone, matrix, words, make_config(read_config(folder / "config.toml")))
+    try:
+        head = FeatureClassifier.from_tensors(tensors)
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{path}: not a readable classifier ({error})") from None
+    return Classifier(backbone, head, words, make_config(read_config(folder / "config.toml")))
 
 
 def _read_description(folder: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from dbpt.cli.options import SpreadCommand, fit_options
 @click.option("--overwrite", is_flag=True, help="replace the run in --out")
 @fit_options
 def fit(data: str | None, out: Path, config: Path | None, resume: bool, overwrite: bool, **options: Any) -> None:
-    """Tune a debiased prompt on DATA and report it beside zero-shot and ERM.
+    """Tune a debiased prompt (or another --head) on DATA and report it beside zero-shot and ERM.
 
     DATA is demo, demo-waterbirds, demo-celeba, demo-metashift, waterbirds, celeba, metashift, or the path of a CSV or
     TSV table with the columns path, label, split and optionally attribute.

@@ -52,6 +52,6 @@ def _option(
     if isinstance(default, bool):
         return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=text)
     kind: Any = (
-        click.Choice(metadata["choices"]) if "choices" in metadata else item if default is None else type(default)
+        click.Choice(list(metadata["choices"])) if "choices" in metadata else item if default is None else type(default)
     )
     return click.option(flag, name, type=kind, default=None, multiple=name in LISTS, help=text)

@@ -6,6 +6,7 @@ from torch import nn
 
 from dbpt.backbone import Backbone
 from dbpt.backbone.text_tokenizer import Tokenizer
+from dbpt.heads.base import Head
 from dbpt.text_tower import ClassPosition, PromptLayout, context_token_ids, fit_text_tower, prompt_token_ids
 from dbpt.text_tower.embedding import text_weights, token_embedding
 from dbpt.words import Vocabulary
@@ -13,7 +14,7 @@ from dbpt.words import Vocabulary
 TEXT_MEMORY_MB = 1000
 
 
-class PromptHead(nn.Module):
+class PromptHead(Head):
     """Context vectors (n_ctx, d), float32, the only parameters; both towers stay frozen.
 
     ``multiply_adds`` is the rough cost of a forward pass of the text side.
@@ -78,6 +79,14 @@ class PromptHead(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Logits (N, C) = exp(logit_scale) * cosine + bias, for L2-normalised features (N, D)."""
         return self.logit_scale * features @ self.weights().T + self.logit_bias
+
+    def classifier_tensors(self) -> dict[str, torch.Tensor]:
+        """The class weights that the context gives."""
+        return {
+            "weights": self.weights(),
+            "logit_scale": torch.tensor([self.logit_scale]),
+            "logit_bias": torch.tensor([self.logit_bias]),
+        }
 
 
 def prompt_layout(

@@ -127,12 +127,11 @@ def _dataset(classifier: "Classifier", paths: list[str], data: str | Path | None
 def _right(classifier: "Classifier", dataset: Dataset, cache: str | None, log: "Log") -> NDArray[np.int64]:
     """(N,) 1 where the run's classifier gives the class, else 0."""
     from dbpt.experiment import embed_dataset
-    from dbpt.methods import classify
 
     _, features, failures = embed_dataset(dataset, classifier.backbone, replace(classifier.config, cache=cache), log)
     if failures:
         named = "; ".join(f"{failure.path}: {failure.reason}" for failure in failures[:3])
         more = f" and {len(failures) - 3} more" if len(failures) > 3 else ""
         raise InputError(f"images that the run could read are unreadable now: {named}{more}; put them back")
-    right: NDArray[np.int64] = (classify(features, classifier.weights) == dataset.labels).astype(np.int64)
+    right: NDArray[np.int64] = (classifier.head.predictions(features) == dataset.labels).astype(np.int64)
     return right

@@ -97,13 +97,20 @@ def _true_uses(summary: Summary) -> str:
 
 def _settings(summary: Summary) -> list[tuple[str, str]]:
     metrics, backbone = summary.metrics, summary.metrics["backbone"]
-    sources = {None: "none", "pseudo": "pseudo attributes", "true": "true attributes (an oracle)"}
+    sources = {
+        None: "none",
+        "pseudo": "pseudo attributes",
+        "true": "true attributes (an oracle)",
+        "soft": "pseudo attributes, by their posterior",
+    }
     source = summary.chosen.record["group_source"]
     return [
         ("Backbone", str(backbone["model"])),
         ("Weights", str(backbone["pretrained"])),
         ("Width of the features", str(backbone["embed_dim"])),
+        ("Head", str(summary.chosen.record.get("head"))),
         ("Objective", summary.chosen.title),
+        ("Weights applied", {"sampling": "by sampling"}.get(str(summary.chosen.record.get("apply")), "in the loss")),
         ("Groups trained on", sources.get(source, str(source))),
         ("Epoch kept by", str(metrics["selection"])),
         ("Seed", str(metrics["seed"])),

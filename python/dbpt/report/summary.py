@@ -6,7 +6,8 @@ Reads the dict of metrics.json; knows nothing of layout.
 from dataclasses import dataclass
 from typing import Any
 
-TITLES = {"erm": "ERM", "groupdro": "Group DRO", "jtt": "JTT"}
+from dbpt.objectives import OBJECTIVES
+
 MISSING = "–"
 SPLIT_NAMES = {"test": "test", "val": "validation", "train": "training"}
 
@@ -186,8 +187,9 @@ def _others(summary: Summary) -> list[Row]:
 
 
 def _title(record: dict[str, Any]) -> str:
-    title = TITLES.get(record["name"], str(record["name"]))
-    return f"{title} (true groups)" if record["group_source"] == "true" else title
+    name, source = str(record["name"]), record["group_source"]
+    title = OBJECTIVES[name].title if name in OBJECTIVES else name
+    return f"{title} ({source} groups)" if source in ("true", "soft") else title
 
 
 def percent(fraction: float | None) -> str:

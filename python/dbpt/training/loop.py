@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,62 +17,18 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-from dbpt._core import GroupIndex, GroupStream
 from dbpt.errors import InputError
 from dbpt.features.live import LiveImages
-from dbpt.objectives import Objective
+from dbpt.objectives import Objective, TrainingOutputs
 from dbpt.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from dbpt.training.records import EpochRecord, Rows, Trained, TrainingSettings
 from dbpt.training.schedule import learning_rate
-from dbpt.training.selection import Selection, validation_score, worst_group_accuracy
+from dbpt.training.selection import validation_score, worst_group_accuracy
 
+LARGEST_LOSS = 1e9
+"""What the group weights' sums can hold; beyond it training has blown up."""
 
-@dataclass(frozen=True)
-class Rows:
-    """N rows: ``features`` (N, D) float32, ``labels`` (N,) int64, ``groups`` (N,) int64 with -1 for unknown."""
-
-    features: NDArray[np.float32]
-    labels: NDArray[np.int64]
-    groups: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """SGD as in CoOp. ``select`` says which epoch is kept; ``seed`` orders the batches."""
-
-    epochs: int
-    batch_size: int
-    lr: float
-    sgd_momentum: float
-    weight_decay: float
-    warmup_epochs: int
-    select: Selection
-    seed: int
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """What history.jsonl keeps of an epoch (from 1). Group arrays are None for objectives that have none.
-
-    ``val_wga`` is over the groups that ``TrainingSettings.select`` judges by (pseudo unless ``true-wga``), None if no
-    validation row has one.
-    """
-
-    epoch: int
-    lr: float
-    loss: float
-    group_weights: list[float | None] | None
-    mean_p_true: list[float | None] | None
-    val_wga: float | None
-    val_average: float
-
-
-@dataclass(frozen=True)
-class Trained:
-    """The kept epoch (from 1) and the head's state there, and the record of every epoch."""
-
-    head_state: dict[str, torch.Tensor]
-    selected_epoch: int
-    history: list[EpochRecord]
+ROWS_A_PASS = 1 << 16
 
 
 def train(
@@ -99,7 +55,7 @@ def train(
     identity = _fingerprint(fingerprint, training, validation, settings)
     if checkpoint_path is not None and (saved := load_checkpoint(checkpoint_path, identity)):
         run.restore(saved)
-    while len(run.history) < settings.epochs:
+    while len(run.history) < settings.epochs + objective.extra_epochs:
         on_epoch(run.epoch())
         if checkpoint_path is not None:
             save_checkpoint(checkpoint_path, run.checkpoint(identity))
@@ -117,25 +73,36 @@ class _Run:
         device = next(head.parameters()).device
         self.features = torch.from_numpy(training.features).to(device)
         self.labels = torch.from_numpy(training.labels).to(device)
-        self.groups = torch.from_numpy(training.groups).to(device)
+        membership = training.groups if training.posterior is None else training.posterior
+        self.groups = torch.from_numpy(membership).to(device)
         self.validation = validation
         self.val_features = torch.from_numpy(validation.features).to(device)
-        self.index = GroupIndex(np.zeros(len(training.labels), dtype=np.int64), 1)
-        self.optimiser = torch.optim.SGD(
-            head.parameters(), lr=settings.lr, momentum=settings.sgd_momentum, weight_decay=settings.weight_decay
-        )
         self.live: LiveImages | None = None
+        self.initial_state = self._head_state()
         self.history: list[EpochRecord] = []
+        self._start()
+
+    def _start(self) -> None:
+        """Begin from the head as it was given: at first, and where the objective wants it started anew."""
+        self.head.load_state_dict(self.initial_state)
+        settings = self.settings
+        self.optimiser = torch.optim.SGD(
+            self.head.parameters(), lr=settings.lr, momentum=settings.sgd_momentum, weight_decay=settings.weight_decay
+        )
+        self.first_epoch = len(self.history)
         self.best_score = (-math.inf, -math.inf)
         self.best_state: dict[str, torch.Tensor] = {}
         self.selected_epoch = 0
+
+    def _head_state(self) -> dict[str, torch.Tensor]:
+        return {name: value.detach().clone() for name, value in self.head.state_dict().items()}
 
     def epoch(self) -> EpochRecord:
         """Train one epoch, move the objective, judge on validation."""
         number = len(self.history)
         lr = self._set_learning_rate(number)
-        loss, p_true = self._train_epoch(number, lr)
-        self.objective.end_epoch(p_true)
+        loss = self._train_epoch(number, lr)
+        starts_anew = self.objective.end_epoch(self._training_outputs)
         wga, average = self._validate(number)
         record = EpochRecord(
             epoch=number + 1,
@@ -147,38 +114,62 @@ class _Run:
             val_average=average,
         )
         self.history.append(record)
+        if starts_anew:
+            self._start()
         return record
 
     def _set_learning_rate(self, epoch: int) -> float:
-        settings = self.settings
+        settings, epoch = self.settings, epoch - self.first_epoch
         lr = learning_rate(epoch, lr=settings.lr, epochs=settings.epochs, warmup_epochs=settings.warmup_epochs)
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         return lr
 
-    def _train_epoch(self, epoch: int, lr: float) -> tuple[float, NDArray[np.float64]]:
-        """One pass in this epoch's order; returns the mean loss and every row's p_true (N,) when it was visited."""
-        num_rows, batch_size = len(self.labels), self.settings.batch_size
-        stream = GroupStream(self.index, np.array([num_rows]), self.settings.seed, epoch)
+    def _train_epoch(self, epoch: int, lr: float) -> float:
+        """One pass in this epoch's order; returns the mean loss."""
+        draws, batch_size = self.objective.draws(self.settings.seed, epoch), self.settings.batch_size
         losses = torch.zeros((), device=self.labels.device)
-        p_true = torch.empty(num_rows, device=self.labels.device)
-        for begin in range(0, num_rows, batch_size):
-            rows = torch.from_numpy(stream.indices(begin, min(begin + batch_size, num_rows))).to(self.labels.device)
-            labels, features = self.labels[rows], self._features(rows, epoch, begin)
-            per_sample_loss = F.cross_entropy(self.head(features), labels, reduction="none")
-            loss = self.objective.loss(per_sample_loss, self.groups[rows], labels)
+        for begin in range(0, len(draws), batch_size):
+            rows = torch.from_numpy(draws.indices(begin, min(begin + batch_size, len(draws)))).to(self.labels.device)
+            loss = self._batch_loss(rows, epoch, lr, begin)
             self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
             losses += loss.detach() * len(rows)
-            p_true[rows] = torch.exp(-per_sample_loss.detach())
-        mean_loss = losses.item() / num_rows
+        mean_loss = losses.item() / len(draws)
         if not math.isfinite(mean_loss):
-            raise InputError(
-                f"the loss of objective {self.objective.name!r} is {mean_loss} in epoch {epoch + 1} at learning rate "
-                f"{lr:g}: lower --lr (the last checkpoint is of the epoch before)"
-            )
-        return mean_loss, p_true.cpu().numpy().astype(np.float64)
+            raise self._blown_up(mean_loss, epoch, lr)
+        return mean_loss
+
+    def _batch_loss(self, rows: torch.Tensor, epoch: int, lr: float, first_draw: int) -> torch.Tensor:
+        """The objective's loss of the training rows ``rows`` (B,), draws of the epoch from ``first_draw`` on."""
+        labels, groups, features = self.labels[rows], self.groups[rows], self._features(rows, epoch, first_draw)
+        per_sample_loss = F.cross_entropy(self.head(features), labels, reduction="none")
+        try:
+            self.objective.observe(per_sample_loss.detach(), groups, labels, self._training_outputs)
+        except InputError:
+            largest = per_sample_loss.max().item()
+            if largest <= LARGEST_LOSS:
+                raise
+            raise self._blown_up(largest, epoch, lr) from None
+        return self.objective.loss(per_sample_loss, groups, labels, rows)
+
+    def _blown_up(self, loss: float, epoch: int, lr: float) -> InputError:
+        return InputError(
+            f"the loss of objective {self.objective.name!r} is {loss:g} in epoch {epoch + 1} at learning rate {lr:g}: "
+            "lower --lr (the last checkpoint is of the epoch before)"
+        )
+
+    @torch.no_grad()
+    def _training_outputs(self) -> TrainingOutputs:
+        """What the head makes of the training rows now; so many at a time that what it keeps of them stays small."""
+        p_true, correct = [], []
+        for begin in range(0, len(self.labels), ROWS_A_PASS):
+            part = slice(begin, begin + ROWS_A_PASS)
+            logits, labels = self.head(self.features[part]), self.labels[part]
+            p_true.append(torch.exp(-F.cross_entropy(logits, labels, reduction="none")))
+            correct.append(logits.argmax(dim=1) == labels)
+        return TrainingOutputs(torch.cat(p_true), torch.cat(correct))
 
     def _features(self, rows: torch.Tensor, epoch: int, first_draw: int) -> torch.Tensor:
         if self.live is None:
@@ -194,14 +185,14 @@ class _Run:
         score = validation_score(self.settings.select, epoch, wga, average)
         if score > self.best_score:
             self.best_score, self.selected_epoch = score, epoch + 1
-            self.best_state = {name: value.detach().clone() for name, value in self.head.state_dict().items()}
+            self.best_state = self._head_state()
         return wga, average
 
     def checkpoint(self, fingerprint: str) -> Checkpoint:
         """Everything needed to go on as if nothing had happened."""
         tensors = {f"head.{name}": value for name, value in self.head.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self.best_state.items()}
-        tensors |= {f"objective.{name}": value for name, value in self.objective.state().items()}
+        tensors |= {f"objective.{name}": torch.from_numpy(value) for name, value in self.objective.state().items()}
         for position, parameter in enumerate(self.optimiser.param_groups[0]["params"]):
             buffer = self.optimiser.state[parameter].get("momentum_buffer")
             if buffer is not None:
@@ -210,6 +201,7 @@ class _Run:
             "history": [asdict(record) for record in self.history],
             "best_score": list(self.best_score),
             "selected_epoch": self.selected_epoch,
+            "first_epoch": self.first_epoch,
         }
         return Checkpoint(fingerprint, tensors, progress)
 
@@ -218,13 +210,14 @@ class _Run:
         device = self.labels.device
         self.head.load_state_dict(saved.part("head"))
         self.best_state = {name: value.to(device) for name, value in saved.part("best").items()}
-        self.objective.load_state(saved.part("objective"))
+        self.objective.load_state({name: value.numpy() for name, value in saved.part("objective").items()})
         parameters = self.optimiser.param_groups[0]["params"]
         for position, buffer in saved.part("momentum").items():
             self.optimiser.state[parameters[int(position)]]["momentum_buffer"] = buffer.to(device)
         self.history = [EpochRecord(**record) for record in saved.progress["history"]]
         self.best_score = (saved.progress["best_score"][0], saved.progress["best_score"][1])
         self.selected_epoch = saved.progress["selected_epoch"]
+        self.first_epoch = saved.progress["first_epoch"]
 
 
 def _as_list(values: NDArray[np.float64] | None) -> list[float | None] | None:
@@ -236,7 +229,8 @@ def _fingerprint(outer: str, training: Rows, validation: Rows, settings: Trainin
     digest = hashlib.sha256(outer.encode())
     digest.update(json.dumps(asdict(settings), sort_keys=True).encode())
     for rows in (training, validation):
-        for array in (rows.features, rows.labels, rows.groups):
+        arrays = (rows.features, rows.labels, rows.groups, rows.posterior)
+        for array in (array for array in arrays if array is not None):
             digest.update(str(array.shape).encode())
             digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

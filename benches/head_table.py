@@ -1,0 +1,77 @@
+"""Where the linear head should start, and at what rate the heads on the features learn: judged on validation.
+
+Peers: the zero-shot classifier as the start against zeros; learning rates against each other. A score is the
+worst-group accuracy over pseudo groups of validation in the kept epoch, per cent, mean ± standard deviation over seeds
+0, 1, 2. Run by hand, on the demos
+
+    python benches/head_table.py
+
+or on a config file as `dbpt fit --config` takes it:
+
+    python benches/head_table.py my-data.toml
+"""
+
+import statistics
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import dbpt.methods
+from dbpt.config import make_config, read_config
+from dbpt.experiment import Experiment, prepare
+from dbpt.fitting import _materialise_demo, _names_a_demo
+from dbpt.heads import Head
+
+SEEDS = (0, 1, 2)
+OBJECTIVES = {"linear": ("balanced", "dbpt", "groupdro", "dfr", "erm"), "adapter": ("balanced", "dbpt", "erm")}
+RATES = (0.01, 0.1, 1.0)
+
+
+def from_zeros(experiment: Experiment) -> Head:
+    """The head as it is built, with its weights put to zero."""
+    head = as_built(experiment)
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.zero_()
+    return head
+
+
+as_built = dbpt.methods.build_head
+
+
+def score(experiment: Experiment, objective: str, **settings: Any) -> str:
+    values = []
+    for seed in SEEDS:
+        config = replace(experiment.config, objective=objective, seed=seed, **settings)
+        row = dbpt.methods.trained_row(
+            replace(experiment, config=config), objective, checkpoint_path=None, log=lambda line: None
+        )
+        values.append(100 * row.trained.history[row.trained.selected_epoch - 1].val_wga)
+    return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
+
+
+def print_table(name: str, settings: dict[str, Any]) -> None:
+    config = make_config(settings)
+    if _names_a_demo(config.data):
+        config = _materialise_demo(config, lambda line: None)
+    experiment = prepare(config, lambda line: None)
+    starts = [("linear", "zero-shot", as_built), ("linear", "zeros", from_zeros), ("adapter", "drawn", as_built)]
+    print(f"\n{name}\n\n| head | start | objective | {' | '.join(map(str, RATES))} |\n{'|---' * (3 + len(RATES))}|")
+    for head, start, build in starts:
+        dbpt.methods.build_head = build
+        for objective in OBJECTIVES[head]:
+            cells = [score(experiment, objective, head=head, lr=rate) for rate in RATES]
+            print(f"| {head} | {start} | {objective} | {' | '.join(cells)} |", flush=True)
+
+
+def main() -> None:
+    tables = {path: read_config(Path(path)) for path in sys.argv[1:]}
+    for name, settings in (tables or {n: {"data": n} for n in ("demo-waterbirds", "demo-celeba")}).items():
+        print_table(name, settings)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Group DRO: minimise the worst group's mean loss (Sagawa et al., 2020, arXiv 1911.08731, algorithm 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from dbpt.group_weights import GroupDRO
+from dbpt.objectives.base import TrainingGroups, TrainingOutputs
+from dbpt.objectives.weighting import WeightingObjective
+
+if TYPE_CHECKING:
+    import torch
+
+
+class GroupDro(WeightingObjective):
+    """loss = sum_g q_g * L_g, where q_g <- q_g * exp(step_size * (L_g + C / sqrt(N_g))) at each step, then sum q = 1.
+
+    q weighs the *means* L_g of groups. In q's step L_g is the mean over the batch's rows of the group; a group that the
+    batch lacks is not multiplied. In the loss each row weighs w_g = q_g / N_g * sum N, which makes the mean over
+    batches drawn from the training rows as they are an unbiased estimate of sum_g q_g * L_g, for groups too that many
+    batches lack. C is the size adjustment of the paper's section 3.3.
+    """
+
+    name = "groupdro"
+    title = "Group DRO"
+    about = "weights that grow by exp(step size · mean loss of the group) at each step"
+    settings = ("dro_step_size", "size_adjustment")
+
+    def __init__(
+        self, training: TrainingGroups, *, dro_step_size: float, size_adjustment: float, apply: str = "loss"
+    ) -> None:
+        super().__init__(training, GroupDRO(training.counts, dro_step_size, size_adjustment), apply=apply)
+
+    def observe(
+        self,
+        per_sample_loss: torch.Tensor,
+        groups: torch.Tensor,
+        labels: torch.Tensor,
+        outputs: Callable[[], TrainingOutputs],
+    ) -> None:
+        """Move q by the batch's losses, before it weighs them."""
+        self.observe_values(per_sample_loss, groups, labels)
+        self.rule.step()

@@ -1,0 +1,96 @@
+"""Just Train Twice: weigh up what plain training gets wrong (Liu et al., 2021, arXiv 2107.09044)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.objectives.base import Draws, Objective, TrainingGroups, TrainingOutputs
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Jtt(Objective):
+    """Two stages. First ERM for ``identification_epochs``; E are the training rows that it then gets wrong.
+
+    Then the head starts anew, with loss proportional to up_weight * sum_{i in E} l_i + sum_{i not in E} l_i, the
+    paper's: the mean over the training rows in which those of E stand ``up_weight`` times. With ``apply="sampling"``
+    they are drawn as often as stand there, in an epoch of N draws all the same. Uses no groups.
+    """
+
+    name = "jtt"
+    title = "JTT"
+    about = "trains twice; weighs up what the first training got wrong, no groups"
+    settings = ("identification_epochs", "up_weight")
+    can_sample = True
+
+    def __init__(
+        self, training: TrainingGroups, *, identification_epochs: int, up_weight: float, apply: str = "loss"
+    ) -> None:
+        super().__init__(training, apply=apply)
+        self._identification_epochs, self._up_weight = identification_epochs, up_weight
+        self._epochs_seen = 0
+        self.errors: NDArray[np.bool_] | None = None
+        """(N,) whether each training row is in the error set; None while it is looked for."""
+        self._weights: torch.Tensor | None = None
+
+    @property
+    def extra_epochs(self) -> int:
+        """Those of the first stage."""
+        return self._identification_epochs
+
+    def loss(
+        self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor
+    ) -> torch.Tensor:
+        """The plain mean in the first stage, then the mean over the batch of weight times loss."""
+        if self.errors is None or self.apply == "sampling":
+            return per_sample_loss.mean()
+        if self._weights is None:
+            import torch
+
+            self._weights = torch.from_numpy(self._row_weights(self.errors)).float().to(per_sample_loss.device)
+        return (self._weights[rows] * per_sample_loss).mean()
+
+    def _row_weights(self, errors: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """(N,) what each row weighs, 1 on average."""
+        weights = np.where(errors, self._up_weight, 1.0)
+        scaled: NDArray[np.float64] = weights / weights.mean()
+        return scaled
+
+    def end_epoch(self, outputs: Callable[[], TrainingOutputs]) -> bool:
+        """Find the errors when the first stage ends."""
+        self._epochs_seen += 1
+        if self._epochs_seen != self._identification_epochs:
+            return False
+        self.errors = ~outputs().correct.cpu().numpy()
+        return True
+
+    def draws(self, seed: int, epoch: int) -> Draws:
+        """Each row once, or, in the second stage, those of the error set more often."""
+        if self.errors is None or self.apply == "loss":
+            return super().draws(seed, epoch)
+        from dbpt.sampling import GroupSampler
+
+        sampler = GroupSampler(
+            self.errors.astype(np.int64), group_weights=[1.0, self._up_weight], seed=seed, num_groups=2
+        )
+        sampler.set_epoch(epoch)
+        return sampler
+
+    @property
+    def note(self) -> str | None:
+        """How large the error set is."""
+        return None if self.errors is None else f"{self.errors.sum()} of {len(self.errors)} rows are in the error set"
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """The epochs seen and, once it is known, the error set."""
+        state: dict[str, NDArray[Any]] = {"epochs_seen": np.array([self._epochs_seen])}
+        return state if self.errors is None else state | {"errors": self.errors}
+
+    def load_state(self, state: dict[str, NDArray[Any]]) -> None:
+        """Restore what `state` returned."""
+        self._epochs_seen, self.errors, self._weights = int(state["epochs_seen"][0]), state.get("errors"), None

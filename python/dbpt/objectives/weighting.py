@@ -1,0 +1,97 @@
+"""What the objectives with group weights share: the weights in the loss, or as shares of the draws; their state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.group_weights import GroupWeighting
+from dbpt.objectives.base import Draws, Objective, TrainingGroups
+
+if TYPE_CHECKING:
+    import torch
+
+
+class WeightingObjective(Objective):
+    """loss = (1/B) * sum_i w_g(i) * l_i, with the group weights of a rule from `dbpt.group_weights`.
+
+    The mean is over the batch and never divided by the sum of weights. A row of unknown group weighs the mean weight of
+    its class's rows; 1 if none of them has a group. Under soft membership a row weighs the mean of its groups' weights.
+
+    With ``apply="sampling"`` a row is drawn in proportion to what it would weigh, N draws an epoch, and the loss is the
+    plain mean: `dbpt.sampling.GroupSampler`, with exact quotas, or under soft membership `WeightedSampler`, drawing
+    independently. The weights are those at the beginning of the epoch.
+    """
+
+    uses_groups = True
+    takes_soft_groups = True
+    can_sample = True
+
+    def __init__(self, training: TrainingGroups, rule: GroupWeighting, *, apply: str) -> None:
+        super().__init__(training, apply=apply)
+        self.rule = rule
+
+    def loss(
+        self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor
+    ) -> torch.Tensor:
+        """Mean over the batch of weight times loss."""
+        if self.apply == "sampling":
+            return per_sample_loss.mean()
+        if self.training.posterior is not None:
+            weights = self.rule.soft_sample_weights(groups, labels)
+        else:
+            weights = self.rule.sample_weights(groups, labels, num_classes=self.training.num_classes)
+        return (weights * per_sample_loss).mean()
+
+    def observe_values(self, values: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor) -> None:
+        """Let the rule observe ``values`` (B,) of rows, by their groups (B,) or posterior (B, A)."""
+        if self.training.posterior is not None:
+            self.rule.observe_soft(groups, labels, values)
+        else:
+            self.rule.observe(groups, values)
+
+    def observe_training(self, values: torch.Tensor) -> None:
+        """Let the rule observe ``values`` (N,) of all training rows."""
+        training = self.training
+        if training.posterior is not None:
+            self.rule.observe_soft(training.posterior, training.labels, values)
+        else:
+            self.rule.observe(training.groups, values)
+
+    def draws(self, seed: int, epoch: int) -> Draws:
+        """Each row once, or in proportion to the weights."""
+        if self.apply == "loss":
+            return super().draws(seed, epoch)
+        from dbpt.sampling import GroupSampler, WeightedSampler
+
+        training, num_rows = self.training, len(self.training.labels)
+        sampler: GroupSampler | WeightedSampler
+        if training.posterior is not None:
+            weights = self.rule.soft_sample_weights(training.posterior, training.labels)
+            sampler = WeightedSampler(weights, num_rows, seed=seed)
+        else:
+            sampler = GroupSampler(
+                training.groups,
+                group_weights=self.rule.group_weights,
+                seed=seed,
+                num_groups=training.num_groups,
+                unknown="class",
+                labels=training.labels,
+            )
+        sampler.set_epoch(epoch)
+        return sampler
+
+    @property
+    def group_weights(self) -> NDArray[np.float64]:
+        """(G,) float64 w_g."""
+        return self.rule.group_weights
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """The group weights and what was observed."""
+        return self.rule.state()
+
+    def load_state(self, state: dict[str, NDArray[Any]]) -> None:
+        """Restore what `state` returned."""
+        self.rule.load_state(state)

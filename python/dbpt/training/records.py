@@ -1,0 +1,65 @@
+"""What goes into a training run, and what comes out of it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dbpt.training.selection import Selection
+
+
+@dataclass(frozen=True)
+class Rows:
+    """N rows: ``features`` (N, D) float32, ``labels`` (N,) int64, ``groups`` (N,) int64 with -1 for unknown.
+
+    ``posterior`` (N, A) float32 is given where rows are trained on with soft membership of groups.
+    """
+
+    features: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    groups: NDArray[np.int64]
+    posterior: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """SGD as in CoOp. ``select`` says which epoch is kept; ``seed`` orders the batches.
+
+    An objective's own epochs of preparation come on top of ``epochs`` and are never kept.
+    """
+
+    epochs: int
+    batch_size: int
+    lr: float
+    sgd_momentum: float
+    weight_decay: float
+    warmup_epochs: int
+    select: Selection
+    seed: int
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What history.jsonl keeps of an epoch (from 1). Group arrays are None for objectives that have none.
+
+    ``val_wga`` is over the groups that ``TrainingSettings.select`` judges by (pseudo unless ``true-wga``), None if no
+    validation row has one.
+    """
+
+    epoch: int
+    lr: float
+    loss: float
+    group_weights: list[float | None] | None
+    mean_p_true: list[float | None] | None
+    val_wga: float | None
+    val_average: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The kept epoch (from 1) and the head's state there, and the record of every epoch."""
+
+    head_state: dict[str, torch.Tensor]
+    selected_epoch: int
+    history: list[EpochRecord]

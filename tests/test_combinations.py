@@ -1,0 +1,78 @@
+"""Which choices go together: `FitConfig` refuses the others, each with its reason, before anything is read."""
+
+import subprocess
+import sys
+
+import pytest
+
+from dbpt.combinations import combinations, why_refused
+from dbpt.config import FitConfig
+from dbpt.errors import InputError
+from dbpt.objectives import OBJECTIVES
+
+ALL = list(combinations())
+
+
+def test_every_combination_is_one_of_the_choices_once():
+    assert len({tuple(choice.items()) for choice in ALL}) == len(ALL) == 3 * len(OBJECTIVES) * 3 * 2 * 4
+
+
+def test_a_config_is_refused_exactly_where_the_matrix_says_so():
+    for choice in ALL:
+        refusal = why_refused(**choice)
+        if refusal is None:
+            FitConfig(**choice)
+            continue
+        with pytest.raises(InputError) as caught:
+            FitConfig(**choice)
+        assert str(caught.value) == refusal
+        assert "\n" not in refusal
+        assert f"--objective {choice['objective']}" in refusal
+
+
+@pytest.mark.parametrize(
+    ("choice", "match"),
+    [
+        (
+            {"objective": "erm", "group_source": "true"},
+            "^--group-source true with --objective erm: ERM uses no groups;",
+        ),
+        (
+            {"objective": "jtt", "group_source": "soft"},
+            "^--group-source soft with --objective jtt: JTT uses no groups;",
+        ),
+        ({"objective": "erm", "apply": "sampling"}, "^--apply sampling with --objective erm: ERM has no weights to"),
+        (
+            {"objective": "dfr"},
+            "^--head prompt with --objective dfr: DFR trains linear only; choose --head linear$",
+        ),
+        (
+            {"objective": "dfr", "head": "linear", "group_source": "soft"},
+            "^--group-source soft with --objective dfr: DFR needs one group for each row; choose pseudo or true$",
+        ),
+    ],
+)
+def test_the_reason_names_both_settings_and_the_way_out(choice, match):
+    with pytest.raises(InputError, match=match):
+        FitConfig(**choice)
+
+
+def test_what_the_objectives_say_of_themselves():
+    assert {name for name, objective in OBJECTIVES.items() if not objective.uses_groups} == {"erm", "jtt"}
+    assert {name for name, objective in OBJECTIVES.items() if not objective.can_sample} == {"erm", "dfr"}
+    assert all(name == objective.name and objective.about for name, objective in OBJECTIVES.items())
+
+
+def test_an_objective_that_is_registered_is_a_choice_at_once(monkeypatch):
+    """Nothing else names the objectives: its file and the registry are all that a new one touches."""
+    new = type("New", (OBJECTIVES["erm"],), {"name": "new", "title": "New"})
+    monkeypatch.setitem(OBJECTIVES, "new", new)
+    assert FitConfig(objective="new").objective == "new"
+    with pytest.raises(InputError, match="New uses no groups"):
+        FitConfig(objective="new", group_source="true")
+    assert any(choice["objective"] == "new" for choice in combinations())
+
+
+def test_the_registries_are_read_without_torch():
+    code = "import dbpt.combinations, dbpt.objectives, dbpt.heads, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

@@ -1,0 +1,250 @@
+"""The heads on the features, linear and adapter: what they compute, what they leave in a run, how it is read back."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from runs import fit, history_of, metrics_of
+from safetensors.numpy import load_file
+from tiny import CLASSES
+from torch import nn
+from torch.nn import functional as F
+
+import dbpt
+from dbpt.config import FitConfig
+from dbpt.errors import InputError
+from dbpt.experiment import prepare
+from dbpt.feature_classifier import Adapter, FeatureClassifier
+from dbpt.files import write_tensors
+from dbpt.heads import HEADS, AdapterHead, Head, LinearHead
+from dbpt.methods import build_head
+
+FEATURES = F.normalize(torch.randn(7, 16, generator=torch.Generator().manual_seed(0)), dim=-1)
+CLASS_WEIGHTS = F.normalize(torch.randn(3, 16, generator=torch.Generator().manual_seed(1)), dim=-1)
+
+
+def linear() -> LinearHead:
+    return LinearHead(CLASS_WEIGHTS, logit_scale=20.0)
+
+
+def adapter(seed: int = 0) -> AdapterHead:
+    return AdapterHead(CLASS_WEIGHTS, logit_scale=20.0, logit_bias=-3.0, seed=seed)
+
+
+def moved(head: Head) -> Head:
+    """As after some training."""
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+    return head
+
+
+def as_numpy(head: Head) -> dict[str, np.ndarray]:
+    return {name: tensor.detach().numpy() for name, tensor in head.classifier_tensors().items()}
+
+
+def test_linear_starts_as_the_zero_shot_classifier():
+    torch.testing.assert_close(linear()(FEATURES), 20 * FEATURES @ CLASS_WEIGHTS.T)
+
+
+def test_linear_is_a_layer_with_a_bias():
+    head = moved(linear())
+    layer = nn.Linear(16, 3)
+    layer.weight.data, layer.bias.data = head.weights.data, head.bias.data
+    torch.testing.assert_close(head(FEATURES), layer(FEATURES))
+    assert {name for name, _ in head.named_parameters()} == set(head.state_dict()) == {"weights", "bias"}
+
+
+def test_adapter_is_that_of_the_paper():
+    """CLIP-Adapter as its authors wrote it, on features of any length."""
+    head = moved(adapter())
+    network = nn.Sequential(nn.Linear(16, 4, bias=False), nn.ReLU(), nn.Linear(4, 16, bias=False), nn.ReLU())
+    network[0].weight.data, network[2].weight.data = head.down.data, head.up.data
+    image_features = 11 * FEATURES
+    mixed = 0.2 * network(image_features) + 0.8 * image_features
+    mixed = mixed / mixed.norm(dim=-1, keepdim=True)
+    torch.testing.assert_close(head(FEATURES), 20 * mixed @ CLASS_WEIGHTS.T - 3)
+
+
+def test_adapter_trains_its_two_layers_and_draws_them_from_the_seed_alone():
+    torch.randn(3)  # the global generator does not matter
+    head = adapter()
+    assert {name for name, _ in head.named_parameters()} == {"down", "up"}
+    assert torch.equal(head.down, adapter().down)
+    assert not torch.equal(head.down, adapter(1).down)
+    assert head.down.abs().max() <= 1 / 4
+    assert head.up.abs().max() <= 1 / 2
+    torch.manual_seed(0)
+    layers = [nn.Linear(1024, 256, bias=False), nn.Linear(256, 1024, bias=False)]
+    wide = AdapterHead(torch.zeros(2, 1024), logit_scale=1.0, logit_bias=0.0, seed=0)
+    for ours, torchs in zip((wide.down, wide.up), layers, strict=True):
+        assert ours.shape == torchs.weight.shape
+        assert ours.std().item() == pytest.approx(torchs.weight.std().item(), rel=0.02)
+
+
+@pytest.mark.parametrize("build", [linear, adapter])
+def test_what_is_stored_gives_the_heads_logits(build, tmp_path):
+    head = moved(build())
+    write_tensors(tmp_path / "c.safetensors", FeatureClassifier.from_tensors(as_numpy(head)).tensors())
+    stored = FeatureClassifier.from_tensors(load_file(tmp_path / "c.safetensors"))
+    expected = head(FEATURES).detach()
+    np.testing.assert_allclose(stored.logits(FEATURES.numpy()), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(stored.predictions(FEATURES.numpy()), expected.argmax(1))
+    np.testing.assert_allclose(stored.probabilities(FEATURES.numpy()), expected.softmax(1), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"logit_bias": np.zeros(2)}, r"logit_bias has shape \(2,\), expected \(1,\) or \(3,\)"),
+        ({"logit_scale": np.zeros(())}, r"logit_scale has shape \(\), expected \(1,\)"),
+        ({"adapter.up": np.zeros((16, 5))}, r"adapter.up has shape \(16, 5\), expected \(16, 4\)"),
+        ({"adapter.down": np.zeros((4, 8))}, r"adapter.down has shape \(4, 8\), expected \(4, 16\)"),
+        ({"adapter.ratio": np.zeros(2)}, r"adapter.ratio has shape \(2,\), expected \(1,\)"),
+    ],
+)
+def test_tensors_of_a_wrong_shape_are_refused(change, match):
+    with pytest.raises(ValueError, match=match):
+        FeatureClassifier.from_tensors(as_numpy(adapter()) | change)
+
+
+def test_an_adapter_moves_features_to_length_one():
+    found = Adapter(np.ones((2, 4), np.float32), np.ones((4, 2), np.float32), 0.5)(np.eye(4, dtype=np.float32))
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-6)
+
+
+# --- in a run ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["linear", "adapter"])
+def run(request, tiny, tmp_path_factory):
+    return fit(tiny, tmp_path_factory.mktemp("heads") / "run", head=request.param, lr=0.05, select="last")
+
+
+def test_a_run_holds_what_is_documented(run):
+    config = dbpt.load(run).config
+    names = {"weights", "logit_scale", "logit_bias"}
+    if config.head == "adapter":
+        names |= {"adapter.down", "adapter.up", "adapter.ratio"}
+    tensors = load_file(run / "classifier.safetensors")
+    assert set(tensors) == names
+    assert all(tensor.dtype == np.float32 for tensor in tensors.values())
+    assert tensors["logit_bias"].shape == ((2,) if config.head == "linear" else (1,))
+    assert not (run / "prompt.safetensors").exists()
+    assert [row["head"] for row in metrics_of(run)["rows"]] == [None, config.head, config.head]
+
+
+def test_predict_and_evaluate_say_what_the_metrics_say(run, tiny):
+    rows = [row for row in tiny.rows() if row["split"] == "test"]
+    metrics = metrics_of(run)["rows"][-1]
+    predictions = dbpt.load(run).predict([tiny.table.parent / row["path"] for row in rows])
+    right = [one.prediction == row["label"] for one, row in zip(predictions, rows, strict=True)]
+    assert np.mean(right) == metrics["test"]["average"]
+    again = dbpt.evaluate(run, tiny.table, cache=str(tiny.cache))["rows"][0]
+    assert (again["test"], again["head"]) == (metrics["test"], metrics["head"])
+
+
+def test_training_moves_the_head_and_lowers_the_loss(run, tiny):
+    history = [entry for entry in history_of(run) if entry["row"] == "erm"]
+    assert history[-1]["loss"] < history[0]["loss"]
+    config = dbpt.load(run).config
+    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings, head=config.head), lambda line: None)
+    untrained = as_numpy(build_head(experiment))
+    learnt = "adapter.up" if config.head == "adapter" else "weights"
+    assert not np.allclose(load_file(run / "classifier.safetensors")[learnt], untrained[learnt])
+
+
+def test_a_damaged_classifier_is_refused_in_one_line(run, tiny):
+    path = run / "classifier.safetensors"
+    whole = path.read_bytes()
+    try:
+        write_tensors(path, {**load_file(path), "logit_bias": np.zeros(5, np.float32)})
+        with pytest.raises(
+            InputError, match=r"not a readable classifier \(logit_bias has shape \(5,\), expected"
+        ) as caught:
+            dbpt.load(run)
+        assert "\n" not in str(caught.value)
+    finally:
+        path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("head", list(HEADS))
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"objective": "groupdro", "group_source": "soft"},
+        {"objective": "jtt", "apply": "sampling", "identification_epochs": 2},
+        {"objective": "dbpt", "p_true": "exact", "apply": "sampling"},
+    ],
+    ids=lambda choice: choice["objective"],
+)
+def test_killed_after_any_checkpoint_and_resumed_a_run_ends_with_the_same_bytes(
+    tiny, tmp_path, monkeypatch, head, choice
+):
+    settings = {"head": head, "lr": 0.05, "epochs": 3, "baselines": False, **choice}
+    whole = fit(tiny, tmp_path / "whole", **settings)
+    from dbpt.training import loop
+
+    saved = loop.save_checkpoint
+
+    def save_and_die(path, checkpoint):
+        saved(path, checkpoint)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "save_checkpoint", save_and_die)
+    epochs = 5 if choice["objective"] == "jtt" else 3
+    for _ in range(epochs):
+        with pytest.raises(KeyboardInterrupt):
+            fit(tiny, tmp_path / "killed", resume=True, **settings)
+    again = fit(tiny, tmp_path / "killed", resume=True, **settings)
+    names = ("classifier", "pseudo_attributes") if head != "prompt" else ("classifier", "pseudo_attributes", "prompt")
+    for name in names:
+        assert (again / f"{name}.safetensors").read_bytes() == (whole / f"{name}.safetensors").read_bytes(), name
+    assert (again / "history.jsonl").read_text() == (whole / "history.jsonl").read_text()
+    assert len(history_of(again)) == epochs
+
+
+def test_the_adapters_rate_is_its_own_unless_one_is_given():
+    assert [FitConfig(head=head).peak_lr for head in HEADS] == [1.0, 1.0, 0.1]
+    assert FitConfig(head="adapter", lr=0.5).peak_lr == 0.5
+
+
+def test_the_prompt_needs_not_fit_where_none_is_trained(tiny, tmp_path):
+    run = fit(tiny, tmp_path / "run", head="linear", n_ctx=30, epochs=1, baselines=False)
+    assert json.loads((run / "run.json").read_text())["status"] == "complete"
+
+
+def test_dfr_learns_from_validation_and_is_an_objective_like_the_others(tiny, tmp_path):
+    run = fit(tiny, tmp_path / "run", objective="dfr", head="linear", lr=0.05)
+    rows = {row["name"]: row for row in metrics_of(run)["rows"]}
+    assert list(rows) == ["zero-shot", "erm", "dfr"]
+    assert (rows["dfr"]["group_source"], rows["dfr"]["head"], rows["erm"]["head"]) == ("pseudo", "linear", "linear")
+    other_training = [row | {"label": CLASSES[0]} if row["path"].startswith("train/10") else row for row in tiny.rows()]
+    again = fit(tiny, tmp_path / "again", tiny.write("dfr", other_training), objective="dfr", head="linear", lr=0.05)
+    assert (again / "classifier.safetensors").read_bytes() == (run / "classifier.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("keep", "match"),
+    [
+        (
+            lambda row: row["label"] == "disc",
+            "class 'box' has no row with a known group in split 'val'; add rows to it",
+        ),
+        (lambda row: row["path"].endswith("-00.png"), "there is no row left to choose the epoch by in split 'val'"),
+    ],
+)
+def test_dfr_without_enough_validation_is_refused_before_anything_is_written(tiny, tmp_path, keep, match):
+    rows = [row for row in tiny.rows() if row["split"] != "val" or keep(row)]
+    with pytest.raises(InputError, match=rf"^--objective dfr: {match}") as caught:
+        fit(tiny, tmp_path / "run", tiny.write("dfr-few", rows), objective="dfr", head="linear", group_source="true")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_human_check_sees_what_the_head_gets_right(run, tiny, tmp_path):
+    design = dbpt.draw_label_sample(run, out=tmp_path / "sample", n=32, cache=str(tiny.cache))
+    right = sum(stratum.size for stratum in design.strata if stratum.right)
+    assert right / 32 == pytest.approx(metrics_of(run)["rows"][-1]["test"]["average"])

@@ -1,0 +1,333 @@
+"""Whole training runs against plain references, written here from the papers' formulas."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from plain_training import Regression, train_epoch
+from torch import nn
+
+from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
+from dbpt.training import Rows, Trained, TrainingSettings, train
+from dbpt.training.schedule import learning_rate
+
+SETTINGS = TrainingSettings(
+    epochs=6,
+    batch_size=20,
+    lr=0.3,
+    sgd_momentum=0.9,
+    weight_decay=5e-4,
+    warmup_epochs=1,
+    select="last",
+    seed=3,
+)
+START = np.linspace(-1, 1, 10).reshape(2, 5)
+
+
+def rows_of(n: int, seed: int) -> Rows:
+    """Two classes, two attributes that go together four times in five; one row in ten of unknown group."""
+    draws = np.random.default_rng(seed)
+    labels = draws.integers(0, 2, n)
+    attributes = np.where(draws.random(n) < 0.8, labels, 1 - labels)
+    features = draws.normal(0, 1, (n, 5))
+    features[:, 0] += 2 * labels - 1
+    features[:, 1] += 2 * (2 * attributes - 1)
+    groups = np.where(draws.random(n) < 0.1, -1, 2 * labels + attributes)
+    sharpness = draws.uniform(0.6, 1.0, n)
+    posterior = np.where(attributes[:, None] == [0, 1], sharpness[:, None], 1 - sharpness[:, None])
+    posterior[groups < 0] = np.nan
+    return Rows(features.astype(np.float32), labels, groups, posterior.astype(np.float32))
+
+
+SOFT = rows_of(130, 0)
+TRAIN, VAL = replace(SOFT, posterior=None), replace(rows_of(60, 1), posterior=None)
+COUNTS = np.bincount(TRAIN.groups[TRAIN.groups >= 0], minlength=4).astype(np.float64)
+
+
+def ours(name: str, training: Rows = TRAIN, **settings: Any) -> tuple[Trained, Objective]:
+    head = nn.Linear(5, 2)
+    with torch.no_grad():
+        head.weight.copy_(torch.from_numpy(START))
+        head.bias.zero_()
+    groups = TrainingGroups(training.groups, training.labels, 2, 4, training.posterior)
+    objective = OBJECTIVES[name](groups, **settings)
+    return train(head, objective, training, VAL, SETTINGS), objective
+
+
+def batches(objective: Objective, epoch: int) -> list[np.ndarray]:
+    draws = objective.draws(SETTINGS.seed, epoch)
+    return [draws.indices(i, min(i + 20, len(draws))) for i in range(0, len(draws), 20)]
+
+
+def start() -> Regression:
+    return Regression(START.copy(), np.zeros(2))
+
+
+def lr_of(epoch: int) -> float:
+    return learning_rate(epoch, lr=0.3, epochs=SETTINGS.epochs, warmup_epochs=1)
+
+
+def row_weights(group_weights: np.ndarray, training: Rows = TRAIN) -> np.ndarray:
+    """(N,) by group; for unknown rows the mean over their class's known rows; by posterior where there is one."""
+    if training.posterior is not None:
+        members = np.nan_to_num(training.posterior.astype(np.float64))
+        per_class = [members[training.labels == y].sum(0) for y in (0, 1)]
+        by_class = group_weights.reshape(2, 2)
+        means = np.array([(by_class[y] * per_class[y]).sum() / per_class[y].sum() for y in (0, 1)])
+        known = np.isfinite(training.posterior).all(1)
+        return np.where(known, (members * by_class[training.labels]).sum(1), means[training.labels])
+    known = training.groups >= 0
+    weights = np.where(known, group_weights[training.groups], 0.0)
+    means = np.array([weights[known & (training.labels == y)].mean() for y in (0, 1)])
+    return np.where(known, weights, means[training.labels])
+
+
+def membership(training: Rows) -> np.ndarray:
+    """(N, G): how far each row is in each group."""
+    if training.posterior is None:
+        return (training.groups[:, None] == np.arange(4)).astype(np.float64)
+    members = np.zeros((len(training.labels), 4))
+    for row, (label, posterior) in enumerate(zip(training.labels, training.posterior, strict=True)):
+        members[row, 2 * label : 2 * label + 2] = np.nan_to_num(posterior)
+    return members
+
+
+def assert_same_layer(trained: Trained, model: Regression) -> None:
+    np.testing.assert_allclose(trained.head_state["weight"].numpy(), model.weights, atol=2e-4)
+    np.testing.assert_allclose(trained.head_state["bias"].numpy(), model.bias, atol=2e-4)
+
+
+def test_erm_is_plain_sgd_under_coops_schedule():
+    trained, objective = ours("erm")
+    model = start()
+    for epoch in range(SETTINGS.epochs):
+        train_epoch(
+            model, batches(objective, epoch), TRAIN.features, TRAIN.labels, lr_of(epoch), lambda r, p: 1 + 0 * p
+        )
+    assert_same_layer(trained, model)
+
+
+# --- Debiased prompt tuning: target ∝ (1 / N) exp(eta (1 - p)), and the EMA -------------------------------------------
+
+
+@pytest.mark.parametrize("training", [TRAIN, SOFT], ids=["hard", "soft"])
+@pytest.mark.parametrize("cadence", ["epoch", "step"])
+@pytest.mark.parametrize("p_true", ["batches", "exact"])
+def test_dbpts_weights_follow_target_and_ema(training, p_true, cadence):
+    eta, momentum = 2.0, 0.6
+    trained, objective = ours("dbpt", training, eta=eta, ema_momentum=momentum, p_true=p_true, cadence=cadence)
+    members, model = membership(training), start()
+    counts = members.sum(0)
+    weights = counts.sum() / 4 / counts
+    seen: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def move() -> None:
+        nonlocal weights
+        if p_true == "exact":
+            p = model.probabilities(training.features)[np.arange(len(training.labels)), training.labels]
+            seen[:] = [(np.arange(len(p)), p)]
+        rows, p = (np.concatenate(part) for part in zip(*seen, strict=True))
+        mass = members[rows].sum(0)
+        observed = mass > 0
+        mean = np.divide((members[rows] * p[:, None]).sum(0), mass, out=np.zeros(4), where=observed)
+        target = np.where(observed, np.exp(eta * (1 - mean)) / counts, 0)
+        target *= (counts * weights)[observed].sum() / (counts * target).sum()
+        weights = np.where(observed, momentum * weights + (1 - momentum) * target, weights)
+        seen.clear()
+
+    def weigh(rows, p):
+        seen.append((rows, p))
+        if cadence == "step":
+            move()
+        return row_weights(weights, training)[rows]
+
+    for epoch in range(SETTINGS.epochs):
+        train_epoch(model, batches(objective, epoch), training.features, training.labels, lr_of(epoch), weigh)
+        if cadence == "epoch":
+            move()
+        np.testing.assert_allclose(trained.history[epoch].group_weights, weights, rtol=1e-4)
+    assert_same_layer(trained, model)
+
+
+# --- Group DRO: q *= exp(step size * (mean loss + C / sqrt(N))), loss = sum q_g * L_g ---------------------------------
+
+
+@pytest.mark.parametrize("adjustment", [0.0, 2.0])
+@pytest.mark.parametrize("training", [TRAIN, SOFT], ids=["hard", "soft"])
+def test_group_dros_weight_trajectory(training, adjustment):
+    step_size = 0.2
+    trained, objective = ours("groupdro", training, dro_step_size=step_size, size_adjustment=adjustment)
+    members, model, q = membership(training), start(), np.full(4, 0.25)
+    counts = members.sum(0)
+
+    def weigh(rows, p):
+        nonlocal q
+        mass = members[rows].sum(0)
+        observed = mass > 0
+        loss = np.divide((members[rows] * -np.log(p)[:, None]).sum(0), mass, out=np.zeros(4), where=observed)
+        q = q * np.where(observed, np.exp(step_size * (loss + adjustment / np.sqrt(counts))), 1)
+        q /= q.sum()
+        return row_weights(q / counts * counts.sum(), training)[rows]
+
+    for epoch in range(SETTINGS.epochs):
+        train_epoch(model, batches(objective, epoch), training.features, training.labels, lr_of(epoch), weigh)
+        expected = q / counts * counts.sum()
+        np.testing.assert_allclose(trained.history[epoch].group_weights, expected, rtol=1e-3)
+    assert np.ptp(q) > 0.1  # it has moved
+    assert_same_layer(trained, model)
+
+
+def test_group_dros_loss_is_q_times_the_group_means_of_training():
+    """Over a batch of all rows of known group it is sum_g q_g * mean loss_g, nothing else."""
+    groups = TrainingGroups(TRAIN.groups, TRAIN.labels, 2, 4)
+    objective = OBJECTIVES["groupdro"](groups, dro_step_size=0.5, size_adjustment=0.0)
+    rows = np.flatnonzero(TRAIN.groups >= 0)
+    losses = np.random.default_rng(0).uniform(0, 3, len(rows))
+    tensors = [torch.from_numpy(a) for a in (losses, TRAIN.groups[rows], TRAIN.labels[rows])]
+    objective.observe(*tensors, None)
+    means = np.array([losses[TRAIN.groups[rows] == g].mean() for g in range(4)])
+    q = np.exp(0.5 * means) / np.exp(0.5 * means).sum()
+    assert objective.loss(*tensors, torch.from_numpy(rows)).item() == pytest.approx(q @ means, rel=1e-6)
+
+
+# --- Just Train Twice -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("apply", ["loss", "sampling"])
+def test_jtts_error_set_and_up_weighting(apply):
+    identification, up = 3, 7.0
+    trained, objective = ours("jtt", identification_epochs=identification, up_weight=up, apply=apply)
+    first, n = start(), len(TRAIN.labels)
+    plain = OBJECTIVES["erm"](objective.training)
+    for epoch in range(identification):
+        train_epoch(first, batches(plain, epoch), TRAIN.features, TRAIN.labels, lr_of(epoch), lambda r, p: 1 + 0 * p)
+    errors = first.probabilities(TRAIN.features).argmax(1) != TRAIN.labels
+    assert 5 < errors.sum() < n / 2
+    np.testing.assert_array_equal(objective.errors, errors)
+    weights = np.where(errors, up, 1.0)
+    weights *= n / weights.sum()  # the mean over a training set in which the errors stand `up` times
+
+    second = start()  # from scratch, under the whole schedule
+    for epoch in range(SETTINGS.epochs):
+        visited = batches(objective, identification + epoch)
+        if apply == "sampling":
+            drawn = np.bincount(np.concatenate(visited), minlength=n)
+            share = up * errors.sum() / (up * errors.sum() + (~errors).sum())
+            assert drawn[errors].sum() == pytest.approx(n * share, abs=1)
+            assert drawn.sum() == n
+        train_epoch(
+            second,
+            visited,
+            TRAIN.features,
+            TRAIN.labels,
+            lr_of(epoch),
+            lambda rows, p: weights[rows] if apply == "loss" else 1 + 0 * p,
+        )
+    assert objective.note == f"{errors.sum()} of {n} rows are in the error set"
+    assert len(trained.history) == identification + SETTINGS.epochs
+    assert trained.selected_epoch == identification + SETTINGS.epochs
+    assert_same_layer(trained, second)
+
+
+def test_jtt_never_keeps_an_epoch_of_its_first_stage(monkeypatch):
+    monkeypatch.setattr("test_papers.SETTINGS", replace(SETTINGS, select="pseudo-wga", lr=1e-9))
+    trained, _ = ours("jtt", identification_epochs=4, up_weight=2.0)
+    assert trained.selected_epoch == 5  # all epochs are alike, so the first of the second stage
+
+
+# --- Deep feature reweighting -----------------------------------------------------------------------------------------
+
+
+def test_dfrs_balanced_subsampling():
+    groups = np.repeat([0, 1, 3, -1], [40, 13, 20, 5])
+    draws = np.random.default_rng(0)
+    groups = groups[draws.permutation(len(groups))]
+    val = np.flatnonzero(draws.random(len(groups)) < 2)[::2].copy()  # a split's rows are any rows of all
+    half, rest = OBJECTIVES["dfr"].choose_rows(np.array([], dtype=np.int64), val, groups, seed=5)
+    assert sorted([*half, *rest]) == sorted(val)
+    for g in range(4):
+        of_group, ours = (groups[val] == g).sum(), (groups[half] == g).sum()
+        assert ours == -(-of_group // 2)
+    assert (groups[half] >= 0).all()
+    other, _ = OBJECTIVES["dfr"].choose_rows(np.array([], dtype=np.int64), val, groups, seed=6)
+    assert set(other) != set(half)
+
+    objective = OBJECTIVES["dfr"](TrainingGroups(groups[half], groups[half] // 2, 2, 4))
+    smallest = min((groups[half] == g).sum() for g in (0, 1, 3))
+    visited = np.zeros(len(half), dtype=int)
+    for epoch in range(60):
+        stream = objective.draws(7, epoch)
+        subset = stream.indices(0, len(stream))
+        assert len(set(subset)) == len(subset)  # without repetition
+        assert np.bincount(groups[half][subset], minlength=4).tolist() == [smallest, smallest, 0, smallest]
+        visited[subset] += 1
+    assert visited.min() > 0  # each epoch another subset: all rows have their turn
+    assert visited[groups[half] == 1].tolist() == [60] * smallest
+
+
+def test_dfr_trains_a_layer_on_those_subsets():
+    balanced = rows_of(80, 4)
+    training = replace(balanced, posterior=None)
+    trained, objective = ours("dfr", training)
+    model = start()
+    for epoch in range(SETTINGS.epochs):
+        train_epoch(
+            model, batches(objective, epoch), training.features, training.labels, lr_of(epoch), lambda r, p: 1 + 0 * p
+        )
+    assert_same_layer(trained, model)
+
+
+# --- weights by sampling ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["balanced", "dbpt", "groupdro"])
+def test_by_sampling_a_group_is_drawn_as_often_as_it_would_weigh_and_the_loss_is_plain(name):
+    settings = {
+        "dbpt": {"eta": 2.0, "ema_momentum": 0.5},
+        "groupdro": {"dro_step_size": 0.2, "size_adjustment": 1.0},
+    }.get(name, {})
+    trained, objective = ours(name, apply="sampling", **settings)
+    weights, model = trained.history[-2].group_weights, start()
+    if name == "balanced":
+        np.testing.assert_allclose(weights, COUNTS.sum() / 4 / COUNTS)
+    known, n = TRAIN.groups >= 0, len(TRAIN.labels)
+    fresh = OBJECTIVES[name](objective.training, apply="sampling", **settings)
+    for epoch in range(SETTINGS.epochs):  # as at the beginning of each epoch
+        if epoch:
+            before = np.array(trained.history[epoch - 1].group_weights)
+            fresh.rule.load_state(fresh.rule.state() | {_moves(name): _as_state(name, before)})
+        drawn = np.concatenate(visited := batches(fresh, epoch))
+        assert len(drawn) == n
+        expected = row_weights(fresh.group_weights)
+        expected *= n / expected.sum()
+        for g in range(4):
+            member = TRAIN.groups == g
+            assert np.isin(drawn, np.flatnonzero(member)).sum() == pytest.approx(expected[member].sum(), abs=1)
+        assert np.isin(drawn, np.flatnonzero(~known)).sum() == pytest.approx(expected[~known].sum(), abs=2)
+        train_epoch(model, visited, TRAIN.features, TRAIN.labels, lr_of(epoch), lambda r, p: 1 + 0 * p)
+    assert_same_layer(trained, model)
+
+
+def _moves(name: str) -> str:
+    return "log_q" if name == "groupdro" else "group_weights"
+
+
+def _as_state(name: str, weights: np.ndarray) -> np.ndarray:
+    if name != "groupdro":
+        return weights
+    log_q = np.log(weights * COUNTS / COUNTS.sum())
+    return log_q - log_q.max()
+
+
+def test_by_sampling_under_soft_membership_rows_are_drawn_by_their_own_weights():
+    _, objective = ours("balanced", SOFT, apply="sampling")
+    expected, drawn = row_weights(objective.group_weights, SOFT), np.zeros(130)
+    for epoch in range(400):
+        stream = objective.draws(0, epoch)
+        assert len(stream) == 130
+        drawn += np.bincount(stream.indices(0, 130), minlength=130)
+    expected *= drawn.sum() / expected.sum()
+    chi_squared = ((drawn - expected) ** 2 / expected).sum()
+    assert abs(chi_squared - 129) < 5 * np.sqrt(2 * 129)

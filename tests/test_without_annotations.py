@@ -1,0 +1,66 @@
+"""Combinations that ask for no oracle: no true attribute changes a byte of what is learnt, nor the epoch kept."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dbpt.combinations import combinations, why_refused
+from dbpt.config import FitConfig
+from dbpt.experiment import Experiment, prepare
+from dbpt.methods import trained_row
+
+FREE = [
+    choice
+    for choice in combinations()
+    if why_refused(**choice) is None and choice["group_source"] != "true" and choice["select"] != "true-wga"
+]
+SETTINGS = {"epochs": 2, "warmup_epochs": 0, "identification_epochs": 1, "lr": 0.05}
+
+
+@pytest.fixture(scope="module")
+def experiments(tiny) -> list[Experiment]:
+    """The tiny task, with its true attributes shuffled, and without any."""
+    rows, draws = tiny.rows(), np.random.default_rng(0)
+    shuffled = draws.permutation([row["attribute"] for row in rows]).tolist()
+    tables = [
+        tiny.table,
+        tiny.write("leak-shuffled", [r | {"attribute": a} for r, a in zip(rows, shuffled, strict=True)]),
+        tiny.write("leak-none", [r | {"attribute": ""} for r in rows]),
+    ]
+    return [prepare(FitConfig(data=str(table), **tiny.settings | SETTINGS), lambda line: None) for table in tables]
+
+
+def learnt(experiment: Experiment, choice: dict[str, Any]) -> tuple:
+    chosen = replace(experiment, config=replace(experiment.config, **choice))
+    row = trained_row(chosen, choice["objective"], checkpoint_path=None, log=lambda line: None)
+    tensors = {name: tensor.tobytes() for name, tensor in row.classifier.tensors().items()}
+    return tensors, row.trained.selected_epoch, row.trained.history
+
+
+def test_there_are_as_many_as_documented():
+    """Of each head dbpt, balanced, groupdro with two sources, two ways, three selections; jtt, erm; and dfr."""
+    assert len(FREE) == 3 * (3 * 2 * 2 * 3 + 2 * 3 + 3) + 3
+
+
+@pytest.mark.parametrize("choice", FREE, ids=lambda choice: "-".join(choice.values()))
+def test_true_attributes_change_nothing(experiments, choice):
+    as_they_are, *others = (learnt(experiment, choice) for experiment in experiments)
+    for other in others:
+        assert other == as_they_are
+
+
+@pytest.mark.parametrize(
+    "choice", [{"p_true": "exact"}, {"cadence": "step"}, {"p_true": "exact", "cadence": "step", "group_source": "soft"}]
+)
+def test_nor_do_they_where_p_true_is_looked_at_otherwise(experiments, choice):
+    as_they_are, *others = (learnt(experiment, {"objective": "dbpt", **choice}) for experiment in experiments)
+    assert all(other == as_they_are for other in others)
+
+
+@pytest.mark.parametrize("choice", [{"group_source": "true"}, {"select": "true-wga"}])
+def test_an_oracle_would_be_seen(experiments, choice):
+    """So that the test above could fail."""
+    asked = {"objective": "balanced", "head": "linear", "epochs": 6, **choice}
+    assert learnt(experiments[0], asked) != learnt(experiments[1], asked)
