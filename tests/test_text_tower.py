@@ -189,6 +189,13 @@ def test_num_positions_counts_what_runs_through_the_tower(path, positions):
     assert build_text_tower(build("plain"), layout, path).num_positions == positions
 
 
+def test_a_hugging_face_tower_runs_no_padding(bert_folder):
+    layout = prompt_token_ids(tokenizer_of("hugging-face"), ["sea gull", "sea bird cliff"], 5)
+    assert build_text_tower(build("hugging-face", bert_folder), layout).num_positions == 2 * (1 + 5 + 3 + 1 + 1)
+    layout = prompt_token_ids(tokenizer_of("siglip"), ["sea gull", "sea bird cliff"], 5)
+    assert build_text_tower(build("siglip"), layout).num_positions == 2 * 16  # it sees the padding
+
+
 def test_the_tower_trains_nothing_of_the_model(tower):
     _, model, tokenizer = tower
     assert list(build_text_tower(model, prompt_token_ids(tokenizer, WORDINGS, 4)).parameters()) == []

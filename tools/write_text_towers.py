@@ -33,7 +33,7 @@ values to 1e-5, gradients of the context to 1e-4 (`tests/test_text_tower_names.p
   config of your own): positions behind the longest prompt are dropped.
 - **general**: the model's own `encode_text`, with the context written over the embeddings of placeholders. For towers
   that look both ways, that mask padding by token id (a placeholder is never the padding's id), or that are built
-  otherwise.
+  otherwise. Hugging Face models, which mask all padding, do without that behind the longest prompt.
 
 ## What is shared
 

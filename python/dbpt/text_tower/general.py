@@ -1,5 +1,7 @@
 """The path that is right for any tower: the model's own ``encode_text``, the context in place of the placeholders."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -14,11 +16,12 @@ class GeneralTower(TextTower):
 
     def __init__(self, model: nn.Module, layout: PromptLayout) -> None:
         super().__init__(model, layout)
-        self.register_buffer("ids_PL", layout.ids, persistent=False)
-        self.register_buffer("places_PL", layout.places, persistent=False)
+        length = _needed_length(model, layout)
+        self.register_buffer("ids_PL", layout.ids[:, :length], persistent=False)
+        self.register_buffer("places_PL", layout.places[:, :length], persistent=False)
         self.ids_PL: torch.Tensor
         self.places_PL: torch.Tensor
-        self.own_positions = [layout.ids.shape[1]] * len(layout.ids)
+        self.own_positions = [length] * len(layout.ids)
 
     def forward(self, context: torch.Tensor) -> torch.Tensor:
         """Map context (n_ctx, d) or (C, n_ctx, d) to text features (P, D)."""
@@ -32,3 +35,12 @@ class GeneralTower(TextTower):
         finally:
             handle.remove()
         return F.normalize(features.float(), dim=-1)
+
+
+def _needed_length(model: nn.Module, layout: PromptLayout) -> int:
+    """All L positions, but for a Hugging Face model, which masks padding, only those up to the longest prompt's end."""
+    config: Any = getattr(getattr(model, "text", model), "config", None)
+    pad = getattr(config, "pad_token_id", None)
+    if pad is None:
+        return layout.ids.shape[1]
+    return 1 + int((layout.ids != pad).any(dim=0).nonzero().max())

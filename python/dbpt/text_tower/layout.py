@@ -56,25 +56,33 @@ def prompt_token_ids(
     """
     frame = tokenizer_frame(tokenizer)
     ids_PL = tokenizer([f"{wording}." for wording in wordings]).long().cpu()
-    for wording, n_used in zip(wordings, frame.used(ids_PL), strict=True):
-        if n_used + n_ctx > frame.length:
-            raise InputError(
-                f"class wording {wording!r} has {n_used} tokens; with n_ctx = {n_ctx} context tokens that is more than "
-                f"the text tower's {frame.length} positions: shorten the wording or lower n_ctx (or shorten ctx_init)"
-            )
+    _check_fit(frame, wordings, ids_PL, n_ctx)
     names = frame.contents(tokenizer(list(wordings)).long().cpu())
     before = {"end": n_ctx, "middle": n_ctx // 2, "front": 0}[class_position]
     placeholder = frame.placeholder(ids_PL)
     ids, places = [], []
     for row, (full, name) in enumerate(zip(frame.contents(ids_PL), names, strict=True)):
         first = 0 if owners is None else owners[row] * n_ctx
-        context = list(range(first, first + n_ctx))
-        split = len(name) if full[: len(name)] == name else len(full)
-        inside = context[:before] + [-1] * split + context[before:] + [-1] * (len(full) - split)
+        inside = _places(full, name, range(first, first + n_ctx), before)
         words = iter(full)
-        ids.append(_framed(frame, ids_PL[row], [placeholder if at >= 0 else next(words) for at in inside]))
+        ids.append(_framed(frame, ids_PL[row], [placeholder if place >= 0 else next(words) for place in inside]))
         places.append([-1] * frame.start + inside + [-1] * (frame.length - frame.start - len(inside)))
     return PromptLayout(torch.tensor(ids), torch.tensor(places), n_ctx)
+
+
+def _check_fit(frame: TokenizerFrame, wordings: Sequence[str], ids_PL: torch.Tensor, n_ctx: int) -> None:
+    for wording, n_used in zip(wordings, frame.used(ids_PL), strict=True):
+        if n_used + n_ctx > frame.length:
+            raise InputError(
+                f"class wording {wording!r} has {n_used} tokens; with n_ctx = {n_ctx} context tokens that is more than "
+                f"the text tower's {frame.length} positions: shorten the wording or lower n_ctx (or shorten ctx_init)"
+            )
+
+
+def _places(full: list[int], name: list[int], context: range, before: int) -> list[int]:
+    """``context`` around the tokens of ``name`` (-1), ``before`` of it in front; then the rest of ``full`` (-1)."""
+    split = len(name) if full[: len(name)] == name else len(full)
+    return [*context[:before], *[-1] * split, *context[before:], *[-1] * (len(full) - split)]
 
 
 def _framed(frame: TokenizerFrame, like_L: torch.Tensor, inside: list[int]) -> list[int]:
