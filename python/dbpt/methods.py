@@ -60,7 +60,7 @@ def trained_row(experiment: Experiment, objective: str, *, checkpoint_path: Path
     with (
         progress_bar(objective, epochs) as on_epoch,
         one_thread_if_small(head.multiply_adds + _live_multiply_adds(experiment)),
-        _live(experiment) as live,
+        _live(experiment, chosen) as live,
     ):
         trained = train(
             head,
@@ -103,11 +103,11 @@ def build_head(experiment: Experiment) -> Head:
     return AdapterHead(class_weights, logit_scale=backbone.logit_scale, logit_bias=bias, seed=config.seed)
 
 
-def _live(experiment: Experiment) -> AbstractContextManager[LiveImages | None]:
+def _live(experiment: Experiment, objective: type[Objective]) -> AbstractContextManager[LiveImages | None]:
     """What training sees instead of cached features, if it is to."""
     if experiment.config.features == "cached":
         return nullcontext()
-    dataset, rows = experiment.dataset, experiment.rows("train")
+    dataset, (rows, _) = experiment.dataset, _chosen_rows(experiment, objective)
     paths = [dataset.paths[row] for row in rows]
     return live_images(experiment.backbone, dataset.root, paths, seed=experiment.config.seed)
 
@@ -140,13 +140,19 @@ def _training_rows(experiment: Experiment, objective: type[Objective]) -> tuple[
     """The rows that ``objective`` trains on and those that choose the epoch, each with the groups that it is to see."""
     config = experiment.config
     groups = experiment.groups_trained_on
-    train, val = objective.choose_rows(experiment.rows("train"), experiment.rows("val"), groups, config.seed)
+    train, val = _chosen_rows(experiment, objective)
     soft = config.group_source == "soft" and objective.takes_soft_groups
     judged_by = experiment.true_groups if config.select == "true-wga" else experiment.pseudo_groups
     return (
         _rows(experiment, train, groups, experiment.membership if soft else None),
         _rows(experiment, val, judged_by, None),
     )
+
+
+def _chosen_rows(experiment: Experiment, objective: type[Objective]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Numbers of the rows that ``objective`` trains on and of those that choose the epoch."""
+    train, val, seed = experiment.rows("train"), experiment.rows("val"), experiment.config.seed
+    return objective.choose_rows(train, val, experiment.groups_trained_on, seed)
 
 
 def _rows(
@@ -214,15 +220,15 @@ def _fingerprint(experiment: Experiment, objective: str, head: Head) -> str:
     choices = (
         objective,
         config.head,
+        config.features,
         config.apply if chosen.can_sample else "loss",
         _objective_settings(config, chosen),
-        config.features,
     )
     start: object = [hashlib.sha256(value.cpu().numpy().tobytes()).hexdigest() for value in head.state_dict().values()]
     if isinstance(head, PromptHead):
-        layout, text = head.text_tower.layout, (config.text_precision, config.text_memory_mb)
-        prompts = (layout_settings(config), layout.ids.tolist(), layout.places.tolist())
-        start = (list(experiment.dataset.words.classes.items()), prompts, text)
+        layout = head.text_tower.layout
+        text = (layout_settings(config), config.text_precision, config.text_memory_mb)
+        start = (text, list(experiment.dataset.words.classes.items()), layout.ids.tolist(), layout.places.tolist())
     return repr((choices, start, sorted(backbone.encoder_key.items()), backbone.spec["config"]))
 
 

@@ -4,7 +4,7 @@
     config.toml                     the resolved settings; `dbpt fit --config` takes it
     checkpoints/OBJECTIVE.safetensors
     classifier.safetensors          the tensors of `FeatureClassifier`; classes as JSON in the metadata
-    prompt.safetensors              context (n_ctx, d) float32, or (C, n_ctx, d), of the head ``prompt``
+    prompt.safetensors              context (n_ctx, d) float32, or (C, n_ctx, d) if class-specific; of head ``prompt``
     pseudo_attributes.safetensors   pseudo_attributes (N,), posterior (N, A), confidence (N,), splits (N,), paths
     groups.csv, history.jsonl, metrics.json, report.html
 

@@ -131,7 +131,7 @@ class _Run:
         losses = torch.zeros((), device=self.labels.device)
         for begin in range(0, len(draws), batch_size):
             rows = torch.from_numpy(draws.indices(begin, min(begin + batch_size, len(draws)))).to(self.labels.device)
-            loss = self._batch_loss(rows, epoch, lr, begin)
+            loss = self._batch_loss(rows, self._features(rows, epoch, begin), epoch, lr)
             self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
@@ -141,9 +141,9 @@ class _Run:
             raise self._blown_up(mean_loss, epoch, lr)
         return mean_loss
 
-    def _batch_loss(self, rows: torch.Tensor, epoch: int, lr: float, first_draw: int) -> torch.Tensor:
-        """The objective's loss of the training rows ``rows`` (B,), draws of the epoch from ``first_draw`` on."""
-        labels, groups, features = self.labels[rows], self.groups[rows], self._features(rows, epoch, first_draw)
+    def _batch_loss(self, rows: torch.Tensor, features: torch.Tensor, epoch: int, lr: float) -> torch.Tensor:
+        """The objective's loss of the training rows number ``rows`` (B,), as ``features`` (B, D) are now."""
+        labels, groups = self.labels[rows], self.groups[rows]
         per_sample_loss = F.cross_entropy(self.head(features), labels, reduction="none")
         try:
             self.objective.observe(per_sample_loss.detach(), groups, labels, self._training_outputs)
