@@ -156,6 +156,17 @@ def test_bic_of_several_clusters_counts_every_parameter(method, covariance, para
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_a_class_of_one_row_that_ends_the_search_is_named(method):
+    logits, _ = blobs([60, 60])
+    labels = np.repeat([0, 1], [119, 1])
+    with pytest.warns(UserWarning, match="num_clusters is at most 1, for all .* the 1 rows of class 1"):
+        found = label_attributes(logits, method=method, labels=labels, within_class=True, num_clusters="bic")
+    assert found.num_clusters == 1
+    alone = label_attributes(logits[:119], method=method, num_clusters="bic")
+    assert alone.num_clusters > 1
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_bic_of_classes_adds_up(method):
     logits, _ = blobs([250, 250, 250], 3)
     labels = np.arange(750) % 2

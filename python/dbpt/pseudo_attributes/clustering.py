@@ -86,7 +86,10 @@ def _chosen(job: Job, model: Model, criterion: str, max_clusters: int) -> tuple[
     scores: dict[int, float] = {}
     for k in range(first, max_clusters + 1):
         fits = [model.fit(job, part, k) for part in job.parts()]
-        if best is not None and any(len(fit.centers) < k for fit in fits):
+        short = [part for part, fit in zip(job.parts(), fits, strict=True) if len(fit.centers) < k]
+        if best is not None and short:
+            if len(short) < len(fits):
+                _warn_of_end(short[0], k - 1)
             break
         scores[k] = sum(fit.bic() for fit in fits) if criterion == "bic" else _mean_silhouette(job, fits)
         better = min if criterion == "bic" else max
@@ -94,6 +97,15 @@ def _chosen(job: Job, model: Model, criterion: str, max_clusters: int) -> tuple[
             best = k, fits
     assert best is not None
     return *best, scores
+
+
+def _warn_of_end(part: Part, k: int) -> None:
+    warnings.warn(
+        f"num_clusters is at most {k}, for all classes: the {part.num_rows} rows{part.where} have too few distinct "
+        "logits for more",
+        UserWarning,
+        stacklevel=6,
+    )
 
 
 def _mean_silhouette(job: Job, fits: Sequence[Fit]) -> float:

@@ -13,7 +13,7 @@ from dbpt.pseudo_attributes.contrasts import contrast_matrix
 from dbpt.pseudo_attributes.job import Job, Outputs, Part
 from dbpt.pseudo_attributes.result import Clustering
 
-MAX_ITER = 100
+MAX_ITER = 500  # rows without any clusters take some 300 to come to rest
 N_INIT = 4
 _SMALLEST = 1e-30  # so that clusters without any spread have a likelihood too
 
