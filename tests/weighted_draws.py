@@ -1,0 +1,26 @@
+"""Weights to draw by, and how draws are judged; for the tests of WeightedSampler."""
+
+import numpy as np
+import pytest
+
+from dbpt.sampling import WeightedSampler
+
+WEIGHTS = np.random.default_rng(0).exponential(size=1000) * (np.arange(1000) % 7 > 0)
+OTHERS = np.roll(WEIGHTS, 1)
+POSITIVE = np.count_nonzero(WEIGHTS)
+BOTH = pytest.mark.parametrize("replacement", [True, False])
+
+
+def sampler_of(replacement=True, **keywords):
+    """One with 700 draws, of 857 rows that can be drawn."""
+    keywords = {"weights": WEIGHTS, "num_samples": 700, "replacement": replacement, "seed": 3} | keywords
+    return WeightedSampler(keywords.pop("weights"), keywords.pop("num_samples"), **keywords)
+
+
+def chi2(seen, expected):
+    return ((seen - expected) ** 2 / expected).sum()
+
+
+def at_most(freedom):
+    """What χ² stays below but for one time in a billion, and some more for few degrees of freedom."""
+    return freedom + 7 * (2 * freedom) ** 0.5 + 10
