@@ -2,7 +2,6 @@
 
 import hashlib
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,8 @@ from dbpt.features.live import LiveImages, live_images
 from dbpt.heads import AdapterHead, Head, LinearHead, PromptHead
 from dbpt.metrics import GroupMetrics, group_counts, group_metrics
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
-from dbpt.training import EpochRecord, Rows, Trained, TrainingSettings, train
+from dbpt.training import Rows, Trained, TrainingSettings, train
+from dbpt.training.progress import progress_bar
 from dbpt.training.threads import one_thread_if_small
 
 
@@ -230,23 +230,3 @@ def _fingerprint(experiment: Experiment, objective: str, head: Head) -> str:
         text = (layout_settings(config), config.text_precision, config.text_memory_mb)
         start = (text, list(experiment.dataset.words.classes.items()), layout.ids.tolist(), layout.places.tolist())
     return repr((choices, start, sorted(backbone.encoder_key.items()), backbone.spec["config"]))
-
-
-class progress_bar:
-    """Context manager that gives ``train`` its ``on_epoch``: a tqdm bar where standard error is a terminal."""
-
-    def __init__(self, title: str, epochs: int) -> None:
-        from tqdm import tqdm
-
-        self._bar = tqdm(total=epochs, desc=title, unit="epoch", disable=None, leave=False)
-
-    def __enter__(self) -> Callable[[EpochRecord], None]:
-        return self._show
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def _show(self, record: EpochRecord) -> None:
-        self._bar.update(record.epoch - self._bar.n)
-        judged = record.val_average if record.val_wga is None else record.val_wga
-        self._bar.set_postfix_str(f"loss {record.loss:.3f}, val {100 * judged:.1f} %")
