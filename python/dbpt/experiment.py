@@ -17,7 +17,12 @@ from dbpt.config import FitConfig
 from dbpt.data import SPLITS, Dataset, load_dataset
 from dbpt.data.checks import check_classes
 from dbpt.errors import InputError
-from dbpt.experiment_checks import check_attributes_wanted, check_pseudo_groups, check_rows_of_objective
+from dbpt.experiment_checks import (
+    check_attributes_wanted,
+    check_pseudo_groups,
+    check_rows_of_objective,
+    setting_warnings,
+)
 from dbpt.features import Failure, embed_images
 from dbpt.heads.prompt import prompt_layout
 from dbpt.pseudo_attributes import PseudoAttributes, label_attributes
@@ -95,10 +100,7 @@ def prepare(config: FitConfig, log: Log) -> Experiment:
     splits, warnings = with_validation(dataset, pseudo_groups, config)
     check_pseudo_groups(config, pseudo_groups, splits)
     warnings += group_warnings(dataset, pseudo_groups, splits)
-    if config.epochs <= config.warmup_epochs:
-        warnings.append(
-            f"--epochs {config.epochs}: all of them warm up at a learning rate of 1e-5; nothing much is learnt"
-        )
+    warnings += setting_warnings(config, backbone.device)
     known = int((dataset.attributes >= 0).sum())
     if known and not knows_true_groups(dataset, splits):
         warnings.append(f"only {known} of {len(dataset)} images have a true attribute: figures are over pseudo groups")

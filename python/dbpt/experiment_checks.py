@@ -1,18 +1,25 @@
-"""What the data must hold for what the settings ask of them: each refusal in one line, before anything is trained."""
+"""What the data must hold for what the settings ask of them, and settings that do not do what one may think.
+
+A refusal or a warning is one line, and comes before anything is trained.
+"""
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.combinations import readers
 from dbpt.config import FitConfig
 from dbpt.data import SPLITS, Dataset
 from dbpt.errors import InputError
 from dbpt.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
+    import torch
+
     from dbpt.experiment import Experiment
 
 
@@ -66,3 +73,21 @@ def check_rows_of_objective(experiment: Experiment) -> None:
     raise InputError(
         f"--objective {objective.name}: {what} in split {split!r}; add rows to it or choose another objective"
     )
+
+
+def setting_warnings(config: FitConfig, device: torch.device) -> list[str]:
+    """What a user should know of settings that nothing reads, teach little, or are slow on ``device``."""
+    warnings = []
+    chosen = {f"--head {config.head}", f"--objective {config.objective}"}
+    for setting in fields(config):
+        wanted, value = readers(setting.name), getattr(config, setting.name)
+        if value != setting.default and wanted and chosen.isdisjoint(wanted):
+            flag = f"--{setting.name.replace('_', '-')}"
+            warnings.append(f"{flag} {value} changes nothing in this run: only {' and '.join(wanted)} would read it")
+    if config.epochs <= config.warmup_epochs:
+        warnings.append(
+            f"--epochs {config.epochs}: all of them warm up at a learning rate of 1e-5; nothing much is learnt"
+        )
+    if config.text_precision == "fp16" and config.head == "prompt" and device.type == "cpu":
+        warnings.append("--text-precision fp16 is slower than float32 on a CPU, and meant for GPUs")
+    return warnings
