@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from dataclasses import fields
 
 import pytest
 
-from dbpt.combinations import combinations, why_refused
+from dbpt.combinations import combinations, readers, why_refused
 from dbpt.config import FitConfig
 from dbpt.errors import InputError
+from dbpt.heads import HEAD_SETTINGS, HEADS
 from dbpt.objectives import OBJECTIVES
 
 ALL = list(combinations())
@@ -76,3 +78,13 @@ def test_an_objective_that_is_registered_is_a_choice_at_once(monkeypatch):
 def test_the_registries_are_read_without_torch():
     code = "import dbpt.combinations, dbpt.objectives, dbpt.heads, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_readers_of_a_setting_are_the_heads_and_objectives_that_name_it():
+    assert readers("ctx_init") == ["--head prompt"]
+    assert readers("eta") == ["--objective dbpt"]
+    assert readers("epochs") == readers("apply") == []
+    named = {name for names in HEAD_SETTINGS.values() for name in names}
+    named |= {name for objective in OBJECTIVES.values() for name in objective.settings}
+    assert named <= {setting.name for setting in fields(FitConfig)}
+    assert set(HEAD_SETTINGS) <= set(HEADS)

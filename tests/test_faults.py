@@ -91,7 +91,7 @@ def expected(arguments, tmp_path_factory) -> dict[str, bytes]:
 
 
 def contents(run: Path) -> dict[str, bytes]:
-    return {name: (run / name).read_bytes() for name in RESULTS}
+    return {name: (run / name).read_bytes() for name in RESULTS if (run / name).exists()}
 
 
 def saves_seen(run: Path, number: int) -> Callable[[], bool]:
@@ -115,9 +115,9 @@ def leftovers(run: Path) -> list[Path]:
     return [path for path in run.rglob("*") if path.name.endswith(".tmp")]
 
 
-@pytest.mark.parametrize("seed", range(int(os.environ.get("DBPT_KILLED_RUNS", "2"))))
-def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_bytes(launcher, arguments, expected, tmp_path, seed):
-    draws, run, stderr = random.Random(seed), tmp_path / "run", tmp_path / "stderr"
+def killed_and_resumed(launcher: Launcher, arguments: list[str], folder: Path, seed: int) -> Path:
+    """A run that was killed four times, at random moments, and then resumed to its end."""
+    draws, run, stderr = random.Random(seed), folder / "run", folder / "stderr"
     for number in (0, *(draws.randrange(1, 14) for _ in range(3))):
         moment, wait = saves_seen(run, number), draws.uniform(0, 0.01)
 
@@ -130,9 +130,31 @@ def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_bytes(launcher, 
         for name in ("run.json", "config.toml"):  # whole, or not there yet
             assert not (run / name).exists() or (run / name).read_text().endswith(("}\n", "true\n"))
     main([*arguments, "--out", str(run), "--resume"])
-    assert contents(run) == expected
     assert json.loads((run / "run.json").read_text())["status"] == "complete"
     assert leftovers(run) == []
+    return run
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("DBPT_KILLED_RUNS", "2"))))
+def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_bytes(launcher, arguments, expected, tmp_path, seed):
+    assert set(expected) == set(RESULTS)
+    assert contents(killed_and_resumed(launcher, arguments, tmp_path, seed)) == expected
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        "--head adapter --objective jtt --identification-epochs 16",
+        "--head linear --objective groupdro --group-source soft --apply sampling",
+        "--head linear --objective dfr --features live",
+    ],
+)
+def test_so_does_one_of_another_head_and_objective(launcher, arguments, tmp_path, choice):
+    arguments = [*arguments, *choice.split()]
+    main([*arguments, "--out", str(tmp_path / "expected")])
+    expected = contents(tmp_path / "expected")
+    assert set(expected) == set(RESULTS) - {"prompt.safetensors"}
+    assert contents(killed_and_resumed(launcher, arguments, tmp_path, seed=0)) == expected
 
 
 def test_ctrl_c_leaves_one_line_and_a_run_that_goes_on(launcher, arguments, expected, tmp_path, tiny, capsys):

@@ -1,6 +1,7 @@
 """The heads on the features, linear and adapter: what they compute, what they leave in a run, how it is read back."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -216,11 +217,30 @@ def test_the_prompt_needs_not_fit_where_none_is_trained(tiny, tmp_path):
     assert json.loads((run / "run.json").read_text())["status"] == "complete"
 
 
+def test_settings_that_nothing_reads_are_told_and_those_that_something_reads_are_not(tiny, tiny_run, tmp_path):
+    lines: list[str] = []
+    settings = {**tiny.settings, "n_ctx": 16, "epochs": 2, "identification_epochs": 1, "baselines": False}
+    changed = {"ctx_init": "a photo of", "class_position": "front", "eta": 2.0}
+    run = dbpt.fit(
+        tiny.table, out=tmp_path / "run", log=lines.append, head="linear", objective="jtt", **settings, **changed
+    )
+    told = [warning for warning in run.metrics["warnings"] if "changes nothing in this run" in warning]
+    assert told == [
+        "--ctx-init a photo of changes nothing in this run: only --head prompt would read it",
+        "--class-position front changes nothing in this run: only --head prompt would read it",
+        "--eta 2.0 changes nothing in this run: only --objective dbpt would read it",
+    ]
+    assert all(f"warning: {warning}" in lines for warning in told)
+    assert not [warning for warning in metrics_of(tiny_run)["warnings"] if "changes nothing" in warning]
+
+
 def test_dfr_learns_from_validation_and_is_an_objective_like_the_others(tiny, tmp_path):
     run = fit(tiny, tmp_path / "run", objective="dfr", head="linear", lr=0.05)
     rows = {row["name"]: row for row in metrics_of(run)["rows"]}
     assert list(rows) == ["zero-shot", "erm", "dfr"]
     assert (rows["dfr"]["group_source"], rows["dfr"]["head"], rows["erm"]["head"]) == ("pseudo", "linear", "linear")
+    assert rows["dfr"]["apply"] is rows["erm"]["apply"] is None  # they have no weights
+    assert re.search(r"Weights applied</\w+>\s*<\w+>none<", (run / "report.html").read_text())
     other_training = [row | {"label": CLASSES[0]} if row["path"].startswith("train/10") else row for row in tiny.rows()]
     again = fit(tiny, tmp_path / "again", tiny.write("dfr", other_training), objective="dfr", head="linear", lr=0.05)
     assert (again / "classifier.safetensors").read_bytes() == (run / "classifier.safetensors").read_bytes()

@@ -342,7 +342,10 @@ def test_the_settings_of_the_prompt_reach_it(tiny, tiny_backbone, tmp_path, sett
     head.context.data = torch.from_numpy(context)
     weights = load_file(run / "classifier.safetensors")["weights"]
     np.testing.assert_allclose(head.weights().detach().numpy(), weights, atol=1e-6)
-    assert dbpt.load(run).predict([tiny.table.parent / tiny.rows()[0]["path"]])
+    (prediction,) = dbpt.load(run).predict([tiny.table.parent / tiny.rows()[0]["path"]])
+    assert prediction.prediction in CLASSES
+    slow = [warning for warning in metrics_of(run)["warnings"] if "fp16 is slower than float32" in warning]
+    assert len(slow) == (settings["text_precision"] == "fp16")
 
 
 def test_initial_words_without_tokens_or_with_too_many_are_refused(tiny, tmp_path):

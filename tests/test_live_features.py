@@ -14,7 +14,8 @@ from dbpt import InputError
 from dbpt.config import FitConfig
 from dbpt.experiment import prepare
 from dbpt.features.live import AREA, ASPECT, NUMBERS, crop_box, draw_numbers, live_images
-from dbpt.methods import trained_row
+from dbpt.methods import _live, _training_rows, trained_row
+from dbpt.objectives import OBJECTIVES
 from dbpt.training import loop
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -120,6 +121,19 @@ def test_a_live_run_that_was_interrupted_goes_on_with_the_same_crops(tiny, tmp_p
     resumed = row(path)
     assert resumed.trained.history == whole.trained.history
     assert torch.equal(resumed.trained.head_state["context"], whole.trained.head_state["context"])
+
+
+@pytest.mark.parametrize("objective", ["dfr", "erm"])
+def test_the_images_are_those_of_the_rows_that_the_objective_trains_on(tiny, objective):
+    settings = {"features": "live", "head": "linear", "objective": objective}
+    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings, **settings), lambda line: None)
+    chosen = OBJECTIVES[objective]
+    training, _ = _training_rows(experiment, chosen)
+    with _live(experiment, chosen) as live:
+        rows = [experiment.dataset.paths.index(path) for path in live.paths]
+    assert {path.split("/")[0] for path in live.paths} == {"val" if objective == "dfr" else "train"}
+    np.testing.assert_array_equal(experiment.features[rows], training.features)
+    assert trained_row(experiment, objective, checkpoint_path=None, log=lambda line: None).trained.history
 
 
 def test_an_image_that_has_gone_is_named(tiny, tmp_path):

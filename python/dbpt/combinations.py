@@ -6,7 +6,7 @@
 from collections.abc import Iterator, Mapping
 from itertools import product
 
-from dbpt.heads import HEADS
+from dbpt.heads import HEAD_SETTINGS, HEADS
 from dbpt.objectives import OBJECTIVES
 
 GROUP_SOURCES = ("pseudo", "true", "soft")
@@ -56,3 +56,9 @@ def why_refused(*, head: str, objective: str, group_source: str, apply: str, sel
             "the two"
         )
     return None
+
+
+def readers(setting: str) -> list[str]:
+    """The choices of head and objective that read ``setting``, as options; empty if it belongs to none of them."""
+    heads = [f"--head {name}" for name, names in HEAD_SETTINGS.items() if setting in names]
+    return heads + [f"--objective {name}" for name, chosen in OBJECTIVES.items() if setting in chosen.settings]

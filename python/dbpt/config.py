@@ -3,15 +3,13 @@
 The defaults are ours; the paper publishes none of them.
 """
 
-from __future__ import annotations  # the fields' types are read as text by _check
+from __future__ import annotations  # the fields' types are read as text by check_setting
 
 import json
-import math
-import operator
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import Field, asdict, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from dbpt.combinations import APPLICATIONS, CHOICES, GROUP_SOURCES, SELECTIONS, 
 from dbpt.errors import InputError, nearest
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
+from dbpt.setting_checks import check_setting
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -33,33 +32,6 @@ FEATURE_SOURCES = ("cached", "live")
 P_TRUE = ("batches", "exact")
 CADENCES = ("epoch", "step")
 DEFAULT_LR = {"prompt": 1.0, "linear": 1.0, "adapter": 0.1}
-
-
-_LIMITS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
-    "low": (operator.ge, "at least"),
-    "above": (operator.gt, "above"),
-    "high": (operator.le, "at most"),
-    "below": (operator.lt, "below"),
-}
-
-
-_TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "str": (lambda value: isinstance(value, str), "a string"),
-    "bool": (lambda value: isinstance(value, bool), "true or false"),
-    "int": (lambda value: isinstance(value, int) and not isinstance(value, bool), "an integer"),
-    "float": (
-        lambda value: isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value),
-        "a finite number",
-    ),
-    "tuple[str, ...]": (
-        lambda value: isinstance(value, tuple) and all(isinstance(item, str) for item in value),
-        "a list of strings",
-    ),
-    "tuple[float, ...]": (
-        lambda value: isinstance(value, tuple) and all(_TYPES["float"][0](item) for item in value),
-        "a list of numbers",
-    ),
-}
 
 
 def _setting(default: Any, help: str, **limits: Any) -> Any:
@@ -154,7 +126,7 @@ class FitConfig:
 
     def __post_init__(self) -> None:
         for setting in fields(self):
-            _check(setting, getattr(self, setting.name))
+            check_setting(setting, getattr(self, setting.name))
         if refusal := why_refused(**{name: getattr(self, name) for name in CHOICES}):
             raise InputError(refusal)
         if self.objective == "jtt" and self.identification_epochs > self.epochs:
@@ -245,25 +217,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
-
-
-def _check(setting: Field[Any], value: Any) -> None:
-    """Refuse a value of another type than the setting's, or outside its limits."""
-    flag = f"--{setting.name.replace('_', '-')}"
-    type_name = str(setting.type).removesuffix(" | None")
-    optional = type_name != str(setting.type)
-    if value is None and optional:
-        return
-    is_of_type, kind = _TYPES[type_name]
-    if not is_of_type(value):
-        raise InputError(f"{flag}: expected {kind}, found {value!r}")
-    _check_limits(flag, value, setting.metadata)
-
-
-def _check_limits(flag: str, value: Any, limits: Mapping[str, Any]) -> None:
-    choices = limits.get("choices")
-    if choices and value not in choices:
-        raise InputError(f"{flag}: {value!r} is none of {', '.join(choices)}{nearest(value, list(choices))}")
-    for key, (holds, words) in _LIMITS.items():
-        if key in limits and not holds(value, limits[key]):
-            raise InputError(f"{flag}: must be {words} {limits[key]}, found {value!r}")

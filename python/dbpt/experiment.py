@@ -17,9 +17,14 @@ from dbpt.config import FitConfig
 from dbpt.data import SPLITS, Dataset, load_dataset
 from dbpt.data.checks import check_classes
 from dbpt.errors import InputError
+from dbpt.experiment_checks import (
+    check_attributes_wanted,
+    check_pseudo_groups,
+    check_rows_of_objective,
+    setting_warnings,
+)
 from dbpt.features import Failure, embed_images
 from dbpt.heads.prompt import prompt_layout
-from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes import PseudoAttributes, label_attributes
 from dbpt.splits import group_warnings, knows_true_groups, with_validation
 from dbpt.words import Words, check_templates, parse_vocabulary
@@ -79,7 +84,7 @@ def prepare(config: FitConfig, log: Log) -> Experiment:
     """Load, embed, label and group. Raises `InputError` for what the data or the settings don't allow."""
     dataset = open_dataset(config.data, config)
     log(dataset.describe())
-    _check_attributes_wanted(config, dataset)
+    check_attributes_wanted(config, dataset)
     backbone = load_backbone(
         config.model or DEFAULT_MODEL,
         config.pretrained or (None if config.model else DEFAULT_PRETRAINED),
@@ -93,12 +98,9 @@ def prepare(config: FitConfig, log: Log) -> Experiment:
     pseudo = label_dataset(dataset.words, dataset.labels, features, backbone, config, log)
     pseudo_groups = dataset.groups(pseudo.pseudo_attributes)
     splits, warnings = with_validation(dataset, pseudo_groups, config)
-    _check_pseudo_groups(config, pseudo_groups, splits)
+    check_pseudo_groups(config, pseudo_groups, splits)
     warnings += group_warnings(dataset, pseudo_groups, splits)
-    if config.epochs <= config.warmup_epochs:
-        warnings.append(
-            f"--epochs {config.epochs}: all of them warm up at a learning rate of 1e-5; nothing much is learnt"
-        )
+    warnings += setting_warnings(config, backbone.device)
     known = int((dataset.attributes >= 0).sum())
     if known and not knows_true_groups(dataset, splits):
         warnings.append(f"only {known} of {len(dataset)} images have a true attribute: figures are over pseudo groups")
@@ -117,7 +119,7 @@ def prepare(config: FitConfig, log: Log) -> Experiment:
         failures=failures,
         warnings=tuple(warnings),
     )
-    _check_rows_of_objective(experiment)
+    check_rows_of_objective(experiment)
     return experiment
 
 
@@ -203,55 +205,3 @@ def label_dataset(
     for warning in caught:
         log(f"warning: {warning.message}")
     return found
-
-
-def _check_attributes_wanted(config: FitConfig, dataset: Dataset) -> None:
-    """An oracle was asked for explicitly: then the true attributes must be there. Proportions fit the attributes."""
-    if config.proportions is not None and len(config.proportions) != dataset.num_attributes:
-        raise InputError(
-            f"--proportions: {len(config.proportions)} numbers for {dataset.num_attributes} attributes; give one for "
-            f"each of {', '.join(dataset.attribute_names)}"
-        )
-    for flag, wanted, split in (
-        ("--group-source true", config.group_source == "true", OBJECTIVES[config.objective].trains_on),
-        ("--select true-wga", config.select == "true-wga", "val"),
-    ):
-        rows = dataset.splits == SPLITS.index(split)
-        if not rows.any():  # then validation is carved from training
-            rows = dataset.splits == SPLITS.index("train")
-        if wanted and not (dataset.attributes[rows] >= 0).any():
-            raise InputError(
-                f"{flag}: {dataset.source} has no attribute for any row of split {split!r}; use pseudo groups instead"
-            )
-
-
-def _check_pseudo_groups(config: FitConfig, pseudo_groups: NDArray[np.int64], splits: NDArray[np.int64]) -> None:
-    """Refuse to train or choose by pseudo-groups where ``min_confidence`` has left no row of the split in any."""
-    objective = OBJECTIVES[config.objective]
-    uses_groups = objective.uses_groups and config.group_source != "true"
-    for split, wanted in ((objective.trains_on, uses_groups), ("val", config.select == "pseudo-wga")):
-        if wanted and not (pseudo_groups[splits == SPLITS.index(split)] >= 0).any():
-            raise InputError(
-                f"--min-confidence {config.min_confidence:g}: no row of split {split!r} has a pseudo attribute that "
-                "sure; lower it"
-            )
-
-
-def _check_rows_of_objective(experiment: Experiment) -> None:
-    """Refuse an objective that finds too few rows in the split that it divides for itself."""
-    config, dataset = experiment.config, experiment.dataset
-    objective, split = OBJECTIVES[config.objective], OBJECTIVES[config.objective].trains_on
-    train, val = objective.choose_rows(
-        experiment.rows("train"), experiment.rows("val"), experiment.groups_trained_on, config.seed
-    )
-    rows_C = np.bincount(dataset.labels[train], minlength=dataset.num_classes)
-    missing = [name for name, rows in zip(dataset.class_names, rows_C, strict=True) if not rows]
-    if missing:
-        what = f"class {missing[0]!r} has no row with a known group"
-    elif not val.size:
-        what = "there is no row left to choose the epoch by"
-    else:
-        return
-    raise InputError(
-        f"--objective {objective.name}: {what} in split {split!r}; add rows to it or choose another objective"
-    )

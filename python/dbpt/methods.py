@@ -2,7 +2,6 @@
 
 import hashlib
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +13,14 @@ from numpy.typing import NDArray
 
 from dbpt.config import FitConfig
 from dbpt.data import SPLITS, Dataset
-from dbpt.experiment import Experiment, Log, layout_settings
+from dbpt.experiment import Experiment, Log
 from dbpt.feature_classifier import FeatureClassifier
 from dbpt.features.live import LiveImages, live_images
-from dbpt.heads import AdapterHead, Head, LinearHead, PromptHead
+from dbpt.heads import HEAD_SETTINGS, AdapterHead, Head, LinearHead, PromptHead
 from dbpt.metrics import GroupMetrics, group_counts, group_metrics
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
-from dbpt.training import EpochRecord, Rows, Trained, TrainingSettings, train
+from dbpt.training import Rows, Trained, TrainingSettings, train
+from dbpt.training.progress import progress_bar
 from dbpt.training.threads import one_thread_if_small
 
 
@@ -28,7 +28,8 @@ from dbpt.training.threads import one_thread_if_small
 class MethodRow:
     """One method's classifier, what training left, and its metrics on val and test (None for an empty split).
 
-    ``group_source`` is None for an objective without groups; ``head`` and ``apply`` for zero-shot.
+    ``group_source`` is None for an objective without groups, ``apply`` for one without weights, and both and ``head``
+    for zero-shot.
     """
 
     name: str
@@ -54,8 +55,11 @@ def trained_row(experiment: Experiment, objective: str, *, checkpoint_path: Path
     started, config = time.perf_counter(), experiment.config
     head, chosen = build_head(experiment), OBJECTIVES[objective]
     training, validation = _training_rows(experiment, chosen)
-    apply = config.apply if chosen.can_sample else "loss"
-    built = chosen(_training_groups(experiment, training), apply=apply, **_objective_settings(config, chosen))
+    built = chosen(
+        _training_groups(experiment, training),
+        apply=_apply(config, chosen) or "loss",
+        **_objective_settings(config, chosen),
+    )
     epochs = config.epochs + built.extra_epochs
     with (
         progress_bar(objective, epochs) as on_epoch,
@@ -81,26 +85,23 @@ def trained_row(experiment: Experiment, objective: str, *, checkpoint_path: Path
     log(f"{objective}: kept epoch {trained.selected_epoch} of {epochs} ({config.select}), {seconds:.1f} s{note}")
     source = config.group_source if chosen.uses_groups else None
     metrics = _metrics(experiment, classifier)
-    return MethodRow(objective, source, config.head, apply, classifier, trained, metrics, seconds)
+    return MethodRow(objective, source, config.head, _apply(config, chosen), classifier, trained, metrics, seconds)
 
 
 def build_head(experiment: Experiment) -> Head:
     """A fresh head of the kind that the config names, for the experiment's classes."""
     config, backbone = experiment.config, experiment.backbone
     if config.head == "prompt":
-        return PromptHead(
-            backbone,
-            experiment.dataset.words.classes,
-            seed=config.seed,
-            text_precision=config.text_precision,
-            text_memory_mb=config.text_memory_mb,
-            **layout_settings(config),
-        )
+        return PromptHead(backbone, experiment.dataset.words.classes, seed=config.seed, **_head_settings(config))
     class_weights = torch.from_numpy(experiment.class_weights).to(backbone.device)
     if config.head == "linear":
         return LinearHead(class_weights, logit_scale=backbone.logit_scale)
     bias = backbone.logit_bias or 0.0
     return AdapterHead(class_weights, logit_scale=backbone.logit_scale, logit_bias=bias, seed=config.seed)
+
+
+def _head_settings(config: FitConfig) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in HEAD_SETTINGS.get(config.head, ())}
 
 
 def _live(experiment: Experiment, objective: type[Objective]) -> AbstractContextManager[LiveImages | None]:
@@ -167,6 +168,11 @@ def _training_groups(experiment: Experiment, training: Rows) -> TrainingGroups:
     return TrainingGroups(training.groups, training.labels, dataset.num_classes, dataset.num_groups, training.posterior)
 
 
+def _apply(config: FitConfig, objective: type[Objective]) -> str | None:
+    """How ``objective`` applies its weights; None if it has none."""
+    return config.apply if objective.can_sample else None
+
+
 def _objective_settings(config: FitConfig, objective: type[Objective]) -> dict[str, Any]:
     return {name: getattr(config, name) for name in objective.settings}
 
@@ -221,32 +227,12 @@ def _fingerprint(experiment: Experiment, objective: str, head: Head) -> str:
         objective,
         config.head,
         config.features,
-        config.apply if chosen.can_sample else "loss",
+        _apply(config, chosen),
         _objective_settings(config, chosen),
     )
     start: object = [hashlib.sha256(value.cpu().numpy().tobytes()).hexdigest() for value in head.state_dict().values()]
     if isinstance(head, PromptHead):
         layout = head.text_tower.layout
-        text = (layout_settings(config), config.text_precision, config.text_memory_mb)
-        start = (text, list(experiment.dataset.words.classes.items()), layout.ids.tolist(), layout.places.tolist())
+        words = list(experiment.dataset.words.classes.items())
+        start = (_head_settings(config), words, layout.ids.tolist(), layout.places.tolist())
     return repr((choices, start, sorted(backbone.encoder_key.items()), backbone.spec["config"]))
-
-
-class progress_bar:
-    """Context manager that gives ``train`` its ``on_epoch``: a tqdm bar where standard error is a terminal."""
-
-    def __init__(self, title: str, epochs: int) -> None:
-        from tqdm import tqdm
-
-        self._bar = tqdm(total=epochs, desc=title, unit="epoch", disable=None, leave=False)
-
-    def __enter__(self) -> Callable[[EpochRecord], None]:
-        return self._show
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def _show(self, record: EpochRecord) -> None:
-        self._bar.update(record.epoch - self._bar.n)
-        judged = record.val_average if record.val_wga is None else record.val_wga
-        self._bar.set_postfix_str(f"loss {record.loss:.3f}, val {100 * judged:.1f} %")

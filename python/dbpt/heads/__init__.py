@@ -19,9 +19,14 @@ HEADS = {
 }
 """What each head is, by the name of its setting, which is that of its file."""
 
+HEAD_SETTINGS = {
+    "prompt": ("n_ctx", "ctx_init", "class_specific_context", "class_position", "text_precision", "text_memory_mb")
+}
+"""Names of the `FitConfig` settings that a head takes as keywords, and nothing else reads."""
+
 _CLASSES = {"AdapterHead": "adapter", "Head": "base", "LinearHead": "linear", "PromptHead": "prompt"}
 
-__all__ = ["HEADS", *_CLASSES]
+__all__ = ["HEADS", "HEAD_SETTINGS", *_CLASSES]
 
 
 def __getattr__(name: str) -> Any:

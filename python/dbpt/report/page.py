@@ -103,6 +103,7 @@ def _settings(summary: Summary) -> list[tuple[str, str]]:
         "true": "true attributes (an oracle)",
         "soft": "pseudo attributes, by their posterior",
     }
+    applications = {None: "none", "loss": "in the loss", "sampling": "by sampling"}
     source = summary.chosen.record["group_source"]
     return [
         ("Backbone", str(backbone["model"])),
@@ -110,7 +111,7 @@ def _settings(summary: Summary) -> list[tuple[str, str]]:
         ("Width of the features", str(backbone["embed_dim"])),
         ("Head", str(summary.chosen.record.get("head"))),
         ("Objective", summary.chosen.title),
-        ("Weights applied", {"sampling": "by sampling"}.get(str(summary.chosen.record.get("apply")), "in the loss")),
+        ("Weights applied", applications[summary.chosen.record.get("apply")]),
         ("Groups trained on", sources.get(source, str(source))),
         ("Epoch kept by", str(metrics["selection"])),
         ("Seed", str(metrics["seed"])),

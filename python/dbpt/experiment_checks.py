@@ -1,0 +1,93 @@
+"""What the data must hold for what the settings ask of them, and settings that do not do what one may think.
+
+A refusal or a warning is one line, and comes before anything is trained.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.combinations import readers
+from dbpt.config import FitConfig
+from dbpt.data import SPLITS, Dataset
+from dbpt.errors import InputError
+from dbpt.objectives import OBJECTIVES
+
+if TYPE_CHECKING:
+    import torch
+
+    from dbpt.experiment import Experiment
+
+
+def check_attributes_wanted(config: FitConfig, dataset: Dataset) -> None:
+    """An oracle was asked for explicitly: then the true attributes must be there. Proportions fit the attributes."""
+    if config.proportions is not None and len(config.proportions) != dataset.num_attributes:
+        raise InputError(
+            f"--proportions: {len(config.proportions)} numbers for {dataset.num_attributes} attributes; give one for "
+            f"each of {', '.join(dataset.attribute_names)}"
+        )
+    for flag, wanted, split in (
+        ("--group-source true", config.group_source == "true", OBJECTIVES[config.objective].trains_on),
+        ("--select true-wga", config.select == "true-wga", "val"),
+    ):
+        rows = dataset.splits == SPLITS.index(split)
+        if not rows.any():  # then validation is carved from training
+            rows = dataset.splits == SPLITS.index("train")
+        if wanted and not (dataset.attributes[rows] >= 0).any():
+            raise InputError(
+                f"{flag}: {dataset.source} has no attribute for any row of split {split!r}; use pseudo groups instead"
+            )
+
+
+def check_pseudo_groups(config: FitConfig, pseudo_groups: NDArray[np.int64], splits: NDArray[np.int64]) -> None:
+    """Refuse to train or choose by pseudo-groups where ``min_confidence`` has left no row of the split in any."""
+    objective = OBJECTIVES[config.objective]
+    uses_groups = objective.uses_groups and config.group_source != "true"
+    for split, wanted in ((objective.trains_on, uses_groups), ("val", config.select == "pseudo-wga")):
+        if wanted and not (pseudo_groups[splits == SPLITS.index(split)] >= 0).any():
+            raise InputError(
+                f"--min-confidence {config.min_confidence:g}: no row of split {split!r} has a pseudo attribute that "
+                "sure; lower it"
+            )
+
+
+def check_rows_of_objective(experiment: Experiment) -> None:
+    """Refuse an objective that finds too few rows in the split that it divides for itself."""
+    config, dataset = experiment.config, experiment.dataset
+    objective, split = OBJECTIVES[config.objective], OBJECTIVES[config.objective].trains_on
+    train, val = objective.choose_rows(
+        experiment.rows("train"), experiment.rows("val"), experiment.groups_trained_on, config.seed
+    )
+    rows_C = np.bincount(dataset.labels[train], minlength=dataset.num_classes)
+    missing = [name for name, rows in zip(dataset.class_names, rows_C, strict=True) if not rows]
+    if missing:
+        what = f"class {missing[0]!r} has no row with a known group"
+    elif not val.size:
+        what = "there is no row left to choose the epoch by"
+    else:
+        return
+    raise InputError(
+        f"--objective {objective.name}: {what} in split {split!r}; add rows to it or choose another objective"
+    )
+
+
+def setting_warnings(config: FitConfig, device: torch.device) -> list[str]:
+    """What a user should know of settings that nothing reads, teach little, or are slow on ``device``."""
+    warnings = []
+    chosen = {f"--head {config.head}", f"--objective {config.objective}"}
+    for setting in fields(config):
+        wanted, value = readers(setting.name), getattr(config, setting.name)
+        if value != setting.default and wanted and chosen.isdisjoint(wanted):
+            flag = f"--{setting.name.replace('_', '-')}"
+            warnings.append(f"{flag} {value} changes nothing in this run: only {' and '.join(wanted)} would read it")
+    if config.epochs <= config.warmup_epochs:
+        warnings.append(
+            f"--epochs {config.epochs}: all of them warm up at a learning rate of 1e-5; nothing much is learnt"
+        )
+    if config.text_precision == "fp16" and config.head == "prompt" and device.type == "cpu":
+        warnings.append("--text-precision fp16 is slower than float32 on a CPU, and meant for GPUs")
+    return warnings
