@@ -123,10 +123,11 @@ def test_every_setting_is_an_option_with_its_help(command):
 
 def test_every_option_gives_a_value_of_its_settings_type(settings_of):
     config = FitConfig()
-    for name in ("seed", "eta", "min_confidence", "lr", "epochs", "max_failures", "weight_decay"):
+    for name in ("seed", "eta", "min_confidence", "epochs", "max_failures", "weight_decay"):
         value = settings_of("DATA", f"--{name.replace('_', '-')}", "0")[name]
         assert type(value) is type(getattr(config, name)), name
         assert value == 0
+    assert type(settings_of("DATA", "--lr", "0")["lr"]) is float  # unset by default: the head says
 
 
 def test_fit_through_the_command_line(tiny, tiny_run, tmp_path, command):
@@ -158,7 +159,7 @@ def test_demo_command(tmp_path, command, monkeypatch):
         (["fit", "demo", "--out", "o", "--epoch", "3"], "--epochs"),
         (["fit", "demo", "--out", "o", "--atributes", "a", "b"], "--attributes"),
         (["fit", "demo", "--out", "o", "--epochs", "three"], "'three' is not a valid integer"),
-        (["fit", "demo", "--out", "o", "--objective", "ebm"], "'ebm' is not one of 'dbpt', 'balanced', 'erm'"),
+        (["fit", "demo", "--out", "o", "--objective", "ebm"], "'ebm' is not one of 'dbpt', 'balanced', 'groupdro'"),
         (["fit", "demo"], "Missing option '--out'"),
         (["fit", "--out", "o"], "Missing argument 'DATA'"),
         (["fit", "demo", "more", "--out", "o"], "more"),

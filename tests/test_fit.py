@@ -312,7 +312,7 @@ def test_wordings_and_templates_reach_zero_shot_and_prompt(tiny, tiny_run, tmp_p
 def test_what_training_could_not_use_is_refused_before_anything_is_written(tiny, tmp_path):
     out = tmp_path / "run"
     cache = str(tmp_path / "cache")
-    with pytest.raises(InputError, match="n_ctx = 30 context tokens that is more than the text tower's 24 positions"):
+    with pytest.raises(InputError, match="24 positions, .*n_ctx = 30 context tokens don't fit: at most 20 fit"):
         fit(tiny, out, n_ctx=30, cache=cache)
     no_attribute = tiny.write("no-attribute", without(tiny.rows(), "attribute"))
     for settings, match in (
@@ -349,7 +349,7 @@ def test_the_settings_of_the_prompt_reach_it(tiny, tiny_backbone, tmp_path, sett
 
 
 def test_initial_words_without_tokens_or_with_too_many_are_refused(tiny, tmp_path):
-    for words, match in ((" ", "--ctx-init ' ': no token"), ("dog " * 21, "positions: shorten the wording or lower")):
+    for words, match in ((" ", "--ctx-init ' ': no token"), ("dog " * 21, "21 context tokens don't fit: at most 20")):
         with pytest.raises(InputError, match=match):
             fit(tiny, tmp_path / "run", n_ctx=16, ctx_init=words)
     assert not (tmp_path / "run").exists()

@@ -226,7 +226,7 @@ def test_layout_of_any_tokenizer(bos, eos, pad):
     assert layout.ids[0, after].tolist() == [tokenizer.words[word] for word in ("sea", "gull", ".")] + eos
     context = layout.ids[:, start : start + n_ctx]
     assert not torch.isin(context, torch.tensor([*bos, *eos, pad])).any()
-    with pytest.raises(InputError, match=rf"^class wording 'sea gull' has {10 - n_ctx} tokens"):
+    with pytest.raises(InputError, match=rf"^class wording 'sea gull' takes {10 - n_ctx} of the .* 10 positions"):
         prompt_token_ids(tokenizer, ["dog", "sea gull"], n_ctx + 1)
 
 
@@ -244,9 +244,10 @@ def test_a_placeholder_is_never_padding_even_if_common_words_are_unknown():
 
 def test_a_wording_that_does_not_fit_is_named():
     tokenizer = tokenizer_of("plain")
-    with pytest.raises(InputError, match=r"'dog' has 4 tokens; with n_ctx = 74 .* 77 positions"):
-        prompt_token_ids(tokenizer, ["dog"], 74)
-    with pytest.raises(InputError, match="lower n_ctx"):
+    with pytest.raises(InputError, match=r"'a dog' takes 5 of .* 77 positions, .*n_ctx = 74 .*: at most 72 fit; lower"):
+        prompt_token_ids(tokenizer, ["dog", "a dog"], 74)
+    assert prompt_token_ids(tokenizer, ["dog", "a dog"], 72).n_ctx == 72
+    with pytest.raises(InputError, match=r"context tokens don't fit: shorten it$"):
         prompt_token_ids(tokenizer, ["dog " * 80], 4)
 
 

@@ -71,12 +71,15 @@ def prompt_token_ids(
 
 
 def _check_fit(frame: TokenizerFrame, wordings: Sequence[str], ids_PL: torch.Tensor, n_ctx: int) -> None:
-    for wording, n_used in zip(wordings, frame.used(ids_PL), strict=True):
-        if n_used + n_ctx > frame.length:
-            raise InputError(
-                f"class wording {wording!r} has {n_used} tokens; with n_ctx = {n_ctx} context tokens that is more than "
-                f"the text tower's {frame.length} positions: shorten the wording or lower n_ctx (or shorten ctx_init)"
-            )
+    n_used, wording = max(zip(frame.used(ids_PL), wordings, strict=True))
+    room = frame.length - n_used
+    if n_ctx > room:
+        way_out = f"at most {room} fit; lower n_ctx, or shorten ctx_init or the wording" if room else "shorten it"
+        raise InputError(
+            f"class wording {wording!r} takes {n_used} of the text tower's {frame.length} positions, with the full "
+            f"stop and the tokens that begin and end a text; beside it n_ctx = {n_ctx} context tokens don't fit: "
+            f"{way_out}"
+        )
 
 
 def _places(full: list[int], name: list[int], context: range, before: int) -> list[int]:
