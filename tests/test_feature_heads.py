@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import dbpt
+from dbpt import experiment as experiment_module
 from dbpt.config import FitConfig
 from dbpt.errors import InputError
 from dbpt.experiment import prepare
@@ -244,6 +246,20 @@ def test_dfr_learns_from_validation_and_is_an_objective_like_the_others(tiny, tm
     other_training = [row | {"label": CLASSES[0]} if row["path"].startswith("train/10") else row for row in tiny.rows()]
     again = fit(tiny, tmp_path / "again", tiny.write("dfr", other_training), objective="dfr", head="linear", lr=0.05)
     assert (again / "classifier.safetensors").read_bytes() == (run / "classifier.safetensors").read_bytes()
+
+
+def test_dfr_is_not_warned_of_groups_that_training_lacks_but_of_those_that_validation_lacks(tiny, monkeypatch):
+    labelled = experiment_module.label_dataset
+
+    def all_in_one(words, labels, *rest):  # the first attribute for every row of the first class
+        found = labelled(words, labels, *rest)
+        return replace(found, pseudo_attributes=np.where(labels == 0, 0, found.pseudo_attributes))
+
+    monkeypatch.setattr(experiment_module, "label_dataset", all_in_one)
+    for objective, split in (("dfr", "val"), ("erm", "train")):
+        config = FitConfig(data=str(tiny.table), **tiny.settings, head="linear", objective=objective)
+        told = [text for text in prepare(config, lambda line: None).warnings if "nothing is learnt about them" in text]
+        assert [text.partition(":")[0] for text in told] == [f"pseudo-groups with no row in split {split!r}"]
 
 
 @pytest.mark.parametrize(

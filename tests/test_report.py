@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from dbpt.metrics import group_metrics, pseudo_attribute_quality
 from dbpt.report import Mistake, comparison_table, render_report
 from dbpt.report.curves import linear_ticks, log_ticks, spread
-from dbpt.report.summary import headline, points, shorten_group, summarize, zero_shot_line
+from dbpt.report.summary import _title, headline, points, shorten_group, summarize, zero_shot_line
 
 NASTY = """<script>alert("1")</script> & 'co'"""
 RIGHT = {"zero-shot": [90, 50, 20, 45], "erm": [99, 60, 10, 48], "dbpt": [88, 84, 40, 43]}
@@ -197,6 +197,22 @@ def test_table_of_an_empty_group_a_missing_row_and_an_oracle():
     assert any(line.startswith("dbpt (true groups) ◂") for line in lines)
     assert "warning: group waterbird · land: no rows; missing from worst-group accuracy" in "\n".join(lines)
     assert sum(line.startswith("warning:") for line in lines) == 1  # both rows have it: said once, without names
+
+
+@pytest.mark.parametrize(
+    ("record", "title"),
+    [
+        ({"name": "dbpt", "group_source": "pseudo", "head": "prompt", "apply": "loss"}, "dbpt"),
+        ({"name": "zero-shot", "group_source": None, "head": None, "apply": None}, "zero-shot"),
+        ({"name": "erm", "group_source": None, "head": "linear", "apply": None}, "ERM (linear)"),
+        (
+            {"name": "groupdro", "group_source": "soft", "head": "adapter", "apply": "sampling"},
+            "Group DRO (adapter, soft groups, sampling)",
+        ),
+    ],
+)
+def test_a_rows_title_says_what_it_differs_in_from_the_defaults(record, title):
+    assert _title(record) == title
 
 
 def test_warnings_name_their_rows_when_not_all_share_them():

@@ -46,11 +46,16 @@ def with_validation(
     return splits, [note]
 
 
-def group_warnings(dataset: Dataset, pseudo_groups: NDArray[np.int64], splits: NDArray[np.int64]) -> list[str]:
-    """What a user should know about pseudo-groups that are empty in training or too small to choose an epoch by."""
+def group_warnings(
+    dataset: Dataset, pseudo_groups: NDArray[np.int64], splits: NDArray[np.int64], *, trains_on: str = "train"
+) -> list[str]:
+    """What a user should know about pseudo-groups that are empty in training or too small to choose an epoch by.
+
+    ``trains_on`` is the split that the objective learns from.
+    """
     warnings = []
     for split, enough, consequence in (
-        ("train", 1, "nothing is learnt about them"),
+        (trains_on, 1, "nothing is learnt about them"),
         ("val", SMALL_VALIDATION_GROUP, "a few images decide which epoch is kept"),
     ):
         in_split = pseudo_groups[(splits == SPLITS.index(split)) & (pseudo_groups >= 0)]

@@ -187,9 +187,13 @@ def _others(summary: Summary) -> list[Row]:
 
 
 def _title(record: dict[str, Any]) -> str:
-    name, source = str(record["name"]), record["group_source"]
+    """The objective's title and, in brackets, what differs from the defaults: head, groups, weights by sampling."""
+    name, head, source = str(record["name"]), record.get("head"), record["group_source"]
     title = OBJECTIVES[name].title if name in OBJECTIVES else name
-    return f"{title} ({source} groups)" if source in ("true", "soft") else title
+    details = [str(head)] if head not in (None, "prompt") else []
+    details += [f"{source} groups"] if source in ("true", "soft") else []
+    details += ["sampling"] if record.get("apply") == "sampling" else []
+    return f"{title} ({', '.join(details)})" if details else title
 
 
 def percent(fraction: float | None) -> str:
