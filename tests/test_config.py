@@ -29,7 +29,7 @@ def refused(match: str, **settings: object) -> None:
         ({"epochs": 2.5}, r"--epochs: expected an integer, found 2\.5"),
         ({"epochs": True}, r"--epochs: expected an integer, found True"),
         ({"epochs": None}, r"--epochs: expected an integer, found None"),
-        ({"batch_size": -1}, r"--batch-size: must be at least 1"),
+        ({"batch_size": -1}, r"--batch-size: must be at least 0"),
         ({"lr": 0}, r"--lr: must be above 0"),
         ({"lr": float("nan")}, r"--lr: expected a finite number, found nan"),
         ({"lr": float("inf")}, r"--lr: expected a finite number"),

@@ -16,6 +16,7 @@ from dbpt.training.schedule import learning_rate
 SETTINGS = TrainingSettings(
     epochs=6,
     batch_size=20,
+    optimizer="sgd",
     lr=0.3,
     sgd_momentum=0.9,
     weight_decay=5e-4,

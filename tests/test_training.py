@@ -16,6 +16,7 @@ from dbpt.training.schedule import learning_rate
 SETTINGS = TrainingSettings(
     epochs=5,
     batch_size=16,
+    optimizer="sgd",
     lr=0.3,
     sgd_momentum=0.9,
     weight_decay=5e-4,
@@ -62,6 +63,7 @@ def run(
     eta: float = 1.0,
     p_true: str = "batches",
     cadence: str = "epoch",
+    optimizer: str = "sgd",
     **options,
 ) -> Trained:
     training = replace(TRAIN, posterior=posterior(90)) if soft else TRAIN
@@ -73,7 +75,7 @@ def run(
     values = OBJECTIVE_SETTINGS | {"eta": eta, "p_true": p_true, "cadence": cadence}
     chosen = OBJECTIVES[objective]
     built = chosen(groups, apply=apply, **{name: values[name] for name in chosen.settings})
-    trained = train(head, built, training, VAL, settings, **options)
+    trained = train(head, built, training, VAL, replace(settings, optimizer=optimizer), **options)
     for name, value in trained.head_state.items():  # the head is left as it was in the kept epoch
         assert torch.equal(head.state_dict()[name], value)
     return trained
@@ -115,6 +117,8 @@ RUNS = [
     {"objective": "dbpt", "p_true": "exact"},
     {"objective": "dbpt", "cadence": "step"},
     {"objective": "dbpt", "p_true": "exact", "cadence": "step", "soft": True},
+    {"objective": "dbpt", "optimizer": "adamw"},
+    {"objective": "jtt", "optimizer": "adamw"},
 ]
 
 
@@ -167,13 +171,21 @@ def test_momentum_objective_and_best_epoch_are_part_of_the_checkpoint(tmp_path):
     run(checkpoint_path=path)
     saved = training_loop.load_checkpoint(path, training_loop._fingerprint("", TRAIN, VAL, SETTINGS))
     prefixes = {name.partition(".")[0] for name in saved.tensors}
-    assert prefixes == {"head", "best", "momentum", "objective"}
+    assert prefixes == {"head", "best", "optimizer", "objective"}
     assert len(saved.progress["history"]) == SETTINGS.epochs
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"lr": 0.2}, {"batch_size": 8}, {"seed": 3}, {"select": "last"}, {"epochs": 6}, {"sgd_momentum": 0.8}],
+    [
+        {"lr": 0.2},
+        {"batch_size": 8},
+        {"seed": 3},
+        {"select": "last"},
+        {"epochs": 6},
+        {"sgd_momentum": 0.8},
+        {"weight_decay": 0.0},
+    ],
 )
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path, change):
     run(checkpoint_path=tmp_path / "c")
@@ -224,6 +236,29 @@ def test_the_first_epoch_is_plain_sgd_on_the_weighted_mean():
     slope = weights[:, None] * (p - np.eye(2)[TRAIN.labels]) / 90
     np.testing.assert_allclose(state["weight"], weight - 0.3 * (slope.T @ features + 5e-4 * weight), atol=1e-6)
     np.testing.assert_allclose(state["bias"], -0.3 * slope.sum(0), atol=1e-6)
+
+
+def test_adamw_makes_the_steps_that_its_paper_gives():
+    """Loshchilov and Hutter, 2019, algorithm 2, with torch's betas and eps, written out for two epochs in one batch."""
+    settings = replace(SETTINGS, epochs=2, batch_size=0, warmup_epochs=0, select="last", weight_decay=0.1)
+    state = run(settings, objective="erm", optimizer="adamw").head_state
+    parameters = np.concatenate([np.linspace(-1, 1, 12).reshape(2, 6), np.zeros((2, 1))], axis=1)
+    inputs = np.concatenate([TRAIN.features.astype(np.float64), np.ones((90, 1))], axis=1)
+    first, second = np.zeros_like(parameters), np.zeros_like(parameters)
+    for step in (1, 2):
+        lr = learning_rate(step - 1, lr=0.3, epochs=2, warmup_epochs=0)
+        p = np.exp(inputs @ parameters.T)
+        p /= p.sum(1, keepdims=True)
+        gradient = (p - np.eye(2)[TRAIN.labels]).T @ inputs / 90
+        first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
+        move = first / (1 - 0.9**step) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+        parameters = parameters - lr * 0.1 * parameters - lr * move
+    np.testing.assert_allclose(state["weight"], parameters[:, :6], atol=1e-5)
+    np.testing.assert_allclose(state["bias"], parameters[:, 6], atol=1e-5)
+
+
+def test_a_batch_size_of_0_is_one_batch_of_all_rows():
+    assert content(run(replace(SETTINGS, batch_size=0))) == content(run(replace(SETTINGS, batch_size=90)))
 
 
 @pytest.mark.parametrize("select", ["pseudo-wga", "average", "last"])

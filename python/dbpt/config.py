@@ -31,6 +31,7 @@ TEXT_PRECISIONS = ("float32", "bf16", "fp16")
 FEATURE_SOURCES = ("cached", "live")
 P_TRUE = ("batches", "exact")
 CADENCES = ("epoch", "step")
+OPTIMIZERS = ("adamw", "sgd")
 DEFAULT_LR = {"prompt": 1.0, "linear": 1.0, "adapter": 0.1}
 
 
@@ -80,8 +81,9 @@ class FitConfig:
     covariance: str = _setting("full", "form of the clusters of gmm", choices=COVARIANCES)
     min_confidence: float = _setting(0.0, "posterior under which a pseudo attribute is left unknown", low=0, below=1)
     epochs: int = _setting(50, "passes over the training split", low=1)
-    batch_size: int = _setting(32, "rows a step", low=1)
-    lr: float | None = _setting(None, "peak learning rate of SGD [default: 1, of the adapter 0.1]", above=0)
+    batch_size: int = _setting(32, "rows a step; 0 for all training rows", low=0)
+    optimizer: str = _setting("sgd", "what makes a step of the gradient", choices=OPTIMIZERS)
+    lr: float | None = _setting(None, "peak learning rate [default: 1, of the adapter 0.1]", above=0)
     sgd_momentum: float = _setting(0.9, "momentum of SGD", low=0, below=1)
     weight_decay: float = _setting(5e-4, "weight decay on what is trained", low=0)
     warmup_epochs: int = _setting(1, "epochs at a learning rate of 1e-5 before the cosine", low=0)

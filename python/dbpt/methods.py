@@ -128,6 +128,7 @@ def settings_of(experiment: Experiment) -> TrainingSettings:
     return TrainingSettings(
         epochs=config.epochs,
         batch_size=config.batch_size,
+        optimizer=config.optimizer,
         lr=config.peak_lr,
         sgd_momentum=config.sgd_momentum,
         weight_decay=config.weight_decay,

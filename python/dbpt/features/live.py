@@ -26,6 +26,7 @@ from .images import UnreadableImage, decoding_threads, pillow_warnings, read_pix
 
 AREA = (0.08, 1.0)
 ASPECT = (3 / 4, 4 / 3)
+IMAGES_A_PASS = 128
 ATTEMPTS = 10
 NUMBERS = 4 * ATTEMPTS + 1
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -57,12 +58,20 @@ class LiveImages:
 
         Raises `InputError` for an image that could be read before and cannot any more.
         """
+        starts = range(0, len(rows), IMAGES_A_PASS)
+        parts = [
+            self._encode(rows[start : start + IMAGES_A_PASS], epoch=epoch, first_draw=first_draw + start)
+            for start in starts
+        ]
+        # made anew by cat: what was made in inference mode cannot take part in a gradient
+        return torch.cat(parts).to(self.backbone.device)
+
+    def _encode(self, rows: NDArray[np.int64], *, epoch: int, first_draw: int) -> torch.Tensor:
         pixels = np.empty((len(rows), *self.shape), dtype=np.float32)
         numbers = [draw_numbers(self.seed, epoch, first_draw + i) for i in range(len(rows))]
         for i, drawn in enumerate(self.pool.map(self._pixels, rows.tolist(), numbers)):
             pixels[i] = drawn
-        # cloned: what was made in inference mode cannot take part in a gradient
-        return self.backbone.encode_image(pixels).clone().to(self.backbone.device)
+        return self.backbone.encode_image(pixels)
 
     def _pixels(self, row: int, numbers: NDArray[np.float64]) -> NDArray[np.float32]:
         path = self.root / self.paths[row]

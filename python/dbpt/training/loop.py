@@ -21,6 +21,7 @@ from dbpt.errors import InputError
 from dbpt.features.live import LiveImages
 from dbpt.objectives import Objective, TrainingOutputs
 from dbpt.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from dbpt.training.optimizer import build_optimizer, load_optimizer_tensors, optimizer_tensors
 from dbpt.training.records import EpochRecord, Rows, Trained, TrainingSettings
 from dbpt.training.schedule import learning_rate
 from dbpt.training.selection import validation_score, worst_group_accuracy
@@ -86,9 +87,7 @@ class _Run:
         """Begin from the head as it was given: at first, and where the objective wants it started anew."""
         self.head.load_state_dict(self.initial_state)
         settings = self.settings
-        self.optimiser = torch.optim.SGD(
-            self.head.parameters(), lr=settings.lr, momentum=settings.sgd_momentum, weight_decay=settings.weight_decay
-        )
+        self.optimizer = build_optimizer(self.head.parameters(), settings)
         self.first_epoch = len(self.history)
         self.best_score = (-math.inf, -math.inf)
         self.best_state: dict[str, torch.Tensor] = {}
@@ -121,20 +120,21 @@ class _Run:
     def _set_learning_rate(self, epoch: int) -> float:
         settings, epoch = self.settings, epoch - self.first_epoch
         lr = learning_rate(epoch, lr=settings.lr, epochs=settings.epochs, warmup_epochs=settings.warmup_epochs)
-        for group in self.optimiser.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = lr
         return lr
 
     def _train_epoch(self, epoch: int, lr: float) -> float:
         """One pass in this epoch's order; returns the mean loss."""
-        draws, batch_size = self.objective.draws(self.settings.seed, epoch), self.settings.batch_size
+        draws = self.objective.draws(self.settings.seed, epoch)
+        batch_size = self.settings.batch_size or len(draws)
         losses = torch.zeros((), device=self.labels.device)
         for begin in range(0, len(draws), batch_size):
             rows = torch.from_numpy(draws.indices(begin, min(begin + batch_size, len(draws)))).to(self.labels.device)
             loss = self._batch_loss(rows, self._features(rows, epoch, begin), epoch, lr)
-            self.optimiser.zero_grad()
+            self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            self.optimiser.step()
+            self.optimizer.step()
             losses += loss.detach() * len(rows)
         mean_loss = losses.item() / len(draws)
         if not math.isfinite(mean_loss):
@@ -193,10 +193,7 @@ class _Run:
         tensors = {f"head.{name}": value for name, value in self.head.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self.best_state.items()}
         tensors |= {f"objective.{name}": torch.from_numpy(value) for name, value in self.objective.state().items()}
-        for position, parameter in enumerate(self.optimiser.param_groups[0]["params"]):
-            buffer = self.optimiser.state[parameter].get("momentum_buffer")
-            if buffer is not None:
-                tensors[f"momentum.{position}"] = buffer
+        tensors |= {f"optimizer.{name}": value for name, value in optimizer_tensors(self.optimizer).items()}
         progress = {
             "history": [asdict(record) for record in self.history],
             "best_score": list(self.best_score),
@@ -211,9 +208,7 @@ class _Run:
         self.head.load_state_dict(saved.part("head"))
         self.best_state = {name: value.to(device) for name, value in saved.part("best").items()}
         self.objective.load_state({name: value.numpy() for name, value in saved.part("objective").items()})
-        parameters = self.optimiser.param_groups[0]["params"]
-        for position, buffer in saved.part("momentum").items():
-            self.optimiser.state[parameters[int(position)]]["momentum_buffer"] = buffer.to(device)
+        load_optimizer_tensors(self.optimizer, saved.part("optimizer"))
         self.history = [EpochRecord(**record) for record in saved.progress["history"]]
         self.best_score = (saved.progress["best_score"][0], saved.progress["best_score"][1])
         self.selected_epoch = saved.progress["selected_epoch"]

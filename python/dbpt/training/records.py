@@ -24,13 +24,16 @@ class Rows:
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """SGD as in CoOp. ``select`` says which epoch is kept; ``seed`` orders the batches.
+    """How a head is trained. ``select`` says which epoch is kept; ``seed`` orders the batches.
+
+    ``optimizer`` is ``"sgd"``, with ``sgd_momentum``, or ``"adamw"``. A ``batch_size`` of 0 puts all rows in one batch.
 
     An objective's own epochs of preparation come on top of ``epochs`` and are never kept.
     """
 
     epochs: int
     batch_size: int
+    optimizer: str
     lr: float
     sgd_momentum: float
     weight_decay: float
