@@ -26,6 +26,7 @@ from dbpt.fitting import _materialise_demo, _names_a_demo
 from dbpt.heads import Head
 
 SEEDS = (0, 1, 2)
+SMALL_BATCHES = {"optimizer": "sgd", "batch_size": 32, "epochs": 50}
 OBJECTIVES = {"linear": ("balanced", "dbpt", "groupdro", "dfr", "erm"), "adapter": ("balanced", "dbpt", "erm")}
 RATES = (0.01, 0.1, 1.0)
 
@@ -54,7 +55,7 @@ def score(experiment: Experiment, objective: str, **settings: Any) -> str:
 
 
 def print_table(name: str, settings: dict[str, Any]) -> None:
-    config = make_config(settings)
+    config = make_config({**settings, **SMALL_BATCHES})
     if _names_a_demo(config.data):
         config = _materialise_demo(config, lambda line: None)
     experiment = prepare(config, lambda line: None)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dbpt.config import FitConfig, default_cache_dir, make_config, read_config
+from dbpt.config import DEFAULT_LR, DEFAULT_WORDS, FitConfig, default_cache_dir, make_config, read_config
 from dbpt.errors import InputError
 
 if sys.version_info >= (3, 11):
@@ -96,6 +96,9 @@ def refused(match: str, **settings: object) -> None:
         ({"objective": "erm", "group_source": "true"}, r"--group-source true with --objective erm"),
         ({"epoch": 3}, r"unknown setting 'epoch' \(did you mean 'epochs'\?\)"),
         ({"zzz": 3}, r"unknown setting 'zzz'; valid: .*epochs"),
+        ({"optimizer": "adam"}, r"--optimizer: 'adam' is none of adamw, sgd \(did you mean 'adamw'\?\)"),
+        ({"recipe": "coup"}, r"^--recipe: 'coup' is none of default, coop \(did you mean 'coop'\?\)"),
+        ({"recipe": 3}, r"^--recipe: 3 is none of default, coop"),
     ],
 )
 def test_bad_values_are_refused_by_name(settings, match):
@@ -107,6 +110,18 @@ def test_every_setting_has_a_help_text_and_a_valid_default():
     for setting in fields(FitConfig):
         assert setting.metadata["help"]
         assert getattr(config, setting.name) == setting.default
+
+
+def test_defaults_that_depend_on_other_settings_are_resolved():
+    resolved = FitConfig().resolved()
+    assert (resolved.lr, resolved.ctx_init, resolved.n_ctx) == (DEFAULT_LR["adamw"]["prompt"], DEFAULT_WORDS, None)
+    assert FitConfig(n_ctx=4).resolved().ctx_init is None
+    assert FitConfig(ctx_init="a drawing").resolved().ctx_init == "a drawing"
+    linear = FitConfig(head="linear", optimizer="sgd").resolved()
+    assert (linear.lr, linear.ctx_init) == (DEFAULT_LR["sgd"]["linear"], None)
+    assert FitConfig(lr=0.5).resolved().lr == 0.5
+    assert [FitConfig(epochs=epochs).resolved().identification_epochs for epochs in (200, 3)] == [50, 1]
+    assert FitConfig(identification_epochs=7).resolved().identification_epochs == 7
 
 
 def test_values_are_taken_as_python_users_write_them():
@@ -121,7 +136,7 @@ def test_toml_round_trip_of_every_kind_of_value(tmp_path):
     )
     path = tmp_path / "c.toml"
     path.write_text(config.to_toml(), encoding="utf-8")
-    assert make_config(read_config(path)) == config
+    assert make_config(read_config(path)) == config.resolved()
     assert "attributes" not in tomllib.loads(config.to_toml())  # what is unset stays unset
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 import dbpt
 from dbpt import experiment as experiment_module
-from dbpt.config import FitConfig
+from dbpt.config import DEFAULT_LR, FitConfig
 from dbpt.errors import InputError
 from dbpt.experiment import prepare
 from dbpt.feature_classifier import Adapter, FeatureClassifier
@@ -209,8 +209,9 @@ def test_killed_after_any_checkpoint_and_resumed_a_run_ends_with_the_same_bytes(
     assert len(history_of(again)) == epochs
 
 
-def test_the_adapters_rate_is_its_own_unless_one_is_given():
-    assert [FitConfig(head=head).peak_lr for head in HEADS] == [1.0, 1.0, 0.1]
+def test_the_rate_is_that_of_head_and_optimizer_unless_one_is_given():
+    for optimizer, rates in DEFAULT_LR.items():
+        assert {head: FitConfig(head=head, optimizer=optimizer).peak_lr for head in HEADS} == rates
     assert FitConfig(head="adapter", lr=0.5).peak_lr == 0.5
 
 
@@ -221,13 +222,14 @@ def test_the_prompt_needs_not_fit_where_none_is_trained(tiny, tmp_path):
 
 def test_settings_that_nothing_reads_are_told_and_those_that_something_reads_are_not(tiny, tiny_run, tmp_path):
     lines: list[str] = []
-    settings = {**tiny.settings, "n_ctx": 16, "epochs": 2, "identification_epochs": 1, "baselines": False}
-    changed = {"ctx_init": "a photo of", "class_position": "front", "eta": 2.0}
+    settings = {**tiny.settings, "n_ctx": None, "epochs": 2, "identification_epochs": 1, "baselines": False}
+    changed = {"ctx_init": "a photo of", "class_position": "front", "eta": 2.0, "sgd_momentum": 0.5}
     run = dbpt.fit(
         tiny.table, out=tmp_path / "run", log=lines.append, head="linear", objective="jtt", **settings, **changed
     )
     told = [warning for warning in run.metrics["warnings"] if "changes nothing in this run" in warning]
     assert told == [
+        "--sgd-momentum 0.5 changes nothing in this run: only --optimizer sgd would read it",
         "--ctx-init a photo of changes nothing in this run: only --head prompt would read it",
         "--class-position front changes nothing in this run: only --head prompt would read it",
         "--eta 2.0 changes nothing in this run: only --objective dbpt would read it",

@@ -330,7 +330,7 @@ def test_what_training_could_not_use_is_refused_before_anything_is_written(tiny,
     "settings",
     [
         {"class_specific_context": True, "class_position": "middle", "text_precision": "bf16"},
-        {"n_ctx": 16, "ctx_init": "a photo of a", "class_position": "front", "text_precision": "fp16"},
+        {"n_ctx": None, "ctx_init": "a photo of a", "class_position": "front", "text_precision": "fp16"},
     ],
 )
 def test_the_settings_of_the_prompt_reach_it(tiny, tiny_backbone, tmp_path, settings):
@@ -351,7 +351,7 @@ def test_the_settings_of_the_prompt_reach_it(tiny, tiny_backbone, tmp_path, sett
 def test_initial_words_without_tokens_or_with_too_many_are_refused(tiny, tmp_path):
     for words, match in ((" ", "--ctx-init ' ': no token"), ("dog " * 21, "21 context tokens don't fit: at most 20")):
         with pytest.raises(InputError, match=match):
-            fit(tiny, tmp_path / "run", n_ctx=16, ctx_init=words)
+            fit(tiny, tmp_path / "run", n_ctx=None, ctx_init=words)
     assert not (tmp_path / "run").exists()
 
 
@@ -369,7 +369,7 @@ CHANGES = (
     {"eta": 2.0},
     {"ema_momentum": 0.9},
     {"n_ctx": 2},
-    {"n_ctx": 16, "ctx_init": "a photo of"},  # as many tokens as before
+    {"n_ctx": None, "ctx_init": "a photo of"},  # as many tokens as before
     {"class_specific_context": True},
     {"class_position": "front"},
     {"text_precision": "bf16"},

@@ -59,6 +59,8 @@ def why_refused(*, head: str, objective: str, group_source: str, apply: str, sel
 
 
 def readers(setting: str) -> list[str]:
-    """The choices of head and objective that read ``setting``, as options; empty if it belongs to none of them."""
+    """The choices that alone read ``setting``, as options; empty if it belongs to none in particular."""
+    if setting == "sgd_momentum":
+        return ["--optimizer sgd"]
     heads = [f"--head {name}" for name, names in HEAD_SETTINGS.items() if setting in names]
     return heads + [f"--objective {name}" for name, chosen in OBJECTIVES.items() if setting in chosen.settings]

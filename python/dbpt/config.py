@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from dbpt.combinations import APPLICATIONS, CHOICES, GROUP_SOURCES, SELECTIONS, 
 from dbpt.errors import InputError, nearest
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
+from dbpt.recipes import RECIPES, apply_recipe
 from dbpt.setting_checks import check_setting
 
 if sys.version_info >= (3, 11):
@@ -32,7 +33,18 @@ FEATURE_SOURCES = ("cached", "live")
 P_TRUE = ("batches", "exact")
 CADENCES = ("epoch", "step")
 OPTIMIZERS = ("adamw", "sgd")
-DEFAULT_LR = {"prompt": 1.0, "linear": 1.0, "adapter": 0.1}
+DEFAULT_LR = {
+    "adamw": {"prompt": 0.003, "linear": 0.01, "adapter": 0.01},
+    "sgd": {"prompt": 0.1, "linear": 0.1, "adapter": 0.1},
+}
+DEFAULT_WORDS = "a photo of a"
+
+
+def _default_rates() -> str:
+    return "; ".join(
+        f"{optimizer}: " + ", ".join(f"{head} {lr:g}" for head, lr in rates.items())
+        for optimizer, rates in DEFAULT_LR.items()
+    )
 
 
 def _setting(default: Any, help: str, **limits: Any) -> Any:
@@ -80,16 +92,16 @@ class FitConfig:
     )
     covariance: str = _setting("full", "form of the clusters of gmm", choices=COVARIANCES)
     min_confidence: float = _setting(0.0, "posterior under which a pseudo attribute is left unknown", low=0, below=1)
-    epochs: int = _setting(50, "passes over the training split", low=1)
-    batch_size: int = _setting(32, "rows a step; 0 for all training rows", low=0)
-    optimizer: str = _setting("sgd", "what makes a step of the gradient", choices=OPTIMIZERS)
-    lr: float | None = _setting(None, "peak learning rate [default: 1, of the adapter 0.1]", above=0)
+    epochs: int = _setting(200, "passes over the training split", low=1)
+    batch_size: int = _setting(0, "rows a step; 0 for all training rows", low=0)
+    optimizer: str = _setting("adamw", "what makes a step of the gradient", choices=OPTIMIZERS)
+    lr: float | None = _setting(None, f"peak learning rate [default: {_default_rates()}]", above=0)
     sgd_momentum: float = _setting(0.9, "momentum of SGD", low=0, below=1)
     weight_decay: float = _setting(5e-4, "weight decay on what is trained", low=0)
     warmup_epochs: int = _setting(1, "epochs at a learning rate of 1e-5 before the cosine", low=0)
-    n_ctx: int = _setting(16, "number of context tokens, unless ctx_init gives it", low=1)
+    n_ctx: int | None = _setting(None, "number of context tokens, drawn at random, instead of ctx_init", low=1)
     ctx_init: str | None = _setting(
-        None, "words that the context starts as, 'a photo of a'; their number of tokens is n_ctx [default: random]"
+        None, f"words that the context starts as, one token or more each [default: {DEFAULT_WORDS}, unless n_ctx]"
     )
     class_specific_context: bool = _setting(False, "a context for each class (CoOp's CSC) instead of one for all")
     class_position: str = _setting("end", "where the class name stands in the prompt", choices=CLASS_POSITIONS)
@@ -107,14 +119,16 @@ class FitConfig:
         choices=FEATURE_SOURCES,
     )
     eta: float = _setting(1.0, "strength of the group weights' lean towards badly predicted groups", low=0)
-    ema_momentum: float = _setting(0.5, "how much of the old group weights a move keeps", low=0, below=1)
+    ema_momentum: float = _setting(0.9, "how much of the old group weights a move keeps", low=0, below=1)
     p_true: str = _setting(
         "batches", "what moves dbpt's weights: predictions of the batches, or of all training rows", choices=P_TRUE
     )
     cadence: str = _setting("epoch", "when dbpt's weights move: after each epoch or at each step", choices=CADENCES)
     dro_step_size: float = _setting(0.01, "how fast the weights of groupdro move", low=0)
     size_adjustment: float = _setting(0.0, "how much groupdro fears for small groups: the paper's C", low=0)
-    identification_epochs: int = _setting(5, "epochs of jtt's first stage, which finds the errors", low=1)
+    identification_epochs: int | None = _setting(
+        None, "epochs of jtt's first stage, which finds the errors [default: a quarter of epochs]", low=1
+    )
     up_weight: float = _setting(20.0, "what a row of jtt's error set weighs against another", low=1)
     val_fraction: float = _setting(
         0.2, "part of training set aside where there is no validation split", above=0, below=1
@@ -131,17 +145,16 @@ class FitConfig:
             check_setting(setting, getattr(self, setting.name))
         if refusal := why_refused(**{name: getattr(self, name) for name in CHOICES}):
             raise InputError(refusal)
-        if self.objective == "jtt" and self.identification_epochs > self.epochs:
+        if self.objective == "jtt" and (self.identification_epochs or 1) > self.epochs:
             raise InputError(
                 f"--identification-epochs {self.identification_epochs}: the first stage is the beginning of training; "
                 f"expected at most --epochs {self.epochs}"
             )
         self._check_pseudo_method()
-        default = FitConfig.n_ctx
-        if self.ctx_init is not None and self.n_ctx != default:
+        if self.ctx_init is not None and self.n_ctx is not None:
             raise InputError(
-                f"--n-ctx {self.n_ctx} with --ctx-init {self.ctx_init!r}: n_ctx is the number of its tokens; drop one "
-                "of the two"
+                f"--n-ctx {self.n_ctx} with --ctx-init {self.ctx_init!r}: the words say how many tokens there are; "
+                "drop one of the two"
             )
 
     def _check_pseudo_method(self) -> None:
@@ -166,12 +179,23 @@ class FitConfig:
 
     @property
     def peak_lr(self) -> float:
-        """The learning rate, the head's default resolved."""
-        return DEFAULT_LR[self.head] if self.lr is None else self.lr
+        """The learning rate, the default of optimizer and head resolved."""
+        return DEFAULT_LR[self.optimizer][self.head] if self.lr is None else self.lr
+
+    def resolved(self) -> FitConfig:
+        """The same settings with the defaults that depend on others filled in."""
+        starts_from_words = self.head == "prompt" and self.n_ctx is None and self.ctx_init is None
+        return replace(
+            self,
+            lr=self.peak_lr,
+            ctx_init=DEFAULT_WORDS if starts_from_words else self.ctx_init,
+            identification_epochs=self.identification_epochs or max(1, self.epochs // 4),
+        )
 
     def to_toml(self) -> str:
-        """The settings as TOML that `read_config` reads back; those left unset are left out."""
-        return "".join(f"{name} = {_toml(value)}\n" for name, value in asdict(self).items() if value is not None)
+        """The settings, resolved, as TOML that `read_config` reads back; what has no value is left out."""
+        settings = asdict(self.resolved())
+        return "".join(f"{name} = {_toml(value)}\n" for name, value in settings.items() if value is not None)
 
 
 def default_cache_dir() -> Path:
@@ -182,12 +206,19 @@ def default_cache_dir() -> Path:
 
 
 def make_config(settings: Mapping[str, Any]) -> FitConfig:
-    """Build a `FitConfig` from names and values; an unknown name is refused with the nearest valid one."""
+    """Build a `FitConfig` from names and values, and from a ``recipe`` for the others.
+
+    Raises `InputError` as `FitConfig` does, and for an unknown name, with the nearest valid one.
+    """
+    given, recipe = dict(settings), settings.get("recipe", "default")
+    given.pop("recipe", None)
     valid = [setting.name for setting in fields(FitConfig)]
-    for name in settings:
+    for name in given:
         if name not in valid:
-            raise InputError(f"unknown setting {name!r}{nearest(name, valid)}; valid: {', '.join(valid)}")
-    return FitConfig(**{name: _plain(value) for name, value in settings.items()})
+            raise InputError(f"unknown setting {name!r}{nearest(name, valid)}; valid: recipe, {', '.join(valid)}")
+    if recipe not in RECIPES:
+        raise InputError(f"--recipe: {recipe!r} is none of {', '.join(RECIPES)}{nearest(str(recipe), list(RECIPES))}")
+    return FitConfig(**{name: _plain(value) for name, value in apply_recipe(recipe, given).items()})
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -126,8 +126,8 @@ def prepare(config: FitConfig, log: Log) -> Experiment:
 
 def layout_settings(config: FitConfig) -> dict[str, Any]:
     """The settings that say where context and class name stand in a prompt."""
-    names = ("n_ctx", "ctx_init", "class_specific_context", "class_position")
-    return {name: getattr(config, name) for name in names}
+    names, resolved = ("n_ctx", "ctx_init", "class_specific_context", "class_position"), config.resolved()
+    return {name: getattr(resolved, name) for name in names}
 
 
 def open_dataset(data: str, config: FitConfig) -> Dataset:

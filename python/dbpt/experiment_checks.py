@@ -78,7 +78,7 @@ def check_rows_of_objective(experiment: Experiment) -> None:
 def setting_warnings(config: FitConfig, device: torch.device) -> list[str]:
     """What a user should know of settings that nothing reads, teach little, or are slow on ``device``."""
     warnings = []
-    chosen = {f"--head {config.head}", f"--objective {config.objective}"}
+    chosen = {f"--head {config.head}", f"--objective {config.objective}", f"--optimizer {config.optimizer}"}
     for setting in fields(config):
         wanted, value = readers(setting.name), getattr(config, setting.name)
         if value != setting.default and wanted and chosen.isdisjoint(wanted):

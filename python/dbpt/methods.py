@@ -101,7 +101,8 @@ def build_head(experiment: Experiment) -> Head:
 
 
 def _head_settings(config: FitConfig) -> dict[str, Any]:
-    return {name: getattr(config, name) for name in HEAD_SETTINGS.get(config.head, ())}
+    resolved = config.resolved()
+    return {name: getattr(resolved, name) for name in HEAD_SETTINGS.get(config.head, ())}
 
 
 def _live(experiment: Experiment, objective: type[Objective]) -> AbstractContextManager[LiveImages | None]:
@@ -119,7 +120,8 @@ def _live_multiply_adds(experiment: Experiment) -> int:
         return 0
     visual = experiment.backbone.model.visual
     assert isinstance(visual, torch.nn.Module)
-    return experiment.config.batch_size * sum(parameter.numel() for parameter in visual.parameters())
+    images = experiment.config.batch_size or len(experiment.rows("train"))
+    return images * sum(parameter.numel() for parameter in visual.parameters())
 
 
 def settings_of(experiment: Experiment) -> TrainingSettings:
@@ -175,7 +177,8 @@ def _apply(config: FitConfig, objective: type[Objective]) -> str | None:
 
 
 def _objective_settings(config: FitConfig, objective: type[Objective]) -> dict[str, Any]:
-    return {name: getattr(config, name) for name in objective.settings}
+    resolved = config.resolved()
+    return {name: getattr(resolved, name) for name in objective.settings}
 
 
 def _metrics(experiment: Experiment, classifier: FeatureClassifier) -> dict[str, GroupMetrics | None]:

@@ -129,7 +129,7 @@ def start_run(folder: Path, description: dict[str, Any], config: FitConfig, *, r
 
 def _check_same_settings(folder: Path, config: FitConfig) -> None:
     """Refuse to continue a run under other settings; other data or weights are told by the checkpoint's fingerprint."""
-    before = make_config(read_config(folder / "config.toml"))
+    before, config = make_config(read_config(folder / "config.toml")).resolved(), config.resolved()
     for name in sorted(setting.name for setting in fields(config) if setting.name not in MAY_CHANGE):
         old, new = getattr(before, name), getattr(config, name)
         if old != new:

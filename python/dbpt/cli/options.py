@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from dbpt.config import FitConfig
+from dbpt.recipes import RECIPES
 
 LISTS = ("classes", "attributes", "template", "attribute_template", "proportions")
 
@@ -36,12 +37,13 @@ class SpreadCommand(click.Command):
 
 
 def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate ``command`` with one option for each setting but ``data``. Options not given stay None."""
+    """Decorate ``command`` with ``--recipe`` and an option for each setting but ``data``. What is not given is None."""
     for setting in reversed(fields(FitConfig)):
         if setting.name != "data":
-            item = float if "float" in str(setting.type) else str
+            item = next((kind for kind in (float, int) if kind.__name__ in str(setting.type)), str)
             command = _option(setting.name, setting.default, item, dict(setting.metadata))(command)
-    return command
+    recipe = "what training settings that are not given are taken from [default: default]"
+    return click.option("--recipe", type=click.Choice(list(RECIPES)), help=recipe)(command)
 
 
 def _option(

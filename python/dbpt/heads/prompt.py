@@ -25,11 +25,11 @@ class PromptHead(Head):
     Args:
         backbone: supplies the text tower.
         classes: the C class names and their wordings.
-        n_ctx: number of context vectors, unless ``ctx_init`` gives it.
-        seed: the context starts as N(0, 0.02^2) drawn from it.
+        n_ctx: number of context vectors that start as N(0, 0.02^2).
+        seed: what these are drawn from.
         class_specific_context: a context for each class, (C, n_ctx, d): CoOp's CSC.
         class_position: where the wording stands, as `prompt_token_ids` says.
-        ctx_init: words whose token embeddings the context starts as; ``n_ctx`` is then their number of tokens.
+        ctx_init: words whose token embeddings the context starts as, instead of ``n_ctx``.
         text_precision: what the text tower's weights are held in, a key of `text_tower.precision.PRECISIONS`.
         text_memory_mb: what a step may keep of the text tower's activations; more classes go through it in chunks.
 
@@ -42,7 +42,7 @@ class PromptHead(Head):
         backbone: Backbone,
         classes: Vocabulary,
         *,
-        n_ctx: int,
+        n_ctx: int | None = None,
         seed: int,
         class_specific_context: bool = False,
         class_position: ClassPosition = "end",
@@ -93,7 +93,7 @@ def prompt_layout(
     tokenizer: Tokenizer,
     classes: Vocabulary,
     *,
-    n_ctx: int,
+    n_ctx: int | None = None,
     class_specific_context: bool = False,
     class_position: ClassPosition = "end",
     ctx_init: str | None = None,
@@ -101,6 +101,7 @@ def prompt_layout(
     """The prompts of all wordings, class by class. Raises `InputError` as `PromptHead` does."""
     if ctx_init is not None:
         n_ctx = len(context_token_ids(tokenizer, ctx_init))
+    assert n_ctx is not None
     wordings = [wording for group in classes.values() for wording in group]
     owners = _owners(classes) if class_specific_context else None
     return prompt_token_ids(tokenizer, wordings, n_ctx, class_position=class_position, owners=owners)

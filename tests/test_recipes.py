@@ -1,0 +1,53 @@
+"""Recipes: what they say, what counts more than they do, and that a run is trained by them."""
+
+import pytest
+from runs import fit, history_of
+
+from dbpt.config import FitConfig, make_config, read_config
+from dbpt.recipes import RECIPES
+from dbpt.training.schedule import WARMUP_LR, learning_rate
+
+
+def test_the_default_recipe_changes_nothing():
+    assert make_config({"recipe": "default"}) == make_config({}) == FitConfig()
+
+
+def test_coop_trains_as_its_paper_says():
+    config = make_config({"recipe": "coop"})
+    assert (config.optimizer, config.peak_lr, config.sgd_momentum, config.weight_decay) == ("sgd", 0.002, 0.9, 5e-4)
+    assert (config.batch_size, config.epochs, config.warmup_epochs) == (32, 200, 1)
+    assert (config.n_ctx, config.resolved().ctx_init) == (16, None)
+
+
+def test_every_recipe_sets_settings_that_exist_to_valid_values():
+    for name in RECIPES:
+        assert isinstance(make_config({"recipe": name}), FitConfig)
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({"lr": 0.5}, {"lr": 0.5, "epochs": 200}),
+        ({"n_ctx": 4}, {"n_ctx": 4, "ctx_init": None}),
+        ({"ctx_init": "a drawing of"}, {"n_ctx": None, "ctx_init": "a drawing of"}),
+        ({"batch_size": 0, "head": "linear"}, {"batch_size": 0, "lr": 0.002}),
+    ],
+)
+def test_what_is_given_counts_more_than_the_recipe(given, found):
+    config = make_config({"recipe": "coop", **given})
+    assert {name: getattr(config, name) for name in found} == found
+
+
+def test_a_config_file_may_name_a_recipe(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text('recipe = "coop"\nepochs = 7\n', encoding="utf-8")
+    config = make_config(read_config(path) | {"lr": 0.1})
+    assert (config.epochs, config.lr, config.batch_size) == (7, 0.1, 32)
+
+
+def test_a_run_is_trained_by_the_recipe(tiny, tmp_path):
+    run = fit(tiny, tmp_path / "run", recipe="coop", n_ctx=2, lr=0.002, epochs=3, batch_size=32, baselines=False)
+    rates = [entry["lr"] for entry in history_of(run)]
+    assert rates == [WARMUP_LR, *(learning_rate(epoch, lr=0.002, epochs=3, warmup_epochs=1) for epoch in (1, 2))]
+    settings = read_config(run / "config.toml")
+    assert (settings["optimizer"], settings["n_ctx"], "recipe" in settings) == ("sgd", 2, False)
