@@ -32,6 +32,7 @@ OTHER_PAGES = (
     "docs/settings.md",
     "docs/text_towers.md",
     "docs/methods.md",
+    "docs/defaults.md",
     "docs/sampling.md",
     "docs/group_weights.md",
     "docs/human_check.md",
@@ -62,8 +63,8 @@ def command_lines(page: str) -> list[str]:
     return [re.sub(r"\s+", " ", line).strip() for line in text.splitlines() if line.strip()]
 
 
-def write_docs():
-    spec = importlib.util.spec_from_file_location("write_docs", ROOT / "tools/write_docs.py")
+def tool(name: str):
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"tools/{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -138,7 +139,7 @@ def test_readme_runs_as_it_stands(workplace, capsys):
 
 
 def check_demo_output(printed: str) -> None:
-    _, documented, _ = write_docs().split_readme(read("README.md"))
+    _, documented, _ = tool("write_docs").split_readme(read("README.md"))
     assert skeleton(documented) == skeleton(printed)
     assert f" of {FitConfig().epochs}" in documented
 
@@ -264,21 +265,33 @@ def test_links_lead_somewhere(page):
 
 
 def test_settings_page_is_that_of_the_code():
-    assert read("docs/settings.md") == write_docs().settings_page()
+    assert read("docs/settings.md") == tool("write_docs").settings_page()
     assert all(f"| `{setting.name}` |" in read("docs/settings.md") for setting in fields(FitConfig))
 
 
 def test_methods_page_has_the_combinations_of_the_code_and_names_every_objective_and_head():
     page = read("docs/methods.md")
-    assert page == write_docs().methods_page(page)
+    assert page == tool("write_docs").methods_page(page)
     assert "| `groupdro` | `loss` | any head |" in page
     assert all(f"\n| `{name}` | " in page.partition("## Groups")[0] for name in (*OBJECTIVES, *HEADS))
 
 
-def test_the_command_of_the_methods_page_runs(workplace):
-    (command,) = command_lines("docs/methods.md")
+def test_the_tables_of_the_defaults_page_are_those_of_the_sweep():
+    page, lines = read("docs/defaults.md"), list(csv.DictReader(read("docs/sweep.csv").splitlines()))
+    assert page == tool("sweep_tables").with_tables(page, lines)
+    stages = {line["stage"] for line in lines}
+    assert stages == set(re.findall("<!-- sweep: (.*?) -->", page))
+
+
+@pytest.mark.parametrize(
+    ("page", "setting", "value"),
+    [("docs/methods.md", "group_source", "soft"), ("docs/defaults.md", "optimizer", "sgd")],
+)
+def test_the_command_of_the_page_runs(workplace, page, setting, value):
+    (command,) = command_lines(page)
     run(command)
-    assert dbpt.load("runs/linear").config.group_source == "soft"
+    (made,) = Path("runs").iterdir()
+    assert getattr(dbpt.load(made).config, setting) == value
 
 
 def test_architecture_names_every_module():
