@@ -389,21 +389,6 @@ def test_a_rows_checkpoint_is_refused_under_any_setting_that_matters(tiny, tmp_p
         trained_row(other, "dbpt", checkpoint_path=path, log=lambda line: None)
 
 
-def test_a_demo_becomes_what_a_user_would_type_and_keeps_a_model_that_was_named(tmp_path, monkeypatch):
-    from dbpt.fitting import _materialise_demo
-
-    monkeypatch.setattr("dbpt.demo.write_demo", lambda name, root: None)
-    demo = FitConfig(data="demo", cache=str(tmp_path))
-    config = _materialise_demo(demo, lambda line: None)
-    assert config.data == "waterbirds"
-    assert Path(config.root).is_relative_to(tmp_path)
-    assert (Path(config.model).name, Path(config.pretrained).name) == ("mini_clip.json", "mini_clip.safetensors")
-    mine = _materialise_demo(replace(demo, pretrained="mine.safetensors"), lambda line: None)
-    assert (Path(mine.model).name, mine.pretrained) == ("mini_clip.json", "mine.safetensors")
-    named = _materialise_demo(replace(demo, data="demo-celeba", model="ViT-B-32"), lambda line: None)
-    assert (named.data, named.model, named.pretrained) == ("celeba", "ViT-B-32", None)
-
-
 def test_the_gallery_shows_the_worst_groups_mistakes_the_surest_first(tiny):
     experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings), lambda line: None)
     row = zero_shot_row(experiment)
@@ -427,7 +412,7 @@ def test_a_demo_that_another_run_drew_meanwhile_is_used(tmp_path, monkeypatch):
         root.mkdir(parents=True)
         raise InputError("exists")
 
-    monkeypatch.setattr("dbpt.demo.write_demo", drawn_by_another)
+    monkeypatch.setattr("dbpt.demo.resolve.write_demo", drawn_by_another)
     with pytest.raises(InputError, match="metadata.csv"):  # got past the drawing, to the reader
         dbpt.fit("demo", out=tmp_path / "run", cache=tmp_path / "cache")
 
