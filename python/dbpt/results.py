@@ -103,6 +103,7 @@ def _row_json(row: MethodRow) -> dict[str, Any]:
         "selected_epoch": row.trained.selected_epoch if row.trained else None,
         "epochs": len(row.trained.history) if row.trained else 0,
         "seconds": round(row.seconds, 3),
+        "warnings": list(row.warnings),
         **{split: metrics.to_json() if metrics else None for split, metrics in row.metrics.items()},
     }
 
@@ -117,6 +118,7 @@ def history_of(rows: list[MethodRow]) -> list[dict[str, Any]]:
             "loss": record.loss,
             "group_weights": record.group_weights,
             "mean_p_true": record.mean_p_true,
+            "draws": record.draws,
             "val_wga": record.val_wga,
             "val_average": record.val_average,
             "selected": record.epoch == row.trained.selected_epoch,
