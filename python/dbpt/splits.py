@@ -58,9 +58,10 @@ def group_warnings(
     """
     learnt, kind = _trained_on(dataset, config, pseudo_groups)
     trains_on = OBJECTIVES[config.objective].trains_on
-    train_G, val_G = (_rows_per_group(dataset, learnt, splits, split) for split in (trains_on, "val"))
+    elsewhere = "val" if trains_on == "train" else "train"
+    train_G, other_G = (_rows_per_group(dataset, learnt, splits, split) for split in (trains_on, elsewhere))
     warnings = []
-    if few := _listed(dataset, train_G == 0, val_G, "val"):
+    if few := _listed(dataset, train_G == 0, other_G, elsewhere):
         warnings.append(
             f"{kind}-groups with no row in split {trains_on!r}: {few}; nothing is learnt about them, add rows of them"
         )

@@ -11,9 +11,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.metrics import group_counts
 from dbpt.metrics.groups import SMALL_GROUP
 from dbpt.objectives import Objective
 from dbpt.training.records import EpochRecord, Trained
+
+CALMER_WEIGHTS = "lower what moves the weights (--eta, --dro-step-size)"
 
 
 def training_findings(
@@ -55,24 +58,25 @@ def _astray(history: list[EpochRecord], num_classes: int) -> list[str]:
 
 
 def _lost_groups(history: list[EpochRecord], objective: Objective, group_names: Sequence[str]) -> list[str]:
-    """Groups with training rows of which an epoch drew none, or whose rows came to weigh nothing."""
-    training = objective.training
-    rows_G = np.bincount(training.groups[training.groups >= 0], minlength=training.num_groups)
-    lines = []
+    """Groups with training rows of which epochs drew none, and those whose rows came to weigh nothing."""
+    rows_G = group_counts(objective.training.groups, objective.training.num_groups)
+    undrawn, weightless = [], []
     for group in np.flatnonzero(rows_G).tolist():
-        name = f"{group_names[group]} ({rows_G[group]} rows)"
-        missed = [record.epoch for record in history if record.draws is not None and not record.draws[group]]
-        weightless = [record.epoch for record in history if record.group_weights and record.group_weights[group] == 0]
+        missed = [record.epoch for record in history if record.draws and not record.draws[group]]
+        zero = [record.epoch for record in history if record.group_weights and record.group_weights[group] == 0]
+        name, of_all = f"{group_names[group]} ({rows_G[group]} rows", f"of {len(history)} epochs"
         if missed:
-            lines.append(
-                f"no row of {name} was drawn in {len(missed)} of {len(history)} epochs, first in epoch {missed[0]}; a "
-                "group that is not seen keeps its weight: --apply loss sees every row"
-            )
-        elif weightless:
-            lines.append(
-                f"the rows of {name} weigh 0 after {len(weightless)} of {len(history)} epochs, first after epoch "
-                f"{weightless[0]}; lower what moves the weights (--eta, --dro-step-size)"
-            )
+            undrawn.append(f"{name}; in {len(missed)} {of_all}, first in epoch {missed[0]})")
+        elif zero:
+            weightless.append(f"{name}; after {len(zero)} {of_all}, first after epoch {zero[0]})")
+    lines = []
+    if undrawn:
+        lines.append(
+            f"groups of which no row was drawn: {', '.join(undrawn)}; nothing is learnt of them meanwhile, and --apply "
+            "loss sees every row"
+        )
+    if weightless:
+        lines.append(f"groups whose rows weigh 0: {', '.join(weightless)}; {CALMER_WEIGHTS}")
     return lines
 
 
@@ -88,8 +92,7 @@ def _few_effective_rows(kept: EpochRecord, objective: Objective, group_names: Se
     heaviest = int(weights_G.argmax())
     return [
         f"its group weights make {counts_G.sum():.0f} rows count as {effective:.0f}: a row of {group_names[heaviest]} "
-        f"weighs {weights_G[heaviest]:.3g}; add rows of that group, or lower what moves the weights (--eta, "
-        "--dro-step-size)"
+        f"weighs {weights_G[heaviest]:.3g}; add rows of that group, or {CALMER_WEIGHTS}"
     ]
 
 
