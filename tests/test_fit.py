@@ -91,11 +91,25 @@ def test_history_has_a_line_for_each_epoch_of_each_trained_row(tiny_run):
     assert all(0 <= entry["val_wga"] <= 1 and entry["loss"] > 0 and entry["lr"] > 0 for entry in history)
 
 
+def test_groups_csv_counts_the_groups_that_its_weights_are_of(tiny, tmp_path):
+    """Under true groups N_g is that of the table, whatever CLIP sees: ten discs there are on another ground."""
+    table = [row | {"attribute": "lake"} if row["path"].startswith("train/00-0") else row for row in tiny.rows()]
+    data = tiny.write("other-ground", table)
+    run = fit(tiny, tmp_path / "run", data, group_source="true", baselines=False, epochs=2)
+    rows = groups_of(run)
+    assert {row["group_source"] for row in rows} == {"true"}
+    counts = {split: [int(row[f"n_{split}"]) for row in rows] for split in ("train", "val", "test")}
+    assert counts == metrics_of(run)["dataset"]["counts"]
+    assert counts["train"] != metrics_of(run)["dataset"]["train_counts_pseudo"]
+    assert sum(int(row["n_train"]) * float(row["group_weight"]) for row in rows) == pytest.approx(50)
+
+
 def test_groups_csv_is_of_the_pseudo_groups_and_the_kept_epochs_weights(tiny_run):
     rows = groups_of(tiny_run)
     names = [(label, attribute) for label in ("box", "disc") for attribute in ATTRIBUTES]
     assert [(row["class"], row["attribute"]) for row in rows] == names
     assert [int(row["group"]) for row in rows] == [0, 1, 2, 3]
+    assert {row["group_source"] for row in rows} == {"pseudo"}
     assert [int(row["n_train"]) for row in rows] == metrics_of(tiny_run)["dataset"]["train_counts_pseudo"]
     kept = next(entry for entry in history_of(tiny_run) if entry["row"] == "dbpt" and entry["selected"])
     assert [float(row["group_weight"]) for row in rows] == kept["group_weights"]
