@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from toy_training import SETTINGS, TRAIN, VAL, content, run
+from toy_training import SETTINGS, TRAIN, VAL, build, content, linear_head, run
 
 from dbpt.errors import InputError
 from dbpt.objectives import OBJECTIVES, TrainingGroups
@@ -78,6 +78,15 @@ def test_resumed_from_any_epoch_equals_uninterrupted(tmp_path, choice, stop_afte
 def test_every_one_of_those_runs_is_another():
     states = [str(content(run(**choice))[0]) for choice in RUNS if choice["objective"] != "dfr"]
     assert len(set(states)) == len(states)
+
+
+def test_no_pass_sees_more_rows_than_it_may(monkeypatch):
+    monkeypatch.setattr(passes, "ROWS_A_PASS", 17)
+    head, sizes = linear_head(), []
+    head.register_forward_pre_hook(lambda _, inputs: sizes.append((torch.is_grad_enabled(), len(inputs[0]))))
+    train(head, build("dbpt", p_true="exact"), TRAIN, VAL, replace(SETTINGS, epochs=1))
+    without_gradient = [size for with_gradient, size in sizes if not with_gradient]
+    assert without_gradient == [17] * 5 + [5] + [17] * 3 + [9]  # 90 training rows, then 60 of validation
 
 
 @pytest.mark.parametrize("choice", [{"objective": "jtt"}, {"p_true": "exact"}])
