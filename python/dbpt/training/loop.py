@@ -52,7 +52,7 @@ def train(
     """
     run = _Run(head, objective, training, validation, settings)
     run.live, run.resumable = live, checkpoint_path is not None
-    identity = training_fingerprint(fingerprint, training, validation, settings)
+    identity = "" if checkpoint_path is None else training_fingerprint(fingerprint, training, validation, settings)
     if checkpoint_path is not None and (saved := load_checkpoint(checkpoint_path, identity)):
         run.restore(saved)
         next_epoch = None if run.is_finished else len(run.history) + 1
