@@ -6,7 +6,9 @@ What counts is what float32 can hold: a loss whose logits have no fractions any 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from dbpt.errors import InputError
 
@@ -44,9 +46,11 @@ class Moment:
         """Refuse trained ``parameters`` whose length is not finite, before they are judged and saved."""
         self._check("length of the trained weights", length([parameter.detach() for parameter in parameters]).item())
 
-    def check_logits(self, logits: torch.Tensor) -> None:
-        """Refuse validation ``logits`` that are not finite: their argmax would be taken for a prediction."""
-        self._check("largest validation logit", logits.abs().max().item() if logits.numel() else 0.0)
+    def check_predictions(self, predictions: NDArray[np.int64]) -> None:
+        """Refuse validation ``predictions`` (N,) of which some are -1: of logits that are not finite."""
+        bad = int((predictions < 0).sum())
+        if bad:
+            raise self._error("number of validation rows without finite logits", bad)
 
     def _check(self, what: str, value: float) -> None:
         if not value < float("inf"):

@@ -23,7 +23,7 @@ from dbpt.training.blow_up import Moment
 from dbpt.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from dbpt.training.fingerprint import training_fingerprint
 from dbpt.training.optimizer import build_optimizer, load_optimizer_tensors, optimizer_tensors
-from dbpt.training.passes import logits_in_parts
+from dbpt.training.passes import logits_in_parts, predictions
 from dbpt.training.peak_rates import PeakRates, lowered_rates
 from dbpt.training.records import EpochRecord, Rows, Trained, TrainingSettings
 from dbpt.training.schedule import learning_rate
@@ -180,11 +180,9 @@ class _Run:
 
     def _validate(self, epoch: int, moment: Moment) -> tuple[float | None, float]:
         """Judge the epoch, keep its head if it is the best so far; returns worst-group and average accuracy."""
-        predictions = []
-        for _, logits in logits_in_parts(self.head, self.val_features):
-            moment.check_logits(logits)
-            predictions.append(logits.argmax(dim=1).cpu())
-        correct = torch.cat(predictions).numpy() == self.validation.labels
+        predicted = predictions(self.head, self.val_features).cpu().numpy()
+        moment.check_predictions(predicted)
+        correct = predicted == self.validation.labels
         wga, average = worst_group_accuracy(correct, self.validation.groups), float(correct.mean())
         score = validation_score(self.settings.select, epoch, wga, average)
         if score > self.best_score:
