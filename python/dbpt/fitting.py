@@ -40,7 +40,8 @@ def fit(
     Args:
         data: ``"demo"`` (or another demo name), ``"waterbirds"``, ``"celeba"``, ``"metashift"``, or a table's path.
         out: the run folder, which must not exist unless ``resume`` or ``overwrite``.
-        resume: continue from the last checkpoint of the same command; starts afresh if there is none.
+        resume: continue from the last checkpoint of the same command; starts afresh if there is none. A run that is not
+            finished, as after a loss that blew up, may be given a lower ``lr``.
         overwrite: replace an existing run folder.
         log: gets one line of progress at a time.
         settings: the fields of `FitConfig`, by name.
