@@ -43,7 +43,8 @@ def halve_and_die(real: Callable[..., Any], handle: int) -> None:
 def arm(moment: str, number: int) -> None:
     """Prepare to die at the ``number``-th such moment: a step, or one of a checkpoint's."""
     if moment == "after a step":
-        at_call(number, torch.optim.SGD, "step", call_and_die)
+        for optimizer in (torch.optim.SGD, torch.optim.AdamW):  # whichever the run uses
+            at_call(number, optimizer, "step", call_and_die)
         return
 
     def save(real: Callable[..., Any], *arguments: Any) -> None:
