@@ -21,8 +21,8 @@ import torch
 
 import dbpt.methods
 from dbpt.config import make_config, read_config
+from dbpt.demo.resolve import resolve_demo
 from dbpt.experiment import Experiment, prepare
-from dbpt.fitting import _materialise_demo, _names_a_demo
 from dbpt.heads import Head
 
 SEEDS = (0, 1, 2)
@@ -55,10 +55,7 @@ def score(experiment: Experiment, objective: str, **settings: Any) -> str:
 
 
 def print_table(name: str, settings: dict[str, Any]) -> None:
-    config = make_config({**settings, **SMALL_BATCHES})
-    if _names_a_demo(config.data):
-        config = _materialise_demo(config, lambda line: None)
-    experiment = prepare(config, lambda line: None)
+    experiment = prepare(resolve_demo(make_config({**settings, **SMALL_BATCHES})), lambda line: None)
     starts = [("linear", "zero-shot", as_built), ("linear", "zeros", from_zeros), ("adapter", "drawn", as_built)]
     print(f"\n{name}\n\n| head | start | objective | {' | '.join(map(str, RATES))} |\n{'|---' * (3 + len(RATES))}|")
     for head, start, build in starts:

@@ -4,6 +4,7 @@ And the tiny task that the end-to-end tests share, with one finished run on it; 
 """
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,18 @@ def bert_folder(tmp_path_factory) -> Path:
     shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
     transformers.BertConfig(vocab_size=64, max_position_embeddings=24, **shape).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def launcher():
+    """A `launcher.Launcher`."""
+    from launcher import Launcher
+
+    if not sys.platform.startswith("linux"):
+        pytest.skip("needs fork and /proc")
+    launcher = Launcher()
+    yield launcher
+    launcher.close()
 
 
 @pytest.fixture

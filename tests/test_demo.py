@@ -6,13 +6,16 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 import dbpt.demo
+from dbpt.config import FitConfig
 from dbpt.demo import DEMO_NAMES, layouts, mini_clip_paths, plan, write_demo
+from dbpt.demo.resolve import resolve_demo
 from dbpt.errors import InputError
 
 SIZES = (40, 16, 20)
@@ -204,3 +207,22 @@ def test_small_clip_is_shipped() -> None:
     config, weights = mini_clip_paths()
     assert set(json.loads(config.read_text())) == {"embed_dim", "vision_cfg", "text_cfg"}
     assert 6e6 < weights.stat().st_size < 10e6
+
+
+def test_a_demo_becomes_what_a_user_would_type_and_keeps_a_model_that_was_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("dbpt.demo.resolve.write_demo", lambda name, root: None)
+    demo = FitConfig(data="demo", cache=str(tmp_path))
+    config = resolve_demo(demo)
+    assert config.data == "waterbirds"
+    assert Path(config.root).is_relative_to(tmp_path)
+    assert (Path(config.model).name, Path(config.pretrained).name) == ("mini_clip.json", "mini_clip.safetensors")
+    mine = resolve_demo(replace(demo, pretrained="mine.safetensors"))
+    assert (Path(mine.model).name, mine.pretrained) == ("mini_clip.json", "mine.safetensors")
+    named = resolve_demo(replace(demo, data="demo-celeba", model="ViT-B-32"))
+    assert (named.data, named.model, named.pretrained) == ("celeba", "ViT-B-32", None)
+
+
+@pytest.mark.parametrize("data", ["waterbirds", "demographics.csv", "demo-faces.tsv", "folder/demo"])
+def test_settings_that_name_no_demo_stay_as_they_are(data):
+    config = FitConfig(data=data)
+    assert resolve_demo(config) is config

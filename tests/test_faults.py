@@ -1,4 +1,4 @@
-"""What a fit must survive: kill -9 at any moment, Ctrl-C, a full disk, a loss that blows up."""
+"""What a fit must survive: kill -9 at any moment, Ctrl-C, a full disk."""
 
 import json
 import os
@@ -6,12 +6,12 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from launcher import Launcher, leftovers
 
 from dbpt.cli import main
 
@@ -23,58 +23,6 @@ RESULTS = (
     "history.jsonl",
     "groups.csv",
 )
-
-# Forks a process per line of standard input, so that each starts with torch already imported.
-LAUNCHER = """
-import json, os, sys, warnings
-import dbpt.cli, dbpt.fitting, dbpt.run_folder
-for line in sys.stdin:
-    arguments, stderr = json.loads(line)
-    child = os.fork()
-    if child == 0:
-        os.dup2(os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        dbpt.cli.main(arguments)
-        sys.exit(0)
-    print(child, flush=True)
-    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
-    sys.stdin.readline()
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-
-
-class Launcher:
-    """Starts ``dbpt ARGUMENTS`` in a process of its own, and meddles with it."""
-
-    def __init__(self) -> None:
-        self.server = subprocess.Popen(
-            [sys.executable, "-c", LAUNCHER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def run(self, arguments: list[str], stderr: Path, until: Callable[[], bool], signal_number: int) -> int:
-        """Send the signal once ``until`` holds (never, if the process ends before); return the exit code."""
-        self.server.stdin.write(json.dumps([arguments, str(stderr)]) + "\n")
-        self.server.stdin.flush()
-        child = int(self.server.stdout.readline())
-        alive = Path(f"/proc/{child}/cmdline")
-        deadline = time.monotonic() + 60
-        while not until() and alive.exists() and alive.read_bytes() and time.monotonic() < deadline:
-            time.sleep(0.0005)
-        os.kill(child, signal_number)  # it stays a zombie, so nobody else's, until the launcher has waited for it
-        self.server.stdin.write("\n")
-        self.server.stdin.flush()
-        return int(self.server.stdout.readline())
-
-
-@pytest.fixture(scope="module")
-def launcher() -> Iterator[Launcher]:
-    if not sys.platform.startswith("linux"):
-        pytest.skip("needs fork and /proc")
-    launcher = Launcher()
-    yield launcher
-    launcher.server.stdin.close()
-    launcher.server.stdout.close()
-    launcher.server.wait(timeout=30)
 
 
 @pytest.fixture(scope="module")
@@ -109,10 +57,6 @@ def saves_seen(run: Path, number: int) -> Callable[[], bool]:
     check()
     number += len(seen)
     return check
-
-
-def leftovers(run: Path) -> list[Path]:
-    return [path for path in run.rglob("*") if path.name.endswith(".tmp")]
 
 
 def killed_and_resumed(launcher: Launcher, arguments: list[str], folder: Path, seed: int) -> Path:
@@ -187,16 +131,6 @@ def test_ctrl_c_before_training_leaves_nothing(launcher, arguments, tmp_path):
     assert code == 130
     assert stderr.read_text().splitlines()[-1].startswith("Interrupted; ")
     assert not (tmp_path / "run").exists()
-
-
-def test_a_loss_that_blows_up_is_explained(arguments, tmp_path, capsys):
-    with pytest.raises(SystemExit) as exit:
-        main([*arguments, "--out", str(tmp_path / "run"), "--lr", "1e38", "--weight-decay", "10"])
-    line = capsys.readouterr().err.splitlines()[-1]
-    assert exit.value.code == 2
-    assert line.startswith("Error: the loss of objective 'erm' is ")
-    assert "lower --lr" in line
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "training"
 
 
 # --- a full disk ------------------------------------------------------------------------------------------------------

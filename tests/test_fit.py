@@ -91,11 +91,25 @@ def test_history_has_a_line_for_each_epoch_of_each_trained_row(tiny_run):
     assert all(0 <= entry["val_wga"] <= 1 and entry["loss"] > 0 and entry["lr"] > 0 for entry in history)
 
 
+def test_groups_csv_counts_the_groups_that_its_weights_are_of(tiny, tmp_path):
+    """Under true groups N_g is that of the table, whatever CLIP sees: ten discs there are on another ground."""
+    table = [row | {"attribute": "lake"} if row["path"].startswith("train/00-0") else row for row in tiny.rows()]
+    data = tiny.write("other-ground", table)
+    run = fit(tiny, tmp_path / "run", data, group_source="true", baselines=False, epochs=2)
+    rows = groups_of(run)
+    assert {row["group_source"] for row in rows} == {"true"}
+    counts = {split: [int(row[f"n_{split}"]) for row in rows] for split in ("train", "val", "test")}
+    assert counts == metrics_of(run)["dataset"]["counts"]
+    assert counts["train"] != metrics_of(run)["dataset"]["train_counts_pseudo"]
+    assert sum(int(row["n_train"]) * float(row["group_weight"]) for row in rows) == pytest.approx(50)
+
+
 def test_groups_csv_is_of_the_pseudo_groups_and_the_kept_epochs_weights(tiny_run):
     rows = groups_of(tiny_run)
     names = [(label, attribute) for label in ("box", "disc") for attribute in ATTRIBUTES]
     assert [(row["class"], row["attribute"]) for row in rows] == names
     assert [int(row["group"]) for row in rows] == [0, 1, 2, 3]
+    assert {row["group_source"] for row in rows} == {"pseudo"}
     assert [int(row["n_train"]) for row in rows] == metrics_of(tiny_run)["dataset"]["train_counts_pseudo"]
     kept = next(entry for entry in history_of(tiny_run) if entry["row"] == "dbpt" and entry["selected"])
     assert [float(row["group_weight"]) for row in rows] == kept["group_weights"]
@@ -385,23 +399,8 @@ def test_a_rows_checkpoint_is_refused_under_any_setting_that_matters(tiny, tmp_p
     path = tmp_path / "c.safetensors"
     trained_row(experiment, "dbpt", checkpoint_path=path, log=lambda line: None)
     other = replace(experiment, config=replace(experiment.config, **change))
-    with pytest.raises(InputError, match="made with other settings or data"):
+    with pytest.raises(InputError, match="made (with other settings or data|at learning rate 0.005, found --lr 0.1)"):
         trained_row(other, "dbpt", checkpoint_path=path, log=lambda line: None)
-
-
-def test_a_demo_becomes_what_a_user_would_type_and_keeps_a_model_that_was_named(tmp_path, monkeypatch):
-    from dbpt.fitting import _materialise_demo
-
-    monkeypatch.setattr("dbpt.demo.write_demo", lambda name, root: None)
-    demo = FitConfig(data="demo", cache=str(tmp_path))
-    config = _materialise_demo(demo, lambda line: None)
-    assert config.data == "waterbirds"
-    assert Path(config.root).is_relative_to(tmp_path)
-    assert (Path(config.model).name, Path(config.pretrained).name) == ("mini_clip.json", "mini_clip.safetensors")
-    mine = _materialise_demo(replace(demo, pretrained="mine.safetensors"), lambda line: None)
-    assert (Path(mine.model).name, mine.pretrained) == ("mini_clip.json", "mine.safetensors")
-    named = _materialise_demo(replace(demo, data="demo-celeba", model="ViT-B-32"), lambda line: None)
-    assert (named.data, named.model, named.pretrained) == ("celeba", "ViT-B-32", None)
 
 
 def test_the_gallery_shows_the_worst_groups_mistakes_the_surest_first(tiny):
@@ -427,7 +426,7 @@ def test_a_demo_that_another_run_drew_meanwhile_is_used(tmp_path, monkeypatch):
         root.mkdir(parents=True)
         raise InputError("exists")
 
-    monkeypatch.setattr("dbpt.demo.write_demo", drawn_by_another)
+    monkeypatch.setattr("dbpt.demo.resolve.write_demo", drawn_by_another)
     with pytest.raises(InputError, match="metadata.csv"):  # got past the drawing, to the reader
         dbpt.fit("demo", out=tmp_path / "run", cache=tmp_path / "cache")
 

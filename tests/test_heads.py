@@ -9,10 +9,11 @@ from prompt_reference import reference_features
 from torch.nn import functional as F
 
 from dbpt.errors import InputError
-from dbpt.heads import PromptHead
+from dbpt.heads import AdapterHead, LinearHead, PromptHead
 from dbpt.text_tower import prompt_token_ids
 from dbpt.text_tower.chunks import ChunkedTower
 from dbpt.text_tower.general import GeneralTower
+from dbpt.training import passes
 from dbpt.zero_shot import zero_shot_weights
 
 WORDS = [f"{colour} {thing}" for colour in ("red", "blue", "green", "grey") for thing in ("dog", "cat", "house", "sea")]
@@ -122,3 +123,29 @@ def test_the_context_is_float32_whatever_the_tower_is_held_in(tiny_backbone, pre
     whole = PromptHead(tiny_backbone, CLASSES, n_ctx=3, seed=0)
     assert not torch.equal(weights, whole.weights())
     torch.testing.assert_close(weights, whole.weights(), rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize("kind", ["prompt", "linear", "adapter"])
+def test_a_frozen_head_gives_the_same_bits(tiny_backbone, kind):
+    weights = F.normalize(torch.randn(2, 16, generator=torch.Generator().manual_seed(1)), dim=-1)
+    head = {
+        "prompt": lambda: PromptHead(tiny_backbone, CLASSES, n_ctx=3, seed=0),
+        "linear": lambda: LinearHead(weights, logit_scale=20.0),
+        "adapter": lambda: AdapterHead(weights, logit_scale=20.0, logit_bias=-1.0, seed=0),
+    }[kind]()
+    features = F.normalize(torch.randn(50, 16, generator=torch.Generator().manual_seed(0)), dim=-1)
+    ((part, logits),) = passes.logits_in_parts(head, features)
+    assert part == slice(0, 50)
+    assert torch.equal(logits, head(features))
+    assert not logits.requires_grad
+
+
+def test_many_rows_take_one_pass_of_the_text_tower(tiny_backbone, monkeypatch):
+    head, features = PromptHead(tiny_backbone, CLASSES, n_ctx=3, seed=0), torch.eye(16)
+    runs: list[torch.Tensor] = []
+    head.text_tower.register_forward_hook(lambda _, __, output: runs.append(output))
+    monkeypatch.setattr(passes, "ROWS_A_PASS", 5)
+    parts = list(passes.logits_in_parts(head, features))
+    assert [part for part, _ in parts] == [slice(0, 5), slice(5, 10), slice(10, 15), slice(15, 16)]
+    assert len(runs) == 1
+    torch.testing.assert_close(torch.cat([logits for _, logits in parts]), head(features))

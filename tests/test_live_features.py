@@ -153,3 +153,14 @@ def test_an_image_that_has_gone_is_named(tiny, tmp_path):
     moved = replace(experiment, dataset=replace(experiment.dataset, root=tmp_path))
     with pytest.raises(InputError, match=r"\.png: could be read when training began, now it can't \(No such file"):
         trained_row(moved, "dbpt", checkpoint_path=None, log=lambda line: None)
+
+
+def test_an_error_of_the_augmentation_is_not_blamed_on_the_image(tiny, monkeypatch):
+    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings, features="live"), lambda line: None)
+
+    def broken(width, height, numbers):
+        raise ZeroDivisionError("in our own code")
+
+    monkeypatch.setattr("dbpt.features.live.crop_box", broken)
+    with pytest.raises(ZeroDivisionError, match="in our own code"):
+        trained_row(experiment, "dbpt", checkpoint_path=None, log=lambda line: None)

@@ -47,7 +47,8 @@ values to 1e-5, gradients of the context to 1e-4 (`tests/test_text_tower_names.p
 `ctx_init = "a photo of a"` starts the context as the embeddings of these words, however many tokens they have, and sets
 `n_ctx`. The context is float32 always. `text_precision` holds the tower's weights in bf16 or fp16 while training; the
 zero-shot row and the pseudo attributes are made in float32. bf16 pays where the processor multiplies it in hardware;
-fp16 is for GPUs, on a CPU it was 16 times slower than float32.
+fp16 is for GPUs, on a CPU it was 16 times slower than float32; the gradient is scaled on its way through such a tower,
+so that small ones are not lost, and there is no loss scale to choose.
 
 ## Many classes
 

@@ -25,7 +25,6 @@ from dbpt.experiment_checks import (
 )
 from dbpt.features import Failure, embed_images
 from dbpt.heads.prompt import prompt_layout
-from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes import PseudoAttributes, label_attributes
 from dbpt.splits import group_warnings, knows_true_groups, with_validation
 from dbpt.words import Words, check_templates, parse_vocabulary
@@ -100,7 +99,7 @@ def prepare(config: FitConfig, log: Log) -> Experiment:
     pseudo_groups = dataset.groups(pseudo.pseudo_attributes)
     splits, warnings = with_validation(dataset, pseudo_groups, config)
     check_pseudo_groups(config, pseudo_groups, splits)
-    warnings += group_warnings(dataset, pseudo_groups, splits, trains_on=OBJECTIVES[config.objective].trains_on)
+    warnings += group_warnings(dataset, config, pseudo_groups, splits)
     warnings += setting_warnings(config, backbone.device)
     known = int((dataset.attributes >= 0).sum())
     if known and not knows_true_groups(dataset, splits):

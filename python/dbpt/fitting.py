@@ -1,13 +1,13 @@
 """`fit`: the whole job, from images and words to a run folder with a debiased classifier and a report."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dbpt import __version__
 from dbpt.config import FitConfig, make_config
-from dbpt.errors import InputError
+from dbpt.demo.resolve import resolve_demo
 from dbpt.experiment import Log, prepare
 from dbpt.methods import trained_row, zero_shot_row
 from dbpt.report import comparison_table
@@ -40,7 +40,8 @@ def fit(
     Args:
         data: ``"demo"`` (or another demo name), ``"waterbirds"``, ``"celeba"``, ``"metashift"``, or a table's path.
         out: the run folder, which must not exist unless ``resume`` or ``overwrite``.
-        resume: continue from the last checkpoint of the same command; starts afresh if there is none.
+        resume: continue from the last checkpoint of the same command; starts afresh if there is none. A run that is not
+            finished, as after a loss that blew up, may be given a lower ``lr``.
         overwrite: replace an existing run folder.
         log: gets one line of progress at a time.
         settings: the fields of `FitConfig`, by name.
@@ -56,8 +57,7 @@ def fit(
 def fit_config(config: FitConfig, out: Path, *, resume: bool = False, overwrite: bool = False, log: Log) -> Run:
     """`fit` for settings that are already a `FitConfig`."""
     open_run_folder(out, resume=resume, overwrite=overwrite)
-    if _names_a_demo(config.data):
-        return fit_config(_materialise_demo(config, log), out, resume=resume, overwrite=overwrite, log=log)
+    config = resolve_demo(config, log)
     started = time.perf_counter()
     experiment = prepare(config, log)
     embedded = time.perf_counter()
@@ -78,31 +78,3 @@ def fit_config(config: FitConfig, out: Path, *, resume: bool = False, overwrite:
     write_results(out, experiment, rows, metrics)
     finish_run(out, description, config)
     return Run(out, metrics)
-
-
-def _names_a_demo(data: str) -> bool:
-    """Whether ``data`` is ``demo`` or ``demo-...``, and not a table that happens to be called so."""
-    return data == "demo" or (data.startswith("demo-") and not Path(data).suffix)
-
-
-def _materialise_demo(config: FitConfig, log: Log) -> FitConfig:
-    """Write the demo's files, and turn its name into what a user would type for their own data and model."""
-    from dbpt.demo import DEMO_NAMES, mini_clip_paths, write_demo
-
-    if config.root is not None:
-        raise InputError(f"--root {config.root}: {config.data} is drawn into --cache; leave --root out")
-    name = "demo-waterbirds" if config.data == "demo" else config.data
-    root = config.cache_dir / "demo" / f"{name}-{__version__}"
-    if not root.exists():
-        if name in DEMO_NAMES:
-            log(f"drawing {name} into {root}")
-        try:
-            write_demo(name, root)
-        except InputError:
-            if not root.exists():  # another run may have drawn it meanwhile
-                raise
-    model, pretrained = mini_clip_paths()
-    config = replace(config, data=name.removeprefix("demo-"), root=str(root))
-    if config.model:
-        return config
-    return replace(config, model=str(model), pretrained=config.pretrained or str(pretrained))

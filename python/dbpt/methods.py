@@ -20,6 +20,7 @@ from dbpt.heads import HEAD_SETTINGS, AdapterHead, Head, LinearHead, PromptHead
 from dbpt.metrics import GroupMetrics, group_counts, group_metrics
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
 from dbpt.training import Rows, Trained, TrainingSettings, train
+from dbpt.training.findings import training_findings
 from dbpt.training.progress import progress_bar
 from dbpt.training.threads import one_thread_if_small
 
@@ -40,6 +41,7 @@ class MethodRow:
     trained: Trained | None
     metrics: dict[str, GroupMetrics | None]
     seconds: float
+    warnings: tuple[str, ...] = ()
 
 
 def zero_shot_row(experiment: Experiment) -> MethodRow:
@@ -83,9 +85,21 @@ def trained_row(experiment: Experiment, objective: str, *, checkpoint_path: Path
     seconds = time.perf_counter() - started
     note = "" if built.note is None else f"; {built.note}"
     log(f"{objective}: kept epoch {trained.selected_epoch} of {epochs} ({config.select}), {seconds:.1f} s{note}")
-    source = config.group_source if chosen.uses_groups else None
-    metrics = _metrics(experiment, classifier)
-    return MethodRow(objective, source, config.head, _apply(config, chosen), classifier, trained, metrics, seconds)
+    names = experiment.dataset.group_names
+    findings = training_findings(trained, built, asked_lr=config.peak_lr, group_names=names)
+    for finding in findings:
+        log(f"warning: {objective}: {finding}")
+    return MethodRow(
+        name=objective,
+        group_source=config.group_source if chosen.uses_groups else None,
+        head=config.head,
+        apply=_apply(config, chosen),
+        classifier=classifier,
+        trained=trained,
+        metrics=_metrics(experiment, classifier),
+        seconds=seconds,
+        warnings=tuple(findings),
+    )
 
 
 def build_head(experiment: Experiment) -> Head:
@@ -214,7 +228,7 @@ def split_metrics(
             num_classes=dataset.num_classes,
             num_attributes=dataset.num_attributes,
             train_counts=train_counts if train_counts.any() else None,
-            group_names=[f"{y} · {a}" for y in dataset.class_names for a in dataset.attribute_names],
+            group_names=dataset.group_names,
             seed=seed,
         )
 

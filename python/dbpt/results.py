@@ -103,6 +103,7 @@ def _row_json(row: MethodRow) -> dict[str, Any]:
         "selected_epoch": row.trained.selected_epoch if row.trained else None,
         "epochs": len(row.trained.history) if row.trained else 0,
         "seconds": round(row.seconds, 3),
+        "warnings": list(row.warnings),
         **{split: metrics.to_json() if metrics else None for split, metrics in row.metrics.items()},
     }
 
@@ -117,6 +118,7 @@ def history_of(rows: list[MethodRow]) -> list[dict[str, Any]]:
             "loss": record.loss,
             "group_weights": record.group_weights,
             "mean_p_true": record.mean_p_true,
+            "draws": record.draws,
             "val_wga": record.val_wga,
             "val_average": record.val_average,
             "selected": record.epoch == row.trained.selected_epoch,
@@ -157,19 +159,20 @@ def write_results(out: Path, experiment: Experiment, rows: list[MethodRow], metr
 
 
 def _groups_csv(experiment: Experiment, chosen: MethodRow) -> str:
-    """One line a pseudo-group: its rows per split and its weight in the kept epoch."""
+    """One line a group of the ``group_source``: its rows per split and its weight in the kept epoch.
+
+    Under soft membership the rows are those that are likeliest in the group.
+    """
     assert chosen.trained is not None
-    dataset = experiment.dataset
+    dataset, groups, source = experiment.dataset, experiment.groups_trained_on, experiment.config.group_source
     weights = chosen.trained.history[chosen.trained.selected_epoch - 1].group_weights
-    counts = {
-        split: group_counts(experiment.pseudo_groups[experiment.rows(split)], dataset.num_groups) for split in SPLITS
-    }
+    counts = {split: group_counts(groups[experiment.rows(split)], dataset.num_groups) for split in SPLITS}
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["group", "class", "attribute", *(f"n_{split}" for split in SPLITS), "group_weight"])
+    table.writerow(["group", "class", "attribute", "group_source", *(f"n_{split}" for split in SPLITS), "group_weight"])
     for group in range(dataset.num_groups):
         label, attribute = divmod(group, dataset.num_attributes)
         names = (dataset.class_names[label], dataset.attribute_names[attribute])
         numbers = [int(counts[split][group]) for split in SPLITS]
-        table.writerow([group, *names, *numbers, "" if weights is None else repr(weights[group])])
+        table.writerow([group, *names, source, *numbers, "" if weights is None else repr(weights[group])])
     return text.getvalue()

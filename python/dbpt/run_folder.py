@@ -6,7 +6,8 @@
     classifier.safetensors          the tensors of `FeatureClassifier`; classes as JSON in the metadata
     prompt.safetensors              context (n_ctx, d) float32, or (C, n_ctx, d) if class-specific; of head ``prompt``
     pseudo_attributes.safetensors   pseudo_attributes (N,), posterior (N, A), confidence (N,), splits (N,), paths
-    groups.csv, history.jsonl, metrics.json, report.html
+    groups.csv                      the groups of the ``group_source``: rows per split, weight in the kept epoch
+    history.jsonl, metrics.json, report.html
 
 Each file is replaced whole. ``run.json`` says ``complete`` only after all others are there.
 """
@@ -110,7 +111,8 @@ def start_run(folder: Path, description: dict[str, Any], config: FitConfig, *, r
     is_new = not os.path.lexists(folder)
     try:
         if resume and not is_new and (folder / "config.toml").is_file():
-            _check_same_settings(folder, config)
+            if _check_same_settings(folder, config):
+                write_atomically(folder / "config.toml", config.to_toml())
             (folder / "checkpoints").mkdir(exist_ok=True)
             _remove_leftovers(folder)
             return
@@ -127,16 +129,23 @@ def start_run(folder: Path, description: dict[str, Any], config: FitConfig, *, r
         raise InputError(f"--out {folder}: cannot create: {error.strerror}") from None
 
 
-def _check_same_settings(folder: Path, config: FitConfig) -> None:
-    """Refuse to continue a run under other settings; other data or weights are told by the checkpoint's fingerprint."""
-    before, config = make_config(read_config(folder / "config.toml")).resolved(), config.resolved()
+def _check_same_settings(folder: Path, config: FitConfig) -> bool:
+    """Refuse to continue a run under other settings; other data or weights are told by the checkpoint's fingerprint.
+
+    A lower learning rate may be named as long as the run is not finished, for one that blew up; True if it is.
+    """
+    before, asked = make_config(read_config(folder / "config.toml")).resolved(), config.resolved()
+    unfinished = _read_description(folder).get("status") == "training"
+    lowered = unfinished and config.lr is not None and config.lr < before.peak_lr
     for name in sorted(setting.name for setting in fields(config) if setting.name not in MAY_CHANGE):
-        old, new = getattr(before, name), getattr(config, name)
-        if old != new:
+        old, new = getattr(before, name), getattr(asked, name)
+        if old != new and not (name == "lr" and lowered):
+            lower = ", or a lower --lr while it is not finished" if name == "lr" else ""
             raise InputError(
-                f"--resume: {folder} was started with {name} = {old!r}, found {new!r}; use the same settings, or start "
-                "afresh with --overwrite"
+                f"--resume: {folder} was started with {name} = {old!r}, found {new!r}; use the same settings{lower}, "
+                "or start afresh with --overwrite"
             )
+    return lowered
 
 
 def _clear(folder: Path) -> None:

@@ -7,6 +7,8 @@ from dbpt._core import GroupIndex, GroupStream
 from dbpt.config import FitConfig
 from dbpt.data import SPLITS, Dataset
 from dbpt.errors import InputError
+from dbpt.metrics import group_counts
+from dbpt.objectives import OBJECTIVES
 
 SMALL_VALIDATION_GROUP = 10
 
@@ -47,25 +49,52 @@ def with_validation(
 
 
 def group_warnings(
-    dataset: Dataset, pseudo_groups: NDArray[np.int64], splits: NDArray[np.int64], *, trains_on: str = "train"
+    dataset: Dataset, config: FitConfig, pseudo_groups: NDArray[np.int64], splits: NDArray[np.int64]
 ) -> list[str]:
-    """What a user should know about pseudo-groups that are empty in training or too small to choose an epoch by.
+    """What a user should know about groups without a row to learn from, and with few or none to choose an epoch by.
 
-    ``trains_on`` is the split that the objective learns from.
+    Of the groups that are trained on, and those that ``select`` judges by; nothing of validation where it judges by
+    none.
     """
+    learnt, kind = _trained_on(dataset, config, pseudo_groups)
+    trains_on = OBJECTIVES[config.objective].trains_on
+    elsewhere = "val" if trains_on == "train" else "train"
+    train_G, other_G = (_rows_per_group(dataset, learnt, splits, split) for split in (trains_on, elsewhere))
     warnings = []
-    for split, enough, consequence in (
-        (trains_on, 1, "nothing is learnt about them"),
-        ("val", SMALL_VALIDATION_GROUP, "a few images decide which epoch is kept"),
-    ):
-        in_split = pseudo_groups[(splits == SPLITS.index(split)) & (pseudo_groups >= 0)]
-        few = [
-            f"{dataset.class_names[group // dataset.num_attributes]} · "
-            f"{dataset.attribute_names[group % dataset.num_attributes]} ({n})"
-            for group, n in enumerate(np.bincount(in_split, minlength=dataset.num_groups))
-            if n < enough
-        ]
-        if few:
-            how_many = "no row" if enough == 1 else f"under {enough} rows"
-            warnings.append(f"pseudo-groups with {how_many} in split {split!r}: {', '.join(few)}; {consequence}")
+    if few := _listed(dataset, train_G == 0, other_G, elsewhere):
+        warnings.append(
+            f"{kind}-groups with no row in split {trains_on!r}: {few}; nothing is learnt about them, add rows of them"
+        )
+    if not config.select.endswith("-wga"):
+        return warnings
+    kind = config.select.removesuffix("-wga")
+    judged = dataset.groups(dataset.attributes) if kind == "true" else pseudo_groups
+    train_G, val_G = (_rows_per_group(dataset, judged, splits, split) for split in ("train", "val"))
+    if few := _listed(dataset, (val_G == 0) & (train_G > 0), train_G, "train"):
+        warnings.append(
+            f"{kind}-groups with no row in split 'val': {few}; the epoch is chosen without them, as if they did not "
+            "exist: add rows of them, or choose with --select last"
+        )
+    if few := _listed(dataset, (val_G > 0) & (val_G < SMALL_VALIDATION_GROUP), val_G, "val"):
+        warnings.append(
+            f"{kind}-groups with under {SMALL_VALIDATION_GROUP} rows in split 'val': {few}; a few images decide which "
+            "epoch is kept: add rows of them, or choose with --select average or last"
+        )
     return warnings
+
+
+def _trained_on(dataset: Dataset, config: FitConfig, pseudo_groups: NDArray[np.int64]) -> tuple[NDArray[np.int64], str]:
+    if config.group_source == "true":
+        return dataset.groups(dataset.attributes), "true"
+    return pseudo_groups, "pseudo"
+
+
+def _rows_per_group(
+    dataset: Dataset, groups: NDArray[np.int64], splits: NDArray[np.int64], split: str
+) -> NDArray[np.int64]:
+    return group_counts(groups[splits == SPLITS.index(split)], dataset.num_groups)
+
+
+def _listed(dataset: Dataset, chosen: NDArray[np.bool_], rows: NDArray[np.int64], split: str) -> str:
+    """The chosen groups by name, each with its rows in ``split``."""
+    return ", ".join(f"{dataset.group_names[g]} ({rows[g]} in {split!r})" for g in np.flatnonzero(chosen).tolist())

@@ -75,6 +75,11 @@ class Dataset:
         return self.num_classes * self.num_attributes
 
     @property
+    def group_names(self) -> tuple[str, ...]:
+        """(G,) class · attribute, in the order g = y * A + a."""
+        return tuple(f"{y} · {a}" for y in self.class_names for a in self.attribute_names)
+
+    @property
     def has_true_attributes(self) -> bool:
         """Whether the true attribute of at least one row is known."""
         return bool((self.attributes >= 0).any())

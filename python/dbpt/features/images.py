@@ -34,34 +34,43 @@ class UnreadableImage(ValueError):
 
 
 def open_image(path: Path) -> Image.Image:
-    """Decode an image file completely. Raises `UnreadableImage` with the reason. For one thread; see `decode_image`."""
-    try:
-        with pillow_warnings(), _open_regular(path) as file:
-            return decode_image(file)
-    except OSError as error:
-        raise UnreadableImage(error.strerror or str(error)) from None
+    """Decode an image file completely. Raises `UnreadableImage` with the reason. For one thread; see `read_image`."""
+    with pillow_warnings():
+        return read_image(path)
+
+
+def read_image(path: Path, *, size_and_mtime: tuple[int, int] | None = None) -> Image.Image:
+    """Decode an image file completely, with ``size_and_mtime`` only if it still has them.
+
+    Raises `UnreadableImage` with the reason, whatever it is. Run it within `pillow_warnings`, which threads share.
+    """
+    with _one_reason(), _open_regular(path) as file:
+        found = os.fstat(file.fileno())
+        if size_and_mtime not in (None, (found.st_size, found.st_mtime_ns)):
+            raise UnreadableImage("changed while it was being read")
+        return decode_image(file)
 
 
 def read_pixels(
     path: Path, preprocess: Callable[[Image.Image], Any], *, size_and_mtime: tuple[int, int] | None = None
 ) -> NDArray[np.float32]:
-    """Decode an image file and preprocess it to (3, H, W) float32; with ``size_and_mtime`` only if it still has them.
-
-    Raises `UnreadableImage` with the reason, whatever it is. Run it within `pillow_warnings`, which threads share.
-    """
-    try:
-        with _open_regular(path) as file:
-            found = os.fstat(file.fileno())
-            if size_and_mtime not in (None, (found.st_size, found.st_mtime_ns)):
-                raise UnreadableImage("changed while it was being read")
-            image = decode_image(file)
+    """`read_image`, and preprocess it to (3, H, W) float32; an image that can't be is `UnreadableImage` too."""
+    image = read_image(path, size_and_mtime=size_and_mtime)
+    with _one_reason():
         pixels: NDArray[np.float32] = preprocess(image).numpy()
+    return pixels
+
+
+@contextmanager
+def _one_reason() -> Iterator[None]:
+    """Turn whatever is raised into `UnreadableImage`."""
+    try:
+        yield
     except UnreadableImage:
         raise
     except Exception as error:  # names that no file can have, files that vanish, modes that Pillow can't convert
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise UnreadableImage(reason or type(error).__name__) from None
-    return pixels
 
 
 def _open_regular(path: Path) -> BinaryIO:

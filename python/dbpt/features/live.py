@@ -22,7 +22,7 @@ from PIL import Image
 from dbpt.backbone import Backbone
 from dbpt.errors import InputError
 
-from .images import UnreadableImage, decoding_threads, pillow_warnings, read_pixels
+from .images import UnreadableImage, decoding_threads, pillow_warnings, read_image
 
 AREA = (0.08, 1.0)
 ASPECT = (3 / 4, 4 / 3)
@@ -76,11 +76,12 @@ class LiveImages:
     def _pixels(self, row: int, numbers: NDArray[np.float64]) -> NDArray[np.float32]:
         path = self.root / self.paths[row]
         try:
-            return read_pixels(path, lambda image: torch.from_numpy(self._augment(image, numbers)))
+            image = read_image(path)
         except UnreadableImage as error:
             raise InputError(
                 f"{path}: could be read when training began, now it can't ({error}); put it back, and --resume"
             ) from None
+        return self._augment(image, numbers)  # it was in the cache, so what fails here is not the image's fault
 
     def _augment(self, image: Image.Image, numbers: NDArray[np.float64]) -> NDArray[np.float32]:
         _, height, width = self.shape

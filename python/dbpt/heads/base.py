@@ -1,6 +1,7 @@
 """The interface of a head."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -13,6 +14,13 @@ class Head(nn.Module):
     """
 
     multiply_adds: int
+
+    def frozen(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The head as it is now, from features (N, D) to logits (N, C), bit for bit, for passes without gradient.
+
+        What does not depend on the features is computed once, and not again in each pass.
+        """
+        return self
 
     @abstractmethod
     def classifier_tensors(self) -> dict[str, torch.Tensor]:

@@ -1,5 +1,7 @@
 """The CoOp head: context vectors among the tokens of every class wording (Zhou et al., 2022, arXiv 2109.01134)."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -78,7 +80,16 @@ class PromptHead(Head):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Logits (N, C) = exp(logit_scale) * cosine + bias, for L2-normalised features (N, D)."""
-        return self.logit_scale * features @ self.weights().T + self.logit_bias
+        return self._logits(features, self.weights())
+
+    @torch.no_grad()
+    def frozen(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The head as it is now; the text tower runs once."""
+        weights = self.weights()
+        return lambda features: self._logits(features, weights)
+
+    def _logits(self, features: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        return self.logit_scale * features @ weights.T + self.logit_bias
 
     def classifier_tensors(self) -> dict[str, torch.Tensor]:
         """The class weights that the context gives."""

@@ -124,6 +124,10 @@ class Objective(ABC):
         num_rows = len(self.training.labels)
         return GroupStream(GroupIndex(np.zeros(num_rows, dtype=np.int64), 1), np.array([num_rows]), seed, epoch)
 
+    def group_draws(self, draws: Draws) -> NDArray[np.int64] | None:
+        """(G,) int64, how many of an epoch's ``draws`` are of each group; None unless weights decide that."""
+        return None
+
     @classmethod
     def choose_rows(
         cls, train: NDArray[np.int64], val: NDArray[np.int64], groups: NDArray[np.int64], seed: int

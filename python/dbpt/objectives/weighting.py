@@ -8,10 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.group_weights import GroupWeighting
+from dbpt.metrics import group_counts
 from dbpt.objectives.base import Draws, Objective, TrainingGroups
 
 if TYPE_CHECKING:
     import torch
+
+DRAWS_A_PART = 1 << 16
 
 
 class WeightingObjective(Objective):
@@ -82,6 +85,18 @@ class WeightingObjective(Objective):
             )
         sampler.set_epoch(epoch)
         return sampler
+
+    def group_draws(self, draws: Draws) -> NDArray[np.int64] | None:
+        """(G,) int64, how often each group was drawn; under soft membership by the rows' likeliest groups."""
+        if self.apply == "loss":
+            return None
+        groups, num_groups = self.training.groups, self.training.num_groups
+        parts = range(0, len(draws), DRAWS_A_PART)
+        rows = (draws.indices(begin, min(begin + DRAWS_A_PART, len(draws))) for begin in parts)
+        counts: NDArray[np.int64] = sum(
+            (group_counts(groups[part], num_groups) for part in rows), np.zeros(num_groups, np.int64)
+        )
+        return counts
 
     @property
     def group_weights(self) -> NDArray[np.float64]:

@@ -98,14 +98,18 @@ class Summary:
         return next((int(entry["n"]) for entry in entries if entry), 0)
 
     def warnings(self) -> list[str]:
-        """That zero-shot is better, if so; the run's warnings; those of the rows shown, once, with whose they are."""
+        """That zero-shot is better, if so; the run's warnings; those of the rows' training; those of the figures shown.
+
+        The last are given once, with whose they are.
+        """
         titles: dict[str, list[str]] = {}
         for row in self.rows:
             for text in row.metrics["warnings"] if row.metrics else ():
                 titles.setdefault(text, []).append(row.title)
         shown = sum(row.metrics is not None for row in self.rows)
         by_row = [text if len(who) == shown else f"{', '.join(who)}: {text}" for text, who in titles.items()]
-        return [*_worse_than_zero_shot(self), *map(str, self.metrics["warnings"]), *by_row]
+        of_training = [f"{row.title}: {text}" for row in self.rows for text in row.record.get("warnings", ())]
+        return [*_worse_than_zero_shot(self), *map(str, self.metrics["warnings"]), *of_training, *by_row]
 
 
 def summarize(metrics: dict[str, Any]) -> Summary:

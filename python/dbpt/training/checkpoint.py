@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from dbpt.errors import InputError
 from dbpt.files import write_tensors
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,6 @@ Everything random is a pure function of (seed, epoch), so a run that is killed a
 ends with the same bytes as one that was not.
 """
 
-import hashlib
-import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict
@@ -20,16 +18,16 @@ from torch import nn
 from dbpt.errors import InputError
 from dbpt.features.live import LiveImages
 from dbpt.objectives import Objective, TrainingOutputs
+from dbpt.objectives.base import Draws
+from dbpt.training.blow_up import Moment
 from dbpt.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from dbpt.training.fingerprint import training_fingerprint
 from dbpt.training.optimizer import build_optimizer, load_optimizer_tensors, optimizer_tensors
+from dbpt.training.passes import logits_in_parts, predictions
+from dbpt.training.peak_rates import PeakRates, lowered_rates
 from dbpt.training.records import EpochRecord, Rows, Trained, TrainingSettings
 from dbpt.training.schedule import learning_rate
 from dbpt.training.selection import validation_score, worst_group_accuracy
-
-LARGEST_LOSS = 1e9
-"""What the group weights' sums can hold; beyond it training has blown up."""
-
-ROWS_A_PASS = 1 << 16
 
 
 def train(
@@ -47,21 +45,24 @@ def train(
     """Train ``head`` on ``training`` and keep the epoch that ``settings.select`` likes best on ``validation``.
 
     The head maps features (B, D) to logits (B, C). With ``checkpoint_path`` the state is saved after each epoch and a
-    run found there is continued; ``fingerprint`` is the caller's digest of what it built the head and objective from.
+    run found there is continued, at a lower ``settings.lr`` if that has changed; ``fingerprint`` is the caller's digest
+    of what it built the head and objective from.
     ``live`` gives the training rows' features instead of ``training.features``, anew at each draw.
-    Raises `InputError` if the loss stops being finite, or if the checkpoint is another run's.
+    Raises `InputError` if training blows up (`dbpt.training.blow_up`), or if the checkpoint is another run's.
     """
     run = _Run(head, objective, training, validation, settings)
-    run.live = live
-    identity = _fingerprint(fingerprint, training, validation, settings)
+    run.live, run.resumable = live, checkpoint_path is not None
+    identity = "" if checkpoint_path is None else training_fingerprint(fingerprint, training, validation, settings)
     if checkpoint_path is not None and (saved := load_checkpoint(checkpoint_path, identity)):
         run.restore(saved)
-    while len(run.history) < settings.epochs + objective.extra_epochs:
+        next_epoch = None if run.is_finished else len(run.history) + 1
+        run.peak_rates = lowered_rates(run.peak_rates, settings.lr, next_epoch, checkpoint_path)
+    while not run.is_finished:
         on_epoch(run.epoch())
         if checkpoint_path is not None:
             save_checkpoint(checkpoint_path, run.checkpoint(identity))
     head.load_state_dict(run.best_state)
-    return Trained(run.best_state, run.selected_epoch, run.history)
+    return Trained(run.best_state, run.selected_epoch, run.history, run.peak_rates)
 
 
 class _Run:
@@ -79,8 +80,10 @@ class _Run:
         self.validation = validation
         self.val_features = torch.from_numpy(validation.features).to(device)
         self.live: LiveImages | None = None
+        self.resumable = False
         self.initial_state = self._head_state()
         self.history: list[EpochRecord] = []
+        self.peak_rates: PeakRates = [(1, settings.lr)]
         self._start()
 
     def _start(self) -> None:
@@ -93,6 +96,11 @@ class _Run:
         self.best_state: dict[str, torch.Tensor] = {}
         self.selected_epoch = 0
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether all epochs are done."""
+        return len(self.history) >= self.settings.epochs + self.objective.extra_epochs
+
     def _head_state(self) -> dict[str, torch.Tensor]:
         return {name: value.detach().clone() for name, value in self.head.state_dict().items()}
 
@@ -100,15 +108,18 @@ class _Run:
         """Train one epoch, move the objective, judge on validation."""
         number = len(self.history)
         lr = self._set_learning_rate(number)
-        loss = self._train_epoch(number, lr)
+        moment = Moment(self.objective.name, number + 1, lr, self.settings.lr, self.resumable)
+        draws = self.objective.draws(self.settings.seed, number)
+        loss, group_draws = self._train_epoch(draws, moment), self.objective.group_draws(draws)
         starts_anew = self.objective.end_epoch(self._training_outputs)
-        wga, average = self._validate(number)
+        wga, average = self._validate(number, moment)
         record = EpochRecord(
             epoch=number + 1,
             lr=lr,
             loss=loss,
             group_weights=_as_list(self.objective.group_weights),
             mean_p_true=_as_list(self.objective.mean_p_true),
+            draws=None if group_draws is None else group_draws.tolist(),
             val_wga=wga,
             val_average=average,
         )
@@ -124,49 +135,40 @@ class _Run:
             group["lr"] = lr
         return lr
 
-    def _train_epoch(self, epoch: int, lr: float) -> float:
-        """One pass in this epoch's order; returns the mean loss."""
-        draws = self.objective.draws(self.settings.seed, epoch)
+    def _train_epoch(self, draws: Draws, moment: Moment) -> float:
+        """One pass over the epoch's ``draws``; returns the mean loss."""
         batch_size = self.settings.batch_size or len(draws)
         losses = torch.zeros((), device=self.labels.device)
         for begin in range(0, len(draws), batch_size):
             rows = torch.from_numpy(draws.indices(begin, min(begin + batch_size, len(draws)))).to(self.labels.device)
-            loss = self._batch_loss(rows, self._features(rows, epoch, begin), epoch, lr)
+            per_sample_loss, loss = self._batch_loss(rows, self._features(rows, moment.epoch - 1, begin), moment)
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
+            moment.check_step(per_sample_loss, self.head.parameters())
             self.optimizer.step()
             losses += loss.detach() * len(rows)
-        mean_loss = losses.item() / len(draws)
-        if not math.isfinite(mean_loss):
-            raise self._blown_up(mean_loss, epoch, lr)
-        return mean_loss
+        moment.check_weights(self.head.parameters())
+        return losses.item() / len(draws)
 
-    def _batch_loss(self, rows: torch.Tensor, features: torch.Tensor, epoch: int, lr: float) -> torch.Tensor:
-        """The objective's loss of the training rows number ``rows`` (B,), as ``features`` (B, D) are now."""
+    def _batch_loss(
+        self, rows: torch.Tensor, features: torch.Tensor, moment: Moment
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Losses (B,) of the training rows ``rows`` (B,), as ``features`` (B, D) are now, and the objective's."""
         labels, groups = self.labels[rows], self.groups[rows]
         per_sample_loss = F.cross_entropy(self.head(features), labels, reduction="none")
         try:
             self.objective.observe(per_sample_loss.detach(), groups, labels, self._training_outputs)
         except InputError:
-            largest = per_sample_loss.max().item()
-            if largest <= LARGEST_LOSS:
-                raise
-            raise self._blown_up(largest, epoch, lr) from None
-        return self.objective.loss(per_sample_loss, groups, labels, rows)
-
-    def _blown_up(self, loss: float, epoch: int, lr: float) -> InputError:
-        return InputError(
-            f"the loss of objective {self.objective.name!r} is {loss:g} in epoch {epoch + 1} at learning rate {lr:g}: "
-            "lower --lr (the last checkpoint is of the epoch before)"
-        )
+            moment.check_loss(per_sample_loss.max().item())
+            raise
+        return per_sample_loss, self.objective.loss(per_sample_loss, groups, labels, rows)
 
     @torch.no_grad()
     def _training_outputs(self) -> TrainingOutputs:
-        """What the head makes of the training rows now; so many at a time that what it keeps of them stays small."""
+        """What the head makes of the training rows now."""
         p_true, correct = [], []
-        for begin in range(0, len(self.labels), ROWS_A_PASS):
-            part = slice(begin, begin + ROWS_A_PASS)
-            logits, labels = self.head(self.features[part]), self.labels[part]
+        for part, logits in logits_in_parts(self.head, self.features):
+            labels = self.labels[part]
             p_true.append(torch.exp(-F.cross_entropy(logits, labels, reduction="none")))
             correct.append(logits.argmax(dim=1) == labels)
         return TrainingOutputs(torch.cat(p_true), torch.cat(correct))
@@ -176,11 +178,11 @@ class _Run:
             return self.features[rows]
         return self.live.features(rows.cpu().numpy(), epoch=epoch, first_draw=first_draw)
 
-    @torch.no_grad()
-    def _validate(self, epoch: int) -> tuple[float | None, float]:
+    def _validate(self, epoch: int, moment: Moment) -> tuple[float | None, float]:
         """Judge the epoch, keep its head if it is the best so far; returns worst-group and average accuracy."""
-        predictions = self.head(self.val_features).argmax(dim=1).cpu().numpy()
-        correct = predictions == self.validation.labels
+        predicted = predictions(self.head, self.val_features).cpu().numpy()
+        moment.check_predictions(predicted)
+        correct = predicted == self.validation.labels
         wga, average = worst_group_accuracy(correct, self.validation.groups), float(correct.mean())
         score = validation_score(self.settings.select, epoch, wga, average)
         if score > self.best_score:
@@ -199,6 +201,7 @@ class _Run:
             "best_score": list(self.best_score),
             "selected_epoch": self.selected_epoch,
             "first_epoch": self.first_epoch,
+            "peak_rates": self.peak_rates,
         }
         return Checkpoint(fingerprint, tensors, progress)
 
@@ -213,19 +216,9 @@ class _Run:
         self.best_score = (saved.progress["best_score"][0], saved.progress["best_score"][1])
         self.selected_epoch = saved.progress["selected_epoch"]
         self.first_epoch = saved.progress["first_epoch"]
+        self.peak_rates = [(epoch, lr) for epoch, lr in saved.progress["peak_rates"]]
 
 
 def _as_list(values: NDArray[np.float64] | None) -> list[float | None] | None:
     """A JSON-able copy; NaN becomes None."""
     return None if values is None else [None if math.isnan(value) else float(value) for value in values]
-
-
-def _fingerprint(outer: str, training: Rows, validation: Rows, settings: TrainingSettings) -> str:
-    digest = hashlib.sha256(outer.encode())
-    digest.update(json.dumps(asdict(settings), sort_keys=True).encode())
-    for rows in (training, validation):
-        arrays = (rows.features, rows.labels, rows.groups, rows.posterior)
-        for array in (array for array in arrays if array is not None):
-            digest.update(str(array.shape).encode())
-            digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()

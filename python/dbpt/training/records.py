@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dbpt.training.peak_rates import PeakRates
 from dbpt.training.selection import Selection
 
 
@@ -46,6 +47,7 @@ class TrainingSettings:
 class EpochRecord:
     """What history.jsonl keeps of an epoch (from 1). Group arrays are None for objectives that have none.
 
+    ``draws`` (G,) says how many rows of each group the epoch drew, where weights are applied by sampling, else None.
     ``val_wga`` is over the groups that ``TrainingSettings.select`` judges by (pseudo unless ``true-wga``), None if no
     validation row has one.
     """
@@ -55,14 +57,16 @@ class EpochRecord:
     loss: float
     group_weights: list[float | None] | None
     mean_p_true: list[float | None] | None
+    draws: list[int] | None
     val_wga: float | None
     val_average: float
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The kept epoch (from 1) and the head's state there, and the record of every epoch."""
+    """The kept epoch (from 1) and the head's state there, the record of every epoch, and the rates they had."""
 
     head_state: dict[str, torch.Tensor]
     selected_epoch: int
     history: list[EpochRecord]
+    peak_rates: PeakRates

@@ -1,0 +1,104 @@
+"""What a finished training tells of itself that its user should know: one line for each finding.
+
+The limits are not ours to choose: a classifier that knows nothing has the loss log C, and under `SMALL_GROUP` rows no
+figure of a run is trusted.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.metrics import group_counts
+from dbpt.metrics.groups import SMALL_GROUP
+from dbpt.objectives import Objective
+from dbpt.training.records import EpochRecord, Trained
+
+CALMER_WEIGHTS = "lower what moves the weights (--eta, --dro-step-size)"
+
+
+def training_findings(
+    trained: Trained, objective: Objective, *, asked_lr: float, group_names: Sequence[str]
+) -> list[str]:
+    """Lines about the rates, a training that went astray, groups that were lost, and weights on too few rows."""
+    counted = trained.history[objective.extra_epochs :]
+    kept = trained.history[trained.selected_epoch - 1]
+    return [
+        *_rates(trained, asked_lr),
+        *_astray(counted, objective.training.num_classes),
+        *_lost_groups(counted, objective, group_names),
+        *_few_effective_rows(kept, objective, group_names),
+    ]
+
+
+def _rates(trained: Trained, asked_lr: float) -> list[str]:
+    rates = trained.peak_rates
+    lines = [
+        f"the learning rate was lowered from {before:g} to {lr:g} after epoch {epoch - 1}"
+        for (_, before), (epoch, lr) in pairwise(rates)
+    ]
+    if rates[-1][1] != asked_lr:
+        lines.append(
+            f"all its epochs were done, at learning rate {rates[-1][1]:g}, when --lr was lowered to {asked_lr:g}"
+        )
+    return lines
+
+
+def _astray(history: list[EpochRecord], num_classes: int) -> list[str]:
+    """Whether the last epoch is worse than the first and than guessing."""
+    first, last, guessing = history[0].loss, history[-1].loss, math.log(num_classes)
+    if last <= max(first, guessing):
+        return []
+    return [
+        f"training went astray: its loss rose from {first:.3g} to {last:.3g}, where guessing has {guessing:.3g}; lower "
+        "--lr"
+    ]
+
+
+def _lost_groups(history: list[EpochRecord], objective: Objective, group_names: Sequence[str]) -> list[str]:
+    """Groups with training rows of which epochs drew none, and those whose rows came to weigh nothing."""
+    rows_G = group_counts(objective.training.groups, objective.training.num_groups)
+    undrawn, weightless = [], []
+    for group in np.flatnonzero(rows_G).tolist():
+        missed = [record.epoch for record in history if record.draws and not record.draws[group]]
+        zero = [record.epoch for record in history if record.group_weights and record.group_weights[group] == 0]
+        name, of_all = f"{group_names[group]} ({rows_G[group]} rows", f"of {len(history)} epochs"
+        if missed:
+            undrawn.append(f"{name}; in {len(missed)} {of_all}, first in epoch {missed[0]})")
+        elif zero:
+            weightless.append(f"{name}; after {len(zero)} {of_all}, first after epoch {zero[0]})")
+    lines = []
+    if undrawn:
+        lines.append(
+            f"groups of which no row was drawn: {', '.join(undrawn)}; nothing is learnt of them meanwhile, and --apply "
+            "loss sees every row"
+        )
+    if weightless:
+        lines.append(f"groups whose rows weigh 0: {', '.join(weightless)}; {CALMER_WEIGHTS}")
+    return lines
+
+
+def _few_effective_rows(kept: EpochRecord, objective: Objective, group_names: Sequence[str]) -> list[str]:
+    """Whether the weights of the kept epoch let so few rows decide that no more of them would make a figure."""
+    if kept.group_weights is None:
+        return []
+    counts_G = objective.training.counts.astype(np.float64)
+    weights_G = np.array(kept.group_weights, dtype=np.float64)
+    effective = effective_rows(weights_G, counts_G)
+    if effective >= SMALL_GROUP or counts_G.sum() < SMALL_GROUP:
+        return []
+    heaviest = int(weights_G.argmax())
+    return [
+        f"its group weights make {counts_G.sum():.0f} rows count as {effective:.0f}: a row of {group_names[heaviest]} "
+        f"weighs {weights_G[heaviest]:.3g}; add rows of that group, or {CALMER_WEIGHTS}"
+    ]
+
+
+def effective_rows(group_weights: NDArray[np.float64], counts: NDArray[np.float64]) -> float:
+    """Kish's effective sample size, (sum w)^2 / sum w^2 over rows (1965): N for equal weights, less for unequal ones.
+
+    group_weights, counts: (G,) float64, what a row of each group weighs and how many there are.
+    """
+    return float((counts @ group_weights) ** 2 / (counts @ group_weights**2))

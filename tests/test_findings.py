@@ -1,0 +1,118 @@
+"""What a finished training tells of itself: groups that it lost, weights on too few rows, a loss that rose."""
+
+from dataclasses import replace
+from html import unescape
+
+import numpy as np
+import pytest
+from runs import fit, history_of, metrics_of
+from toy_training import SETTINGS, TRAIN, VAL, build, linear_head
+
+from dbpt.objectives import TrainingGroups
+from dbpt.training import train
+from dbpt.training.findings import effective_rows, training_findings
+
+NAMES = ("a · x", "a · y", "b · x", "b · y")
+ROWS = np.bincount(TRAIN.groups[TRAIN.groups >= 0])
+
+
+def trained(objective: str, settings=SETTINGS, **choices):
+    built = build(objective, **choices)
+    result = train(linear_head(), built, TRAIN, VAL, settings)
+    return result.history, training_findings(result, built, asked_lr=settings.lr, group_names=NAMES)
+
+
+@pytest.mark.parametrize("objective", ["erm", "balanced", "dbpt", "groupdro", "jtt"])
+@pytest.mark.parametrize("apply", ["loss", "sampling"])
+def test_nothing_is_found_where_nothing_is_wrong(objective, apply):
+    history, found = trained(objective, replace(SETTINGS, epochs=30), apply=apply, dro_step_size=0.01)
+    assert found == []
+    draws = [record.draws for record in history]
+    if apply == "loss" or objective in ("erm", "jtt"):
+        assert draws == [None] * len(draws)
+    else:
+        assert all(min(drawn) > 0 and 75 <= sum(drawn) <= 90 for drawn in draws)  # some rows have no group
+
+
+def test_groups_that_no_batch_has_keep_their_weight_and_are_named():
+    history, found = trained("dbpt", apply="sampling", eta=60.0, ema_momentum=0.0)
+    lost = [group for group in range(4) if history[-1].draws[group] == 0]
+    assert len(lost) == 3
+    for group in lost:
+        epochs = [record.epoch for record in history if record.draws[group] == 0]
+        assert epochs == list(range(epochs[0], 6))  # none comes back
+        frozen = {record.group_weights[group] for record in history[epochs[0] - 2 :]}
+        assert len(frozen) == 1
+        line = f"{NAMES[group]} ({ROWS[group]} rows; in {len(epochs)} of 5 epochs, first in epoch {epochs[0]})"
+        assert line in found[0]
+    assert found[0].startswith("groups of which no row was drawn: ")
+    assert found[0].endswith("; nothing is learnt of them meanwhile, and --apply loss sees every row")
+    kept = next(group for group in range(4) if group not in lost)
+    assert NAMES[kept] not in found[0]
+
+
+def test_under_soft_membership_draws_are_counted_by_the_likeliest_group():
+    posterior = np.eye(2, dtype=np.float32)[TRAIN.groups % 2]
+    training = replace(TRAIN, posterior=posterior)
+    built = build("balanced", training, apply="sampling")
+    history = train(linear_head(), built, training, VAL, SETTINGS).history
+    draws = built.draws(SETTINGS.seed, 3).indices(0, 90)
+    known = TRAIN.groups[draws]
+    assert history[3].draws == np.bincount(known[known >= 0], minlength=4).tolist()
+
+
+def test_groups_whose_weight_is_nothing_are_named_though_they_are_seen():
+    history, found = trained("groupdro", dro_step_size=1000.0)
+    line = next(line for line in found if line.startswith("groups whose rows weigh 0: "))
+    for group in range(4):
+        epochs = [record.epoch for record in history if record.group_weights[group] == 0]
+        assert f"{NAMES[group]} ({ROWS[group]} rows; after {len(epochs)} of 5 epochs, first after epoch" in line
+    assert line.endswith("; lower what moves the weights (--eta, --dro-step-size)")
+
+
+def test_weights_on_a_few_rows_are_told_with_the_group_that_has_them():
+    history, found = trained("groupdro", replace(SETTINGS, select="last"), apply="sampling", dro_step_size=10.0)
+    smallest = int(ROWS.argmin())
+    assert history[-1].group_weights[smallest] == max(history[-1].group_weights)
+    assert found[-1] == (
+        f"its group weights make {ROWS.sum()} rows count as {ROWS[smallest]}: a row of {NAMES[smallest]} weighs "
+        f"{ROWS.sum() / ROWS[smallest]:.3g}; add rows of that group, or lower what moves the weights (--eta, "
+        "--dro-step-size)"
+    )
+
+
+def test_effective_rows_are_kishs():
+    weights, counts = np.array([0.5, 2.0, 0.0]), np.array([90.0, 30.0, 7.0])
+    row_by_row = np.repeat(weights, counts.astype(int))
+    assert effective_rows(weights, counts) == pytest.approx(row_by_row.sum() ** 2 / (row_by_row**2).sum())
+    assert effective_rows(np.ones(3), counts) == pytest.approx(127)
+
+
+def test_few_rows_of_equal_weight_are_nobodys_fault():
+    few = replace(TRAIN, features=TRAIN.features[:20], labels=TRAIN.labels[:20], groups=TRAIN.groups[:20])
+    built = build("balanced", few)
+    assert isinstance(built.training, TrainingGroups)
+    result = train(linear_head(), built, few, VAL, SETTINGS)
+    assert training_findings(result, built, asked_lr=SETTINGS.lr, group_names=NAMES) == []
+
+
+def test_a_training_that_ends_worse_than_it_began_and_than_guessing_went_astray():
+    history, found = trained("erm", replace(SETTINGS, lr=60.0, weight_decay=0.03))
+    first, last = history[0].loss, history[-1].loss
+    assert found == [
+        f"training went astray: its loss rose from {first:.3g} to {last:.3g}, where guessing has 0.693; lower --lr"
+    ]
+
+
+def test_findings_are_in_metrics_and_report_with_whose_they_are(tiny, tmp_path):
+    lines: list[str] = []
+    weights = {"apply": "sampling", "eta": 200.0, "ema_momentum": 0.0}
+    run = fit(tiny, tmp_path / "run", head="linear", log=lines.append, **weights)
+    found = {row["name"]: row["warnings"] for row in metrics_of(run)["rows"]}
+    assert found["zero-shot"] == found["erm"] == []
+    assert found["dbpt"][0].startswith("groups of which no row was drawn: ")
+    assert f"warning: dbpt: {found['dbpt'][0]}" in lines
+    assert f"bpt (linear, sampling): {found['dbpt'][0]}" in unescape((run / "report.html").read_text())
+    drawn = [entry["draws"] for entry in history_of(run) if entry["row"] == "dbpt"]
+    assert all(sum(draws) == 50 for draws in drawn)
+    assert any(0 in draws for draws in drawn)

@@ -1,0 +1,98 @@
+"""What is said of groups that training or validation lacks, or that are too small to choose an epoch by."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from runs import fit, metrics_of
+from tiny import ATTRIBUTES
+
+from dbpt.config import FitConfig
+from dbpt.data import load_dataset
+from dbpt.splits import group_warnings
+
+NAMES = ("box · meadow", "box · lake", "disc · meadow", "disc · lake")
+# Rows of each group in training and in validation.
+ENOUGH = {"train": (20, 5, 5, 20), "val": (10, 10, 10, 10)}
+
+
+def warnings(tiny, train, val, **settings) -> list[str]:
+    dataset = load_dataset(tiny.table, attributes={name: (name,) for name in ATTRIBUTES})
+    groups = np.concatenate([np.repeat(range(4), train), np.repeat(range(4), val)])
+    splits = np.repeat([0, 1], [sum(train), sum(val)])
+    dataset = replace(
+        dataset,
+        paths=("image.png",) * len(groups),
+        lines=np.arange(len(groups)),
+        labels=groups // 2,
+        attributes=groups % 2,
+        splits=splits,
+    )
+    other = np.zeros_like(groups)  # groups that a run of the other kind is not to look at
+    config = FitConfig(**settings)
+    if config.group_source == "true" and config.select == "true-wga":
+        return group_warnings(dataset, config, other, splits)
+    return group_warnings(replace(dataset, attributes=np.zeros_like(groups)), config, groups, splits)
+
+
+def test_nothing_is_said_where_every_group_has_enough_rows(tiny):
+    assert warnings(tiny, **ENOUGH) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"), [("pseudo", {}), ("true", {"group_source": "true", "select": "true-wga"})]
+)
+def test_a_group_that_validation_lacks_is_told_with_its_training_rows_and_the_way_out(tiny, kind, settings):
+    assert warnings(tiny, ENOUGH["train"], (10, 0, 10, 12), **settings) == [
+        f"{kind}-groups with no row in split 'val': {NAMES[1]} (5 in 'train'); the epoch is chosen without them, as if "
+        "they did not exist: add rows of them, or choose with --select last"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"), [("pseudo", {}), ("true", {"group_source": "true", "select": "true-wga"})]
+)
+def test_a_group_that_training_lacks_is_told_with_its_validation_rows(tiny, kind, settings):
+    assert warnings(tiny, (20, 5, 0, 20), ENOUGH["val"], **settings) == [
+        f"{kind}-groups with no row in split 'train': {NAMES[2]} (10 in 'val'); nothing is learnt about them, add rows "
+        "of them"
+    ]
+
+
+def test_small_groups_of_validation_are_told_apart_from_those_it_lacks(tiny):
+    told = warnings(tiny, ENOUGH["train"], (9, 0, 1, 10))
+    assert [line.partition(";")[0] for line in told] == [
+        f"pseudo-groups with no row in split 'val': {NAMES[1]} (5 in 'train')",
+        f"pseudo-groups with under 10 rows in split 'val': {NAMES[0]} (9 in 'val'), {NAMES[2]} (1 in 'val')",
+    ]
+    assert told[1].endswith(
+        "; a few images decide which epoch is kept: add rows of them, or choose with --select average or last"
+    )
+
+
+def test_a_group_that_occurs_nowhere_is_only_said_not_to_be_learnt(tiny):
+    told = warnings(tiny, (20, 5, 0, 20), (10, 10, 0, 10))
+    assert [line.partition(";")[0] for line in told] == [
+        f"pseudo-groups with no row in split 'train': {NAMES[2]} (0 in 'val')"
+    ]
+
+
+@pytest.mark.parametrize("select", ["average", "last"])
+def test_validation_groups_do_not_matter_where_none_chooses_the_epoch(tiny, select):
+    assert warnings(tiny, ENOUGH["train"], (1, 0, 1, 10), select=select) == []
+
+
+def test_dfr_learns_from_validation(tiny):
+    told = warnings(tiny, ENOUGH["train"], (10, 0, 10, 10), objective="dfr", head="linear")
+    assert told[0].startswith(f"pseudo-groups with no row in split 'val': {NAMES[1]} (5 in 'train'); nothing is learnt")
+
+
+def test_a_fit_without_one_group_in_validation_says_so_in_its_metrics(tiny, tmp_path):
+    """By true groups, which a table can leave out at will."""
+    rows = [row for row in tiny.rows() if not row["path"].startswith("val/10")]
+    settings = {"group_source": "true", "select": "true-wga", "epochs": 1, "baselines": False}
+    run = fit(tiny, tmp_path / "run", tiny.write("no-box-meadow", rows), **settings)
+    told = [line for line in metrics_of(run)["warnings"] if "chosen without them" in line]
+    assert [line.partition(";")[0] for line in told] == [
+        f"true-groups with no row in split 'val': {NAMES[0]} (5 in 'train')"
+    ]

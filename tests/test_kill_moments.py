@@ -1,0 +1,67 @@
+"""SIGKILL at exact moments: after a step, between an epoch's last step and its checkpoint, during its write, after."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from launcher import Launcher, leftovers
+from safetensors import safe_open
+
+from dbpt.cli import main
+
+TESTS = str(Path(__file__).parent)
+STEPS_AN_EPOCH = 4  # 50 rows in batches of 16
+
+# One after the other in the same run: (moment, how many of them to let pass, epochs whose checkpoint is there then).
+KILLS = (
+    ("after a step", 1, 0),
+    ("before the checkpoint", 1, 0),
+    ("after the file is renamed", 1, 1),
+    ("after a step", STEPS_AN_EPOCH + 2, 2),
+    ("while the file is written", 1, 2),
+    ("before the file is renamed", 1, 2),
+    ("after a step", STEPS_AN_EPOCH, 2),  # the last of its epoch
+    ("before the checkpoint", 2, 3),
+)
+
+
+def results(run: Path) -> dict[str, bytes]:
+    names = ("prompt.safetensors", "classifier.safetensors", "history.jsonl", "groups.csv")
+    return {name: (run / name).read_bytes() for name in names if (run / name).exists()}
+
+
+def epochs_saved(checkpoint: Path) -> int:
+    if not checkpoint.exists():
+        return 0
+    with safe_open(checkpoint, framework="np") as file:
+        return len(json.loads(file.metadata()["progress"])["history"])
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        "--head prompt --objective dbpt --optimizer sgd",
+        "--head prompt --objective groupdro --apply sampling",
+        "--head prompt --objective jtt --identification-epochs 2",
+        "--head linear --objective dbpt --apply sampling --p-true exact",
+        "--head linear --objective groupdro --group-source soft",
+        "--head linear --objective jtt --identification-epochs 2 --apply sampling --optimizer sgd",
+    ],
+)
+def test_killed_at_each_moment_in_turn_it_ends_with_the_same_bytes(launcher: Launcher, tiny, tmp_path, choice):
+    command = ["fit", str(tiny.table), *tiny.arguments, "--epochs", "5", "--no-baselines", *choice.split()]
+    main([*command, "--out", str(tmp_path / "expected")])
+    run, stderr = tmp_path / "run", tmp_path / "stderr"
+    checkpoint = run / "checkpoints" / f"{choice.split()[3]}.safetensors"
+    for moment, number, epochs in KILLS:
+        first = (
+            f"import sys; sys.path.insert(0, {TESTS!r}); import kill_moments; kill_moments.arm({moment!r}, {number})"
+        )
+        code = launcher.run([*command, "--out", str(run), "--resume"], stderr, first=first)
+        assert code == -signal.SIGKILL, (moment, stderr.read_text())
+        assert epochs_saved(checkpoint) == epochs, moment
+        assert len(leftovers(run)) == ("while" in moment or "before the file" in moment), moment
+    main([*command, "--out", str(run), "--resume"])
+    assert leftovers(run) == []
+    assert results(run) == results(tmp_path / "expected")

@@ -1,0 +1,90 @@
+"""A small training on made-up rows: two classes, two attributes, a tenth of the rows without a group."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
+from dbpt.training import Rows, Trained, TrainingSettings, train
+
+SETTINGS = TrainingSettings(
+    epochs=5,
+    batch_size=16,
+    optimizer="sgd",
+    lr=0.3,
+    sgd_momentum=0.9,
+    weight_decay=5e-4,
+    warmup_epochs=1,
+    select="pseudo-wga",
+    seed=0,
+)
+
+
+def rows(n: int, seed: int) -> Rows:
+    draws = np.random.default_rng(seed)
+    labels = draws.integers(0, 2, n)
+    attributes = np.where(draws.random(n) < 0.8, labels, 1 - labels)
+    features = draws.normal(0, 0.8, (n, 6)) + np.outer(2 * labels - 1, [1, 0, 0, 0, 0, 0])
+    features += np.outer(2 * attributes - 1, [0, 2, 0, 0, 0, 0])
+    groups = np.where(draws.random(n) < 0.1, -1, 2 * labels + attributes)
+    return Rows(features.astype(np.float32), labels, groups)
+
+
+TRAIN, VAL = rows(90, 0), rows(60, 1)
+OBJECTIVE_SETTINGS = {
+    "eta": 1.0,
+    "ema_momentum": 0.5,
+    "p_true": "batches",
+    "cadence": "epoch",
+    "dro_step_size": 0.1,
+    "size_adjustment": 1.0,
+    "identification_epochs": 2,
+    "up_weight": 5.0,
+}
+
+
+def posterior(n: int) -> np.ndarray:
+    first = np.random.default_rng(2).random(n).astype(np.float32)
+    return np.where(np.arange(n)[:, None] % 9 == 0, np.float32(np.nan), np.stack([first, 1 - first], 1))
+
+
+def linear_head() -> nn.Linear:
+    head = nn.Linear(6, 2)
+    with torch.no_grad():
+        head.weight.copy_(torch.linspace(-1, 1, 12).reshape(2, 6))
+        head.bias.zero_()
+    return head
+
+
+def build(name: str, training: Rows = TRAIN, *, apply: str = "loss", **settings: float | str) -> Objective:
+    """The objective of that name over ``training``; settings that it doesn't have are left out."""
+    groups = TrainingGroups(training.groups, training.labels, 2, 4, training.posterior)
+    chosen, values = OBJECTIVES[name], OBJECTIVE_SETTINGS | settings
+    return chosen(groups, apply=apply, **{setting: values[setting] for setting in chosen.settings})
+
+
+def run(
+    settings: TrainingSettings = SETTINGS,
+    objective: str = "dbpt",
+    *,
+    apply: str = "loss",
+    soft: bool = False,
+    eta: float = 1.0,
+    p_true: str = "batches",
+    cadence: str = "epoch",
+    optimizer: str = "sgd",
+    **options,
+) -> Trained:
+    training = replace(TRAIN, posterior=posterior(90)) if soft else TRAIN
+    head, built = linear_head(), build(objective, training, apply=apply, eta=eta, p_true=p_true, cadence=cadence)
+    trained = train(head, built, training, VAL, replace(settings, optimizer=optimizer), **options)
+    for name, value in trained.head_state.items():  # the head is left as it was in the kept epoch
+        assert torch.equal(head.state_dict()[name], value)
+    return trained
+
+
+def content(trained: Trained):
+    state = {name: value.numpy().tobytes() for name, value in trained.head_state.items()}
+    return state, trained.selected_epoch, trained.history
