@@ -374,14 +374,14 @@ def test_a_trained_row_needs_no_run_folder(tiny, tiny_run):
     row = trained_row(experiment, "dbpt", checkpoint_path=None, log=lambda line: None)
     np.testing.assert_array_equal(row.classifier.weights, load_file(tiny_run / "classifier.safetensors")["weights"])
     assert (experiment.evaluation_attributes == experiment.dataset.attributes).all()
-    changed = replace(experiment, config=replace(experiment.config, ema_momentum=0.9))
+    changed = replace(experiment, config=replace(experiment.config, ema_momentum=0.7))
     other = trained_row(changed, "dbpt", checkpoint_path=None, log=lambda line: None)
     assert other.trained.history[0].group_weights != row.trained.history[0].group_weights
 
 
 CHANGES = (
     {"eta": 2.0},
-    {"ema_momentum": 0.9},
+    {"ema_momentum": 0.7},
     {"n_ctx": 2},
     {"n_ctx": None, "ctx_init": "a photo of"},  # as many tokens as before
     {"class_specific_context": True},
