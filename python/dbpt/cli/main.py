@@ -16,6 +16,7 @@ from dbpt.cli.fit import fit
 from dbpt.cli.label import label
 from dbpt.cli.predict import predict
 from dbpt.errors import InputError
+from dbpt.ranks import local_rank
 
 INTERRUPTED = 130
 RAW_OR_REPLACED = "dbpt.raw-or-replaced"
@@ -87,9 +88,15 @@ def _raw_or_replaced(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def _show_warning(message: Warning | str, *_where: object, **_more: object) -> None:
-    click.echo(f"warning: {message}".replace("\n", " "), err=True)
+    _say(f"warning: {message}")
 
 
 def _leave(line: str, code: int) -> None:
-    click.echo(line.replace("\n", " "), err=True)
+    _say(line)
     sys.exit(code)
+
+
+def _say(line: str) -> None:
+    """Print one line. Of several ranks on a machine all have the same to say, so the first says it."""
+    if local_rank() == 0:
+        click.echo(line.replace("\n", " "), err=True)

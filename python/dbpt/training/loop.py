@@ -20,6 +20,7 @@ from torch import nn
 from dbpt.errors import InputError
 from dbpt.features.live import LiveImages
 from dbpt.objectives import Objective, TrainingOutputs
+from dbpt.ranks import ALONE, Ranks
 from dbpt.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from dbpt.training.optimizer import build_optimizer, load_optimizer_tensors, optimizer_tensors
 from dbpt.training.records import EpochRecord, Rows, Trained, TrainingSettings
@@ -43,23 +44,27 @@ def train(
     fingerprint: str = "",
     on_epoch: Callable[[EpochRecord], None] = lambda record: None,
     live: LiveImages | None = None,
+    ranks: Ranks = ALONE,
 ) -> Trained:
     """Train ``head`` on ``training`` and keep the epoch that ``settings.select`` likes best on ``validation``.
 
     The head maps features (B, D) to logits (B, C). With ``checkpoint_path`` the state is saved after each epoch and a
     run found there is continued; ``fingerprint`` is the caller's digest of what it built the head and objective from.
     ``live`` gives the training rows' features instead of ``training.features``, anew at each draw.
+    All ``ranks`` call this with the same arguments: each computes its part of every batch, and all end with the same
+    head. Rank 0 alone reads and writes the checkpoint, which a run of another number of ranks may continue.
     Raises `InputError` if the loss stops being finite, or if the checkpoint is another run's.
     """
+    ranks.copy_first([*head.parameters(), *head.buffers()])
     run = _Run(head, objective, training, validation, settings)
-    run.live = live
+    run.live, run.ranks = live, ranks
     identity = _fingerprint(fingerprint, training, validation, settings)
-    if checkpoint_path is not None and (saved := load_checkpoint(checkpoint_path, identity)):
+    if checkpoint_path is not None and (saved := ranks.from_first(lambda: load_checkpoint(checkpoint_path, identity))):
         run.restore(saved)
     while len(run.history) < settings.epochs + objective.extra_epochs:
         on_epoch(run.epoch())
         if checkpoint_path is not None:
-            save_checkpoint(checkpoint_path, run.checkpoint(identity))
+            ranks.from_first(lambda: save_checkpoint(checkpoint_path, run.checkpoint(identity)))
     head.load_state_dict(run.best_state)
     return Trained(run.best_state, run.selected_epoch, run.history)
 
@@ -79,6 +84,7 @@ class _Run:
         self.validation = validation
         self.val_features = torch.from_numpy(validation.features).to(device)
         self.live: LiveImages | None = None
+        self.ranks = ALONE
         self.initial_state = self._head_state()
         self.history: list[EpochRecord] = []
         self._start()
@@ -131,9 +137,10 @@ class _Run:
         losses = torch.zeros((), device=self.labels.device)
         for begin in range(0, len(draws), batch_size):
             rows = torch.from_numpy(draws.indices(begin, min(begin + batch_size, len(draws)))).to(self.labels.device)
-            loss = self._batch_loss(rows, self._features(rows, epoch, begin), epoch, lr)
+            loss = self._batch_loss(rows, epoch, begin, lr)
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
+            self.ranks.sum_gradients(self.head.parameters())
             self.optimizer.step()
             losses += loss.detach() * len(rows)
         mean_loss = losses.item() / len(draws)
@@ -141,10 +148,12 @@ class _Run:
             raise self._blown_up(mean_loss, epoch, lr)
         return mean_loss
 
-    def _batch_loss(self, rows: torch.Tensor, features: torch.Tensor, epoch: int, lr: float) -> torch.Tensor:
-        """The objective's loss of the training rows number ``rows`` (B,), as ``features`` (B, D) are now."""
-        labels, groups = self.labels[rows], self.groups[rows]
-        per_sample_loss = F.cross_entropy(self.head(features), labels, reduction="none")
+    def _batch_loss(self, rows: torch.Tensor, epoch: int, first_draw: int, lr: float) -> torch.Tensor:
+        """The objective's loss of the training rows number ``rows`` (B,), of which this rank computes its part."""
+        labels, groups, part = self.labels[rows], self.groups[rows], self.ranks.part(len(rows))
+        logits = self.head(self._features(rows[part], epoch, first_draw + part.start))
+        own_loss = F.cross_entropy(logits, labels[part], reduction="none")
+        per_sample_loss = self.ranks.gather(own_loss, len(rows))
         try:
             self.objective.observe(per_sample_loss.detach(), groups, labels, self._training_outputs)
         except InputError:
@@ -163,23 +172,29 @@ class _Run:
     @torch.no_grad()
     def _training_outputs(self) -> TrainingOutputs:
         """What the head makes of the training rows now; so many at a time that what it keeps of them stays small."""
-        p_true, correct = [], []
-        for begin in range(0, len(self.labels), ROWS_A_PASS):
-            part = slice(begin, begin + ROWS_A_PASS)
-            logits, labels = self.head(self.features[part]), self.labels[part]
+        total = len(self.labels)
+        part, p_true, correct = self.ranks.part(total), [], []
+        pieces = (torch.split(rows[part], ROWS_A_PASS) for rows in (self.features, self.labels))
+        for features, labels in zip(*pieces, strict=True):
+            logits = self.head(features)
             p_true.append(torch.exp(-F.cross_entropy(logits, labels, reduction="none")))
             correct.append(logits.argmax(dim=1) == labels)
-        return TrainingOutputs(torch.cat(p_true), torch.cat(correct))
+        return TrainingOutputs(
+            self.ranks.gather(torch.cat(p_true), total), self.ranks.gather(torch.cat(correct).byte(), total).bool()
+        )
 
     def _features(self, rows: torch.Tensor, epoch: int, first_draw: int) -> torch.Tensor:
         if self.live is None:
             return self.features[rows]
-        return self.live.features(rows.cpu().numpy(), epoch=epoch, first_draw=first_draw)
+        live = self.live
+        return self.ranks.together(lambda: live.features(rows.cpu().numpy(), epoch=epoch, first_draw=first_draw))
 
     @torch.no_grad()
     def _validate(self, epoch: int) -> tuple[float | None, float]:
         """Judge the epoch, keep its head if it is the best so far; returns worst-group and average accuracy."""
-        predictions = self.head(self.val_features).argmax(dim=1).cpu().numpy()
+        total = len(self.validation.labels)
+        own = self.head(self.val_features[self.ranks.part(total)]).argmax(dim=1)
+        predictions = self.ranks.gather(own, total).cpu().numpy()
         correct = predictions == self.validation.labels
         wga, average = worst_group_accuracy(correct, self.validation.groups), float(correct.mean())
         score = validation_score(self.settings.select, epoch, wga, average)
