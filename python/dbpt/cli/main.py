@@ -1,9 +1,13 @@
 """The command group: its verbs, and how errors and Ctrl-C become one line and an exit code."""
 
 import codecs
+import contextlib
+import json
 import os
 import sys
+import time
 import warnings
+from pathlib import Path
 from typing import Any
 
 import click
@@ -93,7 +97,16 @@ def _show_warning(message: Warning | str, *_where: object, **_more: object) -> N
 
 def _leave(line: str, code: int) -> None:
     _say(line)
+    _tell_launcher(line)
     sys.exit(code)
+
+
+def _tell_launcher(line: str) -> None:
+    """Put the line where ``torchrun`` looks for the reasons that it ends with; else it names exit codes alone."""
+    if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+        with contextlib.suppress(OSError):
+            reason = {"message": line, "extraInfo": {"timestamp": str(int(time.time()))}}
+            Path(path).write_text(json.dumps({"message": reason}), encoding="utf-8")
 
 
 def _say(line: str) -> None:
