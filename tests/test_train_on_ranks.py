@@ -1,6 +1,7 @@
 """Training on several ranks: the losses, weights and kept epoch of one process with the same global batches."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +12,13 @@ from test_training import RUNS, SETTINGS, run
 from dbpt.ranks import joined_ranks
 from dbpt.training import Trained
 
+LARGE_BATCHES = replace(SETTINGS, batch_size=40)
 CHOICES = [
-    *((SETTINGS, choice) for choice in RUNS),
+    *((LARGE_BATCHES, choice) for choice in RUNS),
     (replace(SETTINGS, batch_size=89), {"objective": "dbpt", "cadence": "step"}),  # the last batch has one row
     (replace(SETTINGS, batch_size=90), {"objective": "groupdro"}),
 ]
+OF_THREE = CHOICES[::4] + CHOICES[-2:]
 
 
 def content(trained: Trained) -> dict[str, np.ndarray]:
@@ -32,29 +35,34 @@ def content(trained: Trained) -> dict[str, np.ndarray]:
     return found
 
 
-def train_all(rank, folder):
+def train_all(rank, folder, choices):
     with joined_ranks("cpu") as ranks:
-        for number, (settings, choice) in enumerate(CHOICES):
+        for number, (settings, choice) in enumerate(choices):
             save_file(content(run(settings, **choice, ranks=ranks)), folder / f"{number}-{rank}")
 
 
-@pytest.fixture(scope="module", params=[2, 3])
-def trained(request, tmp_path_factory):
-    """Folder in which each rank has left what it found, and the number of ranks."""
-    folder = tmp_path_factory.mktemp("ranks")
-    launched = launch(folder, request.param, train_all, folder)
-    assert launched.codes() == [0] * request.param, launched.printed("err")
-    return folder, request.param
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """What the ranks have found, as files: a function of the choices and the number of ranks."""
+
+    def train(choices, count: int) -> Path:
+        folder = tmp_path_factory.mktemp("ranks")
+        launched = launch(folder, count, train_all, folder, choices)
+        assert launched.codes() == [0] * count, launched.printed("err")
+        return folder
+
+    return {2: train(CHOICES, 2), 3: train(OF_THREE, 3)}
 
 
-@pytest.mark.parametrize("number", range(len(CHOICES)))
-def test_ranks_train_as_one_process_with_the_same_global_batch(trained, number):
-    folder, count = trained
-    settings, choice = CHOICES[number]
+@pytest.mark.parametrize(
+    ("count", "number"), [*((2, number) for number in range(len(CHOICES))), *((3, n) for n in range(len(OF_THREE)))]
+)
+def test_ranks_train_as_one_process_with_the_same_global_batch(trained, count, number):
+    settings, choice = (CHOICES if count == 2 else OF_THREE)[number]
     expected = content(run(settings, **choice))
-    found = load_file(folder / f"{number}-0")
+    found = load_file(trained[count] / f"{number}-0")
     assert set(found) == set(expected)
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
     for rank in range(1, count):
-        assert (folder / f"{number}-{rank}").read_bytes() == (folder / f"{number}-0").read_bytes()
+        assert (trained[count] / f"{number}-{rank}").read_bytes() == (trained[count] / f"{number}-0").read_bytes()
