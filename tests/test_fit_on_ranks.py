@@ -1,6 +1,7 @@
 """`dbpt fit` in several processes: one run, written once, and an end for all where one cannot go on."""
 
 import json
+import os
 import signal
 import socket
 import time
@@ -17,6 +18,7 @@ from tiny import Tiny
 import dbpt
 from dbpt.errors import InputError
 from dbpt.features.live import LiveImages
+from dbpt.ranks import joined_ranks
 
 LINEAR = ("--head", "linear", "--no-baselines")
 
@@ -74,10 +76,10 @@ def each_its_own(rank, arguments):
 
 def test_live_images_are_those_of_one_process(tiny, fit_arguments, tmp_path):
     """50 rows in batches of 49: the first rank has nothing of the last one."""
-    choice = [*LINEAR, "--features", "live", "--batch-size", "49", "--epochs", "3"]
+    choice = ["--no-baselines", "--features", "live", "--batch-size", "49", "--epochs", "3"]
     launched = launch(tmp_path, 2, command, [*fit_arguments, *choice, "--out", str(tmp_path / "run")])
     assert launched.codes() == [0, 0], launched.printed("err")
-    settings = {"head": "linear", "baselines": False, "features": "live", "batch_size": 49, "epochs": 3}
+    settings = {"baselines": False, "features": "live", "batch_size": 49, "epochs": 3}
     same_to_rounding(tmp_path / "run", fit(tiny, tmp_path / "one", **settings))
 
 
@@ -141,17 +143,28 @@ def test_a_loss_that_blows_up(fit_arguments, tmp_path):
     assert "lower --lr" in error_of(launch(tmp_path, 2, command, arguments))
 
 
-def meet_a_bug(rank, arguments):
+def end_suddenly(rank, arguments, how):
     if rank == 1:
-        LiveImages.features = lambda *arguments, **keywords: 1 / 0
+        LiveImages.features = lambda *arguments, **keywords: how()
     command(rank, arguments)
 
 
-def test_a_bug_on_one_rank_ends_both(fit_arguments, tmp_path):
+def be_killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def meet_a_bug():
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(("how", "code"), [(be_killed, -signal.SIGKILL), (meet_a_bug, 1)])
+def test_a_rank_that_ends_without_a_word_ends_the_other(fit_arguments, tmp_path, how, code):
     arguments = [*fit_arguments, *LINEAR, "--features", "live", "--out", str(tmp_path / "run")]
-    launched = launch(tmp_path, 2, meet_a_bug, arguments)
-    assert launched.codes() == [1, 1]
-    assert "ZeroDivisionError" in launched.printed("err")[1]
+    launched = launch(tmp_path, 2, end_suddenly, arguments, how)
+    assert launched.codes() == [2, code]
+    line = launched.printed("err")[0].splitlines()[-1]
+    assert line.startswith("Error: the other processes are out of reach (")
+    assert line.endswith("its own message says why; --resume goes on from the last checkpoint")
 
 
 def fit_in_a_group_of_its_own(rank, table, settings, folder):
@@ -170,3 +183,25 @@ def test_a_process_group_that_is_there_is_used_and_left(tiny: Tiny, tmp_path):
     assert launched.codes() == [0, 0], launched.printed("err")
     assert json.loads((tmp_path / "metrics0").read_text()) == metrics_of(tmp_path / "run")
     assert (tmp_path / "metrics0").read_text() == (tmp_path / "metrics1").read_text()
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [
+        ("auto", "2 processes on this machine, and 1 GPUs: start one for each GPU"),
+        ("cuda:0", "--device cuda:0 with several processes: each takes a device of its own"),
+    ],
+)
+def test_processes_without_a_device_of_their_own_are_refused(monkeypatch, device, message):
+    for name, value in {
+        "RANK": 0,
+        "WORLD_SIZE": 2,
+        "LOCAL_WORLD_SIZE": 2,
+        "MASTER_ADDR": "x",
+        "MASTER_PORT": 1,
+    }.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(InputError, match=message), joined_ranks(device):
+        pass
