@@ -86,8 +86,8 @@ def _join(device: str) -> None:
         processes = int(os.environ.get("LOCAL_WORLD_SIZE", number + 1))
         if processes > gpus:
             raise InputError(
-                f"{processes} processes on this machine, and {gpus} GPUs: start one for each GPU (--nproc-per-node), or "
-                "use --device cpu"
+                f"{processes} processes on this machine, and {gpus} GPUs: start one for each GPU (--nproc-per-node), "
+                "or use --device cpu"
             )
         torch.cuda.set_device(number)
     try:
