@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dbpt.cli import main
 
-PATIENCE = 120  # seconds, on a busy machine
+PATIENCE = 300  # seconds, on a busy machine
 
 
 @dataclass
