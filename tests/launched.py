@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from dbpt.cli import main
 
 PATIENCE = 300  # seconds, on a busy machine
@@ -44,6 +46,8 @@ class Launched:
 
 def launch(folder: Path, count: int, work: Callable[..., object], *arguments: object) -> Launched:
     """``count`` processes that call ``work(rank, *arguments)`` and end."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        pytest.skip("needs fork")
     folder.mkdir(exist_ok=True)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["dbpt.fitting"])

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 from tiny import Tiny
 
 import dbpt
+import dbpt.demo
 from dbpt.errors import InputError
 from dbpt.features.live import LiveImages
 from dbpt.ranks import joined_ranks
@@ -72,6 +73,20 @@ def test_two_ranks_make_the_run_of_one_and_the_first_alone_reads_writes_and_prin
 
 def each_its_own(rank, arguments):
     command(rank, arguments[rank])
+
+
+def fit_small_demo(rank, arguments):
+    dbpt.demo.SPLIT_SIZES = (60, 24, 24)
+    if rank == 1:
+        dbpt.demo.WRITERS.clear()  # it cannot draw
+    command(rank, arguments)
+
+
+def test_a_demo_is_drawn_by_the_first_rank_of_a_machine(tmp_path):
+    choice = [*LINEAR, "--epochs", "1", "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "run")]
+    launched = launch(tmp_path, 2, fit_small_demo, ["fit", "demo", *choice])
+    assert launched.codes() == [0, 0], launched.printed("err")
+    assert launched.printed("err")[0].count("drawing demo-waterbirds") == 1
 
 
 def test_live_images_are_those_of_one_process(tiny, fit_arguments, tmp_path):
