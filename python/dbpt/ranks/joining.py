@@ -13,9 +13,9 @@ from datetime import timedelta
 from dbpt.errors import InputError
 from dbpt.ranks.exchange import ALONE, LostRankError, Ranks
 
-# The others wait while rank 0 embeds the images, for days if there are enough of them. They need no timeout: a process
-# that dies closes its connections.
-LONGEST_WAIT = timedelta(days=30)
+# The others wait while rank 0 embeds the images, longer than torch's 30 minutes. A process that dies closes its
+# connections; the limit is for machines that vanish.
+LONGEST_WAIT = timedelta(days=2)
 
 
 def launched() -> bool:
