@@ -36,8 +36,8 @@ def content(trained: Trained) -> dict[str, np.ndarray]:
 
 
 def train_all(rank, folder, choices):
-    with joined_ranks("cpu") as ranks:
-        for number, (settings, choice) in enumerate(choices):
+    for number, (settings, choice) in enumerate(choices):
+        with joined_ranks("cpu") as ranks:  # each time anew, as in a script that fits more than once
             save_file(content(run(settings, **choice, ranks=ranks)), folder / f"{number}-{rank}")
 
 

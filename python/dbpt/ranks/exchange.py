@@ -54,7 +54,7 @@ class Ranks:
 
         whole = torch.zeros(total, dtype=own.dtype, device=own.device)
         whole[self.part(total)] = own.detach()
-        with _exchange():
+        with reaching():
             dist.all_reduce(whole)  # a value and zeros: exact
         whole[self.part(total)] = own
         return whole
@@ -68,7 +68,7 @@ class Ranks:
 
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
-        with _exchange():
+        with reaching():
             dist.all_reduce(flat)
         for gradient, total in zip(gradients, torch.split(flat, [one.numel() for one in gradients]), strict=True):
             gradient.copy_(total.view_as(gradient))
@@ -80,7 +80,7 @@ class Ranks:
         import torch.distributed as dist
 
         for tensor in tensors:
-            with _exchange():  # what lies on the host has no way through NCCL
+            with reaching():  # what lies on the host has no way through NCCL
                 dist.broadcast(tensor.detach(), src=0, group=self.messages if tensor.is_cpu else None)
 
     def from_first(self, work: Callable[[], T]) -> T:
@@ -93,7 +93,7 @@ class Ranks:
         if self.is_first:
             outcome = _outcome(work)
         value = outcome[0]
-        with _exchange():
+        with reaching():
             dist.broadcast_object_list(outcome, src=0, group=self.messages)
         if outcome[1] is not None:
             raise InputError(outcome[1])
@@ -109,7 +109,7 @@ class Ranks:
         if message is not None and not self.is_first:
             message = f"rank {self.number} on {socket.gethostname()}: {message}"
         messages: list[str | None] = [None] * self.count
-        with _exchange():
+        with reaching():
             dist.all_gather_object(messages, message, group=self.messages)
         for found in messages:
             if found is not None:
@@ -143,12 +143,13 @@ class LostRankError(InputError):
 
 
 @contextmanager
-def _exchange() -> Iterator[None]:
+def reaching() -> Iterator[None]:
     """Say in one line what gloo and NCCL raise as any `RuntimeError`, where another process is gone."""
     try:
         yield
     except RuntimeError as error:
+        reason = str(error).splitlines()[0].partition(". ")[0]
         raise LostRankError(
-            f"the other processes are out of reach ({str(error).splitlines()[0]}): if one has ended, its own message "
-            "says why; --resume goes on from the last checkpoint"
+            f"the other processes are out of reach ({reason}): if one has ended, its own message says why; "
+            "--resume goes on from the last checkpoint"
         ) from error

@@ -9,9 +9,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
+from itertools import count
+from typing import TYPE_CHECKING
 
 from dbpt.errors import InputError
-from dbpt.ranks.exchange import ALONE, LostRankError, Ranks
+from dbpt.ranks.exchange import ALONE, LostRankError, Ranks, reaching
+
+if TYPE_CHECKING:
+    from torch.distributed import Store  # type: ignore[attr-defined]
 
 # The others wait while rank 0 embeds the images, longer than torch's 30 minutes. A process that dies closes its
 # connections; the limit is for machines that vanish.
@@ -62,13 +68,14 @@ def joined_ranks(device: str) -> Iterator[Ranks]:
 def _all_ranks() -> Ranks:
     import torch.distributed as dist
 
-    number, count = dist.get_rank(), dist.get_world_size()
-    if count == 1:
+    number, size = dist.get_rank(), dist.get_world_size()
+    if size == 1:
         return ALONE
     first_of_node = int(os.environ.get("LOCAL_RANK", number)) == 0
-    messages = dist.new_group(backend="gloo", timeout=LONGEST_WAIT)
+    with reaching():
+        messages = dist.new_group(backend="gloo", timeout=LONGEST_WAIT)
     assert isinstance(messages, dist.ProcessGroup)  # every rank is in it
-    return Ranks(number, count, first_of_node, messages)
+    return Ranks(number, size, first_of_node, messages)
 
 
 def _join(device: str) -> None:
@@ -90,8 +97,22 @@ def _join(device: str) -> None:
                 "or use --device cpu"
             )
         torch.cuda.set_device(number)
-    try:
-        dist.init_process_group("nccl" if on_gpu else "gloo")
-    except dist.DistError as error:
-        where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
-        raise InputError(f"cannot reach the other processes at {where}: {str(error).splitlines()[0]}") from None
+    # Under a name of its own: what an earlier group has left in the store would lead the ranks to where nobody listens.
+    store = dist.PrefixStore(f"dbpt/{next(_joined)}", _store())  # type: ignore[attr-defined]
+    with reaching():
+        dist.init_process_group(
+            "nccl" if on_gpu else "gloo", store=store, rank=launched_rank(), world_size=int(os.environ["WORLD_SIZE"])
+        )
+
+
+_joined = count()
+
+
+@cache
+def _store() -> Store:
+    """Where the launched processes leave their addresses for each other; one for all groups of this process."""
+    from torch.distributed.rendezvous import rendezvous
+
+    with reaching():
+        store: Store = next(rendezvous("env://"))[0]
+    return store
