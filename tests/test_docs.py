@@ -7,9 +7,11 @@ backbone instead of the one that is downloaded.
 import csv
 import importlib.util
 import json
+import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 from dataclasses import fields
 from itertools import chain
@@ -17,10 +19,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed.run
 
 import dbpt
 import dbpt.demo
 from dbpt.cli import main
+from dbpt.cli.fit import fit
 from dbpt.combinations import GROUP_SOURCES
 from dbpt.config import FitConfig
 from dbpt.heads import HEADS
@@ -37,6 +41,7 @@ OTHER_PAGES = (
     "docs/group_weights.md",
     "docs/human_check.md",
     "docs/pseudo_attributes.md",
+    "docs/several_processes.md",
     "CHANGELOG.md",
     "LICENSE-THIRD-PARTY.md",
 )
@@ -292,6 +297,24 @@ def test_the_command_of_the_page_runs(workplace, page, setting, value):
     run(command)
     (made,) = Path("runs").iterdir()
     assert getattr(dbpt.load(made).config, setting) == value
+
+
+def test_the_command_for_several_processes_runs(workplace):
+    command, *on_machines = map(shlex.split, command_lines("docs/several_processes.md"))
+    model, weights = map(str, dbpt.demo.mini_clip_paths())
+    less = ["--model", model, "--pretrained", weights, "--epochs", "1", "--no-baselines"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    here = {"PYTHONPATH": str(Path(dbpt.__file__).parents[1])}  # the package that is tested, from any folder
+    done = subprocess.run(
+        [*launcher, *command[1:], *less], capture_output=True, text=True, timeout=600, env=os.environ | here
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("report: runs/two/report.html") == 1
+    assert dbpt.load("runs/two").class_names == ("animal", "thing")
+    for number, of_one in enumerate(on_machines):
+        found = torch.distributed.run.get_args_parser().parse_args(of_one[1:])
+        assert (found.nnodes, found.node_rank, found.training_script) == ("2", number, "dbpt")
+        fit.make_context("fit", found.training_script_args[1:])
 
 
 def test_architecture_names_every_module():

@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 
 from dbpt.combinations import readers
 from dbpt.config import FitConfig, make_config, read_config
+from dbpt.demo.resolve import resolve_demo
 from dbpt.errors import InputError
 from dbpt.experiment import Experiment, prepare
-from dbpt.fitting import _materialise_demo
 from dbpt.methods import build_head, settings_of
 from dbpt.objectives import OBJECTIVES, TrainingGroups
 from dbpt.training import Rows, train
@@ -123,10 +123,7 @@ def main() -> None:
 
 
 def open_experiment(settings: Recipe) -> Experiment:
-    config = make_config(settings)
-    if config.data.startswith("demo-"):
-        config = _materialise_demo(config, print)
-    return prepare(config, print)
+    return prepare(resolve_demo(make_config(settings), print), print)
 
 
 def add(results: Path, stage: str, name: str, experiment: Experiment) -> None:

@@ -8,8 +8,10 @@ from typing import Any
 from dbpt import __version__
 from dbpt.config import FitConfig, make_config
 from dbpt.demo.resolve import resolve_demo
-from dbpt.experiment import Log, prepare
+from dbpt.experiment import Log
 from dbpt.methods import trained_row, zero_shot_row
+from dbpt.prepared_once import prepare_once
+from dbpt.ranks import Ranks, joined_ranks
 from dbpt.report import comparison_table
 from dbpt.results import describe_run, write_results
 from dbpt.run_folder import finish_run, open_run_folder, start_run, words_to_json
@@ -37,6 +39,9 @@ def fit(
 ) -> Run:
     """Train a prompt, or another head, on ``data`` with the chosen objective and write everything about it to ``out``.
 
+    Of several processes, started by ``torchrun`` or in the caller's process group, all must call this; they share out
+    each batch. That of rank 0 alone reads ``data``, writes ``out`` and logs; each returns the same metrics.
+
     Args:
         data: ``"demo"`` (or another demo name), ``"waterbirds"``, ``"celeba"``, ``"metashift"``, or a table's path.
         out: the run folder, which must not exist unless ``resume`` or ``overwrite``.
@@ -56,25 +61,41 @@ def fit(
 
 def fit_config(config: FitConfig, out: Path, *, resume: bool = False, overwrite: bool = False, log: Log) -> Run:
     """`fit` for settings that are already a `FitConfig`."""
-    open_run_folder(out, resume=resume, overwrite=overwrite)
-    config = resolve_demo(config, log)
+    with joined_ranks(config.device) as ranks:
+        return _fit_on(
+            ranks, config, out, resume=resume, overwrite=overwrite, log=log if ranks.is_first else _say_nothing
+        )
+
+
+def _fit_on(ranks: Ranks, config: FitConfig, out: Path, *, resume: bool, overwrite: bool, log: Log) -> Run:
+    ranks.from_first(lambda: open_run_folder(out, resume=resume, overwrite=overwrite))
+    config = ranks.in_turns(lambda: resolve_demo(config, log))
     started = time.perf_counter()
-    experiment = prepare(config, log)
+    experiment = prepare_once(config, log, ranks)
     embedded = time.perf_counter()
+    config = experiment.config
     description = {
         "dbpt_version": __version__,
         "backbone": experiment.backbone.spec,
         "words": words_to_json(experiment.dataset.words),
     }
-    start_run(out, description, config, resume=resume)
+    ranks.from_first(lambda: start_run(out, description, config, resume=resume))
     objectives = dict.fromkeys(["erm", config.objective] if config.baselines else [config.objective])
     rows = [zero_shot_row(experiment)]
     rows += [
-        trained_row(experiment, name, checkpoint_path=out / "checkpoints" / f"{name}.safetensors", log=log)
+        trained_row(experiment, name, checkpoint_path=out / "checkpoints" / f"{name}.safetensors", log=log, ranks=ranks)
         for name in objectives
     ]
-    seconds = {"embed": embedded - started, "total": time.perf_counter() - started}
-    metrics = describe_run(experiment, rows, seconds)
-    write_results(out, experiment, rows, metrics)
-    finish_run(out, description, config)
-    return Run(out, metrics)
+
+    def finish() -> dict[str, Any]:
+        seconds = {"embed": embedded - started, "total": time.perf_counter() - started}
+        metrics = describe_run(experiment, rows, seconds)
+        write_results(out, experiment, rows, metrics)
+        finish_run(out, description, config)
+        return metrics
+
+    return Run(out, ranks.from_first(finish))
+
+
+def _say_nothing(line: str) -> None:
+    """The log of all ranks but the first."""

@@ -19,6 +19,7 @@ from dbpt.features.live import LiveImages, live_images
 from dbpt.heads import HEAD_SETTINGS, AdapterHead, Head, LinearHead, PromptHead
 from dbpt.metrics import GroupMetrics, group_counts, group_metrics
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
+from dbpt.ranks import ALONE, Ranks
 from dbpt.training import Rows, Trained, TrainingSettings, train
 from dbpt.training.findings import training_findings
 from dbpt.training.progress import progress_bar
@@ -52,10 +53,12 @@ def zero_shot_row(experiment: Experiment) -> MethodRow:
     return MethodRow("zero-shot", None, None, None, classifier, None, _metrics(experiment, classifier), 0.0)
 
 
-def trained_row(experiment: Experiment, objective: str, *, checkpoint_path: Path | None, log: Log) -> MethodRow:
+def trained_row(
+    experiment: Experiment, objective: str, *, checkpoint_path: Path | None, log: Log, ranks: Ranks = ALONE
+) -> MethodRow:
     """Train the head under ``objective`` and judge the kept epoch."""
     started, config = time.perf_counter(), experiment.config
-    head, chosen = build_head(experiment), OBJECTIVES[objective]
+    head, chosen = ranks.together(lambda: build_head(experiment)), OBJECTIVES[objective]
     training, validation = _training_rows(experiment, chosen)
     built = chosen(
         _training_groups(experiment, training),
@@ -64,7 +67,7 @@ def trained_row(experiment: Experiment, objective: str, *, checkpoint_path: Path
     )
     epochs = config.epochs + built.extra_epochs
     with (
-        progress_bar(objective, epochs) as on_epoch,
+        progress_bar(objective, epochs, hidden=not ranks.is_first) as on_epoch,
         one_thread_if_small(head.multiply_adds + _live_multiply_adds(experiment)),
         _live(experiment, chosen) as live,
     ):
@@ -78,6 +81,7 @@ def trained_row(experiment: Experiment, objective: str, *, checkpoint_path: Path
             fingerprint=_fingerprint(experiment, objective, head),
             on_epoch=on_epoch,
             live=live,
+            ranks=ranks,
         )
     with torch.no_grad():
         tensors = {name: tensor.cpu().numpy() for name, tensor in head.classifier_tensors().items()}

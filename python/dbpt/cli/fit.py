@@ -23,6 +23,7 @@ def fit(data: str | None, out: Path, config: Path | None, resume: bool, overwrit
     """
     from dbpt.config import read_config
     from dbpt.fitting import fit as run_fit
+    from dbpt.ranks import launched_rank
 
     settings = read_config(config) if config else {}
     settings |= {name: value for name, value in options.items() if value is not None and value != ()}
@@ -33,4 +34,5 @@ def fit(data: str | None, out: Path, config: Path | None, resume: bool, overwrit
     run = run_fit(
         data, out=out, resume=resume, overwrite=overwrite, log=lambda line: click.echo(line, err=True), **settings
     )
-    click.echo(f"\n{run}\n\nreport: {run.folder / 'report.html'}")
+    if launched_rank() == 0:
+        click.echo(f"\n{run}\n\nreport: {run.folder / 'report.html'}")

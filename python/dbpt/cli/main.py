@@ -1,9 +1,13 @@
 """The command group: its verbs, and how errors and Ctrl-C become one line and an exit code."""
 
 import codecs
+import contextlib
+import json
 import os
 import sys
+import time
 import warnings
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,6 +20,7 @@ from dbpt.cli.fit import fit
 from dbpt.cli.label import label
 from dbpt.cli.predict import predict
 from dbpt.errors import InputError
+from dbpt.ranks import local_rank
 
 INTERRUPTED = 130
 RAW_OR_REPLACED = "dbpt.raw-or-replaced"
@@ -87,9 +92,24 @@ def _raw_or_replaced(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def _show_warning(message: Warning | str, *_where: object, **_more: object) -> None:
-    click.echo(f"warning: {message}".replace("\n", " "), err=True)
+    _say(f"warning: {message}")
 
 
 def _leave(line: str, code: int) -> None:
-    click.echo(line.replace("\n", " "), err=True)
+    _say(line)
+    _tell_launcher(line)
     sys.exit(code)
+
+
+def _tell_launcher(line: str) -> None:
+    """Put the line where ``torchrun`` looks for the reasons that it ends with; else it names exit codes alone."""
+    if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+        with contextlib.suppress(OSError):
+            reason = {"message": line, "extraInfo": {"timestamp": str(int(time.time()))}}
+            Path(path).write_text(json.dumps({"message": reason}), encoding="utf-8")
+
+
+def _say(line: str) -> None:
+    """Print one line. Of several ranks on a machine all have the same to say, so the first says it."""
+    if local_rank() == 0:
+        click.echo(line.replace("\n", " "), err=True)

@@ -58,6 +58,8 @@ class LiveImages:
 
         Raises `InputError` for an image that could be read before and cannot any more.
         """
+        if not len(rows):  # of a last batch that is smaller than the number of ranks; some towers refuse an empty one
+            return torch.zeros(0, self.backbone.embed_dim, device=self.backbone.device)
         starts = range(0, len(rows), IMAGES_A_PASS)
         parts = [
             self._encode(rows[start : start + IMAGES_A_PASS], epoch=epoch, first_draw=first_draw + start)

@@ -19,6 +19,7 @@ from dbpt.errors import InputError
 from dbpt.features.live import LiveImages
 from dbpt.objectives import Objective, TrainingOutputs
 from dbpt.objectives.base import Draws
+from dbpt.ranks import ALONE, Ranks
 from dbpt.training.blow_up import Moment
 from dbpt.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from dbpt.training.fingerprint import training_fingerprint
@@ -41,6 +42,7 @@ def train(
     fingerprint: str = "",
     on_epoch: Callable[[EpochRecord], None] = lambda record: None,
     live: LiveImages | None = None,
+    ranks: Ranks = ALONE,
 ) -> Trained:
     """Train ``head`` on ``training`` and keep the epoch that ``settings.select`` likes best on ``validation``.
 
@@ -48,19 +50,22 @@ def train(
     run found there is continued, at a lower ``settings.lr`` if that has changed; ``fingerprint`` is the caller's digest
     of what it built the head and objective from.
     ``live`` gives the training rows' features instead of ``training.features``, anew at each draw.
+    All ``ranks`` call this with the same arguments: each computes its part of every batch, and all end with the same
+    head. Rank 0 alone reads and writes the checkpoint, which a run of another number of ranks may continue.
     Raises `InputError` if training blows up (`dbpt.training.blow_up`), or if the checkpoint is another run's.
     """
+    ranks.copy_first([*head.parameters(), *head.buffers()])
     run = _Run(head, objective, training, validation, settings)
-    run.live, run.resumable = live, checkpoint_path is not None
+    run.live, run.ranks, run.resumable = live, ranks, checkpoint_path is not None
     identity = "" if checkpoint_path is None else training_fingerprint(fingerprint, training, validation, settings)
-    if checkpoint_path is not None and (saved := load_checkpoint(checkpoint_path, identity)):
+    if checkpoint_path is not None and (saved := ranks.from_first(lambda: load_checkpoint(checkpoint_path, identity))):
         run.restore(saved)
         next_epoch = None if run.is_finished else len(run.history) + 1
         run.peak_rates = lowered_rates(run.peak_rates, settings.lr, next_epoch, checkpoint_path)
     while not run.is_finished:
         on_epoch(run.epoch())
         if checkpoint_path is not None:
-            save_checkpoint(checkpoint_path, run.checkpoint(identity))
+            ranks.from_first(lambda: save_checkpoint(checkpoint_path, run.checkpoint(identity)))
     head.load_state_dict(run.best_state)
     return Trained(run.best_state, run.selected_epoch, run.history, run.peak_rates)
 
@@ -80,6 +85,7 @@ class _Run:
         self.validation = validation
         self.val_features = torch.from_numpy(validation.features).to(device)
         self.live: LiveImages | None = None
+        self.ranks = ALONE
         self.resumable = False
         self.initial_state = self._head_state()
         self.history: list[EpochRecord] = []
@@ -141,21 +147,22 @@ class _Run:
         losses = torch.zeros((), device=self.labels.device)
         for begin in range(0, len(draws), batch_size):
             rows = torch.from_numpy(draws.indices(begin, min(begin + batch_size, len(draws)))).to(self.labels.device)
-            per_sample_loss, loss = self._batch_loss(rows, self._features(rows, moment.epoch - 1, begin), moment)
+            per_sample_loss, loss = self._batch_loss(rows, begin, moment)
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
+            self.ranks.sum_gradients(self.head.parameters())
             moment.check_step(per_sample_loss, self.head.parameters())
             self.optimizer.step()
             losses += loss.detach() * len(rows)
         moment.check_weights(self.head.parameters())
         return losses.item() / len(draws)
 
-    def _batch_loss(
-        self, rows: torch.Tensor, features: torch.Tensor, moment: Moment
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Losses (B,) of the training rows ``rows`` (B,), as ``features`` (B, D) are now, and the objective's."""
-        labels, groups = self.labels[rows], self.groups[rows]
-        per_sample_loss = F.cross_entropy(self.head(features), labels, reduction="none")
+    def _batch_loss(self, rows: torch.Tensor, first_draw: int, moment: Moment) -> tuple[torch.Tensor, torch.Tensor]:
+        """Losses (B,) of the training rows ``rows`` (B,), of which this rank computes its part, and the objective's."""
+        labels, groups, part = self.labels[rows], self.groups[rows], self.ranks.part(len(rows))
+        logits = self.head(self._features(rows[part], moment.epoch - 1, first_draw + part.start))
+        own_loss = F.cross_entropy(logits, labels[part], reduction="none")
+        per_sample_loss = self.ranks.gather(own_loss, len(rows))
         try:
             self.objective.observe(per_sample_loss.detach(), groups, labels, self._training_outputs)
         except InputError:
@@ -166,21 +173,28 @@ class _Run:
     @torch.no_grad()
     def _training_outputs(self) -> TrainingOutputs:
         """What the head makes of the training rows now."""
-        p_true, correct = [], []
-        for part, logits in logits_in_parts(self.head, self.features):
-            labels = self.labels[part]
+        total = len(self.labels)
+        own, p_true, correct = self.ranks.part(total), [], []
+        own_labels = self.labels[own]
+        for part, logits in logits_in_parts(self.head, self.features[own]):
+            labels = own_labels[part]
             p_true.append(torch.exp(-F.cross_entropy(logits, labels, reduction="none")))
             correct.append(logits.argmax(dim=1) == labels)
-        return TrainingOutputs(torch.cat(p_true), torch.cat(correct))
+        return TrainingOutputs(
+            self.ranks.gather(torch.cat(p_true), total), self.ranks.gather(torch.cat(correct).byte(), total).bool()
+        )
 
     def _features(self, rows: torch.Tensor, epoch: int, first_draw: int) -> torch.Tensor:
         if self.live is None:
             return self.features[rows]
-        return self.live.features(rows.cpu().numpy(), epoch=epoch, first_draw=first_draw)
+        live = self.live
+        return self.ranks.together(lambda: live.features(rows.cpu().numpy(), epoch=epoch, first_draw=first_draw))
 
     def _validate(self, epoch: int, moment: Moment) -> tuple[float | None, float]:
         """Judge the epoch, keep its head if it is the best so far; returns worst-group and average accuracy."""
-        predicted = predictions(self.head, self.val_features).cpu().numpy()
+        total = len(self.validation.labels)
+        own = predictions(self.head, self.val_features[self.ranks.part(total)])
+        predicted = self.ranks.gather(own, total).cpu().numpy()
         moment.check_predictions(predicted)
         correct = predicted == self.validation.labels
         wga, average = worst_group_accuracy(correct, self.validation.groups), float(correct.mean())

@@ -8,10 +8,10 @@ from dbpt.training.records import EpochRecord
 class progress_bar:
     """Context manager that gives ``train`` its ``on_epoch``: a tqdm bar where standard error is a terminal."""
 
-    def __init__(self, title: str, epochs: int) -> None:
+    def __init__(self, title: str, epochs: int, *, hidden: bool = False) -> None:
         from tqdm import tqdm
 
-        self._bar = tqdm(total=epochs, desc=title, unit="epoch", disable=None, leave=False)
+        self._bar = tqdm(total=epochs, desc=title, unit="epoch", disable=hidden or None, leave=False)
 
     def __enter__(self) -> Callable[[EpochRecord], None]:
         return self._show

@@ -1,0 +1,155 @@
+"""What the ranks of a run do together: share out rows, add up gradients, pass on what one of them has found or met.
+
+Without other ranks all of it is the identity. Nothing here knows what is trained.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from dbpt.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from torch.distributed import ProcessGroup
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among the ``count`` of a run: its ``number`` from 0, and whether it is the first of its machine.
+
+    ``messages`` is the group by which values and errors travel, over the host; tensors travel in the default group, on
+    their device. All ranks call each method in the same order.
+    """
+
+    number: int = 0
+    count: int = 1
+    first_of_node: bool = True
+    messages: ProcessGroup | None = None
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the rank that reads, writes and prints."""
+        return self.number == 0
+
+    def part(self, total: int) -> slice:
+        """This rank's part of ``total`` rows: contiguous, equal but for one row, empty where there are too few."""
+        return slice(self.number * total // self.count, (self.number + 1) * total // self.count)
+
+    def gather(self, own: torch.Tensor, total: int) -> torch.Tensor:
+        """(total,) from the `part` (P,) of each rank, the same bits on all; a gradient reaches this rank's own alone.
+
+        So a loss of gathered values is that of one process, and the sum over ranks of its gradients is its gradient.
+        """
+        if self.count == 1:
+            return own
+        import torch
+        import torch.distributed as dist
+
+        whole = torch.zeros(total, dtype=own.dtype, device=own.device)
+        whole[self.part(total)] = own.detach()
+        with reaching():
+            dist.all_reduce(whole)  # a value and zeros: exact
+        whole[self.part(total)] = own
+        return whole
+
+    def sum_gradients(self, parameters: Iterable[torch.Tensor]) -> None:
+        """Replace the gradient of each parameter by its sum over the ranks, in one exchange."""
+        if self.count == 1:
+            return
+        import torch
+        import torch.distributed as dist
+
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        with reaching():
+            dist.all_reduce(flat)
+        for gradient, total in zip(gradients, torch.split(flat, [one.numel() for one in gradients]), strict=True):
+            gradient.copy_(total.view_as(gradient))
+
+    def copy_first(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Give ``tensors`` the values that they have on rank 0."""
+        if self.count == 1:
+            return
+        import torch.distributed as dist
+
+        for tensor in tensors:
+            with reaching():  # what lies on the host has no way through NCCL
+                dist.broadcast(tensor.detach(), src=0, group=self.messages if tensor.is_cpu else None)
+
+    def from_first(self, work: Callable[[], T]) -> T:
+        """What ``work`` gives on rank 0, which alone does it, on every rank; its `InputError` too."""
+        if self.count == 1:
+            return work()
+        import torch.distributed as dist
+
+        outcome: list[Any] = [None, None]
+        if self.is_first:
+            outcome = _outcome(work)
+        value = outcome[0]
+        with reaching():
+            dist.broadcast_object_list(outcome, src=0, group=self.messages)
+        if outcome[1] is not None:
+            raise InputError(outcome[1])
+        return value if self.is_first else outcome[0]  # type: ignore[no-any-return]
+
+    def together(self, work: Callable[[], T]) -> T:
+        """What ``work`` gives on this rank, once it has ended on all; the `InputError` of one is raised on all."""
+        if self.count == 1:
+            return work()
+        import torch.distributed as dist
+
+        value, message = _outcome(work)
+        if message is not None and not self.is_first:
+            message = f"rank {self.number} on {socket.gethostname()}: {message}"
+        messages: list[str | None] = [None] * self.count
+        with reaching():
+            dist.all_gather_object(messages, message, group=self.messages)
+        for found in messages:
+            if found is not None:
+                raise InputError(found)
+        return value  # type: ignore[no-any-return]
+
+    def in_turns(self, work: Callable[[], T]) -> T:
+        """As `together`, but the first rank of each machine works before the others, which find what it has made."""
+        if not self.first_of_node:
+            self.together(lambda: None)
+        value = self.together(work)
+        if self.first_of_node:
+            self.together(lambda: None)
+        return value
+
+
+ALONE = Ranks()
+"""One process, the only one."""
+
+
+def _outcome(work: Callable[[], Any]) -> list[Any]:
+    """What ``work`` gives and None, or None and the message of its `InputError`."""
+    try:
+        return [work(), None]
+    except InputError as error:
+        return [None, str(error)]
+
+
+class LostRankError(InputError):
+    """Another process of the run has ended, or cannot be reached any more."""
+
+
+@contextmanager
+def reaching() -> Iterator[None]:
+    """Say in one line what gloo and NCCL raise as any `RuntimeError`, where another process is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0].partition(". ")[0]
+        raise LostRankError(
+            f"the other processes are out of reach ({reason}): if one has ended, its own message says why; "
+            "--resume goes on from the last checkpoint"
+        ) from error

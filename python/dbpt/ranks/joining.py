@@ -1,0 +1,118 @@
+"""Which rank this process is: what ``torchrun``, or another launcher, has put into torch's environment variables.
+
+torch is imported where it is used: the command line asks which rank it is where it does without.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cache
+from itertools import count
+from typing import TYPE_CHECKING
+
+from dbpt.errors import InputError
+from dbpt.ranks.exchange import ALONE, LostRankError, Ranks, reaching
+
+if TYPE_CHECKING:
+    from torch.distributed import Store  # type: ignore[attr-defined]
+
+# The others wait while rank 0 embeds the images, longer than torch's 30 minutes. A process that dies closes its
+# connections; the limit is for machines that vanish.
+LONGEST_WAIT = timedelta(days=2)
+
+
+def launched() -> bool:
+    """Whether a launcher has started this process as one of several, and said so in torch's environment variables."""
+    wanted = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    return all(name in os.environ for name in wanted) and int(os.environ["WORLD_SIZE"]) > 1
+
+
+def launched_rank() -> int:
+    """The number of this process among those that were launched with it; 0 if none was."""
+    return int(os.environ["RANK"]) if launched() else 0
+
+
+def local_rank() -> int:
+    """The number of this process among those on its machine; 0 if it was not launched with others."""
+    return int(os.environ.get("LOCAL_RANK", launched_rank())) if launched() else 0
+
+
+@contextmanager
+def joined_ranks(device: str) -> Iterator[Ranks]:
+    """The ranks of this run: those of the caller's process group, those that a launcher has started, or `ALONE`.
+
+    A group that is made here is ended here. ``device`` is that of the settings: NCCL connects GPUs, gloo CPUs.
+    Raises `InputError` if there is no GPU for this process, or the others cannot be reached.
+    """
+    import torch.distributed as dist
+
+    found = dist.is_available() and dist.is_initialized()
+    if not found and not launched():
+        yield ALONE
+        return
+    if not found:
+        _join(device)
+    try:
+        yield _all_ranks()
+    except InputError as error:
+        if not found and not isinstance(error, LostRankError):
+            dist.destroy_process_group()
+        raise
+    if not found:  # not after other exceptions: those are this rank's alone, and ending a group takes all of them
+        dist.destroy_process_group()
+
+
+def _all_ranks() -> Ranks:
+    import torch.distributed as dist
+
+    number, size = dist.get_rank(), dist.get_world_size()
+    if size == 1:
+        return ALONE
+    first_of_node = int(os.environ.get("LOCAL_RANK", number)) == 0
+    with reaching():
+        messages = dist.new_group(backend="gloo", timeout=LONGEST_WAIT)
+    assert isinstance(messages, dist.ProcessGroup)  # every rank is in it
+    return Ranks(number, size, first_of_node, messages)
+
+
+def _join(device: str) -> None:
+    """Make the default process group, and this process's GPU the current one, which ``cuda`` and ``auto`` then mean."""
+    import torch
+    import torch.distributed as dist
+
+    on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    if not on_gpu and device not in ("auto", "cpu"):
+        raise InputError(
+            f"--device {device} with several processes: each takes a device of its own; use auto, cuda or cpu"
+        )
+    if on_gpu:
+        number, gpus = local_rank(), torch.cuda.device_count()
+        processes = int(os.environ.get("LOCAL_WORLD_SIZE", number + 1))
+        if processes > gpus:
+            raise InputError(
+                f"{processes} processes on this machine, and {gpus} GPUs: start one for each GPU (--nproc-per-node), "
+                "or use --device cpu"
+            )
+        torch.cuda.set_device(number)
+    # Under a name of its own: what an earlier group has left in the store would lead the ranks to where nobody listens.
+    store = dist.PrefixStore(f"dbpt/{next(_joined)}", _store())  # type: ignore[attr-defined]
+    with reaching():
+        dist.init_process_group(
+            "nccl" if on_gpu else "gloo", store=store, rank=launched_rank(), world_size=int(os.environ["WORLD_SIZE"])
+        )
+
+
+_joined = count()
+
+
+@cache
+def _store() -> Store:
+    """Where the launched processes leave their addresses for each other; one for all groups of this process."""
+    from torch.distributed.rendezvous import rendezvous
+
+    with reaching():
+        store: Store = next(rendezvous("env://"))[0]
+    return store

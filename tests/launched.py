@@ -1,0 +1,87 @@
+"""Processes as torchrun starts them, with its environment variables, but forked from one that has imported torch."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from dbpt.cli import main
+
+PATIENCE = 300  # seconds, on a busy machine
+
+
+@dataclass
+class Launched:
+    """Ranks at work; what rank r prints is in ``folder/out{r}`` and ``folder/err{r}``."""
+
+    processes: list
+    folder: Path
+
+    def codes(self) -> list[int]:
+        """The exit codes, once all have ended; a rank that hangs is killed, and the test fails."""
+        for process in self.processes:
+            process.join(PATIENCE)
+        hanging = [rank for rank, process in enumerate(self.processes) if process.is_alive()]
+        self.kill()
+        assert hanging == [], self.printed("err")
+        return [process.exitcode for process in self.processes]
+
+    def kill(self) -> None:
+        """kill -9 to all that are left."""
+        for process in self.processes:
+            process.kill()
+            process.join()
+
+    def printed(self, stream: str) -> list[str]:
+        """What each rank has printed, to ``"out"`` or to ``"err"``."""
+        return [(self.folder / f"{stream}{rank}").read_text() for rank in range(len(self.processes))]
+
+
+def launch(folder: Path, count: int, work: Callable[..., object], *arguments: object) -> Launched:
+    """``count`` processes that call ``work(rank, *arguments)`` and end."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        pytest.skip("needs fork")
+    folder.mkdir(exist_ok=True)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["dbpt.fitting"])
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    processes = []
+    for rank in range(count):
+        variables = {
+            "RANK": rank,
+            "LOCAL_RANK": rank,
+            "WORLD_SIZE": count,
+            "MASTER_ADDR": "localhost",
+            "MASTER_PORT": port,
+        }
+        processes.append(context.Process(target=_begin, args=(variables, folder, work, rank, *arguments)))
+        processes[-1].start()
+    return Launched(processes, folder)
+
+
+def command(rank: int, arguments: Sequence[str], of_rank: dict[int, Sequence[str]] | None = None) -> None:
+    """The command line with ``arguments``, and those that only one rank gets."""
+    main([*arguments, *(of_rank or {}).get(rank, ())])
+
+
+def _begin(
+    variables: dict[str, object], folder: Path, work: Callable[..., object], rank: int, *arguments: object
+) -> None:
+    os.environ |= {name: str(value) for name, value in variables.items()}
+    os.environ["OMP_NUM_THREADS"] = "1"
+    for stream, name in ((sys.stdout, "out"), (sys.stderr, "err")):
+        with (folder / f"{name}{rank}").open("wb") as file:
+            os.dup2(file.fileno(), stream.fileno())
+    import torch
+
+    torch.set_num_threads(1)
+    work(rank, *arguments)
