@@ -89,9 +89,9 @@ class _Pairs:
 
     def _heads(self, x: torch.Tensor) -> torch.Tensor:
         """A view of (rows, d) as (H, rows, e)."""
-        return x.unflatten(1, (self.num_heads, -1)).transpose(0, 1)
+        return x.view(len(x), self.num_heads, -1).transpose(0, 1)
 
 
 def _prompts(x: torch.Tensor, bucket: Bucket) -> torch.Tensor:
     """A view of a bucket's rows (H, n m, ...) as (n, H, m, ...)."""
-    return x.unflatten(1, (bucket.count, -1)).transpose(0, 1)
+    return x.view(len(x), bucket.count, -1, x.shape[2]).transpose(0, 1)
