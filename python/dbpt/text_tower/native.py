@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from open_clip.transformer import ResidualAttentionBlock
 from torch import nn
 
-from dbpt.text_tower.embedding import write_context
 from dbpt.text_tower.layout import PromptLayout
 from dbpt.text_tower.tower import TextTower
 
@@ -58,17 +57,14 @@ def eos_positions(model: nn.Module, ids_PL: torch.Tensor) -> torch.Tensor:
 
 
 class CausalTower(TextTower):
-    """What both causal paths share: the embedding of chosen positions, and the way from the EOS rows to the result."""
+    """What both causal paths share: the positions added, and the way from the EOS rows to the result."""
 
     def __init__(self, model: nn.Module, layout: PromptLayout) -> None:
         super().__init__(native_text(model), layout)
         self.eos_P = eos_positions(model, layout.ids)
 
-    def embed(
-        self, ids: torch.Tensor, places: torch.Tensor, positions: torch.Tensor, context: torch.Tensor
-    ) -> torch.Tensor:
-        """Token ids (...) at ``positions`` with the context written in and positions added: (..., d)."""
-        tokens = write_context(self.frozen.token_embedding(ids), places, context)
+    def at_positions(self, tokens: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Token vectors (..., d) with what the tower adds to those at ``positions``."""
         added: torch.Tensor = self.frozen.positional_embedding[positions]
         return tokens + added.to(tokens.dtype)
 

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from dbpt.text_tower.embedding import write_context
 from dbpt.text_tower.layout import PromptLayout
 from dbpt.text_tower.native import CausalTower
 
@@ -23,8 +24,8 @@ class TruncatedTower(CausalTower):
 
     def forward(self, context: torch.Tensor) -> torch.Tensor:
         """Map context (n_ctx, d) or (C, n_ctx, d) to text features (P, D)."""
-        positions = torch.arange(self.length, device=context.device)
-        x = self.embed(self.ids_PL, self.places_PL, positions, context)
+        tokens = write_context(self.frozen.token_embedding(self.ids_PL), self.places_PL, context)
+        x = self.at_positions(tokens, torch.arange(self.length, device=context.device))
         mask = self.frozen.attn_mask[: self.length, : self.length].to(x.dtype)
         x = self.frozen.transformer(x, attn_mask=mask)
         return self.project(x[torch.arange(len(self.eos), device=context.device), self.eos])

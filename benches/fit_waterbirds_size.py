@@ -1,0 +1,142 @@
+"""`dbpt fit` on data of Waterbirds' size whose features are cached, from start to finished report: seconds and memory.
+
+11,788 blank images in Waterbirds' splits and groups, and a feature cache that holds the words' directions and noise for
+them; ViT-B-32 with random weights in a file; the defaults of `dbpt fit`, in a process of its own. What it needs beyond
+the model is its peak once that is loaded, less what a process holds that has done nothing but load it. Run by hand:
+
+    python benches/fit_waterbirds_size.py [OPTION OF dbpt fit ...]
+"""
+
+import csv
+import json
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from dbpt import load_backbone
+from dbpt.backbone import Backbone
+from dbpt.config import FitConfig
+from dbpt.data.waterbirds import PUBLISHED, WORDS
+from dbpt.features.cache import FeatureCache
+from dbpt.features.shards import RowKey
+from dbpt.zero_shot import zero_shot_weights
+
+LOAD = """
+import re, sys
+from pathlib import Path
+from dbpt import load_backbone
+backbone = load_backbone(sys.argv[1], sys.argv[2])
+print(re.search(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+"""
+
+
+def write_model(folder: Path) -> tuple[Path, Path]:
+    """ViT-B-32's config and random weights as files."""
+    config, weights = folder / "vit_b_32.json", folder / "vit_b_32.safetensors"
+    config.write_text(json.dumps(open_clip.get_model_config("ViT-B-32")))
+    model = load_backbone("ViT-B-32", "random").model
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, weights)
+    return config, weights
+
+
+def write_images(root: Path) -> np.ndarray:
+    """Blank images and metadata.csv; returns (N, 2) class and background."""
+    rows = [
+        (label, place, split)
+        for split, counts in enumerate(PUBLISHED)
+        for (label, place), count in zip(((0, 0), (0, 1), (1, 0), (1, 1)), counts, strict=True)
+        for _ in range(count)
+    ]
+    root.mkdir()
+    Image.new("RGB", (8, 8)).save(root / "0.png")
+    blank = (root / "0.png").read_bytes()
+    for number in range(1, len(rows)):
+        (root / f"{number}.png").write_bytes(blank)
+    with (root / "metadata.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("img_filename", "y", "place", "split"))
+        writer.writerows((f"{number}.png", *row) for number, row in enumerate(rows))
+    return np.array(rows)[:, :2]
+
+
+def write_features(cache: Path, root: Path, backbone: Backbone, codes: np.ndarray) -> None:
+    """Features that lean to the texts of their class and background, under the key that `fit` looks them up by."""
+    random = np.random.default_rng(0)
+    features = random.standard_normal((len(codes), backbone.embed_dim), dtype=np.float32) / 20
+    for column, texts in enumerate((WORDS.class_texts(), WORDS.attribute_texts())):
+        directions = zero_shot_weights(backbone, *texts)
+        features += 3 * (directions - directions.mean(axis=0))[codes[:, column]]
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    files = [root / f"{number}.png" for number in range(len(codes))]
+    keys = [RowKey(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    key = {
+        **backbone.encoder_key,
+        "device": "cpu",
+        "batch_size": str(FitConfig.embed_batch_size),
+        "root": str(root.resolve()),
+    }
+    FeatureCache(cache / "features", key, backbone.embed_dim).add(keys, features, [])
+
+
+def status(process: int, name: str) -> float:
+    """An entry of a process's status in MB."""
+    found = re.search(rf"{name}:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
+    return int(found[1]) / 1000 if found else 0.0
+
+
+def watch(command: list[str]) -> tuple[float, float, str]:
+    """Seconds, peak memory in MB from the first line on that speaks of features, and all lines."""
+    lines, peak, started = [], 0.0, time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        reader = threading.Thread(target=lambda: lines.extend(iter(process.stdout.readline, "")))
+        reader.start()
+        is_loading = True
+        while process.poll() is None:
+            if is_loading and any(line.startswith("features:") for line in lines):
+                is_loading = False
+                Path(f"/proc/{process.pid}/clear_refs").write_text("5")  # the peak starts anew
+            peak = peak if is_loading else max(peak, status(process.pid, "VmHWM"))
+            time.sleep(0.02)
+        seconds = time.perf_counter() - started
+        reader.join()
+    if process.returncode:
+        raise SystemExit("".join(lines))
+    return seconds, peak, "".join(lines)
+
+
+def main() -> None:
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        config, weights = write_model(folder)
+        codes = write_images(folder / "images")
+        write_features(folder / "cache", folder / "images", load_backbone(config, weights), codes)
+        loaded = subprocess.run(
+            [sys.executable, "-c", LOAD, config, weights], check=True, capture_output=True, text=True
+        )
+        model = int(loaded.stdout.split()[-1]) / 1000
+        fit = [sys.executable, "-m", "dbpt", "fit", "waterbirds", "--root", folder / "images", "--device", "cpu"]
+        fit += ["--model", config, "--pretrained", weights, "--cache", folder / "cache", "--out", folder / "run"]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        seconds, peak, output = watch([*map(str, fit), *sys.argv[1:]])
+    if not re.search(r"\b0 embedded now", output):
+        raise SystemExit(f"the features did not come from the cache:\n{output}")
+    print(output)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+    print(f"{seconds:.0f} s, {used:.0f} s of processors' time, {torch.get_num_threads()} threads")
+    print(f"after loading a peak of {peak:.0f} MB, {peak - model:.0f} MB above the {model:.0f} MB of a loaded model")
+
+
+if __name__ == "__main__":
+    main()
