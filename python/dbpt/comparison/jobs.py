@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 from dbpt.comparison.cells import Stages, run_cell
 from dbpt.comparison.plan import Cell
@@ -58,7 +59,7 @@ def run_in_processes(
                         worker.has_begun = True
                         continue
                     outcome = worker.cell, answer
-                except EOFError:
+                except (EOFError, OSError):  # it has died, before or while it read what was sent
                     outcome = worker.cell, worker.reason_of_death()
                     del workers[connection]
                 else:
@@ -121,6 +122,7 @@ def _work(connection: Connection, configs: Sequence[FitConfig], folder: Path, th
     """What a process does: prepare, then run the cells that come through the pipe until there is none."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_the_parent()
+    tqdm.set_lock(threading.RLock())  # its own lock is a semaphore, which Python reports as leaked by who is killed
     stages = Stages(configs, lambda line: None)
     connection.send(READY)
     while (cell := connection.recv()) is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dbpt.objectives import OBJECTIVES
+from dbpt.report.summary import count
 from dbpt.report.table import quality_note
 
 SPLITS = {"test": "test split", "val": "validation split (no test split; it also chose the epochs, so figures flatter)"}
@@ -16,7 +17,7 @@ def heading(comparison: dict[str, Any]) -> list[str]:
     seeds = len(comparison["seeds"])
     spread = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "of one seed"
     return [
-        f"{comparison['dataset']['name']}: {SPLITS[comparison['split']]}, {comparison['n']} images",
+        f"{comparison['dataset']['name']}: {SPLITS[comparison['split']]}, {count(comparison['n'])} images",
         f"groups: {groups}; figures in per cent, {spread}",
     ]
 

@@ -132,10 +132,15 @@ def _difference(
         by_seed = [one - other for one, other in pairs if one is not None and other is not None]
         figures[name] = {
             "mean": mean_and_deviation(by_seed)[0] if by_seed else None,
-            "over_seeds": paired_t_interval(by_seed) if by_seed else None,
-            "over_images": over_images.get(name),
+            "over_seeds": _bounds(paired_t_interval(by_seed) if by_seed else None),
+            "over_images": _bounds(over_images.get(name)),
         }
     return {"head": against.head, "seeds": seeds, "figures": figures}
+
+
+def _bounds(interval: tuple[float, float] | None) -> list[float] | None:
+    """As JSON has it."""
+    return None if interval is None else list(interval)
 
 
 def _intervals_over_images(

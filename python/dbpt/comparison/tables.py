@@ -34,13 +34,15 @@ def terminal_table(comparison: dict[str, Any], width: int = WIDTH) -> str:
             "",
             *render_columns(_names(comparison | {"rows": compared}) + _differences(compared)),
         ]
-    below = [line for note in notes(comparison) for line in _wrapped(note, width)]
-    return "\n".join([*heading(comparison), "", *body, "", *below])
+    above, below = (
+        [line for text in texts for line in _wrapped(text, width)] for texts in (heading(comparison), notes(comparison))
+    )
+    return "\n".join([*above, "", *body, "", *below])
 
 
-def _wrapped(note: str, width: int) -> list[str]:
-    indent = " " * (len(note) - len(note.lstrip()))
-    return wrap(note.strip(), width, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
+def _wrapped(text: str, width: int) -> list[str]:
+    indent = " " * (len(text) - len(text.lstrip()))
+    return wrap(text.strip(), width, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
 
 
 def _names(comparison: dict[str, Any]) -> list[list[str]]:
@@ -95,7 +97,7 @@ def _signed(difference: float | None) -> str:
     return text if text.startswith("−") or text == "0.0" else f"+{text}"
 
 
-def _interval(bounds: tuple[float, float] | None) -> str:
+def _interval(bounds: list[float] | None) -> str:
     return "" if bounds is None else f"[{_signed(bounds[0])}, {_signed(bounds[1])}]"
 
 
@@ -162,7 +164,7 @@ def _cells(comparison: dict[str, Any], written: Callable[[str], str]) -> list[li
     rows = comparison["rows"]
     columns = [["method", *(row["title"] for row in rows)], ["head", *(row["head"] or MISSING for row in rows)]]
     columns += [[" ".join(filter(None, column[:3])), *column[3:]] for column in _figures(rows) + _differences(rows)]
-    return [[written(cell.strip()) for cell in line] for line in zip(*columns, strict=True)]
+    return [[written(" ".join(cell.split())) for cell in line] for line in zip(*columns, strict=True)]
 
 
 _LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
@@ -176,14 +178,15 @@ _LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
     "±": "$\\pm$",
     "−": "$-$",
     "·": "$\\cdot$",
-    "–": "--",
+    "–": "\\textendash{}",
     "\u00a0": "~",
     "\u202f": "\\,",
 }
 
 
 def _as_latex(text: str) -> str:
-    return "".join(_LATEX.get(letter, letter) for letter in text)
+    escaped = "".join(_LATEX.get(letter, letter) for letter in text)
+    return escaped.replace("--", "-{}-")  # of an option; LaTeX makes one dash of two
 
 
 def _as_markdown(text: str) -> str:
