@@ -19,12 +19,19 @@ from comparisons import METHODS, TABLES, compare, contents
 from dbpt import InputError
 
 EPOCHS = 12
+LONG = 80
+"""Epochs of what is killed from outside, so that there is time to do it on a busy machine."""
 
 
 @pytest.fixture(scope="module")
 def expected(tiny, tmp_path_factory):
     """What an uninterrupted comparison in one process finds."""
     return contents(compare(tiny, tmp_path_factory.mktemp("expected") / "c", epochs=EPOCHS).folder)
+
+
+@pytest.fixture(scope="module")
+def expected_of_long(tiny, tmp_path_factory):
+    return contents(compare(tiny, tmp_path_factory.mktemp("long") / "c", epochs=LONG).folder)
 
 
 def leftovers(folder: Path) -> list[Path]:
@@ -75,7 +82,7 @@ def start(tiny):
 
     def run(out: Path, *options: str) -> subprocess.Popen:
         command = [sys.executable, "-m", "dbpt", "compare", str(tiny.table), "--out", str(out), *tiny.arguments]
-        command += ["--methods", ",".join(METHODS), "--heads", "linear", "--seeds", "2", "--epochs", str(EPOCHS)]
+        command += ["--methods", ",".join(METHODS), "--heads", "linear", "--seeds", "2", "--epochs", str(LONG)]
         started.append(
             subprocess.Popen(
                 [*command, *options],
@@ -90,7 +97,8 @@ def start(tiny):
     yield run
     for process in started:
         process.kill()
-        process.communicate()
+        process.wait()
+        process.stderr.close()
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
@@ -130,7 +138,7 @@ def killed(process: subprocess.Popen, moment: Callable[[], bool]) -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
-def test_killed_at_any_moment_it_leaves_no_process_and_ends_the_same(start, tiny, tmp_path, expected):
+def test_killed_at_any_moment_it_leaves_no_process_and_ends_the_same(start, tiny, tmp_path, expected_of_long):
     out = tmp_path / "c"
     moments = (("1", out.is_dir), ("2", lambda: mid_training(out) and cells_in(out) >= 3))
     for jobs, moment in moments:
@@ -141,15 +149,15 @@ def test_killed_at_any_moment_it_leaves_no_process_and_ends_the_same(start, tiny
     assert json.loads((out / "plan.json").read_text())["status"] == "training"
     there = {path: path.stat().st_mtime_ns for path in (out / "cells").glob("*.safetensors")}
     assert len(there) >= 3
-    compare(tiny, out, epochs=EPOCHS, resume=True)
-    assert contents(out) == expected
+    compare(tiny, out, epochs=LONG, resume=True)
+    assert contents(out) == expected_of_long
     assert {path: path.stat().st_mtime_ns for path in there} == there  # what was finished was left alone
     assert not mid_training(out)
     assert leftovers(out) == []
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
-def test_ctrl_c_is_one_line_and_leaves_no_process(start, tiny, tmp_path, expected):
+def test_ctrl_c_is_one_line_and_leaves_no_process(start, tiny, tmp_path, expected_of_long):
     out = tmp_path / "c"
     process = start(out, "--jobs", "2")
     wait_until(lambda: mid_training(out) and cells_in(out) >= 1)
@@ -161,8 +169,8 @@ def test_ctrl_c_is_one_line_and_leaves_no_process(start, tiny, tmp_path, expecte
     assert "leaked" not in said
     wait_until(lambda: processes_of(process.pid) == [])
     assert leftovers(out) == []
-    compare(tiny, out, epochs=EPOCHS, resume=True)
-    assert contents(out) == expected
+    compare(tiny, out, epochs=LONG, resume=True)
+    assert contents(out) == expected_of_long
 
 
 def test_interrupted_within_a_training_it_goes_on_from_its_checkpoint(tiny, tmp_path, expected, monkeypatch):
