@@ -74,7 +74,7 @@ class OutputFolder:
         try:
             if resume and not is_new and (folder / "config.toml").is_file():
                 if self._check_same_settings(folder, config):
-                    write_atomically(folder / "config.toml", config.to_toml())
+                    self._write_settings(folder, config)
                 self._make_subfolders(folder)
                 self.remove_leftovers(folder)
                 return
@@ -82,7 +82,7 @@ class OutputFolder:
                 self._clear(folder)
             self._make_subfolders(folder)
             self._mark(folder, "training", description)
-            write_atomically(folder / "config.toml", config.to_toml())
+            self._write_settings(folder, config)
         except (OSError, InputError) as error:
             if is_new:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -92,7 +92,7 @@ class OutputFolder:
 
     def finish(self, folder: Path, description: dict[str, Any], config: FitConfig) -> None:
         """Say that every file is there."""
-        write_atomically(folder / "config.toml", config.to_toml())
+        self._write_settings(folder, config)
         self._mark(folder, "complete", description)
 
     def read_marker(self, folder: Path) -> dict[str, Any]:
@@ -140,6 +140,11 @@ class OutputFolder:
                     "or start afresh with --overwrite"
                 )
         return lowered
+
+    def _write_settings(self, folder: Path, config: FitConfig) -> None:
+        """Resolved, but where several trainings share them: each has its own defaults, such as the learning rate."""
+        written = config if self.shared_settings else config.resolved()
+        write_atomically(folder / "config.toml", written.to_toml())
 
     def _mark(self, folder: Path, status: str, description: dict[str, Any]) -> None:
         write_json(folder / self.marker, {"schema_version": self.schema_version, "status": status, **description})

@@ -32,6 +32,7 @@ COMPARISON_FOLDER = OutputFolder(
     schema_version=1,
     files=frozenset({"compare.json", "compare.csv", "compare.md", "compare.tex"}),
     subfolders=("cells", "checkpoints"),
+    shared_settings=True,
 )
 
 
