@@ -95,7 +95,7 @@ def test_a_setting_that_each_row_has_for_itself_is_refused(name):
 
 def test_settings_that_only_some_rows_cannot_have_are_told_at_once():
     with pytest.raises(InputError, match="--identification-epochs 5: the first stage"):
-        make_plan(FitConfig(epochs=4), "erm,jtt", "prompt", 1)
+        make_plan(FitConfig(epochs=4, identification_epochs=5), "erm,jtt", "prompt", 1)
 
 
 def test_a_plan_is_made_without_torch():
