@@ -36,7 +36,7 @@ def test_the_interval_of_paired_differences():
     assert paired_t_interval(differences) == pytest.approx((mean - half, mean + half))
     assert mean_and_deviation([0.4]) == (0.4, None)
     assert paired_t_interval([0.4]) is None
-    assert paired_t_interval([0.4, 0.4]) == (0.4, 0.4)
+    assert paired_t_interval([0.4, 0.4]) is None  # not an interval without width
 
 
 def drawn_outcomes(*, seeds: int = 2, n: int = 240, others: int = 0) -> Outcomes:

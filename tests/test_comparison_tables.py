@@ -161,6 +161,19 @@ def test_without_erm_there_is_no_column_of_differences():
     assert "no difference to ERM: erm is not among the methods" in table
 
 
+def test_rows_that_seeds_do_not_move_are_named():
+    still = {name: {"mean": 0.5, "sd": 0.0, "by_seed": []} for name in COMPARISON["rows"][1]["figures"]}
+    zero_shot, erm, oracle, _ = COMPARISON["rows"]
+
+    def said(*rows: dict) -> str:
+        return " ".join(terminal_table(COMPARISON | {"rows": rows}).split())
+
+    assert "seeds change nothing" not in said(*COMPARISON["rows"])
+    assert "seeds change nothing in ERM, head prompt (one batch" in said(zero_shot, erm | {"figures": still}, oracle)
+    all_still = [row | {"figures": still} for row in (erm, oracle)]
+    assert "seeds change nothing in any trained row (one batch" in said(zero_shot, *all_still)
+
+
 def test_one_head_needs_no_column():
     alone = COMPARISON | {"heads": ["prompt"], "rows": COMPARISON["rows"][:3]}
     table = terminal_table(alone)

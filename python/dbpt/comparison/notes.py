@@ -104,14 +104,26 @@ def _about_methods(comparison: dict[str, Any]) -> list[str]:
 
 
 def _about_seeds(comparison: dict[str, Any]) -> list[str]:
-    """Rows that lack a seed; their means are over the others."""
-    wanted = comparison["seeds"]
-    return [
-        f"{row['title']}{'' if row['head'] is None else ', head ' + row['head']}: {len(row['seeds'])} of {len(wanted)} "
-        "seeds"
-        for row in comparison["rows"]
+    """Rows that lack a seed, whose means are over the others; rows that seeds do not move."""
+    wanted, rows = comparison["seeds"], comparison["rows"]
+    lines = [
+        f"{_row_name(row)}: {len(row['seeds'])} of {len(wanted)} seeds"
+        for row in rows
         if len(row["seeds"]) < len(wanted)
     ]
+    trained = [row for row in rows if row["head"] is not None and len(row["seeds"]) > 1]
+    unmoved = [row for row in trained if all(figure["sd"] in (0, None) for figure in row["figures"].values())]
+    if unmoved:
+        where = "any trained row" if unmoved == trained else "; ".join(map(_row_name, unmoved))
+        lines.append(
+            f"seeds change nothing in {where} (one batch of all rows and a start from words leave nothing to draw), so "
+            "there is no interval over seeds between such rows"
+        )
+    return lines
+
+
+def _row_name(row: dict[str, Any]) -> str:
+    return row["title"] if row["head"] is None else f"{row['title']}, head {row['head']}"
 
 
 def _group_names(comparison: dict[str, Any]) -> list[str]:

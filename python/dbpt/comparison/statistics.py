@@ -22,14 +22,14 @@ def paired_t_interval(differences: Sequence[float], confidence: float = 0.95) ->
     """The interval of the mean of ``differences``, one for each seed: mean ± t · s / √n with n - 1 degrees of freedom.
 
     It asks whether other seeds would agree, on the same images. Seeds are few, so it rests on differences that are
-    normally distributed. None for a single one. Where all are equal it has no width.
+    normally distributed. None for a single one, and where all are equal: then seeds have no say in what is compared.
 
     >>> low, high = paired_t_interval([1.0, 2.0, 3.0])
     >>> round(low, 3), round(high, 3)
     (-0.484, 4.484)
     """
     mean, deviation = mean_and_deviation(differences)
-    if deviation is None:
+    if not deviation:
         return None
     half = student_t_quantile(confidence, len(differences) - 1) * deviation / math.sqrt(len(differences))
     return mean - half, mean + half
