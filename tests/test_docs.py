@@ -17,6 +17,8 @@ from dataclasses import fields
 from itertools import chain
 from pathlib import Path
 
+import click
+import open_clip
 import pytest
 import torch
 import torch.distributed.run
@@ -26,6 +28,7 @@ import dbpt.demo
 from dbpt.cli import main
 from dbpt.cli.fit import fit
 from dbpt.combinations import GROUP_SOURCES
+from dbpt.comparison.plan import make_plan, shared_settings
 from dbpt.config import FitConfig
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES, TrainingGroups
@@ -37,6 +40,8 @@ OTHER_PAGES = (
     "docs/text_towers.md",
     "docs/methods.md",
     "docs/defaults.md",
+    "docs/compare.md",
+    "docs/reproduce.md",
     "docs/sampling.md",
     "docs/group_weights.md",
     "docs/human_check.md",
@@ -131,6 +136,8 @@ def test_readme_runs_as_it_stands(workplace, capsys):
                 if command == "dbpt fit demo --out runs/demo":
                     check_demo_output(capsys.readouterr().out)
                     check_run_folder(workplace / "runs/demo")
+                if command.startswith("dbpt compare "):
+                    check_compare_output(capsys.readouterr().out)
     with (workplace / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == sum(PHOTO_SIZES)
@@ -147,6 +154,13 @@ def check_demo_output(printed: str) -> None:
     _, documented, _ = tool("write_docs").split_readme(read("README.md"))
     assert skeleton(documented) == skeleton(printed)
     assert f" of {FitConfig().epochs}" in documented
+
+
+def check_compare_output(printed: str) -> None:
+    """README shows the table without the lines under it."""
+    (documented,) = [text for _, text in blocks("README.md", "text") if "Group DRO (true groups)" in text]
+    lines = skeleton(documented)
+    assert lines == skeleton(printed)[: len(lines)]
 
 
 def check_run_folder(folder: Path) -> None:
@@ -315,6 +329,41 @@ def test_the_command_for_several_processes_runs(workplace):
         found = torch.distributed.run.get_args_parser().parse_args(of_one[1:])
         assert (found.nnodes, found.node_rank, found.training_script) == ("2", number, "dbpt")
         fit.make_context("fit", found.training_script_args[1:])
+
+
+def test_the_compare_page_runs_as_it_stands(workplace):
+    namespace: dict = {}
+    for language, text in blocks("docs/compare.md", "bash", "python"):
+        if language == "python":
+            exec(compile(text, "docs/compare.md", "exec"), namespace)
+            continue
+        for command in text.splitlines():
+            run(command)
+    assert [row["method"] for row in namespace["rows"]] == ["erm", "dbpt"]
+    numbers = json.loads((workplace / "runs/compare/compare.json").read_text(encoding="utf-8"))
+    assert [len(row["seeds"]) for row in numbers["rows"]] == [5] * 5
+    table = read("docs/compare.md").partition("## The folder")[2]
+    entries = {entry.name + "/" * entry.is_dir() for entry in (workplace / "runs/compare").iterdir()}
+    assert set(re.findall(r"`([\w.]+(?:\.\w+|/))`", table)) == entries
+
+
+def test_the_commands_of_the_reproduce_page_are_valid(monkeypatch):
+    """They need data and weights that are not here: options, plan, reader and published tag are checked instead."""
+    seen = []
+
+    def stand_in(data, *, methods, heads, seeds, out, model, pretrained, root, log, **rest):
+        config = shared_settings({"data": data, "root": root, "model": model, "pretrained": pretrained})
+        assert len(make_plan(config, methods, heads, seeds).rows) == 1 + 6 + 7
+        assert open_clip.is_pretrained_cfg(model, pretrained)
+        assert (seeds, rest) == (5, {"jobs": 1, "resume": False, "overwrite": False})
+        seen.append((data, pretrained.partition("2b")[0]))
+        raise click.Abort
+
+    monkeypatch.setattr("dbpt.comparison.comparing.compare", stand_in)
+    for command in command_lines("docs/reproduce.md"):
+        with pytest.raises(SystemExit):
+            main(shlex.split(command)[1:])
+    assert seen == [(data, tag) for tag in ("openai", "laion") for data in ("waterbirds", "celeba", "metashift")]
 
 
 def test_architecture_names_every_module():

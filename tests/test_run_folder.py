@@ -7,7 +7,7 @@ import pytest
 
 import dbpt
 from dbpt import InputError
-from dbpt.run_folder import open_run_folder
+from dbpt.run_folder import RUN_FOLDER
 
 
 @pytest.mark.parametrize("flag", ["resume", "overwrite"])
@@ -23,18 +23,18 @@ def test_overwrite_takes_nothing_that_no_run_wrote(tiny_run, tmp_path):
     run = shutil.copytree(tiny_run, tmp_path / "run")
     (run / "predictions.csv").write_text("mine")
     with pytest.raises(InputError, match="holds 'predictions.csv', which is no run's"):
-        open_run_folder(run, resume=False, overwrite=True)
-    open_run_folder(run, resume=True, overwrite=False)  # continuing deletes nothing
+        RUN_FOLDER.check(run, resume=False, overwrite=True)
+    RUN_FOLDER.check(run, resume=True, overwrite=False)  # continuing deletes nothing
     (run / "config.toml").unlink()  # and starting afresh for want of settings would
     with pytest.raises(InputError, match=r"predictions\.csv"):
-        open_run_folder(run, resume=True, overwrite=False)
+        RUN_FOLDER.check(run, resume=True, overwrite=False)
 
 
 def test_a_folder_that_cannot_be_made_is_told_before_anything_else(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="file is not a folder"):
-        open_run_folder(tmp_path / "file" / "a" / "b", resume=False, overwrite=False)
-    open_run_folder(tmp_path / "new" / "deep" / "run", resume=False, overwrite=False)
+        RUN_FOLDER.check(tmp_path / "file" / "a" / "b", resume=False, overwrite=False)
+    RUN_FOLDER.check(tmp_path / "new" / "deep" / "run", resume=False, overwrite=False)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 

@@ -1,9 +1,10 @@
 """Debiased prompt tuning for CLIP without attribute annotations.
 
-The verbs of the command line under the same names: `fit`, `evaluate`, `load` (then ``.predict``), `write_demo`, and for
-``dbpt label`` `draw_label_sample` and `judge_labels`; and the parts that drop into other training loops:
-`zero_shot_logits`, `average_prompts`, `label_attributes`, `pseudo_attribute_quality`, `GroupWeights`, `GroupDRO`, and
-the samplers of `dbpt.sampling`. Names are looked up on first use, so ``import dbpt`` does not import torch.
+The verbs of the command line under the same names: `fit`, `compare`, `evaluate`, `load` (then ``.predict``),
+`write_demo`, and for ``dbpt label`` `draw_label_sample` and `judge_labels`; and the parts that drop into other
+training loops: `zero_shot_logits`, `average_prompts`, `label_attributes`, `pseudo_attribute_quality`, `GroupWeights`,
+`GroupDRO`, and the samplers of `dbpt.sampling`. Names are looked up on first use, so ``import dbpt`` does not import
+torch.
 """
 
 from importlib import import_module
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dbpt.backbone import load_backbone as load_backbone
+    from dbpt.comparison.comparing import compare as compare
     from dbpt.config import FitConfig as FitConfig
     from dbpt.data import load_dataset as load_dataset
     from dbpt.demo import write_demo as write_demo
@@ -40,6 +42,7 @@ _PUBLIC = {
     "GroupWeights": "group_weights",
     "InputError": "errors",
     "average_prompts": "pseudo_attributes",
+    "compare": "comparison.comparing",
     "draw_label_sample": "human_check",
     "embed_images": "features",
     "evaluate": "evaluation",

@@ -193,9 +193,8 @@ class FitConfig:
         )
 
     def to_toml(self) -> str:
-        """The settings, resolved, as TOML that `read_config` reads back; what has no value is left out."""
-        settings = asdict(self.resolved())
-        return "".join(f"{name} = {_toml(value)}\n" for name, value in settings.items() if value is not None)
+        """The settings as TOML that `read_config` reads back; those left unset are left out."""
+        return "".join(f"{name} = {_toml(value)}\n" for name, value in asdict(self).items() if value is not None)
 
 
 def default_cache_dir() -> Path:

@@ -1,10 +1,12 @@
 """The stages before training: data, features, pseudo attributes, groups, and a validation split.
 
-`prepare` runs them in the order of the pipeline and returns one value that the training rows share. True attributes
-pass through it untouched: they reach training only where ``group_source`` or ``select`` ask for them.
+`prepare` runs them in the order of the pipeline and returns one value that the training rows share: `embed`, which no
+seed changes, then `label`, which may depend on it, then `arrange`, with the settings of one training. A comparison of
+many trainings runs each of the three only as often as it must. True attributes pass through untouched: they reach
+training only where ``group_source`` or ``select`` ask for them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from warnings import catch_warnings, simplefilter
@@ -33,6 +35,36 @@ from dbpt.zero_shot import zero_shot_logits, zero_shot_weights
 DEFAULT_MODEL, DEFAULT_PRETRAINED = "ViT-B-32-quickgelu", "openai"
 
 Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """The readable images of a data set, as the backbone sees them; the same for any seed, head and objective.
+
+    features: (N, D) float32, L2-normalised, in the order of ``dataset``.
+    class_weights: (C, D) float32, the zero-shot classifier.
+    """
+
+    dataset: Dataset
+    backbone: Backbone
+    features: NDArray[np.float32]
+    class_weights: NDArray[np.float32]
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Pseudo attributes and splits of the N images. Clusters, and rows set aside for validation, depend on the seed.
+
+    pseudo_groups: (N,) int64, -1 where the pseudo attribute is unknown.
+    splits: (N,) int64 as `Dataset.splits`, but with a validation part carved from training where there was none.
+    """
+
+    embedded: Embedded
+    pseudo: PseudoAttributes
+    pseudo_groups: NDArray[np.int64]
+    splits: NDArray[np.int64]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -82,41 +114,67 @@ class Experiment:
 
 def prepare(config: FitConfig, log: Log) -> Experiment:
     """Load, embed, label and group. Raises `InputError` for what the data or the settings don't allow."""
+    embedded = embed([config], log)
+    experiment = arrange(label(embedded, config, log), config)
+    warnings = (*experiment.warnings, *setting_warnings([config], embedded.backbone.device))
+    for warning in warnings:
+        log(f"warning: {warning}")
+    return replace(experiment, warnings=warnings)
+
+
+def embed(configs: Sequence[FitConfig], log: Log) -> Embedded:
+    """Load and embed what ``configs`` have in common: they differ in seed, head, objective and group source alone.
+
+    What one of them asks of the data or the backbone and doesn't find is refused before the long part.
+    """
+    config = configs[0]
     dataset = open_dataset(config.data, config)
     log(dataset.describe())
-    check_attributes_wanted(config, dataset)
+    for each in configs:
+        check_attributes_wanted(each, dataset)
     backbone = load_backbone(
         config.model or DEFAULT_MODEL,
         config.pretrained or (None if config.model else DEFAULT_PRETRAINED),
         tokenizer=config.tokenizer,
         device=config.device,
     )
-    if config.head == "prompt":  # what doesn't fit is told before the long part
-        prompt_layout(backbone.tokenizer, dataset.words.classes, **layout_settings(config))
+    if prompts := [each for each in configs if each.head == "prompt"]:
+        prompt_layout(backbone.tokenizer, dataset.words.classes, **layout_settings(prompts[0]))
     dataset, features, failures = embed_dataset(dataset, backbone, config, log)
     check_classes(dataset)
-    pseudo = label_dataset(dataset.words, dataset.labels, features, backbone, config, log)
+    class_weights = zero_shot_weights(backbone, *dataset.words.class_texts())
+    return Embedded(dataset, backbone, features, class_weights, failures)
+
+
+def label(embedded: Embedded, config: FitConfig, log: Log) -> Labelled:
+    """Pseudo attributes, their groups, and a validation split where there is none, by the seed of ``config``."""
+    dataset = embedded.dataset
+    pseudo = label_dataset(dataset.words, dataset.labels, embedded.features, embedded.backbone, config, log)
     pseudo_groups = dataset.groups(pseudo.pseudo_attributes)
-    splits, warnings = with_validation(dataset, pseudo_groups, config)
+    splits, notes = with_validation(dataset, pseudo_groups, config)
+    return Labelled(embedded, pseudo, pseudo_groups, splits, tuple(notes))
+
+
+def arrange(labelled: Labelled, config: FitConfig) -> Experiment:
+    """What the training that ``config`` asks for starts from, with warnings of its groups, which nobody has logged."""
+    embedded, pseudo_groups, splits = labelled.embedded, labelled.pseudo_groups, labelled.splits
+    dataset, warnings = embedded.dataset, list(labelled.notes)
     check_pseudo_groups(config, pseudo_groups, splits)
     warnings += group_warnings(dataset, config, pseudo_groups, splits)
-    warnings += setting_warnings(config, backbone.device)
     known = int((dataset.attributes >= 0).sum())
     if known and not knows_true_groups(dataset, splits):
         warnings.append(f"only {known} of {len(dataset)} images have a true attribute: figures are over pseudo groups")
-    for warning in warnings:
-        log(f"warning: {warning}")
     experiment = Experiment(
         config=config,
         dataset=dataset,
-        backbone=backbone,
-        features=features,
+        backbone=embedded.backbone,
+        features=embedded.features,
         splits=splits,
-        class_weights=zero_shot_weights(backbone, *dataset.words.class_texts()),
-        pseudo=pseudo,
+        class_weights=embedded.class_weights,
+        pseudo=labelled.pseudo,
         pseudo_groups=pseudo_groups,
         true_groups=dataset.groups(dataset.attributes),
-        failures=failures,
+        failures=embedded.failures,
         warnings=tuple(warnings),
     )
     check_rows_of_objective(experiment)

@@ -5,6 +5,7 @@ A refusal or a warning is one line, and comes before anything is trained.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
@@ -75,10 +76,14 @@ def check_rows_of_objective(experiment: Experiment) -> None:
     )
 
 
-def setting_warnings(config: FitConfig, device: torch.device) -> list[str]:
-    """What a user should know of settings that nothing reads, teach little, or are slow on ``device``."""
-    warnings = []
-    chosen = {f"--head {config.head}", f"--objective {config.objective}", f"--optimizer {config.optimizer}"}
+def setting_warnings(configs: Sequence[FitConfig], device: torch.device) -> list[str]:
+    """What a user should know of settings that nothing reads, teach little, or are slow on ``device``.
+
+    ``configs`` differ in seed, head, objective and group source alone.
+    """
+    warnings, config = [], configs[0]
+    chosen = {f"--optimizer {config.optimizer}"}
+    chosen |= {choice for each in configs for choice in (f"--head {each.head}", f"--objective {each.objective}")}
     for setting in fields(config):
         wanted, value = readers(setting.name), getattr(config, setting.name)
         if value != setting.default and wanted and chosen.isdisjoint(wanted):
@@ -88,6 +93,6 @@ def setting_warnings(config: FitConfig, device: torch.device) -> list[str]:
         warnings.append(
             f"--epochs {config.epochs}: all of them warm up at a learning rate of 1e-5; nothing much is learnt"
         )
-    if config.text_precision == "fp16" and config.head == "prompt" and device.type == "cpu":
+    if config.text_precision == "fp16" and "--head prompt" in chosen and device.type == "cpu":
         warnings.append("--text-precision fp16 is slower than float32 on a CPU, and meant for GPUs")
     return warnings

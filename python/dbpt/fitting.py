@@ -14,7 +14,7 @@ from dbpt.prepared_once import prepare_once
 from dbpt.ranks import Ranks, joined_ranks
 from dbpt.report import comparison_table
 from dbpt.results import describe_run, write_results
-from dbpt.run_folder import finish_run, open_run_folder, start_run, words_to_json
+from dbpt.run_folder import RUN_FOLDER, words_to_json
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def fit_config(config: FitConfig, out: Path, *, resume: bool = False, overwrite:
 
 
 def _fit_on(ranks: Ranks, config: FitConfig, out: Path, *, resume: bool, overwrite: bool, log: Log) -> Run:
-    ranks.from_first(lambda: open_run_folder(out, resume=resume, overwrite=overwrite))
+    ranks.from_first(lambda: RUN_FOLDER.check(out, resume=resume, overwrite=overwrite))
     config = ranks.in_turns(lambda: resolve_demo(config, log))
     started = time.perf_counter()
     experiment = prepare_once(config, log, ranks)
@@ -79,7 +79,7 @@ def _fit_on(ranks: Ranks, config: FitConfig, out: Path, *, resume: bool, overwri
         "backbone": experiment.backbone.spec,
         "words": words_to_json(experiment.dataset.words),
     }
-    ranks.from_first(lambda: start_run(out, description, config, resume=resume))
+    ranks.from_first(lambda: RUN_FOLDER.start(out, description, config, resume=resume))
     objectives = dict.fromkeys(["erm", config.objective] if config.baselines else [config.objective])
     rows = [zero_shot_row(experiment)]
     rows += [
@@ -91,7 +91,7 @@ def _fit_on(ranks: Ranks, config: FitConfig, out: Path, *, resume: bool, overwri
         seconds = {"embed": embedded - started, "total": time.perf_counter() - started}
         metrics = describe_run(experiment, rows, seconds)
         write_results(out, experiment, rows, metrics)
-        finish_run(out, description, config)
+        RUN_FOLDER.finish(out, description, config)
         return metrics
 
     return Run(out, ranks.from_first(finish))

@@ -54,9 +54,15 @@ def zero_shot_row(experiment: Experiment) -> MethodRow:
 
 
 def trained_row(
-    experiment: Experiment, objective: str, *, checkpoint_path: Path | None, log: Log, ranks: Ranks = ALONE
+    experiment: Experiment,
+    objective: str,
+    *,
+    checkpoint_path: Path | None,
+    log: Log,
+    ranks: Ranks = ALONE,
+    hidden: bool = False,
 ) -> MethodRow:
-    """Train the head under ``objective`` and judge the kept epoch."""
+    """Train the head under ``objective`` and judge the kept epoch; ``hidden`` shows no bar of the epochs."""
     started, config = time.perf_counter(), experiment.config
     head, chosen = ranks.together(lambda: build_head(experiment)), OBJECTIVES[objective]
     training, validation = _training_rows(experiment, chosen)
@@ -67,7 +73,7 @@ def trained_row(
     )
     epochs = config.epochs + built.extra_epochs
     with (
-        progress_bar(objective, epochs, hidden=not ranks.is_first) as on_epoch,
+        progress_bar(objective, epochs, hidden=hidden or not ranks.is_first) as on_epoch,
         one_thread_if_small(head.multiply_adds + _live_multiply_adds(experiment)),
         _live(experiment, chosen) as live,
     ):

@@ -13,12 +13,11 @@ from dbpt import __version__
 from dbpt.backbone import Backbone
 from dbpt.data import SPLITS, Dataset
 from dbpt.experiment import Experiment
-from dbpt.files import write_atomically, write_tensors
+from dbpt.files import write_atomically, write_json, write_tensors
 from dbpt.gallery import worst_group_mistakes
 from dbpt.methods import MethodRow
 from dbpt.metrics import group_counts, pseudo_attribute_quality
 from dbpt.report import render_report
-from dbpt.run_folder import write_json
 from dbpt.splits import knows_true_groups
 
 METRICS_SCHEMA_VERSION = 1

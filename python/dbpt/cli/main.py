@@ -14,6 +14,7 @@ import click
 
 from dbpt import __version__
 from dbpt.cli.cache import cache
+from dbpt.cli.compare import compare
 from dbpt.cli.demo import demo
 from dbpt.cli.evaluate import evaluate
 from dbpt.cli.fit import fit
@@ -38,8 +39,9 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except (KeyboardInterrupt, click.Abort):
-            advice = "; nothing is half-written, and dbpt fit goes on with --resume"
-            raise Interrupted("Interrupted" + advice * (ctx.invoked_subcommand == "fit")) from None
+            verb = ctx.invoked_subcommand
+            advice = f"; nothing is half-written, and dbpt {verb} goes on with --resume"
+            raise Interrupted("Interrupted" + advice * (verb in ("fit", "compare"))) from None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -48,7 +50,7 @@ def commands() -> None:
     """Debiased prompt tuning for CLIP, without attribute annotations."""
 
 
-for command in (fit, evaluate, predict, label, demo, cache):
+for command in (fit, compare, evaluate, predict, label, demo, cache):
     commands.add_command(command)
 
 

@@ -1,11 +1,12 @@
 """Options made from `FitConfig`, so that a setting has one name, one help text and one default everywhere."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import fields
 from typing import Any
 
 import click
 
+from dbpt.comparison.plan import BY_THE_PLAN
 from dbpt.config import FitConfig
 from dbpt.recipes import RECIPES
 
@@ -38,22 +39,32 @@ class SpreadCommand(click.Command):
 
 def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate ``command`` with ``--recipe`` and an option for each setting but ``data``. What is not given is None."""
+    return _options(command, hidden=())
+
+
+def compare_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, but the help is silent on what a comparison gives each row: `dbpt.compare` says what to do instead."""
+    return _options(command, hidden=tuple(BY_THE_PLAN))
+
+
+def _options(command: Callable[..., Any], hidden: Collection[str]) -> Callable[..., Any]:
     for setting in reversed(fields(FitConfig)):
         if setting.name != "data":
             item = next((kind for kind in (float, int) if kind.__name__ in str(setting.type)), str)
-            command = _option(setting.name, setting.default, item, dict(setting.metadata))(command)
+            is_hidden = setting.name in hidden
+            command = _option(setting.name, setting.default, item, dict(setting.metadata), is_hidden)(command)
     recipe = "what training settings that are not given are taken from [default: default]"
     return click.option("--recipe", type=click.Choice(list(RECIPES)), help=recipe)(command)
 
 
 def _option(
-    name: str, default: Any, item: type, metadata: dict[str, Any]
+    name: str, default: Any, item: type, metadata: dict[str, Any], hidden: bool
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     flag = f"--{name.replace('_', '-')}"
     text = metadata["help"] + ("" if default is None else f" [default: {default}]")
     if isinstance(default, bool):
-        return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=text)
+        return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=text, hidden=hidden)
     kind: Any = (
         click.Choice(list(metadata["choices"])) if "choices" in metadata else item if default is None else type(default)
     )
-    return click.option(flag, name, type=kind, default=None, multiple=name in LISTS, help=text)
+    return click.option(flag, name, type=kind, default=None, multiple=name in LISTS, help=text, hidden=hidden)

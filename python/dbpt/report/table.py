@@ -23,7 +23,7 @@ def comparison_table(metrics: dict[str, Any]) -> str:
     """
     summary = summarize(metrics)
     beside = render_columns(_main_columns(summary) + _group_columns(summary))
-    if max(map(_width, beside)) <= WIDTH:
+    if max(map(text_width, beside)) <= WIDTH:
         body = beside
     else:
         body = [*render_columns(_main_columns(summary)), "", *_group_lines(summary)]
@@ -69,17 +69,17 @@ def _group_lines(summary: Summary) -> list[str]:
 
 def render_columns(columns: list[list[str]]) -> list[str]:
     """Lines of a table: of each column three header cells, which may be empty, then its rows; the first flush left."""
-    widths = [max(map(_width, column)) for column in columns]
+    widths = [max(map(text_width, column)) for column in columns]
     lines = []
     for cells in zip(*columns, strict=True):
-        padding = [" " * (width - _width(cell)) for cell, width in zip(cells, widths, strict=True)]
+        padding = [" " * (width - text_width(cell)) for cell, width in zip(cells, widths, strict=True)]
         aligned = [cells[0] + padding[0], *(pad + cell for pad, cell in zip(padding[1:], cells[1:], strict=True))]
         lines.append("  ".join(aligned).rstrip())
     head = [line for line in lines[:3] if line]
-    return [*head, "─" * max(map(_width, lines)), *lines[3:]]
+    return [*head, "─" * max(map(text_width, lines)), *lines[3:]]
 
 
-def _width(text: str) -> int:
+def text_width(text: str) -> int:
     """Columns of a terminal that a text takes: Chinese, Japanese and Korean letters are two wide."""
     return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
@@ -93,18 +93,21 @@ def _notes(summary: Summary) -> list[str]:
     if trained:
         kept = ", ".join(f"{row.title} {row.record['selected_epoch']} of {row.record['epochs']}" for row in trained)
         notes.append(f"epoch kept, by {summary.metrics['selection']}: {kept}")
-    notes += _quality_note(summary)
+    notes += quality_note(summary.metrics["pseudo_quality"], summary.group_names)
     return [*notes, *(f"warning: {text}" for text in summary.warnings())]
 
 
-def _quality_note(summary: Summary) -> list[str]:
-    quality = summary.metrics["pseudo_quality"]
+def quality_note(quality: dict[str, Any] | None, group_names: list[str]) -> list[str]:
+    """One line on how many pseudo attributes are right and how precise the smallest pseudo-group is; none if unknown.
+
+    ``quality`` is what `pseudo_attribute_quality` returns, or None; ``group_names`` (G,) are of the same groups.
+    """
     if not quality or quality["accuracy"] is None:
         return []
     text = f"pseudo attributes: {percent(quality['accuracy'])} right"
     smallest = quality["groups"][quality["smallest_group"]]
     text += (
-        f"; smallest pseudo-group ({summary.group_names[smallest['group']]}, {count(smallest['n'])} images): "
+        f"; smallest pseudo-group ({group_names[smallest['group']]}, {count(smallest['n'])} images): "
         f"precision {percent(smallest['precision'])} "
         f"{interval_text(smallest['precision_low'], smallest['precision_high'])}"
     )

@@ -1,0 +1,131 @@
+"""What must be said under a comparison's table: how to read it, what all rows share, and what went wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dbpt.objectives import OBJECTIVES
+from dbpt.report.summary import count
+from dbpt.report.table import quality_note
+
+SPLITS = {"test": "test split", "val": "validation split (no test split; it also chose the epochs, so figures flatter)"}
+
+
+def heading(comparison: dict[str, Any]) -> list[str]:
+    """Two lines above the table: which images, whose groups, what the figures are."""
+    groups = "true attributes" if comparison["group_kind"] == "true" else "pseudo attributes (labelled by the model)"
+    seeds = len(comparison["seeds"])
+    spread = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "of one seed"
+    return [
+        f"{comparison['dataset']['name']}: {SPLITS[comparison['split']]}, {count(comparison['n'])} images",
+        f"groups: {groups}; figures in per cent, {spread}",
+    ]
+
+
+def notes(comparison: dict[str, Any]) -> list[str]:
+    """The lines under the table."""
+    return [
+        *_about_differences(comparison),
+        "a worst group is a minimum and biased downward, more so where groups are small or alike",
+        *_about_training(comparison),
+        *_about_methods(comparison),
+        *_about_seeds(comparison),
+        *quality_note(comparison["pseudo_quality"], _group_names(comparison)),
+        *(f"left out: {reason}" for reason in comparison["left_out"]),
+        *(f"failed: {entry_name(entry)}: {entry['reason']}" for entry in comparison["failed"]),
+        *(f"warning: {text}" for text in comparison["warnings"]),
+    ]
+
+
+def entry_name(entry: dict[str, Any]) -> str:
+    """A cell in words: method, head, seed."""
+    head = "" if entry["head"] is None else f", head {entry['head']}"
+    return f"{entry['method']}{head}, seed {entry['seed']}"
+
+
+def _about_differences(comparison: dict[str, Any]) -> list[str]:
+    rows = [row for row in comparison["rows"] if row["difference"] is not None]
+    if not rows:
+        if any(row["objective"] == "erm" for row in comparison["rows"]):
+            return []
+        return ["no difference to ERM: erm is not among the methods"]
+    same = "the same head and seed"
+    if len(comparison["heads"]) > 1 and any(row["head"] is None for row in rows):
+        same += f" (zero-shot: head {next(row['difference']['head'] for row in rows if row['head'] is None)})"
+    lines = [f"against ERM: mean difference in worst-group accuracy to ERM with {same}, and its 95 % intervals"]
+    if len(comparison["seeds"]) > 1:
+        lines.append("  over seeds: Student's t on the paired differences; would other seeds agree, on these images?")
+    else:
+        lines.append("  over seeds: needs two or more")
+    if comparison["same_images"]:
+        lines.append("  over images: paired bootstrap within groups; would other images agree, with these classifiers?")
+    else:
+        lines.append("  over images: none, for each seed has set other images aside")
+    return lines
+
+
+def _about_training(comparison: dict[str, Any]) -> list[str]:
+    trained = [row for row in comparison["rows"] if row["head"] is not None]
+    if not trained:
+        return []
+    settings, rates = comparison["settings"], comparison["settings"]["lr"]
+    batch = f"batches of {settings['batch_size']}" if settings["batch_size"] else "one batch of all rows"
+    if len(set(rates.values())) == 1:
+        rate = f"{next(iter(rates.values())):g}"
+    else:
+        rate = ", ".join(f"{value:g} ({head})" for head, value in rates.items())
+    return [
+        f"the same budget in every row, but for what is said below: {settings['epochs']} epochs, {batch}, "
+        f"{settings['optimizer']}, learning rate {rate}; one training a seed, no setting tuned for any method",
+        _about_selection(comparison["selection"]),
+    ]
+
+
+def _about_selection(selection: str) -> str:
+    if selection == "last":
+        return "epoch kept: the last one, in every row"
+    oracle = "; this choice is an oracle in every row" if selection == "true-wga" else ", oracles included"
+    return f"epoch kept: by {selection} on validation, the same rule in every row{oracle}"
+
+
+def _about_methods(comparison: dict[str, Any]) -> list[str]:
+    """What is not the same for a row after all."""
+    lines, epochs = [], comparison["settings"]["epochs"]
+    for row in {row["method"]: row for row in comparison["rows"]}.values():
+        if row["group_source"] == "true":
+            lines.append(f"{row['title']} is an oracle: it sees true attributes in training")
+        if row["objective"] is None:
+            continue
+        if row["epochs"] > epochs:
+            lines.append(f"{row['title']} has {row['epochs'] - epochs} epochs more, before its training proper")
+        if (split := OBJECTIVES[row["objective"]].trains_on) != "train":
+            lines.append(f"{row['title']} learns from rows of split {split!r}, all others from 'train'")
+    return lines
+
+
+def _about_seeds(comparison: dict[str, Any]) -> list[str]:
+    """Rows that lack a seed, whose means are over the others; rows that seeds do not move."""
+    wanted, rows = comparison["seeds"], comparison["rows"]
+    lines = [
+        f"{_row_name(row)}: {len(row['seeds'])} of {len(wanted)} seeds"
+        for row in rows
+        if len(row["seeds"]) < len(wanted)
+    ]
+    trained = [row for row in rows if row["head"] is not None and len(row["seeds"]) > 1]
+    unmoved = [row for row in trained if all(figure["sd"] in (0, None) for figure in row["figures"].values())]
+    if unmoved:
+        where = "any trained row" if unmoved == trained else "; ".join(map(_row_name, unmoved))
+        lines.append(
+            f"seeds change nothing in {where} (one batch of all rows and a start from words leave nothing to draw), so "
+            "there is no interval over seeds between such rows"
+        )
+    return lines
+
+
+def _row_name(row: dict[str, Any]) -> str:
+    return row["title"] if row["head"] is None else f"{row['title']}, head {row['head']}"
+
+
+def _group_names(comparison: dict[str, Any]) -> list[str]:
+    dataset = comparison["dataset"]
+    return [f"{y} · {a}" for y in dataset["classes"] for a in dataset["attributes"]]

@@ -1,0 +1,40 @@
+"""Making a comparison on the tiny task, and reading what stands in its folder."""
+
+import copy
+import json
+from pathlib import Path
+
+from safetensors import safe_open
+from tiny import Tiny
+
+import dbpt
+from dbpt.comparison.comparing import Comparison
+
+METHODS = ("zero-shot", "erm", "dbpt", "groupdro:true")
+TABLES = ("compare.csv", "compare.md", "compare.tex")
+
+
+def compare(tiny: Tiny, out: Path, data: Path | None = None, **choices: object) -> Comparison:
+    """Few epochs, the quick head, two seeds, unless ``choices`` say otherwise."""
+    defaults = {"methods": METHODS, "heads": "linear", "seeds": 2, "epochs": 3}
+    return dbpt.compare(data or tiny.table, out=out, **{**tiny.settings, **defaults, **choices})
+
+
+def cell(folder: Path, name: str) -> tuple[dict, dict]:
+    """The tensors and the figures of a cell."""
+    with safe_open(folder / "cells" / f"{name}.safetensors", framework="numpy") as file:
+        return {key: file.get_tensor(key) for key in file.keys()}, json.loads(file.metadata()["figures"])  # noqa: SIM118
+
+
+def contents(folder: Path) -> dict[str, object]:
+    """All that a comparison has found, but for the seconds."""
+    numbers = copy.deepcopy(json.loads((folder / "compare.json").read_text()))
+    for row in numbers["rows"]:
+        del row["seconds"]
+    found: dict[str, object] = {"numbers": numbers}
+    found |= {name: (folder / name).read_text() for name in TABLES}
+    for path in sorted((folder / "cells").iterdir()):
+        tensors, figures = cell(folder, path.stem)
+        del figures["seconds"]
+        found[path.name] = {name: tensor.tobytes() for name, tensor in tensors.items()}, figures
+    return found

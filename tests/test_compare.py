@@ -1,0 +1,170 @@
+"""`dbpt.compare` end to end: it trains what `fit` trains, and its numbers are those of the fits."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from comparisons import METHODS, TABLES, cell, compare, contents
+from runs import fit, metrics_of, without
+from safetensors.numpy import load_file
+
+import dbpt
+from dbpt import InputError
+from dbpt.comparison.statistics import paired_t_interval
+
+
+@pytest.fixture(scope="module")
+def comparison(tiny, tmp_path_factory):
+    """All four methods with two heads and two seeds; read only."""
+    return compare(tiny, tmp_path_factory.mktemp("comparison") / "c", heads=("prompt", "linear"))
+
+
+def row_of(comparison, method: str, head: str | None) -> dict:
+    (row,) = [row for row in comparison.numbers["rows"] if (row["method"], row["head"]) == (method, head)]
+    return row
+
+
+def test_the_folder_holds_the_tables_and_a_file_for_each_cell(comparison):
+    folder = comparison.folder
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    cells = {path for path in files if path.startswith("cells/")}
+    assert files - cells == {*TABLES, "compare.json", "config.toml", "plan.json"}  # no checkpoint is left
+    assert len(cells) == 2 * 1 + 2 * 2 * 3
+    assert json.loads((folder / "plan.json").read_text())["status"] == "complete"
+    assert json.loads((folder / "compare.json").read_text()) == comparison.numbers
+    assert str(comparison).startswith("squares: test split, 32 images\ngroups: true attributes; figures in per cent, ")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("dbpt_prompt_seed-1", {"seed": 1}),
+        ("erm_prompt_seed-0", {"objective": "erm"}),
+        (
+            "groupdro-true_linear_seed-1",
+            {"objective": "groupdro", "group_source": "true", "head": "linear", "seed": 1},
+        ),
+    ],
+)
+def test_a_cell_is_the_fit_of_its_settings_bit_for_bit(comparison, tiny, tmp_path, name, settings):
+    run = fit(tiny, tmp_path / "run", epochs=3, baselines=False, **settings)
+    tensors, figures = cell(comparison.folder, name)
+    classifier = load_file(run / "classifier.safetensors")
+    assert {key: tensors[f"classifier.{key}"].tobytes() for key in classifier} == {
+        key: value.tobytes() for key, value in classifier.items()
+    }
+    zero_shot, row = metrics_of(run)["rows"]
+    assert figures["metrics"] == row["test"]
+    assert (figures["selected_epoch"], figures["epochs"]) == (row["selected_epoch"], 3)
+    assert tensors["correct"].mean() == pytest.approx(row["test"]["average"])
+    assert cell(comparison.folder, "zero-shot_seed-0")[1]["metrics"] == zero_shot["test"]
+
+
+def test_the_figures_are_means_and_deviations_over_the_seeds(comparison):
+    for method, head in (("zero-shot", None), ("erm", "prompt"), ("dbpt", "linear")):
+        row = row_of(comparison, method, head)
+        for name in ("worst_group_accuracy", "average", "train_weighted_average", "group_mean", "gap"):
+            parts = (method, head, "seed-")
+            stem = "_".join(part for part in parts if part)
+            values = [cell(comparison.folder, f"{stem}{seed}")[1]["metrics"][name] for seed in (0, 1)]
+            figure = row["figures"][name]
+            assert figure["by_seed"] == values
+            assert figure["mean"] == pytest.approx(np.mean(values))
+            if head is None:
+                assert figure["sd"] is None
+            else:
+                assert figure["sd"] == pytest.approx(np.std(values, ddof=1))
+
+
+def test_differences_are_to_erm_with_the_same_head_and_seed(comparison):
+    for method, head, baseline in (
+        ("dbpt", "linear", "linear"),
+        ("dbpt", "prompt", "prompt"),
+        ("zero-shot", None, "prompt"),
+    ):
+        row, erm = row_of(comparison, method, head), row_of(comparison, "erm", baseline)
+        ours, theirs = (r["figures"]["worst_group_accuracy"]["by_seed"] for r in (row, erm))
+        by_seed = [one - other for one, other in zip(ours, theirs, strict=True)]
+        found = row["difference"]["figures"]["worst_group_accuracy"]
+        assert row["difference"]["head"] == baseline
+        assert found["mean"] == pytest.approx(np.mean(by_seed))
+        assert found["over_seeds"] == pytest.approx(paired_t_interval(by_seed))
+        assert found["over_images"][0] <= found["over_images"][1]
+    assert row_of(comparison, "erm", "linear")["difference"] is None
+
+
+def test_the_csv_has_every_number(comparison):
+    with (comparison.folder / "compare.csv").open(newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    assert [(line["method"], line["head"]) for line in lines[:2]] == [("zero-shot", ""), ("erm", "prompt")]
+    line, row = lines[2], row_of(comparison, "dbpt", "prompt")
+    assert float(line["worst_group_accuracy_sd"]) == row["figures"]["worst_group_accuracy"]["sd"]
+    difference = row["difference"]["figures"]["gap"]
+    assert float(line["gap_against_erm_images_high"]) == difference["over_images"][1]
+    assert float(line["accuracy of disc · lake"]) == row["groups"][3]["mean"]
+    assert lines[1]["average_against_erm_mean"] == ""
+
+
+def test_an_oracle_without_true_attributes_is_refused_before_anything_is_trained(tiny, tmp_path):
+    table = tiny.write("no-attribute-compare", without(tiny.rows(), "attribute"))
+    said: list[str] = []
+    with pytest.raises(InputError, match="^--group-source true: .* has no attribute for any row"):
+        compare(tiny, tmp_path / "c", table, log=said.append)
+    assert not (tmp_path / "c").exists()
+    assert not any("worst group" in line for line in said)
+    found = compare(tiny, tmp_path / "c", table, methods="erm,dbpt", seeds=1)
+    assert "groups: pseudo attributes (labelled by the model); figures in per cent, of one seed" in str(found)
+    assert "over seeds: needs two or more" in str(found)
+
+
+def test_validation_set_aside_anew_for_each_seed_has_no_interval_over_images(tiny, tmp_path):
+    rows = [row for row in tiny.rows() if row["split"] == "train"]
+    found = compare(tiny, tmp_path / "c", tiny.write("only-train", rows), methods="erm,dbpt", seeds=2)
+    (dbpt_row,) = [row for row in found.numbers["rows"] if row["method"] == "dbpt"]
+    assert dbpt_row["difference"]["figures"]["average"]["over_images"] is None
+    assert dbpt_row["difference"]["figures"]["average"]["mean"] is not None
+    assert "over images: none, for each seed has set other images aside" in str(found)
+    assert "it also chose the epochs, so figures flatter" in str(found)
+
+
+def test_clusters_of_each_seed_are_the_groups_of_its_figures(tiny, tmp_path):
+    table = tiny.write("no-attribute-clusters", without(tiny.rows(), "attribute"))
+    found = compare(tiny, tmp_path / "c", table, methods="zero-shot,erm", seeds=(0, 5), pseudo_method="kmeans")
+    for seed in (0, 5):
+        run = fit(tiny, tmp_path / f"{seed}", table, epochs=3, head="linear", seed=seed, pseudo_method="kmeans")
+        expected = metrics_of(run)["rows"][0]["test"]
+        assert cell(found.folder, f"zero-shot_seed-{seed}")[1]["metrics"] == expected
+
+
+def test_each_line_of_progress_is_a_cell_and_warnings_are_said_once(tiny, tmp_path):
+    said: list[str] = []
+    compare(tiny, tmp_path / "c", log=said.append, eta=2.0, up_weight=7.0)
+    finished = [line for line in said if line.startswith("[")]
+    assert [line.partition("]")[0] for line in finished] == [f"[{number}/8" for number in range(1, 9)]
+    assert finished[1].startswith("[2/8] erm, linear, seed 0: worst group ")
+    assert finished[1].endswith(" left")
+    assert "left" not in finished[-1]
+    warnings = [line for line in said if line.startswith("warning: ")]
+    assert len(warnings) == len(set(warnings))
+    assert not any("--eta" in line for line in warnings)  # dbpt reads it, ERM need not
+    assert any("--up-weight 7.0 changes nothing in this run: only --objective jtt" in line for line in warnings)
+
+
+def test_the_methods_that_are_compared_by_default_need_no_annotation(tiny, tmp_path):
+    table = tiny.write("no-attribute-default", without(tiny.rows(), "attribute"))
+    found = dbpt.compare(table, out=tmp_path / "c", seeds=1, **tiny.settings | {"epochs": 5})
+    assert {row["method"] for row in found.numbers["rows"]} > {"jtt", *METHODS} - {"groupdro:true"}
+
+
+@pytest.mark.parametrize("jobs", [0, -1, True])
+def test_a_number_of_jobs_that_is_none(tiny, tmp_path, jobs):
+    with pytest.raises(InputError, match=f"--jobs: found {jobs}; expected"):
+        compare(tiny, tmp_path / "c", jobs=jobs)
+
+
+def test_contents_ignores_nothing_but_seconds(comparison):
+    """What the tests of resuming compare."""
+    found = contents(comparison.folder)
+    assert len(found) == 1 + 3 + 14
+    assert "seconds" in comparison.numbers["rows"][1]

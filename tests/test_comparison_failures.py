@@ -1,0 +1,103 @@
+"""What a comparison does with trainings that fail, and with a folder that holds other settings, images or files."""
+
+import json
+
+import pytest
+from comparisons import METHODS, TABLES, compare, contents
+
+import dbpt
+from dbpt import InputError
+from dbpt.comparison import jobs
+
+EPOCHS = 12
+
+
+@pytest.fixture(scope="module")
+def expected(tiny, tmp_path_factory):
+    """What a comparison finds where nothing fails."""
+    return contents(compare(tiny, tmp_path_factory.mktemp("expected") / "c", epochs=EPOCHS).folder)
+
+
+def test_a_loss_that_blows_up_fails_alone(tiny, tmp_path, command):
+    out = tmp_path / "c"
+    options = [*tiny.arguments, "--lr", "1e38", "--weight-decay", "10", "--methods", "zero-shot,erm", "--seeds", "2"]
+    code, printed, said = command("compare", tiny.table, "--out", out, *options)
+    assert code == 2
+    assert said.splitlines()[-1].startswith(
+        "Error: trainings that failed: 2, see under the table; the same with --resume"
+    )
+    assert "failed: erm, head prompt, seed 1: the loss of objective 'erm' is " in " ".join(printed.split())
+    assert "ERM, head prompt: 0 of 2 seeds" in printed
+    assert json.loads((out / "plan.json").read_text())["status"] == "training"
+    assert {path.name for path in (out / "cells").iterdir()} == {f"zero-shot_seed-{s}.safetensors" for s in (0, 1)}
+
+
+def test_a_failed_cell_is_left_out_of_means_and_tried_again(tiny, tmp_path, expected, monkeypatch):
+    def fails_once(stages, cell, folder, run_cell=jobs.run_cell):
+        if cell.name == "dbpt_linear_seed-1":
+            raise InputError("the loss is nan | 100 % bad")
+        run_cell(stages, cell, folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "run_cell", fails_once)
+        found = compare(tiny, tmp_path / "c", epochs=EPOCHS)
+    (row,) = [row for row in found.numbers["rows"] if row["method"] == "dbpt"]
+    assert row["seeds"] == row["difference"]["seeds"] == [0]
+    assert row["figures"]["average"]["sd"] is None
+    assert row["difference"]["figures"]["average"]["over_seeds"] is None
+    assert row["difference"]["figures"]["average"]["over_images"] is not None
+    assert "failed: dbpt, head linear, seed 1: the loss is nan | 100 % bad" in str(found)
+    assert "the loss is nan $|$" not in (tmp_path / "c" / "compare.tex").read_text()
+    compare(tiny, tmp_path / "c", epochs=EPOCHS, resume=True)
+    assert contents(tmp_path / "c") == expected
+
+
+def test_a_comparison_grows_by_methods_heads_and_seeds(tiny, tmp_path, expected):
+    out = tmp_path / "c"
+    compare(tiny, out, methods="erm,groupdro:true", seeds=(1,), epochs=EPOCHS)
+    with pytest.raises(
+        InputError, match=f"--out {out}: exists; continue it with --resume, replace it with --overwrite"
+    ):
+        compare(tiny, out, epochs=EPOCHS)
+    compare(tiny, out, epochs=EPOCHS, resume=True)
+    assert contents(out) == expected
+    assert json.loads((out / "plan.json").read_text())["methods"] == list(METHODS)
+
+
+def test_other_settings_or_images_are_refused(tiny, tmp_path):
+    out = tmp_path / "c"
+    compare(tiny, out, methods="erm", seeds=1)
+    before = contents(out)
+    with pytest.raises(InputError, match="--resume: .* was started with epochs = 3, found 4; use the same settings"):
+        compare(tiny, out, methods="erm", seeds=1, resume=True, epochs=4)
+    fewer = tiny.write("fewer-compare", tiny.rows()[:-1])
+    with pytest.raises(InputError, match="--resume: .* was started with other images, labels, words or weights"):
+        compare(tiny, out, fewer, methods="erm", seeds=1, resume=True)
+    assert contents(out) == before
+    compare(tiny, out, fewer, methods="erm", seeds=1, overwrite=True)
+    assert contents(out) != before
+
+
+def test_a_damaged_cell_is_named(tiny, tmp_path):
+    out = tmp_path / "c"
+    compare(tiny, out, methods="erm", seeds=1)
+    path = out / "cells" / "erm_linear_seed-0.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match="erm_linear_seed-0.safetensors: not a readable result .* delete it"):
+        compare(tiny, out, methods="erm", seeds=1, resume=True)
+    path.unlink()
+    compare(tiny, out, methods="erm", seeds=1, resume=True)
+
+
+def test_a_run_folder_and_a_comparison_folder_are_not_taken_for_each_other(tiny, tiny_run, tmp_path):
+    with pytest.raises(InputError, match="exists and is not a comparison folder"):
+        compare(tiny, tiny_run, overwrite=True)
+    out = compare(tiny, tmp_path / "c", methods="erm", seeds=1).folder
+    with pytest.raises(InputError, match="exists and is not a run folder"):
+        dbpt.fit(tiny.table, out=out, overwrite=True, **tiny.settings)
+    with pytest.raises(InputError, match="not a run folder"):
+        dbpt.load(out)
+    (out / "mine.txt").write_text("precious")
+    with pytest.raises(InputError, match="holds 'mine.txt', which is no comparison's"):
+        compare(tiny, out, methods="erm", overwrite=True)
+    assert set(TABLES) < {path.name for path in out.iterdir()}

@@ -1,0 +1,196 @@
+"""What a comparison must survive: kill -9 and Ctrl-C at any moment, of itself or one of its processes.
+
+Whatever happened, what it ends with is what it would have been.
+"""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from comparisons import METHODS, compare, contents
+
+EPOCHS = 12
+LONG = 40
+"""Epochs of what is killed from outside, so that there is time to do it on a busy machine."""
+
+
+@pytest.fixture(scope="module")
+def expected(tiny, tmp_path_factory):
+    """What an uninterrupted comparison in one process finds."""
+    return contents(compare(tiny, tmp_path_factory.mktemp("expected") / "c", epochs=EPOCHS).folder)
+
+
+@pytest.fixture(scope="module")
+def expected_of_long(tiny, tmp_path_factory):
+    return contents(compare(tiny, tmp_path_factory.mktemp("long") / "c", epochs=LONG).folder)
+
+
+def leftovers(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.name.endswith(".tmp")]
+
+
+# --- several processes ------------------------------------------------------------------------------------------------
+
+
+def test_two_processes_find_what_one_does_and_if_one_dies_only_its_cell_is_lost(tiny, tmp_path, expected):
+    killed: list[int] = []
+
+    def kill_one(line: str) -> None:
+        if line.startswith("[2/") and not killed:
+            victim = multiprocessing.active_children()[0]
+            killed.append(victim.pid)
+            victim.kill()
+
+    found = compare(tiny, tmp_path / "c", epochs=EPOCHS, jobs=2, log=kill_one)
+    (failed,) = found.numbers["failed"]
+    assert failed["reason"].startswith("its process was killed by signal 9")
+    assert f"failed: {failed['method']}" in str(found)
+    assert multiprocessing.active_children() == []
+    there = {path: path.stat().st_mtime_ns for path in (tmp_path / "c" / "cells").iterdir()}
+    assert len(there) == 7
+    compare(tiny, tmp_path / "c", epochs=EPOCHS, resume=True)
+    assert {path: path.stat().st_mtime_ns for path in there} == there
+    assert contents(tmp_path / "c") == expected
+
+
+def test_a_process_that_cannot_begin_is_told_of(tiny, tmp_path):
+    """As where a script starts itself again in each process: this one ends it at once."""
+    script = tmp_path / "unguarded.py"
+    arguments = {**tiny.settings, "epochs": 2, "methods": "erm,dbpt", "heads": "linear", "jobs": 2, "seeds": 1}
+    script.write_text(
+        "if __name__ != '__main__':\n    raise SystemExit(3)\n"
+        f"import dbpt\ndbpt.compare({str(tiny.table)!r}, out={str(tmp_path / 'c')!r}, **{arguments!r})\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 1
+    assert (
+        "--jobs: a process ended with exit code 3 before it could begin; in a script, " in done.stderr.splitlines()[-1]
+    )
+
+
+# --- killed and interrupted -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def start(tiny):
+    """Starts ``dbpt compare`` in a session of its own, which ends with the test."""
+    started: list[subprocess.Popen] = []
+
+    def run(out: Path, *options: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", "dbpt", "compare", str(tiny.table), "--out", str(out), *tiny.arguments]
+        command += ["--methods", ",".join(METHODS), "--heads", "linear", "--seeds", "2", "--epochs", str(LONG)]
+        started.append(
+            subprocess.Popen(
+                [*command, *options],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+        )
+        return started[-1]
+
+    yield run
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 300
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def processes_of(session: int) -> list[str]:
+    """The command lines of all processes of a session that still run."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            state, _, _, owner = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+            if int(owner) == session and state != "Z":
+                found.append((entry / "cmdline").read_text())
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def cells_in(out: Path) -> int:
+    return len(list((out / "cells").glob("*.safetensors")))
+
+
+def mid_training(out: Path) -> bool:
+    return any((out / "checkpoints").glob("*.safetensors"))
+
+
+def killed(process: subprocess.Popen, moment: Callable[[], bool]) -> None:
+    """Kill the parent alone, and wait until its children have noticed."""
+    wait_until(lambda: moment() or process.poll() is not None)
+    process.kill()
+    process.communicate()
+    wait_until(lambda: processes_of(process.pid) == [])
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+def test_killed_at_any_moment_it_leaves_no_process_and_ends_the_same(start, tiny, tmp_path, expected_of_long):
+    out = tmp_path / "c"
+    moments = (("1", out.is_dir), ("2", lambda: mid_training(out) and cells_in(out) >= 3))
+    for jobs, moment in moments:
+        killed(start(out, "--resume", "--jobs", jobs), moment)
+        assert not (out / "compare.json").exists()
+        for name in ("plan.json", "config.toml"):  # whole, or not there yet
+            assert not (out / name).exists() or (out / name).read_text().endswith(("}\n", "true\n"))
+    assert json.loads((out / "plan.json").read_text())["status"] == "training"
+    there = {path: path.stat().st_mtime_ns for path in (out / "cells").glob("*.safetensors")}
+    assert len(there) >= 3
+    compare(tiny, out, epochs=LONG, resume=True)
+    assert contents(out) == expected_of_long
+    assert {path: path.stat().st_mtime_ns for path in there} == there  # what was finished was left alone
+    assert not mid_training(out)
+    assert leftovers(out) == []
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+def test_ctrl_c_is_one_line_and_leaves_no_process(start, tiny, tmp_path, expected_of_long):
+    out = tmp_path / "c"
+    process = start(out, "--jobs", "2")
+    wait_until(lambda: mid_training(out) and cells_in(out) >= 1)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the children too
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 130, said
+    assert said.splitlines()[-1] == "Interrupted; nothing is half-written, and dbpt compare goes on with --resume"
+    assert "Traceback" not in said
+    assert "leaked" not in said
+    wait_until(lambda: processes_of(process.pid) == [])
+    assert leftovers(out) == []
+    compare(tiny, out, epochs=LONG, resume=True)
+    assert contents(out) == expected_of_long
+
+
+def test_interrupted_within_a_training_it_goes_on_from_its_checkpoint(tiny, tmp_path, expected, monkeypatch):
+    from dbpt.training import loop
+
+    epochs: list[int] = []
+
+    def counted(self, *arguments, train_epoch=loop._Run._train_epoch):
+        if len(epochs) == EPOCHS + 5 and not (tmp_path / "resumed").exists():
+            raise KeyboardInterrupt
+        epochs.append(1)
+        return train_epoch(self, *arguments)
+
+    monkeypatch.setattr(loop._Run, "_train_epoch", counted)
+    with pytest.raises(KeyboardInterrupt):
+        compare(tiny, tmp_path / "c", epochs=EPOCHS)
+    (tmp_path / "resumed").touch()
+    compare(tiny, tmp_path / "c", epochs=EPOCHS, resume=True)
+    assert len(epochs) == 6 * EPOCHS  # none was trained twice
+    assert contents(tmp_path / "c") == expected

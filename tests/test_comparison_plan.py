@@ -1,0 +1,104 @@
+"""What is compared: methods, heads and seeds become cells; what means nothing is refused or left out, with a reason."""
+
+import subprocess
+import sys
+
+import pytest
+
+from dbpt.comparison.plan import BY_THE_PLAN, METHODS, make_plan, shared_settings
+from dbpt.config import FitConfig
+from dbpt.errors import InputError
+
+CONFIG = FitConfig(data="demo", epochs=7)
+ISSUE = "zero-shot,erm,balanced,dbpt,groupdro,groupdro:true,jtt,dfr"
+
+
+def names(plan) -> list[tuple[str, str | None]]:
+    return [(row.method.name, row.head) for row in plan.rows]
+
+
+def test_rows_are_zero_shot_and_then_head_by_head():
+    plan = make_plan(CONFIG, "dbpt,zero-shot,groupdro:true", ["linear", "prompt"], (3, 7))
+    assert names(plan) == [
+        ("zero-shot", None),
+        ("dbpt", "linear"),
+        ("groupdro:true", "linear"),
+        ("dbpt", "prompt"),
+        ("groupdro:true", "prompt"),
+    ]
+    assert [cell.name for cell in plan.cells[4:7]] == [
+        "groupdro-true_prompt_seed-3",
+        "zero-shot_seed-7",
+        "dbpt_linear_seed-7",
+    ]
+    assert len({cell.name for cell in plan.cells}) == 10
+
+
+def test_a_cell_has_the_settings_of_one_fit():
+    plan = make_plan(CONFIG, "groupdro:true", "linear", 2)
+    assert [cell.config for cell in plan.cells] == [
+        FitConfig(
+            data="demo", epochs=7, objective="groupdro", group_source="true", head="linear", seed=seed, baselines=False
+        )
+        for seed in (0, 1)
+    ]
+    assert make_plan(CONFIG, METHODS, "prompt", 1).left_out == ()
+
+
+def test_a_head_that_a_method_cannot_train_is_left_out():
+    plan = make_plan(CONFIG, ISSUE, "prompt,linear", 1)
+    assert ("dfr", "linear") in names(plan)
+    assert len(plan.rows) == 14
+    assert plan.left_out == ("--head prompt with --objective dfr: DFR trains linear only; choose --head linear",)
+
+
+def test_what_has_no_weights_is_compared_with_sampling_all_the_same():
+    plan = make_plan(FitConfig(apply="sampling"), "erm,dbpt,jtt,dfr", "linear", 1)
+    assert [cell.config.apply for cell in plan.cells] == ["loss", "sampling", "sampling", "loss"]
+
+
+@pytest.mark.parametrize(
+    ("methods", "heads", "seeds", "message"),
+    [
+        ("dbtp", "prompt", 1, "--methods: 'dbtp' is none of zero-shot, dbpt, .* (did you mean 'dbpt'?)"),
+        ("dbpt:sofd", "prompt", 1, "--methods: 'dbpt:sofd': groups are pseudo, true, soft (did you mean 'soft'?)"),
+        ("zero-shot:true", "prompt", 1, "--methods: 'zero-shot:true': zero-shot is not trained and sees no groups"),
+        ("erm:true", "prompt", 1, "--methods erm:true: .*: ERM uses no groups"),
+        ("dfr", "prompt,adapter", 1, "--methods dfr: .*: DFR trains linear only; choose --head linear"),
+        ("dbpt,dbpt:pseudo", "prompt", 1, "--methods: 'dbpt' is given twice; keep one"),
+        ("dbpt,,erm", "prompt", 1, "--methods: found 'dbpt,,erm'; expected names"),
+        ((), "prompt", 1, "--methods: found (); expected names"),
+        ("erm", "lineal", 1, "--heads: 'lineal' is none of prompt, linear, adapter (did you mean 'linear'?)"),
+        ("erm", "linear,linear", 1, "--heads: 'linear' is given twice; keep one"),
+        ("erm", "linear", 0, "--seeds: found 0; expected at least 1"),
+        ("erm", "linear", (), "--seeds: found no seed"),
+        ("erm", "linear", (3, 3), "--seeds: '3' is given twice; keep one"),
+        ("erm", "linear", (-1,), "--seed: must be at least 0, found -1"),
+    ],
+)
+def test_a_plan_that_means_nothing_is_refused_in_one_line(methods, heads, seeds, message):
+    before, found, after = message.partition(".*")
+    with pytest.raises(InputError) as caught:
+        make_plan(CONFIG, methods, heads, seeds)
+    line = str(caught.value)
+    assert line.startswith(before)
+    assert after in line or not found
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("name", BY_THE_PLAN)
+def test_a_setting_that_each_row_has_for_itself_is_refused(name):
+    value = getattr(CONFIG, name)
+    with pytest.raises(InputError, match=f"^--{name.replace('_', '-')}: each row of a comparison has its own; .* --"):
+        shared_settings({"data": "demo", name: value})
+
+
+def test_settings_that_only_some_rows_cannot_have_are_told_at_once():
+    with pytest.raises(InputError, match="--identification-epochs 5: the first stage"):
+        make_plan(FitConfig(epochs=4, identification_epochs=5), "erm,jtt", "prompt", 1)
+
+
+def test_a_plan_is_made_without_torch():
+    code = "import dbpt.comparison.plan as p, sys; p.make_plan(p.shared_settings({}), p.METHODS, 'prompt', 5)"
+    code += "; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

@@ -1,0 +1,44 @@
+"""The stages before training: run once for many trainings they give what `prepare` gives for each."""
+
+import numpy as np
+import pytest
+
+from dbpt.config import FitConfig
+from dbpt.errors import InputError
+from dbpt.experiment import arrange, embed, label, prepare
+
+CHOICES = ({"seed": 0}, {"seed": 3, "head": "linear", "objective": "groupdro", "group_source": "true"})
+
+
+def silent(_: str) -> None:
+    return
+
+
+def test_one_embedding_serves_trainings_of_other_seeds_heads_and_objectives(tiny):
+    rows = [row for row in tiny.rows() if row["split"] != "val"]
+    table = tiny.write("no-val-stages", rows)
+    settings = {"data": str(table), **tiny.settings, "pseudo_method": "kmeans"}
+    configs = [FitConfig(**settings, **choice) for choice in CHOICES]
+    embedded = embed(configs, silent)
+    together = [arrange(label(embedded, config, silent), config) for config in configs]
+    for config, experiment in zip(configs, together, strict=True):
+        alone = prepare(config, silent)
+        assert experiment.config == config
+        assert experiment.features.tobytes() == alone.features.tobytes()
+        assert experiment.class_weights.tobytes() == alone.class_weights.tobytes()
+        np.testing.assert_array_equal(experiment.splits, alone.splits)
+        np.testing.assert_array_equal(experiment.pseudo_groups, alone.pseudo_groups)
+        assert experiment.warnings == alone.warnings[: len(experiment.warnings)]
+    assert (together[0].splits != together[1].splits).any()  # the rows set aside are the seed's
+
+
+def test_what_any_of_them_lacks_is_refused_before_the_images_are_read(tiny):
+    rows = [{name: row[name] for name in ("path", "label", "split")} for row in tiny.rows()]
+    settings = {"data": str(tiny.write("no-attribute-stages", rows)), **tiny.settings}
+    configs = [FitConfig(**settings), FitConfig(**settings, objective="groupdro", group_source="true")]
+    said: list[str] = []
+    with pytest.raises(InputError, match="^--group-source true: .* has no attribute"):
+        embed(configs, said.append)
+    assert not any(line.startswith("features:") for line in said)
+    with pytest.raises(InputError, match="n_ctx"):
+        embed([FitConfig(**settings | {"n_ctx": 40, "head": head}) for head in ("linear", "prompt")], said.append)
