@@ -43,7 +43,7 @@ def test_two_processes_find_what_one_does_and_if_one_dies_only_its_cell_is_lost(
     killed: list[int] = []
 
     def kill_one(line: str) -> None:
-        if line.startswith("[2/") and not killed:
+        if line.startswith("[4/") and not killed:
             victim = multiprocessing.active_children()[0]
             killed.append(victim.pid)
             victim.kill()

@@ -136,8 +136,8 @@ class OutputFolder:
             if old != new and not (name == "lr" and lowered):
                 lower = ", or a lower --lr while it is not finished" if name == "lr" and lr_may_fall else ""
                 raise InputError(
-                    f"--resume: {folder} was started with {name} = {old!r}, found {new!r}; use the same settings{lower}, "
-                    "or start afresh with --overwrite"
+                    f"--resume: {folder} was started with {name} = {old!r}, found {new!r}; use the same "
+                    f"settings{lower}, or start afresh with --overwrite"
                 )
         return lowered
 

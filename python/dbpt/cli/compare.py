@@ -85,7 +85,8 @@ def compare(
     click.echo(f"\n{comparison.table(width)}\n\ntables: {out / 'compare'}.csv, .md, .tex, .json")
     if failed := len(comparison.numbers["failed"]):
         raise InputError(
-            f"trainings that failed: {failed}, see under the table; the same with --resume tries them again"
+            f"trainings that failed: {failed}, see under the table; the same with --resume tries them again, other "
+            "settings need --overwrite"
         )
 
 

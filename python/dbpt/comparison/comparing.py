@@ -161,14 +161,12 @@ def _run(plan: Plan, stages: Stages, out: Path, jobs: int, log: Log) -> Findings
     try:
         with closing(outcomes), plan_progress(len(plan.cells), waiting, log) as show:
             for cell, reason in outcomes:
-                if reason is not None:
-                    failures[cell.name] = reason
-                    show(cell, reason)
-                    continue
-                result = read_result(result_path(out, cell), stages.fingerprint(cell))
-                assert result is not None
-                results[cell.name] = result
-                show(cell, result)
+                # what is there is finished, even if its process died before it could say so
+                if result := read_result(result_path(out, cell), stages.fingerprint(cell)):
+                    results[cell.name] = result
+                else:
+                    failures[cell.name] = reason or "its result is gone"
+                show(cell, result or failures[cell.name])
     finally:
         COMPARISON_FOLDER.remove_leftovers(out)  # of processes that were killed while they wrote
     return Findings(plan, results, failures)

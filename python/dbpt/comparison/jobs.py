@@ -42,10 +42,11 @@ def run_in_processes(
     """Run ``cells`` in ``jobs`` processes, which divide the processor's cores; outcomes come as they are ready.
 
     ``configs`` are the settings of all cells, whose images must be in the cache. A process that dies takes its cell
-    with it, and another takes its place. Raises `InputError` if one dies before it could begin.
+    with it, and another takes its place. Raises `InputError` if one dies before any could begin.
     """
     threads = max(1, torch.get_num_threads() // jobs)
     waiting, workers = list(reversed(cells)), dict[Connection, _Worker]()
+    one_has_begun = False
     try:
         while waiting or workers:
             while waiting and len(workers) < jobs:
@@ -57,11 +58,13 @@ def run_in_processes(
                 worker = workers[connection]
                 try:
                     if (answer := connection.recv()) == READY:
-                        worker.has_begun = True
+                        one_has_begun = True
                         continue
                     outcome = worker.cell, answer
                 except (EOFError, OSError):  # it has died, before or while it read what was sent
-                    outcome = worker.cell, worker.reason_of_death()
+                    if not one_has_begun:
+                        raise _cannot_begin(worker.death()) from None
+                    outcome = worker.cell, f"its process {worker.death()} (out of memory? then fewer --jobs help)"
                     del workers[connection]
                 else:
                     if waiting:
@@ -86,7 +89,6 @@ class _Worker:
         with _interrupts_blocked():
             self._process.start()
         theirs.close()  # so that the pipe ends when the process does
-        self.has_begun = False
 
     def give(self, cell: Cell) -> None:
         self.cell = cell
@@ -101,22 +103,24 @@ class _Worker:
         self._process.kill()
         self._process.join()
 
-    def reason_of_death(self) -> str:
+    def death(self) -> str:
+        """How it ended."""
         self._process.join()
         code = self._process.exitcode or 0
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        if not self.has_begun:
-            raise InputError(
-                f"--jobs: a process {how} before it could begin; in a script, call dbpt.compare below "
-                "if __name__ == '__main__':, or leave jobs out"
-            )
-        return f"its process {how} (out of memory? then fewer --jobs help)"
+        return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
     def _send(self, cell: Cell | None) -> None:
         try:
             self.connection.send(cell)
         except OSError:  # it has died; the next recv says so
             return
+
+
+def _cannot_begin(how: str) -> InputError:
+    return InputError(
+        f"--jobs: a process {how} before it could begin; in a script, call dbpt.compare below "
+        "if __name__ == '__main__':, or leave jobs out"
+    )
 
 
 def _work(connection: Connection, configs: Sequence[FitConfig], folder: Path, threads: int) -> None:
@@ -138,7 +142,7 @@ def _attempt(stages: Stages, cell: Cell, folder: Path) -> str | None:
     try:
         run_cell(stages, cell, folder)
     except InputError as error:
-        return str(error)
+        return str(error).partition("; dbpt fit ")[0]  # how a fit goes on; a comparison's settings are for all rows
     return None
 
 
