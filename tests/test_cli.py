@@ -118,7 +118,7 @@ def test_every_setting_is_an_option_with_its_help(command):
     assert options >= set(FitConfig.__dataclass_fields__)
     _, out, _ = command("fit", "--help")
     assert "--ema-momentum" in out
-    assert "[default: 0.5]" in out
+    assert "[default: 0.9]" in out
 
 
 def test_every_option_gives_a_value_of_its_settings_type(settings_of):
