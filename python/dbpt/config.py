@@ -215,7 +215,7 @@ def make_config(settings: Mapping[str, Any]) -> FitConfig:
     for name in given:
         if name not in valid:
             raise InputError(f"unknown setting {name!r}{nearest(name, valid)}; valid: recipe, {', '.join(valid)}")
-    if recipe not in RECIPES:
+    if not isinstance(recipe, str) or recipe not in RECIPES:
         raise InputError(f"--recipe: {recipe!r} is none of {', '.join(RECIPES)}{nearest(str(recipe), list(RECIPES))}")
     return FitConfig(**{name: _plain(value) for name, value in apply_recipe(recipe, given).items()})
 
