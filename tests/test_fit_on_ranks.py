@@ -183,6 +183,23 @@ def test_a_rank_that_ends_without_a_word_ends_the_other(fit_arguments, tmp_path,
     assert line.endswith("its own message says why; --resume goes on from the last checkpoint")
 
 
+def join(rank, together):
+    with joined_ranks("cpu") as ranks:
+        ranks.together(lambda: None)
+        if not together:
+            be_killed()
+
+
+def test_processes_that_torchrun_restarts_find_each_other(tmp_path):
+    """torchrun keeps the store, with the addresses of those that have ended, and counts its restarts."""
+    store = torch.distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+    variables = {"TORCHELASTIC_USE_AGENT_STORE": "True", "MASTER_PORT": store.port}
+    for attempt, codes in enumerate([[-signal.SIGKILL] * 2, [0, 0]]):
+        restarts = {"TORCHELASTIC_RESTART_COUNT": attempt}
+        launched = launch(tmp_path, 2, join, attempt == 1, of_all=variables | restarts)
+        assert launched.codes() == codes, launched.printed("err")
+
+
 def fit_in_a_group_of_its_own(rank, table, settings, folder):
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     run = dbpt.fit(table, out=folder / "run", **settings)
