@@ -76,11 +76,11 @@ def each_its_own(rank, arguments):
     command(rank, arguments[rank])
 
 
-def fit_small_demo(rank, arguments):
+def fit_small_demo(rank, arguments, of_rank=None):
     dbpt.demo.SPLIT_SIZES = (60, 24, 24)
     if rank == 1:
         dbpt.demo.WRITERS.clear()  # it cannot draw
-    command(rank, arguments)
+    command(rank, arguments, of_rank)
 
 
 def test_a_demo_is_drawn_by_the_first_rank_of_a_machine(tmp_path):
@@ -88,6 +88,14 @@ def test_a_demo_is_drawn_by_the_first_rank_of_a_machine(tmp_path):
     launched = launch(tmp_path, 2, fit_small_demo, ["fit", "demo", *choice])
     assert launched.codes() == [0, 0], launched.printed("err")
     assert launched.printed("err")[0].count("drawing demo-waterbirds") == 1
+
+
+def test_a_demo_that_only_another_rank_cannot_draw(tmp_path):
+    arguments = ["fit", "demo", *LINEAR, "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "run")]
+    launched = launch(tmp_path, 2, fit_small_demo, arguments, {1: ["--cache", str(tmp_path / "other")]})
+    assert launched.codes() == [2, 2]
+    line = launched.printed("err")[0].splitlines()[-1]
+    assert line.startswith(f"Error: rank 1 on {socket.gethostname()}: ")
 
 
 def test_live_images_are_those_of_one_process(tiny, fit_arguments, tmp_path):
