@@ -92,7 +92,7 @@ class FitConfig:
     )
     covariance: str = _setting("full", "form of the clusters of gmm", choices=COVARIANCES)
     min_confidence: float = _setting(0.0, "posterior under which a pseudo attribute is left unknown", low=0, below=1)
-    epochs: int = _setting(200, "passes over the training split", low=1)
+    epochs: int = _setting(200, "passes over the training split; with one batch of all rows, as many steps", low=1)
     batch_size: int = _setting(0, "rows a step; 0 for all training rows", low=0)
     optimizer: str = _setting("adamw", "what makes a step of the gradient", choices=OPTIMIZERS)
     lr: float | None = _setting(None, f"peak learning rate [default: {_default_rates()}]", above=0)
