@@ -14,6 +14,7 @@ import open_clip
 import pytest
 from safetensors.torch import save_file
 from tiny import CONFIG, Tiny
+from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from dbpt.cli import fit as fit_command
 from dbpt.cli import main
@@ -365,6 +366,15 @@ def test_what_several_processes_would_each_do_is_refused(command, monkeypatch, v
     code, stdout, stderr = command(verb, "one", "two")
     assert (code, stdout) == (2, "")
     assert stderr.startswith(f"Error: dbpt {verb}: started as one of several processes, which only dbpt fit shares")
+
+
+def test_an_error_stands_where_torchrun_reads_the_reason_that_it_ends_with(command, monkeypatch, tmp_path):
+    reason = tmp_path / "error.json"
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(reason))
+    _, _, stderr = command("fit", tmp_path / "none.csv", "--out", tmp_path / "run")
+    failure = ProcessFailure(local_rank=0, pid=1, exitcode=2, error_file=str(reason))
+    assert failure.message["message"] + "\n" == stderr
+    assert failure.timestamp > 0
 
 
 def test_letters_that_the_output_lacks_are_replaced(tiny, tiny_run):
