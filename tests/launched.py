@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,8 +44,14 @@ class Launched:
         return [(self.folder / f"{stream}{rank}").read_text() for rank in range(len(self.processes))]
 
 
-def launch(folder: Path, count: int, work: Callable[..., object], *arguments: object) -> Launched:
-    """``count`` processes that call ``work(rank, *arguments)`` and end."""
+def launch(
+    folder: Path,
+    count: int,
+    work: Callable[..., object],
+    *arguments: object,
+    of_all: Mapping[str, object] | None = None,
+) -> Launched:
+    """``count`` processes that call ``work(rank, *arguments)`` and end, with the environment variables ``of_all``."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         pytest.skip("needs fork")
     folder.mkdir(exist_ok=True)
@@ -62,6 +68,7 @@ def launch(folder: Path, count: int, work: Callable[..., object], *arguments: ob
             "WORLD_SIZE": count,
             "MASTER_ADDR": "localhost",
             "MASTER_PORT": port,
+            **(of_all or {}),
         }
         processes.append(context.Process(target=_begin, args=(variables, folder, work, rank, *arguments)))
         processes[-1].start()

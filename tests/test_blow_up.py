@@ -15,6 +15,7 @@ import dbpt
 import dbpt.fitting
 from dbpt.errors import InputError
 from dbpt.training import Rows, train
+from dbpt.training.passes import predictions
 from dbpt.training.schedule import learning_rate
 
 FAST = replace(SETTINGS, lr=0.3, warmup_epochs=0)
@@ -78,6 +79,11 @@ def test_validation_logits_that_are_not_finite_are_no_predictions(value):
     features[7, 1] = value
     match = "^the number of validation rows without finite logits of objective 'erm' is 1 in epoch 1 at"
     blown_up(match, validation=replace(VAL, features=features))
+
+
+def test_one_logit_that_is_not_finite_spoils_its_row_alone():
+    logits = torch.tensor([[0.0, 1.0], [float("nan"), 1.0], [2.0, float("-inf")], [2.0, 1.0]])
+    assert predictions(nn.Identity(), logits).tolist() == [1, -1, -1, 0]
 
 
 # --- going on at a lower rate -----------------------------------------------------------------------------------------

@@ -7,12 +7,14 @@ import shutil
 import subprocess
 import sys
 import warnings
+from dataclasses import fields
 
 import click
 import open_clip
 import pytest
 from safetensors.torch import save_file
 from tiny import CONFIG, Tiny
+from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from dbpt.cli import fit as fit_command
 from dbpt.cli import main
@@ -117,8 +119,12 @@ def test_every_setting_is_an_option_with_its_help(command):
     options = {parameter.name for parameter in fit_command.fit.params}
     assert options >= set(FitConfig.__dataclass_fields__)
     _, out, _ = command("fit", "--help")
-    assert "--ema-momentum" in out
-    assert "[default: 0.9]" in out
+    text = " ".join(out.split())
+    for setting in fields(FitConfig):
+        if setting.name != "data":
+            assert f"--{setting.name.replace('_', '-')}" in text
+            assert setting.metadata["help"] in text
+    assert f"{FitConfig.__dataclass_fields__['ema_momentum'].metadata['help']} [default: 0.9]" in text
 
 
 def test_every_option_gives_a_value_of_its_settings_type(settings_of):
@@ -351,6 +357,24 @@ def test_only_an_interrupted_fit_advises_to_resume(command, monkeypatch, interru
     line = "Interrupted; nothing is half-written, and dbpt fit goes on with --resume\n"
     assert command("fit", "DATA", "--out", "o") == (130, "", line)
     assert command("evaluate", "RUN", "DATA") == (130, "", "Interrupted\n")
+
+
+@pytest.mark.parametrize("verb", ["compare", "evaluate", "predict", "label", "demo", "cache"])
+def test_what_several_processes_would_each_do_is_refused(command, monkeypatch, verb):
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    code, stdout, stderr = command(verb, "one", "two")
+    assert (code, stdout) == (2, "")
+    assert stderr.startswith(f"Error: dbpt {verb}: started as one of several processes, which only dbpt fit shares")
+
+
+def test_an_error_stands_where_torchrun_reads_the_reason_that_it_ends_with(command, monkeypatch, tmp_path):
+    reason = tmp_path / "error.json"
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(reason))
+    _, _, stderr = command("fit", tmp_path / "none.csv", "--out", tmp_path / "run")
+    failure = ProcessFailure(local_rank=0, pid=1, exitcode=2, error_file=str(reason))
+    assert failure.message["message"] + "\n" == stderr
+    assert failure.timestamp > 0
 
 
 def test_letters_that_the_output_lacks_are_replaced(tiny, tiny_run):

@@ -99,6 +99,7 @@ def refused(match: str, **settings: object) -> None:
         ({"optimizer": "adam"}, r"--optimizer: 'adam' is none of adamw, sgd \(did you mean 'adamw'\?\)"),
         ({"recipe": "coup"}, r"^--recipe: 'coup' is none of default, coop \(did you mean 'coop'\?\)"),
         ({"recipe": 3}, r"^--recipe: 3 is none of default, coop"),
+        ({"recipe": ["coop"]}, r"^--recipe: \['coop'\] is none of default, coop"),
     ],
 )
 def test_bad_values_are_refused_by_name(settings, match):

@@ -104,6 +104,22 @@ def test_a_training_that_ends_worse_than_it_began_and_than_guessing_went_astray(
     ]
 
 
+@pytest.mark.parametrize("objective", ["dbpt", "groupdro"])
+def test_a_loss_that_only_the_weights_have_raised_did_not_go_astray(objective):
+    """The head hardly moves, and the groups that it predicts badly come to weigh more."""
+    slow = replace(SETTINGS, lr=1e-6, epochs=40, sgd_momentum=0.0)
+    history, found = trained(objective, slow, dro_step_size=0.02)
+    assert history[-1].loss > 1.1 * history[0].loss > 1.1 * np.log(2)
+    assert found == []
+
+
+@pytest.mark.parametrize("objective", ["balanced", "dbpt", "groupdro"])
+def test_no_more_than_the_weights_can_raise_it_is_excused(objective):
+    history, found = trained(objective, replace(SETTINGS, lr=60.0, weight_decay=0.03), dro_step_size=0.01)
+    assert history[-1].loss > 4 * history[0].loss
+    assert found[0].startswith("training went astray: ")
+
+
 def test_findings_are_in_metrics_and_report_with_whose_they_are(tiny, tmp_path):
     lines: list[str] = []
     weights = {"apply": "sampling", "eta": 200.0, "ema_momentum": 0.0}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import time
@@ -75,11 +76,11 @@ def each_its_own(rank, arguments):
     command(rank, arguments[rank])
 
 
-def fit_small_demo(rank, arguments):
+def fit_small_demo(rank, arguments, of_rank=None):
     dbpt.demo.SPLIT_SIZES = (60, 24, 24)
     if rank == 1:
         dbpt.demo.WRITERS.clear()  # it cannot draw
-    command(rank, arguments)
+    command(rank, arguments, of_rank)
 
 
 def test_a_demo_is_drawn_by_the_first_rank_of_a_machine(tmp_path):
@@ -87,6 +88,14 @@ def test_a_demo_is_drawn_by_the_first_rank_of_a_machine(tmp_path):
     launched = launch(tmp_path, 2, fit_small_demo, ["fit", "demo", *choice])
     assert launched.codes() == [0, 0], launched.printed("err")
     assert launched.printed("err")[0].count("drawing demo-waterbirds") == 1
+
+
+def test_a_demo_that_only_another_rank_cannot_draw(tmp_path):
+    arguments = ["fit", "demo", *LINEAR, "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "run")]
+    launched = launch(tmp_path, 2, fit_small_demo, arguments, {1: ["--cache", str(tmp_path / "other")]})
+    assert launched.codes() == [2, 2]
+    line = launched.printed("err")[0].splitlines()[-1]
+    assert line.startswith(f"Error: rank 1 on {socket.gethostname()}: ")
 
 
 def test_live_images_are_those_of_one_process(tiny, fit_arguments, tmp_path):
@@ -178,8 +187,25 @@ def test_a_rank_that_ends_without_a_word_ends_the_other(fit_arguments, tmp_path,
     launched = launch(tmp_path, 2, end_suddenly, arguments, how)
     assert launched.codes() == [2, code]
     line = launched.printed("err")[0].splitlines()[-1]
-    assert line.startswith("Error: the other processes are out of reach (")
+    assert re.match(r"Error: the other processes are out of reach \([A-Z]\w+ ", line)  # the reason, not whose code
     assert line.endswith("its own message says why; --resume goes on from the last checkpoint")
+
+
+def join(rank, together):
+    with joined_ranks("cpu") as ranks:
+        ranks.together(lambda: None)
+        if not together:
+            be_killed()
+
+
+def test_processes_that_torchrun_restarts_find_each_other(tmp_path):
+    """torchrun keeps the store, with the addresses of those that have ended, and counts its restarts."""
+    store = torch.distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+    variables = {"TORCHELASTIC_USE_AGENT_STORE": "True", "MASTER_PORT": store.port}
+    for attempt, codes in enumerate([[-signal.SIGKILL] * 2, [0, 0]]):
+        restarts = {"TORCHELASTIC_RESTART_COUNT": attempt}
+        launched = launch(tmp_path, 2, join, attempt == 1, of_all=variables | restarts)
+        assert launched.codes() == codes, launched.printed("err")
 
 
 def fit_in_a_group_of_its_own(rank, table, settings, folder):

@@ -3,8 +3,9 @@
 import pytest
 from runs import fit, history_of
 
-from dbpt.config import FitConfig, make_config, read_config
-from dbpt.recipes import RECIPES
+from dbpt.cli import main
+from dbpt.config import DEFAULT_WORDS, FitConfig, make_config, read_config
+from dbpt.recipes import RECIPES, override
 from dbpt.training.schedule import WARMUP_LR, learning_rate
 
 
@@ -30,7 +31,7 @@ def test_every_recipe_sets_settings_that_exist_to_valid_values():
         ({"lr": 0.5}, {"lr": 0.5, "epochs": 200}),
         ({"n_ctx": 4}, {"n_ctx": 4, "ctx_init": None}),
         ({"ctx_init": "a drawing of"}, {"n_ctx": None, "ctx_init": "a drawing of"}),
-        ({"batch_size": 0, "head": "linear"}, {"batch_size": 0, "lr": 0.002}),
+        ({"batch_size": 0, "head": "linear"}, {"batch_size": 0, "lr": 0.002, "n_ctx": None}),
     ],
 )
 def test_what_is_given_counts_more_than_the_recipe(given, found):
@@ -43,6 +44,30 @@ def test_a_config_file_may_name_a_recipe(tmp_path):
     path.write_text('recipe = "coop"\nepochs = 7\n', encoding="utf-8")
     config = make_config(read_config(path) | {"lr": 0.1})
     assert (config.epochs, config.lr, config.batch_size) == (7, 0.1, 32)
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({"epochs": 9}, {"lr": 0.003, "epochs": 9, "ctx_init": DEFAULT_WORDS}),
+        ({"recipe": "coop"}, {"lr": 0.002, "optimizer": "sgd", "batch_size": 32, "n_ctx": 16, "ctx_init": None}),
+        ({"recipe": "coop", "lr": 0.5}, {"lr": 0.5, "optimizer": "sgd"}),
+        ({"n_ctx": 4}, {"n_ctx": 4, "ctx_init": None, "lr": 0.003}),
+    ],
+)
+def test_the_command_line_counts_more_than_the_file_of_another_run(tmp_path, given, found):
+    """Such a file names every setting."""
+    path = tmp_path / "config.toml"
+    path.write_text(make_config({}).to_toml(), encoding="utf-8")
+    config = make_config(override(read_config(path), given)).resolved()
+    assert {name: getattr(config, name) for name in found} == found
+
+
+def test_fit_reads_a_file_that_way(tiny, tiny_run, tmp_path):
+    arguments = ["--config", str(tiny_run / "config.toml"), "--recipe", "coop", "--epochs", "1", "--no-baselines"]
+    main(["fit", *arguments, "--out", str(tmp_path / "run")])
+    settings = read_config(tmp_path / "run" / "config.toml")
+    assert (settings["optimizer"], settings["lr"], settings["n_ctx"], settings["epochs"]) == ("sgd", 0.002, 16, 1)
 
 
 def test_a_run_is_trained_by_the_recipe(tiny, tmp_path):

@@ -92,7 +92,7 @@ class FitConfig:
     )
     covariance: str = _setting("full", "form of the clusters of gmm", choices=COVARIANCES)
     min_confidence: float = _setting(0.0, "posterior under which a pseudo attribute is left unknown", low=0, below=1)
-    epochs: int = _setting(200, "passes over the training split", low=1)
+    epochs: int = _setting(200, "passes over the training split; with one batch of all rows, as many steps", low=1)
     batch_size: int = _setting(0, "rows a step; 0 for all training rows", low=0)
     optimizer: str = _setting("adamw", "what makes a step of the gradient", choices=OPTIMIZERS)
     lr: float | None = _setting(None, f"peak learning rate [default: {_default_rates()}]", above=0)
@@ -215,7 +215,7 @@ def make_config(settings: Mapping[str, Any]) -> FitConfig:
     for name in given:
         if name not in valid:
             raise InputError(f"unknown setting {name!r}{nearest(name, valid)}; valid: recipe, {', '.join(valid)}")
-    if recipe not in RECIPES:
+    if not isinstance(recipe, str) or recipe not in RECIPES:
         raise InputError(f"--recipe: {recipe!r} is none of {', '.join(RECIPES)}{nearest(str(recipe), list(RECIPES))}")
     return FitConfig(**{name: _plain(value) for name, value in apply_recipe(recipe, given).items()})
 

@@ -62,9 +62,10 @@ def compare(
     """
     from dbpt.comparison.comparing import compare as run_compare
     from dbpt.errors import InputError
+    from dbpt.recipes import override
 
     settings = _settings_of(config) if config else {}
-    settings |= {name: value for name, value in options.items() if value is not None and value != ()}
+    settings = override(settings, {name: value for name, value in options.items() if value is not None and value != ()})
     data = data or settings.pop("data", None)
     settings.pop("data", None)
     if not data:

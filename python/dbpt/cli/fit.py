@@ -24,9 +24,10 @@ def fit(data: str | None, out: Path, config: Path | None, resume: bool, overwrit
     from dbpt.config import read_config
     from dbpt.fitting import fit as run_fit
     from dbpt.ranks import launched_rank
+    from dbpt.recipes import override
 
     settings = read_config(config) if config else {}
-    settings |= {name: value for name, value in options.items() if value is not None and value != ()}
+    settings = override(settings, {name: value for name, value in options.items() if value is not None and value != ()})
     data = data or settings.pop("data", None)
     settings.pop("data", None)
     if not data:

@@ -21,7 +21,7 @@ from dbpt.cli.fit import fit
 from dbpt.cli.label import label
 from dbpt.cli.predict import predict
 from dbpt.errors import InputError
-from dbpt.ranks import local_rank
+from dbpt.ranks import launched, local_rank
 
 INTERRUPTED = 130
 RAW_OR_REPLACED = "dbpt.raw-or-replaced"
@@ -46,8 +46,14 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dbpt")
-def commands() -> None:
+@click.pass_context
+def commands(ctx: click.Context) -> None:
     """Debiased prompt tuning for CLIP, without attribute annotations."""
+    if launched() and ctx.invoked_subcommand != "fit":  # each process would do, write and print all of it
+        raise InputError(
+            f"dbpt {ctx.invoked_subcommand}: started as one of several processes, which only dbpt fit shares its work "
+            "with; start it without torchrun"
+        )
 
 
 for command in (fit, compare, evaluate, predict, label, demo, cache):

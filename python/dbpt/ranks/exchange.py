@@ -5,6 +5,7 @@ Without other ranks all of it is the identity. Nothing here knows what is traine
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
 T = TypeVar("T")
+SOURCE_LINE = re.compile(r"^\[\S+:\d+\] ")
+"""Of gloo's own code, which begins its messages."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,7 @@ def reaching() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        reason = str(error).splitlines()[0].partition(". ")[0]
+        reason = SOURCE_LINE.sub("", str(error).splitlines()[0]).partition(". ")[0]
         raise LostRankError(
             f"the other processes are out of reach ({reason}): if one has ended, its own message says why; "
             "--resume goes on from the last checkpoint"

@@ -97,8 +97,10 @@ def _join(device: str) -> None:
                 "or use --device cpu"
             )
         torch.cuda.set_device(number)
-    # Under a name of its own: what an earlier group has left in the store would lead the ranks to where nobody listens.
-    store = dist.PrefixStore(f"dbpt/{next(_joined)}", _store())  # type: ignore[attr-defined]
+    # Under a name of its own: what an earlier group has left in the store, of these processes or of those that torchrun
+    # has restarted, would lead the ranks to where nobody listens.
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store = dist.PrefixStore(f"dbpt/{attempt}/{next(_joined)}", _store())  # type: ignore[attr-defined]
     with reaching():
         dist.init_process_group(
             "nccl" if on_gpu else "gloo", store=store, rank=launched_rank(), world_size=int(os.environ["WORLD_SIZE"])

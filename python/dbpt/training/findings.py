@@ -27,7 +27,7 @@ def training_findings(
     kept = trained.history[trained.selected_epoch - 1]
     return [
         *_rates(trained, asked_lr),
-        *_astray(counted, objective.training.num_classes),
+        *_astray(counted, objective),
         *_lost_groups(counted, objective, group_names),
         *_few_effective_rows(kept, objective, group_names),
     ]
@@ -46,15 +46,26 @@ def _rates(trained: Trained, asked_lr: float) -> list[str]:
     return lines
 
 
-def _astray(history: list[EpochRecord], num_classes: int) -> list[str]:
-    """Whether the last epoch is worse than the first and than guessing."""
-    first, last, guessing = history[0].loss, history[-1].loss, math.log(num_classes)
-    if last <= max(first, guessing):
+def _astray(history: list[EpochRecord], objective: Objective) -> list[str]:
+    """Whether the last epoch is worse than guessing, and than the first would be under any weights there were."""
+    first, last, guessing = history[0].loss, history[-1].loss, math.log(objective.training.num_classes)
+    if last <= max(first * _largest_rise(history, objective), guessing):
         return []
     return [
         f"training went astray: its loss rose from {first:.3g} to {last:.3g}, where guessing has {guessing:.3g}; lower "
         "--lr"
     ]
+
+
+def _largest_rise(history: list[EpochRecord], objective: Objective) -> float:
+    """The largest factor by which a group's weight has risen since all groups were balanced, as they are at first.
+
+    By no more can moving weights alone, which lean towards badly predicted groups, raise a loss.
+    """
+    counts_G = objective.training.counts.astype(np.float64)
+    balanced_G = counts_G.sum() / np.count_nonzero(counts_G) / np.where(counts_G > 0, counts_G, np.inf)
+    moved = [np.array(record.group_weights, dtype=np.float64) for record in history if record.group_weights]
+    return max((float((weights_G[counts_G > 0] / balanced_G[counts_G > 0]).max()) for weights_G in moved), default=1.0)
 
 
 def _lost_groups(history: list[EpochRecord], objective: Objective, group_names: Sequence[str]) -> list[str]:

@@ -55,8 +55,7 @@ def train(
     Raises `InputError` if training blows up (`dbpt.training.blow_up`), or if the checkpoint is another run's.
     """
     ranks.copy_first([*head.parameters(), *head.buffers()])
-    run = _Run(head, objective, training, validation, settings)
-    run.live, run.ranks, run.resumable = live, ranks, checkpoint_path is not None
+    run = _Run(head, objective, training, validation, settings, live, ranks, resumable=checkpoint_path is not None)
     identity = "" if checkpoint_path is None else training_fingerprint(fingerprint, training, validation, settings)
     if checkpoint_path is not None and (saved := ranks.from_first(lambda: load_checkpoint(checkpoint_path, identity))):
         run.restore(saved)
@@ -74,9 +73,19 @@ class _Run:
     """The moving parts of one training run."""
 
     def __init__(
-        self, head: nn.Module, objective: Objective, training: Rows, validation: Rows, settings: TrainingSettings
+        self,
+        head: nn.Module,
+        objective: Objective,
+        training: Rows,
+        validation: Rows,
+        settings: TrainingSettings,
+        live: LiveImages | None,
+        ranks: Ranks,
+        *,
+        resumable: bool,
     ) -> None:
         self.head, self.objective, self.settings = head, objective, settings
+        self.live, self.ranks, self.resumable = live, ranks, resumable
         device = next(head.parameters()).device
         self.features = torch.from_numpy(training.features).to(device)
         self.labels = torch.from_numpy(training.labels).to(device)
@@ -84,9 +93,6 @@ class _Run:
         self.groups = torch.from_numpy(membership).to(device)
         self.validation = validation
         self.val_features = torch.from_numpy(validation.features).to(device)
-        self.live: LiveImages | None = None
-        self.ranks = ALONE
-        self.resumable = False
         self.initial_state = self._head_state()
         self.history: list[EpochRecord] = []
         self.peak_rates: PeakRates = [(1, settings.lr)]
