@@ -40,6 +40,7 @@ OTHER_PAGES = (
     "docs/text_towers.md",
     "docs/methods.md",
     "docs/defaults.md",
+    "docs/results.md",
     "docs/compare.md",
     "docs/reproduce.md",
     "docs/sampling.md",
