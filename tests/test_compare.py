@@ -151,6 +151,17 @@ def test_each_line_of_progress_is_a_cell_and_warnings_are_said_once(tiny, tmp_pa
     assert any("--up-weight 7.0 changes nothing in this run: only --objective jtt" in line for line in warnings)
 
 
+def test_a_training_that_lost_groups_says_so_under_the_table(tiny, tmp_path):
+    unsteady = {"apply": "sampling", "batch_size": 8, "dro_step_size": 100.0}
+    found = compare(tiny, tmp_path / "c", methods="erm,groupdro", seeds=(1,), **unsteady)
+    run = fit(tiny, tmp_path / "run", epochs=3, head="linear", objective="groupdro", seed=1, **unsteady)
+    expected = metrics_of(run)["rows"][-1]["warnings"]
+    assert any(text.startswith("groups of which no row was drawn: ") for text in expected)
+    assert row_of(found, "groupdro", "linear")["warnings"] == [expected]
+    printed = " ".join(str(found).split())
+    assert all(f"warning: Group DRO, head linear, seed 1: {text}" in printed for text in expected)
+
+
 def test_the_methods_that_are_compared_by_default_need_no_annotation(tiny, tmp_path):
     table = tiny.write("no-attribute-default", without(tiny.rows(), "attribute"))
     found = dbpt.compare(table, out=tmp_path / "c", seeds=1, **tiny.settings | {"epochs": 5})

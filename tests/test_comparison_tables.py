@@ -20,6 +20,7 @@ def row(method, head, *figures, objective="erm", difference=None, **more) -> dic
         "head": head,
         "seeds": [0, 1, 2],
         "epochs": 50,
+        "warnings": [[], [], []],
         "figures": found | {"train_weighted_average": nothing, "group_mean": nothing},
         "groups": groups,
         "difference": difference,
@@ -78,6 +79,7 @@ COMPARISON = {
             objective="dfr",
             seeds=[2],
             epochs=55,
+            warnings=[[]],
             difference=None,
         ),
     ],
@@ -172,6 +174,19 @@ def test_rows_that_seeds_do_not_move_are_named():
     assert "seeds change nothing in ERM, head prompt (one batch" in said(zero_shot, erm | {"figures": still}, oracle)
     all_still = [row | {"figures": still} for row in (erm, oracle)]
     assert "seeds change nothing in any trained row (one batch" in said(zero_shot, *all_still)
+
+
+def test_what_trainings_say_of_themselves_is_said_of_one_seed():
+    zero_shot, erm, *_ = COMPARISON["rows"]
+
+    def said(**changes: object) -> str:
+        return " ".join(terminal_table(COMPARISON | {"rows": [zero_shot, erm | changes]}).split())
+
+    assert said(warnings=[[], ["went astray", "few rows"], ["went astray"]]).endswith(
+        "warning: ERM, head prompt, seed 1 (seeds that warn: 2 of 3): went astray "
+        "warning: ERM, head prompt, seed 1 (seeds that warn: 2 of 3): few rows"
+    )
+    assert said(seeds=[2], warnings=[["few rows"]]).endswith("warning: ERM, head prompt, seed 2: few rows")
 
 
 def test_one_head_needs_no_column():

@@ -34,6 +34,7 @@ def notes(comparison: dict[str, Any]) -> list[str]:
         *(f"left out: {reason}" for reason in comparison["left_out"]),
         *(f"failed: {entry_name(entry)}: {entry['reason']}" for entry in comparison["failed"]),
         *(f"warning: {text}" for text in comparison["warnings"]),
+        *(line for row in comparison["rows"] for line in _warnings_of_training(row)),
     ]
 
 
@@ -120,6 +121,16 @@ def _about_seeds(comparison: dict[str, Any]) -> list[str]:
             "there is no interval over seeds between such rows"
         )
     return lines
+
+
+def _warnings_of_training(row: dict[str, Any]) -> list[str]:
+    """What the trainings of a row said of themselves: those of one seed, for the others say much the same."""
+    warned = [(seed, texts) for seed, texts in zip(row["seeds"], row["warnings"], strict=True) if texts]
+    if not warned:
+        return []
+    seed, texts = warned[0]
+    of_all = f" (seeds that warn: {len(warned)} of {len(row['seeds'])})" if len(row["seeds"]) > 1 else ""
+    return [f"warning: {_row_name(row)}, seed {seed}{of_all}: {text}" for text in texts]
 
 
 def _row_name(row: dict[str, Any]) -> str:
