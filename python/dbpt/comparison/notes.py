@@ -116,9 +116,10 @@ def _about_seeds(comparison: dict[str, Any]) -> list[str]:
     unmoved = [row for row in trained if all(figure["sd"] in (0, None) for figure in row["figures"].values())]
     if unmoved:
         where = "any trained row" if unmoved == trained else "; ".join(map(_row_name, unmoved))
+        whole = " (one batch of all rows leaves no order to draw, a start from words no noise)"
+        because = "" if comparison["settings"]["batch_size"] else whole
         lines.append(
-            f"seeds change nothing in {where} (one batch of all rows and a start from words leave nothing to draw), so "
-            "there is no interval over seeds between such rows"
+            f"seeds change no figure of {where}{because}, so there is no interval over seeds between such rows"
         )
     return lines
 
