@@ -174,6 +174,13 @@ def test_a_number_of_jobs_that_is_none(tiny, tmp_path, jobs):
         compare(tiny, tmp_path / "c", jobs=jobs)
 
 
+def test_in_a_process_group_it_is_refused(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
+    with pytest.raises(InputError, match="^dbpt compare does not share out trainings .* without torchrun"):
+        compare(tiny, tmp_path / "c")
+
+
 def test_contents_ignores_nothing_but_seconds(comparison):
     """What the tests of resuming compare."""
     found = contents(comparison.folder)
