@@ -55,7 +55,8 @@ def _about_differences(comparison: dict[str, Any]) -> list[str]:
         same += f" (zero-shot: head {next(row['difference']['head'] for row in rows if row['head'] is None)})"
     lines = [f"against ERM: mean difference in worst-group accuracy to ERM with {same}, and its 95 % intervals"]
     if len(comparison["seeds"]) > 1:
-        lines.append("  over seeds: Student's t on the paired differences; would other seeds agree, on these images?")
+        where = "on these images" if comparison["same_images"] else "with the validation images that they set aside"
+        lines.append(f"  over seeds: Student's t on the paired differences; would other seeds agree, {where}?")
     else:
         lines.append("  over seeds: needs two or more")
     if comparison["same_images"]:
@@ -100,7 +101,8 @@ def _about_methods(comparison: dict[str, Any]) -> list[str]:
         if row["epochs"] > epochs:
             lines.append(f"{row['title']} has {row['epochs'] - epochs} epochs more, before its training proper")
         if (split := OBJECTIVES[row["objective"]].trains_on) != "train":
-            lines.append(f"{row['title']} learns from rows of split {split!r}, all others from 'train'")
+            judged = "; it is judged on them here, so its figures prove nothing" if split == comparison["split"] else ""
+            lines.append(f"{row['title']} learns from rows of split {split!r}, all others from 'train'{judged}")
     return lines
 
 
