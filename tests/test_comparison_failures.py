@@ -32,20 +32,26 @@ def test_a_loss_that_blows_up_fails_alone(tiny, tmp_path, command):
     assert {path.name for path in (out / "cells").iterdir()} == {f"zero-shot_seed-{s}.safetensors" for s in (0, 1)}
 
 
-def test_a_failed_cell_is_left_out_of_means_and_tried_again(tiny, tmp_path, expected, monkeypatch):
+def test_failed_cells_are_left_out_of_means_and_tried_again(tiny, tmp_path, expected, monkeypatch):
     def fails_once(stages, cell, folder, run_cell=jobs.run_cell):
-        if cell.name == "dbpt_linear_seed-1":
+        if cell.name in ("dbpt_linear_seed-1", "erm_linear_seed-0"):
             raise InputError("the loss is nan | 100 % bad")
         run_cell(stages, cell, folder)
 
     with monkeypatch.context() as patch:
         patch.setattr(jobs, "run_cell", fails_once)
         found = compare(tiny, tmp_path / "c", epochs=EPOCHS)
-    (row,) = [row for row in found.numbers["rows"] if row["method"] == "dbpt"]
-    assert row["seeds"] == row["difference"]["seeds"] == [0]
-    assert row["figures"]["average"]["sd"] is None
-    assert row["difference"]["figures"]["average"]["over_seeds"] is None
-    assert row["difference"]["figures"]["average"]["over_images"] is not None
+    rows = {row["method"]: row for row in found.numbers["rows"]}
+    assert (rows["dbpt"]["seeds"], rows["dbpt"]["figures"]["average"]["sd"]) == ([0], None)
+    assert rows["dbpt"]["difference"]["seeds"] == []  # ERM has the other one
+    nothing = {"mean": None, "over_seeds": None, "over_images": None}
+    assert rows["dbpt"]["difference"]["figures"]["average"] == nothing
+    oracle, erm = rows["groupdro:true"], rows["erm"]["figures"]["average"]["by_seed"]
+    found_oracle = oracle["difference"]["figures"]["average"]
+    assert (oracle["seeds"], oracle["difference"]["seeds"]) == ([0, 1], [1])
+    assert found_oracle["mean"] == pytest.approx(oracle["figures"]["average"]["by_seed"][1] - erm[0])
+    assert found_oracle["over_seeds"] is None
+    assert found_oracle["over_images"] is not None
     assert "failed: dbpt, head linear, seed 1: the loss is nan | 100 % bad" in str(found)
     assert "the loss is nan $|$" not in (tmp_path / "c" / "compare.tex").read_text()
     compare(tiny, tmp_path / "c", epochs=EPOCHS, resume=True)
