@@ -100,6 +100,17 @@ def test_a_damaged_cell_is_named(tiny, tmp_path):
     compare(tiny, out, methods="erm", seeds=1, resume=True)
 
 
+def test_a_cell_of_another_comparison_is_not_taken(tiny, tmp_path):
+    out, name = tmp_path / "c", "erm_linear_seed-0.safetensors"
+    compare(tiny, out, methods="erm", seeds=1)
+    fewer = tiny.write("fewer-for-a-cell", tiny.rows()[:-1])
+    for number, choices in enumerate(({"epochs": 2}, {"data": fewer})):
+        other = compare(tiny, tmp_path / f"other-{number}", methods="erm", seeds=1, **choices).folder
+        (out / "cells" / name).write_bytes((other / "cells" / name).read_bytes())
+        with pytest.raises(InputError, match=f"{name}: made with other settings or data than this comparison's"):
+            compare(tiny, out, methods="erm", seeds=1, resume=True)
+
+
 def test_a_run_folder_and_a_comparison_folder_are_not_taken_for_each_other(tiny, tiny_run, tmp_path):
     with pytest.raises(InputError, match="exists and is not a comparison folder"):
         compare(tiny, tiny_run, overwrite=True)
