@@ -84,6 +84,12 @@ def test_other_settings_or_images_are_refused(tiny, tmp_path):
     fewer = tiny.write("fewer-compare", tiny.rows()[:-1])
     with pytest.raises(InputError, match="--resume: .* was started with other images, labels, words or weights"):
         compare(tiny, out, fewer, methods="erm", seeds=1, resume=True)
+    first, *others = tiny.rows()
+    for column in ("label", "attribute", "split"):
+        value = next(row[column] for row in others if row[column] != first[column])
+        changed = tiny.write(f"other-{column}", [first | {column: value}, *others])
+        with pytest.raises(InputError, match="--resume: .* was started with other images, labels, words or weights"):
+            compare(tiny, out, changed, methods="erm", seeds=1, resume=True)
     assert contents(out) == before
     compare(tiny, out, fewer, methods="erm", seeds=1, overwrite=True)
     assert contents(out) != before
