@@ -177,11 +177,17 @@ def test_a_number_of_jobs_that_is_none(tiny, tmp_path, jobs):
         compare(tiny, tmp_path / "c", jobs=jobs)
 
 
-def test_in_a_process_group_it_is_refused(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
-    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
+def test_as_one_of_several_processes_it_is_refused(tiny, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("torch.distributed.is_initialized", lambda: True)
+        patch.setattr("torch.distributed.get_world_size", lambda: 2)
+        with pytest.raises(InputError, match="^dbpt compare does not share out trainings .* without torchrun"):
+            compare(tiny, tmp_path / "c")
+    for name, value in (("RANK", 0), ("WORLD_SIZE", 2), ("MASTER_ADDR", "localhost"), ("MASTER_PORT", 1)):
+        monkeypatch.setenv(name, str(value))
     with pytest.raises(InputError, match="^dbpt compare does not share out trainings .* without torchrun"):
         compare(tiny, tmp_path / "c")
+    assert not (tmp_path / "c").exists()
 
 
 def test_contents_ignores_nothing_but_seconds(comparison):

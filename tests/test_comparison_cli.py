@@ -97,18 +97,6 @@ def test_usage_errors_are_one_line(command, tmp_path, monkeypatch, arguments, me
     assert not (tmp_path / "c").exists()
 
 
-def test_under_torchrun_it_is_refused_in_one_line(command, tiny, tmp_path, monkeypatch):
-    for name, value in (("RANK", 0), ("WORLD_SIZE", 2), ("MASTER_ADDR", "localhost"), ("MASTER_PORT", 1)):
-        monkeypatch.setenv(name, str(value))
-    code, printed, said = command("compare", tiny.table, "--out", tmp_path / "c", *tiny.arguments)
-    assert (code, printed) == (2, "")
-    assert said.startswith(
-        "Error: dbpt compare does not share out trainings to the processes of torchrun; start it once"
-    )
-    assert said.count("\n") == 1
-    assert not (tmp_path / "c").exists()
-
-
 def test_the_help_is_silent_on_what_the_plan_says(command):
     _, printed, _ = command("compare", "--help")
     assert "--group-source" not in printed
