@@ -120,12 +120,15 @@ def test_an_oracle_without_true_attributes_is_refused_before_anything_is_trained
 
 def test_validation_set_aside_anew_for_each_seed_has_no_interval_over_images(tiny, tmp_path):
     rows = [row for row in tiny.rows() if row["split"] == "train"]
-    found = compare(tiny, tmp_path / "c", tiny.write("only-train", rows), methods="erm,dbpt", seeds=2)
+    found = compare(tiny, tmp_path / "c", tiny.write("only-train", rows), methods="erm,dbpt,dfr", seeds=2)
     (dbpt_row,) = [row for row in found.numbers["rows"] if row["method"] == "dbpt"]
     assert dbpt_row["difference"]["figures"]["average"]["over_images"] is None
     assert dbpt_row["difference"]["figures"]["average"]["mean"] is not None
-    assert "over images: none, for each seed has set other images aside" in str(found)
-    assert "it also chose the epochs, so figures flatter" in str(found)
+    printed = " ".join(str(found).split())
+    assert "over images: none, for each seed has set other images aside" in printed
+    assert "would other seeds agree, with the validation images that they set aside?" in printed
+    assert "it also chose the epochs, so figures flatter" in printed
+    assert "DFR learns from rows of split 'val', all others from 'train'; it is judged on them here, so" in printed
 
 
 def test_clusters_of_each_seed_are_the_groups_of_its_figures(tiny, tmp_path):
@@ -151,6 +154,17 @@ def test_each_line_of_progress_is_a_cell_and_warnings_are_said_once(tiny, tmp_pa
     assert any("--up-weight 7.0 changes nothing in this run: only --objective jtt" in line for line in warnings)
 
 
+def test_a_training_that_lost_groups_says_so_under_the_table(tiny, tmp_path):
+    unsteady = {"apply": "sampling", "batch_size": 8, "dro_step_size": 100.0}
+    found = compare(tiny, tmp_path / "c", methods="erm,groupdro", seeds=(1,), **unsteady)
+    run = fit(tiny, tmp_path / "run", epochs=3, head="linear", objective="groupdro", seed=1, **unsteady)
+    expected = metrics_of(run)["rows"][-1]["warnings"]
+    assert any(text.startswith("groups of which no row was drawn: ") for text in expected)
+    assert row_of(found, "groupdro", "linear")["warnings"] == [expected]
+    printed = " ".join(str(found).split())
+    assert all(f"warning: Group DRO, head linear, seed 1: {text}" in printed for text in expected)
+
+
 def test_the_methods_that_are_compared_by_default_need_no_annotation(tiny, tmp_path):
     table = tiny.write("no-attribute-default", without(tiny.rows(), "attribute"))
     found = dbpt.compare(table, out=tmp_path / "c", seeds=1, **tiny.settings | {"epochs": 5})
@@ -161,6 +175,19 @@ def test_the_methods_that_are_compared_by_default_need_no_annotation(tiny, tmp_p
 def test_a_number_of_jobs_that_is_none(tiny, tmp_path, jobs):
     with pytest.raises(InputError, match=f"--jobs: found {jobs}; expected"):
         compare(tiny, tmp_path / "c", jobs=jobs)
+
+
+def test_as_one_of_several_processes_it_is_refused(tiny, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("torch.distributed.is_initialized", lambda: True)
+        patch.setattr("torch.distributed.get_world_size", lambda: 2)
+        with pytest.raises(InputError, match="^dbpt compare does not share out trainings .* without torchrun"):
+            compare(tiny, tmp_path / "c")
+    for name, value in (("RANK", 0), ("WORLD_SIZE", 2), ("MASTER_ADDR", "localhost"), ("MASTER_PORT", 1)):
+        monkeypatch.setenv(name, str(value))
+    with pytest.raises(InputError, match="^dbpt compare does not share out trainings .* without torchrun"):
+        compare(tiny, tmp_path / "c")
+    assert not (tmp_path / "c").exists()
 
 
 def test_contents_ignores_nothing_but_seconds(comparison):

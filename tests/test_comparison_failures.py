@@ -32,20 +32,26 @@ def test_a_loss_that_blows_up_fails_alone(tiny, tmp_path, command):
     assert {path.name for path in (out / "cells").iterdir()} == {f"zero-shot_seed-{s}.safetensors" for s in (0, 1)}
 
 
-def test_a_failed_cell_is_left_out_of_means_and_tried_again(tiny, tmp_path, expected, monkeypatch):
+def test_failed_cells_are_left_out_of_means_and_tried_again(tiny, tmp_path, expected, monkeypatch):
     def fails_once(stages, cell, folder, run_cell=jobs.run_cell):
-        if cell.name == "dbpt_linear_seed-1":
+        if cell.name in ("dbpt_linear_seed-1", "erm_linear_seed-0"):
             raise InputError("the loss is nan | 100 % bad")
         run_cell(stages, cell, folder)
 
     with monkeypatch.context() as patch:
         patch.setattr(jobs, "run_cell", fails_once)
         found = compare(tiny, tmp_path / "c", epochs=EPOCHS)
-    (row,) = [row for row in found.numbers["rows"] if row["method"] == "dbpt"]
-    assert row["seeds"] == row["difference"]["seeds"] == [0]
-    assert row["figures"]["average"]["sd"] is None
-    assert row["difference"]["figures"]["average"]["over_seeds"] is None
-    assert row["difference"]["figures"]["average"]["over_images"] is not None
+    rows = {row["method"]: row for row in found.numbers["rows"]}
+    assert (rows["dbpt"]["seeds"], rows["dbpt"]["figures"]["average"]["sd"]) == ([0], None)
+    assert rows["dbpt"]["difference"]["seeds"] == []  # ERM has the other one
+    nothing = {"mean": None, "over_seeds": None, "over_images": None}
+    assert rows["dbpt"]["difference"]["figures"]["average"] == nothing
+    oracle, erm = rows["groupdro:true"], rows["erm"]["figures"]["average"]["by_seed"]
+    found_oracle = oracle["difference"]["figures"]["average"]
+    assert (oracle["seeds"], oracle["difference"]["seeds"]) == ([0, 1], [1])
+    assert found_oracle["mean"] == pytest.approx(oracle["figures"]["average"]["by_seed"][1] - erm[0])
+    assert found_oracle["over_seeds"] is None
+    assert found_oracle["over_images"] is not None
     assert "failed: dbpt, head linear, seed 1: the loss is nan | 100 % bad" in str(found)
     assert "the loss is nan $|$" not in (tmp_path / "c" / "compare.tex").read_text()
     compare(tiny, tmp_path / "c", epochs=EPOCHS, resume=True)
@@ -70,9 +76,20 @@ def test_other_settings_or_images_are_refused(tiny, tmp_path):
     before = contents(out)
     with pytest.raises(InputError, match="--resume: .* was started with epochs = 3, found 4; use the same settings"):
         compare(tiny, out, methods="erm", seeds=1, resume=True, epochs=4)
+    # the default of one head, of which there is a cell, is not that of another, of which one may be added
+    own_rate = tmp_path / "own-rate"
+    compare(tiny, own_rate, methods="erm", heads="prompt", seeds=1, lr=None)
+    with pytest.raises(InputError, match="--resume: .* was started with lr = None, found 0.003; use the same settings"):
+        compare(tiny, own_rate, methods="erm", heads="prompt,linear", seeds=1, resume=True, lr=0.003)
     fewer = tiny.write("fewer-compare", tiny.rows()[:-1])
     with pytest.raises(InputError, match="--resume: .* was started with other images, labels, words or weights"):
         compare(tiny, out, fewer, methods="erm", seeds=1, resume=True)
+    first, *others = tiny.rows()
+    for column in ("label", "attribute", "split"):
+        value = next(row[column] for row in others if row[column] != first[column])
+        changed = tiny.write(f"other-{column}", [first | {column: value}, *others])
+        with pytest.raises(InputError, match="--resume: .* was started with other images, labels, words or weights"):
+            compare(tiny, out, changed, methods="erm", seeds=1, resume=True)
     assert contents(out) == before
     compare(tiny, out, fewer, methods="erm", seeds=1, overwrite=True)
     assert contents(out) != before
@@ -87,6 +104,17 @@ def test_a_damaged_cell_is_named(tiny, tmp_path):
         compare(tiny, out, methods="erm", seeds=1, resume=True)
     path.unlink()
     compare(tiny, out, methods="erm", seeds=1, resume=True)
+
+
+def test_a_cell_of_another_comparison_is_not_taken(tiny, tmp_path):
+    out, name = tmp_path / "c", "erm_linear_seed-0.safetensors"
+    compare(tiny, out, methods="erm", seeds=1)
+    fewer = tiny.write("fewer-for-a-cell", tiny.rows()[:-1])
+    for number, choices in enumerate(({"epochs": 2}, {"data": fewer})):
+        other = compare(tiny, tmp_path / f"other-{number}", methods="erm", seeds=1, **choices).folder
+        (out / "cells" / name).write_bytes((other / "cells" / name).read_bytes())
+        with pytest.raises(InputError, match=f"{name}: made with other settings or data than this comparison's"):
+            compare(tiny, out, methods="erm", seeds=1, resume=True)
 
 
 def test_a_run_folder_and_a_comparison_folder_are_not_taken_for_each_other(tiny, tiny_run, tmp_path):

@@ -20,6 +20,7 @@ def row(method, head, *figures, objective="erm", difference=None, **more) -> dic
         "head": head,
         "seeds": [0, 1, 2],
         "epochs": 50,
+        "warnings": [[], [], []],
         "figures": found | {"train_weighted_average": nothing, "group_mean": nothing},
         "groups": groups,
         "difference": difference,
@@ -78,6 +79,7 @@ COMPARISON = {
             objective="dfr",
             seeds=[2],
             epochs=55,
+            warnings=[[]],
             difference=None,
         ),
     ],
@@ -165,13 +167,29 @@ def test_rows_that_seeds_do_not_move_are_named():
     still = {name: {"mean": 0.5, "sd": 0.0, "by_seed": []} for name in COMPARISON["rows"][1]["figures"]}
     zero_shot, erm, oracle, _ = COMPARISON["rows"]
 
-    def said(*rows: dict) -> str:
-        return " ".join(terminal_table(COMPARISON | {"rows": rows}).split())
+    def said(*rows: dict, batch_size: int = 0) -> str:
+        settings = COMPARISON["settings"] | {"batch_size": batch_size}
+        return " ".join(terminal_table(COMPARISON | {"rows": rows, "settings": settings}).split())
 
-    assert "seeds change nothing" not in said(*COMPARISON["rows"])
-    assert "seeds change nothing in ERM, head prompt (one batch" in said(zero_shot, erm | {"figures": still}, oracle)
+    assert "seeds change" not in said(*COMPARISON["rows"])
+    assert "seeds change no figure of ERM, head prompt (one batch" in said(zero_shot, erm | {"figures": still}, oracle)
     all_still = [row | {"figures": still} for row in (erm, oracle)]
-    assert "seeds change nothing in any trained row (one batch" in said(zero_shot, *all_still)
+    assert "seeds change no figure of any trained row (one batch" in said(zero_shot, *all_still)
+    # small batches have an order, so it must be for another reason
+    assert "seeds change no figure of any trained row, so" in said(zero_shot, *all_still, batch_size=32)
+
+
+def test_what_trainings_say_of_themselves_is_said_of_one_seed():
+    zero_shot, erm, *_ = COMPARISON["rows"]
+
+    def said(**changes: object) -> str:
+        return " ".join(terminal_table(COMPARISON | {"rows": [zero_shot, erm | changes]}).split())
+
+    assert said(warnings=[[], ["went astray", "few rows"], ["went astray"]]).endswith(
+        "warning: ERM, head prompt, seed 1 (seeds that warn: 2 of 3): went astray "
+        "warning: ERM, head prompt, seed 1 (seeds that warn: 2 of 3): few rows"
+    )
+    assert said(seeds=[2], warnings=[["few rows"]]).endswith("warning: ERM, head prompt, seed 2: few rows")
 
 
 def test_one_head_needs_no_column():
@@ -195,20 +213,21 @@ def test_markdown_escapes_what_it_would_read():
 
 def test_latex_escapes_what_it_would_read():
     lines = latex_table(COMPARISON).splitlines()
-    assert lines[3].startswith(r"\caption{A\&B\_100\%: test split, 12\,345 images. groups: ")
-    assert lines[4:10] == [
-        r"\begin{tabular}{llrrrrrr}",
+    assert lines[4].startswith(r"\caption{A\&B\_100\%: test split, 12\,345 images. groups: ")
+    assert lines[5:13] == [
+        r"\begin{tabular}{@{}llrrrrrr@{}}",
         r"\toprule",
-        r"method & head & worst group & average & gap & worst gr. against ERM "
-        r"& 95 \% over seeds & 95 \% over images \\",
+        r" &  &  &  &  & worst gr. & 95 \% & 95 \% \\",
+        r" &  & worst &  &  & against & over & over \\",
+        r"method & head & group & average & gap & ERM & seeds & images \\",
         r"\midrule",
         r"zero-shot & \textendash{} & 49.6 & 75.3 & 25.7 & 0.0 & [0.0, 0.0] & [$-$5.0, +4.0] \\",
         r"ERM & prompt & 49.6 $\pm$ 1.2 & 75.0 $\pm$ 0.3 & 25.4 $\pm$ 10.0 &  &  &  \\",
     ]
-    assert r"\par\footnotesize warning: a \textasciitilde{} b\textasciicircum{}2" in lines
-    assert any(line.startswith(r"\par\footnotesize left out: -{}-head prompt with -{}-objective dfr") for line in lines)
+    assert r"\par warning: a \textasciitilde{} b\textasciicircum{}2" in lines
+    assert any(line.startswith(r"\par left out: -{}-head prompt with -{}-objective dfr") for line in lines)
     (caption,) = [line for line in lines if line.startswith(r"\caption")]
-    for line in lines[4:]:
+    for line in lines[5:]:
         assert set(line).isdisjoint("±−–·~") or line == caption
     assert lines[0] == "% needs \\usepackage{booktabs}; other than Latin letters need XeLaTeX or LuaLaTeX"
 

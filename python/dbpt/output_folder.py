@@ -128,7 +128,7 @@ class OutputFolder:
         A lower learning rate may be named as long as a run is not finished, for one that blew up; True if it is. Not
         in a folder of ``shared_settings``, where what is finished had the old one.
         """
-        before, asked = make_config(read_config(folder / "config.toml")).resolved(), config.resolved()
+        before, asked = self._as_written(make_config(read_config(folder / "config.toml"))), self._as_written(config)
         lr_may_fall = not self.shared_settings and self.read_marker(folder).get("status") == "training"
         lowered = lr_may_fall and config.lr is not None and config.lr < before.peak_lr
         for name in sorted(setting.name for setting in fields(config) if setting.name not in MAY_CHANGE):
@@ -141,10 +141,12 @@ class OutputFolder:
                 )
         return lowered
 
-    def _write_settings(self, folder: Path, config: FitConfig) -> None:
+    def _as_written(self, config: FitConfig) -> FitConfig:
         """Resolved, but where several trainings share them: each has its own defaults, such as the learning rate."""
-        written = config if self.shared_settings else config.resolved()
-        write_atomically(folder / "config.toml", written.to_toml())
+        return config if self.shared_settings else config.resolved()
+
+    def _write_settings(self, folder: Path, config: FitConfig) -> None:
+        write_atomically(folder / "config.toml", self._as_written(config).to_toml())
 
     def _mark(self, folder: Path, status: str, description: dict[str, Any]) -> None:
         write_json(folder / self.marker, {"schema_version": self.schema_version, "status": status, **description})

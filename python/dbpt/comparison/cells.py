@@ -35,7 +35,7 @@ class CellResult:
 
     correct: (n,) bool, whether an image was classified rightly.
     groups: (n,) int64, its group of the figures, -1 if unknown. rows: (n,) int64, its number in the data set.
-    metrics: what `GroupMetrics.to_json` gives for them.
+    metrics: what `GroupMetrics.to_json` gives for them. warnings: what training said of itself, as in a row of `fit`.
     """
 
     correct: NDArray[np.bool_]
@@ -45,6 +45,7 @@ class CellResult:
     selected_epoch: int | None
     epochs: int
     seconds: float
+    warnings: Sequence[str] = ()
 
 
 class Stages:
@@ -116,6 +117,7 @@ def _write_result(path: Path, experiment: Experiment, row: MethodRow, fingerprin
         "selected_epoch": row.trained.selected_epoch if row.trained else None,
         "epochs": len(row.trained.history) if row.trained else 0,
         "seconds": round(row.seconds, 3),
+        "warnings": row.warnings,
     }
     write_tensors(
         path,

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch.distributed as dist
+
 from dbpt import __version__
 from dbpt.comparison.cells import Stages, judged_split, read_result, result_path
 from dbpt.comparison.jobs import run_here, run_in_processes
@@ -21,6 +23,7 @@ from dbpt.experiment import Log
 from dbpt.experiment_checks import setting_warnings
 from dbpt.files import write_atomically, write_json
 from dbpt.output_folder import OutputFolder
+from dbpt.ranks import launched
 from dbpt.results import describe_data
 from dbpt.run_folder import words_to_json
 
@@ -87,8 +90,7 @@ def compare(
         InputError: for anything the user can mend; one line.
     """
     out = Path(out)
-    if isinstance(jobs, bool) or jobs < 1:
-        raise InputError(f"--jobs: found {jobs}; expected how many processes train at the same time, 1 or more")
+    _check_processes(jobs)
     config = shared_settings({"data": str(data), **settings})
     plan = make_plan(config, methods, heads, seeds)
     COMPARISON_FOLDER.check(out, resume=resume, overwrite=overwrite)
@@ -108,6 +110,18 @@ def compare(
     if not findings.failures:
         COMPARISON_FOLDER.finish(out, description, plan.config)
     return Comparison(out, numbers)
+
+
+def _check_processes(jobs: int) -> None:
+    """Ranks would each do all of the work and write over each other's files."""
+    if isinstance(jobs, bool) or jobs < 1:
+        raise InputError(f"--jobs: found {jobs}; expected how many processes train at the same time, 1 or more")
+    in_group = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    if launched() or in_group:
+        raise InputError(
+            "dbpt compare does not share out trainings to the processes of torchrun; start it once, without torchrun, "
+            "and say --jobs for several processes"
+        )
 
 
 def _each_line_once(log: Log) -> Log:

@@ -34,6 +34,7 @@ def notes(comparison: dict[str, Any]) -> list[str]:
         *(f"left out: {reason}" for reason in comparison["left_out"]),
         *(f"failed: {entry_name(entry)}: {entry['reason']}" for entry in comparison["failed"]),
         *(f"warning: {text}" for text in comparison["warnings"]),
+        *(line for row in comparison["rows"] for line in _warnings_of_training(row)),
     ]
 
 
@@ -54,7 +55,8 @@ def _about_differences(comparison: dict[str, Any]) -> list[str]:
         same += f" (zero-shot: head {next(row['difference']['head'] for row in rows if row['head'] is None)})"
     lines = [f"against ERM: mean difference in worst-group accuracy to ERM with {same}, and its 95 % intervals"]
     if len(comparison["seeds"]) > 1:
-        lines.append("  over seeds: Student's t on the paired differences; would other seeds agree, on these images?")
+        where = "on these images" if comparison["same_images"] else "with the validation images that they set aside"
+        lines.append(f"  over seeds: Student's t on the paired differences; would other seeds agree, {where}?")
     else:
         lines.append("  over seeds: needs two or more")
     if comparison["same_images"]:
@@ -99,7 +101,8 @@ def _about_methods(comparison: dict[str, Any]) -> list[str]:
         if row["epochs"] > epochs:
             lines.append(f"{row['title']} has {row['epochs'] - epochs} epochs more, before its training proper")
         if (split := OBJECTIVES[row["objective"]].trains_on) != "train":
-            lines.append(f"{row['title']} learns from rows of split {split!r}, all others from 'train'")
+            judged = "; it is judged on them here, so its figures prove nothing" if split == comparison["split"] else ""
+            lines.append(f"{row['title']} learns from rows of split {split!r}, all others from 'train'{judged}")
     return lines
 
 
@@ -115,11 +118,22 @@ def _about_seeds(comparison: dict[str, Any]) -> list[str]:
     unmoved = [row for row in trained if all(figure["sd"] in (0, None) for figure in row["figures"].values())]
     if unmoved:
         where = "any trained row" if unmoved == trained else "; ".join(map(_row_name, unmoved))
+        whole = " (one batch of all rows leaves no order to draw, a start from words no noise)"
+        because = "" if comparison["settings"]["batch_size"] else whole
         lines.append(
-            f"seeds change nothing in {where} (one batch of all rows and a start from words leave nothing to draw), so "
-            "there is no interval over seeds between such rows"
+            f"seeds change no figure of {where}{because}, so there is no interval over seeds between such rows"
         )
     return lines
+
+
+def _warnings_of_training(row: dict[str, Any]) -> list[str]:
+    """What the trainings of a row said of themselves: those of one seed, for the others say much the same."""
+    warned = [(seed, texts) for seed, texts in zip(row["seeds"], row["warnings"], strict=True) if texts]
+    if not warned:
+        return []
+    seed, texts = warned[0]
+    of_all = f" (seeds that warn: {len(warned)} of {len(row['seeds'])})" if len(row["seeds"]) > 1 else ""
+    return [f"warning: {_row_name(row)}, seed {seed}{of_all}: {text}" for text in texts]
 
 
 def _row_name(row: dict[str, Any]) -> str:

@@ -16,6 +16,8 @@ from dbpt.objectives import OBJECTIVES
 
 ZERO_SHOT = "zero-shot"
 BASELINE = "erm"
+MOST_SEEDS = 1000
+"""More are taken for the one seed that was meant."""
 METHODS = (ZERO_SHOT, "erm", "balanced", "dbpt", "groupdro", "jtt")
 """Compared unless others are named: what any head can train, and needs no annotation."""
 
@@ -221,6 +223,8 @@ def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     if isinstance(seeds, int):
         if seeds < 1:
             raise InputError(f"--seeds: found {seeds}; expected at least 1, how many there are, or a list such as 3,7")
+        if seeds > MOST_SEEDS:
+            raise InputError(f"--seeds: found {seeds}, so many seeds; for seed {seeds} alone write {seeds},")
         return tuple(range(seeds))
     if not seeds:
         raise InputError("--seeds: found no seed; expected how many there are, or a list such as 3,7")

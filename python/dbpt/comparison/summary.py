@@ -93,6 +93,7 @@ def _row(
         "selected_epochs": [result.selected_epoch for result in results],
         "epochs": max((result.epochs for result in results), default=0),
         "seconds": [result.seconds for result in results],
+        "warnings": [list(result.warnings) for result in results],
         "figures": {name: _figure(row, [result.metrics[name] for result in results]) for name in ALL_FIGURES},
         "groups": _groups([result.metrics["groups"] for result in results]),
         "difference": None if against is None else _difference(found, findings.of(against), against, over_images or {}),

@@ -127,7 +127,8 @@ def csv_table(comparison: dict[str, Any]) -> str:
 
 def markdown_table(comparison: dict[str, Any]) -> str:
     """A Markdown page: heading, table, notes."""
-    head, *body = _cells(comparison, _as_markdown)
+    titles, body = _cells(comparison, _as_markdown)
+    head = [" ".join(filter(None, lines)) for lines in zip(*titles, strict=True)]
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * 2}{'---:|' * (len(head) - 2)}"]
     lines += [f"| {' | '.join(cells)} |" for cells in body]
     above = "  \n".join(map(_as_markdown, heading(comparison)))
@@ -136,35 +137,45 @@ def markdown_table(comparison: dict[str, Any]) -> str:
 
 
 def latex_table(comparison: dict[str, Any]) -> str:
-    """A LaTeX table environment for the package booktabs, with the notes under it."""
-    head, *body = _cells(comparison, _as_latex)
+    """A LaTeX table environment for the package booktabs, with the notes under it.
+
+    Small, with its titles in up to three lines: with all its columns it is some 430 pt wide.
+    """
+    titles, body = _cells(comparison, _as_latex)
+    head = [line for line in titles if any(line)]
     above = " ".join(_as_latex(line) + "." for line in heading(comparison))
     return "\n".join(
         [
             "% needs \\usepackage{booktabs}; other than Latin letters need XeLaTeX or LuaLaTeX",
+            "% on a page of two columns, table* instead of table",
             "\\begin{table}",
-            "\\centering",
+            "\\centering\\footnotesize\\setlength{\\tabcolsep}{3pt}",
             f"\\caption{{{above}}}",
-            f"\\begin{{tabular}}{{ll{'r' * (len(head) - 2)}}}",
+            f"\\begin{{tabular}}{{@{{}}ll{'r' * (len(head[0]) - 2)}@{{}}}}",
             "\\toprule",
-            " & ".join(head) + r" \\",
+            *(" & ".join(cells) + r" \\" for cells in head),
             "\\midrule",
             *(" & ".join(cells) + r" \\" for cells in body),
             "\\bottomrule",
             "\\end{tabular}",
-            *(f"\\par\\footnotesize {_as_latex(note.strip())}" for note in notes(comparison)),
+            *(f"\\par {_as_latex(note.strip())}" for note in notes(comparison)),
             "\\end{table}",
             "",
         ]
     )
 
 
-def _cells(comparison: dict[str, Any], written: Callable[[str], str]) -> list[list[str]]:
-    """The table's head and rows, each cell as ``written`` puts it."""
+def _cells(comparison: dict[str, Any], written: Callable[[str], str]) -> tuple[list[list[str]], list[list[str]]]:
+    """The three lines of the table's titles, and its rows, each cell as ``written`` puts it."""
     rows = comparison["rows"]
-    columns = [["method", *(row["title"] for row in rows)], ["head", *(row["head"] or MISSING for row in rows)]]
-    columns += [[" ".join(filter(None, column[:3])), *column[3:]] for column in _figures(rows) + _differences(rows)]
-    return [[written(" ".join(cell.split())) for cell in line] for line in zip(*columns, strict=True)]
+    columns = [
+        ["", "", "method", *(row["title"] for row in rows)],
+        ["", "", "head", *(row["head"] or MISSING for row in rows)],
+        *_figures(rows),
+        *_differences(rows),
+    ]
+    lines = [[written(" ".join(cell.split())) for cell in line] for line in zip(*columns, strict=True)]
+    return lines[:3], lines[3:]
 
 
 _LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {

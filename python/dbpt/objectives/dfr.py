@@ -22,7 +22,8 @@ class Dfr(Objective):
 
     A subset has min_g N_g rows of each group that has any, without repetition. The paper averages the last layers of
     ten random subsets; here each epoch draws another, so that every row of the half takes part. Rows of unknown group
-    are in the half that chooses. The penalty is the run's weight decay (L2), where the paper has L1.
+    are in the half that chooses. The penalty is the run's weight decay (AdamW's, or L2 with SGD), where the paper
+    has L1.
     """
 
     name = "dfr"
