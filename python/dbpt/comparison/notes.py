@@ -92,10 +92,10 @@ def _about_selection(selection: str) -> str:
 
 def _about_methods(comparison: dict[str, Any]) -> list[str]:
     """What is not the same for a row after all."""
-    lines, epochs = [], comparison["settings"]["epochs"]
-    for row in {row["method"]: row for row in comparison["rows"]}.values():
-        if row["group_source"] == "true":
-            lines.append(f"{row['title']} is an oracle: it sees true attributes in training")
+    epochs, methods = comparison["settings"]["epochs"], {row["method"]: row for row in comparison["rows"]}.values()
+    oracles = [row["title"] for row in methods if row["group_source"] == "true"]
+    lines = [f"oracles, which see true attributes in training: {', '.join(oracles)}"] if oracles else []
+    for row in methods:
         if row["objective"] is None:
             continue
         if row["epochs"] > epochs:
@@ -117,7 +117,12 @@ def _about_seeds(comparison: dict[str, Any]) -> list[str]:
     trained = [row for row in rows if row["head"] is not None and len(row["seeds"]) > 1]
     unmoved = [row for row in trained if all(figure["sd"] in (0, None) for figure in row["figures"].values())]
     if unmoved:
-        where = "any trained row" if unmoved == trained else "; ".join(map(_row_name, unmoved))
+        moved = [row for row in trained if row not in unmoved]
+        where = "any trained row"
+        if len(moved) >= len(unmoved):
+            where = "; ".join(map(_row_name, unmoved))
+        elif moved:
+            where += " but " + "; ".join(map(_row_name, moved))
         whole = " (one batch of all rows leaves no order to draw, a start from words no noise)"
         because = "" if comparison["settings"]["batch_size"] else whole
         lines.append(
