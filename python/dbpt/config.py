@@ -70,6 +70,10 @@ class FitConfig:
     attributes: tuple[str, ...] | None = _setting(None, "names of the suspected attribute: 'land=forest|field'")
     template: tuple[str, ...] | None = _setting(None, "sentence with {} for the zero-shot classes; repeatable")
     attribute_template: tuple[str, ...] | None = _setting(None, "sentence with {} for the attributes; repeatable")
+    celeba_target: str | None = _setting(None, "attribute of CelebA that is the class [default: Blond_Hair]")
+    celeba_attributes: tuple[str, ...] | None = _setting(
+        None, "spurious attributes of CelebA; groups are over their combinations [default: Male]"
+    )
     objective: str = _setting("dbpt", "how per-sample losses combine", choices=OBJECTIVES)
     head: str = _setting("prompt", "what is trained", choices=HEADS)
     group_source: str = _setting(

@@ -6,7 +6,8 @@ from typing import Any
 
 from dbpt.classifier import Classifier
 from dbpt.data import load_dataset
-from dbpt.data.loading import KNOWN
+from dbpt.data.known import KNOWN
+from dbpt.data_settings import same_task
 from dbpt.demo import DEMO_NAMES
 from dbpt.errors import InputError
 from dbpt.experiment import Log, embed_dataset, label_dataset
@@ -59,6 +60,7 @@ def evaluate(
         attributes=words.attributes,
         templates=words.templates,
         attribute_templates=words.attribute_templates,
+        **same_task(classifier.config, data),
         training=False,
     )
     log(dataset.describe())

@@ -18,6 +18,7 @@ from dbpt.backbone import Backbone, load_backbone
 from dbpt.config import FitConfig
 from dbpt.data import SPLITS, Dataset, load_dataset
 from dbpt.data.checks import check_classes
+from dbpt.data_settings import data_arguments
 from dbpt.errors import InputError
 from dbpt.experiment_checks import (
     check_attributes_wanted,
@@ -29,7 +30,7 @@ from dbpt.features import Failure, embed_images
 from dbpt.heads.prompt import prompt_layout
 from dbpt.pseudo_attributes import PseudoAttributes, label_attributes
 from dbpt.splits import group_warnings, knows_true_groups, with_validation
-from dbpt.words import Words, check_templates, parse_vocabulary
+from dbpt.words import Words
 from dbpt.zero_shot import zero_shot_logits, zero_shot_weights
 
 DEFAULT_MODEL, DEFAULT_PRETRAINED = "ViT-B-32-quickgelu", "openai"
@@ -189,17 +190,7 @@ def layout_settings(config: FitConfig) -> dict[str, Any]:
 
 def open_dataset(data: str, config: FitConfig) -> Dataset:
     """`load_dataset` with the words of ``config``; refuses a data set without two attribute names."""
-    for argument, templates in (("--template", config.template), ("--attribute-template", config.attribute_template)):
-        if templates is not None:
-            check_templates(templates, argument)
-    dataset = load_dataset(
-        data,
-        config.root,
-        classes=parse_vocabulary(config.classes, "--classes") if config.classes is not None else None,
-        attributes=parse_vocabulary(config.attributes, "--attributes") if config.attributes is not None else None,
-        templates=config.template,
-        attribute_templates=config.attribute_template,
-    )
+    dataset = load_dataset(data, config.root, **data_arguments(config))
     if dataset.num_attributes < 2:
         raise InputError(
             f"{dataset.source}: no spurious attribute is named; name what the classifier might lean on, for example "

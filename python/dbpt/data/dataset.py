@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from dbpt.words import Words
 
 SPLITS = ("train", "val", "test")
+GroupCounts = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+"""Rows per group, in group order, of train, val and test."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +31,7 @@ class Dataset:
         splits: (N,) int64, index into ``SPLITS``.
         words: names, wordings and templates.
         notes: one line each, what the user should know about how the data were read.
+        published: rows per group and split that the literature reports, where it does for data of this kind.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Dataset:
     splits: NDArray[np.int64]
     words: Words
     notes: tuple[str, ...] = ()
+    published: GroupCounts | None = None
 
     def __post_init__(self) -> None:
         columns = (self.lines, self.labels, self.attributes, self.splits)

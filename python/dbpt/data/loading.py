@@ -1,35 +1,15 @@
 """``load_dataset``: from a known name or a table's path to a checked data set, the user's words over the defaults."""
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
 
-from dbpt.data import celeba, metashift, table, waterbirds
-from dbpt.data.checks import GroupCounts, check_dataset, published_note
+from dbpt.data import table
+from dbpt.data.checks import check_dataset, spelled_as_on_disk
 from dbpt.data.dataset import Dataset
-from dbpt.data.rows import shortened
+from dbpt.data.known import KNOWN, read_known
 from dbpt.errors import InputError, nearest
-from dbpt.words import Vocabulary, Words, check_vocabulary
-
-
-@dataclass(frozen=True)
-class _Known:
-    """A data set with a layout, words and published group counts of its own."""
-
-    read: Callable[[Path, Words], Dataset]
-    words: Words
-    published: GroupCounts
-    holds: str
-
-
-KNOWN = {
-    "waterbirds": _Known(
-        waterbirds.read_waterbirds, waterbirds.WORDS, waterbirds.PUBLISHED, f"{waterbirds.FOLDERS[0]}/metadata.csv"
-    ),
-    "celeba": _Known(celeba.read_celeba, celeba.WORDS, celeba.PUBLISHED, "list_attr_celeba.txt and img_align_celeba/"),
-    "metashift": _Known(metashift.read_metashift, metashift.WORDS, metashift.PUBLISHED, f"{metashift.FOLDER}/"),
-}
+from dbpt.words import Vocabulary, check_vocabulary
 
 
 def load_dataset(
@@ -40,7 +20,10 @@ def load_dataset(
     attributes: Vocabulary | None = None,
     templates: Sequence[str] | None = None,
     attribute_templates: Sequence[str] | None = None,
+    celeba_target: str | None = None,
+    celeba_attributes: Sequence[str] | None = None,
     training: bool = True,
+    check: bool = True,
 ) -> Dataset:
     """Read the labels of a data set, check them, and check that the image files exist; opens no image.
 
@@ -53,7 +36,11 @@ def load_dataset(
         attributes: the same for the spurious attribute.
         templates: sentences with one ``{}`` for classes; None takes the data set's own.
         attribute_templates: the same for attributes.
+        celeba_target: of CelebA, the attribute that is the class; None is ``"Blond_Hair"``.
+        celeba_attributes: of CelebA, the spurious attributes, whose combinations are numbered as binary numbers with
+            the first attribute in front; None is ``["Male"]``.
         training: False also accepts data without training rows or with classes that have none, for evaluation.
+        check: False takes the rows as they are written, whether they can be used or not; `check_data` judges them.
 
     Raises:
         InputError: anything that does not fit, in one line with its file, line and value.
@@ -61,32 +48,23 @@ def load_dataset(
     for argument, vocabulary in (("classes", classes), ("attributes", attributes)):
         if vocabulary is not None:
             check_vocabulary(vocabulary, argument)
-    load = _load_known if str(data) in KNOWN else _load_table
-    dataset = load(data, root, classes, attributes, templates, attribute_templates)
-    check_dataset(dataset, training=training)
+    vocabularies = classes, attributes, templates, attribute_templates
+    if str(data) != "celeba":
+        _refuse_celeba_task(data, celeba_target, celeba_attributes)
+    if str(data) in KNOWN:
+        dataset = read_known(str(data), root, *vocabularies, celeba_target, celeba_attributes)
+    else:
+        dataset = _load_table(data, root, *vocabularies)
+    dataset = spelled_as_on_disk(dataset)
+    if check:
+        check_dataset(dataset, training=training)
     return dataset
 
 
-def _load_known(
-    data: str | Path,
-    root: str | Path | None,
-    classes: Vocabulary | None,
-    attributes: Vocabulary | None,
-    templates: Sequence[str] | None,
-    attribute_templates: Sequence[str] | None,
-) -> Dataset:
-    known = KNOWN[str(data)]
-    if root is None:
-        raise InputError(f"data set {str(data)!r} needs root, the folder that holds {known.holds}")
-    words = Words(
-        _same_number("classes", classes, known.words.classes),
-        _same_number("attributes", attributes, known.words.attributes),
-        _sentences(templates, known.words.templates),
-        _sentences(attribute_templates, known.words.attribute_templates),
-    )
-    dataset = known.read(_absolute(root), words)
-    note = published_note(dataset, known.published)
-    return replace(dataset, notes=(*dataset.notes, note)) if note else dataset
+def _refuse_celeba_task(data: str | Path, target: str | None, attributes: Sequence[str] | None) -> None:
+    for flag, given in (("--celeba-target", target), ("--celeba-attributes", attributes)):
+        if given is not None:
+            raise InputError(f"{flag} {given!r} with data {str(data)!r}: only celeba has attributes to choose; drop it")
 
 
 def _load_table(
@@ -118,15 +96,6 @@ def _load_table(
         _sentences(templates, table.TEMPLATES),
         _sentences(attribute_templates, table.ATTRIBUTE_TEMPLATES),
     )
-
-
-def _same_number(argument: str, given: Vocabulary | None, own: Vocabulary) -> Vocabulary:
-    if given is not None and len(given) != len(own):
-        raise InputError(
-            f"{argument}: the data set has {len(own)} ({', '.join(own)}, in this order), "
-            f"found {len(given)} ({shortened(given)})"
-        )
-    return given or own
 
 
 def _sentences(given: Sequence[str] | None, default: tuple[str, ...]) -> tuple[str, ...]:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dbpt.data.checks import GroupCounts
-from dbpt.data.dataset import Dataset
+from dbpt.data.dataset import Dataset, GroupCounts
 from dbpt.data.roots import find_root
 from dbpt.data.rows import read_columns, relative_path
 from dbpt.words import Words
@@ -24,12 +23,11 @@ WORDS = Words(
 PUBLISHED: GroupCounts = ((3498, 184, 56, 1057), (467, 466, 133, 133), (2255, 2255, 642, 642))
 
 
-def read_waterbirds(root: Path, words: Words = WORDS) -> Dataset:
+def read_waterbirds(root: Path) -> Dataset:
     """Read ``metadata.csv`` (columns img_filename, y, split, place; others are ignored).
 
     Args:
         root: the folder that holds ``metadata.csv``, or its parent.
-        words: names by index, two classes and two attributes.
 
     Raises:
         InputError: the file is missing or malformed, or a value is not one of its codes.
@@ -47,5 +45,6 @@ def read_waterbirds(root: Path, words: Words = WORDS) -> Dataset:
         labels=columns.decode("y", binary.get, list(binary)),
         attributes=columns.decode("place", binary.get, list(binary)),
         splits=columns.decode("split", three.get, list(three)),
-        words=words,
+        words=WORDS,
+        published=PUBLISHED,
     )

@@ -26,6 +26,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MAGICS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*")
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 MAX_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb
+TOO_LARGE = f"more than {MAX_PIXELS // 10**6} megapixels"
 MAX_ASPECT = 200  # resizing the short side of a thinner image to the tower's input would be a bomb of its own
 
 
@@ -49,6 +50,15 @@ def read_image(path: Path, *, size_and_mtime: tuple[int, int] | None = None) -> 
         if size_and_mtime not in (None, (found.st_size, found.st_mtime_ns)):
             raise UnreadableImage("changed while it was being read")
         return decode_image(file)
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Width and height, from the header: what is behind it is not decoded, and may be damaged.
+
+    Raises `UnreadableImage` with the reason. Run it within `pillow_warnings`, which threads share.
+    """
+    with _one_reason(), _open_regular(path) as file:
+        return _identified(file).size
 
 
 def read_pixels(
@@ -101,19 +111,30 @@ def decode_image(file: BinaryIO) -> Image.Image:
 
     Raises `UnreadableImage` with the reason. Run it within `pillow_warnings`, which threads share.
     """
+    image = _identified(file)
     try:
-        image = Image.open(file, formats=FORMATS)
-        _check_size(image.width, image.height)
         image.load()
         return _plain_mode(image)
     except UnreadableImage:
         raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise UnreadableImage(TOO_LARGE) from None
+    except Exception as error:  # Pillow's decoders raise nearly every type there is on hostile bytes
+        raise UnreadableImage(" ".join(str(error).split()) or type(error).__name__) from None
+
+
+def _identified(file: BinaryIO) -> Image.Image:
+    """The image as its header describes it."""
+    try:
+        image = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError:
         raise UnreadableImage(_unidentified(file)) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise UnreadableImage(f"more than {MAX_PIXELS // 10**6} megapixels") from None
-    except Exception as error:  # Pillow's decoders raise nearly every type there is on hostile bytes
+        raise UnreadableImage(TOO_LARGE) from None
+    except Exception as error:
         raise UnreadableImage(" ".join(str(error).split()) or type(error).__name__) from None
+    _check_size(image.width, image.height)
+    return image
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data import SPLITS, Dataset, load_dataset
+from dbpt.data_settings import same_task
 from dbpt.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -97,13 +98,15 @@ class _LabelledByRun:
 def _dataset(classifier: "Classifier", paths: list[str], data: str | Path | None, root: str | Path | None) -> Dataset:
     """The rows of the run's data that belong to ``paths``, in that order."""
     words, config = classifier.words, classifier.config
+    data = config.data if data is None else data
     dataset = load_dataset(
-        config.data if data is None else data,
+        data,
         config.root if root is None else root,
         classes=words.classes,
         attributes=words.attributes,
         templates=words.templates,
         attribute_templates=words.attribute_templates,
+        **same_task(config, data),
         training=False,
     )
     row_of = {path: row for row, path in enumerate(dataset.paths)}
