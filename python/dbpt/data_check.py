@@ -60,7 +60,8 @@ def check_data(data: str | Path, *, log: Callable[[str], None] = lambda line: No
     missing = missing_rows(dataset)
     log(f"reading the headers of {len(dataset) - len(missing)} images")
     unreadable = [
-        f"{dataset.where(failure.row)}: {failure.path}: {failure.reason}" for failure in _unreadable(dataset, missing)
+        f"{dataset.where(failure.row)}: image {failure.path!r}: {failure.reason}"
+        for failure in _unreadable(dataset, missing)
     ]
     problems = [*_repeated(dataset), *_of_classes(dataset), *_missing(dataset, missing)]
     warnings = [*_outside(dataset), *_without_attribute(dataset)]
