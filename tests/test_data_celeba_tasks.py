@@ -69,7 +69,7 @@ def test_there_are_words_for_every_attribute_of_the_official_list():
     ("target", "attributes", "part"),
     [
         ("Smile", None, "--celeba-target: 'Smile' is none of CelebA's 40 attributes (did you mean 'Smiling'?)"),
-        ("x", None, "which are called as in list_attr_celeba.txt"),
+        ("x", None, "they are called as in list_attr_celeba.txt, for example Smiling"),
         (None, ["male"], "--celeba-attributes: 'male' is none of CelebA's 40 attributes (did you mean 'Male'?)"),
         ("Male", None, "--celeba-attributes: 'Male' is given twice (as the target too)"),
         (None, ["Young", "Young"], "--celeba-attributes: 'Young' is given twice (as an attribute too)"),

@@ -49,6 +49,7 @@ def test_own_words_for_a_known_data_set_go_by_index(birds):
     assert data.words.attribute_templates == ("at {}",)
     assert data.words.templates == ("This is a picture of a {}.",)
     assert data.labels.tolist() == [1, 0, 0]
+    assert "templates: is empty" in refused("waterbirds", birds, templates=[])
     three = {"a": ("a",), "b": ("b",), "c": ("c",)}
     message = refused("waterbirds", birds, attributes=three)
     assert message == "attributes: the data set has 2 (land, water, in this order), found 3 ('a', 'b', 'c')"

@@ -47,15 +47,17 @@ def read_known(
     known = KNOWN[name]
     if root is None:
         raise InputError(f"data set {name!r} needs root, the folder that holds {known.holds}")
-    task = {"target": celeba_target, "attributes": _listed(celeba_attributes)}
+    task: dict[str, str | tuple[str, ...]] = {} if celeba_target is None else {"target": celeba_target}
+    if celeba_attributes is not None:
+        task["attributes"] = _listed(celeba_attributes)
     # Absolute without following links, so that messages show what the user wrote.
     path = Path(os.path.abspath(root))  # noqa: PTH100 (Path.absolute keeps '..')
-    dataset = known.read(path, **{name: value for name, value in task.items() if value is not None})
+    dataset = known.read(path, **task)
     words = Words(
         _same_number("classes", classes, dataset.words.classes),
         _same_number("attributes", attributes, dataset.words.attributes),
-        _listed(templates) or dataset.words.templates,
-        _listed(attribute_templates) or dataset.words.attribute_templates,
+        dataset.words.templates if templates is None else _listed(templates),
+        dataset.words.attribute_templates if attribute_templates is None else _listed(attribute_templates),
     )
     note = published_note(dataset)
     return replace(dataset, words=words, notes=(*dataset.notes, note) if note else dataset.notes)
@@ -70,7 +72,5 @@ def _same_number(argument: str, given: Vocabulary | None, own: Vocabulary) -> Vo
     return given or own
 
 
-def _listed(given: Sequence[str] | None) -> tuple[str, ...] | None:
-    if given is None:
-        return None
+def _listed(given: Sequence[str]) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given)

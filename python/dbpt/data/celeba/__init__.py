@@ -78,7 +78,7 @@ def _check_task(target: str, attributes: Sequence[str]) -> None:
         if name not in CLAUSES:
             raise InputError(
                 f"--celeba-{setting}: {name!r} is none of CelebA's {len(CLAUSES)} attributes"
-                f"{nearest(name, list(CLAUSES)) or ', which are called as in list_attr_celeba.txt: Smiling'}"
+                f"{nearest(name, list(CLAUSES)) or '; they are called as in list_attr_celeba.txt, for example Smiling'}"
             )
     if not attributes or len(attributes) > MAX_ATTRIBUTES:
         raise InputError(
