@@ -35,8 +35,16 @@ def test_celeba_official_text(faces):
     assert len(data.notes) == 1 and data.notes[0].startswith("counts differ")
 
 
-def test_celeba_from_the_parent_folder(faces):
+@pytest.mark.parametrize("folder", ["celeba", "CelebA", "celebA_v1.0", "data"])
+def test_celeba_from_the_parent_folder(faces, folder):
+    faces = faces.rename(faces.parent / folder)
     assert load_dataset("celeba", faces.parent).root == faces
+
+
+def test_celeba_from_the_folder_above_group_dro_s(faces):
+    (faces.parent / "celebA").mkdir()
+    faces = faces.rename(faces.parent / "celebA/data")
+    assert load_dataset("celeba", faces.parent.parent).root == faces
 
 
 @pytest.mark.parametrize("first", ["image_id,", ",", ""])

@@ -23,8 +23,13 @@ def test_waterbirds(birds):
     assert data.words.attribute_texts()[0][0] == "This is a land background."
 
 
-def test_waterbirds_from_the_parent_folder(birds):
-    assert load_dataset("waterbirds", birds.parent).root == birds
+@pytest.mark.parametrize("folder", [".", "waterbirds/waterbird_complete95_forest2water2", "waterbirds_v1.0"])
+def test_waterbirds_from_the_parent_folder(birds, folder):
+    if folder != ".":
+        (birds.parent / folder).parent.mkdir(exist_ok=True)
+        birds = birds.rename(birds.parent / folder)
+    root = birds.parent.parent if "/" in folder else birds.parent
+    assert load_dataset("waterbirds", root).root == birds
 
 
 def test_waterbirds_counts_are_compared_with_the_published_ones(birds):

@@ -12,7 +12,8 @@ from dbpt.data.roots import find_root
 from dbpt.data.rows import read_columns, relative_path
 from dbpt.words import Words
 
-FOLDERS = ("waterbird_complete95_forest2water2",)
+# As group_DRO, SubpopBench and WILDS name it.
+FOLDERS = ("waterbird_complete95_forest2water2", "waterbirds/waterbird_complete95_forest2water2", "waterbirds_v1.0")
 METADATA = "metadata.csv"
 WORDS = Words(
     classes={"landbird": ("landbird",), "waterbird": ("waterbird",)},

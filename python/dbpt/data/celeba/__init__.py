@@ -18,7 +18,8 @@ from dbpt.errors import InputError, nearest
 
 __all__ = ["PUBLISHED", "SPURIOUS", "TARGET", "WORDS", "read_celeba"]
 
-FOLDERS = ("celeba", "CelebA", "celebA", "celeba-dataset")
+# Also as WILDS and group_DRO name it.
+FOLDERS = ("celeba", "CelebA", "celebA", "celeba-dataset", "celebA_v1.0", "celebA/data", "data")
 # The Kaggle archive holds the images in a folder of the same name inside the folder.
 IMAGES = ("img_align_celeba/img_align_celeba", "img_align_celeba", "Img/img_align_celeba")
 PUBLISHED: GroupCounts = ((71629, 66874, 22880, 1387), (8535, 8276, 2874, 182), (9767, 7535, 2480, 180))
