@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dbpt.data.celeba.lists import ATTRIBUTES, read_lists
 from dbpt.data.celeba.merged import MERGED, read_merged
@@ -44,6 +45,7 @@ def read_celeba(root: Path, target: str = TARGET, attributes: Sequence[str] = SP
     lists = first_of(root, ATTRIBUTES)
     rows = read_lists(lists, root, target, attributes) if lists else read_merged(root, target, attributes)
     folder = _image_folder(root, rows.path)
+    is_usual = (target, tuple(attributes)) == (TARGET, SPURIOUS)
     combination = np.zeros(len(rows.names), dtype=np.int64)
     for present in rows.attributes:
         combination = 2 * combination + present
@@ -60,9 +62,16 @@ def read_celeba(root: Path, target: str = TARGET, attributes: Sequence[str] = SP
         attributes=combination,
         splits=rows.splits,
         words=celeba_words(target, attributes),
-        notes=rows.notes,
-        published=PUBLISHED if (target, tuple(attributes)) == (TARGET, SPURIOUS) else None,
+        notes=rows.notes if is_usual else (*rows.notes, *_size_note(rows.splits)),
+        published=PUBLISHED if is_usual else None,
     )
+
+
+def _size_note(splits: NDArray[np.int64]) -> list[str]:
+    """Of other tasks the group counts are not published, but every task has the same splits."""
+    found, published = np.bincount(splits, minlength=3).tolist(), [sum(counts) for counts in PUBLISHED]
+    sizes = ["/".join(map(str, counts)) for counts in (found, published)]
+    return [] if found == published else [f"train/val/test have {sizes[0]} images (published {sizes[1]})"]
 
 
 def _image_folder(root: Path, table: Path) -> str:
