@@ -59,8 +59,13 @@ class FitConfig:
         InputError: a value out of range, an unknown choice, or a combination that means nothing; names the setting.
     """
 
-    data: str = _setting("", "demo, waterbirds, celeba, metashift, or the path of a table")
+    data: str = _setting(
+        "", "demo, waterbirds, celeba, metashift, or the path of a table (.csv, .tsv, .jsonl, .parquet)"
+    )
     root: str | None = _setting(None, "folder of the images (a table's own folder if not given)")
+    columns: tuple[str, ...] | None = _setting(
+        None, "which column of a table holds path, label, split, attribute: 'path=file' 'label=y'"
+    )
     model: str | None = _setting(
         None, "open_clip name, hf-hub:..., local-dir:..., or a .json config [default: ViT-B-32-quickgelu]"
     )

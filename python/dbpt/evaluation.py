@@ -1,11 +1,13 @@
 """`evaluate`: a finished run's classifier on other data, by group."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dbpt.classifier import Classifier
 from dbpt.data import load_dataset
+from dbpt.data.column_names import parse_columns
 from dbpt.data.loading import KNOWN
 from dbpt.demo import DEMO_NAMES
 from dbpt.errors import InputError
@@ -22,6 +24,7 @@ def evaluate(
     data: str | Path,
     *,
     root: str | Path | None = None,
+    columns: Sequence[str] | None = None,
     weights: str | Path | None = None,
     device: str = "auto",
     cache: str | None = None,
@@ -36,6 +39,7 @@ def evaluate(
             name); it is read with the run's classes and attributes. Of the known names only the one that the run was
             fitted on, or whose classes and attributes are called as the run's.
         root: folder of the images.
+        columns: which column of a table holds what, as in `FitConfig`; those of the run are not taken over.
         weights: where the backbone's local weights file is now, if it has moved.
         device, cache, max_failures: as in `FitConfig`.
         log: gets one line of progress at a time.
@@ -59,6 +63,7 @@ def evaluate(
         attributes=words.attributes,
         templates=words.templates,
         attribute_templates=words.attribute_templates,
+        columns=parse_columns(columns) if columns is not None else None,
         training=False,
     )
     log(dataset.describe())

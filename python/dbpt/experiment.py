@@ -18,6 +18,7 @@ from dbpt.backbone import Backbone, load_backbone
 from dbpt.config import FitConfig
 from dbpt.data import SPLITS, Dataset, load_dataset
 from dbpt.data.checks import check_classes
+from dbpt.data.column_names import parse_columns
 from dbpt.errors import InputError
 from dbpt.experiment_checks import (
     check_attributes_wanted,
@@ -199,6 +200,7 @@ def open_dataset(data: str, config: FitConfig) -> Dataset:
         attributes=parse_vocabulary(config.attributes, "--attributes") if config.attributes is not None else None,
         templates=config.template,
         attribute_templates=config.attribute_template,
+        columns=parse_columns(config.columns) if config.columns is not None else None,
     )
     if dataset.num_attributes < 2:
         raise InputError(

@@ -17,7 +17,7 @@ from dbpt.files import check_can_create, write_atomically, write_json
 
 # Where things lie, and what no checkpoint depends on.
 MAY_CHANGE = frozenset(
-    {"data", "root", "cache", "model", "pretrained", "tokenizer", "device", "max_failures", "baselines"}
+    {"data", "root", "columns", "cache", "model", "pretrained", "tokenizer", "device", "max_failures", "baselines"}
 )
 
 

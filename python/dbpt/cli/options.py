@@ -10,7 +10,7 @@ from dbpt.comparison.plan import BY_THE_PLAN
 from dbpt.config import FitConfig
 from dbpt.recipes import RECIPES
 
-LISTS = ("classes", "attributes", "template", "attribute_template", "proportions")
+LISTS = ("columns", "classes", "attributes", "template", "attribute_template", "proportions")
 
 
 class SpreadCommand(click.Command):

@@ -29,6 +29,7 @@ class Dataset:
         splits: (N,) int64, index into ``SPLITS``.
         words: names, wordings and templates.
         notes: one line each, what the user should know about how the data were read.
+        unit: what ``lines`` count: lines of a text file, rows of a Parquet file.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Dataset:
     splits: NDArray[np.int64]
     words: Words
     notes: tuple[str, ...] = ()
+    unit: str = "line"
 
     def __post_init__(self) -> None:
         columns = (self.lines, self.labels, self.attributes, self.splits)
@@ -110,7 +112,7 @@ class Dataset:
     def where(self, row: int) -> str:
         """Where ``row`` came from, for messages: ``"metadata.csv line 17"``, or its path if no file lists it."""
         line = int(self.lines[row])
-        return f"{self.source.name} line {line}" if line else self.paths[row]
+        return f"{self.source.name} {self.unit} {line}" if line else self.paths[row]
 
     def describe(self) -> str:
         """What was found, for people: rows per group (per class without true attributes) and split, and the notes."""

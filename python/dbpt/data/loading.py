@@ -1,12 +1,13 @@
 """``load_dataset``: from a known name or a table's path to a checked data set, the user's words over the defaults."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dbpt.data import celeba, metashift, table, waterbirds
 from dbpt.data.checks import GroupCounts, check_dataset, published_note
+from dbpt.data.column_names import ROLES, check_columns
 from dbpt.data.dataset import Dataset
 from dbpt.data.rows import shortened
 from dbpt.errors import InputError, nearest
@@ -40,12 +41,14 @@ def load_dataset(
     attributes: Vocabulary | None = None,
     templates: Sequence[str] | None = None,
     attribute_templates: Sequence[str] | None = None,
+    columns: Mapping[str, str] | None = None,
     training: bool = True,
 ) -> Dataset:
     """Read the labels of a data set, check them, and check that the image files exist; opens no image.
 
     Args:
-        data: ``"waterbirds"``, ``"celeba"``, ``"metashift"``, or the path of a ``.csv`` or ``.tsv`` table.
+        data: ``"waterbirds"``, ``"celeba"``, ``"metashift"``, or the path of a ``.csv``, ``.tsv``, ``.jsonl``
+            or ``.parquet`` table.
         root: for a known name, its folder or that folder's parent; for a table, what its paths are relative to
             (the table's own folder if None).
         classes: names and wordings in index order. For a known name, as many as it has; for a table, the names that
@@ -53,6 +56,8 @@ def load_dataset(
         attributes: the same for the spurious attribute.
         templates: sentences with one ``{}`` for classes; None takes the data set's own.
         attribute_templates: the same for attributes.
+        columns: of a table, which column holds ``path``, ``label``, ``split`` and ``attribute``, where it is called
+            something else: ``{"label": "y"}``.
         training: False also accepts data without training rows or with classes that have none, for evaluation.
 
     Raises:
@@ -61,8 +66,13 @@ def load_dataset(
     for argument, vocabulary in (("classes", classes), ("attributes", attributes)):
         if vocabulary is not None:
             check_vocabulary(vocabulary, argument)
-    load = _load_known if str(data) in KNOWN else _load_table
-    dataset = load(data, root, classes, attributes, templates, attribute_templates)
+    if str(data) in KNOWN:
+        if columns:
+            raise InputError(f"--columns: data set {str(data)!r} has columns of its own; give columns of a table alone")
+        dataset = _load_known(data, root, classes, attributes, templates, attribute_templates)
+    else:
+        check_columns(columns or {}, "--columns")
+        dataset = _load_table(data, root, classes, attributes, templates, attribute_templates, columns)
     check_dataset(dataset, training=training)
     return dataset
 
@@ -96,16 +106,20 @@ def _load_table(
     attributes: Vocabulary | None,
     templates: Sequence[str] | None,
     attribute_templates: Sequence[str] | None,
+    columns: Mapping[str, str] | None,
 ) -> Dataset:
     path = _absolute(data)
-    if path.suffix.lower() not in table.DELIMITERS:
+    if path.suffix.lower() not in table.READERS:
         raise InputError(
-            f"data {path.name!r} is neither a known data set ({', '.join(KNOWN)}) nor the path of a .csv or .tsv table"
-            f"{nearest(path.name.lower(), list(KNOWN))}"
+            f"data {path.name!r} is neither a known data set ({', '.join(KNOWN)}) nor the path of a "
+            f"{', '.join(table.READERS)} table{nearest(path.name.lower(), list(KNOWN))}"
         )
     folder = path.parent if root is None else _absolute(root)
     if not os.path.exists(path):  # noqa: PTH110 (Path.exists raises on a name that is too long)
-        raise InputError(f"{path}: does not exist; expected a table with the columns path, label, split[, attribute]")
+        named = [(columns or {}).get(role, role) for role in ROLES]
+        raise InputError(
+            f"{path}: does not exist; expected a table with the columns {', '.join(named[:3])}[, {named[3]}]"
+        )
     if not os.path.isdir(folder):  # noqa: PTH112 (as above)
         raise InputError(
             f"--root {folder} is not a folder; expected the one that the paths of {path.name} are relative to"
@@ -117,6 +131,7 @@ def _load_table(
         attributes,
         _sentences(templates, table.TEMPLATES),
         _sentences(attribute_templates, table.ATTRIBUTE_TEMPLATES),
+        columns,
     )
 
 

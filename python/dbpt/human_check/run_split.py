@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data import SPLITS, Dataset, load_dataset
+from dbpt.data.column_names import parse_columns
 from dbpt.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def _dataset(classifier: "Classifier", paths: list[str], data: str | Path | None
         attributes=words.attributes,
         templates=words.templates,
         attribute_templates=words.attribute_templates,
+        columns=None if config.columns is None else parse_columns(config.columns),
         training=False,
     )
     row_of = {path: row for row, path in enumerate(dataset.paths)}

@@ -1,0 +1,48 @@
+"""The commands and snippets of docs/data.md, on the tiny task under the names that the page gives its files."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from test_docs import blocks, run
+
+import dbpt
+
+COLUMNS = {"path": "file", "label": "y", "split": "fold", "attribute": "place"}
+
+
+@pytest.fixture
+def workplace(tiny, tmp_path, monkeypatch):
+    """An empty working directory in which the paths of the tiny task lead to its images."""
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "val", "test"):
+        Path(split).symlink_to(tiny.table.parent / split)
+    monkeypatch.setenv("DBPT_CACHE", str(tiny.cache))
+    return tmp_path
+
+
+def commands(section: str) -> list[str]:
+    """The commands of the page that name one of the section's files."""
+    text = "".join(text for _, text in blocks("docs/data.md", "bash")).replace("\\\n", " ")
+    return [line for line in text.splitlines() if section in line]
+
+
+def test_tables_with_columns_of_other_names(workplace, tiny, capsys):
+    rows = [{COLUMNS[role]: value for role, value in row.items()} for row in tiny.rows()]
+    lines = [",".join(rows[0]), *(",".join(row.values()) for row in rows)]
+    Path("shop.csv").write_text("\n".join(lines))
+    Path("shop.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    pq.write_table(pa.Table.from_pylist(rows), "shop.parquet")
+    fit, evaluate = commands("shop")
+    run(f"{fit} {shlex.join(tiny.arguments)}")
+    capsys.readouterr()
+    run(f"{evaluate} --json")
+    found = json.loads(capsys.readouterr().out)["rows"][0]["test"]
+    assert found == json.loads(Path("runs/shop/metrics.json").read_text())["rows"][-1]["test"]
+    (snippet,) = (text for _, text in blocks("docs/data.md", "python") if "shop" in text)
+    namespace: dict = {}
+    exec(compile(snippet, "docs/data.md", "exec"), namespace)
+    assert namespace["data"].paths == dbpt.load_dataset(tiny.table).paths
