@@ -1,4 +1,4 @@
-"""What the tests of tables share: how rows and vocabularies are written, and that a refusal is one line."""
+"""What the tests of data share: rows, vocabularies and folders as they are written, and that a refusal is one line."""
 
 import pytest
 
@@ -20,3 +20,11 @@ def rows(*lines, header="path,label,split"):
 
 def vocabulary(*names):
     return {name: (name,) for name in names}
+
+
+def link_as_folder(tiny, folder):
+    """The images of the tiny task as ``split/class/``."""
+    for row in tiny.rows():
+        link = folder / row["split"] / row["label"] / row["path"].replace("/", "-")
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(tiny.table.parent / row["path"])

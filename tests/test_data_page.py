@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from table_files import link_as_folder
 from test_docs import blocks, run
 
 import dbpt
@@ -30,6 +31,15 @@ def commands(section: str) -> list[str]:
     return [line for line in text.splitlines() if section in line]
 
 
+def fit_tiny(command: str, tiny) -> None:
+    """A command of the page, as far as it goes, with the model and the settings of the tiny task."""
+    arguments = tiny.arguments
+    if "--attributes" in command:
+        start = arguments.index("--attributes")
+        del arguments[start : start + 3]
+    run(f"{command} {shlex.join(arguments)}")
+
+
 def test_tables_with_columns_of_other_names(workplace, tiny, capsys):
     rows = [{COLUMNS[role]: value for role, value in row.items()} for row in tiny.rows()]
     lines = [",".join(rows[0]), *(",".join(row.values()) for row in rows)]
@@ -37,7 +47,7 @@ def test_tables_with_columns_of_other_names(workplace, tiny, capsys):
     Path("shop.jsonl").write_text("\n".join(map(json.dumps, rows)))
     pq.write_table(pa.Table.from_pylist(rows), "shop.parquet")
     fit, evaluate = commands("shop")
-    run(f"{fit} {shlex.join(tiny.arguments)}")
+    fit_tiny(fit, tiny)
     capsys.readouterr()
     run(f"{evaluate} --json")
     found = json.loads(capsys.readouterr().out)["rows"][0]["test"]
@@ -46,3 +56,10 @@ def test_tables_with_columns_of_other_names(workplace, tiny, capsys):
     namespace: dict = {}
     exec(compile(snippet, "docs/data.md", "exec"), namespace)
     assert namespace["data"].paths == dbpt.load_dataset(tiny.table).paths
+
+
+def test_a_folder_of_images(workplace, tiny):
+    link_as_folder(tiny, Path("squares"))
+    (fit,) = commands("squares")
+    fit_tiny(fit, tiny)
+    assert dbpt.load("runs/squares").class_names == ("box", "disc")

@@ -60,7 +60,8 @@ class FitConfig:
     """
 
     data: str = _setting(
-        "", "demo, waterbirds, celeba, metashift, or the path of a table (.csv, .tsv, .jsonl, .parquet)"
+        "",
+        "demo, waterbirds, celeba, metashift, the path of a table (.csv, .tsv, .jsonl, .parquet) or folder split/class",
     )
     root: str | None = _setting(None, "folder of the images (a table's own folder if not given)")
     columns: tuple[str, ...] | None = _setting(

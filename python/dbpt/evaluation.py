@@ -39,7 +39,7 @@ def evaluate(
             name); it is read with the run's classes and attributes. Of the known names only the one that the run was
             fitted on, or whose classes and attributes are called as the run's.
         root: folder of the images.
-        columns: which column of a table holds what, as in `FitConfig`; those of the run are not taken over.
+        columns: which column of a table holds what, as in `FitConfig`; None takes the run's for the run's own data.
         weights: where the backbone's local weights file is now, if it has moved.
         device, cache, max_failures: as in `FitConfig`.
         log: gets one line of progress at a time.
@@ -56,6 +56,8 @@ def evaluate(
     _refuse_other_known(str(data), classifier)
     config = replace(classifier.config, cache=cache, max_failures=max_failures)
     words = classifier.words
+    if columns is None and str(data) == config.data:
+        columns = config.columns
     dataset = load_dataset(
         data,
         root,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dbpt.data import celeba, metashift, table, waterbirds
+from dbpt.data import celeba, image_folder, metashift, table, waterbirds
 from dbpt.data.checks import GroupCounts, check_dataset, published_note
 from dbpt.data.column_names import ROLES, check_columns
 from dbpt.data.dataset import Dataset
@@ -48,7 +48,7 @@ def load_dataset(
 
     Args:
         data: ``"waterbirds"``, ``"celeba"``, ``"metashift"``, or the path of a ``.csv``, ``.tsv``, ``.jsonl``
-            or ``.parquet`` table.
+            or ``.parquet`` table, or of a folder of images ``split/class/*.jpg``.
         root: for a known name, its folder or that folder's parent; for a table, what its paths are relative to
             (the table's own folder if None).
         classes: names and wordings in index order. For a known name, as many as it has; for a table, the names that
@@ -72,7 +72,7 @@ def load_dataset(
         dataset = _load_known(data, root, classes, attributes, templates, attribute_templates)
     else:
         check_columns(columns or {}, "--columns")
-        dataset = _load_table(data, root, classes, attributes, templates, attribute_templates, columns)
+        dataset = _load_own(data, root, classes, attributes, templates, attribute_templates, columns)
     check_dataset(dataset, training=training)
     return dataset
 
@@ -99,7 +99,7 @@ def _load_known(
     return replace(dataset, notes=(*dataset.notes, note)) if note else dataset
 
 
-def _load_table(
+def _load_own(
     data: str | Path,
     root: str | Path | None,
     classes: Vocabulary | None,
@@ -109,10 +109,19 @@ def _load_table(
     columns: Mapping[str, str] | None,
 ) -> Dataset:
     path = _absolute(data)
+    sentences = (
+        _sentences(templates, table.TEMPLATES),
+        _sentences(attribute_templates, table.ATTRIBUTE_TEMPLATES),
+    )
+    if path.suffix.lower() not in table.READERS and os.path.isdir(path):  # noqa: PTH112 (as below)
+        if root is not None or columns:
+            given = f"--root {root}" if root is not None else "--columns"
+            raise InputError(f"{given}: {path} is a folder of images, which says where all is; drop it")
+        return image_folder.read_image_folder(path, classes, attributes, *sentences)
     if path.suffix.lower() not in table.READERS:
         raise InputError(
             f"data {path.name!r} is neither a known data set ({', '.join(KNOWN)}) nor the path of a "
-            f"{', '.join(table.READERS)} table{nearest(path.name.lower(), list(KNOWN))}"
+            f"{', '.join(table.READERS)} table, nor a folder{nearest(path.name.lower(), list(KNOWN))}"
         )
     folder = path.parent if root is None else _absolute(root)
     if not os.path.exists(path):  # noqa: PTH110 (Path.exists raises on a name that is too long)
@@ -129,8 +138,7 @@ def _load_table(
         folder,
         classes,
         attributes,
-        _sentences(templates, table.TEMPLATES),
-        _sentences(attribute_templates, table.ATTRIBUTE_TEMPLATES),
+        *sentences,
         columns,
     )
 

@@ -4,8 +4,7 @@ Which columns hold them the user may say. Labels and attributes are names or int
 unknown.
 """
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +15,8 @@ from dbpt.data.column_names import REQUIRED, ROLES
 from dbpt.data.dataset import Dataset
 from dbpt.data.jsonl import read_jsonl
 from dbpt.data.parquet import read_parquet
-from dbpt.data.rows import Columns, read_columns, relative_path, shortened
+from dbpt.data.rows import Columns, read_columns, relative_path
+from dbpt.data.value_codes import given_codes, notes_on_numbers, own_codes
 from dbpt.errors import InputError
 from dbpt.words import Vocabulary, Words
 
@@ -31,8 +31,6 @@ TEMPLATES = ("a photo of a {}.",)
 ATTRIBUTE_TEMPLATES = ("{}",)
 SPLIT_NAMES = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2, "0": 0, "1": 1, "2": 2}
 UNKNOWN = ("", "-1")
-# Also as pandas writes integers of a column with gaps ("1.0").
-INTEGER = re.compile(r"[+-]?[0-9]{1,18}(\.0+)?")
 
 
 def read_table(
@@ -77,7 +75,7 @@ def read_table(
         attributes=attribute_indices,
         splits=splits,
         words=Words(class_words, attribute_words, tuple(templates), tuple(attribute_templates)),
-        notes=tuple(_notes_on_numbers(class_words, attribute_words)),
+        notes=tuple(notes_on_numbers(class_words, attribute_words)),
         unit=read.unit,
     )
 
@@ -88,7 +86,7 @@ def class_indices(columns: Columns, column: str, vocabulary: Vocabulary | None) 
     Raises:
         InputError: a value that is none of the given names, or fewer than two values where none are given.
     """
-    if vocabulary is None and len(names := _own_codes(_values(columns, column))[0]) < 2:
+    if vocabulary is None and len(names := own_codes(_values(columns, column))[0]) < 2:
         raise InputError(
             f"{columns.path}: column {column!r} has {_found(names)}; a classifier needs at least two classes"
         )
@@ -101,7 +99,7 @@ def _attribute_indices(
     """The attributes and the index of each row's, -1 where it is unknown or no column holds it."""
     if column not in columns.values:
         return vocabulary or {}, np.full(len(columns.lines), -1, dtype=np.int64)
-    if vocabulary is None and len(names := _own_codes(_values(columns, column, UNKNOWN))[0]) == 1:
+    if vocabulary is None and len(names := own_codes(_values(columns, column, UNKNOWN))[0]) == 1:
         raise InputError(
             f"{columns.path}: column {column!r} has {_found(names)} (empty and -1 mean unknown); "
             "an attribute needs at least two: name them with attributes, or drop the column"
@@ -115,10 +113,10 @@ def _indexed(
     """The vocabulary of a column (the given one, or its values) and the index of each row, -1 for ``unknown``."""
     values = _values(columns, column, unknown)
     if vocabulary is None:
-        names, codes = _own_codes(values)
+        names, codes = own_codes(values)
         vocabulary, expected = {name: (name,) for name in names}, names
     else:
-        codes, expected = _given_codes(values, list(vocabulary))
+        codes, expected = given_codes(values, list(vocabulary))
     codes |= dict.fromkeys(unknown, -1)
     return vocabulary, columns.decode(column, codes.get, expected)
 
@@ -127,32 +125,5 @@ def _values(columns: Columns, column: str, unknown: Sequence[str] = ()) -> set[s
     return {value.strip() for value in columns.values[column]} - {"", *unknown}
 
 
-def _own_codes(values: Set[str]) -> tuple[list[str], dict[str, int]]:
-    """Names in index order and the index of each value, where the values themselves are the names."""
-    if all(INTEGER.fullmatch(value) for value in values):
-        numbers = sorted({_integer(value) for value in values})
-        return [str(number) for number in numbers], {value: numbers.index(_integer(value)) for value in values}
-    names = sorted(values)
-    return names, {name: index for index, name in enumerate(names)}
-
-
-def _given_codes(values: Set[str], names: list[str]) -> tuple[dict[str, int], list[str]]:
-    """The index of each valid value, and what was expected: the given names, or the integers that index them."""
-    if values.isdisjoint(names) and values and all(INTEGER.fullmatch(value) for value in values):
-        codes = {value: _integer(value) for value in values if 0 <= _integer(value) < len(names)}
-        return codes, [str(index) for index in range(len(names))]
-    return {name: index for index, name in enumerate(names)}, names
-
-
-def _integer(value: str) -> int:
-    return int(value.partition(".")[0])
-
-
 def _found(names: Sequence[str]) -> str:
     return f"only the value {names[0]!r}" if names else "no value"
-
-
-def _notes_on_numbers(classes: Vocabulary, attributes: Vocabulary) -> Iterator[str]:
-    for argument, vocabulary in (("classes", classes), ("attributes", attributes)):
-        if vocabulary and all(INTEGER.fullmatch(wordings[0]) for wordings in vocabulary.values()):
-            yield f"{argument} are named by numbers ({shortened(vocabulary, 4)}), which tell CLIP nothing; give words"
