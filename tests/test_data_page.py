@@ -1,16 +1,22 @@
-"""The commands and snippets of docs/data.md, on the tiny task under the names that the page gives its files."""
+"""The commands and snippets of docs/data.md, on the tiny task under the names that the page gives its files.
+
+Of an option that is given twice the last one counts, so that the tiny model takes the place of the page's.
+"""
 
 import json
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import save_file
 from table_files import link_as_folder
 from test_docs import blocks, run
 
 import dbpt
+from dbpt.features import embed_images
 
 COLUMNS = {"path": "file", "label": "y", "split": "fold", "attribute": "place"}
 
@@ -63,3 +69,19 @@ def test_a_folder_of_images(workplace, tiny):
     (fit,) = commands("squares")
     fit_tiny(fit, tiny)
     assert dbpt.load("runs/squares").class_names == ("box", "disc")
+
+
+def test_features_instead_of_images(workplace, tiny, tiny_backbone):
+    data = dbpt.load_dataset(tiny.table)
+    found = embed_images(tiny_backbone, data.root, data.paths, cache_dir=tiny.cache / "features", batch_size=16)
+    np.save("features.npy", found.features)
+    save_file({"features": found.features[:9]}, "others.safetensors")
+    lines = tiny.table.read_text().splitlines(keepends=True)
+    Path("rows.csv").write_text("".join(lines))
+    Path("others.csv").write_text("".join(lines[:10]))
+    Path("images").symlink_to(tiny.table.parent / "test")
+    fit, evaluate, predict = commands("rows")
+    fit_tiny(fit, tiny)
+    run(evaluate)
+    run(predict)
+    assert len(Path("predictions.csv").read_text().splitlines()) == 1 + data.splits.tolist().count(2)

@@ -67,6 +67,9 @@ class FitConfig:
     columns: tuple[str, ...] | None = _setting(
         None, "which column of a table holds path, label, split, attribute: 'path=file' 'label=y'"
     )
+    embeddings: str | None = _setting(
+        None, "features that you have, instead of images: .npy, .safetensors, or a folder of clip-retrieval"
+    )
     model: str | None = _setting(
         None, "open_clip name, hf-hub:..., local-dir:..., or a .json config [default: ViT-B-32-quickgelu]"
     )
@@ -155,6 +158,10 @@ class FitConfig:
             raise InputError(
                 f"--identification-epochs {self.identification_epochs}: the first stage is the beginning of training; "
                 f"expected at most --epochs {self.epochs}"
+            )
+        if self.embeddings is not None and self.features == "live":
+            raise InputError(
+                "--features live with --embeddings: there is no image to crop and flip; drop one of the two"
             )
         self._check_pseudo_method()
         if self.ctx_init is not None and self.n_ctx is not None:

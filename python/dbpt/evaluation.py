@@ -25,6 +25,7 @@ def evaluate(
     *,
     root: str | Path | None = None,
     columns: Sequence[str] | None = None,
+    embeddings: str | Path | None = None,
     weights: str | Path | None = None,
     device: str = "auto",
     cache: str | None = None,
@@ -40,6 +41,7 @@ def evaluate(
             fitted on, or whose classes and attributes are called as the run's.
         root: folder of the images.
         columns: which column of a table holds what, as in `FitConfig`; None takes the run's for the run's own data.
+        embeddings: features instead of images, as in `FitConfig`; None takes the run's for the run's own data.
         weights: where the backbone's local weights file is now, if it has moved.
         device, cache, max_failures: as in `FitConfig`.
         log: gets one line of progress at a time.
@@ -54,10 +56,17 @@ def evaluate(
     _refuse_demo(str(data))
     classifier = load(run, device=device, weights=weights)
     _refuse_other_known(str(data), classifier)
-    config = replace(classifier.config, cache=cache, max_failures=max_failures)
+    is_own = str(data) == classifier.config.data
+    columns = classifier.config.columns if columns is None and is_own else columns
+    embeddings = classifier.config.embeddings if embeddings is None and is_own else embeddings
+    config = replace(
+        classifier.config,
+        cache=cache,
+        max_failures=max_failures,
+        embeddings=None if embeddings is None else str(embeddings),
+        features="cached",
+    )
     words = classifier.words
-    if columns is None and str(data) == config.data:
-        columns = config.columns
     dataset = load_dataset(
         data,
         root,
@@ -67,6 +76,7 @@ def evaluate(
         attribute_templates=words.attribute_templates,
         columns=parse_columns(columns) if columns is not None else None,
         training=False,
+        images=embeddings is None,
     )
     log(dataset.describe())
     classifier.backbone.token_ids(["a"])  # so that a tokenizer that is gone is told before the long part

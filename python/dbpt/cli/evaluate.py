@@ -13,6 +13,7 @@ from dbpt.cli.options import SpreadCommand
 @click.argument("data")
 @click.option("--root", help="folder of the images")
 @click.option("--columns", multiple=True, help="which column of a table holds what: 'path=file' 'label=y'")
+@click.option("--embeddings", help="features instead of images, as in dbpt fit")
 @click.option("--weights", type=click.Path(path_type=Path), help="the backbone's weights file, if it has moved")
 @click.option("--device", default="auto", show_default=True, help="torch device")
 @click.option("--cache", help="folder of the feature cache")
@@ -25,6 +26,7 @@ def evaluate(
     data: str,
     root: str | None,
     columns: tuple[str, ...],
+    embeddings: str | None,
     weights: Path | None,
     device: str,
     cache: str | None,
@@ -40,6 +42,7 @@ def evaluate(
         data,
         root=root,
         columns=columns or None,
+        embeddings=embeddings,
         weights=weights,
         device=device,
         cache=cache,

@@ -17,8 +17,8 @@ GroupCounts = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 """Rows per group, in group order, of train, val and test."""
 
 
-def check_dataset(dataset: Dataset, *, training: bool = True) -> None:
-    """Refuse a data set that can't be trained on (or, without ``training``, evaluated).
+def check_dataset(dataset: Dataset, *, training: bool = True, images: bool = True) -> None:
+    """Refuse a data set that can't be trained on (or, without ``training``, evaluated); ``images``: that lacks files.
 
     Raises:
         InputError: a path twice, a class without rows or without training rows, no training rows, a missing image.
@@ -26,7 +26,8 @@ def check_dataset(dataset: Dataset, *, training: bool = True) -> None:
     check_unique(dataset)
     if training:
         check_classes(dataset)
-    check_images(dataset)
+    if images:
+        check_images(dataset)
 
 
 def check_unique(dataset: Dataset) -> None:

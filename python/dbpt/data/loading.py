@@ -43,6 +43,7 @@ def load_dataset(
     attribute_templates: Sequence[str] | None = None,
     columns: Mapping[str, str] | None = None,
     training: bool = True,
+    images: bool = True,
 ) -> Dataset:
     """Read the labels of a data set, check them, and check that the image files exist; opens no image.
 
@@ -59,6 +60,8 @@ def load_dataset(
         columns: of a table, which column holds ``path``, ``label``, ``split`` and ``attribute``, where it is called
             something else: ``{"label": "y"}``.
         training: False also accepts data without training rows or with classes that have none, for evaluation.
+        images: False asks for no image file, for rows whose features are given. A table's paths are then any names, and
+            need no column: without one, rows are called by their number.
 
     Raises:
         InputError: anything that does not fit, in one line with its file, line and value.
@@ -72,8 +75,8 @@ def load_dataset(
         dataset = _load_known(data, root, classes, attributes, templates, attribute_templates)
     else:
         check_columns(columns or {}, "--columns")
-        dataset = _load_own(data, root, classes, attributes, templates, attribute_templates, columns)
-    check_dataset(dataset, training=training)
+        dataset = _load_own(data, root, classes, attributes, templates, attribute_templates, columns, images)
+    check_dataset(dataset, training=training, images=images)
     return dataset
 
 
@@ -107,6 +110,7 @@ def _load_own(
     templates: Sequence[str] | None,
     attribute_templates: Sequence[str] | None,
     columns: Mapping[str, str] | None,
+    images: bool,
 ) -> Dataset:
     path = _absolute(data)
     sentences = (
@@ -117,6 +121,8 @@ def _load_own(
         if root is not None or columns:
             given = f"--root {root}" if root is not None else "--columns"
             raise InputError(f"{given}: {path} is a folder of images, which says where all is; drop it")
+        if not images:
+            raise InputError(f"--embeddings with the folder {path}: its files have no order to go by; give a table")
         return image_folder.read_image_folder(path, classes, attributes, *sentences)
     if path.suffix.lower() not in table.READERS:
         raise InputError(
@@ -140,6 +146,7 @@ def _load_own(
         attributes,
         *sentences,
         columns,
+        images=images,
     )
 
 

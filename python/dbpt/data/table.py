@@ -41,6 +41,8 @@ def read_table(
     templates: Sequence[str] = TEMPLATES,
     attribute_templates: Sequence[str] = ATTRIBUTE_TEMPLATES,
     columns: Mapping[str, str] | None = None,
+    *,
+    images: bool = True,
 ) -> Dataset:
     """Read a table; without vocabularies, its values are the names: integers ascending, else sorted.
 
@@ -53,23 +55,24 @@ def read_table(
         attribute_templates: sentences for attributes.
         columns: role (`ROLES`) to the column that holds it, where it is not called so. An attribute column that is
             named here must be there.
+        images: False takes paths as any names, and a row's number where no column has them.
 
     Raises:
         InputError: a malformed file, a value that is not in its vocabulary, a path that leaves the root, fewer than
             two classes, or an attribute column with a single value and no vocabulary.
     """
     named = dict(zip(ROLES, ROLES, strict=True)) | dict(columns or {})
-    required = [named[role] for role in ROLES if role in REQUIRED or role in (columns or {})]
-    read = READERS[path.suffix.lower()](path, required, (named["attribute"],))
+    needed = REQUIRED if images else tuple(role for role in REQUIRED if role != "path")
+    required = [named[role] for role in ROLES if role in needed or role in (columns or {})]
+    read = READERS[path.suffix.lower()](path, required, [named[role] for role in ROLES if named[role] not in required])
     splits = read.decode(named["split"], lambda value: SPLIT_NAMES.get(value.lower()), ["train", "val", "test"])
     class_words, labels = class_indices(read, named["label"], classes)
     attribute_words, attribute_indices = _attribute_indices(read, named["attribute"], attributes)
-    names = read.values[named["path"]]
     return Dataset(
         name=path.stem,
         root=root,
         source=path,
-        paths=tuple(relative_path(name, root, read.where(row)) for row, name in enumerate(names)),
+        paths=_image_paths(read, named["path"], root) if images else _row_names(read, named["path"]),
         lines=np.array(read.lines, dtype=np.int64),
         labels=labels,
         attributes=attribute_indices,
@@ -78,6 +81,20 @@ def read_table(
         notes=tuple(notes_on_numbers(class_words, attribute_words)),
         unit=read.unit,
     )
+
+
+def _image_paths(read: Columns, column: str, root: Path) -> tuple[str, ...]:
+    return tuple(relative_path(name, root, read.where(row)) for row, name in enumerate(read.values[column]))
+
+
+def _row_names(read: Columns, column: str) -> tuple[str, ...]:
+    """What tells rows apart that need no image: their paths as they are written, else their numbers."""
+    names = read.values.get(column)
+    if names is None:
+        return tuple(f"row {row + 1}" for row in range(len(read.lines)))
+    if "" in names:
+        raise InputError(f"{read.where(names.index(''))}: {column} is empty; name every row, or drop the column")
+    return tuple(names)
 
 
 def class_indices(columns: Columns, column: str, vocabulary: Vocabulary | None) -> tuple[Vocabulary, NDArray[np.int64]]:

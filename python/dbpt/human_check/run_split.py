@@ -53,6 +53,8 @@ def read_run_split(
     if split is not None and split not in SPLITS:
         raise InputError(f"split is {split!r}; expected one of {', '.join(SPLITS)}{nearest(str(split), list(SPLITS))}")
     classifier = load(run, device=device, weights=weights)
+    if classifier.config.embeddings is not None:
+        raise InputError(f"{run}: was fitted on --embeddings, without images; there is nothing to show and label")
     labelled = _LabelledByRun(Path(run), classifier)
     split = labelled.default_split() if split is None else split
     rows = labelled.rows(split)
