@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save_file
 from table_files import link_as_folder
+from tar_files import write_shards
 from test_docs import blocks, run
 
 import dbpt
@@ -69,6 +70,14 @@ def test_a_folder_of_images(workplace, tiny):
     (fit,) = commands("squares")
     fit_tiny(fit, tiny)
     assert dbpt.load("runs/squares").class_names == ("box", "disc")
+
+
+def test_tar_shards(workplace, tiny):
+    write_shards(tiny, Path("shards"), shards_a_split=2)
+    (fit,) = commands("shards")
+    fit_tiny(fit, tiny)
+    (prediction,) = dbpt.load("runs/shards").predict(["shards/test-000.tar/0000.png"])
+    assert prediction.error is None
 
 
 def test_features_instead_of_images(workplace, tiny, tiny_backbone):

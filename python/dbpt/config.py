@@ -61,7 +61,7 @@ class FitConfig:
 
     data: str = _setting(
         "",
-        "demo, waterbirds, celeba, metashift, the path of a table (.csv, .tsv, .jsonl, .parquet) or folder split/class",
+        "demo, waterbirds, celeba, metashift, a table (.csv, .tsv, .jsonl, .parquet), a folder, or .tar shards",
     )
     root: str | None = _setting(None, "folder of the images (a table's own folder if not given)")
     columns: tuple[str, ...] | None = _setting(

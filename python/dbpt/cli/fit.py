@@ -20,7 +20,7 @@ def fit(data: str | None, out: Path, config: Path | None, resume: bool, overwrit
 
     DATA is demo, demo-waterbirds, demo-celeba, demo-metashift, waterbirds, celeba, metashift, the path of a CSV, TSV,
     JSON lines or Parquet table with the columns path, label, split and optionally attribute (or --columns), or the
-    path of a folder split/class/*.jpg.
+    path of a folder split/class/*.jpg, or tar shards as WebDataset names them: "train-{000..146}.tar".
     """
     from dbpt.config import read_config
     from dbpt.fitting import fit as run_fit

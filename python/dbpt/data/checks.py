@@ -12,6 +12,7 @@ import numpy as np
 
 from dbpt.data.dataset import SPLITS, Dataset
 from dbpt.errors import InputError
+from dbpt.tar_members import find_member
 
 GroupCounts = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 """Rows per group, in group order, of train, val and test."""
@@ -87,7 +88,7 @@ def _missing_images(root: Path, paths: Sequence[str]) -> list[int]:
             missing.append(row)
     # Links are not in the listings, and a file system may take other spellings (case, Unicode forms): ask it,
     # through os.path, which answers False to a name that is too long where Path raises.
-    return [row for row in missing if not os.path.isfile(root / paths[row])]  # noqa: PTH113
+    return [row for row in missing if not os.path.isfile(root / paths[row]) and not find_member(root / paths[row])]  # noqa: PTH113
 
 
 def _file_names(folder: Path) -> set[str]:

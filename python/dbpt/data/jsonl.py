@@ -26,7 +26,7 @@ def read_jsonl(path: Path, required: Sequence[str], optional: Sequence[str] = ()
         if not text.strip():
             continue
         where = f"{path} line {line}"
-        row = _object(text, where)
+        row = json_object(text, where)
         for name in required:
             if name not in row:
                 raise InputError(
@@ -39,13 +39,14 @@ def read_jsonl(path: Path, required: Sequence[str], optional: Sequence[str] = ()
     return Columns(path, lines, {name: column for name, column in values.items() if name in found})
 
 
-def _object(text: str, where: str) -> dict[str, Any]:
+def json_object(text: str, where: str) -> dict[str, Any]:
+    """One JSON object. Raises `InputError` for anything else, and for a key that is there twice."""
     try:
         row = json.loads(text, object_pairs_hook=_without_repeats)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: is not JSON ({error}); expected one object a line") from None
+        raise InputError(f"{where}: is not JSON ({error}); expected an object") from None
     if not isinstance(row, dict):
-        raise InputError(f"{where}: is {_kind(row)}, expected one object a line")
+        raise InputError(f"{where}: is {_kind(row)}, expected an object")
     return row
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dbpt.data import celeba, image_folder, metashift, table, waterbirds
+from dbpt.data import celeba, image_folder, metashift, table, waterbirds, webdataset
 from dbpt.data.checks import GroupCounts, check_dataset, published_note
 from dbpt.data.column_names import ROLES, check_columns
 from dbpt.data.dataset import Dataset
@@ -49,7 +49,8 @@ def load_dataset(
 
     Args:
         data: ``"waterbirds"``, ``"celeba"``, ``"metashift"``, or the path of a ``.csv``, ``.tsv``, ``.jsonl``
-            or ``.parquet`` table, or of a folder of images ``split/class/*.jpg``.
+            or ``.parquet`` table, of a folder of images ``split/class/*.jpg``,
+            or of WebDataset's shards: ``train-{000..146}.tar``.
         root: for a known name, its folder or that folder's parent; for a table, what its paths are relative to
             (the table's own folder if None).
         classes: names and wordings in index order. For a known name, as many as it has; for a table, the names that
@@ -117,6 +118,11 @@ def _load_own(
         _sentences(templates, table.TEMPLATES),
         _sentences(attribute_templates, table.ATTRIBUTE_TEMPLATES),
     )
+    if webdataset.is_pattern_of_shards(str(data)):
+        if root is not None or not images:
+            given = f"--root {root}" if root is not None else "--embeddings"
+            raise InputError(f"{given}: {path} has its images inside; drop it, or give a table")
+        return webdataset.read_webdataset(str(path), classes, attributes, *sentences, columns)
     if path.suffix.lower() not in table.READERS and os.path.isdir(path):  # noqa: PTH112 (as below)
         if root is not None or columns:
             given = f"--root {root}" if root is not None else "--columns"
@@ -127,7 +133,7 @@ def _load_own(
     if path.suffix.lower() not in table.READERS:
         raise InputError(
             f"data {path.name!r} is neither a known data set ({', '.join(KNOWN)}) nor the path of a "
-            f"{', '.join(table.READERS)} table, nor a folder{nearest(path.name.lower(), list(KNOWN))}"
+            f"{', '.join(table.READERS)} table, nor a folder, nor .tar shards{nearest(path.name.lower(), list(KNOWN))}"
         )
     folder = path.parent if root is None else _absolute(root)
     if not os.path.exists(path):  # noqa: PTH110 (Path.exists raises on a name that is too long)

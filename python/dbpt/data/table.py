@@ -67,7 +67,7 @@ def read_table(
     read = READERS[path.suffix.lower()](path, required, [named[role] for role in ROLES if named[role] not in required])
     splits = read.decode(named["split"], lambda value: SPLIT_NAMES.get(value.lower()), ["train", "val", "test"])
     class_words, labels = class_indices(read, named["label"], classes)
-    attribute_words, attribute_indices = _attribute_indices(read, named["attribute"], attributes)
+    attribute_words, indices = attribute_indices(read, named["attribute"], attributes)
     return Dataset(
         name=path.stem,
         root=root,
@@ -75,7 +75,7 @@ def read_table(
         paths=_image_paths(read, named["path"], root) if images else _row_names(read, named["path"]),
         lines=np.array(read.lines, dtype=np.int64),
         labels=labels,
-        attributes=attribute_indices,
+        attributes=indices,
         splits=splits,
         words=Words(class_words, attribute_words, tuple(templates), tuple(attribute_templates)),
         notes=tuple(notes_on_numbers(class_words, attribute_words)),
@@ -110,10 +110,14 @@ def class_indices(columns: Columns, column: str, vocabulary: Vocabulary | None) 
     return _indexed(columns, column, vocabulary)
 
 
-def _attribute_indices(
+def attribute_indices(
     columns: Columns, column: str, vocabulary: Vocabulary | None
 ) -> tuple[Vocabulary, NDArray[np.int64]]:
-    """The attributes and the index of each row's, -1 where it is unknown or no column holds it."""
+    """The attributes and, (N,) int64, the index of each row's, -1 where it is unknown or no column holds it.
+
+    Raises:
+        InputError: a value that is none of the given names, or a single value where none are given.
+    """
     if column not in columns.values:
         return vocabulary or {}, np.full(len(columns.lines), -1, dtype=np.int64)
     if vocabulary is None and len(names := own_codes(_values(columns, column, UNKNOWN))[0]) == 1:
