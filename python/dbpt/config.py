@@ -68,7 +68,7 @@ class FitConfig:
         None, "which column of a table holds path, label, split, attribute: 'path=file' 'label=y'"
     )
     embeddings: str | None = _setting(
-        None, "features that you have, instead of images: .npy, .safetensors, or a folder of clip-retrieval"
+        None, "features that you have, instead of images: .npy, .safetensors, or a folder with img_emb in it"
     )
     model: str | None = _setting(
         None, "open_clip name, hf-hub:..., local-dir:..., or a .json config [default: ViT-B-32-quickgelu]"
