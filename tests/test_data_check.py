@@ -1,6 +1,7 @@
 """``dbpt data check``: what it counts, every kind of problem that it names, and its exit code."""
 
 import os
+import tarfile
 
 import pytest
 from layouts import edit, write_birds, write_faces
@@ -118,6 +119,18 @@ def test_a_table_without_attribute_names_is_readable_but_not_enough_for_fit(pets
     pets.write_text(TABLE.replace(",attribute", ",other"))
     assert check_data(pets).warnings == ("no spurious attribute is named; fit needs --attributes",)
     assert check_data(pets, attributes=["in", "out"]).warnings == ()
+
+
+def test_images_within_tar_shards_are_read_too(tmp_path):
+    draw(tmp_path, "a.jpg", "b.jpg")
+    (tmp_path / "c.jpg").write_bytes(HTML)
+    with tarfile.open(tmp_path / "train.tar", "w") as shard:
+        for name, label in (("a", b"0"), ("b", b"1"), ("c", b"1")):
+            (tmp_path / f"{name}.cls").write_bytes(label)
+            for ending in ("jpg", "cls"):
+                shard.add(tmp_path / f"{name}.{ending}", f"{name}.{ending}")
+    (problem,) = check_data(tmp_path / "train.tar").problems
+    assert "c.jpg': not a JPEG, PNG" in problem
 
 
 def test_what_cannot_be_read_at_all_and_unknown_settings(birds):

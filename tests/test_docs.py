@@ -37,6 +37,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
 OTHER_PAGES = (
     "docs/settings.md",
+    "docs/data.md",
     "docs/text_towers.md",
     "docs/methods.md",
     "docs/defaults.md",

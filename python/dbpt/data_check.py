@@ -56,6 +56,8 @@ def check_data(data: str | Path, *, log: Callable[[str], None] = lambda line: No
         InputError: the metadata can't be read at all, or a setting is none.
     """
     config = resolve_demo(make_config({"data": str(data), **settings}), log)
+    if config.embeddings is not None:
+        raise InputError("--embeddings: there is no image to look at; leave it out to check the images of the rows")
     dataset = load_dataset(config.data, config.root, **data_arguments(config), check=False)
     missing = missing_rows(dataset)
     log(f"reading the headers of {len(dataset) - len(missing)} images")

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from dbpt.config import FitConfig
+from dbpt.data.column_names import parse_columns
 from dbpt.words import check_templates, parse_vocabulary
 
 
@@ -23,6 +24,8 @@ def data_arguments(config: FitConfig) -> dict[str, Any]:
         "attribute_templates": config.attribute_template,
         "celeba_target": config.celeba_target,
         "celeba_attributes": config.celeba_attributes,
+        "columns": parse_columns(config.columns) if config.columns is not None else None,
+        "images": config.embeddings is None,
     }
 
 

@@ -8,6 +8,7 @@ training only where ``group_source`` or ``select`` ask for them.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from warnings import catch_warnings, simplefilter
 
@@ -27,6 +28,7 @@ from dbpt.experiment_checks import (
     setting_warnings,
 )
 from dbpt.features import Failure, embed_images
+from dbpt.features.given import read_given_features
 from dbpt.heads.prompt import prompt_layout
 from dbpt.pseudo_attributes import PseudoAttributes, label_attributes
 from dbpt.splits import group_warnings, knows_true_groups, with_validation
@@ -202,7 +204,11 @@ def open_dataset(data: str, config: FitConfig) -> Dataset:
 def embed_dataset(
     dataset: Dataset, backbone: Backbone, config: FitConfig, log: Log
 ) -> tuple[Dataset, NDArray[np.float32], tuple[Failure, ...]]:
-    """Features of every readable image, and the data set without the others."""
+    """Features of every readable image, and the data set without the others; or the given features of all rows."""
+    if config.embeddings is not None:
+        features = read_given_features(Path(config.embeddings), dataset, backbone)
+        log(f"features: {len(dataset)} rows of {config.embeddings}; no image is opened")
+        return dataset, features, ()
     embeddings = embed_images(
         backbone,
         dataset.root,

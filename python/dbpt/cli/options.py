@@ -10,10 +10,17 @@ from dbpt.comparison.plan import BY_THE_PLAN
 from dbpt.config import FitConfig
 from dbpt.recipes import RECIPES
 
-LISTS = ("classes", "attributes", "template", "attribute_template", "celeba_attributes", "proportions")
-
-
-DATA_SETTINGS = ("root", "classes", "attributes", "celeba_target", "celeba_attributes", "cache", "max_failures")
+LISTS = ("columns", "classes", "attributes", "template", "attribute_template", "celeba_attributes", "proportions")
+DATA_SETTINGS = (
+    "root",
+    "columns",
+    "classes",
+    "attributes",
+    "celeba_target",
+    "celeba_attributes",
+    "cache",
+    "max_failures",
+)
 
 
 class SpreadCommand(click.Command):

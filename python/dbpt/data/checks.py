@@ -14,10 +14,11 @@ import numpy as np
 
 from dbpt.data.dataset import SPLITS, Dataset
 from dbpt.errors import InputError
+from dbpt.tar_members import find_member
 
 
-def check_dataset(dataset: Dataset, *, training: bool = True) -> None:
-    """Refuse a data set that can't be trained on (or, without ``training``, evaluated).
+def check_dataset(dataset: Dataset, *, training: bool = True, images: bool = True) -> None:
+    """Refuse a data set that can't be trained on (or, without ``training``, evaluated); ``images``: that lacks files.
 
     Raises:
         InputError: a path twice, a class without rows or without training rows, no training rows, a missing image.
@@ -25,7 +26,8 @@ def check_dataset(dataset: Dataset, *, training: bool = True) -> None:
     check_unique(dataset)
     if training:
         check_classes(dataset)
-    check_images(dataset)
+    if images:
+        check_images(dataset)
 
 
 def spelled_as_on_disk(dataset: Dataset) -> Dataset:
@@ -108,7 +110,7 @@ def missing_rows(dataset: Dataset) -> list[int]:
             missing.append(row)
     # Links are not in the listings, and a file system may take other spellings (case, Unicode forms): ask it,
     # through os.path, which answers False to a name that is too long where Path raises.
-    return [row for row in missing if not os.path.isfile(root / paths[row])]  # noqa: PTH113
+    return [row for row in missing if not os.path.isfile(root / paths[row]) and not find_member(root / paths[row])]  # noqa: PTH113
 
 
 def _file_names(folder: Path) -> set[str]:

@@ -32,6 +32,7 @@ class Dataset:
         words: names, wordings and templates.
         notes: one line each, what the user should know about how the data were read.
         published: rows per group and split that the literature reports, where it does for data of this kind.
+        unit: what ``lines`` count: lines of a text file, rows of a Parquet file.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Dataset:
     words: Words
     notes: tuple[str, ...] = ()
     published: GroupCounts | None = None
+    unit: str = "line"
 
     def __post_init__(self) -> None:
         columns = (self.lines, self.labels, self.attributes, self.splits)
@@ -114,7 +116,7 @@ class Dataset:
     def where(self, row: int) -> str:
         """Where ``row`` came from, for messages: ``"metadata.csv line 17"``, or its path if no file lists it."""
         line = int(self.lines[row])
-        return f"{self.source.name} line {line}" if line else self.paths[row]
+        return f"{self.source.name} {self.unit} {line}" if line else self.paths[row]
 
     def describe(self) -> str:
         """What was found, for people: rows per group (per class without true attributes) and split, and the notes."""

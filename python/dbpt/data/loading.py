@@ -1,11 +1,12 @@
 """``load_dataset``: from a known name or a table's path to a checked data set, the user's words over the defaults."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dbpt.data import table
+from dbpt.data import image_folder, table, webdataset
 from dbpt.data.checks import check_dataset, spelled_as_on_disk
+from dbpt.data.column_names import ROLES, check_columns
 from dbpt.data.dataset import Dataset
 from dbpt.data.known import KNOWN, read_known
 from dbpt.errors import InputError, nearest
@@ -22,13 +23,17 @@ def load_dataset(
     attribute_templates: Sequence[str] | None = None,
     celeba_target: str | None = None,
     celeba_attributes: Sequence[str] | None = None,
+    columns: Mapping[str, str] | None = None,
     training: bool = True,
+    images: bool = True,
     check: bool = True,
 ) -> Dataset:
     """Read the labels of a data set, check them, and check that the image files exist; opens no image.
 
     Args:
-        data: ``"waterbirds"``, ``"celeba"``, ``"metashift"``, or the path of a ``.csv`` or ``.tsv`` table.
+        data: ``"waterbirds"``, ``"celeba"``, ``"metashift"``, or the path of a ``.csv``, ``.tsv``, ``.jsonl``
+            or ``.parquet`` table, of a folder of images ``split/class/*.jpg``,
+            or of WebDataset's shards: ``train-{000..146}.tar``.
         root: for a known name, its folder or that folder's parent; for a table, what its paths are relative to
             (the table's own folder if None).
         classes: names and wordings in index order. For a known name, as many as it has; for a table, the names that
@@ -39,7 +44,11 @@ def load_dataset(
         celeba_target: of CelebA, the attribute that is the class; None is ``"Blond_Hair"``.
         celeba_attributes: of CelebA, the spurious attributes, whose combinations are numbered as binary numbers with
             the first attribute in front; None is ``["Male"]``.
+        columns: of a table, which column holds ``path``, ``label``, ``split`` and ``attribute``, where it is called
+            something else: ``{"label": "y"}``.
         training: False also accepts data without training rows or with classes that have none, for evaluation.
+        images: False asks for no image file, for rows whose features are given. A table's paths are then any names, and
+            need no column: without one, rows are called by their number.
         check: False takes the rows as they are written, whether they can be used or not; `check_data` judges them.
 
     Raises:
@@ -52,12 +61,16 @@ def load_dataset(
     if str(data) != "celeba":
         _refuse_celeba_task(data, celeba_target, celeba_attributes)
     if str(data) in KNOWN:
+        if columns:
+            raise InputError(f"--columns: data set {str(data)!r} has columns of its own; give columns of a table alone")
         dataset = read_known(str(data), root, *vocabularies, celeba_target, celeba_attributes)
     else:
-        dataset = _load_table(data, root, *vocabularies)
-    dataset = spelled_as_on_disk(dataset)
+        check_columns(columns or {}, "--columns")
+        dataset = _load_own(data, root, *vocabularies, columns, images)
+    if images:
+        dataset = spelled_as_on_disk(dataset)
     if check:
-        check_dataset(dataset, training=training)
+        check_dataset(dataset, training=training, images=images)
     return dataset
 
 
@@ -67,23 +80,44 @@ def _refuse_celeba_task(data: str | Path, target: str | None, attributes: Sequen
             raise InputError(f"{flag} {given!r} with data {str(data)!r}: only celeba has attributes to choose; drop it")
 
 
-def _load_table(
+def _load_own(
     data: str | Path,
     root: str | Path | None,
     classes: Vocabulary | None,
     attributes: Vocabulary | None,
     templates: Sequence[str] | None,
     attribute_templates: Sequence[str] | None,
+    columns: Mapping[str, str] | None,
+    images: bool,
 ) -> Dataset:
     path = _absolute(data)
-    if path.suffix.lower() not in table.DELIMITERS:
+    sentences = (
+        _sentences(templates, table.TEMPLATES),
+        _sentences(attribute_templates, table.ATTRIBUTE_TEMPLATES),
+    )
+    if webdataset.is_pattern_of_shards(str(data)):
+        if root is not None or not images:
+            given = f"--root {root}" if root is not None else "--embeddings"
+            raise InputError(f"{given}: {path} has its images inside; drop it, or give a table")
+        return webdataset.read_webdataset(str(path), classes, attributes, *sentences, columns)
+    if path.suffix.lower() not in table.READERS and os.path.isdir(path):  # noqa: PTH112 (as below)
+        if root is not None or columns:
+            given = f"--root {root}" if root is not None else "--columns"
+            raise InputError(f"{given}: {path} is a folder of images, which says where all is; drop it")
+        if not images:
+            raise InputError(f"--embeddings with the folder {path}: its files have no order to go by; give a table")
+        return image_folder.read_image_folder(path, classes, attributes, *sentences)
+    if path.suffix.lower() not in table.READERS:
         raise InputError(
-            f"data {path.name!r} is neither a known data set ({', '.join(KNOWN)}) nor the path of a .csv or .tsv table"
-            f"{nearest(path.name.lower(), list(KNOWN))}"
+            f"data {path.name!r} is neither a known data set ({', '.join(KNOWN)}) nor the path of a "
+            f"{', '.join(table.READERS)} table, nor a folder, nor .tar shards{nearest(path.name.lower(), list(KNOWN))}"
         )
     folder = path.parent if root is None else _absolute(root)
     if not os.path.exists(path):  # noqa: PTH110 (Path.exists raises on a name that is too long)
-        raise InputError(f"{path}: does not exist; expected a table with the columns path, label, split[, attribute]")
+        named = [(columns or {}).get(role, role) for role in ROLES]
+        raise InputError(
+            f"{path}: does not exist; expected a table with the columns {', '.join(named[:3])}[, {named[3]}]"
+        )
     if not os.path.isdir(folder):  # noqa: PTH112 (as above)
         raise InputError(
             f"--root {folder} is not a folder; expected the one that the paths of {path.name} are relative to"
@@ -93,8 +127,9 @@ def _load_table(
         folder,
         classes,
         attributes,
-        _sentences(templates, table.TEMPLATES),
-        _sentences(attribute_templates, table.ATTRIBUTE_TEMPLATES),
+        *sentences,
+        columns,
+        images=images,
     )
 
 
