@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from table_files import refused, rows, vocabulary
 
 from dbpt.data import load_dataset
-from dbpt.errors import InputError
 
 ROWS = "path,label,split,attribute\na.jpg,dog,train,in\nb.jpg,cat,train,out\nc.jpg,cat,val,\nd.jpg,dog,test,in\n"
 
@@ -27,22 +27,6 @@ def table(tmp_path):
         return path
 
     return write
-
-
-def refused(data, *args, **options):
-    with pytest.raises(InputError) as error:
-        load_dataset(data, *args, **options)
-    message = str(error.value)
-    assert "\n" not in message
-    return message
-
-
-def rows(*lines, header="path,label,split"):
-    return "\n".join((header, *lines)) + "\n"
-
-
-def vocabulary(*names):
-    return {name: (name,) for name in names}
 
 
 # --- what is read

@@ -37,12 +37,14 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
 OTHER_PAGES = (
     "docs/settings.md",
+    "docs/data.md",
     "docs/text_towers.md",
     "docs/methods.md",
     "docs/defaults.md",
     "docs/results.md",
     "docs/compare.md",
     "docs/reproduce.md",
+    "docs/data_sets.md",
     "docs/sampling.md",
     "docs/group_weights.md",
     "docs/human_check.md",
@@ -330,6 +332,27 @@ def test_the_command_for_several_processes_runs(workplace):
         found = torch.distributed.run.get_args_parser().parse_args(of_one[1:])
         assert (found.nnodes, found.node_rank, found.training_script) == ("2", number, "dbpt")
         fit.make_context("fit", found.training_script_args[1:])
+
+
+def test_the_page_of_the_data_sets_runs_as_it_stands(workplace, capsys):
+    namespace: dict = {}
+    for name, folder in (("demo-waterbirds", "waterbird_complete95_forest2water2"), ("demo-celeba", "celeba")):
+        dbpt.write_demo(name, workplace / "data" / folder)
+    printed = []
+    for language, text in blocks("docs/data_sets.md", "bash", "python"):
+        if language == "python":
+            exec(compile(text, "docs/data_sets.md", "exec"), namespace)
+            continue
+        for command in text.splitlines():
+            run(command)
+            printed.append(capsys.readouterr().out)
+    shown, table_of_groups = (text for _, text in blocks("docs/data_sets.md", "text"))
+    assert namespace["found"].problems == ()
+    lines, shown_lines = skeleton(printed[0]), skeleton(shown)
+    assert lines[1:-2] == shown_lines[1:-2]  # the drawn data have other counts, which the line before the last says
+    assert lines[-1] == shown_lines[-1] == "no problems found"
+    assert "smiling, male, eyeglasses" in printed[1]
+    assert table_of_groups.startswith("image,group\n")
 
 
 def test_the_compare_page_runs_as_it_stands(workplace):

@@ -18,7 +18,7 @@ import dbpt
 from dbpt import InputError
 from dbpt.backbone import Backbone
 from dbpt.cli import main
-from dbpt.data.loading import KNOWN
+from dbpt.data.known import KNOWN
 from dbpt.features import images as images_module
 from dbpt.words import Words
 

@@ -1,10 +1,10 @@
 """Debiased prompt tuning for CLIP without attribute annotations.
 
 The verbs of the command line under the same names: `fit`, `compare`, `evaluate`, `load` (then ``.predict``),
-`write_demo`, and for ``dbpt label`` `draw_label_sample` and `judge_labels`; and the parts that drop into other
-training loops: `zero_shot_logits`, `average_prompts`, `label_attributes`, `pseudo_attribute_quality`, `GroupWeights`,
-`GroupDRO`, and the samplers of `dbpt.sampling`. Names are looked up on first use, so ``import dbpt`` does not import
-torch.
+`write_demo`, for ``dbpt data check`` `check_data`, and for ``dbpt label`` `draw_label_sample` and `judge_labels`; and
+the parts that drop into other training loops: `zero_shot_logits`, `average_prompts`, `label_attributes`,
+`pseudo_attribute_quality`, `GroupWeights`, `GroupDRO`, and the samplers of `dbpt.sampling`. Names are looked up on
+first use, so ``import dbpt`` does not import torch.
 """
 
 from importlib import import_module
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dbpt.comparison.comparing import compare as compare
     from dbpt.config import FitConfig as FitConfig
     from dbpt.data import load_dataset as load_dataset
+    from dbpt.data_check import check_data as check_data
     from dbpt.demo import write_demo as write_demo
     from dbpt.errors import InputError as InputError
     from dbpt.evaluation import evaluate as evaluate
@@ -42,6 +43,7 @@ _PUBLIC = {
     "GroupWeights": "group_weights",
     "InputError": "errors",
     "average_prompts": "pseudo_attributes",
+    "check_data": "data_check",
     "compare": "comparison.comparing",
     "draw_label_sample": "human_check",
     "embed_images": "features",

@@ -59,8 +59,17 @@ class FitConfig:
         InputError: a value out of range, an unknown choice, or a combination that means nothing; names the setting.
     """
 
-    data: str = _setting("", "demo, waterbirds, celeba, metashift, or the path of a table")
+    data: str = _setting(
+        "",
+        "demo, waterbirds, celeba, metashift, a table (.csv, .tsv, .jsonl, .parquet), a folder, or .tar shards",
+    )
     root: str | None = _setting(None, "folder of the images (a table's own folder if not given)")
+    columns: tuple[str, ...] | None = _setting(
+        None, "which column of a table holds path, label, split, attribute: 'path=file' 'label=y'"
+    )
+    embeddings: str | None = _setting(
+        None, "features that you have, instead of images: .npy, .safetensors, or a folder with img_emb in it"
+    )
     model: str | None = _setting(
         None, "open_clip name, hf-hub:..., local-dir:..., or a .json config [default: ViT-B-32-quickgelu]"
     )
@@ -70,6 +79,10 @@ class FitConfig:
     attributes: tuple[str, ...] | None = _setting(None, "names of the suspected attribute: 'land=forest|field'")
     template: tuple[str, ...] | None = _setting(None, "sentence with {} for the zero-shot classes; repeatable")
     attribute_template: tuple[str, ...] | None = _setting(None, "sentence with {} for the attributes; repeatable")
+    celeba_target: str | None = _setting(None, "attribute of CelebA that is the class [default: Blond_Hair]")
+    celeba_attributes: tuple[str, ...] | None = _setting(
+        None, "spurious attributes of CelebA; groups are over their combinations [default: Male]"
+    )
     objective: str = _setting("dbpt", "how per-sample losses combine", choices=OBJECTIVES)
     head: str = _setting("prompt", "what is trained", choices=HEADS)
     group_source: str = _setting(
@@ -149,6 +162,10 @@ class FitConfig:
             raise InputError(
                 f"--identification-epochs {self.identification_epochs}: the first stage is the beginning of training; "
                 f"expected at most --epochs {self.epochs}"
+            )
+        if self.embeddings is not None and self.features == "live":
+            raise InputError(
+                "--features live with --embeddings: there is no image to crop and flip; drop one of the two"
             )
         self._check_pseudo_method()
         if self.ctx_init is not None and self.n_ctx is not None:

@@ -1,12 +1,15 @@
 """`evaluate`: a finished run's classifier on other data, by group."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dbpt.classifier import Classifier
 from dbpt.data import load_dataset
-from dbpt.data.loading import KNOWN
+from dbpt.data.column_names import parse_columns
+from dbpt.data.known import KNOWN
+from dbpt.data_settings import same_task
 from dbpt.demo import DEMO_NAMES
 from dbpt.errors import InputError
 from dbpt.experiment import Log, embed_dataset, label_dataset
@@ -22,6 +25,8 @@ def evaluate(
     data: str | Path,
     *,
     root: str | Path | None = None,
+    columns: Sequence[str] | None = None,
+    embeddings: str | Path | None = None,
     weights: str | Path | None = None,
     device: str = "auto",
     cache: str | None = None,
@@ -36,6 +41,8 @@ def evaluate(
             name); it is read with the run's classes and attributes. Of the known names only the one that the run was
             fitted on, or whose classes and attributes are called as the run's.
         root: folder of the images.
+        columns: which column of a table holds what, as in `FitConfig`; None takes the run's for the run's own data.
+        embeddings: features instead of images, as in `FitConfig`; None takes the run's for the run's own data.
         weights: where the backbone's local weights file is now, if it has moved.
         device, cache, max_failures: as in `FitConfig`.
         log: gets one line of progress at a time.
@@ -50,7 +57,16 @@ def evaluate(
     _refuse_demo(str(data))
     classifier = load(run, device=device, weights=weights)
     _refuse_other_known(str(data), classifier)
-    config = replace(classifier.config, cache=cache, max_failures=max_failures)
+    is_own = str(data) == classifier.config.data
+    columns = classifier.config.columns if columns is None and is_own else columns
+    embeddings = classifier.config.embeddings if embeddings is None and is_own else embeddings
+    config = replace(
+        classifier.config,
+        cache=cache,
+        max_failures=max_failures,
+        embeddings=None if embeddings is None else str(embeddings),
+        features="cached",
+    )
     words = classifier.words
     dataset = load_dataset(
         data,
@@ -59,7 +75,10 @@ def evaluate(
         attributes=words.attributes,
         templates=words.templates,
         attribute_templates=words.attribute_templates,
+        **same_task(classifier.config, data),
+        columns=parse_columns(columns) if columns is not None else None,
         training=False,
+        images=embeddings is None,
     )
     log(dataset.describe())
     classifier.backbone.token_ids(["a"])  # so that a tokenizer that is gone is told before the long part

@@ -8,6 +8,7 @@ training only where ``group_source`` or ``select`` ask for them.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from warnings import catch_warnings, simplefilter
 
@@ -18,6 +19,7 @@ from dbpt.backbone import Backbone, load_backbone
 from dbpt.config import FitConfig
 from dbpt.data import SPLITS, Dataset, load_dataset
 from dbpt.data.checks import check_classes
+from dbpt.data_settings import data_arguments
 from dbpt.errors import InputError
 from dbpt.experiment_checks import (
     check_attributes_wanted,
@@ -26,10 +28,11 @@ from dbpt.experiment_checks import (
     setting_warnings,
 )
 from dbpt.features import Failure, embed_images
+from dbpt.features.given import read_given_features
 from dbpt.heads.prompt import prompt_layout
 from dbpt.pseudo_attributes import PseudoAttributes, label_attributes
 from dbpt.splits import group_warnings, knows_true_groups, with_validation
-from dbpt.words import Words, check_templates, parse_vocabulary
+from dbpt.words import Words
 from dbpt.zero_shot import zero_shot_logits, zero_shot_weights
 
 DEFAULT_MODEL, DEFAULT_PRETRAINED = "ViT-B-32-quickgelu", "openai"
@@ -189,17 +192,7 @@ def layout_settings(config: FitConfig) -> dict[str, Any]:
 
 def open_dataset(data: str, config: FitConfig) -> Dataset:
     """`load_dataset` with the words of ``config``; refuses a data set without two attribute names."""
-    for argument, templates in (("--template", config.template), ("--attribute-template", config.attribute_template)):
-        if templates is not None:
-            check_templates(templates, argument)
-    dataset = load_dataset(
-        data,
-        config.root,
-        classes=parse_vocabulary(config.classes, "--classes") if config.classes is not None else None,
-        attributes=parse_vocabulary(config.attributes, "--attributes") if config.attributes is not None else None,
-        templates=config.template,
-        attribute_templates=config.attribute_template,
-    )
+    dataset = load_dataset(data, config.root, **data_arguments(config))
     if dataset.num_attributes < 2:
         raise InputError(
             f"{dataset.source}: no spurious attribute is named; name what the classifier might lean on, for example "
@@ -211,7 +204,11 @@ def open_dataset(data: str, config: FitConfig) -> Dataset:
 def embed_dataset(
     dataset: Dataset, backbone: Backbone, config: FitConfig, log: Log
 ) -> tuple[Dataset, NDArray[np.float32], tuple[Failure, ...]]:
-    """Features of every readable image, and the data set without the others."""
+    """Features of every readable image, and the data set without the others; or the given features of all rows."""
+    if config.embeddings is not None:
+        features = read_given_features(Path(config.embeddings), dataset, backbone)
+        log(f"features: {len(dataset)} rows of {config.embeddings}; no image is opened")
+        return dataset, features, ()
     embeddings = embed_images(
         backbone,
         dataset.root,

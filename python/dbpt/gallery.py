@@ -12,8 +12,13 @@ GALLERY_SIZE = 24
 THUMBNAIL_PIXELS = 112
 
 
-def worst_group_mistakes(experiment: Experiment, row: MethodRow) -> list[Mistake]:
-    """At most 24 mistakes in the worst group of the test split (of validation where there is no test split)."""
+def worst_group_mistakes(experiment: Experiment, row: MethodRow) -> list[Mistake] | None:
+    """At most 24 mistakes in the worst group of the test split (of validation where there is no test split).
+
+    None if the run was given features instead of images.
+    """
+    if experiment.config.embeddings is not None:
+        return None
     split = "test" if row.metrics["test"] else "val"
     metrics = row.metrics[split]
     if metrics is None or metrics.worst_group is None:

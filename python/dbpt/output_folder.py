@@ -15,9 +15,21 @@ from dbpt.config import FitConfig, make_config, read_config
 from dbpt.errors import InputError
 from dbpt.files import check_can_create, write_atomically, write_json
 
-# Where things lie, and what no checkpoint depends on.
+# Where things lie, and what no checkpoint depends on but by the rows, labels and features found there.
 MAY_CHANGE = frozenset(
-    {"data", "root", "cache", "model", "pretrained", "tokenizer", "device", "max_failures", "baselines"}
+    {
+        "data",
+        "root",
+        "columns",
+        "embeddings",
+        "cache",
+        "model",
+        "pretrained",
+        "tokenizer",
+        "device",
+        "max_failures",
+        "baselines",
+    }
 )
 
 

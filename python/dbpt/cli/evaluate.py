@@ -5,11 +5,15 @@ from pathlib import Path
 
 import click
 
+from dbpt.cli.options import SpreadCommand
 
-@click.command()
+
+@click.command(cls=SpreadCommand)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("data")
 @click.option("--root", help="folder of the images")
+@click.option("--columns", multiple=True, help="which column of a table holds what: 'path=file' 'label=y'")
+@click.option("--embeddings", help="features instead of images, as in dbpt fit")
 @click.option("--weights", type=click.Path(path_type=Path), help="the backbone's weights file, if it has moved")
 @click.option("--device", default="auto", show_default=True, help="torch device")
 @click.option("--cache", help="folder of the feature cache")
@@ -21,6 +25,8 @@ def evaluate(
     run: Path,
     data: str,
     root: str | None,
+    columns: tuple[str, ...],
+    embeddings: str | None,
     weights: Path | None,
     device: str,
     cache: str | None,
@@ -35,6 +41,8 @@ def evaluate(
         run,
         data,
         root=root,
+        columns=columns or None,
+        embeddings=embeddings,
         weights=weights,
         device=device,
         cache=cache,

@@ -15,6 +15,7 @@ import click
 from dbpt import __version__
 from dbpt.cli.cache import cache
 from dbpt.cli.compare import compare
+from dbpt.cli.data import data
 from dbpt.cli.demo import demo
 from dbpt.cli.evaluate import evaluate
 from dbpt.cli.fit import fit
@@ -56,7 +57,7 @@ def commands(ctx: click.Context) -> None:
         )
 
 
-for command in (fit, compare, evaluate, predict, label, demo, cache):
+for command in (fit, compare, evaluate, predict, label, demo, data, cache):
     commands.add_command(command)
 
 

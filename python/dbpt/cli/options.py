@@ -10,7 +10,17 @@ from dbpt.comparison.plan import BY_THE_PLAN
 from dbpt.config import FitConfig
 from dbpt.recipes import RECIPES
 
-LISTS = ("classes", "attributes", "template", "attribute_template", "proportions")
+LISTS = ("columns", "classes", "attributes", "template", "attribute_template", "celeba_attributes", "proportions")
+DATA_SETTINGS = (
+    "root",
+    "columns",
+    "classes",
+    "attributes",
+    "celeba_target",
+    "celeba_attributes",
+    "cache",
+    "max_failures",
+)
 
 
 class SpreadCommand(click.Command):
@@ -47,14 +57,27 @@ def compare_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return _options(command, hidden=tuple(BY_THE_PLAN))
 
 
+def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate ``command`` with an option for each setting that says what the data are."""
+    return _settings_options(command, DATA_SETTINGS)
+
+
 def _options(command: Callable[..., Any], hidden: Collection[str]) -> Callable[..., Any]:
+    names = [setting.name for setting in fields(FitConfig) if setting.name != "data"]
+    command = _settings_options(command, names, hidden)
+    recipe = "what training settings that are not given are taken from [default: default]"
+    return click.option("--recipe", type=click.Choice(list(RECIPES)), help=recipe)(command)
+
+
+def _settings_options(
+    command: Callable[..., Any], names: Collection[str], hidden: Collection[str] = ()
+) -> Callable[..., Any]:
     for setting in reversed(fields(FitConfig)):
-        if setting.name != "data":
+        if setting.name in names:
             item = next((kind for kind in (float, int) if kind.__name__ in str(setting.type)), str)
             is_hidden = setting.name in hidden
             command = _option(setting.name, setting.default, item, dict(setting.metadata), is_hidden)(command)
-    recipe = "what training settings that are not given are taken from [default: default]"
-    return click.option("--recipe", type=click.Choice(list(RECIPES)), help=recipe)(command)
+    return command
 
 
 def _option(

@@ -5,20 +5,20 @@ The checks see a ``Dataset`` and the folder's listing; no image is opened.
 
 import errno
 import os
+import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from dbpt.data.dataset import SPLITS, Dataset
 from dbpt.errors import InputError
-
-GroupCounts = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
-"""Rows per group, in group order, of train, val and test."""
+from dbpt.tar_members import find_member
 
 
-def check_dataset(dataset: Dataset, *, training: bool = True) -> None:
-    """Refuse a data set that can't be trained on (or, without ``training``, evaluated).
+def check_dataset(dataset: Dataset, *, training: bool = True, images: bool = True) -> None:
+    """Refuse a data set that can't be trained on (or, without ``training``, evaluated); ``images``: that lacks files.
 
     Raises:
         InputError: a path twice, a class without rows or without training rows, no training rows, a missing image.
@@ -26,17 +26,39 @@ def check_dataset(dataset: Dataset, *, training: bool = True) -> None:
     check_unique(dataset)
     if training:
         check_classes(dataset)
-    check_images(dataset)
+    if images:
+        check_images(dataset)
+
+
+def spelled_as_on_disk(dataset: Dataset) -> Dataset:
+    """The data set with the file system's spelling of names that it has in the other Unicode normal form.
+
+    An accented letter is one code point in most tables (NFC) and a letter with a mark in file names from a Mac (NFD).
+    """
+    paths = tuple(path if path.isascii() else _on_disk(dataset.root, path) for path in dataset.paths)
+    return dataset if paths == dataset.paths else replace(dataset, paths=paths)
+
+
+def _on_disk(root: Path, path: str) -> str:
+    spellings = (path, *(unicodedata.normalize(form, path) for form in ("NFC", "NFD")))
+    return next((name for name in spellings if os.path.isfile(root / name)), path)  # noqa: PTH113 (as below)
 
 
 def check_unique(dataset: Dataset) -> None:
     """Refuse a path that occurs twice, naming both lines."""
+    for row, first in repeated_rows(dataset):
+        raise InputError(
+            f"{dataset.where(row)}: {dataset.paths[row]!r} stands already at {dataset.where(first)}; keep one"
+        )
+
+
+def repeated_rows(dataset: Dataset) -> list[tuple[int, int]]:
+    """Rows whose path stands further up already, each with the first row that has it."""
     if len(set(dataset.paths)) == len(dataset):
-        return
+        return []
     first: dict[str, int] = {}
-    for row, path in enumerate(dataset.paths):
-        if first.setdefault(path, row) != row:
-            raise InputError(f"{dataset.where(row)}: {path!r} stands already at {dataset.where(first[path])}; keep one")
+    rows = ((row, first.setdefault(path, row)) for row, path in enumerate(dataset.paths))
+    return [(row, earlier) for row, earlier in rows if earlier != row]
 
 
 def check_classes(dataset: Dataset) -> None:
@@ -60,7 +82,7 @@ def check_classes(dataset: Dataset) -> None:
 
 def check_images(dataset: Dataset) -> None:
     """Refuse a data set with rows whose image file is missing, naming the first and how many there are."""
-    missing = _missing_images(dataset.root, dataset.paths)
+    missing = missing_rows(dataset)
     if not missing:
         return
     path = dataset.paths[missing[0]]
@@ -75,7 +97,9 @@ def check_images(dataset: Dataset) -> None:
     )
 
 
-def _missing_images(root: Path, paths: Sequence[str]) -> list[int]:
+def missing_rows(dataset: Dataset) -> list[int]:
+    """Rows whose image is no file in the root."""
+    root, paths = dataset.root, dataset.paths
     listings: dict[str, set[str]] = {}
     missing: list[int] = []
     for row, path in enumerate(paths):
@@ -86,7 +110,7 @@ def _missing_images(root: Path, paths: Sequence[str]) -> list[int]:
             missing.append(row)
     # Links are not in the listings, and a file system may take other spellings (case, Unicode forms): ask it,
     # through os.path, which answers False to a name that is too long where Path raises.
-    return [row for row in missing if not os.path.isfile(root / paths[row])]  # noqa: PTH113
+    return [row for row in missing if not os.path.isfile(root / paths[row]) and not find_member(root / paths[row])]  # noqa: PTH113
 
 
 def _file_names(folder: Path) -> set[str]:
@@ -99,11 +123,11 @@ def _file_names(folder: Path) -> set[str]:
         raise InputError(f"{folder}: cannot be listed ({error.strerror or error})") from None
 
 
-def published_note(dataset: Dataset, published: GroupCounts) -> str | None:
-    """A note if the group counts are not the published ones, else None."""
+def published_note(dataset: Dataset) -> str | None:
+    """A note if there are published group counts and the data set's are others, else None."""
     groups = dataset.groups(dataset.attributes)
     differing = []
-    for split, expected in enumerate(published):
+    for split, expected in enumerate(dataset.published or ()):
         chosen = groups[(dataset.splits == split) & (groups >= 0)]
         counts = tuple(np.bincount(chosen, minlength=dataset.num_groups).tolist())
         if counts != expected:

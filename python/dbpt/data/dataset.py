@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from dbpt.words import Words
 
 SPLITS = ("train", "val", "test")
+GroupCounts = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+"""Rows per group, in group order, of train, val and test."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +31,8 @@ class Dataset:
         splits: (N,) int64, index into ``SPLITS``.
         words: names, wordings and templates.
         notes: one line each, what the user should know about how the data were read.
+        published: rows per group and split that the literature reports, where it does for data of this kind.
+        unit: what ``lines`` count: lines of a text file, rows of a Parquet file.
     """
 
     name: str
@@ -41,6 +45,8 @@ class Dataset:
     splits: NDArray[np.int64]
     words: Words
     notes: tuple[str, ...] = ()
+    published: GroupCounts | None = None
+    unit: str = "line"
 
     def __post_init__(self) -> None:
         columns = (self.lines, self.labels, self.attributes, self.splits)
@@ -110,7 +116,7 @@ class Dataset:
     def where(self, row: int) -> str:
         """Where ``row`` came from, for messages: ``"metadata.csv line 17"``, or its path if no file lists it."""
         line = int(self.lines[row])
-        return f"{self.source.name} line {line}" if line else self.paths[row]
+        return f"{self.source.name} {self.unit} {line}" if line else self.paths[row]
 
     def describe(self) -> str:
         """What was found, for people: rows per group (per class without true attributes) and split, and the notes."""

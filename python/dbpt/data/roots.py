@@ -22,8 +22,21 @@ def find_root(root: Path, folders: Sequence[str], markers: Sequence[str], title:
     if not os.path.isdir(root):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
         problem = "is a file, not a folder" if os.path.exists(root) else "does not exist"  # noqa: PTH110
         raise InputError(f"--root {root} {problem}; {title} needs the folder that holds {markers[0]}")
-    for candidate in (root, *(root / folder for folder in folders)):
-        if any((candidate / marker).exists() for marker in markers):
-            return candidate
+    if found := look_for_root(root, folders, markers):
+        return found
     places = " or ".join(f"{folder}/" for folder in folders)
     raise InputError(f"{root}: no {' or '.join(markers)} here or in {places}, where {title} has it")
+
+
+def look_for_root(root: Path, folders: Sequence[str], markers: Sequence[str]) -> Path | None:
+    """As `find_root`, but None where nothing is found: the data may have another layout."""
+    for candidate in (root, *(root / folder for folder in folders)):
+        if first_of(candidate, markers):
+            return candidate
+    return None
+
+
+def first_of(folder: Path, names: Sequence[str]) -> Path | None:
+    """The first of ``names`` that is in ``folder``."""
+    paths = (os.path.join(folder, name) for name in names)  # noqa: PTH118 (as above)
+    return next((Path(path) for path in paths if os.path.exists(path)), None)  # noqa: PTH110

@@ -62,15 +62,16 @@ def separated_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int,
 
 @dataclass(frozen=True)
 class Columns:
-    """The wanted columns of one file, all of one length, and the line of each row."""
+    """The wanted columns of one file, all of one length, and the line (or other ``unit``) of each row."""
 
     path: Path
     lines: list[int]
     values: dict[str, list[str]]
+    unit: str = "line"
 
     def where(self, row: int) -> str:
         """``"folder/file.csv line 17"``."""
-        return f"{self.path} line {self.lines[row]}"
+        return f"{self.path} {self.unit} {self.lines[row]}"
 
     def decode(self, column: str, code: Callable[[str], int | None], expected: Sequence[str]) -> NDArray[np.int64]:
         """(N,) int64 codes of a column; ``code`` is asked once per distinct value and answers None if invalid.
@@ -99,8 +100,8 @@ def read_columns(path: Path, required: Sequence[str], optional: Sequence[str] = 
     rows = separated_rows(path, read_text(path), delimiter)
     header_line, header = next(rows)
     header = [name.strip() for name in header]
-    wanted = {name: _position(path, header_line, header, name) for name in required}
-    wanted |= {name: _position(path, header_line, header, name) for name in optional if name in header}
+    wanted = {name: column_position(f"{path} line {header_line}", header, name) for name in required}
+    wanted |= {name: column_position(f"{path} line {header_line}", header, name) for name in optional if name in header}
     lines: list[int] = []
     values: dict[str, list[str]] = {name: [] for name in wanted}
     appends = [(position, values[name].append) for name, position in wanted.items()]
@@ -118,13 +119,18 @@ def read_columns(path: Path, required: Sequence[str], optional: Sequence[str] = 
     return Columns(path, lines, values)
 
 
-def _position(path: Path, line: int, header: Sequence[str], name: str) -> int:
+def column_position(where: str, header: Sequence[str], name: str) -> int:
+    """The index of a column that must be there once.
+
+    Raises:
+        InputError: it is missing, with the nearest name, or there twice.
+    """
     if header.count(name) == 1:
         return header.index(name)
     if name in header:
-        raise InputError(f"{path} line {line}: column {name!r} occurs {header.count(name)} times; keep one")
+        raise InputError(f"{where}: column {name!r} occurs {header.count(name)} times; keep one")
     close = nearest(name, list(header))
-    raise InputError(f"{path} line {line}: no column {name!r}; columns found: {shortened(header)}{close}")
+    raise InputError(f"{where}: no column {name!r}; columns found: {shortened(header)}{close}")
 
 
 def relative_path(text: str, root: Path, where: str) -> str:

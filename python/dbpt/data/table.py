@@ -1,27 +1,36 @@
-"""Any data set as a table: one CSV or TSV file with the columns path, label, split and optionally attribute.
+"""Any data set as a table: a CSV, TSV, JSON lines or Parquet file with path, label, split and optionally attribute.
 
-Labels and attributes are names or integers; an empty attribute (or -1) is unknown.
+Which columns hold them the user may say. Labels and attributes are names or integers; an empty attribute (or -1) is
+unknown.
 """
 
-import re
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.data.column_names import REQUIRED, ROLES
 from dbpt.data.dataset import Dataset
-from dbpt.data.rows import Columns, read_columns, relative_path, shortened
+from dbpt.data.jsonl import read_jsonl
+from dbpt.data.parquet import read_parquet
+from dbpt.data.rows import Columns, read_columns, relative_path
+from dbpt.data.value_codes import given_codes, notes_on_numbers, own_codes
 from dbpt.errors import InputError
 from dbpt.words import Vocabulary, Words
 
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
+READERS: dict[str, Callable[[Path, Sequence[str], Sequence[str]], Columns]] = {
+    ".csv": partial(read_columns, delimiter=","),
+    ".tsv": partial(read_columns, delimiter="\t"),
+    ".jsonl": read_jsonl,
+    ".ndjson": read_jsonl,
+    ".parquet": read_parquet,
+}
 TEMPLATES = ("a photo of a {}.",)
 ATTRIBUTE_TEMPLATES = ("{}",)
 SPLIT_NAMES = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2, "0": 0, "1": 1, "2": 2}
 UNKNOWN = ("", "-1")
-# Also as pandas writes integers of a column with gaps ("1.0").
-INTEGER = re.compile(r"[+-]?[0-9]{1,18}(\.0+)?")
 
 
 def read_table(
@@ -31,91 +40,111 @@ def read_table(
     attributes: Vocabulary | None = None,
     templates: Sequence[str] = TEMPLATES,
     attribute_templates: Sequence[str] = ATTRIBUTE_TEMPLATES,
+    columns: Mapping[str, str] | None = None,
+    *,
+    images: bool = True,
 ) -> Dataset:
     """Read a table; without vocabularies, its values are the names: integers ascending, else sorted.
 
     Args:
-        path: a ``.csv`` (comma) or ``.tsv`` (tab) file in UTF-8.
+        path: a ``.csv`` (comma), ``.tsv`` (tab), ``.jsonl`` or ``.ndjson`` file in UTF-8, or a ``.parquet`` file.
         root: the folder that the paths are relative to.
         classes: names that the labels use, in index order; integer labels 0..C-1 index them.
         attributes: the same for attributes.
         templates: sentences for classes.
         attribute_templates: sentences for attributes.
+        columns: role (`ROLES`) to the column that holds it, where it is not called so. An attribute column that is
+            named here must be there.
+        images: False takes paths as any names, and a row's number where no column has them.
 
     Raises:
         InputError: a malformed file, a value that is not in its vocabulary, a path that leaves the root, fewer than
             two classes, or an attribute column with a single value and no vocabulary.
     """
-    columns = read_columns(path, ("path", "label", "split"), ("attribute",), DELIMITERS[path.suffix.lower()])
-    splits = columns.decode("split", lambda value: SPLIT_NAMES.get(value.lower()), ["train", "val", "test"])
-    class_words, labels = _indexed(columns, "label", classes)
-    if "attribute" in columns.values:
-        attribute_words, attribute_indices = _indexed(columns, "attribute", attributes, unknown=UNKNOWN)
-    else:
-        attribute_words, attribute_indices = attributes or {}, np.full(len(labels), -1, dtype=np.int64)
-    names = columns.values["path"]
+    named = dict(zip(ROLES, ROLES, strict=True)) | dict(columns or {})
+    needed = REQUIRED if images else tuple(role for role in REQUIRED if role != "path")
+    required = [named[role] for role in ROLES if role in needed or role in (columns or {})]
+    read = READERS[path.suffix.lower()](path, required, [named[role] for role in ROLES if named[role] not in required])
+    splits = read.decode(named["split"], lambda value: SPLIT_NAMES.get(value.lower()), ["train", "val", "test"])
+    class_words, labels = class_indices(read, named["label"], classes)
+    attribute_words, indices = attribute_indices(read, named["attribute"], attributes)
     return Dataset(
         name=path.stem,
         root=root,
         source=path,
-        paths=tuple(relative_path(name, root, columns.where(row)) for row, name in enumerate(names)),
-        lines=np.array(columns.lines, dtype=np.int64),
+        paths=_image_paths(read, named["path"], root) if images else _row_names(read, named["path"]),
+        lines=np.array(read.lines, dtype=np.int64),
         labels=labels,
-        attributes=attribute_indices,
+        attributes=indices,
         splits=splits,
         words=Words(class_words, attribute_words, tuple(templates), tuple(attribute_templates)),
-        notes=tuple(_notes_on_numbers(class_words, attribute_words)),
+        notes=tuple(notes_on_numbers(class_words, attribute_words)),
+        unit=read.unit,
     )
+
+
+def _image_paths(read: Columns, column: str, root: Path) -> tuple[str, ...]:
+    return tuple(relative_path(name, root, read.where(row)) for row, name in enumerate(read.values[column]))
+
+
+def _row_names(read: Columns, column: str) -> tuple[str, ...]:
+    """What tells rows apart that need no image: their paths as they are written, else their numbers."""
+    names = read.values.get(column)
+    if names is None:
+        return tuple(f"row {row + 1}" for row in range(len(read.lines)))
+    if "" in names:
+        raise InputError(f"{read.where(names.index(''))}: {column} is empty; name every row, or drop the column")
+    return tuple(names)
+
+
+def class_indices(columns: Columns, column: str, vocabulary: Vocabulary | None) -> tuple[Vocabulary, NDArray[np.int64]]:
+    """The classes (the given ones, or the column's values) and, (N,) int64, the index of each row's.
+
+    Raises:
+        InputError: a value that is none of the given names, or fewer than two values where none are given.
+    """
+    if vocabulary is None and len(names := own_codes(_values(columns, column))[0]) < 2:
+        raise InputError(
+            f"{columns.path}: column {column!r} has {_found(names)}; a classifier needs at least two classes"
+        )
+    return _indexed(columns, column, vocabulary)
+
+
+def attribute_indices(
+    columns: Columns, column: str, vocabulary: Vocabulary | None
+) -> tuple[Vocabulary, NDArray[np.int64]]:
+    """The attributes and, (N,) int64, the index of each row's, -1 where it is unknown or no column holds it.
+
+    Raises:
+        InputError: a value that is none of the given names, or a single value where none are given.
+    """
+    if column not in columns.values:
+        return vocabulary or {}, np.full(len(columns.lines), -1, dtype=np.int64)
+    if vocabulary is None and len(names := own_codes(_values(columns, column, UNKNOWN))[0]) == 1:
+        raise InputError(
+            f"{columns.path}: column {column!r} has {_found(names)} (empty and -1 mean unknown); "
+            "an attribute needs at least two: name them with attributes, or drop the column"
+        )
+    return _indexed(columns, column, vocabulary, unknown=UNKNOWN)
 
 
 def _indexed(
     columns: Columns, column: str, vocabulary: Vocabulary | None, unknown: Sequence[str] = ()
 ) -> tuple[Vocabulary, NDArray[np.int64]]:
     """The vocabulary of a column (the given one, or its values) and the index of each row, -1 for ``unknown``."""
-    values = {value.strip() for value in columns.values[column]} - {"", *unknown}
+    values = _values(columns, column, unknown)
     if vocabulary is None:
-        names, codes = _own_codes(values)
-        if len(names) == 1 or (not names and column == "label"):
-            raise InputError(_too_few(columns, column, names))
+        names, codes = own_codes(values)
         vocabulary, expected = {name: (name,) for name in names}, names
     else:
-        codes, expected = _given_codes(values, list(vocabulary))
+        codes, expected = given_codes(values, list(vocabulary))
     codes |= dict.fromkeys(unknown, -1)
     return vocabulary, columns.decode(column, codes.get, expected)
 
 
-def _own_codes(values: Set[str]) -> tuple[list[str], dict[str, int]]:
-    """Names in index order and the index of each value, where the values themselves are the names."""
-    if all(INTEGER.fullmatch(value) for value in values):
-        numbers = sorted({_integer(value) for value in values})
-        return [str(number) for number in numbers], {value: numbers.index(_integer(value)) for value in values}
-    names = sorted(values)
-    return names, {name: index for index, name in enumerate(names)}
+def _values(columns: Columns, column: str, unknown: Sequence[str] = ()) -> set[str]:
+    return {value.strip() for value in columns.values[column]} - {"", *unknown}
 
 
-def _given_codes(values: Set[str], names: list[str]) -> tuple[dict[str, int], list[str]]:
-    """The index of each valid value, and what was expected: the given names, or the integers that index them."""
-    if values.isdisjoint(names) and values and all(INTEGER.fullmatch(value) for value in values):
-        codes = {value: _integer(value) for value in values if 0 <= _integer(value) < len(names)}
-        return codes, [str(index) for index in range(len(names))]
-    return {name: index for index, name in enumerate(names)}, names
-
-
-def _integer(value: str) -> int:
-    return int(value.partition(".")[0])
-
-
-def _too_few(columns: Columns, column: str, names: Sequence[str]) -> str:
-    found = f"only the value {names[0]!r}" if names else "no value"
-    if column == "label":
-        return f"{columns.path}: column 'label' has {found}; a classifier needs at least two classes"
-    return (
-        f"{columns.path}: column 'attribute' has {found} (empty and -1 mean unknown); "
-        "an attribute needs at least two: name them with attributes, or drop the column"
-    )
-
-
-def _notes_on_numbers(classes: Vocabulary, attributes: Vocabulary) -> Iterator[str]:
-    for argument, vocabulary in (("classes", classes), ("attributes", attributes)):
-        if vocabulary and all(INTEGER.fullmatch(wordings[0]) for wordings in vocabulary.values()):
-            yield f"{argument} are named by numbers ({shortened(vocabulary, 4)}), which tell CLIP nothing; give words"
+def _found(names: Sequence[str]) -> str:
+    return f"only the value {names[0]!r}" if names else "no value"

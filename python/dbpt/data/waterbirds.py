@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from dbpt.data.checks import GroupCounts
-from dbpt.data.dataset import Dataset
+from dbpt.data.dataset import Dataset, GroupCounts
 from dbpt.data.roots import find_root
 from dbpt.data.rows import read_columns, relative_path
 from dbpt.words import Words
 
-FOLDERS = ("waterbird_complete95_forest2water2",)
+# As group_DRO, SubpopBench and WILDS name it.
+FOLDERS = ("waterbird_complete95_forest2water2", "waterbirds/waterbird_complete95_forest2water2", "waterbirds_v1.0")
 METADATA = "metadata.csv"
 WORDS = Words(
     classes={"landbird": ("landbird",), "waterbird": ("waterbird",)},
@@ -24,12 +24,11 @@ WORDS = Words(
 PUBLISHED: GroupCounts = ((3498, 184, 56, 1057), (467, 466, 133, 133), (2255, 2255, 642, 642))
 
 
-def read_waterbirds(root: Path, words: Words = WORDS) -> Dataset:
+def read_waterbirds(root: Path) -> Dataset:
     """Read ``metadata.csv`` (columns img_filename, y, split, place; others are ignored).
 
     Args:
         root: the folder that holds ``metadata.csv``, or its parent.
-        words: names by index, two classes and two attributes.
 
     Raises:
         InputError: the file is missing or malformed, or a value is not one of its codes.
@@ -47,5 +46,6 @@ def read_waterbirds(root: Path, words: Words = WORDS) -> Dataset:
         labels=columns.decode("y", binary.get, list(binary)),
         attributes=columns.decode("place", binary.get, list(binary)),
         splits=columns.decode("split", three.get, list(three)),
-        words=words,
+        words=WORDS,
+        published=PUBLISHED,
     )

@@ -2,7 +2,7 @@
 
 from .cache import verify_cache
 from .embed import Embeddings, Failure, embed_images
-from .images import UnreadableImage, decoding_threads, open_image, pillow_warnings, read_pixels
+from .images import UnreadableImage, decoding_threads, open_image, pillow_warnings, read_pixels, read_size
 
 __all__ = [
     "Embeddings",
@@ -13,5 +13,6 @@ __all__ = [
     "open_image",
     "pillow_warnings",
     "read_pixels",
+    "read_size",
     "verify_cache",
 ]

@@ -22,6 +22,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from dbpt.errors import InputError
+from dbpt.tar_members import find_member
 
 from .cache import FeatureCache
 from .images import UnreadableImage, decoding_threads, pillow_warnings, read_pixels
@@ -128,6 +129,11 @@ def embed_images(
 def _row_key(root: Path, path: str, ledger: _Ledger) -> RowKey | None:
     try:
         found = os.stat(root / path)  # noqa: PTH116 (a million of them)
+    except NotADirectoryError as error:
+        if member := find_member(root / path):
+            return RowKey(path, member.size, member.mtime_ns)
+        ledger.add(path, error.strerror or str(error))
+        return None
     except (OSError, ValueError) as error:
         ledger.add(path, getattr(error, "strerror", None) or str(error))
         return None

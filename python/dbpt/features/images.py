@@ -21,11 +21,13 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from dbpt.arguments import available_cpus
+from dbpt.tar_members import find_member
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MAGICS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*")
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 MAX_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb
+TOO_LARGE = f"more than {MAX_PIXELS // 10**6} megapixels"
 MAX_ASPECT = 200  # resizing the short side of a thinner image to the tower's input would be a bomb of its own
 
 
@@ -44,11 +46,23 @@ def read_image(path: Path, *, size_and_mtime: tuple[int, int] | None = None) -> 
 
     Raises `UnreadableImage` with the reason, whatever it is. Run it within `pillow_warnings`, which threads share.
     """
-    with _one_reason(), _open_regular(path) as file:
-        found = os.fstat(file.fileno())
-        if size_and_mtime not in (None, (found.st_size, found.st_mtime_ns)):
-            raise UnreadableImage("changed while it was being read")
-        return decode_image(file)
+    with _one_reason():
+        opened, found = _open_regular(path)
+        with opened as file:
+            if size_and_mtime not in (None, found):
+                raise UnreadableImage("changed while it was being read")
+            return decode_image(file)
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Width and height, from the header: what is behind it is not decoded, and may be damaged.
+
+    Raises `UnreadableImage` with the reason. Run it within `pillow_warnings`, which threads share.
+    """
+    with _one_reason():
+        opened, _ = _open_regular(path)
+        with opened as file:
+            return _identified(file).size
 
 
 def read_pixels(
@@ -73,13 +87,22 @@ def _one_reason() -> Iterator[None]:
         raise UnreadableImage(reason or type(error).__name__) from None
 
 
-def _open_regular(path: Path) -> BinaryIO:
-    """Open for reading, but no pipe or device: those could block forever or never end."""
-    file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115 (Path.open takes no opener)
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+def _open_regular(path: Path) -> tuple[BinaryIO, tuple[int, int]]:
+    """Open for reading, also within a tar archive, with size and modification time.
+
+    But no pipe or device: those could block forever or never end.
+    """
+    try:
+        file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115 (Path.open takes no opener)
+    except NotADirectoryError:
+        if member := find_member(path):
+            return member.open(), (member.size, member.mtime_ns)
+        raise
+    found = os.fstat(file.fileno())
+    if not stat.S_ISREG(found.st_mode):
         file.close()
         raise UnreadableImage("not a regular file")
-    return file
+    return file, (found.st_size, found.st_mtime_ns)
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
@@ -101,19 +124,30 @@ def decode_image(file: BinaryIO) -> Image.Image:
 
     Raises `UnreadableImage` with the reason. Run it within `pillow_warnings`, which threads share.
     """
+    image = _identified(file)
     try:
-        image = Image.open(file, formats=FORMATS)
-        _check_size(image.width, image.height)
         image.load()
         return _plain_mode(image)
     except UnreadableImage:
         raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise UnreadableImage(TOO_LARGE) from None
+    except Exception as error:  # Pillow's decoders raise nearly every type there is on hostile bytes
+        raise UnreadableImage(" ".join(str(error).split()) or type(error).__name__) from None
+
+
+def _identified(file: BinaryIO) -> Image.Image:
+    """The image as its header describes it."""
+    try:
+        image = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError:
         raise UnreadableImage(_unidentified(file)) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise UnreadableImage(f"more than {MAX_PIXELS // 10**6} megapixels") from None
-    except Exception as error:  # Pillow's decoders raise nearly every type there is on hostile bytes
+        raise UnreadableImage(TOO_LARGE) from None
+    except Exception as error:
         raise UnreadableImage(" ".join(str(error).split()) or type(error).__name__) from None
+    _check_size(image.width, image.height)
+    return image
 
 
 @contextmanager

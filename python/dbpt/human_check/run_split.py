@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data import SPLITS, Dataset, load_dataset
+from dbpt.data.column_names import parse_columns
+from dbpt.data_settings import same_task
 from dbpt.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ def read_run_split(
     if split is not None and split not in SPLITS:
         raise InputError(f"split is {split!r}; expected one of {', '.join(SPLITS)}{nearest(str(split), list(SPLITS))}")
     classifier = load(run, device=device, weights=weights)
+    if classifier.config.embeddings is not None:
+        raise InputError(f"{run}: was fitted on --embeddings, without images; there is nothing to show and label")
     labelled = _LabelledByRun(Path(run), classifier)
     split = labelled.default_split() if split is None else split
     rows = labelled.rows(split)
@@ -97,13 +101,16 @@ class _LabelledByRun:
 def _dataset(classifier: "Classifier", paths: list[str], data: str | Path | None, root: str | Path | None) -> Dataset:
     """The rows of the run's data that belong to ``paths``, in that order."""
     words, config = classifier.words, classifier.config
+    data = config.data if data is None else data
     dataset = load_dataset(
-        config.data if data is None else data,
+        data,
         config.root if root is None else root,
         classes=words.classes,
         attributes=words.attributes,
         templates=words.templates,
         attribute_templates=words.attribute_templates,
+        **same_task(config, data),
+        columns=None if config.columns is None else parse_columns(config.columns),
         training=False,
     )
     row_of = {path: row for row, path in enumerate(dataset.paths)}

@@ -35,11 +35,12 @@ class Mistake:
     p_true: float
 
 
-def render_report(metrics: dict[str, Any], history: History, gallery: list[Mistake]) -> str:
+def render_report(metrics: dict[str, Any], history: History, gallery: list[Mistake] | None) -> str:
     """Return one self-contained HTML page for a run.
 
     ``metrics`` is the dict of metrics.json, ``history`` the rows of history.jsonl, ``gallery`` some mistakes of the
-    chosen row in its worst group. Light and dark follow the reader's system; there are no scripts and no links out.
+    chosen row in its worst group, None if there are no images to show. Light and dark follow the reader's system; there
+    are no scripts and no links out.
     """
     summary = summarize(metrics)
     styles = row_styles(summary)
@@ -55,7 +56,7 @@ def render_report(metrics: dict[str, Any], history: History, gallery: list[Mista
         "p_true": p_true_chart(summary, chosen_history),
         "validation": validation_chart(summary, history, styles),
         "quality": _quality(summary),
-        "gallery": [(mistake, _data_uri(mistake.image)) for mistake in gallery],
+        "gallery": None if gallery is None else [(mistake, _data_uri(mistake.image)) for mistake in gallery],
         "warnings": summary.warnings(),
         "true_uses": _true_uses(summary),
         "settings": _settings(summary),

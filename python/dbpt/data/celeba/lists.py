@@ -1,21 +1,15 @@
-"""CelebA (Liu et al., 2015): hair colour against gender, from the attribute and partition lists.
-
-y: Blond_Hair (0 dark, 1 blond); a: Male (0 female, 1 male). Reads the official text and the CSV dialects.
-"""
+"""CelebA's attribute and partition lists, in the official text form and in the CSV dialects in circulation."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from dbpt.data.checks import GroupCounts
-from dbpt.data.dataset import Dataset
-from dbpt.data.roots import find_root
-from dbpt.data.rows import read_text, relative_path, separated_rows, shortened
+from dbpt.data.celeba.rows import CelebaRows
+from dbpt.data.roots import first_of
+from dbpt.data.rows import read_text, separated_rows, shortened
 from dbpt.errors import InputError, nearest
-from dbpt.words import Words
 
-FOLDERS = ("celeba", "CelebA", "celebA", "celeba-dataset")
 ATTRIBUTES = ("list_attr_celeba.txt", "list_attr_celeba.csv", "Anno/list_attr_celeba.txt", "Anno/list_attr_celeba.csv")
 PARTITIONS = (
     "list_eval_partition.txt",
@@ -23,32 +17,19 @@ PARTITIONS = (
     "Eval/list_eval_partition.txt",
     "Eval/list_eval_partition.csv",
 )
-# The Kaggle archive holds the images in a folder of the same name inside the folder.
-IMAGES = ("img_align_celeba/img_align_celeba", "img_align_celeba", "Img/img_align_celeba")
-TARGET, SPURIOUS = "Blond_Hair", "Male"
-WORDS = Words(
-    classes={"dark hair": ("dark hair",), "blond hair": ("blond hair",)},
-    attributes={"female": ("female celebrity",), "male": ("male celebrity",)},
-    templates=("A photo of a celebrity with {}.",),
-    attribute_templates=("A photo of a {}.",),
-)
-PUBLISHED: GroupCounts = ((71629, 66874, 22880, 1387), (8535, 8276, 2874, 182), (9767, 7535, 2480, 180))
+CODES = {"1": 1, "-1": 0, "0": 0}
 
 
-def read_celeba(root: Path, words: Words = WORDS) -> Dataset:
-    """Read the attribute list (order of rows), the partition list, and find the image folder.
-
-    Args:
-        root: the folder that holds the lists and ``img_align_celeba/``, or its parent.
-        words: names by index, two classes and two attributes.
+def read_lists(source: Path, root: Path, target: str, attributes: Sequence[str]) -> CelebaRows:
+    """Read the attribute list ``source``, whose order is that of the rows, and the partition list in ``root``.
 
     Raises:
-        InputError: a list or the image folder is missing, a row is malformed, or an image has no partition.
+        InputError: the partition list is missing, a row is malformed, or an image has no partition.
     """
-    root = find_root(root, FOLDERS, ATTRIBUTES, "CelebA")
-    source = _first_of(root, ATTRIBUTES)
-    lines, names, labels, attributes, notes = _read_attributes(source)
-    partition_file = _first_of(root, PARTITIONS)
+    lines, names, values, notes = _read_attributes(source, (target, *attributes))
+    partition_file = first_of(root, PARTITIONS)
+    if partition_file is None:
+        raise InputError(f"{root}: none of {', '.join(PARTITIONS)} is here; CelebA needs one of them")
     partition = _read_partition(partition_file)
     for line, name in zip(lines, names, strict=True):
         if name not in partition:
@@ -58,29 +39,9 @@ def read_celeba(root: Path, words: Words = WORDS) -> Dataset:
     unused = len(partition.keys() - set(names))
     if unused:
         notes.append(f"{unused} images of {partition_file.name} have no row in {source.name} and are left out")
-    folder = _first_of(root, IMAGES).relative_to(root).as_posix()
-    return Dataset(
-        name="celeba",
-        root=root,
-        source=source,
-        paths=tuple(
-            relative_path(f"{folder}/{name}", root, f"{source} line {line}")
-            for line, name in zip(lines, names, strict=True)
-        ),
-        lines=np.array(lines, dtype=np.int64),
-        labels=np.array(labels, dtype=np.int64),
-        attributes=np.array(attributes, dtype=np.int64),
-        splits=np.array([partition[name] for name in names], dtype=np.int64),
-        words=words,
-        notes=tuple(notes),
-    )
-
-
-def _first_of(root: Path, candidates: Sequence[str]) -> Path:
-    for candidate in candidates:
-        if (root / candidate).exists():
-            return root / candidate
-    raise InputError(f"{root}: none of {', '.join(candidates)} is here; CelebA needs one of them")
+    labels, *spurious = (np.array(column, dtype=np.int64) for column in values)
+    splits = np.array([partition[name] for name in names], dtype=np.int64)
+    return CelebaRows(source, lines, names, labels, spurious, splits, tuple(notes))
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -95,40 +56,38 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             yield number, fields
 
 
-def _read_attributes(path: Path) -> tuple[list[int], list[str], list[int], list[int], list[str]]:
-    """Lines, image names, labels, attributes, and notes."""
+def _read_attributes(path: Path, wanted: Sequence[str]) -> tuple[list[int], list[str], list[list[int]], list[str]]:
+    """Lines, image names, a column of codes for each wanted attribute, and notes."""
     rows = _rows(path)
     line, header = next(rows)
     claimed = int(header[0]) if len(header) == 1 and header[0].isdecimal() and len(header[0]) < 19 else None
     if claimed is not None:
         line, header = next(rows, (line, []))
     header = [name.strip() for name in header]
-    target, spurious = (_attribute_column(path, line, header, name) for name in (TARGET, SPURIOUS))
-    codes = {"1": 1, "-1": 0, "0": 0}
+    columns = [_attribute_column(path, line, header, name) for name in wanted]
     lines: list[int] = []
     names: list[str] = []
-    labels: list[int] = []
-    attributes: list[int] = []
+    values: list[list[int]] = [[] for _ in wanted]
     for line, fields in rows:
         # The official list names the 40 attributes only; the CSVs name the image's column too.
         if not lines and len(fields) == len(header) + 1:
-            header, target, spurious = ["image_id", *header], target + 1, spurious + 1
+            header, columns = ["image_id", *header], [column + 1 for column in columns]
         if len(fields) != len(header):
             raise InputError(
                 f"{path} line {line}: has {len(fields)} fields, expected {len(header)}; is the file cut off?"
             )
-        for column in (target, spurious):
-            if fields[column].strip() not in codes:
-                raise InputError(f"{path} line {line}: {header[column]} is {fields[column]!r}, expected 1 or -1")
         lines.append(line)
         names.append(fields[0].strip())
-        labels.append(codes[fields[target].strip()])
-        attributes.append(codes[fields[spurious].strip()])
+        for column, codes in zip(columns, values, strict=True):
+            code = CODES.get(fields[column].strip())
+            if code is None:
+                raise InputError(f"{path} line {line}: {header[column]} is {fields[column]!r}, expected 1 or -1")
+            codes.append(code)
     if not lines:
         raise InputError(f"{path}: has a header but no rows; expected one row per image")
     disagrees = claimed is not None and claimed != len(lines)
     notes = [f"line 1 of {path.name} says {claimed} images, the file has {len(lines)} rows"] if disagrees else []
-    return lines, names, labels, attributes, notes
+    return lines, names, values, notes
 
 
 def _attribute_column(path: Path, line: int, header: list[str], name: str) -> int:

@@ -1,7 +1,7 @@
-"""MetaShift cats and dogs (Liang and Zou, 2022), indoors and outdoors, in SubpopBench's folders.
+"""SubpopBench's variant of MetaShift: four group folders, and a split of its own.
 
 y: 0 dog, 1 cat; a: 0 outdoor, 1 indoor. The split comes from ``metadata_metashift.csv``, or is drawn as SubpopBench
-draws it. The original script's pickle is never opened.
+draws it.
 """
 
 from pathlib import Path
@@ -9,16 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.data.checks import GroupCounts
-from dbpt.data.dataset import Dataset
-from dbpt.data.roots import find_root
+from dbpt.data.dataset import Dataset, GroupCounts
+from dbpt.data.metashift.folders import list_folders
+from dbpt.data.roots import first_of
 from dbpt.data.rows import Columns, read_columns, relative_path
 from dbpt.errors import InputError
 from dbpt.words import Words
 
 FOLDER = "MetaShift-Cat-Dog-indoor-outdoor"
 METADATA = "metadata_metashift.csv"
-PICKLE = "imageID_to_group.pkl"
 # In SubpopBench's order, on which its split depends: folder -> (y, a).
 GROUPS = {
     "train/cat/cat(indoor)": (1, 1),
@@ -26,6 +25,8 @@ GROUPS = {
     "test/cat/cat(outdoor)": (1, 0),
     "test/dog/dog(indoor)": (0, 1),
 }
+FOLDERS = (FOLDER, f"metashift/{FOLDER}")
+MARKERS = tuple(GROUPS)
 WORDS = Words(
     classes={"dog": ("dog",), "cat": ("cat",)},
     attributes={"outdoor": ("outdoors",), "indoor": ("indoors",)},
@@ -35,32 +36,15 @@ WORDS = Words(
 PUBLISHED: GroupCounts = ((784, 507, 196, 789), (127, 75, 33, 114), (273, 191, 65, 345))
 
 
-def read_metashift(root: Path, words: Words = WORDS) -> Dataset:
-    """Read ``metadata_metashift.csv`` in or beside the image folder, or list the four group folders.
-
-    Args:
-        root: the folder ``MetaShift-Cat-Dog-indoor-outdoor``, or its parent.
-        words: names by index, two classes and two attributes.
-
-    Raises:
-        InputError: another layout, a missing group folder, a malformed row, or a file name that is not in the folder.
-    """
-    try:
-        images = find_root(root, (FOLDER, f"metashift/{FOLDER}"), tuple(GROUPS), "MetaShift in SubpopBench's layout")
-    except InputError:
-        if any((root / name).exists() for name in (PICKLE, "train/" + PICKLE, "val_out_of_domain")):
-            raise InputError(
-                f"{root}: holds the original MetaShift layout, whose groups are in the pickle {PICKLE}, which is never "
-                f"loaded; write a table with columns path,label,split,attribute and give that instead"
-            ) from None
-        raise
-    for metadata in (images / METADATA, images.parent / METADATA):
-        if metadata.exists():
-            return _from_metadata(images, metadata, words)
-    return _from_folders(images, words)
+def read(images: Path) -> Dataset:
+    """Read ``metadata_metashift.csv`` in or beside the image folder, or list the four group folders."""
+    for place in (images, images.parent):
+        if metadata := first_of(place, (METADATA,)):
+            return _from_metadata(images, metadata)
+    return _from_folders(images)
 
 
-def _from_metadata(images: Path, metadata: Path, words: Words) -> Dataset:
+def _from_metadata(images: Path, metadata: Path) -> Dataset:
     columns = read_columns(metadata, ("filename", "split", "y", "a"))
     binary, three = {"0": 0, "1": 1}, {"0": 0, "1": 1, "2": 2}
     names = columns.values["filename"]
@@ -73,7 +57,8 @@ def _from_metadata(images: Path, metadata: Path, words: Words) -> Dataset:
         labels=columns.decode("y", binary.get, list(binary)),
         attributes=columns.decode("a", binary.get, list(binary)),
         splits=columns.decode("split", three.get, list(three)),
-        words=words,
+        words=WORDS,
+        published=PUBLISHED,
     )
     _check_folders(dataset, columns)
     return dataset
@@ -102,15 +87,8 @@ def _check_folders(dataset: Dataset, columns: Columns) -> None:
             )
 
 
-def _from_folders(images: Path, words: Words) -> Dataset:
-    paths: list[str] = []
-    codes: list[tuple[int, int]] = []
-    for folder, code in GROUPS.items():
-        names = sorted(file.name for file in (images / folder).glob("*.jpg"))
-        if not names:
-            raise InputError(f"{images / folder}: no *.jpg there; MetaShift needs images in all of {', '.join(GROUPS)}")
-        paths += [f"{folder}/{name}" for name in names]
-        codes += [code] * len(names)
+def _from_folders(images: Path) -> Dataset:
+    paths, codes = list_folders(images, GROUPS, "MetaShift")
     labels, attributes = np.array(codes, dtype=np.int64).T
     return Dataset(
         name="metashift",
@@ -121,7 +99,8 @@ def _from_folders(images: Path, words: Words) -> Dataset:
         labels=labels.copy(),
         attributes=attributes.copy(),
         splits=subpopbench_split(len(paths)),
-        words=words,
+        words=WORDS,
+        published=PUBLISHED,
         notes=(
             f"no {METADATA}: split drawn as SubpopBench does, over sorted file names "
             "(which image lands where differs from splits drawn on other machines)",

@@ -1,0 +1,146 @@
+"""Images in a folder for each class, as torchvision's ImageFolder has them: ``split/class/*.jpg``, or ``class/*.jpg``.
+
+Folders may lie deeper below a class. Nothing says what the attribute is: it is unknown for every row.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from dbpt.data.cell_text import cell_text
+from dbpt.data.dataset import SPLITS, Dataset
+from dbpt.data.rows import one_of, shortened
+from dbpt.data.value_codes import given_codes, notes_on_numbers, own_codes
+from dbpt.errors import InputError, nearest
+from dbpt.words import Vocabulary, Words
+
+# Of what can be decoded. Another ending is not looked into: it is no image, or one that would fail anyway.
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+SPLIT_FOLDERS = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
+
+
+@dataclass
+class _Found:
+    """Images row by row, and what else is there; hidden entries are neither."""
+
+    paths: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    splits: list[int] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+
+def read_image_folder(
+    folder: Path,
+    classes: Vocabulary | None,
+    attributes: Vocabulary | None,
+    templates: Sequence[str],
+    attribute_templates: Sequence[str],
+) -> Dataset:
+    """List the images; folder names are the classes, sorted, rows are in the order of split and path.
+
+    Args:
+        folder: holds folders of splits (train; val, valid or validation; test) with the class folders in them, or
+            class folders, whose images are all of split train.
+        classes: names that the class folders use, in index order, or which numbers 0..C-1 index.
+        attributes: names of the attribute, whose value no row has.
+        templates: sentences for classes.
+        attribute_templates: sentences for attributes.
+
+    Raises:
+        InputError: no image, folders of splits and others side by side, a folder that is none of ``classes``, fewer
+            than two classes.
+    """
+    found, notes = _Found(), []
+    splits = _split_folders(folder)
+    for name, split in sorted(splits.items(), key=lambda item: (item[1], item[0])):
+        _list_classes(folder, f"{name}/", split, found)
+    if not splits:
+        _list_classes(folder, "", SPLITS.index("train"), found)
+        notes.append("no folders train, val, test: all images are of split train, and there is no test split")
+    if not found.paths:
+        raise InputError(
+            f"{folder}: no image in it; expected split/class/*.jpg or class/*.jpg (or {', '.join(ENDINGS[1:])})"
+        )
+    if found.left_out:
+        notes.append(f"{len(found.left_out)} entries are no images in a class folder: {shortened(found.left_out, 3)}")
+    class_words, codes = _class_codes(folder, found, classes)
+    return Dataset(
+        name=folder.name,
+        root=folder,
+        source=folder,
+        paths=tuple(found.paths),
+        lines=np.zeros(len(found.paths), dtype=np.int64),
+        labels=np.array([codes[label] for label in found.labels], dtype=np.int64),
+        attributes=np.full(len(found.paths), -1, dtype=np.int64),
+        splits=np.array(found.splits, dtype=np.int64),
+        words=Words(class_words, attributes or {}, tuple(templates), tuple(attribute_templates)),
+        notes=(*notes, *notes_on_numbers(class_words, {})),
+    )
+
+
+def _split_folders(folder: Path) -> dict[str, int]:
+    """The folders of splits by name, none if there are class folders instead."""
+    names = [entry.name for entry in _entries(folder) if entry.is_dir()]
+    splits = {name: SPLIT_FOLDERS[name.lower()] for name in names if name.lower() in SPLIT_FOLDERS}
+    others = [name for name in names if name not in splits]
+    if splits and others:
+        raise InputError(
+            f"{folder}: {shortened(others, 3)} beside {shortened(splits)}; expected either splits, with the classes in "
+            "each, or classes alone"
+        )
+    return splits
+
+
+def _list_classes(root: Path, prefix: str, split: int, found: _Found) -> None:
+    for entry in _entries(root / prefix):
+        if not entry.is_dir():
+            found.left_out.append(prefix + entry.name)
+            continue
+        for path in _files(root, prefix + entry.name):
+            if path.lower().endswith(ENDINGS):
+                found.paths.append(path)
+                found.labels.append(entry.name)
+                found.splits.append(split)
+            else:
+                found.left_out.append(path)
+
+
+def _files(root: Path, folder: str) -> Iterator[str]:
+    """Paths below ``root`` of the files in a folder and in those below it. Links to folders may lead in circles, and
+    are given as they are."""
+    for entry in _entries(root / folder):
+        path = f"{folder}/{entry.name}"
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(root, path)
+        else:
+            yield path
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be listed ({error.strerror or error})") from None
+
+
+def _class_codes(folder: Path, found: _Found, classes: Vocabulary | None) -> tuple[Vocabulary, dict[str, int]]:
+    names = set(found.labels)
+    for name in names:
+        if cell_text(name) is None:
+            raise InputError(f"{folder}: the name of folder {name!r} is not UTF-8; rename it")
+    if classes is None:
+        ordered, codes = own_codes(names)
+        if len(ordered) < 2:
+            raise InputError(f"{folder}: has images of {ordered[0]!r} alone; a classifier needs at least two classes")
+        return {name: (name,) for name in ordered}, codes
+    codes, expected = given_codes(names, list(classes))
+    for name, path in zip(found.labels, found.paths, strict=True):
+        if name not in codes:
+            raise InputError(
+                f"{folder}: the folder of {path!r} is {name!r}, expected {one_of(expected)}{nearest(name, expected)}"
+            )
+    return classes, codes

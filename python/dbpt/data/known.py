@@ -1,0 +1,76 @@
+"""The data sets that have layouts, words and published group counts of their own."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dbpt.data import celeba, metashift, waterbirds
+from dbpt.data.checks import published_note
+from dbpt.data.dataset import Dataset
+from dbpt.data.rows import shortened
+from dbpt.errors import InputError
+from dbpt.words import Vocabulary, Words
+
+
+@dataclass(frozen=True)
+class Known:
+    """A reader, the words of the usual form and task, and what the data set's folder holds."""
+
+    read: Callable[..., Dataset]
+    words: Words
+    holds: str
+
+
+KNOWN = {
+    "waterbirds": Known(waterbirds.read_waterbirds, waterbirds.WORDS, f"{waterbirds.FOLDERS[0]}/metadata.csv"),
+    "celeba": Known(celeba.read_celeba, celeba.WORDS, "list_attr_celeba.txt and img_align_celeba/"),
+    "metashift": Known(metashift.read_metashift, metashift.WORDS, f"{metashift.FOLDER}/"),
+}
+
+
+def read_known(
+    name: str,
+    root: str | Path | None,
+    classes: Vocabulary | None,
+    attributes: Vocabulary | None,
+    templates: Sequence[str] | None,
+    attribute_templates: Sequence[str] | None,
+    celeba_target: str | None,
+    celeba_attributes: Sequence[str] | None,
+) -> Dataset:
+    """Read a known data set, with the user's words instead of its own where they are given, by index.
+
+    Raises:
+        InputError: as the reader; no root; another number of names than the data set has.
+    """
+    known = KNOWN[name]
+    if root is None:
+        raise InputError(f"data set {name!r} needs root, the folder that holds {known.holds}")
+    task: dict[str, str | tuple[str, ...]] = {} if celeba_target is None else {"target": celeba_target}
+    if celeba_attributes is not None:
+        task["attributes"] = _listed(celeba_attributes)
+    # Absolute without following links, so that messages show what the user wrote.
+    path = Path(os.path.abspath(root))  # noqa: PTH100 (Path.absolute keeps '..')
+    dataset = known.read(path, **task)
+    words = Words(
+        _same_number("classes", classes, dataset.words.classes),
+        _same_number("attributes", attributes, dataset.words.attributes),
+        dataset.words.templates if templates is None else _listed(templates),
+        dataset.words.attribute_templates if attribute_templates is None else _listed(attribute_templates),
+    )
+    note = published_note(dataset)
+    return replace(dataset, words=words, notes=(*dataset.notes, note) if note else dataset.notes)
+
+
+def _same_number(argument: str, given: Vocabulary | None, own: Vocabulary) -> Vocabulary:
+    if given is not None and len(given) != len(own):
+        raise InputError(
+            f"{argument}: the data set has {len(own)} ({', '.join(own)}, in this order), "
+            f"found {len(given)} ({shortened(given)})"
+        )
+    return given or own
+
+
+def _listed(given: Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)

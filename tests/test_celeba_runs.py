@@ -1,0 +1,39 @@
+"""A run on another task than CelebA's usual one, and those who read its data again: `evaluate`, `label`, `--resume`."""
+
+import pytest
+
+import dbpt
+import dbpt.demo
+from dbpt import InputError
+
+TASK = {"celeba_target": "Smiling", "celeba_attributes": ("Male", "Wearing_Lipstick")}
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    return dbpt.demo._write("demo-celeba", tmp_path_factory.mktemp("faces") / "celeba", 0, (64, 32, 32))
+
+
+def test_a_run_keeps_its_task(faces, tiny, tmp_path):
+    settings = tiny.settings | {"attributes": None, "epochs": 1, "baselines": False, "root": str(faces)}
+    run = dbpt.fit("celeba", out=tmp_path / "run", **settings, **TASK)
+    classifier = dbpt.load(run.folder)
+    assert {name: getattr(classifier.config, name) for name in TASK} == TASK
+    assert classifier.class_names == ("not smiling", "smiling")
+    assert len(classifier.words.attributes) == 4
+
+    found = dbpt.evaluate(run.folder, "celeba", root=faces, cache=str(tiny.cache))
+    assert found["dataset"]["counts"] == run.metrics["dataset"]["counts"]
+    assert found["rows"][0]["test"]["groups"] == run.metrics["rows"][-1]["test"]["groups"]
+    design = dbpt.draw_label_sample(run.folder, out=tmp_path / "sample", n=8, cache=str(tiny.cache))
+    assert design.attribute_names == tuple(classifier.words.attributes)
+    with pytest.raises(InputError, match="celeba_target = 'Smiling', found 'Eyeglasses'"):
+        dbpt.fit("celeba", out=run.folder, resume=True, **settings, **TASK | {"celeba_target": "Eyeglasses"})
+
+
+def test_another_data_set_has_no_task(tiny, tmp_path):
+    with pytest.raises(
+        InputError, match="--celeba-target 'Smiling' with data .*: only celeba has attributes to choose"
+    ):
+        dbpt.fit(tiny.table, out=tmp_path / "run", **tiny.settings, celeba_target="Smiling")
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,156 @@
+"""CelebA's tasks: any of its forty attributes against others, and the tables that merge its lists."""
+
+import numpy as np
+import pytest
+from layouts import edit, refused, write_faces
+
+from dbpt.data import load_dataset
+from dbpt.data.celeba.words import CLAUSES, celeba_words
+from dbpt.demo.layouts import CELEBA_ATTRIBUTES
+
+MERGED_USUAL = "img_id,img_filename,y,split,place,place_filename\n"
+
+
+@pytest.fixture
+def faces(tmp_path):
+    return write_faces(tmp_path)
+
+
+def without_lists(folder):
+    for name in ("list_attr_celeba.txt", "list_eval_partition.txt"):
+        (folder / name).unlink()
+    return folder
+
+
+# --- targets and attributes
+
+
+def test_any_target_against_any_attribute(faces):
+    data = load_dataset("celeba", faces, celeba_target="Young", celeba_attributes=["Blond_Hair"])
+    assert data.labels.tolist() == [0, 1, 1, 1]
+    assert data.attributes.tolist() == [1, 0, 0, 1]
+    assert data.class_names == ("old", "young")
+    assert data.words.class_texts()[0][1] == "A photo of a celebrity who is young."
+    assert data.attribute_names == ("dark hair", "blond hair")
+    assert data.published is None
+    assert data.notes == ("train/val/test have 2/1/1 images (published 162770/19867/19962)",)
+
+
+def test_several_attributes_make_groups_over_their_product(faces):
+    data = load_dataset("celeba", faces, celeba_attributes=("Male", "Young"))
+    male, young = np.array([1, 1, 0, 0]), np.array([0, 1, 1, 1])
+    assert data.attributes.tolist() == (2 * male + young).tolist()
+    assert data.attribute_names == ("female, old", "female, young", "male, old", "male, young")
+    assert data.words.attribute_texts()[0][1] == "A photo of a celebrity who is female and who is young."
+    assert data.num_groups == 8
+    assert data.class_names == ("dark hair", "blond hair")
+
+
+def test_naming_the_usual_task_changes_nothing(faces):
+    named = load_dataset("celeba", faces, celeba_target="Blond_Hair", celeba_attributes="Male")
+    usual = load_dataset("celeba", faces)
+    assert (named.words, named.notes, named.published) == (usual.words, usual.notes, usual.published)
+
+
+def test_own_words_for_a_task_go_by_index(faces):
+    grumpy = {"grumpy": ("grumpy face",), "fresh": ("fresh face",)}
+    assert load_dataset("celeba", faces, classes=grumpy, celeba_target="Young").words.classes == grumpy
+    message = refused("celeba", faces, attributes=grumpy, celeba_attributes=["Male", "Young"])
+    assert "attributes: the data set has 4 (female, old, female, young, " in message
+
+
+def test_there_are_words_for_every_attribute_of_the_official_list():
+    assert tuple(CLAUSES) == CELEBA_ATTRIBUTES
+    for target in CLAUSES:
+        words = celeba_words(target, [name for name in CLAUSES if name != target][:2])
+        assert (len(words.classes), len(words.attributes)) == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("target", "attributes", "part"),
+    [
+        ("Smile", None, "--celeba-target: 'Smile' is none of CelebA's 40 attributes (did you mean 'Smiling'?)"),
+        ("x", None, "they are called as in list_attr_celeba.txt, for example Smiling"),
+        (None, ["male"], "--celeba-attributes: 'male' is none of CelebA's 40 attributes (did you mean 'Male'?)"),
+        ("Male", None, "--celeba-attributes: 'Male' is given twice (as the target too)"),
+        (None, ["Young", "Young"], "--celeba-attributes: 'Young' is given twice (as an attribute too)"),
+        (None, [], "--celeba-attributes: found 0; expected 1 to 5"),
+        (None, ["Male", "Young", "Bald", "Bangs", "Goatee", "Blurry"], "--celeba-attributes: found 6; expected 1 to 5"),
+        ("Smiling", None, "list_attr_celeba.txt line 2: no attribute 'Smiling'; found: '5_o_Clock_Shadow'"),
+    ],
+)
+def test_tasks_that_are_refused(faces, target, attributes, part):
+    assert part in refused("celeba", faces, celeba_target=target, celeba_attributes=attributes)
+
+
+def test_only_celeba_has_a_task(tmp_path):
+    message = refused("waterbirds", tmp_path, celeba_target="Young")
+    assert message == "--celeba-target 'Young' with data 'waterbirds': only celeba has attributes to choose; drop it"
+    assert "--celeba-attributes ('Male',) with data" in refused("x.csv", None, celeba_attributes=("Male",))
+
+
+# --- merged tables
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "celeba_metadata.csv", "metadata_celeba.csv"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        MERGED_USUAL + "0,000001.jpg,1,0,1,x\n1,000002.jpg,0,0,1,x\n2,000003.jpg,0,1,0,x\n3,000004.jpg,1,2,0,x\n",
+        "id,filename,split,y,a\n1,000001.jpg,0,1,1\n2,000002.jpg,0,0,1\n3,000003.jpg,1,0,0\n4,000004.jpg,2,1,0\n",
+        "image_id,Male,Blond_Hair,partition\r\n000001.jpg,1,1,0\r\n000002.jpg,1,-1,0\r\n"
+        "000003.jpg,-1,-1,1\r\n000004.jpg,0,1.0,2\r\n",
+    ],
+)
+def test_merged_tables(faces, name, text):
+    expected = load_dataset("celeba", faces)
+    (without_lists(faces) / name).write_bytes(text.encode())
+    data = load_dataset("celeba", faces)
+    assert (data.source, data.paths) == (faces / name, expected.paths)
+    for column in ("labels", "attributes", "splits"):
+        assert getattr(data, column).tolist() == getattr(expected, column).tolist()
+
+
+def test_a_merged_table_in_the_image_folder_or_with_names_of_another_machine(faces):
+    expected = load_dataset("celeba", faces).paths
+    images = without_lists(faces) / "img_align_celeba"
+    rows = [f"/data/celeba/img_align_celeba/00000{n}.jpg,{n % 2},{n // 4},0" for n in (1, 2, 3, 4)]
+    (images / "metadata.csv").write_text("img_filename,y,split,place\n" + "\n".join(rows) + "\n")
+    assert load_dataset("celeba", faces).paths == expected
+    inside = load_dataset("celeba", images)
+    assert (inside.root, inside.paths) == (images, ("000001.jpg", "000002.jpg", "000003.jpg", "000004.jpg"))
+
+
+def test_the_lists_count_more_than_a_merged_table(faces):
+    (faces / "metadata.csv").write_text("nothing of use\n")
+    assert load_dataset("celeba", faces).source == faces / "list_attr_celeba.txt"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "part"),
+    [
+        ("img_filename", "image", "has none of the columns 'img_filename', 'image_id', 'filename'"),
+        ("split", "fold", "has none of the columns 'split', 'partition'"),
+        ("place,", "where,", "has none of the columns 'place', 'a'"),
+        (",y,", ",label,", "has no column 'Blond_Hair'; of any other task than Blond_Hair against Male"),
+        ("000002.jpg", "001.Albatross/x.jpg", "line 3: '001.Albatross/x.jpg' is not called as CelebA's images are"),
+        ("000002.jpg", "../000002.jpg", "line 3: '../000002.jpg' is not called as CelebA's images are"),
+        ("000002.jpg", "000001.jpg", "line 3: 'img_align_celeba/000001.jpg' stands already at metadata.csv line 2"),
+        ("000002.jpg,0", "000002.jpg,2", "line 3: y is '2', expected one of '1', '-1'"),
+        ("000002.jpg", "000009.jpg", "line 3: image 'img_align_celeba/000009.jpg' is not in"),
+        ("img_id", "<!doctype html>", "metadata.csv: is a web page"),
+    ],
+)
+def test_merged_tables_that_are_refused(faces, old, new, part):
+    rows = "0,000001.jpg,1,0,1,x\n1,000002.jpg,0,0,1,x\n2,000003.jpg,0,1,0,x\n"
+    (without_lists(faces) / "metadata.csv").write_text(MERGED_USUAL + rows)
+    edit(faces / "metadata.csv", old, new)
+    assert part in refused("celeba", faces)
+
+
+def test_a_merged_table_of_the_usual_task_has_no_other(faces):
+    (without_lists(faces) / "metadata.csv").write_text(MERGED_USUAL + "0,000001.jpg,1,0,1,x\n")
+    message = refused("celeba", faces, celeba_target="Young")
+    assert "has no column 'Young'; of any other task" in message
+    (faces / "metadata.csv").write_text(MERGED_USUAL)
+    assert "has a header but no rows" in refused("celeba", faces)

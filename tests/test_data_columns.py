@@ -1,0 +1,91 @@
+"""Tables whose columns are called something else: what --columns takes, in every place that takes it."""
+
+import json
+
+import pytest
+from table_files import refused, rows
+
+import dbpt
+from dbpt.cli import main
+from dbpt.data import load_dataset
+from dbpt.data.column_names import parse_columns
+from dbpt.errors import InputError
+
+HEADER = "file,y,fold,place,label"
+COLUMNS = {"path": "file", "label": "y", "split": "fold", "attribute": "place"}
+
+
+@pytest.fixture
+def table(tmp_path):
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).touch()
+    path = tmp_path / "pets.csv"
+    path.write_text(rows("a.jpg,dog,train,in,5", "b.jpg,cat,train,out,6", header=HEADER))
+    return path
+
+
+def test_the_named_columns_are_read_and_one_called_like_a_role_is_not(table):
+    data = load_dataset(table, columns=COLUMNS)
+    assert data.paths == ("a.jpg", "b.jpg")
+    assert (data.class_names, data.labels.tolist()) == (("cat", "dog"), [1, 0])
+    assert (data.attribute_names, data.attributes.tolist()) == (("in", "out"), [0, 1])
+    assert load_dataset(table, columns=COLUMNS | {"label": "label"}).class_names == ("5", "6")
+
+
+def test_messages_name_the_columns_of_the_file(table):
+    assert "line 1: no column 'colour'; columns found: 'file'" in refused(table, columns=COLUMNS | {"label": "colour"})
+    assert "no column 'plce'" in refused(table, columns=COLUMNS | {"attribute": "plce"})
+    table.write_text(table.read_text().replace("b.jpg,cat,train", "b.jpg,dog,trian"))
+    assert "line 3: fold is 'trian'" in refused(table, columns=COLUMNS)
+    table.write_text(table.read_text().replace("trian", "train"))
+    assert "column 'y' has only the value 'dog'" in refused(table, columns=COLUMNS)
+    assert "with the columns file, y, fold[, place]" in refused(table.parent / "no.csv", columns=COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        (["file"], "--columns: 'file' is not ROLE=NAME, for example 'label=y'; roles: path, label, split, attribute"),
+        (["lable=y"], "--columns: 'lable' is none of path, label, split, attribute (did you mean 'label'?)"),
+        (["label=y", "label=z"], "--columns: 'label' is given twice; one column holds it"),
+        (["label= "], "--columns: label has no column name; write label=NAME"),
+        (["label=y", "split=y"], "--columns: column 'y' is given for label and for split; each needs its own"),
+    ],
+)
+def test_one_line_for_columns_that_mean_nothing(entries, message):
+    with pytest.raises(InputError) as error:
+        parse_columns(entries)
+    assert str(error.value) == message
+
+
+def test_a_column_name_may_hold_the_sign():
+    assert parse_columns(["label = y=1"]) == {"label": "y=1"}
+
+
+def test_two_roles_may_swap_their_names(table):
+    table.write_text(rows("dog,a.jpg,train", "cat,b.jpg,train"))
+    assert load_dataset(table, columns={"path": "label", "label": "path"}).paths == ("a.jpg", "b.jpg")
+
+
+def test_a_known_data_set_has_columns_of_its_own(table):
+    assert "data set 'waterbirds' has columns of its own" in refused("waterbirds", table.parent, columns=COLUMNS)
+
+
+def test_fit_evaluate_and_label_read_the_same_columns(tiny, tmp_path, capsys):
+    renamed = [{COLUMNS[role]: value for role, value in row.items()} for row in tiny.rows()]
+    table = str(tiny.write("renamed", renamed))
+    columns = [f"{role}={name}" for role, name in COLUMNS.items()]
+    run = tmp_path / "run"
+    main(["fit", table, "--columns", *columns, "--out", str(run), *tiny.arguments])
+    assert list(dbpt.load(run).config.columns) == columns
+    expected = json.loads((run / "metrics.json").read_text())["rows"][-1]["test"]
+    copy, cached = str(tiny.write("renamed-copy", renamed)), ["--cache", str(tiny.cache), "--json"]
+    with pytest.raises(SystemExit):
+        main(["evaluate", str(run), copy, *cached])
+    assert "no column 'path'" in capsys.readouterr().err
+    for arguments in ([table], [copy, "--columns", *columns]):
+        capsys.readouterr()
+        main(["evaluate", str(run), *arguments, *cached])
+        assert json.loads(capsys.readouterr().out)["rows"][0]["test"] == expected
+    sample = dbpt.draw_label_sample(run, out=tmp_path / "sample", n=8, cache=str(tiny.cache))
+    assert sample.dataset == "renamed"

@@ -1,0 +1,145 @@
+"""What the readers of Waterbirds, CelebA and MetaShift make of what failed downloads and other systems leave."""
+
+import unicodedata
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from layouts import BIRDS, NAMES, edit, pets_metadata, refused, touch, write_birds, write_faces, write_pets
+
+from dbpt.data import load_dataset
+from dbpt.errors import InputError
+
+PAGE = "\n<!DOCTYPE html>\n<html><head><title>Quota exceeded</title></head><body>Too many users</body></html>\n"
+COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "Grèbe/élancé.jpg") for form in ("NFC", "NFD"))
+
+
+@pytest.fixture(params=["waterbirds", "celeba", "partition", "merged", "metashift", "groups"])
+def table(request, tmp_path):
+    """(data set, root, one of its tables), each table once; what it says is for `rows` to write."""
+    kind = request.param
+    if kind == "waterbirds":
+        root = write_birds(tmp_path)
+        return kind, root, root / "metadata.csv"
+    if kind in ("metashift", "groups"):
+        root = write_pets(tmp_path)
+        if kind == "metashift":
+            return kind, root, root / "metadata_metashift.csv"
+        (tmp_path / "mixed/val_out_of_domain").mkdir(parents=True)
+        return "metashift", tmp_path / "mixed", tmp_path / "mixed/imageID_to_group.csv"
+    root = write_faces(tmp_path)
+    if kind == "merged":
+        (root / "list_attr_celeba.txt").unlink()
+    name = {"celeba": "list_attr_celeba.txt", "partition": "list_eval_partition.txt", "merged": "metadata.csv"}[kind]
+    return "celeba", root, root / name
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        (PAGE.encode(), "is a web page, not metadata (a failed download?); download it again"),
+        (b"\xef\xbb\xbf" + PAGE.encode(), "is a web page"),
+        (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "is a Git LFS pointer"),
+        (b"", "is empty; expected a header and one row per image"),
+        (b" \n\r\n\t", "is empty"),
+        (b"1,a.jpg\n2,caf\xe9.jpg,0\n", "line 2: byte 0xe9 is not UTF-8; save it as UTF-8"),
+        ("img_filename,y\n".encode("utf-16"), "is not UTF-8 text (UTF-16 or binary)"),
+        (b"PK\x03\x04\0\0", "is not UTF-8 text (UTF-16 or binary)"),
+    ],
+)
+def test_what_is_no_table_is_named_by_its_file(table, content, part):
+    name, root, path = table
+    path.write_bytes(content)
+    message = refused(name, root)
+    assert message.startswith(str(path))
+    assert part in message
+
+
+@pytest.mark.parametrize("escape", ["../x.jpg", "../../x.jpg", "/etc/x.jpg", "a/../../x.jpg"])
+def test_paths_that_leave_the_root(tmp_path, escape):
+    touch(tmp_path, "x.jpg")
+    birds, pets, faces = write_birds(tmp_path), write_pets(tmp_path), write_faces(tmp_path)
+    edit(birds / "metadata.csv", "002.B/z.jpg", escape)
+    assert "line 4: path" in refused("waterbirds", birds)
+    (pets / "metadata_metashift.csv").write_text(f"filename,y,a,split\n{escape},0,0,0\n")
+    message = refused("metashift", pets)
+    assert "line 2: " in message and ("leaves the root" in message or "can't be moved to" in message)
+    for name in ("list_attr_celeba.txt", "list_eval_partition.txt"):
+        edit(faces / name, "000004.jpg", f"../{escape}")
+    message = refused("celeba", faces)
+    assert "line 6: path" in message or "line 6: image" in message
+
+
+def test_links_are_followed_within_the_root_and_out_of_it(tmp_path):
+    birds = write_birds(tmp_path)
+    touch(tmp_path, "elsewhere/x.jpg", "elsewhere/y.jpg")
+    (birds / "001.A/x.jpg").unlink()
+    (birds / "001.A/x.jpg").symlink_to(tmp_path / "elsewhere/x.jpg")
+    assert load_dataset("waterbirds", birds).paths[0] == "001.A/x.jpg"
+    (birds / "001.A/y.jpg").unlink()
+    (birds / "001.A/y.jpg").symlink_to("y.jpg")
+    assert "line 3: image '001.A/y.jpg' is not in" in refused("waterbirds", birds)
+
+
+@pytest.mark.parametrize(
+    "name", ['a,b/it\'s "so", x.jpg', "two\nlines.jpg", "tab\t.jpg", "鳥 🐦.jpg", "-rf.jpg", "a%20b.jpg"]
+)
+def test_names_with_commas_quotes_newlines_and_letters_of_anywhere(tmp_path, name):
+    birds, pets = write_birds(tmp_path), write_pets(tmp_path)
+    touch(birds, name)
+    quoted = '"' + name.replace('"', '""') + '"'
+    edit(birds / "metadata.csv", "002.B/z.jpg", quoted)
+    assert load_dataset("waterbirds", birds).paths[2] == name
+    touch(pets, f"test/dog/dog(indoor)/{name}")
+    (pets / "metadata_metashift.csv").write_text(pets_metadata(pets) + f'20,"/a/{pets.name}/' + quoted[1:] + ",0,0,1\n")
+    touch(pets, name)
+    assert load_dataset("metashift", pets).paths[-1] == name
+
+
+def test_names_with_spaces_need_celeba_s_comma_dialect(tmp_path):
+    faces = write_faces(tmp_path)
+    touch(faces, "img_align_celeba/my face, 1.jpg")
+    edit(faces / "list_attr_celeba.txt", "000004.jpg", "my face.jpg")
+    assert "line 6: has 6 fields, expected 5" in refused("celeba", faces)
+    (faces / "list_attr_celeba.txt").write_text(f'image_id,{NAMES.replace(" ", ",")}\n"my face, 1.jpg",1,1,1,1\n')
+    (faces / "list_eval_partition.txt").write_text('image_id,partition\n"my face, 1.jpg",0\n')
+    assert "class 'dark hair' occurs in no row" in refused("celeba", faces)
+    assert load_dataset("celeba", faces, training=False).paths == ("img_align_celeba/my face, 1.jpg",)
+
+
+@pytest.mark.parametrize(
+    ("in_table", "on_disk"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED), (COMPOSED, COMPOSED)]
+)
+def test_names_in_either_unicode_normal_form_are_found(tmp_path, in_table, on_disk):
+    birds = write_birds(tmp_path)
+    touch(birds, on_disk)
+    edit(birds / "metadata.csv", "002.B/z.jpg", in_table)
+    assert load_dataset("waterbirds", birds).paths[2] == on_disk
+
+
+def test_both_normal_forms_of_a_name_are_two_images_where_both_are_files_else_one_twice(tmp_path):
+    birds = write_birds(tmp_path)
+    touch(birds, COMPOSED)
+    if (birds / DECOMPOSED).exists():
+        pytest.skip("this file system takes both forms for one")
+    edit(birds / "metadata.csv", "001.A/y.jpg", COMPOSED)
+    edit(birds / "metadata.csv", "002.B/z.jpg", DECOMPOSED)
+    assert "line 4: " in refused("waterbirds", birds) and "stands already at metadata.csv line 3" in refused(
+        "waterbirds", birds
+    )
+    touch(birds, DECOMPOSED)
+    assert load_dataset("waterbirds", birds).paths[1:] == (COMPOSED, DECOMPOSED)
+
+
+@given(st.one_of(st.binary(max_size=60), st.text(alphabet='01-2,\n\r" .jpg/\\é\ufeff\0\ty', max_size=60)))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_give_a_data_set_or_one_line(table, content):
+    name, root, path = table
+    tail = content if isinstance(content, bytes) else content.encode()
+    for head in (b"", f"{BIRDS}1,".encode(), f"4\n{NAMES}\n000001.jpg 1 1 1 1\n".encode(), b"filename,y,a,split\n"):
+        path.write_bytes(head + tail)
+        try:
+            load_dataset(name, root)
+        except InputError as error:
+            assert "\n" not in str(error)

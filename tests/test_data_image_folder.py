@@ -1,0 +1,130 @@
+"""A folder of images: what is read, and one line for what can't be."""
+
+import os
+
+import pytest
+import torchvision
+from table_files import link_as_folder, refused, vocabulary
+
+import dbpt
+from dbpt.data import load_dataset
+
+
+@pytest.fixture
+def folder(tmp_path):
+    def make(*paths):
+        for path in paths:
+            (tmp_path / "pets" / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "pets" / path).touch()
+        return tmp_path / "pets"
+
+    return make
+
+
+@pytest.fixture
+def squares(tiny, tmp_path):
+    """The images of the tiny task as a folder."""
+    link_as_folder(tiny, tmp_path / "squares")
+    return tmp_path / "squares"
+
+
+SPLITS = ("train/dog/b.JPG", "train/dog/a.png", "train/cat/deep/c.webp", "validation/dog/d.tif", "Test/cat/a.jpeg")
+
+
+def test_splits_with_classes(folder):
+    pets = folder(*SPLITS)
+    data = load_dataset(pets)
+    assert (data.name, data.root, data.source) == ("pets", pets, pets)
+    assert data.paths == (
+        "train/cat/deep/c.webp",
+        "train/dog/a.png",
+        "train/dog/b.JPG",
+        "validation/dog/d.tif",
+        "Test/cat/a.jpeg",
+    )
+    assert (data.class_names, data.labels.tolist()) == (("cat", "dog"), [0, 1, 1, 1, 0])
+    assert data.splits.tolist() == [0, 0, 0, 1, 2]
+    assert not data.has_true_attributes and data.notes == ()
+    assert data.where(1) == "train/dog/a.png"
+    assert load_dataset(str(pets), attributes=vocabulary("in", "out")).attribute_names == ("in", "out")
+
+
+def test_classes_alone_are_all_training_and_that_is_noted(folder):
+    data = load_dataset(folder("dog/a.jpg", "cat/a.jpg"))
+    assert (data.paths, data.splits.tolist()) == (("cat/a.jpg", "dog/a.jpg"), [0, 0])
+    assert data.notes == ("no folders train, val, test: all images are of split train, and there is no test split",)
+
+
+def test_rows_and_classes_are_those_of_torchvision(squares):
+    data = load_dataset(squares)
+    theirs = torchvision.datasets.ImageFolder(str(squares / "train"))
+    ours = [(str(data.root / path), label) for path, label in zip(data.paths, data.labels.tolist(), strict=True)]
+    assert ours[: len(theirs)] == theirs.samples
+    assert data.class_names == tuple(theirs.classes)
+
+
+def test_given_names_set_order_and_numbers_index_them(folder):
+    names = vocabulary("dog", "cat")
+    assert load_dataset(folder(*SPLITS), classes=names).labels.tolist() == [1, 0, 0, 0, 1]
+    numbered = folder("../numbered/10/a.jpg", "../numbered/9/a.jpg").parent / "numbered"
+    assert load_dataset(numbered).class_names == ("9", "10")
+    assert "tell CLIP nothing" in load_dataset(numbered).notes[1]
+    (numbered / "9").rename(numbered / "0")
+    (numbered / "10").rename(numbered / "1")
+    assert load_dataset(numbered, classes=names).labels.tolist() == [0, 1]
+
+
+def test_what_is_left_out_is_noted_but_for_hidden_entries(folder):
+    pets = folder(*SPLITS, "train/readme.txt", "train/dog/notes.txt", ".git/x", "train/.DS_Store", "train/dog/.x.jpg")
+    (pets / "train/dog/around").symlink_to(pets)
+    data = load_dataset(pets)
+    assert len(data) == len(SPLITS)
+    assert data.notes == (
+        "3 entries are no images in a class folder: 'train/dog/around', 'train/dog/notes.txt', 'train/readme.txt'",
+    )
+
+
+def test_names_with_commas_quotes_newlines_and_letters_of_all_kinds(folder):
+    names = ('a, "b"\n.jpg', "e\u0301.jpg", "\u00e9.jpg", os.fsdecode(b"\xe9.jpg"))
+    data = load_dataset(folder("dog/a.jpg", *(f"cat/{name}" for name in names)))
+    assert data.paths[:-1] == tuple(sorted(f"cat/{name}" for name in names))
+
+
+@pytest.mark.parametrize(
+    ("paths", "message"),
+    [
+        ((), "no image in it; expected split/class/*.jpg or class/*.jpg (or .jpeg, .png"),
+        (("a.jpg", "train/b.jpg"), "no image in it"),
+        (("train/dog/a.jpg", "dog/a.jpg"), "'dog' beside 'train'; expected either splits, with the classes in each"),
+        (("dog/a.jpg", "cat/a.txt"), "has images of 'dog' alone; a classifier needs at least two classes"),
+        (("test/dog/a.jpg", "test/cat/a.jpg"), "no rows of split 'train' (splits found: test)"),
+        (("train/dog/a.jpg", "train/cat/a.jpg", "val/cow/a.jpg"), "class 'cow' has 1 rows but none in training"),
+        (("dog/a.jpg", f"{os.fsdecode(b'caf%c' % 0xE9)}/a.jpg"), "is not UTF-8; rename it"),
+    ],
+)
+def test_one_line_for_a_bad_folder(folder, tmp_path, paths, message):
+    (tmp_path / "pets").mkdir()
+    assert message in refused(folder(*paths))
+
+
+def test_a_folder_that_is_none_of_the_classes(folder):
+    message = refused(folder(*SPLITS), classes=vocabulary("dog", "cats"))
+    assert (
+        "the folder of 'train/cat/deep/c.webp' is 'cat', expected one of 'dog', 'cats' (did you mean 'cats'?)"
+        in message
+    )
+
+
+def test_root_and_columns_mean_nothing_to_a_folder(folder, tmp_path):
+    pets = folder(*SPLITS)
+    assert f"--root {tmp_path}: {pets} is a folder of images" in refused(pets, tmp_path)
+    assert f"--columns: {pets} is a folder of images" in refused(pets, columns={"label": "y"})
+
+
+def test_a_page_saved_as_an_image_is_left_out_with_its_reason(squares, tiny, tmp_path):
+    (squares / "train/box/page.jpg").write_text("<html>Not found</html>")
+    said = []
+    run = dbpt.fit(squares, out=tmp_path / "run", max_failures=0.02, log=said.append, **tiny.settings)
+    assert run.metrics["failed_images"] == 1
+    assert any("train/box/page.jpg" in line and "left out" in line for line in said)
+    assert run.metrics["group_kind"] == "pseudo"

@@ -1,0 +1,115 @@
+"""JSON lines as a table: what is read, and one line for what is of another shape."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from table_files import refused, vocabulary
+
+from dbpt.data import load_dataset
+from dbpt.errors import InputError
+
+FIRST = '{"path": "a.jpg", "label": "dog", "split": "train"}\n'
+LINES = FIRST + '{"split": "val", "extra": [1, {}], "label": "cat", "path": "b.jpg"}\n'
+
+
+@pytest.fixture
+def table(tmp_path):
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).touch()
+
+    def write(content, name="pets.jsonl"):
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        return tmp_path / name
+
+    return write
+
+
+@pytest.mark.parametrize("name", ["pets.jsonl", "pets.NDJSON"])
+def test_keys_in_any_order_blank_lines_crlf_and_keys_that_nobody_asked_for(table, name):
+    data = load_dataset(table("\ufeff" + LINES.replace("\n", "\r\n\r\n"), name), training=False)
+    assert data.paths == ("a.jpg", "b.jpg")
+    assert (data.class_names, data.labels.tolist(), data.splits.tolist()) == (("cat", "dog"), [1, 0], [0, 1])
+    assert data.where(1) == f"{name} line 3"
+    assert data.words.attributes == {}
+
+
+def test_numbers_and_booleans_index_names_and_null_or_nothing_is_unknown(table, tmp_path):
+    values = [
+        '"label": 1, "attribute": true',
+        '"label": 0.0, "attribute": null',
+        '"label": 0',
+        '"label": 0, "attribute": NaN',
+    ]
+    (tmp_path / "c.jpg").touch()
+    (tmp_path / "d.jpg").touch()
+    lines = (f'{{"path": "{name}.jpg", "split": 0, {value}}}' for name, value in zip("abcd", values, strict=True))
+    names = {"classes": vocabulary("cat", "dog"), "attributes": vocabulary("out", "in")}
+    data = load_dataset(table("\n".join(lines)), **names)
+    assert (data.labels.tolist(), data.attributes.tolist()) == ([1, 0, 0, 0], [1, -1, -1, -1])
+
+
+def test_names_with_commas_quotes_newlines_and_letters_of_all_kinds(table, tmp_path):
+    names = ['odd, "name"\n.jpg', "e\u0301\u2028.jpg", "\u00e9\u2028.jpg"]
+    for name in names:
+        (tmp_path / name).touch()
+    lines = [
+        f'{{"path": {as_json}, "label": "{i % 2}x", "split": "train"}}'
+        for i, as_json in enumerate(('"odd, \\"name\\"\\n.jpg"', '"e\u0301\u2028.jpg"', '"\\u00e9\\u2028.jpg"'))
+    ]
+    data = load_dataset(table("\n".join(lines)))
+    assert data.paths == tuple(names)
+    assert data.lines.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        ("", "is empty"),
+        (" \n\n", "is empty"),
+        ("<!DOCTYPE html><html>Not found</html>", "is a web page"),
+        (FIRST.encode() + b'{"path": "caf\xe9"}', "line 2: byte 0xe9 is not UTF-8"),
+        ('[{"path": "a.jpg"}]', "line 1: is a list, expected an object"),
+        ("{\n" + FIRST, "line 1: is not JSON"),
+        (FIRST + "path,label,split\n", "line 2: is not JSON"),
+        (FIRST + '"b.jpg"\n', "line 2: is 'b.jpg', expected an object"),
+        (FIRST + "[" * 100_000, "line 2: is not JSON"),
+        (FIRST + "1" * 10_000, "line 2: is not JSON"),
+        (FIRST + "{}\n", "line 2: no key 'path'; keys found: none"),
+        (LINES.replace('"label": "cat"', '"lable": "cat"'), "line 2: no key 'label'; keys found: 'split', 'extra'"),
+        (LINES.replace('"cat"', '["cat"]'), "line 2: label is a list, expected text, a number, true, false or null"),
+        (LINES.replace('"b.jpg"', '{"bytes": ""}'), "line 2: path is an object, expected text"),
+        (LINES.replace('"cat"', "Infinity"), "line 2: label is inf, expected text"),
+        (LINES.replace('"b.jpg"', '"b.jpg", "path": "a.jpg"'), "line 2: is not JSON (key 'path' occurs twice"),
+        (LINES.replace('"b.jpg"', '"\\ud800.jpg"'), "line 2: path is '\\ud800.jpg', expected text"),
+        (LINES.replace('"b.jpg"', '"b.jpg\\u0000"'), "line 2: path is 'b.jpg\\x00', expected text"),
+        (LINES.replace('"b.jpg"', "null"), "line 2: path '' names no file"),
+        (LINES.replace('"b.jpg"', '"../b.jpg"'), "line 2: path '../b.jpg' leaves the root"),
+        (LINES.replace('"cat"', "null"), "column 'label' has only the value 'dog'"),
+        (LINES.replace('"val"', "7"), "line 2: split is '7', expected one of 'train', 'val', 'test'"),
+    ],
+)
+def test_one_line_for_a_bad_file(table, content, part):
+    assert part in refused(table(content))
+
+
+def test_a_column_that_was_named_must_be_in_every_line(table):
+    content = LINES.replace('"label": "dog"', '"label": "dog", "place": "in"')
+    message = refused(table(content), columns={"attribute": "place"})
+    assert "line 2: no key 'place'" in message
+
+
+@given(st.one_of(st.binary(max_size=80), st.text(alphabet='{}[]":,path label0.eE-\\utrn\n\ud7ff', max_size=80)))
+@settings(max_examples=300, deadline=None)
+def test_any_bytes_give_a_data_set_or_one_line(content):
+    tail = content if isinstance(content, bytes) else content.encode()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "t.jsonl")
+        for head in (b"", FIRST.encode()):
+            path.write_bytes(head + tail)
+            try:
+                load_dataset(path)
+            except InputError as error:
+                assert "\n" not in str(error).replace(folder, "")

@@ -1,0 +1,96 @@
+"""The commands and snippets of docs/data.md, on the tiny task under the names that the page gives its files.
+
+Of an option that is given twice the last one counts, so that the tiny model takes the place of the page's.
+"""
+
+import json
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from safetensors.numpy import save_file
+from table_files import link_as_folder
+from tar_files import write_shards
+from test_docs import blocks, run
+
+import dbpt
+from dbpt.features import embed_images
+
+COLUMNS = {"path": "file", "label": "y", "split": "fold", "attribute": "place"}
+
+
+@pytest.fixture
+def workplace(tiny, tmp_path, monkeypatch):
+    """An empty working directory in which the paths of the tiny task lead to its images."""
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "val", "test"):
+        Path(split).symlink_to(tiny.table.parent / split)
+    monkeypatch.setenv("DBPT_CACHE", str(tiny.cache))
+    return tmp_path
+
+
+def commands(section: str) -> list[str]:
+    """The commands of the page that name one of the section's files."""
+    text = "".join(text for _, text in blocks("docs/data.md", "bash")).replace("\\\n", " ")
+    return [line for line in text.splitlines() if section in line]
+
+
+def fit_tiny(command: str, tiny) -> None:
+    """A command of the page, as far as it goes, with the model and the settings of the tiny task."""
+    arguments = tiny.arguments
+    if "--attributes" in command:
+        start = arguments.index("--attributes")
+        del arguments[start : start + 3]
+    run(f"{command} {shlex.join(arguments)}")
+
+
+def test_tables_with_columns_of_other_names(workplace, tiny, capsys):
+    rows = [{COLUMNS[role]: value for role, value in row.items()} for row in tiny.rows()]
+    lines = [",".join(rows[0]), *(",".join(row.values()) for row in rows)]
+    Path("shop.csv").write_text("\n".join(lines))
+    Path("shop.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    pq.write_table(pa.Table.from_pylist(rows), "shop.parquet")
+    fit, evaluate = commands("shop")
+    fit_tiny(fit, tiny)
+    capsys.readouterr()
+    run(f"{evaluate} --json")
+    found = json.loads(capsys.readouterr().out)["rows"][0]["test"]
+    assert found == json.loads(Path("runs/shop/metrics.json").read_text())["rows"][-1]["test"]
+    (snippet,) = (text for _, text in blocks("docs/data.md", "python") if "shop" in text)
+    namespace: dict = {}
+    exec(compile(snippet, "docs/data.md", "exec"), namespace)
+    assert namespace["data"].paths == dbpt.load_dataset(tiny.table).paths
+
+
+def test_a_folder_of_images(workplace, tiny):
+    link_as_folder(tiny, Path("squares"))
+    (fit,) = commands("squares")
+    fit_tiny(fit, tiny)
+    assert dbpt.load("runs/squares").class_names == ("box", "disc")
+
+
+def test_tar_shards(workplace, tiny):
+    write_shards(tiny, Path("shards"), shards_a_split=2)
+    (fit,) = commands("shards")
+    fit_tiny(fit, tiny)
+    (prediction,) = dbpt.load("runs/shards").predict(["shards/test-000.tar/0000.png"])
+    assert prediction.error is None
+
+
+def test_features_instead_of_images(workplace, tiny, tiny_backbone):
+    data = dbpt.load_dataset(tiny.table)
+    found = embed_images(tiny_backbone, data.root, data.paths, cache_dir=tiny.cache / "features", batch_size=16)
+    np.save("features.npy", found.features)
+    save_file({"features": found.features[:9]}, "others.safetensors")
+    lines = tiny.table.read_text().splitlines(keepends=True)
+    Path("rows.csv").write_text("".join(lines))
+    Path("others.csv").write_text("".join(lines[:10]))
+    Path("images").symlink_to(tiny.table.parent / "test")
+    fit, evaluate, predict = commands("rows")
+    fit_tiny(fit, tiny)
+    run(evaluate)
+    run(predict)
+    assert len(Path("predictions.csv").read_text().splitlines()) == 1 + data.splits.tolist().count(2)

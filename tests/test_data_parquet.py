@@ -1,0 +1,112 @@
+"""Parquet tables: what is read, and one line for what can't be."""
+
+import builtins
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from table_files import refused, vocabulary
+
+from dbpt.data import load_dataset
+from dbpt.errors import InputError
+
+COLUMNS = {"path": ["a.jpg", "b.jpg"], "label": ["dog", "cat"], "split": ["train", "val"]}
+NAMES = ['odd, "name"\n.jpg', "e\u0301.jpg", "\u00e9.jpg"]
+
+
+@pytest.fixture
+def table(tmp_path):
+    for name in ("a.jpg", "b.jpg", *NAMES):
+        (tmp_path / name).touch()
+
+    def write(columns, name="pets.parquet"):
+        pq.write_table(columns if isinstance(columns, pa.Table) else pa.table(columns), tmp_path / name)
+        return tmp_path / name
+
+    return write
+
+
+def test_text_also_as_categories_and_columns_that_nobody_asked_for(table):
+    columns = COLUMNS | {"label": pa.array(["dog", "cat"]).dictionary_encode(), "image": [b"\xff", b"\xd8"]}
+    data = load_dataset(table(columns, "pets.PARQUET"), training=False)
+    assert data.paths == ("a.jpg", "b.jpg")
+    assert (data.class_names, data.labels.tolist(), data.splits.tolist()) == (("cat", "dog"), [1, 0], [0, 1])
+    assert data.where(1) == "pets.PARQUET row 2"
+
+
+def test_integers_booleans_and_floats_with_gaps(table):
+    columns = COLUMNS | {"path": NAMES, "label": [True, False, True], "split": [0, 0, 2]}
+    columns["attribute"] = [1.0, float("nan"), None]
+    data = load_dataset(table(columns), classes=vocabulary("cat", "dog"), attributes=vocabulary("out", "in"))
+    assert data.paths == tuple(NAMES)
+    assert (data.labels.tolist(), data.attributes.tolist()) == ([1, 0, 1], [1, -1, -1])
+    assert data.splits.tolist() == [0, 0, 2]
+
+
+def test_named_columns(table):
+    columns = dict(zip(("a.file", "y", "fold"), COLUMNS.values(), strict=True))
+    named = {"path": "a.file", "label": "y", "split": "fold"}
+    assert load_dataset(table(columns), columns=named, training=False).paths == ("a.jpg", "b.jpg")
+    assert "no column 'place'; columns found: 'a.file', 'y', 'fold'" in refused(
+        table(columns), columns=named | {"attribute": "place"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("columns", "part"),
+    [
+        ({"path": ["a.jpg"], "lable": ["x"], "split": ["train"]}, "no column 'label'; columns found: 'path', 'lable'"),
+        ({name: pa.array([], pa.string()) for name in COLUMNS}, "has columns but no rows"),
+        (COLUMNS | {"path": [b"a.jpg", b"b.jpg"]}, "column 'path' holds binary, expected text, integers or booleans"),
+        (COLUMNS | {"path": [{"bytes": b""}, None]}, "column 'path' holds struct<bytes: binary>, expected text"),
+        (COLUMNS | {"label": [["dog"], ["cat"]]}, "column 'label' holds list<"),
+        (COLUMNS | {"label": pa.array([0, 1], pa.timestamp("s"))}, "column 'label' holds timestamp["),
+        (COLUMNS | {"label": [0.0, float("inf")]}, "row 2: label is inf, expected text or an integer"),
+        (COLUMNS | {"path": ["a.jpg", "b.jpg\0"]}, "row 2: path is 'b.jpg\\x00', expected text"),
+        (COLUMNS | {"path": ["a.jpg", None]}, "row 2: path '' names no file"),
+        (COLUMNS | {"path": ["a.jpg", "/etc/passwd"]}, "row 2: path '/etc/passwd' is outside the root"),
+        (COLUMNS | {"path": ["a.jpg", "./a.jpg"]}, "row 2: 'a.jpg' stands already at pets.parquet row 1"),
+        (COLUMNS | {"split": ["train", "trian"]}, "row 2: split is 'trian', expected one of"),
+        (pa.Table.from_arrays([pa.array(["x"])] * 4, ["path", "label", "split", "label"]), "'label' occurs 2 times"),
+    ],
+)
+def test_one_line_for_a_bad_table(table, columns, part):
+    message = refused(table(columns), training=False)
+    assert "pets.parquet" in message and part in message
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"<html>Not found</html>", b"path,label,split\n", b"PAR1" + b"\xff" * 64 + b"PAR1"]
+)
+def test_what_is_no_parquet_file(table, content):
+    path = table(COLUMNS)
+    path.write_bytes(content)
+    assert "pets.parquet: cannot be read as Parquet (" in refused(path)
+
+
+def test_a_file_that_is_cut_off_or_damaged_inside(table):
+    path = table(COLUMNS)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    assert "cannot be read as Parquet" in refused(path)
+    for start in range(4, len(whole) - 8, 7):
+        path.write_bytes(whole[:start] + b"\xff" * 5 + whole[start + 5 :])
+        try:
+            load_dataset(path, training=False)
+        except InputError as error:
+            assert "\n" not in str(error)
+
+
+def test_pyarrow_is_asked_for_where_it_is_missing_or_old(table, monkeypatch):
+    path, real = table(COLUMNS), builtins.__import__
+
+    def without(name, *args, **options):
+        if name.startswith("pyarrow"):
+            raise ImportError(name)
+        return real(name, *args, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    assert "pets.parquet: reading Parquet needs pyarrow; run pip install 'dbpt[parquet]'" in refused(path)
+    monkeypatch.undo()
+    monkeypatch.setattr(pa, "__version__", "14.0.0")
+    assert "pyarrow 14.0.0 may unpickle what a file holds; run pip install -U 'dbpt[parquet]'" in refused(path)

@@ -1,0 +1,98 @@
+"""Waterbirds in its own layout, with other splits and columns, and broken."""
+
+import pytest
+from layouts import BIRDS, edit, refused, touch, write_birds
+
+from dbpt.data import load_dataset
+
+
+@pytest.fixture
+def birds(tmp_path):
+    return write_birds(tmp_path)
+
+
+def test_waterbirds(birds):
+    data = load_dataset("waterbirds", birds)
+    assert (data.name, data.root, data.source) == ("waterbirds", birds, birds / "metadata.csv")
+    assert data.paths == ("001.A/x.jpg", "001.A/y.jpg", "002.B/z.jpg")
+    assert (data.labels.tolist(), data.attributes.tolist(), data.splits.tolist()) == ([1, 0, 0], [1, 1, 0], [0, 0, 2])
+    assert data.lines.tolist() == [2, 3, 4]
+    assert data.class_names == ("landbird", "waterbird")
+    assert data.words.attributes == {"land": ("land background", "forest"), "water": ("water background", "ocean")}
+    assert data.words.class_texts()[0] == ["This is a picture of a landbird.", "This is a picture of a waterbird."]
+    assert data.words.attribute_texts()[0][0] == "This is a land background."
+
+
+@pytest.mark.parametrize("folder", [".", "waterbirds/waterbird_complete95_forest2water2", "waterbirds_v1.0"])
+def test_waterbirds_from_the_parent_folder(birds, folder):
+    if folder != ".":
+        (birds.parent / folder).parent.mkdir(exist_ok=True)
+        birds = birds.rename(birds.parent / folder)
+    root = birds.parent.parent if "/" in folder else birds.parent
+    assert load_dataset("waterbirds", root).root == birds
+
+
+def test_waterbirds_counts_are_compared_with_the_published_ones(birds):
+    (note,) = load_dataset("waterbirds", birds).notes
+    assert note.startswith("counts differ from the published ones: train 0/1/0/1 (published 3498/184/56/1057); val 0/")
+    published = [[3498, 184, 56, 1057], [467, 466, 133, 133], [2255, 2255, 642, 642]]
+    rows = [
+        f"0,i/{split}{group}{n}.jpg,{group // 2},{split},{group % 2},p"
+        for split, counts in enumerate(published)
+        for group, count in enumerate(counts)
+        for n in range(count)
+    ]
+    (birds / "metadata.csv").write_text(BIRDS + "\n".join(rows) + "\n")
+    touch(birds, *(row.split(",")[1] for row in rows))
+    assert load_dataset("waterbirds", birds).notes == ()
+
+
+def test_own_words_for_a_known_data_set_go_by_index(birds):
+    classes = {"bird of the land": ("land bird",), "gull": ("gull", "duck")}
+    data = load_dataset("waterbirds", birds, classes=classes, attribute_templates=["at {}"])
+    assert data.words.classes == classes
+    assert data.words.attribute_templates == ("at {}",)
+    assert data.words.templates == ("This is a picture of a {}.",)
+    assert data.labels.tolist() == [1, 0, 0]
+    assert "templates: is empty" in refused("waterbirds", birds, templates=[])
+    three = {"a": ("a",), "b": ("b",), "c": ("c",)}
+    message = refused("waterbirds", birds, attributes=three)
+    assert message == "attributes: the data set has 2 (land, water, in this order), found 3 ('a', 'b', 'c')"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "part"),
+    [
+        ("place,", "plaec,", "metadata.csv line 1: no column 'place'; columns found: 'img_id', "),
+        ("y.jpg,0,0", "y.jpg,2,0", "metadata.csv line 3: y is '2', expected one of '0', '1'"),
+        ("x.jpg,1,0", "x.jpg,1,3", "metadata.csv line 2: split is '3', expected one of '0', '1', '2'"),
+        ("z.jpg,0,2,0", "z.jpg,0,2,", "metadata.csv line 4: place is '', expected"),
+        ("002.B/z", "002.B/q", "metadata.csv line 4: image '002.B/q.jpg' is not in"),
+        ("002.B/z", "../z", "metadata.csv line 4: path '../z.jpg' leaves the root"),
+        ("1,001.A/x.jpg,1,0", "1,001.A/x.jpg,1,1", "class 'waterbird' has 1 rows but none in training"),
+        ("1,001.A/x.jpg,1,0", "1,001.A/x.jpg,0,0", "class 'waterbird' occurs in no row"),
+        ("img_id", "<!DOCTYPE html>", "is a web page"),
+    ],
+)
+def test_waterbirds_refusals(birds, old, new, part):
+    edit(birds / "metadata.csv", old, new)
+    assert part in refused("waterbirds", birds)
+
+
+def test_missing_root_or_metadata(birds, tmp_path):
+    assert "needs root, the folder that holds waterbird_complete95_forest2water2/" in refused("waterbirds", None)
+    assert f"root {tmp_path}/no does not exist; Waterbirds needs" in refused("waterbirds", tmp_path / "no")
+    assert "is a file, not a folder" in refused("waterbirds", birds / "metadata.csv")
+    (birds / "metadata.csv").unlink()
+    assert refused("waterbirds", birds).startswith(f"{birds}: no metadata.csv here or in waterbird_complete95")
+    assert "does not exist" in refused("waterbirds", "x" * 5000)
+
+
+def test_waterbirds_with_another_split_draw_and_columns_of_others(birds):
+    (birds / "metadata.csv").write_text(
+        "split,note,img_filename,place,y\n"
+        '2,"a, ""b""",001.A/x.jpg,1,1\n0,"two\nlines",001.A/y.jpg,0,1\n0,,002.B/z.jpg,1,0\n'
+    )
+    data = load_dataset("waterbirds", birds)
+    assert (data.splits.tolist(), data.lines.tolist()) == ([2, 0, 0], [2, 3, 5])
+    assert "counts differ from the published ones: train 0/1/1/0 (published 3498/184/56/1057)" in data.describe()

@@ -1,0 +1,196 @@
+"""WebDataset's shards: patterns, samples, what is refused, and that images are read where they lie."""
+
+import json
+import os
+import tarfile
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from table_files import refused, vocabulary
+from tar_files import write_shards, write_tar
+
+import dbpt
+from dbpt.data import load_dataset
+from dbpt.data.shard_pattern import shards_of
+from dbpt.errors import InputError
+from dbpt.features import open_image
+from dbpt.tar_members import find_member
+
+FILES = [("a.jpg", b"1"), ("a.cls", b"dog"), ("b.JPEG", b"22"), ("b.json", {"label": "cat", "attribute": "in"})]
+
+
+def test_samples_of_several_shards(tmp_path):
+    write_tar(tmp_path / "s/train-0.tar", [*FILES, ("deep/a.b.png", b""), ("c.txt", b"no image"), ("c.cls", b"dog")])
+    write_tar(tmp_path / "s/val-0.tar", [("x.webp", b""), ("x.json", {"label": "dog", "attribute": "out", "split": 2})])
+    data = load_dataset(tmp_path / "s/{train,val}-*.tar")
+    assert data.paths == ("train-0.tar/a.jpg", "train-0.tar/b.JPEG", "val-0.tar/x.webp")
+    assert (data.class_names, data.labels.tolist()) == (("cat", "dog"), [1, 0, 1])
+    assert (data.attribute_names, data.attributes.tolist()) == (("in", "out"), [-1, 0, 1])
+    assert data.splits.tolist() == [0, 0, 2]
+    assert data.root == tmp_path / "s" and data.where(1) == "train-0.tar/b.JPEG"
+    assert data.notes == ("2 samples have no image and are left out: 'train-0.tar/deep/a', 'train-0.tar/c'",)
+    one = load_dataset(tmp_path / "s/train-0.tar", attributes=vocabulary("out", "in"))
+    assert (one.name, one.attributes.tolist()) == ("train-0", [-1, 1])
+
+
+def test_numbers_and_keys_of_other_names(tmp_path):
+    files = [
+        ("a.jpg", b""),
+        ("a.json", {"y": True, "fold": "test"}),
+        ("a.cls", b"9"),
+        ("b.jpg", b""),
+        ("b.json", {"y": 0}),
+    ]
+    write_tar(tmp_path / "train.tar", files)
+    options = {"classes": vocabulary("cat", "dog"), "columns": {"label": "y", "split": "fold"}}
+    data = load_dataset(tmp_path / "train.tar", training=False, **options)
+    assert (data.labels.tolist(), data.splits.tolist()) == ([1, 0], [2, 0])
+
+
+def test_patterns_in_their_order(tmp_path):
+    for name in ("b-08.tar", "b-09.tar", "b-10.tar", "a-1.tar"):
+        (tmp_path / name).touch()
+    nested = [path.name for path in shards_of(f"{tmp_path}/{{b-{{08..10}},a-1}}.tar")]
+    assert sorted(nested) == ["a-1.tar", "b-08.tar", "b-09.tar", "b-10.tar"]
+    assert [path.name for path in shards_of(f"{tmp_path}/b-{{08..10}}.tar")] == ["b-08.tar", "b-09.tar", "b-10.tar"]
+    assert [path.name for path in shards_of(f"{tmp_path}/{{b-1*,a-?}}.tar")] == ["b-10.tar", "a-1.tar"]
+    assert [path.name for path in shards_of(f"{tmp_path}/[ab]-1*.tar")] == ["a-1.tar", "b-10.tar"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "part"),
+    [
+        ("no.tar", "no file"),
+        ("no-*.tar", "no file"),
+        ("train-{0..1}.tar", "no file"),
+        ("train-{1..0}.tar", "is no range upwards"),
+        ("train-{0..999999999}.tar", "is no range upwards"),
+        ("train-0.tar.gz", "nor .tar shards"),
+    ],
+)
+def test_a_pattern_that_no_file_has(tmp_path, pattern, part):
+    write_tar(tmp_path / "train-0.tar", FILES)
+    assert part in refused(tmp_path / pattern)
+
+
+@pytest.mark.parametrize(
+    ("files", "part"),
+    [
+        ([("a.cls", b"0")], "no sample with an image (.jpg, .jpeg"),
+        ([], "no sample with an image"),
+        ([("a.jpg", b"")], "train.tar/a: no .cls, and no 'label' in a .json; each image needs its class"),
+        ([*FILES, ("a.png", b"")], "train.tar/a: has 2 images ('a.jpg', 'a.png'); keep one"),
+        ([*FILES, ("./a.jpg", b"")], "train.tar: 'a.jpg' occurs twice; keep one"),
+        ([*FILES, ("../c.jpg", b"")], "train.tar: '../c.jpg' leaves the archive"),
+        ([*FILES, ("/c.jpg", b"")], "train.tar: '/c.jpg' leaves the archive"),
+        ([*FILES, ("c.jpg", b""), ("c.json", b"[]")], "train.tar/c.json: is a list, expected an object"),
+        ([*FILES, ("c.jpg", b""), ("c.json", b"<html>")], "train.tar/c.json: is not JSON"),
+        ([*FILES, ("c.jpg", b""), ("c.json", {"label": [1]})], "train.tar/c.json: label is neither text nor a number"),
+        ([*FILES, ("c.jpg", b""), ("c.cls", b"caf\xe9")], "train.tar/c.cls: byte 3 is not UTF-8"),
+        ([*FILES, ("c.jpg", b""), ("c.cls", b"x" * (1 << 21))], "c.cls: has 2097152 bytes, more than a label"),
+        (
+            [*FILES, ("c.jpg", b""), ("c.json", {"label": "cat", "split": "x"})],
+            "train.tar/c.jpg: split is 'x', expected",
+        ),
+        ([("a.jpg", b""), ("a.cls", b"dog")], "column 'label' has only the value 'dog'"),
+    ],
+)
+def test_one_line_for_a_bad_shard(tmp_path, files, part):
+    assert part in refused(write_tar(tmp_path / "train.tar", files))
+
+
+def test_a_split_that_nothing_says(tmp_path):
+    for name in ("shard.tar", "train-val.tar", "constrained.tar"):
+        message = refused(write_tar(tmp_path / name, FILES))
+        assert "no 'split' in a .json, and the shard's name does not say one of train, val, test" in message
+
+
+def test_what_is_no_tar_file(tmp_path):
+    path = write_tar(tmp_path / "train.tar", FILES)
+    whole = path.read_bytes()
+    for content in (b"<html>Not found</html>" * 99, b"", b"\x1f\x8b" + bytes(600), whole[:1600]):
+        path.write_bytes(content)
+        os.utime(path, ns=(0, len(content)))
+        assert "train.tar: " in refused(path)
+
+
+def test_a_damaged_header_does_not_end_the_archive_in_silence(tmp_path):
+    path = write_tar(tmp_path / "train.tar", [*FILES, ("c.jpg", b""), ("c.cls", b"dog")])
+    whole = bytearray(path.read_bytes())
+    whole[512 * 8 + 148] ^= 1  # a checksum
+    for content, position in ((whole, 512 * 8), (path.read_bytes()[: 512 * 8], 512 * 8)):
+        path.write_bytes(content)
+        assert f"train.tar: is damaged or cut off at byte {position}; copy it again" in refused(path)
+
+
+def test_root_and_embeddings_mean_nothing_to_shards(tmp_path):
+    path = write_tar(tmp_path / "train.tar", FILES)
+    assert f"--root {tmp_path}: {path} has its images inside" in refused(path, tmp_path)
+    assert f"--embeddings: {path} has its images inside" in refused(path, images=False)
+
+
+def test_the_figures_are_those_of_the_images_and_nothing_is_unpacked(tiny, tiny_run, tmp_path):
+    write_shards(tiny, tmp_path, shards_a_split=2)
+    before = sorted(tmp_path.iterdir())
+    rows, out = "{train,val,test}-*.tar", tmp_path.parent / "run"
+    run = dbpt.fit(tmp_path / rows, out=out, **tiny.settings)
+    theirs = json.loads((tiny_run / "metrics.json").read_text())
+    for ours, expected in zip(run.metrics["rows"], theirs["rows"], strict=True):
+        assert ours["test"]["n"] == expected["test"]["n"]
+        if ours["name"] == "zero-shot":
+            assert (ours["val"], ours["test"]) == (expected["val"], expected["test"])
+    assert "data:image/jpeg" in (out / "report.html").read_text()
+    assert sorted(tmp_path.iterdir()) == before
+    said = []
+    dbpt.evaluate(out, tmp_path / rows, cache=str(tiny.cache), log=said.append)
+    assert any("0 embedded now, 0 unreadable" in line for line in said)
+
+
+def test_a_bad_image_in_a_shard_is_left_out_and_a_changed_shard_is_read_anew(tiny, tmp_path):
+    row = tiny.rows()[0]
+    good = (tiny.table.parent / row["path"]).read_bytes()
+    path = write_tar(tmp_path / "train.tar", [("a.png", good), ("b.jpg", b"<html>")])
+    assert np.array_equal(open_image(path / "a.png"), open_image(tiny.table.parent / row["path"]))
+    with pytest.raises(ValueError, match="not a JPEG"):
+        open_image(path / "b.jpg")
+    with pytest.raises(ValueError, match="Not a directory"):
+        open_image(path / "c.jpg")
+    old = find_member(path / "a.png")
+    write_tar(path, [("z.png", good), ("a.png", good)])
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(OSError, match=r"train.tar changed while it was being read"):
+        old.open()
+    assert find_member(path / "a.png").offset > old.offset
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_damaged_shards_give_a_data_set_or_one_line(data):
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_tar(Path(folder, "train.tar"), FILES)
+        whole = bytearray(path.read_bytes())
+        for _ in range(data.draw(st.integers(1, 4))):
+            start = data.draw(st.integers(0, 512 * 8 - 1))
+            new = data.draw(st.one_of(st.binary(max_size=12), st.just(b"\xff" * 12), st.just(b"-0000000001\0")))
+            whole[start : start + len(new)] = new
+        path.write_bytes(whole)
+        try:
+            load_dataset(path)
+        except InputError as error:
+            assert "\n" not in str(error)
+
+
+def test_a_negative_size_does_not_lead_back(tmp_path):
+    path = write_tar(tmp_path / "train.tar", FILES)
+    entry = tarfile.TarInfo("c.jpg")
+    entry.type = b"9"  # unknown types have content that is passed over
+    header = bytearray(entry.tobuf())
+    header[124:136] = b"\xff" * 10 + b"\xfe\x00"  # minus 512, in base 256
+    header[148:156] = b" " * 8
+    header[148:156] = f"{sum(header):06o}\0 ".encode()
+    path.write_bytes(path.read_bytes()[: 512 * 8] + bytes(header) + bytes(1024))
+    assert "train.tar: " in refused(path)

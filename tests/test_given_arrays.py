@@ -1,0 +1,129 @@
+"""Files of features: what is mapped, and one line for what can't be or must not be."""
+
+import io
+import json
+import os
+import pickle
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save, save_file
+
+from dbpt.errors import InputError
+from dbpt.features.given.arrays import open_array
+
+ARRAY = np.arange(6, dtype=np.float32).reshape(3, 2)
+
+
+class Trap:
+    """Leaves a trace if it is ever unpickled."""
+
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.trace),)
+
+
+def refused(path):
+    with pytest.raises(InputError) as error:
+        open_array(path)
+    message = str(error.value)
+    assert message.startswith(f"{path}: ") and "\n" not in message
+    return message.removeprefix(f"{path}: ")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_both_kinds_of_file_are_mapped(tmp_path, dtype):
+    array = ARRAY.astype(dtype)
+    np.save(tmp_path / "a.npy", array)
+    np.save(tmp_path / "f.NPY", np.asfortranarray(array))
+    (tmp_path / "f.NPY.npy").rename(tmp_path / "f.NPY")
+    save_file({"x": array}, tmp_path / "one.safetensors")
+    save_file(
+        {"labels": np.arange(3), "features": array, "z": np.zeros(5)}, tmp_path / "named.safetensors", {"by": "me"}
+    )
+    for name in ("a.npy", "f.NPY", "one.safetensors", "named.safetensors"):
+        found = open_array(tmp_path / name)
+        assert isinstance(found, np.memmap)
+        assert found.dtype == dtype and np.array_equal(found, array)
+
+
+def test_pickled_arrays_are_refused_unread(tmp_path):
+    trap = Trap(tmp_path / "trace")
+    np.save(tmp_path / "objects.npy", np.array([trap], dtype=object), allow_pickle=True)
+    (tmp_path / "raw.npy").write_bytes(pickle.dumps(trap))
+    (tmp_path / "features.pt").write_bytes(pickle.dumps(trap))
+    for name in ("objects.npy", "raw.npy"):
+        assert refused(tmp_path / name).startswith("holds pickled objects, which are never loaded; save numbers with")
+    assert "safetensors.torch.save_file" in refused(tmp_path / "features.pt")
+    assert not (tmp_path / "trace").exists()
+
+
+def npy(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "part"),
+    [
+        ("a.npz", b"PK\x03\x04", "expected a .npy or .safetensors file, or a folder that clip-retrieval has written"),
+        ("a.npy", b"", "is not a .npy file"),
+        ("a.npy", b"<html>Not found</html>", "is not a .npy file"),
+        ("a.npy", npy(ARRAY)[:-1], "is not a whole .npy file"),
+        ("a.npy", npy(ARRAY)[:20], "is not a whole .npy file"),
+        ("a.npy", npy(ARRAY).replace(b"(3, 2)", b"(3,-2)"), "is not a whole .npy file"),
+        ("a.npy", npy(ARRAY).replace(b"'<f4'", b"'<f9'"), "is not a whole .npy file"),
+        ("a.npy", npy(ARRAY.astype(float)), "holds float64, expected float16 or float32; convert it with"),
+        ("a.npy", npy(ARRAY.astype(">f4")), "holds >f4, expected float16 or float32"),
+        ("a.npy", npy(ARRAY.astype(int)), "holds int64, expected"),
+        ("a.npy", npy(ARRAY[0]), "has the shape (2,), expected (rows, width)"),
+        ("a.npy", npy(ARRAY[None]), "has the shape (1, 3, 2), expected (rows, width)"),
+        ("a.safetensors", b"", "cannot be read ("),
+        ("a.safetensors", b"\xff" * 16, "cannot be read ("),
+        ("a.safetensors", save({"x": ARRAY})[:-1], "cannot be read ("),
+        ("a.safetensors", save({"x": ARRAY, "y": ARRAY}), "which tensor has the features? Call it 'features'; found: "),
+        ("a.safetensors", save({}), "which tensor has the features? Call it 'features'; found: none"),
+        ("a.safetensors", save({"x": ARRAY.astype(float)}), "tensor 'x' holds F64, expected F16 or F32"),
+        ("a.safetensors", save({"x": ARRAY[0]}), "has the shape (2,), expected (rows, width)"),
+    ],
+)
+def test_one_line_for_a_bad_file(tmp_path, name, content, part):
+    (tmp_path / name).write_bytes(content)
+    assert part in refused(tmp_path / name)
+
+
+def test_what_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe.npy")
+    for name in ("pipe.npy", "none.npy", "x" * 5000 + ".npy"):
+        assert "is not there, or not a regular file" in refused(tmp_path / name)
+
+
+def test_bfloat16_is_refused(tmp_path):
+    header = json.dumps({"x": {"dtype": "BF16", "shape": [1, 2], "data_offsets": [0, 4]}}).encode()
+    (tmp_path / "b.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    assert "tensor 'x' holds BF16, expected F16 or F32; convert it with features.float()" in refused(
+        tmp_path / "b.safetensors"
+    )
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_damaged_bytes_give_an_array_or_one_line(data):
+    whole = data.draw(st.sampled_from([npy(ARRAY), save({"features": ARRAY})]))
+    start = data.draw(st.integers(0, len(whole) - 1))
+    damaged = whole[:start] + data.draw(st.binary(max_size=12)) + whole[start + data.draw(st.integers(0, 12)) :]
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("a.npy", "a.safetensors"):
+            path = Path(folder, name)
+            path.write_bytes(damaged)
+            try:
+                assert open_array(path).ndim == 2
+            except InputError as error:
+                assert "\n" not in str(error)

@@ -1,0 +1,148 @@
+"""Features instead of images: how rows are aligned, checked and made unit length; files and clip-retrieval's folder."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from table_files import rows
+
+from dbpt.data import load_dataset
+from dbpt.errors import InputError
+from dbpt.features.given import aligned, read_given_features
+
+BACKBONE = SimpleNamespace(embed_dim=3, spec={"model": "small-clip"})
+FEATURES = np.array([[3, 4, 0], [0, 0, 2], [1e-3, 0, 0], [0, -5, 0]], dtype=np.float32)
+UNIT = np.array([[0.6, 0.8, 0], [0, 0, 1], [1, 0, 0], [0, -1, 0]], dtype=np.float32)
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    path = tmp_path / "pets.csv"
+    path.write_text(rows(*(f"/far/{name}.jpg,{label},train" for name, label in zip("abcd", "xyxy", strict=True))))
+    return load_dataset(path, images=False)
+
+
+def refused(path, dataset):
+    with pytest.raises(InputError) as error:
+        read_given_features(path, dataset, BACKBONE)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("block", [2, 65_536])
+def test_rows_are_made_unit_length_block_by_block(tmp_path, dataset, monkeypatch, dtype, block):
+    monkeypatch.setattr(aligned, "BLOCK_ROWS", block)
+    np.save(tmp_path / "f.npy", FEATURES.astype(dtype))
+    found = read_given_features(tmp_path / "f.npy", dataset, BACKBONE)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, UNIT, atol=1e-7)
+
+
+def test_lengths_that_float32_cannot_hold_squared(tmp_path, dataset):
+    scales = np.array([[1e30], [1e-30], [1], [1]], dtype=np.float32)
+    np.save(tmp_path / "f.npy", UNIT * scales)
+    np.testing.assert_allclose(read_given_features(tmp_path / "f.npy", dataset, BACKBONE), UNIT, atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0])
+def test_a_row_that_has_no_direction_is_named(tmp_path, dataset, monkeypatch, value):
+    monkeypatch.setattr(aligned, "BLOCK_ROWS", 2)
+    features = FEATURES.copy()
+    features[2] = value
+    np.save(tmp_path / "f.npy", features)
+    problem = "is all zeros" if value == 0 else "holds NaN or an infinity"
+    assert f"f.npy: the features of row 3 (pets.csv line 4) {problem}; take the row out" in refused(
+        tmp_path / "f.npy", dataset
+    )
+
+
+def test_another_number_of_rows_and_another_width(tmp_path, dataset):
+    np.save(tmp_path / "f.npy", FEATURES[:3])
+    assert f"f.npy: has 3 rows, {dataset.source} has 4; row i of one must be row i" in refused(
+        tmp_path / "f.npy", dataset
+    )
+    np.save(tmp_path / "f.npy", FEATURES[:, :2])
+    assert "f.npy: rows of 2 numbers, but small-clip gives 3; name the model that made them" in refused(
+        tmp_path / "f.npy", dataset
+    )
+
+
+def test_a_table_without_paths_and_one_with_an_empty_one(tmp_path):
+    path = tmp_path / "pets.csv"
+    path.write_text("label,split\nx,train\ny,train\n")
+    assert load_dataset(path, images=False).paths == ("row 1", "row 2")
+    path.write_text(rows("../a,x,train", ",y,train"))
+    with pytest.raises(InputError, match="line 3: path is empty; name every row, or drop the column"):
+        load_dataset(path, images=False)
+    path.write_text(rows("../a,x,train", "../a,y,train"))
+    with pytest.raises(InputError, match="line 3: '../a' stands already at"):
+        load_dataset(path, images=False)
+    with pytest.raises(InputError, match="no column 'file'"):
+        load_dataset(path, images=False, columns={"path": "file"})
+
+
+def test_a_folder_of_images_has_no_order_to_go_by(tmp_path):
+    with pytest.raises(InputError, match="--embeddings with the folder .*; give a table"):
+        load_dataset(tmp_path, images=False)
+
+
+# --- clip-retrieval's folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Rows d, e, b in part 0; c, a in part 10."""
+    by_name = dict(zip("abcd", FEATURES, strict=True)) | {"e": np.zeros(3)}
+    for number, names in (("0", "deb"), ("010", "ca")):
+        write_part(tmp_path / "clip", number, [f"/far/{name}.jpg" for name in names], [by_name[name] for name in names])
+    return tmp_path / "clip"
+
+
+def write_part(folder, number, names, features):
+    for kind in ("img_emb", "metadata"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    np.save(folder / f"img_emb/img_emb_{number}.npy", np.array(features, dtype=np.float16))
+    pq.write_table(pa.table({"image_path": names, "caption": names}), folder / f"metadata/metadata_{number}.parquet")
+
+
+def test_rows_are_found_by_their_image_paths(folder, dataset, tmp_path):
+    (folder / "img_emb/notes.txt").touch()
+    np.testing.assert_allclose(read_given_features(folder, dataset, BACKBONE), UNIT, atol=1e-3)
+    (tmp_path / "relative.csv").write_text(rows("d.jpg,x,train", "../far/b.jpg,y,train"))
+    relative = load_dataset(tmp_path / "relative.csv", images=False)
+    object.__setattr__(relative, "root", dataset.root.__class__("/far"))
+    np.testing.assert_allclose(read_given_features(folder, relative, BACKBONE), UNIT[[3, 1]], atol=1e-3)
+
+
+def test_an_image_that_is_not_there_or_twice(folder, dataset, tmp_path):
+    (tmp_path / "more.csv").write_text(rows("/far/a.jpg,x,train", "a.jpg,y,train", "b.jpg,y,train"))
+    message = refused(folder, load_dataset(tmp_path / "more.csv", images=False))
+    assert "more.csv line 3: image 'a.jpg' is in no metadata of" in message
+    assert "(2 of 3 are not there); write paths as its image_path does, for example '/far/d.jpg'" in message
+    write_part(folder, "11", ["/far/b.jpg"], FEATURES[:1])
+    assert "'/far/b.jpg' occurs in more than one row; keep one" in refused(folder, dataset)
+
+
+def test_parts_that_do_not_belong_together(folder, dataset):
+    write_part(folder, "11", ["/far/x.jpg"], FEATURES[:2])
+    assert "img_emb_11.npy: has 2 rows, metadata_11.parquet has 1; copy both again" in refused(folder, dataset)
+    write_part(folder, "11", ["/far/x.jpg"], FEATURES[:1, :2])
+    assert "img_emb_11.npy: rows of 2 numbers, in img_emb_0.npy of 3" in refused(folder, dataset)
+    (folder / "metadata/metadata_11.parquet").rename(folder / "metadata/metadata_12.parquet")
+    assert "img_emb_11.npy: has no partner of number 11" in refused(folder, dataset)
+    write_part(folder, "0000", ["/far/x.jpg"], FEATURES[:1])
+    assert "img_emb_0000.npy: has the number of img_emb_0.npy; keep one" in refused(
+        folder, dataset
+    ) or "img_emb_0.npy: has the number of img_emb_0000.npy; keep one" in refused(folder, dataset)
+
+
+def test_another_folder(tmp_path, dataset):
+    assert "holds no img_emb/img_emb_0.npy; is it what clip-retrieval wrote?" in refused(tmp_path, dataset)
+
+
+def test_a_pickled_part_is_refused(folder, dataset):
+    np.save(folder / "img_emb/img_emb_0.npy", np.array([{}, {}, {}], dtype=object), allow_pickle=True)
+    assert "img_emb_0.npy: holds pickled objects, which are never loaded" in refused(folder, dataset)
