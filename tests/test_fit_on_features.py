@@ -105,8 +105,9 @@ def test_live_features_need_images():
 
 def test_a_missing_file_is_one_line_and_leaves_no_run(tiny, given, tmp_path, capsys):
     out = tmp_path / "run"
+    arguments = ["--embeddings", "gone.npy", "--model", "no-such-model"]  # which is not looked for any more
     with pytest.raises(SystemExit) as end:
-        main(["fit", str(given / "table.csv"), "--embeddings", "gone.npy", "--out", str(out), *tiny.arguments])
+        main(["fit", str(given / "table.csv"), "--out", str(out), *tiny.arguments, *arguments])
     assert end.value.code == 2
     assert "Error: gone.npy: is not there, or not a regular file" in capsys.readouterr().err
     assert not out.exists()

@@ -61,7 +61,7 @@ def test_a_row_that_has_no_direction_is_named(tmp_path, dataset, monkeypatch, va
 
 def test_another_number_of_rows_and_another_width(tmp_path, dataset):
     np.save(tmp_path / "f.npy", FEATURES[:3])
-    assert f"f.npy: has 3 rows, {dataset.source} has 4; row i of one must be row i" in refused(
+    assert f"f.npy: has 3 rows, {dataset.source} has 4; row i must be the same in both" in refused(
         tmp_path / "f.npy", dataset
     )
     np.save(tmp_path / "f.npy", FEATURES[:, :2])

@@ -28,7 +28,7 @@ from dbpt.experiment_checks import (
     setting_warnings,
 )
 from dbpt.features import Failure, embed_images
-from dbpt.features.given import read_given_features
+from dbpt.features.given import check_given_file, read_given_features
 from dbpt.heads.prompt import prompt_layout
 from dbpt.pseudo_attributes import PseudoAttributes, label_attributes
 from dbpt.splits import group_warnings, knows_true_groups, with_validation
@@ -135,6 +135,8 @@ def embed(configs: Sequence[FitConfig], log: Log) -> Embedded:
     log(dataset.describe())
     for each in configs:
         check_attributes_wanted(each, dataset)
+    if config.embeddings is not None:
+        check_given_file(Path(config.embeddings), dataset)
     backbone = load_backbone(
         config.model or DEFAULT_MODEL,
         config.pretrained or (None if config.model else DEFAULT_PRETRAINED),

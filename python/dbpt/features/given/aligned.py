@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,12 +41,7 @@ def read_given_features(path: Path, dataset: Dataset, backbone: Backbone) -> NDA
         _check_width(path, folder.width, backbone)
         features = _gathered(folder, dataset)
     else:
-        array = open_array(path)
-        if len(array) != len(dataset):
-            raise InputError(
-                f"{path}: has {len(array)} rows, {dataset.source} has {len(dataset)}; row i of one must be row i of "
-                "the other"
-            )
+        array = open_aligned(path, dataset)
         _check_width(path, array.shape[1], backbone)
         features = np.empty(array.shape, dtype=np.float32)
         for start in range(0, len(array), BLOCK_ROWS):
@@ -54,6 +49,22 @@ def read_given_features(path: Path, dataset: Dataset, backbone: Backbone) -> NDA
     for start in range(0, len(features), BLOCK_ROWS):
         _normalise(features[start : start + BLOCK_ROWS], start, path, dataset)
     return features
+
+
+def open_aligned(path: Path, dataset: Dataset) -> NDArray[Any]:
+    """Map a file that has a row for each of ``dataset``. Raises `InputError` as `open_array`, or for another number."""
+    array = open_array(path)
+    if len(array) != len(dataset):
+        raise InputError(
+            f"{path}: has {len(array)} rows, {dataset.source} has {len(dataset)}; row i must be the same in both"
+        )
+    return array
+
+
+def check_given_file(path: Path, dataset: Dataset) -> None:
+    """What can be told of a file before a model is loaded, as `open_aligned` tells it; a folder is left for later."""
+    if not os.path.isdir(path):  # noqa: PTH112 (as above)
+        open_aligned(path, dataset)
 
 
 def _check_width(path: Path, width: int, backbone: Backbone) -> None:
