@@ -11,57 +11,108 @@ import pytest
 
 from dbpt.errors import InputError
 from dbpt.features import cache as cache_module
+from dbpt.features import manifest as manifest_module
 from dbpt.features import verify_cache
-from dbpt.features.cache import FeatureCache, key_digest
-from dbpt.features.shards import RowKey
+from dbpt.features.cache import FeatureCache
+from dbpt.features.file_rows import FileRows, ids_of, joined
+from dbpt.features.manifest import folder_name
+from dbpt.features.shards import UNREACHABLE
 
-KEY = {"backbone": "tiny", "weights": "abc"}
+KEY = {"backbone": {"width": 8}, "weights": "abc", "dtype": "float32"}
+ROOT = Path("/nowhere")
 DIM = 4
 
 
-def rows(*names: str, size: int = 10) -> list[RowKey]:
-    return [RowKey(name, size, 7) for name in names]
+def rows(*names: str, size: int = 10) -> FileRows:
+    sizes, times = np.full(len(names), size), np.full(len(names), 7)
+    return FileRows(names, sizes, times, ids_of(joined(names), sizes, times), {})
 
 
 def values(count: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal((count, DIM)).astype(np.float32)
+    features = np.random.default_rng(seed).standard_normal((count, DIM)).astype(np.float32)
+    return features / np.linalg.norm(features, axis=1, keepdims=True)
 
 
-def opened(folder: Path, **changes: str) -> FeatureCache:
-    return FeatureCache(folder, KEY | changes, DIM)
+def opened(folder: Path, **changes: object) -> FeatureCache:
+    return FeatureCache(folder, KEY | changes, ROOT, DIM)
+
+
+def add(cache: FeatureCache, files: FileRows, features: np.ndarray, *reasons: str) -> None:
+    """Store rows; those with a reason have failed."""
+    reasons = reasons or ("",) * len(files)
+    failed = np.array([bool(reason) for reason in reasons], dtype=np.uint8)
+    cache.add(files, np.where(failed[:, None], 0, features), failed, reasons)
+
+
+def read(cache: FeatureCache, files: FileRows) -> np.ndarray:
+    return cache.read(cache.find(files.ids))
+
+
+def has(cache: FeatureCache, files: FileRows) -> list[bool]:
+    return (cache.find(files.ids) >= 0).tolist()
 
 
 def test_gives_back_the_bytes_in_the_order_asked_for(tmp_path):
     odd = rows("a.jpg", "dir/b c.png", "ü\n,'\".jpg", "\udcff.jpg")
     stored = values(4)
-    opened(tmp_path).add(odd, stored, [])
+    add(opened(tmp_path), odd, stored)
     cache = opened(tmp_path)
-    order = [odd[2], None, odd[0], RowKey("a.jpg", 11, 7), odd[3], odd[2]]
-    expected = np.stack([stored[2], np.zeros(DIM), stored[0], np.zeros(DIM), stored[3], stored[2]])
-    np.testing.assert_array_equal(cache.read(order), expected)
-    assert all(key in cache for key in odd)
-    assert RowKey("a.jpg", 10, 8) not in cache
+    places = cache.find(odd.ids)
+    order = places[[2, 0, 3, 2]]
+    np.testing.assert_array_equal(cache.read(order), stored[[2, 0, 3, 2]])
+    np.testing.assert_array_equal(cache.read(np.array([-1, places[1]])), [[0.0] * DIM, stored[1]])
+    assert places.min() >= 0
+    assert has(cache, rows("a.jpg", size=11)) == [False]
+    assert has(cache, rows("b.jpg")) == [False]
     assert verify_cache(tmp_path) == []
 
 
+def test_rows_lie_in_many_shards(tmp_path):
+    cache, stored = opened(tmp_path), values(60)
+    files = rows(*(f"{i}.jpg" for i in range(60)))
+    for i in range(0, 60, 4):
+        add(cache, files.select(np.arange(i, i + 4)), stored[i : i + 4])
+    order = np.random.default_rng(1).permutation(np.repeat(np.arange(60), 2))
+    for one in (cache, opened(tmp_path)):
+        assert len(one) == 60
+        places = one.find(files.ids)
+        assert sorted(places) == list(range(60))
+        np.testing.assert_array_equal(one.read(places[order]), stored[order])
+    assert one.read(places, np.float16).dtype == np.float16
+
+
+def test_half_precision_is_stored_in_half(tmp_path):
+    stored = values(3)
+    for dtype in ("bf16", "fp16"):
+        cache = opened(tmp_path / dtype, dtype=dtype)
+        add(cache, rows("a", "b", "c"), stored)
+        np.testing.assert_array_equal(read(cache, rows("c")), stored[2:].astype(np.float16))
+        assert verify_cache(tmp_path / dtype) == []
+
+
 def test_reading_an_empty_cache_writes_nothing(tmp_path):
-    assert opened(tmp_path).read(rows("a")).tolist() == [[0.0] * DIM]
-    assert opened(tmp_path).read([]).shape == (0, DIM)
+    cache = opened(tmp_path)
+    assert read(cache, rows("a")).tolist() == [[0.0] * DIM]
+    assert cache.find(np.zeros((0, 2), np.uint64)).shape == (0,)
+    assert cache.read(np.zeros(0, np.int64)).shape == (0, DIM)
+    assert not cache.failed(np.array([-1])).any()
+    assert not cache.knows_paths(b"a\0b").any()
+    assert len(cache) == 0
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_was_added_is_there_without_reopening(tmp_path):
     cache = opened(tmp_path)
-    cache.add(rows("a"), values(1, 1), [])
-    cache.add(rows("b"), values(1, 2), [])
-    np.testing.assert_array_equal(cache.read(rows("b", "a")), np.concatenate([values(1, 2), values(1, 1)]))
+    add(cache, rows("a"), values(1, 1))
+    add(cache, rows("b"), values(1, 2))
+    np.testing.assert_array_equal(read(cache, rows("b", "a")), np.concatenate([values(1, 2), values(1, 1)]))
 
 
 def test_encoders_never_mix(tmp_path):
-    opened(tmp_path).add(rows("a"), values(1), [])
-    assert rows("a")[0] not in opened(tmp_path, weights="other")
-    opened(tmp_path, weights="other").add(rows("a"), values(1, 1), [])
-    np.testing.assert_array_equal(opened(tmp_path).read(rows("a")), values(1))
+    add(opened(tmp_path), rows("a"), values(1))
+    assert has(opened(tmp_path, weights="other"), rows("a")) == [False]
+    add(opened(tmp_path, weights="other"), rows("a"), values(1, 1))
+    np.testing.assert_array_equal(read(opened(tmp_path), rows("a")), values(1))
     folders = [path for path in tmp_path.iterdir() if path.is_dir()]
     assert len(folders) == 2
     stored = [json.loads((folder / "manifest.json").read_text())["encoder"] for folder in folders]
@@ -70,40 +121,69 @@ def test_encoders_never_mix(tmp_path):
 
 def test_key_of_the_manifest_is_checked_and_named(tmp_path):
     cache = opened(tmp_path)
-    cache.add(rows("a"), values(1), [])
+    add(cache, rows("a"), values(1))
     manifest = cache.folder / "manifest.json"
     manifest.write_text(manifest.read_text().replace("abc", "xyz"))
-    with pytest.raises(InputError, match=r"another encoder's \(weights differ\)"):
+    with pytest.raises(InputError, match=r"another encoder's \(weights xyz -> abc\)"):
         opened(tmp_path)
     assert any("not the digest" in problem for problem in verify_cache(tmp_path))
 
 
 def test_failures_are_remembered_until_the_file_changes(tmp_path):
+    add(opened(tmp_path), rows("good", "bad"), values(2), "", "truncated\nbadly")
     cache = opened(tmp_path)
-    cache.add([], values(0), [(rows("bad")[0], "truncated")])
+    found = cache.find(rows("bad", "good").ids)
+    assert cache.failed(np.array([*found, -1])).tolist() == [True, False, False]
+    assert cache.reasons(found) == ["truncated\nbadly", ""]
+    assert not read(cache, rows("bad")).any()
+    assert has(cache, rows("bad", size=11)) == [False]
+    assert json.loads((cache.folder / "manifest.json").read_text())["shards"][0]["failed"] == 1
+    assert verify_cache(tmp_path) == []
+
+
+def test_what_could_not_be_reached_is_found_only_if_asked_for_and_gives_way(tmp_path):
     cache = opened(tmp_path)
-    assert cache.failure(rows("bad")[0]) == "truncated"
-    assert cache.failure(rows("bad", size=11)[0]) is None
-    cache.add(rows("bad", size=11), values(1), [])
-    assert json.loads((cache.folder / "manifest.json").read_text())["failures"] == []
-    assert rows("bad", size=11)[0] in opened(tmp_path)
+    cache.add(rows("a", "b"), np.zeros((2, DIM)), np.array([UNREACHABLE, 1], np.uint8), ["gone", "bad"])
+    assert has(cache, rows("a", "b")) == [False, True]
+    assert (cache.find(rows("a", "b").ids, unreachable=True) >= 0).all()
+    add(cache, rows("a"), values(1))
+    np.testing.assert_array_equal(read(cache, rows("a")), values(1))
+    np.testing.assert_array_equal(cache.read(cache.find(rows("a").ids, unreachable=True)), values(1))
+
+
+def test_names_are_known_whatever_their_size(tmp_path):
+    cache = opened(tmp_path)
+    add(cache, rows("a", "ü"), values(2))
+    add(cache, rows("c"), values(1))
+    assert cache.knows_paths(joined(["c", "b", "ü"])).tolist() == [True, False, True]
+    assert cache.knows_paths(b"").tolist() == []
+
+
+def test_the_same_rows_make_the_same_bytes_whoever_stores_them_first(tmp_path):
+    names = [rows("a", "b"), rows("c"), rows("d")]
+    for folder, order in (("one", [0, 1, 2]), ("other", [2, 0, 1])):
+        for number in order:
+            add(opened(tmp_path / folder), names[number], values(len(names[number]), number))
+    written = [{path.name: path.read_bytes() for path in (tmp_path / name).rglob("*.*")} for name in ("one", "other")]
+    assert len(written[0]) == 4
+    assert written[0] == written[1]
 
 
 def test_two_writers_keep_each_others_shards(tmp_path):
     first, second = opened(tmp_path), opened(tmp_path)
-    first.add(rows("a"), values(1, 1), [])
-    second.add(rows("b"), values(1, 2), [])
-    second.add(rows("a"), values(1, 1), [])  # the very shard that the first has written
-    np.testing.assert_array_equal(first.read(rows("a")), values(1, 1))
+    add(first, rows("a"), values(1, 1))
+    add(second, rows("b"), values(1, 2))
+    add(second, rows("a"), values(1, 1))  # the very shard that the first has written
+    np.testing.assert_array_equal(read(first, rows("a")), values(1, 1))
     both = opened(tmp_path)
-    np.testing.assert_array_equal(both.read(rows("a", "b")), np.concatenate([values(1, 1), values(1, 2)]))
+    np.testing.assert_array_equal(read(both, rows("a", "b")), np.concatenate([values(1, 1), values(1, 2)]))
     assert verify_cache(tmp_path) == []
 
 
 def _add_twenty(folder: Path, writer: int) -> None:
-    cache = FeatureCache(folder, KEY, DIM)
+    cache = opened(folder)
     for i in range(20):
-        cache.add(rows(f"{writer}-{i}"), values(1, writer * 100 + i), [])
+        add(cache, rows(f"{writer}-{i}"), values(1, writer * 100 + i))
 
 
 def test_processes_at_once_lose_nothing(tmp_path):
@@ -118,19 +198,19 @@ def test_processes_at_once_lose_nothing(tmp_path):
     for writer in range(2):
         keys = rows(*(f"{writer}-{i}" for i in range(20)))
         np.testing.assert_array_equal(
-            cache.read(keys), np.concatenate([values(1, writer * 100 + i) for i in range(20)])
+            read(cache, keys), np.concatenate([values(1, writer * 100 + i) for i in range(20)])
         )
     assert verify_cache(tmp_path) == []
 
 
 def test_leftovers_of_a_killed_process_are_removed(tmp_path):
     cache = opened(tmp_path)
-    cache.add(rows("a"), values(1), [])
+    add(cache, rows("a"), values(1))
     orphan, temporary = cache.folder / "orphan.safetensors", cache.folder / ".x.safetensors.1.tmp"
     orphan.write_bytes(b"half")
     temporary.write_bytes(b"half")
     assert verify_cache(tmp_path) == [f"{orphan}: not in the manifest"]
-    opened(tmp_path).add(rows("b"), values(1), [])
+    add(opened(tmp_path), rows("b"), values(1))
     assert not orphan.exists()
     assert not temporary.exists()
     assert verify_cache(tmp_path) == []
@@ -147,18 +227,19 @@ def test_killed_between_the_writes_it_ends_with_the_same_features(tmp_path, monk
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(cache_module, "write_atomically", dies)
-        opened(tmp_path).add(rows("a"), values(1), [])
-    assert rows("a")[0] not in opened(tmp_path)
-    opened(tmp_path).add(rows("a"), values(1), [])
-    np.testing.assert_array_equal(opened(tmp_path).read(rows("a")), values(1))
+        patch.setattr(manifest_module, "write_atomically", dies)
+        add(opened(tmp_path), rows("a"), values(1))
+    assert has(opened(tmp_path), rows("a")) == [False]
+    add(opened(tmp_path), rows("a"), values(1))
+    np.testing.assert_array_equal(read(opened(tmp_path), rows("a")), values(1))
     assert verify_cache(tmp_path) == []
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone"])
 def test_a_short_or_missing_shard_is_computed_again(tmp_path, damage):
     cache = opened(tmp_path)
-    cache.add(rows("a"), values(1, 1), [])
-    cache.add(rows("b"), values(1, 2), [])
+    add(cache, rows("a"), values(1, 1))
+    add(cache, rows("b"), values(1, 2))
     shard = cache.folder / json.loads((cache.folder / "manifest.json").read_text())["shards"][0]["name"]
     if damage == "cut":
         shard.write_bytes(shard.read_bytes()[:-1])
@@ -167,15 +248,16 @@ def test_a_short_or_missing_shard_is_computed_again(tmp_path, damage):
     assert len(verify_cache(tmp_path)) == 1
     with pytest.warns(UserWarning, match="its 1 images are embedded again"):
         cache = opened(tmp_path)
-    assert [key in cache for key in rows("a", "b")] == [False, True]
-    cache.add(rows("a"), values(1, 1), [])
-    np.testing.assert_array_equal(opened(tmp_path).read(rows("a")), values(1, 1))
+    assert sorted(has(cache, rows("a", "b"))) == [False, True]
+    add(cache, rows("a"), values(1, 1))
+    add(cache, rows("b"), values(1, 2))
+    np.testing.assert_array_equal(read(opened(tmp_path), rows("a")), values(1, 1))
     assert verify_cache(tmp_path) == []
 
 
 def test_a_flipped_byte_is_found_by_verify(tmp_path):
     cache = opened(tmp_path)
-    cache.add(rows("a"), values(1), [])
+    add(cache, rows("a"), values(1))
     shard = next(cache.folder.glob("*.safetensors"))
     content = bytearray(shard.read_bytes())
     content[-1] ^= 1
@@ -185,15 +267,15 @@ def test_a_flipped_byte_is_found_by_verify(tmp_path):
 
 def test_a_shard_of_the_right_size_that_is_no_shard_is_named(tmp_path):
     cache = opened(tmp_path)
-    cache.add(rows("a"), values(1), [])
+    add(cache, rows("a"), values(1))
     shard = next(cache.folder.glob("*.safetensors"))
     shard.write_bytes(b"\xff" * shard.stat().st_size)
     with pytest.raises(InputError, match=f"{shard.name}: damaged feature shard"):
-        opened(tmp_path)
+        has(opened(tmp_path), rows("a"))
 
 
 def test_nan_features_are_found_by_verify(tmp_path):
-    opened(tmp_path).add(rows("a"), np.full((1, DIM), np.nan, np.float32), [])
+    add(opened(tmp_path), rows("a"), np.full((1, DIM), np.nan, np.float32))
     assert "NaN" in verify_cache(tmp_path)[0]
 
 
@@ -203,7 +285,7 @@ def test_nan_features_are_found_by_verify(tmp_path):
 )
 def test_a_damaged_manifest_is_one_line(tmp_path, content):
     cache = opened(tmp_path)
-    cache.add(rows("a"), values(1), [])
+    add(cache, rows("a"), values(1))
     (cache.folder / "manifest.json").write_text(content)
     with pytest.raises(InputError, match="delete") as caught:
         opened(tmp_path)
@@ -213,7 +295,7 @@ def test_a_damaged_manifest_is_one_line(tmp_path, content):
 
 def test_a_manifest_cannot_point_outside_its_folder(tmp_path):
     cache = opened(tmp_path)
-    cache.add(rows("a"), values(1), [])
+    add(cache, rows("a"), values(1))
     manifest = cache.folder / "manifest.json"
     content = json.loads(manifest.read_text())
     content["shards"][0]["name"] = "../../etc/passwd"
@@ -224,7 +306,7 @@ def test_a_manifest_cannot_point_outside_its_folder(tmp_path):
 
 def test_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, monkeypatch):
     cache = opened(tmp_path)
-    cache.add(rows("a"), values(1), [])
+    add(cache, rows("a"), values(1))
     before = sorted(path.name for path in cache.folder.iterdir())
 
     def full(descriptor: int) -> None:
@@ -232,7 +314,7 @@ def test_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, monkeyp
 
     with monkeypatch.context() as patch, pytest.raises(InputError, match="No space left on device") as caught:
         patch.setattr("os.fsync", full)
-        cache.add(rows("b"), values(1), [])
+        add(cache, rows("b"), values(1))
     assert str(cache.folder) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert sorted(path.name for path in cache.folder.iterdir()) == before
@@ -242,7 +324,7 @@ def test_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, monkeyp
 def test_a_folder_that_cannot_be_made_or_found_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot make the feature cache"):
-        opened(tmp_path / "file").add(rows("a"), values(1), [])
+        add(opened(tmp_path / "file"), rows("a"), values(1))
     with pytest.raises(InputError, match="no such feature cache"):
         verify_cache(tmp_path / "nowhere")
 
@@ -253,7 +335,12 @@ def test_a_folder_without_manifest_is_a_problem(tmp_path):
 
 
 def test_folder_names_are_stable():
-    assert key_digest({"b": "2", "a": "1"}) == key_digest({"a": "1", "b": "2"}) == "0e09eeab5bdeab40e2af"
+    assert (
+        folder_name({"b": "2", "a": {"c": 1}}, "/x")
+        == folder_name({"a": {"c": 1}, "b": "2"}, "/x")
+        == "7ee706810a10d7309e5b"
+    )
+    assert folder_name({"a": {"c": 1}, "b": "2"}, "/y") != "7ee706810a10d7309e5b"
 
 
 def test_needs_no_torch():

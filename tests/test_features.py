@@ -14,7 +14,8 @@ from PIL import Image
 
 from dbpt.backbone import Backbone, load_backbone
 from dbpt.errors import InputError
-from dbpt.features import embed, embed_images, verify_cache
+from dbpt.features import embed, embed_images, embedding_pass, images, verify_cache
+from dbpt.features.file_rows import FileRows, ids_of, joined
 
 CONFIG = {
     "embed_dim": 16,
@@ -60,6 +61,10 @@ def paths(root) -> list[str]:
 def run(backbone: Backbone, root: Path, paths: list[str], **kwargs):
     kwargs = {"cache_dir": root.parent / "cache", "batch_size": 4, "progress": False} | kwargs
     return embed_images(backbone, root, paths, **kwargs)
+
+
+def files_of(cache: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(cache)): path.read_bytes() for path in cache.rglob("*") if path.is_file()}
 
 
 def truncate(path: Path) -> None:
@@ -121,9 +126,9 @@ def test_grown_and_changed_lists_compute_only_what_they_must(backbone, root, pat
     assert run(backbone, root, paths).recomputed == 1
 
 
-def test_another_encoder_batch_shape_or_root_does_not_share(backbone, config, root, paths):
+def test_another_encoder_or_root_does_not_share_but_another_batch_size_does(backbone, config, root, paths):
     run(backbone, root, paths)
-    assert run(backbone, root, paths, batch_size=5).recomputed == 21
+    assert run(backbone, root, paths, batch_size=5).recomputed == 0
     squash = config.with_name("squash.json")
     squash.write_text(json.dumps(CONFIG | {"preprocess": {"resize_mode": "shortest"}}))
     assert run(load_backbone(squash, "random"), root, paths).recomputed == 21
@@ -195,11 +200,27 @@ def test_wrong_arguments_are_named(backbone, root, paths, wrong):
         run(backbone, root, paths, **wrong)
 
 
-def test_a_file_that_changes_under_the_reader_is_a_failure(backbone, root, paths, monkeypatch):
-    before = embed._row_key
-    monkeypatch.setattr(embed, "_row_key", lambda *a: before(*a)._replace(mtime_ns=5))
-    result = run(backbone, root, paths[:1], max_failures=1)
-    assert result.failures[0].reason == "changed while it was being read"
+def looked_up_as(monkeypatch, size: int | None = None) -> None:
+    """Let files seem to have another time, or size, when they are looked up than when they are read."""
+    look_up = embed.look_up_files
+
+    def changed(root, paths):
+        found = look_up(root, paths)
+        sizes = found.sizes if size is None else np.full(len(paths), size)
+        times = np.full(len(paths), 5)
+        return FileRows(paths, sizes, times, ids_of(joined(paths), sizes, times), {})
+
+    monkeypatch.setattr(embed, "look_up_files", changed)
+
+
+def test_a_file_that_changes_under_the_reader_is_a_failure_that_is_tried_again(backbone, root, paths, monkeypatch):
+    with monkeypatch.context() as patch:
+        looked_up_as(patch)
+        for _ in range(2):
+            result = run(backbone, root, paths[:1], max_failures=1)
+            assert result.failures[0].reason == "changed while it was being read"
+            assert result.recomputed == 1
+    assert run(backbone, root, paths[:1]).ok.all()
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
@@ -207,20 +228,56 @@ def test_a_pipe_is_a_failure_even_if_it_takes_a_files_place(backbone, root, path
     os.mkfifo(root / "pipe.png")
     result = run(backbone, root, ["pipe.png"], max_failures=1)
     assert result.failures[0].reason == "not a regular file"
-    monkeypatch.setattr(embed, "_row_key", lambda root, path, ledger: embed.RowKey(path, 5, 5))
+    looked_up_as(monkeypatch, size=5)
     result = run(backbone, root, ["pipe.png"], max_failures=1)
     assert result.failures[0].reason == "not a regular file"
 
 
-def test_shards_close_at_whole_batches(backbone, root, paths, monkeypatch):
-    monkeypatch.setattr(embed, "SHARD_ROWS", 7)
+def test_what_could_not_be_reached_is_tried_again(backbone, root, paths, monkeypatch):
+    expected = run(backbone, root, paths, cache_dir=root.parent / "whole").features
+    read, forbidden = embedding_pass.read_pixels, root / paths[3]
+
+    def refused(path, *arguments, **options):
+        if path == forbidden:
+            raise images.UnreachableImage("Permission denied")
+        return read(path, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(embedding_pass, "read_pixels", refused)
+        result = run(backbone, root, paths, max_failures=0.1)
+        assert [(failure.row, failure.reason) for failure in result.failures] == [(3, "Permission denied")]
+    again = run(backbone, root, paths)
+    assert again.recomputed == 1
+    assert again.ok.all()
+    np.testing.assert_array_equal(again.features, expected)
+    assert run(backbone, root, paths).recomputed == 0
+    assert verify_cache(root.parent / "cache") == []
+
+
+def test_an_unreadable_file_is_unreachable_but_a_damaged_one_is_not(root, paths):
+    truncate(root / paths[1])
+    with pytest.raises(images.UnreadableImage) as damaged:
+        images.open_image(root / paths[1])
+    assert not isinstance(damaged.value, images.UnreachableImage)
+    with pytest.raises(images.UnreachableImage, match="No such file"):
+        images.open_image(root / "gone.png")
+
+
+def shards_in(cache: Path) -> list[int]:
+    (manifest,) = cache.glob("*/manifest.json")
+    return sorted(shard["rows"] for shard in json.loads(manifest.read_text())["shards"])
+
+
+def test_shards_are_of_whole_batches(backbone, root, paths, monkeypatch):
+    monkeypatch.setattr(embedding_pass, "LEAST_SHARD_ROWS", 7)
     run(backbone, root, paths)
-    (manifest,) = (root.parent / "cache").glob("*/manifest.json")
-    assert [shard["rows"] for shard in json.loads(manifest.read_text())["shards"]] == [8, 8, 5]
-    monkeypatch.setattr(embed, "SHARD_SECONDS", 0.0)
-    run(backbone, root, paths, cache_dir=root.parent / "other")
-    (manifest,) = (root.parent / "other").glob("*/manifest.json")
-    assert [shard["rows"] for shard in json.loads(manifest.read_text())["shards"]] == [4, 4, 4, 4, 4, 1]
+    assert shards_in(root.parent / "cache") == [5, 8, 8]
+
+
+def test_lists_of_any_length_have_some_thousand_shards():
+    sizes = {n: embedding_pass.shard_rows(n, 128) for n in (1, 10**6, 10**7, 10**9)}
+    assert sizes == {1: 2048, 10**6: 2048, 10**7: 16384, 10**9: 65536}
+    assert embedding_pass.shard_rows(10, 100) == 2100
 
 
 def test_interrupted_runs_keep_their_batches(backbone, root, paths, monkeypatch):
@@ -238,15 +295,16 @@ def test_interrupted_runs_keep_their_batches(backbone, root, paths, monkeypatch)
     result = run(backbone, root, paths)
     assert result.recomputed == 21 - 12
     np.testing.assert_array_equal(result.features, expected)
+    assert files_of(root.parent / "cache") == files_of(root.parent / "whole")
 
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 from dbpt.backbone import load_backbone
-from dbpt.features import cache, embed, embed_images
+from dbpt.features import cache, embed_images, embedding_pass, manifest
 
-embed.SHARD_ROWS = 4
+embedding_pass.LEAST_SHARD_ROWS = 4
 write, left = cache.write_atomically, [int(sys.argv[3])]
 def dying(path, content):
     left[0] -= 1
@@ -254,7 +312,7 @@ def dying(path, content):
         path.with_name(f".{path.name}.x.tmp").write_bytes(b"half")
         os.kill(os.getpid(), signal.SIGKILL)
     write(path, content)
-cache.write_atomically = dying
+cache.write_atomically = manifest.write_atomically = dying
 root = Path(sys.argv[2])
 paths = sorted(str(p.relative_to(root)) for p in root.rglob("*.*g"))
 embed_images(load_backbone(sys.argv[1], "random"), root, paths, cache_dir=root.parent / "cache", batch_size=4)
@@ -262,7 +320,8 @@ embed_images(load_backbone(sys.argv[1], "random"), root, paths, cache_dir=root.p
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
-def test_killed_runs_end_with_the_same_bytes(backbone, config, root, paths):
+def test_killed_runs_end_with_the_same_bytes(backbone, config, root, paths, monkeypatch):
+    monkeypatch.setattr(embedding_pass, "LEAST_SHARD_ROWS", 4)
     expected = run(backbone, root, paths, cache_dir=root.parent / "whole").features
     for write in (3, 2):  # before a shard, then before a manifest
         command = [sys.executable, "-c", KILLED, str(config), str(root), str(write)]
@@ -271,7 +330,7 @@ def test_killed_runs_end_with_the_same_bytes(backbone, config, root, paths):
     assert result.recomputed == 21 - 4
     np.testing.assert_array_equal(result.features, expected)
     assert verify_cache(root.parent / "cache") == []
-    assert not list((root.parent / "cache").rglob("*.tmp"))
+    assert files_of(root.parent / "cache") == files_of(root.parent / "whole")
 
 
 def test_full_disk_is_one_line(backbone, root, paths, monkeypatch):

@@ -1,6 +1,6 @@
 """Debiased prompt tuning for CLIP without attribute annotations.
 
-The verbs of the command line under the same names: `fit`, `compare`, `evaluate`, `load` (then ``.predict``),
+The verbs of the command line under the same names: `embed`, `fit`, `compare`, `evaluate`, `load` (then ``.predict``),
 `write_demo`, for ``dbpt data check`` `check_data`, and for ``dbpt label`` `draw_label_sample` and `judge_labels`; and
 the parts that drop into other training loops: `zero_shot_logits`, `average_prompts`, `label_attributes`,
 `pseudo_attribute_quality`, `GroupWeights`, `GroupDRO`, and the samplers of `dbpt.sampling`. Names are looked up on
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dbpt.data import load_dataset as load_dataset
     from dbpt.data_check import check_data as check_data
     from dbpt.demo import write_demo as write_demo
+    from dbpt.embedding import embed as embed
     from dbpt.errors import InputError as InputError
     from dbpt.evaluation import evaluate as evaluate
     from dbpt.features import embed_images as embed_images
@@ -46,6 +47,7 @@ _PUBLIC = {
     "check_data": "data_check",
     "compare": "comparison.comparing",
     "draw_label_sample": "human_check",
+    "embed": "embedding",
     "embed_images": "features",
     "evaluate": "evaluation",
     "fit": "fitting",

@@ -37,6 +37,7 @@ DEFAULT_LR = {
     "adamw": {"prompt": 0.003, "linear": 0.01, "adapter": 0.01},
     "sgd": {"prompt": 0.1, "linear": 0.1, "adapter": 0.1},
 }
+DEFAULT_MODEL, DEFAULT_PRETRAINED = "ViT-B-32-quickgelu", "openai"
 DEFAULT_WORDS = "a photo of a"
 
 
@@ -193,6 +194,11 @@ class FitConfig:
     def cache_dir(self) -> Path:
         """The cache folder, the default resolved."""
         return Path(self.cache).expanduser() if self.cache else default_cache_dir()
+
+    @property
+    def named_model(self) -> tuple[str, str | None]:
+        """Model and weights, as `dbpt.load_backbone` takes them, the default resolved."""
+        return (self.model, self.pretrained) if self.model else (DEFAULT_MODEL, self.pretrained or DEFAULT_PRETRAINED)
 
     @property
     def peak_lr(self) -> float:

@@ -35,8 +35,6 @@ from dbpt.splits import group_warnings, knows_true_groups, with_validation
 from dbpt.words import Words
 from dbpt.zero_shot import zero_shot_logits, zero_shot_weights
 
-DEFAULT_MODEL, DEFAULT_PRETRAINED = "ViT-B-32-quickgelu", "openai"
-
 Log = Callable[[str], None]
 
 
@@ -137,12 +135,8 @@ def embed(configs: Sequence[FitConfig], log: Log) -> Embedded:
         check_attributes_wanted(each, dataset)
     if config.embeddings is not None:
         check_given_file(Path(config.embeddings), dataset)
-    backbone = load_backbone(
-        config.model or DEFAULT_MODEL,
-        config.pretrained or (None if config.model else DEFAULT_PRETRAINED),
-        tokenizer=config.tokenizer,
-        device=config.device,
-    )
+    model, pretrained = config.named_model
+    backbone = load_backbone(model, pretrained, tokenizer=config.tokenizer, device=config.device)
     if prompts := [each for each in configs if each.head == "prompt"]:
         prompt_layout(backbone.tokenizer, dataset.words.classes, **layout_settings(prompts[0]))
     dataset, features, failures = embed_dataset(dataset, backbone, config, log)
@@ -218,6 +212,7 @@ def embed_dataset(
         cache_dir=config.cache_dir / "features",
         batch_size=config.embed_batch_size,
         max_failures=config.max_failures,
+        log=log,
     )
     log(f"features: {len(dataset)} images, {embeddings.recomputed} embedded now, {len(embeddings.failures)} unreadable")
     for failure in embeddings.failures[:3]:

@@ -36,10 +36,11 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         temporary = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            _write_all(handle, data)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
@@ -47,6 +48,13 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _write_all(handle: int, data: bytes) -> None:
+    """By the system's own calls, which the tests can let fail one by one."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(handle, rest) :]
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -21,6 +21,7 @@
 
 pub mod cluster;
 mod error;
+pub mod files;
 pub mod groups;
 mod parallel;
 #[cfg(feature = "python")]

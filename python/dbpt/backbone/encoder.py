@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,15 +48,15 @@ class Backbone:
         object.__setattr__(self, "logit_bias", None if bias is None else float(bias.detach()))
 
     @property
-    def encoder_key(self) -> dict[str, str]:
+    def encoder_key(self) -> dict[str, Any]:
         """What the bytes of an image feature depend on, readable: the key of a feature cache."""
         config = self.spec["config"]
         image_part = {k: config[k] for k in ("embed_dim", "quick_gelu", "custom_text", "vision_cfg") if k in config}
         return {
-            "schema_version": str(ENCODER_SCHEMA_VERSION),
-            "backbone": json.dumps(image_part, sort_keys=True),
+            "schema_version": ENCODER_SCHEMA_VERSION,
+            "backbone": image_part,
             "weights": self.spec["weights"]["sha256"],
-            "preprocess": json.dumps(self.spec["preprocess"], sort_keys=True),
+            "preprocess": self.spec["preprocess"],
             "dtype": "float32",
         }
 

@@ -1,8 +1,12 @@
 """``dbpt cache``."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
+
+from dbpt.errors import InputError
 
 
 @click.group()
@@ -10,18 +14,65 @@ def cache() -> None:
     """Look after the feature cache."""
 
 
+def cache_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate ``command`` with ``--cache``."""
+    text = "as in dbpt fit [default: ~/.cache/dbpt]"
+    return click.option("--cache", "folder", type=click.Path(path_type=Path), help=text)(command)
+
+
+def _features(folder: Path | None) -> Path:
+    from dbpt.config import default_cache_dir
+
+    return (folder or default_cache_dir()) / "features"
+
+
 @cache.command()
-@click.option("--cache", "folder", type=click.Path(path_type=Path), help="as in dbpt fit [default: ~/.cache/dbpt]")
+@cache_option
 def verify(folder: Path | None) -> None:
     """Check every byte of the cached features."""
-    from dbpt.config import default_cache_dir
-    from dbpt.errors import InputError
     from dbpt.features import verify_cache
 
-    features = (folder or default_cache_dir()) / "features"
+    features = _features(folder)
     problems = verify_cache(features)
     for problem in problems:
         click.echo(problem)
     if problems:
         raise InputError(f"{features}: problems found: {len(problems)}; delete what is named, it is embedded anew")
     click.echo(f"{features}: every byte is as it was written")
+
+
+@cache.command(name="list")
+@cache_option
+def list_command(folder: Path | None) -> None:
+    """Show whose features there are, of how many images, in how many bytes."""
+    from dbpt.features import list_caches
+
+    caches = list_caches(_features(folder))
+    for found in caches:
+        click.echo(found)
+    click.echo(f"{len(caches)} caches, {_megabytes(sum(found.bytes for found in caches))}")
+
+
+@cache.command()
+@cache_option
+@click.option("--unwritten-for-days", type=float, help="delete also caches in which nothing was stored for so long")
+@click.option("--dry-run", is_flag=True, help="only say what would be deleted")
+def prune(folder: Path | None, unwritten_for_days: float | None, dry_run: bool) -> None:
+    """Delete cached features that nobody can ask for any more.
+
+    That is: of a root that is gone; shards none of whose images is as it was; what killed processes have left. A cache
+    that is in use is left alone.
+    """
+    from dbpt.features import prune_caches
+
+    if unwritten_for_days is not None and not unwritten_for_days >= 0:
+        raise click.UsageError(f"--unwritten-for-days {unwritten_for_days:g}: must be 0 or above")
+    pruned = prune_caches(_features(folder), unwritten_for_days=unwritten_for_days, dry_run=dry_run)
+    for found in pruned:
+        click.echo(f"{found.path}: {found.why}")
+    verb = "would be freed" if dry_run else "freed"
+    click.echo(f"{_megabytes(sum(found.bytes for found in pruned))} {verb}")
+
+
+def _megabytes(number: int) -> str:
+    return f"{number / 1e6:.1f} MB"

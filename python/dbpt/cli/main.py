@@ -17,6 +17,7 @@ from dbpt.cli.cache import cache
 from dbpt.cli.compare import compare
 from dbpt.cli.data import data
 from dbpt.cli.demo import demo
+from dbpt.cli.embed import embed
 from dbpt.cli.evaluate import evaluate
 from dbpt.cli.fit import fit
 from dbpt.cli.label import label
@@ -25,6 +26,7 @@ from dbpt.errors import InputError
 from dbpt.ranks import launched, local_rank
 
 INTERRUPTED = 130
+SHARED = ("embed", "fit")
 RAW_OR_REPLACED = "dbpt.raw-or-replaced"
 
 
@@ -41,6 +43,8 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except (KeyboardInterrupt, click.Abort):
             verb = ctx.invoked_subcommand
+            if verb == "embed":
+                raise Interrupted("Interrupted; what is computed is kept, and dbpt embed goes on from there") from None
             advice = f"; nothing is half-written, and dbpt {verb} goes on with --resume"
             raise Interrupted("Interrupted" + advice * (verb in ("fit", "compare"))) from None
 
@@ -50,14 +54,14 @@ class Commands(click.Group):
 @click.pass_context
 def commands(ctx: click.Context) -> None:
     """Debiased prompt tuning for CLIP, without attribute annotations."""
-    if launched() and ctx.invoked_subcommand != "fit":  # each process would do, write and print all of it
+    if launched() and ctx.invoked_subcommand not in SHARED:  # each process would do, write and print all of it
         raise InputError(
-            f"dbpt {ctx.invoked_subcommand}: started as one of several processes, which only dbpt fit shares its work "
-            "with; start it without torchrun"
+            f"dbpt {ctx.invoked_subcommand}: started as one of several processes, which only share the work of "
+            f"{' and '.join(f'dbpt {verb}' for verb in SHARED)}; start it without torchrun"
         )
 
 
-for command in (fit, compare, evaluate, predict, label, demo, data, cache):
+for command in (embed, fit, compare, evaluate, predict, label, demo, data, cache):
     commands.add_command(command)
 
 

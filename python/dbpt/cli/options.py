@@ -22,6 +22,8 @@ DATA_SETTINGS = (
     "max_failures",
 )
 
+EMBED_SETTINGS = (*DATA_SETTINGS, "model", "pretrained", "device", "embed_batch_size")
+
 
 class SpreadCommand(click.Command):
     """Lets a list option take its values one after another: ``--classes "dog=dog|puppy" cat``."""
@@ -60,6 +62,11 @@ def compare_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate ``command`` with an option for each setting that says what the data are."""
     return _settings_options(command, DATA_SETTINGS)
+
+
+def embed_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate ``command`` with an option for each setting that the features of images depend on."""
+    return _settings_options(command, EMBED_SETTINGS)
 
 
 def _options(command: Callable[..., Any], hidden: Collection[str]) -> Callable[..., Any]:

@@ -1,17 +1,20 @@
 """Image features: one pass of the frozen image tower per image, kept in a cache on disk. Needs no torch to import."""
 
-from .cache import verify_cache
-from .embed import Embeddings, Failure, embed_images
+from .care import list_caches, prune_caches, verify_cache
+from .embed import EmbeddedFiles, Embeddings, Failure, embed_images
 from .images import UnreadableImage, decoding_threads, open_image, pillow_warnings, read_pixels, read_size
 
 __all__ = [
+    "EmbeddedFiles",
     "Embeddings",
     "Failure",
     "UnreadableImage",
     "decoding_threads",
     "embed_images",
+    "list_caches",
     "open_image",
     "pillow_warnings",
+    "prune_caches",
     "read_pixels",
     "read_size",
     "verify_cache",

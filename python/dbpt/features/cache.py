@@ -1,20 +1,23 @@
-"""The feature cache on disk: a folder per encoder key, with .safetensors shards and a manifest that is written last.
+"""The feature cache on disk: a folder for each encoder and root, with .safetensors shards and a manifest.
 
-    CACHE_DIR/<digest of the key>/manifest.json                    the key, readable; the shards with their checksums;
-                                                                   the ledger of images that failed
-    CACHE_DIR/<digest of the key>/<digest of the content>.safetensors   see shards.py
+    CACHE_DIR/<digest of encoder and root>/manifest.json             see manifest.py
+    CACHE_DIR/<digest of encoder and root>/<digest of the row ids>.safetensors   see shards.py
+    CACHE_DIR/<digest of encoder and root>/claims/                   who computes which shard, see claims.py
 
-Only what the manifest lists exists. Shard and manifest are written under a lock, so that a shard without an entry, or a
-temporary file, that is met while holding the lock was left by a process that died. No torch in here.
+Only what the manifest lists exists, and it is written last. Shards and manifest are written under a lock, so that a
+shard without an entry, or a temporary file, that is met while holding the lock was left by a process that died. The
+bytes of all of it depend on the rows alone: not on who computed which shard, in which order, how often killed.
+No torch in here.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,211 +27,275 @@ from numpy.typing import NDArray
 from dbpt.errors import InputError
 from dbpt.files import write_atomically
 
-from .lock import locked
-from .shards import DamagedShard, RowKey, read_features, read_keys, shard_bytes
+from .file_rows import FileRows, ids_of
+from .manifest import MANIFEST, Manifest, ShardEntry, folder_name, read_manifest, write_manifest
+from .owned_lock import OwnedLock
+from .shards import UNREACHABLE, DamagedShard, Shard, shard_bytes, shard_name
 
-CACHE_SCHEMA_VERSION = 1
-MANIFEST = "manifest.json"
+STORED_AS: dict[str, np.dtype[Any]] = {
+    "float32": np.dtype(np.float32),
+    "bf16": np.dtype(np.float16),
+    "fp16": np.dtype(np.float16),
+}
+"""By the precision of the tower: half of the bits lose nothing that a half-precision tower has."""
+MOST_MAPPED = 8192  # shards; a process may have some 65,000 maps
+BLOCK = 1 << 20
 
 
 class FeatureCache:
-    """Features of one encoder key, looked up by `RowKey`. Opening and reading take no lock and write nothing."""
+    """Features of one encoder and root, as the manifest listed them when this was made or refreshed.
 
-    def __init__(self, cache_dir: Path, key: Mapping[str, str], embed_dim: int) -> None:
-        self.folder = cache_dir / key_digest(key)
-        self.key = dict(key)
-        self.embed_dim = embed_dim
-        manifest = self._manifest()
-        self._shards: list[dict[str, Any]] = [entry for entry in manifest["shards"] if self._is_whole(entry, warn=True)]
-        self._failures = {RowKey(*row[:3]): row[3] for row in manifest["failures"]}
-        self._places: dict[RowKey, tuple[int, int]] = {}
-        for index, entry in enumerate(self._shards):
-            try:
-                keys = read_keys(self.folder / entry["name"])
-            except DamagedShard as error:
-                raise self._damaged(entry, str(error)) from None
-            self._places.update((row_key, (index, row)) for row, row_key in enumerate(keys))
+    Rows are numbered through the shards in the manifest's order: `find` gives the row of a file. Opening reads the
+    manifest alone; row ids are read at the first `find`, features when they are asked for. Reading takes no lock and
+    writes nothing.
 
-    def failure(self, key: RowKey) -> str | None:
-        """Return why this very file could not be read before, or None."""
-        return self._failures.get(key)
+    Args:
+        cache_dir: the folder of all feature caches; need not be there.
+        encoder: as `Backbone.encoder_key`.
+        root: what the paths are relative to.
+        embed_dim: D.
+    """
 
-    def __contains__(self, key: object) -> bool:
-        return key in self._places
+    def __init__(self, cache_dir: Path, encoder: Mapping[str, Any], root: Path, embed_dim: int) -> None:
+        root_name = os.fspath(root)
+        self.folder = Path(cache_dir) / folder_name(encoder, root_name)
+        self.dtype = STORED_AS[encoder["dtype"]]
+        self.manifest = Manifest(dict(encoder), root_name, embed_dim)
+        self._opened = lru_cache(MOST_MAPPED)(self._open)
+        self._seen: tuple[int, int, int] | None = None
+        self._inode: int | None = None
+        self._lost: set[ShardEntry] = set()
+        self._index: tuple[NDArray[np.uint64], NDArray[np.int64]] | None = None
+        self._failed: NDArray[np.uint8] = np.zeros(0, np.uint8)
+        self.refresh()
 
-    def read(self, keys: Sequence[RowKey | None]) -> NDArray[np.float32]:
-        """Return the features (len(keys), D) float32; rows of keys that are None or not in the cache are zero."""
-        features = np.zeros((len(keys), self.embed_dim), dtype=np.float32)
-        places = [self._places.get(key, (-1, -1)) if key is not None else (-1, -1) for key in keys]
-        shard, row = np.array(places, dtype=np.int64).reshape(-1, 2).T
-        for index in np.unique(shard[shard >= 0]):
-            entry = self._shards[index]
-            try:
-                stored = read_features(self.folder / entry["name"], entry["rows"], self.embed_dim)
-            except DamagedShard as error:
-                raise self._damaged(entry, str(error)) from None
-            features[shard == index] = stored[row[shard == index]]
+    def refresh(self) -> None:
+        """Read what others have added since."""
+        seen = _signature(self.folder / MANIFEST)
+        if seen != self._seen or seen is None:
+            self._take(self._read_manifest())
+            self._seen = seen
+
+    def _take(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self._ends = np.cumsum([entry.rows for entry in manifest.shards], dtype=np.int64)
+        self._named = {entry.name: entry for entry in manifest.shards}
+        self._index = None
+        self._opened.cache_clear()
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def entry(self, name: str) -> ShardEntry | None:
+        """The shard of this name, if there is one."""
+        return self._named.get(name)
+
+    def find(self, ids: NDArray[np.uint64], *, unreachable: bool = False) -> NDArray[np.int64]:
+        """(N,) the row of each of ids (N, 2), -1 where there is none; one that was not reachable only if asked for."""
+        self._read_ids()
+        assert self._index is not None
+        stored, rows = self._index
+        if not len(rows):
+            return np.full(len(ids), -1, dtype=np.int64)
+        at = np.minimum(np.searchsorted(stored[:, 0], ids[:, 0]), len(rows) - 1)
+        found = (stored[at] == ids).all(axis=1)
+        if not unreachable:
+            found &= self._failed[rows[at]] != UNREACHABLE
+        return np.where(found, rows[at], -1)
+
+    def knows_paths(self, names: bytes) -> NDArray[np.bool_]:
+        """Whether files of these names (NULs between them) are in the cache, whatever their size and time."""
+        known = [self._shard(number).names for number in range(len(self._ends))]
+        return np.isin(_path_ids(names), _path_ids(b"\0".join(known)) if known else [])
+
+    def failed(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether the images of these rows could not be used; False for row -1."""
+        self._read_ids()
+        return np.where(rows >= 0, self._failed[rows] != 0, False) if len(self._failed) else rows < -1
+
+    def reasons(self, rows: NDArray[np.int64]) -> list[str]:
+        """Why the images of these rows could not be used; empty where they could."""
+        found = [""] * len(rows)
+        for number, chosen, inside in self._by_shard(rows):
+            reasons = self._shard(number).reasons
+            for place, row in zip(chosen.tolist(), inside.tolist(), strict=True):
+                found[place] = reasons[row]
+        return found
+
+    def read(self, rows: NDArray[np.int64], dtype: Any = np.float32) -> NDArray[Any]:
+        """The features (len(rows), D) of ``rows`` in any order; zero for row -1 and where an image failed."""
+        features = np.zeros((len(rows), self.manifest.embed_dim), dtype=dtype)
+        for number, chosen, inside in self._by_shard(rows):
+            features[chosen] = self._shard(number).features[inside]
         return features
 
     def add(
-        self, keys: Sequence[RowKey], features: NDArray[np.float32], failures: Sequence[tuple[RowKey, str]]
+        self, rows: FileRows, features: NDArray[Any], failed: NDArray[np.uint8], reasons: Sequence[str | None]
     ) -> None:
-        """Store features (len(keys), D) as one shard and failures in the ledger. Raises `InputError` on a full disk."""
-        _make_folder(self.folder)
-        with locked(self.folder):
-            manifest = self._manifest()
-            manifest["shards"] = [entry for entry in manifest["shards"] if self._is_whole(entry)]
-            self._remove_leftovers({entry["name"] for entry in manifest["shards"]})
-            if keys:
-                entry = self._write_shard(shard_bytes(keys, features), len(keys))
-                manifest["shards"] = [one for one in manifest["shards"] if one["name"] != entry["name"]] + [entry]
-            superseded = {key.path for key in keys} | {key.path for key, _ in failures}
-            manifest["failures"] = [row for row in manifest["failures"] if row[0] not in superseded]
-            manifest["failures"] += [[*key, reason] for key, reason in failures]
-            write_atomically(self.folder / MANIFEST, json.dumps(manifest, indent=1))
-            _sync_folder(self.folder)
-        if keys:
-            self._places.update((key, (len(self._shards), row)) for row, key in enumerate(keys))
-            self._shards.append(entry)
-        self._failures.update(failures)
+        """Store n rows as one shard: features (n, D), zeros where one failed, what kind of failure, and why.
 
-    def _write_shard(self, content: bytes, rows: int) -> dict[str, Any]:
-        digest = hashlib.sha256(content).hexdigest()
-        file = self.folder / f"{digest[:32]}.safetensors"
-        write_atomically(file, content)
-        if hashlib.sha256(file.read_bytes()).hexdigest() != digest:
-            raise InputError(f"{file}: the disk gave back other bytes than were written; choose another cache folder")
-        return {"name": file.name, "rows": rows, "bytes": len(content), "sha256": digest}
+        Raises `InputError` on a full disk, or if the cache is deleted while it is in use.
+        """
+        self.prepare_folder()
+        content = shard_bytes(rows, features.astype(self.dtype), failed, reasons)
+        with OwnedLock(self.folder / "lock", "the feature cache"):
+            manifest = self._read_manifest()
+            for file in leftovers(self.folder, {entry.name for entry in manifest.shards}):
+                file.unlink(missing_ok=True)
+            entry = self._write_shard(shard_name(rows.ids), content, len(rows), int((failed != 0).sum()))
+            others = (one for one in manifest.shards if one.name != entry.name)
+            write_manifest(self.folder, replace(manifest, shards=(*others, entry)))
+            sync_folder(self.folder)
+        self.refresh()
 
-    def _manifest(self) -> dict[str, Any]:
-        if not (self.folder / MANIFEST).is_file():
-            return {
-                "schema_version": CACHE_SCHEMA_VERSION,
-                "encoder": self.key,
-                "embed_dim": self.embed_dim,
-                "shards": [],
-                "failures": [],
-            }
-        manifest = read_manifest(self.folder)
-        differing = sorted(
-            k for k in {*self.key, *manifest["encoder"]} if self.key.get(k) != manifest["encoder"].get(k)
-        )
-        if differing:
+    def prepare_folder(self) -> None:
+        """Make the folder. Raises `InputError` if it can't be, or isn't any more the one that this process has used."""
+        try:
+            if self._inode is None:
+                (self.folder / "claims").mkdir(parents=True, exist_ok=True)
+                self._inode = self.folder.stat().st_ino
+            if self._inode != self.folder.stat().st_ino:
+                raise FileNotFoundError
+        except FileNotFoundError:
+            raise InputError(f"{self.folder}: was deleted while it was in use; start again, from nothing") from None
+        except OSError as error:
             raise InputError(
-                f"{self.folder / MANIFEST}: the features are another encoder's ({', '.join(differing)} differ); "
+                f"{self.folder}: cannot make the feature cache: {error.strerror}; choose another folder"
+            ) from None
+
+    def _write_shard(self, name: str, content: bytes, rows: int, failed: int) -> ShardEntry:
+        digest = hashlib.sha256(content).hexdigest()
+        write_atomically(self.folder / name, content)
+        if file_sha256(self.folder / name) != digest:
+            raise InputError(
+                f"{self.folder / name}: the disk gave back other bytes than were written; choose another cache folder"
+            )
+        return ShardEntry(name, rows, failed, len(content), digest)
+
+    def _read_manifest(self) -> Manifest:
+        if not (self.folder / MANIFEST).is_file():
+            return replace(self.manifest, shards=())
+        found = read_manifest(self.folder)
+        if differing := differences(self.manifest, found):
+            raise InputError(
+                f"{self.folder / MANIFEST}: the features are another encoder's ({', '.join(differing)}); "
                 "delete this folder"
             )
-        return manifest
+        return replace(found, shards=tuple(entry for entry in found.shards if self._is_whole(entry)))
 
-    def _is_whole(self, entry: dict[str, Any], warn: bool = False) -> bool:
-        found = _size(self.folder / entry["name"])
-        if warn and found != entry["bytes"]:
+    def _is_whole(self, entry: ShardEntry) -> bool:
+        found = size_of(self.folder / entry.name)
+        if found != entry.bytes and entry not in self._lost:
+            self._lost.add(entry)
             warnings.warn(
-                f"{self.folder / entry['name']}: {'missing' if found is None else f'{found} bytes'} instead of "
-                f"{entry['bytes']} bytes; its {entry['rows']} images are embedded again",
+                f"{self.folder / entry.name}: {'missing' if found is None else f'{found} bytes'} instead of "
+                f"{entry.bytes} bytes; its {entry.rows} images are embedded again",
                 stacklevel=4,
             )
-        return bool(found == entry["bytes"])
+        return found == entry.bytes
 
-    def _remove_leftovers(self, listed: set[str]) -> None:
-        for file in (*self.folder.glob("*.safetensors"), *self.folder.glob(".*.tmp")):
-            if file.name not in listed:
-                file.unlink(missing_ok=True)
+    def _read_ids(self) -> None:
+        """Sort the ids of all rows; of one that is stored twice, the first row counts that could be reached."""
+        if self._index is not None:
+            return
+        shards = [self._shard(number) for number in range(len(self._ends))]
+        ids = np.concatenate([shard.row_ids for shard in shards]) if shards else np.zeros((0, 2), np.uint64)
+        self._failed = np.concatenate([shard.failed for shard in shards]) if shards else np.zeros(0, np.uint8)
+        first_reached = np.argsort(self._failed == UNREACHABLE, kind="stable")
+        order = first_reached[np.argsort(ids[first_reached, 0], kind="stable")]
+        self._index = ids[order], order
 
-    def _damaged(self, entry: dict[str, Any], reason: str) -> InputError:
-        return InputError(
-            f"{self.folder / entry['name']}: damaged feature shard ({reason}); delete it, its images are embedded again"
-        )
+    def _by_shard(self, rows: NDArray[np.int64]) -> list[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
+        """The shards that ``rows`` lie in: number, places in ``rows``, and which rows of the shard these are."""
+        places = np.flatnonzero(rows >= 0)
+        numbers = np.searchsorted(self._ends, rows[places], side="right")
+        by_number = np.argsort(numbers, kind="stable")
+        parts = np.split(by_number, np.flatnonzero(np.diff(numbers[by_number])) + 1) if len(places) else []
+        starts = self._ends - [entry.rows for entry in self.manifest.shards]
+        return [(int(numbers[part[0]]), places[part], rows[places[part]] - starts[numbers[part[0]]]) for part in parts]
 
+    def _shard(self, number: int) -> Shard:
+        return self._opened(number)
 
-def key_digest(key: Mapping[str, str]) -> str:
-    """Return the name of the folder that holds the features of an encoder key."""
-    return hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()[:20]
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read a manifest and check its form. Raises `InputError` if it isn't one of ours."""
-    file = folder / MANIFEST
-    try:
-        manifest = json.loads(file.read_text("utf-8"))
-        if manifest["schema_version"] != CACHE_SCHEMA_VERSION:
-            raise InputError(
-                f"{file}: schema version {manifest['schema_version']!r}, this version reads 1; delete {folder}"
-            )
-        well_formed = (
-            isinstance(manifest["encoder"], dict)
-            and isinstance(manifest["embed_dim"], int)
-            and all(set(entry) >= {"name", "rows", "bytes", "sha256"} for entry in manifest["shards"])
-            and all(Path(entry["name"]).name == entry["name"] for entry in manifest["shards"])
-            and all(len(row) == 4 for row in manifest["failures"])
-        )
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{file}: damaged manifest ({type(error).__name__}: {error}); delete {folder}") from None
-    if not well_formed:
-        raise InputError(f"{file}: damaged manifest; delete {folder}")
-    return manifest  # type: ignore[no-any-return]
-
-
-def verify_cache(cache_dir: str | Path) -> list[str]:
-    """Check every byte of a feature cache; returns the problems, one line each. `InputError` if there is no cache."""
-    cache_dir = Path(cache_dir)
-    if not cache_dir.is_dir():
-        raise InputError(f"{cache_dir}: no such feature cache")
-    problems: list[str] = []
-    for folder in sorted(path for path in cache_dir.iterdir() if path.is_dir()):
-        if not (folder / MANIFEST).is_file():
-            problems.append(f"{folder}: no {MANIFEST}")
-            continue
+    def _open(self, number: int) -> Shard:
+        entry = self.manifest.shards[number]
         try:
-            manifest = read_manifest(folder)
-        except InputError as error:
-            problems.append(str(error))
-            continue
-        if folder.name != key_digest(manifest["encoder"]):
-            problems.append(f"{folder}: the folder's name is not the digest of its encoder key")
-        for entry in manifest["shards"]:
-            problem = _shard_problem(folder / entry["name"], entry, manifest["embed_dim"])
-            problems += [f"{folder / entry['name']}: {problem}"] if problem else []
-        listed = {entry["name"] for entry in manifest["shards"]}
-        problems += [f"{f}: not in the manifest" for f in sorted(folder.glob("*.safetensors")) if f.name not in listed]
-    return problems
+            return Shard(self.folder / entry.name, entry.rows, self.manifest.embed_dim, self.dtype)
+        except DamagedShard as error:
+            raise InputError(
+                f"{self.folder / entry.name}: damaged feature shard ({error}); delete it, its images are embedded again"
+            ) from None
 
 
-def _shard_problem(file: Path, entry: dict[str, Any], embed_dim: int) -> str | None:
-    if _size(file) != entry["bytes"]:
-        return f"{_size(file) or 'no'} bytes instead of {entry['bytes']}"
-    if hashlib.sha256(file.read_bytes()).hexdigest() != entry["sha256"]:
-        return "the checksum is not that of the manifest"
-    try:
-        features = read_features(file, entry["rows"], embed_dim)
-        if len(read_keys(file)) != entry["rows"]:
-            return "another number of row keys than rows"
-    except DamagedShard as error:
-        return str(error)
-    return None if bool(np.isfinite(features).all()) else "NaN or infinite features"
+def differences(wanted: Manifest, found: Manifest) -> list[str]:
+    """The fields that differ between two caches, with both values: ``weights 3f2a -> 9b1c``."""
+    left = {**flat(wanted.encoder), "root": wanted.root, "embed_dim": wanted.embed_dim}
+    right = {**flat(found.encoder), "root": found.root, "embed_dim": found.embed_dim}
+    return [
+        f"{name} {_short(right.get(name))} -> {_short(left.get(name))}"
+        for name in sorted({*left, *right})
+        if left.get(name) != right.get(name)
+    ]
 
 
-def _size(file: Path) -> int | None:
+def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested fields under dotted names."""
+    fields: dict[str, Any] = {}
+    for name, item in value.items():
+        fields |= flat(item, f"{prefix}{name}.") if isinstance(item, Mapping) else {prefix + name: item}
+    return fields
+
+
+def _short(value: Any) -> str:
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 40 else f"{text[:12]}..."
+
+
+def _path_ids(names: bytes) -> NDArray[np.uint64]:
+    zeros = np.zeros(names.count(b"\0") + bool(names), dtype=np.int64)
+    return ids_of(names, zeros, zeros)[:, 0]
+
+
+def leftovers(folder: Path, listed: set[str]) -> list[Path]:
+    """What a process that died has left in the folder of a cache: temporary files, shards without an entry."""
+    return [file for file in (*folder.glob("*.safetensors"), *folder.glob(".*.tmp")) if file.name not in listed]
+
+
+def size_of(file: Path) -> int | None:
+    """Its bytes, None if there is no such file."""
     try:
         return file.stat().st_size
     except OSError:
         return None
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot make the feature cache: {error.strerror}; choose another folder") from None
+def file_sha256(file: Path) -> str:
+    """The checksum of a file, read block by block."""
+    digest = hashlib.sha256()
+    with file.open("rb") as opened:
+        while block := opened.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have the disk keep the names in a folder. Raises `InputError` if it refuses."""
     if os.name != "posix":  # a directory can't be opened elsewhere
         return
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot write: {error.strerror}; free space or choose another folder") from None
+
+
+def _signature(file: Path) -> tuple[int, int, int] | None:
+    """What changes when the file is replaced."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -1,40 +1,24 @@
-"""The pass over the images: look up the cache, decode in threads, run the image tower, store shard by shard.
-
-Batches have a fixed shape and a failed image leaves its place empty, so that a row's bytes don't depend on what failed,
-and a pass that was killed goes on with the very batches it would have had.
-"""
+"""`embed_images`: features of a list of images, from the cache where it has them."""
 
 from __future__ import annotations
 
-import os
-import stat
-import time
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from tqdm import tqdm
 
 from dbpt.errors import InputError
-from dbpt.tar_members import find_member
 
 from .cache import FeatureCache
-from .images import UnreadableImage, decoding_threads, pillow_warnings, read_pixels
-from .shards import RowKey
+from .file_rows import FileRows, joined, look_up_files
+from .ledger import Ledger
 
 if TYPE_CHECKING:
     from dbpt.backbone import Backbone
-
-SHARD_ROWS = 8192  # a shard is closed at the first whole batch after so many rows
-SHARD_SECONDS = 60.0  # or after so long, which is the most work that a kill costs
-PREFETCHED_BATCHES = 2
-TASK_IMAGES = 16
 
 
 @dataclass(frozen=True)
@@ -73,11 +57,13 @@ def embed_images(
     num_workers: int | None = None,
     max_failures: float = 0.01,
     progress: bool = True,
+    log: Callable[[str], None] = lambda line: None,
 ) -> Embeddings:
     """Embed images with the frozen image tower, or take them from the cache.
 
-    The cache holds features by encoder key (`Backbone.encoder_key`, device type, batch size, root), and rows by path,
-    size and modification time: only new and changed images are computed. A second call gives the same bytes.
+    The cache holds features by encoder (`Backbone.encoder_key`) and root, and rows by path, size and modification time:
+    only new and changed images are computed. A second call gives the same bytes. Processes that embed into one cache at
+    the same time share the work.
 
     Args:
         backbone: the frozen model.
@@ -86,8 +72,9 @@ def embed_images(
         cache_dir: folder of the feature cache, made if it isn't there.
         batch_size: rows of every batch, the last one padded.
         num_workers: decoding threads; default one per processor, at most 16.
-        max_failures: fraction of the files that may be unreadable.
+        max_failures: fraction of the images that may be unreadable.
         progress: show a bar with rate and remaining time on standard error, if that is a terminal.
+        log: gets a line when this process waits for another.
 
     Raises:
         InputError: if more than `max_failures` can't be read (after storing what was computed), the disk is full, or
@@ -97,141 +84,102 @@ def embed_images(
         raise InputError(f"batch_size {batch_size} and num_workers {num_workers} must be at least 1")
     if not 0 <= max_failures <= 1:
         raise InputError(f"--max-failures {max_failures} must be a fraction between 0 and 1")
-    root = Path(root).resolve()
-    cache_key = {
-        **backbone.encoder_key,
-        "device": backbone.device.type,
-        "batch_size": str(batch_size),
-        "root": str(root),
-    }
-    cache = FeatureCache(Path(cache_dir), cache_key, backbone.embed_dim)
-    ledger = _Ledger(max_failures)
-    keys = {path: _row_key(root, path, ledger) for path in dict.fromkeys(paths)}
-    ledger.num_files = len(keys)
-    todo = []
-    for key in filter(None, keys.values()):
-        reason = cache.failure(key)
-        if reason is not None:
-            ledger.add(key.path, reason)
-        elif key not in cache:
-            todo.append(key)
-    ledger.check()
-    if todo:
-        _Pass(backbone, root, cache, ledger, batch_size).run(todo, num_workers, progress)
-    failures = tuple(
-        Failure(row, path, ledger.reasons[path]) for row, path in enumerate(paths) if path in ledger.reasons
-    )
+    found = EmbeddedFiles(root, paths, cache_dir, backbone.encoder_key, backbone.embed_dim, max_failures)
+    recomputed = found.complete(backbone, batch_size=batch_size, num_workers=num_workers, progress=progress, log=log)
+    failures = found.failures()
     ok = np.ones(len(paths), dtype=np.bool_)
     ok[[failure.row for failure in failures]] = False
-    return Embeddings(cache.read([keys[path] for path in paths]), ok, failures, len(todo))
+    return Embeddings(found.cache.read(found.places), ok, failures, recomputed)
 
 
-def _row_key(root: Path, path: str, ledger: _Ledger) -> RowKey | None:
-    try:
-        found = os.stat(root / path)  # noqa: PTH116 (a million of them)
-    except NotADirectoryError as error:
-        if member := find_member(root / path):
-            return RowKey(path, member.size, member.mtime_ns)
-        ledger.add(path, error.strerror or str(error))
-        return None
-    except (OSError, ValueError) as error:
-        ledger.add(path, getattr(error, "strerror", None) or str(error))
-        return None
-    if not stat.S_ISREG(found.st_mode):
-        ledger.add(path, "not a regular file")
-        return None
-    return RowKey(path, found.st_size, found.st_mtime_ns)
+class EmbeddedFiles:
+    """The files of a list, and where in the cache the features of each are.
 
+    Attributes:
+        files: as the disk has them.
+        cache: the cache of this encoder and root.
+        places: (N,) int64, the row of ``cache``, -1 where there is none.
+        missing: rows to compute, in order, no file twice.
+    """
 
-class _Ledger:
-    """Why files failed, and whether that is too many."""
-
-    def __init__(self, max_failures: float) -> None:
-        self.reasons: dict[str, str] = {}
+    def __init__(
+        self,
+        root: Path,
+        paths: Sequence[str],
+        cache_dir: Path,
+        encoder: dict[str, Any],
+        embed_dim: int,
+        max_failures: float,
+    ) -> None:
+        self.root = Path(root).resolve()
         self.max_failures = max_failures
-        self.num_files = 0
+        self.cache = FeatureCache(Path(cache_dir), encoder, self.root, embed_dim)
+        self.files: FileRows = look_up_files(self.root, paths)
+        self._find()
 
-    def add(self, path: str, reason: str) -> None:
-        self.reasons[path] = reason
+    def _find(self, *, unreachable: bool = False) -> None:
+        self.places = self.cache.find(self.files.ids, unreachable=unreachable)
+        errors = list(self.files.errors)
+        self.places[errors] = -1
+        absent = self.places < 0
+        absent[errors] = False
+        rows = np.flatnonzero(absent)
+        self.missing = rows[np.sort(np.unique(self.files.ids[rows, 0], return_index=True)[1])]
 
-    def check(self) -> None:
-        if len(self.reasons) <= self.max_failures * self.num_files:
-            return
-        path, reason = next(iter(self.reasons.items()))
-        raise InputError(
-            f"{len(self.reasons)} of {self.num_files} images can't be read, more than --max-failures "
-            f"{self.max_failures:g} allows; the first: {path}: {reason}"
+    def changed(self) -> int:
+        """How many of the missing are in the cache under their name, with another size or time."""
+        names = joined([self.files.paths[row] for row in self.missing.tolist()])
+        return int(self.cache.knows_paths(names).sum())
+
+    def failures(self) -> tuple[Failure, ...]:
+        """The rows that have no features, in order, each with its reason."""
+        rows = np.flatnonzero(self.cache.failed(self.places))
+        reasons = dict(zip(rows.tolist(), self.cache.reasons(self.places[rows]), strict=True)) | self.files.errors
+        return tuple(Failure(row, self.files.paths[row], reasons[row]) for row in sorted(reasons))
+
+    def complete(
+        self,
+        backbone: Backbone,
+        *,
+        batch_size: int,
+        num_workers: int | None = None,
+        progress: bool = True,
+        first_shard: tuple[int, int] = (0, 1),
+        log: Callable[[str], None] = lambda line: None,
+    ) -> int:
+        """Compute what is missing; returns how many images were decoded here.
+
+        Raises `InputError` as `embed_images` does.
+        """
+        ledger = self.checked_ledger()
+        if not len(self.missing):
+            return 0
+        from .embedding_pass import EmbeddingPass
+
+        bar = tqdm(total=len(self.missing), desc="embedding", unit="img", disable=None if progress else True)
+        work = EmbeddingPass(
+            backbone,
+            self.root,
+            self.files,
+            self.cache,
+            ledger,
+            batch_size=batch_size,
+            first_shard=first_shard,
+            say=log,
         )
+        with bar:
+            decoded = work.run(self.missing, num_workers, bar)
+        self.cache.refresh()
+        self._find(unreachable=True)
+        if len(self.missing):
+            raise InputError(f"{self.cache.folder}: was deleted while it was in use; start again, from nothing")
+        self.checked_ledger()  # with what other processes have found
+        return decoded
 
-
-class _Pass:
-    """One run over the images that the cache doesn't have."""
-
-    def __init__(self, backbone: Backbone, root: Path, cache: FeatureCache, ledger: _Ledger, batch_size: int) -> None:
-        self.backbone, self.root, self.cache, self.ledger = backbone, root, cache, ledger
-        blank = backbone.preprocess(Image.new("RGB", (8, 8)))
-        self.batch_shape = (batch_size, *blank.shape)
-        self.keys: list[RowKey] = []
-        self.features: list[NDArray[np.float32]] = []
-        self.failures: list[tuple[RowKey, str]] = []
-        self.stored_at = time.monotonic()
-
-    def run(self, todo: Sequence[RowKey], workers: int | None, progress: bool) -> None:
-        bar = tqdm(total=len(todo), desc="embedding", unit="img", disable=None if progress else True)
-        with bar, pillow_warnings(), decoding_threads(workers) as pool:
-            try:
-                for keys, pixels, reasons in self._decoded(todo, pool):
-                    self._encode(keys, pixels, reasons)
-                    bar.update(len(keys))
-                    self.ledger.check()
-                    if len(self.keys) >= SHARD_ROWS or time.monotonic() - self.stored_at > SHARD_SECONDS:
-                        self._store()
-            finally:  # Ctrl-C, too many failures: what is computed is kept
-                self._store()
-
-    def _encode(self, keys: Sequence[RowKey], pixels: NDArray[np.float32], reasons: Sequence[str | None]) -> None:
-        features = self.backbone.encode_image(pixels).numpy()
-        failed = np.array([reason is not None for reason in reasons], dtype=np.bool_)
-        self.features.append(features[: len(keys)][~failed])
-        for key, reason in zip(keys, reasons, strict=True):
-            if reason is None:
-                self.keys.append(key)
-            else:
-                self.failures.append((key, reason))
-                self.ledger.add(key.path, reason)
-
-    def _store(self) -> None:
-        keys, features, failures = self.keys, self.features, self.failures
-        self.keys, self.features, self.failures = [], [], []  # first, so that a full disk is met once
-        if keys or failures:
-            self.cache.add(keys, np.concatenate(features), failures)
-        self.stored_at = time.monotonic()
-
-    def _decoded(
-        self, todo: Sequence[RowKey], pool: ThreadPoolExecutor
-    ) -> Iterator[tuple[Sequence[RowKey], NDArray[np.float32], list[str | None]]]:
-        """Yield batches in order: keys, pixels (B, 3, H, W) with zeros where there is nothing, reasons of failures."""
-        waiting: deque[tuple[Sequence[RowKey], NDArray[np.float32], list[Future[list[str | None]]]]] = deque()
-        size = self.batch_shape[0]
-        for start in range(0, len(todo) + size * PREFETCHED_BATCHES, size):
-            keys = todo[start : start + size]
-            if keys:
-                pixels = np.zeros(self.batch_shape, dtype=np.float32)
-                parts = range(0, len(keys), TASK_IMAGES)
-                tasks = [
-                    pool.submit(self._decode, keys[i : i + TASK_IMAGES], pixels[i : i + TASK_IMAGES]) for i in parts
-                ]
-                waiting.append((keys, pixels, tasks))
-            if waiting and (not keys or len(waiting) > PREFETCHED_BATCHES):
-                first, pixels, tasks = waiting.popleft()
-                yield first, pixels, [reason for task in tasks for reason in task.result()]
-
-    def _decode(self, keys: Sequence[RowKey], pixels: NDArray[np.float32]) -> list[str | None]:
-        return [self._decode_one(key, place) for key, place in zip(keys, pixels, strict=False)]
-
-    def _decode_one(self, key: RowKey, place: NDArray[Any]) -> str | None:
-        try:
-            place[:] = read_pixels(self.root / key.path, self.backbone.preprocess, size_and_mtime=key[1:])
-        except UnreadableImage as error:
-            return str(error)
-        return None
+    def checked_ledger(self) -> Ledger:
+        """The failures that are known. Raises `InputError` if these are too many."""
+        ledger = Ledger(len(np.unique(self.files.ids[:, 0])), self.max_failures)
+        for failure in self.failures():
+            ledger.add(failure.path, failure.reason)
+        ledger.check()
+        return ledger

@@ -50,7 +50,7 @@ def read_image(path: Path, *, size_and_mtime: tuple[int, int] | None = None) -> 
         opened, found = _open_regular(path)
         with opened as file:
             if size_and_mtime not in (None, found):
-                raise UnreadableImage("changed while it was being read")
+                raise UnreachableImage("changed while it was being read")
             return decode_image(file)
 
 
@@ -75,6 +75,10 @@ def read_pixels(
     return pixels
 
 
+class UnreachableImage(UnreadableImage):
+    """The system could not read the file, which may pass; what is in it isn't known."""
+
+
 @contextmanager
 def _one_reason() -> Iterator[None]:
     """Turn whatever is raised into `UnreadableImage`."""
@@ -82,9 +86,17 @@ def _one_reason() -> Iterator[None]:
         yield
     except UnreadableImage:
         raise
+    except OSError as error:
+        raise _of_system(error) from None
     except Exception as error:  # names that no file can have, files that vanish, modes that Pillow can't convert
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise UnreadableImage(reason or type(error).__name__) from None
+        raise UnreadableImage(" ".join(str(error).split()) or type(error).__name__) from None
+
+
+def _of_system(error: OSError) -> UnreadableImage:
+    """Pillow raises `OSError` for damaged images too, but without a number."""
+    if error.errno is None:
+        return UnreadableImage(" ".join(str(error).split()) or type(error).__name__)
+    return UnreachableImage(error.strerror or str(error))
 
 
 def _open_regular(path: Path) -> tuple[BinaryIO, tuple[int, int]]:
@@ -132,6 +144,8 @@ def decode_image(file: BinaryIO) -> Image.Image:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UnreadableImage(TOO_LARGE) from None
+    except OSError as error:
+        raise _of_system(error) from None
     except Exception as error:  # Pillow's decoders raise nearly every type there is on hostile bytes
         raise UnreadableImage(" ".join(str(error).split()) or type(error).__name__) from None
 
@@ -144,6 +158,8 @@ def _identified(file: BinaryIO) -> Image.Image:
         raise UnreadableImage(_unidentified(file)) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UnreadableImage(TOO_LARGE) from None
+    except OSError as error:
+        raise _of_system(error) from None
     except Exception as error:
         raise UnreadableImage(" ".join(str(error).split()) or type(error).__name__) from None
     _check_size(image.width, image.height)

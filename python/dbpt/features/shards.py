@@ -1,65 +1,137 @@
-"""One shard of a feature cache: a .safetensors file of features with the keys of its rows beside them."""
+"""One shard of a feature cache: a .safetensors file of features, with what is known of each row's file beside them.
+
+features   (n, D) float32 or float16, rows of length 1; zeros where the image failed
+row_ids    (n, 2) uint64, see file_rows.py
+paths      NUL-separated bytes, as the file system has them
+sizes      (n,) int64
+mtimes_ns  (n,) int64
+failed     (n,) uint8: 0, FAILED or UNREACHABLE
+reasons    NUL-separated UTF-8, empty where the image did not fail
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-KEY_TENSORS = ("paths", "sizes", "mtimes_ns")
+from .file_rows import FileRows, ids_of, joined
 
-
-class RowKey(NamedTuple):
-    """What identifies the content of an image file: its path under the root, its size and its modification time."""
-
-    path: str
-    size: int
-    mtime_ns: int
+FAILED = 1  # what is in the file is no image
+UNREACHABLE = 2  # the system could not read it, which may pass: it is tried again
+MAX_HEADER = 1 << 16
+DTYPES: dict[str, np.dtype[Any]] = {
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "U64": np.dtype("<u8"),
+    "I64": np.dtype("<i8"),
+    "U8": np.dtype("u1"),
+}
 
 
 class DamagedShard(ValueError):
     """A shard whose content is not what was written; the message is the reason."""
 
 
-def shard_bytes(keys: Sequence[RowKey], features: NDArray[np.float32]) -> bytes:
-    """Serialise features (n, D) and their n keys. Paths are stored NUL-separated, as the file system has them."""
-    paths = b"\0".join(os.fsencode(key.path) for key in keys)
+def shard_name(ids: NDArray[np.uint64]) -> str:
+    """The file name of the shard of these rows, whose ids are (n, 2): known before it is computed."""
+    return hashlib.sha256(ids.astype("<u8").tobytes()).hexdigest()[:32] + ".safetensors"
+
+
+def shard_bytes(
+    rows: FileRows, features: NDArray[Any], failed: NDArray[np.uint8], reasons: Sequence[str | None]
+) -> bytes:
+    """Serialise n rows and their features (n, D)."""
+    texts = "\0".join((reason or "").replace("\0", "?") for reason in reasons)
     return save(
         {
-            "features": np.ascontiguousarray(features, dtype=np.float32),
-            "paths": np.frombuffer(paths, dtype=np.uint8),
-            "sizes": np.array([key.size for key in keys], dtype=np.int64),
-            "mtimes_ns": np.array([key.mtime_ns for key in keys], dtype=np.int64),
+            "features": np.ascontiguousarray(features),
+            "row_ids": rows.ids,
+            "paths": np.frombuffer(joined(rows.paths), dtype=np.uint8),
+            "sizes": rows.sizes,
+            "mtimes_ns": rows.mtimes_ns,
+            "failed": failed,
+            "reasons": np.frombuffer(texts.encode("utf-8", "surrogateescape"), dtype=np.uint8),
         }
     )
 
 
-def read_keys(file: Path) -> list[RowKey]:
-    """Read the row keys of a shard, without its features."""
-    try:
-        with safe_open(file, framework="numpy") as shard:
-            paths, sizes, mtimes = (shard.get_tensor(name) for name in KEY_TENSORS)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise DamagedShard(" ".join(str(error).split())) from None
-    names = [os.fsdecode(name) for name in paths.tobytes().split(b"\0")]
-    if not len(names) == len(sizes) == len(mtimes):
-        raise DamagedShard(f"{len(names)} paths, {len(sizes)} sizes and {len(mtimes)} times")
-    return [RowKey(*row) for row in zip(names, sizes.tolist(), mtimes.tolist(), strict=True)]
+class Shard:
+    """A shard that is mapped into memory. Raises `DamagedShard` if its form is not that of ``num_rows`` rows."""
+
+    def __init__(self, file: Path, num_rows: int, embed_dim: int, dtype: np.dtype[Any]) -> None:
+        tensors = _map(file)
+        try:
+            self.features, self.row_ids = tensors["features"], tensors["row_ids"]
+            self.sizes, self.mtimes_ns, self.failed = tensors["sizes"], tensors["mtimes_ns"], tensors["failed"]
+            self._paths, self._reasons = tensors["paths"], tensors["reasons"]
+        except KeyError as error:
+            raise DamagedShard(f"no tensor {error}") from None
+        expected = {
+            "features": ((num_rows, embed_dim), dtype),
+            "row_ids": ((num_rows, 2), np.uint64),
+            "sizes": ((num_rows,), np.int64),
+            "mtimes_ns": ((num_rows,), np.int64),
+            "failed": ((num_rows,), np.uint8),
+            "paths": (tensors["paths"].shape, np.uint8),
+            "reasons": (tensors["reasons"].shape, np.uint8),
+        }
+        for name, (shape, kind) in expected.items():
+            if tensors[name].shape != shape or tensors[name].dtype != kind:
+                raise DamagedShard(f"{name} is {tensors[name].dtype} {tensors[name].shape}, expected {kind} {shape}")
+
+    @property
+    def names(self) -> bytes:
+        """The paths of the rows, NULs between them."""
+        return self._paths.tobytes()
+
+    @property
+    def paths(self) -> list[str]:
+        """(n,) as they are in the list that was embedded."""
+        return [os.fsdecode(name) for name in self.names.split(b"\0")]
+
+    @property
+    def reasons(self) -> list[str]:
+        """(n,) why a row failed, empty where it did not."""
+        return self._reasons.tobytes().decode("utf-8", "surrogateescape").split("\0")
+
+    def problem(self) -> str | None:
+        """What of the content cannot be, or None; reads all of it."""
+        if self.names.count(b"\0") != len(self.sizes) - 1 or len(self.reasons) != len(self.sizes):
+            return f"{len(self.sizes)} rows, but another number of paths or reasons"
+        if not np.array_equal(self.row_ids, ids_of(self.names, self.sizes.copy(), self.mtimes_ns.copy())):
+            return "row ids that are not those of the files"
+        if not bool(np.isfinite(self.features).all()):
+            return "NaN or infinite features"
+        norms = np.linalg.norm(self.features.astype(np.float32), axis=1)
+        return None if np.allclose(norms, self.failed == 0, atol=1e-2) else "features that are not of length 1"
 
 
-def read_features(file: Path, num_rows: int, embed_dim: int) -> NDArray[np.float32]:
-    """Read the features (n, D) of a shard."""
+def _map(file: Path) -> dict[str, NDArray[Any]]:
+    """The tensors of a .safetensors file, mapped at once; its header is capped, and checked against the file."""
     try:
-        with safe_open(file, framework="numpy") as shard:
-            features = shard.get_tensor("features")
-    except (SafetensorError, OSError, ValueError) as error:
-        raise DamagedShard(" ".join(str(error).split())) from None
-    if features.shape != (num_rows, embed_dim) or features.dtype != np.float32:
-        raise DamagedShard(f"features are {features.dtype} {features.shape}, expected ({num_rows}, {embed_dim})")
-    return features  # type: ignore[no-any-return]
+        with file.open("rb") as opened:
+            length = int.from_bytes(opened.read(8), "little")
+            if length > MAX_HEADER:
+                raise DamagedShard(f"a header of {length} bytes")
+            header = json.loads(opened.read(length))
+        content = np.memmap(file, np.uint8, "r")[8 + length :]
+        return {name: _tensor(content, **entry) for name, entry in header.items() if name != "__metadata__"}
+    except DamagedShard:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+        raise DamagedShard(getattr(error, "strerror", None) or " ".join(str(error).split())[:120]) from None
+
+
+def _tensor(content: NDArray[np.uint8], dtype: str, shape: list[int], data_offsets: list[int]) -> NDArray[Any]:
+    begin, end = data_offsets
+    if not 0 <= begin <= end <= len(content) or min(shape, default=0) < 0:
+        raise DamagedShard("tensors that lie outside the file")
+    return content[begin:end].view(DTYPES[dtype]).reshape(shape)

@@ -35,6 +35,11 @@ def launched_rank() -> int:
     return int(os.environ["RANK"]) if launched() else 0
 
 
+def launched_size() -> int:
+    """How many processes were launched together; 1 if this one was launched alone."""
+    return int(os.environ["WORLD_SIZE"]) if launched() else 1
+
+
 def local_rank() -> int:
     """The number of this process among those on its machine; 0 if it was not launched with others."""
     return int(os.environ.get("LOCAL_RANK", launched_rank())) if launched() else 0
@@ -78,11 +83,15 @@ def _all_ranks() -> Ranks:
     return Ranks(number, size, first_of_node, messages)
 
 
-def _join(device: str) -> None:
-    """Make the default process group, and this process's GPU the current one, which ``cuda`` and ``auto`` then mean."""
-    import torch
-    import torch.distributed as dist
+def take_own_gpu(device: str) -> bool:
+    """Of several launched processes, make this one's GPU the current one, which ``cuda`` and ``auto`` then mean.
 
+    Returns whether it computes on a GPU. Raises `InputError` if there is none for it, or for a device of one's own.
+    """
+    import torch
+
+    if not launched():
+        return device != "cpu" and torch.cuda.is_available()
     on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     if not on_gpu and device not in ("auto", "cpu"):
         raise InputError(
@@ -97,13 +106,21 @@ def _join(device: str) -> None:
                 "or use --device cpu"
             )
         torch.cuda.set_device(number)
+    return on_gpu
+
+
+def _join(device: str) -> None:
+    """Make the default process group, each process on a GPU of its own where it computes on one."""
+    import torch.distributed as dist
+
+    on_gpu = take_own_gpu(device)
     # Under a name of its own: what an earlier group has left in the store, of these processes or of those that torchrun
     # has restarted, would lead the ranks to where nobody listens.
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     store = dist.PrefixStore(f"dbpt/{attempt}/{next(_joined)}", _store())  # type: ignore[attr-defined]
     with reaching():
         dist.init_process_group(
-            "nccl" if on_gpu else "gloo", store=store, rank=launched_rank(), world_size=int(os.environ["WORLD_SIZE"])
+            "nccl" if on_gpu else "gloo", store=store, rank=launched_rank(), world_size=launched_size()
         )
 
 

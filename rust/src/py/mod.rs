@@ -7,6 +7,7 @@ mod batches;
 mod cluster;
 mod detached;
 mod error;
+mod files;
 mod floats;
 mod group_weights;
 mod groups;
@@ -22,6 +23,8 @@ mod _core {
     use super::batches::{PyBatchStream, batch_quotas};
     #[pymodule_export]
     use super::cluster::{assign_centers, assign_gmm, gmm, kmeans, silhouette};
+    #[pymodule_export]
+    use super::files::{row_ids, stat_files};
     #[pymodule_export]
     use super::group_weights::{
         PyGroupDro, PyGroupSums, PyGroupWeights, soft_counts, soft_sample_weights,

@@ -1,0 +1,52 @@
+"""``dbpt embed``."""
+
+import csv
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dbpt.cli.options import SpreadCommand, embed_options
+
+if TYPE_CHECKING:
+    from dbpt.features import Failure
+
+
+@click.command(cls=SpreadCommand)
+@click.argument("data")
+@click.option("--failures", type=click.Path(path_type=Path), help="CSV file to write: path and reason of what failed")
+@embed_options
+def embed(data: str, failures: Path | None, **options: Any) -> None:
+    """Have the features of all images of DATA in the cache, where dbpt fit and the others find them.
+
+    DATA is what dbpt fit takes. Only what is new or has changed is computed. Several of these at once share the work.
+    """
+    from dbpt.embedding import embed as run_embed
+    from dbpt.ranks import launched_rank
+
+    if failures is not None and not failures.absolute().parent.is_dir():
+        raise click.UsageError(f"--failures {failures}: there is no folder {failures.parent}")
+    settings = {name: value for name, value in options.items() if value is not None and value != ()}
+    is_first = launched_rank() == 0
+
+    def log(line: str) -> None:
+        if is_first:
+            click.echo(line, err=True)
+
+    found = run_embed(data, log=log, progress=is_first, **settings)
+    if is_first:
+        if failures is not None:
+            _write(failures, found.failures)
+        click.echo(found)
+
+
+def _write(file: Path, failures: "Iterable[Failure]") -> None:
+    from dbpt.files import write_atomically
+
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["path", "reason"])
+    table.writerows((failure.path, failure.reason) for failure in failures)
+    write_atomically(file, text.getvalue())

@@ -1,0 +1,127 @@
+"""`embed`: have all images of a data set in the feature cache. torch is imported only to compute something."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dbpt.config import FitConfig, make_config
+from dbpt.data.loading import load_dataset
+from dbpt.data_settings import data_arguments
+from dbpt.demo.resolve import resolve_demo
+from dbpt.errors import InputError
+from dbpt.features import EmbeddedFiles, Failure
+from dbpt.features.care import nearest_cache
+from dbpt.features.known_encoders import KnownEncoder, recall_encoder, remember_encoder
+from dbpt.ranks import launched_rank, launched_size, take_own_gpu
+
+if TYPE_CHECKING:
+    from dbpt.backbone import Backbone
+
+SHOWN_REASONS = 5
+
+
+@dataclass(frozen=True)
+class EmbeddedImages:
+    """What `embed` has done. ``str()`` of it is a summary of a few lines.
+
+    Attributes:
+        num_images: N, rows of the data set.
+        recomputed: images that this process decoded; 0 on a warm cache.
+        failures: the rows whose images could not be used, with reasons.
+        folder: where in the cache the features are.
+    """
+
+    num_images: int
+    recomputed: int
+    failures: tuple[Failure, ...]
+    folder: Path
+
+    def __str__(self) -> str:
+        usable = self.num_images - len(self.failures)
+        lines = [
+            f"features of {usable} of {self.num_images} images, {self.recomputed} of them computed now: {self.folder}"
+        ]
+        first: dict[str, str] = {}
+        for failure in self.failures:
+            first.setdefault(failure.reason, failure.path)
+        counted = Counter(failure.reason for failure in self.failures).most_common()
+        lines += [f"  {n} failed: {reason} (first: {first[reason]})" for reason, n in counted[:SHOWN_REASONS]]
+        if len(counted) > SHOWN_REASONS:
+            lines.append(f"  and {sum(n for _, n in counted[SHOWN_REASONS:])} failed for other reasons")
+        return "\n".join(lines)
+
+
+def embed(
+    data: str | Path, *, log: Callable[[str], None] = lambda line: None, progress: bool = True, **settings: Any
+) -> EmbeddedImages:
+    """Compute the features of all images of ``data`` that the cache does not have.
+
+    `fit`, `compare` and `evaluate` do so themselves. Processes that do so at the same time, started by ``torchrun`` or
+    not, on one machine or several that share the cache's folder, share the work: each returns when all is there.
+
+    Args:
+        data: as for `dbpt.fit`.
+        log: gets one line of progress at a time.
+        progress: show a bar on standard error, if that is a terminal.
+        settings: those of `FitConfig` that concern data, model and cache (``root``, ``model``, ``pretrained``, ...).
+
+    Raises:
+        InputError: as `dbpt.fit` for data and model; more images fail than ``max_failures``; the disk refuses.
+    """
+    config = resolve_demo(make_config({"data": str(data), **settings}), log)
+    if config.embeddings is not None:
+        raise InputError("--embeddings are features already; leave it out to embed the images of the rows")
+    dataset = load_dataset(config.data, config.root, **data_arguments(config), check=False)
+    log(f"{dataset.name}: {len(dataset)} images, from {dataset.source}")
+    model, pretrained = config.named_model
+    cache_dir = config.cache_dir / "features"
+    known, backbone = recall_encoder(cache_dir, model, pretrained, "float32"), None
+    if known is None:
+        backbone = _load(config)
+        known = KnownEncoder(backbone.encoder_key, backbone.embed_dim)
+        remember_encoder(cache_dir, model, pretrained, "float32", known)
+    found = EmbeddedFiles(dataset.root, dataset.paths, cache_dir, *known, config.max_failures)
+    log(_state(found))
+    recomputed = 0
+    if len(found.missing):
+        recomputed = found.complete(
+            backbone or _load(config, known),
+            batch_size=config.embed_batch_size,
+            progress=progress,
+            first_shard=(launched_rank(), launched_size()),
+            log=log,
+        )
+    found.checked_ledger()
+    return EmbeddedImages(len(dataset), recomputed, found.failures(), found.cache.folder)
+
+
+def _load(config: FitConfig, known: KnownEncoder | None = None) -> Backbone:
+    """The backbone of ``config``, which must be what the cache remembers."""
+    from dbpt.backbone import load_backbone
+
+    take_own_gpu(config.device)
+    model, pretrained = config.named_model
+    backbone = load_backbone(model, pretrained, tokenizer=config.tokenizer, device=config.device)
+    if known is not None and backbone.encoder_key != known.encoder:
+        raise InputError(
+            f"model {model!r}: is another than its files' sizes and times say; delete "
+            f"{config.cache_dir / 'features' / 'encoders.json'}"
+        )
+    return backbone
+
+
+def _state(found: EmbeddedFiles) -> str:
+    """What the cache has of the list, and why not the rest."""
+    missing, rows = len(found.missing), len(found.files)
+    if not missing:
+        return f"features: all {rows} images are in the cache as they are"
+    if not len(found.cache):
+        if nearest := nearest_cache(found.cache):
+            return f"features: none in the cache; it has those of another key: {nearest}; {missing} images to embed"
+        return f"features: none in the cache; {missing} images to embed"
+    changed = found.changed()
+    return f"features: {missing} of {rows} images to embed: {missing - changed} new, {changed} changed"

@@ -1,0 +1,59 @@
+"""Who computes which shard. Processes on one cache, of one machine or several, share the work by it.
+
+A claim is a lock that its owner's death releases, so that a dead process costs what it had in hand. What a process has
+of a shard when it stops, and every minute, lies beside the claim for whoever goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from dbpt.files import write_atomically
+
+from .owned_lock import OwnedLock
+
+Begun = tuple[NDArray[Any], NDArray[np.uint8], list[str]]
+"""Of the first k rows of a shard: features (k, D), failed (k,), reasons (k,)."""
+
+
+class Claim:
+    """The right to compute the shard called ``name``; ``say`` hears of who has it while this process waits."""
+
+    def __init__(self, cache_folder: Path, name: str, say: Callable[[str], None]) -> None:
+        stem = cache_folder / "claims" / Path(name).stem
+        self.name = name
+        self.lock = OwnedLock(stem.with_suffix(".lock"), f"shard {name[:8]}", say)
+        self._part = stem.with_suffix(".part")
+
+    def begun(self, embed_dim: int) -> Begun | None:
+        """What somebody has computed of it and left, if anything usable; and clear away what died in writing it."""
+        for file in self._part.parent.glob(f".{self._part.name}.*.tmp"):
+            file.unlink(missing_ok=True)
+        try:
+            found = load(self._part.read_bytes())
+            features, failed = found["features"], found["failed"]
+            reasons = found["reasons"].tobytes().decode("utf-8", "surrogateescape").split("\0")
+        except (OSError, SafetensorError, KeyError, UnicodeDecodeError):
+            return None
+        fits = features.shape == (len(failed), embed_dim) and len(reasons) == len(failed)
+        return (features, failed, reasons) if fits else None
+
+    def leave(self, features: NDArray[Any], failed: NDArray[np.uint8], reasons: Sequence[str]) -> None:
+        """Put the first k rows where whoever goes on finds them. Raises `InputError` if the disk refuses."""
+        text = "\0".join(reasons).encode("utf-8", "surrogateescape")
+        content = {"features": features, "failed": failed, "reasons": np.frombuffer(text, np.uint8)}
+        write_atomically(self._part, save(content))
+
+    def done(self) -> None:
+        """Give it up: the shard is in the cache."""
+        with contextlib.suppress(OSError):
+            self._part.unlink(missing_ok=True)
+        self.lock.release(remove=True)

@@ -1,0 +1,107 @@
+"""``manifest.json`` of a feature cache's folder: whose features these are, and which shards exist, with checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dbpt.errors import InputError
+from dbpt.files import write_atomically
+
+SCHEMA_VERSION = 2
+MANIFEST = "manifest.json"
+MAX_BYTES = 1 << 29
+
+
+class ShardEntry(NamedTuple):
+    """A shard: its file's name, rows, how many of them failed, bytes and checksum."""
+
+    name: str
+    rows: int
+    failed: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What stands in the file.
+
+    encoder: what the bytes of a feature depend on (`Backbone.encoder_key`), readable.
+    root: the folder that the rows' paths are relative to.
+    embed_dim: D.
+    shards: in the order of their names, so that it does not depend on which was finished first.
+    """
+
+    encoder: dict[str, Any]
+    root: str
+    embed_dim: int
+    shards: tuple[ShardEntry, ...] = ()
+
+
+def folder_name(encoder: Mapping[str, Any], root: str) -> str:
+    """The name of the folder that holds the features of an encoder and a root."""
+    key = {"schema_version": SCHEMA_VERSION, "encoder": dict(encoder), "root": root}
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write it as `write_atomically` does."""
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "encoder": manifest.encoder,
+        "root": manifest.root,
+        "embed_dim": manifest.embed_dim,
+        "shards": [entry._asdict() for entry in sorted(manifest.shards)],
+    }
+    write_atomically(folder / MANIFEST, json.dumps(content, indent=1) + "\n")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read it and check its form. Raises `InputError` if it isn't one of ours."""
+    file = folder / MANIFEST
+    try:
+        if file.stat().st_size > MAX_BYTES:
+            raise ValueError(f"more than {MAX_BYTES} bytes")
+        content = json.loads(file.read_text("utf-8"))
+        if content["schema_version"] != SCHEMA_VERSION:
+            raise InputError(
+                f"{file}: schema version {content['schema_version']!r}, this version reads {SCHEMA_VERSION}; "
+                f"delete {folder}"
+            )
+        shards = tuple(ShardEntry(**entry) for entry in content["shards"])
+        manifest = Manifest(content["encoder"], content["root"], content["embed_dim"], shards)
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"{file}: damaged manifest ({type(error).__name__}: {reason}); delete {folder}") from None
+    if not _is_well_formed(manifest):
+        raise InputError(f"{file}: damaged manifest; delete {folder}")
+    return manifest
+
+
+def _is_well_formed(manifest: Manifest) -> bool:
+    return (
+        isinstance(manifest.encoder, dict)
+        and isinstance(manifest.root, str)
+        and _is_count(manifest.embed_dim)
+        and all(_is_entry(entry) for entry in manifest.shards)
+    )
+
+
+def _is_entry(entry: ShardEntry) -> bool:
+    return (
+        isinstance(entry.name, str)
+        and Path(entry.name).name == entry.name
+        and isinstance(entry.sha256, str)
+        and all(_is_count(number) for number in (entry.rows, entry.failed, entry.bytes))
+    )
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

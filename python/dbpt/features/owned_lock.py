@@ -1,0 +1,115 @@
+"""Locks between processes, also of several machines on one file system, that say who has them.
+
+A lock is a file that the system locks, and unlocks when its owner dies, however that is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from dbpt.errors import InputError
+
+PATIENCE = 2.0  # seconds until a wait is worth a line
+POLL = 0.05
+FAR_AWAY = 1 << 30  # where Windows locks a byte, so that the owner's name can still be read
+
+
+class OwnedLock:
+    """The lock of ``file``, held within ``with``; entering waits for whoever has it, and tells ``say`` who that is."""
+
+    def __init__(self, file: Path, what: str, say: Callable[[str], None] = lambda line: None) -> None:
+        self.file, self.what, self._say = file, what, say
+        self._opened: BinaryIO | None = None
+
+    def take(self) -> bool:
+        """Take it if it is free. Raises `InputError` if this can't be known."""
+        try:
+            opened = open(self.file, "r+b", buffering=0, opener=_open_or_create)  # noqa: SIM115 (kept while it is held)
+        except OSError as error:
+            raise self._refused(error) from None
+        try:
+            _lock(opened.fileno())
+        except BlockingIOError:
+            opened.close()
+            return False
+        except OSError as error:
+            opened.close()
+            raise self._refused(error) from None
+        self._opened = opened
+        with contextlib.suppress(OSError):  # a full disk: the lock is held all the same
+            opened.truncate(0)
+            opened.seek(0)
+            opened.write(_myself().encode("utf-8", "replace"))
+        return True
+
+    def wait(self) -> None:
+        """Take it, waiting as long as it takes."""
+        begun, told = time.monotonic(), False
+        while not self.take():
+            if not told and time.monotonic() - begun > PATIENCE:
+                told = True
+                self._say(f"waiting for {self.owner()}, who has {self.what}")
+            time.sleep(POLL)
+
+    def owner(self) -> str:
+        """Who has it, or had it last."""
+        try:
+            return self.file.read_text("utf-8", "replace").strip() or "another process"
+        except OSError:
+            return "another process"
+
+    def release(self, *, remove: bool = False) -> None:
+        """Give it back; ``remove`` the file where nobody needs this lock any more."""
+        if self._opened is not None:
+            with contextlib.suppress(OSError):
+                self._opened.truncate(0)
+                if remove:
+                    self.file.unlink()
+            self._opened.close()
+            self._opened = None
+
+    def __enter__(self) -> OwnedLock:
+        self.wait()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.release()
+
+    def _refused(self, error: OSError) -> InputError:
+        return InputError(f"{self.file.parent}: cannot lock {self.what}: {error.strerror}; choose another folder")
+
+
+def _open_or_create(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CREAT, 0o644)
+
+
+def _myself() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = f"user {os.getuid()}" if hasattr(os, "getuid") else "somebody"
+    return f"process {os.getpid()} of {user} on {socket.gethostname()}"
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        os.lseek(descriptor, FAR_AWAY, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            raise BlockingIOError from None
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
