@@ -26,10 +26,9 @@ from safetensors.torch import save_file
 
 from dbpt import load_backbone
 from dbpt.backbone import Backbone
-from dbpt.config import FitConfig
 from dbpt.data.waterbirds import PUBLISHED, WORDS
 from dbpt.features.cache import FeatureCache
-from dbpt.features.shards import RowKey
+from dbpt.features.file_rows import look_up_files
 from dbpt.zero_shot import zero_shot_weights
 
 LOAD = """
@@ -78,15 +77,11 @@ def write_features(cache: Path, root: Path, backbone: Backbone, codes: np.ndarra
         directions = zero_shot_weights(backbone, *texts)
         features += 3 * (directions - directions.mean(axis=0))[codes[:, column]]
     features /= np.linalg.norm(features, axis=1, keepdims=True)
-    files = [root / f"{number}.png" for number in range(len(codes))]
-    keys = [RowKey(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    key = {
-        **backbone.encoder_key,
-        "device": "cpu",
-        "batch_size": str(FitConfig.embed_batch_size),
-        "root": str(root.resolve()),
-    }
-    FeatureCache(cache / "features", key, backbone.embed_dim).add(keys, features, [])
+    root = root.resolve()
+    files = look_up_files(root, [f"{number}.png" for number in range(len(codes))])
+    nothing_failed = np.zeros(len(codes), dtype=np.uint8)
+    cache_of_root = FeatureCache(cache / "features", backbone.encoder_key, root, backbone.embed_dim)
+    cache_of_root.add(files, features, nothing_failed, [""] * len(codes))
 
 
 def status(process: int, name: str) -> float:

@@ -365,7 +365,9 @@ def test_what_several_processes_would_each_do_is_refused(command, monkeypatch, v
         monkeypatch.setenv(name, value)
     code, stdout, stderr = command(verb, "one", "two")
     assert (code, stdout) == (2, "")
-    assert stderr.startswith(f"Error: dbpt {verb}: started as one of several processes, which only dbpt fit shares")
+    assert stderr.startswith(
+        f"Error: dbpt {verb}: started as one of several processes, which only share the work of dbpt "
+    )
 
 
 def test_an_error_stands_where_torchrun_reads_the_reason_that_it_ends_with(command, monkeypatch, tmp_path):

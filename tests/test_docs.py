@@ -90,7 +90,7 @@ def workplace(tmp_path, monkeypatch):
     monkeypatch.setenv("DBPT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("dbpt.demo.SPLIT_SIZES", DEMO_SIZES)
     for name, path in zip(("DEFAULT_MODEL", "DEFAULT_PRETRAINED"), dbpt.demo.mini_clip_paths(), strict=True):
-        monkeypatch.setattr(f"dbpt.experiment.{name}", str(path))
+        monkeypatch.setattr(f"dbpt.config.{name}", str(path))
     write_photos(tmp_path)
     return tmp_path
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -247,8 +248,9 @@ def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _short(value: Any) -> str:
+    """A digest is told by its beginning."""
     text = "none" if value is None else str(value)
-    return text if len(text) <= 40 else f"{text[:12]}..."
+    return f"{text[:12]}..." if re.fullmatch("[0-9a-f]{64}", text) else text
 
 
 def _path_ids(names: bytes) -> NDArray[np.uint64]:

@@ -183,8 +183,8 @@ def _folders(cache_dir: str | Path) -> list[Path]:
 
 
 def _info(folder: Path) -> CacheInfo:
-    files = [path.stat() for path in folder.rglob("*") if path.is_file()]
-    written = max((file.st_mtime for file in files), default=folder.stat().st_mtime)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    written = (folder / MANIFEST if (folder / MANIFEST).exists() else folder).stat().st_mtime
     manifest, problem = None, ""
     try:
         if (folder / MANIFEST).is_file():
@@ -193,7 +193,7 @@ def _info(folder: Path) -> CacheInfo:
             problem = f"no {MANIFEST}"
     except InputError as error:
         problem = str(error)
-    return CacheInfo(folder, manifest, problem, sum(file.st_size for file in files), written)
+    return CacheInfo(folder, manifest, problem, size, written)
 
 
 def _problems(folder: Path) -> Iterator[str]:

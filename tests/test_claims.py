@@ -1,0 +1,230 @@
+"""Processes on one cache: locks that name their owner, claims, and the work shared to the last byte."""
+
+import json
+import multiprocessing
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import launched
+import numpy as np
+import pytest
+from PIL import Image
+
+from dbpt.errors import InputError
+from dbpt.features import embedding_pass, owned_lock, verify_cache
+from dbpt.features.claims import Claim
+from dbpt.features.owned_lock import OwnedLock
+
+FORK = multiprocessing.get_context("spawn")
+
+
+def hold(file: Path, ready, done) -> None:
+    with OwnedLock(file, "it"):
+        ready.set()
+        done.wait(60)
+
+
+@pytest.fixture
+def held(tmp_path):
+    """A lock that another process has: (its file, that process, what lets it go)."""
+    ready, done = FORK.Event(), FORK.Event()
+    process = FORK.Process(target=hold, args=(tmp_path / "lock", ready, done))
+    process.start()
+    assert ready.wait(60)
+    yield tmp_path / "lock", process, done
+    done.set()
+    process.join(60)
+
+
+def test_a_lock_is_one_owners_and_says_whose(held, monkeypatch):
+    file, process, done = held
+    lock, said = OwnedLock(file, "the feature cache"), []
+    assert not lock.take()
+    assert re.fullmatch(rf"process {process.pid} of .+ on {re.escape(socket.gethostname())}", lock.owner())
+    waiting = OwnedLock(file, "the feature cache", said.append)
+    monkeypatch.setattr(owned_lock, "PATIENCE", 0.0)
+    thread = threading.Thread(target=waiting.wait)
+    thread.start()
+    wait_for(lambda: said)
+    assert said[0].startswith(f"waiting for process {process.pid} of ")
+    assert said[0].endswith(", who has the feature cache")
+    done.set()
+    thread.join(60)
+    assert len(said) == 1
+    assert f"process {os.getpid()} of" in lock.owner()
+    waiting.release()
+    assert file.read_bytes() == b""
+    assert lock.take()
+    lock.release(remove=True)
+    assert not file.exists()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
+def test_a_killed_owner_has_no_lock(held):
+    file, process, _ = held
+    os.kill(process.pid, signal.SIGKILL)
+    process.join(60)
+    lock = OwnedLock(file, "it")
+    assert lock.take()
+    lock.release()
+
+
+def test_a_lock_that_cannot_be_is_one_line(tmp_path):
+    with pytest.raises(InputError, match=r"nowhere: cannot lock shard 12: No such file or directory; choose another"):
+        OwnedLock(tmp_path / "nowhere/lock", "shard 12").take()
+
+
+def test_what_is_begun_is_found_by_the_next(tmp_path):
+    (tmp_path / "claims").mkdir()
+    claim = Claim(tmp_path, "abc.safetensors", print)
+    assert claim.begun(4) is None
+    features, failed = np.arange(8, dtype=np.float16).reshape(2, 4), np.array([0, 1], np.uint8)
+    claim.leave(features, failed, ["", "bad\udcff"])
+    found = Claim(tmp_path, "abc.safetensors", print).begun(4)
+    np.testing.assert_array_equal(found[0], features)
+    assert (found[1].tolist(), found[2]) == ([0, 1], ["", "bad\udcff"])
+    assert claim.begun(5) is None
+    part = tmp_path / "claims/abc.part"
+    part.write_bytes(part.read_bytes()[:-1])
+    (tmp_path / "claims/.abc.part.x.tmp").write_bytes(b"half")
+    assert claim.begun(4) is None
+    assert claim.lock.take()
+    claim.done()
+    assert list((tmp_path / "claims").iterdir()) == []
+
+
+# --- the work shared ------------------------------------------------------------------------------------------------
+
+CONFIG = {
+    "embed_dim": 16,
+    "vision_cfg": {"layers": [1, 1, 1, 1], "width": 8, "head_width": 8, "image_size": 32},
+    "text_cfg": {"context_length": 8, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 1},
+}
+COUNT = 50
+SHARDS = 13
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory) -> list[str]:
+    """The arguments of ``dbpt embed`` for 50 images, two of them bad."""
+    folder = tmp_path_factory.mktemp("task")
+    (folder / "tiny.json").write_text(json.dumps(CONFIG))
+    (folder / "images").mkdir()
+    for number in range(COUNT):
+        pixels = np.random.default_rng(number).integers(0, 255, (20, 20, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"images/{number}.png")
+    (folder / "images/7.png").write_bytes(b"")
+    (folder / "images/30.png").write_text("<html>")
+    rows = [f"images/{number}.png,{'ab'[number % 2]},train\n" for number in range(COUNT)]
+    (folder / "list.csv").write_text("path,label,split\n" + "".join(rows))
+    model = ["--model", str(folder / "tiny.json"), "--pretrained", "random", "--device", "cpu"]
+    return ["embed", str(folder / "list.csv"), *model, "--embed-batch-size", "4", "--max-failures", "0.1"]
+
+
+def small_shards(arguments: list[str], pause: float = 0.0) -> None:
+    """``dbpt`` with shards of four rows, and a pause before each is stored."""
+    from dbpt.cli import main
+    from dbpt.features.cache import FeatureCache
+
+    embedding_pass.LEAST_SHARD_ROWS = 4
+    add = FeatureCache.add
+
+    def slow_add(self, *rows) -> None:
+        time.sleep(pause)
+        add(self, *rows)
+
+    FeatureCache.add = slow_add
+    main(arguments)
+
+
+def as_rank(rank: int, arguments: list[str], pauses: list[float]) -> None:
+    small_shards(arguments, pauses[rank])
+
+
+@pytest.fixture(scope="module")
+def expected(task, tmp_path_factory) -> dict[str, bytes]:
+    """The cache of one process."""
+    cache = tmp_path_factory.mktemp("expected")
+    process = FORK.Process(target=small_shards, args=([*task, "--cache", str(cache)],))
+    process.start()
+    process.join(120)
+    assert process.exitcode == 0
+    found = contents(cache)
+    assert len(found) == SHARDS + 3  # the manifest, the lock, what is remembered of the encoder
+    return found
+
+
+def contents(cache: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in cache.rglob("*") if path.is_file()}
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + launched.PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def decoded(printed: str) -> int:
+    return int(re.search(r"(\d+) of them computed now", printed)[1])
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_ranks_share_the_work_and_end_with_the_bytes_of_one(task, expected, tmp_path, count):
+    cache = tmp_path / "cache"
+    ranks = launched.launch(tmp_path / "ranks", count, as_rank, [*task, "--cache", str(cache)], [0.05] * count)
+    assert ranks.codes() == [0] * count
+    assert contents(cache) == expected
+    assert verify_cache(cache / "features") == []
+    out = ranks.printed("out")
+    assert [bool(text) for text in out] == [True] + [False] * (count - 1)
+    assert out[0].startswith(f"features of 48 of {COUNT} images")
+    assert 0 < decoded(out[0]) < COUNT
+    assert "failed: the file is empty (first: images/7.png)" in out[0]
+    assert ranks.printed("err")[1:] == [""] * (count - 1)
+
+
+def test_a_slow_rank_costs_its_shard_and_no_more(task, expected, tmp_path):
+    cache = tmp_path / "cache"
+    ranks = launched.launch(tmp_path / "ranks", 2, as_rank, [*task, "--cache", str(cache)], [0.0, 2.5])
+    assert ranks.codes() == [0, 0]
+    assert contents(cache) == expected
+    assert decoded(ranks.printed("out")[0]) >= COUNT - 3 * 4  # all but what the other had in hand
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
+def test_a_dead_process_costs_nothing_but_time(task, expected, tmp_path):
+    """Two runs that know nothing of each other; one hangs with a shard in its hands, and is killed."""
+    cache = tmp_path / "cache"
+    arguments = [*task, "--cache", str(cache)]
+    hanging = FORK.Process(target=small_shards, args=(arguments, 600.0))
+    hanging.start()
+    wait_for(lambda: list(cache.glob("features/*/claims/*.lock")))
+    other = FORK.Process(target=small_shards, args=(arguments,))
+    other.start()
+    in_hand = 1 + embedding_pass.PREFETCHED_BATCHES + 1  # a shard is one batch here
+    wait_for(lambda: len(list(cache.glob("features/*/*.safetensors"))) == SHARDS - in_hand)
+    assert other.is_alive()
+    hanging.kill()
+    other.join(120)
+    assert other.exitcode == 0
+    hanging.join(60)
+    assert contents(cache) == expected
+
+
+def test_torchrun_itself(task, expected, tmp_path):
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "dbpt"]
+    here = {"PYTHONPATH": str(Path(owned_lock.__file__).parents[2])}
+    command = [*launcher, *task, "--cache", str(tmp_path / "cache")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | here)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("features of 48 of 50 images") == 1
+    assert verify_cache(tmp_path / "cache/features") == []
