@@ -28,6 +28,7 @@ __all__ = [
     "gmm",
     "kmeans",
     "quotas",
+    "resize_crop",
     "silhouette",
     "soft_counts",
     "soft_sample_weights",
@@ -408,4 +409,20 @@ def silhouette(
     """The mean silhouette of up to ``sample_size`` of the rows, each in the cluster of its nearest center.
 
     A row that is alone in its cluster counts 0. O(sample_size²).
+    """
+
+def resize_crop(
+    pixels: NDArray[np.uint8],
+    height: int,
+    width: int,
+    *,
+    top: int,
+    left: int,
+    interpolation: str,
+    out: NDArray[np.uint8],
+) -> None:
+    """Resize ``pixels`` (H, W, 3) to (``height``, ``width``), and write what of it ``out`` (h, w, 3) has room for.
+
+    The bytes of Pillow's ``resize`` by "bilinear" or "bicubic" and of its ``crop`` whose first row is ``top`` and first
+    column ``left``; only what the crop keeps is computed. One thread, without the interpreter lock.
     """

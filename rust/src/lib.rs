@@ -1,6 +1,6 @@
-//! The Rust core of `dbpt`: groups and their weights, pseudo attributes from cached logits, and the
-//! group stream that samplers read. Nothing outside `py/` knows of Python; `cargo test` needs no
-//! interpreter.
+//! The Rust core of `dbpt`: groups and their weights, pseudo attributes from cached logits, the group
+//! stream that samplers read, and images resized for the tower. Nothing outside `py/` knows of Python;
+//! `cargo test` needs no interpreter.
 //!
 //! Numbers convert between integers and floats on purpose all over this crate: row counts stay far
 //! below 2⁵³, and the border hands over `int64` arrays, so those lints are off.
@@ -26,6 +26,7 @@ mod parallel;
 #[cfg(feature = "python")]
 mod py;
 mod random;
+pub mod resample;
 pub mod sample;
 mod simd;
 

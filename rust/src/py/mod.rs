@@ -10,6 +10,7 @@ mod error;
 mod floats;
 mod group_weights;
 mod groups;
+mod images;
 mod labels;
 mod sample;
 mod weighted;
@@ -28,6 +29,8 @@ mod _core {
     };
     #[pymodule_export]
     use super::groups::PyGroupIndex;
+    #[pymodule_export]
+    use super::images::resize_crop;
     #[pymodule_export]
     use super::labels::{assign_argmax, assign_proportional};
     #[pymodule_export]
