@@ -15,8 +15,9 @@ const HALF: i32 = 1 << (BITS - 1);
 const CHANNELS: usize = 3;
 /// Bytes of a row that are summed up at once across the rows.
 const BLOCK: usize = 32;
-/// Two rows are resized together: a pixel of each, one of its four numbers unused.
-type Pair = [i32; 8];
+/// Rows that are resized together. Of each, a pixel and the byte behind it are summed up, since four go
+/// into a vector better than three.
+const ROWS: usize = 4;
 
 /// How a pixel between others is made of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,39 +156,43 @@ pub fn resize_crop(
 /// Rows of the pixels of `taps`, each padded to whole blocks.
 #[inline(always)]
 fn resize_rows(pixels: &[u8], width: usize, taps: &[Taps]) -> Vec<u8> {
-    let stride = (taps.len() * CHANNELS).next_multiple_of(BLOCK);
+    let stride = (taps.len() * CHANNELS + 1).next_multiple_of(BLOCK);
     let mut narrow = vec![0; pixels.len() / (width * CHANNELS) * stride];
-    let mut pairs: Vec<Pair> = vec![[0; 8]; width];
-    for (read, write) in pixels.chunks(2 * width * CHANNELS).zip(narrow.chunks_mut(2 * stride)) {
-        let (upper, lower) = read.split_at(width * CHANNELS);
-        // The last of an odd number of rows stands alone, and is read twice.
-        let lower = if lower.is_empty() { upper } else { lower };
-        let rows = upper.chunks_exact(CHANNELS).zip(lower.chunks_exact(CHANNELS));
-        for (pair, (a, b)) in pairs.iter_mut().zip(rows) {
-            for (channel, (a, b)) in a.iter().zip(b).enumerate() {
-                pair[channel] = i32::from(*a);
-                pair[channel + 4] = i32::from(*b);
-            }
+    let mut abreast = vec![[0; 4 * ROWS]; width];
+    let rows = pixels.chunks(ROWS * width * CHANNELS);
+    for (rows, narrow) in rows.zip(narrow.chunks_mut(ROWS * stride)) {
+        for (number, row) in rows.chunks_exact(width * CHANNELS).enumerate() {
+            put_abreast(row, number, &mut abreast);
         }
-        let (upper, lower) = write.split_at_mut(stride);
         for (x, taps) in taps.iter().enumerate() {
-            let sum = mixed_pair(&pairs[taps.first..taps.end()], &taps.weights);
-            let place = x * CHANNELS..(x + 1) * CHANNELS;
-            upper[place.clone()].copy_from_slice(&sum[..3]);
-            if !lower.is_empty() {
-                lower[place].copy_from_slice(&sum[4..7]);
+            let mixed = mix_abreast(&abreast[taps.first..taps.end()], &taps.weights);
+            for (four, row) in mixed.chunks_exact(4).zip(narrow.chunks_exact_mut(stride)) {
+                row[x * CHANNELS..x * CHANNELS + 4].copy_from_slice(four); // the next pixel mends the fourth
             }
         }
     }
     narrow
 }
 
+/// Write a row's pixels, and the byte behind each, to its place among the [`ROWS`].
 #[inline(always)]
-fn mixed_pair(pairs: &[Pair], weights: &[i32]) -> [u8; 8] {
-    let mut sum = [HALF; 8];
-    for (pair, weight) in pairs.iter().zip(weights) {
-        for (sum, value) in sum.iter_mut().zip(pair) {
-            *sum += value * weight;
+fn put_abreast(row: &[u8], number: usize, abreast: &mut [[u8; 4 * ROWS]]) {
+    let place = 4 * number..4 * number + 4;
+    let fours = row.windows(4).step_by(CHANNELS); // all pixels but the last, behind which there is no byte
+    for (pixels, four) in abreast.iter_mut().zip(fours) {
+        pixels[place.clone()].copy_from_slice(four);
+    }
+    if let (Some(pixels), Some(three)) = (abreast.last_mut(), row.last_chunk::<CHANNELS>()) {
+        pixels[place][..CHANNELS].copy_from_slice(three);
+    }
+}
+
+#[inline(always)]
+fn mix_abreast(pixels: &[[u8; 4 * ROWS]], weights: &[i32]) -> [u8; 4 * ROWS] {
+    let mut sum = [HALF; 4 * ROWS];
+    for (pixels, weight) in pixels.iter().zip(weights) {
+        for (sum, value) in sum.iter_mut().zip(pixels) {
+            *sum += i32::from(*value) * weight;
         }
     }
     bytes(&sum)
