@@ -142,6 +142,7 @@ def embed(configs: Sequence[FitConfig], log: Log) -> Embedded:
         config.pretrained or (None if config.model else DEFAULT_PRETRAINED),
         tokenizer=config.tokenizer,
         device=config.device,
+        image_precision=config.image_precision,
     )
     if prompts := [each for each in configs if each.head == "prompt"]:
         prompt_layout(backbone.tokenizer, dataset.words.classes, **layout_settings(prompts[0]))

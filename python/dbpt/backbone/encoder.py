@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional as F
 
 from dbpt.errors import InputError
 
+from .precision import IMAGE_PRECISIONS, image_precision_of
+from .preprocessing import Preprocessing
 from .text_tokenizer import Tokenizer, first_cut
 
 ENCODER_SCHEMA_VERSION = 1  # raise it when the same key would no longer give the same features
@@ -21,12 +24,13 @@ TEXT_BATCH_SIZE = 128
 
 @dataclass(frozen=True)
 class Backbone:
-    """A frozen open_clip model in float32, ready to encode.
+    """A frozen open_clip model, ready to encode: in float32, but for an image tower held in half precision.
 
     Attributes:
         model: the open_clip module, in eval mode, every parameter with ``requires_grad`` False.
         tokenizer: ``list[str]`` to token ids (P, context_length) int64; longer texts are cut.
-        preprocess: ``PIL.Image`` to (3, H, W) float32, exactly open_clip's inference transform.
+        preprocess: ``PIL.Image`` to (3, H, W) float32, exactly open_clip's inference transform; its `crop` gives
+            (H, W, 3) uint8 instead.
         device: where `model` lives.
         embed_dim: D, the width of the shared embedding space.
         spec: JSON from which `load_backbone_from_spec` rebuilds the same backbone.
@@ -34,7 +38,7 @@ class Backbone:
 
     model: torch.nn.Module
     tokenizer: Tokenizer
-    preprocess: Callable[[Any], torch.Tensor]
+    preprocess: Preprocessing
     device: torch.device
     embed_dim: int
     spec: dict[str, Any]
@@ -58,17 +62,22 @@ class Backbone:
             "backbone": json.dumps(image_part, sort_keys=True),
             "weights": self.spec["weights"]["sha256"],
             "preprocess": json.dumps(self.spec["preprocess"], sort_keys=True),
-            "dtype": "float32",
+            "dtype": image_precision_of(self.spec),
         }
 
     @torch.inference_mode()
-    def encode_image(self, batch: torch.Tensor | NDArray[np.float32]) -> torch.Tensor:
+    def encode_image(self, batch: torch.Tensor | NDArray[np.float32] | NDArray[np.uint8]) -> torch.Tensor:
         """Encode preprocessed images (B, 3, H, W) float32; returns (B, D) float32 on the CPU, rows of length 1.
 
-        Raises `InputError` if the model gives NaN or infinity, which means damaged weights.
+        Or crops (B, H, W, 3) uint8, as `Preprocessing.crop` gives them, which are normalised on `device`. Raises
+        `InputError` if the model gives NaN or infinity, which means damaged weights.
         """
         pixels = torch.as_tensor(batch).to(self.device)
-        return _checked(self.model.encode_image(pixels, normalize=True), "image")  # type: ignore[operator]
+        if pixels.dtype == torch.uint8:
+            pixels = self.preprocess.normalise(pixels)
+        pixels = pixels.to(IMAGE_PRECISIONS[image_precision_of(self.spec)])
+        features = self.model.encode_image(pixels, normalize=False)  # type: ignore[operator]
+        return _checked(F.normalize(features.float(), dim=-1), "image")
 
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
