@@ -27,8 +27,14 @@ OUTPUTS = {
     "posterior_out": np.zeros((6, 3), np.float32),
     "confidence_out": np.zeros(6, np.float32),
 }
+PICTURE = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
 CENTERS, MIXTURE = POINTS[:2].astype(np.float64), np.full(2, 0.5)
 SPREAD = np.broadcast_to(np.eye(3), (2, 3, 3)).copy()
+
+
+def cropped(pixels, out):
+    _core.resize_crop(pixels, 4, 5, top=1, left=1, interpolation="bicubic", out=out)
+    return out
 
 
 def sums(method, **arrays):
@@ -132,6 +138,10 @@ CALLS = {
     "assign_proportional": (
         lambda **arrays: written(_core.assign_proportional, **arrays),
         {"logits": POINTS, "counts": np.array([1, 1, 2]), "rows": ROWS, **OUTPUTS},
+    ),
+    "resize_crop": (
+        cropped,
+        {"pixels": PICTURE, "out": np.zeros((2, 3, 3), np.uint8)},
     ),
     "kmeans": (lambda **arrays: _core.kmeans(k=2, **arrays), {"points": POINTS, "rows": ROWS, "centers": CENTERS}),
     "assign_centers": (

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dbpt._core import resize_crop
+from dbpt.errors import InputError
 
 INTERPOLATIONS = ("bilinear", "bicubic")
 
@@ -40,9 +41,13 @@ class Preprocessing:
     def crop(self, image: Image.Image, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """Resize and crop to (H, W, 3) uint8, red, green, blue; into ``out``, C-contiguous, if it is given.
 
-        Any number of threads may do so at once; the interpreter lock is released for nearly all of it.
+        Any number of threads may do so at once; the interpreter lock is released for nearly all of it. Raises
+        `InputError` for an ``out`` of another shape, type or layout.
         """
-        pixels = np.empty((*self.size, 3), dtype=np.uint8) if out is None else out
+        shape = (*self.size, 3)
+        pixels = np.empty(shape, dtype=np.uint8) if out is None else out
+        if pixels.shape != shape or pixels.dtype != np.uint8 or not pixels.flags.c_contiguous:
+            raise InputError(f"out is {pixels.dtype} of shape {pixels.shape}; expected contiguous uint8 of {shape}")
         resized = self._resized(image)
         if resized is None or not _is_along_rows_first((image.height, image.width), resized):
             for step in self._plain_steps:
