@@ -45,6 +45,7 @@ def refused(match: str, **settings: object) -> None:
         ({"class_position": "start"}, r"--class-position: 'start' is none of end, middle, front"),
         ({"class_specific_context": "yes"}, r"--class-specific-context: expected true or false, found 'yes'"),
         ({"text_precision": "bfloat16"}, r"--text-precision: 'bfloat16' is none of float32, bf16, fp16"),
+        ({"image_precision": "half"}, r"--image-precision: 'half' is none of float32, bf16, fp16"),
         ({"text_memory_mb": 0}, r"--text-memory-mb: must be at least 1, found 0"),
         ({"features": "augmented"}, r"--features: 'augmented' is none of cached, live"),
         ({"n_ctx": 4, "ctx_init": "a b"}, r"^--n-ctx 4 with --ctx-init 'a b': .*; drop one of the two"),
@@ -133,7 +134,15 @@ def test_values_are_taken_as_python_users_write_them():
 def test_toml_round_trip_of_every_kind_of_value(tmp_path):
     awkward = ('quote" back\\slash', "tab\t newline\n del\x7f nul\x00", "größer 🦆|水")
     config = make_config(
-        {"data": "x.csv", "classes": awkward, "lr": 1e-7, "eta": 3, "baselines": False, "seed": 2**63 - 1}
+        {
+            "data": "x.csv",
+            "classes": awkward,
+            "lr": 1e-7,
+            "eta": 3,
+            "image_precision": "bf16",
+            "baselines": False,
+            "seed": 2**63 - 1,
+        }
     )
     path = tmp_path / "c.toml"
     path.write_text(config.to_toml(), encoding="utf-8")

@@ -20,6 +20,7 @@ from .text_tokenizer import Tokenizer, first_cut
 
 ENCODER_SCHEMA_VERSION = 1  # raise it when the same key would no longer give the same features
 TEXT_BATCH_SIZE = 128
+DAMAGED = "its weights are damaged; get them again"
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,16 @@ class Backbone:
         """Encode preprocessed images (B, 3, H, W) float32; returns (B, D) float32 on the CPU, rows of length 1.
 
         Or crops (B, H, W, 3) uint8, as `Preprocessing.crop` gives them, which are normalised on `device`. Raises
-        `InputError` if the model gives NaN or infinity, which means damaged weights.
+        `InputError` if the model gives NaN or infinity, which means damaged weights or an overflow of float16.
         """
         pixels = torch.as_tensor(batch).to(self.device)
         if pixels.dtype == torch.uint8:
             pixels = self.preprocess.normalise(pixels)
-        pixels = pixels.to(IMAGE_PRECISIONS[image_precision_of(self.spec)])
+        precision = image_precision_of(self.spec)
+        pixels = pixels.to(IMAGE_PRECISIONS[precision])
         features = self.model.encode_image(pixels, normalize=False)  # type: ignore[operator]
-        return _checked(F.normalize(features.float(), dim=-1), "image")
+        reason = "float16 is too small for it; choose --image-precision bf16" if precision == "fp16" else DAMAGED
+        return _checked(F.normalize(features.float(), dim=-1), "image", reason)
 
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
@@ -85,7 +88,7 @@ class Backbone:
         if not texts:
             return torch.zeros(0, self.embed_dim)
         parts = [
-            _checked(self.model.encode_text(ids.to(self.device), normalize=True), "text")  # type: ignore[operator]
+            _checked(self.model.encode_text(ids.to(self.device), normalize=True), "text", DAMAGED)  # type: ignore[operator]
             for ids in torch.split(self.token_ids(texts), TEXT_BATCH_SIZE)
         ]
         return torch.cat(parts)
@@ -115,8 +118,8 @@ def _shortened(text: str, limit: int = 100) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
-def _checked(features: torch.Tensor, tower: str) -> torch.Tensor:
+def _checked(features: torch.Tensor, tower: str, reason: str) -> torch.Tensor:
     features = features.float().cpu()
     if not bool(torch.isfinite(features).all()):
-        raise InputError(f"the {tower} tower gives NaN or infinite features: its weights are damaged; get them again")
+        raise InputError(f"the {tower} tower gives NaN or infinite features: {reason}")
     return features
