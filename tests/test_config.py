@@ -134,15 +134,7 @@ def test_values_are_taken_as_python_users_write_them():
 def test_toml_round_trip_of_every_kind_of_value(tmp_path):
     awkward = ('quote" back\\slash', "tab\t newline\n del\x7f nul\x00", "größer 🦆|水")
     config = make_config(
-        {
-            "data": "x.csv",
-            "classes": awkward,
-            "lr": 1e-7,
-            "eta": 3,
-            "image_precision": "bf16",
-            "baselines": False,
-            "seed": 2**63 - 1,
-        }
+        {"data": "x.csv", "classes": awkward, "lr": 1e-7, "eta": 3, "baselines": False, "seed": 2**63 - 1}
     )
     path = tmp_path / "c.toml"
     path.write_text(config.to_toml(), encoding="utf-8")
