@@ -235,7 +235,7 @@ def test_a_pipe_is_a_failure_even_if_it_takes_a_files_place(backbone, root, path
 
 def test_what_could_not_be_reached_is_tried_again(backbone, root, paths, monkeypatch):
     expected = run(backbone, root, paths, cache_dir=root.parent / "whole").features
-    read, forbidden = embedding_pass.read_pixels, root / paths[3]
+    read, forbidden = embedding_pass.read_crop, root / paths[3]
 
     def refused(path, *arguments, **options):
         if path == forbidden:
@@ -243,7 +243,7 @@ def test_what_could_not_be_reached_is_tried_again(backbone, root, paths, monkeyp
         return read(path, *arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(embedding_pass, "read_pixels", refused)
+        patch.setattr(embedding_pass, "read_crop", refused)
         result = run(backbone, root, paths, max_failures=0.1)
         assert [(failure.row, failure.reason) for failure in result.failures] == [(3, "Permission denied")]
     again = run(backbone, root, paths)

@@ -64,23 +64,22 @@ class Classifier:
             for begin in range(0, len(images), size):
                 paths = [Path(image) for image in images[begin : begin + size]]
                 with pillow_warnings():  # not around the yield, as it holds for the whole process
-                    decoded = list(pool.map(self._pixels, paths))
+                    decoded = list(pool.map(self._crop, paths))
                 yield from self._classify(paths, decoded, min(size, _power_of_two(len(paths))))
 
-    def _pixels(self, path: Path) -> NDArray[np.float32] | str:
-        """The preprocessed image, or why there is none."""
-        from dbpt.features import UnreadableImage, read_pixels
+    def _crop(self, path: Path) -> NDArray[np.uint8] | str:
+        """The crop that the tower sees, or why there is none."""
+        from dbpt.features import UnreadableImage, read_crop
 
         try:
-            return read_pixels(path, self.backbone.preprocess)
+            return read_crop(path, self.backbone.preprocess.crop)
         except UnreadableImage as error:
             return str(error)
 
-    def _classify(self, paths: list[Path], decoded: list[NDArray[np.float32] | str], rows: int) -> Iterator[Prediction]:
+    def _classify(self, paths: list[Path], decoded: list[NDArray[np.uint8] | str], rows: int) -> Iterator[Prediction]:
         """One forward pass of a batch of ``rows``, in which what failed leaves its place empty."""
-        shape = next((pixels.shape for pixels in decoded if not isinstance(pixels, str)), None)
-        if shape is not None:
-            batch = np.zeros((rows, *shape), dtype=np.float32)
+        if not all(isinstance(pixels, str) for pixels in decoded):
+            batch = np.zeros((rows, *self.backbone.preprocess.size, 3), dtype=np.uint8)
             for place, pixels in zip(batch, decoded, strict=False):
                 place[:] = 0 if isinstance(pixels, str) else pixels
             probabilities = self.predict_features(self.backbone.encode_image(batch).numpy())

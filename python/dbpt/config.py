@@ -28,7 +28,7 @@ else:
 PSEUDO_METHODS = ("argmax", "proportional", "kmeans", "gmm")
 COVARIANCES = ("full", "diagonal")
 CLASS_POSITIONS = ("end", "middle", "front")
-TEXT_PRECISIONS = ("float32", "bf16", "fp16")
+PRECISIONS = ("float32", "bf16", "fp16")
 FEATURE_SOURCES = ("cached", "live")
 P_TRUE = ("batches", "exact")
 CADENCES = ("epoch", "step")
@@ -122,7 +122,7 @@ class FitConfig:
     text_precision: str = _setting(
         "float32",
         "what the text tower is held in for training (fp16 for GPUs alone); the context is float32",
-        choices=TEXT_PRECISIONS,
+        choices=PRECISIONS,
     )
     text_memory_mb: int = _setting(
         1000, "what a step may keep of the text tower's activations; more classes go through it in chunks", low=1
@@ -148,6 +148,11 @@ class FitConfig:
         0.2, "part of training set aside where there is no validation split", above=0, below=1
     )
     seed: int = _setting(0, "of the context, the batches and every other draw", low=0, high=2**63 - 1)
+    image_precision: str = _setting(
+        "float32",
+        "what the frozen image tower is held in (fp16 for GPUs alone); features are float32 in any case",
+        choices=PRECISIONS,
+    )
     device: str = _setting("auto", "torch device; auto takes a GPU where there is one")
     cache: str | None = _setting(None, "folder of the feature cache and the demo data [default: ~/.cache/dbpt]")
     embed_batch_size: int = _setting(128, "images a forward pass", low=1)

@@ -79,11 +79,11 @@ def embed(
     log(f"{dataset.name}: {len(dataset)} images, from {dataset.source}")
     model, pretrained = config.named_model
     cache_dir = config.cache_dir / "features"
-    known, backbone = recall_encoder(cache_dir, model, pretrained, "float32"), None
+    known, backbone = recall_encoder(cache_dir, model, pretrained, config.image_precision), None
     if known is None:
         backbone = _load(config)
         known = KnownEncoder(backbone.encoder_key, backbone.embed_dim)
-        remember_encoder(cache_dir, model, pretrained, "float32", known)
+        remember_encoder(cache_dir, model, pretrained, config.image_precision, known)
     found = EmbeddedFiles(dataset.root, dataset.paths, cache_dir, *known, config.max_failures)
     log(_state(found))
     recomputed = 0
@@ -105,7 +105,13 @@ def _load(config: FitConfig, known: KnownEncoder | None = None) -> Backbone:
 
     take_own_gpu(config.device)
     model, pretrained = config.named_model
-    backbone = load_backbone(model, pretrained, tokenizer=config.tokenizer, device=config.device)
+    backbone = load_backbone(
+        model,
+        pretrained,
+        tokenizer=config.tokenizer,
+        device=config.device,
+        image_precision=config.image_precision,
+    )
     if known is not None and backbone.encoder_key != known.encoder:
         raise InputError(
             f"model {model!r}: is another than its files' sizes and times say; delete "

@@ -136,7 +136,13 @@ def embed(configs: Sequence[FitConfig], log: Log) -> Embedded:
     if config.embeddings is not None:
         check_given_file(Path(config.embeddings), dataset)
     model, pretrained = config.named_model
-    backbone = load_backbone(model, pretrained, tokenizer=config.tokenizer, device=config.device)
+    backbone = load_backbone(
+        model,
+        pretrained,
+        tokenizer=config.tokenizer,
+        device=config.device,
+        image_precision=config.image_precision,
+    )
     if prompts := [each for each in configs if each.head == "prompt"]:
         prompt_layout(backbone.tokenizer, dataset.words.classes, **layout_settings(prompts[0]))
     dataset, features, failures = embed_dataset(dataset, backbone, config, log)

@@ -12,8 +12,11 @@ from typing import Any
 import open_clip
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
+from open_clip.utils import to_2tuple
 
 from dbpt.errors import InputError, nearest
+
+from .preprocessing import Preprocessing
 
 CONFIG_KEYS = ("embed_dim", "vision_cfg", "text_cfg")
 PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode", "fill_color")
@@ -114,10 +117,11 @@ def build_model(config: dict[str, Any], named: str) -> torch.nn.Module:
     return model
 
 
-def image_transform(model: torch.nn.Module, preprocess: dict[str, Any]) -> Any:
+def image_preprocessing(model: torch.nn.Module, preprocess: dict[str, Any]) -> Preprocessing:
     """open_clip's inference transform for this image tower."""
-    size = getattr(model.visual, "image_size", 224)
-    return image_transform_v2(PreprocessCfg(size=size, **preprocess), is_train=False)
+    height, width = to_2tuple(getattr(model.visual, "image_size", 224))
+    transform = image_transform_v2(PreprocessCfg(size=(height, width), **preprocess), is_train=False)
+    return Preprocessing(transform, (height, width))
 
 
 def one_line(error: BaseException, limit: int = 200) -> str:

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional as F
 
 from dbpt.errors import InputError
 
+from .precision import IMAGE_PRECISIONS, image_precision_of
+from .preprocessing import Preprocessing
 from .text_tokenizer import Tokenizer, first_cut
 
 ENCODER_SCHEMA_VERSION = 1  # raise it when the same key would no longer give the same features
 TEXT_BATCH_SIZE = 128
+DAMAGED = "its weights are damaged; get them again"
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A frozen open_clip model in float32, ready to encode.
+    """A frozen open_clip model, ready to encode: in float32, but for an image tower held in half precision.
 
     Attributes:
         model: the open_clip module, in eval mode, every parameter with ``requires_grad`` False.
         tokenizer: ``list[str]`` to token ids (P, context_length) int64; longer texts are cut.
-        preprocess: ``PIL.Image`` to (3, H, W) float32, exactly open_clip's inference transform.
+        preprocess: ``PIL.Image`` to (3, H, W) float32, exactly open_clip's inference transform; its `crop` gives
+            (H, W, 3) uint8 instead.
         device: where `model` lives.
         embed_dim: D, the width of the shared embedding space.
         spec: JSON from which `load_backbone_from_spec` rebuilds the same backbone.
@@ -33,7 +38,7 @@ class Backbone:
 
     model: torch.nn.Module
     tokenizer: Tokenizer
-    preprocess: Callable[[Any], torch.Tensor]
+    preprocess: Preprocessing
     device: torch.device
     embed_dim: int
     spec: dict[str, Any]
@@ -57,17 +62,24 @@ class Backbone:
             "backbone": image_part,
             "weights": self.spec["weights"]["sha256"],
             "preprocess": self.spec["preprocess"],
-            "dtype": "float32",
+            "dtype": image_precision_of(self.spec),
         }
 
     @torch.inference_mode()
-    def encode_image(self, batch: torch.Tensor | NDArray[np.float32]) -> torch.Tensor:
+    def encode_image(self, batch: torch.Tensor | NDArray[np.float32] | NDArray[np.uint8]) -> torch.Tensor:
         """Encode preprocessed images (B, 3, H, W) float32; returns (B, D) float32 on the CPU, rows of length 1.
 
-        Raises `InputError` if the model gives NaN or infinity, which means damaged weights.
+        Or crops (B, H, W, 3) uint8, as `Preprocessing.crop` gives them, which are normalised on `device`. Raises
+        `InputError` if the model gives NaN or infinity, which means damaged weights or an overflow of float16.
         """
         pixels = torch.as_tensor(batch).to(self.device)
-        return _checked(self.model.encode_image(pixels, normalize=True), "image")  # type: ignore[operator]
+        if pixels.dtype == torch.uint8:
+            pixels = self.preprocess.normalise(pixels)
+        precision = image_precision_of(self.spec)
+        pixels = pixels.to(IMAGE_PRECISIONS[precision])
+        features = self.model.encode_image(pixels, normalize=False)  # type: ignore[operator]
+        reason = "float16 is too small for it; choose --image-precision bf16" if precision == "fp16" else DAMAGED
+        return _checked(F.normalize(features.float(), dim=-1), "image", reason)
 
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
@@ -75,7 +87,7 @@ class Backbone:
         if not texts:
             return torch.zeros(0, self.embed_dim)
         parts = [
-            _checked(self.model.encode_text(ids.to(self.device), normalize=True), "text")  # type: ignore[operator]
+            _checked(self.model.encode_text(ids.to(self.device), normalize=True), "text", DAMAGED)  # type: ignore[operator]
             for ids in torch.split(self.token_ids(texts), TEXT_BATCH_SIZE)
         ]
         return torch.cat(parts)
@@ -105,8 +117,8 @@ def _shortened(text: str, limit: int = 100) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
-def _checked(features: torch.Tensor, tower: str) -> torch.Tensor:
+def _checked(features: torch.Tensor, tower: str, reason: str) -> torch.Tensor:
     features = features.float().cpu()
     if not bool(torch.isfinite(features).all()):
-        raise InputError(f"the {tower} tower gives NaN or infinite features: its weights are damaged; get them again")
+        raise InputError(f"the {tower} tower gives NaN or infinite features: {reason}")
     return features

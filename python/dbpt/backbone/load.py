@@ -1,7 +1,8 @@
 """From what the user names to a `Backbone`: resolve it to a spec, then build from the spec.
 
 A spec is JSON: {"schema_version", "model", "pretrained", "config", "preprocess", "weights": {"kind", "sha256", ...},
-"tokenizer": {"kind", ...}}. `load_backbone` makes one, `load_backbone_from_spec` takes one back and checks the digest.
+"tokenizer": {"kind", ...}, "image_precision"}. `load_backbone` makes one, `load_backbone_from_spec` takes one back and
+checks the digest.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from .config import (
     build_model,
     clean_preprocess,
     first_few,
-    image_transform,
+    image_preprocessing,
     one_line,
     read_config,
     registered_preprocess,
     silent_logging,
 )
 from .encoder import Backbone
+from .precision import hold_image, image_precision_of, refuse_fp16_on_cpu
 from .text_tokenizer import FileTokenizer, Tokenizer, model_tokenizer, simple_tokenizer, tokenizer_file
 from .weights import check_weights_file, file_digest, load_weights, looks_like_path, state_digest
 
@@ -39,8 +41,9 @@ def load_backbone(
     *,
     tokenizer: str | Path | None = None,
     device: str = "cpu",
+    image_precision: str = "float32",
 ) -> Backbone:
-    """Load a CLIP model, frozen, in eval mode and float32.
+    """Load a CLIP model, frozen and in eval mode.
 
     Args:
         model: an open_clip name (``ViT-B-32``), ``hf-hub:owner/name``, ``local-dir:FOLDER``, or the path of a ``.json``
@@ -53,10 +56,13 @@ def load_backbone(
             published tags where they agree, open_clip's default otherwise. Tags trained with QuickGELU get QuickGELU.
         tokenizer: a local ``tokenizer.json`` or a folder that holds one, instead of the model's own.
         device: a torch device, or `auto`: a GPU where there is one.
+        image_precision: what the image tower is held in: float32, bf16, or fp16 for GPUs alone.
 
     Raises:
         InputError: for anything that isn't there, isn't known, or doesn't fit.
     """
+    where = _device(device)
+    refuse_fp16_on_cpu(image_precision, where)
     name = str(model)
     if name.lower().endswith(".json"):
         spec = _spec_of_files(Path(name), pretrained)
@@ -68,10 +74,11 @@ def load_backbone(
         spec = {"model": name, "pretrained": None, "weights": {"kind": "published"}, "tokenizer": {"kind": "model"}}
     else:
         spec = _spec_of_name(name, pretrained)
+    spec["image_precision"] = image_precision
     if tokenizer is not None:
         file = tokenizer_file(Path(tokenizer))
         spec["tokenizer"] = {"kind": "file", "path": str(file.resolve())}
-    return _build({"schema_version": SPEC_SCHEMA_VERSION, **spec}, device, tokenizer_now=True)
+    return _build({"schema_version": SPEC_SCHEMA_VERSION, **spec}, where, tokenizer_now=True)
 
 
 def load_backbone_from_spec(
@@ -99,7 +106,7 @@ def load_backbone_from_spec(
         spec["weights"]["path"] = str(Path(weights).resolve())
     elif spec["weights"]["kind"] == "file" and not Path(spec["weights"]["path"]).is_file():
         raise InputError(f"{spec['weights']['path']}: no such weights file; say where it is now with --weights FILE")
-    return _build(spec, device, tokenizer_now=False)
+    return _build(spec, _device(device), tokenizer_now=False)
 
 
 def _spec_of_files(config_path: Path, pretrained: str | Path | None) -> dict[str, Any]:
@@ -171,17 +178,18 @@ def _random_or_file(pretrained: str | Path) -> dict[str, Any]:
     return {"kind": "file", "path": str(path.resolve())}
 
 
-def _build(spec: dict[str, Any], device: str, *, tokenizer_now: bool) -> Backbone:
-    where = _device(device)
+def _build(spec: dict[str, Any], device: torch.device, *, tokenizer_now: bool) -> Backbone:
+    precision = image_precision_of(spec)
     if tokenizer_now:
         _check_tokenizer(spec)
     model = _published(spec) if spec["weights"]["kind"] == "published" else _local(spec)
-    model = model.float().eval().requires_grad_(False).to(where)
+    hold_image(model.float(), precision)
+    model = model.eval().requires_grad_(False).to(device)
     return Backbone(
         model=model,
         tokenizer=_tokenizer(spec) if tokenizer_now else _LaterTokenizer(spec),
-        preprocess=image_transform(model, spec["preprocess"]),
-        device=where,
+        preprocess=image_preprocessing(model, spec["preprocess"]),
+        device=device,
         embed_dim=int(spec["config"]["embed_dim"]),
         spec=spec,
     )

@@ -2,7 +2,7 @@
 
 from .care import list_caches, prune_caches, verify_cache
 from .embed import EmbeddedFiles, Embeddings, Failure, embed_images
-from .images import UnreadableImage, decoding_threads, open_image, pillow_warnings, read_pixels, read_size
+from .images import UnreadableImage, decoding_threads, open_image, pillow_warnings, read_crop, read_size
 
 __all__ = [
     "EmbeddedFiles",
@@ -15,7 +15,7 @@ __all__ = [
     "open_image",
     "pillow_warnings",
     "prune_caches",
-    "read_pixels",
+    "read_crop",
     "read_size",
     "verify_cache",
 ]

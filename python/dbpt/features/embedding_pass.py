@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from tqdm import tqdm
 
 from dbpt.errors import InputError
@@ -26,7 +25,7 @@ from dbpt.errors import InputError
 from .cache import FeatureCache
 from .claims import Claim
 from .file_rows import FileRows
-from .images import UnreachableImage, UnreadableImage, decoding_threads, pillow_warnings, read_pixels
+from .images import UnreachableImage, UnreadableImage, decoding_threads, pillow_warnings, read_crop
 from .ledger import Ledger
 from .shards import FAILED, UNREACHABLE, shard_name
 
@@ -62,12 +61,12 @@ class _Work:
 
 @dataclass(eq=False)
 class _Batch:
-    """Rows ``start`` to ``stop`` of a shard, and their pixels (B, 3, H, W), of which the threads fill the first."""
+    """Rows ``start`` to ``stop`` of a shard, and their crops (B, H, W, 3), of which the threads fill the first."""
 
     work: _Work
     start: int
     stop: int
-    pixels: NDArray[np.float32]
+    pixels: NDArray[np.uint8]
     tasks: list[Future[list[tuple[int, str]]]]
 
 
@@ -99,7 +98,7 @@ class EmbeddingPass:
     ) -> None:
         self.backbone, self.root, self.files, self.cache, self.ledger = backbone, root, files, cache, ledger
         self.batch_size, self.first_shard, self.say = batch_size, first_shard, say
-        self.batch_shape = (batch_size, *backbone.preprocess(Image.new("RGB", (8, 8))).shape)
+        self.batch_shape = (batch_size, *backbone.preprocess.size, 3)
         self._in_hand: list[_Work] = []
         self._decoded_here = 0
         self._saved_at = time.monotonic()
@@ -193,7 +192,7 @@ class EmbeddingPass:
                 self._store(work)
             for start in range(work.done, len(work.rows), self.batch_size):
                 stop = min(start + self.batch_size, len(work.rows))
-                pixels = np.zeros(self.batch_shape, dtype=np.float32)
+                pixels = self._empty_batch()
                 parts = range(start, stop, TASK_IMAGES)
                 tasks = [
                     pool.submit(self._decode, work.rows, i, min(i + TASK_IMAGES, stop), pixels[i - start :])
@@ -201,14 +200,23 @@ class EmbeddingPass:
                 ]
                 yield _Batch(work, start, stop, pixels, tasks)
 
-    def _decode(self, rows: FileRows, start: int, stop: int, places: NDArray[np.float32]) -> list[tuple[int, str]]:
+    def _empty_batch(self) -> NDArray[np.uint8]:
+        """For a GPU in memory that it can fetch from by itself."""
+        if self.backbone.device.type != "cuda":
+            return np.zeros(self.batch_shape, dtype=np.uint8)
+        import torch
+
+        pinned: NDArray[np.uint8] = torch.zeros(self.batch_shape, dtype=torch.uint8, pin_memory=True).numpy()
+        return pinned
+
+    def _decode(self, rows: FileRows, start: int, stop: int, places: NDArray[np.uint8]) -> list[tuple[int, str]]:
         """Fill the places of rows ``start`` to ``stop``; returns for each what failed, 0 if nothing, and why."""
         return [self._decode_one(rows, row, place) for row, place in zip(range(start, stop), places, strict=False)]
 
     def _decode_one(self, rows: FileRows, row: int, place: NDArray[Any]) -> tuple[int, str]:
         as_found = int(rows.sizes[row]), int(rows.mtimes_ns[row])
         try:
-            place[:] = read_pixels(self.root / rows.paths[row], self.backbone.preprocess, size_and_mtime=as_found)
+            read_crop(self.root / rows.paths[row], self.backbone.preprocess.crop, place, size_and_mtime=as_found)
         except UnreachableImage as error:
             return UNREACHABLE, str(error)
         except UnreadableImage as error:

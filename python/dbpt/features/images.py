@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,14 +65,17 @@ def read_size(path: Path) -> tuple[int, int]:
             return _identified(file).size
 
 
-def read_pixels(
-    path: Path, preprocess: Callable[[Image.Image], Any], *, size_and_mtime: tuple[int, int] | None = None
-) -> NDArray[np.float32]:
-    """`read_image`, and preprocess it to (3, H, W) float32; an image that can't be is `UnreadableImage` too."""
+def read_crop(
+    path: Path,
+    crop: Callable[[Image.Image, NDArray[np.uint8] | None], NDArray[np.uint8]],
+    out: NDArray[np.uint8] | None = None,
+    *,
+    size_and_mtime: tuple[int, int] | None = None,
+) -> NDArray[np.uint8]:
+    """`read_image`, and ``crop`` it, into ``out`` if it is given; an image that can't be is `UnreadableImage` too."""
     image = read_image(path, size_and_mtime=size_and_mtime)
     with _one_reason():
-        pixels: NDArray[np.float32] = preprocess(image).numpy()
-    return pixels
+        return crop(image, out)
 
 
 class UnreachableImage(UnreadableImage):
