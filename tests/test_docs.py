@@ -38,6 +38,7 @@ PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
 OTHER_PAGES = (
     "docs/settings.md",
     "docs/data.md",
+    "docs/features.md",
     "docs/text_towers.md",
     "docs/methods.md",
     "docs/defaults.md",
@@ -316,16 +317,34 @@ def test_the_command_of_the_page_runs(workplace, page, setting, value):
     assert getattr(dbpt.load(made).config, setting) == value
 
 
+def test_the_commands_of_the_features_page_run(workplace, capsys):
+    embed, fit, shared, *care = command_lines("docs/features.md")
+    run(embed)
+    assert f"{sum(PHOTO_SIZES)} images, {sum(PHOTO_SIZES)} of them computed now" in capsys.readouterr().out
+    run(f"{fit} --epochs 1 --no-baselines")
+    assert f"features: {sum(PHOTO_SIZES)} images, 0 embedded now" in capsys.readouterr().err
+    model, weights = map(str, dbpt.demo.mini_clip_paths())
+    done = launched([*shlex.split(shared), "--model", model, "--pretrained", weights])
+    assert f"{sum(PHOTO_SIZES)} images, 0 of them computed now" in done.stdout
+    for command in care:
+        run(command)
+    assert "every byte is as it was written" in capsys.readouterr().out
+
+
+def launched(command: list[str]) -> subprocess.CompletedProcess:
+    """Run a ``torchrun`` command, on a port of its own."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    here = {"PYTHONPATH": str(Path(dbpt.__file__).parents[1])}  # the package that is tested, from any folder
+    done = subprocess.run([*launcher, *command[1:]], capture_output=True, text=True, timeout=600, env=os.environ | here)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
 def test_the_command_for_several_processes_runs(workplace):
     command, *on_machines = map(shlex.split, command_lines("docs/several_processes.md"))
     model, weights = map(str, dbpt.demo.mini_clip_paths())
     less = ["--model", model, "--pretrained", weights, "--epochs", "1", "--no-baselines"]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    here = {"PYTHONPATH": str(Path(dbpt.__file__).parents[1])}  # the package that is tested, from any folder
-    done = subprocess.run(
-        [*launcher, *command[1:], *less], capture_output=True, text=True, timeout=600, env=os.environ | here
-    )
-    assert done.returncode == 0, done.stderr
+    done = launched([*command, *less])
     assert done.stdout.count("report: runs/two/report.html") == 1
     assert dbpt.load("runs/two").class_names == ("animal", "thing")
     for number, of_one in enumerate(on_machines):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from dbpt.files import write_atomically
 SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 MAX_BYTES = 1 << 29
+SHARD_NAME = re.compile(r"[0-9a-f]{32}\.safetensors")
 
 
 class ShardEntry(NamedTuple):
@@ -97,7 +99,7 @@ def _is_well_formed(manifest: Manifest) -> bool:
 def _is_entry(entry: ShardEntry) -> bool:
     return (
         isinstance(entry.name, str)
-        and Path(entry.name).name == entry.name
+        and SHARD_NAME.fullmatch(entry.name) is not None
         and isinstance(entry.sha256, str)
         and all(_is_count(number) for number in (entry.rows, entry.failed, entry.bytes))
     )

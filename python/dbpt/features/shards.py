@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -118,20 +119,21 @@ def _map(file: Path) -> dict[str, NDArray[Any]]:
     """The tensors of a .safetensors file, mapped at once; its header is capped, and checked against the file."""
     try:
         with file.open("rb") as opened:
-            length = int.from_bytes(opened.read(8), "little")
-            if length > MAX_HEADER:
-                raise DamagedShard(f"a header of {length} bytes")
-            header = json.loads(opened.read(length))
-        content = np.memmap(file, np.uint8, "r")[8 + length :]
-        return {name: _tensor(content, **entry) for name, entry in header.items() if name != "__metadata__"}
+            content = np.frombuffer(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+        length = int.from_bytes(content[:8].tobytes(), "little")
+        if length > MAX_HEADER:
+            raise DamagedShard(f"a header of {length} bytes")
+        header = json.loads(content[8 : 8 + length].tobytes())
+        tensors = content[8 + length :]
+        return {name: _tensor(tensors, **entry) for name, entry in header.items() if name != "__metadata__"}
     except DamagedShard:
         raise
     except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise DamagedShard(getattr(error, "strerror", None) or " ".join(str(error).split())[:120]) from None
 
 
-def _tensor(content: NDArray[np.uint8], dtype: str, shape: list[int], data_offsets: list[int]) -> NDArray[Any]:
+def _tensor(tensors: NDArray[np.uint8], dtype: str, shape: list[int], data_offsets: list[int]) -> NDArray[Any]:
     begin, end = data_offsets
-    if not 0 <= begin <= end <= len(content) or min(shape, default=0) < 0:
+    if not 0 <= begin <= end <= len(tensors) or min(shape, default=0) < 0:
         raise DamagedShard("tensors that lie outside the file")
-    return content[begin:end].view(DTYPES[dtype]).reshape(shape)
+    return tensors[begin:end].view(DTYPES[dtype]).reshape(shape)
