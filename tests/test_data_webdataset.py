@@ -14,11 +14,11 @@ from table_files import refused, vocabulary
 from tar_files import write_shards, write_tar
 
 import dbpt
+from dbpt.archives import find_member
 from dbpt.data import load_dataset
 from dbpt.data.shard_pattern import shards_of
 from dbpt.errors import InputError
 from dbpt.features import open_image
-from dbpt.tar_members import find_member
 
 FILES = [("a.jpg", b"1"), ("a.cls", b"dog"), ("b.JPEG", b"22"), ("b.json", {"label": "cat", "attribute": "in"})]
 

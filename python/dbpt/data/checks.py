@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dbpt.archives import find_member
 from dbpt.data.dataset import SPLITS, Dataset
 from dbpt.errors import InputError
-from dbpt.tar_members import find_member
 
 
 def check_dataset(dataset: Dataset, *, training: bool = True, images: bool = True) -> None:
