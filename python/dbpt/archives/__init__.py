@@ -5,19 +5,18 @@ range of bytes.
 """
 
 import os
-from collections.abc import Callable
+import re
+import stat
 from pathlib import Path
 
 from dbpt.archives.arrow import find_image
 from dbpt.archives.member import Member
-from dbpt.archives.tar import members
+from dbpt.archives.tar import find_file
 
 __all__ = ["Member", "find_member"]
 
-FINDERS: dict[str, Callable[[Path, str], Member | None]] = {
-    ".tar": lambda archive, name: members(archive).get(name),
-    ".arrow": find_image,
-}
+FINDERS = {".tar": find_file, ".arrow": find_image}
+INSIDE = re.compile(r"(\.tar|\.arrow)/", re.IGNORECASE)
 
 
 def find_member(path: Path) -> Member | None:
@@ -26,8 +25,13 @@ def find_member(path: Path) -> Member | None:
     Raises:
         InputError: the archive is damaged, or needs a library that isn't installed.
     """
-    for archive in path.parents:
-        find = FINDERS.get(archive.suffix.lower())
-        if find and os.path.isfile(archive):  # noqa: PTH113 (a name that is too long)
-            return find(archive, path.relative_to(archive).as_posix())
+    text = path.as_posix()  # as text, because this is asked for each of a million images
+    for match in INSIDE.finditer(text):
+        archive = text[: match.end() - 1]
+        try:
+            found = os.stat(archive)  # noqa: PTH116 (as above)
+        except (OSError, ValueError):
+            return None
+        if stat.S_ISREG(found.st_mode):
+            return FINDERS[match[1].lower()](archive, text[match.end() :], found)
     return None

@@ -25,11 +25,13 @@ NAME = re.compile(r"(.+)/(0|[1-9][0-9]{0,17})", re.DOTALL)  # one for each image
 class ImageRanges:
     """Where in a file the images of a column are: ``offsets`` and ``sizes`` (N,) int64, size -1 where there is none."""
 
+    archive: Path
+    mtime_ns: int
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
 
 
-def find_image(archive: Path, name: str) -> Member | None:
+def find_image(archive: str, name: str, found: os.stat_result) -> Member | None:
     """The image ``COLUMN/ROW``; None if there is no such row, or no image in it.
 
     Raises:
@@ -37,11 +39,10 @@ def find_image(archive: Path, name: str) -> Member | None:
     """
     if not (parts := NAME.fullmatch(name)):
         return None
-    found = os.stat(archive)  # noqa: PTH116 (once an image)
     ranges, row = _image_ranges(archive, parts[1], found.st_size, found.st_mtime_ns), int(parts[2])
     if row >= len(ranges.sizes) or ranges.sizes[row] < 0:
         return None
-    return Member(archive, int(ranges.offsets[row]), int(ranges.sizes[row]), found.st_mtime_ns)
+    return Member(ranges.archive, int(ranges.offsets[row]), int(ranges.sizes[row]), ranges.mtime_ns)
 
 
 def image_ranges(archive: Path, column: str) -> ImageRanges:
@@ -51,14 +52,15 @@ def image_ranges(archive: Path, column: str) -> ImageRanges:
         InputError: as `ArrowStream`; a column that holds no images, or is compressed.
     """
     try:
-        found = os.stat(archive)  # noqa: PTH116 (as above)
+        found = archive.stat()
     except OSError as error:
         raise InputError(f"{archive}: cannot be read ({error.strerror})") from None
-    return _image_ranges(archive, column, found.st_size, found.st_mtime_ns)
+    return _image_ranges(str(archive), column, found.st_size, found.st_mtime_ns)
 
 
 @cache
-def _image_ranges(archive: Path, column: str, size: int, mtime_ns: int) -> ImageRanges:
+def _image_ranges(name: str, column: str, size: int, mtime_ns: int) -> ImageRanges:
+    archive = Path(name)
     stream = ArrowStream(archive)
     offsets, sizes = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
     for batch in stream.batches([column]):
@@ -66,15 +68,19 @@ def _image_ranges(archive: Path, column: str, size: int, mtime_ns: int) -> Image
         starts, lengths = _in_buffer(values)
         if lengths.any():
             content = values.buffers()[2]
-            starts += content.address - stream.address
-            if not 0 <= content.address - stream.address <= stream.size - content.size:
+            first = content.address - stream.address
+            if not 0 <= first <= stream.size - content.size:
                 raise InputError(f"{archive}: is compressed inside; save it with save_to_disk of datasets")
-        present = batch[column].is_valid().to_numpy(zero_copy_only=False) & values.is_valid().to_numpy(
-            zero_copy_only=False
-        )
+            starts += first
+        present = _bools(batch[column].is_valid()) & _bools(values.is_valid())
         offsets.append(starts)
         sizes.append(np.where(present, lengths, -1))
-    return ImageRanges(np.concatenate(offsets), np.concatenate(sizes))
+    return ImageRanges(archive, mtime_ns, np.concatenate(offsets), np.concatenate(sizes))
+
+
+def _bools(values: Any) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = values.to_numpy(zero_copy_only=False)
+    return found
 
 
 def _bytes_of(images: Any, where: str) -> Any:

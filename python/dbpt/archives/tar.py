@@ -10,6 +10,11 @@ from dbpt.archives.member import Member
 from dbpt.errors import InputError
 
 
+def find_file(archive: str, name: str, found: os.stat_result) -> Member | None:
+    """The file called ``name``, if there is one. Raises `InputError` as `members` does."""
+    return _members(archive, found.st_size, found.st_mtime_ns).get(name)
+
+
 def members(archive: Path) -> dict[str, Member]:
     """The regular files of an archive by name, in its order.
 
@@ -17,14 +22,15 @@ def members(archive: Path) -> dict[str, Member]:
         InputError: it can't be read, is no tar file or a compressed one, is cut off, or has a name twice.
     """
     try:
-        found = os.stat(archive)  # noqa: PTH116 (once an image)
+        found = archive.stat()
     except OSError as error:
         raise InputError(f"{archive}: cannot be read ({error.strerror})") from None
-    return _members(archive, found.st_size, found.st_mtime_ns)
+    return _members(str(archive), found.st_size, found.st_mtime_ns)
 
 
 @cache
-def _members(archive: Path, size: int, mtime_ns: int) -> dict[str, Member]:
+def _members(path: str, size: int, mtime_ns: int) -> dict[str, Member]:
+    archive = Path(path)
     found: dict[str, Member] = {}
     try:
         with tarfile.open(archive, "r:") as file:

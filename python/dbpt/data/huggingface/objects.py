@@ -67,7 +67,9 @@ def _splits_of(data: Any) -> dict[str, Dataset]:
         )
     if datasets and isinstance(data, datasets.Dataset):
         return {"": data}
-    if datasets and isinstance(data, datasets.DatasetDict) and data:
+    if datasets and isinstance(data, datasets.DatasetDict):
+        if not data:
+            raise InputError("data is a DatasetDict without a split; put Datasets in, under train, val and test")
         check_split_names(data, "data")
         return dict(data)
     raise InputError(
