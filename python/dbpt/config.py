@@ -61,7 +61,8 @@ class FitConfig:
 
     data: str = _setting(
         "",
-        "demo, waterbirds, celeba, metashift, a table (.csv, .tsv, .jsonl, .parquet), a folder, or .tar shards",
+        "demo, waterbirds, celeba, metashift, a table (.csv, .tsv, .jsonl, .parquet), a folder of images or saved by "
+        "Hugging Face's datasets, or .tar shards",
     )
     root: str | None = _setting(None, "folder of the images (a table's own folder if not given)")
     columns: tuple[str, ...] | None = _setting(

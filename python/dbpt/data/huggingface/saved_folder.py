@@ -87,9 +87,19 @@ def _saved_split(folder: Path, name: str, code: int | None) -> SavedSplit:
     if missing:
         raise InputError(f"{folder}: has no {missing[0]}, so it was not saved to its end; {SAVE_AGAIN}")
     state = json_object(read_text(folder / STATE), str(folder / STATE))
-    if code is None:  # "train[:10%]" is of train, and a name that says nothing (all, train+test) may be trained on
-        code = SPLIT_FOLDERS.get(str(state.get("_split")).partition("[")[0].lower(), 0)
+    if code is None:
+        code = _own_code(folder, state)
     return SavedSplit(name, code, _files(folder, state), _features(folder / INFO))
+
+
+def _own_code(folder: Path, state: Mapping[str, Any]) -> int:
+    """The split of a Dataset: the state's (``"train[:10%]"`` is of train), else that of the DatasetDict it is part of.
+
+    Without a name, or under one that says nothing (all, train+test), it may be trained on.
+    """
+    in_dict = folder.name if (folder.parent / DICT).exists() else ""
+    names = (str(state.get("_split")).partition("[")[0], in_dict)
+    return next((SPLIT_FOLDERS[name.lower()] for name in names if name.lower() in SPLIT_FOLDERS), 0)
 
 
 def _files(folder: Path, state: Mapping[str, Any]) -> tuple[str, ...]:
