@@ -37,9 +37,11 @@ def test_it_is_read_as_its_folder_would_be(cache, tmp_path):
     assert load_dataset(made([0, 1, 0])).splits.tolist() == [0, 0, 0]
 
 
-def test_one_copy_as_long_as_nothing_changes(cache, tmp_path):
-    said = []
+def test_one_copy_as_long_as_nothing_changes(cache, tmp_path, monkeypatch):
+    said, synced, fsync = [], [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(fsync(file)))
     first = path_of(made([0, 1]), log=said.append)
+    assert len(synced) == len(list(Path(first).iterdir()))
     assert said == [f"saving 2 rows as {first}"]
     assert path_of(made([0, 1]), log=said.append) == first and len(said) == 1
     assert path_of(made([1, 0]), log=said.append) != first and len(said) == 2
@@ -148,6 +150,15 @@ def test_fit_resume_and_evaluate_take_the_object(tiny, tmp_path):
     by_object = dbpt.evaluate(run.folder, pets, cache=settings["cache"])
     by_path = dbpt.evaluate(run.folder, folder, cache=settings["cache"])
     assert by_object == by_path and by_path["rows"][0]["test"]["n"] == run.metrics["rows"][-1]["test"]["n"]
+
+
+def test_wrong_settings_are_told_before_anything_is_saved(tmp_path, cache):
+    for verb in (dbpt.fit, dbpt.compare):
+        with pytest.raises(dbpt.InputError, match="unknown setting 'epoch'"):
+            verb(made([0, 1]), out=tmp_path / "run", epoch=3)
+    with pytest.raises(dbpt.InputError, match="unknown setting 'clases'"):
+        dbpt.check_data(made([0, 1]), clases=["a", "b"])
+    assert not cache.exists()
 
 
 def test_check_data_and_compare_take_the_object(tiny, tmp_path):

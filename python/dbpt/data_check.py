@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,8 +61,8 @@ def check_data(
     Raises:
         InputError: the metadata can't be read at all, or a setting is none.
     """
-    data = path_of(data, settings.get("cache"), log)
-    config = resolve_demo(make_config({"data": data, **settings}), log)
+    config = make_config({"data": "", **settings})
+    config = resolve_demo(replace(config, data=path_of(data, config.cache_dir, log)), log)
     if config.embeddings is not None:
         raise InputError("--embeddings: there is no image to look at; leave it out to check the images of the rows")
     dataset = load_dataset(config.data, config.root, **data_arguments(config), check=False)

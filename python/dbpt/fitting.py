@@ -1,7 +1,7 @@
 """`fit`: the whole job, from images and words to a run folder with a debiased classifier and a report."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,8 +59,9 @@ def fit(
     Raises:
         InputError: for anything the user can mend; one line.
     """
-    data = path_of(data, settings.get("cache"), log)
-    return fit_config(make_config({"data": data, **settings}), Path(out), resume=resume, overwrite=overwrite, log=log)
+    config = make_config({"data": "", **settings})
+    config = replace(config, data=path_of(data, config.cache_dir, log))
+    return fit_config(config, Path(out), resume=resume, overwrite=overwrite, log=log)
 
 
 def fit_config(config: FitConfig, out: Path, *, resume: bool = False, overwrite: bool = False, log: Log) -> Run:

@@ -84,9 +84,11 @@ def _bools(values: Any) -> NDArray[np.bool_]:
 
 
 def _bytes_of(images: Any, where: str) -> Any:
+    import pyarrow  # in a version that ArrowStream has looked at
+
     kind = images.type
-    index = kind.get_field_index("bytes") if str(kind).startswith("struct<") else -1
-    if index < 0 or str(kind.field(index).type) not in ("binary", "large_binary"):
+    index = kind.get_field_index("bytes") if isinstance(kind, pyarrow.StructType) else -1
+    if index < 0 or kind.field(index).type != pyarrow.binary():
         raise InputError(f"{where} is {' '.join(str(kind).split())[:80]}, expected images; name their column")
     return images.field(index)
 
@@ -95,6 +97,5 @@ def _in_buffer(values: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Where each row begins in the buffer of a column of bytes, and how long it is."""
     if not len(values):
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
-    width = np.int64 if str(values.type) == "large_binary" else np.int32
-    bounds = np.frombuffer(values.buffers()[1], dtype=width)[values.offset : values.offset + len(values) + 1]
+    bounds = np.frombuffer(values.buffers()[1], dtype=np.int32)[values.offset : values.offset + len(values) + 1]
     return bounds[:-1].astype(np.int64), np.diff(bounds).astype(np.int64)

@@ -37,7 +37,7 @@ class ArrowStream:
         ipc = self._pyarrow.ipc
         try:
             columns = [self._position(ipc.open_stream(self._mapped).schema, name) for name in names]
-            options = ipc.IpcReadOptions(included_fields=columns, use_threads=False)
+            options = ipc.IpcReadOptions(included_fields=columns)
             for batch in ipc.open_stream(self._mapped, options=options):
                 batch.validate(full=True)
                 yield {name: batch.column(name) for name in names}

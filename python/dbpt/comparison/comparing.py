@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +95,8 @@ def compare(
     """
     out = Path(out)
     _check_processes(jobs)
-    config = shared_settings({"data": path_of(data, settings.get("cache"), log), **settings})
+    config = shared_settings({"data": "", **settings})
+    config = replace(config, data=path_of(data, config.cache_dir, log))
     plan = make_plan(config, methods, heads, seeds)
     COMPARISON_FOLDER.check(out, resume=resume, overwrite=overwrite)
     plan = make_plan(resolve_demo(config, log), methods, heads, seeds)

@@ -76,9 +76,7 @@ def image_file_names(rows: SavedRows, image: str) -> list[str]:
     names: list[str] = []
     for split in rows.splits:
         for batch in _batches(rows.path, split, [image]):
-            column = batch[image]
-            index = column.type.get_field_index("path")
-            names += ["" if index < 0 else cell_text(name) or "" for name in column.field(index).to_pylist()]
+            names += [cell_text((row or {}).get("path")) or "" for row in batch[image].to_pylist()]
     return names
 
 
