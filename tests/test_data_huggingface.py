@@ -80,11 +80,16 @@ def test_of_several_splits_the_folders_count_unless_the_column_is_named(save):
     assert load_dataset(folder, columns={"split": "split"}, training=False).splits.tolist() == [1, 2, 1, 2]
 
 
-@pytest.mark.parametrize(("name", "code"), [(None, 0), ("train[:50%]", 0), ("test", 2), ("validation", 1), ("all", 0)])
+@pytest.mark.parametrize(("name", "code"), [(None, 0), ("test[:50%]", 2), ("test", 2), ("validation", 1), ("all", 0)])
 def test_one_dataset_of_one_split(save, name, code):
     folder = save(made([0, 1]))
     change_json(folder / "state.json", _split=name)
     assert load_dataset(folder, training=False).splits.tolist() == [code, code]
+
+
+def test_names_of_splits_in_letters_of_any_case(save):
+    folder = save(of_splits(Train=made([0, 1]), VALID=made([0, 1])))
+    assert load_dataset(folder).splits.tolist() == [0, 0, 1, 1]
 
 
 def test_one_split_of_a_dict(save):
@@ -144,7 +149,7 @@ def test_a_split_without_labels_is_left_out(save):
 
 @pytest.mark.parametrize("kind", ["class label", "integer", "text"])
 def test_rows_without_a_label(save, kind):
-    labels = {"class label": [0, 1, -1], "integer": [0, 1, -1], "text": ["a", "b", ""]}[kind]
+    labels = {"class label": [0, 1, -1], "integer": [0, 1, -1], "text": ["a", "b", " "]}[kind]
     message = refused(save(of_splits(train=made(labels, names=("a", "b") if kind == "class label" else ()))))
     value = "empty" if kind == "text" else "-1"
     assert f"pets/train[2]: label is {value}, no label (1 of 3 rows); leave such rows out" in message
@@ -171,17 +176,44 @@ def test_images_that_are_missing(save):
     assert len([line for line in found.problems if "is not in" in line]) == 2
 
 
-def with_paths(folder, images):
-    """Let images be paths: save_to_disk of today embeds them, that of earlier versions did not."""
-    file = folder / ONE
-    with pa.memory_map(str(file)) as mapped:
-        table = pa.ipc.open_stream(mapped).read_all()
-    paths = pa.StructArray.from_arrays([pa.nulls(len(images), pa.binary()), pa.array(images)], ["bytes", "path"])
-    table = table.set_column(table.schema.get_field_index("image"), "image", paths)
-    file.unlink()  # the table is mapped
-    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
+def rewrite(file, change, max_chunksize=None, **options):
+    """Write what ``change`` makes of the table in an Arrow file."""
+    table = change(pa.ipc.open_stream(file.read_bytes()).read_all())
+    options = pa.ipc.IpcWriteOptions(**options)
+    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, table.schema, options=options) as writer:
+        writer.write_table(table, max_chunksize)
+
+
+def with_images(folder, images):
+    """Let an array be the column of images: save_to_disk of today makes bytes of paths."""
+    rewrite(folder / ONE, lambda table: table.set_column(table.schema.get_field_index("image"), "image", images))
     return folder
+
+
+def with_paths(folder, paths):
+    return with_images(
+        folder, pa.StructArray.from_arrays([pa.nulls(len(paths), pa.binary()), pa.array(paths)], ["bytes", "path"])
+    )
+
+
+def test_an_image_is_none_where_the_whole_struct_is(save):
+    parts = [pa.array([b"0", b"1"]), pa.array(["", ""])]
+    images = pa.StructArray.from_arrays(parts, ["bytes", "path"], mask=pa.array([False, True]))
+    assert "(1 of 2 images are missing)" in refused(with_images(save(made([0, 1])), images))
+
+
+def test_a_column_that_is_there_twice(save):
+    folder = save(made([0, 1]))
+    rewrite(folder / ONE, lambda table: table.append_column("label", table.column("label")))
+    assert f"{ONE}: has 2 columns 'label', expected one" in refused(folder)
+
+
+def test_a_bad_value_is_named_by_its_row_in_the_split(save):
+    rows = made([0, 1] * 6, y=[1.0] * 11 + [float("inf")])
+    folder = save(rows, num_shards=2)
+    for file in (folder / "data-00000-of-00002.arrow", folder / TWO):
+        rewrite(file, lambda table: table, max_chunksize=4)
+    assert "pets[11]: y is inf, expected text or a number" in refused(folder, columns={"label": "y"})
 
 
 def test_images_that_are_kept_as_paths(save, tmp_path):
@@ -256,10 +288,6 @@ def test_one_line_for_bad_rows(save, data, columns, part):
     assert part in refused(save(data()), columns=columns)
 
 
-def replace(file, content):
-    file.write_bytes(content)
-
-
 @pytest.mark.parametrize(
     ("damage", "part"),
     [
@@ -327,6 +355,24 @@ def test_a_column_that_holds_no_images_after_all(save):
     assert f"{ONE}: column 'label' is int64, expected images" in refused(folder, columns={"label": "y"})
 
 
+def test_names_that_are_none(save):
+    folder = save(made([0, 1]))
+    for name in ("\0", "", 7):
+        features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": ["dog", name]}}
+        change_json(folder / "dataset_info.json", features=features)
+        assert "its 'features' are not those of columns" in refused(folder)
+
+
+def test_a_folder_that_cannot_be_listed(save, monkeypatch):
+    folder = save(made([0, 1]))
+
+    def forbidden(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", forbidden)
+    assert f"{folder}: cannot be listed (Permission denied)" in refused(folder)
+
+
 def test_a_folder_that_was_never_finished(save):
     folder = save(made([0, 1]))
     (folder / "state.json").unlink()
@@ -337,18 +383,14 @@ def test_a_folder_that_was_never_finished(save):
 def test_a_file_that_is_cut_off_anywhere(save):
     folder = save(made([0, 1] * 4), num_shards=1)
     file = folder / ONE
-    with pa.memory_map(str(file)) as mapped:
-        table = pa.ipc.open_stream(mapped).read_all()
-    file.unlink()
-    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table, max_chunksize=4)  # two batches, so that one can be whole
+    rewrite(file, lambda table: table, max_chunksize=4)  # two batches, so that one can be whole
     whole = file.read_bytes()
     assert len(load_dataset(folder)) == 8
     for end in range(0, len(whole), 8):
-        replace(file, whole[:end])
+        file.write_bytes(whole[:end])
         os.utime(file, ns=(0, end))
         assert f"{ONE}: " in refused(folder)
-    replace(file, b"<html>Not found</html>")
+    file.write_bytes(b"<html>Not found</html>")
     assert f"{ONE}: cannot be read as an Arrow file" in refused(folder)
 
 
@@ -363,12 +405,7 @@ def test_offsets_that_lead_elsewhere(save):
 
 def test_compressed_files(save):
     folder = save(made([0, 1], [b"0" * 99, b"1" * 99]))
-    with pa.memory_map(str(folder / ONE)) as mapped:
-        table = pa.ipc.open_stream(mapped).read_all()
-    (folder / ONE).unlink()
-    options = pa.ipc.IpcWriteOptions(compression="zstd")
-    with pa.OSFile(str(folder / ONE), "wb") as sink, pa.ipc.new_stream(sink, table.schema, options=options) as writer:
-        writer.write_table(table)
+    rewrite(folder / ONE, lambda table: table, compression="zstd")
     assert f"{ONE}: is compressed inside; save it with save_to_disk of datasets" in refused(folder)
 
 

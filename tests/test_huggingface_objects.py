@@ -46,7 +46,8 @@ def test_one_copy_as_long_as_nothing_changes(cache, tmp_path, monkeypatch):
     assert path_of(made([0, 1]), log=said.append) == first and len(said) == 1
     assert path_of(made([1, 0]), log=said.append) != first and len(said) == 2
     assert path_of(of_splits(train=made([0, 1]))) != path_of(of_splits(test=made([0, 1]))) != first
-    assert Path(path_of(made([0, 1]), tmp_path / "other")).is_relative_to(tmp_path / "other/datasets")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Path(path_of(made([0, 1]), "~/other")).is_relative_to(tmp_path / "other/datasets")
     assert not [path for path in (cache / "datasets").iterdir() if path.name.startswith(".")]
 
 

@@ -149,7 +149,9 @@ class FitConfig:
     )
     seed: int = _setting(0, "of the context, the batches and every other draw", low=0, high=2**63 - 1)
     device: str = _setting("auto", "torch device; auto takes a GPU where there is one")
-    cache: str | None = _setting(None, "folder of the feature cache and the demo data [default: ~/.cache/dbpt]")
+    cache: str | None = _setting(
+        None, "folder of the feature cache, demo data and saved data sets [default: ~/.cache/dbpt]"
+    )
     embed_batch_size: int = _setting(128, "images a forward pass", low=1)
     max_failures: float = _setting(0.01, "part of the images that may be unreadable", low=0, high=1)
     baselines: bool = _setting(True, "train the ERM row beside the chosen objective")

@@ -87,7 +87,7 @@ def _plain(split: Dataset) -> Dataset:
 def _digest(splits: dict[str, Dataset]) -> str:
     digest = hashlib.sha256()
     for name, split in splits.items():
-        digest.update(json.dumps([name, str(split.split), split._fingerprint]).encode())
+        digest.update(json.dumps([name, split._fingerprint]).encode())
         for file in _image_files(split):
             try:
                 found = os.stat(file)  # noqa: PTH116 (once an image)
