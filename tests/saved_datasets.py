@@ -1,6 +1,9 @@
 """Hugging Face data sets for the tests, of images that are only bytes, and of those of the tiny task."""
 
+import json
+
 import datasets
+import pyarrow as pa
 
 datasets.disable_progress_bars()
 
@@ -45,3 +48,34 @@ def of_tiny(tiny, as_paths=False):
             attribute=[row["attribute"] for row in rows],
         )
     return of_splits(**splits)
+
+
+def saver(folder):
+    """What saves a Dataset or DatasetDict to ``folder`` and returns that."""
+
+    def save(data, **options):
+        data.save_to_disk(folder, **options)
+        return folder
+
+    return save
+
+
+def change_json(file, **entries):
+    file.write_text(json.dumps(json.loads(file.read_text()) | entries))
+
+
+def rewrite(file, change, max_chunksize=None, **options):
+    """Write what ``change`` makes of the table in an Arrow file."""
+    table = change(pa.ipc.open_stream(file.read_bytes()).read_all())
+    options = pa.ipc.IpcWriteOptions(**options)
+    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, table.schema, options=options) as writer:
+        writer.write_table(table, max_chunksize)
+
+
+def with_images(folder, images):
+    """Let an array be the column of images: save_to_disk of today makes bytes of paths."""
+    rewrite(
+        folder / "data-00000-of-00001.arrow",
+        lambda table: table.set_column(table.schema.get_field_index("image"), "image", images),
+    )
+    return folder

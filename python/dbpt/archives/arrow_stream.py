@@ -19,7 +19,7 @@ class ArrowStream:
     """
 
     def __init__(self, file: Path) -> None:
-        """Map it. Raises `InputError` if it can't be, or does not end as a stream does."""
+        """Map it. Raises `InputError` if it can't be, or without pyarrow."""
         self._file, self._pyarrow = file, import_pyarrow(file, "datasets")
         try:
             self._mapped = self._pyarrow.memory_map(str(file)).read_buffer()
@@ -36,7 +36,8 @@ class ArrowStream:
         """
         ipc = self._pyarrow.ipc
         try:
-            columns = [self._position(ipc.open_stream(self._mapped).schema, name) for name in names]
+            schema = ipc.open_stream(self._mapped).schema
+            columns = [self._position(schema, name) for name in names]
             options = ipc.IpcReadOptions(included_fields=columns)
             for batch in ipc.open_stream(self._mapped, options=options):
                 batch.validate(full=True)

@@ -1,8 +1,10 @@
 """What ``save_to_disk`` has written into a folder: the splits, their Arrow files and the features of their columns.
 
-dataset_dict.json                 of a DatasetDict: the names of the splits, each a folder as follows
-state.json, dataset_info.json     of a Dataset: its files in their order, its split; its features
-data-00000-of-00001.arrow ...
+    dataset_dict.json                 of a DatasetDict: the names of the splits, each a folder as follows
+    state.json, dataset_info.json     of a Dataset: its files in their order, its split; its features
+    data-00000-of-00001.arrow ...     rows, which are not read here
+
+A name in them that leads out of the folder is refused.
 """
 
 import os
