@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save_file
+from saved_datasets import of_tiny
 from table_files import link_as_folder
 from tar_files import write_shards
 from test_docs import blocks, run
@@ -78,6 +79,24 @@ def test_tar_shards(workplace, tiny):
     fit_tiny(fit, tiny)
     (prediction,) = dbpt.load("runs/shards").predict(["shards/test-000.tar/0000.png"])
     assert prediction.error is None
+
+
+def test_saved_data_sets_and_objects(workplace, tiny, capsys):
+    of_tiny(tiny).save_to_disk("pets")
+    check, fit, evaluate = commands("pets")
+    run(check)
+    assert "no problems found" in capsys.readouterr().out
+    fit_tiny(fit, tiny)
+    capsys.readouterr()
+    run(f"{evaluate} --json")
+    found = json.loads(capsys.readouterr().out)["rows"][0]["test"]
+    expected = json.loads(Path("runs/pets/metrics.json").read_text())["rows"][-1]["test"]
+    del found["train_weighted_average"], expected["train_weighted_average"]  # of the rows of training, left out here
+    assert found == expected
+    (snippet,) = (text for _, text in blocks("docs/data.md", "python") if "pets" in text)
+    namespace: dict = {}
+    exec(compile(snippet, "docs/data.md", "exec"), namespace)
+    assert len(namespace["data"]) == 40
 
 
 def test_features_instead_of_images(workplace, tiny, tiny_backbone):

@@ -106,7 +106,7 @@ def test_pyarrow_is_asked_for_where_it_is_missing_or_old(table, monkeypatch):
         return real(name, *args, **options)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    assert "pets.parquet: reading Parquet needs pyarrow; run pip install 'dbpt[parquet]'" in refused(path)
+    assert "pets.parquet: reading it needs pyarrow; run pip install 'dbpt[parquet]'" in refused(path)
     monkeypatch.undo()
     monkeypatch.setattr(pa, "__version__", "14.0.0")
     assert "pyarrow 14.0.0 may unpickle what a file holds; run pip install -U 'dbpt[parquet]'" in refused(path)

@@ -14,11 +14,11 @@ from table_files import refused, vocabulary
 from tar_files import write_shards, write_tar
 
 import dbpt
+from dbpt.archives import find_member
 from dbpt.data import load_dataset
 from dbpt.data.shard_pattern import shards_of
 from dbpt.errors import InputError
 from dbpt.features import open_image
-from dbpt.tar_members import find_member
 
 FILES = [("a.jpg", b"1"), ("a.cls", b"dog"), ("b.JPEG", b"22"), ("b.json", {"label": "cat", "attribute": "in"})]
 
@@ -148,6 +148,13 @@ def test_the_figures_are_those_of_the_images_and_nothing_is_unpacked(tiny, tiny_
     said = []
     dbpt.evaluate(out, tmp_path / rows, cache=str(tiny.cache), log=said.append)
     assert any("0 embedded now, 0 unreadable" in line for line in said)
+
+
+def test_what_leads_to_no_file_in_an_archive(tmp_path):
+    write_tar(tmp_path / "a.tar/B.TAR", [("x.tar/c.png", b"c")])
+    assert find_member(tmp_path / "a.tar/B.TAR/x.tar/c.png").open().read() == b"c"
+    for path in ("a.tar/B.TAR/c.png", "a.tar/B.TAR", "a.tar/c.png", "no.tar/c.png", f"{'n' * 300}.tar/c.png"):
+        assert find_member(tmp_path / path) is None
 
 
 def test_a_bad_image_in_a_shard_is_left_out_and_a_changed_shard_is_read_anew(tiny, tmp_path):

@@ -62,7 +62,8 @@ class FitConfig:
 
     data: str = _setting(
         "",
-        "demo, waterbirds, celeba, metashift, a table (.csv, .tsv, .jsonl, .parquet), a folder, or .tar shards",
+        "demo, waterbirds, celeba, metashift, a table (.csv, .tsv, .jsonl, .parquet), a folder of images or saved by "
+        "Hugging Face's datasets, or .tar shards",
     )
     root: str | None = _setting(None, "folder of the images (a table's own folder if not given)")
     columns: tuple[str, ...] | None = _setting(
@@ -154,7 +155,9 @@ class FitConfig:
         choices=PRECISIONS,
     )
     device: str = _setting("auto", "torch device; auto takes a GPU where there is one")
-    cache: str | None = _setting(None, "folder of the feature cache and the demo data [default: ~/.cache/dbpt]")
+    cache: str | None = _setting(
+        None, "folder of the feature cache, demo data and saved data sets [default: ~/.cache/dbpt]"
+    )
     embed_batch_size: int = _setting(128, "images a forward pass", low=1)
     max_failures: float = _setting(0.01, "part of the images that may be unreadable", low=0, high=1)
     baselines: bool = _setting(True, "train the ERM row beside the chosen objective")

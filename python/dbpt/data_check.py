@@ -2,19 +2,23 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dbpt.config import make_config
 from dbpt.data.checks import check_classes, missing_rows, published_note, repeated_rows
 from dbpt.data.dataset import Dataset
+from dbpt.data.huggingface import path_of
 from dbpt.data.loading import load_dataset
 from dbpt.data_settings import data_arguments
 from dbpt.demo.resolve import resolve_demo
 from dbpt.errors import InputError
 from dbpt.features import Failure, UnreadableImage, decoding_threads, pillow_warnings, read_size
+
+if TYPE_CHECKING:
+    from dbpt.data.huggingface.objects import HuggingFaceData
 
 SHOWN = 5  # problems of a kind that are named; the others are counted
 CHUNK = 4096  # images whose headers are asked for at a time, so that a list of millions makes no millions of tasks
@@ -42,7 +46,9 @@ class DataCheck:
         return "\n".join(lines if self.problems else [*lines, "no problems found"])
 
 
-def check_data(data: str | Path, *, log: Callable[[str], None] = lambda line: None, **settings: Any) -> DataCheck:
+def check_data(
+    data: "str | Path | HuggingFaceData", *, log: Callable[[str], None] = lambda line: None, **settings: Any
+) -> DataCheck:
     """Read a data set and look for what would stop `fit`: repeated paths, missing images, headers that can't be read.
 
     What is behind an image's header is not decoded: a truncated image is only found when it is embedded.
@@ -55,7 +61,8 @@ def check_data(data: str | Path, *, log: Callable[[str], None] = lambda line: No
     Raises:
         InputError: the metadata can't be read at all, or a setting is none.
     """
-    config = resolve_demo(make_config({"data": str(data), **settings}), log)
+    config = make_config({"data": "", **settings})
+    config = resolve_demo(replace(config, data=path_of(data, config.cache_dir, log)), log)
     if config.embeddings is not None:
         raise InputError("--embeddings: there is no image to look at; leave it out to check the images of the rows")
     dataset = load_dataset(config.data, config.root, **data_arguments(config), check=False)

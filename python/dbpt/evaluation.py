@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dbpt.classifier import Classifier
 from dbpt.data import load_dataset
 from dbpt.data.column_names import parse_columns
+from dbpt.data.huggingface import path_of
 from dbpt.data.known import KNOWN
 from dbpt.data_settings import same_task
 from dbpt.demo import DEMO_NAMES
@@ -19,10 +20,13 @@ from dbpt.results import describe_data
 from dbpt.run_folder import load
 from dbpt.splits import knows_true_groups
 
+if TYPE_CHECKING:
+    from dbpt.data.huggingface.objects import HuggingFaceData
+
 
 def evaluate(
     run: str | Path,
-    data: str | Path,
+    data: "str | Path | HuggingFaceData",
     *,
     root: str | Path | None = None,
     columns: Sequence[str] | None = None,
@@ -37,7 +41,7 @@ def evaluate(
 
     Args:
         run: the run folder.
-        data: a known name or a table, as for `dbpt.fit` (a demo is written by `dbpt.write_demo` and read by the real
+        data: as for `dbpt.fit` (a demo is written by `dbpt.write_demo` and read by the real
             name); it is read with the run's classes and attributes. Of the known names only the one that the run was
             fitted on, or whose classes and attributes are called as the run's.
         root: folder of the images.
@@ -54,10 +58,11 @@ def evaluate(
     Raises:
         InputError: as `dbpt.load` and `dbpt.fit` do, and for a known data set of other classes.
     """
-    _refuse_demo(str(data))
+    data = path_of(data, cache, log)
+    _refuse_demo(data)
     classifier = load(run, device=device, weights=weights)
-    _refuse_other_known(str(data), classifier)
-    is_own = str(data) == classifier.config.data
+    _refuse_other_known(data, classifier)
+    is_own = data == classifier.config.data
     columns = classifier.config.columns if columns is None and is_own else columns
     embeddings = classifier.config.embeddings if embeddings is None and is_own else embeddings
     config = replace(

@@ -1,12 +1,13 @@
 """`fit`: the whole job, from images and words to a run folder with a debiased classifier and a report."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dbpt import __version__
 from dbpt.config import FitConfig, make_config
+from dbpt.data.huggingface import path_of
 from dbpt.demo.resolve import resolve_demo
 from dbpt.experiment import Log
 from dbpt.methods import trained_row, zero_shot_row
@@ -15,6 +16,9 @@ from dbpt.ranks import Ranks, joined_ranks
 from dbpt.report import comparison_table
 from dbpt.results import describe_run, write_results
 from dbpt.run_folder import RUN_FOLDER, words_to_json
+
+if TYPE_CHECKING:
+    from dbpt.data.huggingface.objects import HuggingFaceData
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Run:
 
 
 def fit(
-    data: str | Path,
+    data: "str | Path | HuggingFaceData",
     *,
     out: str | Path,
     resume: bool = False,
@@ -43,7 +47,8 @@ def fit(
     each batch. That of rank 0 alone reads ``data``, writes ``out`` and logs; each returns the same metrics.
 
     Args:
-        data: ``"demo"`` (or another demo name), ``"waterbirds"``, ``"celeba"``, ``"metashift"``, or a table's path.
+        data: ``"demo"`` (or another demo name), ``"waterbirds"``, ``"celeba"``, ``"metashift"``, or what else
+            `dbpt.load_dataset` takes.
         out: the run folder, which must not exist unless ``resume`` or ``overwrite``.
         resume: continue from the last checkpoint of the same command; starts afresh if there is none. A run that is not
             finished, as after a loss that blew up, may be given a lower ``lr``.
@@ -54,9 +59,9 @@ def fit(
     Raises:
         InputError: for anything the user can mend; one line.
     """
-    return fit_config(
-        make_config({"data": str(data), **settings}), Path(out), resume=resume, overwrite=overwrite, log=log
-    )
+    config = make_config({"data": "", **settings})
+    config = replace(config, data=path_of(data, config.cache_dir, log))
+    return fit_config(config, Path(out), resume=resume, overwrite=overwrite, log=log)
 
 
 def fit_config(config: FitConfig, out: Path, *, resume: bool = False, overwrite: bool = False, log: Log) -> Run:

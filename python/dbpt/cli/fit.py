@@ -19,8 +19,9 @@ def fit(data: str | None, out: Path, config: Path | None, resume: bool, overwrit
     """Tune a debiased prompt (or another --head) on DATA and report it beside zero-shot and ERM.
 
     DATA is demo, demo-waterbirds, demo-celeba, demo-metashift, waterbirds, celeba, metashift, the path of a CSV, TSV,
-    JSON lines or Parquet table with the columns path, label, split and optionally attribute (or --columns), or the
-    path of a folder split/class/*.jpg, or tar shards as WebDataset names them: "train-{000..146}.tar".
+    JSON lines or Parquet table with the columns path, label, split and optionally attribute (or --columns), of a
+    folder split/class/*.jpg, or of one that save_to_disk of Hugging Face's datasets has written, or tar shards as
+    WebDataset names them: "train-{000..146}.tar".
     """
     from dbpt.config import read_config
     from dbpt.fitting import fit as run_fit

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 
@@ -17,6 +17,7 @@ from dbpt.comparison.plan import METHODS, Plan, make_plan, shared_settings
 from dbpt.comparison.progress import plan_progress
 from dbpt.comparison.summary import Findings, summarize
 from dbpt.comparison.tables import csv_table, latex_table, markdown_table, terminal_table
+from dbpt.data.huggingface import path_of
 from dbpt.demo.resolve import resolve_demo
 from dbpt.errors import InputError
 from dbpt.experiment import Log
@@ -26,6 +27,9 @@ from dbpt.output_folder import OutputFolder
 from dbpt.ranks import launched
 from dbpt.results import describe_data
 from dbpt.run_folder import words_to_json
+
+if TYPE_CHECKING:
+    from dbpt.data.huggingface.objects import HuggingFaceData
 
 COMPARISON_FOLDER = OutputFolder(
     title="comparison",
@@ -58,7 +62,7 @@ class Comparison:
 
 
 def compare(
-    data: str | Path,
+    data: str | Path | HuggingFaceData,
     *,
     out: str | Path,
     methods: str | Sequence[str] = METHODS,
@@ -91,7 +95,8 @@ def compare(
     """
     out = Path(out)
     _check_processes(jobs)
-    config = shared_settings({"data": str(data), **settings})
+    config = shared_settings({"data": "", **settings})
+    config = replace(config, data=path_of(data, config.cache_dir, log))
     plan = make_plan(config, methods, heads, seeds)
     COMPARISON_FOLDER.check(out, resume=resume, overwrite=overwrite)
     plan = make_plan(resolve_demo(config, log), methods, heads, seeds)

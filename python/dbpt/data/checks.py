@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dbpt.archives import find_member
 from dbpt.data.dataset import SPLITS, Dataset
 from dbpt.errors import InputError
-from dbpt.tar_members import find_member
 
 
 def check_dataset(dataset: Dataset, *, training: bool = True, images: bool = True) -> None:
@@ -110,7 +110,11 @@ def missing_rows(dataset: Dataset) -> list[int]:
             missing.append(row)
     # Links are not in the listings, and a file system may take other spellings (case, Unicode forms): ask it,
     # through os.path, which answers False to a name that is too long where Path raises.
-    return [row for row in missing if not os.path.isfile(root / paths[row]) and not find_member(root / paths[row])]  # noqa: PTH113
+    return [row for row in missing if not _is_there(root / paths[row])]
+
+
+def _is_there(path: Path) -> bool:
+    return os.path.isfile(path) or find_member(path) is not None  # noqa: PTH113 (as above)
 
 
 def _file_names(folder: Path) -> set[str]:

@@ -3,18 +3,23 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dbpt.data import image_folder, table, webdataset
 from dbpt.data.checks import check_dataset, spelled_as_on_disk
 from dbpt.data.column_names import ROLES, check_columns
 from dbpt.data.dataset import Dataset
+from dbpt.data.huggingface import is_saved_dataset, path_of, read_saved_dataset
 from dbpt.data.known import KNOWN, read_known
 from dbpt.errors import InputError, nearest
 from dbpt.words import Vocabulary, check_vocabulary
 
+if TYPE_CHECKING:
+    from dbpt.data.huggingface.objects import HuggingFaceData
+
 
 def load_dataset(
-    data: str | Path,
+    data: "str | Path | HuggingFaceData",
     root: str | Path | None = None,
     *,
     classes: Vocabulary | None = None,
@@ -32,10 +37,11 @@ def load_dataset(
 
     Args:
         data: ``"waterbirds"``, ``"celeba"``, ``"metashift"``, or the path of a ``.csv``, ``.tsv``, ``.jsonl``
-            or ``.parquet`` table, of a folder of images ``split/class/*.jpg``,
-            or of WebDataset's shards: ``train-{000..146}.tar``.
+            or ``.parquet`` table, of a folder of images ``split/class/*.jpg``, of WebDataset's shards
+            ``train-{000..146}.tar``, or of a folder that ``save_to_disk`` of Hugging Face's datasets has written. Or a
+            ``Dataset`` or ``DatasetDict`` of theirs, of which such a folder is made in the default cache.
         root: for a known name, its folder or that folder's parent; for a table, what its paths are relative to
-            (the table's own folder if None).
+            (the table's own folder if None); the same for a saved data set whose images are kept as paths.
         classes: names and wordings in index order. For a known name, as many as it has; for a table, the names that
             its labels use, or labels are integers 0..C-1. None takes the data set's own.
         attributes: the same for the spurious attribute.
@@ -44,8 +50,8 @@ def load_dataset(
         celeba_target: of CelebA, the attribute that is the class; None is ``"Blond_Hair"``.
         celeba_attributes: of CelebA, the spurious attributes, whose combinations are numbered as binary numbers with
             the first attribute in front; None is ``["Male"]``.
-        columns: of a table, which column holds ``path``, ``label``, ``split`` and ``attribute``, where it is called
-            something else: ``{"label": "y"}``.
+        columns: of a table or saved data set, which column holds ``path``, ``label``, ``split`` and ``attribute``,
+            where it is called something else: ``{"label": "y"}``.
         training: False also accepts data without training rows or with classes that have none, for evaluation.
         images: False asks for no image file, for rows whose features are given. A table's paths are then any names, and
             need no column: without one, rows are called by their number.
@@ -58,12 +64,13 @@ def load_dataset(
         if vocabulary is not None:
             check_vocabulary(vocabulary, argument)
     vocabularies = classes, attributes, templates, attribute_templates
-    if str(data) != "celeba":
+    data = path_of(data)
+    if data != "celeba":
         _refuse_celeba_task(data, celeba_target, celeba_attributes)
-    if str(data) in KNOWN:
+    if data in KNOWN:
         if columns:
-            raise InputError(f"--columns: data set {str(data)!r} has columns of its own; give columns of a table alone")
-        dataset = read_known(str(data), root, *vocabularies, celeba_target, celeba_attributes)
+            raise InputError(f"--columns: data set {data!r} has columns of its own; give columns of a table alone")
+        dataset = read_known(data, root, *vocabularies, celeba_target, celeba_attributes)
     else:
         check_columns(columns or {}, "--columns")
         dataset = _load_own(data, root, *vocabularies, columns, images)
@@ -74,14 +81,14 @@ def load_dataset(
     return dataset
 
 
-def _refuse_celeba_task(data: str | Path, target: str | None, attributes: Sequence[str] | None) -> None:
+def _refuse_celeba_task(data: str, target: str | None, attributes: Sequence[str] | None) -> None:
     for flag, given in (("--celeba-target", target), ("--celeba-attributes", attributes)):
         if given is not None:
-            raise InputError(f"{flag} {given!r} with data {str(data)!r}: only celeba has attributes to choose; drop it")
+            raise InputError(f"{flag} {given!r} with data {data!r}: only celeba has attributes to choose; drop it")
 
 
 def _load_own(
-    data: str | Path,
+    data: str,
     root: str | Path | None,
     classes: Vocabulary | None,
     attributes: Vocabulary | None,
@@ -95,42 +102,49 @@ def _load_own(
         _sentences(templates, table.TEMPLATES),
         _sentences(attribute_templates, table.ATTRIBUTE_TEMPLATES),
     )
-    if webdataset.is_pattern_of_shards(str(data)):
+    if webdataset.is_pattern_of_shards(data):
         if root is not None or not images:
             given = f"--root {root}" if root is not None else "--embeddings"
             raise InputError(f"{given}: {path} has its images inside; drop it, or give a table")
         return webdataset.read_webdataset(str(path), classes, attributes, *sentences, columns)
     if path.suffix.lower() not in table.READERS and os.path.isdir(path):  # noqa: PTH112 (as below)
+        if not images:
+            raise InputError(f"--embeddings with the folder {path}: its files have no order to go by; give a table")
+        if is_saved_dataset(path):
+            images_at = None if root is None else _root_folder(root, path)
+            return read_saved_dataset(path, images_at, classes, attributes, *sentences, columns)
         if root is not None or columns:
             given = f"--root {root}" if root is not None else "--columns"
             raise InputError(f"{given}: {path} is a folder of images, which says where all is; drop it")
-        if not images:
-            raise InputError(f"--embeddings with the folder {path}: its files have no order to go by; give a table")
         return image_folder.read_image_folder(path, classes, attributes, *sentences)
     if path.suffix.lower() not in table.READERS:
         raise InputError(
             f"data {path.name!r} is neither a known data set ({', '.join(KNOWN)}) nor the path of a "
             f"{', '.join(table.READERS)} table, nor a folder, nor .tar shards{nearest(path.name.lower(), list(KNOWN))}"
         )
-    folder = path.parent if root is None else _absolute(root)
     if not os.path.exists(path):  # noqa: PTH110 (Path.exists raises on a name that is too long)
         named = [(columns or {}).get(role, role) for role in ROLES]
         raise InputError(
             f"{path}: does not exist; expected a table with the columns {', '.join(named[:3])}[, {named[3]}]"
         )
-    if not os.path.isdir(folder):  # noqa: PTH112 (as above)
-        raise InputError(
-            f"--root {folder} is not a folder; expected the one that the paths of {path.name} are relative to"
-        )
     return table.read_table(
         path,
-        folder,
+        path.parent if root is None else _root_folder(root, path),
         classes,
         attributes,
         *sentences,
         columns,
         images=images,
     )
+
+
+def _root_folder(root: str | Path, path: Path) -> Path:
+    folder = _absolute(root)
+    if not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
+        raise InputError(
+            f"--root {folder} is not a folder; expected the one that the paths of {path.name} are relative to"
+        )
+    return folder
 
 
 def _sentences(given: Sequence[str] | None, default: tuple[str, ...]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 from dbpt.data.cell_text import cell_text
 from dbpt.data.rows import Columns, column_position
 from dbpt.errors import InputError
+from dbpt.safe_pyarrow import import_pyarrow
 
 
 def read_parquet(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> Columns:
@@ -36,17 +37,10 @@ def read_parquet(path: Path, required: Sequence[str], optional: Sequence[str] = 
 
 
 def _pyarrow(path: Path) -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise InputError(f"{path}: reading Parquet needs pyarrow; run pip install 'dbpt[parquet]'") from None
-    # Until 14.0.1 a file could ask for an extension type that was unpickled (CVE-2023-47248).
-    if int(pyarrow.__version__.partition(".")[0]) < 15:
-        raise InputError(
-            f"{path}: pyarrow {pyarrow.__version__} may unpickle what a file holds; run pip install -U 'dbpt[parquet]'"
-        )
-    return pyarrow, pyarrow.parquet
+    pyarrow = import_pyarrow(path, "parquet")
+    import pyarrow.parquet as parquet
+
+    return pyarrow, parquet
 
 
 def _check_type(types: Any, path: Path, name: str, kind: Any) -> None:

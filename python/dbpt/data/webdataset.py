@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from dbpt.archives.member import Member
+from dbpt.archives.tar import members
 from dbpt.data.cell_text import cell_text
 from dbpt.data.column_names import ROLES
 from dbpt.data.dataset import Dataset
@@ -22,7 +24,6 @@ from dbpt.data.shard_pattern import shards_of
 from dbpt.data.table import SPLIT_NAMES, attribute_indices, class_indices
 from dbpt.data.value_codes import notes_on_numbers
 from dbpt.errors import InputError
-from dbpt.tar_members import Member, members
 from dbpt.words import Vocabulary, Words
 
 SPLIT_WORD = re.compile(r"(?<![a-z])(train|val|valid|validation|test)(?![a-z])")

@@ -1,0 +1,66 @@
+"""The files in a tar archive, from its headers."""
+
+import os
+import posixpath
+import tarfile
+from functools import cache
+from pathlib import Path
+
+from dbpt.archives.member import Member
+from dbpt.errors import InputError
+
+
+def find_file(archive: str, name: str, found: os.stat_result) -> Member | None:
+    """The file called ``name``, if there is one. Raises `InputError` as `members` does."""
+    return _members(archive, found.st_size, found.st_mtime_ns).get(name)
+
+
+def members(archive: Path) -> dict[str, Member]:
+    """The regular files of an archive by name, in its order.
+
+    Raises:
+        InputError: it can't be read, is no tar file or a compressed one, is cut off, or has a name twice.
+    """
+    try:
+        found = archive.stat()
+    except OSError as error:
+        raise InputError(f"{archive}: cannot be read ({error.strerror})") from None
+    return _members(str(archive), found.st_size, found.st_mtime_ns)
+
+
+@cache
+def _members(path: str, size: int, mtime_ns: int) -> dict[str, Member]:
+    archive = Path(path)
+    found: dict[str, Member] = {}
+    try:
+        with tarfile.open(archive, "r:") as file:
+            for entry in file:
+                # a negative size would lead tarfile back to where it was
+                if entry.size < 0 or entry.offset_data + entry.size > size:
+                    raise InputError(f"{archive}: is cut off within {entry.name!r}; copy it again")
+                if entry.isreg() and not entry.issparse():
+                    name = _plain(entry.name, archive)
+                    if name in found:
+                        raise InputError(f"{archive}: {name!r} occurs twice; keep one")
+                    found[name] = Member(archive, entry.offset_data, entry.size, mtime_ns)
+            _check_end(archive, file.offset)
+    except InputError:
+        raise
+    except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
+        raise InputError(f"{archive}: cannot be read as an uncompressed tar file ({error})") from None
+    return found
+
+
+def _check_end(archive: Path, offset: int) -> None:
+    """Where tarfile stops there must be the block of zeros that ends an archive: it stops at damaged headers too."""
+    with archive.open("rb") as file:
+        file.seek(offset)
+        if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise InputError(f"{archive}: is damaged or cut off at byte {offset}; copy it again")
+
+
+def _plain(name: str, archive: Path) -> str:
+    plain = posixpath.normpath(name)
+    if plain.startswith(("/", "../")) or "\0" in plain:
+        raise InputError(f"{archive}: {name!r} leaves the archive; pack it with names below its folder")
+    return plain

@@ -1,0 +1,136 @@
+"""A Dataset or DatasetDict of Hugging Face's datasets as DATA: it is saved below the cache folder, and read from there.
+
+So a run is resumed and evaluated by a path, and what Hugging Face keeps elsewhere may go.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from dbpt.config import default_cache_dir
+from dbpt.data.huggingface.saved_folder import check_split_names
+from dbpt.errors import InputError
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+    HuggingFaceData: TypeAlias = Dataset | DatasetDict
+
+COPIED = ("Image", "ClassLabel", "Value")  # of columns that may be read; audio and nested ones stay behind
+
+
+def path_of(
+    data: str | Path | HuggingFaceData,
+    cache: str | Path | None = None,
+    log: Callable[[str], None] = lambda line: None,
+) -> str:
+    """A name or path as it is; of an object the folder of its copy, which is written unless it is there.
+
+    The copy is known by the fingerprints of datasets, and by size and time of images that are files.
+
+    Args:
+        data: what DATA may be in Python.
+        cache: the cache folder; None is the default one.
+        log: is told of a copy that is written.
+
+    Raises:
+        InputError: another object, one that is streamed, an image that is no local file, or a disk that refuses.
+    """
+    if isinstance(data, str | os.PathLike):
+        return str(data)
+    splits = {name: _plain(split) for name, split in _splits_of(data).items()}
+    name = next(iter(splits.values())).info.dataset_name or "dataset"
+    place = Path(cache or default_cache_dir()).expanduser() / "datasets" / _digest(splits)
+    folder = place / re.sub(r"[^\w-]", "_", name)
+    if not folder.is_dir():
+        log(f"saving {sum(map(len, splits.values()))} rows as {folder}")
+        _save(splits, place, folder.name)
+    return str(folder)
+
+
+def _splits_of(data: Any) -> dict[str, Dataset]:
+    """The splits of a DatasetDict; a Dataset under the empty name."""
+    datasets = sys.modules.get("datasets")  # whoever has such an object has imported it
+    if datasets and isinstance(data, datasets.IterableDataset | datasets.IterableDatasetDict):
+        raise InputError(
+            f"data is a {type(data).__name__}, which is streamed, and rows are read more than once; load it with "
+            "streaming=False"
+        )
+    if datasets and isinstance(data, datasets.Dataset):
+        return {"": data}
+    if datasets and isinstance(data, datasets.DatasetDict):
+        if not data:
+            raise InputError("data is a DatasetDict without a split; put Datasets in, under train, val and test")
+        check_split_names(data, "data")
+        return dict(data)
+    raise InputError(
+        f"data is a {type(data).__module__}.{type(data).__qualname__}; expected a name, a path, or a Dataset or "
+        "DatasetDict of datasets"
+    )
+
+
+def _plain(split: Dataset) -> Dataset:
+    """Only the columns that may be read, as they are stored: a format or transform is for those who take rows out."""
+    names = [name for name, feature in split.features.items() if type(feature).__name__ in COPIED]
+    return split.with_format(None).select_columns(names)
+
+
+def _digest(splits: dict[str, Dataset]) -> str:
+    digest = hashlib.sha256()
+    for name, split in splits.items():
+        digest.update(json.dumps([name, split._fingerprint]).encode())
+        for file in _image_files(split):
+            try:
+                found = os.stat(file)  # noqa: PTH116 (once an image)
+            except (OSError, ValueError):
+                raise InputError(f"data: image {file!r} is no file here; download it, or leave its row out") from None
+            digest.update(f"{found.st_size} {found.st_mtime_ns}\0".encode())
+    return digest.hexdigest()[:32]
+
+
+def _image_files(split: Dataset) -> Iterator[str]:
+    """Images that are paths. Rows that a selection leaves out are among them."""
+    import pyarrow.compute as compute
+
+    for name in (name for name, feature in split.features.items() if type(feature).__name__ == "Image"):
+        column = split.data.column(name)
+        without_bytes = compute.is_null(compute.struct_field(column, "bytes"))
+        paths = compute.struct_field(column, "path").filter(without_bytes)
+        yield from (path for path in paths.to_pylist() if path is not None)
+
+
+def _save(splits: dict[str, Dataset], place: Path, name: str) -> None:
+    """Under a temporary name first, so that what stands in ``place`` is complete."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
+        try:
+            copy = temporary / place.name  # as everybody may read what is in the cache, but not a temporary folder
+            _whole(splits).save_to_disk(str(copy / name))
+            _sync(copy)
+            copy.rename(place)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        if not (place / name).is_dir():  # else another process was as quick
+            reason = error.strerror or " ".join(str(error).split())
+            raise InputError(f"{place / name}: cannot save the data set there: {reason}") from None
+
+
+def _whole(splits: dict[str, Dataset]) -> Any:
+    return splits[""] if "" in splits else sys.modules["datasets"].DatasetDict(splits)
+
+
+def _sync(folder: Path) -> None:
+    for file in (path for path in folder.rglob("*") if path.is_file()):
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())

@@ -1,0 +1,169 @@
+"""Saved Hugging Face data sets that are damaged, cut off or half-written: one line, and no crash."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from saved_datasets import change_json, made, of_splits, rewrite, saver
+from table_files import refused
+
+from dbpt.archives import find_member
+from dbpt.data import load_dataset
+from dbpt.errors import InputError
+
+ONE, TWO = "data-00000-of-00001.arrow", "data-00001-of-00002.arrow"
+
+
+@pytest.fixture
+def save(tmp_path):
+    return saver(tmp_path / "pets")
+
+
+def test_a_column_that_is_there_twice(save):
+    folder = save(made([0, 1]))
+    rewrite(folder / ONE, lambda table: table.append_column("label", table.column("label")))
+    assert f"{ONE}: has 2 columns 'label', expected one" in refused(folder)
+
+
+@pytest.mark.parametrize(
+    ("damage", "part"),
+    [
+        (lambda pets: (pets / "dataset_dict.json").write_text("{"), "dataset_dict.json: is not JSON"),
+        (
+            lambda pets: change_json(pets / "dataset_dict.json", splits=[]),
+            "dict.json: its 'splits' are no names",
+        ),
+        (lambda pets: change_json(pets / "dataset_dict.json", splits=["../pets/train"]), "its 'splits' are no names"),
+        (
+            lambda pets: (pets / "train/state.json").unlink(),
+            "pets/train: has no state.json, so it was not",
+        ),
+        (
+            lambda pets: (pets / "train/dataset_info.json").unlink(),
+            "pets/train: has no dataset_info.json",
+        ),
+        (lambda pets: (pets / "train/state.json").write_text("<html>no"), "train/state.json: is a web page"),
+        (lambda pets: (pets / "train/state.json").write_text("[]"), "train/state.json: is a list, expected an object"),
+        (
+            lambda pets: change_json(pets / "train/state.json", _data_files=7),
+            "state.json: does not list",
+        ),
+        (lambda pets: change_json(pets / "train/state.json", _data_files=[7]), "state.json: does not list the Arrow"),
+        (
+            lambda pets: change_json(pets / "train/state.json", _data_files=[{"filename": f"../train/{ONE}"}]),
+            "state.json: does not list the Arrow files of this folder",
+        ),
+        (
+            lambda pets: change_json(pets / "train/state.json", _indices_data_files=[{"filename": "i.arrow"}]),
+            "state.json: does not list the Arrow files of this folder",
+        ),
+        (
+            lambda pets: change_json(pets / "train/state.json", _data_files=[{"filename": "state.json"}]),
+            "train/state.json: is no Arrow file, though state.json names it",
+        ),
+        (lambda pets: (pets / "train" / ONE).unlink(), f"train/{ONE}: is no Arrow file, though state.json names it"),
+        (lambda pets: change_json(pets / "train/dataset_info.json", features=None), "its 'features' are not those of"),
+        (
+            lambda pets: change_json(pets / "train/dataset_info.json", features={"label": {"_type": "ClassLabel"}}),
+            "its 'features' are not those of columns",
+        ),
+        (
+            lambda pets: change_json(
+                pets / "train/dataset_info.json",
+                features={"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": ["a"]}},
+            ),
+            "pets/train[1]: label is 1, expected a number from 0 to 0",
+        ),
+        (
+            lambda pets: change_json(pets / "train/dataset_info.json", features={"x": {"_type": "Image"}, "label": {}}),
+            f"train/{ONE}: has 0 columns 'x', expected one",
+        ),
+    ],
+)
+def test_one_line_for_a_damaged_folder(save, damage, part):
+    folder = save(of_splits(train=made([0, 1])))
+    damage(folder)
+    assert part in refused(folder)
+
+
+def test_a_column_that_holds_no_images_after_all(save):
+    folder = save(made([0, 1], y=["a", "b"]))
+    change_json(folder / "dataset_info.json", features={"label": {"_type": "Image"}, "y": {"_type": "Value"}})
+    assert f"{ONE}: column 'label' is int64, expected images" in refused(folder, columns={"label": "y"})
+
+
+def test_names_that_are_none(save):
+    folder = save(made([0, 1]))
+    for name in ("\0", "", 7):
+        features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": ["dog", name]}}
+        change_json(folder / "dataset_info.json", features=features)
+        assert "its 'features' are not those of columns" in refused(folder)
+
+
+def test_a_folder_that_cannot_be_listed(save, monkeypatch):
+    folder = save(made([0, 1]))
+
+    def forbidden(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", forbidden)
+    assert f"{folder}: cannot be listed (Permission denied)" in refused(folder)
+
+
+def test_a_folder_that_was_never_finished(save):
+    folder = save(made([0, 1]))
+    (folder / "state.json").unlink()
+    (folder / "dataset_info.json").unlink()
+    assert "pets: has no state.json, so it was not saved to its end; save it again" in refused(folder)
+
+
+def test_a_file_that_is_cut_off_anywhere(save):
+    folder = save(made([0, 1] * 4), num_shards=1)
+    file = folder / ONE
+    rewrite(file, lambda table: table, max_chunksize=4)  # two batches, so that one can be whole
+    whole = file.read_bytes()
+    assert len(load_dataset(folder)) == 8
+    for end in range(0, len(whole), 8):
+        file.write_bytes(whole[:end])
+        os.utime(file, ns=(0, end))
+        assert f"{ONE}: " in refused(folder)
+    file.write_bytes(b"<html>Not found</html>")
+    assert f"{ONE}: cannot be read as an Arrow file" in refused(folder)
+
+
+def test_offsets_that_lead_elsewhere(save):
+    folder = save(made([0, 1, 0]))
+    bounds, far = (np.array([0, 1, 2, end], dtype=np.int32).tobytes() for end in (3, 9000))
+    whole = (folder / ONE).read_bytes()
+    assert whole.count(bounds) == 1
+    (folder / ONE).write_bytes(whole.replace(bounds, far))
+    assert f"{ONE}: cannot be read as an Arrow file" in refused(folder)
+
+
+def test_compressed_files(save):
+    folder = save(made([0, 1], [b"0" * 99, b"1" * 99]))
+    rewrite(folder / ONE, lambda table: table, compression="zstd")
+    assert f"{ONE}: is compressed inside; save it with save_to_disk of datasets" in refused(folder)
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_damaged_files_give_a_data_set_or_one_line(data):
+    with tempfile.TemporaryDirectory() as folder:
+        made([0, 1, 0], attribute=["in", "out", "in"]).save_to_disk(folder)
+        file = Path(folder, data.draw(st.sampled_from([ONE, ONE, ONE, "state.json", "dataset_info.json"])))
+        whole = bytearray(file.read_bytes())
+        for _ in range(data.draw(st.integers(1, 4))):
+            start = data.draw(st.integers(0, len(whole) - 1))
+            new = data.draw(st.one_of(st.binary(max_size=12), st.just(b"\xff" * 8), st.just(b"\0" * 8)))
+            whole[start : start + len(new)] = new
+        file.write_bytes(whole)
+        try:
+            found = load_dataset(folder, check=False)
+            assert all(find_member(found.root / path).open() for path in found.paths if ".arrow/" in path)
+        except InputError as error:
+            assert "\n" not in str(error)

@@ -1,0 +1,124 @@
+"""The images of saved Hugging Face data sets: read where they lie, missing, or kept as paths."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from saved_datasets import made, of_splits, of_tiny, saver, with_images
+from table_files import refused
+
+import dbpt
+from dbpt.archives import find_member
+from dbpt.data import load_dataset
+from dbpt.features import embed_images, open_image
+
+ONE, TWO = "data-00000-of-00001.arrow", "data-00001-of-00002.arrow"
+
+
+@pytest.fixture
+def save(tmp_path):
+    return saver(tmp_path / "pets")
+
+
+def test_images_that_are_missing(save):
+    folder = save(of_splits(train=made([0, 1, 0], [b"", None, None])))
+    message = refused(folder)
+    assert f"image 'train/{ONE}/image/1' is not in {folder} (2 of 3 images are missing)" in message
+    found = dbpt.check_data(folder)
+    assert len([line for line in found.problems if "is not in" in line]) == 2
+
+
+def with_paths(folder, paths):
+    return with_images(
+        folder, pa.StructArray.from_arrays([pa.nulls(len(paths), pa.binary()), pa.array(paths)], ["bytes", "path"])
+    )
+
+
+def test_an_image_is_none_where_the_whole_struct_is(save):
+    parts = [pa.array([b"0", b"1"]), pa.array(["", ""])]
+    images = pa.StructArray.from_arrays(parts, ["bytes", "path"], mask=pa.array([False, True]))
+    assert "(1 of 2 images are missing)" in refused(with_images(save(made([0, 1])), images))
+
+
+def test_images_that_are_kept_as_paths(save, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/a.jpg").write_bytes(b"a")
+    (tmp_path / "photos/b.jpg").write_bytes(b"b")
+    folder = with_paths(save(made([0, 1])), [str(tmp_path / "photos/a.jpg"), "b.jpg"])
+    data = load_dataset(folder, tmp_path / "photos")
+    assert (data.root, data.paths) == (tmp_path / "photos", ("a.jpg", "b.jpg"))
+    message = refused(folder)
+    assert f"pets[0]: image is the file '{tmp_path}/photos/a.jpg', not bytes; give the folder" in message
+    assert f"--root {tmp_path}/photos" in message
+    assert f"path '{tmp_path}/photos/a.jpg' is outside the root {folder}" in refused(folder, folder)
+    assert "is not a folder; expected" in refused(folder, tmp_path / "photos/a.jpg")
+
+
+def test_paths_below_the_saved_folder_need_no_root(save):
+    folder = with_paths(save(made([0, 1])), ["a.jpg", "deep/../b.jpg"])
+    for name in ("a.jpg", "b.jpg"):
+        (folder / name).touch()
+    assert load_dataset(folder).paths == ("a.jpg", "b.jpg")
+    with_paths(folder, ["a.jpg", "../b.jpg"])
+    assert "pets[1]: path '../b.jpg' leaves the root" in refused(folder)
+    with_paths(folder, [None, "b.jpg"])
+    assert "pets[0]: path '' names no file" in refused(folder)
+
+
+def test_root_and_embeddings_mean_nothing_to_images_inside(save, tmp_path):
+    folder = save(made([0, 1]))
+    assert f"--root {tmp_path}: {folder} has its images inside; drop it" in refused(folder, tmp_path)
+    assert f"--embeddings with the folder {folder}" in refused(folder, images=False)
+
+
+def test_rows_by_path(save):
+    contents = [bytes([row % 251]) * row for row in range(2500)]
+    contents[7] = None
+    folder = save(made([0, 1] * 1250, contents), num_shards=2)
+    data = load_dataset(folder, check=False)
+    for path, content in zip(data.paths, contents, strict=True):
+        member = find_member(folder / path)
+        assert (member and member.open().read()) == content
+    if sys.platform == "linux":  # a map of a file that is cut off under it would end the process
+        assert TWO not in Path("/proc/self/maps").read_text()
+    file = folder / TWO
+    member = find_member(file / "image/3")
+    assert (member.size, member.mtime_ns) == (1253, file.stat().st_mtime_ns)
+    for name in ("image/1250", "image/03", "image/-1", "image/x", "image/٣", "image/" + "9" * 30, "image", "3"):
+        assert find_member(file / name) is None
+    os.utime(file, ns=(1, 1))
+    with pytest.raises(OSError, match=f"{TWO} changed while it was being read"):
+        member.open()
+
+
+def test_a_bad_image_is_left_out(tiny, tiny_backbone, save, tmp_path):
+    good = [(tiny.table.parent / row["path"]).read_bytes() for row in tiny.rows()[:3]]
+    folder = save(of_splits(train=made([0, 1, 0, 1], [*good, b"<html>Not found</html>"])))
+    data = load_dataset(folder)
+    found = embed_images(tiny_backbone, data.root, data.paths, cache_dir=tmp_path / "cache", max_failures=0.3)
+    assert found.ok.tolist() == [True, True, True, False]
+    (failure,) = found.failures
+    assert failure.path == f"train/{ONE}/image/3" and "not a JPEG" in failure.reason
+    assert np.array_equal(open_image(folder / data.paths[0]), open_image(tiny.table.parent / tiny.rows()[0]["path"]))
+
+
+def test_the_figures_are_those_of_the_images_and_nothing_is_unpacked(tiny, tiny_run, save):
+    folder = save(of_tiny(tiny), num_shards={"train": 2})
+    before = sorted(folder.rglob("*"))
+    out = folder.parent / "run"
+    run = dbpt.fit(folder, out=out, **tiny.settings)
+    theirs = json.loads((tiny_run / "metrics.json").read_text())
+    zero_shot, expected = run.metrics["rows"][0], theirs["rows"][0]
+    assert (zero_shot["val"], zero_shot["test"]) == (expected["val"], expected["test"])
+    assert [row["test"]["n"] for row in run.metrics["rows"]] == [row["test"]["n"] for row in theirs["rows"]]
+    assert "data:image/jpeg" in (out / "report.html").read_text()
+    assert sorted(folder.rglob("*")) == before
+    said = []
+    dbpt.evaluate(out, folder, cache=str(tiny.cache), log=said.append)
+    assert any("0 embedded now, 0 unreadable" in line for line in said)
+    (prediction,) = dbpt.load(out).predict([folder / "test" / ONE / "image/0"])
+    assert prediction.error is None
