@@ -2,17 +2,15 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dbpt.config import make_config
 from dbpt.data.checks import check_classes, missing_rows, published_note, repeated_rows
 from dbpt.data.dataset import Dataset
-from dbpt.data.huggingface import path_of
 from dbpt.data.loading import load_dataset
-from dbpt.data_settings import data_arguments
+from dbpt.data_settings import config_with_data, data_arguments
 from dbpt.demo.resolve import resolve_demo
 from dbpt.errors import InputError
 from dbpt.features import Failure, UnreadableImage, decoding_threads, pillow_warnings, read_size
@@ -61,8 +59,7 @@ def check_data(
     Raises:
         InputError: the metadata can't be read at all, or a setting is none.
     """
-    config = make_config({"data": "", **settings})
-    config = resolve_demo(replace(config, data=path_of(data, config.cache_dir, log)), log)
+    config = resolve_demo(config_with_data(data, settings, log), log)
     if config.embeddings is not None:
         raise InputError("--embeddings: there is no image to look at; leave it out to check the images of the rows")
     dataset = load_dataset(config.data, config.root, **data_arguments(config), check=False)

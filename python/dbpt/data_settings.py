@@ -1,11 +1,25 @@
 """From a run's settings to what `load_dataset` takes, for whoever reads data that settings describe."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dbpt.config import FitConfig
+from dbpt.config import FitConfig, make_config
 from dbpt.data.column_names import parse_columns
+from dbpt.data.huggingface import path_of
 from dbpt.words import check_templates, parse_vocabulary
+
+if TYPE_CHECKING:
+    from dbpt.data.huggingface.objects import HuggingFaceData
+
+
+def config_with_data(
+    data: "str | Path | HuggingFaceData", settings: Mapping[str, Any], log: Callable[[str], None]
+) -> FitConfig:
+    """`make_config` with data that may be an object, which is saved where the settings have their cache."""
+    config = make_config({"data": "", **settings})
+    return replace(config, data=path_of(data, config.cache_dir, log))
 
 
 def data_arguments(config: FitConfig) -> dict[str, Any]:

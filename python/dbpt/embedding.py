@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dbpt.config import FitConfig, make_config
+from dbpt.config import FitConfig
 from dbpt.data.loading import load_dataset
-from dbpt.data_settings import data_arguments
+from dbpt.data_settings import config_with_data, data_arguments
 from dbpt.demo.resolve import resolve_demo
 from dbpt.errors import InputError
 from dbpt.features import EmbeddedFiles, Failure
@@ -20,6 +20,7 @@ from dbpt.ranks import launched_rank, launched_size, take_own_gpu
 
 if TYPE_CHECKING:
     from dbpt.backbone import Backbone
+    from dbpt.data.huggingface.objects import HuggingFaceData
 
 SHOWN_REASONS = 5
 
@@ -56,7 +57,11 @@ class EmbeddedImages:
 
 
 def embed(
-    data: str | Path, *, log: Callable[[str], None] = lambda line: None, progress: bool = True, **settings: Any
+    data: str | Path | HuggingFaceData,
+    *,
+    log: Callable[[str], None] = lambda line: None,
+    progress: bool = True,
+    **settings: Any,
 ) -> EmbeddedImages:
     """Compute the features of all images of ``data`` that the cache does not have.
 
@@ -72,7 +77,7 @@ def embed(
     Raises:
         InputError: as `dbpt.fit` for data and model; more images fail than ``max_failures``; the disk refuses.
     """
-    config = resolve_demo(make_config({"data": str(data), **settings}), log)
+    config = resolve_demo(config_with_data(data, settings, log), log)
     if config.embeddings is not None:
         raise InputError("--embeddings are features already; leave it out to embed the images of the rows")
     dataset = load_dataset(config.data, config.root, **data_arguments(config), check=False)

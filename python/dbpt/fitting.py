@@ -1,13 +1,13 @@
 """`fit`: the whole job, from images and words to a run folder with a debiased classifier and a report."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dbpt import __version__
-from dbpt.config import FitConfig, make_config
-from dbpt.data.huggingface import path_of
+from dbpt.config import FitConfig
+from dbpt.data_settings import config_with_data
 from dbpt.demo.resolve import resolve_demo
 from dbpt.experiment import Log
 from dbpt.methods import trained_row, zero_shot_row
@@ -59,8 +59,7 @@ def fit(
     Raises:
         InputError: for anything the user can mend; one line.
     """
-    config = make_config({"data": "", **settings})
-    config = replace(config, data=path_of(data, config.cache_dir, log))
+    config = config_with_data(data, settings, log)
     return fit_config(config, Path(out), resume=resume, overwrite=overwrite, log=log)
 
 

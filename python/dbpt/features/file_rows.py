@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt._core import row_ids, stat_files
+from dbpt.archives import find_member
 from dbpt.arguments import available_cpus
 from dbpt.errors import InputError
-from dbpt.tar_members import find_member
 
 NOT_A_FILE, UNNAMED = -1, -2  # errors of `stat_files` that are none of the system's
 

@@ -38,7 +38,8 @@ pub(super) fn row_ids<'py>(
     num_threads: usize,
 ) -> PyResult<Bound<'py, PyArray2<u64>>> {
     let (sizes, mtimes_ns) = (vector("sizes", &sizes)?, vector("mtimes_ns", &mtimes_ns)?);
-    let ids = detached(py, num_threads, |workers| files::row_ids(names, sizes, mtimes_ns, workers))?;
+    let ids =
+        detached(py, num_threads, |workers| files::row_ids(names, sizes, mtimes_ns, workers))?;
     let rows = ids.len();
     ids.into_flattened().into_pyarray(py).reshape([rows, 2])
 }
