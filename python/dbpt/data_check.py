@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dbpt.config import make_config
-from dbpt.data.checks import check_classes, missing_rows, published_note, repeated_rows
+from dbpt.data.checks import check_classes, missing_rows, published_notes, repeated_rows
 from dbpt.data.dataset import Dataset
 from dbpt.data.loading import load_dataset
 from dbpt.data_settings import data_arguments
@@ -35,7 +35,7 @@ class DataCheck:
 
     def __str__(self) -> str:
         lines = [self.dataset.describe()]
-        if self.dataset.published and not published_note(self.dataset):
+        if self.dataset.published and not published_notes(self.dataset):
             lines.append("  the counts are the published ones")
         lines += [f"warning: {warning}" for warning in self.warnings]
         lines += [f"problem: {problem}" for problem in self.problems]

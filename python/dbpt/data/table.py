@@ -15,7 +15,7 @@ from dbpt.data.column_names import REQUIRED, ROLES
 from dbpt.data.dataset import Dataset
 from dbpt.data.jsonl import read_jsonl
 from dbpt.data.parquet import read_parquet
-from dbpt.data.rows import Columns, read_columns, relative_path
+from dbpt.data.rows import Columns, read_columns
 from dbpt.data.value_codes import given_codes, notes_on_numbers, own_codes
 from dbpt.errors import InputError
 from dbpt.words import Vocabulary, Words
@@ -72,7 +72,7 @@ def read_table(
         name=path.stem,
         root=root,
         source=path,
-        paths=_image_paths(read, named["path"], root) if images else _row_names(read, named["path"]),
+        paths=read.image_paths(named["path"], root) if images else _row_names(read, named["path"]),
         lines=np.array(read.lines, dtype=np.int64),
         labels=labels,
         attributes=indices,
@@ -81,10 +81,6 @@ def read_table(
         notes=tuple(notes_on_numbers(class_words, attribute_words)),
         unit=read.unit,
     )
-
-
-def _image_paths(read: Columns, column: str, root: Path) -> tuple[str, ...]:
-    return tuple(relative_path(name, root, read.where(row)) for row, name in enumerate(read.values[column]))
 
 
 def _row_names(read: Columns, column: str) -> tuple[str, ...]:
@@ -143,7 +139,7 @@ def _indexed(
 
 
 def _values(columns: Columns, column: str, unknown: Sequence[str] = ()) -> set[str]:
-    return {value.strip() for value in columns.values[column]} - {"", *unknown}
+    return {value.strip() for value in set(columns.values[column])} - {"", *unknown}
 
 
 def _found(names: Sequence[str]) -> str:
