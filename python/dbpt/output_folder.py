@@ -117,7 +117,7 @@ class OutputFolder:
             )
         try:
             description = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{path}: not readable as JSON ({error})") from None
         if not isinstance(description, dict) or description.get("schema_version") != self.schema_version:
             raise InputError(f"{path}: not of schema version {self.schema_version}, which this version of dbpt reads")

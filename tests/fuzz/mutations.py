@@ -9,11 +9,20 @@ MOST_BYTES = 1 << 16
 TOKENS = [
     *(b"\0", b"\n", b"\r\n", b"\r", b'"', b'""', b",", b";", b"\t", b" ", b"=", b"{}", b"[]", b"null", b"{", b"}"),
     *(b"\xff", b"\xef\xbb\xbf", b"\xff\xfe", b"\xed\xa0\x80", b"\xc3\xa9", b"e\xcc\x81", b"\\ud800", b"\\u0000"),
-    *(b"\x1b[2J", b"\xe2\x80\xa8", b"\xc2\x85", b"../", b"/etc/passwd", b"./", b"a" * 300, b"Traceback", b"{{}}"),
+    *(b"\x1b[2J", b"\xe2\x80\xa8", b"\xc2\x85", b"../", b"/etc/passwd", b"./", b"a" * 300, b"{{}}"),
     *(b"<html>", b"PK\x03\x04", b"\x80\x04N.", b"\x93NUMPY", b"BM", b"GIF89a", b"[" * 5000, b'{"a":' * 2000),
 ]
 NUMBERS = [0, 1, -1, 2, 255, 256, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1, 10**30]
-WRITTEN = [*(str(number).encode() for number in NUMBERS), b"NaN", b"Infinity", b"1e999", b"1.5", b"-0", b"007", b"9" * 5000]
+WRITTEN = [
+    *(str(number).encode() for number in NUMBERS),
+    b"NaN",
+    b"Infinity",
+    b"1e999",
+    b"1.5",
+    b"-0",
+    b"007",
+    b"9" * 5000,
+]
 
 Edit = Callable[[st.DrawFn, bytes, Sequence[bytes]], bytes]
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from fuzz_target import UNPRINTABLE, Parse, Workplace, target
@@ -105,20 +106,18 @@ def folder_names(place: Workplace) -> Parse:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         for name in content.split(b"\n")[:20]:
-            _touch_below(os.fsencode(folder), name)
+            _touch_below(folder, name)
         read_rows(folder)
 
     return parse
 
 
-def _touch_below(folder: bytes, name: bytes) -> None:
-    path = os.path.normpath(os.path.join(folder, name.lstrip(b"/").replace(b"\0", b"")))
-    if path.startswith(folder + b"/"):
-        try:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
-        except OSError:  # too long, or a folder is an image already
-            pass
+def _touch_below(folder: Path, name: bytes) -> None:
+    path = Path(os.path.normpath(folder / os.fsdecode(name.lstrip(b"/").replace(b"\0", b""))))
+    if folder in path.parents:
+        with suppress(OSError):  # too long, or a folder is an image already
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
 
 
 @target

@@ -11,9 +11,9 @@ import dbpt
 from dbpt.comparison import cells
 from dbpt.config import make_config, read_config
 from dbpt.data.column_names import parse_columns
+from dbpt.files import write_tensors
 from dbpt.human_check.answers import read_answers
 from dbpt.human_check.design import Design, Stratum, read_design, write_design
-from dbpt.files import write_tensors
 from dbpt.human_check.run_split import _LabelledByRun
 from dbpt.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from dbpt.words import check_templates, parse_vocabulary
@@ -61,7 +61,7 @@ def copied_run(place: Workplace, name: str) -> Path:
 @target
 def run_json(place: Workplace) -> Parse:
     run = copied_run(place, "run.json")
-    return place.parser_of("run/run.json", lambda path: dbpt.load(run).probabilities)
+    return place.parser_of("run/run.json", lambda path: dbpt.load(run))
 
 
 @target

@@ -113,7 +113,12 @@ class FileTokenizer:
         beside = file.with_name("tokenizer_config.json")
         if not (beside.is_file() and beside.stat().st_size < JSON_LIMIT):
             return None
-        token = json.loads(beside.read_text("utf-8")).get(name)
+        try:
+            token = json.loads(beside.read_text("utf-8"))[name]
+        except KeyError:
+            return None
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            raise InputError(f"{beside}: not a tokenizer_config.json ({one_line(error, 80)})") from None
         token = token.get("content") if isinstance(token, dict) else token
         found: int | None = self._tokenizer.token_to_id(token) if isinstance(token, str) else None
         return found

@@ -17,7 +17,7 @@ from dbpt.data.jsonl import read_jsonl
 from dbpt.data.parquet import read_parquet
 from dbpt.data.rows import Columns, read_columns
 from dbpt.data.value_codes import given_codes, notes_on_numbers, own_codes
-from dbpt.errors import InputError
+from dbpt.errors import CONTROL, InputError
 from dbpt.words import Vocabulary, Words
 
 READERS: dict[str, Callable[[Path, Sequence[str], Sequence[str]], Columns]] = {
@@ -139,7 +139,15 @@ def _indexed(
 
 
 def _values(columns: Columns, column: str, unknown: Sequence[str] = ()) -> set[str]:
-    return {value.strip() for value in set(columns.values[column])} - {"", *unknown}
+    """The distinct values. Raises `InputError` for one with a line break or another control character."""
+    values = {value.strip() for value in set(columns.values[column])} - {"", *unknown}
+    if any(map(CONTROL.search, values)):
+        row, value = next((row, v) for row, v in enumerate(columns.values[column]) if CONTROL.search(v.strip()))
+        raise InputError(
+            f"{columns.where(row)}: {column} is {value!r}, with a line break or another control character; is a quote "
+            "missing?"
+        )
+    return values
 
 
 def _found(names: Sequence[str]) -> str:
