@@ -39,16 +39,31 @@ class Workplace:
         return parse
 
 
-TARGETS: dict[str, Callable[[Workplace], Parse]] = {}
+Prepare = Callable[[Workplace], Parse]
 
 
-def target(prepare: Callable[[Workplace], Parse]) -> Callable[[Workplace], Parse]:
+@dataclass(frozen=True)
+class Target:
+    """How to prepare a parser, and how to repair what its format protects by lengths and checksums."""
+
+    prepare: Prepare
+    repair: Callable[[bytes], bytes]
+
+
+TARGETS: dict[str, Target] = {}
+
+
+def target(repair: Callable[[bytes], bytes] = bytes) -> Callable[[Prepare], Prepare]:
     """Register a target under the name of the function, which is also that of its folder in `CORPUS`.
 
     The function gets a `Workplace` and returns what parses bytes. Of what was accepted that asserts what must hold.
     """
-    TARGETS[prepare.__name__] = prepare
-    return prepare
+
+    def register(prepare: Prepare) -> Prepare:
+        TARGETS[prepare.__name__] = Target(prepare, repair)
+        return prepare
+
+    return register
 
 
 def corpus_of(name: str) -> dict[str, bytes]:

@@ -1,7 +1,7 @@
 """Files made from those of a corpus by a few edits, as a hypothesis strategy."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from hypothesis import strategies as st
 
@@ -28,11 +28,13 @@ Edit = Callable[[st.DrawFn, bytes, Sequence[bytes]], bytes]
 
 
 @st.composite
-def mutated(draw: st.DrawFn, corpus: Sequence[bytes]) -> bytes:
-    """One of the files with one to four edits."""
-    content = draw(st.sampled_from(corpus))
-    for edit in draw(st.lists(st.sampled_from(EDITS), min_size=1, max_size=4)):
-        content = edit(draw, content, corpus)[:MOST_BYTES]
+def mutated(draw: st.DrawFn, corpus: Mapping[str, bytes], foreign: Sequence[bytes]) -> bytes:
+    """A file of ``corpus``, mostly a good one, with one to four edits; some go on with another, or a foreign one."""
+    everything = list(corpus.values())
+    good = [content for name, content in corpus.items() if name.startswith("good-")]
+    content = draw(st.sampled_from(draw(st.sampled_from([good, good, good, everything]))))
+    for _ in range(draw(st.sampled_from([1, 1, 1, 2, 3, 4]))):
+        content = draw(st.sampled_from(EDITS))(draw, content, [*everything, *foreign])[:MOST_BYTES]
     return content
 
 
@@ -45,44 +47,44 @@ def _range(draw: st.DrawFn, content: bytes) -> tuple[int, int]:
     return start, min(len(content), start + draw(st.integers(1, 64)))
 
 
-def _truncate(draw: st.DrawFn, content: bytes, corpus: Sequence[bytes]) -> bytes:
+def _truncate(draw: st.DrawFn, content: bytes, others: Sequence[bytes]) -> bytes:
     return content[: _place(draw, content)]
 
 
-def _delete(draw: st.DrawFn, content: bytes, corpus: Sequence[bytes]) -> bytes:
+def _delete(draw: st.DrawFn, content: bytes, others: Sequence[bytes]) -> bytes:
     start, end = _range(draw, content)
     return content[:start] + content[end:]
 
 
-def _duplicate(draw: st.DrawFn, content: bytes, corpus: Sequence[bytes]) -> bytes:
+def _duplicate(draw: st.DrawFn, content: bytes, others: Sequence[bytes]) -> bytes:
     start, end = _range(draw, content)
     return content[:start] + content[start:end] * draw(st.sampled_from([2, 3, 1000])) + content[end:]
 
 
-def _splice(draw: st.DrawFn, content: bytes, corpus: Sequence[bytes]) -> bytes:
-    other = draw(st.sampled_from(corpus))
+def _splice(draw: st.DrawFn, content: bytes, others: Sequence[bytes]) -> bytes:
+    other = draw(st.sampled_from(others))
     return content[: _place(draw, content)] + other[_place(draw, other) :]
 
 
-def _change_bytes(draw: st.DrawFn, content: bytes, corpus: Sequence[bytes]) -> bytes:
+def _change_bytes(draw: st.DrawFn, content: bytes, others: Sequence[bytes]) -> bytes:
     start = _place(draw, content)
     new = draw(st.binary(min_size=1, max_size=4))
     return content[:start] + new + content[start + len(new) :]
 
 
-def _insert(draw: st.DrawFn, content: bytes, corpus: Sequence[bytes]) -> bytes:
+def _insert(draw: st.DrawFn, content: bytes, others: Sequence[bytes]) -> bytes:
     start = _place(draw, content)
     return content[:start] + draw(st.sampled_from(TOKENS)) + content[start:]
 
 
-def _write_number(draw: st.DrawFn, content: bytes, corpus: Sequence[bytes]) -> bytes:
+def _write_number(draw: st.DrawFn, content: bytes, others: Sequence[bytes]) -> bytes:
     """Another number where one is written."""
     found = [match.span() for match in re.finditer(rb"[0-9]+", content[:MOST_BYTES])] or [(0, 0)]
     start, end = draw(st.sampled_from(found))
     return content[:start] + draw(st.sampled_from(WRITTEN)) + content[end:]
 
 
-def _change_field(draw: st.DrawFn, content: bytes, corpus: Sequence[bytes]) -> bytes:
+def _change_field(draw: st.DrawFn, content: bytes, others: Sequence[bytes]) -> bytes:
     """Another number where a binary header may hold one."""
     size, order = draw(st.sampled_from([2, 4, 8])), draw(st.sampled_from(["little", "big"]))
     start = _place(draw, content)

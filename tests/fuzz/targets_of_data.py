@@ -5,6 +5,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
+import repairs
 from fuzz_target import UNPRINTABLE, Parse, Workplace, target
 from layouts import touch, write_birds, write_faces, write_pets
 
@@ -38,66 +39,66 @@ def table(place: Workplace, name: str) -> Parse:
     return place.parser_of(name, read_rows)
 
 
-@target
+@target()
 def table_csv(place: Workplace) -> Parse:
     return table(place, "rows.csv")
 
 
-@target
+@target()
 def table_tsv(place: Workplace) -> Parse:
     return table(place, "rows.tsv")
 
 
-@target
+@target()
 def table_jsonl(place: Workplace) -> Parse:
     return table(place, "rows.jsonl")
 
 
-@target
+@target()
 def table_parquet(place: Workplace) -> Parse:
     return table(place, "rows.parquet")
 
 
-@target
+@target()
 def waterbirds(place: Workplace) -> Parse:
     root = write_birds(place.folder)
     return place.parser_of(f"{root.name}/metadata.csv", lambda path: read_rows("waterbirds", root))
 
 
-@target
+@target()
 def celeba_attributes(place: Workplace) -> Parse:
     """The official list and the CSV dialects; the partition is the official one."""
     root = write_faces(place.folder)
     return place.parser_of(f"{root.name}/list_attr_celeba.txt", lambda path: read_rows("celeba", root))
 
 
-@target
+@target()
 def celeba_partition(place: Workplace) -> Parse:
     root = write_faces(place.folder)
     return place.parser_of(f"{root.name}/list_eval_partition.txt", lambda path: read_rows("celeba", root))
 
 
-@target
+@target()
 def celeba_merged(place: Workplace) -> Parse:
     root = write_faces(place.folder)
     (root / "list_attr_celeba.txt").unlink()
     return place.parser_of(f"{root.name}/metadata.csv", lambda path: read_rows("celeba", root))
 
 
-@target
+@target()
 def metashift(place: Workplace) -> Parse:
     root = write_pets(place.folder)
     return place.parser_of(f"{root.name}/metadata_metashift.csv", lambda path: read_rows("metashift", root))
 
 
-@target
+@target()
 def metashift_groups(place: Workplace) -> Parse:
     """The table that stands in for the original script's pickle."""
     touch(place.folder, *(f"{folder}/{n}.jpg" for n, folder in enumerate(original.FOLDER_CODES)))
     return place.parser_of(original.GROUP_TABLE, lambda path: read_rows("metashift", place.folder))
 
 
-@target
+@target()
 def folder_names(place: Workplace) -> Parse:
     """A line a path of an image below the folder, as any program may have named it."""
 
@@ -120,7 +121,7 @@ def _touch_below(folder: Path, name: bytes) -> None:
             path.touch()
 
 
-@target
+@target(repairs.tar)
 def tar(place: Workplace) -> Parse:
     def read(path: Path) -> None:
         try:
@@ -135,7 +136,7 @@ def tar(place: Workplace) -> Parse:
     return place.parser_of("files.tar", read)
 
 
-@target
+@target(repairs.tar)
 def shard(place: Workplace) -> Parse:
     def read(path: Path) -> None:
         try:
@@ -146,7 +147,7 @@ def shard(place: Workplace) -> Parse:
     return place.parser_of("train.tar", read)
 
 
-@target
+@target()
 def shard_pattern(place: Workplace) -> Parse:
     touch(place.folder, *(f"{split}-{n:03}.tar" for split in ("train", "val") for n in range(12)))
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import repairs
 from fuzz_target import Parse, Workplace, target
 
 from dbpt.data import load_dataset
@@ -13,7 +14,7 @@ from dbpt.features.given import read_given_features
 BACKBONE = SimpleNamespace(embed_dim=4, spec={"model": "tiny"})
 
 
-@target
+@target(repairs.png)
 def image(place: Workplace) -> Parse:
     """Of the six formats; every file goes by one name, because its content alone counts."""
 
@@ -42,17 +43,17 @@ def given(place: Workplace, name: str) -> Parse:
     return place.parser_of(name, read)
 
 
-@target
+@target()
 def given_npy(place: Workplace) -> Parse:
     return given(place, "features.npy")
 
 
-@target
+@target(repairs.safetensors)
 def given_safetensors(place: Workplace) -> Parse:
     return given(place, "features.safetensors")
 
 
-@target
+@target()
 def clip_retrieval_metadata(place: Workplace) -> Parse:
     parse = given(place, "folder/metadata/metadata_0.parquet")
     (place.folder / "folder/img_emb").mkdir()

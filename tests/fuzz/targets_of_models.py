@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import repairs
 import torch
 from fuzz_target import Parse, Workplace, corpus_of, target
 
@@ -16,12 +17,12 @@ CONFIG = {
 }
 
 
-@target
+@target()
 def model_config(place: Workplace) -> Parse:
     return place.parser_of("model.json", lambda path: load_backbone(path, "random"))
 
 
-@target
+@target(repairs.safetensors)
 def model_weights(place: Workplace) -> Parse:
     config = place.folder / "model.json"
     config.write_text(json.dumps(CONFIG))
@@ -33,12 +34,12 @@ def model_weights(place: Workplace) -> Parse:
     return place.parser_of("model.safetensors", read)
 
 
-@target
+@target()
 def tokenizer(place: Workplace) -> Parse:
     return place.parser_of("tokenizer.json", _tokenize)
 
 
-@target
+@target()
 def tokenizer_config(place: Workplace) -> Parse:
     """What stands beside a tokenizer and names its padding."""
     (place.folder / "tokenizer.json").write_bytes(corpus_of("tokenizer")["good-words.json"])

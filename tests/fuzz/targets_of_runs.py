@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import repairs
 import torch
 from fuzz_target import Parse, Workplace, target
 
@@ -32,12 +33,12 @@ DESIGN = Design(
 )
 
 
-@target
+@target()
 def config(place: Workplace) -> Parse:
     return place.parser_of("config.toml", lambda path: make_config(read_config(path)).resolved().to_toml())
 
 
-@target
+@target()
 def words(place: Workplace) -> Parse:
     """Lines as the arguments of ``--classes``, ``--template`` and ``--columns``."""
 
@@ -58,13 +59,13 @@ def copied_run(place: Workplace, name: str) -> Path:
     return run
 
 
-@target
+@target()
 def run_json(place: Workplace) -> Parse:
     run = copied_run(place, "run.json")
     return place.parser_of("run/run.json", lambda path: dbpt.load(run))
 
 
-@target
+@target(repairs.safetensors)
 def run_classifier(place: Workplace) -> Parse:
     run, features = copied_run(place, "classifier.safetensors"), np.eye(3, 16, dtype=np.float32)
 
@@ -75,7 +76,7 @@ def run_classifier(place: Workplace) -> Parse:
     return place.parser_of("run/classifier.safetensors", read)
 
 
-@target
+@target(repairs.safetensors)
 def run_pseudo_attributes(place: Workplace) -> Parse:
     run = copied_run(place, "pseudo_attributes.safetensors")
     classifier = dbpt.load(run)
@@ -88,7 +89,7 @@ def run_pseudo_attributes(place: Workplace) -> Parse:
     return place.parser_of("run/pseudo_attributes.safetensors", read)
 
 
-@target
+@target(repairs.safetensors)
 def checkpoint(place: Workplace) -> Parse:
     path = place.folder / "dbpt.safetensors"
     save_checkpoint(path, Checkpoint("f", {"head.context": torch.zeros(2, 3)}, {"epoch": 1}))
@@ -96,7 +97,7 @@ def checkpoint(place: Workplace) -> Parse:
     return place.parser_of(path.name, lambda path: load_checkpoint(path, "f"))
 
 
-@target
+@target(repairs.safetensors)
 def comparison_cell(place: Workplace) -> Parse:
     path = place.folder / "erm.safetensors"
     figures = '{"metrics": {}, "selected_epoch": 3, "epochs": 4, "seconds": 0.5, "warnings": []}'
@@ -107,21 +108,21 @@ def comparison_cell(place: Workplace) -> Parse:
     return place.parser_of(path.name, lambda path: cells.read_result(path, "f"))
 
 
-@target
+@target()
 def sample_design(place: Workplace) -> Parse:
     write_design(place.folder, DESIGN)
     place.corpus["good-design.json"] = (place.folder / "design.json").read_bytes()
     return place.parser_of("design.json", lambda path: read_design(place.folder))
 
 
-@target
+@target()
 def sample_rows(place: Workplace) -> Parse:
     write_design(place.folder, DESIGN)
     place.corpus["good-sample.csv"] = (place.folder / "sample.csv").read_bytes()
     return place.parser_of("sample.csv", lambda path: read_design(place.folder))
 
 
-@target
+@target()
 def labels(place: Workplace) -> Parse:
     def read(path: Path) -> None:
         answers = read_answers(path, DESIGN)

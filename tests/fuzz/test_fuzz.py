@@ -21,6 +21,7 @@ import targets_of_models  # noqa: F401
 import targets_of_runs  # noqa: F401
 from fuzz_target import CORPUS, TARGETS, Workplace, corpus_of, refusal
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from mutations import mutated
 
 USUAL = 1000
@@ -46,7 +47,7 @@ def memory_limit():
 def fuzzed(request, tmp_path):
     """(name, parser, corpus) of each target."""
     corpus = corpus_of(request.param)
-    parse = TARGETS[request.param](Workplace(tmp_path, request.getfixturevalue, corpus))
+    parse = TARGETS[request.param].prepare(Workplace(tmp_path, request.getfixturevalue, corpus))
     return request.param, parse, corpus
 
 
@@ -62,9 +63,9 @@ def test_the_corpus_has_its_known_answers(fuzzed):
 
 
 def test_any_mutation_gives_one_line_or_what_it_should(fuzzed):
-    _, parse, corpus = fuzzed
+    name, parse, corpus = fuzzed
 
-    @given(mutated([*corpus.values(), *FOREIGN.values()]))
+    @given(mutated(corpus, list(FOREIGN.values())), st.booleans())
     @settings(
         max_examples=-(-FILES // len(TARGETS)),
         derandomize=FILES == USUAL,
@@ -72,8 +73,8 @@ def test_any_mutation_gives_one_line_or_what_it_should(fuzzed):
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
-    def throw(content):
-        refusal(parse, content)
+    def throw(content, repaired):
+        refusal(parse, TARGETS[name].repair(content) if repaired else content)
 
     throw()
 
