@@ -15,7 +15,8 @@ if not sys.platform.startswith("linux"):
 
 import resource
 
-import targets_of_data  # noqa: F401 (importing them registers the targets)
+import targets_of_commands  # noqa: F401 (importing them registers the targets)
+import targets_of_data  # noqa: F401
 import targets_of_features  # noqa: F401
 import targets_of_models  # noqa: F401
 import targets_of_runs  # noqa: F401
@@ -29,7 +30,7 @@ FILES = int(os.environ.get("DBPT_FUZZED_FILES", USUAL))
 MEMORY = 3 << 30
 FOREIGN = corpus_of("foreign")
 # What is no file of any format of ours is right here all the same.
-NO_FORMAT = {"words", "folder_names", "shard_pattern"}
+NO_FORMAT = {"words", "data_check_arguments", "folder_names", "shard_pattern"}
 EMPTY_IS_FINE = {("config", "empty"), ("config", "blank"), ("tar", "zeros")}
 
 

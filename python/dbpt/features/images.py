@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from dbpt.arguments import available_cpus
+from dbpt.errors import one_line
 from dbpt.tar_members import find_member
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
@@ -33,6 +34,9 @@ MAX_ASPECT = 200  # resizing the short side of a thinner image to the tower's in
 
 class UnreadableImage(ValueError):
     """An image file that can't be used; the message is the reason, on one line."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(one_line(reason))
 
 
 def open_image(path: Path) -> Image.Image:
