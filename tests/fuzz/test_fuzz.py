@@ -6,6 +6,8 @@ others each time.
 
 import os
 import sys
+import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ if not sys.platform.startswith("linux"):
 
 import resource
 
+import fuzz_target
 import targets_of_commands  # noqa: F401 (importing them registers the targets)
 import targets_of_data  # noqa: F401
 import targets_of_features  # noqa: F401
@@ -24,6 +27,8 @@ from fuzz_target import CORPUS, TARGETS, Workplace, corpus_of, refusal
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mutations import mutated
+
+from dbpt.errors import InputError
 
 USUAL = 1000
 FILES = int(os.environ.get("DBPT_FUZZED_FILES", USUAL))
@@ -78,6 +83,31 @@ def test_any_mutation_gives_one_line_or_what_it_should(fuzzed):
         refusal(parse, TARGETS[name].repair(content) if repaired else content)
 
     throw()
+
+
+def test_what_is_a_finding():
+    def fail(content):
+        raise KeyError(content)
+
+    def warn(content):
+        warnings.warn("of numpy", stacklevel=1)
+
+    def refuse(content):
+        raise InputError("no table")
+
+    def allocate(content):
+        bytearray(2 * MEMORY)
+
+    for parse, raised in ((fail, KeyError), (warn, UserWarning), (allocate, MemoryError)):
+        with pytest.raises(raised):
+            refusal(parse, b"")
+    assert refusal(refuse, b"") == "no table" and refusal(len, b"") is None
+
+
+def test_a_hang_is_a_finding(monkeypatch):
+    monkeypatch.setattr(fuzz_target, "SECONDS", 1)
+    with pytest.raises(fuzz_target.Hang):
+        refusal(lambda content: time.sleep(60), b"")
 
 
 def test_each_folder_of_the_corpus_has_its_target():
