@@ -110,7 +110,7 @@ class OutputFolder:
     def read_marker(self, folder: Path) -> dict[str, Any]:
         """What the marker holds. Raises `InputError` if there is none, or it is not readable or of another version."""
         path = folder / self.marker
-        if not path.is_file():
+        if not os.path.isfile(path):  # noqa: PTH113 (Path.is_file raises on a name that is too long)
             raise InputError(
                 f"{folder}: not a {self.title} folder (no {self.marker}); give the folder named by --out in "
                 f"{self.command}"

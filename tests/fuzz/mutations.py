@@ -23,6 +23,8 @@ WRITTEN = [
     b"007",
     b"9" * 5000,
 ]
+VALUE = re.compile(rb'"[^"\n]{0,99}"|\[[^\[\]]{0,99}\]|\{[^{}]{0,99}\}|[A-Za-z0-9_.-]+')
+VALUES = [b"null", b"true", b"[]", b"{}", b'""', b'"x"', b"-1", b"3", b"1e999", b"[null]", b'{"a": 1}', b"NaN", b""]
 
 Edit = Callable[[st.DrawFn, bytes, Sequence[bytes]], bytes]
 
@@ -84,6 +86,16 @@ def _write_number(draw: st.DrawFn, content: bytes, others: Sequence[bytes]) -> b
     return content[:start] + draw(st.sampled_from(WRITTEN)) + content[end:]
 
 
+def _write_value(draw: st.DrawFn, content: bytes, others: Sequence[bytes]) -> bytes:
+    """Another value, or one from elsewhere in the file, where a word, a quoted text, a list or an object stands."""
+    found = list(VALUE.finditer(content[:MOST_BYTES]))
+    if not found:
+        return content
+    old, elsewhere = draw(st.sampled_from(found)), draw(st.sampled_from(found))[0]
+    new = draw(st.sampled_from([elsewhere, *VALUES]))
+    return content[: old.start()] + new + content[old.end() :]
+
+
 def _change_field(draw: st.DrawFn, content: bytes, others: Sequence[bytes]) -> bytes:
     """Another number where a binary header may hold one."""
     size, order = draw(st.sampled_from([2, 4, 8])), draw(st.sampled_from(["little", "big"]))
@@ -94,5 +106,5 @@ def _change_field(draw: st.DrawFn, content: bytes, others: Sequence[bytes]) -> b
 
 EDITS: list[Edit] = [
     *(_truncate, _delete, _duplicate, _splice),
-    *(_change_bytes, _insert, _write_number, _change_field),
+    *(_change_bytes, _insert, _write_number, _write_value, _write_value, _change_field),
 ]

@@ -47,5 +47,5 @@ def tokenizer_config(place: Workplace) -> Parse:
 
 
 def _tokenize(path: Path) -> None:
-    ids = FileTokenizer(path, CONFIG)(["a dog", "", "x y z a dog x y z"])
+    ids = FileTokenizer(path, CONFIG)(["a dog", "", "x y z wug x y z"])
     assert ids.shape == (3, 5) and ids.dtype == torch.int64
