@@ -354,12 +354,15 @@ def test_custom_text_tower_loads(tmp_path):
 
 
 def test_nan_weights_are_named(files, tmp_path):
-    config, _, model = files
-    state = model.state_dict()
-    state["visual.proj"] = torch.full_like(state["visual.proj"], float("nan"))
-    state["text_projection"] = torch.full_like(state["text_projection"], float("inf"))
-    save_file(state, tmp_path / "nan.safetensors")
-    backbone = load_backbone(config, tmp_path / "nan.safetensors")
+    config, weights, model = files
+    for name, value in (("visual.proj", float("nan")), ("logit_scale", float("inf"))):
+        state = model.state_dict()
+        save_file(state | {name: torch.full_like(state[name], value)}, tmp_path / "nan.safetensors")
+        with pytest.raises(InputError, match=rf"nan.safetensors: {name} holds NaN or an infinity; take the weights"):
+            load_backbone(config, tmp_path / "nan.safetensors")
+    backbone = load_backbone(config, weights)
+    backbone.model.visual.proj.fill_(float("nan"))
+    backbone.model.text_projection.fill_(float("inf"))
     with pytest.raises(InputError, match="image tower gives NaN"):
         backbone.encode_image(torch.zeros(1, 3, 16, 16))
     with pytest.raises(InputError, match="text tower gives NaN"):

@@ -99,7 +99,7 @@ def test_names_with_commas_quotes_newlines_and_letters_of_all_kinds(folder):
         (("dog/a.jpg", "cat/a.txt"), "has images of 'dog' alone; a classifier needs at least two classes"),
         (("test/dog/a.jpg", "test/cat/a.jpg"), "no rows of split 'train' (splits found: test)"),
         (("train/dog/a.jpg", "train/cat/a.jpg", "val/cow/a.jpg"), "class 'cow' has 1 rows but none in training"),
-        (("dog/a.jpg", f"{os.fsdecode(b'caf%c' % 0xE9)}/a.jpg"), "is not UTF-8; rename it"),
+        (("dog/a.jpg", f"{os.fsdecode(b'caf%c' % 0xE9)}/a.jpg"), "is not UTF-8, or has control characters; rename it"),
     ],
 )
 def test_one_line_for_a_bad_folder(folder, tmp_path, paths, message):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from layouts import edit, pets_metadata, refused, write_pets
+from layouts import edit, pets_metadata, refused, touch, write_pets
 
 from dbpt.data import load_dataset
 from dbpt.data.metashift import FOLDER, GROUPS, subpopbench_split
@@ -28,7 +28,7 @@ def test_metashift_split_gives_the_published_counts_to_the_row():
 
 
 def test_metashift_from_folders(pets):
-    (pets / "train/cat/cat(indoor)/notes.txt").touch()
+    touch(pets, *(f"train/cat/cat(indoor)/{name}" for name in ("a.png", "b.JPG", "notes.txt", ".DS_Store")))
     data = load_dataset("metashift", pets)
     assert data.root == data.source == pets
     assert data.paths[:6] == (*(f"train/cat/cat(indoor)/{n}.jpg" for n in range(5)), "train/dog/dog(outdoor)/0.jpg")
@@ -38,6 +38,8 @@ def test_metashift_from_folders(pets):
     assert data.class_names == ("dog", "cat") and data.attribute_names == ("outdoor", "indoor")
     assert data.words.attribute_texts()[0] == ["a photo taken outdoors.", "a photo taken indoors."]
     assert data.notes[0].startswith("no metadata_metashift.csv: split drawn as SubpopBench does")
+    others = "'train/cat/cat(indoor)/a.png', 'train/cat/cat(indoor)/b.JPG', 'train/cat/cat(indoor)/notes.txt'"
+    assert data.notes[1] == f"3 entries are no *.jpg and are left out: {others}"
     assert data.where(0) == "train/cat/cat(indoor)/0.jpg"
 
 

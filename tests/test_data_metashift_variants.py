@@ -90,7 +90,7 @@ def test_original_with_a_table_of_groups(mixed, source):
         assert data.splits.tolist() == [0] * 6 + [2] * 6
         assert data.attribute_names == ("outdoor", "indoor")
         assert "not comparable with SubpopBench's; groups from" in data.notes[0]
-        assert data.notes[1].startswith("counts differ from the published ones: train 2/1/2/1 (published 750/100/100/")
+        assert data.notes[1] == "train: group counts 2/1/2/1 differ from the published 750/100/100/750"
 
 
 def test_original_with_the_unmixed_folders_beside_it(mixed):

@@ -33,8 +33,9 @@ def test_waterbirds_from_the_parent_folder(birds, folder):
 
 
 def test_waterbirds_counts_are_compared_with_the_published_ones(birds):
-    (note,) = load_dataset("waterbirds", birds).notes
-    assert note.startswith("counts differ from the published ones: train 0/1/0/1 (published 3498/184/56/1057); val 0/")
+    train, val, test = load_dataset("waterbirds", birds).notes
+    assert train == "train: group counts 0/1/0/1 differ from the published 3498/184/56/1057"
+    assert (val[:4], test[:5]) == ("val:", "test:")
     published = [[3498, 184, 56, 1057], [467, 466, 133, 133], [2255, 2255, 642, 642]]
     rows = [
         f"0,i/{split}{group}{n}.jpg,{group // 2},{split},{group % 2},p"
@@ -95,4 +96,4 @@ def test_waterbirds_with_another_split_draw_and_columns_of_others(birds):
     )
     data = load_dataset("waterbirds", birds)
     assert (data.splits.tolist(), data.lines.tolist()) == ([2, 0, 0], [2, 3, 5])
-    assert "counts differ from the published ones: train 0/1/1/0 (published 3498/184/56/1057)" in data.describe()
+    assert "train: group counts 0/1/1/0 differ from the published 3498/184/56/1057" in data.describe()

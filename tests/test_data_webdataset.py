@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from table_files import refused, vocabulary
+from table_files import refused, rows, vocabulary
 from tar_files import write_shards, write_tar
 
 import dbpt
@@ -69,7 +69,7 @@ def test_patterns_in_their_order(tmp_path):
         ("train-{0..1}.tar", "no file"),
         ("train-{1..0}.tar", "is no range upwards"),
         ("train-{0..999999999}.tar", "is no range upwards"),
-        ("train-0.tar.gz", "nor .tar shards"),
+        ("train-0.tar.gz", "no image can be sought in a compressed shard; unpack it to .tar"),
     ],
 )
 def test_a_pattern_that_no_file_has(tmp_path, pattern, part):
@@ -82,7 +82,7 @@ def test_a_pattern_that_no_file_has(tmp_path, pattern, part):
     [
         ([("a.cls", b"0")], "no sample with an image (.jpg, .jpeg"),
         ([], "no sample with an image"),
-        ([("a.jpg", b"")], "train.tar/a: no .cls, and no 'label' in a .json; each image needs its class"),
+        ([("a.jpg", b"")], "train.tar/a: no .cls, and no 'label' in a .json; each image needs its class (a table"),
         ([*FILES, ("a.png", b"")], "train.tar/a: has 2 images ('a.jpg', 'a.png'); keep one"),
         ([*FILES, ("./a.jpg", b"")], "train.tar: 'a.jpg' occurs twice; keep one"),
         ([*FILES, ("../c.jpg", b"")], "train.tar: '../c.jpg' leaves the archive"),
@@ -106,7 +106,21 @@ def test_one_line_for_a_bad_shard(tmp_path, files, part):
 def test_a_split_that_nothing_says(tmp_path):
     for name in ("shard.tar", "train-val.tar", "constrained.tar"):
         message = refused(write_tar(tmp_path / name, FILES))
-        assert "no 'split' in a .json, and the shard's name does not say one of train, val, test" in message
+        assert "no 'split' in a .json, and neither the shard's name nor its folder's says one of train, val" in message
+
+
+def test_the_folder_says_the_split_where_the_shard_does_not(tmp_path):
+    for name in ("train/000.tar", "val/test-000.tar"):
+        write_tar(tmp_path / name, [*FILES[:3], ("b.cls", b"cat")])
+    assert load_dataset(tmp_path / "{train/000,val/test-000}.tar").splits.tolist() == [0, 0, 2, 2]
+
+
+def test_a_table_gives_the_classes_of_images_in_shards(tmp_path):
+    write_tar(tmp_path / "s/0.tar", [("a.jpg", b""), ("b/c.jpg", b"")])
+    (tmp_path / "rows.csv").write_text(rows("s/0.tar/a.jpg,x,train", "s/0.tar/b/c.jpg,y,train"))
+    assert load_dataset(tmp_path / "rows.csv").labels.tolist() == [0, 1]
+    (tmp_path / "rows.csv").write_text(rows("s/0.tar/a.jpg,x,train", "s/0.tar/b/d.jpg,y,train"))
+    assert "line 3: image 's/0.tar/b/d.jpg' is not in" in refused(tmp_path / "rows.csv")
 
 
 def test_what_is_no_tar_file(tmp_path):

@@ -117,6 +117,14 @@ def test_rows_are_found_by_their_image_paths(folder, dataset, tmp_path):
     np.testing.assert_allclose(read_given_features(folder, relative, BACKBONE), UNIT[[3, 1]], atol=1e-3)
 
 
+def test_names_of_the_folder_that_clip_retrieval_was_started_in(folder, tmp_path):
+    (tmp_path / "pets.csv").write_text(rows("d.jpg,x,train", "b.jpg,y,train"))
+    dataset = load_dataset(tmp_path / "pets.csv", images=False)
+    np.testing.assert_allclose(read_given_features(folder, dataset, BACKBONE), UNIT[[3, 1]], atol=1e-3)
+    write_part(folder, "11", ["/near/d.jpg"], FEATURES[:1])  # which of the two?
+    assert "pets.csv line 2: image 'd.jpg' is in no metadata of" in refused(folder, dataset)
+
+
 def test_an_image_that_is_not_there_or_twice(folder, dataset, tmp_path):
     (tmp_path / "more.csv").write_text(rows("/far/a.jpg,x,train", "a.jpg,y,train", "b.jpg,y,train"))
     message = refused(folder, load_dataset(tmp_path / "more.csv", images=False))

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dbpt.data.checks import check_classes, missing_rows, published_note, repeated_rows
+from dbpt.data.checks import check_classes, missing_rows, published_notes, repeated_rows
 from dbpt.data.dataset import Dataset
 from dbpt.data.loading import load_dataset
 from dbpt.data_settings import config_with_data, data_arguments
@@ -37,7 +37,7 @@ class DataCheck:
 
     def __str__(self) -> str:
         lines = [self.dataset.describe()]
-        if self.dataset.published and not published_note(self.dataset):
+        if self.dataset.published and not published_notes(self.dataset):
             lines.append("  the counts are the published ones")
         lines += [f"warning: {warning}" for warning in self.warnings]
         lines += [f"problem: {problem}" for problem in self.problems]

@@ -1,11 +1,25 @@
 """The one exception that means "your input is wrong", as opposed to a bug of ours."""
 
+import re
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # what breaks a line, or speaks to the terminal
+HEAD, TAIL = 1400, 500
+
 
 class InputError(ValueError):
     """Bad input from the user: one line that names the file, row, argument or setting, the value, and the way out.
 
     The command line prints the message without a traceback and exits with code 2.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
+
+
+def one_line(message: str) -> str:
+    """The message with control characters escaped and, if a value in it is as long as a file, without its middle."""
+    line = CONTROL.sub(lambda found: repr(found[0])[1:-1], message)
+    return line if len(line) <= HEAD + TAIL else f"{line[:HEAD]} [...] {line[-TAIL:]}"
 
 
 def nearest(word: str, valid: "list[str]") -> str:

@@ -43,7 +43,13 @@ class FeatureClassifier:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[np.float32]]) -> FeatureClassifier:
-        """Build from the tensors of the file. Raises `KeyError` if one is missing, `ValueError` for a wrong shape."""
+        """Build from the tensors of the file.
+
+        Raises `KeyError` if one is missing, `ValueError` for a wrong shape or dtype, NaN or an infinity.
+        """
+        for name, tensor in tensors.items():
+            if tensor.dtype != np.float32 or not np.isfinite(tensor).all():
+                raise ValueError(f"{name} holds other than finite float32")
         weights, bias = tensors["weights"], tensors["logit_bias"]
         num_classes, width = weights.shape
         _check_shape("logit_scale", tensors["logit_scale"], (1,))

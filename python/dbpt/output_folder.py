@@ -110,14 +110,14 @@ class OutputFolder:
     def read_marker(self, folder: Path) -> dict[str, Any]:
         """What the marker holds. Raises `InputError` if there is none, or it is not readable or of another version."""
         path = folder / self.marker
-        if not path.is_file():
+        if not os.path.isfile(path):  # noqa: PTH113 (Path.is_file raises on a name that is too long)
             raise InputError(
                 f"{folder}: not a {self.title} folder (no {self.marker}); give the folder named by --out in "
                 f"{self.command}"
             )
         try:
             description = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{path}: not readable as JSON ({error})") from None
         if not isinstance(description, dict) or description.get("schema_version") != self.schema_version:
             raise InputError(f"{path}: not of schema version {self.schema_version}, which this version of dbpt reads")

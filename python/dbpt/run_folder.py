@@ -19,7 +19,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from dbpt.backbone import load_backbone_from_spec
+from dbpt.backbone import check_spec, load_backbone_from_spec
 from dbpt.classifier import Classifier
 from dbpt.config import make_config, read_config
 from dbpt.errors import InputError
@@ -88,6 +88,7 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
         spec, words = description["backbone"], words_from_json(description["words"])
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{folder / 'run.json'}: has no usable {error}; the file was changed, fit anew") from None
+    check_spec(spec, folder / "run.json")
     backbone = load_backbone_from_spec(spec, device=device, weights=weights)
     if matrix.shape != (len(words.classes), backbone.embed_dim):
         raise InputError(

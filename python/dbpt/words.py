@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.errors import InputError
+from dbpt.errors import CONTROL, InputError
 
 Vocabulary = dict[str, tuple[str, ...]]
 """Name -> wordings, in index order."""
@@ -43,6 +43,8 @@ def parse_vocabulary(specs: Sequence[str], argument: str) -> Vocabulary:
 def check_vocabulary(vocabulary: Mapping[str, Sequence[str]], argument: str) -> None:
     """Refuse a vocabulary of fewer than two names, with empty names or wordings, or with a wording used twice.
 
+    And names and wordings with control characters, which would break tables and speak to terminals.
+
     Raises:
         InputError: naming ``argument`` and the entry.
     """
@@ -62,6 +64,11 @@ def check_vocabulary(vocabulary: Mapping[str, Sequence[str]], argument: str) -> 
                     "each wording belongs to one name"
                 )
             owners[wording] = name
+        for text in (name, *wordings):
+            if CONTROL.search(text):
+                raise InputError(
+                    f"{argument}: {text!r} has a line break or another control character; write it without"
+                )
 
 
 def check_templates(templates: Sequence[str], argument: str) -> None:
@@ -77,6 +84,10 @@ def check_templates(templates: Sequence[str], argument: str) -> None:
             raise InputError(
                 f"{argument}: {template!r} holds {template.count('{}')} of the placeholder {{}}, which must "
                 "stand exactly once, where the name goes: 'a photo of a {}.'"
+            )
+        if CONTROL.search(template):
+            raise InputError(
+                f"{argument}: {template!r} has a line break or another control character; write it without"
             )
 
 

@@ -5,5 +5,6 @@ Nothing here is trained and nothing of ours unpickles; what is stored about a ba
 
 from .encoder import Backbone
 from .load import load_backbone, load_backbone_from_spec
+from .spec import check_spec
 
-__all__ = ["Backbone", "load_backbone", "load_backbone_from_spec"]
+__all__ = ["Backbone", "check_spec", "load_backbone", "load_backbone_from_spec"]

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from .preprocessing import Preprocessing
 CONFIG_KEYS = ("embed_dim", "vision_cfg", "text_cfg")
 PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode", "fill_color")
 JSON_LIMIT = 1 << 20
+# Far above any model's; what is above them would take all memory, or for ever to build.
+MOST_LAYERS, LARGEST_SIZE = 1000, 1 << 20
 _CHOICES = {"interpolation": ["bicubic", "bilinear"], "resize_mode": ["shortest", "longest", "squash"]}
 
 
@@ -42,7 +45,7 @@ def read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise InputError(f"{path}: no model config, it lacks {', '.join(missing)}; expected {', '.join(CONFIG_KEYS)}")
     if not isinstance(config["vision_cfg"], dict) or not isinstance(config["text_cfg"], dict):
         raise InputError(f"{path}: vision_cfg and text_cfg must be objects")
-    return config, _check_preprocess(path, given, default)
+    return config, check_preprocess(path, given, default)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -52,14 +55,15 @@ def _read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such model config") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a readable JSON file ({error})") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: a model config is a JSON object, this is a {type(content).__name__}")
     return content
 
 
-def _check_preprocess(path: Path, given: Any, default: dict[str, Any]) -> dict[str, Any]:
+def check_preprocess(path: Path, given: Any, default: dict[str, Any]) -> dict[str, Any]:
+    """The preprocessing that ``path`` gives over ``default``. Raises `InputError` for an unknown key or a bad value."""
     if not isinstance(given, dict):
         raise InputError(f"{path}: preprocess must be an object with the keys {', '.join(PREPROCESS_KEYS)}")
     result = dict(default)
@@ -71,7 +75,9 @@ def _check_preprocess(path: Path, given: Any, default: dict[str, Any]) -> dict[s
         if key in _CHOICES and value not in _CHOICES[key]:
             raise InputError(f"{path}: preprocess {key} is {value!r}, expected one of {', '.join(_CHOICES[key])}")
         if key in ("mean", "std") and not (
-            isinstance(value, list) and len(value) == 3 and all(isinstance(x, int | float) for x in value)
+            isinstance(value, list)
+            and len(value) == 3
+            and all(isinstance(x, int | float) and isfinite(x) for x in value)
         ):
             raise InputError(f"{path}: preprocess {key} is {value!r}, expected three numbers")
         if key == "std" and any(x <= 0 for x in value):
@@ -102,6 +108,7 @@ def registered_preprocess(name: str) -> dict[str, Any]:
 def build_model(config: dict[str, Any], named: str) -> torch.nn.Module:
     """Build an open_clip model with random weights from its config, without looking for weights anywhere."""
     config = json.loads(json.dumps(config))
+    _check_sizes(config, named)
     config["vision_cfg"]["timm_model_pretrained"] = False
     is_hf_text = "hf_model_name" in config["text_cfg"]
     if is_hf_text:
@@ -115,6 +122,15 @@ def build_model(config: dict[str, Any], named: str) -> torch.nn.Module:
         raise InputError(f"{named}: open_clip can't build this model ({one_line(error)})") from error
     assert isinstance(model, torch.nn.Module)
     return model
+
+
+def _check_sizes(config: dict[str, Any], named: str) -> None:
+    for part in (config, *(value for value in config.values() if isinstance(value, dict))):
+        for key, value in part.items():
+            most = MOST_LAYERS if key == "layers" else LARGEST_SIZE
+            sizes = value if isinstance(value, list) else [value]
+            if any(isinstance(size, int) and size > most for size in sizes):
+                raise InputError(f"{named}: {key} is {value!r}, expected at most {most}")
 
 
 def image_preprocessing(model: torch.nn.Module, preprocess: dict[str, Any]) -> Preprocessing:

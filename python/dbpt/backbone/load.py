@@ -8,6 +8,7 @@ checks the digest.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def load_backbone_from_spec(
         if spec["weights"]["kind"] != "file":
             raise InputError(f"{weights}: the run's weights are {spec['pretrained']!r} of open_clip, not a file")
         spec["weights"]["path"] = str(Path(weights).resolve())
-    elif spec["weights"]["kind"] == "file" and not Path(spec["weights"]["path"]).is_file():
+    elif spec["weights"]["kind"] == "file" and not os.path.isfile(spec["weights"]["path"]):  # noqa: PTH113
         raise InputError(f"{spec['weights']['path']}: no such weights file; say where it is now with --weights FILE")
     return _build(spec, _device(device), tokenizer_now=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -63,8 +64,8 @@ def simple_tokenizer(config: dict[str, Any]) -> Tokenizer:
 
 def tokenizer_file(path: Path) -> Path:
     """Return the tokenizer.json that `path`, a file or a folder, means."""
-    file = path / "tokenizer.json" if path.is_dir() else path
-    if not file.is_file():
+    file = path / "tokenizer.json" if os.path.isdir(path) else path  # noqa: PTH112 (as below)
+    if not os.path.isfile(file):  # noqa: PTH113 (Path.is_file raises on a name that is too long)
         raise InputError(f"{file}: no such tokenizer file; expected a tokenizer.json or a folder that holds one")
     return file
 
@@ -86,6 +87,7 @@ class FileTokenizer:
             self._tokenizer = HFTokenizer.from_file(str(file))
         except Exception as error:  # the package raises bare Exception
             raise InputError(f"{file}: not a tokenizer.json ({one_line(error, 80)})") from None
+        self._file = file
         options = text_cfg.get("tokenizer_kwargs") or {}
         self._clean = get_clean_fn(options.get("clean", "whitespace"))
         self._pad = self._pad_id(file, text_cfg)
@@ -113,7 +115,12 @@ class FileTokenizer:
         beside = file.with_name("tokenizer_config.json")
         if not (beside.is_file() and beside.stat().st_size < JSON_LIMIT):
             return None
-        token = json.loads(beside.read_text("utf-8")).get(name)
+        try:
+            token = json.loads(beside.read_text("utf-8"))[name]
+        except KeyError:
+            return None
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            raise InputError(f"{beside}: not a tokenizer_config.json ({one_line(error, 80)})") from None
         token = token.get("content") if isinstance(token, dict) else token
         found: int | None = self._tokenizer.token_to_id(token) if isinstance(token, str) else None
         return found
@@ -123,6 +130,9 @@ class FileTokenizer:
         length = context_length or self._length
         self._tokenizer.enable_truncation(max_length=length)
         self._tokenizer.enable_padding(length=length, pad_id=self._pad)
-        encoded = self._tokenizer.encode_batch([self._clean(text) for text in texts])
+        try:
+            encoded = self._tokenizer.encode_batch([self._clean(text) for text in texts])
+        except Exception as error:  # the package raises bare Exception
+            raise InputError(f"{self._file}: can't tokenize the prompts ({one_line(error, 80)})") from None
         ids = torch.tensor([one.ids for one in encoded], dtype=torch.int64)
         return ids if self._stripped is None else ids.masked_fill(ids == self._stripped, 0)

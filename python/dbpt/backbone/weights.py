@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def looks_like_path(pretrained: str) -> bool:
 
 def check_weights_file(path: Path) -> None:
     """Refuse what is not there and what could run code when it is opened."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 (Path.is_file raises on a name that is too long)
         raise InputError(f"{path}: no such weights file")
     try:
         with path.open("rb") as file:
@@ -63,6 +64,7 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
         if name in state and name in expected and state[name].numel() == expected[name].numel() == 1:
             state[name] = state[name].reshape(expected[name].shape)
     _check_fit(path, state, expected)
+    _check_numbers(path, {name: state[name] for name, _ in model.named_parameters()})
     model.load_state_dict(state, strict=True)
 
 
@@ -80,6 +82,16 @@ def _check_fit(path: Path, state: dict[str, torch.Tensor], expected: dict[str, t
     found = "; ".join(label + first_few(names, 3) for label, names in problems if names)
     if found:
         raise InputError(f"{path}: the checkpoint of another architecture than the model's config ({found})")
+
+
+def _check_numbers(path: Path, parameters: dict[str, torch.Tensor]) -> None:
+    for name, tensor in parameters.items():
+        if not tensor.is_floating_point():
+            raise InputError(
+                f"{path}: {name} holds {tensor.dtype}, expected floating point; quantised weights are not read"
+            )
+        if not bool(tensor.isfinite().all()):
+            raise InputError(f"{path}: {name} holds NaN or an infinity; take the weights from where they came again")
 
 
 def file_digest(path: Path) -> str:

@@ -149,11 +149,14 @@ def read_result(path: Path, fingerprint: str) -> CellResult | None:
             metadata = file.metadata() or {}
             correct, groups, rows = (file.get_tensor(name) for name in ("correct", "groups", "rows"))
         figures = json.loads(metadata["figures"])
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a readable result ({error}); delete it, and it is trained anew") from None
     if metadata.get("schema_version") != str(SCHEMA_VERSION) or metadata.get("fingerprint") != fingerprint:
         raise InputError(
             f"{path}: made with other settings or data than this comparison's; use the same ones, or start afresh with "
             "--overwrite"
         )
-    return CellResult(correct.astype(np.bool_), groups.astype(np.int64), rows, **figures)
+    try:
+        return CellResult(correct.astype(np.bool_), groups.astype(np.int64), rows, **figures)
+    except TypeError:
+        raise InputError(f"{path}: has other figures than a result; delete it, and it is trained anew") from None

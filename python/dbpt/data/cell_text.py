@@ -9,10 +9,10 @@ def cell_text(value: object) -> str | None:
     No cell are lists, objects and bytes, infinite numbers, and text that no file name or report could hold (a NUL, half
     of a surrogate pair).
     """
+    if isinstance(value, str):
+        return value if value.isprintable() or _is_storable(value) else None
     if value is None:
         return ""
-    if isinstance(value, str):
-        return value if _is_storable(value) else None
     if isinstance(value, int):
         return str(int(value))
     if isinstance(value, float) and not math.isinf(value):

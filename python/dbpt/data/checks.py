@@ -35,6 +35,8 @@ def spelled_as_on_disk(dataset: Dataset) -> Dataset:
 
     An accented letter is one code point in most tables (NFC) and a letter with a mark in file names from a Mac (NFD).
     """
+    if all(map(str.isascii, dataset.paths)):
+        return dataset
     paths = tuple(path if path.isascii() else _on_disk(dataset.root, path) for path in dataset.paths)
     return dataset if paths == dataset.paths else replace(dataset, paths=paths)
 
@@ -100,17 +102,19 @@ def check_images(dataset: Dataset) -> None:
 def missing_rows(dataset: Dataset) -> list[int]:
     """Rows whose image is no file in the root."""
     root, paths = dataset.root, dataset.paths
-    listings: dict[str, set[str]] = {}
-    missing: list[int] = []
-    for row, path in enumerate(paths):
+    folders: dict[str, list[str]] = {}
+    for path in paths:
         folder, _, name = path.rpartition("/")
-        if folder not in listings:
-            listings[folder] = _file_names(root / folder)
-        if name not in listings[folder]:
-            missing.append(row)
+        folders.setdefault(folder, []).append(name)
+    unlisted = {(folder, name) for folder, names in folders.items() for name in set(names) - _file_names(root / folder)}
+    if not unlisted:
+        return []
     # Links are not in the listings, and a file system may take other spellings (case, Unicode forms): ask it,
     # through os.path, which answers False to a name that is too long where Path raises.
-    return [row for row in missing if not _is_there(root / paths[row])]
+    absent = {
+        f"{folder}/{name}" if folder else name for folder, name in unlisted if not _is_there(root / folder / name)
+    }
+    return [row for row, path in enumerate(paths) if path in absent]
 
 
 def _is_there(path: Path) -> bool:
@@ -127,16 +131,18 @@ def _file_names(folder: Path) -> set[str]:
         raise InputError(f"{folder}: cannot be listed ({error.strerror or error})") from None
 
 
-def published_note(dataset: Dataset) -> str | None:
-    """A note if there are published group counts and the data set's are others, else None."""
+def published_notes(dataset: Dataset) -> list[str]:
+    """A note for each split whose group counts are published and others than the data set's."""
     groups = dataset.groups(dataset.attributes)
     differing = []
     for split, expected in enumerate(dataset.published or ()):
         chosen = groups[(dataset.splits == split) & (groups >= 0)]
         counts = tuple(np.bincount(chosen, minlength=dataset.num_groups).tolist())
         if counts != expected:
-            differing.append(f"{SPLITS[split]} {_listed(counts)} (published {_listed(expected)})")
-    return f"counts differ from the published ones: {'; '.join(differing)}" if differing else None
+            differing.append(
+                f"{SPLITS[split]}: group counts {_listed(counts)} differ from the published {_listed(expected)}"
+            )
+    return differing
 
 
 def _listed(counts: Sequence[int]) -> str:

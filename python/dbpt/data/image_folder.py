@@ -14,7 +14,7 @@ from dbpt.data.cell_text import cell_text
 from dbpt.data.dataset import SPLITS, Dataset
 from dbpt.data.rows import one_of, shortened
 from dbpt.data.value_codes import given_codes, notes_on_numbers, own_codes
-from dbpt.errors import InputError, nearest
+from dbpt.errors import CONTROL, InputError, nearest
 from dbpt.words import Vocabulary, Words
 
 # Of what can be decoded. Another ending is not looked into: it is no image, or one that would fail anyway.
@@ -130,8 +130,10 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 def _class_codes(folder: Path, found: _Found, classes: Vocabulary | None) -> tuple[Vocabulary, dict[str, int]]:
     names = set(found.labels)
     for name in names:
-        if cell_text(name) is None:
-            raise InputError(f"{folder}: the name of folder {name!r} is not UTF-8; rename it")
+        if cell_text(name) is None or CONTROL.search(name):
+            raise InputError(
+                f"{folder}: the name of folder {name!r} is not UTF-8, or has control characters; rename it"
+            )
     if classes is None:
         ordered, codes = own_codes(names)
         if len(ordered) < 2:

@@ -42,7 +42,7 @@ def read_jsonl(path: Path, required: Sequence[str], optional: Sequence[str] = ()
 def json_object(text: str, where: str) -> dict[str, Any]:
     """One JSON object. Raises `InputError` for anything else, and for a key that is there twice."""
     try:
-        row = json.loads(text, object_pairs_hook=_without_repeats)
+        row = DECODER.decode(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: is not JSON ({error}); expected an object") from None
     if not isinstance(row, dict):
@@ -57,6 +57,9 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         repeated = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"key {repeated!r} occurs twice in an object")
     return row
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_without_repeats)
 
 
 def _cell(value: object, name: str, where: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dbpt.data import celeba, metashift, waterbirds
-from dbpt.data.checks import published_note
+from dbpt.data.checks import published_notes
 from dbpt.data.dataset import Dataset
 from dbpt.data.rows import shortened
 from dbpt.errors import InputError
@@ -59,8 +59,7 @@ def read_known(
         dataset.words.templates if templates is None else _listed(templates),
         dataset.words.attribute_templates if attribute_templates is None else _listed(attribute_templates),
     )
-    note = published_note(dataset)
-    return replace(dataset, words=words, notes=(*dataset.notes, note) if note else dataset.notes)
+    return replace(dataset, words=words, notes=(*dataset.notes, *published_notes(dataset)))
 
 
 def _same_number(argument: str, given: Vocabulary | None, own: Vocabulary) -> Vocabulary:

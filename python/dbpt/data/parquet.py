@@ -54,8 +54,8 @@ def _check_type(types: Any, path: Path, name: str, kind: Any) -> None:
 
 
 def _cells(path: Path, name: str, values: Sequence[object]) -> list[str]:
-    cells = [cell_text(value) for value in values]
-    if None in cells:
-        row = cells.index(None)
+    cells = {value: text for value in set(values) if (text := cell_text(value)) is not None}
+    row = next((row for row, value in enumerate(values) if value not in cells), None)
+    if row is not None:
         raise InputError(f"{path} row {row + 1}: {name} is {values[row]!a}, expected text or an integer")
-    return [cell for cell in cells if cell is not None]
+    return [cells[value] for value in values]

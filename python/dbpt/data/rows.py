@@ -65,7 +65,7 @@ class Columns:
     """The wanted columns of one file, all of one length, and the line (or other ``unit``) of each row."""
 
     path: Path
-    lines: list[int]
+    lines: Sequence[int]
     values: dict[str, list[str]]
     unit: str = "line"
 
@@ -88,7 +88,19 @@ class Columns:
                 f"{self.where(row)}: {column} is {values[row]!r}, expected {one_of(expected)}"
                 f"{nearest(values[row].strip(), list(expected))}"
             )
-        return np.array([codes[value] for value in values], dtype=np.int64)
+        return np.fromiter(map(codes.__getitem__, values), np.int64, len(values))
+
+    def image_paths(self, column: str, root: Path) -> tuple[str, ...]:
+        """(N,) the paths in a column, as `relative_path` makes them; raises `InputError` as that does."""
+        return tuple(
+            path if _is_plain(path) else relative_path(path, root, self.where(row))
+            for row, path in enumerate(self.values[column])
+        )
+
+
+def _is_plain(path: str) -> bool:
+    """Whether `relative_path` would change nothing, as with nearly all paths of a list of millions."""
+    return bool(path) and "//" not in path and "./" not in path and path[0] != "/" and path[-1] not in "./"
 
 
 def read_columns(path: Path, required: Sequence[str], optional: Sequence[str] = (), delimiter: str = ",") -> Columns:
@@ -97,13 +109,17 @@ def read_columns(path: Path, required: Sequence[str], optional: Sequence[str] = 
     Raises:
         InputError: as ``read_text``; a required column missing, a column twice, a row of another length, no rows.
     """
-    rows = separated_rows(path, read_text(path), delimiter)
+    text = read_text(path)
+    cells = _unquoted_cells(text, delimiter)
+    if cells is not None:
+        wanted = _positions(f"{path} line 1", [column[0] for column in cells], required, optional)
+        values = {name: cells[position][1:] for name, position in wanted.items()}
+        return Columns(path, range(2, len(cells[0]) + 1), values)
+    rows = separated_rows(path, text, delimiter)
     header_line, header = next(rows)
-    header = [name.strip() for name in header]
-    wanted = {name: column_position(f"{path} line {header_line}", header, name) for name in required}
-    wanted |= {name: column_position(f"{path} line {header_line}", header, name) for name in optional if name in header}
+    wanted = _positions(f"{path} line {header_line}", header, required, optional)
     lines: list[int] = []
-    values: dict[str, list[str]] = {name: [] for name in wanted}
+    values = {name: [] for name in wanted}
     appends = [(position, values[name].append) for name, position in wanted.items()]
     for line, fields in rows:
         if len(fields) != len(header):
@@ -117,6 +133,29 @@ def read_columns(path: Path, required: Sequence[str], optional: Sequence[str] = 
     if not lines:
         raise InputError(f"{path}: has a header but no rows; expected one row per image")
     return Columns(path, lines, values)
+
+
+def _unquoted_cells(text: str, delimiter: str) -> list[list[str]] | None:
+    """All columns, header first, of a text that is as plain as most are: no quotes, no blank lines, rows of one length.
+
+    None for any other text. It gives what `separated_rows` gives, several times as fast.
+    """
+    lines = text.removesuffix("\n").split("\n")
+    separators = {line.count(delimiter) for line in lines}
+    if '"' in text or "\r" in text or len(separators) > 1 or separators == {0} or len(lines) == 1:
+        return None
+    if max(map(len, lines)) > csv.field_size_limit():
+        return None
+    cells = delimiter.join(lines).split(delimiter)
+    (width,) = (number + 1 for number in separators)
+    return [cells[position::width] for position in range(width)]
+
+
+def _positions(where: str, header: Sequence[str], required: Sequence[str], optional: Sequence[str]) -> dict[str, int]:
+    """The index of each wanted column that is there. Raises `InputError` as `column_position`."""
+    header = [name.strip() for name in header]
+    wanted = [*required, *(name for name in optional if name in header)]
+    return {name: column_position(where, header, name) for name in wanted}
 
 
 def column_position(where: str, header: Sequence[str], name: str) -> int:

@@ -19,6 +19,8 @@ def shards_of(pattern: str) -> list[Path]:
     Raises:
         InputError: a range that runs backwards or is absurdly long, a part of the pattern that no file has.
     """
+    if "\0" in pattern:
+        raise InputError(f"data {pattern!r}: no file has a NUL in its name")
     shards: dict[Path, None] = {}
     for part in _expanded(pattern):
         is_glob = glob.has_magic(part) and not os.path.lexists(part)

@@ -15,9 +15,9 @@ from dbpt.data.column_names import REQUIRED, ROLES
 from dbpt.data.dataset import Dataset
 from dbpt.data.jsonl import read_jsonl
 from dbpt.data.parquet import read_parquet
-from dbpt.data.rows import Columns, read_columns, relative_path
+from dbpt.data.rows import Columns, read_columns
 from dbpt.data.value_codes import given_codes, notes_on_numbers, own_codes
-from dbpt.errors import InputError
+from dbpt.errors import CONTROL, InputError
 from dbpt.words import Vocabulary, Words
 
 READERS: dict[str, Callable[[Path, Sequence[str], Sequence[str]], Columns]] = {
@@ -72,7 +72,7 @@ def read_table(
         name=path.stem,
         root=root,
         source=path,
-        paths=_image_paths(read, named["path"], root) if images else _row_names(read, named["path"]),
+        paths=read.image_paths(named["path"], root) if images else _row_names(read, named["path"]),
         lines=np.array(read.lines, dtype=np.int64),
         labels=labels,
         attributes=indices,
@@ -81,10 +81,6 @@ def read_table(
         notes=tuple(notes_on_numbers(class_words, attribute_words)),
         unit=read.unit,
     )
-
-
-def _image_paths(read: Columns, column: str, root: Path) -> tuple[str, ...]:
-    return tuple(relative_path(name, root, read.where(row)) for row, name in enumerate(read.values[column]))
 
 
 def _row_names(read: Columns, column: str) -> tuple[str, ...]:
@@ -143,7 +139,15 @@ def _indexed(
 
 
 def _values(columns: Columns, column: str, unknown: Sequence[str] = ()) -> set[str]:
-    return {value.strip() for value in columns.values[column]} - {"", *unknown}
+    """The distinct values. Raises `InputError` for one with a line break or another control character."""
+    values = {value.strip() for value in set(columns.values[column])} - {"", *unknown}
+    if any(map(CONTROL.search, values)):
+        row, value = next((row, v) for row, v in enumerate(columns.values[column]) if CONTROL.search(v.strip()))
+        raise InputError(
+            f"{columns.where(row)}: {column} is {value!r}, with a line break or another control character; is a quote "
+            "missing?"
+        )
+    return values
 
 
 def _found(names: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from dbpt.data.dataset import Dataset, GroupCounts
 from dbpt.data.roots import find_root
-from dbpt.data.rows import read_columns, relative_path
+from dbpt.data.rows import read_columns
 from dbpt.words import Words
 
 # As group_DRO, SubpopBench and WILDS name it.
@@ -36,12 +36,11 @@ def read_waterbirds(root: Path) -> Dataset:
     root = find_root(root, FOLDERS, (METADATA,), "Waterbirds")
     columns = read_columns(root / METADATA, ("img_filename", "y", "split", "place"))
     binary, three = {"0": 0, "1": 1}, {"0": 0, "1": 1, "2": 2}
-    names = columns.values["img_filename"]
     return Dataset(
         name="waterbirds",
         root=root,
         source=columns.path,
-        paths=tuple(relative_path(name, root, columns.where(row)) for row, name in enumerate(names)),
+        paths=columns.image_paths("img_filename", root),
         lines=np.array(columns.lines, dtype=np.int64),
         labels=columns.decode("y", binary.get, list(binary)),
         attributes=columns.decode("place", binary.get, list(binary)),

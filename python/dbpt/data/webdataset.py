@@ -1,7 +1,6 @@
 """Images in WebDataset's tar shards: files of one name up to the first dot are a sample, the rest says what each is.
 
 An image (jpg, jpeg, png, webp, bmp, gif, tif, tiff); the class in ``.cls`` or, like split and attribute, in ``.json``.
-
 """
 
 import os
@@ -17,7 +16,7 @@ from dbpt.archives.tar import members
 from dbpt.data.cell_text import cell_text
 from dbpt.data.column_names import ROLES
 from dbpt.data.dataset import Dataset
-from dbpt.data.image_folder import ENDINGS
+from dbpt.data.image_folder import ENDINGS, SPLIT_FOLDERS
 from dbpt.data.jsonl import json_object
 from dbpt.data.rows import Columns, shortened
 from dbpt.data.shard_pattern import shards_of
@@ -27,6 +26,7 @@ from dbpt.errors import InputError
 from dbpt.words import Vocabulary, Words
 
 SPLIT_WORD = re.compile(r"(?<![a-z])(train|val|valid|validation|test)(?![a-z])")
+COMPRESSED = re.compile(r"\.(tar\.(gz|bz2|xz|zst)|tgz)$", re.IGNORECASE)
 MOST_BYTES = 1 << 20  # of a .cls or .json, which is read whole
 
 
@@ -41,7 +41,11 @@ class _Samples(Columns):
 
 
 def is_pattern_of_shards(data: str) -> bool:
-    """Whether ``data`` means tar files."""
+    """Whether ``data`` means tar files. Raises `InputError` if they are compressed: no image can be sought in them."""
+    if COMPRESSED.search(data):
+        raise InputError(
+            f"data {data!r}: no image can be sought in a compressed shard; unpack it to .tar, as gunzip does"
+        )
     return data.lower().endswith(".tar")
 
 
@@ -136,12 +140,16 @@ def _said(
     if ".cls" in sample and not label_is_named:
         said[keys["label"]] = _text(sample[".cls"][1], f"{where}.cls").strip()
     if not said[keys["label"]]:
-        raise InputError(f"{where}: no .cls, and no {keys['label']!r} in a .json; each image needs its class")
+        raise InputError(
+            f"{where}: no .cls, and no {keys['label']!r} in a .json; each image needs its class (a table may give it, "
+            f"with paths such as {shard.name}/{Path(where).name}.jpg)"
+        )
     if not said[keys["split"]]:
-        words = set(SPLIT_WORD.findall(shard.name.lower()))
-        if len(words) != 1:
+        words = set(SPLIT_WORD.findall(shard.name.lower())) or {shard.parent.name.lower()}
+        if len(words) != 1 or words.isdisjoint(SPLIT_FOLDERS):
             raise InputError(
-                f"{where}: no {keys['split']!r} in a .json, and the shard's name does not say one of train, val, test"
+                f"{where}: no {keys['split']!r} in a .json, and neither the shard's name nor its folder's says one of "
+                "train, val, test"
             )
         said[keys["split"]] = words.pop()
     return said

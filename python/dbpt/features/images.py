@@ -22,6 +22,7 @@ from PIL import Image, UnidentifiedImageError
 
 from dbpt.archives import find_member
 from dbpt.arguments import available_cpus
+from dbpt.errors import one_line
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MAGICS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*")
@@ -33,6 +34,9 @@ MAX_ASPECT = 200  # resizing the short side of a thinner image to the tower's in
 
 class UnreadableImage(ValueError):
     """An image file that can't be used; the message is the reason, on one line."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(one_line(reason))
 
 
 def open_image(path: Path) -> Image.Image:

@@ -32,9 +32,9 @@ def recall_encoder(cache_dir: Path, model: str, pretrained: str | None, precisio
     """What this model was the last time, if nothing that it consists of has changed since."""
     wanted = _request(model, pretrained, precision)
     for entry in _read(cache_dir):
-        if wanted is not None and entry.get("request") == wanted:
-            with contextlib.suppress(KeyError, TypeError, ValueError):
-                return KnownEncoder(dict(entry["encoder"]), int(entry["embed_dim"]))
+        encoder, embed_dim = entry.get("encoder"), entry.get("embed_dim")
+        if entry.get("request") == wanted is not None and isinstance(encoder, dict) and isinstance(embed_dim, int):
+            return KnownEncoder(encoder, embed_dim)
     return None
 
 

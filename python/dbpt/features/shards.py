@@ -111,7 +111,7 @@ class Shard:
             return "row ids that are not those of the files"
         if not bool(np.isfinite(self.features).all()):
             return "NaN or infinite features"
-        norms = np.linalg.norm(self.features.astype(np.float32), axis=1)
+        norms = np.linalg.norm(self.features.astype(np.float64), axis=1)
         return None if np.allclose(norms, self.failed == 0, atol=1e-2) else "features that are not of length 1"
 
 

@@ -8,6 +8,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,7 @@ def read_design(folder: Path) -> Design:
         InputError: not such a folder, another schema version, or files that were changed since.
     """
     path = folder / "design.json"
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 (Path.is_file raises on a name that is too long)
         raise InputError(f"{folder}: not a drawn sample (no design.json); give the folder named by --out in dbpt label")
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -130,7 +131,7 @@ def read_design(folder: Path) -> Design:
         changed = design.sample != value["sample"]
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         changed = True
     if changed:
         raise InputError(f"{folder}: design.json or sample.csv was changed since it was drawn; draw a new sample")

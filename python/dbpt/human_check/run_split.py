@@ -80,8 +80,13 @@ class _LabelledByRun:
             self.paths = tensors["paths"].tobytes().decode("utf-8", "surrogateescape").split("\0")
         except (OSError, SafetensorError, KeyError) as error:
             raise InputError(f"{file}: not readable as a run's pseudo attributes ({error}); fit anew") from None
-        lengths = {len(self.pseudo_attributes), len(self.confidence), len(self.splits), len(self.paths)}
-        if len(lengths) > 1 or self.pseudo_attributes.max(initial=-1) >= len(classifier.words.attributes):
+        arrays = (self.pseudo_attributes, self.confidence, self.splits)
+        if (
+            any(array.shape != (len(self.paths),) for array in arrays)
+            or not np.isin(self.splits, range(len(SPLITS))).all()
+            or not np.isin(self.pseudo_attributes, range(-1, len(classifier.words.attributes))).all()
+            or not ((self.confidence >= 0) & (self.confidence <= 1)).all()
+        ):
             raise InputError(f"{file}: does not belong to this run; fit anew")
         self._run = run
 

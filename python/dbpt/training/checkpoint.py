@@ -50,7 +50,7 @@ def load_checkpoint(path: Path, fingerprint: str) -> Checkpoint | None:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         progress = json.loads(metadata["progress"])
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a readable checkpoint ({error}); start afresh with --overwrite") from None
     if metadata.get("schema_version") != str(SCHEMA_VERSION) or metadata.get("fingerprint") != fingerprint:
         raise InputError(

@@ -1,5 +1,6 @@
 """What the readers of CelebA's lists and merged tables agree on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ class CelebaRows:
     """
 
     path: Path
-    lines: list[int]
+    lines: Sequence[int]
     names: list[str]
     labels: NDArray[np.int64]
     attributes: list[NDArray[np.int64]]

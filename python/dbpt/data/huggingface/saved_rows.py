@@ -28,6 +28,7 @@ class SavedRows(Columns):
         unlabelled: how many rows each other split has.
     """
 
+    lines: list[int]
     members: list[str] = field(default_factory=list)
     has_bytes: list[bool] = field(default_factory=list)
     splits: list[SavedSplit] = field(default_factory=list)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data.dataset import Dataset
-from dbpt.data.metashift.folders import list_folders
+from dbpt.data.metashift.folders import list_folders, listed_dataset
 from dbpt.words import Words
 
 FOLDERS = ("MetaDatasetCatDog", "metashift/MetaDatasetCatDog", "metashifts/MetaDatasetCatDog")
@@ -39,25 +39,15 @@ WORDS = Words(
 def read(images: Path) -> Dataset:
     """List the six folders, and draw the validation rows out of the two of the test."""
     paths, codes = list_folders(images, TRAIN | TEST, "MetaShift in DISC's layout")
-    labels, attributes = np.array(codes, dtype=np.int64).T
+    labels, attributes = zip(*codes, strict=True)
     splits = np.zeros(len(paths), dtype=np.int64)
     is_test = np.array([path.startswith("test/") for path in paths])
     splits[is_test] = disc_test_split(int(is_test.sum()))
-    return Dataset(
-        name="metashift",
-        root=images,
-        source=images,
-        paths=tuple(paths),
-        lines=np.zeros(len(paths), dtype=np.int64),
-        labels=labels.copy(),
-        attributes=attributes.copy(),
-        splits=splits,
-        words=WORDS,
-        notes=(
-            "DISC's variant of MetaShift, not comparable with the others; validation drawn as DISC does, over sorted "
-            "file names (which image lands where differs from splits drawn on other machines)",
-        ),
+    note = (
+        "DISC's variant of MetaShift, not comparable with the others; validation drawn as DISC does, over sorted file "
+        "names (which image lands where differs from splits drawn on other machines)"
     )
+    return listed_dataset(images, paths, labels, attributes, splits, WORDS, note)
 
 
 def disc_test_split(num_rows: int) -> NDArray[np.int64]:

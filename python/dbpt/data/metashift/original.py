@@ -10,7 +10,7 @@ import numpy as np
 
 from dbpt.data.dataset import Dataset, GroupCounts
 from dbpt.data.metashift import subpopbench
-from dbpt.data.metashift.folders import list_folders
+from dbpt.data.metashift.folders import list_folders, listed_dataset
 from dbpt.data.roots import first_of
 from dbpt.data.rows import read_columns, shortened
 from dbpt.errors import InputError, nearest
@@ -37,23 +37,14 @@ def read(images: Path) -> Dataset:
     """List the four folders, and find each image's group."""
     groups, source = _find_groups(images)
     paths, codes = list_folders(images, FOLDER_CODES, "MetaShift in the original layout")
-    labels, splits = np.array(codes, dtype=np.int64).T
-    attributes = [_attribute(path, int(label), groups, source) for path, label in zip(paths, labels, strict=True)]
-    return Dataset(
-        name="metashift",
-        root=images,
-        source=images,
-        paths=tuple(paths),
-        lines=np.zeros(len(paths), dtype=np.int64),
-        labels=labels.copy(),
-        attributes=np.array(attributes, dtype=np.int64),
-        splits=splits.copy(),
-        words=subpopbench.WORDS,
-        notes=(
-            f"MetaShift's original layout, not comparable with SubpopBench's; groups from {source}, "
-            "val_out_of_domain is the test split",
-        ),
-        published=PUBLISHED,
+    labels, splits = zip(*codes, strict=True)
+    attributes = [_attribute(path, label, groups, source) for path, label in zip(paths, labels, strict=True)]
+    note = (
+        f"MetaShift's original layout, not comparable with SubpopBench's; groups from {source}, "
+        "val_out_of_domain is the test split"
+    )
+    return listed_dataset(
+        images, paths, labels, attributes, np.array(splits, dtype=np.int64), subpopbench.WORDS, note, PUBLISHED
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data.dataset import Dataset, GroupCounts
-from dbpt.data.metashift.folders import list_folders
+from dbpt.data.metashift.folders import list_folders, listed_dataset
 from dbpt.data.roots import first_of
 from dbpt.data.rows import Columns, read_columns, relative_path
 from dbpt.errors import InputError
@@ -89,23 +89,12 @@ def _check_folders(dataset: Dataset, columns: Columns) -> None:
 
 def _from_folders(images: Path) -> Dataset:
     paths, codes = list_folders(images, GROUPS, "MetaShift")
-    labels, attributes = np.array(codes, dtype=np.int64).T
-    return Dataset(
-        name="metashift",
-        root=images,
-        source=images,
-        paths=tuple(paths),
-        lines=np.zeros(len(paths), dtype=np.int64),
-        labels=labels.copy(),
-        attributes=attributes.copy(),
-        splits=subpopbench_split(len(paths)),
-        words=WORDS,
-        published=PUBLISHED,
-        notes=(
-            f"no {METADATA}: split drawn as SubpopBench does, over sorted file names "
-            "(which image lands where differs from splits drawn on other machines)",
-        ),
+    labels, attributes = zip(*codes, strict=True)
+    note = (
+        f"no {METADATA}: split drawn as SubpopBench does, over sorted file names "
+        "(which image lands where differs from splits drawn on other machines)"
     )
+    return listed_dataset(images, paths, labels, attributes, subpopbench_split(len(paths)), WORDS, note, PUBLISHED)
 
 
 def subpopbench_split(num_rows: int) -> NDArray[np.int64]:

@@ -77,6 +77,8 @@ def _check_width(path: Path, width: int, backbone: Backbone) -> None:
 
 def _gathered(folder: ClipRetrievalFolder, dataset: Dataset) -> NDArray[np.float32]:
     found = [folder.find(path, dataset.root) for path in dataset.paths]
+    if not any(found) and (beginning := folder.beginning(dataset.paths[0])):
+        found = [folder.find(beginning + path, dataset.root) for path in dataset.paths]
     places = [place for place in found if place is not None]
     if len(places) < len(found):
         row = found.index(None)

@@ -85,6 +85,11 @@ class ClipRetrievalFolder:
                 return self.places[name]
         return None
 
+    def beginning(self, path: str) -> str | None:
+        """What stands before ``path`` in the one name that ends with it: where clip-retrieval was started, not here."""
+        found = [name for name in self.places if name.endswith(f"/{path}")]
+        return found[0].removesuffix(path) if len(found) == 1 else None
+
 
 def _numbered(folder: Path, kind: str, suffix: str) -> dict[int, Path]:
     """The files ``kind/kind_N.suffix`` by N, which may have zeros in front."""

@@ -1,0 +1,102 @@
+"""What a fuzz target is: a parser of ours with a corpus of small files, and what may come of a file of any bytes."""
+
+import re
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dbpt.errors import InputError
+from dbpt.features import UnreadableImage
+
+CORPUS = Path(__file__).parent / "corpus"
+LONGEST_LINE = 2000
+SECONDS = 20
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+Parse = Callable[[bytes], object]
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What a target is prepared with: an empty folder, pytest's fixtures by name, and the corpus, which may grow."""
+
+    folder: Path
+    fixture: Callable[[str], Any]
+    corpus: dict[str, bytes]
+
+    def parser_of(self, name: str, read: Callable[[Path], object]) -> Parse:
+        """``read``, of a file called ``name`` in the folder."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+        def parse(content: bytes) -> object:
+            path.write_bytes(content)
+            return read(path)
+
+        return parse
+
+
+Prepare = Callable[[Workplace], Parse]
+
+
+@dataclass(frozen=True)
+class Target:
+    """How to prepare a parser, and how to repair what its format protects by lengths and checksums."""
+
+    prepare: Prepare
+    repair: Callable[[bytes], bytes]
+
+
+TARGETS: dict[str, Target] = {}
+
+
+def target(repair: Callable[[bytes], bytes] = bytes) -> Callable[[Prepare], Prepare]:
+    """Register a target under the name of the function, which is also that of its folder in `CORPUS`.
+
+    The function gets a `Workplace` and returns what parses bytes. Of what was accepted that asserts what must hold.
+    """
+
+    def register(prepare: Prepare) -> Prepare:
+        TARGETS[prepare.__name__] = Target(prepare, repair)
+        return prepare
+
+    return register
+
+
+def corpus_of(name: str) -> dict[str, bytes]:
+    """The files of a target by name; ``good-`` ones must be accepted, ``bad-`` ones refused."""
+    return {file.name: file.read_bytes() for file in sorted((CORPUS / name).iterdir())}
+
+
+def refusal(parse: Parse, content: bytes) -> str | None:
+    """The line that the bytes are refused with, None if they are accepted. Whatever else is raised is a finding."""
+    try:
+        with _time_limit():
+            parse(content)
+    except (InputError, UnreadableImage) as error:
+        line = str(error)
+        assert line.strip() and not UNPRINTABLE.search(line), f"not one line: {line!r}"
+        assert "Traceback" not in line and len(line) <= LONGEST_LINE, f"no line to read: {line[:3000]!r}"
+        return line
+    return None
+
+
+class Hang(BaseException):
+    """Not an `Exception`, which a parser might take for a reason to refuse."""
+
+
+@contextmanager
+def _time_limit() -> Iterator[None]:
+    def stop(*_: object) -> None:
+        raise Hang(f"over {SECONDS} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(SECONDS)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)

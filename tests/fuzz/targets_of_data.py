@@ -1,0 +1,158 @@
+"""Targets: tables, the known data sets' metadata, folders of images, shards."""
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+
+import repairs
+from fuzz_target import UNPRINTABLE, Parse, Workplace, target
+from layouts import touch, write_birds, write_faces, write_pets
+
+from dbpt.archives import tar as tar_archives
+from dbpt.data import Dataset, load_dataset
+from dbpt.data.checks import check_dataset
+from dbpt.data.metashift import original
+from dbpt.data.shard_pattern import shards_of
+
+
+def read_rows(data: object, root: Path | None = None) -> None:
+    """Read a data set and check what was accepted, as it is written and as `fit` would take it."""
+    dataset = load_dataset(data, root, check=False)
+    assert_consistent(dataset)
+    check_dataset(dataset)
+
+
+def assert_consistent(dataset: Dataset) -> None:
+    assert len(dataset) and dataset.num_classes >= 2
+    assert 0 <= dataset.labels.min() <= dataset.labels.max() < dataset.num_classes
+    assert -1 <= dataset.attributes.min() <= dataset.attributes.max() < max(1, dataset.num_attributes)
+    assert 0 <= dataset.splits.min() <= dataset.splits.max() <= 2
+    for path in dataset.paths:
+        assert path and "\0" not in path and not path.startswith("/") and ".." not in PurePosixPath(path).parts
+    for line in dataset.describe().split("\n"):
+        assert not UNPRINTABLE.search(line), f"breaks the terminal: {line!r}"
+
+
+def table(place: Workplace, name: str) -> Parse:
+    touch(place.folder, "a.jpg", "b.jpg", "c.jpg", "dé.jpg")
+    return place.parser_of(name, read_rows)
+
+
+@target()
+def table_csv(place: Workplace) -> Parse:
+    return table(place, "rows.csv")
+
+
+@target()
+def table_tsv(place: Workplace) -> Parse:
+    return table(place, "rows.tsv")
+
+
+@target()
+def table_jsonl(place: Workplace) -> Parse:
+    return table(place, "rows.jsonl")
+
+
+@target()
+def table_parquet(place: Workplace) -> Parse:
+    return table(place, "rows.parquet")
+
+
+@target()
+def waterbirds(place: Workplace) -> Parse:
+    root = write_birds(place.folder)
+    return place.parser_of(f"{root.name}/metadata.csv", lambda path: read_rows("waterbirds", root))
+
+
+@target()
+def celeba_attributes(place: Workplace) -> Parse:
+    """The official list and the CSV dialects; the partition is the official one."""
+    root = write_faces(place.folder)
+    return place.parser_of(f"{root.name}/list_attr_celeba.txt", lambda path: read_rows("celeba", root))
+
+
+@target()
+def celeba_partition(place: Workplace) -> Parse:
+    root = write_faces(place.folder)
+    return place.parser_of(f"{root.name}/list_eval_partition.txt", lambda path: read_rows("celeba", root))
+
+
+@target()
+def celeba_merged(place: Workplace) -> Parse:
+    root = write_faces(place.folder)
+    (root / "list_attr_celeba.txt").unlink()
+    return place.parser_of(f"{root.name}/metadata.csv", lambda path: read_rows("celeba", root))
+
+
+@target()
+def metashift(place: Workplace) -> Parse:
+    root = write_pets(place.folder)
+    return place.parser_of(f"{root.name}/metadata_metashift.csv", lambda path: read_rows("metashift", root))
+
+
+@target()
+def metashift_groups(place: Workplace) -> Parse:
+    """The table that stands in for the original script's pickle."""
+    touch(place.folder, *(f"{folder}/{n}.jpg" for n, folder in enumerate(original.FOLDER_CODES)))
+    return place.parser_of(original.GROUP_TABLE, lambda path: read_rows("metashift", place.folder))
+
+
+@target()
+def folder_names(place: Workplace) -> Parse:
+    """A line a path of an image below the folder, as any program may have named it."""
+
+    def parse(content: bytes) -> None:
+        folder = place.folder / "images"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for name in content.split(b"\n")[:20]:
+            _touch_below(folder, name)
+        read_rows(folder)
+
+    return parse
+
+
+def _touch_below(folder: Path, name: bytes) -> None:
+    path = Path(os.path.normpath(folder / os.fsdecode(name.lstrip(b"/").replace(b"\0", b""))))
+    if folder in path.parents:
+        with suppress(OSError):  # too long, or a folder is an image already
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+
+
+@target(repairs.tar)
+def tar(place: Workplace) -> Parse:
+    def read(path: Path) -> None:
+        try:
+            found = tar_archives.members(path)
+        finally:
+            tar_archives._members.cache_clear()
+        size = path.stat().st_size
+        for name, member in found.items():
+            assert 0 <= member.offset <= member.offset + member.size <= size
+            assert not name.startswith("/") and ".." not in PurePosixPath(name).parts
+
+    return place.parser_of("files.tar", read)
+
+
+@target(repairs.tar)
+def shard(place: Workplace) -> Parse:
+    def read(path: Path) -> None:
+        try:
+            read_rows(path)
+        finally:
+            tar_archives._members.cache_clear()
+
+    return place.parser_of("train.tar", read)
+
+
+@target()
+def shard_pattern(place: Workplace) -> Parse:
+    touch(place.folder, *(f"{split}-{n:03}.tar" for split in ("train", "val") for n in range(12)))
+
+    def parse(content: bytes) -> None:
+        for shard in shards_of(f"{place.folder}/{os.fsdecode(content)}"):
+            assert shard.is_file()
+
+    return parse

@@ -1,0 +1,136 @@
+"""Targets: image files, features that the user has, and the files of a feature cache."""
+
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import repairs
+from fuzz_target import Parse, Workplace, target
+
+from dbpt.data import load_dataset
+from dbpt.errors import InputError
+from dbpt.features import images, list_caches, verify_cache
+from dbpt.features.cache import FeatureCache
+from dbpt.features.claims import Claim
+from dbpt.features.file_rows import FileRows, ids_of, joined
+from dbpt.features.given import read_given_features
+from dbpt.features.known_encoders import KnownEncoder, recall_encoder, remember_encoder
+from dbpt.features.shards import DamagedShard, Shard
+
+BACKBONE = SimpleNamespace(embed_dim=4, spec={"model": "tiny"})
+
+
+@target(repairs.png)
+def image(place: Workplace) -> Parse:
+    """Of the six formats; every file goes by one name, because its content alone counts."""
+
+    def read(path: Path) -> None:
+        with images.pillow_warnings():
+            width, height = images.read_size(path)
+            image = images.read_image(path)
+        assert image.size == (width, height) and 0 < width * height <= images.MAX_PIXELS
+        assert image.mode in images.MODES
+
+    return place.parser_of("image", read)
+
+
+def given(place: Workplace, name: str) -> Parse:
+    """Features of four rows."""
+    table = place.folder / "rows.csv"
+    table.write_text("path,label,split\nimg/a,x,train\nimg/b,y,train\nimg/c,x,val\nimg/d,y,test\n")
+    dataset = load_dataset(table, images=False)
+
+    def read(path: Path) -> None:
+        source = path if path.parent == place.folder else path.parents[1]
+        features = read_given_features(source, dataset, BACKBONE)
+        assert features.shape == (4, 4) and features.dtype == np.float32
+        np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
+
+    return place.parser_of(name, read)
+
+
+@target()
+def given_npy(place: Workplace) -> Parse:
+    return given(place, "features.npy")
+
+
+@target(repairs.safetensors)
+def given_safetensors(place: Workplace) -> Parse:
+    return given(place, "features.safetensors")
+
+
+@target()
+def clip_retrieval_metadata(place: Workplace) -> Parse:
+    parse = given(place, "folder/metadata/metadata_0.parquet")
+    (place.folder / "folder/img_emb").mkdir()
+    np.save(place.folder / "folder/img_emb/img_emb_0.npy", np.eye(4, dtype=np.float16))
+    return parse
+
+
+def small_cache(folder: Path) -> FeatureCache:
+    """One shard of two rows, the second of which failed."""
+    cache = FeatureCache(folder, {"dtype": "float32"}, Path("/nowhere"), 4)
+    sizes, names = np.array([3, 4]), ["a", "b"]
+    files = FileRows(names, sizes, sizes, ids_of(joined(names), sizes, sizes), {})
+    cache.add(files, np.eye(4)[:2] * [[1], [0]], np.array([0, 1], np.uint8), ["", "bad"])
+    return cache
+
+
+@target()
+def cache_manifest(place: Workplace) -> Parse:
+    cache = small_cache(place.folder)
+    sizes = np.array([3, 4])
+    ids = ids_of(b"a\0b", sizes, sizes)
+
+    def read(path: Path) -> None:
+        verify_cache(place.folder)
+        list(map(str, list_caches(place.folder)))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*are embedded again")  # what a wrong size means
+            found = FeatureCache(place.folder, {"dtype": "float32"}, Path("/nowhere"), 4)
+        assert found.read(found.find(ids)).shape == (2, 4)
+
+    return place.parser_of(f"{cache.folder.name}/manifest.json", read)
+
+
+@target(repairs.safetensors)
+def cache_shard(place: Workplace) -> Parse:
+    def read(path: Path) -> None:
+        try:
+            shard = Shard(path, 2, 4, np.dtype(np.float32))
+            problem = shard.problem()
+        except DamagedShard as error:
+            raise InputError(str(error)) from None
+        if problem:
+            raise InputError(problem)
+        assert len(shard.paths) == len(shard.reasons) == 2
+
+    return place.parser_of("shard.safetensors", read)
+
+
+@target(repairs.safetensors)
+def cache_part(place: Workplace) -> Parse:
+    def read(path: Path) -> None:
+        found = Claim(place.folder, "x.safetensors", print).begun(4)
+        if found is None:
+            raise InputError("is computed anew")
+        features, failed, reasons = found
+        assert features.shape == (len(failed), 4) and len(reasons) == len(failed)
+
+    return place.parser_of("claims/x.part", read)
+
+
+@target()
+def known_encoders(place: Workplace) -> Parse:
+    """Whatever is no memory of this is none, and is found out again."""
+    remember_encoder(place.folder, "ViT-B-32", None, "float32", KnownEncoder({"weights": "abc"}, 4))
+    place.corpus["good-remembered.json"] = (place.folder / "encoders.json").read_bytes()
+
+    def read(path: Path) -> None:
+        found = recall_encoder(place.folder, "ViT-B-32", None, "float32")
+        if found is None:
+            raise InputError("is not remembered")
+        assert isinstance(found.encoder, dict) and isinstance(found.embed_dim, int)
+
+    return place.parser_of("encoders.json", read)

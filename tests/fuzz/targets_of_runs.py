@@ -1,0 +1,131 @@
+"""Targets: settings and words, and what stands in the folders of runs, comparisons and samples."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import repairs
+import torch
+from fuzz_target import Parse, Workplace, target
+
+import dbpt
+from dbpt.comparison import cells
+from dbpt.config import make_config, read_config
+from dbpt.data.column_names import parse_columns
+from dbpt.files import write_tensors
+from dbpt.human_check.answers import read_answers
+from dbpt.human_check.design import Design, Stratum, read_design, write_design
+from dbpt.human_check.run_split import _LabelledByRun
+from dbpt.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from dbpt.words import check_templates, parse_vocabulary
+
+DESIGN = Design(
+    run="runs/a",
+    dataset="squares",
+    split="test",
+    seed=0,
+    class_names=("disc", "box"),
+    attribute_names=("meadow", "lake"),
+    wordings=(("meadow",), ("lake", "a lake")),
+    strata=(Stratum(0, 0, True, 0.5, 1.0, 4, 2), Stratum(1, -1, False, 0.2, 0.9, 3, 1)),
+    paths=("a.png", "bé.png", "c,d.png"),
+    stratum=np.array([0, 0, 1]),
+)
+
+
+@target()
+def config(place: Workplace) -> Parse:
+    return place.parser_of("config.toml", lambda path: make_config(read_config(path)).resolved().to_toml())
+
+
+@target()
+def words(place: Workplace) -> Parse:
+    """Lines as the arguments of ``--classes``, ``--template`` and ``--columns``."""
+
+    def parse(content: bytes) -> None:
+        arguments = content.decode("utf-8", "surrogateescape").split("\n")
+        vocabulary = parse_vocabulary([line for line in arguments if "{}" not in line and ":" not in line], "--classes")
+        assert len(vocabulary) >= 2 and all(wording.strip() for row in vocabulary.values() for wording in row)
+        check_templates([line for line in arguments if "{}" in line], "--template")
+        parse_columns([line.replace(":", "=") for line in arguments if ":" in line])
+
+    return parse
+
+
+def copied_run(place: Workplace, name: str) -> Path:
+    """A finished run, whose file ``name`` is a good file of the corpus."""
+    run = Path(shutil.copytree(place.fixture("tiny_run"), place.folder / "run"))
+    place.corpus[f"good-{name}"] = (run / name).read_bytes()
+    return run
+
+
+@target()
+def run_json(place: Workplace) -> Parse:
+    run = copied_run(place, "run.json")
+    return place.parser_of("run/run.json", lambda path: dbpt.load(run))
+
+
+@target(repairs.safetensors)
+def run_classifier(place: Workplace) -> Parse:
+    run, features = copied_run(place, "classifier.safetensors"), np.eye(3, 16, dtype=np.float32)
+
+    def read(path: Path) -> None:
+        probabilities = dbpt.load(run).head.probabilities(features)
+        assert probabilities.shape == (3, 2)
+
+    return place.parser_of("run/classifier.safetensors", read)
+
+
+@target(repairs.safetensors)
+def run_pseudo_attributes(place: Workplace) -> Parse:
+    run = copied_run(place, "pseudo_attributes.safetensors")
+    classifier = dbpt.load(run)
+
+    def read(path: Path) -> None:
+        labelled = _LabelledByRun(run, classifier)
+        rows = labelled.rows(labelled.default_split())
+        assert all(labelled.paths[row] for row in rows) and labelled.confidence[rows].ndim == 1
+
+    return place.parser_of("run/pseudo_attributes.safetensors", read)
+
+
+@target(repairs.safetensors)
+def checkpoint(place: Workplace) -> Parse:
+    path = place.folder / "dbpt.safetensors"
+    save_checkpoint(path, Checkpoint("f", {"head.context": torch.zeros(2, 3)}, {"epoch": 1}))
+    place.corpus["good-checkpoint"] = path.read_bytes()
+    return place.parser_of(path.name, lambda path: load_checkpoint(path, "f"))
+
+
+@target(repairs.safetensors)
+def comparison_cell(place: Workplace) -> Parse:
+    path = place.folder / "erm.safetensors"
+    figures = '{"metrics": {}, "selected_epoch": 3, "epochs": 4, "seconds": 0.5, "warnings": []}'
+    metadata = {"schema_version": str(cells.SCHEMA_VERSION), "fingerprint": "f", "figures": figures}
+    one = np.ones(3, dtype=np.int64)
+    write_tensors(path, {"correct": one.astype(np.uint8), "groups": one.astype(np.int32), "rows": one}, metadata)
+    place.corpus["good-cell"] = path.read_bytes()
+    return place.parser_of(path.name, lambda path: cells.read_result(path, "f"))
+
+
+@target()
+def sample_design(place: Workplace) -> Parse:
+    write_design(place.folder, DESIGN)
+    place.corpus["good-design.json"] = (place.folder / "design.json").read_bytes()
+    return place.parser_of("design.json", lambda path: read_design(place.folder))
+
+
+@target()
+def sample_rows(place: Workplace) -> Parse:
+    write_design(place.folder, DESIGN)
+    place.corpus["good-sample.csv"] = (place.folder / "sample.csv").read_bytes()
+    return place.parser_of("sample.csv", lambda path: read_design(place.folder))
+
+
+@target()
+def labels(place: Workplace) -> Parse:
+    def read(path: Path) -> None:
+        answers = read_answers(path, DESIGN)
+        assert answers.shape == (3,) and -2 <= answers.min() <= answers.max() < 2
+
+    return place.parser_of("labels.csv", read)

@@ -1,0 +1,25 @@
+"""What an error promises whatever value is in it: one line to read, which says nothing to the terminal."""
+
+import pytest
+
+from dbpt.errors import HEAD, TAIL, InputError
+from dbpt.features import UnreadableImage
+
+
+@pytest.mark.parametrize("kind", [InputError, UnreadableImage])
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("two\nlines\tand \x1b[2J", r"two\nlines\tand \x1b[2J"),
+        ("\x85 \u2028 \x7f", r"\x85 \u2028 \x7f"),
+        ("鳥 🐦 caf\udce9 \\n 'a'", "鳥 🐦 caf\udce9 \\n 'a'"),
+    ],
+)
+def test_control_characters_are_escaped_and_letters_stay(kind, value, shown):
+    assert str(kind(f"file line 1: {value}")) == f"file line 1: {shown}"
+
+
+def test_a_value_as_long_as_a_file_loses_its_middle():
+    whole = "a" * HEAD + "b" * TAIL
+    assert str(InputError(whole)) == whole
+    assert str(InputError("a" * HEAD + "-" * 10**6 + "b" * TAIL)) == "a" * HEAD + " [...] " + "b" * TAIL
