@@ -47,9 +47,6 @@ class FeatureClassifier:
 
         Raises `KeyError` if one is missing, `ValueError` for a wrong shape or dtype, NaN or an infinity.
         """
-        for name, tensor in tensors.items():
-            if tensor.dtype != np.float32 or not np.isfinite(tensor).all():
-                raise ValueError(f"{name} holds other than finite float32")
         weights, bias = tensors["weights"], tensors["logit_bias"]
         num_classes, width = weights.shape
         _check_shape("logit_scale", tensors["logit_scale"], (1,))
@@ -61,6 +58,9 @@ class FeatureClassifier:
             _check_shape("adapter.up", up, (width, len(down)))
             _check_shape("adapter.ratio", ratio, (1,))
             adapter = Adapter(down, up, float(ratio[0]))
+        for name, tensor in tensors.items():
+            if tensor.dtype != np.float32 or not np.isfinite(tensor).all():
+                raise ValueError(f"{name} holds other than finite float32")
         return cls(weights, scale, bias, adapter)
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
