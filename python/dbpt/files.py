@@ -53,6 +53,13 @@ def write_atomically(path: Path, content: bytes | str) -> None:
                 temporary.unlink()
 
 
+def remove_unfinished(path: Path) -> None:
+    """Delete what `write_atomically` of ``path`` left where it was killed; what can't be deleted stays."""
+    for file in path.parent.glob(f".{path.name}.*.tmp"):
+        with contextlib.suppress(OSError):
+            file.unlink()
+
+
 def _write_all(handle: int, data: bytes) -> None:
     """By the system's own calls, which the tests can let fail one by one."""
     rest = memoryview(data)
