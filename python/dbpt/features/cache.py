@@ -16,6 +16,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -141,7 +142,8 @@ class FeatureCache:
         with OwnedLock(self.folder / "lock", "the feature cache"):
             manifest = self._read_manifest()
             for file in leftovers(self.folder, {entry.name for entry in manifest.shards}):
-                file.unlink(missing_ok=True)
+                with suppress(OSError):  # they are in nobody's way
+                    file.unlink()
             entry = self._write_shard(shard_name(rows.ids), content, len(rows), int((failed != 0).sum()))
             others = (one for one in manifest.shards if one.name != entry.name)
             write_manifest(self.folder, replace(manifest, shards=(*others, entry)))

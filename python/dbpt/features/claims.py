@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from dbpt.files import write_atomically
+from dbpt.files import remove_unfinished, write_atomically
 
 from .owned_lock import OwnedLock
 
@@ -35,8 +35,7 @@ class Claim:
 
     def begun(self, embed_dim: int) -> Begun | None:
         """What somebody has computed of it and left, if anything usable; and clear away what died in writing it."""
-        for file in self._part.parent.glob(f".{self._part.name}.*.tmp"):
-            file.unlink(missing_ok=True)
+        remove_unfinished(self._part)
         try:
             found = load(self._part.read_bytes())
             features, failed = found["features"], found["failed"]
