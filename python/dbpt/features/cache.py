@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from dbpt.errors import InputError
 from dbpt.files import write_atomically
 
+from .claims import clear_finished
 from .file_rows import FileRows, ids_of
 from .manifest import MANIFEST, Manifest, ShardEntry, folder_name, read_manifest, write_manifest
 from .owned_lock import OwnedLock
@@ -149,6 +150,14 @@ class FeatureCache:
             write_manifest(self.folder, replace(manifest, shards=(*others, entry)))
             sync_folder(self.folder)
         self.refresh()
+
+    def clear_up(self) -> None:
+        """Take away what processes that were killed have left of shards that are whole; writes nothing if none has."""
+        lock = OwnedLock(self.folder / "lock", "the feature cache")
+        with suppress(InputError, OSError):  # a cache that is only for reading stays as it is
+            clear_finished(self.folder, self._named)
+            if size_of(lock.file) and lock.take():  # the name of an owner who died
+                lock.release()
 
     def prepare_folder(self) -> None:
         """Make the folder. Raises `InputError` if it can't be, or isn't any more the one that this process has used."""
