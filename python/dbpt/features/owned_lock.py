@@ -37,7 +37,7 @@ class OwnedLock:
         try:
             _lock(descriptor)
         except OSError as error:
-            os.close(descriptor)
+            _close(descriptor)
             if isinstance(error, BlockingIOError):
                 return False
             raise self._refused(error) from None
@@ -72,8 +72,7 @@ class OwnedLock:
         with contextlib.suppress(OSError):
             if remove:
                 self.file.unlink()
-        with contextlib.suppress(OSError):
-            os.close(self._descriptor)
+        _close(self._descriptor)
         self._descriptor = None
 
     def __enter__(self) -> OwnedLock:
@@ -85,6 +84,12 @@ class OwnedLock:
 
     def _refused(self, error: OSError) -> InputError:
         return InputError(f"{self.file.parent}: cannot lock {self.what}: {error.strerror}; choose another folder")
+
+
+def _close(descriptor: int) -> None:
+    """Unlock by it; whatever the system says, the descriptor is closed."""
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
 
 
 def _myself() -> str:
