@@ -140,16 +140,24 @@ class FeatureCache:
         """
         self.prepare_folder()
         content = shard_bytes(rows, features.astype(self.dtype), failed, reasons)
-        with OwnedLock(self.folder / "lock", "the feature cache"):
-            manifest = self._read_manifest()
-            for file in leftovers(self.folder, {entry.name for entry in manifest.shards}):
-                with suppress(OSError):  # they are in nobody's way
-                    file.unlink()
-            entry = self._write_shard(shard_name(rows.ids), content, len(rows), int((failed != 0).sum()))
-            others = (one for one in manifest.shards if one.name != entry.name)
-            write_manifest(self.folder, replace(manifest, shards=(*others, entry)))
-            sync_folder(self.folder)
+        try:
+            with OwnedLock(self.folder / "lock", "the feature cache"):
+                self._add_locked(shard_name(rows.ids), content, len(rows), int((failed != 0).sum()))
+        except OSError as error:
+            raise InputError(
+                f"{self.folder}: cannot read back what was written: {error.strerror}; start again"
+            ) from None
         self.refresh()
+
+    def _add_locked(self, name: str, content: bytes, rows: int, failed: int) -> None:
+        manifest = self._read_manifest()
+        for file in leftovers(self.folder, {entry.name for entry in manifest.shards}):
+            with suppress(OSError):  # they are in nobody's way
+                file.unlink()
+        entry = self._write_shard(name, content, rows, failed)
+        others = (one for one in manifest.shards if one.name != entry.name)
+        write_manifest(self.folder, replace(manifest, shards=(*others, entry)))
+        sync_folder(self.folder)
 
     def clear_up(self) -> None:
         """Take away what processes that were killed have left of shards that are whole; writes nothing if none has."""
