@@ -11,7 +11,7 @@ from fault_injection import DELETE, KINDS, MAKE_READ_ONLY, all_faults
 from faulty_command import FaultyCommand, embedding, fitting, make_writable, says_it_in_a_line
 
 ALL = "DBPT_ALL_FAULTS" in os.environ
-SAMPLED = {"embed": 8, "fit": 2}
+SAMPLED = {"embed": 5, "fit": 2}
 """Faults of each kind."""
 
 
