@@ -21,7 +21,8 @@ from dbpt.cli import main
 from dbpt.features import embedding_pass, verify_cache
 
 BEFORE = f"""
-import sys
+import gc, sys
+gc.freeze()
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import fault_injection
 from dbpt.features import embedding_pass

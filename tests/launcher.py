@@ -11,9 +11,8 @@ from pathlib import Path
 
 # Forks a process per line of standard input, so that each starts with torch already imported.
 LAUNCHER = """
-import gc, json, os, sys, warnings
+import json, os, sys, warnings
 import dbpt.cli, dbpt.fitting, dbpt.run_folder
-gc.freeze()
 for line in sys.stdin:
     arguments, stderr, first = json.loads(line)
     child = os.fork()

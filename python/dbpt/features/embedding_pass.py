@@ -244,5 +244,5 @@ class EmbeddingPass:
             with contextlib.suppress(InputError):  # the reason for stopping is the one to tell
                 if work.done:
                     self._save(work)
-            work.claim.lock.release()
+            work.claim.lock.release(remove=True)
         self._in_hand = []
