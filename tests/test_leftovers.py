@@ -11,6 +11,7 @@ import dbpt
 from dbpt import embed_images
 from dbpt.errors import InputError
 from dbpt.features import cache as cache_module
+from dbpt.features import owned_lock
 from dbpt.features.cache import FeatureCache
 from dbpt.features.known_encoders import KnownEncoder, remember_encoder
 from dbpt.features.owned_lock import OwnedLock
@@ -138,3 +139,19 @@ def test_a_lock_that_is_refused_to_the_last_is_told_in_one_line(tmp_path, monkey
     monkeypatch.setattr(os, "close", refuse)
     with pytest.raises(InputError, match="cannot lock it: Input/output error; choose another folder"):
         OwnedLock(tmp_path / "lock", "it").take()
+
+
+def test_a_lock_whose_file_was_removed_before_it_was_locked_is_not_taken(tmp_path, monkeypatch):
+    """Else two would have it: the other one that of the next file of this name."""
+    lock, real = OwnedLock(tmp_path / "lock", "it"), owned_lock._lock
+
+    def removed_meanwhile(descriptor):
+        lock.file.unlink()
+        real(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owned_lock, "_lock", removed_meanwhile)
+        assert not lock.take()
+    assert not lock.file.exists()
+    with lock, OwnedLock(tmp_path / "other", "another"):
+        assert not OwnedLock(lock.file, "it").take()

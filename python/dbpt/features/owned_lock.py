@@ -41,11 +41,20 @@ class OwnedLock:
             if isinstance(error, BlockingIOError):
                 return False
             raise self._refused(error) from None
+        if not self._is_file_of(descriptor):  # who had it has removed it since it was opened: there may be a new one
+            _close(descriptor)
+            return False
         self._descriptor = descriptor
         with contextlib.suppress(OSError):  # a full disk: the lock is held all the same
             os.ftruncate(descriptor, 0)
             os.write(descriptor, _myself().encode("utf-8", "replace"))
         return True
+
+    def _is_file_of(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(descriptor), self.file.stat())
+        except OSError:
+            return False
 
     def wait(self) -> None:
         """Take it, waiting as long as it takes."""
