@@ -6,7 +6,6 @@ so that their order is the same in each run.
 
 import ctypes
 import errno
-import fcntl
 import os
 import shutil
 import signal
@@ -15,11 +14,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-CALLS = (
-    *((os, name) for name in ("open", "write", "fsync", "ftruncate", "close", "chmod", "mkdir", "rmdir")),
-    *((os, name) for name in ("replace", "rename", "unlink", "remove")),
-    (fcntl, "flock"),
-)
+CALLS = [
+    "open",
+    "write",
+    "fsync",
+    "ftruncate",
+    "close",
+    "chmod",
+    "mkdir",
+    "rmdir",
+    "replace",
+    "rename",
+    "unlink",
+    "remove",
+]
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
 ONE_ERROR, ERRORS_FROM_THEN_ON = "one error", "errors from then on"
 DELETE, MAKE_READ_ONLY = "delete the folder", "make the folders read-only"
@@ -110,11 +118,14 @@ def _forgo_privileges() -> None:
 
 def arm(folder: str, kind: str, number: int, error: int, trace: str) -> None:
     """Let ``kind`` happen at call ``number``, at none if that is 0; the calls are written down in ``trace``."""
+    import fcntl  # not everywhere, as little as what a `launcher` needs
+
     if kind == MAKE_READ_ONLY:
         _forgo_privileges()
     faults = Faults(folder, kind, number, error, trace)
-    for owner, name in CALLS:
-        faults.watch(owner, name)
+    for name in CALLS:
+        faults.watch(os, name)
+    faults.watch(fcntl, "flock")
 
 
 def exit_at_once(code: int = 0) -> None:

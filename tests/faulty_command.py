@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -55,6 +56,8 @@ class FaultyCommand:
 
     def observed(self) -> "FaultyCommand":
         """The same, with what `expected`, `calls` and `seconds` are."""
+        if sys.version_info < (3, 11):
+            pytest.skip("before Python 3.11 pathlib has its own references to the calls that are counted")
         folder, clock = self.scratch / "uninterrupted", Clock()
         code, stderr = self.run_with((ONE_ERROR, 0, 0), folder, until=lambda: clock.seconds() < 0)
         assert code == 0, stderr

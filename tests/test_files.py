@@ -1,6 +1,7 @@
 """What stands under its final name is complete."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,13 +66,13 @@ def test_a_refusal_is_told_even_if_the_temporary_file_cannot_be_deleted(tmp_path
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(os, "fsync", fail)
-    monkeypatch.setattr(os, "unlink", fail)
+    monkeypatch.setattr(Path, "unlink", fail)
     with pytest.raises(InputError, match="cannot write: Input/output error"):
         write_atomically(tmp_path / "a", "x")
 
 
 def test_nothing_is_deleted_after_a_file_is_in_its_place(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "unlink", lambda *_, **__: pytest.fail("deletes something"))
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: pytest.fail("deletes something"))
     write_atomically(tmp_path / "a", "x")
 
 
