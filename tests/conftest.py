@@ -60,6 +60,16 @@ def launcher():
 
 
 @pytest.fixture
+def small_disk(tmp_path):
+    """A `small_disk.SmallDisk`."""
+    from small_disk import SmallDisk
+
+    disk = SmallDisk(tmp_path)
+    yield disk
+    disk.close()
+
+
+@pytest.fixture
 def command(capsys):
     """Run the command line in this process; returns (exit code, standard output, standard error)."""
 

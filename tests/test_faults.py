@@ -3,11 +3,9 @@
 import json
 import os
 import random
-import shutil
 import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -136,29 +134,6 @@ def test_ctrl_c_before_training_leaves_nothing(launcher, arguments, tmp_path):
 # --- a full disk ------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def small_disk(tmp_path) -> Iterator[Callable[[int], Path]]:
-    """Mounts an empty file system of some KiB; a test that may not do so is skipped."""
-    mount, umount = shutil.which("mount"), shutil.which("umount")
-    mounted: list[Path] = []
-
-    def make(kilobytes: int) -> Path:
-        folder = tmp_path / f"disk-{kilobytes}"
-        folder.mkdir()
-        if mount is None or umount is None:
-            pytest.skip("no mount command: cannot make a small disk")
-        options = ["-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
-        done = subprocess.run([mount, *options], capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"cannot mount a small disk: {done.stderr.strip()}")
-        mounted.append(folder)
-        return folder
-
-    yield make
-    for folder in mounted:
-        subprocess.run([umount, str(folder)], check=True)
-
-
 def full(folder: Path) -> None:
     """Fill the rest of the disk."""
     with (folder / "filler").open("wb", buffering=0) as file:
@@ -205,6 +180,6 @@ def test_a_disk_that_fills_up_while_training(arguments, expected, small_disk, ca
     assert str(run) in line
     assert leftovers(run) == []
     assert json.loads((run / "run.json").read_text())["status"] == "training"
-    subprocess.run(["mount", "-o", "remount,size=4m", str(run.parent)], check=True)
+    small_disk.grow(run.parent)
     main([*arguments, "--out", str(run), "--resume"])
     assert contents(run) == expected

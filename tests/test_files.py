@@ -1,13 +1,14 @@
 """What stands under its final name is complete."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors import safe_open
 
 from dbpt.errors import InputError
-from dbpt.files import write_atomically, write_tensors
+from dbpt.files import remove_unfinished, write_atomically, write_tensors
 
 
 def test_writes_text_and_bytes_readable_for_all(tmp_path):
@@ -58,6 +59,28 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, mon
     if isinstance(error, OSError):
         assert str(caught.value).startswith(f"{tmp_path / 'a'}: cannot write: No space left on device")
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a", "old")]
+
+
+def test_a_refusal_is_told_even_if_the_temporary_file_cannot_be_deleted(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    monkeypatch.setattr(Path, "unlink", fail)
+    with pytest.raises(InputError, match="cannot write: Input/output error"):
+        write_atomically(tmp_path / "a", "x")
+
+
+def test_nothing_is_deleted_after_a_file_is_in_its_place(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: pytest.fail("deletes something"))
+    write_atomically(tmp_path / "a", "x")
+
+
+def test_what_was_never_finished_is_deleted_and_nothing_else(tmp_path):
+    for name in (".a.json.1.tmp", ".a.json.2.tmp", ".b.json.1.tmp", "a.json", ".a.json"):
+        (tmp_path / name).touch()
+    remove_unfinished(tmp_path / "a.json")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".a.json", ".b.json.1.tmp", "a.json"]
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path):

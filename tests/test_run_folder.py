@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 import dbpt
 from dbpt import InputError
+from dbpt.config import make_config
 from dbpt.run_folder import RUN_FOLDER
 
 
@@ -36,6 +38,16 @@ def test_a_folder_that_cannot_be_made_is_told_before_anything_else(tmp_path):
         RUN_FOLDER.check(tmp_path / "file" / "a" / "b", resume=False, overwrite=False)
     RUN_FOLDER.check(tmp_path / "new" / "deep" / "run", resume=False, overwrite=False)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_the_disk_refuses_is_told_with_a_way_out(tiny, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    config = make_config({"data": str(tiny.table)})
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(InputError, match="run: cannot create: No space left on device; free space or choose another"):
+        RUN_FOLDER.start(tmp_path / "run", {}, config, resume=False)
 
 
 def test_a_run_json_without_its_parts_is_told(tiny_run, tmp_path):

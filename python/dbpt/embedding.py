@@ -100,6 +100,8 @@ def embed(
             first_shard=(launched_rank(), launched_size()),
             log=log,
         )
+    else:
+        found.cache.clear_up()
     found.checked_ledger()
     return EmbeddedImages(len(dataset), recomputed, found.failures(), found.cache.folder)
 

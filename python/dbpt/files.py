@@ -1,5 +1,6 @@
 """Writing files so that what stands under its final name is complete, and equal content is equal bytes."""
 
+import contextlib
 import json
 import os
 import tempfile
@@ -29,7 +30,7 @@ def check_can_create(folder: Path) -> None:
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write to a temporary sibling, flush, fsync, rename. Text becomes UTF-8; file names in it keep their bytes.
 
-    Raises `InputError` if the disk refuses; then ``path`` is as it was and the temporary file is gone.
+    Raises `InputError` if the disk refuses; then ``path`` is as it was, and the temporary file gone if it can be.
     """
     data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
     temporary = None
@@ -43,11 +44,20 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             os.close(handle)
         temporary.chmod(0o644)
         temporary.replace(path)
+        temporary = None
     except OSError as error:
         raise InputError(f"{path}: cannot write: {error.strerror}; free space or choose another folder") from None
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what went wrong before is what to tell
+                temporary.unlink()
+
+
+def remove_unfinished(path: Path) -> None:
+    """Delete what `write_atomically` of ``path`` left where it was killed; what can't be deleted stays."""
+    for file in path.parent.glob(f".{path.name}.*.tmp"):
+        with contextlib.suppress(OSError):
+            file.unlink()
 
 
 def _write_all(handle: int, data: bytes) -> None:

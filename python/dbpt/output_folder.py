@@ -100,7 +100,9 @@ class OutputFolder:
                 shutil.rmtree(folder, ignore_errors=True)
             if isinstance(error, InputError):
                 raise
-            raise InputError(f"--out {folder}: cannot create: {error.strerror}") from None
+            raise InputError(
+                f"--out {folder}: cannot create: {error.strerror}; free space or choose another folder"
+            ) from None
 
     def finish(self, folder: Path, description: dict[str, Any], config: FitConfig) -> None:
         """Say that every file is there."""

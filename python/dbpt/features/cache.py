@@ -17,6 +17,7 @@ import os
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 from dbpt.errors import InputError
 from dbpt.files import write_atomically
 
+from .claims import clear_finished
 from .file_rows import FileRows, ids_of
 from .manifest import MANIFEST, Manifest, ShardEntry, folder_name, read_manifest, write_manifest
 from .owned_lock import OwnedLock
@@ -139,15 +141,32 @@ class FeatureCache:
         """
         self.prepare_folder()
         content = shard_bytes(rows, features.astype(self.dtype), failed, reasons)
-        with OwnedLock(self.folder / "lock", "the feature cache"):
-            manifest = self._read_manifest()
-            for file in leftovers(self.folder, {entry.name for entry in manifest.shards}):
-                file.unlink(missing_ok=True)
-            entry = self._write_shard(shard_name(rows.ids), content, len(rows), int((failed != 0).sum()))
-            others = (one for one in manifest.shards if one.name != entry.name)
-            write_manifest(self.folder, replace(manifest, shards=(*others, entry)))
-            sync_folder(self.folder)
+        try:
+            with OwnedLock(self.folder / "lock", "the feature cache"):
+                self._add_locked(shard_name(rows.ids), content, len(rows), int((failed != 0).sum()))
+        except OSError as error:
+            raise InputError(
+                f"{self.folder}: cannot read back what was written: {error.strerror}; start again"
+            ) from None
         self.refresh()
+
+    def _add_locked(self, name: str, content: bytes, rows: int, failed: int) -> None:
+        manifest = self._read_manifest()
+        for file in leftovers(self.folder, {entry.name for entry in manifest.shards}):
+            with suppress(OSError):  # they are in nobody's way
+                file.unlink()
+        entry = self._write_shard(name, content, rows, failed)
+        others = (one for one in manifest.shards if one.name != entry.name)
+        write_manifest(self.folder, replace(manifest, shards=(*others, entry)))
+        sync_folder(self.folder)
+
+    def clear_up(self) -> None:
+        """Take away what processes that were killed have left of shards that are whole; writes nothing if none has."""
+        lock = OwnedLock(self.folder / "lock", "the feature cache")
+        with suppress(InputError, OSError):  # a cache that is only for reading stays as it is
+            clear_finished(self.folder, self._named)
+            if size_of(lock.file) and lock.take():  # the name of an owner who died
+                lock.release()
 
     def prepare_folder(self) -> None:
         """Make the folder. Raises `InputError` if it can't be, or isn't any more the one that this process has used."""

@@ -7,7 +7,7 @@ of a shard when it stops, and every minute, lies beside the claim for whoever go
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from dbpt.files import write_atomically
+from dbpt.files import remove_unfinished, write_atomically
 
 from .owned_lock import OwnedLock
 
@@ -27,7 +27,7 @@ Begun = tuple[NDArray[Any], NDArray[np.uint8], list[str]]
 class Claim:
     """The right to compute the shard called ``name``; ``say`` hears of who has it while this process waits."""
 
-    def __init__(self, cache_folder: Path, name: str, say: Callable[[str], None]) -> None:
+    def __init__(self, cache_folder: Path, name: str, say: Callable[[str], None] = lambda line: None) -> None:
         stem = cache_folder / "claims" / Path(name).stem
         self.name = name
         self.lock = OwnedLock(stem.with_suffix(".lock"), f"shard {name[:8]}", say)
@@ -35,8 +35,7 @@ class Claim:
 
     def begun(self, embed_dim: int) -> Begun | None:
         """What somebody has computed of it and left, if anything usable; and clear away what died in writing it."""
-        for file in self._part.parent.glob(f".{self._part.name}.*.tmp"):
-            file.unlink(missing_ok=True)
+        remove_unfinished(self._part)
         try:
             found = load(self._part.read_bytes())
             features, failed = found["features"], found["failed"]
@@ -54,6 +53,18 @@ class Claim:
 
     def done(self) -> None:
         """Give it up: the shard is in the cache."""
+        remove_unfinished(self._part)
         with contextlib.suppress(OSError):
             self._part.unlink(missing_ok=True)
         self.lock.release(remove=True)
+
+
+def clear_finished(cache_folder: Path, shards: Container[str]) -> None:
+    """Take away what lies beside claims on ``shards``, which are in the cache: their owners died before they did so.
+
+    Raises `InputError` if the disk refuses.
+    """
+    stems = {file.name.lstrip(".").split(".")[0] for file in (cache_folder / "claims").glob("*")}
+    for name in sorted(f"{stem}.safetensors" for stem in stems):
+        if name in shards and (claim := Claim(cache_folder, name)).lock.take():
+            claim.done()

@@ -153,6 +153,7 @@ class EmbeddedFiles:
         """
         ledger = self.checked_ledger()
         if not len(self.missing):
+            self.cache.clear_up()
             return 0
         from .embedding_pass import EmbeddingPass
 
@@ -170,6 +171,7 @@ class EmbeddedFiles:
         with bar:
             decoded = work.run(self.missing, num_workers, bar)
         self.cache.refresh()
+        self.cache.clear_up()
         self._find(unreachable=True)
         if len(self.missing):
             raise InputError(f"{self.cache.folder}: was deleted while it was in use; start again, from nothing")

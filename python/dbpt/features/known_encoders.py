@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dbpt.errors import InputError
-from dbpt.files import write_json
+from dbpt.files import remove_unfinished, write_json
 
 FILE = "encoders.json"
 MOST_REMEMBERED = 256
@@ -47,6 +47,7 @@ def remember_encoder(cache_dir: Path, model: str, pretrained: str | None, precis
     others = [one for one in _read(cache_dir) if one.get("request") != request]
     with contextlib.suppress(InputError, OSError):
         cache_dir.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(cache_dir / FILE)  # if another process is just writing it, then for nothing
         write_json(cache_dir / FILE, [entry, *others][:MOST_REMEMBERED])
 
 

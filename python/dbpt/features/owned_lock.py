@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 from dbpt.errors import InputError
 
@@ -27,28 +26,35 @@ class OwnedLock:
 
     def __init__(self, file: Path, what: str, say: Callable[[str], None] = lambda line: None) -> None:
         self.file, self.what, self._say = file, what, say
-        self._opened: BinaryIO | None = None
+        self._descriptor: int | None = None
 
     def take(self) -> bool:
         """Take it if it is free. Raises `InputError` if this can't be known."""
         try:
-            opened = open(self.file, "r+b", buffering=0, opener=_open_or_create)  # noqa: SIM115 (kept while it is held)
+            descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise self._refused(error) from None
         try:
-            _lock(opened.fileno())
-        except BlockingIOError:
-            opened.close()
-            return False
+            _lock(descriptor)
         except OSError as error:
-            opened.close()
+            _close(descriptor)
+            if isinstance(error, BlockingIOError):
+                return False
             raise self._refused(error) from None
-        self._opened = opened
+        if not self._is_file_of(descriptor):  # who had it has removed it since it was opened: there may be a new one
+            _close(descriptor)
+            return False
+        self._descriptor = descriptor
         with contextlib.suppress(OSError):  # a full disk: the lock is held all the same
-            opened.truncate(0)
-            opened.seek(0)
-            opened.write(_myself().encode("utf-8", "replace"))
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, _myself().encode("utf-8", "replace"))
         return True
+
+    def _is_file_of(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(descriptor), self.file.stat())
+        except OSError:
+            return False
 
     def wait(self) -> None:
         """Take it, waiting as long as it takes."""
@@ -68,13 +74,15 @@ class OwnedLock:
 
     def release(self, *, remove: bool = False) -> None:
         """Give it back; ``remove`` the file where nobody needs this lock any more."""
-        if self._opened is not None:
-            with contextlib.suppress(OSError):
-                self._opened.truncate(0)
-                if remove:
-                    self.file.unlink()
-            self._opened.close()
-            self._opened = None
+        if self._descriptor is None:
+            return
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._descriptor, 0)
+        with contextlib.suppress(OSError):
+            if remove:
+                self.file.unlink()
+        _close(self._descriptor)
+        self._descriptor = None
 
     def __enter__(self) -> OwnedLock:
         self.wait()
@@ -87,8 +95,10 @@ class OwnedLock:
         return InputError(f"{self.file.parent}: cannot lock {self.what}: {error.strerror}; choose another folder")
 
 
-def _open_or_create(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CREAT, 0o644)
+def _close(descriptor: int) -> None:
+    """Unlock by it; whatever the system says, the descriptor is closed."""
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
 
 
 def _myself() -> str:

@@ -1,0 +1,170 @@
+"""Commands that run in processes of their own and meet faults, and what must hold then.
+
+Whatever happens to one, the same command once more ends with the bytes of a run that nothing happened to.
+"""
+
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fault_injection import KILL_AFTER, KILL_BEFORE, KILL_HALFWAY, ONE_ERROR
+from launcher import Launcher
+from tiny import Tiny
+
+from dbpt.cli import main
+from dbpt.features import embedding_pass, verify_cache
+
+BEFORE = f"""
+import gc, sys
+gc.freeze()
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import fault_injection
+from dbpt.features import embedding_pass
+sys.exit = fault_injection.exit_at_once
+"""
+HAVE_TIMES = frozenset({"metrics.json", "report.html"})
+KILLS = (KILL_BEFORE, KILL_HALFWAY, KILL_AFTER)
+WAYS_OUT = ("choose another", "free space", "start again", "delete")
+Fault = tuple[str, int, int]
+"""What happens, at which call, with which errno; see `fault_injection`."""
+
+
+@dataclass(frozen=True)
+class FaultyCommand:
+    """``dbpt ARGUMENTS``, which keeps all that it writes below FOLDER; ``settings`` are those of `embedding_pass`.
+
+    scratch: a folder for what is known of its processes.
+    expected: the bytes of its files after a run that nothing happened to.
+    calls: the calls of such a run that change or secure the disk.
+    seconds: how long such a run takes.
+    """
+
+    launcher: Launcher
+    scratch: Path
+    arguments: tuple[str, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+    expected: dict[str, bytes] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def observed(self) -> "FaultyCommand":
+        """The same, with what `expected`, `calls` and `seconds` are."""
+        if sys.version_info < (3, 11):
+            pytest.skip("before Python 3.11 pathlib has its own references to the calls that are counted")
+        folder, clock = self.scratch / "uninterrupted", Clock()
+        code, stderr = self.run_with((ONE_ERROR, 0, 0), folder, until=lambda: clock.seconds() < 0)
+        assert code == 0, stderr
+        calls = (self.scratch / "calls").read_text().splitlines()
+        return replace(self, expected=bytes_of(folder), calls=calls, seconds=clock.seconds())
+
+    def run(self, folder: Path, first: str = "", launcher: Launcher | None = None, **options: Any) -> tuple[int, str]:
+        """Exit code and standard error of the command in a process of its own, which executes ``first`` before."""
+        launcher = launcher or self.launcher
+        stderr = self.scratch / f"stderr-{launcher.server.pid}"
+        settings = [f"embedding_pass.{name} = {value}" for name, value in self.settings.items()]
+        code = launcher.run(self._arguments(folder), stderr, first="\n".join([BEFORE, *settings, first]), **options)
+        return code, stderr.read_text()
+
+    def run_with(self, fault: Fault, folder: Path, first: str = "", **options: Any) -> tuple[int, str]:
+        """The same, with a fault."""
+        arguments = (str(folder), *fault, str(self.scratch / "calls"))
+        return self.run(folder, f"{first}\nfault_injection.arm(*{arguments})", **options)
+
+    def killed_at_random(self, folder: Path, seed: int) -> None:
+        """kill -9 at a time drawn evenly from those that a run takes; then let it end."""
+        draws, code = random.Random(seed), 0
+        while code == 0:  # it was faster than the one that was timed
+            shutil.rmtree(folder, ignore_errors=True)
+            clock, end = Clock(), draws.uniform(0, self.seconds)
+            code, stderr = self.run(folder, until=lambda clock=clock, end=end: clock.seconds() >= end)
+        assert code == -signal.SIGKILL, stderr
+        assert broken(folder) == []
+        self.finish(folder)
+
+    def finish(self, folder: Path) -> None:
+        """Run it to its end in this process, and compare."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.settings.items():
+                patch.setattr(embedding_pass, name, value)
+            main(self._arguments(folder))
+        assert bytes_of(folder) == self.expected
+        assert verify_cache(folder / "cache" / "features") == []
+
+    def survives(self, faults: list[Fault], folder: Path) -> None:
+        """Let it meet ``faults``, one a run, and run it to its end. After the first, a run may be over before its."""
+        for is_later, fault in enumerate(faults):
+            code, stderr = self.run_with(fault, folder)
+            what = f"{fault} {self.calls[fault[1] - 1]}: {stderr}"
+            if fault[0] in KILLS and not (is_later and code == 0):
+                assert code == -signal.SIGKILL, what
+            else:
+                assert says_it_in_a_line(code, stderr, folder), what
+            assert broken(folder) == [], what
+            make_writable(folder)
+        self.finish(folder)
+        shutil.rmtree(folder)
+
+    def _arguments(self, folder: Path) -> list[str]:
+        return [argument.replace("FOLDER", str(folder)) for argument in self.arguments]
+
+
+class Clock:
+    """Runs from the first time that it is asked, as a launcher does when its process has begun."""
+
+    def __init__(self) -> None:
+        self._begun: float | None = None
+
+    def seconds(self) -> float:
+        self._begun = time.monotonic() if self._begun is None else self._begun
+        return time.monotonic() - self._begun
+
+
+def embedding(launcher: Launcher, tiny: Tiny, scratch: Path) -> FaultyCommand:
+    """Embeds 22 files, two of which are no images, as three shards, each of which is saved once before it is whole."""
+    rows = tiny.rows()[:20]
+    rows[3:3] = [rows[0] | {"path": tiny.model.name}]
+    rows[13:13] = [rows[0] | {"path": tiny.weights.name}]
+    table = tiny.write("some", rows)
+    arguments = ["embed", str(table), "--model", str(tiny.model), "--pretrained", str(tiny.weights)]
+    arguments += ["--cache", "FOLDER/cache", "--embed-batch-size", "4", "--max-failures", "0.1"]
+    return FaultyCommand(launcher, scratch, tuple(arguments), {"LEAST_SHARD_ROWS": 8, "SAVE_SECONDS": 0.0})
+
+
+def fitting(launcher: Launcher, tiny: Tiny, scratch: Path, epochs: int) -> FaultyCommand:
+    """A fit whose cache is empty."""
+    arguments = ["fit", str(tiny.table), *tiny.arguments, "--epochs", str(epochs), "--cache", "FOLDER/cache"]
+    return FaultyCommand(launcher, scratch, (*arguments, "--out", "FOLDER/run", "--resume"))
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    """What the files are, by name; but for times, and for where the folder lies."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in HAVE_TIMES]
+    return {str(path.relative_to(folder)): path.read_bytes().replace(os.fsencode(folder), b"FOLDER") for path in files}
+
+
+def make_writable(folder: Path) -> None:
+    """Give back what a fault has taken."""
+    for place, _, _ in os.walk(folder):
+        Path(place).chmod(0o755)
+
+
+def broken(folder: Path) -> list[str]:
+    """What a manifest lists and is not whole."""
+    features = folder / "cache" / "features"
+    found = verify_cache(features) if features.is_dir() else []
+    return [problem for problem in found if not problem.endswith((": not in the manifest", ": no manifest.json"))]
+
+
+def says_it_in_a_line(code: int, stderr: str, folder: Path) -> bool:
+    """Whether it has succeeded, or told in one line what is wrong, where, and what to do."""
+    errors = [line for line in stderr.splitlines() if line.startswith("Error: ")]
+    if "Traceback" in stderr or (code, len(errors)) not in ((0, 0), (2, 1)):
+        return False
+    return all(str(folder) in line and any(way in line for way in WAYS_OUT) for line in errors)

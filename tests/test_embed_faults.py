@@ -1,0 +1,86 @@
+"""What `dbpt embed` must survive besides single faults: another process at it that dies, a full disk, `rm -rf`."""
+
+import random
+import signal
+import subprocess
+from threading import Thread
+
+import pytest
+from fault_injection import KILL_BEFORE
+from faulty_command import Clock, FaultyCommand, broken, bytes_of, embedding, says_it_in_a_line
+from launcher import Launcher
+
+MEET = """
+import os, time
+from pathlib import Path
+encode, here = embedding_pass.EmbeddingPass._encode, Path({folder!r})
+def meet(*arguments):
+    (here / str(os.getpid())).touch()
+    while len(list(here.iterdir())) < 2:
+        time.sleep(0.001)
+    encode(*arguments)
+embedding_pass.EmbeddingPass._encode = meet
+"""
+"""Lets a process that has claimed shards and decoded a batch wait for another one to be as far."""
+SLOWLY = """
+import time
+encode = embedding_pass.EmbeddingPass._encode
+embedding_pass.EmbeddingPass._encode = lambda *arguments: (time.sleep(0.05), encode(*arguments))
+"""
+
+
+@pytest.fixture(scope="module")
+def command(launcher, tiny, tmp_path_factory) -> FaultyCommand:
+    return embedding(launcher, tiny, tmp_path_factory.mktemp("embed")).observed()
+
+
+@pytest.fixture(scope="module")
+def other_launcher():
+    launcher = Launcher()
+    yield launcher
+    launcher.close()
+
+
+@pytest.mark.parametrize("number", [24, 31, 38])
+def test_of_two_at_once_one_is_killed_and_the_other_completes_all(command, other_launcher, tmp_path, number):
+    """After so many calls it has met the other; it saves a part of a shard, or has the cache's lock, or stores."""
+    folder, here = tmp_path / "folder", tmp_path / "here"
+    here.mkdir()
+    meet, found = MEET.format(folder=str(here)), []
+    thread = Thread(target=lambda: found.append(command.run(folder, meet, launcher=other_launcher)))
+    thread.start()
+    code, stderr = command.run_with((KILL_BEFORE, number, 0), folder, meet)
+    thread.join()
+    assert code == -signal.SIGKILL, stderr
+    assert found[0][0] == 0, found[0][1]
+    assert bytes_of(folder) == command.expected
+    command.finish(folder)
+
+
+def test_a_disk_that_fills_up_while_embedding(command, small_disk):
+    folder = small_disk(32) / "folder"
+    code, stderr = command.run(folder)
+    assert code == 2
+    assert "No space left on device; free space or choose another folder" in stderr
+    assert says_it_in_a_line(code, stderr, folder)
+    assert broken(folder) == []
+    assert {path.name for path in folder.rglob("*.tmp")} == set()
+    assert list(folder.rglob("manifest.json")) != []
+    small_disk.grow(folder.parent)
+    command.finish(folder)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_deleted_by_another_process_it_ends_in_one_line_or_completes(command, tmp_path, seed):
+    folder = tmp_path / "folder"
+    clock, moment, deleted = Clock(), random.Random(seed).uniform(0.1, 1) * command.seconds, []
+
+    def delete() -> bool:
+        if clock.seconds() > moment and not deleted:
+            deleted.append(subprocess.run(["rm", "-rf", str(folder)], check=False))
+        return False
+
+    code, stderr = command.run(folder, SLOWLY, until=delete)
+    assert says_it_in_a_line(code, stderr, folder), stderr
+    assert broken(folder) == []
+    command.finish(folder)
