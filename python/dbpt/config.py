@@ -151,7 +151,7 @@ class FitConfig:
     seed: int = _setting(0, "of the context, the batches and every other draw", low=0, high=2**63 - 1)
     image_precision: str = _setting(
         "float32",
-        "what the frozen image tower is held in (fp16 for GPUs alone); features are float32 in any case",
+        "what the frozen image tower is held in (fp16 for GPUs alone); bf16 and fp16 halve the cache too",
         choices=PRECISIONS,
     )
     device: str = _setting("auto", "torch device; auto takes a GPU where there is one")

@@ -91,18 +91,13 @@ def embed(
         remember_encoder(cache_dir, model, pretrained, config.image_precision, known)
     found = EmbeddedFiles(dataset.root, dataset.paths, cache_dir, *known, config.max_failures)
     log(_state(found))
-    recomputed = 0
-    if len(found.missing):
-        recomputed = found.complete(
-            backbone or _load(config, known),
-            batch_size=config.embed_batch_size,
-            progress=progress,
-            first_shard=(launched_rank(), launched_size()),
-            log=log,
-        )
-    else:
-        found.cache.clear_up()
-    found.checked_ledger()
+    recomputed = found.complete(
+        lambda: backbone or _load(config, known),
+        batch_size=config.embed_batch_size,
+        progress=progress,
+        first_shard=(launched_rank(), launched_size()),
+        log=log,
+    )
     return EmbeddedImages(len(dataset), recomputed, found.failures(), found.cache.folder)
 
 

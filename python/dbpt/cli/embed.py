@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--failures", type=click.Path(path_type=Path), help="CSV file to write: path and reason of what failed")
 @embed_options
 def embed(data: str, failures: Path | None, **options: Any) -> None:
-    """Have the features of all images of DATA in the cache, where dbpt fit and the others find them.
+    """Put the features of all images of DATA into the cache, where dbpt fit and the others find them.
 
     DATA is what dbpt fit takes. Only what is new or has changed is computed. Several of these at once share the work.
     """

@@ -85,7 +85,9 @@ def embed_images(
     if not 0 <= max_failures <= 1:
         raise InputError(f"--max-failures {max_failures} must be a fraction between 0 and 1")
     found = EmbeddedFiles(root, paths, cache_dir, backbone.encoder_key, backbone.embed_dim, max_failures)
-    recomputed = found.complete(backbone, batch_size=batch_size, num_workers=num_workers, progress=progress, log=log)
+    recomputed = found.complete(
+        lambda: backbone, batch_size=batch_size, num_workers=num_workers, progress=progress, log=log
+    )
     failures = found.failures()
     ok = np.ones(len(paths), dtype=np.bool_)
     ok[[failure.row for failure in failures]] = False
@@ -139,7 +141,7 @@ class EmbeddedFiles:
 
     def complete(
         self,
-        backbone: Backbone,
+        load_backbone: Callable[[], Backbone],
         *,
         batch_size: int,
         num_workers: int | None = None,
@@ -147,16 +149,17 @@ class EmbeddedFiles:
         first_shard: tuple[int, int] = (0, 1),
         log: Callable[[str], None] = lambda line: None,
     ) -> int:
-        """Compute what is missing; returns how many images were decoded here.
+        """Compute what is missing; returns how many images were decoded here. If nothing is, no backbone is loaded.
 
         Raises `InputError` as `embed_images` does.
         """
-        ledger = self.checked_ledger()
+        ledger = self._checked_ledger()
         if not len(self.missing):
             self.cache.clear_up()
             return 0
         from .embedding_pass import EmbeddingPass
 
+        backbone = load_backbone()
         bar = tqdm(total=len(self.missing), desc="embedding", unit="img", disable=None if progress else True)
         work = EmbeddingPass(
             backbone,
@@ -175,10 +178,10 @@ class EmbeddedFiles:
         self._find(unreachable=True)
         if len(self.missing):
             raise InputError(f"{self.cache.folder}: was deleted while it was in use; start again, from nothing")
-        self.checked_ledger()  # with what other processes have found
+        self._checked_ledger()  # with what other processes have found
         return decoded
 
-    def checked_ledger(self) -> Ledger:
+    def _checked_ledger(self) -> Ledger:
         """The failures that are known. Raises `InputError` if these are too many."""
         ledger = Ledger(len(np.unique(self.files.ids[:, 0])), self.max_failures)
         for failure in self.failures():
