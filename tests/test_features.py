@@ -14,7 +14,7 @@ from PIL import Image
 
 from dbpt.backbone import Backbone, load_backbone
 from dbpt.errors import InputError
-from dbpt.features import embed, embed_images, embedding_pass, images, verify_cache
+from dbpt.features import embed, embed_images, embedding_pass, images, list_caches, prune_caches, verify_cache
 from dbpt.features.file_rows import FileRows, ids_of, joined
 
 CONFIG = {
@@ -139,6 +139,31 @@ def test_another_encoder_or_root_does_not_share_but_another_batch_size_does(back
     assert run(backbone, root, paths).recomputed == 0
 
 
+def test_by_content_files_that_were_moved_or_touched_are_found_again(backbone, root, paths):
+    expected = run(backbone, root, paths).features
+    first = run(backbone, root, [*paths, paths[0]], by_content=True)
+    assert first.recomputed == 21
+    np.testing.assert_array_equal(first.features, expected[[*range(21), 0]])
+    (root / "copy.png").write_bytes((root / paths[4]).read_bytes())
+    os.utime(root / paths[3], ns=(1, 1))
+    moved = root.with_name("moved")
+    root.rename(moved)
+    again = run(backbone, moved, [*paths[::-1], "copy.png", "gone.png"], by_content=True, max_failures=0.1)
+    assert again.recomputed == 0
+    assert [failure.path for failure in again.failures] == ["gone.png"]
+    np.testing.assert_array_equal(again.features[:22], expected[[*range(20, -1, -1), 4]])
+    times = (moved / paths[2]).stat()
+    content = bytearray((moved / paths[2]).read_bytes())
+    content[-20] ^= 1  # of the same size, and with its time set back
+    (moved / paths[2]).write_bytes(content)
+    os.utime(moved / paths[2], ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert run(backbone, moved, paths, by_content=True, max_failures=0.1).recomputed == 1
+    assert verify_cache(moved.parent / "cache") == []
+    (found,) = prune_caches(moved.parent / "cache")
+    assert found.why == f"its root {root} is gone"
+    assert sorted(cache.manifest.root or "" for cache in list_caches(moved.parent / "cache")) == [""]
+
+
 def test_bad_images_are_rows_of_the_ledger_and_shift_nothing(backbone, root, paths):
     good = run(backbone, root, paths, cache_dir=root.parent / "good").features
     truncate(root / paths[1])
@@ -204,7 +229,7 @@ def looked_up_as(monkeypatch, size: int | None = None) -> None:
     """Let files seem to have another time, or size, when they are looked up than when they are read."""
     look_up = embed.look_up_files
 
-    def changed(root, paths):
+    def changed(root, paths, **options):
         found = look_up(root, paths)
         sizes = found.sizes if size is None else np.full(len(paths), size)
         times = np.full(len(paths), 5)

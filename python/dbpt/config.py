@@ -159,6 +159,9 @@ class FitConfig:
         None, "folder of the feature cache, demo data and saved data sets [default: ~/.cache/dbpt]"
     )
     embed_batch_size: int = _setting(128, "images a forward pass", low=1)
+    by_content: bool = _setting(
+        False, "tell images in the cache by their content, reading every file, instead of path, size and time"
+    )
     max_failures: float = _setting(0.01, "part of the images that may be unreadable", low=0, high=1)
     baselines: bool = _setting(True, "train the ERM row beside the chosen objective")
 

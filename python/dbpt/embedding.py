@@ -89,7 +89,7 @@ def embed(
         backbone = _load(config)
         known = KnownEncoder(backbone.encoder_key, backbone.embed_dim)
         remember_encoder(cache_dir, model, pretrained, config.image_precision, known)
-    found = EmbeddedFiles(dataset.root, dataset.paths, cache_dir, *known, config.max_failures)
+    found = EmbeddedFiles(dataset.root, dataset.paths, cache_dir, *known, config.max_failures, config.by_content)
     log(_state(found))
     recomputed = found.complete(
         lambda: backbone or _load(config, known),

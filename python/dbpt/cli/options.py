@@ -22,7 +22,7 @@ DATA_SETTINGS = (
     "max_failures",
 )
 
-EMBED_SETTINGS = (*DATA_SETTINGS, "model", "pretrained", "image_precision", "device", "embed_batch_size")
+EMBED_SETTINGS = (*DATA_SETTINGS, "by_content", "model", "pretrained", "image_precision", "device", "embed_batch_size")
 
 
 class SpreadCommand(click.Command):

@@ -55,12 +55,12 @@ class FeatureCache:
     Args:
         cache_dir: the folder of all feature caches; need not be there.
         encoder: as `Backbone.encoder_key`.
-        root: what the paths are relative to.
+        root: what the paths are relative to; None for rows that are told by their content.
         embed_dim: D.
     """
 
-    def __init__(self, cache_dir: Path, encoder: Mapping[str, Any], root: Path, embed_dim: int) -> None:
-        root_name = os.fspath(root)
+    def __init__(self, cache_dir: Path, encoder: Mapping[str, Any], root: Path | None, embed_dim: int) -> None:
+        root_name = None if root is None else os.fspath(root)
         self.folder = Path(cache_dir) / folder_name(encoder, root_name)
         self.dtype = STORED_AS[encoder["dtype"]]
         self.manifest = Manifest(dict(encoder), root_name, embed_dim)

@@ -41,7 +41,9 @@ class CacheInfo:
         if self.manifest is None:
             return "\n".join([*lines, f"  {self.problem}"])
         fields = flat(self.manifest.encoder) | {"images": f"{self.rows} ({self.failed} failed)"}
-        lines += [f"  {name}: {value}" for name, value in {"root": self.manifest.root, **fields}.items()]
+        lines += [
+            f"  {name}: {value}" for name, value in {"root": self.manifest.root or "any, by content", **fields}.items()
+        ]
         return "\n".join(lines)
 
     @property
@@ -100,7 +102,7 @@ def prune_caches(
 
 def _prune(cache: CacheInfo, unwritten_for_days: float | None, dry_run: bool) -> list[Pruned]:
     why = cache.problem
-    if cache.manifest and not Path(cache.manifest.root).is_dir():
+    if cache.manifest and not _root_is_there(cache.manifest):
         why = f"its root {cache.manifest.root} is gone"
     elif unwritten_for_days is not None and time.time() - cache.written > unwritten_for_days * DAY:
         why = why or f"nothing was stored for {unwritten_for_days:g} days"
@@ -116,6 +118,10 @@ def _prune(cache: CacheInfo, unwritten_for_days: float | None, dry_run: bool) ->
     return found
 
 
+def _root_is_there(manifest: Manifest) -> bool:
+    return manifest.root is None or Path(manifest.root).is_dir()
+
+
 def _outdated(folder: Path, manifest: Manifest) -> Iterator[Pruned]:
     """Shards of which no file is there as it was."""
     for entry in manifest.shards:
@@ -123,6 +129,8 @@ def _outdated(folder: Path, manifest: Manifest) -> Iterator[Pruned]:
             shard = _open(folder, manifest, entry)
         except DamagedShard as error:
             yield Pruned(folder / entry.name, f"damaged ({error})", entry.bytes)
+            continue
+        if manifest.root is None:
             continue
         now = look_up_files(Path(manifest.root), shard.paths)
         if not (now.ids == shard.row_ids).all(axis=1).any():
@@ -169,7 +177,7 @@ def nearest_cache(cache: FeatureCache) -> str:
     for other in _folders(folder) if folder.is_dir() else ():
         with suppress(InputError):
             manifest = read_manifest(other)
-            if manifest.root == wanted.root or not Path(manifest.root).is_dir():
+            if manifest.root == wanted.root or not _root_is_there(manifest):
                 found.append(differences(wanted, manifest))
     found.sort(key=len)
     return ", ".join(found[0]) if found else ""
@@ -222,7 +230,7 @@ def _shard_problem(folder: Path, manifest: Manifest, entry: ShardEntry) -> str |
         return str(error)
     if int((shard.failed != 0).sum()) != entry.failed:
         return f"{int((shard.failed != 0).sum())} images failed, {entry.failed} in the manifest"
-    return shard.problem()
+    return shard.problem(by_content=manifest.root is None)
 
 
 def _open(folder: Path, manifest: Manifest, entry: ShardEntry) -> Shard:

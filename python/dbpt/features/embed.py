@@ -56,6 +56,7 @@ def embed_images(
     batch_size: int = 128,
     num_workers: int | None = None,
     max_failures: float = 0.01,
+    by_content: bool = False,
     progress: bool = True,
     log: Callable[[str], None] = lambda line: None,
 ) -> Embeddings:
@@ -73,6 +74,8 @@ def embed_images(
         batch_size: rows of every batch, the last one padded.
         num_workers: decoding threads; default one per processor, at most 16.
         max_failures: fraction of the images that may be unreadable.
+        by_content: tell rows by what is in their files, which are all read, instead of path, size and time; then files
+            that were moved or touched are found again.
         progress: show a bar with rate and remaining time on standard error, if that is a terminal.
         log: gets a line when this process waits for another.
 
@@ -84,7 +87,7 @@ def embed_images(
         raise InputError(f"batch_size {batch_size} and num_workers {num_workers} must be at least 1")
     if not 0 <= max_failures <= 1:
         raise InputError(f"--max-failures {max_failures} must be a fraction between 0 and 1")
-    found = EmbeddedFiles(root, paths, cache_dir, backbone.encoder_key, backbone.embed_dim, max_failures)
+    found = EmbeddedFiles(root, paths, cache_dir, backbone.encoder_key, backbone.embed_dim, max_failures, by_content)
     recomputed = found.complete(
         lambda: backbone, batch_size=batch_size, num_workers=num_workers, progress=progress, log=log
     )
@@ -112,11 +115,12 @@ class EmbeddedFiles:
         encoder: dict[str, Any],
         embed_dim: int,
         max_failures: float,
+        by_content: bool = False,
     ) -> None:
         self.root = Path(root).resolve()
         self.max_failures = max_failures
-        self.cache = FeatureCache(Path(cache_dir), encoder, self.root, embed_dim)
-        self.files: FileRows = look_up_files(self.root, paths)
+        self.cache = FeatureCache(Path(cache_dir), encoder, None if by_content else self.root, embed_dim)
+        self.files: FileRows = look_up_files(self.root, paths, by_content=by_content)
         self._find()
 
     def _find(self, *, unreachable: bool = False) -> None:

@@ -1,9 +1,11 @@
-"""The files of a list as the disk has them now: size, modification time, and an id for the content of each row."""
+"""The files of a list as the disk has them now, and an id for the content of each: by size, time and path, or read."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,11 @@ from dbpt.archives import find_member
 from dbpt.arguments import available_cpus
 from dbpt.errors import InputError
 
+from .images import UnreadableImage, open_regular
+
 NOT_A_FILE, UNNAMED = -1, -2  # errors of `stat_files` that are none of the system's
+BLOCK = 1 << 20
+TASK_FILES = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +32,8 @@ class FileRows:
         paths: (N,) relative to the root.
         sizes: (N,) int64, bytes.
         mtimes_ns: (N,) int64, nanoseconds since 1970.
-        ids: (N, 2) uint64, the first half of the BLAKE3 of size, time and path (see `dbpt._core.row_ids`).
+        ids: (N, 2) uint64, the first half of the BLAKE3 of size, time and path (see `dbpt._core.row_ids`), or 16 bytes
+            of BLAKE2b of the content.
         errors: by row, why a file is not there or is none. Its size and time are 0, and its id means nothing.
     """
 
@@ -45,8 +52,8 @@ class FileRows:
         return FileRows(paths, self.sizes[rows], self.mtimes_ns[rows], self.ids[rows], {})
 
 
-def look_up_files(root: Path, paths: Sequence[str]) -> FileRows:
-    """Ask the disk for each of ``paths`` below ``root``; files inside tar archives are found too."""
+def look_up_files(root: Path, paths: Sequence[str], *, by_content: bool = False) -> FileRows:
+    """Ask the disk for each of ``paths`` below ``root``, inside archives too; ``by_content`` reads every file."""
     names = joined(paths)
     sizes, mtimes_ns, errors = stat_files(os.fsencode(root), names, num_threads=available_cpus())
     reasons: dict[int, str] = {}
@@ -56,7 +63,35 @@ def look_up_files(root: Path, paths: Sequence[str]) -> FileRows:
             reasons[row] = found if found else _reason(int(errors[row]))
         else:
             sizes[row], mtimes_ns[row] = found
-    return FileRows(paths, sizes, mtimes_ns, ids_of(names, sizes, mtimes_ns), reasons)
+    ids = ids_of(names, sizes, mtimes_ns)
+    if by_content:
+        _read_ids(root, paths, ids, reasons)
+    return FileRows(paths, sizes, mtimes_ns, ids, reasons)
+
+
+def _read_ids(root: Path, paths: Sequence[str], ids: NDArray[np.uint64], reasons: dict[int, str]) -> None:
+    """Replace the ids of files that are there by what their content says; enter what can't be read."""
+
+    def read(first: int) -> None:
+        for row in range(first, min(first + TASK_FILES, len(paths))):
+            if row not in reasons:
+                try:
+                    ids[row] = _content_id(root / paths[row])
+                except (OSError, UnreadableImage) as error:
+                    reasons[row] = getattr(error, "strerror", None) or str(error)
+
+    with ThreadPoolExecutor(min(16, available_cpus())) as pool:
+        for _ in pool.map(read, range(0, len(paths), TASK_FILES)):
+            pass
+
+
+def _content_id(path: Path) -> NDArray[np.uint64]:
+    digest = hashlib.blake2b(digest_size=16)
+    opened, _ = open_regular(path)
+    with opened as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return np.frombuffer(digest.digest(), dtype="<u8")
 
 
 def ids_of(names: bytes, sizes: NDArray[np.int64], mtimes_ns: NDArray[np.int64]) -> NDArray[np.uint64]:

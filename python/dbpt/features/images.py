@@ -51,7 +51,7 @@ def read_image(path: Path, *, size_and_mtime: tuple[int, int] | None = None) -> 
     Raises `UnreadableImage` with the reason, whatever it is. Run it within `pillow_warnings`, which threads share.
     """
     with _one_reason():
-        opened, found = _open_regular(path)
+        opened, found = open_regular(path)
         with opened as file:
             if size_and_mtime not in (None, found):
                 raise UnreachableImage("changed while it was being read")
@@ -64,7 +64,7 @@ def read_size(path: Path) -> tuple[int, int]:
     Raises `UnreadableImage` with the reason. Run it within `pillow_warnings`, which threads share.
     """
     with _one_reason():
-        opened, _ = _open_regular(path)
+        opened, _ = open_regular(path)
         with opened as file:
             return _identified(file).size
 
@@ -106,7 +106,7 @@ def _of_system(error: OSError) -> UnreadableImage:
     return UnreachableImage(error.strerror or str(error))
 
 
-def _open_regular(path: Path) -> tuple[BinaryIO, tuple[int, int]]:
+def open_regular(path: Path) -> tuple[BinaryIO, tuple[int, int]]:
     """Open for reading, also within a tar archive, with size and modification time.
 
     But no pipe or device: those could block forever or never end.

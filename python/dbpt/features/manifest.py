@@ -34,18 +34,18 @@ class Manifest:
     """What stands in the file.
 
     encoder: what the bytes of a feature depend on (`Backbone.encoder_key`), readable.
-    root: the folder that the rows' paths are relative to.
+    root: the folder that the rows' paths are relative to; None if rows are told by their content, wherever they are.
     embed_dim: D.
     shards: in the order of their names, so that it does not depend on which was finished first.
     """
 
     encoder: dict[str, Any]
-    root: str
+    root: str | None
     embed_dim: int
     shards: tuple[ShardEntry, ...] = ()
 
 
-def folder_name(encoder: Mapping[str, Any], root: str) -> str:
+def folder_name(encoder: Mapping[str, Any], root: str | None) -> str:
     """The name of the folder that holds the features of an encoder and a root."""
     key = {"schema_version": SCHEMA_VERSION, "encoder": dict(encoder), "root": root}
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:20]
@@ -90,7 +90,7 @@ def read_manifest(folder: Path) -> Manifest:
 def _is_well_formed(manifest: Manifest) -> bool:
     return (
         isinstance(manifest.encoder, dict)
-        and isinstance(manifest.root, str)
+        and (manifest.root is None or isinstance(manifest.root, str))
         and _is_count(manifest.embed_dim)
         and all(_is_entry(entry) for entry in manifest.shards)
     )

@@ -103,11 +103,12 @@ class Shard:
         """(n,) why a row failed, empty where it did not."""
         return self._reasons.tobytes().decode("utf-8", "surrogateescape").split("\0")
 
-    def problem(self) -> str | None:
-        """What of the content cannot be, or None; reads all of it."""
+    def problem(self, *, by_content: bool = False) -> str | None:
+        """What of the content cannot be, or None; reads all of it. Ids ``by_content`` of files can't be checked."""
         if self.names.count(b"\0") != len(self.sizes) - 1 or len(self.reasons) != len(self.sizes):
             return f"{len(self.sizes)} rows, but another number of paths or reasons"
-        if not np.array_equal(self.row_ids, ids_of(self.names, self.sizes.copy(), self.mtimes_ns.copy())):
+        ids = self.row_ids if by_content else ids_of(self.names, self.sizes.copy(), self.mtimes_ns.copy())
+        if not np.array_equal(self.row_ids, ids):
             return "row ids that are not those of the files"
         if not bool(np.isfinite(self.features).all()):
             return "NaN or infinite features"
