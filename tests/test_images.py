@@ -157,3 +157,15 @@ def test_damaged_bytes_end_as_an_image_or_a_reason(tmp_path, suffix):
                 images.decode_image(io.BytesIO(damaged))
         except UnreadableImage as error:
             assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(("processors", "ranks", "expected"), [(8, 1, 8), (8, 4, 2), (2, 4, 1), (64, 2, 16)])
+def test_ranks_of_a_machine_share_its_processors(monkeypatch, processors, ranks, expected):
+    variables = {"RANK": 0, "WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks, "MASTER_ADDR": "x", "MASTER_PORT": 1}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(images, "available_cpus", lambda: processors)
+    with images.decoding_threads() as pool:
+        assert pool._max_workers == expected
+    with images.decoding_threads(3) as pool:
+        assert pool._max_workers == 3

@@ -72,7 +72,7 @@ def embed_images(
         paths: (N,) image files; a path may occur more than once.
         cache_dir: folder of the feature cache, made if it isn't there.
         batch_size: rows of every batch, the last one padded.
-        num_workers: decoding threads; default one per processor, at most 16.
+        num_workers: decoding threads; by default as many as this process has processors for itself, at most 16.
         max_failures: fraction of the images that may be unreadable.
         by_content: tell rows by what is in their files, which are all read, instead of path, size and time; then files
             that were moved or touched are found again.

@@ -23,6 +23,7 @@ from PIL import Image, UnidentifiedImageError
 from dbpt.archives import find_member
 from dbpt.arguments import available_cpus
 from dbpt.errors import one_line
+from dbpt.ranks import local_size
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MAGICS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*")
@@ -130,8 +131,12 @@ def _open_without_waiting(path: str, flags: int) -> int:
 
 @contextmanager
 def decoding_threads(workers: int | None = None) -> Iterator[ThreadPoolExecutor]:
-    """Threads that decode images, by default one per processor, at most 16. What is not begun at the end is dropped."""
-    pool = ThreadPoolExecutor(workers or min(16, available_cpus()), thread_name_prefix="dbpt-decode")
+    """Threads that decode images. What is not begun at the end is dropped.
+
+    By default as many as this process's part of the machine's processors, which it shares with other ranks; at most 16.
+    """
+    own = max(1, available_cpus() // local_size())
+    pool = ThreadPoolExecutor(workers or min(16, own), thread_name_prefix="dbpt-decode")
     try:
         yield pool
     finally:

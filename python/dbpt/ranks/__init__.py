@@ -1,7 +1,15 @@
 """The processes of one run, as ``torchrun`` starts them. Rank 0 reads, writes and prints; all compute."""
 
 from dbpt.ranks.exchange import ALONE, LostRankError, Ranks
-from dbpt.ranks.joining import joined_ranks, launched, launched_rank, launched_size, local_rank, take_own_gpu
+from dbpt.ranks.joining import (
+    joined_ranks,
+    launched,
+    launched_rank,
+    launched_size,
+    local_rank,
+    local_size,
+    take_own_gpu,
+)
 
 __all__ = [
     "ALONE",
@@ -12,5 +20,6 @@ __all__ = [
     "launched_rank",
     "launched_size",
     "local_rank",
+    "local_size",
     "take_own_gpu",
 ]

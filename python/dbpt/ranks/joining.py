@@ -45,6 +45,11 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", launched_rank())) if launched() else 0
 
 
+def local_size() -> int:
+    """How many processes were launched together on this machine; 1 if nobody says so."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if launched() else 1
+
+
 @contextmanager
 def joined_ranks(device: str) -> Iterator[Ranks]:
     """The ranks of this run: those of the caller's process group, those that a launcher has started, or `ALONE`.
@@ -99,7 +104,7 @@ def take_own_gpu(device: str) -> bool:
         )
     if on_gpu:
         number, gpus = local_rank(), torch.cuda.device_count()
-        processes = int(os.environ.get("LOCAL_WORLD_SIZE", number + 1))
+        processes = max(local_size(), number + 1)
         if processes > gpus:
             raise InputError(
                 f"{processes} processes on this machine, and {gpus} GPUs: start one for each GPU (--nproc-per-node), "
