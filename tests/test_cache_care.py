@@ -80,9 +80,36 @@ def test_a_cache_whose_root_is_gone_goes(tmp_path, cache, root):
 
 def test_what_cannot_be_read_goes(tmp_path, cache):
     (cache.folder / "manifest.json").write_text("{}")
-    (tmp_path / "features/stray").mkdir()
-    assert [name for name, _ in pruned(tmp_path / "features")] == sorted([cache.folder.name, "stray"])
+    empty = tmp_path / "features" / "0123456789abcdef0123"
+    empty.mkdir()
+    assert [name for name, _ in pruned(tmp_path / "features")] == sorted([cache.folder.name, empty.name])
     assert list((tmp_path / "features").iterdir()) == []
+
+
+def test_folders_of_other_names_are_somebody_elses(command, tmp_path, cache):
+    mine = tmp_path / "features/train/mine.npy"
+    mine.parent.mkdir()
+    mine.write_bytes(b"mine")
+    assert pruned(tmp_path / "features") == []
+    assert pruned(tmp_path / "features", unwritten_for_days=0) == [(cache.folder.name, "nothing was stored for 0 days")]
+    assert mine.read_bytes() == b"mine"
+    assert command("cache", "list", "--cache", tmp_path)[1] == "0 caches, 0.0 MB\n"
+
+
+def test_a_temporary_file_may_go_while_caches_are_listed(tmp_path, cache, monkeypatch):
+    vanishing = cache.folder / ".x.tmp"
+    vanishing.write_bytes(b"left")
+    is_file = Path.is_file
+
+    def then_it_goes(path: Path) -> bool:
+        found = is_file(path)
+        if path == vanishing:
+            vanishing.unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(Path, "is_file", then_it_goes)
+    (found,) = list_caches(tmp_path / "features")
+    assert found.rows == 4
 
 
 def test_old_caches_go_if_asked_for(tmp_path, cache):

@@ -14,7 +14,7 @@ from dbpt.errors import InputError
 
 from .cache import STORED_AS, FeatureCache, differences, file_sha256, flat, leftovers, size_of, sync_folder
 from .file_rows import look_up_files
-from .manifest import MANIFEST, Manifest, ShardEntry, folder_name, read_manifest, write_manifest
+from .manifest import FOLDER_NAME, MANIFEST, Manifest, ShardEntry, folder_name, read_manifest, write_manifest
 from .owned_lock import OwnedLock
 from .shards import DamagedShard, Shard
 
@@ -176,14 +176,15 @@ def nearest_cache(cache: FeatureCache) -> str:
 
 
 def _folders(cache_dir: str | Path) -> list[Path]:
+    """Those that are called as ours: ``features`` is a name that other things have too, and what is here is deleted."""
     cache_dir = Path(cache_dir)
     if not cache_dir.is_dir():
         raise InputError(f"{cache_dir}: no such feature cache")
-    return sorted(path for path in cache_dir.iterdir() if path.is_dir())
+    return sorted(path for path in cache_dir.iterdir() if FOLDER_NAME.fullmatch(path.name) and path.is_dir())
 
 
 def _info(folder: Path) -> CacheInfo:
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    size = sum(size_of(path) or 0 for path in folder.rglob("*") if path.is_file())  # temporary ones may go meanwhile
     written = (folder / MANIFEST if (folder / MANIFEST).exists() else folder).stat().st_mtime
     manifest, problem = None, ""
     try:

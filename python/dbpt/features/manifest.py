@@ -16,6 +16,7 @@ from dbpt.files import write_atomically
 SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 MAX_BYTES = 1 << 29
+FOLDER_NAME = re.compile(r"[0-9a-f]{20}")
 SHARD_NAME = re.compile(r"[0-9a-f]{32}\.safetensors")
 
 
