@@ -72,6 +72,18 @@ def test_a_shard_without_any_current_image_goes(command, tmp_path, cache, root):
     assert verify_cache(tmp_path / "features") == []
 
 
+def test_images_that_are_only_out_of_reach_are_not_gone(tmp_path, cache, root):
+    root.rename(tmp_path / "disk")
+    root.mkdir()  # where the disk is mounted
+    assert pruned(tmp_path / "features") == []
+    for name in NAMES:
+        (root / name).symlink_to(name)  # the system can't look behind: too many levels of links
+    assert pruned(tmp_path / "features") == []
+    (root / "a").unlink()
+    (root / "b").unlink()
+    assert [why for _, why in pruned(tmp_path / "features")] == ["its 2 images have changed or are gone"]
+
+
 def test_a_cache_whose_root_is_gone_goes(tmp_path, cache, root):
     root.rename(tmp_path / "moved")
     assert pruned(tmp_path / "features") == [(cache.folder.name, f"its root {root} is gone")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ from .owned_lock import OwnedLock
 from .shards import DamagedShard, Shard
 
 DAY = 86_400.0
+GONE = {os.strerror(number) for number in (errno.ENOENT, errno.ENOTDIR)}  # as `look_up_files` says it
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,8 @@ def _prune(cache: CacheInfo, unwritten_for_days: float | None, dry_run: bool) ->
         why = why or f"nothing was stored for {unwritten_for_days:g} days"
     if why or cache.manifest is None:
         found = [Pruned(cache.folder, why, cache.bytes)]
+    elif _is_bare(Path(cache.manifest.root)):
+        found = []
     else:
         found = [*_outdated(cache.folder, cache.manifest), *_left_behind(cache.folder, cache.manifest)]
     try:
@@ -116,8 +121,16 @@ def _prune(cache: CacheInfo, unwritten_for_days: float | None, dry_run: bool) ->
     return found
 
 
+def _is_bare(root: Path) -> bool:
+    """Whether nothing can be seen in it, as where the disk that has the images is not mounted."""
+    try:
+        return not any(root.iterdir())
+    except OSError:
+        return True
+
+
 def _outdated(folder: Path, manifest: Manifest) -> Iterator[Pruned]:
-    """Shards of which no file is there as it was."""
+    """Shards of which no file is there as it was; what the system can't say now is not gone."""
     for entry in manifest.shards:
         try:
             shard = _open(folder, manifest, entry)
@@ -125,7 +138,8 @@ def _outdated(folder: Path, manifest: Manifest) -> Iterator[Pruned]:
             yield Pruned(folder / entry.name, f"damaged ({error})", entry.bytes)
             continue
         now = look_up_files(Path(manifest.root), shard.paths)
-        if not (now.ids == shard.row_ids).all(axis=1).any():
+        unknown = any(reason not in GONE for reason in now.errors.values())
+        if not unknown and not (now.ids == shard.row_ids).all(axis=1).any():
             yield Pruned(folder / entry.name, f"its {entry.rows} images have changed or are gone", entry.bytes)
 
 
