@@ -201,6 +201,17 @@ def test_weights_of_the_same_name_are_told_apart(task, tiny):
     assert recalled(task, "ViT-B-32", str(weights)) is None
 
 
+@pytest.mark.parametrize("name", ["tiny.JSON", "tiny.Safetensors"])
+def test_files_are_known_by_endings_of_any_case(task, name):
+    """As `load_backbone` takes them."""
+    file, found = task / name, known_encoders.KnownEncoder({"weights": "abc"}, 16)
+    file.write_text("{}")
+    known_encoders.remember_encoder(task / "cache/features", str(file), None, "float32", found)
+    assert recalled(task, str(file), None) == found
+    file.write_text("{} ")
+    assert recalled(task, str(file), None) is None
+
+
 def test_models_of_a_hub_are_not_remembered(task):
     found = known_encoders.KnownEncoder({"weights": "abc"}, 16)
     known_encoders.remember_encoder(task / "cache/features", "hf-hub:a/b", None, "float32", found)
@@ -211,8 +222,11 @@ def test_models_of_a_hub_are_not_remembered(task):
 def test_other_versions_of_the_libraries_may_be_another_encoder(task, monkeypatch):
     dbpt.embed(task / "list.csv", **settings(task))
     assert recalled(task) is not None
-    monkeypatch.setattr(known_encoders, "version", lambda name: "0")
-    assert recalled(task) is None
+    for name, other in (("version", lambda name: "0"), ("__version__", "0.0.0")):
+        with monkeypatch.context() as patched:
+            patched.setattr(known_encoders, name, other)
+            assert recalled(task) is None
+    assert recalled(task) is not None
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[1]", '[{"request": 3}]', "[" * 100_000, "\xff"])
