@@ -151,6 +151,26 @@ def test_what_could_not_be_reached_is_found_only_if_asked_for_and_gives_way(tmp_
     np.testing.assert_array_equal(cache.read(cache.find(rows("a").ids, unreachable=True)), values(1))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit that can be set")
+def test_more_shards_than_a_process_may_open_files(tmp_path, monkeypatch):
+    import resource
+
+    monkeypatch.setattr(cache_module, "sync_folder", lambda folder: None)  # hundreds of times
+    cache, files = opened(tmp_path), rows(*(f"{i}.jpg" for i in range(150)))
+    for i in range(len(files)):
+        add(cache, files.select(np.array([i])), values(1, i))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    in_use = len(list(Path("/dev/fd").iterdir()))
+    monkeypatch.setattr(cache_module, "MOST_MAPPED", 50)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (in_use + 100, limits[1]))
+    try:
+        cache = opened(tmp_path)
+        np.testing.assert_array_equal(read(cache, files), np.concatenate([values(1, i) for i in range(150)]))
+        assert cache.knows_paths(joined(files.paths)).all()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
 def test_names_are_known_whatever_their_size(tmp_path):
     cache = opened(tmp_path)
     add(cache, rows("a", "ü"), values(2))

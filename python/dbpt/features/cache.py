@@ -39,7 +39,7 @@ STORED_AS: dict[str, np.dtype[Any]] = {
     "fp16": np.dtype(np.float16),
 }
 """By the precision of the tower: half of the bits lose nothing that a half-precision tower has."""
-MOST_MAPPED = 8192  # shards; a process may have some 65,000 maps
+MOST_MAPPED = 128  # shards; Python keeps the file of a map open, and a process may often have only 1024 files
 BLOCK = 1 << 20
 
 
@@ -199,9 +199,11 @@ class FeatureCache:
         """Sort the ids of all rows; of one that is stored twice, the first row counts that could be reached."""
         if self._index is not None:
             return
-        shards = [self._shard(number) for number in range(len(self._ends))]
-        ids = np.concatenate([shard.row_ids for shard in shards]) if shards else np.zeros((0, 2), np.uint64)
-        self._failed = np.concatenate([shard.failed for shard in shards]) if shards else np.zeros(0, np.uint8)
+        ids, self._failed = np.empty((len(self), 2), np.uint64), np.empty(len(self), np.uint8)
+        for number, end in enumerate(self._ends.tolist()):
+            shard = self._shard(number)
+            chosen = slice(end - len(shard.failed), end)
+            ids[chosen], self._failed[chosen] = shard.row_ids, shard.failed
         first_reached = np.argsort(self._failed == UNREACHABLE, kind="stable")
         order = first_reached[np.argsort(ids[first_reached, 0], kind="stable")]
         self._index = ids[order], order
