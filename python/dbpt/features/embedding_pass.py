@@ -47,6 +47,10 @@ def shard_rows(num_rows: int, batch_size: int) -> int:
     return -(-rows // batch_size) * batch_size
 
 
+def _cut(rows: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
+    return (rows[start : start + size] for start in range(0, len(rows), size))
+
+
 @dataclass(eq=False)
 class _Work:
     """A shard in hand; of its n rows the first ``done`` have features (n, D), ``failed`` (n,) and reasons."""
@@ -111,7 +115,8 @@ class EmbeddingPass:
         self.cache.prepare_folder()
         self._outdated = set(self.cache.manifest.shards)  # one of rows to do has only what could not be reached
         size = shard_rows(len(self.files), self.batch_size)
-        shards = [todo[start : start + size] for start in range(0, len(todo), size)]
+        again = self.cache.find(self.files.ids[todo], unreachable=True) >= 0
+        shards = [*_cut(todo[~again], size), *_cut(todo[again], size)]  # apart: the new are cut as before what failed
         number, count = self.first_shard
         begin = number * len(shards) // count
         shards = shards[begin:] + shards[:begin]
