@@ -150,12 +150,15 @@ def test_too_many_failures_are_an_error(command, task):
     code, out, err = command(*arguments(task))
     assert (code, out) == (2, "")
     assert err.splitlines()[-1].startswith("Error: 1 of 9 images can't be read, more than --max-failures 0.01 allows")
+    assert command(*arguments(task, "--failures", task / "failed.csv"))[0] == 2
+    assert (task / "failed.csv").read_text() == "path,reason\nimages/2.png,the file is empty\n"
 
 
 @pytest.mark.parametrize(
     ("more", "line"),
     [
         (["--failures", "nowhere/failed.csv"], "there is no folder nowhere"),
+        (["--failures", "."], "--failures .: is a folder; name a file"),
         (["--embed-batch-size", "0"], "--embed-batch-size: must be at least 1"),
         (["--device", "abacus"], "--device 'abacus': not usable here"),
         (["--epochs", "3"], "No such option"),
