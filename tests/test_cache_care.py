@@ -1,6 +1,8 @@
 """`dbpt cache list` and `prune`: what there is, and that only what nobody can ask for is deleted."""
 
+import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -109,17 +111,10 @@ def test_folders_of_other_names_are_somebody_elses(command, tmp_path, cache):
 
 
 def test_a_temporary_file_may_go_while_caches_are_listed(tmp_path, cache, monkeypatch):
-    vanishing = cache.folder / ".x.tmp"
-    vanishing.write_bytes(b"left")
-    is_file = Path.is_file
-
-    def then_it_goes(path: Path) -> bool:
-        found = is_file(path)
-        if path == vanishing:
-            vanishing.unlink(missing_ok=True)
-        return found
-
-    monkeypatch.setattr(Path, "is_file", then_it_goes)
+    walk = os.walk
+    monkeypatch.setattr(
+        os, "walk", lambda folder: ((at, within, [*names, "gone"]) for at, within, names in walk(folder))
+    )
     (found,) = list_caches(tmp_path / "features")
     assert found.rows == 4
 
@@ -158,3 +153,30 @@ def test_wrong_arguments_are_one_line(command, tmp_path):
         list_caches(tmp_path / "nowhere")
     code, _, err = command("cache", "prune", "--cache", tmp_path, "--unwritten-for-days", "-1")
     assert (code, err) == (2, "Error: --unwritten-for-days -1: must be 0 or above\n")
+
+
+def test_a_cache_that_is_somebody_elses_alone_is_one_line(command, tmp_path, cache, root, monkeypatch):
+    stat, iterdir = Path.stat, Path.iterdir
+
+    def refused(path: Path, **options: bool) -> os.stat_result:
+        if path == cache.folder / "manifest.json":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refused)
+    line = f"{cache.folder / 'manifest.json'}: cannot be read: Permission denied; choose another cache folder"
+    with pytest.raises(InputError) as error:
+        FeatureCache(tmp_path / "features", ENCODER, root, 2)
+    assert str(error.value) == line
+    assert verify_cache(tmp_path / "features") == [line]
+    assert line in command("cache", "list", "--cache", tmp_path)[1]
+
+    def all_refused(path: Path) -> Iterator[Path]:
+        if path == tmp_path / "features":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", all_refused)
+    code, _, err = command("cache", "list", "--cache", tmp_path)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "features: cannot be read: Permission denied; choose" in err

@@ -174,9 +174,9 @@ class FeatureCache:
         return ShardEntry(name, rows, failed, len(content), digest)
 
     def _read_manifest(self) -> Manifest:
-        if not (self.folder / MANIFEST).is_file():
-            return replace(self.manifest, shards=())
         found = read_manifest(self.folder)
+        if found is None:
+            return replace(self.manifest, shards=())
         if differing := differences(self.manifest, found):
             raise InputError(
                 f"{self.folder / MANIFEST}: the features are another encoder's ({', '.join(differing)}); "

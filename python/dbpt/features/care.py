@@ -183,7 +183,7 @@ def nearest_cache(cache: FeatureCache) -> str:
     for other in _folders(folder) if folder.is_dir() else ():
         with suppress(InputError):
             manifest = read_manifest(other)
-            if manifest.root == wanted.root or not Path(manifest.root).is_dir():
+            if manifest is not None and (manifest.root == wanted.root or not Path(manifest.root).is_dir()):
                 found.append(differences(wanted, manifest))
     found.sort(key=len)
     return ", ".join(found[0]) if found else ""
@@ -194,18 +194,21 @@ def _folders(cache_dir: str | Path) -> list[Path]:
     cache_dir = Path(cache_dir)
     if not cache_dir.is_dir():
         raise InputError(f"{cache_dir}: no such feature cache")
-    return sorted(path for path in cache_dir.iterdir() if FOLDER_NAME.fullmatch(path.name) and path.is_dir())
+    try:
+        return sorted(path for path in cache_dir.iterdir() if FOLDER_NAME.fullmatch(path.name) and path.is_dir())
+    except OSError as error:
+        raise InputError(f"{cache_dir}: cannot be read: {error.strerror}; choose another cache folder") from None
 
 
 def _info(folder: Path) -> CacheInfo:
-    size = sum(size_of(path) or 0 for path in folder.rglob("*") if path.is_file())  # temporary ones may go meanwhile
-    written = (folder / MANIFEST if (folder / MANIFEST).exists() else folder).stat().st_mtime
-    manifest, problem = None, ""
+    files = (os.path.join(at, name) for at, _, names in os.walk(folder) for name in names)  # noqa: PTH118 (for size_of)
+    size = sum(size_of(file) or 0 for file in files)  # a temporary one may go meanwhile
+    manifest, problem, written = None, "", folder.stat().st_mtime
+    with suppress(OSError):
+        written = (folder / MANIFEST).stat().st_mtime
     try:
-        if (folder / MANIFEST).is_file():
-            manifest = read_manifest(folder)
-        else:
-            problem = f"no {MANIFEST}"
+        manifest = read_manifest(folder)
+        problem = "" if manifest else f"no {MANIFEST}"
     except InputError as error:
         problem = str(error)
     return CacheInfo(folder, manifest, problem, size, written)

@@ -64,8 +64,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_atomically(folder / MANIFEST, json.dumps(content, indent=1) + "\n")
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """Read it and check its form. Raises `InputError` if it isn't one of ours."""
+def read_manifest(folder: Path) -> Manifest | None:
+    """Read it and check its form; None if there is none. Raises `InputError` if it isn't ours, or out of reach."""
     file = folder / MANIFEST
     try:
         if file.stat().st_size > MAX_BYTES:
@@ -80,7 +80,11 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = Manifest(content["encoder"], content["root"], content["embed_dim"], shards)
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror}; choose another cache folder") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{file}: damaged manifest ({type(error).__name__}: {reason}); delete {folder}") from None
     if not _is_well_formed(manifest):
