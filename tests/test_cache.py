@@ -4,6 +4,8 @@ import json
 import multiprocessing
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from dbpt.features import verify_cache
 from dbpt.features.cache import FeatureCache
 from dbpt.features.file_rows import FileRows, ids_of, joined
 from dbpt.features.manifest import folder_name
+from dbpt.features.owned_lock import OwnedLock
 from dbpt.features.shards import UNREACHABLE
 
 KEY = {"backbone": {"width": 8}, "weights": "abc", "dtype": "float32"}
@@ -79,6 +82,14 @@ def test_rows_lie_in_many_shards(tmp_path):
         assert sorted(places) == list(range(60))
         np.testing.assert_array_equal(one.read(places[order]), stored[order])
     assert one.read(places, np.float16).dtype == np.float16
+
+
+def test_rows_are_told_by_both_halves_of_their_ids(tmp_path):
+    cache, sizes = opened(tmp_path), np.array([1, 2, 3])
+    ids = np.array([[5, 3], [5, 1], [5, 2]], np.uint64)
+    add(cache, FileRows(["a", "b", "c"], sizes, sizes, ids, {}), values(3))
+    np.testing.assert_array_equal(cache.find(ids), [0, 1, 2])
+    np.testing.assert_array_equal(cache.find(np.array([[5, 4], [4, 3], [6, 3]], np.uint64)), [-1, -1, -1])
 
 
 def test_half_precision_is_stored_in_half(tmp_path):
@@ -149,6 +160,26 @@ def test_what_could_not_be_reached_is_found_only_if_asked_for_and_gives_way(tmp_
     add(cache, rows("a"), values(1))
     np.testing.assert_array_equal(read(cache, rows("a")), values(1))
     np.testing.assert_array_equal(cache.read(cache.find(rows("a").ids, unreachable=True)), values(1))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit that can be set")
+def test_more_shards_than_a_process_may_open_files(tmp_path, monkeypatch):
+    import resource
+
+    monkeypatch.setattr(cache_module, "sync_folder", lambda folder: None)  # hundreds of times
+    cache, files = opened(tmp_path), rows(*(f"{i}.jpg" for i in range(150)))
+    for i in range(len(files)):
+        add(cache, files.select(np.array([i])), values(1, i))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    in_use = len(list(Path("/dev/fd").iterdir()))
+    monkeypatch.setattr(cache_module, "MOST_MAPPED", 50)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (in_use + 100, limits[1]))
+    try:
+        cache = opened(tmp_path)
+        np.testing.assert_array_equal(read(cache, files), np.concatenate([values(1, i) for i in range(150)]))
+        assert cache.knows_paths(joined(files.paths)).all()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_names_are_known_whatever_their_size(tmp_path):
@@ -329,9 +360,36 @@ def test_a_folder_that_cannot_be_made_or_found_is_one_line(tmp_path):
         verify_cache(tmp_path / "nowhere")
 
 
+def test_a_cache_whose_first_shard_is_computed_is_no_problem(tmp_path):
+    cache = opened(tmp_path)
+    cache.prepare_folder()
+    (cache.folder / "claims" / "x.lock").touch()
+    assert verify_cache(tmp_path) == []
+    (cache.folder / "claims" / "x.lock").unlink()
+    assert verify_cache(tmp_path) == [f"{cache.folder}: no manifest.json"]
+
+
+def test_what_is_being_written_is_no_problem(tmp_path):
+    """verify meets a shard before its entry, looks again under the lock, and finds the entry."""
+    cache = opened(tmp_path)
+    add(cache, rows("a"), values(1))
+    manifest = cache.folder / "manifest.json"
+    content = manifest.read_text()
+    manifest.write_text(json.dumps(json.loads(content) | {"shards": []}))
+    with OwnedLock(cache.folder / "lock", "it"):
+        found: list[str] = ["not yet"]
+        thread = threading.Thread(target=lambda: found.__setitem__(slice(None), verify_cache(tmp_path)))
+        thread.start()
+        time.sleep(0.2)
+        manifest.write_text(content)
+    thread.join(60)
+    assert found == []
+
+
 def test_a_folder_without_manifest_is_a_problem(tmp_path):
-    (tmp_path / "stray").mkdir()
-    assert verify_cache(tmp_path) == [f"{tmp_path / 'stray'}: no manifest.json"]
+    empty = tmp_path / "0123456789abcdef0123"
+    empty.mkdir()
+    assert verify_cache(tmp_path) == [f"{empty}: no manifest.json"]
 
 
 def test_folder_names_are_stable():

@@ -40,7 +40,8 @@ def held(tmp_path):
     process.start()
     assert ready.wait(60)
     yield tmp_path / "lock", process, done
-    done.set()
+    if process.is_alive():  # setting an event waits for the dead who waited for it
+        done.set()
     process.join(60)
 
 
@@ -67,6 +68,15 @@ def test_a_lock_is_one_owners_and_says_whose(held, monkeypatch):
     assert not file.exists()
 
 
+def test_a_wait_may_end_before_the_lock_is_free(held):
+    file, process, done = held
+    OwnedLock(file, "it").wait_until_free(0.1)
+    assert f"process {process.pid} " in OwnedLock(file, "it").owner()
+    done.set()
+    OwnedLock(file, "it").wait_until_free(60)
+    assert not file.exists()
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
 def test_a_killed_owner_has_no_lock(held):
     file, process, _ = held
@@ -85,17 +95,18 @@ def test_a_lock_that_cannot_be_is_one_line(tmp_path):
 def test_what_is_begun_is_found_by_the_next(tmp_path):
     (tmp_path / "claims").mkdir()
     claim = Claim(tmp_path, "abc.safetensors", print)
-    assert claim.begun(4) is None
+    assert claim.begun(2, 4) is None
     features, failed = np.arange(8, dtype=np.float16).reshape(2, 4), np.array([0, 1], np.uint8)
     claim.leave(features, failed, ["", "bad\udcff"])
-    found = Claim(tmp_path, "abc.safetensors", print).begun(4)
+    found = Claim(tmp_path, "abc.safetensors", print).begun(2, 4)
     np.testing.assert_array_equal(found[0], features)
     assert (found[1].tolist(), found[2]) == ([0, 1], ["", "bad\udcff"])
-    assert claim.begun(5) is None
+    assert claim.begun(2, 5) is None
+    assert claim.begun(1, 4) is None
     part = tmp_path / "claims/abc.part"
     part.write_bytes(part.read_bytes()[:-1])
     (tmp_path / "claims/.abc.part.x.tmp").write_bytes(b"half")
-    assert claim.begun(4) is None
+    assert claim.begun(2, 4) is None
     assert claim.lock.take()
     claim.done()
     assert list((tmp_path / "claims").iterdir()) == []
@@ -174,7 +185,7 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 
 def decoded(printed: str) -> int:
-    return int(re.search(r"(\d+) of them computed now", printed)[1])
+    return int(re.search(r"decoded by this process: (\d+)", printed)[1])
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -186,7 +197,7 @@ def test_ranks_share_the_work_and_end_with_the_bytes_of_one(task, expected, tmp_
     assert verify_cache(cache / "features") == []
     out = ranks.printed("out")
     assert [bool(text) for text in out] == [True] + [False] * (count - 1)
-    assert out[0].startswith(f"features of 48 of {COUNT} images")
+    assert out[0].startswith(f"48 of {COUNT} images have features")
     assert 0 < decoded(out[0]) < COUNT
     assert "failed: the file is empty (first: images/7.png)" in out[0]
     assert ranks.printed("err")[1:] == [""] * (count - 1)
@@ -226,5 +237,5 @@ def test_torchrun_itself(task, expected, tmp_path):
     command = [*launcher, *task, "--cache", str(tmp_path / "cache")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | here)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("features of 48 of 50 images") == 1
+    assert done.stdout.count("48 of 50 images have features") == 1
     assert verify_cache(tmp_path / "cache/features") == []

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -59,17 +60,17 @@ def test_cold_warm_grown_and_changed(command, task):
     assert code == 0
     assert err.splitlines()[1:] == ["features: none in the cache; 7 images to embed"]
     folder = next((task / "cache/features").glob("*/"))
-    assert out == f"features of 7 of 7 images, 7 of them computed now: {folder}\n"
+    assert out == f"7 of 7 images have features in {folder}; decoded by this process: 7\n"
 
     code, out, err = command(*arguments(task))
     assert err.splitlines()[1:] == ["features: all 7 images are in the cache as they are"]
-    assert out == f"features of 7 of 7 images, 0 of them computed now: {folder}\n"
+    assert out == f"7 of 7 images have features in {folder}; decoded by this process: 0\n"
 
     write_list(task, COUNT)
     draw(task / "images/3.png", 99)
     code, out, err = command(*arguments(task))
     assert err.splitlines()[1:] == ["features: 3 of 9 images to embed: 2 new, 1 changed"]
-    assert "3 of them computed now" in out
+    assert out.endswith("; decoded by this process: 3\n")
     assert verify_cache(task / "cache/features") == []
 
 
@@ -109,7 +110,7 @@ def test_another_encoder_is_named_by_what_differs_and_computes_all(command, task
     line = err.splitlines()[-1]
     assert line.startswith(f"features: none in the cache; it has those of another key: {field}")
     assert line.endswith("; 9 images to embed")
-    assert "9 of them computed now" in out
+    assert out.endswith("; decoded by this process: 9\n")
 
 
 def test_a_root_that_has_moved_is_named(command, task):
@@ -127,7 +128,7 @@ def test_what_failed_is_summed_up_and_written(command, task):
     (task / "images/8.png").unlink()
     code, out, _ = command(*arguments(task, "--max-failures", "0.5", "--failures", task / "failed.csv"))
     assert code == 0
-    assert out.startswith("features of 5 of 9 images, 8 of them computed now")
+    assert re.match("5 of 9 images have features in .*; decoded by this process: 8\n", out)
     assert "  2 failed: the file is empty (first: images/2.png)\n" in out
     assert "  1 failed: No such file or directory (first: images/8.png)\n" in out
     with (task / "failed.csv").open(newline="") as file:
@@ -150,12 +151,15 @@ def test_too_many_failures_are_an_error(command, task):
     code, out, err = command(*arguments(task))
     assert (code, out) == (2, "")
     assert err.splitlines()[-1].startswith("Error: 1 of 9 images can't be read, more than --max-failures 0.01 allows")
+    assert command(*arguments(task, "--failures", task / "failed.csv"))[0] == 2
+    assert (task / "failed.csv").read_text() == "path,reason\nimages/2.png,the file is empty\n"
 
 
 @pytest.mark.parametrize(
     ("more", "line"),
     [
         (["--failures", "nowhere/failed.csv"], "there is no folder nowhere"),
+        (["--failures", "."], "--failures .: is a folder; name a file"),
         (["--embed-batch-size", "0"], "--embed-batch-size: must be at least 1"),
         (["--device", "abacus"], "--device 'abacus': not usable here"),
         (["--epochs", "3"], "No such option"),
@@ -194,15 +198,26 @@ def test_an_encoder_is_remembered_until_its_files_change(task):
 def test_weights_of_the_same_name_are_told_apart(task, tiny):
     weights = task / "weights.safetensors"
     weights.write_bytes(tiny.weights.read_bytes())
-    found = known_encoders.KnownEncoder({"weights": "abc"}, 16)
+    found = known_encoders.KnownEncoder({"weights": "abc", "dtype": "float32"}, 16)
     known_encoders.remember_encoder(task / "cache/features", "ViT-B-32", str(weights), "float32", found)
     assert recalled(task, "ViT-B-32", str(weights)) == found
     weights.write_bytes(weights.read_bytes() + b" ")
     assert recalled(task, "ViT-B-32", str(weights)) is None
 
 
+@pytest.mark.parametrize("name", ["tiny.JSON", "tiny.Safetensors"])
+def test_files_are_known_by_endings_of_any_case(task, name):
+    """As `load_backbone` takes them."""
+    file, found = task / name, known_encoders.KnownEncoder({"weights": "abc", "dtype": "float32"}, 16)
+    file.write_text("{}")
+    known_encoders.remember_encoder(task / "cache/features", str(file), None, "float32", found)
+    assert recalled(task, str(file), None) == found
+    file.write_text("{} ")
+    assert recalled(task, str(file), None) is None
+
+
 def test_models_of_a_hub_are_not_remembered(task):
-    found = known_encoders.KnownEncoder({"weights": "abc"}, 16)
+    found = known_encoders.KnownEncoder({"weights": "abc", "dtype": "float32"}, 16)
     known_encoders.remember_encoder(task / "cache/features", "hf-hub:a/b", None, "float32", found)
     assert recalled(task, "hf-hub:a/b", None) is None
     assert not (task / "cache").exists()
@@ -211,8 +226,11 @@ def test_models_of_a_hub_are_not_remembered(task):
 def test_other_versions_of_the_libraries_may_be_another_encoder(task, monkeypatch):
     dbpt.embed(task / "list.csv", **settings(task))
     assert recalled(task) is not None
-    monkeypatch.setattr(known_encoders, "version", lambda name: "0")
-    assert recalled(task) is None
+    for name, other in (("version", lambda name: "0"), ("__version__", "0.0.0")):
+        with monkeypatch.context() as patched:
+            patched.setattr(known_encoders, name, other)
+            assert recalled(task) is None
+    assert recalled(task) is not None
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[1]", '[{"request": 3}]', "[" * 100_000, "\xff"])

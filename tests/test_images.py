@@ -169,3 +169,26 @@ def test_ranks_of_a_machine_share_its_processors(monkeypatch, processors, ranks,
         assert pool._max_workers == expected
     with images.decoding_threads(3) as pool:
         assert pool._max_workers == 3
+
+
+@pytest.mark.parametrize("short", ["open", "fromarray"])
+def test_an_image_that_lacks_memory_is_tried_again(tmp_path, monkeypatch, short):
+    """Else a moment of other programs' hunger would cost the image for good."""
+    Image.fromarray(np.full((4, 4), 300, np.uint16)).save(tmp_path / "grey.png")
+
+    def no_memory(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Image, short, no_memory)
+    with pytest.raises(images.UnreachableImage, match="^not enough memory$"):
+        open_image(tmp_path / "grey.png")
+
+
+def test_a_crop_that_lacks_memory_is_tried_again(tmp_path):
+    noise(20, 20).save(tmp_path / "a.png")
+
+    def no_memory(image: Image.Image, out: object) -> np.ndarray:
+        raise MemoryError
+
+    with pytest.raises(images.UnreachableImage):
+        read_crop(tmp_path / "a.png", no_memory)

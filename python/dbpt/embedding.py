@@ -43,9 +43,8 @@ class EmbeddedImages:
 
     def __str__(self) -> str:
         usable = self.num_images - len(self.failures)
-        lines = [
-            f"features of {usable} of {self.num_images} images, {self.recomputed} of them computed now: {self.folder}"
-        ]
+        of_all = f"{usable} of {self.num_images} images have features in {self.folder}"
+        lines = [f"{of_all}; decoded by this process: {self.recomputed}"]
         first: dict[str, str] = {}
         for failure in self.failures:
             first.setdefault(failure.reason, failure.path)

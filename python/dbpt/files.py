@@ -1,6 +1,7 @@
 """Writing files so that what stands under its final name is complete, and equal content is equal bytes."""
 
 import contextlib
+import hashlib
 import json
 import os
 import tempfile
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from dbpt.errors import InputError
+
+READ_BLOCK = 1 << 20
 
 
 def check_can_create(folder: Path) -> None:
@@ -58,6 +61,29 @@ def remove_unfinished(path: Path) -> None:
     for file in path.parent.glob(f".{path.name}.*.tmp"):
         with contextlib.suppress(OSError):
             file.unlink()
+
+
+def file_sha256(file: Path) -> str:
+    """The checksum of a file, read block by block."""
+    digest = hashlib.sha256()
+    with file.open("rb") as opened:
+        while block := opened.read(READ_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the disk keep the names in a folder. Raises `InputError` if it refuses."""
+    if os.name != "posix":  # a directory can't be opened elsewhere
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot write: {error.strerror}; free space or choose another folder") from None
 
 
 def _write_all(handle: int, data: bytes) -> None:

@@ -109,10 +109,10 @@ def cache_shard(place: Workplace) -> Parse:
     return place.parser_of("shard.safetensors", read)
 
 
-@target(repairs.safetensors)
+@target(repairs.part)
 def cache_part(place: Workplace) -> Parse:
     def read(path: Path) -> None:
-        found = Claim(place.folder, "x.safetensors", print).begun(4)
+        found = Claim(place.folder, "x.safetensors", print).begun(2, 4)
         if found is None:
             raise InputError("is computed anew")
         features, failed, reasons = found
@@ -124,7 +124,7 @@ def cache_part(place: Workplace) -> Parse:
 @target()
 def known_encoders(place: Workplace) -> Parse:
     """Whatever is no memory of this is none, and is found out again."""
-    remember_encoder(place.folder, "ViT-B-32", None, "float32", KnownEncoder({"weights": "abc"}, 4))
+    remember_encoder(place.folder, "ViT-B-32", None, "float32", KnownEncoder({"weights": "abc", "dtype": "float32"}, 4))
     place.corpus["good-remembered.json"] = (place.folder / "encoders.json").read_bytes()
 
     def read(path: Path) -> None:

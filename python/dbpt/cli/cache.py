@@ -16,7 +16,7 @@ def cache() -> None:
 
 def cache_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate ``command`` with ``--cache``."""
-    text = "as in dbpt fit [default: ~/.cache/dbpt]"
+    text = "as in dbpt fit [default: $DBPT_CACHE, else ~/.cache/dbpt]"
     return click.option("--cache", "folder", type=click.Path(path_type=Path), help=text)(command)
 
 
@@ -47,10 +47,11 @@ def list_command(folder: Path | None) -> None:
     """Show whose features there are, of how many images, in how many bytes."""
     from dbpt.features import list_caches
 
-    caches = list_caches(_features(folder))
+    features = _features(folder)
+    caches = list_caches(features) if features.exists() else []
     for found in caches:
         click.echo(found)
-    click.echo(f"{len(caches)} caches, {_megabytes(sum(found.bytes for found in caches))}")
+    click.echo(f"caches: {len(caches)}, {_megabytes(sum(found.bytes for found in caches))}")
 
 
 @cache.command()
@@ -61,7 +62,7 @@ def prune(folder: Path | None, unwritten_for_days: float | None, dry_run: bool) 
     """Delete cached features that nobody can ask for any more.
 
     That is: of a root that is gone; shards none of whose images is as it was; what killed processes have left. A cache
-    that is in use is left alone.
+    into which something is being written is left alone.
     """
     from dbpt.features import prune_caches
 

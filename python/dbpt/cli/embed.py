@@ -4,14 +4,11 @@ import csv
 import io
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from dbpt.cli.options import SpreadCommand, embed_options
-
-if TYPE_CHECKING:
-    from dbpt.features import Failure
 
 
 @click.command(cls=SpreadCommand)
@@ -24,10 +21,13 @@ def embed(data: str, failures: Path | None, **options: Any) -> None:
     DATA is what dbpt fit takes. Only what is new or has changed is computed. Several of these at once share the work.
     """
     from dbpt.embedding import embed as run_embed
+    from dbpt.features.ledger import TooManyFailures
     from dbpt.ranks import launched_rank
 
     if failures is not None and not failures.absolute().parent.is_dir():
         raise click.UsageError(f"--failures {failures}: there is no folder {failures.parent}")
+    if failures is not None and failures.is_dir():
+        raise click.UsageError(f"--failures {failures}: is a folder; name a file")
     settings = {name: value for name, value in options.items() if value is not None and value != ()}
     is_first = launched_rank() == 0
 
@@ -35,18 +35,25 @@ def embed(data: str, failures: Path | None, **options: Any) -> None:
         if is_first:
             click.echo(line, err=True)
 
-    found = run_embed(data, log=log, progress=is_first, **settings)
+    def write(reasons: Iterable[tuple[str, str]]) -> None:
+        if is_first and failures is not None:
+            _write(failures, reasons)
+
+    try:
+        found = run_embed(data, log=log, progress=is_first, **settings)
+    except TooManyFailures as error:
+        write(error.reasons.items())
+        raise
+    write((failure.path, failure.reason) for failure in found.failures)
     if is_first:
-        if failures is not None:
-            _write(failures, found.failures)
         click.echo(found)
 
 
-def _write(file: Path, failures: "Iterable[Failure]") -> None:
+def _write(file: Path, reasons: Iterable[tuple[str, str]]) -> None:
     from dbpt.files import write_atomically
 
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["path", "reason"])
-    table.writerows((failure.path, failure.reason) for failure in failures)
+    table.writerows(reasons)
     write_atomically(file, text.getvalue())

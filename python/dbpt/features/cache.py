@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
@@ -27,11 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.errors import InputError
-from dbpt.files import write_atomically
+from dbpt.files import file_sha256, sync_folder, write_atomically
 
 from .claims import clear_finished
 from .file_rows import FileRows, ids_of
-from .manifest import MANIFEST, Manifest, ShardEntry, folder_name, read_manifest, write_manifest
+from .manifest import MANIFEST, Manifest, ShardEntry, differences, folder_name, read_manifest, write_manifest
 from .owned_lock import OwnedLock
 from .shards import UNREACHABLE, DamagedShard, Shard, shard_bytes, shard_name
 
@@ -41,8 +40,7 @@ STORED_AS: dict[str, np.dtype[Any]] = {
     "fp16": np.dtype(np.float16),
 }
 """By the precision of the tower: half of the bits lose nothing that a half-precision tower has."""
-MOST_MAPPED = 8192  # shards; a process may have some 65,000 maps
-BLOCK = 1 << 20
+MOST_MAPPED = 128  # shards; Python keeps the file of a map open, and a process may often have only 1024 files
 
 
 class FeatureCache:
@@ -50,7 +48,7 @@ class FeatureCache:
 
     Rows are numbered through the shards in the manifest's order: `find` gives the row of a file. Opening reads the
     manifest alone; row ids are read at the first `find`, features when they are asked for. Reading takes no lock and
-    writes nothing.
+    writes nothing. ``say`` hears of who else is writing while this process waits.
 
     Args:
         cache_dir: the folder of all feature caches; need not be there.
@@ -64,7 +62,8 @@ class FeatureCache:
         self.folder = Path(cache_dir) / folder_name(encoder, root_name)
         self.dtype = STORED_AS[encoder["dtype"]]
         self.manifest = Manifest(dict(encoder), root_name, embed_dim)
-        self._opened = lru_cache(MOST_MAPPED)(self._open)
+        self._shard = lru_cache(MOST_MAPPED)(self._open)
+        self.say: Callable[[str], None] = lambda line: None
         self._seen: tuple[int, int, int] | None = None
         self._inode: int | None = None
         self._lost: set[ShardEntry] = set()
@@ -84,7 +83,7 @@ class FeatureCache:
         self._ends = np.cumsum([entry.rows for entry in manifest.shards], dtype=np.int64)
         self._named = {entry.name: entry for entry in manifest.shards}
         self._index = None
-        self._opened.cache_clear()
+        self._shard.cache_clear()
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
@@ -102,14 +101,19 @@ class FeatureCache:
             return np.full(len(ids), -1, dtype=np.int64)
         at = np.minimum(np.searchsorted(stored[:, 0], ids[:, 0]), len(rows) - 1)
         found = (stored[at] == ids).all(axis=1)
+        for i in np.flatnonzero(~found & (stored[at, 0] == ids[:, 0])).tolist():  # another row with the same first half
+            same = np.arange(at[i], np.searchsorted(stored[:, 0], ids[i, 0], side="right"))
+            hits = same[stored[same, 1] == ids[i, 1]]
+            if len(hits):
+                at[i], found[i] = hits[0], True
         if not unreachable:
             found &= self._failed[rows[at]] != UNREACHABLE
         return np.where(found, rows[at], -1)
 
     def knows_paths(self, names: bytes) -> NDArray[np.bool_]:
         """Whether files of these names (NULs between them) are in the cache, whatever their size and time."""
-        known = [self._shard(number).names for number in range(len(self._ends))]
-        return np.isin(_path_ids(names), _path_ids(b"\0".join(known)) if known else [])
+        known = [_path_ids(self._shard(number).names) for number in range(len(self._ends))]
+        return np.isin(_path_ids(names), np.concatenate(known) if known else [])
 
     def failed(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether the images of these rows could not be used; False for row -1."""
@@ -132,17 +136,15 @@ class FeatureCache:
             features[chosen] = self._shard(number).features[inside]
         return features
 
-    def add(
-        self, rows: FileRows, features: NDArray[Any], failed: NDArray[np.uint8], reasons: Sequence[str | None]
-    ) -> None:
+    def add(self, rows: FileRows, features: NDArray[Any], failed: NDArray[np.uint8], reasons: Sequence[str]) -> None:
         """Store n rows as one shard: features (n, D), zeros where one failed, what kind of failure, and why.
 
         Raises `InputError` on a full disk, or if the cache is deleted while it is in use.
         """
         self.prepare_folder()
-        content = shard_bytes(rows, features.astype(self.dtype), failed, reasons)
+        content = shard_bytes(rows, features.astype(self.dtype, copy=False), failed, reasons)
         try:
-            with OwnedLock(self.folder / "lock", "the feature cache"):
+            with OwnedLock(self.folder / "lock", "the feature cache", self.say):
                 self._add_locked(shard_name(rows.ids), content, len(rows), int((failed != 0).sum()))
         except OSError as error:
             raise InputError(
@@ -193,9 +195,9 @@ class FeatureCache:
         return ShardEntry(name, rows, failed, len(content), digest)
 
     def _read_manifest(self) -> Manifest:
-        if not (self.folder / MANIFEST).is_file():
-            return replace(self.manifest, shards=())
         found = read_manifest(self.folder)
+        if found is None:
+            return replace(self.manifest, shards=())
         if differing := differences(self.manifest, found):
             raise InputError(
                 f"{self.folder / MANIFEST}: the features are another encoder's ({', '.join(differing)}); "
@@ -218,9 +220,11 @@ class FeatureCache:
         """Sort the ids of all rows; of one that is stored twice, the first row counts that could be reached."""
         if self._index is not None:
             return
-        shards = [self._shard(number) for number in range(len(self._ends))]
-        ids = np.concatenate([shard.row_ids for shard in shards]) if shards else np.zeros((0, 2), np.uint64)
-        self._failed = np.concatenate([shard.failed for shard in shards]) if shards else np.zeros(0, np.uint8)
+        ids, self._failed = np.empty((len(self), 2), np.uint64), np.empty(len(self), np.uint8)
+        for number, end in enumerate(self._ends.tolist()):
+            shard = self._shard(number)
+            chosen = slice(end - len(shard.failed), end)
+            ids[chosen], self._failed[chosen] = shard.row_ids, shard.failed
         first_reached = np.argsort(self._failed == UNREACHABLE, kind="stable")
         order = first_reached[np.argsort(ids[first_reached, 0], kind="stable")]
         self._index = ids[order], order
@@ -234,9 +238,6 @@ class FeatureCache:
         starts = self._ends - [entry.rows for entry in self.manifest.shards]
         return [(int(numbers[part[0]]), places[part], rows[places[part]] - starts[numbers[part[0]]]) for part in parts]
 
-    def _shard(self, number: int) -> Shard:
-        return self._opened(number)
-
     def _open(self, number: int) -> Shard:
         entry = self.manifest.shards[number]
         try:
@@ -245,31 +246,6 @@ class FeatureCache:
             raise InputError(
                 f"{self.folder / entry.name}: damaged feature shard ({error}); delete it, its images are embedded again"
             ) from None
-
-
-def differences(wanted: Manifest, found: Manifest) -> list[str]:
-    """The fields that differ between two caches, with both values: ``weights 3f2a -> 9b1c``."""
-    left = {**flat(wanted.encoder), "root": wanted.root, "embed_dim": wanted.embed_dim}
-    right = {**flat(found.encoder), "root": found.root, "embed_dim": found.embed_dim}
-    return [
-        f"{name} {_short(right.get(name))} -> {_short(left.get(name))}"
-        for name in sorted({*left, *right})
-        if left.get(name) != right.get(name)
-    ]
-
-
-def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested fields under dotted names."""
-    fields: dict[str, Any] = {}
-    for name, item in value.items():
-        fields |= flat(item, f"{prefix}{name}.") if isinstance(item, Mapping) else {prefix + name: item}
-    return fields
-
-
-def _short(value: Any) -> str:
-    """A digest is told by its beginning."""
-    text = "none" if value is None else str(value)
-    return f"{text[:12]}..." if re.fullmatch("[0-9a-f]{64}", text) else text
 
 
 def _path_ids(names: bytes) -> NDArray[np.uint64]:
@@ -288,29 +264,6 @@ def size_of(file: str | Path) -> int | None:
         return os.stat(file).st_size  # noqa: PTH116 (once a shard)
     except OSError:
         return None
-
-
-def file_sha256(file: Path) -> str:
-    """The checksum of a file, read block by block."""
-    digest = hashlib.sha256()
-    with file.open("rb") as opened:
-        while block := opened.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the disk keep the names in a folder. Raises `InputError` if it refuses."""
-    if os.name != "posix":  # a directory can't be opened elsewhere
-        return
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot write: {error.strerror}; free space or choose another folder") from None
 
 
 def _signature(file: Path) -> tuple[int, int, int] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -11,14 +13,27 @@ from datetime import date
 from pathlib import Path
 
 from dbpt.errors import InputError
+from dbpt.files import file_sha256, sync_folder
 
-from .cache import STORED_AS, FeatureCache, differences, file_sha256, flat, leftovers, size_of, sync_folder
+from .cache import STORED_AS, FeatureCache, leftovers, size_of
 from .file_rows import look_up_files
-from .manifest import MANIFEST, Manifest, ShardEntry, folder_name, read_manifest, write_manifest
+from .manifest import (
+    FOLDER_NAME,
+    MANIFEST,
+    Manifest,
+    ShardEntry,
+    differences,
+    flat,
+    folder_name,
+    read_manifest,
+    write_manifest,
+)
 from .owned_lock import OwnedLock
 from .shards import DamagedShard, Shard
 
 DAY = 86_400.0
+NO_MANIFEST = f"no {MANIFEST}"
+GONE = {os.strerror(number) for number in (errno.ENOENT, errno.ENOTDIR)}  # as `look_up_files` says it
 
 
 @dataclass(frozen=True)
@@ -82,7 +97,7 @@ def prune_caches(
     """Delete what nobody can ask for any more, and say what that was.
 
     That is: a cache that can't be read or whose root is gone; a shard of which no file is as it was; what processes
-    that died have left. A cache that is in use is left alone.
+    that died have left. A cache into which something is being written is left alone.
 
     Args:
         cache_dir: the folder of all feature caches.
@@ -108,6 +123,8 @@ def _prune(cache: CacheInfo, unwritten_for_days: float | None, dry_run: bool) ->
         why = why or f"nothing was stored for {unwritten_for_days:g} days"
     if why or cache.manifest is None:
         found = [Pruned(cache.folder, why, cache.bytes)]
+    elif cache.manifest.root is not None and _is_bare(Path(cache.manifest.root)):
+        found = []
     else:
         found = [*_outdated(cache.folder, cache.manifest), *_left_behind(cache.folder, cache.manifest)]
     try:
@@ -122,8 +139,16 @@ def _root_is_there(manifest: Manifest) -> bool:
     return manifest.root is None or Path(manifest.root).is_dir()
 
 
+def _is_bare(root: Path) -> bool:
+    """Whether nothing can be seen in it, as where the disk that has the images is not mounted."""
+    try:
+        return not any(root.iterdir())
+    except OSError:
+        return True
+
+
 def _outdated(folder: Path, manifest: Manifest) -> Iterator[Pruned]:
-    """Shards of which no file is there as it was."""
+    """Shards of which no file is there as it was; what the system can't say now is not gone."""
     for entry in manifest.shards:
         try:
             shard = _open(folder, manifest, entry)
@@ -133,7 +158,8 @@ def _outdated(folder: Path, manifest: Manifest) -> Iterator[Pruned]:
         if manifest.root is None:
             continue
         now = look_up_files(Path(manifest.root), shard.paths)
-        if not (now.ids == shard.row_ids).all(axis=1).any():
+        unknown = any(reason not in GONE for reason in now.errors.values())
+        if not unknown and not (now.ids == shard.row_ids).all(axis=1).any():
             yield Pruned(folder / entry.name, f"its {entry.rows} images have changed or are gone", entry.bytes)
 
 
@@ -177,35 +203,51 @@ def nearest_cache(cache: FeatureCache) -> str:
     for other in _folders(folder) if folder.is_dir() else ():
         with suppress(InputError):
             manifest = read_manifest(other)
-            if manifest.root == wanted.root or not _root_is_there(manifest):
+            if manifest is not None and (manifest.root == wanted.root or not _root_is_there(manifest)):
                 found.append(differences(wanted, manifest))
     found.sort(key=len)
     return ", ".join(found[0]) if found else ""
 
 
 def _folders(cache_dir: str | Path) -> list[Path]:
+    """Those that are called as ours: ``features`` is a name that other things have too, and what is here is deleted."""
     cache_dir = Path(cache_dir)
     if not cache_dir.is_dir():
         raise InputError(f"{cache_dir}: no such feature cache")
-    return sorted(path for path in cache_dir.iterdir() if path.is_dir())
+    try:
+        return sorted(path for path in cache_dir.iterdir() if FOLDER_NAME.fullmatch(path.name) and path.is_dir())
+    except OSError as error:
+        raise InputError(f"{cache_dir}: cannot be read: {error.strerror}; choose another cache folder") from None
 
 
 def _info(folder: Path) -> CacheInfo:
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    written = (folder / MANIFEST if (folder / MANIFEST).exists() else folder).stat().st_mtime
-    manifest, problem = None, ""
+    files = (os.path.join(at, name) for at, _, names in os.walk(folder) for name in names)  # noqa: PTH118 (for size_of)
+    size = sum(size_of(file) or 0 for file in files)  # a temporary one may go meanwhile
+    manifest, problem, written = None, "", folder.stat().st_mtime
+    with suppress(OSError):
+        written = (folder / MANIFEST).stat().st_mtime
     try:
-        if (folder / MANIFEST).is_file():
-            manifest = read_manifest(folder)
-        else:
-            problem = f"no {MANIFEST}"
+        manifest = read_manifest(folder)
+        problem = "" if manifest else NO_MANIFEST
     except InputError as error:
         problem = str(error)
     return CacheInfo(folder, manifest, problem, size, written)
 
 
-def _problems(folder: Path) -> Iterator[str]:
+def _problems(folder: Path) -> list[str]:
+    """What is wrong with a cache; if another process is writing into it, as it is between two of its shards."""
+    found = list(_problems_now(folder))
+    with suppress(InputError):  # a cache that is only for reading has no writers here
+        if found:
+            with OwnedLock(folder / "lock", "the feature cache"):
+                found = list(_problems_now(folder))
+    return found
+
+
+def _problems_now(folder: Path) -> Iterator[str]:
     cache = _info(folder)
+    if cache.problem == NO_MANIFEST and list((folder / "claims").glob("*.lock")):
+        return  # its first shard is being computed
     if cache.manifest is None:
         yield cache.problem if cache.problem.startswith(str(folder)) else f"{folder}: {cache.problem}"
         return

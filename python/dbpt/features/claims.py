@@ -7,6 +7,7 @@ of a shard when it stops, and every minute, lies beside the claim for whoever go
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,23 +34,28 @@ class Claim:
         self.lock = OwnedLock(stem.with_suffix(".lock"), f"shard {name[:8]}", say)
         self._part = stem.with_suffix(".part")
 
-    def begun(self, embed_dim: int) -> Begun | None:
-        """What somebody has computed of it and left, if anything usable; and clear away what died in writing it."""
+    def begun(self, num_rows: int, embed_dim: int) -> Begun | None:
+        """What somebody has computed of its rows and left, if it is whole; and clear away what died in writing it."""
         remove_unfinished(self._part)
         try:
-            found = load(self._part.read_bytes())
+            digest, content = self._part.read_bytes().split(b"\n", 1)
+            if digest != _digest(content):
+                return None
+            found = load(content)
             features, failed = found["features"], found["failed"]
             reasons = found["reasons"].tobytes().decode("utf-8", "surrogateescape").split("\0")
-        except (OSError, SafetensorError, KeyError, UnicodeDecodeError):
+        except (OSError, SafetensorError, KeyError, ValueError):
             return None
-        fits = features.shape == (len(failed), embed_dim) and len(reasons) == len(failed)
-        return (features, failed, reasons) if fits else None
+        k = len(failed)
+        return (
+            (features, failed, reasons) if features.shape == (k, embed_dim) and len(reasons) == k <= num_rows else None
+        )
 
     def leave(self, features: NDArray[Any], failed: NDArray[np.uint8], reasons: Sequence[str]) -> None:
         """Put the first k rows where whoever goes on finds them. Raises `InputError` if the disk refuses."""
         text = "\0".join(reasons).encode("utf-8", "surrogateescape")
-        content = {"features": features, "failed": failed, "reasons": np.frombuffer(text, np.uint8)}
-        write_atomically(self._part, save(content))
+        content = save({"features": features, "failed": failed, "reasons": np.frombuffer(text, np.uint8)})
+        write_atomically(self._part, _digest(content) + b"\n" + content)
 
     def done(self) -> None:
         """Give it up: the shard is in the cache."""
@@ -57,6 +63,10 @@ class Claim:
         with contextlib.suppress(OSError):
             self._part.unlink(missing_ok=True)
         self.lock.release(remove=True)
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
 
 
 def clear_finished(cache_folder: Path, shards: Container[str]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from dbpt.arguments import integer
 from dbpt.errors import InputError
 
 from .cache import FeatureCache
@@ -83,10 +84,10 @@ def embed_images(
         InputError: if more than `max_failures` can't be read (after storing what was computed), the disk is full, or
             an argument is out of range.
     """
-    if batch_size < 1 or (num_workers is not None and num_workers < 1):
-        raise InputError(f"batch_size {batch_size} and num_workers {num_workers} must be at least 1")
+    batch_size = integer("batch_size", batch_size, 1)
+    num_workers = None if num_workers is None else integer("num_workers", num_workers, 1)
     if not 0 <= max_failures <= 1:
-        raise InputError(f"--max-failures {max_failures} must be a fraction between 0 and 1")
+        raise InputError(f"max_failures is {max_failures}; expected a fraction from 0 to 1")
     found = EmbeddedFiles(root, paths, cache_dir, backbone.encoder_key, backbone.embed_dim, max_failures, by_content)
     recomputed = found.complete(
         lambda: backbone, batch_size=batch_size, num_workers=num_workers, progress=progress, log=log
@@ -130,7 +131,7 @@ class EmbeddedFiles:
         absent = self.places < 0
         absent[errors] = False
         rows = np.flatnonzero(absent)
-        self.missing = rows[np.sort(np.unique(self.files.ids[rows, 0], return_index=True)[1])]
+        self.missing = rows[np.sort(np.unique(self.files.ids[rows], axis=0, return_index=True)[1])]
 
     def changed(self) -> int:
         """How many of the missing are in the cache under their name, with another size or time."""
@@ -164,6 +165,7 @@ class EmbeddedFiles:
         from .embedding_pass import EmbeddingPass
 
         backbone = load_backbone()
+        self.cache.say = log
         bar = tqdm(total=len(self.missing), desc="embedding", unit="img", disable=None if progress else True)
         work = EmbeddingPass(
             backbone,

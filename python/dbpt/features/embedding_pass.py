@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,19 +33,29 @@ from .shards import FAILED, UNREACHABLE, shard_name
 if TYPE_CHECKING:
     from dbpt.backbone import Backbone
 
-LEAST_SHARD_ROWS, MOST_SHARD_ROWS = 2048, 65536
+LEAST_SHARD_ROWS, MOST_SHARD_ROWS = 2048, 16384
 SHARDS_OF_A_LIST = 1024
+SECONDS_BETWEEN_LOOKS = 10.0  # at the other shards, while one is waited for
 SAVE_SECONDS = 60.0  # between two times that the shard in hand is saved, which is the most work that a kill costs
 PREFETCHED_BATCHES = 2
 TASK_IMAGES = 16
 
 
 def shard_rows(num_rows: int, batch_size: int) -> int:
-    """Rows of a shard: some thousand shards of a list of any length, each of whole batches."""
+    """Rows of a shard, whole batches: few enough shards of a long list, and few enough rows to hold some in memory."""
     rows = LEAST_SHARD_ROWS
     while rows < min(MOST_SHARD_ROWS, num_rows / SHARDS_OF_A_LIST):
         rows *= 2
     return -(-rows // batch_size) * batch_size
+
+
+def _once(say: Callable[[str], None]) -> Callable[[str], None]:
+    """The same, but for lines that were said before."""
+    return lru_cache(None)(say)
+
+
+def _cut(rows: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
+    return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
 @dataclass(eq=False)
@@ -97,7 +108,7 @@ class EmbeddingPass:
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.backbone, self.root, self.files, self.cache, self.ledger = backbone, root, files, cache, ledger
-        self.batch_size, self.first_shard, self.say = batch_size, first_shard, say
+        self.batch_size, self.first_shard, self.say = batch_size, first_shard, _once(say)
         self.batch_shape = (batch_size, *backbone.preprocess.size, 3)
         self._in_hand: list[_Work] = []
         self._decoded_here = 0
@@ -111,7 +122,8 @@ class EmbeddingPass:
         self.cache.prepare_folder()
         self._outdated = set(self.cache.manifest.shards)  # one of rows to do has only what could not be reached
         size = shard_rows(len(self.files), self.batch_size)
-        shards = [todo[start : start + size] for start in range(0, len(todo), size)]
+        again = self.cache.find(self.files.ids[todo], unreachable=True) >= 0
+        shards = [*_cut(todo[~again], size), *_cut(todo[again], size)]  # apart: the new are cut as before what failed
         number, count = self.first_shard
         begin = number * len(shards) // count
         shards = shards[begin:] + shards[:begin]
@@ -121,10 +133,8 @@ class EmbeddingPass:
                     shards = self._compute(shards, pool, bar)
                 finally:
                     self._put_down()
-                if shards:  # others have them: see what becomes of it
-                    claim = self._claim(shards[0])
-                    claim.lock.wait()
-                    claim.lock.release()
+                if shards:  # others have them: see what becomes of the first
+                    self._claim(shards[0]).lock.wait_until_free(SECONDS_BETWEEN_LOOKS)
         return self._decoded_here
 
     def _compute(
@@ -151,30 +161,35 @@ class EmbeddingPass:
             if not claim.lock.take():
                 others.append(chosen)
                 continue
-            self.cache.refresh()  # after the claim, or somebody might finish it in between
-            entry = self.cache.entry(claim.name)
-            if entry and entry not in self._outdated:
-                claim.done()
-                bar.update(len(chosen))
-                continue
-            work = self._begin(chosen, claim)
-            bar.update(work.done)
-            yield work
+            try:
+                work = self._begin(chosen, claim)
+            except BaseException:
+                claim.lock.release(remove=True)
+                raise
+            bar.update(len(chosen) if work is None else work.done)
+            if work is not None:
+                yield work
 
     def _claim(self, chosen: NDArray[np.int64]) -> Claim:
         return Claim(self.cache.folder, shard_name(self.files.ids[chosen]), self.say)
 
-    def _begin(self, chosen: NDArray[np.int64], claim: Claim) -> _Work:
+    def _begin(self, chosen: NDArray[np.int64], claim: Claim) -> _Work | None:
+        """The shard as far as somebody has left it; None if it is in the cache meanwhile."""
+        self.cache.refresh()  # after the claim, or somebody might finish it in between
+        entry = self.cache.entry(claim.name)
+        if entry and entry not in self._outdated:
+            claim.done()
+            return None
         n, width = len(chosen), self.cache.manifest.embed_dim
         features, failed = np.zeros((n, width), self.cache.dtype), np.zeros(n, np.uint8)
         work = _Work(self.files.select(chosen), claim, features, failed, [""] * n)
-        self._in_hand.append(work)
-        if found := claim.begun(width):
+        if found := claim.begun(n, width):
             k = work.done = len(found[1])
             features[:k], failed[:k], work.reasons[:k] = found
             for row in np.flatnonzero(failed).tolist():
                 self.ledger.add(work.rows.paths[row], work.reasons[row])
             self.ledger.check()
+        self._in_hand.append(work)
         return work
 
     def _decoded(self, works: Iterator[_Work], pool: ThreadPoolExecutor) -> Iterator[_Batch]:

@@ -97,14 +97,18 @@ def _one_reason() -> Iterator[None]:
     except OSError as error:
         raise _of_system(error) from None
     except Exception as error:  # names that no file can have, files that vanish, modes that Pillow can't convert
-        raise UnreadableImage(" ".join(str(error).split()) or type(error).__name__) from None
+        raise _of_any(error) from None
 
 
 def _of_system(error: OSError) -> UnreadableImage:
     """Pillow raises `OSError` for damaged images too, but without a number."""
-    if error.errno is None:
-        return UnreadableImage(" ".join(str(error).split()) or type(error).__name__)
-    return UnreachableImage(error.strerror or str(error))
+    return _of_any(error) if error.errno is None else UnreachableImage(error.strerror or str(error))
+
+
+def _of_any(error: Exception) -> UnreadableImage:
+    if isinstance(error, MemoryError):
+        return UnreachableImage("not enough memory")
+    return UnreadableImage(" ".join(str(error).split()) or type(error).__name__)
 
 
 def open_regular(path: Path) -> tuple[BinaryIO, tuple[int, int]]:
@@ -159,7 +163,7 @@ def decode_image(file: BinaryIO) -> Image.Image:
     except OSError as error:
         raise _of_system(error) from None
     except Exception as error:  # Pillow's decoders raise nearly every type there is on hostile bytes
-        raise UnreadableImage(" ".join(str(error).split()) or type(error).__name__) from None
+        raise _of_any(error) from None
 
 
 def _identified(file: BinaryIO) -> Image.Image:
@@ -173,7 +177,7 @@ def _identified(file: BinaryIO) -> Image.Image:
     except OSError as error:
         raise _of_system(error) from None
     except Exception as error:
-        raise UnreadableImage(" ".join(str(error).split()) or type(error).__name__) from None
+        raise _of_any(error) from None
     _check_size(image.width, image.height)
     return image
 

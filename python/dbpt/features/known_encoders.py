@@ -1,8 +1,9 @@
 """Which encoder a model's name and files have turned out to be, so that a warm cache needs no torch to find out.
 
 ``CACHE_DIR/encoders.json`` holds what was asked for (model, weights, precision), the sizes and times of the files that
-this meant, the versions of torch and open_clip, and the encoder key that loading gave. As with images, a file of the
-same size and time is taken for the same. A model of a hub's repository, which can change elsewhere, isn't remembered.
+this meant, the versions of dbpt, torch and open_clip, and the encoder key that loading gave. As with images, a file of
+the same size and time is taken for the same. A model of a hub's repository, which can change elsewhere, isn't
+remembered.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dbpt import __version__
 from dbpt.errors import InputError
 from dbpt.files import remove_unfinished, write_json
+
+from .cache import STORED_AS
 
 FILE = "encoders.json"
 MOST_REMEMBERED = 256
@@ -33,7 +37,9 @@ def recall_encoder(cache_dir: Path, model: str, pretrained: str | None, precisio
     wanted = _request(model, pretrained, precision)
     for entry in _read(cache_dir):
         encoder, embed_dim = entry.get("encoder"), entry.get("embed_dim")
-        if entry.get("request") == wanted is not None and isinstance(encoder, dict) and isinstance(embed_dim, int):
+        if wanted is None or entry.get("request") != wanted:
+            continue
+        if isinstance(encoder, dict) and encoder.get("dtype") in STORED_AS and isinstance(embed_dim, int):
             return KnownEncoder(encoder, embed_dim)
     return None
 
@@ -60,13 +66,14 @@ def _request(model: str, pretrained: str | None, precision: str) -> dict[str, An
         "pretrained": pretrained,
         "precision": precision,
         "files": {str(file): _stamp(file) for file in _files(model, pretrained)},
-        "versions": {name: version(name) for name in ("torch", "open_clip_torch")},
+        "versions": {"dbpt": __version__} | {name: version(name) for name in ("torch", "open_clip_torch")},
     }
 
 
 def _files(model: str, pretrained: str | None) -> list[Path]:
     """The local files that the names mean, absolute; names of open_clip's mean none."""
-    files = [Path(name) for name in (model, pretrained) if name and name.endswith((".json", ".safetensors"))]
+    names = (name for name in (model, pretrained) if name)
+    files = [Path(name) for name in names if name.lower().endswith((".json", ".safetensors"))]
     if model.startswith("local-dir:"):
         folder = Path(model.removeprefix("local-dir:"))
         files += [folder / "open_clip_config.json", *sorted(folder.glob("*.safetensors"))]

@@ -5,6 +5,14 @@ from __future__ import annotations
 from dbpt.errors import InputError
 
 
+class TooManyFailures(InputError):
+    """More files have failed than may. ``reasons`` are those by path that are known by then."""
+
+    def __init__(self, line: str, reasons: dict[str, str]) -> None:
+        super().__init__(line)
+        self.reasons = reasons
+
+
 class Ledger:
     """Reasons by path, for a list of ``num_files``; a part of ``max_failures`` of them may fail."""
 
@@ -17,11 +25,12 @@ class Ledger:
         self.reasons[path] = reason
 
     def check(self) -> None:
-        """Raise `InputError` if too many have failed."""
+        """Raise `TooManyFailures` if it is so."""
         if len(self.reasons) <= self.max_failures * self.num_files:
             return
         path, reason = next(iter(self.reasons.items()))
-        raise InputError(
+        raise TooManyFailures(
             f"{len(self.reasons)} of {self.num_files} images can't be read, more than --max-failures "
-            f"{self.max_failures:g} allows; the first: {path}: {reason}"
+            f"{self.max_failures:g} allows; the first: {path}: {reason}",
+            self.reasons,
         )

@@ -16,6 +16,7 @@ from dbpt.files import write_atomically
 SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 MAX_BYTES = 1 << 29
+FOLDER_NAME = re.compile(r"[0-9a-f]{20}")
 SHARD_NAME = re.compile(r"[0-9a-f]{32}\.safetensors")
 
 
@@ -63,8 +64,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_atomically(folder / MANIFEST, json.dumps(content, indent=1) + "\n")
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """Read it and check its form. Raises `InputError` if it isn't one of ours."""
+def read_manifest(folder: Path) -> Manifest | None:
+    """Read it and check its form; None if there is none. Raises `InputError` if it isn't ours, or out of reach."""
     file = folder / MANIFEST
     try:
         if file.stat().st_size > MAX_BYTES:
@@ -79,7 +80,11 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = Manifest(content["encoder"], content["root"], content["embed_dim"], shards)
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror}; choose another cache folder") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{file}: damaged manifest ({type(error).__name__}: {reason}); delete {folder}") from None
     if not _is_well_formed(manifest):
@@ -107,3 +112,28 @@ def _is_entry(entry: ShardEntry) -> bool:
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 48
+
+
+def differences(wanted: Manifest, found: Manifest) -> list[str]:
+    """The fields that differ between two caches, with both values: ``weights 3f2a -> 9b1c``."""
+    left = {**flat(wanted.encoder), "root": wanted.root, "embed_dim": wanted.embed_dim}
+    right = {**flat(found.encoder), "root": found.root, "embed_dim": found.embed_dim}
+    return [
+        f"{name} {_short(right.get(name))} -> {_short(left.get(name))}"
+        for name in sorted({*left, *right})
+        if left.get(name) != right.get(name)
+    ]
+
+
+def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested fields under dotted names."""
+    fields: dict[str, Any] = {}
+    for name, item in value.items():
+        fields |= flat(item, f"{prefix}{name}.") if isinstance(item, Mapping) else {prefix + name: item}
+    return fields
+
+
+def _short(value: Any) -> str:
+    """A digest is told by its beginning."""
+    text = "none" if value is None else str(value)
+    return f"{text[:12]}..." if re.fullmatch("[0-9a-f]{64}", text) else text

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import math
 import os
 import socket
 import sys
@@ -58,12 +59,24 @@ class OwnedLock:
 
     def wait(self) -> None:
         """Take it, waiting as long as it takes."""
+        self._wait(math.inf)
+
+    def wait_until_free(self, seconds: float) -> None:
+        """Wait, no longer than ``seconds``, until nobody has it."""
+        if self._wait(seconds):
+            self.release(remove=True)
+
+    def _wait(self, seconds: float) -> bool:
         begun, told = time.monotonic(), False
         while not self.take():
-            if not told and time.monotonic() - begun > PATIENCE:
+            waited = time.monotonic() - begun
+            if waited > seconds:
+                return False
+            if waited > PATIENCE and not told:
                 told = True
                 self._say(f"waiting for {self.owner()}, who has {self.what}")
             time.sleep(POLL)
+        return True
 
     def owner(self) -> str:
         """Who has it, or had it last."""

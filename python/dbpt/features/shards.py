@@ -46,11 +46,9 @@ def shard_name(ids: NDArray[np.uint64]) -> str:
     return hashlib.sha256(ids.astype("<u8").tobytes()).hexdigest()[:32] + ".safetensors"
 
 
-def shard_bytes(
-    rows: FileRows, features: NDArray[Any], failed: NDArray[np.uint8], reasons: Sequence[str | None]
-) -> bytes:
+def shard_bytes(rows: FileRows, features: NDArray[Any], failed: NDArray[np.uint8], reasons: Sequence[str]) -> bytes:
     """Serialise n rows and their features (n, D)."""
-    texts = "\0".join((reason or "").replace("\0", "?") for reason in reasons)
+    texts = "\0".join(reason.replace("\0", "?") for reason in reasons)
     return save(
         {
             "features": np.ascontiguousarray(features),
