@@ -112,7 +112,7 @@ class FeatureCache:
 
     def knows_paths(self, names: bytes) -> NDArray[np.bool_]:
         """Whether files of these names (NULs between them) are in the cache, whatever their size and time."""
-        known = [_path_ids(self._shard(number).names) for number in range(len(self._ends))]
+        known = [_path_ids(self._open(number).names) for number in range(len(self._ends))]
         return np.isin(_path_ids(names), np.concatenate(known) if known else [])
 
     def failed(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -222,7 +222,7 @@ class FeatureCache:
             return
         ids, self._failed = np.empty((len(self), 2), np.uint64), np.empty(len(self), np.uint8)
         for number, end in enumerate(self._ends.tolist()):
-            shard = self._shard(number)
+            shard = self._open(number)  # and closed again: what is mapped around the ids would count as memory
             chosen = slice(end - len(shard.failed), end)
             ids[chosen], self._failed[chosen] = shard.row_ids, shard.failed
         first_reached = np.argsort(self._failed == UNREACHABLE, kind="stable")
