@@ -39,6 +39,7 @@ OTHER_PAGES = (
     "docs/settings.md",
     "docs/data.md",
     "docs/features.md",
+    "docs/scale.md",
     "docs/text_towers.md",
     "docs/methods.md",
     "docs/defaults.md",

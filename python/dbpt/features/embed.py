@@ -189,7 +189,7 @@ class EmbeddedFiles:
 
     def _checked_ledger(self) -> Ledger:
         """The failures that are known. Raises `InputError` if these are too many."""
-        ledger = Ledger(len(np.unique(self.files.ids[:, 0])), self.max_failures)
+        ledger = Ledger(len(self.files), self.max_failures)
         for failure in self.failures():
             ledger.add(failure.path, failure.reason)
         ledger.check()

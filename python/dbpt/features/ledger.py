@@ -14,7 +14,7 @@ class TooManyFailures(InputError):
 
 
 class Ledger:
-    """Reasons by path, for a list of ``num_files``; a part of ``max_failures`` of them may fail."""
+    """Reasons by path, for a list of ``num_files`` rows; a part of ``max_failures`` of them may fail."""
 
     def __init__(self, num_files: int, max_failures: float) -> None:
         self.reasons: dict[str, str] = {}
