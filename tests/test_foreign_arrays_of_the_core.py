@@ -86,6 +86,7 @@ CALLS = {
         _core.soft_sample_weights,
         {"posterior": HALVES, "labels": LABELS, "group_weights": np.ones(4), "class_weights": np.ones(2)},
     ),
+    "row_ids": (lambda **arrays: _core.row_ids(b"a\0b", **arrays), {"sizes": LABELS, "mtimes_ns": LABELS + 7}),
     "quotas": (lambda **arrays: _core.quotas(**arrays, num_samples=10), {"shares": COUNTS, "counts": QUOTAS}),
     "batch_quotas": (
         lambda **arrays: _core.batch_quotas(**arrays, batch_size=9, num_batches=5, min_per_group=1),
