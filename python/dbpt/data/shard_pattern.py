@@ -11,6 +11,7 @@ from dbpt.errors import InputError
 BRACES = re.compile(r"\{([^{}]*)\}")
 RANGE = re.compile(r"([0-9]{1,9})\.\.([0-9]{1,9})")
 MOST_SHARDS = 1_000_000
+MOST_BRACES = 100
 
 
 def shards_of(pattern: str) -> list[Path]:
@@ -21,6 +22,8 @@ def shards_of(pattern: str) -> list[Path]:
     """
     if "\0" in pattern:
         raise InputError(f"data {pattern!r}: no file has a NUL in its name")
+    if pattern.count("{") > MOST_BRACES:
+        raise InputError(f"data {pattern!r}: has more than {MOST_BRACES} braces; name the shards by fewer")
     shards: dict[Path, None] = {}
     for part in _expanded(pattern):
         is_glob = glob.has_magic(part) and not os.path.lexists(part)
