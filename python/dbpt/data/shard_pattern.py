@@ -12,6 +12,7 @@ BRACES = re.compile(r"\{([^{}]*)\}")
 RANGE = re.compile(r"([0-9]{1,9})\.\.([0-9]{1,9})")
 MOST_SHARDS = 1_000_000
 MOST_BRACES = 100
+MOST_PARTS = 100_000  # names and globs that the braces come to, each of which is looked for
 
 
 def shards_of(pattern: str) -> list[Path]:
@@ -25,7 +26,9 @@ def shards_of(pattern: str) -> list[Path]:
     if pattern.count("{") > MOST_BRACES:
         raise InputError(f"data {pattern!r}: has more than {MOST_BRACES} braces; name the shards by fewer")
     shards: dict[Path, None] = {}
-    for part in _expanded(pattern):
+    for number, part in enumerate(_expanded(pattern)):
+        if number == MOST_PARTS:
+            raise InputError(f"data {pattern!r}: its braces come to more than {MOST_PARTS} names; use a wildcard")
         is_glob = glob.has_magic(part) and not os.path.lexists(part)
         names = sorted(glob.glob(part)) if is_glob else [part]  # noqa: PTH207 (Path.glob takes no absolute pattern)
         if not names or not all(map(os.path.isfile, names)):
