@@ -102,20 +102,13 @@ def embed(
 
 def _load(config: FitConfig, known: KnownEncoder | None = None) -> Backbone:
     """The backbone of ``config``, which must be what the cache remembers."""
-    from dbpt.backbone import load_backbone
+    from dbpt.experiment import configured_backbone
 
     take_own_gpu(config.device)
-    model, pretrained = config.named_model
-    backbone = load_backbone(
-        model,
-        pretrained,
-        tokenizer=config.tokenizer,
-        device=config.device,
-        image_precision=config.image_precision,
-    )
+    backbone = configured_backbone(config)
     if known is not None and backbone.encoder_key != known.encoder:
         raise InputError(
-            f"model {model!r}: is another than its files' sizes and times say; delete "
+            f"model {config.named_model[0]!r}: is another than its files' sizes and times say; delete "
             f"{config.cache_dir / 'features' / 'encoders.json'}"
         )
     return backbone

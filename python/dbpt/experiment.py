@@ -135,20 +135,25 @@ def embed(configs: Sequence[FitConfig], log: Log) -> Embedded:
         check_attributes_wanted(each, dataset)
     if config.embeddings is not None:
         check_given_file(Path(config.embeddings), dataset)
-    model, pretrained = config.named_model
-    backbone = load_backbone(
-        model,
-        pretrained,
-        tokenizer=config.tokenizer,
-        device=config.device,
-        image_precision=config.image_precision,
-    )
+    backbone = configured_backbone(config)
     if prompts := [each for each in configs if each.head == "prompt"]:
         prompt_layout(backbone.tokenizer, dataset.words.classes, **layout_settings(prompts[0]))
     dataset, features, failures = embed_dataset(dataset, backbone, config, log)
     check_classes(dataset)
     class_weights = zero_shot_weights(backbone, *dataset.words.class_texts())
     return Embedded(dataset, backbone, features, class_weights, failures)
+
+
+def configured_backbone(config: FitConfig) -> Backbone:
+    """The backbone that the settings name, where and in the precision that they say."""
+    model, pretrained = config.named_model
+    return load_backbone(
+        model,
+        pretrained,
+        tokenizer=config.tokenizer,
+        device=config.device,
+        image_precision=config.image_precision,
+    )
 
 
 def label(embedded: Embedded, config: FitConfig, log: Log) -> Labelled:
