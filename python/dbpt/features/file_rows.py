@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from dbpt.archives import find_member
 from dbpt.arguments import available_cpus
 from dbpt.errors import InputError
 
-from .images import UnreadableImage, open_regular
+from .images import UnreadableImage, decoding_threads, open_regular
 
 NOT_A_FILE, UNNAMED = -1, -2  # errors of `stat_files` that are none of the system's
 BLOCK = 1 << 20
@@ -80,7 +79,7 @@ def _read_ids(root: Path, paths: Sequence[str], ids: NDArray[np.uint64], reasons
                 except (OSError, UnreadableImage) as error:
                     reasons[row] = getattr(error, "strerror", None) or str(error)
 
-    with ThreadPoolExecutor(min(16, available_cpus())) as pool:
+    with decoding_threads() as pool:
         for _ in pool.map(read, range(0, len(paths), TASK_FILES)):
             pass
 
