@@ -116,12 +116,15 @@ def _load(config: FitConfig, known: KnownEncoder | None = None) -> Backbone:
 
 def _state(found: EmbeddedFiles) -> str:
     """What the cache has of the list, and why not the rest."""
-    missing, rows = len(found.missing), len(found.files)
+    missing, absent = len(found.missing), len(found.files.errors)
+    there = len(found.files) - absent
     if not missing:
-        return f"features: all {rows} images are in the cache as they are"
-    if not len(found.cache):
-        if nearest := nearest_cache(found.cache):
-            return f"features: none in the cache; it has those of another key: {nearest}; {missing} images to embed"
-        return f"features: none in the cache; {missing} images to embed"
-    changed = found.changed()
-    return f"features: {missing} of {rows} images to embed: {missing - changed} new, {changed} changed"
+        state = f"all {there} images are in the cache as they are"
+    elif len(found.cache):
+        changed = found.changed()
+        state = f"{missing} of {there} images to embed: {missing - changed} new, {changed} changed"
+    else:
+        nearest = nearest_cache(found.cache)
+        others = f"; it has those of another key: {nearest}" if nearest else ""
+        state = f"none in the cache{others}; {missing} images to embed"
+    return f"features: {state}" + (f"; not there: {absent}" if absent else "")

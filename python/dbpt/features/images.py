@@ -112,7 +112,7 @@ def _of_any(error: Exception) -> UnreadableImage:
 
 
 def open_regular(path: Path) -> tuple[BinaryIO, tuple[int, int]]:
-    """Open for reading, also within a tar archive, with size and modification time.
+    """Open for reading, also within an archive, with size and modification time.
 
     But no pipe or device: those could block forever or never end.
     """
