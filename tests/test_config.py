@@ -44,7 +44,7 @@ def refused(match: str, **settings: object) -> None:
         ({"n_ctx": 0}, r"--n-ctx: must be at least 1"),
         ({"class_position": "start"}, r"--class-position: 'start' is none of end, middle, front"),
         ({"class_specific_context": "yes"}, r"--class-specific-context: expected true or false, found 'yes'"),
-        ({"text_precision": "bfloat16"}, r"--text-precision: 'bfloat16' is none of float32, bf16, fp16"),
+        ({"text_precision": "fp16"}, r"--text-precision: 'fp16' is none of float32, bf16"),
         ({"image_precision": "half"}, r"--image-precision: 'half' is none of float32, bf16, fp16"),
         ({"text_memory_mb": 0}, r"--text-memory-mb: must be at least 1, found 0"),
         ({"features": "augmented"}, r"--features: 'augmented' is none of cached, live"),

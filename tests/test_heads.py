@@ -114,9 +114,8 @@ def test_many_classes_go_through_the_tower_in_chunks_with_the_same_result(tiny_b
     torch.testing.assert_close(found[1][1], found[0][1], rtol=0, atol=1e-5 * float(found[0][1].abs().max()))
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_the_context_is_float32_whatever_the_tower_is_held_in(tiny_backbone, precision):
-    head = PromptHead(tiny_backbone, CLASSES, n_ctx=3, seed=0, text_precision=precision)
+def test_the_context_is_float32_where_the_tower_is_held_in_bf16(tiny_backbone):
+    head = PromptHead(tiny_backbone, CLASSES, n_ctx=3, seed=0, text_precision="bf16")
     weights = head.weights()
     weights.sum().backward()
     assert head.context.dtype == head.context.grad.dtype == weights.dtype == torch.float32

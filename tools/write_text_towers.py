@@ -45,10 +45,9 @@ values to 1e-5, gradients of the context to 1e-4 (`tests/test_text_tower_names.p
 | `class_specific_context = true` (CoOp's CSC) | any of them | `[SOS]` |
 
 `ctx_init = "a photo of a"` starts the context as the embeddings of these words, however many tokens they have, and sets
-`n_ctx`. The context is float32 always. `text_precision` holds the tower's weights in bf16 or fp16 while training; the
-zero-shot row and the pseudo attributes are made in float32. bf16 pays where the processor multiplies it in hardware;
-fp16 is for GPUs, on a CPU it was 16 times slower than float32; the gradient is scaled on its way through such a tower,
-so that small ones are not lost, and there is no loss scale to choose.
+`n_ctx`. The context is float32 always. `text_precision = "bf16"` holds the tower's weights in bfloat16 while training;
+the zero-shot row and the pseudo attributes are made in float32. It pays where the processor multiplies bfloat16 in
+hardware. float16 is not offered: its small gradients become 0, while bfloat16 has float32's range.
 
 ## Many classes
 

@@ -28,7 +28,8 @@ else:
 PSEUDO_METHODS = ("argmax", "proportional", "kmeans", "gmm")
 COVARIANCES = ("full", "diagonal")
 CLASS_POSITIONS = ("end", "middle", "front")
-PRECISIONS = ("float32", "bf16", "fp16")
+TEXT_PRECISIONS = ("float32", "bf16")
+IMAGE_PRECISIONS = ("float32", "bf16", "fp16")
 FEATURE_SOURCES = ("cached", "live")
 P_TRUE = ("batches", "exact")
 CADENCES = ("epoch", "step")
@@ -122,8 +123,8 @@ class FitConfig:
     class_position: str = _setting("end", "where the class name stands in the prompt", choices=CLASS_POSITIONS)
     text_precision: str = _setting(
         "float32",
-        "what the text tower is held in for training (fp16 for GPUs alone); the context is float32",
-        choices=PRECISIONS,
+        "what the text tower is held in for training; the context is float32",
+        choices=TEXT_PRECISIONS,
     )
     text_memory_mb: int = _setting(
         1000, "what a step may keep of the text tower's activations; more classes go through it in chunks", low=1
@@ -152,7 +153,7 @@ class FitConfig:
     image_precision: str = _setting(
         "float32",
         "what the frozen image tower is held in (fp16 for GPUs alone); bf16 and fp16 halve the cache too",
-        choices=PRECISIONS,
+        choices=IMAGE_PRECISIONS,
     )
     device: str = _setting("auto", "torch device; auto takes a GPU where there is one")
     cache: str | None = _setting(

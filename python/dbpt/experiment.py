@@ -117,7 +117,7 @@ def prepare(config: FitConfig, log: Log) -> Experiment:
     """Load, embed, label and group. Raises `InputError` for what the data or the settings don't allow."""
     embedded = embed([config], log)
     experiment = arrange(label(embedded, config, log), config)
-    warnings = (*experiment.warnings, *setting_warnings([config], embedded.backbone.device))
+    warnings = (*experiment.warnings, *setting_warnings([config]))
     for warning in warnings:
         log(f"warning: {warning}")
     return replace(experiment, warnings=warnings)

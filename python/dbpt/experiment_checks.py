@@ -19,8 +19,6 @@ from dbpt.errors import InputError
 from dbpt.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
-    import torch
-
     from dbpt.experiment import Experiment
 
 
@@ -76,8 +74,8 @@ def check_rows_of_objective(experiment: Experiment) -> None:
     )
 
 
-def setting_warnings(configs: Sequence[FitConfig], device: torch.device) -> list[str]:
-    """What a user should know of settings that nothing reads, teach little, or are slow on ``device``.
+def setting_warnings(configs: Sequence[FitConfig]) -> list[str]:
+    """What a user should know of settings that nothing reads or that teach little.
 
     ``configs`` differ in seed, head, objective and group source alone.
     """
@@ -93,6 +91,4 @@ def setting_warnings(configs: Sequence[FitConfig], device: torch.device) -> list
         warnings.append(
             f"--epochs {config.epochs}: all of them warm up at a learning rate of 1e-5; nothing much is learnt"
         )
-    if config.text_precision == "fp16" and "--head prompt" in chosen and device.type == "cpu":
-        warnings.append("--text-precision fp16 is slower than float32 on a CPU, and meant for GPUs")
     return warnings

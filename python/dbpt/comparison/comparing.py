@@ -146,7 +146,7 @@ def _warnings(plan: Plan, stages: Stages, log: Log) -> list[str]:
     found: dict[str, None] = {}
     for cell in plan.cells:
         found |= dict.fromkeys(stages.experiment(cell).warnings)
-    found |= dict.fromkeys(setting_warnings(plan.configs, stages.embedded.backbone.device))
+    found |= dict.fromkeys(setting_warnings(plan.configs))
     for warning in found:
         log(f"warning: {warning}")
     return list(found)

@@ -19,7 +19,6 @@ from torch import nn
 
 from dbpt.text_tower.chunks import within_memory
 from dbpt.text_tower.general import GeneralTower
-from dbpt.text_tower.gradient_scale import ScaledGradientTower
 from dbpt.text_tower.layout import ClassPosition, PromptLayout, context_token_ids, prompt_token_ids
 from dbpt.text_tower.native import why_no_shared_prefix, why_not_causal
 from dbpt.text_tower.precision import hold_text
@@ -74,12 +73,6 @@ def fit_text_tower(
     """`build_text_tower` with the text tower held in ``precision``, in chunks if ``memory_mb`` asks for them.
 
     ``context`` is any of the shape that will be used. ``memory_mb`` is for what a forward pass keeps for the gradient.
-    In float16 the gradient is scaled on its way through the tower, so that small ones are not lost.
     """
     held = hold_text(model, precision, mixed=text_path(model) == "shared-prefix")
-
-    def build(part: PromptLayout) -> TextTower:
-        tower = build_text_tower(held, part)
-        return ScaledGradientTower(tower) if precision == "fp16" else tower
-
-    return within_memory(build, layout, context, memory_mb * MB)
+    return within_memory(lambda part: build_text_tower(held, part), layout, context, memory_mb * MB)
