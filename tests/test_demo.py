@@ -144,7 +144,7 @@ def test_refuses_what_exists_but_takes_an_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "full" / "mine.txt").write_text("keep")
     (tmp_path / "file").write_text("keep")
     for target in ("full", "file"):
-        with pytest.raises(InputError, match="not an empty directory") as refusal:
+        with pytest.raises(InputError, match="not an empty folder") as refusal:
             small("demo-celeba", tmp_path / target)
         assert "\n" not in str(refusal.value)
     assert (tmp_path / "full" / "mine.txt").read_text() == "keep"
@@ -154,7 +154,7 @@ def test_refuses_what_exists_but_takes_an_empty_folder(tmp_path: Path) -> None:
 
 def test_unwritable_place_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot write the demo data set"):
+    with pytest.raises(InputError, match="below: cannot create: .*file is not a folder"):
         small("demo-celeba", tmp_path / "file" / "below")
 
 

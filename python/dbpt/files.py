@@ -1,13 +1,15 @@
-"""Writing files so that what stands under its final name is complete, and equal content is equal bytes."""
+"""Reading only regular files, and writing files so that a final name only ever holds a complete file."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,24 +18,121 @@ from safetensors.numpy import save
 from dbpt.errors import InputError
 
 READ_BLOCK = 1 << 20
+TEMPORARY_LETTERS = len("..12345678.tmp")  # what a temporary sibling's name has besides that of its file
 
 
-def check_can_create(folder: Path) -> None:
-    """Refuse a new folder of ``--out`` at once where it could not be created after all the work.
+def open_regular(path: str | Path) -> BinaryIO:
+    """Open a regular file for reading. Raises `OSError` for anything else.
 
-    Folders above it may be missing. Raises `InputError`.
+    A pipe would block until somebody writes to it, and a device may never end: neither is opened for long.
     """
-    parent = next(parent for parent in folder.absolute().parents if os.path.lexists(parent))
-    if not parent.is_dir():
-        raise InputError(f"--out {folder}: cannot create: {parent} is not a folder")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(f"--out {folder}: cannot create: {parent} is not writable")
+    file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115 (Path.open takes no opener)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+    return file
 
 
-def write_atomically(path: Path, content: bytes | str) -> None:
+def read_regular(path: str | Path, what: str, max_bytes: int) -> bytes:
+    """Return the bytes of a regular file of at most ``max_bytes``; ``what`` says in errors what it should be.
+
+    Raises `InputError` with the system's own reason: a file that may not be read is not missing.
+    """
+    try:
+        with open_regular(path) as file:
+            content = file.read(max_bytes + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise InputError(f"{path}: cannot read the {what}: {reason_of(error)}") from None
+    if len(content) > max_bytes:
+        raise InputError(f"{path}: more than {max_bytes} bytes, too large for a {what}")
+    return content
+
+
+def reason_of(error: BaseException) -> str:
+    """Return why the system refused, in its own words."""
+    return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def check_can_create(path: Path, *, option: str = "--out", with_parents: bool = True) -> None:
+    """Refuse a new file or folder at once where it could not be created after all the work.
+
+    Folders above it may be missing only ``with_parents``. Raises `InputError`.
+    """
+    if "\0" in os.fspath(path):
+        raise InputError(f"{option} {path}: cannot create: no name holds a NUL")
+    try:
+        parents = path.absolute().parents
+        parent = next(parent for parent in parents if os.path.lexists(parent))
+        longest = os.pathconf(parent, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
+        room = longest - TEMPORARY_LETTERS
+    except (OSError, ValueError) as error:  # a deleted working directory
+        raise InputError(f"{option} {path}: cannot create: {reason_of(error)}") from None
+    if not os.path.isdir(parent):  # noqa: PTH112 (Path.is_dir raises where it may not look)
+        raise InputError(f"{option} {path}: cannot create: {parent} is not a folder")
+    if parent != parents[0] and not with_parents:
+        raise InputError(f"{option} {path}: there is no folder {path.parent}")
+    if not os.access(parent, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise InputError(f"{option} {path}: cannot create: {parent} is not writable")
+    if any(len(os.fsencode(part)) > room for part in path.absolute().relative_to(parent).parts):
+        raise InputError(f"{option} {path}: cannot create: a name in it is too long, at most {room} bytes")
+
+
+def check_output(option: str, path: Path, *, overwrite: bool) -> None:
+    """Refuse an output file before any work is done. Every option that names an output file calls this.
+
+    Raises:
+        InputError: ``path`` exists and ``overwrite`` is False; it is a link, folder, pipe or device, whatever
+            ``overwrite`` says; or no file can be made there.
+    """
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        check_can_create(path, option=option, with_parents=False)
+        return
+    except (OSError, ValueError) as error:
+        raise InputError(f"{option} {path}: cannot be written: {reason_of(error)}; choose another name") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError(f"{option} {path}: exists and is not a regular file; choose another name")
+    if not overwrite:
+        raise InputError(f"{option} {path}: exists; choose another name, or replace it with --overwrite")
+
+
+def write_output(option: str, path: Path, content: bytes | str, *, overwrite: bool) -> None:
+    """Write an output file as `write_atomically` does, under the rules of `check_output`.
+
+    The file may have appeared since they were checked: without ``overwrite`` it is refused all the same.
+    """
+    check_output(option, path, overwrite=overwrite)
+    write_atomically(path, content, put=_replace if overwrite else _put_new)
+
+
+def _put_new(temporary: Path, path: Path) -> None:
+    """Rename, but never over another file: a hard link is refused where a name is taken."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if os.path.lexists(path):
+            raise FileExistsError from None
+        temporary.replace(path)
+    else:
+        temporary.unlink()
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    temporary.replace(path)
+
+
+def write_atomically(path: Path, content: bytes | str, *, put: Callable[[Path, Path], None] = _replace) -> None:
     """Write to a temporary sibling, flush, fsync, rename. Text becomes UTF-8; file names in it keep their bytes.
 
-    Raises `InputError` if the disk refuses; then ``path`` is as it was, and the temporary file gone if it can be.
+    ``put`` renames the finished sibling. Raises `InputError` if the disk refuses; then ``path`` is as it was, and the
+    temporary file gone if it can be.
     """
     data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
     temporary = None
@@ -46,8 +145,10 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         finally:
             os.close(handle)
         temporary.chmod(0o644)
-        temporary.replace(path)
+        put(temporary, path)
         temporary = None
+    except FileExistsError:
+        raise InputError(f"{path}: exists; it appeared while this was computed. Choose another name") from None
     except OSError as error:
         raise InputError(f"{path}: cannot write: {error.strerror}; free space or choose another folder") from None
     finally:

@@ -14,22 +14,22 @@ from dbpt.cli.options import SpreadCommand, embed_options
 @click.command(cls=SpreadCommand)
 @click.argument("data")
 @click.option("--failures", type=click.Path(path_type=Path), help="CSV file to write: path and reason of what failed")
+@click.option("--overwrite", is_flag=True, help="replace the file that --failures names")
 @embed_options
-def embed(data: str, failures: Path | None, **options: Any) -> None:
+def embed(data: str, failures: Path | None, overwrite: bool, **options: Any) -> None:
     """Put the features of all images of DATA into the cache, where dbpt fit and the others find them.
 
     DATA is what dbpt fit takes. Only what is new or has changed is computed. Several of these at once share the work.
     """
     from dbpt.embedding import embed as run_embed
     from dbpt.features.ledger import TooManyFailures
+    from dbpt.files import check_output
     from dbpt.ranks import launched_rank
 
-    if failures is not None and not failures.absolute().parent.is_dir():
-        raise click.UsageError(f"--failures {failures}: there is no folder {failures.parent}")
-    if failures is not None and failures.is_dir():
-        raise click.UsageError(f"--failures {failures}: is a folder; name a file")
-    settings = {name: value for name, value in options.items() if value is not None and value != ()}
     is_first = launched_rank() == 0
+    if is_first and failures is not None:
+        check_output("--failures", failures, overwrite=overwrite)
+    settings = {name: value for name, value in options.items() if value is not None and value != ()}
 
     def log(line: str) -> None:
         if is_first:
@@ -37,7 +37,7 @@ def embed(data: str, failures: Path | None, **options: Any) -> None:
 
     def write(reasons: Iterable[tuple[str, str]]) -> None:
         if is_first and failures is not None:
-            _write(failures, reasons)
+            _write(failures, reasons, overwrite)
 
     try:
         found = run_embed(data, log=log, progress=is_first, **settings)
@@ -49,11 +49,11 @@ def embed(data: str, failures: Path | None, **options: Any) -> None:
         click.echo(found)
 
 
-def _write(file: Path, reasons: Iterable[tuple[str, str]]) -> None:
-    from dbpt.files import write_atomically
+def _write(file: Path, reasons: Iterable[tuple[str, str]], overwrite: bool) -> None:
+    from dbpt.files import write_output
 
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["path", "reason"])
     table.writerows(reasons)
-    write_atomically(file, text.getvalue())
+    write_output("--failures", file, text.getvalue(), overwrite=overwrite)

@@ -22,21 +22,23 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1)
 @click.option("--out", type=click.Path(path_type=Path), help="CSV file to write instead of standard output")
+@click.option("--overwrite", is_flag=True, help="replace the file that --out names")
 @click.option("--weights", type=click.Path(path_type=Path), help="the backbone's weights file, if it has moved")
 @click.option("--device", default="auto", show_default=True, help="torch device")
-def predict(run: Path, images: tuple[str, ...], out: Path | None, weights: Path | None, device: str) -> None:
+def predict(
+    run: Path, images: tuple[str, ...], out: Path | None, overwrite: bool, weights: Path | None, device: str
+) -> None:
     """Classify IMAGES with the classifier in RUN; prints CSV.
 
     IMAGES are files and folders (searched for image files), or - to read a list of files from standard input. A file
     that is no image gets its reason in the column error; if all are so, the exit code is 2.
     """
+    from dbpt.files import check_output, write_output
     from dbpt.run_folder import load
 
     paths = list_images(images)
-    if out is not None and out.exists():
-        raise InputError(f"--out {out}: exists; choose another name")
-    if out is not None and not out.parent.is_dir():
-        raise InputError(f"--out {out}: there is no folder {out.parent}")
+    if out is not None:
+        check_output("--out", out, overwrite=overwrite)
     classifier = load(run, device=device, weights=weights)
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
@@ -50,9 +52,7 @@ def predict(run: Path, images: tuple[str, ...], out: Path | None, weights: Path 
     if out is None:
         _print_and_empty(text)  # the header, where no image came
     else:
-        from dbpt.files import write_atomically
-
-        write_atomically(out, text.getvalue())
+        write_output("--out", out, text.getvalue(), overwrite=overwrite)
     if paths and not num_good:
         raise InputError(f"none of the {len(paths)} images can be read; the column error says why")
 

@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 from ..errors import InputError, nearest
+from ..files import check_can_create
 from .layouts import WRITERS
 from .plan import SPLIT_SIZES, plan_rows
 
@@ -48,14 +49,13 @@ def _write(name: str, final: Path, seed: int, sizes: tuple[int, int, int]) -> Pa
         raise InputError(f"demo name: unknown value {name!r}{hint}")
     if seed < 0:
         raise InputError(f"seed: found {seed}, expected a non-negative integer")
-    if final.exists() and (not final.is_dir() or any(final.iterdir())):
-        raise InputError(f"{final}: exists and is not an empty directory; name a new one or remove it first")
+    _check_folder(final)
     final = final.absolute()
     partial = final.parent / f".{final.name}.{os.getpid()}.partial"
     try:
         partial.mkdir(parents=True)
         WRITERS[name](partial, final, plan_rows(name, seed, sizes), seed)
-        if final.exists():
+        if os.path.lexists(final):
             final.rmdir()
         partial.rename(final)
     except OSError as error:
@@ -63,3 +63,16 @@ def _write(name: str, final: Path, seed: int, sizes: tuple[int, int, int]) -> Pa
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return final
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse whatever is not a new folder or an empty one, a link to one included."""
+    if not os.path.lexists(folder):
+        check_can_create(folder, option="folder")
+        return
+    try:
+        is_free = not folder.is_symlink() and folder.is_dir() and not any(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read: {error.strerror}; name a new folder") from None
+    if not is_free:
+        raise InputError(f"{folder}: exists and is not an empty folder; name a new one or remove it first")

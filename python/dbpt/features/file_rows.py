@@ -16,7 +16,7 @@ from dbpt.archives import find_member
 from dbpt.arguments import available_cpus
 from dbpt.errors import InputError
 
-from .images import UnreadableImage, decoding_threads, open_regular
+from .images import UnreadableImage, decoding_threads, open_with_stamp
 
 NOT_A_FILE, UNNAMED = -1, -2  # errors of `stat_files` that are none of the system's
 BLOCK = 1 << 20
@@ -86,7 +86,7 @@ def _read_ids(root: Path, paths: Sequence[str], ids: NDArray[np.uint64], reasons
 
 def _content_id(path: Path) -> NDArray[np.uint64]:
     digest = hashlib.blake2b(digest_size=16)
-    opened, _ = open_regular(path)
+    opened, _ = open_with_stamp(path)
     with opened as file:
         while block := file.read(BLOCK):
             digest.update(block)

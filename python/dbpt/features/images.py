@@ -8,7 +8,6 @@ turn white, and which becomes 8-bit grey here.
 from __future__ import annotations
 
 import os
-import stat
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from PIL import Image, UnidentifiedImageError
 from dbpt.archives import find_member
 from dbpt.arguments import available_cpus
 from dbpt.errors import one_line
+from dbpt.files import open_regular
 from dbpt.ranks import local_size
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
@@ -52,7 +52,7 @@ def read_image(path: Path, *, size_and_mtime: tuple[int, int] | None = None) -> 
     Raises `UnreadableImage` with the reason, whatever it is. Run it within `pillow_warnings`, which threads share.
     """
     with _one_reason():
-        opened, found = open_regular(path)
+        opened, found = open_with_stamp(path)
         with opened as file:
             if size_and_mtime not in (None, found):
                 raise UnreachableImage("changed while it was being read")
@@ -65,7 +65,7 @@ def read_size(path: Path) -> tuple[int, int]:
     Raises `UnreadableImage` with the reason. Run it within `pillow_warnings`, which threads share.
     """
     with _one_reason():
-        opened, _ = open_regular(path)
+        opened, _ = open_with_stamp(path)
         with opened as file:
             return _identified(file).size
 
@@ -111,26 +111,16 @@ def _of_any(error: Exception) -> UnreadableImage:
     return UnreadableImage(" ".join(str(error).split()) or type(error).__name__)
 
 
-def open_regular(path: Path) -> tuple[BinaryIO, tuple[int, int]]:
-    """Open for reading, also within an archive, with size and modification time.
-
-    But no pipe or device: those could block forever or never end.
-    """
+def open_with_stamp(path: Path) -> tuple[BinaryIO, tuple[int, int]]:
+    """Open a regular file for reading, also within an archive; returns it with its size and modification time."""
     try:
-        file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115 (Path.open takes no opener)
+        file = open_regular(path)
     except NotADirectoryError:
         if member := find_member(path):
             return member.open(), (member.size, member.mtime_ns)
         raise
     found = os.fstat(file.fileno())
-    if not stat.S_ISREG(found.st_mode):
-        file.close()
-        raise UnreadableImage("not a regular file")
     return file, (found.st_size, found.st_mtime_ns)
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 @contextmanager

@@ -1,0 +1,165 @@
+"""Every option that names an output file: nothing that exists is replaced without being asked, and only files ever."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from unprivileged import unprivileged
+
+from dbpt.demo import write_demo
+from dbpt.errors import InputError
+from dbpt.files import check_output, open_regular, read_regular, write_output
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(params=["embed", "predict"])
+def writes(request, command, tiny, tiny_run) -> Run:
+    """A command that writes a file where it is told to."""
+    image = next(tiny.table.parent.glob("test/*.png"))
+    model = ["--model", tiny.model, "--pretrained", tiny.weights, "--cache", tiny.cache]
+    before = {
+        "embed": ("embed", tiny.table, *model, "--failures"),
+        "predict": ("predict", tiny_run, image, "--out"),
+    }[request.param]
+    return lambda *out: command(*before, *out)
+
+
+def test_a_file_is_replaced_only_with_overwrite(writes, tmp_path):
+    mine = tmp_path / "mine.csv"
+    mine.write_text("precious")
+    code, out, err = writes(mine)
+    assert (code, out) == (2, "")
+    assert err.endswith(f"{mine}: exists; choose another name, or replace it with --overwrite\n")
+    assert mine.read_text() == "precious"
+    assert writes(mine, "--overwrite")[0] == 0
+    assert mine.read_text().startswith("path,")
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "folder", "pipe", "link loop"])
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
+def test_only_regular_files_are_ever_replaced(writes, tmp_path, kind, overwrite):
+    target, out = tmp_path / "target.csv", tmp_path / "out.csv"
+    target.write_text("precious")
+    make = {
+        "link": lambda: out.symlink_to(target),
+        "dangling link": lambda: out.symlink_to(tmp_path / "none"),
+        "folder": out.mkdir,
+        "pipe": lambda: os.mkfifo(out),
+        "link loop": lambda: out.symlink_to(out),
+    }
+    make[kind]()
+    before = out.lstat()
+    code, printed, err = writes(out, *overwrite)
+    assert (code, printed) == (2, "")
+    assert err.endswith(f"{out}: exists and is not a regular file; choose another name\n")
+    assert out.lstat() == before
+    assert target.read_text() == "precious"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "target.csv"]
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".csv", "x" * 245 + ".csv", "none/out.csv", "file/out.csv"])
+def test_a_name_that_cannot_be_is_told_before_the_work(writes, tmp_path, name):
+    (tmp_path / "file").write_text("")
+    code, out, err = writes(tmp_path / name)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("Error: --")
+
+
+def test_a_folder_that_may_not_be_written_is_told_before_the_work(writes, tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o555)
+    with unprivileged():
+        code, out, err = writes(tmp_path / "closed/out.csv")
+    assert (code, out) == (2, "")
+    assert err.endswith("closed is not writable\n")
+
+
+def test_a_file_that_appears_during_the_work_stays(tmp_path):
+    out = tmp_path / "out.csv"
+    check_output("--out", out, overwrite=False)
+    out.write_text("precious")
+    with pytest.raises(InputError, match="exists; choose another name"):
+        write_output("--out", out, "x", overwrite=False)
+    assert out.read_text() == "precious"
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_file_that_appears_at_the_last_moment_stays(tmp_path, monkeypatch, has_links):
+    out, fsync = tmp_path / "out.csv", os.fsync
+
+    def appears(descriptor: int) -> None:
+        fsync(descriptor)
+        out.write_text("precious")
+
+    if not has_links:
+        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(PermissionError(1, "Operation not permitted")))
+    monkeypatch.setattr(os, "fsync", appears)
+    with pytest.raises(InputError, match="appeared while this was computed"):
+        write_output("--out", out, "x", overwrite=False)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("out.csv", "precious")]
+
+
+def test_a_file_is_written_where_there_are_no_hard_links(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(PermissionError(1, "Operation not permitted")))
+    write_output("--out", tmp_path / "out.csv", "x", overwrite=False)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("out.csv", "x")]
+
+
+@pytest.mark.parametrize("kind", ["link to an empty folder", "file", "full", "unreadable", "unwritable", "long"])
+def test_a_demo_goes_into_a_new_folder_alone(command, tmp_path, kind):
+    (tmp_path / "elsewhere").mkdir()
+    folder = tmp_path / "closed/demo" if kind == "unwritable" else tmp_path / ("x" * 300 if kind == "long" else "demo")
+    {
+        "link to an empty folder": lambda: folder.symlink_to(tmp_path / "elsewhere"),
+        "file": lambda: folder.write_text("precious"),
+        "full": lambda: (folder.mkdir(), (folder / "mine").touch()),
+        "unreadable": lambda: folder.mkdir(mode=0),
+        "unwritable": lambda: folder.parent.mkdir(mode=0o555),
+        "long": lambda: None,
+    }[kind]()
+    with unprivileged():
+        code, out, err = command("demo", "demo-waterbirds", folder)
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert str(folder) in err
+    with pytest.raises(InputError):
+        write_demo("demo-waterbirds", "a\0b")
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_could_block_or_never_end_is_not_read(tmp_path, kind):
+    path = Path("/dev/zero")
+    if kind == "pipe":
+        path = tmp_path / "pipe"
+        os.mkfifo(path)
+    with pytest.raises(OSError, match="not a regular file"):
+        open_regular(path)
+    with pytest.raises(InputError, match=f"{path}: cannot read the table: not a regular file"):
+        read_regular(path, "table", 10)
+
+
+def test_a_regular_file_is_read_up_to_a_limit(tmp_path):
+    (tmp_path / "a").write_bytes(b"0123456789")
+    assert read_regular(tmp_path / "a", "table", 10) == b"0123456789"
+    with pytest.raises(InputError, match="more than 9 bytes, too large for a table"):
+        read_regular(tmp_path / "a", "table", 9)
+
+
+def test_the_systems_own_reason_is_told(tmp_path):
+    closed = tmp_path / "closed"
+    closed.touch(mode=0)
+    (tmp_path / "loop").symlink_to("loop")
+    reasons = {
+        "closed": "Permission denied",
+        "none": "No such file or directory",
+        ".": "Is a directory",
+        "loop": "Too many levels of symbolic links",
+        "x" * 300: "File name too long",
+        "a\0b": "embedded null byte",
+    }
+    for name, reason in reasons.items():
+        with unprivileged(), pytest.raises(InputError, match=f"cannot read the config: {reason}"):
+            read_regular(tmp_path / name, "config", 10)
