@@ -14,19 +14,16 @@ PAGE = "\n<!DOCTYPE html>\n<html><head><title>Quota exceeded</title></head><body
 COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "Grèbe/élancé.jpg") for form in ("NFC", "NFD"))
 
 
-@pytest.fixture(params=["waterbirds", "celeba", "partition", "merged", "metashift", "groups"])
+@pytest.fixture(params=["waterbirds", "celeba", "partition", "merged", "metashift"])
 def table(request, tmp_path):
     """(data set, root, one of its tables), each table once; what it says is for `rows` to write."""
     kind = request.param
     if kind == "waterbirds":
         root = write_birds(tmp_path)
         return kind, root, root / "metadata.csv"
-    if kind in ("metashift", "groups"):
+    if kind == "metashift":
         root = write_pets(tmp_path)
-        if kind == "metashift":
-            return kind, root, root / "metadata_metashift.csv"
-        (tmp_path / "mixed/val_out_of_domain").mkdir(parents=True)
-        return "metashift", tmp_path / "mixed", tmp_path / "mixed/imageID_to_group.csv"
+        return kind, root, root / "metadata_metashift.csv"
     root = write_faces(tmp_path)
     if kind == "merged":
         (root / "list_attr_celeba.txt").unlink()

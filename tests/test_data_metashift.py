@@ -1,7 +1,8 @@
 """MetaShift in SubpopBench's layout: its split, its table, and broken ones."""
 
+import os
 import shutil
-from pathlib import Path
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -44,9 +45,15 @@ def test_metashift_from_folders(pets):
 
 
 def test_metashift_does_not_depend_on_the_file_system_s_order(pets, monkeypatch):
-    listed = Path.glob
+    listed = os.scandir
     expected = load_dataset("metashift", pets).paths
-    monkeypatch.setattr(Path, "glob", lambda self, pattern: sorted(listed(self, pattern), reverse=True))
+
+    @contextmanager
+    def backwards(folder):
+        with listed(folder) as entries:
+            yield sorted(entries, key=lambda entry: entry.name, reverse=True)
+
+    monkeypatch.setattr(os, "scandir", backwards)
     assert load_dataset("metashift", pets).paths == expected
 
 

@@ -12,7 +12,6 @@ from layouts import touch, write_birds, write_faces, write_pets
 from dbpt.archives import tar as tar_archives
 from dbpt.data import Dataset, load_dataset
 from dbpt.data.checks import check_dataset
-from dbpt.data.metashift import original
 from dbpt.data.shard_pattern import shards_of
 
 
@@ -89,13 +88,6 @@ def celeba_merged(place: Workplace) -> Parse:
 def metashift(place: Workplace) -> Parse:
     root = write_pets(place.folder)
     return place.parser_of(f"{root.name}/metadata_metashift.csv", lambda path: read_rows("metashift", root))
-
-
-@target()
-def metashift_groups(place: Workplace) -> Parse:
-    """The table that stands in for the original script's pickle."""
-    touch(place.folder, *(f"{folder}/{n}.jpg" for n, folder in enumerate(original.FOLDER_CODES)))
-    return place.parser_of(original.GROUP_TABLE, lambda path: read_rows("metashift", place.folder))
 
 
 @target()

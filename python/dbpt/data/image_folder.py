@@ -3,7 +3,6 @@
 Folders may lie deeper below a class. Nothing says what the attribute is: it is unknown for every row.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from dbpt.data.cell_text import cell_text
 from dbpt.data.dataset import SPLITS, Dataset
+from dbpt.data.folders import list_entries
 from dbpt.data.rows import one_of, shortened
 from dbpt.data.value_codes import given_codes, notes_on_numbers, own_codes
 from dbpt.errors import CONTROL, InputError, nearest
@@ -83,7 +83,7 @@ def read_image_folder(
 
 def _split_folders(folder: Path) -> dict[str, int]:
     """The folders of splits by name, none if there are class folders instead."""
-    names = [entry.name for entry in _entries(folder) if entry.is_dir()]
+    names = [entry.name for entry in list_entries(folder) if entry.is_dir()]
     splits = {name: SPLIT_FOLDERS[name.lower()] for name in names if name.lower() in SPLIT_FOLDERS}
     others = [name for name in names if name not in splits]
     if splits and others:
@@ -95,7 +95,7 @@ def _split_folders(folder: Path) -> dict[str, int]:
 
 
 def _list_classes(root: Path, prefix: str, split: int, found: _Found) -> None:
-    for entry in _entries(root / prefix):
+    for entry in list_entries(root / prefix):
         if not entry.is_dir():
             found.left_out.append(prefix + entry.name)
             continue
@@ -111,20 +111,12 @@ def _list_classes(root: Path, prefix: str, split: int, found: _Found) -> None:
 def _files(root: Path, folder: str) -> Iterator[str]:
     """Paths below ``root`` of the files in a folder and in those below it. Links to folders may lead in circles, and
     are given as they are."""
-    for entry in _entries(root / folder):
+    for entry in list_entries(root / folder):
         path = f"{folder}/{entry.name}"
         if entry.is_dir(follow_symlinks=False):
             yield from _files(root, path)
         else:
             yield path
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be listed ({error.strerror or error})") from None
 
 
 def _class_codes(folder: Path, found: _Found, classes: Vocabulary | None) -> tuple[Vocabulary, dict[str, int]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dbpt.data.dataset import Dataset, GroupCounts
-from dbpt.data.roots import find_root
+from dbpt.data.folders import find_root
 from dbpt.data.rows import read_columns
 from dbpt.words import Words
 

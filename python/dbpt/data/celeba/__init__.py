@@ -13,7 +13,7 @@ from dbpt.data.celeba.lists import ATTRIBUTES, read_lists
 from dbpt.data.celeba.merged import MERGED, read_merged
 from dbpt.data.celeba.words import CLAUSES, SPURIOUS, TARGET, WORDS, celeba_words
 from dbpt.data.dataset import Dataset, GroupCounts
-from dbpt.data.roots import find_root, first_of
+from dbpt.data.folders import find_root, first_of
 from dbpt.data.rows import relative_path
 from dbpt.errors import InputError, nearest
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from dbpt.data.celeba.rows import CelebaRows
-from dbpt.data.roots import first_of
+from dbpt.data.folders import first_of
 from dbpt.data.rows import read_text, separated_rows, shortened
 from dbpt.errors import InputError, nearest
 

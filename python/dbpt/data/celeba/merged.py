@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dbpt.data.celeba.rows import CelebaRows
 from dbpt.data.celeba.words import SPURIOUS, TARGET
-from dbpt.data.roots import first_of
+from dbpt.data.folders import first_of
 from dbpt.data.rows import Columns, read_columns, shortened
 from dbpt.errors import InputError
 

@@ -1,4 +1,4 @@
-"""Finding a known data set's own folder, given that folder or its parent."""
+"""Listing folders, and finding a known data set's own folder, given that folder or its parent."""
 
 import os
 from collections.abc import Sequence
@@ -7,8 +7,17 @@ from pathlib import Path
 from dbpt.errors import InputError
 
 
+def list_entries(folder: Path) -> list[os.DirEntry[str]]:
+    """Return the entries of a folder that are not hidden, by name. Raises `InputError` if it can't be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be listed ({error.strerror or error})") from None
+
+
 def find_root(root: Path, folders: Sequence[str], markers: Sequence[str], title: str) -> Path:
-    """The first of ``root`` and ``root/folder`` that holds one of ``markers``.
+    """Return the first of ``root`` and ``root/folder`` that holds one of ``markers``.
 
     Args:
         root: what the user gave.
@@ -29,7 +38,7 @@ def find_root(root: Path, folders: Sequence[str], markers: Sequence[str], title:
 
 
 def look_for_root(root: Path, folders: Sequence[str], markers: Sequence[str]) -> Path | None:
-    """As `find_root`, but None where nothing is found: the data may have another layout."""
+    """Search as `find_root` does, but return None where nothing is found: the data may have another layout."""
     for candidate in (root, *(root / folder for folder in folders)):
         if first_of(candidate, markers):
             return candidate
@@ -37,6 +46,6 @@ def look_for_root(root: Path, folders: Sequence[str], markers: Sequence[str]) ->
 
 
 def first_of(folder: Path, names: Sequence[str]) -> Path | None:
-    """The first of ``names`` that is in ``folder``."""
+    """Return the first of ``names`` that is in ``folder``."""
     paths = (os.path.join(folder, name) for name in names)  # noqa: PTH118 (as above)
     return next((Path(path) for path in paths if os.path.exists(path)), None)  # noqa: PTH110
