@@ -14,7 +14,7 @@ from table_files import refused
 import dbpt
 from dbpt.archives import find_member
 from dbpt.data import load_dataset
-from dbpt.data.huggingface import path_of
+from dbpt.data.huggingface_objects import path_of
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +54,7 @@ def test_one_copy_as_long_as_nothing_changes(cache, tmp_path, monkeypatch):
 def test_another_process_finds_the_copy(cache):
     code = (
         "import sys; sys.path.insert(0, 'tests'); from saved_datasets import made; "
-        "from dbpt.data.huggingface import path_of; print(path_of(made([0, 1, 0])))"
+        "from dbpt.data.huggingface_objects import path_of; print(path_of(made([0, 1, 0])))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == path_of(made([0, 1, 0])), done.stderr

@@ -16,7 +16,7 @@ from dbpt.errors import InputError
 from dbpt.features import Failure, UnreadableImage, decoding_threads, pillow_warnings, read_size
 
 if TYPE_CHECKING:
-    from dbpt.data.huggingface.objects import HuggingFaceData
+    from dbpt.data.huggingface_objects import HuggingFaceData
 
 SHOWN = 5  # problems of a kind that are named; the others are counted
 CHUNK = 4096  # images whose headers are asked for at a time, so that a list of millions makes no millions of tasks

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from dbpt.config import FitConfig, make_config
 from dbpt.data.column_names import parse_columns
-from dbpt.data.huggingface import path_of
+from dbpt.data.huggingface_objects import path_of
 from dbpt.words import check_templates, parse_vocabulary
 
 if TYPE_CHECKING:
-    from dbpt.data.huggingface.objects import HuggingFaceData
+    from dbpt.data.huggingface_objects import HuggingFaceData
 
 
 def config_with_data(

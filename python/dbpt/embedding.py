@@ -20,7 +20,7 @@ from dbpt.ranks import launched_rank, launched_size, take_own_gpu
 
 if TYPE_CHECKING:
     from dbpt.backbone import Backbone
-    from dbpt.data.huggingface.objects import HuggingFaceData
+    from dbpt.data.huggingface_objects import HuggingFaceData
 
 SHOWN_REASONS = 5
 

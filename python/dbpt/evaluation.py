@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dbpt.classifier import Classifier
 from dbpt.data import load_dataset
 from dbpt.data.column_names import parse_columns
-from dbpt.data.huggingface import path_of
+from dbpt.data.huggingface_objects import path_of
 from dbpt.data.known import KNOWN
 from dbpt.data_settings import same_task
 from dbpt.demo import DEMO_NAMES
@@ -21,7 +21,7 @@ from dbpt.run_folder import load
 from dbpt.splits import knows_true_groups
 
 if TYPE_CHECKING:
-    from dbpt.data.huggingface.objects import HuggingFaceData
+    from dbpt.data.huggingface_objects import HuggingFaceData
 
 
 def evaluate(

@@ -18,7 +18,7 @@ from dbpt.results import describe_run, write_results
 from dbpt.run_folder import RUN_FOLDER, words_to_json
 
 if TYPE_CHECKING:
-    from dbpt.data.huggingface.objects import HuggingFaceData
+    from dbpt.data.huggingface_objects import HuggingFaceData
 
 
 @dataclass(frozen=True)

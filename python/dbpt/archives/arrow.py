@@ -1,7 +1,7 @@
 """The images in an Arrow file, as Hugging Face's datasets writes them: ``data-00000-of-00001.arrow/image/17``.
 
-That is row 17 of the column ``image``, a struct of ``bytes`` and ``path``. pyarrow finds out once where in the file the
-bytes of each row are; they are read without it.
+That is row 17 of the column ``image``, a struct of ``bytes`` and ``path``. pyarrow maps the file and gives each row's
+bytes as they are stored.
 """
 
 import os
@@ -11,91 +11,77 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from dbpt.archives.arrow_stream import ArrowStream
 from dbpt.archives.member import Member
 from dbpt.errors import InputError
+from dbpt.safe_pyarrow import import_pyarrow
 
 NAME = re.compile(r"(.+)/(0|[1-9][0-9]{0,17})", re.DOTALL)  # one for each image, so that the cache knows it by one
+END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 
 
-@dataclass(frozen=True, eq=False)
-class ImageRanges:
-    """Where in a file the images of a column are: ``offsets`` and ``sizes`` (N,) int64, size -1 where there is none."""
+@dataclass(frozen=True)
+class ArrowMember(Member):
+    """``value``: a scalar of pyarrow, whose bytes stay in the mapped file until they are asked for."""
 
-    archive: Path
-    mtime_ns: int
-    offsets: NDArray[np.int64]
-    sizes: NDArray[np.int64]
+    value: Any
+
+    def _read(self) -> bytes:
+        content: bytes = self.value.as_py()
+        return content
 
 
 def find_image(archive: str, name: str, found: os.stat_result) -> Member | None:
-    """The image ``COLUMN/ROW``; None if there is no such row, or no image in it.
+    """Return the image ``COLUMN/ROW``; None if there is no such row, or no image in it.
 
     Raises:
-        InputError: as `image_ranges`.
+        InputError: as `image_column`.
     """
     if not (parts := NAME.fullmatch(name)):
         return None
-    ranges, row = _image_ranges(archive, parts[1], found.st_size, found.st_mtime_ns), int(parts[2])
-    if row >= len(ranges.sizes) or ranges.sizes[row] < 0:
+    images, row = _image_column(archive, parts[1], found.st_size, found.st_mtime_ns), int(parts[2])
+    if row >= len(images) or not (value := images[row]).is_valid:
         return None
-    return Member(ranges.archive, int(ranges.offsets[row]), int(ranges.sizes[row]), ranges.mtime_ns)
+    return ArrowMember(Path(archive), value.as_buffer().size, found.st_mtime_ns, value)
 
 
-def image_ranges(archive: Path, column: str) -> ImageRanges:
-    """Where the images of a column are.
+def image_column(archive: Path, column: str) -> Any:
+    """Return a column of images as a pyarrow array of bytes, null where there is none; it maps the file.
 
     Raises:
-        InputError: as `ArrowStream`; a column that holds no images, or is compressed.
+        InputError: no pyarrow; no Arrow stream, damaged, cut off; no column of this name that holds images.
     """
     try:
         found = archive.stat()
     except OSError as error:
         raise InputError(f"{archive}: cannot be read ({error.strerror})") from None
-    return _image_ranges(str(archive), column, found.st_size, found.st_mtime_ns)
+    return _image_column(str(archive), column, found.st_size, found.st_mtime_ns)
 
 
 @cache
-def _image_ranges(name: str, column: str, size: int, mtime_ns: int) -> ImageRanges:
-    archive = Path(name)
-    stream = ArrowStream(archive)
-    offsets, sizes = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
-    for batch in stream.batches([column]):
-        values = _bytes_of(batch[column], f"{archive}: column {column!r}")
-        starts, lengths = _in_buffer(values)
-        if lengths.any():
-            content = values.buffers()[2]
-            first = content.address - stream.address
-            if not 0 <= first <= stream.size - content.size:
-                raise InputError(f"{archive}: is compressed inside; save it with save_to_disk of datasets")
-            starts += first
-        present = _bools(batch[column].is_valid()) & _bools(values.is_valid())
-        offsets.append(starts)
-        sizes.append(np.where(present, lengths, -1))
-    return ImageRanges(archive, mtime_ns, np.concatenate(offsets), np.concatenate(sizes))
+def _image_column(archive: str, column: str, size: int, mtime_ns: int) -> Any:
+    pyarrow = import_pyarrow(Path(archive), "datasets")
+    import pyarrow.compute as compute
 
-
-def _bools(values: Any) -> NDArray[np.bool_]:
-    found: NDArray[np.bool_] = values.to_numpy(zero_copy_only=False)
-    return found
-
-
-def _bytes_of(images: Any, where: str) -> Any:
-    import pyarrow  # in a version that ArrowStream has looked at
-
-    kind = images.type
-    index = kind.get_field_index("bytes") if isinstance(kind, pyarrow.StructType) else -1
-    if index < 0 or kind.field(index).type != pyarrow.binary():
-        raise InputError(f"{where} is {' '.join(str(kind).split())[:80]}, expected images; name their column")
-    return images.field(index)
-
-
-def _in_buffer(values: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where each row begins in the buffer of a column of bytes, and how long it is."""
-    if not len(values):
-        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
-    bounds = np.frombuffer(values.buffers()[1], dtype=np.int32)[values.offset : values.offset + len(values) + 1]
-    return bounds[:-1].astype(np.int64), np.diff(bounds).astype(np.int64)
+    try:
+        mapped = pyarrow.memory_map(archive).read_buffer()
+        table = pyarrow.ipc.open_stream(mapped).read_all()
+        found = table.schema.get_all_field_indices(column)
+        if len(found) != 1:
+            raise InputError(f"{archive}: has {len(found)} columns {column!r}, expected one; save it again")
+        images = table.column(found[0])
+        images.validate(full=True)  # what is taken from a damaged file must not lead out of it
+        kind = images.type
+        index = kind.get_field_index("bytes") if isinstance(kind, pyarrow.StructType) else -1
+        if index < 0 or kind.field(index).type not in (pyarrow.binary(), pyarrow.large_binary()):
+            shown = " ".join(str(kind).split())[:80]
+            raise InputError(f"{archive}: column {column!r} is {shown}, expected images; name their column")
+        content = compute.struct_field(images, "bytes")
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise InputError(f"{archive}: cannot be read as an Arrow file ({reason}); copy or save it again") from None
+    # Between two batches a reader takes the end of the file for the end of the stream.
+    if mapped.slice(max(0, size - len(END_OF_STREAM))).to_pybytes() != END_OF_STREAM:
+        raise InputError(f"{archive}: is cut off; copy or save it again")
+    return content

@@ -3,6 +3,7 @@
 import os
 import posixpath
 import tarfile
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -10,12 +11,24 @@ from dbpt.archives.member import Member
 from dbpt.errors import InputError
 
 
-def find_file(archive: str, name: str, found: os.stat_result) -> Member | None:
+@dataclass(frozen=True)
+class TarMember(Member):
+    """A range of bytes of the archive, which begins at ``offset``."""
+
+    offset: int
+
+    def _read(self) -> bytes:
+        with self.archive.open("rb") as file:
+            file.seek(self.offset)
+            return file.read(self.size)
+
+
+def find_file(archive: str, name: str, found: os.stat_result) -> TarMember | None:
     """The file called ``name``, if there is one. Raises `InputError` as `members` does."""
     return _members(archive, found.st_size, found.st_mtime_ns).get(name)
 
 
-def members(archive: Path) -> dict[str, Member]:
+def members(archive: Path) -> dict[str, TarMember]:
     """The regular files of an archive by name, in its order.
 
     Raises:
@@ -29,9 +42,9 @@ def members(archive: Path) -> dict[str, Member]:
 
 
 @cache
-def _members(path: str, size: int, mtime_ns: int) -> dict[str, Member]:
+def _members(path: str, size: int, mtime_ns: int) -> dict[str, TarMember]:
     archive = Path(path)
-    found: dict[str, Member] = {}
+    found: dict[str, TarMember] = {}
     try:
         with tarfile.open(archive, "r:") as file:
             for entry in file:
@@ -42,7 +55,7 @@ def _members(path: str, size: int, mtime_ns: int) -> dict[str, Member]:
                     name = _plain(entry.name, archive)
                     if name in found:
                         raise InputError(f"{archive}: {name!r} occurs twice; keep one")
-                    found[name] = Member(archive, entry.offset_data, entry.size, mtime_ns)
+                    found[name] = TarMember(archive, entry.size, mtime_ns, entry.offset_data)
             _check_end(archive, file.offset)
     except InputError:
         raise

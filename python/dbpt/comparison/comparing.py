@@ -17,7 +17,7 @@ from dbpt.comparison.plan import METHODS, Plan, make_plan, shared_settings
 from dbpt.comparison.progress import plan_progress
 from dbpt.comparison.summary import Findings, summarize
 from dbpt.comparison.tables import csv_table, latex_table, markdown_table, terminal_table
-from dbpt.data.huggingface import path_of
+from dbpt.data.huggingface_objects import path_of
 from dbpt.demo.resolve import resolve_demo
 from dbpt.errors import InputError
 from dbpt.experiment import Log
@@ -29,7 +29,7 @@ from dbpt.results import describe_data
 from dbpt.run_folder import words_to_json
 
 if TYPE_CHECKING:
-    from dbpt.data.huggingface.objects import HuggingFaceData
+    from dbpt.data.huggingface_objects import HuggingFaceData
 
 COMPARISON_FOLDER = OutputFolder(
     title="comparison",

@@ -9,13 +9,14 @@ from dbpt.data import image_folder, table, webdataset
 from dbpt.data.checks import check_dataset, spelled_as_on_disk
 from dbpt.data.column_names import ROLES, check_columns
 from dbpt.data.dataset import Dataset
-from dbpt.data.huggingface import is_saved_dataset, path_of, read_saved_dataset
+from dbpt.data.huggingface import is_saved_dataset, read_saved_dataset
+from dbpt.data.huggingface_objects import path_of
 from dbpt.data.known import KNOWN, read_known
 from dbpt.errors import InputError, nearest
 from dbpt.words import Vocabulary, check_vocabulary
 
 if TYPE_CHECKING:
-    from dbpt.data.huggingface.objects import HuggingFaceData
+    from dbpt.data.huggingface_objects import HuggingFaceData
 
 
 def load_dataset(
@@ -41,7 +42,7 @@ def load_dataset(
             ``train-{000..146}.tar``, or of a folder that ``save_to_disk`` of Hugging Face's datasets has written. Or a
             ``Dataset`` or ``DatasetDict`` of theirs, of which such a folder is made in the default cache.
         root: for a known name, its folder or that folder's parent; for a table, what its paths are relative to
-            (the table's own folder if None); the same for a saved data set whose images are kept as paths.
+            (the table's own folder if None).
         classes: names and wordings in index order. For a known name, as many as it has; for a table, the names that
             its labels use, or labels are integers 0..C-1. None takes the data set's own.
         attributes: the same for the spurious attribute.
@@ -110,12 +111,12 @@ def _load_own(
     if path.suffix.lower() not in table.READERS and os.path.isdir(path):  # noqa: PTH112 (as below)
         if not images:
             raise InputError(f"--embeddings with the folder {path}: its files have no order to go by; give a table")
-        if is_saved_dataset(path):
-            images_at = None if root is None else _root_folder(root, path)
-            return read_saved_dataset(path, images_at, classes, attributes, *sentences, columns)
-        if root is not None or columns:
+        is_saved = is_saved_dataset(path)
+        if root is not None or (columns and not is_saved):
             given = f"--root {root}" if root is not None else "--columns"
-            raise InputError(f"{given}: {path} is a folder of images, which says where all is; drop it")
+            raise InputError(f"{given}: {path} has its images inside; drop it")
+        if is_saved:
+            return read_saved_dataset(path, classes, attributes, *sentences, columns)
         return image_folder.read_image_folder(path, classes, attributes, *sentences)
     if path.suffix.lower() not in table.READERS:
         raise InputError(

@@ -62,16 +62,20 @@ def separated_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int,
 
 @dataclass(frozen=True)
 class Columns:
-    """The wanted columns of one file, all of one length, and the line (or other ``unit``) of each row."""
+    """The wanted columns of one file, all of one length, and the line (or other ``unit``) of each row.
+
+    ``names``: what rows are called that no file lists.
+    """
 
     path: Path
     lines: Sequence[int]
     values: dict[str, list[str]]
     unit: str = "line"
+    names: Sequence[str] = ()
 
     def where(self, row: int) -> str:
-        """``"folder/file.csv line 17"``."""
-        return f"{self.path} {self.unit} {self.lines[row]}"
+        """``"folder/file.csv line 17"``, or the row's name."""
+        return self.names[row] if self.names else f"{self.path} {self.unit} {self.lines[row]}"
 
     def decode(self, column: str, code: Callable[[str], int | None], expected: Sequence[str]) -> NDArray[np.int64]:
         """(N,) int64 codes of a column; ``code`` is asked once per distinct value and answers None if invalid.

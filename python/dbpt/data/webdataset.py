@@ -6,7 +6,6 @@ An image (jpg, jpeg, png, webp, bmp, gif, tif, tiff); the class in ``.cls`` or, 
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -28,16 +27,6 @@ from dbpt.words import Vocabulary, Words
 SPLIT_WORD = re.compile(r"(?<![a-z])(train|val|valid|validation|test)(?![a-z])")
 COMPRESSED = re.compile(r"\.(tar\.(gz|bz2|xz|zst)|tgz)$", re.IGNORECASE)
 MOST_BYTES = 1 << 20  # of a .cls or .json, which is read whole
-
-
-@dataclass(frozen=True)
-class _Samples(Columns):
-    """Rows that have a path and no line."""
-
-    paths: list[str] = field(default_factory=list)
-
-    def where(self, row: int) -> str:
-        return self.paths[row]
 
 
 def is_pattern_of_shards(data: str) -> bool:
@@ -89,7 +78,7 @@ def read_webdataset(
                 values[name].append(value)
     if not paths:
         raise InputError(f"data {pattern!r}: no sample with an image ({', '.join(ENDINGS)}) in {len(shards)} shards")
-    read = _Samples(Path(pattern), [0] * len(paths), values, paths=paths)
+    read = Columns(Path(pattern), [0] * len(paths), values, names=paths)
     splits = read.decode(keys["split"], lambda value: SPLIT_NAMES.get(value.lower()), ["train", "val", "test"])
     class_words, labels = class_indices(read, keys["label"], classes)
     attribute_words, indices = attribute_indices(read, keys["attribute"], attributes)

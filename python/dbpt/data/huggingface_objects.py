@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dbpt.config import default_cache_dir
-from dbpt.data.huggingface.saved_folder import check_split_names
+from dbpt.data.huggingface import check_split_names
 from dbpt.errors import InputError
 
 if TYPE_CHECKING:
