@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 import dbpt
 from dbpt import InputError
 from dbpt.comparison.statistics import paired_t_interval
+from dbpt.metrics import worst_group_difference_interval
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def test_a_cell_is_the_fit_of_its_settings_bit_for_bit(comparison, tiny, tmp_pat
 def test_the_figures_are_means_and_deviations_over_the_seeds(comparison):
     for method, head in (("zero-shot", None), ("erm", "prompt"), ("dbpt", "linear")):
         row = row_of(comparison, method, head)
-        for name in ("worst_group_accuracy", "average", "train_weighted_average", "group_mean", "gap"):
+        for name in ("worst_group_accuracy", "average", "adjusted_average", "group_mean", "gap"):
             parts = (method, head, "seed-")
             stem = "_".join(part for part in parts if part)
             values = [cell(comparison.folder, f"{stem}{seed}")[1]["metrics"][name] for seed in (0, 1)]
@@ -90,7 +91,13 @@ def test_differences_are_to_erm_with_the_same_head_and_seed(comparison):
         assert row["difference"]["head"] == baseline
         assert found["mean"] == pytest.approx(np.mean(by_seed))
         assert found["over_seeds"] == pytest.approx(paired_t_interval(by_seed))
-        assert found["over_images"][0] <= found["over_images"][1]
+        stems = [f"{method}_{head}" if head else method, f"erm_{baseline}"]
+        pairs = [[cell(comparison.folder, f"{stem}_seed-{seed}")[0] for stem in stems] for seed in (0, 1)]
+        bounds = [
+            worst_group_difference_interval(one["correct"] > 0, other["correct"] > 0, one["groups"].astype(np.int64))
+            for one, other in pairs
+        ]
+        assert row["difference"]["over_images"] == pytest.approx(np.mean(bounds, axis=0))
     assert row_of(comparison, "erm", "linear")["difference"] is None
 
 
@@ -100,8 +107,8 @@ def test_the_csv_has_every_number(comparison):
     assert [(line["method"], line["head"]) for line in lines[:2]] == [("zero-shot", ""), ("erm", "prompt")]
     line, row = lines[2], row_of(comparison, "dbpt", "prompt")
     assert float(line["worst_group_accuracy_sd"]) == row["figures"]["worst_group_accuracy"]["sd"]
-    difference = row["difference"]["figures"]["gap"]
-    assert float(line["gap_against_erm_images_high"]) == difference["over_images"][1]
+    assert float(line["gap_against_erm_seeds_high"]) == row["difference"]["figures"]["gap"]["over_seeds"][1]
+    assert float(line["worst_group_accuracy_against_erm_images_high"]) == row["difference"]["over_images"][1]
     assert float(line["accuracy of disc · lake"]) == row["groups"][3]["mean"]
     assert lines[1]["average_against_erm_mean"] == ""
 
@@ -118,17 +125,21 @@ def test_an_oracle_without_true_attributes_is_refused_before_anything_is_trained
     assert "over seeds: needs two or more" in str(found)
 
 
-def test_validation_set_aside_anew_for_each_seed_has_no_interval_over_images(tiny, tmp_path):
+def test_validation_that_is_judged_flatters_and_says_so(tiny, tmp_path):
     rows = [row for row in tiny.rows() if row["split"] == "train"]
     found = compare(tiny, tmp_path / "c", tiny.write("only-train", rows), methods="erm,dbpt,dfr", seeds=2)
     (dbpt_row,) = [row for row in found.numbers["rows"] if row["method"] == "dbpt"]
-    assert dbpt_row["difference"]["figures"]["average"]["over_images"] is None
-    assert dbpt_row["difference"]["figures"]["average"]["mean"] is not None
+    low, high = dbpt_row["difference"]["over_images"]
+    assert low < dbpt_row["difference"]["figures"]["worst_group_accuracy"]["mean"] < high
     printed = " ".join(str(found).split())
-    assert "over images: none, for each seed has set other images aside" in printed
-    assert "would other seeds agree, with the validation images that they set aside?" in printed
     assert "it also chose the epochs, so figures flatter" in printed
     assert "DFR learns from rows of split 'val', all others from 'train'; it is judged on them here, so" in printed
+
+
+def test_a_small_worst_group_is_warned_about_once(comparison):
+    warnings = comparison.numbers["warnings"]
+    assert [text for text in warnings if text.startswith("worst group ")] != []
+    assert len(warnings) == len(set(warnings))
 
 
 def test_clusters_of_each_seed_are_the_groups_of_its_figures(tiny, tmp_path):

@@ -1,13 +1,13 @@
-"""What a comparison computes from results, against plain NumPy: Student's t, and the paired bootstrap of the images."""
+"""What a comparison computes from results: Student's t over seeds, and how often the interval over images covers."""
 
 import math
 
 import numpy as np
 import pytest
 
-from dbpt.comparison.bootstrap import FIGURES, Outcomes, paired_bootstrap
 from dbpt.comparison.statistics import mean_and_deviation, paired_t_interval, student_t_quantile
 from dbpt.errors import InputError
+from dbpt.metrics import worst_group_accuracy, worst_group_difference_interval
 
 # Two-sided 95 % and 99 % points from the printed tables.
 PRINTED = {1: (12.706, 63.657), 2: (4.303, 9.925), 3: (3.182, 5.841), 4: (2.776, 4.604), 9: (2.262, 3.250)}
@@ -39,87 +39,88 @@ def test_the_interval_of_paired_differences():
     assert paired_t_interval([0.4, 0.4]) is None  # not an interval without width
 
 
-def drawn_outcomes(*, seeds: int = 2, n: int = 240, others: int = 0) -> Outcomes:
-    """Three rows of the table; ``others`` images are in other groups for the second seed."""
-    random = np.random.default_rng(4)
-    groups = random.choice(4, n, p=[0.4, 0.3, 0.2, 0.1])
-    groups[:7] = -1
-    groups_Sn = np.stack([groups] * seeds)
-    groups_Sn[1:, 20 : 20 + others] = 3
-    chances = np.array([[0.9, 0.8, 0.7, 0.3], [0.85, 0.85, 0.8, 0.75], [0.5, 0.5, 0.5, 0.5]])
-    hard = random.random(n)  # what is hard for one classifier is so for all: pairs are correlated
-    luck = 0.3 * random.random((3, seeds, n))
-    correct = 0.7 * hard + luck < chances[:, groups][:, None]
-    return Outcomes(correct, groups_Sn, np.ones((3, seeds), dtype=bool))
+# --- over images
+
+DEMO, WATERBIRDS = (461, 461, 139, 139), (2255, 2255, 642, 642)
+COUNTS = {"two": (200, 50), "demo": DEMO, "waterbirds": WATERBIRDS, "eight of 30": (30,) * 8, "twenty": (100,) * 20}
 
 
-def plain_figures(correct: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    worst = min(correct[groups == group].mean() for group in np.unique(groups[groups >= 0]))
-    return np.array([worst, correct.mean(), correct.mean() - worst])
+def accuracies(kind: str, groups: int) -> tuple[np.ndarray, np.ndarray]:
+    """(G,) of a method and of the baseline."""
+    falling = np.linspace(0.97, 0.6, groups)
+    return {
+        "equal": (np.full(groups, 0.85), np.full(groups, 0.85)),
+        "equal, nearly all right": (np.full(groups, 0.98), np.full(groups, 0.98)),
+        "more equal than the baseline": (np.full(groups, 0.85), falling),
+        "less equal than the baseline": (falling, np.full(groups, 0.85)),
+        "better by 10 points": (np.full(groups, 0.9), np.full(groups, 0.8)),
+        "worst elsewhere": (falling[::-1], falling),
+    }[kind]
 
 
-def plain_bootstrap(outcomes: Outcomes, row: int, base: int, draws: int) -> np.ndarray:
-    """(2, 3) bounds, image by image."""
-    random = np.random.default_rng(1)
-    strata = [np.flatnonzero(outcomes.groups_Sn[0] == group) for group in np.unique(outcomes.groups_Sn[0])]
-    differences = []
+def drawn_pairs(counts, one, other, correlation, draws, seed=0):
+    """Right (N,) of both classifiers and groups (N,), many times; what is right is correlated within each image."""
+    both = one * other + correlation * np.sqrt(one * (1 - one) * other * (1 - other))
+    both = np.clip(both, np.maximum(0, one + other - 1), np.minimum(one, other))
+    shares_G4 = np.stack([both, one - both, other - both, 1 - one - other + both], axis=-1).clip(0)
+    groups, random = np.repeat(np.arange(len(counts)), counts), np.random.default_rng(seed)
     for _ in range(draws):
-        taken = np.concatenate([random.choice(stratum, len(stratum)) for stratum in strata])
-        by_seed = [
-            plain_figures(outcomes.correct_MSn[row, s, taken], outcomes.groups_Sn[s, taken])
-            - plain_figures(outcomes.correct_MSn[base, s, taken], outcomes.groups_Sn[s, taken])
-            for s in range(len(outcomes.groups_Sn))
-        ]
-        differences.append(np.mean(by_seed, axis=0))
-    return np.quantile(differences, [0.025, 0.975], axis=0)
+        cells_G4 = random.multinomial(counts, shares_G4 / shares_G4.sum(axis=-1, keepdims=True))
+        pattern = np.repeat(np.tile(np.arange(4), len(counts)), cells_G4.ravel())
+        yield pattern <= 1, pattern % 2 == 0, groups
 
 
-def test_the_bootstrap_is_that_of_resampled_images():
-    outcomes = drawn_outcomes()
-    first, second = paired_bootstrap(outcomes, [(1, 0), (2, 0)], draws=4000)
-    for row, found in ((1, first), (2, second)):
-        expected = plain_bootstrap(outcomes, row, 0, 4000)
-        bounds = np.array([found[name] for name in FIGURES]).T
-        np.testing.assert_allclose(bounds, expected, atol=0.012)  # two draws of 4,000 differ by so much
+@pytest.mark.parametrize("correlation", [0.0, 0.6, 0.9])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "equal",
+        "equal, nearly all right",
+        "more equal than the baseline",
+        "less equal than the baseline",
+        "better by 10 points",
+        "worst elsewhere",
+    ],
+)
+@pytest.mark.parametrize("counts", COUNTS.values(), ids=COUNTS)
+def test_the_interval_over_images_covers(counts, kind, correlation):
+    draws, (one, other) = 300, accuracies(kind, len(counts))
+    truth = one.min() - other.min()
+    bounds = np.array([
+        worst_group_difference_interval(*pair) for pair in drawn_pairs(counts, one, other, correlation, draws)
+    ])  # fmt: skip
+    assert ((bounds[:, 0] <= truth) & (truth <= bounds[:, 1])).mean() >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / draws)
+    # not wider than the difference of two independent accuracies in the smallest group, allowing for many groups
+    z = {2: 2.24, 4: 2.50, 8: 2.74, 20: 3.02}[len(counts)]
+    spread = max(math.hypot(*(math.sqrt(p * (1 - p) / n + 1 / n**2) for p in pair))
+                 for n in counts for pair in zip((one.min(), 0.5), (other.min(), 0.5), strict=True))  # fmt: skip
+    assert (bounds[:, 1] - bounds[:, 0]).mean() < 2 * z * spread
 
 
-def test_the_bootstrap_is_paired_and_repeats():
-    outcomes = drawn_outcomes()
-    same, flipped, there = paired_bootstrap(outcomes, [(1, 1), (0, 1), (1, 0)])
-    assert set(same.values()) == {(0.0, 0.0)}  # unpaired resamples would differ
-    for name in FIGURES:
-        assert flipped[name] == pytest.approx((-there[name][1], -there[name][0]))
-    assert paired_bootstrap(outcomes, [(1, 0)]) == [there]
-    assert paired_bootstrap(outcomes, [(1, 0)], seed=1) != [there]
+def test_pairing_narrows_the_interval():
+    counts, (one, other) = DEMO, accuracies("equal", 4)
+    widths = [
+        np.mean([np.diff(worst_group_difference_interval(*pair)) for pair in drawn_pairs(counts, one, other, rho, 50)])
+        for rho in (0.0, 0.9)
+    ]
+    assert widths[1] < 0.65 * widths[0]
 
 
-def test_groups_that_differ_between_seeds_keep_their_sizes_in_each():
-    outcomes = drawn_outcomes(others=30)
-    perfect = Outcomes(np.ones_like(outcomes.correct_MSn), outcomes.groups_Sn, outcomes.finished_MS)
-    assert set(paired_bootstrap(perfect, [(0, 1)])[0].values()) == {(0.0, 0.0)}
-    # all of a group right for one row, none for the other: no resample can change that
-    only_worst = outcomes.groups_Sn[None] != 3
-    apart = np.concatenate([only_worst, np.ones_like(only_worst), np.ones_like(only_worst)])
-    (found,) = paired_bootstrap(Outcomes(apart, outcomes.groups_Sn, outcomes.finished_MS), [(1, 0)])
-    assert found["worst_group_accuracy"] == (1.0, 1.0)
-    share = (outcomes.groups_Sn == 3).mean()
-    assert found["average"] == pytest.approx((share, share))
+def test_one_group_is_newcombe_s_paired_interval():
+    # Newcombe (1998), Statistics in Medicine 17, 2635, table II, method 10; right for both, for one, other, neither
+    for cells, expected in (((36, 12, 2, 0), (0.0569, 0.3404)), ((20, 12, 2, 16), (0.0562, 0.3292)),
+                            ((18, 12, 0, 20), (0.1116, 0.3526)), ((36, 14, 0, 0), (0.1528, 0.4167))):  # fmt: skip
+        pattern = np.repeat(np.arange(4), cells)
+        found = worst_group_difference_interval(pattern <= 1, pattern % 2 == 0, np.zeros(50, dtype=np.int64))
+        assert found == pytest.approx(expected, abs=5e-5)
 
 
-def test_only_the_seeds_that_both_have_count():
-    outcomes = drawn_outcomes()
-    one = Outcomes(outcomes.correct_MSn[:, :1], outcomes.groups_Sn[:1], outcomes.finished_MS[:, :1])
-    finished = np.array([[True, True], [True, False], [False, False]])
-    failed = Outcomes(outcomes.correct_MSn, outcomes.groups_Sn, finished)
-    (alone,) = paired_bootstrap(one, [(1, 0)], draws=3000)
-    partly, not_at_all = paired_bootstrap(failed, [(1, 0), (2, 0)], draws=3000)
-    assert partly["average"] == pytest.approx(alone["average"], abs=0.01)
-    assert set(not_at_all.values()) == {None}
-
-
-def test_without_a_known_group_only_the_average_has_an_interval():
-    outcomes = drawn_outcomes()
-    nobody = Outcomes(outcomes.correct_MSn, np.full_like(outcomes.groups_Sn, -1), outcomes.finished_MS)
-    (found,) = paired_bootstrap(nobody, [(1, 0)])
-    assert found["worst_group_accuracy"] is found["gap"] is None
-    assert found["average"] is not None
+def test_the_interval_turns_round_and_ignores_unknown_groups():
+    (one, other, groups), *_ = drawn_pairs(DEMO, *accuracies("worst elsewhere", 4), 0.6, 1)
+    low, high = worst_group_difference_interval(one, other, groups)
+    assert worst_group_difference_interval(other, one, groups) == (-high, -low)
+    assert low < worst_group_accuracy(one, groups) - worst_group_accuracy(other, groups) < high
+    unknown = np.concatenate([groups + 3, np.full(100, -1)])  # numbers without rows, rows without a group
+    more = (np.concatenate([rows, np.arange(100) < n]) for rows, n in ((one, 0), (other, 100)))
+    assert worst_group_difference_interval(*more, unknown) == (low, high)
+    assert worst_group_difference_interval(one, other, np.full(len(groups), -1)) is None

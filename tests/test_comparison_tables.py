@@ -3,6 +3,7 @@
 import csv
 import io
 
+from dbpt.comparison.summary import FIGURES
 from dbpt.comparison.tables import csv_table, latex_table, markdown_table, terminal_table
 
 
@@ -21,7 +22,7 @@ def row(method, head, *figures, objective="erm", difference=None, **more) -> dic
         "seeds": [0, 1, 2],
         "epochs": 50,
         "warnings": [[], [], []],
-        "figures": found | {"train_weighted_average": nothing, "group_mean": nothing},
+        "figures": found | dict.fromkeys(("adjusted_average", "adjusted_gap", "group_mean"), nothing),
         "groups": groups,
         "difference": difference,
         **more,
@@ -30,13 +31,9 @@ def row(method, head, *figures, objective="erm", difference=None, **more) -> dic
 
 def difference(head, mean, over_seeds, over_images) -> dict:
     """In worst-group accuracy; nothing for the others."""
-    nothing = {"mean": None, "over_seeds": None, "over_images": None}
-    worst = {"mean": mean, "over_seeds": over_seeds, "over_images": over_images}
-    return {
-        "head": head,
-        "seeds": [0, 1, 2],
-        "figures": {"worst_group_accuracy": worst, "average": nothing, "gap": nothing},
-    }
+    figures = {name: {"mean": None, "over_seeds": None} for name in FIGURES}
+    figures["worst_group_accuracy"] = {"mean": mean, "over_seeds": over_seeds}
+    return {"head": head, "seeds": [0, 1, 2], "figures": figures, "over_images": over_images}
 
 
 COMPARISON = {
@@ -85,7 +82,6 @@ COMPARISON = {
     ],
     "left_out": ["--head prompt with --objective dfr: DFR trains linear only; choose --head linear"],
     "failed": [{"method": "dfr", "head": "linear", "seed": 0, "reason": "the loss is nan"}],
-    "same_images": True,
     "warnings": ["a ~ b^2"],
 }
 
@@ -127,9 +123,9 @@ Group DRO (true groups)  prompt      +33.9  [+30.0, +37.7]  [+20.0, +45.0]
 NOTES = [
     "against ERM: mean difference in worst-group accuracy to ERM with the same head and seed (zero-shot: head prompt), "
     "and its 95 % intervals",
-    "over seeds: Student's t on the paired differences; would other seeds agree, on these images?",
-    "over images: paired bootstrap within groups; would other images agree, with these classifiers?",
-    "a worst group is a minimum and biased downward, more so where groups are small or alike",
+    "over seeds: Student's t on the paired differences; would other seeds agree?",
+    "over images: of the paired answers, for all groups at once; would other images agree, with these classifiers?",
+    "a worst group is a minimum: its accuracy is biased downward, most where groups are small and alike",
     "the same budget in every row, but for what is said below: 50 epochs, one batch of all rows, adamw, learning rate "
     "0.01 (prompt), 0.1 (linear); one training a seed, no setting tuned for any method",
     "epoch kept: by pseudo-wga on validation, the same rule in every row, oracles included",

@@ -43,7 +43,7 @@ def test_evaluate_on_the_runs_own_data_gives_its_metrics(tiny, tiny_run):
     result = dbpt.evaluate(tiny_run, tiny.table, cache=str(tiny.cache))
     row, expected = result["rows"][0], stored(tiny_run)["rows"][-1]
     for split in ("val", "test"):
-        for name in ("n", "worst_group_accuracy", "average", "train_weighted_average", "groups"):
+        for name in ("n", "worst_group_accuracy", "average", "adjusted_average", "groups"):
             assert row[split][name] == expected[split][name], (split, name)
     assert row["train"]["n"] == 50
     assert result["group_kind"] == "true"
@@ -57,7 +57,7 @@ def test_evaluate_on_a_table_with_nothing_but_a_test_split(tiny, tiny_run, test_
     assert row["train"] is None
     assert row["val"] is None
     assert row["test"]["n"] == 32
-    assert row["test"]["train_weighted_average"] is None
+    assert row["test"]["adjusted_average"] is None
     assert row["test"]["average"] == stored(tiny_run)["rows"][-1]["test"]["average"]
     assert result["dataset"]["counts"]["train"] == [0, 0, 0, 0]
     assert result["pseudo_quality"]["split"] == "all"

@@ -46,29 +46,59 @@ def test_wilson_interval_refuses(arguments):
         wilson_interval(*arguments)
 
 
-def test_worst_group_interval_equals_resampling_of_rows():
-    counts, correct = np.array([40, 25, 0, 60]), np.array([30, 15, 0, 50])
-    rng, worst = np.random.default_rng(3), []
-    outcomes = [np.arange(n) < k for n, k in zip(counts, correct, strict=True) if n]
-    for _ in range(20_000):
-        worst.append(min(rng.choice(rows, rows.size).mean() for rows in outcomes))
-    low, high = worst_group_interval(correct, counts, draws=20_000, seed=0)
-    # Quantiles of a law on the grid of 1/25: they agree to a grid step, most often exactly.
-    assert (low, high) == pytest.approx(tuple(np.quantile(worst, [0.025, 0.975])), abs=0.041)
-    draws = np.random.default_rng(0).binomial([40, 25, 60], [0.75, 0.6, 50 / 60], (20_000, 3)) / [40, 25, 60]
-    assert np.mean(draws.min(axis=1)) == pytest.approx(np.mean(worst), abs=0.003)
+DEMO, WATERBIRDS = (461, 461, 139, 139), (2255, 2255, 642, 642)
+SETTINGS = [
+    *((DEMO, accuracy) for accuracy in (0.5, 0.85, 0.98)),
+    *((WATERBIRDS, accuracy) for accuracy in (0.5, 0.85, 0.98)),
+    *(((30,) * 8, accuracy) for accuracy in (0.5, 0.8, 0.95, 0.99)),
+    *(((100,) * 20, accuracy) for accuracy in (0.5, 0.85, 0.95, 0.995)),
+    (DEMO, (0.98, 0.54, 0.5, 0.98)),
+    (WATERBIRDS, (0.99, 0.8, 0.75, 0.96)),
+    ((30,) * 8, tuple(np.linspace(0.6, 0.95, 8))),
+    ((100,) * 20, tuple(np.linspace(0.7, 0.99, 20))),
+    ((7, 2000), (0.9, 0.9)),
+    ((1000,), 0.7),
+]
 
 
-def test_worst_group_interval_is_seeded_and_optional():
-    one, two = (worst_group_interval([300, 200], [1000, 977], seed=seed) for seed in (1, 2))
-    assert one == worst_group_interval([300, 200], [1000, 977], seed=1) != two
-    assert worst_group_interval([3], [10], draws=0) is None
+@pytest.mark.parametrize(("counts", "accuracies"), SETTINGS)
+def test_the_interval_of_the_worst_group_covers(counts, accuracies):
+    draws = 2000
+    counts_G, accuracy_G = np.array(counts), np.broadcast_to(accuracies, len(counts))
+    correct_DG = np.random.default_rng(0).binomial(counts_G, accuracy_G, (draws, len(counts)))
+    low_D, high_D = np.array([worst_group_interval(correct_G, counts_G) for correct_G in correct_DG]).T
+    covered = ((low_D <= accuracy_G.min()) & (accuracy_G.min() <= high_D)).mean()
+    assert covered >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / draws)
+    # not wider than the widest of the groups' own intervals that allow for their number
+    widest = max(np.subtract(*wilson_interval(n // 2, int(n), 1 - 0.05 / len(counts))[::-1]) for n in counts)
+    assert (high_D - low_D).mean() < 1.1 * widest
+
+
+def test_the_bounds_are_those_of_clopper_and_pearson():
+    # Table 1 of Newcombe (1998), method 5
+    for correct, n, bounds in ((81, 263, (0.2527, 0.3676)), (15, 148, (0.0578, 0.1617)), (0, 20, (0, 0.1684)),
+                               (1, 29, (0.0009, 0.1776))):  # fmt: skip
+        assert worst_group_interval([correct], [n]) == pytest.approx(bounds, abs=5e-5)
+    assert worst_group_interval([20], [20]) == pytest.approx((1 - 0.1684, 1), abs=5e-5)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 400), st.data())
+def test_a_bound_leaves_its_tail(n, data):
+    correct = data.draw(st.integers(0, n - 1))
+    _, high = worst_group_interval([correct], [n])
+    at_most = sum(math.comb(n, k) * high**k * (1 - high) ** (n - k) for k in range(correct + 1))
+    assert at_most == pytest.approx(0.025, rel=1e-6)
+
+
+def test_the_interval_of_the_worst_group_is_made_of_the_groups():
+    of_groups = [worst_group_interval([k], [n]) for k, n in ((40, 50), (95, 100))]
+    low, high = worst_group_interval([40, 0, 95], [50, 0, 100])
+    assert low == min(bounds[0] for bounds in of_groups)
+    assert high > of_groups[0][1]  # two upper bounds must hold at once
     assert worst_group_interval([0, 0], [0, 0]) is None
-
-
-def test_minimum_leans_low_as_documented():
-    low, high = worst_group_interval([10] * 100, [20] * 100)
-    assert low <= high < 0.5
+    low, high = worst_group_interval([850_000, 9], [1_000_000, 10])
+    assert 0.4 < low < 0.6 and 0.85 < high < 0.86
 
 
 @pytest.mark.parametrize(("correct", "counts"), [([2], [1]), ([-1], [1]), ([1], [1, 2]), ([[1]], [[1]])])
@@ -94,10 +124,11 @@ def test_every_quantity_by_hand():
     assert m.average == pytest.approx(315 / 390)
     assert m.gap == pytest.approx(315 / 390 - 0.25)
     assert m.group_mean == pytest.approx(0.65)
-    assert m.train_weighted_average == pytest.approx(
+    assert m.adjusted_average == pytest.approx(
         (3498 * 0.9 + 184 * 0.5 + 56 * 0.25 + 1057 * 0.95) / (3498 + 184 + 56 + 1057)
     )
     assert (m.worst_group_low, m.worst_group_high) == worst_group_interval([90, 25, 10, 190], [100, 50, 40, 200])
+    assert m.adjusted_gap == pytest.approx(m.adjusted_average - 0.25)
     assert m.warnings == ()
 
 
@@ -124,7 +155,7 @@ def test_empty_group_is_missing_not_zero():
     assert (m.groups[1].n, m.groups[1].accuracy, m.groups[1].low, m.groups[1].high) == (0, None, None, None)
     assert m.worst_group_accuracy == 0.8
     assert m.group_mean == pytest.approx((0.8 + 0.9 + 1.0) / 3)
-    assert m.train_weighted_average == pytest.approx((10 * 0.8 + 10 * 0.9 + 20 * 1.0) / 40)
+    assert m.adjusted_average == pytest.approx((10 * 0.8 + 10 * 0.9 + 20 * 1.0) / 40)
     (warning,) = m.warnings
     assert warning.startswith("group 1 (class 0, attribute 1): no rows; missing")
 
@@ -133,13 +164,13 @@ def test_no_group_has_rows():
     m = group_metrics([0, 1], [0, 0], [-1, -1], num_classes=2, num_attributes=2, train_counts=[1, 1, 1, 1])
     assert m.average == 0.5
     assert m.worst_group_accuracy is m.worst_group is m.worst_group_low is m.worst_group_high is None
-    assert m.gap is m.group_mean is m.train_weighted_average is None
+    assert m.gap is m.group_mean is m.adjusted_average is m.adjusted_gap is None
     assert "2 rows of unknown attribute count in the average only" in m.warnings
 
 
 def test_no_training_row_in_the_groups_that_are_present():
-    assert metrics_of([5, 5, 5, 0], [5, 4, 3, 0], train_counts=[0, 0, 0, 7]).train_weighted_average is None
-    assert metrics_of([5, 5, 5, 5], [5, 4, 3, 2]).train_weighted_average is None
+    assert metrics_of([5, 5, 5, 0], [5, 4, 3, 0], train_counts=[0, 0, 0, 7]).adjusted_average is None
+    assert metrics_of([5, 5, 5, 5], [5, 4, 3, 2]).adjusted_average is None
 
 
 def test_unknown_attributes_count_in_the_average_only():
@@ -154,13 +185,6 @@ def test_small_worst_group_is_warned_about_by_name():
     (warning,) = metrics_of([99, 99, 29, 99], [98, 98, 10, 98], group_names=names).warnings
     assert warning == "worst group water/land: only 29 rows, one image moves it by 3.4 points"
     assert metrics_of([99, 29, 30, 99], [98, 28, 10, 98]).warnings == ()
-
-
-@pytest.mark.parametrize(("right", "words"), [(0, "no row is right"), (40, "every row is right")])
-def test_interval_without_width_is_warned_about(right, words):
-    m = metrics_of([40, 40, 40, 40], [40, 40, 40, right])
-    assert m.worst_group_low == m.worst_group_high == m.worst_group_accuracy
-    assert words in m.warnings[0]
 
 
 def test_to_json_survives_json():
@@ -187,7 +211,6 @@ def test_to_json_survives_json():
         ({"train_counts": [1, 2, 3]}, r"train_counts has shape \(3,\); expected \(4,\)"),
         ({"train_counts": [1, 2, math.nan, 3]}, r"train_counts\[2\] is nan"),
         ({"train_counts": [1, 2, 3, -4]}, r"train_counts\[3\] is -4"),
-        ({"bootstrap": -1}, "bootstrap is -1"),
         ({"num_classes": 0}, "num_classes is 0"),
         ({"num_attributes": 0}, "num_attributes is 0"),
         ({"group_names": ["one"]}, "group_names has 1 names; expected 4"),

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from dbpt.errors import InputError
-from dbpt.training.selection import validation_score, worst_group_accuracy
+from dbpt.metrics import worst_group_accuracy
+from dbpt.training.selection import validation_score
 
 CORRECT = np.array([True, True, False, True, False, False, True, True])
 GROUPS = np.array([0, 0, 0, 1, 1, -1, 3, 3])

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file
 
-from dbpt.comparison.bootstrap import Outcomes, paired_bootstrap
+from dbpt.metrics import worst_group_accuracy, worst_group_difference_interval
 
 OTHERS = ("balanced", "groupdro", "dbpt-soft", "dbpt-true", "groupdro-true")
 
@@ -47,18 +47,14 @@ def cell(figures: dict[str, Any]) -> str:
 
 
 def leads_of(folder: Path, head: str) -> list[str]:
-    """What dbpt is ahead of each of `OTHERS`, in points, and the 95 % interval of the paired bootstrap."""
-    names = ("dbpt", *OTHERS)
-    cells = [load_file(folder / "cells" / f"{name}_{head}_seed-0.safetensors") for name in names]
-    correct = np.stack([cell["correct"].astype(bool) for cell in cells])
-    groups = cells[0]["groups"].astype(np.int64)
-    outcomes = Outcomes(correct[:, None], groups[None], np.ones((len(names), 1), dtype=bool))
-    intervals = paired_bootstrap(outcomes, [(0, number) for number in range(1, len(names))])
-    wga = [min(row[groups == group].mean() for group in np.unique(groups[groups >= 0])) for row in correct]
+    """What dbpt is ahead of each of `OTHERS`, in points, with its 95 % interval over images."""
+    cells = [load_file(folder / "cells" / f"{name}_{head}_seed-0.safetensors") for name in ("dbpt", *OTHERS)]
+    groups, (ours, *theirs) = cells[0]["groups"].astype(np.int64), [cell["correct"].astype(bool) for cell in cells]
     leads = []
-    for other, interval in zip(wga[1:], intervals, strict=True):
-        low, high = interval["worst_group_accuracy"] or (np.nan, np.nan)
-        leads.append(f"{100 * (wga[0] - other):+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]".replace("-", "−"))
+    for other in theirs:
+        lead = worst_group_accuracy(ours, groups) - worst_group_accuracy(other, groups)
+        low, high = worst_group_difference_interval(ours, other, groups)
+        leads.append(f"{100 * lead:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]".replace("-", "−"))
     return leads
 
 

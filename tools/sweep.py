@@ -28,9 +28,9 @@ from dbpt.demo.resolve import resolve_demo
 from dbpt.errors import InputError
 from dbpt.experiment import Experiment, prepare
 from dbpt.methods import build_head, settings_of
+from dbpt.metrics import worst_group_accuracy
 from dbpt.objectives import OBJECTIVES, TrainingGroups
 from dbpt.training import Rows, train
-from dbpt.training.selection import worst_group_accuracy
 from dbpt.training.threads import one_thread_if_small
 
 SEEDS = (0, 1, 2)

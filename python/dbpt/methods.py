@@ -211,7 +211,6 @@ def _metrics(experiment: Experiment, classifier: FeatureClassifier) -> dict[str,
         experiment.splits,
         classifier.predictions(experiment.features),
         experiment.evaluation_attributes,
-        seed=experiment.config.seed,
     )
     return {"val": metrics["val"], "test": metrics["test"]}
 
@@ -221,8 +220,6 @@ def split_metrics(
     splits: NDArray[np.int64],
     predictions: NDArray[np.int64],
     attributes: NDArray[np.int64],
-    *,
-    seed: int = 0,
 ) -> dict[str, GroupMetrics | None]:
     """Metrics of each split, None for an empty one; all arrays (N,) int64, ``attributes`` true or pseudo."""
     train_groups = dataset.groups(attributes)[splits == SPLITS.index("train")]
@@ -239,7 +236,6 @@ def split_metrics(
             num_attributes=dataset.num_attributes,
             train_counts=train_counts if train_counts.any() else None,
             group_names=dataset.group_names,
-            seed=seed,
         )
 
     return {split: metrics_of(splits == number) for number, split in enumerate(SPLITS)}

@@ -6,7 +6,7 @@ from typing import Any
 
 from dbpt.objectives import OBJECTIVES
 from dbpt.report.summary import count
-from dbpt.report.table import quality_note
+from dbpt.report.table import MINIMUM_NOTE, quality_note
 
 SPLITS = {"test": "test split", "val": "validation split (no test split; it also chose the epochs, so figures flatter)"}
 
@@ -26,7 +26,7 @@ def notes(comparison: dict[str, Any]) -> list[str]:
     """The lines under the table."""
     return [
         *_about_differences(comparison),
-        "a worst group is a minimum and biased downward, more so where groups are small or alike",
+        MINIMUM_NOTE,
         *_about_training(comparison),
         *_about_methods(comparison),
         *_about_seeds(comparison),
@@ -53,17 +53,13 @@ def _about_differences(comparison: dict[str, Any]) -> list[str]:
     same = "the same head and seed"
     if len(comparison["heads"]) > 1 and any(row["head"] is None for row in rows):
         same += f" (zero-shot: head {next(row['difference']['head'] for row in rows if row['head'] is None)})"
-    lines = [f"against ERM: mean difference in worst-group accuracy to ERM with {same}, and its 95 % intervals"]
-    if len(comparison["seeds"]) > 1:
-        where = "on these images" if comparison["same_images"] else "with the validation images that they set aside"
-        lines.append(f"  over seeds: Student's t on the paired differences; would other seeds agree, {where}?")
-    else:
-        lines.append("  over seeds: needs two or more")
-    if comparison["same_images"]:
-        lines.append("  over images: paired bootstrap within groups; would other images agree, with these classifiers?")
-    else:
-        lines.append("  over images: none, for each seed has set other images aside")
-    return lines
+    several = "Student's t on the paired differences; would other seeds agree?"
+    return [
+        f"against ERM: mean difference in worst-group accuracy to ERM with {same}, and its 95 % intervals",
+        f"  over seeds: {several if len(comparison['seeds']) > 1 else 'needs two or more'}",
+        "  over images: of the paired answers, for all groups at once; would other images agree, with these "
+        "classifiers?",
+    ]
 
 
 def _about_training(comparison: dict[str, Any]) -> list[str]:

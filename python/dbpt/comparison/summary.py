@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
-import numpy as np
-
-from dbpt.comparison.bootstrap import FIGURES, Outcomes, paired_bootstrap
 from dbpt.comparison.cells import CellResult
 from dbpt.comparison.plan import BASELINE, Cell, Plan, Row
 from dbpt.comparison.statistics import mean_and_deviation, paired_t_interval
+from dbpt.metrics import worst_group_difference_interval
 
-ALL_FIGURES = ("worst_group_accuracy", "average", "train_weighted_average", "group_mean", "gap")
+FIGURES = ("worst_group_accuracy", "average", "adjusted_average", "group_mean", "gap", "adjusted_gap")
 SCHEMA_VERSION = 1
 
 
@@ -35,7 +34,6 @@ def summarize(findings: Findings, described: Mapping[str, Any], split: str, warn
     """What ``compare.json`` holds. ``described`` is what `describe_data` says, ``split`` the one that was judged."""
     plan = findings.plan
     baselines = _baselines(plan)
-    over_images = _intervals_over_images(findings, baselines)
     return {
         **described,
         "schema_version": SCHEMA_VERSION,
@@ -45,15 +43,12 @@ def summarize(findings: Findings, described: Mapping[str, Any], split: str, warn
         "heads": list(plan.heads),
         "selection": plan.config.select,
         "settings": _settings(plan),
-        "rows": [
-            _row(findings, row, baselines.get(number), over_images.get(number)) for number, row in enumerate(plan.rows)
-        ],
+        "rows": [_row(findings, row, baselines.get(number)) for number, row in enumerate(plan.rows)],
         "left_out": list(plan.left_out),
         "failed": [
             _failed(cell, findings.failures[cell.name]) for cell in plan.cells if cell.name in findings.failures
         ],
-        "same_images": _same_images(findings),
-        "warnings": list(warnings),
+        "warnings": [*warnings, *_warnings_of_figures(findings)],
     }
 
 
@@ -76,9 +71,7 @@ def _baselines(plan: Plan) -> dict[int, int]:
     }
 
 
-def _row(
-    findings: Findings, row: Row, baseline: int | None, over_images: dict[str, tuple[float, float] | None] | None
-) -> dict[str, Any]:
+def _row(findings: Findings, row: Row, baseline: int | None) -> dict[str, Any]:
     found = findings.of(row)
     config, results = row.cells[0].config, found.values()
     against = None if baseline is None else findings.plan.rows[baseline]
@@ -94,9 +87,9 @@ def _row(
         "epochs": max((result.epochs for result in results), default=0),
         "seconds": [result.seconds for result in results],
         "warnings": [list(result.warnings) for result in results],
-        "figures": {name: _figure(row, [result.metrics[name] for result in results]) for name in ALL_FIGURES},
+        "figures": {name: _figure(row, [result.metrics[name] for result in results]) for name in FIGURES},
         "groups": _groups([result.metrics["groups"] for result in results]),
-        "difference": None if against is None else _difference(found, findings.of(against), against, over_images or {}),
+        "difference": None if against is None else _difference(found, findings.of(against), against),
     }
 
 
@@ -119,53 +112,35 @@ def _groups(by_seed: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     return groups
 
 
-def _difference(
-    found: dict[int, CellResult],
-    baseline: dict[int, CellResult],
-    against: Row,
-    over_images: dict[str, tuple[float, float] | None],
-) -> dict[str, Any]:
+def _difference(found: dict[int, CellResult], baseline: dict[int, CellResult], against: Row) -> dict[str, Any]:
     """Row minus ERM, seed by seed, over the seeds that both have."""
     seeds = [seed for seed in found if seed in baseline]
     figures = {}
     for name in FIGURES:
         pairs = [(found[seed].metrics[name], baseline[seed].metrics[name]) for seed in seeds]
         by_seed = [one - other for one, other in pairs if one is not None and other is not None]
+        interval = paired_t_interval(by_seed) if by_seed else None
         figures[name] = {
             "mean": mean_and_deviation(by_seed)[0] if by_seed else None,
-            "over_seeds": _bounds(paired_t_interval(by_seed) if by_seed else None),
-            "over_images": _bounds(over_images.get(name)),
+            "over_seeds": None if interval is None else list(interval),
         }
-    return {"head": against.head, "seeds": seeds, "figures": figures}
+    over_images = _interval_over_images([(found[seed], baseline[seed]) for seed in seeds])
+    return {"head": against.head, "seeds": seeds, "figures": figures, "over_images": over_images}
 
 
-def _bounds(interval: tuple[float, float] | None) -> list[float] | None:
-    """As JSON has it."""
-    return None if interval is None else list(interval)
+def _interval_over_images(pairs: Sequence[tuple[CellResult, CellResult]]) -> list[float] | None:
+    """Of the mean difference in worst-group accuracy: the bounds of the seeds, averaged.
+
+    It covers, if anything, more often than one seed's: a mean over seeds varies no more than the seeds do on average.
+    """
+    intervals = [worst_group_difference_interval(one.correct, other.correct, one.groups) for one, other in pairs]
+    known = [interval for interval in intervals if interval is not None]
+    return [fmean(bounds) for bounds in zip(*known, strict=True)] if known else None
 
 
-def _intervals_over_images(
-    findings: Findings, baselines: dict[int, int]
-) -> dict[int, dict[str, tuple[float, float] | None]]:
-    """The bootstrap intervals of each row that has a baseline; none where the seeds do not judge the same images."""
-    seeds = [seed for seed in findings.plan.seeds if any(seed in findings.of(row) for row in findings.plan.rows)]
-    if not seeds or not baselines or not _same_images(findings):
-        return {}
-    found = [findings.of(row) for row in findings.plan.rows]
-    groups_Sn = np.array([next(results[seed].groups for results in found if seed in results) for seed in seeds])
-    nothing = np.zeros(groups_Sn.shape[1], dtype=np.bool_)
-    outcomes = Outcomes(
-        np.array([[results[seed].correct if seed in results else nothing for seed in seeds] for results in found]),
-        groups_Sn,
-        np.array([[seed in results for seed in seeds] for results in found]),
-    )
-    return dict(zip(baselines, paired_bootstrap(outcomes, list(baselines.items())), strict=True))
-
-
-def _same_images(findings: Findings) -> bool:
-    """Whether all results are of the same images: not where validation, carved anew for each seed, is judged."""
-    rows = [result.rows for result in findings.results.values()]
-    return all(np.array_equal(rows[0], other) for other in rows[1:])
+def _warnings_of_figures(findings: Findings) -> dict[str, None]:
+    """What the figures of all cells warn of, each said once: a small worst group, groups without rows."""
+    return dict.fromkeys(text for result in findings.results.values() for text in result.metrics["warnings"])
 
 
 def _failed(cell: Cell, reason: str) -> dict[str, Any]:

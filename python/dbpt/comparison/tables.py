@@ -8,9 +8,8 @@ from collections.abc import Callable
 from textwrap import wrap
 from typing import Any
 
-from dbpt.comparison.bootstrap import FIGURES
 from dbpt.comparison.notes import heading, notes
-from dbpt.comparison.summary import ALL_FIGURES
+from dbpt.comparison.summary import FIGURES
 from dbpt.report.summary import MISSING, percent, points
 from dbpt.report.table import WIDTH, render_columns, text_width
 
@@ -81,12 +80,16 @@ def _differences(rows: list[Row]) -> list[list[str]]:
     return [
         ["worst gr.", "against", "ERM", *(_signed(_of_difference(row, "mean")) for row in rows)],
         ["95 %", "over", "seeds", *(_interval(_of_difference(row, "over_seeds")) for row in rows)],
-        ["95 %", "over", "images", *(_interval(_of_difference(row, "over_images")) for row in rows)],
+        ["95 %", "over", "images", *(_interval(_over_images(row)) for row in rows)],
     ]
 
 
 def _of_difference(row: Row, key: str, name: str = "worst_group_accuracy") -> Any:
     return None if row["difference"] is None else row["difference"]["figures"][name][key]
+
+
+def _over_images(row: Row) -> list[float] | None:
+    return None if row["difference"] is None else row["difference"]["over_images"]
 
 
 def _signed(difference: float | None) -> str:
@@ -107,18 +110,18 @@ def csv_table(comparison: dict[str, Any]) -> str:
     groups = [f"{y} · {a}" for y in dataset["classes"] for a in dataset["attributes"]]
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    differences = ("mean", "seeds_low", "seeds_high", "images_low", "images_high")
+    differences = ("mean", "seeds_low", "seeds_high")
     table.writerow(
-        ["method", "head", "seeds", *(f"{name}_{part}" for name in ALL_FIGURES for part in ("mean", "sd"))]
+        ["method", "head", "seeds", *(f"{name}_{part}" for name in FIGURES for part in ("mean", "sd"))]
         + [f"{name}_against_erm_{part}" for name in FIGURES for part in differences]
+        + [f"worst_group_accuracy_against_erm_{part}" for part in ("images_low", "images_high")]
         + [f"accuracy of {name}" for name in groups]
     )
     for row in comparison["rows"]:
-        cells = [row["figures"][name][part] for name in ALL_FIGURES for part in ("mean", "sd")]
+        cells = [row["figures"][name][part] for name in FIGURES for part in ("mean", "sd")]
         for name in FIGURES:
-            cells.append(_of_difference(row, "mean", name))
-            for key in ("over_seeds", "over_images"):
-                cells += _of_difference(row, key, name) or (None, None)
+            cells += [_of_difference(row, "mean", name), *(_of_difference(row, "over_seeds", name) or (None, None))]
+        cells += _over_images(row) or (None, None)
         cells += [entry["mean"] for entry in row["groups"]] or [None] * len(groups)
         numbers = ["" if cell is None else repr(cell) for cell in cells]
         table.writerow([row["method"], row["head"] or "", len(row["seeds"]), *numbers])

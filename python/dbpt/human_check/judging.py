@@ -14,7 +14,7 @@ from dbpt.human_check.answers import CANNOT_TELL, NOT_ANSWERED, read_answers
 from dbpt.human_check.design import Design, read_design
 from dbpt.human_check.estimates import Estimates, estimate
 from dbpt.human_check.posterior import LabelledStrata
-from dbpt.metrics import SMALL_GROUP
+from dbpt.metrics import SMALL_GROUP, worst_group
 
 SCHEMA_VERSION = 1
 MANY_UNSURE = 0.05
@@ -70,7 +70,7 @@ def _described(
     seen = answers >= 0
     np.add.at(labelled_G, strata.labels[design.stratum[seen]] * strata.num_attributes + answers[seen], 1)
     accuracies = {g: right_G[g] / n_G[g] for g in range(num_groups) if n_G[g]}
-    worst = min(accuracies, key=lambda g: accuracies[g], default=None)
+    worst = worst_group(right_G, n_G)
     return {
         "schema_version": SCHEMA_VERSION,
         "dbpt_version": __version__,

@@ -1,4 +1,4 @@
-"""Accuracy by (class, attribute) group, the worst of them, and the three averages that the literature confuses."""
+"""Accuracy by (class, attribute) group, the worst of them, and the averages that the literature confuses."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -35,8 +35,11 @@ class GroupMetrics:
 
     - ``n``: all rows, those of unknown attribute included; ``average``: accuracy over them.
     - ``worst_group_accuracy``: the least accuracy of a non-empty group, ``worst_group`` its index (the first, if tied).
-    - ``train_weighted_average``: group accuracies weighted by training counts; ``group_mean``: their unweighted mean.
-    - ``gap``: ``average`` minus ``worst_group_accuracy``.
+      It is biased downward: among groups of like accuracy, chance alone makes one the worst.
+    - ``worst_group_low``, ``worst_group_high``: its 95 % interval, see `worst_group_interval`.
+    - ``adjusted_average``: group accuracies weighted by training counts, which WILDS calls adjusted average accuracy;
+      ``group_mean``: their unweighted mean.
+    - ``gap``, ``adjusted_gap``: ``average`` and ``adjusted_average`` minus ``worst_group_accuracy``.
     """
 
     n: int
@@ -45,9 +48,10 @@ class GroupMetrics:
     worst_group_low: float | None
     worst_group_high: float | None
     average: float
-    train_weighted_average: float | None
+    adjusted_average: float | None
     group_mean: float | None
     gap: float | None
+    adjusted_gap: float | None
     groups: tuple[GroupAccuracy, ...]
     warnings: tuple[str, ...]
 
@@ -65,17 +69,14 @@ def group_metrics(
     num_classes: int,
     num_attributes: int,
     train_counts: ArrayLike | None = None,
-    bootstrap: int = 1000,
-    seed: int = 0,
     group_names: Sequence[str] | None = None,
 ) -> GroupMetrics:
     """Return accuracy by group g = y*A + a, worst-group accuracy, averages, intervals and warnings.
 
     ``predictions`` and ``labels`` are (N,) integers in 0..C, ``attributes`` (N,) integers in 0..A or -1 where unknown.
     Rows of unknown attribute count in ``average`` only. ``train_counts`` (G,) are the training rows of each group;
-    groups that are empty here are dropped from the weighted average and the other proportions scaled up to sum to one
-    (None if they are all zero). ``group_names`` (G,) are used in warnings. ``bootstrap`` draws and ``seed`` go to
-    `worst_group_interval`; see there why the interval of a minimum leans low.
+    groups that are empty here are dropped from the adjusted average and the other proportions scaled up to sum to one
+    (None if they are all zero). ``group_names`` (G,) are used in warnings.
 
     >>> m = group_metrics([0, 0, 1, 0], [0, 0, 1, 1], [0, 1, 1, 0], num_classes=2, num_attributes=2)
     >>> m.average, m.worst_group_accuracy, m.worst_group, m.gap
@@ -98,10 +99,11 @@ def group_metrics(
     counts_G = group_counts(groups_N, num_groups)
     correct_G = group_counts(groups_N[right_N], num_groups)
     groups = tuple(_group_accuracy(g, num_attributes, int(counts_G[g]), int(correct_G[g])) for g in range(num_groups))
-    interval = worst_group_interval(correct_G, counts_G, draws=bootstrap, seed=seed)
+    interval = worst_group_interval(correct_G, counts_G)
     average = float(right_N.mean())
     accuracy_by_group = {entry.group: entry.accuracy for entry in groups if entry.accuracy is not None}
-    worst = min(accuracy_by_group, key=lambda g: accuracy_by_group[g], default=None)
+    adjusted = _weighted(accuracy_by_group, weights_G)
+    worst = worst_group(correct_G, counts_G)
     wga = None if worst is None else accuracy_by_group[worst]
     return GroupMetrics(
         n=int(predictions_N.size),
@@ -110,12 +112,30 @@ def group_metrics(
         worst_group_low=interval[0] if interval else None,
         worst_group_high=interval[1] if interval else None,
         average=average,
-        train_weighted_average=_weighted(accuracy_by_group, weights_G),
+        adjusted_average=adjusted,
         group_mean=sum(accuracy_by_group.values()) / len(accuracy_by_group) if accuracy_by_group else None,
         gap=None if wga is None else average - wga,
+        adjusted_gap=None if wga is None or adjusted is None else adjusted - wga,
         groups=groups,
         warnings=tuple(_warnings(groups, worst, names, int((attributes_N < 0).sum()))),
     )
+
+
+def worst_group(correct: NDArray[np.int64], counts: NDArray[np.int64]) -> int | None:
+    """Return the group with the least accuracy (the first, if tied) from (G,) right and all rows; None without rows."""
+    present = np.flatnonzero(counts)
+    return int(present[(correct[present] / counts[present]).argmin()]) if present.size else None
+
+
+def worst_group_accuracy(correct: NDArray[np.bool_], groups: NDArray[np.int64]) -> float | None:
+    """Return the least accuracy of a group that has rows, None if no row has a group.
+
+    ``correct`` is (N,) bool, which rows were classified rightly, ``groups`` (N,) int64 of the same rows, -1 unknown.
+    """
+    num_groups = int(groups.max(initial=-1)) + 1
+    correct_G, counts_G = group_counts(groups[correct], num_groups), group_counts(groups, num_groups)
+    worst = worst_group(correct_G, counts_G)
+    return None if worst is None else float(correct_G[worst] / counts_G[worst])
 
 
 def _group_accuracy(group: int, num_attributes: int, n: int, correct: int) -> GroupAccuracy:
@@ -140,16 +160,10 @@ def _warnings(groups: Sequence[GroupAccuracy], worst: int | None, names: Sequenc
         warnings.append(f"{unknown} rows of unknown attribute count in the average only")
     if worst is None:
         return warnings
-    n, accuracy = groups[worst].n, groups[worst].accuracy
+    n = groups[worst].n
     if n < SMALL_GROUP:
         rows = "1 row" if n == 1 else f"{n} rows"
         warnings.append(f"worst group {names[worst]}: only {rows}, one image moves it by {100 / n:.1f} points")
-    if accuracy in (0.0, 1.0):
-        all_or_none = "no row" if accuracy == 0.0 else "every row"
-        warnings.append(
-            f"worst group {names[worst]}: {all_or_none} is right, so the bootstrap interval has no meaning; "
-            "see the group's own (Wilson) interval"
-        )
     return warnings
 
 

@@ -1,12 +1,17 @@
-"""Confidence intervals: of one proportion (Wilson) and of the least of several (stratified bootstrap)."""
+"""Confidence intervals: of one proportion, of the least of several, and of the difference between two such minima."""
 
-from math import sqrt
+from functools import lru_cache
+from math import exp, lgamma, log, log1p
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from dbpt.errors import InputError
+
+TAIL = 0.025
+"""Probability that a 95 % interval may miss on either side."""
 
 
 def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -22,40 +27,141 @@ def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[flo
         raise InputError(f"wilson_interval: {correct} right of {n} is no proportion; need 0 <= correct <= n, n >= 1")
     if not 0 < confidence < 1:
         raise InputError(f"wilson_interval: confidence is {confidence}; expected a fraction, such as 0.95")
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    p = correct / n
-    center = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    (low,), (high,) = _wilson(np.array([correct]), np.array([n]), (1 - confidence) / 2)
+    return float(low), float(high)
+
+
+def _wilson(
+    correct_G: NDArray[np.int64], counts_G: NDArray[np.int64], tail: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Lower and upper bounds (G,), each of which misses with probability ``tail`` or so."""
+    z, p = NormalDist().inv_cdf(1 - tail), correct_G / counts_G
+    center = (p + z * z / (2 * counts_G)) / (1 + z * z / counts_G)
+    half = z / (1 + z * z / counts_G) * np.sqrt(p * (1 - p) / counts_G + z * z / (4.0 * counts_G**2))
     # At 0 of n and n of n the bound is 0 and 1 exactly; rounding must not put it a hair inside or outside.
-    return (0.0 if correct == 0 else center - half), (1.0 if correct == n else center + half)
+    return np.where(correct_G == 0, 0.0, center - half), np.where(correct_G == counts_G, 1.0, center + half)
 
 
-def worst_group_interval(
-    correct: ArrayLike, counts: ArrayLike, *, draws: int = 1000, seed: int = 0
-) -> tuple[float, float] | None:
-    """Return the 95 % percentile interval of worst-group accuracy from a stratified bootstrap.
+def worst_group_interval(correct: ArrayLike, counts: ArrayLike) -> tuple[float, float] | None:
+    """Return a 95 % confidence interval of worst-group accuracy, or None if no group has a row.
 
-    ``correct`` and ``counts`` are (G,) integers; groups without rows are left out, and None comes back if none is left
-    or ``draws`` is 0. Rows are resampled within their group. A resample of n outcomes, a fraction p of them right, has
-    Binomial(n, p) right ones, so drawing that binomial *is* the bootstrap, not an approximation of it.
+    ``correct`` and ``counts`` are (G,) integers: how many rows of each group are right, and how many there are. Groups
+    without rows are left out.
 
-    A minimum is biased downward: among several groups of like accuracy, chance alone makes one the worst. The bootstrap
-    repeats this on top of the bias already in the figure, so the interval leans low and, with many groups, can lie
-    wholly below the figure. Where each group is all right or all wrong it has no width and says nothing: look at
-    the Wilson interval of the group instead. Equal seeds give equal intervals under one version of NumPy.
+    The interval is [min L_g, min U_g] of exact bounds of the groups (Clopper and Pearson, 1934): each L_g exceeds the
+    accuracy of its group with a probability of at most 0.025, each U_g falls below it with at most 0.025 / G. So the
+    interval covers in at least 95 of 100 samples, for any number, sizes and accuracies of the groups. Let group h be
+    truly the worst. min L_g can only be too high if L_h is. min U_g can only be too low if some U_g is below the
+    accuracy of its own group, since no group is worse than h; over G groups these probabilities add up to 0.025.
+
+    Wilson's bounds are narrower, but near 1 they are exceeded too often: the same interval of Wilson's at confidence
+    1 - 0.05 / G covers 88 % for eight groups of 30 that are 95 % right. A bootstrap of the minimum covers about half of
+    the time, because it repeats the downward bias that is in the figure already.
+
+    >>> low, high = worst_group_interval([90, 40], [100, 50])
+    >>> round(low, 3), round(high, 3)
+    (0.663, 0.91)
+
+    Raises `InputError` unless both are (G,) with 0 <= correct <= counts.
     """
     correct_G, counts_G = np.asarray(correct, dtype=np.int64), np.asarray(counts, dtype=np.int64)
     if correct_G.ndim != 1 or correct_G.shape != counts_G.shape or np.any((correct_G < 0) | (correct_G > counts_G)):
         raise InputError("worst_group_interval: correct and counts must be two (G,) arrays with 0 <= correct <= counts")
-    if draws < 0:
-        raise InputError(f"bootstrap is {draws}; expected the number of draws, or 0 for no interval")
-    present = counts_G > 0
-    if draws == 0 or not present.any():
+    groups = [(k, n) for k, n in zip(correct_G.tolist(), counts_G.tolist(), strict=True) if n]
+    if not groups:
         return None
-    counts_P = counts_G[present]
-    resampled = np.random.default_rng(seed).binomial(counts_P, correct_G[present] / counts_P, (draws, counts_P.size))
-    low, high = np.quantile((resampled / counts_P).min(axis=1), [0.025, 0.975])
-    return float(low), float(high)
+    low = min(1 - _upper_bound(n - k, n, TAIL) for k, n in groups)
+    return low, min(_upper_bound(k, n, TAIL / len(groups)) for k, n in groups)
+
+
+@lru_cache(maxsize=65_536)
+def _upper_bound(k: int, n: int, tail: float) -> float:
+    """The p at which k or fewer of n have probability ``tail``; 1 for all of n."""
+    low, high = k / n, 1.0
+    for _ in range(50 if k < n else 0):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _at_most(k, n, middle) > tail else (low, middle)
+    return high
+
+
+def _at_most(k: int, n: int, p: float) -> float:
+    """P(X <= k) of Binomial(n, p) for k / n < p < 1, from the term of k downwards."""
+    term = total = exp(lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) + k * log(p) + (n - k) * log1p(-p))
+    while k and term > 1e-17 * total:
+        term *= k * (1 - p) / ((n - k + 1) * p)
+        total += term
+        k -= 1
+    return total
+
+
+def worst_group_difference_interval(
+    correct: NDArray[np.bool_], baseline: NDArray[np.bool_], groups: NDArray[np.int64]
+) -> tuple[float, float] | None:
+    """Return a 95 % interval of the difference in worst-group accuracy between two classifiers on the same images.
+
+    ``correct`` and ``baseline`` are (N,) bool, which images each of them has right; ``groups`` (N,) int64, -1 unknown.
+    None if no image has a group. The interval asks whether other images would agree, with these very classifiers.
+
+    With accuracies a_k of the one and b_h of the other, the difference is min_k a_k - min_h b_h, which is
+    min_k max_h (a_k - b_h). Each a_k - b_h has bounds L_kh and U_kh, each of which misses with probability 0.025 / G.
+    The interval is [min_k max_h L_kh, max_h min_k U_kh]. It covers as `worst_group_interval` does. Let k be truly the
+    worst group of the one: the lower bound is too high only if some of this k's G bounds L_kh exceeds a_k - b_h. The
+    upper bound likewise. The sample never decides which group is the worst, which is where the bias comes from.
+
+    The bounds are Newcombe's (1998, Statistics in Medicine 17): the root of the sum of Wilson's two squared margins for
+    groups k and h of different images; for k = h less the correlation of the paired answers (his method 10).
+
+    >>> right = np.arange(200) % 10 > 0
+    >>> worst_group_difference_interval(right, right, np.zeros(200, dtype=np.int64))[0] < 0
+    True
+    """
+    known = groups >= 0
+    _, groups = np.unique(groups[known], return_inverse=True)
+    if not groups.size:
+        return None
+    counts_G = np.bincount(groups)
+    tail = TAIL / len(counts_G)
+    right_G, base_G, both_G = (
+        np.bincount(groups, rows[known]).astype(np.int64) for rows in (correct, baseline, correct & baseline)
+    )
+    one, other = (_accuracies(right, counts_G, tail) for right in (right_G, base_G))
+    correlation_G = _paired_correlation(both_G, right_G, base_G, counts_G)
+    # the upper bound of the difference is the lower bound of its negative
+    return _lower(one, other, correlation_G), -_lower(other, one, correlation_G)
+
+
+class _Accuracies(NamedTuple):
+    """Accuracies (G,) of one classifier, and how far below and above them Wilson's bounds are."""
+
+    value: NDArray[np.float64]
+    below: NDArray[np.float64]
+    above: NDArray[np.float64]
+
+
+def _accuracies(right_G: NDArray[np.int64], counts_G: NDArray[np.int64], tail: float) -> _Accuracies:
+    value, (low, high) = right_G / counts_G, _wilson(right_G, counts_G, tail)
+    return _Accuracies(value, value - low, high - value)
+
+
+def _lower(one: _Accuracies, other: _Accuracies, correlation_G: NDArray[np.float64]) -> float:
+    """min over k of the max over h of the lower bound of one_k - other_h."""
+    lowest = np.inf
+    for k, (value, below) in enumerate(zip(one.value, one.below, strict=True)):
+        squares = below**2 + other.above**2
+        squares[k] -= 2 * correlation_G[k] * below * other.above[k]
+        lowest = min(lowest, float((value - other.value - np.sqrt(np.maximum(squares, 0))).max()))
+    return lowest
+
+
+def _paired_correlation(
+    both_G: NDArray[np.int64], right_G: NDArray[np.int64], base_G: NDArray[np.int64], counts_G: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Newcombe's (G,) correlation of paired answers, lessened by his correction; 0 where either has no variance."""
+    product = (both_G * (counts_G - right_G - base_G + both_G) - (right_G - both_G) * (base_G - both_G)).astype(float)
+    product = np.where(product > 0, np.maximum(product - counts_G / 2, 0), product)
+    spread = np.sqrt(right_G * (counts_G - right_G) * 1.0 * base_G * (counts_G - base_G))
+    correlation: NDArray[np.float64] = np.divide(product, spread, out=np.zeros_like(product), where=spread > 0)
+    return correlation
 
 
 def proportion(right: int, n: int) -> tuple[float | None, float | None, float | None]:

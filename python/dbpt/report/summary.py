@@ -37,7 +37,7 @@ class Row:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The bootstrap interval of worst-group accuracy."""
+        """The 95 % interval of worst-group accuracy."""
         low, high = self.number("worst_group_low"), self.number("worst_group_high")
         return None if low is None or high is None else (low, high)
 

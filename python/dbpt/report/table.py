@@ -10,13 +10,14 @@ from dbpt.report.summary import MISSING, Row, Summary, count, interval_text, per
 
 WIDTH = 110
 LONGEST_GROUP_NAME = 44
+MINIMUM_NOTE = "a worst group is a minimum: its accuracy is biased downward, most where groups are small and alike"
 
 
 def comparison_table(metrics: dict[str, Any]) -> str:
     """Return the rows of a metrics.json dict side by side, as text without a final newline.
 
     Shows the test split, where there is none validation, or else training (and says so): worst-group accuracy with its
-    bootstrap interval, average, train-weighted average, gap, and the accuracy of each group with its number of images;
+    95 % interval, average, train-weighted average, gap, and the accuracy of each group with its number of images;
     then how the epochs were chosen, how good the pseudo attributes are if that is known, and all warnings. With more
     groups than fit into 110 columns, each group gets a line below. Percentages have one decimal; ``*`` marks a row's
     worst.
@@ -39,7 +40,7 @@ def _main_columns(summary: Summary) -> list[list[str]]:
         ["", "worst", "group", *(percent(row.number("worst_group_accuracy")) for row in rows)],
         ["", "95 %", "interval", *(interval_text(*(row.interval or (None, None))) for row in rows)],
         ["", "", "average", *(percent(row.number("average")) for row in rows)],
-        ["train-", "weighted", "average", *(percent(row.number("train_weighted_average")) for row in rows)],
+        ["train-", "weighted", "average", *(percent(row.number("adjusted_average")) for row in rows)],
         ["", "", "gap", *(points(row.number("gap")) for row in rows)],
     ]
 
@@ -88,7 +89,11 @@ def _notes(summary: Summary) -> list[str]:
     marks = "* worst group of the row"
     if len(summary.rows) > 1:
         marks += "   ◂ the row that was asked for and is saved"
-    notes = [marks, "interval: bootstrap within groups; a minimum is biased downward, so it leans low"]
+    notes = [
+        marks,
+        "interval: from the least lower to the least upper bound of the groups, exact, for all groups at once",
+        MINIMUM_NOTE,
+    ]
     trained = [row for row in summary.rows if row.record["selected_epoch"] is not None]
     if trained:
         kept = ", ".join(f"{row.title} {row.record['selected_epoch']} of {row.record['epochs']}" for row in trained)

@@ -17,6 +17,7 @@ from torch import nn
 
 from dbpt.errors import InputError
 from dbpt.features.live import LiveImages
+from dbpt.metrics import worst_group_accuracy
 from dbpt.objectives import Objective, TrainingOutputs
 from dbpt.objectives.base import Draws
 from dbpt.ranks import ALONE, Ranks
@@ -28,7 +29,7 @@ from dbpt.training.passes import logits_in_parts, predictions
 from dbpt.training.peak_rates import PeakRates, lowered_rates
 from dbpt.training.records import EpochRecord, Rows, Trained, TrainingSettings
 from dbpt.training.schedule import learning_rate
-from dbpt.training.selection import validation_score, worst_group_accuracy
+from dbpt.training.selection import validation_score
 
 
 def train(

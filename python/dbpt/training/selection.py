@@ -2,9 +2,6 @@
 
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from dbpt.errors import InputError
 
 Selection = Literal["pseudo-wga", "true-wga", "average", "last"]
@@ -25,17 +22,3 @@ def validation_score(select: Selection, epoch: int, wga: float | None, average: 
             "no validation row has a group, so worst-group accuracy cannot choose an epoch: use --select average"
         )
     return wga, average
-
-
-def worst_group_accuracy(correct: NDArray[np.bool_], groups: NDArray[np.int64]) -> float | None:
-    """Smallest accuracy among the groups that have rows; None if no row has a group.
-
-    correct: (N,) bool, whether each row was classified rightly.
-    groups: (N,) int64 of the same rows, -1 unknown.
-    """
-    known = groups >= 0
-    if not known.any():
-        return None
-    counts = np.bincount(groups[known])
-    right = np.bincount(groups[known], weights=correct[known])
-    return float((right[counts > 0] / counts[counts > 0]).min())
