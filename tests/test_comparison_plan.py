@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from dbpt.comparison.plan import BY_THE_PLAN, METHODS, make_plan, shared_settings
+from dbpt.comparison.plan import BY_THE_PLAN, METHODS, is_cell_file, make_plan, shared_settings
 from dbpt.config import FitConfig
 from dbpt.errors import InputError
 
@@ -103,3 +103,10 @@ def test_a_plan_is_made_without_torch():
     code = "import dbpt.comparison.plan as p, sys; p.make_plan(p.shared_settings({}), p.METHODS, 'prompt', 5)"
     code += "; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_which_files_are_those_of_cells():
+    plan = make_plan(CONFIG, "zero-shot,erm,groupdro:true", "prompt,linear", (3, 12))
+    assert all(is_cell_file(f"{cell.name}.safetensors") for cell in plan.cells)
+    for name in ("erm.safetensors", "mine_linear_seed-0.safetensors", "erm_linear_seed-0.safetensors.bak", "seed-0"):
+        assert not is_cell_file(name)

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,15 +23,87 @@ def test_another_programs_run_json_makes_no_run_folder(tiny, tmp_path, flag):
     assert (tmp_path / "thesis.tex").read_text() == "precious"
 
 
-def test_overwrite_takes_nothing_that_no_run_wrote(tiny_run, tmp_path):
+@pytest.mark.parametrize(
+    "name", ["predictions.csv", "checkpoints/thesis.safetensors", "checkpoints/erm.safetensors.bak"]
+)
+def test_overwrite_takes_nothing_that_no_run_wrote(tiny_run, tmp_path, name):
     run = shutil.copytree(tiny_run, tmp_path / "run")
-    (run / "predictions.csv").write_text("mine")
-    with pytest.raises(InputError, match="holds 'predictions.csv', which is no run's"):
+    (run / name).write_text("mine")
+    with pytest.raises(InputError, match=f"holds '{name}', which is no run's"):
         RUN_FOLDER.check(run, resume=False, overwrite=True)
     RUN_FOLDER.check(run, resume=True, overwrite=False)  # continuing deletes nothing
     (run / "config.toml").unlink()  # and starting afresh for want of settings would
-    with pytest.raises(InputError, match=r"predictions\.csv"):
+    with pytest.raises(InputError, match=name):
         RUN_FOLDER.check(run, resume=True, overwrite=False)
+    assert (run / name).read_text() == "mine"
+
+
+def test_overwrite_takes_all_that_a_run_wrote(tiny_run, tmp_path):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    (run / "checkpoints" / ".dbpt.safetensors.a1_b2c3d.tmp").write_text("of a run that was killed")
+    with RUN_FOLDER.held(run, resume=False, overwrite=True):
+        RUN_FOLDER.start(run, {"backbone": {}}, make_config({"data": "t"}), resume=False, overwrite=True)
+    assert {str(path.relative_to(run)) for path in run.rglob("*")} == {"run.json", "config.toml", "checkpoints"}
+
+
+def fit_while(tiny, out: Path, come, **flags: bool) -> None:
+    """A fit into a folder that was not there, during which ``come`` puts something into it."""
+    seen: list[str] = []
+
+    def log(line: str) -> None:
+        if not seen:
+            come()
+        seen.append(line)
+
+    with pytest.raises(InputError, match=f"--out {out}: exists"):
+        dbpt.fit(tiny.table, out=out, log=log, **flags, **tiny.settings)
+    assert seen
+
+
+@pytest.mark.parametrize("flags", [{}, {"resume": True}, {"overwrite": True}])
+def test_a_file_that_comes_while_images_are_embedded_stays(tiny, tmp_path, flags):
+    fit_while(tiny, tmp_path / "run", lambda: (tmp_path / "run" / "thesis.tex").write_text("precious"), **flags)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.tex"]
+
+
+def test_so_does_a_finished_run(tiny, tiny_run, tmp_path):
+    fit_while(tiny, tmp_path / "run", lambda: shutil.copytree(tiny_run, tmp_path / "run", dirs_exist_ok=True))
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {path.name for path in tiny_run.iterdir()}
+
+
+@pytest.mark.parametrize("flags", [{}, {"resume": True}, {"overwrite": True}])
+def test_a_folder_in_which_another_process_writes_is_refused(tiny_run, tmp_path, flags):
+    run = shutil.copytree(tiny_run, tmp_path / "run") if flags else tmp_path / "run"
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom dbpt.run_folder import RUN_FOLDER\n"
+        f"with RUN_FOLDER.held(Path({str(run)!r}), **{ {'resume': False, 'overwrite': False, **flags}!r}):\n"
+        "    print('held', flush=True)\n    sys.stdin.read()\n"
+    )
+    other = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert other.stdout.readline() == "held\n"
+    with (
+        pytest.raises(
+            InputError, match=f"run: process {other.pid} of .* is writing there; wait until it has ended, or"
+        ),
+        RUN_FOLDER.held(run, **{"resume": False, "overwrite": False, **flags}),
+    ):
+        pass
+    other.kill()
+    other.communicate()
+    with RUN_FOLDER.held(run, **{"resume": False, "overwrite": False, **flags}):  # the lock of the dead is free
+        pass
+    assert not (run / "dbpt.lock").exists()
+
+
+def test_a_run_that_wrote_nothing_leaves_no_folder(tmp_path):
+    def interrupted() -> None:
+        with RUN_FOLDER.held(tmp_path / "new" / "run", resume=False, overwrite=False):
+            assert (tmp_path / "new" / "run").is_dir()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_made_is_told_before_anything_else(tmp_path):
@@ -47,7 +121,7 @@ def test_a_folder_that_the_disk_refuses_is_told_with_a_way_out(tiny, tmp_path, m
     config = make_config({"data": str(tiny.table)})
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(InputError, match="run: cannot create: No space left on device; free space or choose another"):
-        RUN_FOLDER.start(tmp_path / "run", {}, config, resume=False)
+        RUN_FOLDER.start(tmp_path / "run", {}, config, resume=False, overwrite=False)
 
 
 def test_a_run_json_without_its_parts_is_told(tiny_run, tmp_path):

@@ -1,6 +1,7 @@
 """`fit`: the whole job, from images and words to a run folder with a debiased classifier and a report."""
 
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,14 +66,17 @@ def fit(
 
 def fit_config(config: FitConfig, out: Path, *, resume: bool = False, overwrite: bool = False, log: Log) -> Run:
     """`fit` for settings that are already a `FitConfig`."""
-    with joined_ranks(config.device) as ranks:
-        return _fit_on(
-            ranks, config, out, resume=resume, overwrite=overwrite, log=log if ranks.is_first else _say_nothing
-        )
+    with joined_ranks(config.device) as ranks, ExitStack() as held:
+        log = log if ranks.is_first else _say_nothing
+
+        def hold() -> None:
+            held.enter_context(RUN_FOLDER.held(out, resume=resume, overwrite=overwrite))
+
+        ranks.from_first(hold)
+        return _fit_on(ranks, config, out, resume=resume, overwrite=overwrite, log=log)
 
 
 def _fit_on(ranks: Ranks, config: FitConfig, out: Path, *, resume: bool, overwrite: bool, log: Log) -> Run:
-    ranks.from_first(lambda: RUN_FOLDER.check(out, resume=resume, overwrite=overwrite))
     config = ranks.in_turns(lambda: resolve_demo(config, log))
     started = time.perf_counter()
     experiment = prepare_once(config, log, ranks)
@@ -83,7 +87,7 @@ def _fit_on(ranks: Ranks, config: FitConfig, out: Path, *, resume: bool, overwri
         "backbone": experiment.backbone.spec,
         "words": words_to_json(experiment.dataset.words),
     }
-    ranks.from_first(lambda: RUN_FOLDER.start(out, description, config, resume=resume))
+    ranks.from_first(lambda: RUN_FOLDER.start(out, description, config, resume=resume, overwrite=overwrite))
     objectives = dict.fromkeys(["erm", config.objective] if config.baselines else [config.objective])
     rows = [zero_shot_row(experiment)]
     rows += [

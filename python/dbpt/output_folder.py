@@ -1,18 +1,22 @@
 """The rules of ``--out``, one for all commands that may be interrupted: what they take, continue, replace and refuse.
 
 Such a folder is known by a JSON file, its marker, and holds ``config.toml``. Each file in it is replaced whole. The
-marker says ``complete`` only after all others are there.
+marker says ``complete`` only after all others are there. One process at a time holds the folder, by a lock in it.
 """
 
+import contextlib
 import json
 import os
-import shutil
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from dbpt.config import FitConfig, make_config, read_config
 from dbpt.errors import InputError
+from dbpt.features.owned_lock import OwnedLock
 from dbpt.files import check_can_create, write_atomically, write_json
 
 # Where things lie, and what no checkpoint depends on but by the rows, labels and features found there.
@@ -31,6 +35,9 @@ MAY_CHANGE = frozenset(
         "baselines",
     }
 )
+LOCK = "dbpt.lock"
+LEFTOVER = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.tmp")
+"""The name of what `write_atomically` leaves where it is killed, and in it that of the file."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,8 @@ class OutputFolder:
     """What the folders of one command hold.
 
     ``marker`` is the name of the JSON file and ``key`` one of its keys, by which it is told from another program's.
-    ``files`` are the names of all that may stand in it besides marker, ``config.toml`` and ``subfolders``.
+    ``files`` are the names of all that the command writes besides marker and ``config.toml``; ``subfolders`` says of
+    each subfolder whether the command writes a file of some name there. Nothing else is ever deleted.
     ``shared_settings``: whether the settings are those of several trainings.
     """
 
@@ -48,8 +56,35 @@ class OutputFolder:
     key: str
     schema_version: int
     files: frozenset[str]
-    subfolders: tuple[str, ...]
+    subfolders: Mapping[str, Callable[[str], bool]]
     shared_settings: bool = False
+
+    @contextmanager
+    def held(self, folder: Path, *, resume: bool, overwrite: bool) -> Iterator[None]:
+        """Create ``folder`` and keep every other process out of it within ``with``; take it away if it stays empty.
+
+        Raises:
+            InputError: as `check`; another process holds it; or the disk refuses.
+        """
+        self.check(folder, resume=resume, overwrite=overwrite)
+        created = [place for place in (folder, *folder.absolute().parents) if not os.path.lexists(place)]
+        lock = OwnedLock(folder / LOCK, "the folder")
+        try:
+            _make(folder)
+            while not lock.take():
+                if os.path.lexists(lock.file):  # else its holder has just ended
+                    raise InputError(
+                        f"--out {folder}: {lock.owner()} is writing there; wait until it has ended, or choose another "
+                        "name"
+                    )
+            try:
+                yield
+            finally:
+                lock.release(remove=True)
+        finally:
+            for place in created:
+                with contextlib.suppress(OSError):  # it holds something by now
+                    place.rmdir()
 
     def check(self, folder: Path, *, resume: bool, overwrite: bool) -> None:
         """Check that ``folder`` may become, or go on being, such a folder. Changes nothing.
@@ -64,25 +99,31 @@ class OutputFolder:
             return
         if not folder.is_dir():
             raise InputError(f"--out {folder}: exists and is not a folder; choose another name")
+        own, foreign = self._found(folder)
         if not self._is_one(folder):
-            if self._never_started(folder):
+            if not foreign and all(LEFTOVER.fullmatch(file.name) for file in own):  # what `start` leaves if killed
                 return
             raise InputError(f"--out {folder}: exists and is not a {self.title} folder; choose another name")
         replaces = overwrite or not (folder / "config.toml").is_file()
-        if (resume or overwrite) and replaces and (foreign := self._foreign(folder)):
+        if (resume or overwrite) and replaces and foreign:
             raise InputError(
-                f"--out {folder}: holds {foreign[0].name!r}, which is no {self.title}'s; move it or choose another name"
+                f"--out {folder}: holds {str(foreign[0].relative_to(folder))!r}, which is no {self.title}'s; move it "
+                "or choose another name"
             )
         if not resume and not overwrite:
             raise InputError(f"--out {folder}: exists; continue it with --resume, replace it with --overwrite")
 
-    def start(self, folder: Path, description: dict[str, Any], config: FitConfig, *, resume: bool) -> None:
-        """Create the folder with its marker (status ``training``) and ``config.toml``, or go on with what is there.
+    def start(
+        self, folder: Path, description: dict[str, Any], config: FitConfig, *, resume: bool, overwrite: bool
+    ) -> None:
+        """Write marker (status ``training``) and ``config.toml`` into the `held` folder, or go on with what is there.
 
-        What stands there is dropped unless ``resume``; if it is continued, it keeps its files until `finish`.
-        Raises `InputError` if it has other settings, or if the disk refuses; then a new folder is taken away again.
+        What the command has written there is dropped unless ``resume``; if it is continued, it keeps its files until
+        `finish`. Raises `InputError` as `check`, for what has come since; if it has other settings; or if the disk
+        refuses: then a new folder is empty again.
         """
-        is_new = not os.path.lexists(folder)
+        self.check(folder, resume=resume, overwrite=overwrite)
+        is_new = not self._is_one(folder)
         try:
             if resume and not is_new and (folder / "config.toml").is_file():
                 if self._check_same_settings(folder, config):
@@ -90,19 +131,17 @@ class OutputFolder:
                 self._make_subfolders(folder)
                 self.remove_leftovers(folder)
                 return
-            if not is_new:
-                self._clear(folder)
+            self._clear(folder)
             self._make_subfolders(folder)
             self._mark(folder, "training", description)
             self._write_settings(folder, config)
         except (OSError, InputError) as error:
             if is_new:
-                shutil.rmtree(folder, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    self._clear(folder)
             if isinstance(error, InputError):
                 raise
-            raise InputError(
-                f"--out {folder}: cannot create: {error.strerror}; free space or choose another folder"
-            ) from None
+            raise _cannot_create(folder, error) from None
 
     def finish(self, folder: Path, description: dict[str, Any], config: FitConfig) -> None:
         """Say that every file is there."""
@@ -127,14 +166,13 @@ class OutputFolder:
 
     def remove_leftovers(self, folder: Path) -> None:
         """Delete what `write_atomically` left where it was killed."""
-        for place in (folder, *(folder / name for name in self.subfolders)):
-            for entry in place.iterdir():
-                if _is_leftover(entry):
-                    entry.unlink()
+        for file in self._found(folder)[0]:
+            if LEFTOVER.fullmatch(file.name):
+                file.unlink()
 
     def _make_subfolders(self, folder: Path) -> None:
         for name in self.subfolders:
-            (folder / name).mkdir(parents=True, exist_ok=True)
+            (folder / name).mkdir(exist_ok=True)
 
     def _check_same_settings(self, folder: Path, config: FitConfig) -> bool:
         """Refuse to go on under other settings; other data or weights are told by the checkpoints' fingerprints.
@@ -171,25 +209,36 @@ class OutputFolder:
         except InputError:
             return False
 
-    def _foreign(self, folder: Path) -> list[Path]:
-        """What the command has not written: `_clear` must not take it."""
-        known = {self.marker, "config.toml", *self.files, *self.subfolders}
-        return sorted(entry for entry in folder.iterdir() if entry.name not in known and not _is_leftover(entry))
-
-    def _never_started(self, folder: Path) -> bool:
-        """Whether the folder is empty but for what `start` leaves if it is killed."""
-        rest = [entry for entry in folder.iterdir() if not _is_leftover(entry)]
-        return all(entry.name in self.subfolders and entry.is_dir() and not any(entry.iterdir()) for entry in rest)
+    def _found(self, folder: Path) -> tuple[list[Path], list[Path]]:
+        """The files in ``folder`` that bear a name of the command's, the marker last, and all else but the lock."""
+        own: list[Path] = []
+        foreign: list[Path] = []
+        top = {self.marker, "config.toml", *self.files}
+        places = {folder: top.__contains__, **{folder / name: ours for name, ours in self.subfolders.items()}}
+        for place, is_ours in places.items():
+            for entry in sorted(place.iterdir()) if place.is_dir() else ():
+                leftover = LEFTOVER.fullmatch(entry.name)
+                if is_ours(leftover[1] if leftover else entry.name) and not entry.is_dir():
+                    own.append(entry)
+                elif not (entry in places and entry.is_dir()) and entry != folder / LOCK:
+                    foreign.append(entry)
+        return sorted(own, key=lambda file: file == folder / self.marker), foreign
 
     def _clear(self, folder: Path) -> None:
-        """Drop what stands in the folder, the marker last, so that after a kill it is still known."""
-        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name == self.marker):
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
+        """Delete what the command has written, the marker last, so that after a kill the folder is still known."""
+        for file in self._found(folder)[0]:
+            file.unlink()
+        for name in self.subfolders:
+            with contextlib.suppress(OSError):  # it holds what is not ours, or is a link
+                (folder / name).rmdir()
 
 
-def _is_leftover(entry: Path) -> bool:
-    """Whether `write_atomically` was killed while it wrote this file."""
-    return entry.name.startswith(".") and entry.name.endswith(".tmp")
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_create(folder, error) from None
+
+
+def _cannot_create(folder: Path, error: OSError) -> InputError:
+    return InputError(f"--out {folder}: cannot create: {error.strerror}; free space or choose another folder")

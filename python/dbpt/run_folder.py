@@ -24,6 +24,7 @@ from dbpt.classifier import Classifier
 from dbpt.config import make_config, read_config
 from dbpt.errors import InputError
 from dbpt.feature_classifier import FeatureClassifier
+from dbpt.objectives import OBJECTIVES
 from dbpt.output_folder import OutputFolder
 from dbpt.words import Words
 
@@ -44,7 +45,7 @@ RUN_FOLDER = OutputFolder(
             "report.html",
         }
     ),
-    subfolders=("checkpoints",),
+    subfolders={"checkpoints": lambda name: name.removesuffix(".safetensors") in OBJECTIVES},
 )
 
 

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from dbpt import __version__
 from dbpt.comparison.cells import Stages, judged_split, read_result, result_path
 from dbpt.comparison.jobs import run_here, run_in_processes
-from dbpt.comparison.plan import METHODS, Plan, make_plan, shared_settings
+from dbpt.comparison.plan import METHODS, Plan, is_cell_file, make_plan, shared_settings
 from dbpt.comparison.progress import plan_progress
 from dbpt.comparison.summary import Findings, summarize
 from dbpt.comparison.tables import csv_table, latex_table, markdown_table, terminal_table
@@ -38,7 +38,7 @@ COMPARISON_FOLDER = OutputFolder(
     key="methods",
     schema_version=1,
     files=frozenset({"compare.json", "compare.csv", "compare.md", "compare.tex"}),
-    subfolders=("cells", "checkpoints"),
+    subfolders={"cells": is_cell_file, "checkpoints": is_cell_file},
     shared_settings=True,
 )
 
@@ -98,12 +98,17 @@ def compare(
     config = shared_settings({"data": "", **settings})
     config = replace(config, data=path_of(data, config.cache_dir, log))
     plan = make_plan(config, methods, heads, seeds)
-    COMPARISON_FOLDER.check(out, resume=resume, overwrite=overwrite)
-    plan = make_plan(resolve_demo(config, log), methods, heads, seeds)
+    with COMPARISON_FOLDER.held(out, resume=resume, overwrite=overwrite):
+        plan = make_plan(resolve_demo(config, log), methods, heads, seeds)
+        return _compare_in(out, plan, jobs, log, resume=resume, overwrite=overwrite)
+
+
+def _compare_in(out: Path, plan: Plan, jobs: int, log: Log, *, resume: bool, overwrite: bool) -> Comparison:
+    """`compare` in a folder that this process holds."""
     stages = Stages(plan.configs, _each_line_once(log))
     warnings = _warnings(plan, stages, log)
     description = _describe(plan, stages)
-    COMPARISON_FOLDER.start(out, description, plan.config, resume=resume)
+    COMPARISON_FOLDER.start(out, description, plan.config, resume=resume, overwrite=overwrite)
     if COMPARISON_FOLDER.read_marker(out)["data"] != description["data"]:
         raise InputError(
             f"--resume: {out} was started with other images, labels, words or weights; use the same ones, or start "

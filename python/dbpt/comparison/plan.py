@@ -5,6 +5,7 @@ Nothing here reads data or imports torch, so that a plan that means nothing is r
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -70,6 +71,13 @@ class Cell:
         """Of its files; without a colon, which Windows doesn't allow."""
         parts = [self.method.name.replace(":", "-"), self.head, f"seed-{self.config.seed}"]
         return "_".join(part for part in parts if part)
+
+
+def is_cell_file(name: str) -> bool:
+    """Whether a file may be that of a cell's result or checkpoint."""
+    methods, sources, heads = "|".join(OBJECTIVES), "|".join(GROUP_SOURCES), "|".join(HEADS)
+    cell = rf"({ZERO_SHOT}|({methods})(-({sources}))?_({heads}))_seed-[0-9]+\.safetensors"
+    return re.fullmatch(cell, name) is not None
 
 
 @dataclass(frozen=True)
