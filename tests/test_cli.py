@@ -285,7 +285,7 @@ def test_models_that_do_not_fit(tiny, tmp_path, refused):
         (["--device", "gpu"], "--device 'gpu': not usable here"),
         (["--device", "meta"], "--device 'meta': not usable here"),
         (["--resume", "--overwrite"], "--resume and --overwrite: choose one"),
-        (["--config", "/no/such.toml"], "/no/such.toml: cannot read as a TOML config"),
+        (["--config", "/no/such.toml"], "/no/such.toml: cannot read the TOML config: No such file or directory"),
     ],
 )
 def test_settings_that_do_not_fit(tiny, refused, options, message):

@@ -20,6 +20,7 @@ from dbpt.backbone import Backbone
 from dbpt.cli import main
 from dbpt.data.known import KNOWN
 from dbpt.features import images as images_module
+from dbpt.tensor_files import write_tensors
 from dbpt.words import Words
 
 
@@ -363,9 +364,10 @@ def damage_status(run):
         (damage_status, "this run is not finished; run its fit command again with --resume"),
         (lambda run: (run / "run.json").unlink(), "not a run folder"),
         (lambda run: (run / "run.json").write_text("{"), "run.json: not readable as JSON"),
-        (lambda run: (run / "run.json").write_text("[]"), "run.json: not of schema version 1"),
-        (lambda run: (run / "run.json").write_text('{"schema_version": 2}'), "run.json: not of schema version 1"),
-        (lambda run: (run / "classifier.safetensors").unlink(), "classifier.safetensors: not a readable classifier"),
+        (lambda run: (run / "run.json").write_text("[]"), "run.json: holds no JSON object"),
+        (lambda run: (run / "run.json").write_text('{"schema_version": 0}'), "run.json: not of schema version 1"),
+        (lambda run: (run / "run.json").write_text('{"schema_version": 9}'), "run.json: written by a newer dbpt"),
+        (lambda run: (run / "classifier.safetensors").unlink(), "cannot read the classifier: No such file"),
         (lambda run: (run / "classifier.safetensors").write_bytes(b"\x80\x04x"), "not a readable classifier"),
         (
             lambda run: shutil.copy(run / "prompt.safetensors", run / "classifier.safetensors"),
@@ -395,9 +397,8 @@ def test_moved_weights_can_be_named_and_other_weights_are_refused(tiny, tiny_run
 
 
 def test_classifier_of_other_classes_is_refused(copied):
-    from dbpt.files import write_tensors
-
-    write_tensors(copied / "classifier.safetensors", {"weights": np.zeros((3, 16), dtype=np.float32)})
+    tensors = load_file(copied / "classifier.safetensors") | {"weights": np.zeros((3, 16), dtype=np.float32)}
+    write_tensors(copied / "classifier.safetensors", tensors, version=1)
     with pytest.raises(InputError, match=r"weights of shape \(3, 16\), but the run has 2 classes and embed_dim 16"):
         dbpt.load(copied)
 

@@ -19,9 +19,9 @@ from dbpt.config import DEFAULT_LR, FitConfig
 from dbpt.errors import InputError
 from dbpt.experiment import prepare
 from dbpt.feature_classifier import Adapter, FeatureClassifier
-from dbpt.files import write_tensors
 from dbpt.heads import HEADS, AdapterHead, Head, LinearHead
 from dbpt.methods import build_head
+from dbpt.tensor_files import write_tensors
 
 FEATURES = F.normalize(torch.randn(7, 16, generator=torch.Generator().manual_seed(0)), dim=-1)
 CLASS_WEIGHTS = F.normalize(torch.randn(3, 16, generator=torch.Generator().manual_seed(1)), dim=-1)
@@ -90,7 +90,7 @@ def test_adapter_trains_its_two_layers_and_draws_them_from_the_seed_alone():
 @pytest.mark.parametrize("build", [linear, adapter])
 def test_what_is_stored_gives_the_heads_logits(build, tmp_path):
     head = moved(build())
-    write_tensors(tmp_path / "c.safetensors", FeatureClassifier.from_tensors(as_numpy(head)).tensors())
+    write_tensors(tmp_path / "c.safetensors", FeatureClassifier.from_tensors(as_numpy(head)).tensors(), version=1)
     stored = FeatureClassifier.from_tensors(load_file(tmp_path / "c.safetensors"))
     expected = head(FEATURES).detach()
     np.testing.assert_allclose(stored.logits(FEATURES.numpy()), expected, rtol=1e-4, atol=1e-5)
@@ -163,7 +163,7 @@ def test_a_damaged_classifier_is_refused_in_one_line(run, tiny):
     path = run / "classifier.safetensors"
     whole = path.read_bytes()
     try:
-        write_tensors(path, {**load_file(path), "logit_bias": np.zeros(5, np.float32)})
+        write_tensors(path, {**load_file(path), "logit_bias": np.zeros(5, np.float32)}, version=1)
         with pytest.raises(
             InputError, match=r"not a readable classifier \(logit_bias has shape \(5,\), expected"
         ) as caught:

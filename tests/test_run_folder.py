@@ -129,7 +129,9 @@ def test_a_run_json_without_its_parts_is_told(tiny_run, tmp_path):
     description = json.loads((run / "run.json").read_text())
     del description["words"]
     (run / "run.json").write_text(json.dumps(description))
-    with pytest.raises(InputError, match=r"run\.json: has no usable 'words'"):
+    with pytest.raises(
+        InputError, match=r"run\.json: words: expected a value, found none; the file was changed, dbpt fit anew"
+    ):
         dbpt.load(run)
 
 

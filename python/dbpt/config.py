@@ -15,6 +15,7 @@ from typing import Any
 
 from dbpt.combinations import APPLICATIONS, CHOICES, GROUP_SOURCES, SELECTIONS, why_refused
 from dbpt.errors import InputError, nearest
+from dbpt.files import read_regular
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.recipes import RECIPES, apply_recipe
@@ -25,6 +26,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+MOST_BYTES = 1 << 20
 PSEUDO_METHODS = ("argmax", "proportional", "kmeans", "gmm")
 COVARIANCES = ("full", "diagonal")
 CLASS_POSITIONS = ("end", "middle", "front")
@@ -262,8 +264,10 @@ def read_config(path: Path) -> dict[str, Any]:
         InputError: no such file, not TOML (line named), or an unknown key (nearest valid one named).
     """
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        settings = tomllib.loads(read_regular(path, "TOML config", MOST_BYTES).decode())
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot read as a TOML config: {error}") from None
     try:
         make_config(settings)

@@ -7,13 +7,9 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
-
-import numpy as np
-from numpy.typing import NDArray
-from safetensors.numpy import save
 
 from dbpt.errors import InputError
 
@@ -195,25 +191,9 @@ def _write_all(handle: int, data: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON, NaN refused, as `write_atomically` does."""
-    write_atomically(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write ``value`` as indented JSON, NaN refused, as `write_atomically` does.
 
-
-def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None) -> None:
-    """Write arrays as safetensors, as `write_atomically` does; the same arrays and metadata give the same bytes."""
-    content = save(
-        {name: np.asarray(array, order="C") for name, array in tensors.items()},
-        None if metadata is None else dict(metadata),
-    )
-    write_atomically(path, _with_sorted_metadata(content))
-
-
-def _with_sorted_metadata(content: bytes) -> bytes:
-    """The same safetensors with its metadata in order; the library writes them in a random one."""
-    end = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:end])
-    if "__metadata__" in header:
-        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + content[end:]
+    Bytes of a name that are not UTF-8 are escaped, so that the file is.
+    """
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomically(path, text.encode("utf-8", "backslashreplace"))

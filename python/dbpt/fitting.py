@@ -2,7 +2,7 @@
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from dbpt.prepared_once import prepare_once
 from dbpt.ranks import Ranks, joined_ranks
 from dbpt.report import comparison_table
 from dbpt.results import describe_run, write_results
-from dbpt.run_folder import RUN_FOLDER, words_to_json
+from dbpt.run_folder import RUN_FOLDER
 
 if TYPE_CHECKING:
     from dbpt.data.huggingface_objects import HuggingFaceData
@@ -85,7 +85,7 @@ def _fit_on(ranks: Ranks, config: FitConfig, out: Path, *, resume: bool, overwri
     description = {
         "dbpt_version": __version__,
         "backbone": experiment.backbone.spec,
-        "words": words_to_json(experiment.dataset.words),
+        "words": asdict(experiment.dataset.words),
     }
     ranks.from_first(lambda: RUN_FOLDER.start(out, description, config, resume=resume, overwrite=overwrite))
     objectives = dict.fromkeys(["erm", config.objective] if config.baselines else [config.objective])

@@ -5,19 +5,19 @@ marker says ``complete`` only after all others are there. One process at a time 
 """
 
 import contextlib
-import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Literal, TypeVar
 
 from dbpt.config import FitConfig, make_config, read_config
 from dbpt.errors import InputError
 from dbpt.features.owned_lock import OwnedLock
 from dbpt.files import check_can_create, write_atomically, write_json
+from dbpt.schema import check_version, read_json, typed
 
 # Where things lie, and what no checkpoint depends on but by the rows, labels and features found there.
 MAY_CHANGE = frozenset(
@@ -36,15 +36,27 @@ MAY_CHANGE = frozenset(
     }
 )
 LOCK = "dbpt.lock"
+Status = Literal["training", "complete"]
 LEFTOVER = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.tmp")
 """The name of what `write_atomically` leaves where it is killed, and in it that of the file."""
 
 
 @dataclass(frozen=True)
-class OutputFolder:
+class Marker:
+    """What every marker says; those of the commands say more."""
+
+    schema_version: int
+    status: Status
+
+
+R = TypeVar("R", bound=Marker)
+
+
+@dataclass(frozen=True)
+class OutputFolder(Generic[R]):
     """What the folders of one command hold.
 
-    ``marker`` is the name of the JSON file and ``key`` one of its keys, by which it is told from another program's.
+    ``marker`` is the name of the JSON file and ``record`` the dataclass that it is read into.
     ``files`` are the names of all that the command writes besides marker and ``config.toml``; ``subfolders`` says of
     each subfolder whether the command writes a file of some name there. Nothing else is ever deleted.
     ``shared_settings``: whether the settings are those of several trainings.
@@ -53,7 +65,7 @@ class OutputFolder:
     title: str
     command: str
     marker: str
-    key: str
+    record: type[R]
     schema_version: int
     files: frozenset[str]
     subfolders: Mapping[str, Callable[[str], bool]]
@@ -148,21 +160,20 @@ class OutputFolder:
         self._write_settings(folder, config)
         self._mark(folder, "complete", description)
 
-    def read_marker(self, folder: Path) -> dict[str, Any]:
+    def read_marker(self, folder: Path) -> R:
         """What the marker holds. Raises `InputError` if there is none, or it is not readable or of another version."""
         path = folder / self.marker
-        if not os.path.isfile(path):  # noqa: PTH113 (Path.is_file raises on a name that is too long)
-            raise InputError(
-                f"{folder}: not a {self.title} folder (no {self.marker}); give the folder named by --out in "
-                f"{self.command}"
-            )
         try:
-            description = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{path}: not readable as JSON ({error})") from None
-        if not isinstance(description, dict) or description.get("schema_version") != self.schema_version:
-            raise InputError(f"{path}: not of schema version {self.schema_version}, which this version of dbpt reads")
-        return description
+            value = read_json(path, f"record of a {self.title}")
+        except InputError:
+            if _is_missing(path):
+                raise InputError(
+                    f"{folder}: not a {self.title} folder (no {self.marker}); give the folder named by --out in "
+                    f"{self.command}"
+                ) from None
+            raise
+        check_version(path, value.get("schema_version"), self.schema_version)
+        return typed(value, self.record, path, f"{self.command} anew")
 
     def remove_leftovers(self, folder: Path) -> None:
         """Delete what `write_atomically` left where it was killed."""
@@ -181,7 +192,7 @@ class OutputFolder:
         in a folder of ``shared_settings``, where what is finished had the old one.
         """
         before, asked = self._as_written(make_config(read_config(folder / "config.toml"))), self._as_written(config)
-        lr_may_fall = not self.shared_settings and self.read_marker(folder).get("status") == "training"
+        lr_may_fall = not self.shared_settings and self.read_marker(folder).status == "training"
         lowered = lr_may_fall and config.lr is not None and config.lr < before.peak_lr
         for name in sorted(setting.name for setting in fields(config) if setting.name not in MAY_CHANGE):
             old, new = getattr(before, name), getattr(asked, name)
@@ -204,10 +215,15 @@ class OutputFolder:
         write_json(folder / self.marker, {"schema_version": self.schema_version, "status": status, **description})
 
     def _is_one(self, folder: Path) -> bool:
-        try:
-            return self.key in self.read_marker(folder)
-        except InputError:
+        """Whether the marker is there, and not another program's. Raises `InputError` if that can't be known."""
+        path = folder / self.marker
+        if _is_missing(path):
             return False
+        value = read_json(path, f"record of a {self.title}")
+        if "schema_version" not in value or not {field.name for field in fields(self.record)} <= value.keys():
+            return False
+        check_version(path, value["schema_version"], self.schema_version)
+        return True
 
     def _found(self, folder: Path) -> tuple[list[Path], list[Path]]:
         """The files in ``folder`` that bear a name of the command's, the marker last, and all else but the lock."""
@@ -231,6 +247,17 @@ class OutputFolder:
         for name in self.subfolders:
             with contextlib.suppress(OSError):  # it holds what is not ours, or is a link
                 (folder / name).rmdir()
+
+
+def _is_missing(path: Path) -> bool:
+    """Whether the folder is known to hold no such name."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
 
 
 def _make(folder: Path) -> None:

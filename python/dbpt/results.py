@@ -13,12 +13,14 @@ from dbpt import __version__
 from dbpt.backbone import Backbone
 from dbpt.data import SPLITS, Dataset
 from dbpt.experiment import Experiment
-from dbpt.files import write_atomically, write_json, write_tensors
+from dbpt.files import write_atomically, write_json
 from dbpt.gallery import worst_group_mistakes
 from dbpt.methods import MethodRow
 from dbpt.metrics import group_counts, pseudo_attribute_quality
 from dbpt.report import render_report
+from dbpt.run_folder import TENSORS_SCHEMA_VERSION
 from dbpt.splits import knows_true_groups
+from dbpt.tensor_files import write_tensors
 
 METRICS_SCHEMA_VERSION = 1
 
@@ -136,10 +138,12 @@ def write_results(out: Path, experiment: Experiment, rows: list[MethodRow], metr
     write_tensors(
         out / "classifier.safetensors",
         chosen.classifier.tensors(),
-        {"schema_version": "1", "classes": json.dumps(experiment.dataset.class_names)},
+        {"classes": json.dumps(experiment.dataset.class_names)},
+        version=TENSORS_SCHEMA_VERSION,
     )
     if experiment.config.head == "prompt":
-        write_tensors(out / "prompt.safetensors", {n: t.cpu().numpy() for n, t in chosen.trained.head_state.items()})
+        prompt = {name: tensor.cpu().numpy() for name, tensor in chosen.trained.head_state.items()}
+        write_tensors(out / "prompt.safetensors", prompt, version=TENSORS_SCHEMA_VERSION)
     write_tensors(
         out / "pseudo_attributes.safetensors",
         {
@@ -150,6 +154,7 @@ def write_results(out: Path, experiment: Experiment, rows: list[MethodRow], metr
             "paths": np.frombuffer("\0".join(experiment.dataset.paths).encode("utf-8", "surrogateescape"), np.uint8),
         },
         {"attributes": json.dumps(experiment.dataset.attribute_names), "paths": "UTF-8, separated by NUL"},
+        version=TENSORS_SCHEMA_VERSION,
     )
     write_atomically(out / "groups.csv", _groups_csv(experiment, chosen))
     write_atomically(out / "history.jsonl", "".join(json.dumps(entry) + "\n" for entry in history))

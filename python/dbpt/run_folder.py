@@ -12,12 +12,9 @@
 Each file is replaced whole. ``run.json`` says ``complete`` only after all others are there.
 """
 
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from dbpt.backbone import check_spec, load_backbone_from_spec
 from dbpt.classifier import Classifier
@@ -25,14 +22,28 @@ from dbpt.config import make_config, read_config
 from dbpt.errors import InputError
 from dbpt.feature_classifier import FeatureClassifier
 from dbpt.objectives import OBJECTIVES
-from dbpt.output_folder import OutputFolder
+from dbpt.output_folder import Marker, OutputFolder
+from dbpt.tensor_files import read_tensors
 from dbpt.words import Words
+
+TENSORS_SCHEMA_VERSION = 1
+WAY_OUT = "fit anew"
+
+
+@dataclass(frozen=True)
+class RunMarker(Marker):
+    """What ``run.json`` holds."""
+
+    dbpt_version: str
+    backbone: dict[str, Any]
+    words: Words
+
 
 RUN_FOLDER = OutputFolder(
     title="run",
     command="dbpt fit",
     marker="run.json",
-    key="backbone",
+    record=RunMarker,
     schema_version=1,
     files=frozenset(
         {
@@ -49,21 +60,6 @@ RUN_FOLDER = OutputFolder(
 )
 
 
-def words_to_json(words: Words) -> dict[str, Any]:
-    """`Words` as JSON; `words_from_json` reads it."""
-    return asdict(words)
-
-
-def words_from_json(value: dict[str, Any]) -> Words:
-    """Read what `words_to_json` wrote."""
-    return Words(
-        classes={name: tuple(wordings) for name, wordings in value["classes"].items()},
-        attributes={name: tuple(wordings) for name, wordings in value["attributes"].items()},
-        templates=tuple(value["templates"]),
-        attribute_templates=tuple(value["attribute_templates"]),
-    )
-
-
 def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = None) -> Classifier:
     """Load the classifier of a finished run.
 
@@ -76,28 +72,20 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
         InputError: no such run, one that is not finished, a damaged file, or a backbone that is gone or has changed.
     """
     folder = Path(run)
-    description = RUN_FOLDER.read_marker(folder)
-    if description.get("status") != "complete":
+    marker = RUN_FOLDER.read_marker(folder)
+    if marker.status != "complete":
         raise InputError(f"{folder}: this run is not finished; run its fit command again with --resume")
     path = folder / "classifier.safetensors"
-    try:
-        tensors = load_file(path)
-        matrix = tensors["weights"]
-    except (OSError, SafetensorError, KeyError) as error:
-        raise InputError(f"{path}: not a readable classifier ({error})") from None
-    try:
-        spec, words = description["backbone"], words_from_json(description["words"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{folder / 'run.json'}: has no usable {error}; the file was changed, fit anew") from None
-    check_spec(spec, folder / "run.json")
-    backbone = load_backbone_from_spec(spec, device=device, weights=weights)
-    if matrix.shape != (len(words.classes), backbone.embed_dim):
-        raise InputError(
-            f"{path}: weights of shape {matrix.shape}, but the run has {len(words.classes)} classes and embed_dim "
-            f"{backbone.embed_dim}"
-        )
+    tensors, _ = read_tensors(path, "classifier", version=TENSORS_SCHEMA_VERSION, way_out=WAY_OUT)
     try:
         head = FeatureClassifier.from_tensors(tensors)
     except (KeyError, ValueError) as error:
-        raise InputError(f"{path}: not a readable classifier ({error})") from None
-    return Classifier(backbone, head, words, make_config(read_config(folder / "config.toml")))
+        raise InputError(f"{path}: not a readable classifier ({error}); {WAY_OUT}") from None
+    check_spec(marker.backbone, folder / RUN_FOLDER.marker)
+    backbone = load_backbone_from_spec(marker.backbone, device=device, weights=weights)
+    if head.weights.shape != (len(marker.words.classes), backbone.embed_dim):
+        raise InputError(
+            f"{path}: weights of shape {head.weights.shape}, but the run has {len(marker.words.classes)} classes and "
+            f"embed_dim {backbone.embed_dim}"
+        )
+    return Classifier(backbone, head, marker.words, make_config(read_config(folder / "config.toml")))

@@ -4,6 +4,8 @@ import hashlib
 import json
 import zlib
 
+from dbpt.tensor_files import DIGEST, _digest
+
 
 def safetensors(content: bytes) -> bytes:
     """The length of the header that is there."""
@@ -14,6 +16,19 @@ def safetensors(content: bytes) -> bytes:
         return content
     length = len(text) - len(text[length:].lstrip(" "))
     return length.to_bytes(8, "little") + content[8:]
+
+
+def digest(content: bytes) -> bytes:
+    """The length of the header and the digest in its metadata."""
+    content = safetensors(content)
+    end = 8 + int.from_bytes(content[:8], "little")
+    try:
+        header = json.loads(content[8:end])
+        found = header["__metadata__"].pop(DIGEST).encode()
+        right = _digest(header, memoryview(content)[end:]).encode()
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        return content
+    return content[:8] + content[8:end].replace(found, right) + content[end:] if len(found) == len(right) else content
 
 
 def part(content: bytes) -> bytes:

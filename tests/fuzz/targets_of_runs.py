@@ -12,11 +12,12 @@ import dbpt
 from dbpt.comparison import cells
 from dbpt.config import make_config, read_config
 from dbpt.data.column_names import parse_columns
-from dbpt.files import write_tensors
 from dbpt.human_check.answers import read_answers
 from dbpt.human_check.design import Design, Stratum, read_design, write_design
 from dbpt.human_check.run_split import _LabelledByRun
+from dbpt.tensor_files import write_tensors
 from dbpt.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from dbpt.training.records import EpochRecord, Progress
 from dbpt.words import check_templates, parse_vocabulary
 
 DESIGN = Design(
@@ -65,7 +66,7 @@ def run_json(place: Workplace) -> Parse:
     return place.parser_of("run/run.json", lambda path: dbpt.load(run))
 
 
-@target(repairs.safetensors)
+@target(repairs.digest)
 def run_classifier(place: Workplace) -> Parse:
     run, features = copied_run(place, "classifier.safetensors"), np.eye(3, 16, dtype=np.float32)
 
@@ -76,7 +77,7 @@ def run_classifier(place: Workplace) -> Parse:
     return place.parser_of("run/classifier.safetensors", read)
 
 
-@target(repairs.safetensors)
+@target(repairs.digest)
 def run_pseudo_attributes(place: Workplace) -> Parse:
     run = copied_run(place, "pseudo_attributes.safetensors")
     classifier = dbpt.load(run)
@@ -89,21 +90,27 @@ def run_pseudo_attributes(place: Workplace) -> Parse:
     return place.parser_of("run/pseudo_attributes.safetensors", read)
 
 
-@target(repairs.safetensors)
+@target(repairs.digest)
 def checkpoint(place: Workplace) -> Parse:
     path = place.folder / "dbpt.safetensors"
-    save_checkpoint(path, Checkpoint("f", {"head.context": torch.zeros(2, 3)}, {"epoch": 1}))
+    progress = Progress([EpochRecord(1, 0.1, 0.7, [1.0, None], None, None, 0.5, 0.6)], (0.5, 0.6), 1, 0, [(1, 0.1)])
+    save_checkpoint(path, Checkpoint("f", {"head.context": torch.zeros(2, 3)}, progress))
     place.corpus["good-checkpoint"] = path.read_bytes()
     return place.parser_of(path.name, lambda path: load_checkpoint(path, "f"))
 
 
-@target(repairs.safetensors)
+@target(repairs.digest)
 def comparison_cell(place: Workplace) -> Parse:
     path = place.folder / "erm.safetensors"
     figures = '{"metrics": {}, "selected_epoch": 3, "epochs": 4, "seconds": 0.5, "warnings": []}'
-    metadata = {"schema_version": str(cells.SCHEMA_VERSION), "fingerprint": "f", "figures": figures}
+    metadata = {"fingerprint": "f", "figures": figures}
     one = np.ones(3, dtype=np.int64)
-    write_tensors(path, {"correct": one.astype(np.uint8), "groups": one.astype(np.int32), "rows": one}, metadata)
+    write_tensors(
+        path,
+        {"correct": one.astype(np.uint8), "groups": one.astype(np.int32), "rows": one},
+        metadata,
+        version=cells.SCHEMA_VERSION,
+    )
     place.corpus["good-cell"] = path.read_bytes()
     return place.parser_of(path.name, lambda path: cells.read_result(path, "f"))
 

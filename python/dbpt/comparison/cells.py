@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,36 +17,42 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
 from dbpt.comparison.plan import Cell
 from dbpt.config import FitConfig
 from dbpt.errors import InputError
 from dbpt.experiment import Embedded, Experiment, Labelled, Log, arrange, embed, label
-from dbpt.files import write_tensors
 from dbpt.methods import MethodRow, trained_row, zero_shot_row
 from dbpt.output_folder import MAY_CHANGE
+from dbpt.schema import Count, typed_json
+from dbpt.tensor_files import read_tensors, write_tensors
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+WAY_OUT = "delete it, and it is trained anew"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """``metrics`` is what `GroupMetrics.to_json` gives; ``warnings`` what training said of itself, as in `fit`."""
+
+    metrics: dict[str, Any]
+    selected_epoch: Count | None
+    epochs: Count
+    seconds: float
+    warnings: list[str]
 
 
 @dataclass(frozen=True)
-class CellResult:
+class CellResult(Figures):
     """What a finished cell has found on the judged split: test, or validation where there is no test split.
 
     correct: (n,) bool, whether an image was classified rightly.
     groups: (n,) int64, its group of the figures, -1 if unknown. rows: (n,) int64, its number in the data set.
-    metrics: what `GroupMetrics.to_json` gives for them. warnings: what training said of itself, as in a row of `fit`.
     """
 
     correct: NDArray[np.bool_]
     groups: NDArray[np.int64]
     rows: NDArray[np.int64]
-    metrics: dict[str, Any]
-    selected_epoch: int | None
-    epochs: int
-    seconds: float
-    warnings: Sequence[str] = ()
 
 
 class Stages:
@@ -112,13 +119,13 @@ def _write_result(path: Path, experiment: Experiment, row: MethodRow, fingerprin
     rows, metrics = experiment.rows(split), row.metrics[split]
     assert metrics is not None
     labels, groups = experiment.dataset.labels, experiment.dataset.groups(experiment.evaluation_attributes)
-    figures = {
-        "metrics": metrics.to_json(),
-        "selected_epoch": row.trained.selected_epoch if row.trained else None,
-        "epochs": len(row.trained.history) if row.trained else 0,
-        "seconds": round(row.seconds, 3),
-        "warnings": row.warnings,
-    }
+    figures = Figures(
+        metrics=metrics.to_json(),
+        selected_epoch=row.trained.selected_epoch if row.trained else None,
+        epochs=len(row.trained.history) if row.trained else 0,
+        seconds=round(row.seconds, 3),
+        warnings=list(row.warnings),
+    )
     write_tensors(
         path,
         {
@@ -128,7 +135,8 @@ def _write_result(path: Path, experiment: Experiment, row: MethodRow, fingerprin
             "rows": rows,
             **{f"classifier.{name}": tensor for name, tensor in row.classifier.tensors().items()},
         },
-        {"schema_version": str(SCHEMA_VERSION), "fingerprint": fingerprint, "figures": json.dumps(figures)},
+        {"fingerprint": fingerprint, "figures": json.dumps(asdict(figures))},
+        version=SCHEMA_VERSION,
     )
 
 
@@ -142,21 +150,17 @@ def read_result(path: Path, fingerprint: str) -> CellResult | None:
 
     Raises `InputError` if it was made with other settings or data, or cannot be read.
     """
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            correct, groups, rows = (file.get_tensor(name) for name in ("correct", "groups", "rows"))
-        figures = json.loads(metadata["figures"])
-    except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a readable result ({error}); delete it, and it is trained anew") from None
-    if metadata.get("schema_version") != str(SCHEMA_VERSION) or metadata.get("fingerprint") != fingerprint:
+    tensors, metadata = read_tensors(path, "result", version=SCHEMA_VERSION, way_out=WAY_OUT)
+    if metadata.get("fingerprint") != fingerprint:
         raise InputError(
             f"{path}: made with other settings or data than this comparison's; use the same ones, or start afresh with "
             "--overwrite"
         )
+    figures = typed_json(metadata, "figures", Figures, path, WAY_OUT)
     try:
-        return CellResult(correct.astype(np.bool_), groups.astype(np.int64), rows, **figures)
-    except TypeError:
-        raise InputError(f"{path}: has other figures than a result; delete it, and it is trained anew") from None
+        correct, groups, rows = (tensors[name] for name in ("correct", "groups", "rows"))
+    except KeyError as error:
+        raise InputError(f"{path}: has no {error}; {WAY_OUT}") from None
+    return CellResult(correct.astype(np.bool_), groups.astype(np.int64), rows, **vars(figures))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,19 +23,33 @@ from dbpt.errors import InputError
 from dbpt.experiment import Log
 from dbpt.experiment_checks import setting_warnings
 from dbpt.files import write_atomically, write_json
-from dbpt.output_folder import OutputFolder
+from dbpt.output_folder import Marker, OutputFolder
 from dbpt.ranks import launched
 from dbpt.results import describe_data
-from dbpt.run_folder import words_to_json
+from dbpt.words import Words
 
 if TYPE_CHECKING:
     from dbpt.data.huggingface_objects import HuggingFaceData
+
+
+@dataclass(frozen=True)
+class ComparisonMarker(Marker):
+    """What ``plan.json`` holds; ``data`` is a digest of what no setting names."""
+
+    dbpt_version: str
+    methods: list[str]
+    heads: list[str]
+    seeds: list[int]
+    data: str
+    backbone: dict[str, Any]
+    words: Words
+
 
 COMPARISON_FOLDER = OutputFolder(
     title="comparison",
     command="dbpt compare",
     marker="plan.json",
-    key="methods",
+    record=ComparisonMarker,
     schema_version=1,
     files=frozenset({"compare.json", "compare.csv", "compare.md", "compare.tex"}),
     subfolders={"cells": is_cell_file, "checkpoints": is_cell_file},
@@ -109,7 +123,7 @@ def _compare_in(out: Path, plan: Plan, jobs: int, log: Log, *, resume: bool, ove
     warnings = _warnings(plan, stages, log)
     description = _describe(plan, stages)
     COMPARISON_FOLDER.start(out, description, plan.config, resume=resume, overwrite=overwrite)
-    if COMPARISON_FOLDER.read_marker(out)["data"] != description["data"]:
+    if COMPARISON_FOLDER.read_marker(out).data != description["data"]:
         raise InputError(
             f"--resume: {out} was started with other images, labels, words or weights; use the same ones, or start "
             "afresh with --overwrite"
@@ -158,7 +172,7 @@ def _warnings(plan: Plan, stages: Stages, log: Log) -> list[str]:
 
 
 def _describe(plan: Plan, stages: Stages) -> dict[str, Any]:
-    """What ``plan.json`` holds; ``data`` is a digest of what no setting names."""
+    """What ``plan.json`` holds besides version and status."""
     embedded = stages.embedded
     return {
         "dbpt_version": __version__,
@@ -167,7 +181,7 @@ def _describe(plan: Plan, stages: Stages) -> dict[str, Any]:
         "seeds": list(plan.seeds),
         "data": stages.data_digest,
         "backbone": embedded.backbone.spec,
-        "words": words_to_json(embedded.dataset.words),
+        "words": asdict(embedded.dataset.words),
     }
 
 

@@ -11,16 +11,18 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data.rows import read_columns
 from dbpt.errors import InputError
-from dbpt.files import write_atomically
+from dbpt.files import write_atomically, write_json
+from dbpt.schema import Count, Limits, Share, check_version, read_json, typed
 
 SCHEMA_VERSION = 1
+WAY_OUT = "draw a new sample"
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,13 @@ class Stratum:
     ``size`` of them are in the split, ``drawn`` in the sample; their confidence is from ``low`` to ``high``.
     """
 
-    label: int
-    pseudo_attribute: int
+    label: Count
+    pseudo_attribute: Annotated[int, Limits(-1)]
     right: bool
-    low: float
-    high: float
-    size: int
-    drawn: int
+    low: Share
+    high: Share
+    size: Annotated[int, Limits(1)]
+    drawn: Count
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +72,17 @@ class Design:
         digest = hashlib.sha256(content.encode("utf-8", "surrogateescape")).hexdigest()[:16]
         return digest.translate(str.maketrans("0123456789abcdef", "abcdefghijklmnop"))
 
+    @property
+    def holds_together(self) -> bool:
+        """Whether what it says of strata, names and images agrees."""
+        drawn = np.bincount(self.stratum, minlength=len(self.strata))
+        return drawn.tolist() == [stratum.drawn for stratum in self.strata] and all(
+            stratum.drawn <= stratum.size
+            and stratum.label < len(self.class_names)
+            and stratum.pseudo_attribute < len(self.attribute_names)
+            for stratum in self.strata
+        )
+
     def __str__(self) -> str:
         return f"{self.dataset}: {len(self.paths)} of {self.size} {self.split} images, from {len(self.strata)} strata"
 
@@ -86,6 +99,21 @@ class Design:
         }
 
 
+@dataclass(frozen=True)
+class _Record:
+    """What ``design.json`` holds."""
+
+    schema_version: int
+    sample: str
+    run: str
+    dataset: str
+    split: Literal["train", "val", "test"]
+    seed: Count
+    classes: list[str]
+    attributes: dict[str, tuple[str, ...]]
+    strata: tuple[Stratum, ...]
+
+
 def write_design(folder: Path, design: Design) -> None:
     """Write both files."""
     text = io.StringIO()
@@ -99,7 +127,7 @@ def write_design(folder: Path, design: Design) -> None:
         table.writerow([path, design.class_names[stratum.label], attribute, right, number, probability])
     write_atomically(folder / "sample.csv", text.getvalue())
     description = {"schema_version": SCHEMA_VERSION, "sample": design.sample, **design._described()}
-    write_atomically(folder / "design.json", json.dumps(description, indent=1, ensure_ascii=False) + "\n")
+    write_json(folder / "design.json", description)
 
 
 def read_design(folder: Path) -> Design:
@@ -108,31 +136,27 @@ def read_design(folder: Path) -> Design:
     Raises:
         InputError: not such a folder, another schema version, or files that were changed since.
     """
-    path = folder / "design.json"
-    if not os.path.isfile(path):  # noqa: PTH113 (Path.is_file raises on a name that is too long)
+    path, rows = folder / "design.json", folder / "sample.csv"
+    if not os.path.lexists(path):
         raise InputError(f"{folder}: not a drawn sample (no design.json); give the folder named by --out in dbpt label")
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        if value["schema_version"] != SCHEMA_VERSION:
-            raise InputError(f"{path}: not of schema version {SCHEMA_VERSION}, which this version of dbpt reads")
-        columns = read_columns(folder / "sample.csv", ("path", "stratum")).values
-        design = Design(
-            run=value["run"],
-            dataset=value["dataset"],
-            split=value["split"],
-            seed=value["seed"],
-            class_names=tuple(value["classes"]),
-            attribute_names=tuple(value["attributes"]),
-            wordings=tuple(map(tuple, value["attributes"].values())),
-            strata=tuple(Stratum(**stratum) for stratum in value["strata"]),
-            paths=tuple(columns["path"]),
-            stratum=np.array([int(number) for number in columns["stratum"]], dtype=np.int64),
-        )
-        changed = design.sample != value["sample"]
-    except InputError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-        changed = True
-    if changed:
-        raise InputError(f"{folder}: design.json or sample.csv was changed since it was drawn; draw a new sample")
+    value = read_json(path, "design of a sample")
+    check_version(path, value.get("schema_version"), SCHEMA_VERSION)
+    record = typed(value, _Record, path, WAY_OUT)
+    columns = read_columns(rows, ("path", "stratum")).values
+    if not all(number.isascii() and number.isdigit() and len(number) < 10 for number in columns["stratum"]):
+        raise InputError(f"{rows}: stratum: expected numbers; the file was changed, {WAY_OUT}")
+    design = Design(
+        run=record.run,
+        dataset=record.dataset,
+        split=record.split,
+        seed=record.seed,
+        class_names=tuple(record.classes),
+        attribute_names=tuple(record.attributes),
+        wordings=tuple(record.attributes.values()),
+        strata=record.strata,
+        paths=tuple(columns["path"]),
+        stratum=np.array([int(number) for number in columns["stratum"]], dtype=np.int64),
+    )
+    if design.sample != record.sample or not design.holds_together:
+        raise InputError(f"{folder}: design.json or sample.csv was changed since it was drawn; {WAY_OUT}")
     return design

@@ -1,6 +1,5 @@
 """`judge_labels`: from a person's labels to the accuracy of the pseudo attributes and a corrected worst group."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt import __version__
-from dbpt.files import write_atomically
+from dbpt.files import write_json
 from dbpt.human_check.answers import CANNOT_TELL, NOT_ANSWERED, read_answers
 from dbpt.human_check.design import Design, read_design
 from dbpt.human_check.estimates import Estimates, estimate
@@ -45,8 +44,7 @@ def judge_labels(folder: str | Path, labels: str | Path) -> dict[str, Any]:
     answers = read_answers(Path(labels), design)
     strata = _labelled_strata(design, answers)
     result = _described(design, answers, strata, estimate(strata))
-    text = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False)
-    write_atomically(Path(folder) / "judged.json", text + "\n")
+    write_json(Path(folder) / "judged.json", result)
     return result
 
 

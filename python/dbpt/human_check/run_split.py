@@ -68,18 +68,18 @@ class _LabelledByRun:
     """What ``pseudo_attributes.safetensors`` of a run holds: arrays (N,) and the path of each row."""
 
     def __init__(self, run: Path, classifier: "Classifier") -> None:
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
+        from dbpt.run_folder import TENSORS_SCHEMA_VERSION, WAY_OUT
+        from dbpt.tensor_files import read_tensors
 
         file = run / "pseudo_attributes.safetensors"
+        tensors, _ = read_tensors(file, "run's pseudo attributes", version=TENSORS_SCHEMA_VERSION, way_out=WAY_OUT)
         try:
-            tensors = load_file(file)
             self.pseudo_attributes = tensors["pseudo_attributes"].astype(np.int64)
             self.confidence = tensors["confidence"]
             self.splits = tensors["splits"]
             self.paths = tensors["paths"].tobytes().decode("utf-8", "surrogateescape").split("\0")
-        except (OSError, SafetensorError, KeyError) as error:
-            raise InputError(f"{file}: not readable as a run's pseudo attributes ({error}); fit anew") from None
+        except KeyError as error:
+            raise InputError(f"{file}: has no {error}; {WAY_OUT}") from None
         arrays = (self.pseudo_attributes, self.confidence, self.splits)
         if (
             any(array.shape != (len(self.paths),) for array in arrays)

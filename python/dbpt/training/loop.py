@@ -6,7 +6,6 @@ ends with the same bytes as one that was not.
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ from dbpt.training.fingerprint import training_fingerprint
 from dbpt.training.optimizer import build_optimizer, load_optimizer_tensors, optimizer_tensors
 from dbpt.training.passes import logits_in_parts, predictions
 from dbpt.training.peak_rates import PeakRates, lowered_rates
-from dbpt.training.records import EpochRecord, Rows, Trained, TrainingSettings
+from dbpt.training.records import EpochRecord, Progress, Rows, Trained, TrainingSettings
 from dbpt.training.schedule import learning_rate
 from dbpt.training.selection import validation_score
 
@@ -217,13 +216,7 @@ class _Run:
         tensors |= {f"best.{name}": value for name, value in self.best_state.items()}
         tensors |= {f"objective.{name}": torch.from_numpy(value) for name, value in self.objective.state().items()}
         tensors |= {f"optimizer.{name}": value for name, value in optimizer_tensors(self.optimizer).items()}
-        progress = {
-            "history": [asdict(record) for record in self.history],
-            "best_score": list(self.best_score),
-            "selected_epoch": self.selected_epoch,
-            "first_epoch": self.first_epoch,
-            "peak_rates": self.peak_rates,
-        }
+        progress = Progress(self.history, self.best_score, self.selected_epoch, self.first_epoch, self.peak_rates)
         return Checkpoint(fingerprint, tensors, progress)
 
     def restore(self, saved: Checkpoint) -> None:
@@ -233,11 +226,10 @@ class _Run:
         self.best_state = {name: value.to(device) for name, value in saved.part("best").items()}
         self.objective.load_state({name: value.numpy() for name, value in saved.part("objective").items()})
         load_optimizer_tensors(self.optimizer, saved.part("optimizer"))
-        self.history = [EpochRecord(**record) for record in saved.progress["history"]]
-        self.best_score = (saved.progress["best_score"][0], saved.progress["best_score"][1])
-        self.selected_epoch = saved.progress["selected_epoch"]
-        self.first_epoch = saved.progress["first_epoch"]
-        self.peak_rates = [(epoch, lr) for epoch, lr in saved.progress["peak_rates"]]
+        progress = saved.progress
+        self.history, self.peak_rates = list(progress.history), list(progress.peak_rates)
+        self.best_score, self.selected_epoch = progress.best_score, progress.selected_epoch
+        self.first_epoch = progress.first_epoch
 
 
 def _as_list(values: NDArray[np.float64] | None) -> list[float | None] | None:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dbpt.schema import AnyFloat, Count, Share
 from dbpt.training.peak_rates import PeakRates
 from dbpt.training.selection import Selection
 
@@ -52,14 +53,14 @@ class EpochRecord:
     validation row has one.
     """
 
-    epoch: int
+    epoch: Count
     lr: float
     loss: float
     group_weights: list[float | None] | None
     mean_p_true: list[float | None] | None
-    draws: list[int] | None
-    val_wga: float | None
-    val_average: float
+    draws: list[Count] | None
+    val_wga: Share | None
+    val_average: Share
 
 
 @dataclass(frozen=True)
@@ -70,3 +71,17 @@ class Trained:
     selected_epoch: int
     history: list[EpochRecord]
     peak_rates: PeakRates
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a checkpoint says besides its tensors. ``best_score`` is -inf where no epoch may be kept yet.
+
+    ``first_epoch`` is the number, from 0, of that at which the head last started anew.
+    """
+
+    history: list[EpochRecord]
+    best_score: tuple[AnyFloat, AnyFloat]
+    selected_epoch: Count
+    first_epoch: Count
+    peak_rates: list[tuple[Count, float]]
