@@ -1,6 +1,7 @@
 """Which folders `fit` may take, and what it never takes away."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 import dbpt
 from dbpt import InputError
 from dbpt.config import make_config
+from dbpt.human_check.design import read_design
 from dbpt.run_folder import RUN_FOLDER
 
 
@@ -155,3 +157,15 @@ def test_true_groups_need_labels_where_it_is_judged(tiny, tmp_path, labelled, ki
 def test_a_run_that_only_warms_up_says_so(tiny, tmp_path):
     run = dbpt.fit(tiny.table, out=tmp_path / "run", **tiny.settings | {"epochs": 1})
     assert any(warning.startswith("--epochs 1: all of them warm up") for warning in run.metrics["warnings"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are not bytes elsewhere")
+def test_a_run_folder_whose_name_is_not_utf8_can_be_used(tiny, tmp_path):
+    out = tmp_path / os.fsdecode(b"caf\xe9")
+    dbpt.fit(tiny.table, out=out, **tiny.settings)
+    dbpt.fit(tiny.table, out=out, resume=True, **tiny.settings)
+    design = dbpt.draw_label_sample(out, out=tmp_path / "sample", cache=str(tiny.cache))
+    assert design.run == str(out)
+    assert read_design(tmp_path / "sample").sample == design.sample
+    with pytest.raises(InputError, match=r"--cache: '.*\\udce9' is not UTF-8, so config.toml could not hold it"):
+        dbpt.fit(tiny.table, out=tmp_path / "other", **tiny.settings | {"cache": str(out)})

@@ -44,6 +44,9 @@ def check_setting(setting: Field[Any], value: Any) -> None:
     is_of_type, kind = _TYPES[type_name]
     if not is_of_type(value):
         raise InputError(f"{flag}: expected {kind}, found {value!r}")
+    for text in value if isinstance(value, tuple) else (value,):
+        if isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise InputError(f"{flag}: {text!r} is not UTF-8, so config.toml could not hold it; rename it")
     _check_limits(flag, value, setting.metadata)
 
 
