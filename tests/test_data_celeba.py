@@ -94,7 +94,7 @@ def test_celeba_partition_of_more_images_is_noted(faces):
 @pytest.mark.parametrize(
     ("file", "old", "new", "part"),
     [
-        ("attr", "Blond_Hair", "Blonde_Hair", "line 2: no attribute 'Blond_Hair'; found: '5_o_Clock_Shadow', "),
+        ("attr", "Blond_Hair", "Blonde_Hair", "line 2: no column 'Blond_Hair'; columns found: '5_o_Clock_Shadow', "),
         ("attr", "000002.jpg  1 -1", "000002.jpg  1  2", "line 4: Blond_Hair is '2', expected 1 or -1"),
         ("attr", "000002.jpg  1 -1", "000002.jpg -1", "line 4: has 4 fields, expected 5; is the file cut off?"),
         ("attr", "000002.jpg", "000009.jpg", "line 4: image '000009.jpg' has no row in"),
@@ -105,7 +105,7 @@ def test_celeba_partition_of_more_images_is_noted(faces):
             "<html><head><title>Google Drive - Quota exceeded</title>\n",
             "list_attr_celeba.txt: is a web page",
         ),
-        ("attr", "4\n" + NAMES, "4\n", "line 3: no attribute 'Blond_Hair'"),
+        ("attr", "4\n" + NAMES, "4\n", "line 3: no column 'Blond_Hair'"),
         (
             "partition",
             "000003.jpg 1",

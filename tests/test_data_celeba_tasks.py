@@ -76,7 +76,7 @@ def test_there_are_words_for_every_attribute_of_the_official_list():
         (None, ["Young", "Young"], "--celeba-attributes: 'Young' is given twice (as an attribute too)"),
         (None, [], "--celeba-attributes: found 0; expected 1 to 5"),
         (None, ["Male", "Young", "Bald", "Bangs", "Goatee", "Blurry"], "--celeba-attributes: found 6; expected 1 to 5"),
-        ("Smiling", None, "list_attr_celeba.txt line 2: no attribute 'Smiling'; found: '5_o_Clock_Shadow'"),
+        ("Smiling", None, "list_attr_celeba.txt line 2: no column 'Smiling'; columns found: '5_o_Clock_Shadow'"),
     ],
 )
 def test_tasks_that_are_refused(faces, target, attributes, part):
@@ -131,8 +131,8 @@ def test_the_lists_count_more_than_a_merged_table(faces):
     [
         ("img_filename", "image", "has none of the columns 'img_filename', 'image_id', 'filename'"),
         ("split", "fold", "has none of the columns 'split', 'partition'"),
-        ("place,", "where,", "has none of the columns 'place', 'a'"),
-        (",y,", ",label,", "has no column 'Blond_Hair'; of any other task than Blond_Hair against Male"),
+        ("place,", "where,", "has none of the columns 'Male', 'place', 'a'"),
+        (",y,", ",label,", "has none of the columns 'Blond_Hair', 'y'; a merged table"),
         ("000002.jpg", "001.Albatross/x.jpg", "line 3: '001.Albatross/x.jpg' is not called as CelebA's images are"),
         ("000002.jpg", "../000002.jpg", "line 3: '../000002.jpg' is not called as CelebA's images are"),
         ("000002.jpg", "000001.jpg", "line 3: 'img_align_celeba/000001.jpg' stands already at metadata.csv line 2"),
@@ -151,6 +151,6 @@ def test_merged_tables_that_are_refused(faces, old, new, part):
 def test_a_merged_table_of_the_usual_task_has_no_other(faces):
     (without_lists(faces) / "metadata.csv").write_text(MERGED_USUAL + "0,000001.jpg,1,0,1,x\n")
     message = refused("celeba", faces, celeba_target="Young")
-    assert "has no column 'Young'; of any other task" in message
+    assert "has no column 'Young'; for another task than" in message
     (faces / "metadata.csv").write_text(MERGED_USUAL)
     assert "has a header but no rows" in refused("celeba", faces)

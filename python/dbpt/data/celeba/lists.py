@@ -7,8 +7,8 @@ import numpy as np
 
 from dbpt.data.celeba.rows import CelebaRows
 from dbpt.data.folders import first_of
-from dbpt.data.rows import read_text, separated_rows, shortened
-from dbpt.errors import InputError, nearest
+from dbpt.data.rows import column_position, read_text, separated_rows
+from dbpt.errors import InputError
 
 ATTRIBUTES = ("list_attr_celeba.txt", "list_attr_celeba.csv", "Anno/list_attr_celeba.txt", "Anno/list_attr_celeba.csv")
 PARTITIONS = (
@@ -64,7 +64,7 @@ def _read_attributes(path: Path, wanted: Sequence[str]) -> tuple[list[int], list
     if claimed is not None:
         line, header = next(rows, (line, []))
     header = [name.strip() for name in header]
-    columns = [_attribute_column(path, line, header, name) for name in wanted]
+    columns = [column_position(f"{path} line {line}", header, name) for name in wanted]
     lines: list[int] = []
     names: list[str] = []
     values: list[list[int]] = [[] for _ in wanted]
@@ -88,13 +88,6 @@ def _read_attributes(path: Path, wanted: Sequence[str]) -> tuple[list[int], list
     disagrees = claimed is not None and claimed != len(lines)
     notes = [f"line 1 of {path.name} says {claimed} images, the file has {len(lines)} rows"] if disagrees else []
     return lines, names, values, notes
-
-
-def _attribute_column(path: Path, line: int, header: list[str], name: str) -> int:
-    if name not in header:
-        close = nearest(name, header)
-        raise InputError(f"{path} line {line}: no attribute {name!r}; found: {shortened(header, 5)}{close}")
-    return header.index(name)
 
 
 def _read_partition(path: Path) -> dict[str, int]:

@@ -5,8 +5,11 @@ Either some of the forty attributes are columns (1 and -1, or 1 and 0), or the u
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dbpt.data.celeba.rows import CelebaRows
 from dbpt.data.celeba.words import SPURIOUS, TARGET
@@ -24,32 +27,52 @@ def read_merged(root: Path, target: str, attributes: Sequence[str]) -> CelebaRow
     """Read the first of the `MERGED` files that is there."""
     path = first_of(root, MERGED)
     assert path is not None
-    columns = read_columns(path, (), (*IMAGE, *SPLIT, *ATTRIBUTE, "y", target, *attributes))
-    found = columns.values
-    image, split = _one_of(columns, IMAGE), _one_of(columns, SPLIT)
-    missing = [name for name in (target, *attributes) if name not in found]
-    if missing and (target, tuple(attributes)) == (TARGET, SPURIOUS) and "y" in found:
-        target, attributes = "y", (_one_of(columns, ATTRIBUTE),)
-    elif missing:
-        raise InputError(
-            f"{path}: has no column {missing[0]!r}; of any other task than {TARGET} against {', '.join(SPURIOUS)} the "
-            "attributes must be columns, or list_attr_celeba.txt there"
-        )
+    is_usual = (target, tuple(attributes)) == (TARGET, SPURIOUS)
+    usual = ((TARGET, "y"), (*SPURIOUS, *ATTRIBUTE))
+    roles = usual if is_usual else ((target,), *((name,) for name in attributes))
+    columns = read_columns(path, (), (*IMAGE, *SPLIT, *(name for names in roles for name in names)))
+    for names in roles:
+        if not is_usual and names[0] not in columns.values:
+            raise InputError(
+                f"{path}: has no column {names[0]!r}; for another task than {TARGET} against {', '.join(SPURIOUS)} "
+                "give the attributes as columns, or list_attr_celeba.txt"
+            )
+    labels, *spurious = (_agreed(columns, names, CODES, ["1", "-1"]) for names in roles)
     return CelebaRows(
         path=path,
         lines=columns.lines,
-        names=[_image_name(name, columns.where(row)) for row, name in enumerate(found[image])],
-        labels=columns.decode(target, CODES.get, ["1", "-1"]),
-        attributes=[columns.decode(name, CODES.get, ["1", "-1"]) for name in attributes],
-        splits=columns.decode(split, {"0": 0, "1": 1, "2": 2}.get, ["0", "1", "2"]),
+        names=[
+            _image_name(name, columns.where(row)) for row, name in enumerate(columns.values[_first(columns, IMAGE)])
+        ],
+        labels=labels,
+        attributes=spurious,
+        splits=_agreed(columns, SPLIT, {"0": 0, "1": 1, "2": 2}, ["0", "1", "2"]),
     )
 
 
-def _one_of(columns: Columns, names: Sequence[str]) -> str:
+def _first(columns: Columns, names: Sequence[str]) -> str:
     for name in names:
         if name in columns.values:
             return name
     raise InputError(f"{columns.path}: has none of the columns {shortened(names)}; a merged table of CelebA needs one")
+
+
+def _agreed(
+    columns: Columns, names: Sequence[str], codes: Mapping[str, int], expected: Sequence[str]
+) -> NDArray[np.int64]:
+    """The codes of the column that goes by one of ``names``. Raises `InputError` if two are there and differ."""
+    first = _first(columns, names)
+    found = columns.decode(first, codes.get, expected)
+    for name in names:
+        if name != first and name in columns.values:
+            differing = np.flatnonzero(found != columns.decode(name, codes.get, expected))
+            if differing.size:
+                row = int(differing[0])
+                raise InputError(
+                    f"{columns.where(row)}: {first} is {columns.values[first][row]!r} but {name} is "
+                    f"{columns.values[name][row]!r}, and both say the same of CelebA; drop the column that is wrong"
+                )
+    return found
 
 
 def _image_name(text: str, where: str) -> str:
