@@ -85,7 +85,7 @@ def test_what_is_left_out_is_noted_but_for_hidden_entries(folder):
 
 
 def test_names_with_commas_quotes_newlines_and_letters_of_all_kinds(folder):
-    names = ('a, "b"\n.jpg', "e\u0301.jpg", "\u00e9.jpg", os.fsdecode(b"\xe9.jpg"))
+    names = ('a, "b"\n.jpg', "e\u0301.jpg", "\u00e9.jpg")
     data = load_dataset(folder("dog/a.jpg", *(f"cat/{name}" for name in names)))
     assert data.paths[:-1] == tuple(sorted(f"cat/{name}" for name in names))
 
@@ -117,8 +117,8 @@ def test_a_folder_that_is_none_of_the_classes(folder):
 
 def test_root_and_columns_mean_nothing_to_a_folder(folder, tmp_path):
     pets = folder(*SPLITS)
-    assert f"--root {tmp_path}: {pets} is a folder of images" in refused(pets, tmp_path)
-    assert f"--columns: {pets} is a folder of images" in refused(pets, columns={"label": "y"})
+    assert f"--root {tmp_path}: {pets} has its images inside" in refused(pets, tmp_path)
+    assert f"--columns: {pets} has its images inside" in refused(pets, columns={"label": "y"})
 
 
 def test_a_page_saved_as_an_image_is_left_out_with_its_reason(squares, tiny, tmp_path):

@@ -266,13 +266,13 @@ def test_a_directory_or_broken_link_is_no_image(table, tmp_path):
 
 def test_missing_table_missing_root_and_wrong_ending(table, tmp_path):
     assert "none.csv: does not exist; expected a table with the columns" in refused(tmp_path / "none.csv")
-    assert "does not exist" in refused("x" * 5000 + ".csv")
+    assert "File name too long" in refused("x" * 5000 + ".csv")
     assert "nowhere is not a folder" in refused(table(), tmp_path / "nowhere")
     assert "neither a known data set (waterbirds, celeba, metashift) nor" in refused(table(ROWS, "pets.xlsx"))
     for misspelt in ("waterbird", "Waterbirds"):
         assert "did you mean 'waterbirds'?" in refused(misspelt)
     (tmp_path / "folder.csv").mkdir()
-    assert "cannot be read (Is a directory)" in refused(tmp_path / "folder.csv")
+    assert "cannot read the file: Is a directory" in refused(tmp_path / "folder.csv")
 
 
 def test_linked_images_count_and_a_link_loop_beside_them_does_not_matter(table, tmp_path):

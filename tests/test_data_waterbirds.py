@@ -86,7 +86,7 @@ def test_missing_root_or_metadata(birds, tmp_path):
     assert "is a file, not a folder" in refused("waterbirds", birds / "metadata.csv")
     (birds / "metadata.csv").unlink()
     assert refused("waterbirds", birds).startswith(f"{birds}: no metadata.csv here or in waterbird_complete95")
-    assert "does not exist" in refused("waterbirds", "x" * 5000)
+    assert "File name too long" in refused("waterbirds", "x" * 5000)
 
 
 def test_waterbirds_with_another_split_draw_and_columns_of_others(birds):

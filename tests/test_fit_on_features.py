@@ -109,5 +109,5 @@ def test_a_missing_file_is_one_line_and_leaves_no_run(tiny, given, tmp_path, cap
     with pytest.raises(SystemExit) as end:
         main(["fit", str(given / "table.csv"), "--out", str(out), *tiny.arguments, *arguments])
     assert end.value.code == 2
-    assert "Error: gone.npy: is not there, or not a regular file" in capsys.readouterr().err
+    assert "Error: gone.npy: cannot read the features: No such file or directory" in capsys.readouterr().err
     assert not out.exists()

@@ -290,7 +290,7 @@ def test_options_that_do_not_go_together(tiny_run, sample, tmp_path, command):
     assert line == "--n is for drawing; with --labels give the folder of the sample alone"
     assert refused(tiny_run, "--out", tmp_path / "o", "--json") == "--json is for judging; give --labels CSV with it"
     assert "no such option" in refused(tiny_run, "--label", "labels.csv").lower()
-    assert "labels.csv: cannot be read" in refused(sample, "--labels", tmp_path / "labels.csv")
+    assert "labels.csv: cannot read the file" in refused(sample, "--labels", tmp_path / "labels.csv")
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------
@@ -435,5 +435,5 @@ def test_folders_that_cannot_be_judged(tiny, tiny_run, sample, tmp_path):
         dbpt.judge_labels(copy, labels)
     (copy / "sample.csv").unlink()
     (copy / "design.json").write_text(text)
-    with pytest.raises(InputError, match=r"sample.csv: cannot be read"):
+    with pytest.raises(InputError, match=r"sample.csv: cannot read the file"):
         dbpt.judge_labels(copy, labels)

@@ -36,10 +36,11 @@ def read_regular(path: str | Path, what: str, max_bytes: int) -> bytes:
     """
     try:
         with open_regular(path) as file:
-            content = file.read(max_bytes + 1)
+            is_small = os.fstat(file.fileno()).st_size <= max_bytes
+            content = file.read() if is_small else b""
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise InputError(f"{path}: cannot read the {what}: {reason_of(error)}") from None
-    if len(content) > max_bytes:
+    if not is_small or len(content) > max_bytes:
         raise InputError(f"{path}: more than {max_bytes} bytes, too large for a {what}")
     return content
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from dbpt.archives.member import Member
 from dbpt.errors import InputError
+from dbpt.files import reason_of
 from dbpt.safe_pyarrow import import_pyarrow
 
 NAME = re.compile(r"(.+)/(0|[1-9][0-9]{0,17})", re.DOTALL)  # one for each image, so that the cache knows it by one
@@ -53,7 +54,7 @@ def image_column(archive: Path, column: str) -> Any:
     try:
         found = archive.stat()
     except OSError as error:
-        raise InputError(f"{archive}: cannot be read ({error.strerror})") from None
+        raise InputError(f"{archive}: cannot be read ({reason_of(error)})") from None
     return _image_column(str(archive), column, found.st_size, found.st_mtime_ns)
 
 
@@ -79,8 +80,9 @@ def _image_column(archive: str, column: str, size: int, mtime_ns: int) -> Any:
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise InputError(f"{archive}: cannot be read as an Arrow file ({reason}); copy or save it again") from None
+        raise InputError(
+            f"{archive}: cannot be read as an Arrow file ({reason_of(error)}); copy or save it again"
+        ) from None
     # Between two batches a reader takes the end of the file for the end of the stream.
     if mapped.slice(max(0, size - len(END_OF_STREAM))).to_pybytes() != END_OF_STREAM:
         raise InputError(f"{archive}: is cut off; copy or save it again")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dbpt.archives.member import Member
 from dbpt.errors import InputError
+from dbpt.files import open_regular, reason_of
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def members(archive: Path) -> dict[str, TarMember]:
     try:
         found = archive.stat()
     except OSError as error:
-        raise InputError(f"{archive}: cannot be read ({error.strerror})") from None
+        raise InputError(f"{archive}: cannot be read ({reason_of(error)})") from None
     return _members(str(archive), found.st_size, found.st_mtime_ns)
 
 
@@ -46,7 +47,7 @@ def _members(path: str, size: int, mtime_ns: int) -> dict[str, TarMember]:
     archive = Path(path)
     found: dict[str, TarMember] = {}
     try:
-        with tarfile.open(archive, "r:") as file:
+        with open_regular(archive) as opened, tarfile.open(fileobj=opened, mode="r:") as file:
             for entry in file:
                 # a negative size would lead tarfile back to where it was
                 if entry.size < 0 or entry.offset_data + entry.size > size:
@@ -59,8 +60,9 @@ def _members(path: str, size: int, mtime_ns: int) -> dict[str, TarMember]:
             _check_end(archive, file.offset)
     except InputError:
         raise
-    except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
-        raise InputError(f"{archive}: cannot be read as an uncompressed tar file ({error})") from None
+    # MemoryError, OverflowError: an extended header of any size; RecursionError: thousands of them in a row.
+    except (tarfile.TarError, OSError, ValueError, OverflowError, MemoryError, RecursionError) as error:
+        raise InputError(f"{archive}: cannot be read as an uncompressed tar file ({reason_of(error)})") from None
     return found
 
 

@@ -5,8 +5,9 @@ The checks see a ``Dataset`` and the folder's listing; no image is opened.
 
 import errno
 import os
+import stat
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import numpy as np
 from dbpt.archives import find_member
 from dbpt.data.dataset import SPLITS, Dataset
 from dbpt.errors import InputError
+from dbpt.files import reason_of
 
 
 def check_dataset(dataset: Dataset, *, training: bool = True, images: bool = True) -> None:
@@ -30,6 +32,18 @@ def check_dataset(dataset: Dataset, *, training: bool = True, images: bool = Tru
         check_images(dataset)
 
 
+def check_names(dataset: Dataset) -> None:
+    """Refuse a name that is not UTF-8, which no table, report or run folder could hold."""
+    for row, path in enumerate(dataset.paths):
+        if not path.isascii():
+            try:
+                path.encode()
+            except UnicodeEncodeError:
+                raise InputError(
+                    f"{dataset.source}: the name of image {path!a} (row {row + 1}) is not UTF-8; rename it"
+                ) from None
+
+
 def spelled_as_on_disk(dataset: Dataset) -> Dataset:
     """The data set with the file system's spelling of names that it has in the other Unicode normal form.
 
@@ -43,7 +57,7 @@ def spelled_as_on_disk(dataset: Dataset) -> Dataset:
 
 def _on_disk(root: Path, path: str) -> str:
     spellings = (path, *(unicodedata.normalize(form, path) for form in ("NFC", "NFD")))
-    return next((name for name in spellings if os.path.isfile(root / name)), path)  # noqa: PTH113 (as below)
+    return next((name for name in spellings if os.path.isfile(root / name)), path)  # noqa: PTH113 (Path.is_file raises on a name that is too long)
 
 
 def check_unique(dataset: Dataset) -> None:
@@ -54,13 +68,14 @@ def check_unique(dataset: Dataset) -> None:
         )
 
 
-def repeated_rows(dataset: Dataset) -> list[tuple[int, int]]:
-    """Rows whose path stands further up already, each with the first row that has it."""
+def repeated_rows(dataset: Dataset) -> Iterator[tuple[int, int]]:
+    """Yield the rows whose path occurs further up, each with the first row that has it."""
     if len(set(dataset.paths)) == len(dataset):
-        return []
+        return
     first: dict[str, int] = {}
-    rows = ((row, first.setdefault(path, row)) for row, path in enumerate(dataset.paths))
-    return [(row, earlier) for row, earlier in rows if earlier != row]
+    for row, path in enumerate(dataset.paths):
+        if (earlier := first.setdefault(path, row)) != row:
+            yield row, earlier
 
 
 def check_classes(dataset: Dataset) -> None:
@@ -109,8 +124,7 @@ def missing_rows(dataset: Dataset) -> list[int]:
     unlisted = {(folder, name) for folder, names in folders.items() for name in set(names) - _file_names(root / folder)}
     if not unlisted:
         return []
-    # Links are not in the listings, and a file system may take other spellings (case, Unicode forms): ask it,
-    # through os.path, which answers False to a name that is too long where Path raises.
+    # Links are not in the listings, and a file system may take other spellings (case, Unicode forms): ask it.
     absent = {
         f"{folder}/{name}" if folder else name for folder, name in unlisted if not _is_there(root / folder / name)
     }
@@ -118,7 +132,12 @@ def missing_rows(dataset: Dataset) -> list[int]:
 
 
 def _is_there(path: Path) -> bool:
-    return os.path.isfile(path) or find_member(path) is not None  # noqa: PTH113 (as above)
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 (once an image)
+    except PermissionError:  # somebody put it there: whoever reads it says that it can't be read
+        return True
+    except (OSError, ValueError):
+        return find_member(path) is not None
 
 
 def _file_names(folder: Path) -> set[str]:
@@ -128,7 +147,7 @@ def _file_names(folder: Path) -> set[str]:
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
             return set()
-        raise InputError(f"{folder}: cannot be listed ({error.strerror or error})") from None
+        raise InputError(f"{folder}: cannot be listed ({reason_of(error)})") from None
 
 
 def published_notes(dataset: Dataset) -> list[str]:

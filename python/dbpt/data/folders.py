@@ -1,10 +1,24 @@
 """Listing folders, and finding a known data set's own folder, given that folder or its parent."""
 
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
 from dbpt.errors import InputError
+from dbpt.files import reason_of
+
+
+def absolute(path: str | Path) -> Path:
+    """Return the path from the root on, without following links, so that messages show what the user wrote.
+
+    Raises:
+        InputError: the path is relative, and the working directory is gone.
+    """
+    try:
+        return Path(os.path.abspath(path))  # noqa: PTH100 (Path.absolute keeps '..')
+    except OSError as error:
+        raise InputError(f"{path}: the working directory cannot be found ({reason_of(error)}); enter another") from None
 
 
 def list_entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -13,7 +27,15 @@ def list_entries(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
     except OSError as error:
-        raise InputError(f"{folder}: cannot be listed ({error.strerror or error})") from None
+        raise InputError(f"{folder}: cannot be listed ({reason_of(error)})") from None
+
+
+def leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a folder or a link to one; a link that leads in circles is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def find_root(root: Path, folders: Sequence[str], markers: Sequence[str], title: str) -> Path:
@@ -28,8 +50,8 @@ def find_root(root: Path, folders: Sequence[str], markers: Sequence[str], title:
     Raises:
         InputError: the root is missing, or no marker is there; says what is expected, and where.
     """
-    if not os.path.isdir(root):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
-        problem = "is a file, not a folder" if os.path.exists(root) else "does not exist"  # noqa: PTH110
+    if not is_folder(root):
+        problem = "is a file, not a folder" if is_there(root) else "does not exist"
         raise InputError(f"--root {root} {problem}; {title} needs the folder that holds {markers[0]}")
     if found := look_for_root(root, folders, markers):
         return found
@@ -47,5 +69,34 @@ def look_for_root(root: Path, folders: Sequence[str], markers: Sequence[str]) ->
 
 def first_of(folder: Path, names: Sequence[str]) -> Path | None:
     """Return the first of ``names`` that is in ``folder``."""
-    paths = (os.path.join(folder, name) for name in names)  # noqa: PTH118 (as above)
-    return next((Path(path) for path in paths if os.path.exists(path)), None)  # noqa: PTH110
+    return next((folder / name for name in names if is_there(folder / name)), None)
+
+
+def is_there(path: Path) -> bool:
+    """Return whether a path leads to something. Raises `InputError` as `is_folder` does."""
+    return _mode(path) != 0
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether a path leads to a folder.
+
+    Raises:
+        InputError: the system doesn't let us look, or can't follow the path: that is no sign that nothing is there.
+    """
+    return stat.S_ISDIR(_mode(path))
+
+
+def is_file(path: Path) -> bool:
+    """Return whether a path leads to a regular file. Raises `InputError` as `is_folder` does."""
+    return stat.S_ISREG(_mode(path))
+
+
+def _mode(path: Path) -> int:
+    try:
+        return os.stat(path).st_mode  # noqa: PTH116 (once an image)
+    except (FileNotFoundError, NotADirectoryError):
+        if os.path.islink(path):  # noqa: PTH114 (Path.is_link raises where os.path answers False)
+            raise InputError(f"{path}: is a link to nothing; mend or delete it") from None
+        return 0
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise InputError(f"{path}: cannot be looked at ({reason_of(error)})") from None

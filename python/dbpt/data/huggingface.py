@@ -16,11 +16,12 @@ from dbpt.archives.arrow import image_column
 from dbpt.data.cell_text import cell_text
 from dbpt.data.column_names import ROLES
 from dbpt.data.dataset import Dataset
+from dbpt.data.folders import is_file, is_there
 from dbpt.data.image_folder import SPLIT_FOLDERS
 from dbpt.data.jsonl import json_object
-from dbpt.data.rows import Columns, column_position, read_text, shortened
+from dbpt.data.rows import Columns, check_number, column_position, read_text, shortened
 from dbpt.data.table import SPLIT_NAMES, attribute_indices, class_indices
-from dbpt.data.value_codes import notes_on_numbers
+from dbpt.data.value_codes import is_unknown, notes_on_numbers
 from dbpt.errors import InputError
 from dbpt.words import Vocabulary, Words
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 DICT, STATE, INFO = "dataset_dict.json", "state.json", "dataset_info.json"
 SAVE_AGAIN = "save it again with save_to_disk, or copy it again"
-NO_LABEL = ("", "-1")  # the hub's for the test splits of competitions
 
 
 def is_saved_dataset(folder: Path) -> bool:
@@ -84,7 +84,9 @@ def read_saved_dataset(
         places = list(_image_paths(folder, split, image))
         texts = {column: _texts(folder, split, column, places) for column in values}
         labels = texts[named["label"]]
-        without = [row for row, label in enumerate(labels) if label in NO_LABEL]
+        without = [
+            row for row, label in enumerate(labels) if is_unknown(label)
+        ]  # the hub's -1 for tests of competitions
         if labels and len(without) == len(labels):
             notes.append(f"split {name!r} is left out: its {len(labels)} rows have no {named['label']} (-1 or empty)")
             continue
@@ -137,7 +139,7 @@ def check_split_names(names: Iterable[str], where: str) -> None:
 def _load(folder: Path) -> "dict[str, datasets.Dataset]":
     """The splits of a saved DatasetDict by name, a saved Dataset under the empty name; their files are mapped."""
     names = [""]
-    if (folder / DICT).exists():
+    if is_there(folder / DICT):
         names = json_object(read_text(folder / DICT), str(folder / DICT)).get("splits", [])
         if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
             raise InputError(f"{folder / DICT}: its 'splits' are no names; {SAVE_AGAIN}")
@@ -157,6 +159,7 @@ def _load(folder: Path) -> "dict[str, datasets.Dataset]":
             raise InputError(
                 f"{folder / name}: datasets cannot load it ({type(error).__name__}: {reason}); {SAVE_AGAIN}"
             ) from None
+        check_number(folder / name, len(splits[name]))
     if not splits:
         raise InputError(f"{folder}: has no rows; save some")
     return splits
@@ -165,7 +168,7 @@ def _load(folder: Path) -> "dict[str, datasets.Dataset]":
 def _files(folder: Path) -> list[str]:
     """The Arrow files of a split, which must be in its folder: the library would open whatever ``state.json`` names."""
     for file in (STATE, INFO):
-        if not (folder / file).is_file():
+        if not is_there(folder / file):
             raise InputError(f"{folder}: has no {file}, so it was not saved to its end; {SAVE_AGAIN}")
     state: Any = json_object(read_text(folder / STATE), str(folder / STATE))
     if state.get("_indices_data_files"):  # of versions before 2.0, which today's would take for all rows
@@ -173,7 +176,7 @@ def _files(folder: Path) -> list[str]:
     listed = state.get("_data_files")
     names: list[Any] = [entry.get("filename") for entry in listed] if _are_objects(listed) else [None]
     for name in names:
-        if not isinstance(name, str) or not name.endswith(".arrow") or "/" in name or not (folder / name).is_file():
+        if not isinstance(name, str) or not name.endswith(".arrow") or "/" in name or not is_file(folder / name):
             raise InputError(f"{folder / STATE}: {name!r:.80} is no Arrow file of this folder; {SAVE_AGAIN}")
     return names
 
@@ -220,7 +223,7 @@ def _split_code(folder: Path, name: str, split: "datasets.Dataset") -> int:
 
     Without a name, or under one that says nothing (all, train+test), it may be trained on.
     """
-    in_dict = folder.name if (folder.parent / DICT).exists() else ""
+    in_dict = folder.name if is_there(folder.parent / DICT) else ""
     names = (name, str(split.split).partition("[")[0], in_dict)
     return next((SPLIT_FOLDERS[name.lower()] for name in names if name.lower() in SPLIT_FOLDERS), 0)
 
@@ -240,7 +243,7 @@ def _texts(folder: Path, split: "datasets.Dataset", column: str, places: Sequenc
     texts = [cell_text(value) for value in values]
     names = _class_names(split, column)
     if names:
-        meaning = {text: text for text in NO_LABEL} | {str(number): name for number, name in enumerate(names)}
+        meaning = {"": "", "-1": "-1"} | {str(number): name for number, name in enumerate(names)}
         texts = [text if text is None else meaning.get(text) for text in texts]
     if None in texts:
         row = texts.index(None)

@@ -11,7 +11,7 @@ import numpy as np
 
 from dbpt.data.cell_text import cell_text
 from dbpt.data.dataset import SPLITS, Dataset
-from dbpt.data.folders import list_entries
+from dbpt.data.folders import leads_to_folder, list_entries
 from dbpt.data.rows import one_of, shortened
 from dbpt.data.value_codes import given_codes, notes_on_numbers, own_codes
 from dbpt.errors import CONTROL, InputError, nearest
@@ -83,7 +83,7 @@ def read_image_folder(
 
 def _split_folders(folder: Path) -> dict[str, int]:
     """The folders of splits by name, none if there are class folders instead."""
-    names = [entry.name for entry in list_entries(folder) if entry.is_dir()]
+    names = [entry.name for entry in list_entries(folder) if leads_to_folder(entry)]
     splits = {name: SPLIT_FOLDERS[name.lower()] for name in names if name.lower() in SPLIT_FOLDERS}
     others = [name for name in names if name not in splits]
     if splits and others:
@@ -96,7 +96,7 @@ def _split_folders(folder: Path) -> dict[str, int]:
 
 def _list_classes(root: Path, prefix: str, split: int, found: _Found) -> None:
     for entry in list_entries(root / prefix):
-        if not entry.is_dir():
+        if not leads_to_folder(entry):
             found.left_out.append(prefix + entry.name)
             continue
         for path in _files(root, prefix + entry.name):
@@ -109,12 +109,16 @@ def _list_classes(root: Path, prefix: str, split: int, found: _Found) -> None:
 
 
 def _files(root: Path, folder: str) -> Iterator[str]:
-    """Paths below ``root`` of the files in a folder and in those below it. Links to folders may lead in circles, and
-    are given as they are."""
-    for entry in list_entries(root / folder):
-        path = f"{folder}/{entry.name}"
+    """Yield the paths below ``root`` of the files in a folder and in those below it, however deep.
+
+    Links to folders may lead in circles, and are given as they are.
+    """
+    waiting = [(folder, entry) for entry in reversed(list_entries(root / folder))]
+    while waiting:
+        above, entry = waiting.pop()
+        path = f"{above}/{entry.name}"
         if entry.is_dir(follow_symlinks=False):
-            yield from _files(root, path)
+            waiting += [(path, below) for below in reversed(list_entries(root / path))]
         else:
             yield path
 

@@ -1,6 +1,5 @@
 """The data sets that have layouts, words and published group counts of their own."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from dbpt.data import celeba, metashift, waterbirds
 from dbpt.data.checks import published_notes
 from dbpt.data.dataset import Dataset
+from dbpt.data.folders import absolute
 from dbpt.data.rows import shortened
 from dbpt.errors import InputError
 from dbpt.words import Vocabulary, Words
@@ -50,9 +50,7 @@ def read_known(
     task: dict[str, str | tuple[str, ...]] = {} if celeba_target is None else {"target": celeba_target}
     if celeba_attributes is not None:
         task["attributes"] = _listed(celeba_attributes)
-    # Absolute without following links, so that messages show what the user wrote.
-    path = Path(os.path.abspath(root))  # noqa: PTH100 (Path.absolute keeps '..')
-    dataset = known.read(path, **task)
+    dataset = known.read(absolute(root), **task)
     words = Words(
         _same_number("classes", classes, dataset.words.classes),
         _same_number("attributes", attributes, dataset.words.attributes),

@@ -1,14 +1,14 @@
 """``load_dataset``: from a known name or a table's path to a checked data set, the user's words over the defaults."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbpt.data import image_folder, table, webdataset
-from dbpt.data.checks import check_dataset, spelled_as_on_disk
+from dbpt.data.checks import check_dataset, check_names, spelled_as_on_disk
 from dbpt.data.column_names import ROLES, check_columns
 from dbpt.data.dataset import Dataset
+from dbpt.data.folders import absolute, is_folder, is_there
 from dbpt.data.huggingface import is_saved_dataset, read_saved_dataset
 from dbpt.data.huggingface_objects import path_of
 from dbpt.data.known import KNOWN, read_known
@@ -75,6 +75,7 @@ def load_dataset(
     else:
         check_columns(columns or {}, "--columns")
         dataset = _load_own(data, root, *vocabularies, columns, images)
+    check_names(dataset)
     if images:
         dataset = spelled_as_on_disk(dataset)
     if check:
@@ -98,7 +99,7 @@ def _load_own(
     columns: Mapping[str, str] | None,
     images: bool,
 ) -> Dataset:
-    path = _absolute(data)
+    path = absolute(data)
     sentences = (
         _sentences(templates, table.TEMPLATES),
         _sentences(attribute_templates, table.ATTRIBUTE_TEMPLATES),
@@ -108,7 +109,7 @@ def _load_own(
             given = f"--root {root}" if root is not None else "--embeddings"
             raise InputError(f"{given}: {path} has its images inside; drop it, or give a table")
         return webdataset.read_webdataset(str(path), classes, attributes, *sentences, columns)
-    if path.suffix.lower() not in table.READERS and os.path.isdir(path):  # noqa: PTH112 (as below)
+    if path.suffix.lower() not in table.READERS and is_folder(path):
         if not images:
             raise InputError(f"--embeddings with the folder {path}: its files have no order to go by; give a table")
         is_saved = is_saved_dataset(path)
@@ -123,7 +124,7 @@ def _load_own(
             f"data {path.name!r} is neither a known data set ({', '.join(KNOWN)}) nor the path of a "
             f"{', '.join(table.READERS)} table, nor a folder, nor .tar shards{nearest(path.name.lower(), list(KNOWN))}"
         )
-    if not os.path.exists(path):  # noqa: PTH110 (Path.exists raises on a name that is too long)
+    if not is_there(path):
         named = [(columns or {}).get(role, role) for role in ROLES]
         raise InputError(
             f"{path}: does not exist; expected a table with the columns {', '.join(named[:3])}[, {named[3]}]"
@@ -140,8 +141,8 @@ def _load_own(
 
 
 def _root_folder(root: str | Path, path: Path) -> Path:
-    folder = _absolute(root)
-    if not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
+    folder = absolute(root)
+    if not is_folder(folder):
         raise InputError(
             f"--root {folder} is not a folder; expected the one that the paths of {path.name} are relative to"
         )
@@ -152,8 +153,3 @@ def _sentences(given: Sequence[str] | None, default: tuple[str, ...]) -> tuple[s
     if given is None:
         return default
     return (given,) if isinstance(given, str) else tuple(given)
-
-
-def _absolute(path: str | Path) -> Path:
-    """Absolute without following links, so that messages show what the user wrote."""
-    return Path(os.path.abspath(path))  # noqa: PTH100 (Path.absolute keeps '..')

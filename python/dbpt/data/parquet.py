@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dbpt.data.cell_text import cell_text
-from dbpt.data.rows import Columns, column_position
+from dbpt.data.rows import Columns, check_number, column_position
 from dbpt.errors import InputError
+from dbpt.files import open_regular, reason_of
 from dbpt.safe_pyarrow import import_pyarrow
 
 
@@ -19,17 +22,21 @@ def read_parquet(path: Path, required: Sequence[str], optional: Sequence[str] = 
     """
     pyarrow, parquet = _pyarrow(path)
     try:
-        with parquet.ParquetFile(path) as file:
-            schema = file.schema_arrow
+        open_regular(path).close()
+        schema = parquet.read_schema(path)
+        # Text stays in the file's own dictionaries: a few KB can stand for gigabytes of repeated text.
+        texts = [field.name for field in schema if str(field.type) in ("string", "large_string")]
+        with parquet.ParquetFile(path, read_dictionary=texts) as file:
+            check_number(path, file.metadata.num_rows)
             names = [name for name in (*required, *optional) if name in required or name in schema.names]
             for name in names:
                 _check_type(
                     pyarrow.types, path, name, schema.field(column_position(str(path), schema.names, name)).type
                 )
             table = file.read(columns=names)
-            values = {name: _cells(path, name, table.column(name).to_pylist()) for name in names}
+            values = {name: _cells(path, name, table.column(name)) for name in names}
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = str(error).partition("\n")[0]
+        reason = reason_of(error)[:200]
         raise InputError(f"{path}: cannot be read as Parquet ({reason}); write it again") from None
     if not table.num_rows:
         raise InputError(f"{path}: has columns but no rows; expected one row per image")
@@ -53,9 +60,22 @@ def _check_type(types: Any, path: Path, name: str, kind: Any) -> None:
         )
 
 
-def _cells(path: Path, name: str, values: Sequence[object]) -> list[str]:
-    cells = {value: text for value in set(values) if (text := cell_text(value)) is not None}
-    row = next((row for row, value in enumerate(values) if value not in cells), None)
-    if row is not None:
-        raise InputError(f"{path} row {row + 1}: {name} is {values[row]!a}, expected text or an integer")
-    return [cells[value] for value in values]
+def _cells(path: Path, name: str, column: Any) -> list[str]:
+    """The cells of a column as text; each distinct value is converted once, however often it occurs."""
+    cells: list[str] = []
+    for chunk in column.chunks:
+        chunk.validate(full=True)
+        encoded = chunk if hasattr(chunk, "dictionary") else _floats_of_half(chunk).dictionary_encode()
+        values = encoded.dictionary.to_pylist()
+        texts = [cell_text(value) for value in values]
+        codes = encoded.indices.fill_null(len(texts)).to_numpy()
+        if None in texts:
+            for row, code in enumerate(codes.tolist(), start=len(cells) + 1):
+                if code < len(texts) and texts[code] is None:
+                    raise InputError(f"{path} row {row}: {name} is {values[code]!a:.80}, expected text or an integer")
+        cells += np.array([*texts, ""], dtype=object)[codes].tolist()
+    return cells
+
+
+def _floats_of_half(chunk: Any) -> Any:
+    return chunk.cast("float32") if str(chunk.type) == "halffloat" else chunk

@@ -14,18 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.errors import InputError, nearest
+from dbpt.files import read_regular
+
+MOST_ROWS = 10_000_000
+MAX_BYTES = 1 << 32
 
 
 def read_text(path: Path) -> str:
     """The text of a UTF-8 file (a byte order mark is dropped).
 
     Raises:
-        InputError: missing, unreadable, not UTF-8 (with the line), binary, a web page, or without content.
+        InputError: missing, unreadable, no regular file or one of more than 4 GB, not UTF-8 (with the line), binary, a
+            web page, or without content.
     """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    raw = read_regular(path, "file", MAX_BYTES)
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in raw:
         raise InputError(f"{path}: is not UTF-8 text (UTF-16 or binary); save it as UTF-8")
     try:
@@ -60,6 +62,12 @@ def separated_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int,
         raise InputError(f"{path} line {line}: not well-formed ({error}); check its quotes") from None
 
 
+def check_number(path: Path, num_rows: int) -> None:
+    """Refuse more rows than `MOST_ROWS`: a compressed file of a few KB may claim any number."""
+    if num_rows > MOST_ROWS:
+        raise InputError(f"{path}: has {num_rows} rows, more than {MOST_ROWS}; split it")
+
+
 @dataclass(frozen=True)
 class Columns:
     """The wanted columns of one file, all of one length, and the line (or other ``unit``) of each row.
@@ -72,6 +80,9 @@ class Columns:
     values: dict[str, list[str]]
     unit: str = "line"
     names: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        check_number(self.path, len(self.lines))
 
     def where(self, row: int) -> str:
         """``"folder/file.csv line 17"``, or the row's name."""
@@ -200,12 +211,12 @@ def _below(absolute: Path, root: Path) -> Path | None:
     """``absolute`` relative to ``root``, either of which may be given through links; None if it is outside."""
     if absolute.is_relative_to(root):
         return absolute.relative_to(root)
-    resolved = root.resolve()
-    if not absolute.is_relative_to(resolved):
-        try:
+    try:
+        resolved = root.resolve()
+        if not absolute.is_relative_to(resolved):
             absolute = absolute.parent.resolve() / absolute.name
-        except (OSError, RuntimeError):  # a loop of links, a name that is too long
-            return None
+    except (OSError, RuntimeError):  # a loop of links, a name that is too long
+        return None
     return absolute.relative_to(resolved) if absolute.is_relative_to(resolved) else None
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from dbpt.data.folders import is_file, is_folder, list_entries
 from dbpt.errors import InputError
 
 BRACES = re.compile(r"\{([^{}]*)\}")
@@ -31,7 +32,9 @@ def shards_of(pattern: str) -> list[Path]:
             raise InputError(f"data {pattern!r}: its braces come to more than {MOST_PARTS} names; use a wildcard")
         is_glob = glob.has_magic(part) and not os.path.lexists(part)
         names = sorted(glob.glob(part)) if is_glob else [part]  # noqa: PTH207 (Path.glob takes no absolute pattern)
-        if not names or not all(map(os.path.isfile, names)):
+        if is_glob and not names and is_folder(Path(part).parent):
+            list_entries(Path(part).parent)  # which says so if it can't be listed
+        if not names or not all(is_file(Path(name)) for name in names):
             raise InputError(f"data {pattern!r}: no file {part}; name the shards that are there")
         shards |= dict.fromkeys(map(Path, names))
         if len(shards) > MOST_SHARDS:

@@ -16,7 +16,7 @@ from dbpt.data.dataset import Dataset
 from dbpt.data.jsonl import read_jsonl
 from dbpt.data.parquet import read_parquet
 from dbpt.data.rows import Columns, read_columns
-from dbpt.data.value_codes import given_codes, notes_on_numbers, own_codes
+from dbpt.data.value_codes import given_codes, is_unknown, notes_on_numbers, own_codes
 from dbpt.errors import CONTROL, InputError
 from dbpt.words import Vocabulary, Words
 
@@ -30,7 +30,6 @@ READERS: dict[str, Callable[[Path, Sequence[str], Sequence[str]], Columns]] = {
 TEMPLATES = ("a photo of a {}.",)
 ATTRIBUTE_TEMPLATES = ("{}",)
 SPLIT_NAMES = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2, "0": 0, "1": 1, "2": 2}
-UNKNOWN = ("", "-1")
 
 
 def read_table(
@@ -99,11 +98,11 @@ def class_indices(columns: Columns, column: str, vocabulary: Vocabulary | None) 
     Raises:
         InputError: a value that is none of the given names, or fewer than two values where none are given.
     """
-    if vocabulary is None and len(names := own_codes(_values(columns, column))[0]) < 2:
+    if vocabulary is None and len(names := own_codes(_values(columns, column, _always_known))[0]) < 2:
         raise InputError(
             f"{columns.path}: column {column!r} has {_found(names)}; a classifier needs at least two classes"
         )
-    return _indexed(columns, column, vocabulary)
+    return _indexed(columns, column, vocabulary, _always_known)
 
 
 def attribute_indices(
@@ -116,31 +115,30 @@ def attribute_indices(
     """
     if column not in columns.values:
         return vocabulary or {}, np.full(len(columns.lines), -1, dtype=np.int64)
-    if vocabulary is None and len(names := own_codes(_values(columns, column, UNKNOWN))[0]) == 1:
+    if vocabulary is None and len(names := own_codes(_values(columns, column, is_unknown))[0]) == 1:
         raise InputError(
             f"{columns.path}: column {column!r} has {_found(names)} (empty and -1 mean unknown); "
             "an attribute needs at least two: name them with attributes, or drop the column"
         )
-    return _indexed(columns, column, vocabulary, unknown=UNKNOWN)
+    return _indexed(columns, column, vocabulary, is_unknown)
 
 
 def _indexed(
-    columns: Columns, column: str, vocabulary: Vocabulary | None, unknown: Sequence[str] = ()
+    columns: Columns, column: str, vocabulary: Vocabulary | None, unknown: Callable[[str], bool]
 ) -> tuple[Vocabulary, NDArray[np.int64]]:
-    """The vocabulary of a column (the given one, or its values) and the index of each row, -1 for ``unknown``."""
+    """The vocabulary of a column (the given one, or its values), and the index of each row, -1 where ``unknown``."""
     values = _values(columns, column, unknown)
     if vocabulary is None:
         names, codes = own_codes(values)
         vocabulary, expected = {name: (name,) for name in names}, names
     else:
         codes, expected = given_codes(values, list(vocabulary))
-    codes |= dict.fromkeys(unknown, -1)
-    return vocabulary, columns.decode(column, codes.get, expected)
+    return vocabulary, columns.decode(column, lambda value: -1 if unknown(value) else codes.get(value), expected)
 
 
-def _values(columns: Columns, column: str, unknown: Sequence[str] = ()) -> set[str]:
-    """The distinct values. Raises `InputError` for one with a line break or another control character."""
-    values = {value.strip() for value in set(columns.values[column])} - {"", *unknown}
+def _values(columns: Columns, column: str, unknown: Callable[[str], bool]) -> set[str]:
+    """The distinct values that are known. Raises `InputError` for one with a line break or other control character."""
+    values = {value for value in map(str.strip, set(columns.values[column])) if value and not unknown(value)}
     if any(map(CONTROL.search, values)):
         row, value = next((row, v) for row, v in enumerate(columns.values[column]) if CONTROL.search(v.strip()))
         raise InputError(
@@ -148,6 +146,10 @@ def _values(columns: Columns, column: str, unknown: Sequence[str] = ()) -> set[s
             "missing?"
         )
     return values
+
+
+def _always_known(value: str) -> bool:
+    return False
 
 
 def _found(names: Sequence[str]) -> str:

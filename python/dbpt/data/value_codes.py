@@ -22,6 +22,11 @@ def own_codes(values: Set[str]) -> tuple[list[str], dict[str, int]]:
     return names, {name: index for index, name in enumerate(names)}
 
 
+def is_unknown(value: str) -> bool:
+    """Return whether a written value says that nothing is known: none, or -1, also as pandas writes it (``"-1.0"``)."""
+    return not value or (INTEGER.fullmatch(value) is not None and _integer(value) == -1)
+
+
 def given_codes(values: Set[str], names: list[str]) -> tuple[dict[str, int], list[str]]:
     """The index of each valid value, and what was expected: the given names, or the integers that index them."""
     if values.isdisjoint(names) and values and all(INTEGER.fullmatch(value) for value in values):

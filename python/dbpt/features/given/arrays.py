@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tokenize
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from dbpt.errors import InputError
+from dbpt.files import open_regular, reason_of
 
 DTYPES: dict[str, np.dtype[Any]] = {"F16": np.dtype(np.float16), "F32": np.dtype(np.float32)}
 NAMES = ("features", "embeddings", "image_embeddings", "img_emb")
@@ -37,13 +36,11 @@ def open_array(path: Path) -> NDArray[Any]:
             f"{path}: expected a .npy or .safetensors file, or a folder that clip-retrieval has written; "
             "np.save(FILE, features) writes the first"
         )
-    if not os.path.isfile(path):  # noqa: PTH113 (Path.is_file raises on a name that is too long)
-        raise InputError(f"{path}: is not there, or not a regular file; expected the features of the table's rows")
     try:
+        open_regular(path).close()
         array = _open_npy(path) if suffix == ".npy" else _open_safetensors(path)
     except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise InputError(f"{path}: cannot be read ({reason})") from None
+        raise InputError(f"{path}: cannot read the features: {reason_of(error)}") from None
     if array.dtype not in DTYPES.values():
         raise InputError(
             f"{path}: holds {array.dtype}, expected float16 or float32; convert it with features.astype('float32')"
@@ -65,11 +62,10 @@ def _open_npy(path: Path) -> NDArray[Any]:
             warnings.simplefilter("ignore")  # of headers that Python 2 wrote
             array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
             return array
-    # what numpy lets through of a header that is no header, or of a shape that the file does not have
-    except (ValueError, TypeError, OverflowError, RecursionError, MemoryError, tokenize.TokenError) as error:
+    except Exception as error:  # numpy raises whatever its parser, or memory, makes of a header that is none
         if "Python objects" in str(error):
             raise InputError(f"{path}: {_REFUSED}") from None
-        reason = " ".join(str(error).split())[:120]
+        reason = reason_of(error)[:120]
         raise InputError(f"{path}: is not a whole .npy file ({reason}); write it again") from None
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.data.folders import is_folder, list_entries
 from dbpt.data.parquet import read_parquet
 from dbpt.errors import InputError
 
@@ -94,9 +95,10 @@ class ClipRetrievalFolder:
 def _numbered(folder: Path, kind: str, suffix: str) -> dict[int, Path]:
     """The files ``kind/kind_N.suffix`` by N, which may have zeros in front."""
     found: dict[int, Path] = {}
-    for path in sorted((folder / kind).glob(f"{kind}_*{suffix}")):
+    for entry in list_entries(folder / kind) if is_folder(folder / kind) else []:
+        path = folder / kind / entry.name
         number = path.stem.removeprefix(f"{kind}_")
-        if number.isdecimal() and number.isascii():
+        if path.suffix == suffix and path.stem != number and number.isdecimal() and number.isascii():
             if int(number) in found:
                 raise InputError(f"{path}: has the number of {found[int(number)].name}; keep one")
             found[int(number)] = path

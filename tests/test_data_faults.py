@@ -1,0 +1,312 @@
+"""What every reader of data makes of files that can't be read: one line with the true reason, at once, and no more."""
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+from layouts import BIRDS, edit, refused, touch, write_birds, write_faces, write_pets
+from saved_datasets import made
+from table_files import refused as refused_data
+
+import dbpt
+from dbpt.archives import find_member
+from dbpt.data import load_dataset, rows
+from dbpt.errors import InputError, nearest
+from dbpt.features.given.arrays import open_array
+
+TABLE = "path,label,split,attribute\na.jpg,x,train,0\nb.jpg,y,train,1\n"
+
+
+@pytest.fixture
+def become_nobody():
+    """A function that gives up root's right to read everything, until the end of the test."""
+    if not hasattr(os, "seteuid"):
+        pytest.skip("permissions are POSIX's")
+    "".encode("utf-8-sig")  # Python itself may be where nobody may read: what is imported late comes before
+    nearest("a", ["b"])
+    user = os.geteuid()
+    yield lambda: os.seteuid(65534) if user == 0 else None
+    os.seteuid(user)
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A folder of ours that others may enter, for what nobody may read."""
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    touch(tmp_path, "a.jpg", "b.jpg")
+    (tmp_path / "rows.csv").write_text(TABLE)
+    return tmp_path
+
+
+READERS = {
+    "table": ("rows.csv", lambda path: load_dataset(path)),
+    "json": ("rows.jsonl", lambda path: load_dataset(path)),
+    "parquet": ("rows.parquet", lambda path: load_dataset(path)),
+    "shard": ("train.tar", lambda path: load_dataset(path)),
+    "waterbirds": ("metadata.csv", lambda path: load_dataset("waterbirds", path.parent)),
+    "metashift": ("metadata_metashift.csv", lambda path: load_dataset("metashift", write_pets(path.parent))),
+    "celeba": ("list_attr_celeba.txt", lambda path: load_dataset("celeba", path.parent)),
+    "merged": ("metadata_celeba.csv", lambda path: load_dataset("celeba", path.parent)),
+    "saved": ("dataset_dict.json", lambda path: load_dataset(path.parent)),
+    "npy": ("features.npy", open_array),
+    "safetensors": ("features.safetensors", open_array),
+}
+FAULTS = {
+    "a pipe": lambda file: os.mkfifo(file),
+    "an endless device": lambda file: file.symlink_to("/dev/zero"),
+    "a folder": lambda file: file.mkdir(),
+    "a loop of links": lambda file: file.symlink_to(file.name),
+    "a link to nothing": lambda file: file.symlink_to("gone"),
+    "empty": lambda file: file.touch(),
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pipes and devices")
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("reader", READERS)
+def test_no_reader_waits_or_crashes(tmp_path, reader, fault):
+    name, read = READERS[reader]
+    FAULTS[fault](tmp_path / name)
+    with pytest.raises(InputError) as error:
+        read(tmp_path / name)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_what_may_not_be_read_is_not_called_missing_or_damaged(place, become_nobody, reader):
+    name, read = READERS[reader]
+    file = place / name
+    file.unlink(missing_ok=True)
+    file.touch()
+    file.chmod(0)
+    if reader == "metashift":
+        root = write_pets(place)
+        read = lambda path: load_dataset("metashift", root)  # noqa: E731
+    become_nobody()
+    with pytest.raises(InputError, match="Permission denied"):
+        read(file)
+
+
+@pytest.mark.parametrize(
+    "data", ["closed/rows.csv", "closed/train.tar", "closed/train-*.tar", "closed", "closed/below"]
+)
+def test_data_in_a_folder_that_may_not_be_entered(place, become_nobody, data):
+    (place / "closed/below").mkdir(parents=True)
+    (place / "closed").chmod(0)
+    become_nobody()
+    message = refused_data(f"{place}/closed/{data}")
+    assert "Permission denied" in message and "closed" in message
+
+
+def test_a_known_root_that_may_not_be_entered(place, become_nobody):
+    (place / "closed").mkdir(mode=0)
+    become_nobody()
+    for name in ("waterbirds", "celeba", "metashift"):
+        assert "Permission denied" in refused(name, place / "closed")
+
+
+def test_an_image_that_may_not_be_looked_at_is_not_called_missing(place, become_nobody):
+    (place / "closed").mkdir()
+    touch(place, "closed/b.jpg")
+    (place / "b.jpg").unlink()
+    (place / "b.jpg").symlink_to("closed/b.jpg")
+    (place / "closed").chmod(0)
+    become_nobody()
+    assert load_dataset(place / "rows.csv").paths == ("a.jpg", "b.jpg")
+    found = dbpt.check_data(str(place / "rows.csv"))
+    assert any("image 'b.jpg': Permission denied" in line for line in (*found.warnings, *found.problems))
+
+
+def test_embed_names_a_table_in_a_folder_that_may_not_be_entered(place, become_nobody, capsys):
+    from dbpt.cli import main
+
+    (place / "closed").mkdir(mode=0)
+    become_nobody()
+    with pytest.raises(SystemExit) as end:
+        main(["embed", str(place / "closed/rows.csv"), "--cache", str(place / "cache")])
+    assert end.value.code == 2
+    assert "closed/rows.csv: cannot be looked at (Permission denied)" in capsys.readouterr().err
+
+
+def test_long_names():
+    for data in ("x" * 300, "x" * 300 + ".csv", "x" * 300 + ".tar", "x" * 300 + ".parquet", f"{'x' * 300}/rows.csv"):
+        assert "File name too long" in refused_data(data)
+    assert "File name too long" in refused("waterbirds", "x" * 300)
+
+
+@pytest.mark.parametrize("unknown", ["-1", "-1.0", "", "-1.00"])
+def test_unknown_attributes_as_pandas_writes_them(place, unknown):
+    edit(place / "rows.csv", "b.jpg,y,train,1", f"b.jpg,y,train,1.0\nc.jpg,y,train,{unknown}")
+    edit(place / "rows.csv", "x,train,0", "x,train,0.0")
+    touch(place, "c.jpg")
+    data = load_dataset(place / "rows.csv")
+    assert (data.attribute_names, data.attributes.tolist()) == (("0", "1"), [0, 1, -1])
+
+
+def test_unknown_attributes_of_a_float_column_in_parquet(place):
+    columns = {"path": ["a.jpg", "b.jpg"], "label": ["x", "y"], "split": ["train"] * 2}
+    parquet.write_table(pa.table({**columns, "attribute": [-1.0, 1.0]}), place / "rows.parquet")
+    given = {"attributes": {"in": ("in",), "out": ("out",)}}
+    assert load_dataset(place / "rows.parquet", **given).attributes.tolist() == [-1, 1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
+def test_names_that_are_not_utf8(tmp_path):
+    bad = os.fsdecode(b"d\xe9.jpg")
+    touch(tmp_path, "pets/cat/a.jpg", f"pets/dog/{bad}")
+    assert r"the name of image 'dog/d\udce9.jpg' (row 2) is not UTF-8; rename it" in refused_data(tmp_path / "pets")
+    with tarfile.open(tmp_path / "train.tar", "w") as shard:
+        for name, content in ((bad, b""), (bad.replace("jpg", "cls"), b"1"), ("b.jpg", b""), ("b.cls", b"0")):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            shard.addfile(entry, io.BytesIO(content))
+    assert "(row 1) is not UTF-8; rename it" in refused_data(tmp_path / "train.tar")
+    with pytest.raises(InputError, match="is not UTF-8"):
+        dbpt.check_data(str(tmp_path / "pets"))
+
+
+def test_more_rows_than_there_may_be(place, monkeypatch):
+    monkeypatch.setattr(rows, "MOST_ROWS", 1)
+    made([0, 1]).save_to_disk(place / "pets")
+    parquet.write_table(pa.table({"path": ["a", "b"], "label": ["x", "y"], "split": ["0"] * 2}), place / "rows.parquet")
+    (place / "rows.jsonl").write_text('{"path":"a","label":1,"split":0}\n{"path":"b","label":0,"split":0}\n')
+    for name in ("rows.csv", "rows.parquet", "rows.jsonl", "pets"):
+        assert "has 2 rows, more than 1; split it" in refused_data(place / name)
+
+
+def test_repeated_rows_of_a_small_file_are_read_from_its_dictionary(place):
+    """A text of 1 MB in each of a million rows would take a terabyte."""
+    number = 1_000_000
+    columns = {"path": "a.jpg", "label": "x" * 1_000_000, "split": "train"}
+    repeated = np.zeros(number, dtype=np.int8)
+    table = pa.table({name: pa.DictionaryArray.from_arrays(repeated, [value]) for name, value in columns.items()})
+    parquet.write_table(table, place / "rows.parquet", store_schema=False)
+    assert (place / "rows.parquet").stat().st_size < 3_000_000
+    assert "column 'label' has only the value" in refused_data(place / "rows.parquet")
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_extended_headers_of_a_terabyte(tmp_path, kind):
+    entry = tarfile.TarInfo("x")
+    entry.type, entry.size = kind, 1 << 40
+    (tmp_path / "train.tar").write_bytes(entry.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    assert "train.tar: " in refused_data(tmp_path / "train.tar")
+
+
+def test_extended_headers_without_end(tmp_path):
+    entry = tarfile.TarInfo("x")
+    entry.type, entry.size = tarfile.GNUTYPE_LONGNAME, 1
+    (tmp_path / "train.tar").write_bytes((entry.tobuf(tarfile.GNU_FORMAT) + b"a".ljust(512, b"\0")) * 5000)
+    assert "cannot be read as an uncompressed tar file" in refused_data(tmp_path / "train.tar")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': [('a', '<f4', (1 << 40,))], 'fortran_order': False, 'shape': (2, 3)}",
+        "{'descr': {'names': 3}, 'fortran_order': False, 'shape': (2, 3)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (-1, 3)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775807, 9223372036854775807)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': ((2,), 3)}",
+        "{'descr': ('<f4', {'a': 1}), 'fortran_order': False, 'shape': (2, 3)}",
+        "{'descr': '<f4,<f4,', 'fortran_order': 1, 'shape': (2, 3)}",
+        "(" * 5000,
+        "{" * 300,
+        "\0",
+        "'\\N{bell'",
+    ],
+)
+def test_malformed_headers_of_npy(tmp_path, header):
+    encoded = header.encode().ljust(118) + b"\n"
+    content = b"\x93NUMPY\x01\x00" + len(encoded).to_bytes(2, "little") + encoded + bytes(24)
+    (tmp_path / "x.npy").write_bytes(content)
+    with pytest.raises(InputError, match="x.npy: "):
+        open_array(tmp_path / "x.npy")
+
+
+def test_folders_1500_deep(tmp_path):
+    touch(tmp_path, "pets/cat/b.jpg", "pets/dog/a.jpg")
+    build = 'cd "$0"; for n in $(seq 1500); do mkdir d && cd d; done; touch c.jpg'
+    subprocess.run(["sh", "-c", build, tmp_path / "pets/cat"], check=True)
+    try:
+        assert load_dataset(tmp_path / "pets").paths == ("cat/b.jpg", f"cat/{'d/' * 1500}c.jpg", "dog/a.jpg")
+    finally:
+        subprocess.run(["rm", "-r", tmp_path / "pets"], check=True)
+
+
+def test_links_in_circles(tmp_path):
+    touch(tmp_path, "pets/cat/a.jpg", "pets/dog/b.jpg")
+    (tmp_path / "pets/cow").symlink_to("cow")
+    (tmp_path / "pets/cat/all").symlink_to("..")
+    (tmp_path / "pets/cat/me").symlink_to("me")
+    assert load_dataset(tmp_path / "pets").paths == ("cat/a.jpg", "dog/b.jpg")
+    birds = write_birds(tmp_path)
+    (birds / "loop").symlink_to("loop")
+    edit(birds / "metadata.csv", "001.A/x.jpg", "loop/x.jpg")
+    assert "loop" in refused("waterbirds", birds)
+    edit(birds / "metadata.csv", "loop/x.jpg", f"{birds}/loop/x.jpg")
+    assert "loop" in refused("waterbirds", birds)
+    edit(birds / "metadata.csv", f"{birds}/loop/x.jpg", "/elsewhere/loop/x.jpg")
+    (tmp_path / "me").symlink_to("me")
+    assert "Too many levels of symbolic links" in refused("waterbirds", tmp_path / "me")
+    assert find_member(tmp_path / "me/shard.tar/a.jpg") is None
+
+
+@pytest.mark.parametrize("column", ["split,partition", "y,Blond_Hair", "place,Male", "a,place"])
+def test_columns_of_celeba_that_contradict_each_other(tmp_path, column):
+    faces = write_faces(tmp_path)
+    (faces / "list_attr_celeba.txt").unlink()
+    one, other = column.split(",")
+    names = [one, other, *({"y", "place", "split"} - {one} - ({"place"} if other in ("place", "Male") else set()))]
+    lines = [",".join(["img_filename", *names])]
+    for number in range(1, 5):
+        lines.append(",".join([f"00000{number}.jpg", "1", "1", *(["1"] * (len(names) - 2))]))
+    text = "\n".join(lines) + "\n"
+    (faces / "metadata.csv").write_text(text)
+    load_dataset("celeba", faces, check=False)
+    (faces / "metadata.csv").write_text(text.replace("000003.jpg,1,1", "000003.jpg,1,0"))
+    message = refused("celeba", faces, check=False)
+    assert (
+        "metadata.csv line 4: " in message and "both say the same of CelebA; drop the column that is wrong" in message
+    )
+
+
+def test_columns_of_celeba_that_are_there_twice(tmp_path):
+    faces = write_faces(tmp_path)
+    edit(faces / "list_attr_celeba.txt", "5_o_Clock_Shadow", "Male")
+    assert "line 2: column 'Male' occurs 2 times; keep one" in refused("celeba", faces)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a working directory that is deleted")
+@pytest.mark.parametrize("data", ["rows.csv", "rows.parquet", "train.tar", "pets", "waterbirds"])
+def test_from_a_deleted_directory_under_the_c_locale_without_home(tmp_path, data):
+    code = (
+        "import os, sys, dbpt\nos.rmdir(os.getcwd())\n"
+        "try:\n    dbpt.load_dataset(sys.argv[1], 'data')\nexcept dbpt.InputError as error:\n    print(error)\n"
+    )
+    (tmp_path / "gone").mkdir()
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), "LC_ALL": "C"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, data], cwd=tmp_path / "gone", env=environment, capture_output=True, text=True
+    )
+    assert done.stderr == "" and done.stdout.count("\n") == 1 and "No such file or directory" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="locales are the system's")
+def test_any_name_is_read_under_the_c_locale(tmp_path):
+    birds = write_birds(tmp_path)
+    touch(birds, "鳥.jpg")
+    (birds / "metadata.csv").write_text(BIRDS + "1,001.A/x.jpg,1,0,1,/o\n2,鳥.jpg,0,0,1,/o\n", encoding="utf-8")
+    code = "import sys, dbpt; print(ascii(dbpt.load_dataset('waterbirds', sys.argv[1]).paths))"
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), "LC_ALL": "C"}
+    done = subprocess.run([sys.executable, "-c", code, birds], env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == r"('001.A/x.jpg', '\u9ce5.jpg')", done.stderr
+    shutil.rmtree(birds)
