@@ -54,7 +54,7 @@ def test_a_head_that_a_method_cannot_train_is_left_out():
 
 def test_what_has_no_weights_is_compared_with_sampling_all_the_same():
     plan = make_plan(FitConfig(apply="sampling"), "erm,dbpt,jtt,dfr", "linear", 1)
-    assert [cell.config.apply for cell in plan.cells] == ["loss", "sampling", "sampling", "loss"]
+    assert [cell.config.apply for cell in plan.cells] == [None, "sampling", "sampling", None]
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,24 @@ def test_defaults_that_depend_on_other_settings_are_resolved():
     assert FitConfig(identification_epochs=7).resolved().identification_epochs == 7
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, "loss"),
+        ({"batch_size": 32}, "sampling"),
+        ({"batch_size": 32, "apply": "loss"}, "loss"),
+        ({"batch_size": 32, "optimizer": "sgd"}, "loss"),
+        ({"batch_size": 32, "objective": "jtt"}, "sampling"),
+        ({"batch_size": 32, "objective": "erm"}, None),
+        ({"batch_size": 32, "objective": "dfr", "head": "linear"}, None),
+        ({"recipe": "coop"}, "loss"),
+    ],
+)
+def test_weights_go_into_the_sampler_where_adamw_would_take_them_out_of_the_loss(settings, expected):
+    config = make_config(settings)
+    assert config.application(config.objective) == config.resolved().apply == expected
+
+
 def test_values_are_taken_as_python_users_write_them():
     config = make_config({"attributes": ["a", "b"], "root": Path("some/where"), "lr": 1})
     assert (config.attributes, config.root, config.lr) == (("a", "b"), str(Path("some/where")), 1)

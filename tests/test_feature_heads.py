@@ -238,6 +238,20 @@ def test_settings_that_nothing_reads_are_told_and_those_that_something_reads_are
     assert not [warning for warning in metrics_of(tiny_run)["warnings"] if "changes nothing" in warning]
 
 
+def test_small_batches_under_adamw_sample_and_weights_in_the_loss_are_warned_of(tiny, tmp_path):
+    settings = {"head": "linear", "epochs": 2, "batch_size": 16, "lr": 0.01}
+    default = fit(tiny, tmp_path / "default", **settings)
+    rows = {row["name"]: row for row in metrics_of(default)["rows"]}
+    assert (rows["dbpt"]["apply"], rows["erm"]["apply"]) == ("sampling", None)
+    assert [entry["draws"] is not None for entry in history_of(default)] == [False, False, True, True]  # ERM, dbpt
+    same = fit(tiny, tmp_path / "same", apply="sampling", **settings)
+    assert (same / "classifier.safetensors").read_bytes() == (default / "classifier.safetensors").read_bytes()
+    in_loss = fit(tiny, tmp_path / "loss", apply="loss", **settings)
+    told = "--apply loss with --optimizer adamw and --batch-size 16: AdamW takes most of the group weights"
+    for run, times in ((default, 0), (same, 0), (in_loss, 1)):
+        assert sum(warning.startswith(told) for warning in metrics_of(run)["warnings"]) == times
+
+
 def test_dfr_learns_from_validation_and_is_an_objective_like_the_others(tiny, tmp_path):
     run = fit(tiny, tmp_path / "run", objective="dfr", head="linear", lr=0.05)
     rows = {row["name"]: row for row in metrics_of(run)["rows"]}

@@ -95,8 +95,11 @@ class FitConfig:
         "whose groups; true needs labelled attributes; soft is pseudo by posterior instead of the likeliest",
         choices=GROUP_SOURCES,
     )
-    apply: str = _setting(
-        "loss", "whether weights multiply losses or say how often a row is drawn", choices=APPLICATIONS
+    apply: str | None = _setting(
+        None,
+        "whether weights multiply losses or say how often a row is drawn [default: sampling in small batches under "
+        "AdamW, else loss]",
+        choices=APPLICATIONS,
     )
     select: str = _setting("pseudo-wga", "which epoch is kept, judged on validation", choices=SELECTIONS)
     pseudo_method: str = _setting(
@@ -171,7 +174,8 @@ class FitConfig:
     def __post_init__(self) -> None:
         for setting in fields(self):
             check_setting(setting, getattr(self, setting.name))
-        if refusal := why_refused(**{name: getattr(self, name) for name in CHOICES}):
+        chosen = {name: getattr(self, name) for name in CHOICES}
+        if refusal := why_refused(**chosen | {"apply": self.apply or "loss"}):
             raise InputError(refusal)
         if self.objective == "jtt" and (self.identification_epochs or 1) > self.epochs:
             raise InputError(
@@ -219,12 +223,27 @@ class FitConfig:
         """The learning rate, the default of optimizer and head resolved."""
         return DEFAULT_LR[self.optimizer][self.head] if self.lr is None else self.lr
 
+    @property
+    def weights_fade(self) -> bool:
+        """Whether weights that multiply losses count for less: AdamW divides each step by the recent gradients' size.
+
+        In small batches that takes back most of what a batch with large weights would move.
+        """
+        return self.optimizer == "adamw" and self.batch_size > 0
+
+    def application(self, objective: str) -> str | None:
+        """How ``objective`` applies its weights, the default resolved; None if it has none."""
+        if not OBJECTIVES[objective].can_sample:
+            return None
+        return self.apply or ("sampling" if self.weights_fade else "loss")
+
     def resolved(self) -> FitConfig:
         """The same settings with the defaults that depend on others filled in."""
         starts_from_words = self.head == "prompt" and self.n_ctx is None and self.ctx_init is None
         return replace(
             self,
             lr=self.peak_lr,
+            apply=self.application(self.objective),
             ctx_init=DEFAULT_WORDS if starts_from_words else self.ctx_init,
             identification_epochs=self.identification_epochs or max(1, self.epochs // 4),
         )

@@ -105,7 +105,7 @@ def evaluate(
                 "name": config.objective,
                 "group_source": config.group_source if OBJECTIVES[config.objective].uses_groups else None,
                 "head": config.head,
-                "apply": config.apply if OBJECTIVES[config.objective].can_sample else None,
+                "apply": config.application(config.objective),
                 "selected_epoch": None,
                 "epochs": 0,
                 "seconds": 0.0,

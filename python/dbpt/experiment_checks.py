@@ -91,4 +91,10 @@ def setting_warnings(configs: Sequence[FitConfig]) -> list[str]:
         warnings.append(
             f"--epochs {config.epochs}: all of them warm up at a learning rate of 1e-5; nothing much is learnt"
         )
+    weighted = any(OBJECTIVES[each.objective].can_sample for each in configs)
+    if weighted and config.apply == "loss" and config.weights_fade:
+        warnings.append(
+            f"--apply loss with --optimizer adamw and --batch-size {config.batch_size}: AdamW takes most of the group "
+            "weights out of small batches; choose --apply sampling or --optimizer sgd"
+        )
     return warnings

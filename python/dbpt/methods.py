@@ -68,7 +68,7 @@ def trained_row(
     training, validation = _training_rows(experiment, chosen)
     built = chosen(
         _training_groups(experiment, training),
-        apply=_apply(config, chosen) or "loss",
+        apply=config.application(objective) or "loss",
         **_objective_settings(config, chosen),
     )
     epochs = config.epochs + built.extra_epochs
@@ -103,7 +103,7 @@ def trained_row(
         name=objective,
         group_source=config.group_source if chosen.uses_groups else None,
         head=config.head,
-        apply=_apply(config, chosen),
+        apply=config.application(objective),
         classifier=classifier,
         trained=trained,
         metrics=_metrics(experiment, classifier),
@@ -195,11 +195,6 @@ def _training_groups(experiment: Experiment, training: Rows) -> TrainingGroups:
     return TrainingGroups(training.groups, training.labels, dataset.num_classes, dataset.num_groups, training.posterior)
 
 
-def _apply(config: FitConfig, objective: type[Objective]) -> str | None:
-    """How ``objective`` applies its weights; None if it has none."""
-    return config.apply if objective.can_sample else None
-
-
 def _objective_settings(config: FitConfig, objective: type[Objective]) -> dict[str, Any]:
     resolved = config.resolved()
     return {name: getattr(resolved, name) for name in objective.settings}
@@ -251,7 +246,7 @@ def _fingerprint(experiment: Experiment, objective: str, head: Head) -> str:
         objective,
         config.head,
         config.features,
-        _apply(config, chosen),
+        config.application(objective),
         _objective_settings(config, chosen),
     )
     start: object = [hashlib.sha256(value.cpu().numpy().tobytes()).hexdigest() for value in head.state_dict().values()]

@@ -169,7 +169,7 @@ def _why_left_out(config: FitConfig, method: Method, head: str | None) -> str | 
         head=head,
         objective=method.objective,
         group_source=method.group_source,
-        apply=_apply(config, method.objective),
+        apply=_apply(config, method.objective) or "loss",
         select=config.select,
     )
 
@@ -188,9 +188,9 @@ def _config(config: FitConfig, method: Method, head: str | None, seed: int) -> F
     )
 
 
-def _apply(config: FitConfig, objective: str) -> str:
+def _apply(config: FitConfig, objective: str) -> str | None:
     """As `fit` trains its ERM row under ``apply = "sampling"``: what has no weights is trained without them."""
-    return config.apply if OBJECTIVES[objective].can_sample else "loss"
+    return config.apply if OBJECTIVES[objective].can_sample else None
 
 
 def _names(flag: str, given: str | Sequence[str]) -> list[str]:

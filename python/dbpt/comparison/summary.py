@@ -54,7 +54,7 @@ def summarize(findings: Findings, described: Mapping[str, Any], split: str, warn
 
 def _settings(plan: Plan) -> dict[str, Any]:
     """What the training of every row has in common; the learning rate by head."""
-    names = ("epochs", "batch_size", "optimizer", "sgd_momentum", "weight_decay", "warmup_epochs", "features", "apply")
+    names = ("epochs", "batch_size", "optimizer", "sgd_momentum", "weight_decay", "warmup_epochs", "features")
     lr = {cell.config.head: cell.config.peak_lr for cell in plan.cells if cell.head is not None}
     return {name: getattr(plan.config, name) for name in names} | {"lr": lr}
 
@@ -81,7 +81,7 @@ def _row(findings: Findings, row: Row, baseline: int | None) -> dict[str, Any]:
         "objective": row.method.objective,
         "group_source": row.method.group_source,
         "head": row.head,
-        "apply": config.apply if row.head is not None else None,
+        "apply": config.application(config.objective) if row.head is not None else None,
         "seeds": list(found),
         "selected_epochs": [result.selected_epoch for result in results],
         "epochs": max((result.epochs for result in results), default=0),
