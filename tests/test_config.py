@@ -9,6 +9,7 @@ import pytest
 
 from dbpt.config import DEFAULT_LR, DEFAULT_WORDS, FitConfig, default_cache_dir, make_config, read_config
 from dbpt.errors import InputError
+from dbpt.words import Words
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -116,14 +117,29 @@ def test_every_setting_has_a_help_text_and_a_valid_default():
 
 def test_defaults_that_depend_on_other_settings_are_resolved():
     resolved = FitConfig().resolved()
-    assert (resolved.lr, resolved.ctx_init, resolved.n_ctx) == (DEFAULT_LR["adamw"]["prompt"], DEFAULT_WORDS, None)
-    assert FitConfig(n_ctx=4).resolved().ctx_init is None
-    assert FitConfig(ctx_init="a drawing").resolved().ctx_init == "a drawing"
+    assert (resolved.lr, resolved.ctx_init, resolved.n_ctx) == (DEFAULT_LR["adamw"]["prompt"], None, None)
     linear = FitConfig(head="linear", optimizer="sgd").resolved()
     assert (linear.lr, linear.ctx_init) == (DEFAULT_LR["sgd"]["linear"], None)
     assert FitConfig(lr=0.5).resolved().lr == 0.5
     assert [FitConfig(epochs=epochs).resolved().identification_epochs for epochs in (200, 3)] == [50, 1]
     assert FitConfig(identification_epochs=7).resolved().identification_epochs == 7
+
+
+@pytest.mark.parametrize(
+    ("settings", "templates", "expected"),
+    [
+        ({}, ("A photo of a celebrity with {}.",), "A photo of a celebrity with"),
+        ({}, ("a {} in the wild", " a sketch of a {} .", "a photo of a {}"), "a sketch of a"),
+        ({}, ("{}", "a {} in the wild"), DEFAULT_WORDS),
+        ({"ctx_init": "a drawing of"}, ("This is a {}.",), "a drawing of"),
+        ({"n_ctx": 4}, ("This is a {}.",), None),
+    ],
+)
+def test_the_context_starts_as_the_sentence_before_the_class_unless_something_else_is_asked_for(
+    settings, templates, expected
+):
+    words = Words({"a": ("a",), "b": ("b",)}, {}, templates, ("{}",))
+    assert FitConfig(**settings).context_start(words) == expected
 
 
 @pytest.mark.parametrize(

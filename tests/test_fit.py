@@ -360,6 +360,18 @@ def test_the_settings_of_the_prompt_reach_it(tiny, tiny_backbone, tmp_path, sett
     assert prediction.prediction in CLASSES
 
 
+def test_the_context_starts_from_the_data_sets_own_sentence(tiny, tiny_backbone, tmp_path):
+    words = "a very big photo of a"  # another number of tokens than the default
+    settings = {"n_ctx": None, "epochs": 1, "warmup_epochs": 1, "lr": 1e-9, "baselines": False}
+    own = fit(tiny, tmp_path / "own", template=["{} by night", f"{words} {{}}."], **settings)
+    context = load_file(own / "prompt.safetensors")["context"]
+    head = PromptHead(tiny_backbone, {"box": ("box",), "disc": ("disc",)}, seed=0, ctx_init=words)
+    assert context.shape == (6, 16)
+    np.testing.assert_allclose(context, head.context.detach().numpy(), atol=1e-6)
+    given = fit(tiny, tmp_path / "given", template=[f"{words} {{}}."], **settings, ctx_init="a photo of")
+    assert load_file(given / "prompt.safetensors")["context"].shape == (3, 16)
+
+
 def test_initial_words_without_tokens_or_with_too_many_are_refused(tiny, tmp_path):
     for words, match in ((" ", "--ctx-init ' ': no token"), ("dog " * 21, "21 context tokens don't fit: at most 20")):
         with pytest.raises(InputError, match=match):

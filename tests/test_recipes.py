@@ -4,7 +4,7 @@ import pytest
 from runs import fit, history_of
 
 from dbpt.cli import main
-from dbpt.config import DEFAULT_WORDS, FitConfig, make_config, read_config
+from dbpt.config import FitConfig, make_config, read_config
 from dbpt.recipes import RECIPES, override
 from dbpt.training.schedule import WARMUP_LR, learning_rate
 
@@ -49,7 +49,7 @@ def test_a_config_file_may_name_a_recipe(tmp_path):
 @pytest.mark.parametrize(
     ("given", "found"),
     [
-        ({"epochs": 9}, {"lr": 0.003, "epochs": 9, "ctx_init": DEFAULT_WORDS}),
+        ({"epochs": 9}, {"lr": 0.003, "epochs": 9, "ctx_init": None}),
         ({"recipe": "coop"}, {"lr": 0.002, "optimizer": "sgd", "batch_size": 32, "n_ctx": 16, "ctx_init": None}),
         ({"recipe": "coop", "lr": 0.5}, {"lr": 0.5, "optimizer": "sgd"}),
         ({"n_ctx": 4}, {"n_ctx": 4, "ctx_init": None, "lr": 0.003}),

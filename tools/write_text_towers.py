@@ -45,9 +45,12 @@ values to 1e-5, gradients of the context to 1e-4 (`tests/test_text_tower_names.p
 | `class_specific_context = true` (CoOp's CSC) | any of them | `[SOS]` |
 
 `ctx_init = "a photo of a"` starts the context as the embeddings of these words, however many tokens they have, and sets
-`n_ctx`. The context is float32 always. `text_precision = "bf16"` holds the tower's weights in bfloat16 while training;
-the zero-shot row and the pseudo attributes are made in float32. It pays where the processor multiplies bfloat16 in
-hardware. float16 is not offered: its small gradients become 0, while bfloat16 has float32's range.
+`n_ctx`. Without it and without `n_ctx` the context starts as the first zero-shot sentence that has the class at its
+end, up to the class: "A photo of a celebrity with" for CelebA, "This is a picture of a" for Waterbirds, "a photo of a"
+where there is no such sentence. The context is float32 always. `text_precision = "bf16"` holds the tower's weights in
+bfloat16 while training; the zero-shot row and the pseudo attributes are made in float32. It pays where the processor
+multiplies bfloat16 in hardware. float16 is not offered: its small gradients become 0, while bfloat16 has float32's
+range.
 
 ## Many classes
 

@@ -20,6 +20,7 @@ from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.recipes import RECIPES, apply_recipe
 from dbpt.setting_checks import check_setting
+from dbpt.words import Words
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -122,7 +123,9 @@ class FitConfig:
     warmup_epochs: int = _setting(1, "epochs at a learning rate of 1e-5 before the cosine", low=0)
     n_ctx: int | None = _setting(None, "number of context tokens, drawn at random, instead of ctx_init", low=1)
     ctx_init: str | None = _setting(
-        None, f"words that the context starts as, one token or more each [default: {DEFAULT_WORDS}, unless n_ctx]"
+        None,
+        "words that the context starts as, one token or more each [default: the first zero-shot sentence up to the "
+        f"class at its end, else {DEFAULT_WORDS!r}; unless n_ctx]",
     )
     class_specific_context: bool = _setting(False, "a context for each class (CoOp's CSC) instead of one for all")
     class_position: str = _setting("end", "where the class name stands in the prompt", choices=CLASS_POSITIONS)
@@ -237,14 +240,18 @@ class FitConfig:
             return None
         return self.apply or ("sampling" if self.weights_fade else "loss")
 
+    def context_start(self, words: Words) -> str | None:
+        """The words that the context starts as, the default taken from the data's own sentences; None if random."""
+        if self.ctx_init is not None or self.n_ctx is not None:
+            return self.ctx_init
+        return words.class_sentence_start or DEFAULT_WORDS
+
     def resolved(self) -> FitConfig:
-        """The same settings with the defaults that depend on others filled in."""
-        starts_from_words = self.head == "prompt" and self.n_ctx is None and self.ctx_init is None
+        """The same settings with the defaults that depend on other settings filled in."""
         return replace(
             self,
             lr=self.peak_lr,
             apply=self.application(self.objective),
-            ctx_init=DEFAULT_WORDS if starts_from_words else self.ctx_init,
             identification_epochs=self.identification_epochs or max(1, self.epochs // 4),
         )
 

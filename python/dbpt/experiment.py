@@ -137,7 +137,7 @@ def embed(configs: Sequence[FitConfig], log: Log) -> Embedded:
         check_given_file(Path(config.embeddings), dataset)
     backbone = configured_backbone(config)
     if prompts := [each for each in configs if each.head == "prompt"]:
-        prompt_layout(backbone.tokenizer, dataset.words.classes, **layout_settings(prompts[0]))
+        prompt_layout(backbone.tokenizer, dataset.words.classes, **layout_settings(prompts[0], dataset.words))
     dataset, features, failures = embed_dataset(dataset, backbone, config, log)
     check_classes(dataset)
     class_weights = zero_shot_weights(backbone, *dataset.words.class_texts())
@@ -191,10 +191,10 @@ def arrange(labelled: Labelled, config: FitConfig) -> Experiment:
     return experiment
 
 
-def layout_settings(config: FitConfig) -> dict[str, Any]:
+def layout_settings(config: FitConfig, words: Words) -> dict[str, Any]:
     """The settings that say where context and class name stand in a prompt."""
-    names, resolved = ("n_ctx", "ctx_init", "class_specific_context", "class_position"), config.resolved()
-    return {name: getattr(resolved, name) for name in names}
+    names = ("n_ctx", "class_specific_context", "class_position")
+    return {name: getattr(config, name) for name in names} | {"ctx_init": config.context_start(words)}
 
 
 def open_dataset(data: str, config: FitConfig) -> Dataset:

@@ -24,6 +24,7 @@ from dbpt.training import Rows, Trained, TrainingSettings, train
 from dbpt.training.findings import training_findings
 from dbpt.training.progress import progress_bar
 from dbpt.training.threads import one_thread_if_small
+from dbpt.words import Words
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,8 @@ def build_head(experiment: Experiment) -> Head:
     """A fresh head of the kind that the config names, for the experiment's classes."""
     config, backbone = experiment.config, experiment.backbone
     if config.head == "prompt":
-        return PromptHead(backbone, experiment.dataset.words.classes, seed=config.seed, **_head_settings(config))
+        settings = _head_settings(config, experiment.dataset.words)
+        return PromptHead(backbone, experiment.dataset.words.classes, seed=config.seed, **settings)
     class_weights = torch.from_numpy(experiment.class_weights).to(backbone.device)
     if config.head == "linear":
         return LinearHead(class_weights, logit_scale=backbone.logit_scale)
@@ -124,9 +126,10 @@ def build_head(experiment: Experiment) -> Head:
     return AdapterHead(class_weights, logit_scale=backbone.logit_scale, logit_bias=bias, seed=config.seed)
 
 
-def _head_settings(config: FitConfig) -> dict[str, Any]:
-    resolved = config.resolved()
-    return {name: getattr(resolved, name) for name in HEAD_SETTINGS.get(config.head, ())}
+def _head_settings(config: FitConfig, words: Words) -> dict[str, Any]:
+    """The prompt's settings."""
+    settings = {name: getattr(config, name) for name in HEAD_SETTINGS[config.head]}
+    return settings | {"ctx_init": config.context_start(words)}
 
 
 def _live(experiment: Experiment, objective: type[Objective]) -> AbstractContextManager[LiveImages | None]:
@@ -252,6 +255,7 @@ def _fingerprint(experiment: Experiment, objective: str, head: Head) -> str:
     start: object = [hashlib.sha256(value.cpu().numpy().tobytes()).hexdigest() for value in head.state_dict().values()]
     if isinstance(head, PromptHead):
         layout = head.text_tower.layout
-        words = list(experiment.dataset.words.classes.items())
-        start = (_head_settings(config), words, layout.ids.tolist(), layout.places.tolist())
+        words = experiment.dataset.words
+        names = list(words.classes.items())
+        start = (_head_settings(config, words), names, layout.ids.tolist(), layout.places.tolist())
     return repr((choices, start, sorted(backbone.encoder_key.items()), backbone.spec["config"]))

@@ -113,6 +113,15 @@ class Words:
         check_templates(self.templates, "templates")
         check_templates(self.attribute_templates, "attribute_templates")
 
+    @property
+    def class_sentence_start(self) -> str | None:
+        """The words before the class in the first template with the class at its end; None if there is no such."""
+        for template in self.templates:
+            before, _, after = template.partition("{}")
+            if before.strip() and not after.strip(" .!?"):
+                return before.strip()
+        return None
+
     def class_texts(self) -> tuple[list[str], NDArray[np.int64]]:
         """Every sentence (template x wording) and, (P,) int64, the class index of each."""
         return _sentences(self.classes, self.templates)
