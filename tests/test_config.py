@@ -61,8 +61,6 @@ def refused(match: str, **settings: object) -> None:
         ({"select": "pseudo-wgs"}, r"did you mean 'pseudo-wga'"),
         ({"group_source": "sort"}, r"--group-source: 'sort' is none of pseudo, true, soft \(did you mean 'soft'\?\)"),
         ({"apply": "sample"}, r"--apply: 'sample' is none of loss, sampling"),
-        ({"p_true": "all"}, r"--p-true: 'all' is none of batches, exact"),
-        ({"cadence": "batch"}, r"--cadence: 'batch' is none of epoch, step"),
         ({"dro_step_size": -1}, r"--dro-step-size: must be at least 0"),
         ({"size_adjustment": -1}, r"--size-adjustment: must be at least 0"),
         ({"identification_epochs": 0}, r"--identification-epochs: must be at least 1"),

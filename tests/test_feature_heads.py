@@ -179,7 +179,7 @@ def test_a_damaged_classifier_is_refused_in_one_line(run, tiny):
     [
         {"objective": "groupdro", "group_source": "soft"},
         {"objective": "jtt", "apply": "sampling", "identification_epochs": 2},
-        {"objective": "dbpt", "p_true": "exact", "apply": "sampling"},
+        {"objective": "dbpt", "apply": "sampling"},
     ],
     ids=lambda choice: choice["objective"],
 )

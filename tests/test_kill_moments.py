@@ -44,7 +44,7 @@ def epochs_saved(checkpoint: Path) -> int:
         "--head prompt --objective dbpt --optimizer sgd",
         "--head prompt --objective groupdro --apply sampling",
         "--head prompt --objective jtt --identification-epochs 2",
-        "--head linear --objective dbpt --apply sampling --p-true exact",
+        "--head linear --objective dbpt --apply sampling",
         "--head linear --objective groupdro --group-source soft",
         "--head linear --objective jtt --identification-epochs 2 --apply sampling --optimizer sgd",
     ],

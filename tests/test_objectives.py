@@ -23,7 +23,7 @@ def some_groups(seed: int = 0, empty: int | None = 4) -> TrainingGroups:
 
 
 def build(name: str, training: TrainingGroups, eta: float = ETA):
-    values = {"eta": eta, "ema_momentum": MOMENTUM, "p_true": "batches", "cadence": "epoch"}
+    values = {"eta": eta, "ema_momentum": MOMENTUM}
     chosen = OBJECTIVES[name]
     return chosen(training, **{setting: values[setting] for setting in chosen.settings})
 
@@ -36,7 +36,7 @@ def end_epoch(objective, p_true: np.ndarray) -> None:
         losses, groups, labels = (
             torch.from_numpy(a[part]) for a in (-np.log(p_true), training.groups, training.labels)
         )
-        objective.observe(losses, groups, labels, not_wanted)
+        objective.observe(losses, groups, labels)
     objective.end_epoch(not_wanted)
 
 

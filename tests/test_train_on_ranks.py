@@ -18,7 +18,7 @@ from dbpt.training import Trained
 FEW_STEPS = replace(SETTINGS, batch_size=46, epochs=3)
 CHOICES = [
     *((FEW_STEPS, choice) for choice in RUNS),
-    (replace(FEW_STEPS, batch_size=89), {"objective": "dbpt", "cadence": "step"}),  # the last batch has one row
+    (replace(FEW_STEPS, batch_size=89), {"objective": "groupdro"}),  # the last batch has one row
     (replace(FEW_STEPS, batch_size=0, optimizer="adamw"), {"objective": "groupdro"}),
 ]
 OF_THREE = CHOICES[::4] + CHOICES[-2:]

@@ -51,14 +51,6 @@ def test_true_attributes_change_nothing(experiments, choice):
         assert other == as_they_are
 
 
-@pytest.mark.parametrize(
-    "choice", [{"p_true": "exact"}, {"cadence": "step"}, {"p_true": "exact", "cadence": "step", "group_source": "soft"}]
-)
-def test_nor_do_they_where_p_true_is_looked_at_otherwise(experiments, choice):
-    as_they_are, *others = (learnt(experiment, {"objective": "dbpt", **choice}) for experiment in experiments)
-    assert all(other == as_they_are for other in others)
-
-
 @pytest.mark.parametrize("choice", [{"group_source": "true"}, {"select": "true-wga"}])
 def test_an_oracle_would_be_seen(experiments, choice):
     """So that the test above could fail."""

@@ -36,8 +36,6 @@ TRAIN, VAL = rows(90, 0), rows(60, 1)
 OBJECTIVE_SETTINGS = {
     "eta": 1.0,
     "ema_momentum": 0.5,
-    "p_true": "batches",
-    "cadence": "epoch",
     "dro_step_size": 0.1,
     "size_adjustment": 1.0,
     "identification_epochs": 2,
@@ -72,13 +70,11 @@ def run(
     apply: str = "loss",
     soft: bool = False,
     eta: float = 1.0,
-    p_true: str = "batches",
-    cadence: str = "epoch",
     optimizer: str = "sgd",
     **options,
 ) -> Trained:
     training = replace(TRAIN, posterior=posterior(90)) if soft else TRAIN
-    head, built = linear_head(), build(objective, training, apply=apply, eta=eta, p_true=p_true, cadence=cadence)
+    head, built = linear_head(), build(objective, training, apply=apply, eta=eta)
     trained = train(head, built, training, VAL, replace(settings, optimizer=optimizer), **options)
     for name, value in trained.head_state.items():  # the head is left as it was in the kept epoch
         assert torch.equal(head.state_dict()[name], value)

@@ -64,7 +64,7 @@ the tower itself, so any architecture will do.
 `features = "live"` trains as CoOp does: at each step the images are decoded, cropped at random, flipped, and go through
 the frozen image tower. Crops are a function of seed, epoch and place in the epoch, so a resumed run sees the same ones.
 Everything else uses the cached features of the images as they are: zero-shot, pseudo attributes, validation, test, and
-what looks at all training rows at once (`p_true = "exact"`, JTT's error set). A step then costs the image tower as
+what looks at all training rows at once (JTT's error set). A step then costs the image tower as
 well; the default, `features = "cached"`, does without.
 
 ## Tokenizers of a hub

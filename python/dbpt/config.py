@@ -34,8 +34,6 @@ CLASS_POSITIONS = ("end", "middle", "front")
 TEXT_PRECISIONS = ("float32", "bf16")
 IMAGE_PRECISIONS = ("float32", "bf16", "fp16")
 FEATURE_SOURCES = ("cached", "live")
-P_TRUE = ("batches", "exact")
-CADENCES = ("epoch", "step")
 OPTIMIZERS = ("adamw", "sgd")
 DEFAULT_LR = {
     "adamw": {"prompt": 0.003, "linear": 0.01, "adapter": 0.01},
@@ -144,10 +142,6 @@ class FitConfig:
     )
     eta: float = _setting(1.0, "strength of the group weights' lean towards badly predicted groups", low=0)
     ema_momentum: float = _setting(0.9, "how much of the old group weights a move keeps", low=0, below=1)
-    p_true: str = _setting(
-        "batches", "what moves dbpt's weights: predictions of the batches, or of all training rows", choices=P_TRUE
-    )
-    cadence: str = _setting("epoch", "when dbpt's weights move: after each epoch or at each step", choices=CADENCES)
     dro_step_size: float = _setting(0.01, "how fast the weights of groupdro move", low=0)
     size_adjustment: float = _setting(0.0, "how much groupdro fears for small groups: the paper's C", low=0)
     identification_epochs: int | None = _setting(

@@ -1,7 +1,7 @@
 """How per-sample losses combine into one: each objective is one small file; `OBJECTIVES` maps its name to its class."""
 
 from dbpt.objectives.balanced import Balanced
-from dbpt.objectives.base import Objective, TrainingGroups, TrainingOutputs
+from dbpt.objectives.base import Objective, TrainingGroups
 from dbpt.objectives.dbpt import Dbpt
 from dbpt.objectives.dfr import Dfr
 from dbpt.objectives.erm import Erm
@@ -23,5 +23,4 @@ __all__ = [
     "Jtt",
     "Objective",
     "TrainingGroups",
-    "TrainingOutputs",
 ]

@@ -43,17 +43,6 @@ class TrainingGroups:
         return group_counts(self.groups, self.num_groups)
 
 
-@dataclass(frozen=True)
-class TrainingOutputs:
-    """What the head makes of all N training rows at one moment: two tensors on its device.
-
-    p_true: (N,) float32, the probability of the true class. correct: (N,) bool.
-    """
-
-    p_true: torch.Tensor
-    correct: torch.Tensor
-
-
 class Draws(Protocol):
     """The rows of one epoch, in order."""
 
@@ -100,18 +89,15 @@ class Objective(ABC):
         ``groups`` is (B,) int64 with -1 for unknown, or their posterior (B, A); ``labels`` is (B,) int64.
         """
 
-    def observe(
-        self,
-        per_sample_loss: torch.Tensor,
-        groups: torch.Tensor,
-        labels: torch.Tensor,
-        outputs: Callable[[], TrainingOutputs],
-    ) -> None:
-        """See a batch before its `loss` is asked for. ``per_sample_loss`` has no gradient; `outputs` costs a pass."""
+    def observe(self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor) -> None:
+        """See a batch before its `loss` is asked for. ``per_sample_loss`` has no gradient."""
         return
 
-    def end_epoch(self, outputs: Callable[[], TrainingOutputs]) -> bool:
-        """Take in the epoch; True if the head is to start anew, as after a stage that only looked at the data."""
+    def end_epoch(self, correct: Callable[[], torch.Tensor]) -> bool:
+        """Take in the epoch; True if the head is to start anew, as after a stage that only looked at the data.
+
+        `correct` costs a pass: (N,) bool, which training rows the head classifies rightly now.
+        """
         return False
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.group_weights import GroupWeights
-from dbpt.objectives.base import TrainingGroups, TrainingOutputs
+from dbpt.objectives.base import TrainingGroups
 from dbpt.objectives.weighting import WeightingObjective
 
 if TYPE_CHECKING:
@@ -19,54 +19,27 @@ if TYPE_CHECKING:
 class Dbpt(WeightingObjective):
     """Weights that follow target_g proportional to (1 / N_g) * exp(eta * (1 - p_g)) by an EMA.
 
-    p_g is the mean predicted probability of the true class over group g: with ``p_true="batches"`` of the batches since
-    the weights last moved, each as it was predicted when its turn came; with ``"exact"`` of all training rows as the
-    head predicts them at that moment. The weights move after each epoch, or with ``cadence="step"`` at each step,
-    before they weigh its loss. With ``eta`` = 0 the run is byte-equal to `Balanced`; the extra factor never exceeds
-    e^eta.
+    p_g is the mean predicted probability of the true class over the epoch's rows of group g, each as it was predicted
+    when its turn came. The weights move after each epoch. With ``eta`` = 0 the run is byte-equal to `Balanced`; the
+    extra factor never exceeds e^eta.
     """
 
     name = "dbpt"
     title = "dbpt"
     about = "group weights that lean towards what is still predicted badly"
-    settings = ("eta", "ema_momentum", "p_true", "cadence")
+    settings = ("eta", "ema_momentum")
 
-    def __init__(
-        self,
-        training: TrainingGroups,
-        *,
-        eta: float,
-        ema_momentum: float,
-        p_true: str = "batches",
-        cadence: str = "epoch",
-        apply: str = "loss",
-    ) -> None:
+    def __init__(self, training: TrainingGroups, *, eta: float, ema_momentum: float, apply: str = "loss") -> None:
         super().__init__(training, GroupWeights(training.counts, eta, ema_momentum), apply=apply)
-        self._exact, self._each_step = p_true == "exact", cadence == "step"
 
-    def observe(
-        self,
-        per_sample_loss: torch.Tensor,
-        groups: torch.Tensor,
-        labels: torch.Tensor,
-        outputs: Callable[[], TrainingOutputs],
-    ) -> None:
+    def observe(self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor) -> None:
         """Take in the probabilities exp(-loss) of the batch."""
-        if not self._exact:
-            self.observe_values((-per_sample_loss).exp(), groups, labels)
-        if self._each_step:
-            self._move(outputs)
+        self.observe_values((-per_sample_loss).exp(), groups, labels)
 
-    def end_epoch(self, outputs: Callable[[], TrainingOutputs]) -> bool:
+    def end_epoch(self, correct: Callable[[], torch.Tensor]) -> bool:
         """Move the weights towards this epoch's target."""
-        if not self._each_step:
-            self._move(outputs)
-        return False
-
-    def _move(self, outputs: Callable[[], TrainingOutputs]) -> None:
-        if self._exact:
-            self.observe_training(outputs().p_true)
         self.rule.step()
+        return False
 
     @property
     def mean_p_true(self) -> NDArray[np.float64]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dbpt.group_weights import GroupDRO
-from dbpt.objectives.base import TrainingGroups, TrainingOutputs
+from dbpt.objectives.base import TrainingGroups
 from dbpt.objectives.weighting import WeightingObjective
 
 if TYPE_CHECKING:
@@ -32,13 +31,7 @@ class GroupDro(WeightingObjective):
     ) -> None:
         super().__init__(training, GroupDRO(training.counts, dro_step_size, size_adjustment), apply=apply)
 
-    def observe(
-        self,
-        per_sample_loss: torch.Tensor,
-        groups: torch.Tensor,
-        labels: torch.Tensor,
-        outputs: Callable[[], TrainingOutputs],
-    ) -> None:
+    def observe(self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor) -> None:
         """Move q by the batch's losses, before it weighs them."""
         self.observe_values(per_sample_loss, groups, labels)
         self.rule.step()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.objectives.base import Draws, Objective, TrainingGroups, TrainingOutputs
+from dbpt.objectives.base import Draws, Objective, TrainingGroups
 
 if TYPE_CHECKING:
     import torch
@@ -61,12 +61,12 @@ class Jtt(Objective):
         scaled: NDArray[np.float64] = weights / weights.mean()
         return scaled
 
-    def end_epoch(self, outputs: Callable[[], TrainingOutputs]) -> bool:
+    def end_epoch(self, correct: Callable[[], torch.Tensor]) -> bool:
         """Find the errors when the first stage ends."""
         self._epochs_seen += 1
         if self._epochs_seen != self._identification_epochs:
             return False
-        self.errors = ~outputs().correct.cpu().numpy()
+        self.errors = ~correct().cpu().numpy()
         return True
 
     def draws(self, seed: int, epoch: int) -> Draws:

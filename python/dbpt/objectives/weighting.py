@@ -55,14 +55,6 @@ class WeightingObjective(Objective):
         else:
             self.rule.observe(groups, values)
 
-    def observe_training(self, values: torch.Tensor) -> None:
-        """Let the rule observe ``values`` (N,) of all training rows."""
-        training = self.training
-        if training.posterior is not None:
-            self.rule.observe_soft(training.posterior, training.labels, values)
-        else:
-            self.rule.observe(training.groups, values)
-
     def draws(self, seed: int, epoch: int) -> Draws:
         """Each row once, or in proportion to the weights."""
         if self.apply == "loss":

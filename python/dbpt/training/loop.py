@@ -17,14 +17,14 @@ from torch import nn
 from dbpt.errors import InputError
 from dbpt.features.live import LiveImages
 from dbpt.metrics import worst_group_accuracy
-from dbpt.objectives import Objective, TrainingOutputs
+from dbpt.objectives import Objective
 from dbpt.objectives.base import Draws
 from dbpt.ranks import ALONE, Ranks
 from dbpt.training.blow_up import Moment
 from dbpt.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from dbpt.training.fingerprint import training_fingerprint
 from dbpt.training.optimizer import build_optimizer, load_optimizer_tensors, optimizer_tensors
-from dbpt.training.passes import logits_in_parts, predictions
+from dbpt.training.passes import predictions
 from dbpt.training.peak_rates import PeakRates, lowered_rates
 from dbpt.training.records import EpochRecord, Progress, Rows, Trained, TrainingSettings
 from dbpt.training.schedule import learning_rate
@@ -123,7 +123,7 @@ class _Run:
         moment = Moment(self.objective.name, number + 1, lr, self.settings.lr, self.resumable)
         draws = self.objective.draws(self.settings.seed, number)
         loss, group_draws = self._train_epoch(draws, moment), self.objective.group_draws(draws)
-        starts_anew = self.objective.end_epoch(self._training_outputs)
+        starts_anew = self.objective.end_epoch(self._correct)
         wga, average = self._validate(number, moment)
         record = EpochRecord(
             epoch=number + 1,
@@ -170,25 +170,19 @@ class _Run:
         own_loss = F.cross_entropy(logits, labels[part], reduction="none")
         per_sample_loss = self.ranks.gather(own_loss, len(rows))
         try:
-            self.objective.observe(per_sample_loss.detach(), groups, labels, self._training_outputs)
+            self.objective.observe(per_sample_loss.detach(), groups, labels)
         except InputError:
             moment.check_loss(per_sample_loss.max().item())
             raise
         return per_sample_loss, self.objective.loss(per_sample_loss, groups, labels, rows)
 
     @torch.no_grad()
-    def _training_outputs(self) -> TrainingOutputs:
-        """What the head makes of the training rows now."""
+    def _correct(self) -> torch.Tensor:
+        """(N,) bool, which training rows the head classifies rightly now."""
         total = len(self.labels)
-        own, p_true, correct = self.ranks.part(total), [], []
-        own_labels = self.labels[own]
-        for part, logits in logits_in_parts(self.head, self.features[own]):
-            labels = own_labels[part]
-            p_true.append(torch.exp(-F.cross_entropy(logits, labels, reduction="none")))
-            correct.append(logits.argmax(dim=1) == labels)
-        return TrainingOutputs(
-            self.ranks.gather(torch.cat(p_true), total), self.ranks.gather(torch.cat(correct).byte(), total).bool()
-        )
+        own = self.ranks.part(total)
+        correct = predictions(self.head, self.features[own]) == self.labels[own]
+        return self.ranks.gather(correct.byte(), total).bool()
 
     def _features(self, rows: torch.Tensor, epoch: int, first_draw: int) -> torch.Tensor:
         if self.live is None:
