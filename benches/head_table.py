@@ -27,7 +27,7 @@ from dbpt.heads import Head
 
 SEEDS = (0, 1, 2)
 SMALL_BATCHES = {"optimizer": "sgd", "batch_size": 32, "epochs": 50}
-OBJECTIVES = {"linear": ("balanced", "dbpt", "groupdro", "dfr", "erm"), "adapter": ("balanced", "dbpt", "erm")}
+OBJECTIVES = {"linear": ("balanced", "dbpt", "groupdro", "erm"), "adapter": ("balanced", "dbpt", "erm")}
 RATES = (0.01, 0.1, 1.0)
 
 

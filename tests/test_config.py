@@ -94,6 +94,10 @@ def refused(match: str, **settings: object) -> None:
         ({"root": 3}, r"--root: expected a string, found 3"),
         ({"baselines": 1}, r"--baselines: expected true or false"),
         ({"objective": "erm", "group_source": "true"}, r"--group-source true with --objective erm"),
+        (
+            {"objective": "dfr", "head": "linear", "features": "live"},
+            r"^--features live with --objective dfr: it is fitted once, on images as they are; drop one of the two$",
+        ),
         ({"epoch": 3}, r"unknown setting 'epoch' \(did you mean 'epochs'\?\)"),
         ({"zzz": 3}, r"unknown setting 'zzz'; valid: .*epochs"),
         ({"optimizer": "adam"}, r"--optimizer: 'adam' is none of adamw, sgd \(did you mean 'adamw'\?\)"),

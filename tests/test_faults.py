@@ -88,7 +88,7 @@ def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_bytes(launcher, 
     [
         "--head adapter --objective jtt --identification-epochs 16",
         "--head linear --objective groupdro --group-source soft --apply sampling",
-        "--head linear --objective dfr --features live",
+        "--head linear --objective dfr",
     ],
 )
 def test_so_does_one_of_another_head_and_objective(launcher, arguments, tmp_path, choice):

@@ -253,7 +253,11 @@ def test_small_batches_under_adamw_sample_and_weights_in_the_loss_are_warned_of(
 
 
 def test_dfr_learns_from_validation_and_is_an_objective_like_the_others(tiny, tmp_path):
-    run = fit(tiny, tmp_path / "run", objective="dfr", head="linear", lr=0.05)
+    lines: list[str] = []
+    run = fit(tiny, tmp_path / "run", objective="dfr", head="linear", lr=0.05, log=lines.append)
+    assert any(
+        re.match(r"dfr: C = [\d.]+ chosen on half of validation, 20 balanced subsets averaged", x) for x in lines
+    )
     rows = {row["name"]: row for row in metrics_of(run)["rows"]}
     assert list(rows) == ["zero-shot", "erm", "dfr"]
     assert (rows["dfr"]["group_source"], rows["dfr"]["head"], rows["erm"]["head"]) == ("pseudo", "linear", "linear")
@@ -285,7 +289,10 @@ def test_dfr_is_not_warned_of_groups_that_training_lacks_but_of_those_that_valid
             lambda row: row["label"] == "disc",
             "class 'box' has no row with a known group in split 'val'; add rows to it",
         ),
-        (lambda row: row["path"].endswith("-00.png"), "there is no row left to choose the epoch by in split 'val'"),
+        (
+            lambda row: row["path"].endswith("-00.png"),
+            "no group has a second row, to choose the penalty by in split 'val'",
+        ),
     ],
 )
 def test_dfr_without_enough_validation_is_refused_before_anything_is_written(tiny, tmp_path, keep, match):

@@ -1,5 +1,6 @@
 """Whole training runs against plain references, written here from the papers' formulas."""
 
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -7,9 +8,14 @@ import numpy as np
 import pytest
 import torch
 from plain_training import Regression, train_epoch
+from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
+from dbpt.errors import InputError
+from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups, dfr
+from dbpt.objectives.dfr import balanced_subsets, refit_layer
 from dbpt.training import Rows, Trained, TrainingSettings, train
 from dbpt.training.schedule import learning_rate
 
@@ -230,46 +236,71 @@ def test_jtt_never_keeps_an_epoch_of_its_first_stage(monkeypatch):
     assert trained.selected_epoch == 5  # all epochs are alike, so the first of the second stage
 
 
-# --- Deep feature reweighting -----------------------------------------------------------------------------------------
+# --- Deep feature reweighting, as the authors' dfr_evaluate_spurious.py does it ---------------------------------------
 
 
-def test_dfrs_balanced_subsampling():
-    groups = np.repeat([0, 1, 3, -1], [40, 13, 20, 5])
-    draws = np.random.default_rng(0)
-    groups = groups[draws.permutation(len(groups))]
-    val = np.flatnonzero(draws.random(len(groups)) < 2)[::2].copy()  # a split's rows are any rows of all
-    half, rest = OBJECTIVES["dfr"].choose_rows(np.array([], dtype=np.int64), val, groups, seed=5)
-    assert sorted([*half, *rest]) == sorted(val)
-    for g in range(4):
-        of_group, ours = (groups[val] == g).sum(), (groups[half] == g).sum()
-        assert ours == -(-of_group // 2)
-    assert (groups[half] >= 0).all()
-    other, _ = OBJECTIVES["dfr"].choose_rows(np.array([], dtype=np.int64), val, groups, seed=6)
-    assert set(other) != set(half)
+def l1_regression(c: float) -> LogisticRegression:
+    with_l1 = {"penalty": "l1"} if LogisticRegression().l1_ratio is None else {"l1_ratio": 1.0}  # since 1.8
+    return LogisticRegression(C=c, solver="liblinear", max_iter=1000, random_state=5, **with_l1)
 
-    objective = OBJECTIVES["dfr"](TrainingGroups(groups[half], groups[half] // 2, 2, 4))
-    smallest = min((groups[half] == g).sum() for g in (0, 1, 3))
-    visited = np.zeros(len(half), dtype=int)
-    for epoch in range(60):
-        stream = objective.draws(7, epoch)
-        subset = stream.indices(0, len(stream))
+
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_dfr_is_the_authors_procedure_by_scikit_learn(num_classes):
+    """Standardised, L1, C by the worst group of the other half, then the mean of 20 layers on balanced subsets."""
+    draws = np.random.default_rng(1)
+    groups = np.repeat(np.arange(2 * num_classes), [60, 13, 20, 41, 30, 17][: 2 * num_classes])
+    groups[::11] = -1
+    labels = np.where(groups >= 0, groups // 2, draws.integers(0, num_classes, len(groups)))
+    features = draws.normal(0, 1, (len(groups), 6)) * [1, 2, 3, 0.1, 1, 0] + np.eye(num_classes, 6)[labels]
+    train = draws.normal(1, 2, (50, 6)) * [1, 1, 1, 1, 1, 0]
+    found = refit_layer(
+        train.astype(np.float32), features.astype(np.float32), labels, groups, num_classes=num_classes, seed=5
+    )
+
+    known = groups >= 0
+    x, y, g = features.astype(np.float32)[known].astype(np.float64), labels[known], groups[known]
+    half = dfr._half_of_each_group(g, 5)
+    assert [(g[half] == k).sum() for k in np.unique(g)] == [-(-(g == k).sum() // 2) for k in np.unique(g)]
+    worst = {}
+    (subset,) = balanced_subsets(g[half], 5, 1)
+    scaler = StandardScaler().fit(x[half][subset])
+    for c in (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01):
+        model = OneVsRestClassifier(l1_regression(c)).fit(scaler.transform(x[half][subset]), y[half][subset])
+        right = model.predict(scaler.transform(x[~half])) == y[~half]
+        worst[c] = min(right[g[~half] == k].mean() for k in np.unique(g))
+    best = max(worst, key=worst.__getitem__)
+    assert found.penalty == best
+
+    scaler = StandardScaler().fit(train.astype(np.float32).astype(np.float64))
+    models = [
+        OneVsRestClassifier(l1_regression(best)).fit(scaler.transform(x[rows]), y[rows])
+        for rows in balanced_subsets(g, 5, 20)
+    ]
+    coef = np.mean([[e.coef_[0] for e in model.estimators_] for model in models], axis=0)
+    intercept = np.mean([[e.intercept_[0] for e in model.estimators_] for model in models], axis=0)
+    logits = x @ found.weights.T + found.bias
+    expected = scaler.transform(x) @ coef.T + intercept
+    if num_classes == 2:  # of two classes scikit-learn gives the second one's logit
+        np.testing.assert_allclose(logits[:, 1] - logits[:, 0], expected[:, 0], atol=1e-9)
+    else:
+        np.testing.assert_allclose(logits, expected, atol=1e-9)
+
+
+def test_dfrs_balanced_subsets():
+    groups = np.repeat([0, 1, 3], [40, 13, 20])
+    visited, subsets = np.zeros(len(groups), dtype=int), list(balanced_subsets(groups, 7, 60))
+    for subset in subsets:
         assert len(set(subset)) == len(subset)  # without repetition
-        assert np.bincount(groups[half][subset], minlength=4).tolist() == [smallest, smallest, 0, smallest]
+        assert np.bincount(groups[subset], minlength=4).tolist() == [13, 13, 0, 13]
         visited[subset] += 1
-    assert visited.min() > 0  # each epoch another subset: all rows have their turn
-    assert visited[groups[half] == 1].tolist() == [60] * smallest
+    assert visited.min() > 0  # each another subset: all rows have their turn
+    assert visited[groups == 1].tolist() == [60] * 13
 
 
-def test_dfr_trains_a_layer_on_those_subsets():
-    balanced = rows_of(80, 4)
-    training = replace(balanced, posterior=None)
-    trained, objective = ours("dfr", training)
-    model = start()
-    for epoch in range(SETTINGS.epochs):
-        train_epoch(
-            model, batches(objective, epoch), training.features, training.labels, lr_of(epoch), lambda r, p: 1 + 0 * p
-        )
-    assert_same_layer(trained, model)
+def test_without_scikit_learn_dfr_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(InputError, match=r"^--objective dfr: needs scikit-learn; run pip install 'dbpt\[dfr\]'$"):
+        dfr.import_scikit_learn()
 
 
 # --- weights by sampling ----------------------------------------------------------------------------------------------

@@ -183,6 +183,11 @@ class FitConfig:
             raise InputError(
                 "--features live with --embeddings: there is no image to crop and flip; drop one of the two"
             )
+        if OBJECTIVES[self.objective].refits and self.features == "live":
+            raise InputError(
+                f"--features live with --objective {self.objective}: it is fitted once, on images as they are; drop "
+                "one of the two"
+            )
         self._check_pseudo_method()
         if self.ctx_init is not None and self.n_ctx is not None:
             raise InputError(

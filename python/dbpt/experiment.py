@@ -23,6 +23,7 @@ from dbpt.data_settings import data_arguments
 from dbpt.errors import InputError
 from dbpt.experiment_checks import (
     check_attributes_wanted,
+    check_installed,
     check_pseudo_groups,
     check_rows_of_objective,
     setting_warnings,
@@ -132,6 +133,7 @@ def embed(configs: Sequence[FitConfig], log: Log) -> Embedded:
     dataset = open_dataset(config.data, config)
     log(dataset.describe())
     for each in configs:
+        check_installed(each)
         check_attributes_wanted(each, dataset)
     if config.embeddings is not None:
         check_given_file(Path(config.embeddings), dataset)

@@ -17,6 +17,7 @@ from dbpt.config import FitConfig
 from dbpt.data import SPLITS, Dataset
 from dbpt.errors import InputError
 from dbpt.objectives import OBJECTIVES
+from dbpt.objectives.dfr import import_scikit_learn
 
 if TYPE_CHECKING:
     from dbpt.experiment import Experiment
@@ -42,6 +43,12 @@ def check_attributes_wanted(config: FitConfig, dataset: Dataset) -> None:
             )
 
 
+def check_installed(config: FitConfig) -> None:
+    """Refuse an objective whose solver is not installed."""
+    if OBJECTIVES[config.objective].refits:
+        import_scikit_learn()
+
+
 def check_pseudo_groups(config: FitConfig, pseudo_groups: NDArray[np.int64], splits: NDArray[np.int64]) -> None:
     """Refuse to train or choose by pseudo-groups where ``min_confidence`` has left no row of the split in any."""
     objective = OBJECTIVES[config.objective]
@@ -55,18 +62,19 @@ def check_pseudo_groups(config: FitConfig, pseudo_groups: NDArray[np.int64], spl
 
 
 def check_rows_of_objective(experiment: Experiment) -> None:
-    """Refuse an objective that finds too few rows in the split that it divides for itself."""
+    """Refuse an objective that divides validation for itself where it finds too few rows there."""
     config, dataset = experiment.config, experiment.dataset
     objective, split = OBJECTIVES[config.objective], OBJECTIVES[config.objective].trains_on
-    train, val = objective.choose_rows(
-        experiment.rows("train"), experiment.rows("val"), experiment.groups_trained_on, config.seed
-    )
-    rows_C = np.bincount(dataset.labels[train], minlength=dataset.num_classes)
+    if not objective.refits:
+        return
+    rows, groups = experiment.rows(split), experiment.groups_trained_on
+    known = rows[groups[rows] >= 0]
+    rows_C = np.bincount(dataset.labels[known], minlength=dataset.num_classes)
     missing = [name for name, rows in zip(dataset.class_names, rows_C, strict=True) if not rows]
     if missing:
         what = f"class {missing[0]!r} has no row with a known group"
-    elif not val.size:
-        what = "there is no row left to choose the epoch by"
+    elif np.bincount(groups[known]).max() < 2:
+        what = "no group has a second row, to choose the penalty by"
     else:
         return
     raise InputError(

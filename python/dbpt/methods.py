@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from dbpt.config import FitConfig
@@ -17,10 +18,11 @@ from dbpt.experiment import Experiment, Log
 from dbpt.feature_classifier import FeatureClassifier
 from dbpt.features.live import LiveImages, live_images
 from dbpt.heads import HEAD_SETTINGS, AdapterHead, Head, LinearHead, PromptHead
-from dbpt.metrics import GroupMetrics, group_counts, group_metrics
+from dbpt.metrics import GroupMetrics, group_counts, group_metrics, worst_group_accuracy
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
+from dbpt.objectives.dfr import SUBSETS, refit_layer
 from dbpt.ranks import ALONE, Ranks
-from dbpt.training import Rows, Trained, TrainingSettings, train
+from dbpt.training import EpochRecord, Rows, Trained, TrainingSettings, train
 from dbpt.training.findings import training_findings
 from dbpt.training.progress import progress_bar
 from dbpt.training.threads import one_thread_if_small
@@ -72,30 +74,35 @@ def trained_row(
         apply=config.application(objective) or "loss",
         **_objective_settings(config, chosen),
     )
-    epochs = config.epochs + built.extra_epochs
-    with (
-        progress_bar(objective, epochs, hidden=hidden or not ranks.is_first) as on_epoch,
-        one_thread_if_small(head.multiply_adds + _live_multiply_adds(experiment)),
-        _live(experiment, chosen) as live,
-    ):
-        trained = train(
-            head,
-            built,
-            training,
-            validation,
-            settings_of(experiment),
-            checkpoint_path=checkpoint_path,
-            fingerprint=_fingerprint(experiment, objective, head),
-            on_epoch=on_epoch,
-            live=live,
-            ranks=ranks,
-        )
+    if chosen.refits:
+        trained, how = ranks.from_first(lambda: _refitted(experiment, built, training))
+        head.load_state_dict(trained.head_state)
+    else:
+        epochs = config.epochs + built.extra_epochs
+        with (
+            progress_bar(objective, epochs, hidden=hidden or not ranks.is_first) as on_epoch,
+            one_thread_if_small(head.multiply_adds + _live_multiply_adds(experiment)),
+            _live(experiment) as live,
+        ):
+            trained = train(
+                head,
+                built,
+                training,
+                validation,
+                settings_of(experiment),
+                checkpoint_path=checkpoint_path,
+                fingerprint=_fingerprint(experiment, objective, head),
+                on_epoch=on_epoch,
+                live=live,
+                ranks=ranks,
+            )
+        how = f"kept epoch {trained.selected_epoch} of {epochs} ({config.select})"
     with torch.no_grad():
         tensors = {name: tensor.cpu().numpy() for name, tensor in head.classifier_tensors().items()}
     classifier = FeatureClassifier.from_tensors(tensors)
     seconds = time.perf_counter() - started
     note = "" if built.note is None else f"; {built.note}"
-    log(f"{objective}: kept epoch {trained.selected_epoch} of {epochs} ({config.select}), {seconds:.1f} s{note}")
+    log(f"{objective}: {how}, {seconds:.1f} s{note}")
     names = experiment.dataset.group_names
     findings = training_findings(trained, built, asked_lr=config.peak_lr, group_names=names)
     for finding in findings:
@@ -111,6 +118,35 @@ def trained_row(
         seconds=seconds,
         warnings=tuple(findings),
     )
+
+
+def _refitted(experiment: Experiment, objective: Objective, rows: Rows) -> tuple[Trained, str]:
+    """What deep feature reweighting finds on ``rows``, as a training of one epoch, and how, in a few words."""
+    config, dataset = experiment.config, experiment.dataset
+    train_features = experiment.features[experiment.rows("train")]
+    layer = refit_layer(
+        train_features, rows.features, rows.labels, rows.groups, num_classes=dataset.num_classes, seed=config.seed
+    )
+    state = {
+        "weights": torch.from_numpy(layer.weights.astype(np.float32)),
+        "bias": torch.from_numpy(layer.bias.astype(np.float32)),
+    }
+    features, labels, groups = (torch.from_numpy(array) for array in (rows.features, rows.labels, rows.groups))
+    logits = features @ state["weights"].T + state["bias"]
+    losses = F.cross_entropy(logits, labels, reduction="none")
+    correct = (logits.argmax(dim=1) == labels).numpy()
+    record = EpochRecord(
+        epoch=1,
+        lr=0.0,
+        loss=objective.loss(losses, groups, labels, labels).item(),
+        group_weights=None,
+        mean_p_true=None,
+        draws=None,
+        val_wga=worst_group_accuracy(correct, rows.groups),
+        val_average=float(correct.mean()),
+    )
+    how = f"C = {layer.penalty:g} chosen on half of validation, {SUBSETS} balanced subsets averaged"
+    return Trained(state, 1, [record], [(1, config.peak_lr)]), how
 
 
 def build_head(experiment: Experiment) -> Head:
@@ -132,12 +168,12 @@ def _head_settings(config: FitConfig, words: Words) -> dict[str, Any]:
     return settings | {"ctx_init": config.context_start(words)}
 
 
-def _live(experiment: Experiment, objective: type[Objective]) -> AbstractContextManager[LiveImages | None]:
+def _live(experiment: Experiment) -> AbstractContextManager[LiveImages | None]:
     """What training sees instead of cached features, if it is to."""
     if experiment.config.features == "cached":
         return nullcontext()
-    dataset, (rows, _) = experiment.dataset, _chosen_rows(experiment, objective)
-    paths = [dataset.paths[row] for row in rows]
+    dataset = experiment.dataset
+    paths = [dataset.paths[row] for row in experiment.rows("train")]
     return live_images(experiment.backbone, dataset.root, paths, seed=experiment.config.seed)
 
 
@@ -171,19 +207,13 @@ def _training_rows(experiment: Experiment, objective: type[Objective]) -> tuple[
     """The rows that ``objective`` trains on and those that choose the epoch, each with the groups that it is to see."""
     config = experiment.config
     groups = experiment.groups_trained_on
-    train, val = _chosen_rows(experiment, objective)
+    train, val = experiment.rows(objective.trains_on), experiment.rows("val")
     soft = config.group_source == "soft" and objective.takes_soft_groups
     judged_by = experiment.true_groups if config.select == "true-wga" else experiment.pseudo_groups
     return (
         _rows(experiment, train, groups, experiment.membership if soft else None),
         _rows(experiment, val, judged_by, None),
     )
-
-
-def _chosen_rows(experiment: Experiment, objective: type[Objective]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Numbers of the rows that ``objective`` trains on and of those that choose the epoch."""
-    train, val, seed = experiment.rows("train"), experiment.rows("val"), experiment.config.seed
-    return objective.choose_rows(train, val, experiment.groups_trained_on, seed)
 
 
 def _rows(

@@ -75,6 +75,8 @@ class Objective(ABC):
     """Whether its weights can be applied by sampling instead of in the loss."""
     trains_on: ClassVar[str] = "train"
     """The split whose rows it is trained on."""
+    refits: ClassVar[bool] = False
+    """Whether a solver of its own finds the head, without the training loop (`dbpt.objectives.dfr`)."""
 
     def __init__(self, training: TrainingGroups, *, apply: str = "loss", **settings: Any) -> None:
         """Build from the training rows; ``apply`` is ``"sampling"`` only where the class `can_sample`."""
@@ -113,13 +115,6 @@ class Objective(ABC):
     def group_draws(self, draws: Draws) -> NDArray[np.int64] | None:
         """(G,) int64, how many of an epoch's ``draws`` are of each group; None unless weights decide that."""
         return None
-
-    @classmethod
-    def choose_rows(
-        cls, train: NDArray[np.int64], val: NDArray[np.int64], groups: NDArray[np.int64], seed: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The rows to train on and those that choose the epoch, from both splits' rows; ``groups`` is of all rows."""
-        return train, val
 
     @property
     def group_weights(self) -> NDArray[np.float64] | None:
