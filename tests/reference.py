@@ -353,8 +353,3 @@ def positive_cycle(gain):
         at = previous[at]
         if at == changed:
             return edges
-
-
-def whole_numbers(digits):
-    """The values and members of each group that the digits (G, 5) of their sums stand for."""
-    return [(v2 * 2**64 + v1 * 2**32 + v0, m1 * 2**32 + m0) for v2, v1, v0, m1, m0 in digits.tolist()]

@@ -11,16 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbpt._core import (
-    GroupDRO,
     GroupIndex,
     GroupStream,
-    GroupSums,
-    GroupWeights,
     IndependentStream,
     assign_argmax,
+    group_sums,
     quotas,
-    soft_counts,
-    soft_sample_weights,
 )
 from dbpt.errors import InputError
 
@@ -95,64 +91,43 @@ def test_arrays_that_are_not_contiguous_are_refused():
         assign_argmax(np.zeros((3, 2), np.float32).T, labels_out=np.zeros(2, np.int64))
 
 
-# --- GroupSums, GroupWeights, GroupDRO: more in test_group_weights.py, test_group_sums.py ---------
+# --- sums: more in test_group_weights.py, test_group_sums.py ---------------------------------------
 
 
-def test_sums_are_whole_numbers_of_their_units():
-    sums = GroupSums(np.array([2.0, 0.0, 3.0]), "p_true")
-    sums.observe(np.array([0, 0, 1, 2, -1]), np.array([0.25, 0.5, 1.0, 2.0**-33 * 3, 1.0]))
-    digits = sums.digits()
-    assert digits.tolist() == [[0, 3 * 2**28, 0, 0, 2**31], [0] * 5, [0, 0, 2**31, 0, 2**30]]
-    assert sums.means().tolist()[::2] == [0.375, 2 * 2.0**-32]
-    earlier = sums.copy()
-    sums.observe(np.array([2]), np.array([1.0]))
-    assert earlier.digits().tolist() == digits.tolist()
-    sums.subtract(earlier)
-    assert sums.digits().tolist() == [[0] * 5, [0] * 5, [0, 2**30, 0, 0, 2**30]]
-    losses = GroupSums(np.array([1.0]), "losses")
-    losses.observe(np.array([0, 0]), np.array([-1e9, 2.0**-24]))
-    assert reference.whole_numbers(losses.digits()) == [((-(10**9) * 2**24 + 1) * 2**30, 2 * 2**30)]
-    losses.add_digits(losses.digits())
-    assert losses.means().tolist() == [(-1e9 + 2.0**-24) / 2]
-    losses.subtract(losses)
-    assert losses.digits().tolist() == [[0] * 5]
+def sums(groups, values, num_groups, least=-1e9, most=1e9, **keywords):
+    groups, values = np.asarray(groups), np.asarray(values)
+    return group_sums(groups, values, num_groups, argument="losses", least=least, most=most, **keywords)
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_floats_of_any_type_are_read_as_they_are(dtype):
-    values, posterior = np.array([0.25, 0.1], dtype), np.array([[0.25, 0.75], [0.1, 0.9]], dtype)
-    groups, found = np.array([0, 1]), []
-    for convert in (lambda array: array, np.float64):
-        sums = GroupSums(np.ones(2), "p_true")
-        sums.observe(groups, convert(values), 2)
-        sums.observe_soft(convert(posterior), np.zeros(2, np.int64), convert(values), 2)
-        found.append(sums.digits().tolist())
-        found.append(soft_counts(convert(posterior), groups, 2, 2).tolist())
-    assert found[:2] == found[2:]
+def test_sums_are_whole_numbers_of_their_unit():
+    found = sums([0, 0, 2, 2, -1], [0.25, 8.0, -(2.0**-30), 1.5 * 2.0**-30, 1.0], 3)
+    assert found.tolist() == [[2, 2**28, 2], [0, 0, 0], [-1, 2**32 - 1 + 2, 2]]
+    assert sums([0, 0], [1e9, 1e9], 1).tolist() == [[2 * 10**9 // 4, 0, 2]]
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: GroupSums(np.ones(2), "p"), "^quantity is \"p\"; expected 'p_true' or 'losses'$"),
-        (lambda: GroupSums(np.ones(2), "losses").observe(np.array([0]), np.array([np.inf])), r"^losses\[0\] is inf"),
-        (
-            lambda: GroupSums(np.ones(1), "p_true").load_digits(np.array([[0, 0, -1, 0, 1]])),
-            r"^observed\[0\] is -1 over 1 members; expected .* from 0 to 1$",
-        ),
-        (lambda: GroupSums(np.ones(2), "p_true").add_digits(np.zeros((3, 5), np.int64)), "^digits has length 15"),
-        (lambda: GroupWeights(np.ones(2), 1, 0.5).step(np.ones(3)), "^mean_p_true has length 3; expected 2"),
-        (lambda: GroupDRO(np.ones(2), 1, 0.5).step(np.ones(3)), "^mean_loss has length 3; expected 2"),
-        (lambda: soft_counts(np.ones((1, 2)), np.array([0]), 1), r"^posterior\[0\] is \[1.0, 1.0\]"),
-        (
-            lambda: soft_sample_weights(np.ones((1, 1)), np.array([0]), np.ones(2), np.ones(3)),
-            "^class_weights has length 3; expected 2",
-        ),
-    ],
-)
-def test_the_border_of_group_weights_refuses_in_one_line(call, message):
-    with pytest.raises(InputError, match=message):
-        call()
+@given(st.integers(0, 2**32), st.integers(1, 5))
+@settings(max_examples=30)
+def test_sums_equal_whole_numbers_of_python(seed, num_threads):
+    rng = np.random.default_rng(seed)
+    groups, values = rng.integers(-1, 4, 50), rng.normal(0, 1e4, 50)
+    found = sums(groups, values, 4, num_threads=num_threads)
+    for group in range(4):
+        units = sum(round(value * 2**30) for value in values[groups == group].tolist())
+        high, low, rows = found[group].tolist()
+        assert (high * 2**32 + low, rows) == (units, (groups == group).sum())
+
+
+def test_sums_refuse_in_one_line():
+    for groups, values, message in [
+        ([0, 1], [0.5, np.inf], r"^losses\[1\] is inf; expected a number from 0 to 1$"),
+        ([0, 1], [0.5, -0.1], r"^losses\[1\] is -0.1; expected"),
+        ([0, 2], [0.5, 0.5], r"^groups\[1\] is 2; expected -1"),
+        ([0], [0.5, 0.5], "^groups has length 1; expected 2"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            sums(groups, values, 2, 0.0, 1.0)
+    with pytest.raises(TypeError, match="^losses is a ndarray; expected a one-dimensional NumPy array of float32"):
+        sums([0], np.zeros(1, np.float16), 1)
 
 
 # --- quotas and the group stream ------------------------------------------------------------------

@@ -55,5 +55,5 @@ def test_two_ranks_get_the_weights_of_one_process_bit_for_bit(tmp_path):
         for rank in range(2):
             with np.load(tmp_path / f"rule{number}-rank{rank}.npz") as found:
                 assert {name: found[name].tobytes() for name in found} == content(alone)
-    assert (tmp_path / "message0").read_text().startswith("what another rank observed since the last step is not valid")
-    assert (tmp_path / "message1").read_text().startswith("p_true of 1 rows observed on cpu")
+    for rank in range(2):
+        assert (tmp_path / f"message{rank}").read_text().startswith("some rows observed on a device")

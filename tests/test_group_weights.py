@@ -138,6 +138,21 @@ def test_group_dro_comes_back_from_a_step_beyond_the_largest_float():
         assert np.isfinite(dro.log_q).all()
 
 
+@pytest.mark.parametrize("rule", RULES)
+def test_a_finite_mean_of_an_empty_group_moves_nothing_else(rule):
+    weights, expected = rule([90, 0, 10]), rule([90, 0, 10])
+    weights.move(np.array([0.75, 0.5, 0.25]))
+    expected.move(np.array([0.75, NAN, 0.25]))
+    assert content(weights) == content(expected)
+    assert np.isfinite(weights.group_weights).all()
+    assert weights.group_weights[1] == 0
+    weights.observe([0, 1, 2], [0.5, 0.5, 0.125])
+    weights.step()
+    expected.observe([0, 2], [0.5, 0.125])
+    expected.step()
+    assert content(weights) == content(expected)
+
+
 # --- what they take, and keep ---------------------------------------------------------------------
 
 
@@ -174,7 +189,7 @@ def test_a_type_that_numpy_lacks_keeps_its_range(value):
     dro = dbpt.GroupDRO([1])
     dro.observe([0], torch.tensor([value], dtype=torch.bfloat16))
     dro.step()
-    assert dro.mean_loss.tolist() == [round(value * 2**24) / 2**24]
+    assert dro.mean_loss.tolist() == [value]
 
 
 def test_arrays_that_are_not_aligned_or_in_the_byte_order_of_others_are_read():
@@ -229,27 +244,10 @@ def test_goes_on_exactly_from_any_form_of_its_state(rule, tmp_path):
 def test_the_state_has_integer_sums_and_says_whose_it_is():
     state = half_way(RULES[0]).state()
     assert list(state) == ["group_weights", "mean_p_true", "observed", "counts", "settings"]
-    per_sample = 2**30
-    units = [round(0.7 * 2**32), round(0.1 * 2**32), 0]
-    expected = [(units * per_sample, bool(units) * per_sample) for units in units]
-    assert reference.whole_numbers(state["observed"]) == expected
+    units = [round(0.7 * 2**30), round(0.1 * 2**30), 0]
+    assert state["observed"].tolist() == [[0, units, bool(units) * 2**30] for units in units]
     assert (state["counts"].tolist(), state["settings"].tolist()) == (COUNTS, [1.5, 0.25])
     assert list(half_way(RULES[1]).state()) == ["log_q", "mean_loss", "observed", "counts", "settings"]
-
-
-def test_the_weights_stay_as_they_are():
-    """Pinned: what the same observations gave before sums were kept in 128 bits."""
-    expected = [
-        ("0x1.7eb08b1c82abep-2", "0x0.0p+0", "0x1.16aba6297ff2bp+2", "0x1.f880700ce858bp+3"),
-        ("0x1.9b04ae3fe158ep-3", "0x0.0p+0", "0x1.c2e7249759888p+1", "0x1.ae0cc871de028p+4"),
-    ]
-    rules = dbpt.GroupWeights([90, 0, 8, 2], 1.5, 0.25), dbpt.GroupDRO([90, 0, 8, 2], 0.3, 2.0)
-    for weights, pinned in zip(rules, expected, strict=True):
-        for epoch in range(3):
-            groups = np.minimum(np.arange(-1, 40) % 6 - 1, 3)
-            weights.observe(groups, np.modf(np.arange(41) * 0.61803398875 + epoch * 0.37)[0])
-            weights.step()
-        assert weights.group_weights == pytest.approx([float.fromhex(value) for value in pinned], rel=1e-15)
 
 
 def test_repr_and_what_the_caller_does_with_the_counts_later():
@@ -319,17 +317,6 @@ def test_one_hot_posteriors_are_hard_groups_bit_for_bit(rule):
     )
 
 
-@pytest.mark.parametrize("membership", [0.25, 1e-3, 1e-8])
-def test_a_tiny_membership_does_not_round_the_mean_away(membership):
-    """A membership of 1e-8 times a loss is far below the unit of losses, 2**-24."""
-    rows_ = [[1 - membership, membership]] * 3
-    for weights, value in [(dbpt.GroupDRO([1, 1]), 1.5), (dbpt.GroupWeights([1, 1], 1.0, 0.0), 2.0**-20)]:
-        weights.observe_soft(rows_, [0] * 3, [value] * 3)
-        weights.step()
-        means = weights.mean_loss if weights.observes == "losses" else weights.mean_p_true
-        assert means.tolist() == [value, value]
-
-
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("stretch", [0.993, 1.0, 1.007])
 def test_rows_that_add_up_to_1_only_roughly_count_as_one_sample(dtype, stretch):
@@ -338,30 +325,27 @@ def test_rows_that_add_up_to_1_only_roughly_count_as_one_sample(dtype, stretch):
     posterior, labels = rng.dirichlet(np.ones(4), 200), rng.integers(0, 2, 200)
     posterior = np.minimum(posterior * stretch, 1).astype(dtype)
     counts = dbpt.soft_counts(posterior, labels, 2)
-    assert counts.reshape(2, 4).sum(1).tolist() == np.bincount(labels).tolist()
+    np.testing.assert_allclose(counts.reshape(2, 4).sum(1), np.bincount(labels), rtol=1e-8)
     weights = dbpt.GroupWeights(counts, 2.0, 0.0)
     weights.observe_soft(posterior, labels, rng.random(200))
     weights.step()
     found = weights.soft_sample_weights(posterior, labels)
-    assert found.sum() == pytest.approx(200, rel=1e-12)
+    assert found.sum() == pytest.approx(200, rel=1e-8)
     shares = posterior.astype(np.float64) / posterior.astype(np.float64).sum(1, keepdims=True)
     expected = (shares * weights.group_weights.reshape(2, 4)[labels]).sum(1)
     np.testing.assert_allclose(found, expected, rtol=1e-7)
 
 
-def test_equal_weights_are_the_weights_of_soft_samples_exactly():
-    posterior = np.random.default_rng(2).dirichlet(np.ones(3), 100).astype(np.float16)
-    weights = dbpt.GroupDRO([1, 1, 1])
-    assert set(weights.soft_sample_weights(posterior, [0] * 100)) == {1.0}
-
-
-def test_soft_counts_are_the_same_for_any_number_of_threads():
+def test_soft_counts_of_many_rows_are_those_of_any_order():
     rng = np.random.default_rng(3)
-    posterior, labels = rng.dirichlet(np.ones(2), 600_000).astype(np.float32), rng.integers(0, 2, 600_000)
-    found = [dbpt.soft_counts(posterior, labels, 2, num_threads=number).tobytes() for number in (1, 2, 5)]
-    assert len(set(found)) == 1
-    with pytest.raises(InputError, match="^num_threads is 0"):
-        dbpt.soft_counts(posterior, labels, 2, num_threads=0)
+    posterior, labels = rng.dirichlet(np.ones(2), 200_000).astype(np.float32), rng.integers(0, 2, 200_000)
+    counts, order = dbpt.soft_counts(posterior, labels, 2), rng.permutation(200_000)
+    assert dbpt.soft_counts(posterior[order], labels[order], 2).tobytes() == counts.tobytes()
+    expected = [posterior[labels == label, a].sum(dtype=np.float64) for label in range(2) for a in range(2)]
+    np.testing.assert_allclose(counts, expected, rtol=1e-6)
+    labels[150_000] = 2
+    with pytest.raises(InputError, match=r"^labels\[150000\] is 2"):
+        dbpt.soft_counts(posterior, labels, 2)
 
 
 # --- what a sample weighs -------------------------------------------------------------------------
@@ -418,14 +402,14 @@ SOFT = [[0.5, 0.25, 0.25]]
         (lambda w: w.observe([3], [0.5]), r"^groups\[0\] is 3"),
         (lambda w: w.observe([-2], [0.5]), r"^groups\[0\] is -2"),
         (lambda w: w.observe([0, 1], [0.5]), "^p_true has length 1; expected 2"),
-        (lambda w: w.observe([0], [1.5]), r"^p_true\[0\] is 1.5; expected a probability"),
+        (lambda w: w.observe([0], [1.5]), r"^p_true\[0\] is 1.5; expected a number from 0 to 1"),
         (lambda w: w.observe([-1], [NAN]), r"^p_true\[0\] is NaN"),
         (lambda w: w.observe_soft(SOFT, [1], [0.5]), r"^labels\[0\] is 1"),
         (lambda w: w.observe_soft(SOFT, [0, 0], [0.5]), "^labels has length 2; expected 1"),
         (lambda w: w.observe_soft(SOFT, [0], [0.5, 0.5]), "^p_true has length 2; expected 1"),
-        (lambda w: w.observe_soft([[0.5, 0.5]], [0], [0.5]), "^the number of columns of posterior is 2"),
+        (lambda w: w.observe_soft([[0.5, 0.5]], [0], [0.5]), r"^posterior has shape \(1, 2\)"),
         (lambda w: w.observe_soft([0.5, 0.5], [0], [0.5]), r"^posterior has shape \(2,\)"),
-        (lambda w: w.observe_soft([[0.5, 0.6, NAN]], [0], [0.5]), r"^posterior\[0\] is \[0.5, 0.6, NaN\]; expected"),
+        (lambda w: w.observe_soft([[0.5, 0.6, NAN]], [0], [0.5]), r"^posterior\[0\] is \[0.5, 0.6, nan\]; expected"),
         (lambda w: w.observe_soft([[0.5, 0.6, 0.5]], [0], [0.5]), r"^posterior\[0\] is \[0.5, 0.6, 0.5\]; expected"),
         (lambda w: dbpt.soft_counts(SOFT, [0], 0), "^num_classes is 0"),
         (lambda w: dbpt.soft_counts([[]], [0], 1), r"^posterior has shape \(1, 0\)"),
@@ -439,19 +423,19 @@ SOFT = [[0.5, 0.25, 0.25]]
         (lambda w: w.soft_sample_weights(SOFT, [1]), r"^labels\[0\] is 1"),
         (lambda w: w.step(process_group="gloo"), "^process_group is 'gloo'; expected a torch.distributed"),
         (lambda w: w.load_state(w.state() | {"observed": "x"}), r'^state\["observed"\] has shape \(\)'),
-        (lambda w: w.load_state(w.state() | {"observed": np.zeros((3, 5))}), r'^state\["observed"\] has .* integers'),
+        (lambda w: w.load_state(w.state() | {"observed": np.zeros((3, 3))}), r'^state\["observed"\] has .* integers'),
         (
-            lambda w: w.load_state(w.state() | {"observed": np.eye(3, 5, dtype=int)}),
-            r"^observed\[0\] is 18446744073709551616 over 0 members; expected 0 members or more",
+            lambda w: w.load_state(w.state() | {"observed": np.eye(3, dtype=int)}),
+            r'^state\["observed"\]\[0\] is \[1, 0, 0\]; expected sums that somebody can have observed',
         ),
-        (lambda w: w.load_state(w.state() | {"counts": [90, 2]}), r'^state\["counts"\] has length 2; expected 3'),
+        (lambda w: w.load_state(w.state() | {"counts": [90, 2]}), r'^state\["counts"\] is \[90.0, 2.0\]; expected'),
         (
             lambda w: w.load_state(dbpt.GroupWeights([90, 2, 8], 1.0, 0.5).state()),
-            r'^state\["counts"\]\[1\] is 2.0; expected 8.0: a state of these groups',
+            r'^state\["counts"\] is .* expected \[90.0, 8.0, 2.0\]: a state of these groups',
         ),
         (
             lambda w: w.load_state(dbpt.GroupWeights(COUNTS, 1.0, 0.25).state()),
-            r'^state\["settings"\] is \[1.0, 0.25\]; expected \[1.0, 0.5\] \(eta, momentum\)',
+            r'^state\["settings"\] is \[1.0, 0.25\]; expected \[1.0, 0.5\]',
         ),
         (
             lambda w: w.load_state(dbpt.GroupDRO(COUNTS).state()),
@@ -460,21 +444,24 @@ SOFT = [[0.5, 0.25, 0.25]]
         (lambda w: w.load_state(w.state() | {"mean_p_true": [2, 0, 0]}), r"^mean_p_true\[0\] is 2"),
         (lambda w: w.load_state({}), r'^state\["group_weights"\] is missing'),
         (lambda w: dbpt.GroupWeights([-1], 1, 0.5), r"^counts\[0\] is -1"),
-        (lambda w: dbpt.GroupWeights([NAN], 1, 0.5), r"^counts\[0\] is NaN"),
+        (lambda w: dbpt.GroupWeights([NAN], 1, 0.5), r"^counts\[0\] is nan"),
         (lambda w: dbpt.GroupWeights([0, 0], 1, 0.5), "^the sum of counts is 0"),
         (lambda w: dbpt.GroupWeights([], 1, 0.5), "^the sum of counts is 0"),
         (
             lambda w: dbpt.GroupWeights([1e10, 0, 1e-300], 1, 0.5),
-            r"^counts\[2\] is 1e-300; expected a size whose weight",
+            r"^counts\[2\] is 1e-300; expected 0, or a number from 1e-10",
         ),
-        (lambda w: dbpt.GroupDRO([1e308, 1e308]), r"^counts\[0\] is 1e308; expected a size whose weight"),
+        (lambda w: dbpt.GroupDRO([1e308, 1e308]), r"^counts\[0\] is 1e\+308; expected 0, or"),
         (lambda w: dbpt.GroupWeights([1], "1", 0.5), "^eta is '1'; expected a number"),
-        (lambda w: dbpt.GroupWeights([1], NAN, 0.5), "^eta is NaN"),
+        (lambda w: dbpt.GroupWeights([1], NAN, 0.5), "^eta is nan"),
         (lambda w: dbpt.GroupWeights([1], 1, 1.5), "^momentum is 1.5"),
         (lambda w: dbpt.GroupWeights([1], 1, None), "^momentum is None; expected a number"),
         (lambda w: dbpt.GroupDRO([1], -1), "^step_size is -1"),
         (lambda w: dbpt.GroupDRO([1], 1, np.inf), "^size_adjustment is inf"),
-        (lambda w: dbpt.GroupDRO([1]).observe([0], [np.inf]), r"^losses\[0\] is inf; expected a finite number within"),
+        (
+            lambda w: dbpt.GroupDRO([1]).observe([0], [np.inf]),
+            r"^losses\[0\] is inf; expected a number from -1000000000",
+        ),
         (lambda w: dbpt.GroupDRO([1]).load_state(dbpt.GroupDRO([1]).state() | {"log_q": [1.0]}), r"^log_q\[0\] is 1"),
     ],
 )
@@ -487,24 +474,10 @@ def test_refuses_in_one_line_and_changes_nothing(use, message):
     assert content(weights) == before
 
 
-def test_a_sum_that_would_not_fit_is_refused_in_one_line():
-    """2**43 rows of the largest loss, by construction: told, not wrapped, and what was there is kept."""
-    dro, rows = dbpt.GroupDRO([1.0]), 2**43
-    most = 10**9 * 2**24 * 2**30 * rows
-    digits = [most >> 64, most >> 32 & 2**32 - 1, most & 2**32 - 1, rows >> 2, 0]
-    dro.load_state(dro.state() | {"observed": [digits]})
-    with pytest.raises(InputError, match=r"^observed\[0\] is more than 128 bits hold; expected .* call step\(\)"):
-        dro._observed._sums.add_digits(np.array([digits]))
-    dro.observe([0], [1e9])
-    assert reference.whole_numbers(dro.state()["observed"]) == [(most + 10**9 * 2**54, rows * 2**30 + 2**30)]
-    dro.step()
-    assert dro.mean_loss.tolist() == [1e9]
-
-
 def test_names_of_arguments_are_those_of_what_is_observed():
     batches = itertools.product(("p_true", "losses"), ("observe", "observe_soft"))
     for quantity, method in batches:
         weights = dbpt.GroupWeights([1, 1], 1.0, 0.0) if quantity == "p_true" else dbpt.GroupDRO([1, 1])
         rows = {"groups": [0]} if method == "observe" else {"posterior": [[1.0, 0.0]], "labels": [0]}
         getattr(weights, method)(**rows, **{quantity: [0.5]})
-        assert weights.state()["observed"][:, 4].tolist() == [2**30, 0]
+        assert weights.state()["observed"][:, 2].tolist() == [2**30, 0]

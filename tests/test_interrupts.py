@@ -1,4 +1,4 @@
-"""Ctrl-C gets through within a second while the core indexes, draws, observes or clusters, with one thread or more."""
+"""Ctrl-C gets through within a second while the core indexes, draws, adds up or clusters, with one thread or more."""
 
 import subprocess
 import sys
@@ -11,10 +11,8 @@ CALLS = {
     "index of many groups": "GroupIndex(many, None, {num_threads})",
     "sampler": "GroupSampler(np.zeros(10**9, np.uint8))",
     "draw": "GroupStream(index, np.array([4 * 10**8]), 0, 0).indices(0, 4 * 10**8, 1, {num_threads})",
-    "observe": "GroupSums(np.ones(1), 'p_true').observe(np.zeros(10**9, np.int64), np.zeros(10**9), {num_threads})",
-    "observe soft": "GroupSums(np.ones(2), 'losses').observe_soft(posterior, labels, values, {num_threads})",
-    "soft counts": "soft_counts(posterior, labels, 2, {num_threads})",
-    "soft sample weights": "soft_sample_weights(posterior, labels, np.ones(2), np.ones(2), {num_threads})",
+    "sums": "group_sums(np.zeros(10**9, np.int64), np.zeros(10**9), 1, argument='v', least=0, most=1, "
+    "num_threads={num_threads})",
     "alias": "AliasTable(weights, {num_threads})",
     "weights": "WeightedSampler(weights, 10, False)",
     "weighted": "WeightedStream(AliasTable(np.ones(9)), 10**9, 0, 0).indices(0, 10**9, 1, {num_threads})",
@@ -37,9 +35,8 @@ SCRIPT = """
 import os, signal, threading, time
 import numpy as np
 from dbpt._core import (
-    AliasTable, BatchStream, GroupIndex, GroupSums, GroupStream, IndependentStream, SampleWeights, SuccessiveStream,
-    WeightedStream, assign_argmax, assign_centers, assign_gmm, gmm, kmeans, silhouette, soft_counts,
-    soft_sample_weights,
+    AliasTable, BatchStream, GroupIndex, GroupStream, IndependentStream, SampleWeights, SuccessiveStream,
+    WeightedStream, assign_argmax, assign_centers, assign_gmm, gmm, group_sums, kmeans, silhouette,
 )
 from dbpt.sampling import GroupSampler, WeightedSampler
 
@@ -52,8 +49,6 @@ if "some" in CALL_TEXT:
     some = SampleWeights(np.arange(10**7) + 1.0)
 if "points" in CALL_TEXT:
     points = np.random.default_rng(0).normal(size=(10**6, 2)).astype(np.float32)
-if "posterior" in CALL_TEXT:
-    posterior, labels, values = np.ones((10**8, 1), np.float16), np.zeros(10**8, np.int64), np.zeros(10**8, np.float16)
 
 def interrupt():
     sent.append(time.monotonic())

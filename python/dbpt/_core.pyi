@@ -3,7 +3,7 @@
 N rows, G groups, A columns, k clusters. Bad values raise `dbpt.errors.InputError`.
 """
 
-from typing import Any, TypeAlias, final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,8 @@ from numpy.typing import NDArray
 __all__ = [
     "AliasTable",
     "BatchStream",
-    "GroupDRO",
     "GroupIndex",
     "GroupStream",
-    "GroupSums",
-    "GroupWeights",
     "IndependentStream",
     "SampleWeights",
     "SuccessiveStream",
@@ -26,16 +23,13 @@ __all__ = [
     "assign_proportional",
     "batch_quotas",
     "gmm",
+    "group_sums",
     "kmeans",
     "quotas",
     "row_ids",
     "silhouette",
-    "soft_counts",
-    "soft_sample_weights",
     "stat_files",
 ]
-
-_Floats: TypeAlias = NDArray[np.float16] | NDArray[np.float32] | NDArray[np.float64]
 
 @final
 class GroupIndex:
@@ -73,110 +67,21 @@ class GroupIndex:
 
     def __getnewargs__(self) -> tuple[NDArray[np.integer[Any]], int]: ...
 
-@final
-class GroupSums:
-    """Exact sums of what was observed of each group: the same for any order of the rows.
-
-    ``quantity`` is "p_true" (from 0 to 1, in units of 2⁻³²) or "losses" (within ±1e9, in units of 2⁻²⁴). Groups whose
-    count (G,) is 0 are left out. Any number of threads may use an instance. *Digits* (G, 5) add up like the sums: v₂,
-    v₁, v₀, m₁, m₀ stand for values v₂·2⁶⁴ + v₁·2³² + v₀ and members m₁·2³² + m₀, in units of 2⁻³⁰.
-    """
-
-    def __new__(cls, counts: NDArray[np.float64], quantity: str) -> GroupSums: ...
-    def observe(self, groups: NDArray[np.int64], values: _Floats, num_threads: int = 1) -> None:
-        """Add (B,) groups and values; a row of group -1 doesn't count."""
-
-    def observe_soft(
-        self, posterior: _Floats, labels: NDArray[np.int64], values: _Floats, num_threads: int = 1
-    ) -> None:
-        """Add (B,) values to each group (label, a) by ``posterior`` (B, A); a row of NaN doesn't count."""
-
-    def digits(self) -> NDArray[np.int64]:
-        """(G, 5) the sums now."""
-
-    def add_digits(self, digits: NDArray[np.int64]) -> None:
-        """Add sums from elsewhere."""
-
-    def copy(self) -> GroupSums:
-        """Sums of their own that are what these are now."""
-
-    def subtract(self, earlier: GroupSums) -> None:
-        """Take away an earlier `copy` of these sums; what was observed since then is left."""
-
-    def load_digits(self, digits: NDArray[np.int64]) -> None:
-        """Become these sums, if somebody can have observed them."""
-
-    def means(self) -> NDArray[np.float64]:
-        """(G,) the means, NaN where nothing was observed."""
-
-@final
-class GroupWeights:
-    """What one sample of each group weighs (arXiv 2503.08368).
-
-    ``target_g ∝ exp(eta·(1 - p̄_g)) / N_g`` over the groups observed since the last step, with the total Σ N_g·w_g
-    they had; ``w_g += (1 - momentum)·(target_g - w_g)``. Starts balanced; a group that was not observed keeps its
-    weight; an empty group weighs 0.
-    """
-
-    def __new__(cls, counts: NDArray[np.float64], eta: float, momentum: float) -> GroupWeights: ...
-    @property
-    def group_weights(self) -> NDArray[np.float64]:
-        """(G,) the current weights; Σ N_g·w_g = Σ N_g."""
-
-    @property
-    def mean_p_true(self) -> NDArray[np.float64]:
-        """(G,) p̄_g at the last step that observed the group, NaN where there was none."""
-
-    def step(self, mean_p_true: NDArray[np.float64]) -> None:
-        """Move the weights towards the target of p̄ (G,), NaN for a group that was not observed."""
-
-    def load_state(self, group_weights: NDArray[np.float64], mean_p_true: NDArray[np.float64]) -> None:
-        """Continue from the two properties, bit for bit."""
-
-@final
-class GroupDRO:
-    """Group DRO's distribution over groups (arXiv 1911.08731).
-
-    Starts uniform. A step multiplies q_g of each observed group by
-    ``exp(step_size·(mean loss_g + size_adjustment/√N_g))`` and normalises q.
-    """
-
-    def __new__(cls, counts: NDArray[np.float64], step_size: float, size_adjustment: float) -> GroupDRO: ...
-    @property
-    def q(self) -> NDArray[np.float64]:
-        """(G,) the distribution over groups."""
-
-    @property
-    def group_weights(self) -> NDArray[np.float64]:
-        """(G,) q_g / N_g · Σ N; 0 for an empty group."""
-
-    @property
-    def log_q(self) -> NDArray[np.float64]:
-        """(G,) log(q_g / max q): 0 for the largest, minus infinity for an empty group."""
-
-    @property
-    def mean_loss(self) -> NDArray[np.float64]:
-        """(G,) mean loss at the last step that observed the group, NaN where there was none."""
-
-    def step(self, mean_loss: NDArray[np.float64]) -> None:
-        """Move q by the mean losses (G,), NaN for a group that was not observed."""
-
-    def load_state(self, log_q: NDArray[np.float64], mean_loss: NDArray[np.float64]) -> None:
-        """Continue from the two properties, bit for bit."""
-
-def soft_counts(
-    posterior: _Floats, labels: NDArray[np.int64], num_classes: int, num_threads: int = 1
-) -> NDArray[np.float64]:
-    """(C·A,) sums of the posteriors (N, A) of each group (label, a); a row of NaN doesn't count."""
-
-def soft_sample_weights(
-    posterior: _Floats,
-    labels: NDArray[np.int64],
-    group_weights: NDArray[np.float64],
-    class_weights: NDArray[np.float64],
+def group_sums(
+    groups: NDArray[np.int64],
+    values: NDArray[np.float32] | NDArray[np.float64],
+    num_groups: int,
+    *,
+    argument: str,
+    least: float,
+    most: float,
     num_threads: int = 1,
-) -> NDArray[np.float64]:
-    """(B,) mean under ``posterior`` (B, A) of ``group_weights`` (C·A,); of ``class_weights`` (C,) for a row of NaN."""
+) -> NDArray[np.int64]:
+    """(G, 3) the sum of ``values`` (B,) by ``groups`` (B,), exact in units of 2⁻³⁰: high·2³² + low, and rows.
+
+    A value is rounded to a whole number of units, ties to even. Rows of group -1 don't count. Values must be from
+    ``least`` to ``most``; ``argument`` is their name in messages. The same bits for any order and ``num_threads``.
+    """
 
 def quotas(shares: NDArray[np.float64], counts: NDArray[np.int64], num_samples: int) -> NDArray[np.int64]:
     """(G,) whole draws that add up to ``num_samples``, by largest remainder; ties go to the lower group."""

@@ -40,6 +40,19 @@ pub enum Error {
         /// The valid range.
         expected: &'static str,
     },
+    /// An element of an array whose range the caller gives.
+    OutOfRange {
+        /// Name of the array.
+        argument: String,
+        /// Position of the first bad element.
+        row: usize,
+        /// Its value, as text.
+        found: String,
+        /// The smallest valid value, as text.
+        low: String,
+        /// The largest valid value, as text.
+        high: String,
+    },
     /// A group number that is neither -1 nor below `num_groups`.
     Group {
         /// Position of the first bad group number.
@@ -125,6 +138,9 @@ impl fmt::Display for Error {
             }
             Self::Element { argument, row, found, expected } => {
                 write!(f, "{argument}[{row}] is {found}; expected {expected}")
+            }
+            Self::OutOfRange { argument, row, found, low, high } => {
+                write!(f, "{argument}[{row}] is {found}; expected a number from {low} to {high}")
             }
             Self::Group { row, found, num_groups } => write!(
                 f,

@@ -4,6 +4,5 @@ from dbpt.group_weights.group_dro import GroupDRO
 from dbpt.group_weights.rule import GroupWeighting
 from dbpt.group_weights.self_adjusting import GroupWeights
 from dbpt.group_weights.soft import soft_counts
-from dbpt.group_weights.weight_table import class_weights
 
-__all__ = ["GroupDRO", "GroupWeighting", "GroupWeights", "class_weights", "soft_counts"]
+__all__ = ["GroupDRO", "GroupWeighting", "GroupWeights", "soft_counts"]

@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dbpt import _core, arguments
-from dbpt.group_weights.rule import GroupWeighting
+from dbpt import arguments
+from dbpt.errors import InputError
+from dbpt.group_weights.rule import GroupWeighting, check_field
+
+# A change of log q beyond this is cut, so that no difference of two is NaN.
+_MOST = 1e300
 
 
 class GroupDRO(GroupWeighting):
@@ -22,7 +26,7 @@ class GroupDRO(GroupWeighting):
     sample, ``w_g = q_g/N_g·Σ N`` with Σ N_g·w_g = Σ N_g, for a mean over batches drawn from the training set as it is.
     Where each group makes up the same part of the batches, multiply by ``q_g·G`` instead.
 
-    Each loss is rounded to a multiple of 2⁻²⁴ and the sums are exact, so q is the same bits for any order of the
+    Each loss is rounded to a multiple of 2⁻³⁰ and the sums are exact, so q is the same bits for any order of the
     samples, number of batches or ranks, and device. Arrays as in `GroupWeighting`.
 
     Args:
@@ -48,30 +52,39 @@ class GroupDRO(GroupWeighting):
     fields = ("log_q", "mean_loss")
 
     def __init__(self, counts: ArrayLike, step_size: float = 0.01, size_adjustment: float = 0.0) -> None:
-        step_size = arguments.number("step_size", step_size)
-        size_adjustment = arguments.number("size_adjustment", size_adjustment)
-        super().__init__(counts, step_size=step_size, size_adjustment=size_adjustment)
-        self._rule = _core.GroupDRO(self.counts, step_size, size_adjustment)
+        settings = {"step_size": step_size, "size_adjustment": size_adjustment}
+        settings = {name: arguments.number(name, value) for name, value in settings.items()}
+        for name, value in settings.items():
+            if not 0 <= value < np.inf:
+                raise InputError(f"{name} is {value}; expected a finite number, 0 or above")
+        super().__init__(counts, **settings)
+        self._log_q: NDArray[np.float64] = np.where(self.counts > 0, 0.0, -np.inf)
+        self._mean_loss: NDArray[np.float64] = np.full(len(self.counts), np.nan)
 
     @property
     def q(self) -> NDArray[np.float64]:
         """(G,) float64, the distribution over groups; 0 for an empty group."""
-        return self._rule.q
+        relative = np.exp(self._log_q)
+        q: NDArray[np.float64] = relative / relative.sum()
+        return q
 
     @property
     def log_q(self) -> NDArray[np.float64]:
         """(G,) float64, log(q_g / max q), minus infinity for an empty group."""
-        return self._rule.log_q
+        return np.array(self._log_q)
 
     @property
     def group_weights(self) -> NDArray[np.float64]:
         """(G,) float64, what one sample weighs, q_g / N_g · Σ N; 0 for an empty group."""
-        return self._rule.group_weights
+        weights: NDArray[np.float64] = np.divide(
+            self.q * self.counts.sum(), self.counts, out=np.zeros(len(self.counts)), where=self.counts > 0
+        )
+        return weights
 
     @property
     def mean_loss(self) -> NDArray[np.float64]:
         """(G,) float64, mean loss at the last step that observed the group, NaN where there was none."""
-        return self._rule.mean_loss
+        return np.array(self._mean_loss)
 
     def observe(self, groups: ArrayLike, losses: ArrayLike) -> None:
         """Accumulate (B,) groups and losses, each within ±1e9; group -1 doesn't count."""
@@ -83,8 +96,20 @@ class GroupDRO(GroupWeighting):
 
     def move(self, means: NDArray[np.float64]) -> None:
         """Move q by the means (G,) of what was observed, NaN for a group that was not. `step` calls this."""
-        self._rule.step(means)
+        seen = ~np.isnan(means) & (self.counts > 0)
+        step_size, size_adjustment = self._settings["step_size"], self._settings["size_adjustment"]
+        with np.errstate(over="ignore"):
+            change = step_size * (means[seen] + size_adjustment / np.sqrt(self.counts[seen]))
+        log_q = self.log_q
+        log_q[seen] += np.clip(change, -_MOST, _MOST)
+        self._log_q, self._mean_loss = log_q - log_q.max(), np.where(seen, means, self._mean_loss)
 
     def load_fields(self, fields: dict[str, NDArray[np.float64]]) -> None:
         """Restore the rule from its ``fields``. `load_state` calls this."""
-        self._rule.load_state(**fields)
+        log_q, means = fields["log_q"], fields["mean_loss"]
+        valid = np.where(self.counts > 0, (log_q <= 0) & np.isfinite(log_q), log_q == -np.inf)
+        check_field("log_q", log_q, valid, "minus infinity for an empty group, else 0 or below")
+        if log_q.max() != 0:
+            raise InputError(f"the largest log_q is {log_q.max()}; expected 0")
+        check_field("mean_loss", means, ~np.isinf(means), "NaN or a finite number")
+        self._log_q, self._mean_loss = log_q, means

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
-import weakref
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -14,9 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
 from dbpt.errors import InputError
-from dbpt.group_weights.observed import Observed
+from dbpt.group_weights.ranks import sum_over_ranks
 from dbpt.group_weights.sample_weights import SampleWeights
-from dbpt.group_weights.tensors import to_host
+from dbpt.group_weights.soft import check_columns, flat_memberships
+from dbpt.group_weights.sums import QUANTITIES, GroupSums
+from dbpt.group_weights.tensors import check_length, device_of, integers, numbers, to_host, where
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -29,13 +28,10 @@ class GroupWeighting(SampleWeights):
     by the means in `move`, and takes its fields back in `load_fields`.
 
     Arrays may be lists, NumPy arrays, or torch tensors; gradients are left behind. What is observed on a GPU is added
-    up there, as integers, and crosses to the host at `step` and `state` alone: with tensors of that device observing
-    never waits for it. So values out of range are refused by the next of these, and all that was observed since the
-    last step is dropped; on the host `observe` refuses them at once and takes nothing of the batch. (MPS lacks float64:
-    what is there is copied to the host each time.)
-
-    Any number of threads may observe and weigh samples meanwhile; an observation counts for the step that begins after
-    it. A forked child goes on with its copy.
+    up there and crosses to the host at `step` and `state` alone: with tensors of that device observing never waits for
+    it. So the next of these refuses values out of range, and drops all that was observed since the last step; on the
+    host `observe` refuses them at once and takes nothing of the batch. (MPS lacks float64: what is there is copied to
+    the host each time.) An instance is for one thread and, on a GPU, for one stream.
 
     Example:
         >>> class Inverse(GroupWeighting):
@@ -62,17 +58,14 @@ class GroupWeighting(SampleWeights):
     """
 
     observes: ClassVar[Literal["p_true", "losses"]]
-    """Probabilities from 0 to 1, in units of 2⁻³², or losses within ±1e9, in units of 2⁻²⁴."""
+    """Probabilities from 0 to 1, or losses within ±1e9; both are rounded to multiples of 2⁻³⁰."""
     fields: ClassVar[tuple[str, ...]]
     """Names of the properties, (G,) float64 each, that are the rule's state; `load_fields` takes them."""
 
     def __init__(self, counts: ArrayLike, **settings: float) -> None:
         super().__init__(counts)
         self._settings = settings
-        self._observed = Observed(self.counts, self.observes)
-        # Of whatever moves or reads the whole; observing does without.
-        self._lock = threading.RLock()
-        _alive.add(self)
+        self._sums = GroupSums(len(self.counts), QUANTITIES[self.observes])
 
     @abstractmethod
     def move(self, means: NDArray[np.float64]) -> None:
@@ -84,11 +77,25 @@ class GroupWeighting(SampleWeights):
 
     def observe(self, groups: ArrayLike, values: ArrayLike) -> None:
         """Accumulate (B,) groups and what the rule observes of each sample; group -1 doesn't count."""
-        self._observed.observe(groups, values)
+        device = device_of(groups=groups, **{self.observes: values})
+        self._sums.add(integers("groups", groups, device), numbers(self.observes, values, device))
 
     def observe_soft(self, posterior: ArrayLike, labels: ArrayLike, values: ArrayLike) -> None:
         """Accumulate ``values`` (B,) into each group (label, a) by ``posterior`` (B, A); a row of NaN doesn't count."""
-        self._observed.observe_soft(posterior, labels, values)
+        device = device_of(labels=labels, posterior=posterior, **{self.observes: values})
+        rows_BA = numbers("posterior", posterior, device, ndim=2)
+        check_columns(rows_BA.shape, len(self.counts))
+        labels_B, values_B = integers("labels", labels, device), numbers(self.observes, values, device)
+        for name, array in (("labels", labels_B), (self.observes, values_B)):
+            check_length(name, len(array), len(rows_BA), "the rows of posterior")
+        groups, memberships_BA = flat_memberships(rows_BA, labels_B, len(self.counts) // rows_BA.shape[1])
+        fine_B = self._sums.quantity.contains(values_B)
+        if device is None and not fine_B.all():
+            row = int(np.argmin(fine_B))
+            raise InputError(f"{self.observes}[{row}] is {values_B[row]}; expected {self._sums.quantity.expected}")
+        # Of what is out of range, which a device doesn't tell at once, the product is NaN.
+        products_BA = memberships_BA * where(fine_B, values_B, values_B * np.nan)[:, None]
+        self._sums.add(groups, products_BA.reshape(-1), memberships_BA.reshape(-1))
 
     def step(self, *, process_group: ProcessGroup | None = None) -> None:
         """Move the weights by what was observed since the last step, and start observing anew.
@@ -98,37 +105,35 @@ class GroupWeighting(SampleWeights):
         for bit. If a rank observed values out of range on a device, the step is refused on all ranks. If the exchange
         fails, nothing has changed and what was observed is kept. Without observations nothing moves.
         """
+        digits = self._sums.digits()
         if process_group is not None:
-            from dbpt.group_weights.ranks import check_process_group, sum_over_ranks
-
-            check_process_group(process_group)
-        with self._lock:
-            sums, problem = self._observed.so_far()
-            if process_group is None:
-                means = sums.means()
-            else:
-                digits, problem = sum_over_ranks(sums.digits(), problem, process_group)
-                means = self._observed.means(digits)
-            if problem is None:
-                self.move(means)
-                self._forget_tables()
-            self._observed.forget(sums)
-        if problem is not None:
-            raise InputError(problem)
+            digits = sum_over_ranks(digits, process_group)
+        self._check_last(digits)
+        means = self._sums.means(digits[:-1])
+        means[self.counts == 0] = np.nan
+        self.move(means)
+        self._sums.clear()
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return all that is needed to go on, bit for bit, as arrays fit for safetensors, and for JSON as lists.
 
-        The rule's own ``fields``, (G,) float64 each; ``observed`` (G, 5) int64, the exact sums since the last step;
+        The rule's own ``fields``, (G,) float64 each; ``observed`` (G, 3) int64, the exact sums since the last step;
         ``counts`` (G,) and ``settings`` (S,) float64, by which `load_state` knows whose state it is.
         """
-        with self._lock:
-            sums, problem = self._observed.so_far()
-            if problem is not None:
-                self._observed.forget(sums)
-                raise InputError(problem)
-            fields: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in self.fields}
-        return fields | {"observed": sums.digits(), "counts": self.counts.copy(), "settings": self._settings_array()}
+        digits = self._sums.digits()
+        self._check_last(digits)
+        fields: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in self.fields}
+        return fields | {"observed": digits[:-1], "counts": self.counts.copy(), "settings": self._settings_array()}
+
+    def _check_last(self, digits: NDArray[np.int64]) -> None:
+        """Refuse sums whose last row says that something was out of range, and forget them."""
+        if digits[-1, 2]:
+            self._sums.clear()
+            raise InputError(
+                f"some rows observed on a device since the last step are out of range, or NaN; expected groups from -1 "
+                f"to {len(self.counts) - 1} (labels and posteriors likewise), and {self.observes} "
+                f"{self._sums.quantity.expected}"
+            )
 
     def load_state(self, state: Mapping[str, ArrayLike]) -> None:
         """Continue from what `state` gave, bit for bit.
@@ -138,56 +143,31 @@ class GroupWeighting(SampleWeights):
         for name in (*self.fields, "observed", "counts", "settings"):
             if name not in state:
                 raise InputError(f'state["{name}"] is missing; expected what {type(self).__name__}.state() gives')
-        self._check_whose(state)
+        for name, expected in (("counts", self.counts), ("settings", self._settings_array())):
+            found = arguments.numbers(f'state["{name}"]', to_host(state[name]))
+            if not np.array_equal(found, expected):
+                raise InputError(
+                    f'state["{name}"] is {arguments.in_one_line(found.tolist())}; expected '
+                    f"{arguments.in_one_line(expected.tolist())}: a state of these groups and settings"
+                )
         fields = {name: arguments.numbers(f'state["{name}"]', to_host(state[name])) for name in self.fields}
-        observed = Observed(self.counts, self.observes)
-        observed.load('state["observed"]', state["observed"])
-        with self._lock:
-            self.load_fields(fields)
-            self._observed = observed
-            self._forget_tables()
-
-    def _check_whose(self, state: Mapping[str, ArrayLike]) -> None:
-        """Refuse a state of other groups or other settings."""
-        counts = arguments.numbers('state["counts"]', to_host(state["counts"]))
-        if len(counts) != len(self.counts):
-            raise InputError(f'state["counts"] has length {len(counts)}; expected {len(self.counts)} (groups)')
-        other = np.flatnonzero(counts != self.counts)
-        if other.size:
-            group = other[0]
-            raise InputError(
-                f'state["counts"][{group}] is {counts[group]}; expected {self.counts[group]}: a state of these groups'
-            )
-        settings = arguments.numbers('state["settings"]', to_host(state["settings"]))
-        if not np.array_equal(settings, self._settings_array()):
-            names = ", ".join(self._settings) or "no settings"
-            raise InputError(
-                f'state["settings"] is {settings.tolist()}; expected {self._settings_array().tolist()} ({names})'
-            )
+        for name, values in fields.items():
+            check_length(f'state["{name}"]', len(values), len(self.counts), "groups")
+        sums = GroupSums(len(self.counts), self._sums.quantity)
+        sums.load('state["observed"]', state["observed"])
+        self.load_fields({name: values.copy() for name, values in fields.items()})
+        self._sums = sums
 
     def _settings_array(self) -> NDArray[np.float64]:
         return np.array(list(self._settings.values()), dtype=np.float64)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"settings": self._settings, "state": self.state()}
-
-    def __setstate__(self, pickled: dict[str, Any]) -> None:
-        self.__init__(pickled["state"]["counts"], **pickled["settings"])  # type: ignore[misc]
-        self.load_state(pickled["state"])
 
     def __repr__(self) -> str:
         settings = "".join(f", {name}={value}" for name, value in self._settings.items())
         return f"{type(self).__name__}({self.counts.tolist()}{settings})"
 
 
-_alive: weakref.WeakSet[GroupWeighting] = weakref.WeakSet()
-
-
-def _renew_locks() -> None:
-    """In a forked child: a thread that held a lock isn't there to open it."""
-    for weighting in _alive:
-        weighting._lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_locks)
+def check_field(name: str, values: NDArray[np.float64], valid: NDArray[np.bool_], expected: str) -> None:
+    """Refuse the first of the values (G,) that isn't valid."""
+    bad = np.flatnonzero(~valid)
+    if bad.size:
+        raise InputError(f"{name}[{bad[0]}] is {values[bad[0]]}; expected {expected}")

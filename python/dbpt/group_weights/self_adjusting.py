@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dbpt import _core, arguments
-from dbpt.group_weights.rule import GroupWeighting
+from dbpt import arguments
+from dbpt.errors import InputError
+from dbpt.group_weights.rule import GroupWeighting, check_field
 
 
 class GroupWeights(GroupWeighting):
@@ -14,7 +15,7 @@ class GroupWeights(GroupWeighting):
 
     ``target_g ∝ exp(eta·(1 - p̄_g)) / N_g`` over the groups observed since the last step, with the total Σ N_g·w_g
     they had; ``w_g += (1 - momentum)·(target_g - w_g)``. Starts balanced; a group that was not observed keeps its
-    weight; an empty group weighs 0. Each probability is rounded to a multiple of 2⁻³² and the sums are exact, so the
+    weight; an empty group weighs 0. Each probability is rounded to a multiple of 2⁻³⁰ and the sums are exact, so the
     weights are the same bits for any order of the samples, number of batches or ranks, and device.
 
     Arrays may be lists, NumPy arrays of any numeric type, or torch tensors on any device; see `GroupWeighting`.
@@ -42,19 +43,27 @@ class GroupWeights(GroupWeighting):
     fields = ("group_weights", "mean_p_true")
 
     def __init__(self, counts: ArrayLike, eta: float, momentum: float) -> None:
-        eta, momentum = arguments.number("eta", eta), arguments.number("momentum", momentum)
+        eta, momentum = arguments.number("eta", eta), arguments.probability("momentum", momentum)
+        if not 0 <= eta < np.inf:
+            raise InputError(f"eta is {eta}; expected a finite number, 0 or above")
         super().__init__(counts, eta=eta, momentum=momentum)
-        self._rule = _core.GroupWeights(self.counts, eta, momentum)
+        self._eta, self._momentum = eta, momentum
+        filled = self.counts > 0
+        self._balanced = np.divide(
+            self.counts.sum() / filled.sum(), self.counts, out=np.zeros(len(self.counts)), where=filled
+        )
+        self._group_weights: NDArray[np.float64] = self._balanced
+        self._mean_p_true: NDArray[np.float64] = np.full(len(self.counts), np.nan)
 
     @property
     def group_weights(self) -> NDArray[np.float64]:
         """(G,) float64, the current weights; Σ N_g·w_g = Σ N_g."""
-        return self._rule.group_weights
+        return np.array(self._group_weights)
 
     @property
     def mean_p_true(self) -> NDArray[np.float64]:
         """(G,) float64, p̄_g at the last step that observed the group, NaN where there was none."""
-        return self._rule.mean_p_true
+        return np.array(self._mean_p_true)
 
     def observe(self, groups: ArrayLike, p_true: ArrayLike) -> None:
         """Accumulate (B,) groups and the predicted probabilities of the true class; group -1 doesn't count."""
@@ -66,8 +75,21 @@ class GroupWeights(GroupWeighting):
 
     def move(self, means: NDArray[np.float64]) -> None:
         """Move the weights by the means (G,) of what was observed, NaN for a group that was not. `step` calls this."""
-        self._rule.step(means)
+        seen = ~np.isnan(means) & (self.counts > 0)
+        self._mean_p_true = np.where(seen, means, self._mean_p_true)
+        if self._eta == 0 or not seen.any():  # without a rounding error
+            return
+        weights, counts = self.group_weights, self.counts[seen]
+        # Measured from the worst group, so that a large eta can't overflow.
+        target = np.exp(self._eta * (means[seen].min() - means[seen])) * self._balanced[seen]
+        target *= counts @ weights[seen] / (counts @ target)
+        weights[seen] += (1 - self._momentum) * (target - weights[seen])
+        self._group_weights = weights
 
     def load_fields(self, fields: dict[str, NDArray[np.float64]]) -> None:
         """Restore the rule from its ``fields``. `load_state` calls this."""
-        self._rule.load_state(**fields)
+        weights, means = fields["group_weights"], fields["mean_p_true"]
+        check_field("group_weights", weights, np.isfinite(weights) & (weights >= 0), "a finite number, 0 or above")
+        valid = np.isnan(means) | ((means >= 0) & (means <= 1))
+        check_field("mean_p_true", means, valid, "NaN or a number from 0 to 1")
+        self._group_weights, self._mean_p_true = weights, means

@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dbpt import _core, arguments
+from dbpt import arguments
 from dbpt.errors import InputError
-from dbpt.group_weights.tensors import to_host
+from dbpt.group_weights.sums import MEMBERSHIPS, UNIT, sum_by_group
+from dbpt.group_weights.tensors import beside, check_length, is_tensor, to_host, where
 
-if TYPE_CHECKING:
-    import torch
-
-_MAX_CLASSES = 2**31 - 1
-# Memberships are whole multiples of 2**-30, and how far a row may be from adding up to 1: as in the Rust core.
-MEMBERSHIP_BITS = 30
-_ONE = 2**MEMBERSHIP_BITS
-_TOLERANCE = _ONE // 100
+_TOLERANCE = 0.01
+"""How far a row of a posterior may be from adding up to 1; half precision comes as near as that."""
+_ROWS_AT_ONCE = 1 << 16
+_MAX_GROUPS = 2**24
 
 
-def soft_counts(
-    posterior: ArrayLike, labels: ArrayLike, num_classes: int, *, num_threads: int | None = None
-) -> NDArray[np.float64]:
+def soft_counts(posterior: ArrayLike, labels: ArrayLike, num_classes: int) -> NDArray[np.float64]:
     """Return N_g (C·A,) float64 under soft membership: the sum of the posteriors of each group g = label·A + a.
 
-    Each row is divided by its sum, so that it counts as exactly one sample, in multiples of 2⁻³⁰, which are added up
-    exactly: the same bits for any order of the rows. One-hot rows give the counts of hard groups.
+    Each row is divided by its sum, so that it counts as one sample. Memberships are rounded to multiples of 2⁻³⁰ and
+    added up exactly: the same bits for any order of the rows. One-hot rows give the counts of hard groups.
 
     Args:
         posterior: (N, A) probabilities of the attributes, each row adding up to 1 (within 0.01), or NaN throughout for
             an unlabelled row, which doesn't count.
         labels: (N,) class of each row, integers from 0 to C - 1.
         num_classes: C.
-        num_threads: by default that of the processors this process may use; the result doesn't depend on it.
 
     Raises:
         InputError: an argument is wrong; the message names it, the row, and what was expected.
@@ -44,33 +37,69 @@ def soft_counts(
         >>> soft_counts([[0.75, 0.25], [0.5, 0.5], [float("nan")] * 2], [0, 0, 1], num_classes=2).tolist()
         [1.25, 0.75, 0.0, 0.0]
     """
-    rows = arguments.matrix("posterior", to_host(posterior))
-    num_classes = arguments.integer("num_classes", num_classes, 1, _MAX_CLASSES // rows.shape[1])
+    rows_NA = arguments.matrix("posterior", to_host(posterior))
+    num_classes = arguments.integer("num_classes", num_classes, 1, _MAX_GROUPS // rows_NA.shape[1])
     labels_N = arguments.integers("labels", to_host(labels))
-    return _core.soft_counts(rows, labels_N, num_classes, arguments.num_threads(num_threads))
+    check_length("labels", len(labels_N), len(rows_NA), "the rows of posterior")
+    num_groups = num_classes * rows_NA.shape[1]
+    total: NDArray[np.int64] = np.zeros((num_groups, 3), dtype=np.int64)
+    for begin in range(0, len(rows_NA), _ROWS_AT_ONCE):
+        part = slice(begin, begin + _ROWS_AT_ONCE)
+        groups, memberships = flat_memberships(rows_NA[part], labels_N[part], num_classes, first_row=begin)
+        total = total + sum_by_group(groups, memberships.reshape(-1), num_groups, MEMBERSHIPS)[:num_groups]
+    counts: NDArray[np.float64] = total[:, 0].astype(np.float64) * 2.0**32 + total[:, 1]
+    return counts / UNIT
 
 
-def check_columns(shape: Sequence[int], num_groups: int) -> None:
+def flat_memberships(posterior_BA: Any, labels_B: Any, num_classes: int, *, first_row: int = 0) -> tuple[Any, Any]:
+    """Return the groups (B·A,) of all rows' attributes, and the memberships (B, A) of the rows in them.
+
+    A row of NaN is in group -1. A bad row is refused; on a device, which isn't waited for, it is in group -2.
+    """
+    columns = posterior_BA.shape[1]
+    memberships_BA, proper_B, unlabelled_B = divided(posterior_BA)
+    known_B = (labels_B >= 0) & (labels_B < num_classes)
+    if not is_tensor(labels_B):
+        check_rows(posterior_BA, labels_B, num_classes, proper_B | unlabelled_B, first_row)
+    groups_BA = labels_B[:, None] * columns + beside(np.arange(columns), labels_B)
+    none_B = where(known_B & unlabelled_B, -1, -2)
+    return where((known_B & proper_B)[:, None], groups_BA, none_B[:, None]).reshape(-1), memberships_BA
+
+
+def divided(posterior_BA: Any) -> tuple[Any, Any, Any]:
+    """Return the rows (B, A) divided by their sums, float64; which are probabilities; and which are NaN throughout.
+
+    Rows that are no probabilities become 0.
+    """
+    rows_BA = posterior_BA if is_tensor(posterior_BA) else posterior_BA.astype(np.float64)
+    with np.errstate(all="ignore"):
+        total_B = rows_BA.sum(1)
+        proper_B = ((rows_BA >= 0) & (rows_BA <= 1)).all(1) & (abs(total_B - 1) <= _TOLERANCE)
+        memberships_BA = where(proper_B[:, None], rows_BA / total_B[:, None], 0.0)
+    return memberships_BA, proper_B, (rows_BA != rows_BA).all(1)
+
+
+def check_rows(
+    posterior_BA: NDArray[Any], labels_B: NDArray[np.int64], num_classes: int, good_B: NDArray[np.bool_], first_row: int
+) -> None:
+    """Refuse labels out of range and bad rows of a posterior, the first of them by name."""
+    bad = np.flatnonzero((labels_B < 0) | (labels_B >= num_classes))
+    if bad.size:
+        row = bad[0]
+        raise InputError(f"labels[{first_row + row}] is {labels_B[row]}; expected a class from 0 to {num_classes - 1}")
+    bad = np.flatnonzero(~good_B)
+    if bad.size:
+        row = bad[0]
+        found = arguments.in_one_line(posterior_BA[row].tolist())
+        raise InputError(
+            f"posterior[{first_row + row}] is {found}; expected probabilities that add up to 1, or NaN throughout for "
+            "an unlabelled row"
+        )
+
+
+def check_columns(shape: tuple[int, ...], num_groups: int) -> None:
     """Refuse posteriors whose columns cannot be the attributes of ``num_groups`` = C·A groups."""
     if shape[1] == 0 or num_groups % shape[1]:
         raise InputError(
             f"posterior has shape {tuple(shape)}; expected (N, A) where there are C·A = {num_groups} groups"
         )
-
-
-def memberships_on(posterior_BA: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return memberships (B, A) in whole units, as the Rust core finds them; and which rows are proper and unlabelled.
-
-    Of float64 posteriors, on their device, which isn't waited for. What the other rows get means nothing.
-    """
-    import torch
-
-    inside_B = ((posterior_BA >= 0) & (posterior_BA <= 1)).all(dim=1)
-    # What stands up to a column is rounded, and a membership is the difference of two: so they add up to exactly one.
-    up_to_BA = (posterior_BA * float(_ONE)).round().to(torch.int64).cumsum(dim=1)
-    total_B = up_to_BA[:, -1]
-    proper_B = inside_B & ((total_B - _ONE).abs() <= _TOLERANCE)
-    total_B1 = torch.where(proper_B, total_B, 1)[:, None]
-    up_to_BA = (up_to_BA * _ONE + total_B1 // 2) // total_B1
-    memberships_BA = torch.diff(up_to_BA, dim=1, prepend=torch.zeros_like(total_B1))
-    return memberships_BA, proper_B, posterior_BA.isnan().all(dim=1)

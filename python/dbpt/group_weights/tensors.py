@@ -1,11 +1,12 @@
-"""Torch tensors among the arguments: recognised without importing torch, and brought to where they are added up."""
+"""Torch tensors among the arguments: recognised without importing torch, and brought to where they are used."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING, Any
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
 from dbpt.errors import InputError
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from typing_extensions import TypeIs
 
-# What is on these is added up on the host. MPS has no float64.
+# Tensors of these devices are copied to NumPy arrays. MPS has no float64.
 HOST_DEVICES = ("cpu", "mps")
 
 
@@ -47,41 +48,54 @@ def to_host(value: ArrayLike) -> ArrayLike:
     return array  # type: ignore[no-any-return]
 
 
-def current_stream(device: torch.device) -> torch.Stream | None:
-    """Return the stream that this thread works on; None on a device without streams."""
+def integers(name: str, values: ArrayLike, device: torch.device | None) -> Any:
+    """Return `values` as int64 (N,): a tensor on `device`, which isn't waited for, or without one an array."""
+    if device is None or not is_tensor(values):
+        return _moved(arguments.integers(name, to_host(values)), device)
     import torch
 
-    if device.type in ("cuda", "xpu"):
-        stream: torch.Stream = getattr(torch, device.type).current_stream(device)
-        return stream
-    return None
-
-
-def integers_on(device: torch.device, name: str, values: ArrayLike) -> torch.Tensor:
-    """Return `values` as int64 (N,) on `device`; a tensor that is there isn't waited for."""
-    import torch
-
-    if not is_tensor(values):
-        return torch.tensor(arguments.integers(name, values), device=device)
     if values.ndim != 1 or values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
         raise InputError(f"{name} has shape {tuple(values.shape)} and dtype {values.dtype}; expected (N,) integers")
     return values.to(device, torch.int64)
 
 
-def numbers_on(device: torch.device, name: str, values: ArrayLike, *, ndim: int = 1) -> torch.Tensor:
-    """Return `values` as float64 (N,), or (N, A) for two dimensions, on `device`, without their gradient, as above."""
+def numbers(name: str, values: ArrayLike, device: torch.device | None, *, ndim: int = 1) -> Any:
+    """Return `values` as floats (N,) or (N, A) without their gradient, as above; on a device as float64."""
+    if device is None or not is_tensor(values):
+        read = arguments.floats if ndim == 1 else arguments.matrix
+        return _moved(read(name, to_host(values)), device)
     import torch
 
-    if not is_tensor(values):
-        numbers = arguments.numbers(name, values) if ndim == 1 else arguments.matrix(name, values)
-        return torch.tensor(numbers, dtype=torch.float64, device=device)
     if values.ndim != ndim or values.is_complex() or values.dtype == torch.bool:
         shape = "(N,)" if ndim == 1 else "(N, A)"
         raise InputError(f"{name} has shape {tuple(values.shape)} and dtype {values.dtype}; expected {shape} numbers")
     return values.detach().to(device, torch.float64)
 
 
+def where(condition: Any, yes: Any, no: Any) -> Any:
+    """Return NumPy's or torch's ``where``, as the condition is an array or a tensor."""
+    if not is_tensor(condition):
+        return np.where(condition, yes, no)
+    import torch
+
+    return torch.where(condition, yes, no)
+
+
+def beside(table: NDArray[Any], values: Any) -> Any:
+    """Return the table where the values are: as it is, or on the device of a tensor."""
+    return _moved(table, values.device if is_tensor(values) else None)
+
+
 def check_length(name: str, found: int, expected: int, counts: str) -> None:
-    """Refuse a tensor of another length than that of the other arguments."""
+    """Refuse an array of another length than that of the other arguments."""
     if found != expected:
         raise InputError(f"{name} has length {found}; expected {expected} ({counts})")
+
+
+def _moved(array: Any, device: torch.device | None) -> Any:
+    if device is None:
+        return array
+    import torch
+
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    return tensor.to(device, torch.int64 if array.dtype.kind == "i" else torch.float64, non_blocking=True)

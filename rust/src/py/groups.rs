@@ -1,15 +1,15 @@
-//! `GroupIndex`.
+//! `GroupIndex` and `group_sums`.
 
 use std::sync::Arc;
 
-use numpy::{Element, IntoPyArray, PyArray1};
+use numpy::{Element, IntoPyArray, PyArray1, PyArray2, PyArrayMethods};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use super::detached::detached;
 use super::error::{readonly, vector};
 use crate::Workers;
-use crate::groups::{GroupIndex, GroupNumber};
+use crate::groups::{self, GroupIndex, GroupNumber};
 
 /// The members of each group, 4 bytes a row; rows of group -1 are outside.
 #[pyclass(name = "GroupIndex", module = "dbpt._core", frozen)]
@@ -123,4 +123,44 @@ fn index<T: Element + GroupNumber>(
     let values = vector("groups", &borrowed)?;
     let build = |workers: &Workers| GroupIndex::new(values, num_groups, workers);
     Ok(PyGroupIndex(Arc::new(detached(groups.py(), num_threads, build)?)))
+}
+
+/// (G, 3) int64, the sum of values (B,) float32 or float64 by group, in units of 2**-30: high * 2**32 + low, and rows.
+///
+/// groups is (B,) int64; rows of group -1 do not count. Values must be from least to most; argument is their name.
+#[pyfunction]
+#[pyo3(signature = (groups, values, num_groups, *, argument, least, most, num_threads = 1))]
+#[allow(clippy::too_many_arguments)]
+pub(super) fn group_sums<'py>(
+    py: Python<'py>,
+    groups: &Bound<'py, PyArray1<i64>>,
+    values: &Bound<'py, PyAny>,
+    num_groups: usize,
+    argument: &str,
+    least: f64,
+    most: f64,
+    num_threads: usize,
+) -> PyResult<Bound<'py, PyArray2<i64>>> {
+    let groups = readonly("groups", groups)?;
+    let groups = vector("groups", &groups)?;
+    let range = least..=most;
+    macro_rules! sum_if {
+        ($($float:ty),*) => {$(
+            if let Ok(values) = values.cast::<PyArray1<$float>>() {
+                let values = readonly(argument, values)?;
+                let values = vector(argument, &values)?;
+                let sums = detached(py, num_threads, |workers| {
+                    groups::group_sums(groups, argument, values, &range, num_groups, workers)
+                })?;
+                let numbers: Vec<i64> =
+                    sums.into_iter().flat_map(|sum| [sum.high, sum.low, sum.rows]).collect();
+                return numbers.into_pyarray(py).reshape([num_groups, 3]);
+            }
+        )*};
+    }
+    sum_if!(f32, f64);
+    Err(PyTypeError::new_err(format!(
+        "{argument} is a {}; expected a one-dimensional NumPy array of float32 or float64 in native byte order",
+        values.get_type().name()?
+    )))
 }

@@ -9,7 +9,6 @@ mod detached;
 mod error;
 mod files;
 mod floats;
-mod group_weights;
 mod groups;
 mod labels;
 mod sample;
@@ -26,11 +25,7 @@ mod _core {
     #[pymodule_export]
     use super::files::{row_ids, stat_files};
     #[pymodule_export]
-    use super::group_weights::{
-        PyGroupDro, PyGroupSums, PyGroupWeights, soft_counts, soft_sample_weights,
-    };
-    #[pymodule_export]
-    use super::groups::PyGroupIndex;
+    use super::groups::{PyGroupIndex, group_sums};
     #[pymodule_export]
     use super::labels::{assign_argmax, assign_proportional};
     #[pymodule_export]
