@@ -1,8 +1,8 @@
 """Group weights: dbpt against sums of floats by group, with torch's index_add_ in a training step and NumPy's bincount.
 
 Run: pytest benches/bench_group_weights.py
-CPU tensors, one thread on either side. The peers add up floats, so their weights depend on the order of the samples, and
-check nothing; ours are sums of integers.
+CPU tensors, one thread on either side. The peers add up floats, so their weights depend on the order of the samples,
+and check nothing; ours are sums of integers.
 """
 
 import os

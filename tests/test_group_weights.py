@@ -18,7 +18,11 @@ import dbpt
 from dbpt.errors import InputError
 
 COUNTS, GROUPS, VALUES = [90, 8, 2], [0, 1, 2, -1, 1], [0.75, 0.25, 0.125, 0.5, 0.5]
-RULES = [lambda counts: dbpt.GroupWeights(counts, 1.5, 0.25), lambda counts: dbpt.GroupDRO(counts, 0.5, 2.0)]
+FREE = {"min_group_count": 0, "max_weight": np.inf}  # the formulas alone; bounds are in test_group_weight_bounds.py
+RULES = [
+    lambda counts: dbpt.GroupWeights(counts, 1.5, 0.25, **FREE),
+    lambda counts: dbpt.GroupDRO(counts, 0.5, 2.0, **FREE),
+]
 NAN = float("nan")
 
 count_lists = st.lists(st.integers(0, 5000), min_size=1, max_size=6).filter(any)
@@ -42,7 +46,7 @@ def half_way(rule):
 @given(count_lists, st.floats(0, 5), st.floats(0, 1), st.integers(0, 2**32))
 @settings(max_examples=60)
 def test_group_weights_equal_the_reference_and_keep_their_total(counts, eta, momentum, seed):
-    ours, plain = dbpt.GroupWeights(counts, eta, momentum), reference.GroupWeights(counts, eta, momentum)
+    ours, plain = dbpt.GroupWeights(counts, eta, momentum, **FREE), reference.GroupWeights(counts, eta, momentum)
     run_both(ours, plain, counts, seed, lambda rng: rng.random(7))
     np.testing.assert_allclose(ours.mean_p_true, plain.mean_p_true, atol=2.0**-33)
 
@@ -50,7 +54,8 @@ def test_group_weights_equal_the_reference_and_keep_their_total(counts, eta, mom
 @given(count_lists, st.floats(0, 2), st.floats(0, 5), st.integers(0, 2**32))
 @settings(max_examples=60)
 def test_group_dro_equals_the_reference_and_keeps_its_total(counts, step_size, size_adjustment, seed):
-    ours, plain = (library.GroupDRO(counts, step_size, size_adjustment) for library in (dbpt, reference))
+    ours = dbpt.GroupDRO(counts, step_size, size_adjustment, **FREE)
+    plain = reference.GroupDRO(counts, step_size, size_adjustment)
     run_both(ours, plain, counts, seed, lambda rng: rng.normal(1, 3, 7))
     np.testing.assert_allclose(ours.q, plain.q, rtol=1e-6)
     assert ours.q.sum() == pytest.approx(1)
@@ -83,7 +88,7 @@ def test_a_rule_without_strength_never_moves_a_bit(counts, other, seed):
 
 def test_group_weights_follow_the_published_formula():
     weights = dbpt.GroupWeights([100, 10], 2.0, 0.0)
-    assert weights.group_weights.tolist() == [0.55, 5.5]
+    assert weights.group_weights.tolist() == pytest.approx([0.55, 5.5])
     assert np.isnan(weights.mean_p_true).all()
     weights.observe([0, 1, 1], [0.875, 0.25, 0.5])
     weights.step()
@@ -94,7 +99,7 @@ def test_group_weights_follow_the_published_formula():
 
 def test_group_dro_follows_the_published_algorithm():
     """Algorithm 1 of Sagawa et al. moves the q of the group it drew and divides by the sum."""
-    dro = dbpt.GroupDRO([100, 25, 0, 4], step_size=0.1, size_adjustment=3.0)
+    dro = dbpt.GroupDRO([100, 25, 0, 4], step_size=0.1, size_adjustment=3.0, **FREE)
     assert dro.q.tolist() == [1 / 3, 1 / 3, 0, 1 / 3]
     dro.observe([3, 3], [1.0, 3.0])
     dro.step()
@@ -197,16 +202,16 @@ def test_arrays_that_are_not_aligned_or_in_the_byte_order_of_others_are_read():
     packed["value"] = VALUES
     assert not packed["value"].flags.aligned
     swapped = np.array(VALUES, np.float32).astype(np.dtype(np.float32).newbyteorder())
-    expected = dbpt.GroupWeights(COUNTS, 1.5, 0.25)
+    expected = dbpt.GroupWeights(COUNTS, 1.5, 0.25, **FREE)
     expected.observe(GROUPS, VALUES)
     for values in (packed["value"], swapped):
-        weights = dbpt.GroupWeights(COUNTS, 1.5, 0.25)
+        weights = dbpt.GroupWeights(COUNTS, 1.5, 0.25, **FREE)
         weights.observe(GROUPS, values)
         assert content(weights) == content(expected)
 
 
 def test_observing_leaves_the_gradient_alone():
-    weights, p_true = dbpt.GroupWeights(COUNTS, 1.5, 0.25), torch.tensor(VALUES, requires_grad=True)
+    weights, p_true = dbpt.GroupWeights(COUNTS, 1.5, 0.25, **FREE), torch.tensor(VALUES, requires_grad=True)
     doubled = p_true * 2
     weights.observe(GROUPS, doubled / 2)
     doubled.sum().backward()
@@ -246,7 +251,7 @@ def test_the_state_has_integer_sums_and_says_whose_it_is():
     assert list(state) == ["group_weights", "mean_p_true", "observed", "counts", "settings"]
     units = [round(0.7 * 2**30), round(0.1 * 2**30), 0]
     assert state["observed"].tolist() == [[0, units, bool(units) * 2**30] for units in units]
-    assert (state["counts"].tolist(), state["settings"].tolist()) == (COUNTS, [1.5, 0.25])
+    assert (state["counts"].tolist(), state["settings"].tolist()) == (COUNTS, [1.5, 0.25, 0.0, np.inf])
     assert list(half_way(RULES[1]).state()) == ["log_q", "mean_loss", "observed", "counts", "settings"]
 
 
@@ -255,8 +260,12 @@ def test_repr_and_what_the_caller_does_with_the_counts_later():
     weights = dbpt.GroupWeights(counts, 1.5, 0.25)
     counts[:] = 0
     assert pickle.loads(pickle.dumps(weights)).group_weights.tolist() == weights.group_weights.tolist()
-    assert repr(weights) == "GroupWeights([90.0, 8.0, 2.0], eta=1.5, momentum=0.25)"
-    assert repr(dbpt.GroupDRO([1, 2])) == "GroupDRO([1.0, 2.0], step_size=0.01, size_adjustment=0.0)"
+    assert repr(weights) == (
+        "GroupWeights([90.0, 8.0, 2.0], eta=1.5, momentum=0.25, min_group_count=10.0, max_weight=100.0)"
+    )
+    assert repr(dbpt.GroupDRO([1, 2])) == (
+        "GroupDRO([1.0, 2.0], step_size=0.01, size_adjustment=0.0, min_group_count=10.0, max_weight=100.0)"
+    )
     with pytest.raises(ValueError, match="read-only"):
         weights.counts[0] = 1
 
@@ -352,7 +361,7 @@ def test_soft_counts_of_many_rows_are_those_of_any_order():
 
 
 def test_a_sample_weighs_its_group_or_the_mean_of_its_class_or_of_all():
-    weights = dbpt.GroupWeights([3, 1, 0, 0], 0.0, 0.0)
+    weights = dbpt.GroupWeights([3, 1, 0, 0], 0.0, 0.0, **FREE)
     assert weights.sample_weights([0, 1, -1]).tolist() == [2 / 3, 2.0, 1.0]
     found = weights.sample_weights([0, -1, -1], [0, 0, 1], num_classes=2)
     assert found.tolist() == [2 / 3, (3 * (2 / 3) + 2) / 4, 1.0]
@@ -435,7 +444,7 @@ SOFT = [[0.5, 0.25, 0.25]]
         ),
         (
             lambda w: w.load_state(dbpt.GroupWeights(COUNTS, 1.0, 0.25).state()),
-            r'^state\["settings"\] is \[1.0, 0.25\]; expected \[1.0, 0.5\]',
+            r'^state\["settings"\] is \[1.0, 0.25, 10.0, 100.0\]; expected \[1.0, 0.5, 10.0',
         ),
         (
             lambda w: w.load_state(dbpt.GroupDRO(COUNTS).state()),

@@ -23,7 +23,9 @@ def some_groups(seed: int = 0, empty: int | None = 4) -> TrainingGroups:
 
 
 def build(name: str, training: TrainingGroups, eta: float = ETA):
+    """Without bounds: those have tests of their own."""
     values = {"eta": eta, "ema_momentum": MOMENTUM}
+    values |= {"min_group_count": 0, "max_weight": float("inf")}
     chosen = OBJECTIVES[name]
     return chosen(training, **{setting: values[setting] for setting in chosen.settings})
 

@@ -36,6 +36,8 @@ TRAIN, VAL = rows(90, 0), rows(60, 1)
 OBJECTIVE_SETTINGS = {
     "eta": 1.0,
     "ema_momentum": 0.5,
+    "min_group_count": 0,  # the formulas alone: bounds have tests of their own
+    "max_weight": float("inf"),
     "dro_step_size": 0.1,
     "size_adjustment": 1.0,
     "identification_epochs": 2,

@@ -16,6 +16,7 @@ from typing import Any
 from dbpt.combinations import APPLICATIONS, CHOICES, GROUP_SOURCES, SELECTIONS, why_refused
 from dbpt.errors import InputError, nearest
 from dbpt.files import read_regular
+from dbpt.group_weights.bounds import MAX_WEIGHT, MIN_GROUP_COUNT
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.recipes import RECIPES, apply_recipe
@@ -142,6 +143,16 @@ class FitConfig:
     )
     eta: float = _setting(1.0, "strength of the group weights' lean towards badly predicted groups", low=0)
     ema_momentum: float = _setting(0.9, "how much of the old group weights a move keeps", low=0, below=1)
+    min_group_count: float = _setting(
+        MIN_GROUP_COUNT,
+        "rows under which a group no longer weighs its full share: fewer weigh as if they were so many; 0 for none",
+        low=0,
+    )
+    max_weight: float = _setting(
+        MAX_WEIGHT,
+        "what a row weighs at most, where 1 is the mean; the effective sample is never under N / this",
+        low=1,
+    )
     dro_step_size: float = _setting(0.01, "how fast the weights of groupdro move", low=0)
     size_adjustment: float = _setting(0.0, "how much groupdro fears for small groups: the paper's C", low=0)
     identification_epochs: int | None = _setting(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
 from dbpt.errors import InputError
+from dbpt.group_weights.bounds import MAX_WEIGHT, MIN_GROUP_COUNT, Bounds
 from dbpt.group_weights.rule import GroupWeighting, check_field
 
 # A change of log q beyond this is cut, so that no difference of two is NaN.
@@ -23,8 +26,9 @@ class GroupDRO(GroupWeighting):
     q has become 0 comes back when its loss grows.
 
     q weighs the *mean losses of groups*: ``loss = Σ q_g·mean loss_g``. `group_weights` is what that means for one
-    sample, ``w_g = q_g/N_g·Σ N`` with Σ N_g·w_g = Σ N_g, for a mean over batches drawn from the training set as it is.
-    Where each group makes up the same part of the batches, multiply by ``q_g·G`` instead.
+    sample, ``w_g ∝ q_g / max(N_g, n₀)``, at most ``max_weight``, with Σ N_g·w_g = Σ N_g, for a mean over batches drawn
+    from the training set as it is. The floor n₀ and the cap are ours: without them q_g = N_g·w_g / Σ N. Where each
+    group makes up the same part of the batches, multiply by ``q_g·G`` instead.
 
     Each loss is rounded to a multiple of 2⁻³⁰ and the sums are exact, so q is the same bits for any order of the
     samples, number of batches or ranks, and device. Arrays as in `GroupWeighting`.
@@ -34,6 +38,10 @@ class GroupDRO(GroupWeighting):
             membership (`soft_counts`).
         step_size: how fast q moves, 0 (never) or above.
         size_adjustment: the paper's C, by which small groups count as worse than they were seen to be, 0 or above.
+        min_group_count: n₀, 0 for none: a sample of a smaller group weighs as if the group had so many. The group's
+            share of all weight is then N_g / n₀ of a larger group's.
+        max_weight: the largest weight of a sample, 1 (the mean of all) or above. The other groups get what the cap
+            takes, in proportion. The effective sample size (Σ w)² / Σ w² is at least Σ N / max_weight.
 
     Raises:
         InputError: an argument is wrong; the message names it, the value, and what was expected.
@@ -51,13 +59,22 @@ class GroupDRO(GroupWeighting):
     observes = "losses"
     fields = ("log_q", "mean_loss")
 
-    def __init__(self, counts: ArrayLike, step_size: float = 0.01, size_adjustment: float = 0.0) -> None:
+    def __init__(
+        self,
+        counts: ArrayLike,
+        step_size: float = 0.01,
+        size_adjustment: float = 0.0,
+        *,
+        min_group_count: float = MIN_GROUP_COUNT,
+        max_weight: float = MAX_WEIGHT,
+    ) -> None:
         settings = {"step_size": step_size, "size_adjustment": size_adjustment}
         settings = {name: arguments.number(name, value) for name, value in settings.items()}
         for name, value in settings.items():
             if not 0 <= value < np.inf:
                 raise InputError(f"{name} is {value}; expected a finite number, 0 or above")
-        super().__init__(counts, **settings)
+        self._bounds = Bounds(min_group_count, max_weight)
+        super().__init__(counts, **settings, **asdict(self._bounds))
         self._log_q: NDArray[np.float64] = np.where(self.counts > 0, 0.0, -np.inf)
         self._mean_loss: NDArray[np.float64] = np.full(len(self.counts), np.nan)
 
@@ -75,11 +92,8 @@ class GroupDRO(GroupWeighting):
 
     @property
     def group_weights(self) -> NDArray[np.float64]:
-        """(G,) float64, what one sample weighs, q_g / N_g · Σ N; 0 for an empty group."""
-        weights: NDArray[np.float64] = np.divide(
-            self.q * self.counts.sum(), self.counts, out=np.zeros(len(self.counts)), where=self.counts > 0
-        )
-        return weights
+        """(G,) float64, what one sample weighs; Σ N_g·w_g = Σ N_g, and 0 for an empty group."""
+        return self._bounds.weights(self._log_q, self.counts, self.counts.sum())
 
     @property
     def mean_loss(self) -> NDArray[np.float64]:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
 from dbpt.errors import InputError
+from dbpt.group_weights.bounds import MAX_WEIGHT, MIN_GROUP_COUNT, Bounds
 from dbpt.group_weights.rule import GroupWeighting, check_field
 
 
 class GroupWeights(GroupWeighting):
     """What one sample of each group weighs, adjusted to how well the group is predicted (arXiv 2503.08368).
 
-    ``target_g ∝ exp(eta·(1 - p̄_g)) / N_g`` over the groups observed since the last step, with the total Σ N_g·w_g
-    they had; ``w_g += (1 - momentum)·(target_g - w_g)``. Starts balanced; a group that was not observed keeps its
-    weight; an empty group weighs 0. Each probability is rounded to a multiple of 2⁻³⁰ and the sums are exact, so the
-    weights are the same bits for any order of the samples, number of batches or ranks, and device.
+    ``target_g ∝ exp(eta·(1 - p̄_g)) / max(N_g, n₀)`` over the groups observed since the last step, at most
+    ``max_weight``, with the total Σ N_g·w_g they had; ``w_g += (1 - momentum)·(target_g - w_g)``. Starts at eta = 0; a
+    group that was not observed keeps its weight; an empty group weighs 0. Each probability is rounded to a multiple of
+    2⁻³⁰ and the sums are exact, so the weights are the same bits for any order of the samples, number of batches or
+    ranks, and device.
 
     Arrays may be lists, NumPy arrays of any numeric type, or torch tensors on any device; see `GroupWeighting`.
 
@@ -25,6 +29,10 @@ class GroupWeights(GroupWeighting):
             membership (`soft_counts`).
         eta: how strongly the weights react, 0 (never) or above.
         momentum: how much of the old weights a step keeps, from 0 to 1.
+        min_group_count: n₀, 0 for none: a sample of a smaller group weighs as if the group had so many. The group's
+            share of all weight is then N_g / n₀ of a larger group's.
+        max_weight: the largest weight of a sample, 1 (the mean of all) or above. The other groups get what the cap
+            takes, in proportion. The effective sample size (Σ w)² / Σ w² is at least Σ N / max_weight.
 
     Raises:
         InputError: an argument is wrong; the message names it, the value, and what was expected.
@@ -42,17 +50,21 @@ class GroupWeights(GroupWeighting):
     observes = "p_true"
     fields = ("group_weights", "mean_p_true")
 
-    def __init__(self, counts: ArrayLike, eta: float, momentum: float) -> None:
+    def __init__(
+        self,
+        counts: ArrayLike,
+        eta: float,
+        momentum: float,
+        *,
+        min_group_count: float = MIN_GROUP_COUNT,
+        max_weight: float = MAX_WEIGHT,
+    ) -> None:
         eta, momentum = arguments.number("eta", eta), arguments.probability("momentum", momentum)
         if not 0 <= eta < np.inf:
             raise InputError(f"eta is {eta}; expected a finite number, 0 or above")
-        super().__init__(counts, eta=eta, momentum=momentum)
-        self._eta, self._momentum = eta, momentum
-        filled = self.counts > 0
-        self._balanced = np.divide(
-            self.counts.sum() / filled.sum(), self.counts, out=np.zeros(len(self.counts)), where=filled
-        )
-        self._group_weights: NDArray[np.float64] = self._balanced
+        self._eta, self._momentum, self._bounds = eta, momentum, Bounds(min_group_count, max_weight)
+        super().__init__(counts, eta=eta, momentum=momentum, **asdict(self._bounds))
+        self._group_weights = self._bounds.weights(np.zeros(len(self.counts)), self.counts, self.counts.sum())
         self._mean_p_true: NDArray[np.float64] = np.full(len(self.counts), np.nan)
 
     @property
@@ -80,9 +92,7 @@ class GroupWeights(GroupWeighting):
         if self._eta == 0 or not seen.any():  # without a rounding error
             return
         weights, counts = self.group_weights, self.counts[seen]
-        # Measured from the worst group, so that a large eta can't overflow.
-        target = np.exp(self._eta * (means[seen].min() - means[seen])) * self._balanced[seen]
-        target *= counts @ weights[seen] / (counts @ target)
+        target = self._bounds.weights(self._eta * (1 - means[seen]), counts, counts @ weights[seen])
         weights[seen] += (1 - self._momentum) * (target - weights[seen])
         self._group_weights = weights
 

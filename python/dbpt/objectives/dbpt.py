@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.group_weights import GroupWeights
+from dbpt.group_weights.bounds import MAX_WEIGHT, MIN_GROUP_COUNT
 from dbpt.objectives.base import TrainingGroups
 from dbpt.objectives.weighting import WeightingObjective
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Dbpt(WeightingObjective):
-    """Weights that follow target_g proportional to (1 / N_g) * exp(eta * (1 - p_g)) by an EMA.
+    """Weights that follow target_g proportional to exp(eta * (1 - p_g)) / max(N_g, min_group_count) by an EMA.
 
     p_g is the mean predicted probability of the true class over the epoch's rows of group g, each as it was predicted
     when its turn came. The weights move after each epoch. With ``eta`` = 0 the run is byte-equal to `Balanced`; the
@@ -27,10 +28,20 @@ class Dbpt(WeightingObjective):
     name = "dbpt"
     title = "dbpt"
     about = "group weights that lean towards what is still predicted badly"
-    settings = ("eta", "ema_momentum")
+    settings = (*WeightingObjective.settings, "eta", "ema_momentum")
 
-    def __init__(self, training: TrainingGroups, *, eta: float, ema_momentum: float, apply: str = "loss") -> None:
-        super().__init__(training, GroupWeights(training.counts, eta, ema_momentum), apply=apply)
+    def __init__(
+        self,
+        training: TrainingGroups,
+        *,
+        eta: float,
+        ema_momentum: float,
+        min_group_count: float = MIN_GROUP_COUNT,
+        max_weight: float = MAX_WEIGHT,
+        apply: str = "loss",
+    ) -> None:
+        rule = GroupWeights(training.counts, eta, ema_momentum, min_group_count=min_group_count, max_weight=max_weight)
+        super().__init__(training, rule, apply=apply)
 
     def observe(self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor) -> None:
         """Take in the probabilities exp(-loss) of the batch."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dbpt.group_weights import GroupDRO
+from dbpt.group_weights.bounds import MAX_WEIGHT, MIN_GROUP_COUNT
 from dbpt.objectives.base import TrainingGroups
 from dbpt.objectives.weighting import WeightingObjective
 
@@ -24,12 +25,22 @@ class GroupDro(WeightingObjective):
     name = "groupdro"
     title = "Group DRO"
     about = "weights that grow by exp(step size · mean loss of the group) at each step"
-    settings = ("dro_step_size", "size_adjustment")
+    settings = (*WeightingObjective.settings, "dro_step_size", "size_adjustment")
 
     def __init__(
-        self, training: TrainingGroups, *, dro_step_size: float, size_adjustment: float, apply: str = "loss"
+        self,
+        training: TrainingGroups,
+        *,
+        dro_step_size: float,
+        size_adjustment: float,
+        min_group_count: float = MIN_GROUP_COUNT,
+        max_weight: float = MAX_WEIGHT,
+        apply: str = "loss",
     ) -> None:
-        super().__init__(training, GroupDRO(training.counts, dro_step_size, size_adjustment), apply=apply)
+        rule = GroupDRO(
+            training.counts, dro_step_size, size_adjustment, min_group_count=min_group_count, max_weight=max_weight
+        )
+        super().__init__(training, rule, apply=apply)
 
     def observe(self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor) -> None:
         """Move q by the batch's losses, before it weighs them."""

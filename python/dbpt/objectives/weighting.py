@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +26,12 @@ class WeightingObjective(Objective):
     With ``apply="sampling"`` a row is drawn in proportion to what it would weigh, N draws an epoch, and the loss is the
     plain mean: `dbpt.sampling.GroupSampler`, with exact quotas, or under soft membership `WeightedSampler`, drawing
     independently. The weights are those at the beginning of the epoch.
+
+    ``min_group_count`` and ``max_weight`` bound what a few rows can decide: see `dbpt.group_weights.bounds`.
     """
 
     uses_groups = True
+    settings: ClassVar[tuple[str, ...]] = ("min_group_count", "max_weight")
     takes_soft_groups = True
     can_sample = True
 

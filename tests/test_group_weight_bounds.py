@@ -1,0 +1,165 @@
+"""The floor under a group's size and the cap on a sample's weight: no few rows decide a run."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import dbpt
+from dbpt.errors import InputError
+from dbpt.group_weights.bounds import MAX_WEIGHT, MIN_GROUP_COUNT, Bounds
+from dbpt.objectives import OBJECTIVES, TrainingGroups
+from dbpt.training.findings import effective_rows
+
+NONE = {"min_group_count": 0, "max_weight": np.inf}
+count_lists = st.lists(
+    st.one_of(st.just(0.0), st.integers(1, 5000).map(float), st.floats(1e-9, 1e4)), min_size=1, max_size=12
+).filter(any)
+
+
+def by_bisection(log_shares, counts, total, floor, cap):
+    """w = min(cap, s * share / max(N, floor)) with the s at which N @ w is the total."""
+    low, high = -2000.0, 2000.0
+    log_weights = np.where(counts > 0, log_shares - np.log(np.maximum(counts, floor)), -np.inf)
+    for _ in range(200):
+        middle = (low + high) / 2
+        weights = np.exp(np.minimum(log_weights + middle, np.log(cap)))
+        low, high = (middle, high) if counts @ weights < total else (low, middle)
+    return weights
+
+
+@given(count_lists, st.integers(0, 2**32), st.floats(1e-3, 1000), st.floats(1, 1000), st.sampled_from([0.0, 1.0, 50.0]))
+@settings(max_examples=200)
+def test_the_laws_hold_for_any_groups(counts, seed, floor, cap, spread):
+    counts = np.array(counts)
+    log_shares, total = np.random.default_rng(seed).normal(0, spread, len(counts)), counts.sum()
+    weights = Bounds(floor, cap).weights(log_shares, counts, total)
+    assert counts @ weights == pytest.approx(total, rel=1e-9)
+    assert weights.max() <= cap * (1 + 1e-9)
+    assert (weights[counts == 0] == 0).all()
+    assert effective_rows(weights, counts) >= total / cap * (1 - 1e-9)
+    np.testing.assert_allclose(weights, by_bisection(log_shares, counts, total, floor, cap), rtol=1e-6, atol=1e-12)
+
+
+def test_a_small_group_gets_its_part_of_a_share():
+    weights = dbpt.GroupWeights([500, 497, 3], 1.0, 0.5, min_group_count=10)
+    mass = weights.counts * weights.group_weights
+    assert mass[2] / mass[0] == pytest.approx(3 / 10)
+    assert mass[1] == pytest.approx(mass[0])
+
+
+def test_what_the_cap_takes_goes_to_the_others():
+    weights = dbpt.GroupWeights([9_000, 980, 20], 1.0, 0.5, max_weight=50)
+    assert weights.group_weights[2] == 50
+    mass = weights.counts * weights.group_weights
+    assert mass.tolist() == pytest.approx([4_500, 4_500, 1_000])
+
+
+def test_group_dro_caps_a_group_that_has_all_of_q():
+    dro = dbpt.GroupDRO([900, 90, 10], step_size=1.0, max_weight=20)
+    dro.observe([0, 1, 2], [1.0, 2.0, 5000.0])
+    dro.step()
+    assert dro.q.tolist() == [0, 0, 1]
+    mass = dro.counts * dro.group_weights
+    assert mass[2] == pytest.approx(200)
+    assert mass[1] / mass[0] == pytest.approx(np.e)
+    assert mass.sum() == pytest.approx(1000)
+
+
+def test_without_bounds_there_is_the_published_formula():
+    counts = np.array([900.0, 97.0, 3.0])
+    weights = dbpt.GroupWeights(counts, 1.0, 0.0, **NONE)
+    np.testing.assert_allclose(weights.group_weights, 1000 / 3 / counts)
+    assert weights.group_weights[2] > MAX_WEIGHT
+
+
+@pytest.mark.parametrize(
+    ("bounds", "message"),
+    [
+        ({"min_group_count": -1}, "^min_group_count is -1; expected a finite number, 0 or above"),
+        ({"min_group_count": np.inf}, "^min_group_count is inf"),
+        ({"max_weight": 0.99}, "^max_weight is 0.99; expected 1"),
+        ({"max_weight": float("nan")}, "^max_weight is nan"),
+        ({"max_weight": "x"}, "^max_weight is 'x'; expected a number"),
+    ],
+)
+def test_bad_bounds_are_named(bounds, message):
+    for rule in (lambda: dbpt.GroupWeights([1], 1, 0.5, **bounds), lambda: dbpt.GroupDRO([1], **bounds)):
+        with pytest.raises(InputError, match=message):
+            rule()
+
+
+def test_a_state_of_other_bounds_is_refused():
+    weights = dbpt.GroupWeights([100, 3], 1.0, 0.5)
+    with pytest.raises(InputError, match=r'^state\["settings"\] is \[1.0, 0.5, 10.0, 100.0\]; expected'):
+        dbpt.GroupWeights([100, 3], 1.0, 0.5, max_weight=7).load_state(weights.state())
+
+
+# --- objectives with three classes and three attributes -------------------------------------------
+
+
+def three_by_three(soft):
+    """2,000 rows of nine groups. One is empty, one has two rows; under soft membership one has a part of a row."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 2000)
+    attributes = np.where(rng.random(2000) < 0.95, labels, rng.integers(0, 3, 2000))
+    attributes[(labels == 0) & (attributes == 2)] = 0
+    small = np.flatnonzero((labels == 1) & (attributes == 2))
+    attributes[small[2:]] = 1
+    groups = labels * 3 + attributes
+    if not soft:
+        return TrainingGroups(groups, labels, 3, 9)
+    posterior = np.where(np.eye(3)[attributes] > 0, 1 - 2e-6, 1e-6).astype(np.float32)
+    posterior[labels == 2] = np.where(np.eye(3)[attributes[labels == 2]] > 0, 0.98, 0.01)
+    posterior[::50] = np.nan
+    return TrainingGroups(np.where(np.isnan(posterior[:, 0]), -1, groups), labels, 3, 9, posterior)
+
+
+SETTINGS = {
+    "balanced": {},
+    "dbpt": {"eta": 5.0, "ema_momentum": 0.0},
+    "groupdro": {"dro_step_size": 1.0, "size_adjustment": 0.0},
+}
+
+
+def row_weights(objective, training):
+    if training.posterior is not None:
+        return objective.rule.soft_sample_weights(training.posterior, training.labels)
+    return objective.rule.sample_weights(training.groups)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("name", SETTINGS)
+def test_no_row_weighs_more_than_the_cap_and_the_sample_does_not_collapse(name, soft):
+    training = three_by_three(soft)
+    counts = np.asarray(training.counts, np.float64)
+    assert soft or (counts == 0).any()
+    assert (counts[counts > 0] < MIN_GROUP_COUNT).any()
+    rng = np.random.default_rng(1)
+    objective, free = (OBJECTIVES[name](training, **SETTINGS[name], **bounds) for bounds in ({}, NONE))
+    memberships = torch.from_numpy(training.groups if training.posterior is None else training.posterior)
+    for each in (objective, free):
+        for _ in range(5):
+            losses = torch.from_numpy(rng.exponential(1.0, 2000) * (1 + 9 * (training.labels == 1)))
+            each.observe(losses, memberships, torch.from_numpy(training.labels))
+            each.end_epoch(lambda: None)
+    assert row_weights(free, training).max() > MAX_WEIGHT
+    weights = row_weights(objective, training)
+    assert weights.max() <= MAX_WEIGHT * (1 + 1e-9)
+    assert counts @ objective.group_weights == pytest.approx(counts.sum(), rel=1e-6)
+    assert weights.sum() ** 2 / (weights**2).sum() >= len(weights) / MAX_WEIGHT
+    assert (objective.group_weights[counts == 0] == 0).all()
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("name", SETTINGS)
+def test_sampling_draws_by_the_bounded_weights(name, soft):
+    training = three_by_three(soft)
+    objective = OBJECTIVES[name](training, **SETTINGS[name], apply="sampling")
+    drawn = np.bincount(objective.draws(0, 0).indices(0, 2000), minlength=2000)
+    assert drawn.max() <= 3 * MAX_WEIGHT
+    small = training.groups == 5
+    expected = row_weights(objective, training)[small].sum()
+    assert 0 < small.sum() <= 2
+    assert drawn[small].sum() == pytest.approx(expected, abs=1 + 4 * np.sqrt(expected))
