@@ -1,8 +1,7 @@
 """What a run found, as files: metrics.json, history.jsonl, groups.csv, the tensors and the report."""
 
-import csv
-import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from dbpt import __version__
 from dbpt.backbone import Backbone
+from dbpt.csv_files import csv_text
 from dbpt.data import SPLITS, Dataset
 from dbpt.experiment import Experiment
 from dbpt.files import write_atomically, write_json
@@ -171,12 +171,12 @@ def _groups_csv(experiment: Experiment, chosen: MethodRow) -> str:
     dataset, groups, source = experiment.dataset, experiment.groups_trained_on, experiment.config.group_source
     weights = chosen.trained.history[chosen.trained.selected_epoch - 1].group_weights
     counts = {split: group_counts(groups[experiment.rows(split)], dataset.num_groups) for split in SPLITS}
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["group", "class", "attribute", "group_source", *(f"n_{split}" for split in SPLITS), "group_weight"])
+    table: list[Sequence[object]] = [
+        ["group", "class", "attribute", "group_source", *(f"n_{split}" for split in SPLITS), "group_weight"]
+    ]
     for group in range(dataset.num_groups):
         label, attribute = divmod(group, dataset.num_attributes)
         names = (dataset.class_names[label], dataset.attribute_names[attribute])
         numbers = [int(counts[split][group]) for split in SPLITS]
-        table.writerow([group, *names, source, *numbers, "" if weights is None else repr(weights[group])])
-    return text.getvalue()
+        table.append([group, *names, source, *numbers, None if weights is None else weights[group]])
+    return csv_text(table)

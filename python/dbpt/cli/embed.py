@@ -1,7 +1,5 @@
 """``dbpt embed``."""
 
-import csv
-import io
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -50,10 +48,7 @@ def embed(data: str, failures: Path | None, overwrite: bool, **options: Any) -> 
 
 
 def _write(file: Path, reasons: Iterable[tuple[str, str]], overwrite: bool) -> None:
+    from dbpt.csv_files import csv_text
     from dbpt.files import write_output
 
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["path", "reason"])
-    table.writerows(reasons)
-    write_output("--failures", file, text.getvalue(), overwrite=overwrite)
+    write_output("--failures", file, csv_text([("path", "reason"), *reasons]), overwrite=overwrite)

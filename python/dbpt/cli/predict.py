@@ -1,7 +1,5 @@
 """``dbpt predict``."""
 
-import csv
-import io
 import os
 import sys
 from collections.abc import Iterable
@@ -31,8 +29,10 @@ def predict(
     """Classify IMAGES with the classifier in RUN; prints CSV.
 
     IMAGES are files and folders (searched for image files), or - to read a list of files from standard input. A file
-    that is no image gets its reason in the column error; if all are so, the exit code is 2.
+    that is no image gets its reason in the column error; if all are so, the exit code is 2. Text that a spreadsheet
+    would run as a formula has an apostrophe in front.
     """
+    from dbpt.csv_files import csv_text
     from dbpt.files import check_output, write_output
     from dbpt.run_folder import load
 
@@ -40,19 +40,19 @@ def predict(
     if out is not None:
         check_output("--out", out, overwrite=overwrite)
     classifier = load(run, device=device, weights=weights)
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["path", "prediction", *(f"p_{name}" for name in classifier.class_names), "error"])
+    lines = [csv_text([["path", "prediction", *(f"p_{name}" for name in classifier.class_names), "error"]])]
+    if out is None:
+        click.echo(lines[0], nl=False)
     num_good = 0
     for result in classifier.predict(paths):
-        table.writerow(_cells(result, len(classifier.class_names)))
+        line = csv_text([_cells(result, len(classifier.class_names))])
         num_good += result.error is None
         if out is None:
-            _print_and_empty(text)
-    if out is None:
-        _print_and_empty(text)  # the header, where no image came
-    else:
-        write_output("--out", out, text.getvalue(), overwrite=overwrite)
+            click.echo(line, nl=False)
+        else:
+            lines.append(line)
+    if out is not None:
+        write_output("--out", out, "".join(lines), overwrite=overwrite)
     if paths and not num_good:
         raise InputError(f"none of the {len(paths)} images can be read; the column error says why")
 
@@ -60,12 +60,6 @@ def predict(
 def _cells(result: "Prediction", num_classes: int) -> Iterable[str]:
     numbers = [""] * num_classes if result.probabilities is None else [f"{p:.6f}" for p in result.probabilities]
     return result.path, result.prediction or "", *numbers, result.error or ""
-
-
-def _print_and_empty(text: io.StringIO) -> None:
-    click.echo(text.getvalue(), nl=False)
-    text.truncate(0)
-    text.seek(0)
 
 
 def list_images(images: tuple[str, ...]) -> list[Path]:

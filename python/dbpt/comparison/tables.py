@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from textwrap import wrap
 from typing import Any
 
 from dbpt.comparison.notes import heading, notes
 from dbpt.comparison.summary import FIGURES
+from dbpt.csv_files import csv_text
 from dbpt.report.summary import MISSING, percent, points
 from dbpt.report.table import WIDTH, render_columns, text_width
 
@@ -108,24 +107,21 @@ def csv_table(comparison: dict[str, Any]) -> str:
     """All figures as fractions with full digits, one line for each row; empty where there is none."""
     dataset = comparison["dataset"]
     groups = [f"{y} · {a}" for y in dataset["classes"] for a in dataset["attributes"]]
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
     differences = ("mean", "seeds_low", "seeds_high")
-    table.writerow(
+    table: list[Sequence[object]] = [
         ["method", "head", "seeds", *(f"{name}_{part}" for name in FIGURES for part in ("mean", "sd"))]
         + [f"{name}_against_erm_{part}" for name in FIGURES for part in differences]
         + [f"worst_group_accuracy_against_erm_{part}" for part in ("images_low", "images_high")]
         + [f"accuracy of {name}" for name in groups]
-    )
+    ]
     for row in comparison["rows"]:
         cells = [row["figures"][name][part] for name in FIGURES for part in ("mean", "sd")]
         for name in FIGURES:
             cells += [_of_difference(row, "mean", name), *(_of_difference(row, "over_seeds", name) or (None, None))]
         cells += _over_images(row) or (None, None)
         cells += [entry["mean"] for entry in row["groups"]] or [None] * len(groups)
-        numbers = ["" if cell is None else repr(cell) for cell in cells]
-        table.writerow([row["method"], row["head"] or "", len(row["seeds"]), *numbers])
-    return text.getvalue()
+        table.append([row["method"], row["head"] or "", len(row["seeds"]), *cells])
+    return csv_text(table)
 
 
 def markdown_table(comparison: dict[str, Any]) -> str:

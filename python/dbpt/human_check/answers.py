@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.csv_files import unmarked
 from dbpt.data.rows import Columns, read_columns, read_text
 from dbpt.errors import InputError
 from dbpt.human_check.design import Design
@@ -53,5 +54,5 @@ def _separator(text: str) -> str:
 
 def _without_empty_lines(columns: Columns) -> Columns:
     rows = [row for row, cells in enumerate(zip(*columns.values.values(), strict=True)) if any(map(str.strip, cells))]
-    values = {name: [column[row] for row in rows] for name, column in columns.values.items()}
+    values = {name: [unmarked(column[row]) for row in rows] for name, column in columns.values.items()}
     return Columns(columns.path, [columns.lines[row] for row in rows], values)

@@ -4,11 +4,10 @@
 ``sample.csv`` has a line for each drawn image, in the order of the page. Neither is for the person who labels.
 """
 
-import csv
 import hashlib
-import io
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +15,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.csv_files import csv_text, unmarked
 from dbpt.data.rows import read_columns
 from dbpt.errors import InputError
 from dbpt.files import write_atomically, write_json
@@ -116,16 +116,14 @@ class _Record:
 
 def write_design(folder: Path, design: Design) -> None:
     """Write both files."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["path", "class", "pseudo_attribute", "right", "stratum", "inclusion_probability"])
+    table: list[Sequence[object]] = [["path", "class", "pseudo_attribute", "right", "stratum", "inclusion_probability"]]
     for path, number in zip(design.paths, design.stratum.tolist(), strict=True):
         stratum = design.strata[number]
         attribute = "" if stratum.pseudo_attribute < 0 else design.attribute_names[stratum.pseudo_attribute]
         right = "yes" if stratum.right else "no"
-        probability = repr(stratum.drawn / stratum.size)
-        table.writerow([path, design.class_names[stratum.label], attribute, right, number, probability])
-    write_atomically(folder / "sample.csv", text.getvalue())
+        probability = stratum.drawn / stratum.size
+        table.append([path, design.class_names[stratum.label], attribute, right, number, probability])
+    write_atomically(folder / "sample.csv", csv_text(table))
     description = {"schema_version": SCHEMA_VERSION, "sample": design.sample, **design._described()}
     write_json(folder / "design.json", description)
 
@@ -154,7 +152,7 @@ def read_design(folder: Path) -> Design:
         attribute_names=tuple(record.attributes),
         wordings=tuple(record.attributes.values()),
         strata=record.strata,
-        paths=tuple(columns["path"]),
+        paths=tuple(map(unmarked, columns["path"])),
         stratum=np.array([int(number) for number in columns["stratum"]], dtype=np.int64),
     )
     if design.sample != record.sample or not design.holds_together:
