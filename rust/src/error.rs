@@ -2,6 +2,7 @@
 //! argument, the value found, and what was expected.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What every fallible function of the crate returns.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -105,6 +106,16 @@ pub enum Error {
         /// The number of weights above 0.
         num_positive: usize,
     },
+    /// There is no room for an array.
+    Memory {
+        /// Its size.
+        bytes: usize,
+    },
+    /// A bug of ours: the work panicked, and stopped. There is no result.
+    Panicked {
+        /// What the panic said.
+        message: String,
+    },
     /// A batch has no room for the least number of members of each group.
     BatchSize {
         /// Its size.
@@ -171,6 +182,8 @@ impl fmt::Display for Error {
                 "num_samples is {found}, but only {num_positive} weights are above 0; expected {num_positive} or below, \
                  or replacement=True"
             ),
+            Self::Memory { bytes } => write!(f, "cannot allocate {bytes} bytes"),
+            Self::Panicked { message } => write!(f, "a bug in dbpt: {message}"),
             Self::BatchSize { found, min_per_group, num_groups } => write!(
                 f,
                 "batch_size is {found}; expected {} or above: min_per_group is {min_per_group} and {num_groups} groups \
@@ -187,6 +200,16 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// What `work` returns; an error if it panics.
+pub(crate) fn caught<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
+    // Whoever gets the error drops what the work was changing.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+        let message = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        Err(Error::Panicked { message: message.unwrap_or_else(|| "panicked".to_owned()) })
+    })
+}
 
 /// A number as short as it can be read back: 0.5 and 2, but 1e300 rather than its 301 digits.
 pub(crate) fn shown(number: f64) -> String {

@@ -23,6 +23,7 @@ pub mod cluster;
 mod error;
 pub mod files;
 pub mod groups;
+mod memory;
 mod parallel;
 #[cfg(feature = "python")]
 mod py;

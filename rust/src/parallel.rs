@@ -3,17 +3,19 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::error::caught;
 use crate::{Error, Result};
 
 /// How often the caller is asked whether to stop.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// The threads of one call, and a way to stop them. Results never depend on their number.
+/// The threads of one call, and a way to stop them. Results never depend on their number: where the
+/// system starts no more threads, those that run do all the work.
 pub struct Workers<'a> {
     num_threads: usize,
     /// Asked by the calling thread alone.
@@ -68,7 +70,7 @@ impl<'a> Workers<'a> {
     ///
     /// # Errors
     /// That of the first task in order that fails, whatever the number of threads; later ones may
-    /// not have run then. [`Error::Interrupted`] as above.
+    /// not have run then. [`Error::Panicked`] for a task that panics. [`Error::Interrupted`] as above.
     pub fn try_for_each<T: Send>(
         &self,
         tasks: impl Iterator<Item = T> + Send,
@@ -77,43 +79,45 @@ impl<'a> Workers<'a> {
         let queue = Mutex::new(tasks.enumerate());
         let stopped = AtomicBool::new(false);
         let failed: Mutex<Option<(usize, Error)>> = Mutex::new(None);
-        // Whether there was a task to run. A lock is only poisoned by a panic, which the scope rethrows.
+        // Whether there was a task to run.
         let run_next = || {
             if stopped.load(Ordering::Relaxed) {
                 return false;
             }
-            let Some((number, task)) = queue.lock().ok().and_then(|mut tasks| tasks.next()) else {
-                return false;
+            let (number, result) = match caught(|| Ok(lock(&queue).next())) {
+                Ok(None) => return false,
+                Ok(Some((number, task))) => (number, caught(|| work(task))),
+                Err(error) => (usize::MAX, Err(error)),
             };
-            if let Err(error) = work(task) {
+            if let Err(error) = result {
                 stopped.store(true, Ordering::Relaxed);
                 // Tasks are begun in order, so all before the first to fail get to say so.
-                if let Ok(mut failed) = failed.lock() {
-                    if failed.as_ref().is_none_or(|(earlier, _)| number < *earlier) {
-                        *failed = Some((number, error));
-                    }
+                let mut failed = lock(&failed);
+                if failed.as_ref().is_none_or(|(earlier, _)| number < *earlier) {
+                    *failed = Some((number, error));
                 }
             }
             true
         };
-        let is_short =
-            || queue.lock().is_ok_and(|tasks| tasks.size_hint().1.is_some_and(|n| n < 2));
+        let is_short = || lock(&queue).size_hint().1.is_some_and(|n| n < 2);
         let mut found = Ok(());
         thread::scope(|scope| {
             for _ in 1..self.num_threads {
                 if is_short() {
                     break;
                 }
-                scope.spawn(|| while run_next() {});
+                if thread::Builder::new().spawn_scoped(scope, || while run_next() {}).is_err() {
+                    break;
+                }
             }
             while found.is_ok() && run_next() {
                 found = self.check();
             }
             stopped.store(true, Ordering::Relaxed);
         });
-        match failed.into_inner() {
-            Ok(Some((_, error))) => Err(error),
-            _ => found,
+        match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some((_, error)) => Err(error),
+            None => found,
         }
     }
 
@@ -131,17 +135,21 @@ impl<'a> Workers<'a> {
         let waiting = Mutex::new((0, BTreeMap::new(), take));
         self.try_for_each(tasks.enumerate(), |(number, task)| {
             let result = work(task)?;
-            if let Ok(mut waiting) = waiting.lock() {
-                let (next, results, take) = &mut *waiting;
-                results.insert(number, result);
-                while let Some(result) = results.remove(next) {
-                    take(result);
-                    *next += 1;
-                }
+            let mut waiting = lock(&waiting);
+            let (next, results, take) = &mut *waiting;
+            results.insert(number, result);
+            while let Some(result) = results.remove(next) {
+                take(result);
+                *next += 1;
             }
             Ok(())
         })
     }
+}
+
+/// A panic while the lock was held has been told as an error.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -190,6 +198,24 @@ mod tests {
         for num_threads in [1, 4] {
             let found = Workers::new(num_threads).try_for_each(0..100, slow_at(7));
             assert_eq!(found, Err(Error::Range { start: 7, stop: 0, length: 0 }));
+        }
+    }
+
+    #[test]
+    fn a_panic_stops_the_others_and_is_an_error() {
+        for num_threads in [1, 4] {
+            let done = AtomicUsize::new(0);
+            let found = Workers::new(num_threads).for_each(0..100_000, |task| {
+                assert_ne!(task, 7, "seven");
+                done.fetch_add(1, Ordering::Relaxed);
+                thread::sleep(Duration::from_micros(100));
+            });
+            let Err(Error::Panicked { message }) = found else { panic!("{found:?}") };
+            assert!(message.contains("seven"), "{message}");
+            assert!(done.into_inner() < 50_000);
+            let tasks = (0..9).inspect(|task| assert_ne!(*task, 3));
+            let found = Workers::new(num_threads).for_each(tasks, |_| {});
+            assert!(matches!(found, Err(Error::Panicked { .. })));
         }
     }
 

@@ -7,6 +7,7 @@ use bytemuck::Pod;
 
 use super::GroupNumber;
 use super::pages::Pages;
+use crate::memory::{filled, with_capacity};
 use crate::{Error, Result, Workers};
 
 /// More groups than this are taken for a mistake: each costs 8 bytes.
@@ -44,13 +45,14 @@ impl<'a, T: GroupNumber> Parts<'a, T> {
             let (found, expected) = (max_groups.to_string(), "1 to 2^24");
             return Err(Error::Scalar { argument: "num_groups", found, expected });
         }
-        let mut found = Self { groups, parts: split(groups, num_groups) };
+        let mut found = Self { groups, parts: split(groups, num_groups)? };
         let all_fine = AtomicBool::new(true);
         for step in 0..found.num_steps() {
-            workers.for_each(found.parts.iter_mut(), |part| {
-                if !part.count(step, max_groups) {
+            workers.try_for_each(found.parts.iter_mut(), |part| {
+                if !part.count(step, max_groups)? {
                     all_fine.store(false, Ordering::Relaxed);
                 }
+                Ok(())
             })?;
             if !all_fine.load(Ordering::Relaxed) {
                 return Err(first_bad(groups, num_groups, workers)?);
@@ -67,14 +69,14 @@ impl<'a, T: GroupNumber> Parts<'a, T> {
     }
 
     /// Where each group starts among the members, and where the last one ends.
-    pub(super) fn starts(&self) -> Vec<usize> {
-        let mut starts = Vec::with_capacity(self.num_slots());
+    pub(super) fn starts(&self) -> Result<Vec<usize>> {
+        let mut starts = with_capacity(self.num_slots())?;
         starts.push(0);
         for slot in 1..self.num_slots() {
             let of_group: usize = self.parts.iter().map(|part| part.counts[slot]).sum();
             starts.push(starts[slot - 1] + of_group);
         }
-        starts
+        Ok(starts)
     }
 
     /// The second pass: the members of all groups. Each part writes its rows to slices of its own, in row order.
@@ -84,10 +86,10 @@ impl<'a, T: GroupNumber> Parts<'a, T> {
         workers: &Workers,
     ) -> Result<Pages<Row>> {
         let num_members = self.parts.iter().flat_map(|part| &part.counts[1..]).sum();
-        let mut members = Pages::zeroed(num_members);
+        let mut members = Pages::zeroed(num_members)?;
         let mut rest: &mut [Row] = &mut members;
         let mut cursors: Vec<Vec<IterMut<Row>>> =
-            self.parts.iter().map(|_| Vec::with_capacity(self.num_slots())).collect();
+            self.parts.iter().map(|_| with_capacity(self.num_slots())).collect::<Result<_>>()?;
         for slot in 1..self.num_slots() {
             if slot % STEP == 0 {
                 workers.check()?;
@@ -115,10 +117,9 @@ impl<'a, T: GroupNumber> Parts<'a, T> {
     fn level(&mut self, workers: &Workers) -> Result<()> {
         let num_slots = self.parts.iter().map(|part| part.counts.len()).max().unwrap_or(0);
         if num_slots <= PARTED_MAX_GROUPS {
-            self.parts.iter_mut().for_each(|part| part.counts.resize(num_slots, 0));
-            return Ok(());
+            return self.parts.iter_mut().try_for_each(|part| part.make_room(num_slots));
         }
-        let mut counts = vec![0; num_slots];
+        let mut counts = filled(0, num_slots)?;
         for part in &self.parts {
             workers.check()?;
             counts.iter_mut().zip(&part.counts).for_each(|(sum, count)| *sum += count);
@@ -143,29 +144,35 @@ impl<'a, T: GroupNumber> Part<'a, T> {
     }
 
     /// Count the rows of a step, and say whether all were fine.
-    fn count(&mut self, step: usize, max_groups: usize) -> bool {
+    fn count(&mut self, step: usize, max_groups: usize) -> Result<bool> {
         for &group in self.step(step) {
             let slot = group.slot();
             if let Some(count) = self.counts.get_mut(slot) {
                 *count += 1;
             } else if slot <= max_groups {
-                self.counts.resize(slot + 1, 0);
+                self.make_room(slot + 1)?;
                 self.counts[slot] = 1;
             } else {
-                return false;
+                return Ok(false);
             }
         }
-        true
+        Ok(true)
+    }
+
+    fn make_room(&mut self, num_slots: usize) -> Result<()> {
+        let more = num_slots - self.counts.len();
+        self.counts.try_reserve(more).map_err(|_| Error::Memory { bytes: num_slots * 8 })?;
+        self.counts.resize(num_slots, 0);
+        Ok(())
     }
 }
 
-fn split<T>(groups: &[T], num_groups: Option<usize>) -> Vec<Part<'_, T>> {
+fn split<T>(groups: &[T], num_groups: Option<usize>) -> Result<Vec<Part<'_, T>>> {
     let is_parted = num_groups.is_none_or(|n| n <= PARTED_MAX_GROUPS);
     let length = if is_parted { groups.len().div_ceil(PARTS) } else { groups.len() }.max(PART_MIN);
-    let part = |first_row: usize| Part {
-        first_row,
-        rows: &groups[first_row..groups.len().min(first_row + length)],
-        counts: vec![0; 1 + num_groups.unwrap_or(1)],
+    let part = |first_row: usize| {
+        let rows = &groups[first_row..groups.len().min(first_row + length)];
+        Ok(Part { first_row, rows, counts: filled(0, 1 + num_groups.unwrap_or(1))? })
     };
     (0..groups.len().max(1)).step_by(length).map(part).collect()
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::GroupNumber;
 use super::counting::Parts;
 use super::pages::Pages;
+use crate::memory::with_capacity;
 use crate::random::mix;
 use crate::{Error, Result, Workers};
 
@@ -37,7 +38,7 @@ impl GroupIndex {
     ///
     /// # Errors
     /// [`Error::Scalar`] if `num_groups` is 0 or above 2²⁴; [`Error::Group`] or [`Error::Element`] for the first
-    /// group number below -1 or too large; [`Error::Interrupted`].
+    /// group number below -1 or too large; [`Error::Memory`]; [`Error::Interrupted`].
     pub fn new<T: GroupNumber>(
         groups: &[T],
         num_groups: Option<usize>,
@@ -50,7 +51,7 @@ impl GroupIndex {
         } else {
             Members::Wide(parts.members(|row| row as u64, workers)?)
         };
-        Ok(Self { starts: parts.starts(), members, num_rows, first_outside })
+        Ok(Self { starts: parts.starts()?, members, num_rows, first_outside })
     }
 
     /// The number of groups, empty ones included.
@@ -86,7 +87,7 @@ impl GroupIndex {
     /// The rows of `group`, ascending.
     ///
     /// # Errors
-    /// [`Error::Scalar`] if there is no such group; [`Error::Interrupted`].
+    /// [`Error::Scalar`] if there is no such group; [`Error::Memory`]; [`Error::Interrupted`].
     pub fn members(&self, group: usize, workers: &Workers) -> Result<Vec<i64>> {
         if group >= self.num_groups() {
             return Err(Error::Scalar {
@@ -96,7 +97,7 @@ impl GroupIndex {
             });
         }
         let (start, end) = (self.starts[group], self.starts[group + 1]);
-        let mut members = Vec::with_capacity(end - start);
+        let mut members = with_capacity(end - start)?;
         for first in (start..end).step_by(STEP) {
             workers.check()?;
             members
@@ -108,14 +109,14 @@ impl GroupIndex {
     /// The group of each row again: `number(g)`, and `outside` where there is none. On the calling thread.
     ///
     /// # Errors
-    /// [`Error::Interrupted`].
+    /// [`Error::Memory`]; [`Error::Interrupted`].
     pub fn groups<T: Copy>(
         &self,
         outside: T,
         number: impl Fn(usize) -> T,
         workers: &Workers,
     ) -> Result<Vec<T>> {
-        let mut groups = Vec::with_capacity(self.num_rows);
+        let mut groups = with_capacity(self.num_rows)?;
         while groups.len() < self.num_rows {
             workers.check()?;
             groups.resize(self.num_rows.min(groups.len() + STEP), outside);
@@ -155,7 +156,7 @@ impl GroupIndex {
     /// The same with every row `shift` further on, in 8 bytes: what 2³² rows and more look like.
     #[cfg(test)]
     pub(crate) fn widened(mut self, shift: usize) -> Self {
-        let mut members = Pages::zeroed(self.starts[self.num_groups()]);
+        let mut members = Pages::zeroed(self.starts[self.num_groups()]).unwrap();
         for (position, row) in members.iter_mut().enumerate() {
             *row = (self.row(position) + shift) as u64;
         }

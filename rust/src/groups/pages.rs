@@ -7,6 +7,9 @@ use std::ops::{Deref, DerefMut};
 use bytemuck::Pod;
 use memmap2::MmapMut;
 
+use crate::Result;
+use crate::memory::filled;
+
 /// Below this many bytes the heap does as well.
 const MAPPED_MIN: usize = 4 << 20;
 
@@ -18,16 +21,18 @@ pub(crate) enum Pages<T> {
 }
 
 impl<T: Pod> Pages<T> {
-    pub(crate) fn zeroed(length: usize) -> Self {
-        let bytes = length * size_of::<T>();
+    /// # Errors
+    /// [`Error::Memory`](crate::Error::Memory) if there is no room for it.
+    pub(crate) fn zeroed(length: usize) -> Result<Self> {
+        let bytes = length.saturating_mul(size_of::<T>());
         match (bytes >= MAPPED_MIN).then(|| MmapMut::map_anon(bytes)) {
             Some(Ok(map)) => {
                 // A hint: where it is refused, small pages do.
                 #[cfg(target_os = "linux")]
                 let _ = map.advise(memmap2::Advice::HugePage);
-                Self::Mapped(map, PhantomData)
+                Ok(Self::Mapped(map, PhantomData))
             }
-            _ => Self::Heap(vec![T::zeroed(); length]),
+            _ => Ok(Self::Heap(filled(T::zeroed(), length)?)),
         }
     }
 }
@@ -59,13 +64,13 @@ mod tests {
     #[test]
     fn small_and_large_ones_are_zero_and_can_be_written() {
         for length in [0, 10, MAPPED_MIN / 8, MAPPED_MIN / 8 + 5] {
-            let mut pages = Pages::<u64>::zeroed(length);
+            let mut pages = Pages::<u64>::zeroed(length).unwrap();
             assert_eq!(pages.len(), length);
             assert!(pages.iter().all(|&value| value == 0));
             pages.iter_mut().rev().for_each(|value| *value = 7);
             assert_eq!(pages.iter().sum::<u64>(), 7 * length as u64);
         }
-        assert!(matches!(Pages::<u32>::zeroed(10), Pages::Heap(_)));
-        assert!(matches!(Pages::<u32>::zeroed(MAPPED_MIN), Pages::Mapped(..)));
+        assert!(matches!(Pages::<u32>::zeroed(10).unwrap(), Pages::Heap(_)));
+        assert!(matches!(Pages::<u32>::zeroed(MAPPED_MIN).unwrap(), Pages::Mapped(..)));
     }
 }

@@ -4,6 +4,7 @@ use std::ops::{Range, RangeInclusive};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::shown;
+use crate::memory::filled;
 use crate::{Error, Result, Workers};
 
 /// A value counts in units of 2 to the minus this.
@@ -37,7 +38,7 @@ impl GroupSum {
 ///
 /// # Errors
 /// [`Error::Length`]; [`Error::OutOfRange`] for a value outside `range`, whose name is `argument`, or
-/// [`Error::Group`], whichever comes first; [`Error::Interrupted`].
+/// [`Error::Group`], whichever comes first; [`Error::Memory`]; [`Error::Interrupted`].
 pub fn group_sums<T: Copy + Into<f64> + Sync>(
     groups: &[i64],
     argument: &str,
@@ -69,10 +70,10 @@ pub fn group_sums<T: Copy + Into<f64> + Sync>(
         }
         Ok(())
     };
-    let new = || vec![GroupSum::default(); num_groups];
+    let new = || filled(GroupSum::default(), num_groups);
     let mut blocks =
         (0..groups.len()).step_by(BLOCK).map(|first| first..groups.len().min(first + BLOCK));
-    let mut total = new();
+    let mut total = new()?;
     if groups.len() <= BLOCK || num_groups > SHARED_MAX_GROUPS {
         blocks.try_for_each(|block| {
             workers.check()?;
@@ -83,7 +84,8 @@ pub fn group_sums<T: Copy + Into<f64> + Sync>(
     // Those that no thread is adding to. Which thread gets which block doesn't matter: these are integers.
     let idle: Mutex<Vec<Vec<GroupSum>>> = Mutex::new(Vec::new());
     workers.try_for_each(blocks, |block| {
-        let mut sums = lock(&idle).pop().unwrap_or_else(new);
+        let idle_sums = lock(&idle).pop();
+        let mut sums = idle_sums.map_or_else(new, Ok)?;
         add(&mut sums, block)?;
         lock(&idle).push(sums);
         Ok(())

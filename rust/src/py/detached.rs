@@ -4,10 +4,11 @@ use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
 
+use crate::error::caught;
 use crate::{Result, Workers};
 
 /// Run `work` without the interpreter lock, on up to `num_threads` threads. If a signal handler
-/// raises meanwhile, `work` is stopped and the exception returned.
+/// raises meanwhile, `work` is stopped and the exception returned. A panic becomes an error.
 pub(super) fn detached<R: Send>(
     py: Python<'_>,
     num_threads: usize,
@@ -21,7 +22,7 @@ pub(super) fn detached<R: Send>(
             *raised.lock().unwrap_or_else(PoisonError::into_inner) = error;
             stop
         };
-        work(&Workers::interruptible(num_threads, &wants_to_stop))
+        caught(|| work(&Workers::interruptible(num_threads, &wants_to_stop)))
     });
     let raised = raised.into_inner().unwrap_or_else(PoisonError::into_inner);
     found.map_err(|error| raised.unwrap_or_else(|| error.into()))

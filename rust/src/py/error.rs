@@ -1,9 +1,11 @@
-//! The one mapping of errors: bad input becomes `dbpt.errors.InputError`, which is a `ValueError`.
+//! The one mapping of errors: bad input becomes `dbpt.errors.InputError`, which is a `ValueError`; want of memory a
+//! `MemoryError`, and a panic a `RuntimeError`.
 
 use numpy::{
     BorrowError, Element, PyArray, PyArrayMethods, PyReadonlyArray, PyReadonlyArray1,
     PyReadonlyArray2, PyReadwriteArray, PyUntypedArrayMethods, ndarray::Dimension,
 };
+use pyo3::exceptions::{PyMemoryError, PyRuntimeError};
 use pyo3::{Bound, PyErr, PyResult};
 
 use crate::Error;
@@ -12,7 +14,11 @@ pyo3::import_exception!(dbpt.errors, InputError);
 
 impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
-        InputError::new_err(error.to_string())
+        match error {
+            Error::Memory { .. } => PyMemoryError::new_err(error.to_string()),
+            Error::Panicked { .. } => PyRuntimeError::new_err(error.to_string()),
+            _ => InputError::new_err(error.to_string()),
+        }
     }
 }
 

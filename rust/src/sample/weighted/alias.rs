@@ -32,7 +32,7 @@ impl AliasTable {
     /// [`Error::Length`] if there are none; [`Error::Interrupted`].
     pub fn new<T: Weight>(weights: &[T], workers: &Workers) -> Result<Self> {
         let shares = Shares::new(weights, workers)?;
-        let mut entries = Pages::zeroed(weights.len());
+        let mut entries = Pages::zeroed(weights.len())?;
         workers.for_each(entries.chunks_mut(TASK).enumerate(), |(task, entries)| {
             fill(&shares, task * TASK, entries);
         })?;
@@ -49,7 +49,7 @@ impl AliasTable {
             return Err(Error::Length { argument: "entries", found, expected, counts: "rows" });
         }
         let layout = Layout::new(entries.len());
-        let mut copy = Pages::zeroed(entries.len());
+        let mut copy = Pages::zeroed(entries.len())?;
         let tasks = copy.chunks_mut(TASK).zip(entries.chunks(TASK)).enumerate();
         workers.try_for_each(tasks, |(task, (copy, entries))| {
             if let Some(i) =

@@ -34,7 +34,7 @@ impl SampleWeights {
     /// # Errors
     /// [`Error::Element`] for the first weight that is negative or not finite; [`Error::Interrupted`].
     pub fn new<T: Weight>(weights: &[T], workers: &Workers) -> Result<Self> {
-        let mut values = Pages::zeroed(weights.len());
+        let mut values = Pages::zeroed(weights.len())?;
         let num_positive = Mutex::new(0);
         let tasks = values.chunks_mut(TASK).zip(weights.chunks(TASK)).enumerate();
         workers.try_for_each(tasks, |(task, (values, weights))| {

@@ -1,0 +1,37 @@
+//! Allocation that can fail: a length may come from the caller, and an abort would take the interpreter along.
+
+use crate::{Error, Result};
+
+/// `length` copies of `value`.
+///
+/// # Errors
+/// [`Error::Memory`] if there is no room for them.
+pub(crate) fn filled<T: Clone>(value: T, length: usize) -> Result<Vec<T>> {
+    let mut all = with_capacity(length)?;
+    all.resize(length, value);
+    Ok(all)
+}
+
+/// An empty vector with room for `length` elements.
+///
+/// # Errors
+/// [`Error::Memory`] if there is no room for them.
+pub(crate) fn with_capacity<T>(length: usize) -> Result<Vec<T>> {
+    let mut all = Vec::new();
+    all.try_reserve_exact(length)
+        .map_err(|_| Error::Memory { bytes: length.saturating_mul(size_of::<T>()) })?;
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::filled;
+    use crate::Error;
+
+    #[test]
+    fn what_does_not_fit_is_an_error() {
+        assert_eq!(filled(7_u8, 3), Ok(vec![7, 7, 7]));
+        assert_eq!(filled(0_u64, usize::MAX), Err(Error::Memory { bytes: usize::MAX }));
+        assert_eq!(filled(0_u8, 1 << 60), Err(Error::Memory { bytes: 1 << 60 }));
+    }
+}

@@ -1,0 +1,86 @@
+"""What goes wrong at the border of the Rust core is an exception of Python, never a panic or the end of the process."""
+
+import os
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+
+import numpy as np
+import pytest
+
+from dbpt._core import GroupIndex, assign_argmax, group_sums
+from dbpt.errors import InputError
+
+
+def test_an_array_that_another_call_writes_to_is_refused():
+    """Tried until a call falls into the writing of another thread, which most do."""
+    logits, labels = np.zeros((10**6, 2), np.float32), np.zeros(10**6, np.int64)
+    values, stop = np.zeros(10**6), threading.Event()
+
+    def write():
+        while not stop.is_set():
+            with suppress(InputError):  # the others are reading
+                assign_argmax(logits, labels_out=labels)
+
+    def sums():
+        group_sums(labels, values, 1, argument="values", least=0, most=1)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        for call in (sums, lambda: GroupIndex(labels, 1)):
+            with pytest.raises(InputError, match="^groups is being written to by another call"):
+                for _ in range(10**4):
+                    call()
+    finally:
+        stop.set()
+        thread.join()
+
+
+def in_a_process(script, **environment):
+    found = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, env=os.environ | environment
+    )
+    assert found.returncode == 0, found.stderr
+    return found.stdout.strip()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on the address space")
+@pytest.mark.parametrize(
+    "call",
+    [
+        "GroupIndex(many)",
+        "index.groups()",
+        "index.members(0)",
+        "group_sums(few, few * 1.0, 2**40, argument='values', least=0, most=1)",
+        "group_sums(few, few * 1.0, 2**62, argument='values', least=0, most=1)",
+    ],
+)
+def test_want_of_memory_is_a_memory_error(call):
+    script = f"""
+import resource
+import numpy as np
+from dbpt._core import GroupIndex, group_sums
+
+few, many = np.array([0, 1]), np.zeros(3 * 10**8, np.uint8)
+index = None if "index" not in {call!r} else GroupIndex(np.zeros(10**8, np.uint8))
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 4 * 10**8, -1))
+try:
+    {call}
+except MemoryError as error:
+    print(error)
+"""
+    assert in_a_process(script).startswith("cannot allocate ")
+
+
+def test_threads_that_cannot_be_started_are_done_without():
+    script = """
+import numpy as np
+from dbpt._core import GroupIndex
+
+print(GroupIndex(np.arange(10**7) % 7, None, 8).counts.tolist())
+"""
+    expected = np.bincount(np.arange(10**7) % 7).tolist()
+    assert in_a_process(script, RUST_MIN_STACK=str(2**60)) == str(expected)
