@@ -49,7 +49,10 @@ class GroupWeights:
 
 
 class GroupDRO:
-    """Sagawa et al.: q *= exp(step_size * (loss + C / sqrt(N))) for the observed groups, then divided by its sum."""
+    """Sagawa et al.: q *= exp(step_size * (loss + C / sqrt(N))), then divided by its sum.
+
+    The loss of a group is estimated from any number of draws: their sum over how many of the group are expected.
+    """
 
     def __init__(self, counts, step_size, size_adjustment):
         self.counts, self.step_size, self.size_adjustment = np.asarray(counts, np.float64), step_size, size_adjustment
@@ -62,9 +65,11 @@ class GroupDRO:
                 self.seen[group].append(loss)
 
     def step(self):
+        draws = sum(map(len, self.seen))
         for g, seen in enumerate(self.seen):
-            if seen:
-                self.q[g] *= np.exp(self.step_size * (np.mean(seen) + self.size_adjustment / np.sqrt(self.counts[g])))
+            if draws and self.counts[g] > 0:
+                loss = sum(seen) / (draws * self.counts[g] / self.counts.sum())
+                self.q[g] *= np.exp(self.step_size * (loss + self.size_adjustment / np.sqrt(self.counts[g])))
         self.q /= self.q.sum()
         self.seen = [[] for _ in self.counts]
 

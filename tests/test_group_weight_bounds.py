@@ -58,7 +58,7 @@ def test_what_the_cap_takes_goes_to_the_others():
 
 def test_group_dro_caps_a_group_that_has_all_of_q():
     dro = dbpt.GroupDRO([900, 90, 10], step_size=1.0, max_weight=20)
-    dro.observe([0, 1, 2], [1.0, 2.0, 5000.0])
+    dro.observe(np.repeat([0, 1, 2], [90, 9, 1]), np.repeat([1.0, 2.0, 5000.0], [90, 9, 1]))
     dro.step()
     assert dro.q.tolist() == [0, 0, 1]
     mass = dro.counts * dro.group_weights

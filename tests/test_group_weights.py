@@ -97,33 +97,83 @@ def test_group_weights_follow_the_published_formula():
     assert mass[1] / mass[0] == pytest.approx(np.exp(2.0 * 0.5))
 
 
-def test_group_dro_follows_the_published_algorithm():
-    """Algorithm 1 of Sagawa et al. moves the q of the group it drew and divides by the sum."""
-    dro = dbpt.GroupDRO([100, 25, 0, 4], step_size=0.1, size_adjustment=3.0, **FREE)
+def test_group_dro_over_all_samples_is_the_published_formula():
+    counts, losses = np.array([6, 3, 0, 1]), np.array([0.5, 1.0, 0.0, 2.0])
+    dro = dbpt.GroupDRO(counts, step_size=0.1, size_adjustment=3.0, **FREE)
     assert dro.q.tolist() == [1 / 3, 1 / 3, 0, 1 / 3]
-    dro.observe([3, 3], [1.0, 3.0])
+    dro.observe(np.repeat(np.arange(4), counts), np.repeat(losses, counts))
     dro.step()
-    raw = np.array([1, 1, 0, np.exp(0.1 * (2.0 + 3.0 / 2))])
+    raw = np.exp(0.1 * (losses + 3.0 / np.sqrt(np.maximum(counts, 1)))) * (counts > 0)
     np.testing.assert_allclose(dro.q, raw / raw.sum())
-    np.testing.assert_allclose(dro.mean_loss, [NAN, NAN, NAN, 2.0])
-    losses = np.array([0.3, 0.2, 0.0, 2.0])
-    of_samples = np.dot(dro.counts * dro.group_weights, losses) / dro.counts.sum()
+    np.testing.assert_allclose(dro.mean_loss, [0.5, 1.0, NAN, 2.0])
+    of_samples = np.dot(counts * dro.group_weights, losses) / counts.sum()
     assert of_samples == pytest.approx(np.dot(dro.q, losses))
 
 
-def test_group_dro_is_the_authors_code_without_an_adjustment():
-    """Theirs multiplies every q by exp(step_size * mean loss), with a loss of 0 where the batch had no such group."""
-    dro, theirs = dbpt.GroupDRO([50, 30, 20], step_size=0.3), torch.ones(3, dtype=torch.float64) / 3
+@pytest.mark.parametrize("shares", ["balanced", [1, 1, 1]])
+def test_group_dro_is_the_authors_code_in_batches_with_as_many_of_each_group(shares):
+    """Theirs multiplies every q by exp(step_size * mean loss)."""
+    dro, theirs = dbpt.GroupDRO([50, 30, 20], step_size=0.3, shares=shares), torch.ones(3, dtype=torch.float64) / 3
     rng = np.random.default_rng(0)
     for _ in range(20):
-        groups, losses = torch.from_numpy(rng.integers(0, 3, 4)), torch.from_numpy(rng.exponential(2.0, 4))
+        groups, losses = torch.arange(12) % 3, torch.from_numpy(rng.exponential(2.0, 12))
         one_hot = (groups == torch.arange(3)[:, None]).double()
-        means = one_hot @ losses / one_hot.sum(1).clamp(min=1)
-        theirs = theirs * torch.exp(0.3 * means)
+        theirs = theirs * torch.exp(0.3 * (one_hot @ losses / one_hot.sum(1).clamp(min=1)))
         theirs /= theirs.sum()
         dro.observe(groups, losses)
         dro.step()
         np.testing.assert_allclose(dro.q, theirs, rtol=1e-6)
+
+
+def sagawas_algorithm_1(losses, groups, step_size, steps, rng):
+    """Algorithm 1 without its gradient step: draw a group uniformly, a sample of it, and move that group's q."""
+    members = [np.flatnonzero(groups == g) for g in range(groups.max() + 1)]
+    q = np.ones(len(members)) / len(members)
+    for _ in range(steps):
+        g = rng.integers(len(members))
+        q[g] *= np.exp(step_size * losses[rng.choice(members[g])])
+        q /= q.sum()
+    return q
+
+
+@pytest.mark.parametrize("shares", ["natural", "balanced"])
+def test_in_small_batches_group_dro_ends_where_algorithm_1_ends(shares):
+    """The group with the largest loss is so rare that most batches lack it, and has the largest q all the same."""
+    counts, means = np.array([500, 300, 190, 10]), np.array([0.2, 0.3, 0.25, 0.9])
+    groups, rng = np.repeat(np.arange(4), counts), np.random.default_rng(0)
+    losses = means[groups] * rng.uniform(0.5, 1.5, 1000)
+    dro, lacking, batches = dbpt.GroupDRO(counts, step_size=0.01, shares=shares), 0, 25 * 50
+    for _ in range(25):
+        if shares == "natural":
+            order = rng.permutation(1000)
+        else:
+            order = np.concatenate([rng.choice(np.flatnonzero(groups == g), 250) for g in rng.permutation(4)])
+            order = rng.permutation(order)
+        for rows in order.reshape(50, 20):
+            lacking += 3 not in groups[rows]
+            dro.observe(groups[rows], losses[rows])
+            dro.step()
+    assert (lacking > 0.7 * batches) == (shares == "natural")
+    # A batch moves all four groups, an iteration of the algorithm one of them.
+    expected = np.mean([sagawas_algorithm_1(losses, groups, 0.01, 4 * batches, rng) for _ in range(5)], axis=0)
+    assert dro.q.argmax() == expected.argmax() == 3
+    np.testing.assert_allclose(np.log(dro.q / dro.q[3]), np.log(expected / expected[3]), atol=1.0)
+    exact = np.exp(0.01 * batches * np.bincount(groups, losses) / counts)
+    tolerance = 1e-6 if shares == "natural" else 0.5  # every sample once an epoch; or exactly so on average
+    np.testing.assert_allclose(np.log(dro.q), np.log(exact / exact.sum()), atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("shares", "match"),
+    [
+        ("uniform", "^shares is 'uniform'; expected"),
+        ([1.0, 0.0], r"^shares\[1\] is 0.0"),
+        ([1.0], "^shares has length 1"),
+    ],
+)
+def test_shares_that_cannot_be_are_refused(shares, match):
+    with pytest.raises(dbpt.InputError, match=match):
+        dbpt.GroupDRO([3, 4], shares=shares)
 
 
 def test_group_dro_bears_huge_losses():
@@ -146,8 +196,9 @@ def test_group_dro_comes_back_from_a_step_beyond_the_largest_float():
 @pytest.mark.parametrize("rule", RULES)
 def test_a_finite_mean_of_an_empty_group_moves_nothing_else(rule):
     weights, expected = rule([90, 0, 10]), rule([90, 0, 10])
-    weights.move(np.array([0.75, 0.5, 0.25]))
-    expected.move(np.array([0.75, NAN, 0.25]))
+    members = np.array([9.0, 0.0, 1.0])
+    weights.move(np.array([0.75, 0.5, 0.25]), members)
+    expected.move(np.array([0.75, NAN, 0.25]), members)
     assert content(weights) == content(expected)
     assert np.isfinite(weights.group_weights).all()
     assert weights.group_weights[1] == 0

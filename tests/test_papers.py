@@ -153,27 +153,35 @@ def test_dbpts_weights_follow_target_and_ema(training):
 # --- Group DRO: q *= exp(step size * (mean loss + C / sqrt(N))), loss = sum q_g * L_g ---------------------------------
 
 
+@pytest.mark.parametrize("apply", ["loss", "sampling"])
 @pytest.mark.parametrize("adjustment", [0.0, 2.0])
 @pytest.mark.parametrize("training", [TRAIN, SOFT], ids=["hard", "soft"])
-def test_group_dros_weight_trajectory(training, adjustment):
+def test_group_dros_weight_trajectory(training, adjustment, apply):
+    """By sampling, groups are drawn uniformly and a row weighs q_g times their number; so no group is out of a draw."""
     step_size = 0.2
-    trained, objective = ours("groupdro", training, dro_step_size=step_size, size_adjustment=adjustment)
+    trained, objective = ours("groupdro", training, apply=apply, dro_step_size=step_size, size_adjustment=adjustment)
     members, model, q = membership(training), start(), np.full(4, 0.25)
     counts = members.sum(0)
+    drawn_by = np.ones(len(members)) if apply == "loss" else row_weights(counts.sum() / 4 / counts, training)
+    shares = (drawn_by[:, None] * members).sum(0)
+    shares /= shares.sum()
 
     def weigh(rows, p):
         nonlocal q
-        mass = members[rows].sum(0)
-        observed = mass > 0
-        loss = np.divide((members[rows] * -np.log(p)[:, None]).sum(0), mass, out=np.zeros(4), where=observed)
-        q = q * np.where(observed, np.exp(step_size * (loss + adjustment / np.sqrt(counts))), 1)
+        loss = (members[rows] * -np.log(p)[:, None]).sum(0) / (members[rows].sum() * shares)
+        q = q * np.exp(step_size * (loss + adjustment / np.sqrt(counts)))
         q /= q.sum()
-        return row_weights(q / counts * counts.sum(), training)[rows]
+        return (row_weights(q / counts * counts.sum(), training) / drawn_by)[rows]
 
     for epoch in range(SETTINGS.epochs):
-        train_epoch(model, batches(objective, epoch), training.features, training.labels, lr_of(epoch), weigh)
+        visited = batches(objective, epoch)
+        train_epoch(model, visited, training.features, training.labels, lr_of(epoch), weigh)
         expected = q / counts * counts.sum()
         np.testing.assert_allclose(trained.history[epoch].group_weights, expected, rtol=1e-3)
+        if apply == "sampling" and training is TRAIN:
+            drawn = membership(TRAIN)[np.concatenate(visited)].sum(0)
+            np.testing.assert_allclose(drawn, drawn.mean(), atol=1)
+            assert trained.history[epoch].draws == drawn.tolist()
     assert np.ptp(q) > 0.1  # it has moved
     assert_same_layer(trained, model)
 
@@ -306,12 +314,9 @@ def test_without_scikit_learn_dfr_says_what_to_install(monkeypatch):
 # --- weights by sampling ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["balanced", "dbpt", "groupdro"])
+@pytest.mark.parametrize("name", ["balanced", "dbpt"])
 def test_by_sampling_a_group_is_drawn_as_often_as_it_would_weigh_and_the_loss_is_plain(name):
-    settings = {
-        "dbpt": {"eta": 2.0, "ema_momentum": 0.5},
-        "groupdro": {"dro_step_size": 0.2, "size_adjustment": 1.0},
-    }.get(name, {})
+    settings = {"eta": 2.0, "ema_momentum": 0.5} if name == "dbpt" else {}
     trained, objective = ours(name, apply="sampling", **settings)
     weights, model = trained.history[-2].group_weights, start()
     if name == "balanced":
@@ -321,7 +326,7 @@ def test_by_sampling_a_group_is_drawn_as_often_as_it_would_weigh_and_the_loss_is
     for epoch in range(SETTINGS.epochs):  # as at the beginning of each epoch
         if epoch:
             before = np.array(trained.history[epoch - 1].group_weights)
-            fresh.rule.load_state(fresh.rule.state() | {_moves(name): _as_state(name, before)})
+            fresh.rule.load_state(fresh.rule.state() | {"group_weights": before})
         drawn = np.concatenate(visited := batches(fresh, epoch))
         assert len(drawn) == n
         expected = row_weights(fresh.group_weights)
@@ -332,17 +337,6 @@ def test_by_sampling_a_group_is_drawn_as_often_as_it_would_weigh_and_the_loss_is
         assert np.isin(drawn, np.flatnonzero(~known)).sum() == pytest.approx(expected[~known].sum(), abs=2)
         train_epoch(model, visited, TRAIN.features, TRAIN.labels, lr_of(epoch), lambda r, p: 1 + 0 * p)
     assert_same_layer(trained, model)
-
-
-def _moves(name: str) -> str:
-    return "log_q" if name == "groupdro" else "group_weights"
-
-
-def _as_state(name: str, weights: np.ndarray) -> np.ndarray:
-    if name != "groupdro":
-        return weights
-    log_q = np.log(weights * COUNTS / COUNTS.sum())
-    return log_q - log_q.max()
 
 
 def test_by_sampling_under_soft_membership_rows_are_drawn_by_their_own_weights():

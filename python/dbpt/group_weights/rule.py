@@ -14,7 +14,7 @@ from dbpt.errors import InputError
 from dbpt.group_weights.ranks import sum_over_ranks
 from dbpt.group_weights.sample_weights import SampleWeights
 from dbpt.group_weights.soft import check_columns, flat_memberships
-from dbpt.group_weights.sums import QUANTITIES, GroupSums
+from dbpt.group_weights.sums import QUANTITIES, UNIT, GroupSums
 from dbpt.group_weights.tensors import check_length, device_of, integers, numbers, to_host, where
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class GroupWeighting(SampleWeights):
         ...         super().__init__(counts)
         ...         self.group_weights = np.ones(len(self.counts))
         ...
-        ...     def move(self, means):
+        ...     def move(self, means, members):
         ...         self.group_weights = np.where(np.isnan(means), self.group_weights, 1 / means)
         ...
         ...     def load_fields(self, fields):
@@ -68,8 +68,11 @@ class GroupWeighting(SampleWeights):
         self._sums = GroupSums(len(self.counts), QUANTITIES[self.observes])
 
     @abstractmethod
-    def move(self, means: NDArray[np.float64]) -> None:
-        """Move the weights by the means (G,) of what was observed, NaN for a group that was not. `step` calls this."""
+    def move(self, means: NDArray[np.float64], members: NDArray[np.float64]) -> None:
+        """Move the weights by the means (G,) of what was observed, NaN for a group that was not. `step` calls this.
+
+        ``members`` (G,) says of how many samples, with fractions under soft membership.
+        """
 
     @abstractmethod
     def load_fields(self, fields: dict[str, NDArray[np.float64]]) -> None:
@@ -111,7 +114,7 @@ class GroupWeighting(SampleWeights):
         self._check_last(digits)
         means = self._sums.means(digits[:-1])
         means[self.counts == 0] = np.nan
-        self.move(means)
+        self.move(means, digits[:-1, 2] / UNIT)
         self._sums.clear()
 
     def state(self) -> dict[str, NDArray[Any]]:

@@ -85,7 +85,7 @@ class GroupWeights(GroupWeighting):
         """Accumulate ``p_true`` (B,) into each group (label, a) by ``posterior`` (B, A); a row of NaN doesn't count."""
         super().observe_soft(posterior, labels, p_true)
 
-    def move(self, means: NDArray[np.float64]) -> None:
+    def move(self, means: NDArray[np.float64], members: NDArray[np.float64]) -> None:
         """Move the weights by the means (G,) of what was observed, NaN for a group that was not. `step` calls this."""
         seen = ~np.isnan(means) & (self.counts > 0)
         self._mean_p_true = np.where(seen, means, self._mean_p_true)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbpt.group_weights import GroupDRO
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.group_weights import GroupDRO, GroupWeights
 from dbpt.group_weights.bounds import MAX_WEIGHT, MIN_GROUP_COUNT
 from dbpt.objectives.base import TrainingGroups
-from dbpt.objectives.weighting import WeightingObjective
+from dbpt.objectives.weighting import WeightingObjective, drawn_shares
 
 if TYPE_CHECKING:
     import torch
@@ -16,10 +19,11 @@ if TYPE_CHECKING:
 class GroupDro(WeightingObjective):
     """loss = sum_g q_g * L_g, where q_g <- q_g * exp(step_size * (L_g + C / sqrt(N_g))) at each step, then sum q = 1.
 
-    q weighs the *means* L_g of groups. In q's step L_g is the mean over the batch's rows of the group; a group that the
-    batch lacks is not multiplied. In the loss each row weighs w_g = q_g / N_g * sum N, which makes the mean over
-    batches drawn from the training rows as they are an unbiased estimate of sum_g q_g * L_g, for groups too that many
-    batches lack. C is the size adjustment of the paper's section 3.3.
+    q weighs the *means* L_g of groups. Both in q's step and in the loss L_g is estimated without bias from each batch,
+    for groups too that many batches lack: see `dbpt.GroupDRO`. With ``apply="loss"`` rows are drawn as they are, and
+    each weighs w_g = q_g / N_g * sum N. With ``"sampling"`` groups are drawn uniformly, as the authors and WILDS do, by
+    the weights of `Balanced`, and a row weighs q_g times the number of groups: so no group is ever out of the draws. C
+    is the size adjustment of the paper's section 3.3.
     """
 
     name = "groupdro"
@@ -37,10 +41,11 @@ class GroupDro(WeightingObjective):
         max_weight: float = MAX_WEIGHT,
         apply: str = "loss",
     ) -> None:
-        rule = GroupDRO(
-            training.counts, dro_step_size, size_adjustment, min_group_count=min_group_count, max_weight=max_weight
-        )
-        super().__init__(training, rule, apply=apply)
+        bounds = {"min_group_count": min_group_count, "max_weight": max_weight}
+        drawn_by = GroupWeights(training.counts, 0.0, 0.0, **bounds) if apply == "sampling" else None
+        shares: str | NDArray[np.float64] = "natural" if drawn_by is None else drawn_shares(training, drawn_by)
+        rule = GroupDRO(training.counts, dro_step_size, size_adjustment, shares=shares, **bounds)
+        super().__init__(training, rule, drawn_by=drawn_by, apply=apply)
 
     def observe(self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor) -> None:
         """Move q by the batch's losses, before it weighs them."""

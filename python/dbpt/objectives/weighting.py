@@ -25,7 +25,8 @@ class WeightingObjective(Objective):
 
     With ``apply="sampling"`` a row is drawn in proportion to what it would weigh, N draws an epoch, and the loss is the
     plain mean: `dbpt.sampling.GroupSampler`, with exact quotas, or under soft membership `WeightedSampler`, drawing
-    independently. The weights are those at the beginning of the epoch.
+    independently. The weights are those at the beginning of the epoch. Where draws go by another rule, ``drawn_by``, a
+    row's loss is multiplied by its weight over the weight that it is drawn by.
 
     ``min_group_count`` and ``max_weight`` bound what a few rows can decide: see `dbpt.group_weights.bounds`.
     """
@@ -35,21 +36,28 @@ class WeightingObjective(Objective):
     takes_soft_groups = True
     can_sample = True
 
-    def __init__(self, training: TrainingGroups, rule: GroupWeighting, *, apply: str) -> None:
+    def __init__(
+        self, training: TrainingGroups, rule: GroupWeighting, *, drawn_by: GroupWeighting | None = None, apply: str
+    ) -> None:
         super().__init__(training, apply=apply)
-        self.rule = rule
+        self.rule, self.drawn_by = rule, drawn_by or rule
 
     def loss(
         self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor
     ) -> torch.Tensor:
         """Mean over the batch of weight times loss."""
-        if self.apply == "sampling":
+        if self.apply == "loss":
+            return (self._weights(self.rule, groups, labels) * per_sample_loss).mean()
+        if self.drawn_by is self.rule:
             return per_sample_loss.mean()
-        if self.training.posterior is not None:
-            weights = self.rule.soft_sample_weights(groups, labels)
-        else:
-            weights = self.rule.sample_weights(groups, labels, num_classes=self.training.num_classes)
+        weights = self._weights(self.rule, groups, labels) / self._weights(self.drawn_by, groups, labels)
         return (weights * per_sample_loss).mean()
+
+    def _weights(self, rule: GroupWeighting, groups: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """(B,) what rows weigh by ``rule``."""
+        if self.training.posterior is not None:
+            return rule.soft_sample_weights(groups, labels)
+        return rule.sample_weights(groups, labels, num_classes=self.training.num_classes)
 
     def observe_values(self, values: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor) -> None:
         """Let the rule observe ``values`` (B,) of rows, by their groups (B,) or posterior (B, A)."""
@@ -67,12 +75,12 @@ class WeightingObjective(Objective):
         training, num_rows = self.training, len(self.training.labels)
         sampler: GroupSampler | WeightedSampler
         if training.posterior is not None:
-            weights = self.rule.soft_sample_weights(training.posterior, training.labels)
+            weights = self.drawn_by.soft_sample_weights(training.posterior, training.labels)
             sampler = WeightedSampler(weights, num_rows, seed=seed)
         else:
             sampler = GroupSampler(
                 training.groups,
-                group_weights=self.rule.group_weights,
+                group_weights=self.drawn_by.group_weights,
                 seed=seed,
                 num_groups=training.num_groups,
                 unknown="class",
@@ -105,3 +113,12 @@ class WeightingObjective(Objective):
     def load_state(self, state: dict[str, NDArray[Any]]) -> None:
         """Restore what `state` returned."""
         self.rule.load_state(state)
+
+
+def drawn_shares(training: TrainingGroups, drawn_by: GroupWeighting) -> NDArray[np.float64]:
+    """(G,) what part of the draws each group is, on any scale, where rows are drawn by the weights of ``drawn_by``."""
+    if training.posterior is None:
+        return training.counts * drawn_by.group_weights
+    weights_N = drawn_by.soft_sample_weights(training.posterior, training.labels)
+    mass_NA = weights_N[:, None] * np.nan_to_num(training.posterior.astype(np.float64))
+    return np.concatenate([mass_NA[training.labels == label].sum(axis=0) for label in range(training.num_classes)])
