@@ -166,14 +166,14 @@ def test_each_line_of_progress_is_a_cell_and_warnings_are_said_once(tiny, tmp_pa
 
 
 def test_a_training_that_lost_groups_says_so_under_the_table(tiny, tmp_path):
-    unsteady = {"apply": "sampling", "batch_size": 8, "dro_step_size": 100.0}
-    found = compare(tiny, tmp_path / "c", methods="erm,groupdro", seeds=(1,), **unsteady)
-    run = fit(tiny, tmp_path / "run", epochs=3, head="linear", objective="groupdro", seed=1, **unsteady)
+    unsteady = {"apply": "sampling", "batch_size": 8, "eta": 200.0, "ema_momentum": 0.0}
+    found = compare(tiny, tmp_path / "c", methods="erm,dbpt", seeds=(1,), **unsteady)
+    run = fit(tiny, tmp_path / "run", epochs=3, head="linear", objective="dbpt", seed=1, **unsteady)
     expected = metrics_of(run)["rows"][-1]["warnings"]
-    assert any(text.startswith("groups whose rows weigh 0: ") for text in expected)
-    assert row_of(found, "groupdro", "linear")["warnings"] == [expected]
+    assert any(text.startswith("groups of which no row was drawn: ") for text in expected)
+    assert row_of(found, "dbpt", "linear")["warnings"] == [expected]
     printed = " ".join(str(found).split())
-    assert all(f"warning: Group DRO, head linear, seed 1: {text}" in printed for text in expected)
+    assert all(f"warning: dbpt, head linear, seed 1: {text}" in printed for text in expected)
 
 
 def test_the_methods_that_are_compared_by_default_need_no_annotation(tiny, tmp_path):

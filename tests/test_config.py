@@ -123,6 +123,8 @@ def test_defaults_that_depend_on_other_settings_are_resolved():
     linear = FitConfig(head="linear", optimizer="sgd").resolved()
     assert (linear.lr, linear.ctx_init) == (DEFAULT_LR["sgd"]["linear"], None)
     assert FitConfig(lr=0.5).resolved().lr == 0.5
+    assert [FitConfig(batch_size=size).resolved().dro_step_size for size in (0, 32)] == [0.1, 0.01]
+    assert FitConfig(dro_step_size=0.0).resolved().dro_step_size == 0
     assert [FitConfig(epochs=epochs).resolved().identification_epochs for epochs in (200, 3)] == [50, 1]
     assert FitConfig(identification_epochs=7).resolved().identification_epochs == 7
 

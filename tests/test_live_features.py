@@ -119,7 +119,7 @@ def test_a_live_run_that_was_interrupted_goes_on_with_the_same_crops(tiny, tmp_p
 
     def save_then_stop(path, checkpoint):
         save(path, checkpoint)
-        if len(checkpoint.progress["history"]) == 2:
+        if len(checkpoint.progress.history) == 2:
             raise KeyboardInterrupt
 
     def row(path):

@@ -108,7 +108,7 @@ def test_momentum_objective_and_best_epoch_are_part_of_the_checkpoint(tmp_path):
     saved = load_checkpoint(path, training_fingerprint("", TRAIN, VAL, SETTINGS))
     prefixes = {name.partition(".")[0] for name in saved.tensors}
     assert prefixes == {"head", "best", "optimizer", "objective"}
-    assert len(saved.progress["history"]) == SETTINGS.epochs
+    assert len(saved.progress.history) == SETTINGS.epochs
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,8 @@ DEFAULT_LR = {
     "adamw": {"prompt": 0.003, "linear": 0.01, "adapter": 0.01},
     "sgd": {"prompt": 0.1, "linear": 0.1, "adapter": 0.1},
 }
+# In one batch of all rows, a step an epoch, and in small batches, ten times as many steps or more.
+DEFAULT_DRO_STEP = {False: 0.1, True: 0.01}
 DEFAULT_MODEL, DEFAULT_PRETRAINED = "ViT-B-32-quickgelu", "openai"
 DEFAULT_WORDS = "a photo of a"
 
@@ -153,7 +155,12 @@ class FitConfig:
         "what a row weighs at most, where 1 is the mean; the effective sample is never under N / this",
         low=1,
     )
-    dro_step_size: float = _setting(0.01, "how fast the weights of groupdro move", low=0)
+    dro_step_size: float | None = _setting(
+        None,
+        f"how fast the weights of groupdro move [default: {DEFAULT_DRO_STEP[False]:g}; in small batches "
+        f"{DEFAULT_DRO_STEP[True]:g}]",
+        low=0,
+    )
     size_adjustment: float = _setting(0.0, "how much groupdro fears for small groups: the paper's C", low=0)
     identification_epochs: int | None = _setting(
         None, "epochs of jtt's first stage, which finds the errors [default: a quarter of epochs]", low=1
@@ -262,6 +269,7 @@ class FitConfig:
             self,
             lr=self.peak_lr,
             apply=self.application(self.objective),
+            dro_step_size=DEFAULT_DRO_STEP[self.batch_size > 0] if self.dro_step_size is None else self.dro_step_size,
             identification_epochs=self.identification_epochs or max(1, self.epochs // 4),
         )
 
