@@ -56,7 +56,7 @@ class GroupDRO:
 
     def __init__(self, counts, step_size, size_adjustment):
         self.counts, self.step_size, self.size_adjustment = np.asarray(counts, np.float64), step_size, size_adjustment
-        self.q = (self.counts > 0) / (self.counts > 0).sum()
+        self.log_q = np.where(self.counts > 0, 0.0, -np.inf)
         self.seen = [[] for _ in self.counts]
 
     def observe(self, groups, losses):
@@ -69,9 +69,13 @@ class GroupDRO:
         for g, seen in enumerate(self.seen):
             if draws and self.counts[g] > 0:
                 loss = sum(seen) / (draws * self.counts[g] / self.counts.sum())
-                self.q[g] *= np.exp(self.step_size * (loss + self.size_adjustment / np.sqrt(self.counts[g])))
-        self.q /= self.q.sum()
+                self.log_q[g] += self.step_size * (loss + self.size_adjustment / np.sqrt(self.counts[g]))
         self.seen = [[] for _ in self.counts]
+
+    @property
+    def q(self):
+        relative = np.exp(self.log_q - self.log_q.max())
+        return relative / relative.sum()
 
     @property
     def group_weights(self):
