@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import pickle
 import sys
 import types
@@ -14,7 +15,9 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from unprivileged import unprivileged
 
+from dbpt.backbone import config as backbone_config
 from dbpt.backbone import load_backbone, load_backbone_from_spec
 from dbpt.errors import InputError
 
@@ -130,7 +133,7 @@ def test_wrong_preprocess_is_refused(files, preprocess, match):
 @pytest.mark.parametrize(
     ("content", "match"),
     [
-        ("{", "not a readable JSON"),
+        ("{", "not a JSON file"),
         ("[1]", "is a JSON object"),
         ('{"embed_dim": 3}', "lacks vision_cfg, text_cfg"),
         (json.dumps(CONFIG | {"vision_cfg": 3}), "must be objects"),
@@ -147,7 +150,7 @@ def test_wrong_configs_are_refused(files, content, match):
 
 def test_config_without_file_or_weights(files, tmp_path):
     config, _, _ = files
-    refused("no such model config", tmp_path / "no.json", "random")
+    refused("cannot read the model config: No such file", tmp_path / "no.json", "random")
     refused("needs its weights", config)
 
 
@@ -194,7 +197,7 @@ def test_damaged_safetensors_are_refused(files, tmp_path):
         broken = tmp_path / f"{name}.safetensors"
         broken.write_bytes(content)
         assert str(broken) in refused("truncated or damaged", config, broken)
-    refused("no such weights file", config, tmp_path / "gone.safetensors")
+    refused("cannot read the weights file: No such file", config, tmp_path / "gone.safetensors")
 
 
 class Bomb:
@@ -303,7 +306,9 @@ def test_spec_notices_weights_that_changed_moved_or_went(files, tmp_path):
     moved = weights.rename(tmp_path / "moved.safetensors")
     with pytest.raises(InputError, match=f"^{weights}: no such weights file; say where it is now with --weights FILE$"):
         load_backbone_from_spec(spec)
-    with pytest.raises(InputError, match=r"none\.safetensors: no such weights file$"):
+    with pytest.raises(
+        InputError, match=r"none\.safetensors: cannot read the weights file: No such file or directory$"
+    ):
         load_backbone_from_spec(spec, weights=tmp_path / "none.safetensors")
     assert load_backbone_from_spec(spec, weights=moved).spec["weights"]["sha256"] == spec["weights"]["sha256"]
     save_file(reference_model(seed=4).state_dict(), weights)
@@ -339,7 +344,7 @@ def test_local_folder_loads_safetensors_and_never_its_pickles(files, tmp_path):
     backbone = load_backbone(f"local-dir:{folder}")
     assert backbone.spec["preprocess"]["resize_mode"] == "shortest"
     torch.testing.assert_close(backbone.model.state_dict()["visual.proj"], model.state_dict()["visual.proj"])
-    refused("no such model config", f"local-dir:{tmp_path / 'nowhere'}")
+    refused("cannot read the model config: No such file", f"local-dir:{tmp_path / 'nowhere'}")
 
 
 def test_custom_text_tower_loads(tmp_path):
@@ -389,7 +394,7 @@ def test_hub_tokenizers_offline_point_to_the_option(files, monkeypatch):
 
 def test_tokenizer_file_needs_its_package_and_its_file(files, tmp_path, monkeypatch):
     config, weights, _ = files
-    refused("no such tokenizer file", config, weights, tokenizer=tmp_path)
+    refused("cannot read the tokenizer: No such file", config, weights, tokenizer=tmp_path)
     (tmp_path / "tokenizer.json").write_text("{}")
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     refused(r"dbpt\[tokenizers\]", config, weights, tokenizer=tmp_path)
@@ -448,7 +453,7 @@ def test_a_rebuilt_backbone_needs_its_tokenizer_only_for_text(files, tmp_path, m
     file.unlink()
     gone = load_backbone_from_spec(spec)
     assert gone.encode_image(torch.zeros(1, 3, 16, 16)).shape == (1, 16)
-    with pytest.raises(InputError, match="no such tokenizer file"):
+    with pytest.raises(InputError, match="cannot read the tokenizer: No such file"):
         gone.encode_text(["a"])
     file.write_text("[]")
     with pytest.raises(InputError, match="changed since"):
@@ -460,3 +465,41 @@ def test_loading_leaves_the_root_logger_alone(registered):
     load_backbone("Tiny-B-8", "toy")
     assert logging.root.handlers == before
     assert logging.root.manager.disable == 0
+
+
+@pytest.mark.parametrize("kind", ["unreadable", "pipe", "link loop", "device"])
+@pytest.mark.parametrize("which", ["config", "weights", "tokenizer"])
+def test_the_systems_reason_is_told_and_nothing_is_waited_for(tiny, tmp_path, kind, which):
+    suffix = ".safetensors" if which == "weights" else ".json"
+    file = tmp_path / f"file{suffix}"
+    {
+        "unreadable": lambda: file.touch(mode=0),
+        "pipe": lambda: os.mkfifo(file),
+        "link loop": lambda: file.symlink_to(file),
+        "device": lambda: file.symlink_to("/dev/zero"),
+    }[kind]()
+    given = {"config": tiny.model, "weights": tiny.weights, "tokenizer": None} | {which: file}
+    reason = {"unreadable": "Permission denied", "link loop": "Too many levels"}.get(kind, "not a regular file")
+    with unprivileged(), pytest.raises(InputError, match=f"file{suffix}: cannot read the .*: {reason}"):
+        load_backbone(given["config"], given["weights"], tokenizer=given["tokenizer"])
+
+
+@pytest.mark.parametrize("is_reached", [True, False])
+def test_a_hub_that_cannot_be_reached_is_not_asked_again_and_again(monkeypatch, is_reached):
+    from huggingface_hub import constants
+
+    offline = []
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(backbone_config, "getproxies", dict)
+
+    def connect(*_):
+        if not is_reached:
+            raise OSError("no network")
+        return types.SimpleNamespace(close=lambda: None)
+
+    monkeypatch.setattr(backbone_config.socket, "create_connection", connect)
+    monkeypatch.setattr(open_clip, "get_model_config", lambda name: offline.append(constants.HF_HUB_OFFLINE))
+    with pytest.raises(InputError, match="open_clip could not load it"):
+        load_backbone("hf-hub:nobody/nothing")
+    assert offline[0] is not is_reached
+    assert constants.HF_HUB_OFFLINE is False

@@ -151,7 +151,7 @@ def test_evaluate_misses_a_tokenizer_before_it_embeds(tiny, tiny_run, test_only,
     description["backbone"]["tokenizer"] = {"kind": "file", "path": str(tmp_path / "gone.json"), "sha256": "0"}
     (run / "run.json").write_text(json.dumps(description))
     monkeypatch.setattr("dbpt.evaluation.embed_dataset", None)
-    with pytest.raises(InputError, match=r"gone\.json: no such tokenizer file"):
+    with pytest.raises(InputError, match=r"gone\.json: cannot read the tokenizer: No such file"):
         dbpt.evaluate(run, test_only, cache=str(tiny.cache))
     assert next(dbpt.load(run).predict(images_of(tiny, 1))).error is None
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import open_clip
 import torch
@@ -16,12 +19,14 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from open_clip.utils import to_2tuple
 
 from dbpt.errors import InputError, nearest
+from dbpt.files import read_regular
 
 from .preprocessing import Preprocessing
 
 CONFIG_KEYS = ("embed_dim", "vision_cfg", "text_cfg")
 PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode", "fill_color")
 JSON_LIMIT = 1 << 20
+CONNECT_SECONDS = 5.0
 # Far above any model's; what is above them would take all memory, or for ever to build.
 MOST_LAYERS, LARGEST_SIZE = 1000, 1 << 20
 _CHOICES = {"interpolation": ["bicubic", "bilinear"], "resize_mode": ["shortest", "longest", "squash"]}
@@ -49,14 +54,11 @@ def read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    text = read_regular(path, "model config", JSON_LIMIT)
     try:
-        if path.stat().st_size > JSON_LIMIT:
-            raise InputError(f"{path}: over 1 MiB, too large for a model config")
-        content = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such model config") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a readable JSON file ({error})") from None
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not a JSON file ({error})") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: a model config is a JSON object, this is a {type(content).__name__}")
     return content
@@ -149,6 +151,26 @@ def one_line(error: BaseException, limit: int = 200) -> str:
 def first_few(names: list[str], shown: int) -> str:
     """Return the first names of a list, and how many more there are."""
     return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
+
+
+@contextmanager
+def quick_if_offline() -> Iterator[None]:
+    """Use what is on the disk at once where the hub can't be reached; its client retries for 23 seconds, by no setting.
+
+    Behind a proxy it is left to the client.
+    """
+    from huggingface_hub import constants
+
+    endpoint, before = urlsplit(constants.ENDPOINT), constants.HF_HUB_OFFLINE
+    if not before and not getproxies():
+        try:
+            socket.create_connection((endpoint.hostname, endpoint.port or 443), CONNECT_SECONDS).close()
+        except OSError:
+            constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 @contextmanager

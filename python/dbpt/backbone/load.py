@@ -16,6 +16,7 @@ import open_clip
 import torch
 
 from dbpt.errors import InputError, nearest
+from dbpt.files import file_sha256, reason_of
 
 from .config import (
     build_model,
@@ -23,6 +24,7 @@ from .config import (
     first_few,
     image_preprocessing,
     one_line,
+    quick_if_offline,
     read_config,
     registered_preprocess,
     silent_logging,
@@ -30,7 +32,7 @@ from .config import (
 from .encoder import Backbone
 from .precision import hold_image, image_precision_of, refuse_fp16_on_cpu
 from .text_tokenizer import FileTokenizer, Tokenizer, model_tokenizer, simple_tokenizer, tokenizer_file
-from .weights import check_weights_file, file_digest, load_weights, looks_like_path, state_digest
+from .weights import check_weights_file, load_weights, looks_like_path, state_digest
 
 SPEC_SCHEMA_VERSION = 1
 RANDOM_SEED = 0
@@ -105,7 +107,7 @@ def load_backbone_from_spec(
         if spec["weights"]["kind"] != "file":
             raise InputError(f"{weights}: the run's weights are {spec['pretrained']!r} of open_clip, not a file")
         spec["weights"]["path"] = str(Path(weights).resolve())
-    elif spec["weights"]["kind"] == "file" and not os.path.isfile(spec["weights"]["path"]):  # noqa: PTH113
+    elif spec["weights"]["kind"] == "file" and not os.path.lexists(spec["weights"]["path"]):
         raise InputError(f"{spec['weights']['path']}: no such weights file; say where it is now with --weights FILE")
     return _build(spec, _device(device), tokenizer_now=False)
 
@@ -201,7 +203,7 @@ def _local(spec: dict[str, Any]) -> torch.nn.Module:
     if weights["kind"] == "file":
         path = Path(weights["path"])
         check_weights_file(path)
-        _settle_digest(weights, file_digest(path), str(path))
+        _settle_digest(weights, _digest(path), str(path))
         model = build_model(spec["config"], spec["model"])
         load_weights(model, path)
         return model
@@ -217,7 +219,7 @@ def _published(spec: dict[str, Any]) -> torch.nn.Module:
     # a tag trained with QuickGELU gives wrong features without it, and open_clip only warns (its issue 771)
     quick_gelu = bool(tag and open_clip.get_pretrained_cfg(name, tag).get("quick_gelu", False))
     try:
-        with silent_logging():
+        with silent_logging(), quick_if_offline():
             config = open_clip.get_model_config(name)
             model = open_clip.create_model(name, tag, force_quick_gelu=quick_gelu, require_pretrained=True)
     except Exception as error:  # the network, the hub's client, a damaged download
@@ -230,6 +232,13 @@ def _published(spec: dict[str, Any]) -> torch.nn.Module:
     spec.setdefault("preprocess", clean_preprocess(model.visual.preprocess_cfg))  # type: ignore[union-attr,arg-type]
     _settle_digest(spec["weights"], state_digest(model.state_dict().items()), f"model {name!r}, pretrained {tag!r}")
     return model
+
+
+def _digest(file: Path) -> str:
+    try:
+        return file_sha256(file)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {reason_of(error)}") from None
 
 
 def _settle_digest(entry: dict[str, Any], found: str, named: str) -> None:
@@ -251,7 +260,7 @@ def _tokenizer(spec: dict[str, Any]) -> Tokenizer:
     entry = spec["tokenizer"]
     if entry["kind"] == "file":
         file = tokenizer_file(Path(entry["path"]))
-        _settle_digest(entry, file_digest(file), entry["path"])
+        _settle_digest(entry, _digest(file), entry["path"])
         return FileTokenizer(file, spec["config"])
     return model_tokenizer(spec["model"]) if entry["kind"] == "model" else simple_tokenizer(spec["config"])
 

@@ -13,8 +13,9 @@ import torch
 from open_clip.tokenizer import get_clean_fn
 
 from dbpt.errors import InputError
+from dbpt.files import open_regular, read_regular, reason_of
 
-from .config import JSON_LIMIT, one_line, silent_logging
+from .config import JSON_LIMIT, one_line, quick_if_offline, silent_logging
 
 
 class Tokenizer(Protocol):
@@ -43,7 +44,7 @@ def first_cut(tokenizer: Tokenizer, texts: Sequence[str], ids: torch.Tensor) -> 
 def model_tokenizer(name: str) -> Tokenizer:
     """open_clip's tokenizer for a named model; one clear line if it needs the network or a package that isn't there."""
     try:
-        with silent_logging():
+        with silent_logging(), quick_if_offline():
             return open_clip.get_tokenizer(name)  # type: ignore[no-any-return]
     except Exception as error:  # missing packages, no network, a folder without the files
         raise InputError(
@@ -64,9 +65,13 @@ def simple_tokenizer(config: dict[str, Any]) -> Tokenizer:
 
 def tokenizer_file(path: Path) -> Path:
     """Return the tokenizer.json that `path`, a file or a folder, means."""
-    file = path / "tokenizer.json" if os.path.isdir(path) else path  # noqa: PTH112 (as below)
-    if not os.path.isfile(file):  # noqa: PTH113 (Path.is_file raises on a name that is too long)
-        raise InputError(f"{file}: no such tokenizer file; expected a tokenizer.json or a folder that holds one")
+    file = path / "tokenizer.json" if os.path.isdir(path) else path  # noqa: PTH112 (Path.is_dir raises on long names)
+    try:
+        open_regular(file).close()
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{file}: cannot read the tokenizer: {reason_of(error)}; expected a tokenizer.json or its folder"
+        ) from None
     return file
 
 
@@ -113,13 +118,14 @@ class FileTokenizer:
     def _special_id(self, file: Path, name: str) -> int | None:
         """The id of a token that the tokenizer_config.json beside ``file`` names; None if it names none."""
         beside = file.with_name("tokenizer_config.json")
-        if not (beside.is_file() and beside.stat().st_size < JSON_LIMIT):
+        if not os.path.lexists(beside):
             return None
+        text = read_regular(beside, "tokenizer_config.json", JSON_LIMIT)
         try:
-            token = json.loads(beside.read_text("utf-8"))[name]
+            token = json.loads(text)[name]
         except KeyError:
             return None
-        except (OSError, ValueError, TypeError, RecursionError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise InputError(f"{beside}: not a tokenizer_config.json ({one_line(error, 80)})") from None
         token = token.get("content") if isinstance(token, dict) else token
         found: int | None = self._tokenizer.token_to_id(token) if isinstance(token, str) else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from dbpt.errors import InputError
+from dbpt.files import open_regular, reason_of
 
 from .config import first_few
 
@@ -28,14 +28,12 @@ def looks_like_path(pretrained: str) -> bool:
 
 
 def check_weights_file(path: Path) -> None:
-    """Refuse what is not there and what could run code when it is opened."""
-    if not os.path.isfile(path):  # noqa: PTH113 (Path.is_file raises on a name that is too long)
-        raise InputError(f"{path}: no such weights file")
+    """Refuse what can't be read and what could run code when it is opened."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             magic = file.read(8)
-    except OSError as error:
-        raise InputError(f"{path}: the weights file can't be read ({error.strerror})") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot read the weights file: {reason_of(error)}") from None
     if path.suffix.lower() in PICKLE_SUFFIXES or magic.startswith(_PICKLE_MAGIC):
         raise InputError(
             f"{path}: a pickled or zipped checkpoint, which can run code when it is opened, is not loaded; "
@@ -53,6 +51,8 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     check_weights_file(path)
     try:
         state = load_file(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot read the weights file: {reason_of(error)}") from None
     except (SafetensorError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: truncated or damaged safetensors file ({reason})") from None
@@ -92,15 +92,6 @@ def _check_numbers(path: Path, parameters: dict[str, torch.Tensor]) -> None:
             )
         if not bool(tensor.isfinite().all()):
             raise InputError(f"{path}: {name} holds NaN or an infinity; take the weights from where they came again")
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file, in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def state_digest(state: Iterable[tuple[str, torch.Tensor]]) -> str:
