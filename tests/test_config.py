@@ -1,5 +1,6 @@
 """Settings: defaults, types and limits, the nearest name, and the TOML round trip."""
 
+import os
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -214,6 +215,23 @@ def test_cache_folder_by_setting_environment_and_default(monkeypatch, tmp_path):
     monkeypatch.setenv("DBPT_CACHE", str(tmp_path / "mine"))
     assert FitConfig().cache_dir == tmp_path / "mine"
     assert FitConfig(cache="~/here").cache_dir == Path.home() / "here"
+    monkeypatch.setenv("DBPT_CACHE", "~/there")
+    assert FitConfig().cache_dir == Path.home() / "there"
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    with pytest.raises(InputError, match="no home folder here; name a folder with --cache"):
+        default_cache_dir()
+
+
+@pytest.mark.parametrize("name", ["data", "root", "embeddings", "model", "pretrained", "tokenizer", "cache"])
+def test_a_path_may_begin_with_the_home_folder(name):
+    assert getattr(make_config({name: "~/x.json"}), name) == str(Path.home() / "x.json")
+    assert getattr(make_config({name: Path("~/x.json")}), name) == str(Path.home() / "x.json")
+
+
+def test_a_pipe_is_no_config(tmp_path):
+    os.mkfifo(tmp_path / "config.toml")
+    with pytest.raises(InputError, match="cannot read the TOML config: not a regular file"):
+        read_config(tmp_path / "config.toml")
 
 
 def test_numpy_scalars_are_numbers():

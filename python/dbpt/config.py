@@ -44,6 +44,7 @@ DEFAULT_LR = {
 DEFAULT_DRO_STEP = {False: 0.1, True: 0.01}
 DEFAULT_MODEL, DEFAULT_PRETRAINED = "ViT-B-32-quickgelu", "openai"
 DEFAULT_WORDS = "a photo of a"
+PATHS = ("data", "root", "embeddings", "model", "pretrained", "tokenizer", "cache")
 
 
 def _default_rates() -> str:
@@ -179,7 +180,7 @@ class FitConfig:
     cache: str | None = _setting(
         None, "folder of the feature cache, demo data and saved data sets [default: ~/.cache/dbpt]"
     )
-    embed_batch_size: int = _setting(128, "images a forward pass", low=1)
+    embed_batch_size: int = _setting(128, "images a forward pass", low=1, high=4096)
     by_content: bool = _setting(
         False, "tell images in the cache by their content, reading every file, instead of path, size and time"
     )
@@ -231,7 +232,7 @@ class FitConfig:
     @property
     def cache_dir(self) -> Path:
         """The cache folder, the default resolved."""
-        return Path(self.cache).expanduser() if self.cache else default_cache_dir()
+        return Path(_expanded(self.cache)) if self.cache else default_cache_dir()
 
     @property
     def named_model(self) -> tuple[str, str | None]:
@@ -280,9 +281,12 @@ class FitConfig:
 
 def default_cache_dir() -> Path:
     """``$DBPT_CACHE``, else ``$XDG_CACHE_HOME/dbpt``, else ``~/.cache/dbpt``."""
-    if explicit := os.environ.get("DBPT_CACHE"):
-        return Path(explicit)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dbpt"
+    explicit = os.environ.get("DBPT_CACHE")
+    folder = explicit or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "dbpt")  # noqa: PTH118
+    found = os.path.expanduser(folder)  # noqa: PTH111 (Path.expanduser raises where there is no home)
+    if found.startswith("~"):
+        raise InputError(f"{folder}: there is no home folder here; name a folder with --cache or $DBPT_CACHE")
+    return Path(found)
 
 
 def make_config(settings: Mapping[str, Any]) -> FitConfig:
@@ -298,7 +302,8 @@ def make_config(settings: Mapping[str, Any]) -> FitConfig:
             raise InputError(f"unknown setting {name!r}{nearest(name, valid)}; valid: recipe, {', '.join(valid)}")
     if not isinstance(recipe, str) or recipe not in RECIPES:
         raise InputError(f"--recipe: {recipe!r} is none of {', '.join(RECIPES)}{nearest(str(recipe), list(RECIPES))}")
-    return FitConfig(**{name: _plain(value) for name, value in apply_recipe(recipe, given).items()})
+    plain = {name: _plain(value) for name, value in apply_recipe(recipe, given).items()}
+    return FitConfig(**plain | {name: _expanded(plain[name]) for name in PATHS if name in plain})
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -307,10 +312,9 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         InputError: no such file, not TOML (line named), or an unknown key (nearest valid one named).
     """
+    text = read_regular(path, "TOML config", MOST_BYTES)
     try:
-        settings = tomllib.loads(read_regular(path, "TOML config", MOST_BYTES).decode())
-    except InputError:
-        raise
+        settings = tomllib.loads(text.decode())
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot read as a TOML config: {error}") from None
     try:
@@ -323,6 +327,11 @@ def read_config(path: Path) -> dict[str, Any]:
 def _toml(value: Any) -> str:
     """JSON but for two things: TOML takes no surrogate pairs and wants DEL escaped."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _expanded(path: Any) -> Any:
+    """``~`` at the beginning of a path is the home folder, as in a shell."""
+    return os.path.expanduser(path) if isinstance(path, str) else path  # noqa: PTH111 (as above)
 
 
 def _plain(value: Any) -> Any:
