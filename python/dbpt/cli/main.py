@@ -44,7 +44,7 @@ class Commands(click.Group):
         except (KeyboardInterrupt, click.Abort):
             verb = ctx.invoked_subcommand
             if verb == "embed":
-                raise Interrupted("Interrupted; what is computed is kept, and dbpt embed goes on from there") from None
+                raise Interrupted("Interrupted; finished shards are kept, and dbpt embed goes on from there") from None
             advice = f"; nothing is half-written, and dbpt {verb} goes on with --resume"
             raise Interrupted("Interrupted" + advice * (verb in ("fit", "compare"))) from None
 
@@ -84,6 +84,11 @@ def main(arguments: list[str] | None = None) -> None:
         _leave(f"Error: {error.format_message()}", 2)
     except (KeyboardInterrupt, click.Abort) as error:
         _leave(str(error) or "Interrupted", INTERRUPTED)
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":  # torch's, of a GPU
+            raise
+        reason = str(error).partition(". ")[0] or "out of memory"
+        _leave(f"Error: {reason}; choose a smaller --embed-batch-size or --batch-size, or another --device", 2)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
