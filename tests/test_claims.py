@@ -20,7 +20,6 @@ from PIL import Image
 
 from dbpt.errors import InputError
 from dbpt.features import embedding_pass, owned_lock, verify_cache
-from dbpt.features.claims import Claim
 from dbpt.features.owned_lock import OwnedLock
 
 FORK = multiprocessing.get_context("spawn")
@@ -62,19 +61,19 @@ def test_a_lock_is_one_owners_and_says_whose(held, monkeypatch):
     assert len(said) == 1
     assert f"process {os.getpid()} of" in lock.owner()
     waiting.release()
-    assert file.read_bytes() == b""
+    assert list(file.parent.iterdir()) == []
     assert lock.take()
-    lock.release(remove=True)
-    assert not file.exists()
+    lock.release()
 
 
 def test_a_wait_may_end_before_the_lock_is_free(held):
     file, process, done = held
-    OwnedLock(file, "it").wait_until_free(0.1)
+    assert not OwnedLock(file, "it").wait(0.1)
     assert f"process {process.pid} " in OwnedLock(file, "it").owner()
     done.set()
-    OwnedLock(file, "it").wait_until_free(60)
-    assert not file.exists()
+    lock = OwnedLock(file, "it")
+    assert lock.wait(60)
+    lock.release()
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
@@ -88,28 +87,54 @@ def test_a_killed_owner_has_no_lock(held):
 
 
 def test_a_lock_that_cannot_be_is_one_line(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere: cannot lock shard 12: No such file or directory; choose another"):
-        OwnedLock(tmp_path / "nowhere/lock", "shard 12").take()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"file: cannot lock shard 12: .*; choose another folder"):
+        OwnedLock(tmp_path / "file/lock", "shard 12").take()
 
 
-def test_what_is_begun_is_found_by_the_next(tmp_path):
-    (tmp_path / "claims").mkdir()
-    claim = Claim(tmp_path, "abc.safetensors", print)
-    assert claim.begun(2, 4) is None
-    features, failed = np.arange(8, dtype=np.float16).reshape(2, 4), np.array([0, 1], np.uint8)
-    claim.leave(features, failed, ["", "bad\udcff"])
-    found = Claim(tmp_path, "abc.safetensors", print).begun(2, 4)
-    np.testing.assert_array_equal(found[0], features)
-    assert (found[1].tolist(), found[2]) == ([0, 1], ["", "bad\udcff"])
-    assert claim.begun(2, 5) is None
-    assert claim.begun(1, 4) is None
-    part = tmp_path / "claims/abc.part"
-    part.write_bytes(part.read_bytes()[:-1])
-    (tmp_path / "claims/.abc.part.x.tmp").write_bytes(b"half")
-    assert claim.begun(2, 4) is None
-    assert claim.lock.take()
-    claim.done()
-    assert list((tmp_path / "claims").iterdir()) == []
+@pytest.mark.parametrize("name", ["lock", "lock.owner"])
+def test_no_link_is_followed(tmp_path, name):
+    mine = tmp_path / "mine"
+    mine.write_text("precious")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / name).symlink_to(mine)
+    lock = OwnedLock(tmp_path / "folder/lock", "it")
+    if name == "lock":
+        with pytest.raises(InputError, match="cannot lock it: Too many levels of symbolic links"):
+            lock.take()
+    else:
+        assert lock.take()
+        assert str(os.getpid()) in lock.owner()
+        lock.release()
+    assert mine.read_text() == "precious"
+
+
+def test_a_lock_that_is_refused_is_told_in_one_line(tmp_path, monkeypatch):
+    import fcntl
+
+    def refuse(*_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(InputError, match="cannot lock it: Input/output error; choose another folder"):
+        OwnedLock(tmp_path / "lock", "it").take()
+
+
+def test_a_lock_whose_file_was_removed_before_it_was_locked_is_not_taken(tmp_path, monkeypatch):
+    """Else two would have it: the other one that of the next file of this name."""
+    import fcntl
+
+    lock, real = OwnedLock(tmp_path / "lock", "it"), fcntl.flock
+
+    def removed_meanwhile(descriptor, flags):
+        lock.file.unlink(missing_ok=True)
+        real(descriptor, flags)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", removed_meanwhile)
+        assert not lock.take()
+    with lock, OwnedLock(tmp_path / "other", "another"):
+        assert not OwnedLock(lock.file, "it").take()
 
 
 # --- the work shared ------------------------------------------------------------------------------------------------
@@ -169,7 +194,7 @@ def expected(task, tmp_path_factory) -> dict[str, bytes]:
     process.join(120)
     assert process.exitcode == 0
     found = contents(cache)
-    assert len(found) == SHARDS + 3  # the manifest, the lock, what is remembered of the encoder
+    assert len(found) == SHARDS + 1  # the manifest
     return found
 
 

@@ -12,6 +12,7 @@ from dataclasses import fields
 import click
 import open_clip
 import pytest
+import torch
 from safetensors.torch import save_file
 from tiny import CONFIG, Tiny
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
@@ -269,7 +270,7 @@ def test_models_that_do_not_fit(tiny, tmp_path, refused):
     assert "pickled or zipped checkpoint" in fit_with(tiny.model, tmp_path / "renamed.safetensors")
     (tmp_path / "cut.safetensors").write_bytes(tiny.weights.read_bytes()[:5000])
     assert "truncated or damaged" in fit_with(tiny.model, tmp_path / "cut.safetensors")
-    assert "no such weights file" in fit_with(tiny.model, tmp_path / "none.safetensors")
+    assert "cannot read the weights file: No such file" in fit_with(tiny.model, tmp_path / "none.safetensors")
     assert "did you mean" in fit_with("ViT-B-23", "openai")
     assert "has no pretrained tag 'openia'" in fit_with("ViT-B-32-quickgelu", "openia")
 
@@ -418,3 +419,16 @@ def test_cache_verify_names_damage(tiny, tiny_run, capsys, tmp_path):
     out, err = capsys.readouterr()
     assert shard.name in out
     assert "problems found: 1" in err
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), MemoryError()]
+)
+def test_memory_that_is_full_is_one_line(command, tiny, monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("dbpt.embedding.embed", fail)
+    code, out, err = command("embed", tiny.table)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "out of memory; choose a smaller --embed-batch-size" in err

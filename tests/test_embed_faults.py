@@ -41,9 +41,10 @@ def other_launcher():
     launcher.close()
 
 
-@pytest.mark.parametrize("number", [24, 31, 38])
-def test_of_two_at_once_one_is_killed_and_the_other_completes_all(command, other_launcher, tmp_path, number):
-    """After so many calls it has met the other; it saves a part of a shard, or has the cache's lock, or stores."""
+@pytest.mark.parametrize("call", ["open lock", "replace .", "open .manifest.json"])
+def test_of_two_at_once_one_is_killed_and_the_other_completes_all(command, other_launcher, tmp_path, call):
+    """By then it has met the other; it takes the lock, or renames a shard, or writes the manifest."""
+    number = 1 + next(n for n, done in enumerate(command.calls) if done.startswith(call))
     folder, here = tmp_path / "folder", tmp_path / "here"
     here.mkdir()
     meet, found = MEET.format(folder=str(here)), []
@@ -58,7 +59,7 @@ def test_of_two_at_once_one_is_killed_and_the_other_completes_all(command, other
 
 
 def test_a_disk_that_fills_up_while_embedding(command, small_disk):
-    folder = small_disk(32) / "folder"
+    folder = small_disk(24) / "folder"
     code, stderr = command.run(folder)
     assert code == 2
     assert "No space left on device; free space or choose another folder" in stderr

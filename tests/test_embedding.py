@@ -1,10 +1,8 @@
-"""`dbpt embed`: what it computes, what it says, and that a warm cache needs no torch."""
+"""`dbpt embed`: what it computes, and what it says."""
 
 import csv
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +11,7 @@ from PIL import Image
 
 import dbpt
 from dbpt.errors import InputError
-from dbpt.features import known_encoders, verify_cache
+from dbpt.features import verify_cache
 
 TOWER = {"layers": [1, 1, 1, 1], "width": 8, "head_width": 8, "image_size": 32}
 CONFIG = {
@@ -69,7 +67,7 @@ def test_cold_warm_grown_and_changed(command, task):
     write_list(task, COUNT)
     draw(task / "images/3.png", 99)
     code, out, err = command(*arguments(task))
-    assert err.splitlines()[1:] == ["features: 3 of 9 images to embed: 2 new, 1 changed"]
+    assert err.splitlines()[1:] == ["features: 3 of 9 images to embed"]
     assert out.endswith("; decoded by this process: 3\n")
     assert verify_cache(task / "cache/features") == []
 
@@ -85,14 +83,11 @@ def test_features_are_those_that_embed_images_gives(task):
     np.testing.assert_array_equal(again.features, alone.features)
 
 
-def test_a_warm_cache_needs_no_torch(task):
-    dbpt.embed(task / "list.csv", **settings(task))
-    code = (
-        "import sys, dbpt\n"
-        f"found = dbpt.embed({str(task / 'list.csv')!r}, **{settings(task)!r})\n"
-        "sys.exit(bool(found.recomputed) or bool({'torch', 'open_clip'} & set(sys.modules)))"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+def test_a_device_is_checked_though_nothing_is_computed(command, task):
+    command(*arguments(task))
+    code, out, err = command(*arguments(task, "--device", "gpu"))
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1].startswith("Error: --device 'gpu': not usable here")
 
 
 @pytest.mark.parametrize(
@@ -175,77 +170,3 @@ def test_wrong_arguments_are_one_line(command, task, more, line):
 def test_given_features_are_refused(task):
     with pytest.raises(InputError, match="--embeddings are features already"):
         dbpt.embed(task / "list.csv", embeddings="features.npy", **settings(task))
-
-
-# --- which encoder it was the last time ----------------------------------------------------------------------------
-
-
-def recalled(task: Path, model: str | None = None, pretrained: str | None = "random"):
-    return known_encoders.recall_encoder(
-        task / "cache/features", model or str(task / "tiny.json"), pretrained, "float32"
-    )
-
-
-def test_an_encoder_is_remembered_until_its_files_change(task):
-    assert recalled(task) is None
-    dbpt.embed(task / "list.csv", **settings(task))
-    backbone = dbpt.load_backbone(task / "tiny.json", "random")
-    assert recalled(task) == (backbone.encoder_key, 16)
-    assert recalled(task, pretrained="other.safetensors") is None
-    (task / "tiny.json").write_text(json.dumps(CONFIG) + " ")
-    assert recalled(task) is None
-
-
-def test_weights_of_the_same_name_are_told_apart(task, tiny):
-    weights = task / "weights.safetensors"
-    weights.write_bytes(tiny.weights.read_bytes())
-    found = known_encoders.KnownEncoder({"weights": "abc", "dtype": "float32"}, 16)
-    known_encoders.remember_encoder(task / "cache/features", "ViT-B-32", str(weights), "float32", found)
-    assert recalled(task, "ViT-B-32", str(weights)) == found
-    weights.write_bytes(weights.read_bytes() + b" ")
-    assert recalled(task, "ViT-B-32", str(weights)) is None
-
-
-@pytest.mark.parametrize("name", ["tiny.JSON", "tiny.Safetensors"])
-def test_files_are_known_by_endings_of_any_case(task, name):
-    """As `load_backbone` takes them."""
-    file, found = task / name, known_encoders.KnownEncoder({"weights": "abc", "dtype": "float32"}, 16)
-    file.write_text("{}")
-    known_encoders.remember_encoder(task / "cache/features", str(file), None, "float32", found)
-    assert recalled(task, str(file), None) == found
-    file.write_text("{} ")
-    assert recalled(task, str(file), None) is None
-
-
-def test_models_of_a_hub_are_not_remembered(task):
-    found = known_encoders.KnownEncoder({"weights": "abc", "dtype": "float32"}, 16)
-    known_encoders.remember_encoder(task / "cache/features", "hf-hub:a/b", None, "float32", found)
-    assert recalled(task, "hf-hub:a/b", None) is None
-    assert not (task / "cache").exists()
-
-
-def test_other_versions_of_the_libraries_may_be_another_encoder(task, monkeypatch):
-    dbpt.embed(task / "list.csv", **settings(task))
-    assert recalled(task) is not None
-    for name, other in (("version", lambda name: "0"), ("__version__", "0.0.0")):
-        with monkeypatch.context() as patched:
-            patched.setattr(known_encoders, name, other)
-            assert recalled(task) is None
-    assert recalled(task) is not None
-
-
-@pytest.mark.parametrize("content", ["", "{}", "[1]", '[{"request": 3}]', "[" * 100_000, "\xff"])
-def test_a_damaged_memory_is_made_anew(task, content):
-    dbpt.embed(task / "list.csv", **settings(task))
-    (task / "cache/features/encoders.json").write_bytes(content.encode("latin-1"))
-    assert recalled(task) is None
-    assert dbpt.embed(task / "list.csv", **settings(task)).recomputed == 0
-    assert recalled(task) is not None
-
-
-def test_a_memory_that_is_wrong_is_told_before_anything_is_stored(task):
-    dbpt.embed(task / "list.csv", **settings(task))
-    memory = task / "cache/features/encoders.json"
-    memory.write_text(memory.read_text().replace('"weights": "', '"weights": "0'))
-    with pytest.raises(InputError, match=r"another than its files' sizes and times say; delete .*encoders.json"):
-        dbpt.embed(task / "list.csv", **settings(task))

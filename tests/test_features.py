@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 from dbpt.backbone import Backbone, load_backbone
-from dbpt.errors import InputError
+from dbpt.errors import InputError, NotFinite
 from dbpt.features import embed, embed_images, embedding_pass, images, list_caches, prune_caches, verify_cache
-from dbpt.features.file_rows import FileRows, ids_of, joined
+from dbpt.features.file_rows import FileRows, ids_of
 
 CONFIG = {
     "embed_dim": 16,
@@ -200,7 +200,7 @@ def test_failed_images_are_tried_again_only_when_they_change(backbone, root, pat
     assert mended.ok.all()
 
 
-def test_too_many_failures_stop_after_the_ledger_is_saved(backbone, root, paths):
+def test_too_many_failures_stop(backbone, root, paths):
     truncate(root / paths[1])
     truncate(root / paths[3])
     match = rf"2 of 21 images can't be read, more than --max-failures 0\.05 .*the first: {paths[1]}: .*truncated"
@@ -209,7 +209,7 @@ def test_too_many_failures_stop_after_the_ledger_is_saved(backbone, root, paths)
     with pytest.raises(InputError, match=match):
         run(backbone, root, paths, max_failures=0.05)
     result = run(backbone, root, paths, max_failures=0.1)
-    assert result.recomputed == 17  # the first batch was kept
+    assert result.recomputed == 21
     assert len(result.failures) == 2
 
 
@@ -233,7 +233,7 @@ def looked_up_as(monkeypatch, size: int | None = None) -> None:
         found = look_up(root, paths)
         sizes = found.sizes if size is None else np.full(len(paths), size)
         times = np.full(len(paths), 5)
-        return FileRows(paths, sizes, times, ids_of(joined(paths), sizes, times), {})
+        return FileRows(paths, sizes, times, ids_of(paths, sizes, times), {})
 
     monkeypatch.setattr(embed, "look_up_files", changed)
 
@@ -279,32 +279,6 @@ def test_what_could_not_be_reached_is_tried_again(backbone, root, paths, monkeyp
     assert verify_cache(root.parent / "cache") == []
 
 
-def test_what_could_not_be_reached_does_not_shift_the_shards(backbone, root, paths, monkeypatch):
-    """Else a run that was stopped would begin the shard anew that it had in hand."""
-    monkeypatch.setattr(embedding_pass, "LEAST_SHARD_ROWS", 8)
-    expected = run(backbone, root, paths, cache_dir=root.parent / "whole").features
-    read, encode, calls = embedding_pass.read_crop, Backbone.encode_image, iter(range(100))
-
-    def refused(path, *arguments, **options):
-        if path == root / paths[3]:
-            raise images.UnreachableImage("Permission denied")
-        return read(path, *arguments, **options)
-
-    def interrupted(self, batch):
-        if next(calls) == 3:
-            raise KeyboardInterrupt
-        return encode(self, batch)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(embedding_pass, "read_crop", refused)
-        patch.setattr(Backbone, "encode_image", interrupted)
-        run(backbone, root, paths, max_failures=0.1)
-    again = run(backbone, root, paths)
-    assert again.recomputed == 21 - 12 + 1
-    np.testing.assert_array_equal(again.features, expected)
-    assert shards_in(root.parent / "cache") == [1, 5, 8, 8]
-
-
 def test_an_unreadable_file_is_unreachable_but_a_damaged_one_is_not(root, paths):
     truncate(root / paths[1])
     with pytest.raises(images.UnreadableImage) as damaged:
@@ -327,11 +301,30 @@ def test_shards_are_of_whole_batches(backbone, root, paths, monkeypatch):
 
 def test_shards_of_long_lists_are_larger_up_to_what_fits_into_memory():
     sizes = {n: embedding_pass.shard_rows(n, 128) for n in (1, 10**6, 10**7, 10**9)}
-    assert sizes == {1: 2048, 10**6: 2048, 10**7: 16384, 10**9: 16384}
-    assert embedding_pass.shard_rows(10, 100) == 2100
+    assert sizes == {1: 512, 10**6: 1024, 10**7: 16384, 10**9: 16384}
+    assert embedding_pass.shard_rows(10, 100) == 600
 
 
-def test_interrupted_runs_keep_their_batches(backbone, root, paths, monkeypatch):
+def test_a_batch_is_no_larger_than_the_list(backbone, root, paths, monkeypatch):
+    encode, shapes = Backbone.encode_image, []
+    monkeypatch.setattr(
+        Backbone, "encode_image", lambda self, batch: (shapes.append(len(batch)), encode(self, batch))[1]
+    )
+    run(backbone, root, paths, batch_size=4096)
+    assert shapes == [21]
+
+
+def test_an_image_with_nan_features_is_named(backbone, root, paths, monkeypatch):
+    def damaged(self, batch):
+        raise NotFinite("the image tower gives NaN", 3)
+
+    monkeypatch.setattr(Backbone, "encode_image", damaged)
+    with pytest.raises(InputError, match=f"{root / paths[3]}: the image tower gives NaN"):
+        run(backbone, root, paths)
+
+
+def test_interrupted_runs_keep_their_shards(backbone, root, paths, monkeypatch):
+    monkeypatch.setattr(embedding_pass, "LEAST_SHARD_ROWS", 4)
     expected = run(backbone, root, paths, cache_dir=root.parent / "whole").features
     encode, calls = Backbone.encode_image, iter(range(100))
 

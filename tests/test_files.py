@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dbpt.errors import InputError
-from dbpt.files import remove_unfinished, write_atomically, write_json
+from dbpt.files import write_atomically, write_json
 
 
 def test_writes_text_and_bytes_readable_for_all(tmp_path):
@@ -67,13 +67,6 @@ def test_a_refusal_is_told_even_if_the_temporary_file_cannot_be_deleted(tmp_path
 def test_nothing_is_deleted_after_a_file_is_in_its_place(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "unlink", lambda *_, **__: pytest.fail("deletes something"))
     write_atomically(tmp_path / "a", "x")
-
-
-def test_what_was_never_finished_is_deleted_and_nothing_else(tmp_path):
-    for name in (".a.json.1.tmp", ".a.json.2.tmp", ".b.json.1.tmp", "a.json", ".a.json"):
-        (tmp_path / name).touch()
-    remove_unfinished(tmp_path / "a.json")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".a.json", ".b.json.1.tmp", "a.json"]
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path):

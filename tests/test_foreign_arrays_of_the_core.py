@@ -43,7 +43,6 @@ CALLS = {
         lambda **arrays: _core.group_sums(**arrays, num_groups=2, argument="values", least=0.0, most=1.0),
         {"groups": LABELS, "values": VALUES},
     ),
-    "row_ids": (lambda **arrays: _core.row_ids(b"a\0b", **arrays), {"sizes": LABELS, "mtimes_ns": LABELS + 7}),
     "quotas": (lambda **arrays: _core.quotas(**arrays, num_samples=10), {"shares": COUNTS, "counts": QUOTAS}),
     "batch_quotas": (
         lambda **arrays: _core.batch_quotas(**arrays, batch_size=9, num_batches=5, min_per_group=1),

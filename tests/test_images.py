@@ -192,3 +192,24 @@ def test_a_crop_that_lacks_memory_is_tried_again(tmp_path):
 
     with pytest.raises(images.UnreachableImage):
         read_crop(tmp_path / "a.png", no_memory)
+
+
+def test_a_jpeg_of_too_many_scans_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    """Each goes over all pixels, in C, where Ctrl-C is not heard."""
+    Image.new("RGB", (400, 300), (1, 2, 3)).save(tmp_path / "a.jpg", progressive=True)
+    content = (tmp_path / "a.jpg").read_bytes()
+    last = content.rindex(b"\xff\xda")
+    (tmp_path / "a.jpg").write_bytes(content[:last] + content[last:-2] * 20 + content[-2:])
+    assert images.open_image(tmp_path / "a.jpg").size == (400, 300)
+    monkeypatch.setattr(images, "MAX_SCANNED", 25 * 400 * 300)
+    with pytest.raises(images.UnreadableImage, match="scans of 0 megapixels; save it as a plain JPEG"):
+        images.open_image(tmp_path / "a.jpg")
+    with images.pillow_warnings():
+        assert images.read_size(tmp_path / "a.jpg") == (400, 300)
+
+
+def test_a_file_of_too_many_bytes_is_not_decoded(tmp_path, monkeypatch):
+    Image.new("RGB", (4, 3)).save(tmp_path / "a.bmp")
+    monkeypatch.setattr(images, "MAX_BYTES", 10)
+    with pytest.raises(images.UnreadableImage, match="bytes, more than 10"):
+        images.open_image(tmp_path / "a.bmp")

@@ -26,9 +26,7 @@ __all__ = [
     "group_sums",
     "kmeans",
     "quotas",
-    "row_ids",
     "silhouette",
-    "stat_files",
 ]
 
 @final
@@ -85,20 +83,6 @@ def group_sums(
 
 def quotas(shares: NDArray[np.float64], counts: NDArray[np.int64], num_samples: int) -> NDArray[np.int64]:
     """(G,) whole draws that add up to ``num_samples``, by largest remainder; ties go to the lower group."""
-
-def stat_files(
-    root: bytes, names: bytes, *, num_threads: int = 1
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
-    """Sizes and modification times in ns (N,) of files below ``root``, and errors (N,); links are followed.
-
-    ``names`` are the bytes of N paths with a NUL between each two; of ``b""`` none. An error is 0, the system's number,
-    -1 for what is no regular file, -2 for what has no number; size and time are 0 then.
-    """
-
-def row_ids(
-    names: bytes, sizes: NDArray[np.int64], mtimes_ns: NDArray[np.int64], *, num_threads: int = 1
-) -> NDArray[np.uint64]:
-    """(N, 2): the first 16 bytes of the BLAKE3 of size, time (8 bytes each, little-endian) and path of each file."""
 
 @final
 class GroupStream:

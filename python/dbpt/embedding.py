@@ -1,4 +1,4 @@
-"""`embed`: have all images of a data set in the feature cache. torch is imported only to compute something."""
+"""`embed`: have all images of a data set in the feature cache."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from dbpt.demo.resolve import resolve_demo
 from dbpt.errors import InputError
 from dbpt.features import EmbeddedFiles, Failure
 from dbpt.features.care import nearest_cache
-from dbpt.features.known_encoders import KnownEncoder, recall_encoder, remember_encoder
 from dbpt.ranks import launched_rank, launched_size, take_own_gpu
 
 if TYPE_CHECKING:
@@ -81,17 +80,19 @@ def embed(
         raise InputError("--embeddings are features already; leave it out to embed the images of the rows")
     dataset = load_dataset(config.data, config.root, **data_arguments(config), check=False)
     log(f"{dataset.name}: {len(dataset)} images, from {dataset.source}")
-    model, pretrained = config.named_model
-    cache_dir = config.cache_dir / "features"
-    known, backbone = recall_encoder(cache_dir, model, pretrained, config.image_precision), None
-    if known is None:
-        backbone = _load(config)
-        known = KnownEncoder(backbone.encoder_key, backbone.embed_dim)
-        remember_encoder(cache_dir, model, pretrained, config.image_precision, known)
-    found = EmbeddedFiles(dataset.root, dataset.paths, cache_dir, *known, config.max_failures, config.by_content)
+    backbone = _load(config)
+    found = EmbeddedFiles(
+        dataset.root,
+        dataset.paths,
+        config.cache_dir / "features",
+        backbone.encoder_key,
+        backbone.embed_dim,
+        config.max_failures,
+        config.by_content,
+    )
     log(_state(found))
     recomputed = found.complete(
-        lambda: backbone or _load(config, known),
+        backbone,
         batch_size=config.embed_batch_size,
         progress=progress,
         first_shard=(launched_rank(), launched_size()),
@@ -100,18 +101,11 @@ def embed(
     return EmbeddedImages(len(dataset), recomputed, found.failures(), found.cache.folder)
 
 
-def _load(config: FitConfig, known: KnownEncoder | None = None) -> Backbone:
-    """The backbone of ``config``, which must be what the cache remembers."""
+def _load(config: FitConfig) -> Backbone:
     from dbpt.experiment import configured_backbone
 
     take_own_gpu(config.device)
-    backbone = configured_backbone(config)
-    if known is not None and backbone.encoder_key != known.encoder:
-        raise InputError(
-            f"model {config.named_model[0]!r}: is another than its files' sizes and times say; delete "
-            f"{config.cache_dir / 'features' / 'encoders.json'}"
-        )
-    return backbone
+    return configured_backbone(config)
 
 
 def _state(found: EmbeddedFiles) -> str:
@@ -121,8 +115,7 @@ def _state(found: EmbeddedFiles) -> str:
     if not missing:
         state = f"all {there} images are in the cache as they are"
     elif len(found.cache):
-        changed = found.changed()
-        state = f"{missing} of {there} images to embed: {missing - changed} new, {changed} changed"
+        state = f"{missing} of {there} images to embed"
     else:
         nearest = nearest_cache(found.cache)
         others = f"; it has those of another key: {nearest}" if nearest else ""

@@ -16,6 +16,14 @@ class InputError(ValueError):
         super().__init__(one_line(message))
 
 
+class NotFinite(InputError):
+    """A feature is NaN or infinite; ``row`` is the first such row of the batch."""
+
+    def __init__(self, message: str, row: int) -> None:
+        super().__init__(message)
+        self.row = row
+
+
 def one_line(message: str) -> str:
     """The message with control characters escaped and, if a value in it is as long as a file, without its middle."""
     line = CONTROL.sub(lambda found: repr(found[0])[1:-1], message)

@@ -17,12 +17,13 @@ READ_BLOCK = 1 << 20
 TEMPORARY_LETTERS = len("..12345678.tmp")  # what a temporary sibling's name has besides that of its file
 
 
-def open_regular(path: str | Path) -> BinaryIO:
-    """Open a regular file for reading. Raises `OSError` for anything else.
+def open_regular(path: str | Path, *, follow: bool = True) -> BinaryIO:
+    """Open a regular file for reading, or a link to one if ``follow``. Raises `OSError` for anything else.
 
     A pipe would block until somebody writes to it, and a device may never end: neither is opened for long.
     """
-    file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115 (Path.open takes no opener)
+    opener = _open_without_waiting if follow else _open_without_following
+    file = open(path, "rb", opener=opener)  # noqa: SIM115 (Path.open takes no opener)
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
@@ -52,6 +53,10 @@ def reason_of(error: BaseException) -> str:
 
 def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _open_without_following(path: str, flags: int) -> int:
+    return _open_without_waiting(path, flags | getattr(os, "O_NOFOLLOW", 0))
 
 
 def check_can_create(path: Path, *, option: str = "--out", with_parents: bool = True) -> None:
@@ -138,10 +143,10 @@ def write_atomically(path: Path, content: bytes | str, *, put: Callable[[Path, P
         temporary = Path(name)
         try:
             _write_all(handle, data)
+            _let_others_read(handle, temporary)
             os.fsync(handle)
         finally:
             os.close(handle)
-        temporary.chmod(0o644)
         put(temporary, path)
         temporary = None
     except FileExistsError:
@@ -154,17 +159,18 @@ def write_atomically(path: Path, content: bytes | str, *, put: Callable[[Path, P
                 temporary.unlink()
 
 
-def remove_unfinished(path: Path) -> None:
-    """Delete what `write_atomically` of ``path`` left where it was killed; what can't be deleted stays."""
-    for file in path.parent.glob(f".{path.name}.*.tmp"):
-        with contextlib.suppress(OSError):
-            file.unlink()
+def _let_others_read(handle: int, temporary: Path) -> None:
+    """By the descriptor where there is `os.fchmod`: in a shared folder the name may be another file by now."""
+    if hasattr(os, "fchmod"):
+        os.fchmod(handle, 0o644)
+    else:
+        temporary.chmod(0o644)
 
 
-def file_sha256(file: Path) -> str:
-    """The checksum of a file, read block by block."""
+def file_sha256(file: Path, *, follow: bool = True) -> str:
+    """Return the checksum of a file, or of what a link leads to if ``follow``. Raises `OSError`."""
     digest = hashlib.sha256()
-    with file.open("rb") as opened:
+    with open_regular(file, follow=follow) as opened:
         while block := opened.read(READ_BLOCK):
             digest.update(block)
     return digest.hexdigest()

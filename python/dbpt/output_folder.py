@@ -15,7 +15,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from dbpt.config import FitConfig, make_config, read_config
 from dbpt.errors import InputError
-from dbpt.features.owned_lock import OwnedLock
+from dbpt.features.owned_lock import OWNER, OwnedLock
 from dbpt.files import check_can_create, write_atomically, write_json
 from dbpt.schema import check_version, read_json, typed
 
@@ -92,7 +92,7 @@ class OutputFolder(Generic[R]):
             try:
                 yield
             finally:
-                lock.release(remove=True)
+                lock.release()
         finally:
             for place in created:
                 with contextlib.suppress(OSError):  # it holds something by now
@@ -236,7 +236,7 @@ class OutputFolder(Generic[R]):
                 leftover = LEFTOVER.fullmatch(entry.name)
                 if is_ours(leftover[1] if leftover else entry.name) and not entry.is_dir():
                     own.append(entry)
-                elif not (entry in places and entry.is_dir()) and entry != folder / LOCK:
+                elif not (entry in places and entry.is_dir()) and entry.name not in (LOCK, LOCK + OWNER):
                     foreign.append(entry)
         return sorted(own, key=lambda file: file == folder / self.marker), foreign
 

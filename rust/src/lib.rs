@@ -1,6 +1,6 @@
-//! The Rust core of `dbpt`: groups and their weights, pseudo attributes from cached logits, the group
-//! stream that samplers read, and what the disk says of a list of files. Nothing outside `py/` knows of
-//! Python; `cargo test` needs no interpreter.
+//! The Rust core of `dbpt`: groups and their weights, pseudo attributes from cached logits, and the
+//! group stream that samplers read. Nothing outside `py/` knows of Python; `cargo test` needs no
+//! interpreter.
 //!
 //! Numbers convert between integers and floats on purpose all over this crate: row counts stay far
 //! below 2⁵³, and the border hands over `int64` arrays, so those lints are off.
@@ -21,7 +21,6 @@
 
 pub mod cluster;
 mod error;
-pub mod files;
 pub mod groups;
 mod memory;
 mod parallel;

@@ -12,11 +12,9 @@ from dbpt.data import load_dataset
 from dbpt.errors import InputError
 from dbpt.features import images, list_caches, verify_cache
 from dbpt.features.cache import FeatureCache
-from dbpt.features.claims import Claim
-from dbpt.features.file_rows import FileRows, ids_of, joined
+from dbpt.features.file_rows import FileRows, ids_of
 from dbpt.features.given import read_given_features
-from dbpt.features.known_encoders import KnownEncoder, recall_encoder, remember_encoder
-from dbpt.features.shards import DamagedShard, Shard
+from dbpt.features.shards import DamagedShard, Shard, shard_name
 
 BACKBONE = SimpleNamespace(embed_dim=4, spec={"model": "tiny"})
 
@@ -72,8 +70,8 @@ def small_cache(folder: Path) -> FeatureCache:
     """One shard of two rows, the second of which failed."""
     cache = FeatureCache(folder, {"dtype": "float32"}, Path("/nowhere"), 4)
     sizes, names = np.array([3, 4]), ["a", "b"]
-    files = FileRows(names, sizes, sizes, ids_of(joined(names), sizes, sizes), {})
-    cache.add(files, np.eye(4)[:2] * [[1], [0]], np.array([0, 1], np.uint8), ["", "bad"])
+    files = FileRows(names, sizes, sizes, ids_of(names, sizes, sizes), {})
+    cache.add(shard_name(files.ids), files, np.eye(4)[:2] * [[1], [0]], np.array([0, 1], np.uint8), ["", "bad"])
     return cache
 
 
@@ -81,7 +79,7 @@ def small_cache(folder: Path) -> FeatureCache:
 def cache_manifest(place: Workplace) -> Parse:
     cache = small_cache(place.folder)
     sizes = np.array([3, 4])
-    ids = ids_of(b"a\0b", sizes, sizes)
+    ids = ids_of("ab", sizes, sizes)
 
     def read(path: Path) -> None:
         verify_cache(place.folder)
@@ -107,30 +105,3 @@ def cache_shard(place: Workplace) -> Parse:
         assert len(shard.paths) == len(shard.reasons) == 2
 
     return place.parser_of("shard.safetensors", read)
-
-
-@target(repairs.part)
-def cache_part(place: Workplace) -> Parse:
-    def read(path: Path) -> None:
-        found = Claim(place.folder, "x.safetensors", print).begun(2, 4)
-        if found is None:
-            raise InputError("is computed anew")
-        features, failed, reasons = found
-        assert features.shape == (len(failed), 4) and len(reasons) == len(failed)
-
-    return place.parser_of("claims/x.part", read)
-
-
-@target()
-def known_encoders(place: Workplace) -> Parse:
-    """Whatever is no memory of this is none, and is found out again."""
-    remember_encoder(place.folder, "ViT-B-32", None, "float32", KnownEncoder({"weights": "abc", "dtype": "float32"}, 4))
-    place.corpus["good-remembered.json"] = (place.folder / "encoders.json").read_bytes()
-
-    def read(path: Path) -> None:
-        found = recall_encoder(place.folder, "ViT-B-32", None, "float32")
-        if found is None:
-            raise InputError("is not remembered")
-        assert isinstance(found.encoder, dict) and isinstance(found.embed_dim, int)
-
-    return place.parser_of("encoders.json", read)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from dbpt.errors import InputError
+from dbpt.errors import InputError, NotFinite
 
 from .precision import IMAGE_PRECISIONS, image_precision_of
 from .preprocessing import Preprocessing
@@ -119,6 +119,7 @@ def _shortened(text: str, limit: int = 100) -> str:
 
 def _checked(features: torch.Tensor, tower: str, reason: str) -> torch.Tensor:
     features = features.float().cpu()
-    if not bool(torch.isfinite(features).all()):
-        raise InputError(f"the {tower} tower gives NaN or infinite features: {reason}")
+    bad = ~torch.isfinite(features).all(dim=-1)
+    if bool(bad.any()):
+        raise NotFinite(f"the {tower} tower gives NaN or infinite features: {reason}", int(bad.int().argmax()))
     return features

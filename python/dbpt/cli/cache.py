@@ -1,5 +1,6 @@
 """``dbpt cache``."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ def cache_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def _features(folder: Path | None) -> Path:
     from dbpt.config import default_cache_dir
 
-    return (folder or default_cache_dir()) / "features"
+    return (Path(os.path.expanduser(folder)) if folder else default_cache_dir()) / "features"  # noqa: PTH111 (as there)
 
 
 @cache.command()
@@ -48,7 +49,7 @@ def list_command(folder: Path | None) -> None:
     from dbpt.features import list_caches
 
     features = _features(folder)
-    caches = list_caches(features) if features.exists() else []
+    caches = [] if _is_missing(features) else list_caches(features)
     for found in caches:
         click.echo(found)
     click.echo(f"caches: {len(caches)}, {_megabytes(sum(found.bytes for found in caches))}")
@@ -61,8 +62,8 @@ def list_command(folder: Path | None) -> None:
 def prune(folder: Path | None, unwritten_for_days: float | None, dry_run: bool) -> None:
     """Delete cached features that nobody can ask for any more.
 
-    That is: of a root that is gone; shards none of whose images is as it was; what killed processes have left. A cache
-    into which something is being written is left alone.
+    That is: of a root that is gone, or of an older version of dbpt; what killed processes have left, of copies of data
+    sets too. A cache into which something is being written is left alone, and so is one that can't be read.
     """
     from dbpt.features import prune_caches
 
@@ -73,6 +74,14 @@ def prune(folder: Path | None, unwritten_for_days: float | None, dry_run: bool) 
         click.echo(f"{found.path}: {found.why}")
     verb = "would be freed" if dry_run else "freed"
     click.echo(f"{_megabytes(sum(found.bytes for found in pruned))} {verb}")
+
+
+def _is_missing(folder: Path) -> bool:
+    try:
+        folder.lstat()
+    except OSError as error:  # what may not be looked at is told by whoever reads it
+        return isinstance(error, FileNotFoundError)
+    return False
 
 
 def _megabytes(number: int) -> str:

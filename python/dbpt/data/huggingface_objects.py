@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from dbpt.config import default_cache_dir
 from dbpt.data.huggingface import check_split_names
 from dbpt.errors import InputError
+from dbpt.features.owned_lock import OwnedLock
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -115,9 +116,10 @@ def _save(splits: dict[str, Dataset], place: Path, name: str) -> None:
         temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
         try:
             copy = temporary / place.name  # as everybody may read what is in the cache, but not a temporary folder
-            _whole(splits).save_to_disk(str(copy / name))
-            _sync(copy)
-            copy.rename(place)
+            with OwnedLock(temporary / "lock", "the copy"):  # by which `prune` tells what somebody still writes
+                _whole(splits).save_to_disk(str(copy / name))
+                _sync(copy)
+                copy.rename(place)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:

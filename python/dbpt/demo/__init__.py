@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 from ..errors import InputError, nearest
+from ..features.owned_lock import OwnedLock
 from ..files import check_can_create
 from .layouts import WRITERS
 from .plan import SPLIT_SIZES, plan_rows
@@ -54,7 +55,8 @@ def _write(name: str, final: Path, seed: int, sizes: tuple[int, int, int]) -> Pa
     partial = final.parent / f".{final.name}.{os.getpid()}.partial"
     try:
         partial.mkdir(parents=True)
-        WRITERS[name](partial, final, plan_rows(name, seed, sizes), seed)
+        with OwnedLock(partial / "lock", "the demo"):  # by which `dbpt cache prune` tells what somebody still writes
+            WRITERS[name](partial, final, plan_rows(name, seed, sizes), seed)
         if os.path.lexists(final):
             final.rmdir()
         partial.rename(final)

@@ -2,18 +2,23 @@
 
     CACHE_DIR/<digest of encoder and root>/manifest.json             see manifest.py
     CACHE_DIR/<digest of encoder and root>/<digest of the row ids>.safetensors   see shards.py
-    CACHE_DIR/<digest of encoder and root>/claims/                   who computes which shard, see claims.py
+    CACHE_DIR/<digest of encoder and root>/claims/<the same>.lock    held by whoever computes that shard
 
 Only what the manifest lists exists, and it is written last. Shards and manifest are written under a lock, so that a
 shard without an entry, or a temporary file, that is met while holding the lock was left by a process that died. The
 bytes of all of it depend on the rows alone: not on who computed which shard, in which order, how often killed.
-No torch in here.
+
+Features are used only if the SHA-256 of their shard is that of the manifest: each shard is hashed once, when a process
+first reads features from it. Row ids are read without that; a wrong one is a file that is not found, and embedded
+again. No symbolic link in such a folder is followed. No torch in here.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -26,20 +31,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.errors import InputError
-from dbpt.files import file_sha256, sync_folder, write_atomically
+from dbpt.files import file_sha256, reason_of, sync_folder, write_atomically
 
-from .claims import clear_finished
-from .file_rows import FileRows, ids_of
-from .manifest import MANIFEST, Manifest, ShardEntry, differences, folder_name, read_manifest, write_manifest
+from .file_rows import FileRows
+from .manifest import (
+    MANIFEST,
+    SHARD_NAME,
+    STORED_AS,
+    Manifest,
+    ShardEntry,
+    differences,
+    folder_name,
+    read_manifest,
+    write_manifest,
+)
 from .owned_lock import OwnedLock
-from .shards import UNREACHABLE, DamagedShard, Shard, shard_bytes, shard_name
+from .shards import DamagedShard, Shard, shard_bytes
 
-STORED_AS: dict[str, np.dtype[Any]] = {
-    "float32": np.dtype(np.float32),
-    "bf16": np.dtype(np.float16),
-    "fp16": np.dtype(np.float16),
-}
-"""By the precision of the tower: half of the bits lose nothing that a half-precision tower has."""
+CLAIMS = "claims"
 MOST_MAPPED = 128  # shards; Python keeps the file of a map open, and a process may often have only 1024 files
 
 
@@ -67,6 +76,7 @@ class FeatureCache:
         self._seen: tuple[int, int, int] | None = None
         self._inode: int | None = None
         self._lost: set[ShardEntry] = set()
+        self._checked: set[ShardEntry] = set()
         self._index: tuple[NDArray[np.uint64], NDArray[np.int64]] | None = None
         self._failed: NDArray[np.uint8] = np.zeros(0, np.uint8)
         self.refresh()
@@ -92,8 +102,8 @@ class FeatureCache:
         """The shard of this name, if there is one."""
         return self._named.get(name)
 
-    def find(self, ids: NDArray[np.uint64], *, unreachable: bool = False) -> NDArray[np.int64]:
-        """(N,) the row of each of ids (N, 2), -1 where there is none; one that was not reachable only if asked for."""
+    def find(self, ids: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """(N,) the row of each of ids (N, 2), -1 where there is none."""
         self._read_ids()
         assert self._index is not None
         stored, rows = self._index
@@ -106,14 +116,7 @@ class FeatureCache:
             hits = same[stored[same, 1] == ids[i, 1]]
             if len(hits):
                 at[i], found[i] = hits[0], True
-        if not unreachable:
-            found &= self._failed[rows[at]] != UNREACHABLE
         return np.where(found, rows[at], -1)
-
-    def knows_paths(self, names: bytes) -> NDArray[np.bool_]:
-        """Whether files of these names (NULs between them) are in the cache, whatever their size and time."""
-        known = [_path_ids(self._open(number).names) for number in range(len(self._ends))]
-        return np.isin(_path_ids(names), np.concatenate(known) if known else [])
 
     def failed(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether the images of these rows could not be used; False for row -1."""
@@ -133,11 +136,19 @@ class FeatureCache:
         """The features (len(rows), D) of ``rows`` in any order; zero for row -1 and where an image failed."""
         features = np.zeros((len(rows), self.manifest.embed_dim), dtype=dtype)
         for number, chosen, inside in self._by_shard(rows):
+            self._check_digest(self.manifest.shards[number])
             features[chosen] = self._shard(number).features[inside]
         return features
 
-    def add(self, rows: FileRows, features: NDArray[Any], failed: NDArray[np.uint8], reasons: Sequence[str]) -> None:
-        """Store n rows as one shard: features (n, D), zeros where one failed, what kind of failure, and why.
+    def claim(self, name: str) -> OwnedLock:
+        """The right to compute a shard, which its owner's death gives back."""
+        claims = self.folder / CLAIMS
+        return OwnedLock((claims / name).with_suffix(".lock"), f"shard {name[:8]}", self.say)
+
+    def add(
+        self, name: str, rows: FileRows, features: NDArray[Any], failed: NDArray[np.uint8], reasons: Sequence[str]
+    ) -> None:
+        """Store n rows as the shard ``name``: features (n, D), zeros where an image failed, and why it did.
 
         Raises `InputError` on a full disk, or if the cache is deleted while it is in use.
         """
@@ -145,10 +156,10 @@ class FeatureCache:
         content = shard_bytes(rows, features.astype(self.dtype, copy=False), failed, reasons)
         try:
             with OwnedLock(self.folder / "lock", "the feature cache", self.say):
-                self._add_locked(shard_name(rows.ids), content, len(rows), int((failed != 0).sum()))
+                self._add_locked(name, content, len(rows), int((failed != 0).sum()))
         except OSError as error:
             raise InputError(
-                f"{self.folder}: cannot read back what was written: {error.strerror}; start again"
+                f"{self.folder}: cannot read back what was written: {reason_of(error)}; start again"
             ) from None
         self.refresh()
 
@@ -163,26 +174,27 @@ class FeatureCache:
         sync_folder(self.folder)
 
     def clear_up(self) -> None:
-        """Take away what processes that were killed have left of shards that are whole; writes nothing if none has."""
-        lock = OwnedLock(self.folder / "lock", "the feature cache")
-        with suppress(InputError, OSError):  # a cache that is only for reading stays as it is
-            clear_finished(self.folder, self._named)
-            if size_of(lock.file) and lock.take():  # the name of an owner who died
-                lock.release()
+        """Delete what the claims of processes that died have left; a cache that is only for reading stays as it is."""
+        with suppress(InputError, OSError):
+            for file in (self.folder / "lock", *(self.folder / CLAIMS).glob("*.lock")):
+                if os.path.lexists(file) and (lock := OwnedLock(file, "the feature cache")).take():
+                    lock.release()
 
     def prepare_folder(self) -> None:
         """Make the folder. Raises `InputError` if it can't be, or isn't any more the one that this process has used."""
         try:
             if self._inode is None:
-                (self.folder / "claims").mkdir(parents=True, exist_ok=True)
+                (self.folder / CLAIMS).mkdir(parents=True, exist_ok=True)
                 self._inode = self.folder.stat().st_ino
+            if self.folder.is_symlink() or (self.folder / CLAIMS).is_symlink():
+                raise OSError(errno.ELOOP, "a symbolic link stands in its place")
             if self._inode != self.folder.stat().st_ino:
                 raise FileNotFoundError
         except FileNotFoundError:
             raise InputError(f"{self.folder}: was deleted while it was in use; start again, from nothing") from None
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise InputError(
-                f"{self.folder}: cannot make the feature cache: {error.strerror}; choose another folder"
+                f"{self.folder}: cannot make the feature cache: {reason_of(error)}; choose another folder"
             ) from None
 
     def _write_shard(self, name: str, content: bytes, rows: int, failed: int) -> ShardEntry:
@@ -206,7 +218,10 @@ class FeatureCache:
         return replace(found, shards=tuple(entry for entry in found.shards if self._is_whole(entry)))
 
     def _is_whole(self, entry: ShardEntry) -> bool:
-        found = size_of(f"{self.folder}/{entry.name}")
+        try:
+            found = size_of(f"{self.folder}/{entry.name}")
+        except OSError as error:
+            raise self._unreadable(entry, error) from None
         if found != entry.bytes and entry not in self._lost:
             self._lost.add(entry)
             warnings.warn(
@@ -217,7 +232,7 @@ class FeatureCache:
         return found == entry.bytes
 
     def _read_ids(self) -> None:
-        """Sort the ids of all rows; of one that is stored twice, the first row counts that could be reached."""
+        """Sort the ids of all rows."""
         if self._index is not None:
             return
         ids, self._failed = np.empty((len(self), 2), np.uint64), np.empty(len(self), np.uint8)
@@ -225,8 +240,7 @@ class FeatureCache:
             shard = self._open(number)  # and closed again: what is mapped around the ids would count as memory
             chosen = slice(end - len(shard.failed), end)
             ids[chosen], self._failed[chosen] = shard.row_ids, shard.failed
-        first_reached = np.argsort(self._failed == UNREACHABLE, kind="stable")
-        order = first_reached[np.argsort(ids[first_reached, 0], kind="stable")]
+        order = np.argsort(ids[:, 0], kind="stable")
         self._index = ids[order], order
 
     def _by_shard(self, rows: NDArray[np.int64]) -> list[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
@@ -242,28 +256,45 @@ class FeatureCache:
         entry = self.manifest.shards[number]
         try:
             return Shard(self.folder / entry.name, entry.rows, self.manifest.embed_dim, self.dtype)
+        except OSError as error:
+            raise self._unreadable(entry, error) from None
         except DamagedShard as error:
-            raise InputError(
-                f"{self.folder / entry.name}: damaged feature shard ({error}); delete it, its images are embedded again"
-            ) from None
+            raise self._damaged(entry, str(error)) from None
 
+    def _check_digest(self, entry: ShardEntry) -> None:
+        if entry in self._checked:
+            return
+        try:
+            if file_sha256(self.folder / entry.name, follow=False) != entry.sha256:
+                raise self._damaged(entry, "its checksum is not that of the manifest")
+        except OSError as error:
+            raise self._unreadable(entry, error) from None
+        self._checked.add(entry)
 
-def _path_ids(names: bytes) -> NDArray[np.uint64]:
-    zeros = np.zeros(names.count(b"\0") + bool(names), dtype=np.int64)
-    return ids_of(names, zeros, zeros)[:, 0]
+    def _damaged(self, entry: ShardEntry, reason: str) -> InputError:
+        return InputError(
+            f"{self.folder / entry.name}: damaged feature shard ({reason}); delete it, its images are embedded again"
+        )
+
+    def _unreadable(self, entry: ShardEntry, error: OSError) -> InputError:
+        return InputError(
+            f"{self.folder / entry.name}: cannot be read: {reason_of(error)}; choose another cache folder"
+        )
 
 
 def leftovers(folder: Path, listed: set[str]) -> list[Path]:
     """What a process that died has left in the folder of a cache: temporary files, shards without an entry."""
-    return [file for file in (*folder.glob("*.safetensors"), *folder.glob(".*.tmp")) if file.name not in listed]
+    shards = [file for file in folder.glob("*.safetensors") if SHARD_NAME.fullmatch(file.name)]
+    return [file for file in (*shards, *folder.glob(".*.tmp")) if file.name not in listed]
 
 
 def size_of(file: str | Path) -> int | None:
-    """Its bytes, None if there is no such file."""
+    """Its bytes, None if there is no such file; a link counts as none. Raises `OSError` if this can't be known."""
     try:
-        return os.stat(file).st_size  # noqa: PTH116 (once a shard)
-    except OSError:
+        found = os.lstat(file)
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 def _signature(file: Path) -> tuple[int, int, int] | None:

@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from dbpt.errors import InputError
-from dbpt.files import file_sha256, sync_folder
+from dbpt.errors import InputError, one_line
+from dbpt.files import file_sha256, reason_of
 
-from .cache import STORED_AS, FeatureCache, leftovers, size_of
-from .file_rows import look_up_files
+from .cache import CLAIMS, FeatureCache, leftovers, size_of
 from .manifest import (
     FOLDER_NAME,
     MANIFEST,
+    STORED_AS,
     Manifest,
+    OtherVersion,
     ShardEntry,
     differences,
     flat,
     folder_name,
     read_manifest,
-    write_manifest,
 )
 from .owned_lock import OwnedLock
 from .shards import DamagedShard, Shard
 
 DAY = 86_400.0
 NO_MANIFEST = f"no {MANIFEST}"
-GONE = {os.strerror(number) for number in (errno.ENOENT, errno.ENOTDIR)}  # as `look_up_files` says it
+COPIES = ("datasets", "demo")  # folders beside ``features`` into which data sets are written
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,7 @@ class CacheInfo:
     """One cache: the features of one encoder and root.
 
     manifest: what stands in its ``manifest.json``; None where that cannot be read, and ``problem`` says why.
+    is_outdated: whether it is of an older version of dbpt, which nothing reads any more.
     bytes: of all its files.
     written: when something was last stored, in seconds since 1970.
     """
@@ -48,6 +48,7 @@ class CacheInfo:
     folder: Path
     manifest: Manifest | None
     problem: str
+    is_outdated: bool
     bytes: int
     written: float
 
@@ -55,10 +56,9 @@ class CacheInfo:
         lines = [f"{self.folder}: {self.bytes / 1e6:.1f} MB, written {date.fromtimestamp(self.written)}"]
         if self.manifest is None:
             return "\n".join([*lines, f"  {self.problem}"])
-        fields = flat(self.manifest.encoder) | {"images": f"{self.rows} ({self.failed} failed)"}
-        lines += [
-            f"  {name}: {value}" for name, value in {"root": self.manifest.root or "any, by content", **fields}.items()
-        ]
+        fields = {"root": self.manifest.root or "any, by content", **flat(self.manifest.encoder)}
+        fields["images"] = f"{self.rows} ({self.failed} failed)"
+        lines += [one_line(f"  {name}: {value}") for name, value in fields.items()]
         return "\n".join(lines)
 
     @property
@@ -96,96 +96,84 @@ def prune_caches(
 ) -> list[Pruned]:
     """Delete what nobody can ask for any more, and say what that was.
 
-    That is: a cache that can't be read or whose root is gone; a shard of which no file is as it was; what processes
-    that died have left. A cache into which something is being written is left alone.
+    That is: a cache whose root is gone, or of an older version of dbpt; what processes that died have left, in caches
+    and of copies of data sets beside ``cache_dir``. A cache into which something is being written is left alone, and
+    so is one that can't be read: that may pass.
 
     Args:
         cache_dir: the folder of all feature caches.
         unwritten_for_days: delete also caches in which nothing was stored for so many days.
-        dry_run: delete nothing.
+        dry_run: delete nothing, write nothing and take no lock; what is in use is then listed too.
 
     Raises:
         InputError: no such folder, or the system refuses.
     """
     pruned: list[Pruned] = []
-    for folder in _folders(cache_dir):
-        with _unused(folder) as unused:
-            if unused:
-                pruned += _prune(_info(folder), unwritten_for_days, dry_run)
+    for folder in [*_folders(cache_dir), *_begun_copies(Path(cache_dir).parent)]:
+        try:
+            with _unused(folder, dry_run) as unused:
+                found = list(_prunable(folder, unwritten_for_days)) if unused else []
+                for one in found if not dry_run else ():
+                    _delete(one.path)
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be pruned: {reason_of(error)}") from None
+        pruned += found
     return pruned
 
 
-def _prune(cache: CacheInfo, unwritten_for_days: float | None, dry_run: bool) -> list[Pruned]:
-    why = cache.problem
-    if cache.manifest and not _root_is_there(cache.manifest):
+def _prunable(folder: Path, unwritten_for_days: float | None) -> Iterator[Pruned]:
+    cache, why = _info(folder), ""
+    if not FOLDER_NAME.fullmatch(folder.name):
+        why = "a copy of a data set that was not finished"
+    elif cache.is_outdated:
+        why = cache.problem
+    elif cache.manifest and _is_gone(cache.manifest.root):
         why = f"its root {cache.manifest.root} is gone"
-    elif unwritten_for_days is not None and time.time() - cache.written > unwritten_for_days * DAY:
-        why = why or f"nothing was stored for {unwritten_for_days:g} days"
-    if why or cache.manifest is None:
-        found = [Pruned(cache.folder, why, cache.bytes)]
-    elif cache.manifest.root is not None and _is_bare(Path(cache.manifest.root)):
-        found = []
+    elif cache.manifest and unwritten_for_days is not None and time.time() - cache.written > unwritten_for_days * DAY:
+        why = f"nothing was stored for {unwritten_for_days:g} days"
+    if why:
+        yield Pruned(folder, why, cache.bytes)
+    elif cache.manifest:
+        listed = {entry.name for entry in cache.manifest.shards}
+        claims = [file for file in (folder / CLAIMS).glob("*") if file.name.endswith((".lock", ".owner"))]
+        for file in (*leftovers(folder, listed), *sorted(claims)):
+            yield Pruned(file, "left by a process that was stopped", size_of(file) or 0)
+
+
+def _is_gone(root: str | None) -> bool:
+    """Whether the folder is not there, in a folder that has others: a disk that is not mounted leaves an empty one."""
+    if root is None:
+        return False
+    path = Path(root)
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        above = next(parent for parent in path.parents if os.path.lexists(parent))
+        with suppress(OSError):
+            return above.is_dir() and any(above.iterdir())
+    except OSError:  # what the system can't say now is not gone
+        pass
+    return False
+
+
+def _begun_copies(cache_root: Path) -> list[Path]:
+    """The temporary folders of data sets that were being written when their process died, or still are."""
+    places = (cache_root / name for name in COPIES)
+    return sorted(path for place in places for path in place.glob(".*") if path.is_dir() and not path.is_symlink())
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
     else:
-        found = [*_outdated(cache.folder, cache.manifest), *_left_behind(cache.folder, cache.manifest)]
-    try:
-        if not dry_run:
-            _delete(cache, [pruned.path for pruned in found])
-    except OSError as error:
-        raise InputError(f"{cache.folder}: cannot delete: {error.strerror}") from None
-    return found
-
-
-def _root_is_there(manifest: Manifest) -> bool:
-    return manifest.root is None or Path(manifest.root).is_dir()
-
-
-def _is_bare(root: Path) -> bool:
-    """Whether nothing can be seen in it, as where the disk that has the images is not mounted."""
-    try:
-        return not any(root.iterdir())
-    except OSError:
-        return True
-
-
-def _outdated(folder: Path, manifest: Manifest) -> Iterator[Pruned]:
-    """Shards of which no file is there as it was; what the system can't say now is not gone."""
-    for entry in manifest.shards:
-        try:
-            shard = _open(folder, manifest, entry)
-        except DamagedShard as error:
-            yield Pruned(folder / entry.name, f"damaged ({error})", entry.bytes)
-            continue
-        if manifest.root is None:
-            continue
-        now = look_up_files(Path(manifest.root), shard.paths)
-        unknown = any(reason not in GONE for reason in now.errors.values())
-        if not unknown and not (now.ids == shard.row_ids).all(axis=1).any():
-            yield Pruned(folder / entry.name, f"its {entry.rows} images have changed or are gone", entry.bytes)
-
-
-def _left_behind(folder: Path, manifest: Manifest) -> Iterator[Pruned]:
-    listed = {entry.name for entry in manifest.shards}
-    for file in (*leftovers(folder, listed), *sorted((folder / "claims").glob("*")), *(folder / "claims").glob(".*")):
-        yield Pruned(file, "left by a process that was stopped", size_of(file) or 0)
-
-
-def _delete(cache: CacheInfo, paths: list[Path]) -> None:
-    if cache.folder in paths:
-        shutil.rmtree(cache.folder)
-        return
-    gone = {path.name for path in paths}
-    if cache.manifest and any(entry.name in gone for entry in cache.manifest.shards):
-        kept = tuple(entry for entry in cache.manifest.shards if entry.name not in gone)
-        write_manifest(cache.folder, replace(cache.manifest, shards=kept))
-        sync_folder(cache.folder)
-    for path in paths:
         path.unlink(missing_ok=True)
 
 
 @contextmanager
-def _unused(folder: Path) -> Iterator[bool]:
-    """Hold the lock of a cache, and tell whether nobody else has it or one of its claims."""
-    locks = [OwnedLock(file, "the feature cache") for file in (folder / "lock", *(folder / "claims").glob("*.lock"))]
+def _unused(folder: Path, dry_run: bool) -> Iterator[bool]:
+    """Hold the lock of a folder, and tell whether nobody else has it or one of its claims."""
+    files = () if dry_run else (folder / "lock", *(folder / CLAIMS).glob("*.lock"))
+    locks = [OwnedLock(file, "the feature cache") for file in files]
     try:
         yield all(lock.take() for lock in locks)
     finally:
@@ -200,10 +188,10 @@ def nearest_cache(cache: FeatureCache) -> str:
     """
     folder, wanted = cache.folder.parent, cache.manifest
     found: list[list[str]] = []
-    for other in _folders(folder) if folder.is_dir() else ():
+    for other in _folders(folder) if os.path.isdir(folder) else ():  # noqa: PTH112 (as in _folders)
         with suppress(InputError):
             manifest = read_manifest(other)
-            if manifest is not None and (manifest.root == wanted.root or not _root_is_there(manifest)):
+            if manifest is not None and (manifest.root == wanted.root or _is_gone(manifest.root)):
                 found.append(differences(wanted, manifest))
     found.sort(key=len)
     return ", ".join(found[0]) if found else ""
@@ -212,71 +200,64 @@ def nearest_cache(cache: FeatureCache) -> str:
 def _folders(cache_dir: str | Path) -> list[Path]:
     """Those that are called as ours: ``features`` is a name that other things have too, and what is here is deleted."""
     cache_dir = Path(cache_dir)
-    if not cache_dir.is_dir():
-        raise InputError(f"{cache_dir}: no such feature cache")
     try:
-        return sorted(path for path in cache_dir.iterdir() if FOLDER_NAME.fullmatch(path.name) and path.is_dir())
-    except OSError as error:
-        raise InputError(f"{cache_dir}: cannot be read: {error.strerror}; choose another cache folder") from None
+        found = sorted(path for path in cache_dir.iterdir() if FOLDER_NAME.fullmatch(path.name))
+        return [path for path in found if path.is_dir() and not path.is_symlink()]
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{cache_dir}: no such feature cache") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{cache_dir}: cannot be read: {reason_of(error)}; choose another cache folder") from None
 
 
 def _info(folder: Path) -> CacheInfo:
-    files = (os.path.join(at, name) for at, _, names in os.walk(folder) for name in names)  # noqa: PTH118 (for size_of)
-    size = sum(size_of(file) or 0 for file in files)  # a temporary one may go meanwhile
-    manifest, problem, written = None, "", folder.stat().st_mtime
+    files = (os.path.join(at, name) for at, _, names in os.walk(folder) for name in names)  # noqa: PTH118 (for _size)
+    size = sum(map(_size, files))
+    manifest, problem, is_outdated, written = None, "", False, folder.stat().st_mtime
     with suppress(OSError):
         written = (folder / MANIFEST).stat().st_mtime
     try:
         manifest = read_manifest(folder)
         problem = "" if manifest else NO_MANIFEST
     except InputError as error:
-        problem = str(error)
-    return CacheInfo(folder, manifest, problem, size, written)
+        problem, is_outdated = str(error), isinstance(error, OtherVersion) and error.is_older
+    return CacheInfo(folder, manifest, problem, is_outdated, size, written)
 
 
-def _problems(folder: Path) -> list[str]:
-    """What is wrong with a cache; if another process is writing into it, as it is between two of its shards."""
-    found = list(_problems_now(folder))
-    with suppress(InputError):  # a cache that is only for reading has no writers here
-        if found:
-            with OwnedLock(folder / "lock", "the feature cache"):
-                found = list(_problems_now(folder))
-    return found
+def _size(file: str) -> int:
+    """A temporary one may go meanwhile, and what may not be looked at counts as nothing."""
+    try:
+        return size_of(file) or 0
+    except OSError:
+        return 0
 
 
-def _problems_now(folder: Path) -> Iterator[str]:
+def _problems(folder: Path) -> Iterator[str]:
     cache = _info(folder)
-    if cache.problem == NO_MANIFEST and list((folder / "claims").glob("*.lock")):
-        return  # its first shard is being computed
     if cache.manifest is None:
-        yield cache.problem if cache.problem.startswith(str(folder)) else f"{folder}: {cache.problem}"
+        if cache.problem != NO_MANIFEST:  # as while the first shard is computed
+            yield cache.problem
         return
     if folder.name != folder_name(cache.manifest.encoder, cache.manifest.root):
         yield f"{folder}: the folder's name is not the digest of encoder and root"
     for entry in cache.manifest.shards:
-        if problem := _shard_problem(folder, cache.manifest, entry):
+        try:
+            problem = _shard_problem(folder, cache.manifest, entry)
+        except OSError as error:
+            problem = f"cannot be read: {reason_of(error)}"
+        if problem:
             yield f"{folder / entry.name}: {problem}"
-    listed = {entry.name for entry in cache.manifest.shards}
-    yield from (f"{file}: not in the manifest" for file in sorted(leftovers(folder, listed)) if file.suffix != ".tmp")
 
 
 def _shard_problem(folder: Path, manifest: Manifest, entry: ShardEntry) -> str | None:
     file = folder / entry.name
     if size_of(file) != entry.bytes:
         return f"{size_of(file) or 'no'} bytes instead of {entry.bytes}"
-    if file_sha256(file) != entry.sha256:
+    if file_sha256(file, follow=False) != entry.sha256:
         return "the checksum is not that of the manifest"
     try:
-        shard = _open(folder, manifest, entry)
+        shard = Shard(file, entry.rows, manifest.embed_dim, STORED_AS[manifest.encoder["dtype"]])
     except DamagedShard as error:
         return str(error)
     if int((shard.failed != 0).sum()) != entry.failed:
         return f"{int((shard.failed != 0).sum())} images failed, {entry.failed} in the manifest"
     return shard.problem(by_content=manifest.root is None)
-
-
-def _open(folder: Path, manifest: Manifest, entry: ShardEntry) -> Shard:
-    dtype = STORED_AS.get(manifest.encoder.get("dtype", ""))
-    if dtype is None:
-        raise DamagedShard(f"features of dtype {manifest.encoder.get('dtype')!r}")
-    return Shard(folder / entry.name, entry.rows, manifest.embed_dim, dtype)

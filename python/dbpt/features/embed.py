@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +17,14 @@ from dbpt.arguments import integer
 from dbpt.errors import InputError
 
 from .cache import FeatureCache
-from .file_rows import FileRows, joined, look_up_files
+from .file_rows import FileRows, look_up_files
 from .ledger import Ledger
 
 if TYPE_CHECKING:
     from dbpt.backbone import Backbone
+
+ATTEMPTS = 3  # a second pass for what another process could not reach
+UNREACHED = "could not be read"
 
 
 @dataclass(frozen=True)
@@ -89,9 +94,7 @@ def embed_images(
     if not 0 <= max_failures <= 1:
         raise InputError(f"max_failures is {max_failures}; expected a fraction from 0 to 1")
     found = EmbeddedFiles(root, paths, cache_dir, backbone.encoder_key, backbone.embed_dim, max_failures, by_content)
-    recomputed = found.complete(
-        lambda: backbone, batch_size=batch_size, num_workers=num_workers, progress=progress, log=log
-    )
+    recomputed = found.complete(backbone, batch_size=batch_size, num_workers=num_workers, progress=progress, log=log)
     failures = found.failures()
     ok = np.ones(len(paths), dtype=np.bool_)
     ok[[failure.row for failure in failures]] = False
@@ -118,35 +121,35 @@ class EmbeddedFiles:
         max_failures: float,
         by_content: bool = False,
     ) -> None:
-        self.root = Path(root).resolve()
+        self.root = Path(os.path.realpath(root))  # Path.resolve raises on a link that leads to itself
         self.max_failures = max_failures
         self.cache = FeatureCache(Path(cache_dir), encoder, None if by_content else self.root, embed_dim)
         self.files: FileRows = look_up_files(self.root, paths, by_content=by_content)
+        self._unreached: dict[str, str] = {}
+        self._is_complete = False
         self._find()
 
-    def _find(self, *, unreachable: bool = False) -> None:
-        self.places = self.cache.find(self.files.ids, unreachable=unreachable)
+    def _find(self) -> None:
+        self.places = self.cache.find(self.files.ids)
         errors = list(self.files.errors)
         self.places[errors] = -1
         absent = self.places < 0
         absent[errors] = False
         rows = np.flatnonzero(absent)
-        self.missing = rows[np.sort(np.unique(self.files.ids[rows], axis=0, return_index=True)[1])]
-
-    def changed(self) -> int:
-        """How many of the missing are in the cache under their name, with another size or time."""
-        names = joined([self.files.paths[row] for row in self.missing.tolist()])
-        return int(self.cache.knows_paths(names).sum())
+        first = rows[np.sort(np.unique(self.files.ids[rows], axis=0, return_index=True)[1])]
+        self.missing = first[[self.files.paths[row] not in self._unreached for row in first.tolist()]]
 
     def failures(self) -> tuple[Failure, ...]:
         """The rows that have no features, in order, each with its reason."""
         rows = np.flatnonzero(self.cache.failed(self.places))
         reasons = dict(zip(rows.tolist(), self.cache.reasons(self.places[rows]), strict=True)) | self.files.errors
+        for row in np.flatnonzero(self.places < 0).tolist() if self._is_complete else ():
+            reasons.setdefault(row, self._unreached.get(self.files.paths[row], UNREACHED))
         return tuple(Failure(row, self.files.paths[row], reasons[row]) for row in sorted(reasons))
 
     def complete(
         self,
-        load_backbone: Callable[[], Backbone],
+        backbone: Backbone,
         *,
         batch_size: int,
         num_workers: int | None = None,
@@ -154,37 +157,37 @@ class EmbeddedFiles:
         first_shard: tuple[int, int] = (0, 1),
         log: Callable[[str], None] = lambda line: None,
     ) -> int:
-        """Compute what is missing; returns how many images were decoded here. If nothing is, no backbone is loaded.
+        """Compute what is missing; returns how many images were decoded here.
 
         Raises `InputError` as `embed_images` does.
         """
-        ledger = self._checked_ledger()
-        if not len(self.missing):
-            self.cache.clear_up()
-            return 0
-        from .embedding_pass import EmbeddingPass
-
-        backbone = load_backbone()
-        self.cache.say = log
-        bar = tqdm(total=len(self.missing), desc="embedding", unit="img", disable=None if progress else True)
-        work = EmbeddingPass(
-            backbone,
-            self.root,
-            self.files,
-            self.cache,
-            ledger,
-            batch_size=batch_size,
-            first_shard=first_shard,
-            say=log,
-        )
-        with bar:
-            decoded = work.run(self.missing, num_workers, bar)
-        self.cache.refresh()
-        self.cache.clear_up()
-        self._find(unreachable=True)
+        ledger, decoded = self._checked_ledger(), 0
         if len(self.missing):
-            raise InputError(f"{self.cache.folder}: was deleted while it was in use; start again, from nothing")
-        self._checked_ledger()  # with what other processes have found
+            from .embedding_pass import EmbeddingPass
+
+            self.cache.say = lru_cache(None)(log)  # each line once
+            with tqdm(total=len(self.missing), desc="embedding", unit="img", disable=None if progress else True) as bar:
+                for _ in range(ATTEMPTS):
+                    work = EmbeddingPass(
+                        backbone,
+                        self.root,
+                        self.files,
+                        self.cache,
+                        ledger,
+                        batch_size=batch_size,
+                        first_shard=first_shard,
+                    )
+                    decoded += work.run(self.missing, num_workers, bar)
+                    self._unreached |= ledger.reasons
+                    self.cache.refresh()
+                    self._find()
+                    if not len(self.missing):
+                        break
+                else:
+                    raise InputError(f"{self.cache.folder}: was deleted while it was in use; start again, from nothing")
+            self._is_complete = True
+            self._checked_ledger()  # with what other processes have found
+        self.cache.clear_up()
         return decoded
 
     def _checked_ledger(self) -> Ledger:

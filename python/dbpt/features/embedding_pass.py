@@ -7,13 +7,10 @@ nor on how often that was stopped.
 
 from __future__ import annotations
 
-import contextlib
-import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,24 +18,24 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from dbpt.errors import InputError
+from dbpt.errors import InputError, NotFinite
 
 from .cache import FeatureCache
-from .claims import Claim
 from .file_rows import FileRows
 from .images import UnreachableImage, UnreadableImage, decoding_threads, pillow_warnings, read_crop
 from .ledger import Ledger
-from .shards import FAILED, UNREACHABLE, shard_name
+from .owned_lock import OwnedLock
+from .shards import shard_name
 
 if TYPE_CHECKING:
     from dbpt.backbone import Backbone
 
-LEAST_SHARD_ROWS, MOST_SHARD_ROWS = 2048, 16384
+LEAST_SHARD_ROWS, MOST_SHARD_ROWS = 512, 16384  # a shard is the most work that a kill costs
 SHARDS_OF_A_LIST = 1024
 SECONDS_BETWEEN_LOOKS = 10.0  # at the other shards, while one is waited for
-SAVE_SECONDS = 60.0  # between two times that the shard in hand is saved, which is the most work that a kill costs
 PREFETCHED_BATCHES = 2
 TASK_IMAGES = 16
+REACHED, FAILED, UNREACHED = 0, 1, 2
 
 
 def shard_rows(num_rows: int, batch_size: int) -> int:
@@ -49,23 +46,19 @@ def shard_rows(num_rows: int, batch_size: int) -> int:
     return -(-rows // batch_size) * batch_size
 
 
-def _once(say: Callable[[str], None]) -> Callable[[str], None]:
-    """The same, but for lines that were said before."""
-    return lru_cache(None)(say)
-
-
 def _cut(rows: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
     return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
 @dataclass(eq=False)
 class _Work:
-    """A shard in hand; of its n rows the first ``done`` have features (n, D), ``failed`` (n,) and reasons."""
+    """A shard in hand; of its n rows the first ``done`` have features (n, D), an ``outcome`` (n,) and reasons."""
 
+    name: str
     rows: FileRows
-    claim: Claim
+    claim: OwnedLock
     features: NDArray[Any]
-    failed: NDArray[np.uint8]
+    outcome: NDArray[np.uint8]
     reasons: list[str]
     done: int = 0
 
@@ -90,9 +83,8 @@ class EmbeddingPass:
         files: all files of the list.
         cache: where shards go.
         ledger: told of each failed file; raises when there are too many.
-        batch_size: rows of every batch, the last one padded.
+        batch_size: rows of every batch, the last one padded; no more than there are files.
         first_shard: which part of the shards to begin with, as (number, count) of this process.
-        say: gets a line when this process waits for another.
     """
 
     def __init__(
@@ -105,25 +97,21 @@ class EmbeddingPass:
         *,
         batch_size: int,
         first_shard: tuple[int, int] = (0, 1),
-        say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.backbone, self.root, self.files, self.cache, self.ledger = backbone, root, files, cache, ledger
-        self.batch_size, self.first_shard, self.say = batch_size, first_shard, _once(say)
-        self.batch_shape = (batch_size, *backbone.preprocess.size, 3)
+        self.batch_size, self.first_shard = min(batch_size, max(1, len(files))), first_shard
+        self.batch_shape = (self.batch_size, *backbone.preprocess.size, 3)
         self._in_hand: list[_Work] = []
         self._decoded_here = 0
-        self._saved_at = time.monotonic()
 
     def run(self, todo: NDArray[np.int64], workers: int | None, bar: tqdm[Any]) -> int:
-        """Return when all rows of ``todo`` are in the cache, with how many of them were decoded here.
+        """Return when all rows of ``todo`` are in the cache that can be, with how many were decoded here.
 
-        Raises `InputError` for too many failures, a full disk.
+        Images that the system could not read are in the ledger alone. Raises `InputError` for too many failures, a
+        full disk.
         """
         self.cache.prepare_folder()
-        self._outdated = set(self.cache.manifest.shards)  # one of rows to do has only what could not be reached
-        size = shard_rows(len(self.files), self.batch_size)
-        again = self.cache.find(self.files.ids[todo], unreachable=True) >= 0
-        shards = [*_cut(todo[~again], size), *_cut(todo[again], size)]  # apart: the new are cut as before what failed
+        shards = list(_cut(todo, shard_rows(len(self.files), self.batch_size)))
         number, count = self.first_shard
         begin = number * len(shards) // count
         shards = shards[begin:] + shards[:begin]
@@ -133,8 +121,8 @@ class EmbeddingPass:
                     shards = self._compute(shards, pool, bar)
                 finally:
                     self._put_down()
-                if shards:  # others have them: see what becomes of the first
-                    self._claim(shards[0]).lock.wait_until_free(SECONDS_BETWEEN_LOOKS)
+                if shards and (first := self._claim(shards[0])).wait(SECONDS_BETWEEN_LOOKS):  # others have them
+                    first.release()
         return self._decoded_here
 
     def _compute(
@@ -148,49 +136,30 @@ class EmbeddingPass:
             self.ledger.check()
             if batch.work.done == len(batch.work.rows):
                 self._store(batch.work)
-            elif time.monotonic() - self._saved_at > SAVE_SECONDS:
-                self._save(batch.work)
         return others
 
     def _claimed(
         self, shards: Sequence[NDArray[np.int64]], others: list[NDArray[np.int64]], bar: tqdm[Any]
     ) -> Iterator[_Work]:
-        """Shards that this process now has in hand, one by one, with what is done of each already."""
+        """Shards that this process now has in hand, one by one."""
         for chosen in shards:
             claim = self._claim(chosen)
-            if not claim.lock.take():
+            if not claim.take():
                 others.append(chosen)
                 continue
-            try:
-                work = self._begin(chosen, claim)
-            except BaseException:
-                claim.lock.release(remove=True)
-                raise
-            bar.update(len(chosen) if work is None else work.done)
-            if work is not None:
+            name, n = shard_name(self.files.ids[chosen]), len(chosen)
+            features = np.zeros((n, self.cache.manifest.embed_dim), self.cache.dtype)
+            work = _Work(name, self.files.select(chosen), claim, features, np.zeros(n, np.uint8), [""] * n)
+            self._in_hand.append(work)
+            self.cache.refresh()  # after the claim, or somebody might finish it in between
+            if self.cache.entry(name):
+                self._drop(work)
+                bar.update(n)
+            else:
                 yield work
 
-    def _claim(self, chosen: NDArray[np.int64]) -> Claim:
-        return Claim(self.cache.folder, shard_name(self.files.ids[chosen]), self.say)
-
-    def _begin(self, chosen: NDArray[np.int64], claim: Claim) -> _Work | None:
-        """The shard as far as somebody has left it; None if it is in the cache meanwhile."""
-        self.cache.refresh()  # after the claim, or somebody might finish it in between
-        entry = self.cache.entry(claim.name)
-        if entry and entry not in self._outdated:
-            claim.done()
-            return None
-        n, width = len(chosen), self.cache.manifest.embed_dim
-        features, failed = np.zeros((n, width), self.cache.dtype), np.zeros(n, np.uint8)
-        work = _Work(self.files.select(chosen), claim, features, failed, [""] * n)
-        if found := claim.begun(n, width):
-            k = work.done = len(found[1])
-            features[:k], failed[:k], work.reasons[:k] = found
-            for row in np.flatnonzero(failed).tolist():
-                self.ledger.add(work.rows.paths[row], work.reasons[row])
-            self.ledger.check()
-        self._in_hand.append(work)
-        return work
+    def _claim(self, chosen: NDArray[np.int64]) -> OwnedLock:
+        return self.cache.claim(shard_name(self.files.ids[chosen]))
 
     def _decoded(self, works: Iterator[_Work], pool: ThreadPoolExecutor) -> Iterator[_Batch]:
         """Batches in order, decoded a few ahead of the model, over the ends of shards too."""
@@ -203,9 +172,7 @@ class EmbeddingPass:
 
     def _batches(self, works: Iterator[_Work], pool: ThreadPoolExecutor) -> Iterator[_Batch]:
         for work in works:
-            if work.done == len(work.rows):  # it was stopped just before it was stored
-                self._store(work)
-            for start in range(work.done, len(work.rows), self.batch_size):
+            for start in range(0, len(work.rows), self.batch_size):
                 stop = min(start + self.batch_size, len(work.rows))
                 pixels = self._empty_batch()
                 parts = range(start, stop, TASK_IMAGES)
@@ -233,39 +200,41 @@ class EmbeddingPass:
         try:
             read_crop(self.root / rows.paths[row], self.backbone.preprocess.crop, place, size_and_mtime=as_found)
         except UnreachableImage as error:
-            return UNREACHABLE, str(error)
+            return UNREACHED, str(error)
         except UnreadableImage as error:
             return FAILED, str(error)
-        return 0, ""
+        return REACHED, ""
 
     def _encode(self, batch: _Batch) -> None:
         outcomes = [outcome for task in batch.tasks for outcome in task.result()]
         work, chosen = batch.work, slice(batch.start, batch.stop)
-        work.failed[chosen] = [kind for kind, _ in outcomes]
+        work.outcome[chosen] = [kind for kind, _ in outcomes]
         work.reasons[chosen] = [reason for _, reason in outcomes]
-        features = self.backbone.encode_image(batch.pixels).numpy()[: len(outcomes)]
-        work.features[chosen] = np.where(work.failed[chosen, None] == 0, features, 0)
+        try:
+            features = self.backbone.encode_image(batch.pixels).numpy()[: len(outcomes)]
+        except NotFinite as error:
+            name = work.rows.paths[min(batch.start + error.row, batch.stop - 1)]
+            raise InputError(f"{self.root / name}: {error}") from None
+        work.features[chosen] = np.where(work.outcome[chosen, None] == REACHED, features, 0)
         work.done = batch.stop
         self._decoded_here += len(outcomes)
-        for row in (batch.start + np.flatnonzero(work.failed[chosen])).tolist():
+        for row in (batch.start + np.flatnonzero(work.outcome[chosen])).tolist():
             self.ledger.add(work.rows.paths[row], work.reasons[row])
 
     def _store(self, work: _Work) -> None:
-        self.cache.add(work.rows, work.features, work.failed, work.reasons)
-        self._in_hand.remove(work)
-        work.claim.done()
-        self._saved_at = time.monotonic()
+        """Without what could not be reached: that is tried again the next time."""
+        kept = np.flatnonzero(work.outcome != UNREACHED)
+        if len(kept):
+            reasons = [work.reasons[row] for row in kept.tolist()]
+            failed = (work.outcome[kept] == FAILED).astype(np.uint8)
+            self.cache.add(work.name, work.rows.select(kept), work.features[kept], failed, reasons)
+        self._drop(work)
 
-    def _save(self, work: _Work) -> None:
-        k = work.done
-        work.claim.leave(work.features[:k], work.failed[:k], work.reasons[:k])
-        self._saved_at = time.monotonic()
+    def _drop(self, work: _Work) -> None:
+        self._in_hand.remove(work)
+        work.claim.release()
 
     def _put_down(self) -> None:
-        """Ctrl-C, too many failures, a full disk: what is computed is left for whoever goes on."""
-        for work in self._in_hand:
-            with contextlib.suppress(InputError):  # the reason for stopping is the one to tell
-                if work.done:
-                    self._save(work)
-            work.claim.lock.release(remove=True)
-        self._in_hand = []
+        """Ctrl-C, too many failures, a full disk: whoever goes on begins these shards anew."""
+        for work in self._in_hand[:]:
+            self._drop(work)

@@ -27,9 +27,12 @@ from dbpt.ranks import local_size
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MAGICS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*")
+START_OF_SCAN, SCAN_BLOCK = b"\xff\xda", 1 << 20
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 MAX_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb
 TOO_LARGE = f"more than {MAX_PIXELS // 10**6} megapixels"
+MAX_BYTES = 1 << 29
+MAX_SCANNED = 1 << 30  # pixels times scans of a progressive JPEG: a scan of a few bytes goes over all pixels
 MAX_ASPECT = 200  # resizing the short side of a thinner image to the tower's input would be a bomb of its own
 
 
@@ -120,6 +123,9 @@ def open_with_stamp(path: Path) -> tuple[BinaryIO, tuple[int, int]]:
             return member.open(), (member.size, member.mtime_ns)
         raise
     found = os.fstat(file.fileno())
+    if found.st_size > MAX_BYTES:
+        file.close()
+        raise UnreadableImage(f"{found.st_size} bytes, more than {MAX_BYTES}")
     return file, (found.st_size, found.st_mtime_ns)
 
 
@@ -144,6 +150,8 @@ def decode_image(file: BinaryIO) -> Image.Image:
     """
     image = _identified(file)
     try:
+        if image.format in ("JPEG", "MPO"):
+            _check_scans(file, image.width * image.height)
         image.load()
         return _plain_mode(image)
     except UnreadableImage:
@@ -186,6 +194,17 @@ def _check_size(width: int, height: int) -> None:
         raise UnreadableImage(f"{width}×{height} is more than {MAX_PIXELS // 10**6} megapixels")
     if min(width, height) < 1 or max(width, height) > MAX_ASPECT * min(width, height):
         raise UnreadableImage(f"{width}×{height} is thinner than 1:{MAX_ASPECT}")
+
+
+def _check_scans(file: BinaryIO, pixels: int) -> None:
+    """Refuse what would decode for minutes, in which no signal is heard."""
+    place, scans = file.tell(), 0
+    file.seek(0)
+    while block := file.read(SCAN_BLOCK):
+        scans += block.count(START_OF_SCAN)
+    file.seek(place)
+    if scans * pixels > MAX_SCANNED:
+        raise UnreadableImage(f"{scans} scans of {pixels / 1e6:.0f} megapixels; save it as a plain JPEG")
 
 
 def _unidentified(file: BinaryIO) -> str:

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dbpt.errors import InputError
-from dbpt.files import write_atomically
+import numpy as np
 
-SCHEMA_VERSION = 2
+from dbpt.errors import InputError
+from dbpt.files import open_regular, reason_of, write_atomically
+
+SCHEMA_VERSION = 3
 MANIFEST = "manifest.json"
 MAX_BYTES = 1 << 29
 FOLDER_NAME = re.compile(r"[0-9a-f]{20}")
 SHARD_NAME = re.compile(r"[0-9a-f]{32}\.safetensors")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+DEEPEST = 8
+STORED_AS: dict[str, np.dtype[Any]] = {
+    "float32": np.dtype(np.float32),
+    "bf16": np.dtype(np.float16),
+    "fp16": np.dtype(np.float16),
+}
+"""By the precision of the tower: half of the bits lose nothing that a half-precision tower has."""
 
 
 class ShardEntry(NamedTuple):
@@ -65,53 +76,93 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """Read it and check its form; None if there is none. Raises `InputError` if it isn't ours, or out of reach."""
+    """Read it and check every value; None if there is none.
+
+    Raises:
+        UnreadableManifest: the system refuses to read it, for now.
+        InputError: it is damaged, or of another schema version.
+    """
     file = folder / MANIFEST
     try:
-        if file.stat().st_size > MAX_BYTES:
-            raise ValueError(f"more than {MAX_BYTES} bytes")
-        content = json.loads(file.read_text("utf-8"))
-        if content["schema_version"] != SCHEMA_VERSION:
-            raise InputError(
-                f"{file}: schema version {content['schema_version']!r}, this version reads {SCHEMA_VERSION}; "
-                f"delete {folder}"
-            )
-        shards = tuple(ShardEntry(**entry) for entry in content["shards"])
-        manifest = Manifest(content["encoder"], content["root"], content["embed_dim"], shards)
-    except InputError:
-        raise
+        with open_regular(file, follow=False) as opened:
+            text = opened.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise InputError(f"{file}: cannot be read: {error.strerror}; choose another cache folder") from None
+        raise UnreadableManifest(f"{file}: cannot be read: {reason_of(error)}; choose another cache folder") from None
+    try:
+        if len(text) > MAX_BYTES:
+            raise ValueError(f"more than {MAX_BYTES} bytes")
+        content = json.loads(text)
+        version = content["schema_version"]
+        if version != SCHEMA_VERSION:
+            raise OtherVersion(file, version)
+        if not isinstance(content["shards"], list):
+            raise ValueError("shards is no list")
+        shards = tuple(_entry(**entry) for entry in content["shards"])
+        manifest = Manifest(
+            _encoder(content["encoder"]), _root(content["root"]), _count("embed_dim", content["embed_dim"], 1), shards
+        )
+        if len({entry.name for entry in shards}) != len(shards):
+            raise ValueError("a shard is listed twice")
+    except InputError:
+        raise
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{file}: damaged manifest ({type(error).__name__}: {reason}); delete {folder}") from None
-    if not _is_well_formed(manifest):
-        raise InputError(f"{file}: damaged manifest; delete {folder}")
     return manifest
 
 
-def _is_well_formed(manifest: Manifest) -> bool:
-    return (
-        isinstance(manifest.encoder, dict)
-        and (manifest.root is None or isinstance(manifest.root, str))
-        and _is_count(manifest.embed_dim)
-        and all(_is_entry(entry) for entry in manifest.shards)
-    )
+class UnreadableManifest(InputError):
+    """The system can't read the manifest at the moment, which may pass."""
 
 
-def _is_entry(entry: ShardEntry) -> bool:
-    return (
-        isinstance(entry.name, str)
-        and SHARD_NAME.fullmatch(entry.name) is not None
-        and isinstance(entry.sha256, str)
-        and all(_is_count(number) for number in (entry.rows, entry.failed, entry.bytes))
-    )
+class OtherVersion(InputError):
+    """The manifest has another schema version; ``is_older`` says whether this version of dbpt has replaced it."""
+
+    def __init__(self, file: Path, version: object) -> None:
+        super().__init__(
+            f"{file}: schema version {version!r}, this version reads {SCHEMA_VERSION}; delete {file.parent}"
+        )
+        self.is_older = isinstance(version, int) and version < SCHEMA_VERSION
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 48
+def _entry(name: Any, rows: Any, failed: Any, bytes: Any, sha256: Any) -> ShardEntry:
+    if not isinstance(name, str) or not SHARD_NAME.fullmatch(name):
+        raise ValueError(f"shard name {name!r}")
+    if not isinstance(sha256, str) or not SHA256.fullmatch(sha256):
+        raise ValueError(f"sha256 {sha256!r}")
+    rows = _count("rows", rows, 1)
+    return ShardEntry(name, rows, _count("failed", failed, 0, rows), _count("bytes", bytes, 1, 1 << 48), sha256)
+
+
+def _count(name: str, value: Any, low: int, high: int = 1 << 32) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise ValueError(f"{name} is {value!r}")
+    return value
+
+
+def _root(value: Any) -> str | None:
+    if value is not None and (not isinstance(value, str) or "\0" in value):
+        raise ValueError(f"root is {value!r}")
+    if value is not None:
+        os.fsencode(value)  # what is no name raises UnicodeEncodeError
+    return value
+
+
+def _encoder(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict) or value.get("dtype") not in STORED_AS:
+        raise ValueError("encoder has no known dtype")
+    _check_depth(value, DEEPEST)
+    return value
+
+
+def _check_depth(value: Any, levels: int) -> None:
+    if isinstance(value, list | dict):
+        if not levels:
+            raise ValueError("encoder is nested too deeply")
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_depth(item, levels - 1)
 
 
 def differences(wanted: Manifest, found: Manifest) -> list[str]:

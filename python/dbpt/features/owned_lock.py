@@ -1,6 +1,6 @@
-"""Locks between processes, also of several machines on one file system, that say who has them.
+"""Locks between processes, also of several machines on one file system, with the owner's name in a file beside each.
 
-A lock is a file that the system locks, and unlocks when its owner dies, however that is.
+A lock is a file that the system locks, and unlocks when its owner dies, however that is. No symbolic link is followed.
 """
 
 from __future__ import annotations
@@ -10,63 +10,48 @@ import getpass
 import math
 import os
 import socket
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from dbpt.errors import InputError
+from dbpt.files import open_regular, reason_of
 
 PATIENCE = 2.0  # seconds until a wait is worth a line
 POLL = 0.05
-FAR_AWAY = 1 << 30  # where Windows locks a byte, so that the owner's name can still be read
+LONGEST_NAME = 1000
+OWNER = ".owner"  # the ending of the file that has the owner's name
 
 
 class OwnedLock:
-    """The lock of ``file``, held within ``with``; entering waits for whoever has it, and tells ``say`` who that is."""
+    """The lock of ``file``, held within ``with``; entering waits for whoever has it, and tells ``say`` who that is.
+
+    Its files are there only while somebody holds it, and where an owner died.
+    """
 
     def __init__(self, file: Path, what: str, say: Callable[[str], None] = lambda line: None) -> None:
         self.file, self.what, self._say = file, what, say
-        self._descriptor: int | None = None
+        self._lock = FileLock(file, mode=0o644, thread_local=False)
+        self._owner = file.with_name(file.name + OWNER)
 
     def take(self) -> bool:
         """Take it if it is free. Raises `InputError` if this can't be known."""
         try:
-            descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise self._refused(error) from None
-        try:
-            _lock(descriptor)
-        except OSError as error:
-            _close(descriptor)
-            if isinstance(error, BlockingIOError):
-                return False
-            raise self._refused(error) from None
-        if not self._is_file_of(descriptor):  # who had it has removed it since it was opened: there may be a new one
-            _close(descriptor)
+            self._lock.acquire(blocking=False)
+        except Timeout:
             return False
-        self._descriptor = descriptor
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{self.file.parent}: cannot lock {self.what}: {reason_of(error)}; choose another folder"
+            ) from None
         with contextlib.suppress(OSError):  # a full disk: the lock is held all the same
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, _myself().encode("utf-8", "replace"))
+            self._write_owner()
         return True
 
-    def _is_file_of(self, descriptor: int) -> bool:
-        try:
-            return os.path.samestat(os.fstat(descriptor), self.file.stat())
-        except OSError:
-            return False
-
-    def wait(self) -> None:
-        """Take it, waiting as long as it takes."""
-        self._wait(math.inf)
-
-    def wait_until_free(self, seconds: float) -> None:
-        """Wait, no longer than ``seconds``, until nobody has it."""
-        if self._wait(seconds):
-            self.release(remove=True)
-
-    def _wait(self, seconds: float) -> bool:
+    def wait(self, seconds: float = math.inf) -> bool:
+        """Take it, waiting no longer than ``seconds``; returns whether it is taken."""
         begun, told = time.monotonic(), False
         while not self.take():
             waited = time.monotonic() - begun
@@ -79,23 +64,31 @@ class OwnedLock:
         return True
 
     def owner(self) -> str:
-        """Who has it, or had it last."""
+        """Return who has it, or had it last."""
         try:
-            return self.file.read_text("utf-8", "replace").strip() or "another process"
+            with open_regular(self._owner) as file:
+                return file.read(LONGEST_NAME).decode("utf-8", "replace").strip() or "another process"
         except OSError:
             return "another process"
 
-    def release(self, *, remove: bool = False) -> None:
-        """Give it back; ``remove`` the file where nobody needs this lock any more."""
-        if self._descriptor is None:
+    def release(self) -> None:
+        """Give it back, if it is held."""
+        if not self._lock.is_locked:
             return
+        for file in (self._owner, self.file):  # while it is held; `FileLock` takes no file that has lost its name
+            with contextlib.suppress(OSError):
+                file.unlink()
         with contextlib.suppress(OSError):
-            os.ftruncate(self._descriptor, 0)
-        with contextlib.suppress(OSError):
-            if remove:
-                self.file.unlink()
-        _close(self._descriptor)
-        self._descriptor = None
+            self._lock.release()
+
+    def _write_owner(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._owner.unlink()
+        descriptor = os.open(self._owner, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)  # O_EXCL follows no link
+        try:
+            os.write(descriptor, _myself().encode("utf-8", "replace"))
+        finally:
+            os.close(descriptor)
 
     def __enter__(self) -> OwnedLock:
         self.wait()
@@ -104,15 +97,6 @@ class OwnedLock:
     def __exit__(self, *exception: object) -> None:
         self.release()
 
-    def _refused(self, error: OSError) -> InputError:
-        return InputError(f"{self.file.parent}: cannot lock {self.what}: {error.strerror}; choose another folder")
-
-
-def _close(descriptor: int) -> None:
-    """Unlock by it; whatever the system says, the descriptor is closed."""
-    with contextlib.suppress(OSError):
-        os.close(descriptor)
-
 
 def _myself() -> str:
     try:
@@ -120,19 +104,3 @@ def _myself() -> str:
     except (KeyError, OSError):  # a container's user without a name
         user = f"user {os.getuid()}" if hasattr(os, "getuid") else "somebody"
     return f"process {os.getpid()} of {user} on {socket.gethostname()}"
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(descriptor: int) -> None:
-        os.lseek(descriptor, FAR_AWAY, os.SEEK_SET)
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except PermissionError:
-            raise BlockingIOError from None
-else:
-    import fcntl
-
-    def _lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -5,7 +5,7 @@ row_ids    (n, 2) uint64, see file_rows.py
 paths      NUL-separated bytes, as the file system has them
 sizes      (n,) int64
 mtimes_ns  (n,) int64
-failed     (n,) uint8: 0, FAILED or UNREACHABLE
+failed     (n,) uint8: 1 where the file holds no image that can be used
 reasons    NUL-separated UTF-8, empty where the image did not fail
 """
 
@@ -23,11 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from .file_rows import FileRows, ids_of, joined
+from dbpt.files import open_regular
 
-FAILED = 1  # what is in the file is no image
-UNREACHABLE = 2  # the system could not read it, which may pass: it is tried again
+from .file_rows import FileRows, ids_of
+
 MAX_HEADER = 1 << 16
+NORM_TOLERANCE = 1e-2
 DTYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
@@ -53,7 +54,7 @@ def shard_bytes(rows: FileRows, features: NDArray[Any], failed: NDArray[np.uint8
         {
             "features": np.ascontiguousarray(features),
             "row_ids": rows.ids,
-            "paths": np.frombuffer(joined(rows.paths), dtype=np.uint8),
+            "paths": np.frombuffer(os.fsencode("\0".join(rows.paths)), dtype=np.uint8),
             "sizes": rows.sizes,
             "mtimes_ns": rows.mtimes_ns,
             "failed": failed,
@@ -63,7 +64,10 @@ def shard_bytes(rows: FileRows, features: NDArray[Any], failed: NDArray[np.uint8
 
 
 class Shard:
-    """A shard that is mapped into memory. Raises `DamagedShard` if its form is not that of ``num_rows`` rows."""
+    """A shard that is mapped into memory.
+
+    Raises `OSError` if it can't be read, `DamagedShard` if its form is not that of ``num_rows`` rows.
+    """
 
     def __init__(self, file: Path, num_rows: int, embed_dim: int, dtype: np.dtype[Any]) -> None:
         tensors = _map(file)
@@ -87,14 +91,9 @@ class Shard:
                 raise DamagedShard(f"{name} is {tensors[name].dtype} {tensors[name].shape}, expected {kind} {shape}")
 
     @property
-    def names(self) -> bytes:
-        """The paths of the rows, NULs between them."""
-        return self._paths.tobytes()
-
-    @property
     def paths(self) -> list[str]:
         """(n,) as they are in the list that was embedded."""
-        return [os.fsdecode(name) for name in self.names.split(b"\0")]
+        return [os.fsdecode(name) for name in self._paths.tobytes().split(b"\0")]
 
     @property
     def reasons(self) -> list[str]:
@@ -102,22 +101,23 @@ class Shard:
         return self._reasons.tobytes().decode("utf-8", "surrogateescape").split("\0")
 
     def problem(self, *, by_content: bool = False) -> str | None:
-        """What of the content cannot be, or None; reads all of it. Ids ``by_content`` of files can't be checked."""
-        if self.names.count(b"\0") != len(self.sizes) - 1 or len(self.reasons) != len(self.sizes):
+        """Return what of the content cannot be, or None; reads all of it. Ids ``by_content`` can't be checked."""
+        paths = self.paths
+        if len(paths) != len(self.sizes) or len(self.reasons) != len(self.sizes):
             return f"{len(self.sizes)} rows, but another number of paths or reasons"
-        ids = self.row_ids if by_content else ids_of(self.names, self.sizes.copy(), self.mtimes_ns.copy())
-        if not np.array_equal(self.row_ids, ids):
+        if not by_content and not np.array_equal(self.row_ids, ids_of(paths, self.sizes, self.mtimes_ns)):
             return "row ids that are not those of the files"
-        if not bool(np.isfinite(self.features).all()):
-            return "NaN or infinite features"
         norms = np.linalg.norm(self.features.astype(np.float64), axis=1)
-        return None if np.allclose(norms, self.failed == 0, atol=1e-2) else "features that are not of length 1"
+        wrong = np.flatnonzero(~(np.abs(norms - (self.failed == 0)) <= NORM_TOLERANCE))
+        if len(wrong):
+            return f"the features of {paths[wrong[0]]} have length {norms[wrong[0]]:g} instead of 1"
+        return None
 
 
 def _map(file: Path) -> dict[str, NDArray[Any]]:
     """The tensors of a .safetensors file, mapped at once; its header is capped, and checked against the file."""
     try:
-        with file.open("rb") as opened:
+        with open_regular(file, follow=False) as opened:
             content = np.frombuffer(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
         length = int.from_bytes(content[:8].tobytes(), "little")
         if length > MAX_HEADER:
@@ -127,8 +127,10 @@ def _map(file: Path) -> dict[str, NDArray[Any]]:
         return {name: _tensor(tensors, **entry) for name, entry in header.items() if name != "__metadata__"}
     except DamagedShard:
         raise
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-        raise DamagedShard(getattr(error, "strerror", None) or " ".join(str(error).split())[:120]) from None
+    except OSError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+        raise DamagedShard(" ".join(str(error).split())[:120]) from None
 
 
 def _tensor(tensors: NDArray[np.uint8], dtype: str, shape: list[int], data_offsets: list[int]) -> NDArray[Any]:

@@ -7,7 +7,6 @@ mod batches;
 mod cluster;
 mod detached;
 mod error;
-mod files;
 mod floats;
 mod groups;
 mod labels;
@@ -22,8 +21,6 @@ mod _core {
     use super::batches::{PyBatchStream, batch_quotas};
     #[pymodule_export]
     use super::cluster::{assign_centers, assign_gmm, gmm, kmeans, silhouette};
-    #[pymodule_export]
-    use super::files::{row_ids, stat_files};
     #[pymodule_export]
     use super::groups::{PyGroupIndex, group_sums};
     #[pymodule_export]
