@@ -13,11 +13,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from unprivileged import unprivileged
 
 import dbpt
 from dbpt import InputError
 from dbpt.backbone import Backbone
 from dbpt.cli import main
+from dbpt.cli.predict import list_images
 from dbpt.data.known import KNOWN
 from dbpt.features import images as images_module
 from dbpt.tensor_files import write_tensors
@@ -421,3 +423,22 @@ def test_a_model_with_a_logit_bias_goes_through(tiny, tmp_path):
     assert load_file(run.folder / "classifier.safetensors")["logit_bias"] == -10
     prediction = next(dbpt.load(run.folder).predict(images_of(tiny, 1)))
     assert prediction.probabilities.sum() == pytest.approx(1)
+
+
+def test_images_are_found_however_deep_and_an_unreadable_folder_is_told(tmp_path):
+    deep = tmp_path
+    for _ in range(1500):
+        deep = deep / "d"
+        deep.mkdir()
+    (deep / "a.PNG").touch()
+    (tmp_path / "b.jpg").touch()
+    (tmp_path / "loop").symlink_to(tmp_path)
+    assert list_images((str(tmp_path),)) == [tmp_path / "b.jpg", deep / "a.PNG"]
+    (tmp_path / "closed").mkdir(mode=0)
+    with unprivileged(), pytest.raises(InputError, match="closed: cannot be read: Permission denied"):
+        list_images((str(tmp_path),))
+    while deep != tmp_path:  # shutil.rmtree, by which pytest clears up, goes no deeper than the interpreter's stack
+        for file in deep.glob("*.*"):
+            file.unlink()
+        deep.rmdir()
+        deep = deep.parent

@@ -71,10 +71,26 @@ def list_images(images: tuple[str, ...]) -> list[Path]:
         if image == "-":
             paths += [Path(os.fsdecode(line.rstrip(b"\r\n"))) for line in sys.stdin.buffer if line.strip()]
         elif os.path.isdir(image):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
-            found = sorted(path for path in Path(image).rglob("*") if path.suffix.lower() in SUFFIXES)
+            found = sorted(_below(image))
             if not found:
                 raise InputError(f"{image}: this folder holds no image file ({', '.join(SUFFIXES)})")
             paths += found
         else:
             paths.append(Path(image))
     return paths
+
+
+def _below(folder: str) -> Iterable[Path]:
+    """The image files in a folder and those below it, however deep; links to folders are not followed."""
+    folders = [folder]
+    while folders:
+        here = folders.pop()
+        try:
+            with os.scandir(here) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    elif (path := Path(entry.path)).suffix.lower() in SUFFIXES:
+                        yield path
+        except OSError as error:
+            raise InputError(f"{here}: cannot be read: {error.strerror}") from None
