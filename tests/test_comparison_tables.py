@@ -39,6 +39,7 @@ def difference(head, mean, over_seeds, over_images) -> dict:
 COMPARISON = {
     "dataset": {"name": "A&B_100%", "classes": ["c_1", "50%"], "attributes": ["#a|b", "{x}"]},
     "group_kind": "pseudo",
+    "average": "plain",
     "pseudo_quality": None,
     "split": "test",
     "n": 12345,
@@ -126,6 +127,7 @@ NOTES = [
     "over seeds: Student's t on the paired differences; would other seeds agree?",
     "over images: of the paired answers, for all groups at once; would other images agree, with these classifiers?",
     "a worst group is a minimum: its accuracy is biased downward, most where groups are small and alike",
+    "average and gap: plain, over all images",
     "the same budget in every row, but for what is said below: 50 epochs, one batch of all rows, adamw, learning rate "
     "0.01 (prompt), 0.1 (linear); one training a seed, no setting tuned for any method",
     "epoch kept: by pseudo-wga on validation, the same rule in every row, oracles included",
@@ -188,6 +190,17 @@ def test_what_trainings_say_of_themselves_is_said_of_one_seed():
         "warning: ERM, head prompt, seed 1 (seeds that warn: 2 of 3): few rows"
     )
     assert said(seeds=[2], warnings=[["few rows"]]).endswith("warning: ERM, head prompt, seed 2: few rows")
+
+
+def test_the_adjusted_average_stands_in_the_same_columns_and_is_named():
+    def adjusted(row: dict) -> dict:
+        figures = row["figures"] | {"adjusted_average": row["figures"]["group_mean"] | {"mean": 0.123}}
+        return row | {"figures": figures | {"adjusted_gap": figures["group_mean"] | {"mean": -0.321}}}
+
+    found = COMPARISON | {"average": "adjusted", "rows": [adjusted(row) for row in COMPARISON["rows"]]}
+    for table in (terminal_table(found, 120), markdown_table(found), latex_table(found)):
+        assert "12.3" in table and "75.3" not in table and "32.1" in table
+        assert "average and gap: adjusted, each group weighted by its share of the training images" in table
 
 
 def test_one_head_needs_no_column():

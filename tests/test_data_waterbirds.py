@@ -21,6 +21,7 @@ def test_waterbirds(birds):
     assert data.words.attributes == {"land": ("land background", "forest"), "water": ("water background", "ocean")}
     assert data.words.class_texts()[0] == ["This is a picture of a landbird.", "This is a picture of a waterbird."]
     assert data.words.attribute_texts()[0][0] == "This is a land background."
+    assert data.average == "adjusted"
 
 
 @pytest.mark.parametrize("folder", [".", "waterbirds/waterbird_complete95_forest2water2", "waterbirds_v1.0"])

@@ -60,10 +60,25 @@ def test_evaluate_on_a_table_with_nothing_but_a_test_split(tiny, tiny_run, test_
     assert row["train"] is None
     assert row["val"] is None
     assert row["test"]["n"] == 32
-    assert row["test"]["adjusted_average"] is None
+    expected = stored(tiny_run)["rows"][-1]["test"]["adjusted_average"]  # by the run's training images
+    assert row["test"]["adjusted_average"] == expected
     assert row["test"]["average"] == stored(tiny_run)["rows"][-1]["test"]["average"]
     assert result["dataset"]["counts"]["train"] == [0, 0, 0, 0]
     assert result["pseudo_quality"]["split"] == "all"
+
+
+def test_the_adjusted_average_needs_training_rows_of_the_data_or_the_run(tiny, tiny_run, test_only, tmp_path, command):
+    cache = ("--cache", tiny.cache)
+    code, out, _ = command("evaluate", tiny_run, test_only, *cache, "--average", "adjusted")
+    assert code == 0
+    assert "average and gap: adjusted, each group weighted by its share of the training images" in out
+    silent = shutil.copytree(tiny_run, tmp_path / "silent")
+    (silent / "metrics.json").write_text(json.dumps(stored(tiny_run) | {"dataset": {"counts": {"train": [1, 2, -3]}}}))
+    code, out, _ = command("evaluate", silent, test_only, *cache)
+    assert "average and gap: plain, over all images" in out
+    code, _, err = command("evaluate", silent, test_only, *cache, "--average", "adjusted")
+    assert code == 2
+    assert "--average adjusted: " in err and "choose --average plain" in err
 
 
 def test_evaluate_labels_as_the_run_did(tiny, tiny_run, test_only, tmp_path):

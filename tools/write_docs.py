@@ -32,8 +32,8 @@ SETTINGS = """# Settings
 
 Each setting has one name: `dbpt.fit(..., lr=0.1)`, `dbpt fit ... --lr 0.1`, or `lr = 0.1` in a TOML
 file given to `--config` (what stands on the command line wins). A run keeps all of them in its `config.toml`. Lists
-take their values one after another (`--attributes land water`), in TOML as an array. The defaults are ours; the paper
-publishes none of them. `--recipe coop`, or `recipe = "coop"`, names several at once: [defaults.md](defaults.md).
+take their values one after another (`--attributes land water`), in TOML as an array. The defaults are ours; we have
+not seen the paper's. `--recipe coop`, or `recipe = "coop"`, names several at once: [defaults.md](defaults.md).
 
 | setting | type | default | meaning |
 |---|---|---|---|

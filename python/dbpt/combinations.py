@@ -11,6 +11,7 @@ from dbpt.objectives import OBJECTIVES
 
 GROUP_SOURCES = ("pseudo", "true", "soft")
 APPLICATIONS = ("loss", "sampling")
+AVERAGES = ("plain", "adjusted")
 SELECTIONS = ("pseudo-wga", "true-wga", "average", "last")
 
 CHOICES: Mapping[str, Mapping[str, object] | tuple[str, ...]] = {

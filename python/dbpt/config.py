@@ -1,6 +1,6 @@
 """`FitConfig`: every setting of a run, under one name in Python, on the command line and in a TOML file.
 
-The defaults are ours; the paper publishes none of them.
+The defaults are ours; we have not seen the paper's.
 """
 
 from __future__ import annotations  # the fields' types are read as text by check_setting
@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from dbpt.combinations import APPLICATIONS, CHOICES, GROUP_SOURCES, SELECTIONS, why_refused
+from dbpt.combinations import APPLICATIONS, AVERAGES, CHOICES, GROUP_SOURCES, SELECTIONS, why_refused
 from dbpt.errors import InputError, nearest
 from dbpt.files import read_regular
 from dbpt.group_weights.bounds import MAX_WEIGHT, MIN_GROUP_COUNT
@@ -105,6 +105,12 @@ class FitConfig:
         choices=APPLICATIONS,
     )
     select: str = _setting("pseudo-wga", "which epoch is kept, judged on validation", choices=SELECTIONS)
+    average: str | None = _setting(
+        None,
+        "average and gap that tables show: over all images, or with each group weighted by its share of the training "
+        "images [default: adjusted for waterbirds, else plain]",
+        choices=AVERAGES,
+    )
     pseudo_method: str = _setting(
         "argmax",
         "how logits become pseudo attributes; all but argmax look at the images of all splits together",

@@ -1,9 +1,13 @@
 """`evaluate`: a finished run's classifier on other data, by group."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dbpt.classifier import Classifier
 from dbpt.data import load_dataset
@@ -18,7 +22,7 @@ from dbpt.methods import split_metrics
 from dbpt.objectives import OBJECTIVES
 from dbpt.results import describe_data
 from dbpt.run_folder import load
-from dbpt.splits import knows_true_groups
+from dbpt.splits import knows_true_groups, training_counts
 
 if TYPE_CHECKING:
     from dbpt.data.huggingface_objects import HuggingFaceData
@@ -35,6 +39,7 @@ def evaluate(
     device: str = "auto",
     cache: str | None = None,
     max_failures: float = 0.01,
+    average: str | None = None,
     log: Log = lambda line: None,
 ) -> dict[str, Any]:
     """Accuracy by (class, attribute) group of a run's classifier on each split of ``data``.
@@ -49,6 +54,8 @@ def evaluate(
         embeddings: features instead of images, as in `FitConfig`; None takes the run's for the run's own data.
         weights: where the backbone's local weights file is now, if it has moved.
         device, cache, max_failures: as in `FitConfig`.
+        average: ``plain`` or ``adjusted``, as in `FitConfig`; None takes the run's. Groups have their shares of the
+            training images of ``data``, or of the run where ``data`` have none.
         log: gets one line of progress at a time.
 
     Returns:
@@ -56,7 +63,8 @@ def evaluate(
         Groups are over the true attributes where the data have them, otherwise over pseudo attributes.
 
     Raises:
-        InputError: as `dbpt.load` and `dbpt.fit` do, and for a known data set of other classes.
+        InputError: as `dbpt.load` and `dbpt.fit` do, for a known data set of other classes, and for an adjusted average
+            where no training image of a known group is there.
     """
     data = path_of(data, cache, log)
     _refuse_demo(data)
@@ -71,6 +79,7 @@ def evaluate(
         max_failures=max_failures,
         embeddings=None if embeddings is None else str(embeddings),
         features="cached",
+        average=classifier.config.average if average is None else average,
     )
     words = classifier.words
     dataset = load_dataset(
@@ -89,14 +98,21 @@ def evaluate(
     classifier.backbone.token_ids(["a"])  # so that a tokenizer that is gone is told before the long part
     dataset, features, failures = embed_dataset(dataset, classifier.backbone, config, log)
     pseudo = label_dataset(words, dataset.labels, features, classifier.backbone, config, log).pseudo_attributes
-    metrics = split_metrics(
-        dataset,
-        dataset.splits,
-        classifier.head.predictions(features),
-        dataset.attributes if knows_true_groups(dataset, dataset.splits) else pseudo,
-    )
+    true = knows_true_groups(dataset, dataset.splits)
+    attributes = dataset.attributes if true else pseudo
+    train_counts = training_counts(dataset, dataset.splits, attributes)
+    if not train_counts.any():
+        train_counts = _train_counts_of_run(Path(run), dataset.num_groups, "true" if true else "pseudo")
+    metrics = split_metrics(dataset, dataset.splits, classifier.head.predictions(features), attributes, train_counts)
     return {
-        **describe_data(dataset, dataset.splits, pseudo_attributes=pseudo, backbone=classifier.backbone),
+        **describe_data(
+            dataset,
+            dataset.splits,
+            pseudo_attributes=pseudo,
+            backbone=classifier.backbone,
+            average=config.average,
+            train_counts=train_counts,
+        ),
         "selection": config.select,
         "seed": config.seed,
         "chosen": config.objective,
@@ -116,6 +132,19 @@ def evaluate(
         "failed_images": len(failures),
         "seconds": {},
     }
+
+
+def _train_counts_of_run(run: Path, num_groups: int, group_kind: str) -> NDArray[np.int64]:
+    """(G,) training rows of each group of the run, true or pseudo; all 0 where ``metrics.json`` does not tell."""
+    try:
+        metrics = json.loads((run / "metrics.json").read_bytes())
+        counts = metrics["dataset"]["train_counts_pseudo"]
+        if group_kind == "true":
+            counts = metrics["dataset"]["counts"]["train"] if metrics["group_kind"] == "true" else []
+        found = np.array(counts, dtype=np.int64)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        found = np.zeros(0, dtype=np.int64)
+    return found if found.shape == (num_groups,) and (found >= 0).all() else np.zeros(num_groups, dtype=np.int64)
 
 
 def _refuse_demo(data: str) -> None:

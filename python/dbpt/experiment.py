@@ -32,7 +32,7 @@ from dbpt.features import Failure, embed_images
 from dbpt.features.given import check_given_file, read_given_features
 from dbpt.heads.prompt import prompt_layout
 from dbpt.pseudo_attributes import PseudoAttributes, label_attributes
-from dbpt.splits import group_warnings, knows_true_groups, with_validation
+from dbpt.splits import group_warnings, knows_true_groups, shown_average, training_counts, with_validation
 from dbpt.words import Words
 from dbpt.zero_shot import zero_shot_logits, zero_shot_weights
 
@@ -190,6 +190,7 @@ def arrange(labelled: Labelled, config: FitConfig) -> Experiment:
         warnings=tuple(warnings),
     )
     check_rows_of_objective(experiment)
+    shown_average(config.average, dataset, training_counts(dataset, splits, experiment.evaluation_attributes))
     return experiment
 
 

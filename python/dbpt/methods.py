@@ -18,10 +18,11 @@ from dbpt.experiment import Experiment, Log
 from dbpt.feature_classifier import FeatureClassifier
 from dbpt.features.live import LiveImages, live_images
 from dbpt.heads import HEAD_SETTINGS, AdapterHead, Head, LinearHead, PromptHead
-from dbpt.metrics import GroupMetrics, group_counts, group_metrics, worst_group_accuracy
+from dbpt.metrics import GroupMetrics, group_metrics, worst_group_accuracy
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
 from dbpt.objectives.dfr import SUBSETS, refit_layer
 from dbpt.ranks import ALONE, Ranks
+from dbpt.splits import training_counts
 from dbpt.training import EpochRecord, Rows, Trained, TrainingSettings, train
 from dbpt.training.findings import training_findings
 from dbpt.training.progress import progress_bar
@@ -234,12 +235,9 @@ def _objective_settings(config: FitConfig, objective: type[Objective]) -> dict[s
 
 
 def _metrics(experiment: Experiment, classifier: FeatureClassifier) -> dict[str, GroupMetrics | None]:
-    metrics = split_metrics(
-        experiment.dataset,
-        experiment.splits,
-        classifier.predictions(experiment.features),
-        experiment.evaluation_attributes,
-    )
+    dataset, splits, attributes = experiment.dataset, experiment.splits, experiment.evaluation_attributes
+    predictions = classifier.predictions(experiment.features)
+    metrics = split_metrics(dataset, splits, predictions, attributes, training_counts(dataset, splits, attributes))
     return {"val": metrics["val"], "test": metrics["test"]}
 
 
@@ -248,10 +246,12 @@ def split_metrics(
     splits: NDArray[np.int64],
     predictions: NDArray[np.int64],
     attributes: NDArray[np.int64],
+    train_counts: NDArray[np.int64],
 ) -> dict[str, GroupMetrics | None]:
-    """Metrics of each split, None for an empty one; all arrays (N,) int64, ``attributes`` true or pseudo."""
-    train_groups = dataset.groups(attributes)[splits == SPLITS.index("train")]
-    train_counts = group_counts(train_groups, dataset.num_groups)
+    """Metrics of each split, None for an empty one; arrays (N,) int64, ``attributes`` true or pseudo.
+
+    ``train_counts`` (G,) are those of `training_counts`.
+    """
 
     def metrics_of(rows: NDArray[np.bool_]) -> GroupMetrics | None:
         if not rows.any():

@@ -33,6 +33,7 @@ MAY_CHANGE = frozenset(
         "device",
         "max_failures",
         "baselines",
+        "average",
     }
 )
 LOCK = "dbpt.lock"

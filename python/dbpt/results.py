@@ -19,7 +19,7 @@ from dbpt.methods import MethodRow
 from dbpt.metrics import group_counts, pseudo_attribute_quality
 from dbpt.report import render_report
 from dbpt.run_folder import TENSORS_SCHEMA_VERSION
-from dbpt.splits import knows_true_groups
+from dbpt.splits import knows_true_groups, shown_average, training_counts
 from dbpt.tensor_files import write_tensors
 
 METRICS_SCHEMA_VERSION = 1
@@ -34,6 +34,7 @@ def describe_run(experiment: Experiment, rows: list[MethodRow], seconds: dict[st
             experiment.splits,
             pseudo_attributes=experiment.pseudo.pseudo_attributes,
             backbone=experiment.backbone,
+            average=config.average,
         ),
         "selection": config.select,
         "seed": config.seed,
@@ -46,12 +47,23 @@ def describe_run(experiment: Experiment, rows: list[MethodRow], seconds: dict[st
 
 
 def describe_data(
-    dataset: Dataset, splits: NDArray[np.int64], *, pseudo_attributes: NDArray[np.int64], backbone: Backbone
+    dataset: Dataset,
+    splits: NDArray[np.int64],
+    *,
+    pseudo_attributes: NDArray[np.int64],
+    backbone: Backbone,
+    average: str | None,
+    train_counts: NDArray[np.int64] | None = None,
 ) -> dict[str, Any]:
-    """The part of ``metrics.json`` that does not depend on any training."""
+    """The part of ``metrics.json`` that does not depend on any training.
+
+    ``average`` is the one asked for; ``train_counts`` (G,) are the training rows of each group, by default the data's.
+    """
     true = knows_true_groups(dataset, splits)
-    pseudo_groups = dataset.groups(pseudo_attributes)
-    evaluation_groups = dataset.groups(dataset.attributes) if true else pseudo_groups
+    attributes = dataset.attributes if true else pseudo_attributes
+    evaluation_groups = dataset.groups(attributes)
+    if train_counts is None:
+        train_counts = training_counts(dataset, splits, attributes)
     return {
         "schema_version": METRICS_SCHEMA_VERSION,
         "dbpt_version": __version__,
@@ -64,7 +76,7 @@ def describe_data(
                 split: group_counts(evaluation_groups[splits == number], dataset.num_groups).tolist()
                 for number, split in enumerate(SPLITS)
             },
-            "train_counts_pseudo": group_counts(pseudo_groups[splits == 0], dataset.num_groups).tolist(),
+            "train_counts_pseudo": training_counts(dataset, splits, pseudo_attributes).tolist(),
             "notes": list(dataset.notes),
         },
         "backbone": {
@@ -73,6 +85,7 @@ def describe_data(
             "embed_dim": backbone.embed_dim,
         },
         "group_kind": "true" if true else "pseudo",
+        "average": shown_average(average, dataset, train_counts),
         "pseudo_quality": _pseudo_quality(dataset, splits, pseudo_attributes),
     }
 

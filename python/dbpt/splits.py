@@ -26,6 +26,26 @@ def knows_true_groups(dataset: Dataset, splits: NDArray[np.int64]) -> bool:
     return bool((2 * known_C >= rows_C).all())
 
 
+def training_counts(dataset: Dataset, splits: NDArray[np.int64], attributes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(G,) training rows of each group under ``attributes``, true or pseudo."""
+    return group_counts(dataset.groups(attributes)[splits == SPLITS.index("train")], dataset.num_groups)
+
+
+def shown_average(asked: str | None, dataset: Dataset, train_counts: NDArray[np.int64]) -> str:
+    """Return which average tables show: the one ``asked`` for with ``--average``, else that of the data set.
+
+    Raises `InputError` if the adjusted one was asked for and no training row has a group.
+    """
+    if train_counts.any():
+        return asked or dataset.average
+    if asked == "adjusted":
+        raise InputError(
+            f"--average adjusted: {dataset.source} has no training row of a known group, and the groups' shares of the "
+            "training images are the weights; choose --average plain"
+        )
+    return "plain"
+
+
 def with_validation(
     dataset: Dataset, pseudo_groups: NDArray[np.int64], config: FitConfig
 ) -> tuple[NDArray[np.int64], list[str]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from dbpt.cli.options import SpreadCommand
+from dbpt.combinations import AVERAGES
 
 
 @click.command(cls=SpreadCommand)
@@ -20,6 +21,12 @@ from dbpt.cli.options import SpreadCommand
 @click.option(
     "--max-failures", default=0.01, show_default=True, help="part of the images that may be unreadable", type=float
 )
+@click.option(
+    "--average",
+    type=click.Choice(AVERAGES),
+    help="average and gap: over all images, or with each group weighted by its share of the training images [default: "
+    "the run's]",
+)
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
 def evaluate(
     run: Path,
@@ -31,6 +38,7 @@ def evaluate(
     device: str,
     cache: str | None,
     max_failures: float,
+    average: str | None,
     as_json: bool,
 ) -> None:
     """Accuracy by group of the classifier in RUN on DATA (a known name or a table)."""
@@ -47,6 +55,7 @@ def evaluate(
         device=device,
         cache=cache,
         max_failures=max_failures,
+        average=average,
         log=lambda line: click.echo(line, err=True),
     )
     click.echo(json.dumps(result, indent=1, ensure_ascii=False) if as_json else comparison_table(result))

@@ -217,6 +217,7 @@ def _summarize(findings: Findings, stages: Stages, warnings: Sequence[str]) -> d
         labelled.splits,
         pseudo_attributes=labelled.pseudo.pseudo_attributes,
         backbone=labelled.embedded.backbone,
+        average=findings.plan.config.average,
     )
     return summarize(findings, described, judged_split(labelled), warnings)
 

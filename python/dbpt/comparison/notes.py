@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dbpt.objectives import OBJECTIVES
-from dbpt.report.summary import count
+from dbpt.report.summary import average_note, count
 from dbpt.report.table import MINIMUM_NOTE, quality_note
 
 SPLITS = {"test": "test split", "val": "validation split (no test split; it also chose the epochs, so figures flatter)"}
@@ -27,6 +27,7 @@ def notes(comparison: dict[str, Any]) -> list[str]:
     return [
         *_about_differences(comparison),
         MINIMUM_NOTE,
+        average_note(comparison["average"]),
         *_about_training(comparison),
         *_about_methods(comparison),
         *_about_seeds(comparison),

@@ -9,21 +9,20 @@ from typing import Any
 from dbpt.comparison.notes import heading, notes
 from dbpt.comparison.summary import FIGURES
 from dbpt.csv_files import csv_text
-from dbpt.report.summary import MISSING, percent, points
+from dbpt.report.summary import AVERAGES, MISSING, percent, points
 from dbpt.report.table import WIDTH, render_columns, text_width
 
 Row = dict[str, Any]
-SHOWN = ("worst_group_accuracy", "average", "gap")
 
 
 def terminal_table(comparison: dict[str, Any], width: int = WIDTH) -> str:
     """Plain text without a final newline. What is wider than ``width`` is put below: first figures, then differences.
 
-    Worst-group accuracy, average and gap are means over the seeds with their standard deviation, and ``against ERM`` is
-    a difference in worst-group accuracy. The lines under the table say how to read it.
+    Worst-group accuracy, average and gap (those of ``--average``) are means over the seeds with their standard
+    deviation; ``against ERM`` is a difference in worst-group accuracy. The lines under the table say how to read it.
     """
     rows = comparison["rows"]
-    names, figures, differences = _names(comparison), _figures(rows), _differences(rows)
+    names, figures, differences = _names(comparison), _figures(comparison), _differences(rows)
     body = render_columns(names + figures + differences)
     if differences and max(map(text_width, body)) > width:
         compared = [row for row in rows if row["difference"] is not None]
@@ -54,9 +53,10 @@ def _names(comparison: dict[str, Any]) -> list[list[str]]:
     return columns
 
 
-def _figures(rows: list[Row]) -> list[list[str]]:
-    titles = (("", "worst", "group"), ("", "", "average"), ("", "", "gap"))
-    return [[*title, *_spread(rows, name)] for title, name in zip(titles, SHOWN, strict=True)]
+def _figures(comparison: dict[str, Any]) -> list[list[str]]:
+    average, gap = AVERAGES[comparison["average"]]
+    titles = {"worst_group_accuracy": ("", "worst", "group"), average: ("", "", "average"), gap: ("", "", "gap")}
+    return [[*title, *_spread(comparison["rows"], name)] for name, title in titles.items()]
 
 
 def _spread(rows: list[Row], name: str) -> list[str]:
@@ -170,7 +170,7 @@ def _cells(comparison: dict[str, Any], written: Callable[[str], str]) -> tuple[l
     columns = [
         ["", "", "method", *(row["title"] for row in rows)],
         ["", "", "head", *(row["head"] or MISSING for row in rows)],
-        *_figures(rows),
+        *_figures(comparison),
         *_differences(rows),
     ]
     lines = [[written(" ".join(cell.split())) for cell in line] for line in zip(*columns, strict=True)]

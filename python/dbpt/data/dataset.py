@@ -33,6 +33,7 @@ class Dataset:
         notes: one line each, what the user should know about how the data were read.
         published: rows per group and split that the literature reports, where it does for data of this kind.
         unit: what ``lines`` count: lines of a text file, rows of a Parquet file.
+        average: the average that the literature reports of it, ``plain`` or ``adjusted``, as ``--average`` has them.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     published: GroupCounts | None = None
     unit: str = "line"
+    average: str = "plain"
 
     def __post_init__(self) -> None:
         columns = (self.lines, self.labels, self.attributes, self.splits)

@@ -20,7 +20,17 @@ from dbpt.report.figures import (
     validation_chart,
     weights_chart,
 )
-from dbpt.report.summary import Summary, count, headline, interval_text, percent, points, summarize, zero_shot_line
+from dbpt.report.summary import (
+    Summary,
+    average_note,
+    count,
+    headline,
+    interval_text,
+    percent,
+    points,
+    summarize,
+    zero_shot_line,
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,7 @@ def render_report(metrics: dict[str, Any], history: History, gallery: list[Mista
         "summary": summary,
         "metrics": metrics,
         "headline": headline(summary),
+        "average_note": average_note(metrics["average"]),
         "zero_shot_line": zero_shot_line(summary),
         "rows": list(zip(summary.rows, styles, strict=True)),
         "bars": accuracy_chart(summary, styles),

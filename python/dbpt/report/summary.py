@@ -9,6 +9,8 @@ from typing import Any
 from dbpt.objectives import OBJECTIVES
 
 MISSING = "–"
+AVERAGES = {"plain": ("average", "gap"), "adjusted": ("adjusted_average", "adjusted_gap")}
+"""Names of the two figures that tables show under ``--average``."""
 SPLIT_NAMES = {"test": "test", "val": "validation", "train": "training"}
 
 
@@ -20,6 +22,17 @@ class Row:
     record: dict[str, Any]
     metrics: dict[str, Any] | None
     chosen: bool
+    average_kind: str
+
+    @property
+    def average(self) -> float | None:
+        """The average that ``--average`` names."""
+        return self.number(AVERAGES[self.average_kind][0])
+
+    @property
+    def gap(self) -> float | None:
+        """That average minus worst-group accuracy."""
+        return self.number(AVERAGES[self.average_kind][1])
 
     @property
     def name(self) -> str:
@@ -117,24 +130,31 @@ def summarize(metrics: dict[str, Any]) -> Summary:
     records = metrics["rows"]
     split = next((name for name in SPLIT_NAMES if any(record.get(name) for record in records)), "val")
     chosen = next((i for i, record in enumerate(records) if record["name"] == metrics["chosen"]), len(records) - 1)
-    rows = tuple(Row(_title(record), record, record.get(split), i == chosen) for i, record in enumerate(records))
+    rows = tuple(
+        Row(_title(record), record, record.get(split), i == chosen, metrics["average"])
+        for i, record in enumerate(records)
+    )
     return Summary(metrics, split, rows, rows[chosen])
+
+
+def average_note(kind: str) -> str:
+    """What average and gap are, as tables say it."""
+    weights = {"plain": "over all images", "adjusted": "each group weighted by its share of the training images"}
+    return f"average and gap: {kind}, {weights[kind]}"
 
 
 def headline(summary: Summary) -> str:
     """State the result in one sentence that is true whichever way it went."""
     chosen, what = summary.chosen, "Worst-group accuracy"
     what += "" if summary.metrics["group_kind"] == "true" else " over pseudo groups"
-    wga, average = chosen.number("worst_group_accuracy"), chosen.number("average")
+    wga, average = chosen.number("worst_group_accuracy"), chosen.average
     if wga is None:
         known = "" if average is None else f"; the average of {chosen.title} is {in_words(average)}"
         return f"No group could be evaluated, so there is no worst-group accuracy{known}."
     baseline = _baseline(summary)
     if baseline is None:
         return f"{what} of {chosen.title} is {in_words(wga)}, average {in_words(average)}."
-    return (
-        f"{what} {_comparison(baseline, chosen)}average {in_words(baseline.number('average'))} → {in_words(average)}."
-    )
+    return f"{what} {_comparison(baseline, chosen)}average {in_words(baseline.average)} → {in_words(average)}."
 
 
 def zero_shot_line(summary: Summary) -> str:
@@ -142,7 +162,7 @@ def zero_shot_line(summary: Summary) -> str:
     row = _zero_shot(summary)
     if row is None or row is _baseline(summary):
         return ""
-    wga, average = row.number("worst_group_accuracy"), row.number("average")
+    wga, average = row.number("worst_group_accuracy"), row.average
     return f"Without any training (zero-shot): worst group {in_words(wga)}, average {in_words(average)}."
 
 

@@ -6,7 +6,7 @@ Plain text, no colour, at most 110 columns unless a single name is longer than t
 from typing import Any
 from unicodedata import east_asian_width
 
-from dbpt.report.summary import MISSING, Row, Summary, count, interval_text, percent, points, summarize
+from dbpt.report.summary import MISSING, Row, Summary, average_note, count, interval_text, percent, points, summarize
 
 WIDTH = 110
 LONGEST_GROUP_NAME = 44
@@ -17,7 +17,7 @@ def comparison_table(metrics: dict[str, Any]) -> str:
     """Return the rows of a metrics.json dict side by side, as text without a final newline.
 
     Shows the test split, where there is none validation, or else training (and says so): worst-group accuracy with its
-    95 % interval, average, train-weighted average, gap, and the accuracy of each group with its number of images;
+    95 % interval, average, gap, and the accuracy of each group with its number of images;
     then how the epochs were chosen, how good the pseudo attributes are if that is known, and all warnings. With more
     groups than fit into 110 columns, each group gets a line below. Percentages have one decimal; ``*`` marks a row's
     worst.
@@ -39,9 +39,8 @@ def _main_columns(summary: Summary) -> list[list[str]]:
         ["", "", "", *(f"{row.title}{' ◂' if row.chosen and len(rows) > 1 else ''}" for row in rows)],
         ["", "worst", "group", *(percent(row.number("worst_group_accuracy")) for row in rows)],
         ["", "95 %", "interval", *(interval_text(*(row.interval or (None, None))) for row in rows)],
-        ["", "", "average", *(percent(row.number("average")) for row in rows)],
-        ["train-", "weighted", "average", *(percent(row.number("adjusted_average")) for row in rows)],
-        ["", "", "gap", *(points(row.number("gap")) for row in rows)],
+        ["", "", "average", *(percent(row.average) for row in rows)],
+        ["", "", "gap", *(points(row.gap) for row in rows)],
     ]
 
 
@@ -93,6 +92,7 @@ def _notes(summary: Summary) -> list[str]:
         marks,
         "interval: from the least lower to the least upper bound of the groups, exact, for all groups at once",
         MINIMUM_NOTE,
+        average_note(summary.metrics["average"]),
     ]
     trained = [row for row in summary.rows if row.record["selected_epoch"] is not None]
     if trained:
