@@ -14,7 +14,7 @@ import pytest
 
 from dbpt.cli import main
 
-PATIENCE = 300  # seconds, on a busy machine
+PATIENCE = 600  # seconds, on a busy machine
 
 
 @dataclass

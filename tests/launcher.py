@@ -53,7 +53,7 @@ class Launcher:
         self.server.stdin.flush()
         child = int(self.server.stdout.readline())
         alive = Path(f"/proc/{child}/cmdline")
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 600
         while not until() and alive.exists() and alive.read_bytes() and time.monotonic() < deadline:
             time.sleep(0.0005)
         os.kill(child, signal_number)  # it stays a zombie, so nobody else's, until the launcher has waited for it
@@ -65,7 +65,7 @@ class Launcher:
         """End the server."""
         self.server.stdin.close()
         self.server.stdout.close()
-        self.server.wait(timeout=30)
+        self.server.wait(timeout=600)
 
 
 def leftovers(run: Path) -> list[Path]:

@@ -202,7 +202,7 @@ def test_processes_at_once_lose_nothing(tmp_path):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(600)
         assert process.exitcode == 0
     cache = opened(tmp_path)
     for writer in range(2):

@@ -336,7 +336,7 @@ def test_folders_without_permission(tiny, refused, tmp_path):
 def test_an_error_in_a_real_process_has_no_traceback(tiny, tmp_path):
     """Once for all: what the tests above see in this process is what a shell sees."""
     command = [sys.executable, "-m", "dbpt", "fit", "none.csv", "--out", str(tmp_path / "run")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("Error: ")
@@ -389,7 +389,7 @@ def test_letters_that_the_output_lacks_are_replaced(tiny, tiny_run):
         [sys.executable, "-m", "dbpt", *map(str, arguments)],
         capture_output=True,
         env=environment,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

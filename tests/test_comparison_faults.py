@@ -68,7 +68,7 @@ def test_a_process_that_cannot_begin_is_told_of(tiny, tmp_path):
         "if __name__ != '__main__':\n    raise SystemExit(3)\n"
         f"import dbpt\ndbpt.compare({str(tiny.table)!r}, out={str(tmp_path / 'c')!r}, **{arguments!r})\n"
     )
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 1
     assert (
         "--jobs: a process ended with exit code 3 before it could begin; in a script, " in done.stderr.splitlines()[-1]
@@ -105,7 +105,7 @@ def start(tiny):
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 600
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.001)
@@ -165,7 +165,7 @@ def test_ctrl_c_is_one_line_and_leaves_no_process(start, tiny, tmp_path, expecte
     process = start(out, "--jobs", "2")
     wait_until(lambda: mid_training(out) and cells_in(out) >= 1)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the children too
-    _, said = process.communicate(timeout=300)
+    _, said = process.communicate(timeout=600)
     assert process.returncode == 130, said
     assert said.splitlines()[-1] == "Interrupted; nothing is half-written, and dbpt compare goes on with --resume"
     assert "Traceback" not in said

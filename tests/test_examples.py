@@ -25,7 +25,7 @@ def printed(folder: Path, *command: object, returncode: int = 0) -> list[str]:
             stdout=out_file,
             stderr=errors_file,
             env=ENVIRONMENT,
-            timeout=300,
+            timeout=600,
         )
     assert done.returncode == returncode, errors.read_text()
     return out.read_text().splitlines()

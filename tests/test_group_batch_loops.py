@@ -116,7 +116,7 @@ class DrawingDataset(torch.utils.data.Dataset):
 def test_threads_work_inside_a_forked_worker():
     dataset = DrawingDataset()
     expected = [dataset[epoch] for epoch in range(4)]  # threads in the parent first
-    loader = torch.utils.data.DataLoader(dataset, num_workers=2, multiprocessing_context="fork", timeout=60)
+    loader = torch.utils.data.DataLoader(dataset, num_workers=2, multiprocessing_context="fork", timeout=600)
     assert [int(row) for row in loader] == expected
 
 

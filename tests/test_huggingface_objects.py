@@ -56,7 +56,7 @@ def test_another_process_finds_the_copy(cache):
         "import sys; sys.path.insert(0, 'tests'); from saved_datasets import made; "
         "from dbpt.data.huggingface_objects import path_of; print(path_of(made([0, 1, 0])))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
     assert done.stdout.strip() == path_of(made([0, 1, 0])), done.stderr
 
 
@@ -175,6 +175,6 @@ def test_a_kind_of_data_that_is_none_does_not_import_datasets():
         "import sys, dbpt\ntry:\n    dbpt.load_dataset(7)\nexcept dbpt.InputError as error:\n    print(error)\n"
         "print('datasets' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
     expected = "data is a builtins.int; expected a name, a path, or a Dataset or DatasetDict of datasets\nFalse\n"
     assert done.stdout == expected, done.stderr

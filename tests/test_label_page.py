@@ -154,7 +154,7 @@ def in_browser(page: str, script: str, folder: Path) -> dict:
     file.write_text(page.replace("</body>", f"<script>{tool}{script};{end}</script></body>"), encoding="utf-8")
     options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}", "--dump-dom"]
     done = subprocess.run(
-        [BROWSER, *options, file.as_uri()], capture_output=True, text=True, timeout=120, check=True, encoding="utf-8"
+        [BROWSER, *options, file.as_uri()], capture_output=True, text=True, timeout=600, check=True, encoding="utf-8"
     )
     from html import unescape
 

@@ -146,7 +146,7 @@ def test_dbpts_weights_follow_target_and_ema(training):
     for epoch in range(SETTINGS.epochs):
         train_epoch(model, batches(objective, epoch), training.features, training.labels, lr_of(epoch), weigh)
         move()
-        np.testing.assert_allclose(trained.history[epoch].group_weights, weights, rtol=1e-4)
+        np.testing.assert_allclose(trained.history[epoch].group_weights, weights, rtol=1e-3)
     assert_same_layer(trained, model)
 
 
@@ -196,7 +196,7 @@ def test_group_dros_loss_is_q_times_the_group_means_of_training():
     objective.observe(*tensors)
     means = np.array([losses[TRAIN.groups[rows] == g].mean() for g in range(4)])
     q = np.exp(0.5 * means) / np.exp(0.5 * means).sum()
-    assert objective.loss(*tensors, torch.from_numpy(rows)).item() == pytest.approx(q @ means, rel=1e-6)
+    assert objective.loss(*tensors, torch.from_numpy(rows)).item() == pytest.approx(q @ means, rel=1e-5)
 
 
 # --- Just Train Twice -------------------------------------------------------------------------------------------------

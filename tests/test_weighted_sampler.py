@@ -61,7 +61,7 @@ def test_threads_work_inside_workers(context):
         sampler.indices()  # threads in the parent first
     dataset = DrawingDataset(samplers)
     loader = torch.utils.data.DataLoader(
-        dataset, batch_size=None, num_workers=1, multiprocessing_context=context, timeout=120
+        dataset, batch_size=None, num_workers=1, multiprocessing_context=context, timeout=600
     )
     assert list(loader) == [dataset[epoch] for epoch in range(3)]
 
