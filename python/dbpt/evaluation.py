@@ -1,6 +1,5 @@
 """`evaluate`: a finished run's classifier on other data, by group."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from dbpt.methods import split_metrics
 from dbpt.objectives import OBJECTIVES
 from dbpt.results import describe_data
 from dbpt.run_folder import load
+from dbpt.schema import Count, read_json, typed
 from dbpt.splits import knows_true_groups, training_counts
 
 if TYPE_CHECKING:
@@ -136,15 +136,16 @@ def evaluate(
 
 def _train_counts_of_run(run: Path, num_groups: int, group_kind: str) -> NDArray[np.int64]:
     """(G,) training rows of each group of the run, true or pseudo; all 0 where ``metrics.json`` does not tell."""
+    path = run / "metrics.json"
     try:
-        metrics = json.loads((run / "metrics.json").read_bytes())
+        metrics = read_json(path, "file of a run's metrics")
         counts = metrics["dataset"]["train_counts_pseudo"]
         if group_kind == "true":
             counts = metrics["dataset"]["counts"]["train"] if metrics["group_kind"] == "true" else []
-        found = np.array(counts, dtype=np.int64)
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        found = np.zeros(0, dtype=np.int64)
-    return found if found.shape == (num_groups,) and (found >= 0).all() else np.zeros(num_groups, dtype=np.int64)
+        found = typed(counts, list[Count], path, "fit anew")
+    except (InputError, KeyError, TypeError):
+        found = []
+    return np.array(found if len(found) == num_groups else [0] * num_groups, dtype=np.int64)
 
 
 def _refuse_demo(data: str) -> None:
