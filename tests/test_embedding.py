@@ -2,12 +2,14 @@
 
 import csv
 import json
+import os
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from unprivileged import unprivileged
 
 import dbpt
 from dbpt.errors import InputError
@@ -170,3 +172,29 @@ def test_wrong_arguments_are_one_line(command, task, more, line):
 def test_given_features_are_refused(task):
     with pytest.raises(InputError, match="--embeddings are features already"):
         dbpt.embed(task / "list.csv", embeddings="features.npy", **settings(task))
+
+
+@pytest.mark.parametrize("kind", ["long", "link loop", "file", "pipe", "unreadable", "unwritable", "nul"])
+def test_a_cache_folder_that_cannot_be_is_one_line(command, task, kind):
+    cache = task / {"long": "x" * 300, "nul": "a\0b"}.get(kind, "bad")
+    {
+        "link loop": lambda: cache.symlink_to(cache),
+        "file": lambda: cache.write_text("precious"),
+        "pipe": lambda: os.mkfifo(cache),
+        "unreadable": lambda: cache.mkdir(mode=0),
+        "unwritable": lambda: cache.mkdir(mode=0o555),
+    }.get(kind, lambda: None)()
+    with unprivileged():
+        for verb in ([*arguments(task), "--cache", cache], ["cache", "verify", "--cache", cache]):
+            if kind == "nul":
+                with pytest.raises(InputError):
+                    dbpt.embed(task / "list.csv", **settings(task) | {"cache": str(cache)})
+                return
+            code, out, err = command(*verb)
+            assert (code, out) == (2, ""), verb
+            assert "Traceback" not in err
+            assert err.splitlines()[-1].startswith("Error: ")
+        for verb in ("list", ["prune", "--dry-run"], "prune"):
+            code, _, err = command("cache", *([verb] if isinstance(verb, str) else verb), "--cache", cache)
+            assert code in (0, 2)
+            assert err.count("\n") == (code == 2)

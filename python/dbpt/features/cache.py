@@ -301,6 +301,6 @@ def _signature(file: Path) -> tuple[int, int, int] | None:
     """What changes when the file is replaced."""
     try:
         found = file.stat()
-    except OSError:
+    except (OSError, ValueError):
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns

@@ -88,7 +88,7 @@ def read_manifest(folder: Path) -> Manifest | None:
             text = opened.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise UnreadableManifest(f"{file}: cannot be read: {reason_of(error)}; choose another cache folder") from None
     try:
         if len(text) > MAX_BYTES:
