@@ -5,7 +5,7 @@ import pytest
 from layouts import edit, refused, write_faces
 
 from dbpt.data import load_dataset
-from dbpt.data.celeba.words import CLAUSES, celeba_words
+from dbpt.data.celeba_words import CLAUSES, celeba_words
 from dbpt.demo.layouts import CELEBA_ATTRIBUTES
 
 MERGED_USUAL = "img_id,img_filename,y,split,place,place_filename\n"

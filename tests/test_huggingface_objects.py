@@ -71,7 +71,10 @@ def test_images_that_are_files(tmp_path):
     assert load_dataset(made([0, 1], [str(file) for file in files])).root != first.root
     files[1].unlink()
     assert contents(first) == [b"a.jpg", b"b.jpg"]
-    assert f"data: image '{files[1]}' is no file here; download it, or leave its row out" in refused(rows)
+    assert (
+        f"data: image '{files[1]}' is no file here (No such file or directory); download it, or leave its row out"
+        in refused(rows)
+    )
 
 
 def test_the_network_is_not_asked(monkeypatch):

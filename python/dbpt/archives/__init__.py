@@ -1,7 +1,7 @@
 """Files inside other files, by the path that they would have if those were folders. Nothing is unpacked.
 
-Tar archives hold any files, Arrow files the images of a column. Either is looked through once; a file in it is then a
-range of bytes.
+Tar archives hold any files, Arrow files the images of a column. Either is looked through once; then each file in it is
+read by its place.
 """
 
 import os

@@ -14,16 +14,15 @@ import numpy as np
 
 from dbpt.archives.arrow import image_column
 from dbpt.data.cell_text import cell_text
+from dbpt.data.choices import SPLIT_FOLDERS, Choices
 from dbpt.data.column_names import ROLES
 from dbpt.data.dataset import Dataset
 from dbpt.data.folders import is_file, is_there
-from dbpt.data.image_folder import SPLIT_FOLDERS
 from dbpt.data.jsonl import json_object
 from dbpt.data.rows import Columns, check_number, column_position, read_text, shortened
-from dbpt.data.table import SPLIT_NAMES, attribute_indices, class_indices
-from dbpt.data.value_codes import is_unknown, notes_on_numbers
+from dbpt.data.value_codes import is_unknown
 from dbpt.errors import InputError
-from dbpt.words import Vocabulary, Words
+from dbpt.words import Vocabulary
 
 if TYPE_CHECKING:
     import datasets
@@ -41,33 +40,20 @@ def is_saved_dataset(folder: Path) -> bool:
         return False
 
 
-def read_saved_dataset(
-    folder: Path,
-    classes: Vocabulary | None,
-    attributes: Vocabulary | None,
-    templates: Sequence[str],
-    attribute_templates: Sequence[str],
-    columns: Mapping[str, str] | None = None,
-) -> Dataset:
+def read_saved_dataset(folder: Path, choices: Choices) -> Dataset:
     """Read the labels, attributes and splits of a saved data set.
 
     Args:
         folder: a DatasetDict with the splits train, val (valid, validation) and test, or a Dataset, with a column of
             splits or all of one.
-        classes: names that the labels use, in index order, or which numbers 0..C-1 index. None takes the names of a
-            ClassLabel that rows have, in its order.
-        attributes: the same for attributes.
-        templates: sentences for classes.
-        attribute_templates: sentences for attributes.
-        columns: role to the column that holds it, where it is not called so. The images are the column of feature
-            Image, unless ``path`` says which of several.
+        choices: without names, those of a ClassLabel that rows have are taken, in its order. The images are the column
+            of feature Image, unless ``path`` says which of several.
 
     Raises:
         InputError: no datasets; a damaged or half-written folder, no column of images or more than one, a row without a
-            label; as tables do for values and paths.
+            label; as `Choices.dataset`.
     """
-    splits, given = _load(folder), dict(columns or {})
-    named = dict(zip(ROLES, ROLES, strict=True)) | given
+    splits, given, named = _load(folder), choices.columns, choices.named
     image = _image_column_name(folder, splits, given.get("path"))
     # Of several splits each says what its rows are.
     unnamed = ("attribute",) if len(splits) > 1 else ("attribute", "split")
@@ -105,24 +91,17 @@ def read_saved_dataset(
         )
     rows = Columns(folder, [0] * len(paths), values, names=paths)
     own = {role: _own_names(splits.values(), named[role], set(values.get(named[role], ()))) for role in ROLES[1:]}
-    class_words, label_indices = class_indices(rows, named["label"], classes or own["label"])
-    attribute_words, indices = attribute_indices(rows, named["attribute"], attributes or own["attribute"])
-    split_codes = np.array(codes, dtype=np.int64)
-    if "split" in others:
-        split_codes = rows.decode(named["split"], lambda value: SPLIT_NAMES.get(value.lower()), list(SPLIT_FOLDERS))
-    if classes is None:
+    if choices.classes is None:
         notes += _unused_names(splits.values(), named["label"], set(values[named["label"]]))
-    return Dataset(
+    return choices.dataset(
+        rows,
+        paths,
         name=folder.name,
         root=folder,
-        source=folder,
-        paths=tuple(paths),
-        lines=np.zeros(len(paths), dtype=np.int64),
-        labels=label_indices,
-        attributes=indices,
-        splits=split_codes,
-        words=Words(class_words, attribute_words, tuple(templates), tuple(attribute_templates)),
-        notes=(*notes, *notes_on_numbers(class_words, attribute_words)),
+        splits=None if "split" in others else np.array(codes, dtype=np.int64),
+        own_classes=own["label"],
+        own_attributes=own["attribute"],
+        notes=notes,
     )
 
 

@@ -20,6 +20,7 @@ from dbpt.config import default_cache_dir
 from dbpt.data.huggingface import check_split_names
 from dbpt.errors import InputError
 from dbpt.features.owned_lock import OwnedLock
+from dbpt.files import reason_of
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -92,8 +93,10 @@ def _digest(splits: dict[str, Dataset]) -> str:
         for file in _image_files(split):
             try:
                 found = os.stat(file)  # noqa: PTH116 (once an image)
-            except (OSError, ValueError):
-                raise InputError(f"data: image {file!r} is no file here; download it, or leave its row out") from None
+            except (OSError, ValueError) as error:
+                raise InputError(
+                    f"data: image {file!r} is no file here ({reason_of(error)}); download it, or leave its row out"
+                ) from None
             digest.update(f"{found.st_size} {found.st_mtime_ns}\0".encode())
     return digest.hexdigest()[:32]
 
@@ -124,8 +127,7 @@ def _save(splits: dict[str, Dataset], place: Path, name: str) -> None:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         if not (place / name).is_dir():  # else another process was as quick
-            reason = error.strerror or " ".join(str(error).split())
-            raise InputError(f"{place / name}: cannot save the data set there: {reason}") from None
+            raise InputError(f"{place / name}: cannot save the data set there: {reason_of(error)}") from None
 
 
 def _whole(splits: dict[str, Dataset]) -> Any:

@@ -3,23 +3,20 @@
 Folders may lie deeper below a class. Nothing says what the attribute is: it is unknown for every row.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from dbpt.data.cell_text import cell_text
+from dbpt.data.choices import SPLIT_FOLDERS, Choices
 from dbpt.data.dataset import SPLITS, Dataset
 from dbpt.data.folders import leads_to_folder, list_entries
-from dbpt.data.rows import one_of, shortened
-from dbpt.data.value_codes import given_codes, notes_on_numbers, own_codes
-from dbpt.errors import CONTROL, InputError, nearest
-from dbpt.words import Vocabulary, Words
+from dbpt.data.rows import Columns, shortened
+from dbpt.errors import InputError
 
 # Of what can be decoded. Another ending is not looked into: it is no image, or one that would fail anyway.
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-SPLIT_FOLDERS = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
 
 
 @dataclass
@@ -32,32 +29,22 @@ class _Found:
     left_out: list[str] = field(default_factory=list)
 
 
-def read_image_folder(
-    folder: Path,
-    classes: Vocabulary | None,
-    attributes: Vocabulary | None,
-    templates: Sequence[str],
-    attribute_templates: Sequence[str],
-) -> Dataset:
-    """List the images; folder names are the classes, sorted, rows are in the order of split and path.
+def read_image_folder(folder: Path, choices: Choices) -> Dataset:
+    """List the images; folder names are the labels, rows are in the order of split and path.
 
     Args:
         folder: holds folders of splits (train; val, valid or validation; test) with the class folders in them, or
             class folders, whose images are all of split train.
-        classes: names that the class folders use, in index order, or which numbers 0..C-1 index.
-        attributes: names of the attribute, whose value no row has.
-        templates: sentences for classes.
-        attribute_templates: sentences for attributes.
+        choices: names and sentences.
 
     Raises:
-        InputError: no image, folders of splits and others side by side, a folder that is none of ``classes``, fewer
-            than two classes.
+        InputError: no image, folders of splits and others side by side; as `Choices.dataset`.
     """
     found, notes = _Found(), []
-    splits = _split_folders(folder)
-    for name, split in sorted(splits.items(), key=lambda item: (item[1], item[0])):
+    folders = _split_folders(folder)
+    for name, split in sorted(folders.items(), key=lambda item: (item[1], item[0])):
         _list_classes(folder, f"{name}/", split, found)
-    if not splits:
+    if not folders:
         _list_classes(folder, "", SPLITS.index("train"), found)
         notes.append("no folders train, val, test: all images are of split train, and there is no test split")
     if not found.paths:
@@ -66,19 +53,9 @@ def read_image_folder(
         )
     if found.left_out:
         notes.append(f"{len(found.left_out)} entries are no images in a class folder: {shortened(found.left_out, 3)}")
-    class_words, codes = _class_codes(folder, found, classes)
-    return Dataset(
-        name=folder.name,
-        root=folder,
-        source=folder,
-        paths=tuple(found.paths),
-        lines=np.zeros(len(found.paths), dtype=np.int64),
-        labels=np.array([codes[label] for label in found.labels], dtype=np.int64),
-        attributes=np.full(len(found.paths), -1, dtype=np.int64),
-        splits=np.array(found.splits, dtype=np.int64),
-        words=Words(class_words, attributes or {}, tuple(templates), tuple(attribute_templates)),
-        notes=(*notes, *notes_on_numbers(class_words, {})),
-    )
+    read = Columns(folder, [0] * len(found.paths), {"label": found.labels}, names=found.paths)
+    splits = np.array(found.splits, dtype=np.int64)
+    return choices.dataset(read, found.paths, name=folder.name, root=folder, splits=splits, notes=notes)
 
 
 def _split_folders(folder: Path) -> dict[str, int]:
@@ -121,24 +98,3 @@ def _files(root: Path, folder: str) -> Iterator[str]:
             waiting += [(path, below) for below in reversed(list_entries(root / path))]
         else:
             yield path
-
-
-def _class_codes(folder: Path, found: _Found, classes: Vocabulary | None) -> tuple[Vocabulary, dict[str, int]]:
-    names = set(found.labels)
-    for name in names:
-        if cell_text(name) is None or CONTROL.search(name):
-            raise InputError(
-                f"{folder}: the name of folder {name!r} is not UTF-8, or has control characters; rename it"
-            )
-    if classes is None:
-        ordered, codes = own_codes(names)
-        if len(ordered) < 2:
-            raise InputError(f"{folder}: has images of {ordered[0]!r} alone; a classifier needs at least two classes")
-        return {name: (name,) for name in ordered}, codes
-    codes, expected = given_codes(names, list(classes))
-    for name, path in zip(found.labels, found.paths, strict=True):
-        if name not in codes:
-            raise InputError(
-                f"{folder}: the folder of {path!r} is {name!r}, expected {one_of(expected)}{nearest(name, expected)}"
-            )
-    return classes, codes

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dbpt.data import celeba, metashift, waterbirds
 from dbpt.data.checks import published_notes
+from dbpt.data.choices import Choices, listed
 from dbpt.data.dataset import Dataset
 from dbpt.data.folders import absolute
 from dbpt.data.rows import shortened
@@ -32,10 +33,7 @@ KNOWN = {
 def read_known(
     name: str,
     root: str | Path | None,
-    classes: Vocabulary | None,
-    attributes: Vocabulary | None,
-    templates: Sequence[str] | None,
-    attribute_templates: Sequence[str] | None,
+    choices: Choices,
     celeba_target: str | None,
     celeba_attributes: Sequence[str] | None,
 ) -> Dataset:
@@ -49,13 +47,14 @@ def read_known(
         raise InputError(f"data set {name!r} needs root, the folder that holds {known.holds}")
     task: dict[str, str | tuple[str, ...]] = {} if celeba_target is None else {"target": celeba_target}
     if celeba_attributes is not None:
-        task["attributes"] = _listed(celeba_attributes)
+        task["attributes"] = listed(celeba_attributes)
     dataset = known.read(absolute(root), **task)
+    own = dataset.words
     words = Words(
-        _same_number("classes", classes, dataset.words.classes),
-        _same_number("attributes", attributes, dataset.words.attributes),
-        dataset.words.templates if templates is None else _listed(templates),
-        dataset.words.attribute_templates if attribute_templates is None else _listed(attribute_templates),
+        _same_number("classes", choices.classes, own.classes),
+        _same_number("attributes", choices.attributes, own.attributes),
+        own.templates if choices.templates is None else choices.templates,
+        own.attribute_templates if choices.attribute_templates is None else choices.attribute_templates,
     )
     return replace(dataset, words=words, notes=(*dataset.notes, *published_notes(dataset)))
 
@@ -67,7 +66,3 @@ def _same_number(argument: str, given: Vocabulary | None, own: Vocabulary) -> Vo
             f"found {len(given)} ({shortened(given)})"
         )
     return given or own
-
-
-def _listed(given: Sequence[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from dbpt.data import image_folder, table, webdataset
 from dbpt.data.checks import check_dataset, check_names, spelled_as_on_disk
-from dbpt.data.column_names import ROLES, check_columns
+from dbpt.data.choices import Choices, listed
+from dbpt.data.column_names import check_columns
 from dbpt.data.dataset import Dataset
 from dbpt.data.folders import absolute, is_folder, is_there
 from dbpt.data.huggingface import is_saved_dataset, read_saved_dataset
@@ -64,17 +65,23 @@ def load_dataset(
     for argument, vocabulary in (("classes", classes), ("attributes", attributes)):
         if vocabulary is not None:
             check_vocabulary(vocabulary, argument)
-    vocabularies = classes, attributes, templates, attribute_templates
+    choices = Choices(
+        classes,
+        attributes,
+        None if templates is None else listed(templates),
+        None if attribute_templates is None else listed(attribute_templates),
+        columns or {},
+    )
     data = path_of(data)
     if data != "celeba":
         _refuse_celeba_task(data, celeba_target, celeba_attributes)
     if data in KNOWN:
         if columns:
             raise InputError(f"--columns: data set {data!r} has columns of its own; give columns of a table alone")
-        dataset = read_known(data, root, *vocabularies, celeba_target, celeba_attributes)
+        dataset = read_known(data, root, choices, celeba_target, celeba_attributes)
     else:
         check_columns(columns or {}, "--columns")
-        dataset = _load_own(data, root, *vocabularies, columns, images)
+        dataset = _load_own(data, root, choices, images)
     check_names(dataset)
     if images:
         dataset = spelled_as_on_disk(dataset)
@@ -89,55 +96,35 @@ def _refuse_celeba_task(data: str, target: str | None, attributes: Sequence[str]
             raise InputError(f"{flag} {given!r} with data {data!r}: only celeba has attributes to choose; drop it")
 
 
-def _load_own(
-    data: str,
-    root: str | Path | None,
-    classes: Vocabulary | None,
-    attributes: Vocabulary | None,
-    templates: Sequence[str] | None,
-    attribute_templates: Sequence[str] | None,
-    columns: Mapping[str, str] | None,
-    images: bool,
-) -> Dataset:
+def _load_own(data: str, root: str | Path | None, choices: Choices, images: bool) -> Dataset:
     path = absolute(data)
-    sentences = (
-        _sentences(templates, table.TEMPLATES),
-        _sentences(attribute_templates, table.ATTRIBUTE_TEMPLATES),
-    )
     if webdataset.is_pattern_of_shards(data):
         if root is not None or not images:
             given = f"--root {root}" if root is not None else "--embeddings"
             raise InputError(f"{given}: {path} has its images inside; drop it, or give a table")
-        return webdataset.read_webdataset(str(path), classes, attributes, *sentences, columns)
+        return webdataset.read_webdataset(str(path), choices)
     if path.suffix.lower() not in table.READERS and is_folder(path):
         if not images:
             raise InputError(f"--embeddings with the folder {path}: its files have no order to go by; give a table")
         is_saved = is_saved_dataset(path)
-        if root is not None or (columns and not is_saved):
+        if root is not None or (choices.columns and not is_saved):
             given = f"--root {root}" if root is not None else "--columns"
             raise InputError(f"{given}: {path} has its images inside; drop it")
         if is_saved:
-            return read_saved_dataset(path, classes, attributes, *sentences, columns)
-        return image_folder.read_image_folder(path, classes, attributes, *sentences)
+            return read_saved_dataset(path, choices)
+        return image_folder.read_image_folder(path, choices)
     if path.suffix.lower() not in table.READERS:
         raise InputError(
             f"data {path.name!r} is neither a known data set ({', '.join(KNOWN)}) nor the path of a "
             f"{', '.join(table.READERS)} table, nor a folder, nor .tar shards{nearest(path.name.lower(), list(KNOWN))}"
         )
     if not is_there(path):
-        named = [(columns or {}).get(role, role) for role in ROLES]
+        named = list(choices.named.values())
         raise InputError(
             f"{path}: does not exist; expected a table with the columns {', '.join(named[:3])}[, {named[3]}]"
         )
-    return table.read_table(
-        path,
-        path.parent if root is None else _root_folder(root, path),
-        classes,
-        attributes,
-        *sentences,
-        columns,
-        images=images,
-    )
+    images_at = path.parent if root is None else _root_folder(root, path)
+    return table.read_table(path, images_at, choices, images=images)
 
 
 def _root_folder(root: str | Path, path: Path) -> Path:
@@ -147,9 +134,3 @@ def _root_folder(root: str | Path, path: Path) -> Path:
             f"--root {folder} is not a folder; expected the one that the paths of {path.name} are relative to"
         )
     return folder
-
-
-def _sentences(given: Sequence[str] | None, default: tuple[str, ...]) -> tuple[str, ...]:
-    if given is None:
-        return default
-    return (given,) if isinstance(given, str) else tuple(given)

@@ -5,24 +5,20 @@ An image (jpg, jpeg, png, webp, bmp, gif, tif, tiff); the class in ``.cls`` or, 
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-
-import numpy as np
 
 from dbpt.archives.member import Member
 from dbpt.archives.tar import members
 from dbpt.data.cell_text import cell_text
+from dbpt.data.choices import SPLIT_FOLDERS, Choices
 from dbpt.data.column_names import ROLES
 from dbpt.data.dataset import Dataset
-from dbpt.data.image_folder import ENDINGS, SPLIT_FOLDERS
+from dbpt.data.image_folder import ENDINGS
 from dbpt.data.jsonl import json_object
 from dbpt.data.rows import Columns, shortened
 from dbpt.data.shard_pattern import shards_of
-from dbpt.data.table import SPLIT_NAMES, attribute_indices, class_indices
-from dbpt.data.value_codes import notes_on_numbers
 from dbpt.errors import InputError
-from dbpt.words import Vocabulary, Words
 
 SPLIT_WORD = re.compile(r"(?<![a-z])(train|val|valid|validation|test)(?![a-z])")
 COMPRESSED = re.compile(r"\.(tar\.(gz|bz2|xz|zst)|tgz)$", re.IGNORECASE)
@@ -38,31 +34,20 @@ def is_pattern_of_shards(data: str) -> bool:
     return data.lower().endswith(".tar")
 
 
-def read_webdataset(
-    pattern: str,
-    classes: Vocabulary | None,
-    attributes: Vocabulary | None,
-    templates: Sequence[str],
-    attribute_templates: Sequence[str],
-    columns: Mapping[str, str] | None = None,
-) -> Dataset:
+def read_webdataset(pattern: str, choices: Choices) -> Dataset:
     """Read the samples of all shards, in their order; no image is read.
 
     Args:
         pattern: one or more files, see `shards_of`.
-        classes: names that the labels use, in index order, or which numbers 0..C-1 index.
-        attributes: the same for attributes.
-        templates: sentences for classes.
-        attribute_templates: sentences for attributes.
-        columns: role to the key of ``.json`` that holds it; with a ``label`` there, ``.cls`` is not read.
+        choices: their columns are keys of ``.json``; with a ``label`` there, ``.cls`` is not read.
 
     Raises:
         InputError: as `shards_of` and `members`; a sample with two images, without a class or split, or whose ``.json``
-            is no object; as tables do for values.
+            is no object; as `Choices.dataset`.
     """
     shards = shards_of(pattern)
     root = Path(os.path.commonpath([shard.parent for shard in shards]))
-    keys = dict(zip(ROLES, ROLES, strict=True)) | dict(columns or {})
+    keys = choices.named
     values: dict[str, list[str]] = {keys[role]: [] for role in ROLES if role != "path"}
     paths: list[str] = []
     without: list[str] = []
@@ -74,27 +59,14 @@ def read_webdataset(
                 without.append(f"{prefix}/{key}")
                 continue
             paths.append(f"{prefix}/{image}")
-            for name, value in _said(sample, keys, shard, f"{shard}/{key}", "label" in (columns or {})).items():
+            for name, value in _said(sample, keys, shard, f"{shard}/{key}", "label" in choices.columns).items():
                 values[name].append(value)
     if not paths:
         raise InputError(f"data {pattern!r}: no sample with an image ({', '.join(ENDINGS)}) in {len(shards)} shards")
     read = Columns(Path(pattern), [0] * len(paths), values, names=paths)
-    splits = read.decode(keys["split"], lambda value: SPLIT_NAMES.get(value.lower()), ["train", "val", "test"])
-    class_words, labels = class_indices(read, keys["label"], classes)
-    attribute_words, indices = attribute_indices(read, keys["attribute"], attributes)
     notes = [f"{len(without)} samples have no image and are left out: {shortened(without, 3)}"] if without else []
-    return Dataset(
-        name=re.sub(r"[^\w-]*[{*?\[].*|\.tar$", "", Path(pattern).name, flags=re.IGNORECASE) or "shards",
-        root=root,
-        source=Path(pattern),
-        paths=tuple(paths),
-        lines=np.zeros(len(paths), dtype=np.int64),
-        labels=labels,
-        attributes=indices,
-        splits=splits,
-        words=Words(class_words, attribute_words, tuple(templates), tuple(attribute_templates)),
-        notes=(*notes, *notes_on_numbers(class_words, attribute_words)),
-    )
+    name = re.sub(r"[^\w-]*[{*?\[].*|\.tar$", "", Path(pattern).name, flags=re.IGNORECASE) or "shards"
+    return choices.dataset(read, paths, name=name, root=root, notes=notes)
 
 
 def _samples(shard: Path) -> dict[str, dict[str, tuple[str, Member]]]:

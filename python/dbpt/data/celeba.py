@@ -1,0 +1,252 @@
+"""CelebA (Liu et al., 2015): one of its forty attributes as the class, others as the spurious attribute.
+
+By default y: Blond_Hair (0 dark, 1 blond); a: Male (0 female, 1 male), the task that the literature reports.
+
+Two forms are in circulation: an attribute and a partition list, as text or CSV, and one table that merges them, as the
+code for group robustness ships it. There either some of the forty attributes are columns (1 and -1, or 1 and 0), or the
+usual task alone is, as ``y`` and ``place`` (group_DRO, DFR) or ``a`` (SubpopBench).
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.data.celeba_words import CLAUSES, SPURIOUS, TARGET, WORDS, celeba_words
+from dbpt.data.dataset import Dataset, GroupCounts
+from dbpt.data.folders import find_root, first_of
+from dbpt.data.rows import Columns, column_position, read_columns, read_text, relative_path, separated_rows, shortened
+from dbpt.errors import InputError, nearest
+
+__all__ = ["PUBLISHED", "SPURIOUS", "TARGET", "WORDS", "read_celeba"]
+
+# Also as WILDS and group_DRO name it.
+FOLDERS = ("celeba", "CelebA", "celebA", "celeba-dataset", "celebA_v1.0", "celebA/data", "data")
+ATTRIBUTES = ("list_attr_celeba.txt", "list_attr_celeba.csv", "Anno/list_attr_celeba.txt", "Anno/list_attr_celeba.csv")
+PARTITIONS = (
+    "list_eval_partition.txt",
+    "list_eval_partition.csv",
+    "Eval/list_eval_partition.txt",
+    "Eval/list_eval_partition.csv",
+)
+MERGED = ("metadata.csv", "metadata_celeba.csv", "celeba_metadata.csv", "img_align_celeba/metadata.csv")
+# The Kaggle archive holds the images in a folder of the same name inside the folder.
+IMAGES = ("img_align_celeba/img_align_celeba", "img_align_celeba", "Img/img_align_celeba")
+PUBLISHED: GroupCounts = ((71629, 66874, 22880, 1387), (8535, 8276, 2874, 182), (9767, 7535, 2480, 180))
+MAX_ATTRIBUTES = 5
+
+PRESENT = {"1": 1, "1.0": 1, "-1": 0, "-1.0": 0, "0": 0, "0.0": 0}
+PARTS = {"0": 0, "1": 1, "2": 2}
+VALUES = ["1", "-1"]
+IMAGE, SPLIT = "image", "split"
+NAMES = {  # of the columns of a merged table
+    IMAGE: ("img_filename", "image_id", "filename"),
+    SPLIT: ("split", "partition"),
+    TARGET: (TARGET, "y"),
+    SPURIOUS[0]: (SPURIOUS[0], "place", "a"),
+}
+IMAGE_NAME = re.compile(r"[0-9]{6}\.(jpg|png)")
+
+
+def read_celeba(root: Path, target: str = TARGET, attributes: Sequence[str] = SPURIOUS) -> Dataset:
+    """Read the attribute and the partition list, or one table that merges them, and find the image folder.
+
+    Args:
+        root: the folder that holds the lists and ``img_align_celeba/``, or its parent.
+        target: the attribute that is the class: 0 where it is absent, 1 where it is present.
+        attributes: the spurious ones, k of them. Their 2^k combinations are numbered as binary numbers whose first
+            digit is the first attribute.
+
+    Raises:
+        InputError: an unknown attribute, a list or the image folder missing, a malformed row, an image without a
+            partition.
+    """
+    _check_task(target, attributes)
+    root = find_root(root, FOLDERS, (*ATTRIBUTES, *MERGED), "CelebA")
+    is_usual = (target, tuple(attributes)) == (TARGET, SPURIOUS)
+    notes: list[str] = []
+    if source := first_of(root, ATTRIBUTES):
+        rows = _with_partition(_read_attributes(source, (target, *attributes), notes), root, notes)
+    else:
+        rows = _read_merged(root, (target, *attributes), is_usual)
+    folder = _image_folder(root, rows.path)
+    labels, *spurious = (rows.decode(name, PRESENT.get, VALUES) for name in (target, *attributes))
+    splits = rows.decode(SPLIT, PARTS.get, list(PARTS))
+    combination = np.zeros(len(rows.lines), dtype=np.int64)
+    for present in spurious:
+        combination = 2 * combination + present
+    return Dataset(
+        name="celeba",
+        root=root,
+        source=rows.path,
+        paths=tuple(
+            relative_path(f"{folder}/{name}", root, rows.where(row)) for row, name in enumerate(rows.values[IMAGE])
+        ),
+        lines=np.array(rows.lines, dtype=np.int64),
+        labels=labels,
+        attributes=combination,
+        splits=splits,
+        words=celeba_words(target, attributes),
+        notes=tuple(notes if is_usual else [*notes, *_size_note(splits)]),
+        published=PUBLISHED if is_usual else None,
+    )
+
+
+def _size_note(splits: NDArray[np.int64]) -> list[str]:
+    """Of other tasks the group counts are not published, but every task has the same splits."""
+    found, published = np.bincount(splits, minlength=3).tolist(), [sum(counts) for counts in PUBLISHED]
+    sizes = ["/".join(map(str, counts)) for counts in (found, published)]
+    return [] if found == published else [f"train/val/test have {sizes[0]} images (published {sizes[1]})"]
+
+
+def _image_folder(root: Path, table: Path) -> str:
+    """Relative to the root. A merged table may stand in the image folder itself."""
+    if folder := first_of(root, IMAGES):
+        return folder.relative_to(root).as_posix()
+    if root.name == "img_align_celeba" and table.parent == root:
+        return "."
+    raise InputError(f"{root}: none of {', '.join(IMAGES)} is here; CelebA needs one of them")
+
+
+def _check_task(target: str, attributes: Sequence[str]) -> None:
+    for setting, name in (("target", target), *(("attributes", name) for name in attributes)):
+        if name not in CLAUSES:
+            raise InputError(
+                f"--celeba-{setting}: {name!r} is none of CelebA's {len(CLAUSES)} attributes"
+                f"{nearest(name, list(CLAUSES)) or '; they are called as in list_attr_celeba.txt, for example Smiling'}"
+            )
+    if not attributes or len(attributes) > MAX_ATTRIBUTES:
+        raise InputError(
+            f"--celeba-attributes: found {len(attributes)}; expected 1 to {MAX_ATTRIBUTES}, whose combinations make "
+            "the groups"
+        )
+    if len({target, *attributes}) <= len(attributes):
+        twice = target if target in attributes else next(name for name in attributes if attributes.count(name) > 1)
+        raise InputError(
+            f"--celeba-attributes: {twice!r} is given twice (as {'the target' if twice == target else 'an attribute'} "
+            "too); an attribute has one role"
+        )
+
+
+# --- the lists: in the official text form and in the CSV dialects in circulation
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line, fields); commas separate if the first row or the one after it has one, else white space."""
+    text = read_text(path)
+    if any("," in line for line in text.lstrip().split("\n", 2)[:2]):
+        yield from ((line, [field.strip() for field in fields]) for line, fields in separated_rows(path, text, ","))
+        return
+    for number, line in enumerate(text.split("\n"), start=1):
+        fields = line.split()
+        if fields:
+            yield number, fields
+
+
+def _read_attributes(path: Path, wanted: Sequence[str], notes: list[str]) -> Columns:
+    """The columns `IMAGE` and ``wanted``."""
+    rows = _rows(path)
+    line, header = next(rows)
+    claimed = int(header[0]) if len(header) == 1 and header[0].isdecimal() and len(header[0]) < 19 else None
+    if claimed is not None:
+        line, header = next(rows, (line, []))
+    positions = {name: column_position(f"{path} line {line}", header, name) for name in wanted}
+    width, before = len(header), 0
+    lines: list[int] = []
+    values: dict[str, list[str]] = {name: [] for name in (IMAGE, *wanted)}
+    for line, fields in rows:
+        # The official list names the 40 attributes only; the CSVs name the image's column too.
+        if not lines and len(fields) == width + 1:
+            before = 1
+        if len(fields) != width + before:
+            raise InputError(
+                f"{path} line {line}: has {len(fields)} fields, expected {width + before}; is the file cut off?"
+            )
+        lines.append(line)
+        values[IMAGE].append(fields[0])
+        for name, position in positions.items():
+            values[name].append(fields[position + before])
+    if not lines:
+        raise InputError(f"{path}: has a header but no rows; expected one row per image")
+    if claimed is not None and claimed != len(lines):
+        notes.append(f"line 1 of {path.name} says {claimed} images, the file has {len(lines)} rows")
+    return Columns(path, lines, values)
+
+
+def _with_partition(rows: Columns, root: Path, notes: list[str]) -> Columns:
+    """The rows with the column `SPLIT`, from the partition list in ``root``."""
+    path = first_of(root, PARTITIONS)
+    if path is None:
+        raise InputError(f"{root}: none of {', '.join(PARTITIONS)} is here; CelebA needs one of them")
+    partition: dict[str, str] = {}
+    for number, (line, fields) in enumerate(_rows(path)):
+        if number == 0 and fields[1:] == ["partition"]:
+            continue
+        if len(fields) != 2 or fields[1] not in PARTS:
+            raise InputError(f"{path} line {line}: found {' '.join(fields)!r}, expected an image name and 0, 1 or 2")
+        if fields[0] in partition:
+            raise InputError(f"{path} line {line}: image {fields[0]!r} occurs twice; keep one row")
+        partition[fields[0]] = fields[1]
+    names = rows.values[IMAGE]
+    for row, name in enumerate(names):
+        if name not in partition:
+            raise InputError(f"{rows.where(row)}: image {name!r} has no row in {path}; use lists that match")
+    if unused := len(partition.keys() - set(names)):
+        notes.append(f"{unused} images of {path.name} have no row in {rows.path.name} and are left out")
+    return Columns(rows.path, rows.lines, rows.values | {SPLIT: [partition[name] for name in names]})
+
+
+# --- the merged table
+
+
+def _read_merged(root: Path, wanted: Sequence[str], is_usual: bool) -> Columns:
+    """The columns `IMAGE`, `SPLIT` and ``wanted`` of the first of the `MERGED` files that is there."""
+    path = first_of(root, MERGED)
+    assert path is not None
+    names = {IMAGE: NAMES[IMAGE], SPLIT: NAMES[SPLIT]}
+    names |= {name: NAMES[name] if is_usual else (name,) for name in wanted}
+    found = read_columns(path, (), tuple(name for group in names.values() for name in group))
+    for name in wanted:
+        if not is_usual and name not in found.values:
+            raise InputError(
+                f"{path}: has no column {name!r}; for another task than {TARGET} against {', '.join(SPURIOUS)} "
+                "give the attributes as columns, or list_attr_celeba.txt"
+            )
+    images = found.values[_present(found, NAMES[IMAGE])[0]]
+    values = {IMAGE: [_image_name(name, found.where(row)) for row, name in enumerate(images)]}
+    values[SPLIT] = _agreed(found, names[SPLIT], PARTS, list(PARTS))
+    values |= {name: _agreed(found, names[name], PRESENT, VALUES) for name in wanted}
+    return Columns(path, found.lines, values)
+
+
+def _present(columns: Columns, names: Sequence[str]) -> list[str]:
+    if not (present := [name for name in names if name in columns.values]):
+        raise InputError(
+            f"{columns.path}: has none of the columns {shortened(names)}; a merged table of CelebA needs one"
+        )
+    return present
+
+
+def _agreed(columns: Columns, names: Sequence[str], codes: Mapping[str, int], valid: Sequence[str]) -> list[str]:
+    """The column that goes by one of ``names``. Raises `InputError` if two are there and differ."""
+    first, *others = _present(columns, names)
+    expected = columns.decode(first, codes.get, valid)
+    for name in others:
+        differing = np.flatnonzero(columns.decode(name, codes.get, valid) != expected)
+        if differing.size:
+            row = int(differing[0])
+            raise InputError(
+                f"{columns.where(row)}: {first} is {columns.values[first][row]!r} but {name} is "
+                f"{columns.values[name][row]!r}, and both say the same of CelebA; drop the column that is wrong"
+            )
+    return columns.values[first]
+
+
+def _image_name(text: str, where: str) -> str:
+    """The name in the image folder. Waterbirds' table looks the same, but for what its images are called."""
+    name = text.strip().replace("\\", "/").rpartition("img_align_celeba/")[2]
+    if not IMAGE_NAME.fullmatch(name):
+        raise InputError(f"{where}: {text!r} is not called as CelebA's images are, 000001.jpg; is this table CelebA's?")
+    return name
