@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from dbpt.config import default_cache_dir
 from dbpt.data.huggingface import check_split_names
 from dbpt.errors import InputError
-from dbpt.features.owned_lock import OwnedLock
 from dbpt.files import reason_of
 
 if TYPE_CHECKING:
@@ -114,6 +113,8 @@ def _image_files(split: Dataset) -> Iterator[str]:
 
 def _save(splits: dict[str, Dataset], place: Path, name: str) -> None:
     """Under a temporary name first, so that what stands in ``place`` is complete."""
+    from dbpt.features.owned_lock import OwnedLock  # Pillow comes with the features, which reading labels needs not
+
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
