@@ -76,8 +76,8 @@ def test_weights_on_a_few_rows_are_told_with_the_group_that_has_them():
     assert history[-1].group_weights[smallest] == max(history[-1].group_weights)
     assert found[-1] == (
         f"its group weights make {ROWS.sum()} rows count as {ROWS[smallest]}: a row of {NAMES[smallest]} weighs "
-        f"{ROWS.sum() / ROWS[smallest]:.3g}; add rows of that group, or lower what moves the weights (--eta, "
-        "--dro-step-size)"
+        f"{ROWS.sum() / ROWS[smallest]:.3g}; add rows of that group, lower --max-weight, or lower what moves the "
+        "weights (--eta, --dro-step-size)"
     )
 
 

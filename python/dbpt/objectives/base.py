@@ -78,6 +78,9 @@ class Objective(ABC):
     refits: ClassVar[bool] = False
     """Whether a solver of its own finds the head, without the training loop (`dbpt.objectives.dfr`)."""
 
+    start_weights: NDArray[np.float64] | None = None
+    """(G,) the group weights that training starts with; None if the objective has no such thing."""
+
     def __init__(self, training: TrainingGroups, *, apply: str = "loss", **settings: Any) -> None:
         """Build from the training rows; ``apply`` is ``"sampling"`` only where the class `can_sample`."""
         self.training, self.apply = training, apply

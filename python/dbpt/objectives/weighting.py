@@ -41,6 +41,7 @@ class WeightingObjective(Objective):
     ) -> None:
         super().__init__(training, apply=apply)
         self.rule, self.drawn_by = rule, drawn_by or rule
+        self.start_weights = rule.group_weights
 
     def loss(
         self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor

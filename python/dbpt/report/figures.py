@@ -56,8 +56,9 @@ def weights_chart(summary: Summary, history: History) -> tuple[Markup, bool] | N
     """Curves of the weights, and whether they are relative to balanced weights.
 
     A rare group weighs a hundred times what a common one does, which would hide how the weights *move*; so they are
-    divided by the balanced weights, from which all start. That needs the counts trained on: those that satisfy the
-    normalisation, sum of N_g w_g = sum of N_g. If the metrics lack them, the plain weights go on a logarithmic axis.
+    divided by the balanced weights, from which all start that no floor or cap holds down. That needs the counts trained
+    on: those that satisfy the normalisation, sum of N_g w_g = sum of N_g. If the metrics lack them, the plain weights
+    go on a logarithmic axis.
     """
     weighted = [entry for entry in history if entry["group_weights"]]
     if not weighted:

@@ -58,14 +58,15 @@ def _astray(history: list[EpochRecord], objective: Objective) -> list[str]:
 
 
 def _largest_rise(history: list[EpochRecord], objective: Objective) -> float:
-    """The largest factor by which a group's weight has risen since all groups were balanced, as they are at first.
+    """The largest factor by which a group's weight has risen since training started: 1 without weights.
 
-    By no more can moving weights alone, which lean towards badly predicted groups, raise a loss.
+    It bounds how much reweighting alone can raise the loss.
     """
-    counts_G = objective.training.counts.astype(np.float64)
-    balanced_G = counts_G.sum() / np.count_nonzero(counts_G) / np.where(counts_G > 0, counts_G, np.inf)
+    start_G = objective.start_weights
+    if start_G is None:
+        return 1.0
     moved = [np.array(record.group_weights, dtype=np.float64) for record in history if record.group_weights]
-    return max((float((weights_G[counts_G > 0] / balanced_G[counts_G > 0]).max()) for weights_G in moved), default=1.0)
+    return max((float((weights_G[start_G > 0] / start_G[start_G > 0]).max()) for weights_G in moved), default=1.0)
 
 
 def _lost_groups(history: list[EpochRecord], objective: Objective, group_names: Sequence[str]) -> list[str]:
@@ -103,7 +104,7 @@ def _few_effective_rows(kept: EpochRecord, objective: Objective, group_names: Se
     heaviest = int(weights_G.argmax())
     return [
         f"its group weights make {counts_G.sum():.0f} rows count as {effective:.0f}: a row of {group_names[heaviest]} "
-        f"weighs {weights_G[heaviest]:.3g}; add rows of that group, or {CALMER_WEIGHTS}"
+        f"weighs {weights_G[heaviest]:.3g}; add rows of that group, lower --max-weight, or {CALMER_WEIGHTS}"
     ]
 
 
