@@ -36,6 +36,7 @@ SETTINGS: dict[str, Any] = {
     "batch_size": 16,
     "n_ctx": 3,
     "embed_batch_size": 16,
+    "min_group_count": 0.0,  # the smallest groups have 5 rows
 }
 
 

@@ -69,14 +69,21 @@ def flat_memberships(posterior_BA: Any, labels_B: Any, num_classes: int, *, firs
 def divided(posterior_BA: Any) -> tuple[Any, Any, Any]:
     """Return the rows (B, A) divided by their sums, float64; which are probabilities; and which are NaN throughout.
 
-    Rows that are no probabilities become 0.
+    Rows that are no probabilities become 0. Columns are added up one by one: the same bits in NumPy and on a device.
     """
     rows_BA = posterior_BA if is_tensor(posterior_BA) else posterior_BA.astype(np.float64)
+    total_B: Any
+    proper_B: Any
+    unlabelled_B: Any
+    total_B, proper_B, unlabelled_B = 0.0, True, True
     with np.errstate(all="ignore"):
-        total_B = rows_BA.sum(1)
-        proper_B = ((rows_BA >= 0) & (rows_BA <= 1)).all(1) & (abs(total_B - 1) <= _TOLERANCE)
+        for column_B in rows_BA.T:
+            total_B = total_B + column_B
+            proper_B = proper_B & (column_B >= 0)
+            unlabelled_B = unlabelled_B & (column_B != column_B)
+        proper_B = proper_B & (abs(total_B - 1) <= _TOLERANCE)
         memberships_BA = where(proper_B[:, None], rows_BA / total_B[:, None], 0.0)
-    return memberships_BA, proper_B, (rows_BA != rows_BA).all(1)
+    return memberships_BA, proper_B, unlabelled_B
 
 
 def check_rows(

@@ -10,6 +10,7 @@ use super::detached::detached;
 use super::error::{readonly, vector};
 use crate::Workers;
 use crate::groups::{self, GroupIndex, GroupNumber};
+use crate::memory::with_capacity;
 
 /// The members of each group, 4 bytes a row; rows of group -1 are outside.
 #[pyclass(name = "GroupIndex", module = "dbpt._core", frozen)]
@@ -64,9 +65,10 @@ impl PyGroupIndex {
 
     /// (G,) int64, the number of members of each group.
     #[getter]
-    fn counts<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
-        let counts: Vec<i64> = (0..self.0.num_groups()).map(|g| self.0.count(g) as i64).collect();
-        counts.into_pyarray(py)
+    fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let mut counts = with_capacity(self.0.num_groups())?;
+        counts.extend((0..self.0.num_groups()).map(|g| self.0.count(g) as i64));
+        Ok(counts.into_pyarray(py))
     }
 
     /// (N_g,) int64, the rows of the group, ascending.
@@ -152,8 +154,8 @@ pub(super) fn group_sums<'py>(
                 let sums = detached(py, num_threads, |workers| {
                     groups::group_sums(groups, argument, values, &range, num_groups, workers)
                 })?;
-                let numbers: Vec<i64> =
-                    sums.into_iter().flat_map(|sum| [sum.high, sum.low, sum.rows]).collect();
+                let mut numbers = with_capacity(sums.len().saturating_mul(3))?;
+                numbers.extend(sums.into_iter().flat_map(|sum| [sum.high, sum.low, sum.rows]));
                 return numbers.into_pyarray(py).reshape([num_groups, 3]);
             }
         )*};
