@@ -29,7 +29,6 @@ CHOICES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("proportional", {}),
     ("proportional, true proportions", {"proportions": "true"}),
     ("kmeans", {}),
-    ("gmm", {}),
 )
 
 
@@ -44,21 +43,13 @@ def prepared(settings: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return logits, dataset.labels[rows], dataset.attributes[rows]
 
 
-def choices(labels: np.ndarray, attributes: np.ndarray, num_attributes: int):
+def choices(attributes: np.ndarray, num_attributes: int):
     """(name, keywords) of each row of the table."""
     for name, keywords in CHOICES:
-        method = name.partition(",")[0]
-        for within_class in (False, True):
-            given = {**keywords, "method": method}
-            if within_class:
-                if method == "argmax":
-                    continue
-                given |= {"labels": labels, "within_class": True}
-            if keywords.get("proportions") == "true":
-                parts = [labels == y for y in range(labels.max() + 1)] if within_class else [labels >= 0]
-                shares = [np.bincount(attributes[part], minlength=num_attributes) for part in parts]
-                given["proportions"] = shares if within_class else shares[0]
-            yield name + (", within class" if within_class else ""), given
+        given = {**keywords, "method": name.partition(",")[0]}
+        if keywords.get("proportions") == "true":
+            given["proportions"] = np.bincount(attributes, minlength=num_attributes)
+        yield name, given
 
 
 def print_table(name: str, settings: dict[str, Any]) -> None:
@@ -74,7 +65,7 @@ def print_table(name: str, settings: dict[str, Any]) -> None:
     shifted[:, 0] += (logits[:, 0] - logits[:, 1]).std()
     majority = np.full(len(labels), np.bincount(attributes).argmax())
     rows = [("majority", majority, majority)]
-    for title, keywords in choices(labels, attributes, num_attributes):
+    for title, keywords in choices(attributes, num_attributes):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = [dbpt.label_attributes(x, **keywords).pseudo_attributes for x in (logits, shifted)]

@@ -99,7 +99,7 @@ def soft_means(posterior, labels, values, num_groups):
 M64 = 2**64 - 1
 M32 = 2**32 - 1
 GOLDEN = 0x9E3779B97F4A7C15
-PERMUTATION, ROTATION, KMEANS, INDEPENDENT, BATCHES, BATCH_MEMBERS = 1, 2, 3, 4, 7, 8
+PERMUTATION, ROTATION, INDEPENDENT, BATCHES, BATCH_MEMBERS = 1, 2, 4, 7, 8
 
 
 def mix(z):
@@ -309,56 +309,3 @@ def lloyd(points, centers, max_iter):
         centers = np.array([points[labels == c].astype(np.float64).mean(axis=0) for c in range(len(centers))])
     inertia = ((points.astype(np.float64) - centers[labels]) ** 2).sum()
     return labels, centers, inertia, iterations
-
-
-def kmeans_start(points, k, seed):
-    """The k-means++ starting points of the core's first run."""
-    rows = [stream_below(seed, KMEANS, 0, 0, len(points))]
-    distances = np.full(len(points), np.inf, np.float32)
-    while len(rows) < k:
-        distances = np.minimum(distances, squared_distances(points, points[rows[-1]]))
-        running = np.cumsum(distances.astype(np.float64))
-        unit = (stream_bits(seed, KMEANS, 0, len(rows)) >> 11) / 2**53
-        rows.append(int(np.searchsorted(running, unit * running[-1], side="right")))
-    return points[rows].astype(np.float64)
-
-
-def proportional(logits, counts):
-    """The labels with the largest sum of logits of which counts[a] are a: rows change places as long as that helps."""
-    labels = np.repeat(np.arange(len(counts)), counts)
-    rows = np.arange(len(logits))
-    columns = len(counts)
-    while True:
-        # Gains of moving the best row from a to c; a cycle of moves with a positive sum improves the labels.
-        gain, mover = np.full((columns, columns), -np.inf), np.zeros((columns, columns), int)
-        for a, c in np.ndindex(columns, columns):
-            members = rows[labels == a]
-            if a != c and len(members):
-                gains = logits[members, c] - logits[members, a]
-                gain[a, c], mover[a, c] = gains.max(), members[gains.argmax()]
-        cycle = positive_cycle(gain)
-        if cycle is None:
-            return labels
-        for a, c in cycle:
-            labels[mover[a, c]] = c
-
-
-def positive_cycle(gain):
-    """The edges of a cycle whose sum of gains is above 0, or None, by Bellman and Ford."""
-    columns = len(gain)
-    longest, previous = np.zeros(columns), np.full(columns, -1)
-    for _ in range(columns):
-        changed = -1
-        for a, c in np.ndindex(columns, columns):
-            if longest[a] + gain[a, c] > longest[c] + 1e-9:
-                longest[c], previous[c], changed = longest[a] + gain[a, c], a, c
-        if changed < 0:
-            return None
-    for _ in range(columns):
-        changed = previous[changed]
-    edges, at = [], changed
-    while True:
-        edges.append((int(previous[at]), int(at)))
-        at = previous[at]
-        if at == changed:
-            return edges

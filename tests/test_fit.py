@@ -243,9 +243,8 @@ def test_a_class_whose_images_are_all_unreadable_is_told(tiny, tmp_path):
     "settings",
     [
         {"pseudo_method": "kmeans"},
-        {"pseudo_method": "gmm", "covariance": "diagonal"},
         {"pseudo_method": "proportional", "proportions": (0.25, 0.75)},
-        {"pseudo_method": "proportional", "within_class": True, "proportions": (0.5, 0.5)},
+        {"pseudo_method": "argmax"},
     ],
 )
 def test_pseudo_methods_are_those_of_label_attributes(tiny, tmp_path, settings):
@@ -266,7 +265,7 @@ def test_what_the_pseudo_method_warns_of_is_told(tiny, tmp_path, monkeypatch):
     lines = []
     settings = {**tiny.settings, "pseudo_method": "kmeans", "epochs": 1, "baselines": False}
     dbpt.fit(tiny.table, out=tmp_path / "run", log=lines.append, **settings)
-    assert any(line.startswith("warning: kmeans found 1 clusters, not 2: the ") for line in lines)
+    assert any(line.startswith("warning: kmeans: found 1 clusters for 2 attributes") for line in lines)
 
 
 def test_proportions_must_fit_the_attributes(tiny, tmp_path):

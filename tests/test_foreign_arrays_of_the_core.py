@@ -16,17 +16,16 @@ import dbpt
 from dbpt import _core
 
 INDEX = _core.GroupIndex(np.arange(6) % 3)
-POINTS = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+LOGITS = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
 LABELS, VALUES = np.array([0, 1]), np.array([0.5, 1.0])
 QUOTAS, COUNTS = np.array([2, 2, 2]), np.ones(3)
-ROWS, NAMES = np.array([0, 2, 3, 5]), np.array([1, 0])
+ROWS = np.array([0, 2, 3, 5])
 OUTPUTS = {
     "labels_out": np.zeros(6, np.int64),
     "posterior_out": np.zeros((6, 3), np.float32),
     "confidence_out": np.zeros(6, np.float32),
 }
-CENTERS, MIXTURE = POINTS[:2].astype(np.float64), np.full(2, 0.5)
-SPREAD = np.broadcast_to(np.eye(3), (2, 3, 3)).copy()
+CENTERS = LOGITS[:3].astype(np.float64)
 
 
 def written(function, *arguments, **arrays):
@@ -84,38 +83,13 @@ CALLS = {
     ),
     "assign_argmax": (
         lambda **arrays: written(_core.assign_argmax, **arrays),
-        {"logits": POINTS, "rows": ROWS, **OUTPUTS},
+        {"logits": LOGITS, "offsets": np.zeros(3), **OUTPUTS},
     ),
-    "assign_proportional": (
-        lambda **arrays: written(_core.assign_proportional, **arrays),
-        {"logits": POINTS, "counts": np.array([1, 1, 2]), "rows": ROWS, **OUTPUTS},
+    "kmeans": (_core.kmeans, {"logits": LOGITS, "centers": CENTERS, "rows": ROWS}),
+    "assign_nearest": (
+        lambda **arrays: written(_core.assign_nearest, variance=1.0, **arrays),
+        {"logits": LOGITS, "centers": CENTERS, **OUTPUTS},
     ),
-    "kmeans": (lambda **arrays: _core.kmeans(k=2, **arrays), {"points": POINTS, "rows": ROWS, "centers": CENTERS}),
-    "assign_centers": (
-        lambda **arrays: written(_core.assign_centers, variance=1.0, **arrays),
-        {"points": POINTS, "centers": CENTERS, "rows": ROWS, "names": NAMES, **OUTPUTS},
-    ),
-    "gmm": (
-        lambda **arrays: _core.gmm(k=2, max_iter=3, **arrays),
-        {"points": POINTS, "rows": ROWS, "weights": MIXTURE, "means": CENTERS, "precisions": SPREAD},
-    ),
-    "gmm from centers": (
-        lambda **arrays: _core.gmm(k=2, max_iter=3, **arrays),
-        {"points": POINTS, "rows": ROWS, "centers": CENTERS},
-    ),
-    "assign_gmm": (
-        lambda **arrays: written(_core.assign_gmm, **arrays),
-        {
-            "points": POINTS,
-            "weights": MIXTURE,
-            "means": CENTERS,
-            "covariances": SPREAD,
-            "rows": ROWS,
-            "names": NAMES,
-            **OUTPUTS,
-        },
-    ),
-    "silhouette": (_core.silhouette, {"points": POINTS, "centers": CENTERS, "rows": ROWS}),
 }
 TARGETS = [(name, argument) for name, (_, arrays) in CALLS.items() for argument in arrays]
 
@@ -133,7 +107,7 @@ def test_every_array_argument_of_the_stub_is_a_target():
         if isinstance(node, ast.ClassDef):
             functions = {f"{node.name}.{f.name}": f for f in node.body if isinstance(f, ast.FunctionDef)}
         expected |= {(name, argument) for name, function in functions.items() for argument in array_arguments(function)}
-    assert {(name.removesuffix(" from centers"), argument) for name, argument in TARGETS} == expected
+    assert set(TARGETS) == expected
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -21,22 +21,16 @@ CALLS = {
     "batches": "BatchStream(index, np.array([2**30]), 2**20, 0, 0).indices(0, 2**10, 1, {num_threads})",
     "argmax": "assign_argmax(np.zeros((10**9, 2), np.float16), labels_out=np.zeros(10**9, np.uint8), "
     "num_threads={num_threads})",
-    "k-means": "kmeans(points, 200, max_iter=10**9, num_threads={num_threads})",
-    "k-means, many runs": "kmeans(points[:9999], 3, n_init=10**6, num_threads={num_threads})",
-    "check": "kmeans(np.zeros((2 * 10**9, 1), np.float16), 1, num_threads={num_threads})",
-    "mixture": "gmm(points, 2, centers=points[:2].astype(float), tol=0, max_iter=10**9, num_threads={num_threads})",
-    "silhouette": "silhouette(points, points[:9].astype(float), sample_size=10**6, num_threads={num_threads})",
-    "centers": "assign_centers(np.zeros((10**9, 1), np.float16), np.zeros((99, 1)), 1.0, "
+    "k-means": "kmeans(logits, np.outer(np.arange(200), [1.0, -1.0]), max_iter=10**9, num_threads={num_threads})",
+    "nearest": "assign_nearest(np.zeros((10**9, 1), np.float16), np.zeros((99, 1)), 1.0, "
     "labels_out=np.zeros(10**9, np.uint8), num_threads={num_threads})",
-    "components": "assign_gmm(np.zeros((10**9, 1), np.float16), np.full(9, 1 / 9), np.zeros((9, 1)), "
-    "np.ones((9, 1)), labels_out=np.zeros(10**9, np.uint8), num_threads={num_threads})",
 }
 SCRIPT = """
 import os, signal, threading, time
 import numpy as np
 from dbpt._core import (
     AliasTable, BatchStream, GroupIndex, GroupStream, IndependentStream, SampleWeights, SuccessiveStream,
-    WeightedStream, assign_argmax, assign_centers, assign_gmm, gmm, group_sums, kmeans, silhouette,
+    WeightedStream, assign_argmax, assign_nearest, group_sums, kmeans,
 )
 from dbpt.sampling import GroupSampler, WeightedSampler
 
@@ -47,8 +41,8 @@ if "many" in CALL_TEXT:
     many = np.arange(5 * 10**7, dtype=np.int32) % 2**24
 if "some" in CALL_TEXT:
     some = SampleWeights(np.arange(10**7) + 1.0)
-if "points" in CALL_TEXT:
-    points = np.random.default_rng(0).normal(size=(10**6, 2)).astype(np.float32)
+if "(logits" in CALL_TEXT:
+    logits = np.random.default_rng(0).normal(size=(10**6, 2)).astype(np.float32)
 
 def interrupt():
     sent.append(time.process_time())  # of all threads; the clock on the wall depends on what else the machine does

@@ -12,7 +12,7 @@ import reference
 
 import dbpt.pseudo_attributes
 from dbpt.errors import InputError
-from dbpt.pseudo_attributes import average_prompts, label_attributes
+from dbpt.pseudo_attributes import label_attributes
 
 
 def shifted_logits(rows=2000, attributes=2, shift=3.0, seed=0):
@@ -26,16 +26,14 @@ def shifted_logits(rows=2000, attributes=2, shift=3.0, seed=0):
 
 
 def test_docstring_example():
-    for module in (dbpt.pseudo_attributes.label, dbpt.pseudo_attributes.prompts):
-        found = doctest.testmod(module)
-        assert found.failed == 0
-        assert found.attempted > 0
+    found = doctest.testmod(dbpt.pseudo_attributes.label)
+    assert (found.failed, found.attempted) == (0, 1)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_argmax_equals_reference(dtype):
     logits = np.random.default_rng(0).normal(20, 3, (500, 3)).astype(dtype)
-    found = label_attributes(logits)
+    found = label_attributes(logits, method="argmax")
     posterior = reference.softmax(logits.astype(np.float32))
     assert np.array_equal(found.pseudo_attributes, logits.astype(np.float32).argmax(axis=1))
     np.testing.assert_allclose(found.posterior, posterior, rtol=3e-7)
@@ -44,22 +42,25 @@ def test_argmax_equals_reference(dtype):
     assert dtypes == [np.int64, np.float32, np.float32]
 
 
-METHODS = ["argmax", "proportional", "kmeans", "gmm"]
-CLUSTERING = METHODS[2:]
+METHODS = ["argmax", "proportional", "kmeans"]
+
+
+def test_the_default_is_proportional_with_estimated_shares():
+    logits, truth = shifted_logits()
+    found = label_attributes(logits)
+    assert found.method == "proportional"
+    assert (found.pseudo_attributes == truth).all()
+    assert np.array_equal(found.shares, label_attributes(logits, method="proportional").shares)
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("within_class", [False, True])
-def test_the_label_has_the_largest_posterior(method, within_class):
-    if within_class and method == "argmax":
-        return
+def test_the_label_has_the_largest_posterior(method):
     logits, _ = shifted_logits(3000, attributes=3)
-    labels = np.arange(3000) % 2
-    found = label_attributes(logits, method=method, labels=labels, within_class=within_class)
+    found = label_attributes(logits, method=method)
     assert np.array_equal(found.posterior.argmax(axis=1), found.pseudo_attributes)
     assert np.array_equal(found.confidence, found.posterior.max(axis=1))
     np.testing.assert_allclose(found.posterior.sum(axis=1), 1, rtol=1e-6)
-    assert found.named
+    assert found.method == method
     assert [a.dtype for a in (found.pseudo_attributes, found.posterior, found.confidence)] == [
         np.int64,
         np.float32,
@@ -85,8 +86,9 @@ def test_rows_below_min_confidence_are_left_unlabelled(method):
 
 def test_a_row_just_at_min_confidence_is_labelled():
     logits = np.array([[20.0, 20.0], [20.0, 20.1]])
-    assert label_attributes(logits, min_confidence=0.5).pseudo_attributes.tolist() == [0, 1]
-    assert label_attributes(logits, min_confidence=0.50001).pseudo_attributes.tolist() == [-1, 1]
+    argmax = {"method": "argmax"}
+    assert label_attributes(logits, **argmax, min_confidence=0.5).pseudo_attributes.tolist() == [0, 1]
+    assert label_attributes(logits, **argmax, min_confidence=0.50001).pseudo_attributes.tolist() == [-1, 1]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -121,7 +123,7 @@ def test_files_mapped_into_memory_are_read_as_they_lie(method, dtype, tmp_path):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_nothing_as_long_as_the_rows_is_allocated_beside_the_buffers(method, monkeypatch):
-    monkeypatch.setattr("dbpt.pseudo_attributes.shares.MOST_ROWS", 4096)  # of a fixed size, whatever the rows
+    monkeypatch.setattr("dbpt.pseudo_attributes.job.MOST_ROWS", 4096)  # of a fixed size, whatever the rows
     rows = 1_000_000
     logits, _ = shifted_logits(rows)
     logits, out = logits.astype(np.float16), np.zeros(rows, np.uint8)
@@ -135,43 +137,43 @@ def test_nothing_as_long_as_the_rows_is_allocated_beside_the_buffers(method, mon
 @pytest.mark.parametrize("method", METHODS)
 def test_the_result_does_not_depend_on_the_number_of_threads(method):
     logits, _ = shifted_logits(20_000, attributes=3)
-    keywords = {"method": method, "within_class": method != "argmax", "labels": np.arange(20_000) // 7000}
+    keywords = {"method": method, "fit_on": np.arange(20_000) % 7 > 2}
     one, many = (label_attributes(logits, **keywords, num_threads=n) for n in (1, 4))
     assert np.array_equal(one.pseudo_attributes, many.pseudo_attributes)
     assert np.array_equal(one.posterior, many.posterior)
     assert np.array_equal(one.confidence, many.confidence)
 
 
-@pytest.mark.parametrize("method", METHODS[1:])
-def test_a_class_without_rows_is_left_out_and_one_of_one_row_is_labelled(method):
-    logits, _ = shifted_logits(200)
-    labels = np.zeros(200, np.int8)
-    labels[-1] = 5
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # one row makes one cluster
-        found = label_attributes(logits, method=method, labels=labels, within_class=True)
-        alone = label_attributes(logits[:-1], method=method)
-    assert np.array_equal(found.pseudo_attributes[:-1], alone.pseudo_attributes)
-    assert [part.label for part in found.proportions + found.clusterings] == [0, 5]
-    assert found.confidence[-1] > 0.5
+@pytest.mark.parametrize("method", METHODS)
+def test_rows_that_are_not_fitted_on_move_no_other(method):
+    logits, truth = shifted_logits(3000, attributes=3)
+    fit_on = np.random.default_rng(1).random(3000) < 0.6
+    found = label_attributes(logits, method=method, fit_on=fit_on)
+    assert (found.pseudo_attributes == truth).mean() > (0.3 if method == "argmax" else 0.99)
+    changed = logits.copy()
+    changed[~fit_on] = changed[~fit_on][::-1] - [0, 50, 0]
+    alone = label_attributes(logits[fit_on], method=method)
+    for other in (label_attributes(changed, method=method, fit_on=fit_on).posterior[fit_on], alone.posterior):
+        assert found.posterior[fit_on].tobytes() == other.tobytes()
+    if method != "argmax":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            everything = label_attributes(changed, method=method)
+        assert (everything.posterior[fit_on] != found.posterior[fit_on]).any()
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_constant_columns_are_no_problem(method):
-    logits, truth = shifted_logits(shift=0.0)
-    column = np.float32(-50) + np.zeros((len(logits), 1), np.float32)
-    logits = np.concatenate([logits - logits.mean(axis=1, keepdims=True), column], axis=1)
+def test_constant_logits_and_fewer_rows_than_attributes_are_labelled(method):
+    for logits in (np.ones((50, 3)), np.ones((1, 2)), np.array([[1.0, 1, 1, 0]])):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # one cluster alone
+            found = label_attributes(logits, method=method)
+        assert (found.pseudo_attributes == 0).all()
+        np.testing.assert_allclose(found.posterior.sum(axis=1), 1, rtol=1e-6)
+    logits = np.array([[5, 1, 0, 0, 0], [0, 1, 5, 0, 0]], np.float32)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        found = label_attributes(logits, method=method, **({"num_clusters": 2} if method in CLUSTERING else {}))
-    agree = (found.pseudo_attributes == truth).mean()
-    assert found.named == (method not in CLUSTERING)
-    assert max(agree, 1 - agree if method in CLUSTERING else 0) > 0.95
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # one cluster alone
-        constant = label_attributes(np.ones((50, 3)), method=method)
-    assert (constant.pseudo_attributes == 0).all()
-    np.testing.assert_allclose(constant.posterior.sum(axis=1), 1, rtol=1e-6)
+        warnings.simplefilter("ignore")
+        assert label_attributes(logits, method=method).pseudo_attributes.tolist() == [0, 2]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -182,7 +184,7 @@ def test_nan_and_infinity_name_the_row(bad, method):
     with pytest.raises(InputError, match=r"^logits\[7, 1\] is (NaN|-?inf); expected a finite number"):
         label_attributes(logits, method=method)
     with pytest.raises(InputError, match=r"^logits\[0, 1\] is inf"):
-        label_attributes(np.array([[0.0, 1e300]]))
+        label_attributes(np.array([[0.0, 1e300]]), method=method)
 
 
 ZEROS = np.zeros((5, 2))
@@ -196,39 +198,21 @@ ZEROS = np.zeros((5, 2))
         (np.zeros((0, 2)), {}, r"^logits has shape \(0, 2\)"),
         (np.zeros((5, 2), int), {}, "^logits has dtype int64; expected floats"),
         ([[0.5], [0.5, 1.0]], {}, "^logits is ragged"),
-        (ZEROS, {"method": "kmean"}, r"^method is 'kmean'; expected one of 'argmax', .*did you mean 'kmeans'\?"),
+        (ZEROS, {"method": "kmean"}, r"^method is 'kmean'; expected one of 'proportional', .*did you mean 'kmeans'\?"),
         (ZEROS, {"method": None}, "^method is None; expected one of"),
         (ZEROS, {"min_confidence": 1.5}, "^min_confidence is 1.5"),
         (ZEROS, {"min_confidence": "x"}, "^min_confidence is 'x'; expected a number from 0 to 1"),
         (ZEROS, {"min_confidence": np.nan}, "^min_confidence is nan"),
         (
             ZEROS,
-            {"within_class": True},
-            "^within_class is given with method 'argmax'; expected method 'proportional' or ",
-        ),
-        (
-            ZEROS,
-            {"proportions": [0.5, 0.5]},
+            {"method": "argmax", "proportions": [0.5, 0.5]},
             "^proportions is given with method 'argmax'; expected method 'proportional'",
         ),
-        (ZEROS, {"num_clusters": 2}, "^num_clusters is given with method 'argmax'; expected method 'kmeans' or 'gmm'"),
-        (ZEROS, {"covariance": "diagonal"}, "^covariance is given with method 'argmax'; expected method 'gmm'"),
-        (ZEROS, {"covariance": "diag"}, r"^covariance is 'diag'; .*did you mean 'diagonal'\?"),
-        (ZEROS, {"method": "gmm", "num_clusters": "bix"}, r"^num_clusters is 'bix'; .*did you mean 'bic'\?"),
-        (ZEROS, {"method": "gmm", "num_clusters": 0}, "^num_clusters is 0; expected an integer, 1 or above"),
-        (ZEROS, {"method": "gmm", "num_clusters": 2.5}, "^num_clusters is 2.5"),
-        (ZEROS, {"method": "gmm", "num_clusters": "bic", "max_clusters": 1}, "^max_clusters is 1; expected .* 2 or"),
+        (ZEROS, {"fit_on": [True, False]}, r"^fit_on has shape \(2,\) and dtype bool; expected \(5,\) booleans"),
+        (ZEROS, {"fit_on": np.ones(5)}, r"^fit_on has shape \(5,\) and dtype float64; expected"),
+        (ZEROS, {"fit_on": np.zeros(5, bool)}, "^fit_on is False everywhere; expected at least one row"),
         (ZEROS, {"seed": -1}, "^seed is -1"),
         (ZEROS, {"num_threads": 0}, "^num_threads is 0"),
-        (ZEROS, {"within_class": "no", "method": "kmeans"}, "^within_class is 'no'; expected True or False"),
-        (ZEROS, {"within_class": True, "method": "kmeans"}, "^labels is None"),
-        (ZEROS, {"within_class": True, "method": "kmeans", "labels": [0, 1]}, r"^labels has shape \(2,\)"),
-        (ZEROS, {"within_class": True, "method": "kmeans", "labels": [0, -1, 0, 0, 0]}, r"^labels\[1\] is -1"),
-        (
-            ZEROS,
-            {"within_class": True, "method": "gmm", "labels": [0, 0, 0, 0, 2**40]},
-            r"^labels\[4\] is 1099511627776",
-        ),
         (ZEROS, {"out": [0] * 5}, r"^out is \[0, 0, 0, 0, 0\]; expected an array of integers to fill"),
         (ZEROS, {"out": np.zeros(4, np.int64)}, r"^out has shape \(4,\) and dtype int64; expected \(5,\) integers"),
         (ZEROS, {"out": np.zeros(5)}, r"^out has shape \(5,\) and dtype float64"),
@@ -255,35 +239,7 @@ def test_bad_arguments_are_named(logits, kwargs, message):
 def test_a_buffer_that_is_the_input_is_refused():
     logits = np.zeros((5, 2), np.float32)
     with pytest.raises(InputError, match="^posterior_out is being written to by another call|in use"):
-        label_attributes(logits, posterior=logits)
-
-
-def test_prompts_are_averaged_by_attribute():
-    rng = np.random.default_rng(0)
-    logits, owners = rng.normal(20, 3, (1000, 5)).astype(np.float16), [0, 1, 1, 2, 0]
-    expected = np.stack([logits[:, np.equal(owners, a)].astype(float).mean(axis=1) for a in range(3)], axis=1)
-    found = average_prompts(logits, owners)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-    out = np.zeros((1000, 3), np.float16)
-    assert average_prompts(logits, owners, out=out) is out
-    np.testing.assert_allclose(out, expected, rtol=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((np.zeros(3), [0, 1, 1]), r"^prompt_logits has shape \(3,\)"),
-        ((np.zeros((2, 3), int), [0, 1, 1]), "^prompt_logits has .* dtype int64; expected"),
-        ((np.zeros((2, 3)), [0, 1]), "^owners has 2 entries, .*each of the 3 prompts"),
-        ((np.zeros((2, 3)), [0, 2, 2]), r"^owners has 3 entries, of the attributes \[0, 2\]"),
-        ((np.zeros((2, 3)), [0.0, 1, 1]), "^owners has shape"),
-        ((np.zeros((2, 3)), [0, 1, 1], np.zeros((2, 3))), r"^out is .*; expected a writable array of floats, \(2, 2\)"),
-    ],
-)
-def test_bad_prompts_are_named(arguments, message):
-    with pytest.raises(InputError, match=message):
-        average_prompts(*arguments[:2], out=arguments[2] if len(arguments) > 2 else None)
+        label_attributes(logits, method="argmax", posterior=logits)
 
 
 def test_it_needs_no_torch():

@@ -2,7 +2,7 @@
 
 The verbs of the command line under the same names: `embed`, `fit`, `compare`, `evaluate`, `load` (then ``.predict``),
 `write_demo`, for ``dbpt data check`` `check_data`, and for ``dbpt label`` `draw_label_sample` and `judge_labels`; and
-the parts that drop into other training loops: `zero_shot_logits`, `average_prompts`, `label_attributes`,
+the parts that drop into other training loops: `zero_shot_logits`, `label_attributes`,
 `pseudo_attribute_quality`, `GroupWeights`, `GroupDRO`, and the samplers of `dbpt.sampling`. Names are looked up on
 first use, so ``import dbpt`` does not import torch.
 """
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from dbpt.human_check import judge_labels as judge_labels
     from dbpt.metrics import group_metrics as group_metrics
     from dbpt.metrics import pseudo_attribute_quality as pseudo_attribute_quality
-    from dbpt.pseudo_attributes import average_prompts as average_prompts
     from dbpt.pseudo_attributes import label_attributes as label_attributes
     from dbpt.run_folder import load as load
     from dbpt.zero_shot import zero_shot_logits as zero_shot_logits
@@ -43,7 +42,6 @@ _PUBLIC = {
     "GroupWeighting": "group_weights",
     "GroupWeights": "group_weights",
     "InputError": "errors",
-    "average_prompts": "pseudo_attributes",
     "check_data": "data_check",
     "compare": "comparison.comparing",
     "draw_label_sample": "human_check",

@@ -18,15 +18,11 @@ __all__ = [
     "SuccessiveStream",
     "WeightedStream",
     "assign_argmax",
-    "assign_centers",
-    "assign_gmm",
-    "assign_proportional",
+    "assign_nearest",
     "batch_quotas",
-    "gmm",
     "group_sums",
     "kmeans",
     "quotas",
-    "silhouette",
 ]
 
 @final
@@ -186,131 +182,45 @@ class SuccessiveStream:
 def assign_argmax(
     logits: NDArray[np.float16] | NDArray[np.float32],
     *,
-    rows: NDArray[np.int64] | None = None,
+    offsets: NDArray[np.float64] | None = None,
     labels_out: NDArray[np.integer[Any]],
     posterior_out: NDArray[np.float32] | None = None,
     confidence_out: NDArray[np.float32] | None = None,
     num_threads: int = 1,
 ) -> None:
-    """Label each row with the column of its largest logit, the first of equals.
+    """Label each row with the column of its largest logit plus offset, the first of equals.
 
-    ``logits`` (N, A), ``labels_out`` (N,) of any integer type, ``posterior_out`` (N, A) the softmax, ``confidence_out``
-    (N,) the posterior of the label. Only ``rows``, ascending, if they are given: the others' outputs stay as they are.
-    """
-
-def assign_proportional(
-    logits: NDArray[np.float16] | NDArray[np.float32],
-    counts: NDArray[np.int64],
-    *,
-    rows: NDArray[np.int64] | None = None,
-    labels_out: NDArray[np.integer[Any]],
-    posterior_out: NDArray[np.float32] | None = None,
-    confidence_out: NDArray[np.float32] | None = None,
-    num_threads: int = 1,
-) -> NDArray[np.float64]:
-    """Label the rows so that ``counts`` (A,) of them get each column and the sum of their logits is largest.
-
-    Returns the offsets (A,): each label has the largest logit plus offset, and the posterior is the softmax of these.
-    The rest as in `assign_argmax`. Bit-identical for any ``num_threads``.
+    ``logits`` (N, A), ``offsets`` (A,), minus infinity for a column that no row may get, ``labels_out`` (N,) of any
+    integer type, ``posterior_out`` (N, A) the softmax, ``confidence_out`` (N,) the posterior of the label.
     """
 
 def kmeans(
-    points: NDArray[np.float16] | NDArray[np.float32],
-    k: int,
+    logits: NDArray[np.float16] | NDArray[np.float32],
+    centers: NDArray[np.float64],
     *,
-    contrasts: bool = False,
     rows: NDArray[np.int64] | None = None,
-    centers: NDArray[np.float64] | None = None,
-    seed: int = 0,
     max_iter: int = 100,
-    n_init: int = 1,
     num_threads: int = 1,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], float, int]:
-    """Centers (k, W), counts (k,), inertia, iterations; fewer than ``k`` if there are fewer distinct points.
+    """Centers (k, A), counts (k,), inertia, iterations of Lloyd's algorithm on row-centred logits, from ``centers``.
 
-    ``points`` (N, A) may be mapped from a file far larger than memory: a byte is kept for each row. ``rows`` (M,)
-    ascending, by default all, are those that count. W is A, or A - 1 with ``contrasts``: then distances are those of
-    row-centred logits. The best of ``n_init`` runs of Lloyd's algorithm from k-means++ starts, or one from ``centers``
-    (k, W). Bit-identical for any ``num_threads``.
+    ``logits`` (N, A) may be mapped from a file far larger than memory. ``rows`` (M,), by default all, are those that
+    count. A center without rows stays where it is. Bit-identical for any ``num_threads``.
     """
 
-def assign_centers(
-    points: NDArray[np.float16] | NDArray[np.float32],
+def assign_nearest(
+    logits: NDArray[np.float16] | NDArray[np.float32],
     centers: NDArray[np.float64],
     variance: float,
     *,
-    contrasts: bool = False,
-    rows: NDArray[np.int64] | None = None,
-    names: NDArray[np.int64] | None = None,
     labels_out: NDArray[np.integer[Any]],
     posterior_out: NDArray[np.float32] | None = None,
     confidence_out: NDArray[np.float32] | None = None,
     num_threads: int = 1,
 ) -> None:
-    """Write the name of the nearest of ``centers`` (k, W) to ``labels_out`` (N,), at each row's own position.
+    """Label each row with the number of the nearest of ``centers`` (k, A), which no row gets where they are infinite.
 
-    ``names`` (k,) are by default 0 to k - 1. Posteriors are those of equally heavy spherical Gaussians with
-    ``variance`` in each direction, softmax(-d² / (2 · variance)): column ``names[c]`` of ``posterior_out`` (N, columns)
-    gets that of cluster c, the others 0; ``confidence_out`` (N,) gets that of the label, which is always the largest.
-    Rows not among ``rows`` are left as they are. If a value of ``points`` is bad, rows may have been written before it.
-    """
-
-def gmm(
-    points: NDArray[np.float16] | NDArray[np.float32],
-    k: int,
-    *,
-    covariance: str = "full",
-    contrasts: bool = False,
-    rows: NDArray[np.int64] | None = None,
-    centers: NDArray[np.float64] | None = None,
-    weights: NDArray[np.float64] | None = None,
-    means: NDArray[np.float64] | None = None,
-    precisions: NDArray[np.float64] | None = None,
-    reg_covar: float = 1e-6,
-    tol: float = 1e-3,
-    max_iter: int = 100,
-    num_threads: int = 1,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float, int, bool]:
-    """Weights (k,), means (k, W), covariances (k, W, W), log likelihood, iterations, whether it converged.
-
-    With ``covariance="diagonal"`` covariances are (k, W). The start is ``centers`` (k, W), whose nearest rows make the
-    first Gaussians, or ``weights``, ``means`` and ``precisions`` (inverse covariances) as scikit-learn's ``*_init``.
-    The log likelihood is the mean of a row before the last M step, scikit-learn's ``lower_bound_``. Fewer components
-    come out if some lose all their rows. All in float64; bit-identical for any ``num_threads``.
-
-    A full mixture has k·W + k·W·(W + 1) / 2 + k - 1 free parameters, a diagonal one 2·k·W + k - 1.
-    """
-
-def assign_gmm(
-    points: NDArray[np.float16] | NDArray[np.float32],
-    weights: NDArray[np.float64],
-    means: NDArray[np.float64],
-    covariances: NDArray[np.float64],
-    *,
-    contrasts: bool = False,
-    rows: NDArray[np.int64] | None = None,
-    names: NDArray[np.int64] | None = None,
-    labels_out: NDArray[np.integer[Any]],
-    posterior_out: NDArray[np.float32] | None = None,
-    confidence_out: NDArray[np.float32] | None = None,
-    num_threads: int = 1,
-) -> float:
-    """The total log likelihood; labels and posteriors are written as by ``assign_centers``.
-
-    ``covariances`` are (k, W, W) or (k, W), as ``gmm`` returns them.
-    """
-
-def silhouette(
-    points: NDArray[np.float16] | NDArray[np.float32],
-    centers: NDArray[np.float64],
-    *,
-    contrasts: bool = False,
-    rows: NDArray[np.int64] | None = None,
-    sample_size: int = 2000,
-    seed: int = 0,
-    num_threads: int = 1,
-) -> float:
-    """The mean silhouette of up to ``sample_size`` of the rows, each in the cluster of its nearest center.
-
-    A row that is alone in its cluster counts 0. O(sample_size²).
+    Posteriors are those of equally heavy spherical Gaussians with ``variance`` in each direction,
+    softmax(-d² / (2 · variance)): ``posterior_out`` (N, k), and ``confidence_out`` (N,) that of the label, which is
+    always the largest. If a value of ``logits`` is bad, rows may have been written before it.
     """

@@ -29,8 +29,7 @@ else:
     import tomli as tomllib
 
 MOST_BYTES = 1 << 20
-PSEUDO_METHODS = ("argmax", "proportional", "kmeans", "gmm")
-COVARIANCES = ("full", "diagonal")
+PSEUDO_METHODS = ("proportional", "argmax", "kmeans")
 CLASS_POSITIONS = ("end", "middle", "front")
 TEXT_PRECISIONS = ("float32", "bf16")
 IMAGE_PRECISIONS = ("float32", "bf16", "fp16")
@@ -113,14 +112,13 @@ class FitConfig:
     )
     pseudo_method: str = _setting(
         "argmax",
-        "how logits become pseudo attributes; all but argmax look at the images of all splits together",
+        "how logits become pseudo attributes: by each attribute's share of the images, the largest logit, or clusters; "
+        "fitted on training and validation images",
         choices=PSEUDO_METHODS,
     )
-    within_class: bool = _setting(False, "make pseudo attributes of each class for itself (not argmax)")
     proportions: tuple[float, ...] | None = _setting(
-        None, "shares of the attributes among the images, for proportional (estimated if not given)"
+        None, "shares of the attributes among training and validation images, for proportional [default: estimated]"
     )
-    covariance: str = _setting("full", "form of the clusters of gmm", choices=COVARIANCES)
     min_confidence: float = _setting(0.0, "posterior under which a pseudo attribute is left unknown", low=0, below=1)
     epochs: int = _setting(200, "passes over the training split; with one batch of all rows, as many steps", low=1)
     batch_size: int = _setting(0, "rows a step; 0 for all training rows", low=0)
@@ -221,16 +219,11 @@ class FitConfig:
             )
 
     def _check_pseudo_method(self) -> None:
-        for flag, given, methods in (
-            ("--within-class", self.within_class, PSEUDO_METHODS[1:]),
-            ("--proportions", self.proportions is not None, ("proportional",)),
-            (f"--covariance {self.covariance}", self.covariance != "full", ("gmm",)),
-        ):
-            if given and self.pseudo_method not in methods:
-                raise InputError(
-                    f"{flag} with --pseudo-method {self.pseudo_method}: only {', '.join(methods)} can use it; drop one "
-                    "of the two"
-                )
+        if self.proportions is not None and self.pseudo_method != "proportional":
+            raise InputError(
+                f"--proportions with --pseudo-method {self.pseudo_method}: only proportional can use it; drop "
+                "one of the two"
+            )
         if self.proportions is not None and not (min(self.proportions, default=-1) >= 0 and sum(self.proportions) > 0):
             found = " ".join(map(str, self.proportions)) or "none"
             raise InputError(f"--proportions: must be 0 or above and not all 0, found {found}")

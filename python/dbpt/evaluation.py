@@ -97,9 +97,9 @@ def evaluate(
     log(dataset.describe())
     classifier.backbone.token_ids(["a"])  # so that a tokenizer that is gone is told before the long part
     dataset, features, failures = embed_dataset(dataset, classifier.backbone, config, log)
-    pseudo = label_dataset(words, dataset.labels, features, classifier.backbone, config, log).pseudo_attributes
+    pseudo = label_dataset(dataset, features, classifier.backbone, config, log)
     true = knows_true_groups(dataset, dataset.splits)
-    attributes = dataset.attributes if true else pseudo
+    attributes = dataset.attributes if true else pseudo.pseudo_attributes
     train_counts = training_counts(dataset, dataset.splits, attributes)
     if not train_counts.any():
         train_counts = _train_counts_of_run(Path(run), dataset.num_groups, "true" if true else "pseudo")
@@ -108,7 +108,7 @@ def evaluate(
         **describe_data(
             dataset,
             dataset.splits,
-            pseudo_attributes=pseudo,
+            pseudo=pseudo,
             backbone=classifier.backbone,
             average=config.average,
             train_counts=train_counts,

@@ -161,7 +161,7 @@ def configured_backbone(config: FitConfig) -> Backbone:
 def label(embedded: Embedded, config: FitConfig, log: Log) -> Labelled:
     """Pseudo attributes, their groups, and a validation split where there is none, by the seed of ``config``."""
     dataset = embedded.dataset
-    pseudo = label_dataset(dataset.words, dataset.labels, embedded.features, embedded.backbone, config, log)
+    pseudo = label_dataset(dataset, embedded.features, embedded.backbone, config, log)
     pseudo_groups = dataset.groups(pseudo.pseudo_attributes)
     splits, notes = with_validation(dataset, pseudo_groups, config)
     return Labelled(embedded, pseudo, pseudo_groups, splits, tuple(notes))
@@ -248,24 +248,24 @@ def select_rows(dataset: Dataset, keep: NDArray[np.bool_]) -> Dataset:
 
 
 def label_dataset(
-    words: Words,
-    labels: NDArray[np.int64],
-    features: NDArray[np.float32],
-    backbone: Backbone,
-    config: FitConfig,
-    log: Log,
+    dataset: Dataset, features: NDArray[np.float32], backbone: Backbone, config: FitConfig, log: Log
 ) -> PseudoAttributes:
-    """Pseudo attributes of the rows, from the attribute sentences alone; within class from the classes too."""
-    logits = zero_shot_logits(backbone, features, *words.attribute_texts())
+    """Pseudo attributes of the rows, from the attribute sentences alone.
+
+    No test image moves shares, offsets or centres, unless there are no others; nor a bit of another row's logits, which
+    may depend on how many rows a matrix product has.
+    """
+    is_test = dataset.splits == SPLITS.index("test")
+    logits = np.empty((len(dataset), dataset.num_attributes), np.float32)
+    for rows in (~is_test, is_test):
+        logits[rows] = zero_shot_logits(backbone, features[rows], *dataset.words.attribute_texts())
     with catch_warnings(record=True) as caught:
         simplefilter("always", UserWarning)
         found = label_attributes(
             logits,
             method=config.pseudo_method,
-            labels=labels,
-            within_class=config.within_class,
             proportions="estimated" if config.proportions is None else config.proportions,
-            covariance=config.covariance,
+            fit_on=None if is_test.all() else ~is_test,
             min_confidence=config.min_confidence,
             seed=config.seed,
         )

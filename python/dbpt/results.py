@@ -17,6 +17,7 @@ from dbpt.files import write_atomically, write_json
 from dbpt.gallery import worst_group_mistakes
 from dbpt.methods import MethodRow
 from dbpt.metrics import group_counts, pseudo_attribute_quality
+from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.report import render_report
 from dbpt.run_folder import TENSORS_SCHEMA_VERSION
 from dbpt.splits import knows_true_groups, shown_average, training_counts
@@ -32,7 +33,7 @@ def describe_run(experiment: Experiment, rows: list[MethodRow], seconds: dict[st
         **describe_data(
             dataset,
             experiment.splits,
-            pseudo_attributes=experiment.pseudo.pseudo_attributes,
+            pseudo=experiment.pseudo,
             backbone=experiment.backbone,
             average=config.average,
         ),
@@ -50,7 +51,7 @@ def describe_data(
     dataset: Dataset,
     splits: NDArray[np.int64],
     *,
-    pseudo_attributes: NDArray[np.int64],
+    pseudo: PseudoAttributes,
     backbone: Backbone,
     average: str | None,
     train_counts: NDArray[np.int64] | None = None,
@@ -60,7 +61,7 @@ def describe_data(
     ``average`` is the one asked for; ``train_counts`` (G,) are the training rows of each group, by default the data's.
     """
     true = knows_true_groups(dataset, splits)
-    attributes = dataset.attributes if true else pseudo_attributes
+    attributes = dataset.attributes if true else pseudo.pseudo_attributes
     evaluation_groups = dataset.groups(attributes)
     if train_counts is None:
         train_counts = training_counts(dataset, splits, attributes)
@@ -76,7 +77,7 @@ def describe_data(
                 split: group_counts(evaluation_groups[splits == number], dataset.num_groups).tolist()
                 for number, split in enumerate(SPLITS)
             },
-            "train_counts_pseudo": training_counts(dataset, splits, pseudo_attributes).tolist(),
+            "train_counts_pseudo": training_counts(dataset, splits, pseudo.pseudo_attributes).tolist(),
             "notes": list(dataset.notes),
         },
         "backbone": {
@@ -86,8 +87,20 @@ def describe_data(
         },
         "group_kind": "true" if true else "pseudo",
         "average": shown_average(average, dataset, train_counts),
-        "pseudo_quality": _pseudo_quality(dataset, splits, pseudo_attributes),
+        "pseudo_method": pseudo.method,
+        "pseudo_shares": _pseudo_shares(dataset, pseudo),
+        "pseudo_quality": _pseudo_quality(dataset, splits, pseudo.pseudo_attributes),
     }
+
+
+def _pseudo_shares(dataset: Dataset, pseudo: PseudoAttributes) -> list[float]:
+    """(A,) shares that the method was given or estimated, else those of its labels in the rows it was fitted on."""
+    if pseudo.shares is not None:
+        return [float(share) for share in pseudo.shares]
+    is_test = dataset.splits == SPLITS.index("test")
+    labels = pseudo.pseudo_attributes if is_test.all() else pseudo.pseudo_attributes[~is_test]
+    counts = np.bincount(labels[labels >= 0], minlength=dataset.num_attributes)
+    return [float(count / max(1, counts.sum())) for count in counts]
 
 
 def _pseudo_quality(

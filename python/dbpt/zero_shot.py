@@ -33,7 +33,7 @@ def zero_shot_logits(
         owners: (P,) which name each sentence belongs to, integers from 0 to K-1; by default each sentence is a name.
         combine: what becomes of several sentences of one name. "embeddings": the cosine with the normalised mean of
             their text features (Radford et al., 2021, section 3.1.4). "logits": the mean of their logits, which is
-            smaller the more they differ; `average_prompts` gives the same from logits of each sentence.
+            smaller the more they differ.
 
     Raises:
         InputError: an argument is wrong, or a sentence doesn't fit into the text tower.

@@ -63,22 +63,6 @@ pub enum Error {
         /// The number of groups.
         num_groups: usize,
     },
-    /// A row number that the matrix doesn't have, or that isn't above the one before.
-    Row {
-        /// Position of the first bad row number.
-        position: usize,
-        /// The row number.
-        found: i64,
-        /// The number of rows of the matrix.
-        num_rows: usize,
-    },
-    /// A cluster whose points don't spread in every direction.
-    Singular {
-        /// The cluster.
-        component: usize,
-        /// What was added to the variances, as text.
-        reg_covar: String,
-    },
     /// A NaN, an infinity or an overlarge value in a matrix.
     Value {
         /// Name of the matrix.
@@ -157,15 +141,6 @@ impl fmt::Display for Error {
                 f,
                 "groups[{row}] is {found}; expected -1 (outside) or 0 to {} (num_groups is {num_groups})",
                 *num_groups as i64 - 1
-            ),
-            Self::Row { position, found, num_rows } => write!(
-                f,
-                "rows[{position}] is {found}; expected ascending row numbers below {num_rows}, none twice"
-            ),
-            Self::Singular { component, reg_covar } => write!(
-                f,
-                "the covariance of component {component} is singular (reg_covar is {reg_covar}); \
-                 expected points that spread in every direction: raise reg_covar or ask for fewer components"
             ),
             Self::Value { argument, row, column, found } => {
                 write!(

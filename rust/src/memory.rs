@@ -12,6 +12,16 @@ pub(crate) fn filled<T: Clone>(value: T, length: usize) -> Result<Vec<T>> {
     Ok(all)
 }
 
+/// A copy of some numbers.
+///
+/// # Errors
+/// [`Error::Memory`] if there is no room for it.
+pub(crate) fn copied<T: Copy>(values: &[T]) -> Result<Vec<T>> {
+    let mut all = with_capacity(values.len())?;
+    all.extend_from_slice(values);
+    Ok(all)
+}
+
 /// An empty vector with room for `length` elements.
 ///
 /// # Errors

@@ -10,7 +10,6 @@ const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 pub(crate) enum Purpose {
     Permutation = 1,
     Rotation = 2,
-    KMeans = 3,
     Independent = 4,
     /// Draws by weight, with replacement and without.
     Weighted = 5,
@@ -18,10 +17,6 @@ pub(crate) enum Purpose {
     /// How the batches of an epoch are made up, and the order inside each.
     Batches = 7,
     BatchMembers = 8,
-    /// Which rows a silhouette is computed of.
-    Silhouette = 9,
-    /// Which points an even sample has.
-    SampleOfPoints = 12,
 }
 
 /// The finaliser of `SplitMix64` (Steele, Lea and Flood, 2014): a bijection in which each input bit
@@ -61,6 +56,7 @@ impl Stream {
     }
 
     /// A float in [0, 1) with 53 random bits.
+    #[cfg(test)]
     pub(crate) fn unit(self, position: u64) -> f64 {
         (self.bits(position) >> 11) as f64 / (1_u64 << 53) as f64
     }

@@ -215,7 +215,7 @@ def _summarize(findings: Findings, stages: Stages, warnings: Sequence[str]) -> d
     described: Mapping[str, Any] = describe_data(
         labelled.embedded.dataset,
         labelled.splits,
-        pseudo_attributes=labelled.pseudo.pseudo_attributes,
+        pseudo=labelled.pseudo,
         backbone=labelled.embedded.backbone,
         average=findings.plan.config.average,
     )

@@ -11,4 +11,4 @@ def label(job: Job, wanted: WantedOutputs) -> PseudoAttributes:
     """Label all rows; the posterior is the softmax of the logits."""
     outputs = wanted.allocate(job.num_attributes)
     assign_argmax(job.logits, **outputs.arguments(), num_threads=job.num_threads)
-    return PseudoAttributes(outputs.labels, outputs.posterior, outputs.confidence)
+    return PseudoAttributes(outputs.labels, outputs.posterior, outputs.confidence, method="argmax")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,20 +9,23 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
-from dbpt._core import GroupIndex
 from dbpt.errors import InputError
 from dbpt.pseudo_attributes.result import PseudoAttributes
 
+MOST_ROWS = 1 << 16  # of a sample: the standard error of a share is then below 0.002
+MOST_VALUES = 1 << 17  # so that many attributes take no longer than a few
+MAX_VALUE = 1e15
+_GOLDEN_RATIO = 0.6180339887498949
 _CHUNK = 1 << 16
 
 
 @dataclass(frozen=True)
 class Job:
-    """N rows of A logits, in parts that are labelled each for itself."""
+    """N rows of A logits, and which of them a method is fitted on."""
 
     logits: NDArray[np.float16] | NDArray[np.float32]
-    index: GroupIndex | None
-    """The rows of each class, to be labelled class by class; None to label all together."""
+    fit_rows: NDArray[np.int64] | None
+    """Row numbers, ascending; None for all."""
     seed: int
     num_threads: int
 
@@ -32,29 +34,24 @@ class Job:
         """A."""
         return int(self.logits.shape[1])
 
-    def parts(self) -> Iterator[Part]:
-        """All rows, or those of one class after another, classes without rows left out."""
-        if self.index is None:
-            yield Part(None, None, len(self.logits))
-            return
-        for label in np.flatnonzero(self.index.counts).tolist():
-            yield Part(label, self.index.members(label), int(self.index.counts[label]))
+    def sample(self) -> NDArray[np.float64]:
+        """(n, A) logits of the rows to fit on: all, or one of each of n equal stretches where they are many.
 
-
-@dataclass(frozen=True)
-class Part:
-    """Some rows of a `Job`."""
-
-    label: int | None
-    """Their class."""
-    rows: NDArray[np.int64] | None
-    """Their numbers, ascending; None for all."""
-    num_rows: int
-
-    @property
-    def where(self) -> str:
-        """For messages."""
-        return "" if self.label is None else f" of class {self.label}"
+        At uneven places, so that rows that repeat are met evenly too; always the same ones.
+        """
+        num_rows = len(self.logits) if self.fit_rows is None else len(self.fit_rows)
+        n = max(1, min(num_rows, MOST_ROWS, MOST_VALUES // self.num_attributes))
+        places = np.arange(n)
+        if n < num_rows:
+            places = ((places + places * _GOLDEN_RATIO % 1) * (num_rows / n)).astype(np.int64)
+        rows = places if self.fit_rows is None else self.fit_rows[places]
+        logits = self.logits[rows].astype(np.float64)
+        bad = np.argwhere(~(np.abs(logits) <= MAX_VALUE))
+        if bad.size:  # in the words of the core, which checks all rows when it labels them
+            position, column = bad[0]
+            found = str(logits[position, column]).replace("nan", "NaN")
+            raise InputError(f"logits[{rows[position]}, {column}] is {found}; expected a finite number within ±1e15")
+        return logits
 
 
 @dataclass(frozen=True)
@@ -68,15 +65,6 @@ class Outputs:
     def arguments(self) -> dict[str, Any]:
         """As the functions of `_core` take them."""
         return {"labels_out": self.labels, "posterior_out": self.posterior, "confidence_out": self.confidence}
-
-    def counts(self, part: Part, length: int) -> NDArray[np.int64]:
-        """(length,) rows of the part with each label, counted with little memory."""
-        counts = np.zeros(length, np.int64)
-        for start in range(0, part.num_rows, _CHUNK):
-            chunk = slice(start, start + _CHUNK)
-            labels = self.labels[chunk] if part.rows is None else self.labels[part.rows[chunk]]
-            counts += np.bincount(labels, minlength=length)
-        return counts
 
 
 @dataclass(frozen=True)
@@ -156,20 +144,13 @@ def checked_logits(logits: ArrayLike) -> NDArray[np.float16] | NDArray[np.float3
         return np.require(array, dtype, ["C", "A"])
 
 
-def checked_index(labels: ArrayLike | None, num_rows: int, num_threads: int) -> GroupIndex:
-    """The rows of each class."""
-    if labels is None:
-        raise InputError("labels is None with within_class=True; expected the class of each row")
-    array = arguments.array("labels", labels)
-    if array.shape != (num_rows,) or array.dtype.kind not in "iu":
-        raise InputError(f"labels has shape {array.shape} and dtype {array.dtype}; expected ({num_rows},) integers")
-    for start in range(0, num_rows, _CHUNK):
-        negative = np.flatnonzero(array[start : start + _CHUNK] < 0)
-        if negative.size:
-            row = start + int(negative[0])
-            raise InputError(f"labels[{row}] is {array[row]}; expected a class, 0 or above")
-    array = np.require(array, array.dtype.newbyteorder("="), ["C", "A"])
-    try:
-        return GroupIndex(array, num_threads=num_threads)
-    except InputError as error:
-        raise InputError(str(error).replace("groups", "labels")) from None
+def checked_fit_rows(fit_on: ArrayLike | None, num_rows: int) -> NDArray[np.int64] | None:
+    """The rows where ``fit_on`` is true; None for all."""
+    if fit_on is None:
+        return None
+    mask = arguments.array("fit_on", fit_on)
+    if mask.shape != (num_rows,) or mask.dtype != np.bool_:
+        raise InputError(f"fit_on has shape {mask.shape} and dtype {mask.dtype}; expected ({num_rows},) booleans")
+    if not mask.any():
+        raise InputError("fit_on is False everywhere; expected at least one row to fit on")
+    return None if mask.all() else np.flatnonzero(mask)

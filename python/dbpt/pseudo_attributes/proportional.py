@@ -1,81 +1,134 @@
-"""Labels of which each attribute gets its share."""
+"""Labels of which each attribute gets its share: the largest logit after an offset for each attribute."""
 
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
-from dbpt._core import assign_proportional, quotas
+from dbpt._core import assign_argmax
 from dbpt.errors import InputError
-from dbpt.pseudo_attributes.job import Job, Part, WantedOutputs
-from dbpt.pseudo_attributes.result import Proportions, PseudoAttributes
-from dbpt.pseudo_attributes.shares import estimate_shares
+from dbpt.pseudo_attributes.job import Job, WantedOutputs
+from dbpt.pseudo_attributes.result import PseudoAttributes
+from dbpt.pseudo_attributes.shares import Array, estimate_shares
 
 ESTIMATED = "estimated"
+MAX_ROUNDS = 50
+EXACT_TO = 1e-4  # of the rows, where more than two attributes compete
+MET_TO = 0.01
+ROWS_FOR_A_PAIR = 2  # of attributes: clusters have a mean for each of these
 
 
 def label(job: Job, wanted: WantedOutputs, proportions: ArrayLike | str) -> PseudoAttributes:
-    """Label each part under its own proportions; the posterior is the softmax of logits plus offsets."""
-    is_estimated = isinstance(proportions, str) and proportions == ESTIMATED
-    table = None if is_estimated else _checked_proportions(job, proportions)
+    """Label the rows; the posterior is the softmax of logits plus offsets."""
+    is_given = not (isinstance(proportions, str) and proportions == ESTIMATED)
+    shares_A = _checked_proportions(proportions, job.num_attributes) if is_given else None
     outputs = wanted.allocate(job.num_attributes)
-    found = []
-    for part in job.parts():
-        shares_A = _estimate(job, part) if table is None else _shares_of(table, part)
-        counts_A = quotas(shares_A, np.ones(len(shares_A), np.int64), part.num_rows)
-        offsets_A = assign_proportional(
-            job.logits, counts_A, rows=part.rows, **outputs.arguments(), num_threads=job.num_threads
+    logits_NA = job.sample()
+    if shares_A is None:
+        shares_A = _estimate(logits_NA)
+    offsets_A = None if shares_A is None else fit_offsets(logits_NA, shares_A)
+    if shares_A is not None and offsets_A is not None:
+        _warn_of_ties(logits_NA, shares_A, offsets_A)
+    assign_argmax(job.logits, offsets=offsets_A, **outputs.arguments(), num_threads=job.num_threads)
+    return PseudoAttributes(
+        outputs.labels,
+        outputs.posterior,
+        outputs.confidence,
+        method="proportional",
+        shares=shares_A,
+        offsets=offsets_A,
+    )
+
+
+def fit_offsets(logits_NA: Array, shares_A: Array) -> Array:
+    """What to add to each attribute's logits so that it is the largest in its share of the rows.
+
+    They minimise a convex function (the dual of the assignment with the largest sum of logits), one attribute after
+    another: given the offsets of the others, the rows that an attribute wins are those whose gap is below its own.
+    """
+    num_rows = len(logits_NA)
+    offsets_A = np.where(shares_A > 0, 0.0, -np.inf)
+    wanted_A = np.rint(shares_A * num_rows).astype(np.int64)
+    (present,) = np.nonzero(shares_A)
+    if len(present) == 1:
+        return offsets_A
+    for _ in range(MAX_ROUNDS):
+        for a in present:
+            others = present[present != a]
+            gaps_N = (logits_NA[:, others] + offsets_A[others]).max(axis=1) - logits_NA[:, a]
+            offsets_A[a] = _threshold(gaps_N, int(wanted_A[a]))
+        if np.abs(_counts(logits_NA, offsets_A) - wanted_A).max() <= max(1, EXACT_TO * num_rows):
+            break
+    offsets_A[present] -= offsets_A[present].mean()
+    return offsets_A
+
+
+def _threshold(values_N: Array, num_below: int) -> float:
+    """A number with so many of the values below it, midway between two of them."""
+    below, above = max(num_below - 1, 0), min(num_below, len(values_N) - 1)
+    ordered_N = np.partition(values_N, (below, above))
+    return float(ordered_N[below] + ordered_N[above]) / 2
+
+
+def _counts(logits_NA: Array, offsets_A: Array) -> NDArray[np.int64]:
+    """(A,) rows that each attribute wins."""
+    return np.bincount((logits_NA + offsets_A).argmax(axis=1), minlength=len(offsets_A))
+
+
+def _estimate(logits_NA: Array) -> Array | None:
+    num_rows, num_attributes = logits_NA.shape
+    if num_attributes > 2 and num_rows < ROWS_FOR_A_PAIR * num_attributes**2:
+        _warn(
+            f"{num_rows} rows are too few to estimate the shares of {num_attributes} attributes: the labels are those "
+            "of argmax; give proportions if you know them"
         )
-        found.append(Proportions(part.label, shares_A / shares_A.sum(), counts_A, offsets_A))
-    return PseudoAttributes(outputs.labels, outputs.posterior, outputs.confidence, proportions=tuple(found))
-
-
-def _estimate(job: Job, part: Part) -> NDArray[np.float64]:
-    found = estimate_shares(job, part)
-    if len(found.mixture.weights) == 1:
-        warnings.warn(
-            f"proportions{part.where} cannot be estimated: the {part.num_rows} rows have but one cluster, and get one "
-            "attribute",
-            UserWarning,
-            stacklevel=5,
+        return None
+    found = estimate_shares(logits_NA)
+    if found.num_clusters == 1:
+        _warn(
+            "no two attributes can be told apart, so their shares cannot be estimated: the labels are those of argmax"
         )
-    if not found.mixture.converged:
-        warnings.warn(
-            f"proportions{part.where} still moved after {found.mixture.iterations} iterations: "
-            f"{found.shares.round(4).tolist()}",
-            UserWarning,
-            stacklevel=5,
-        )
-    return found.shares
+        return None
+    (missing,) = np.nonzero(found.shares_A == 0)
+    if missing.size:
+        names = ", ".join(map(str, missing[:5])) + (", ..." if missing.size > 5 else "")
+        _warn(f"no cluster of rows stands out for attribute {names}: its share is 0, and no row gets it")
+    if not found.converged:
+        _warn(f"the shares still moved after {found.steps} steps: {found.shares_A.round(4).tolist()}")
+    return found.shares_A
 
 
-def _checked_proportions(job: Job, proportions: ArrayLike) -> NDArray[np.float64]:
-    """(A,), or (C, A) within class."""
+def _warn_of_ties(logits_NA: Array, shares_A: Array, offsets_A: Array) -> None:
+    met_A = _counts(logits_NA, offsets_A) / len(logits_NA)
+    if np.abs(met_A - shares_A).max() > max(MET_TO, 1 / len(logits_NA)):
+        given, met = (np.round(shares, 4).tolist() for shares in (shares_A, met_A))
+        _warn(f"the shares {given} cannot be met, as many rows have the same logits: the labels have {met}")
+
+
+def _warn(message: str) -> None:
+    warnings.warn(f"proportional: {message}", UserWarning, stacklevel=6)
+
+
+def _checked_proportions(proportions: ArrayLike | str, num_attributes: int) -> Array:
+    """(A,) shares that add up to 1."""
     if isinstance(proportions, str):
         raise InputError(f"proportions is {proportions!r}; expected 'estimated' or numbers")
-    table = arguments.array("proportions", proportions)
-    classes = None if job.index is None else job.index.num_groups
-    shapes = [(job.num_attributes,)] if classes is None else [(classes, job.num_attributes), (job.num_attributes,)]
-    if table.dtype.kind not in "iuf" or table.shape not in shapes:
-        expected = " or ".join(str(shape) for shape in shapes)
+    given: NDArray[Any] = arguments.array("proportions", proportions)
+    if given.dtype.kind not in "iuf" or given.shape != (num_attributes,):
         raise InputError(
-            f"proportions has shape {table.shape} and dtype {table.dtype}; expected {expected} numbers, or 'estimated'"
+            f"proportions has shape {given.shape} and dtype {given.dtype}; expected ({num_attributes},) numbers, or "
+            "'estimated'"
         )
-    table = table.astype(np.float64)
-    bad = np.argwhere(~(np.isfinite(table) & (table >= 0)))
+    shares_A = given.astype(np.float64)
+    bad = np.flatnonzero(~(np.isfinite(shares_A) & (shares_A >= 0)))
     if bad.size:
-        place = ", ".join(map(str, bad[0]))
-        raise InputError(f"proportions[{place}] is {table[tuple(bad[0])]}; expected a finite number, 0 or above")
-    return table
-
-
-def _shares_of(table: NDArray[np.float64], part: Part) -> NDArray[np.float64]:
-    shares_A = table if table.ndim == 1 else table[part.label]
+        raise InputError(f"proportions[{bad[0]}] is {shares_A[bad[0]]}; expected a finite number, 0 or above")
     with np.errstate(over="ignore"):
         total = float(shares_A.sum())
-    if not 0 < total * part.num_rows < np.inf:
-        raise InputError(f"proportions{part.where} add up to {total}; expected a number above 0, not enormous")
-    return np.ascontiguousarray(shares_A)
+    if not 0 < total < np.inf:
+        raise InputError(f"proportions add up to {total}; expected a number above 0, not enormous")
+    return np.asarray(shares_A / total)

@@ -14,59 +14,31 @@ class PseudoAttributes:
     """What CLIP makes of N rows and A attributes."""
 
     pseudo_attributes: NDArray[Any]
-    """(N,) int64, or of the type of ``out``: the attribute of each row, or the number of its cluster if they are not
-    `named`; -1 where left unlabelled."""
+    """(N,) int64, or of the type of ``out``: the attribute of each row; -1 where left unlabelled."""
     posterior: NDArray[np.float32] | None
-    """(N, A) or (N, clusters) probabilities, of which the label has the largest; None if not wanted."""
+    """(N, A) probabilities, of which the label has the largest; None if not wanted."""
     confidence: NDArray[np.float32] | None
     """(N,) posterior of the label that the method gave the row; None if not wanted."""
-    named: bool = True
-    """Whether the labels are attributes. Otherwise they are clusters, numbered from the largest to the smallest."""
-    proportions: tuple[Proportions, ...] = ()
-    """Of method "proportional": what was done over all rows, or within each class that has rows."""
-    clusterings: tuple[Clustering, ...] = ()
-    """Of methods "kmeans" and "gmm", likewise."""
-    num_clusters: int | None = None
-    """How many clusters were asked for or chosen."""
-    scores: dict[int, float] | None = None
-    """By what a number of clusters was chosen: the criterion of each, the sum (BIC) or mean (silhouette) of classes."""
+    method: str
+    """The method that gave the labels."""
+    shares: NDArray[np.float64] | None = None
+    """(A,) of method "proportional": the share of each attribute, given or estimated; they add up to 1. None where no
+    two attributes could be told apart, so that the labels are those of argmax."""
+    offsets: NDArray[np.float64] | None = None
+    """(A,) of method "proportional": what was added to the logits; minus infinity for an attribute without a share."""
+    clusters: Clusters | None = None
+    """Of method "kmeans"."""
 
 
 @dataclass(frozen=True)
-class Proportions:
-    """The proportions under which some rows were labelled."""
+class Clusters:
+    """The clusters of "kmeans" among the rows that it was fitted on, one for each attribute."""
 
-    label: int | None
-    """The class of the rows; None for all of them."""
-    proportions: NDArray[np.float64]
-    """(A,) given or estimated; they add up to 1."""
-    counts: NDArray[np.int64]
-    """(A,) rows that got each attribute, `min_confidence` aside."""
-    offsets: NDArray[np.float64]
-    """(A,) what was added to the logits; minus infinity for an attribute without rows."""
-
-
-@dataclass(frozen=True)
-class Clustering:
-    """The k clusters of some rows."""
-
-    label: int | None
-    """The class of the rows; None for all of them."""
-    cluster_names: NDArray[np.int64]
-    """(k,) the label that the rows of each cluster got."""
-    counts: NDArray[np.int64]
-    """(k,) rows of each cluster, `min_confidence` aside."""
     centers: NDArray[np.float64]
-    """(k, A) row-centred logits."""
+    """(A, A) row-centred logits; infinite for an attribute without a cluster."""
+    counts: NDArray[np.int64]
+    """(A,) rows of each cluster."""
+    inertia: float
+    """Sum of squared distances to the centres."""
     iterations: int
-    """How often the centres or components were moved."""
-    converged: bool
-    """Whether the last move changed nothing, or less than the tolerance."""
-    inertia: float | None = None
-    """Sum of squared distances to the centres ("kmeans")."""
-    weights: NDArray[np.float64] | None = None
-    """(k,) of the components ("gmm"); they add up to 1."""
-    covariances: NDArray[np.float64] | None = None
-    """(k, A, A) of row-centred logits ("gmm")."""
-    log_likelihood: float | None = None
-    """Sum over the rows, of their A - 1 contrasts ("gmm")."""
+    """How often the centres of all rows were moved."""

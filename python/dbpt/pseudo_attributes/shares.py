@@ -1,118 +1,146 @@
 """How common each attribute is: the weights of a mixture of Gaussians of one common covariance.
 
 The mixture sees where rows lie together, not on which side of CLIP's threshold: to add to an attribute's logits, or to
-scale all of them, changes no share. The softmax of the logits could not tell a threshold that is off from an attribute
-that is rare. A covariance for each cluster would let a wide one take rows from a rare one.
+scale all of them, changes no share. The EM for prior shift (Saerens, Latinne and Decaestecker, 2002) takes the softmax
+of the logits at its word, so it takes a threshold that is off for an attribute that is rare; docs/pseudo_attributes.md
+compares the two.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt._core import gmm
-from dbpt.pseudo_attributes.contrasts import contrast_matrix
-from dbpt.pseudo_attributes.job import Job, Part
-from dbpt.pseudo_attributes.kmeans import KMeansFit, KMeansModel
 from dbpt.pseudo_attributes.matching import best_assignment
 
-MOST_ROWS = 1 << 16  # the standard error of a share is then below 0.002
-MAX_ITER = 300
-TOLERANCE = 1e-5
-_REGULARISATION = 1e-6  # of the variance of all rows
-_GOLDEN = 0x9E3779B97F4A7C15  # 2⁶⁴ by the golden ratio
+Array = NDArray[np.float64]
 
-
-@dataclass(frozen=True)
-class Mixture:
-    """k Gaussians in W = A - 1 contrasts that have one covariance."""
-
-    weights: NDArray[np.float64]
-    """(k,)."""
-    means: NDArray[np.float64]
-    """(k, W)."""
-    mean_log_likelihood: float
-    """Of a row, before the last step."""
-    iterations: int
-    converged: bool
-    """Whether no weight, nor the mean log likelihood, moved by more than the tolerance in the last step."""
-
-    def bic(self, num_rows: int) -> float:
-        """The Bayesian information criterion (Schwarz, 1978), the smaller the better."""
-        k, width = map(int, self.means.shape)
-        parameters = k - 1 + k * width + width * (width + 1) // 2
-        return -2 * num_rows * self.mean_log_likelihood + parameters * math.log(num_rows)
+# How far EM goes to choose the number of clusters, and then with the number chosen: steps, and move of a weight.
+TO_CHOOSE, TO_FIT = (30, 1e-3), (300, 1e-6)
+TRUST = 2.0  # in the logits at the start: a row one standard deviation above the mean counts e^2 to 1
+REGULARISATION = 1e-6  # of the mean variance
 
 
 @dataclass(frozen=True)
 class EstimatedShares:
     """What `estimate_shares` returns."""
 
-    shares: NDArray[np.float64]
-    """(A,) of the attributes; they add up to 1."""
-    mixture: Mixture
+    shares_A: Array
+    """They add up to 1; 0 for an attribute that no cluster stands out for."""
+    num_clusters: int
+    """1 where no two attributes can be told apart."""
+    steps: int
+    """Of EM, with the number of clusters chosen."""
+    converged: bool
 
 
-def estimate_shares(job: Job, part: Part) -> EstimatedShares:
-    """Estimate the shares of the attributes among the rows of a part, from at most `MOST_ROWS` of them.
+def estimate_shares(logits_NA: Array) -> EstimatedShares:
+    """Estimate the shares of the attributes among the rows.
 
-    Of 2 to A clusters the number with the smallest BIC; each is the attribute for which its mean stands out. One that
-    no cluster stands out for has share 0. If all rows are alike, there is one cluster, of any attribute.
+    There is a cluster for each attribute at first, of the rows whose logit of it is above its mean. The two nearest
+    clusters become one as long as the Bayesian information criterion (Schwarz, 1978) falls. Each that is left is the
+    attribute for which its mean stands out.
     """
-    rows = _sample(part)
-    best: Mixture | None = None
-    for k in range(2, job.num_attributes + 1):
-        start = KMeansModel().fit(job, rows, k)
-        if best is not None and len(start.centers) < k:
+    num_rows, num_attributes = logits_NA.shape
+    centred_NA = logits_NA - logits_NA.mean(axis=1, keepdims=True)
+    above_NA = centred_NA - centred_NA.mean(axis=0)
+    deviation = np.sqrt((above_NA**2).sum() / (num_rows * (num_attributes - 1)))
+    if deviation == 0:
+        return EstimatedShares(np.eye(num_attributes)[0], 1, 0, True)
+    above_NA /= deviation
+    # All attributes against the last: what the logits of a row have in common is gone, and no direction is singular.
+    points_NW = above_NA[:, :-1] - above_NA[:, -1:]
+    rows_NK = _softmax(TRUST * above_NA)[0]
+    best = _fit(points_NW, rows_NK, *TO_CHOOSE)
+    while best.num_clusters > 1:
+        fewer = _fit(points_NW, _with_nearest_joined(best.rows_NK, best.gaussians), *TO_CHOOSE)
+        if fewer.bic > best.bic:
             break
-        mixture = _mixture(job, rows, start)
-        if best is None or mixture.bic(rows.num_rows) < best.bic(rows.num_rows):
-            best = mixture
-    assert best is not None
-    logits = best.means @ contrast_matrix(job.num_attributes)
-    shares = np.zeros(job.num_attributes)
+        best = fewer
+    best = _fit(points_NW, best.rows_NK, *TO_FIT)
+    sizes_K = best.rows_NK.sum(axis=0)
     # Against the other clusters: an attribute whose logit is large everywhere is none that a cluster stands out for.
-    shares[best_assignment(logits - logits.mean(axis=0))] = best.weights
-    return EstimatedShares(shares, best)
+    scores_KA = best.rows_NK.T @ above_NA / sizes_K[:, None]
+    shares_A = np.zeros(num_attributes)
+    shares_A[best_assignment(scores_KA - scores_KA.mean(axis=0))] = sizes_K / num_rows
+    return EstimatedShares(shares_A, best.num_clusters, best.steps, best.converged)
 
 
-def _mixture(job: Job, part: Part, start: KMeansFit) -> Mixture:
+@dataclass(frozen=True)
+class _Gaussians:
+    """k of them in W dimensions, with one covariance."""
+
+    weights_K: Array
+    means_KW: Array
+    precision_WW: Array
+    constant: float
+    """What all their log densities have in common: -log|2 pi covariance| / 2."""
+
+
+@dataclass(frozen=True)
+class _Mixture:
+    gaussians: _Gaussians
+    rows_NK: Array
+    """How far each row belongs to each cluster."""
+    bic: float
+    steps: int
+    converged: bool
+
+    @property
+    def num_clusters(self) -> int:
+        return int(self.rows_NK.shape[1])
+
+
+def _fit(points_NW: Array, rows_NK: Array, max_steps: int, tolerance: float) -> _Mixture:
     """Expectation maximisation (McLachlan and Peel, "Finite Mixture Models", 2000, section 3.9.2)."""
-    weights, means = start.counts / part.num_rows, start.centers
-    spread = weights @ (means - weights @ means) ** 2
-    regularisation = _REGULARISATION * (start.variance + float(spread.mean()))
-    covariance = (start.variance + regularisation) * np.eye(means.shape[1])
-    found = Mixture(weights, means, -math.inf, 0, len(weights) == 1)
-    while not found.converged and found.iterations < MAX_ITER:
-        k, weights = len(found.weights), found.weights
-        moved, means, covariances, mean_log_likelihood, *_ = gmm(
-            job.logits,
-            k,
-            contrasts=True,
-            rows=part.rows,
-            weights=weights,
-            means=found.means,
-            precisions=np.repeat(np.linalg.inv(covariance)[None], k, axis=0),
-            reg_covar=regularisation,
-            max_iter=1,
-            num_threads=job.num_threads,
-        )
-        covariance = np.einsum("k,kij->ij", moved, covariances)
-        gain = mean_log_likelihood - found.mean_log_likelihood
-        at_rest = len(moved) == k and max(gain, np.abs(moved - weights).max()) <= TOLERANCE
-        found = Mixture(moved, means, mean_log_likelihood, found.iterations + 1, at_rest)
-    return found
+    num_rows, width = points_NW.shape
+    steps, converged = 0, False
+    while steps < max_steps and not converged:
+        gaussians = _gaussians(points_NW, rows_NK)
+        towards_WK = gaussians.precision_WW @ gaussians.means_KW.T
+        constants_K = np.log(gaussians.weights_K) - 0.5 * (gaussians.means_KW.T * towards_WK).sum(axis=0)
+        rows_NK, log_densities_N = _softmax(points_NW @ towards_WK + constants_K)
+        moved = np.abs(rows_NK.mean(axis=0) - gaussians.weights_K).max()
+        steps, converged = steps + 1, bool(moved <= tolerance)
+        if (dead := rows_NK.sum(axis=0) < 1e-6).any():
+            rows_NK, converged = rows_NK[:, ~dead], False
+    squares = float(((points_NW @ gaussians.precision_WW) * points_NW).sum(axis=1).mean())
+    log_likelihood = num_rows * (float(log_densities_N.mean()) - 0.5 * squares + gaussians.constant)
+    k = len(gaussians.weights_K)
+    bic = -2 * log_likelihood + (k * width + k - 1) * np.log(num_rows)
+    return _Mixture(gaussians, rows_NK, bic, steps, converged)
 
 
-def _sample(part: Part) -> Part:
-    """One row of each of `MOST_ROWS` equal stretches, at uneven places, so that rows that repeat are met evenly too."""
-    if part.num_rows <= MOST_ROWS:
-        return part
-    number = np.arange(MOST_ROWS + 1)
-    edges = number * (part.num_rows // MOST_ROWS) + number * (part.num_rows % MOST_ROWS) // MOST_ROWS
-    place = (number[:-1].astype(np.uint64) * np.uint64(_GOLDEN) >> np.uint64(11)) * 2.0**-53
-    chosen = edges[:-1] + (place * np.diff(edges)).astype(np.int64)
-    return replace(part, rows=chosen if part.rows is None else part.rows[chosen], num_rows=MOST_ROWS)
+def _gaussians(points_NW: Array, rows_NK: Array) -> _Gaussians:
+    """The likeliest ones for clusters of these rows; ``points_NW`` have mean 0."""
+    num_rows, width = points_NW.shape
+    weights_K = rows_NK.mean(axis=0)
+    means_KW = rows_NK.T @ points_NW / (num_rows * weights_K)[:, None]
+    total_WW = points_NW.T @ points_NW / num_rows
+    covariance_WW = total_WW - (means_KW.T * weights_K) @ means_KW
+    covariance_WW += REGULARISATION * np.trace(total_WW) / width * np.eye(width)
+    constant = -0.5 * float(np.linalg.slogdet(2 * np.pi * covariance_WW)[1])
+    return _Gaussians(weights_K, means_KW, np.linalg.inv(covariance_WW), constant)
+
+
+def _with_nearest_joined(rows_NK: Array, gaussians: _Gaussians) -> Array:
+    """The clusters with the two whose means are nearest, by their covariance, made one."""
+    means_KW, precision_WW = gaussians.means_KW, gaussians.precision_WW
+    products_KK = means_KW @ precision_WW @ means_KW.T
+    squares_K = np.diag(products_KK)
+    distances_KK = squares_K[:, None] + squares_K - 2 * products_KK
+    np.fill_diagonal(distances_KK, np.inf)
+    first, second = sorted(divmod(int(distances_KK.argmin()), len(means_KW)))
+    joined_NK = rows_NK.copy()
+    joined_NK[:, first] += joined_NK[:, second]
+    return np.delete(joined_NK, second, axis=1)
+
+
+def _softmax(scores_NK: Array) -> tuple[Array, Array]:
+    """The softmax of each row, and the logarithm of the sum of its exponentials."""
+    largest_N1 = scores_NK.max(axis=1, keepdims=True)
+    exponentials_NK = np.exp(scores_NK - largest_N1)
+    sums_N1 = exponentials_NK.sum(axis=1, keepdims=True)
+    return exponentials_NK / sums_N1, (largest_N1 + np.log(sums_N1))[:, 0]

@@ -1,210 +1,188 @@
-//! k-means by Lloyd's algorithm (1982), for many rows of few columns. It is over when the centres stay bit
-//! for bit where they are, as they do where no point changes its cluster.
+//! k-means by Lloyd's algorithm (1982) on row-centred logits, and the pass that labels rows by its centres.
 
-use super::checks::{at_least_one, check_centers, check_clusters};
-use super::members::{ClusterNumber, Members, Totals};
-use super::nearest::{Nearest, single};
-use super::panel::for_each_panel;
-use super::seeding::{distances_to_nearest, starting_centers};
-use super::{BLOCK, Points};
-use crate::random::{Purpose, Stream};
-use crate::{Result, Workers};
+use super::nearest::{TILE, Tile, single};
+use super::{Logits, Outputs};
+use crate::memory::{copied, filled};
+use crate::simd::dispatch;
+use crate::{Error, Result, Workers};
 
-/// Where [`kmeans`] starts.
-#[derive(Debug, Clone, Copy)]
-pub enum KMeansStart<'a> {
-    /// From k-means++ centres, `n_init` times; the run with the lowest inertia is kept.
-    PlusPlus {
-        /// The number of clusters.
-        k: usize,
-        /// What the draws depend on.
-        seed: u64,
-        /// The number of runs.
-        n_init: usize,
-    },
-    /// From these (k, W) centres.
-    Centers(&'a [f64]),
-}
-
-/// What [`kmeans`] returns, for M points of W coordinates.
+/// What [`kmeans`] returns, for k clusters of A row-centred logits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KMeans {
-    /// (k, W) the centres in row order; fewer than asked if fewer clusters have members.
+    /// (k, A) the mean of each cluster; a cluster without rows stays where it was.
     pub centers: Vec<f64>,
-    /// (k,) the number of points nearest to each centre, the first of equals.
-    pub counts: Vec<u64>,
-    /// Sum of squared distances of the points to their centres.
+    /// (k,) the number of rows nearest to each centre, the first of equals.
+    pub counts: Vec<i64>,
+    /// Sum of squared distances of the rows to their centres.
     pub inertia: f64,
     /// How often the centres were moved.
     pub iterations: usize,
 }
 
-/// Cluster `points` by Lloyd's algorithm until no centre moves, or all were moved `max_iter` times.
+/// Move (k, A) `centers` to the means of the rows nearest to them until no centre changes by a bit, at most
+/// `max_iter` times.
 ///
-/// Distances are float32, sums of points float64; ties go to the lower cluster. A cluster that loses
-/// all its points restarts at the point farthest from its centre. With fewer than `k` distinct
-/// points there are as many clusters as distinct points. O(M·W·k) an iteration; a byte for each point, or 4
-/// with 256 clusters or more.
+/// Distances are float32, sums of rows float64. O(N·A·k) an iteration; nothing is kept for each row.
 ///
 /// # Errors
-/// [`Error::Value`] for the first value that is NaN, infinite or beyond ±1e15, also of the centres;
-/// [`Error::Scalar`] if `k`, `max_iter` or `n_init` is 0 or `k` exceeds the number of points.
+/// [`Error::Value`] for the first bad value of logits or centres; [`Error::Scalar`] if `max_iter` or the number
+/// of centres is 0; [`Error::Length`] for centres that aren't (k, A); [`Error::Memory`].
 pub fn kmeans(
-    points: Points,
-    start: KMeansStart,
+    logits: Logits,
+    centers: &[f64],
     max_iter: usize,
     workers: &Workers,
 ) -> Result<KMeans> {
-    at_least_one("max_iter", max_iter)?;
-    match start {
-        KMeansStart::Centers(centers) => {
-            check_clusters(centers.len() / points.width().max(1), points)?;
-            check_centers("centers", centers, points)?;
-            lloyd(points.checked(workers)?, centers.to_vec(), max_iter, workers)
-        }
-        KMeansStart::PlusPlus { k, seed, n_init } => {
-            check_clusters(k, points)?;
-            at_least_one("n_init", n_init)?;
-            let points = points.checked(workers)?;
-            let run = |number| {
-                let stream = Stream::new(seed, Purpose::KMeans, number as u64);
-                let centers = starting_centers(points, k, stream, workers)?;
-                lloyd(points, centers.into_iter().map(f64::from).collect(), max_iter, workers)
-            };
-            let mut best = run(0)?;
-            for number in 1..n_init {
-                let next = run(number)?;
-                if next.inertia < best.inertia {
-                    best = next;
-                }
-            }
-            Ok(best)
-        }
+    check_centers(centers, logits.columns(), false)?;
+    if max_iter == 0 {
+        let expected = "at least 1";
+        return Err(Error::Scalar { argument: "max_iter", found: "0".into(), expected });
     }
-}
-
-/// One run of Lloyd's algorithm.
-fn lloyd(points: Points, centers: Vec<f64>, max_iter: usize, workers: &Workers) -> Result<KMeans> {
-    if u8::try_from(centers.len() / points.width()).is_ok() {
-        lloyd_of::<u8>(points, centers, max_iter, workers)
-    } else {
-        lloyd_of::<u32>(points, centers, max_iter, workers)
-    }
-}
-
-fn lloyd_of<L: ClusterNumber>(
-    points: Points,
-    mut centers: Vec<f64>,
-    max_iter: usize,
-    workers: &Workers,
-) -> Result<KMeans> {
-    let mut members = Members::<L>::none(points, centers.len() / points.width());
-    let mut iterations = 0;
-    while iterations < max_iter {
-        members.follow(points, &centers, workers)?;
-        let mut moved = moved_centers(points, &centers, &members.totals, workers)?;
-        let at_rest = moved == centers;
-        if at_rest || iterations + 1 == max_iter {
-            members.add_up_again(points, workers)?;
-            moved = moved_centers(points, &centers, &members.totals, workers)?;
-        }
-        if moved == centers {
-            break;
+    let (mut centers, mut iterations) = (copied(centers)?, 0);
+    loop {
+        let totals = add_up(logits, &centers, workers)?;
+        let moved = totals.means(&centers)?;
+        if moved == centers || iterations == max_iter {
+            let Totals { counts, inertia, .. } = totals;
+            return Ok(KMeans { centers, counts, inertia, iterations });
         }
         centers = moved;
-        iterations += usize::from(!at_rest);
+        iterations += 1;
     }
-    let (counts, inertia) = final_assignment(points, &centers, workers)?;
-    let with_members = centers.chunks_exact(points.width()).zip(&counts).filter(|(_, n)| **n > 0);
-    Ok(KMeans {
-        centers: with_members.flat_map(|(center, _)| center).copied().collect(),
-        counts: counts.iter().copied().filter(|n| *n > 0).collect(),
-        inertia,
-        iterations,
-    })
 }
 
-/// The mean of each cluster. Empty ones restart at the points farthest from their centres, or stay if
-/// there are too few that don't sit on one.
-fn moved_centers(
-    points: Points,
-    centers: &[f64],
-    members: &Totals,
-    workers: &Workers,
-) -> Result<Vec<f64>> {
-    let empty = members.counts.iter().filter(|count| **count == 0).count();
-    let far = farthest_points(points, &single(centers), empty, workers)?;
-    let mut far = far.chunks_exact(points.width());
-    let mut moved = centers.to_vec();
-    let clusters = members.counts.iter().zip(members.sums.chunks_exact(points.width()));
-    for (center, (&count, sums)) in moved.chunks_exact_mut(points.width()).zip(clusters) {
-        if count > 0 {
-            center.iter_mut().zip(sums).for_each(|(c, sum)| *c = sum / count as f64);
-        } else if let Some(point) = far.next() {
-            center.iter_mut().zip(point).for_each(|(c, x)| *c = f64::from(*x));
+/// What the rows nearest to each of k centres add up to.
+struct Totals {
+    /// (k, A).
+    sums: Vec<f64>,
+    /// (k,).
+    counts: Vec<i64>,
+    inertia: f64,
+}
+
+impl Totals {
+    fn none(length: usize, columns: usize) -> Result<Self> {
+        let (sums, counts) = (filled(0.0, length)?, filled(0, length / columns)?);
+        Ok(Self { sums, counts, inertia: 0.0 })
+    }
+
+    /// Add the first rows of a tile to the totals of their nearest centres.
+    #[inline(always)]
+    fn add_nearest(&mut self, tile: &Tile, num_rows: usize) {
+        let columns = tile.columns.len();
+        for lane in 0..num_rows {
+            let cluster = tile.nearest[lane] as usize;
+            self.counts[cluster] += 1;
+            self.inertia += f64::from(tile.distances[lane]);
+            let sums = &mut self.sums[cluster * columns..][..columns];
+            sums.iter_mut().zip(&tile.columns).for_each(|(sum, c)| *sum += f64::from(c[lane]));
         }
     }
-    Ok(moved)
-}
 
-/// Up to `n` points that are farthest from their centres, the first of equals; none at distance 0.
-fn farthest_points(
-    points: Points,
-    centers: &[f32],
-    n: usize,
-    workers: &Workers,
-) -> Result<Vec<f32>> {
-    if n == 0 {
-        return Ok(Vec::new());
+    fn add(&mut self, other: &Self) {
+        self.sums.iter_mut().zip(&other.sums).for_each(|(a, b)| *a += b);
+        self.counts.iter_mut().zip(&other.counts).for_each(|(a, b)| *a += b);
+        self.inertia += other.inertia;
     }
-    let keep_farthest = |far: &mut Vec<(f32, usize)>| {
-        far.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        far.truncate(n);
-    };
-    let of_block = |number, block: &[f32]| {
-        let distances = distances_to_nearest(block, points.width(), centers).into_iter();
-        let mut far: Vec<_> = distances.zip(number * BLOCK..).filter(|(d, _)| *d > 0.0).collect();
-        keep_farthest(&mut far);
-        far
-    };
-    let mut far = Vec::new();
-    points.fold(workers, of_block, |part| {
-        far.extend(part);
-        keep_farthest(&mut far);
-    })?;
-    points.gather(&far.into_iter().map(|(_, position)| position).collect::<Vec<_>>())
+
+    /// The mean of each cluster's rows; its centre if it has none.
+    fn means(&self, centers: &[f64]) -> Result<Vec<f64>> {
+        let columns = centers.len() / self.counts.len();
+        let mut means = copied(centers)?;
+        let clusters = means.chunks_exact_mut(columns).zip(self.sums.chunks_exact(columns));
+        for ((mean, sums), &count) in clusters.zip(&self.counts).filter(|(_, count)| **count > 0) {
+            mean.iter_mut().zip(sums).for_each(|(mean, sum)| *mean = sum / count as f64);
+        }
+        Ok(means)
+    }
 }
 
-/// How many points each centre has, and the inertia in float64.
-fn final_assignment(points: Points, centers: &[f64], workers: &Workers) -> Result<(Vec<u64>, f64)> {
-    let width = points.width();
-    let rounded = single(centers);
-    let of_block = |_, block: &[f32]| {
-        let mut nearest = Nearest::new();
-        let (mut counts, mut inertia) = (vec![0_u64; centers.len() / width], 0.0);
-        for_each_panel(
-            block,
-            width,
+fn add_up(logits: Logits, centers: &[f64], workers: &Workers) -> Result<Totals> {
+    let (columns, rounded) = (logits.columns(), single(centers)?);
+    let mut all = Totals::none(centers.len(), columns)?;
+    let of_block = |block| {
+        let (mut buffer, mut tile) = (Vec::new(), Tile::new(columns)?);
+        let mut part = Totals::none(centers.len(), columns)?;
+        let values = logits.read(block, &mut buffer)?;
+        dispatch(
             #[inline(always)]
-            |panel| {
-                nearest.find(panel.columns, &rounded);
-                for (point, &cluster) in panel.points.chunks_exact(width).zip(&nearest.clusters) {
-                    counts[cluster as usize] += 1;
-                    inertia += squared_error(point, &centers[cluster as usize * width..][..width]);
+            || {
+                for rows in values.chunks(TILE * columns) {
+                    tile.load(rows);
+                    tile.find_nearest(&rounded);
+                    part.add_nearest(&tile, rows.len() / columns);
                 }
             },
         );
-        (counts, inertia)
+        Ok(part)
     };
-    let mut all = (vec![0; centers.len() / width], 0.0);
-    points.fold(workers, of_block, |(counts, inertia)| {
-        all.0.iter_mut().zip(counts).for_each(|(a, b)| *a += b);
-        all.1 += inertia;
-    })?;
+    workers.fold(0..logits.blocks(), of_block, |part| all.add(&part))?;
     Ok(all)
 }
 
-#[inline(always)]
-fn squared_error(point: &[f32], center: &[f64]) -> f64 {
-    point.iter().zip(center).map(|(x, c)| (f64::from(*x) - c).powi(2)).sum()
+/// Label each row with the number of its nearest centre of (k, A), the first of equals.
+///
+/// Posteriors are those of equally heavy spherical Gaussians of this `variance` in each direction: the softmax
+/// of -d² / (2·variance). So the label has the largest. With a variance of 0 the nearest centre has all of it,
+/// or equally near ones share it. A centre at infinity is nobody's. O(N·A·k).
+///
+/// # Errors
+/// [`Error::Value`] for the first bad value of logits or centres; [`Error::Scalar`] for a negative or infinite
+/// variance; [`Error::Length`] for centres or outputs that don't fit; [`Error::Memory`]. Rows before a bad value
+/// may have been written.
+pub fn assign_nearest<L: Copy + Send + Sync + TryFrom<i64>>(
+    logits: Logits,
+    centers: &[f64],
+    variance: f64,
+    outputs: Outputs<L>,
+    workers: &Workers,
+) -> Result<()> {
+    let columns = logits.columns();
+    check_centers(centers, columns, true)?;
+    if !(variance >= 0.0 && variance.is_finite()) {
+        let expected = "a finite number, 0 or above";
+        return Err(Error::Scalar { argument: "variance", found: variance.to_string(), expected });
+    }
+    let (k, rounded) = (centers.len() / columns, single(centers)?);
+    let (names, wants_posterior) = (outputs.names(k, logits.len())?, outputs.wants_posterior());
+    workers.try_for_each(outputs.blocks(k), |(block, mut outputs)| {
+        let (mut buffer, mut tile) = (Vec::new(), Tile::new(columns)?);
+        let mut scores = filled(0.0, k)?;
+        for (number, rows) in logits.read(block, &mut buffer)?.chunks(TILE * columns).enumerate() {
+            tile.load(rows);
+            tile.find_nearest(&rounded);
+            for lane in 0..rows.len() / columns {
+                let (row, label) = (number * TILE + lane, tile.nearest[lane] as usize);
+                outputs.labels[row] = names[label];
+                if wants_posterior {
+                    for (score, center) in scores.iter_mut().zip(rounded.chunks_exact(columns)) {
+                        let farther = tile.distance(lane, center) - tile.distances[lane];
+                        let squared = f64::from(farther);
+                        *score = if squared > 0.0 { -squared / (2.0 * variance) } else { 0.0 };
+                    }
+                    outputs.write_posterior(row, label, &mut scores);
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// At least one centre of (k, A), finite, or infinite where that is allowed.
+fn check_centers(centers: &[f64], columns: usize, may_be_infinite: bool) -> Result<()> {
+    let found = centers.len();
+    if found == 0 || found % columns != 0 {
+        let (expected, counts) = (found.div_ceil(columns).max(1) * columns, "k·A");
+        return Err(Error::Length { argument: "centers", found, expected, counts });
+    }
+    let is_good = |center: &f64| center.abs() <= 1e15 || (may_be_infinite && center.is_infinite());
+    match centers.iter().position(|center| !is_good(center)) {
+        Some(bad) => Err(Error::Value {
+            argument: "centers",
+            row: bad / columns,
+            column: bad % columns,
+            found: centers[bad] as f32,
+        }),
+        None => Ok(()),
+    }
 }

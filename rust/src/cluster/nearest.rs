@@ -1,86 +1,90 @@
-//! The nearest centre of each point of a panel, by squared distance in float32.
+//! The nearest centre of each row, by squared distance in float32. Rows are centred first, because what all
+//! logits of a row have in common says nothing of the attribute.
 
-use super::panel::{Column, PANEL, for_each_panel, tile, tile_mut};
+use crate::Result;
+use crate::memory::{filled, with_capacity};
 
-/// Points whose distances are added up in registers.
-const TILE: usize = 16;
+/// Rows that are computed side by side: the compiler makes vector instructions of loops over so many.
+pub(super) const TILE: usize = 16;
 
-/// The nearest centre of each point, the first of equals, and the squared distance to it.
-pub(super) struct Nearest {
-    pub(super) clusters: Column<u32>,
-    pub(super) distances: Column<f32>,
+/// One number for each row of a tile.
+pub(super) type Lanes<T> = [T; TILE];
+
+/// Up to [`TILE`] row-centred rows, column by column, and their nearest centres.
+pub(super) struct Tile {
+    pub(super) columns: Vec<Lanes<f32>>,
+    /// The nearest centre of each row, the first of equals.
+    pub(super) nearest: Lanes<u32>,
+    /// The squared distance to it.
+    pub(super) distances: Lanes<f32>,
 }
 
-impl Nearest {
-    pub(super) fn new() -> Self {
-        Self { clusters: [0; PANEL], distances: [0.0; PANEL] }
+impl Tile {
+    pub(super) fn new(columns: usize) -> Result<Self> {
+        let columns = filled([0.0; TILE], columns)?;
+        Ok(Self { columns, nearest: [0; TILE], distances: [0.0; TILE] })
     }
 
-    /// Find them for the points of a panel and (k, W) centres.
+    /// Take in `rows`, up to [`TILE`] of them in row order. What stands beyond the last stays as it was.
     #[inline(always)]
-    pub(super) fn find(&mut self, columns: &[Column<f32>], centers: &[f32]) {
-        for start in (0..PANEL).step_by(TILE) {
-            let (mut nearest, mut best) = ([0; TILE], [f32::INFINITY; TILE]);
-            for (cluster, center) in centers.chunks_exact(columns.len()).enumerate() {
-                let distance = squared_distances(columns, center, start);
-                for lane in 0..TILE {
-                    let closer = distance[lane] < best[lane];
-                    best[lane] = if closer { distance[lane] } else { best[lane] };
-                    nearest[lane] = if closer { cluster as u32 } else { nearest[lane] };
-                }
+    pub(super) fn load(&mut self, rows: &[f32]) {
+        let columns = self.columns.len();
+        for (number, column) in self.columns.iter_mut().enumerate() {
+            let values = rows[number..].iter().step_by(columns);
+            column.iter_mut().zip(values).for_each(|(lane, value)| *lane = *value);
+        }
+        let mut means = [0.0; TILE];
+        for column in &self.columns {
+            for lane in 0..TILE {
+                means[lane] += column[lane];
             }
-            *tile_mut(&mut self.clusters, start) = nearest;
-            *tile_mut(&mut self.distances, start) = best;
+        }
+        let scale = 1.0 / columns as f32;
+        for column in &mut self.columns {
+            for lane in 0..TILE {
+                column[lane] -= means[lane] * scale;
+            }
         }
     }
-}
 
-#[inline(always)]
-fn squared_distances(columns: &[Column<f32>], center: &[f32], start: usize) -> [f32; TILE] {
-    // Begun with the first rather than with 0, which would cost an addition.
-    let mut distance = squared_differences(&columns[0], center[0], start);
-    for (column, c) in columns[1..].iter().zip(&center[1..]) {
-        let squared = squared_differences(column, *c, start);
-        for lane in 0..TILE {
-            distance[lane] += squared[lane];
+    /// Find the nearest of the (k, A) centres.
+    #[inline(always)]
+    pub(super) fn find_nearest(&mut self, centers: &[f32]) {
+        let (mut nearest, mut best) = ([0; TILE], [f32::INFINITY; TILE]);
+        for (cluster, center) in centers.chunks_exact(self.columns.len()).enumerate() {
+            let distances = self.distances_to(center);
+            for lane in 0..TILE {
+                let closer = distances[lane] < best[lane];
+                best[lane] = if closer { distances[lane] } else { best[lane] };
+                nearest[lane] = if closer { cluster as u32 } else { nearest[lane] };
+            }
         }
+        (self.nearest, self.distances) = (nearest, best);
     }
-    distance
-}
 
-#[inline(always)]
-fn squared_differences(column: &Column<f32>, c: f32, start: usize) -> [f32; TILE] {
-    let mut squared: [f32; TILE] = *tile(column, start);
-    for x in &mut squared {
-        *x = (*x - c) * (*x - c);
+    /// Squared distances to one centre.
+    #[inline(always)]
+    pub(super) fn distances_to(&self, center: &[f32]) -> Lanes<f32> {
+        let mut distances = [0.0; TILE];
+        for (column, center) in self.columns.iter().zip(center) {
+            for lane in 0..TILE {
+                let difference = column[lane] - center;
+                distances[lane] += difference * difference;
+            }
+        }
+        distances
     }
-    squared
-}
 
-/// Squared distances of the points of a panel to one centre.
-#[inline(always)]
-pub(super) fn distances_to(columns: &[Column<f32>], center: &[f32], out: &mut Column<f32>) {
-    for start in (0..PANEL).step_by(TILE) {
-        *tile_mut(out, start) = squared_distances(columns, center, start);
+    /// The same of one row.
+    pub(super) fn distance(&self, lane: usize, center: &[f32]) -> f32 {
+        let squares = self.columns.iter().zip(center).map(|(column, c)| (column[lane] - c).powi(2));
+        squares.sum()
     }
-}
-
-/// The nearest of the centres to each point.
-pub(super) fn nearest_clusters(points: &[f32], width: usize, centers: &[f32]) -> Vec<u32> {
-    let (mut nearest, mut clusters) = (Nearest::new(), Vec::new());
-    for_each_panel(
-        points,
-        width,
-        #[inline(always)]
-        |panel| {
-            nearest.find(panel.columns, centers);
-            clusters.extend_from_slice(&nearest.clusters[..panel.len()]);
-        },
-    );
-    clusters
 }
 
 /// Centres as distances see them.
-pub(super) fn single(centers: &[f64]) -> Vec<f32> {
-    centers.iter().map(|&c| c as f32).collect()
+pub(super) fn single(centers: &[f64]) -> Result<Vec<f32>> {
+    let mut rounded = with_capacity(centers.len())?;
+    rounded.extend(centers.iter().map(|&center| center as f32));
+    Ok(rounded)
 }

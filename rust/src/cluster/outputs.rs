@@ -1,155 +1,83 @@
-//! Where an assignment pass writes: arrays of the caller, at each row's own position.
+//! Where a labelling pass writes: arrays of the caller, one place for each row.
 
-use super::panel::Column;
-use super::{BLOCK, Points};
+use super::BLOCK;
+use crate::memory::with_capacity;
 use crate::{Error, Result};
 
-/// Arrays over all N rows of the matrix. Rows that are not among the points are left as they are.
+/// Arrays over all N rows, or over those of a block.
 #[derive(Debug)]
 pub struct Outputs<'a, L> {
     /// (N,) the label, of any integer type.
     pub labels: &'a mut [L],
-    /// (N, columns) the posterior of each label.
+    /// (N, k) the posterior of each label.
     pub posterior: Option<&'a mut [f32]>,
-    /// Columns of the posterior.
-    pub columns: usize,
     /// (N,) the posterior of the row's label.
     pub confidence: Option<&'a mut [f32]>,
 }
 
-/// The label of each cluster.
-pub(super) struct Names<L> {
-    pub(super) labels: Vec<L>,
-    /// Columns of the posterior; empty if there is none.
-    columns: Vec<usize>,
-}
-
 impl<'a, L: Copy + TryFrom<i64>> Outputs<'a, L> {
-    /// Check that the arrays fit the points, and the names (k,), by default 0 to k - 1, the arrays.
-    pub(super) fn names(
-        &self,
-        names: Option<&[i64]>,
-        k: usize,
-        points: Points,
-    ) -> Result<Names<L>> {
-        let rows = points.num_rows();
-        let posterior = self.posterior.as_ref().map_or(rows, |p| p.len() / self.columns.max(1));
-        let confidence = self.confidence.as_ref().map_or(rows, |confidence| confidence.len());
-        for (argument, found) in [
-            ("labels_out", self.labels.len()),
-            ("posterior_out", posterior),
-            ("confidence_out", confidence),
-        ] {
-            if found != rows {
-                let counts = "the rows of points";
-                return Err(Error::Length { argument, found, expected: rows, counts });
-            }
-        }
-        let names = names.map_or_else(|| (0..k as i64).collect(), <[i64]>::to_vec);
-        if names.len() != k {
-            let (found, counts) = (names.len(), "clusters");
-            return Err(Error::Length { argument: "names", found, expected: k, counts });
-        }
-        let wrong = |row: usize, expected| Error::Element {
-            argument: "names",
-            row,
-            found: names[row].to_string(),
-            expected,
+    /// The labels 0 to k - 1, after a check that the arrays fit so many rows and labels.
+    pub(super) fn names(&self, k: usize, num_rows: usize) -> Result<Vec<L>> {
+        let length = |array: &Option<&mut [f32]>, width| {
+            array.as_ref().map_or(num_rows.saturating_mul(width), |a| a.len())
         };
-        let mut labels = Vec::new();
-        for (row, &name) in names.iter().enumerate() {
-            let label = L::try_from(name);
-            labels
-                .push(label.map_err(|_| wrong(row, "a number that the type of labels_out holds"))?);
-        }
-        let mut columns = Vec::new();
-        if self.posterior.is_some() {
-            for (row, &name) in names.iter().enumerate() {
-                let column = usize::try_from(name).ok().filter(|c| *c < self.columns);
-                let column = column.ok_or_else(|| wrong(row, "a column of posterior_out"))?;
-                if columns.contains(&column) {
-                    return Err(wrong(row, "a column of posterior_out for each cluster"));
-                }
-                columns.push(column);
+        for (argument, found, expected) in [
+            ("labels_out", self.labels.len(), num_rows),
+            ("posterior_out", length(&self.posterior, k), num_rows.saturating_mul(k)),
+            ("confidence_out", length(&self.confidence, 1), num_rows),
+        ] {
+            if found != expected {
+                let counts = "numbers, for the rows and labels";
+                return Err(Error::Length { argument, found, expected, counts });
             }
         }
-        Ok(Names { labels, columns })
+        let mut names = with_capacity(k)?;
+        names.extend((0..k as i64).map_while(|name| L::try_from(name).ok()));
+        if names.len() < k {
+            let expected = "labels that the type of labels_out holds";
+            return Err(Error::Scalar {
+                argument: "the number of labels",
+                found: k.to_string(),
+                expected,
+            });
+        }
+        Ok(names)
     }
 
-    pub(super) fn wants_posteriors(&self) -> bool {
+    pub(super) fn wants_posterior(&self) -> bool {
         self.posterior.is_some() || self.confidence.is_some()
     }
 
-    /// The part of each block of points, from the row of its first point to that of the next block's.
-    pub(super) fn blocks(
-        mut self,
-        points: Points<'a>,
-    ) -> impl Iterator<Item = (usize, Outputs<'a, L>)> {
-        let mut done = 0;
-        (0..points.blocks()).map(move |block| {
-            let first = points.row(block * BLOCK);
-            self.take(first - done);
-            let next = (block + 1) * BLOCK;
-            let end = if next < points.len() { points.row(next) } else { points.num_rows() };
-            done = end;
-            (block, self.take(end - first))
+    /// The number and the part of each block.
+    pub(super) fn blocks(mut self, k: usize) -> impl Iterator<Item = (usize, Outputs<'a, L>)> {
+        (0..self.labels.len().div_ceil(BLOCK)).map(move |block| {
+            let rows = self.labels.len().min(BLOCK);
+            let (labels, rest) = std::mem::take(&mut self.labels).split_at_mut(rows);
+            self.labels = rest;
+            let posterior = split_off(&mut self.posterior, rows * k);
+            let confidence = split_off(&mut self.confidence, rows);
+            (block, Outputs { labels, posterior, confidence })
         })
     }
 
-    /// Split off the first rows.
-    fn take(&mut self, rows: usize) -> Self {
-        let (labels, rest) = std::mem::take(&mut self.labels).split_at_mut(rows);
-        self.labels = rest;
-        let posterior = split(&mut self.posterior, rows * self.columns);
-        let confidence = split(&mut self.confidence, rows);
-        Self { labels, posterior, columns: self.columns, confidence }
-    }
-
-    /// Write a point's label, and its posteriors, if wanted: those of number `i` of a panel.
-    #[inline(always)]
-    pub(super) fn write(
-        &mut self,
-        row: usize,
-        cluster: usize,
-        posteriors: &[Column<f64>],
-        i: usize,
-        names: &Names<L>,
-    ) {
-        self.labels[row] = names.labels[cluster];
+    /// Write the softmax of a row's `scores`, which are changed, as posterior and confidence.
+    pub(super) fn write_posterior(&mut self, row: usize, label: usize, scores: &mut [f64]) {
+        let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        for score in scores.iter_mut() {
+            *score = (*score - largest).exp();
+        }
+        let total: f64 = scores.iter().sum();
         if let Some(confidence) = &mut self.confidence {
-            confidence[row] = posteriors[cluster][i] as f32;
+            confidence[row] = (scores[label] / total) as f32;
         }
         if let Some(posterior) = &mut self.posterior {
-            let posterior = &mut posterior[row * self.columns..][..self.columns];
-            posterior.fill(0.0);
-            for (values, &column) in posteriors.iter().zip(&names.columns) {
-                posterior[column] = values[i] as f32;
-            }
-        }
-    }
-
-    /// Write a row's label, and its posteriors by cluster, if wanted.
-    pub(super) fn write_row(
-        &mut self,
-        row: usize,
-        cluster: usize,
-        posteriors: Option<&[f32]>,
-        names: &Names<L>,
-    ) {
-        self.labels[row] = names.labels[cluster];
-        let Some(posteriors) = posteriors else { return };
-        if let Some(confidence) = &mut self.confidence {
-            confidence[row] = posteriors[cluster];
-        }
-        if let Some(posterior) = &mut self.posterior {
-            for (value, &column) in posteriors.iter().zip(&names.columns) {
-                posterior[row * self.columns + column] = *value;
-            }
+            let posterior = &mut posterior[row * scores.len()..][..scores.len()];
+            posterior.iter_mut().zip(scores).for_each(|(p, score)| *p = (*score / total) as f32);
         }
     }
 }
 
-fn split<'a>(values: &mut Option<&'a mut [f32]>, n: usize) -> Option<&'a mut [f32]> {
+fn split_off<'a>(values: &mut Option<&'a mut [f32]>, n: usize) -> Option<&'a mut [f32]> {
     let (taken, rest) = values.take()?.split_at_mut(n);
     *values = Some(rest);
     Some(taken)

@@ -1,12 +1,12 @@
 //! Arrays of several float types, taken as they lie in memory or in a mapped file.
 
 use half::f16;
-use numpy::{PyArray2, PyReadonlyArray2, PyUntypedArray, PyUntypedArrayMethods};
+use numpy::{PyArray2, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use super::error::{matrix, readonly};
-use crate::cluster::{Matrix, Values};
+use crate::cluster::{Logits, Values};
 
 impl<'py> FromPyObject<'_, 'py> for Floats<'py> {
     type Error = PyErr;
@@ -34,34 +34,28 @@ pub(super) enum Floats<'py> {
     F32(Bound<'py, PyArray2<f32>>),
 }
 
-/// The same, while nobody may write to it.
-pub(super) enum ReadonlyFloats<'py> {
-    F16(PyReadonlyArray2<'py, f16>),
-    F32(PyReadonlyArray2<'py, f32>),
-}
-
-impl<'py> Floats<'py> {
-    pub(super) fn readonly(&self, argument: &str) -> PyResult<ReadonlyFloats<'py>> {
-        Ok(match self {
-            Self::F16(array) => ReadonlyFloats::F16(readonly(argument, array)?),
-            Self::F32(array) => ReadonlyFloats::F32(readonly(argument, array)?),
-        })
-    }
-}
-
-impl ReadonlyFloats<'_> {
-    /// Its elements, without a copy.
-    pub(super) fn matrix(&self, argument: &'static str) -> PyResult<Matrix<'_>> {
-        let (values, columns) = match self {
+impl Floats<'_> {
+    /// Run `work` on its elements as logits, without a copy, unless another call writes to them.
+    pub(super) fn with_logits<R>(&self, work: impl FnOnce(Logits) -> PyResult<R>) -> PyResult<R> {
+        match self {
             Self::F16(array) => {
-                let (values, columns) = matrix(argument, array)?;
-                (Values::F16(values), columns)
+                let array = readonly("logits", array)?;
+                let (values, columns) = matrix("logits", &array)?;
+                work(Logits::new(Values::F16(values), columns)?)
             }
             Self::F32(array) => {
-                let (values, columns) = matrix(argument, array)?;
-                (Values::F32(values), columns)
+                let array = readonly("logits", array)?;
+                let (values, columns) = matrix("logits", &array)?;
+                work(Logits::new(Values::F32(values), columns)?)
             }
-        };
-        Ok(Matrix::new(argument, values, columns)?)
+        }
+    }
+
+    /// The number of columns.
+    pub(super) fn columns(&self) -> usize {
+        match self {
+            Self::F16(array) => array.shape()[1],
+            Self::F32(array) => array.shape()[1],
+        }
     }
 }

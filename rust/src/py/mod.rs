@@ -9,7 +9,6 @@ mod detached;
 mod error;
 mod floats;
 mod groups;
-mod labels;
 mod sample;
 mod weighted;
 
@@ -20,11 +19,9 @@ mod _core {
     #[pymodule_export]
     use super::batches::{PyBatchStream, batch_quotas};
     #[pymodule_export]
-    use super::cluster::{assign_centers, assign_gmm, gmm, kmeans, silhouette};
+    use super::cluster::{assign_argmax, assign_nearest, kmeans};
     #[pymodule_export]
     use super::groups::{PyGroupIndex, group_sums};
-    #[pymodule_export]
-    use super::labels::{assign_argmax, assign_proportional};
     #[pymodule_export]
     use super::sample::{PyGroupStream, PyIndependentStream, quotas};
     #[pymodule_export]

@@ -1,0 +1,283 @@
+"""argmax and k-means of the Rust core: parity with plain references, mapped files, threads, memory, bad input."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reference
+from sklearn.cluster import KMeans
+
+from dbpt._core import assign_argmax, assign_nearest, kmeans
+from dbpt.errors import InputError
+
+
+def blobs(rows, columns, clusters=3, seed=0, spread=3.0):
+    rng = np.random.default_rng(seed)
+    centers = rng.normal(0, spread, (clusters, columns))
+    return (centers[rng.integers(0, clusters, rows)] + rng.normal(size=(rows, columns))).astype(np.float32)
+
+
+def centred(logits):
+    logits = logits.astype(np.float64)
+    return logits - logits.mean(axis=1, keepdims=True)
+
+
+def equal(one, other):
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def everything(logits, **keywords):
+    found = kmeans(logits, centred(logits[:3]), **keywords)
+    labels, posterior = np.zeros(len(logits), np.uint8), np.zeros((len(logits), 3), np.float32)
+    assign_nearest(logits, found[0], 0.5, labels_out=labels, posterior_out=posterior, **keywords)
+    argmax, softmax = np.zeros(len(logits), np.int32), np.zeros(logits.shape, np.float32)
+    offsets = np.arange(logits.shape[1]) / 2
+    assign_argmax(logits, offsets=offsets, labels_out=argmax, posterior_out=softmax, **keywords)
+    return [*found, labels, posterior, argmax, softmax]
+
+
+@pytest.mark.parametrize(("rows", "columns", "k"), [(500, 2, 2), (10_000, 3, 5), (5000, 8, 4), (700, 17, 3)])
+def test_kmeans_equals_reference_and_scikit_learn(rows, columns, k):
+    logits = blobs(rows, columns) + np.random.default_rng(1).normal(20, 9, (rows, 1)).astype(np.float32)
+    start = centred(logits[:k])
+    centers, counts, inertia, iterations = kmeans(logits, start, max_iter=300)
+    labels, expected, expected_inertia, expected_iterations = reference.lloyd(centred(logits), start, 300)
+    np.testing.assert_allclose(centers, expected, atol=1e-4)
+    assert np.abs(counts - np.bincount(labels, minlength=k)).max() <= 1e-3 * rows
+    assert inertia == pytest.approx(expected_inertia, rel=1e-5)
+    assert abs(iterations - expected_iterations) <= 3
+    peer = KMeans(k, init=start, n_init=1, tol=0, max_iter=300, algorithm="lloyd").fit(centred(logits))
+    assert inertia == pytest.approx(peer.inertia_, rel=1e-4)
+
+
+def test_only_the_given_rows_move_the_centres():
+    logits = blobs(20_000, 3).astype(np.float16)
+    rows = np.flatnonzero(np.random.default_rng(0).random(20_000) < 0.4)
+    start = centred(logits[:3])
+    assert equal(kmeans(logits, start, rows=rows), kmeans(np.ascontiguousarray(logits[rows]), start))
+
+
+def test_half_and_single_precision_give_the_same_bits():
+    half = blobs(9000, 4).astype(np.float16)
+    assert equal(everything(half), everything(half.astype(np.float32)))
+
+
+@pytest.mark.parametrize("rows", [3, 15, 16, 17, 4096, 4097, 30_000])
+def test_the_result_is_the_same_for_any_number_of_threads(rows):
+    logits = blobs(rows, 3)
+    one = everything(logits, num_threads=1)
+    for num_threads in (2, 5):
+        assert equal(one, everything(logits, num_threads=num_threads))
+
+
+def test_the_posterior_is_that_of_spherical_gaussians():
+    logits = blobs(2000, 3)
+    centers = np.concatenate([kmeans(logits, centred(logits[:3]))[0], np.full((1, 3), np.inf)])
+    labels, posterior, confidence = np.zeros(2000, int), np.full((2000, 4), 9, np.float32), np.zeros(2000, np.float32)
+    out = {"labels_out": labels, "posterior_out": posterior, "confidence_out": confidence}
+    assign_nearest(logits, centers, 1.7, **out)
+    squared = ((centred(logits)[:, None] - centers[:3]) ** 2).sum(axis=2)
+    np.testing.assert_allclose(posterior[:, :3], reference.softmax(-squared / 3.4), rtol=1e-3, atol=1e-6)
+    assert (posterior[:, 3] == 0).all()
+    assert np.array_equal(labels, squared.argmin(axis=1))
+    assert np.array_equal(confidence, posterior.max(axis=1))
+    assign_nearest(logits, centers, 0.0, **out)
+    assert np.array_equal(posterior, np.eye(4, dtype=np.float32)[labels])
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64])
+def test_labels_go_into_any_integer_type(dtype):
+    logits, labels = blobs(5000, 3), np.zeros(5000, dtype)
+    assign_argmax(logits, labels_out=labels)
+    assert np.array_equal(labels, logits.argmax(axis=1))
+    pairs = np.ascontiguousarray(logits[:, :2])
+    assign_argmax(pairs, labels_out=labels)
+    assert np.array_equal(labels, pairs.argmax(axis=1))
+    assign_nearest(logits, np.eye(3), 1.0, labels_out=labels)
+    assert np.array_equal(labels, logits.argmax(axis=1))
+    columns = int(np.iinfo(dtype).max) + 2
+    if columns < 1000:
+        with pytest.raises(InputError, match=f"^the number of labels is {columns}; expected labels that the type"):
+            assign_argmax(np.zeros((5000, columns), np.float16), labels_out=labels)
+
+
+def test_mapped_files_give_the_same_as_memory(tmp_path):
+    logits = blobs(20_000, 3).astype(np.float16)
+    np.save(tmp_path / "logits.npy", logits)
+    assert equal(everything(np.load(tmp_path / "logits.npy", mmap_mode="r")), everything(logits))
+
+
+MEMORY = """
+import numpy as np
+from dbpt._core import assign_argmax, assign_nearest, kmeans
+
+def peak():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+
+def work(logits, labels):
+    centers = kmeans(logits, np.array([[1.0, -1.0], [-1.0, 1.0]]), max_iter=3, num_threads=2)[0]
+    assign_nearest(logits, centers, 1.0, labels_out=labels, num_threads=2)
+    assign_argmax(logits, labels_out=labels, num_threads=2)
+
+rows = 8_000_000
+logits, labels = np.empty((rows, 2), np.float16), np.zeros(rows, np.uint8)
+labels += 1
+for part in np.split(logits, 800):
+    part[:] = np.random.default_rng(0).random((10_000, 2), np.float32)
+work(logits[:100_000], labels[:100_000])
+before = peak()
+work(logits, labels)
+print((peak() - before) / rows)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+def test_nothing_is_kept_for_each_row():
+    found = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+    assert float(found.stdout) < 0.5  # bytes
+
+
+TOO_MUCH = """
+import resource
+import numpy as np
+from dbpt._core import assign_argmax, assign_nearest, kmeans
+
+resource.setrlimit(resource.RLIMIT_AS, (3 * 2**30, 3 * 2**30))
+logits = np.zeros((1, 2**27), np.float16)
+centers, labels = np.zeros((1, 2**27)), np.zeros(1, np.int64)
+for call in (
+    lambda: kmeans(logits, centers),
+    lambda: assign_nearest(logits, centers, 1.0, labels_out=labels),
+    lambda: assign_argmax(logits, labels_out=labels),
+):
+    try:
+        call()
+    except MemoryError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the address space is limited as Linux does it")
+def test_arrays_that_find_no_room_are_a_memory_error():
+    found = subprocess.run([sys.executable, "-c", TOO_MUCH], capture_output=True, text=True, check=True)
+    lines = found.stdout.splitlines()
+    assert len(lines) >= 2
+    assert all(line.startswith("cannot allocate ") for line in lines)
+
+
+def test_it_works_in_several_python_threads_at_once():
+    logits, found = blobs(30_000, 3), {}
+    expected = everything(logits)
+
+    def work(i):
+        found[i] = everything(logits)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(equal(found[i], expected) for i in range(4))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_it_works_after_a_fork():
+    script = """
+import os, sys
+import numpy as np
+from dbpt._core import kmeans
+logits = np.random.default_rng(0).random((50_000, 3), np.float32)
+start = logits[:3].astype(float)
+expected = kmeans(logits, start, num_threads=2)
+child = os.fork()
+found = kmeans(logits, start, num_threads=2)
+same = all(np.array_equal(a, b) for a, b in zip(found, expected))
+if child == 0:
+    os._exit(0 if same else 1)
+sys.exit(not same or os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert subprocess.run([sys.executable, "-c", script], timeout=60, check=False).returncode == 0
+
+
+LOGITS = np.arange(12, dtype=np.float32).reshape(6, 2)
+CENTERS = np.array([[0.0, 1.0], [8.0, 9.0]])
+
+
+def labels_of(rows=6, dtype=np.uint8):
+    return np.zeros(rows, dtype)
+
+
+def changed(array, position, value):
+    array = array.copy()
+    array[position] = value
+    return array
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 2e15])
+def test_bad_values_name_row_and_column(bad):
+    logits = changed(np.tile(LOGITS, (2000, 1)), (9001, 1), bad)
+    odd = np.arange(1, 12_000, 2)
+    calls = [
+        lambda: kmeans(logits, CENTERS),
+        lambda: kmeans(logits, CENTERS, rows=odd),
+        lambda: assign_nearest(logits, CENTERS, 1.0, labels_out=labels_of(12_000)),
+        lambda: assign_argmax(logits, labels_out=labels_of(12_000)),
+        lambda: assign_argmax(logits, offsets=np.zeros(2), labels_out=labels_of(12_000)),
+    ]
+    for call in calls:
+        with pytest.raises(InputError, match=r"^logits\[9001, 1\] is (NaN|-?inf|2e15|2000000000000000)"):
+            call()
+    kmeans(logits, CENTERS, rows=odd - 1)
+
+
+def nearest(centers=CENTERS, variance=1.0, rows=6, **outputs):
+    return assign_nearest(LOGITS, centers, variance, labels_out=labels_of(rows), **outputs)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: kmeans(LOGITS, CENTERS, max_iter=0), "^max_iter is 0"),
+        (lambda: kmeans(LOGITS, CENTERS[:0]), "^centers has length 0; expected 2"),
+        (lambda: kmeans(LOGITS, CENTERS[:, :1].copy()), "^centers has 1 columns; expected 2"),
+        (lambda: kmeans(LOGITS, changed(CENTERS, (1, 0), np.nan)), r"^centers\[1, 0\] is NaN"),
+        (lambda: kmeans(LOGITS, changed(CENTERS, (1, 0), np.inf)), r"^centers\[1, 0\] is inf"),
+        (lambda: kmeans(np.zeros((3, 0), np.float32), np.zeros((1, 0))), "^the number of columns is 0"),
+        (lambda: kmeans(LOGITS, CENTERS, rows=np.array([0, 6])), r"^rows\[1\] is 6; expected a row of logits"),
+        (lambda: kmeans(LOGITS, CENTERS, rows=np.array([-1])), r"^rows\[0\] is -1"),
+        (lambda: nearest(variance=-1.0), "^variance is -1"),
+        (lambda: nearest(variance=np.nan), "^variance is NaN"),
+        (lambda: nearest(rows=5), "^labels_out has length 5; expected 6"),
+        (lambda: nearest(posterior_out=np.zeros((6, 1), np.float32)), "^posterior_out has length 6; expected 12"),
+        (lambda: nearest(confidence_out=np.zeros(7, np.float32)), "^confidence_out has length 7; expected 6"),
+        (
+            lambda: assign_argmax(LOGITS, offsets=np.zeros(3), labels_out=labels_of()),
+            "^offsets has length 3; expected 2",
+        ),
+    ],
+)
+def test_bad_arguments_are_named(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
+def test_arrays_of_other_types_are_refused():
+    others = (LOGITS.astype(np.float64), LOGITS.astype(int), LOGITS[0], LOGITS.astype(">f4"), LOGITS.tolist())
+    for logits in others:
+        with pytest.raises(TypeError, match="logits"):
+            kmeans(logits, CENTERS)
+    with pytest.raises(InputError, match="^logits is not C-contiguous"):
+        kmeans(LOGITS[:, ::-1], CENTERS)
+    with pytest.raises(TypeError, match="labels_out"):
+        assign_argmax(LOGITS, labels_out=np.zeros(6))
+    read_only = labels_of()
+    read_only.flags.writeable = False
+    with pytest.raises(InputError, match="^labels_out is read-only"):
+        assign_argmax(LOGITS, labels_out=read_only)
+    with pytest.raises(InputError, match="^logits is being written to by another call|^posterior_out is being"):
+        assign_nearest(LOGITS, CENTERS, 1.0, labels_out=labels_of(), posterior_out=LOGITS)
