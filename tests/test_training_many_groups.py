@@ -67,9 +67,7 @@ def trained_on(name: str, *, soft: bool, apply: str = "loss", batch_size: int = 
     with torch.no_grad():
         correct = head(torch.from_numpy(val_features)).argmax(dim=1).numpy() == val_labels
     wga = worst_group_accuracy(correct, validation.groups)
-    weights = (
-        objective.rule.soft_sample_weights(membership, labels) if soft else objective.rule.sample_weights(groups)
-    )
+    weights = objective.rule.soft_sample_weights(membership, labels) if soft else objective.rule.sample_weights(groups)
     return wga, weights
 
 
