@@ -93,7 +93,7 @@ def test_bad_bounds_are_named(bounds, message):
 
 def test_a_state_of_other_bounds_is_refused():
     weights = dbpt.GroupWeights([100, 3], 1.0, 0.5)
-    with pytest.raises(InputError, match=r'^state\["settings"\] is \[1.0, 0.5, 10.0, 100.0\]; expected'):
+    with pytest.raises(InputError, match=r'^state\["settings"\] is \[1.0, 0.5, 5.0, 100.0\]; expected'):
         dbpt.GroupWeights([100, 3], 1.0, 0.5, max_weight=7).load_state(weights.state())
 
 

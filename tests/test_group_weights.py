@@ -312,10 +312,10 @@ def test_repr_and_what_the_caller_does_with_the_counts_later():
     counts[:] = 0
     assert pickle.loads(pickle.dumps(weights)).group_weights.tolist() == weights.group_weights.tolist()
     assert repr(weights) == (
-        "GroupWeights([90.0, 8.0, 2.0], eta=1.5, momentum=0.25, min_group_count=10.0, max_weight=100.0)"
+        "GroupWeights([90.0, 8.0, 2.0], eta=1.5, momentum=0.25, min_group_count=5.0, max_weight=100.0)"
     )
     assert repr(dbpt.GroupDRO([1, 2])) == (
-        "GroupDRO([1.0, 2.0], step_size=0.01, size_adjustment=0.0, min_group_count=10.0, max_weight=100.0)"
+        "GroupDRO([1.0, 2.0], step_size=0.01, size_adjustment=0.0, min_group_count=5.0, max_weight=100.0)"
     )
     with pytest.raises(ValueError, match="read-only"):
         weights.counts[0] = 1
@@ -495,7 +495,7 @@ SOFT = [[0.5, 0.25, 0.25]]
         ),
         (
             lambda w: w.load_state(dbpt.GroupWeights(COUNTS, 1.0, 0.25).state()),
-            r'^state\["settings"\] is \[1.0, 0.25, 10.0, 100.0\]; expected \[1.0, 0.5, 10.0',
+            r'^state\["settings"\] is \[1.0, 0.25, 5.0, 100.0\]; expected \[1.0, 0.5, 5.0',
         ),
         (
             lambda w: w.load_state(dbpt.GroupDRO(COUNTS).state()),

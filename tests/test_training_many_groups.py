@@ -89,4 +89,4 @@ def test_without_bounds_one_wrongly_labelled_row_has_the_mass_of_a_group(name, s
     _, bounded = trained_on(name, soft=soft)
     _, free = trained_on(name, soft=soft, **FREE)
     assert free.max() > 0.9 * ROWS / 9
-    assert bounded.max() < 0.25 * free.max()
+    assert bounded.max() < 0.5 * free.max()

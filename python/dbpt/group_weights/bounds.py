@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dbpt import arguments
 from dbpt.errors import InputError
 
-MIN_GROUP_COUNT = 10.0
+MIN_GROUP_COUNT = 5.0
 MAX_WEIGHT = 100.0
 
 
