@@ -47,7 +47,7 @@ class plan_progress:
         if not left or not self._trained:
             return ""
         seconds = (time.perf_counter() - self._started) / self._trained * left
-        return f"; about {_duration(seconds)} left"
+        return f"; about {self._bar.format_interval(seconds)} left"
 
 
 def _in_words(cell: Cell) -> str:
@@ -61,11 +61,3 @@ def _found(outcome: CellResult | str) -> str:
     worst = outcome.metrics["worst_group_accuracy"]
     found = f"average {100 * outcome.metrics['average']:.1f} %" if worst is None else f"worst group {100 * worst:.1f} %"
     return f"{found}, {outcome.seconds:.1f} s"
-
-
-def _duration(seconds: float) -> str:
-    """``40 s``, ``7 min``, ``3 h 20 min``."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

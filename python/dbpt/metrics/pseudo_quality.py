@@ -3,9 +3,8 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from dbpt.arguments import integer
 from dbpt.metrics.intervals import proportion
 from dbpt.metrics.rows import check_sizes, checked_indices, group_counts, join_groups
 
@@ -17,23 +16,18 @@ def pseudo_attribute_quality(
     *,
     num_classes: int,
     num_attributes: int,
-    num_clusters: int | None = None,
 ) -> dict[str, Any]:
-    """Compare pseudo attributes, or numbered clusters, with true attributes; return a dict fit for JSON.
+    """Compare pseudo attributes with true attributes; return a dict fit for JSON.
 
     All arrays are (N,) integers; -1 marks an attribute that is unknown, in either. ``n``, ``n_right`` and ``accuracy``
     (with ``low``, ``high``) are over the rows where both are known, ``n_unlabelled`` counts those with a true but no
-    pseudo attribute. ``confusion`` (A, A) counts the former by pseudo (row) and true attribute (column), ``ari`` is
-    their adjusted Rand index (Hubert and Arabie, 1985; 1 for equal partitions, about 0 for unrelated ones).
+    pseudo attribute. ``confusion`` (A, A) counts the former by pseudo (row) and true attribute (column).
 
     ``groups`` has an entry for each pseudo-group: of its ``n`` rows, ``n_right`` belong to it in
     truth (``precision``); of the ``n_true`` rows that belong to it, those are the ones found (``recall``; an
     unlabelled row is not found). Each has a Wilson 95 % interval (``precision_low`` and so on), None over no rows.
     ``smallest_group`` is the index of the smallest non-empty pseudo-group, the first to be spoilt by wrong attributes:
     a few strays from a large neighbour can be half of it. ``empty_groups`` are those that exist but were given no row.
-
-    With ``num_clusters`` the pseudo attributes are clusters without names, 0 to num_clusters - 1: ``confusion`` is
-    (num_clusters, A), and what needs names is None or empty (``n_right``, ``accuracy``, ``groups`` and so on).
 
     Raises `InputError` for other shapes, values out of range or NaN.
 
@@ -42,66 +36,23 @@ def pseudo_attribute_quality(
     (0.75, [[2, 0], [1, 1]], 0.0)
     """
     check_sizes(num_classes, num_attributes)
-    if num_clusters is not None:
-        num_clusters = integer("num_clusters", num_clusters, 1)
-    num_labels = num_attributes if num_clusters is None else num_clusters
-    pseudo_N = checked_indices(pseudo_attributes, "pseudo_attributes", -1, num_labels)
+    pseudo_N = checked_indices(pseudo_attributes, "pseudo_attributes", -1, num_attributes)
     true_N = checked_indices(attributes, "attributes", -1, num_attributes, rows=pseudo_N.size)
     labels_N = checked_indices(labels, "labels", 0, num_classes, rows=pseudo_N.size)
-    known, both = true_N >= 0, (true_N >= 0) & (pseudo_N >= 0)
-    pairs = group_counts(join_groups(pseudo_N, true_N, num_attributes)[both], num_labels * num_attributes)
-    confusion = pairs.reshape(num_labels, num_attributes)
-    partition = {
-        "n": int(both.sum()),
-        "n_unlabelled": int((known & ~both).sum()),
-        "ari": adjusted_rand_index(confusion),
-        "confusion": confusion.tolist(),
-    }
-    if num_clusters is not None:
-        nameless = dict.fromkeys(("n_right", "accuracy", "low", "high", "smallest_group"))
-        return {**partition, **nameless, "empty_groups": [], "groups": []}
-    return {**partition, **_quality_of_names(pseudo_N, true_N, labels_N, num_classes, num_attributes)}
-
-
-def adjusted_rand_index(confusion: NDArray[np.int64]) -> float | None:
-    """The adjusted Rand index of two partitions with these (k, A) common counts, None over no rows.
-
-    By pairs of rows in exact integers, as scikit-learn's ``adjusted_rand_score``.
-    """
-    n = int(confusion.sum())
-    if n == 0:
-        return None
-    pairs = [_squares(confusion), _squares(confusion.sum(axis=1)), _squares(confusion.sum(axis=0))]
-    together, apart_in_columns, apart_in_rows = pairs[0] - n, pairs[1] - pairs[0], pairs[2] - pairs[0]
-    apart = n * n - pairs[1] - pairs[2] + pairs[0]
-    if apart_in_columns == apart_in_rows == 0:
-        return 1.0
-    agreement = together * apart - apart_in_columns * apart_in_rows
-    possible = (together + apart_in_columns) * (apart_in_columns + apart)
-    return 2 * agreement / (possible + (together + apart_in_rows) * (apart_in_rows + apart))
-
-
-def _squares(counts: NDArray[np.int64]) -> int:
-    return sum(count * count for count in counts.ravel().tolist())
-
-
-def _quality_of_names(
-    pseudo_N: NDArray[np.int64],
-    true_N: NDArray[np.int64],
-    labels_N: NDArray[np.int64],
-    num_classes: int,
-    num_attributes: int,
-) -> dict[str, Any]:
     known, both = true_N >= 0, (true_N >= 0) & (pseudo_N >= 0)
     right = both & (true_N == pseudo_N)
     num_groups = num_classes * num_attributes
     n_G = group_counts(join_groups(labels_N, pseudo_N, num_attributes)[both], num_groups)
     n_true_G = group_counts(join_groups(labels_N, true_N, num_attributes)[known], num_groups)
     n_right_G = group_counts(join_groups(labels_N, true_N, num_attributes)[right], num_groups)
-    n_right = int(right.sum())
-    accuracy, low, high = proportion(n_right, int(both.sum()))
+    pairs = group_counts(join_groups(pseudo_N, true_N, num_attributes)[both], num_attributes**2)
+    n, n_right = int(both.sum()), int(right.sum())
+    accuracy, low, high = proportion(n_right, n)
     present = np.flatnonzero(n_G)
     return {
+        "n": n,
+        "n_unlabelled": int((known & ~both).sum()),
+        "confusion": pairs.reshape(num_attributes, num_attributes).tolist(),
         "n_right": n_right,
         "accuracy": accuracy,
         "low": low,

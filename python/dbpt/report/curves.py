@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import ceil, floor, log10
+from math import ceil, floor
 
 from markupsafe import Markup
 
@@ -31,7 +31,6 @@ def line_chart(
     description: str,
     *,
     ticks: Sequence[tuple[float, str]],
-    log: bool = False,
     kept: int | None = None,
 ) -> Markup:
     """Draw curves over epochs, each labelled at its end; ``ticks`` span the axis, ``kept`` is an epoch with a rule."""
@@ -39,14 +38,13 @@ def line_chart(
     first, last = epochs[0], max(epochs[-1], epochs[0] + 1)
     left, right, top = 44.0, float(WIDTH - LABELS), 26.0
     bottom = top + max(170.0, 15.0 * len(lines))
-    low, high = (log10(tick) if log else tick for tick in (ticks[0][0], ticks[-1][0]))
+    low, high = ticks[0][0], ticks[-1][0]
 
     def x_of(epoch: float) -> float:
         return left + (right - left) * (epoch - first) / (last - first)
 
     def y_of(value: float) -> float:
-        place = ((log10(value) if log else value) - low) / (high - low)
-        return bottom - (bottom - top) * min(max(place, 0.0), 1.0)
+        return bottom - (bottom - top) * min(max((value - low) / (high - low), 0.0), 1.0)
 
     parts = [grid_y(left, right, y_of(value), text) for value, text in ticks]
     parts += [text_at(x_of(tick), bottom + 17, str(tick), "note middle") for tick in _epoch_ticks(first, epochs[-1])]
@@ -75,16 +73,6 @@ def linear_ticks(values: Sequence[float]) -> list[tuple[float, str]]:
     step = next(step for step in steps if ceil(high / step) - floor(low / step) <= 8)
     first, last = floor(low / step), max(ceil(high / step), floor(low / step) + 1)
     return [(i * step, f"{i * step:g}") for i in range(first, last + 1)]
-
-
-def log_ticks(values: Sequence[float]) -> list[tuple[float, str]]:
-    """Return 1-2-5 ticks that enclose all (positive) values."""
-    steps = [m * 10.0**e for e in range(floor(log10(min(values))) - 1, ceil(log10(max(values))) + 2) for m in (1, 2, 5)]
-    start = max((i for i, step in enumerate(steps) if step <= min(values)), default=0)
-    stop = min((i for i, step in enumerate(steps) if step >= max(values)), default=len(steps) - 1)
-    chosen = steps[start : max(stop, start + 1) + 1]
-    thin = ceil(len(chosen) / 9)
-    return [(step, f"{step:g}" if i % thin == 0 else "") for i, step in enumerate(chosen)]
 
 
 def spread(places: Sequence[float], distance: float, top: float, bottom: float) -> list[float]:

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from dbpt.report import bars, curves
 from dbpt.report.bars import Bar, BarGroup, bar_chart
-from dbpt.report.curves import Line, line_chart, linear_ticks, log_ticks
+from dbpt.report.curves import Line, line_chart, linear_ticks
 from dbpt.report.summary import Row, Summary, count, shorten_group
 
 MOST_CURVES = 16
@@ -52,60 +52,42 @@ def _bar(row: Row, style: str, group: int) -> Bar:
     return Bar(style, row.title, entry["accuracy"], entry["low"], entry["high"])
 
 
-def weights_chart(summary: Summary, history: History) -> tuple[Markup, bool] | None:
-    """Curves of the weights, and whether they are relative to balanced weights.
+def weights_chart(summary: Summary, history: History) -> Markup | None:
+    """Curves of the weights by group, relative to those of the first epoch, or None if the row has none.
 
-    A rare group weighs a hundred times what a common one does, which would hide how the weights *move*; so they are
-    divided by the balanced weights, from which all start that no floor or cap holds down. That needs the counts trained
-    on: those that satisfy the normalisation, sum of N_g w_g = sum of N_g. If the metrics lack them, the plain weights
-    go on a logarithmic axis.
+    A rare group weighs a hundred times what a common one does, which would hide how the weights *move*.
     """
     weighted = [entry for entry in history if entry["group_weights"]]
     if not weighted:
         return None
-    balanced = _balanced_weights(summary, weighted[-1]["group_weights"])
     last = next((entry for entry in weighted if entry["selected"]), weighted[-1])["group_weights"]
     prefixes = [f"{weight or 0.0:.3g} " for weight in last]
-    lines = _group_lines(summary, weighted, "group_weights", prefixes, balanced)
+    lines = _group_lines(summary, weighted, "group_weights", prefixes)
     values = [value for line in lines for _, value in line.points if value is not None]
     if not values:
         return None
-    ticks = linear_ticks([*values, 0.8, 1.2]) if balanced else log_ticks(values)
-    what = "Weight of a sample of each group over epochs" + (", relative to balanced weights" if balanced else "")
-    return line_chart(lines, what, ticks=ticks, log=not balanced, kept=_kept(history)), balanced is not None
-
-
-def _balanced_weights(summary: Summary, weights: list[float | None]) -> list[float] | None:
-    dataset = summary.metrics["dataset"]
-    true_groups = summary.chosen.record["group_source"] == "true"
-    counts = dataset["counts"]["train"] if true_groups else dataset["train_counts_pseudo"]
-    if not counts or not sum(counts):
-        return None
-    total = sum(counts)
-    if abs(sum(n * (w or 0.0) for n, w in zip(counts, weights, strict=True)) / total - 1) > 0.001:
-        return None
-    present = sum(n > 0 for n in counts)
-    return [total / present / n if n else 1.0 for n in counts]
+    what = "Weight of a sample of each group over epochs, relative to the first"
+    return line_chart(lines, what, ticks=linear_ticks([*values, 0.8, 1.2]), kept=_kept(history))
 
 
 def p_true_chart(summary: Summary, history: History) -> Markup | None:
     """Curves of mean_p_true of the chosen row by group, or None if it has none."""
     known = [entry for entry in history if entry["mean_p_true"]]
-    lines = _group_lines(summary, known, "mean_p_true", [""] * len(summary.group_names), None)
+    lines = _group_lines(summary, known, "mean_p_true", [""] * len(summary.group_names))
     if not lines:
         return None
     return line_chart(lines, "Mean probability of the true class over epochs", ticks=UNIT, kept=_kept(history))
 
 
-def _group_lines(
-    summary: Summary, history: History, key: str, prefixes: list[str], divisors: list[float] | None
-) -> list[Line]:
-    """One curve for each group that has a value: hue by class, dashes by attribute."""
+def _group_lines(summary: Summary, history: History, key: str, prefixes: list[str]) -> list[Line]:
+    """One curve for each group that has a value: hue by class, dashes by attribute. Weights begin at 1."""
     lines = []
     for g, (y, a) in enumerate(summary.group_pairs):
         label, attribute = divmod(g, len(summary.metrics["dataset"]["attributes"]))
-        divisor = divisors[g] if divisors else 1.0
-        curve = [(int(entry["epoch"]), _value(entry[key][g], divisor, key == "group_weights")) for entry in history]
+        curve = [(int(entry["epoch"]), _value(entry[key][g])) for entry in history]
+        if key == "group_weights":
+            first = next((value for _, value in curve if value), None)
+            curve = [(epoch, value / first if value and first else None) for epoch, value in curve]
         if any(value is not None for _, value in curve):
             short = prefixes[g] + shorten_group(y, a, curves.LETTERS - len(prefixes[g]))
             lines.append((g, Line(f"hue-{label % 6} dash-{attribute % 4}", f"{y} · {a}", short, curve)))
@@ -119,9 +101,9 @@ def _chosen_accuracy(summary: Summary, group: int) -> float:
     return 1.0 if entry is None or entry["accuracy"] is None else float(entry["accuracy"])
 
 
-def _value(value: float | None, divisor: float = 1.0, positive: bool = False) -> float | None:
-    """A point of a curve; an empty group's weight of 0 and anything that is not finite have no place on it."""
-    return None if value is None or not isfinite(value) or (positive and value <= 0) else float(value) / divisor
+def _value(value: float | None) -> float | None:
+    """A point of a curve; what is not finite has no place on it."""
+    return None if value is None or not isfinite(value) else float(value)
 
 
 def validation_chart(summary: Summary, history: History, styles: list[str]) -> tuple[str, Markup] | None:
