@@ -14,7 +14,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from dbpt.errors import InputError
-from dbpt.ranks.exchange import ALONE, LostRankError, Ranks, reaching
+from dbpt.ranks.exchange import ALONE, OneRankError, Ranks, reaching
 
 if TYPE_CHECKING:
     from torch.distributed import Store  # type: ignore[attr-defined]
@@ -25,9 +25,29 @@ LONGEST_WAIT = timedelta(days=2)
 
 
 def launched() -> bool:
-    """Whether a launcher has started this process as one of several, and said so in torch's environment variables."""
+    """Whether a launcher has started this process as one of several, and said so in torch's environment variables.
+
+    Raises `InputError` if what it said can't be.
+    """
     wanted = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    return all(name in os.environ for name in wanted) and int(os.environ["WORLD_SIZE"]) > 1
+    if not all(name in os.environ for name in wanted) or (size := _variable("WORLD_SIZE", 1, 2**31)) == 1:
+        return False
+    limits = {"RANK": (0, size - 1), "MASTER_PORT": (0, 2**16 - 1), "LOCAL_RANK": (0, size - 1)}
+    for name, (low, high) in {**limits, "LOCAL_WORLD_SIZE": (1, size)}.items():
+        if name in os.environ:
+            _variable(name, low, high)
+    return True
+
+
+def _variable(name: str, low: int, high: int) -> int:
+    """A number in the environment, as `torchrun` sets it."""
+    text = os.environ[name]
+    if not (text.isascii() and text.isdigit() and len(text) < 12 and low <= int(text) <= high):
+        raise InputError(
+            f"${name} is {text!r}; expected a number from {low} to {high}: start with torchrun, or unset RANK and "
+            "WORLD_SIZE to run alone"
+        )
+    return int(text)
 
 
 def launched_rank() -> int:
@@ -68,7 +88,7 @@ def joined_ranks(device: str) -> Iterator[Ranks]:
     try:
         yield _all_ranks()
     except InputError as error:
-        if not found and not isinstance(error, LostRankError):
+        if not found and not isinstance(error, OneRankError):
             dist.destroy_process_group()
         raise
     if not found:  # not after other exceptions: those are this rank's alone, and ending a group takes all of them
