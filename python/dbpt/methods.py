@@ -21,7 +21,7 @@ from dbpt.heads import HEAD_SETTINGS, AdapterHead, Head, LinearHead, PromptHead
 from dbpt.metrics import GroupMetrics, group_metrics, worst_group_accuracy
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
 from dbpt.objectives.dfr import SUBSETS, refit_layer
-from dbpt.ranks import ALONE, Ranks
+from dbpt.ranks import ALONE, Ranks, memory
 from dbpt.splits import training_counts
 from dbpt.training import EpochRecord, Rows, Trained, TrainingSettings, train
 from dbpt.training.findings import training_findings
@@ -84,6 +84,7 @@ def trained_row(
             progress_bar(objective, epochs, hidden=hidden or not ranks.is_first) as on_epoch,
             one_thread_if_small(head.multiply_adds + _live_multiply_adds(experiment)),
             _live(experiment) as live,
+            memory(),
         ):
             trained = train(
                 head,

@@ -1,6 +1,6 @@
 """The processes of one run, as ``torchrun`` starts them. Rank 0 reads, writes and prints; all compute."""
 
-from dbpt.ranks.exchange import ALONE, LostRankError, Ranks
+from dbpt.ranks.exchange import ALONE, LostRankError, Ranks, memory
 from dbpt.ranks.joining import (
     joined_ranks,
     launched,
@@ -21,5 +21,6 @@ __all__ = [
     "launched_size",
     "local_rank",
     "local_size",
+    "memory",
     "take_own_gpu",
 ]

@@ -141,8 +141,30 @@ def _outcome(work: Callable[[], Any]) -> list[Any]:
         return [None, str(error)]
 
 
-class LostRankError(InputError):
+class OneRankError(InputError):
+    """What one rank meets by itself while the others go on, so that the group can't be ended in order."""
+
+
+class LostRankError(OneRankError):
     """Another process of the run has ended, or cannot be reached any more."""
+
+
+@contextmanager
+def memory() -> Iterator[None]:
+    """Say in one line which settings help where a device, or the host, has too little memory."""
+    import torch
+
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        is_host = isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
+        if not is_host and not isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise OneRankError(
+            f"out of memory{'' if is_host else ' on the GPU'}: lower --batch-size (0 puts all rows into one batch), "
+            "--text-memory-mb or --embed-batch-size, or choose another --device; --resume goes on from the last "
+            "checkpoint"
+        ) from None
 
 
 @contextmanager

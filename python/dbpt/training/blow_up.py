@@ -3,7 +3,8 @@
 What counts is what float32 can hold: a loss whose logits have no fractions any more, a length whose squares overflow.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,16 @@ class Moment:
         loss, gradient = found.tolist()
         self.check_loss(loss)
         self._check("length of the gradient", gradient)
+
+    @contextmanager
+    def checked_step(self) -> Iterator[None]:
+        """Tell of a step of the optimizer that float32 cannot hold, which torch raises as any `RuntimeError`."""
+        try:
+            yield
+        except RuntimeError as error:
+            if "without overflow" not in str(error):
+                raise
+            raise self._error("length of a step", float("inf")) from None
 
     def check_loss(self, largest: float) -> None:
         """Refuse a ``largest`` loss of a batch that is too large or not finite."""

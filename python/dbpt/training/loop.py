@@ -158,7 +158,8 @@ class _Run:
             loss.backward()  # type: ignore[no-untyped-call]
             self.ranks.sum_gradients(self.head.parameters())
             moment.check_step(per_sample_loss, self.head.parameters())
-            self.optimizer.step()
+            with moment.checked_step():
+                self.optimizer.step()
             losses += loss.detach() * len(rows)
         moment.check_weights(self.head.parameters())
         return losses.item() / len(draws)
