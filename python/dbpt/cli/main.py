@@ -2,6 +2,7 @@
 
 import codecs
 import contextlib
+import errno
 import json
 import os
 import sys
@@ -22,16 +23,26 @@ from dbpt.cli.evaluate import evaluate
 from dbpt.cli.fit import fit
 from dbpt.cli.label import label
 from dbpt.cli.predict import predict
+from dbpt.cli.signals import Terminated, termination_as_interrupt
 from dbpt.errors import InputError
 from dbpt.ranks import launched, local_rank
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
 SHARED = ("embed", "fit")
+REFUSED_OUTPUT = (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EFBIG)
+RESUMABLE = ("fit", "compare")
 RAW_OR_REPLACED = "dbpt.raw-or-replaced"
 
 
 class Interrupted(click.Abort):
-    """Ctrl-C, with the line to say."""
+    """Ctrl-C or SIGTERM, with the line to say and the exit code."""
+
+    def __init__(self, verb: str | None, cause: BaseException) -> None:
+        by_signal = isinstance(cause, Terminated)
+        self.exit_code = TERMINATED if by_signal else INTERRUPTED
+        advice = {"embed": "; finished shards are kept, and dbpt embed goes on from there"}
+        advice |= {verb: f"; nothing is half-written, and dbpt {verb} goes on with --resume" for verb in RESUMABLE}
+        super().__init__(("Terminated" if by_signal else "Interrupted") + advice.get(verb or "", ""))
 
 
 class Commands(click.Group):
@@ -41,12 +52,8 @@ class Commands(click.Group):
         """Run the chosen command."""
         try:
             return super().invoke(ctx)
-        except (KeyboardInterrupt, click.Abort):
-            verb = ctx.invoked_subcommand
-            if verb == "embed":
-                raise Interrupted("Interrupted; finished shards are kept, and dbpt embed goes on from there") from None
-            advice = f"; nothing is half-written, and dbpt {verb} goes on with --resume"
-            raise Interrupted("Interrupted" + advice * (verb in ("fit", "compare"))) from None
+        except (KeyboardInterrupt, click.Abort) as error:
+            raise Interrupted(ctx.invoked_subcommand, error) from None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -54,6 +61,8 @@ class Commands(click.Group):
 @click.pass_context
 def commands(ctx: click.Context) -> None:
     """Debiased prompt tuning for CLIP, without attribute annotations."""
+    if not _has_working_directory():  # nothing could be found from there, and some libraries abort
+        raise InputError("the working directory has been deleted; go to another one, then start dbpt again")
     if launched() and ctx.invoked_subcommand not in SHARED:  # each process would do, write and print all of it
         raise InputError(
             f"dbpt {ctx.invoked_subcommand}: started as one of several processes, which only share the work of "
@@ -66,15 +75,16 @@ for command in (embed, fit, compare, evaluate, predict, label, demo, data, cache
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run ``dbpt``. Exit code 2 for the user's errors, 130 for Ctrl-C."""
+    """Run ``dbpt``. Exit code 2 for the user's errors, 130 for Ctrl-C, 143 for SIGTERM."""
     # torch's threads spin while they wait for each other, by default so long that on cores that others want too
     # embedding takes four times as long. Must be set before torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     _print_whatever_comes()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), termination_as_interrupt():
             warnings.showwarning = _show_warning
             commands.main(arguments, prog_name="dbpt", standalone_mode=False)
+        sys.stdout.flush()
     except InputError as error:
         _leave(f"Error: {error}", 2)
     except click.ClickException as error:
@@ -82,16 +92,30 @@ def main(arguments: list[str] | None = None) -> None:
             error.show()
             sys.exit(2)
         _leave(f"Error: {error.format_message()}", 2)
-    except (KeyboardInterrupt, click.Abort) as error:
-        _leave(str(error) or "Interrupted", INTERRUPTED)
+    except Interrupted as error:
+        _leave(str(error), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        _leave("Interrupted", INTERRUPTED)
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":  # torch's, of a GPU
             raise
         reason = str(error).partition(". ")[0] or "out of memory"
         _leave(f"Error: {reason}; choose a smaller --embed-batch-size or --batch-size, or another --device", 2)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)
+    except OSError as error:
+        if error.filename is not None or error.errno not in REFUSED_OUTPUT:  # files that we write have their own lines
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the exit finds no fault either
+        if isinstance(error, BrokenPipeError):  # whoever reads has seen enough
+            sys.exit(1)
+        _leave(f"Error: standard output: cannot write: {error.strerror}", 2)
+
+
+def _has_working_directory() -> bool:
+    try:
+        Path.cwd()
+    except OSError:
+        return False
+    return True
 
 
 def _print_whatever_comes() -> None:
@@ -129,5 +153,13 @@ def _tell_launcher(line: str) -> None:
 
 def _say(line: str) -> None:
     """Print one line. Of several ranks on a machine all have the same to say, so the first says it."""
-    if local_rank() == 0:
-        click.echo(line.replace("\n", " "), err=True)
+    with contextlib.suppress(OSError):  # nobody can read it
+        if _is_first():
+            click.echo(line.replace("\n", " "), err=True)
+
+
+def _is_first() -> bool:
+    try:
+        return local_rank() == 0
+    except InputError:  # that is the line to say
+        return True
