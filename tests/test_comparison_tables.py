@@ -40,6 +40,8 @@ COMPARISON = {
     "dataset": {"name": "A&B_100%", "classes": ["c_1", "50%"], "attributes": ["#a|b", "{x}"]},
     "group_kind": "pseudo",
     "average": "plain",
+    "pseudo_method": "proportional",
+    "pseudo_shares": [0.625, 0.375],
     "pseudo_quality": None,
     "split": "test",
     "n": 12345,
@@ -135,6 +137,7 @@ NOTES = [
     "DFR has 5 epochs more, before its training proper",
     "DFR learns from rows of split 'val', all others from 'train'",
     "DFR, head linear: 1 of 3 seeds",
+    "pseudo attributes: proportional, shares #a|b 0.62 {x} 0.38",
     "left out: --head prompt with --objective dfr: DFR trains linear only; choose --head linear",
     "failed: dfr, head linear, seed 0: the loss is nan",
     "warning: a ~ b^2",
@@ -219,7 +222,7 @@ def test_markdown_escapes_what_it_would_read():
         "|---|---|---:|---:|---:|---:|---:|---:|",
         "| zero-shot | – | 49.6 | 75.3 | 25.7 | 0.0 | \\[0.0, 0.0\\] | \\[−5.0, +4.0\\] |",
     ]
-    assert lines[10:] == [f"- {note}" for note in NOTES]
+    assert lines[10:] == ["- " + note.replace("|", "\\|") for note in NOTES]
 
 
 def test_latex_escapes_what_it_would_read():

@@ -295,7 +295,7 @@ def test_streams_work_in_several_python_threads_at_once():
     assert all(np.array_equal(found[i], expected) for i in range(4))
 
 
-# --- pseudo attributes: clustering is in test_clusters.py -----------------------------------------
+# --- pseudo attributes: argmax and k-means are in test_core_clusters.py -----------------------------------------
 
 
 def softmax_argmax(logits, num_threads=1):

@@ -56,6 +56,8 @@ def run(right=RIGHT, **changes):
         "seed": 3,
         "chosen": "dbpt",
         "rows": [row(name, evaluated(values)) for name, values in right.items()],
+        "pseudo_method": "proportional",
+        "pseudo_shares": [0.625, 0.375],
         "pseudo_quality": pseudo_attribute_quality(pseudo, true, labels, num_classes=2, num_attributes=2),
         "warnings": [],
         "failed_images": 0,
@@ -135,7 +137,8 @@ def test_table_is_exactly_this():
             "a worst group is a minimum: its accuracy is biased downward, most where groups are small and alike",
             "average and gap: plain, over all images",
             "epoch kept, by pseudo-wga: ERM 7 of 10, dbpt 7 of 10",
-            "pseudo attributes: 95.0 right; smallest pseudo-group (waterbird · land, 107 images): "
+            "pseudo attributes: proportional, shares land 0.62 water 0.38; 95.0 right; "
+            "smallest pseudo-group (waterbird · land, 107 images): "
             "precision 50.5 [41.1, 59.8]",
         ]
     ).replace(" \n", "\n")
@@ -195,6 +198,7 @@ def test_table_says_when_groups_are_pseudo():
     table = comparison_table(run(group_kind="pseudo", pseudo_quality=None))
     assert "groups: pseudo attributes (labelled by the model); figures" in table
     assert "smallest pseudo-group" not in table
+    assert table.endswith("pseudo attributes: proportional, shares land 0.62 water 0.38")
 
 
 def test_table_of_an_empty_group_a_missing_row_and_an_oracle():

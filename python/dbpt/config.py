@@ -111,7 +111,7 @@ class FitConfig:
         choices=AVERAGES,
     )
     pseudo_method: str = _setting(
-        "argmax",
+        "proportional",
         "how logits become pseudo attributes: by each attribute's share of the images, the largest logit, or clusters; "
         "fitted on training and validation images",
         choices=PSEUDO_METHODS,

@@ -6,7 +6,7 @@ from typing import Any
 
 from dbpt.objectives import OBJECTIVES
 from dbpt.report.summary import average_note, count
-from dbpt.report.table import MINIMUM_NOTE, quality_note
+from dbpt.report.table import MINIMUM_NOTE, pseudo_note
 
 SPLITS = {"test": "test split", "val": "validation split (no test split; it also chose the epochs, so figures flatter)"}
 
@@ -31,7 +31,7 @@ def notes(comparison: dict[str, Any]) -> list[str]:
         *_about_training(comparison),
         *_about_methods(comparison),
         *_about_seeds(comparison),
-        *quality_note(comparison["pseudo_quality"], _group_names(comparison)),
+        pseudo_note(comparison, _group_names(comparison)),
         *(f"left out: {reason}" for reason in comparison["left_out"]),
         *(f"failed: {entry_name(entry)}: {entry['reason']}" for entry in comparison["failed"]),
         *(f"warning: {text}" for text in comparison["warnings"]),

@@ -31,6 +31,7 @@ from dbpt.report.summary import (
     summarize,
     zero_shot_line,
 )
+from dbpt.report.table import shares_text
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,7 @@ def _settings(summary: Summary) -> list[tuple[str, str]]:
         ("Objective", summary.chosen.title),
         ("Weights applied", applications[summary.chosen.record.get("apply")]),
         ("Groups trained on", sources.get(source, str(source))),
+        ("Pseudo attributes by", f"{metrics['pseudo_method']}, shares {shares_text(metrics)}"),
         ("Epoch kept by", str(metrics["selection"])),
         ("Seed", str(metrics["seed"])),
         ("Images that could not be read", str(metrics["failed_images"])),

@@ -98,22 +98,30 @@ def _notes(summary: Summary) -> list[str]:
     if trained:
         kept = ", ".join(f"{row.title} {row.record['selected_epoch']} of {row.record['epochs']}" for row in trained)
         notes.append(f"epoch kept, by {summary.metrics['selection']}: {kept}")
-    notes += quality_note(summary.metrics["pseudo_quality"], summary.group_names)
+    notes.append(pseudo_note(summary.metrics, summary.group_names))
     return [*notes, *(f"warning: {text}" for text in summary.warnings())]
 
 
-def quality_note(quality: dict[str, Any] | None, group_names: list[str]) -> list[str]:
-    """One line on how many pseudo attributes are right and how precise the smallest pseudo-group is; none if unknown.
+def pseudo_note(metrics: dict[str, Any], group_names: list[str]) -> str:
+    """One line on the pseudo attributes: method and shares, how many are right and how precise the smallest group is.
 
-    ``quality`` is what `pseudo_attribute_quality` returns, or None; ``group_names`` (G,) are of the same groups.
+    ``metrics`` is what metrics.json or compare.json holds; ``group_names`` (G,) are of the same groups. Where no
+    true attribute is known, the line ends with the shares.
     """
+    quality = metrics["pseudo_quality"]
+    text = f"pseudo attributes: {metrics['pseudo_method']}, shares {shares_text(metrics)}"
     if not quality or quality["accuracy"] is None:
-        return []
-    text = f"pseudo attributes: {percent(quality['accuracy'])} right"
+        return text
     smallest = quality["groups"][quality["smallest_group"]]
-    text += (
+    return (
+        f"{text}; {percent(quality['accuracy'])} right"
         f"; smallest pseudo-group ({group_names[smallest['group']]}, {count(smallest['n'])} images): "
         f"precision {percent(smallest['precision'])} "
         f"{interval_text(smallest['precision_low'], smallest['precision_high'])}"
     )
-    return [text]
+
+
+def shares_text(metrics: dict[str, Any]) -> str:
+    """The share of each attribute by name."""
+    names, shares = metrics["dataset"]["attributes"], metrics["pseudo_shares"]
+    return " ".join(f"{name} {share:.2f}" for name, share in zip(names, shares, strict=True))
