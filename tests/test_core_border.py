@@ -40,7 +40,7 @@ def test_an_array_that_another_call_writes_to_is_refused():
 
 def in_a_process(script, **environment):
     found = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, env=os.environ | environment
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=600, env=os.environ | environment
     )
     assert found.returncode == 0, found.stderr
     return found.stdout.strip()

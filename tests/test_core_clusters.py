@@ -201,7 +201,7 @@ if child == 0:
     os._exit(0 if same else 1)
 sys.exit(not same or os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-    assert subprocess.run([sys.executable, "-c", script], timeout=60, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", script], timeout=600, check=False).returncode == 0
 
 
 LOGITS = np.arange(12, dtype=np.float32).reshape(6, 2)
