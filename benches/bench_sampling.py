@@ -1,4 +1,4 @@
-"""An epoch of group-balanced draws: GroupSampler against torch.multinomial, NumPy's choice, and NumPy's exact quotas.
+"""An epoch of group-balanced draws: GroupSampler against NumPy and torch that know the groups, and torch.multinomial.
 
 Run: pytest benches/bench_sampling.py --benchmark-sort=fullname
 Times include what each must redo when the shares change; the index of GroupSampler and the weights of
@@ -20,9 +20,22 @@ def groups(request):
     return np.random.default_rng(0).choice(4, request.param, p=SHARES)
 
 
+@pytest.fixture(params=[1, 2], ids=lambda threads: f"{threads} threads")
+def num_threads(request):
+    return request.param
+
+
+@pytest.fixture
+def torch_threads(num_threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("independent", [False, True], ids=["exact", "independent"])
-def test_group_sampler(benchmark, groups, independent):
-    sampler = GroupSampler(groups, independent=independent)
+def test_group_sampler(benchmark, groups, independent, num_threads):
+    sampler = GroupSampler(groups, independent=independent, num_threads=num_threads)
     epochs = iter(range(1000))
 
     def epoch():
@@ -32,7 +45,7 @@ def test_group_sampler(benchmark, groups, independent):
     assert len(benchmark.pedantic(epoch, rounds=15, warmup_rounds=1)) == len(groups)
 
 
-def test_torch_multinomial(benchmark, groups):
+def test_torch_multinomial(benchmark, groups, torch_threads):
     weights = torch.from_numpy(1 / np.bincount(groups)[groups])
     draws = benchmark.pedantic(
         torch.multinomial, args=(weights, len(groups), True), rounds=3 if len(groups) > 2e6 else 7, warmup_rounds=1
@@ -40,24 +53,33 @@ def test_torch_multinomial(benchmark, groups):
     assert len(draws) == len(groups)
 
 
-def test_numpy_choice(benchmark, groups):
-    rng, weights = np.random.default_rng(0), 1 / np.bincount(groups)[groups]
-    weights /= weights.sum()
-    draws = benchmark.pedantic(
-        rng.choice, args=(len(groups), len(groups)), kwargs={"p": weights}, rounds=1 if len(groups) > 2e6 else 5
-    )
-    assert len(draws) == len(groups)
-
-
-def test_numpy_quotas_and_shuffle(benchmark, groups):
+def test_numpy_that_knows_the_groups(benchmark, groups):
+    """Whole passes over each group, a random part of it, and a shuffle of all: the same law."""
     rng = np.random.default_rng(0)
     members = [np.flatnonzero(groups == group) for group in range(4)]
 
     def epoch():
-        quota = len(groups) // 4
-        draws = np.concatenate([np.resize(rows, quota) for rows in members])
+        whole, rest = zip(*(divmod(len(groups) // 4, len(rows)) for rows in members), strict=True)
+        parts = [np.tile(rows, times) for rows, times in zip(members, whole, strict=True)]
+        parts += [rng.choice(rows, size, replace=False) for rows, size in zip(members, rest, strict=True)]
+        draws = np.concatenate(parts)
         rng.shuffle(draws)
         return draws
+
+    assert len(benchmark.pedantic(epoch, rounds=5, warmup_rounds=1)) == len(groups)
+
+
+def test_torch_that_knows_the_groups(benchmark, groups, torch_threads):
+    """The same by `torch.randperm` and gathers."""
+    members = [torch.from_numpy(np.flatnonzero(groups == group)) for group in range(4)]
+
+    def epoch():
+        parts = []
+        for rows in members:
+            whole, rest = divmod(len(groups) // 4, len(rows))
+            parts += [rows.repeat(whole), rows[torch.randperm(len(rows))[:rest]]]
+        draws = torch.cat(parts)
+        return draws[torch.randperm(len(draws))]
 
     assert len(benchmark.pedantic(epoch, rounds=5, warmup_rounds=1)) == len(groups)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from dbpt._core import AliasTable, SampleWeights, SuccessiveStream, WeightedStream
+from dbpt._core import AliasTable, WeightedStream
 from dbpt.sampling import WeightedSampler
 
 ROWS = [1_000_000, 10_000_000]
@@ -41,21 +41,6 @@ def test_build_and_draw(benchmark, weights, num_threads):
 @THREADS
 def test_torch_multinomial(benchmark, weights, num_threads, torch_threads):
     arguments = (torch.from_numpy(weights), len(weights), True)
-    assert len(benchmark.pedantic(torch.multinomial, args=arguments, rounds=2, warmup_rounds=0)) == len(weights)
-
-
-@THREADS
-def test_without_replacement(benchmark, weights, num_threads):
-    def epoch():
-        stream = SuccessiveStream(SampleWeights(weights, num_threads), len(weights), 0, 0)
-        return stream.indices(0, len(weights), 1, num_threads)
-
-    assert len(benchmark.pedantic(epoch, rounds=3, warmup_rounds=1)) == len(weights)
-
-
-@THREADS
-def test_torch_multinomial_without_replacement(benchmark, weights, num_threads, torch_threads):
-    arguments = (torch.from_numpy(weights), len(weights), False)
     assert len(benchmark.pedantic(torch.multinomial, args=arguments, rounds=2, warmup_rounds=0)) == len(weights)
 
 

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use dbpt_core::groups::GroupIndex;
-use dbpt_core::sample::{self, BatchStream, Draws};
+use dbpt_core::sample::{self, BatchStream, Draws, quotas};
 use dbpt_core::{Result, Workers};
 use proptest::prelude::*;
 
@@ -46,8 +46,14 @@ fn counts(index: &GroupIndex) -> Vec<i64> {
     (0..GROUPS).map(|group| index.count(group) as i64).collect()
 }
 
+fn some(stream: &BatchStream, batches: Draws, num_threads: usize) -> Vec<i64> {
+    let mut out = vec![0; batches.count(stream.len()).unwrap() * stream.batch_size()];
+    stream.fill(batches, &mut out, &Workers::new(num_threads)).unwrap();
+    out
+}
+
 fn drawn(stream: &BatchStream, start: u64, stop: u64) -> Vec<i64> {
-    stream.indices(Draws { start, stop, step: 1 }, &Workers::new(2)).unwrap()
+    some(stream, Draws { start, stop, step: 1 }, 2)
 }
 
 proptest! {
@@ -91,7 +97,7 @@ proptest! {
     ) {
         let index = Arc::new(GroupIndex::new(&groups, Some(GROUPS), &Workers::new(1)).unwrap());
         let quotas = batch_quotas(&shares, &counts(&index), batch_size, num_batches, 1).unwrap();
-        let stream = BatchStream::new(index.clone(), &quotas, batch_size, seed, epoch).unwrap();
+        let stream = BatchStream::new(index.clone(), &quotas, batch_size, None, seed, epoch).unwrap();
         let rows = drawn(&stream, 0, num_batches);
         let (mut times, mut totals) = (vec![0_i64; groups.len()], [0; GROUPS]);
         for batch in rows.chunks(batch_size) {
@@ -127,15 +133,47 @@ proptest! {
     ) {
         let index = Arc::new(GroupIndex::new(&groups, Some(GROUPS), &Workers::new(1)).unwrap());
         let quotas = batch_quotas(&shares, &counts(&index), 7, num_batches, 1).unwrap();
-        let stream = BatchStream::new(index, &quotas, 7, seed, 0).unwrap();
+        let stream = BatchStream::new(index, &quotas, 7, None, seed, 0).unwrap();
         let all = drawn(&stream, 0, num_batches);
         let start = (cut.0 * num_batches as f64) as u64;
         let stop = start + (cut.1 * (num_batches - start) as f64) as u64;
-        let part = stream.indices(Draws { start, stop, step }, &Workers::new(num_threads)).unwrap();
+        let part = some(&stream, Draws { start, stop, step }, num_threads);
         let expected = (start..stop).step_by(step as usize);
         let expected: Vec<i64> =
             expected.flat_map(|batch| all[batch as usize * 7..][..7].to_vec()).collect();
         prop_assert_eq!(part, expected);
+    }
+
+    /// Equally many members of different groups, each group as often as its quota says, sought anywhere.
+    #[test]
+    fn batches_of_some_groups_are_exact(
+        (groups, _) in groups_and_shares(),
+        per_batch in 1_usize..4,
+        members in 1_usize..9,
+        num_batches in 1_u64..90,
+        seed: u64,
+    ) {
+        let index = Arc::new(GroupIndex::new(&groups, Some(GROUPS), &Workers::new(1)).unwrap());
+        let counts = counts(&index);
+        let shares: Vec<f64> = counts.iter().map(|&count| f64::from(u8::from(count > 0))).collect();
+        let per_batch = per_batch.min(counts.iter().filter(|&&count| count > 0).count());
+        let found = quotas(&shares, &counts, per_batch as u64 * num_batches).unwrap();
+        let found: Vec<i64> = found.iter().map(|batches| batches * members as i64).collect();
+        let size = per_batch * members;
+        let stream = BatchStream::new(index, &found, size, Some(per_batch), seed, 1).unwrap();
+        let rows = drawn(&stream, 0, num_batches);
+        let mut totals = [0; GROUPS];
+        for (number, batch) in rows.chunks(size).enumerate() {
+            let mut held = [0; GROUPS];
+            for row in batch {
+                held[groups[*row as usize] as usize] += 1;
+            }
+            prop_assert!(held.iter().all(|&count| count == 0 || count == members as i64));
+            totals.iter_mut().zip(held).for_each(|(total, count)| *total += count);
+            let alone = drawn(&stream, number as u64, number as u64 + 1);
+            prop_assert_eq!(&alone[..], batch);
+        }
+        prop_assert_eq!(&totals[..], &found[..]);
     }
 }
 
@@ -146,7 +184,7 @@ fn more_than_two_to_the_24_rows_are_exact() {
     let groups: Vec<i64> = (0..length).map(|row| i64::from(row % 97 == 0)).collect();
     let index = Arc::new(GroupIndex::new(&groups, Some(2), &Workers::new(1)).unwrap());
     let quotas = [index.count(0) as i64, index.count(1) as i64];
-    let stream = BatchStream::new(index, &quotas, length / 97, 1, 0).unwrap();
+    let stream = BatchStream::new(index, &quotas, length / 97, None, 1, 0).unwrap();
     assert_eq!(stream.len() * (length as u64 / 97), length as u64);
     let mut rows = drawn(&stream, 0, stream.len());
     rows.sort_unstable();
@@ -157,7 +195,7 @@ fn more_than_two_to_the_24_rows_are_exact() {
 #[test]
 fn batches_beyond_32_bits_can_be_sought() {
     let index = Arc::new(GroupIndex::new(&[0, 1, 1], Some(2), &Workers::new(1)).unwrap());
-    let stream = BatchStream::new(index, &[1 << 40, 1 << 41], 3, 1, 0).unwrap();
+    let stream = BatchStream::new(index, &[1 << 40, 1 << 41], 3, None, 1, 0).unwrap();
     let start = (1 << 40) - 1000;
     let all = drawn(&stream, start, start + 1000);
     assert_eq!(all[300..330], drawn(&stream, start + 100, start + 110));

@@ -99,7 +99,7 @@ def soft_means(posterior, labels, values, num_groups):
 M64 = 2**64 - 1
 M32 = 2**32 - 1
 GOLDEN = 0x9E3779B97F4A7C15
-PERMUTATION, ROTATION, INDEPENDENT, BATCHES, BATCH_MEMBERS = 1, 2, 4, 7, 8
+PERMUTATION, LAST_PASS, INDEPENDENT, LAST_PASS_ROUNDS, BATCHES, BATCH_MEMBERS = 1, 2, 4, 6, 7, 8
 
 
 def mix(z):
@@ -147,18 +147,15 @@ def permutation(n, seed, epoch):
 
 
 def group_stream(groups, quota, seed, epoch):
-    """Group g owns quota[g] consecutive slots of a permuted epoch; slot s is member (stride·s + rotation) mod N_g."""
+    """Group g owns quota[g] consecutive slots of a permuted epoch: whole passes over its members, and part of one."""
+    keys, rounds = Key.of(seed, LAST_PASS, epoch), Key.of(seed, LAST_PASS_ROUNDS, epoch)
     slots = []
     for group, q in enumerate(quota):
         if q > 0:
             rows = members(groups, group)
-            rotation = stream_below(seed, ROTATION, epoch, group, len(rows))
-            stride = stream_below(seed, ROTATION, epoch, 2**32 + group, len(rows))
-            while math.gcd(stride, len(rows)) != 1:
-                stride = (stride + 1) % len(rows)
-            if q % len(rows) == 0:
-                stride = 1
-            slots.append(rows[(stride * np.arange(q) + rotation) % len(rows)])
+            whole, rest = divmod(q, len(rows))
+            last = pass_over(len(rows), keys.substream(group), rounds)[:rest]
+            slots.append(np.concatenate([np.tile(rows, whole), rows[last]]))
     return np.concatenate(slots)[permutation(int(np.sum(quota)), seed, epoch)]
 
 
@@ -203,23 +200,25 @@ class Key:
         return values
 
 
-def pass_over(n, key):
-    """The order in which a pass goes through n members: a table up to 64, above a Feistel network of ten rounds."""
+def pass_over(n, key, rounds):
+    """The order in which a pass goes through n members: a table up to 64, above a Feistel network of eight rounds."""
     if n <= 64:
         return key.reorder(range(n))
     a = math.isqrt(n - 1) + 1
     b = -(-n // a)
+    own = key.bits(0)
 
-    def hashed(half, key, modulus):
-        h = (half ^ (key & M32)) * 0x9E3779B1 & M32
-        h = ((h ^ (h >> 15)) + (key >> 32)) * 0x85EBCA77 & M32
+    def hashed(half, round, modulus):
+        shared = rounds.bits(round)
+        h = (half ^ ((shared ^ own) & M32)) * 0x9E3779B1 & M32
+        h = ((h ^ (h >> 15)) + ((shared ^ own) >> 32)) * 0x85EBCA77 & M32
         return h * modulus >> 32
 
     def network(value):
         high, low = divmod(value, a)
-        for i in range(0, 10, 2):
-            low = (low + hashed(high, key.bits(i), a)) % a
-            high = (high + hashed(low, key.bits(i + 1), b)) % b
+        for i in range(0, 8, 2):
+            low = (low + hashed(high, i, a)) % a
+            high = (high + hashed(low, i + 1, b)) % b
         return high * a + low
 
     def within(value):
@@ -260,7 +259,8 @@ def batch_stream(groups, quota, batch_size, seed, epoch):
             mine = members(groups, group)
             number, position = divmod(drawn[group], len(mine))
             if position == 0:
-                passes[group] = pass_over(len(mine), members_of.substream(group).substream(number))
+                key = members_of.substream(group).substream(number)
+                passes[group] = pass_over(len(mine), key, keys.substream(3))
             rows.append(mine[passes[group][position]])
             drawn[group] += 1
         batches.append(keys.substream(2).substream(batch).reorder(rows))

@@ -15,8 +15,6 @@ from dbpt._core import (
     GroupIndex,
     GroupStream,
     IndependentStream,
-    SampleWeights,
-    SuccessiveStream,
     WeightedStream,
     assign_argmax,
     assign_nearest,
@@ -194,19 +192,18 @@ def are_weights(array):
     return bool((weights >= 0).all() and np.isfinite(weights).all() and (weights > 0).any())
 
 
-@pytest.mark.parametrize("replacement", [True, False])
 @given(array=foreign_arrays())
 @settings(max_examples=300, deadline=None)
 @example(array=np.array([1e308, 1e308]))
 @example(array=np.array([np.finfo(np.longdouble).max]))
 @example(array=np.array([2**64 - 1, 0], np.uint64))
-def test_weights(replacement, array):
-    sampler = attempt(WeightedSampler, array, 1, replacement)
+def test_weights(array):
+    sampler = attempt(WeightedSampler, array, 1)
     assert (sampler is not None) == are_weights(array)
     if sampler is not None:
         assert array[sampler.indices()[0]] > 0
         assert attempt(sampler.set_weights, array) is None
-    other = WeightedSampler([1.0, 2.0], 1, replacement)
+    other = WeightedSampler([1.0, 2.0], 1)
     attempt(other.set_weights, array)
     assert other.indices()[0] in (0, 1)
 
@@ -214,36 +211,28 @@ def test_weights(replacement, array):
 @given(foreign_arrays())
 @settings(max_examples=300, deadline=None)
 def test_weights_entries_and_buffers_of_the_core(array):
-    table, weights = attempt(AliasTable, array), attempt(SampleWeights, array)
-    for found in (table, weights):
-        assert found is None or (array.dtype in (np.float64, np.float32) and len(found) == len(array))
+    table = attempt(AliasTable, array)
     if table is not None:
+        assert array.dtype in (np.float64, np.float32)
+        assert len(table) == len(array)
         assert are_weights(array)
         assert array[WeightedStream(table, 1, 0, 0).indices(0, 1)[0]] > 0
-    if weights is not None:
-        assert np.array_equal(weights.values(), array.astype(np.float64))
-        stream = attempt(SuccessiveStream, weights, 1, 0, 0)
-        assert (stream is not None) == bool((array > 0).any())
     table = attempt(AliasTable.from_entries, array)
     if table is not None:
         assert array.dtype == np.uint64
         assert 0 <= WeightedStream(table, 1, 0, 0).indices(0, 1)[0] < len(array)
-    for stream in (
-        WeightedStream(AliasTable(np.ones(3)), 3, 0, 0),
-        SuccessiveStream(SampleWeights(np.ones(3)), 3, 0, 0),
-    ):
-        length = len(array) if array.ndim == 1 else 0
-        found = attempt(stream.indices, 0, min(length, 3), out=array)
-        if found is not None:
-            assert found is array
-            assert np.array_equal(array, stream.indices(0, length))
+    stream = WeightedStream(AliasTable(np.ones(3)), 3, 0, 0)
+    length = len(array) if array.ndim == 1 else 0
+    found = attempt(stream.indices, 0, min(length, 3), out=array)
+    if found is not None:
+        assert found is array
+        assert np.array_equal(array, stream.indices(0, length))
 
 
-@pytest.mark.parametrize("replacement", [True, False])
 @given(array=foreign_arrays())
 @settings(max_examples=100, deadline=None)
-def test_values_in_a_state_of_weights(replacement, array):
-    sampler = WeightedSampler([1, 2, 3], 2, replacement)
+def test_values_in_a_state_of_weights(array):
+    sampler = WeightedSampler([1, 2, 3], 2)
     before = sampler.state_dict()
     for key in before:
         attempt(sampler.load_state_dict, {**before, key: array})

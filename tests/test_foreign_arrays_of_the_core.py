@@ -76,11 +76,6 @@ CALLS = {
         lambda out: _core.WeightedStream(_core.AliasTable(COUNTS), 6, 0, 0).indices(0, 6, out=out),
         {"out": np.zeros(6, np.int64)},
     ),
-    "SampleWeights.__new__": (lambda weights: _core.SampleWeights(weights).values(), {"weights": COUNTS}),
-    "SuccessiveStream.indices": (
-        lambda out: _core.SuccessiveStream(_core.SampleWeights(COUNTS), 3, 0, 0).indices(0, 3, out=out),
-        {"out": np.zeros(3, np.int64)},
-    ),
     "assign_argmax": (
         lambda **arrays: written(_core.assign_argmax, **arrays),
         {"logits": LOGITS, "offsets": np.zeros(3), **OUTPUTS},

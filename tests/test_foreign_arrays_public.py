@@ -77,7 +77,7 @@ CALLS = {
     ),
     "WeightedSampler": (lambda weights: drawn(WeightedSampler(weights, 9)), {"weights": SHARES}),
     "WeightedSampler.set_weights": (
-        lambda weights: drawn(WeightedSampler(COUNTS, 3, False), "set_weights", weights=weights),
+        lambda weights: drawn(WeightedSampler(COUNTS, 3), "set_weights", weights=weights),
         {"weights": SHARES},
     ),
     "GroupWeights": (lambda counts: weighed(dbpt.GroupWeights(counts, 1.0, 0.5)), {"counts": COUNTS}),

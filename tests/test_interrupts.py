@@ -14,9 +14,8 @@ CALLS = {
     "sums": "group_sums(np.zeros(10**9, np.int64), np.zeros(10**9), 1, argument='v', least=0, most=1, "
     "num_threads={num_threads})",
     "alias": "AliasTable(weights, {num_threads})",
-    "weights": "WeightedSampler(weights, 10, False)",
+    "weights": "WeightedSampler(weights, 10)",
     "weighted": "WeightedStream(AliasTable(np.ones(9)), 10**9, 0, 0).indices(0, 10**9, 1, {num_threads})",
-    "successive": "SuccessiveStream(some, 10**7, 0, 0).indices(0, 9, 1, {num_threads})",
     "independent": "IndependentStream(index, np.array([1]), 4 * 10**8, 0, 0).indices(0, 4 * 10**8, 1, {num_threads})",
     "batches": "BatchStream(index, np.array([2**30]), 2**20, 0, 0).indices(0, 2**10, 1, {num_threads})",
     "argmax": "assign_argmax(np.zeros((10**9, 2), np.float16), labels_out=np.zeros(10**9, np.uint8), "
@@ -29,8 +28,8 @@ SCRIPT = """
 import os, signal, threading, time
 import numpy as np
 from dbpt._core import (
-    AliasTable, BatchStream, GroupIndex, GroupStream, IndependentStream, SampleWeights, SuccessiveStream,
-    WeightedStream, assign_argmax, assign_nearest, group_sums, kmeans,
+    AliasTable, BatchStream, GroupIndex, GroupStream, IndependentStream, WeightedStream,
+    assign_argmax, assign_nearest, group_sums, kmeans,
 )
 from dbpt.sampling import GroupSampler, WeightedSampler
 
@@ -39,8 +38,6 @@ weights = np.zeros(10**9, np.float32)
 weights[5] = 1
 if "many" in CALL_TEXT:
     many = np.arange(5 * 10**7, dtype=np.int32) % 2**24
-if "some" in CALL_TEXT:
-    some = SampleWeights(np.arange(10**7) + 1.0)
 if "(logits" in CALL_TEXT:
     logits = np.random.default_rng(0).normal(size=(10**6, 2)).astype(np.float32)
 

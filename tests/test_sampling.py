@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import dbpt.sampling.group_sampler
 from dbpt.errors import InputError
-from dbpt.sampling import GroupSampler
+from dbpt.sampling import GroupBatchSampler, GroupSampler
 
 GROUPS = np.random.default_rng(0).choice(4, 1000, p=[0.7, 0.05, 0.02, 0.23])
 COUNTS = np.bincount(GROUPS)
@@ -67,8 +67,9 @@ def test_new_shares_start_with_the_next_pass():
     sampler.set_shares([1, 0, 0, 0])
     assert drawn(list(sampler)) == [1000, 0, 0, 0]
     running = iter(sampler)
+    first = next(running)
     sampler.set_group_weights([0, 1, 0, 0])
-    assert drawn(list(running)) == [1000, 0, 0, 0]
+    assert drawn([first, *running]) == [1000, 0, 0, 0]
     assert drawn(list(sampler)) == [0, 1000, 0, 0]
     half = list(itertools.islice(sampler, 500))
     sampler.set_shares("balanced")
@@ -79,25 +80,54 @@ def test_new_shares_start_with_the_next_pass():
     assert drawn(list(sampler)) == [250] * 4
 
 
-def test_a_finished_pass_is_followed_by_the_next_epoch_and_a_broken_one_starts_over():
+def test_each_pass_is_over_the_next_epoch_whether_or_not_the_last_was_finished():
+    """A `DataLoader` that is left after 4 of 20 batches gives others in each epoch, as torch's samplers do."""
     sampler = GroupSampler(GROUPS, seed=1)
-    first, second = list(sampler), list(sampler)
-    assert first != second
-    assert sampler.epoch == 1
-    sampler.set_epoch(0)
-    assert list(itertools.islice(sampler, 30)) == first[:30]
-    assert list(sampler) == first
-    assert list(sampler) == second
-    sampler.set_epoch(0)
-    assert list(sampler) == first
+    orders = []
+    for epoch in range(5):
+        sampler.set_epoch(epoch)
+        orders.append(sampler.indices().tolist())
+    sampler = GroupSampler(GROUPS, seed=1)
+    assert [list(itertools.islice(sampler, 30)) for _ in range(4)] == [order[:30] for order in orders[:4]]
+    assert list(sampler) == orders[4]
+    sampler.set_epoch(1)
+    assert list(itertools.islice(sampler, 10)) == orders[1][:10]
+    sampler.set_epoch(1)  # the same once more, as asked for
+    assert list(sampler) == orders[1]
 
 
-def test_all_draws_made_counts_as_finished_even_without_stop_iteration():
+def test_an_iterator_that_nobody_draws_from_uses_nothing_up():
+    """`DataLoader` with workers opens two of a batch sampler, and Lightning one before it calls `set_epoch`."""
     sampler = GroupSampler(GROUPS)
-    list(itertools.islice(sampler, 1000))
+    for _ in range(3):
+        iter(sampler)
+    assert (sampler.epoch, sampler.state_dict()["position"]) == (0, 0)
+    opened = iter(sampler)
+    sampler.set_epoch(3)
+    assert list(opened) == sampler.indices().tolist()
     assert sampler.state_dict()["position"] == 1000
     iter(sampler)
-    assert sampler.epoch == 1
+    assert sampler.epoch == 3
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("persistent", [False, True])
+@pytest.mark.parametrize("batches", [False, True])
+def test_a_dataloader_left_in_mid_epoch_goes_to_the_next(num_workers, persistent, batches):
+    if persistent and not num_workers:
+        pytest.skip("no workers to persist")
+    sampler = GroupBatchSampler(GROUPS, 50) if batches else GroupSampler(GROUPS)
+    loader = torch.utils.data.DataLoader(
+        range(1000),
+        **({"batch_sampler": sampler} if batches else {"sampler": sampler, "batch_size": 50}),
+        num_workers=num_workers,
+        persistent_workers=persistent,
+        multiprocessing_context="fork" if num_workers else None,
+    )
+    for epoch in range(4):
+        found = [batch.tolist() for batch in itertools.islice(loader, 4)]
+        assert sampler.epoch == epoch
+        assert found == sampler.indices().reshape(-1, 50)[:4].tolist()
 
 
 def test_seeds_differ():
@@ -105,7 +135,39 @@ def test_seeds_differ():
 
 
 def test_ranks_have_equal_lengths_by_default():
+    """1,001 draws on 2 ranks: 501 each, the last one the first again, or 500 each with ``drop_last``."""
+    order = GroupSampler(GROUPS, num_samples=1001).indices().tolist()
+    ranks = [GroupSampler(GROUPS, num_samples=1001, rank=r, num_replicas=2) for r in range(2)]
+    assert [len(rank) for rank in ranks] == [501, 501]
+    assert [list(rank) for rank in ranks] == [order[::2], [*order[1::2], order[0]]]
+    ranks = [GroupSampler(GROUPS, num_samples=1001, rank=r, num_replicas=2, drop_last=True) for r in range(2)]
+    assert [len(rank) for rank in ranks] == [500, 500]
+    assert [list(rank) for rank in ranks] == [order[:1000:2], order[1:1001:2]]
+    assert [rank.state_dict()["position"] for rank in ranks] == [1001, 1001]
     assert [len(GroupSampler(GROUPS, rank=r, num_replicas=7)) for r in range(7)] == [143] * 7
+    # More ranks than draws: the epoch over and over, as in DistributedSampler.
+    few = GroupSampler([0, 0], rank=4, num_replicas=5)
+    assert list(few) == few.indices(0, 1).tolist()
+    with pytest.raises(InputError, match="^num_samples is 2; expected 5 or above, a draw for each rank, or drop_last="):
+        GroupSampler([0, 0], rank=4, num_replicas=5, drop_last=True)
+
+
+def test_the_length_after_a_resume_on_other_ranks_is_what_remains():
+    ranks = [GroupSampler(GROUPS, rank=r, num_replicas=2) for r in range(2)]
+    assert [len(list(itertools.islice(rank, 100))) for rank in ranks] == [100, 100]
+    for world, length in ((1, 800), (3, 267), (4, 200)):
+        resumed = GroupSampler(GROUPS, rank=0, num_replicas=world)
+        resumed.load_state_dict(ranks[0].state_dict())
+        assert len(resumed) == length
+        drawn = list(itertools.islice(resumed, 5))
+        assert len(resumed) == length
+        assert len(drawn) == 5
+        resumed.set_epoch(1)
+        assert len(resumed) == -(-1000 // world) == len(list(resumed))
+    # Loops that count batches themselves expect the length of the epoch.
+    resumed = GroupSampler(GROUPS, rank=0, num_replicas=2)
+    resumed.load_state_dict(ranks[0].state_dict())
+    assert (len(resumed), len(list(resumed))) == (500, 400)
 
 
 @given(st.integers(0, 120), st.integers(0, 120), st.integers(0, 5))
@@ -113,10 +175,7 @@ def test_ranks_have_equal_lengths_by_default():
 def test_resuming_at_any_position_continues_as_if_uninterrupted(first, second, epoch):
     def run(sampler, draws):
         """Draw as a loop without set_epoch does: pass after pass."""
-        found = []
-        while len(found) < draws:
-            found += itertools.islice(sampler, draws - len(found))
-        return found
+        return list(itertools.islice(itertools.chain.from_iterable(iter(sampler.__iter__, None)), draws))
 
     plain = GroupSampler(GROUPS, num_samples=50, seed=3)
     plain.set_epoch(epoch)
@@ -172,13 +231,47 @@ def test_set_epoch_keeps_a_loaded_position_in_that_epoch_only():
     assert len(list(resumed)) == 1000
 
 
-def test_a_loaded_position_is_used_up_by_iter():
+def test_a_loaded_position_is_used_up_by_the_first_draw():
     sampler = GroupSampler(GROUPS)
+    order = sampler.indices().tolist()
     list(itertools.islice(sampler, 10))
     resumed = GroupSampler(GROUPS)
     resumed.load_state_dict(sampler.state_dict())
     iter(resumed)
+    assert list(itertools.islice(resumed, 5)) == order[10:15]
     assert len(list(resumed)) == 1000
+    assert resumed.epoch == 1
+
+
+def test_a_seed_of_none_is_drawn_from_torchs_default_generator():
+    def order(seed):
+        torch.manual_seed(seed)
+        sampler = GroupSampler(GROUPS, seed=None)
+        return list(sampler), sampler.state_dict()["seed"]
+
+    assert order(1) == order(1)
+    assert order(1) != order(2)
+    with pytest.raises(InputError, match="^seed is None with 2 processes; expected an integer, the same on each"):
+        GroupSampler(GROUPS, seed=None, rank=0, num_replicas=2)
+
+
+@pytest.mark.parametrize("make", [GroupSampler, lambda groups, **options: GroupBatchSampler(groups, 10, **options)])
+def test_a_generator_is_refused_and_a_data_set_checked(make):
+    with pytest.raises(InputError, match="^generator is given, but .*; expected seed=, an integer, or seed=None"):
+        make(GROUPS, generator=torch.Generator())
+    assert len(make(GROUPS, dataset=range(1000)).indices().ravel()) == 1000
+    with pytest.raises(InputError, match="^groups has length 1000; expected 999, one for each row of dataset"):
+        make(GROUPS, dataset=range(999))
+    with pytest.raises(InputError, match="^dataset is a generator, which has no length"):
+        make(GROUPS, dataset=(row for row in range(3)))
+
+
+def test_threads_change_nothing():
+    orders = [GroupSampler(np.arange(300_000) % 7, num_threads=n).indices() for n in (None, 1, 3)]
+    assert np.array_equal(orders[0], orders[1])
+    assert np.array_equal(orders[0], orders[2])
+    with pytest.raises(InputError, match="^num_threads is 0"):
+        GroupSampler(GROUPS, num_threads=0)
 
 
 def test_a_loader_that_draws_ahead_says_what_it_has_consumed():
@@ -206,7 +299,7 @@ def test_the_state_is_plain_and_small():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, r"^state\['version'\] is 2; expected 1"),
+        ({"version": 1}, r"^state\['version'\] is 1; expected 2"),
         ({"groups_digest": 1}, "saved with other groups"),
         ({"position": 1001}, r"^state\['position'\] is 1001; expected an integer from 0 to 1000"),
         ({"epoch": -1}, r"^state\['epoch'\] is -1"),
@@ -289,15 +382,16 @@ def test_pickling_and_repr():
     assert copy.state_dict() == sampler.state_dict()
     assert list(copy) == list(sampler)
     assert repr(sampler) == (
-        "GroupSampler(num_groups=4, num_samples=1000, quotas=[250, 250, 250, 250], seed=2, epoch=0, "
+        "GroupSampler(num_groups=4, num_samples=1000, quotas=[250, 250, 250, 250], seed=2, epoch=1, "
         "rank=1, num_replicas=4)"
     )
     assert repr(GroupSampler(GROUPS)).endswith("seed=0, epoch=0)")
 
 
 def test_an_epoch_longer_than_a_chunk_is_seamless():
+    order = GroupSampler(GROUPS, num_samples=100_001).indices().tolist()
     sampler = GroupSampler(GROUPS, num_samples=100_001, rank=1, num_replicas=2)
-    assert list(sampler) == GroupSampler(GROUPS, num_samples=100_001).indices()[1::2].tolist()
+    assert list(sampler) == [*order[1::2], order[0]]
     sampler = GroupSampler(GROUPS, num_samples=100_001)
     order = sampler.indices().tolist()
     assert list(itertools.islice(sampler, 70_000)) == order[:70_000]
@@ -314,10 +408,11 @@ def test_draws_are_pinned():
     assert sampler.indices(4000, 4006).tolist() == PINNED_INDEPENDENT
 
 
-PINNED = [3072, 4165, 4197, 3357, 539, 1607]
+PINNED = [4352, 975, 477, 4637, 1914, 2887]
 PINNED_INDEPENDENT = [3526, 3331, 4755, 4315, 4030, 2978]
 PINNED_STATE = {
-    "version": 1,
+    "version": 2,
+    "num_replicas": 1,
     "seed": 2025,
     "epoch": 3,
     "position": 0,

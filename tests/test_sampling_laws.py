@@ -17,21 +17,60 @@ def chi2(seen, expected):
     return ((seen - expected) ** 2 / expected).sum()
 
 
-def test_what_is_drawn_of_a_group_is_spread_over_its_rows():
-    """Balanced draws take a third of the large group: no block of rows, and another third each epoch."""
-    sampler = GroupSampler(GROUPS)
-    large = np.flatnonzero(GROUPS == 0)
-    previous = np.zeros(len(large), bool)
-    for epoch in range(20):
+def more_often(sampler, size, epoch):
+    """The members of group 0, its first `size` rows, that the epoch draws once more than the others."""
+    sampler.set_epoch(epoch)
+    times = np.bincount(sampler.indices(), minlength=size)[:size]
+    return tuple(np.flatnonzero(times > times.min()).tolist())
+
+
+@pytest.mark.parametrize(
+    ("size", "drawn", "others"),
+    [
+        (6, 2, 0),  # the issue's case: only the six adjacent pairs came
+        (6, 4, 3),
+        (6, 13, 5),  # two passes and a member: singles
+        (7, 17, 0),  # three of an odd number, after two passes
+        (2, 3, 1),
+        (3, 2, 0),
+        (70, 2, 0),  # longer than a table
+        (70, 213, 9),
+    ],
+)
+@pytest.mark.parametrize("over", ["seeds", "epochs"])
+def test_what_is_drawn_once_more_is_a_random_subset(size, drawn, others, over):
+    """χ² of all subsets of so many members, and by that of pairs and triples, not only of single members."""
+    groups = np.repeat([0, 1], [size, 4])
+    subsets = dict.fromkeys(itertools.combinations(range(size), drawn % size), 0)
+    runs = 40 * len(subsets) if size < 70 and len(subsets) < 1000 else 3 * len(subsets)
+    runs = min(max(runs, 1000), 12_000)
+    sampler = GroupSampler(groups, shares=[drawn, others], num_samples=drawn + others)
+    for run in range(runs):
+        if over == "seeds":
+            sampler = GroupSampler(groups, shares=[drawn, others], num_samples=drawn + others, seed=run)
+        key = more_often(sampler, size, 0 if over == "seeds" else run)
+        assert len(key) == drawn % size
+        subsets[key] = subsets[key] + 1
+    seen, freedom = np.array(list(subsets.values())), len(subsets) - 1
+    assert chi2(seen, runs / len(subsets)) < freedom + 6 * (2 * freedom) ** 0.5 + 8
+
+
+@pytest.mark.parametrize(("size", "drawn"), [(6, 3), (20, 9), (80, 30), (5000, 700)])
+def test_singles_pairs_and_triples_of_large_parts_come_equally_often(size, drawn):
+    """Of twelve members that are followed, every one, pair and triple as often as in a random subset."""
+    followed = np.linspace(0, size - 1, min(size, 12)).astype(int)
+    sampler, runs = GroupSampler(np.zeros(size, np.int8), num_samples=drawn), 4000
+    inside = np.empty((runs, len(followed)), np.int64)
+    for epoch in range(runs):
         sampler.set_epoch(epoch)
-        drawn = np.isin(large, sampler.indices())
-        assert drawn.sum() == 250
-        runs = np.diff(np.flatnonzero(np.diff(np.concatenate([[0], drawn, [0]]))))[::2]
-        assert runs.max() < 100
-        # Neighbouring tenths of the group are drawn about equally often; a window would leave most of them empty.
-        assert chi2(np.add.reduceat(drawn, np.arange(0, len(large), len(large) // 10)[:10]), 25) < 40
-        assert (drawn != previous).any()
-        previous = drawn
+        inside[epoch] = np.isin(followed, sampler.indices())
+    expected = 1.0
+    for order in (1, 2, 3):
+        expected *= (drawn - order + 1) / (size - order + 1)
+        sets = list(itertools.combinations(range(len(followed)), order))
+        found = np.array([inside[:, list(members)].all(axis=1).sum() for members in sets])
+        deviations = np.abs(found - runs * expected) / (runs * expected * (1 - expected)) ** 0.5
+        assert deviations.max() < 5.5
 
 
 def test_every_row_of_a_group_is_drawn_alike_over_epochs():
@@ -46,7 +85,7 @@ def test_every_row_of_a_group_is_drawn_alike_over_epochs():
 
 @pytest.mark.parametrize("groups", [1, 2])
 def test_all_orders_of_few_draws_occur_evenly(groups):
-    """All n! orders for n ≤ 5; with a group each for the halves, the order of the groups too."""
+    """All orders of up to 5; with a group each for the halves, the order of the groups too."""
     for n in (2, 3, 4, 5):
         sampler = GroupSampler(np.arange(n) % groups, shares="natural", seed=3)
         orders = dict.fromkeys(itertools.permutations(range(n)), 0)
@@ -95,11 +134,11 @@ def test_independent_draws_have_the_law_of_weighted_random_sampler():
 
 
 def test_independent_draws_are_a_function_of_their_number():
-    sampler = GroupSampler(GROUPS, seed=5, num_samples=70_001, independent=True)
+    sampler = GroupSampler(GROUPS, seed=5, num_samples=70_002, independent=True)
     order = sampler.indices()
     assert np.array_equal(sampler.indices(60_000, 60_100), order[60_000:60_100])
     ranks = [
-        GroupSampler(GROUPS, seed=5, num_samples=70_001, independent=True, rank=rank, num_replicas=3)
+        GroupSampler(GROUPS, seed=5, num_samples=70_002, independent=True, rank=rank, num_replicas=3)
         for rank in range(3)
     ]
     assert all(list(rank) == order[i::3].tolist() for i, rank in enumerate(ranks))

@@ -17,7 +17,6 @@ SAMPLERS = {
     "groups": lambda: GroupSampler(GROUPS, seed=3, num_samples=53),
     "batches": lambda: GroupBatchSampler(GROUPS, 8, seed=3, num_batches=7),
     "weights": lambda: WeightedSampler(GROUPS, 53, seed=3),
-    "weights, each once": lambda: WeightedSampler(GROUPS + 1, 53, False, seed=3),
 }
 
 

@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from weighted_draws import BOTH, OTHERS, at_most, chi2, sampler_of
+from weighted_draws import OTHERS, at_most, chi2, sampler_of
 
 import dbpt.sampling.weighted_sampler
-from dbpt._core import AliasTable, SampleWeights, SuccessiveStream, WeightedStream
+from dbpt._core import AliasTable, WeightedStream
 from dbpt.errors import InputError
 from dbpt.sampling import WeightedSampler
 
@@ -23,11 +23,10 @@ def test_docstring_example():
     assert found.attempted > 0
 
 
-@BOTH
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_a_dataloader_with_forked_workers_gets_the_same_order(replacement, num_workers):
+def test_a_dataloader_with_forked_workers_gets_the_same_order(num_workers):
     dataset = torch.utils.data.TensorDataset(torch.arange(1000))
-    sampler = sampler_of(replacement)
+    sampler = sampler_of()
     context = "fork" if num_workers else None
     loader = torch.utils.data.DataLoader(
         dataset, batch_size=64, sampler=sampler, num_workers=num_workers, multiprocessing_context=context
@@ -40,39 +39,34 @@ def test_a_dataloader_with_forked_workers_gets_the_same_order(replacement, num_w
 class DrawingDataset(torch.utils.data.Dataset):
     """Builds and draws inside the worker, with threads, from a sampler of the main process and from one of its own."""
 
-    def __init__(self, samplers):
-        self.samplers = samplers
+    def __init__(self, sampler):
+        self.sampler = sampler
 
     def __len__(self):
         return 3
 
     def __getitem__(self, epoch):
         weights = np.arange(300_000) % 11
-        own = [WeightedSampler(weights, 100_000, replacement) for replacement in (True, False)]
-        for sampler in (*own, *self.samplers):
+        own = WeightedSampler(weights, 100_000)
+        for sampler in (own, self.sampler):
             sampler.set_epoch(epoch)
-        return [int(sampler.indices()[-1]) for sampler in (*own, *self.samplers)]
+        return [int(own.indices()[-1]), int(self.sampler.indices()[-1])]
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_threads_work_inside_workers(context):
-    samplers = [WeightedSampler(np.arange(200_000) % 5, 100_000, replacement, seed=1) for replacement in (True, False)]
-    for sampler in samplers:
-        sampler.indices()  # threads in the parent first
-    dataset = DrawingDataset(samplers)
+    sampler = WeightedSampler(np.arange(200_000) % 5, 100_000, seed=1)
+    sampler.indices()  # threads in the parent first
+    dataset = DrawingDataset(sampler)
     loader = torch.utils.data.DataLoader(
         dataset, batch_size=None, num_workers=1, multiprocessing_context=context, timeout=600
     )
     assert list(loader) == [dataset[epoch] for epoch in range(3)]
 
 
-@BOTH
-def test_python_threads_may_share_a_stream(replacement):
+def test_python_threads_may_share_a_stream():
     weights = np.arange(100_000) % 3
-    if replacement:
-        stream = WeightedStream(AliasTable(weights.astype(float)), 60_000, 0, 0)
-    else:
-        stream = SuccessiveStream(SampleWeights(weights.astype(float)), 60_000, 0, 0)
+    stream = WeightedStream(AliasTable(weights.astype(float)), 60_000, 0, 0)
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: stream.indices(0, 60_000, 1, 2), range(4)))
     assert all(np.array_equal(rows, found[0]) for rows in found)
@@ -85,21 +79,16 @@ def test_it_looks_like_a_sampler_to_frameworks():
     assert type(next(iter(sampler))) is int
 
 
-@BOTH
-def test_pickling_and_repr(replacement):
-    sampler = sampler_of(replacement, rank=1, num_replicas=4)
+def test_pickling_and_repr():
+    sampler = sampler_of(rank=1, num_replicas=4)
     list(itertools.islice(sampler, 7))
     sampler.set_weights(OTHERS)
     copy = pickle.loads(pickle.dumps(sampler))
     assert copy.state_dict() == sampler.state_dict()
     assert list(copy) == list(sampler)
     assert list(copy) == list(sampler)
-    law = "" if replacement else ", replacement=False"
-    assert (
-        repr(sampler)
-        == f"WeightedSampler(num_rows=1000, num_samples=700{law}, seed=3, epoch=1, rank=1, num_replicas=4)"
-    )
-    assert repr(sampler_of(replacement)).endswith("seed=3, epoch=0)")
+    assert repr(sampler) == ("WeightedSampler(num_rows=1000, num_samples=700, seed=3, epoch=2, rank=1, num_replicas=4)")
+    assert repr(sampler_of()).endswith("seed=3, epoch=0)")
 
 
 @pytest.mark.parametrize("make", [list, tuple, np.array, torch.tensor])
@@ -109,7 +98,6 @@ def test_weights_come_in_any_container(make):
     assert np.array_equal(WeightedSampler(make(whole), 100).indices(), expected)
 
 
-@BOTH
 @pytest.mark.parametrize(
     "dtype",
     [
@@ -118,17 +106,15 @@ def test_weights_come_in_any_container(make):
     ],
     ids=str,
 )
-def test_weights_come_in_any_real_type(dtype, replacement):
+def test_weights_come_in_any_real_type(dtype):
     whole = np.array([1, 0, 2, 3, 100] * 30)
     weights = torch.from_numpy(whole).to(dtype) if isinstance(dtype, torch.dtype) else whole.astype(dtype)
-    expected = WeightedSampler(whole.astype(float), 100, replacement)
-    sampler = WeightedSampler(weights, 100, replacement)
+    expected = WeightedSampler(whole.astype(float), 100)
+    sampler = WeightedSampler(weights, 100)
     assert sampler.state_dict() == expected.state_dict()
     assert np.array_equal(sampler.indices(), expected.indices())
     strided = weights[::2]
-    assert np.array_equal(
-        WeightedSampler(strided, 50, replacement).indices(), WeightedSampler(whole[::2], 50, replacement).indices()
-    )
+    assert np.array_equal(WeightedSampler(strided, 50).indices(), WeightedSampler(whole[::2], 50).indices())
 
 
 def test_tensors_with_a_gradient_are_read():
@@ -137,33 +123,35 @@ def test_tensors_with_a_gradient_are_read():
 
 
 def test_draws_are_pinned():
-    weights = np.arange(5000) % 13
-    for replacement, rows in PINNED.items():
-        sampler = WeightedSampler(weights, 4000, replacement, seed=2025)
-        sampler.set_epoch(3)
-        assert sampler.indices(3990, 3996).tolist() == rows
-        digest = PINNED_DIGESTS[replacement]
-        digests = {"weights_digest": digest, "next_weights_digest": digest}
-        assert sampler.state_dict() == {**PINNED_STATE, **digests, "replacement": replacement}
+    sampler = WeightedSampler(np.arange(5000) % 13, 4000, seed=2025)
+    sampler.set_epoch(3)
+    assert sampler.indices(3990, 3996).tolist() == PINNED
+    assert sampler.state_dict() == PINNED_STATE
 
 
-PINNED = {True: [2460, 2191, 3557, 2830, 830, 893], False: [4675, 3195, 3230, 3164, 1281, 380]}
-PINNED_STATE = {"version": 1, "seed": 2025, "epoch": 3, "position": 0, "num_samples": 4000}
-PINNED_DIGESTS = {True: 8683530056824045251, False: 4250282027780983896}
+PINNED = [2460, 2191, 3557, 2830, 830, 893]
+PINNED_STATE = {
+    "version": 2,
+    "seed": 2025,
+    "epoch": 3,
+    "position": 0,
+    "num_replicas": 1,
+    "num_samples": 4000,
+    "weights_digest": 3890498015908861245,
+    "next_weights_digest": 3890498015908861245,
+}
 
 
-@BOTH
-def test_beyond_the_limit_of_torch(replacement):
+def test_beyond_the_limit_of_torch():
     """2²⁴ + 1 rows, the last of which can be drawn; torch.multinomial refuses as many."""
     weights = np.zeros(2**24 + 1, np.float32)
     with pytest.raises(RuntimeError):
-        torch.multinomial(torch.from_numpy(weights), 1, replacement)
+        torch.multinomial(torch.from_numpy(weights), 1, True)
     rows = [5, 2**23, 2**24 - 1, 2**24]
     weights[rows] = [1, 2, 3, 4]
-    found = WeightedSampler(weights, 4 if not replacement else 40_000, replacement).indices()
+    found = WeightedSampler(weights, 40_000).indices()
     assert sorted(set(found.tolist())) == rows
-    if replacement:
-        assert chi2(np.bincount(np.searchsorted(rows, found)), 4000 * np.array([1, 2, 3, 4])) < at_most(3)
+    assert chi2(np.bincount(np.searchsorted(rows, found)), 4000 * np.array([1, 2, 3, 4])) < at_most(3)
 
 
 def test_epochs_beyond_32_bits_can_be_sought():
@@ -175,10 +163,8 @@ def test_epochs_beyond_32_bits_can_be_sought():
 
 
 def test_an_epoch_longer_than_a_chunk_is_seamless():
-    for replacement in (True, False):
-        weights = np.arange(120_001)
-        sampler = WeightedSampler(weights, 100_001, replacement, rank=1, num_replicas=2)
-        assert list(sampler) == WeightedSampler(weights, 100_001, replacement).indices()[1::2].tolist()
+    sampler = WeightedSampler(np.arange(120_001), 100_000, rank=1, num_replicas=2)
+    assert list(sampler) == WeightedSampler(np.arange(120_001), 100_000).indices()[1::2].tolist()
 
 
 @pytest.mark.parametrize(
@@ -191,9 +177,7 @@ def test_an_epoch_longer_than_a_chunk_is_seamless():
         ([1, -0.5], 1, {}, r"^weights\[1\] is -0.5; expected a finite number, 0 or above"),
         ([1, math.nan], 1, {}, r"^weights\[1\] is NaN; expected a finite number"),
         ([math.inf], 1, {}, r"^weights\[0\] is inf"),
-        (np.r_[1.0, -np.inf], 1, {"replacement": False}, r"^weights\[1\] is -inf"),
         ([0.0, 0.0], 1, {}, "^the sum of weights is 0; expected above 0"),
-        ([0.0, 0.0], 1, {"replacement": False}, "^num_samples is 1, but only 0 weights are above 0"),
         (["a"], 1, {}, "^weights has dtype <U1; expected real numbers"),
         ([True], 1, {}, "^weights has dtype bool; expected real numbers"),
         ([1j], 1, {}, "^weights has dtype complex128; expected real numbers"),
@@ -204,8 +188,6 @@ def test_an_epoch_longer_than_a_chunk_is_seamless():
         ([1, 2], None, {}, "^num_samples is None; expected an integer"),
         ([1, 2], 2.0, {}, "^num_samples is 2.0; expected an integer"),
         ([1, 2], 2**49, {}, "^num_samples is 562949953421312; expected"),
-        ([1, 2, 0], 3, {"replacement": False}, "^num_samples is 3, but only 2 weights .*or replacement=True"),
-        ([1, 2], 1, {"replacement": 1}, "^replacement is 1; expected True or False"),
         ([1, 2], 1, {"seed": -1}, "^seed is -1; expected an integer from 0 to"),
         ([1, 2], 1, {"rank": 0}, "^rank is 0 and num_replicas is None; expected both or neither"),
         ([1, 2], 1, {"rank": 2, "num_replicas": 2}, "^rank is 2; expected an integer from 0 to 1"),
@@ -216,9 +198,8 @@ def test_bad_arguments_are_named(weights, num_samples, keywords, message):
         WeightedSampler(weights, num_samples, **keywords)
 
 
-@BOTH
-def test_bad_calls_are_named_and_change_nothing(replacement):
-    sampler = sampler_of(replacement)
+def test_bad_calls_are_named_and_change_nothing():
+    sampler = sampler_of()
     before = sampler.state_dict()
     with pytest.raises(InputError, match="^stop is 701; expected an integer from 0 to 700"):
         sampler.indices(0, 701)
@@ -230,32 +211,25 @@ def test_bad_calls_are_named_and_change_nothing(replacement):
         sampler.set_weights([1, 2])
     with pytest.raises(InputError, match=r"^weights\[0\] is -1"):
         sampler.set_weights(np.full(1000, -1))
-    if not replacement:
-        with pytest.raises(InputError, match="^num_samples is 700, but only 1 weights are above 0"):
-            sampler.set_weights(np.eye(1000)[5])
     assert sampler.state_dict() == before
 
 
 def test_arrays_that_do_not_fit_are_refused_by_the_core():
-    for build in (AliasTable, SampleWeights):
-        with pytest.raises(InputError, match="^weights is not C-contiguous"):
-            build(np.ones(6)[::2])
-        with pytest.raises(TypeError, match="^weights is a ndarray; expected a one-dimensional NumPy array of float64"):
-            build(np.ones(3, int))
+    with pytest.raises(InputError, match="^weights is not C-contiguous"):
+        AliasTable(np.ones(6)[::2])
+    with pytest.raises(TypeError, match="^weights is a ndarray; expected a one-dimensional NumPy array of float64"):
+        AliasTable(np.ones(3, int))
     with pytest.raises(InputError, match=r"^entries\[1\] is 3; expected an alias below the number of rows"):
         AliasTable.from_entries(np.array([0, 3], np.uint64))
-    with pytest.raises(InputError, match="^entries has length 0"):
+    with pytest.raises(InputError, match="^weights has length 0"):
         AliasTable.from_entries(np.array([], np.uint64))
-    for stream in (
-        WeightedStream(AliasTable(np.ones(3)), 2, 0, 0),
-        SuccessiveStream(SampleWeights(np.ones(3)), 2, 0, 0),
-    ):
-        assert len(stream) == 2
-        with pytest.raises(InputError, match="^start and stop are 1 and 3"):
-            stream.indices(1, 3)
-        with pytest.raises(InputError, match="^step is 0"):
-            stream.indices(0, 2, 0)
-        with pytest.raises(InputError, match="^out has length 1; expected 2"):
-            stream.indices(0, 2, out=np.zeros(1, np.int64))
+    stream = WeightedStream(AliasTable(np.ones(3)), 2, 0, 0)
+    assert len(stream) == 2
+    with pytest.raises(InputError, match="^start and stop are 1 and 3"):
+        stream.indices(1, 3)
+    with pytest.raises(InputError, match="^step is 0"):
+        stream.indices(0, 2, 0)
+    with pytest.raises(InputError, match="^out has length 1; expected 2"):
+        stream.indices(0, 2, out=np.zeros(1, np.int64))
     with pytest.raises(InputError, match="^length is 0; expected 1 to"):
         WeightedStream(AliasTable(np.ones(3)), 0, 0, 0)

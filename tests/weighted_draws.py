@@ -1,19 +1,17 @@
 """Weights to draw by, and how draws are judged; for the tests of WeightedSampler."""
 
 import numpy as np
-import pytest
 
 from dbpt.sampling import WeightedSampler
 
 WEIGHTS = np.random.default_rng(0).exponential(size=1000) * (np.arange(1000) % 7 > 0)
 OTHERS = np.roll(WEIGHTS, 1)
 POSITIVE = np.count_nonzero(WEIGHTS)
-BOTH = pytest.mark.parametrize("replacement", [True, False])
 
 
-def sampler_of(replacement=True, **keywords):
+def sampler_of(**keywords):
     """One with 700 draws, of 857 rows that can be drawn."""
-    keywords = {"weights": WEIGHTS, "num_samples": 700, "replacement": replacement, "seed": 3} | keywords
+    keywords = {"weights": WEIGHTS, "num_samples": 700, "seed": 3} | keywords
     return WeightedSampler(keywords.pop("weights"), keywords.pop("num_samples"), **keywords)
 
 

@@ -83,13 +83,6 @@ pub enum Error {
         /// What the argument says for this group, as text.
         found: String,
     },
-    /// More draws without replacement than rows that can be drawn.
-    TooManyDraws {
-        /// The number of draws.
-        found: u64,
-        /// The number of weights above 0.
-        num_positive: usize,
-    },
     /// There is no room for an array.
     Memory {
         /// Its size.
@@ -151,11 +144,6 @@ impl fmt::Display for Error {
             Self::EmptyGroup { argument, group, found } => write!(
                 f,
                 "{argument}[{group}] is {found}, but group {group} has no members; expected 0 for an empty group"
-            ),
-            Self::TooManyDraws { found, num_positive } => write!(
-                f,
-                "num_samples is {found}, but only {num_positive} weights are above 0; expected {num_positive} or below, \
-                 or replacement=True"
             ),
             Self::Memory { bytes } => write!(f, "cannot allocate {bytes} bytes"),
             Self::Panicked { message } => write!(f, "a bug in dbpt: {message}"),

@@ -9,11 +9,11 @@ const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 #[repr(u64)]
 pub(crate) enum Purpose {
     Permutation = 1,
-    Rotation = 2,
+    /// Which members of a group are drawn once more than the others.
+    LastPass = 2,
+    LastPassRounds = 6,
     Independent = 4,
-    /// Draws by weight, with replacement and without.
     Weighted = 5,
-    Successive = 6,
     /// How the batches of an epoch are made up, and the order inside each.
     Batches = 7,
     BatchMembers = 8,
@@ -79,7 +79,7 @@ mod tests {
         let all = [
             first(0, Purpose::Permutation, 0),
             first(1, Purpose::Permutation, 0),
-            first(0, Purpose::Rotation, 0),
+            first(0, Purpose::LastPass, 0),
             first(0, Purpose::Permutation, 1),
         ];
         for (i, a) in all.iter().enumerate() {

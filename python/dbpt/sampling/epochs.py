@@ -1,27 +1,66 @@
 """What the samplers share: epochs and passes, ranks, chunks, and states that continue anywhere.
 
-What an epoch's draws are, each sampler says; here is only how one moves through them.
+Each sampler says what an epoch's draws are; here is only how one moves through them.
 """
 
 from __future__ import annotations
 
 import itertools
+import operator
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar, Generic, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
-from torch.utils.data import Sampler
+import numpy as np
+from numpy.typing import NDArray
 
 from dbpt import arguments
 from dbpt.errors import InputError
-from dbpt.sampling.passes import Drawn, Progress, Stream, chunks
+from dbpt.sampling.ranks import Ranks, warn_unless_sharded
 
-_STATE_VERSION = 1
+Drawn = TypeVar("Drawn")
+Law = TypeVar("Law")
+
+if TYPE_CHECKING:
+    from torch.utils.data import Sampler
+else:
+    try:
+        from torch.utils.data import Sampler
+    except ImportError:  # it is only a name that loops look for
+
+        class Sampler(Generic[Drawn]):
+            """Stands for torch's class where torch isn't installed."""
+
+
+_STATE_VERSION = 2
 # The core's epochs go further: passes count on from any that can be set or loaded.
 _LAST_EPOCH = 2**63 - 1
-_MAX_REPLICAS = 2**48
 
-Law = TypeVar("Law")
+
+class Stream(Protocol):
+    """An epoch of draws in the Rust core, each a pure function of its number."""
+
+    def indices(self, start: int, stop: int, step: int = 1, num_threads: int = 1) -> NDArray[np.int64]:
+        """The rows, or batches of rows, of the draws ``range(start, stop, step)``."""
+
+
+@dataclass
+class Progress(Generic[Drawn]):
+    """How far a rank has come in its pass."""
+
+    start: int
+    """The draw of the global order at which the pass began."""
+    draws: range
+    """This rank's draws from there on; those beyond the epoch's length stand for its first ones."""
+    chunked: int = 0
+    """Draws made, up to the end of the chunk."""
+    chunk: Iterator[Drawn] = field(default_factory=lambda: iter(()))
+
+    @property
+    def made(self) -> int:
+        """How many of its draws the rank has made."""
+        return self.chunked - operator.length_hint(self.chunk)
 
 
 class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
@@ -30,27 +69,28 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
     Subclasses give the law its meaning: they open an epoch's stream, and turn laws into plain numbers and back.
     """
 
-    _chunk_draws: ClassVar[int]
-    """How many draws of this rank become Python objects at a time."""
+    _chunk_rows: ClassVar[int] = 1 << 15
+    """About how many rows of this rank become Python objects at a time."""
+    _rows_per_draw = 1
     _drawn_from: ClassVar[str]
     """What a state must agree on, for its messages, for example "groups"."""
 
-    def __init__(self, law: Law, length: int, seed: int, rank: int, num_replicas: int) -> None:
-        self._seed = arguments.seed(seed)
-        self.rank, self.num_replicas = rank, num_replicas
+    def __init__(self, law: Law, length: int, seed: int, ranks: Ranks, num_threads: int | None) -> None:
+        self._seed, self._ranks, self._num_threads = seed, ranks, num_threads
         self._epoch = 0
         self._length = length  # draws in an epoch, over all ranks
         self._law = law
         self._next_law: Law | None = None
-        self._resume_at: int | None = None  # where the next iter() starts, after load_state_dict
-        self._finish_epoch = False  # set_epoch asked for what is left of the loaded epoch, even if it is nothing
-        self._progress: Progress[Drawn] | None = None  # of the last pass over the current epoch, if there was one
-        self._opened: Stream[Drawn] | None = None  # of the current epoch and law
+        self._resume_at: int | None = None  # where the next pass starts, after load_state_dict
+        self._finish_epoch = False  # what is left of the loaded epoch was asked for, even if it is nothing
+        self._from_other_ranks = False  # the pass, loaded or begun, goes on from one of another number of ranks
+        self._progress: Progress[Drawn] | None = None  # of the last pass over the current epoch, if one has begun
+        self._opened: Stream | None = None  # of the current epoch and law
 
     # What subclasses say.
 
     @abstractmethod
-    def _open(self, law: Law, epoch: int) -> Stream[Drawn]:
+    def _open(self, law: Law, epoch: int) -> Stream:
         """The draws of `epoch` under `law`."""
 
     @abstractmethod
@@ -77,47 +117,101 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
         """The epoch of the last pass, or of the next one if `set_epoch` or `load_state_dict` came after it."""
         return self._epoch
 
+    @property
+    def rank(self) -> int:
+        """The rank whose draws these are."""
+        return self._ranks.rank
+
+    @property
+    def num_replicas(self) -> int:
+        """The number of ranks."""
+        return self._ranks.num_replicas
+
     def set_epoch(self, epoch: int) -> None:
         """Go to the start of `epoch`; a loaded position in this very epoch is kept, even if nothing is left of it."""
         epoch = arguments.integer("epoch", epoch, 0, _LAST_EPOCH)
-        if epoch == self.epoch and self._resume_at is not None:
+        if epoch == self._epoch and self._resume_at is not None:
             self._finish_epoch = True
         else:
             self._go_to(epoch)
 
     def __len__(self) -> int:
-        """Return the number of draws of this rank in a full epoch."""
-        return len(range(self.rank, self._length, self.num_replicas))
+        """Return the number of draws of this rank in an epoch, the same on every rank.
+
+        Where the pass goes on from one of another number of ranks, those that remain: no loop can know them otherwise.
+        With as many ranks as before it stays that of the whole epoch, as loops that count batches themselves
+        (Lightning) expect.
+        """
+        start = 0
+        if self._from_other_ranks:
+            start = self._progress.start if self._resume_at is None and self._progress else self._resume_at or 0
+            if start == self._length and not self._finish_epoch:
+                start = 0
+        return self._ranks.draws_from(start, self._length)
 
     def __iter__(self) -> Iterator[Drawn]:
-        """Start a pass: where the loaded state left off, or else from the beginning of the epoch."""
-        # Not a generator: the loaded position is used up by iter(), not by the first draw.
-        return _Pass.of(self)
+        """Start a pass where the loaded state left off, or else over the next epoch; over 0 the first time.
 
-    def _begin(self) -> Iterator[Iterable[Drawn]]:
-        start = self._resume_at
-        if start is None or (start == self._length and not self._finish_epoch):
-            self._go_to(self.epoch + 1 if self._is_over() else self.epoch)
-            start = 0
-        self._resume_at = None
+        It begins with the first draw: an iterator that nobody draws from uses nothing up.
+        """
+        return _Pass.over(self)
+
+    def indices(self, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
+        """Return the draws `start` to `stop` of the current epoch's global order, whatever the rank.
+
+        Of rows an int64 array (stop - start,), of batches (stop - start, batch_size), in O(its size) wherever `start`
+        lies.
+        """
+        start = arguments.integer("start", start, 0, self._length)
+        stop = self._length if stop is None else arguments.integer("stop", stop, start, self._length)
+        return self._stream().indices(start, stop, 1, self._threads())
+
+    def _coming(self, finish: bool) -> tuple[int, int]:
+        """The epoch of the next pass, and where it starts; at the end of one if that is to be finished."""
+        if self._resume_at is None:
+            return self._epoch + (self._progress is not None), 0
+        if self._resume_at == self._length and not (finish or self._finish_epoch):
+            return self._epoch + 1, 0
+        return self._epoch, self._resume_at
+
+    def _begin(self, finish: bool) -> Iterator[Iterable[Drawn]]:
+        if not self._ranks.are_given:
+            warn_unless_sharded()
+        epoch, start = self._coming(finish)
+        if epoch != self._epoch:
+            self._go_to(epoch)
+        stream = self._stream()  # or an error, and the pass hasn't begun
+        self._resume_at, self._finish_epoch = None, False
+        ranks, count = self._ranks, self._ranks.draws_from(start, self._length)
+        draws = range(start + ranks.rank, start + count * ranks.num_replicas, ranks.num_replicas)
         # Each pass notes its own progress: an older one that is still drawn from must not move the sampler.
-        self._progress = Progress.of(start, self._length, self.rank, self.num_replicas)
-        return chunks(self._stream(), self._progress, self._chunk_draws)
+        self._progress = Progress(start, draws)
+        return self._chunks(stream, self._progress, self._length)
 
-    def _is_over(self) -> bool:
-        if self._resume_at is not None:
-            return self._resume_at == self._length
-        return self._progress is not None and self._progress.is_over
+    def _chunks(self, stream: Stream, progress: Progress[Drawn], length: int) -> Iterator[Iterator[Drawn]]:
+        """The draws of `progress`, some at a time; noted there when they are made."""
+        size = max(1, self._chunk_rows // self._rows_per_draw)
+        for first in range(0, len(progress.draws), size):
+            part = progress.draws[first : first + size]
+            made = stream.indices(min(part.start, length), min(part.stop, length), part.step).tolist()
+            for draw in part[len(made) :]:  # at most one, unless there are more ranks than draws
+                made += stream.indices(draw % length, draw % length + 1).tolist()
+            progress.chunked, progress.chunk = first + len(made), iter(made)
+            yield progress.chunk
 
     def _position(self, consumed: int | None = None) -> int:
         """The global draw up to which all ranks have come, if they are in step."""
         if self._resume_at is None and self._progress is not None:
-            return self._progress.position(self._progress.made if consumed is None else consumed)
-        return min(self._length, (self._resume_at or 0) + (consumed or 0) * self.num_replicas)
+            start, count = self._progress.start, self._progress.made if consumed is None else consumed
+        else:
+            start, count = self._resume_at or 0, consumed or 0
+        if count and count >= self._ranks.draws_from(start, self._length):
+            return self._length
+        return start + count * self.num_replicas
 
     def _go_to(self, epoch: int) -> None:
         self._epoch = epoch
-        self._finish_epoch = False
+        self._finish_epoch = self._from_other_ranks = False
         self._resume_at, self._progress, self._opened = None, None, None
         if self._next_law is not None:
             self._law, self._next_law = self._next_law, None
@@ -129,10 +223,13 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
         else:
             self._law, self._opened = law, None
 
-    def _stream(self) -> Stream[Drawn]:
+    def _stream(self) -> Stream:
         if self._opened is None:
-            self._opened = self._open(self._law, self.epoch)
+            self._opened = self._open(self._law, self._epoch)
         return self._opened
+
+    def _threads(self) -> int:
+        return arguments.num_threads(self._num_threads)
 
     # States.
 
@@ -141,8 +238,7 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
 
         The state is that of all ranks, drawing in step: it is the same on each, and may be loaded by another number
         of ranks. A `DataLoader` with workers draws ahead of the batches it has handed out, so tell how many draws of
-        this rank the loop has `consumed` in the present pass, which began where the loaded state left off. Where some
-        ranks have a draw less than others, take the state of rank 0.
+        this rank the loop has `consumed` in the present pass, which began where the loaded state left off.
 
         Raises:
             InputError: more are `consumed` than were drawn.
@@ -152,18 +248,22 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
             made = len(self) if self._progress is None else self._progress.made
             if consumed > made:
                 raise InputError(f"consumed is {consumed}; expected up to {made}, what this rank has drawn in its pass")
-        upcoming = self._law if self._next_law is None else self._next_law
+        return self._state(self._epoch, self._position(consumed), self._law)
+
+    def _state(self, epoch: int, position: int, law: Law) -> dict[str, int | list[int]]:
+        upcoming = law if self._next_law is None else self._next_law
         return {
             "version": _STATE_VERSION,
-            "seed": self.seed,
-            "epoch": self.epoch,
-            "position": self._position(consumed),
+            "seed": self._seed,
+            "epoch": epoch,
+            "position": position,
+            "num_replicas": self.num_replicas,
             f"{self._drawn_from}_digest": self._digest(),
-            **self._laws_to_state(self._law, upcoming),
+            **self._laws_to_state(law, upcoming),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state` at the next ``iter()``; at the very end of an epoch, with the next epoch.
+        """Continue from `state` in the next pass; at the very end of an epoch, with the next epoch.
 
         Raises:
             InputError: the state is of another version or other data, or isn't a state; nothing has changed then.
@@ -180,9 +280,11 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
         seed = arguments.integer("state['seed']", state["seed"], 0, 2**64 - 1)
         epoch = arguments.integer("state['epoch']", state["epoch"], 0, _LAST_EPOCH)
         position = arguments.integer("state['position']", state["position"], 0, length)
-        self._seed, self._epoch, self._length = seed, epoch, length
+        num_replicas = arguments.integer("state['num_replicas']", state["num_replicas"], 1)
+        self._go_to(epoch)
+        self._seed, self._length = seed, length
         self._law, self._next_law, self._resume_at = current, upcoming, position
-        self._finish_epoch, self._progress, self._opened = False, None, None
+        self._from_other_ranks = num_replicas != self.num_replicas and position > 0
 
     def _check_digest(self, digest: Any) -> None:
         if not isinstance(digest, int) or digest != self._digest():
@@ -193,54 +295,51 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
 
     def __getstate__(self) -> dict[str, Any]:
         # A pass in progress isn't pickled; its position is.
-        progress = self._progress and self._progress.paused()
+        progress = self._progress and replace(self._progress, chunked=self._progress.made, chunk=iter(()))
         return {**self.__dict__, "_progress": progress, "_opened": None}
 
 
 class _Pass(itertools.chain[Drawn]):
-    """The draws of a pass.
+    """The draws of a pass, from the first that is asked for.
 
     torchdata's `StatefulDataLoader` takes and gives back the states of sampler and iterator, in this order. Only the
     second says that a pass is to be finished: loaded at the very end of an epoch, it has nothing left, where a fresh
     pass would be the next epoch.
     """
 
-    _sampler: EpochSampler[Drawn, Any]
     _source: _Source[Drawn]
 
     @classmethod
-    def of(cls, sampler: EpochSampler[Drawn, Any]) -> _Pass[Drawn]:
-        source = _Source(sampler._begin())
+    def over(cls, sampler: EpochSampler[Drawn, Any]) -> _Pass[Drawn]:
+        source = _Source(sampler)
         found = cls.from_iterable(source)
         assert isinstance(found, _Pass)
-        found._sampler, found._source = sampler, source
+        found._source = source
         return found
 
     def state_dict(self) -> dict[str, int | list[int]]:
-        return self._sampler.state_dict()
+        sampler = self._source.sampler
+        if self._source.chunks is not None:
+            return sampler.state_dict()
+        epoch, start = sampler._coming(self._source.finish)
+        is_next = epoch != sampler._epoch and sampler._next_law is not None
+        return sampler._state(epoch, start, sampler._next_law if is_next else sampler._law)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state`; before the first draw only."""
-        self._sampler.load_state_dict(state)
-        self._sampler._finish_epoch = True
-        self._source.chunks = self._sampler._begin()
+        self._source.sampler.load_state_dict(state)
+        self._source.finish = True
 
 
 class _Source(Iterator[Iterable[Drawn]]):
-    """Chunks that can still be exchanged for others."""
+    """The chunks of a pass, which begins when the first is asked for."""
 
-    def __init__(self, chunks: Iterator[Iterable[Drawn]]) -> None:
-        self.chunks = chunks
+    def __init__(self, sampler: EpochSampler[Drawn, Any]) -> None:
+        self.sampler = sampler
+        self.finish = False
+        self.chunks: Iterator[Iterable[Drawn]] | None = None
 
     def __next__(self) -> Iterable[Drawn]:
+        if self.chunks is None:
+            self.chunks = self.sampler._begin(self.finish)
         return next(self.chunks)
-
-
-def checked_ranks(rank: int | None, num_replicas: int | None) -> tuple[int, int]:
-    """Return both, or 0 and 1 if neither was given."""
-    if (rank is None) != (num_replicas is None):
-        raise InputError(f"rank is {rank} and num_replicas is {num_replicas}; expected both or neither")
-    if rank is None or num_replicas is None:
-        return 0, 1
-    num_replicas = arguments.integer("num_replicas", num_replicas, 1, _MAX_REPLICAS)
-    return arguments.integer("rank", rank, 0, num_replicas - 1), num_replicas

@@ -7,9 +7,8 @@ from abc import abstractmethod
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dbpt import arguments
-from dbpt.sampling.epochs import EpochSampler
-from dbpt.sampling.passes import Drawn
+from dbpt.sampling.epochs import Drawn, EpochSampler
+from dbpt.sampling.ranks import Ranks
 from dbpt.sampling.row_groups import RowGroups
 from dbpt.sampling.shares import group_shares, shares_of_weights
 
@@ -20,9 +19,9 @@ class GroupDraws(EpochSampler[Drawn, NDArray[np.int64]]):
     _drawn_from = "groups"
 
     def __init__(
-        self, rows: RowGroups, law: NDArray[np.int64], length: int, seed: int, rank: int, num_replicas: int
+        self, rows: RowGroups, law: NDArray[np.int64], length: int, seed: int, ranks: Ranks, num_threads: int | None
     ) -> None:
-        super().__init__(law, length, seed, rank, num_replicas)
+        super().__init__(law, length, seed, ranks, num_threads)
         self._rows = rows
         self._rows_digest: int | None = None
 
@@ -69,7 +68,7 @@ class GroupDraws(EpochSampler[Drawn, NDArray[np.int64]]):
 
     def _digest(self) -> int:
         if self._rows_digest is None:
-            self._rows_digest = self._rows.index.digest(arguments.num_threads())
+            self._rows_digest = self._rows.index.digest(self._threads())
         return self._rows_digest
 
     def _shown_quotas(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from dbpt import arguments
 from dbpt._core import GroupStream, IndependentStream, quotas
 from dbpt.errors import InputError
-from dbpt.sampling.epochs import checked_ranks
+from dbpt.sampling.epochs import Stream
 from dbpt.sampling.group_draws import GroupDraws, all_shares
+from dbpt.sampling.ranks import Ranks, check_dataset, checked_seed
 from dbpt.sampling.row_groups import row_groups
-from dbpt.sampling.rows import Rows
 
 _WHEEL = 2**48  # slots that independent draws point at: probabilities are whole numbers of them
 
@@ -21,12 +22,12 @@ _WHEEL = 2**48  # slots that independent draws point at: probabilities are whole
 class GroupSampler(GroupDraws[int]):
     """Draw row numbers so that each group gets its share of the epoch, exactly.
 
-    Every member of a group is drawn equally often, to within one; which ones are drawn once more changes from epoch to
-    epoch. The draws of an epoch depend on nothing but the groups, the shares, `seed` and the epoch's number: not on
-    ranks, workers or the position one starts from.
+    Every member of a group is drawn equally often, to within one; those drawn once more are a random subset of the
+    group, another one in each epoch. The draws of an epoch depend on nothing but the groups, the shares, `seed` and the
+    epoch's number: not on ranks, workers or the position one starts from.
 
-    A pass that is left in the middle starts over on a fresh ``iter()``, unless a state was loaded; after a finished
-    pass the next one is the next epoch, so that calling `set_epoch` is possible but not necessary.
+    Each pass is over the next epoch, whether or not the one before was finished; `set_epoch` and `load_state_dict` say
+    where the next pass is to start instead.
 
     Args:
         groups: (N,) group of each row, integers of any type from 0 to ``num_groups - 1``; -1, unknown, is refused
@@ -35,8 +36,9 @@ class GroupSampler(GroupDraws[int]):
             "natural" (in proportion to their sizes) or (G,) non-negative numbers on any scale.
         group_weights: (G,) what one *sample* of a group weighs, instead of `shares`: group g gets a share
             proportional to ``N_g * group_weights[g]``.
-        num_samples: draws in an epoch, over all ranks. By default N, raised to a multiple of `num_replicas`.
-        seed: an integer from 0 to 2**64 - 1.
+        num_samples: draws in an epoch, over all ranks. By default N.
+        seed: an integer from 0 to 2**64 - 1. None takes one from torch's default generator, as torch's own samplers do
+            (without torch from NumPy's), in a single process.
         num_groups: G, if the last groups have no members. By default ``max(groups) + 1``.
         unknown: "class" lets a row of group -1 weigh the mean weight of the rows of its class whose group is known, or
             of all such rows where its class has none. The shares of the groups are then those among known rows.
@@ -45,10 +47,14 @@ class GroupSampler(GroupDraws[int]):
             `torch.utils.data.WeightedRandomSampler` with weight ``share_g / N_g`` for a row of group g. Shares then
             hold on average only.
         rank: draw only every `num_replicas`-th row of the global order, from the `rank`-th on. Leave both out where
-            the framework shards (Accelerate, Trainer); with Lightning give them, and
-            ``Trainer(use_distributed_sampler=False)``, as it would shuffle the draws again. If `num_samples` isn't a
-            multiple of `num_replicas`, the first ranks have one draw more.
-        num_replicas: the number of ranks.
+            the loop shards (Accelerate, Trainer); with Lightning give them, and
+            ``Trainer(use_distributed_sampler=False)``, as it would shuffle the draws again.
+        num_replicas: the number of ranks, which all make equally many draws: the epoch's first ones fill the last step,
+            as in `DistributedSampler`.
+        drop_last: leave out the draws of a last step that isn't full, instead of filling it.
+        generator: refused; use `seed`.
+        dataset: what the rows are read from, so that another length is refused at once.
+        num_threads: of the core, by default the number of processors. They change nothing but the time.
 
     Raises:
         InputError: an argument is wrong; the message names it, the value, and what was expected.
@@ -59,8 +65,6 @@ class GroupSampler(GroupDraws[int]):
         [6, 6, 7, 7]
     """
 
-    _chunk_draws = 1 << 15
-
     def __init__(
         self,
         groups: ArrayLike,
@@ -68,34 +72,34 @@ class GroupSampler(GroupDraws[int]):
         shares: str | ArrayLike = "balanced",
         group_weights: ArrayLike | None = None,
         num_samples: int | None = None,
-        seed: int = 0,
+        seed: int | None = 0,
         num_groups: int | None = None,
         unknown: str | None = None,
         labels: ArrayLike | None = None,
         independent: bool = False,
         rank: int | None = None,
         num_replicas: int | None = None,
+        drop_last: bool = False,
+        generator: None = None,
+        dataset: Sized | None = None,
+        num_threads: int | None = None,
     ) -> None:
-        rows = row_groups(groups, num_groups, unknown, labels)
+        rows = row_groups(groups, num_groups, unknown, labels, arguments.num_threads(num_threads))
+        check_dataset(dataset, "groups", rows.index.num_rows)
         self._independent = arguments.boolean("independent", independent)
-        rank, num_replicas = checked_ranks(rank, num_replicas)
-        if num_samples is None:
-            num_samples = -(-rows.index.num_rows // num_replicas) * num_replicas
+        ranks = Ranks.checked(rank, num_replicas, drop_last)
+        seed = checked_seed(seed, generator, ranks)
+        num_samples = rows.index.num_rows if num_samples is None else num_samples
         num_samples = arguments.integer("num_samples", num_samples, 1, _WHEEL)
+        ranks.check_length("num_samples", num_samples)
         values = all_shares(rows, shares, group_weights)
         law = quotas(values, rows.index.counts, _WHEEL if self._independent else num_samples)
-        super().__init__(rows, law, num_samples, seed, rank, num_replicas)
+        super().__init__(rows, law, num_samples, seed, ranks, num_threads)
 
     @property
     def num_samples(self) -> int:
         """Draws in an epoch, over all ranks."""
         return self._length
-
-    def indices(self, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
-        """Return draws `start` to `stop` of the current epoch's global order, as an int64 array, in O(stop - start)."""
-        start = arguments.integer("start", start, 0, self.num_samples)
-        stop = self.num_samples if stop is None else arguments.integer("stop", stop, start, self.num_samples)
-        return self._stream().rows(start, stop)
 
     def _law_of(self, shares: NDArray[np.float64]) -> NDArray[np.int64]:
         # Slots of an epoch, or of the wheel of independent draws.
@@ -106,15 +110,10 @@ class GroupSampler(GroupDraws[int]):
             return quotas(self._law.astype(np.float64), self._rows.index.counts, self.num_samples)
         return np.array(self._law)
 
-    def _open(self, law: NDArray[np.int64], epoch: int) -> Rows:
+    def _open(self, law: NDArray[np.int64], epoch: int) -> Stream:
         if self._independent:
-            return Rows(IndependentStream(self._rows.index, law, self.num_samples, self.seed, epoch))
-        return Rows(GroupStream(self._rows.index, law, self.seed, epoch))
-
-    def _stream(self) -> Rows:
-        stream = super()._stream()
-        assert isinstance(stream, Rows)
-        return stream
+            return IndependentStream(self._rows.index, law, self.num_samples, self.seed, epoch)
+        return GroupStream(self._rows.index, law, self.seed, epoch)
 
     def _laws_to_state(self, current: NDArray[np.int64], upcoming: NDArray[np.int64]) -> dict[str, int | list[int]]:
         return {

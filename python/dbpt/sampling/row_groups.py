@@ -52,7 +52,7 @@ class RowGroups:
 
 
 def row_groups(
-    groups: ArrayLike, num_groups: int | None, unknown: str | None = None, labels: ArrayLike | None = None
+    groups: ArrayLike, num_groups: int | None, unknown: str | None, labels: ArrayLike | None, num_threads: int
 ) -> RowGroups:
     """Index `groups` (N,), read where they lie if they are a contiguous array.
 
@@ -64,7 +64,7 @@ def row_groups(
     if unknown is None:
         if labels is not None:
             raise InputError("labels are given, but unknown is None; expected unknown='class', or no labels")
-        index = GroupIndex(array, num_groups, arguments.num_threads())
+        index = GroupIndex(array, num_groups, num_threads)
         if index.num_outside:
             raise InputError(
                 f"groups[{index.first_outside}] is -1, one of {index.num_outside} rows without a group; expected 0 or "
@@ -76,7 +76,7 @@ def row_groups(
         raise InputError(f"unknown is {unknown!r}; expected 'class' or None{nearest(str(unknown), ['class'])}")
     if labels is None:
         raise InputError("labels are missing; expected the class (N,) of each row with unknown='class'")
-    return _with_classes(array, _integers("labels", labels), num_groups)
+    return _with_classes(array, _integers("labels", labels), num_groups, num_threads)
 
 
 def _integers(name: str, values: ArrayLike) -> NDArray[Any]:
@@ -96,7 +96,7 @@ def _integers(name: str, values: ArrayLike) -> NDArray[Any]:
     return np.require(array, array.dtype.newbyteorder("="), ["C", "A"])
 
 
-def _with_classes(groups: NDArray[Any], labels: NDArray[Any], num_groups: int | None) -> RowGroups:
+def _with_classes(groups: NDArray[Any], labels: NDArray[Any], num_groups: int | None, num_threads: int) -> RowGroups:
     if len(labels) != len(groups):
         raise InputError(f"labels has length {len(labels)}; expected {len(groups)}, one for each row of groups")
     most_groups = _MAX_GROUPS if num_groups is None else num_groups
@@ -118,7 +118,7 @@ def _with_classes(groups: NDArray[Any], labels: NDArray[Any], num_groups: int | 
         extended[rows] = np.where(known, part, num_groups + classes)
     if (class_of_group < 0).all():
         raise InputError("groups is -1 in every row; expected a group for some of them")
-    index = GroupIndex(extended, num_groups + num_classes, arguments.num_threads())
+    index = GroupIndex(extended, num_groups + num_classes, num_threads)
     return RowGroups(index, num_groups, class_of_group)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
+from dbpt._core import quotas
 from dbpt.errors import InputError, nearest
 
 
@@ -34,3 +35,22 @@ def shares_of_weights(group_weights: ArrayLike, counts: NDArray[np.int64]) -> ND
     if not 0 < total < np.inf:
         raise InputError(f"the sum of N_g * group_weights[g] is {total}; expected a finite number above 0")
     return shares
+
+
+def batches_of_groups(
+    shares: NDArray[np.float64], counts: NDArray[np.int64], groups_per_batch: int, num_batches: int
+) -> NDArray[np.int64]:
+    """Return in how many batches of an epoch each group is (G,), by its share and at most in all of them."""
+    num_groups = np.count_nonzero(shares)
+    if num_groups < groups_per_batch:
+        raise InputError(
+            f"groups_per_batch is {groups_per_batch}; expected up to {num_groups}, the groups with a share"
+        )
+    left, always = groups_per_batch * num_batches, np.zeros(len(shares), np.bool_)
+    found = quotas(shares, counts, left)
+    while (found > num_batches).any():
+        always |= found > num_batches
+        rest = left - num_batches * np.count_nonzero(always)
+        others = quotas(np.where(always, 0.0, shares), counts, rest) if rest else np.zeros(len(shares), np.int64)
+        found = np.where(always, num_batches, others)
+    return found

@@ -1,34 +1,33 @@
-"""`WeightedSampler`: row numbers by a weight of each row, with or without replacement."""
+"""`WeightedSampler`: row numbers by a weight of each row, drawn independently of one another."""
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from collections.abc import Sized
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
+from dbpt._core import AliasTable, WeightedStream
 from dbpt.errors import InputError
-from dbpt.sampling.epochs import EpochSampler, checked_ranks
-from dbpt.sampling.rows import Rows
-from dbpt.sampling.weight_laws import Awaited, WeightLaw, weight_law
+from dbpt.sampling.epochs import EpochSampler, Stream
+from dbpt.sampling.ranks import Ranks, check_dataset, checked_seed
+
+if TYPE_CHECKING:
+    import torch
 
 _MAX_DRAWS = 2**48
 
 
-class WeightedSampler(EpochSampler[int, WeightLaw]):
-    """Draw row numbers with a probability proportional to a weight of each, like `WeightedRandomSampler`.
+class WeightedSampler(EpochSampler[int, "_Law"]):
+    """Draw row numbers, with replacement, with a probability proportional to a weight of each.
 
-    With replacement draw i of an epoch is a pure function of the weights, `seed`, the epoch's number and i, in O(1)
-    from an alias table of 8 bytes a row. Without, the rows of an epoch are those of the smallest exponential keys
-    (Efraimidis and Spirakis, 2006), in this order, which is the law of ``torch.multinomial(replacement=False)``; the
-    order is made at the first draw of the epoch, and the memory is 8 bytes a row and 8 bytes a draw. There is no limit
-    of 2**24 rows, a row of weight 0 is never drawn, and the draws depend neither on ranks, workers or threads nor on
-    the position one starts from.
-
-    With replacement the law is exact up to N * 2**-62 in total variation (2**-38 for 10**7 rows), for weights of any
-    size from the smallest to the largest float, also where their sum is beyond it.
+    The law is that of `torch.utils.data.WeightedRandomSampler`, without its limit of 2**24 rows. Draw i of an epoch is
+    a pure function of the weights, `seed`, the epoch's number and i, in O(1) from an alias table of 8 bytes a row; the
+    draws depend neither on ranks, workers or threads nor on the position one starts from. The table is exact to 2**-39
+    in total variation for up to 10**7 rows. A row of weight 0 is never drawn, nor one below 2**-64 of the sum.
 
     Epochs and passes are those of `GroupSampler`. A state holds a digest of the weights, not the weights: build the
     sampler with the same ones to load it, and if the state was saved after `set_weights` but in the pass before, build
@@ -39,13 +38,17 @@ class WeightedSampler(EpochSampler[int, WeightLaw]):
         weights: (N,) of any real type, 0 or above and finite, at least one above 0: an array, a list or a tensor. A
             tensor on a GPU is copied to the host. They are read when the sampler is made, and not kept.
         num_samples: draws in an epoch, over all ranks.
-        replacement: whether a row can be drawn again. If not, no more draws than weights above 0.
-        seed: an integer from 0 to 2**64 - 1.
+        seed: an integer from 0 to 2**64 - 1. None takes one from torch's default generator, as torch's own samplers do
+            (without torch from NumPy's), in a single process.
         rank: draw only every `num_replicas`-th row of the global order, from the `rank`-th on. Leave both out where
-            the framework shards (Accelerate, Trainer); with Lightning give them, and
-            ``Trainer(use_distributed_sampler=False)``, as it would shuffle the draws again. If `num_samples` isn't a
-            multiple of `num_replicas`, the first ranks have one draw more.
-        num_replicas: the number of ranks.
+            the loop shards (Accelerate, Trainer); with Lightning give them, and
+            ``Trainer(use_distributed_sampler=False)``, as it would shuffle the draws again.
+        num_replicas: the number of ranks, which all make equally many draws: the epoch's first ones fill the last step,
+            as in `DistributedSampler`.
+        drop_last: leave out the draws of a last step that isn't full, instead of filling it.
+        generator: refused; use `seed`.
+        dataset: what the rows are read from, so that another length is refused at once.
+        num_threads: of the core, by default the number of processors. They change nothing but the time.
 
     Raises:
         InputError: an argument is wrong; the message names it, the value, and what was expected.
@@ -54,31 +57,31 @@ class WeightedSampler(EpochSampler[int, WeightLaw]):
         >>> sampler = WeightedSampler([1, 0, 3, 6], num_samples=8, seed=1)
         >>> list(sampler)
         [3, 2, 3, 3, 3, 3, 2, 3]
-        >>> list(WeightedSampler([1, 0, 3, 6], num_samples=3, replacement=False))
-        [3, 2, 0]
     """
 
-    _chunk_draws = 1 << 15
     _drawn_from = "weights"
 
     def __init__(
         self,
         weights: ArrayLike | torch.Tensor,
         num_samples: int,
-        replacement: bool = True,
         *,
-        seed: int = 0,
+        seed: int | None = 0,
         rank: int | None = None,
         num_replicas: int | None = None,
+        drop_last: bool = False,
+        generator: None = None,
+        dataset: Sized | None = None,
+        num_threads: int | None = None,
     ) -> None:
-        self.replacement = arguments.boolean("replacement", replacement)
         num_samples = arguments.integer("num_samples", num_samples, 1, _MAX_DRAWS)
-        rank, num_replicas = checked_ranks(rank, num_replicas)
-        seed = arguments.seed(seed)
-        law = weight_law(weights, self.replacement)
-        law.stream(num_samples, seed, 0)  # checks that there can be so many draws
-        self._num_rows = len(law)
-        super().__init__(law, num_samples, seed, rank, num_replicas)
+        ranks = Ranks.checked(rank, num_replicas, drop_last)
+        ranks.check_length("num_samples", num_samples)
+        seed = checked_seed(seed, generator, ranks)
+        array = _floats(weights)
+        check_dataset(dataset, "weights", len(array))
+        self._num_rows = len(array)
+        super().__init__(_Law.of(array, arguments.num_threads(num_threads)), num_samples, seed, ranks, num_threads)
 
     @property
     def num_samples(self) -> int:
@@ -92,23 +95,18 @@ class WeightedSampler(EpochSampler[int, WeightLaw]):
 
     def set_weights(self, weights: ArrayLike | torch.Tensor) -> None:
         """Use other weights (N,) from the next pass on; a pass that has begun, or was loaded, keeps its own."""
-        law = weight_law(weights, self.replacement, self._num_rows)
-        law.stream(self.num_samples, self.seed, 0)
-        self._set_law(law)
+        array = _floats(weights)
+        if len(array) != self._num_rows:
+            raise InputError(f"weights has length {len(array)}; expected {self._num_rows}, as before")
+        self._set_law(_Law.of(array, self._threads()))
 
-    def indices(self, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
-        """Return draws `start` to `stop` of the current epoch's global order, as an int64 array.
-
-        In O(stop - start); without replacement the first call in an epoch makes its order.
-        """
-        start = arguments.integer("start", start, 0, self.num_samples)
-        stop = self.num_samples if stop is None else arguments.integer("stop", stop, start, self.num_samples)
-        stream = self._stream()
-        assert isinstance(stream, Rows)
-        return stream.rows(start, stop)
-
-    def _open(self, law: WeightLaw, epoch: int) -> Rows:
-        return Rows(law.stream(self.num_samples, self.seed, epoch))
+    def _open(self, law: _Law, epoch: int) -> Stream:
+        if law.table is None:
+            raise InputError(
+                "the weights of this pass are missing: the loaded state was saved after set_weights; call set_weights "
+                "with the same weights again before the pass begins"
+            )
+        return WeightedStream(law.table, self.num_samples, self.seed, epoch)
 
     def _digest(self) -> int:
         return self._law.digest
@@ -116,19 +114,12 @@ class WeightedSampler(EpochSampler[int, WeightLaw]):
     def _check_digest(self, digest: Any) -> None:
         """Both digests say what was drawn from; `_laws_from_state` looks for their weights."""
 
-    def _laws_to_state(self, current: WeightLaw, upcoming: WeightLaw) -> dict[str, int | list[int]]:
-        return {
-            "next_weights_digest": upcoming.digest,
-            "num_samples": self.num_samples,
-            "replacement": self.replacement,
-        }
+    def _laws_to_state(self, current: _Law, upcoming: _Law) -> dict[str, int | list[int]]:
+        # The first is of the pass that the state is in, which may be the one to come.
+        digests = {"weights_digest": current.digest, "next_weights_digest": upcoming.digest}
+        return {**digests, "num_samples": self.num_samples}
 
-    def _laws_from_state(self, state: dict[str, Any]) -> tuple[WeightLaw, WeightLaw, int]:
-        if state["replacement"] is not self.replacement:
-            raise InputError(
-                f"state['replacement'] is {arguments.in_one_line(state['replacement'])}; expected {self.replacement}, "
-                "as this sampler was made: the draws would differ"
-            )
+    def _laws_from_state(self, state: dict[str, Any]) -> tuple[_Law, _Law, int]:
         num_samples = arguments.integer("state['num_samples']", state["num_samples"], 1, _MAX_DRAWS)
         position = arguments.integer("state['position']", state["position"], 0, num_samples)
         digests = [
@@ -144,15 +135,51 @@ class WeightedSampler(EpochSampler[int, WeightLaw]):
                 "state['weights_digest'] differs: the state was saved with other weights; use the same ones, those of "
                 "the pass it was saved in"
             )
-        for law in (current, upcoming):
-            if law is not None:
-                law.stream(num_samples, 0, 0)
-        return current, Awaited(digests[1]) if upcoming is None else upcoming, num_samples
+        return current, _Law(None, digests[1]) if upcoming is None else upcoming, num_samples
 
     def __repr__(self) -> str:
-        law = "" if self.replacement else ", replacement=False"
         shard = f", rank={self.rank}, num_replicas={self.num_replicas}" if self.num_replicas > 1 else ""
         return (
-            f"WeightedSampler(num_rows={self.num_rows}, num_samples={self.num_samples}{law}, seed={self.seed}, "
+            f"WeightedSampler(num_rows={self.num_rows}, num_samples={self.num_samples}, seed={self.seed}, "
             f"epoch={self.epoch}{shard})"
         )
+
+
+class _Law:
+    """An alias table, known by its digest; without one, weights that a state names but nobody has given yet."""
+
+    def __init__(self, table: AliasTable | None, digest: int) -> None:
+        self.table, self.digest = table, digest
+
+    @classmethod
+    def of(cls, weights: NDArray[np.floating], num_threads: int) -> _Law:
+        table = AliasTable(weights, num_threads)
+        return cls(table, table.digest(num_threads))
+
+
+def _floats(weights: ArrayLike | torch.Tensor) -> NDArray[np.floating]:
+    """Return (N,) float64 or float32, contiguous and in native byte order: not copied if they are so."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(weights, torch.Tensor):
+        weights = _on_host(weights)
+    array = arguments.array("weights", weights)
+    if array.dtype.kind not in "iuf":
+        raise InputError(f"weights has dtype {array.dtype}; expected real numbers")
+    if array.ndim != 1 or array.size == 0:
+        raise InputError(f"weights has shape {array.shape}; expected (N,) with at least one row")
+    kept = array.dtype.itemsize in (4, 8) and array.dtype.kind == "f"
+    with np.errstate(over="ignore"):  # longdouble beyond float64 is infinite, and refused for it
+        return np.require(array, array.dtype.newbyteorder("=") if kept else np.float64, ["C", "A"])
+
+
+def _on_host(weights: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    # NumPy has no bfloat16 and no 8-bit floats.
+    kept = weights.dtype in (torch.float32, torch.float64) or not weights.dtype.is_floating_point
+    try:
+        return weights.detach().to("cpu") if kept else weights.detach().to("cpu", torch.float64)
+    except (RuntimeError, TypeError, ValueError):
+        raise InputError(
+            f"weights is a tensor that cannot be copied to the host ({weights.layout}, {weights.device})"
+        ) from None

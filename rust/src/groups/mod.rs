@@ -9,5 +9,4 @@ mod sums;
 pub use index::GroupIndex;
 pub(crate) use index::Members;
 pub use number::GroupNumber;
-pub(crate) use pages::Pages;
 pub use sums::{GroupSum, UNIT_BITS, group_sums};

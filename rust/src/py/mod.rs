@@ -25,5 +25,5 @@ mod _core {
     #[pymodule_export]
     use super::sample::{PyGroupStream, PyIndependentStream, quotas};
     #[pymodule_export]
-    use super::weighted::{PyAliasTable, PySampleWeights, PySuccessiveStream, PyWeightedStream};
+    use super::weighted::{PyAliasTable, PyWeightedStream};
 }

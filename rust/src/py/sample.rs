@@ -1,10 +1,10 @@
 //! `quotas`, `GroupStream` and `IndependentStream`.
 
-use numpy::{Element, IntoPyArray, PyArray1, PyReadonlyArray1};
+use numpy::{Element, IntoPyArray, PyArray, PyArray1, ndarray::Dimension};
 use pyo3::prelude::*;
 
 use super::detached::detached;
-use super::error::{elements, readwrite, vector};
+use super::error::{elements, readonly, readwrite, vector};
 use super::groups::PyGroupIndex;
 use crate::sample::{self, Draws};
 use crate::{Result, Workers};
@@ -13,10 +13,11 @@ use crate::{Result, Workers};
 #[pyfunction]
 pub(super) fn quotas<'py>(
     py: Python<'py>,
-    shares: PyReadonlyArray1<'py, f64>,
-    counts: PyReadonlyArray1<'py, i64>,
+    shares: &Bound<'py, PyArray1<f64>>,
+    counts: &Bound<'py, PyArray1<i64>>,
     num_samples: u64,
 ) -> PyResult<Bound<'py, PyArray1<i64>>> {
+    let (shares, counts) = (readonly("shares", shares)?, readonly("counts", counts)?);
     let (shares, counts) = (vector("shares", &shares)?, vector("counts", &counts)?);
     Ok(py.detach(|| sample::quotas(shares, counts, num_samples))?.into_pyarray(py))
 }
@@ -31,11 +32,12 @@ impl PyGroupStream {
     fn new(
         py: Python<'_>,
         index: &PyGroupIndex,
-        quotas: PyReadonlyArray1<'_, i64>,
+        quotas: &Bound<'_, PyArray1<i64>>,
         seed: u64,
         epoch: u64,
     ) -> PyResult<Self> {
-        let (index, quotas) = (index.0.clone(), vector("quotas", &quotas)?);
+        let (index, quotas) = (index.0.clone(), readonly("quotas", quotas)?);
+        let quotas = vector("quotas", &quotas)?;
         Ok(Self(py.detach(|| sample::GroupStream::new(index, quotas, seed, epoch))?))
     }
 
@@ -55,7 +57,7 @@ impl PyGroupStream {
         out: Option<Bound<'py, PyArray1<i64>>>,
     ) -> PyResult<Bound<'py, PyArray1<i64>>> {
         let draws = Draws { start, stop, step };
-        let out = buffer(py, out, draws, self.0.len());
+        let out = buffer(py, out, draws, self.0.len())?;
         filled(out, num_threads, |out, workers| self.0.fill(draws, out, workers))
     }
 }
@@ -70,12 +72,13 @@ impl PyIndependentStream {
     fn new(
         py: Python<'_>,
         index: &PyGroupIndex,
-        quotas: PyReadonlyArray1<'_, i64>,
+        quotas: &Bound<'_, PyArray1<i64>>,
         length: u64,
         seed: u64,
         epoch: u64,
     ) -> PyResult<Self> {
-        let (index, quotas) = (index.0.clone(), vector("quotas", &quotas)?);
+        let (index, quotas) = (index.0.clone(), readonly("quotas", quotas)?);
+        let quotas = vector("quotas", &quotas)?;
         Ok(Self(py.detach(|| sample::IndependentStream::new(index, quotas, length, seed, epoch))?))
     }
 
@@ -95,7 +98,7 @@ impl PyIndependentStream {
         out: Option<Bound<'py, PyArray1<i64>>>,
     ) -> PyResult<Bound<'py, PyArray1<i64>>> {
         let draws = Draws { start, stop, step };
-        let out = buffer(py, out, draws, self.0.len());
+        let out = buffer(py, out, draws, self.0.len())?;
         filled(out, num_threads, |out, workers| self.0.fill(draws, out, workers))
     }
 }
@@ -106,16 +109,29 @@ pub(super) fn buffer<'py>(
     out: Option<Bound<'py, PyArray1<i64>>>,
     draws: Draws,
     length: u64,
-) -> Bound<'py, PyArray1<i64>> {
-    out.unwrap_or_else(|| PyArray1::zeros(py, draws.count(length).unwrap_or(0), false))
+) -> PyResult<Bound<'py, PyArray1<i64>>> {
+    match out {
+        Some(out) => Ok(out),
+        None => zeros(py, (draws.count(length).unwrap_or(0),), "i8"),
+    }
+}
+
+/// A new array, made by NumPy itself: where the memory is lacking it raises a `MemoryError`.
+pub(super) fn zeros<'py, T: Element, D: Dimension>(
+    py: Python<'py>,
+    shape: impl IntoPyObject<'py>,
+    dtype: &str,
+) -> PyResult<Bound<'py, PyArray<T, D>>> {
+    let array = py.import("numpy")?.call_method1("zeros", (shape, dtype))?;
+    Ok(array.cast_into::<PyArray<T, D>>()?)
 }
 
 /// `out`, filled without the interpreter lock.
-pub(super) fn filled<T: Element + Send>(
-    out: Bound<'_, PyArray1<T>>,
+pub(super) fn filled<T: Element + Send, D: Dimension>(
+    out: Bound<'_, PyArray<T, D>>,
     num_threads: usize,
     fill: impl FnOnce(&mut [T], &Workers) -> Result<()> + Send,
-) -> PyResult<Bound<'_, PyArray1<T>>> {
+) -> PyResult<Bound<'_, PyArray<T, D>>> {
     let mut borrowed = readwrite("out", &out)?;
     let values = elements("out", &mut borrowed)?;
     detached(out.py(), num_threads, |workers| fill(values, workers))?;

@@ -1,14 +1,14 @@
-//! `AliasTable`, `WeightedStream`, `SampleWeights` and `SuccessiveStream`.
+//! `AliasTable` and `WeightedStream`.
 
 use std::sync::Arc;
 
-use numpy::{Element, PyArray1, PyReadonlyArray1};
+use numpy::{Element, PyArray1};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use super::detached::detached;
 use super::error::{readonly, vector};
-use super::sample::{buffer, filled};
+use super::sample::{buffer, filled, zeros};
 use crate::sample::{self, Draws, Weight};
 use crate::{Result, Workers};
 
@@ -38,25 +38,24 @@ impl PyAliasTable {
 
     /// The table with these entries, which a pickle has.
     #[staticmethod]
-    #[pyo3(signature = (entries, num_threads = 1))]
-    fn from_entries(
-        py: Python<'_>,
-        entries: PyReadonlyArray1<'_, u64>,
-        num_threads: usize,
-    ) -> PyResult<Self> {
-        let entries = vector("entries", &entries)?;
-        let built =
-            detached(py, num_threads, |workers| sample::AliasTable::from_entries(entries, workers));
-        Ok(Self(Arc::new(built?)))
+    fn from_entries(py: Python<'_>, entries: &Bound<'_, PyArray1<u64>>) -> PyResult<Self> {
+        let borrowed = readonly("entries", entries)?;
+        let entries = vector("entries", &borrowed)?;
+        Ok(Self(Arc::new(py.detach(|| sample::AliasTable::from_entries(entries))?)))
     }
 
     /// (N,) uint64, for each row its threshold and alias in one word.
     fn entries<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<u64>>> {
-        copied(py, self.0.entries())
+        let entries = self.0.entries();
+        let out = zeros(py, (entries.len(),), "u8")?;
+        filled(out, 1, |out, workers| {
+            let tasks = out.chunks_mut(COPIED).zip(entries.chunks(COPIED));
+            workers.for_each(tasks, |(out, entries)| out.copy_from_slice(entries))
+        })
     }
 
     fn __len__(&self) -> usize {
-        self.0.len()
+        self.0.entries().len()
     }
 
     /// 63 bits by which a checkpoint recognises the law.
@@ -99,79 +98,7 @@ impl PyWeightedStream {
         out: Option<Bound<'py, PyArray1<i64>>>,
     ) -> PyResult<Bound<'py, PyArray1<i64>>> {
         let draws = Draws { start, stop, step };
-        let out = buffer(py, out, draws, self.0.len());
-        filled(out, num_threads, |out, workers| self.0.fill(draws, out, workers))
-    }
-}
-
-/// A checked weight for each row, 8 bytes each.
-#[pyclass(name = "SampleWeights", module = "dbpt._core", frozen)]
-pub(super) struct PySampleWeights(Arc<sample::SampleWeights>);
-
-#[pymethods]
-impl PySampleWeights {
-    #[new]
-    #[pyo3(signature = (weights, num_threads = 1))]
-    fn new(weights: &Bound<'_, PyAny>, num_threads: usize) -> PyResult<Self> {
-        let built = if let Ok(array) = weights.cast::<PyArray1<f64>>() {
-            of_weights(array, num_threads, sample::SampleWeights::new)
-        } else if let Ok(array) = weights.cast::<PyArray1<f32>>() {
-            of_weights(array, num_threads, sample::SampleWeights::new)
-        } else {
-            Err(not_floats(weights)?)
-        };
-        Ok(Self(Arc::new(built?)))
-    }
-
-    fn __len__(&self) -> usize {
-        self.0.values().len()
-    }
-
-    /// (N,) float64, the weights again.
-    fn values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<f64>>> {
-        copied(py, self.0.values())
-    }
-
-    /// 63 bits by which a checkpoint recognises the weights.
-    #[pyo3(signature = (num_threads = 1))]
-    fn digest(&self, py: Python<'_>, num_threads: usize) -> PyResult<u64> {
-        detached(py, num_threads, |workers| self.0.digest(workers))
-    }
-
-    /// For pickle, which calls `__new__` with these.
-    fn __getnewargs__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyArray1<f64>>,)> {
-        Ok((self.values(py)?,))
-    }
-}
-
-/// Draws without replacement, by exponential keys; the order of the epoch is made at the first call of `indices`.
-#[pyclass(name = "SuccessiveStream", module = "dbpt._core", frozen)]
-pub(super) struct PySuccessiveStream(sample::SuccessiveStream);
-
-#[pymethods]
-impl PySuccessiveStream {
-    #[new]
-    fn new(weights: &PySampleWeights, length: u64, seed: u64, epoch: u64) -> PyResult<Self> {
-        Ok(Self(sample::SuccessiveStream::new(weights.0.clone(), length, seed, epoch)?))
-    }
-
-    fn __len__(&self) -> usize {
-        self.0.len() as usize
-    }
-
-    /// int64, the rows of the draws start, start + step, ... below stop; written to `out` if it is given.
-    #[pyo3(signature = (start, stop, step = 1, num_threads = 1, out = None))]
-    fn indices<'py>(
-        &self,
-        py: Python<'py>,
-        start: u64,
-        stop: u64,
-        step: u64,
-        num_threads: usize,
-        out: Option<Bound<'py, PyArray1<i64>>>,
-    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
-        let draws = Draws { start, stop, step };
-        let out = buffer(py, out, draws, self.0.len());
+        let out = buffer(py, out, draws, self.0.len())?;
         filled(out, num_threads, |out, workers| self.0.fill(draws, out, workers))
     }
 }
@@ -185,18 +112,6 @@ fn of_weights<T: Element + Weight, R: Send>(
     let borrowed = readonly("weights", weights)?;
     let values = vector("weights", &borrowed)?;
     detached(weights.py(), num_threads, |workers| build(values, workers))
-}
-
-/// A new array of the values.
-fn copied<'py, T: Element + Copy + Send + Sync>(
-    py: Python<'py>,
-    values: &[T],
-) -> PyResult<Bound<'py, PyArray1<T>>> {
-    let out = PyArray1::zeros(py, values.len(), false);
-    filled(out, 1, |out, workers| {
-        let tasks = out.chunks_mut(COPIED).zip(values.chunks(COPIED));
-        workers.for_each(tasks, |(out, values)| out.copy_from_slice(values))
-    })
 }
 
 fn not_floats(weights: &Bound<'_, PyAny>) -> PyResult<PyErr> {

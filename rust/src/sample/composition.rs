@@ -75,12 +75,19 @@ pub(super) struct Composition {
 }
 
 impl Composition {
-    pub(super) fn new(quotas: impl Iterator<Item = u64>, num_batches: u64, first: u64) -> Self {
+    /// Any run of `round` batches has about its share of every group, where `round` is above 1: in equal steps of about
+    /// n / round, and a little more, so that the rounds differ.
+    pub(super) fn new(
+        quotas: impl Iterator<Item = u64>,
+        num_batches: u64,
+        first: u64,
+        round: u64,
+    ) -> Self {
         let running = quotas.scan(0, |end, quota| {
             *end += quota;
             Some((*end / num_batches, *end % num_batches))
         });
-        Self { num_batches, first, step: golden_step(num_batches), ends: running.collect() }
+        Self { num_batches, first, step: step(num_batches, round), ends: running.collect() }
     }
 
     pub(super) fn num_batches(&self) -> u64 {
@@ -113,6 +120,15 @@ impl Composition {
 
 /// The steps tried; among so many neighbours below 2⁴⁸ one is coprime to n (Jacobsthal's function).
 const STEPS: u64 = 128;
+
+fn step(n: u64, round: u64) -> u64 {
+    if round == 1 {
+        return golden_step(n);
+    }
+    let golden = ((u128::from(n) * GOLDEN) >> 64) as u64;
+    let from = n / round + golden / round / round / 4;
+    (from..from + STEPS).find(|&step| quotients(n, step).is_some()).unwrap_or(1)
+}
 
 /// Of the steps near the golden ratio, the coprime one whose continued fraction is closest to it:
 /// the smaller its quotients, the more even any run of phases.
@@ -180,7 +196,7 @@ mod tests {
     fn the_largest_epochs_add_up() {
         let n = (1 << 47) + 1;
         let quotas = [n / 3, n - n / 3];
-        let composition = Composition::new(quotas.into_iter(), n, n - 1);
+        let composition = Composition::new(quotas.into_iter(), n, n - 1, 1);
         let mut before = [0; 2];
         composition.before(n, &mut before);
         assert_eq!(before, quotas);
@@ -191,7 +207,7 @@ mod tests {
     fn extra_members_are_spread_evenly() {
         let quotas = [1501, 1499, 2100, 900, 1, 1399];
         let n = 1000;
-        let composition = Composition::new(quotas.into_iter(), n, 77);
+        let composition = Composition::new(quotas.into_iter(), n, 77, 1);
         let mut before = [0; 6];
         for batch in 0..=n {
             composition.before(batch, &mut before);

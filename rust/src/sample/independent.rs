@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::check_length;
 use super::owners::Owners;
-use super::rows::{self, Draws};
+use super::rows::{self, BLOCK, Draws};
 use crate::groups::GroupIndex;
 use crate::random::{Purpose, Stream};
 use crate::{Result, Workers};
@@ -77,9 +77,13 @@ impl IndependentStream {
                 for (i, slot) in slots.iter_mut().enumerate() {
                     *slot = self.keys.below(2 * draw(i), num_slots);
                 }
-                self.owners.place(slots, |owner, i, _| {
-                    owner.start + self.keys.below(2 * draw(i) + 1, owner.count)
-                });
+                let mut owners = [0; BLOCK];
+                let owners = &mut owners[..slots.len()];
+                self.owners.find(slots, owners);
+                for (i, (slot, &owner)) in slots.iter_mut().zip(&*owners).enumerate() {
+                    let owner = self.owners[owner];
+                    *slot = owner.start + self.keys.below(2 * draw(i) + 1, owner.count);
+                }
             },
         )
     }

@@ -7,18 +7,16 @@ mod owners;
 mod permutation;
 mod quotas;
 mod rows;
-mod shuffle;
 mod stream;
 mod weighted;
 
 pub use batches::BatchStream;
 pub use composition::batch_quotas;
 pub use independent::IndependentStream;
-pub use permutation::Permutation;
 pub use quotas::quotas;
 pub use rows::Draws;
 pub use stream::GroupStream;
-pub use weighted::{AliasTable, SampleWeights, SuccessiveStream, Weight, WeightedStream};
+pub use weighted::{AliasTable, Weight, WeightedStream};
 
 use crate::{Error, Result};
 

@@ -1,5 +1,7 @@
 //! Which group owns a slot: each has as many consecutive ones as its quota says.
 
+use std::ops::Index;
+
 use super::MAX_DRAWS;
 use crate::groups::GroupIndex;
 use crate::{Error, Result};
@@ -20,7 +22,7 @@ impl<Owner> Owners<Owner> {
     pub(super) fn new(
         index: &GroupIndex,
         quotas: &[i64],
-        owner: impl Fn(usize, u64, u64) -> Owner,
+        mut owner: impl FnMut(usize, u64, u64) -> Owner,
     ) -> Result<Self> {
         check(index, quotas)?;
         let num_owners = quotas.iter().filter(|quota| **quota > 0).count();
@@ -40,26 +42,29 @@ impl<Owner> Owners<Owner> {
         self.ends[self.ends.len() - 1]
     }
 
-    #[cfg(test)]
-    pub(super) fn owners(&self) -> &[Owner] {
-        &self.owners
-    }
-
-    /// Replace each slot by `position(owner, i, slot)`.
+    /// Write the number of the owner of each slot to `found`, which is all 0.
     #[inline(always)]
-    pub(super) fn place(&self, slots: &mut [u64], position: impl Fn(&Owner, usize, u64) -> u64) {
+    pub(super) fn find(&self, slots: &[u64], found: &mut [u32]) {
         if self.owners.len() <= LINEAR_MAX {
-            let inner = &self.ends[..self.ends.len() - 1];
-            for (i, slot) in slots.iter_mut().enumerate() {
-                let passed: usize = inner.iter().map(|end| usize::from(*slot >= *end)).sum();
-                *slot = position(&self.owners[passed], i, *slot);
+            for end in &self.ends[..self.ends.len() - 1] {
+                for (found, slot) in found.iter_mut().zip(slots) {
+                    *found += u32::from(slot >= end);
+                }
             }
         } else {
-            for (i, slot) in slots.iter_mut().enumerate() {
-                let passed = self.ends.partition_point(|end| *end <= *slot);
-                *slot = position(&self.owners[passed], i, *slot);
+            for (found, slot) in found.iter_mut().zip(slots) {
+                *found = self.ends.partition_point(|end| end <= slot) as u32;
             }
         }
+    }
+}
+
+impl<Owner> Index<u32> for Owners<Owner> {
+    type Output = Owner;
+
+    #[inline(always)]
+    fn index(&self, number: u32) -> &Owner {
+        &self.owners[number as usize]
     }
 }
 

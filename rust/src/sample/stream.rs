@@ -2,31 +2,30 @@
 
 use std::sync::Arc;
 
-use super::Permutation;
 use super::owners::Owners;
-use super::rows::{self, Draws};
+use super::permutation::{
+    EpochOrder, LANES, Lanes, Length, Network, PASS_TABLE_MAX, Rounds, divide, shuffle,
+};
+use super::rows::{self, BLOCK, Draws};
 use crate::groups::GroupIndex;
 use crate::random::{Purpose, Stream};
 use crate::{Result, Workers};
 
-/// Strides are drawn at the group's position plus this, rotations at the group's position.
-const STRIDES: u64 = 1 << 32;
-
 /// The draws of one epoch, `0..len()`.
 ///
-/// The epoch is a keyed permutation of its slots. Group g owns `quotas[g]` consecutive slots; slot s of the group
-/// means its member number (stride · s + rotation) mod `N_g`. Both are keyed by seed, epoch and group, and the stride
-/// is coprime to `N_g`, so that `N_g` consecutive slots are all members once. So draw i is a pure function of (seed,
-/// epoch, i, quotas, groups), every member of g is drawn ⌊q/N⌋ or ⌈q/N⌉ times, and the members that are drawn once
-/// more lie all over the group. Where q is a multiple of N there are none, and the stride is 1.
+/// The epoch is a keyed permutation of its slots. Group g owns `quotas[g]` consecutive slots, which pass over its `N_g`
+/// members. In a whole pass each member has one slot; which one doesn't matter, as the epoch's order shuffles them. In
+/// the last pass, if it isn't whole, the slots go to a random subset of the members: the first of a permutation with a
+/// key of its own, for each seed, epoch and group. So draw i is a pure function of (seed, epoch, i, quotas, groups), and
+/// every member of g is drawn ⌊q/N⌋ or ⌈q/N⌉ times.
 ///
-/// Building costs O(G), a draw O(1) up to 16 groups and O(log G) above; memory is O(G) beside the
-/// shared index.
+/// Building costs O(G), a draw O(1) up to 16 groups and O(log G) above; memory is O(G) beside the shared index.
 #[derive(Debug, Clone)]
 pub struct GroupStream {
     index: Arc<GroupIndex>,
-    permutation: Permutation,
+    order: EpochOrder,
     owners: Owners<Owner>,
+    last: LastPasses,
 }
 
 /// How a group turns its slots into positions among the members of the index.
@@ -34,12 +33,32 @@ pub struct GroupStream {
 struct Owner {
     first: u64,
     count: u64,
-    stride: u64,
-    /// ⌊2⁶⁴ · stride / count⌋.
-    ratio: u64,
-    rotation: u64,
+    /// ⌊(2⁶⁴ - 1) / count⌋.
+    reciprocal: u64,
     /// Where the group's members start in the index.
     start: u64,
+    /// The pass that isn't whole, if there is one, comes after as many whole ones.
+    last_pass: u64,
+    last: LastPass,
+}
+
+/// Which members the last pass over a group draws.
+#[derive(Debug, Clone, Copy)]
+enum LastPass {
+    /// All of them.
+    Whole,
+    /// Those in the table of small groups from here on.
+    Table(usize),
+    /// Those of the network with this number.
+    Network(usize),
+}
+
+/// The last passes over all groups of which some members are drawn once more than others.
+#[derive(Debug, Clone)]
+struct LastPasses {
+    table: Vec<u8>,
+    networks: Vec<Network>,
+    rounds: Rounds,
 }
 
 impl GroupStream {
@@ -56,17 +75,24 @@ impl GroupStream {
     /// [`Error::Scalar`]: crate::Error::Scalar
     /// [`MAX_DRAWS`]: super::MAX_DRAWS
     pub fn new(index: Arc<GroupIndex>, quotas: &[i64], seed: u64, epoch: u64) -> Result<Self> {
-        let keys = Stream::new(seed, Purpose::Rotation, epoch);
+        let keys = Stream::new(seed, Purpose::LastPass, epoch);
+        let rounds = Rounds::of_passes(Stream::new(seed, Purpose::LastPassRounds, epoch));
+        let mut last = LastPasses { table: Vec::new(), networks: Vec::new(), rounds };
         let owners = Owners::new(&index, quotas, |group, first, quota| {
             let count = index.count(group) as u64;
-            let drawn = keys.below(STRIDES + group as u64, count);
-            let stride = if quota % count == 0 { 1 % count } else { coprime(drawn, count) };
-            let rotation = keys.below(group as u64, count);
-            Owner::new(first, count, stride, rotation, index.start(group) as u64)
+            let key = keys.substream(group as u64);
+            Owner {
+                first,
+                count,
+                reciprocal: u64::MAX / count,
+                start: index.start(group) as u64,
+                last_pass: quota / count,
+                last: last.add(count, quota % count, key),
+            }
         })?;
-        let stream = Stream::new(seed, Purpose::Permutation, epoch);
-        let permutation = Permutation::new(owners.num_slots(), stream);
-        Ok(Self { index, permutation, owners })
+        let order =
+            EpochOrder::new(owners.num_slots(), Stream::new(seed, Purpose::Permutation, epoch));
+        Ok(Self { index, order, owners, last })
     }
 
     /// The number of draws in the epoch.
@@ -84,7 +110,7 @@ impl GroupStream {
     ///
     /// [`Error::Length`]: crate::Error::Length
     pub fn fill(&self, draws: Draws, out: &mut [i64], workers: &Workers) -> Result<()> {
-        let walk = self.permutation.walk(draws.step);
+        let walk = self.order.walk(draws.step);
         rows::fill(
             &self.index,
             draws,
@@ -94,9 +120,58 @@ impl GroupStream {
             #[inline(always)]
             |draw, slots| {
                 walk.fill(draw, slots);
-                self.owners.place(slots, |owner, _, slot| owner.position(slot));
+                self.place(slots);
             },
         )
+    }
+
+    /// Replace each slot by its position among the members of the index.
+    #[inline(always)]
+    fn place(&self, slots: &mut [u64]) {
+        let mut owners = [0; BLOCK];
+        let owners = &mut owners[..slots.len()];
+        self.owners.find(slots, owners);
+        // Which slots are in a last pass: without a branch, as there is no telling.
+        let (mut of_last, mut num_of_last) = ([0_u16; BLOCK], 0);
+        for (i, (slot, &owner)) in slots.iter_mut().zip(&*owners).enumerate() {
+            let owner = &self.owners[owner];
+            let number = *slot - owner.first;
+            let (pass, position) = divide(number, owner.count, owner.reciprocal);
+            *slot = owner.start + position;
+            of_last[num_of_last] = i as u16;
+            num_of_last += usize::from(pass == owner.last_pass);
+        }
+        for part in of_last[..num_of_last].chunks(LANES) {
+            self.place_last(part, owners, slots);
+        }
+    }
+
+    /// The same for some slots of last passes, whose position is still the number of the draw in its pass.
+    #[inline(always)]
+    fn place_last(&self, part: &[u16], owners: &[u32], slots: &mut [u64]) {
+        let LastPasses { table, networks, rounds } = &self.last;
+        let mut lanes = Lanes::new();
+        for (lane, &i) in part.iter().enumerate() {
+            let (owner, slot) = (&self.owners[owners[i as usize]], &mut slots[i as usize]);
+            let number = *slot - owner.start;
+            match owner.last {
+                LastPass::Whole => {}
+                LastPass::Table(first) => {
+                    *slot = owner.start + u64::from(table[first + number as usize]);
+                }
+                LastPass::Network(network) => lanes.set(lane, &networks[network], number),
+            }
+        }
+        if networks.is_empty() {
+            return;
+        }
+        rounds.fill_lanes(&mut lanes);
+        for (lane, &i) in part.iter().enumerate() {
+            let owner = &self.owners[owners[i as usize]];
+            if let LastPass::Network(network) = owner.last {
+                slots[i as usize] = owner.start + lanes.get(lane, &networks[network], rounds);
+            }
+        }
     }
 
     /// The rows of the draws `start..stop`.
@@ -111,44 +186,31 @@ impl GroupStream {
     }
 }
 
-impl Owner {
-    fn new(first: u64, count: u64, stride: u64, rotation: u64, start: u64) -> Self {
-        let ratio = ((u128::from(stride) << 64) / u128::from(count)) as u64;
-        Self { first, count, stride, ratio, rotation, start }
-    }
-
-    #[inline(always)]
-    fn position(&self, slot: u64) -> u64 {
-        let slot = slot - self.first;
-        // stride · slot mod count by a multiplication with the ratio (Shoup's): the quotient is exact or one too
-        // small, as the ratio was rounded down, so the rest fits although the product may not.
-        let quotient = ((u128::from(slot) * u128::from(self.ratio)) >> 64) as u64;
-        let rest = slot.wrapping_mul(self.stride).wrapping_sub(quotient.wrapping_mul(self.count));
-        let rotated = rest.min(rest.wrapping_sub(self.count)) + self.rotation;
-        self.start + rotated.min(rotated.wrapping_sub(self.count))
-    }
-}
-
-/// The first of `from`, `from + 1`, and so on, modulo `count`, that shares no factor with it.
-fn coprime(from: u64, count: u64) -> u64 {
-    let gcd = |mut a: u64, mut b: u64| {
-        while b > 0 {
-            (a, b) = (b, a % b);
+impl LastPasses {
+    /// A random subset of `drawn` of a group's `count` members.
+    fn add(&mut self, count: u64, drawn: u64, key: Stream) -> LastPass {
+        if drawn == 0 {
+            return LastPass::Whole;
         }
-        a
-    };
-    let mut strides = (0..count).map(|i| (from + i) % count);
-    strides.find(|&stride| gcd(count, stride) == 1).unwrap_or(0)
+        if count > PASS_TABLE_MAX {
+            self.networks.push(Network::new(Length::new(count), key.bits(0)));
+            return LastPass::Network(self.networks.len() - 1);
+        }
+        let mut members = [0; PASS_TABLE_MAX as usize];
+        shuffle(&mut members[..count as usize], key);
+        self.table.extend_from_slice(&members[..drawn as usize]);
+        LastPass::Table(self.table.len() - drawn as usize)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
     use std::sync::Arc;
 
-    use super::{Draws, GroupStream, Owner, coprime};
+    use super::{Draws, GroupStream};
     use crate::Workers;
     use crate::groups::GroupIndex;
-    use crate::random::{Purpose, Stream};
 
     fn index() -> Arc<GroupIndex> {
         Arc::new(GroupIndex::new(&[0, 1, 1, 0, 2, -1, 1, 0, 1], Some(4), &Workers::new(1)).unwrap())
@@ -160,8 +222,8 @@ mod tests {
             let stream = GroupStream::new(index(), &[3, 3, 3, 0], 42, epoch).unwrap();
             stream.indices(0, 9, &Workers::new(1)).unwrap()
         };
-        assert_eq!(draws(0), [4, 6, 4, 0, 3, 2, 8, 7, 4]);
-        assert_eq!(draws(1), [2, 8, 4, 6, 4, 0, 7, 3, 4]);
+        assert_eq!(draws(0), [4, 2, 4, 7, 0, 1, 6, 3, 4]);
+        assert_eq!(draws(1), [6, 2, 4, 1, 4, 3, 0, 7, 4]);
     }
 
     #[test]
@@ -177,36 +239,6 @@ mod tests {
     }
 
     #[test]
-    fn strides_share_no_factor_and_slots_meet_every_member_once() {
-        for count in [1, 2, 6, 30, 97, 5040] {
-            for from in [0, 1, count / 2, count - 1] {
-                let owner = Owner::new(3, count, coprime(from, count), from, 10);
-                let mut met: Vec<u64> = (3..3 + count).map(|slot| owner.position(slot)).collect();
-                met.sort_unstable();
-                assert!(met.into_iter().eq(10..10 + count), "count = {count}, from = {from}");
-            }
-        }
-    }
-
-    /// 2³² and 2⁴⁸ members, without a row in memory.
-    #[test]
-    fn positions_are_exact_for_groups_of_any_size() {
-        let stream = Stream::new(1, Purpose::Rotation, 0);
-        for count in [(1 << 32) - 1, 1 << 32, (1 << 32) + 1, (1 << 48) - 59, 1 << 48] {
-            let stride = coprime(stream.below(0, count), count);
-            let rotation = count - 1;
-            let any = (0..10_000).map(|i| (stride, stream.below(i, 1 << 48)));
-            // A quotient that comes out one too small, and leaves more than the rotation makes up for.
-            let just_beyond = [(1, count + 1), (1, count + 2)].into_iter();
-            for (stride, slot) in any.chain(just_beyond) {
-                let owner = Owner::new(0, count, stride, rotation, 7);
-                let product = u128::from(stride) * u128::from(slot) + u128::from(rotation);
-                assert_eq!(u128::from(owner.position(slot)), 7 + product % u128::from(count));
-            }
-        }
-    }
-
-    #[test]
     fn rows_beyond_32_bits_are_drawn_like_others() {
         let groups = || GroupIndex::new(&[0, 1, 1, 0, 1, 1], None, &Workers::new(1)).unwrap();
         let draws = |index| {
@@ -217,31 +249,29 @@ mod tests {
         assert_eq!(draws(groups().widened((1 << 32) - 3)), shifted);
     }
 
-    /// A fifth of a group is drawn: neither a window of its rows, nor twice the same fifth.
+    /// 6 members, 2 drawn: all 15 pairs equally often; and 65, of which a network draws 2.
     #[test]
-    fn what_is_drawn_of_a_group_lies_all_over_it() {
-        let index = Arc::new(GroupIndex::new(&vec![0_u8; 10_000], None, &Workers::new(1)).unwrap());
-        let mut previous = Vec::new();
-        for epoch in 0..20 {
-            let stream = GroupStream::new(index.clone(), &[2000], 3, epoch).unwrap();
-            let mut rows = stream.indices(0, 2000, &Workers::new(1)).unwrap();
-            rows.sort_unstable();
-            let gaps = rows.windows(2).map(|pair| pair[1] - pair[0]);
-            assert!(gaps.max() < Some(1000));
-            assert_ne!(rows, previous);
-            previous = rows;
+    fn a_partly_drawn_group_is_a_random_subset() {
+        for (count, quotas) in [(6, vec![2]), (6, vec![14]), (65, vec![2, 65]), (65, vec![132, 1])]
+        {
+            let groups = [vec![0_u8; count], vec![1; count]].concat();
+            let num_groups = quotas.len();
+            let index = GroupIndex::new(&groups[..num_groups * count], None, &Workers::new(1));
+            let index = Arc::new(index.unwrap());
+            let pairs = count * (count - 1) / 2;
+            let mut seen = HashMap::new();
+            for seed in 0..100 * pairs as u64 {
+                let stream = GroupStream::new(index.clone(), &quotas, seed, 0).unwrap();
+                let rows = stream.indices(0, stream.len(), &Workers::new(1)).unwrap();
+                let times = |row| rows.iter().filter(|&&found| found == row).count() as i64;
+                let more = (0..count as i64).filter(|&row| times(row) > quotas[0] / count as i64);
+                *seen.entry(more.collect::<Vec<_>>()).or_insert(0_u32) += 1;
+            }
+            assert_eq!(seen.len(), pairs);
+            let chi2: f64 = seen.values().map(|&n| (f64::from(n) - 100.0).powi(2) / 100.0).sum();
+            let freedom = (pairs - 1) as f64;
+            assert!(chi2 < freedom + 6.0 * (2.0 * freedom).sqrt(), "{quotas:?}: {chi2}");
         }
-    }
-
-    #[test]
-    fn where_every_member_is_drawn_equally_often_the_stride_is_1() {
-        let index = Arc::new(GroupIndex::new(&[0_u8; 50], None, &Workers::new(1)).unwrap());
-        let strides = |quota| {
-            let stream = GroupStream::new(index.clone(), &[quota], 3, 0).unwrap();
-            stream.owners.owners().iter().map(|owner| owner.stride).collect::<Vec<_>>()
-        };
-        assert_eq!((strides(50), strides(100)), (vec![1], vec![1]));
-        assert_ne!(strides(51), [1]);
     }
 
     #[test]

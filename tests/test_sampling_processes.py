@@ -1,0 +1,189 @@
+"""The samplers where there is no torch, no memory, or more than one process."""
+
+import subprocess
+import sys
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+import dbpt.sampling.ranks
+from dbpt._core import BatchStream, GroupIndex, GroupStream, quotas
+from dbpt.errors import InputError
+from dbpt.sampling import GroupBatchSampler, GroupSampler, WeightedSampler
+
+GROUPS = np.arange(96) % 3
+
+WITHOUT_TORCH = """
+import pickle, sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in ALLOWED and name.partition(".")[0] not in sys.stdlib_module_names:
+            raise ImportError(f"{name} is not installed")
+
+ALLOWED = {"dbpt", "numpy", "_virtualenv", "sitecustomize"}
+sys.meta_path.insert(0, Blocked())
+import numpy as np
+from dbpt.errors import InputError
+from dbpt.sampling import GroupBatchSampler, GroupSampler, WeightedSampler
+
+groups = np.arange(12) % 3
+samplers = GroupSampler(groups), GroupBatchSampler(groups, 6, groups_per_batch=2), WeightedSampler([1, 0, 2], 9)
+for sampler in samplers:
+    first, second = list(sampler), list(sampler)
+    assert first != second and len(first) == len(sampler)
+    again = pickle.loads(pickle.dumps(sampler))
+    again.load_state_dict(sampler.state_dict())
+    assert list(again) == list(sampler)
+np.random.seed(1)
+seeds = [GroupSampler(groups, seed=None).seed for _ in range(2)]
+np.random.seed(1)
+assert seeds == [GroupSampler(groups, seed=None).seed for _ in range(2)] and seeds[0] != seeds[1]
+assert not any(name.partition(".")[0] == "torch" for name in sys.modules)
+print(GroupSampler(groups).indices().tolist())
+"""
+
+
+def test_they_work_with_numpy_alone():
+    found = subprocess.run([sys.executable, "-c", WITHOUT_TORCH], capture_output=True, text=True, timeout=120)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.strip() == str(GroupSampler(np.arange(12) % 3).indices().tolist())
+
+
+def test_what_is_too_large_for_memory_is_a_memory_error():
+    """It ended the process; a shape beyond what NumPy can count is told as a ValueError."""
+    index = GroupIndex(np.zeros(3, np.int8), 1)
+    draws = 2**48
+    for call in (
+        lambda: GroupStream(index, np.array([draws]), 0, 0).indices(0, draws),
+        lambda: BatchStream(index, np.array([draws]), 2**20, 0, 0).indices(0, 2**28),
+        lambda: GroupBatchSampler(np.zeros(3, np.int8), 2**22, num_batches=2**26).indices(),
+        lambda: GroupSampler([0, 0], num_samples=draws, independent=True).indices(),
+        lambda: WeightedSampler([1, 2], draws).indices(),
+    ):
+        with pytest.raises(MemoryError):
+            call()
+
+
+def test_batches_of_any_size_become_python_numbers_a_few_at_a_time():
+    """32 at a time of 2**22 rows each were 5 GB of Python ints."""
+    sampler = GroupBatchSampler(np.zeros(3, np.int8), 2**18, num_batches=2**20)
+    assert len(next(iter(sampler))) == 2**18
+    assert sampler.state_dict()["position"] == 1
+    assert sampler._progress.chunked == 1
+
+
+def test_an_array_that_another_call_writes_to_is_refused():
+    """Not a panic. The other call holds the array while it draws, which takes long enough to meet it."""
+    import threading
+
+    index = GroupIndex(np.zeros(1000, np.int8), 1)
+    length = 20_000_000
+    out = np.zeros(length, np.int64)
+    stream, messages, done = GroupStream(index, np.array([length]), 0, 0), set(), threading.Event()
+
+    def draw():
+        for _ in range(3):
+            stream.indices(0, length, out=out)
+        done.set()
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    calls = (
+        lambda: GroupStream(index, out[:1], 0, 0),
+        lambda: BatchStream(index, out[:1], 1, 0, 0),
+        lambda: quotas(np.ones(1), out[:1], 5),
+    )
+    while not done.is_set():
+        for call in calls:
+            try:
+                call()
+            except InputError as error:
+                messages.add(str(error).partition(";")[0])
+    thread.join()
+    in_use = "is being written to by another call"
+    assert {f"quotas {in_use}", f"counts {in_use}"} <= messages
+
+
+@pytest.fixture
+def two_processes(monkeypatch):
+    """One of two processes, to the samplers alone."""
+    monkeypatch.setattr(dbpt.sampling.ranks, "_has_warned", False)
+    monkeypatch.setattr(dbpt.sampling.ranks, "_num_processes", lambda: 2)
+
+
+def test_processes_are_those_of_torch_distributed(monkeypatch):
+    assert dbpt.sampling.ranks._num_processes() == 1
+    initialized = SimpleNamespace(is_available=lambda: True, is_initialized=lambda: True, get_world_size=lambda: 2)
+    monkeypatch.setitem(sys.modules, "torch.distributed", initialized)
+    assert dbpt.sampling.ranks._num_processes() == 2
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **ranks: GroupSampler(GROUPS, **ranks),
+        lambda **ranks: GroupBatchSampler(GROUPS, 6, **ranks),
+        lambda **ranks: WeightedSampler(GROUPS, 9, **ranks),
+    ],
+)
+def test_processes_that_all_draw_everything_are_warned_once(make, two_processes):
+    with pytest.warns(UserWarning, match="^each of 2 processes draws all rows of the epoch; give the sampler rank="):
+        list(make())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        list(make())
+
+
+def test_ranks_that_were_given_are_not_warned_of(two_processes):
+    for rank, num_replicas in ((1, 2), (0, 1)):
+        list(GroupSampler(GROUPS, rank=rank, num_replicas=num_replicas))
+    GroupSampler(GROUPS).indices()
+    with pytest.raises(InputError, match="^seed is None with 2 processes; expected an integer, the same on each"):
+        GroupSampler(GROUPS, seed=None)
+
+
+@pytest.mark.parametrize("batches", [False, True])
+def test_accelerate_shards_and_is_not_warned_of(batches, two_processes):
+    """`BatchSamplerShard` gives every process its batches of the one order."""
+    data_loader = pytest.importorskip("accelerate.data_loader")
+    seen = []
+    for process in range(2):
+        sampler = GroupBatchSampler(GROUPS, 6) if batches else GroupSampler(GROUPS)
+        options = {"batch_sampler": sampler} if batches else {"sampler": sampler, "batch_size": 6}
+        loader = torch.utils.data.DataLoader(range(96), **options)
+        shard = data_loader.prepare_data_loader(loader, num_processes=2, process_index=process)
+        seen.append([batch.tolist() for batch in shard])
+    order = sampler.indices().reshape(-1, 6).tolist()
+    assert [seen[i % 2][i // 2] for i in range(16)] == order
+    assert sampler.epoch == 0
+
+
+def test_accelerate_repeats_the_epoch_it_names_until_it_is_told_another():
+    """It calls `set_epoch` before each pass, and counts only those that were finished."""
+    data_loader = pytest.importorskip("accelerate.data_loader")
+    sampler = GroupSampler(GROUPS)
+    loader = data_loader.prepare_data_loader(torch.utils.data.DataLoader(range(96), sampler=sampler, batch_size=6))
+    first = [next(iter(loader)).tolist() for _ in range(2)]
+    assert first[0] == first[1]
+    for epoch in range(3):
+        loader.set_epoch(epoch)
+        assert next(iter(loader)).tolist() == sampler.indices(0, 6).tolist()
+        assert sampler.epoch == epoch
+
+
+def test_lightning_shards_and_is_not_warned_of(two_processes):
+    """`DistributedSamplerWrapper` draws the whole order on each process and takes every second, here not shuffled."""
+    distributed = pytest.importorskip("lightning.fabric.utilities.distributed")
+    sampler = GroupSampler(GROUPS)
+    parts = []
+    for rank in range(2):
+        wrapped = distributed.DistributedSamplerWrapper(sampler, num_replicas=2, rank=rank, shuffle=False)
+        wrapped.set_epoch(3)
+        parts.append(list(wrapped))
+    assert sampler.epoch == 3
+    order = sampler.indices().tolist()
+    assert parts == [order[::2], order[1::2]]
