@@ -16,7 +16,7 @@ from typing import Any, Generic, Literal, TypeVar
 from dbpt.config import FitConfig, make_config, read_config
 from dbpt.errors import InputError
 from dbpt.features.owned_lock import OWNER, OwnedLock
-from dbpt.files import check_can_create, write_atomically, write_json
+from dbpt.files import check_can_create, reason_of, write_atomically, write_json
 from dbpt.schema import check_version, read_json, typed
 
 # Where things lie, and what no checkpoint depends on but by the rows, labels and features found there.
@@ -233,7 +233,7 @@ class OutputFolder(Generic[R]):
         top = {self.marker, "config.toml", *self.files}
         places = {folder: top.__contains__, **{folder / name: ours for name, ours in self.subfolders.items()}}
         for place, is_ours in places.items():
-            for entry in sorted(place.iterdir()) if place.is_dir() else ():
+            for entry in _entries(folder, place):
                 leftover = LEFTOVER.fullmatch(entry.name)
                 if is_ours(leftover[1] if leftover else entry.name) and not entry.is_dir():
                     own.append(entry)
@@ -248,6 +248,14 @@ class OutputFolder(Generic[R]):
         for name in self.subfolders:
             with contextlib.suppress(OSError):  # it holds what is not ours, or is a link
                 (folder / name).rmdir()
+
+
+def _entries(folder: Path, place: Path) -> list[Path]:
+    """What a folder, or a subfolder of it, holds."""
+    try:
+        return sorted(place.iterdir()) if place.is_dir() else []
+    except OSError as error:
+        raise InputError(f"--out {folder}: cannot read: {reason_of(error)}") from None
 
 
 def _is_missing(path: Path) -> bool:

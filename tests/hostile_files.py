@@ -1,0 +1,243 @@
+"""Every command with every file that it touches, in every state that a file can be in, and what comes of it.
+
+`tests/test_hostile_surroundings.py` tries the cases and compares them with docs/faults.md, which `page` writes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors.numpy import load_file
+
+from dbpt.tensor_files import write_tensors
+
+NEWER = 99
+Commands = Mapping[str, list[str]]
+FEW = ["--head", "linear", "--epochs", "1", "--no-baselines", "--max-failures", "0.1"]
+
+FILES: dict[str, dict[str, str]] = {
+    "fit": {
+        "table": "data/squares.csv",
+        "image": "data/val/00-00.png",
+        "model config": "data/tiny.json",
+        "weights": "data/tiny.safetensors",
+        "`--config`": "settings.toml",
+        "cache: manifest": "MANIFEST",
+        "cache: shard": "SHARD",
+        "`--out`": "new",
+    },
+    "fit --resume": {
+        "`run.json`": "half/run.json",
+        "`config.toml`": "half/config.toml",
+        "checkpoint": "half/checkpoints/erm.safetensors",
+    },
+    "fit --overwrite": {"`run.json`": "half/run.json"},
+    "compare --resume": {
+        "`plan.json`": "comparison/plan.json",
+        "`config.toml`": "comparison/config.toml",
+        "cell": "comparison/cells/erm_linear_seed-0.safetensors",
+    },
+    "embed": {
+        "table": "data/squares.csv",
+        "image": "data/val/00-00.png",
+        "weights": "data/tiny.safetensors",
+        "cache: manifest": "MANIFEST",
+        "cache: shard": "SHARD",
+        "`--failures`": "failed.csv",
+    },
+    "evaluate": {
+        "table": "data/squares.csv",
+        "`run.json`": "run/run.json",
+        "`config.toml`": "run/config.toml",
+        "`classifier.safetensors`": "run/classifier.safetensors",
+        "weights": "data/tiny.safetensors",
+        "cache: manifest": "MANIFEST",
+        "cache: shard": "SHARD",
+    },
+    "predict": {
+        "image": "data/val/00-00.png",
+        "`run.json`": "run/run.json",
+        "`config.toml`": "run/config.toml",
+        "`classifier.safetensors`": "run/classifier.safetensors",
+        "weights": "data/tiny.safetensors",
+        "`--out`": "predicted.csv",
+    },
+    "label": {
+        "table": "data/squares.csv",
+        "`run.json`": "run/run.json",
+        "`classifier.safetensors`": "run/classifier.safetensors",
+        "`pseudo_attributes.safetensors`": "run/pseudo_attributes.safetensors",
+        "`--out`": "new",
+    },
+    "label --labels": {
+        "labels": "labels.csv",
+        "`design.json`": "sample/design.json",
+        "`sample.csv`": "sample/sample.csv",
+        "`judged.json`": "sample/judged.json",
+    },
+    "data check": {"table": "data/squares.csv", "image": "data/val/00-00.png"},
+    "cache list": {"cache: manifest": "MANIFEST", "cache: shard": "SHARD"},
+    "cache verify": {"cache: manifest": "MANIFEST", "cache: shard": "SHARD"},
+    "cache prune --dry-run": {"cache: manifest": "MANIFEST", "cache: shard": "SHARD"},
+    "demo": {"folder": "new"},
+}
+OUTPUTS = {"`--out`", "`--failures`", "folder", "`judged.json`"}
+UNCHECKED = {"table", "image", "model config", "`--config`", "`config.toml`", "labels", *OUTPUTS}
+"""Files of the user's, in which another value is as good as the first; and files that are written."""
+
+
+@dataclass(frozen=True)
+class World:
+    """A folder with everything that the commands read, which is put back as it was after each case."""
+
+    folder: Path
+    snapshot: Path
+
+    def file(self, name: str) -> Path:
+        """The path of one of `FILES`."""
+        pattern = {"MANIFEST": "cache/features/*/manifest.json", "SHARD": "cache/features/*/*.safetensors"}.get(name)
+        return self.folder / name if pattern is None else sorted(self.folder.glob(pattern))[0]
+
+    def put_back(self, file: Path, *, everything: bool) -> None:
+        """The file, or all of it, as it was."""
+        if everything:
+            shutil.rmtree(self.folder)
+            shutil.copytree(self.snapshot, self.folder)
+            return
+        for made in (file, *(self.folder / name for name in ("new", "failed.csv", "predicted.csv"))):
+            if made.is_dir() and not made.is_symlink():
+                shutil.rmtree(made)
+            made.unlink(missing_ok=True)
+        if (before := self.snapshot / file.relative_to(self.folder)).exists():
+            shutil.copy2(before, file)
+
+    def arguments(self, command: str) -> list[str]:
+        """The whole command line."""
+        at = self.folder
+        table, run, image = str(at / "data/squares.csv"), str(at / "run"), str(at / "data/val/00-00.png")
+        cache = ["--cache", str(at / "cache")]
+        model = ["--model", str(at / "data/tiny.json"), "--pretrained", str(at / "data/tiny.safetensors"), *cache]
+        trained = [table, *model, "--config", str(at / "settings.toml")]
+        fit, half = ["fit", *trained, *FEW], ["--objective", "erm", "--out", str(at / "half")]
+        rows = ["--methods", "erm", "--heads", "linear", "--seeds", "1", "--epochs", "1"]
+        failures, words = ["--max-failures", "0.1"], ["--attributes", "meadow", "lake"]
+        lines: Commands = {
+            "fit": [*fit, "--out", str(at / "new")],
+            "fit --resume": [*fit, *half, "--resume"],
+            "fit --overwrite": [*fit, *half, "--overwrite"],
+            "compare --resume": ["compare", *trained, *rows, "--out", str(at / "comparison"), "--resume"],
+            "embed": ["embed", table, *model, *words, *failures, "--failures", str(at / "failed.csv")],
+            "evaluate": ["evaluate", run, table, *cache, *failures],
+            "predict": ["predict", run, image, str(at / "data/val/11-00.png"), "--out", str(at / "predicted.csv")],
+            "label": ["label", run, "--out", str(at / "new"), "--n", "20", *cache],
+            "label --labels": ["label", str(at / "sample"), "--labels", str(at / "labels.csv")],
+            "data check": ["data", "check", table, *words],
+            "cache list": ["cache", "list", *cache],
+            "cache verify": ["cache", "verify", *cache],
+            "cache prune --dry-run": ["cache", "prune", "--dry-run", *cache],
+            "demo": ["demo", "demo-waterbirds", str(at / "new")],
+        }
+        return lines[command]
+
+
+# --- the states of a file ---------------------------------------------------------------------------------------------
+
+
+def _replaced(make: Callable[[Path], object]) -> Callable[[Path], None]:
+    def change(file: Path) -> None:
+        file.unlink(missing_ok=True)
+        make(file)
+
+    return change
+
+
+def _flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) * 2 // 3] ^= 1
+    file.write_bytes(content)
+
+
+def _newer(file: Path) -> None:
+    if file.suffix == ".json":
+        text = json.loads(file.read_text())
+        file.write_text(json.dumps(text | {"schema_version": NEWER}))
+    else:
+        write_tensors(file, load_file(file), version=NEWER)
+
+
+STATES: dict[str, Callable[[Path], None]] = {
+    "missing": _replaced(lambda file: None),
+    "unreadable": lambda file: file.chmod(0),
+    "in an unreadable folder": lambda file: file.parent.chmod(0),
+    "a folder": _replaced(lambda file: (file.mkdir(), (file / "mine").write_text("precious"))),
+    "a pipe": _replaced(os.mkfifo),
+    "empty": lambda file: file.write_bytes(b""),
+    "cut in half": lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]),
+    "one bit changed": _flip,
+    "of a newer version": _newer,
+}
+OUTPUT_STATES = {
+    "in an unwritable folder": lambda file: file.parent.chmod(0o555),
+    "a folder": STATES["a folder"],
+    "a pipe": STATES["a pipe"],
+    "somebody's file": lambda file: file.write_text("precious"),
+    "a link to somebody's file": lambda file: file.symlink_to(file.parent / "settings.toml"),
+}
+
+
+def states_of(label: str) -> list[str]:
+    """What a file may be in: those that mean something for it."""
+    if label in OUTPUTS - {"`judged.json`"}:
+        return list(OUTPUT_STATES)
+    if label == "`judged.json`":
+        return ["a folder", "a pipe"]
+    left_out = {"one bit changed", "of a newer version"} if label in UNCHECKED else set()
+    if label in ("`run.json`", "`plan.json`", "cache: manifest"):  # without a digest: it depends on which bit
+        left_out = {"one bit changed"}
+    if label in ("weights", "cache: shard", "`sample.csv`"):
+        left_out = {"of a newer version"}
+    return [state for state in STATES if state not in left_out]
+
+
+@contextmanager
+def in_state(file: Path, state: str) -> Iterator[None]:
+    """The file, or the folder around it, in another state; modes are put back, contents are the world's to put back."""
+    modes = {path: path.stat().st_mode for path in (file.parent, file) if path.exists()}
+    (STATES.get(state) or OUTPUT_STATES[state])(file)
+    try:
+        yield
+    finally:
+        for path, mode in modes.items():
+            if path.exists() and not path.is_symlink():
+                path.chmod(mode)
+
+
+def page(outcomes: Mapping[tuple[str, str, str], str]) -> str:
+    """docs/faults.md."""
+    parts = [HEAD]
+    for title, columns in (("Files that are read", list(STATES)), ("Files that are written", list(OUTPUT_STATES))):
+        is_output = title == "Files that are written"
+        parts += [f"\n## {title}\n\n| command | file | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 2)}\n"]
+        for command, files in FILES.items():
+            for label in files:
+                if (label in OUTPUTS) == is_output:
+                    cells = [outcomes.get((command, label, state), "") for state in columns]
+                    parts.append(f"| `dbpt {command}` | {label} | {' | '.join(cells)} |\n")
+    return "".join(parts)
+
+
+HEAD = """# What faults do
+
+<!-- written by DBPT_WRITE_FAULTS=1 pytest tests/test_hostile_surroundings.py, which tries every cell -->
+
+Every command was run with every file that it touches in every state below. *Refused*: exit code 2 and one line that
+names the file or its folder; no traceback, nothing of the user's changed. *Goes on*: exit code 0. *Reported*: exit code
+1 with what was found. An image that can't be read is one failed image. An empty cell makes no sense, such as a changed
+bit in a table of the user's.
+"""

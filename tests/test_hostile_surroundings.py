@@ -1,0 +1,75 @@
+"""Every command with every file that it touches in every state: one line or a result, as docs/faults.md says.
+
+``DBPT_WRITE_FAULTS=1`` writes that page anew.
+"""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from hostile_files import FILES, World, in_state, page, states_of
+from unprivileged import unprivileged
+
+import dbpt
+from dbpt.cli import main
+
+if not sys.platform.startswith("linux"):
+    pytest.skip("pipes and permissions of Linux", allow_module_level=True)
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "faults.md"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> World:
+    from tiny import make_tiny
+
+    top = tmp_path_factory.mktemp("hostile")
+    folder = top / "world"
+    folder.mkdir()
+    make_tiny(folder / "data")
+    (folder / "settings.toml").write_text('attributes = ["meadow", "lake"]\nembed_batch_size = 16\n')
+    world = World(folder, top / "snapshot")
+    main([*world.arguments("fit")[:-1], str(folder / "run")])
+    main(world.arguments("fit --resume"))
+    main(world.arguments("compare --resume"))
+    sample = dbpt.draw_label_sample(folder / "run", out=folder / "sample", n=20, cache=str(folder / "cache"))
+    lines = [f"{sample.sample},{path},meadow" for path in sample.paths]
+    (folder / "labels.csv").write_text("\n".join(["sample,path,attribute", *lines, ""]))
+    shutil.copytree(folder, world.snapshot)
+    return world
+
+
+def outcome(world: World, command, verb: str, label: str, state: str) -> str:
+    """What comes of one case, in a word of the table; what may never be is a fault."""
+    file, code = world.file(FILES[verb][label]), None
+    mine = (world.folder / "settings.toml").read_bytes()
+    try:
+        with in_state(file, state), unprivileged():
+            code, out, err = command(*world.arguments(verb))
+        errors = [line for line in err.splitlines() if line.startswith("Error: ")]
+        is_named = label == "image" or any(f"/{part}" in out + err for part in file.relative_to(world.folder).parts)
+        is_kept = state != "somebody's file" or file.read_text() == "precious"
+        is_kept &= label == "`--config`" or (world.folder / "settings.toml").read_bytes() == mine
+        if "Traceback" in err or not is_kept or (code == 2 and (len(errors) != 1 or not is_named)):
+            return f"**fault**: {code} {err[-300:]!r}"
+        return {0: "goes on", 1: "reported", 2: "refused"}[code]
+    except Exception as error:
+        return f"**fault**: {error!r:.300}"
+    finally:
+        world.put_back(file, everything=code == 0)
+
+
+def test_what_each_command_does_with_each_file_in_each_state(world, command):
+    outcomes = {
+        (verb, label, state): outcome(world, command, verb, label, state)
+        for verb, files in FILES.items()
+        for label in files
+        for state in states_of(label)
+    }
+    assert [case for case in outcomes.items() if "fault" in case[1]] == []
+    found = page(outcomes)
+    if os.environ.get("DBPT_WRITE_FAULTS"):
+        DOCUMENT.write_text(found)
+    assert DOCUMENT.read_text() == found, "docs/faults.md is stale: run this test with DBPT_WRITE_FAULTS=1"
