@@ -6,7 +6,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -135,8 +134,14 @@ def read_design(folder: Path) -> Design:
         InputError: not such a folder, another schema version, or files that were changed since.
     """
     path, rows = folder / "design.json", folder / "sample.csv"
-    if not os.path.lexists(path):
-        raise InputError(f"{folder}: not a drawn sample (no design.json); give the folder named by --out in dbpt label")
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(
+            f"{folder}: not a drawn sample (no design.json); give the folder named by --out in dbpt label"
+        ) from None
+    except (OSError, ValueError):  # what reading it will say
+        pass
     value = read_json(path, "design of a sample")
     check_version(path, value.get("schema_version"), SCHEMA_VERSION)
     record = typed(value, _Record, path, WAY_OUT)
