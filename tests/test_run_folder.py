@@ -34,10 +34,19 @@ def test_overwrite_takes_nothing_that_no_run_wrote(tiny_run, tmp_path, name):
     with pytest.raises(InputError, match=f"holds '{name}', which is no run's"):
         RUN_FOLDER.check(run, resume=False, overwrite=True)
     RUN_FOLDER.check(run, resume=True, overwrite=False)  # continuing deletes nothing
-    (run / "config.toml").unlink()  # and starting afresh for want of settings would
-    with pytest.raises(InputError, match=name):
-        RUN_FOLDER.check(run, resume=True, overwrite=False)
     assert (run / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("instead", ["nothing", "folder"])
+def test_resume_drops_no_checkpoint_for_want_of_settings(tiny, tiny_run, tmp_path, instead):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    (run / "config.toml").unlink()
+    if instead == "folder":
+        (run / "config.toml").mkdir()
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match=r"config.toml is not there or not a file, .*put it back"):
+        dbpt.fit(tiny.table, out=run, resume=True, **tiny.settings)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
 def test_overwrite_takes_all_that_a_run_wrote(tiny_run, tmp_path):

@@ -117,8 +117,13 @@ class OutputFolder(Generic[R]):
             if not foreign and all(LEFTOVER.fullmatch(file.name) for file in own):  # what `start` leaves if killed
                 return
             raise InputError(f"--out {folder}: exists and is not a {self.title} folder; choose another name")
-        replaces = overwrite or not (folder / "config.toml").is_file()
-        if (resume or overwrite) and replaces and foreign:
+        began = any(file.name != self.marker and not LEFTOVER.fullmatch(file.name) for file in own)
+        if resume and began and not (folder / "config.toml").is_file():
+            raise InputError(
+                f"--resume: {folder / 'config.toml'} is not there or not a file, so the settings of this "
+                f"{self.title} are unknown; put it back, or start afresh with --overwrite"
+            )
+        if overwrite and foreign:
             raise InputError(
                 f"--out {folder}: holds {str(foreign[0].relative_to(folder))!r}, which is no {self.title}'s; move it "
                 "or choose another name"
@@ -227,7 +232,7 @@ class OutputFolder(Generic[R]):
         return True
 
     def _found(self, folder: Path) -> tuple[list[Path], list[Path]]:
-        """The files in ``folder`` that bear a name of the command's, the marker last, and all else but the lock."""
+        """The files with a name of the command's, settings and marker last; and all else in ``folder`` but the lock."""
         own: list[Path] = []
         foreign: list[Path] = []
         top = {self.marker, "config.toml", *self.files}
@@ -239,10 +244,11 @@ class OutputFolder(Generic[R]):
                     own.append(entry)
                 elif not (entry in places and entry.is_dir()) and entry.name not in (LOCK, LOCK + OWNER):
                     foreign.append(entry)
-        return sorted(own, key=lambda file: file == folder / self.marker), foreign
+        last = (folder / "config.toml", folder / self.marker)
+        return sorted(own, key=lambda file: last.index(file) if file in last else -1), foreign
 
     def _clear(self, folder: Path) -> None:
-        """Delete what the command has written, the marker last, so that after a kill the folder is still known."""
+        """Delete what the command has written, so that after a kill the folder is still known."""
         for file in self._found(folder)[0]:
             file.unlink()
         for name in self.subfolders:
