@@ -48,7 +48,7 @@ impl PyBatchStream {
         let quotas = vector("quotas", &quotas)?;
         let build =
             || sample::BatchStream::new(index, quotas, batch_size, groups_per_batch, seed, epoch);
-        Ok(Self(py.detach(build)?))
+        Ok(Self(detached(py, 1, |_| build())?))
     }
 
     fn __len__(&self) -> usize {

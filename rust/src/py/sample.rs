@@ -19,7 +19,7 @@ pub(super) fn quotas<'py>(
 ) -> PyResult<Bound<'py, PyArray1<i64>>> {
     let (shares, counts) = (readonly("shares", shares)?, readonly("counts", counts)?);
     let (shares, counts) = (vector("shares", &shares)?, vector("counts", &counts)?);
-    Ok(py.detach(|| sample::quotas(shares, counts, num_samples))?.into_pyarray(py))
+    Ok(detached(py, 1, |_| sample::quotas(shares, counts, num_samples))?.into_pyarray(py))
 }
 
 /// The draws of one epoch: draw i is a pure function of (seed, epoch, i, quotas, groups).
@@ -38,7 +38,7 @@ impl PyGroupStream {
     ) -> PyResult<Self> {
         let (index, quotas) = (index.0.clone(), readonly("quotas", quotas)?);
         let quotas = vector("quotas", &quotas)?;
-        Ok(Self(py.detach(|| sample::GroupStream::new(index, quotas, seed, epoch))?))
+        Ok(Self(detached(py, 1, |_| sample::GroupStream::new(index, quotas, seed, epoch))?))
     }
 
     fn __len__(&self) -> usize {
@@ -79,7 +79,9 @@ impl PyIndependentStream {
     ) -> PyResult<Self> {
         let (index, quotas) = (index.0.clone(), readonly("quotas", quotas)?);
         let quotas = vector("quotas", &quotas)?;
-        Ok(Self(py.detach(|| sample::IndependentStream::new(index, quotas, length, seed, epoch))?))
+        Ok(Self(detached(py, 1, |_| {
+            sample::IndependentStream::new(index, quotas, length, seed, epoch)
+        })?))
     }
 
     fn __len__(&self) -> usize {

@@ -41,7 +41,7 @@ impl PyAliasTable {
     fn from_entries(py: Python<'_>, entries: &Bound<'_, PyArray1<u64>>) -> PyResult<Self> {
         let borrowed = readonly("entries", entries)?;
         let entries = vector("entries", &borrowed)?;
-        Ok(Self(Arc::new(py.detach(|| sample::AliasTable::from_entries(entries))?)))
+        Ok(Self(Arc::new(detached(py, 1, |_| sample::AliasTable::from_entries(entries))?)))
     }
 
     /// (N,) uint64, for each row its threshold and alias in one word.
