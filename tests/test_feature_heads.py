@@ -223,6 +223,7 @@ def test_the_prompt_needs_not_fit_where_none_is_trained(tiny, tmp_path):
 def test_settings_that_nothing_reads_are_told_and_those_that_something_reads_are_not(tiny, tiny_run, tmp_path):
     lines: list[str] = []
     settings = {**tiny.settings, "n_ctx": None, "epochs": 2, "identification_epochs": 1, "baselines": False}
+    del settings["min_group_count"]
     changed = {"ctx_init": "a photo of", "class_position": "front", "eta": 2.0, "sgd_momentum": 0.5}
     run = dbpt.fit(
         tiny.table, out=tmp_path / "run", log=lines.append, head="linear", objective="jtt", **settings, **changed
@@ -271,9 +272,9 @@ def test_dfr_learns_from_validation_and_is_an_objective_like_the_others(tiny, tm
 def test_dfr_is_not_warned_of_groups_that_training_lacks_but_of_those_that_validation_lacks(tiny, monkeypatch):
     labelled = experiment_module.label_dataset
 
-    def all_in_one(words, labels, *rest):  # the first attribute for every row of the first class
-        found = labelled(words, labels, *rest)
-        return replace(found, pseudo_attributes=np.where(labels == 0, 0, found.pseudo_attributes))
+    def all_in_one(dataset, *rest):  # the first attribute for every row of the first class
+        found = labelled(dataset, *rest)
+        return replace(found, pseudo_attributes=np.where(dataset.labels == 0, 0, found.pseudo_attributes))
 
     monkeypatch.setattr(experiment_module, "label_dataset", all_in_one)
     for objective, split in (("dfr", "val"), ("erm", "train")):

@@ -58,7 +58,7 @@ def test_a_rule_that_fails_to_move_keeps_what_was_observed(monkeypatch):
     observe(weights, *rows(0))
     before = content(weights)
     with monkeypatch.context() as patch:
-        patch.setattr(weights, "move", lambda means: 1 / 0)
+        patch.setattr(weights, "move", lambda means, members: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             weights.step()
     assert content(weights) == before

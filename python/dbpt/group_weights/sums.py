@@ -55,7 +55,6 @@ def sum_by_group(groups: Any, values: Any, num_groups: int, quantity: Quantity) 
     """
     check_length(quantity.name, len(values), len(groups), "the rows of groups")
     if not is_tensor(groups):
-        values = values.astype(np.float32) if values.dtype == np.float16 else values
         sums = np.zeros((num_groups + 1, 3), dtype=np.int64)
         sums[:-1] = _core.group_sums(
             groups,

@@ -63,7 +63,8 @@ def numbers(name: str, values: ArrayLike, device: torch.device | None, *, ndim: 
     """Return `values` as floats (N,) or (N, A) without their gradient, as above; on a device as float64."""
     if device is None or not is_tensor(values):
         read = arguments.floats if ndim == 1 else arguments.matrix
-        return _moved(read(name, to_host(values)), device)
+        found = read(name, to_host(values))
+        return _moved(found.astype(np.float32) if found.dtype == np.float16 else found, device)
     import torch
 
     if values.ndim != ndim or values.is_complex() or values.dtype == torch.bool:
