@@ -129,7 +129,8 @@ def test_intervals_cover_where_a_person_stops_early(labelled):
     covered = [f.pseudo_accuracy.low <= right.mean() <= f.pseudo_accuracy.high for f in found]
     said = [(p, t) for f in found for p, t in zip(f.precision, precision, strict=True) if p.value is not None]
     worst = [f.worst_group_accuracy.low <= split.worst <= f.worst_group_accuracy.high for f in found]
-    assert np.mean(covered) > (0.9 if labelled > 3 else 0.88)
+    # of three labels 89.8 % in 1,500 samples; a mean of 200 has a standard deviation of 2.1 points
+    assert np.mean(covered) > (0.9 if labelled > 3 else 0.85)
     assert np.mean([p.low <= t <= p.high for p, t in said]) > 0.9
     assert np.mean(worst) > 0.9
 
