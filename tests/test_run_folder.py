@@ -37,6 +37,16 @@ def test_overwrite_takes_nothing_that_no_run_wrote(tiny_run, tmp_path, name):
     assert (run / name).read_text() == "mine"
 
 
+def test_overwrite_follows_no_link_to_a_folder(tiny, tiny_run, tmp_path):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    elsewhere = shutil.move(run / "checkpoints", tmp_path / "elsewhere")
+    (run / "checkpoints").symlink_to(elsewhere)
+    before = sorted(path.name for path in elsewhere.iterdir())
+    with pytest.raises(InputError, match="holds 'checkpoints', which is no run's"):
+        dbpt.fit(tiny.table, out=run, overwrite=True, **tiny.settings)
+    assert sorted(path.name for path in elsewhere.iterdir()) == before
+
+
 @pytest.mark.parametrize("instead", ["nothing", "folder"])
 def test_resume_drops_no_checkpoint_for_want_of_settings(tiny, tiny_run, tmp_path, instead):
     run = shutil.copytree(tiny_run, tmp_path / "run")

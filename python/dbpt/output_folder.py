@@ -232,11 +232,15 @@ class OutputFolder(Generic[R]):
         return True
 
     def _found(self, folder: Path) -> tuple[list[Path], list[Path]]:
-        """The files with a name of the command's, settings and marker last; and all else in ``folder`` but the lock."""
+        """The files with a name of the command's, settings and marker last; and all else in ``folder`` but the lock.
+
+        No link to a folder is followed: what is there is not the command's.
+        """
         own: list[Path] = []
         foreign: list[Path] = []
         top = {self.marker, "config.toml", *self.files}
-        places = {folder: top.__contains__, **{folder / name: ours for name, ours in self.subfolders.items()}}
+        subfolders = {folder / name: ours for name, ours in self.subfolders.items() if not (folder / name).is_symlink()}
+        places = {folder: top.__contains__, **subfolders}
         for place, is_ours in places.items():
             for entry in _entries(folder, place):
                 leftover = LEFTOVER.fullmatch(entry.name)
