@@ -12,6 +12,7 @@ import torch
 import dbpt
 from dbpt.comparison.comparing import compare
 from dbpt.errors import InputError
+from dbpt.ranks import launched, launched_rank, launched_size
 
 linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="signals and devices of Linux")
 
@@ -49,6 +50,69 @@ def test_a_launchers_variables_that_cannot_be(command, monkeypatch, tiny, tmp_pa
         f"Error: ${name} is {value!r}; expected a number from {range}: start with torchrun, or unset RANK and "
         "WORLD_SIZE to run alone\n"
     )
+
+
+ALONE = "start with torchrun, or unset "
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        (
+            {"WORLD_SIZE": "zwei", "RANK": "0"},
+            f"$WORLD_SIZE is 'zwei'; expected a number from 1 to 2147483648: {ALONE}",
+        ),
+        ({"WORLD_SIZE": "zwei"}, "$WORLD_SIZE is 'zwei'; expected a number"),
+        ({"WORLD_SIZE": "2", "RANK": "2"}, "$RANK is '2'; expected a number from 0 to 1"),
+        ({"WORLD_SIZE": "1", "RANK": "1"}, "$RANK is '1'; expected a number from 0 to 0"),
+        ({"RANK": "one"}, "$RANK is 'one'; expected a number from 0 to 2147483647"),
+        (
+            {"WORLD_SIZE": "2", "RANK": "0"},
+            "$WORLD_SIZE is 2 and $RANK is set, but not $MASTER_ADDR and $MASTER_PORT, ",
+        ),
+        (
+            {"WORLD_SIZE": "2", "RANK": "0", "MASTER_PORT": "1"},
+            f"$WORLD_SIZE is 2 and $RANK is set, but not $MASTER_ADDR, where the processes meet: {ALONE}WORLD_SIZE",
+        ),
+        (
+            {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "x"},
+            "$RANK is set, but not $MASTER_PORT, where the processes",
+        ),
+    ],
+)
+def test_a_launchers_variables_that_are_not_all_there(monkeypatch, variables, told):
+    _set_alone(monkeypatch, variables)
+    for asked in (launched, launched_rank):
+        with pytest.raises(InputError) as error:
+            asked()
+        assert told in str(error.value)
+
+
+def test_half_a_launch_does_not_train_alone(command, monkeypatch, tiny, tmp_path):
+    _set_alone(monkeypatch, {"WORLD_SIZE": "2", "RANK": "0"})
+    for verb, out in (("fit", "--out"), ("embed", "--cache")):
+        code, stdout, stderr = command(verb, tiny.table, *tiny.arguments, "--device", "cpu", out, tmp_path / "run")
+        assert (code, stdout) == (2, "") and "but not $MASTER_ADDR" in stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("variables", [{"WORLD_SIZE": "1", "RANK": "0"}, {"WORLD_SIZE": "4"}, {"RANK": "3"}])
+def test_variables_that_launch_nothing(monkeypatch, variables):
+    _set_alone(monkeypatch, variables)
+    assert (launched(), launched_rank(), launched_size()) == (False, 0, 1)
+
+
+def test_a_group_of_the_callers_needs_no_address(monkeypatch):
+    _set_alone(monkeypatch, {"WORLD_SIZE": "2", "RANK": "1"})
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    assert not launched()
+
+
+def _set_alone(monkeypatch, variables):
+    for name in LAUNCHED:
+        monkeypatch.delenv(name, raising=False)
+    for name, text in variables.items():
+        monkeypatch.setenv(name, text)
 
 
 @linux_only

@@ -6,6 +6,7 @@ torch is imported where it is used: the command line asks which rank it is where
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -27,16 +28,32 @@ LONGEST_WAIT = timedelta(days=2)
 def launched() -> bool:
     """Whether a launcher has started this process as one of several, and said so in torch's environment variables.
 
-    Raises `InputError` if what it said can't be.
+    Raises `InputError` if what it said can't be, or it did not say where the processes meet.
     """
-    wanted = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    if not all(name in os.environ for name in wanted) or (size := _variable("WORLD_SIZE", 1, 2**31)) == 1:
+    size = _variable("WORLD_SIZE", 1, 2**31) if "WORLD_SIZE" in os.environ else 0
+    if "RANK" in os.environ:
+        _variable("RANK", 0, (size or 2**31) - 1)
+    if size < 2 or "RANK" not in os.environ:  # a container or a batch system may say only how many there are
         return False
-    limits = {"RANK": (0, size - 1), "MASTER_PORT": (0, 2**16 - 1), "LOCAL_RANK": (0, size - 1)}
-    for name, (low, high) in {**limits, "LOCAL_WORLD_SIZE": (1, size)}.items():
+    missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
+    if missing and _in_group():
+        return False
+    if missing:
+        raise InputError(
+            f"$WORLD_SIZE is {size} and $RANK is set, but not ${' and $'.join(missing)}, where the processes meet: "
+            "start with torchrun, or unset WORLD_SIZE to run alone"
+        )
+    limits = {"MASTER_PORT": (0, 2**16 - 1), "LOCAL_RANK": (0, size - 1), "LOCAL_WORLD_SIZE": (1, size)}
+    for name, (low, high) in limits.items():
         if name in os.environ:
             _variable(name, low, high)
     return True
+
+
+def _in_group() -> bool:
+    """Whether the caller has made a process group, by whatever means."""
+    dist = sys.modules.get("torch.distributed")
+    return dist is not None and dist.is_available() and dist.is_initialized()
 
 
 def _variable(name: str, low: int, high: int) -> int:
