@@ -80,6 +80,7 @@ def npy(array):
         ("a.npy", npy(ARRAY)[:20], "is not a whole .npy file"),
         ("a.npy", npy(ARRAY).replace(b"(3, 2)", b"(3,-2)"), "is not a whole .npy file"),
         ("a.npy", npy(ARRAY).replace(b"'<f4'", b"'<f9'"), "is not a whole .npy file"),
+        ("a.npy", npy(ARRAY).replace(b"}", b" "), "is not a whole .npy file (not a .npy header); write it again"),
         ("a.npy", npy(ARRAY.astype(float)), "holds float64, expected float16 or float32; convert it with"),
         ("a.npy", npy(ARRAY.astype(">f4")), "holds >f4, expected float16 or float32"),
         ("a.npy", npy(ARRAY.astype(int)), "holds int64, expected"),

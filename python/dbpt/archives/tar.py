@@ -60,8 +60,16 @@ def _members(path: str, size: int, mtime_ns: int) -> dict[str, TarMember]:
             _check_end(archive, file.offset)
     except InputError:
         raise
-    # MemoryError, OverflowError: an extended header of any size; RecursionError: thousands of them in a row.
-    except (tarfile.TarError, OSError, ValueError, OverflowError, MemoryError, RecursionError) as error:
+    except (OverflowError, MemoryError):  # of an extended header, which tarfile reads as long as it says it is
+        raise InputError(
+            f"{archive}: is damaged: a header claims more bytes than the file has; copy it again"
+        ) from None
+    except (
+        tarfile.TarError,
+        OSError,
+        ValueError,
+        RecursionError,
+    ) as error:  # RecursionError: thousands of them in a row
         raise InputError(f"{archive}: cannot be read as an uncompressed tar file ({reason_of(error)})") from None
     return found
 

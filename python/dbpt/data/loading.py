@@ -9,7 +9,7 @@ from dbpt.data.checks import check_dataset, check_names, spelled_as_on_disk
 from dbpt.data.choices import Choices, listed
 from dbpt.data.column_names import check_columns
 from dbpt.data.dataset import Dataset
-from dbpt.data.folders import absolute, is_folder, is_there
+from dbpt.data.folders import absolute, is_file, is_folder, is_there
 from dbpt.data.huggingface import is_saved_dataset, read_saved_dataset
 from dbpt.data.huggingface_objects import path_of
 from dbpt.data.known import KNOWN, read_known
@@ -114,6 +114,10 @@ def _load_own(data: str, root: str | Path | None, choices: Choices, images: bool
             return read_saved_dataset(path, choices)
         return image_folder.read_image_folder(path, choices)
     if path.suffix.lower() not in table.READERS:
+        if is_there(path) and not is_file(path):
+            raise InputError(
+                f"{path}: is not a regular file or folder; give a table, a folder of images or .tar shards"
+            )
         raise InputError(
             f"data {path.name!r} is neither a known data set ({', '.join(KNOWN)}) nor the path of a "
             f"{', '.join(table.READERS)} table, nor a folder, nor .tar shards{nearest(path.name.lower(), list(KNOWN))}"

@@ -65,7 +65,8 @@ def _open_npy(path: Path) -> NDArray[Any]:
     except Exception as error:  # numpy raises whatever its parser, or memory, makes of a header that is none
         if "Python objects" in str(error):
             raise InputError(f"{path}: {_REFUSED}") from None
-        reason = reason_of(error)[:120]
+        # NumPy's own errors say what is wrong; those of Python's parser, which it lets through, don't.
+        reason = reason_of(error)[:120] if isinstance(error, OSError | ValueError) else "not a .npy header"
         raise InputError(f"{path}: is not a whole .npy file ({reason}); write it again") from None
 
 
