@@ -80,6 +80,13 @@ def test_no_reader_waits_or_crashes(tmp_path, reader, fault):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="pipes and devices")
+def test_a_pipe_or_device_as_data_is_told_as_such(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/null"):
+        assert refused_data(path).startswith(f"{path}: is not a regular file or folder; give a table, ")
+
+
 @pytest.mark.parametrize("reader", READERS)
 def test_what_may_not_be_read_is_not_called_missing_or_damaged(place, become_nobody, reader):
     name, read = READERS[reader]
@@ -151,6 +158,45 @@ def test_unknown_attributes_as_pandas_writes_them(place, unknown):
     assert (data.attribute_names, data.attributes.tolist()) == (("0", "1"), [0, 1, -1])
 
 
+@pytest.mark.parametrize("unknown", ["nan", "NaN", "-1e0", "-1.000000000000000000e+00"])
+@pytest.mark.parametrize(("zero", "one"), [("0.0", "1.0"), ("0.000000000000000000e+00", "1.000000000000000000e+00")])
+def test_unknown_attributes_as_numpy_writes_them(place, unknown, zero, one):
+    (place / "rows.csv").write_text(
+        f"path,label,split,attribute\na.jpg,x,train,{zero}\nb.jpg,y,train,{one}\nc.jpg,y,train,{unknown}\n"
+    )
+    touch(place, "c.jpg")
+    data = load_dataset(place / "rows.csv")
+    assert (data.attribute_names, data.attributes.tolist()) == (("0", "1"), [0, 1, -1])
+    given = load_dataset(place / "rows.csv", attributes={"in": ("in",), "out": ("out",)})
+    assert given.attributes.tolist() == [0, 1, -1]
+
+
+def test_nan_among_names_is_a_name(place):
+    edit(place / "rows.csv", "x,train,0", "x,train,nan")
+    edit(place / "rows.csv", "y,train,1", "y,train,pizza")
+    assert load_dataset(place / "rows.csv").attribute_names == ("nan", "pizza")
+    edit(place / "rows.csv", "pizza", "-1")
+    breads = {"nan": ("nan",), "pita": ("pita",)}
+    assert load_dataset(place / "rows.csv", attributes=breads).attributes.tolist() == [0, -1]
+
+
+@pytest.mark.parametrize("value", ["-2", "-0.5", "-3e0"])
+def test_negative_attributes_are_refused(place, value):
+    edit(place / "rows.csv", "y,train,1", f"y,train,{value}")
+    message = refused_data(place / "rows.csv")
+    assert f"rows.csv line 3: attribute is '{value}', a negative number; write -1 or nothing where it is" in message
+
+
+def test_a_label_that_is_nan_is_refused_and_one_that_is_negative_is_a_name(place):
+    edit(place / "rows.csv", "a.jpg,x", "c.jpg,1.0,train,1\na.jpg,-1.0")
+    edit(place / "rows.csv", "b.jpg,y", "b.jpg,1.0")
+    touch(place, "c.jpg")
+    data = load_dataset(place / "rows.csv")
+    assert (data.class_names, data.labels.tolist()) == (("-1", "1"), [1, 0, 1])
+    edit(place / "rows.csv", "c.jpg,1.0", "c.jpg,nan")
+    assert "rows.csv line 2: label is 'nan', expected one of '-1', '1'" in refused_data(place / "rows.csv")
+
+
 def test_unknown_attributes_of_a_float_column_in_parquet(place):
     columns = {"path": ["a.jpg", "b.jpg"], "label": ["x", "y"], "split": ["train"] * 2}
     parquet.write_table(pa.table({**columns, "attribute": [-1.0, 1.0]}), place / "rows.parquet")
@@ -198,7 +244,8 @@ def test_extended_headers_of_a_terabyte(tmp_path, kind):
     entry = tarfile.TarInfo("x")
     entry.type, entry.size = kind, 1 << 40
     (tmp_path / "train.tar").write_bytes(entry.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
-    assert "train.tar: " in refused_data(tmp_path / "train.tar")
+    message = refused_data(tmp_path / "train.tar")
+    assert "train.tar: is damaged: a header claims more bytes than the file has; copy it again" in message
 
 
 def test_extended_headers_without_end(tmp_path):

@@ -1,6 +1,6 @@
 """What the user says about data that have no words of their own, and a `Dataset` of rows of text under it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dbpt.data.column_names import ROLES
 from dbpt.data.dataset import SPLITS, Dataset
 from dbpt.data.rows import Columns
-from dbpt.data.value_codes import given_codes, is_unknown, notes_on_numbers, own_codes
+from dbpt.data.value_codes import given_codes, is_unknown, missing, negatives, notes_on_numbers, own_codes
 from dbpt.errors import CONTROL, InputError
 from dbpt.words import Vocabulary, Words
 
@@ -107,11 +107,13 @@ def _class_indices(
     Raises:
         InputError: a value that is none of the given names, or fewer than two values where none are given.
     """
-    if vocabulary is None and len(names := own_codes(_values(columns, column, _always_known))[0]) < 2:
+    values = _values(columns, column, vocabulary)
+    if vocabulary is None and len(names := own_codes(values)[0]) < 2:
         raise InputError(
             f"{columns.path}: column {column!r} has {_found(names)}; a classifier needs at least two classes"
         )
-    return _indexed(columns, column, vocabulary, _always_known)
+    words, codes, expected = _names_and_codes(values, vocabulary)
+    return words, columns.decode(column, codes.get, expected)
 
 
 def _attribute_indices(
@@ -120,34 +122,44 @@ def _attribute_indices(
     """The attributes and, (N,) int64, the index of each row's, -1 where it is unknown or no column holds it.
 
     Raises:
-        InputError: a value that is none of the given names, or a single value where none are given.
+        InputError: a value that is none of the given names, or, where none are given, a single value or a negative
+            number other than -1.
     """
     if column not in columns.values:
         return vocabulary or {}, np.full(len(columns.lines), -1, dtype=np.int64)
-    if vocabulary is None and len(names := own_codes(_values(columns, column, is_unknown))[0]) == 1:
+    values = {value for value in _values(columns, column, vocabulary) if not is_unknown(value)}
+    if vocabulary is None and (below := negatives(values)):
+        row, value = next((row, v) for row, v in enumerate(columns.values[column]) if v.strip() in below)
+        raise InputError(
+            f"{columns.where(row)}: {column} is {value!r}, a negative number; write -1 or nothing where it is unknown, "
+            "else a name or a number from 0"
+        )
+    if vocabulary is None and len(names := own_codes(values)[0]) == 1:
         raise InputError(
             f"{columns.path}: column {column!r} has {_found(names)} (empty and -1 mean unknown); "
             "an attribute needs at least two: name them with attributes, or drop the column"
         )
-    return _indexed(columns, column, vocabulary, is_unknown)
+    words, codes, expected = _names_and_codes(values, vocabulary)
+    return words, columns.decode(column, lambda value: codes.get(value) if value in values else -1, expected)
 
 
-def _indexed(
-    columns: Columns, column: str, vocabulary: Vocabulary | None, unknown: Callable[[str], bool]
-) -> tuple[Vocabulary, NDArray[np.int64]]:
-    """The vocabulary of a column (the given one, or its values), and the index of each row, -1 where ``unknown``."""
-    values = _values(columns, column, unknown)
+def _names_and_codes(
+    values: Set[str], vocabulary: Vocabulary | None
+) -> tuple[Vocabulary, dict[str, int], Sequence[str]]:
+    """The vocabulary of a column (the given one, or its values), the index of each valid value, what is expected."""
     if vocabulary is None:
         names, codes = own_codes(values)
-        vocabulary, expected = {name: (name,) for name in names}, names
-    else:
-        codes, expected = given_codes(values, list(vocabulary))
-    return vocabulary, columns.decode(column, lambda value: -1 if unknown(value) else codes.get(value), expected)
+        return {name: (name,) for name in names}, codes, names
+    return vocabulary, *given_codes(values, list(vocabulary))
 
 
-def _values(columns: Columns, column: str, unknown: Callable[[str], bool]) -> set[str]:
-    """The distinct values that are known. Raises `InputError` for one with a line break or other control character."""
-    values = {value for value in map(str.strip, set(columns.values[column])) if value and not unknown(value)}
+def _values(columns: Columns, column: str, vocabulary: Vocabulary | None) -> set[str]:
+    """The distinct values, without those that stand for none and are no given name.
+
+    Raises `InputError` for one with a line break or other control character.
+    """
+    values = set(map(str.strip, set(columns.values[column])))
+    values -= missing(values) - set(vocabulary or ())
     if any(map(CONTROL.search, values)):
         row, value = next((row, v) for row, v in enumerate(columns.values[column]) if CONTROL.search(v.strip()))
         raise InputError(
@@ -155,10 +167,6 @@ def _values(columns: Columns, column: str, unknown: Callable[[str], bool]) -> se
             "missing?"
         )
     return values
-
-
-def _always_known(value: str) -> bool:
-    return False
 
 
 def _found(names: Sequence[str]) -> str:
