@@ -282,7 +282,9 @@ def test_features_that_were_changed_are_not_used(tmp_path, damage):
         InputError, match=f"{shard.name}: damaged feature shard .its checksum .*; delete it, its images"
     ):
         read(opened(tmp_path), rows("a", "b"))
-    assert verify_cache(tmp_path) == [f"{shard}: the checksum is not that of the manifest"]
+    assert verify_cache(tmp_path) == [
+        f"{shard}: the checksum is not that of the manifest; delete it, its images are embedded again"
+    ]
 
 
 def test_a_shard_is_hashed_once(tmp_path, monkeypatch):
@@ -305,10 +307,11 @@ def test_what_may_not_be_read_is_not_damaged(tmp_path, name):
     file = cache.folder / (cache.manifest.shards[0].name if name == "shard" else name)
     file.chmod(0)
     with unprivileged():
-        with pytest.raises(InputError, match=f"{file.name}: cannot be read: Permission denied; choose another cache"):
+        with pytest.raises(InputError, match=f"{file.name}: cannot be read: Permission denied; make it readable, or"):
             read(opened(tmp_path), rows("a"))
         (problem,) = verify_cache(tmp_path)
-        assert problem.startswith(f"{file}: cannot be read: Permission denied")
+        assert problem.startswith(f"{file}: cannot be read: Permission denied; make it readable")
+        assert "delete it" not in problem
 
 
 def test_a_shard_of_the_right_size_that_is_no_shard_is_named(tmp_path):

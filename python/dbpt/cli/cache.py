@@ -38,7 +38,7 @@ def verify(folder: Path | None) -> None:
     for problem in problems:
         click.echo(problem)
     if problems:
-        raise InputError(f"{features}: problems found: {len(problems)}; delete what is named, it is embedded anew")
+        raise InputError(f"{features}: problems found: {len(problems)}; each line says what to do")
     click.echo(f"{features}: every byte is as it was written")
 
 

@@ -278,7 +278,8 @@ class FeatureCache:
 
     def _unreadable(self, entry: ShardEntry, error: OSError) -> InputError:
         return InputError(
-            f"{self.folder / entry.name}: cannot be read: {reason_of(error)}; choose another cache folder"
+            f"{self.folder / entry.name}: cannot be read: {reason_of(error)}; "
+            "make it readable, or choose another cache folder"
         )
 
 

@@ -78,7 +78,10 @@ def list_caches(cache_dir: str | Path) -> list[CacheInfo]:
 
 
 def verify_cache(cache_dir: str | Path) -> list[str]:
-    """Check every byte of the feature caches; returns the problems, one line each. `InputError` if there is none."""
+    """Check every byte of the feature caches; returns the problems, a line each with the way out.
+
+    Raises `InputError` if there is no such folder.
+    """
     return [problem for folder in _folders(cache_dir) for problem in _problems(folder)]
 
 
@@ -238,14 +241,15 @@ def _problems(folder: Path) -> Iterator[str]:
             yield cache.problem
         return
     if folder.name != folder_name(cache.manifest.encoder, cache.manifest.root):
-        yield f"{folder}: the folder's name is not the digest of encoder and root"
+        yield f"{folder}: its name is not the digest of encoder and root; delete it, its images are embedded again"
     for entry in cache.manifest.shards:
+        file = folder / entry.name
         try:
-            problem = _shard_problem(folder, cache.manifest, entry)
+            if problem := _shard_problem(folder, cache.manifest, entry):
+                delete = "delete it, " if os.path.lexists(file) else ""
+                yield f"{file}: {problem}; {delete}its images are embedded again"
         except OSError as error:
-            problem = f"cannot be read: {reason_of(error)}"
-        if problem:
-            yield f"{folder / entry.name}: {problem}"
+            yield f"{file}: cannot be read: {reason_of(error)}; make it readable"
 
 
 def _shard_problem(folder: Path, manifest: Manifest, entry: ShardEntry) -> str | None:

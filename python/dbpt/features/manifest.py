@@ -89,7 +89,9 @@ def read_manifest(folder: Path) -> Manifest | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
-        raise UnreadableManifest(f"{file}: cannot be read: {reason_of(error)}; choose another cache folder") from None
+        raise UnreadableManifest(
+            f"{file}: cannot be read: {reason_of(error)}; make it readable, or choose another cache folder"
+        ) from None
     try:
         if len(text) > MAX_BYTES:
             raise ValueError(f"more than {MAX_BYTES} bytes")
