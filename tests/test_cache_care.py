@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from dbpt.features.shards import shard_name
 
 ENCODER = {"backbone": {"width": 8}, "weights": "abc", "dtype": "float32"}
 NAMES = ("a", "b", "c", "d")
+CLAIM = f"claims/{7:032x}.lock"
 
 
 @pytest.fixture
@@ -142,7 +144,7 @@ def test_what_may_not_be_read_is_one_line_and_not_deleted(command, tmp_path, cac
 
 
 def test_a_dry_run_writes_nothing(tmp_path, cache, root):
-    for file in (cache.folder / "lock", cache.folder / "claims/x.lock", cache.folder / ".x.tmp"):
+    for file in (cache.folder / "lock", cache.folder / CLAIM, cache.folder / ".x.tmp"):
         file.write_text("left")
     root.rename(tmp_path / "moved")
     before = {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*")}
@@ -150,7 +152,7 @@ def test_a_dry_run_writes_nothing(tmp_path, cache, root):
     assert {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
-@pytest.mark.parametrize("name", ["lock", "claims/3f2a.lock", "claims/3f2a.lock.owner"])
+@pytest.mark.parametrize("name", ["lock", CLAIM, f"{CLAIM}.owner"])
 def test_a_link_in_a_lock_s_place_is_not_followed(tmp_path, cache, name):
     mine = tmp_path / "mine"
     mine.write_text("precious")
@@ -172,17 +174,74 @@ def test_a_link_to_a_folder_is_no_cache(tmp_path, cache):
 
 
 def test_copies_of_data_sets_that_were_begun_go_unless_somebody_writes_them(command, tmp_path, cache):
-    begun = [tmp_path / "datasets/.0123.abc", tmp_path / "demo/.demo-celeba.7.partial"]
+    begun = [tmp_path / f"datasets/.{9:032x}.abcd_0z9", tmp_path / "demo/.demo-celeba-1.0.7.partial"]
     for folder in begun:
         folder.mkdir(parents=True)
-        (folder / "rows").write_text("half")
+        for name in ("lock", "rows"):
+            (folder / name).write_text("half")
     whole = tmp_path / "datasets/0123"
     whole.mkdir()
     with OwnedLock(begun[0] / "lock", "the copy"):
         assert pruned(tmp_path / "features") == [(begun[1].name, "a copy of a data set that was not finished")]
+    (begun[0] / "lock").write_text("as a process leaves it that is killed")
     code, out, _ = command("cache", "prune", "--cache", tmp_path)
     assert (code, out.splitlines()[0]) == (0, f"{begun[0]}: a copy of a data set that was not finished")
     assert [folder.exists() for folder in (*begun, whole)] == [False, False, True]
+
+
+@pytest.mark.parametrize("place", ["datasets", "demo"])
+def test_hidden_folders_that_no_copy_is_in_are_somebody_elses(tmp_path, cache, place):
+    names = [".git", ".venv", ".venv.abcdefgh", ".mine.7.partial", f".{9:032x}.ABC"]
+    without_lock = [f".{9:032x}.abcdefgh", ".demo-celeba-1.0.7.partial"]
+    for name in (*names, *without_lock):
+        (tmp_path / place / name).mkdir(parents=True)
+        (tmp_path / place / name / "config").write_text("precious")
+    for name in names:
+        (tmp_path / place / name / "lock").write_text("")
+    for folder in (tmp_path / place / name for name in without_lock):
+        (folder / "lock").symlink_to("config")
+    assert pruned(tmp_path / "features", dry_run=True) == pruned(tmp_path / "features") == []
+    assert len(list((tmp_path / place).glob("*/config"))) == len(names) + len(without_lock)
+
+
+@pytest.mark.parametrize("what", ["claims are a link", "cache is a link", "other names"])
+def test_locks_that_are_no_claims_are_somebody_elses(tmp_path, cache, what):
+    mine, folder = tmp_path / "mine", cache.folder
+    claims = mine / "claims" if what == "cache is a link" else mine
+    claims.mkdir(parents=True)
+    names = ["poetry.lock", "poetry.lock.owner"]
+    if what != "other names":
+        names += [Path(CLAIM).name, f"{Path(CLAIM).name}.owner"]
+    for name in names:
+        (claims / name).write_text("precious")
+    shutil.rmtree(folder / "claims")
+    if what == "claims are a link":
+        (folder / "claims").symlink_to(mine)
+    elif what == "other names":
+        claims = mine.rename(folder / "claims")
+    else:
+        (mine / "lock").write_text("precious")
+        folder.rename(tmp_path / "away")
+        folder.symlink_to(mine)
+    assert pruned(tmp_path / "features", dry_run=True) == pruned(tmp_path / "features") == []
+    cache.clear_up()
+    assert {file.name for file in claims.iterdir()} == set(names)
+    assert what != "cache is a link" or (mine / "lock").read_text() == "precious"
+
+
+def test_verify_advises_to_delete_what_is_damaged_and_not_what_is_unreadable(command, tmp_path, cache):
+    damaged, unreadable = (cache.folder / entry.name for entry in cache.manifest.shards)
+    unreadable.chmod(0)
+    with unprivileged():
+        _, out, err = command("cache", "verify", "--cache", tmp_path)
+    assert out == f"{unreadable}: cannot be read: Permission denied; make it readable\n"
+    assert err == f"Error: {tmp_path / 'features'}: problems found: 1; each line says what to do\n"
+    damaged.write_bytes(b"")
+    with unprivileged():
+        out = command("cache", "verify", "--cache", tmp_path)[1].splitlines()[0]
+    assert (out.startswith(f"{damaged}: "), out.endswith("; delete it, its images are embedded again")) == (True, True)
+    damaged.unlink()
+    assert "delete it" not in "".join(verify_cache(tmp_path / "features"))
 
 
 def test_folders_of_other_names_are_somebody_elses(command, tmp_path, cache):
@@ -215,7 +274,7 @@ def test_old_caches_go_if_asked_for(tmp_path, cache):
 
 def test_what_the_dead_have_left_goes(tmp_path, cache):
     left = [cache.folder / f"{0:032x}.safetensors", cache.folder / ".x.tmp"]
-    left += [cache.folder / "claims/x.lock.owner"]
+    left += [cache.folder / f"{CLAIM}.owner"]
     for file in left:
         file.write_bytes(b"left")
     assert {name for name, _ in pruned(tmp_path / "features", dry_run=True)} == {file.name for file in left}
@@ -224,7 +283,7 @@ def test_what_the_dead_have_left_goes(tmp_path, cache):
     assert verify_cache(tmp_path / "features") == []
 
 
-@pytest.mark.parametrize("held", ["lock", "claims/3f2a.lock"])
+@pytest.mark.parametrize("held", ["lock", CLAIM])
 def test_a_cache_in_use_is_left_alone(tmp_path, cache, root, held):
     root.rename(tmp_path / "moved")
     with OwnedLock(cache.folder / held, "the feature cache"):

@@ -18,6 +18,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import stat
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -49,6 +50,7 @@ from .owned_lock import OwnedLock
 from .shards import DamagedShard, Shard, shard_bytes
 
 CLAIMS = "claims"
+CLAIM_NAME = re.compile(r"[0-9a-f]{32}\.lock(\.owner)?")
 MOST_MAPPED = 128  # shards; Python keeps the file of a map open, and a process may often have only 1024 files
 
 
@@ -176,7 +178,7 @@ class FeatureCache:
     def clear_up(self) -> None:
         """Delete what the claims of processes that died have left; a cache that is only for reading stays as it is."""
         with suppress(InputError, OSError):
-            for file in (self.folder / "lock", *(self.folder / CLAIMS).glob("*.lock")):
+            for file in () if self.folder.is_symlink() else lock_files(self.folder):
                 if os.path.lexists(file) and (lock := OwnedLock(file, "the feature cache")).take():
                     lock.release()
 
@@ -281,6 +283,18 @@ class FeatureCache:
             f"{self.folder / entry.name}: cannot be read: {reason_of(error)}; "
             "make it readable, or choose another cache folder"
         )
+
+
+def claim_files(folder: Path) -> list[Path]:
+    """The claims of a cache and their owners' names; of a folder that is a link, or of other names, none is ours."""
+    claims = folder / CLAIMS
+    found = [] if claims.is_symlink() else claims.glob("*.lock*")
+    return sorted(file for file in found if CLAIM_NAME.fullmatch(file.name))
+
+
+def lock_files(folder: Path) -> list[Path]:
+    """The lock of a cache, and its claims."""
+    return [folder / "lock", *(file for file in claim_files(folder) if file.suffix == ".lock")]
 
 
 def leftovers(folder: Path, listed: set[str]) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from pathlib import Path
 from dbpt.errors import InputError, one_line
 from dbpt.files import file_sha256, reason_of
 
-from .cache import CLAIMS, FeatureCache, leftovers, size_of
+from .cache import FeatureCache, claim_files, leftovers, lock_files, size_of
 from .manifest import (
     FOLDER_NAME,
     MANIFEST,
@@ -32,7 +33,10 @@ from .shards import DamagedShard, Shard
 
 DAY = 86_400.0
 NO_MANIFEST = f"no {MANIFEST}"
-COPIES = ("datasets", "demo")  # folders beside ``features`` into which data sets are written
+COPIES = {  # folders beside ``features`` into which data sets are written, and what the unfinished are called there
+    "datasets": re.compile(r"\.[0-9a-f]{32}\.[a-z0-9_]{8}"),
+    "demo": re.compile(r"\.demo-.+\.[0-9]+\.partial"),
+}
 
 
 @dataclass(frozen=True)
@@ -138,8 +142,7 @@ def _prunable(folder: Path, unwritten_for_days: float | None) -> Iterator[Pruned
         yield Pruned(folder, why, cache.bytes)
     elif cache.manifest:
         listed = {entry.name for entry in cache.manifest.shards}
-        claims = [file for file in (folder / CLAIMS).glob("*") if file.name.endswith((".lock", ".owner"))]
-        for file in (*leftovers(folder, listed), *sorted(claims)):
+        for file in (*leftovers(folder, listed), *claim_files(folder)):
             yield Pruned(file, "left by a process that was stopped", size_of(file) or 0)
 
 
@@ -160,9 +163,21 @@ def _is_gone(root: str | None) -> bool:
 
 
 def _begun_copies(cache_root: Path) -> list[Path]:
-    """The temporary folders of data sets that were being written when their process died, or still are."""
-    places = (cache_root / name for name in COPIES)
-    return sorted(path for place in places for path in place.glob(".*") if path.is_dir() and not path.is_symlink())
+    """The temporary folders of data sets that were being written when their process died, or still are.
+
+    A writer holds a lock within, which outlives it: without that file a folder is somebody else's.
+    """
+    found = (
+        path for place, name in COPIES.items() for path in (cache_root / place).glob(".*") if name.fullmatch(path.name)
+    )
+    return sorted(path for path in found if not path.is_symlink() and _has_lock(path))
+
+
+def _has_lock(folder: Path) -> bool:
+    try:
+        return size_of(folder / "lock") is not None
+    except OSError:  # what may not be looked at is left alone
+        return False
 
 
 def _delete(path: Path) -> None:
@@ -175,8 +190,7 @@ def _delete(path: Path) -> None:
 @contextmanager
 def _unused(folder: Path, dry_run: bool) -> Iterator[bool]:
     """Hold the lock of a folder, and tell whether nobody else has it or one of its claims."""
-    files = () if dry_run else (folder / "lock", *(folder / CLAIMS).glob("*.lock"))
-    locks = [OwnedLock(file, "the feature cache") for file in files]
+    locks = [OwnedLock(file, "the feature cache") for file in (() if dry_run else lock_files(folder))]
     try:
         yield all(lock.take() for lock in locks)
     finally:
