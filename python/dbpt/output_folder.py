@@ -239,7 +239,8 @@ class OutputFolder(Generic[R]):
         own: list[Path] = []
         foreign: list[Path] = []
         top = {self.marker, "config.toml", *self.files}
-        subfolders = {folder / name: ours for name, ours in self.subfolders.items() if not (folder / name).is_symlink()}
+        below = ((folder / name, ours) for name, ours in self.subfolders.items())
+        subfolders = {place: ours for place, ours in below if not os.path.islink(place)}  # noqa: PTH114 (raises nothing)
         places = {folder: top.__contains__, **subfolders}
         for place, is_ours in places.items():
             for entry in _entries(folder, place):
