@@ -13,8 +13,8 @@ MAX_WHEEL_BYTES = 12_000_000
 IN_WHEEL = {
     "dbpt/_core.pyi",
     "dbpt/py.typed",
-    "dbpt/demo/mini_clip.json",
-    "dbpt/demo/mini_clip.safetensors",
+    "dbpt/data/demo/mini_clip.json",
+    "dbpt/data/demo/mini_clip.safetensors",
     "dbpt/report/template.html.j2",
     "dbpt/report/style.css",
 }

@@ -21,10 +21,10 @@ import torch
 from torch.nn import functional as F
 
 from dbpt import load_backbone
-from dbpt.backbone import Backbone
+from dbpt.clip import Backbone
+from dbpt.clip.text_tower import build_text_tower, prompt_token_ids
 from dbpt.heads import PromptHead
 from dbpt.objectives import OBJECTIVES, TrainingGroups
-from dbpt.text_tower import build_text_tower, prompt_token_ids
 from dbpt.training import Rows, TrainingSettings, train
 
 CLASSES = {"landbird": ("landbird",), "waterbird": ("waterbird",)}

@@ -21,8 +21,8 @@ import torch
 from torch.nn import functional as F
 
 from dbpt import load_backbone
+from dbpt.clip.text_tower import build_text_tower, fit_text_tower, prompt_token_ids
 from dbpt.heads import PromptHead
-from dbpt.text_tower import build_text_tower, fit_text_tower, prompt_token_ids
 
 NAMES = ["landbird", "waterbird", "dog", "cat", "elephant", "giraffe", "guitar", "house", "person", "goldfish"]
 N_CTX, BATCH_SIZE, PLAIN_CHUNK = 16, 32, 50

@@ -25,11 +25,11 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from dbpt import load_backbone
-from dbpt.backbone import Backbone
+from dbpt.clip import Backbone
+from dbpt.clip.zero_shot import zero_shot_weights
 from dbpt.data.waterbirds import PUBLISHED, WORDS
 from dbpt.features.cache import FeatureCache
 from dbpt.features.file_rows import look_up_files
-from dbpt.zero_shot import zero_shot_weights
 
 LOAD = """
 import re, sys

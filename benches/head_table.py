@@ -19,11 +19,11 @@ from typing import Any
 
 import torch
 
-import dbpt.methods
-from dbpt.config import make_config, read_config
-from dbpt.demo.resolve import resolve_demo
-from dbpt.experiment import Experiment, prepare
+import dbpt.experiments.methods
+from dbpt.experiments.stages import Experiment, prepare
 from dbpt.heads import Head
+from dbpt.settings.config import make_config, read_config
+from dbpt.settings.demo import resolve_demo
 
 SEEDS = (0, 1, 2)
 SMALL_BATCHES = {"optimizer": "sgd", "batch_size": 32, "epochs": 50}
@@ -40,14 +40,14 @@ def from_zeros(experiment: Experiment) -> Head:
     return head
 
 
-as_built = dbpt.methods.build_head
+as_built = dbpt.experiments.methods.build_head
 
 
 def score(experiment: Experiment, objective: str, **settings: Any) -> str:
     values = []
     for seed in SEEDS:
         config = replace(experiment.config, objective=objective, seed=seed, **settings)
-        row = dbpt.methods.trained_row(
+        row = dbpt.experiments.methods.trained_row(
             replace(experiment, config=config), objective, checkpoint_path=None, log=lambda line: None
         )
         values.append(100 * row.trained.history[row.trained.selected_epoch - 1].val_wga)
@@ -59,7 +59,7 @@ def print_table(name: str, settings: dict[str, Any]) -> None:
     starts = [("linear", "zero-shot", as_built), ("linear", "zeros", from_zeros), ("adapter", "drawn", as_built)]
     print(f"\n{name}\n\n| head | start | objective | {' | '.join(map(str, RATES))} |\n{'|---' * (3 + len(RATES))}|")
     for head, start, build in starts:
-        dbpt.methods.build_head = build
+        dbpt.experiments.methods.build_head = build
         for objective in OBJECTIVES[head]:
             cells = [score(experiment, objective, head=head, lr=rate) for rate in RATES]
             print(f"| {head} | {start} | {objective} | {' | '.join(cells)} |", flush=True)

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 import dbpt
-from dbpt.config import make_config, read_config
-from dbpt.demo import mini_clip_paths
-from dbpt.experiment import embed_dataset, open_dataset
+from dbpt.data.demo import mini_clip_paths
+from dbpt.experiments.stages import embed_dataset, open_dataset
+from dbpt.settings.config import make_config, read_config
 
 CHOICES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("argmax", {}),

@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import dbpt
-from dbpt.demo import mini_clip_paths
+from dbpt.data.demo import mini_clip_paths
 from dbpt.sampling import GroupSampler
 
 EPOCHS, BATCH_SIZE, LEARNING_RATE = 10, 64, 3e-3

@@ -8,7 +8,7 @@ from safetensors import safe_open
 from tiny import Tiny
 
 import dbpt
-from dbpt.comparison.comparing import Comparison
+from dbpt.experiments.comparison.comparing import Comparison
 
 METHODS = ("zero-shot", "erm", "dbpt", "groupdro:true")
 TABLES = ("compare.csv", "compare.md", "compare.tex")

@@ -56,7 +56,7 @@ def launch(
         pytest.skip("needs fork")
     folder.mkdir(exist_ok=True)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dbpt.fitting"])
+    context.set_forkserver_preload(["dbpt.experiments.fit"])
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]

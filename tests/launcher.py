@@ -12,7 +12,7 @@ from pathlib import Path
 # Forks a process per line of standard input, so that each starts with torch already imported.
 LAUNCHER = """
 import json, os, sys, warnings
-import dbpt.cli, dbpt.fitting, dbpt.run_folder
+import dbpt.cli, dbpt.experiments.fit, dbpt.runs.run_folder
 for line in sys.stdin:
     arguments, stderr, first = json.loads(line)
     child = os.fork()

@@ -17,8 +17,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from unprivileged import unprivileged
 
-from dbpt.backbone import config as backbone_config
-from dbpt.backbone import load_backbone, load_backbone_from_spec
+from dbpt.clip import config as backbone_config
+from dbpt.clip import load_backbone, load_backbone_from_spec
 from dbpt.errors import InputError
 
 CONFIG = {
@@ -79,7 +79,7 @@ def test_text_batches_do_not_change_the_order(files, monkeypatch):
     backbone = load_backbone(config, weights)
     texts = [f"number {i}" for i in range(7)]
     whole = backbone.encode_text(texts)
-    monkeypatch.setattr("dbpt.backbone.encoder.TEXT_BATCH_SIZE", 3)
+    monkeypatch.setattr("dbpt.clip.encoder.TEXT_BATCH_SIZE", 3)
     torch.testing.assert_close(backbone.encode_text(texts), whole, rtol=0, atol=1e-5)
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from toy_training import SETTINGS, TRAIN, VAL, build, content, linear_head, run
 
 import dbpt
-import dbpt.fitting
+import dbpt.experiments.fit
 from dbpt.errors import InputError
 from dbpt.training import Rows, train
 from dbpt.training.passes import predictions
@@ -154,14 +154,14 @@ def checkpoint_progress(path) -> str:
 
 
 def test_rows_that_were_complete_keep_their_rate_and_say_so(tiny, tmp_path, monkeypatch):
-    out, trained_row = tmp_path / "run", dbpt.fitting.trained_row
+    out, trained_row = tmp_path / "run", dbpt.experiments.fit.trained_row
 
     def blow_up(experiment, objective, **options):
         if objective == "dbpt":
             raise InputError("blown up")
         return trained_row(experiment, objective, **options)
 
-    monkeypatch.setattr(dbpt.fitting, "trained_row", blow_up)
+    monkeypatch.setattr(dbpt.experiments.fit, "trained_row", blow_up)
     with pytest.raises(InputError, match="blown up"):
         fit(tiny, out, lr=0.005)
     monkeypatch.undo()

@@ -13,8 +13,8 @@ from dbpt.errors import InputError
 from dbpt.features import list_caches, prune_caches, verify_cache
 from dbpt.features.cache import FeatureCache
 from dbpt.features.file_rows import look_up_files
-from dbpt.features.owned_lock import OwnedLock
 from dbpt.features.shards import shard_name
+from dbpt.files.lock import OwnedLock
 
 ENCODER = {"backbone": {"width": 8}, "weights": "abc", "dtype": "float32"}
 NAMES = ("a", "b", "c", "d")

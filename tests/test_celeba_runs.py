@@ -3,7 +3,7 @@
 import pytest
 
 import dbpt
-import dbpt.demo
+import dbpt.data.demo
 from dbpt import InputError
 
 TASK = {"celeba_target": "Smiling", "celeba_attributes": ("Male", "Wearing_Lipstick")}
@@ -11,7 +11,7 @@ TASK = {"celeba_target": "Smiling", "celeba_attributes": ("Male", "Wearing_Lipst
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory):
-    return dbpt.demo._write("demo-celeba", tmp_path_factory.mktemp("faces") / "celeba", 0, (64, 32, 32))
+    return dbpt.data.demo._write("demo-celeba", tmp_path_factory.mktemp("faces") / "celeba", 0, (64, 32, 32))
 
 
 def test_a_run_keeps_its_task(faces, tiny, tmp_path):

@@ -8,7 +8,7 @@ import torch
 from safetensors.numpy import load_file
 
 from dbpt.errors import InputError
-from dbpt.tensor_files import write_tensors
+from dbpt.files.tensors import write_tensors
 from dbpt.training.checkpoint import SCHEMA_VERSION, Checkpoint, load_checkpoint, save_checkpoint
 from dbpt.training.records import EpochRecord, Progress
 

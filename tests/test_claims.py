@@ -20,7 +20,7 @@ from PIL import Image
 
 from dbpt.errors import InputError
 from dbpt.features import embedding_pass, owned_lock, verify_cache
-from dbpt.features.owned_lock import OwnedLock
+from dbpt.files.lock import OwnedLock
 
 FORK = multiprocessing.get_context("spawn")
 

@@ -20,7 +20,7 @@ from unprivileged import unprivileged
 
 from dbpt.cli import fit as fit_command
 from dbpt.cli import main
-from dbpt.config import FitConfig
+from dbpt.settings.config import FitConfig
 
 PROGRESS = ("drawing ", "features:", "warning:", "erm:", "dbpt:", "squares:", " ")
 
@@ -58,7 +58,7 @@ def settings_of(monkeypatch):
         seen.update(settings, data=data)
         raise click.Abort
 
-    monkeypatch.setattr("dbpt.fitting.fit", stand_in)
+    monkeypatch.setattr("dbpt.experiments.fit.fit", stand_in)
 
     def parse(*arguments: str) -> dict:
         seen.clear()
@@ -150,7 +150,7 @@ def test_fit_through_the_command_line(tiny, tiny_run, tmp_path, command):
 
 
 def test_demo_command(tmp_path, command, monkeypatch):
-    monkeypatch.setattr("dbpt.demo.write_demo", lambda name, folder, seed: folder / f"{name}-{seed}")
+    monkeypatch.setattr("dbpt.data.demo.write_demo", lambda name, folder, seed: folder / f"{name}-{seed}")
     code, out, _ = command("demo", "demo-celeba", tmp_path, "--seed", 3)
     root = tmp_path / "demo-celeba-3"
     assert code == 0
@@ -355,8 +355,8 @@ def test_only_an_interrupted_fit_advises_to_resume(command, monkeypatch, interru
     def interrupted(*_: object, **__: object) -> None:
         raise interruption
 
-    monkeypatch.setattr("dbpt.fitting.fit", interrupted)
-    monkeypatch.setattr("dbpt.evaluation.evaluate", interrupted)
+    monkeypatch.setattr("dbpt.experiments.fit.fit", interrupted)
+    monkeypatch.setattr("dbpt.experiments.evaluate.evaluate", interrupted)
     line = "Interrupted; nothing is half-written, and dbpt fit goes on with --resume\n"
     assert command("fit", "DATA", "--out", "o") == (130, "", line)
     assert command("evaluate", "RUN", "DATA") == (130, "", "Interrupted\n")
@@ -428,7 +428,7 @@ def test_memory_that_is_full_is_one_line(command, tiny, monkeypatch, error):
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr("dbpt.embedding.embed", fail)
+    monkeypatch.setattr("dbpt.experiments.embed.embed", fail)
     code, out, err = command("embed", tiny.table)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "out of memory; choose a smaller --embed-batch-size" in err

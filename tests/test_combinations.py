@@ -6,11 +6,11 @@ from dataclasses import fields
 
 import pytest
 
-from dbpt.combinations import combinations, readers, why_refused
-from dbpt.config import FitConfig
 from dbpt.errors import InputError
 from dbpt.heads import HEAD_SETTINGS, HEADS
 from dbpt.objectives import OBJECTIVES
+from dbpt.settings.combinations import combinations, readers, why_refused
+from dbpt.settings.config import FitConfig
 
 ALL = list(combinations())
 
@@ -76,7 +76,7 @@ def test_an_objective_that_is_registered_is_a_choice_at_once(monkeypatch):
 
 
 def test_the_registries_are_read_without_torch():
-    code = "import dbpt.combinations, dbpt.objectives, dbpt.heads, sys; sys.exit('torch' in sys.modules)"
+    code = "import dbpt.settings.combinations, dbpt.objectives, dbpt.heads, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=600).returncode == 0
 
 

@@ -11,8 +11,8 @@ from safetensors.numpy import load_file
 
 import dbpt
 from dbpt import InputError
-from dbpt.comparison.statistics import paired_t_interval
-from dbpt.metrics import worst_group_difference_interval
+from dbpt.experiments.comparison.statistics import paired_t_interval
+from dbpt.groups import worst_group_difference_interval
 
 
 @pytest.fixture(scope="module")

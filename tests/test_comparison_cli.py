@@ -4,8 +4,8 @@ import click
 import pytest
 from comparisons import METHODS
 
-from dbpt.comparison.plan import BY_THE_PLAN
-from dbpt.comparison.plan import METHODS as DEFAULT
+from dbpt.experiments.comparison.plan import BY_THE_PLAN
+from dbpt.experiments.comparison.plan import METHODS as DEFAULT
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def passed_on(monkeypatch, command):
         seen.update(values, data=data)
         raise click.Abort
 
-    monkeypatch.setattr("dbpt.comparison.comparing.compare", stand_in)
+    monkeypatch.setattr("dbpt.experiments.comparison.comparing.compare", stand_in)
 
     def parse(*arguments: object) -> dict:
         seen.clear()

@@ -7,7 +7,7 @@ from comparisons import METHODS, TABLES, compare, contents
 
 import dbpt
 from dbpt import InputError
-from dbpt.comparison import jobs
+from dbpt.experiments.comparison import jobs
 
 EPOCHS = 12
 

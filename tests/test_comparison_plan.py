@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from dbpt.comparison.plan import BY_THE_PLAN, METHODS, is_cell_file, make_plan, shared_settings
-from dbpt.config import FitConfig
 from dbpt.errors import InputError
+from dbpt.experiments.comparison.plan import BY_THE_PLAN, METHODS, is_cell_file, make_plan, shared_settings
+from dbpt.settings.config import FitConfig
 
 CONFIG = FitConfig(data="demo", epochs=7)
 ISSUE = "zero-shot,erm,balanced,dbpt,groupdro,groupdro:true,jtt,dfr"
@@ -100,7 +100,9 @@ def test_settings_that_only_some_rows_cannot_have_are_told_at_once():
 
 
 def test_a_plan_is_made_without_torch():
-    code = "import dbpt.comparison.plan as p, sys; p.make_plan(p.shared_settings({}), p.METHODS, 'prompt', 5)"
+    code = (
+        "import dbpt.experiments.comparison.plan as p, sys; p.make_plan(p.shared_settings({}), p.METHODS, 'prompt', 5)"
+    )
     code += "; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=600).returncode == 0
 

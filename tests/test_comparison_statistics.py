@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from dbpt.comparison.statistics import mean_and_deviation, paired_t_interval, student_t_quantile
 from dbpt.errors import InputError
-from dbpt.metrics import worst_group_accuracy, worst_group_difference_interval
+from dbpt.experiments.comparison.statistics import mean_and_deviation, paired_t_interval, student_t_quantile
+from dbpt.groups import worst_group_accuracy, worst_group_difference_interval
 
 # Two-sided 95 % and 99 % points from the printed tables.
 PRINTED = {1: (12.706, 63.657), 2: (4.303, 9.925), 3: (3.182, 5.841), 4: (2.776, 4.604), 9: (2.262, 3.250)}

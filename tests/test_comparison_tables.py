@@ -3,8 +3,8 @@
 import csv
 import io
 
-from dbpt.comparison.summary import FIGURES
-from dbpt.comparison.tables import csv_table, latex_table, markdown_table, terminal_table
+from dbpt.experiments.comparison.summary import FIGURES
+from dbpt.experiments.comparison.tables import csv_table, latex_table, markdown_table, terminal_table
 
 
 def row(method, head, *figures, objective="erm", difference=None, **more) -> dict:

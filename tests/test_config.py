@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dbpt.config import DEFAULT_LR, DEFAULT_WORDS, FitConfig, default_cache_dir, make_config, read_config
+from dbpt.data.words import Words
 from dbpt.errors import InputError
-from dbpt.words import Words
+from dbpt.files.disk import default_cache_dir
+from dbpt.settings.config import DEFAULT_LR, DEFAULT_WORDS, FitConfig, make_config, read_config
 
 if sys.version_info >= (3, 11):
     import tomllib

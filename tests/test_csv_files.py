@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dbpt
-from dbpt.csv_files import csv_text, marked, unmarked
+from dbpt.files.csv import csv_text, marked, unmarked
 from dbpt.human_check.answers import read_answers
 from dbpt.human_check.design import Design, Stratum, read_design, write_design
 

@@ -6,7 +6,7 @@ from layouts import edit, refused, write_faces
 
 from dbpt.data import load_dataset
 from dbpt.data.celeba_words import CLAUSES, celeba_words
-from dbpt.demo.layouts import CELEBA_ATTRIBUTES
+from dbpt.data.demo.layouts import CELEBA_ATTRIBUTES
 
 MERGED_USUAL = "img_id,img_filename,y,split,place,place_filename\n"
 

@@ -162,7 +162,7 @@ def test_the_command_reads_celeba_s_tasks_and_demos(command, tmp_path, monkeypat
     code, out, _ = command("data", "check", "celeba", "--root", faces, *task)
     assert code == 0
     assert "  young, male, dark hair          1       0       0\n" in out
-    monkeypatch.setattr("dbpt.demo.SPLIT_SIZES", (16, 8, 8))
+    monkeypatch.setattr("dbpt.data.demo.SPLIT_SIZES", (16, 8, 8))
     code, out, _ = command("data", "check", "demo", "--cache", tmp_path)
     assert code == 0
     assert out.startswith("waterbirds: 32 images, from ")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dbpt.data import SPLITS, Dataset
-from dbpt.words import Words
+from dbpt.data.words import Words
 
 
 def dataset(attributes=(0, 1, 1, -1, 0), names=("land", "water")):

@@ -16,10 +16,10 @@ from saved_datasets import made
 from table_files import refused as refused_data
 
 import dbpt
-from dbpt.archives import find_member
 from dbpt.data import load_dataset, rows
+from dbpt.data.archives import find_member
+from dbpt.data.precomputed.arrays import open_array
 from dbpt.errors import InputError, nearest
-from dbpt.features.given.arrays import open_array
 
 TABLE = "path,label,split,attribute\na.jpg,x,train,0\nb.jpg,y,train,1\n"
 

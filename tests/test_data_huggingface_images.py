@@ -10,8 +10,8 @@ from saved_datasets import made, of_splits, of_tiny, saver, with_images
 from table_files import refused
 
 import dbpt
-from dbpt.archives import find_member
 from dbpt.data import load_dataset
+from dbpt.data.archives import find_member
 from dbpt.features import embed_images, open_image
 
 ONE, TWO = "data-00000-of-00001.arrow", "data-00001-of-00002.arrow"

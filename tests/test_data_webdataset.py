@@ -14,8 +14,8 @@ from table_files import refused, rows, vocabulary
 from tar_files import write_shards, write_tar
 
 import dbpt
-from dbpt.archives import find_member
 from dbpt.data import load_dataset
+from dbpt.data.archives import find_member
 from dbpt.data.shard_pattern import shards_of
 from dbpt.errors import InputError
 from dbpt.features import open_image

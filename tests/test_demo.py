@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-import dbpt.demo
-from dbpt.config import FitConfig
-from dbpt.demo import DEMO_NAMES, layouts, mini_clip_paths, plan, write_demo
-from dbpt.demo.resolve import resolve_demo
+import dbpt.data.demo
+from dbpt.data.demo import DEMO_NAMES, layouts, mini_clip_paths, plan, write_demo
 from dbpt.errors import InputError
+from dbpt.settings.config import FitConfig
+from dbpt.settings.demo import resolve_demo
 
 SIZES = (40, 16, 20)
 
 
 def small(name: str, directory: Path, seed: int = 0) -> Path:
-    return dbpt.demo._write(name, directory, seed, SIZES)
+    return dbpt.data.demo._write(name, directory, seed, SIZES)
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -180,7 +180,7 @@ def test_failing_midway_leaves_nothing(
 
 def test_killed_midway_leaves_no_final_folder(tmp_path: Path) -> None:
     script = (
-        "import os, sys; from dbpt.demo import layouts, write_demo\n"
+        "import os, sys; from dbpt.data.demo import layouts, write_demo\n"
         "draw, calls = layouts.draw_pet, []\n"
         "def kill_at_third(*a):\n"
         "    calls.append(a)\n"
@@ -210,7 +210,7 @@ def test_small_clip_is_shipped() -> None:
 
 
 def test_a_demo_becomes_what_a_user_would_type_and_keeps_a_model_that_was_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("dbpt.demo.resolve.write_demo", lambda name, root: None)
+    monkeypatch.setattr("dbpt.settings.demo.write_demo", lambda name, root: None)
     demo = FitConfig(data="demo", cache=str(tmp_path))
     config = resolve_demo(demo)
     assert config.data == "waterbirds"

@@ -17,13 +17,13 @@ from unprivileged import unprivileged
 
 import dbpt
 from dbpt import InputError
-from dbpt.backbone import Backbone
 from dbpt.cli import main
 from dbpt.cli.predict import list_images
+from dbpt.clip import Backbone
 from dbpt.data.known import KNOWN
+from dbpt.data.words import Words
 from dbpt.features import images as images_module
-from dbpt.tensor_files import write_tensors
-from dbpt.words import Words
+from dbpt.files.tensors import write_tensors
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +167,7 @@ def test_evaluate_misses_a_tokenizer_before_it_embeds(tiny, tiny_run, test_only,
     description = json.loads((run / "run.json").read_text())
     description["backbone"]["tokenizer"] = {"kind": "file", "path": str(tmp_path / "gone.json"), "sha256": "0"}
     (run / "run.json").write_text(json.dumps(description))
-    monkeypatch.setattr("dbpt.evaluation.embed_dataset", None)
+    monkeypatch.setattr("dbpt.experiments.evaluate.embed_dataset", None)
     with pytest.raises(InputError, match=r"gone\.json: cannot read the tokenizer: No such file"):
         dbpt.evaluate(run, test_only, cache=str(tiny.cache))
     assert next(dbpt.load(run).predict(images_of(tiny, 1))).error is None

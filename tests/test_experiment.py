@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from dbpt.config import FitConfig
 from dbpt.errors import InputError
-from dbpt.experiment import arrange, embed, label, prepare
+from dbpt.experiments.stages import arrange, embed, label, prepare
+from dbpt.settings.config import FitConfig
 
 CHOICES = ({"seed": 0}, {"seed": 3, "head": "linear", "objective": "groupdro", "group_source": "true"})
 

@@ -15,13 +15,13 @@ from torch.nn import functional as F
 
 import dbpt
 from dbpt import experiment as experiment_module
-from dbpt.config import DEFAULT_LR, FitConfig
 from dbpt.errors import InputError
-from dbpt.experiment import prepare
-from dbpt.feature_classifier import Adapter, FeatureClassifier
+from dbpt.experiments.methods import build_head
+from dbpt.experiments.stages import prepare
+from dbpt.files.tensors import write_tensors
 from dbpt.heads import HEADS, AdapterHead, Head, LinearHead
-from dbpt.methods import build_head
-from dbpt.tensor_files import write_tensors
+from dbpt.runs.feature_classifier import Adapter, FeatureClassifier
+from dbpt.settings.config import DEFAULT_LR, FitConfig
 
 FEATURES = F.normalize(torch.randn(7, 16, generator=torch.Generator().manual_seed(0)), dim=-1)
 CLASS_WEIGHTS = F.normalize(torch.randn(3, 16, generator=torch.Generator().manual_seed(1)), dim=-1)

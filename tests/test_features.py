@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dbpt.backbone import Backbone, load_backbone
+from dbpt.clip import Backbone, load_backbone
 from dbpt.errors import InputError, NotFinite
 from dbpt.features import embed, embed_images, embedding_pass, images, list_caches, prune_caches, verify_cache
 from dbpt.features.file_rows import FileRows, ids_of
@@ -345,7 +345,7 @@ def test_interrupted_runs_keep_their_shards(backbone, root, paths, monkeypatch):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from dbpt.backbone import load_backbone
+from dbpt.clip import load_backbone
 from dbpt.features import cache, embed_images, embedding_pass, manifest
 
 embedding_pass.LEAST_SHARD_ROWS = 4

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dbpt.errors import InputError
-from dbpt.files import write_atomically, write_json
+from dbpt.files.disk import write_atomically, write_json
 
 
 def test_writes_text_and_bytes_readable_for_all(tmp_path):

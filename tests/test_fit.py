@@ -15,11 +15,11 @@ from tiny import ATTRIBUTES, CLASSES, SIZES
 
 import dbpt
 from dbpt import InputError
-from dbpt.config import FitConfig
-from dbpt.experiment import prepare
-from dbpt.gallery import worst_group_mistakes
+from dbpt.experiments.gallery import worst_group_mistakes
+from dbpt.experiments.methods import _metrics, trained_row, zero_shot_row
+from dbpt.experiments.stages import prepare
 from dbpt.heads import PromptHead
-from dbpt.methods import _metrics, trained_row, zero_shot_row
+from dbpt.settings.config import FitConfig
 
 # --- the run folder ---------------------------------------------------------------------------------------------------
 
@@ -260,7 +260,8 @@ def test_pseudo_methods_are_those_of_label_attributes(tiny, tmp_path, settings):
 
 def test_what_the_pseudo_method_warns_of_is_told(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "dbpt.experiment.zero_shot_logits", lambda backbone, features, *_: np.ones((len(features), 2), np.float32)
+        "dbpt.experiments.stages.zero_shot_logits",
+        lambda backbone, features, *_: np.ones((len(features), 2), np.float32),
     )
     lines = []
     settings = {**tiny.settings, "pseudo_method": "kmeans", "epochs": 1, "baselines": False}
@@ -435,7 +436,7 @@ def test_a_demo_that_another_run_drew_meanwhile_is_used(tmp_path, monkeypatch):
         root.mkdir(parents=True)
         raise InputError("exists")
 
-    monkeypatch.setattr("dbpt.demo.resolve.write_demo", drawn_by_another)
+    monkeypatch.setattr("dbpt.settings.demo.write_demo", drawn_by_another)
     with pytest.raises(InputError, match="metadata.csv"):  # got past the drawing, to the reader
         dbpt.fit("demo", out=tmp_path / "run", cache=tmp_path / "cache")
 

@@ -97,7 +97,7 @@ def test_compare_takes_features_too(tiny, given, run, tmp_path):
 
 def test_live_features_need_images():
     with pytest.raises(InputError) as error:
-        dbpt.config.FitConfig(embeddings="f.npy", features="live")
+        dbpt.settings.config.FitConfig(embeddings="f.npy", features="live")
     assert (
         str(error.value) == "--features live with --embeddings: there is no image to crop and flip; drop one of the two"
     )

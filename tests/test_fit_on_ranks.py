@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 from tiny import Tiny
 
 import dbpt
-import dbpt.demo
+import dbpt.data.demo
 from dbpt.errors import InputError
 from dbpt.features.live import LiveImages
 from dbpt.ranks import joined_ranks
@@ -77,9 +77,9 @@ def each_its_own(rank, arguments):
 
 
 def fit_small_demo(rank, arguments, of_rank=None):
-    dbpt.demo.SPLIT_SIZES = (60, 24, 24)
+    dbpt.data.demo.SPLIT_SIZES = (60, 24, 24)
     if rank == 1:
-        dbpt.demo.WRITERS.clear()  # it cannot draw
+        dbpt.data.demo.WRITERS.clear()  # it cannot draw
     command(rank, arguments, of_rank)
 
 

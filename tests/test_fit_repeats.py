@@ -10,10 +10,10 @@ from tiny import ATTRIBUTES, CLASSES
 
 import dbpt
 from dbpt import InputError
-from dbpt.config import FitConfig, read_config
-from dbpt.experiment import prepare
-from dbpt.methods import _fingerprint, build_head, trained_row
-from dbpt.results import describe_run, write_results
+from dbpt.experiments.methods import _fingerprint, build_head, trained_row
+from dbpt.experiments.results import describe_run, write_results
+from dbpt.experiments.stages import prepare
+from dbpt.settings.config import FitConfig, read_config
 
 # --- reproducible -----------------------------------------------------------------------------------------------------
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save, save_file
 
+from dbpt.data.precomputed.arrays import open_array
 from dbpt.errors import InputError
-from dbpt.features.given.arrays import open_array
 
 ARRAY = np.arange(6, dtype=np.float32).reshape(3, 2)
 

@@ -10,12 +10,12 @@ from observed_rows import NAN, RULES, content, observe, rows
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from dbpt.errors import InputError
-from dbpt.group_weights import sums
+from dbpt.groups import sums
 
 
 @pytest.fixture
 def on_device(monkeypatch):
-    monkeypatch.setattr("dbpt.group_weights.tensors.HOST_DEVICES", ())
+    monkeypatch.setattr("dbpt.groups.tensors.HOST_DEVICES", ())
 
 
 @pytest.mark.parametrize("rule", RULES)

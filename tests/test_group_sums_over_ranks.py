@@ -9,7 +9,7 @@ import torch.multiprocessing
 from observed_rows import RULES, content, observe, rows
 
 import dbpt
-import dbpt.group_weights.tensors
+import dbpt.groups.tensors
 from dbpt.errors import InputError
 
 
@@ -35,7 +35,7 @@ def work_on_a_rank(rank, world_size, path):
     bad = RULES[0]()
     bad.observe([0], [0.5])
     if rank == 1:  # on a device, a bad value is known at the step alone
-        dbpt.group_weights.tensors.HOST_DEVICES = ()
+        dbpt.groups.tensors.HOST_DEVICES = ()
         bad.observe(torch.tensor([0]), torch.tensor([2.0]))
     with pytest.raises(InputError) as caught:
         bad.step(process_group=group)

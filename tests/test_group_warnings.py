@@ -7,9 +7,9 @@ import pytest
 from runs import fit, metrics_of
 from tiny import ATTRIBUTES
 
-from dbpt.config import FitConfig
 from dbpt.data import load_dataset
-from dbpt.splits import group_warnings
+from dbpt.experiments.splits import group_warnings
+from dbpt.settings.config import FitConfig
 
 NAMES = ("box · meadow", "box · lake", "disc · meadow", "disc · lake")
 # Rows of each group in training and in validation.

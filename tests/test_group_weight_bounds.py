@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import dbpt
 from dbpt.errors import InputError
-from dbpt.group_weights.bounds import MAX_WEIGHT, MIN_GROUP_COUNT, Bounds
+from dbpt.groups.bounds import MAX_WEIGHT, MIN_GROUP_COUNT, Bounds
 from dbpt.objectives import OBJECTIVES, TrainingGroups
 from dbpt.training.findings import effective_rows
 

@@ -323,7 +323,7 @@ def test_repr_and_what_the_caller_does_with_the_counts_later():
 
 def test_the_examples_in_the_docstrings_hold():
     for name in ("rule", "self_adjusting", "group_dro", "soft"):
-        found = doctest.testmod(importlib.import_module(f"dbpt.group_weights.{name}"))
+        found = doctest.testmod(importlib.import_module(f"dbpt.groups.{name}"))
         assert (found.failed, found.attempted > 0) == (0, True)
 
 

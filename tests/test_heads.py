@@ -8,13 +8,13 @@ import torch
 from prompt_reference import reference_features
 from torch.nn import functional as F
 
+from dbpt.clip.text_tower import prompt_token_ids
+from dbpt.clip.text_tower.chunks import ChunkedTower
+from dbpt.clip.text_tower.general import GeneralTower
+from dbpt.clip.zero_shot import zero_shot_weights
 from dbpt.errors import InputError
 from dbpt.heads import AdapterHead, LinearHead, PromptHead
-from dbpt.text_tower import prompt_token_ids
-from dbpt.text_tower.chunks import ChunkedTower
-from dbpt.text_tower.general import GeneralTower
 from dbpt.training import passes
-from dbpt.zero_shot import zero_shot_weights
 
 WORDS = [f"{colour} {thing}" for colour in ("red", "blue", "green", "grey") for thing in ("dog", "cat", "house", "sea")]
 CLASSES = {"disc": ("disc", "round thing"), "box": ("box",)}

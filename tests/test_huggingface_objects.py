@@ -12,8 +12,8 @@ from saved_datasets import made, of_splits, of_tiny
 from table_files import refused
 
 import dbpt
-from dbpt.archives import find_member
 from dbpt.data import load_dataset
+from dbpt.data.archives import find_member
 from dbpt.data.huggingface_objects import path_of
 
 

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 import dbpt
-from dbpt.backbone import load_backbone, load_backbone_from_spec
+from dbpt.clip import load_backbone, load_backbone_from_spec
 from dbpt.errors import InputError
 
 
@@ -21,7 +21,7 @@ def crops() -> np.ndarray:
 @pytest.fixture(scope="module")
 def demo() -> tuple:
     """The small CLIP of the demo, whose weights were trained."""
-    from dbpt.demo import mini_clip_paths
+    from dbpt.data.demo import mini_clip_paths
 
     return mini_clip_paths()
 

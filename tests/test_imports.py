@@ -1,7 +1,10 @@
-"""What a quick command pays for, and that every public name is there."""
+"""What a quick command pays for, that every public name is there, and which room may import which."""
 
+import ast
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -25,7 +28,7 @@ def quietly(*arguments: str) -> str:
     "statements",
     [
         "import dbpt; dbpt.InputError; dbpt.GroupWeights; dbpt.FitConfig; dbpt.label_attributes; dbpt.group_metrics",
-        "import dbpt.data, dbpt.words, dbpt.metrics, dbpt.report, dbpt.demo; dbpt.write_demo; dbpt.load_dataset",
+        "import dbpt.data.words, dbpt.groups, dbpt.report, dbpt.data.demo; dbpt.write_demo; dbpt.load_dataset",
         "import dbpt, dbpt.human_check.table; dbpt.judge_labels; dbpt.draw_label_sample",
         quietly("--help") + "\n" + quietly("fit", "--help") + "\n" + quietly("label", "--help"),
         quietly("fit", "demo", "--out", "never", "--epoch", "3")
@@ -55,3 +58,25 @@ def test_every_public_name_resolves_and_is_documented():
 def test_python_dash_m_is_the_command():
     done = subprocess.run([sys.executable, "-m", "dbpt", "--version"], capture_output=True, text=True, timeout=600)
     assert done.stdout.strip() == f"dbpt, version {dbpt.__version__}"
+
+
+def test_no_import_runs_up_the_list_of_rooms():
+    architecture = (Path(__file__).parent.parent / "ARCHITECTURE.md").read_text()
+    tree = architecture.partition("    python/dbpt/\n")[2].partition("    rust/src/")[0]
+    listed = re.findall(r"^      (?:(?:__init__|errors)\.py|_core\.pyi|([a-z_]+)/) ", tree, re.MULTILINE)
+    order = ["errors", "arguments", "_core", *filter(None, listed)]
+    package = Path(dbpt.__file__).parent
+    assert sorted(order[3:]) == sorted(path.parent.name for path in package.glob("*/__init__.py"))
+    upward = []
+    for path in sorted(package.glob("*/**/*.py")):
+        room = path.relative_to(package).parts[0]
+        for node in ast.walk(ast.parse(path.read_text())):
+            assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path}: a relative import"
+            names = [node.module] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if names == ["dbpt"]:
+                names = [f"dbpt.{alias.name}" for alias in node.names]
+            for target in (name.split(".")[1] for name in names if name.startswith("dbpt.")):
+                if order.index(target) > order.index(room):
+                    upward.append(f"{path.relative_to(package)} imports {target}")
+    assert upward == []

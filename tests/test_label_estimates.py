@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dbpt.groups import wilson_interval
 from dbpt.human_check.estimates import estimate
 from dbpt.human_check.posterior import LabelledStrata, simulate
 from dbpt.human_check.strata import allocate, draw, stratify
-from dbpt.metrics import wilson_interval
 
 
 def make(sizes, labels, pseudo, right, counts, num_classes=2) -> LabelledStrata:

@@ -12,7 +12,7 @@ from dbpt import embed_images
 from dbpt.errors import InputError
 from dbpt.features import cache as cache_module
 from dbpt.features.cache import FeatureCache
-from dbpt.features.owned_lock import OwnedLock
+from dbpt.files.lock import OwnedLock
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms import functional as T
 
 from dbpt import InputError
-from dbpt.config import FitConfig
-from dbpt.experiment import prepare
+from dbpt.experiments.methods import _live, _training_rows, trained_row
+from dbpt.experiments.stages import prepare
 from dbpt.features.live import AREA, ASPECT, NUMBERS, crop_box, draw_numbers, live_images
-from dbpt.methods import _live, _training_rows, trained_row
 from dbpt.objectives import OBJECTIVES
+from dbpt.settings.config import FitConfig
 from dbpt.training import loop
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)

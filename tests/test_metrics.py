@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbpt.errors import InputError
-from dbpt.metrics import group_metrics, pseudo_attribute_quality, wilson_interval, worst_group_interval
+from dbpt.groups import group_metrics, pseudo_attribute_quality, wilson_interval, worst_group_interval
 
 
 def metrics_of(counts, correct, **options):

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from unprivileged import unprivileged
 
-from dbpt.demo import write_demo
+from dbpt.data.demo import write_demo
 from dbpt.errors import InputError
-from dbpt.files import check_output, open_regular, read_regular, write_output
+from dbpt.files.disk import check_output, open_regular, read_regular, write_output
 
 Run = Callable[..., tuple[int, str, str]]
 

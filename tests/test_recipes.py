@@ -4,8 +4,8 @@ import pytest
 from runs import fit, history_of
 
 from dbpt.cli import main
-from dbpt.config import FitConfig, make_config, read_config
-from dbpt.recipes import RECIPES, override
+from dbpt.settings.config import FitConfig, make_config, read_config
+from dbpt.settings.recipes import RECIPES, override
 from dbpt.training.schedule import WARMUP_LR, learning_rate
 
 

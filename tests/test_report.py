@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbpt.metrics import group_metrics, pseudo_attribute_quality
+from dbpt.groups import group_metrics, pseudo_attribute_quality
 from dbpt.report import Mistake, comparison_table, render_report
 from dbpt.report.curves import linear_ticks, spread
 from dbpt.report.summary import _title, headline, points, shorten_group, summarize, zero_shot_line
@@ -474,5 +474,5 @@ def test_template_and_style_are_package_data():
 
 
 def test_report_and_metrics_do_not_import_torch():
-    code = "import sys, dbpt.report, dbpt.metrics; sys.exit('torch' in sys.modules)"
+    code = "import sys, dbpt.report, dbpt.groups; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

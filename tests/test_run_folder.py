@@ -11,9 +11,9 @@ import pytest
 
 import dbpt
 from dbpt import InputError
-from dbpt.config import make_config
 from dbpt.human_check.design import read_design
-from dbpt.run_folder import RUN_FOLDER
+from dbpt.runs.run_folder import RUN_FOLDER
+from dbpt.settings.config import make_config
 
 
 @pytest.mark.parametrize("flag", ["resume", "overwrite"])
@@ -96,7 +96,7 @@ def test_so_does_a_finished_run(tiny, tiny_run, tmp_path):
 def test_a_folder_in_which_another_process_writes_is_refused(tiny_run, tmp_path, flags):
     run = shutil.copytree(tiny_run, tmp_path / "run") if flags else tmp_path / "run"
     script = (
-        "import sys\nfrom pathlib import Path\nfrom dbpt.run_folder import RUN_FOLDER\n"
+        "import sys\nfrom pathlib import Path\nfrom dbpt.runs.run_folder import RUN_FOLDER\n"
         f"with RUN_FOLDER.held(Path({str(run)!r}), **{ {'resume': False, 'overwrite': False, **flags}!r}):\n"
         "    print('held', flush=True)\n    sys.stdin.read()\n"
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dbpt.errors import InputError
-from dbpt.metrics import worst_group_accuracy
+from dbpt.groups import worst_group_accuracy
 from dbpt.training.selection import validation_score
 
 CORRECT = np.array([True, True, False, True, False, False, True, True])

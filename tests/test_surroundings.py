@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import dbpt
-from dbpt.comparison.comparing import compare
 from dbpt.errors import InputError
+from dbpt.experiments.comparison.comparing import compare
 from dbpt.ranks import launched, launched_rank, launched_size
 
 linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="signals and devices of Linux")
@@ -183,7 +183,7 @@ def test_too_little_memory_in_training(tiny, tmp_path, monkeypatch, error, where
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("dbpt.methods.train", fail)
+    monkeypatch.setattr("dbpt.experiments.methods.train", fail)
     with pytest.raises(
         InputError, match=f"^{where}: lower --batch-size .*, --text-memory-mb or --embed-batch-size, or"
     ):

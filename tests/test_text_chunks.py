@@ -6,11 +6,11 @@ import torch
 from test_text_tower import TOWERS, WORDINGS, build, tokenizer_of
 from torch.nn import functional as F
 
-from dbpt.text_tower import build_text_tower, fit_text_tower, prompt_token_ids, text_path
-from dbpt.text_tower.chunks import ChunkedTower, activation_bytes
-from dbpt.text_tower.embedding import token_embedding
-from dbpt.text_tower.native import native_text
-from dbpt.text_tower.precision import hold_text
+from dbpt.clip.text_tower import build_text_tower, fit_text_tower, prompt_token_ids, text_path
+from dbpt.clip.text_tower.chunks import ChunkedTower, activation_bytes
+from dbpt.clip.text_tower.embedding import token_embedding
+from dbpt.clip.text_tower.native import native_text
+from dbpt.clip.text_tower.precision import hold_text
 
 PATHS = ("plain", "custom-blocks", "siglip")
 NAMES = [*WORDINGS, "cat", "sea gull", "sea eagle", "a bird of the very high seas", "house"]

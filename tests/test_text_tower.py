@@ -9,9 +9,9 @@ import torch
 from prompt_reference import reference_features, value_and_gradient
 from torch.nn import functional as F
 
+from dbpt.clip.text_tower import build_text_tower, context_token_ids, prompt_token_ids, text_path
+from dbpt.clip.text_tower.embedding import token_embedding
 from dbpt.errors import InputError
-from dbpt.text_tower import build_text_tower, context_token_ids, prompt_token_ids, text_path
-from dbpt.text_tower.embedding import token_embedding
 
 VISION = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16}
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 4, "layers": 3}

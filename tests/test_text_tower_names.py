@@ -16,9 +16,9 @@ import torch
 from prompt_reference import reference_features, value_and_gradient
 from test_text_tower import WordTokenizer
 
-from dbpt.backbone.config import build_model
-from dbpt.text_tower import build_text_tower, prompt_token_ids, text_path
-from dbpt.text_tower.embedding import token_embedding
+from dbpt.clip.config import build_model
+from dbpt.clip.text_tower import build_text_tower, prompt_token_ids, text_path
+from dbpt.clip.text_tower.embedding import token_embedding
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDINGS = ["waterbird", "dog", "an extraordinarily long name of a kind of seabird"]

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from dbpt.group_weights.bounds import MAX_WEIGHT
-from dbpt.metrics import worst_group_accuracy
+from dbpt.groups import worst_group_accuracy
+from dbpt.groups.bounds import MAX_WEIGHT
 from dbpt.objectives import OBJECTIVES, TrainingGroups
 from dbpt.training import Rows, TrainingSettings, train
 

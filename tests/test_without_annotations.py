@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dbpt.combinations import combinations, why_refused
-from dbpt.config import FitConfig
-from dbpt.experiment import Experiment, prepare
-from dbpt.methods import trained_row
+from dbpt.experiments.methods import trained_row
+from dbpt.experiments.stages import Experiment, prepare
+from dbpt.settings.combinations import combinations, why_refused
+from dbpt.settings.config import FitConfig
 
 FREE = [
     choice

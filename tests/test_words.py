@@ -5,9 +5,9 @@ import doctest
 import numpy as np
 import pytest
 
-import dbpt.words
+import dbpt.data.words
+from dbpt.data.words import Words, check_templates, check_vocabulary, parse_vocabulary
 from dbpt.errors import InputError
-from dbpt.words import Words, check_templates, check_vocabulary, parse_vocabulary
 
 
 def words(**changes):
@@ -21,7 +21,7 @@ def words(**changes):
 
 
 def test_docstring_examples():
-    assert doctest.testmod(dbpt.words).failed == 0
+    assert doctest.testmod(dbpt.data.words).failed == 0
 
 
 def test_parse_keeps_order_wordings_and_strips():

@@ -16,7 +16,7 @@ def features(backbone, rows=5):
 
 @pytest.fixture(scope="module")
 def backbone():
-    from dbpt.demo import mini_clip_paths
+    from dbpt.data.demo import mini_clip_paths
 
     return dbpt.load_backbone(*mini_clip_paths())
 

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from dbpt.backbone import load_backbone
+from dbpt.clip import load_backbone
 
 CONFIG = {
     "embed_dim": 16,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file
 
-from dbpt.metrics import worst_group_accuracy, worst_group_difference_interval
+from dbpt.groups import worst_group_accuracy, worst_group_difference_interval
 
 OTHERS = ("balanced", "groupdro", "dbpt-soft", "dbpt-true", "groupdro-true")
 

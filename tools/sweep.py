@@ -25,14 +25,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dbpt.combinations import readers
-from dbpt.config import FitConfig, make_config, read_config
-from dbpt.demo.resolve import resolve_demo
 from dbpt.errors import InputError
-from dbpt.experiment import Experiment, prepare
-from dbpt.methods import build_head, settings_of
-from dbpt.metrics import worst_group_accuracy
+from dbpt.experiments.methods import build_head, settings_of
+from dbpt.experiments.stages import Experiment, prepare
+from dbpt.groups import worst_group_accuracy
 from dbpt.objectives import OBJECTIVES, TrainingGroups
+from dbpt.settings.combinations import readers
+from dbpt.settings.config import FitConfig, make_config, read_config
+from dbpt.settings.demo import resolve_demo
 from dbpt.training import Rows, train
 from dbpt.training.threads import one_thread_if_small
 

@@ -23,10 +23,10 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from dbpt.demo.birds import draw_bird
-from dbpt.demo.faces import draw_face, sample_face
-from dbpt.demo.layouts import QUALITY
-from dbpt.demo.rooms import draw_pet
+from dbpt.data.demo.birds import draw_bird
+from dbpt.data.demo.faces import draw_face, sample_face
+from dbpt.data.demo.layouts import QUALITY
+from dbpt.data.demo.rooms import draw_pet
 
 # Shares of (y, a) = 00, 01, 10, 11 among the training drawings: what goes together on the web goes together here.
 WEB_SHARES = {
@@ -167,7 +167,7 @@ def train(
 def main() -> None:
     """Parse the command line, train, write config and weights."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("python/dbpt/demo"))
+    parser.add_argument("--out", type=Path, default=Path("python/dbpt/data/demo"))
     parser.add_argument("--cache", type=Path, default=Path("/tmp/mini_clip_drawings.npz"))
     parser.add_argument("--drawings", type=int, default=24_000)
     parser.add_argument("--steps", type=int, default=1500)

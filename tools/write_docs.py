@@ -14,21 +14,21 @@ from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
-from dbpt.combinations import APPLICATIONS, CHOICES, GROUP_SOURCES, combinations, why_refused
-from dbpt.config import FitConfig
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.report import comparison_table
+from dbpt.settings.combinations import APPLICATIONS, CHOICES, GROUP_SOURCES, combinations, why_refused
+from dbpt.settings.config import FitConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN = "<!-- demo output: begin (written by tools/write_docs.py) -->\n```text\n"
 END = "\n```\n<!-- demo output: end -->"
-MATRIX_BEGIN = "<!-- combinations: begin (written by tools/write_docs.py from dbpt.combinations) -->\n"
+MATRIX_BEGIN = "<!-- combinations: begin (written by tools/write_docs.py from dbpt.settings.combinations) -->\n"
 MATRIX_END = "<!-- combinations: end -->"
 LIMITS = {"low": "at least {}", "above": "above {}", "high": "at most {}", "below": "below {}"}
 SETTINGS = """# Settings
 
-<!-- written by tools/write_docs.py from dbpt.config.FitConfig -->
+<!-- written by tools/write_docs.py from dbpt.settings.config.FitConfig -->
 
 Each setting has one name: `dbpt.fit(..., lr=0.1)`, `dbpt fit ... --lr 0.1`, or `lr = 0.1` in a TOML
 file given to `--config` (what stands on the command line wins). A run keeps all of them in its `config.toml`. Lists

@@ -13,8 +13,8 @@ from typing import Any
 import open_clip
 import torch
 
-from dbpt.backbone.config import build_model
-from dbpt.text_tower.native import why_no_shared_prefix, why_not_causal
+from dbpt.clip.config import build_model
+from dbpt.clip.text_tower.native import why_no_shared_prefix, why_not_causal
 
 ROOT = Path(__file__).resolve().parents[1]
 STUB_VISION = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16}

@@ -15,6 +15,7 @@ __all__ = [
     "GroupStream",
     "IndependentStream",
     "WeightedStream",
+    "__version__",
     "assign_argmax",
     "assign_nearest",
     "batch_quotas",
@@ -22,6 +23,8 @@ __all__ = [
     "kmeans",
     "quotas",
 ]
+
+__version__: str
 
 @final
 class GroupIndex:

@@ -9,8 +9,8 @@ import repairs
 from fuzz_target import UNPRINTABLE, Parse, Workplace, target
 from layouts import touch, write_birds, write_faces, write_pets
 
-from dbpt.archives import tar as tar_archives
 from dbpt.data import Dataset, load_dataset
+from dbpt.data.archives import tar as tar_archives
 from dbpt.data.checks import check_dataset
 from dbpt.data.shard_pattern import shards_of
 

@@ -2,21 +2,20 @@
 
 import warnings
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import repairs
 from fuzz_target import Parse, Workplace, target
 
 from dbpt.data import load_dataset
+from dbpt.data.precomputed import read_given_features
 from dbpt.errors import InputError
 from dbpt.features import images, list_caches, verify_cache
 from dbpt.features.cache import FeatureCache
 from dbpt.features.file_rows import FileRows, ids_of
-from dbpt.features.given import read_given_features
 from dbpt.features.shards import DamagedShard, Shard, shard_name
 
-BACKBONE = SimpleNamespace(embed_dim=4, spec={"model": "tiny"})
+BACKBONE = 4, "tiny"
 
 
 @target(repairs.png)
@@ -41,7 +40,7 @@ def given(place: Workplace, name: str) -> Parse:
 
     def read(path: Path) -> None:
         source = path if path.parent == place.folder else path.parents[1]
-        features = read_given_features(source, dataset, BACKBONE)
+        features = read_given_features(source, dataset, *BACKBONE)
         assert features.shape == (4, 4) and features.dtype == np.float32
         np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
 

@@ -9,16 +9,16 @@ import torch
 from fuzz_target import Parse, Workplace, target
 
 import dbpt
-from dbpt.comparison import cells
-from dbpt.config import make_config, read_config
 from dbpt.data.column_names import parse_columns
+from dbpt.data.words import check_templates, parse_vocabulary
+from dbpt.experiments.comparison import cells
+from dbpt.files.tensors import write_tensors
 from dbpt.human_check.answers import read_answers
 from dbpt.human_check.design import Design, Stratum, read_design, write_design
 from dbpt.human_check.run_split import _LabelledByRun
-from dbpt.tensor_files import write_tensors
+from dbpt.settings.config import make_config, read_config
 from dbpt.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from dbpt.training.records import EpochRecord, Progress
-from dbpt.words import check_templates, parse_vocabulary
 
 DESIGN = Design(
     run="runs/a",

@@ -22,7 +22,7 @@ def cache_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _features(folder: Path | None) -> Path:
-    from dbpt.config import default_cache_dir
+    from dbpt.files.disk import default_cache_dir
 
     return (Path(os.path.expanduser(folder)) if folder else default_cache_dir()) / "features"  # noqa: PTH111 (as there)
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from dbpt.cli.options import SpreadCommand, compare_options
-from dbpt.comparison.plan import BY_THE_PLAN, METHODS
+from dbpt.experiments.comparison.plan import BY_THE_PLAN, METHODS
 
 WIDEST = 110
 
@@ -60,9 +60,9 @@ def compare(
     DATA and the options below are those of dbpt fit, and hold for every row. The table has mean and standard deviation
     over the seeds, and the paired difference to ERM with its intervals over seeds and over images.
     """
-    from dbpt.comparison.comparing import compare as run_compare
     from dbpt.errors import InputError
-    from dbpt.recipes import override
+    from dbpt.experiments.comparison.comparing import compare as run_compare
+    from dbpt.settings.recipes import override
 
     settings = _settings_of(config) if config else {}
     settings = override(settings, {name: value for name, value in options.items() if value is not None and value != ()})
@@ -93,7 +93,7 @@ def compare(
 
 def _settings_of(config: Path) -> dict[str, Any]:
     """A file that `fit` has written serves as it is: what the plan gives each row is left out of it."""
-    from dbpt.config import read_config
+    from dbpt.settings.config import read_config
 
     settings = read_config(config)
     left_out = [name for name in BY_THE_PLAN if settings.pop(name, None) is not None]

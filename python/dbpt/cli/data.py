@@ -20,8 +20,8 @@ def check(data: str, **options: Any) -> None:
 
     DATA is what dbpt fit takes. Reads the metadata and the header of every image. Exit code 2 if there are problems.
     """
-    from dbpt.data_check import check_data
     from dbpt.errors import InputError
+    from dbpt.experiments.data_check import check_data
 
     settings = {name: value for name, value in options.items() if value is not None and value != ()}
     found = check_data(data, log=lambda line: click.echo(line, err=True), **settings)

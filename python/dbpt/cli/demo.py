@@ -14,7 +14,7 @@ def demo(name: str, folder: Path, seed: int) -> None:
 
     NAME is demo-waterbirds, demo-celeba or demo-metashift.
     """
-    from dbpt.demo import write_demo
+    from dbpt.data.demo import write_demo
 
     root = write_demo(name, folder, seed=seed)
     click.echo(f"{name}: written to {root}; use it with: dbpt fit {name.removeprefix('demo-')} --root {root}")

@@ -19,9 +19,9 @@ def embed(data: str, failures: Path | None, overwrite: bool, **options: Any) -> 
 
     DATA is what dbpt fit takes. Only what is new or has changed is computed. Several of these at once share the work.
     """
-    from dbpt.embedding import embed as run_embed
+    from dbpt.experiments.embed import embed as run_embed
     from dbpt.features.ledger import TooManyFailures
-    from dbpt.files import check_output
+    from dbpt.files.disk import check_output
     from dbpt.ranks import launched_rank
 
     is_first = launched_rank() == 0
@@ -48,7 +48,7 @@ def embed(data: str, failures: Path | None, overwrite: bool, **options: Any) -> 
 
 
 def _write(file: Path, reasons: Iterable[tuple[str, str]], overwrite: bool) -> None:
-    from dbpt.csv_files import csv_text
-    from dbpt.files import write_output
+    from dbpt.files.csv import csv_text
+    from dbpt.files.disk import write_output
 
     write_output("--failures", file, csv_text([("path", "reason"), *reasons]), overwrite=overwrite)

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from dbpt.cli.options import SpreadCommand
-from dbpt.combinations import AVERAGES
+from dbpt.settings.combinations import AVERAGES
 
 
 @click.command(cls=SpreadCommand)
@@ -42,7 +42,7 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """Accuracy by group of the classifier in RUN on DATA (a known name or a table)."""
-    from dbpt.evaluation import evaluate as run_evaluate
+    from dbpt.experiments.evaluate import evaluate as run_evaluate
     from dbpt.report import comparison_table
 
     result = run_evaluate(

@@ -23,10 +23,10 @@ def fit(data: str | None, out: Path, config: Path | None, resume: bool, overwrit
     folder split/class/*.jpg, or of one that save_to_disk of Hugging Face's datasets has written, or tar shards as
     WebDataset names them: "train-{000..146}.tar".
     """
-    from dbpt.config import read_config
-    from dbpt.fitting import fit as run_fit
+    from dbpt.experiments.fit import fit as run_fit
     from dbpt.ranks import launched_rank
-    from dbpt.recipes import override
+    from dbpt.settings.config import read_config
+    from dbpt.settings.recipes import override
 
     settings = read_config(config) if config else {}
     settings = override(settings, {name: value for name, value in options.items() if value is not None and value != ()})

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from dbpt import __version__
+from dbpt._core import __version__
 from dbpt.cli.cache import cache
 from dbpt.cli.compare import compare
 from dbpt.cli.data import data

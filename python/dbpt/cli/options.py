@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from dbpt.comparison.plan import BY_THE_PLAN
-from dbpt.config import FitConfig
-from dbpt.recipes import RECIPES
+from dbpt.experiments.comparison.plan import BY_THE_PLAN
+from dbpt.settings.config import FitConfig
+from dbpt.settings.recipes import RECIPES
 
 LISTS = ("columns", "classes", "attributes", "template", "attribute_template", "celeba_attributes", "proportions")
 DATA_SETTINGS = (

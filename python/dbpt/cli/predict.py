@@ -11,7 +11,7 @@ import click
 from dbpt.errors import InputError
 
 if TYPE_CHECKING:
-    from dbpt.classifier import Prediction
+    from dbpt.runs.classifier import Prediction
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
@@ -32,9 +32,9 @@ def predict(
     that is no image gets its reason in the column error; if all are so, the exit code is 2. Text that a spreadsheet
     would run as a formula has an apostrophe in front.
     """
-    from dbpt.csv_files import csv_text
-    from dbpt.files import check_output, write_output
-    from dbpt.run_folder import load
+    from dbpt.files.csv import csv_text
+    from dbpt.files.disk import check_output, write_output
+    from dbpt.runs.run_folder import load
 
     paths = list_images(images)
     if out is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import product
 
-from dbpt.words import Vocabulary, Words
+from dbpt.data.words import Vocabulary, Words
 
 TARGET, SPURIOUS = "Blond_Hair", ("Male",)
 # Of the task that the literature reports; the sentences are those of the published code for it.

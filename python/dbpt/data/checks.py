@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dbpt.archives import find_member
+from dbpt.data.archives import find_member
 from dbpt.data.dataset import SPLITS, Dataset
 from dbpt.errors import InputError
-from dbpt.files import reason_of
+from dbpt.files.disk import reason_of
 
 
 def check_dataset(dataset: Dataset, *, training: bool = True, images: bool = True) -> None:

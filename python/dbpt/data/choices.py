@@ -11,8 +11,8 @@ from dbpt.data.column_names import ROLES
 from dbpt.data.dataset import SPLITS, Dataset
 from dbpt.data.rows import Columns
 from dbpt.data.value_codes import given_codes, is_unknown, missing, negatives, notes_on_numbers, own_codes
+from dbpt.data.words import Vocabulary, Words
 from dbpt.errors import CONTROL, InputError
-from dbpt.words import Vocabulary, Words
 
 TEMPLATES = ("a photo of a {}.",)
 ATTRIBUTE_TEMPLATES = ("{}",)

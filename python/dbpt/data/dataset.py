@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.words import Words
+from dbpt.data.words import Words
 
 SPLITS = ("train", "val", "test")
 GroupCounts = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]

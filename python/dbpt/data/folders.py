@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dbpt.errors import InputError
-from dbpt.files import reason_of
+from dbpt.files.disk import reason_of
 
 
 def absolute(path: str | Path) -> Path:

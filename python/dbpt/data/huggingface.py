@@ -1,8 +1,8 @@
 """Folders that ``save_to_disk`` of Hugging Face's datasets has written, read by that library; no image is decoded.
 
 An image goes by the Arrow file that holds its bytes: ``train/data-00000-of-00001.arrow/image/17`` is row 17 of that
-file, and `dbpt.archives` reads it there. So the feature cache tells rows by this path, the number of bytes, and the
-file's modification time, as it does with rows of tar shards.
+file, and `dbpt.data.archives` reads it there. So the feature cache tells rows by this path, the number of bytes, and
+the file's modification time, as it does with rows of tar shards.
 """
 
 import os
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dbpt.archives.arrow import image_column
+from dbpt.data.archives.arrow import image_column
 from dbpt.data.cell_text import cell_text
 from dbpt.data.choices import SPLIT_FOLDERS, Choices
 from dbpt.data.column_names import ROLES
@@ -21,8 +21,8 @@ from dbpt.data.folders import is_file, is_there
 from dbpt.data.jsonl import json_object
 from dbpt.data.rows import Columns, check_number, column_position, read_text, shortened
 from dbpt.data.value_codes import is_unknown
+from dbpt.data.words import Vocabulary
 from dbpt.errors import InputError
-from dbpt.words import Vocabulary
 
 if TYPE_CHECKING:
     import datasets

@@ -16,10 +16,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from dbpt.config import default_cache_dir
 from dbpt.data.huggingface import check_split_names
 from dbpt.errors import InputError
-from dbpt.files import reason_of
+from dbpt.files.disk import default_cache_dir, reason_of
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -113,7 +112,7 @@ def _image_files(split: Dataset) -> Iterator[str]:
 
 def _save(splits: dict[str, Dataset], place: Path, name: str) -> None:
     """Under a temporary name first, so that what stands in ``place`` is complete."""
-    from dbpt.features.owned_lock import OwnedLock  # Pillow comes with the features, which reading labels needs not
+    from dbpt.files.lock import OwnedLock  # Pillow comes with the features, which reading labels needs not
 
     try:
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -10,8 +10,8 @@ from dbpt.data.choices import Choices, listed
 from dbpt.data.dataset import Dataset
 from dbpt.data.folders import absolute
 from dbpt.data.rows import shortened
+from dbpt.data.words import Vocabulary, Words
 from dbpt.errors import InputError
-from dbpt.words import Vocabulary, Words
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from dbpt.data.folders import absolute, is_file, is_folder, is_there
 from dbpt.data.huggingface import is_saved_dataset, read_saved_dataset
 from dbpt.data.huggingface_objects import path_of
 from dbpt.data.known import KNOWN, read_known
+from dbpt.data.words import Vocabulary, check_vocabulary
 from dbpt.errors import InputError, nearest
-from dbpt.words import Vocabulary, check_vocabulary
 
 if TYPE_CHECKING:
     from dbpt.data.huggingface_objects import HuggingFaceData

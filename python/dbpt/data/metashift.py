@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from dbpt.data.dataset import Dataset, GroupCounts
 from dbpt.data.folders import find_root, first_of, list_entries, look_for_root
 from dbpt.data.rows import read_columns, relative_path, shortened
+from dbpt.data.words import Vocabulary, Words
 from dbpt.errors import InputError
-from dbpt.words import Vocabulary, Words
 
 FOLDER = "MetaShift-Cat-Dog-indoor-outdoor"
 FOLDERS = (FOLDER, f"metashift/{FOLDER}")

@@ -8,9 +8,9 @@ import numpy as np
 
 from dbpt.data.cell_text import cell_text
 from dbpt.data.rows import Columns, check_number, column_position
+from dbpt.data.safe_pyarrow import import_pyarrow
 from dbpt.errors import InputError
-from dbpt.files import open_regular, reason_of
-from dbpt.safe_pyarrow import import_pyarrow
+from dbpt.files.disk import open_regular, reason_of
 
 
 def read_parquet(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> Columns:

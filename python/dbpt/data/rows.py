@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.errors import InputError, nearest
-from dbpt.files import read_regular
+from dbpt.files.disk import read_regular
 
 MOST_ROWS = 10_000_000
 MAX_BYTES = 1 << 32

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Set
 from decimal import Decimal
 
 from dbpt.data.rows import shortened
-from dbpt.words import Vocabulary
+from dbpt.data.words import Vocabulary
 
 NUMBER = re.compile(r"[+-]?([0-9]{1,18}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
 

@@ -10,7 +10,7 @@ import numpy as np
 from dbpt.data.dataset import Dataset, GroupCounts
 from dbpt.data.folders import find_root
 from dbpt.data.rows import read_columns
-from dbpt.words import Words
+from dbpt.data.words import Words
 
 # As group_DRO, SubpopBench and WILDS name it.
 FOLDERS = ("waterbird_complete95_forest2water2", "waterbirds/waterbird_complete95_forest2water2", "waterbirds_v1.0")

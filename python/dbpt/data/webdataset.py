@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from dbpt.archives.member import Member
-from dbpt.archives.tar import members
+from dbpt.data.archives.member import Member
+from dbpt.data.archives.tar import members
 from dbpt.data.cell_text import cell_text
 from dbpt.data.choices import SPLIT_FOLDERS, Choices
 from dbpt.data.column_names import ROLES

@@ -1,8 +1,8 @@
 """Image features: one pass of the frozen image tower per image, kept in a cache on disk. Needs no torch to import."""
 
-from .care import list_caches, prune_caches, verify_cache
-from .embed import EmbeddedFiles, Embeddings, Failure, embed_images
-from .images import UnreadableImage, decoding_threads, open_image, pillow_warnings, read_crop, read_size
+from dbpt.features.embed import EmbeddedFiles, Embeddings, Failure, embed_images
+from dbpt.features.images import UnreadableImage, decoding_threads, open_image, pillow_warnings, read_crop, read_size
+from dbpt.features.maintenance import list_caches, prune_caches, verify_cache
 
 __all__ = [
     "EmbeddedFiles",

@@ -32,10 +32,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.errors import InputError
-from dbpt.files import file_sha256, reason_of, sync_folder, write_atomically
-
-from .file_rows import FileRows
-from .manifest import (
+from dbpt.features.file_rows import FileRows
+from dbpt.features.manifest import (
     MANIFEST,
     SHARD_NAME,
     STORED_AS,
@@ -46,8 +44,9 @@ from .manifest import (
     read_manifest,
     write_manifest,
 )
-from .owned_lock import OwnedLock
-from .shards import DamagedShard, Shard, shard_bytes
+from dbpt.features.shards import DamagedShard, Shard, shard_bytes
+from dbpt.files.disk import file_sha256, reason_of, sync_folder, write_atomically
+from dbpt.files.lock import OwnedLock
 
 CLAIMS = "claims"
 CLAIM_NAME = re.compile(r"[0-9a-f]{32}\.lock(\.owner)?")

@@ -15,13 +15,12 @@ from tqdm import tqdm
 
 from dbpt.arguments import integer
 from dbpt.errors import InputError
-
-from .cache import FeatureCache
-from .file_rows import FileRows, look_up_files
-from .ledger import Ledger
+from dbpt.features.cache import FeatureCache
+from dbpt.features.file_rows import FileRows, look_up_files
+from dbpt.features.ledger import Ledger
 
 if TYPE_CHECKING:
-    from dbpt.backbone import Backbone
+    from dbpt.clip import Backbone
 
 ATTEMPTS = 3  # a second pass for what another process could not reach
 UNREACHED = "could not be read"
@@ -163,7 +162,7 @@ class EmbeddedFiles:
         """
         ledger, decoded = self._checked_ledger(), 0
         if len(self.missing):
-            from .embedding_pass import EmbeddingPass
+            from dbpt.features.embedding_pass import EmbeddingPass
 
             self.cache.say = lru_cache(None)(log)  # each line once
             with tqdm(total=len(self.missing), desc="embedding", unit="img", disable=None if progress else True) as bar:

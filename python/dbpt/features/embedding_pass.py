@@ -19,16 +19,15 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dbpt.errors import InputError, NotFinite
-
-from .cache import FeatureCache
-from .file_rows import FileRows
-from .images import UnreachableImage, UnreadableImage, decoding_threads, pillow_warnings, read_crop
-from .ledger import Ledger
-from .owned_lock import OwnedLock
-from .shards import shard_name
+from dbpt.features.cache import FeatureCache
+from dbpt.features.file_rows import FileRows
+from dbpt.features.images import UnreachableImage, UnreadableImage, decoding_threads, pillow_warnings, read_crop
+from dbpt.features.ledger import Ledger
+from dbpt.features.shards import shard_name
+from dbpt.files.lock import OwnedLock
 
 if TYPE_CHECKING:
-    from dbpt.backbone import Backbone
+    from dbpt.clip import Backbone
 
 LEAST_SHARD_ROWS, MOST_SHARD_ROWS = 512, 16384  # a shard is the most work that a kill costs
 SHARDS_OF_A_LIST = 1024

@@ -13,11 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.archives import find_member
+from dbpt.data.archives import find_member
 from dbpt.errors import InputError
-from dbpt.files import reason_of
-
-from .images import UnreadableImage, decoding_threads, open_with_stamp
+from dbpt.features.images import UnreadableImage, decoding_threads, open_with_stamp
+from dbpt.files.disk import reason_of
 
 BLOCK = 1 << 20
 TASK_FILES = 1024

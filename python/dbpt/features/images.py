@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from dbpt.archives import find_member
 from dbpt.arguments import available_cpus
+from dbpt.data.archives import find_member
 from dbpt.errors import one_line
-from dbpt.files import open_regular
+from dbpt.files.disk import open_regular
 from dbpt.ranks import local_size
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")

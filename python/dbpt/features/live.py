@@ -19,10 +19,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from dbpt.backbone import Backbone
+from dbpt.clip import Backbone
 from dbpt.errors import InputError
-
-from .images import UnreadableImage, decoding_threads, pillow_warnings, read_image
+from dbpt.features.images import UnreadableImage, decoding_threads, pillow_warnings, read_image
 
 AREA = (0.08, 1.0)
 ASPECT = (3 / 4, 4 / 3)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dbpt.errors import InputError
-from dbpt.files import open_regular, reason_of, write_atomically
+from dbpt.files.disk import open_regular, reason_of, write_atomically
 
 SCHEMA_VERSION = 3
 MANIFEST = "manifest.json"

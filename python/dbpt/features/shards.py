@@ -23,9 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from dbpt.files import open_regular
-
-from .file_rows import FileRows, ids_of
+from dbpt.features.file_rows import FileRows, ids_of
+from dbpt.files.disk import open_regular
 
 MAX_HEADER = 1 << 16
 NORM_TOLERANCE = 1e-2

@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dbpt.backbone import Backbone
-from dbpt.backbone.text_tokenizer import Tokenizer
+from dbpt.clip import Backbone
+from dbpt.clip.text_tokenizer import Tokenizer
+from dbpt.clip.text_tower import ClassPosition, PromptLayout, context_token_ids, fit_text_tower, prompt_token_ids
+from dbpt.clip.text_tower.embedding import text_weights, token_embedding
+from dbpt.data.words import Vocabulary
 from dbpt.heads.base import Head
-from dbpt.text_tower import ClassPosition, PromptLayout, context_token_ids, fit_text_tower, prompt_token_ids
-from dbpt.text_tower.embedding import text_weights, token_embedding
-from dbpt.words import Vocabulary
 
 TEXT_MEMORY_MB = 1000
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.csv_files import unmarked
 from dbpt.data.rows import Columns, read_columns, read_text
 from dbpt.errors import InputError
+from dbpt.files.csv import unmarked
 from dbpt.human_check.design import Design
 
 CANNOT_TELL, NOT_ANSWERED = -1, -2

@@ -14,11 +14,11 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.csv_files import csv_text, unmarked
 from dbpt.data.rows import read_columns
 from dbpt.errors import InputError
-from dbpt.files import write_atomically, write_json
-from dbpt.schema import Count, Limits, Share, check_version, read_json, typed
+from dbpt.files.csv import csv_text, unmarked
+from dbpt.files.disk import write_atomically, write_json
+from dbpt.files.typed_json import Count, Limits, Share, check_version, read_json, typed
 
 SCHEMA_VERSION = 1
 WAY_OUT = "draw a new sample"

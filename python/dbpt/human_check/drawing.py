@@ -10,14 +10,14 @@ import numpy as np
 
 from dbpt import arguments
 from dbpt.errors import InputError
-from dbpt.files import check_can_create, write_atomically
+from dbpt.files.disk import check_can_create, write_atomically
 from dbpt.human_check.design import Design, Stratum, write_design
 from dbpt.human_check.page import label_page
 from dbpt.human_check.run_split import RunSplit, read_run_split
 from dbpt.human_check.strata import allocate, draw, stratify
 
 if TYPE_CHECKING:
-    from dbpt.experiment import Log
+    from dbpt.experiments.stages import Log
 
 
 def draw_label_sample(

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt import __version__
-from dbpt.files import write_json
+from dbpt._core import __version__
+from dbpt.files.disk import write_json
+from dbpt.groups import SMALL_GROUP, worst_group
 from dbpt.human_check.answers import CANNOT_TELL, NOT_ANSWERED, read_answers
 from dbpt.human_check.design import Design, read_design
 from dbpt.human_check.estimates import Estimates, estimate
 from dbpt.human_check.posterior import LabelledStrata
-from dbpt.metrics import SMALL_GROUP, worst_group
 
 SCHEMA_VERSION = 1
 MANY_UNSURE = 0.05

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from dbpt import __version__
+from dbpt._core import __version__
 from dbpt.errors import InputError
 from dbpt.features.images import UnreadableImage
 from dbpt.human_check.design import Design
 from dbpt.report.summary import SPLIT_NAMES
-from dbpt.thumbnails import thumbnail
+from dbpt.report.thumbnails import thumbnail
 
 PIXELS = 320
 MAX_BYTES = 18_000  # so that 200 pictures, in base64, stay under 5 MB

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from dbpt.data import SPLITS, Dataset, load_dataset
 from dbpt.data.column_names import parse_columns
-from dbpt.data_settings import same_task
 from dbpt.errors import InputError, nearest
+from dbpt.settings.data import same_task
 
 if TYPE_CHECKING:
-    from dbpt.classifier import Classifier
-    from dbpt.experiment import Log
+    from dbpt.experiments.stages import Log
+    from dbpt.runs.classifier import Classifier
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ def read_run_split(
 
     The other arguments and the errors are those of `draw_label_sample`.
     """
-    from dbpt.run_folder import load
+    from dbpt.runs.run_folder import load
 
     if split is not None and split not in SPLITS:
         raise InputError(f"split is {split!r}; expected one of {', '.join(SPLITS)}{nearest(str(split), list(SPLITS))}")
@@ -68,8 +68,8 @@ class _LabelledByRun:
     """What ``pseudo_attributes.safetensors`` of a run holds: arrays (N,) and the path of each row."""
 
     def __init__(self, run: Path, classifier: "Classifier") -> None:
-        from dbpt.run_folder import TENSORS_SCHEMA_VERSION, WAY_OUT
-        from dbpt.tensor_files import read_tensors
+        from dbpt.files.tensors import read_tensors
+        from dbpt.runs.run_folder import TENSORS_SCHEMA_VERSION, WAY_OUT
 
         file = run / "pseudo_attributes.safetensors"
         tensors, _ = read_tensors(file, "run's pseudo attributes", version=TENSORS_SCHEMA_VERSION, way_out=WAY_OUT)
@@ -138,7 +138,7 @@ def _dataset(classifier: "Classifier", paths: list[str], data: str | Path | None
 
 def _right(classifier: "Classifier", dataset: Dataset, cache: str | None, log: "Log") -> NDArray[np.int64]:
     """(N,) 1 where the run's classifier gives the class, else 0."""
-    from dbpt.experiment import embed_dataset
+    from dbpt.experiments.stages import embed_dataset
 
     _, features, failures = embed_dataset(dataset, classifier.backbone, replace(classifier.config, cache=cache), log)
     if failures:

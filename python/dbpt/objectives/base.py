@@ -1,6 +1,7 @@
 """The interface of an objective, and the training rows it is built from.
 
-No file of this folder imports torch by being imported: `dbpt.config` reads the objectives' names, and must stay quick.
+No file of this folder imports torch by being imported: `dbpt.settings.config` reads the objectives' names, and must
+stay quick.
 """
 
 from __future__ import annotations
@@ -14,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt._core import GroupIndex, GroupStream
-from dbpt.group_weights import soft_counts
-from dbpt.metrics import group_counts
+from dbpt.groups import group_counts, soft_counts
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +57,7 @@ class Objective(ABC):
     """Turns the per-sample losses of a batch into the loss of a step.
 
     An instance belongs to one training run. It may hold state, which `observe` and `end_epoch` move and a checkpoint
-    carries. What it can be combined with is said by its class, and read by `dbpt.combinations`.
+    carries. What it can be combined with is said by its class, and read by `dbpt.settings.combinations`.
     """
 
     name: ClassVar[str]

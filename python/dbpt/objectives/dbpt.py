@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.group_weights import GroupWeights
-from dbpt.group_weights.bounds import MAX_WEIGHT, MIN_GROUP_COUNT
+from dbpt.groups import GroupWeights
+from dbpt.groups.bounds import MAX_WEIGHT, MIN_GROUP_COUNT
 from dbpt.objectives.base import TrainingGroups
 from dbpt.objectives.weighting import WeightingObjective
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.group_weights import GroupWeighting
-from dbpt.metrics import group_counts
+from dbpt.groups import GroupWeighting, group_counts
 from dbpt.objectives.base import Draws, Objective, TrainingGroups
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ DRAWS_A_PART = 1 << 16
 
 
 class WeightingObjective(Objective):
-    """loss = (1/B) * sum_i w_g(i) * l_i, with the group weights of a rule from `dbpt.group_weights`.
+    """loss = (1/B) * sum_i w_g(i) * l_i, with the group weights of a rule from `dbpt.groups`.
 
     The mean is over the batch and never divided by the sum of weights. A row of unknown group weighs the mean weight of
     its class's rows; 1 if none of them has a group. Under soft membership a row weighs the mean of its groups' weights.
@@ -28,7 +27,7 @@ class WeightingObjective(Objective):
     independently. The weights are those at the beginning of the epoch. Where draws go by another rule, ``drawn_by``, a
     row's loss is multiplied by its weight over the weight that it is drawn by.
 
-    ``min_group_count`` and ``max_weight`` bound what a few rows can decide: see `dbpt.group_weights.bounds`.
+    ``min_group_count`` and ``max_weight`` bound what a few rows can decide: see `dbpt.groups.bounds`.
     """
 
     uses_groups = True

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from dbpt.errors import InputError
-from dbpt.schema import typed_json
-from dbpt.tensor_files import read_tensors, write_tensors
+from dbpt.files.tensors import read_tensors, write_tensors
+from dbpt.files.typed_json import typed_json
 from dbpt.training.records import Progress
 
 SCHEMA_VERSION = 6

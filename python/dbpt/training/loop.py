@@ -16,12 +16,12 @@ from torch import nn
 
 from dbpt.errors import InputError
 from dbpt.features.live import LiveImages
-from dbpt.metrics import worst_group_accuracy
+from dbpt.groups import worst_group_accuracy
 from dbpt.objectives import Objective
 from dbpt.objectives.base import Draws
 from dbpt.ranks import ALONE, Ranks
-from dbpt.training.blow_up import Moment
 from dbpt.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from dbpt.training.divergence import Moment
 from dbpt.training.fingerprint import training_fingerprint
 from dbpt.training.optimizer import build_optimizer, load_optimizer_tensors, optimizer_tensors
 from dbpt.training.passes import predictions
@@ -52,7 +52,7 @@ def train(
     ``live`` gives the training rows' features instead of ``training.features``, anew at each draw.
     All ``ranks`` call this with the same arguments: each computes its part of every batch, and all end with the same
     head. Rank 0 alone reads and writes the checkpoint, which a run of another number of ranks may continue.
-    Raises `InputError` if training blows up (`dbpt.training.blow_up`), or if the checkpoint is another run's.
+    Raises `InputError` if training blows up (`dbpt.training.divergence`), or if the checkpoint is another run's.
     """
     ranks.copy_first([*head.parameters(), *head.buffers()])
     run = _Run(head, objective, training, validation, settings, live, ranks, resumable=checkpoint_path is not None)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dbpt.schema import AnyFloat, Count, Share
+from dbpt.files.typed_json import AnyFloat, Count, Share
 from dbpt.training.peak_rates import PeakRates
 from dbpt.training.selection import Selection
 

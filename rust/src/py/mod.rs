@@ -17,6 +17,8 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = true)]
 mod _core {
     #[pymodule_export]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
+    #[pymodule_export]
     use super::batches::{PyBatchStream, batch_quotas};
     #[pymodule_export]
     use super::cluster::{assign_argmax, assign_nearest, kmeans};

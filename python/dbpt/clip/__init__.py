@@ -1,0 +1,10 @@
+"""The frozen CLIP model: any open_clip model by name and tag, or a config file with local safetensors weights.
+
+Nothing here is trained and nothing of ours unpickles; what is stored about a backbone is plain JSON (`Backbone.spec`).
+"""
+
+from dbpt.clip.encoder import Backbone
+from dbpt.clip.load import load_backbone, load_backbone_from_spec
+from dbpt.clip.spec import check_spec
+
+__all__ = ["Backbone", "check_spec", "load_backbone", "load_backbone_from_spec"]

@@ -1,0 +1,124 @@
+"""`Backbone`: the two frozen towers of a CLIP model, with the preprocessing and tokenizer that belong to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from dbpt.clip.precision import IMAGE_PRECISIONS, image_precision_of
+from dbpt.clip.preprocessing import Preprocessing
+from dbpt.clip.text_tokenizer import Tokenizer, first_cut
+from dbpt.errors import InputError, NotFinite
+
+ENCODER_SCHEMA_VERSION = 1  # raise it when the same key would no longer give the same features
+TEXT_BATCH_SIZE = 128
+DAMAGED = "its weights are damaged; get them again"
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen open_clip model, ready to encode: in float32, but for an image tower held in half precision.
+
+    Attributes:
+        model: the open_clip module, in eval mode, every parameter with ``requires_grad`` False.
+        tokenizer: ``list[str]`` to token ids (P, context_length) int64; longer texts are cut.
+        preprocess: ``PIL.Image`` to (3, H, W) float32, exactly open_clip's inference transform; its `crop` gives
+            (H, W, 3) uint8 instead.
+        device: where `model` lives.
+        embed_dim: D, the width of the shared embedding space.
+        spec: JSON from which `load_backbone_from_spec` rebuilds the same backbone.
+    """
+
+    model: torch.nn.Module
+    tokenizer: Tokenizer
+    preprocess: Preprocessing
+    device: torch.device
+    embed_dim: int
+    spec: dict[str, Any]
+    logit_scale: float = field(init=False)
+    logit_bias: float | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        scale = self.model.logit_scale
+        bias = getattr(self.model, "logit_bias", None)
+        assert isinstance(scale, torch.Tensor)
+        object.__setattr__(self, "logit_scale", float(scale.detach().exp()))
+        object.__setattr__(self, "logit_bias", None if bias is None else float(bias.detach()))
+
+    @property
+    def encoder_key(self) -> dict[str, Any]:
+        """What the bytes of an image feature depend on, readable: the key of a feature cache."""
+        config = self.spec["config"]
+        image_part = {k: config[k] for k in ("embed_dim", "quick_gelu", "custom_text", "vision_cfg") if k in config}
+        return {
+            "schema_version": ENCODER_SCHEMA_VERSION,
+            "backbone": image_part,
+            "weights": self.spec["weights"]["sha256"],
+            "preprocess": self.spec["preprocess"],
+            "dtype": image_precision_of(self.spec),
+        }
+
+    @torch.inference_mode()
+    def encode_image(self, batch: torch.Tensor | NDArray[np.float32] | NDArray[np.uint8]) -> torch.Tensor:
+        """Encode preprocessed images (B, 3, H, W) float32; returns (B, D) float32 on the CPU, rows of length 1.
+
+        Or crops (B, H, W, 3) uint8, as `Preprocessing.crop` gives them, which are normalised on `device`. Raises
+        `InputError` if the model gives NaN or infinity, which means damaged weights or an overflow of float16.
+        """
+        pixels = torch.as_tensor(batch).to(self.device)
+        if pixels.dtype == torch.uint8:
+            pixels = self.preprocess.normalise(pixels)
+        precision = image_precision_of(self.spec)
+        pixels = pixels.to(IMAGE_PRECISIONS[precision])
+        features = self.model.encode_image(pixels, normalize=False)  # type: ignore[operator]
+        reason = "float16 is too small for it; choose --image-precision bf16" if precision == "fp16" else DAMAGED
+        return _checked(F.normalize(features.float(), dim=-1), "image", reason)
+
+    @torch.inference_mode()
+    def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
+        """Encode sentences; returns (P, D) float32 on the CPU, rows of length 1. Raises as `encode_image` does."""
+        if not texts:
+            return torch.zeros(0, self.embed_dim)
+        parts = [
+            _checked(self.model.encode_text(ids.to(self.device), normalize=True), "text", DAMAGED)  # type: ignore[operator]
+            for ids in torch.split(self.token_ids(texts), TEXT_BATCH_SIZE)
+        ]
+        return torch.cat(parts)
+
+    def token_ids(self, texts: Sequence[str]) -> torch.Tensor:
+        """Tokenize sentences to (P, context_length) int64.
+
+        Raises `InputError` if the tokenizer isn't the model's, or for a sentence that does not fit.
+        """
+        ids = self.tokenizer(list(texts)).to(torch.int64)
+        vocab_size = self.spec["config"]["text_cfg"].get("vocab_size", 49408)
+        if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < vocab_size:
+            raise InputError(
+                f"the tokenizer gives token id {int(ids.max())}, but the model's vocabulary has {vocab_size} entries: "
+                "this tokenizer belongs to another model; give the right one with --tokenizer"
+            )
+        cut = first_cut(self.tokenizer, texts, ids)
+        if cut is not None:
+            raise InputError(
+                f"sentence {_shortened(texts[cut])!r} does not fit into the text tower's {ids.shape[1]} tokens; "
+                "shorten it"
+            )
+        return ids
+
+
+def _shortened(text: str, limit: int = 100) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _checked(features: torch.Tensor, tower: str, reason: str) -> torch.Tensor:
+    features = features.float().cpu()
+    bad = ~torch.isfinite(features).all(dim=-1)
+    if bool(bad.any()):
+        raise NotFinite(f"the {tower} tower gives NaN or infinite features: {reason}", int(bad.int().argmax()))
+    return features

@@ -1,0 +1,143 @@
+"""The tokenizer of a backbone: open_clip's for the model, or a local `tokenizer.json`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import open_clip
+import torch
+from open_clip.tokenizer import get_clean_fn
+
+from dbpt.clip.config import JSON_LIMIT, one_line, quick_if_offline, silent_logging
+from dbpt.errors import InputError
+from dbpt.files.disk import open_regular, read_regular, reason_of
+
+
+class Tokenizer(Protocol):
+    """Texts to token ids (P, context_length) int64, by default of the model's context length; longer ones are cut."""
+
+    def __call__(self, texts: list[str], context_length: int | None = None) -> torch.Tensor:
+        """Tokenize, pad, cut."""
+
+
+def context_length(config: dict[str, Any]) -> int:
+    """Number of token positions of the text tower."""
+    return int(config["text_cfg"].get("context_length", 77))
+
+
+def first_cut(tokenizer: Tokenizer, texts: Sequence[str], ids: torch.Tensor) -> int | None:
+    """Return the row of the first text that was cut to the (P, L) ``ids``; None if all fit.
+
+    One position more adds nothing but padding to a text that fits, even if padding looks like the end token.
+    """
+    length = ids.shape[1]
+    longer = tokenizer([*texts, ""], context_length=length + 1)
+    is_cut = (longer[:-1, :length] != ids).any(dim=1) | (longer[:-1, length] != longer[-1, length])
+    return int(is_cut.int().argmax()) if bool(is_cut.any()) else None
+
+
+def model_tokenizer(name: str) -> Tokenizer:
+    """open_clip's tokenizer for a named model; one clear line if it needs the network or a package that isn't there."""
+    try:
+        with silent_logging(), quick_if_offline():
+            return open_clip.get_tokenizer(name)  # type: ignore[no-any-return]
+    except Exception as error:  # missing packages, no network, a folder without the files
+        raise InputError(
+            f"model {name!r}: its tokenizer could not be loaded ({one_line(error, 80)}); "
+            "give a local tokenizer.json, or the folder that holds it, with --tokenizer"
+        ) from error
+
+
+def simple_tokenizer(config: dict[str, Any]) -> Tokenizer:
+    """The CLIP tokenizer (lower-cased BPE of 49,408 entries) at the config's context length."""
+    if config["text_cfg"].get("hf_tokenizer_name"):
+        raise InputError(
+            f"the model's config names the tokenizer {config['text_cfg']['hf_tokenizer_name']!r}; "
+            "give its tokenizer.json, or the folder that holds it, with --tokenizer"
+        )
+    return open_clip.SimpleTokenizer(context_length=context_length(config))  # type: ignore[no-any-return]
+
+
+def tokenizer_file(path: Path) -> Path:
+    """Return the tokenizer.json that `path`, a file or a folder, means."""
+    file = path / "tokenizer.json" if os.path.isdir(path) else path  # noqa: PTH112 (Path.is_dir raises on long names)
+    try:
+        open_regular(file).close()
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{file}: cannot read the tokenizer: {reason_of(error)}; expected a tokenizer.json or its folder"
+        ) from None
+    return file
+
+
+class FileTokenizer:
+    """A Hugging Face ``tokenizer.json``, padded and cut to the model's context length as open_clip does."""
+
+    def __init__(self, file: Path, config: dict[str, Any]) -> None:
+        try:
+            from tokenizers import Tokenizer as HFTokenizer
+        except ImportError:
+            raise InputError(
+                f"{file}: reading it needs the package 'tokenizers': pip install 'dbpt[tokenizers]'"
+            ) from None
+        text_cfg = config["text_cfg"]
+        if text_cfg.get("tokenizer_mode"):
+            raise InputError(f"{file}: tokenizer mode {text_cfg['tokenizer_mode']!r} is not supported from a file")
+        try:
+            self._tokenizer = HFTokenizer.from_file(str(file))
+        except Exception as error:  # the package raises bare Exception
+            raise InputError(f"{file}: not a tokenizer.json ({one_line(error, 80)})") from None
+        self._file = file
+        options = text_cfg.get("tokenizer_kwargs") or {}
+        self._clean = get_clean_fn(options.get("clean", "whitespace"))
+        self._pad = self._pad_id(file, text_cfg)
+        self._stripped = self._separator_id(file) if options.get("strip_sep_token") else None
+        self._length = context_length(config)
+
+    def _pad_id(self, file: Path, text_cfg: dict[str, Any]) -> int:
+        if self._tokenizer.padding:
+            return int(self._tokenizer.padding["pad_id"])
+        pad_id = self._special_id(file, "pad_token")
+        return int(text_cfg.get("pad_id", 0)) if pad_id is None else pad_id
+
+    def _separator_id(self, file: Path) -> int:
+        """The end token of a model that was trained without one (CLIPA): open_clip replaces it by 0."""
+        found = self._special_id(file, "sep_token")
+        found = self._tokenizer.token_to_id("[SEP]") if found is None else found
+        if found is None:
+            raise InputError(
+                f"{file}: no [SEP] token, which this model replaces by padding: it is another model's file"
+            )
+        return int(found)
+
+    def _special_id(self, file: Path, name: str) -> int | None:
+        """The id of a token that the tokenizer_config.json beside ``file`` names; None if it names none."""
+        beside = file.with_name("tokenizer_config.json")
+        if not os.path.lexists(beside):
+            return None
+        text = read_regular(beside, "tokenizer_config.json", JSON_LIMIT)
+        try:
+            token = json.loads(text)[name]
+        except KeyError:
+            return None
+        except (ValueError, TypeError, RecursionError) as error:
+            raise InputError(f"{beside}: not a tokenizer_config.json ({one_line(error, 80)})") from None
+        token = token.get("content") if isinstance(token, dict) else token
+        found: int | None = self._tokenizer.token_to_id(token) if isinstance(token, str) else None
+        return found
+
+    def __call__(self, texts: list[str], context_length: int | None = None) -> torch.Tensor:
+        """Tokenize to (P, context_length) int64."""
+        length = context_length or self._length
+        self._tokenizer.enable_truncation(max_length=length)
+        self._tokenizer.enable_padding(length=length, pad_id=self._pad)
+        try:
+            encoded = self._tokenizer.encode_batch([self._clean(text) for text in texts])
+        except Exception as error:  # the package raises bare Exception
+            raise InputError(f"{self._file}: can't tokenize the prompts ({one_line(error, 80)})") from None
+        ids = torch.tensor([one.ids for one in encoded], dtype=torch.int64)
+        return ids if self._stripped is None else ids.masked_fill(ids == self._stripped, 0)

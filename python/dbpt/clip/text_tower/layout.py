@@ -1,0 +1,109 @@
+"""Where the context stands among a prompt's tokens.
+
+The ids come from tokenising ``"{name}."``, with placeholders where the context goes, so a name may have any number of
+tokens (counting words, as CoOp's ``CTX_INIT`` does, is wrong for "landbird").
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from dbpt.clip.text_tower.tokens import Tokenizer, TokenizerFrame, tokenizer_frame
+from dbpt.errors import InputError
+
+ClassPosition = Literal["end", "middle", "front"]
+
+
+@dataclass(frozen=True)
+class PromptLayout:
+    """Token ids of P prompts and the place of the context vectors in them.
+
+    ids: (P, L) int64, placeholders where the context goes, padded as the tokenizer pads.
+    places: (P, L) int64, which context vector stands at a position, -1 where a token does. Contexts of several classes
+        are counted through: vector j of context number c is c * n_ctx + j.
+    n_ctx: number of context positions in a prompt.
+    """
+
+    ids: torch.Tensor
+    places: torch.Tensor
+    n_ctx: int
+
+    def prompts(self, rows: Sequence[int]) -> "PromptLayout":
+        """The layout of some of the prompts."""
+        chosen = list(rows)
+        return PromptLayout(self.ids[chosen], self.places[chosen], self.n_ctx)
+
+
+def prompt_token_ids(
+    tokenizer: Tokenizer,
+    wordings: Sequence[str],
+    n_ctx: int,
+    *,
+    class_position: ClassPosition = "end",
+    owners: Sequence[int] | None = None,
+) -> PromptLayout:
+    """Lay out P prompts of one wording each, as CoOp does; without start or end token where the tokenizer has none.
+
+    ``end``: ``[SOS][ctx][wording][.][EOS]``; ``middle``: half of the context (rounded down) on either side of the
+    wording; ``front``: ``[SOS][wording][ctx][.][EOS]``. Where a tokenizer makes one token of the last letters and the
+    full stop, that token counts as part of the wording.
+
+    ``owners`` (P,) gives the number of each prompt's own context; without it all prompts share one.
+
+    Raises `InputError` if a wording and its context do not fit into the tower's context length.
+    """
+    frame = tokenizer_frame(tokenizer)
+    ids_PL = tokenizer([f"{wording}." for wording in wordings]).long().cpu()
+    _check_fit(frame, wordings, ids_PL, n_ctx)
+    names = frame.contents(tokenizer(list(wordings)).long().cpu())
+    before = {"end": n_ctx, "middle": n_ctx // 2, "front": 0}[class_position]
+    placeholder = frame.placeholder(ids_PL)
+    ids, places = [], []
+    for row, (full, name) in enumerate(zip(frame.contents(ids_PL), names, strict=True)):
+        first = 0 if owners is None else owners[row] * n_ctx
+        inside = _places(full, name, range(first, first + n_ctx), before)
+        words = iter(full)
+        ids.append(_framed(frame, ids_PL[row], [placeholder if place >= 0 else next(words) for place in inside]))
+        places.append([-1] * frame.start + inside + [-1] * (frame.length - frame.start - len(inside)))
+    return PromptLayout(torch.tensor(ids), torch.tensor(places), n_ctx)
+
+
+def _check_fit(frame: TokenizerFrame, wordings: Sequence[str], ids_PL: torch.Tensor, n_ctx: int) -> None:
+    n_used, wording = max(zip(frame.used(ids_PL), wordings, strict=True))
+    room = frame.length - n_used
+    if n_ctx > room:
+        way_out = f"at most {room} fit; lower n_ctx, or shorten ctx_init or the wording" if room else "shorten it"
+        raise InputError(
+            f"class wording {wording!r} takes {n_used} of the text tower's {frame.length} positions, with the full "
+            f"stop and the tokens that begin and end a text; beside it n_ctx = {n_ctx} context tokens don't fit: "
+            f"{way_out}"
+        )
+
+
+def _places(full: list[int], name: list[int], context: range, before: int) -> list[int]:
+    """``context`` around the tokens of ``name`` (-1), ``before`` of it in front; then the rest of ``full`` (-1)."""
+    split = len(name) if full[: len(name)] == name else len(full)
+    return [*context[:before], *[-1] * split, *context[before:], *[-1] * (len(full) - split)]
+
+
+def _framed(frame: TokenizerFrame, like_L: torch.Tensor, inside: list[int]) -> list[int]:
+    """``inside`` between the start and end tokens of a text ``like_L`` (L,), padded to L."""
+    row: list[int] = like_L.tolist()
+    end = frame.used(like_L[None])[0]
+    framed = row[: frame.start] + inside + row[end - frame.ends : end]
+    return framed + [frame.pad] * (frame.length - len(framed))
+
+
+def context_token_ids(tokenizer: Tokenizer, words: str) -> torch.Tensor:
+    """(n_ctx,) int64 token ids of the words that a context starts as. Raises `InputError` if there are none or many."""
+    frame = tokenizer_frame(tokenizer)
+    ids = frame.contents(tokenizer([words]).long().cpu())[0]
+    if not 0 < len(ids) < frame.length - frame.start - frame.ends:
+        found = f"at least {len(ids)} tokens" if ids else "no token"
+        raise InputError(
+            f"--ctx-init {words!r}: {found}; expected words that leave room for a class name in the text tower's "
+            f"{frame.length} positions"
+        )
+    return torch.tensor(ids)

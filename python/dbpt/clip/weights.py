@@ -1,0 +1,102 @@
+"""Weights from local files and their digests: safetensors only, loaded strictly, with errors that fit on a line."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from open_clip.convert import convert_state_dict
+from open_clip.model import convert_to_custom_text_state_dict
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from dbpt.clip.config import first_few
+from dbpt.errors import InputError
+from dbpt.files.disk import open_regular, reason_of
+
+PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".tar", ".npz", ".npy")
+_PICKLE_MAGIC = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"\x93NUMPY", b"\x1f\x8b")
+
+
+def looks_like_path(pretrained: str) -> bool:
+    """Whether `pretrained` means a local file rather than one of open_clip's tags, which have no dots or slashes."""
+    suffix = Path(pretrained).suffix.lower()
+    return "/" in pretrained or "\\" in pretrained or suffix == ".safetensors" or suffix in PICKLE_SUFFIXES
+
+
+def check_weights_file(path: Path) -> None:
+    """Refuse what can't be read and what could run code when it is opened."""
+    try:
+        with open_regular(path) as file:
+            magic = file.read(8)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot read the weights file: {reason_of(error)}") from None
+    if path.suffix.lower() in PICKLE_SUFFIXES or magic.startswith(_PICKLE_MAGIC):
+        raise InputError(
+            f"{path}: a pickled or zipped checkpoint, which can run code when it is opened, is not loaded; "
+            "save its state dict once with safetensors.torch.save_file and give the .safetensors file"
+        )
+    if path.suffix.lower() != ".safetensors":
+        raise InputError(f"{path}: weights must be a .safetensors file")
+
+
+def load_weights(model: torch.nn.Module, path: Path) -> None:
+    """Load a .safetensors state dict into `model`, all of it and nothing else; float16 becomes the model's float32.
+
+    Position embeddings are not resized: a file that doesn't fit is another architecture's, and is refused.
+    """
+    check_weights_file(path)
+    try:
+        state = load_file(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot read the weights file: {reason_of(error)}") from None
+    except (SafetensorError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: truncated or damaged safetensors file ({reason})") from None
+    state = convert_state_dict(model, state)
+    if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
+        state = convert_to_custom_text_state_dict(state)
+    expected = model.state_dict()
+    for name in ("logit_scale", "logit_bias"):  # stored as [] or [1], by the age of the file
+        if name in state and name in expected and state[name].numel() == expected[name].numel() == 1:
+            state[name] = state[name].reshape(expected[name].shape)
+    _check_fit(path, state, expected)
+    _check_numbers(path, {name: state[name] for name, _ in model.named_parameters()})
+    model.load_state_dict(state, strict=True)
+
+
+def _check_fit(path: Path, state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    shapes = [
+        f"{name} is {tuple(state[name].shape)} instead of {tuple(expected[name].shape)}"
+        for name in expected
+        if name in state and state[name].shape != expected[name].shape
+    ]
+    problems = [
+        ("missing: ", [name for name in expected if name not in state]),
+        ("unexpected: ", [name for name in state if name not in expected]),
+        ("", shapes),
+    ]
+    found = "; ".join(label + first_few(names, 3) for label, names in problems if names)
+    if found:
+        raise InputError(f"{path}: the checkpoint of another architecture than the model's config ({found})")
+
+
+def _check_numbers(path: Path, parameters: dict[str, torch.Tensor]) -> None:
+    for name, tensor in parameters.items():
+        if not tensor.is_floating_point():
+            raise InputError(
+                f"{path}: {name} holds {tensor.dtype}, expected floating point; quantised weights are not read"
+            )
+        if not bool(tensor.isfinite().all()):
+            raise InputError(f"{path}: {name} holds NaN or an infinity; take the weights from where they came again")
+
+
+def state_digest(state: Iterable[tuple[str, torch.Tensor]]) -> str:
+    """Return the SHA-256 over the names, dtypes, shapes and bytes of a state dict, in hex."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state, key=lambda item: item[0]):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,95 @@
+"""Zero-shot classifiers from sentences: weights (K, D) from the text tower, logits (N, K) against cached features."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import ArrayLike, NDArray
+
+from dbpt import arguments
+from dbpt.clip import Backbone
+from dbpt.errors import InputError, nearest
+
+COMBINATIONS = ("embeddings", "logits")
+
+
+def zero_shot_logits(
+    backbone: Backbone,
+    features: ArrayLike,
+    texts: Sequence[str],
+    owners: ArrayLike | None = None,
+    *,
+    combine: str = "embeddings",
+) -> NDArray[np.float32]:
+    """Return what CLIP makes of the images, zero-shot: (N, K) float32 logits, as `label_attributes` takes them.
+
+    They are exp(logit_scale) times cosine, plus the model's bias if it has one.
+
+    Args:
+        backbone: the model that the features are of.
+        features: (N, D) floats, rows of length 1, from `embed_images`.
+        texts: P sentences. Those of a data set's attributes, with `owners`, are ``*dataset.words.attribute_texts()``.
+        owners: (P,) which name each sentence belongs to, integers from 0 to K-1; by default each sentence is a name.
+        combine: what becomes of several sentences of one name. "embeddings": the cosine with the normalised mean of
+            their text features (Radford et al., 2021, section 3.1.4). "logits": the mean of their logits, which is
+            smaller the more they differ.
+
+    Raises:
+        InputError: an argument is wrong, or a sentence doesn't fit into the text tower.
+    """
+    features_ND = arguments.array("features", features)
+    if features_ND.ndim != 2 or features_ND.shape[1] != backbone.embed_dim or features_ND.dtype.kind != "f":
+        raise InputError(
+            f"features has shape {features_ND.shape} and dtype {features_ND.dtype}; expected (N, "
+            f"{backbone.embed_dim}) floats, as this backbone embeds images"
+        )
+    if isinstance(texts, str) or not texts:
+        raise InputError(f"texts is {texts!r}; expected a list of sentences, at least one")
+    owners_P = arguments.integers("owners", np.arange(len(texts)) if owners is None else owners)
+    names = np.unique(owners_P)
+    if len(owners_P) != len(texts) or not np.array_equal(names, np.arange(len(names))):
+        raise InputError(
+            f"owners has {len(owners_P)} entries, of the names {names.tolist()}; expected one for each of the "
+            f"{len(texts)} sentences, and names numbered from 0 without a gap"
+        )
+    if combine not in COMBINATIONS:
+        raise InputError(
+            f"combine is {combine!r}; expected 'embeddings' or 'logits'{nearest(str(combine), list(COMBINATIONS))}"
+        )
+    weights_KD = _mean_text_features(backbone, list(texts), owners_P)
+    if combine == "embeddings":
+        weights_KD = normalise(weights_KD)
+    return clip_logits(
+        features_ND.astype(np.float32, copy=False),
+        weights_KD,
+        logit_scale=backbone.logit_scale,
+        logit_bias=backbone.logit_bias,
+    )
+
+
+def zero_shot_weights(backbone: Backbone, texts: list[str], owners: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Ensemble P sentences into (K, D) float32 weights: the normalised mean of each name's text features.
+
+    ``owners`` (P,) int64 says which of the K names each sentence belongs to (Radford et al., 2021, section 3.1.4).
+    """
+    return normalise(_mean_text_features(backbone, texts, owners))
+
+
+def _mean_text_features(backbone: Backbone, texts: list[str], owners: NDArray[np.int64]) -> NDArray[np.float32]:
+    features_PD = backbone.encode_text(texts).numpy()
+    return np.stack([features_PD[owners == k].mean(axis=0) for k in range(int(owners.max()) + 1)])
+
+
+def normalise(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Each row divided by its length, as torch does it."""
+    unit: NDArray[np.float32] = F.normalize(torch.from_numpy(np.ascontiguousarray(rows)), dim=-1).numpy()
+    return unit
+
+
+def clip_logits(
+    features: NDArray[np.float32], weights: NDArray[np.float32], *, logit_scale: float, logit_bias: float | None
+) -> NDArray[np.float32]:
+    """(N, K) float32 logits: scaled cosine [+ bias]; ``logit_scale`` is the factor itself, already exponentiated."""
+    logits: NDArray[np.float32] = np.float32(logit_scale) * (features @ weights.T) + np.float32(logit_bias or 0.0)
+    return logits

@@ -1,0 +1,80 @@
+"""The embedded default: three drawn data sets in the layouts of real ones, and a small CLIP shipped with the package.
+
+Nothing here imports torch, and nothing outside this folder knows that a data set was drawn.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from dbpt.data.demo.layouts import WRITERS
+from dbpt.data.demo.plan import SPLIT_SIZES, plan_rows
+from dbpt.errors import InputError, nearest
+from dbpt.files.disk import check_can_create
+from dbpt.files.lock import OwnedLock
+
+__all__ = ["DEMO_NAMES", "mini_clip_paths", "write_demo"]
+
+DEMO_NAMES: tuple[str, ...] = tuple(WRITERS)
+
+
+def mini_clip_paths() -> tuple[Path, Path]:
+    """Return the paths of the small CLIP's open_clip config (JSON) and its float16 weights (safetensors)."""
+    folder = Path(__file__).parent
+    return folder / "mini_clip.json", folder / "mini_clip.safetensors"
+
+
+def write_demo(name: str, directory: str | Path, *, seed: int = 0) -> Path:
+    """Draw a demo data set into a new folder, in the layout of the data set it is named after.
+
+    Args:
+        name: One of `DEMO_NAMES`: "demo-waterbirds", "demo-celeba" or "demo-metashift".
+        directory: Where the data set will stand; must not exist yet, or be empty.
+        seed: The same seed draws the same bytes (on one version of Pillow).
+
+    Returns:
+        `directory` as a path, complete: 2,400 training, 600 validation and 1,200 test images of 64x64 pixels.
+
+    Raises:
+        InputError: The name is unknown, the seed is negative, or the directory has something in it.
+    """
+    return _write(name, Path(directory), seed, SPLIT_SIZES)
+
+
+def _write(name: str, final: Path, seed: int, sizes: tuple[int, int, int]) -> Path:
+    """Draw into a sibling folder and rename it at the end, so that the final name only ever holds a whole data set."""
+    if name not in WRITERS:
+        hint = nearest(name, list(DEMO_NAMES)) or f" (valid: {', '.join(DEMO_NAMES)})"
+        raise InputError(f"demo name: unknown value {name!r}{hint}")
+    if seed < 0:
+        raise InputError(f"seed: found {seed}, expected a non-negative integer")
+    _check_folder(final)
+    final = final.absolute()
+    partial = final.parent / f".{final.name}.{os.getpid()}.partial"
+    try:
+        partial.mkdir(parents=True)
+        with OwnedLock(partial / "lock", "the demo"):  # by which `dbpt cache prune` tells what somebody still writes
+            WRITERS[name](partial, final, plan_rows(name, seed, sizes), seed)
+        if os.path.lexists(final):
+            final.rmdir()
+        partial.rename(final)
+    except OSError as error:
+        raise InputError(f"{final}: cannot write the demo data set ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return final
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse whatever is not a new folder or an empty one, a link to one included."""
+    if not os.path.lexists(folder):
+        check_can_create(folder, option="folder")
+        return
+    try:
+        is_free = not folder.is_symlink() and folder.is_dir() and not any(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read: {error.strerror}; name a new folder") from None
+    if not is_free:
+        raise InputError(f"{folder}: exists and is not an empty folder; name a new one or remove it first")

@@ -1,0 +1,171 @@
+"""Cells one after another in this process, or shared out to several, each of which has the cached features for itself.
+
+A cell that fails for the user's fault (a loss that blows up) has its reason, and the others go on. Processes die with
+their parent, however that ends, and Ctrl-C is the parent's alone.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from dbpt.errors import InputError
+from dbpt.experiments.comparison.cells import Stages, run_cell
+from dbpt.experiments.comparison.plan import Cell
+from dbpt.settings.config import FitConfig
+
+Outcome = tuple[Cell, str | None]
+"""A cell, and why it failed; None if its result is there."""
+
+READY = "ready"
+
+
+def run_here(stages: Stages, cells: Sequence[Cell], folder: Path) -> Generator[Outcome, None, None]:
+    """Run ``cells`` in this process."""
+    for cell in cells:
+        yield cell, _attempt(stages, cell, folder)
+
+
+def run_in_processes(
+    configs: Sequence[FitConfig], cells: Sequence[Cell], folder: Path, jobs: int
+) -> Generator[Outcome, None, None]:
+    """Run ``cells`` in ``jobs`` processes, which divide the processor's cores; outcomes come as they are ready.
+
+    ``configs`` are the settings of all cells, whose images must be in the cache. A process that dies takes its cell
+    with it, and another takes its place. Raises `InputError` if one dies before any could begin.
+    """
+    threads = max(1, torch.get_num_threads() // jobs)
+    waiting, workers = list(reversed(cells)), dict[Connection, _Worker]()
+    one_has_begun = False
+    try:
+        while waiting or workers:
+            while waiting and len(workers) < jobs:
+                worker = _Worker(configs, folder, threads)
+                workers[worker.connection] = worker
+                worker.give(waiting.pop())
+            for connection in wait(list(workers)):
+                assert isinstance(connection, Connection)
+                worker = workers[connection]
+                try:
+                    if (answer := connection.recv()) == READY:
+                        one_has_begun = True
+                        continue
+                    outcome = worker.cell, answer
+                except (EOFError, OSError):  # it has died, before or while it read what was sent
+                    if not one_has_begun:
+                        raise _cannot_begin(worker.death()) from None
+                    outcome = worker.cell, f"its process {worker.death()} (out of memory? then fewer --jobs help)"
+                    del workers[connection]
+                else:
+                    if waiting:
+                        worker.give(waiting.pop())
+                    else:
+                        workers.pop(connection).dismiss()
+                yield outcome
+    finally:
+        for worker in workers.values():
+            worker.kill()
+
+
+class _Worker:
+    """A process with a pipe, and the cell that it is at."""
+
+    cell: Cell
+
+    def __init__(self, configs: Sequence[FitConfig], folder: Path, threads: int) -> None:
+        context = multiprocessing.get_context("spawn")  # a fork of a process that has torch's threads can hang
+        self.connection, theirs = context.Pipe()
+        self._process = context.Process(target=_work, args=(theirs, configs, folder, threads), daemon=True)
+        with _interrupts_blocked():
+            self._process.start()
+        theirs.close()  # so that the pipe ends when the process does
+
+    def give(self, cell: Cell) -> None:
+        self.cell = cell
+        self._send(cell)
+
+    def dismiss(self) -> None:
+        """Let it end by itself."""
+        self._send(None)
+        self._process.join()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.join()
+
+    def death(self) -> str:
+        """How it ended."""
+        self._process.join()
+        code = self._process.exitcode or 0
+        return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+
+    def _send(self, cell: Cell | None) -> None:
+        try:
+            self.connection.send(cell)
+        except OSError:  # it has died; the next recv says so
+            return
+
+
+def _cannot_begin(how: str) -> InputError:
+    return InputError(
+        f"--jobs: a process {how} before it could begin; in a script, call dbpt.compare below "
+        "if __name__ == '__main__':, or leave jobs out"
+    )
+
+
+def _work(connection: Connection, configs: Sequence[FitConfig], folder: Path, threads: int) -> None:
+    """What a process does: prepare, then run the cells that come through the pipe until there is none."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with_the_parent()
+    tqdm.set_lock(threading.RLock())  # its own lock is a semaphore, which Python reports as leaked by who is killed
+    stages = Stages(configs, lambda line: None)
+    connection.send(READY)
+    while (cell := connection.recv()) is not None:
+        stages.labelled(cell.config)  # with all threads, like the parent: another number of them may round otherwise
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        connection.send(_attempt(stages, cell, folder))
+        torch.set_num_threads(before)
+
+
+def _attempt(stages: Stages, cell: Cell, folder: Path) -> str | None:
+    try:
+        run_cell(stages, cell, folder)
+    except InputError as error:
+        return str(error).partition("; dbpt fit ")[0]  # how a fit goes on; a comparison's settings are for all rows
+    return None
+
+
+def _end_with_the_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """A process that starts meanwhile never sees Ctrl-C, and can print no traceback; ours comes when this is left."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # else it starts with the process, and unblocks the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

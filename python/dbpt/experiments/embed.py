@@ -1,0 +1,123 @@
+"""`embed`: have all images of a data set in the feature cache."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dbpt.data.loading import load_dataset
+from dbpt.errors import InputError
+from dbpt.features import EmbeddedFiles, Failure
+from dbpt.features.maintenance import nearest_cache
+from dbpt.ranks import launched_rank, launched_size, take_own_gpu
+from dbpt.settings.config import FitConfig
+from dbpt.settings.data import config_with_data, data_arguments
+from dbpt.settings.demo import resolve_demo
+
+if TYPE_CHECKING:
+    from dbpt.clip import Backbone
+    from dbpt.data.huggingface_objects import HuggingFaceData
+
+SHOWN_REASONS = 5
+
+
+@dataclass(frozen=True)
+class EmbeddedImages:
+    """What `embed` has done. ``str()`` of it is a summary of a few lines.
+
+    Attributes:
+        num_images: N, rows of the data set.
+        recomputed: images that this process decoded; 0 on a warm cache.
+        failures: the rows whose images could not be used, with reasons.
+        folder: where in the cache the features are.
+    """
+
+    num_images: int
+    recomputed: int
+    failures: tuple[Failure, ...]
+    folder: Path
+
+    def __str__(self) -> str:
+        usable = self.num_images - len(self.failures)
+        of_all = f"{usable} of {self.num_images} images have features in {self.folder}"
+        lines = [f"{of_all}; decoded by this process: {self.recomputed}"]
+        first: dict[str, str] = {}
+        for failure in self.failures:
+            first.setdefault(failure.reason, failure.path)
+        counted = Counter(failure.reason for failure in self.failures).most_common()
+        lines += [f"  {n} failed: {reason} (first: {first[reason]})" for reason, n in counted[:SHOWN_REASONS]]
+        if len(counted) > SHOWN_REASONS:
+            lines.append(f"  and {sum(n for _, n in counted[SHOWN_REASONS:])} failed for other reasons")
+        return "\n".join(lines)
+
+
+def embed(
+    data: str | Path | HuggingFaceData,
+    *,
+    log: Callable[[str], None] = lambda line: None,
+    progress: bool = True,
+    **settings: Any,
+) -> EmbeddedImages:
+    """Compute the features of all images of ``data`` that the cache does not have.
+
+    `fit`, `compare` and `evaluate` do so themselves. Processes that do so at the same time, started by ``torchrun`` or
+    not, on one machine or several that share the cache's folder, share the work: each returns when all is there.
+
+    Args:
+        data: as for `dbpt.fit`.
+        log: gets one line of progress at a time.
+        progress: show a bar on standard error, if that is a terminal.
+        settings: those of `FitConfig` that concern data, model and cache (``root``, ``model``, ``pretrained``, ...).
+
+    Raises:
+        InputError: as `dbpt.fit` for data and model; more images fail than ``max_failures``; the disk refuses.
+    """
+    config = resolve_demo(config_with_data(data, settings, log), log)
+    if config.embeddings is not None:
+        raise InputError("--embeddings are features already; leave it out to embed the images of the rows")
+    dataset = load_dataset(config.data, config.root, **data_arguments(config), check=False)
+    log(f"{dataset.name}: {len(dataset)} images, from {dataset.source}")
+    backbone = _load(config)
+    found = EmbeddedFiles(
+        dataset.root,
+        dataset.paths,
+        config.cache_dir / "features",
+        backbone.encoder_key,
+        backbone.embed_dim,
+        config.max_failures,
+        config.by_content,
+    )
+    log(_state(found))
+    recomputed = found.complete(
+        backbone,
+        batch_size=config.embed_batch_size,
+        progress=progress,
+        first_shard=(launched_rank(), launched_size()),
+        log=log,
+    )
+    return EmbeddedImages(len(dataset), recomputed, found.failures(), found.cache.folder)
+
+
+def _load(config: FitConfig) -> Backbone:
+    from dbpt.experiments.stages import configured_backbone
+
+    take_own_gpu(config.device)
+    return configured_backbone(config)
+
+
+def _state(found: EmbeddedFiles) -> str:
+    """What the cache has of the list, and why not the rest."""
+    missing, absent = len(found.missing), len(found.files.errors)
+    there = len(found.files) - absent
+    if not missing:
+        state = f"all {there} images are in the cache as they are"
+    elif len(found.cache):
+        state = f"{missing} of {there} images to embed"
+    else:
+        nearest = nearest_cache(found.cache)
+        others = f"; it has those of another key: {nearest}" if nearest else ""
+        state = f"none in the cache{others}; {missing} images to embed"
+    return f"features: {state}" + (f"; not there: {absent}" if absent else "")

@@ -1,0 +1,280 @@
+"""Looking after the feature caches of a folder: every byte checked, what there is, what nobody can ask for any more."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from dbpt.errors import InputError, one_line
+from dbpt.features.cache import FeatureCache, claim_files, leftovers, lock_files, size_of
+from dbpt.features.manifest import (
+    FOLDER_NAME,
+    MANIFEST,
+    STORED_AS,
+    Manifest,
+    OtherVersion,
+    ShardEntry,
+    differences,
+    flat,
+    folder_name,
+    read_manifest,
+)
+from dbpt.features.shards import DamagedShard, Shard
+from dbpt.files.disk import file_sha256, reason_of
+from dbpt.files.lock import OwnedLock
+
+DAY = 86_400.0
+NO_MANIFEST = f"no {MANIFEST}"
+COPIES = {  # folders beside ``features`` into which data sets are written, and what the unfinished are called there
+    "datasets": re.compile(r"\.[0-9a-f]{32}\.[a-z0-9_]{8}"),
+    "demo": re.compile(r"\.demo-.+\.[0-9]+\.partial"),
+}
+
+
+@dataclass(frozen=True)
+class CacheInfo:
+    """One cache: the features of one encoder and root.
+
+    manifest: what stands in its ``manifest.json``; None where that cannot be read, and ``problem`` says why.
+    is_outdated: whether it is of an older version of dbpt, which nothing reads any more.
+    bytes: of all its files.
+    written: when something was last stored, in seconds since 1970.
+    """
+
+    folder: Path
+    manifest: Manifest | None
+    problem: str
+    is_outdated: bool
+    bytes: int
+    written: float
+
+    def __str__(self) -> str:
+        lines = [f"{self.folder}: {self.bytes / 1e6:.1f} MB, written {date.fromtimestamp(self.written)}"]
+        if self.manifest is None:
+            return "\n".join([*lines, f"  {self.problem}"])
+        fields = {"root": self.manifest.root or "any, by content", **flat(self.manifest.encoder)}
+        fields["images"] = f"{self.rows} ({self.failed} failed)"
+        lines += [one_line(f"  {name}: {value}") for name, value in fields.items()]
+        return "\n".join(lines)
+
+    @property
+    def rows(self) -> int:
+        """Images it has features of, or knows to be unreadable."""
+        return sum(entry.rows for entry in self.manifest.shards) if self.manifest else 0
+
+    @property
+    def failed(self) -> int:
+        """Images that are unreadable."""
+        return sum(entry.failed for entry in self.manifest.shards) if self.manifest else 0
+
+
+def list_caches(cache_dir: str | Path) -> list[CacheInfo]:
+    """What feature caches there are. `InputError` if there is no such folder."""
+    return [_info(folder) for folder in _folders(cache_dir)]
+
+
+def verify_cache(cache_dir: str | Path) -> list[str]:
+    """Check every byte of the feature caches; returns the problems, a line each with the way out.
+
+    Raises `InputError` if there is no such folder.
+    """
+    return [problem for folder in _folders(cache_dir) for problem in _problems(folder)]
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """A file or folder that was deleted, or would be: why, and how many bytes it has."""
+
+    path: Path
+    why: str
+    bytes: int
+
+
+def prune_caches(
+    cache_dir: str | Path, *, unwritten_for_days: float | None = None, dry_run: bool = False
+) -> list[Pruned]:
+    """Delete what nobody can ask for any more, and say what that was.
+
+    That is: a cache whose root is gone, or of an older version of dbpt; what processes that died have left, in caches
+    and of copies of data sets beside ``cache_dir``. A cache into which something is being written is left alone, and
+    so is one that can't be read: that may pass.
+
+    Args:
+        cache_dir: the folder of all feature caches.
+        unwritten_for_days: delete also caches in which nothing was stored for so many days.
+        dry_run: delete nothing, write nothing and take no lock; what is in use is then listed too.
+
+    Raises:
+        InputError: no such folder, or the system refuses.
+    """
+    pruned: list[Pruned] = []
+    for folder in [*_folders(cache_dir), *_begun_copies(Path(cache_dir).parent)]:
+        try:
+            with _unused(folder, dry_run) as unused:
+                found = list(_prunable(folder, unwritten_for_days)) if unused else []
+                for one in found if not dry_run else ():
+                    _delete(one.path)
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be pruned: {reason_of(error)}") from None
+        pruned += found
+    return pruned
+
+
+def _prunable(folder: Path, unwritten_for_days: float | None) -> Iterator[Pruned]:
+    cache, why = _info(folder), ""
+    if not FOLDER_NAME.fullmatch(folder.name):
+        why = "a copy of a data set that was not finished"
+    elif cache.is_outdated:
+        why = cache.problem
+    elif cache.manifest and _is_gone(cache.manifest.root):
+        why = f"its root {cache.manifest.root} is gone"
+    elif cache.manifest and unwritten_for_days is not None and time.time() - cache.written > unwritten_for_days * DAY:
+        why = f"nothing was stored for {unwritten_for_days:g} days"
+    if why:
+        yield Pruned(folder, why, cache.bytes)
+    elif cache.manifest:
+        listed = {entry.name for entry in cache.manifest.shards}
+        for file in (*leftovers(folder, listed), *claim_files(folder)):
+            yield Pruned(file, "left by a process that was stopped", size_of(file) or 0)
+
+
+def _is_gone(root: str | None) -> bool:
+    """Whether the folder is not there, in a folder that has others: a disk that is not mounted leaves an empty one."""
+    if root is None:
+        return False
+    path = Path(root)
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        above = next(parent for parent in path.parents if os.path.lexists(parent))
+        with suppress(OSError):
+            return above.is_dir() and any(above.iterdir())
+    except OSError:  # what the system can't say now is not gone
+        pass
+    return False
+
+
+def _begun_copies(cache_root: Path) -> list[Path]:
+    """The temporary folders of data sets that were being written when their process died, or still are.
+
+    A writer holds a lock within, which outlives it: without that file a folder is somebody else's.
+    """
+    found = (
+        path for place, name in COPIES.items() for path in (cache_root / place).glob(".*") if name.fullmatch(path.name)
+    )
+    return sorted(path for path in found if not path.is_symlink() and _has_lock(path))
+
+
+def _has_lock(folder: Path) -> bool:
+    try:
+        return size_of(folder / "lock") is not None
+    except OSError:  # what may not be looked at is left alone
+        return False
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _unused(folder: Path, dry_run: bool) -> Iterator[bool]:
+    """Hold the lock of a folder, and tell whether nobody else has it or one of its claims."""
+    locks = [OwnedLock(file, "the feature cache") for file in (() if dry_run else lock_files(folder))]
+    try:
+        yield all(lock.take() for lock in locks)
+    finally:
+        for lock in locks:
+            lock.release()
+
+
+def nearest_cache(cache: FeatureCache) -> str:
+    """In what the most similar cache differs from ``cache``, which has nothing yet; empty if there is none.
+
+    Another one of the same images, or one whose root is gone, which may have become this.
+    """
+    folder, wanted = cache.folder.parent, cache.manifest
+    found: list[list[str]] = []
+    for other in _folders(folder) if os.path.isdir(folder) else ():  # noqa: PTH112 (as in _folders)
+        with suppress(InputError):
+            manifest = read_manifest(other)
+            if manifest is not None and (manifest.root == wanted.root or _is_gone(manifest.root)):
+                found.append(differences(wanted, manifest))
+    found.sort(key=len)
+    return ", ".join(found[0]) if found else ""
+
+
+def _folders(cache_dir: str | Path) -> list[Path]:
+    """Those that are called as ours: ``features`` is a name that other things have too, and what is here is deleted."""
+    cache_dir = Path(cache_dir)
+    try:
+        found = sorted(path for path in cache_dir.iterdir() if FOLDER_NAME.fullmatch(path.name))
+        return [path for path in found if path.is_dir() and not path.is_symlink()]
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{cache_dir}: no such feature cache") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{cache_dir}: cannot be read: {reason_of(error)}; choose another cache folder") from None
+
+
+def _info(folder: Path) -> CacheInfo:
+    files = (os.path.join(at, name) for at, _, names in os.walk(folder) for name in names)  # noqa: PTH118 (for _size)
+    size = sum(map(_size, files))
+    manifest, problem, is_outdated, written = None, "", False, folder.stat().st_mtime
+    with suppress(OSError):
+        written = (folder / MANIFEST).stat().st_mtime
+    try:
+        manifest = read_manifest(folder)
+        problem = "" if manifest else NO_MANIFEST
+    except InputError as error:
+        problem, is_outdated = str(error), isinstance(error, OtherVersion) and error.is_older
+    return CacheInfo(folder, manifest, problem, is_outdated, size, written)
+
+
+def _size(file: str) -> int:
+    """A temporary one may go meanwhile, and what may not be looked at counts as nothing."""
+    try:
+        return size_of(file) or 0
+    except OSError:
+        return 0
+
+
+def _problems(folder: Path) -> Iterator[str]:
+    cache = _info(folder)
+    if cache.manifest is None:
+        if cache.problem != NO_MANIFEST:  # as while the first shard is computed
+            yield cache.problem
+        return
+    if folder.name != folder_name(cache.manifest.encoder, cache.manifest.root):
+        yield f"{folder}: its name is not the digest of encoder and root; delete it, its images are embedded again"
+    for entry in cache.manifest.shards:
+        file = folder / entry.name
+        try:
+            if problem := _shard_problem(folder, cache.manifest, entry):
+                delete = "delete it, " if os.path.lexists(file) else ""
+                yield f"{file}: {problem}; {delete}its images are embedded again"
+        except OSError as error:
+            yield f"{file}: cannot be read: {reason_of(error)}; make it readable"
+
+
+def _shard_problem(folder: Path, manifest: Manifest, entry: ShardEntry) -> str | None:
+    file = folder / entry.name
+    if size_of(file) != entry.bytes:
+        return f"{size_of(file) or 'no'} bytes instead of {entry.bytes}"
+    if file_sha256(file, follow=False) != entry.sha256:
+        return "the checksum is not that of the manifest"
+    try:
+        shard = Shard(file, entry.rows, manifest.embed_dim, STORED_AS[manifest.encoder["dtype"]])
+    except DamagedShard as error:
+        return str(error)
+    if int((shard.failed != 0).sum()) != entry.failed:
+        return f"{int((shard.failed != 0).sum())} images failed, {entry.failed} in the manifest"
+    return shard.problem(by_content=manifest.root is None)

@@ -1,0 +1,216 @@
+"""Reading only regular files, and writing files so that a final name only ever holds a complete file."""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from dbpt.errors import InputError
+
+READ_BLOCK = 1 << 20
+TEMPORARY_LETTERS = len("..12345678.tmp")  # what a temporary sibling's name has besides that of its file
+
+
+def open_regular(path: str | Path, *, follow: bool = True) -> BinaryIO:
+    """Open a regular file for reading, or a link to one if ``follow``. Raises `OSError` for anything else.
+
+    A pipe would block until somebody writes to it, and a device may never end: neither is opened for long.
+    """
+    opener = _open_without_waiting if follow else _open_without_following
+    file = open(path, "rb", opener=opener)  # noqa: SIM115 (Path.open takes no opener)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+    return file
+
+
+def read_regular(path: str | Path, what: str, max_bytes: int) -> bytes:
+    """Return the bytes of a regular file of at most ``max_bytes``; ``what`` says in errors what it should be.
+
+    Raises `InputError` with the system's own reason: a file that may not be read is not missing.
+    """
+    try:
+        with open_regular(path) as file:
+            is_small = os.fstat(file.fileno()).st_size <= max_bytes
+            content = file.read() if is_small else b""
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise InputError(f"{path}: cannot read the {what}: {reason_of(error)}") from None
+    if not is_small or len(content) > max_bytes:
+        raise InputError(f"{path}: more than {max_bytes} bytes, too large for a {what}")
+    return content
+
+
+def reason_of(error: BaseException) -> str:
+    """Return why the system refused, in its own words."""
+    return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _open_without_following(path: str, flags: int) -> int:
+    return _open_without_waiting(path, flags | getattr(os, "O_NOFOLLOW", 0))
+
+
+def check_can_create(path: Path, *, option: str = "--out", with_parents: bool = True) -> None:
+    """Refuse a new file or folder at once where it could not be created after all the work.
+
+    Folders above it may be missing only ``with_parents``. Raises `InputError`.
+    """
+    if "\0" in os.fspath(path):
+        raise InputError(f"{option} {path}: cannot create: no name holds a NUL")
+    try:
+        parents = path.absolute().parents
+        parent = next(parent for parent in parents if os.path.lexists(parent))
+        longest = os.pathconf(parent, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
+        room = longest - TEMPORARY_LETTERS
+    except (OSError, ValueError) as error:  # a deleted working directory
+        raise InputError(f"{option} {path}: cannot create: {reason_of(error)}") from None
+    if not os.path.isdir(parent):  # noqa: PTH112 (Path.is_dir raises where it may not look)
+        raise InputError(f"{option} {path}: cannot create: {parent} is not a folder")
+    if parent != parents[0] and not with_parents:
+        raise InputError(f"{option} {path}: there is no folder {path.parent}")
+    if not os.access(parent, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise InputError(f"{option} {path}: cannot create: {parent} is not writable")
+    if any(len(os.fsencode(part)) > room for part in path.absolute().relative_to(parent).parts):
+        raise InputError(f"{option} {path}: cannot create: a name in it is too long, at most {room} bytes")
+
+
+def check_output(option: str, path: Path, *, overwrite: bool) -> None:
+    """Refuse an output file before any work is done. Every option that names an output file calls this.
+
+    Raises:
+        InputError: ``path`` exists and ``overwrite`` is False; it is a link, folder, pipe or device, whatever
+            ``overwrite`` says; or no file can be made there.
+    """
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        check_can_create(path, option=option, with_parents=False)
+        return
+    except (OSError, ValueError) as error:
+        raise InputError(f"{option} {path}: cannot be written: {reason_of(error)}; choose another name") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError(f"{option} {path}: exists and is not a regular file; choose another name")
+    if not overwrite:
+        raise InputError(f"{option} {path}: exists; choose another name, or replace it with --overwrite")
+
+
+def write_output(option: str, path: Path, content: bytes | str, *, overwrite: bool) -> None:
+    """Write an output file as `write_atomically` does, under the rules of `check_output`.
+
+    The file may have appeared since they were checked: without ``overwrite`` it is refused all the same.
+    """
+    check_output(option, path, overwrite=overwrite)
+    write_atomically(path, content, put=_replace if overwrite else _put_new)
+
+
+def _put_new(temporary: Path, path: Path) -> None:
+    """Rename, but never over another file: a hard link is refused where a name is taken."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if os.path.lexists(path):
+            raise FileExistsError from None
+        temporary.replace(path)
+    else:
+        temporary.unlink()
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    temporary.replace(path)
+
+
+def write_atomically(path: Path, content: bytes | str, *, put: Callable[[Path, Path], None] = _replace) -> None:
+    """Write to a temporary sibling, flush, fsync, rename. Text becomes UTF-8; file names in it keep their bytes.
+
+    ``put`` renames the finished sibling. Raises `InputError` if the disk refuses; then ``path`` is as it was, and the
+    temporary file gone if it can be.
+    """
+    data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
+    temporary = None
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        temporary = Path(name)
+        try:
+            _write_all(handle, data)
+            _let_others_read(handle, temporary)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        put(temporary, path)
+        temporary = None
+    except FileExistsError:
+        raise InputError(f"{path}: exists; it appeared while this was computed. Choose another name") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot write: {error.strerror}; free space or choose another folder") from None
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):  # what went wrong before is what to tell
+                temporary.unlink()
+
+
+def _let_others_read(handle: int, temporary: Path) -> None:
+    """By the descriptor where there is `os.fchmod`: in a shared folder the name may be another file by now."""
+    if hasattr(os, "fchmod"):
+        os.fchmod(handle, 0o644)
+    else:
+        temporary.chmod(0o644)
+
+
+def file_sha256(file: Path, *, follow: bool = True) -> str:
+    """Return the checksum of a file, or of what a link leads to if ``follow``. Raises `OSError`."""
+    digest = hashlib.sha256()
+    with open_regular(file, follow=follow) as opened:
+        while block := opened.read(READ_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the disk keep the names in a folder. Raises `InputError` if it refuses."""
+    if os.name != "posix":  # a directory can't be opened elsewhere
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot write: {error.strerror}; free space or choose another folder") from None
+
+
+def _write_all(handle: int, data: bytes) -> None:
+    """By the system's own calls, which the tests can let fail one by one."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(handle, rest) :]
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON, NaN refused, as `write_atomically` does.
+
+    Bytes of a name that are not UTF-8 are escaped, so that the file is.
+    """
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomically(path, text.encode("utf-8", "backslashreplace"))
+
+
+def default_cache_dir() -> Path:
+    """``$DBPT_CACHE``, else ``$XDG_CACHE_HOME/dbpt``, else ``~/.cache/dbpt``."""
+    explicit = os.environ.get("DBPT_CACHE")
+    folder = explicit or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "dbpt")  # noqa: PTH118
+    found = os.path.expanduser(folder)  # noqa: PTH111 (Path.expanduser raises where there is no home)
+    if found.startswith("~"):
+        raise InputError(f"{folder}: there is no home folder here; name a folder with --cache or $DBPT_CACHE")
+    return Path(found)

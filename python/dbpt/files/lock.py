@@ -1,0 +1,106 @@
+"""Locks between processes, also of several machines on one file system, with the owner's name in a file beside each.
+
+A lock is a file that the system locks, and unlocks when its owner dies, however that is. No symbolic link is followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import math
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from dbpt.errors import InputError
+from dbpt.files.disk import open_regular, reason_of
+
+PATIENCE = 2.0  # seconds until a wait is worth a line
+POLL = 0.05
+LONGEST_NAME = 1000
+OWNER = ".owner"  # the ending of the file that has the owner's name
+
+
+class OwnedLock:
+    """The lock of ``file``, held within ``with``; entering waits for whoever has it, and tells ``say`` who that is.
+
+    Its files are there only while somebody holds it, and where an owner died.
+    """
+
+    def __init__(self, file: Path, what: str, say: Callable[[str], None] = lambda line: None) -> None:
+        self.file, self.what, self._say = file, what, say
+        self._lock = FileLock(file, mode=0o644, thread_local=False)
+        self._owner = file.with_name(file.name + OWNER)
+
+    def take(self) -> bool:
+        """Take it if it is free. Raises `InputError` if this can't be known."""
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            return False
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{self.file.parent}: cannot lock {self.what}: {reason_of(error)}; choose another folder"
+            ) from None
+        with contextlib.suppress(OSError):  # a full disk: the lock is held all the same
+            self._write_owner()
+        return True
+
+    def wait(self, seconds: float = math.inf) -> bool:
+        """Take it, waiting no longer than ``seconds``; returns whether it is taken."""
+        begun, told = time.monotonic(), False
+        while not self.take():
+            waited = time.monotonic() - begun
+            if waited > seconds:
+                return False
+            if waited > PATIENCE and not told:
+                told = True
+                self._say(f"waiting for {self.owner()}, who has {self.what}")
+            time.sleep(POLL)
+        return True
+
+    def owner(self) -> str:
+        """Return who has it, or had it last."""
+        try:
+            with open_regular(self._owner) as file:
+                return file.read(LONGEST_NAME).decode("utf-8", "replace").strip() or "another process"
+        except OSError:
+            return "another process"
+
+    def release(self) -> None:
+        """Give it back, if it is held."""
+        if not self._lock.is_locked:
+            return
+        for file in (self._owner, self.file):  # while it is held; `FileLock` takes no file that has lost its name
+            with contextlib.suppress(OSError):
+                file.unlink()
+        with contextlib.suppress(OSError):
+            self._lock.release()
+
+    def _write_owner(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._owner.unlink()
+        descriptor = os.open(self._owner, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)  # O_EXCL follows no link
+        try:
+            os.write(descriptor, _myself().encode("utf-8", "replace"))
+        finally:
+            os.close(descriptor)
+
+    def __enter__(self) -> OwnedLock:
+        self.wait()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.release()
+
+
+def _myself() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = f"user {os.getuid()}" if hasattr(os, "getuid") else "somebody"
+    return f"process {os.getpid()} of {user} on {socket.gethostname()}"

@@ -1,0 +1,75 @@
+"""Files of tensors with a digest: what is read back is what was written, to the last bit."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from dbpt.errors import InputError
+from dbpt.files.disk import open_regular, reason_of, write_atomically
+from dbpt.files.typed_json import check_version
+
+DIGEST = "sha256"
+"""The entry of the metadata, over all else that the file holds."""
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None, *, version: int
+) -> None:
+    """Write arrays as safetensors, as `write_atomically` does; the same arrays and metadata give the same bytes."""
+    header, data = _split(save({name: np.asarray(array, order="C") for name, array in tensors.items()}))
+    entries = header["__metadata__"] = {"schema_version": str(version), **(metadata or {})}
+    entries[DIGEST] = _digest(header, data)
+    text = _canonical(header)
+    text += b" " * (-len(text) % 8)
+    write_atomically(path, len(text).to_bytes(8, "little") + text + data)
+
+
+def read_tensors(
+    path: Path, what: str, *, version: int, way_out: str
+) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Read what `write_tensors` wrote: arrays by name, read-only, and the metadata.
+
+    Raises `InputError`, with the ``way_out``, if it is not readable, or anything in it has changed since.
+    """
+    try:
+        with open_regular(path) as file:
+            content = file.read()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot read the {what}: {reason_of(error)}") from None
+    try:
+        tensors = load(content)
+        header, data = _split(content)
+        metadata = header["__metadata__"]
+        check_version(path, int(metadata["schema_version"]), version)
+        if metadata.pop(DIGEST) != _digest(header, data):
+            raise InputError(f"{path}: damaged, not what was written into this {what}; {way_out}")
+    except InputError:
+        raise
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise InputError(f"{path}: not a readable {what} ({error or type(error).__name__}); {way_out}") from None
+    return tensors, metadata
+
+
+def _split(content: bytes) -> tuple[dict[str, Any], memoryview]:
+    """The header and the data. Raises as `json.loads` does."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    return json.loads(content[8:end]), memoryview(content)[end:]
+
+
+def _digest(header: Mapping[str, Any], data: memoryview) -> str:
+    digest = hashlib.sha256(_canonical(header))
+    digest.update(data)
+    return digest.hexdigest()
+
+
+def _canonical(header: Mapping[str, Any]) -> bytes:
+    """The library writes metadata in a random order."""
+    ordered = {name: dict(sorted(value.items())) if name == "__metadata__" else value for name, value in header.items()}
+    return json.dumps(ordered, separators=(",", ":")).encode()

@@ -1,0 +1,145 @@
+"""JSON of our own, read into dataclasses: each value of its type and within its limits, or one line that names it."""
+
+import dataclasses
+import json
+import math
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from dbpt.errors import InputError
+from dbpt.files.disk import read_regular
+
+T = TypeVar("T")
+MOST_BYTES = 1 << 26
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Of a number, both included; a float is finite unless they say otherwise."""
+
+    low: float
+    high: float = 2**63 - 1
+
+
+Count = Annotated[int, Limits(0)]
+Share = Annotated[float, Limits(0, 1)]
+AnyFloat = Annotated[float, Limits(-math.inf, math.inf)]
+_DEFAULT = {int: Limits(-(2**63)), float: Limits(-1.7976931348623157e308, 1.7976931348623157e308)}
+
+
+class _Wrong(Exception):
+    """The place of a value, and what was expected there."""
+
+
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """The JSON object in a file. Raises `InputError` if there is none, or it cannot be read."""
+    try:
+        value = json.loads(read_regular(path, what, MOST_BYTES))
+    except (ValueError, RecursionError) as error:
+        raise (
+            error if isinstance(error, InputError) else InputError(f"{path}: not readable as JSON ({error})")
+        ) from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: holds no JSON object, so it is no {what}")
+    return value
+
+
+def check_version(path: Path, found: object, version: int) -> None:
+    """Refuse a schema version other than ``version``, the one that is written now."""
+    if type(found) is int and found > version:
+        raise InputError(
+            f"{path}: written by a newer dbpt (schema version {found}; this one reads {version}): update dbpt"
+        )
+    if found != version or type(found) is not int:
+        raise InputError(f"{path}: not of schema version {version}, which this version of dbpt reads")
+
+
+def typed(value: object, kind: type[T], path: Path, way_out: str) -> T:
+    """``value``, as JSON has it, as the dataclass ``kind``, whose fields say types and limits.
+
+    Known are dataclasses, numbers, texts, booleans, None, ``Literal``, ``Any``, dictionaries by text, lists and tuples.
+
+    Raises:
+        InputError: a value of another type or out of its limits, a field too many or too few; names ``path``, the
+            place, what was expected, and the ``way_out``.
+    """
+    try:
+        return _typed(value, kind, "")  # type: ignore[no-any-return]
+    except _Wrong as wrong:
+        place, expected = wrong.args
+        raise InputError(f"{path}: {place.lstrip('.')}: expected {expected}; the file was changed, {way_out}") from None
+
+
+def typed_json(metadata: Mapping[str, str], name: str, kind: type[T], path: Path, way_out: str) -> T:
+    """The entry ``name`` of a file's metadata, JSON, as `typed` has it."""
+    try:
+        value = json.loads(metadata[name])
+    except (KeyError, TypeError, ValueError, RecursionError):
+        raise InputError(f"{path}: has no readable {name}; the file was changed, {way_out}") from None
+    return typed(value, kind, path, way_out)
+
+
+def _typed(value: Any, kind: Any, place: str, limits: Limits | None = None) -> Any:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return value
+    if origin is Annotated:
+        return _typed(value, arguments[0], place, arguments[1])
+    if origin in (Union, types.UnionType):
+        (inner,) = (argument for argument in arguments if argument is not types.NoneType)
+        return None if value is None else _typed(value, inner, place, limits)
+    if origin is Literal:
+        return _check(value, isinstance(value, str) and value in arguments, place, f"one of {', '.join(arguments)}")
+    if origin is dict:
+        _check(value, isinstance(value, dict), place, "an object")
+        return {_typed(key, str, place): _typed(item, arguments[1], f"{place}.{key}") for key, item in value.items()}
+    if origin in (list, tuple):
+        of_any_length = origin is list or arguments[-1] is Ellipsis
+        _check(value, isinstance(value, list), place, "a list")
+        _check(value, of_any_length or len(value) == len(arguments), place, f"a list of {len(arguments)}")
+        kinds = [arguments[0]] * len(value) if of_any_length else arguments
+        return origin(
+            _typed(item, one, f"{place}[{i}]") for i, (item, one) in enumerate(zip(value, kinds, strict=True))
+        )
+    if kind in _DEFAULT:
+        return _number(value, kind, place, limits or _DEFAULT[kind])
+    if kind is str:
+        return _check(value, isinstance(value, str) and _is_text(value), place, "a text")
+    if kind is bool:
+        return _check(value, isinstance(value, bool), place, "true or false")
+    return _record(value, kind, place)
+
+
+def _record(value: Any, kind: Any, place: str) -> Any:
+    _check(value, isinstance(value, dict), place, "an object")
+    hints = get_type_hints(kind, include_extras=True)
+    for name in sorted(hints.keys() ^ value.keys()):
+        _check(value, False, f"{place}.{name}", "a value, found none" if name in hints else "no such entry")
+    try:
+        return kind(**{name: _typed(value[name], hint, f"{place}.{name}") for name, hint in hints.items()})
+    except InputError as error:  # of the dataclass's own checks
+        raise _Wrong(place or kind.__name__, f"what can be used ({error})") from None
+
+
+def _number(value: Any, kind: type, place: str, limits: Limits) -> Any:
+    is_number = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
+    name = "an integer" if kind is int else "a number"
+    _check(value, is_number and limits.low <= value <= limits.high, place, f"{name} from {limits.low} to {limits.high}")
+    return kind(value)
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be written again; a name of a file may hold bytes that are no UTF-8, as Python escapes them."""
+    try:
+        value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _check(value: Any, holds: bool, place: str, expected: str) -> Any:
+    if not holds:
+        raise _Wrong(place, f"{expected}" if expected.endswith("none") else f"{expected}, found {value!r:.200}")
+    return value

@@ -1,0 +1,91 @@
+"""The run folder: what stands in it, and how it is read back; `output_folder` has the rules of how it comes to be.
+
+    run.json                        schema version, status, backbone spec, words
+    config.toml                     the resolved settings; `dbpt fit --config` takes it
+    checkpoints/OBJECTIVE.safetensors
+    classifier.safetensors          the tensors of `FeatureClassifier`; classes as JSON in the metadata
+    prompt.safetensors              context (n_ctx, d) float32, or (C, n_ctx, d) if class-specific; of head ``prompt``
+    pseudo_attributes.safetensors   pseudo_attributes (N,), posterior (N, A), confidence (N,), splits (N,), paths
+    groups.csv                      the groups of the ``group_source``: rows per split, weight in the kept epoch
+    history.jsonl, metrics.json, report.html
+
+Each file is replaced whole. ``run.json`` says ``complete`` only after all others are there.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dbpt.clip import check_spec, load_backbone_from_spec
+from dbpt.data.words import Words
+from dbpt.errors import InputError
+from dbpt.files.tensors import read_tensors
+from dbpt.objectives import OBJECTIVES
+from dbpt.runs.classifier import Classifier
+from dbpt.runs.feature_classifier import FeatureClassifier
+from dbpt.runs.output_folder import Marker, OutputFolder
+from dbpt.settings.config import make_config, read_config
+
+TENSORS_SCHEMA_VERSION = 1
+WAY_OUT = "fit anew"
+
+
+@dataclass(frozen=True)
+class RunMarker(Marker):
+    """What ``run.json`` holds."""
+
+    dbpt_version: str
+    backbone: dict[str, Any]
+    words: Words
+
+
+RUN_FOLDER = OutputFolder(
+    title="run",
+    command="dbpt fit",
+    marker="run.json",
+    record=RunMarker,
+    schema_version=1,
+    files=frozenset(
+        {
+            "classifier.safetensors",
+            "prompt.safetensors",
+            "pseudo_attributes.safetensors",
+            "groups.csv",
+            "history.jsonl",
+            "metrics.json",
+            "report.html",
+        }
+    ),
+    subfolders={"checkpoints": lambda name: name.removesuffix(".safetensors") in OBJECTIVES},
+)
+
+
+def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = None) -> Classifier:
+    """Load the classifier of a finished run.
+
+    Args:
+        run: the folder given to ``--out``.
+        device: a torch device, or ``auto``.
+        weights: where the backbone's local weights file is now, if it has moved; it must be the same file.
+
+    Raises:
+        InputError: no such run, one that is not finished, a damaged file, or a backbone that is gone or has changed.
+    """
+    folder = Path(run)
+    marker = RUN_FOLDER.read_marker(folder)
+    if marker.status != "complete":
+        raise InputError(f"{folder}: this run is not finished; run its fit command again with --resume")
+    path = folder / "classifier.safetensors"
+    tensors, _ = read_tensors(path, "classifier", version=TENSORS_SCHEMA_VERSION, way_out=WAY_OUT)
+    try:
+        head = FeatureClassifier.from_tensors(tensors)
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{path}: not a readable classifier ({error}); {WAY_OUT}") from None
+    check_spec(marker.backbone, folder / RUN_FOLDER.marker)
+    backbone = load_backbone_from_spec(marker.backbone, device=device, weights=weights)
+    if head.weights.shape != (len(marker.words.classes), backbone.embed_dim):
+        raise InputError(
+            f"{path}: weights of shape {head.weights.shape}, but the run has {len(marker.words.classes)} classes and "
+            f"embed_dim {backbone.embed_dim}"
+        )
+    return Classifier(backbone, head, marker.words, make_config(read_config(folder / "config.toml")))

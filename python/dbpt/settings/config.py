@@ -1,0 +1,332 @@
+"""`FitConfig`: every setting of a run, under one name in Python, on the command line and in a TOML file.
+
+The defaults are ours; we have not seen the paper's.
+"""
+
+from __future__ import annotations  # the fields' types are read as text by check_setting
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from dbpt.data.words import Words
+from dbpt.errors import InputError, nearest
+from dbpt.files.disk import default_cache_dir, read_regular
+from dbpt.groups.bounds import MAX_WEIGHT, MIN_GROUP_COUNT
+from dbpt.heads import HEADS
+from dbpt.objectives import OBJECTIVES
+from dbpt.settings.checks import check_setting
+from dbpt.settings.combinations import APPLICATIONS, AVERAGES, CHOICES, GROUP_SOURCES, SELECTIONS, why_refused
+from dbpt.settings.recipes import RECIPES, apply_recipe
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+MOST_BYTES = 1 << 20
+PSEUDO_METHODS = ("proportional", "argmax", "kmeans")
+CLASS_POSITIONS = ("end", "middle", "front")
+TEXT_PRECISIONS = ("float32", "bf16")
+IMAGE_PRECISIONS = ("float32", "bf16", "fp16")
+FEATURE_SOURCES = ("cached", "live")
+OPTIMIZERS = ("adamw", "sgd")
+DEFAULT_LR = {
+    "adamw": {"prompt": 0.003, "linear": 0.01, "adapter": 0.01},
+    "sgd": {"prompt": 0.1, "linear": 0.1, "adapter": 0.1},
+}
+# In one batch of all rows, a step an epoch, and in small batches, ten times as many steps or more.
+DEFAULT_DRO_STEP = {False: 0.1, True: 0.01}
+DEFAULT_MODEL, DEFAULT_PRETRAINED = "ViT-B-32-quickgelu", "openai"
+DEFAULT_WORDS = "a photo of a"
+PATHS = ("data", "root", "embeddings", "model", "pretrained", "tokenizer", "cache")
+
+
+def _default_rates() -> str:
+    return "; ".join(
+        f"{optimizer}: " + ", ".join(f"{head} {lr:g}" for head, lr in rates.items())
+        for optimizer, rates in DEFAULT_LR.items()
+    )
+
+
+def _setting(default: Any, help: str, **limits: Any) -> Any:
+    return field(default=default, metadata={"help": help, **limits})
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """The settings of `dbpt.fit`. Sequences of words are ``"name"`` or ``"name=wording|wording"``.
+
+    Raises:
+        InputError: a value out of range, an unknown choice, or a combination that means nothing; names the setting.
+    """
+
+    data: str = _setting(
+        "",
+        "demo, waterbirds, celeba, metashift, a table (.csv, .tsv, .jsonl, .parquet), a folder of images or saved by "
+        "Hugging Face's datasets, or .tar shards",
+    )
+    root: str | None = _setting(None, "folder of the images (a table's own folder if not given)")
+    columns: tuple[str, ...] | None = _setting(
+        None, "which column of a table holds path, label, split, attribute: 'path=file' 'label=y'"
+    )
+    embeddings: str | None = _setting(
+        None, "features that you have, instead of images: .npy, .safetensors, or a folder with img_emb in it"
+    )
+    model: str | None = _setting(
+        None, "open_clip name, hf-hub:..., local-dir:..., or a .json config [default: ViT-B-32-quickgelu]"
+    )
+    pretrained: str | None = _setting(None, "open_clip tag or a .safetensors file [default: openai]")
+    tokenizer: str | None = _setting(None, "local tokenizer.json, instead of the model's own")
+    classes: tuple[str, ...] | None = _setting(None, "class names, each with its wordings: 'animal=dog|elephant'")
+    attributes: tuple[str, ...] | None = _setting(None, "names of the suspected attribute: 'land=forest|field'")
+    template: tuple[str, ...] | None = _setting(None, "sentence with {} for the zero-shot classes; repeatable")
+    attribute_template: tuple[str, ...] | None = _setting(None, "sentence with {} for the attributes; repeatable")
+    celeba_target: str | None = _setting(None, "attribute of CelebA that is the class [default: Blond_Hair]")
+    celeba_attributes: tuple[str, ...] | None = _setting(
+        None, "spurious attributes of CelebA; groups are over their combinations [default: Male]"
+    )
+    objective: str = _setting("dbpt", "how per-sample losses combine", choices=OBJECTIVES)
+    head: str = _setting("prompt", "what is trained", choices=HEADS)
+    group_source: str = _setting(
+        "pseudo",
+        "whose groups; true needs labelled attributes; soft is pseudo by posterior instead of the likeliest",
+        choices=GROUP_SOURCES,
+    )
+    apply: str | None = _setting(
+        None,
+        "whether weights multiply losses or say how often a row is drawn [default: sampling in small batches under "
+        "AdamW, else loss]",
+        choices=APPLICATIONS,
+    )
+    select: str = _setting("pseudo-wga", "which epoch is kept, judged on validation", choices=SELECTIONS)
+    average: str | None = _setting(
+        None,
+        "average and gap that tables show: over all images, or with each group weighted by its share of the training "
+        "images [default: adjusted for waterbirds, else plain]",
+        choices=AVERAGES,
+    )
+    pseudo_method: str = _setting(
+        "proportional",
+        "how logits become pseudo attributes: by each attribute's share of the images, the largest logit, or clusters; "
+        "fitted on training and validation images",
+        choices=PSEUDO_METHODS,
+    )
+    proportions: tuple[float, ...] | None = _setting(
+        None, "shares of the attributes among training and validation images, for proportional [default: estimated]"
+    )
+    min_confidence: float = _setting(0.0, "posterior under which a pseudo attribute is left unknown", low=0, below=1)
+    epochs: int = _setting(200, "passes over the training split; with one batch of all rows, as many steps", low=1)
+    batch_size: int = _setting(0, "rows a step; 0 for all training rows", low=0)
+    optimizer: str = _setting("adamw", "what makes a step of the gradient", choices=OPTIMIZERS)
+    lr: float | None = _setting(None, f"peak learning rate [default: {_default_rates()}]", above=0)
+    sgd_momentum: float = _setting(0.9, "momentum of SGD", low=0, below=1)
+    weight_decay: float = _setting(5e-4, "weight decay on what is trained", low=0)
+    warmup_epochs: int = _setting(1, "epochs at a learning rate of 1e-5 before the cosine", low=0)
+    n_ctx: int | None = _setting(None, "number of context tokens, drawn at random, instead of ctx_init", low=1)
+    ctx_init: str | None = _setting(
+        None,
+        "words that the context starts as, one token or more each [default: the first zero-shot sentence up to the "
+        f"class at its end, else {DEFAULT_WORDS!r}; unless n_ctx]",
+    )
+    class_specific_context: bool = _setting(False, "a context for each class (CoOp's CSC) instead of one for all")
+    class_position: str = _setting("end", "where the class name stands in the prompt", choices=CLASS_POSITIONS)
+    text_precision: str = _setting(
+        "float32",
+        "what the text tower is held in for training; the context is float32",
+        choices=TEXT_PRECISIONS,
+    )
+    text_memory_mb: int = _setting(
+        1000, "what a step may keep of the text tower's activations; more classes go through it in chunks", low=1
+    )
+    features: str = _setting(
+        "cached",
+        "what training sees: features of the images as they are, computed once, or live: of random crops and flips",
+        choices=FEATURE_SOURCES,
+    )
+    eta: float = _setting(1.0, "strength of the group weights' lean towards badly predicted groups", low=0)
+    ema_momentum: float = _setting(0.9, "how much of the old group weights a move keeps", low=0, below=1)
+    min_group_count: float = _setting(
+        MIN_GROUP_COUNT,
+        "rows under which a group no longer weighs its full share: fewer weigh as if they were so many; 0 for none",
+        low=0,
+    )
+    max_weight: float = _setting(
+        MAX_WEIGHT,
+        "what a row weighs at most, where 1 is the mean; the effective sample is never under N / this",
+        low=1,
+    )
+    dro_step_size: float | None = _setting(
+        None,
+        f"how fast the weights of groupdro move [default: {DEFAULT_DRO_STEP[False]:g}; in small batches "
+        f"{DEFAULT_DRO_STEP[True]:g}]",
+        low=0,
+    )
+    size_adjustment: float = _setting(0.0, "how much groupdro fears for small groups: the paper's C", low=0)
+    identification_epochs: int | None = _setting(
+        None, "epochs of jtt's first stage, which finds the errors [default: a quarter of epochs]", low=1
+    )
+    up_weight: float = _setting(20.0, "what a row of jtt's error set weighs against another", low=1)
+    val_fraction: float = _setting(
+        0.2, "part of training set aside where there is no validation split", above=0, below=1
+    )
+    seed: int = _setting(0, "of the context, the batches and every other draw", low=0, high=2**63 - 1)
+    image_precision: str = _setting(
+        "float32",
+        "what the frozen image tower is held in (fp16 for GPUs alone); bf16 and fp16 halve the cache too",
+        choices=IMAGE_PRECISIONS,
+    )
+    device: str = _setting("auto", "torch device; auto takes a GPU where there is one")
+    cache: str | None = _setting(
+        None, "folder of the feature cache, demo data and saved data sets [default: ~/.cache/dbpt]"
+    )
+    embed_batch_size: int = _setting(128, "images a forward pass", low=1, high=4096)
+    by_content: bool = _setting(
+        False, "tell images in the cache by their content, reading every file, instead of path, size and time"
+    )
+    max_failures: float = _setting(0.01, "part of the images that may be unreadable", low=0, high=1)
+    baselines: bool = _setting(True, "train the ERM row beside the chosen objective")
+
+    def __post_init__(self) -> None:
+        for setting in fields(self):
+            check_setting(setting, getattr(self, setting.name))
+        chosen = {name: getattr(self, name) for name in CHOICES}
+        if refusal := why_refused(**chosen | {"apply": self.apply or "loss"}):
+            raise InputError(refusal)
+        if self.objective == "jtt" and (self.identification_epochs or 1) > self.epochs:
+            raise InputError(
+                f"--identification-epochs {self.identification_epochs}: the first stage is the beginning of training; "
+                f"expected at most --epochs {self.epochs}"
+            )
+        if self.embeddings is not None and self.features == "live":
+            raise InputError(
+                "--features live with --embeddings: there is no image to crop and flip; drop one of the two"
+            )
+        if OBJECTIVES[self.objective].refits and self.features == "live":
+            raise InputError(
+                f"--features live with --objective {self.objective}: it is fitted once, on images as they are; drop "
+                "one of the two"
+            )
+        self._check_pseudo_method()
+        if self.ctx_init is not None and self.n_ctx is not None:
+            raise InputError(
+                f"--n-ctx {self.n_ctx} with --ctx-init {self.ctx_init!r}: the words say how many tokens there are; "
+                "drop one of the two"
+            )
+
+    def _check_pseudo_method(self) -> None:
+        if self.proportions is not None and self.pseudo_method != "proportional":
+            raise InputError(
+                f"--proportions with --pseudo-method {self.pseudo_method}: only proportional can use it; drop "
+                "one of the two"
+            )
+        if self.proportions is not None and not (min(self.proportions, default=-1) >= 0 and sum(self.proportions) > 0):
+            found = " ".join(map(str, self.proportions)) or "none"
+            raise InputError(f"--proportions: must be 0 or above and not all 0, found {found}")
+
+    @property
+    def cache_dir(self) -> Path:
+        """The cache folder, the default resolved."""
+        return Path(_expanded(self.cache)) if self.cache else default_cache_dir()
+
+    @property
+    def named_model(self) -> tuple[str, str | None]:
+        """Model and weights, as `dbpt.load_backbone` takes them, the default resolved."""
+        return (self.model, self.pretrained) if self.model else (DEFAULT_MODEL, self.pretrained or DEFAULT_PRETRAINED)
+
+    @property
+    def peak_lr(self) -> float:
+        """The learning rate, the default of optimizer and head resolved."""
+        return DEFAULT_LR[self.optimizer][self.head] if self.lr is None else self.lr
+
+    @property
+    def weights_fade(self) -> bool:
+        """Whether weights that multiply losses count for less: AdamW divides each step by the recent gradients' size.
+
+        In small batches that takes back most of what a batch with large weights would move.
+        """
+        return self.optimizer == "adamw" and self.batch_size > 0
+
+    def application(self, objective: str) -> str | None:
+        """How ``objective`` applies its weights, the default resolved; None if it has none."""
+        if not OBJECTIVES[objective].can_sample:
+            return None
+        return self.apply or ("sampling" if self.weights_fade else "loss")
+
+    def context_start(self, words: Words) -> str | None:
+        """The words that the context starts as, the default taken from the data's own sentences; None if random."""
+        if self.ctx_init is not None or self.n_ctx is not None:
+            return self.ctx_init
+        return words.class_sentence_start or DEFAULT_WORDS
+
+    def resolved(self) -> FitConfig:
+        """The same settings with the defaults that depend on other settings filled in."""
+        return replace(
+            self,
+            lr=self.peak_lr,
+            apply=self.application(self.objective),
+            dro_step_size=DEFAULT_DRO_STEP[self.batch_size > 0] if self.dro_step_size is None else self.dro_step_size,
+            identification_epochs=self.identification_epochs or max(1, self.epochs // 4),
+        )
+
+    def to_toml(self) -> str:
+        """The settings as TOML that `read_config` reads back; those left unset are left out."""
+        return "".join(f"{name} = {_toml(value)}\n" for name, value in asdict(self).items() if value is not None)
+
+
+def make_config(settings: Mapping[str, Any]) -> FitConfig:
+    """Build a `FitConfig` from names and values, and from a ``recipe`` for the others.
+
+    Raises `InputError` as `FitConfig` does, and for an unknown name, with the nearest valid one.
+    """
+    given, recipe = dict(settings), settings.get("recipe", "default")
+    given.pop("recipe", None)
+    valid = [setting.name for setting in fields(FitConfig)]
+    for name in given:
+        if name not in valid:
+            raise InputError(f"unknown setting {name!r}{nearest(name, valid)}; valid: recipe, {', '.join(valid)}")
+    if not isinstance(recipe, str) or recipe not in RECIPES:
+        raise InputError(f"--recipe: {recipe!r} is none of {', '.join(RECIPES)}{nearest(str(recipe), list(RECIPES))}")
+    plain = {name: _plain(value) for name, value in apply_recipe(recipe, given).items()}
+    return FitConfig(**plain | {name: _expanded(plain[name]) for name in PATHS if name in plain})
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read settings from a TOML file, as `make_config` takes them.
+
+    Raises:
+        InputError: no such file, not TOML (line named), or an unknown key (nearest valid one named).
+    """
+    text = read_regular(path, "TOML config", MOST_BYTES)
+    try:
+        settings = tomllib.loads(text.decode())
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot read as a TOML config: {error}") from None
+    try:
+        make_config(settings)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return {name: _plain(value) for name, value in settings.items()}
+
+
+def _toml(value: Any) -> str:
+    """JSON but for two things: TOML takes no surrogate pairs and wants DEL escaped."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _expanded(path: Any) -> Any:
+    """``~`` at the beginning of a path is the home folder, as in a shell."""
+    return os.path.expanduser(path) if isinstance(path, str) else path  # noqa: PTH111 (as above)
+
+
+def _plain(value: Any) -> Any:
+    """A setting's value with paths as strings, NumPy scalars as Python's and sequences as tuples."""
+    if callable(item := getattr(value, "item", None)):
+        return item()
+    if isinstance(value, Path):
+        return str(value)
+    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
