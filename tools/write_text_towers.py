@@ -24,7 +24,8 @@ PAGE = """# Text towers
 
 With cached features a training step costs what the text tower costs. dbpt takes the fastest path that is exact for the
 model. All three are compared with open_clip's own `encode_text`, on the same token embeddings, for every name below:
-values to 1e-5, gradients of the context to 1e-4 (`tests/test_text_tower_names.py`; random weights, two blocks deep).
+values to 1e-5, gradients of the context to 1e-4 (`tests/clip/test_text_tower_names.py`; random weights, two blocks
+deep).
 
 - **shared prefix**: nothing behind a prompt's end token can influence it in a causal tower, and what all prompts begin
   with gives the same activations in each. So positions behind EOS are dropped, the common start runs once, and prompts

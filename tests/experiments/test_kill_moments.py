@@ -10,7 +10,7 @@ from safetensors import safe_open
 
 from dbpt.cli import main
 
-TESTS = str(Path(__file__).parent)
+SUPPORT = str(Path(__file__).parents[1] / "support")
 STEPS_AN_EPOCH = 4  # 50 rows in batches of 16
 
 # One after the other in the same run: (moment, how many of them to let pass, epochs whose checkpoint is there then).
@@ -56,7 +56,7 @@ def test_killed_at_each_moment_in_turn_it_ends_with_the_same_bytes(launcher: Lau
     checkpoint = run / "checkpoints" / f"{choice.split()[3]}.safetensors"
     for moment, number, epochs in KILLS:
         first = (
-            f"import sys; sys.path.insert(0, {TESTS!r}); import kill_moments; kill_moments.arm({moment!r}, {number})"
+            f"import sys; sys.path.insert(0, {SUPPORT!r}); import kill_moments; kill_moments.arm({moment!r}, {number})"
         )
         code = launcher.run([*command, "--out", str(run), "--resume"], stderr, first=first)
         assert code == -signal.SIGKILL, (moment, stderr.read_text())

@@ -1,6 +1,6 @@
 """Every command with every file that it touches, in every state that a file can be in, and what comes of it.
 
-`tests/test_hostile_surroundings.py` tries the cases and compares them with docs/faults.md, which `page` writes.
+`tests/cli/test_hostile_surroundings.py` tries the cases and compares them with docs/faults.md, which `page` writes.
 """
 
 from __future__ import annotations
@@ -236,7 +236,7 @@ def page(outcomes: Mapping[tuple[str, str, str], str]) -> str:
 
 HEAD = """# What faults do
 
-<!-- written by DBPT_WRITE_FAULTS=1 pytest tests/test_hostile_surroundings.py, which tries every cell -->
+<!-- written by DBPT_WRITE_FAULTS=1 pytest tests/cli/test_hostile_surroundings.py, which tries every cell -->
 
 Every command was run with every file that it touches in every state below. *Refused*: exit code 2 and one line that
 names the file or its folder; no traceback, nothing of the user's changed. *Goes on*: exit code 0. *Reported*: exit code

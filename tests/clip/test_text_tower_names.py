@@ -20,7 +20,7 @@ from dbpt.clip.config import build_model
 from dbpt.clip.text_tower import build_text_tower, prompt_token_ids, text_path
 from dbpt.clip.text_tower.embedding import token_embedding
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 WORDINGS = ["waterbird", "dog", "an extraordinarily long name of a kind of seabird"]
 N_CTX = 5
 VOCABULARY, WIDEST = 49408, 1280

@@ -18,7 +18,7 @@ from dbpt.cli import main
 if not sys.platform.startswith("linux"):
     pytest.skip("pipes and permissions of Linux", allow_module_level=True)
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "faults.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "faults.md"
 
 
 @pytest.fixture(scope="module")
