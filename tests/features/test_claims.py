@@ -19,7 +19,8 @@ import pytest
 from PIL import Image
 
 from dbpt.errors import InputError
-from dbpt.features import embedding_pass, owned_lock, verify_cache
+from dbpt.features import embedding_pass, verify_cache
+from dbpt.files import lock as owned_lock
 from dbpt.files.lock import OwnedLock
 
 FORK = multiprocessing.get_context("spawn")

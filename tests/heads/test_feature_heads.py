@@ -14,8 +14,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import dbpt
-from dbpt import experiment as experiment_module
 from dbpt.errors import InputError
+from dbpt.experiments import stages as experiment_module
 from dbpt.experiments.methods import build_head
 from dbpt.experiments.stages import prepare
 from dbpt.files.tensors import write_tensors
