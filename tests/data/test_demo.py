@@ -196,7 +196,7 @@ def test_killed_midway_leaves_no_final_folder(tmp_path: Path) -> None:
 
 def test_drawing_needs_no_torch(tmp_path: Path) -> None:
     script = (
-        "import sys; from dbpt import demo\n"
+        "import sys; from dbpt.data import demo\n"
         "demo._write('demo-celeba', __import__('pathlib').Path(sys.argv[1]), 0, (8, 4, 4))\n"
         "sys.exit('torch' in sys.modules)\n"
     )
