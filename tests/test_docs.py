@@ -36,6 +36,7 @@ from dbpt.settings.config import FitConfig
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
 OTHER_PAGES = (
+    "docs/guide.md",
     "docs/settings.md",
     "docs/data.md",
     "docs/features.md",
@@ -127,10 +128,10 @@ def skeleton(output: str) -> list[str]:
     return [line for line in words if line and not line.startswith("warning")]
 
 
-def test_readme_runs_as_it_stands(workplace, capsys):
+def test_readme_and_the_guide_run_as_they_stand(workplace, capsys):
     """Commands and snippets in their order; and the printed demo output is what the demo prints, but for figures."""
     namespace: dict = {}
-    for language, text in blocks("README.md", "bash", "python"):
+    for language, text in [*blocks("README.md", "bash", "python"), *blocks("docs/guide.md", "bash", "python")]:
         if language == "python":
             exec(compile(text, "README.md", "exec"), namespace)
             continue
@@ -141,8 +142,6 @@ def test_readme_runs_as_it_stands(workplace, capsys):
                 if command == "dbpt fit demo --out runs/demo":
                     check_demo_output(capsys.readouterr().out)
                     check_run_folder(workplace / "runs/demo")
-                if command.startswith("dbpt compare "):
-                    check_compare_output(capsys.readouterr().out)
     with (workplace / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == sum(PHOTO_SIZES)
@@ -161,21 +160,14 @@ def check_demo_output(printed: str) -> None:
     assert f" of {FitConfig().epochs}" in documented
 
 
-def check_compare_output(printed: str) -> None:
-    """README shows the table without the lines under it."""
-    (documented,) = [text for _, text in blocks("README.md", "text") if "Group DRO (true groups)" in text]
-    lines = skeleton(documented)
-    assert lines == skeleton(printed)[: len(lines)]
-
-
 def check_run_folder(folder: Path) -> None:
-    table = read("README.md").partition("## The run folder")[2].partition("\n## ")[0]
+    table = read("docs/guide.md").partition("| file | content |")[2].partition("\n## ")[0]
     entries = {entry.name + "/" * entry.is_dir() for entry in folder.iterdir()}
     assert set(re.findall(r"`([\w.]+(?:\.\w+|/))`", table)) == entries
 
 
-def test_readme_tells_the_valid_combinations():
-    table = read("README.md").partition("| `--objective` |")[2].partition("\n\n")[0]
+def test_the_guide_tells_the_valid_combinations():
+    table = read("docs/guide.md").partition("| `--objective` |")[2].partition("\n\n")[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
     assert {row[0].split("`")[1] for row in rows} == set(OBJECTIVES)
     for objective, *cells in rows:
