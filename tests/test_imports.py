@@ -55,6 +55,14 @@ def test_every_public_name_resolves_and_is_documented():
         _ = dbpt.fti
 
 
+def test_completion_and_type_checkers_see_the_public_names_and_nothing_else():
+    code = "import dbpt; print(*dir(dbpt)); dbpt.sampling.GroupSampler"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=True).stdout
+    assert shown.split() == sorted(dbpt.__all__)
+    typed = re.findall(r"^    from dbpt[\w.]* import (\w+) as \1$", Path(dbpt.__file__).read_text(), re.MULTILINE)
+    assert sorted(typed) == sorted(dbpt.__all__)
+
+
 def test_python_dash_m_is_the_command():
     done = subprocess.run([sys.executable, "-m", "dbpt", "--version"], capture_output=True, text=True, timeout=600)
     assert done.stdout.strip() == f"dbpt, version {dbpt.__version__}"

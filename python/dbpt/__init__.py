@@ -1,26 +1,35 @@
 """Debiased prompt tuning for CLIP without attribute annotations.
 
-The verbs of the command line under the same names: `embed`, `fit`, `compare`, `evaluate`, `load` (then ``.predict``),
-`write_demo`, for ``dbpt data check`` `check_data`, and for ``dbpt label`` `draw_label_sample` and `judge_labels`; and
-the parts that drop into other training loops: `zero_shot_logits`, `label_attributes`,
-`pseudo_attribute_quality`, `GroupWeights`, `GroupDRO`, and the samplers of `dbpt.sampling`. Names are looked up on
-first use, so ``import dbpt`` does not import torch.
+Each command of the command line is a function: `embed`, `fit`, `compare`, `evaluate`, `load` (then ``.predict``),
+`write_demo`, `check_data` (``dbpt data check``), `draw_label_sample` and `judge_labels` (``dbpt label``). And the parts
+that work in other training loops: `zero_shot_logits`, `label_attributes`, `pseudo_attribute_quality`, `GroupWeights`,
+`GroupDRO`, `GroupSampler`, `WeightedSampler`, `GroupBatchSampler`.
+
+Names are looked up on first use, so ``import dbpt`` does not import torch.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dbpt import groups as groups
+    from dbpt import heads as heads
+    from dbpt import objectives as objectives
+    from dbpt import sampling as sampling
     from dbpt._core import __version__ as __version__
+    from dbpt.clip import Backbone as Backbone
     from dbpt.clip import load_backbone as load_backbone
     from dbpt.clip.zero_shot import zero_shot_logits as zero_shot_logits
+    from dbpt.data import Dataset as Dataset
     from dbpt.data import load_dataset as load_dataset
     from dbpt.data.demo import write_demo as write_demo
     from dbpt.errors import InputError as InputError
+    from dbpt.experiments.comparison.comparing import Comparison as Comparison
     from dbpt.experiments.comparison.comparing import compare as compare
     from dbpt.experiments.data_check import check_data as check_data
     from dbpt.experiments.embed import embed as embed
     from dbpt.experiments.evaluate import evaluate as evaluate
+    from dbpt.experiments.fit import Run as Run
     from dbpt.experiments.fit import fit as fit
     from dbpt.features import embed_images as embed_images
     from dbpt.groups import GroupDRO as GroupDRO
@@ -32,41 +41,56 @@ if TYPE_CHECKING:
     from dbpt.human_check import draw_label_sample as draw_label_sample
     from dbpt.human_check import judge_labels as judge_labels
     from dbpt.pseudo_attributes import label_attributes as label_attributes
+    from dbpt.runs.classifier import Classifier as Classifier
     from dbpt.runs.run_folder import load as load
+    from dbpt.sampling import GroupBatchSampler as GroupBatchSampler
+    from dbpt.sampling import GroupSampler as GroupSampler
+    from dbpt.sampling import WeightedSampler as WeightedSampler
     from dbpt.settings.config import FitConfig as FitConfig
 
-_PUBLIC = {
-    "__version__": "_core",
-    "FitConfig": "settings.config",
-    "GroupDRO": "groups",
-    "GroupWeighting": "groups",
-    "GroupWeights": "groups",
-    "InputError": "errors",
-    "check_data": "experiments.data_check",
-    "compare": "experiments.comparison.comparing",
-    "draw_label_sample": "human_check",
-    "embed": "experiments.embed",
-    "embed_images": "features",
-    "evaluate": "experiments.evaluate",
-    "fit": "experiments.fit",
-    "group_metrics": "groups",
-    "judge_labels": "human_check",
-    "label_attributes": "pseudo_attributes",
-    "load": "runs.run_folder",
-    "load_backbone": "clip",
-    "load_dataset": "data",
-    "pseudo_attribute_quality": "groups",
-    "soft_counts": "groups",
-    "write_demo": "data.demo",
-    "zero_shot_logits": "clip.zero_shot",
+_HOMES = {
+    "_core": ["__version__"],
+    "clip": ["Backbone", "load_backbone"],
+    "clip.zero_shot": ["zero_shot_logits"],
+    "data": ["Dataset", "load_dataset"],
+    "data.demo": ["write_demo"],
+    "errors": ["InputError"],
+    "experiments.comparison.comparing": ["Comparison", "compare"],
+    "experiments.data_check": ["check_data"],
+    "experiments.embed": ["embed"],
+    "experiments.evaluate": ["evaluate"],
+    "experiments.fit": ["Run", "fit"],
+    "features": ["embed_images"],
+    "groups": [
+        "GroupDRO",
+        "GroupWeighting",
+        "GroupWeights",
+        "group_metrics",
+        "pseudo_attribute_quality",
+        "soft_counts",
+    ],
+    "human_check": ["draw_label_sample", "judge_labels"],
+    "pseudo_attributes": ["label_attributes"],
+    "runs.classifier": ["Classifier"],
+    "runs.run_folder": ["load"],
+    "sampling": ["GroupBatchSampler", "GroupSampler", "WeightedSampler"],
+    "settings.config": ["FitConfig"],
 }
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+_ROOMS = ["groups", "heads", "objectives", "sampling"]
 
-__all__ = [*_PUBLIC]
+__all__ = [*_HOME, *_ROOMS]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
+    if name in _ROOMS:
+        return import_module(f"dbpt.{name}")
+    if name not in _HOME:
         raise AttributeError(f"module 'dbpt' has no attribute {name!r}")
-    value = getattr(import_module(f"dbpt.{_PUBLIC[name]}"), name)
+    value = getattr(import_module(f"dbpt.{_HOME[name]}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
