@@ -30,10 +30,10 @@ SETTINGS = """# Settings
 
 <!-- written by tools/write_docs.py from dbpt.settings.config.FitConfig -->
 
-Each setting has one name: `dbpt.fit(..., lr=0.1)`, `dbpt fit ... --lr 0.1`, or `lr = 0.1` in a TOML
-file given to `--config` (what stands on the command line wins). A run keeps all of them in its `config.toml`. Lists
-take their values one after another (`--attributes land water`), in TOML as an array. The defaults are ours; we have
-not seen the paper's. `--recipe coop`, or `recipe = "coop"`, names several at once: [defaults.md](defaults.md).
+Every setting of a run. A setting has the same name everywhere: `dbpt.fit(..., lr=0.1)`, `dbpt fit ... --lr 0.1`, and
+`lr = 0.1` in a TOML file for `--config`. Options on the command line override the file. Lists are several arguments
+(`--attributes land water`), or an array in TOML. `--recipe coop` sets several at once. [defaults.md](defaults.md) says
+how the defaults were chosen.
 
 | setting | type | default | meaning |
 |---|---|---|---|
@@ -76,7 +76,7 @@ def combinations_table() -> str:
             cells = (_heads(heads[objective, apply, source]) for source in GROUP_SOURCES)
             lines.append(f"| `{objective}` | `{apply}` | {' | '.join(cells)} |")
     by_objective = sorted(reasons, key=lambda reason: re.findall(r"--objective (\w+)", reason))
-    text = "\n".join([*lines, "", "Refused, with these words:", "", *(f"- {reason}" for reason in by_objective)])
+    text = "\n".join([*lines, "", "These combinations are refused:", "", *(f"- {reason}" for reason in by_objective)])
     return f"{text}\n"
 
 

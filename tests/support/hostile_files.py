@@ -234,12 +234,12 @@ def page(outcomes: Mapping[tuple[str, str, str], str]) -> str:
     return "".join(parts)
 
 
-HEAD = """# What faults do
+HEAD = """# Behaviour with broken files
 
-<!-- written by DBPT_WRITE_FAULTS=1 pytest tests/cli/test_hostile_surroundings.py, which tries every cell -->
+<!-- written by DBPT_WRITE_FAULTS=1 pytest tests/cli/test_hostile_surroundings.py, which tests every cell -->
 
-Every command was run with every file that it touches in every state below. *Refused*: exit code 2 and one line that
-names the file or its folder; no traceback, nothing of the user's changed. *Goes on*: exit code 0. *Reported*: exit code
-1 with what was found. An image that can't be read is one failed image. An empty cell makes no sense, such as a changed
-bit in a table of the user's.
+How every command reacts to files that are missing, unreadable or damaged. *Refused*: exit code 2 and one line that
+names the file or its folder; no traceback, and the user's files stay as they are. *Goes on*: exit code 0. *Reported*:
+exit code 1 with a list of problems. An unreadable image counts as one failed image. A cell is empty where the case
+makes no sense.
 """

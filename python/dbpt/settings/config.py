@@ -70,126 +70,132 @@ class FitConfig:
         "demo, waterbirds, celeba, metashift, a table (.csv, .tsv, .jsonl, .parquet), a folder of images or saved by "
         "Hugging Face's datasets, or .tar shards",
     )
-    root: str | None = _setting(None, "folder of the images (a table's own folder if not given)")
+    root: str | None = _setting(None, "folder of the images [default: the table's folder]")
     columns: tuple[str, ...] | None = _setting(
-        None, "which column of a table holds path, label, split, attribute: 'path=file' 'label=y'"
+        None, "names of the table's columns for path, label, split and attribute: 'path=file' 'label=y'"
     )
     embeddings: str | None = _setting(
-        None, "features that you have, instead of images: .npy, .safetensors, or a folder with img_emb in it"
+        None, "precomputed features to use instead of images: .npy, .safetensors, or a folder that contains img_emb"
     )
     model: str | None = _setting(
         None, "open_clip name, hf-hub:..., local-dir:..., or a .json config [default: ViT-B-32-quickgelu]"
     )
     pretrained: str | None = _setting(None, "open_clip tag or a .safetensors file [default: openai]")
-    tokenizer: str | None = _setting(None, "local tokenizer.json, instead of the model's own")
-    classes: tuple[str, ...] | None = _setting(None, "class names, each with its wordings: 'animal=dog|elephant'")
-    attributes: tuple[str, ...] | None = _setting(None, "names of the suspected attribute: 'land=forest|field'")
+    tokenizer: str | None = _setting(None, "local tokenizer.json that replaces the model's tokenizer")
+    classes: tuple[str, ...] | None = _setting(None, "class names with optional wordings: 'animal=dog|elephant'")
+    attributes: tuple[str, ...] | None = _setting(
+        None, "values of the suspected attribute with optional wordings: 'land=forest|field'"
+    )
     template: tuple[str, ...] | None = _setting(None, "sentence with {} for the zero-shot classes; repeatable")
     attribute_template: tuple[str, ...] | None = _setting(None, "sentence with {} for the attributes; repeatable")
-    celeba_target: str | None = _setting(None, "attribute of CelebA that is the class [default: Blond_Hair]")
+    celeba_target: str | None = _setting(None, "CelebA attribute to use as the class [default: Blond_Hair]")
     celeba_attributes: tuple[str, ...] | None = _setting(
-        None, "spurious attributes of CelebA; groups are over their combinations [default: Male]"
+        None, "CelebA attributes to use as the spurious attribute; several are combined [default: Male]"
     )
-    objective: str = _setting("dbpt", "how per-sample losses combine", choices=OBJECTIVES)
-    head: str = _setting("prompt", "what is trained", choices=HEADS)
+    objective: str = _setting("dbpt", "training objective", choices=OBJECTIVES)
+    head: str = _setting("prompt", "part of the classifier to train", choices=HEADS)
     group_source: str = _setting(
         "pseudo",
-        "whose groups; true needs labelled attributes; soft is pseudo by posterior instead of the likeliest",
+        "attributes that define the groups; true needs labels; soft weights each group by its posterior",
         choices=GROUP_SOURCES,
     )
     apply: str | None = _setting(
         None,
-        "whether weights multiply losses or say how often a row is drawn [default: sampling in small batches under "
-        "AdamW, else loss]",
+        "apply weights to the loss or to the sampling probabilities [default: sampling for AdamW with small batches, "
+        "else loss]",
         choices=APPLICATIONS,
     )
-    select: str = _setting("pseudo-wga", "which epoch is kept, judged on validation", choices=SELECTIONS)
+    select: str = _setting(
+        "pseudo-wga", "metric on the validation split that selects the best epoch", choices=SELECTIONS
+    )
     average: str | None = _setting(
         None,
-        "average and gap that tables show: over all images, or with each group weighted by its share of the training "
-        "images [default: adjusted for waterbirds, else plain]",
+        "average in the tables: over all images, or adjusted to the group shares of the training images "
+        "[default: adjusted for waterbirds, else plain]",
         choices=AVERAGES,
     )
     pseudo_method: str = _setting(
         "proportional",
-        "how logits become pseudo attributes: by each attribute's share of the images, the largest logit, or clusters; "
-        "fitted on training and validation images",
+        "how to assign pseudo attributes: by estimated attribute shares, largest logit, or clusters; fitted on "
+        "training and validation images",
         choices=PSEUDO_METHODS,
     )
     proportions: tuple[float, ...] | None = _setting(
-        None, "shares of the attributes among training and validation images, for proportional [default: estimated]"
+        None, "share of each attribute in the training and validation images, for proportional [default: estimated]"
     )
-    min_confidence: float = _setting(0.0, "posterior under which a pseudo attribute is left unknown", low=0, below=1)
-    epochs: int = _setting(200, "passes over the training split; with one batch of all rows, as many steps", low=1)
-    batch_size: int = _setting(0, "rows a step; 0 for all training rows", low=0)
-    optimizer: str = _setting("adamw", "what makes a step of the gradient", choices=OPTIMIZERS)
+    min_confidence: float = _setting(0.0, "posterior below which a pseudo attribute counts as unknown", low=0, below=1)
+    epochs: int = _setting(200, "passes over the training split", low=1)
+    batch_size: int = _setting(0, "rows per step; 0 uses all training rows", low=0)
+    optimizer: str = _setting("adamw", "optimizer", choices=OPTIMIZERS)
     lr: float | None = _setting(None, f"peak learning rate [default: {_default_rates()}]", above=0)
     sgd_momentum: float = _setting(0.9, "momentum of SGD", low=0, below=1)
-    weight_decay: float = _setting(5e-4, "weight decay on what is trained", low=0)
-    warmup_epochs: int = _setting(1, "epochs at a learning rate of 1e-5 before the cosine", low=0)
-    n_ctx: int | None = _setting(None, "number of context tokens, drawn at random, instead of ctx_init", low=1)
+    weight_decay: float = _setting(5e-4, "weight decay", low=0)
+    warmup_epochs: int = _setting(1, "epochs at a learning rate of 1e-5 before the cosine schedule", low=0)
+    n_ctx: int | None = _setting(None, "number of randomly initialised context tokens; replaces ctx_init", low=1)
     ctx_init: str | None = _setting(
         None,
-        "words that the context starts as, one token or more each [default: the first zero-shot sentence up to the "
-        f"class at its end, else {DEFAULT_WORDS!r}; unless n_ctx]",
+        "words that initialise the context [default: the first zero-shot sentence that ends with the class, else "
+        f"{DEFAULT_WORDS!r}; unused with n_ctx]",
     )
-    class_specific_context: bool = _setting(False, "a context for each class (CoOp's CSC) instead of one for all")
-    class_position: str = _setting("end", "where the class name stands in the prompt", choices=CLASS_POSITIONS)
+    class_specific_context: bool = _setting(
+        False, "learn a context for each class (CoOp's CSC) instead of a shared one"
+    )
+    class_position: str = _setting("end", "position of the class name in the prompt", choices=CLASS_POSITIONS)
     text_precision: str = _setting(
         "float32",
-        "what the text tower is held in for training; the context is float32",
+        "precision of the text tower in training; the context stays float32",
         choices=TEXT_PRECISIONS,
     )
     text_memory_mb: int = _setting(
-        1000, "what a step may keep of the text tower's activations; more classes go through it in chunks", low=1
+        1000, "memory for the text tower's activations in a step; if more is needed, classes run in chunks", low=1
     )
     features: str = _setting(
         "cached",
-        "what training sees: features of the images as they are, computed once, or live: of random crops and flips",
+        "features for training: cached (computed once), or live (from random crops and flips in every step)",
         choices=FEATURE_SOURCES,
     )
-    eta: float = _setting(1.0, "strength of the group weights' lean towards badly predicted groups", low=0)
-    ema_momentum: float = _setting(0.9, "how much of the old group weights a move keeps", low=0, below=1)
+    eta: float = _setting(1.0, "strength of the group weights; larger values favour badly predicted groups", low=0)
+    ema_momentum: float = _setting(0.9, "momentum of the group weights' moving average", low=0, below=1)
     min_group_count: float = _setting(
         MIN_GROUP_COUNT,
-        "rows under which a group no longer weighs its full share: fewer weigh as if they were so many; 0 for none",
+        "smallest count used in 1/N_g; groups with fewer rows get less than a full share; 0 disables it",
         low=0,
     )
     max_weight: float = _setting(
         MAX_WEIGHT,
-        "what a row weighs at most, where 1 is the mean; the effective sample is never under N / this",
+        "largest weight of a row, relative to the mean; keeps the effective sample size above N / max_weight",
         low=1,
     )
     dro_step_size: float | None = _setting(
         None,
-        f"how fast the weights of groupdro move [default: {DEFAULT_DRO_STEP[False]:g}; in small batches "
-        f"{DEFAULT_DRO_STEP[True]:g}]",
+        f"step size of Group DRO's weights [default: {DEFAULT_DRO_STEP[False]:g}; {DEFAULT_DRO_STEP[True]:g} with "
+        "small batches]",
         low=0,
     )
-    size_adjustment: float = _setting(0.0, "how much groupdro fears for small groups: the paper's C", low=0)
+    size_adjustment: float = _setting(0.0, "Group DRO's size adjustment C; larger values favour small groups", low=0)
     identification_epochs: int | None = _setting(
-        None, "epochs of jtt's first stage, which finds the errors [default: a quarter of epochs]", low=1
+        None, "epochs of JTT's first stage, which finds the errors [default: a quarter of epochs]", low=1
     )
-    up_weight: float = _setting(20.0, "what a row of jtt's error set weighs against another", low=1)
+    up_weight: float = _setting(20.0, "weight of a row in JTT's error set, relative to other rows", low=1)
     val_fraction: float = _setting(
-        0.2, "part of training set aside where there is no validation split", above=0, below=1
+        0.2, "fraction of the training split to hold out if there is no validation split", above=0, below=1
     )
-    seed: int = _setting(0, "of the context, the batches and every other draw", low=0, high=2**63 - 1)
+    seed: int = _setting(0, "seed of all random draws", low=0, high=2**63 - 1)
     image_precision: str = _setting(
         "float32",
-        "what the frozen image tower is held in (fp16 for GPUs alone); bf16 and fp16 halve the cache too",
+        "precision of the frozen image tower; fp16 needs a GPU; bf16 and fp16 also halve the cache",
         choices=IMAGE_PRECISIONS,
     )
-    device: str = _setting("auto", "torch device; auto takes a GPU where there is one")
+    device: str = _setting("auto", "torch device; auto uses a GPU if there is one")
     cache: str | None = _setting(
-        None, "folder of the feature cache, demo data and saved data sets [default: ~/.cache/dbpt]"
+        None, "folder for cached features, demo data and saved data sets [default: ~/.cache/dbpt]"
     )
-    embed_batch_size: int = _setting(128, "images a forward pass", low=1, high=4096)
+    embed_batch_size: int = _setting(128, "images per forward pass of the image tower", low=1, high=4096)
     by_content: bool = _setting(
-        False, "tell images in the cache by their content, reading every file, instead of path, size and time"
+        False, "identify cached images by content (reads every file) instead of by path, size and time"
     )
-    max_failures: float = _setting(0.01, "part of the images that may be unreadable", low=0, high=1)
-    baselines: bool = _setting(True, "train the ERM row beside the chosen objective")
+    max_failures: float = _setting(0.01, "largest fraction of images that may be unreadable", low=0, high=1)
+    baselines: bool = _setting(True, "also train the ERM baseline")
 
     def __post_init__(self) -> None:
         for setting in fields(self):
