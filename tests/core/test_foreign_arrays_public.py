@@ -51,7 +51,7 @@ def weights():
 
 
 def dro():
-    return dbpt.GroupDRO(COUNTS, step_size=1.0, size_adjustment=1.0)
+    return dbpt.GroupDRO(COUNTS, step_size=1.0)
 
 
 GROUPED = {"groups": UNKNOWN, "labels": LABELS, "shares": SHARES}
@@ -95,7 +95,7 @@ CALLS = {
         {"groups": UNKNOWN, "labels": LABELS},
     ),
     "GroupWeights.soft_sample_weights": (lambda **arrays: weights().soft_sample_weights(**arrays), SOFT),
-    "GroupDRO": (lambda counts: weighed(dbpt.GroupDRO(counts, 1.0, 0.5)), {"counts": COUNTS}),
+    "GroupDRO": (lambda counts: weighed(dbpt.GroupDRO(counts, 1.0)), {"counts": COUNTS}),
     "GroupDRO.observe": (lambda **arrays: weighed(dro(), "observe", **arrays), {"groups": GROUPS, "losses": VALUES}),
     "GroupDRO.observe_soft": (
         lambda **arrays: weighed(dro(), "observe_soft", **arrays),

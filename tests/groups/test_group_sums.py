@@ -44,7 +44,7 @@ def test_an_exchange_that_fails_changes_nothing(rule, monkeypatch):
     for each in (weights, expected):
         observe(each, *rows(0))
     with monkeypatch.context() as patch:
-        patch.setattr("dbpt.groups.rule.sum_over_ranks", is_gone)
+        patch.setattr("dbpt.groups.weighting.sum_over_ranks", is_gone)
         with pytest.raises(RuntimeError, match="a rank is gone"):
             weights.step(process_group=object())
     assert content(weights) == content(expected)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import dbpt
 from dbpt.errors import InputError
-from dbpt.groups.bounds import MAX_WEIGHT, MIN_GROUP_COUNT, Bounds
+from dbpt.groups.rules import MAX_WEIGHT, MIN_GROUP_COUNT, Bounds
 from dbpt.objectives import OBJECTIVES, TrainingGroups
 from dbpt.training.findings import effective_rows
 
@@ -120,7 +120,7 @@ def three_by_three(soft):
 SETTINGS = {
     "balanced": {},
     "dbpt": {"eta": 5.0, "ema_momentum": 0.0},
-    "groupdro": {"dro_step_size": 1.0, "size_adjustment": 0.0},
+    "groupdro": {"dro_step_size": 1.0},
 }
 
 

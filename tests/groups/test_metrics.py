@@ -208,7 +208,7 @@ def test_to_json_survives_json():
         ({"labels": [0, -1]}, r"labels\[1\] is -1"),
         ({"attributes": [0, 2]}, r"attributes\[1\] is 2; expected an integer in -1..1"),
         ({"attributes": [0, -2]}, r"attributes\[1\] is -2"),
-        ({"train_counts": [1, 2, 3]}, r"train_counts has shape \(3,\); expected \(4,\)"),
+        ({"train_counts": [1, 2, 3]}, r"train_counts has shape \(3,\) and dtype int64; expected \(4,\)"),
         ({"train_counts": [1, 2, math.nan, 3]}, r"train_counts\[2\] is nan"),
         ({"train_counts": [1, 2, 3, -4]}, r"train_counts\[3\] is -4"),
         ({"num_classes": 0}, "num_classes is 0"),

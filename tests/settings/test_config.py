@@ -64,7 +64,6 @@ def refused(match: str, **settings: object) -> None:
         ({"group_source": "sort"}, r"--group-source: 'sort' is none of pseudo, true, soft \(did you mean 'soft'\?\)"),
         ({"apply": "sample"}, r"--apply: 'sample' is none of loss, sampling"),
         ({"dro_step_size": -1}, r"--dro-step-size: must be at least 0"),
-        ({"size_adjustment": -1}, r"--size-adjustment: must be at least 0"),
         ({"identification_epochs": 0}, r"--identification-epochs: must be at least 1"),
         ({"up_weight": 0.5}, r"--up-weight: must be at least 1"),
         (

@@ -6,7 +6,7 @@ import dbpt
 
 NUM_CLASSES, NUM_ATTRIBUTES, NUM_GROUPS = 3, 2, 6
 COUNTS = [500, 40, 0, 90, 17, 210]
-RULES = [lambda: dbpt.GroupWeights(COUNTS, 1.5, 0.25), lambda: dbpt.GroupDRO(COUNTS, 0.5, 2.0)]
+RULES = [lambda: dbpt.GroupWeights(COUNTS, 1.5, 0.25), lambda: dbpt.GroupDRO(COUNTS, 0.5)]
 NAN = float("nan")
 
 

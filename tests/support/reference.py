@@ -49,13 +49,13 @@ class GroupWeights:
 
 
 class GroupDRO:
-    """Sagawa et al.: q *= exp(step_size * (loss + C / sqrt(N))), then divided by its sum.
+    """Sagawa et al.: q *= exp(step_size * loss), then divided by its sum.
 
     The loss of a group is estimated from any number of draws: their sum over how many of the group are expected.
     """
 
-    def __init__(self, counts, step_size, size_adjustment):
-        self.counts, self.step_size, self.size_adjustment = np.asarray(counts, np.float64), step_size, size_adjustment
+    def __init__(self, counts, step_size):
+        self.counts, self.step_size = np.asarray(counts, np.float64), step_size
         self.log_q = np.where(self.counts > 0, 0.0, -np.inf)
         self.seen = [[] for _ in self.counts]
 
@@ -69,7 +69,7 @@ class GroupDRO:
         for g, seen in enumerate(self.seen):
             if draws and self.counts[g] > 0:
                 loss = sum(seen) / (draws * self.counts[g] / self.counts.sum())
-                self.log_q[g] += self.step_size * (loss + self.size_adjustment / np.sqrt(self.counts[g]))
+                self.log_q[g] += self.step_size * loss
         self.seen = [[] for _ in self.counts]
 
     @property

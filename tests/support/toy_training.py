@@ -39,7 +39,6 @@ OBJECTIVE_SETTINGS = {
     "min_group_count": 0,  # the formulas alone: bounds have tests of their own
     "max_weight": float("inf"),
     "dro_step_size": 0.1,
-    "size_adjustment": 1.0,
     "identification_epochs": 2,
     "up_weight": 5.0,
 }

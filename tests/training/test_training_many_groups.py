@@ -5,8 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from dbpt.groups import worst_group_accuracy
-from dbpt.groups.bounds import MAX_WEIGHT
+from dbpt.groups import MAX_WEIGHT, worst_group_accuracy
 from dbpt.objectives import OBJECTIVES, TrainingGroups
 from dbpt.training import Rows, TrainingSettings, train
 
@@ -15,7 +14,7 @@ FREE = {"min_group_count": 0.0, "max_weight": float("inf")}
 SETTINGS = {
     "balanced": {},
     "dbpt": {"eta": 1.0, "ema_momentum": 0.9},
-    "groupdro": {"dro_step_size": 0.01, "size_adjustment": 0.0},
+    "groupdro": {"dro_step_size": 0.01},
 }
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data.words import Words
+from dbpt.groups import group_ids
 
 SPLITS = ("train", "val", "test")
 GroupCounts = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
@@ -112,8 +113,7 @@ class Dataset:
                 f"attributes: expected values in -1..{self.num_attributes - 1}, "
                 f"found {attributes.min()}..{attributes.max()}"
             )
-        groups = np.where(attributes < 0, -1, self.labels * self.num_attributes + attributes)
-        return groups.astype(np.int64, copy=False)
+        return group_ids(self.labels, attributes.astype(np.int64, copy=False), self.num_attributes)
 
     def where(self, row: int) -> str:
         """Where ``row`` came from, for messages: ``"metadata.csv line 17"``, or its path if no file lists it."""

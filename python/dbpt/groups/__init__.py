@@ -1,6 +1,6 @@
 """Groups of rows, class by attribute: what a sample of each weighs, and how accurate a classifier is in each.
 
-Arrays in, numbers out: nothing here knows a model, a file or how a figure is shown.
+Arrays in, numbers out: nothing here knows a model or a file.
 """
 
 from dbpt.groups.accuracy import (
@@ -8,18 +8,19 @@ from dbpt.groups.accuracy import (
     GroupAccuracy,
     GroupMetrics,
     group_metrics,
+    pseudo_attribute_quality,
     worst_group,
     worst_group_accuracy,
 )
-from dbpt.groups.checked_rows import group_counts
-from dbpt.groups.group_dro import GroupDRO
+from dbpt.groups.group_ids import group_counts, group_ids
 from dbpt.groups.intervals import wilson_interval, worst_group_difference_interval, worst_group_interval
-from dbpt.groups.pseudo_quality import pseudo_attribute_quality
-from dbpt.groups.rule import GroupWeighting
-from dbpt.groups.self_adjusting import GroupWeights
+from dbpt.groups.rules import MAX_WEIGHT, MIN_GROUP_COUNT, GroupDRO, GroupWeights
 from dbpt.groups.soft import soft_counts
+from dbpt.groups.weighting import GroupWeighting
 
 __all__ = [
+    "MAX_WEIGHT",
+    "MIN_GROUP_COUNT",
     "SMALL_GROUP",
     "GroupAccuracy",
     "GroupDRO",
@@ -27,6 +28,7 @@ __all__ = [
     "GroupWeighting",
     "GroupWeights",
     "group_counts",
+    "group_ids",
     "group_metrics",
     "pseudo_attribute_quality",
     "soft_counts",

@@ -1,4 +1,7 @@
-"""Accuracy by (class, attribute) group, the worst of them, and the averages that the literature confuses."""
+"""Accuracy by (class, attribute) group, the worst of them, and the averages that the literature confuses.
+
+Also how good pseudo attributes are, where true ones exist to compare them with.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -7,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dbpt import arguments
 from dbpt.errors import InputError
-from dbpt.groups.checked_rows import check_sizes, checked_indices, group_counts, join_groups
+from dbpt.groups.group_ids import check_sizes, checked_indices, group_counts, group_ids
 from dbpt.groups.intervals import proportion, worst_group_interval
 
 SMALL_GROUP = 30
@@ -91,34 +95,59 @@ def group_metrics(
     if predictions_N.size == 0:
         raise InputError("predictions has no rows; there is nothing to evaluate")
     num_groups = num_classes * num_attributes
-    names = _names(group_names, num_groups, num_attributes)
-    weights_G = None if train_counts is None else _train_counts(train_counts, num_groups)
+    names = _default_names(num_groups, num_attributes) if group_names is None else group_names
+    if len(names) != num_groups:
+        raise InputError(f"group_names has {len(names)} names; expected {num_groups} (classes x attributes)")
 
     right_N = predictions_N == labels_N
-    groups_N = join_groups(labels_N, attributes_N, num_attributes)
-    counts_G = group_counts(groups_N, num_groups)
-    correct_G = group_counts(groups_N[right_N], num_groups)
-    groups = tuple(_group_accuracy(g, num_attributes, int(counts_G[g]), int(correct_G[g])) for g in range(num_groups))
-    interval = worst_group_interval(correct_G, counts_G)
-    average = float(right_N.mean())
-    accuracy_by_group = {entry.group: entry.accuracy for entry in groups if entry.accuracy is not None}
-    adjusted = _weighted(accuracy_by_group, weights_G)
+    groups_N = group_ids(labels_N, attributes_N, num_attributes)
+    counts_G, correct_G = group_counts(groups_N, num_groups), group_counts(groups_N[right_N], num_groups)
+    groups = tuple(
+        GroupAccuracy(g, *divmod(g, num_attributes), n, correct, *proportion(correct, n))
+        for g, (n, correct) in enumerate(zip(counts_G.tolist(), correct_G.tolist(), strict=True))
+    )
+    accuracies = {entry.group: entry.accuracy for entry in groups if entry.accuracy is not None}
+    average, adjusted = float(right_N.mean()), None
+    if train_counts is not None:
+        weights = arguments.group_numbers("train_counts", train_counts, num_groups).tolist()
+        total = sum(weights[g] for g in accuracies)
+        adjusted = sum(weights[g] * accuracy for g, accuracy in accuracies.items()) / total if total else None
     worst = worst_group(correct_G, counts_G)
-    wga = None if worst is None else accuracy_by_group[worst]
+    wga = None if worst is None else groups[worst].accuracy
+    low, high = worst_group_interval(correct_G, counts_G) or (None, None)
     return GroupMetrics(
         n=int(predictions_N.size),
         worst_group_accuracy=wga,
         worst_group=worst,
-        worst_group_low=interval[0] if interval else None,
-        worst_group_high=interval[1] if interval else None,
+        worst_group_low=low,
+        worst_group_high=high,
         average=average,
         adjusted_average=adjusted,
-        group_mean=sum(accuracy_by_group.values()) / len(accuracy_by_group) if accuracy_by_group else None,
+        group_mean=sum(accuracies.values()) / len(accuracies) if accuracies else None,
         gap=None if wga is None else average - wga,
         adjusted_gap=None if wga is None or adjusted is None else adjusted - wga,
         groups=groups,
         warnings=tuple(_warnings(groups, worst, names, int((attributes_N < 0).sum()))),
     )
+
+
+def _default_names(num_groups: int, num_attributes: int) -> list[str]:
+    return [f"{g} (class {g // num_attributes}, attribute {g % num_attributes})" for g in range(num_groups)]
+
+
+def _warnings(groups: Sequence[GroupAccuracy], worst: int | None, names: Sequence[str], unknown: int) -> list[str]:
+    warnings = [
+        f"group {names[entry.group]}: no rows; missing from worst-group accuracy and group mean, not counted as 0"
+        for entry in groups
+        if entry.n == 0
+    ]
+    if unknown:
+        warnings.append(f"{unknown} rows of unknown attribute count in the average only")
+    if worst is not None and groups[worst].n < SMALL_GROUP:
+        n = groups[worst].n
+        rows = "1 row" if n == 1 else f"{n} rows"
+        warnings.append(f"worst group {names[worst]}: only {rows}, one image moves it by {100 / n:.1f} points")
+    return warnings
 
 
 def worst_group(correct: NDArray[np.int64], counts: NDArray[np.int64]) -> int | None:
@@ -138,48 +167,66 @@ def worst_group_accuracy(correct: NDArray[np.bool_], groups: NDArray[np.int64]) 
     return None if worst is None else float(correct_G[worst] / counts_G[worst])
 
 
-def _group_accuracy(group: int, num_attributes: int, n: int, correct: int) -> GroupAccuracy:
+def pseudo_attribute_quality(
+    pseudo_attributes: ArrayLike,
+    attributes: ArrayLike,
+    labels: ArrayLike,
+    *,
+    num_classes: int,
+    num_attributes: int,
+) -> dict[str, Any]:
+    """Compare pseudo attributes with true attributes; return a dict fit for JSON.
+
+    All arrays are (N,) integers; -1 marks an attribute that is unknown, in either. ``n``, ``n_right`` and ``accuracy``
+    (with ``low``, ``high``) are over the rows where both are known, ``n_unlabelled`` counts those with a true but no
+    pseudo attribute. ``confusion`` (A, A) counts the former by pseudo (row) and true attribute (column).
+
+    ``groups`` has an entry for each pseudo-group: of its ``n`` rows, ``n_right`` belong to it in
+    truth (``precision``); of the ``n_true`` rows that belong to it, those are the ones found (``recall``; an
+    unlabelled row is not found). Each has a Wilson 95 % interval (``precision_low`` and so on), None over no rows.
+    ``smallest_group`` is the index of the smallest non-empty pseudo-group, the first to be spoilt by wrong attributes:
+    a few strays from a large neighbour can be half of it. ``empty_groups`` are those that exist but were given no row.
+
+    Raises `InputError` for other shapes, values out of range or NaN.
+
+    >>> quality = pseudo_attribute_quality([0, 0, 1, 1], [0, 0, 1, 0], [0, 1, 0, 1], num_classes=2, num_attributes=2)
+    >>> quality["accuracy"], quality["confusion"], quality["groups"][3]["precision"]
+    (0.75, [[2, 0], [1, 1]], 0.0)
+    """
+    check_sizes(num_classes, num_attributes)
+    pseudo_N = checked_indices(pseudo_attributes, "pseudo_attributes", -1, num_attributes)
+    true_N = checked_indices(attributes, "attributes", -1, num_attributes, rows=pseudo_N.size)
+    labels_N = checked_indices(labels, "labels", 0, num_classes, rows=pseudo_N.size)
+    known, both = true_N >= 0, (true_N >= 0) & (pseudo_N >= 0)
+    right = both & (true_N == pseudo_N)
+    num_groups, groups_N = num_classes * num_attributes, group_ids(labels_N, true_N, num_attributes)
+    n_G = group_counts(group_ids(labels_N, pseudo_N, num_attributes)[both], num_groups)
+    n_true_G, n_right_G = group_counts(groups_N[known], num_groups), group_counts(groups_N[right], num_groups)
+    pairs = group_counts(group_ids(pseudo_N, true_N, num_attributes)[both], num_attributes**2)
+    n, n_right = int(both.sum()), int(right.sum())
+    accuracy, low, high = proportion(n_right, n)
+    present = np.flatnonzero(n_G)
+    return {
+        "n": n,
+        "n_unlabelled": int((known & ~both).sum()),
+        "confusion": pairs.reshape(num_attributes, num_attributes).tolist(),
+        "n_right": n_right,
+        "accuracy": accuracy,
+        "low": low,
+        "high": high,
+        "smallest_group": int(present[np.argmin(n_G[present])]) if present.size else None,
+        "empty_groups": [int(g) for g in np.flatnonzero((n_G == 0) & (n_true_G > 0))],
+        "groups": [
+            _quality_of_group(g, num_attributes, int(n_G[g]), int(n_right_G[g]), int(n_true_G[g]))
+            for g in range(num_groups)
+        ],
+    }
+
+
+def _quality_of_group(group: int, num_attributes: int, n: int, n_right: int, n_true: int) -> dict[str, Any]:
     label, attribute = divmod(group, num_attributes)
-    return GroupAccuracy(group, label, attribute, n, correct, *proportion(correct, n))
-
-
-def _weighted(accuracy_by_group: dict[int, float], weights_G: NDArray[np.float64] | None) -> float | None:
-    if weights_G is None:
-        return None
-    total = sum(float(weights_G[g]) for g in accuracy_by_group)
-    return sum(float(weights_G[g]) * acc for g, acc in accuracy_by_group.items()) / total if total else None
-
-
-def _warnings(groups: Sequence[GroupAccuracy], worst: int | None, names: Sequence[str], unknown: int) -> list[str]:
-    warnings = [
-        f"group {names[entry.group]}: no rows; missing from worst-group accuracy and group mean, not counted as 0"
-        for entry in groups
-        if entry.n == 0
-    ]
-    if unknown:
-        warnings.append(f"{unknown} rows of unknown attribute count in the average only")
-    if worst is None:
-        return warnings
-    n = groups[worst].n
-    if n < SMALL_GROUP:
-        rows = "1 row" if n == 1 else f"{n} rows"
-        warnings.append(f"worst group {names[worst]}: only {rows}, one image moves it by {100 / n:.1f} points")
-    return warnings
-
-
-def _names(group_names: Sequence[str] | None, num_groups: int, num_attributes: int) -> Sequence[str]:
-    if group_names is None:
-        return [f"{g} (class {g // num_attributes}, attribute {g % num_attributes})" for g in range(num_groups)]
-    if len(group_names) != num_groups:
-        raise InputError(f"group_names has {len(group_names)} names; expected {num_groups} (classes x attributes)")
-    return group_names
-
-
-def _train_counts(train_counts: ArrayLike, num_groups: int) -> NDArray[np.float64]:
-    weights = np.asarray(train_counts, dtype=np.float64)
-    if weights.shape != (num_groups,):
-        raise InputError(f"train_counts has shape {weights.shape}; expected ({num_groups},), a count for each group")
-    bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
-    if bad.size:
-        raise InputError(f"train_counts[{bad[0]}] is {weights[bad[0]]}; expected a finite count of at least 0")
-    return weights
+    entry: dict[str, Any] = {"group": group, "label": label, "attribute": attribute}
+    entry |= {"n": n, "n_right": n_right, "n_true": n_true}
+    for name, total in (("precision", n), ("recall", n_true)):
+        entry[name], entry[f"{name}_low"], entry[f"{name}_high"] = proportion(n_right, total)
+    return entry

@@ -13,7 +13,7 @@ from dbpt.groups.sums import MEMBERSHIPS, UNIT, sum_by_group
 from dbpt.groups.tensors import beside, check_length, is_tensor, to_host, where
 
 _TOLERANCE = 0.01
-"""How far a row of a posterior may be from adding up to 1; half precision comes as near as that."""
+"""How far a row of a posterior may be from adding up to 1, so that half precision is accepted."""
 _ROWS_AT_ONCE = 1 << 16
 _MAX_GROUPS = 2**24
 
@@ -57,7 +57,7 @@ def flat_memberships(posterior_BA: Any, labels_B: Any, num_classes: int, *, firs
     A row of NaN is in group -1. A bad row is refused; on a device, which isn't waited for, it is in group -2.
     """
     columns = posterior_BA.shape[1]
-    memberships_BA, proper_B, unlabelled_B = divided(posterior_BA)
+    memberships_BA, proper_B, unlabelled_B = as_memberships(posterior_BA)
     known_B = (labels_B >= 0) & (labels_B < num_classes)
     if not is_tensor(labels_B):
         check_rows(posterior_BA, labels_B, num_classes, proper_B | unlabelled_B, first_row)
@@ -66,10 +66,11 @@ def flat_memberships(posterior_BA: Any, labels_B: Any, num_classes: int, *, firs
     return where((known_B & proper_B)[:, None], groups_BA, none_B[:, None]).reshape(-1), memberships_BA
 
 
-def divided(posterior_BA: Any) -> tuple[Any, Any, Any]:
-    """Return the rows (B, A) divided by their sums, float64; which are probabilities; and which are NaN throughout.
+def as_memberships(posterior_BA: Any) -> tuple[Any, Any, Any]:
+    """Return the rows (B, A) divided by their sums, float64, which rows are probabilities, and which are unlabelled.
 
-    Rows that are no probabilities become 0. Columns are added up one by one: the same bits in NumPy and on a device.
+    Rows that are no probabilities become 0; unlabelled ones are NaN throughout. Columns are added up one by one, which
+    gives the same bits in NumPy and on a device.
     """
     rows_BA = posterior_BA if is_tensor(posterior_BA) else posterior_BA.astype(np.float64)
     total_B: Any

@@ -1,6 +1,6 @@
-"""What was observed of the groups since the last step, as integers: additions commute, so no order changes a bit.
+"""Exact sums by group of what was observed since the last step. They are integers, so no order changes a bit.
 
-Arrays are added up by the Rust core, tensors on their device by torch's ``index_add_``. Both round a value to a whole
+The Rust core adds up arrays; torch's ``index_add_`` adds up tensors on their device. Both round a value to a whole
 number of units of 2⁻³⁰, ties to even, and add it up in two digits: high·2³² + low.
 """
 
@@ -18,11 +18,14 @@ from dbpt.groups.tensors import check_length, is_tensor, to_host
 
 if TYPE_CHECKING:
     import torch
+    from torch.distributed import ProcessGroup
 
 UNIT = 2.0**30
 _LOW = 2**32 - 1
 # The lower digits of so many rows add up within 64 bits.
 MAX_ROWS = 2**31 - 1
+# torch.distributed backends that add up tensors of the accelerator only.
+_ACCELERATOR_BACKENDS = ("nccl", "xccl", "hccl")
 
 
 @dataclass(frozen=True)
@@ -50,21 +53,14 @@ MEMBERSHIPS = Quantity("posterior", 0.0, 1.0)
 def sum_by_group(groups: Any, values: Any, num_groups: int, quantity: Quantity) -> Any:
     """Return the sums (G + 1, 3) of ``values`` (B,) by ``groups`` (B,): high and low digits, and rows.
 
-    Two arrays, or two tensors on one device. Rows of group -1 don't count. What is out of range is refused; on a
-    device, which isn't waited for, it is counted in the last row.
+    Both are arrays, or tensors on one device. Rows of group -1 don't count. A value or group out of range is refused;
+    on a device, which isn't waited for, it is counted in the last row.
     """
     check_length(quantity.name, len(values), len(groups), "the rows of groups")
     if not is_tensor(groups):
         sums = np.zeros((num_groups + 1, 3), dtype=np.int64)
-        sums[:-1] = _core.group_sums(
-            groups,
-            values,
-            num_groups,
-            argument=quantity.name,
-            least=quantity.least,
-            most=quantity.most,
-            num_threads=arguments.num_threads(),
-        )
+        limits: dict[str, Any] = {"argument": quantity.name, "least": quantity.least, "most": quantity.most}
+        sums[:-1] = _core.group_sums(groups, values, num_groups, **limits, num_threads=arguments.num_threads())
         return sums
     import torch
 
@@ -73,6 +69,24 @@ def sum_by_group(groups: Any, values: Any, num_groups: int, quantity: Quantity) 
     units = (values * UNIT).round().to(torch.int64)
     digits = torch.stack([units >> 32, units & _LOW, torch.ones_like(units)], dim=1)
     return torch.zeros(num_groups + 2, 3, dtype=torch.int64, device=groups.device).index_add_(0, index, digits)[:-1]
+
+
+def sum_over_ranks(digits: NDArray[np.int64], process_group: ProcessGroup) -> NDArray[np.int64]:
+    """Return the sums of all ranks of ``process_group``, which all call this."""
+    import torch
+    import torch.distributed as dist
+
+    if not dist.is_available() or not isinstance(process_group, dist.ProcessGroup):
+        raise InputError(
+            f"process_group is {process_group!r}; expected a torch.distributed process group that this process is in, "
+            "for example torch.distributed.group.WORLD"
+        )
+    on_accelerator = dist.get_backend(process_group) in _ACCELERATOR_BACKENDS
+    device = torch.accelerator.current_accelerator() if on_accelerator else torch.device("cpu")
+    total = torch.from_numpy(digits).to(device)
+    dist.all_reduce(total, group=process_group)
+    found: NDArray[np.int64] = total.cpu().numpy()
+    return found
 
 
 class GroupSums:
@@ -124,12 +138,12 @@ class GroupSums:
         self._rows_on_devices = 0
 
     def load(self, name: str, digits: ArrayLike) -> None:
-        """Become these sums (G, 3), if somebody can have observed them."""
+        """Become these sums (G, 3), or refuse sums that no observation can give."""
         found, shape = arguments.array(name, to_host(digits)), (self.num_groups, 3)
         if found.shape != shape or found.dtype.kind not in "iu":
             raise InputError(f"{name} has shape {found.shape} and dtype {found.dtype}; expected {shape} integers")
         found = found.astype(np.int64)
-        means = self.means(found)
+        means = group_means(found)
         possible = self.quantity.contains(means) | ((found == 0).all(1) & np.isnan(means))
         if not possible.all():
             group = int(np.argmin(possible))
@@ -139,11 +153,12 @@ class GroupSums:
         self.clear()
         self._host[:-1] = found
 
-    def means(self, digits: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the means (G,) of sums (G, 3), NaN where there is no member."""
-        values, members = digits[:, 0] * 2.0**32 + digits[:, 1], digits[:, 2].astype(np.float64)
-        means: NDArray[np.float64] = np.divide(values, members, out=np.full(len(digits), np.nan), where=members > 0)
-        return means
+
+def group_means(digits: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the means (G,) of sums (G, 3), NaN where there is no member."""
+    values, members = digits[:, 0] * 2.0**32 + digits[:, 1], digits[:, 2].astype(np.float64)
+    means: NDArray[np.float64] = np.divide(values, members, out=np.full(len(digits), np.nan), where=members > 0)
+    return means
 
 
 def _canonical(digits: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dbpt._core import __version__
 from dbpt.files.disk import write_json
-from dbpt.groups import SMALL_GROUP, worst_group
+from dbpt.groups import SMALL_GROUP, group_ids, worst_group
 from dbpt.human_check.answers import CANNOT_TELL, NOT_ANSWERED, read_answers
 from dbpt.human_check.design import Design, read_design
 from dbpt.human_check.estimates import Estimates, estimate
@@ -66,7 +66,7 @@ def _described(
     right_G = np.bincount(strata.pseudo_groups[named], (strata.sizes * strata.right)[named], num_groups).astype(int)
     labelled_G = np.zeros(num_groups, dtype=np.int64)
     seen = answers >= 0
-    np.add.at(labelled_G, strata.labels[design.stratum[seen]] * strata.num_attributes + answers[seen], 1)
+    np.add.at(labelled_G, group_ids(strata.labels[design.stratum[seen]], answers[seen], strata.num_attributes), 1)
     accuracies = {g: right_G[g] / n_G[g] for g in range(num_groups) if n_G[g]}
     worst = worst_group(right_G, n_G)
     return {

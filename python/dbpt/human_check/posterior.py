@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.groups import group_ids
+
 _AT_ONCE = 100
 
 Images = NDArray[np.float64]
@@ -48,8 +50,7 @@ class LabelledStrata:
     @property
     def pseudo_groups(self) -> NDArray[np.int64]:
         """(H,) y·A + a, -1 where the pseudo attribute is -1."""
-        groups = self.labels * self.num_attributes + self.pseudo_attributes
-        return np.where(self.pseudo_attributes < 0, -1, groups)
+        return group_ids(self.labels, self.pseudo_attributes, self.num_attributes)
 
     @property
     def pseudo_cells(self) -> NDArray[np.int64]:

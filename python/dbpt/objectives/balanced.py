@@ -1,7 +1,6 @@
 """Every group weighs the same, for the whole run: w_g proportional to 1 / N_g."""
 
-from dbpt.groups import GroupWeights
-from dbpt.groups.bounds import MAX_WEIGHT, MIN_GROUP_COUNT
+from dbpt.groups import MAX_WEIGHT, MIN_GROUP_COUNT, GroupWeights
 from dbpt.objectives.base import TrainingGroups
 from dbpt.objectives.weighting import WeightingObjective
 

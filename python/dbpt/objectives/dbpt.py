@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.groups import GroupWeights
-from dbpt.groups.bounds import MAX_WEIGHT, MIN_GROUP_COUNT
+from dbpt.groups import MAX_WEIGHT, MIN_GROUP_COUNT, GroupWeights
 from dbpt.objectives.base import TrainingGroups
 from dbpt.objectives.weighting import WeightingObjective
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dbpt._core import GroupIndex, GroupStream
 from dbpt.errors import InputError
+from dbpt.groups import worst_group_accuracy
 from dbpt.objectives.base import Objective
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def _best_penalty(
     for penalty in PENALTIES:
         weights_CD, bias_C = _fit(standardised_ND[rows], labels[rows], penalty, num_classes, seed)
         correct = (standardised_ND @ weights_CD.T + bias_C).argmax(axis=1) == labels
-        scores.append(min(correct[~half & (groups == group)].mean() for group in np.unique(groups[~half])))
+        scores.append(worst_group_accuracy(correct[~half], groups[~half]) or 0.0)
     return PENALTIES[int(np.argmax(scores))]
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from dbpt.data.words import Words
 from dbpt.errors import InputError, nearest
 from dbpt.files.disk import default_cache_dir, read_regular
-from dbpt.groups.bounds import MAX_WEIGHT, MIN_GROUP_COUNT
+from dbpt.groups import MAX_WEIGHT, MIN_GROUP_COUNT
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.checks import check_setting
@@ -172,7 +172,6 @@ class FitConfig:
         "small batches]",
         low=0,
     )
-    size_adjustment: float = _setting(0.0, "Group DRO's size adjustment C; larger values favour small groups", low=0)
     identification_epochs: int | None = _setting(
         None, "epochs of JTT's first stage, which finds the errors [default: a quarter of epochs]", low=1
     )

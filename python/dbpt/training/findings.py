@@ -11,8 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.groups import group_counts
-from dbpt.groups.accuracy import SMALL_GROUP
+from dbpt.groups import SMALL_GROUP, group_counts
 from dbpt.objectives import Objective
 from dbpt.training.records import EpochRecord, Trained
 

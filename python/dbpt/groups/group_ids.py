@@ -1,9 +1,19 @@
-"""The rows that metrics are computed over: checked integer arrays, and the group g = y*A + a of each row."""
+"""The group g = y·A + a of each row, how many rows each group has, and the checks of the arrays they come from."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt.errors import InputError
+
+
+def group_ids(labels: NDArray[np.int64], attributes: NDArray[np.int64], num_attributes: int) -> NDArray[np.int64]:
+    """Return the (N,) int64 groups g = y·A + a (the numbering of WILDS and group_DRO), -1 where the attribute is -1."""
+    return np.where(attributes < 0, -1, labels * num_attributes + attributes)
+
+
+def group_counts(groups: NDArray[np.int64], num_groups: int) -> NDArray[np.int64]:
+    """Return the (G,) number of rows of each group; rows of group -1 are in none."""
+    return np.bincount(groups[groups >= 0], minlength=num_groups).astype(np.int64)
 
 
 def check_sizes(num_classes: int, num_attributes: int) -> None:
@@ -21,22 +31,9 @@ def checked_indices(values: ArrayLike, name: str, low: int, stop: int, rows: int
         raise InputError(f"{name} has shape {array.shape}; expected {expected}")
     if array.size == 0:
         return np.zeros(0, dtype=np.int64)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        row = int(np.flatnonzero(~np.isfinite(array))[0])
-        raise InputError(f"{name}[{row}] is {array[row]}; expected an integer in {low}..{stop - 1}")
-    if array.dtype.kind not in "iu":
+    if array.dtype.kind not in "iu" and not (array.dtype.kind == "f" and np.isnan(array).any()):
         raise InputError(f"{name} has dtype {array.dtype}; expected integers in {low}..{stop - 1}")
-    bad = np.flatnonzero((array < low) | (array >= stop))
+    bad = np.flatnonzero(~((array >= low) & (array < stop)) | (array != array))
     if bad.size:
         raise InputError(f"{name}[{bad[0]}] is {array[bad[0]]}; expected an integer in {low}..{stop - 1}")
     return array.astype(np.int64)
-
-
-def join_groups(labels: NDArray[np.int64], attributes: NDArray[np.int64], num_attributes: int) -> NDArray[np.int64]:
-    """Return (N,) groups g = y*A + a, -1 where the attribute is -1."""
-    return np.where(attributes < 0, -1, labels * num_attributes + attributes)
-
-
-def group_counts(groups: NDArray[np.int64], num_groups: int) -> NDArray[np.int64]:
-    """Return the (G,) number of rows of each group; rows of group -1 are in none."""
-    return np.bincount(groups[groups >= 0], minlength=num_groups).astype(np.int64)

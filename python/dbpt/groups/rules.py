@@ -1,0 +1,280 @@
+"""Two rules for group weights, dbpt's own and Group DRO, and the bounds that both keep."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dbpt import arguments
+from dbpt.errors import InputError
+from dbpt.groups.tensors import check_length, to_host
+from dbpt.groups.weighting import GroupWeighting
+
+MIN_GROUP_COUNT = 5.0
+MAX_WEIGHT = 100.0
+
+# A change of log q beyond this is cut, so that no difference of two is NaN.
+_MOST = 1e300
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Limits to what a few samples can decide; see `GroupWeights`. With 0 and infinity there are none."""
+
+    min_group_count: float = MIN_GROUP_COUNT
+    max_weight: float = MAX_WEIGHT
+
+    def __post_init__(self) -> None:
+        _not_negative("min_group_count", self.min_group_count)
+        if not arguments.number("max_weight", self.max_weight) >= 1:
+            raise InputError(f"max_weight is {self.max_weight}; expected 1 (the mean weight of a sample) or above")
+
+    def weights(
+        self, log_shares: NDArray[np.float64], counts: NDArray[np.float64], total: float
+    ) -> NDArray[np.float64]:
+        """Return w (G,) ∝ exp(log_shares) / max(N_g, n₀), at most ``max_weight``, with Σ N_g·w_g = ``total``.
+
+        The cap takes weight from groups above it and gives it to the others in proportion to theirs. An empty group
+        weighs 0. ``total`` must be at most ``max_weight`` times Σ N_g.
+        """
+        weights, free = np.zeros(len(counts)), np.flatnonzero(counts > 0)
+        log_weights = log_shares - np.log(np.maximum(counts, max(self.min_group_count, 1e-10)))
+        while free.size:
+            relative = np.exp(log_weights[free] - log_weights[free].max())
+            found = relative * ((total - counts @ weights) / (counts[free] @ relative))
+            above = found > self.max_weight
+            if not above.any():
+                weights[free] = found
+                break
+            weights[free[above]] = self.max_weight
+            free = free[~above]
+        return weights
+
+
+class GroupWeights(GroupWeighting):
+    """Group weights that grow where a group is predicted badly, the rule of Debiased Prompt Tuning (arXiv 2503.08368).
+
+    ``target_g ∝ exp(eta·(1 - p̄_g)) / max(N_g, n₀)`` over the groups observed since the last step, at most
+    ``max_weight``, with the total Σ N_g·w_g they had; ``w_g += (1 - momentum)·(target_g - w_g)``. Starts at eta = 0; a
+    group that was not observed keeps its weight; an empty group weighs 0. Arrays, exactness, ranks and states: see
+    `GroupWeighting`.
+
+    Args:
+        counts: (G,) N_g, how many training samples each group has, 0 or above, not all 0; with fractions under soft
+            membership (`soft_counts`).
+        eta: how strongly the weights react, 0 (never) or above.
+        momentum: how much of the old weights a step keeps, from 0 to 1.
+        min_group_count: n₀, 0 for none: a sample of a smaller group weighs as if the group had so many. The group's
+            share of all weight is then N_g / n₀ of a larger group's.
+        max_weight: the largest weight of a sample, 1 (the mean of all) or above. The other groups get what the cap
+            takes, in proportion. The effective sample size (Σ w)² / Σ w² is at least Σ N / max_weight.
+
+    Raises:
+        InputError: an argument is wrong; the message names it, the value, and what was expected.
+
+    Example:
+        >>> weights = GroupWeights([90, 10], eta=1.0, momentum=0.0)
+        >>> weights.observe([0, 0, 1, -1], [1.0, 0.5, 0.25, 0.5])
+        >>> weights.step()
+        >>> weights.mean_p_true.tolist()
+        [0.75, 0.25]
+        >>> weights.group_weights.round(3).tolist()
+        [0.419, 6.225]
+    """
+
+    observes = "p_true"
+    fields = ("group_weights", "mean_p_true")
+
+    def __init__(
+        self,
+        counts: ArrayLike,
+        eta: float,
+        momentum: float,
+        *,
+        min_group_count: float = MIN_GROUP_COUNT,
+        max_weight: float = MAX_WEIGHT,
+    ) -> None:
+        self._eta, self._momentum = _not_negative("eta", eta), arguments.probability("momentum", momentum)
+        self._bounds = Bounds(min_group_count, max_weight)
+        super().__init__(counts, eta=self._eta, momentum=self._momentum, **asdict(self._bounds))
+        self._group_weights = self._bounds.weights(np.zeros(len(self.counts)), self.counts, self.counts.sum())
+        self._mean_p_true: NDArray[np.float64] = np.full(len(self.counts), np.nan)
+
+    @property
+    def group_weights(self) -> NDArray[np.float64]:
+        """(G,) float64, the current weight of one sample of each group; Σ N_g·w_g = Σ N_g."""
+        return np.array(self._group_weights)
+
+    @property
+    def mean_p_true(self) -> NDArray[np.float64]:
+        """(G,) float64, p̄_g at the last step that observed the group, NaN where there was none."""
+        return np.array(self._mean_p_true)
+
+    def observe(self, groups: ArrayLike, p_true: ArrayLike) -> None:
+        """Accumulate (B,) groups and the predicted probabilities of the true class; group -1 doesn't count."""
+        super().observe(groups, p_true)
+
+    def observe_soft(self, posterior: ArrayLike, labels: ArrayLike, p_true: ArrayLike) -> None:
+        """Accumulate ``p_true`` (B,) into each group (label, a) by ``posterior`` (B, A); a row of NaN doesn't count."""
+        super().observe_soft(posterior, labels, p_true)
+
+    def move(self, means: NDArray[np.float64], members: NDArray[np.float64]) -> None:
+        """Move the weights towards the target of these mean p_true (G,)."""
+        seen = ~np.isnan(means) & (self.counts > 0)
+        self._mean_p_true = np.where(seen, means, self._mean_p_true)
+        if self._eta == 0 or not seen.any():  # without a rounding error
+            return
+        weights, counts = self.group_weights, self.counts[seen]
+        target = self._bounds.weights(self._eta * (1 - means[seen]), counts, counts @ weights[seen])
+        weights[seen] += (1 - self._momentum) * (target - weights[seen])
+        self._group_weights = weights
+
+    def load_fields(self, fields: dict[str, NDArray[np.float64]]) -> None:
+        """Restore the weights and p̄."""
+        weights, means = fields["group_weights"], fields["mean_p_true"]
+        _check_field("group_weights", weights, np.isfinite(weights) & (weights >= 0), "a finite number, 0 or above")
+        valid = np.isnan(means) | ((means >= 0) & (means <= 1))
+        _check_field("mean_p_true", means, valid, "NaN or a number from 0 to 1")
+        self._group_weights, self._mean_p_true = weights, means
+
+
+class GroupDRO(GroupWeighting):
+    """Group DRO's q and what one sample weighs under it (Sagawa et al., 2020, arXiv 1911.08731, algorithm 1).
+
+    ``q_g ← q_g·exp(step_size·L̂_g)`` at each step, then q is divided by its sum; it starts uniform over the groups that
+    have members. L̂_g is the sum of the group's observed losses, divided by the number of samples of the group that so
+    many draws contain on average: an unbiased estimate of its mean loss, 0 where the batch lacks the group. With the
+    mean over the batch instead, a group would move by how often it is in a batch, and in small batches the rare group
+    with the largest loss would end with the smallest q. The paper and its code draw groups uniformly; say so by
+    ``shares="balanced"``. In batches with exactly these shares, and in a batch of all samples, L̂_g is the group's mean
+    loss. q is kept as logarithms, so no loss is too large, and a group whose q has become 0 comes back when its loss
+    grows.
+
+    q weighs the *mean losses of groups*: ``loss = Σ q_g·mean loss_g``. `group_weights` is what that means for one
+    sample, ``w_g ∝ q_g / max(N_g, n₀)``, at most ``max_weight``, with Σ N_g·w_g = Σ N_g, for a mean over batches drawn
+    from the training set as it is. The floor n₀ and the cap are ours: without them q_g = N_g·w_g / Σ N. Where each
+    group makes up the same part of the batches, multiply by ``q_g·G`` instead. Arrays, exactness, ranks and
+    states: see `GroupWeighting`.
+
+    Args:
+        counts: as for `GroupWeights`; so are ``min_group_count`` and ``max_weight``.
+        step_size: how fast q moves, 0 (never) or above.
+        shares: what part of the observed samples each group is on average: "natural" (N_g / Σ N: batches of the
+            training set as it is), "balanced" (equal shares of all groups with members) or (G,) numbers on any scale,
+            above 0 for each group with members. They are not part of the state.
+
+    Raises:
+        InputError: an argument is wrong; the message names it, the value, and what was expected.
+
+    Example:
+        >>> dro = GroupDRO([90, 10], step_size=1.0)
+        >>> dro.observe([0] * 9 + [1, -1], [0.5] * 9 + [1.5, 9.0])
+        >>> dro.step()
+        >>> dro.q.round(3).tolist()
+        [0.269, 0.731]
+        >>> dro.group_weights.round(3).tolist()
+        [0.299, 7.311]
+    """
+
+    observes = "losses"
+    fields = ("log_q", "mean_loss")
+
+    def __init__(
+        self,
+        counts: ArrayLike,
+        step_size: float = 0.01,
+        *,
+        shares: str | ArrayLike = "natural",
+        min_group_count: float = MIN_GROUP_COUNT,
+        max_weight: float = MAX_WEIGHT,
+    ) -> None:
+        self._step_size, self._bounds = _not_negative("step_size", step_size), Bounds(min_group_count, max_weight)
+        super().__init__(counts, step_size=self._step_size, **asdict(self._bounds))
+        self._shares = _checked_shares(shares, self.counts)
+        self._log_q: NDArray[np.float64] = np.where(self.counts > 0, 0.0, -np.inf)
+        self._mean_loss: NDArray[np.float64] = np.full(len(self.counts), np.nan)
+
+    @property
+    def q(self) -> NDArray[np.float64]:
+        """(G,) float64, the distribution over groups; 0 for an empty group."""
+        relative = np.exp(self._log_q)
+        q: NDArray[np.float64] = relative / relative.sum()
+        return q
+
+    @property
+    def log_q(self) -> NDArray[np.float64]:
+        """(G,) float64, log(q_g / max q), minus infinity for an empty group."""
+        return np.array(self._log_q)
+
+    @property
+    def group_weights(self) -> NDArray[np.float64]:
+        """(G,) float64, the current weight of one sample of each group; Σ N_g·w_g = Σ N_g, and 0 for an empty group."""
+        return self._bounds.weights(self._log_q, self.counts, self.counts.sum())
+
+    @property
+    def mean_loss(self) -> NDArray[np.float64]:
+        """(G,) float64, mean loss at the last step that observed the group, NaN where there was none."""
+        return np.array(self._mean_loss)
+
+    def observe(self, groups: ArrayLike, losses: ArrayLike) -> None:
+        """Accumulate (B,) groups and losses, each within ±1e9; group -1 doesn't count."""
+        super().observe(groups, losses)
+
+    def observe_soft(self, posterior: ArrayLike, labels: ArrayLike, losses: ArrayLike) -> None:
+        """Accumulate ``losses`` (B,) into each group (label, a) by ``posterior`` (B, A); a row of NaN doesn't count."""
+        super().observe_soft(posterior, labels, losses)
+
+    def move(self, means: NDArray[np.float64], members: NDArray[np.float64]) -> None:
+        """Move q by these mean losses (G,) of ``members`` (G,) samples."""
+        filled = self.counts > 0
+        seen = ~np.isnan(means) & filled
+        if not seen.any():
+            return
+        expected = members[filled].sum() * self._shares[filled]
+        with np.errstate(over="ignore"):
+            change = self._step_size * (np.where(seen, means, 0.0)[filled] * (members[filled] / expected))
+        log_q = self.log_q
+        log_q[filled] += np.clip(change, -_MOST, _MOST)
+        self._log_q, self._mean_loss = log_q - log_q.max(), np.where(seen, means, self._mean_loss)
+
+    def load_fields(self, fields: dict[str, NDArray[np.float64]]) -> None:
+        """Restore q and the mean losses."""
+        log_q, means = fields["log_q"], fields["mean_loss"]
+        valid = np.where(self.counts > 0, (log_q <= 0) & np.isfinite(log_q), log_q == -np.inf)
+        _check_field("log_q", log_q, valid, "minus infinity for an empty group, else 0 or below")
+        if log_q.max() != 0:
+            raise InputError(f"the largest log_q is {log_q.max()}; expected 0")
+        _check_field("mean_loss", means, ~np.isinf(means), "NaN or a finite number")
+        self._log_q, self._mean_loss = log_q, means
+
+
+def _checked_shares(shares: str | ArrayLike, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the shares (G,) with sum 1, 0 for an empty group."""
+    filled = counts > 0
+    if isinstance(shares, str):
+        if shares not in ("natural", "balanced"):
+            raise InputError(f"shares is {shares!r}; expected 'natural', 'balanced' or an array (G,)")
+        found = counts if shares == "natural" else filled.astype(np.float64)
+    else:
+        found = arguments.numbers("shares", to_host(shares))
+        check_length("shares", len(found), len(counts), "groups")
+        _check_field("shares", found, ~filled | ((found > 0) & (found < np.inf)), "a finite number above 0")
+    found = np.where(filled, found, 0.0)
+    checked: NDArray[np.float64] = found / found.sum()
+    return checked
+
+
+def _check_field(name: str, values: NDArray[np.float64], valid: NDArray[np.bool_], expected: str) -> None:
+    """Refuse the first of the values (G,) that isn't valid."""
+    bad = np.flatnonzero(~valid)
+    if bad.size:
+        raise InputError(f"{name}[{bad[0]}] is {values[bad[0]]}; expected {expected}")
+
+
+def _not_negative(name: str, value: float) -> float:
+    number = arguments.number(name, value)
+    if not 0 <= number < np.inf:
+        raise InputError(f"{name} is {value}; expected a finite number, 0 or above")
+    return number
