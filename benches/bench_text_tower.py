@@ -50,7 +50,7 @@ def step(tower: torch.nn.Module) -> Callable[[], None]:
 def text_side(model: torch.nn.Module, tokenizer: Callable, names: list[str], repetitions: int) -> tuple[float, float]:
     """Print the seconds of each path for ``names``; return those of the plain tower and of the fast path."""
     layout = prompt_token_ids(tokenizer, names, N_CTX)
-    towers = {path: build_text_tower(model, layout, path) for path in ("general", "truncated", "shared-prefix")}
+    towers = {path: build_text_tower(model, layout, path) for path in ("general", "shared-prefix")}
     context = torch.randn(N_CTX, 512) * 0.02
     towers["bf16"] = fit_text_tower(model, layout, context, precision="bf16", memory_mb=10_000)
     found = {path: seconds(step(tower), repetitions) for path, tower in towers.items()}

@@ -14,7 +14,7 @@ import open_clip
 import torch
 
 from dbpt.clip.config import build_model
-from dbpt.clip.text_tower.native import why_no_shared_prefix, why_not_causal
+from dbpt.clip.text_tower.shared_prefix import why_no_shared_prefix
 
 ROOT = Path(__file__).resolve().parents[1]
 STUB_VISION = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16}
@@ -27,12 +27,11 @@ step, so dbpt takes the fastest exact path that the model allows.
 
 - **shared prefix**: drops the positions after EOS, runs the common start of all prompts once, and groups prompts by
   length. For causal towers.
-- **truncated**: drops the positions after the longest prompt. For causal towers with unusual attention (`qk_norm`,
-  `scale_attn`, ...).
 - **general**: runs the model's own `encode_text` with the context in place of placeholder embeddings. For all others:
-  bidirectional towers, towers that mask padding by token id, Hugging Face models.
+  bidirectional towers, towers that mask padding by token id, Hugging Face models, and configs of your own with unusual
+  attention (`qk_norm`, `scale_attn`, ...).
 
-In a causal tower no token influences an earlier one, so the first two paths are exact. The tests compare every model
+In a causal tower no token influences an earlier one, so the first path is exact. The tests compare every model
 below with its own `encode_text` (random weights, two blocks): features agree within 1e-4, gradients within 1e-3 of the
 largest one.
 
@@ -91,10 +90,8 @@ def path_and_reason(name: str) -> tuple[str, str]:
     config["text_cfg"]["layers"] = 1
     with torch.device("meta"):
         model = build_model(config, name)
-    if reason := why_not_causal(model):
-        return "general", reason
     reason = why_no_shared_prefix(model) or ""
-    return ("truncated" if reason else "shared prefix"), reason
+    return ("general" if reason else "shared prefix"), reason
 
 
 def page() -> str:

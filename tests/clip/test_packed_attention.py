@@ -6,8 +6,7 @@ from test_text_tower import build, tokenizer_of
 from torch.nn import functional as F
 
 from dbpt.clip.text_tower import build_text_tower, prompt_token_ids
-from dbpt.clip.text_tower.packed_attention import packed_attention
-from dbpt.clip.text_tower.packing import Packing
+from dbpt.clip.text_tower.packed_attention import Packing, packed_attention
 
 HEADS, WIDTH = 2, 6
 PACKINGS = {

@@ -7,10 +7,8 @@ from test_text_tower import TOWERS, WORDINGS, build, tokenizer_of
 from torch.nn import functional as F
 
 from dbpt.clip.text_tower import build_text_tower, fit_text_tower, prompt_token_ids, text_path
-from dbpt.clip.text_tower.chunks import ChunkedTower, activation_bytes
-from dbpt.clip.text_tower.embedding import token_embedding
-from dbpt.clip.text_tower.native import native_text
-from dbpt.clip.text_tower.precision import hold_text
+from dbpt.clip.text_tower.memory import ChunkedTower, activation_bytes, hold_text
+from dbpt.clip.text_tower.tower import text_module, token_embedding
 
 PATHS = ("plain", "custom-blocks", "siglip")
 NAMES = [*WORDINGS, "cat", "sea gull", "sea eagle", "a bird of the very high seas", "house"]
@@ -69,7 +67,7 @@ def test_a_held_tower_gives_nearly_the_same(name):
     tower = fit_text_tower(model, layout, context, precision="bf16", memory_mb=100)
     dtypes = {
         parameter.dtype
-        for parameter in native_text(tower.frozen).transformer.resblocks.parameters()
+        for parameter in text_module(tower.frozen).transformer.resblocks.parameters()
         if parameter.ndim > 1
     }
     assert dtypes == {torch.bfloat16}

@@ -18,7 +18,7 @@ from test_text_tower import WordTokenizer
 
 from dbpt.clip.config import build_model
 from dbpt.clip.text_tower import build_text_tower, prompt_token_ids, text_path
-from dbpt.clip.text_tower.embedding import token_embedding
+from dbpt.clip.text_tower.tower import token_embedding
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDINGS = ["waterbird", "dog", "an extraordinarily long name of a kind of seabird"]

@@ -9,8 +9,8 @@ from prompt_reference import reference_features
 from torch.nn import functional as F
 
 from dbpt.clip.text_tower import prompt_token_ids
-from dbpt.clip.text_tower.chunks import ChunkedTower
-from dbpt.clip.text_tower.general import GeneralTower
+from dbpt.clip.text_tower.memory import ChunkedTower
+from dbpt.clip.text_tower.tower import GeneralTower
 from dbpt.clip.zero_shot import zero_shot_weights
 from dbpt.errors import InputError
 from dbpt.heads import AdapterHead, LinearHead, PromptHead

@@ -9,7 +9,7 @@ from torch import nn
 from dbpt.clip import Backbone
 from dbpt.clip.text_tokenizer import Tokenizer
 from dbpt.clip.text_tower import ClassPosition, PromptLayout, context_token_ids, fit_text_tower, prompt_token_ids
-from dbpt.clip.text_tower.embedding import text_weights, token_embedding
+from dbpt.clip.text_tower.tower import text_weights, token_embedding
 from dbpt.data.words import Vocabulary
 from dbpt.heads.base import Head
 
@@ -32,7 +32,7 @@ class PromptHead(Head):
         class_specific_context: a context for each class, (C, n_ctx, d): CoOp's CSC.
         class_position: where the wording stands, as `prompt_token_ids` says.
         ctx_init: words whose token embeddings the context starts as, instead of ``n_ctx``.
-        text_precision: what the text tower's weights are held in, a key of `text_tower.precision.PRECISIONS`.
+        text_precision: what the text tower's weights are held in, a key of `text_tower.memory.PRECISIONS`.
         text_memory_mb: what a step may keep of the text tower's activations; more classes go through it in chunks.
 
     Raises:

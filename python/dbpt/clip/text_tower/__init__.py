@@ -1,15 +1,13 @@
 """The frozen text tower as a function of the context vectors: (n_ctx, d) or (C, n_ctx, d) in, text features (P, D) out.
 
-A CoOp-style prompt is ``[SOS][ctx x n_ctx][class tokens][.][EOS]`` (Zhou et al., 2022). `prompt_token_ids` lays it out
-with placeholder tokens where the context goes; `build_text_tower` picks the fastest path that is exact for the model:
+A CoOp-style prompt is ``[SOS][ctx x n_ctx][class tokens][.][EOS]`` (Zhou et al., 2022):
 
-- ``shared-prefix``: a causal open_clip tower with plain attention blocks. Positions after EOS are dropped, and what all
-  prompts have in common at their start runs once (`dbpt.clip.text_tower.shared_prefix`).
-- ``truncated``: a causal open_clip tower with other blocks. Positions after the longest prompt are dropped.
-- ``general``: everything else (not causal, masked by token id, Hugging Face): the model's own ``encode_text`` with the
-  context written over the placeholders' embeddings (`dbpt.clip.text_tower.general`).
-
-More prompts than memory holds go through it in chunks (`dbpt.clip.text_tower.chunks`).
+1. `layout` says where the context stands: token ids with placeholders where it goes.
+2. `text_path` picks the fastest path that is exact for the model. ``shared-prefix`` (in `shared_prefix`) takes causal
+   open_clip towers of plain attention blocks: positions after EOS are dropped, and what all prompts have in common at
+   their start runs once. ``general`` (in `tower`) takes everything else: the model's own ``encode_text`` with the
+   context written over the placeholders' embeddings.
+3. `memory` holds the weights in bfloat16, and sends more prompts than memory holds through the tower in chunks.
 """
 
 from typing import Literal
@@ -17,14 +15,10 @@ from typing import Literal
 import torch
 from torch import nn
 
-from dbpt.clip.text_tower.chunks import within_memory
-from dbpt.clip.text_tower.general import GeneralTower
 from dbpt.clip.text_tower.layout import ClassPosition, PromptLayout, context_token_ids, prompt_token_ids
-from dbpt.clip.text_tower.native import why_no_shared_prefix, why_not_causal
-from dbpt.clip.text_tower.precision import hold_text
-from dbpt.clip.text_tower.shared_prefix import SharedPrefixTower
-from dbpt.clip.text_tower.tower import TextTower
-from dbpt.clip.text_tower.truncated import TruncatedTower
+from dbpt.clip.text_tower.memory import hold_text, within_memory
+from dbpt.clip.text_tower.shared_prefix import SharedPrefixTower, why_no_shared_prefix
+from dbpt.clip.text_tower.tower import GeneralTower, TextTower, token_embedding
 
 __all__ = [
     "ClassPosition",
@@ -36,18 +30,17 @@ __all__ = [
     "fit_text_tower",
     "prompt_token_ids",
     "text_path",
+    "token_embedding",
 ]
 
 MB = 1_000_000
 
-TextPath = Literal["shared-prefix", "truncated", "general"]
+TextPath = Literal["shared-prefix", "general"]
 
 
 def text_path(model: nn.Module) -> TextPath:
     """Name the fastest exact path for an open_clip ``model``."""
-    if why_not_causal(model) is not None:
-        return "general"
-    return "shared-prefix" if why_no_shared_prefix(model) is None else "truncated"
+    return "general" if why_no_shared_prefix(model) else "shared-prefix"
 
 
 def build_text_tower(model: nn.Module, layout: PromptLayout, path: TextPath | None = None) -> TextTower:
@@ -57,14 +50,9 @@ def build_text_tower(model: nn.Module, layout: PromptLayout, path: TextPath | No
     `text_path`, for comparisons. The model's own weights are not registered as the module's parameters and never
     receive a gradient.
     """
-    towers: dict[TextPath, type[TextTower]] = {
-        "shared-prefix": SharedPrefixTower,
-        "truncated": TruncatedTower,
-        "general": GeneralTower,
-    }
-    device = next(model.parameters()).device
-    tower = towers[path or text_path(model)](model, layout)
-    return tower.to(device) if isinstance(device, torch.device) else tower
+    general = (path or text_path(model)) == "general"
+    tower = GeneralTower(model, layout) if general else SharedPrefixTower(model, layout)
+    return tower.to(token_embedding(model).weight.device)
 
 
 def fit_text_tower(

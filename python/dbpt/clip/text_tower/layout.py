@@ -10,10 +10,11 @@ from typing import Literal
 
 import torch
 
-from dbpt.clip.text_tower.tokens import Tokenizer, TokenizerFrame, tokenizer_frame
+from dbpt.clip.text_tokenizer import Tokenizer
 from dbpt.errors import InputError
 
 ClassPosition = Literal["end", "middle", "front"]
+_PROBES = ["a", "dog", "7", "the"]
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,9 @@ class PromptLayout:
     places: torch.Tensor
     n_ctx: int
 
-    def prompts(self, rows: Sequence[int]) -> "PromptLayout":
-        """The layout of some of the prompts."""
-        chosen = list(rows)
-        return PromptLayout(self.ids[chosen], self.places[chosen], self.n_ctx)
+    def prompts(self, rows: list[int]) -> "PromptLayout":
+        """Return the layout of some of the prompts."""
+        return PromptLayout(self.ids[rows], self.places[rows], self.n_ctx)
 
 
 def prompt_token_ids(
@@ -54,7 +54,7 @@ def prompt_token_ids(
 
     Raises `InputError` if a wording and its context do not fit into the tower's context length.
     """
-    frame = tokenizer_frame(tokenizer)
+    frame = _Frame(tokenizer)
     ids_PL = tokenizer([f"{wording}." for wording in wordings]).long().cpu()
     _check_fit(frame, wordings, ids_PL, n_ctx)
     names = frame.contents(tokenizer(list(wordings)).long().cpu())
@@ -65,12 +65,76 @@ def prompt_token_ids(
         first = 0 if owners is None else owners[row] * n_ctx
         inside = _places(full, name, range(first, first + n_ctx), before)
         words = iter(full)
-        ids.append(_framed(frame, ids_PL[row], [placeholder if place >= 0 else next(words) for place in inside]))
+        ids.append(frame.around([placeholder if place >= 0 else next(words) for place in inside], ids_PL[row]))
         places.append([-1] * frame.start + inside + [-1] * (frame.length - frame.start - len(inside)))
     return PromptLayout(torch.tensor(ids), torch.tensor(places), n_ctx)
 
 
-def _check_fit(frame: TokenizerFrame, wordings: Sequence[str], ids_PL: torch.Tensor, n_ctx: int) -> None:
+def context_token_ids(tokenizer: Tokenizer, words: str) -> torch.Tensor:
+    """Return the (n_ctx,) int64 ids of the words that a context starts as.
+
+    Raises `InputError` if there are none, or so many that no class name fits beside them.
+    """
+    frame = _Frame(tokenizer)
+    ids = frame.contents(tokenizer([words]).long().cpu())[0]
+    if not 0 < len(ids) < frame.length - frame.start - frame.ends:
+        found = f"at least {len(ids)} tokens" if ids else "no token"
+        raise InputError(
+            f"--ctx-init {words!r}: {found}; expected words that leave room for a class name in the text tower's "
+            f"{frame.length} positions"
+        )
+    return torch.tensor(ids)
+
+
+def _places(full: list[int], name: list[int], context: range, before: int) -> list[int]:
+    """Put ``context`` around the tokens of ``name`` (-1), ``before`` of it in front; then the rest of ``full`` (-1)."""
+    split = len(name) if full[: len(name)] == name else len(full)
+    return [*context[:before], *[-1] * split, *context[before:], *[-1] * (len(full) - split)]
+
+
+class _Frame:
+    """The frame ``[start tokens][words][end tokens][padding]`` of a tokenizer, found by probing it.
+
+    length: number of positions L; start: number of start tokens (0 or 1); ends: number of end tokens; pad: the id of
+    padding, which the end token may share.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.length = tokenizer([""]).shape[1]
+        *words, self._empty, full = tokenizer([*_PROBES, "", "dog " * self.length]).long().cpu()
+        self._words = torch.stack(words)
+        self.start, self.pad = int((self._words[:, 0] == self._empty[0]).all()), int(self._empty[-1])
+        self._end_is_pad = bool(full[-1] == self.pad)
+        self.ends = max(0, self.used(self._empty[None])[0] - self.start)
+
+    def used(self, ids_PL: torch.Tensor) -> list[int]:
+        """Return how many positions each text takes up to its padding, P integers."""
+        positions = torch.arange(1, self.length + 1)
+        ends: list[int] = torch.where(ids_PL != self.pad, positions, 0).amax(dim=1).tolist()
+        return [end + self._end_is_pad for end in ends]
+
+    def contents(self, ids_PL: torch.Tensor) -> list[list[int]]:
+        """Return the ids of each text without start, end and padding."""
+        rows: list[list[int]] = ids_PL.tolist()
+        return [row[self.start : used - self.ends] for row, used in zip(rows, self.used(ids_PL), strict=True)]
+
+    def around(self, inside: list[int], like_L: torch.Tensor) -> list[int]:
+        """Put ``inside`` between the start and end tokens of the text ``like_L`` (L,), padded to L."""
+        row: list[int] = like_L.tolist()
+        end = self.used(like_L[None])[0]
+        framed = row[: self.start] + inside + row[end - self.ends : end]
+        return framed + [self.pad] * (self.length - len(framed))
+
+    def placeholder(self, ids_PL: torch.Tensor) -> int:
+        """Return the id of some word: towers that mask padding or look for the end by its id see content there."""
+        candidates = torch.cat([self._words, ids_PL])
+        found = candidates[~torch.isin(candidates, self._empty)]  # an empty text has only start, end and padding
+        if not len(found):
+            raise InputError("the tokenizer knows no word of the class names: it belongs to another model")
+        return int(found[0])
+
+
+def _check_fit(frame: _Frame, wordings: Sequence[str], ids_PL: torch.Tensor, n_ctx: int) -> None:
     n_used, wording = max(zip(frame.used(ids_PL), wordings, strict=True))
     room = frame.length - n_used
     if n_ctx > room:
@@ -80,30 +144,3 @@ def _check_fit(frame: TokenizerFrame, wordings: Sequence[str], ids_PL: torch.Ten
             f"stop and the tokens that begin and end a text; beside it n_ctx = {n_ctx} context tokens don't fit: "
             f"{way_out}"
         )
-
-
-def _places(full: list[int], name: list[int], context: range, before: int) -> list[int]:
-    """``context`` around the tokens of ``name`` (-1), ``before`` of it in front; then the rest of ``full`` (-1)."""
-    split = len(name) if full[: len(name)] == name else len(full)
-    return [*context[:before], *[-1] * split, *context[before:], *[-1] * (len(full) - split)]
-
-
-def _framed(frame: TokenizerFrame, like_L: torch.Tensor, inside: list[int]) -> list[int]:
-    """``inside`` between the start and end tokens of a text ``like_L`` (L,), padded to L."""
-    row: list[int] = like_L.tolist()
-    end = frame.used(like_L[None])[0]
-    framed = row[: frame.start] + inside + row[end - frame.ends : end]
-    return framed + [frame.pad] * (frame.length - len(framed))
-
-
-def context_token_ids(tokenizer: Tokenizer, words: str) -> torch.Tensor:
-    """(n_ctx,) int64 token ids of the words that a context starts as. Raises `InputError` if there are none or many."""
-    frame = tokenizer_frame(tokenizer)
-    ids = frame.contents(tokenizer([words]).long().cpu())[0]
-    if not 0 < len(ids) < frame.length - frame.start - frame.ends:
-        found = f"at least {len(ids)} tokens" if ids else "no token"
-        raise InputError(
-            f"--ctx-init {words!r}: {found}; expected words that leave room for a class name in the text tower's "
-            f"{frame.length} positions"
-        )
-    return torch.tensor(ids)

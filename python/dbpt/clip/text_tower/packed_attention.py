@@ -1,23 +1,48 @@
-"""Causal attention of packed prompts to the prefix that they share and to their own tokens, and its gradient.
+"""Prompts of many lengths packed into one row of tokens, and causal attention on them with its gradient.
 
-The gradient is written out, because autograd's, over so many slices, copies more than it computes.
+The row holds the prefix that all prompts share, then their suffixes, sorted by length. Suffixes of equal length are a
+bucket, so that nothing is padded. Each token attends to the prefix and to its own prompt. The gradient is written out,
+because autograd's, over so many slices, copies more than it computes.
 
 Shapes: T packed tokens, Q those that ask (all T, or the last of each prompt), S prefix length, K = S + the longest
-suffix, H heads, e width of a head, d = H e; n prompts in a bucket, m tokens of each.
+suffix, P prompts, H heads, e width of a head, d = H e; n prompts in a bucket, m tokens of each.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.autograd.function import once_differentiable
 
-from dbpt.clip.text_tower.packing import Bucket, Packing
+
+@dataclass(frozen=True)
+class Packing:
+    """``prefix`` tokens that all prompts share, then the suffixes of ``buckets``: (number of prompts, their length)."""
+
+    prefix: int
+    buckets: tuple[tuple[int, int], ...]
+
+    def ends(self) -> torch.Tensor:
+        """Return the (P,) place of each prompt's last token."""
+        lengths = torch.tensor([length for count, length in self.buckets for _ in range(count)])
+        return self.prefix + lengths.cumsum(0) - 1
+
+    def hidden(self) -> torch.Tensor:
+        """Return (T, K) bool, False where a token sees that token of the prefix, or of its own suffix."""
+        width = self.prefix + max(length for _, length in self.buckets)
+        prefix = torch.ones(self.prefix, width, dtype=torch.bool).triu(1)
+        suffixes = [
+            torch.ones(length, width, dtype=torch.bool).triu(self.prefix + 1).repeat(count, 1)
+            for count, length in self.buckets
+        ]
+        return torch.cat([prefix, *suffixes])
 
 
 def packed_attention(
     q_Qd: torch.Tensor, kv_T2d: torch.Tensor, hidden_QK: torch.Tensor, packing: Packing, num_heads: int
 ) -> torch.Tensor:
-    """What the queries (Q, d) find among keys and values (T, 2d), (Q, d); ``hidden_QK`` as `Packing.hidden`."""
+    """Return (Q, d), what queries (Q, d) find among keys and values (T, 2d); ``hidden_QK`` as `Packing.hidden`."""
     attended: torch.Tensor = _PackedAttention.apply(q_Qd, kv_T2d, hidden_QK, packing, num_heads)
     return attended
 
@@ -52,46 +77,65 @@ class _PackedAttention(torch.autograd.Function):
         return pairs.sums_over_keys(grad_scores, k_Td), grad_kv_T2d, None, None, None
 
 
+@dataclass(frozen=True)
+class _Bucket:
+    """``count`` prompts of one length: where their queries stand, their keys, and a prompt's own keys among K."""
+
+    count: int
+    queries: slice
+    keys: slice
+    own: slice
+
+    def prompts(self, x: torch.Tensor) -> torch.Tensor:
+        """View the bucket's rows (H, n m, ...) as (n, H, m, ...)."""
+        return x.view(len(x), self.count, -1, x.shape[2]).transpose(0, 1)
+
+
+def _buckets(packing: Packing, *, only_ends: bool) -> Iterator[_Bucket]:
+    """Yield the buckets, where all T tokens ask, or the last one of each prompt alone."""
+    query, key = 0 if only_ends else packing.prefix, packing.prefix
+    for count, length in packing.buckets:
+        queries, keys = count if only_ends else count * length, count * length
+        own = slice(packing.prefix, packing.prefix + length)
+        yield _Bucket(count, slice(query, query + queries), slice(key, key + keys), own)
+        query, key = query + queries, key + keys
+
+
 class _Pairs:
     """Pairs of a query and a key of the prefix or of the query's own prompt, in all heads: ``pairs`` (H, Q, K)."""
 
     def __init__(self, packing: Packing, num_heads: int, shape: torch.Size, *, only_ends: bool) -> None:
         self.num_heads, self.shape = num_heads, (num_heads, *shape)
-        self.prefix, self.buckets = slice(packing.prefix), list(packing.spans(only_ends=only_ends))
+        self.prefix, self.buckets = slice(packing.prefix), list(_buckets(packing, only_ends=only_ends))
 
     def products(self, a_Qd: torch.Tensor, b_Td: torch.Tensor) -> torch.Tensor:
-        """The query's a times the key's b; 0 where a prompt has no such key."""
+        """Multiply the query's a with the key's b; 0 where a prompt has no such key."""
         a, b = self._heads(a_Qd), self._heads(b_Td)
         pairs = a.new_zeros(self.shape)
         pairs[..., self.prefix] = a @ b[:, self.prefix].mT
         for bucket in self.buckets:
-            own_a, own_b = _prompts(a[:, bucket.queries], bucket), _prompts(b[:, bucket.keys], bucket)
-            _prompts(pairs[:, bucket.queries, bucket.own], bucket)[:] = own_a @ own_b.contiguous().mT
+            own_a, own_b = bucket.prompts(a[:, bucket.queries]), bucket.prompts(b[:, bucket.keys])
+            bucket.prompts(pairs[:, bucket.queries, bucket.own])[:] = own_a @ own_b.contiguous().mT
         return pairs
 
     def sums_over_keys(self, pairs: torch.Tensor, b_Td: torch.Tensor) -> torch.Tensor:
-        """``pairs`` times the key's b, summed over the keys of each query: (Q, d)."""
+        """Sum ``pairs`` times the key's b over the keys of each query: (Q, d)."""
         sums_Qd = b_Td.new_empty(pairs.shape[1], b_Td.shape[1])
         sums, b = self._heads(sums_Qd), self._heads(b_Td)
         sums[:] = pairs[..., self.prefix] @ b[:, self.prefix]
         for bucket in self.buckets:
-            own = _prompts(pairs[:, bucket.queries, bucket.own], bucket)
-            _prompts(sums[:, bucket.queries], bucket).add_(own @ _prompts(b[:, bucket.keys], bucket))
+            own = bucket.prompts(pairs[:, bucket.queries, bucket.own])
+            bucket.prompts(sums[:, bucket.queries]).add_(own @ bucket.prompts(b[:, bucket.keys]))
         return sums_Qd
 
     def sums_over_queries(self, pairs: torch.Tensor, a_Qd: torch.Tensor, out: torch.Tensor) -> None:
-        """``pairs`` times the query's a, summed over the queries of each key, into ``out`` (T, d)."""
+        """Sum ``pairs`` times the query's a over the queries of each key, into ``out`` (T, d)."""
         sums, a = self._heads(out), self._heads(a_Qd)
         sums[:, self.prefix] = pairs[..., self.prefix].mT @ a
         for bucket in self.buckets:
-            own = _prompts(pairs[:, bucket.queries, bucket.own], bucket).contiguous()
-            _prompts(sums[:, bucket.keys], bucket)[:] = own.mT @ _prompts(a[:, bucket.queries], bucket)
+            own = bucket.prompts(pairs[:, bucket.queries, bucket.own]).contiguous()
+            bucket.prompts(sums[:, bucket.keys])[:] = own.mT @ bucket.prompts(a[:, bucket.queries])
 
     def _heads(self, x: torch.Tensor) -> torch.Tensor:
-        """A view of (rows, d) as (H, rows, e)."""
+        """View (rows, d) as (H, rows, e)."""
         return x.view(len(x), self.num_heads, -1).transpose(0, 1)
-
-
-def _prompts(x: torch.Tensor, bucket: Bucket) -> torch.Tensor:
-    """A view of a bucket's rows (H, n m, ...) as (n, H, m, ...)."""
-    return x.view(len(x), bucket.count, -1, x.shape[2]).transpose(0, 1)

@@ -1,11 +1,13 @@
-"""More prompts than memory holds: chunks whose activations are computed again on the way back (Chen et al., 2016).
+"""Fit a text tower into memory: its weights in bfloat16, its prompts in chunks.
 
 What a tower keeps for the gradient grows with the classes. A chunk of prompts keeps nothing but its features; when the
-gradient comes back, the chunk runs a second time, and its part is added to the context's gradient. The result is that
-of one piece, up to the rounding of sums, for one more forward pass.
+gradient comes back, the chunk runs a second time, and its part is added to the context's gradient (Chen et al., 2016).
+The result is that of one piece, up to the rounding of sums, for one more forward pass.
 """
 
+import copy
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,13 +15,41 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 
 from dbpt.clip.text_tower.layout import PromptLayout
-from dbpt.clip.text_tower.tower import TextTower
+from dbpt.clip.text_tower.tower import TextTower, token_embedding
 
-MEASURED_PROMPTS = 4
+# float16 is not offered: its small gradients become 0, while bfloat16 has float32's range.
+PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
+_MEASURED_PROMPTS = 4
+
+
+def hold_text(model: nn.Module, precision: str, *, mixed: bool) -> nn.Module:
+    """Return ``model``, or for another precision than float32 a copy of it without image tower, its text tower in it.
+
+    ``mixed`` converts only the matrices of the blocks, and leaves the sum that runs from block to block, its norms and
+    the embedding (which the copy shares with ``model``) in float32: for paths that know how to feed such blocks.
+    Autocast would convert the weights at every step, which is slower than float32 on a CPU.
+    """
+    dtype = PRECISIONS[precision]
+    if dtype == torch.float32:
+        return model
+    kept: dict[int, Any] = {
+        id(getattr(model, name)): nn.Identity() for name in ("visual", "text_decoder") if hasattr(model, name)
+    }
+    if mixed:
+        kept[id(token_embedding(model))] = token_embedding(model)
+    held = copy.deepcopy(model, kept)
+    if not mixed:
+        return held.to(dtype)
+    for module in held.modules():
+        if isinstance(module, nn.Linear | nn.MultiheadAttention):
+            module.to(dtype)
+    return held
 
 
 class ChunkedTower(TextTower):
     """Towers over ``parts`` of the prompts as one tower over all of them."""
+
+    unsort_P: torch.Tensor
 
     def __init__(
         self, build: Callable[[PromptLayout], TextTower], layout: PromptLayout, parts: list[list[int]]
@@ -28,9 +58,7 @@ class ChunkedTower(TextTower):
         super().__init__(chunks[0].frozen, layout)
         self.chunks = nn.ModuleList(chunks)
         self.own_positions = [chunk.num_positions for chunk in chunks]
-        order = torch.tensor([row for part in parts for row in part])
-        self.register_buffer("unsort_P", order.argsort(), persistent=False)
-        self.unsort_P: torch.Tensor
+        self._keep(unsort_P=torch.tensor([row for part in parts for row in part]).argsort())
 
     def forward(self, context: torch.Tensor) -> torch.Tensor:
         """Map context (n_ctx, d) or (C, n_ctx, d) to text features (P, D)."""
@@ -41,14 +69,14 @@ class ChunkedTower(TextTower):
 def within_memory(
     build: Callable[[PromptLayout], TextTower], layout: PromptLayout, context: torch.Tensor, memory: float
 ) -> TextTower:
-    """The tower over all prompts in one piece, or in chunks of which none keeps more than about ``memory`` bytes.
+    """Return the tower in one piece, or in chunks of which none keeps more than about ``memory`` bytes.
 
-    What a position keeps is measured on a few prompts, from the shortest to the longest. A chunk has at least one
-    prompt, whatever that keeps.
+    The bytes that a position keeps are measured on a few prompts, from the shortest to the longest. A chunk has at
+    least one prompt, whatever that keeps.
     """
     whole = build(layout)
     order = sorted(range(len(layout.ids)), key=whole.own_positions.__getitem__)
-    few = [order[i] for i in torch.linspace(0, len(order) - 1, min(MEASURED_PROMPTS, len(order))).long().tolist()]
+    few = [order[i] for i in torch.linspace(0, len(order) - 1, min(_MEASURED_PROMPTS, len(order))).long().tolist()]
     sample = build(layout.prompts(few))
     capacity = memory * sample.num_positions / activation_bytes(sample, context)
     if whole.num_positions <= capacity:
@@ -65,7 +93,7 @@ def within_memory(
 
 
 def activation_bytes(tower: TextTower, context: torch.Tensor) -> int:
-    """Bytes that a forward pass keeps for the gradient, without the tower's own weights and buffers."""
+    """Return the bytes that a forward pass keeps for the gradient, without the tower's own weights and buffers."""
     frozen = tower.frozen
     weights = {tensor.untyped_storage().data_ptr() for tensor in (*frozen.parameters(), *frozen.buffers())}
     kept: dict[int, int] = {}
