@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
-from dbpt.clip.config import default_preprocess, image_preprocessing
-from dbpt.clip.preprocessing import Preprocessing
+from dbpt.clip.preprocessing import Preprocessing, default_preprocess, image_preprocessing
 from dbpt.errors import InputError
 
 

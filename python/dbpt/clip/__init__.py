@@ -3,7 +3,7 @@
 Nothing here is trained and nothing of ours unpickles; what is stored about a backbone is plain JSON (`Backbone.spec`).
 """
 
-from dbpt.clip.encoder import Backbone
+from dbpt.clip.backbone import Backbone
 from dbpt.clip.load import load_backbone, load_backbone_from_spec
 from dbpt.clip.spec import check_spec
 

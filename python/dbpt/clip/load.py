@@ -1,40 +1,27 @@
-"""From what the user names to a `Backbone`: resolve it to a spec, then build from the spec.
-
-A spec is JSON: {"schema_version", "model", "pretrained", "config", "preprocess", "weights": {"kind", "sha256", ...},
-"tokenizer": {"kind", ...}, "image_precision"}. `load_backbone` makes one, `load_backbone_from_spec` takes one back and
-checks the digest.
-"""
+"""Loading a `Backbone`: by names, or from the spec that an earlier one left, whose digests are then checked."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import open_clip
 import torch
 
-from dbpt.clip.config import (
-    build_model,
-    clean_preprocess,
-    first_few,
-    image_preprocessing,
-    one_line,
-    quick_if_offline,
-    read_config,
-    registered_preprocess,
-    silent_logging,
-)
-from dbpt.clip.encoder import Backbone
-from dbpt.clip.precision import hold_image, image_precision_of, refuse_fp16_on_cpu
+from dbpt.clip.backbone import IMAGE_PRECISIONS, Backbone, image_precision_of
+from dbpt.clip.config import build_model
+from dbpt.clip.hub import foreign_error, quiet_hub
+from dbpt.clip.preprocessing import clean_preprocess, image_preprocessing
+from dbpt.clip.spec import SPEC_SCHEMA_VERSION, new_spec
 from dbpt.clip.text_tokenizer import FileTokenizer, Tokenizer, model_tokenizer, simple_tokenizer, tokenizer_file
-from dbpt.clip.weights import check_weights_file, load_weights, looks_like_path, state_digest
-from dbpt.errors import InputError, nearest
+from dbpt.clip.weights import check_weights_file, load_weights, state_digest
+from dbpt.errors import InputError
 from dbpt.files.disk import file_sha256, reason_of
-
-SPEC_SCHEMA_VERSION = 1
-RANDOM_SEED = 0
 
 
 def load_backbone(
@@ -64,23 +51,9 @@ def load_backbone(
         InputError: for anything that isn't there, isn't known, or doesn't fit.
     """
     where = _device(device)
-    refuse_fp16_on_cpu(image_precision, where)
-    name = str(model)
-    if name.lower().endswith(".json"):
-        spec = _spec_of_files(Path(name), pretrained)
-    elif name.startswith("local-dir:"):
-        spec = _spec_of_folder(name, pretrained)
-    elif name.startswith("hf-hub:"):
-        if pretrained is not None:
-            raise InputError(f"--pretrained {str(pretrained)!r}: a model given as {name!r} brings its own weights")
-        spec = {"model": name, "pretrained": None, "weights": {"kind": "published"}, "tokenizer": {"kind": "model"}}
-    else:
-        spec = _spec_of_name(name, pretrained)
-    spec["image_precision"] = image_precision
-    if tokenizer is not None:
-        file = tokenizer_file(Path(tokenizer))
-        spec["tokenizer"] = {"kind": "file", "path": str(file.resolve())}
-    return _build({"schema_version": SPEC_SCHEMA_VERSION, **spec}, where, tokenizer_now=True)
+    if image_precision == "fp16" and where.type == "cpu":  # (a run made with it can be loaded there)
+        raise InputError("--image-precision fp16: meant for GPUs, slower than float32 on a CPU; choose bf16 or float32")
+    return _build(new_spec(model, pretrained, tokenizer, image_precision), where, tokenizer_now=True)
 
 
 def load_backbone_from_spec(
@@ -111,85 +84,19 @@ def load_backbone_from_spec(
     return _build(spec, _device(device), tokenizer_now=False)
 
 
-def _spec_of_files(config_path: Path, pretrained: str | Path | None) -> dict[str, Any]:
-    config, preprocess = read_config(config_path)
-    if pretrained is None:
-        raise InputError(f"{config_path}: a model config needs its weights: give the .safetensors file as --pretrained")
-    return {
-        "model": str(config_path.resolve()),
-        "pretrained": str(pretrained),
-        "config": config,
-        "preprocess": preprocess,
-        "weights": _random_or_file(pretrained),
-        "tokenizer": {"kind": "simple"},
-    }
-
-
-def _spec_of_folder(name: str, pretrained: str | Path | None) -> dict[str, Any]:
-    folder = Path(name.removeprefix("local-dir:"))
-    config, preprocess = read_config(folder / "open_clip_config.json")
-    if pretrained is None:
-        files = sorted(folder.glob("*.safetensors"), key=_open_clip_first)
-        if not files:
-            raise InputError(f"{folder}: no .safetensors file in this folder (pickled checkpoints are not loaded)")
-        pretrained = files[0]
-    own = folder / "tokenizer.json"
-    hub_tokenizer = config["text_cfg"].get("hf_tokenizer_name") and own.is_file()
-    return {
-        "model": f"local-dir:{folder.resolve()}",
-        "pretrained": str(pretrained),
-        "config": config,
-        "preprocess": preprocess,
-        "weights": _random_or_file(pretrained),
-        "tokenizer": {"kind": "file", "path": str(own.resolve())} if hub_tokenizer else {"kind": "simple"},
-    }
-
-
-def _spec_of_name(given: str, pretrained: str | Path | None) -> dict[str, Any]:
-    name = given.replace("/", "-")
-    if name not in open_clip.list_models():
-        raise InputError(
-            f"unknown model {given!r}{nearest(name, open_clip.list_models())}: expected an open_clip name, "
-            "hf-hub:OWNER/NAME, local-dir:FOLDER or a .json config file"
-        )
-    tags = open_clip.list_pretrained_tags_by_model(name)
-    if pretrained is None:
-        shown = first_few(tags, 4) or "none is published"
-        raise InputError(f"model {given!r} needs --pretrained: a tag ({shown}), a .safetensors file, or 'random'")
-    spec = {"model": name, "pretrained": str(pretrained), "tokenizer": {"kind": "model"}}
-    if pretrained == "random" or isinstance(pretrained, Path) or looks_like_path(pretrained):
-        spec |= {"config": open_clip.get_model_config(name), "preprocess": registered_preprocess(name)}
-        return spec | {"weights": _random_or_file(pretrained)}
-    if not open_clip.is_pretrained_cfg(name, pretrained):
-        raise InputError(
-            f"model {given!r} has no pretrained tag {pretrained!r}{nearest(pretrained, tags)}; "
-            f"published: {first_few(tags, 6) or 'none'}"
-        )
-    return spec | {"weights": {"kind": "published"}}
-
-
-def _open_clip_first(file: Path) -> tuple[bool, str]:
-    return not file.name.startswith("open_clip"), file.name
-
-
-def _random_or_file(pretrained: str | Path) -> dict[str, Any]:
-    if pretrained == "random":
-        return {"kind": "random", "seed": RANDOM_SEED}
-    path = Path(pretrained)
-    check_weights_file(path)
-    return {"kind": "file", "path": str(path.resolve())}
-
-
 def _build(spec: dict[str, Any], device: torch.device, *, tokenizer_now: bool) -> Backbone:
     precision = image_precision_of(spec)
-    if tokenizer_now:
-        _check_tokenizer(spec)
-    model = _published(spec) if spec["weights"]["kind"] == "published" else _local(spec)
-    hold_image(model.float(), precision)
+    is_published = spec["weights"]["kind"] == "published"
+    if is_published and "config" not in spec:
+        spec["config"] = _published_config(spec)
+    tokenizer = _tokenizer(spec) if tokenizer_now else _LaterTokenizer(spec)  # the weights take longer: they come last
+    model = (_published(spec) if is_published else _local(spec)).float()
+    assert isinstance(model.visual, torch.nn.Module)
+    model.visual.to(IMAGE_PRECISIONS[precision])  # the text tower stays in float32
     model = model.eval().requires_grad_(False).to(device)
     return Backbone(
         model=model,
-        tokenizer=_tokenizer(spec) if tokenizer_now else _LaterTokenizer(spec),
+        tokenizer=tokenizer,
         preprocess=image_preprocessing(model, spec["preprocess"]),
         device=device,
         embed_dim=int(spec["config"]["embed_dim"]),
@@ -213,24 +120,38 @@ def _local(spec: dict[str, Any]) -> torch.nn.Module:
     return model
 
 
+def _published_config(spec: dict[str, Any]) -> dict[str, Any]:
+    with _from_open_clip(spec):
+        config: dict[str, Any] = open_clip.get_model_config(spec["model"])
+    return config | {"quick_gelu": True} if _needs_quick_gelu(spec) else config
+
+
 def _published(spec: dict[str, Any]) -> torch.nn.Module:
     name, tag = spec["model"], spec["pretrained"]
-    # a tag trained with QuickGELU gives wrong features without it, and open_clip only warns (its issue 771)
-    quick_gelu = bool(tag and open_clip.get_pretrained_cfg(name, tag).get("quick_gelu", False))
-    try:
-        with silent_logging(), quick_if_offline():
-            config = open_clip.get_model_config(name)
-            model = open_clip.create_model(name, tag, force_quick_gelu=quick_gelu, require_pretrained=True)
-    except Exception as error:  # the network, the hub's client, a damaged download
-        raise InputError(
-            f"model {name!r}, pretrained {tag!r}: open_clip could not load it ({one_line(error)}); "
-            "offline, give the weights as a .safetensors file"
-        ) from error
+    with _from_open_clip(spec):
+        model = open_clip.create_model(name, tag, force_quick_gelu=_needs_quick_gelu(spec), require_pretrained=True)
     assert isinstance(model, torch.nn.Module)
-    spec.setdefault("config", config | {"quick_gelu": True} if quick_gelu else config)
     spec.setdefault("preprocess", clean_preprocess(model.visual.preprocess_cfg))  # type: ignore[union-attr,arg-type]
     _settle_digest(spec["weights"], state_digest(model.state_dict().items()), f"model {name!r}, pretrained {tag!r}")
     return model
+
+
+def _needs_quick_gelu(spec: dict[str, Any]) -> bool:
+    """Say if a tag was trained with QuickGELU: without it features are wrong, and open_clip only warns (issue 771)."""
+    tag = spec["pretrained"]
+    return bool(tag and open_clip.get_pretrained_cfg(spec["model"], tag).get("quick_gelu", False))
+
+
+@contextmanager
+def _from_open_clip(spec: dict[str, Any]) -> Iterator[None]:
+    try:
+        with quiet_hub():
+            yield
+    except Exception as error:  # the network, the hub's client, a damaged download
+        raise InputError(
+            f"model {spec['model']!r}, pretrained {spec['pretrained']!r}: open_clip could not load it "
+            f"({foreign_error(error)}); offline, give the weights as a .safetensors file"
+        ) from error
 
 
 def _digest(file: Path) -> str:
@@ -247,14 +168,6 @@ def _settle_digest(entry: dict[str, Any], found: str, named: str) -> None:
         raise InputError(f"{named}: changed since the run was made (sha256 {found[:12]}…, the run has {stored[:12]}…)")
 
 
-def _check_tokenizer(spec: dict[str, Any]) -> None:
-    """Refuse a tokenizer that can't be had before the long part, the weights."""
-    if spec["tokenizer"]["kind"] == "file":
-        tokenizer_file(Path(spec["tokenizer"]["path"]))
-    if spec["tokenizer"]["kind"] == "model" and not spec["model"].startswith("hf-hub:"):
-        model_tokenizer(spec["model"])
-
-
 def _tokenizer(spec: dict[str, Any]) -> Tokenizer:
     entry = spec["tokenizer"]
     if entry["kind"] == "file":
@@ -269,21 +182,22 @@ class _LaterTokenizer:
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self._spec = spec
-        self._loaded: Tokenizer | None = None
+
+    @cached_property
+    def _loaded(self) -> Tokenizer:
+        return _tokenizer(self._spec)
 
     def __call__(self, texts: list[str], context_length: int | None = None) -> torch.Tensor:
-        """As the tokenizer itself; raises `InputError` if that is gone or has changed."""
-        if self._loaded is None:
-            self._loaded = _tokenizer(self._spec)
+        """Tokenize; raises `InputError` if the tokenizer is gone or has changed."""
         return self._loaded(texts, context_length)
 
 
 def _device(device: str) -> torch.device:
-    """``auto`` is a GPU where there is one, else the CPU; a device that cannot compute is refused."""
+    """Return the device, for ``auto`` a GPU where there is one; refuse one that cannot compute."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.ones(1, device=device).item()  # "meta" gives tensors, but no numbers
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"--device {device!r}: not usable here ({one_line(error, 80)}); use auto") from None
+        raise InputError(f"--device {device!r}: not usable here ({foreign_error(error, 80)}); use auto") from None
     return torch.device(device)

@@ -1,4 +1,9 @@
-"""A backbone's spec as it is read back from a file that somebody may have changed."""
+"""A backbone's spec: from what the user names to JSON that says how to build it.
+
+{"schema_version", "model", "pretrained", "config", "preprocess", "weights": {"kind", "sha256", ...},
+"tokenizer": {"kind", ...}, "image_precision"}. Building it (`dbpt.clip.load`) adds the digests, and for a published tag
+the config and preprocessing.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,106 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from dbpt.clip.config import check_preprocess
-from dbpt.errors import InputError
+import open_clip
+
+from dbpt.clip.config import read_config
+from dbpt.clip.preprocessing import check_preprocess, registered_preprocess
+from dbpt.clip.text_tokenizer import tokenizer_file
+from dbpt.clip.weights import check_weights_file, first_few, looks_like_path
+from dbpt.errors import InputError, nearest
+
+SPEC_SCHEMA_VERSION = 1
+RANDOM_SEED = 0
+
+
+def new_spec(
+    model: str | Path, pretrained: str | Path | None, tokenizer: str | Path | None, image_precision: str
+) -> dict[str, Any]:
+    """Return the spec of a model, for the arguments of `load_backbone`."""
+    name = str(model)
+    if name.lower().endswith(".json"):
+        spec = _spec_of_file(Path(name), pretrained)
+    elif name.startswith("local-dir:"):
+        spec = _spec_of_folder(Path(name.removeprefix("local-dir:")), pretrained)
+    elif name.startswith("hf-hub:"):
+        if pretrained is not None:
+            raise InputError(f"--pretrained {str(pretrained)!r}: a model given as {name!r} brings its own weights")
+        spec = {"model": name, "pretrained": None, "weights": {"kind": "published"}, "tokenizer": {"kind": "model"}}
+    else:
+        spec = _spec_of_name(name, pretrained)
+    if tokenizer is not None:
+        spec["tokenizer"] = {"kind": "file", "path": str(tokenizer_file(Path(tokenizer)).resolve())}
+    return {"schema_version": SPEC_SCHEMA_VERSION, **spec, "image_precision": image_precision}
+
+
+def _spec_of_file(path: Path, pretrained: str | Path | None) -> dict[str, Any]:
+    config = read_config(path)
+    if pretrained is None:
+        raise InputError(f"{path}: a model config needs its weights: give the .safetensors file as --pretrained")
+    return _spec_of_config(str(path.resolve()), *config, pretrained)
+
+
+def _spec_of_folder(folder: Path, pretrained: str | Path | None) -> dict[str, Any]:
+    config, preprocess = read_config(folder / "open_clip_config.json")
+    if pretrained is None:
+        files = sorted(folder.glob("*.safetensors"), key=_open_clip_first)
+        if not files:
+            raise InputError(f"{folder}: no .safetensors file in this folder (pickled checkpoints are not loaded)")
+        pretrained = files[0]
+    spec = _spec_of_config(f"local-dir:{folder.resolve()}", config, preprocess, pretrained)
+    own = folder / "tokenizer.json"
+    if config["text_cfg"].get("hf_tokenizer_name") and own.is_file():
+        spec["tokenizer"] = {"kind": "file", "path": str(own.resolve())}
+    return spec
+
+
+def _open_clip_first(file: Path) -> tuple[bool, str]:
+    return not file.name.startswith("open_clip"), file.name
+
+
+def _spec_of_config(
+    model: str, config: dict[str, Any], preprocess: dict[str, Any], pretrained: str | Path
+) -> dict[str, Any]:
+    return {
+        "model": model,
+        "pretrained": str(pretrained),
+        "config": config,
+        "preprocess": preprocess,
+        "weights": _random_or_file(pretrained),
+        "tokenizer": {"kind": "simple"},
+    }
+
+
+def _spec_of_name(given: str, pretrained: str | Path | None) -> dict[str, Any]:
+    name = given.replace("/", "-")
+    if name not in open_clip.list_models():
+        raise InputError(
+            f"unknown model {given!r}{nearest(name, open_clip.list_models())}: expected an open_clip name, "
+            "hf-hub:OWNER/NAME, local-dir:FOLDER or a .json config file"
+        )
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    if pretrained is None:
+        shown = first_few(tags, 4) or "none is published"
+        raise InputError(f"model {given!r} needs --pretrained: a tag ({shown}), a .safetensors file, or 'random'")
+    spec = {"model": name, "pretrained": str(pretrained), "tokenizer": {"kind": "model"}}
+    if pretrained == "random" or isinstance(pretrained, Path) or looks_like_path(pretrained):
+        spec |= {"config": open_clip.get_model_config(name), "preprocess": registered_preprocess(name)}
+        return spec | {"weights": _random_or_file(pretrained)}
+    if not open_clip.is_pretrained_cfg(name, pretrained):
+        raise InputError(
+            f"model {given!r} has no pretrained tag {pretrained!r}{nearest(pretrained, tags)}; "
+            f"published: {first_few(tags, 6) or 'none'}"
+        )
+    return spec | {"weights": {"kind": "published"}}
+
+
+def _random_or_file(pretrained: str | Path) -> dict[str, Any]:
+    if pretrained == "random":
+        return {"kind": "random", "seed": RANDOM_SEED}
+    path = Path(pretrained)
+    check_weights_file(path)
+    return {"kind": "file", "path": str(path.resolve())}
+
 
 _PARTS: Mapping[str, Callable[[Any, dict[str, Any]], bool]] = {
     "model": lambda value, spec: isinstance(value, str),
@@ -25,7 +128,7 @@ _PARTS: Mapping[str, Callable[[Any, dict[str, Any]], bool]] = {
 
 
 def check_spec(spec: Any, path: Path) -> None:
-    """Refuse a spec of ``path`` that is not as `load_backbone` writes them.
+    """Refuse a spec that was read from ``path``, and is not as `load_backbone` writes them.
 
     Raises:
         InputError: naming the file and the part of the spec.

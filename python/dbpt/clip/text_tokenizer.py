@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +11,10 @@ import open_clip
 import torch
 from open_clip.tokenizer import get_clean_fn
 
-from dbpt.clip.config import JSON_LIMIT, one_line, quick_if_offline, silent_logging
+from dbpt.clip.hub import foreign_error, quiet_hub
 from dbpt.errors import InputError
-from dbpt.files.disk import open_regular, read_regular, reason_of
+from dbpt.files.disk import open_regular, reason_of
+from dbpt.files.typed_json import read_json
 
 
 class Tokenizer(Protocol):
@@ -43,11 +43,11 @@ def first_cut(tokenizer: Tokenizer, texts: Sequence[str], ids: torch.Tensor) -> 
 def model_tokenizer(name: str) -> Tokenizer:
     """open_clip's tokenizer for a named model; one clear line if it needs the network or a package that isn't there."""
     try:
-        with silent_logging(), quick_if_offline():
+        with quiet_hub():
             return open_clip.get_tokenizer(name)  # type: ignore[no-any-return]
     except Exception as error:  # missing packages, no network, a folder without the files
         raise InputError(
-            f"model {name!r}: its tokenizer could not be loaded ({one_line(error, 80)}); "
+            f"model {name!r}: its tokenizer could not be loaded ({foreign_error(error, 80)}); "
             "give a local tokenizer.json, or the folder that holds it, with --tokenizer"
         ) from error
 
@@ -90,7 +90,7 @@ class FileTokenizer:
         try:
             self._tokenizer = HFTokenizer.from_file(str(file))
         except Exception as error:  # the package raises bare Exception
-            raise InputError(f"{file}: not a tokenizer.json ({one_line(error, 80)})") from None
+            raise InputError(f"{file}: not a tokenizer.json ({foreign_error(error, 80)})") from None
         self._file = file
         options = text_cfg.get("tokenizer_kwargs") or {}
         self._clean = get_clean_fn(options.get("clean", "whitespace"))
@@ -119,13 +119,7 @@ class FileTokenizer:
         beside = file.with_name("tokenizer_config.json")
         if not os.path.lexists(beside):
             return None
-        text = read_regular(beside, "tokenizer_config.json", JSON_LIMIT)
-        try:
-            token = json.loads(text)[name]
-        except KeyError:
-            return None
-        except (ValueError, TypeError, RecursionError) as error:
-            raise InputError(f"{beside}: not a tokenizer_config.json ({one_line(error, 80)})") from None
+        token = read_json(beside, "tokenizer_config.json").get(name)
         token = token.get("content") if isinstance(token, dict) else token
         found: int | None = self._tokenizer.token_to_id(token) if isinstance(token, str) else None
         return found
@@ -138,6 +132,6 @@ class FileTokenizer:
         try:
             encoded = self._tokenizer.encode_batch([self._clean(text) for text in texts])
         except Exception as error:  # the package raises bare Exception
-            raise InputError(f"{self._file}: can't tokenize the prompts ({one_line(error, 80)})") from None
+            raise InputError(f"{self._file}: can't tokenize the prompts ({foreign_error(error, 80)})") from None
         ids = torch.tensor([one.ids for one in encoded], dtype=torch.int64)
         return ids if self._stripped is None else ids.masked_fill(ids == self._stripped, 0)

@@ -12,7 +12,6 @@ from open_clip.model import convert_to_custom_text_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from dbpt.clip.config import first_few
 from dbpt.errors import InputError
 from dbpt.files.disk import open_regular, reason_of
 
@@ -40,6 +39,11 @@ def check_weights_file(path: Path) -> None:
         )
     if path.suffix.lower() != ".safetensors":
         raise InputError(f"{path}: weights must be a .safetensors file")
+
+
+def first_few(names: list[str], shown: int) -> str:
+    """Return the first names of a list, and how many more there are."""
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
 
 
 def load_weights(model: torch.nn.Module, path: Path) -> None:

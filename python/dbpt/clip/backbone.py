@@ -11,17 +11,18 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from dbpt.clip.precision import IMAGE_PRECISIONS, image_precision_of
 from dbpt.clip.preprocessing import Preprocessing
 from dbpt.clip.text_tokenizer import Tokenizer, first_cut
-from dbpt.errors import InputError, NotFinite
+from dbpt.errors import InputError, NotFinite, nearest
 
 ENCODER_SCHEMA_VERSION = 1  # raise it when the same key would no longer give the same features
 TEXT_BATCH_SIZE = 128
+# Half precision takes half the memory, and is faster where the processor multiplies such numbers.
+IMAGE_PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 DAMAGED = "its weights are damaged; get them again"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Backbone:
     """A frozen open_clip model, ready to encode: in float32, but for an image tower held in half precision.
 
@@ -51,9 +52,12 @@ class Backbone:
         object.__setattr__(self, "logit_scale", float(scale.detach().exp()))
         object.__setattr__(self, "logit_bias", None if bias is None else float(bias.detach()))
 
+    def __repr__(self) -> str:
+        return f"Backbone({self.spec['model']!r}, {self.spec['pretrained']!r}, device={str(self.device)!r})"
+
     @property
     def encoder_key(self) -> dict[str, Any]:
-        """What the bytes of an image feature depend on, readable: the key of a feature cache."""
+        """Return what the bytes of an image feature depend on, as JSON: the key of a feature cache."""
         config = self.spec["config"]
         image_part = {k: config[k] for k in ("embed_dim", "quick_gelu", "custom_text", "vision_cfg") if k in config}
         return {
@@ -110,6 +114,17 @@ class Backbone:
                 "shorten it"
             )
         return ids
+
+
+def image_precision_of(spec: dict[str, Any]) -> str:
+    """Return the precision of a spec's image tower, by default float32. Raises `InputError` for an unknown one."""
+    precision = spec.get("image_precision", "float32")
+    if precision not in IMAGE_PRECISIONS:
+        names = list(IMAGE_PRECISIONS)
+        raise InputError(
+            f"--image-precision: {precision!r} is none of {', '.join(names)}{nearest(str(precision), names)}"
+        )
+    return str(precision)
 
 
 def _shortened(text: str, limit: int = 100) -> str:

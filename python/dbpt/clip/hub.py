@@ -1,0 +1,41 @@
+"""Asking a model hub through open_clip and its client: quietly, and without waiting where there is no network."""
+
+import logging
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+CONNECT_SECONDS = 5.0
+
+
+@contextmanager
+def quiet_hub() -> Iterator[None]:
+    """Log nothing below critical, since errors are raised anyway, and use the disk at once where the hub is offline.
+
+    The hub's client would retry for 23 seconds, by no setting. Behind a proxy that is left to it.
+    """
+    from huggingface_hub import constants
+
+    endpoint, offline = urlsplit(constants.ENDPOINT), constants.HF_HUB_OFFLINE
+    disabled, handler = logging.root.manager.disable, logging.NullHandler()
+    logging.root.addHandler(handler)  # else logging.warning() would install a handler of its own for good
+    logging.disable(logging.ERROR)
+    try:
+        if not offline and not getproxies():
+            try:
+                socket.create_connection((endpoint.hostname, endpoint.port or 443), CONNECT_SECONDS).close()
+            except OSError:
+                constants.HF_HUB_OFFLINE = True
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = offline
+        logging.disable(disabled)
+        logging.root.removeHandler(handler)
+
+
+def foreign_error(error: BaseException, limit: int = 200) -> str:
+    """Return the type and message of another library's exception on one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:limit]}{'…' if len(text) > limit else ''}"
