@@ -1,7 +1,7 @@
 """What the documentation says is so: its commands and snippets run, its lists are complete, its versions agree.
 
-The commands run as they stand, but on demo data sets of fewer drawings, and with the demo's small CLIP as the default
-backbone instead of the one that is downloaded.
+The commands run as they stand, but on demo data sets of fewer drawings, for fewer epochs by default, and with the demo's
+small CLIP as the default backbone instead of the one that is downloaded.
 """
 
 import csv
@@ -11,13 +11,13 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from dataclasses import fields
 from itertools import chain
 from pathlib import Path
 
 import click
+import launched
 import open_clip
 import pytest
 import torch
@@ -57,6 +57,7 @@ OTHER_PAGES = (
     "LICENSE-THIRD-PARTY.md",
 )
 DEMO_SIZES, PHOTO_SIZES = (160, 40, 60), (60, 24, 24)
+FEW_EPOCHS = 20
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -92,6 +93,8 @@ def workplace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DBPT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("dbpt.data.demo.SPLIT_SIZES", DEMO_SIZES)
+    defaults = [FEW_EPOCHS if setting.name == "epochs" else setting.default for setting in fields(FitConfig)]
+    monkeypatch.setattr(FitConfig.__init__, "__defaults__", tuple(defaults))
     for name, path in zip(("DEFAULT_MODEL", "DEFAULT_PRETRAINED"), dbpt.data.demo.mini_clip_paths(), strict=True):
         monkeypatch.setattr(f"dbpt.settings.config.{name}", str(path))
     write_photos(tmp_path)
@@ -157,7 +160,7 @@ def test_readme_and_the_guide_run_as_they_stand(workplace, capsys):
 def check_demo_output(printed: str) -> None:
     _, documented, _ = tool("write_docs").split_readme(read("README.md"))
     assert skeleton(documented) == skeleton(printed)
-    assert f" of {FitConfig().epochs}" in documented
+    assert f" of {FitConfig.epochs}" in documented
 
 
 def check_run_folder(folder: Path) -> None:
@@ -316,28 +319,29 @@ def test_the_commands_of_the_features_page_run(workplace, capsys):
     run(f"{fit} --epochs 1 --no-baselines")
     assert f"features: {sum(PHOTO_SIZES)} images, 0 embedded now" in capsys.readouterr().err
     model, weights = map(str, dbpt.data.demo.mini_clip_paths())
-    done = launched([*shlex.split(shared), "--model", model, "--pretrained", weights])
-    assert "decoded by this process: 0\n" in done.stdout
+    printed = ranks([*shlex.split(shared), "--model", model, "--pretrained", weights], workplace / "ranks")
+    assert "decoded by this process: 0\n" in printed
     for command in care:
         run(command)
     assert "every byte is as it was written" in capsys.readouterr().out
 
 
-def launched(command: list[str]) -> subprocess.CompletedProcess:
-    """Run a ``torchrun`` command, on a port of its own."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    here = {"PYTHONPATH": str(Path(dbpt.__file__).parents[1])}  # the package that is tested, from any folder
-    done = subprocess.run([*launcher, *command[1:]], capture_output=True, text=True, timeout=600, env=os.environ | here)
-    assert done.returncode == 0, done.stderr
-    return done
+def ranks(command: list[str], folder: Path) -> str:
+    """Run a ``torchrun`` command, by ranks that are forked instead of started; returns what they print."""
+    options = torch.distributed.run.get_args_parser().parse_args(command[1:])
+    assert (options.module, options.training_script) == (True, "dbpt")
+    arguments, cache = options.training_script_args, {"DBPT_CACHE": os.environ["DBPT_CACHE"]}
+    started = launched.launch(folder, int(options.nproc_per_node), launched.command, arguments, of_all=cache)
+    assert set(started.codes()) == {0}, started.printed("err")
+    return "".join(started.printed("out"))
 
 
 def test_the_command_for_several_processes_runs(workplace):
     command, *on_machines = map(shlex.split, command_lines("docs/several_processes.md"))
     model, weights = map(str, dbpt.data.demo.mini_clip_paths())
     less = ["--model", model, "--pretrained", weights, "--epochs", "1", "--no-baselines"]
-    done = launched([*command, *less])
-    assert done.stdout.count("report: runs/two/report.html") == 1
+    printed = ranks([*command, *less], workplace / "ranks")
+    assert printed.count("report: runs/two/report.html") == 1
     assert dbpt.load("runs/two").class_names == ("animal", "thing")
     for number, of_one in enumerate(on_machines):
         found = torch.distributed.run.get_args_parser().parse_args(of_one[1:])

@@ -34,7 +34,7 @@ from dbpt.settings.combinations import readers
 from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.settings.demo import resolve_demo
 from dbpt.training import Rows, train
-from dbpt.training.threads import one_thread_if_small
+from dbpt.training.loop import one_thread_if_small
 
 SEEDS = (0, 1, 2)
 SETTINGS = ("head", "objective", "optimizer", "lr", "batch_size", "epochs", "n_ctx", "ctx_init", "eta", "ema_momentum",

@@ -26,7 +26,9 @@ def test_a_loss_that_blows_up_fails_alone(tiny, tmp_path, command):
     assert said.splitlines()[-1].startswith(
         "Error: trainings that failed: 2, see under the table; the same with --resume"
     )
-    assert "failed: erm, head prompt, seed 1: the loss of objective 'erm' is " in " ".join(printed.split())
+    assert "failed: erm, head prompt, seed 1: training diverged: the loss of objective 'erm' is " in " ".join(
+        printed.split()
+    )
     assert "ERM, head prompt: 0 of 2 seeds" in printed
     assert json.loads((out / "plan.json").read_text())["status"] == "training"
     assert {path.name for path in (out / "cells").iterdir()} == {f"zero-shot_seed-{s}.safetensors" for s in (0, 1)}

@@ -17,8 +17,8 @@ from dbpt.human_check.answers import read_answers
 from dbpt.human_check.design import Design, Stratum, read_design, write_design
 from dbpt.human_check.run_split import _LabelledByRun
 from dbpt.settings.config import make_config, read_config
-from dbpt.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from dbpt.training.records import EpochRecord, Progress
+from dbpt.training.checkpoint import Checkpoint, Progress, load_checkpoint, save_checkpoint
+from dbpt.training.records import EpochRecord
 
 DESIGN = Design(
     run="runs/a",

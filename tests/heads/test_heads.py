@@ -14,7 +14,7 @@ from dbpt.clip.text_tower.tower import GeneralTower
 from dbpt.clip.zero_shot import zero_shot_weights
 from dbpt.errors import InputError
 from dbpt.heads import AdapterHead, LinearHead, PromptHead
-from dbpt.training import passes
+from dbpt.training import model_selection
 
 WORDS = [f"{colour} {thing}" for colour in ("red", "blue", "green", "grey") for thing in ("dog", "cat", "house", "sea")]
 CLASSES = {"disc": ("disc", "round thing"), "box": ("box",)}
@@ -133,8 +133,8 @@ def test_a_frozen_head_gives_the_same_bits(tiny_backbone, kind):
         "adapter": lambda: AdapterHead(weights, logit_scale=20.0, logit_bias=-1.0, seed=0),
     }[kind]()
     features = F.normalize(torch.randn(50, 16, generator=torch.Generator().manual_seed(0)), dim=-1)
-    ((part, logits),) = passes.logits_in_parts(head, features)
-    assert part == slice(0, 50)
+    with torch.no_grad():
+        logits = head.frozen()(features)
     assert torch.equal(logits, head(features))
     assert not logits.requires_grad
 
@@ -143,8 +143,7 @@ def test_many_rows_take_one_pass_of_the_text_tower(tiny_backbone, monkeypatch):
     head, features = PromptHead(tiny_backbone, CLASSES, n_ctx=3, seed=0), torch.eye(16)
     runs: list[torch.Tensor] = []
     head.text_tower.register_forward_hook(lambda _, __, output: runs.append(output))
-    monkeypatch.setattr(passes, "ROWS_A_PASS", 5)
-    parts = list(passes.logits_in_parts(head, features))
-    assert [part for part, _ in parts] == [slice(0, 5), slice(5, 10), slice(10, 15), slice(15, 16)]
+    monkeypatch.setattr(model_selection, "ROWS_A_PASS", 5)
+    predicted = model_selection.predictions(head, features)
     assert len(runs) == 1
-    torch.testing.assert_close(torch.cat([logits for _, logits in parts]), head(features))
+    assert torch.equal(predicted, head(features).argmax(dim=1))

@@ -17,7 +17,7 @@ from dbpt.errors import InputError
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups, dfr
 from dbpt.objectives.dfr import balanced_subsets, refit_layer
 from dbpt.training import Rows, Trained, TrainingSettings, train
-from dbpt.training.schedule import learning_rate
+from dbpt.training.optimizer import learning_rate
 
 SETTINGS = TrainingSettings(
     epochs=6,

@@ -6,7 +6,7 @@ from runs import fit, history_of
 from dbpt.cli import main
 from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.settings.recipes import RECIPES, override
-from dbpt.training.schedule import WARMUP_LR, learning_rate
+from dbpt.training.optimizer import WARMUP_LR, learning_rate
 
 
 def test_the_default_recipe_changes_nothing():

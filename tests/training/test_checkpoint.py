@@ -9,8 +9,8 @@ from safetensors.numpy import load_file
 
 from dbpt.errors import InputError
 from dbpt.files.tensors import write_tensors
-from dbpt.training.checkpoint import SCHEMA_VERSION, Checkpoint, load_checkpoint, save_checkpoint
-from dbpt.training.records import EpochRecord, Progress
+from dbpt.training.checkpoint import SCHEMA_VERSION, Checkpoint, Progress, load_checkpoint, save_checkpoint
+from dbpt.training.records import EpochRecord
 
 TENSORS = {
     "head.context": torch.arange(6.0).reshape(2, 3).T,

@@ -1,4 +1,4 @@
-"""Training that blows up: told at once, never saved, and gone on with at a lower rate from the last checkpoint."""
+"""Training that diverges: told at once, never saved, and gone on with at a lower rate from the last checkpoint."""
 
 import json
 import shlex
@@ -15,14 +15,14 @@ import dbpt
 import dbpt.experiments.fit
 from dbpt.errors import InputError
 from dbpt.training import Rows, train
-from dbpt.training.passes import predictions
-from dbpt.training.schedule import learning_rate
+from dbpt.training.model_selection import predictions
+from dbpt.training.optimizer import learning_rate
 
 FAST = replace(SETTINGS, lr=0.3, warmup_epochs=0)
 RISKY = {"head": "linear", "optimizer": "sgd", "lr": 20.0, "weight_decay": 1.0, "warmup_epochs": 1, "epochs": 12}
 
 
-def blown_up(match: str, head: nn.Module | None = None, training: Rows = TRAIN, validation: Rows = VAL, **options):
+def diverges(match: str, head: nn.Module | None = None, training: Rows = TRAIN, validation: Rows = VAL, **options):
     with pytest.raises(InputError, match=match) as caught:
         train(head or linear_head(), build("erm", training), training, validation, FAST, **options)
     assert "\n" not in str(caught.value)
@@ -30,7 +30,7 @@ def blown_up(match: str, head: nn.Module | None = None, training: Rows = TRAIN, 
 
 @pytest.mark.parametrize("objective", ["dbpt", "groupdro", "jtt"])
 @pytest.mark.parametrize("lr", [1e9, 1e30])
-def test_a_loss_that_blows_up_is_told_as_such_before_the_weights_see_it(objective, lr):
+def test_a_loss_that_diverges_is_told_as_such_before_the_weights_see_it(objective, lr):
     with pytest.raises(InputError, match=rf" of objective '{objective}' is \S+ in epoch [234] .*lower --lr"):
         run(replace(SETTINGS, lr=lr, weight_decay=10.0), objective=objective)
 
@@ -41,7 +41,7 @@ def test_a_loss_beyond_float32s_fractions_is_refused_before_the_step(value):
     features[40] = value
     before = head.weight.detach().clone()
     settings = replace(FAST, batch_size=len(features))
-    match = r"^the loss of objective 'erm' is \S+ in epoch 1 at learning rate 0.3: lower --lr, for example to 0.03$"
+    match = r"^training diverged: the loss of objective 'erm' is \S+ in epoch 1 at learning rate 0.3: lower --lr, for"
     with pytest.raises(InputError, match=match):
         train(head, build("erm"), replace(TRAIN, features=features), VAL, settings)
     assert torch.equal(head.weight, before)
@@ -60,7 +60,7 @@ class Cusp(nn.Module):
 
 def test_a_gradient_that_is_not_finite_is_refused_before_the_step():
     head = Cusp()
-    blown_up("the length of the gradient of objective 'erm' is nan in epoch 1", head)
+    diverges("the norm of the gradient of objective 'erm' is nan in epoch 1", head)
     assert all(value.isfinite().all() for value in head.state_dict().values())
 
 
@@ -77,8 +77,10 @@ def test_weights_that_a_last_step_makes_too_large_are_never_saved(tmp_path):
 def test_validation_logits_that_are_not_finite_are_no_predictions(value):
     features = VAL.features.copy()
     features[7, 1] = value
-    match = "^the number of validation rows without finite logits of objective 'erm' is 1 in epoch 1 at"
-    blown_up(match, validation=replace(VAL, features=features))
+    match = (
+        "^training diverged: the number of validation rows without finite logits of objective 'erm' is 1 in epoch 1 at"
+    )
+    diverges(match, validation=replace(VAL, features=features))
 
 
 def test_one_logit_that_is_not_finite_spoils_its_row_alone():
@@ -130,19 +132,19 @@ def test_the_error_names_the_command_that_goes_on(tiny, tmp_path, command):
     with pytest.raises(InputError) as caught:
         dbpt.fit(tiny.table, out=out, **settings)
     line, good = str(caught.value), len(json.loads(checkpoint_progress(out / "checkpoints" / "groupdro.safetensors")))
-    assert line.endswith(f"dbpt fit … --resume --lr 2 goes on from the checkpoint of epoch {good}")
+    assert line.endswith(f"dbpt fit … --resume --lr 0.1 goes on from the checkpoint of epoch {good}")
     flags = shlex.split(line.partition("…")[2].partition(" goes on")[0])
     risky = "--head linear --optimizer sgd --weight-decay 1 --warmup-epochs 1 --epochs 12"
     options = [*tiny.arguments, *risky.split(), "--no-baselines", "--objective", "groupdro"]
     code, _, stderr = command("fit", tiny.table, *options, "--out", out, *flags)
     assert code == 0, stderr
-    told = f"the learning rate was lowered from 20 to 2 after epoch {good}"
+    told = f"the learning rate was lowered from 20 to 0.1 after epoch {good}"
     assert f"warning: groupdro: {told}" in stderr.splitlines()
     assert metrics_of(out)["rows"][-1]["warnings"][0] == told
     assert f"Group DRO (linear): {told}" in (out / "report.html").read_text()
-    assert "lr = 2.0\n" in (out / "config.toml").read_text()
+    assert "lr = 0.1\n" in (out / "config.toml").read_text()
     rates = [entry["lr"] for entry in history_of(out)]
-    peaks = [20.0] * good + [2.0] * (12 - good)
+    peaks = [20.0] * good + [0.1] * (12 - good)
     assert rates == [learning_rate(e, lr=lr, epochs=12, warmup_epochs=1) for e, lr in enumerate(peaks)]
 
 
@@ -153,16 +155,24 @@ def checkpoint_progress(path) -> str:
         return json.dumps(json.loads(file.metadata()["progress"])["history"])
 
 
+@pytest.mark.parametrize(("head", "lr", "advised"), [("linear", 1e300, "0.1"), ("prompt", 1e30, "0.003")])
+def test_the_advice_is_never_above_the_default_rate(tiny, tmp_path, head, lr, advised):
+    optimizer = "sgd" if head == "linear" else "adamw"
+    settings = tiny.settings | {"head": head, "optimizer": optimizer, "lr": lr, "baselines": False, "warmup_epochs": 0}
+    with pytest.raises(InputError, match=f"lower --lr, for example to {advised}; dbpt fit … --resume --lr {advised} "):
+        dbpt.fit(tiny.table, out=tmp_path / "run", **settings)
+
+
 def test_rows_that_were_complete_keep_their_rate_and_say_so(tiny, tmp_path, monkeypatch):
     out, trained_row = tmp_path / "run", dbpt.experiments.fit.trained_row
 
-    def blow_up(experiment, objective, **options):
+    def diverge(experiment, objective, **options):
         if objective == "dbpt":
-            raise InputError("blown up")
+            raise InputError("diverged")
         return trained_row(experiment, objective, **options)
 
-    monkeypatch.setattr(dbpt.experiments.fit, "trained_row", blow_up)
-    with pytest.raises(InputError, match="blown up"):
+    monkeypatch.setattr(dbpt.experiments.fit, "trained_row", diverge)
+    with pytest.raises(InputError, match="diverged"):
         fit(tiny, out, lr=0.005)
     monkeypatch.undo()
     for lr, found in ((0.5, "0.5"), (None, r"\S+")):  # not higher, and never for want of a flag

@@ -96,16 +96,16 @@ def test_few_rows_of_equal_weight_are_nobodys_fault():
     assert training_findings(result, built, asked_lr=SETTINGS.lr, group_names=NAMES) == []
 
 
-def test_a_training_that_ends_worse_than_it_began_and_than_guessing_went_astray():
+def test_a_training_that_ends_worse_than_it_began_and_than_guessing_diverged():
     history, found = trained("erm", replace(SETTINGS, lr=60.0, weight_decay=0.03))
     first, last = history[0].loss, history[-1].loss
     assert found == [
-        f"training went astray: its loss rose from {first:.3g} to {last:.3g}, where guessing has 0.693; lower --lr"
+        f"training diverged: its loss rose from {first:.3g} to {last:.3g}, where guessing has 0.693; lower --lr"
     ]
 
 
 @pytest.mark.parametrize("objective", ["dbpt", "groupdro"])
-def test_a_loss_that_only_the_weights_have_raised_did_not_go_astray(objective):
+def test_a_loss_that_only_the_weights_have_raised_is_no_divergence(objective):
     """The head hardly moves, and the groups that it predicts badly come to weigh more."""
     slow = replace(SETTINGS, lr=1e-6, epochs=40, sgd_momentum=0.0)
     history, found = trained(objective, slow, dro_step_size=0.02)
@@ -117,7 +117,7 @@ def test_a_loss_that_only_the_weights_have_raised_did_not_go_astray(objective):
 def test_no_more_than_the_weights_can_raise_it_is_excused(objective):
     history, found = trained(objective, replace(SETTINGS, lr=60.0, weight_decay=0.03), dro_step_size=0.01)
     assert history[-1].loss > 4 * history[0].loss
-    assert found[0].startswith("training went astray: ")
+    assert found[0].startswith("training diverged: ")
 
 
 def test_findings_are_in_metrics_and_report_with_whose_they_are(tiny, tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dbpt.training.threads import SMALL_STEP, one_thread_if_small
+from dbpt.training.loop import SMALL_STEP, one_thread_if_small
 
 
 @pytest.mark.parametrize(("multiply_adds", "threads"), [(SMALL_STEP - 1, 1), (SMALL_STEP, 3)])

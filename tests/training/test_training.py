@@ -10,10 +10,9 @@ from toy_training import SETTINGS, TRAIN, VAL, build, content, linear_head, run
 
 from dbpt.errors import InputError
 from dbpt.objectives import OBJECTIVES, TrainingGroups
-from dbpt.training import passes, train
-from dbpt.training.checkpoint import load_checkpoint
-from dbpt.training.fingerprint import training_fingerprint
-from dbpt.training.schedule import learning_rate
+from dbpt.training import model_selection, train
+from dbpt.training.checkpoint import load_checkpoint, training_fingerprint
+from dbpt.training.optimizer import learning_rate
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not():
@@ -78,7 +77,7 @@ def test_every_one_of_those_runs_is_another():
 
 
 def test_no_pass_sees_more_rows_than_it_may(monkeypatch):
-    monkeypatch.setattr(passes, "ROWS_A_PASS", 17)
+    monkeypatch.setattr(model_selection, "ROWS_A_PASS", 17)
     head, sizes = linear_head(), []
     head.register_forward_pre_hook(lambda _, inputs: sizes.append((torch.is_grad_enabled(), len(inputs[0]))))
     train(head, build("jtt", identification_epochs=1), TRAIN, VAL, replace(SETTINGS, epochs=1))
@@ -89,7 +88,7 @@ def test_no_pass_sees_more_rows_than_it_may(monkeypatch):
 
 def test_looking_at_all_training_rows_in_pieces_finds_the_same(monkeypatch):
     whole = run(objective="jtt")
-    monkeypatch.setattr(passes, "ROWS_A_PASS", 17)
+    monkeypatch.setattr(model_selection, "ROWS_A_PASS", 17)
     pieces = run(objective="jtt")
     for name, value in whole.head_state.items():
         torch.testing.assert_close(pieces.head_state[name], value)

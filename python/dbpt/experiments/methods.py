@@ -23,11 +23,10 @@ from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
 from dbpt.objectives.dfr import SUBSETS, refit_layer
 from dbpt.ranks import ALONE, Ranks, memory
 from dbpt.runs.feature_classifier import FeatureClassifier
-from dbpt.settings.config import FitConfig
+from dbpt.settings.config import DEFAULT_LR, FitConfig
 from dbpt.training import EpochRecord, Rows, Trained, TrainingSettings, train
 from dbpt.training.findings import training_findings
-from dbpt.training.progress import progress_bar
-from dbpt.training.threads import one_thread_if_small
+from dbpt.training.loop import one_thread_if_small, progress_bar
 
 
 @dataclass(frozen=True)
@@ -202,6 +201,7 @@ def settings_of(experiment: Experiment) -> TrainingSettings:
         warmup_epochs=config.warmup_epochs,
         select=config.select,  # type: ignore[arg-type]  # checked by FitConfig
         seed=config.seed,
+        default_lr=DEFAULT_LR[config.optimizer][config.head],
     )
 
 

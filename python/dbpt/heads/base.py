@@ -10,7 +10,7 @@ from torch import nn
 class Head(nn.Module):
     """Maps features (N, D), L2-normalised, to logits (N, C). Its parameters are what is trained.
 
-    ``multiply_adds`` is the rough cost of a forward pass of a batch, for `training.threads`.
+    ``multiply_adds`` is the rough cost of a forward pass of a batch, for `training.loop`.
     """
 
     multiply_adds: int

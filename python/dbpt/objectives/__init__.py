@@ -1,12 +1,9 @@
-"""How per-sample losses combine into one: each objective is one small file; `OBJECTIVES` maps its name to its class."""
+"""Training objectives: each turns per-sample losses into one loss. `OBJECTIVES` maps the name of each to its class."""
 
-from dbpt.objectives.balanced import Balanced
-from dbpt.objectives.base import Objective, TrainingGroups
-from dbpt.objectives.dbpt import Dbpt
+from dbpt.objectives.base import Draws, Erm, Objective, TrainingGroups, count_drawn_groups
 from dbpt.objectives.dfr import Dfr
-from dbpt.objectives.erm import Erm
-from dbpt.objectives.groupdro import GroupDro
 from dbpt.objectives.jtt import Jtt
+from dbpt.objectives.weighting import Balanced, Dbpt, GroupDro, WeightingObjective
 
 OBJECTIVES: dict[str, type[Objective]] = {
     objective.name: objective for objective in (Dbpt, Balanced, GroupDro, Jtt, Dfr, Erm)
@@ -18,9 +15,12 @@ __all__ = [
     "Balanced",
     "Dbpt",
     "Dfr",
+    "Draws",
     "Erm",
     "GroupDro",
     "Jtt",
     "Objective",
     "TrainingGroups",
+    "WeightingObjective",
+    "count_drawn_groups",
 ]

@@ -1,12 +1,10 @@
-"""The interface of an objective, and the training rows it is built from.
+"""The interface of a training objective, the training rows it is built from, and the simplest one, ERM.
 
-No file of this folder imports torch by being imported: `dbpt.settings.config` reads the objectives' names, and must
-stay quick.
+No file of this folder imports torch at its top: `dbpt.settings` reads the objectives' names, and must stay quick.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -20,13 +18,15 @@ from dbpt.groups import group_counts, soft_counts
 if TYPE_CHECKING:
     import torch
 
+DRAWS_A_PART = 1 << 16
+
 
 @dataclass(frozen=True)
 class TrainingGroups:
     """The groups of the N training rows: ``groups`` (N,) int64 with -1 for unknown, ``labels`` (N,) int64.
 
-    ``num_groups`` = C * A counts the groups that could occur, ``num_classes`` = C. With soft membership ``posterior``
-    (N, A) float32 says how far each row is in the groups of its class, NaN throughout where that is unknown.
+    ``num_groups`` = C * A counts the groups that could occur, ``num_classes`` = C. Under soft membership ``posterior``
+    (N, A) float32 is each row's membership in the groups of its class, NaN throughout where that is unknown.
     """
 
     groups: NDArray[np.int64]
@@ -47,24 +47,25 @@ class Draws(Protocol):
     """The rows of one epoch, in order."""
 
     def __len__(self) -> int:
-        """How many rows an epoch draws."""
+        """Return the number of draws of the epoch."""
 
     def indices(self, start: int, stop: int) -> NDArray[np.int64]:
-        """(stop - start,) int64, the row numbers of these draws."""
+        """Return (stop - start,) int64, the row numbers of these draws."""
 
 
-class Objective(ABC):
-    """Turns the per-sample losses of a batch into the loss of a step.
+class Objective:
+    """Turns the per-sample losses of a batch into the loss of a step. The base class takes their plain mean.
 
-    An instance belongs to one training run. It may hold state, which `observe` and `end_epoch` move and a checkpoint
-    carries. What it can be combined with is said by its class, and read by `dbpt.settings.combinations`.
+    An instance belongs to one training run. The training loop asks it for two things: the loss of each batch
+    (`observe`, `loss`), and the course of training (`draws` of an epoch, `end_epoch`, `extra_epochs`). Its state goes
+    into checkpoints. The class says what it can be combined with, which `dbpt.settings.combinations` reads.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
-    """As tables and reports print it."""
+    """The name in tables and reports."""
     about: ClassVar[str]
-    """What it does, in a few words, for the documentation."""
+    """A few words for the documentation."""
     uses_groups: ClassVar[bool] = False
     settings: ClassVar[tuple[str, ...]] = ()
     """Names of the `FitConfig` settings that the constructor takes as keywords."""
@@ -79,49 +80,30 @@ class Objective(ABC):
     """Whether a solver of its own finds the head, without the training loop (`dbpt.objectives.dfr`)."""
 
     start_weights: NDArray[np.float64] | None = None
-    """(G,) the group weights that training starts with; None if the objective has no such thing."""
+    """(G,) the group weights that training starts with; None for an objective without group weights."""
 
     def __init__(self, training: TrainingGroups, *, apply: str = "loss", **settings: Any) -> None:
         """Build from the training rows; ``apply`` is ``"sampling"`` only where the class `can_sample`."""
         self.training, self.apply = training, apply
 
-    @abstractmethod
-    def loss(
-        self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor
-    ) -> torch.Tensor:
-        """Scalar loss from ``per_sample_loss`` (B,) of the training rows number ``rows`` (B,) int64.
-
-        ``groups`` is (B,) int64 with -1 for unknown, or their posterior (B, A); ``labels`` is (B,) int64.
-        """
+    # --- the loss
 
     def observe(self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor) -> None:
         """See a batch before its `loss` is asked for. ``per_sample_loss`` has no gradient."""
         return
 
-    def end_epoch(self, correct: Callable[[], torch.Tensor]) -> bool:
-        """Take in the epoch; True if the head is to start anew, as after a stage that only looked at the data.
+    def loss(
+        self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the scalar loss from ``per_sample_loss`` (B,) of the training rows number ``rows`` (B,) int64.
 
-        `correct` costs a pass: (N,) bool, which training rows the head classifies rightly now.
+        ``groups`` is (B,) int64 with -1 for unknown, or their posterior (B, A); ``labels`` is (B,) int64.
         """
-        return False
-
-    @property
-    def extra_epochs(self) -> int:
-        """Epochs before the head starts anew, which come on top of those asked for."""
-        return 0
-
-    def draws(self, seed: int, epoch: int) -> Draws:
-        """The rows of ``epoch`` (from 0), a pure function of the arguments and the state: here each row once."""
-        num_rows = len(self.training.labels)
-        return GroupStream(GroupIndex(np.zeros(num_rows, dtype=np.int64), 1), np.array([num_rows]), seed, epoch)
-
-    def group_draws(self, draws: Draws) -> NDArray[np.int64] | None:
-        """(G,) int64, how many of an epoch's ``draws`` are of each group; None unless weights decide that."""
-        return None
+        return per_sample_loss.mean()
 
     @property
     def group_weights(self) -> NDArray[np.float64] | None:
-        """(G,) what one sample of each group weighs now; None if the objective has no such thing."""
+        """(G,) the current weight of one sample of each group; None for an objective without group weights."""
         return None
 
     @property
@@ -129,15 +111,59 @@ class Objective(ABC):
         """(G,) mean p_true of each group as last observed, NaN for an empty group; None if not observed."""
         return None
 
+    # --- the course of training
+
+    def draws(self, seed: int, epoch: int) -> Draws:
+        """Return the rows of ``epoch`` (from 0), a pure function of the arguments and the state: here each row once."""
+        num_rows = len(self.training.labels)
+        return GroupStream(GroupIndex(np.zeros(num_rows, dtype=np.int64), 1), np.array([num_rows]), seed, epoch)
+
+    def end_epoch(self, correct: Callable[[], torch.Tensor]) -> bool:
+        """End an epoch; return True if the head is to start anew, as after a stage that only looked at the data.
+
+        ``correct()`` costs a pass over the data and returns (N,) bool: the training rows that the head gets right now.
+        """
+        return False
+
+    @property
+    def extra_epochs(self) -> int:
+        """Epochs before the head starts anew, in addition to those asked for."""
+        return 0
+
     @property
     def note(self) -> str | None:
-        """What a user should know of it when training has ended; None if there is nothing."""
+        """A remark for the user when training has ended; None if there is none."""
         return None
 
+    # --- the state
+
     def state(self) -> dict[str, NDArray[Any]]:
-        """What a checkpoint must carry to go on exactly."""
+        """Return the arrays that a checkpoint needs to go on exactly."""
         return {}
 
     def load_state(self, state: dict[str, NDArray[Any]]) -> None:
-        """Restore what `state` returned."""
+        """Restore the state that `state` returned."""
         return
+
+
+class Erm(Objective):
+    """Empirical risk minimisation: loss = (1/B) * sum_i l_i. Uses no groups."""
+
+    name = "erm"
+    title = "ERM"
+    about = "plain mean, no groups"
+
+
+def count_drawn_groups(objective: Objective, draws: Draws) -> NDArray[np.int64] | None:
+    """Return (G,) int64, how many of an epoch's ``draws`` are of each group; None unless group weights decide that.
+
+    Under soft membership rows count for their likeliest group.
+    """
+    if not objective.uses_groups or objective.apply == "loss":
+        return None
+    groups, num_groups = objective.training.groups, objective.training.num_groups
+    counts = np.zeros(num_groups, np.int64)
+    for begin in range(0, len(draws), DRAWS_A_PART):
+        rows = draws.indices(begin, min(begin + DRAWS_A_PART, len(draws)))
+        counts += group_counts(groups[rows], num_groups)
+    return counts

@@ -1,14 +1,14 @@
-"""Deep feature reweighting: a last layer anew, on group-balanced validation rows (Kirichenko et al., 2023).
+"""Deep feature reweighting: refit the last layer on group-balanced validation rows (Kirichenko et al., 2023).
 
 arXiv 2204.02937, by the procedure of the authors' code. Their features are those of a network trained by ERM; ours are
-CLIP's, frozen. The layer is found by scikit-learn, not by the training loop.
+CLIP's, frozen. scikit-learn fits the layer, not the training loop.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,7 @@ from dbpt.errors import InputError
 from dbpt.groups import worst_group_accuracy
 from dbpt.objectives.base import Objective
 
-if TYPE_CHECKING:
-    import torch
-
+Layer = tuple[NDArray[np.float64], NDArray[np.float64]]
 PENALTIES = (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01)
 """scikit-learn's C: small values penalise more."""
 SUBSETS = 20
@@ -29,10 +27,10 @@ SUBSETS = 20
 class Dfr(Objective):
     """L1-penalised logistic regression on standardised features of validation rows, as many of each group.
 
-    The penalty is chosen by worst-group accuracy: fitted on a balanced subset of one half of validation, judged on the
-    other. Then the layer is the mean of `SUBSETS` layers, each fitted on another balanced subset of all of validation.
-    A balanced subset has min_g N_g rows of each group that has any. Rows of unknown group take no part. Settings of the
-    training loop (epochs, rate, ``select``) do not matter.
+    Worst-group accuracy chooses the penalty: fitted on a balanced subset of one half of validation, judged on the
+    other. The layer is then the mean of `SUBSETS` layers, each fitted on another balanced subset of all of validation.
+    A balanced subset has min_g N_g rows of each group that has any. Rows of unknown group are left out. Settings of the
+    training loop (epochs, rate, ``select``) have no effect.
     """
 
     name = "dfr"
@@ -42,12 +40,6 @@ class Dfr(Objective):
     heads = ("linear",)
     trains_on = "val"
     refits = True
-
-    def loss(
-        self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor
-    ) -> torch.Tensor:
-        """Mean of ``per_sample_loss`` (B,), for the record."""
-        return per_sample_loss.mean()
 
 
 @dataclass(frozen=True)
@@ -97,7 +89,7 @@ def refit_layer(
 
 
 def balanced_subsets(groups: NDArray[np.int64], seed: int, number: int) -> Iterator[NDArray[np.int64]]:
-    """Yield ``number`` times the rows of a random subset of ``groups`` (N,) with equally many of each."""
+    """Yield the rows of ``number`` random subsets of ``groups`` (N,), each with equally many of every group."""
     index = GroupIndex(groups, int(groups.max()) + 1)
     present = index.counts > 0
     quotas = np.where(present, index.counts[present].min(), 0)
@@ -137,7 +129,7 @@ def _best_penalty(
 
 def _fit(
     features_ND: NDArray[np.float64], labels: NDArray[np.int64], penalty: float, num_classes: int, seed: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> Layer:
     """Weights (C, D) and bias (C,) of logistic regressions by liblinear, one for each of more than two classes."""
     regression = import_scikit_learn().LogisticRegression
     # The argument for an L1 penalty has another name from scikit-learn 1.8 on.
@@ -153,14 +145,14 @@ def _fit(
     return np.concatenate([-weights_FD, weights_FD]) / 2, np.concatenate([-bias_F, bias_F]) / 2
 
 
-def _standard(features_ND: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _standard(features_ND: NDArray[np.float64]) -> Layer:
     """Means and standard deviations (D,), 1 for a feature that is constant."""
     deviation_D = features_ND.std(axis=0)
     return features_ND.mean(axis=0), np.where(deviation_D > 1e-12, deviation_D, 1.0)
 
 
 def _half_of_each_group(groups: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
-    """(N,) whether a row is in the half to fit on, the larger one of a group of odd size."""
+    """(N,) whether a row is in the half to fit on, the larger half of a group of odd size."""
     half = np.zeros(len(groups), dtype=np.bool_)
     for group in np.unique(groups):
         members = np.flatnonzero(groups == group)

@@ -1,4 +1,4 @@
-"""Just Train Twice: weigh up what plain training gets wrong (Liu et al., 2021, arXiv 2107.09044)."""
+"""Just Train Twice: larger weights for the rows that plain training gets wrong (Liu et al., 2021, arXiv 2107.09044)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class Jtt(Objective):
-    """Two stages. First ERM for ``identification_epochs``; E are the training rows that it then gets wrong.
+    """Two stages: ERM for ``identification_epochs``, whose errors on the training rows are the error set E.
 
-    Then the head starts anew, with loss proportional to up_weight * sum_{i in E} l_i + sum_{i not in E} l_i, the
-    paper's: the mean over the training rows in which those of E stand ``up_weight`` times. With ``apply="sampling"``
-    they are drawn as often as stand there, in an epoch of N draws all the same. Uses no groups.
+    Then the head starts anew, with the paper's loss, proportional to up_weight * sum_{i in E} l_i + sum_{i not in E}
+    l_i: the mean over training rows of which those of E are repeated ``up_weight`` times. With ``apply="sampling"``
+    they are drawn that often, in an epoch of N draws all the same. Uses no groups.
     """
 
     name = "jtt"
@@ -35,31 +35,26 @@ class Jtt(Objective):
         self._identification_epochs, self._up_weight = identification_epochs, up_weight
         self._epochs_seen = 0
         self.errors: NDArray[np.bool_] | None = None
-        """(N,) whether each training row is in the error set; None while it is looked for."""
+        """(N,) whether each training row is in the error set; None in the first stage."""
         self._weights: torch.Tensor | None = None
 
     @property
     def extra_epochs(self) -> int:
-        """Those of the first stage."""
+        """The epochs of the first stage."""
         return self._identification_epochs
 
     def loss(
         self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor
     ) -> torch.Tensor:
-        """The plain mean in the first stage, then the mean over the batch of weight times loss."""
+        """Return the plain mean in the first stage, then the mean over the batch of weight times loss."""
         if self.errors is None or self.apply == "sampling":
             return per_sample_loss.mean()
         if self._weights is None:
             import torch
 
-            self._weights = torch.from_numpy(self._row_weights(self.errors)).float().to(per_sample_loss.device)
+            weights_N = np.where(self.errors, self._up_weight, 1.0)
+            self._weights = torch.from_numpy(weights_N / weights_N.mean()).float().to(per_sample_loss.device)
         return (self._weights[rows] * per_sample_loss).mean()
-
-    def _row_weights(self, errors: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """(N,) what each row weighs, 1 on average."""
-        weights = np.where(errors, self._up_weight, 1.0)
-        scaled: NDArray[np.float64] = weights / weights.mean()
-        return scaled
 
     def end_epoch(self, correct: Callable[[], torch.Tensor]) -> bool:
         """Find the errors when the first stage ends."""
@@ -70,7 +65,7 @@ class Jtt(Objective):
         return True
 
     def draws(self, seed: int, epoch: int) -> Draws:
-        """Each row once, or, in the second stage, those of the error set more often."""
+        """Return each row once, or, when sampling in the second stage, those of the error set more often."""
         if self.errors is None or self.apply == "loss":
             return super().draws(seed, epoch)
         from dbpt.sampling import GroupSampler
@@ -83,14 +78,14 @@ class Jtt(Objective):
 
     @property
     def note(self) -> str | None:
-        """How large the error set is."""
+        """The size of the error set."""
         return None if self.errors is None else f"{self.errors.sum()} of {len(self.errors)} rows are in the error set"
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """The epochs seen and, once it is known, the error set."""
+        """Return the epochs seen and, once it is known, the error set."""
         state: dict[str, NDArray[Any]] = {"epochs_seen": np.array([self._epochs_seen])}
         return state if self.errors is None else state | {"errors": self.errors}
 
     def load_state(self, state: dict[str, NDArray[Any]]) -> None:
-        """Restore what `state` returned."""
+        """Restore the state that `state` returned."""
         self._epochs_seen, self.errors, self._weights = int(state["epochs_seen"][0]), state.get("errors"), None

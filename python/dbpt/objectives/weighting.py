@@ -1,19 +1,18 @@
-"""What the objectives with group weights share: the weights in the loss, or as shares of the draws; their state."""
+"""The objectives with group weights: a rule from `dbpt.groups`, applied in the loss or by sampling."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.groups import GroupWeighting, group_counts
+from dbpt.groups import GroupDRO, GroupWeighting, GroupWeights
 from dbpt.objectives.base import Draws, Objective, TrainingGroups
 
 if TYPE_CHECKING:
     import torch
-
-DRAWS_A_PART = 1 << 16
 
 
 class WeightingObjective(Objective):
@@ -22,12 +21,10 @@ class WeightingObjective(Objective):
     The mean is over the batch and never divided by the sum of weights. A row of unknown group weighs the mean weight of
     its class's rows; 1 if none of them has a group. Under soft membership a row weighs the mean of its groups' weights.
 
-    With ``apply="sampling"`` a row is drawn in proportion to what it would weigh, N draws an epoch, and the loss is the
-    plain mean: `dbpt.sampling.GroupSampler`, with exact quotas, or under soft membership `WeightedSampler`, drawing
-    independently. The weights are those at the beginning of the epoch. Where draws go by another rule, ``drawn_by``, a
-    row's loss is multiplied by its weight over the weight that it is drawn by.
-
-    ``min_group_count`` and ``max_weight`` bound what a few rows can decide: see `dbpt.groups.bounds`.
+    With ``apply="sampling"`` a row is drawn in proportion to its weight, N draws an epoch, and the loss is the plain
+    mean: `dbpt.sampling.GroupSampler`, with exact quotas, or under soft membership `WeightedSampler`, drawing
+    independently. The weights are those at the beginning of the epoch. If another rule, ``drawn_by``, decides the
+    draws, a row's loss is multiplied by its weight over the weight that it is drawn by.
     """
 
     uses_groups = True
@@ -45,7 +42,7 @@ class WeightingObjective(Objective):
     def loss(
         self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor
     ) -> torch.Tensor:
-        """Mean over the batch of weight times loss."""
+        """Return the mean over the batch of weight times loss."""
         if self.apply == "loss":
             return (self._weights(self.rule, groups, labels) * per_sample_loss).mean()
         if self.drawn_by is self.rule:
@@ -54,7 +51,7 @@ class WeightingObjective(Objective):
         return (weights * per_sample_loss).mean()
 
     def _weights(self, rule: GroupWeighting, groups: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """(B,) what rows weigh by ``rule``."""
+        """(B,) the weights of rows by ``rule``."""
         if self.training.posterior is not None:
             return rule.soft_sample_weights(groups, labels)
         return rule.sample_weights(groups, labels, num_classes=self.training.num_classes)
@@ -67,16 +64,16 @@ class WeightingObjective(Objective):
             self.rule.observe(groups, values)
 
     def draws(self, seed: int, epoch: int) -> Draws:
-        """Each row once, or in proportion to the weights."""
+        """Return each row once, or draws in proportion to the weights."""
         if self.apply == "loss":
             return super().draws(seed, epoch)
         from dbpt.sampling import GroupSampler, WeightedSampler
 
-        training, num_rows = self.training, len(self.training.labels)
+        training = self.training
         sampler: GroupSampler | WeightedSampler
         if training.posterior is not None:
             weights = self.drawn_by.soft_sample_weights(training.posterior, training.labels)
-            sampler = WeightedSampler(weights, num_rows, seed=seed)
+            sampler = WeightedSampler(weights, len(training.labels), seed=seed)
         else:
             sampler = GroupSampler(
                 training.groups,
@@ -89,34 +86,97 @@ class WeightingObjective(Objective):
         sampler.set_epoch(epoch)
         return sampler
 
-    def group_draws(self, draws: Draws) -> NDArray[np.int64] | None:
-        """(G,) int64, how often each group was drawn; under soft membership by the rows' likeliest groups."""
-        if self.apply == "loss":
-            return None
-        groups, num_groups = self.training.groups, self.training.num_groups
-        parts = range(0, len(draws), DRAWS_A_PART)
-        rows = (draws.indices(begin, min(begin + DRAWS_A_PART, len(draws))) for begin in parts)
-        counts: NDArray[np.int64] = sum(
-            (group_counts(groups[part], num_groups) for part in rows), np.zeros(num_groups, np.int64)
-        )
-        return counts
-
     @property
     def group_weights(self) -> NDArray[np.float64]:
         """(G,) float64 w_g."""
         return self.rule.group_weights
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """The group weights and what was observed."""
+        """Return the group weights and the observed sums."""
         return self.rule.state()
 
     def load_state(self, state: dict[str, NDArray[Any]]) -> None:
-        """Restore what `state` returned."""
+        """Restore the state that `state` returned."""
         self.rule.load_state(state)
 
 
-def drawn_shares(training: TrainingGroups, drawn_by: GroupWeighting) -> NDArray[np.float64]:
-    """(G,) what part of the draws each group is, on any scale, where rows are drawn by the weights of ``drawn_by``."""
+class Balanced(WeightingObjective):
+    """Every group has the same total weight for the whole run: w_g proportional to 1 / N_g, within the bounds."""
+
+    name = "balanced"
+    title = "balanced"
+    about = "every group weighs the same; `dbpt` with η = 0, byte for byte"
+
+    def __init__(self, training: TrainingGroups, *, apply: str = "loss", **bounds: float) -> None:
+        # Without the factor exp(eta * (1 - p)), and never stepped.
+        super().__init__(training, GroupWeights(training.counts, 0.0, 0.0, **bounds), apply=apply)
+
+
+class Dbpt(WeightingObjective):
+    """Debiased prompt tuning (arXiv 2503.08368): larger weights for groups that the model still predicts badly.
+
+    The weights follow target_g proportional to exp(eta * (1 - p_g)) / N_g by an EMA after each epoch. p_g is the mean
+    predicted probability of the true class over the epoch's rows of group g, each predicted when its batch came. With
+    ``eta`` = 0 the run is byte-equal to `Balanced`; the extra factor never exceeds e^eta.
+    """
+
+    name = "dbpt"
+    title = "dbpt"
+    about = "group weights that lean towards what is still predicted badly"
+    settings = (*WeightingObjective.settings, "eta", "ema_momentum")
+    rule: GroupWeights
+
+    def __init__(
+        self, training: TrainingGroups, *, eta: float, ema_momentum: float, apply: str = "loss", **bounds: float
+    ) -> None:
+        super().__init__(training, GroupWeights(training.counts, eta, ema_momentum, **bounds), apply=apply)
+
+    def observe(self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor) -> None:
+        """Observe the probabilities exp(-loss) of the batch."""
+        self.observe_values((-per_sample_loss).exp(), groups, labels)
+
+    def end_epoch(self, correct: Callable[[], torch.Tensor]) -> bool:
+        """Move the weights towards this epoch's target."""
+        self.rule.step()
+        return False
+
+    @property
+    def mean_p_true(self) -> NDArray[np.float64]:
+        """(G,) float64 p_g as of the last move, NaN for an empty group."""
+        return self.rule.mean_p_true
+
+
+class GroupDro(WeightingObjective):
+    """Group DRO: minimise the worst group's mean loss (Sagawa et al., 2020, arXiv 1911.08731, algorithm 1).
+
+    loss = sum_g q_g * L_g, where q_g <- q_g * exp(step_size * L_g) at each step, then sum q = 1. q
+    weighs the *means* L_g of groups, which each batch estimates without bias, also for groups that many batches lack:
+    see `dbpt.GroupDRO`.
+
+    With ``apply="loss"`` rows are drawn as they are, and each weighs w_g = q_g / N_g * sum N. With ``"sampling"``
+    groups are drawn uniformly, as the authors and WILDS do, by the weights of `Balanced`, and a row weighs q_g times
+    the number of groups: so every group is always among the draws.
+    """
+
+    name = "groupdro"
+    title = "Group DRO"
+    about = "weights that grow by exp(step size · mean loss of the group) at each step"
+    settings = (*WeightingObjective.settings, "dro_step_size")
+
+    def __init__(self, training: TrainingGroups, *, dro_step_size: float, apply: str = "loss", **bounds: float) -> None:
+        drawn_by = GroupWeights(training.counts, 0.0, 0.0, **bounds) if apply == "sampling" else None
+        shares: str | NDArray[np.float64] = "natural" if drawn_by is None else _drawn_shares(training, drawn_by)
+        rule = GroupDRO(training.counts, dro_step_size, shares=shares, **bounds)
+        super().__init__(training, rule, drawn_by=drawn_by, apply=apply)
+
+    def observe(self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor) -> None:
+        """Move q by the batch's losses, before it weighs them."""
+        self.observe_values(per_sample_loss, groups, labels)
+        self.rule.step()
+
+
+def _drawn_shares(training: TrainingGroups, drawn_by: GroupWeighting) -> NDArray[np.float64]:
+    """(G,) each group's share of the draws, on any scale, where rows are drawn by the weights of ``drawn_by``."""
     if training.posterior is None:
         return training.counts * drawn_by.group_weights
     weights_N = drawn_by.soft_sample_weights(training.posterior, training.labels)

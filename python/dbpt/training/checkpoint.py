@@ -1,43 +1,61 @@
-"""A training checkpoint: one safetensors file, replaced atomically, that says which run it belongs to."""
+"""A training checkpoint: one safetensors file, replaced atomically, with the fingerprint of the run it belongs to."""
 
+import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from dbpt.errors import InputError
 from dbpt.files.tensors import read_tensors, write_tensors
-from dbpt.files.typed_json import typed_json
-from dbpt.training.records import Progress
+from dbpt.files.typed_json import AnyFloat, Count, typed_json
+from dbpt.training.records import EpochRecord, PeakRates, Rows, TrainingSettings
 
 SCHEMA_VERSION = 6
 WAY_OUT = "start afresh with --overwrite"
+MAY_CHANGE = ("lr", "default_lr")
+"""Settings that are not part of the fingerprint: the learning rate may be lowered on the way."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The part of a checkpoint that is not tensors. ``best_score`` is -inf before any epoch could be selected.
+
+    ``first_epoch`` is the number, from 0, of the epoch at which the head last started anew.
+    """
+
+    history: list[EpochRecord]
+    best_score: tuple[AnyFloat, AnyFloat]
+    selected_epoch: Count
+    first_epoch: Count
+    peak_rates: PeakRates
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """``tensors`` by dotted name, ``progress``, and the ``fingerprint`` of what determines the run."""
+    """``tensors`` by dotted name, ``progress``, and the ``fingerprint`` of the run."""
 
     fingerprint: str
     tensors: dict[str, torch.Tensor]
     progress: Progress
 
     def part(self, prefix: str) -> dict[str, torch.Tensor]:
-        """The tensors under ``prefix.``, without the prefix."""
+        """Return the tensors under ``prefix.``, without the prefix."""
         return {name[len(prefix) + 1 :]: t for name, t in self.tensors.items() if name.startswith(f"{prefix}.")}
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write ``checkpoint`` so that ``path`` holds either the old or the new one, whatever happens."""
+    """Write ``checkpoint``; if that fails midway, ``path`` still holds the previous one."""
     tensors = {name: tensor.detach().cpu().numpy() for name, tensor in checkpoint.tensors.items()}
     metadata = {"fingerprint": checkpoint.fingerprint, "progress": json.dumps(asdict(checkpoint.progress))}
     write_tensors(path, tensors, metadata, version=SCHEMA_VERSION)
 
 
 def load_checkpoint(path: Path, fingerprint: str) -> Checkpoint | None:
-    """Read the checkpoint at ``path``, None if there is none yet.
+    """Read the checkpoint at ``path``; None if there is none yet.
 
     Raises `InputError` if it belongs to a run with other settings or data, cannot be read, or has changed.
     """
@@ -48,3 +66,31 @@ def load_checkpoint(path: Path, fingerprint: str) -> Checkpoint | None:
         raise InputError(f"{path}: made with other settings or data than this run's; use the same ones, or {WAY_OUT}")
     copied = {name: torch.from_numpy(array.copy()) for name, array in tensors.items()}
     return Checkpoint(fingerprint, copied, typed_json(metadata, "progress", Progress, path, WAY_OUT))
+
+
+def training_fingerprint(outer: str, training: Rows, validation: Rows, settings: TrainingSettings) -> str:
+    """Return a digest of ``outer``, every row, and the settings except `MAY_CHANGE`."""
+    digest = hashlib.sha256(outer.encode())
+    fixed = {name: value for name, value in asdict(settings).items() if name not in MAY_CHANGE}
+    digest.update(json.dumps(fixed, sort_keys=True).encode())
+    for rows in (training, validation):
+        arrays = (rows.features, rows.labels, rows.groups, rows.posterior)
+        for array in (array for array in arrays if array is not None):
+            digest.update(str(array.shape).encode())
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def lowered_rates(rates: PeakRates, lr: float, next_epoch: int | None, path: Path) -> PeakRates:
+    """Return the rates of a training that goes on with ``lr`` from its checkpoint at ``path``.
+
+    A finished training, whose ``next_epoch`` is None, keeps its rates. Raises `InputError` for a higher rate than the
+    checkpoint's.
+    """
+    before = rates[-1][1]
+    if lr > before:
+        raise InputError(
+            f"{path}: made at learning rate {before:g}, found --lr {lr:g}; it can go on with the same or a lower one, "
+            f"or {WAY_OUT}"
+        )
+    return rates if lr == before or next_epoch is None else [*rates, (next_epoch, lr)]

@@ -1,7 +1,7 @@
-"""What a finished training tells of itself that its user should know: one line for each finding.
+"""Warnings about a finished training, one line each.
 
-The limits are not ours to choose: a classifier that knows nothing has the loss log C, and under `SMALL_GROUP` rows no
-figure of a run is trusted.
+None of the limits is tuned: a classifier that guesses has the loss log C, and no figure over fewer than `SMALL_GROUP`
+rows is trusted.
 """
 
 import math
@@ -21,14 +21,17 @@ CALMER_WEIGHTS = "lower what moves the weights (--eta, --dro-step-size)"
 def training_findings(
     trained: Trained, objective: Objective, *, asked_lr: float, group_names: Sequence[str]
 ) -> list[str]:
-    """Lines about the rates, a training that went astray, groups that were lost, and weights on too few rows."""
+    """Return the warnings: lowered rates, divergence, groups without draws or weight, weights on too few rows.
+
+    ``asked_lr`` is the peak learning rate of the settings; ``group_names`` (G,) name the groups that are trained on.
+    """
     counted = trained.history[objective.extra_epochs :]
-    kept = trained.history[trained.selected_epoch - 1]
+    best = trained.history[trained.selected_epoch - 1]
     return [
         *_rates(trained, asked_lr),
-        *_astray(counted, objective),
+        *_divergence(counted, objective),
         *_lost_groups(counted, objective, group_names),
-        *_few_effective_rows(kept, objective, group_names),
+        *_few_effective_rows(best, objective, group_names),
     ]
 
 
@@ -45,22 +48,19 @@ def _rates(trained: Trained, asked_lr: float) -> list[str]:
     return lines
 
 
-def _astray(history: list[EpochRecord], objective: Objective) -> list[str]:
-    """Whether the last epoch is worse than guessing, and than the first would be under any weights there were."""
+def _divergence(history: list[EpochRecord], objective: Objective) -> list[str]:
+    """Warn if the last loss is above that of guessing, and above what the group weights can make of the first loss."""
     first, last, guessing = history[0].loss, history[-1].loss, math.log(objective.training.num_classes)
     if last <= max(first * _largest_rise(history, objective), guessing):
         return []
     return [
-        f"training went astray: its loss rose from {first:.3g} to {last:.3g}, where guessing has {guessing:.3g}; lower "
+        f"training diverged: its loss rose from {first:.3g} to {last:.3g}, where guessing has {guessing:.3g}; lower "
         "--lr"
     ]
 
 
 def _largest_rise(history: list[EpochRecord], objective: Objective) -> float:
-    """The largest factor by which a group's weight has risen since training started: 1 without weights.
-
-    It bounds how much reweighting alone can raise the loss.
-    """
+    """An upper bound on the factor by which reweighting alone can raise the loss; 1 without weights."""
     start_G = objective.start_weights
     if start_G is None:
         return 1.0
@@ -69,7 +69,7 @@ def _largest_rise(history: list[EpochRecord], objective: Objective) -> float:
 
 
 def _lost_groups(history: list[EpochRecord], objective: Objective, group_names: Sequence[str]) -> list[str]:
-    """Groups with training rows of which epochs drew none, and those whose rows came to weigh nothing."""
+    """Name the groups whose rows some epochs did not draw, and those whose rows came to weigh 0."""
     rows_G = group_counts(objective.training.groups, objective.training.num_groups)
     undrawn, weightless = [], []
     for group in np.flatnonzero(rows_G).tolist():
@@ -91,12 +91,12 @@ def _lost_groups(history: list[EpochRecord], objective: Objective, group_names: 
     return lines
 
 
-def _few_effective_rows(kept: EpochRecord, objective: Objective, group_names: Sequence[str]) -> list[str]:
-    """Whether the weights of the kept epoch let so few rows decide that no more of them would make a figure."""
-    if kept.group_weights is None:
+def _few_effective_rows(best: EpochRecord, objective: Objective, group_names: Sequence[str]) -> list[str]:
+    """Warn if the effective sample size of the best epoch's weights is below `SMALL_GROUP`."""
+    if best.group_weights is None:
         return []
     counts_G = objective.training.counts.astype(np.float64)
-    weights_G = np.array(kept.group_weights, dtype=np.float64)
+    weights_G = np.array(best.group_weights, dtype=np.float64)
     effective = effective_rows(weights_G, counts_G)
     if effective >= SMALL_GROUP or counts_G.sum() < SMALL_GROUP:
         return []
@@ -108,8 +108,8 @@ def _few_effective_rows(kept: EpochRecord, objective: Objective, group_names: Se
 
 
 def effective_rows(group_weights: NDArray[np.float64], counts: NDArray[np.float64]) -> float:
-    """Kish's effective sample size, (sum w)^2 / sum w^2 over rows (1965): N for equal weights, less for unequal ones.
+    """Return Kish's effective sample size (1965), (sum w)^2 / sum w^2 over rows: N for equal weights, else less.
 
-    group_weights, counts: (G,) float64, what a row of each group weighs and how many there are.
+    ``group_weights`` (G,) float64 is the weight of a row of each group, ``counts`` (G,) float64 the number of rows.
     """
     return float((counts @ group_weights) ** 2 / (counts @ group_weights**2))

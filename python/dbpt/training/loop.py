@@ -5,7 +5,8 @@ ends with the same bytes as one that was not.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +18,22 @@ from torch import nn
 from dbpt.errors import InputError
 from dbpt.features.live import LiveImages
 from dbpt.groups import worst_group_accuracy
-from dbpt.objectives import Objective
-from dbpt.objectives.base import Draws
+from dbpt.objectives import Draws, Objective, count_drawn_groups
 from dbpt.ranks import ALONE, Ranks
-from dbpt.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from dbpt.training.divergence import Moment
-from dbpt.training.fingerprint import training_fingerprint
-from dbpt.training.optimizer import build_optimizer, load_optimizer_tensors, optimizer_tensors
-from dbpt.training.passes import predictions
-from dbpt.training.peak_rates import PeakRates, lowered_rates
-from dbpt.training.records import EpochRecord, Progress, Rows, Trained, TrainingSettings
-from dbpt.training.schedule import learning_rate
-from dbpt.training.selection import validation_score
+from dbpt.training.checkpoint import (
+    Checkpoint,
+    Progress,
+    load_checkpoint,
+    lowered_rates,
+    save_checkpoint,
+    training_fingerprint,
+)
+from dbpt.training.divergence import DivergenceCheck
+from dbpt.training.model_selection import predictions, validation_score
+from dbpt.training.optimizer import build_optimizer, learning_rate, load_optimizer_tensors, optimizer_tensors
+from dbpt.training.records import EpochRecord, PeakRates, Rows, Trained, TrainingSettings
+
+SMALL_STEP = 200_000_000  # multiply-adds of a forward pass, some 10 ms of one core
 
 
 def train(
@@ -44,15 +49,26 @@ def train(
     live: LiveImages | None = None,
     ranks: Ranks = ALONE,
 ) -> Trained:
-    """Train ``head`` on ``training`` and keep the epoch that ``settings.select`` likes best on ``validation``.
+    """Train ``head`` on ``training`` and leave it at the epoch that ``settings.select`` finds best on ``validation``.
 
-    The head maps features (B, D) to logits (B, C). With ``checkpoint_path`` the state is saved after each epoch and a
-    run found there is continued, at a lower ``settings.lr`` if that has changed; ``fingerprint`` is the caller's digest
-    of what it built the head and objective from.
-    ``live`` gives the training rows' features instead of ``training.features``, anew at each draw.
     All ``ranks`` call this with the same arguments: each computes its part of every batch, and all end with the same
-    head. Rank 0 alone reads and writes the checkpoint, which a run of another number of ranks may continue.
-    Raises `InputError` if training blows up (`dbpt.training.divergence`), or if the checkpoint is another run's.
+    head. Only rank 0 reads and writes the checkpoint; a run with another number of ranks may continue from it.
+
+    Args:
+        head: maps features (B, D) to logits (B, C).
+        objective: turns per-sample losses into a loss.
+        training: N rows to train on.
+        validation: rows for model selection.
+        settings: hyperparameters.
+        checkpoint_path: where the state is saved after each epoch. A run found there is continued, at a lower
+            ``settings.lr`` if that has changed.
+        fingerprint: the caller's digest of what it built the head and objective from.
+        on_epoch: is called after each epoch.
+        live: computes the features of training rows at each draw, instead of ``training.features``.
+        ranks: the processes of this run.
+
+    Raises:
+        InputError: training diverges (`dbpt.training.divergence`), or the checkpoint is of another run.
     """
     ranks.copy_first([*head.parameters(), *head.buffers()])
     run = _Run(head, objective, training, validation, settings, live, ranks, resumable=checkpoint_path is not None)
@@ -69,8 +85,39 @@ def train(
     return Trained(run.best_state, run.selected_epoch, run.history, run.peak_rates)
 
 
+@contextmanager
+def progress_bar(title: str, epochs: int, *, hidden: bool = False) -> Iterator[Callable[[EpochRecord], None]]:
+    """Yield an ``on_epoch`` for `train` that moves a tqdm bar, shown only where standard error is a terminal."""
+    from tqdm import tqdm
+
+    with tqdm(total=epochs, desc=title, unit="epoch", disable=hidden or None, leave=False) as bar:
+
+        def show(record: EpochRecord) -> None:
+            bar.update(record.epoch - bar.n)
+            judged = record.val_average if record.val_wga is None else record.val_wga
+            bar.set_postfix_str(f"loss {record.loss:.3f}, val {100 * judged:.1f} %")
+
+        yield show
+
+
+@contextmanager
+def one_thread_if_small(multiply_adds: int) -> Iterator[None]:
+    """Run on one CPU thread of torch if a step is small, then restore the number of threads.
+
+    Threads that wait for each other thousands of times a second gain nothing on free cores, and on busy ones make a
+    step of a small text tower twenty times slower.
+    """
+    before = torch.get_num_threads()
+    if multiply_adds < SMALL_STEP:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class _Run:
-    """The moving parts of one training run."""
+    """The changing state of one training run."""
 
     def __init__(
         self,
@@ -99,10 +146,9 @@ class _Run:
         self._start()
 
     def _start(self) -> None:
-        """Begin from the head as it was given: at first, and where the objective wants it started anew."""
+        """Begin from the head as it was given: at first, and where the objective starts it anew."""
         self.head.load_state_dict(self.initial_state)
-        settings = self.settings
-        self.optimizer = build_optimizer(self.head.parameters(), settings)
+        self.optimizer = build_optimizer(self.head.parameters(), self.settings)
         self.first_epoch = len(self.history)
         self.best_score = (-math.inf, -math.inf)
         self.best_state: dict[str, torch.Tensor] = {}
@@ -110,7 +156,6 @@ class _Run:
 
     @property
     def is_finished(self) -> bool:
-        """Whether all epochs are done."""
         return len(self.history) >= self.settings.epochs + self.objective.extra_epochs
 
     def _head_state(self) -> dict[str, torch.Tensor]:
@@ -118,20 +163,21 @@ class _Run:
 
     def epoch(self) -> EpochRecord:
         """Train one epoch, move the objective, judge on validation."""
-        number = len(self.history)
+        number, settings, objective = len(self.history), self.settings, self.objective
         lr = self._set_learning_rate(number)
-        moment = Moment(self.objective.name, number + 1, lr, self.settings.lr, self.resumable)
-        draws = self.objective.draws(self.settings.seed, number)
-        loss, group_draws = self._train_epoch(draws, moment), self.objective.group_draws(draws)
-        starts_anew = self.objective.end_epoch(self._correct)
-        wga, average = self._validate(number, moment)
+        lower_lr = min(settings.lr / 10, settings.default_lr)
+        check = DivergenceCheck(objective.name, number + 1, lr, lower_lr, self.resumable)
+        draws = objective.draws(settings.seed, number)
+        loss, drawn_groups = self._train_epoch(draws, check), count_drawn_groups(objective, draws)
+        starts_anew = objective.end_epoch(self._correct)
+        wga, average = self._validate(number, check)
         record = EpochRecord(
             epoch=number + 1,
             lr=lr,
             loss=loss,
-            group_weights=_as_list(self.objective.group_weights),
-            mean_p_true=_as_list(self.objective.mean_p_true),
-            draws=None if group_draws is None else group_draws.tolist(),
+            group_weights=_as_list(objective.group_weights),
+            mean_p_true=_as_list(objective.mean_p_true),
+            draws=None if drawn_groups is None else drawn_groups.tolist(),
             val_wga=wga,
             val_average=average,
         )
@@ -147,39 +193,41 @@ class _Run:
             group["lr"] = lr
         return lr
 
-    def _train_epoch(self, draws: Draws, moment: Moment) -> float:
-        """One pass over the epoch's ``draws``; returns the mean loss."""
+    def _train_epoch(self, draws: Draws, check: DivergenceCheck) -> float:
+        """Take the steps of the epoch's ``draws`` and return the mean loss."""
         batch_size = self.settings.batch_size or len(draws)
         losses = torch.zeros((), device=self.labels.device)
         for begin in range(0, len(draws), batch_size):
             rows = torch.from_numpy(draws.indices(begin, min(begin + batch_size, len(draws)))).to(self.labels.device)
-            per_sample_loss, loss = self._batch_loss(rows, begin, moment)
+            per_sample_loss, loss = self._batch_loss(rows, begin, check)
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.ranks.sum_gradients(self.head.parameters())
-            moment.check_step(per_sample_loss, self.head.parameters())
-            with moment.checked_step():
+            check.check_step(per_sample_loss, self.head.parameters())
+            with check.checked_step():
                 self.optimizer.step()
             losses += loss.detach() * len(rows)
-        moment.check_weights(self.head.parameters())
+        check.check_weights(self.head.parameters())
         return losses.item() / len(draws)
 
-    def _batch_loss(self, rows: torch.Tensor, first_draw: int, moment: Moment) -> tuple[torch.Tensor, torch.Tensor]:
-        """Losses (B,) of the training rows ``rows`` (B,), of which this rank computes its part, and the objective's."""
+    def _batch_loss(
+        self, rows: torch.Tensor, first_draw: int, check: DivergenceCheck
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return per-sample losses (B,) of training ``rows`` (B,), gathered from all ranks, and the objective's."""
         labels, groups, part = self.labels[rows], self.groups[rows], self.ranks.part(len(rows))
-        logits = self.head(self._features(rows[part], moment.epoch - 1, first_draw + part.start))
+        logits = self.head(self._features(rows[part], check.epoch - 1, first_draw + part.start))
         own_loss = F.cross_entropy(logits, labels[part], reduction="none")
         per_sample_loss = self.ranks.gather(own_loss, len(rows))
         try:
             self.objective.observe(per_sample_loss.detach(), groups, labels)
         except InputError:
-            moment.check_loss(per_sample_loss.max().item())
+            check.check_loss(per_sample_loss.max().item())
             raise
         return per_sample_loss, self.objective.loss(per_sample_loss, groups, labels, rows)
 
     @torch.no_grad()
     def _correct(self) -> torch.Tensor:
-        """(N,) bool, which training rows the head classifies rightly now."""
+        """Return (N,) bool: the training rows that the head classifies correctly now."""
         total = len(self.labels)
         own = self.ranks.part(total)
         correct = predictions(self.head, self.features[own]) == self.labels[own]
@@ -191,12 +239,12 @@ class _Run:
         live = self.live
         return self.ranks.together(lambda: live.features(rows.cpu().numpy(), epoch=epoch, first_draw=first_draw))
 
-    def _validate(self, epoch: int, moment: Moment) -> tuple[float | None, float]:
-        """Judge the epoch, keep its head if it is the best so far; returns worst-group and average accuracy."""
+    def _validate(self, epoch: int, check: DivergenceCheck) -> tuple[float | None, float]:
+        """Return worst-group and average accuracy on validation; remember the head if it is the best so far."""
         total = len(self.validation.labels)
         own = predictions(self.head, self.val_features[self.ranks.part(total)])
         predicted = self.ranks.gather(own, total).cpu().numpy()
-        moment.check_predictions(predicted)
+        check.check_predictions(predicted)
         correct = predicted == self.validation.labels
         wga, average = worst_group_accuracy(correct, self.validation.groups), float(correct.mean())
         score = validation_score(self.settings.select, epoch, wga, average)
@@ -206,7 +254,6 @@ class _Run:
         return wga, average
 
     def checkpoint(self, fingerprint: str) -> Checkpoint:
-        """Everything needed to go on as if nothing had happened."""
         tensors = {f"head.{name}": value for name, value in self.head.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self.best_state.items()}
         tensors |= {f"objective.{name}": torch.from_numpy(value) for name, value in self.objective.state().items()}
@@ -215,18 +262,16 @@ class _Run:
         return Checkpoint(fingerprint, tensors, progress)
 
     def restore(self, saved: Checkpoint) -> None:
-        """Continue from ``saved``."""
-        device = self.labels.device
+        device, progress = self.labels.device, saved.progress
         self.head.load_state_dict(saved.part("head"))
         self.best_state = {name: value.to(device) for name, value in saved.part("best").items()}
         self.objective.load_state({name: value.numpy() for name, value in saved.part("objective").items()})
         load_optimizer_tensors(self.optimizer, saved.part("optimizer"))
-        progress = saved.progress
         self.history, self.peak_rates = list(progress.history), list(progress.peak_rates)
         self.best_score, self.selected_epoch = progress.best_score, progress.selected_epoch
         self.first_epoch = progress.first_epoch
 
 
 def _as_list(values: NDArray[np.float64] | None) -> list[float | None] | None:
-    """A JSON-able copy; NaN becomes None."""
+    """Return a copy for JSON; NaN becomes None."""
     return None if values is None else [None if math.isnan(value) else float(value) for value in values]

@@ -1,21 +1,24 @@
-"""What goes into a training run, and what comes out of it."""
+"""The input and the result of a training run."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dbpt.files.typed_json import AnyFloat, Count, Share
-from dbpt.training.peak_rates import PeakRates
-from dbpt.training.selection import Selection
+from dbpt.files.typed_json import Count, Share
+from dbpt.training.model_selection import Selection
+
+PeakRates = list[tuple[Count, float]]
+"""(epoch from 1, peak learning rate from that epoch on); the first entry is that of epoch 1."""
 
 
 @dataclass(frozen=True)
 class Rows:
     """N rows: ``features`` (N, D) float32, ``labels`` (N,) int64, ``groups`` (N,) int64 with -1 for unknown.
 
-    ``posterior`` (N, A) float32 is given where rows are trained on with soft membership of groups.
+    ``posterior`` (N, A) float32 is given for training rows under soft membership.
     """
 
     features: NDArray[np.float32]
@@ -26,11 +29,11 @@ class Rows:
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How a head is trained. ``select`` says which epoch is kept; ``seed`` orders the batches.
+    """Hyperparameters of a training. ``select`` is the rule of model selection; ``seed`` orders the batches.
 
     ``optimizer`` is ``"sgd"``, with ``sgd_momentum``, or ``"adamw"``. A ``batch_size`` of 0 puts all rows in one batch.
-
-    An objective's own epochs of preparation come on top of ``epochs`` and are never kept.
+    An objective may add epochs of preparation to ``epochs``; none of them is selected. ``default_lr`` is the default of
+    this optimizer and head: where training diverges, no higher rate is advised.
     """
 
     epochs: int
@@ -42,13 +45,14 @@ class TrainingSettings:
     warmup_epochs: int
     select: Selection
     seed: int
+    default_lr: float = math.inf
 
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What history.jsonl keeps of an epoch (from 1). Group arrays are None for objectives that have none.
+    """One epoch (from 1) as history.jsonl has it. Group arrays are None for objectives that have none.
 
-    ``draws`` (G,) says how many rows of each group the epoch drew, where weights are applied by sampling, else None.
+    ``draws`` (G,) counts the rows drawn of each group where weights are applied by sampling, else None.
     ``val_wga`` is over the groups that ``TrainingSettings.select`` judges by (pseudo unless ``true-wga``), None if no
     validation row has one.
     """
@@ -65,23 +69,9 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class Trained:
-    """The kept epoch (from 1) and the head's state there, the record of every epoch, and the rates they had."""
+    """The best epoch (from 1) and the head's state after it, the record of every epoch, and the learning rates."""
 
     head_state: dict[str, torch.Tensor]
     selected_epoch: int
     history: list[EpochRecord]
     peak_rates: PeakRates
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a checkpoint says besides its tensors. ``best_score`` is -inf where no epoch may be kept yet.
-
-    ``first_epoch`` is the number, from 0, of that at which the head last started anew.
-    """
-
-    history: list[EpochRecord]
-    best_score: tuple[AnyFloat, AnyFloat]
-    selected_epoch: Count
-    first_epoch: Count
-    peak_rates: list[tuple[Count, float]]

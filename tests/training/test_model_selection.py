@@ -1,11 +1,11 @@
-"""Which epoch is kept: each rule, ties, empty and unknown groups."""
+"""Model selection: each rule, ties, empty and unknown groups."""
 
 import numpy as np
 import pytest
 
 from dbpt.errors import InputError
 from dbpt.groups import worst_group_accuracy
-from dbpt.training.selection import validation_score
+from dbpt.training.model_selection import validation_score
 
 CORRECT = np.array([True, True, False, True, False, False, True, True])
 GROUPS = np.array([0, 0, 0, 1, 1, -1, 3, 3])

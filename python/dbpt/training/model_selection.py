@@ -1,0 +1,41 @@
+"""Model selection: predict the validation rows and score the epoch. The test split is never used."""
+
+from typing import Literal
+
+import torch
+from torch import nn
+
+from dbpt.errors import InputError
+from dbpt.heads import Head
+
+Selection = Literal["pseudo-wga", "true-wga", "average", "last"]
+ROWS_A_PASS = 1 << 14
+
+
+@torch.no_grad()
+def predictions(head: nn.Module, features: torch.Tensor) -> torch.Tensor:
+    """Return the (N,) int64 class of the largest logit of ``features`` (N, D); -1 where a logit is not finite.
+
+    The head sees `ROWS_A_PASS` rows at a time, which bounds the memory. A `Head` computes once whatever does not depend
+    on the features, such as the class weights of a prompt.
+    """
+    frozen = head.frozen() if isinstance(head, Head) else head
+    parts = (frozen(part) for part in torch.split(features, ROWS_A_PASS))
+    return torch.cat([torch.where(logits.isfinite().all(dim=1), logits.argmax(dim=1), -1) for logits in parts])
+
+
+def validation_score(select: Selection, epoch: int, wga: float | None, average: float) -> tuple[float, float]:
+    """Return the score of an epoch: the largest is best, and the earlier epoch wins a tie.
+
+    ``wga`` is the worst-group accuracy over the groups that ``select`` names, None if no validation row has a group.
+    Raises `InputError` if ``select`` needs it all the same.
+    """
+    if select == "last":
+        return float(epoch), average
+    if select == "average":
+        return average, 0.0
+    if wga is None:
+        raise InputError(
+            "no validation row has a group, so worst-group accuracy cannot choose an epoch: use --select average"
+        )
+    return wga, average
