@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from dbpt.data.demo.birds import draw_bird
 from dbpt.data.demo.faces import draw_face, sample_face
 from dbpt.data.demo.layouts import QUALITY
-from dbpt.data.demo.rooms import draw_pet
+from dbpt.data.demo.pets import draw_pet
 
 # Shares of (y, a) = 00, 01, 10, 11 among the training drawings: what goes together on the web goes together here.
 WEB_SHARES = {

@@ -8,7 +8,7 @@ from table_files import refused, rows
 import dbpt
 from dbpt.cli import main
 from dbpt.data import load_dataset
-from dbpt.data.column_names import parse_columns
+from dbpt.data.columns import parse_columns
 from dbpt.errors import InputError
 
 HEADER = "file,y,fold,place,label"
@@ -32,6 +32,27 @@ def test_the_named_columns_are_read_and_one_called_like_a_role_is_not(table):
     assert load_dataset(table, columns=COLUMNS | {"label": "label"}).class_names == ("5", "6")
 
 
+def test_an_empty_name_ignores_the_attribute(table):
+    expected = load_dataset(table, columns=COLUMNS)
+    columns = parse_columns(
+        [*(f"{role}={name}" for role, name in COLUMNS.items() if role != "attribute"), "attribute="]
+    )
+    table.write_text(table.read_text().replace("place", "attribute"))
+    data = load_dataset(table, columns=columns)
+    assert data.attributes.tolist() == [-1, -1] and data.words.attributes == {}
+    assert (data.paths, data.labels.tolist()) == (expected.paths, expected.labels.tolist())
+
+
+def test_messages_say_how_columns_are_named(table):
+    hint = "; say what columns are called with --columns ROLE=NAME ROLE=NAME (separated by spaces)"
+    assert refused(table).endswith(f"columns found: 'file', 'y', 'fold', 'place', 'label'{hint}")
+    assert "no column 'file,label=y'" in refused(table, columns=parse_columns(["path=file,label=y"]))
+    (table.parent / "pets.jsonl").write_text('{"y": 1}')
+    assert refused(table.parent / "pets.jsonl").endswith(hint)
+    table.write_text(table.read_text().replace("b.jpg,cat,train,out", "b.jpg,cat,train,in"))
+    assert refused(table, columns=COLUMNS).endswith("or ignore the column with --columns attribute=")
+
+
 def test_messages_name_the_columns_of_the_file(table):
     assert "line 1: no column 'colour'; columns found: 'file'" in refused(table, columns=COLUMNS | {"label": "colour"})
     assert "no column 'plce'" in refused(table, columns=COLUMNS | {"attribute": "plce"})
@@ -39,7 +60,7 @@ def test_messages_name_the_columns_of_the_file(table):
     assert "line 3: fold is 'trian'" in refused(table, columns=COLUMNS)
     table.write_text(table.read_text().replace("trian", "train"))
     assert "column 'y' has only the value 'dog'" in refused(table, columns=COLUMNS)
-    assert "with the columns file, y, fold[, place]" in refused(table.parent / "no.csv", columns=COLUMNS)
+    assert "with the columns file, y[, fold][, place]" in refused(table.parent / "no.csv", columns=COLUMNS)
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,10 @@ def test_groups_refuse_another_length_and_values_out_of_range():
         dataset().groups(np.array([0, 1, -2, 0, 0]))
 
 
+def test_repr_is_one_line():
+    assert repr(dataset()) == "Dataset('birds', 5 images, 2 classes, 2 attributes, train 3 / val 1 / test 1)"
+
+
 def test_where_names_file_and_line():
     assert dataset().where(3) == "table.csv line 5"
 

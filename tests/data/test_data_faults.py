@@ -16,9 +16,9 @@ from saved_datasets import made
 from table_files import refused as refused_data
 
 import dbpt
-from dbpt.data import load_dataset, rows
+from dbpt.data import load_dataset
 from dbpt.data.archives import find_member
-from dbpt.data.precomputed.arrays import open_array
+from dbpt.data.precomputed import open_array
 from dbpt.errors import InputError, nearest
 
 TABLE = "path,label,split,attribute\na.jpg,x,train,0\nb.jpg,y,train,1\n"
@@ -220,7 +220,7 @@ def test_names_that_are_not_utf8(tmp_path):
 
 
 def test_more_rows_than_there_may_be(place, monkeypatch):
-    monkeypatch.setattr(rows, "MOST_ROWS", 1)
+    monkeypatch.setattr("dbpt.data.columns.MOST_ROWS", 1)
     made([0, 1]).save_to_disk(place / "pets")
     parquet.write_table(pa.table({"path": ["a", "b"], "label": ["x", "y"], "split": ["0"] * 2}), place / "rows.parquet")
     (place / "rows.jsonl").write_text('{"path":"a","label":1,"split":0}\n{"path":"b","label":0,"split":0}\n')

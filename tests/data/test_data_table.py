@@ -101,6 +101,14 @@ def test_without_attribute_column_attributes_are_unknown(table):
     assert not named.has_true_attributes
 
 
+def test_without_a_split_column_all_rows_are_of_split_train_as_in_a_folder(table):
+    content = rows("a.jpg,x", "b.jpg,y", header="path,label")
+    data = load_dataset(table(content))
+    assert data.splits.tolist() == [0, 0]
+    assert data.notes == ("no column of splits: all images are of split train, and there is no test split",)
+    assert "no column 'fold'" in refused(table(content), columns={"split": "fold"})
+
+
 def test_an_attribute_column_without_any_value_is_unknown(table):
     content = rows("a.jpg,x,train,", "b.jpg,y,train,-1", header="path,label,split,attribute")
     assert load_dataset(table(content)).words.attributes == {}

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import dbpt.data.demo
-from dbpt.data.demo import DEMO_NAMES, layouts, mini_clip_paths, plan, write_demo
+from dbpt.data.demo import DEMO_NAMES, layouts, mini_clip_paths, write_demo
 from dbpt.errors import InputError
 from dbpt.settings.config import FitConfig
 from dbpt.settings.demo import resolve_demo
@@ -48,8 +48,8 @@ def test_the_seed_decides_every_byte(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", DEMO_NAMES)
 def test_a_drawing_does_not_depend_on_the_others(name: str, tmp_path: Path) -> None:
-    row = next(row for row in plan.plan_rows(name, 0, SIZES) if row.index == 7)
-    for folder, rows in (("alone", [row]), ("after", [*plan.plan_rows(name, 0, SIZES)[:3], row])):
+    row = next(row for row in layouts.plan_rows(name, 0, SIZES) if row.index == 7)
+    for folder, rows in (("alone", [row]), ("after", [*layouts.plan_rows(name, 0, SIZES)[:3], row])):
         layouts.WRITERS[name](tmp_path / folder, tmp_path / folder, rows, 0)
     alone, after = (
         next(v for k, v in contents(tmp_path / folder).items() if k.endswith("7.jpg")) for folder in ("alone", "after")
@@ -66,7 +66,7 @@ def test_a_drawing_does_not_depend_on_the_others(name: str, tmp_path: Path) -> N
     ],
 )
 def test_group_shares_are_those_of_the_originals(name: str, train: tuple[int, ...]) -> None:
-    rows = plan.plan_rows(name, 0)
+    rows = layouts.plan_rows(name, 0)
     groups = Counter((row.split, 2 * row.label + row.attribute) for row in rows)
     assert tuple(groups[0, g] for g in range(4)) == train
     for split, size in ((1, 600), (2, 1200)):
@@ -83,7 +83,7 @@ def test_waterbirds_layout(tmp_path: Path) -> None:
     rows = read_csv(root / "metadata.csv")
     assert list(rows[0]) == ["img_id", "img_filename", "y", "split", "place", "place_filename"]
     assert [(int(r["split"]), int(r["y"]), int(r["place"])) for r in rows] == [
-        (row.split, row.label, row.attribute) for row in plan.plan_rows("demo-waterbirds", 0, SIZES)
+        (row.split, row.label, row.attribute) for row in layouts.plan_rows("demo-waterbirds", 0, SIZES)
     ]
     with Image.open(root / rows[0]["img_filename"]) as image:
         assert (image.format, image.size, image.mode) == ("JPEG", (64, 64), "RGB")
@@ -97,7 +97,7 @@ def test_celeba_layout(tmp_path: Path) -> None:
     assert len(names.split()) == 40
     assert names.split() == sorted(names.split(), key=str.lower)
     partition = dict(line.split() for line in (root / "list_eval_partition.txt").read_text().splitlines())
-    for line, planned in zip(rows, plan.plan_rows("demo-celeba", 0, SIZES), strict=True):
+    for line, planned in zip(rows, layouts.plan_rows("demo-celeba", 0, SIZES), strict=True):
         file, *values = line.split()
         assert set(values) <= {"1", "-1"}
         value = dict(zip(names.split(), values, strict=True))
@@ -191,7 +191,7 @@ def test_killed_midway_leaves_no_final_folder(tmp_path: Path) -> None:
     )
     assert subprocess.run([sys.executable, "-c", script, str(tmp_path / "d")], check=False).returncode == 9
     assert not (tmp_path / "d").exists()
-    assert (small("demo-metashift", tmp_path / "d") / layouts.METASHIFT_FOLDER).is_dir()
+    assert (small("demo-metashift", tmp_path / "d") / layouts.METASHIFT).is_dir()
 
 
 def test_drawing_needs_no_torch(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_one_copy_as_long_as_nothing_changes(cache, tmp_path, monkeypatch):
 
 def test_another_process_finds_the_copy(cache):
     code = (
-        "import sys; sys.path.insert(0, 'tests'); from saved_datasets import made; "
+        "import sys; sys.path.insert(0, 'tests/support'); from saved_datasets import made; "
         "from dbpt.data.huggingface_objects import path_of; print(path_of(made([0, 1, 0])))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)

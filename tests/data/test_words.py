@@ -41,6 +41,7 @@ def test_parse_splits_at_the_first_equals_sign():
         (["dog=x|x", "cat"], "wording 'x' is given twice (in 'dog' and 'dog')"),
         (["dog=pet", "cat=pet"], "wording 'pet' is given twice (in 'dog' and 'cat')"),
         (["dog"], "at least two names to tell apart, found only 'dog'"),
+        (["dog,cat"], "found only 'dog,cat'; separate names by spaces, not commas"),
         ([], "found none"),
         (["", "cat"], "a name is empty"),
         (["=dog", "cat"], "a name is empty"),

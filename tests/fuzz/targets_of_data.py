@@ -9,10 +9,9 @@ import repairs
 from fuzz_target import UNPRINTABLE, Parse, Workplace, target
 from layouts import touch, write_birds, write_faces, write_pets
 
-from dbpt.data import Dataset, load_dataset
-from dbpt.data.archives import tar as tar_archives
+from dbpt.data import Dataset, archives, load_dataset
 from dbpt.data.checks import check_dataset
-from dbpt.data.shard_pattern import shards_of
+from dbpt.data.webdataset import shards_of
 
 
 def read_rows(data: object, root: Path | None = None) -> None:
@@ -117,9 +116,9 @@ def _touch_below(folder: Path, name: bytes) -> None:
 def tar(place: Workplace) -> Parse:
     def read(path: Path) -> None:
         try:
-            found = tar_archives.members(path)
+            found = archives.tar_members(path)
         finally:
-            tar_archives._members.cache_clear()
+            archives._tar_members.cache_clear()
         size = path.stat().st_size
         for name, member in found.items():
             assert 0 <= member.offset <= member.offset + member.size <= size
@@ -134,7 +133,7 @@ def shard(place: Workplace) -> Parse:
         try:
             read_rows(path)
         finally:
-            tar_archives._members.cache_clear()
+            archives._tar_members.cache_clear()
 
     return place.parser_of("train.tar", read)
 

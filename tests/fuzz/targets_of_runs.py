@@ -9,7 +9,7 @@ import torch
 from fuzz_target import Parse, Workplace, target
 
 import dbpt
-from dbpt.data.column_names import parse_columns
+from dbpt.data.columns import parse_columns
 from dbpt.data.words import check_templates, parse_vocabulary
 from dbpt.experiments.comparison import cells
 from dbpt.files.tensors import write_tensors

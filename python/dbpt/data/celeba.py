@@ -9,18 +9,71 @@ usual task alone is, as ``y`` and ``place`` (group_DRO, DFR) or ``a`` (SubpopBen
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.data.celeba_words import CLAUSES, SPURIOUS, TARGET, WORDS, celeba_words
+from dbpt.data.columns import Columns, column_position, shortened
 from dbpt.data.dataset import Dataset, GroupCounts
-from dbpt.data.folders import find_root, first_of
-from dbpt.data.rows import Columns, column_position, read_columns, read_text, relative_path, separated_rows, shortened
+from dbpt.data.paths import find_root, first_of, relative_path
+from dbpt.data.request import DataRequest
+from dbpt.data.tables import read_columns, read_text, separated_rows
+from dbpt.data.words import COMMA_HINT, Vocabulary, Words
 from dbpt.errors import InputError, nearest
 
-__all__ = ["PUBLISHED", "SPURIOUS", "TARGET", "WORDS", "read_celeba"]
+TARGET, SPURIOUS = "Blond_Hair", ("Male",)
+# For the task that the literature reports; the sentences are those of the published code for it.
+WORDS = Words(
+    classes={"dark hair": ("dark hair",), "blond hair": ("blond hair",)},
+    attributes={"female": ("female celebrity",), "male": ("male celebrity",)},
+    templates=("A photo of a celebrity with {}.",),
+    attribute_templates=("A photo of a {}.",),
+)
+# For each attribute a clause for an image without it, and one for an image with it; in the official list's order.
+CLAUSES = {
+    "5_o_Clock_Shadow": ("without stubble", "with stubble"),
+    "Arched_Eyebrows": ("with straight eyebrows", "with arched eyebrows"),
+    "Attractive": ("who is not attractive", "who is attractive"),
+    "Bags_Under_Eyes": ("without bags under the eyes", "with bags under the eyes"),
+    "Bald": ("with hair", "who is bald"),
+    "Bangs": ("without bangs", "with bangs"),
+    "Big_Lips": ("with thin lips", "with big lips"),
+    "Big_Nose": ("with a small nose", "with a big nose"),
+    "Black_Hair": ("without black hair", "with black hair"),
+    "Blond_Hair": ("with dark hair", "with blond hair"),
+    "Blurry": ("in a sharp picture", "in a blurry picture"),
+    "Brown_Hair": ("without brown hair", "with brown hair"),
+    "Bushy_Eyebrows": ("with thin eyebrows", "with bushy eyebrows"),
+    "Chubby": ("who is slim", "who is chubby"),
+    "Double_Chin": ("without a double chin", "with a double chin"),
+    "Eyeglasses": ("without eyeglasses", "with eyeglasses"),
+    "Goatee": ("without a goatee", "with a goatee"),
+    "Gray_Hair": ("without gray hair", "with gray hair"),
+    "Heavy_Makeup": ("without makeup", "with heavy makeup"),
+    "High_Cheekbones": ("with low cheekbones", "with high cheekbones"),
+    "Male": ("who is female", "who is male"),
+    "Mouth_Slightly_Open": ("with a closed mouth", "with a slightly open mouth"),
+    "Mustache": ("without a mustache", "with a mustache"),
+    "Narrow_Eyes": ("with wide eyes", "with narrow eyes"),
+    "No_Beard": ("with a beard", "without a beard"),
+    "Oval_Face": ("with an angular face", "with an oval face"),
+    "Pale_Skin": ("with tanned skin", "with pale skin"),
+    "Pointy_Nose": ("with a round nose", "with a pointy nose"),
+    "Receding_Hairline": ("with a full hairline", "with a receding hairline"),
+    "Rosy_Cheeks": ("without rosy cheeks", "with rosy cheeks"),
+    "Sideburns": ("without sideburns", "with sideburns"),
+    "Smiling": ("who is not smiling", "who is smiling"),
+    "Straight_Hair": ("without straight hair", "with straight hair"),
+    "Wavy_Hair": ("without wavy hair", "with wavy hair"),
+    "Wearing_Earrings": ("without earrings", "with earrings"),
+    "Wearing_Hat": ("without a hat", "with a hat"),
+    "Wearing_Lipstick": ("without lipstick", "with lipstick"),
+    "Wearing_Necklace": ("without a necklace", "with a necklace"),
+    "Wearing_Necktie": ("without a necktie", "with a necktie"),
+    "Young": ("who is old", "who is young"),
+}
 
 # Also as WILDS and group_DRO name it.
 FOLDERS = ("celeba", "CelebA", "celebA", "celeba-dataset", "celebA_v1.0", "celebA/data", "data")
@@ -50,22 +103,21 @@ NAMES = {  # of the columns of a merged table
 IMAGE_NAME = re.compile(r"[0-9]{6}\.(jpg|png)")
 
 
-def read_celeba(root: Path, target: str = TARGET, attributes: Sequence[str] = SPURIOUS) -> Dataset:
+def read_celeba(root: Path, request: DataRequest) -> Dataset:
     """Read the attribute and the partition list, or one table that merges them, and find the image folder.
 
-    Args:
-        root: the folder that holds the lists and ``img_align_celeba/``, or its parent.
-        target: the attribute that is the class: 0 where it is absent, 1 where it is present.
-        attributes: the spurious ones, k of them. Their 2^k combinations are numbered as binary numbers whose first
-            digit is the first attribute.
+    The target is 1 where it is present. The 2^k combinations of k spurious attributes are numbered as binary numbers
+    whose first digit is the first attribute.
 
     Raises:
         InputError: an unknown attribute, a list or the image folder missing, a malformed row, an image without a
             partition.
     """
+    target = request.celeba_target or TARGET
+    attributes = SPURIOUS if request.celeba_attributes is None else request.celeba_attributes
     _check_task(target, attributes)
     root = find_root(root, FOLDERS, (*ATTRIBUTES, *MERGED), "CelebA")
-    is_usual = (target, tuple(attributes)) == (TARGET, SPURIOUS)
+    is_usual = (target, attributes) == (TARGET, SPURIOUS)
     notes: list[str] = []
     if source := first_of(root, ATTRIBUTES):
         rows = _with_partition(_read_attributes(source, (target, *attributes), notes), root, notes)
@@ -77,32 +129,28 @@ def read_celeba(root: Path, target: str = TARGET, attributes: Sequence[str] = SP
     combination = np.zeros(len(rows.lines), dtype=np.int64)
     for present in spurious:
         combination = 2 * combination + present
-    return Dataset(
-        name="celeba",
-        root=root,
-        source=rows.path,
-        paths=tuple(
-            relative_path(f"{folder}/{name}", root, rows.where(row)) for row, name in enumerate(rows.values[IMAGE])
-        ),
-        lines=np.array(rows.lines, dtype=np.int64),
+    return rows.dataset(
+        "celeba",
+        root,
+        (relative_path(f"{folder}/{name}", root, rows.where(row)) for row, name in enumerate(rows.values[IMAGE])),
         labels=labels,
         attributes=combination,
         splits=splits,
         words=celeba_words(target, attributes),
-        notes=tuple(notes if is_usual else [*notes, *_size_note(splits)]),
+        notes=notes if is_usual else [*notes, *_size_note(splits)],
         published=PUBLISHED if is_usual else None,
     )
 
 
 def _size_note(splits: NDArray[np.int64]) -> list[str]:
-    """Of other tasks the group counts are not published, but every task has the same splits."""
+    """Return a note if the splits have other sizes than the published ones, which are those of every task."""
     found, published = np.bincount(splits, minlength=3).tolist(), [sum(counts) for counts in PUBLISHED]
     sizes = ["/".join(map(str, counts)) for counts in (found, published)]
     return [] if found == published else [f"train/val/test have {sizes[0]} images (published {sizes[1]})"]
 
 
 def _image_folder(root: Path, table: Path) -> str:
-    """Relative to the root. A merged table may stand in the image folder itself."""
+    """Return the folder relative to the root. A merged table may stand in the image folder itself."""
     if folder := first_of(root, IMAGES):
         return folder.relative_to(root).as_posix()
     if root.name == "img_align_celeba" and table.parent == root:
@@ -113,9 +161,10 @@ def _image_folder(root: Path, table: Path) -> str:
 def _check_task(target: str, attributes: Sequence[str]) -> None:
     for setting, name in (("target", target), *(("attributes", name) for name in attributes)):
         if name not in CLAUSES:
+            usual = nearest(name, list(CLAUSES)) or "; they are called as in list_attr_celeba.txt, for example Smiling"
             raise InputError(
                 f"--celeba-{setting}: {name!r} is none of CelebA's {len(CLAUSES)} attributes"
-                f"{nearest(name, list(CLAUSES)) or '; they are called as in list_attr_celeba.txt, for example Smiling'}"
+                f"{COMMA_HINT if ',' in name else usual}"
             )
     if not attributes or len(attributes) > MAX_ATTRIBUTES:
         raise InputError(
@@ -128,6 +177,32 @@ def _check_task(target: str, attributes: Sequence[str]) -> None:
             f"--celeba-attributes: {twice!r} is given twice (as {'the target' if twice == target else 'an attribute'} "
             "too); an attribute has one role"
         )
+
+
+# --- words
+
+
+def celeba_words(target: str, attributes: Sequence[str]) -> Words:
+    """Return the words of two classes, absent and present, and of the 2^k combinations of k attributes."""
+    usual = target == TARGET
+    return Words(
+        classes=WORDS.classes if usual else _vocabulary((target,)),
+        attributes=WORDS.attributes if tuple(attributes) == SPURIOUS else _vocabulary(attributes),
+        templates=WORDS.templates if usual else ("A photo of a {}.",),
+        attribute_templates=WORDS.attribute_templates,
+    )
+
+
+def _vocabulary(attributes: Sequence[str]) -> Vocabulary:
+    combinations = product(*(CLAUSES[attribute] for attribute in attributes))
+    return {", ".join(map(_name, clauses)): (f"celebrity {' and '.join(clauses)}",) for clauses in combinations}
+
+
+def _name(clause: str) -> str:
+    """``"male"`` of ``"who is male"``, ``"bangs"`` of ``"with bangs"``."""
+    for beginning in ("who is ", "with ", "in "):
+        clause = clause.removeprefix(beginning)
+    return clause
 
 
 # --- the lists: in the official text form and in the CSV dialects in circulation
@@ -146,7 +221,7 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _read_attributes(path: Path, wanted: Sequence[str], notes: list[str]) -> Columns:
-    """The columns `IMAGE` and ``wanted``."""
+    """Return the columns `IMAGE` and ``wanted``."""
     rows = _rows(path)
     line, header = next(rows)
     claimed = int(header[0]) if len(header) == 1 and header[0].isdecimal() and len(header[0]) < 19 else None
@@ -176,7 +251,7 @@ def _read_attributes(path: Path, wanted: Sequence[str], notes: list[str]) -> Col
 
 
 def _with_partition(rows: Columns, root: Path, notes: list[str]) -> Columns:
-    """The rows with the column `SPLIT`, from the partition list in ``root``."""
+    """Return the rows with the column `SPLIT`, from the partition list in ``root``."""
     path = first_of(root, PARTITIONS)
     if path is None:
         raise InputError(f"{root}: none of {', '.join(PARTITIONS)} is here; CelebA needs one of them")
@@ -202,7 +277,7 @@ def _with_partition(rows: Columns, root: Path, notes: list[str]) -> Columns:
 
 
 def _read_merged(root: Path, wanted: Sequence[str], is_usual: bool) -> Columns:
-    """The columns `IMAGE`, `SPLIT` and ``wanted`` of the first of the `MERGED` files that is there."""
+    """Return the columns `IMAGE`, `SPLIT` and ``wanted`` of the first of the `MERGED` files that is there."""
     path = first_of(root, MERGED)
     assert path is not None
     names = {IMAGE: NAMES[IMAGE], SPLIT: NAMES[SPLIT]}
@@ -230,7 +305,7 @@ def _present(columns: Columns, names: Sequence[str]) -> list[str]:
 
 
 def _agreed(columns: Columns, names: Sequence[str], codes: Mapping[str, int], valid: Sequence[str]) -> list[str]:
-    """The column that goes by one of ``names``. Raises `InputError` if two are there and differ."""
+    """Return the column that goes by one of ``names``. Raises `InputError` if two are there and differ."""
     first, *others = _present(columns, names)
     expected = columns.decode(first, codes.get, valid)
     for name in others:
@@ -245,7 +320,7 @@ def _agreed(columns: Columns, names: Sequence[str], codes: Mapping[str, int], va
 
 
 def _image_name(text: str, where: str) -> str:
-    """The name in the image folder. Waterbirds' table looks the same, but for what its images are called."""
+    """Return the name in the image folder. Waterbirds' table looks the same but for the names of its images."""
     name = text.strip().replace("\\", "/").rpartition("img_align_celeba/")[2]
     if not IMAGE_NAME.fullmatch(name):
         raise InputError(f"{where}: {text!r} is not called as CelebA's images are, 000001.jpg; is this table CelebA's?")

@@ -1,6 +1,6 @@
-"""``Dataset``: which images there are, with label, attribute and split of each, in arrays of one order.
+"""``Dataset``: the images of a data set with the label, attribute and split of each, in arrays of one order.
 
-It holds what the metadata say, as the readers found it; ``checks`` decides whether that can be used.
+It holds the metadata as the readers found them; ``checks`` decides whether they can be used.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ GroupCounts = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 """Rows per group, in group order, of train, val and test."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """N images and what is known about each, row by row.
 
@@ -31,10 +31,10 @@ class Dataset:
         attributes: (N,) int64, true attribute index, -1 where unknown.
         splits: (N,) int64, index into ``SPLITS``.
         words: names, wordings and templates.
-        notes: one line each, what the user should know about how the data were read.
+        notes: one line each, for the user, about how the data were read.
         published: rows per group and split that the literature reports, where it does for data of this kind.
-        unit: what ``lines`` count: lines of a text file, rows of a Parquet file.
-        average: the average that the literature reports of it, ``plain`` or ``adjusted``, as ``--average`` has them.
+        unit: ``line`` of a text file or ``row`` of a Parquet file, which ``lines`` count.
+        average: the average that the literature reports, ``plain`` or ``adjusted``, as in ``--average``.
     """
 
     name: str
@@ -57,6 +57,11 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def __repr__(self) -> str:
+        counts = [f"{split} {n}" for split, n in zip(SPLITS, self._per_split(self.splits >= 0), strict=True)]
+        size = f"{len(self)} images, {self.num_classes} classes, {self.num_attributes} attributes"
+        return f"Dataset({self.name!r}, {size}, {' / '.join(counts)})"
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -94,7 +99,7 @@ class Dataset:
         return bool((self.attributes >= 0).any())
 
     def groups(self, attributes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Group of each row under the given attributes, true or pseudo: y * A + a, -1 where a is -1.
+        """Return the group of each row under the given attributes, true or pseudo: y * A + a, -1 where a is -1.
 
         Args:
             attributes: (N,) int64 in -1..A-1.
@@ -116,13 +121,13 @@ class Dataset:
         return group_ids(self.labels, attributes.astype(np.int64, copy=False), self.num_attributes)
 
     def where(self, row: int) -> str:
-        """Where ``row`` came from, for messages: ``"metadata.csv line 17"``, or its path if no file lists it."""
+        """Return where ``row`` came from: ``"metadata.csv line 17"``, or its path if no file lists it."""
         line = int(self.lines[row])
         return f"{self.source.name} {self.unit} {line}" if line else self.paths[row]
 
     def describe(self) -> str:
-        """What was found, for people: rows per group (per class without true attributes) and split, and the notes."""
-        classes, rows = self.class_names, [("all", self._per_split(np.ones(len(self), dtype=bool)))]
+        """Return rows per group (per class without true attributes) and split, and the notes, as lines for people."""
+        classes, rows = self.class_names, [("all", self._per_split(self.splits >= 0))]
         if self.has_true_attributes:
             groups, names = self.groups(self.attributes), self.attribute_names
             titles = [f"{label}, {attribute}" for label in classes for attribute in names]

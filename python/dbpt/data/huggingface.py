@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dbpt.data.archives.arrow import image_column
-from dbpt.data.cell_text import cell_text
-from dbpt.data.choices import SPLIT_FOLDERS, Choices
-from dbpt.data.column_names import ROLES
+from dbpt.data.archives import image_column
+from dbpt.data.columns import COLUMNS_HINT, Columns, cell_text, check_number, column_position, shortened
 from dbpt.data.dataset import Dataset
-from dbpt.data.folders import is_file, is_there
-from dbpt.data.jsonl import json_object
-from dbpt.data.rows import Columns, check_number, column_position, read_text, shortened
-from dbpt.data.value_codes import is_unknown
+from dbpt.data.labels import SPLIT_FOLDERS, coded_dataset, is_unknown
+from dbpt.data.paths import is_file, is_there
+from dbpt.data.request import DataRequest
+from dbpt.data.tables import json_object, read_text
 from dbpt.data.words import Vocabulary
 from dbpt.errors import InputError
 
@@ -40,45 +38,46 @@ def is_saved_dataset(folder: Path) -> bool:
         return False
 
 
-def read_saved_dataset(folder: Path, choices: Choices) -> Dataset:
+def read_saved_dataset(folder: Path, request: DataRequest) -> Dataset:
     """Read the labels, attributes and splits of a saved data set.
 
-    Args:
-        folder: a DatasetDict with the splits train, val (valid, validation) and test, or a Dataset, with a column of
-            splits or all of one.
-        choices: without names, those of a ClassLabel that rows have are taken, in its order. The images are the column
-            of feature Image, unless ``path`` says which of several.
+    The folder is a DatasetDict with the splits train, val (valid, validation) and test, or a Dataset, with a column of
+    splits or all of one. Without names in ``request``, those of a ClassLabel that rows have are taken, in its order.
+    The images are the column of feature Image, unless ``path`` says which of several.
 
     Raises:
         InputError: no datasets; a damaged or half-written folder, no column of images or more than one, a row without a
-            label; as `Choices.dataset`.
+            label; as `coded_dataset`.
     """
-    splits, given, named = _load(folder), choices.columns, choices.named
-    image = _image_column_name(folder, splits, given.get("path"))
-    # Of several splits each says what its rows are.
-    unnamed = ("attribute",) if len(splits) > 1 else ("attribute", "split")
+    splits, named, names = _load(folder), request.columns, request.column_names
+    image = _image_column_name(folder, splits, named.get("path"))
     features = {name for split in splits.values() for name in split.features}
-    others = [role for role in ("attribute", "split") if role in given or (role in unnamed and role in features)]
+    read = {"label": names["label"]}
+    for role in ("attribute", "split"):
+        # Several splits say what their rows are, so that only a named column counts.
+        counts = role in named or role == "attribute" or len(splits) == 1
+        if role in names and counts and (role in named or names[role] in features):
+            read[role] = names[role]
     for name, split in splits.items():
-        for column in (named["label"], *(named[role] for role in others if role in given)):
-            column_position(str(folder / name), list(split.features), column)
+        for role, column in read.items():
+            if role == "label" or role in named:
+                column_position(str(folder / name), list(split.features), column, COLUMNS_HINT)
+    label = read["label"]
     paths: list[str] = []
     codes: list[int] = []
-    values: dict[str, list[str]] = {named[role]: [] for role in ("label", *others)}
+    values: dict[str, list[str]] = {column: [] for column in read.values()}
     notes: list[str] = []
     for name, split in splits.items():
         places = list(_image_paths(folder, split, image))
         texts = {column: _texts(folder, split, column, places) for column in values}
-        labels = texts[named["label"]]
-        without = [
-            row for row, label in enumerate(labels) if is_unknown(label)
-        ]  # the hub's -1 for tests of competitions
+        labels = texts[label]
+        without = [row for row, text in enumerate(labels) if is_unknown(text)]  # -1 in test splits of competitions
         if labels and len(without) == len(labels):
-            notes.append(f"split {name!r} is left out: its {len(labels)} rows have no {named['label']} (-1 or empty)")
+            notes.append(f"split {name!r} is left out: its {len(labels)} rows have no {label} (-1 or empty)")
             continue
         if without:
             raise InputError(
-                f"{folder / places[without[0]]}: {named['label']} is {labels[without[0]] or 'empty'}, no label "
+                f"{folder / places[without[0]]}: {label} is {labels[without[0]] or 'empty'}, no label "
                 f"({len(without)} of {len(labels)} rows); leave such rows out with filter of datasets, and save again"
             )
         paths += places
@@ -87,20 +86,21 @@ def read_saved_dataset(folder: Path, choices: Choices) -> Dataset:
             values[column] += cells
     if not paths:
         raise InputError(
-            f"{folder}: no row has a {named['label']}; save rows that have one, or name its column: label=NAME"
+            f"{folder}: no row has a {label}; save rows that have one, or name its column: --columns label=NAME"
         )
-    rows = Columns(folder, [0] * len(paths), values, names=paths)
-    own = {role: _own_names(splits.values(), named[role], set(values.get(named[role], ()))) for role in ROLES[1:]}
-    if choices.classes is None:
-        notes += _unused_names(splits.values(), named["label"], set(values[named["label"]]))
-    return choices.dataset(
-        rows,
+    if request.classes is None and (unused := set(_class_names(splits.values(), label)) - set(values[label])):
+        shown = shortened(sorted(unused), 3)
+        notes.append(f"no row has {len(unused)} of the names of {label!r}, which are left out: {shown}")
+    own = {role: _own_names(splits.values(), column, set(values[column])) for role, column in read.items()}
+    return coded_dataset(
+        request,
+        Columns.without_lines(folder, paths, values),
         paths,
         name=folder.name,
         root=folder,
-        splits=None if "split" in others else np.array(codes, dtype=np.int64),
+        splits=None if "split" in read else np.array(codes, dtype=np.int64),
         own_classes=own["label"],
-        own_attributes=own["attribute"],
+        own_attributes=own.get("attribute"),
         notes=notes,
     )
 
@@ -116,7 +116,7 @@ def check_split_names(names: Iterable[str], where: str) -> None:
 
 
 def _load(folder: Path) -> "dict[str, datasets.Dataset]":
-    """The splits of a saved DatasetDict by name, a saved Dataset under the empty name; their files are mapped."""
+    """Map the splits of a saved DatasetDict, by name, or a saved Dataset, under the empty name."""
     names = [""]
     if is_there(folder / DICT):
         names = json_object(read_text(folder / DICT), str(folder / DICT)).get("splits", [])
@@ -129,7 +129,7 @@ def _load(folder: Path) -> "dict[str, datasets.Dataset]":
         raise InputError(f"{folder}: reading it needs datasets; run pip install 'dbpt[datasets]'") from None
     splits = {}
     for name in names:
-        if not _files(folder / name):  # an empty split, which datasets saves but can't load
+        if not _has_files(folder / name):  # an empty split, which datasets saves but can't load
             continue
         try:
             splits[name] = datasets.Dataset.load_from_disk(str(folder / name)).with_format(None)
@@ -144,44 +144,38 @@ def _load(folder: Path) -> "dict[str, datasets.Dataset]":
     return splits
 
 
-def _files(folder: Path) -> list[str]:
-    """The Arrow files of a split, which must be in its folder: the library would open whatever ``state.json`` names."""
+def _has_files(folder: Path) -> bool:
+    """Check that the Arrow files of a split are in its folder: the library would open whatever ``state.json`` names."""
     for file in (STATE, INFO):
         if not is_there(folder / file):
             raise InputError(f"{folder}: has no {file}, so it was not saved to its end; {SAVE_AGAIN}")
     state: Any = json_object(read_text(folder / STATE), str(folder / STATE))
     if state.get("_indices_data_files"):  # of versions before 2.0, which today's would take for all rows
         raise InputError(f"{folder / STATE}: an old datasets saved a selection of rows here; {SAVE_AGAIN}")
-    listed = state.get("_data_files")
-    names: list[Any] = [entry.get("filename") for entry in listed] if _are_objects(listed) else [None]
+    files = state.get("_data_files")
+    are_objects = isinstance(files, list) and all(isinstance(entry, dict) for entry in files)
+    names: list[Any] = [entry.get("filename") for entry in files] if are_objects else [None]
     for name in names:
         if not isinstance(name, str) or not name.endswith(".arrow") or "/" in name or not is_file(folder / name):
             raise InputError(f"{folder / STATE}: {name!r:.80} is no Arrow file of this folder; {SAVE_AGAIN}")
-    return names
+    return bool(names)
 
 
-def _are_objects(listed: Any) -> bool:
-    return isinstance(listed, list) and all(isinstance(entry, dict) for entry in listed)
-
-
-def _image_column_name(folder: Path, splits: "Mapping[str, datasets.Dataset]", given: str | None) -> str:
-    """The column of images in every split: the given one, or the only one."""
+def _image_column_name(folder: Path, splits: "Mapping[str, datasets.Dataset]", named: str | None) -> str:
+    """Return the column of images in every split: the named one, or the only one."""
     kinds = {name: {c: type(f).__name__ for c, f in split.features.items()} for name, split in splits.items()}
     first, of_first = next(iter(kinds.items()))
     found = [column for column, kind in of_first.items() if kind == "Image"]
-    if given is None and len(found) != 1:
-        problem = (
-            f"{shortened(found)} all hold images; say which: --columns path={found[0]}"
-            if found
-            else (
-                f"no column has the feature Image (columns: {shortened(of_first)}); cast the one of images: "
-                "cast_column(NAME, datasets.Image())"
-            )
+    if named is None and len(found) > 1:
+        raise InputError(f"{folder / first}: {shortened(found)} all hold images; say which: --columns path={found[0]}")
+    if named is None and not found:
+        raise InputError(
+            f"{folder / first}: no column has the feature Image (columns: {shortened(of_first)}); cast the one of "
+            "images: cast_column(NAME, datasets.Image())"
         )
-        raise InputError(f"{folder / first}: {problem}")
-    column = found[0] if given is None else given
+    column = found[0] if named is None else named
     for name, of_split in kinds.items():
-        column_position(str(folder / name), list(of_split), column)
+        column_position(str(folder / name), list(of_split), column, COLUMNS_HINT)
         if of_split[column] != "Image":
             raise InputError(
                 f"{folder / name}: column {column!r} has the feature {of_split[column]}, expected Image; cast it: "
@@ -191,14 +185,14 @@ def _image_column_name(folder: Path, splits: "Mapping[str, datasets.Dataset]", g
 
 
 def _image_paths(folder: Path, split: "datasets.Dataset", image: str) -> Iterator[str]:
-    """The place of each row's image, relative to ``folder``."""
+    """Yield the place of each row's image, relative to ``folder``."""
     for file in (Path(entry["filename"]) for entry in split.cache_files):
         prefix = f"{file.relative_to(folder).as_posix()}/{image}"
         yield from (f"{prefix}/{row}" for row in range(len(image_column(file, image))))
 
 
 def _split_code(folder: Path, name: str, split: "datasets.Dataset") -> int:
-    """The split's place in a DatasetDict, or what a Dataset calls itself (``"train[:10%]"`` is of train).
+    """Return the split's place in a DatasetDict, or what a Dataset calls itself (``"train[:10%]"`` is of train).
 
     Without a name, or under one that says nothing (all, train+test), it may be trained on.
     """
@@ -208,7 +202,7 @@ def _split_code(folder: Path, name: str, split: "datasets.Dataset") -> int:
 
 
 def _texts(folder: Path, split: "datasets.Dataset", column: str, places: Sequence[str]) -> list[str]:
-    """Cells as text, nothing where the split lacks the column; of a ClassLabel the names."""
+    """Return cells as text, nothing where the split lacks the column; the names of a ClassLabel."""
     if column not in split.features:
         return [""] * len(places)
     cells = split.data.column(column)
@@ -220,7 +214,7 @@ def _texts(folder: Path, split: "datasets.Dataset", column: str, places: Sequenc
         ) from None
     values = cells.to_pylist()
     texts = [cell_text(value) for value in values]
-    names = _class_names(split, column)
+    names = _class_names([split], column)
     if names:
         meaning = {"": "", "-1": "-1"} | {str(number): name for number, name in enumerate(names)}
         texts = [text if text is None else meaning.get(text) for text in texts]
@@ -231,21 +225,13 @@ def _texts(folder: Path, split: "datasets.Dataset", column: str, places: Sequenc
     return [text.strip() for text in texts if text is not None]
 
 
-def _class_names(split: "datasets.Dataset", column: str) -> list[str]:
-    """What the numbers of a ClassLabel mean; nothing for another feature."""
-    names = getattr(split.features.get(column), "names", None) or ()
-    return [(cell_text(name) or "").strip() for name in names]
+def _class_names(splits: "Iterable[datasets.Dataset]", column: str) -> list[str]:
+    """Return the names of the numbers of a ClassLabel, split after split; nothing for another feature."""
+    features = [split.features.get(column) for split in splits]
+    return [(cell_text(name) or "").strip() for feature in features for name in getattr(feature, "names", None) or ()]
 
 
 def _own_names(splits: "Iterable[datasets.Dataset]", column: str, present: set[str]) -> Vocabulary | None:
-    """Of a ClassLabel the names that rows have, in its order; None if it has no two of them, or is another feature."""
-    names = dict.fromkeys(name for split in splits for name in _class_names(split, column))
-    vocabulary: Vocabulary = {name: (name,) for name in names if name in present}
+    """Return the names of a ClassLabel that rows have, in its order; None if there are not two of them."""
+    vocabulary: Vocabulary = {name: (name,) for name in _class_names(splits, column) if name in present}
     return vocabulary if len(vocabulary) > 1 else None
-
-
-def _unused_names(splits: "Iterable[datasets.Dataset]", label: str, present: set[str]) -> list[str]:
-    names = {name for split in splits for name in _class_names(split, label)} - present
-    if not names:
-        return []
-    return [f"no row has {len(names)} of the names of {label!r}, which are left out: {shortened(sorted(names), 3)}"]

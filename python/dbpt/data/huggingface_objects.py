@@ -33,14 +33,10 @@ def path_of(
     cache: str | Path | None = None,
     log: Callable[[str], None] = lambda line: None,
 ) -> str:
-    """A name or path as it is; of an object the folder of its copy, which is written unless it is there.
+    """Return a name or path as it is, or the folder of an object's copy, which is written unless it is there.
 
-    The copy is known by the fingerprints of datasets, and by size and time of images that are files.
-
-    Args:
-        data: what DATA may be in Python.
-        cache: the cache folder; None is the default one.
-        log: is told of a copy that is written.
+    The copy is known by the fingerprints of datasets, and by size and time of images that are files. ``cache`` is the
+    cache folder; None is the default one.
 
     Raises:
         InputError: another object, one that is streamed, an image that is no local file, or a disk that refuses.
@@ -58,7 +54,7 @@ def path_of(
 
 
 def _splits_of(data: Any) -> dict[str, Dataset]:
-    """The splits of a DatasetDict; a Dataset under the empty name."""
+    """Return the splits of a DatasetDict; a Dataset under the empty name."""
     datasets = sys.modules.get("datasets")  # whoever has such an object has imported it
     if datasets and isinstance(data, datasets.IterableDataset | datasets.IterableDatasetDict):
         raise InputError(
@@ -79,7 +75,7 @@ def _splits_of(data: Any) -> dict[str, Dataset]:
 
 
 def _plain(split: Dataset) -> Dataset:
-    """Only the columns that may be read, as they are stored: a format or transform is for those who take rows out."""
+    """Keep the columns that may be read, as they are stored: formats and transforms are for those who take rows out."""
     names = [name for name, feature in split.features.items() if type(feature).__name__ in COPIED]
     return split.with_format(None).select_columns(names)
 
@@ -100,7 +96,7 @@ def _digest(splits: dict[str, Dataset]) -> str:
 
 
 def _image_files(split: Dataset) -> Iterator[str]:
-    """Images that are paths. Rows that a selection leaves out are among them."""
+    """Yield the paths of images that are files, those of rows that a selection leaves out too."""
     import pyarrow.compute as compute
 
     for name in (name for name, feature in split.features.items() if type(feature).__name__ == "Image"):
@@ -111,7 +107,7 @@ def _image_files(split: Dataset) -> Iterator[str]:
 
 
 def _save(splits: dict[str, Dataset], place: Path, name: str) -> None:
-    """Under a temporary name first, so that what stands in ``place`` is complete."""
+    """Save under a temporary name and rename, so that what stands in ``place`` is complete."""
     from dbpt.files.lock import OwnedLock  # Pillow comes with the features, which reading labels needs not
 
     try:
@@ -120,21 +116,14 @@ def _save(splits: dict[str, Dataset], place: Path, name: str) -> None:
         try:
             copy = temporary / place.name  # as everybody may read what is in the cache, but not a temporary folder
             with OwnedLock(temporary / "lock", "the copy"):  # by which `prune` tells what somebody still writes
-                _whole(splits).save_to_disk(str(copy / name))
-                _sync(copy)
+                whole = splits[""] if "" in splits else sys.modules["datasets"].DatasetDict(splits)
+                whole.save_to_disk(str(copy / name))
+                for path in (path for path in copy.rglob("*") if path.is_file()):
+                    with path.open("rb") as file:
+                        os.fsync(file.fileno())
                 copy.rename(place)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         if not (place / name).is_dir():  # else another process was as quick
             raise InputError(f"{place / name}: cannot save the data set there: {reason_of(error)}") from None
-
-
-def _whole(splits: dict[str, Dataset]) -> Any:
-    return splits[""] if "" in splits else sys.modules["datasets"].DatasetDict(splits)
-
-
-def _sync(folder: Path) -> None:
-    for file in (path for path in folder.rglob("*") if path.is_file()):
-        with file.open("rb") as opened:
-            os.fsync(opened.fileno())

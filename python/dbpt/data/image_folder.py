@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from dbpt.data.choices import SPLIT_FOLDERS, Choices
+from dbpt.data.columns import Columns, shortened
 from dbpt.data.dataset import SPLITS, Dataset
-from dbpt.data.folders import leads_to_folder, list_entries
-from dbpt.data.rows import Columns, shortened
+from dbpt.data.labels import SPLIT_FOLDERS, coded_dataset
+from dbpt.data.paths import leads_to_folder, list_entries
+from dbpt.data.request import DataRequest
 from dbpt.errors import InputError
 
-# Of what can be decoded. Another ending is not looked into: it is no image, or one that would fail anyway.
+# Formats that can be decoded. A file with another ending is no image, or one that would fail anyway.
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
@@ -29,16 +30,14 @@ class _Found:
     left_out: list[str] = field(default_factory=list)
 
 
-def read_image_folder(folder: Path, choices: Choices) -> Dataset:
+def read_image_folder(folder: Path, request: DataRequest) -> Dataset:
     """List the images; folder names are the labels, rows are in the order of split and path.
 
-    Args:
-        folder: holds folders of splits (train; val, valid or validation; test) with the class folders in them, or
-            class folders, whose images are all of split train.
-        choices: names and sentences.
+    The folder holds folders of splits (train; val, valid or validation; test) with the class folders in them, or class
+    folders, whose images are all of split train.
 
     Raises:
-        InputError: no image, folders of splits and others side by side; as `Choices.dataset`.
+        InputError: no image, folders of splits and others side by side; as `coded_dataset`.
     """
     found, notes = _Found(), []
     folders = _split_folders(folder)
@@ -53,13 +52,13 @@ def read_image_folder(folder: Path, choices: Choices) -> Dataset:
         )
     if found.left_out:
         notes.append(f"{len(found.left_out)} entries are no images in a class folder: {shortened(found.left_out, 3)}")
-    read = Columns(folder, [0] * len(found.paths), {"label": found.labels}, names=found.paths)
+    columns = Columns.without_lines(folder, found.paths, {"label": found.labels})
     splits = np.array(found.splits, dtype=np.int64)
-    return choices.dataset(read, found.paths, name=folder.name, root=folder, splits=splits, notes=notes)
+    return coded_dataset(request, columns, found.paths, name=folder.name, root=folder, splits=splits, notes=notes)
 
 
 def _split_folders(folder: Path) -> dict[str, int]:
-    """The folders of splits by name, none if there are class folders instead."""
+    """Return the folders of splits by name, none if there are class folders instead."""
     names = [entry.name for entry in list_entries(folder) if leads_to_folder(entry)]
     splits = {name: SPLIT_FOLDERS[name.lower()] for name in names if name.lower() in SPLIT_FOLDERS}
     others = [name for name in names if name not in splits]

@@ -1,23 +1,40 @@
-"""``load_dataset``: from a known name or a table's path to a checked data set, the user's words over the defaults."""
+"""``load_dataset``: from a benchmark's name or a path to a checked data set, the user's words over the defaults."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbpt.data import image_folder, table, webdataset
-from dbpt.data.checks import check_dataset, check_names, spelled_as_on_disk
-from dbpt.data.choices import Choices, listed
-from dbpt.data.column_names import check_columns
+from dbpt.data import celeba, metashift, tables, waterbirds, webdataset
+from dbpt.data.checks import check_dataset, check_names, published_notes, spelled_as_on_disk
+from dbpt.data.columns import REQUIRED, check_columns, shortened
 from dbpt.data.dataset import Dataset
-from dbpt.data.folders import absolute, is_file, is_folder, is_there
 from dbpt.data.huggingface import is_saved_dataset, read_saved_dataset
 from dbpt.data.huggingface_objects import path_of
-from dbpt.data.known import KNOWN, read_known
-from dbpt.data.words import Vocabulary, check_vocabulary
+from dbpt.data.image_folder import read_image_folder
+from dbpt.data.paths import absolute, is_file, is_folder, is_there
+from dbpt.data.request import DataRequest
+from dbpt.data.words import Vocabulary, Words, check_vocabulary
 from dbpt.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from dbpt.data.huggingface_objects import HuggingFaceData
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A data set with its own layout, words and published counts: its reader, its words, and what its folder holds."""
+
+    read: Callable[[Path, DataRequest], Dataset]
+    words: Words
+    holds: str
+
+
+BENCHMARKS = {
+    "waterbirds": Benchmark(waterbirds.read_waterbirds, waterbirds.WORDS, f"{waterbirds.FOLDERS[0]}/metadata.csv"),
+    "celeba": Benchmark(celeba.read_celeba, celeba.WORDS, "list_attr_celeba.txt and img_align_celeba/"),
+    "metashift": Benchmark(metashift.read_metashift, metashift.WORDS, f"{metashift.FOLDER}/"),
+}
 
 
 def load_dataset(
@@ -42,20 +59,20 @@ def load_dataset(
             or ``.parquet`` table, of a folder of images ``split/class/*.jpg``, of WebDataset's shards
             ``train-{000..146}.tar``, or of a folder that ``save_to_disk`` of Hugging Face's datasets has written. Or a
             ``Dataset`` or ``DatasetDict`` of theirs, of which such a folder is made in the default cache.
-        root: for a known name, its folder or that folder's parent; for a table, what its paths are relative to
+        root: for a benchmark, its folder or that folder's parent; for a table, what its paths are relative to
             (the table's own folder if None).
-        classes: names and wordings in index order. For a known name, as many as it has; for a table, the names that
+        classes: names and wordings in index order. For a benchmark, as many as it has; for a table, the names that
             its labels use, or labels are integers 0..C-1. None takes the data set's own.
         attributes: the same for the spurious attribute.
         templates: sentences with one ``{}`` for classes; None takes the data set's own.
         attribute_templates: the same for attributes.
-        celeba_target: of CelebA, the attribute that is the class; None is ``"Blond_Hair"``.
-        celeba_attributes: of CelebA, the spurious attributes, whose combinations are numbered as binary numbers with
+        celeba_target: the attribute of CelebA that is the class; None is ``"Blond_Hair"``.
+        celeba_attributes: the spurious attributes of CelebA, whose combinations are numbered as binary numbers with
             the first attribute in front; None is ``["Male"]``.
-        columns: of a table or saved data set, which column holds ``path``, ``label``, ``split`` and ``attribute``,
-            where it is called something else: ``{"label": "y"}``.
+        columns: which column of a table or saved data set holds ``path``, ``label``, ``split`` and ``attribute``,
+            where it is called something else: ``{"label": "y"}``. ``{"attribute": ""}`` ignores that column.
         training: False also accepts data without training rows or with classes that have none, for evaluation.
-        images: False asks for no image file, for rows whose features are given. A table's paths are then any names, and
+        images: False needs no image file, for rows with precomputed features. A table's paths are then any names, and
             need no column: without one, rows are called by their number.
         check: False takes the rows as they are written, whether they can be used or not; `check_data` judges them.
 
@@ -65,23 +82,25 @@ def load_dataset(
     for argument, vocabulary in (("classes", classes), ("attributes", attributes)):
         if vocabulary is not None:
             check_vocabulary(vocabulary, argument)
-    choices = Choices(
-        classes,
-        attributes,
-        None if templates is None else listed(templates),
-        None if attribute_templates is None else listed(attribute_templates),
-        columns or {},
+    request = DataRequest(
+        source=path_of(data),
+        root=None if root is None else absolute(root),
+        classes=classes,
+        attributes=attributes,
+        templates=_listed(templates),
+        attribute_templates=_listed(attribute_templates),
+        celeba_target=celeba_target,
+        celeba_attributes=_listed(celeba_attributes),
+        columns=columns or {},
+        images=images,
     )
-    data = path_of(data)
-    if data != "celeba":
-        _refuse_celeba_task(data, celeba_target, celeba_attributes)
-    if data in KNOWN:
-        if columns:
-            raise InputError(f"--columns: data set {data!r} has columns of its own; give columns of a table alone")
-        dataset = read_known(data, root, choices, celeba_target, celeba_attributes)
-    else:
-        check_columns(columns or {}, "--columns")
-        dataset = _load_own(data, root, choices, images)
+    check_columns(request.columns, "--columns")
+    for flag, value in (("--celeba-target", celeba_target), ("--celeba-attributes", celeba_attributes)):
+        if value is not None and request.source != "celeba":
+            raise InputError(
+                f"{flag} {value!r} with data {request.source!r}: only celeba has attributes to choose; drop it"
+            )
+    dataset = _read_benchmark(request) if request.source in BENCHMARKS else _read_own(request)
     check_names(dataset)
     if images:
         dataset = spelled_as_on_disk(dataset)
@@ -90,51 +109,72 @@ def load_dataset(
     return dataset
 
 
-def _refuse_celeba_task(data: str, target: str | None, attributes: Sequence[str] | None) -> None:
-    for flag, given in (("--celeba-target", target), ("--celeba-attributes", attributes)):
-        if given is not None:
-            raise InputError(f"{flag} {given!r} with data {data!r}: only celeba has attributes to choose; drop it")
+def _listed(strings: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return the strings, also where somebody gave one alone."""
+    return (strings,) if isinstance(strings, str) else strings if strings is None else tuple(strings)
 
 
-def _load_own(data: str, root: str | Path | None, choices: Choices, images: bool) -> Dataset:
-    path = absolute(data)
-    if webdataset.is_pattern_of_shards(data):
-        if root is not None or not images:
-            given = f"--root {root}" if root is not None else "--embeddings"
+def _read_benchmark(request: DataRequest) -> Dataset:
+    """Read a benchmark, with the user's words instead of its own where they are given, by index."""
+    name, benchmark = request.source, BENCHMARKS[request.source]
+    if request.columns:
+        raise InputError(f"--columns: data set {name!r} has columns of its own; give columns of a table alone")
+    if request.root is None:
+        raise InputError(f"data set {name!r} needs root, the folder that holds {benchmark.holds}")
+    dataset = benchmark.read(request.root, request)
+    own = dataset.words
+    for argument, given, names in (
+        ("classes", request.classes, own.classes),
+        ("attributes", request.attributes, own.attributes),
+    ):
+        if given is not None and len(given) != len(names):
+            raise InputError(
+                f"{argument}: the data set has {len(names)} ({', '.join(names)}, in this order), "
+                f"found {len(given)} ({shortened(given)})"
+            )
+    words = Words(
+        request.classes or own.classes,
+        request.attributes or own.attributes,
+        own.templates if request.templates is None else request.templates,
+        own.attribute_templates if request.attribute_templates is None else request.attribute_templates,
+    )
+    return replace(dataset, words=words, notes=(*dataset.notes, *published_notes(dataset)))
+
+
+def _read_own(request: DataRequest) -> Dataset:
+    """Read a table, shards, or a folder; which of them the path says."""
+    path, root = absolute(request.source), request.root
+    is_table = path.suffix.lower() in tables.READERS
+    given = "--embeddings" if root is None else f"--root {root}"
+    if webdataset.is_pattern_of_shards(request.source):
+        if root is not None or not request.images:
             raise InputError(f"{given}: {path} has its images inside; drop it, or give a table")
-        return webdataset.read_webdataset(str(path), choices)
-    if path.suffix.lower() not in table.READERS and is_folder(path):
-        if not images:
+        return webdataset.read_webdataset(str(path), request)
+    if not is_table and is_folder(path):
+        if not request.images:
             raise InputError(f"--embeddings with the folder {path}: its files have no order to go by; give a table")
         is_saved = is_saved_dataset(path)
-        if root is not None or (choices.columns and not is_saved):
-            given = f"--root {root}" if root is not None else "--columns"
-            raise InputError(f"{given}: {path} has its images inside; drop it")
-        if is_saved:
-            return read_saved_dataset(path, choices)
-        return image_folder.read_image_folder(path, choices)
-    if path.suffix.lower() not in table.READERS:
+        if root is not None or (request.columns and not is_saved):
+            raise InputError(f"{'--columns' if root is None else given}: {path} has its images inside; drop it")
+        return (read_saved_dataset if is_saved else read_image_folder)(path, request)
+    if not is_table:
         if is_there(path) and not is_file(path):
             raise InputError(
                 f"{path}: is not a regular file or folder; give a table, a folder of images or .tar shards"
             )
         raise InputError(
-            f"data {path.name!r} is neither a known data set ({', '.join(KNOWN)}) nor the path of a "
-            f"{', '.join(table.READERS)} table, nor a folder, nor .tar shards{nearest(path.name.lower(), list(KNOWN))}"
+            f"data {path.name!r} is neither a known data set ({', '.join(BENCHMARKS)}) nor the path of a "
+            f"{', '.join(tables.READERS)} table, nor a folder, nor .tar shards"
+            f"{nearest(path.name.lower(), list(BENCHMARKS))}"
         )
     if not is_there(path):
-        named = list(choices.named.values())
+        names = request.column_names
+        optional = "".join(f"[, {name}]" for role, name in names.items() if role not in REQUIRED)
         raise InputError(
-            f"{path}: does not exist; expected a table with the columns {', '.join(named[:3])}[, {named[3]}]"
+            f"{path}: does not exist; expected a table with the columns {names['path']}, {names['label']}{optional}"
         )
-    images_at = path.parent if root is None else _root_folder(root, path)
-    return table.read_table(path, images_at, choices, images=images)
-
-
-def _root_folder(root: str | Path, path: Path) -> Path:
-    folder = absolute(root)
-    if not is_folder(folder):
+    if root is not None and not is_folder(root):
         raise InputError(
-            f"--root {folder} is not a folder; expected the one that the paths of {path.name} are relative to"
+            f"--root {root} is not a folder; expected the one that the paths of {path.name} are relative to"
         )
-    return folder
+    return tables.read_table(path, path.parent if root is None else root, request)

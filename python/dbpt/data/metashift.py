@@ -5,15 +5,16 @@ sofas and beds, dogs on benches and bikes, and tests on shelves. The original sc
 dbpt never opens, so its layout isn't read.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from dbpt.data.columns import Columns, shortened
 from dbpt.data.dataset import Dataset, GroupCounts
-from dbpt.data.folders import find_root, first_of, list_entries, look_for_root
-from dbpt.data.rows import read_columns, relative_path, shortened
+from dbpt.data.paths import find_root, first_of, list_entries, look_for_root, relative_path
+from dbpt.data.request import DataRequest
+from dbpt.data.tables import read_columns
 from dbpt.data.words import Vocabulary, Words
 from dbpt.errors import InputError
 
@@ -53,11 +54,8 @@ DISC_WORDS = Words(CLASSES, DISC_ATTRIBUTES, TEMPLATES, ATTRIBUTE_TEMPLATES)
 ORDER = "over sorted file names (which image lands where differs from splits drawn on other machines)"
 
 
-def read_metashift(root: Path) -> Dataset:
-    """Read the variant that is there; where there are both in one folder, SubpopBench's.
-
-    Args:
-        root: the variant's folder (``MetaShift-Cat-Dog-indoor-outdoor`` or ``MetaDatasetCatDog``), or its parent.
+def read_metashift(root: Path, request: DataRequest) -> Dataset:
+    """Read the variant that is in ``root`` or a folder of it; where there are both in one folder, SubpopBench's.
 
     Raises:
         InputError: no variant is there, a group folder is empty, a table is malformed or names what is not there.
@@ -65,30 +63,46 @@ def read_metashift(root: Path) -> Dataset:
     if not look_for_root(root, FOLDERS, tuple(GROUPS)) and (
         images := look_for_root(root, DISC_FOLDERS, tuple(DISC_GROUPS))
     ):
-        return _from_disc(images)
+        return _read_disc(images)
     images = find_root(root, FOLDERS, tuple(GROUPS), "MetaShift in SubpopBench's layout")
     if metadata := first_of(images, (METADATA,)) or first_of(images.parent, (METADATA,)):
-        return _from_metadata(images, metadata)
-    note = f"no {METADATA}: split drawn as SubpopBench does, {ORDER}"
+        return _read_metadata(images, metadata)
     paths, codes, others = _list_groups(images, GROUPS, "MetaShift")
-    return _dataset(images, paths, codes, subpopbench_split(len(paths)), notes=(note, *others), published=PUBLISHED)
+    return Columns.without_lines(images, paths, {}).dataset(
+        "metashift",
+        images,
+        paths,
+        labels=codes[:, 0],
+        attributes=codes[:, 1],
+        splits=subpopbench_split(len(paths)),
+        words=WORDS,
+        notes=(f"no {METADATA}: split drawn as SubpopBench does, {ORDER}", *others),
+        published=PUBLISHED,
+    )
 
 
-def _from_disc(images: Path) -> Dataset:
+def _read_disc(images: Path) -> Dataset:
     paths, codes, others = _list_groups(images, DISC_GROUPS, "MetaShift in DISC's layout")
     is_test = np.array([path.startswith("test/") for path in paths])
     splits = np.zeros(len(paths), dtype=np.int64)
     splits[is_test] = disc_test_split(int(is_test.sum()))
     note = f"DISC's variant of MetaShift, not comparable with the other; validation drawn as DISC does, {ORDER}"
-    return _dataset(images, paths, codes, splits, words=DISC_WORDS, notes=(note, *others))
+    return Columns.without_lines(images, paths, {}).dataset(
+        "metashift",
+        images,
+        paths,
+        labels=codes[:, 0],
+        attributes=codes[:, 1],
+        splits=splits,
+        words=DISC_WORDS,
+        notes=(note, *others),
+    )
 
 
-def _from_metadata(images: Path, metadata: Path) -> Dataset:
+def _read_metadata(images: Path, metadata: Path) -> Dataset:
     columns = read_columns(metadata, ("filename", "split", "y", "a"))
-    binary, three = {"0": 0, "1": 1}, {"0": 0, "1": 1, "2": 2}
-    names = columns.values["filename"]
-    paths = [_relocated(name, images, columns.where(row)) for row, name in enumerate(names)]
-    labels, attributes = (columns.decode(column, binary.get, list(binary)) for column in ("y", "a"))
+    paths = [_relocated(name, images, columns.where(row)) for row, name in enumerate(columns.values["filename"])]
+    labels, attributes = columns.decode_numbers("y", 2), columns.decode_numbers("a", 2)
     for row, (path, *found) in enumerate(zip(paths, labels.tolist(), attributes.tolist(), strict=True)):
         expected = GROUPS.get(path.rpartition("/")[0], tuple(found))
         if tuple(found) != expected:
@@ -96,50 +110,25 @@ def _from_metadata(images: Path, metadata: Path) -> Dataset:
                 f"{columns.where(row)}: y,a is {found[0]},{found[1]} but the folder of {path!r} means "
                 f"{expected[0]},{expected[1]}; correct the row or delete {METADATA}"
             )
-    splits = columns.decode("split", three.get, list(three))
-    codes = np.stack((labels, attributes), axis=1)
-    return _dataset(images, paths, codes, splits, source=metadata, lines=columns.lines, published=PUBLISHED)
-
-
-def _dataset(
-    images: Path,
-    paths: Sequence[str],
-    codes: ArrayLike,
-    splits: NDArray[np.int64],
-    *,
-    words: Words = WORDS,
-    source: Path | None = None,
-    lines: Sequence[int] | None = None,
-    notes: Sequence[str] = (),
-    published: GroupCounts | None = None,
-) -> Dataset:
-    """``codes``: (N, 2), y and a of each row; ``source`` and ``lines``: of the table, where one lists the rows."""
-    labels, attributes = np.array(codes, dtype=np.int64).T
-    return Dataset(
-        name="metashift",
-        root=images,
-        source=source or images,
-        paths=tuple(paths),
-        lines=np.zeros(len(paths), dtype=np.int64) if lines is None else np.array(lines, dtype=np.int64),
+    return columns.dataset(
+        "metashift",
+        images,
+        paths,
         labels=labels,
         attributes=attributes,
-        splits=splits,
-        words=words,
-        notes=tuple(notes),
-        published=published,
+        splits=columns.decode_numbers("split", 3),
+        words=WORDS,
+        published=PUBLISHED,
     )
 
 
 def _list_groups(
     images: Path, groups: dict[str, tuple[int, int]], title: str
-) -> tuple[list[str], list[tuple[int, int]], list[str]]:
-    """The ``*.jpg`` of each folder, sorted (a file system's own order differs between machines), with their codes.
+) -> tuple[list[str], NDArray[np.int64], list[str]]:
+    """Return the ``*.jpg`` of each folder, their (N, 2) y and a, and a note of other files.
 
-    And a note of what else is there: the splits are drawn over the ``*.jpg``, so another image would change which row
-    lands where.
-
-    Raises:
-        InputError: a folder without any.
+    Names are sorted, since a file system's own order differs between machines. The splits are drawn over the ``*.jpg``:
+    another image would change which row lands where.
     """
     paths: list[str] = []
     codes: list[tuple[int, int]] = []
@@ -153,11 +142,11 @@ def _list_groups(
         codes += [code] * len(found)
         others += [f"{folder}/{name}" for name in names if not name.endswith(".jpg")]
     note = f"{len(others)} entries are no *.jpg and are left out: {shortened(sorted(others), 3)}"
-    return paths, codes, [note] if others else []
+    return paths, np.array(codes, dtype=np.int64), [note] if others else []
 
 
 def _relocated(name: str, images: Path, where: str) -> str:
-    """The file names were absolute on the machine that wrote them: what follows the known folder still holds."""
+    """Return a name relative to ``images``: it is absolute on the machine that wrote it, but its end still holds."""
     _, found, inside = name.replace("\\", "/").rpartition(f"{FOLDER}/")
     if found:
         return relative_path(inside, images, where)

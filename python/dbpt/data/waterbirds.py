@@ -5,11 +5,10 @@ y: 0 landbird, 1 waterbird; place: 0 land, 1 water.
 
 from pathlib import Path
 
-import numpy as np
-
 from dbpt.data.dataset import Dataset, GroupCounts
-from dbpt.data.folders import find_root
-from dbpt.data.rows import read_columns
+from dbpt.data.paths import find_root
+from dbpt.data.request import DataRequest
+from dbpt.data.tables import read_columns
 from dbpt.data.words import Words
 
 # As group_DRO, SubpopBench and WILDS name it.
@@ -24,27 +23,21 @@ WORDS = Words(
 PUBLISHED: GroupCounts = ((3498, 184, 56, 1057), (467, 466, 133, 133), (2255, 2255, 642, 642))
 
 
-def read_waterbirds(root: Path) -> Dataset:
-    """Read ``metadata.csv`` (columns img_filename, y, split, place; others are ignored).
-
-    Args:
-        root: the folder that holds ``metadata.csv``, or its parent.
+def read_waterbirds(root: Path, request: DataRequest) -> Dataset:
+    """Read ``metadata.csv`` (columns img_filename, y, split, place; others are ignored) in ``root`` or a folder of it.
 
     Raises:
         InputError: the file is missing or malformed, or a value is not one of its codes.
     """
     root = find_root(root, FOLDERS, (METADATA,), "Waterbirds")
     columns = read_columns(root / METADATA, ("img_filename", "y", "split", "place"))
-    binary, three = {"0": 0, "1": 1}, {"0": 0, "1": 1, "2": 2}
-    return Dataset(
-        name="waterbirds",
-        root=root,
-        source=columns.path,
-        paths=columns.image_paths("img_filename", root),
-        lines=np.array(columns.lines, dtype=np.int64),
-        labels=columns.decode("y", binary.get, list(binary)),
-        attributes=columns.decode("place", binary.get, list(binary)),
-        splits=columns.decode("split", three.get, list(three)),
+    return columns.dataset(
+        "waterbirds",
+        root,
+        columns.image_paths("img_filename", root),
+        labels=columns.decode_numbers("y", 2),
+        attributes=columns.decode_numbers("place", 2),
+        splits=columns.decode_numbers("split", 3),
         words=WORDS,
         published=PUBLISHED,
         average="adjusted",  # its test split is drawn with other shares than its training split

@@ -1,32 +1,40 @@
-"""Images in WebDataset's tar shards: files of one name up to the first dot are a sample, the rest says what each is.
+"""Images in WebDataset's tar shards, named by a pattern such as ``train-{0000..0146}.tar`` or ``{train,val}-*.tar``.
 
-An image (jpg, jpeg, png, webp, bmp, gif, tif, tiff); the class in ``.cls`` or, like split and attribute, in ``.json``.
+Files of one name up to the first dot are a sample: an image (jpg, jpeg, png, webp, bmp, gif, tif, tiff), and its class
+in ``.cls`` or, like split and attribute, in ``.json``.
 """
 
+import glob
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from dbpt.data.archives.member import Member
-from dbpt.data.archives.tar import members
-from dbpt.data.cell_text import cell_text
-from dbpt.data.choices import SPLIT_FOLDERS, Choices
-from dbpt.data.column_names import ROLES
+from dbpt.data.archives import Member, tar_members
+from dbpt.data.columns import Columns, cell_text, shortened
 from dbpt.data.dataset import Dataset
 from dbpt.data.image_folder import ENDINGS
-from dbpt.data.jsonl import json_object
-from dbpt.data.rows import Columns, shortened
-from dbpt.data.shard_pattern import shards_of
+from dbpt.data.labels import SPLIT_FOLDERS, coded_dataset
+from dbpt.data.paths import is_file, is_folder, list_entries
+from dbpt.data.request import DataRequest
+from dbpt.data.tables import json_object
 from dbpt.errors import InputError
 
 SPLIT_WORD = re.compile(r"(?<![a-z])(train|val|valid|validation|test)(?![a-z])")
 COMPRESSED = re.compile(r"\.(tar\.(gz|bz2|xz|zst)|tgz)$", re.IGNORECASE)
 MOST_BYTES = 1 << 20  # of a .cls or .json, which is read whole
+BRACES = re.compile(r"\{([^{}]*)\}")
+RANGE = re.compile(r"([0-9]{1,9})\.\.([0-9]{1,9})")
+MOST_SHARDS = 1_000_000
+MOST_BRACES = 100
+MOST_PARTS = 100_000  # names and globs that the braces come to, each of which is looked for
+
+Sample = Mapping[str, tuple[str, Member]]
+"""The files of a sample by ending, each with its name in the shard."""
 
 
 def is_pattern_of_shards(data: str) -> bool:
-    """Whether ``data`` means tar files. Raises `InputError` if they are compressed: no image can be sought in them."""
+    """Return whether ``data`` means tar files. Raises `InputError` if they are compressed: no image can be sought."""
     if COMPRESSED.search(data):
         raise InputError(
             f"data {data!r}: no image can be sought in a compressed shard; unpack it to .tar, as gunzip does"
@@ -34,45 +42,44 @@ def is_pattern_of_shards(data: str) -> bool:
     return data.lower().endswith(".tar")
 
 
-def read_webdataset(pattern: str, choices: Choices) -> Dataset:
+def read_webdataset(pattern: str, request: DataRequest) -> Dataset:
     """Read the samples of all shards, in their order; no image is read.
 
-    Args:
-        pattern: one or more files, see `shards_of`.
-        choices: their columns are keys of ``.json``; with a ``label`` there, ``.cls`` is not read.
+    The columns of ``request`` are keys of ``.json``; if they name the ``label``, ``.cls`` is not read.
 
     Raises:
-        InputError: as `shards_of` and `members`; a sample with two images, without a class or split, or whose ``.json``
-            is no object; as `Choices.dataset`.
+        InputError: as `shards_of` and `tar_members`; a sample with two images, without a class or split, or whose
+            ``.json`` is no object; as `coded_dataset`.
     """
     shards = shards_of(pattern)
     root = Path(os.path.commonpath([shard.parent for shard in shards]))
-    keys = choices.named
-    values: dict[str, list[str]] = {keys[role]: [] for role in ROLES if role != "path"}
+    values: dict[str, list[str]] = {name: [] for role, name in request.column_names.items() if role != "path"}
     paths: list[str] = []
     without: list[str] = []
     for shard in shards:
         prefix = shard.relative_to(root).as_posix()
         for key, sample in _samples(shard).items():
-            image = _image_of(sample, f"{prefix}/{key}")
-            if image is None:
+            images = [sample[ending][0] for ending in ENDINGS if ending in sample]
+            if len(images) > 1:
+                raise InputError(f"{prefix}/{key}: has {len(images)} images ({shortened(images, 3)}); keep one")
+            if not images:
                 without.append(f"{prefix}/{key}")
                 continue
-            paths.append(f"{prefix}/{image}")
-            for name, value in _said(sample, keys, shard, f"{shard}/{key}", "label" in choices.columns).items():
-                values[name].append(value)
+            paths.append(f"{prefix}/{images[0]}")
+            for name, value in _cells(sample, request, shard, f"{shard}/{key}").items():
+                values.setdefault(name, []).append(value)
     if not paths:
         raise InputError(f"data {pattern!r}: no sample with an image ({', '.join(ENDINGS)}) in {len(shards)} shards")
-    read = Columns(Path(pattern), [0] * len(paths), values, names=paths)
     notes = [f"{len(without)} samples have no image and are left out: {shortened(without, 3)}"] if without else []
     name = re.sub(r"[^\w-]*[{*?\[].*|\.tar$", "", Path(pattern).name, flags=re.IGNORECASE) or "shards"
-    return choices.dataset(read, paths, name=name, root=root, notes=notes)
+    columns = Columns.without_lines(Path(pattern), paths, values)
+    return coded_dataset(request, columns, paths, name=name, root=root, notes=notes)
 
 
 def _samples(shard: Path) -> dict[str, dict[str, tuple[str, Member]]]:
-    """By key and ending, the name of each file and where it is; hidden files are none."""
+    """Return the samples of a shard by key; hidden files are none."""
     samples: dict[str, dict[str, tuple[str, Member]]] = {}
-    for name, member in members(shard).items():
+    for name, member in tar_members(shard).items():
         folder, slash, file = name.rpartition("/")
         stem, dot, ending = file.partition(".")
         if stem and dot:
@@ -80,40 +87,33 @@ def _samples(shard: Path) -> dict[str, dict[str, tuple[str, Member]]]:
     return samples
 
 
-def _image_of(sample: Mapping[str, tuple[str, Member]], where: str) -> str | None:
-    images = [sample[ending][0] for ending in ENDINGS if ending in sample]
-    if len(images) > 1:
-        raise InputError(f"{where}: has {len(images)} images ({shortened(images, 3)}); keep one")
-    return images[0] if images else None
-
-
-def _said(
-    sample: Mapping[str, tuple[str, Member]], keys: Mapping[str, str], shard: Path, where: str, label_is_named: bool
-) -> dict[str, str]:
-    """What a sample's files say of label, split and attribute, empty for what they don't."""
+def _cells(sample: Sample, request: DataRequest, shard: Path, where: str) -> dict[str, str]:
+    """Return the label, split and attribute of a sample by column, empty where nothing says them."""
+    names = request.column_names
+    label, split = names["label"], names["split"]
     row = json_object(_text(sample[".json"][1], f"{where}.json"), f"{where}.json") if ".json" in sample else {}
-    said: dict[str, str] = {}
-    for role in ROLES[1:]:
-        text = cell_text(row.get(keys[role]))
+    cells: dict[str, str] = {}
+    for name in (name for role, name in names.items() if role != "path"):
+        text = cell_text(row.get(name))
         if text is None:
-            raise InputError(f"{where}.json: {keys[role]} is neither text nor a number")
-        said[keys[role]] = text.strip()
-    if ".cls" in sample and not label_is_named:
-        said[keys["label"]] = _text(sample[".cls"][1], f"{where}.cls").strip()
-    if not said[keys["label"]]:
+            raise InputError(f"{where}.json: {name} is neither text nor a number")
+        cells[name] = text.strip()
+    if ".cls" in sample and "label" not in request.columns:
+        cells[label] = _text(sample[".cls"][1], f"{where}.cls").strip()
+    if not cells[label]:
         raise InputError(
-            f"{where}: no .cls, and no {keys['label']!r} in a .json; each image needs its class (a table may give it, "
-            f"with paths such as {shard.name}/{Path(where).name}.jpg)"
+            f"{where}: no .cls, and no {label!r} in a .json; each image needs its class: name its key with --columns "
+            f"label=KEY, or give a table with paths such as {shard.name}/{Path(where).name}.jpg"
         )
-    if not said[keys["split"]]:
+    if not cells[split]:
         words = set(SPLIT_WORD.findall(shard.name.lower())) or {shard.parent.name.lower()}
         if len(words) != 1 or words.isdisjoint(SPLIT_FOLDERS):
             raise InputError(
-                f"{where}: no {keys['split']!r} in a .json, and neither the shard's name nor its folder's says one of "
-                "train, val, test"
+                f"{where}: no {split!r} in a .json, and neither the shard's name nor its folder's says one of train, "
+                "val, test; name its key with --columns split=KEY"
             )
-        said[keys["split"]] = words.pop()
-    return said
+        cells[split] = words.pop()
+    return cells
 
 
 def _text(member: Member, where: str) -> str:
@@ -125,3 +125,53 @@ def _text(member: Member, where: str) -> str:
         raise InputError(f"{where}: byte {error.start} is not UTF-8") from None
     except OSError as error:
         raise InputError(f"{where}: cannot be read ({error})") from None
+
+
+# --- patterns
+
+
+def shards_of(pattern: str) -> list[Path]:
+    """Return the files in the order of the braces, and of their names within a glob.
+
+    Raises:
+        InputError: a range that runs backwards or is absurdly long, a part of the pattern that no file has.
+    """
+    if "\0" in pattern:
+        raise InputError(f"data {pattern!r}: no file has a NUL in its name")
+    if pattern.count("{") > MOST_BRACES:
+        raise InputError(f"data {pattern!r}: has more than {MOST_BRACES} braces; name the shards by fewer")
+    shards: dict[Path, None] = {}
+    for number, part in enumerate(_expanded(pattern)):
+        if number == MOST_PARTS:
+            raise InputError(f"data {pattern!r}: its braces come to more than {MOST_PARTS} names; use a wildcard")
+        is_glob = glob.has_magic(part) and not os.path.lexists(part)
+        names = sorted(glob.glob(part)) if is_glob else [part]  # noqa: PTH207 (Path.glob takes no absolute pattern)
+        if is_glob and not names and is_folder(Path(part).parent):
+            list_entries(Path(part).parent)  # which says so if it can't be listed
+        if not names or not all(is_file(Path(name)) for name in names):
+            raise InputError(f"data {pattern!r}: no file {part}; name the shards that are there")
+        shards |= dict.fromkeys(map(Path, names))
+        if len(shards) > MOST_SHARDS:
+            raise InputError(f"data {pattern!r}: means more than {MOST_SHARDS} files")
+    return list(shards)
+
+
+def _expanded(pattern: str) -> Iterator[str]:
+    found = BRACES.search(pattern)
+    if not found:
+        yield pattern
+        return
+    for choice in _choices(found[1], pattern):
+        yield from _expanded(pattern[: found.start()] + choice + pattern[found.end() :])
+
+
+def _choices(inside: str, pattern: str) -> Iterator[str]:
+    limits = RANGE.fullmatch(inside)
+    if not limits:
+        yield from inside.split(",")
+        return
+    first, last = map(int, limits.groups())
+    if not 0 <= last - first < MOST_SHARDS:
+        raise InputError(f"data {pattern!r}: {{{inside}}} is no range upwards of at most {MOST_SHARDS} numbers")
+    width = len(limits[1]) if limits[1].startswith("0") else 0
+    yield from (f"{number:0{width}d}" for number in range(first, last + 1))

@@ -13,6 +13,7 @@ from dbpt.errors import CONTROL, InputError
 
 Vocabulary = dict[str, tuple[str, ...]]
 """Name -> wordings, in index order."""
+COMMA_HINT = "; separate names by spaces, not commas"
 
 
 def parse_vocabulary(specs: Sequence[str], argument: str) -> Vocabulary:
@@ -49,7 +50,8 @@ def check_vocabulary(vocabulary: Mapping[str, Sequence[str]], argument: str) -> 
         InputError: naming ``argument`` and the entry.
     """
     if len(vocabulary) < 2:
-        found = f"only {next(iter(vocabulary))!r}" if vocabulary else "none"
+        name = next(iter(vocabulary), "")
+        found = f"only {name!r}{COMMA_HINT if ',' in name else ''}" if vocabulary else "none"
         raise InputError(f"{argument}: needs at least two names to tell apart, found {found}")
     owners: dict[str, str] = {}
     for name, wordings in vocabulary.items():

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data import load_dataset
-from dbpt.data.column_names import parse_columns
+from dbpt.data.columns import parse_columns
 from dbpt.data.demo import DEMO_NAMES
 from dbpt.data.huggingface_objects import path_of
-from dbpt.data.known import KNOWN
+from dbpt.data.loading import BENCHMARKS
 from dbpt.errors import InputError
 from dbpt.experiments.methods import split_metrics
 from dbpt.experiments.results import describe_data
@@ -69,7 +69,7 @@ def evaluate(
     data = path_of(data, cache, log)
     _refuse_demo(data)
     classifier = load(run, device=device, weights=weights)
-    _refuse_other_known(data, classifier)
+    _refuse_other_benchmark(data, classifier)
     is_own = data == classifier.config.data
     columns = classifier.config.columns if columns is None and is_own else columns
     embeddings = classifier.config.embeddings if embeddings is None and is_own else embeddings
@@ -157,15 +157,15 @@ def _refuse_demo(data: str) -> None:
         )
 
 
-def _refuse_other_known(data: str, classifier: Classifier) -> None:
-    """A known data set is read by index, so another's labels would pass for the run's classes."""
+def _refuse_other_benchmark(data: str, classifier: Classifier) -> None:
+    """A benchmark is read by index, so another's labels would pass for the run's classes."""
     words = classifier.words
-    if data not in KNOWN or data == classifier.config.data:
+    if data not in BENCHMARKS or data == classifier.config.data:
         return
-    own = KNOWN[data].words
+    own = BENCHMARKS[data].words
     if (list(own.classes), list(own.attributes)) == (list(words.classes), list(words.attributes)):
         return
-    advice = f"{classifier.config.data} or " if classifier.config.data in KNOWN else ""
+    advice = f"{classifier.config.data} or " if classifier.config.data in BENCHMARKS else ""
     raise InputError(
         f"data {data!r}: its classes are {', '.join(own.classes)}, the run's are {', '.join(words.classes)}; "
         f"evaluate on {advice}a table of the run's classes"

@@ -19,7 +19,7 @@ from dbpt.clip import Backbone, load_backbone
 from dbpt.clip.zero_shot import zero_shot_logits, zero_shot_weights
 from dbpt.data import SPLITS, Dataset, load_dataset
 from dbpt.data.checks import check_classes
-from dbpt.data.precomputed import check_given_file, read_given_features
+from dbpt.data.precomputed import check_precomputed_file, read_precomputed_features
 from dbpt.data.words import Words
 from dbpt.errors import InputError
 from dbpt.experiments.checks import (
@@ -136,7 +136,7 @@ def embed(configs: Sequence[FitConfig], log: Log) -> Embedded:
         check_installed(each)
         check_attributes_wanted(each, dataset)
     if config.embeddings is not None:
-        check_given_file(Path(config.embeddings), dataset)
+        check_precomputed_file(Path(config.embeddings), dataset)
     backbone = configured_backbone(config)
     if prompts := [each for each in configs if each.head == "prompt"]:
         prompt_layout(backbone.tokenizer, dataset.words.classes, **layout_settings(prompts[0], dataset.words))
@@ -216,7 +216,9 @@ def embed_dataset(
 ) -> tuple[Dataset, NDArray[np.float32], tuple[Failure, ...]]:
     """Features of every readable image, and the data set without the others; or the given features of all rows."""
     if config.embeddings is not None:
-        features = read_given_features(Path(config.embeddings), dataset, backbone.embed_dim, backbone.spec["model"])
+        features = read_precomputed_features(
+            Path(config.embeddings), dataset, backbone.embed_dim, backbone.spec["model"]
+        )
         log(f"features: {len(dataset)} rows of {config.embeddings}; no image is opened")
         return dataset, features, ()
     embeddings = embed_images(

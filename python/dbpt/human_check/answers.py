@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.data.rows import Columns, read_columns, read_text
+from dbpt.data.columns import Columns
+from dbpt.data.tables import read_columns, read_text
 from dbpt.errors import InputError
 from dbpt.files.csv import unmarked
 from dbpt.human_check.design import Design

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.data.rows import read_columns
+from dbpt.data.tables import read_columns
 from dbpt.errors import InputError
 from dbpt.files.csv import csv_text, unmarked
 from dbpt.files.disk import write_atomically, write_json

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data import SPLITS, Dataset, load_dataset
-from dbpt.data.column_names import parse_columns
+from dbpt.data.columns import parse_columns
 from dbpt.errors import InputError, nearest
 from dbpt.settings.data import same_task
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dbpt.data.column_names import parse_columns
+from dbpt.data.columns import parse_columns
 from dbpt.data.huggingface_objects import path_of
 from dbpt.data.words import check_templates, parse_vocabulary
 from dbpt.settings.config import FitConfig, make_config

@@ -9,8 +9,7 @@ import os
 import shutil
 from pathlib import Path
 
-from dbpt.data.demo.layouts import WRITERS
-from dbpt.data.demo.plan import SPLIT_SIZES, plan_rows
+from dbpt.data.demo.layouts import SPLIT_SIZES, WRITERS, plan_rows
 from dbpt.errors import InputError, nearest
 from dbpt.files.disk import check_can_create
 from dbpt.files.lock import OwnedLock

@@ -1,62 +1,74 @@
-"""Writes the demo data sets in the layouts, file names and columns of the real ones."""
+"""Writes the demo data sets in the layouts, file names and columns of the real ones, and draws their rows.
+
+Training has the group shares of the original data sets; in validation and test the attribute is balanced within each
+class, as in Waterbirds.
+"""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
+from dbpt.data.celeba import CLAUSES
 from dbpt.data.demo.birds import draw_bird
 from dbpt.data.demo.faces import Face, draw_face, sample_face
-from dbpt.data.demo.plan import Row, generator
-from dbpt.data.demo.rooms import draw_pet
+from dbpt.data.demo.pets import draw_pet
+from dbpt.data.metashift import FOLDER as METASHIFT
 
 QUALITY = 90
-METASHIFT_FOLDER = "MetaShift-Cat-Dog-indoor-outdoor"
-CELEBA_ATTRIBUTES = (
-    "5_o_Clock_Shadow",
-    "Arched_Eyebrows",
-    "Attractive",
-    "Bags_Under_Eyes",
-    "Bald",
-    "Bangs",
-    "Big_Lips",
-    "Big_Nose",
-    "Black_Hair",
-    "Blond_Hair",
-    "Blurry",
-    "Brown_Hair",
-    "Bushy_Eyebrows",
-    "Chubby",
-    "Double_Chin",
-    "Eyeglasses",
-    "Goatee",
-    "Gray_Hair",
-    "Heavy_Makeup",
-    "High_Cheekbones",
-    "Male",
-    "Mouth_Slightly_Open",
-    "Mustache",
-    "Narrow_Eyes",
-    "No_Beard",
-    "Oval_Face",
-    "Pale_Skin",
-    "Pointy_Nose",
-    "Receding_Hairline",
-    "Rosy_Cheeks",
-    "Sideburns",
-    "Smiling",
-    "Straight_Hair",
-    "Wavy_Hair",
-    "Wearing_Earrings",
-    "Wearing_Hat",
-    "Wearing_Lipstick",
-    "Wearing_Necklace",
-    "Wearing_Necktie",
-    "Young",
-)
+# Training rows of the originals, in the group order (y, a) = 00, 01, 10, 11.
+TRAIN_COUNTS: dict[str, tuple[int, int, int, int]] = {
+    "demo-waterbirds": (3498, 184, 56, 1057),
+    "demo-celeba": (71629, 66874, 22880, 1387),
+    "demo-metashift": (784, 507, 196, 789),
+}
+SPLIT_SIZES: tuple[int, int, int] = (2400, 600, 1200)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One drawing: its number (which seeds its generator), split (0 train, 1 val, 2 test), class, attribute."""
+
+    index: int
+    split: int
+    label: int
+    attribute: int
+
+
+def group_counts(name: str, split: int, size: int) -> tuple[int, ...]:
+    """Return how many of `size` rows each group gets, by the largest remainder."""
+    train = np.array(TRAIN_COUNTS[name], dtype=np.float64)
+    balanced = np.repeat((train[0::2] + train[1::2]) / 2.0, 2)
+    exact = (train if split == 0 else balanced) / train.sum() * size
+    counts = np.floor(exact).astype(np.int64)
+    if split > 0:  # both groups of a class alike; the larger class takes what is over
+        counts[0:2] += (size - int(counts.sum())) // 2
+        return tuple(counts.tolist())
+    for group in np.argsort(counts - exact, kind="stable")[: size - int(counts.sum())]:
+        counts[group] += 1
+    return tuple(counts.tolist())
+
+
+def plan_rows(name: str, seed: int, sizes: tuple[int, int, int] = SPLIT_SIZES) -> list[Row]:
+    """Return the rows of a data set, splits in order and groups shuffled within each."""
+    rng = generator(name, seed, 0)
+    rows: list[Row] = []
+    for split, size in enumerate(sizes):
+        groups = np.repeat(np.arange(4), group_counts(name, split, size))
+        for group in rng.permutation(groups).tolist():
+            rows.append(Row(len(rows) + 1, split, group // 2, group % 2))
+    return rows
+
+
+def generator(name: str, seed: int, index: int) -> np.random.Generator:
+    """Return the generator of drawing `index`: PCG64 of (seed, world, index), so that the order of drawing is free."""
+    return np.random.Generator(np.random.PCG64([seed, list(TRAIN_COUNTS).index(name), index]))
+
 
 Writer = Callable[[Path, Path, list[Row], int], None]
 
@@ -77,14 +89,14 @@ def write_waterbirds(folder: Path, final: Path, rows: list[Row], seed: int) -> N
 
 def write_celeba(folder: Path, final: Path, rows: list[Row], seed: int) -> None:
     """Write `list_attr_celeba.txt`, `list_eval_partition.txt` and `img_align_celeba/`."""
-    attributes, partition = [str(len(rows)), " ".join(CELEBA_ATTRIBUTES) + " "], []
+    attributes, partition = [str(len(rows)), " ".join(CLAUSES) + " "], []
     for row in rows:
         name = f"{row.index:06d}.jpg"
         rng = generator("demo-celeba", seed, row.index)
         face = sample_face(rng, row.label == 1, row.attribute == 1)
         _save(draw_face(rng, face), folder / "img_align_celeba" / name)
         present = _celeba_attributes(face)
-        values = " ".join(" 1" if attribute in present else "-1" for attribute in CELEBA_ATTRIBUTES)
+        values = " ".join(" 1" if attribute in present else "-1" for attribute in CLAUSES)
         attributes.append(f"{name} {values}")
         partition.append(f"{name} {row.split}")
     _write_lines(folder / "list_attr_celeba.txt", attributes)
@@ -120,11 +132,11 @@ def write_metashift(folder: Path, final: Path, rows: list[Row], seed: int) -> No
     for row in rows:
         kind, place = ("dog", "cat")[row.label], ("outdoor", "indoor")[row.attribute]
         usual = "train" if row.label == row.attribute else "test"
-        name = f"{METASHIFT_FOLDER}/{usual}/{kind}/{kind}({place})/{row.index:07d}.jpg"
+        name = f"{METASHIFT}/{usual}/{kind}/{kind}({place})/{row.index:07d}.jpg"
         rng = generator("demo-metashift", seed, row.index)
         _save(draw_pet(rng, row.label == 1, row.attribute == 1), folder / name)
         table.append((row.index, (final.absolute() / name).as_posix(), row.split, row.label, row.attribute))
-    _write_csv(folder / METASHIFT_FOLDER / "metadata_metashift.csv", "id,filename,split,y,a", table)
+    _write_csv(folder / METASHIFT / "metadata_metashift.csv", "id,filename,split,y,a", table)
 
 
 WRITERS: dict[str, Writer] = {

@@ -1,6 +1,7 @@
-"""Listing folders, and finding a known data set's own folder, given that folder or its parent."""
+"""Paths as users and tables write them: made absolute or relative to a root, looked up, and folders listed."""
 
 import os
+import posixpath
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,39 @@ def absolute(path: str | Path) -> Path:
         raise InputError(f"{path}: the working directory cannot be found ({reason_of(error)}); enter another") from None
 
 
+def relative_path(text: str, root: Path, where: str) -> str:
+    """Return the path of an image relative to ``root``, normalised.
+
+    Raises:
+        InputError: an empty path, or one that leaves the root (absolute elsewhere, or by ``..``).
+    """
+    path = text
+    if posixpath.isabs(path):
+        below = _below(Path(posixpath.normpath(path)), root)
+        if below is None:
+            raise InputError(f"{where}: path {text!r} is outside the root {root}; make it relative to the root")
+        path = below.as_posix()
+    path = posixpath.normpath(path) if path else "."
+    if path == ".":
+        raise InputError(f"{where}: path {text!r} names no file; expected an image, relative to {root}")
+    if path == ".." or path.startswith("../"):
+        raise InputError(f"{where}: path {text!r} leaves the root {root}; choose a root that holds all images")
+    return path
+
+
+def _below(absolute: Path, root: Path) -> Path | None:
+    """Return ``absolute`` relative to ``root``, either of which may be given through links; None if it is outside."""
+    if absolute.is_relative_to(root):
+        return absolute.relative_to(root)
+    try:
+        resolved = root.resolve()
+        if not absolute.is_relative_to(resolved):
+            absolute = absolute.parent.resolve() / absolute.name
+    except (OSError, RuntimeError):  # a loop of links, a name that is too long
+        return None
+    return absolute.relative_to(resolved) if absolute.is_relative_to(resolved) else None
+
+
 def list_entries(folder: Path) -> list[os.DirEntry[str]]:
     """Return the entries of a folder that are not hidden, by name. Raises `InputError` if it can't be listed."""
     try:
@@ -39,13 +73,7 @@ def leads_to_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def find_root(root: Path, folders: Sequence[str], markers: Sequence[str], title: str) -> Path:
-    """Return the first of ``root`` and ``root/folder`` that holds one of ``markers``.
-
-    Args:
-        root: what the user gave.
-        folders: the names that the data set's folder goes by.
-        markers: files or folders, one of which shows that this is it.
-        title: the data set's name, for messages.
+    """Return the first of ``root`` and ``root/folder`` that holds one of ``markers``, for the data set ``title``.
 
     Raises:
         InputError: the root is missing, or no marker is there; says what is expected, and where.
@@ -61,10 +89,7 @@ def find_root(root: Path, folders: Sequence[str], markers: Sequence[str], title:
 
 def look_for_root(root: Path, folders: Sequence[str], markers: Sequence[str]) -> Path | None:
     """Search as `find_root` does, but return None where nothing is found: the data may have another layout."""
-    for candidate in (root, *(root / folder for folder in folders)):
-        if first_of(candidate, markers):
-            return candidate
-    return None
+    return next((folder for folder in (root, *(root / name for name in folders)) if first_of(folder, markers)), None)
 
 
 def first_of(folder: Path, names: Sequence[str]) -> Path | None:

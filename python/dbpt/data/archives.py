@@ -1,0 +1,204 @@
+"""Files inside other files, by the path that they would have if those were folders. Nothing is unpacked.
+
+Tar archives hold any files. Arrow files, as Hugging Face's datasets writes them, hold the images of a column:
+``data-00000-of-00001.arrow/image/17`` is row 17 of the column ``image``. Either is looked through once; then each file
+in it is read by its place.
+"""
+
+import io
+import os
+import posixpath
+import re
+import stat
+import tarfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from dbpt.data.tables import import_pyarrow
+from dbpt.errors import InputError
+from dbpt.files.disk import open_regular, reason_of
+
+INSIDE = re.compile(r"(\.tar|\.arrow)/", re.IGNORECASE)
+MAX_BYTES = 1 << 29  # of one file, which is read whole
+IMAGE_NAME = re.compile(r"(.+)/(0|[1-9][0-9]{0,17})", re.DOTALL)  # one for each image: the cache knows it by its name
+END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file of ``size`` bytes in ``archive``, which had this modification time when it was looked through."""
+
+    archive: Path
+    size: int
+    mtime_ns: int
+
+    def open(self) -> BinaryIO:
+        """Return its bytes as a file. Raises `OSError` if the archive has changed or the file is too large."""
+        if self.size > MAX_BYTES:
+            raise OSError(f"{self.size} bytes, more than {MAX_BYTES} in an archive")
+        if self.archive.stat().st_mtime_ns != self.mtime_ns:
+            raise OSError(f"{self.archive.name} changed while it was being read")
+        return io.BytesIO(self._read())
+
+    def _read(self) -> bytes:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class TarMember(Member):
+    """A range of bytes of the archive, which begins at ``offset``."""
+
+    offset: int
+
+    def _read(self) -> bytes:
+        with self.archive.open("rb") as file:
+            file.seek(self.offset)
+            return file.read(self.size)
+
+
+@dataclass(frozen=True)
+class ArrowMember(Member):
+    """``value`` is a scalar of pyarrow, whose bytes stay in the mapped file until they are asked for."""
+
+    value: Any
+
+    def _read(self) -> bytes:
+        content: bytes = self.value.as_py()
+        return content
+
+
+def find_member(path: Path) -> Member | None:
+    """Return the file that a path such as ``shards/0001.tar/cat.jpg`` means; None if it leads to none in an archive.
+
+    Raises:
+        InputError: the archive is damaged, or needs a library that isn't installed.
+    """
+    text = path.as_posix()  # as text, because this is asked for each of a million images
+    for match in INSIDE.finditer(text):
+        archive, name = text[: match.end() - 1], text[match.end() :]
+        try:
+            found = os.stat(archive)  # noqa: PTH116 (as above)
+        except (OSError, ValueError):
+            return None
+        if stat.S_ISREG(found.st_mode):
+            place = archive, found.st_size, found.st_mtime_ns
+            return _tar_members(*place).get(name) if match[1].lower() == ".tar" else _arrow_member(*place, name)
+    return None
+
+
+def _place(archive: Path) -> tuple[str, int, int]:
+    """Return path, size and modification time, by which an archive is known."""
+    try:
+        found = archive.stat()
+    except OSError as error:
+        raise InputError(f"{archive}: cannot be read ({reason_of(error)})") from None
+    return str(archive), found.st_size, found.st_mtime_ns
+
+
+# --- tar
+
+
+def tar_members(archive: Path) -> dict[str, TarMember]:
+    """Return the regular files of an archive by name, in its order.
+
+    Raises:
+        InputError: it can't be read, is no tar file or a compressed one, is cut off, or has a name twice.
+    """
+    return _tar_members(*_place(archive))
+
+
+@cache
+def _tar_members(path: str, size: int, mtime_ns: int) -> dict[str, TarMember]:
+    archive = Path(path)
+    found: dict[str, TarMember] = {}
+    try:
+        with open_regular(archive) as opened, tarfile.open(fileobj=opened, mode="r:") as file:
+            for entry in file:
+                # a negative size would lead tarfile back to where it was
+                if entry.size < 0 or entry.offset_data + entry.size > size:
+                    raise InputError(f"{archive}: is cut off within {entry.name!r}; copy it again")
+                if entry.isreg() and not entry.issparse():
+                    name = _inner_name(entry.name, archive)
+                    if name in found:
+                        raise InputError(f"{archive}: {name!r} occurs twice; keep one")
+                    found[name] = TarMember(archive, entry.size, mtime_ns, entry.offset_data)
+            _check_end(archive, file.offset)
+    except InputError:
+        raise
+    except (OverflowError, MemoryError):  # from an extended header, which tarfile reads as long as it says it is
+        raise InputError(
+            f"{archive}: is damaged: a header claims more bytes than the file has; copy it again"
+        ) from None
+    except (tarfile.TarError, OSError, ValueError, RecursionError) as error:  # RecursionError: from thousands of them
+        raise InputError(f"{archive}: cannot be read as an uncompressed tar file ({reason_of(error)})") from None
+    return found
+
+
+def _check_end(archive: Path, offset: int) -> None:
+    """Where tarfile stops there must be the block of zeros that ends an archive: it stops at damaged headers too."""
+    with archive.open("rb") as file:
+        file.seek(offset)
+        if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise InputError(f"{archive}: is damaged or cut off at byte {offset}; copy it again")
+
+
+def _inner_name(name: str, archive: Path) -> str:
+    plain = posixpath.normpath(name)
+    if plain.startswith(("/", "../")) or "\0" in plain:
+        raise InputError(f"{archive}: {name!r} leaves the archive; pack it with names below its folder")
+    return plain
+
+
+# --- Arrow
+
+
+def image_column(archive: Path, column: str) -> Any:
+    """Return a column of images as a pyarrow array of bytes, null where there is none; it maps the file.
+
+    Raises:
+        InputError: no pyarrow; no Arrow stream, damaged, cut off; no column of this name that holds images.
+    """
+    return _image_column(*_place(archive), column)
+
+
+def _arrow_member(archive: str, size: int, mtime_ns: int, name: str) -> ArrowMember | None:
+    """Return the image ``COLUMN/ROW``; None if there is no such row, or no image in it."""
+    if not (parts := IMAGE_NAME.fullmatch(name)):
+        return None
+    images, row = _image_column(archive, size, mtime_ns, parts[1]), int(parts[2])
+    if row >= len(images) or not (value := images[row]).is_valid:
+        return None
+    return ArrowMember(Path(archive), value.as_buffer().size, mtime_ns, value)
+
+
+@cache
+def _image_column(archive: str, size: int, mtime_ns: int, column: str) -> Any:
+    pyarrow = import_pyarrow(Path(archive), "datasets")
+    import pyarrow.compute as compute
+
+    try:
+        mapped = pyarrow.memory_map(archive).read_buffer()
+        table = pyarrow.ipc.open_stream(mapped).read_all()
+        found = table.schema.get_all_field_indices(column)
+        if len(found) != 1:
+            raise InputError(f"{archive}: has {len(found)} columns {column!r}, expected one; save it again")
+        images = table.column(found[0])
+        images.validate(full=True)  # what is taken from a damaged file must not lead out of it
+        kind = images.type
+        index = kind.get_field_index("bytes") if isinstance(kind, pyarrow.StructType) else -1
+        if index < 0 or kind.field(index).type not in (pyarrow.binary(), pyarrow.large_binary()):
+            shown = " ".join(str(kind).split())[:80]
+            raise InputError(f"{archive}: column {column!r} is {shown}, expected images; name their column")
+        content = compute.struct_field(images, "bytes")
+    except InputError:
+        raise
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise InputError(
+            f"{archive}: cannot be read as an Arrow file ({reason_of(error)}); copy or save it again"
+        ) from None
+    # Between two batches a reader takes the end of the file for the end of the stream.
+    if mapped.slice(max(0, size - len(END_OF_STREAM))).to_pybytes() != END_OF_STREAM:
+        raise InputError(f"{archive}: is cut off; copy or save it again")
+    return content

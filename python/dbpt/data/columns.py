@@ -1,0 +1,199 @@
+"""Columns of a table: which of them holds what (``--columns``), and their cells as text."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.data.dataset import Dataset, GroupCounts
+from dbpt.data.paths import relative_path
+from dbpt.data.words import Words
+from dbpt.errors import InputError, nearest
+
+REQUIRED = ("path", "label")
+ROLES = (*REQUIRED, "split", "attribute")
+COLUMNS_HINT = "; say what columns are called with --columns ROLE=NAME ROLE=NAME (separated by spaces)"
+MOST_ROWS = 10_000_000
+
+
+def parse_columns(entries: Sequence[str], argument: str = "--columns") -> dict[str, str]:
+    """Return ``["path=file", "label=y"]`` as role to column name, checked as `check_columns` does.
+
+    Raises:
+        InputError: an entry that is not ROLE=NAME, or a role twice; names ``argument``.
+    """
+    columns: dict[str, str] = {}
+    for entry in entries:
+        role, equals, name = (part.strip() for part in entry.partition("="))
+        if not equals:
+            raise InputError(
+                f"{argument}: {entry!r} is not ROLE=NAME, for example 'label=y'; roles: {', '.join(ROLES)}"
+            )
+        if role in columns:
+            raise InputError(f"{argument}: {role!r} is given twice; one column holds it")
+        columns[role] = name
+    check_columns(columns, argument)
+    return columns
+
+
+def check_columns(columns: Mapping[str, str], argument: str) -> None:
+    """Refuse an unknown role, one column for two roles, and an empty name, which only ``attribute`` may have: ignored.
+
+    Raises:
+        InputError: naming ``argument`` and the entry.
+    """
+    owners: dict[str, str] = {}
+    for role, name in columns.items():
+        if role not in ROLES:
+            raise InputError(f"{argument}: {role!r} is none of {', '.join(ROLES)}{nearest(role, list(ROLES))}")
+        if not name and role != "attribute":
+            raise InputError(f"{argument}: {role} has no column name; write {role}=NAME")
+        if name and name in owners:
+            raise InputError(
+                f"{argument}: column {name!r} is given for {owners[name]} and for {role}; each needs its own"
+            )
+        owners[name] = role
+
+
+def column_position(where: str, header: Sequence[str], name: str, hint: str = "") -> int:
+    """Return the index of a column that must be there once. Raises `InputError`, which ends with ``hint``."""
+    if header.count(name) == 1:
+        return header.index(name)
+    if name in header:
+        raise InputError(f"{where}: column {name!r} occurs {header.count(name)} times; keep one")
+    close = nearest(name, list(header))
+    raise InputError(f"{where}: no column {name!r}; columns found: {shortened(header)}{close}{hint}")
+
+
+def check_number(path: Path, num_rows: int) -> None:
+    """Refuse more rows than `MOST_ROWS`: a compressed file of a few KB may claim any number."""
+    if num_rows > MOST_ROWS:
+        raise InputError(f"{path}: has {num_rows} rows, more than {MOST_ROWS}; split it")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The wanted columns of one file, all of one length, and the line (or other ``unit``) of each row.
+
+    ``names`` has the names of rows that no file lists.
+    """
+
+    path: Path
+    lines: Sequence[int]
+    values: dict[str, list[str]]
+    unit: str = "line"
+    names: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        check_number(self.path, len(self.lines))
+
+    @classmethod
+    def without_lines(cls, path: Path, names: Sequence[str], values: dict[str, list[str]]) -> "Columns":
+        """Return the rows of a folder or archive, which no file lists."""
+        return cls(path, [0] * len(names), values, names=names)
+
+    def where(self, row: int) -> str:
+        """Return ``"folder/file.csv line 17"``, or the row's name."""
+        return self.names[row] if self.names else f"{self.path} {self.unit} {self.lines[row]}"
+
+    def decode(self, column: str, code: Callable[[str], int | None], expected: Sequence[str]) -> NDArray[np.int64]:
+        """Return the (N,) int64 codes of a column.
+
+        ``code`` gets each distinct value once and returns None for an invalid one.
+
+        Raises:
+            InputError: the line and value of the first invalid one, and what was expected.
+        """
+        values = self.values[column]
+        codes = {value: code(value.strip()) for value in set(values)}
+        bad = {value for value, number in codes.items() if number is None}
+        if bad:
+            row = next(row for row, value in enumerate(values) if value in bad)
+            valid = repr(expected[0]) if len(expected) == 1 else f"one of {shortened(expected)}"
+            raise InputError(
+                f"{self.where(row)}: {column} is {values[row]!r}, expected {valid}"
+                f"{nearest(values[row].strip(), list(expected))}"
+            )
+        return np.fromiter(map(codes.__getitem__, values), np.int64, len(values))
+
+    def decode_numbers(self, column: str, number: int) -> NDArray[np.int64]:
+        """Return the (N,) int64 values of a column that holds 0 to ``number`` - 1."""
+        codes = {str(code): code for code in range(number)}
+        return self.decode(column, codes.get, list(codes))
+
+    def image_paths(self, column: str, root: Path) -> tuple[str, ...]:
+        """Return the (N,) paths in a column, as `relative_path` makes them; raises `InputError` as that does."""
+        return tuple(
+            path if _is_plain(path) else relative_path(path, root, self.where(row))
+            for row, path in enumerate(self.values[column])
+        )
+
+    def dataset(
+        self,
+        name: str,
+        root: Path,
+        paths: Iterable[str],
+        *,
+        labels: NDArray[np.int64],
+        attributes: NDArray[np.int64],
+        splits: NDArray[np.int64],
+        words: Words,
+        notes: Iterable[str] = (),
+        published: GroupCounts | None = None,
+        average: str = "plain",
+    ) -> Dataset:
+        """Return the rows as a `Dataset`, whose fields these are."""
+        return Dataset(
+            name=name,
+            root=root,
+            source=self.path,
+            paths=tuple(paths),
+            lines=np.array(self.lines, dtype=np.int64),
+            labels=labels,
+            attributes=attributes,
+            splits=splits,
+            words=words,
+            notes=tuple(notes),
+            published=published,
+            unit=self.unit,
+            average=average,
+        )
+
+
+def _is_plain(path: str) -> bool:
+    """Return whether `relative_path` would change nothing, as with nearly all paths of a list of millions."""
+    return bool(path) and "//" not in path and "./" not in path and path[0] != "/" and path[-1] not in "./"
+
+
+def cell_text(value: object) -> str | None:
+    """Return the cell of a typed table (JSON, Parquet) as a CSV would have it; None for a value that is no cell.
+
+    True and false are 1 and 0, null and NaN are empty. Lists, objects, bytes, infinite numbers, and text that no file
+    name or report can hold (a NUL, half of a surrogate pair) are no cells.
+    """
+    if isinstance(value, str):
+        return value if value.isprintable() or _is_storable(value) else None
+    if value is None:
+        return ""
+    if isinstance(value, int):
+        return str(int(value))
+    if isinstance(value, float) and not math.isinf(value):
+        return "" if math.isnan(value) else repr(value)
+    return None
+
+
+def _is_storable(text: str) -> bool:
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
+
+
+def shortened(names: Iterable[str], limit: int = 12) -> str:
+    """Return quoted names in one line; after ``limit`` of them, only how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(repr(name) for name in names[:limit]) + more

@@ -1,0 +1,179 @@
+"""Written labels, attributes and splits turned into the codes of a `Dataset`, under the user's words or the data's.
+
+A value is one of the given names, a number that indexes them, or a name of its own. Names of their own are sorted,
+numbers ascend.
+"""
+
+import re
+from collections.abc import Iterator, Sequence, Set
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.data.columns import Columns, shortened
+from dbpt.data.dataset import SPLITS, Dataset
+from dbpt.data.request import DataRequest
+from dbpt.data.words import Vocabulary, Words
+from dbpt.errors import CONTROL, InputError
+
+TEMPLATES = ("a photo of a {}.",)
+ATTRIBUTE_TEMPLATES = ("{}",)
+SPLIT_FOLDERS = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
+SPLIT_NAMES = SPLIT_FOLDERS | {"0": 0, "1": 1, "2": 2}
+NUMBER = re.compile(r"[+-]?([0-9]{1,18}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
+
+
+def coded_dataset(
+    request: DataRequest,
+    columns: Columns,
+    paths: Sequence[str],
+    *,
+    name: str,
+    root: Path,
+    splits: NDArray[np.int64] | None = None,
+    own_classes: Vocabulary | None = None,
+    own_attributes: Vocabulary | None = None,
+    notes: Sequence[str] = (),
+) -> Dataset:
+    """Return the rows that were read, with codes for their labels, attributes and splits.
+
+    Args:
+        request: the user's words; where there are none, those of the data.
+        columns: ``label``, and where there are any ``attribute`` and ``split``, under the names of ``request``.
+        paths: (N,) relative to ``root``.
+        name: of the data set.
+        root: the folder of the images.
+        splits: (N,) where they are no column. Without either, all rows are of split train.
+        own_classes: what the data call their classes, where their values don't say it.
+        own_attributes: the same for attributes.
+        notes: on how the data were read.
+
+    Raises:
+        InputError: a value that is not in its vocabulary, fewer than two classes, or an attribute column with a
+            single value and no vocabulary.
+    """
+    names = request.column_names
+    if splits is None and names.get("split") in columns.values:
+        splits = columns.decode(names["split"], lambda value: SPLIT_NAMES.get(value.lower()), list(SPLITS))
+    elif splits is None:
+        splits = np.full(len(paths), SPLITS.index("train"), dtype=np.int64)
+        notes = (*notes, "no column of splits: all images are of split train, and there is no test split")
+    class_words, labels = _class_codes(columns, names["label"], request.classes or own_classes)
+    attribute_words, attributes = _attribute_codes(
+        columns, names.get("attribute", ""), request.attributes or own_attributes
+    )
+    return columns.dataset(
+        name,
+        root,
+        paths,
+        labels=labels,
+        attributes=attributes,
+        splits=splits,
+        words=Words(
+            class_words,
+            attribute_words,
+            TEMPLATES if request.templates is None else request.templates,
+            ATTRIBUTE_TEMPLATES if request.attribute_templates is None else request.attribute_templates,
+        ),
+        notes=(*notes, *_notes_on_numbers(class_words, attribute_words)),
+    )
+
+
+def _class_codes(columns: Columns, column: str, vocabulary: Vocabulary | None) -> tuple[Vocabulary, NDArray[np.int64]]:
+    """Return the classes, and the (N,) int64 index of each row's."""
+    words, codes, expected = _names_and_codes(_values(columns, column, vocabulary), vocabulary)
+    if len(words) < 2:
+        raise InputError(
+            f"{columns.path}: column {column!r} has {_found(words)}; a classifier needs at least two classes"
+        )
+    return words, columns.decode(column, codes.get, expected)
+
+
+def _attribute_codes(
+    columns: Columns, column: str, vocabulary: Vocabulary | None
+) -> tuple[Vocabulary, NDArray[np.int64]]:
+    """Return the attributes and, (N,) int64, the index of each row's, -1 where it is unknown or no column holds it."""
+    if column not in columns.values:
+        return vocabulary or {}, np.full(len(columns.lines), -1, dtype=np.int64)
+    values = {value for value in _values(columns, column, vocabulary) if not is_unknown(value)}
+    are_numbers = vocabulary is None and all(map(NUMBER.fullmatch, values))
+    if are_numbers and (negative := {value for value in values if Decimal(value) < 0}):
+        row, value = next((row, v) for row, v in enumerate(columns.values[column]) if v.strip() in negative)
+        raise InputError(
+            f"{columns.where(row)}: {column} is {value!r}, a negative number; write -1 or nothing where it is unknown, "
+            "else a name or a number from 0"
+        )
+    words, codes, expected = _names_and_codes(values, vocabulary)
+    if len(words) == 1:
+        raise InputError(
+            f"{columns.path}: column {column!r} has {_found(words)} (empty and -1 mean unknown); an attribute needs at "
+            "least two: name them with --attributes, or ignore the column with --columns attribute="
+        )
+    return words, columns.decode(column, lambda value: codes.get(value) if value in values else -1, expected)
+
+
+def _names_and_codes(
+    values: Set[str], vocabulary: Vocabulary | None
+) -> tuple[Vocabulary, dict[str, int], Sequence[str]]:
+    """Return the vocabulary of a column (the given one, or its values), the index of each valid value, and the names.
+
+    Given names may also be named by the integers that index them.
+    """
+    integers = {value: number for value in values if (number := _integer(value)) is not None}
+    are_integers = len(integers) == len(values)
+    if vocabulary is None:
+        keys: dict[str, Any] = integers if are_integers else {value: value for value in values}
+        order = {key: index for index, key in enumerate(sorted(set(keys.values())))}
+        names = [str(key) for key in order]
+        return {name: (name,) for name in names}, {value: order[key] for value, key in keys.items()}, names
+    names = list(vocabulary)
+    if integers and are_integers and values.isdisjoint(names):
+        codes = {value: number for value, number in integers.items() if 0 <= number < len(names)}
+        return vocabulary, codes, [str(index) for index in range(len(names))]
+    return vocabulary, {name: index for index, name in enumerate(names)}, names
+
+
+def _values(columns: Columns, column: str, vocabulary: Vocabulary | None) -> set[str]:
+    """Return the distinct values without missing ones: empty cells and, where all others are numbers, NaN.
+
+    Raises `InputError` for one with a line break or other control character.
+    """
+    values = set(map(str.strip, set(columns.values[column])))
+    missing = {value for value in values if value.lower() in ("", "nan")}
+    if not all(map(NUMBER.fullmatch, values - missing)):
+        missing &= {""}
+    values -= missing - set(vocabulary or ())
+    if any(map(CONTROL.search, values)):
+        row, value = next((row, v) for row, v in enumerate(columns.values[column]) if CONTROL.search(v.strip()))
+        raise InputError(
+            f"{columns.where(row)}: {column} is {value!r}, with a line break or another control character; is a quote "
+            "missing?"
+        )
+    return values
+
+
+def is_unknown(value: str) -> bool:
+    """Return whether a written value says that nothing is known: none, or a number equal to -1 (``"-1.0"``)."""
+    return not value or _integer(value) == -1
+
+
+def _integer(value: str) -> int | None:
+    """Return the integer that a text stands for, also as NumPy and pandas write it (``"1.0"``, ``"1e+00"``)."""
+    if not NUMBER.fullmatch(value):
+        return None
+    number = Decimal(value)
+    return int(number) if number == int(number) else None
+
+
+def _found(names: Vocabulary) -> str:
+    return f"only the value {next(iter(names))!r}" if names else "no value"
+
+
+def _notes_on_numbers(classes: Vocabulary, attributes: Vocabulary) -> Iterator[str]:
+    """Yield a line for each vocabulary whose names are numbers."""
+    for argument, vocabulary in (("classes", classes), ("attributes", attributes)):
+        if vocabulary and all(_integer(wordings[0]) is not None for wordings in vocabulary.values()):
+            yield f"{argument} are named by numbers ({shortened(vocabulary, 4)}), which tell CLIP nothing; give words"

@@ -1,0 +1,269 @@
+"""Image features that the user already has (``--embeddings``), read instead of computed; needs no image and no torch.
+
+A ``.npy`` or ``.safetensors`` file has a row for each row of the data set. The folder of ``clip-retrieval inference``,
+``img_emb/img_emb_N.npy`` beside ``metadata/metadata_N.parquet``, has its own order; its ``image_path`` says which image
+a row is. Files are mapped into memory, and nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from dbpt.data.dataset import Dataset
+from dbpt.data.paths import is_folder, list_entries
+from dbpt.data.tables import read_parquet
+from dbpt.errors import InputError
+from dbpt.files.disk import open_regular, reason_of
+
+BLOCK_ROWS = 65_536
+DTYPES: dict[str, np.dtype[Any]] = {
+    "F16": np.dtype(np.float16),
+    "F32": np.dtype(np.float32),
+    "F64": np.dtype(np.float64),
+}
+TENSOR_NAMES = ("features", "embeddings", "image_embeddings", "img_emb")
+PICKLES = (".pt", ".pth", ".bin", ".pkl", ".pickle")
+REFUSED = "holds pickled objects, which are never loaded; save numbers with np.save(FILE, features.astype('float32'))"
+EMBEDDINGS, METADATA, PATH = "img_emb", "metadata", "image_path"
+
+
+def read_precomputed_features(path: Path, dataset: Dataset, embed_dim: int, model: str) -> NDArray[np.float32]:
+    """Return (N, D) float32 features in the order of ``dataset``, each row divided by its length.
+
+    Only their width can tell whether the features are those of ``model``.
+
+    Args:
+        path: ``.npy`` or ``.safetensors``, float16 to float64, whose row i is row i of ``dataset``; or a folder of
+            clip-retrieval, whose rows are found by their image paths.
+        dataset: the rows that are wanted.
+        embed_dim: D of the model that goes on with the features.
+        model: its name, for the message.
+
+    Raises:
+        InputError: as `open_array`; another number of rows, another width, a row with NaN or an infinity or of zeros
+            alone, an image that the folder does not have.
+    """
+    if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
+        folder = ClipRetrievalFolder(path)
+        _check_width(path, folder.width, embed_dim, model)
+        features = folder.features(dataset)
+    else:
+        array = _open_aligned(path, dataset)
+        _check_width(path, array.shape[1], embed_dim, model)
+        features = np.empty(array.shape, dtype=np.float32)
+        for start in range(0, len(array), BLOCK_ROWS):
+            with np.errstate(over="ignore"):  # a float64 that float32 can't hold is refused as an infinity
+                features[start : start + BLOCK_ROWS] = array[start : start + BLOCK_ROWS]
+    for start in range(0, len(features), BLOCK_ROWS):
+        _normalise(features[start : start + BLOCK_ROWS], start, path, dataset)
+    return features
+
+
+def check_precomputed_file(path: Path, dataset: Dataset) -> None:
+    """Check what can be checked of a file before a model is loaded; a folder is left for later."""
+    if not os.path.isdir(path):  # noqa: PTH112 (as above)
+        _open_aligned(path, dataset)
+
+
+def _open_aligned(path: Path, dataset: Dataset) -> NDArray[Any]:
+    array = open_array(path)
+    if len(array) != len(dataset):
+        raise InputError(
+            f"{path}: has {len(array)} rows, {dataset.source} has {len(dataset)}; row i must be the same in both"
+        )
+    return array
+
+
+def _check_width(path: Path, width: int, embed_dim: int, model: str) -> None:
+    if width != embed_dim:
+        raise InputError(
+            f"{path}: rows of {width} numbers, but {model} gives {embed_dim}; name the model "
+            "that made them with --model and --pretrained"
+        )
+
+
+def _normalise(block: NDArray[np.float32], start: int, path: Path, dataset: Dataset) -> None:
+    """Give every row of a block, which begins at row ``start``, the length 1."""
+    lengths = np.sqrt(np.einsum("nd,nd->n", block, block, dtype=np.float64))
+    bad = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
+    if bad.size:
+        row = int(bad[0])
+        problem = "is all zeros" if lengths[row] == 0 else "holds NaN or an infinity"
+        raise InputError(
+            f"{path}: the features of row {start + row + 1} ({dataset.where(start + row)}) {problem}; take the row out "
+            "of both, or embed its image again"
+        )
+    block /= lengths[:, None]
+
+
+# --- one file
+
+
+def open_array(path: Path) -> NDArray[Any]:
+    """Map the (N, D) array of floats in a file: in a ``.safetensors``, its only tensor or the one of `TENSOR_NAMES`.
+
+    Raises:
+        InputError: another kind of file, one that is damaged or would have to be unpickled, another shape or dtype.
+    """
+    suffix = path.suffix.lower()
+    if suffix in PICKLES:
+        raise InputError(
+            f"{path}: is a pickle, which is never loaded; save the tensor with "
+            "safetensors.torch.save_file({'features': features}, 'features.safetensors')"
+        )
+    if suffix not in (".npy", ".safetensors"):
+        raise InputError(
+            f"{path}: expected a .npy or .safetensors file, or a folder that clip-retrieval has written; "
+            "np.save(FILE, features) writes the first"
+        )
+    try:
+        open_regular(path).close()
+        array = _open_npy(path) if suffix == ".npy" else _open_safetensors(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: cannot read the features: {reason_of(error)}") from None
+    if array.dtype not in DTYPES.values():
+        raise InputError(
+            f"{path}: holds {array.dtype}, expected float16, float32 or float64; convert it with "
+            "features.astype('float32')"
+        )
+    if array.ndim != 2:
+        raise InputError(f"{path}: has the shape {array.shape}, expected (rows, width), a row an image")
+    return array
+
+
+def _open_npy(path: Path) -> NDArray[Any]:
+    with path.open("rb") as file:
+        start = file.read(6)
+    if start[:1] == b"\x80":
+        raise InputError(f"{path}: {REFUSED}")
+    if start != b"\x93NUMPY":
+        raise InputError(f"{path}: is not a .npy file; write it with np.save(FILE, features)")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about headers that Python 2 wrote
+            array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+            return array
+    except Exception as error:  # numpy raises whatever its parser, or memory, makes of a header that is none
+        if "Python objects" in str(error):
+            raise InputError(f"{path}: {REFUSED}") from None
+        # NumPy's own errors say what is wrong; those of Python's parser, which it lets through, don't.
+        reason = reason_of(error)[:120] if isinstance(error, OSError | ValueError) else "not a .npy header"
+        raise InputError(f"{path}: is not a whole .npy file ({reason}); write it again") from None
+
+
+def _open_safetensors(path: Path) -> NDArray[Any]:
+    with safe_open(path, framework="numpy") as file:  # which checks the header against the file
+        names = list(file.keys())
+        name = names[0] if len(names) == 1 else next((name for name in TENSOR_NAMES if name in names), None)
+        if name is None:
+            found = ", ".join(names[:8]) or "none"
+            raise InputError(f"{path}: which tensor has the features? Call it {TENSOR_NAMES[0]!r}; found: {found}")
+        part = file.get_slice(name)
+        shape, dtype = tuple(part.get_shape()), part.get_dtype()
+    if dtype not in DTYPES:
+        raise InputError(
+            f"{path}: tensor {name!r} holds {dtype}, expected F16, F32 or F64; convert it with features.float()"
+        )
+    if not all(shape):
+        return np.zeros(shape, DTYPES[dtype])
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        begin = json.loads(file.read(length))[name]["data_offsets"][0]
+    array: NDArray[Any] = np.memmap(path, DTYPES[dtype], "r", 8 + length + begin, shape)
+    return array
+
+
+# --- clip-retrieval's folder
+
+
+class ClipRetrievalFolder:
+    """The mapped parts of a folder of clip-retrieval, and the part and row of each image."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open every part. Raises `InputError` if one has no partner, another width, or another number of rows."""
+        self.folder = folder
+        arrays, tables = _numbered(folder, EMBEDDINGS, ".npy"), _numbered(folder, METADATA, ".parquet")
+        for number in arrays.keys() ^ tables.keys():
+            alone = arrays.get(number) or tables[number]
+            raise InputError(f"{alone}: has no partner of number {number} in {EMBEDDINGS}/ or {METADATA}/; copy both")
+        if not arrays:
+            raise InputError(f"{folder}: holds no {EMBEDDINGS}/{EMBEDDINGS}_0.npy; is it what clip-retrieval wrote?")
+        numbers = sorted(arrays)
+        self.parts = [open_array(arrays[number]) for number in numbers]
+        self.width = int(self.parts[0].shape[1])
+        self.places: dict[str, tuple[int, int]] = {}
+        self.repeated: set[str] = set()
+        for part, number in enumerate(numbers):
+            array, file, table = self.parts[part], arrays[number], tables[number]
+            names = read_parquet(table, (PATH,)).values[PATH]
+            if len(names) != len(array):
+                raise InputError(f"{file}: has {len(array)} rows, {table.name} has {len(names)}; copy both again")
+            if array.shape[1] != self.width:
+                first = arrays[numbers[0]].name
+                raise InputError(f"{file}: rows of {array.shape[1]} numbers, in {first} of {self.width}")
+            for row, name in enumerate(names):
+                if name in self.places:
+                    self.repeated.add(name)
+                self.places[name] = part, row
+
+    def features(self, dataset: Dataset) -> NDArray[np.float32]:
+        """Return the (N, D) rows of the images of ``dataset``. Raises `InputError` if one is missing or there twice."""
+        found = [self._find(path, dataset.root) for path in dataset.paths]
+        if not any(found) and (prefix := self._prefix(dataset.paths[0])):
+            found = [self._find(prefix + path, dataset.root) for path in dataset.paths]
+        places = [place for place in found if place is not None]
+        if len(places) < len(found):
+            row = found.index(None)
+            raise InputError(
+                f"{dataset.where(row)}: image {dataset.paths[row]!r} is in no metadata of {self.folder} "
+                f"({len(found) - len(places)} of {len(found)} are not there); write paths as its {PATH} does, for "
+                f"example {next(iter(self.places), '')!r}"
+            )
+        return self._gather(places)
+
+    def _find(self, path: str, root: Path) -> tuple[int, int] | None:
+        """Return the place of an image, by its name as it is or below ``root``."""
+        for name in (path, os.path.normpath(root / path)):
+            if name in self.repeated:
+                raise InputError(f"{self.folder / METADATA}: {name!r} occurs in more than one row; keep one")
+            if name in self.places:
+                return self.places[name]
+        return None
+
+    def _prefix(self, path: str) -> str | None:
+        """Return the folder in the one name that ends with ``path``: clip-retrieval was started elsewhere."""
+        found = [name for name in self.places if name.endswith(f"/{path}")]
+        return found[0].removesuffix(path) if len(found) == 1 else None
+
+    def _gather(self, places: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
+        """Return the (N, D) rows at ``places``, read part by part in the order of the file."""
+        gathered = np.empty((len(places), self.width), dtype=np.float32)
+        part_N, row_N = np.array(places, dtype=np.int64).T
+        for part, array in enumerate(self.parts):
+            wanted = np.flatnonzero(part_N == part)
+            wanted = wanted[np.argsort(row_N[wanted], kind="stable")]
+            with np.errstate(over="ignore"):  # as above
+                gathered[wanted] = array[row_N[wanted]]
+        return gathered
+
+
+def _numbered(folder: Path, kind: str, suffix: str) -> dict[int, Path]:
+    """Return the files ``kind/kind_N.suffix`` by N, which may have zeros in front."""
+    found: dict[int, Path] = {}
+    for entry in list_entries(folder / kind) if is_folder(folder / kind) else []:
+        path = folder / kind / entry.name
+        number = path.stem.removeprefix(f"{kind}_")
+        if path.suffix == suffix and path.stem != number and number.isdecimal() and number.isascii():
+            if int(number) in found:
+                raise InputError(f"{path}: has the number of {found[int(number)].name}; keep one")
+            found[int(number)] = path
+    return found

@@ -1,0 +1,291 @@
+"""Any data set as a table with path, label, split and attribute: CSV, TSV, JSON lines or Parquet.
+
+Each format's reader returns the wanted `Columns` as text; pyarrow, for Parquet, comes with ``dbpt[parquet]``.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dbpt.data.columns import COLUMNS_HINT, REQUIRED, Columns, cell_text, check_number, column_position, shortened
+from dbpt.data.dataset import Dataset
+from dbpt.data.labels import coded_dataset
+from dbpt.data.request import DataRequest
+from dbpt.errors import InputError, nearest
+from dbpt.files.disk import open_regular, read_regular, reason_of
+
+MAX_BYTES = 1 << 32
+
+
+def read_table(path: Path, root: Path, request: DataRequest) -> Dataset:
+    """Read a table by its ending, with paths relative to ``root``.
+
+    Raises:
+        InputError: a malformed file, a missing column, a path that leaves the root; as `coded_dataset`.
+    """
+    names = request.column_names
+    needed = [role for role in REQUIRED if request.images or role != "path"]
+    needed += [role for role in request.columns if role in names and role not in needed]
+    required = [names[role] for role in needed]
+    optional = [name for role, name in names.items() if role not in needed]
+    columns = READERS[path.suffix.lower()](path, required, optional, hint=COLUMNS_HINT)
+    paths = columns.image_paths(names["path"], root) if request.images else _row_names(columns, names["path"])
+    return coded_dataset(request, columns, paths, name=path.stem, root=root)
+
+
+def _row_names(columns: Columns, column: str) -> tuple[str, ...]:
+    """Return names of rows that need no image: their paths as they are written, else their numbers."""
+    names = columns.values.get(column)
+    if names is None:
+        return tuple(f"row {row + 1}" for row in range(len(columns.lines)))
+    if "" in names:
+        raise InputError(f"{columns.where(names.index(''))}: {column} is empty; name every row, or drop the column")
+    return tuple(names)
+
+
+# --- delimited text
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a UTF-8 file without its byte order mark.
+
+    Raises:
+        InputError: missing, unreadable, no regular file or one of more than 4 GB, not UTF-8 (with the line), binary, a
+            web page, or without content.
+    """
+    raw = read_regular(path, "file", MAX_BYTES)
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in raw:
+        raise InputError(f"{path}: is not UTF-8 text (UTF-16 or binary); save it as UTF-8")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path} line {line}: byte 0x{raw[error.start]:02x} is not UTF-8; save it as UTF-8") from None
+    start = text.lstrip()[:200].lower()
+    if start.startswith(("<!doctype", "<html", "<?xml", "<head")):
+        raise InputError(f"{path}: is a web page, not metadata (a failed download?); download it again")
+    if start.startswith("version https://git-lfs"):
+        raise InputError(f"{path}: is a Git LFS pointer, not the file itself; run 'git lfs pull' where it came from")
+    if not start:
+        raise InputError(f"{path}: is empty; expected a header and one row per image")
+    return text
+
+
+def separated_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line, fields) of every row that is not blank; a quoted field may span lines, the first one counts.
+
+    Raises:
+        InputError: a quote that is never closed, or another error of form.
+    """
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    line = 1
+    try:
+        for fields in reader:
+            if fields:
+                yield line, fields
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise InputError(f"{path} line {line}: not well-formed ({error}); check its quotes") from None
+
+
+def read_columns(
+    path: Path, required: Sequence[str], optional: Sequence[str] = (), delimiter: str = ",", hint: str = ""
+) -> Columns:
+    """Read the named columns of a delimited file with a header; other columns are ignored.
+
+    Raises:
+        InputError: as `read_text`; a required column missing, a column twice, a row of another length, no rows.
+    """
+    text = read_text(path)
+    cells = _unquoted_cells(text, delimiter)
+    rows = iter(()) if cells else separated_rows(path, text, delimiter)
+    first_line, header = (1, [column[0] for column in cells]) if cells else next(rows)
+    stripped = [name.strip() for name in header]
+    wanted = [*required, *(name for name in optional if name in stripped)]
+    positions = {name: column_position(f"{path} line {first_line}", stripped, name, hint) for name in wanted}
+    if cells:
+        values = {name: cells[position][1:] for name, position in positions.items()}
+        return Columns(path, range(2, len(cells[0]) + 1), values)
+    lines: list[int] = []
+    values = {name: [] for name in wanted}
+    appends = [(position, values[name].append) for name, position in positions.items()]
+    for line, fields in rows:
+        if len(fields) != len(header):
+            raise InputError(
+                f"{path} line {line}: has {len(fields)} fields where the header has {len(header)}; "
+                "quote fields that contain the separator"
+            )
+        lines.append(line)
+        for position, append in appends:
+            append(fields[position])
+    if not lines:
+        raise InputError(f"{path}: has a header but no rows; expected one row per image")
+    return Columns(path, lines, values)
+
+
+def _unquoted_cells(text: str, delimiter: str) -> list[list[str]] | None:
+    """Return all columns, header first, of a text without quotes and blank lines, with rows of one length.
+
+    None for any other text. It gives what `separated_rows` gives, several times as fast.
+    """
+    lines = text.removesuffix("\n").split("\n")
+    separators = {line.count(delimiter) for line in lines}
+    if '"' in text or "\r" in text or len(separators) > 1 or separators == {0} or len(lines) == 1:
+        return None
+    if max(map(len, lines)) > csv.field_size_limit():
+        return None
+    cells = delimiter.join(lines).split(delimiter)
+    width = separators.pop() + 1
+    return [cells[position::width] for position in range(width)]
+
+
+# --- JSON lines
+
+
+def _read_jsonl(path: Path, required: Sequence[str], optional: Sequence[str], hint: str) -> Columns:
+    """Read the named keys of every line; an optional key that only some lines have is empty in the others."""
+    lines: list[int] = []
+    values: dict[str, list[str]] = {name: [] for name in (*required, *optional)}
+    found: set[str] = set()
+    for line, text in enumerate(read_text(path).split("\n"), start=1):
+        if not text.strip():
+            continue
+        where = f"{path} line {line}"
+        row = json_object(text, where)
+        for name in required:
+            if name not in row:
+                close = nearest(name, list(row))
+                raise InputError(f"{where}: no key {name!r}; keys found: {shortened(row) or 'none'}{close}{hint}")
+        for name, column in values.items():
+            cell = cell_text(row.get(name))
+            if cell is None:
+                kind = _kind(row[name])
+                raise InputError(f"{where}: {name} is {kind}, expected text, a number, true, false or null")
+            column.append(cell)
+        lines.append(line)
+        found |= row.keys()
+    return Columns(path, lines, {name: column for name, column in values.items() if name in found})
+
+
+def json_object(text: str, where: str) -> dict[str, Any]:
+    """Return one JSON object. Raises `InputError` for anything else, and for a key that is there twice."""
+    try:
+        row = DECODER.decode(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: is not JSON ({error}); expected an object") from None
+    if not isinstance(row, dict):
+        raise InputError(f"{where}: is {_kind(row)}, expected an object")
+    return row
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"key {repeated!r} occurs twice in an object")
+    return row
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_without_repeats)
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    shown = ascii(value)
+    return shown if len(shown) <= 40 else f"{shown[:40]}..."
+
+
+# --- Parquet
+
+
+def import_pyarrow(path: Path, extra: str) -> Any:
+    """Return the module, for reading ``path``. Raises `InputError` if it is missing or unsafe.
+
+    ``extra`` is the extra of dbpt that installs it.
+    """
+    try:
+        import pyarrow
+    except ImportError:
+        raise InputError(f"{path}: reading it needs pyarrow; run pip install 'dbpt[{extra}]'") from None
+    # Until 14.0.1 a file could ask for an extension type that was unpickled (CVE-2023-47248).
+    if int(pyarrow.__version__.partition(".")[0]) < 15:
+        raise InputError(
+            f"{path}: pyarrow {pyarrow.__version__} may unpickle what a file holds; run pip install -U 'dbpt[{extra}]'"
+        )
+    return pyarrow
+
+
+def read_parquet(path: Path, required: Sequence[str], optional: Sequence[str] = (), hint: str = "") -> Columns:
+    """Read the named columns of a Parquet file; no other column is decoded.
+
+    Raises:
+        InputError: no pyarrow, or a version whose reader could be made to unpickle; not a Parquet file; a required
+            column missing or there twice; a column of another type than text, integer, float or boolean; no rows.
+    """
+    pyarrow = import_pyarrow(path, "parquet")
+    import pyarrow.parquet as parquet
+
+    try:
+        open_regular(path).close()
+        schema = parquet.read_schema(path)
+        # Text stays in the file's own dictionaries: a few KB can stand for gigabytes of repeated text.
+        texts = [field.name for field in schema if str(field.type) in ("string", "large_string")]
+        with parquet.ParquetFile(path, read_dictionary=texts) as file:
+            check_number(path, file.metadata.num_rows)
+            names = [name for name in (*required, *optional) if name in required or name in schema.names]
+            for name in names:
+                position = column_position(str(path), schema.names, name, hint)
+                _check_type(pyarrow.types, path, name, schema.field(position).type)
+            table = file.read(columns=names)
+            values = {name: _cells(path, name, table.column(name)) for name in names}
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = reason_of(error)[:200]
+        raise InputError(f"{path}: cannot be read as Parquet ({reason}); write it again") from None
+    if not table.num_rows:
+        raise InputError(f"{path}: has columns but no rows; expected one row per image")
+    return Columns(path, range(1, table.num_rows + 1), values, unit="row")
+
+
+def _check_type(types: Any, path: Path, name: str, kind: Any) -> None:
+    value_type = kind.value_type if types.is_dictionary(kind) else kind
+    tests = ("is_string", "is_large_string", "is_integer", "is_floating", "is_boolean", "is_null")
+    if not any(getattr(types, test)(value_type) for test in tests):
+        raise InputError(
+            f"{path}: column {name!r} holds {' '.join(str(kind).split())[:80]}, expected text, integers or booleans; "
+            "a path column names image files, pictures inside the table are not read"
+        )
+
+
+def _cells(path: Path, name: str, column: Any) -> list[str]:
+    """Return the cells of a column as text; each distinct value is converted once, however often it occurs."""
+    cells: list[str] = []
+    for chunk in column.chunks:
+        chunk.validate(full=True)
+        if not hasattr(chunk, "dictionary"):
+            chunk = (chunk.cast("float32") if str(chunk.type) == "halffloat" else chunk).dictionary_encode()
+        values = chunk.dictionary.to_pylist()
+        texts = [cell_text(value) for value in values]
+        codes = chunk.indices.fill_null(len(texts)).to_numpy()
+        if None in texts:
+            for row, code in enumerate(codes.tolist(), start=len(cells) + 1):
+                if code < len(texts) and texts[code] is None:
+                    raise InputError(f"{path} row {row}: {name} is {values[code]!a:.80}, expected text or an integer")
+        cells += np.array([*texts, ""], dtype=object)[codes].tolist()
+    return cells
+
+
+READERS: dict[str, Callable[..., Columns]] = {
+    ".csv": partial(read_columns, delimiter=","),
+    ".tsv": partial(read_columns, delimiter="\t"),
+    ".jsonl": _read_jsonl,
+    ".ndjson": _read_jsonl,
+    ".parquet": read_parquet,
+}
