@@ -1,7 +1,7 @@
-"""What the documentation says is so: its commands and snippets run, its lists are complete, its versions agree.
+"""The documentation is true: its commands and snippets run, its lists are complete, its versions agree.
 
-The commands run as they stand, but on demo data sets of fewer drawings, for fewer epochs by default, and with the demo's
-small CLIP as the default backbone instead of the one that is downloaded.
+The commands run as written, but on smaller demo data sets, for fewer epochs by default, and with the demo's small CLIP
+as the default backbone.
 """
 
 import csv
