@@ -32,7 +32,7 @@ def image(place: Workplace) -> Parse:
     return place.parser_of("image", read)
 
 
-def given(place: Workplace, name: str) -> Parse:
+def precomputed(place: Workplace, name: str) -> Parse:
     """Features of four rows."""
     table = place.folder / "rows.csv"
     table.write_text("path,label,split\nimg/a,x,train\nimg/b,y,train\nimg/c,x,val\nimg/d,y,test\n")
@@ -48,18 +48,18 @@ def given(place: Workplace, name: str) -> Parse:
 
 
 @target()
-def given_npy(place: Workplace) -> Parse:
-    return given(place, "features.npy")
+def precomputed_npy(place: Workplace) -> Parse:
+    return precomputed(place, "features.npy")
 
 
 @target(repairs.safetensors)
-def given_safetensors(place: Workplace) -> Parse:
-    return given(place, "features.safetensors")
+def precomputed_safetensors(place: Workplace) -> Parse:
+    return precomputed(place, "features.safetensors")
 
 
 @target()
 def clip_retrieval_metadata(place: Workplace) -> Parse:
-    parse = given(place, "folder/metadata/metadata_0.parquet")
+    parse = precomputed(place, "folder/metadata/metadata_0.parquet")
     (place.folder / "folder/img_emb").mkdir()
     np.save(place.folder / "folder/img_emb/img_emb_0.npy", np.eye(4, dtype=np.float16))
     return parse

@@ -72,8 +72,7 @@ class ArrowMember(Member):
 def find_member(path: Path) -> Member | None:
     """Return the file that a path such as ``shards/0001.tar/cat.jpg`` means; None if it leads to none in an archive.
 
-    Raises:
-        InputError: the archive is damaged, or needs a library that isn't installed.
+    Raises `InputError` if the archive is damaged, or needs a library that isn't installed.
     """
     text = path.as_posix()  # as text, because this is asked for each of a million images
     for match in INSIDE.finditer(text):
@@ -101,11 +100,7 @@ def _place(archive: Path) -> tuple[str, int, int]:
 
 
 def tar_members(archive: Path) -> dict[str, TarMember]:
-    """Return the regular files of an archive by name, in its order.
-
-    Raises:
-        InputError: it can't be read, is no tar file or a compressed one, is cut off, or has a name twice.
-    """
+    """Return the regular files of an archive by name, in its order. Raises `InputError` if it is damaged."""
     return _tar_members(*_place(archive))
 
 
@@ -128,9 +123,8 @@ def _tar_members(path: str, size: int, mtime_ns: int) -> dict[str, TarMember]:
     except InputError:
         raise
     except (OverflowError, MemoryError):  # from an extended header, which tarfile reads as long as it says it is
-        raise InputError(
-            f"{archive}: is damaged: a header claims more bytes than the file has; copy it again"
-        ) from None
+        problem = "is damaged: a header claims more bytes than the file has"
+        raise InputError(f"{archive}: {problem}; copy it again") from None
     except (tarfile.TarError, OSError, ValueError, RecursionError) as error:  # RecursionError: from thousands of them
         raise InputError(f"{archive}: cannot be read as an uncompressed tar file ({reason_of(error)})") from None
     return found
@@ -155,11 +149,7 @@ def _inner_name(name: str, archive: Path) -> str:
 
 
 def image_column(archive: Path, column: str) -> Any:
-    """Return a column of images as a pyarrow array of bytes, null where there is none; it maps the file.
-
-    Raises:
-        InputError: no pyarrow; no Arrow stream, damaged, cut off; no column of this name that holds images.
-    """
+    """Map a column of images as a pyarrow array of bytes, null where there is none. Raises `InputError`."""
     return _image_column(*_place(archive), column)
 
 
@@ -195,9 +185,8 @@ def _image_column(archive: str, size: int, mtime_ns: int, column: str) -> Any:
     except InputError:
         raise
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise InputError(
-            f"{archive}: cannot be read as an Arrow file ({reason_of(error)}); copy or save it again"
-        ) from None
+        reason = reason_of(error)
+        raise InputError(f"{archive}: cannot be read as an Arrow file ({reason}); copy or save it again") from None
     # Between two batches a reader takes the end of the file for the end of the stream.
     if mapped.slice(max(0, size - len(END_OF_STREAM))).to_pybytes() != END_OF_STREAM:
         raise InputError(f"{archive}: is cut off; copy or save it again")

@@ -77,13 +77,8 @@ CLAUSES = {
 
 # Also as WILDS and group_DRO name it.
 FOLDERS = ("celeba", "CelebA", "celebA", "celeba-dataset", "celebA_v1.0", "celebA/data", "data")
-ATTRIBUTES = ("list_attr_celeba.txt", "list_attr_celeba.csv", "Anno/list_attr_celeba.txt", "Anno/list_attr_celeba.csv")
-PARTITIONS = (
-    "list_eval_partition.txt",
-    "list_eval_partition.csv",
-    "Eval/list_eval_partition.txt",
-    "Eval/list_eval_partition.csv",
-)
+ATTRIBUTES = tuple(f"{folder}list_attr_celeba.{ending}" for folder in ("", "Anno/") for ending in ("txt", "csv"))
+PARTITIONS = tuple(f"{folder}list_eval_partition.{ending}" for folder in ("", "Eval/") for ending in ("txt", "csv"))
 MERGED = ("metadata.csv", "metadata_celeba.csv", "celeba_metadata.csv", "img_align_celeba/metadata.csv")
 # The Kaggle archive holds the images in a folder of the same name inside the folder.
 IMAGES = ("img_align_celeba/img_align_celeba", "img_align_celeba", "Img/img_align_celeba")
@@ -108,12 +103,8 @@ def read_celeba(root: Path, request: DataRequest) -> Dataset:
 
     The target is 1 where it is present. The 2^k combinations of k spurious attributes are numbered as binary numbers
     whose first digit is the first attribute.
-
-    Raises:
-        InputError: an unknown attribute, a list or the image folder missing, a malformed row, an image without a
-            partition.
     """
-    target = request.celeba_target or TARGET
+    target = TARGET if request.celeba_target is None else request.celeba_target
     attributes = SPURIOUS if request.celeba_attributes is None else request.celeba_attributes
     _check_task(target, attributes)
     root = find_root(root, FOLDERS, (*ATTRIBUTES, *MERGED), "CelebA")
@@ -166,17 +157,13 @@ def _check_task(target: str, attributes: Sequence[str]) -> None:
                 f"--celeba-{setting}: {name!r} is none of CelebA's {len(CLAUSES)} attributes"
                 f"{COMMA_HINT if ',' in name else usual}"
             )
-    if not attributes or len(attributes) > MAX_ATTRIBUTES:
-        raise InputError(
-            f"--celeba-attributes: found {len(attributes)}; expected 1 to {MAX_ATTRIBUTES}, whose combinations make "
-            "the groups"
-        )
-    if len({target, *attributes}) <= len(attributes):
-        twice = target if target in attributes else next(name for name in attributes if attributes.count(name) > 1)
-        raise InputError(
-            f"--celeba-attributes: {twice!r} is given twice (as {'the target' if twice == target else 'an attribute'} "
-            "too); an attribute has one role"
-        )
+    flag, number = "--celeba-attributes", len(attributes)
+    if not 1 <= number <= MAX_ATTRIBUTES:
+        raise InputError(f"{flag}: found {number}; expected 1 to {MAX_ATTRIBUTES}, whose combinations make the groups")
+    for name in attributes:
+        if name == target or attributes.count(name) > 1:
+            role = "the target" if name == target else "an attribute"
+            raise InputError(f"{flag}: {name!r} is given twice (as {role} too); an attribute has one role")
 
 
 # --- words
@@ -194,15 +181,11 @@ def celeba_words(target: str, attributes: Sequence[str]) -> Words:
 
 
 def _vocabulary(attributes: Sequence[str]) -> Vocabulary:
-    combinations = product(*(CLAUSES[attribute] for attribute in attributes))
-    return {", ".join(map(_name, clauses)): (f"celebrity {' and '.join(clauses)}",) for clauses in combinations}
-
-
-def _name(clause: str) -> str:
-    """``"male"`` of ``"who is male"``, ``"bangs"`` of ``"with bangs"``."""
-    for beginning in ("who is ", "with ", "in "):
-        clause = clause.removeprefix(beginning)
-    return clause
+    vocabulary: Vocabulary = {}
+    for clauses in product(*(CLAUSES[attribute] for attribute in attributes)):
+        names = (re.sub("^(who is|with|in) ", "", clause) for clause in clauses)  # "who is male" is called "male"
+        vocabulary[", ".join(names)] = (f"celebrity {' and '.join(clauses)}",)
+    return vocabulary
 
 
 # --- the lists: in the official text form and in the CSV dialects in circulation
@@ -214,10 +197,7 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     if any("," in line for line in text.lstrip().split("\n", 2)[:2]):
         yield from ((line, [field.strip() for field in fields]) for line, fields in separated_rows(path, text, ","))
         return
-    for number, line in enumerate(text.split("\n"), start=1):
-        fields = line.split()
-        if fields:
-            yield number, fields
+    yield from ((number, line.split()) for number, line in enumerate(text.split("\n"), start=1) if line.strip())
 
 
 def _read_attributes(path: Path, wanted: Sequence[str], notes: list[str]) -> Columns:

@@ -1,13 +1,10 @@
-"""Whether a data set can be used: rows in the splits that need them, every class present, every image there.
-
-The checks see a ``Dataset`` and the folder's listing; no image is opened.
-"""
+"""Checks that a data set can be used: training rows, every class, every image file. No image is opened."""
 
 import errno
 import os
 import stat
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,11 +22,14 @@ def check_dataset(dataset: Dataset, *, training: bool = True, images: bool = Tru
     Raises:
         InputError: a path twice, a class without rows or without training rows, no training rows, a missing image.
     """
-    check_unique(dataset)
+    for row, first in repeated_rows(dataset):
+        raise InputError(
+            f"{dataset.where(row)}: {dataset.paths[row]!r} stands already at {dataset.where(first)}; keep one"
+        )
     if training:
         check_classes(dataset)
     if images:
-        check_images(dataset)
+        _check_images(dataset)
 
 
 def check_names(dataset: Dataset) -> None:
@@ -45,7 +45,7 @@ def check_names(dataset: Dataset) -> None:
 
 
 def spelled_as_on_disk(dataset: Dataset) -> Dataset:
-    """The data set with the file system's spelling of names that it has in the other Unicode normal form.
+    """Return the data set with the file system's spelling of names that it has in the other Unicode normal form.
 
     An accented letter is one code point in most tables (NFC) and a letter with a mark in file names from a Mac (NFD).
     """
@@ -58,14 +58,6 @@ def spelled_as_on_disk(dataset: Dataset) -> Dataset:
 def _on_disk(root: Path, path: str) -> str:
     spellings = (path, *(unicodedata.normalize(form, path) for form in ("NFC", "NFD")))
     return next((name for name in spellings if os.path.isfile(root / name)), path)  # noqa: PTH113 (Path.is_file raises on a name that is too long)
-
-
-def check_unique(dataset: Dataset) -> None:
-    """Refuse a path that occurs twice, naming both lines."""
-    for row, first in repeated_rows(dataset):
-        raise InputError(
-            f"{dataset.where(row)}: {dataset.paths[row]!r} stands already at {dataset.where(first)}; keep one"
-        )
 
 
 def repeated_rows(dataset: Dataset) -> Iterator[tuple[int, int]]:
@@ -87,23 +79,19 @@ def check_classes(dataset: Dataset) -> None:
     everywhere = np.bincount(dataset.labels, minlength=dataset.num_classes)
     in_training = np.bincount(dataset.labels[train], minlength=dataset.num_classes)
     for name, n, n_train in zip(dataset.class_names, everywhere, in_training, strict=True):
+        where = f"{dataset.source}: class {name!r}"
         if n == 0:
-            raise InputError(
-                f"{dataset.source}: class {name!r} occurs in no row; drop it from the classes or add images"
-            )
+            raise InputError(f"{where} occurs in no row; drop it from the classes or add images")
         if n_train == 0:
-            raise InputError(
-                f"{dataset.source}: class {name!r} has {n} rows but none in training; move some to split 'train'"
-            )
+            raise InputError(f"{where} has {n} rows but none in training; move some to split 'train'")
 
 
-def check_images(dataset: Dataset) -> None:
+def _check_images(dataset: Dataset) -> None:
     """Refuse a data set with rows whose image file is missing, naming the first and how many there are."""
     missing = missing_rows(dataset)
     if not missing:
         return
-    path = dataset.paths[missing[0]]
-    way_out = "complete the images or take the rows out"
+    path, way_out = dataset.paths[missing[0]], "complete the images or take the rows out"
     if len(missing) == len(dataset):
         way_out = "is the root the folder that the paths are relative to?"
     elif "\\" in path:
@@ -115,7 +103,7 @@ def check_images(dataset: Dataset) -> None:
 
 
 def missing_rows(dataset: Dataset) -> list[int]:
-    """Rows whose image is no file in the root."""
+    """Return the rows whose image is no file in the root."""
     root, paths = dataset.root, dataset.paths
     folders: dict[str, list[str]] = {}
     for path in paths:
@@ -151,18 +139,12 @@ def _file_names(folder: Path) -> set[str]:
 
 
 def published_notes(dataset: Dataset) -> list[str]:
-    """A note for each split whose group counts are published and others than the data set's."""
-    groups = dataset.groups(dataset.attributes)
-    differing = []
+    """Return a note for each split whose group counts differ from the published ones."""
+    groups, notes = dataset.groups(dataset.attributes), []
     for split, expected in enumerate(dataset.published or ()):
         chosen = groups[(dataset.splits == split) & (groups >= 0)]
         counts = tuple(np.bincount(chosen, minlength=dataset.num_groups).tolist())
         if counts != expected:
-            differing.append(
-                f"{SPLITS[split]}: group counts {_listed(counts)} differ from the published {_listed(expected)}"
-            )
-    return differing
-
-
-def _listed(counts: Sequence[int]) -> str:
-    return "/".join(str(count) for count in counts)
+            shown, published = ("/".join(map(str, numbers)) for numbers in (counts, expected))
+            notes.append(f"{SPLITS[split]}: group counts {shown} differ from the published {published}")
+    return notes

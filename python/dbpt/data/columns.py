@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data.dataset import Dataset, GroupCounts
-from dbpt.data.paths import relative_path
+from dbpt.data.paths import is_normal, relative_path
 from dbpt.data.words import Words
 from dbpt.errors import InputError, nearest
 
@@ -22,8 +22,7 @@ MOST_ROWS = 10_000_000
 def parse_columns(entries: Sequence[str], argument: str = "--columns") -> dict[str, str]:
     """Return ``["path=file", "label=y"]`` as role to column name, checked as `check_columns` does.
 
-    Raises:
-        InputError: an entry that is not ROLE=NAME, or a role twice; names ``argument``.
+    Raises `InputError`, which names ``argument``, for an entry that is not ROLE=NAME, or a role twice.
     """
     columns: dict[str, str] = {}
     for entry in entries:
@@ -42,8 +41,7 @@ def parse_columns(entries: Sequence[str], argument: str = "--columns") -> dict[s
 def check_columns(columns: Mapping[str, str], argument: str) -> None:
     """Refuse an unknown role, one column for two roles, and an empty name, which only ``attribute`` may have: ignored.
 
-    Raises:
-        InputError: naming ``argument`` and the entry.
+    Raises `InputError`, which names ``argument`` and the entry.
     """
     owners: dict[str, str] = {}
     for role, name in columns.items():
@@ -100,12 +98,9 @@ class Columns:
         return self.names[row] if self.names else f"{self.path} {self.unit} {self.lines[row]}"
 
     def decode(self, column: str, code: Callable[[str], int | None], expected: Sequence[str]) -> NDArray[np.int64]:
-        """Return the (N,) int64 codes of a column.
+        """Return the (N,) int64 codes of a column; ``code`` gets each distinct value and returns None if it is invalid.
 
-        ``code`` gets each distinct value once and returns None for an invalid one.
-
-        Raises:
-            InputError: the line and value of the first invalid one, and what was expected.
+        Raises `InputError` with the line and value of the first invalid one, and the ``expected`` ones.
         """
         values = self.values[column]
         codes = {value: code(value.strip()) for value in set(values)}
@@ -127,7 +122,7 @@ class Columns:
     def image_paths(self, column: str, root: Path) -> tuple[str, ...]:
         """Return the (N,) paths in a column, as `relative_path` makes them; raises `InputError` as that does."""
         return tuple(
-            path if _is_plain(path) else relative_path(path, root, self.where(row))
+            path if is_normal(path) else relative_path(path, root, self.where(row))
             for row, path in enumerate(self.values[column])
         )
 
@@ -161,11 +156,6 @@ class Columns:
             unit=self.unit,
             average=average,
         )
-
-
-def _is_plain(path: str) -> bool:
-    """Return whether `relative_path` would change nothing, as with nearly all paths of a list of millions."""
-    return bool(path) and "//" not in path and "./" not in path and path[0] != "/" and path[-1] not in "./"
 
 
 def cell_text(value: object) -> str | None:

@@ -35,9 +35,6 @@ def read_image_folder(folder: Path, request: DataRequest) -> Dataset:
 
     The folder holds folders of splits (train; val, valid or validation; test) with the class folders in them, or class
     folders, whose images are all of split train.
-
-    Raises:
-        InputError: no image, folders of splits and others side by side; as `coded_dataset`.
     """
     found, notes = _Found(), []
     folders = _split_folders(folder)

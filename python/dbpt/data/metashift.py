@@ -55,38 +55,28 @@ ORDER = "over sorted file names (which image lands where differs from splits dra
 
 
 def read_metashift(root: Path, request: DataRequest) -> Dataset:
-    """Read the variant that is in ``root`` or a folder of it; where there are both in one folder, SubpopBench's.
-
-    Raises:
-        InputError: no variant is there, a group folder is empty, a table is malformed or names what is not there.
-    """
-    if not look_for_root(root, FOLDERS, tuple(GROUPS)) and (
-        images := look_for_root(root, DISC_FOLDERS, tuple(DISC_GROUPS))
-    ):
-        return _read_disc(images)
+    """Read the variant that is in ``root`` or a folder of it; where there are both in one folder, SubpopBench's."""
+    is_disc = not look_for_root(root, FOLDERS, tuple(GROUPS))
+    if is_disc and (images := look_for_root(root, DISC_FOLDERS, tuple(DISC_GROUPS))):
+        return _read_groups(images, is_disc=True)
     images = find_root(root, FOLDERS, tuple(GROUPS), "MetaShift in SubpopBench's layout")
     if metadata := first_of(images, (METADATA,)) or first_of(images.parent, (METADATA,)):
         return _read_metadata(images, metadata)
-    paths, codes, others = _list_groups(images, GROUPS, "MetaShift")
-    return Columns.without_lines(images, paths, {}).dataset(
-        "metashift",
-        images,
-        paths,
-        labels=codes[:, 0],
-        attributes=codes[:, 1],
-        splits=subpopbench_split(len(paths)),
-        words=WORDS,
-        notes=(f"no {METADATA}: split drawn as SubpopBench does, {ORDER}", *others),
-        published=PUBLISHED,
-    )
+    return _read_groups(images, is_disc=False)
 
 
-def _read_disc(images: Path) -> Dataset:
-    paths, codes, others = _list_groups(images, DISC_GROUPS, "MetaShift in DISC's layout")
-    is_test = np.array([path.startswith("test/") for path in paths])
-    splits = np.zeros(len(paths), dtype=np.int64)
-    splits[is_test] = disc_test_split(int(is_test.sum()))
-    note = f"DISC's variant of MetaShift, not comparable with the other; validation drawn as DISC does, {ORDER}"
+def _read_groups(images: Path, *, is_disc: bool) -> Dataset:
+    """List the folders of the groups, and draw the splits as the variant's own code does."""
+    if is_disc:
+        paths, codes, others = _list_groups(images, DISC_GROUPS, "MetaShift in DISC's layout")
+        is_test = np.array([path.startswith("test/") for path in paths])
+        splits = np.zeros(len(paths), dtype=np.int64)
+        splits[is_test] = disc_test_split(int(is_test.sum()))
+        note = f"DISC's variant of MetaShift, not comparable with the other; validation drawn as DISC does, {ORDER}"
+    else:
+        paths, codes, others = _list_groups(images, GROUPS, "MetaShift")
+        splits = subpopbench_split(len(paths))
+        note = f"no {METADATA}: split drawn as SubpopBench does, {ORDER}"
     return Columns.without_lines(images, paths, {}).dataset(
         "metashift",
         images,
@@ -94,8 +84,9 @@ def _read_disc(images: Path) -> Dataset:
         labels=codes[:, 0],
         attributes=codes[:, 1],
         splits=splits,
-        words=DISC_WORDS,
+        words=DISC_WORDS if is_disc else WORDS,
         notes=(note, *others),
+        published=None if is_disc else PUBLISHED,
     )
 
 

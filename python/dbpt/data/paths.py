@@ -11,23 +11,20 @@ from dbpt.files.disk import reason_of
 
 
 def absolute(path: str | Path) -> Path:
-    """Return the path from the root on, without following links, so that messages show what the user wrote.
-
-    Raises:
-        InputError: the path is relative, and the working directory is gone.
-    """
+    """Return the path from the root on, without following links, so that messages show what the user wrote."""
     try:
         return Path(os.path.abspath(path))  # noqa: PTH100 (Path.absolute keeps '..')
     except OSError as error:
         raise InputError(f"{path}: the working directory cannot be found ({reason_of(error)}); enter another") from None
 
 
-def relative_path(text: str, root: Path, where: str) -> str:
-    """Return the path of an image relative to ``root``, normalised.
+def is_normal(path: str) -> bool:
+    """Return whether `relative_path` would change nothing, as with nearly all paths of a list of millions."""
+    return bool(path) and "//" not in path and "./" not in path and path[0] != "/" and path[-1] not in "./"
 
-    Raises:
-        InputError: an empty path, or one that leaves the root (absolute elsewhere, or by ``..``).
-    """
+
+def relative_path(text: str, root: Path, where: str) -> str:
+    """Return the path of an image relative to ``root``, normalised. Raises `InputError` if it leaves the root."""
     path = text
     if posixpath.isabs(path):
         below = _below(Path(posixpath.normpath(path)), root)
@@ -73,11 +70,7 @@ def leads_to_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def find_root(root: Path, folders: Sequence[str], markers: Sequence[str], title: str) -> Path:
-    """Return the first of ``root`` and ``root/folder`` that holds one of ``markers``, for the data set ``title``.
-
-    Raises:
-        InputError: the root is missing, or no marker is there; says what is expected, and where.
-    """
+    """Return the first of ``root`` and ``root/folder`` that holds one of ``markers``, for the data set ``title``."""
     if not is_folder(root):
         problem = "is a file, not a folder" if is_there(root) else "does not exist"
         raise InputError(f"--root {root} {problem}; {title} needs the folder that holds {markers[0]}")
@@ -103,11 +96,7 @@ def is_there(path: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Return whether a path leads to a folder.
-
-    Raises:
-        InputError: the system doesn't let us look, or can't follow the path: that is no sign that nothing is there.
-    """
+    """Return whether a path leads to a folder. Raises `InputError` if the system doesn't let us look."""
     return stat.S_ISDIR(_mode(path))
 
 

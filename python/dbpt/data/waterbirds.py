@@ -24,11 +24,7 @@ PUBLISHED: GroupCounts = ((3498, 184, 56, 1057), (467, 466, 133, 133), (2255, 22
 
 
 def read_waterbirds(root: Path, request: DataRequest) -> Dataset:
-    """Read ``metadata.csv`` (columns img_filename, y, split, place; others are ignored) in ``root`` or a folder of it.
-
-    Raises:
-        InputError: the file is missing or malformed, or a value is not one of its codes.
-    """
+    """Read ``metadata.csv`` in ``root`` or a folder of it; its columns are img_filename, y, split and place."""
     root = find_root(root, FOLDERS, (METADATA,), "Waterbirds")
     columns = read_columns(root / METADATA, ("img_filename", "y", "split", "place"))
     return columns.dataset(

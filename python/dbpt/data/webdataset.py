@@ -46,10 +46,6 @@ def read_webdataset(pattern: str, request: DataRequest) -> Dataset:
     """Read the samples of all shards, in their order; no image is read.
 
     The columns of ``request`` are keys of ``.json``; if they name the ``label``, ``.cls`` is not read.
-
-    Raises:
-        InputError: as `shards_of` and `tar_members`; a sample with two images, without a class or split, or whose
-            ``.json`` is no object; as `coded_dataset`.
     """
     shards = shards_of(pattern)
     root = Path(os.path.commonpath([shard.parent for shard in shards]))
@@ -131,15 +127,12 @@ def _text(member: Member, where: str) -> str:
 
 
 def shards_of(pattern: str) -> list[Path]:
-    """Return the files in the order of the braces, and of their names within a glob.
-
-    Raises:
-        InputError: a range that runs backwards or is absurdly long, a part of the pattern that no file has.
-    """
+    """Return the files in the order of the braces, and of their names within a glob."""
+    data = f"data {pattern!r}"
     if "\0" in pattern:
-        raise InputError(f"data {pattern!r}: no file has a NUL in its name")
+        raise InputError(f"{data}: no file has a NUL in its name")
     if pattern.count("{") > MOST_BRACES:
-        raise InputError(f"data {pattern!r}: has more than {MOST_BRACES} braces; name the shards by fewer")
+        raise InputError(f"{data}: has more than {MOST_BRACES} braces; name the shards by fewer")
     shards: dict[Path, None] = {}
     for number, part in enumerate(_expanded(pattern)):
         if number == MOST_PARTS:

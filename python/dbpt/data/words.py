@@ -1,7 +1,4 @@
-"""The words of a task: class and attribute names, their wordings, and the sentences that CLIP reads.
-
-Nothing here knows a tokenizer; turning sentences into features is the backbone's work.
-"""
+"""The words of a task: class and attribute names, their wordings, and the sentences that CLIP reads."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,12 +16,7 @@ COMMA_HINT = "; separate names by spaces, not commas"
 def parse_vocabulary(specs: Sequence[str], argument: str) -> Vocabulary:
     """Read ``"name"`` or ``"name=wording|wording"`` entries; the position of an entry is its index.
 
-    Args:
-        specs: one string per name.
-        argument: what the user calls this list (``"--classes"``), for messages.
-
-    Raises:
-        InputError: fewer than two entries, an empty name or wording, or one that occurs twice.
+    Raises `InputError` as `check_vocabulary` does; ``argument`` is the user's name for the list (``"--classes"``).
 
     >>> parse_vocabulary(["land=land background|forest", "water"], "--attributes")
     {'land': ('land background', 'forest'), 'water': ('water',)}
@@ -44,10 +36,8 @@ def parse_vocabulary(specs: Sequence[str], argument: str) -> Vocabulary:
 def check_vocabulary(vocabulary: Mapping[str, Sequence[str]], argument: str) -> None:
     """Refuse a vocabulary of fewer than two names, with empty names or wordings, or with a wording used twice.
 
-    And names and wordings with control characters, which would break tables and speak to terminals.
-
-    Raises:
-        InputError: naming ``argument`` and the entry.
+    And names and wordings with control characters, which would break tables and speak to terminals. Raises
+    `InputError`, which names ``argument`` and the entry.
     """
     if len(vocabulary) < 2:
         name = next(iter(vocabulary), "")
@@ -67,18 +57,11 @@ def check_vocabulary(vocabulary: Mapping[str, Sequence[str]], argument: str) -> 
                 )
             owners[wording] = name
         for text in (name, *wordings):
-            if CONTROL.search(text):
-                raise InputError(
-                    f"{argument}: {text!r} has a line break or another control character; write it without"
-                )
+            _check_printable(text, argument)
 
 
 def check_templates(templates: Sequence[str], argument: str) -> None:
-    """Refuse an empty list and any sentence that does not hold exactly one ``{}``.
-
-    Raises:
-        InputError: naming ``argument`` and the sentence.
-    """
+    """Refuse an empty list and any sentence that does not hold exactly one ``{}``; `InputError` names ``argument``."""
     if not templates:
         raise InputError(f"{argument}: is empty; give at least one sentence such as 'a photo of a {{}}.'")
     for template in templates:
@@ -87,20 +70,20 @@ def check_templates(templates: Sequence[str], argument: str) -> None:
                 f"{argument}: {template!r} holds {template.count('{}')} of the placeholder {{}}, which must "
                 "stand exactly once, where the name goes: 'a photo of a {}.'"
             )
-        if CONTROL.search(template):
-            raise InputError(
-                f"{argument}: {template!r} has a line break or another control character; write it without"
-            )
+        _check_printable(template, argument)
+
+
+def _check_printable(text: str, argument: str) -> None:
+    if CONTROL.search(text):
+        raise InputError(f"{argument}: {text!r} has a line break or another control character; write it without")
 
 
 @dataclass(frozen=True)
 class Words:
     """Classes and attributes with their wordings, and the sentence templates of each.
 
-    ``attributes`` may be empty, where neither the user nor the data names a spurious attribute.
-
-    Raises:
-        InputError: as ``check_vocabulary`` and ``check_templates``.
+    ``attributes`` may be empty, where neither the user nor the data names a spurious attribute. Raises `InputError` as
+    `check_vocabulary` and `check_templates` do.
     """
 
     classes: Vocabulary
@@ -117,7 +100,7 @@ class Words:
 
     @property
     def class_sentence_start(self) -> str | None:
-        """The words before the class in the first template with the class at its end; None if there is no such."""
+        """The words before the class in the first template with the class at its end; None if there is none."""
         for template in self.templates:
             before, _, after = template.partition("{}")
             if before.strip() and not after.strip(" .!?"):
@@ -125,11 +108,11 @@ class Words:
         return None
 
     def class_texts(self) -> tuple[list[str], NDArray[np.int64]]:
-        """Every sentence (template x wording) and, (P,) int64, the class index of each."""
+        """Return every sentence (template x wording) and, (P,) int64, the class index of each."""
         return _sentences(self.classes, self.templates)
 
     def attribute_texts(self) -> tuple[list[str], NDArray[np.int64]]:
-        """Every sentence (attribute template x wording) and, (P,) int64, the attribute index of each."""
+        """Return every sentence (attribute template x wording) and, (P,) int64, the attribute index of each."""
         return _sentences(self.attributes, self.attribute_templates)
 
 
