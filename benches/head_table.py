@@ -23,7 +23,7 @@ import dbpt.experiments.methods
 from dbpt.experiments.stages import Experiment, prepare
 from dbpt.heads import Head
 from dbpt.settings.config import make_config, read_config
-from dbpt.settings.demo import resolve_demo
+from dbpt.settings.data import resolve_demo
 
 SEEDS = (0, 1, 2)
 SMALL_BATCHES = {"optimizer": "sgd", "batch_size": 32, "epochs": 50}

@@ -32,7 +32,7 @@ from dbpt.groups import worst_group_accuracy
 from dbpt.objectives import OBJECTIVES, TrainingGroups
 from dbpt.settings.combinations import readers
 from dbpt.settings.config import FitConfig, make_config, read_config
-from dbpt.settings.demo import resolve_demo
+from dbpt.settings.data import resolve_demo
 from dbpt.training import Rows, train
 from dbpt.training.loop import one_thread_if_small
 

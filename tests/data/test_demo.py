@@ -16,7 +16,7 @@ import dbpt.data.demo
 from dbpt.data.demo import DEMO_NAMES, layouts, mini_clip_paths, write_demo
 from dbpt.errors import InputError
 from dbpt.settings.config import FitConfig
-from dbpt.settings.demo import resolve_demo
+from dbpt.settings.data import resolve_demo
 
 SIZES = (40, 16, 20)
 
@@ -210,7 +210,7 @@ def test_small_clip_is_shipped() -> None:
 
 
 def test_a_demo_becomes_what_a_user_would_type_and_keeps_a_model_that_was_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("dbpt.settings.demo.write_demo", lambda name, root: None)
+    monkeypatch.setattr("dbpt.settings.data.write_demo", lambda name, root: None)
     demo = FitConfig(data="demo", cache=str(tmp_path))
     config = resolve_demo(demo)
     assert config.data == "waterbirds"

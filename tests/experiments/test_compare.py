@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 import dbpt
 from dbpt import InputError
-from dbpt.experiments.comparison.statistics import paired_t_interval
+from dbpt.experiments.comparison.summary import paired_t_interval
 from dbpt.groups import worst_group_difference_interval
 
 

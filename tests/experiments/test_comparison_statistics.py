@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dbpt.errors import InputError
-from dbpt.experiments.comparison.statistics import mean_and_deviation, paired_t_interval, student_t_quantile
+from dbpt.experiments.comparison.summary import mean_and_deviation, paired_t_interval, student_t_quantile
 from dbpt.groups import worst_group_accuracy, worst_group_difference_interval
 
 # Two-sided 95 % and 99 % points from the printed tables.

@@ -15,8 +15,8 @@ from tiny import ATTRIBUTES, CLASSES, SIZES
 
 import dbpt
 from dbpt import InputError
-from dbpt.experiments.gallery import worst_group_mistakes
-from dbpt.experiments.methods import _metrics, trained_row, zero_shot_row
+from dbpt.experiments.methods import held_out_metrics, trained_row, zero_shot_row
+from dbpt.experiments.results import worst_group_mistakes
 from dbpt.experiments.stages import prepare
 from dbpt.heads import PromptHead
 from dbpt.settings.config import FitConfig
@@ -420,7 +420,7 @@ def test_the_gallery_shows_the_worst_groups_mistakes_the_surest_first(tiny):
         row, classifier=replace(row.classifier, weights=row.classifier.weights[::-1].copy())
     )  # nearly everything wrong
     for judged in (row, swapped):
-        judged = replace(judged, metrics=_metrics(experiment, judged.classifier))
+        judged = replace(judged, metrics=held_out_metrics(experiment, judged.classifier))
         worst = judged.metrics["test"].groups[judged.metrics["test"].worst_group]
         mistakes = worst_group_mistakes(experiment, judged)
         names = (experiment.dataset.class_names[worst.label], experiment.dataset.attribute_names[worst.attribute])
@@ -436,7 +436,7 @@ def test_a_demo_that_another_run_drew_meanwhile_is_used(tmp_path, monkeypatch):
         root.mkdir(parents=True)
         raise InputError("exists")
 
-    monkeypatch.setattr("dbpt.settings.demo.write_demo", drawn_by_another)
+    monkeypatch.setattr("dbpt.settings.data.write_demo", drawn_by_another)
     with pytest.raises(InputError, match="metadata.csv"):  # got past the drawing, to the reader
         dbpt.fit("demo", out=tmp_path / "run", cache=tmp_path / "cache")
 

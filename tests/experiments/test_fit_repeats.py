@@ -11,7 +11,7 @@ from tiny import ATTRIBUTES, CLASSES
 import dbpt
 from dbpt import InputError
 from dbpt.experiments.methods import _fingerprint, build_head, trained_row
-from dbpt.experiments.results import describe_run, write_results
+from dbpt.experiments.results import write_results
 from dbpt.experiments.stages import prepare
 from dbpt.settings.config import FitConfig, read_config
 
@@ -109,7 +109,12 @@ def test_paths_that_are_not_utf8_keep_their_bytes(tiny, tmp_path):
     paths = ("caf\udce9.png", *experiment.dataset.paths[1:])
     experiment = replace(experiment, dataset=replace(experiment.dataset, paths=paths))
     row = trained_row(experiment, "dbpt", checkpoint_path=None, log=lambda line: None)
-    write_results(tmp_path, experiment, [row], describe_run(experiment, [row], {}))
+    write_results(
+        tmp_path,
+        experiment,
+        [row],
+        experiment.run_figures(experiment.config, [row.to_json()], failed_images=0, seconds={}),
+    )
     assert load_file(tmp_path / "pseudo_attributes.safetensors")["paths"].tobytes().startswith(b"caf\xe9.png\0")
 
 

@@ -8,7 +8,7 @@ from runs import fit, metrics_of
 from tiny import ATTRIBUTES
 
 from dbpt.data import load_dataset
-from dbpt.experiments.splits import group_warnings
+from dbpt.experiments.checks import group_warnings
 from dbpt.settings.config import FitConfig
 
 NAMES = ("box · meadow", "box · lake", "disc · meadow", "disc · lake")

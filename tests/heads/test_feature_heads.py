@@ -20,7 +20,7 @@ from dbpt.experiments.methods import build_head
 from dbpt.experiments.stages import prepare
 from dbpt.files.tensors import write_tensors
 from dbpt.heads import HEADS, AdapterHead, Head, LinearHead
-from dbpt.runs.feature_classifier import Adapter, FeatureClassifier
+from dbpt.runs.classifier import Adapter, FeatureClassifier
 from dbpt.settings.config import DEFAULT_LR, FitConfig
 
 FEATURES = F.normalize(torch.randn(7, 16, generator=torch.Generator().manual_seed(0)), dim=-1)

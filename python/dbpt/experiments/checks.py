@@ -1,7 +1,4 @@
-"""What the data must hold for what the settings ask of them, and settings that do not do what one may think.
-
-A refusal or a warning is one line, and comes before anything is trained.
-"""
+"""Checks of the data against the settings, and warnings. Each is one line, before anything is trained."""
 
 from __future__ import annotations
 
@@ -14,17 +11,23 @@ from numpy.typing import NDArray
 
 from dbpt.data import SPLITS, Dataset
 from dbpt.errors import InputError
+from dbpt.groups import group_counts
 from dbpt.objectives import OBJECTIVES
 from dbpt.objectives.dfr import import_scikit_learn
 from dbpt.settings.combinations import readers
 from dbpt.settings.config import FitConfig
+from dbpt.settings.fields import flag_of
 
 if TYPE_CHECKING:
     from dbpt.experiments.stages import Experiment
 
+SMALL_VALIDATION_GROUP = 10
 
-def check_attributes_wanted(config: FitConfig, dataset: Dataset) -> None:
-    """An oracle was asked for explicitly: then the true attributes must be there. Proportions fit the attributes."""
+
+def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:
+    """Refuse proportions that don't fit the attributes, true groups without labels, a solver that is not installed."""
+    if OBJECTIVES[config.objective].refits:
+        import_scikit_learn()
     if config.proportions is not None and len(config.proportions) != dataset.num_attributes:
         raise InputError(
             f"--proportions: {len(config.proportions)} numbers for {dataset.num_attributes} attributes; give one for "
@@ -43,31 +46,20 @@ def check_attributes_wanted(config: FitConfig, dataset: Dataset) -> None:
             )
 
 
-def check_installed(config: FitConfig) -> None:
-    """Refuse an objective whose solver is not installed."""
-    if OBJECTIVES[config.objective].refits:
-        import_scikit_learn()
-
-
-def check_pseudo_groups(config: FitConfig, pseudo_groups: NDArray[np.int64], splits: NDArray[np.int64]) -> None:
-    """Refuse to train or choose by pseudo-groups where ``min_confidence`` has left no row of the split in any."""
-    objective = OBJECTIVES[config.objective]
+def check_groups(experiment: Experiment) -> None:
+    """Refuse to train or choose by pseudo groups without a row, or to refit on too few rows."""
+    config, dataset = experiment.config, experiment.dataset
+    objective, pseudo_groups = OBJECTIVES[config.objective], experiment.pseudo_groups
     uses_groups = objective.uses_groups and config.group_source != "true"
     for split, wanted in ((objective.trains_on, uses_groups), ("val", config.select == "pseudo-wga")):
-        if wanted and not (pseudo_groups[splits == SPLITS.index(split)] >= 0).any():
+        if wanted and not (pseudo_groups[experiment.rows(split)] >= 0).any():
             raise InputError(
                 f"--min-confidence {config.min_confidence:g}: no row of split {split!r} has a pseudo attribute that "
                 "sure; lower it"
             )
-
-
-def check_rows_of_objective(experiment: Experiment) -> None:
-    """Refuse an objective that divides validation for itself where it finds too few rows there."""
-    config, dataset = experiment.config, experiment.dataset
-    objective, split = OBJECTIVES[config.objective], OBJECTIVES[config.objective].trains_on
     if not objective.refits:
         return
-    rows, groups = experiment.rows(split), experiment.groups_trained_on
+    rows, groups = experiment.rows(objective.trains_on), experiment.groups_trained_on
     known = rows[groups[rows] >= 0]
     rows_C = np.bincount(dataset.labels[known], minlength=dataset.num_classes)
     missing = [name for name, rows in zip(dataset.class_names, rows_C, strict=True) if not rows]
@@ -78,12 +70,13 @@ def check_rows_of_objective(experiment: Experiment) -> None:
     else:
         return
     raise InputError(
-        f"--objective {objective.name}: {what} in split {split!r}; add rows to it or choose another objective"
+        f"--objective {objective.name}: {what} in split {objective.trains_on!r}; add rows to it or choose another "
+        "objective"
     )
 
 
 def setting_warnings(configs: Sequence[FitConfig]) -> list[str]:
-    """What a user should know of settings that nothing reads or that teach little.
+    """Warn of settings that nothing reads or with which little is learnt.
 
     ``configs`` differ in seed, head, objective and group source alone.
     """
@@ -93,8 +86,11 @@ def setting_warnings(configs: Sequence[FitConfig]) -> list[str]:
     for setting in fields(config):
         wanted, value = readers(setting.name), getattr(config, setting.name)
         if value != setting.default and wanted and chosen.isdisjoint(wanted):
-            flag = f"--{setting.name.replace('_', '-')}"
-            warnings.append(f"{flag} {value} changes nothing in this run: only {' and '.join(wanted)} would read it")
+            but = " but in the ERM row" if config.baselines and "--objective erm" in wanted else ""
+            warnings.append(
+                f"{flag_of(setting.name)} {value} changes nothing in this run{but}: only {' and '.join(wanted)} would "
+                "read it"
+            )
     if config.epochs <= config.warmup_epochs:
         warnings.append(
             f"--epochs {config.epochs}: all of them warm up at a learning rate of 1e-5; nothing much is learnt"
@@ -104,5 +100,44 @@ def setting_warnings(configs: Sequence[FitConfig]) -> list[str]:
         warnings.append(
             f"--apply loss with --optimizer adamw and --batch-size {config.batch_size}: AdamW takes most of the group "
             "weights out of small batches; choose --apply sampling or --optimizer sgd"
+        )
+    return warnings
+
+
+def group_warnings(
+    dataset: Dataset, config: FitConfig, pseudo_groups: NDArray[np.int64], splits: NDArray[np.int64]
+) -> list[str]:
+    """Warn of groups without a row to learn from, and of those with few or none to choose an epoch by.
+
+    These are the groups that are trained on, and those that ``select`` judges by, if it does.
+    """
+    groups = {"pseudo": pseudo_groups, "true": dataset.groups(dataset.attributes)}
+
+    def counts(kind: str, split: str) -> NDArray[np.int64]:
+        return group_counts(groups[kind][splits == SPLITS.index(split)], dataset.num_groups)
+
+    def listed(chosen: NDArray[np.bool_], rows: NDArray[np.int64], split: str) -> str:
+        return ", ".join(f"{dataset.group_names[g]} ({rows[g]} in {split!r})" for g in np.flatnonzero(chosen).tolist())
+
+    warnings = []
+    kind, trains_on = "true" if config.group_source == "true" else "pseudo", OBJECTIVES[config.objective].trains_on
+    elsewhere = "val" if trains_on == "train" else "train"
+    if few := listed(counts(kind, trains_on) == 0, counts(kind, elsewhere), elsewhere):
+        warnings.append(
+            f"{kind}-groups with no row in split {trains_on!r}: {few}; nothing is learnt about them, add rows of them"
+        )
+    if not config.select.endswith("-wga"):
+        return warnings
+    kind = config.select.removesuffix("-wga")
+    train_G, val_G = counts(kind, "train"), counts(kind, "val")
+    if few := listed((val_G == 0) & (train_G > 0), train_G, "train"):
+        warnings.append(
+            f"{kind}-groups with no row in split 'val': {few}; the epoch is chosen without them, as if they did not "
+            "exist: add rows of them, or choose with --select last"
+        )
+    if few := listed((val_G > 0) & (val_G < SMALL_VALIDATION_GROUP), val_G, "val"):
+        warnings.append(
+            f"{kind}-groups with under {SMALL_VALIDATION_GROUP} rows in split 'val': {few}; a few images decide which "
+            "epoch is kept: add rows of them, or choose with --select average or last"
         )
     return warnings

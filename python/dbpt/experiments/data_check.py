@@ -12,8 +12,7 @@ from dbpt.data.dataset import Dataset
 from dbpt.data.loading import load_dataset
 from dbpt.errors import InputError
 from dbpt.features import Failure, UnreadableImage, decoding_threads, pillow_warnings, read_size
-from dbpt.settings.data import config_with_data, data_arguments
-from dbpt.settings.demo import resolve_demo
+from dbpt.settings.data import config_with_data, data_arguments, resolve_demo
 
 if TYPE_CHECKING:
     from dbpt.data.huggingface_objects import HuggingFaceData

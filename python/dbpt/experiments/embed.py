@@ -14,8 +14,7 @@ from dbpt.features import EmbeddedFiles, Failure
 from dbpt.features.maintenance import nearest_cache
 from dbpt.ranks import launched_rank, launched_size, take_own_gpu
 from dbpt.settings.config import FitConfig
-from dbpt.settings.data import config_with_data, data_arguments
-from dbpt.settings.demo import resolve_demo
+from dbpt.settings.data import config_with_data, data_arguments, resolve_demo
 
 if TYPE_CHECKING:
     from dbpt.clip import Backbone

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.data import load_dataset
+from dbpt.data import Dataset, load_dataset
 from dbpt.data.columns import parse_columns
 from dbpt.data.demo import DEMO_NAMES
 from dbpt.data.huggingface_objects import path_of
 from dbpt.data.loading import BENCHMARKS
 from dbpt.errors import InputError
-from dbpt.experiments.methods import split_metrics
-from dbpt.experiments.results import describe_data
-from dbpt.experiments.splits import knows_true_groups, training_counts
+from dbpt.experiments.figures import DatasetFigures, Judged
+from dbpt.experiments.methods import MethodRow
 from dbpt.experiments.stages import Log, embed_dataset, label_dataset
-from dbpt.files.typed_json import Count, read_json, typed
+from dbpt.files.typed_json import read_json, typed
 from dbpt.objectives import OBJECTIVES
 from dbpt.runs.classifier import Classifier
 from dbpt.runs.run_folder import load
+from dbpt.settings.config import FitConfig
 from dbpt.settings.data import same_task
 
 if TYPE_CHECKING:
@@ -42,47 +42,67 @@ def evaluate(
     average: str | None = None,
     log: Log = lambda line: None,
 ) -> dict[str, Any]:
-    """Accuracy by (class, attribute) group of a run's classifier on each split of ``data``.
+    """Return the accuracy by (class, attribute) group of a run's classifier on each split of ``data``.
 
     Args:
         run: the run folder.
-        data: as for `dbpt.fit` (a demo is written by `dbpt.write_demo` and read by the real
-            name); it is read with the run's classes and attributes. Of the known names only the one that the run was
-            fitted on, or whose classes and attributes are called as the run's.
+        data: as for `dbpt.fit`, but for demos (write one with `dbpt.write_demo` and name its data set); read with the
+            run's classes and attributes. A known name must be the run's own, or have the run's classes and attributes.
         root: folder of the images.
-        columns: which column of a table holds what, as in `FitConfig`; None takes the run's for the run's own data.
+        columns: columns of a table, as in `FitConfig`; None takes the run's for the run's own data.
         embeddings: features instead of images, as in `FitConfig`; None takes the run's for the run's own data.
         weights: where the backbone's local weights file is now, if it has moved.
         device, cache, max_failures: as in `FitConfig`.
         average: ``plain`` or ``adjusted``, as in `FitConfig`; None takes the run's. Groups have their shares of the
-            training images of ``data``, or of the run where ``data`` have none.
+            training images of ``data``, or of the run if ``data`` have none.
         log: gets one line of progress at a time.
 
     Returns:
         The dict that ``metrics.json`` holds, with one row, which has the metrics of each split (None for an empty one).
-        Groups are over the true attributes where the data have them, otherwise over pseudo attributes.
+        Groups are over the true attributes if the data have them, otherwise over pseudo attributes.
 
     Raises:
         InputError: as `dbpt.load` and `dbpt.fit` do, for a known data set of other classes, and for an adjusted average
-            where no training image of a known group is there.
+            without a training image of a known group.
     """
     data = path_of(data, cache, log)
     _refuse_demo(data)
     classifier = load(run, device=device, weights=weights)
     _refuse_other_benchmark(data, classifier)
-    is_own = data == classifier.config.data
-    columns = classifier.config.columns if columns is None and is_own else columns
-    embeddings = classifier.config.embeddings if embeddings is None and is_own else embeddings
+    own, backbone = classifier.config, classifier.backbone
+    if data == own.data:
+        columns = own.columns if columns is None else columns
+        embeddings = own.embeddings if embeddings is None else embeddings
     config = replace(
-        classifier.config,
+        own,
         cache=cache,
         max_failures=max_failures,
+        columns=None if columns is None else tuple(columns),
         embeddings=None if embeddings is None else str(embeddings),
         features="cached",
-        average=classifier.config.average if average is None else average,
+        average=own.average if average is None else average,
     )
+    dataset = _open(data, root, classifier, config)
+    log(dataset.describe())
+    backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
+    dataset, features, failures = embed_dataset(dataset, backbone, config, log)
+    pseudo = label_dataset(dataset, features, backbone, config, log)
+    judged = Judged(dataset=dataset, backbone=backbone, pseudo=pseudo, splits=dataset.splits)
+    judged = replace(judged, counts_of_run=_train_counts_of_run(Path(run), dataset.num_groups, judged.group_kind))
+    row = MethodRow(
+        name=config.objective,
+        group_source=config.group_source if OBJECTIVES[config.objective].uses_groups else None,
+        head=config.head,
+        apply=config.application(config.objective),
+        classifier=classifier.head,
+        metrics=judged.metrics(classifier.head.predictions(features)),
+    )
+    return judged.run_figures(config, [row.to_json()], failed_images=len(failures), seconds={})
+
+
+def _open(data: str, root: str | Path | None, classifier: Classifier, config: FitConfig) -> Dataset:
     words = classifier.words
-    dataset = load_dataset(
+    return load_dataset(
         data,
         root,
         classes=words.classes,
@@ -90,62 +110,25 @@ def evaluate(
         templates=words.templates,
         attribute_templates=words.attribute_templates,
         **same_task(classifier.config, data),
-        columns=parse_columns(columns) if columns is not None else None,
+        columns=parse_columns(config.columns) if config.columns is not None else None,
         training=False,
-        images=embeddings is None,
+        images=config.embeddings is None,
     )
-    log(dataset.describe())
-    classifier.backbone.token_ids(["a"])  # so that a tokenizer that is gone is told before the long part
-    dataset, features, failures = embed_dataset(dataset, classifier.backbone, config, log)
-    pseudo = label_dataset(dataset, features, classifier.backbone, config, log)
-    true = knows_true_groups(dataset, dataset.splits)
-    attributes = dataset.attributes if true else pseudo.pseudo_attributes
-    train_counts = training_counts(dataset, dataset.splits, attributes)
-    if not train_counts.any():
-        train_counts = _train_counts_of_run(Path(run), dataset.num_groups, "true" if true else "pseudo")
-    metrics = split_metrics(dataset, dataset.splits, classifier.head.predictions(features), attributes, train_counts)
-    return {
-        **describe_data(
-            dataset,
-            dataset.splits,
-            pseudo=pseudo,
-            backbone=classifier.backbone,
-            average=config.average,
-            train_counts=train_counts,
-        ),
-        "selection": config.select,
-        "seed": config.seed,
-        "chosen": config.objective,
-        "rows": [
-            {
-                "name": config.objective,
-                "group_source": config.group_source if OBJECTIVES[config.objective].uses_groups else None,
-                "head": config.head,
-                "apply": config.application(config.objective),
-                "selected_epoch": None,
-                "epochs": 0,
-                "seconds": 0.0,
-                **{split: value.to_json() if value else None for split, value in metrics.items()},
-            }
-        ],
-        "warnings": [],
-        "failed_images": len(failures),
-        "seconds": {},
-    }
 
 
 def _train_counts_of_run(run: Path, num_groups: int, group_kind: str) -> NDArray[np.int64]:
-    """(G,) training rows of each group of the run, true or pseudo; all 0 where ``metrics.json`` does not tell."""
-    path = run / "metrics.json"
+    """Return the (G,) training rows of each group of the run, true or pseudo; all 0 if ``metrics.json`` lacks them."""
+    path, counts = run / "metrics.json", list[int]()
     try:
         metrics = read_json(path, "file of a run's metrics")
-        counts = metrics["dataset"]["train_counts_pseudo"]
-        if group_kind == "true":
-            counts = metrics["dataset"]["counts"]["train"] if metrics["group_kind"] == "true" else []
-        found = typed(counts, list[Count], path, "fit anew")
-    except (InputError, KeyError, TypeError):
-        found = []
-    return np.array(found if len(found) == num_groups else [0] * num_groups, dtype=np.int64)
+        dataset = typed(metrics["dataset"], DatasetFigures, path, "fit anew")
+        if group_kind == "pseudo":
+            counts = dataset.train_counts_pseudo
+        elif metrics["group_kind"] == "true":
+            counts = dataset.counts["train"]
+    except (InputError, KeyError):
+        counts = []
+    return np.array(counts if len(counts) == num_groups else [0] * num_groups, dtype=np.int64)
 
 
 def _refuse_demo(data: str) -> None:
@@ -158,7 +141,7 @@ def _refuse_demo(data: str) -> None:
 
 
 def _refuse_other_benchmark(data: str, classifier: Classifier) -> None:
-    """A benchmark is read by index, so another's labels would pass for the run's classes."""
+    """Refuse a benchmark of other words: it is read by index, so its labels would pass for the run's classes."""
     words = classifier.words
     if data not in BENCHMARKS or data == classifier.config.data:
         return

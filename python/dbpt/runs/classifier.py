@@ -1,7 +1,9 @@
-"""The result of a run as something to use: what the head has learnt, its backbone, and the class names."""
+"""The finished classifier of a run: features to logits by what the head learnt, and the same with its backbone."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,95 @@ from numpy.typing import NDArray
 from dbpt.clip import Backbone
 from dbpt.data.words import Words
 from dbpt.errors import InputError
-from dbpt.runs.feature_classifier import FeatureClassifier
 from dbpt.settings.config import FitConfig
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """``down`` (H, D) and ``up`` (D, H) float32, and the ``ratio`` of their result to what they got."""
+
+    down: NDArray[np.float32]
+    up: NDArray[np.float32]
+    ratio: float
+
+    def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the features (N, D) moved, of length 1 again."""
+        moved = np.maximum(np.maximum(features @ self.down.T, 0) @ self.up.T, 0)
+        mixed = np.float32(self.ratio) * moved + np.float32(1 - self.ratio) * features
+        unit: NDArray[np.float32] = mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-12)
+        return unit
+
+
+@dataclass(frozen=True)
+class FeatureClassifier:
+    """logits = logit_scale * adapter(features) @ weights.T + logit_bias, in NumPy, as in ``classifier.safetensors``.
+
+    weights: (C, D) float32, L2-normalised except for the head ``linear``.
+    logit_bias: (1,) or (C,) float32.
+    adapter: None leaves the features as they are.
+    """
+
+    weights: NDArray[np.float32]
+    logit_scale: float
+    logit_bias: NDArray[np.float32]
+    adapter: Adapter | None = None
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, NDArray[np.float32]]) -> FeatureClassifier:
+        """Build from the tensors of the file.
+
+        Raises `KeyError` if one is missing, `ValueError` for a wrong shape or dtype, NaN or an infinity.
+        """
+        weights, bias = tensors["weights"], tensors["logit_bias"]
+        num_classes, width = weights.shape
+        _check_shape("logit_scale", tensors["logit_scale"], (1,))
+        _check_shape("logit_bias", bias, (1,), (num_classes,))
+        scale, adapter = float(tensors["logit_scale"][0]), None
+        if any(name.startswith("adapter.") for name in tensors):
+            down, up, ratio = (tensors[f"adapter.{name}"] for name in ("down", "up", "ratio"))
+            _check_shape("adapter.down", down, (len(down), width))
+            _check_shape("adapter.up", up, (width, len(down)))
+            _check_shape("adapter.ratio", ratio, (1,))
+            adapter = Adapter(down, up, float(ratio[0]))
+        for name, tensor in tensors.items():
+            if tensor.dtype != np.float32 or not np.isfinite(tensor).all():
+                raise ValueError(f"{name} holds other than finite float32")
+        return cls(weights, scale, bias, adapter)
+
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """Return the tensors of the file."""
+        tensors = {
+            "weights": self.weights,
+            "logit_scale": np.array([self.logit_scale], dtype=np.float32),
+            "logit_bias": self.logit_bias,
+        }
+        if self.adapter is not None:
+            ratio = np.array([self.adapter.ratio], dtype=np.float32)
+            tensors |= {"adapter.down": self.adapter.down, "adapter.up": self.adapter.up, "adapter.ratio": ratio}
+        return tensors
+
+    def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the logits (N, C) float32 of unit features (N, D)."""
+        moved = features if self.adapter is None else self.adapter(features)
+        logits: NDArray[np.float32] = np.float32(self.logit_scale) * (moved @ self.weights.T) + self.logit_bias
+        return logits
+
+    def predictions(self, features: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Return the (N,) int64 class of the largest logit."""
+        classes: NDArray[np.int64] = self.logits(features).argmax(axis=1)
+        return classes
+
+    def probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the softmax (N, C) float32 of the logits."""
+        logits = self.logits(features)
+        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+        found: NDArray[np.float32] = exponentials / exponentials.sum(axis=1, keepdims=True)
+        return found
+
+
+def _check_shape(name: str, tensor: NDArray[np.float32], *expected: tuple[int, ...]) -> None:
+    if tensor.shape not in expected:
+        raise ValueError(f"{name} has shape {tensor.shape}, expected {' or '.join(map(str, expected))}")
 
 
 @dataclass(frozen=True)
@@ -26,17 +115,17 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Classifier:
-    """A run's chosen classifier, loaded by `dbpt.load`.
+    """The chosen classifier of a run, as `dbpt.load` returns it.
 
     head: from features to logits, one for each of ``class_names``.
     words: the run's classes and attributes with their wordings.
     config: the run's settings.
     """
 
-    backbone: Backbone
-    head: FeatureClassifier
+    backbone: Backbone = field(repr=False)
+    head: FeatureClassifier = field(repr=False)
     words: Words
-    config: FitConfig
+    config: FitConfig = field(repr=False)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -44,7 +133,7 @@ class Classifier:
         return tuple(self.words.classes)
 
     def predict_features(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Class probabilities (N, C) float32 of unit features (N, D): the softmax of the logits."""
+        """Return class probabilities (N, C) float32 of unit features (N, D): the softmax of the logits."""
         return self.head.probabilities(features)
 
     def predict(self, images: Sequence[str | Path], *, batch_size: int | None = None) -> Iterator[Prediction]:
@@ -52,7 +141,7 @@ class Classifier:
 
         The image tower sees ``batch_size`` images at a time, by default the run's ``embed_batch_size``; the last batch
         is filled up to a power of two, so that a single image costs one. The same list gives the same bytes. In another
-        list, or beside `dbpt.evaluate`, an image's probabilities may differ in the last digits, as the order of sums
+        list, or in `dbpt.evaluate`, an image's probabilities may differ in the last digits, because the order of sums
         in a forward pass depends on the batch's shape.
         """
         from dbpt.features import decoding_threads, pillow_warnings
@@ -65,10 +154,11 @@ class Classifier:
                 paths = [Path(image) for image in images[begin : begin + size]]
                 with pillow_warnings():  # not around the yield, as it holds for the whole process
                     decoded = list(pool.map(self._crop, paths))
-                yield from self._classify(paths, decoded, min(size, _power_of_two(len(paths))))
+                power_of_two = 1 << (len(paths) - 1).bit_length()
+                yield from self._classify(paths, decoded, min(size, power_of_two))
 
     def _crop(self, path: Path) -> NDArray[np.uint8] | str:
-        """The crop that the tower sees, or why there is none."""
+        """Return the crop that the tower sees, or why there is none."""
         from dbpt.features import UnreadableImage, read_crop
 
         try:
@@ -77,7 +167,7 @@ class Classifier:
             return str(error)
 
     def _classify(self, paths: list[Path], decoded: list[NDArray[np.uint8] | str], rows: int) -> Iterator[Prediction]:
-        """One forward pass of a batch of ``rows``, in which what failed leaves its place empty."""
+        """Run one forward pass of ``rows`` images, in which an unreadable one leaves its place empty."""
         if not all(isinstance(pixels, str) for pixels in decoded):
             batch = np.zeros((rows, *self.backbone.preprocess.size, 3), dtype=np.uint8)
             for place, pixels in zip(batch, decoded, strict=False):
@@ -88,8 +178,3 @@ class Classifier:
                 yield Prediction(str(path), None, None, pixels)
             else:
                 yield Prediction(str(path), self.class_names[int(probabilities[i].argmax())], probabilities[i], None)
-
-
-def _power_of_two(number: int) -> int:
-    """The next power of two, itself included."""
-    return 1 << (number - 1).bit_length()

@@ -1,4 +1,4 @@
-"""The rules of ``--out``, one for all commands that may be interrupted: what they take, continue, replace and refuse.
+"""The rules of ``--out`` for commands that may be interrupted: which folders they take, continue, replace and refuse.
 
 Such a folder is known by a JSON file, its marker, and holds ``config.toml``. Each file in it is replaced whole. The
 marker says ``complete`` only after all others are there. One process at a time holds the folder, by a lock in it.
@@ -19,32 +19,15 @@ from dbpt.files.lock import OWNER, OwnedLock
 from dbpt.files.typed_json import check_version, read_json, typed
 from dbpt.settings.config import FitConfig, make_config, read_config
 
-# Where things lie, and what no checkpoint depends on but by the rows, labels and features found there.
-MAY_CHANGE = frozenset(
-    {
-        "data",
-        "root",
-        "columns",
-        "embeddings",
-        "cache",
-        "model",
-        "pretrained",
-        "tokenizer",
-        "device",
-        "max_failures",
-        "baselines",
-        "average",
-    }
-)
 LOCK = "dbpt.lock"
 Status = Literal["training", "complete"]
 LEFTOVER = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.tmp")
-"""The name of what `write_atomically` leaves where it is killed, and in it that of the file."""
+"""The name of the file that `write_atomically` leaves if it is killed; it holds the name of the file it was to be."""
 
 
 @dataclass(frozen=True)
 class Marker:
-    """What every marker says; those of the commands say more."""
+    """The entries of every marker; each command adds its own."""
 
     schema_version: int
     status: Status
@@ -55,12 +38,12 @@ R = TypeVar("R", bound=Marker)
 
 @dataclass(frozen=True)
 class OutputFolder(Generic[R]):
-    """What the folders of one command hold.
+    """The folders of one command.
 
-    ``marker`` is the name of the JSON file and ``record`` the dataclass that it is read into.
-    ``files`` are the names of all that the command writes besides marker and ``config.toml``; ``subfolders`` says of
-    each subfolder whether the command writes a file of some name there. Nothing else is ever deleted.
-    ``shared_settings``: whether the settings are those of several trainings.
+    marker: the name of the JSON file that tells such a folder, and ``record`` the dataclass that it is read into.
+    files: the names of the command's files. Nothing else is ever deleted.
+    subfolders: the names of its folders, each with a test whether a file there may be the command's.
+    shared_settings: the settings are shared by several trainings, each of which resolves its own defaults.
     """
 
     title: str
@@ -74,16 +57,18 @@ class OutputFolder(Generic[R]):
 
     @contextmanager
     def held(self, folder: Path, *, resume: bool, overwrite: bool) -> Iterator[None]:
-        """Create ``folder`` and keep every other process out of it within ``with``; take it away if it stays empty.
+        """Create ``folder`` and keep every other process out of it within ``with``; remove it if it stays empty.
 
-        Raises:
-            InputError: as `check`; another process holds it; or the disk refuses.
+        Raises `InputError` as `check` does, if another process holds it, or if the disk refuses.
         """
         self.check(folder, resume=resume, overwrite=overwrite)
         created = [place for place in (folder, *folder.absolute().parents) if not os.path.lexists(place)]
         lock = OwnedLock(folder / LOCK, "the folder")
         try:
-            _make(folder)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise _cannot_create(folder, error) from None
             while not lock.take():
                 if os.path.lexists(lock.file):  # else its holder has just ended
                     raise InputError(
@@ -100,11 +85,7 @@ class OutputFolder(Generic[R]):
                     place.rmdir()
 
     def check(self, folder: Path, *, resume: bool, overwrite: bool) -> None:
-        """Check that ``folder`` may become, or go on being, such a folder. Changes nothing.
-
-        Raises:
-            InputError: it exists and neither ``resume`` nor ``overwrite`` was said, or it holds something else.
-        """
+        """Refuse a ``folder`` that exists without ``resume`` or ``overwrite``, or holds something else."""
         if resume and overwrite:
             raise InputError("--resume and --overwrite: choose one")
         if not os.path.lexists(folder):  # Path.exists raises on a name that is too long
@@ -134,11 +115,10 @@ class OutputFolder(Generic[R]):
     def start(
         self, folder: Path, description: dict[str, Any], config: FitConfig, *, resume: bool, overwrite: bool
     ) -> None:
-        """Write marker (status ``training``) and ``config.toml`` into the `held` folder, or go on with what is there.
+        """Write marker (status ``training``) and ``config.toml`` into the `held` folder, or continue what is there.
 
-        What the command has written there is dropped unless ``resume``; if it is continued, it keeps its files until
-        `finish`. Raises `InputError` as `check`, for what has come since; if it has other settings; or if the disk
-        refuses: then a new folder is empty again.
+        Without ``resume`` the command's files are deleted; with it they stay until `finish`. Raises `InputError` as
+        `check` does, for other settings than those in the folder, or if the disk refuses: a new folder is empty again.
         """
         self.check(folder, resume=resume, overwrite=overwrite)
         is_new = not self._is_one(folder)
@@ -148,11 +128,11 @@ class OutputFolder(Generic[R]):
                     self._write_settings(folder, config)
                 self._make_subfolders(folder)
                 self.remove_leftovers(folder)
-                return
-            self._clear(folder)
-            self._make_subfolders(folder)
-            self._mark(folder, "training", description)
-            self._write_settings(folder, config)
+            else:
+                self._clear(folder)
+                self._make_subfolders(folder)
+                self._mark(folder, "training", description)
+                self._write_settings(folder, config)
         except (OSError, InputError) as error:
             if is_new:
                 with contextlib.suppress(OSError):
@@ -162,12 +142,12 @@ class OutputFolder(Generic[R]):
             raise _cannot_create(folder, error) from None
 
     def finish(self, folder: Path, description: dict[str, Any], config: FitConfig) -> None:
-        """Say that every file is there."""
+        """Write the settings again, then status ``complete``: every file is there."""
         self._write_settings(folder, config)
         self._mark(folder, "complete", description)
 
     def read_marker(self, folder: Path) -> R:
-        """What the marker holds. Raises `InputError` if there is none, or it is not readable or of another version."""
+        """Read the marker. Raises `InputError` if there is none, or it is not readable or of another version."""
         path = folder / self.marker
         try:
             value = read_json(path, f"record of a {self.title}")
@@ -182,7 +162,7 @@ class OutputFolder(Generic[R]):
         return typed(value, self.record, path, f"{self.command} anew")
 
     def remove_leftovers(self, folder: Path) -> None:
-        """Delete what `write_atomically` left where it was killed."""
+        """Delete the temporary files of processes that were killed while they wrote."""
         for file in self._found(folder)[0]:
             if LEFTOVER.fullmatch(file.name):
                 file.unlink()
@@ -192,15 +172,15 @@ class OutputFolder(Generic[R]):
             (folder / name).mkdir(exist_ok=True)
 
     def _check_same_settings(self, folder: Path, config: FitConfig) -> bool:
-        """Refuse to go on under other settings; other data or weights are told by the checkpoints' fingerprints.
+        """Refuse to continue with other settings; return whether a lower learning rate is asked for, as is allowed.
 
-        A lower learning rate may be named as long as a run is not finished, for one that blew up; True if it is. Not
-        in a folder of ``shared_settings``, where what is finished had the old one.
+        It may be lowered while a run is not finished, for one that diverged; not in a folder of ``shared_settings``,
+        whose finished trainings had the old one. Other data or weights are found by the checkpoints' fingerprints.
         """
-        before, asked = self._as_written(make_config(read_config(folder / "config.toml"))), self._as_written(config)
+        before, asked = self._as_written(read_settings(folder)), self._as_written(config)
         lr_may_fall = not self.shared_settings and self.read_marker(folder).status == "training"
         lowered = lr_may_fall and config.lr is not None and config.lr < before.peak_lr
-        for name in sorted(setting.name for setting in fields(config) if setting.name not in MAY_CHANGE):
+        for name in sorted(setting.name for setting in fields(config) if setting.metadata["identity"]):
             old, new = getattr(before, name), getattr(asked, name)
             if old != new and not (name == "lr" and lowered):
                 lower = ", or a lower --lr while it is not finished" if name == "lr" and lr_may_fall else ""
@@ -211,7 +191,6 @@ class OutputFolder(Generic[R]):
         return lowered
 
     def _as_written(self, config: FitConfig) -> FitConfig:
-        """Resolved, but where several trainings share them: each has its own defaults, such as the learning rate."""
         return config if self.shared_settings else config.resolved()
 
     def _write_settings(self, folder: Path, config: FitConfig) -> None:
@@ -221,7 +200,7 @@ class OutputFolder(Generic[R]):
         write_json(folder / self.marker, {"schema_version": self.schema_version, "status": status, **description})
 
     def _is_one(self, folder: Path) -> bool:
-        """Whether the marker is there, and not another program's. Raises `InputError` if that can't be known."""
+        """Return whether the marker is there, and not another program's. Raises `InputError` if it can't be read."""
         path = folder / self.marker
         if _is_missing(path):
             return False
@@ -232,9 +211,9 @@ class OutputFolder(Generic[R]):
         return True
 
     def _found(self, folder: Path) -> tuple[list[Path], list[Path]]:
-        """The files with a name of the command's, settings and marker last; and all else in ``folder`` but the lock.
+        """Return the command's own files, settings and marker last, and all else in ``folder`` but the lock.
 
-        No link to a folder is followed: what is there is not the command's.
+        Links to folders are not followed: their files are not the command's.
         """
         own: list[Path] = []
         foreign: list[Path] = []
@@ -253,7 +232,7 @@ class OutputFolder(Generic[R]):
         return sorted(own, key=lambda file: last.index(file) if file in last else -1), foreign
 
     def _clear(self, folder: Path) -> None:
-        """Delete what the command has written, so that after a kill the folder is still known."""
+        """Delete the command's files, the marker last, so that the folder is still known if this is killed."""
         for file in self._found(folder)[0]:
             file.unlink()
         for name in self.subfolders:
@@ -261,8 +240,16 @@ class OutputFolder(Generic[R]):
                 (folder / name).rmdir()
 
 
+def read_settings(folder: Path) -> FitConfig:
+    """Return the settings in ``config.toml``. Raises `InputError` if it can't be read, or was emptied."""
+    path = folder / "config.toml"
+    settings = read_config(path)
+    if "data" not in settings:
+        raise InputError(f"{path}: does not name the data; the file was changed, fit anew")
+    return make_config(settings)
+
+
 def _entries(folder: Path, place: Path) -> list[Path]:
-    """What a folder, or a subfolder of it, holds."""
     try:
         return sorted(place.iterdir()) if place.is_dir() else []
     except OSError as error:
@@ -270,7 +257,6 @@ def _entries(folder: Path, place: Path) -> list[Path]:
 
 
 def _is_missing(path: Path) -> bool:
-    """Whether the folder is known to hold no such name."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -278,13 +264,6 @@ def _is_missing(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return False
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _cannot_create(folder, error) from None
 
 
 def _cannot_create(folder: Path, error: OSError) -> InputError:

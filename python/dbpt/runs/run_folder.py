@@ -1,4 +1,4 @@
-"""The run folder: what stands in it, and how it is read back; `output_folder` has the rules of how it comes to be.
+"""The run folder: its files, and how a finished run is loaded; `output_folder` has the rules for writing it.
 
     run.json                        schema version, status, backbone spec, words
     config.toml                     the resolved settings; `dbpt fit --config` takes it
@@ -21,10 +21,8 @@ from dbpt.data.words import Words
 from dbpt.errors import InputError
 from dbpt.files.tensors import read_tensors
 from dbpt.objectives import OBJECTIVES
-from dbpt.runs.classifier import Classifier
-from dbpt.runs.feature_classifier import FeatureClassifier
-from dbpt.runs.output_folder import Marker, OutputFolder
-from dbpt.settings.config import make_config, read_config
+from dbpt.runs.classifier import Classifier, FeatureClassifier
+from dbpt.runs.output_folder import Marker, OutputFolder, read_settings
 
 TENSORS_SCHEMA_VERSION = 1
 WAY_OUT = "fit anew"
@@ -32,7 +30,7 @@ WAY_OUT = "fit anew"
 
 @dataclass(frozen=True)
 class RunMarker(Marker):
-    """What ``run.json`` holds."""
+    """The content of ``run.json``."""
 
     dbpt_version: str
     backbone: dict[str, Any]
@@ -69,7 +67,7 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
         weights: where the backbone's local weights file is now, if it has moved; it must be the same file.
 
     Raises:
-        InputError: no such run, one that is not finished, a damaged file, or a backbone that is gone or has changed.
+        InputError: no such run, one that is not finished, a damaged file, or a backbone that is gone or was changed.
     """
     folder = Path(run)
     marker = RUN_FOLDER.read_marker(folder)
@@ -88,4 +86,4 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
             f"{path}: weights of shape {head.weights.shape}, but the run has {len(marker.words.classes)} classes and "
             f"embed_dim {backbone.embed_dim}"
         )
-    return Classifier(backbone, head, marker.words, make_config(read_config(folder / "config.toml")))
+    return Classifier(backbone, head, marker.words, read_settings(folder))

@@ -1,13 +1,19 @@
-"""Which choices of head, objective, groups, application and selection mean something together, and why not the others.
+"""Which settings go together, and why the others do not.
 
-`FitConfig` refuses by it, and the matrix in docs/methods.md is written from it.
+`FitConfig` refuses what is refused here, and the matrix in docs/methods.md is written from it.
 """
+
+from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import product
+from typing import TYPE_CHECKING
 
 from dbpt.heads import HEAD_SETTINGS, HEADS
 from dbpt.objectives import OBJECTIVES
+
+if TYPE_CHECKING:
+    from dbpt.settings.config import FitConfig
 
 GROUP_SOURCES = ("pseudo", "true", "soft")
 APPLICATIONS = ("loss", "sampling")
@@ -21,19 +27,19 @@ CHOICES: Mapping[str, Mapping[str, object] | tuple[str, ...]] = {
     "apply": APPLICATIONS,
     "select": SELECTIONS,
 }
-"""The settings that are combined, and their values."""
+"""The settings of the matrix, and their values."""
 
 
 def combinations() -> Iterator[dict[str, str]]:
-    """Every combination, valid or not, as keywords for `why_refused`."""
+    """Yield every combination of the matrix, valid or not, as keywords for `why_refused`."""
     for values in product(*CHOICES.values()):
         yield dict(zip(CHOICES, values, strict=True))
 
 
 def why_refused(*, head: str, objective: str, group_source: str, apply: str, select: str) -> str | None:
-    """Why a combination means nothing and what to do, in one line that names the settings; None if it is valid.
+    """Return why a combination is refused and what to do, in one line that names the settings; None if it is valid.
 
-    Any head and any way to select goes with any objective, unless the objective says otherwise.
+    Any head and any ``select`` goes with any objective, unless the objective says otherwise.
     """
     chosen = OBJECTIVES[objective]
     if chosen.heads is not None and head not in chosen.heads:
@@ -59,9 +65,41 @@ def why_refused(*, head: str, objective: str, group_source: str, apply: str, sel
     return None
 
 
+def why_config_refused(config: FitConfig) -> str | None:
+    """Return why the settings of ``config``, each valid by itself, do not go together; None if they do."""
+    chosen = {name: getattr(config, name) for name in CHOICES}
+    if refusal := why_refused(**chosen | {"apply": config.apply or "loss"}):
+        return refusal
+    if config.objective == "jtt" and (config.identification_epochs or 1) > config.epochs:
+        return (
+            f"--identification-epochs {config.identification_epochs}: the first stage is the beginning of training; "
+            f"expected at most --epochs {config.epochs}"
+        )
+    if config.embeddings is not None and config.features == "live":
+        return "--features live with --embeddings: there is no image to crop and flip; drop one of the two"
+    if OBJECTIVES[config.objective].refits and config.features == "live":
+        return (
+            f"--features live with --objective {config.objective}: it is fitted once, on images as they are; drop "
+            "one of the two"
+        )
+    if config.proportions is not None and config.pseudo_method != "proportional":
+        return (
+            f"--proportions with --pseudo-method {config.pseudo_method}: only proportional can use it; drop one of "
+            "the two"
+        )
+    if config.ctx_init is not None and config.n_ctx is not None:
+        return (
+            f"--n-ctx {config.n_ctx} with --ctx-init {config.ctx_init!r}: the words say how many tokens there are; "
+            "drop one of the two"
+        )
+    return None
+
+
 def readers(setting: str) -> list[str]:
-    """The choices that alone read ``setting``, as options; empty if it belongs to none in particular."""
+    """Return the choices that alone read ``setting``, as options; empty if it belongs to none in particular."""
     if setting == "sgd_momentum":
         return ["--optimizer sgd"]
+    if setting == "select":
+        return [f"--objective {name}" for name, chosen in OBJECTIVES.items() if not chosen.refits]
     heads = [f"--head {name}" for name, names in HEAD_SETTINGS.items() if setting in names]
     return heads + [f"--objective {name}" for name, chosen in OBJECTIVES.items() if setting in chosen.settings]

@@ -9,7 +9,8 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from dbpt.files.disk import default_cache_dir, read_regular
 from dbpt.groups import MAX_WEIGHT, MIN_GROUP_COUNT
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
-from dbpt.settings.checks import check_setting
-from dbpt.settings.combinations import APPLICATIONS, AVERAGES, CHOICES, GROUP_SOURCES, SELECTIONS, why_refused
+from dbpt.settings.combinations import APPLICATIONS, AVERAGES, GROUP_SOURCES, SELECTIONS, why_config_refused
+from dbpt.settings.fields import GROUPS, check_setting, declare
 from dbpt.settings.recipes import RECIPES, apply_recipe
 
 if sys.version_info >= (3, 11):
@@ -53,8 +54,7 @@ def _default_rates() -> str:
     )
 
 
-def _setting(default: Any, help: str, **limits: Any) -> Any:
-    return field(default=default, metadata={"help": help, **limits})
+_data, _words, _backbone, _pseudo, _groups, _head, _training, _output = (partial(declare, group) for group in GROUPS)
 
 
 @dataclass(frozen=True)
@@ -62,176 +62,167 @@ class FitConfig:
     """The settings of `dbpt.fit`. Sequences of words are ``"name"`` or ``"name=wording|wording"``.
 
     Raises:
-        InputError: a value out of range, an unknown choice, or a combination that means nothing; names the setting.
+        InputError: a value out of range, an unknown choice, or settings that do not go together; names the setting.
     """
 
-    data: str = _setting(
+    # data
+    data: str = _data(
         "",
         "demo, waterbirds, celeba, metashift, a table (.csv, .tsv, .jsonl, .parquet), a folder of images or saved by "
         "Hugging Face's datasets, or .tar shards",
+        identity=False,
     )
-    root: str | None = _setting(None, "folder of the images [default: the table's folder]")
-    columns: tuple[str, ...] | None = _setting(
-        None, "names of the table's columns for path, label, split and attribute: 'path=file' 'label=y'"
+    root: str | None = _data(None, "folder of the images [default: the table's folder]", identity=False)
+    columns: tuple[str, ...] | None = _data(
+        None, "names of the table's columns for path, label, split and attribute: 'path=file' 'label=y'", identity=False
     )
-    embeddings: str | None = _setting(
-        None, "precomputed features to use instead of images: .npy, .safetensors, or a folder that contains img_emb"
+    embeddings: str | None = _data(
+        None,
+        "precomputed features to use instead of images: .npy, .safetensors, or a folder that contains img_emb",
+        identity=False,
     )
-    model: str | None = _setting(
-        None, "open_clip name, hf-hub:..., local-dir:..., or a .json config [default: ViT-B-32-quickgelu]"
-    )
-    pretrained: str | None = _setting(None, "open_clip tag or a .safetensors file [default: openai]")
-    tokenizer: str | None = _setting(None, "local tokenizer.json that replaces the model's tokenizer")
-    classes: tuple[str, ...] | None = _setting(None, "class names with optional wordings: 'animal=dog|elephant'")
-    attributes: tuple[str, ...] | None = _setting(
-        None, "values of the suspected attribute with optional wordings: 'land=forest|field'"
-    )
-    template: tuple[str, ...] | None = _setting(None, "sentence with {} for the zero-shot classes; repeatable")
-    attribute_template: tuple[str, ...] | None = _setting(None, "sentence with {} for the attributes; repeatable")
-    celeba_target: str | None = _setting(None, "CelebA attribute to use as the class [default: Blond_Hair]")
-    celeba_attributes: tuple[str, ...] | None = _setting(
+    celeba_target: str | None = _data(None, "CelebA attribute to use as the class [default: Blond_Hair]")
+    celeba_attributes: tuple[str, ...] | None = _data(
         None, "CelebA attributes to use as the spurious attribute; several are combined [default: Male]"
     )
-    objective: str = _setting("dbpt", "training objective", choices=OBJECTIVES)
-    head: str = _setting("prompt", "part of the classifier to train", choices=HEADS)
-    group_source: str = _setting(
-        "pseudo",
-        "attributes that define the groups; true needs labels; soft weights each group by its posterior",
-        choices=GROUP_SOURCES,
+    val_fraction: float = _data(
+        0.2, "fraction of the training split to hold out if there is no validation split", above=0, below=1
     )
-    apply: str | None = _setting(
+    max_failures: float = _data(
+        0.01, "largest fraction of images that may be unreadable", low=0, high=1, identity=False
+    )
+
+    # words
+    classes: tuple[str, ...] | None = _words(None, "class names with optional wordings: 'animal=dog|elephant'")
+    attributes: tuple[str, ...] | None = _words(
+        None, "values of the suspected attribute with optional wordings: 'land=forest|field'"
+    )
+    template: tuple[str, ...] | None = _words(None, "sentence with {} for the zero-shot classes; repeatable")
+    attribute_template: tuple[str, ...] | None = _words(None, "sentence with {} for the attributes; repeatable")
+
+    # backbone
+    model: str | None = _backbone(
         None,
-        "apply weights to the loss or to the sampling probabilities [default: sampling for AdamW with small batches, "
-        "else loss]",
-        choices=APPLICATIONS,
+        "open_clip name, hf-hub:..., local-dir:..., or a .json config [default: ViT-B-32-quickgelu]",
+        identity=False,
     )
-    select: str = _setting(
-        "pseudo-wga", "metric on the validation split that selects the best epoch", choices=SELECTIONS
+    pretrained: str | None = _backbone(None, "open_clip tag or a .safetensors file [default: openai]", identity=False)
+    tokenizer: str | None = _backbone(None, "local tokenizer.json that replaces the model's tokenizer", identity=False)
+    image_precision: str = _backbone(
+        "float32",
+        "precision of the frozen image tower; fp16 needs a GPU; bf16 and fp16 also halve the cache",
+        choices=IMAGE_PRECISIONS,
     )
-    average: str | None = _setting(
-        None,
-        "average in the tables: over all images, or adjusted to the group shares of the training images "
-        "[default: adjusted for waterbirds, else plain]",
-        choices=AVERAGES,
+    device: str = _backbone("auto", "torch device; auto uses a GPU if there is one", identity=False)
+    cache: str | None = _backbone(
+        None, "folder for cached features, demo data and saved data sets [default: ~/.cache/dbpt]", identity=False
     )
-    pseudo_method: str = _setting(
+    embed_batch_size: int = _backbone(128, "images per forward pass of the image tower", low=1, high=4096)
+    by_content: bool = _backbone(
+        False, "identify cached images by content (reads every file) instead of by path, size and time"
+    )
+    features: str = _backbone(
+        "cached",
+        "features for training: cached (computed once), or live (from random crops and flips in every step)",
+        choices=FEATURE_SOURCES,
+    )
+
+    # pseudo attributes
+    pseudo_method: str = _pseudo(
         "proportional",
         "how to assign pseudo attributes: by estimated attribute shares, largest logit, or clusters; fitted on "
         "training and validation images",
         choices=PSEUDO_METHODS,
     )
-    proportions: tuple[float, ...] | None = _setting(
+    proportions: tuple[float, ...] | None = _pseudo(
         None, "share of each attribute in the training and validation images, for proportional [default: estimated]"
     )
-    min_confidence: float = _setting(0.0, "posterior below which a pseudo attribute counts as unknown", low=0, below=1)
-    epochs: int = _setting(200, "passes over the training split", low=1)
-    batch_size: int = _setting(0, "rows per step; 0 uses all training rows", low=0)
-    optimizer: str = _setting("adamw", "optimizer", choices=OPTIMIZERS)
-    lr: float | None = _setting(None, f"peak learning rate [default: {_default_rates()}]", above=0)
-    sgd_momentum: float = _setting(0.9, "momentum of SGD", low=0, below=1)
-    weight_decay: float = _setting(5e-4, "weight decay", low=0)
-    warmup_epochs: int = _setting(1, "epochs at a learning rate of 1e-5 before the cosine schedule", low=0)
-    n_ctx: int | None = _setting(None, "number of randomly initialised context tokens; replaces ctx_init", low=1)
-    ctx_init: str | None = _setting(
+    min_confidence: float = _pseudo(0.0, "posterior below which a pseudo attribute counts as unknown", low=0, below=1)
+
+    # groups
+    objective: str = _groups("dbpt", "training objective", choices=OBJECTIVES)
+    group_source: str = _groups(
+        "pseudo",
+        "attributes that define the groups; true needs labels; soft weights each group by its posterior",
+        choices=GROUP_SOURCES,
+    )
+    apply: str | None = _groups(
         None,
-        "words that initialise the context [default: the first zero-shot sentence that ends with the class, else "
-        f"{DEFAULT_WORDS!r}; unused with n_ctx]",
+        "apply weights to the loss or to the sampling probabilities [default: sampling for AdamW with small batches, "
+        "else loss]",
+        choices=APPLICATIONS,
     )
-    class_specific_context: bool = _setting(
-        False, "learn a context for each class (CoOp's CSC) instead of a shared one"
-    )
-    class_position: str = _setting("end", "position of the class name in the prompt", choices=CLASS_POSITIONS)
-    text_precision: str = _setting(
-        "float32",
-        "precision of the text tower in training; the context stays float32",
-        choices=TEXT_PRECISIONS,
-    )
-    text_memory_mb: int = _setting(
-        1000, "memory for the text tower's activations in a step; if more is needed, classes run in chunks", low=1
-    )
-    features: str = _setting(
-        "cached",
-        "features for training: cached (computed once), or live (from random crops and flips in every step)",
-        choices=FEATURE_SOURCES,
-    )
-    eta: float = _setting(1.0, "strength of the group weights; larger values favour badly predicted groups", low=0)
-    ema_momentum: float = _setting(0.9, "momentum of the group weights' moving average", low=0, below=1)
-    min_group_count: float = _setting(
+    eta: float = _groups(1.0, "strength of the group weights; larger values favour badly predicted groups", low=0)
+    ema_momentum: float = _groups(0.9, "momentum of the group weights' moving average", low=0, below=1)
+    min_group_count: float = _groups(
         MIN_GROUP_COUNT,
         "smallest count used in 1/N_g; groups with fewer rows get less than a full share; 0 disables it",
         low=0,
     )
-    max_weight: float = _setting(
+    max_weight: float = _groups(
         MAX_WEIGHT,
         "largest weight of a row, relative to the mean; keeps the effective sample size above N / max_weight",
         low=1,
     )
-    dro_step_size: float | None = _setting(
+    dro_step_size: float | None = _groups(
         None,
         f"step size of Group DRO's weights [default: {DEFAULT_DRO_STEP[False]:g}; {DEFAULT_DRO_STEP[True]:g} with "
         "small batches]",
         low=0,
     )
-    identification_epochs: int | None = _setting(
+    identification_epochs: int | None = _groups(
         None, "epochs of JTT's first stage, which finds the errors [default: a quarter of epochs]", low=1
     )
-    up_weight: float = _setting(20.0, "weight of a row in JTT's error set, relative to other rows", low=1)
-    val_fraction: float = _setting(
-        0.2, "fraction of the training split to hold out if there is no validation split", above=0, below=1
+    up_weight: float = _groups(20.0, "weight of a row in JTT's error set, relative to other rows", low=1)
+
+    # head
+    head: str = _head("prompt", "part of the classifier to train", choices=HEADS)
+    n_ctx: int | None = _head(None, "number of randomly initialised context tokens; replaces ctx_init", low=1)
+    ctx_init: str | None = _head(
+        None,
+        "words that initialise the context [default: the first zero-shot sentence that ends with the class, else "
+        f"{DEFAULT_WORDS!r}; unused with n_ctx]",
     )
-    seed: int = _setting(0, "seed of all random draws", low=0, high=2**63 - 1)
-    image_precision: str = _setting(
-        "float32",
-        "precision of the frozen image tower; fp16 needs a GPU; bf16 and fp16 also halve the cache",
-        choices=IMAGE_PRECISIONS,
+    class_specific_context: bool = _head(False, "learn a context for each class (CoOp's CSC) instead of a shared one")
+    class_position: str = _head("end", "position of the class name in the prompt", choices=CLASS_POSITIONS)
+    text_precision: str = _head(
+        "float32", "precision of the text tower in training; the context stays float32", choices=TEXT_PRECISIONS
     )
-    device: str = _setting("auto", "torch device; auto uses a GPU if there is one")
-    cache: str | None = _setting(
-        None, "folder for cached features, demo data and saved data sets [default: ~/.cache/dbpt]"
+    text_memory_mb: int = _head(
+        1000, "memory for the text tower's activations in a step; if more is needed, classes run in chunks", low=1
     )
-    embed_batch_size: int = _setting(128, "images per forward pass of the image tower", low=1, high=4096)
-    by_content: bool = _setting(
-        False, "identify cached images by content (reads every file) instead of by path, size and time"
+
+    # training
+    epochs: int = _training(200, "passes over the training split", low=1)
+    batch_size: int = _training(0, "rows per step; 0 uses all training rows", low=0)
+    optimizer: str = _training("adamw", "optimizer", choices=OPTIMIZERS)
+    lr: float | None = _training(None, f"peak learning rate [default: {_default_rates()}]", above=0)
+    sgd_momentum: float = _training(0.9, "momentum of SGD", low=0, below=1)
+    weight_decay: float = _training(5e-4, "weight decay", low=0)
+    warmup_epochs: int = _training(1, "epochs at a learning rate of 1e-5 before the cosine schedule", low=0)
+    select: str = _training(
+        "pseudo-wga", "metric on the validation split that selects the best epoch", choices=SELECTIONS
     )
-    max_failures: float = _setting(0.01, "largest fraction of images that may be unreadable", low=0, high=1)
-    baselines: bool = _setting(True, "also train the ERM baseline")
+    seed: int = _training(0, "seed of all random draws", low=0, high=2**63 - 1)
+
+    # output
+    baselines: bool = _output(True, "also train the ERM baseline", identity=False)
+    average: str | None = _output(
+        None,
+        "average in the tables: over all images, or adjusted to the group shares of the training images "
+        "[default: adjusted for waterbirds, else plain]",
+        choices=AVERAGES,
+        identity=False,
+    )
 
     def __post_init__(self) -> None:
         for setting in fields(self):
             check_setting(setting, getattr(self, setting.name))
-        chosen = {name: getattr(self, name) for name in CHOICES}
-        if refusal := why_refused(**chosen | {"apply": self.apply or "loss"}):
-            raise InputError(refusal)
-        if self.objective == "jtt" and (self.identification_epochs or 1) > self.epochs:
-            raise InputError(
-                f"--identification-epochs {self.identification_epochs}: the first stage is the beginning of training; "
-                f"expected at most --epochs {self.epochs}"
-            )
-        if self.embeddings is not None and self.features == "live":
-            raise InputError(
-                "--features live with --embeddings: there is no image to crop and flip; drop one of the two"
-            )
-        if OBJECTIVES[self.objective].refits and self.features == "live":
-            raise InputError(
-                f"--features live with --objective {self.objective}: it is fitted once, on images as they are; drop "
-                "one of the two"
-            )
-        self._check_pseudo_method()
-        if self.ctx_init is not None and self.n_ctx is not None:
-            raise InputError(
-                f"--n-ctx {self.n_ctx} with --ctx-init {self.ctx_init!r}: the words say how many tokens there are; "
-                "drop one of the two"
-            )
-
-    def _check_pseudo_method(self) -> None:
-        if self.proportions is not None and self.pseudo_method != "proportional":
-            raise InputError(
-                f"--proportions with --pseudo-method {self.pseudo_method}: only proportional can use it; drop "
-                "one of the two"
-            )
         if self.proportions is not None and not (min(self.proportions, default=-1) >= 0 and sum(self.proportions) > 0):
             found = " ".join(map(str, self.proportions)) or "none"
             raise InputError(f"--proportions: must be 0 or above and not all 0, found {found}")
+        if refusal := why_config_refused(self):
+            raise InputError(refusal)
 
     @property
     def cache_dir(self) -> Path:
@@ -277,6 +268,13 @@ class FitConfig:
             dro_step_size=DEFAULT_DRO_STEP[self.batch_size > 0] if self.dro_step_size is None else self.dro_step_size,
             identification_epochs=self.identification_epochs or max(1, self.epochs // 4),
         )
+
+    def identity(self) -> dict[str, Any]:
+        """Return the resolved settings that determine a training, but for the files that they name."""
+        resolved = self.resolved()
+        return {
+            setting.name: getattr(resolved, setting.name) for setting in fields(self) if setting.metadata["identity"]
+        }
 
     def to_toml(self) -> str:
         """The settings as TOML that `read_config` reads back; those left unset are left out."""

@@ -1,13 +1,18 @@
-"""From a run's settings to what `load_dataset` takes, for whoever reads data that settings describe."""
+"""From settings to the data that they name: arguments of `load_dataset`, objects in memory, and demos."""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dbpt._core import __version__
 from dbpt.data.columns import parse_columns
+from dbpt.data.demo import DEMO_NAMES, mini_clip_paths, write_demo
 from dbpt.data.huggingface_objects import path_of
 from dbpt.data.words import check_templates, parse_vocabulary
+from dbpt.errors import InputError
 from dbpt.settings.config import FitConfig, make_config
 
 if TYPE_CHECKING:
@@ -15,18 +20,17 @@ if TYPE_CHECKING:
 
 
 def config_with_data(
-    data: "str | Path | HuggingFaceData", settings: Mapping[str, Any], log: Callable[[str], None]
+    data: str | Path | HuggingFaceData, settings: Mapping[str, Any], log: Callable[[str], None]
 ) -> FitConfig:
-    """`make_config` with data that may be an object, which is saved where the settings have their cache."""
+    """`make_config` with data that may be an object, which is saved in the cache that the settings name."""
     config = make_config({"data": "", **settings})
     return replace(config, data=path_of(data, config.cache_dir, log))
 
 
 def data_arguments(config: FitConfig) -> dict[str, Any]:
-    """The keywords of `load_dataset` for the data of ``config``.
+    """Return the keywords of `load_dataset` for the data of ``config``.
 
-    Raises:
-        InputError: a vocabulary or a sentence that is not well-formed, under the name of its option.
+    Raises `InputError` for a vocabulary or a sentence that is not well-formed, under the name of its option.
     """
     for argument, templates in (("--template", config.template), ("--attribute-template", config.attribute_template)):
         if templates is not None:
@@ -44,7 +48,37 @@ def data_arguments(config: FitConfig) -> dict[str, Any]:
 
 
 def same_task(config: FitConfig, data: str | Path) -> dict[str, Any]:
-    """The keywords of `load_dataset` that read ``data`` for the task of the run of ``config``, whose words it has."""
+    """Return the keywords of `load_dataset` that read ``data`` for the task of the run of ``config``."""
     if str(data) != config.data:
         return {}
     return {"celeba_target": config.celeba_target, "celeba_attributes": config.celeba_attributes}
+
+
+def resolve_demo(config: FitConfig, log: Callable[[str], None] = lambda line: None) -> FitConfig:
+    """Draw the demo that ``config.data`` names into the cache, and name its files and the small CLIP instead.
+
+    Settings that name no demo are returned unchanged, and a model that they name is kept.
+
+    Raises:
+        InputError: no demo has this name, ``root`` is given too, or the files cannot be written.
+    """
+    data = config.data
+    if data != "demo" and not (data.startswith("demo-") and not Path(data).suffix):  # a table may be called demo-x.csv
+        return config
+    if config.root is not None:
+        raise InputError(f"--root {config.root}: {data} is drawn into --cache; leave --root out")
+    name = "demo-waterbirds" if data == "demo" else data
+    root = config.cache_dir / "demo" / f"{name}-{__version__}"
+    if not root.exists():
+        if name in DEMO_NAMES:
+            log(f"drawing {name} into {root}")
+        try:
+            write_demo(name, root)
+        except InputError:
+            if not root.exists():  # another run may have drawn it meanwhile
+                raise
+    config = replace(config, data=name.removeprefix("demo-"), root=str(root))
+    if config.model:
+        return config
+    model, pretrained = mini_clip_paths()
+    return replace(config, model=str(model), pretrained=config.pretrained or str(pretrained))

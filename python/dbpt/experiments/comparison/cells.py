@@ -1,7 +1,7 @@
-"""One cell of a comparison: trained like the `dbpt fit` of the same settings, and written down in one file.
+"""A cell of a comparison: trained like the `dbpt fit` of the same settings, its result written to one file.
 
-The file, ``cells/NAME.safetensors``, is there or not, never half: what stands in it is finished. It holds ``correct``
-(n,) uint8, ``groups`` (n,) int32 and ``rows`` (n,) int64 of the n judged images, the tensors of the classifier under
+The file, ``cells/NAME.safetensors``, is written whole, when the cell is finished. It holds ``correct`` (n,) uint8,
+``groups`` (n,) int32 and ``rows`` (n,) int64 of the n judged images, the tensors of the classifier under
 ``classifier.``, and in its metadata the fingerprint of all that determines it, and figures as JSON.
 """
 
@@ -20,11 +20,10 @@ from numpy.typing import NDArray
 
 from dbpt.errors import InputError
 from dbpt.experiments.comparison.plan import Cell
-from dbpt.experiments.methods import MethodRow, trained_row, zero_shot_row
+from dbpt.experiments.methods import trained_row, zero_shot_row
 from dbpt.experiments.stages import Embedded, Experiment, Labelled, Log, arrange, embed, label
 from dbpt.files.tensors import read_tensors, write_tensors
 from dbpt.files.typed_json import Count, typed_json
-from dbpt.runs.output_folder import MAY_CHANGE
 from dbpt.settings.config import FitConfig
 
 SCHEMA_VERSION = 2
@@ -33,7 +32,7 @@ WAY_OUT = "delete it, and it is trained anew"
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """``metrics`` is what `GroupMetrics.to_json` gives; ``warnings`` what training said of itself, as in `fit`."""
+    """``metrics`` are those of `GroupMetrics.to_json`, ``warnings`` those of training, as in `fit`."""
 
     metrics: dict[str, Any]
     selected_epoch: Count | None
@@ -44,9 +43,9 @@ class Figures:
 
 @dataclass(frozen=True)
 class CellResult(Figures):
-    """What a finished cell has found on the judged split: test, or validation where there is no test split.
+    """The result of a finished cell on the judged split: test, or validation if there is no test split.
 
-    correct: (n,) bool, whether an image was classified rightly.
+    correct: (n,) bool, whether an image was classified correctly.
     groups: (n,) int64, its group of the figures, -1 if unknown. rows: (n,) int64, its number in the data set.
     """
 
@@ -56,34 +55,33 @@ class CellResult(Figures):
 
 
 class Stages:
-    """The experiment of each cell, with each stage run once: the images embedded for all, labelled for each seed."""
+    """The experiment of each cell: the images are embedded once for all, and labelled once for each seed."""
 
     def __init__(self, configs: Sequence[FitConfig], log: Log) -> None:
-        """Load and embed; ``configs`` are the settings of all cells. Raises `InputError` as `experiment.embed`."""
+        """Load and embed; ``configs`` are the settings of all cells. Raises `InputError` as `embed` does."""
         self.embedded = embed(configs, log)
         self.data_digest = _digest(self.embedded)
         self._log = log
         self._labelled: dict[int, Labelled] = {}
 
     def labelled(self, config: FitConfig) -> Labelled:
-        """The labels and splits of a seed."""
+        """Return the labels and splits of the seed of ``config``."""
         if config.seed not in self._labelled:
             self._labelled[config.seed] = label(self.embedded, config, self._log)
         return self._labelled[config.seed]
 
     def experiment(self, cell: Cell) -> Experiment:
-        """What ``cell`` starts from. Raises `InputError` if its rows and groups don't allow it."""
+        """Return the start of ``cell``. Raises `InputError` if its rows and groups don't allow it."""
         return arrange(self.labelled(cell.config), cell.config)
 
     def fingerprint(self, cell: Cell) -> str:
-        """What its result depends on, as a digest."""
-        settings = {name: value for name, value in asdict(cell.config.resolved()).items() if name not in MAY_CHANGE}
-        identity = json.dumps([cell.name, settings, self.data_digest], sort_keys=True)
+        """Return a digest of all that the result of ``cell`` depends on."""
+        identity = json.dumps([cell.name, cell.config.identity(), self.data_digest], sort_keys=True)
         return hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _digest(embedded: Embedded) -> str:
-    """Of the images and what is known of them; words and encoder stand for the classifier that heads start from."""
+    """Return a digest of the images and their labels; words and encoder stand for the zero-shot classifier."""
     dataset, backbone = embedded.dataset, embedded.backbone
     described = [asdict(dataset.words), sorted(backbone.encoder_key.items()), backbone.spec["config"]]
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode("utf-8", "surrogateescape"))
@@ -94,12 +92,12 @@ def _digest(embedded: Embedded) -> str:
 
 
 def result_path(folder: Path, cell: Cell) -> Path:
-    """Where the result of ``cell`` stands."""
+    """Return the file of the result of ``cell``."""
     return folder / "cells" / f"{cell.name}.safetensors"
 
 
 def run_cell(stages: Stages, cell: Cell, folder: Path) -> None:
-    """Train ``cell``, going on from its checkpoint if there is one, write its result, and drop the checkpoint.
+    """Train ``cell``, from its checkpoint if there is one, write its result, and delete the checkpoint.
 
     Raises `InputError` if training fails, as `trained_row` does.
     """
@@ -110,15 +108,8 @@ def run_cell(stages: Stages, cell: Cell, folder: Path) -> None:
     else:
         objective = cell.config.objective
         row = trained_row(experiment, objective, checkpoint_path=checkpoint, log=lambda line: None, hidden=True)
-    _write_result(result_path(folder, cell), experiment, row, stages.fingerprint(cell))
-    checkpoint.unlink(missing_ok=True)
-
-
-def _write_result(path: Path, experiment: Experiment, row: MethodRow, fingerprint: str) -> None:
-    split = judged_split(experiment)
-    rows, metrics = experiment.rows(split), row.metrics[split]
+    rows, metrics = experiment.rows(experiment.split), row.metrics[experiment.split]
     assert metrics is not None
-    labels, groups = experiment.dataset.labels, experiment.dataset.groups(experiment.evaluation_attributes)
     figures = Figures(
         metrics=metrics.to_json(),
         selected_epoch=row.trained.selected_epoch if row.trained else None,
@@ -126,27 +117,21 @@ def _write_result(path: Path, experiment: Experiment, row: MethodRow, fingerprin
         seconds=round(row.seconds, 3),
         warnings=list(row.warnings),
     )
-    write_tensors(
-        path,
-        {
-            # of all images at once, as the metrics are: a product over fewer rows may round otherwise
-            "correct": (row.classifier.predictions(experiment.features) == labels)[rows].astype(np.uint8),
-            "groups": groups[rows].astype(np.int32),
-            "rows": rows,
-            **{f"classifier.{name}": tensor for name, tensor in row.classifier.tensors().items()},
-        },
-        {"fingerprint": fingerprint, "figures": json.dumps(asdict(figures))},
-        version=SCHEMA_VERSION,
-    )
-
-
-def judged_split(split_rows: Experiment | Labelled) -> str:
-    """``test``, or ``val`` where there is no test split, as in the tables of `fit`."""
-    return "test" if (split_rows.splits == 2).any() else "val"
+    # predictions for all images at once, as for the metrics: a product over fewer rows may round otherwise
+    correct = row.classifier.predictions(experiment.features) == experiment.dataset.labels
+    tensors = {
+        "correct": correct[rows].astype(np.uint8),
+        "groups": experiment.evaluation_groups[rows].astype(np.int32),
+        "rows": rows,
+        **{f"classifier.{name}": tensor for name, tensor in row.classifier.tensors().items()},
+    }
+    metadata = {"fingerprint": stages.fingerprint(cell), "figures": json.dumps(asdict(figures))}
+    write_tensors(result_path(folder, cell), tensors, metadata, version=SCHEMA_VERSION)
+    checkpoint.unlink(missing_ok=True)
 
 
 def read_result(path: Path, fingerprint: str) -> CellResult | None:
-    """Read what `run_cell` wrote; None if it isn't there yet.
+    """Read the result of a cell; None if it isn't there yet.
 
     Raises `InputError` if it was made with other settings or data, or cannot be read.
     """

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
+from tqdm import tqdm
 
 from dbpt._core import __version__
 from dbpt.data.huggingface_objects import path_of
 from dbpt.data.words import Words
 from dbpt.errors import InputError
 from dbpt.experiments.checks import setting_warnings
-from dbpt.experiments.comparison.cells import Stages, judged_split, read_result, result_path
+from dbpt.experiments.comparison.cells import CellResult, Stages, read_result, result_path
 from dbpt.experiments.comparison.jobs import run_here, run_in_processes
-from dbpt.experiments.comparison.plan import METHODS, Plan, is_cell_file, make_plan, shared_settings
-from dbpt.experiments.comparison.progress import plan_progress
+from dbpt.experiments.comparison.plan import METHODS, Cell, Plan, is_cell_file, make_plan, shared_settings
 from dbpt.experiments.comparison.summary import Findings, summarize
 from dbpt.experiments.comparison.tables import csv_table, latex_table, markdown_table, terminal_table
-from dbpt.experiments.results import describe_data
 from dbpt.experiments.stages import Log
 from dbpt.files.disk import write_atomically, write_json
 from dbpt.ranks import launched
 from dbpt.runs.output_folder import Marker, OutputFolder
-from dbpt.settings.demo import resolve_demo
+from dbpt.settings.data import resolve_demo
 
 if TYPE_CHECKING:
     from dbpt.data.huggingface_objects import HuggingFaceData
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ComparisonMarker(Marker):
-    """What ``plan.json`` holds; ``data`` is a digest of what no setting names."""
+    """The content of ``plan.json``; ``data`` is a digest of the images, labels, words and encoder."""
 
     dbpt_version: str
     methods: list[str]
@@ -59,19 +59,19 @@ COMPARISON_FOLDER = OutputFolder(
 
 @dataclass(frozen=True)
 class Comparison:
-    """A comparison: its folder and what ``compare.json`` holds. ``str(comparison)`` is the table.
+    """A comparison: its folder and the content of ``compare.json``. ``str(comparison)`` is the table.
 
     Trainings that failed are in ``numbers["failed"]``, each with its reason.
     """
 
     folder: Path
-    numbers: dict[str, Any]
+    numbers: dict[str, Any] = field(repr=False)
 
     def __str__(self) -> str:
         return self.table()
 
     def table(self, width: int | None = None) -> str:
-        """The table for a terminal of so many columns; without a width at most 110, but for long names."""
+        """Return the table for a terminal of ``width`` columns, by default 110 unless names are long."""
         return terminal_table(self.numbers) if width is None else terminal_table(self.numbers, width)
 
 
@@ -88,7 +88,7 @@ def compare(
     log: Log = lambda line: None,
     **settings: Any,
 ) -> Comparison:
-    """Train every method with every head and seed as `fit` does, and write tables of what came out to ``out``.
+    """Train every method with every head and seed as `fit` does, and write tables of the results to ``out``.
 
     Args:
         data: as in `fit`.
@@ -96,13 +96,13 @@ def compare(
         methods: ``"zero-shot"``, ``"OBJECTIVE"`` or ``"OBJECTIVE:GROUP_SOURCE"`` each, such as ``"groupdro:true"``.
         heads: names of heads; a method that cannot train one of them is left out there, and the table says so.
         seeds: how many, counted from 0; or the seeds themselves.
-        jobs: processes that train at the same time; they divide the processor's cores.
-        resume: go on with an interrupted comparison, or one with fewer methods, heads or seeds; what is finished stays.
+        jobs: processes that train at the same time; they share the processor's cores.
+        resume: continue an interrupted comparison, or one with fewer methods, heads or seeds; finished cells stay.
         overwrite: replace an existing comparison.
         log: gets one line of progress at a time.
         settings: the fields of `FitConfig` that all rows share, by name; not those that the plan gives each row.
 
-    A training that fails for its settings, because its loss blows up, does not stop the others.
+    A training that fails because its loss diverged does not stop the others.
 
     Raises:
         InputError: for anything the user can mend; one line.
@@ -119,9 +119,30 @@ def compare(
 
 def _compare_in(out: Path, plan: Plan, jobs: int, log: Log, *, resume: bool, overwrite: bool) -> Comparison:
     """`compare` in a folder that this process holds."""
-    stages = Stages(plan.configs, _each_line_once(log))
-    warnings = _warnings(plan, stages, log)
-    description = _describe(plan, stages)
+    said: set[str] = set()
+
+    def log_once(line: str) -> None:  # labelling says the same for every seed
+        if line not in said:
+            said.add(line)
+            log(line)
+
+    configs = [cell.config for cell in plan.cells]
+    stages = Stages(configs, log_once)
+    # what every cell starts from, so that anything that one of them lacks is refused before any is trained
+    warnings = dict.fromkeys(text for cell in plan.cells for text in stages.experiment(cell).warnings)
+    warnings |= dict.fromkeys(setting_warnings(configs))
+    for warning in warnings:
+        log(f"warning: {warning}")
+    embedded = stages.embedded
+    description = {
+        "dbpt_version": __version__,
+        "methods": [method.name for method in plan.methods],
+        "heads": list(plan.heads),
+        "seeds": list(plan.seeds),
+        "data": stages.data_digest,
+        "backbone": embedded.backbone.spec,
+        "words": asdict(embedded.dataset.words),
+    }
     COMPARISON_FOLDER.start(out, description, plan.config, resume=resume, overwrite=overwrite)
     if COMPARISON_FOLDER.read_marker(out).data != description["data"]:
         raise InputError(
@@ -129,15 +150,20 @@ def _compare_in(out: Path, plan: Plan, jobs: int, log: Log, *, resume: bool, ove
             "afresh with --overwrite"
         )
     findings = _run(plan, stages, out, jobs, log)
-    numbers = _summarize(findings, stages, warnings)
-    _write_tables(out, numbers)
+    labelled = stages.labelled(configs[0])
+    described = asdict(labelled.data_figures(plan.config.average))
+    numbers = summarize(findings, described, labelled.split, list(warnings))
+    write_json(out / "compare.json", numbers)
+    write_atomically(out / "compare.csv", csv_table(numbers))
+    write_atomically(out / "compare.md", markdown_table(numbers))
+    write_atomically(out / "compare.tex", latex_table(numbers))
     if not findings.failures:
         COMPARISON_FOLDER.finish(out, description, plan.config)
     return Comparison(out, numbers)
 
 
 def _check_processes(jobs: int) -> None:
-    """Ranks would each do all of the work and write over each other's files."""
+    """Refuse ranks, which would each do all of the work and overwrite each other's files."""
     if isinstance(jobs, bool) or jobs < 1:
         raise InputError(f"--jobs: found {jobs}; expected how many processes train at the same time, 1 or more")
     in_group = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
@@ -148,45 +174,8 @@ def _check_processes(jobs: int) -> None:
         )
 
 
-def _each_line_once(log: Log) -> Log:
-    """Labelling says the same for every seed."""
-    said: set[str] = set()
-
-    def once(line: str) -> None:
-        if line not in said:
-            said.add(line)
-            log(line)
-
-    return once
-
-
-def _warnings(plan: Plan, stages: Stages, log: Log) -> list[str]:
-    """Build what every cell starts from, so that what one of them lacks is refused before any is trained."""
-    found: dict[str, None] = {}
-    for cell in plan.cells:
-        found |= dict.fromkeys(stages.experiment(cell).warnings)
-    found |= dict.fromkeys(setting_warnings(plan.configs))
-    for warning in found:
-        log(f"warning: {warning}")
-    return list(found)
-
-
-def _describe(plan: Plan, stages: Stages) -> dict[str, Any]:
-    """What ``plan.json`` holds besides version and status."""
-    embedded = stages.embedded
-    return {
-        "dbpt_version": __version__,
-        "methods": [method.name for method in plan.methods],
-        "heads": list(plan.heads),
-        "seeds": list(plan.seeds),
-        "data": stages.data_digest,
-        "backbone": embedded.backbone.spec,
-        "words": asdict(embedded.dataset.words),
-    }
-
-
 def _run(plan: Plan, stages: Stages, out: Path, jobs: int, log: Log) -> Findings:
-    """Read what is finished, train the rest."""
+    """Read the finished cells and run the rest."""
     results, failures = {}, {}
     for cell in plan.cells:
         if result := read_result(result_path(out, cell), stages.fingerprint(cell)):
@@ -195,35 +184,59 @@ def _run(plan: Plan, stages: Stages, out: Path, jobs: int, log: Log) -> Findings
     if results:
         log(f"{len(results)} of {len(plan.cells)} trainings are finished")
     jobs = min(jobs, len(waiting))
-    outcomes = run_in_processes(plan.configs, waiting, out, jobs) if jobs > 1 else run_here(stages, waiting, out)
+    if jobs > 1:
+        outcomes = run_in_processes([cell.config for cell in plan.cells], waiting, out, jobs)
+    else:
+        outcomes = run_here(stages, waiting, out)
+    progress = _Progress(len(plan.cells), waiting, log)
     try:
-        with closing(outcomes), plan_progress(len(plan.cells), waiting, log) as show:
+        with closing(outcomes), closing(progress):
             for cell, reason in outcomes:
-                # what is there is finished, even if its process died before it could say so
+                # a result that is there is finished, even if its process died before it could say so
                 if result := read_result(result_path(out, cell), stages.fingerprint(cell)):
                     results[cell.name] = result
                 else:
                     failures[cell.name] = reason or "its result is gone"
-                show(cell, result or failures[cell.name])
+                progress.show(cell, result or failures[cell.name])
     finally:
         COMPARISON_FOLDER.remove_leftovers(out)  # of processes that were killed while they wrote
     return Findings(plan, results, failures)
 
 
-def _summarize(findings: Findings, stages: Stages, warnings: Sequence[str]) -> dict[str, Any]:
-    labelled = stages.labelled(findings.plan.cells[0].config)
-    described: Mapping[str, Any] = describe_data(
-        labelled.embedded.dataset,
-        labelled.splits,
-        pseudo=labelled.pseudo,
-        backbone=labelled.embedded.backbone,
-        average=findings.plan.config.average,
-    )
-    return summarize(findings, described, judged_split(labelled), warnings)
+class _Progress:
+    """A bar of the ``total`` cells on a terminal, elsewhere a line for each.
+
+    The time left is estimated from the trainings so far, so it is rough until each method has had its turn.
+    """
+
+    def __init__(self, total: int, waiting: Sequence[Cell], log: Log) -> None:
+        done = total - len(waiting)
+        self._bar = tqdm(total=total, initial=done, desc="comparison", unit="cell", disable=None, leave=False)
+        self.close = self._bar.close
+        self._total, self._done, self._log = total, done, log
+        self._trainings, self._trained = sum(cell.head is not None for cell in waiting), 0
+        self._started = time.perf_counter()
+
+    def show(self, cell: Cell, outcome: CellResult | str) -> None:
+        """Show a finished cell with its result, or with the reason why it has none."""
+        self._done += 1
+        self._trained += cell.head is not None
+        head = "" if cell.head is None else f", {cell.head}"
+        line = f"{cell.method.name}{head}, seed {cell.config.seed}: {_found(outcome)}"
+        if not self._bar.disable:
+            self._bar.set_postfix_str(line, refresh=False)
+            self._bar.update()
+            return
+        left = self._trainings - self._trained
+        if left and self._trained:
+            seconds = (time.perf_counter() - self._started) / self._trained * left
+            line += f"; about {self._bar.format_interval(seconds)} left"
+        self._log(f"[{self._done}/{self._total}] {line}")
 
 
-def _write_tables(out: Path, numbers: dict[str, Any]) -> None:
-    write_json(out / "compare.json", numbers)
-    write_atomically(out / "compare.csv", csv_table(numbers))
-    write_atomically(out / "compare.md", markdown_table(numbers))
-    write_atomically(out / "compare.tex", latex_table(numbers))
+def _found(outcome: CellResult | str) -> str:
+    if isinstance(outcome, str):
+        return f"failed: {outcome}"
+    worst = outcome.metrics["worst_group_accuracy"]
+    found = f"average {100 * outcome.metrics['average']:.1f} %" if worst is None else f"worst group {100 * worst:.1f} %"
+    return f"{found}, {outcome.seconds:.1f} s"

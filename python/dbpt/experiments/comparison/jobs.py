@@ -1,7 +1,7 @@
-"""Cells one after another in this process, or shared out to several, each of which has the cached features for itself.
+"""Run cells one after another in this process, or in several, each of which loads the cached features for itself.
 
-A cell that fails for the user's fault (a loss that blows up) has its reason, and the others go on. Processes die with
-their parent, however that ends, and Ctrl-C is the parent's alone.
+If a cell fails with an `InputError`, such as a diverged loss, the others go on. Processes die with their parent,
+however it ends, and only the parent sees Ctrl-C. (An executor of the standard library stops when one process dies.)
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -25,7 +25,7 @@ from dbpt.experiments.comparison.plan import Cell
 from dbpt.settings.config import FitConfig
 
 Outcome = tuple[Cell, str | None]
-"""A cell, and why it failed; None if its result is there."""
+"""A cell and why it failed, None if it did not."""
 
 READY = "ready"
 
@@ -39,10 +39,10 @@ def run_here(stages: Stages, cells: Sequence[Cell], folder: Path) -> Generator[O
 def run_in_processes(
     configs: Sequence[FitConfig], cells: Sequence[Cell], folder: Path, jobs: int
 ) -> Generator[Outcome, None, None]:
-    """Run ``cells`` in ``jobs`` processes, which divide the processor's cores; outcomes come as they are ready.
+    """Run ``cells`` in ``jobs`` processes, which divide the processor's cores; yield outcomes as they are ready.
 
-    ``configs`` are the settings of all cells, whose images must be in the cache. A process that dies takes its cell
-    with it, and another takes its place. Raises `InputError` if one dies before any could begin.
+    ``configs`` are the settings of all cells, whose images must be in the cache. If a process dies, its cell fails and
+    another process takes its place. Raises `InputError` if one dies before any could begin.
     """
     threads = max(1, torch.get_num_threads() // jobs)
     waiting, workers = list(reversed(cells)), dict[Connection, _Worker]()
@@ -63,14 +63,17 @@ def run_in_processes(
                     outcome = worker.cell, answer
                 except (EOFError, OSError):  # it has died, before or while it read what was sent
                     if not one_has_begun:
-                        raise _cannot_begin(worker.death()) from None
+                        raise InputError(
+                            f"--jobs: a process {worker.death()} before it could begin; in a script, call dbpt.compare "
+                            "below if __name__ == '__main__':, or leave jobs out"
+                        ) from None
                     outcome = worker.cell, f"its process {worker.death()} (out of memory? then fewer --jobs help)"
                     del workers[connection]
                 else:
                     if waiting:
                         worker.give(waiting.pop())
                     else:
-                        workers.pop(connection).dismiss()
+                        workers.pop(connection).give(None)
                 yield outcome
     finally:
         for worker in workers.values():
@@ -78,7 +81,7 @@ def run_in_processes(
 
 
 class _Worker:
-    """A process with a pipe, and the cell that it is at."""
+    """A process with a pipe, and the cell that it runs."""
 
     cell: Cell
 
@@ -90,41 +93,28 @@ class _Worker:
             self._process.start()
         theirs.close()  # so that the pipe ends when the process does
 
-    def give(self, cell: Cell) -> None:
-        self.cell = cell
-        self._send(cell)
-
-    def dismiss(self) -> None:
-        """Let it end by itself."""
-        self._send(None)
-        self._process.join()
+    def give(self, cell: Cell | None) -> None:
+        """Send a cell to run, or None to let the process end."""
+        if cell is not None:
+            self.cell = cell
+        with suppress(OSError):  # it has died; the next recv says so
+            self.connection.send(cell)
+        if cell is None:
+            self._process.join()
 
     def kill(self) -> None:
         self._process.kill()
         self._process.join()
 
     def death(self) -> str:
-        """How it ended."""
+        """Wait for its end and describe it."""
         self._process.join()
         code = self._process.exitcode or 0
         return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
-    def _send(self, cell: Cell | None) -> None:
-        try:
-            self.connection.send(cell)
-        except OSError:  # it has died; the next recv says so
-            return
-
-
-def _cannot_begin(how: str) -> InputError:
-    return InputError(
-        f"--jobs: a process {how} before it could begin; in a script, call dbpt.compare below "
-        "if __name__ == '__main__':, or leave jobs out"
-    )
-
 
 def _work(connection: Connection, configs: Sequence[FitConfig], folder: Path, threads: int) -> None:
-    """What a process does: prepare, then run the cells that come through the pipe until there is none."""
+    """Prepare, then run the cells that come through the pipe until there is none."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_the_parent()
     tqdm.set_lock(threading.RLock())  # its own lock is a semaphore, which Python reports as leaked by who is killed
@@ -159,7 +149,7 @@ def _end_with_the_parent() -> None:
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """A process that starts meanwhile never sees Ctrl-C, and can print no traceback; ours comes when this is left."""
+    """Start processes that never see Ctrl-C, and so print no traceback; ours is handled when this is left."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

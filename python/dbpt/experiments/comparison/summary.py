@@ -1,15 +1,16 @@
-"""From the results of the cells to all numbers of a comparison: what ``compare.json`` holds and every table prints."""
+"""From the results of the cells to the numbers of a comparison: the content of ``compare.json``, which tables print."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
+from dbpt.errors import InputError
 from dbpt.experiments.comparison.cells import CellResult
-from dbpt.experiments.comparison.plan import BASELINE, Cell, Plan, Row
-from dbpt.experiments.comparison.statistics import mean_and_deviation, paired_t_interval
+from dbpt.experiments.comparison.plan import BASELINE, Plan, Row
 from dbpt.groups import worst_group_difference_interval
 
 FIGURES = ("worst_group_accuracy", "average", "adjusted_average", "group_mean", "gap", "adjusted_gap")
@@ -18,27 +19,27 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Findings:
-    """The result of each cell of a plan, by the cell's name, or why it has none."""
+    """The result of each cell of a plan, by the cell's name, or why it failed."""
 
     plan: Plan
     results: Mapping[str, CellResult]
     failures: Mapping[str, str]
 
     def of(self, row: Row) -> dict[int, CellResult]:
-        """What is there of a row, by seed."""
+        """Return the results of a row, by seed."""
         found = {cell.config.seed: self.results.get(cell.name) for cell in row.cells}
         return {seed: result for seed, result in found.items() if result is not None}
 
 
 def summarize(findings: Findings, described: Mapping[str, Any], split: str, warnings: Sequence[str]) -> dict[str, Any]:
-    """What ``compare.json`` holds. ``described`` is what `describe_data` says, ``split`` the one that was judged."""
-    plan = findings.plan
+    """Return the content of ``compare.json``. ``described`` are `DataFigures`, of which ``split`` was judged."""
+    plan, results = findings.plan, findings.results.values()
     baselines = _baselines(plan)
     return {
         **described,
         "schema_version": SCHEMA_VERSION,
         "split": split,
-        "n": max((len(result.rows) for result in findings.results.values()), default=0),
+        "n": max((len(result.rows) for result in results), default=0),
         "seeds": list(plan.seeds),
         "heads": list(plan.heads),
         "selection": plan.config.select,
@@ -46,21 +47,29 @@ def summarize(findings: Findings, described: Mapping[str, Any], split: str, warn
         "rows": [_row(findings, row, baselines.get(number)) for number, row in enumerate(plan.rows)],
         "left_out": list(plan.left_out),
         "failed": [
-            _failed(cell, findings.failures[cell.name]) for cell in plan.cells if cell.name in findings.failures
+            {
+                "method": cell.method.name,
+                "head": cell.head,
+                "seed": cell.config.seed,
+                "reason": findings.failures[cell.name],
+            }
+            for cell in plan.cells
+            if cell.name in findings.failures
         ],
-        "warnings": [*warnings, *_warnings_of_figures(findings)],
+        # each warning of the figures once: a small worst group, groups without rows
+        "warnings": [*warnings, *dict.fromkeys(text for result in results for text in result.metrics["warnings"])],
     }
 
 
 def _settings(plan: Plan) -> dict[str, Any]:
-    """What the training of every row has in common; the learning rate by head."""
+    """Return the settings that the training of every row has in common; the learning rate by head."""
     names = ("epochs", "batch_size", "optimizer", "sgd_momentum", "weight_decay", "warmup_epochs", "features")
     lr = {cell.config.head: cell.config.peak_lr for cell in plan.cells if cell.head is not None}
     return {name: getattr(plan.config, name) for name in names} | {"lr": lr}
 
 
 def _baselines(plan: Plan) -> dict[int, int]:
-    """For each row but ERM's, by number, that of ERM with the same head; zero-shot has that of the first head."""
+    """Return for each row but ERM's, by number, ERM's row with the same head; for zero-shot, with the first head."""
     of_head = {row.head: number for number, row in enumerate(plan.rows) if row.method.objective == BASELINE}
     if of_head:
         of_head[None] = next(iter(of_head.values()))
@@ -97,12 +106,12 @@ def _figure(row: Row, by_seed: list[float | None]) -> dict[str, Any]:
     known = [value for value in by_seed if value is not None]
     mean, deviation = mean_and_deviation(known) if known else (None, None)
     if row.head is None and deviation == 0:
-        deviation = None  # nothing was trained, so there is nothing that seeds could spread
+        deviation = None  # nothing was trained, so seeds change nothing
     return {"mean": mean, "sd": deviation, "by_seed": by_seed}
 
 
 def _groups(by_seed: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Mean accuracy of each group over the seeds; its number of images is None where the seeds disagree on it."""
+    """Return the mean accuracy of each group over the seeds; ``n`` is None if the seeds disagree on its images."""
     groups = []
     for entries in zip(*by_seed, strict=True):
         known = [entry["accuracy"] for entry in entries if entry["accuracy"] is not None]
@@ -113,7 +122,7 @@ def _groups(by_seed: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
 
 
 def _difference(found: dict[int, CellResult], baseline: dict[int, CellResult], against: Row) -> dict[str, Any]:
-    """Row minus ERM, seed by seed, over the seeds that both have."""
+    """Return row minus ERM, seed by seed, over the seeds that both have."""
     seeds = [seed for seed in found if seed in baseline]
     figures = {}
     for name in FIGURES:
@@ -124,24 +133,69 @@ def _difference(found: dict[int, CellResult], baseline: dict[int, CellResult], a
             "mean": mean_and_deviation(by_seed)[0] if by_seed else None,
             "over_seeds": None if interval is None else list(interval),
         }
-    over_images = _interval_over_images([(found[seed], baseline[seed]) for seed in seeds])
+    intervals = [
+        worst_group_difference_interval(found[seed].correct, baseline[seed].correct, found[seed].groups)
+        for seed in seeds
+    ]
+    known = [interval for interval in intervals if interval is not None]
+    # The averaged bounds cover, if anything, more often than one seed's, as the mean varies no more than the seeds do.
+    over_images = [fmean(bounds) for bounds in zip(*known, strict=True)] if known else None
     return {"head": against.head, "seeds": seeds, "figures": figures, "over_images": over_images}
 
 
-def _interval_over_images(pairs: Sequence[tuple[CellResult, CellResult]]) -> list[float] | None:
-    """Of the mean difference in worst-group accuracy: the bounds of the seeds, averaged.
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
+    """Return mean and standard deviation (over n - 1) of one value for each seed; no deviation of a single value.
 
-    It covers, if anything, more often than one seed's: a mean over seeds varies no more than the seeds do on average.
+    >>> mean_and_deviation([1.0, 2.0, 3.0])
+    (2.0, 1.0)
     """
-    intervals = [worst_group_difference_interval(one.correct, other.correct, one.groups) for one, other in pairs]
-    known = [interval for interval in intervals if interval is not None]
-    return [fmean(bounds) for bounds in zip(*known, strict=True)] if known else None
+    return fmean(values), stdev(values) if len(values) > 1 else None
 
 
-def _warnings_of_figures(findings: Findings) -> dict[str, None]:
-    """What the figures of all cells warn of, each said once: a small worst group, groups without rows."""
-    return dict.fromkeys(text for result in findings.results.values() for text in result.metrics["warnings"])
+def paired_t_interval(differences: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
+    """Return the interval of the mean of ``differences``, one for each seed: mean ± t · s / √n.
+
+    It asks whether other seeds would agree, on the same images, and assumes that differences are normally distributed.
+    None for a single one, and if all are equal: then the seeds change nothing.
+
+    >>> low, high = paired_t_interval([1.0, 2.0, 3.0])
+    >>> round(low, 3), round(high, 3)
+    (-0.484, 4.484)
+    """
+    mean, deviation = mean_and_deviation(differences)
+    if not deviation:
+        return None
+    half = student_t_quantile(confidence, len(differences) - 1) * deviation / math.sqrt(len(differences))
+    return mean - half, mean + half
 
 
-def _failed(cell: Cell, reason: str) -> dict[str, Any]:
-    return {"method": cell.method.name, "head": cell.head, "seed": cell.config.seed, "reason": reason}
+def student_t_quantile(confidence: float, degrees: int) -> float:
+    """Return the t with P(|T| <= t) = ``confidence``, by bisection of the closed form for whole ``degrees``.
+
+    Abramowitz and Stegun (1964), 26.7.3 and 26.7.4. Good to about 1e-12 of the angle arctan(t / √degrees).
+
+    >>> round(student_t_quantile(0.95, 4), 3)
+    2.776
+
+    Raises `InputError` unless 0 < confidence < 1 and degrees >= 1.
+    """
+    if not 0 < confidence < 1 or degrees < 1:
+        raise InputError(
+            f"student_t_quantile: confidence {confidence}, degrees {degrees}; need 0 < c < 1, degrees >= 1"
+        )
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _probability_within(middle, degrees) < confidence else (low, middle)
+    return math.sqrt(degrees) * math.tan(low)
+
+
+def _probability_within(angle: float, degrees: int) -> float:
+    """P(|T| <= t) for t = √degrees · tan(angle)."""
+    sine, cosine = math.sin(angle), math.cos(angle)
+    odd = degrees % 2
+    term, total = (cosine if odd else 1.0), 0.0
+    for step in range(1 + odd, degrees, 2):
+        total += term
+        term *= cosine**2 * step / (step + 1)
+    return (angle + sine * total) * 2 / math.pi if odd else sine * total

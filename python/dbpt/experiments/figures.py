@@ -1,0 +1,217 @@
+"""The figures of ``metrics.json``: their schema, and how they follow from predictions and pseudo attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt._core import __version__
+from dbpt.clip import Backbone
+from dbpt.data import SPLITS, Dataset
+from dbpt.errors import InputError
+from dbpt.files.typed_json import Count
+from dbpt.groups import GroupMetrics, group_counts, group_metrics, pseudo_attribute_quality
+from dbpt.pseudo_attributes import PseudoAttributes
+from dbpt.settings.config import FitConfig
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetFigures:
+    """The data set; ``counts`` (G,) of each split are over the groups of ``group_kind``."""
+
+    name: str
+    root: str
+    classes: list[str]
+    attributes: list[str]
+    counts: dict[str, list[Count]]
+    train_counts_pseudo: list[Count]
+    notes: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFigures:
+    """The part of ``metrics.json`` that does not depend on any training; ``compare.json`` has it too."""
+
+    schema_version: int
+    dbpt_version: str
+    dataset: DatasetFigures
+    backbone: dict[str, Any]
+    group_kind: str
+    average: str
+    pseudo_method: str
+    pseudo_shares: list[float]
+    pseudo_quality: dict[str, Any] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFigures(DataFigures):
+    """``metrics.json``; ``rows`` are those of `MethodRow.to_json`."""
+
+    selection: str
+    seed: int
+    chosen: str
+    rows: list[dict[str, Any]]
+    warnings: list[str]
+    failed_images: int
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """The N rows that figures are over.
+
+    splits: (N,) int64 as `Dataset.splits`; in a run with validation rows even if the data set has none.
+    counts_of_run: (G,) training rows of each group in the run that is evaluated, for data without any.
+    """
+
+    dataset: Dataset
+    backbone: Backbone
+    pseudo: PseudoAttributes
+    splits: NDArray[np.int64]
+    counts_of_run: NDArray[np.int64] | None = None
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """Return the row numbers of a split."""
+        return np.flatnonzero(self.splits == SPLITS.index(split))
+
+    @property
+    def split(self) -> str:
+        """The split that tables show: test, else validation, else training."""
+        return next(split for split in reversed(SPLITS) if len(self.rows(split)))
+
+    @property
+    def group_kind(self) -> str:
+        """``true`` if at least half of each class's rows in `split` have a true attribute, else ``pseudo``."""
+        rows = self.rows(self.split)
+        labels, known = self.dataset.labels[rows], self.dataset.attributes[rows] >= 0
+        rows_C = np.bincount(labels, minlength=self.dataset.num_classes)
+        known_C = np.bincount(labels[known], minlength=self.dataset.num_classes)
+        return "true" if (2 * known_C >= rows_C).all() else "pseudo"
+
+    @property
+    def evaluation_attributes(self) -> NDArray[np.int64]:
+        """(N,) the attributes that accuracy is reported over, those of `group_kind`."""
+        return self.dataset.attributes if self.group_kind == "true" else self.pseudo.pseudo_attributes
+
+    @property
+    def evaluation_groups(self) -> NDArray[np.int64]:
+        """(N,) the groups of `evaluation_attributes`."""
+        return self.dataset.groups(self.evaluation_attributes)
+
+    @property
+    def train_counts(self) -> NDArray[np.int64]:
+        """(G,) training rows of each of the `evaluation_groups`, in the data or else in the run."""
+        counts = self.counts(self.evaluation_groups, "train")
+        return counts if counts.any() or self.counts_of_run is None else self.counts_of_run
+
+    def counts(self, groups: NDArray[np.int64], split: str) -> NDArray[np.int64]:
+        """Return the (G,) rows of a split in each of ``groups`` (N,)."""
+        return group_counts(groups[self.rows(split)], self.dataset.num_groups)
+
+    def average(self, asked: str | None) -> str:
+        """Return which average tables show: the one ``asked`` for with ``--average``, else that of the data set.
+
+        Raises `InputError` if the adjusted one was asked for and no training row has a group.
+        """
+        if self.train_counts.any():
+            return asked or self.dataset.average
+        if asked == "adjusted":
+            raise InputError(
+                f"--average adjusted: {self.dataset.source} has no training row of a known group, and the groups' "
+                "shares of the training images are the weights; choose --average plain"
+            )
+        return "plain"
+
+    def metrics(self, predictions: NDArray[np.int64]) -> dict[str, GroupMetrics | None]:
+        """Return the metrics of ``predictions`` (N,) on each split, None for an empty one."""
+        dataset, attributes, train_counts = self.dataset, self.evaluation_attributes, self.train_counts
+        found: dict[str, GroupMetrics | None] = dict.fromkeys(SPLITS)
+        for split in SPLITS:
+            if len(rows := self.rows(split)):
+                found[split] = group_metrics(
+                    predictions[rows],
+                    dataset.labels[rows],
+                    attributes[rows],
+                    num_classes=dataset.num_classes,
+                    num_attributes=dataset.num_attributes,
+                    train_counts=train_counts if train_counts.any() else None,
+                    group_names=dataset.group_names,
+                )
+        return found
+
+    def data_figures(self, average: str | None) -> DataFigures:
+        """Describe the data; ``average`` is the one asked for."""
+        dataset, spec = self.dataset, self.backbone.spec
+        groups, pseudo_groups = self.evaluation_groups, dataset.groups(self.pseudo.pseudo_attributes)
+        return DataFigures(
+            schema_version=SCHEMA_VERSION,
+            dbpt_version=__version__,
+            dataset=DatasetFigures(
+                name=dataset.name,
+                root=str(dataset.root),
+                classes=list(dataset.class_names),
+                attributes=list(dataset.attribute_names),
+                counts={split: self.counts(groups, split).tolist() for split in SPLITS},
+                train_counts_pseudo=self.counts(pseudo_groups, "train").tolist(),
+                notes=list(dataset.notes),
+            ),
+            backbone={"model": spec["model"], "pretrained": spec["pretrained"], "embed_dim": self.backbone.embed_dim},
+            group_kind=self.group_kind,
+            average=self.average(average),
+            pseudo_method=self.pseudo.method,
+            pseudo_shares=self._pseudo_shares(),
+            pseudo_quality=self._pseudo_quality(),
+        )
+
+    def run_figures(
+        self,
+        config: FitConfig,
+        rows: list[dict[str, Any]],
+        *,
+        warnings: Sequence[str] = (),
+        failed_images: int,
+        seconds: dict[str, float],
+    ) -> dict[str, Any]:
+        """Return the content of ``metrics.json``."""
+        return asdict(
+            RunFigures(
+                **vars(self.data_figures(config.average)),
+                selection=config.select,
+                seed=config.seed,
+                chosen=config.objective,
+                rows=rows,
+                warnings=list(warnings),
+                failed_images=failed_images,
+                seconds={name: round(value, 3) for name, value in seconds.items()},
+            )
+        )
+
+    def _pseudo_shares(self) -> list[float]:
+        """Return the (A,) shares that the method used, else those of its labels in the rows it was fitted on."""
+        if self.pseudo.shares is not None:
+            return [float(share) for share in self.pseudo.shares]
+        is_test = self.dataset.splits == SPLITS.index("test")
+        labels = self.pseudo.pseudo_attributes[is_test.all() | ~is_test]
+        counts = np.bincount(labels[labels >= 0], minlength=self.dataset.num_attributes)
+        return [float(count / max(1, counts.sum())) for count in counts]
+
+    def _pseudo_quality(self) -> dict[str, Any] | None:
+        """Return the quality over the training rows, which the group weights come from, or over all if none are."""
+        dataset, training = self.dataset, self.rows("train")
+        judged = training if len(training) else np.arange(len(dataset))
+        if not (dataset.attributes[judged] >= 0).any():
+            return None
+        quality = pseudo_attribute_quality(
+            self.pseudo.pseudo_attributes[judged],
+            dataset.attributes[judged],
+            dataset.labels[judged],
+            num_classes=dataset.num_classes,
+            num_attributes=dataset.num_attributes,
+        )
+        return {"split": "training" if len(training) else "all", **quality}

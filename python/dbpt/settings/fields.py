@@ -1,0 +1,70 @@
+"""A setting: its default, help, group and limits, declared at its field of `FitConfig` and checked against values."""
+
+import math
+import operator
+from collections.abc import Callable
+from dataclasses import Field, field
+from typing import Any
+
+from dbpt.errors import InputError, nearest
+
+GROUPS = ("data", "words", "backbone", "pseudo attributes", "groups", "head", "training", "output")
+
+_LIMITS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
+    "low": (operator.ge, "at least"),
+    "above": (operator.gt, "above"),
+    "high": (operator.le, "at most"),
+    "below": (operator.lt, "below"),
+}
+_KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "str": (str, "a string"),
+    "bool": (bool, "true or false"),
+    "int": (int, "an integer"),
+    "float": ((int, float), "a finite number"),
+    "tuple[str, ...]": (str, "a list of strings"),
+    "tuple[float, ...]": ((int, float), "a list of numbers"),
+}
+
+
+def declare(group: str, default: Any, help: str, *, identity: bool = True, **limits: Any) -> Any:
+    """Declare a setting; ``limits`` are ``low``, ``above``, ``high``, ``below`` and ``choices``.
+
+    ``identity``: whether it determines what is trained. One that doesn't may differ when a run is resumed: it says
+    where things are, and a training depends on it only through the rows, features and words that are found there.
+    """
+    return field(default=default, metadata={"group": group, "help": help, "identity": identity, **limits})
+
+
+def flag_of(name: str) -> str:
+    """Return the option of the setting ``name`` on the command line."""
+    return f"--{name.replace('_', '-')}"
+
+
+def check_setting(setting: Field[Any], value: Any) -> None:
+    """Refuse a value of another type than the setting's, or outside its limits."""
+    flag, kind = flag_of(setting.name), str(setting.type)
+    if value is None and kind.endswith(" | None"):
+        return
+    types, expected = _KINDS[kind := kind.removesuffix(" | None")]
+    if kind.startswith("tuple"):
+        is_of_kind = isinstance(value, tuple) and all(_is_a(item, types) for item in value)
+    else:
+        is_of_kind = _is_a(value, types)
+    if not is_of_kind:
+        raise InputError(f"{flag}: expected {expected}, found {value!r}")
+    for text in value if isinstance(value, tuple) else (value,):
+        if isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise InputError(f"{flag}: {text!r} is not UTF-8, so config.toml could not hold it; rename it")
+    limits = setting.metadata
+    if "choices" in limits and value not in limits["choices"]:
+        choices = list(limits["choices"])
+        raise InputError(f"{flag}: {value!r} is none of {', '.join(choices)}{nearest(value, choices)}")
+    for key, (holds, words) in _LIMITS.items():
+        if key in limits and not holds(value, limits[key]):
+            raise InputError(f"{flag}: must be {words} {limits[key]}, found {value!r}")
+
+
+def _is_a(value: Any, types: type | tuple[type, ...]) -> bool:
+    if isinstance(value, bool):
+        return types is bool
+    return isinstance(value, types) and not (isinstance(value, float) and not math.isfinite(value))
