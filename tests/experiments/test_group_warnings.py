@@ -8,7 +8,7 @@ from runs import fit, metrics_of
 from tiny import ATTRIBUTES
 
 from dbpt.data import load_dataset
-from dbpt.experiments.checks import group_warnings
+from dbpt.experiments.checks import group_warnings, setting_warnings
 from dbpt.settings.config import FitConfig
 
 NAMES = ("box · meadow", "box · lake", "disc · meadow", "disc · lake")
@@ -96,3 +96,14 @@ def test_a_fit_without_one_group_in_validation_says_so_in_its_metrics(tiny, tmp_
     assert [line.partition(";")[0] for line in told] == [
         f"true-groups with no row in split 'val': {NAMES[0]} (5 in 'train')"
     ]
+
+
+def test_a_selection_that_no_objective_reads_is_told(tiny):
+    refit = FitConfig(objective="dfr", head="linear", select="last", baselines=False)
+    (told,) = setting_warnings([refit])
+    assert told.startswith("--select last changes nothing in this run: only --objective dbpt and ")
+    assert "dfr" not in told
+    (told,) = setting_warnings([replace(refit, baselines=True)])
+    assert told.startswith("--select last changes nothing in this run but in the ERM row: only --objective dbpt and ")
+    assert setting_warnings([replace(refit, select="pseudo-wga")]) == []
+    assert setting_warnings([refit, replace(refit, objective="erm")]) == []

@@ -12,6 +12,7 @@ from dbpt.data.words import Words
 from dbpt.errors import InputError
 from dbpt.files.disk import default_cache_dir
 from dbpt.settings.config import DEFAULT_LR, DEFAULT_WORDS, FitConfig, make_config, read_config
+from dbpt.settings.fields import GROUPS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -105,8 +106,9 @@ def test_bad_values_are_refused_by_name(settings, match):
     refused(match, **settings)
 
 
-def test_every_setting_has_a_help_text_and_a_valid_default():
+def test_every_setting_has_a_help_text_a_group_and_a_valid_default():
     config = FitConfig()
+    assert list(dict.fromkeys(setting.metadata["group"] for setting in fields(FitConfig))) == list(GROUPS)
     for setting in fields(FitConfig):
         assert setting.metadata["help"]
         assert getattr(config, setting.name) == setting.default

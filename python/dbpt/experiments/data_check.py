@@ -1,8 +1,8 @@
-"""`check_data`: whether a data set can be used, with all its problems instead of the first; reads images' headers."""
+"""`check_data`: list all problems of a data set, where `fit` stops at the first; of images only the header is read."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from dbpt.data.checks import check_classes, missing_rows, published_notes, repea
 from dbpt.data.dataset import Dataset
 from dbpt.data.loading import load_dataset
 from dbpt.errors import InputError
-from dbpt.features import Failure, UnreadableImage, decoding_threads, pillow_warnings, read_size
+from dbpt.features import UnreadableImage, decoding_threads, pillow_warnings, read_size
 from dbpt.settings.data import config_with_data, data_arguments, resolve_demo
 
 if TYPE_CHECKING:
@@ -23,14 +23,14 @@ CHUNK = 4096  # images whose headers are asked for at a time, so that a list of 
 
 @dataclass(frozen=True)
 class DataCheck:
-    """What was found.
+    """The result of `check_data`.
 
     dataset: the rows as they are written.
-    problems: one line each, for what keeps `fit` from using the data; empty if nothing does.
-    warnings: one line each, for what it gets along with.
+    problems: one line for each reason why `fit` cannot use the data; empty if there is none.
+    warnings: one line for each oddity that `fit` accepts.
     """
 
-    dataset: Dataset
+    dataset: Dataset = field(repr=False)
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -48,7 +48,7 @@ def check_data(
 ) -> DataCheck:
     """Read a data set and look for what would stop `fit`: repeated paths, missing images, headers that can't be read.
 
-    What is behind an image's header is not decoded: a truncated image is only found when it is embedded.
+    Only headers are decoded: a truncated image is found when it is embedded.
 
     Args:
         data: as for `dbpt.fit`.
@@ -64,79 +64,56 @@ def check_data(
     dataset = load_dataset(config.data, config.root, **data_arguments(config), check=False)
     missing = missing_rows(dataset)
     log(f"reading the headers of {len(dataset) - len(missing)} images")
-    unreadable = [
-        f"{dataset.where(failure.row)}: image {failure.path!r}: {failure.reason}"
-        for failure in _unreadable(dataset, missing)
+    repeated = [
+        f"{dataset.where(row)}: {dataset.paths[row]!r} stands already at {dataset.where(first)}; keep one"
+        for row, first in repeated_rows(dataset)
     ]
-    problems = [*_repeated(dataset), *_of_classes(dataset), *_missing(dataset, missing)]
-    warnings = [*_outside(dataset), *_without_attribute(dataset)]
+    absent = [f"{dataset.where(row)}: image {dataset.paths[row]!r} is not in {dataset.root}" for row in missing]
+    problems = _first_few(repeated, "paths are repeated")
+    try:
+        check_classes(dataset)
+    except InputError as error:
+        problems.append(str(error))
+    problems += _first_few(absent, "images are missing")
+    warnings = _first_few(list(_outside(dataset)), "images are outside the root, through links")
+    if dataset.num_attributes < 2:
+        warnings.append("no spurious attribute is named; fit needs --attributes")
+    unreadable = _unreadable(dataset, set(missing))
     (problems if len(unreadable) > config.max_failures * len(dataset) else warnings).extend(
         _first_few(unreadable, "images can't be read")
     )
     return DataCheck(dataset, tuple(problems), tuple(warnings))
 
 
-def _repeated(dataset: Dataset) -> Iterator[str]:
-    lines = [
-        f"{dataset.where(row)}: {dataset.paths[row]!r} stands already at {dataset.where(first)}; keep one"
-        for row, first in repeated_rows(dataset)
-    ]
-    return _first_few(lines, "paths are repeated")
+def _first_few(lines: Sequence[str], what: str) -> list[str]:
+    rest = [f"and {len(lines) - SHOWN} more; in all, {len(lines)} {what}"] if len(lines) > SHOWN else []
+    return [*lines[:SHOWN], *rest]
 
 
-def _of_classes(dataset: Dataset) -> Iterator[str]:
-    try:
-        check_classes(dataset)
-    except InputError as error:
-        yield str(error)
-
-
-def _missing(dataset: Dataset, rows: Sequence[int]) -> Iterator[str]:
-    lines = [f"{dataset.where(row)}: image {dataset.paths[row]!r} is not in {dataset.root}" for row in rows]
-    return _first_few(lines, "images are missing")
-
-
-def _unreadable(dataset: Dataset, missing: Sequence[int]) -> list[Failure]:
-    skipped = set(missing)
-    rows = (row for row in range(len(dataset)) if row not in skipped)
-
-    def reason(row: int) -> Failure | None:
+def _unreadable(dataset: Dataset, missing: set[int]) -> list[str]:
+    def reason(row: int) -> str | None:
         try:
             read_size(dataset.root / dataset.paths[row])
         except UnreadableImage as error:
-            return Failure(row, dataset.paths[row], str(error))
+            return f"{dataset.where(row)}: image {dataset.paths[row]!r}: {error}"
         return None
 
-    failures: list[Failure] = []
+    lines: list[str] = []
+    rows = (row for row in range(len(dataset)) if row not in missing)
     with pillow_warnings(), decoding_threads() as threads:
         while chunk := list(islice(rows, CHUNK)):
-            failures += filter(None, threads.map(reason, chunk))
-    return failures
+            lines += filter(None, threads.map(reason, chunk))
+    return lines
 
 
 def _outside(dataset: Dataset) -> Iterator[str]:
-    """Links are followed, and may be meant. But whoever unpacked them from an archive should know."""
-    root = os.path.realpath(dataset.root)
-    folders = {folder: os.path.realpath(dataset.root / folder) for folder in {_folder(path) for path in dataset.paths}}
-    lines = []
+    """Yield the images that links lead out of the root: meant or not, whoever unpacked an archive should know."""
+    root, real_folders = os.path.realpath(dataset.root), dict[str, str]()
     for row, path in enumerate(dataset.paths):
+        folder = path.rpartition("/")[0]
+        if folder not in real_folders:
+            real_folders[folder] = os.path.realpath(dataset.root / folder)
         linked = os.path.islink(dataset.root / path)  # noqa: PTH114 (Path.is_link is several times as slow)
-        real = os.path.realpath(dataset.root / path) if linked else folders[_folder(path)]
+        real = os.path.realpath(dataset.root / path) if linked else real_folders[folder]
         if not Path(real).is_relative_to(root):
-            lines.append(f"{dataset.where(row)}: image {path!r} is outside the root, through a link to {real}")
-    return _first_few(lines, "images are outside the root, through links")
-
-
-def _folder(path: str) -> str:
-    return path.rpartition("/")[0]
-
-
-def _without_attribute(dataset: Dataset) -> Iterator[str]:
-    if dataset.num_attributes < 2:
-        yield "no spurious attribute is named; fit needs --attributes"
-
-
-def _first_few(lines: Sequence[str], what: str) -> Iterator[str]:
-    yield from lines[:SHOWN]
-    if len(lines) > SHOWN:
-        yield f"and {len(lines) - SHOWN} more; in all, {len(lines)} {what}"
+            yield f"{dataset.where(row)}: image {path!r} is outside the root, through a link to {real}"

@@ -1,10 +1,10 @@
-"""`embed`: have all images of a data set in the feature cache."""
+"""`embed`: put all images of a data set into the feature cache."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,9 @@ from dbpt.errors import InputError
 from dbpt.features import EmbeddedFiles, Failure
 from dbpt.features.maintenance import nearest_cache
 from dbpt.ranks import launched_rank, launched_size, take_own_gpu
-from dbpt.settings.config import FitConfig
 from dbpt.settings.data import config_with_data, data_arguments, resolve_demo
 
 if TYPE_CHECKING:
-    from dbpt.clip import Backbone
     from dbpt.data.huggingface_objects import HuggingFaceData
 
 SHOWN_REASONS = 5
@@ -25,18 +23,17 @@ SHOWN_REASONS = 5
 
 @dataclass(frozen=True)
 class EmbeddedImages:
-    """What `embed` has done. ``str()`` of it is a summary of a few lines.
+    """The result of `embed`. ``str()`` of it is a summary of a few lines.
 
-    Attributes:
-        num_images: N, rows of the data set.
-        recomputed: images that this process decoded; 0 on a warm cache.
-        failures: the rows whose images could not be used, with reasons.
-        folder: where in the cache the features are.
+    num_images: N, rows of the data set.
+    recomputed: images that this process decoded; 0 on a warm cache.
+    failures: the rows whose images could not be used, with reasons.
+    folder: where in the cache the features are.
     """
 
     num_images: int
     recomputed: int
-    failures: tuple[Failure, ...]
+    failures: tuple[Failure, ...] = field(repr=False)
     folder: Path
 
     def __str__(self) -> str:
@@ -62,8 +59,8 @@ def embed(
 ) -> EmbeddedImages:
     """Compute the features of all images of ``data`` that the cache does not have.
 
-    `fit`, `compare` and `evaluate` do so themselves. Processes that do so at the same time, started by ``torchrun`` or
-    not, on one machine or several that share the cache's folder, share the work: each returns when all is there.
+    `fit`, `compare` and `evaluate` do so themselves. Processes that run this at the same time, with or without
+    ``torchrun``, on one machine or on several with a shared cache, share the work: each returns when all is there.
 
     Args:
         data: as for `dbpt.fit`.
@@ -74,12 +71,15 @@ def embed(
     Raises:
         InputError: as `dbpt.fit` for data and model; more images fail than ``max_failures``; the disk refuses.
     """
+    from dbpt.experiments.stages import configured_backbone
+
     config = resolve_demo(config_with_data(data, settings, log), log)
     if config.embeddings is not None:
         raise InputError("--embeddings are features already; leave it out to embed the images of the rows")
     dataset = load_dataset(config.data, config.root, **data_arguments(config), check=False)
     log(f"{dataset.name}: {len(dataset)} images, from {dataset.source}")
-    backbone = _load(config)
+    take_own_gpu(config.device)
+    backbone = configured_backbone(config)
     found = EmbeddedFiles(
         dataset.root,
         dataset.paths,
@@ -100,15 +100,8 @@ def embed(
     return EmbeddedImages(len(dataset), recomputed, found.failures(), found.cache.folder)
 
 
-def _load(config: FitConfig) -> Backbone:
-    from dbpt.experiments.stages import configured_backbone
-
-    take_own_gpu(config.device)
-    return configured_backbone(config)
-
-
 def _state(found: EmbeddedFiles) -> str:
-    """What the cache has of the list, and why not the rest."""
+    """Describe what the cache has of the list, and why not the rest."""
     missing, absent = len(found.missing), len(found.files.errors)
     there = len(found.files) - absent
     if not missing:

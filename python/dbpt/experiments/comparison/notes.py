@@ -1,4 +1,4 @@
-"""What must be said under a comparison's table: how to read it, what all rows share, and what went wrong."""
+"""The lines above and under a comparison's table: how to read it, what all rows share, and what went wrong."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SPLITS = {"test": "test split", "val": "validation split (no test split; it also
 
 
 def heading(comparison: dict[str, Any]) -> list[str]:
-    """Two lines above the table: which images, whose groups, what the figures are."""
+    """Return the lines above the table: which images, whose groups, what the figures are."""
     groups = "true attributes" if comparison["group_kind"] == "true" else "pseudo attributes (labelled by the model)"
     seeds = len(comparison["seeds"])
     spread = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "of one seed"
@@ -23,7 +23,8 @@ def heading(comparison: dict[str, Any]) -> list[str]:
 
 
 def notes(comparison: dict[str, Any]) -> list[str]:
-    """The lines under the table."""
+    """Return the lines under the table."""
+    dataset = comparison["dataset"]
     return [
         *_about_differences(comparison),
         MINIMUM_NOTE,
@@ -31,18 +32,17 @@ def notes(comparison: dict[str, Any]) -> list[str]:
         *_about_training(comparison),
         *_about_methods(comparison),
         *_about_seeds(comparison),
-        pseudo_note(comparison, _group_names(comparison)),
+        pseudo_note(comparison, [f"{y} · {a}" for y in dataset["classes"] for a in dataset["attributes"]]),
         *(f"left out: {reason}" for reason in comparison["left_out"]),
-        *(f"failed: {entry_name(entry)}: {entry['reason']}" for entry in comparison["failed"]),
+        *map(_failed, comparison["failed"]),
         *(f"warning: {text}" for text in comparison["warnings"]),
         *(line for row in comparison["rows"] for line in _warnings_of_training(row)),
     ]
 
 
-def entry_name(entry: dict[str, Any]) -> str:
-    """A cell in words: method, head, seed."""
+def _failed(entry: dict[str, Any]) -> str:
     head = "" if entry["head"] is None else f", head {entry['head']}"
-    return f"{entry['method']}{head}, seed {entry['seed']}"
+    return f"failed: {entry['method']}{head}, seed {entry['seed']}: {entry['reason']}"
 
 
 def _about_differences(comparison: dict[str, Any]) -> list[str]:
@@ -73,22 +73,20 @@ def _about_training(comparison: dict[str, Any]) -> list[str]:
         rate = f"{next(iter(rates.values())):g}"
     else:
         rate = ", ".join(f"{value:g} ({head})" for head, value in rates.items())
+    if (selection := comparison["selection"]) == "last":
+        kept = "epoch kept: the last one, in every row"
+    else:
+        oracle = "; this choice is an oracle in every row" if selection == "true-wga" else ", oracles included"
+        kept = f"epoch kept: by {selection} on validation, the same rule in every row{oracle}"
     return [
         f"the same budget in every row, but for what is said below: {settings['epochs']} epochs, {batch}, "
         f"{settings['optimizer']}, learning rate {rate}; one training a seed, no setting tuned for any method",
-        _about_selection(comparison["selection"]),
+        kept,
     ]
 
 
-def _about_selection(selection: str) -> str:
-    if selection == "last":
-        return "epoch kept: the last one, in every row"
-    oracle = "; this choice is an oracle in every row" if selection == "true-wga" else ", oracles included"
-    return f"epoch kept: by {selection} on validation, the same rule in every row{oracle}"
-
-
 def _about_methods(comparison: dict[str, Any]) -> list[str]:
-    """What is not the same for a row after all."""
+    """Name oracles, and rows with more epochs or another split to learn from."""
     epochs, methods = comparison["settings"]["epochs"], {row["method"]: row for row in comparison["rows"]}.values()
     oracles = [row["title"] for row in methods if row["group_source"] == "true"]
     lines = [f"oracles, which see true attributes in training: {', '.join(oracles)}"] if oracles else []
@@ -104,7 +102,7 @@ def _about_methods(comparison: dict[str, Any]) -> list[str]:
 
 
 def _about_seeds(comparison: dict[str, Any]) -> list[str]:
-    """Rows that lack a seed, whose means are over the others; rows that seeds do not move."""
+    """Name rows that lack a seed, whose means are over the others, and rows that no seed changes."""
     wanted, rows = comparison["seeds"], comparison["rows"]
     lines = [
         f"{_row_name(row)}: {len(row['seeds'])} of {len(wanted)} seeds"
@@ -129,7 +127,7 @@ def _about_seeds(comparison: dict[str, Any]) -> list[str]:
 
 
 def _warnings_of_training(row: dict[str, Any]) -> list[str]:
-    """What the trainings of a row said of themselves: those of one seed, for the others say much the same."""
+    """Return the warnings of one training of a row; those of other seeds are much the same."""
     warned = [(seed, texts) for seed, texts in zip(row["seeds"], row["warnings"], strict=True) if texts]
     if not warned:
         return []
@@ -140,8 +138,3 @@ def _warnings_of_training(row: dict[str, Any]) -> list[str]:
 
 def _row_name(row: dict[str, Any]) -> str:
     return row["title"] if row["head"] is None else f"{row['title']}, head {row['head']}"
-
-
-def _group_names(comparison: dict[str, Any]) -> list[str]:
-    dataset = comparison["dataset"]
-    return [f"{y} · {a}" for y in dataset["classes"] for a in dataset["attributes"]]

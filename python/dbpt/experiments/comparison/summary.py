@@ -34,7 +34,6 @@ class Findings:
 def summarize(findings: Findings, described: Mapping[str, Any], split: str, warnings: Sequence[str]) -> dict[str, Any]:
     """Return the content of ``compare.json``. ``described`` are `DataFigures`, of which ``split`` was judged."""
     plan, results = findings.plan, findings.results.values()
-    baselines = _baselines(plan)
     return {
         **described,
         "schema_version": SCHEMA_VERSION,
@@ -44,7 +43,7 @@ def summarize(findings: Findings, described: Mapping[str, Any], split: str, warn
         "heads": list(plan.heads),
         "selection": plan.config.select,
         "settings": _settings(plan),
-        "rows": [_row(findings, row, baselines.get(number)) for number, row in enumerate(plan.rows)],
+        "rows": [_row(findings, row) for row in plan.rows],
         "left_out": list(plan.left_out),
         "failed": [
             {
@@ -68,22 +67,12 @@ def _settings(plan: Plan) -> dict[str, Any]:
     return {name: getattr(plan.config, name) for name in names} | {"lr": lr}
 
 
-def _baselines(plan: Plan) -> dict[int, int]:
-    """Return for each row but ERM's, by number, ERM's row with the same head; for zero-shot, with the first head."""
-    of_head = {row.head: number for number, row in enumerate(plan.rows) if row.method.objective == BASELINE}
-    if of_head:
-        of_head[None] = next(iter(of_head.values()))
-    return {
-        number: of_head[row.head]
-        for number, row in enumerate(plan.rows)
-        if row.head in of_head and row.method.objective != BASELINE
-    }
-
-
-def _row(findings: Findings, row: Row, baseline: int | None) -> dict[str, Any]:
+def _row(findings: Findings, row: Row) -> dict[str, Any]:
     found = findings.of(row)
     config, results = row.cells[0].config, found.values()
-    against = None if baseline is None else findings.plan.rows[baseline]
+    # ERM with the same head; for zero-shot, with the first head
+    erm = [each for each in findings.plan.rows if each.method.objective == BASELINE and row.head in (each.head, None)]
+    against = erm[0] if erm and row.method.objective != BASELINE else None
     return {
         "method": row.method.name,
         "title": row.method.title,
@@ -103,8 +92,7 @@ def _row(findings: Findings, row: Row, baseline: int | None) -> dict[str, Any]:
 
 
 def _figure(row: Row, by_seed: list[float | None]) -> dict[str, Any]:
-    known = [value for value in by_seed if value is not None]
-    mean, deviation = mean_and_deviation(known) if known else (None, None)
+    mean, deviation = mean_and_deviation([value for value in by_seed if value is not None])
     if row.head is None and deviation == 0:
         deviation = None  # nothing was trained, so seeds change nothing
     return {"mean": mean, "sd": deviation, "by_seed": by_seed}
@@ -114,9 +102,8 @@ def _groups(by_seed: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Return the mean accuracy of each group over the seeds; ``n`` is None if the seeds disagree on its images."""
     groups = []
     for entries in zip(*by_seed, strict=True):
-        known = [entry["accuracy"] for entry in entries if entry["accuracy"] is not None]
         sizes = {entry["n"] for entry in entries}
-        mean, deviation = mean_and_deviation(known) if known else (None, None)
+        mean, deviation = mean_and_deviation([e["accuracy"] for e in entries if e["accuracy"] is not None])
         groups.append({"n": sizes.pop() if len(sizes) == 1 else None, "mean": mean, "sd": deviation})
     return groups
 
@@ -128,9 +115,9 @@ def _difference(found: dict[int, CellResult], baseline: dict[int, CellResult], a
     for name in FIGURES:
         pairs = [(found[seed].metrics[name], baseline[seed].metrics[name]) for seed in seeds]
         by_seed = [one - other for one, other in pairs if one is not None and other is not None]
-        interval = paired_t_interval(by_seed) if by_seed else None
+        interval = paired_t_interval(by_seed)
         figures[name] = {
-            "mean": mean_and_deviation(by_seed)[0] if by_seed else None,
+            "mean": mean_and_deviation(by_seed)[0],
             "over_seeds": None if interval is None else list(interval),
         }
     intervals = [
@@ -143,13 +130,13 @@ def _difference(found: dict[int, CellResult], baseline: dict[int, CellResult], a
     return {"head": against.head, "seeds": seeds, "figures": figures, "over_images": over_images}
 
 
-def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
-    """Return mean and standard deviation (over n - 1) of one value for each seed; no deviation of a single value.
+def mean_and_deviation(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Return mean and standard deviation (over n - 1) of one value for each seed; None if there are too few.
 
     >>> mean_and_deviation([1.0, 2.0, 3.0])
     (2.0, 1.0)
     """
-    return fmean(values), stdev(values) if len(values) > 1 else None
+    return fmean(values) if values else None, stdev(values) if len(values) > 1 else None
 
 
 def paired_t_interval(differences: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
@@ -163,7 +150,7 @@ def paired_t_interval(differences: Sequence[float], confidence: float = 0.95) ->
     (-0.484, 4.484)
     """
     mean, deviation = mean_and_deviation(differences)
-    if not deviation:
+    if mean is None or not deviation:
         return None
     half = student_t_quantile(confidence, len(differences) - 1) * deviation / math.sqrt(len(differences))
     return mean - half, mean + half

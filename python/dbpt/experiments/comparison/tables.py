@@ -1,4 +1,4 @@
-"""One comparison as a table: for a terminal, as CSV, as Markdown, as LaTeX. All read the dict of ``compare.json``."""
+"""The table of a comparison for a terminal, as CSV, Markdown and LaTeX, from the dict of ``compare.json``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Row = dict[str, Any]
 
 
 def terminal_table(comparison: dict[str, Any], width: int = WIDTH) -> str:
-    """Plain text without a final newline. What is wider than ``width`` is put below: first figures, then differences.
+    """Return plain text without a final newline. If it is wider than ``width``, differences are put below the figures.
 
     Worst-group accuracy, average and gap (those of ``--average``) are means over the seeds with their standard
     deviation; ``against ERM`` is a difference in worst-group accuracy. The lines under the table say how to read it.
@@ -60,20 +60,16 @@ def _figures(comparison: dict[str, Any]) -> list[list[str]]:
 
 
 def _spread(rows: list[Row], name: str) -> list[str]:
-    """``83.5 ± 1.2``, with the means below each other."""
-    deviations = [_deviation(row, name) for row in rows]
+    """Return ``83.5 ± 1.2`` for each row, with the means below each other."""
+    figures = [row["figures"][name] for row in rows]
+    deviations = ["" if figure["sd"] is None else percent(figure["sd"]) for figure in figures]
     longest = max(map(len, deviations), default=0)
     signs = [f" ± {text:>{longest}}" if text else " " * (longest + 3 if longest else 0) for text in deviations]
-    return [points(row["figures"][name]["mean"]) + sign for row, sign in zip(rows, signs, strict=True)]
-
-
-def _deviation(row: Row, name: str) -> str:
-    deviation = row["figures"][name]["sd"]
-    return "" if deviation is None else percent(deviation)
+    return [points(figure["mean"]) + sign for figure, sign in zip(figures, signs, strict=True)]
 
 
 def _differences(rows: list[Row]) -> list[list[str]]:
-    """The difference in worst-group accuracy and both intervals; no column where there is none."""
+    """Return columns of the difference in worst-group accuracy and both intervals; none if no row has any."""
     if all(row["difference"] is None for row in rows):
         return []
     return [
@@ -92,7 +88,7 @@ def _over_images(row: Row) -> list[float] | None:
 
 
 def _signed(difference: float | None) -> str:
-    """Percentage points with their sign; nothing where there is no difference to speak of."""
+    """Return percentage points with their sign; nothing for None."""
     if difference is None:
         return ""
     text = points(difference)
@@ -104,7 +100,7 @@ def _interval(bounds: list[float] | None) -> str:
 
 
 def csv_table(comparison: dict[str, Any]) -> str:
-    """All figures as fractions with full digits, one line for each row; empty where there is none."""
+    """Return all figures as fractions with full digits, one line for each row; empty if missing."""
     dataset = comparison["dataset"]
     groups = [f"{y} · {a}" for y in dataset["classes"] for a in dataset["attributes"]]
     differences = ("mean", "seeds_low", "seeds_high")
@@ -125,7 +121,7 @@ def csv_table(comparison: dict[str, Any]) -> str:
 
 
 def markdown_table(comparison: dict[str, Any]) -> str:
-    """A Markdown page: heading, table, notes."""
+    """Return a Markdown page: heading, table, notes."""
     titles, body = _cells(comparison, _as_markdown)
     head = [" ".join(filter(None, lines)) for lines in zip(*titles, strict=True)]
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * 2}{'---:|' * (len(head) - 2)}"]
@@ -136,10 +132,7 @@ def markdown_table(comparison: dict[str, Any]) -> str:
 
 
 def latex_table(comparison: dict[str, Any]) -> str:
-    """A LaTeX table environment for the package booktabs, with the notes under it.
-
-    Small, with its titles in up to three lines: with all its columns it is some 430 pt wide.
-    """
+    """Return a LaTeX table environment for the package booktabs, with the notes under it, about 430 pt wide."""
     titles, body = _cells(comparison, _as_latex)
     head = [line for line in titles if any(line)]
     above = " ".join(_as_latex(line) + "." for line in heading(comparison))
@@ -165,7 +158,7 @@ def latex_table(comparison: dict[str, Any]) -> str:
 
 
 def _cells(comparison: dict[str, Any], written: Callable[[str], str]) -> tuple[list[list[str]], list[list[str]]]:
-    """The three lines of the table's titles, and its rows, each cell as ``written`` puts it."""
+    """Return the three lines of the table's titles, and its rows, with ``written`` applied to each cell."""
     rows = comparison["rows"]
     columns = [
         ["", "", "method", *(row["title"] for row in rows)],

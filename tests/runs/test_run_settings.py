@@ -1,0 +1,30 @@
+"""The settings that a run folder keeps, and what a result shows of itself."""
+
+import shutil
+
+import pytest
+from tiny import CLASSES
+
+import dbpt
+from dbpt import InputError
+from dbpt.experiments.comparison.comparing import Comparison
+from dbpt.experiments.fit import Run
+
+
+@pytest.mark.parametrize("content", ["", "# nothing\n", "lr = 0.005\n"])
+def test_a_config_that_was_emptied_is_refused_in_one_line(tiny, tiny_run, tmp_path, command, content):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    (run / "config.toml").write_text(content)
+    expected = f"Error: {run / 'config.toml'}: does not name the data; the file was changed, fit anew\n"
+    image = tiny.table.parent / tiny.rows()[0]["path"]
+    assert command("evaluate", run, tiny.table, "--cache", tiny.cache) == (2, "", expected)
+    assert command("predict", run, image) == (2, "", expected)
+    with pytest.raises(InputError, match=r"config\.toml: does not name the data"):
+        dbpt.fit(tiny.table, out=run, resume=True, **tiny.settings)
+
+
+def test_results_are_short_in_a_notebook(tiny_run, tmp_path):
+    assert repr(Run(tmp_path, {"rows": [0] * 1000})) == f"Run(folder={tmp_path!r})"
+    assert repr(Comparison(tmp_path, {"rows": [0] * 1000})) == f"Comparison(folder={tmp_path!r})"
+    shown = repr(dbpt.load(tiny_run))
+    assert all(name in shown for name in CLASSES) and len(shown) < 500
