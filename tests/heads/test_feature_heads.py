@@ -230,10 +230,10 @@ def test_settings_that_nothing_reads_are_told_and_those_that_something_reads_are
     )
     told = [warning for warning in run.metrics["warnings"] if "changes nothing in this run" in warning]
     assert told == [
-        "--sgd-momentum 0.5 changes nothing in this run: only --optimizer sgd would read it",
+        "--eta 2.0 changes nothing in this run: only --objective dbpt would read it",
         "--ctx-init a photo of changes nothing in this run: only --head prompt would read it",
         "--class-position front changes nothing in this run: only --head prompt would read it",
-        "--eta 2.0 changes nothing in this run: only --objective dbpt would read it",
+        "--sgd-momentum 0.5 changes nothing in this run: only --optimizer sgd would read it",
     ]
     assert all(f"warning: {warning}" in lines for warning in told)
     assert not [warning for warning in metrics_of(tiny_run)["warnings"] if "changes nothing" in warning]

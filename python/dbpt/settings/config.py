@@ -226,41 +226,41 @@ class FitConfig:
 
     @property
     def cache_dir(self) -> Path:
-        """The cache folder, the default resolved."""
+        """Return the cache folder, the default resolved."""
         return Path(_expanded(self.cache)) if self.cache else default_cache_dir()
 
     @property
     def named_model(self) -> tuple[str, str | None]:
-        """Model and weights, as `dbpt.load_backbone` takes them, the default resolved."""
+        """Return model and weights, as `dbpt.load_backbone` takes them, the default resolved."""
         return (self.model, self.pretrained) if self.model else (DEFAULT_MODEL, self.pretrained or DEFAULT_PRETRAINED)
 
     @property
     def peak_lr(self) -> float:
-        """The learning rate, the default of optimizer and head resolved."""
+        """Return the learning rate, by default that of optimizer and head."""
         return DEFAULT_LR[self.optimizer][self.head] if self.lr is None else self.lr
 
     @property
     def weights_fade(self) -> bool:
-        """Whether weights that multiply losses count for less: AdamW divides each step by the recent gradients' size.
+        """Return whether weights that multiply losses lose most of their effect: with AdamW in small batches.
 
-        In small batches that takes back most of what a batch with large weights would move.
+        AdamW divides each step by the size of recent gradients, and so undoes the large weights of a batch.
         """
         return self.optimizer == "adamw" and self.batch_size > 0
 
     def application(self, objective: str) -> str | None:
-        """How ``objective`` applies its weights, the default resolved; None if it has none."""
+        """Return how ``objective`` applies its weights, the default resolved; None if it has none."""
         if not OBJECTIVES[objective].can_sample:
             return None
         return self.apply or ("sampling" if self.weights_fade else "loss")
 
     def context_start(self, words: Words) -> str | None:
-        """The words that the context starts as, the default taken from the data's own sentences; None if random."""
+        """Return the words that the context starts as, by default from the data's sentences; None if it is random."""
         if self.ctx_init is not None or self.n_ctx is not None:
             return self.ctx_init
         return words.class_sentence_start or DEFAULT_WORDS
 
     def resolved(self) -> FitConfig:
-        """The same settings with the defaults that depend on other settings filled in."""
+        """Return the settings with the defaults that depend on other settings filled in."""
         return replace(
             self,
             lr=self.peak_lr,
@@ -277,7 +277,7 @@ class FitConfig:
         }
 
     def to_toml(self) -> str:
-        """The settings as TOML that `read_config` reads back; those left unset are left out."""
+        """Return the settings as TOML for `read_config`, without those that are None."""
         return "".join(f"{name} = {_toml(value)}\n" for name, value in asdict(self).items() if value is not None)
 
 
@@ -317,17 +317,17 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def _toml(value: Any) -> str:
-    """JSON but for two things: TOML takes no surrogate pairs and wants DEL escaped."""
+    """Return JSON with two differences: TOML takes no surrogate pairs and wants DEL escaped."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _expanded(path: Any) -> Any:
-    """``~`` at the beginning of a path is the home folder, as in a shell."""
+    """Replace ``~`` at the beginning of a path by the home folder, as a shell does."""
     return os.path.expanduser(path) if isinstance(path, str) else path  # noqa: PTH111 (as above)
 
 
 def _plain(value: Any) -> Any:
-    """A setting's value with paths as strings, NumPy scalars as Python's and sequences as tuples."""
+    """Return the value with paths as strings, NumPy scalars as Python's and sequences as tuples."""
     if callable(item := getattr(value, "item", None)):
         return item()
     if isinstance(value, Path):

@@ -1,4 +1,4 @@
-"""Named sets of training settings, and what counts more than what where settings are given in several places."""
+"""Recipes, which are named sets of training settings, and the precedence of settings given in several places."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,9 +21,9 @@ CONTEXT_START = ("n_ctx", "ctx_init")
 
 
 def apply_recipe(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """``settings`` and what the recipe says of the others.
+    """Return ``settings`` with the recipe's values for the others.
 
-    Words to start from take the place of random tokens, and only a prompt has any.
+    The recipe's random tokens are dropped if there are words to start from, or no prompt.
     """
     recipe = dict(RECIPES[name])
     if settings.get("ctx_init") is not None or settings.get("head", "prompt") != "prompt":
@@ -32,9 +32,9 @@ def apply_recipe(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def override(settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """``settings``, of a file, with those that are ``given`` on the command line, which count more.
+    """Return the ``settings`` of a file, overridden by those ``given`` on the command line and by a recipe given there.
 
-    So does a recipe that is given there. ``n_ctx`` and ``ctx_init`` are two ways to say one thing.
+    ``n_ctx`` and ``ctx_init`` exclude each other, so that each overrides both.
     """
     replaced = {*given, *RECIPES.get(given.get("recipe", "default"), ())}
     if not replaced.isdisjoint(CONTEXT_START):

@@ -1,7 +1,6 @@
-"""``dbpt compare``: many trainings on one feature cache, as one table with what the seeds and the images leave open.
+"""``dbpt compare``: many trainings on one feature cache, as one table with intervals over seeds and over images.
 
-`plan` says what is trained, `cells` trains one and writes its result, `jobs` shares them out to processes, `statistics`
-has the interval over seeds, `summary` and `notes` say what is known, `tables` prints it, and `comparing` puts them
-together. Nothing is imported here: the command line reads the plan's
-defaults, and must do without torch.
+`plan` lists the trainings, `cells` runs one and writes its result, `jobs` distributes them to processes, `summary` and
+`notes` gather the numbers and remarks, `tables` prints them, and `comparing` puts the parts together.
+Nothing is imported here: the command line reads the plan's defaults without torch.
 """
