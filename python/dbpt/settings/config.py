@@ -235,9 +235,14 @@ class FitConfig:
         return (self.model, self.pretrained) if self.model else (DEFAULT_MODEL, self.pretrained or DEFAULT_PRETRAINED)
 
     @property
+    def default_lr(self) -> float:
+        """Return the default learning rate of optimizer and head."""
+        return DEFAULT_LR[self.optimizer][self.head]
+
+    @property
     def peak_lr(self) -> float:
-        """Return the learning rate, by default that of optimizer and head."""
-        return DEFAULT_LR[self.optimizer][self.head] if self.lr is None else self.lr
+        """Return the learning rate, the default resolved."""
+        return self.default_lr if self.lr is None else self.lr
 
     @property
     def weights_fade(self) -> bool:
