@@ -8,15 +8,14 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import dbpt
 from dbpt.files.csv import csv_text, marked, unmarked
-from dbpt.human_check.answers import read_answers
 from dbpt.human_check.design import Design, Stratum, read_design, write_design
+from dbpt.human_check.judging import read_answers
 
 FORMULAS = ("=1+1", "+1", "-rf.jpg", "@SUM(A1)", "\tx", "\rx", "'=1", "''-x", "=cmd|' /C calc'!A0")
 PLAIN = ("a.jpg", "", "'a", "''", "a=b", " =1", "'")
@@ -66,7 +65,7 @@ def test_a_sample_with_such_names_is_read_back(tmp_path):
     paths, names = ("=a.jpg", "'+b.jpg", "c.jpg"), ("=in", "-out")
     strata = (Stratum(0, 0, True, 0.5, 1.0, 3, 3),)
     design = Design(
-        "run", "photos", "test", 0, ("@cat", "dog"), names, (("in",), ("out",)), strata, paths, np.zeros(3, int)
+        "run", "photos", "test", 0, ("@cat", "dog"), {name: (name,) for name in names}, strata, paths, (0, 0, 0)
     )
     write_design(tmp_path, design)
     assert not re.search(r"(^|,)[=+@-]", (tmp_path / "sample.csv").read_text(), re.MULTILINE)

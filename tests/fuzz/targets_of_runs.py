@@ -13,9 +13,9 @@ from dbpt.data.columns import parse_columns
 from dbpt.data.words import check_templates, parse_vocabulary
 from dbpt.experiments.comparison import cells
 from dbpt.files.tensors import write_tensors
-from dbpt.human_check.answers import read_answers
 from dbpt.human_check.design import Design, Stratum, read_design, write_design
-from dbpt.human_check.run_split import _LabelledByRun
+from dbpt.human_check.drawing import RunLabels
+from dbpt.human_check.judging import read_answers
 from dbpt.settings.config import make_config, read_config
 from dbpt.training.checkpoint import Checkpoint, Progress, load_checkpoint, save_checkpoint
 from dbpt.training.records import EpochRecord
@@ -25,12 +25,11 @@ DESIGN = Design(
     dataset="squares",
     split="test",
     seed=0,
-    class_names=("disc", "box"),
-    attribute_names=("meadow", "lake"),
-    wordings=(("meadow",), ("lake", "a lake")),
+    classes=("disc", "box"),
+    attributes={"meadow": ("meadow",), "lake": ("lake", "a lake")},
     strata=(Stratum(0, 0, True, 0.5, 1.0, 4, 2), Stratum(1, -1, False, 0.2, 0.9, 3, 1)),
     paths=("a.png", "bé.png", "c,d.png"),
-    stratum=np.array([0, 0, 1]),
+    stratum=(0, 0, 1),
 )
 
 
@@ -83,7 +82,7 @@ def run_pseudo_attributes(place: Workplace) -> Parse:
     classifier = dbpt.load(run)
 
     def read(path: Path) -> None:
-        labelled = _LabelledByRun(run, classifier)
+        labelled = RunLabels(run, classifier)
         rows = labelled.rows(labelled.default_split())
         assert all(labelled.paths[row] for row in rows) and labelled.confidence[rows].ndim == 1
 

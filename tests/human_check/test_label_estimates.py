@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbpt.groups import wilson_interval
-from dbpt.human_check.estimates import estimate
-from dbpt.human_check.posterior import LabelledStrata, simulate
+from dbpt.human_check.estimates import LabelledStrata, estimate, simulate
 from dbpt.human_check.strata import allocate, draw, stratify
 
 

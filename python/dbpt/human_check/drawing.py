@@ -1,23 +1,31 @@
-"""`draw_label_sample`: from a finished run to a folder with a stratified sample and the page to label it on."""
+"""`draw_label_sample`: from a finished run to a folder with a stratified sample and the page to label it on.
+
+True attributes are left out: nothing that is drawn may depend on them.
+"""
 
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dbpt import arguments
-from dbpt.errors import InputError
+from dbpt.data import SPLITS, Dataset, load_dataset
+from dbpt.data.columns import parse_columns
+from dbpt.errors import InputError, nearest
 from dbpt.files.disk import check_can_create, write_atomically
 from dbpt.human_check.design import Design, Stratum, write_design
-from dbpt.human_check.page import label_page
-from dbpt.human_check.run_split import RunSplit, read_run_split
+from dbpt.human_check.page import first_three, label_page
 from dbpt.human_check.strata import allocate, draw, stratify
+from dbpt.settings.data import same_task
 
 if TYPE_CHECKING:
     from dbpt.experiments.stages import Log
+    from dbpt.runs.classifier import Classifier
 
 
 def draw_label_sample(
@@ -36,8 +44,8 @@ def draw_label_sample(
 ) -> Design:
     """Draw images of a run for a person to label, and write a page to do it on.
 
-    The images are stratified by pseudo-group, by whether the run's classifier gets them right, and by confidence. What
-    the run thinks of them does not stand on the page. True attributes are not looked at.
+    The images are stratified by pseudo-group, by whether the run's classifier gets them right, and by confidence. The
+    page does not show what the run thinks of them. True attributes are not looked at.
 
     Args:
         run: the run folder.
@@ -54,54 +62,135 @@ def draw_label_sample(
         InputError: as `dbpt.load`; ``out`` exists; an unknown or empty split; ``n`` too small for one image of each
             stratum; images that have gone or become unreadable, named.
     """
+    from dbpt.runs.run_folder import load
+
     folder = Path(out)
-    _check_out(folder)
-    n, seed = arguments.integer("n", n, 1), arguments.seed(seed)
-    found = read_run_split(run, split, data=data, root=root, weights=weights, device=device, cache=cache, log=log)
-    design = _design(found, n, seed, str(run))
-    _write(folder, design, found.dataset.root)
-    return design
-
-
-def _design(found: RunSplit, n: int, seed: int, run: str) -> Design:
-    dataset = found.dataset
-    cells = (dataset.labels * (dataset.num_attributes + 1) + found.pseudo_attributes + 1) * 2 + found.right
-    strata, score = stratify(cells, found.confidence, n)
-    drawn = allocate(np.bincount(strata), score, n)
-    rows = draw(strata, drawn, seed)
-    described = []
-    for stratum, number in enumerate(drawn.tolist()):
-        members = np.flatnonzero(strata == stratum)
-        first, confidence = members[0], found.confidence[members]
-        described.append(
-            Stratum(
-                label=int(dataset.labels[first]),
-                pseudo_attribute=int(found.pseudo_attributes[first]),
-                right=bool(found.right[first]),
-                low=float(confidence.min()),
-                high=float(confidence.max()),
-                size=len(members),
-                drawn=number,
-            )
-        )
-    return Design(
-        run=run,
-        dataset=dataset.name,
-        split=found.split,
-        seed=seed,
-        class_names=dataset.class_names,
-        attribute_names=dataset.attribute_names,
-        wordings=tuple(dataset.words.attributes.values()),
-        strata=tuple(described),
-        paths=tuple(dataset.paths[row] for row in rows),
-        stratum=strata[rows],
-    )
-
-
-def _check_out(folder: Path) -> None:
     if os.path.lexists(folder):
         raise InputError(f"--out {folder}: exists; choose another name, labels already given belong to that sample")
     check_can_create(folder)
+    n, seed = arguments.integer("n", n, 1), arguments.seed(seed)
+    if split is not None and split not in SPLITS:
+        raise InputError(f"split is {split!r}; expected one of {', '.join(SPLITS)}{nearest(str(split), list(SPLITS))}")
+    classifier = load(run, device=device, weights=weights)
+    if classifier.config.embeddings is not None:
+        raise InputError(f"{run}: was fitted on --embeddings, without images; there is nothing to show and label")
+    labelled = RunLabels(Path(run), classifier)
+    split = labelled.default_split() if split is None else split
+    rows = labelled.rows(split)
+    dataset = _dataset(classifier, [labelled.paths[row] for row in rows], data, root)
+    right = _right(classifier, dataset, cache, log)
+    pseudo_attributes, confidence = labelled.pseudo_attributes[rows], labelled.confidence[rows]
+    cells = (dataset.labels * (dataset.num_attributes + 1) + pseudo_attributes + 1) * 2 + right
+    strata, score = stratify(cells, confidence, n)
+    drawn = allocate(np.bincount(strata), score, n)
+    chosen = draw(strata, drawn, seed)
+    described = []
+    for stratum, number in enumerate(drawn.tolist()):
+        members = np.flatnonzero(strata == stratum)
+        first, of_members = members[0], confidence[members]
+        label, pseudo_attribute = int(dataset.labels[first]), int(pseudo_attributes[first])
+        low, high = float(of_members.min()), float(of_members.max())
+        described.append(Stratum(label, pseudo_attribute, bool(right[first]), low, high, len(members), number))
+    design = Design(
+        run=str(run),
+        dataset=dataset.name,
+        split=split,
+        seed=seed,
+        classes=dataset.class_names,
+        attributes=dict(dataset.words.attributes),
+        strata=tuple(described),
+        paths=tuple(dataset.paths[row] for row in chosen),
+        stratum=tuple(strata[chosen].tolist()),
+    )
+    _write(folder, design, dataset.root)
+    return design
+
+
+class RunLabels:
+    """A run's ``pseudo_attributes.safetensors``: arrays (N,) and the path of each row.
+
+    ``pseudo_attributes`` are int64, -1 where unlabelled; ``confidence`` is float32.
+    """
+
+    def __init__(self, run: Path, classifier: "Classifier") -> None:
+        from dbpt.files.tensors import read_tensors
+        from dbpt.runs.run_folder import TENSORS_SCHEMA_VERSION, WAY_OUT
+
+        file = run / "pseudo_attributes.safetensors"
+        tensors, _ = read_tensors(file, "run's pseudo attributes", version=TENSORS_SCHEMA_VERSION, way_out=WAY_OUT)
+        try:
+            self.pseudo_attributes = tensors["pseudo_attributes"].astype(np.int64)
+            self.confidence = tensors["confidence"]
+            self.splits = tensors["splits"]
+            self.paths = tensors["paths"].tobytes().decode("utf-8", "surrogateescape").split("\0")
+        except KeyError as error:
+            raise InputError(f"{file}: has no {error}; {WAY_OUT}") from None
+        arrays = (self.pseudo_attributes, self.confidence, self.splits)
+        if (
+            any(array.shape != (len(self.paths),) for array in arrays)
+            or not np.isin(self.splits, range(len(SPLITS))).all()
+            or not np.isin(self.pseudo_attributes, range(-1, len(classifier.words.attributes))).all()
+            or not ((self.confidence >= 0) & (self.confidence <= 1)).all()
+        ):
+            raise InputError(f"{file}: does not belong to this run; fit anew")
+        self._run = run
+
+    def default_split(self) -> str:
+        """Return test, or validation where there is no test row (a run always has validation rows)."""
+        return "test" if (self.splits == SPLITS.index("test")).any() else "val"
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """Return the rows of a split that has some."""
+        rows = np.flatnonzero(self.splits == SPLITS.index(split))
+        if not rows.size:
+            found = ", ".join(name for number, name in enumerate(SPLITS) if (self.splits == number).any())
+            raise InputError(f"split {split!r}: {self._run} has no image of it; its splits are {found}")
+        return rows
+
+
+def _dataset(classifier: "Classifier", paths: list[str], data: str | Path | None, root: str | Path | None) -> Dataset:
+    """Return the rows of the run's data that belong to ``paths``, in that order, without true attributes."""
+    words, config = classifier.words, classifier.config
+    data = config.data if data is None else data
+    dataset = load_dataset(
+        data,
+        config.root if root is None else root,
+        classes=words.classes,
+        attributes=words.attributes,
+        templates=words.templates,
+        attribute_templates=words.attribute_templates,
+        **same_task(config, data),
+        columns=None if config.columns is None else parse_columns(config.columns),
+        training=False,
+    )
+    row_of = {path: row for row, path in enumerate(dataset.paths)}
+    gone = [path for path in paths if path not in row_of]
+    if gone:
+        raise InputError(
+            f"{dataset.source}: has no image {gone[0]!r}, which the run had ({len(gone)} of {len(paths)} are not "
+            "there); give the data that the run was fitted on"
+        )
+    rows = np.array([row_of[path] for path in paths])
+    return replace(
+        dataset,
+        paths=tuple(paths),
+        lines=dataset.lines[rows],
+        labels=dataset.labels[rows],
+        attributes=np.full(len(rows), -1, dtype=np.int64),
+        splits=dataset.splits[rows],
+    )
+
+
+def _right(classifier: "Classifier", dataset: Dataset, cache: str | None, log: "Log") -> NDArray[np.int64]:
+    """Return (N,) 1 where the run's classifier gives the class, else 0."""
+    from dbpt.experiments.stages import embed_dataset
+
+    _, features, failures = embed_dataset(dataset, classifier.backbone, replace(classifier.config, cache=cache), log)
+    if failures:
+        named = first_three([f"{failure.path}: {failure.reason}" for failure in failures])
+        raise InputError(f"images that the run could read are unreadable now: {named}; put them back")
+    right: NDArray[np.int64] = (classifier.head.predictions(features) == dataset.labels).astype(np.int64)
+    return right
 
 
 def _write(folder: Path, design: Design, root: Path) -> None:

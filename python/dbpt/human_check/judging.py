@@ -8,15 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt._core import __version__
+from dbpt.data.columns import Columns
+from dbpt.data.tables import read_columns, read_text
+from dbpt.errors import InputError
+from dbpt.files.csv import unmarked
 from dbpt.files.disk import write_json
-from dbpt.groups import SMALL_GROUP, group_ids, worst_group
-from dbpt.human_check.answers import CANNOT_TELL, NOT_ANSWERED, read_answers
+from dbpt.groups import SMALL_GROUP, worst_group
 from dbpt.human_check.design import Design, read_design
-from dbpt.human_check.estimates import Estimates, estimate
-from dbpt.human_check.posterior import LabelledStrata
+from dbpt.human_check.estimates import LabelledStrata, estimate
 
 SCHEMA_VERSION = 1
 MANY_UNSURE = 0.05
+CANNOT_TELL, NOT_ANSWERED = -1, -2
+COLUMNS = ("sample", "path", "attribute")
+SEPARATORS_OF_SPREADSHEETS = (";", "\t")
 
 
 def judge_labels(folder: str | Path, labels: str | Path) -> dict[str, Any]:
@@ -42,32 +47,70 @@ def judge_labels(folder: str | Path, labels: str | Path) -> dict[str, Any]:
     """
     design = read_design(Path(folder))
     answers = read_answers(Path(labels), design)
-    strata = _labelled_strata(design, answers)
-    result = _described(design, answers, strata, estimate(strata))
+    result = _described(design, answers, _labelled_strata(design, answers))
     write_json(Path(folder) / "judged.json", result)
     return result
 
 
+def read_answers(path: Path, design: Design) -> NDArray[np.int64]:
+    """Return the (n,) int64 attribute of each image; -1 where the person could not tell, -2 where there is no line.
+
+    Columns: ``sample``, the same in each line; ``path``; ``attribute``, a name, empty for "can't tell". Spreadsheets
+    may have put semicolons or tabs between them, and lines of nothing else below.
+
+    Raises:
+        InputError: a malformed file; a line of another sample, of an image that was not drawn, or of one that stands
+            already above; an unknown attribute; not one attribute.
+    """
+    columns = _without_empty_lines(read_columns(path, COLUMNS, delimiter=_separator(read_text(path))))
+    position = {name: i for i, name in enumerate(design.paths)}
+    first: dict[str, int] = {}
+    for row, (sample, name) in enumerate(zip(columns.values["sample"], columns.values["path"], strict=True)):
+        if sample.strip() != design.sample:
+            raise InputError(
+                f"{columns.where(row)}: is of sample {sample!r}, expected {design.sample!r}: the labels were given to "
+                "other images; give the folder that they were drawn into"
+            )
+        if name not in position:
+            raise InputError(f"{columns.where(row)}: path {name!r} is no image of this sample")
+        if first.setdefault(name, row) != row:
+            raise InputError(f"{columns.where(row)}: path {name!r} stands already at line {columns.lines[first[name]]}")
+    codes = {name: number for number, name in enumerate(design.attributes)} | {"": CANNOT_TELL}
+    attributes = columns.decode("attribute", codes.get, list(design.attributes))
+    if (attributes == CANNOT_TELL).all():
+        raise InputError(f"{path}: not one image has an attribute, so there is nothing to judge")
+    answers = np.full(len(design.paths), NOT_ANSWERED, dtype=np.int64)
+    answers[[position[name] for name in columns.values["path"]]] = attributes
+    return answers
+
+
+def _separator(text: str) -> str:
+    header = text.lstrip("\r\n").splitlines()[0]
+    return next((separator for separator in SEPARATORS_OF_SPREADSHEETS if separator in header), ",")
+
+
+def _without_empty_lines(columns: Columns) -> Columns:
+    rows = [row for row, cells in enumerate(zip(*columns.values.values(), strict=True)) if any(map(str.strip, cells))]
+    values = {name: [unmarked(column[row]) for row in rows] for name, column in columns.values.items()}
+    return Columns(columns.path, [columns.lines[row] for row in rows], values)
+
+
 def _labelled_strata(design: Design, answers: NDArray[np.int64]) -> LabelledStrata:
-    counts = np.zeros((len(design.strata), len(design.attribute_names)), dtype=np.int64)
+    counts = np.zeros((len(design.strata), len(design.attributes)), dtype=np.int64)
     known = answers >= 0
-    np.add.at(counts, (design.stratum[known], answers[known]), 1)
+    np.add.at(counts, (np.array(design.stratum)[known], answers[known]), 1)
     columns = np.array([(s.size, s.label, s.pseudo_attribute, s.right) for s in design.strata], dtype=np.int64)
     sizes, labels, pseudo_attributes, right = columns.T
-    return LabelledStrata(sizes, labels, pseudo_attributes, right, counts, len(design.class_names))
+    return LabelledStrata(sizes, labels, pseudo_attributes, right, counts, len(design.classes))
 
 
-def _described(
-    design: Design, answers: NDArray[np.int64], strata: LabelledStrata, estimates: Estimates
-) -> dict[str, Any]:
-    num_groups = strata.num_classes * strata.num_attributes
-    named = strata.pseudo_groups >= 0
-    n_G = np.bincount(strata.pseudo_groups[named], strata.sizes[named], num_groups).astype(int)
-    right_G = np.bincount(strata.pseudo_groups[named], (strata.sizes * strata.right)[named], num_groups).astype(int)
-    labelled_G = np.zeros(num_groups, dtype=np.int64)
-    seen = answers >= 0
-    np.add.at(labelled_G, group_ids(strata.labels[design.stratum[seen]], answers[seen], strata.num_attributes), 1)
-    accuracies = {g: right_G[g] / n_G[g] for g in range(num_groups) if n_G[g]}
+def _described(design: Design, answers: NDArray[np.int64], strata: LabelledStrata) -> dict[str, Any]:
+    estimates = estimate(strata)
+    pseudo = strata.sizes[:, None] * strata.is_pseudo
+    n_G, right_G, labelled_G = (
+        strata.by_group(images).astype(int) for images in (pseudo, pseudo * strata.right[:, None], strata.counts)
+    )
+    accuracies = {g: right_G[g] / n_G[g] for g in range(len(n_G)) if n_G[g]}
     worst = worst_group(right_G, n_G)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -76,13 +119,13 @@ def _described(
         "run": design.run,
         "dataset": {
             "name": design.dataset,
-            "classes": list(design.class_names),
-            "attributes": list(design.attribute_names),
+            "classes": list(design.classes),
+            "attributes": list(design.attributes),
         },
         "split": design.split,
         "n": design.size,
         "n_drawn": len(answers),
-        "n_labelled": int(seen.sum()),
+        "n_labelled": int((answers >= 0).sum()),
         "n_cannot_tell": int((answers == CANNOT_TELL).sum()),
         "n_not_labelled": int((answers == NOT_ANSWERED).sum()),
         "pseudo_accuracy": vars(estimates.pseudo_accuracy),
@@ -107,7 +150,7 @@ def _described(
                 "n_estimated": estimates.images[group],
                 "accuracy": vars(estimates.accuracy[group]),
             }
-            for group in range(num_groups)
+            for group in range(len(n_G))
         ],
         "warnings": list(_warnings(design, strata, answers, labelled_G, n_G)),
     }
@@ -120,7 +163,7 @@ def _warnings(
     labelled_G: NDArray[np.int64],
     n_G: NDArray[np.int64],
 ) -> Iterator[str]:
-    names = [f"{y} · {a}" for y in design.class_names for a in design.attribute_names]
+    names = [f"{y} · {a}" for y in design.classes for a in design.attributes]
     for group in np.flatnonzero(labelled_G == 0):
         among = f", though the run puts {n_G[group]} there" if n_G[group] else ""
         yield f"group {names[group]}: no image was labelled so{among}; it is missing from the worst group, not 0"

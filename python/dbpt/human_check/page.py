@@ -1,7 +1,7 @@
 """The page to label on: one HTML file with its pictures, styles and script inside, for a browser without network.
 
-Of an image it holds the picture and the path, which the exported CSV names and the page does not show: neither class
-nor pseudo attribute nor prediction, which would lead the person.
+It holds the pictures, and their paths for the exported CSV. Class, pseudo attribute and prediction are left out: they
+would lead the person.
 """
 
 from base64 import b64encode
@@ -21,7 +21,7 @@ MAX_BYTES = 18_000  # so that 200 pictures, in base64, stay under 5 MB
 
 
 def label_page(design: Design, root: Path) -> str:
-    """The HTML for the images of ``design``, whose paths are relative to ``root``.
+    """Return the HTML for the images of ``design``, whose paths are relative to ``root``.
 
     Raises:
         InputError: images that cannot be read, or whose names are not UTF-8, so that no CSV could name them.
@@ -33,22 +33,19 @@ def label_page(design: Design, root: Path) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pictures = _pictures(design, root)
     return environment.get_template("page.html.j2").render(
         version=__version__,
         dataset=design.dataset,
         split=SPLIT_NAMES[design.split],
-        attributes=[
-            (name, [] if wordings == (name,) else wordings)
-            for name, wordings in zip(design.attribute_names, design.wordings, strict=True)
-        ],
-        pictures=pictures,
-        sample={"id": design.sample, "attributes": design.attribute_names, "paths": design.paths},
+        attributes=[(name, [] if wordings == (name,) else wordings) for name, wordings in design.attributes.items()],
+        pictures=_pictures(design, root),
+        sample={"id": design.sample, "attributes": list(design.attributes), "paths": design.paths},
     )
 
 
 def _pictures(design: Design, root: Path) -> list[str]:
-    pictures, unreadable = [], []
+    pictures: list[str] = []
+    unreadable: list[str] = []
     for path in design.paths:
         try:
             path.encode()
@@ -60,6 +57,10 @@ def _pictures(design: Design, root: Path) -> list[str]:
         else:
             pictures.append("data:image/jpeg;base64," + b64encode(picture).decode("ascii"))
     if unreadable:
-        more = f" and {len(unreadable) - 3} more" if len(unreadable) > 3 else ""
-        raise InputError(f"images of the sample cannot be shown: {'; '.join(unreadable[:3])}{more}")
+        raise InputError(f"images of the sample cannot be shown: {first_three(unreadable)}")
     return pictures
+
+
+def first_three(failures: list[str]) -> str:
+    """Return the first three failures, and how many more there are."""
+    return "; ".join(failures[:3]) + (f" and {len(failures) - 3} more" if len(failures) > 3 else "")
