@@ -44,7 +44,7 @@ def test_csv_is_written_in_one_place():
         for file in package.rglob("*.py")
         if re.search(r"csv\.(Dict)?[wW]riter", file.read_text("utf-8"))
     }
-    assert writers == {"csv_files.py", "demo/layouts.py"}
+    assert writers == {"files/csv.py", "data/demo/layouts.py"}
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="no Node here")
