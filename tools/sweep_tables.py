@@ -10,12 +10,6 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-DATA = {
-    "demo-waterbirds": "waterbirds",
-    "demo-celeba": "celeba",
-    "demo-metashift": "metashift",
-    "photographs": "photographs",
-}
 SHORT = {
     "ctx_init": "start",
     "batch_size": "batch",
@@ -39,28 +33,34 @@ def main() -> None:
 
 
 def with_tables(text: str, lines: list[Line]) -> str:
-    """``text`` with each table between its ``sweep: STAGE`` marks written anew."""
+    """Return ``text`` with each table between its ``sweep: STAGE by SETTING`` marks written anew."""
 
     def table(match: re.Match[str]) -> str:
-        return f"{match[1]}\n{stage_table([line for line in lines if line['stage'] == match[2]])}\n<!-- end -->"
+        of_stage = [line for line in lines if line["stage"] == match[2]]
+        return f"{match[1]}\n{stage_table(of_stage, match[3])}\n<!-- end -->"
 
-    return re.sub(r"(<!-- sweep: (.*?) -->)\n.*?<!-- end -->", table, text, flags=re.DOTALL)
+    return re.sub(r"(<!-- sweep: (.*?) by (\w+) -->)\n.*?<!-- end -->", table, text, flags=re.DOTALL)
 
 
-def stage_table(lines: list[Line]) -> str:
-    settings = [name for name in lines[0] if name not in NO_SETTINGS]
-    recipes: dict[tuple[str, ...], dict[str, list[Line]]] = defaultdict(lambda: defaultdict(list))
+def stage_table(lines: list[Line], column: str) -> str:
+    """Return a table of scores: a column for each value of one setting, a row for each choice of the others."""
+    varied = [name for name in lines[0] if name not in NO_SETTINGS and len({cell(line, name) for line in lines}) > 1]
+    settings = [name for name in varied if name not in ("n_ctx", column)]
+    columns = sorted({line[column] for line in lines}, key=float)
+    cells: dict[tuple[str, ...], dict[str, list[Line]]] = defaultdict(lambda: defaultdict(list))
     for line in lines:
-        recipes[tuple(cell(line, name) for name in settings)][line["data"]].append(line)
-    told = [i for i, name in enumerate(settings) if name != "n_ctx" and len({recipe[i] for recipe in recipes}) > 1]
-    header = [SHORT.get(settings[i], settings[i].replace("_", " ")) for i in told]
-    rows = [[recipe[i] for i in told] + scores(of_data) for recipe, of_data in recipes.items()]
-    header += [*DATA.values(), "mean", "last epoch"]
+        cells[tuple(cell(line, name) for name in settings)][line[column]].append(line)
+    header = [*map(short, settings), *(f"{short(column)} {value}" for value in columns)]
+    rows = [[*recipe, *(score(of_value[value]) for value in columns)] for recipe, of_value in cells.items()]
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
 
 
+def short(setting: str) -> str:
+    return SHORT.get(setting, setting.replace("_", " "))
+
+
 def cell(line: Line, name: str) -> str:
-    """A setting as the table shows it; the start of the context is words or a number of random tokens."""
+    """Return a setting as the table shows it; the start of the context is words or a number of random tokens."""
     if name == "ctx_init" and line["head"] == "prompt":
         return line["ctx_init"] or f"{line['n_ctx']} random"
     if name == "batch_size" and line[name] == "0":
@@ -68,12 +68,15 @@ def cell(line: Line, name: str) -> str:
     return line[name]
 
 
-def scores(of_data: dict[str, list[Line]]) -> list[str]:
-    """Mean ± standard deviation over the seeds of each data set, their mean, and the mean of the last epochs."""
-    each = {data: [float(line["score"]) for line in of_data[data]] for data in DATA}
-    last = [statistics.mean(float(line["last"]) for line in of_data[data]) for data in DATA]
-    spread = [f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}" for values in each.values()]
-    return [*spread, f"{statistics.mean(map(statistics.mean, each.values())):.1f}", f"{statistics.mean(last):.1f}"]
+def score(lines: list[Line]) -> str:
+    """Return the mean over the data sets ± the mean standard deviation over the seeds."""
+    if not lines:
+        return ""
+    of_data: dict[str, list[float]] = defaultdict(list)
+    for line in lines:
+        of_data[line["data"]].append(float(line["score"]))
+    mean = statistics.mean(map(statistics.mean, of_data.values()))
+    return f"{mean:.1f} ± {statistics.mean(map(statistics.stdev, of_data.values())):.1f}"
 
 
 if __name__ == "__main__":

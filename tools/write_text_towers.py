@@ -102,7 +102,7 @@ def page() -> str:
     for name in names:
         path, reason = path_and_reason(name)
         text = text_config(name)["text_cfg"]
-        tokenizer = f"`{text['hf_tokenizer_name']}`" if "hf_tokenizer_name" in text else "CLIP's"
+        tokenizer = "from a hub" if "hf_tokenizer_name" in text else "CLIP's"
         row = f"| {path} | {reason} | {text.get('context_length', 77)} | {tokenizer} |"
         rows.setdefault(row, []).append(f"`{name}`")
         paths[path, reason] += 1

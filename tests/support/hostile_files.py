@@ -221,16 +221,19 @@ def in_state(file: Path, state: str) -> Iterator[None]:
 
 
 def page(outcomes: Mapping[tuple[str, str, str], str]) -> str:
-    """docs/faults.md."""
+    """Return the text of docs/faults.md, with one row for commands that treat a file alike."""
     parts = [HEAD]
     for title, columns in (("Files that are read", list(STATES)), ("Files that are written", list(OUTPUT_STATES))):
         is_output = title == "Files that are written"
-        parts += [f"\n## {title}\n\n| command | file | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 2)}\n"]
+        parts += [f"\n## {title}\n\n| file | command | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 2)}\n"]
+        commands: dict[tuple[str, ...], list[str]] = {}
         for command, files in FILES.items():
             for label in files:
                 if (label in OUTPUTS) == is_output:
                     cells = [outcomes.get((command, label, state), "") for state in columns]
-                    parts.append(f"| `dbpt {command}` | {label} | {' | '.join(cells)} |\n")
+                    commands.setdefault((label, *cells), []).append(f"`{command}`")
+        for label, *cells in sorted(commands, key=lambda row: row[0].strip("`-")):
+            parts.append(f"| {label} | {', '.join(commands[(label, *cells)])} | {' | '.join(cells)} |\n")
     return "".join(parts)
 
 
