@@ -9,6 +9,7 @@ usual task alone is, as ``y`` and ``place`` (group_DRO, DFR) or ``a`` (SubpopBen
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
 from itertools import product
 from pathlib import Path
 
@@ -116,16 +117,13 @@ def read_celeba(root: Path, request: DataRequest) -> Dataset:
         rows = _read_merged(root, (target, *attributes), is_usual)
     folder = _image_folder(root, rows.path)
     labels, *spurious = (rows.decode(name, PRESENT.get, VALUES) for name in (target, *attributes))
-    splits = rows.decode(SPLIT, PARTS.get, list(PARTS))
-    combination = np.zeros(len(rows.lines), dtype=np.int64)
-    for present in spurious:
-        combination = 2 * combination + present
+    splits = rows.decode_numbers(SPLIT, 3)
     return rows.dataset(
         "celeba",
         root,
         (relative_path(f"{folder}/{name}", root, rows.where(row)) for row, name in enumerate(rows.values[IMAGE])),
         labels=labels,
-        attributes=combination,
+        attributes=reduce(lambda combination, present: 2 * combination + present, spurious),
         splits=splits,
         words=celeba_words(target, attributes),
         notes=notes if is_usual else [*notes, *_size_note(splits)],
@@ -152,11 +150,9 @@ def _image_folder(root: Path, table: Path) -> str:
 def _check_task(target: str, attributes: Sequence[str]) -> None:
     for setting, name in (("target", target), *(("attributes", name) for name in attributes)):
         if name not in CLAUSES:
-            usual = nearest(name, list(CLAUSES)) or "; they are called as in list_attr_celeba.txt, for example Smiling"
-            raise InputError(
-                f"--celeba-{setting}: {name!r} is none of CelebA's {len(CLAUSES)} attributes"
-                f"{COMMA_HINT if ',' in name else usual}"
-            )
+            hint = nearest(name, list(CLAUSES)) or "; they are called as in list_attr_celeba.txt, for example Smiling"
+            hint = COMMA_HINT if "," in name else hint
+            raise InputError(f"--celeba-{setting}: {name!r} is none of CelebA's {len(CLAUSES)} attributes{hint}")
     flag, number = "--celeba-attributes", len(attributes)
     if not 1 <= number <= MAX_ATTRIBUTES:
         raise InputError(f"{flag}: found {number}; expected 1 to {MAX_ATTRIBUTES}, whose combinations make the groups")
@@ -216,9 +212,8 @@ def _read_attributes(path: Path, wanted: Sequence[str], notes: list[str]) -> Col
         if not lines and len(fields) == width + 1:
             before = 1
         if len(fields) != width + before:
-            raise InputError(
-                f"{path} line {line}: has {len(fields)} fields, expected {width + before}; is the file cut off?"
-            )
+            found = f"has {len(fields)} fields, expected {width + before}"
+            raise InputError(f"{path} line {line}: {found}; is the file cut off?")
         lines.append(line)
         values[IMAGE].append(fields[0])
         for name, position in positions.items():
@@ -278,9 +273,8 @@ def _read_merged(root: Path, wanted: Sequence[str], is_usual: bool) -> Columns:
 
 def _present(columns: Columns, names: Sequence[str]) -> list[str]:
     if not (present := [name for name in names if name in columns.values]):
-        raise InputError(
-            f"{columns.path}: has none of the columns {shortened(names)}; a merged table of CelebA needs one"
-        )
+        found = f"has none of the columns {shortened(names)}"
+        raise InputError(f"{columns.path}: {found}; a merged table of CelebA needs one")
     return present
 
 

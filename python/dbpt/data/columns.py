@@ -28,9 +28,8 @@ def parse_columns(entries: Sequence[str], argument: str = "--columns") -> dict[s
     for entry in entries:
         role, equals, name = (part.strip() for part in entry.partition("="))
         if not equals:
-            raise InputError(
-                f"{argument}: {entry!r} is not ROLE=NAME, for example 'label=y'; roles: {', '.join(ROLES)}"
-            )
+            example = f"for example 'label=y'; roles: {', '.join(ROLES)}"
+            raise InputError(f"{argument}: {entry!r} is not ROLE=NAME, {example}")
         if role in columns:
             raise InputError(f"{argument}: {role!r} is given twice; one column holds it")
         columns[role] = name
@@ -50,9 +49,8 @@ def check_columns(columns: Mapping[str, str], argument: str) -> None:
         if not name and role != "attribute":
             raise InputError(f"{argument}: {role} has no column name; write {role}=NAME")
         if name and name in owners:
-            raise InputError(
-                f"{argument}: column {name!r} is given for {owners[name]} and for {role}; each needs its own"
-            )
+            both = f"{owners[name]} and for {role}"
+            raise InputError(f"{argument}: column {name!r} is given for {both}; each needs its own")
         owners[name] = role
 
 
@@ -108,10 +106,8 @@ class Columns:
         if bad:
             row = next(row for row, value in enumerate(values) if value in bad)
             valid = repr(expected[0]) if len(expected) == 1 else f"one of {shortened(expected)}"
-            raise InputError(
-                f"{self.where(row)}: {column} is {values[row]!r}, expected {valid}"
-                f"{nearest(values[row].strip(), list(expected))}"
-            )
+            close = nearest(values[row].strip(), list(expected))
+            raise InputError(f"{self.where(row)}: {column} is {values[row]!r}, expected {valid}{close}")
         return np.fromiter(map(codes.__getitem__, values), np.int64, len(values))
 
     def decode_numbers(self, column: str, number: int) -> NDArray[np.int64]:
@@ -165,7 +161,8 @@ def cell_text(value: object) -> str | None:
     name or report can hold (a NUL, half of a surrogate pair) are no cells.
     """
     if isinstance(value, str):
-        return value if value.isprintable() or _is_storable(value) else None
+        is_storable = value.isprintable() or not any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value)
+        return value if is_storable else None
     if value is None:
         return ""
     if isinstance(value, int):
@@ -173,13 +170,6 @@ def cell_text(value: object) -> str | None:
     if isinstance(value, float) and not math.isinf(value):
         return "" if math.isnan(value) else repr(value)
     return None
-
-
-def _is_storable(text: str) -> bool:
-    try:
-        return b"\0" not in text.encode()
-    except UnicodeEncodeError:
-        return False
 
 
 def shortened(names: Iterable[str], limit: int = 12) -> str:

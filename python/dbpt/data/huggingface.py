@@ -44,10 +44,6 @@ def read_saved_dataset(folder: Path, request: DataRequest) -> Dataset:
     The folder is a DatasetDict with the splits train, val (valid, validation) and test, or a Dataset, with a column of
     splits or all of one. Without names in ``request``, those of a ClassLabel that rows have are taken, in its order.
     The images are the column of feature Image, unless ``path`` says which of several.
-
-    Raises:
-        InputError: no datasets; a damaged or half-written folder, no column of images or more than one, a row without a
-            label; as `coded_dataset`.
     """
     splits, named, names = _load(folder), request.columns, request.column_names
     image = _image_column_name(folder, splits, named.get("path"))
@@ -85,9 +81,8 @@ def read_saved_dataset(folder: Path, request: DataRequest) -> Dataset:
         for column, cells in texts.items():
             values[column] += cells
     if not paths:
-        raise InputError(
-            f"{folder}: no row has a {label}; save rows that have one, or name its column: --columns label=NAME"
-        )
+        way_out = "save rows that have one, or name its column: --columns label=NAME"
+        raise InputError(f"{folder}: no row has a {label}; {way_out}")
     if request.classes is None and (unused := set(_class_names(splits.values(), label)) - set(values[label])):
         shown = shortened(sorted(unused), 3)
         notes.append(f"no row has {len(unused)} of the names of {label!r}, which are left out: {shown}")
@@ -109,10 +104,8 @@ def check_split_names(names: Iterable[str], where: str) -> None:
     """Refuse splits that are not called train, val, valid, validation or test, in letters of any case."""
     others = [name for name in names if name.lower() not in SPLIT_FOLDERS]
     if others:
-        raise InputError(
-            f"{where}: split {shortened(others, 3)} is none of {', '.join(SPLIT_FOLDERS)}; rename or drop it in the "
-            "DatasetDict"
-        )
+        valid = f"{', '.join(SPLIT_FOLDERS)}; rename or drop it in the DatasetDict"
+        raise InputError(f"{where}: split {shortened(others, 3)} is none of {valid}")
 
 
 def _load(folder: Path) -> "dict[str, datasets.Dataset]":
@@ -134,10 +127,8 @@ def _load(folder: Path) -> "dict[str, datasets.Dataset]":
         try:
             splits[name] = datasets.Dataset.load_from_disk(str(folder / name)).with_format(None)
         except Exception as error:  # whatever the library raises of damaged files
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(
-                f"{folder / name}: datasets cannot load it ({type(error).__name__}: {reason}); {SAVE_AGAIN}"
-            ) from None
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            raise InputError(f"{folder / name}: datasets cannot load it ({reason}); {SAVE_AGAIN}") from None
         check_number(folder / name, len(splits[name]))
     if not splits:
         raise InputError(f"{folder}: has no rows; save some")
@@ -209,9 +200,8 @@ def _texts(folder: Path, split: "datasets.Dataset", column: str, places: Sequenc
     try:
         cells.validate(full=True)  # what is taken from a damaged file must not lead out of it
     except ValueError as error:
-        raise InputError(
-            f"{folder}: column {column!r} is damaged ({' '.join(str(error).split())}); {SAVE_AGAIN}"
-        ) from None
+        reason = " ".join(str(error).split())
+        raise InputError(f"{folder}: column {column!r} is damaged ({reason}); {SAVE_AGAIN}") from None
     values = cells.to_pylist()
     texts = [cell_text(value) for value in values]
     names = _class_names([split], column)

@@ -44,9 +44,8 @@ def read_image_folder(folder: Path, request: DataRequest) -> Dataset:
         _list_classes(folder, "", SPLITS.index("train"), found)
         notes.append("no folders train, val, test: all images are of split train, and there is no test split")
     if not found.paths:
-        raise InputError(
-            f"{folder}: no image in it; expected split/class/*.jpg or class/*.jpg (or {', '.join(ENDINGS[1:])})"
-        )
+        expected = f"split/class/*.jpg or class/*.jpg (or {', '.join(ENDINGS[1:])})"
+        raise InputError(f"{folder}: no image in it; expected {expected}")
     if found.left_out:
         notes.append(f"{len(found.left_out)} entries are no images in a class folder: {shortened(found.left_out, 3)}")
     columns = Columns.without_lines(folder, found.paths, {"label": found.labels})
@@ -60,10 +59,8 @@ def _split_folders(folder: Path) -> dict[str, int]:
     splits = {name: SPLIT_FOLDERS[name.lower()] for name in names if name.lower() in SPLIT_FOLDERS}
     others = [name for name in names if name not in splits]
     if splits and others:
-        raise InputError(
-            f"{folder}: {shortened(others, 3)} beside {shortened(splits)}; expected either splits, with the classes in "
-            "each, or classes alone"
-        )
+        expected = "either splits, with the classes in each, or classes alone"
+        raise InputError(f"{folder}: {shortened(others, 3)} beside {shortened(splits)}; expected {expected}")
     return splits
 
 

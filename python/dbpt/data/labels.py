@@ -44,16 +44,12 @@ def coded_dataset(
         request: the user's words; where there are none, those of the data.
         columns: ``label``, and where there are any ``attribute`` and ``split``, under the names of ``request``.
         paths: (N,) relative to ``root``.
-        name: of the data set.
+        name: the name of the data set.
         root: the folder of the images.
-        splits: (N,) where they are no column. Without either, all rows are of split train.
-        own_classes: what the data call their classes, where their values don't say it.
+        splits: (N,) if no column has them. Without either, all rows are of split train.
+        own_classes: the names that the data have for their classes, if these are not the column's values.
         own_attributes: the same for attributes.
-        notes: on how the data were read.
-
-    Raises:
-        InputError: a value that is not in its vocabulary, fewer than two classes, or an attribute column with a
-            single value and no vocabulary.
+        notes: notes on how the data were read.
     """
     names = request.column_names
     if splits is None and names.get("split") in columns.values:
@@ -62,9 +58,8 @@ def coded_dataset(
         splits = np.full(len(paths), SPLITS.index("train"), dtype=np.int64)
         notes = (*notes, "no column of splits: all images are of split train, and there is no test split")
     class_words, labels = _class_codes(columns, names["label"], request.classes or own_classes)
-    attribute_words, attributes = _attribute_codes(
-        columns, names.get("attribute", ""), request.attributes or own_attributes
-    )
+    known_attributes = request.attributes or own_attributes
+    attribute_words, attributes = _attribute_codes(columns, names.get("attribute", ""), known_attributes)
     return columns.dataset(
         name,
         root,
@@ -86,9 +81,8 @@ def _class_codes(columns: Columns, column: str, vocabulary: Vocabulary | None) -
     """Return the classes, and the (N,) int64 index of each row's."""
     words, codes, expected = _names_and_codes(_values(columns, column, vocabulary), vocabulary)
     if len(words) < 2:
-        raise InputError(
-            f"{columns.path}: column {column!r} has {_found(words)}; a classifier needs at least two classes"
-        )
+        found = f"column {column!r} has {_found(words)}"
+        raise InputError(f"{columns.path}: {found}; a classifier needs at least two classes")
     return words, columns.decode(column, codes.get, expected)
 
 
@@ -102,10 +96,8 @@ def _attribute_codes(
     are_numbers = vocabulary is None and all(map(NUMBER.fullmatch, values))
     if are_numbers and (negative := {value for value in values if Decimal(value) < 0}):
         row, value = next((row, v) for row, v in enumerate(columns.values[column]) if v.strip() in negative)
-        raise InputError(
-            f"{columns.where(row)}: {column} is {value!r}, a negative number; write -1 or nothing where it is unknown, "
-            "else a name or a number from 0"
-        )
+        way_out = "write -1 or nothing where it is unknown, else a name or a number from 0"
+        raise InputError(f"{columns.where(row)}: {column} is {value!r}, a negative number; {way_out}")
     words, codes, expected = _names_and_codes(values, vocabulary)
     if len(words) == 1:
         raise InputError(
@@ -148,10 +140,8 @@ def _values(columns: Columns, column: str, vocabulary: Vocabulary | None) -> set
     values -= missing - set(vocabulary or ())
     if any(map(CONTROL.search, values)):
         row, value = next((row, v) for row, v in enumerate(columns.values[column]) if CONTROL.search(v.strip()))
-        raise InputError(
-            f"{columns.where(row)}: {column} is {value!r}, with a line break or another control character; is a quote "
-            "missing?"
-        )
+        problem = "with a line break or another control character; is a quote missing?"
+        raise InputError(f"{columns.where(row)}: {column} is {value!r}, {problem}")
     return values
 
 

@@ -97,9 +97,8 @@ def load_dataset(
     check_columns(request.columns, "--columns")
     for flag, value in (("--celeba-target", celeba_target), ("--celeba-attributes", celeba_attributes)):
         if value is not None and request.source != "celeba":
-            raise InputError(
-                f"{flag} {value!r} with data {request.source!r}: only celeba has attributes to choose; drop it"
-            )
+            given = f"{flag} {value!r} with data {request.source!r}"
+            raise InputError(f"{given}: only celeba has attributes to choose; drop it")
     dataset = _read_benchmark(request) if request.source in BENCHMARKS else _read_own(request)
     check_names(dataset)
     if images:
@@ -128,10 +127,8 @@ def _read_benchmark(request: DataRequest) -> Dataset:
         ("attributes", request.attributes, own.attributes),
     ):
         if given is not None and len(given) != len(names):
-            raise InputError(
-                f"{argument}: the data set has {len(names)} ({', '.join(names)}, in this order), "
-                f"found {len(given)} ({shortened(given)})"
-            )
+            expected = f"{len(names)} ({', '.join(names)}, in this order)"
+            raise InputError(f"{argument}: the data set has {expected}, found {len(given)} ({shortened(given)})")
     words = Words(
         request.classes or own.classes,
         request.attributes or own.attributes,
@@ -159,22 +156,19 @@ def _read_own(request: DataRequest) -> Dataset:
         return (read_saved_dataset if is_saved else read_image_folder)(path, request)
     if not is_table:
         if is_there(path) and not is_file(path):
-            raise InputError(
-                f"{path}: is not a regular file or folder; give a table, a folder of images or .tar shards"
-            )
+            way_out = "give a table, a folder of images or .tar shards"
+            raise InputError(f"{path}: is not a regular file or folder; {way_out}")
+        known, endings = ", ".join(BENCHMARKS), ", ".join(tables.READERS)
         raise InputError(
-            f"data {path.name!r} is neither a known data set ({', '.join(BENCHMARKS)}) nor the path of a "
-            f"{', '.join(tables.READERS)} table, nor a folder, nor .tar shards"
-            f"{nearest(path.name.lower(), list(BENCHMARKS))}"
+            f"data {path.name!r} is neither a known data set ({known}) nor the path of a {endings} table, nor a "
+            f"folder, nor .tar shards{nearest(path.name.lower(), list(BENCHMARKS))}"
         )
     if not is_there(path):
         names = request.column_names
         optional = "".join(f"[, {name}]" for role, name in names.items() if role not in REQUIRED)
-        raise InputError(
-            f"{path}: does not exist; expected a table with the columns {names['path']}, {names['label']}{optional}"
-        )
+        columns = f"{names['path']}, {names['label']}{optional}"
+        raise InputError(f"{path}: does not exist; expected a table with the columns {columns}")
     if root is not None and not is_folder(root):
-        raise InputError(
-            f"--root {root} is not a folder; expected the one that the paths of {path.name} are relative to"
-        )
+        expected = f"expected the one that the paths of {path.name} are relative to"
+        raise InputError(f"--root {root} is not a folder; {expected}")
     return tables.read_table(path, path.parent if root is None else root, request)

@@ -142,9 +142,8 @@ def _relocated(name: str, images: Path, where: str) -> str:
     if found:
         return relative_path(inside, images, where)
     if name.startswith("/") and not Path(name).is_relative_to(images):
-        raise InputError(
-            f"{where}: filename {name!r} does not pass through {FOLDER}/, so it can't be moved to {images}"
-        )
+        problem = f"does not pass through {FOLDER}/, so it can't be moved to {images}"
+        raise InputError(f"{where}: filename {name!r} {problem}")
     return relative_path(name, images, where)
 
 

@@ -25,11 +25,7 @@ from dbpt.errors import InputError
 from dbpt.files.disk import open_regular, reason_of
 
 BLOCK_ROWS = 65_536
-DTYPES: dict[str, np.dtype[Any]] = {
-    "F16": np.dtype(np.float16),
-    "F32": np.dtype(np.float32),
-    "F64": np.dtype(np.float64),
-}
+DTYPES: dict[str, np.dtype[Any]] = {f"F{bits}": np.dtype(f"float{bits}") for bits in (16, 32, 64)}
 TENSOR_NAMES = ("features", "embeddings", "image_embeddings", "img_emb")
 PICKLES = (".pt", ".pth", ".bin", ".pkl", ".pickle")
 REFUSED = "holds pickled objects, which are never loaded; save numbers with np.save(FILE, features.astype('float32'))"
@@ -77,18 +73,15 @@ def check_precomputed_file(path: Path, dataset: Dataset) -> None:
 def _open_aligned(path: Path, dataset: Dataset) -> NDArray[Any]:
     array = open_array(path)
     if len(array) != len(dataset):
-        raise InputError(
-            f"{path}: has {len(array)} rows, {dataset.source} has {len(dataset)}; row i must be the same in both"
-        )
+        found = f"has {len(array)} rows, {dataset.source} has {len(dataset)}"
+        raise InputError(f"{path}: {found}; row i must be the same in both")
     return array
 
 
 def _check_width(path: Path, width: int, embed_dim: int, model: str) -> None:
     if width != embed_dim:
-        raise InputError(
-            f"{path}: rows of {width} numbers, but {model} gives {embed_dim}; name the model "
-            "that made them with --model and --pretrained"
-        )
+        way_out = "name the model that made them with --model and --pretrained"
+        raise InputError(f"{path}: rows of {width} numbers, but {model} gives {embed_dim}; {way_out}")
 
 
 def _normalise(block: NDArray[np.float32], start: int, path: Path, dataset: Dataset) -> None:
@@ -98,10 +91,8 @@ def _normalise(block: NDArray[np.float32], start: int, path: Path, dataset: Data
     if bad.size:
         row = int(bad[0])
         problem = "is all zeros" if lengths[row] == 0 else "holds NaN or an infinity"
-        raise InputError(
-            f"{path}: the features of row {start + row + 1} ({dataset.where(start + row)}) {problem}; take the row out "
-            "of both, or embed its image again"
-        )
+        where = f"the features of row {start + row + 1} ({dataset.where(start + row)})"
+        raise InputError(f"{path}: {where} {problem}; take the row out of both, or embed its image again")
     block /= lengths[:, None]
 
 
@@ -109,11 +100,7 @@ def _normalise(block: NDArray[np.float32], start: int, path: Path, dataset: Data
 
 
 def open_array(path: Path) -> NDArray[Any]:
-    """Map the (N, D) array of floats in a file: in a ``.safetensors``, its only tensor or the one of `TENSOR_NAMES`.
-
-    Raises:
-        InputError: another kind of file, one that is damaged or would have to be unpickled, another shape or dtype.
-    """
+    """Map the (N, D) array of floats in a file: in a ``.safetensors``, its only tensor or the one of `TENSOR_NAMES`."""
     suffix = path.suffix.lower()
     if suffix in PICKLES:
         raise InputError(
@@ -131,10 +118,8 @@ def open_array(path: Path) -> NDArray[Any]:
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: cannot read the features: {reason_of(error)}") from None
     if array.dtype not in DTYPES.values():
-        raise InputError(
-            f"{path}: holds {array.dtype}, expected float16, float32 or float64; convert it with "
-            "features.astype('float32')"
-        )
+        expected = "float16, float32 or float64; convert it with features.astype('float32')"
+        raise InputError(f"{path}: holds {array.dtype}, expected {expected}")
     if array.ndim != 2:
         raise InputError(f"{path}: has the shape {array.shape}, expected (rows, width), a row an image")
     return array
@@ -170,9 +155,8 @@ def _open_safetensors(path: Path) -> NDArray[Any]:
         part = file.get_slice(name)
         shape, dtype = tuple(part.get_shape()), part.get_dtype()
     if dtype not in DTYPES:
-        raise InputError(
-            f"{path}: tensor {name!r} holds {dtype}, expected F16, F32 or F64; convert it with features.float()"
-        )
+        expected = "F16, F32 or F64; convert it with features.float()"
+        raise InputError(f"{path}: tensor {name!r} holds {dtype}, expected {expected}")
     if not all(shape):
         return np.zeros(shape, DTYPES[dtype])
     with path.open("rb") as file:

@@ -10,19 +10,9 @@ from dbpt.data.words import Vocabulary
 
 @dataclass(frozen=True)
 class DataRequest:
-    """The arguments of `load_dataset` that a reader needs, checked one by one; None where the user said nothing.
+    """The arguments of `load_dataset` that a reader needs; None where the user said nothing.
 
-    Attributes:
-        source: the name of a benchmark, or a path.
-        root: the folder of a benchmark, or the one that a table's paths are relative to.
-        classes: names and wordings in index order; the data use these names, or numbers 0..C-1 that index them.
-        attributes: the same for attributes.
-        templates: sentences for classes.
-        attribute_templates: sentences for attributes.
-        celeba_target: the attribute of CelebA that is the class.
-        celeba_attributes: the spurious attributes of CelebA.
-        columns: role to the column that holds it, where it is called something else; empty for an ignored attribute.
-        images: False if no image file is needed.
+    ``source`` is the name of a benchmark or a path. The others mean what they mean in `load_dataset`.
     """
 
     source: str

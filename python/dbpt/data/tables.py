@@ -24,11 +24,7 @@ MAX_BYTES = 1 << 32
 
 
 def read_table(path: Path, root: Path, request: DataRequest) -> Dataset:
-    """Read a table by its ending, with paths relative to ``root``.
-
-    Raises:
-        InputError: a malformed file, a missing column, a path that leaves the root; as `coded_dataset`.
-    """
+    """Read a table by its ending, with paths relative to ``root``."""
     names = request.column_names
     needed = [role for role in REQUIRED if request.images or role != "path"]
     needed += [role for role in request.columns if role in names and role not in needed]
@@ -53,12 +49,7 @@ def _row_names(columns: Columns, column: str) -> tuple[str, ...]:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file without its byte order mark.
-
-    Raises:
-        InputError: missing, unreadable, no regular file or one of more than 4 GB, not UTF-8 (with the line), binary, a
-            web page, or without content.
-    """
+    """Return the text of a UTF-8 file without its byte order mark. Raises `InputError` for anything else."""
     raw = read_regular(path, "file", MAX_BYTES)
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in raw:
         raise InputError(f"{path}: is not UTF-8 text (UTF-16 or binary); save it as UTF-8")
@@ -78,11 +69,7 @@ def read_text(path: Path) -> str:
 
 
 def separated_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line, fields) of every row that is not blank; a quoted field may span lines, the first one counts.
-
-    Raises:
-        InputError: a quote that is never closed, or another error of form.
-    """
+    """Yield (line, fields) of every row that is not blank; a quoted field may span lines, the first one counts."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     line = 1
     try:
@@ -99,50 +86,26 @@ def read_columns(
 ) -> Columns:
     """Read the named columns of a delimited file with a header; other columns are ignored.
 
-    Raises:
-        InputError: as `read_text`; a required column missing, a column twice, a row of another length, no rows.
+    Raises `InputError` for a missing required column, a column twice, a row of another length, or no rows.
     """
-    text = read_text(path)
-    cells = _unquoted_cells(text, delimiter)
-    rows = iter(()) if cells else separated_rows(path, text, delimiter)
-    first_line, header = (1, [column[0] for column in cells]) if cells else next(rows)
-    stripped = [name.strip() for name in header]
-    wanted = [*required, *(name for name in optional if name in stripped)]
-    positions = {name: column_position(f"{path} line {first_line}", stripped, name, hint) for name in wanted}
-    if cells:
-        values = {name: cells[position][1:] for name, position in positions.items()}
-        return Columns(path, range(2, len(cells[0]) + 1), values)
+    rows = separated_rows(path, read_text(path), delimiter)
+    first_line, header = next(rows)
+    header = [name.strip() for name in header]
+    wanted = [*required, *(name for name in optional if name in header)]
+    positions = {name: column_position(f"{path} line {first_line}", header, name, hint) for name in wanted}
     lines: list[int] = []
-    values = {name: [] for name in wanted}
+    values: dict[str, list[str]] = {name: [] for name in wanted}
     appends = [(position, values[name].append) for name, position in positions.items()]
     for line, fields in rows:
         if len(fields) != len(header):
-            raise InputError(
-                f"{path} line {line}: has {len(fields)} fields where the header has {len(header)}; "
-                "quote fields that contain the separator"
-            )
+            found = f"has {len(fields)} fields where the header has {len(header)}"
+            raise InputError(f"{path} line {line}: {found}; quote fields that contain the separator")
         lines.append(line)
         for position, append in appends:
             append(fields[position])
     if not lines:
         raise InputError(f"{path}: has a header but no rows; expected one row per image")
     return Columns(path, lines, values)
-
-
-def _unquoted_cells(text: str, delimiter: str) -> list[list[str]] | None:
-    """Return all columns, header first, of a text without quotes and blank lines, with rows of one length.
-
-    None for any other text. It gives what `separated_rows` gives, several times as fast.
-    """
-    lines = text.removesuffix("\n").split("\n")
-    separators = {line.count(delimiter) for line in lines}
-    if '"' in text or "\r" in text or len(separators) > 1 or separators == {0} or len(lines) == 1:
-        return None
-    if max(map(len, lines)) > csv.field_size_limit():
-        return None
-    cells = delimiter.join(lines).split(delimiter)
-    width = separators.pop() + 1
-    return [cells[position::width] for position in range(width)]
 
 
 # --- JSON lines
@@ -207,29 +170,20 @@ def _kind(value: object) -> str:
 
 
 def import_pyarrow(path: Path, extra: str) -> Any:
-    """Return the module, for reading ``path``. Raises `InputError` if it is missing or unsafe.
-
-    ``extra`` is the extra of dbpt that installs it.
-    """
+    """Return the module, which ``extra`` of dbpt installs. Raises `InputError` if it is missing or unsafe."""
     try:
         import pyarrow
     except ImportError:
         raise InputError(f"{path}: reading it needs pyarrow; run pip install 'dbpt[{extra}]'") from None
     # Until 14.0.1 a file could ask for an extension type that was unpickled (CVE-2023-47248).
     if int(pyarrow.__version__.partition(".")[0]) < 15:
-        raise InputError(
-            f"{path}: pyarrow {pyarrow.__version__} may unpickle what a file holds; run pip install -U 'dbpt[{extra}]'"
-        )
+        problem = f"pyarrow {pyarrow.__version__} may unpickle what a file holds"
+        raise InputError(f"{path}: {problem}; run pip install -U 'dbpt[{extra}]'")
     return pyarrow
 
 
 def read_parquet(path: Path, required: Sequence[str], optional: Sequence[str] = (), hint: str = "") -> Columns:
-    """Read the named columns of a Parquet file; no other column is decoded.
-
-    Raises:
-        InputError: no pyarrow, or a version whose reader could be made to unpickle; not a Parquet file; a required
-            column missing or there twice; a column of another type than text, integer, float or boolean; no rows.
-    """
+    """Read the named columns of a Parquet file, as `read_columns` does; no other column is decoded."""
     pyarrow = import_pyarrow(path, "parquet")
     import pyarrow.parquet as parquet
 

@@ -36,9 +36,8 @@ Sample = Mapping[str, tuple[str, Member]]
 def is_pattern_of_shards(data: str) -> bool:
     """Return whether ``data`` means tar files. Raises `InputError` if they are compressed: no image can be sought."""
     if COMPRESSED.search(data):
-        raise InputError(
-            f"data {data!r}: no image can be sought in a compressed shard; unpack it to .tar, as gunzip does"
-        )
+        problem = "no image can be sought in a compressed shard"
+        raise InputError(f"data {data!r}: {problem}; unpack it to .tar, as gunzip does")
     return data.lower().endswith(".tar")
 
 
@@ -63,7 +62,7 @@ def read_webdataset(pattern: str, request: DataRequest) -> Dataset:
                 continue
             paths.append(f"{prefix}/{images[0]}")
             for name, value in _cells(sample, request, shard, f"{shard}/{key}").items():
-                values.setdefault(name, []).append(value)
+                values[name].append(value)
     if not paths:
         raise InputError(f"data {pattern!r}: no sample with an image ({', '.join(ENDINGS)}) in {len(shards)} shards")
     notes = [f"{len(without)} samples have no image and are left out: {shortened(without, 3)}"] if without else []

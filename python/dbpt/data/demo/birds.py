@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from dbpt.data.demo.canvas import Canvas, Colour, Pose, mix, pick, vary
+from dbpt.data.demo.canvas import Canvas, Colour, Palette, Pose, mix, pick, vary
 
 # How hard the world is. Species of a kind differ in build, both kinds wear some plumages, haze takes contrast away.
 SIZE = (0.34, 0.50)
@@ -16,14 +16,14 @@ HAZE = (0.05, 0.35)
 SHORES = 0.10
 WET = {False: (0.15, 0.65), True: (0.35, 0.85)}
 
-SKY: tuple[Colour, ...] = ((150, 190, 230), (200, 210, 220), (235, 205, 175), (120, 160, 210))
-LEAVES: tuple[Colour, ...] = ((50, 95, 45), (80, 120, 50), (35, 75, 50), (120, 110, 50))
-GROUND: tuple[Colour, ...] = ((105, 140, 70), (130, 120, 75), (90, 115, 60), (150, 140, 90))
-WATER: tuple[Colour, ...] = ((50, 105, 150), (70, 125, 145), (95, 125, 140), (60, 110, 110))
+SKY: Palette = ((150, 190, 230), (200, 210, 220), (235, 205, 175), (120, 160, 210))
+LEAVES: Palette = ((50, 95, 45), (80, 120, 50), (35, 75, 50), (120, 110, 50))
+GROUND: Palette = ((105, 140, 70), (130, 120, 75), (90, 115, 60), (150, 140, 90))
+WATER: Palette = ((50, 105, 150), (70, 125, 145), (95, 125, 140), (60, 110, 110))
 BARK: Colour = (75, 55, 40)
-PLUMAGE_LAND: tuple[Colour, ...] = ((150, 85, 45), (190, 150, 50), (170, 60, 45), (105, 110, 55), (75, 95, 160))
-PLUMAGE_WATER: tuple[Colour, ...] = ((225, 225, 225), (165, 170, 175), (60, 65, 75), (190, 190, 180))
-PLUMAGE_SHARED: tuple[Colour, ...] = ((120, 100, 80), (90, 85, 80), (160, 150, 135), (205, 195, 180), (45, 45, 50))
+PLUMAGE_LAND: Palette = ((150, 85, 45), (190, 150, 50), (170, 60, 45), (105, 110, 55), (75, 95, 160))
+PLUMAGE_WATER: Palette = ((225, 225, 225), (165, 170, 175), (60, 65, 75), (190, 190, 180))
+PLUMAGE_SHARED: Palette = ((120, 100, 80), (90, 85, 80), (160, 150, 135), (205, 195, 180), (45, 45, 50))
 
 
 def draw_bird(rng: np.random.Generator, water_bird: bool, water: bool) -> Image.Image:
@@ -37,14 +37,8 @@ def draw_bird(rng: np.random.Generator, water_bird: bool, water: bool) -> Image.
         _water(canvas, rng, horizon)
     else:
         _land(canvas, rng, horizon)
-    pose = Pose(
-        x=float(rng.uniform(0.32, 0.68)),
-        y=float(rng.uniform(0.48, 0.72)),
-        size=float(rng.uniform(*SIZE)),
-        tilt=float(rng.normal(0.0, 0.12)),
-        flip=bool(rng.random() < 0.5),
-    )
-    _bird(canvas, rng, pose, water_bird)
+    canvas.pose = Pose.draw(rng, (0.32, 0.68), (0.48, 0.72), SIZE, 0.12)
+    _bird(canvas, rng, water_bird)
     return canvas.finish(rng)
 
 
@@ -90,11 +84,11 @@ def _shore(canvas: Canvas, rng: np.random.Generator, horizon: float, wet: float)
         canvas.line(((x - half, y), (x, y - 0.01), (x + half, y)), 0.012, mix(water, (235, 240, 245), 0.45))
 
 
-def _bird(canvas: Canvas, rng: np.random.Generator, pose: Pose, water_bird: bool) -> None:
+def _bird(canvas: Canvas, rng: np.random.Generator, water_bird: bool) -> None:
     """Draw a bird that faces right; `build` runs from a perching songbird (0) to a long-necked swimmer (1)."""
     build = float(np.clip(rng.normal(0.85 if water_bird else 0.15, BUILD_SPREAD), 0.0, 1.0))
     own = PLUMAGE_WATER if water_bird else PLUMAGE_LAND
-    haze, behind = float(rng.uniform(*HAZE)), canvas.tone(pose)
+    haze, behind = float(rng.uniform(*HAZE)), canvas.tone()
     coat = mix(pick(rng, PLUMAGE_SHARED if rng.random() < SHARED_PLUMAGE else own), behind, haze)
     dark, pale = mix(coat, (20, 20, 25), 0.45), mix(coat, (245, 240, 230), 0.45)
     bill = mix(mix((70, 60, 50), (225, 160, 50), float(rng.random())), behind, haze)
@@ -103,15 +97,15 @@ def _bird(canvas: Canvas, rng: np.random.Generator, pose: Pose, water_bird: bool
     head, skull = (length * 0.80 + 0.05 * build, -0.27 - 0.27 * build), 0.18 - 0.055 * build
     if rng.random() < 0.95 - 0.75 * build:
         for foot in (-0.05, 0.10):
-            canvas.line(((foot, height * 0.7), (foot + 0.05, height + 0.25)), 0.05, dark, pose)
+            canvas.line(((foot, height * 0.7), (foot + 0.05, height + 0.25)), 0.05, dark)
     tail = 0.42 - 0.28 * build
-    canvas.polygon(((-length * 0.7, -0.10), (-length - tail, 0.10 - 0.25 * build), (-length * 0.7, 0.13)), dark, pose)
-    canvas.ellipse(0.0, 0.0, length, height, coat, pose, tilt=-0.45 * (1.0 - build))
-    canvas.line(((length * 0.55, 0.0), neck, head), 0.24 - 0.07 * build, coat, pose)
-    canvas.ellipse(0.12, 0.10, length * 0.55, height * 0.55, pale, pose, tilt=-0.4 * (1.0 - build))
-    canvas.ellipse(-0.10, -0.02, length * 0.62, height * 0.50, dark, pose, tilt=-0.3)
-    canvas.ellipse(*head, skull, skull, coat if rng.random() < 0.6 else dark, pose)
+    canvas.polygon(((-length * 0.7, -0.10), (-length - tail, 0.10 - 0.25 * build), (-length * 0.7, 0.13)), dark)
+    canvas.ellipse(0.0, 0.0, length, height, coat, tilt=-0.45 * (1.0 - build))
+    canvas.line(((length * 0.55, 0.0), neck, head), 0.24 - 0.07 * build, coat)
+    canvas.ellipse(0.12, 0.10, length * 0.55, height * 0.55, pale, tilt=-0.4 * (1.0 - build))
+    canvas.ellipse(-0.10, -0.02, length * 0.62, height * 0.50, dark, tilt=-0.3)
+    canvas.ellipse(*head, skull, skull, coat if rng.random() < 0.6 else dark)
     reach = skull + 0.12 + 0.16 * build
     x, y = head
-    canvas.polygon(((x + skull * 0.7, y - 0.07), (x + reach, y + 0.02), (x + skull * 0.7, y + 0.07)), bill, pose)
-    canvas.ellipse(x + 0.05, y - 0.03, 0.035, 0.035, (10, 10, 10), pose)
+    canvas.polygon(((x + skull * 0.7, y - 0.07), (x + reach, y + 0.02), (x + skull * 0.7, y + 0.07)), bill)
+    canvas.ellipse(x + 0.05, y - 0.03, 0.035, 0.035, (10, 10, 10))

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 Colour = tuple[int, int, int]
+Palette = tuple[Colour, ...]
 Points = Sequence[tuple[float, float]]
+Range = tuple[float, float]
 
 SIDE = 64  # pixels of a finished drawing
 OVERSAMPLING = 2  # drawn larger and reduced, which smooths the edges
@@ -56,14 +58,18 @@ class Pose:
         y = points[:, 0] * sin + points[:, 1] * cos
         return np.stack([self.x - x if self.flip else self.x + x, self.y + y], axis=1)
 
-
-WHOLE = Pose(0.0, 0.0, 1.0)
+    @classmethod
+    def draw(cls, rng: np.random.Generator, x: Range, y: Range, size: Range, tilt: float) -> Pose:
+        """Draw a pose: x, y and size uniform, the tilt normal with this deviation, facing either way."""
+        centre_x, centre_y, scale = (float(rng.uniform(*limits)) for limits in (x, y, size))
+        return cls(centre_x, centre_y, scale, float(rng.normal(0.0, tilt)), bool(rng.random() < 0.5))
 
 
 class Canvas:
-    """A square picture in the making."""
+    """A square picture in the making; shapes are in the figure coordinates of ``pose``, at first the whole picture."""
 
     def __init__(self) -> None:
+        self.pose = Pose(0.0, 0.0, 1.0)
         self._side = SIDE * OVERSAMPLING
         self._image = Image.new("RGB", (self._side, self._side))
         self._draw = ImageDraw.Draw(self._image)
@@ -74,31 +80,29 @@ class Canvas:
         for row in range(start, stop):
             self._draw.line((0, row, self._side, row), fill=mix(top, bottom, (row - start) / max(1, stop - start)))
 
-    def polygon(self, points: Points | NDArray[np.float64], colour: Colour, pose: Pose = WHOLE) -> None:
+    def polygon(self, points: Points | NDArray[np.float64], colour: Colour) -> None:
         """Fill a polygon."""
-        corners = pose.place(np.asarray(points, dtype=np.float64)) * self._side
+        corners = self.pose.place(np.asarray(points, dtype=np.float64)) * self._side
         self._draw.polygon(corners.ravel().tolist(), fill=colour)
 
-    def ellipse(
-        self, x: float, y: float, rx: float, ry: float, colour: Colour, pose: Pose = WHOLE, tilt: float = 0.0
-    ) -> None:
+    def ellipse(self, x: float, y: float, rx: float, ry: float, colour: Colour, tilt: float = 0.0) -> None:
         """Fill an ellipse, itself tilted by `tilt` radians in figure coordinates."""
-        self.polygon(Pose(x, y, 1.0, tilt).place(_CIRCLE * (rx, ry)), colour, pose)
+        self.polygon(Pose(x, y, 1.0, tilt).place(_CIRCLE * (rx, ry)), colour)
 
-    def box(self, x0: float, y0: float, x1: float, y1: float, colour: Colour, pose: Pose = WHOLE) -> None:
+    def box(self, x0: float, y0: float, x1: float, y1: float, colour: Colour) -> None:
         """Fill a rectangle."""
-        self.polygon(((x0, y0), (x1, y0), (x1, y1), (x0, y1)), colour, pose)
+        self.polygon(((x0, y0), (x1, y0), (x1, y1), (x0, y1)), colour)
 
-    def line(self, points: Points, width: float, colour: Colour, pose: Pose = WHOLE) -> None:
+    def line(self, points: Points, width: float, colour: Colour) -> None:
         """Draw an open line of the given width (in figure units)."""
-        corners = pose.place(np.asarray(points, dtype=np.float64)) * self._side
-        pixels = max(1, round(width * pose.size * self._side))
+        corners = self.pose.place(np.asarray(points, dtype=np.float64)) * self._side
+        pixels = max(1, round(width * self.pose.size * self._side))
         self._draw.line(corners.ravel().tolist(), fill=colour, width=pixels, joint="curve")
 
-    def tone(self, pose: Pose, reach: float = 0.5) -> Colour:
-        """Return the mean colour around a pose, for figures that blend with what is behind them."""
-        half = reach * pose.size * self._side
-        x, y = pose.x * self._side, pose.y * self._side
+    def tone(self, reach: float = 0.5) -> Colour:
+        """Return the mean colour around the pose, for figures that blend with what is behind them."""
+        half = reach * self.pose.size * self._side
+        x, y = self.pose.x * self._side, self.pose.y * self._side
         low, high = 0, self._side
         box = (max(low, int(x - half)), max(low, int(y - half)), min(high, int(x + half)), min(high, int(y + half)))
         r, g, b = self._image.resize((1, 1), Image.Resampling.BOX, box=box).getpixel((0, 0))  # type: ignore[misc]

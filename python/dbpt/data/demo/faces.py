@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from dbpt.data.demo.canvas import Canvas, Colour, Pose, mix, pick, vary
+from dbpt.data.demo.canvas import Canvas, Colour, Palette, Pose, mix, pick, vary
 
 # How hard the world is: hair lightness runs from black (0) to platinum (1), and the light of the picture varies.
 LIGHTNESS_DARK = (0.27, 0.17)
@@ -18,24 +18,10 @@ LIGHTNESS_BLOND = (0.70, 0.11)
 LIGHT = 0.22
 HATS = 0.06
 
-HAIR: tuple[Colour, ...] = ((22, 18, 18), (62, 42, 30), (112, 80, 52), (178, 142, 88), (232, 206, 145))
-SKIN: tuple[Colour, ...] = ((235, 200, 175), (222, 180, 150), (190, 140, 110), (140, 95, 70), (240, 210, 190))
-WALLS: tuple[Colour, ...] = (
-    (90, 100, 120),
-    (160, 150, 135),
-    (60, 60, 70),
-    (190, 195, 200),
-    (130, 90, 80),
-    (200, 180, 120),
-)
-CLOTHES: tuple[Colour, ...] = (
-    (40, 45, 60),
-    (180, 60, 70),
-    (90, 120, 90),
-    (225, 225, 220),
-    (60, 90, 150),
-    (150, 90, 140),
-)
+HAIR: Palette = ((22, 18, 18), (62, 42, 30), (112, 80, 52), (178, 142, 88), (232, 206, 145))
+SKIN: Palette = ((235, 200, 175), (222, 180, 150), (190, 140, 110), (140, 95, 70), (240, 210, 190))
+WALLS: Palette = ((90, 100, 120), (160, 150, 135), (60, 60, 70), (190, 195, 200), (130, 90, 80), (200, 180, 120))
+CLOTHES: Palette = ((40, 45, 60), (180, 60, 70), (90, 120, 90), (225, 225, 220), (60, 90, 150), (150, 90, 140))
 
 
 @dataclass(frozen=True)
@@ -82,86 +68,72 @@ def draw_face(rng: np.random.Generator, face: Face) -> Image.Image:
     """Draw the portrait of a face."""
     canvas = Canvas()
     canvas.gradient(pick(rng, WALLS, 20.0), pick(rng, WALLS, 20.0))
-    pose = Pose(
-        x=float(rng.uniform(0.42, 0.58)),
-        y=float(rng.uniform(0.42, 0.52)),
-        size=float(rng.uniform(0.70, 1.00)),
-        tilt=float(rng.normal(0.0, 0.08)),
-        flip=bool(rng.random() < 0.5),
-    )
+    canvas.pose = Pose.draw(rng, (0.42, 0.58), (0.42, 0.52), (0.70, 1.00), 0.08)
     hair, skin = vary(rng, hair_colour(face.lightness), 8.0), pick(rng, SKIN, 10.0)
     width = 0.205 + (0.02 if face.male else 0.0) + float(rng.normal(0.0, 0.012))
-    _back_hair(canvas, pose, face, hair, width)
-    _shoulders(canvas, rng, pose, face, skin)
-    canvas.ellipse(0.0, 0.0, width, 0.27, skin, pose)
+    _back_hair(canvas, face, hair, width)
+    _shoulders(canvas, rng, face, skin)
+    canvas.ellipse(0.0, 0.0, width, 0.27, skin)
     if face.male:
-        canvas.box(-width * 0.72, 0.06, width * 0.72, 0.22, skin, pose)
-    _features(canvas, rng, pose, face, skin, hair)
-    _top_hair(canvas, rng, pose, face, hair, width)
+        canvas.box(-width * 0.72, 0.06, width * 0.72, 0.22, skin)
+    _features(canvas, rng, face, skin, hair)
+    _top_hair(canvas, rng, face, hair, width)
     return canvas.finish(rng, noise=9.0, light=LIGHT)
 
 
-def _back_hair(canvas: Canvas, pose: Pose, face: Face, hair: Colour, width: float) -> None:
+def _back_hair(canvas: Canvas, face: Face, hair: Colour, width: float) -> None:
     shade = mix(hair, (0, 0, 0), 0.20)
-    canvas.ellipse(0.0, -0.06, width + 0.055, 0.28, shade, pose)
+    canvas.ellipse(0.0, -0.06, width + 0.055, 0.28, shade)
     if face.long_hair:
         canvas.polygon(
-            ((-width - 0.05, -0.1), (width + 0.05, -0.1), (width + 0.09, 0.42), (-width - 0.09, 0.42)), shade, pose
+            ((-width - 0.05, -0.1), (width + 0.05, -0.1), (width + 0.09, 0.42), (-width - 0.09, 0.42)), shade
         )
 
 
-def _shoulders(canvas: Canvas, rng: np.random.Generator, pose: Pose, face: Face, skin: Colour) -> None:
+def _shoulders(canvas: Canvas, rng: np.random.Generator, face: Face, skin: Colour) -> None:
     half = 0.46 if face.male else 0.38
     cloth = vary(rng, CLOTHES[0]) if face.necktie else pick(rng, CLOTHES, 20.0)
-    canvas.polygon(((-half, 0.70), (-half * 0.8, 0.42), (half * 0.8, 0.42), (half, 0.70)), cloth, pose)
-    canvas.box(-0.09, 0.15, 0.09, 0.42, mix(skin, (60, 30, 20), 0.2), pose)
+    canvas.polygon(((-half, 0.70), (-half * 0.8, 0.42), (half * 0.8, 0.42), (half, 0.70)), cloth)
+    canvas.box(-0.09, 0.15, 0.09, 0.42, mix(skin, (60, 30, 20), 0.2))
     if face.necktie:
-        canvas.polygon(((-0.12, 0.40), (0.12, 0.40), (0.0, 0.62)), (235, 235, 235), pose)
-        canvas.polygon(((-0.03, 0.42), (0.03, 0.42), (0.05, 0.70), (-0.05, 0.70)), pick(rng, CLOTHES[1:]), pose)
+        canvas.polygon(((-0.12, 0.40), (0.12, 0.40), (0.0, 0.62)), (235, 235, 235))
+        canvas.polygon(((-0.03, 0.42), (0.03, 0.42), (0.05, 0.70), (-0.05, 0.70)), pick(rng, CLOTHES[1:]))
     elif not face.male:
-        canvas.polygon(((-0.16, 0.41), (0.16, 0.41), (0.0, 0.55)), skin, pose)
+        canvas.polygon(((-0.16, 0.41), (0.16, 0.41), (0.0, 0.55)), skin)
 
 
-def _features(canvas: Canvas, rng: np.random.Generator, pose: Pose, face: Face, skin: Colour, hair: Colour) -> None:
+def _features(canvas: Canvas, rng: np.random.Generator, face: Face, skin: Colour, hair: Colour) -> None:
     shade = mix(skin, (50, 20, 10), 0.45)
     if face.beard:
-        canvas.ellipse(0.0, 0.15, 0.16, 0.13, mix(hair, skin, 0.30), pose)
+        canvas.ellipse(0.0, 0.15, 0.16, 0.13, mix(hair, skin, 0.30))
     for eye in (-0.09, 0.09):
-        canvas.ellipse(eye, -0.03, 0.035, 0.022, (240, 240, 240), pose)
-        canvas.ellipse(eye, -0.03, 0.017, 0.020, (40, 40, 50), pose)
-        canvas.line(
-            ((eye - 0.05, -0.085), (eye + 0.05, -0.085)), 0.030 if face.male else 0.016, mix(hair, shade, 0.4), pose
-        )
+        canvas.ellipse(eye, -0.03, 0.035, 0.022, (240, 240, 240))
+        canvas.ellipse(eye, -0.03, 0.017, 0.020, (40, 40, 50))
+        canvas.line(((eye - 0.05, -0.085), (eye + 0.05, -0.085)), 0.030 if face.male else 0.016, mix(hair, shade, 0.4))
         if face.glasses:
             canvas.line(
-                ((eye - 0.06, 0.0), (eye + 0.06, 0.0), (eye + 0.06, -0.06), (eye - 0.06, -0.06)),
-                0.012,
-                (20, 20, 20),
-                pose,
+                ((eye - 0.06, 0.0), (eye + 0.06, 0.0), (eye + 0.06, -0.06), (eye - 0.06, -0.06)), 0.012, (20, 20, 20)
             )
-    canvas.line(((0.0, -0.02), (0.02, 0.06), (-0.01, 0.07)), 0.015, shade, pose)
+    canvas.line(((0.0, -0.02), (0.02, 0.06), (-0.01, 0.07)), 0.015, shade)
     lips = vary(rng, (190, 40, 60)) if face.lipstick else mix(skin, (150, 60, 50), 0.5)
     lift = 0.025 if face.smiling else 0.0
     canvas.line(
-        ((-0.075, 0.15 - lift), (0.0, 0.155 + lift), (0.075, 0.15 - lift)),
-        0.045 if face.lipstick else 0.028,
-        lips,
-        pose,
+        ((-0.075, 0.15 - lift), (0.0, 0.155 + lift), (0.075, 0.15 - lift)), 0.045 if face.lipstick else 0.028, lips
     )
 
 
-def _top_hair(canvas: Canvas, rng: np.random.Generator, pose: Pose, face: Face, hair: Colour, width: float) -> None:
+def _top_hair(canvas: Canvas, rng: np.random.Generator, face: Face, hair: Colour, width: float) -> None:
     if face.hat:
         cloth = pick(rng, CLOTHES, 20.0)
-        canvas.ellipse(0.0, -0.22, width + 0.04, 0.13, cloth, pose)
-        canvas.box(-width - 0.09, -0.20, width + 0.09, -0.15, mix(cloth, (0, 0, 0), 0.3), pose)
+        canvas.ellipse(0.0, -0.22, width + 0.04, 0.13, cloth)
+        canvas.box(-width - 0.09, -0.20, width + 0.09, -0.15, mix(cloth, (0, 0, 0), 0.3))
         return
     parting = float(rng.uniform(-0.12, 0.12))
     fringe = -0.17 if face.male else -0.14
     crown = [(-width - 0.03, -0.02), (-width - 0.02, -0.18), (-0.12, -0.33), (0.0, -0.35), (0.12, -0.33)]
     crown += [(width + 0.02, -0.18), (width + 0.03, -0.02), (width - 0.03, fringe + 0.02), (parting, fringe - 0.05)]
-    canvas.polygon([*crown, (-width + 0.03, fringe + 0.02)], hair, pose)
-    canvas.line(((parting, -0.33), (parting * 0.8, -0.22)), 0.015, mix(hair, (0, 0, 0), 0.35), pose)
+    canvas.polygon([*crown, (-width + 0.03, fringe + 0.02)], hair)
+    canvas.line(((parting, -0.33), (parting * 0.8, -0.22)), 0.015, mix(hair, (0, 0, 0), 0.35))
     if face.long_hair:
         for side in (-1.0, 1.0):
-            canvas.line(((side * (width + 0.02), -0.10), (side * (width + 0.045), 0.40)), 0.085, hair, pose)
+            canvas.line(((side * (width + 0.02), -0.10), (side * (width + 0.045), 0.40)), 0.085, hair)

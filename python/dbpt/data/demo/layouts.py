@@ -80,9 +80,8 @@ def write_waterbirds(folder: Path, final: Path, rows: list[Row], seed: int) -> N
         species = ("001.Drawn_landbird", "002.Drawn_waterbird")[row.label]
         place = ("land", "water")[row.attribute]
         name = f"{species}/{species[4:]}_{row.index:04d}.jpg"
-        _save(
-            draw_bird(generator("demo-waterbirds", seed, row.index), row.label == 1, row.attribute == 1), folder / name
-        )
+        rng = generator("demo-waterbirds", seed, row.index)
+        _save(draw_bird(rng, row.label == 1, row.attribute == 1), folder / name)
         table.append((row.index, name, row.label, row.split, row.attribute, f"/d/drawn_{place}/{row.index:08d}.jpg"))
     _write_csv(folder / "metadata.csv", "img_id,img_filename,y,split,place,place_filename", table)
 
@@ -99,12 +98,12 @@ def write_celeba(folder: Path, final: Path, rows: list[Row], seed: int) -> None:
         values = " ".join(" 1" if attribute in present else "-1" for attribute in CLAUSES)
         attributes.append(f"{name} {values}")
         partition.append(f"{name} {row.split}")
-    _write_lines(folder / "list_attr_celeba.txt", attributes)
-    _write_lines(folder / "list_eval_partition.txt", partition)
+    for name, lines in (("list_attr_celeba.txt", attributes), ("list_eval_partition.txt", partition)):
+        (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
 
 def _celeba_attributes(face: Face) -> set[str]:
-    """Name what a face shows, out of CelebA's forty attributes; what is never drawn stays -1."""
+    """Return those of CelebA's forty attributes that a face shows; attributes that are never drawn stay -1."""
     shown = {
         "Blond_Hair": face.blond,
         "Black_Hair": not face.blond and face.lightness < 0.22,
@@ -159,7 +158,3 @@ def _write_csv(path: Path, header: str, rows: Iterable[tuple[int | str, ...]]) -
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header.split(","))
         writer.writerows(rows)
-
-
-def _write_lines(path: Path, lines: list[str]) -> None:
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from dbpt.data.demo.canvas import Canvas, Colour, Pose, mix, pick, vary
+from dbpt.data.demo.canvas import Canvas, Colour, Palette, Pose, mix, pick, vary
 
 # How hard the world is. Breeds of a kind differ in build, both kinds wear the same coats, haze takes contrast away.
 SIZE = (0.46, 0.62)
@@ -17,20 +17,13 @@ HAZE = (0.0, 0.25)
 VERANDAS = 0.12
 OPEN = {False: (0.35, 0.85), True: (0.15, 0.65)}
 
-SKY: tuple[Colour, ...] = ((150, 190, 230), (200, 210, 220), (120, 160, 210), (225, 215, 205))
-GRASS: tuple[Colour, ...] = ((95, 140, 65), (120, 130, 70), (80, 115, 60), (165, 150, 110))
-LEAVES: tuple[Colour, ...] = ((50, 95, 45), (80, 120, 50), (35, 75, 50))
-WALLS: tuple[Colour, ...] = ((215, 205, 185), (180, 195, 205), (205, 175, 160), (160, 165, 150), (225, 225, 225))
-FLOORS: tuple[Colour, ...] = ((150, 105, 70), (120, 85, 60), (170, 160, 150), (140, 60, 60), (95, 95, 105))
-FURNITURE: tuple[Colour, ...] = ((130, 60, 55), (70, 85, 120), (110, 85, 60), (120, 120, 115), (80, 110, 90))
-COATS: tuple[Colour, ...] = (
-    (200, 130, 65),
-    (120, 115, 110),
-    (45, 42, 42),
-    (225, 220, 210),
-    (125, 85, 55),
-    (195, 170, 130),
-)
+SKY: Palette = ((150, 190, 230), (200, 210, 220), (120, 160, 210), (225, 215, 205))
+GRASS: Palette = ((95, 140, 65), (120, 130, 70), (80, 115, 60), (165, 150, 110))
+LEAVES: Palette = ((50, 95, 45), (80, 120, 50), (35, 75, 50))
+WALLS: Palette = ((215, 205, 185), (180, 195, 205), (205, 175, 160), (160, 165, 150), (225, 225, 225))
+FLOORS: Palette = ((150, 105, 70), (120, 85, 60), (170, 160, 150), (140, 60, 60), (95, 95, 105))
+FURNITURE: Palette = ((130, 60, 55), (70, 85, 120), (110, 85, 60), (120, 120, 115), (80, 110, 90))
+COATS: Palette = ((200, 130, 65), (120, 115, 110), (45, 42, 42), (225, 220, 210), (125, 85, 55), (195, 170, 130))
 
 
 def draw_pet(rng: np.random.Generator, cat: bool, indoor: bool) -> Image.Image:
@@ -43,14 +36,8 @@ def draw_pet(rng: np.random.Generator, cat: bool, indoor: bool) -> Image.Image:
         _room(canvas, rng, edge)
     else:
         _garden(canvas, rng, edge)
-    pose = Pose(
-        x=float(rng.uniform(0.34, 0.66)),
-        y=float(rng.uniform(0.52, 0.68)),
-        size=float(rng.uniform(*SIZE)),
-        tilt=float(rng.normal(0.0, 0.08)),
-        flip=bool(rng.random() < 0.5),
-    )
-    _animal(canvas, rng, pose, cat)
+    canvas.pose = Pose.draw(rng, (0.34, 0.66), (0.52, 0.68), SIZE, 0.08)
+    _animal(canvas, rng, cat)
     return canvas.finish(rng, noise=9.0)
 
 
@@ -116,48 +103,46 @@ def _veranda(canvas: Canvas, rng: np.random.Generator, edge: float, openness: fl
         canvas.box(middle - 0.15, edge - 0.14, middle + 0.15, edge + 0.10, cloth)
 
 
-def _animal(canvas: Canvas, rng: np.random.Generator, pose: Pose, cat: bool) -> None:
+def _animal(canvas: Canvas, rng: np.random.Generator, cat: bool) -> None:
     """Draw an animal that faces right; `build` runs from a heavy dog (0) to a slender cat (1)."""
     build = float(np.clip(rng.normal(0.85 if cat else 0.15, BUILD_SPREAD), 0.0, 1.0))
-    coat = mix(pick(rng, COATS), canvas.tone(pose), float(rng.uniform(*HAZE)))
+    coat = mix(pick(rng, COATS), canvas.tone(), float(rng.uniform(*HAZE)))
     dark, pale = mix(coat, (20, 15, 15), 0.45), mix(coat, (250, 245, 235), 0.45)
     sitting = rng.random() < 0.45
     lean = -0.9 if sitting else 0.0
     width, height = (0.36, 0.24 - 0.04 * build) if sitting else (0.46, 0.22 - 0.05 * build)
     for leg in (0.05, 0.20) if sitting else (-0.34, -0.22, 0.20, 0.32):
-        canvas.line(
-            ((leg, 0.05), (leg + 0.02, 0.46)), 0.12 - 0.04 * build, dark if leg in (-0.22, 0.20) else coat, pose
-        )
-    _tail(canvas, pose, build, coat)
-    canvas.ellipse(0.0, 0.05 if sitting else 0.0, width, height, coat, pose, tilt=lean)
+        canvas.line(((leg, 0.05), (leg + 0.02, 0.46)), 0.12 - 0.04 * build, dark if leg in (-0.22, 0.20) else coat)
+    _tail(canvas, build, coat)
+    canvas.ellipse(0.0, 0.05 if sitting else 0.0, width, height, coat, tilt=lean)
     if sitting:
-        canvas.ellipse(-0.14, 0.28, 0.24, 0.18, coat, pose)
+        canvas.ellipse(-0.14, 0.28, 0.24, 0.18, coat)
     if rng.random() < 0.4:
-        canvas.ellipse(0.12, 0.10, 0.16, 0.12, pale, pose)
+        canvas.ellipse(0.12, 0.10, 0.16, 0.12, pale)
     x, y, skull = (0.22, -0.38, 0.19) if sitting else (0.48, -0.26, 0.18)
-    canvas.line(((x - 0.18, -0.05), (x, y)), 0.22 - 0.06 * build, coat, pose)
-    _head(canvas, pose, (x, y, skull), build, (coat, dark, pale))
+    canvas.line(((x - 0.18, -0.05), (x, y)), 0.22 - 0.06 * build, coat)
+    _head(canvas, (x, y, skull), build, (coat, dark, pale))
 
 
-def _tail(canvas: Canvas, pose: Pose, build: float, coat: Colour) -> None:
+def _tail(canvas: Canvas, build: float, coat: Colour) -> None:
     rise, width = 0.20 + 0.35 * build, 0.10 - 0.04 * build
     curve = [(-0.38 - 0.22 * math.sin(t * 1.9), 0.05 - rise * t) for t in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    canvas.line(curve, width, coat, pose)
+    canvas.line(curve, width, coat)
 
 
 def _head(
-    canvas: Canvas, pose: Pose, skull: tuple[float, float, float], build: float, coats: tuple[Colour, Colour, Colour]
+    canvas: Canvas, skull: tuple[float, float, float], build: float, coats: tuple[Colour, Colour, Colour]
 ) -> None:
     """Pointed ears and a flat face, or hanging ears and a muzzle, in the measure of `build`."""
     (x, y, r), (coat, dark, pale) = skull, coats
     if build > 0.5:
         for ear in (-0.11, 0.09):
             tip = 0.16 + 0.16 * build
-            canvas.polygon(((x + ear - 0.08, y - 0.09), (x + ear, y - tip), (x + ear + 0.08, y - 0.09)), dark, pose)
-    canvas.ellipse(x, y, r, r * 0.95, coat, pose)
+            canvas.polygon(((x + ear - 0.08, y - 0.09), (x + ear, y - tip), (x + ear + 0.08, y - 0.09)), dark)
+    canvas.ellipse(x, y, r, r * 0.95, coat)
     muzzle = 0.26 * (1.0 - build) + 0.05
-    canvas.ellipse(x + r * 0.6 + muzzle * 0.4, y + 0.06, muzzle * 0.75, 0.09, mix(coat, pale, 0.5), pose)
-    canvas.ellipse(x + r * 0.6 + muzzle * 1.0, y + 0.03, 0.035, 0.035, (20, 15, 15), pose)
+    canvas.ellipse(x + r * 0.6 + muzzle * 0.4, y + 0.06, muzzle * 0.75, 0.09, mix(coat, pale, 0.5))
+    canvas.ellipse(x + r * 0.6 + muzzle * 1.0, y + 0.03, 0.035, 0.035, (20, 15, 15))
     if build <= 0.5:
-        canvas.ellipse(x - 0.09, y + 0.05, 0.08, 0.20 - 0.06 * build, dark, pose, tilt=0.25)
-    canvas.ellipse(x + 0.07, y - 0.04, 0.032, 0.036, (15, 15, 15) if build < 0.5 else (60, 110, 50), pose)
+        canvas.ellipse(x - 0.09, y + 0.05, 0.08, 0.20 - 0.06 * build, dark, tilt=0.25)
+    canvas.ellipse(x + 0.07, y - 0.04, 0.032, 0.036, (15, 15, 15) if build < 0.5 else (60, 110, 50))
