@@ -8,7 +8,8 @@ from table_files import refused, rows
 import dbpt
 from dbpt.cli import main
 from dbpt.data import load_dataset
-from dbpt.data.columns import parse_columns
+from dbpt.data.columns import Columns, parse_columns
+from dbpt.data.paths import relative_path
 from dbpt.errors import InputError
 
 HEADER = "file,y,fold,place,label"
@@ -110,3 +111,11 @@ def test_fit_evaluate_and_label_read_the_same_columns(tiny, tmp_path, capsys):
         assert json.loads(capsys.readouterr().out)["rows"][0]["test"] == expected
     sample = dbpt.draw_label_sample(run, out=tmp_path / "sample", n=8, cache=str(tiny.cache))
     assert sample.dataset == "renamed"
+
+
+@pytest.mark.parametrize(
+    "path", ["a", "a/b.jpg", ".a/b", "a/.b", "a./b", "./a", "a//b", "a/./b", "a/../b", "a/b/..", "a/", "a/.", "é b/c~"]
+)
+def test_paths_are_normalised_in_a_column_as_one_by_one(path, tmp_path):
+    columns = Columns(tmp_path / "t.csv", [2], {"path": [path]})
+    assert columns.image_paths("path", tmp_path) == (relative_path(path, tmp_path, "here"),)

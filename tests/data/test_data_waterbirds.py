@@ -1,7 +1,7 @@
 """Waterbirds in its own layout, with other splits and columns, and broken."""
 
 import pytest
-from layouts import BIRDS, edit, refused, touch, write_birds
+from layouts import BIRDS, edit, refused, write_birds
 
 from dbpt.data import load_dataset
 
@@ -45,8 +45,7 @@ def test_waterbirds_counts_are_compared_with_the_published_ones(birds):
         for n in range(count)
     ]
     (birds / "metadata.csv").write_text(BIRDS + "\n".join(rows) + "\n")
-    touch(birds, *(row.split(",")[1] for row in rows))
-    assert load_dataset("waterbirds", birds).notes == ()
+    assert load_dataset("waterbirds", birds, check=False).notes == ()
 
 
 def test_own_words_for_a_known_data_set_go_by_index(birds):

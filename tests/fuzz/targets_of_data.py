@@ -10,7 +10,7 @@ from fuzz_target import UNPRINTABLE, Parse, Workplace, target
 from layouts import touch, write_birds, write_faces, write_pets
 
 from dbpt.data import Dataset, archives, load_dataset
-from dbpt.data.checks import check_dataset
+from dbpt.data.dataset_checks import check_dataset
 from dbpt.data.webdataset import shards_of
 
 

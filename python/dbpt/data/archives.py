@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from dbpt.data.tables import import_pyarrow
+from dbpt.data.table_formats import import_pyarrow
 from dbpt.errors import InputError
 from dbpt.files.disk import open_regular, reason_of
 

@@ -20,7 +20,7 @@ from dbpt.data.columns import Columns, column_position, shortened
 from dbpt.data.dataset import Dataset, GroupCounts
 from dbpt.data.paths import find_root, first_of, relative_path
 from dbpt.data.request import DataRequest
-from dbpt.data.tables import read_columns, read_text, separated_rows
+from dbpt.data.table_formats import read_columns, read_text, separated_rows
 from dbpt.data.words import COMMA_HINT, Vocabulary, Words
 from dbpt.errors import InputError, nearest
 

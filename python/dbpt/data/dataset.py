@@ -1,6 +1,6 @@
 """``Dataset``: the images of a data set with the label, attribute and split of each, in arrays of one order.
 
-It holds the metadata as the readers found them; ``checks`` decides whether they can be used.
+It holds the metadata as the readers found them; ``dataset_checks`` decides whether they can be used.
 """
 
 from dataclasses import dataclass

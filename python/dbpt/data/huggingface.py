@@ -18,7 +18,7 @@ from dbpt.data.dataset import Dataset
 from dbpt.data.labels import SPLIT_FOLDERS, coded_dataset, is_unknown
 from dbpt.data.paths import is_file, is_there
 from dbpt.data.request import DataRequest
-from dbpt.data.tables import json_object, read_text
+from dbpt.data.table_formats import json_object, read_text
 from dbpt.data.words import Vocabulary
 from dbpt.errors import InputError
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbpt.data import celeba, metashift, tables, waterbirds, webdataset
-from dbpt.data.checks import check_dataset, check_names, published_notes, spelled_as_on_disk
+from dbpt.data import celeba, metashift, table_formats, waterbirds, webdataset
 from dbpt.data.columns import REQUIRED, check_columns, shortened
 from dbpt.data.dataset import Dataset
+from dbpt.data.dataset_checks import check_dataset, check_names, published_notes, spelled_as_on_disk
 from dbpt.data.huggingface import is_saved_dataset, read_saved_dataset
 from dbpt.data.huggingface_objects import path_of
 from dbpt.data.image_folder import read_image_folder
@@ -141,7 +141,7 @@ def _read_benchmark(request: DataRequest) -> Dataset:
 def _read_own(request: DataRequest) -> Dataset:
     """Read a table, shards, or a folder; which of them the path says."""
     path, root = absolute(request.source), request.root
-    is_table = path.suffix.lower() in tables.READERS
+    is_table = path.suffix.lower() in table_formats.READERS
     given = "--embeddings" if root is None else f"--root {root}"
     if webdataset.is_pattern_of_shards(request.source):
         if root is not None or not request.images:
@@ -158,7 +158,7 @@ def _read_own(request: DataRequest) -> Dataset:
         if is_there(path) and not is_file(path):
             way_out = "give a table, a folder of images or .tar shards"
             raise InputError(f"{path}: is not a regular file or folder; {way_out}")
-        known, endings = ", ".join(BENCHMARKS), ", ".join(tables.READERS)
+        known, endings = ", ".join(BENCHMARKS), ", ".join(table_formats.READERS)
         raise InputError(
             f"data {path.name!r} is neither a known data set ({known}) nor the path of a {endings} table, nor a "
             f"folder, nor .tar shards{nearest(path.name.lower(), list(BENCHMARKS))}"
@@ -171,4 +171,4 @@ def _read_own(request: DataRequest) -> Dataset:
     if root is not None and not is_folder(root):
         expected = f"expected the one that the paths of {path.name} are relative to"
         raise InputError(f"--root {root} is not a folder; {expected}")
-    return tables.read_table(path, path.parent if root is None else root, request)
+    return table_formats.read_table(path, path.parent if root is None else root, request)

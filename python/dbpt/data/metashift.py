@@ -14,7 +14,7 @@ from dbpt.data.columns import Columns, shortened
 from dbpt.data.dataset import Dataset, GroupCounts
 from dbpt.data.paths import find_root, first_of, list_entries, look_for_root, relative_path
 from dbpt.data.request import DataRequest
-from dbpt.data.tables import read_columns
+from dbpt.data.table_formats import read_columns
 from dbpt.data.words import Vocabulary, Words
 from dbpt.errors import InputError
 

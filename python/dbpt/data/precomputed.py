@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 
 from dbpt.data.dataset import Dataset
 from dbpt.data.paths import is_folder, list_entries
-from dbpt.data.tables import read_parquet
+from dbpt.data.table_formats import read_parquet
 from dbpt.errors import InputError
 from dbpt.files.disk import open_regular, reason_of
 

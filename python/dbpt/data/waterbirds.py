@@ -8,7 +8,7 @@ from pathlib import Path
 from dbpt.data.dataset import Dataset, GroupCounts
 from dbpt.data.paths import find_root
 from dbpt.data.request import DataRequest
-from dbpt.data.tables import read_columns
+from dbpt.data.table_formats import read_columns
 from dbpt.data.words import Words
 
 # As group_DRO, SubpopBench and WILDS name it.

@@ -17,7 +17,7 @@ from dbpt.data.image_folder import ENDINGS
 from dbpt.data.labels import SPLIT_FOLDERS, coded_dataset
 from dbpt.data.paths import is_file, is_folder, list_entries
 from dbpt.data.request import DataRequest
-from dbpt.data.tables import json_object
+from dbpt.data.table_formats import json_object
 from dbpt.errors import InputError
 
 SPLIT_WORD = re.compile(r"(?<![a-z])(train|val|valid|validation|test)(?![a-z])")

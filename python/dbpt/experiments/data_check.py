@@ -7,8 +7,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dbpt.data.checks import check_classes, missing_rows, published_notes, repeated_rows
 from dbpt.data.dataset import Dataset
+from dbpt.data.dataset_checks import check_classes, missing_rows, published_notes, repeated_rows
 from dbpt.data.loading import load_dataset
 from dbpt.errors import InputError
 from dbpt.features import UnreadableImage, decoding_threads, pillow_warnings, read_size

@@ -18,7 +18,7 @@ from dbpt._core import GroupIndex, GroupStream
 from dbpt.clip import Backbone, load_backbone
 from dbpt.clip.zero_shot import zero_shot_logits, zero_shot_weights
 from dbpt.data import SPLITS, Dataset, load_dataset
-from dbpt.data.checks import check_classes
+from dbpt.data.dataset_checks import check_classes
 from dbpt.data.precomputed import check_precomputed_file, read_precomputed_features
 from dbpt.data.words import Words
 from dbpt.errors import InputError

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from dbpt.data import SPLITS
-from dbpt.data.tables import read_columns
+from dbpt.data.table_formats import read_columns
 from dbpt.errors import InputError
 from dbpt.files.csv import csv_text, unmarked
 from dbpt.files.disk import write_atomically, write_json

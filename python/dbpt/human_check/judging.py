@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dbpt._core import __version__
 from dbpt.data.columns import Columns
-from dbpt.data.tables import read_columns, read_text
+from dbpt.data.table_formats import read_columns, read_text
 from dbpt.errors import InputError
 from dbpt.files.csv import unmarked
 from dbpt.files.disk import write_json
