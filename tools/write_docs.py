@@ -41,7 +41,7 @@ how the defaults were chosen.
 
 
 def settings_page() -> str:
-    """The text of docs/settings.md."""
+    """Return the text of docs/settings.md."""
     return SETTINGS + "".join(_settings_row(setting) for setting in fields(FitConfig))
 
 
@@ -61,7 +61,7 @@ def _settings_row(setting: Field[Any]) -> str:
 
 
 def combinations_table() -> str:
-    """The matrix of docs/methods.md, and under it why each of the others is refused."""
+    """Return the matrix of docs/methods.md and the reasons for refused combinations."""
     heads: dict[tuple[str, str, str], list[str]] = {}
     reasons: dict[str, None] = {}
     for choice in combinations():
@@ -81,28 +81,28 @@ def combinations_table() -> str:
 
 
 def _heads(valid: list[str]) -> str:
-    """Names of the heads of a cell. Each must go with every selection, which the table does not show."""
+    """Return the heads of a cell, each of which must work with every selection."""
     names = dict.fromkeys(valid)
     assert all(valid.count(name) == len(CHOICES["select"]) for name in names)
     return "any head" if len(names) == len(HEADS) else ", ".join(f"`{name}`" for name in names) or "–"
 
 
 def methods_page(page: str) -> str:
-    """The text of docs/methods.md with the combinations of the code."""
+    """Return the text of docs/methods.md with the combinations of the code."""
     before, _, rest = page.partition(MATRIX_BEGIN)
     _, _, behind = rest.partition(MATRIX_END)
     return before + MATRIX_BEGIN + combinations_table() + MATRIX_END + behind
 
 
 def demo_output(run: Path) -> str:
-    """What ``dbpt fit demo --out runs/demo`` prints at its end."""
+    """Return the table that ``dbpt fit demo --out runs/demo`` prints."""
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     lines = comparison_table(metrics).splitlines()
     return "\n".join([*(line.rstrip() for line in lines), "", "report: runs/demo/report.html"])
 
 
 def split_readme(text: str) -> tuple[str, str, str]:
-    """README before, in and behind the demo's output."""
+    """Return README before, in and after the demo output."""
     before, _, rest = text.partition(BEGIN)
     output, _, behind = rest.partition(END)
     return before, output, behind
