@@ -1,5 +1,7 @@
 """Every text tower that open_clip names, against its own `encode_text`; the page that says which path each one takes.
 
+By default one tower of each build is tried, the smallest; towers that differ from it in sizes alone are marked `full`.
+
 Text towers of full width with two blocks and random weights; configs that then are equal are built once. Vocabularies
 are parts of one table. Hugging Face models are built from a configuration of the same class, since theirs lie on a hub,
 and tokenizers of a hub are replaced by one with the same special tokens.
@@ -60,6 +62,33 @@ def distinct() -> dict[str, list[str]]:
     return names
 
 
+def build(config: str) -> str:
+    """A shallow config without its sizes: towers of one build are made of the same modules."""
+    config = json.loads(config)
+    text = {name: value for name, value in config["text_cfg"].items() if type(value) not in (int, float)}
+    if name := text.get("hf_model_name"):
+        text["hf_model_name"] = next(kind for kind in ("mt5", "nllb", "xlm", "roberta") if kind in name)
+    return json.dumps([text, config["frame"], config.get("custom_text")], sort_keys=True)
+
+
+def size(config: str) -> tuple[int, int]:
+    """The width of a tower as far as its config tells, and that of the features that it gives."""
+    config = json.loads(config)
+    return config["text_cfg"].get("width", 0), config["embed_dim"]
+
+
+def towers() -> list:
+    """A pytest parameter for each distinct config, with its names."""
+    smallest: dict[str, str] = {}
+    configs = distinct()
+    for config in sorted(configs, key=size):
+        smallest.setdefault(build(config), config)
+    return [
+        pytest.param((config, names), id=names[0], marks=() if config in smallest.values() else pytest.mark.full)
+        for config, names in configs.items()
+    ]
+
+
 @cache
 def table() -> torch.Tensor:
     return 0.5 * torch.randn(VOCABULARY, WIDEST, generator=torch.Generator().manual_seed(0))
@@ -90,23 +119,23 @@ def documented_path(name: str) -> str:
     return row.split(" | ")[0].removeprefix("| ")
 
 
-@pytest.fixture(params=distinct().items(), ids=lambda item: item[1][0])
+@pytest.fixture(params=towers())
 def named(request, tmp_path):
     """(its names, the model, the tokenizer, the number of start tokens)"""
-    config = json.loads(request.param[0])
+    config, names = json.loads(request.param[0]), request.param[1]
     frame, text = config.pop("frame"), config["text_cfg"]
     if "hf_model_name" in text:
         text["hf_model_name"] = hugging_face(text["hf_model_name"], tmp_path)
     torch.manual_seed(0)
-    model = build_model(config, request.param[1][0]).eval().requires_grad_(False)
+    model = build_model(config, names[0]).eval().requires_grad_(False)
     embedding = token_embedding(model)
     if "hf_model_name" not in text:
         embedding.weight.data = table()[:, : embedding.embedding_dim]
     length = text.get("context_length", 77)
     if frame is None:
-        return request.param[1], model, open_clip.SimpleTokenizer(context_length=length), 1
+        return names, model, open_clip.SimpleTokenizer(context_length=length), 1
     start, end, pad = FRAMES[frame]
-    return request.param[1], model, WordTokenizer(start, end, pad, length, first=6), len(start)
+    return names, model, WordTokenizer(start, end, pad, length, first=6), len(start)
 
 
 def test_every_named_tower_gives_what_encode_text_gives(named):
