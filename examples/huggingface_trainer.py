@@ -65,6 +65,7 @@ def main(folder):
     )
     trainer = GroupTrainer(Classifier(), arguments, train_dataset=dataset)
     trainer.train(resume_from_checkpoint=any(Path(folder).glob("checkpoint-*")))
+    trainer.accelerator.end_training()  # ends the threads that talk to the other processes, before the process ends
 
 
 if __name__ == "__main__":

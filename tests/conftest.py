@@ -12,6 +12,8 @@ import pytest
 
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
+MOST_PROCESSES = 8
+"""More would spend most of their time on importing torch."""
 
 # A shell without job control starts `pytest &` with Ctrl-C ignored; other programs block signals. Children inherit it.
 for _number in (signal.SIGINT, signal.SIGTERM):
@@ -19,6 +21,17 @@ for _number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 if sys.platform != "win32":
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Share the whole suite among the cores, with pytest-xdist. Without -n, named tests run in this process.
+
+    Neighbours, which share fixtures, stay together until a process has nothing left to do.
+    """
+    of_all = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not hasattr(config, "workerinput")
+    if of_all and config.pluginmanager.hasplugin("xdist") and config.option.numprocesses is None:
+        config.option.numprocesses, config.option.maxprocesses, config.option.dist = "auto", MOST_PROCESSES, "worksteal"
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +68,7 @@ def bert_folder(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def launcher():
     """A `launcher.Launcher`."""
     from launcher import Launcher

@@ -1,5 +1,6 @@
 """The command line: options and lists, and one clear line with exit code 2 for whatever the user got wrong."""
 
+import io
 import json
 import os
 import pickle
@@ -382,18 +383,12 @@ def test_an_error_stands_where_torchrun_reads_the_reason_that_it_ends_with(comma
     assert failure.timestamp > 0
 
 
-def test_letters_that_the_output_lacks_are_replaced(tiny, tiny_run):
-    environment = os.environ | {"PYTHONIOENCODING": "cp1252"}
-    arguments = ["evaluate", tiny_run, tiny.table, "--cache", tiny.cache]
-    done = subprocess.run(
-        [sys.executable, "-m", "dbpt", *map(str, arguments)],
-        capture_output=True,
-        env=environment,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert b"\n????????" in done.stdout  # the rule below the head
+def test_letters_that_the_output_lacks_are_replaced(tiny, tiny_run, monkeypatch):
+    printed = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding="cp1252"))
+    main(["evaluate", str(tiny_run), str(tiny.table), "--cache", str(tiny.cache)])
+    sys.stdout.flush()
+    assert b"\n????????" in printed.getvalue()  # the rule below the head
 
 
 def test_a_warning_is_one_line(capsys):

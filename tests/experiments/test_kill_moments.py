@@ -42,11 +42,16 @@ def epochs_saved(checkpoint: Path) -> int:
     "choice",
     [
         "--head prompt --objective dbpt --optimizer sgd",
-        "--head prompt --objective groupdro --apply sampling",
-        "--head prompt --objective jtt --identification-epochs 2",
-        "--head linear --objective dbpt --apply sampling",
         "--head linear --objective groupdro --group-source soft",
         "--head linear --objective jtt --identification-epochs 2 --apply sampling --optimizer sgd",
+        *(
+            pytest.param(choice, marks=pytest.mark.full)
+            for choice in (
+                "--head prompt --objective groupdro --apply sampling",
+                "--head prompt --objective jtt --identification-epochs 2",
+                "--head linear --objective dbpt --apply sampling",
+            )
+        ),
     ],
 )
 def test_killed_at_each_moment_in_turn_it_ends_with_the_same_bytes(launcher: Launcher, tiny, tmp_path, choice):

@@ -1,6 +1,6 @@
 """kill -9 at times drawn evenly from those that `dbpt embed` and `dbpt fit` take, whatever these are doing then.
 
-Ten in CI; DBPT_RANDOM_KILLS of each command otherwise. The kills of test_faults.py are aimed at what is written.
+Six in CI; DBPT_RANDOM_KILLS of each command otherwise. The kills of test_faults.py are aimed at what is written.
 """
 
 import os
@@ -8,7 +8,7 @@ import os
 import pytest
 from faulty_command import FaultyCommand, embedding, fitting
 
-KILLS = int(os.environ.get("DBPT_RANDOM_KILLS", "5"))
+KILLS = int(os.environ.get("DBPT_RANDOM_KILLS", "3"))
 
 
 @pytest.fixture(scope="module", params=["embed", "fit"])

@@ -1,7 +1,6 @@
 """Processes on one cache: locks that name their owner, claims, and the work shared to the last byte."""
 
 import json
-import multiprocessing
 import os
 import re
 import signal
@@ -23,7 +22,7 @@ from dbpt.features import embedding_pass, verify_cache
 from dbpt.files import lock as owned_lock
 from dbpt.files.lock import OwnedLock
 
-FORK = multiprocessing.get_context("spawn")
+PROCESSES = launched.forking()
 
 
 def hold(file: Path, ready, done) -> None:
@@ -35,8 +34,8 @@ def hold(file: Path, ready, done) -> None:
 @pytest.fixture
 def held(tmp_path):
     """A lock that another process has: (its file, that process, what lets it go)."""
-    ready, done = FORK.Event(), FORK.Event()
-    process = FORK.Process(target=hold, args=(tmp_path / "lock", ready, done))
+    ready, done = PROCESSES.Event(), PROCESSES.Event()
+    process = PROCESSES.Process(target=hold, args=(tmp_path / "lock", ready, done))
     process.start()
     assert ready.wait(60)
     yield tmp_path / "lock", process, done
@@ -190,7 +189,7 @@ def as_rank(rank: int, arguments: list[str], pauses: list[float]) -> None:
 def expected(task, tmp_path_factory) -> dict[str, bytes]:
     """The cache of one process."""
     cache = tmp_path_factory.mktemp("expected")
-    process = FORK.Process(target=small_shards, args=([*task, "--cache", str(cache)],))
+    process = PROCESSES.Process(target=small_shards, args=([*task, "--cache", str(cache)],))
     process.start()
     process.join(600)
     assert process.exitcode == 0
@@ -231,7 +230,7 @@ def test_ranks_share_the_work_and_end_with_the_bytes_of_one(task, expected, tmp_
 
 def test_a_slow_rank_costs_its_shard_and_no_more(task, expected, tmp_path):
     cache = tmp_path / "cache"
-    ranks = launched.launch(tmp_path / "ranks", 2, as_rank, [*task, "--cache", str(cache)], [0.0, 2.5])
+    ranks = launched.launch(tmp_path / "ranks", 2, as_rank, [*task, "--cache", str(cache)], [0.0, 1.0])
     assert ranks.codes() == [0, 0]
     assert contents(cache) == expected
     assert decoded(ranks.printed("out")[0]) > COUNT / 2
@@ -242,10 +241,10 @@ def test_a_dead_process_costs_nothing_but_time(task, expected, tmp_path):
     """Two runs that know nothing of each other; one hangs with a shard in its hands, and is killed."""
     cache = tmp_path / "cache"
     arguments = [*task, "--cache", str(cache)]
-    hanging = FORK.Process(target=small_shards, args=(arguments, 600.0))
+    hanging = PROCESSES.Process(target=small_shards, args=(arguments, 600.0))
     hanging.start()
     wait_for(lambda: list(cache.glob("features/*/claims/*.lock")))
-    other = FORK.Process(target=small_shards, args=(arguments,))
+    other = PROCESSES.Process(target=small_shards, args=(arguments,))
     other.start()
     in_hand = 1 + embedding_pass.PREFETCHED_BATCHES  # a shard is one batch here
     wait_for(lambda: len(list(cache.glob("features/*/*.safetensors"))) == SHARDS - in_hand)

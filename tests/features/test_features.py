@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -343,33 +341,33 @@ def test_interrupted_runs_keep_their_shards(backbone, root, paths, monkeypatch):
 
 
 KILLED = """
-import os, signal, sys
+import os, signal
 from pathlib import Path
 from dbpt.clip import load_backbone
 from dbpt.features import cache, embed_images, embedding_pass, manifest
 
 embedding_pass.LEAST_SHARD_ROWS = 4
-write, left = cache.write_atomically, [int(sys.argv[3])]
+write, left = cache.write_atomically, [{write}]
 def dying(path, content):
     left[0] -= 1
     if left[0] == 0:
-        path.with_name(f".{path.name}.x.tmp").write_bytes(b"half")
+        path.with_name("." + path.name + ".x.tmp").write_bytes(b"half")
         os.kill(os.getpid(), signal.SIGKILL)
     write(path, content)
 cache.write_atomically = manifest.write_atomically = dying
-root = Path(sys.argv[2])
+root = Path({root!r})
 paths = sorted(str(p.relative_to(root)) for p in root.rglob("*.*g"))
-embed_images(load_backbone(sys.argv[1], "random"), root, paths, cache_dir=root.parent / "cache", batch_size=4)
+embed_images(load_backbone({config!r}, "random"), root, paths, cache_dir=root.parent / "cache", batch_size=4)
 """
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
-def test_killed_runs_end_with_the_same_bytes(backbone, config, root, paths, monkeypatch):
+def test_killed_runs_end_with_the_same_bytes(backbone, config, root, paths, monkeypatch, launcher, tmp_path):
     monkeypatch.setattr(embedding_pass, "LEAST_SHARD_ROWS", 4)
     expected = run(backbone, root, paths, cache_dir=root.parent / "whole").features
     for write in (3, 2):  # before a shard, then before a manifest
-        command = [sys.executable, "-c", KILLED, str(config), str(root), str(write)]
-        assert subprocess.run(command, check=False, capture_output=True).returncode == -signal.SIGKILL
+        script = KILLED.format(config=str(config), root=str(root), write=write)
+        assert launcher.run(["--version"], tmp_path / "stderr", first=script) == -signal.SIGKILL
     result = run(backbone, root, paths)
     assert result.recomputed == 21 - 4
     np.testing.assert_array_equal(result.features, expected)

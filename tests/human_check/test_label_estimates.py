@@ -91,12 +91,11 @@ def test_a_census_is_exact_and_its_intervals_have_no_width():
 @pytest.mark.parametrize(
     ("shares", "error", "accuracies"),
     [
-        ([0.4, 0.3, 0.1, 0.2], 0.05, (0.95, 0.7)),
-        ([0.4, 0.4, 0.1, 0.1], 0.01, (0.95, 0.7)),
-        ([0.7, 0.05, 0.03, 0.22], 0.1, (0.95, 0.7)),
-        ([0.4, 0.3, 0.1, 0.2], 0.03, (0.995, 0.98)),
+        pytest.param([0.4, 0.3, 0.1, 0.2], 0.05, (0.95, 0.7), id="plain", marks=pytest.mark.full),
+        pytest.param([0.4, 0.4, 0.1, 0.1], 0.01, (0.95, 0.7), id="few errors"),
+        pytest.param([0.7, 0.05, 0.03, 0.22], 0.1, (0.95, 0.7), id="small groups"),
+        pytest.param([0.4, 0.3, 0.1, 0.2], 0.03, (0.995, 0.98), id="good classifier", marks=pytest.mark.full),
     ],
-    ids=["plain", "few errors", "small groups", "good classifier"],
 )
 def test_intervals_cover_the_truth_and_estimates_are_right_on_average(shares, error, accuracies):
     """200 samples of 200 images. With a true coverage of 95 %, under 90 % would come once in 400 times."""
@@ -117,7 +116,7 @@ def test_intervals_cover_the_truth_and_estimates_are_right_on_average(shares, er
     assert (abs(values.mean(axis=0) - truth) < 4 * values.std(axis=0) / np.sqrt(len(values)) + 0.01).all()
 
 
-@pytest.mark.parametrize("labelled", [3, 10, 20, 60])
+@pytest.mark.parametrize("labelled", [3, *(pytest.param(n, marks=pytest.mark.full) for n in (10, 60)), 20])
 def test_intervals_cover_where_a_person_stops_early(labelled):
     """Many strata then have one labelled image or none. Of the smallest samples, less is asked."""
     split = Split(4, 3000, [0.4, 0.3, 0.1, 0.2], 0.05)

@@ -92,28 +92,29 @@ def test_so_does_a_finished_run(tiny, tiny_run, tmp_path):
     assert {path.name for path in (tmp_path / "run").iterdir()} == {path.name for path in tiny_run.iterdir()}
 
 
-@pytest.mark.parametrize("flags", [{}, {"resume": True}, {"overwrite": True}])
-def test_a_folder_in_which_another_process_writes_is_refused(tiny_run, tmp_path, flags):
-    run = shutil.copytree(tiny_run, tmp_path / "run") if flags else tmp_path / "run"
+def test_a_folder_in_which_another_process_writes_is_refused(tiny_run, tmp_path):
+    """A new one, one that it resumes, and one that it overwrites."""
+    runs = [tmp_path / name for name in ("new-run", "resumed-run", "overwritten-run")]
+    for run in runs[1:]:
+        shutil.copytree(tiny_run, run)
+    flags = [{"resume": run is runs[1], "overwrite": run is runs[2]} for run in runs]
+    held = ", ".join(f"RUN_FOLDER.held(Path({str(run)!r}), **{flag!r})" for run, flag in zip(runs, flags, strict=True))
     script = (
         "import sys\nfrom pathlib import Path\nfrom dbpt.runs.run_folder import RUN_FOLDER\n"
-        f"with RUN_FOLDER.held(Path({str(run)!r}), **{ {'resume': False, 'overwrite': False, **flags}!r}):\n"
-        "    print('held', flush=True)\n    sys.stdin.read()\n"
+        f"with {held}:\n    print('held', flush=True)\n    sys.stdin.read()\n"
     )
     other = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert other.stdout.readline() == "held\n"
-    with (
-        pytest.raises(
-            InputError, match=f"run: process {other.pid} of .* is writing there; wait until it has ended, or"
-        ),
-        RUN_FOLDER.held(run, **{"resume": False, "overwrite": False, **flags}),
-    ):
-        pass
+    refusal = f"run: process {other.pid} of .* is writing there; wait until it has ended, or"
+    for run, flag in zip(runs, flags, strict=True):
+        with pytest.raises(InputError, match=refusal), RUN_FOLDER.held(run, **flag):
+            pass
     other.kill()
     other.communicate()
-    with RUN_FOLDER.held(run, **{"resume": False, "overwrite": False, **flags}):  # the lock of the dead is free
-        pass
-    assert not (run / "dbpt.lock").exists()
+    for run, flag in zip(runs, flags, strict=True):
+        with RUN_FOLDER.held(run, **flag):  # the lock of the dead is free
+            pass
+        assert not (run / "dbpt.lock").exists()
 
 
 def test_a_run_that_wrote_nothing_leaves_no_folder(tmp_path):

@@ -44,6 +44,15 @@ class Launched:
         return [(self.folder / f"{stream}{rank}").read_text() for rank in range(len(self.processes))]
 
 
+def forking() -> multiprocessing.context.BaseContext:
+    """A context whose processes are forked from one that has imported torch."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        pytest.skip("needs fork")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["dbpt.experiments.fit", "pytest"])
+    return context
+
+
 def launch(
     folder: Path,
     count: int,
@@ -52,11 +61,8 @@ def launch(
     of_all: Mapping[str, object] | None = None,
 ) -> Launched:
     """``count`` processes that call ``work(rank, *arguments)`` and end, with the environment variables ``of_all``."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        pytest.skip("needs fork")
+    context = forking()
     folder.mkdir(exist_ok=True)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dbpt.experiments.fit"])
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
