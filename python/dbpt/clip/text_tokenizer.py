@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -59,7 +60,12 @@ def simple_tokenizer(config: dict[str, Any]) -> Tokenizer:
             f"the model's config names the tokenizer {config['text_cfg']['hf_tokenizer_name']!r}; "
             "give its tokenizer.json, or the folder that holds it, with --tokenizer"
         )
-    return open_clip.SimpleTokenizer(context_length=context_length(config))  # type: ignore[no-any-return]
+    return _clip_tokenizer(context_length(config))
+
+
+@lru_cache(maxsize=4)
+def _clip_tokenizer(length: int) -> Tokenizer:
+    return open_clip.SimpleTokenizer(context_length=length)  # type: ignore[no-any-return] # it parses 49,408 merges
 
 
 def tokenizer_file(path: Path) -> Path:

@@ -6,6 +6,7 @@ One file without scripts or anything external; jinja2 escapes every text, so cla
 import re
 from base64 import b64encode
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -77,6 +78,7 @@ def render_report(metrics: dict[str, Any], history: History, gallery: list[Mista
     return _environment().get_template("template.html.j2").render(context)
 
 
+@cache
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("dbpt.report", ""),
