@@ -79,16 +79,21 @@ def test_a_process_that_cannot_begin_is_told_of(tiny, tmp_path):
 
 
 @pytest.fixture
-def start(tiny):
+def arguments(tiny, tmp_path) -> list[str]:
+    """Those of ``dbpt compare``."""
+    rows = ["--methods", ",".join(METHODS), "--heads", "linear", "--seeds", "2", "--epochs", str(LONG)]
+    return ["compare", str(tiny.table), "--out", str(tmp_path / "c"), *tiny.arguments, *rows]
+
+
+@pytest.fixture
+def start(arguments):
     """Starts ``dbpt compare`` in a session of its own, which ends with the test."""
     started: list[subprocess.Popen] = []
 
-    def run(out: Path, *options: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", "dbpt", "compare", str(tiny.table), "--out", str(out), *tiny.arguments]
-        command += ["--methods", ",".join(METHODS), "--heads", "linear", "--seeds", "2", "--epochs", str(LONG)]
+    def run(*options: str) -> subprocess.Popen:
         started.append(
             subprocess.Popen(
-                [*command, *options],
+                [sys.executable, "-m", "dbpt", *arguments, *options],
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -141,11 +146,19 @@ def killed(process: subprocess.Popen, moment: Callable[[], bool]) -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
-def test_killed_at_any_moment_it_leaves_no_process_and_ends_the_same(start, tiny, tmp_path, expected_of_long):
+def test_killed_at_any_moment_it_leaves_no_process_and_ends_the_same(
+    start, launcher, arguments, tiny, tmp_path, expected_of_long
+):
     out = tmp_path / "c"
-    moments = (("1", out.is_dir), ("2", lambda: mid_training(out) and cells_in(out) >= 3))
-    for jobs, moment in moments:
-        killed(start(out, "--resume", "--jobs", jobs), moment)
+
+    def kill_at_the_start() -> None:
+        assert launcher.run([*arguments, "--jobs", "1"], tmp_path / "stderr", out.is_dir) == -signal.SIGKILL
+
+    def kill_among_two_jobs() -> None:
+        killed(start("--resume", "--jobs", "2"), lambda: mid_training(out) and cells_in(out) >= 3)
+
+    for kill in (kill_at_the_start, kill_among_two_jobs):
+        kill()
         assert not (out / "compare.json").exists()
         for name in ("plan.json", "config.toml"):  # whole, or not there yet
             assert not (out / name).exists() or (out / name).read_text().endswith(("}\n", "true\n"))
@@ -162,7 +175,7 @@ def test_killed_at_any_moment_it_leaves_no_process_and_ends_the_same(start, tiny
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 def test_ctrl_c_is_one_line_and_leaves_no_process(start, tiny, tmp_path, expected_of_long):
     out = tmp_path / "c"
-    process = start(out, "--jobs", "2")
+    process = start("--jobs", "2")
     wait_until(lambda: mid_training(out) and cells_in(out) >= 1)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the children too
     _, said = process.communicate(timeout=600)
