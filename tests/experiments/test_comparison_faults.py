@@ -17,19 +17,30 @@ import pytest
 from comparisons import METHODS, compare, contents
 
 EPOCHS = 12
-LONG = 40
-"""Epochs of what is killed from outside, so that there is time to do it on a busy machine."""
+STAY = """
+import time
+from pathlib import Path
+from dbpt.training import loop
+
+save = loop.save_checkpoint
+
+def save_and_stay(*arguments):
+    save(*arguments)
+    while len(list(Path({cells!r}).glob("*.safetensors"))) >= {number}:
+        time.sleep(0.01)
+
+loop.save_checkpoint = save_and_stay
+if __name__ == "__main__":
+    from dbpt.cli import main
+    main()
+"""
+"""`dbpt` whose trainings wait for their end at a checkpoint once there are some cells: a busy machine can't miss it."""
 
 
 @pytest.fixture(scope="module")
 def expected(tiny, tmp_path_factory):
     """What an uninterrupted comparison in one process finds."""
     return contents(compare(tiny, tmp_path_factory.mktemp("expected") / "c", epochs=EPOCHS).folder)
-
-
-@pytest.fixture(scope="module")
-def expected_of_long(tiny, tmp_path_factory):
-    return contents(compare(tiny, tmp_path_factory.mktemp("long") / "c", epochs=LONG).folder)
 
 
 def leftovers(folder: Path) -> list[Path]:
@@ -81,19 +92,21 @@ def test_a_process_that_cannot_begin_is_told_of(tiny, tmp_path):
 @pytest.fixture
 def arguments(tiny, tmp_path) -> list[str]:
     """Those of ``dbpt compare``."""
-    rows = ["--methods", ",".join(METHODS), "--heads", "linear", "--seeds", "2", "--epochs", str(LONG)]
+    rows = ["--methods", ",".join(METHODS), "--heads", "linear", "--seeds", "2", "--epochs", str(EPOCHS)]
     return ["compare", str(tiny.table), "--out", str(tmp_path / "c"), *tiny.arguments, *rows]
 
 
 @pytest.fixture
-def start(arguments):
-    """Starts ``dbpt compare`` in a session of its own, which ends with the test."""
+def start(arguments, tmp_path):
+    """Starts ``dbpt compare`` in a session of its own, which stays at a number of cells, and ends with the test."""
     started: list[subprocess.Popen] = []
+    script = tmp_path / "stay.py"
 
-    def run(*options: str) -> subprocess.Popen:
+    def run(number: int, *options: str) -> subprocess.Popen:
+        script.write_text(STAY.format(cells=str(tmp_path / "c" / "cells"), number=number))
         started.append(
             subprocess.Popen(
-                [sys.executable, "-m", "dbpt", *arguments, *options],
+                [sys.executable, script, *arguments, *options],
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -139,7 +152,7 @@ def mid_training(out: Path) -> bool:
 
 def killed(process: subprocess.Popen, moment: Callable[[], bool]) -> None:
     """Kill the parent alone, and wait until its children have noticed."""
-    wait_until(lambda: moment() or process.poll() is not None)
+    wait_until(moment)
     process.kill()
     process.communicate()
     wait_until(lambda: processes_of(process.pid) == [])
@@ -147,7 +160,7 @@ def killed(process: subprocess.Popen, moment: Callable[[], bool]) -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 def test_killed_at_any_moment_it_leaves_no_process_and_ends_the_same(
-    start, launcher, arguments, tiny, tmp_path, expected_of_long
+    start, launcher, arguments, tiny, tmp_path, expected
 ):
     out = tmp_path / "c"
 
@@ -155,7 +168,7 @@ def test_killed_at_any_moment_it_leaves_no_process_and_ends_the_same(
         assert launcher.run([*arguments, "--jobs", "1"], tmp_path / "stderr", out.is_dir) == -signal.SIGKILL
 
     def kill_among_two_jobs() -> None:
-        killed(start("--resume", "--jobs", "2"), lambda: mid_training(out) and cells_in(out) >= 3)
+        killed(start(3, "--resume", "--jobs", "2"), lambda: mid_training(out) and cells_in(out) >= 3)
 
     for kill in (kill_at_the_start, kill_among_two_jobs):
         kill()
@@ -165,17 +178,17 @@ def test_killed_at_any_moment_it_leaves_no_process_and_ends_the_same(
     assert json.loads((out / "plan.json").read_text())["status"] == "training"
     there = {path: path.stat().st_mtime_ns for path in (out / "cells").glob("*.safetensors")}
     assert len(there) >= 3
-    compare(tiny, out, epochs=LONG, resume=True)
-    assert contents(out) == expected_of_long
+    compare(tiny, out, epochs=EPOCHS, resume=True)
+    assert contents(out) == expected
     assert {path: path.stat().st_mtime_ns for path in there} == there  # what was finished was left alone
     assert not mid_training(out)
     assert leftovers(out) == []
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
-def test_ctrl_c_is_one_line_and_leaves_no_process(start, tiny, tmp_path, expected_of_long):
+def test_ctrl_c_is_one_line_and_leaves_no_process(start, tiny, tmp_path, expected):
     out = tmp_path / "c"
-    process = start("--jobs", "2")
+    process = start(1, "--jobs", "2")
     wait_until(lambda: mid_training(out) and cells_in(out) >= 1)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the children too
     _, said = process.communicate(timeout=600)
@@ -185,8 +198,8 @@ def test_ctrl_c_is_one_line_and_leaves_no_process(start, tiny, tmp_path, expecte
     assert "leaked" not in said
     wait_until(lambda: processes_of(process.pid) == [])
     assert leftovers(out) == []
-    compare(tiny, out, epochs=LONG, resume=True)
-    assert contents(out) == expected_of_long
+    compare(tiny, out, epochs=EPOCHS, resume=True)
+    assert contents(out) == expected
 
 
 def test_interrupted_within_a_training_it_goes_on_from_its_checkpoint(tiny, tmp_path, expected, monkeypatch):
