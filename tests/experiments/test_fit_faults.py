@@ -66,13 +66,13 @@ loop.save_checkpoint = lambda *arguments: (save(*arguments), time.sleep(600))
 """Lets a run wait for its end at its first checkpoint."""
 
 
-def killed_and_resumed(launcher: Launcher, arguments: list[str], folder: Path, seed: int) -> Path:
+def killed_and_resumed(launcher: Launcher, arguments: list[str], folder: Path, seed: int, kills: int = 4) -> Path:
     """A run that was killed, at its first checkpoint or before, and at random moments, and then resumed to its end.
 
     On a busy machine it may have ended before such a moment is seen; but never before the first.
     """
     draws, run, stderr = random.Random(seed), folder / "run", folder / "stderr"
-    for number in (0, *(draws.randrange(1, 14) for _ in range(3))):
+    for number in (0, *(draws.randrange(1, 14) for _ in range(kills - 1))):
         moment, wait = saves_seen(run, number), draws.uniform(0, 0.01)
 
         def at_the_moment(moment=moment, wait=wait) -> bool:
@@ -108,7 +108,7 @@ def test_so_does_one_of_another_head_and_objective(launcher, arguments, tmp_path
     main([*arguments, "--out", str(tmp_path / "expected")])
     expected = contents(tmp_path / "expected")
     assert set(expected) == set(RESULTS) - {"prompt.safetensors"}
-    assert contents(killed_and_resumed(launcher, arguments, tmp_path, seed=0)) == expected
+    assert contents(killed_and_resumed(launcher, arguments, tmp_path, seed=0, kills=3)) == expected
 
 
 def test_ctrl_c_leaves_one_line_and_a_run_that_goes_on(launcher, arguments, expected, tmp_path, tiny, capsys):
