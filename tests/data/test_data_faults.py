@@ -133,6 +133,8 @@ def test_an_image_that_may_not_be_looked_at_is_not_called_missing(place, become_
 
 
 def test_embed_names_a_table_in_a_folder_that_may_not_be_entered(place, become_nobody, capsys):
+    import torch  # noqa: F401 (which nobody may not be able to import)
+
     from dbpt.cli import main
 
     (place / "closed").mkdir(mode=0)

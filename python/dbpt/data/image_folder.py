@@ -4,7 +4,6 @@ Folders may lie deeper below a class. Nothing says what the attribute is: it is 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,62 +19,58 @@ from dbpt.errors import InputError
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
-@dataclass
-class _Found:
-    """Images row by row, and what else is there; hidden entries are neither."""
-
-    paths: list[str] = field(default_factory=list)
-    labels: list[str] = field(default_factory=list)
-    splits: list[int] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
-
-
 def read_image_folder(folder: Path, request: DataRequest) -> Dataset:
     """List the images; folder names are the labels, rows are in the order of split and path.
 
     The folder holds folders of splits (train; val, valid or validation; test) with the class folders in them, or class
-    folders, whose images are all of split train.
+    folders, whose images are all of split train. Hidden entries are passed over.
     """
-    found, notes = _Found(), []
+    paths: list[str] = []
+    labels: list[str] = []
+    splits: list[int] = []
+    left_out: list[str] = []
+    notes: list[str] = []
     folders = _split_folders(folder)
     for name, split in sorted(folders.items(), key=lambda item: (item[1], item[0])):
-        _list_classes(folder, f"{name}/", split, found)
-    if not folders:
-        _list_classes(folder, "", SPLITS.index("train"), found)
+        for path, label in _entries(folder, name):
+            if label is None:
+                left_out.append(path)
+                continue
+            paths.append(path)
+            labels.append(label)
+            splits.append(split)
+    if "" in folders:
         notes.append("no folders train, val, test: all images are of split train, and there is no test split")
-    if not found.paths:
+    if not paths:
         expected = f"split/class/*.jpg or class/*.jpg (or {', '.join(ENDINGS[1:])})"
         raise InputError(f"{folder}: no image in it; expected {expected}")
-    if found.left_out:
-        notes.append(f"{len(found.left_out)} entries are no images in a class folder: {shortened(found.left_out, 3)}")
-    columns = Columns.without_lines(folder, found.paths, {"label": found.labels})
-    splits = np.array(found.splits, dtype=np.int64)
-    return coded_dataset(request, columns, found.paths, name=folder.name, root=folder, splits=splits, notes=notes)
+    if left_out:
+        notes.append(f"{len(left_out)} entries are no images in a class folder: {shortened(left_out, 3)}")
+    columns = Columns.without_lines(folder, paths, {"label": labels})
+    codes = np.array(splits, dtype=np.int64)
+    return coded_dataset(request, columns, paths, name=folder.name, root=folder, splits=codes, notes=notes)
 
 
 def _split_folders(folder: Path) -> dict[str, int]:
-    """Return the folders of splits by name, none if there are class folders instead."""
+    """Return the folders of splits by name; if there are class folders instead, the folder itself under ""."""
     names = [entry.name for entry in list_entries(folder) if leads_to_folder(entry)]
     splits = {name: SPLIT_FOLDERS[name.lower()] for name in names if name.lower() in SPLIT_FOLDERS}
     others = [name for name in names if name not in splits]
     if splits and others:
         expected = "either splits, with the classes in each, or classes alone"
         raise InputError(f"{folder}: {shortened(others, 3)} beside {shortened(splits)}; expected {expected}")
-    return splits
+    return splits or {"": SPLITS.index("train")}
 
 
-def _list_classes(root: Path, prefix: str, split: int, found: _Found) -> None:
+def _entries(root: Path, split_folder: str) -> Iterator[tuple[str, str | None]]:
+    """Yield the path below ``root`` of everything in the class folders, with its label; None if it is no image."""
+    prefix = f"{split_folder}/" if split_folder else ""
     for entry in list_entries(root / prefix):
         if not leads_to_folder(entry):
-            found.left_out.append(prefix + entry.name)
+            yield prefix + entry.name, None
             continue
         for path in _files(root, prefix + entry.name):
-            if path.lower().endswith(ENDINGS):
-                found.paths.append(path)
-                found.labels.append(entry.name)
-                found.splits.append(split)
-            else:
-                found.left_out.append(path)
+            yield path, entry.name if path.lower().endswith(ENDINGS) else None
 
 
 def _files(root: Path, folder: str) -> Iterator[str]:
