@@ -13,7 +13,7 @@ from typing import Any
 import open_clip
 import torch
 
-from dbpt.clip.config import build_model
+from dbpt.clip.model import build_model
 from dbpt.clip.text_tower.shared_prefix import why_no_shared_prefix
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -18,7 +18,7 @@ import torch
 from prompt_reference import reference_features, value_and_gradient
 from test_text_tower import WordTokenizer
 
-from dbpt.clip.config import build_model
+from dbpt.clip.model import build_model
 from dbpt.clip.text_tower import build_text_tower, prompt_token_ids, text_path
 from dbpt.clip.text_tower.tower import token_embedding
 

@@ -14,12 +14,11 @@ import open_clip
 import torch
 
 from dbpt.clip.backbone import IMAGE_PRECISIONS, Backbone, image_precision_of
-from dbpt.clip.config import build_model
 from dbpt.clip.hub import foreign_error, quiet_hub
+from dbpt.clip.model import build_model, check_weights_file, load_weights, state_digest
 from dbpt.clip.preprocessing import clean_preprocess, image_preprocessing
 from dbpt.clip.spec import SPEC_SCHEMA_VERSION, new_spec
 from dbpt.clip.text_tokenizer import FileTokenizer, Tokenizer, model_tokenizer, simple_tokenizer, tokenizer_file
-from dbpt.clip.weights import check_weights_file, load_weights, state_digest
 from dbpt.errors import InputError
 from dbpt.files.disk import file_sha256, reason_of
 

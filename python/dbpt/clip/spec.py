@@ -13,14 +13,15 @@ from typing import Any
 
 import open_clip
 
-from dbpt.clip.config import read_config
-from dbpt.clip.preprocessing import check_preprocess, registered_preprocess
+from dbpt.clip.model import check_weights_file, first_few, looks_like_path
+from dbpt.clip.preprocessing import check_preprocess, default_preprocess, registered_preprocess
 from dbpt.clip.text_tokenizer import tokenizer_file
-from dbpt.clip.weights import check_weights_file, first_few, looks_like_path
 from dbpt.errors import InputError, nearest
+from dbpt.files.typed_json import read_json
 
 SPEC_SCHEMA_VERSION = 1
 RANDOM_SEED = 0
+CONFIG_KEYS = ("embed_dim", "vision_cfg", "text_cfg")
 
 
 def new_spec(
@@ -43,15 +44,36 @@ def new_spec(
     return {"schema_version": SPEC_SCHEMA_VERSION, **spec, "image_precision": image_precision}
 
 
+def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read a model config file; returns the config and the preprocessing.
+
+    Either the keys embed_dim, vision_cfg, text_cfg stand at the top, optionally with ``preprocess`` (default: OpenAI's
+    mean and std, bicubic, resized straight to the image size), or, as in an ``open_clip_config.json``, under
+    ``model_cfg`` with ``preprocess_cfg`` beside (default: open_clip's, shortest side and centre crop).
+    """
+    content = read_json(path, "model config")
+    if "model_cfg" in content:
+        config, given, default = content["model_cfg"], content.get("preprocess_cfg", {}), default_preprocess()
+    else:
+        config = {key: value for key, value in content.items() if key != "preprocess"}
+        given, default = content.get("preprocess", {}), {**default_preprocess(), "resize_mode": "squash"}
+    missing = [key for key in CONFIG_KEYS if not isinstance(config, dict) or key not in config]
+    if missing:
+        raise InputError(f"{path}: no model config, it lacks {', '.join(missing)}; expected {', '.join(CONFIG_KEYS)}")
+    if not isinstance(config["vision_cfg"], dict) or not isinstance(config["text_cfg"], dict):
+        raise InputError(f"{path}: vision_cfg and text_cfg must be objects")
+    return config, check_preprocess(path, given, default)
+
+
 def _spec_of_file(path: Path, pretrained: str | Path | None) -> dict[str, Any]:
-    config = read_config(path)
+    config = _read_config(path)
     if pretrained is None:
         raise InputError(f"{path}: a model config needs its weights: give the .safetensors file as --pretrained")
     return _spec_of_config(str(path.resolve()), *config, pretrained)
 
 
 def _spec_of_folder(folder: Path, pretrained: str | Path | None) -> dict[str, Any]:
-    config, preprocess = read_config(folder / "open_clip_config.json")
+    config, preprocess = _read_config(folder / "open_clip_config.json")
     if pretrained is None:
         files = sorted(folder.glob("*.safetensors"), key=_open_clip_first)
         if not files:

@@ -26,7 +26,7 @@ class Tokenizer(Protocol):
 
 
 def context_length(config: dict[str, Any]) -> int:
-    """Number of token positions of the text tower."""
+    """Return the number of token positions of the text tower."""
     return int(config["text_cfg"].get("context_length", 77))
 
 
@@ -42,7 +42,7 @@ def first_cut(tokenizer: Tokenizer, texts: Sequence[str], ids: torch.Tensor) -> 
 
 
 def model_tokenizer(name: str) -> Tokenizer:
-    """open_clip's tokenizer for a named model; one clear line if it needs the network or a package that isn't there."""
+    """Return open_clip's tokenizer for a named model. Raises `InputError` without its network or packages."""
     try:
         with quiet_hub():
             return open_clip.get_tokenizer(name)  # type: ignore[no-any-return]
@@ -54,7 +54,7 @@ def model_tokenizer(name: str) -> Tokenizer:
 
 
 def simple_tokenizer(config: dict[str, Any]) -> Tokenizer:
-    """The CLIP tokenizer (lower-cased BPE of 49,408 entries) at the config's context length."""
+    """Return the CLIP tokenizer (lower-cased BPE of 49,408 entries) at the config's context length."""
     if config["text_cfg"].get("hf_tokenizer_name"):
         raise InputError(
             f"the model's config names the tokenizer {config['text_cfg']['hf_tokenizer_name']!r}; "
@@ -69,7 +69,7 @@ def _clip_tokenizer(length: int) -> Tokenizer:
 
 
 def tokenizer_file(path: Path) -> Path:
-    """Return the tokenizer.json that `path`, a file or a folder, means."""
+    """Return the tokenizer.json that is `path`, or in the folder `path`."""
     file = path / "tokenizer.json" if os.path.isdir(path) else path  # noqa: PTH112 (Path.is_dir raises on long names)
     try:
         open_regular(file).close()
@@ -111,7 +111,7 @@ class FileTokenizer:
         return int(text_cfg.get("pad_id", 0)) if pad_id is None else pad_id
 
     def _separator_id(self, file: Path) -> int:
-        """The end token of a model that was trained without one (CLIPA): open_clip replaces it by 0."""
+        """Return the end token, which open_clip replaces by 0 for a model that was trained without one (CLIPA)."""
         found = self._special_id(file, "sep_token")
         found = self._tokenizer.token_to_id("[SEP]") if found is None else found
         if found is None:
@@ -121,7 +121,7 @@ class FileTokenizer:
         return int(found)
 
     def _special_id(self, file: Path, name: str) -> int | None:
-        """The id of a token that the tokenizer_config.json beside ``file`` names; None if it names none."""
+        """Return the id of a token that the tokenizer_config.json beside ``file`` names; None if it names none."""
         beside = file.with_name("tokenizer_config.json")
         if not os.path.lexists(beside):
             return None

@@ -22,7 +22,7 @@ def zero_shot_logits(
     *,
     combine: str = "embeddings",
 ) -> NDArray[np.float32]:
-    """Return what CLIP makes of the images, zero-shot: (N, K) float32 logits, as `label_attributes` takes them.
+    """Return zero-shot logits (N, K) float32, as `label_attributes` takes them.
 
     They are exp(logit_scale) times cosine, plus the model's bias if it has one.
 
@@ -30,8 +30,8 @@ def zero_shot_logits(
         backbone: the model that the features are of.
         features: (N, D) floats, rows of length 1, from `embed_images`.
         texts: P sentences. Those of a data set's attributes, with `owners`, are ``*dataset.words.attribute_texts()``.
-        owners: (P,) which name each sentence belongs to, integers from 0 to K-1; by default each sentence is a name.
-        combine: what becomes of several sentences of one name. "embeddings": the cosine with the normalised mean of
+        owners: (P,) the name that each sentence belongs to, integers from 0 to K-1; by default each sentence is a name.
+        combine: how several sentences of one name are combined. "embeddings": the cosine with the normalised mean of
             their text features (Radford et al., 2021, section 3.1.4). "logits": the mean of their logits, which is
             smaller the more they differ.
 
@@ -82,7 +82,7 @@ def _mean_text_features(backbone: Backbone, texts: list[str], owners: NDArray[np
 
 
 def normalise(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Each row divided by its length, as torch does it."""
+    """Divide each row by its length, as torch does it."""
     unit: NDArray[np.float32] = F.normalize(torch.from_numpy(np.ascontiguousarray(rows)), dim=-1).numpy()
     return unit
 
@@ -90,6 +90,6 @@ def normalise(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 def clip_logits(
     features: NDArray[np.float32], weights: NDArray[np.float32], *, logit_scale: float, logit_bias: float | None
 ) -> NDArray[np.float32]:
-    """(N, K) float32 logits: scaled cosine [+ bias]; ``logit_scale`` is the factor itself, already exponentiated."""
+    """Return (N, K) float32 logits: scaled cosine [+ bias]; ``logit_scale`` is the factor, already exponentiated."""
     logits: NDArray[np.float32] = np.float32(logit_scale) * (features @ weights.T) + np.float32(logit_bias or 0.0)
     return logits

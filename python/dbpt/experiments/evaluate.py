@@ -82,7 +82,7 @@ def evaluate(
         features="cached",
         average=own.average if average is None else average,
     )
-    dataset = _open(data, root, classifier, config)
+    dataset = open_data_for_run(data, root, classifier, config)
     log(dataset.describe())
     backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
     dataset, features, failures = embed_dataset(dataset, backbone, config, log)
@@ -100,7 +100,8 @@ def evaluate(
     return judged.run_figures(config, [row.to_json()], failed_images=len(failures), seconds={})
 
 
-def _open(data: str, root: str | Path | None, classifier: Classifier, config: FitConfig) -> Dataset:
+def open_data_for_run(data: str | Path, root: str | Path | None, classifier: Classifier, config: FitConfig) -> Dataset:
+    """Open data with the words of a run, and the columns that ``config`` names."""
     words = classifier.words
     return load_dataset(
         data,

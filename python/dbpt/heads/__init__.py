@@ -1,6 +1,6 @@
-"""What is trained on top of the frozen towers. A head turns features (N, D) into logits (N, C).
+"""The heads, which are trained on top of the frozen towers. A head turns features (N, D) into logits (N, C).
 
-Each head is a file; names are looked up on first use, so that the list of heads is had without torch.
+Each head is a file; names are looked up on first use, so that the list of heads needs no torch.
 """
 
 from importlib import import_module
@@ -17,12 +17,12 @@ HEADS = {
     "linear": "a linear layer on the features, which starts as the zero-shot classifier",
     "adapter": "CLIP-Adapter: two small layers that move the features; the class weights stay zero-shot",
 }
-"""What each head is, by the name of its setting, which is that of its file."""
+"""A description of each head, by the name of its setting, which is that of its file."""
 
 HEAD_SETTINGS = {
     "prompt": ("n_ctx", "ctx_init", "class_specific_context", "class_position", "text_precision", "text_memory_mb")
 }
-"""Names of the `FitConfig` settings that a head takes as keywords, and nothing else reads."""
+"""Names of the `FitConfig` settings that only this head reads; it takes them as keywords."""
 
 _CLASSES = {"AdapterHead": "adapter", "Head": "base", "LinearHead": "linear", "PromptHead": "prompt"}
 

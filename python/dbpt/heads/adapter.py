@@ -1,4 +1,4 @@
-"""CLIP-Adapter: a bottleneck of two layers on the image features, mixed with what it got (Gao et al., 2021).
+"""CLIP-Adapter: a bottleneck of two layers on the image features, mixed with its input (Gao et al., 2021).
 
 arXiv 2110.04544; bottleneck D/4, ratio 0.2 and both rectified layers as in the authors' code.
 """
@@ -19,9 +19,9 @@ class AdapterHead(Head):
     """logits = logit_scale * cosine(ratio * relu(relu(x @ down.T) @ up.T) + (1 - ratio) * x, weights) + logit_bias.
 
     x are the features, ``down`` (D/4, D) and ``up`` (D, D/4) the parameters, without biases, drawn from ``seed`` as
-    torch's linear layers are: uniform within 1/sqrt of what goes in. ``class_weights`` (C, D) are the zero-shot
+    torch's linear layers are: uniform within 1/sqrt(number of inputs). ``class_weights`` (C, D) are the zero-shot
     classifier's and stay. The paper's features are not of length 1, which makes no difference: layers without biases
-    scale with what goes in, and the cosine does not see it.
+    scale with their input, and the cosine removes the scale.
     """
 
     def __init__(self, class_weights: torch.Tensor, *, logit_scale: float, logit_bias: float, seed: int) -> None:
@@ -37,13 +37,13 @@ class AdapterHead(Head):
         self.multiply_adds = 128 * width * (2 * hidden + num_classes)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Logits (N, C)."""
+        """Return logits (N, C)."""
         moved = F.relu(F.relu(features @ self.down.T) @ self.up.T)
         mixed = F.normalize(RATIO * moved + (1 - RATIO) * features, dim=-1)
         return self.logit_scale * mixed @ self.class_weights.T + self.logit_bias
 
     def classifier_tensors(self) -> dict[str, torch.Tensor]:
-        """The layers and the class weights."""
+        """Return the layers and the class weights."""
         return {
             "weights": self.class_weights,
             "logit_scale": torch.tensor([self.logit_scale]),

@@ -8,7 +8,7 @@ from torch import nn
 
 
 class Head(nn.Module):
-    """Maps features (N, D), L2-normalised, to logits (N, C). Its parameters are what is trained.
+    """Maps features (N, D), L2-normalised, to logits (N, C). Its parameters are trained.
 
     ``multiply_adds`` is the rough cost of a forward pass of a batch, for `training.loop`.
     """
@@ -16,12 +16,12 @@ class Head(nn.Module):
     multiply_adds: int
 
     def frozen(self) -> Callable[[torch.Tensor], torch.Tensor]:
-        """The head as it is now, from features (N, D) to logits (N, C), bit for bit, for passes without gradient.
+        """Return the head as it is now, for passes without gradient: features (N, D) to the same logits (N, C).
 
-        What does not depend on the features is computed once, and not again in each pass.
+        A head may compute once whatever does not depend on the features.
         """
         return self
 
     @abstractmethod
     def classifier_tensors(self) -> dict[str, torch.Tensor]:
-        """What it has learnt, as `FeatureClassifier` takes it: ``weights`` (C, D) and so on."""
+        """Return the trained classifier as `FeatureClassifier` takes it: ``weights`` (C, D) and so on."""

@@ -19,9 +19,9 @@ class LinearHead(Head):
         self.multiply_adds = 128 * class_weights.numel()
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Logits (N, C)."""
+        """Return logits (N, C)."""
         return features @ self.weights.T + self.bias
 
     def classifier_tensors(self) -> dict[str, torch.Tensor]:
-        """The layer; its scale is in the weights."""
+        """Return the layer; its scale is in the weights."""
         return {"weights": self.weights, "logit_scale": torch.ones(1), "logit_bias": self.bias}

@@ -19,21 +19,19 @@ TEXT_MEMORY_MB = 1000
 class PromptHead(Head):
     """Context vectors (n_ctx, d), float32, the only parameters; both towers stay frozen.
 
-    ``multiply_adds`` is the rough cost of a forward pass of the text side.
-
-    A class with several wordings keeps them all: its weight is the normalised mean of its wordings' text features, just
-    as in the zero-shot ensemble, with the class's context in each.
+    The weight of a class is the normalised mean of its wordings' text features, as in the zero-shot ensemble, with the
+    class's context in each.
 
     Args:
         backbone: supplies the text tower.
         classes: the C class names and their wordings.
         n_ctx: number of context vectors that start as N(0, 0.02^2).
-        seed: what these are drawn from.
+        seed: of these.
         class_specific_context: a context for each class, (C, n_ctx, d): CoOp's CSC.
-        class_position: where the wording stands, as `prompt_token_ids` says.
+        class_position: the place of the wording, see `prompt_token_ids`.
         ctx_init: words whose token embeddings the context starts as, instead of ``n_ctx``.
-        text_precision: what the text tower's weights are held in, a key of `text_tower.memory.PRECISIONS`.
-        text_memory_mb: what a step may keep of the text tower's activations; more classes go through it in chunks.
+        text_precision: of the text tower's weights, a key of `text_tower.memory.PRECISIONS`.
+        text_memory_mb: limit for the text tower's activations in a step; more classes go through it in chunks.
 
     Raises:
         InputError: a wording does not fit beside the context, or ``ctx_init`` has no token.
@@ -74,17 +72,17 @@ class PromptHead(Head):
         self.averaging_CP: torch.Tensor
 
     def weights(self) -> torch.Tensor:
-        """Class weights (C, D), L2-normalised, differentiable in the context."""
+        """Return class weights (C, D), L2-normalised, differentiable in the context."""
         features_PD = self.text_tower(self.context)
         return F.normalize(self.averaging_CP @ features_PD, dim=-1)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Logits (N, C) = exp(logit_scale) * cosine + bias, for L2-normalised features (N, D)."""
+        """Return logits (N, C) = exp(logit_scale) * cosine + bias, for L2-normalised features (N, D)."""
         return self._logits(features, self.weights())
 
     @torch.no_grad()
     def frozen(self) -> Callable[[torch.Tensor], torch.Tensor]:
-        """The head as it is now; the text tower runs once."""
+        """Return the head as it is now; the text tower runs once."""
         weights = self.weights()
         return lambda features: self._logits(features, weights)
 
@@ -92,7 +90,7 @@ class PromptHead(Head):
         return self.logit_scale * features @ weights.T + self.logit_bias
 
     def classifier_tensors(self) -> dict[str, torch.Tensor]:
-        """The class weights that the context gives."""
+        """Return the class weights that the context gives."""
         return {
             "weights": self.weights(),
             "logit_scale": torch.tensor([self.logit_scale]),
@@ -109,7 +107,7 @@ def prompt_layout(
     class_position: ClassPosition = "end",
     ctx_init: str | None = None,
 ) -> PromptLayout:
-    """The prompts of all wordings, class by class. Raises `InputError` as `PromptHead` does."""
+    """Lay out the prompts of all wordings, class by class. Raises `InputError` as `PromptHead` does."""
     if ctx_init is not None:
         n_ctx = len(context_token_ids(tokenizer, ctx_init))
     assert n_ctx is not None
@@ -119,22 +117,22 @@ def prompt_layout(
 
 
 def _first_context(backbone: Backbone, shape: tuple[int, ...], seed: int, ctx_init: str | None) -> torch.Tensor:
-    """Context of shape (n_ctx, d) or (C, n_ctx, d), float32, for ``shape`` without d."""
+    """Return the initial context, (*shape, d) float32."""
     embedding = token_embedding(backbone.model)
     if ctx_init is None:
         generator = torch.Generator().manual_seed(seed)
         return torch.empty(*shape, embedding.embedding_dim).normal_(std=0.02, generator=generator)
-    with torch.no_grad():  # what the embedding gives, not its rows: some towers scale them
+    with torch.no_grad():  # the output of the embedding, not its rows: some towers scale them
         words: torch.Tensor = embedding(context_token_ids(backbone.tokenizer, ctx_init).to(backbone.device))
     return words.float().expand(*shape, -1).contiguous()
 
 
 def _owners(classes: Vocabulary) -> list[int]:
-    """The class number of each wording."""
+    """Return the class number of each wording."""
     return [index for index, wordings in enumerate(classes.values()) for _ in wordings]
 
 
 def _averaging(classes: Vocabulary) -> torch.Tensor:
-    """(C, P) matrix that takes the mean over each class's wordings."""
+    """Return the (C, P) matrix that takes the mean over each class's wordings."""
     member_CP = F.one_hot(torch.tensor(_owners(classes))).T.float()
     return member_CP / member_CP.sum(dim=1, keepdim=True)

@@ -14,14 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt import arguments
-from dbpt.data import SPLITS, Dataset, load_dataset
-from dbpt.data.columns import parse_columns
+from dbpt.data import SPLITS, Dataset
 from dbpt.errors import InputError, nearest
 from dbpt.files.disk import check_can_create, write_atomically
 from dbpt.human_check.design import Design, Stratum, write_design
 from dbpt.human_check.page import first_three, label_page
 from dbpt.human_check.strata import allocate, draw, stratify
-from dbpt.settings.data import same_task
 
 if TYPE_CHECKING:
     from dbpt.experiments.stages import Log
@@ -150,19 +148,11 @@ class RunLabels:
 
 def _dataset(classifier: "Classifier", paths: list[str], data: str | Path | None, root: str | Path | None) -> Dataset:
     """Return the rows of the run's data that belong to ``paths``, in that order, without true attributes."""
-    words, config = classifier.words, classifier.config
-    data = config.data if data is None else data
-    dataset = load_dataset(
-        data,
-        config.root if root is None else root,
-        classes=words.classes,
-        attributes=words.attributes,
-        templates=words.templates,
-        attribute_templates=words.attribute_templates,
-        **same_task(config, data),
-        columns=None if config.columns is None else parse_columns(config.columns),
-        training=False,
-    )
+    from dbpt.experiments.evaluate import open_data_for_run
+
+    config = classifier.config
+    data, root = config.data if data is None else data, config.root if root is None else root
+    dataset = open_data_for_run(data, root, classifier, config)
     row_of = {path: row for row, path in enumerate(dataset.paths)}
     gone = [path for path in paths if path not in row_of]
     if gone:

@@ -1,8 +1,8 @@
-"""Which images to draw: strata, how many of each, and which. Arrays in, arrays out.
+"""Drawing a stratified sample: strata, how many images of each, and which. Arrays in, arrays out.
 
-A stratum is a band of confidence within a pseudo-group, apart for what the classifier gets right and wrong. Right or
-wrong is known for every image, as the class is; only the attribute is not. With it in the strata, what a sample must
-tell of a group's accuracy is no more than how many of its images CLIP has put into another group, or taken from one.
+A stratum is a band of confidence within a pseudo-group, apart for images that the classifier gets right and wrong.
+Right or wrong is known for every image; only the attribute is not. With it in the strata, a sample needs to tell only
+how many images CLIP has put into the wrong group.
 """
 
 import numpy as np
@@ -74,7 +74,7 @@ def _cut(
 
 
 def allocate(sizes: NDArray[np.int64], score: NDArray[np.float64], n: int) -> NDArray[np.int64]:
-    """(H,) how many images of each stratum: in proportion to ``score``, at least 2, at most all; in sum ``n``, or all.
+    """Return (H,) how many images of each stratum: in proportion to ``score``, at least 2, at most all; in sum ``n``.
 
     Where 2 of each are more than ``n``, it is at least 1.
     """
@@ -95,7 +95,7 @@ def allocate(sizes: NDArray[np.int64], score: NDArray[np.float64], n: int) -> ND
 
 
 def draw(strata: NDArray[np.int64], drawn: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """(n,) rows: a simple random sample without replacement of each stratum, in a random order over all of them.
+    """Return (n,) rows: a simple random sample without replacement of each stratum, all in one random order.
 
     So the first images of the list are a stratified sample too, should a person stop before the end.
     """

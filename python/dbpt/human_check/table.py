@@ -1,4 +1,4 @@
-"""What `judge_labels` found, as text for the terminal."""
+"""The result of `judge_labels` as text for the terminal."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from dbpt.report.table import LONGEST_GROUP_NAME, render_columns
 
 
 def judged_table(result: dict[str, Any]) -> str:
-    """The groups below each other: as the pseudo attributes make them, and corrected; then the worst, and warnings."""
+    """Return a table of the groups, by pseudo attributes and corrected; then the worst ones, and warnings."""
     groups, data = result["groups"], result["dataset"]
     pairs = [(y, a) for y in data["classes"] for a in data["attributes"]]
     precisions = [group["precision"] for group in groups]

@@ -1,32 +1,66 @@
-"""Weights from local files and their digests: safetensors only, loaded strictly, with errors that fit on a line."""
+"""The open_clip module: built from a config, its weights from safetensors alone, loaded strictly."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+import open_clip
 import torch
 from open_clip.convert import convert_state_dict
 from open_clip.model import convert_to_custom_text_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from dbpt.clip.hub import foreign_error
 from dbpt.errors import InputError
 from dbpt.files.disk import open_regular, reason_of
 
+# Far above any model's; larger values would take all memory, or for ever to build.
+MOST_LAYERS, LARGEST_SIZE = 1000, 1 << 20
 PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".tar", ".npz", ".npy")
 _PICKLE_MAGIC = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"\x93NUMPY", b"\x1f\x8b")
 
 
+def build_model(config: dict[str, Any], named: str) -> torch.nn.Module:
+    """Build an open_clip model with random weights from its config, without looking for weights anywhere."""
+    config = json.loads(json.dumps(config))
+    _check_sizes(config, named)
+    config["vision_cfg"]["timm_model_pretrained"] = False
+    is_hf_text = "hf_model_name" in config["text_cfg"]
+    if is_hf_text:
+        config["text_cfg"]["hf_model_pretrained"] = False
+    custom_text = config.pop("custom_text", False) or is_hf_text
+    text_class = open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP
+    model_class = text_class if custom_text else open_clip.CLIP
+    try:
+        model = model_class(**config)
+    except Exception as error:  # open_clip and timm raise whatever the wrong value leads to
+        raise InputError(f"{named}: open_clip can't build this model ({foreign_error(error)})") from error
+    assert isinstance(model, torch.nn.Module)
+    return model
+
+
+def _check_sizes(config: dict[str, Any], named: str) -> None:
+    for part in (config, *(value for value in config.values() if isinstance(value, dict))):
+        for key, value in part.items():
+            most = MOST_LAYERS if key == "layers" else LARGEST_SIZE
+            sizes = value if isinstance(value, list) else [value]
+            if any(isinstance(size, int) and size > most for size in sizes):
+                raise InputError(f"{named}: {key} is {value!r}, expected at most {most}")
+
+
 def looks_like_path(pretrained: str) -> bool:
-    """Whether `pretrained` means a local file rather than one of open_clip's tags, which have no dots or slashes."""
+    """Return whether `pretrained` is a local file, not one of open_clip's tags, which have no dots or slashes."""
     suffix = Path(pretrained).suffix.lower()
     return "/" in pretrained or "\\" in pretrained or suffix == ".safetensors" or suffix in PICKLE_SUFFIXES
 
 
 def check_weights_file(path: Path) -> None:
-    """Refuse what can't be read and what could run code when it is opened."""
+    """Refuse a file that can't be read, and one that could run code when it is opened."""
     try:
         with open_regular(path) as file:
             magic = file.read(8)
