@@ -19,7 +19,7 @@ linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="si
 
 def run(*arguments: object, **options: object) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "dbpt", *map(str, arguments)]
-    return subprocess.run(command, **{"capture_output": True, "text": True, "timeout": 120, **options})
+    return subprocess.run(command, **{"capture_output": True, "text": True, "timeout": 600, **options})
 
 
 LAUNCHED = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
@@ -139,7 +139,7 @@ def test_standard_output_that_nobody_reads():
 def test_a_deleted_working_directory(arguments, tmp_path):
     script = 'mkdir gone; cd gone; rmdir ../gone; exec "$@"'
     command = ["sh", "-c", script, "sh", sys.executable, "-m", "dbpt", *arguments]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 2
     assert done.stderr == "Error: the working directory has been deleted; go to another one, then start dbpt again\n"
 

@@ -28,7 +28,7 @@ PROCESSES = launched.forking()
 def hold(file: Path, ready, done) -> None:
     with OwnedLock(file, "it"):
         ready.set()
-        done.wait(60)
+        done.wait(600)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def held(tmp_path):
     ready, done = PROCESSES.Event(), PROCESSES.Event()
     process = PROCESSES.Process(target=hold, args=(tmp_path / "lock", ready, done))
     process.start()
-    assert ready.wait(60)
+    assert ready.wait(600)
     yield tmp_path / "lock", process, done
     if process.is_alive():  # setting an event waits for the dead who waited for it
         done.set()
@@ -72,7 +72,7 @@ def test_a_wait_may_end_before_the_lock_is_free(held):
     assert f"process {process.pid} " in OwnedLock(file, "it").owner()
     done.set()
     lock = OwnedLock(file, "it")
-    assert lock.wait(60)
+    assert lock.wait(600)
     lock.release()
 
 
@@ -146,6 +146,7 @@ CONFIG = {
 }
 COUNT = 50
 SHARDS = 13
+IN_HAND = 1 + embedding_pass.PREFETCHED_BATCHES  # of a process: a shard is one batch here
 
 
 @pytest.fixture(scope="module")
@@ -165,24 +166,43 @@ def task(tmp_path_factory) -> list[str]:
     return ["embed", str(folder / "list.csv"), *model, "--embed-batch-size", "4", "--max-failures", "0.1"]
 
 
-def small_shards(arguments: list[str], pause: float = 0.0) -> None:
-    """``dbpt`` with shards of four rows, and a pause before each is stored."""
+def small_shards(arguments: list[str], before: Callable[[], object] = lambda: None) -> None:
+    """``dbpt`` with shards of four rows, which calls ``before`` before it stores each."""
     from dbpt.cli import main
     from dbpt.features.cache import FeatureCache
 
     embedding_pass.LEAST_SHARD_ROWS = 4
     add = FeatureCache.add
 
-    def slow_add(self, *rows) -> None:
-        time.sleep(pause)
+    def add_after(self, *rows) -> None:
+        before()
         add(self, *rows)
 
-    FeatureCache.add = slow_add
+    FeatureCache.add = add_after
     main(arguments)
 
 
-def as_rank(rank: int, arguments: list[str], pauses: list[float]) -> None:
-    small_shards(arguments, pauses[rank])
+def hanging(arguments: list[str]) -> None:
+    small_shards(arguments, lambda: time.sleep(600))
+
+
+def meeting(rank: int, arguments: list[str], here: Path, count: int) -> None:
+    """Store nothing before all ranks have a shard in hand."""
+
+    def meet() -> None:
+        (here / str(rank)).touch()
+        wait_for(lambda: len(list(here.iterdir())) == count)
+
+    small_shards(arguments, meet)
+
+
+def second_waits(rank: int, arguments: list[str], cache: Path) -> None:
+    """Let the second rank store nothing before the first has stored all that the second hasn't in hand."""
+    small_shards(arguments, lambda: wait_for(lambda: rank == 0 or stored(cache) >= SHARDS - IN_HAND))
+
+
+def stored(cache: Path) -> int:
+    return len(list(cache.glob("features/*/*.safetensors")))
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +236,9 @@ def decoded(printed: str) -> int:
 @pytest.mark.parametrize("count", [2, 3])
 def test_ranks_share_the_work_and_end_with_the_bytes_of_one(task, expected, tmp_path, count):
     cache = tmp_path / "cache"
-    ranks = launched.launch(tmp_path / "ranks", count, as_rank, [*task, "--cache", str(cache)], [0.05] * count)
+    (tmp_path / "here").mkdir()
+    arguments = [*task, "--cache", str(cache)]
+    ranks = launched.launch(tmp_path / "ranks", count, meeting, arguments, tmp_path / "here", count)
     assert ranks.codes() == [0] * count
     assert contents(cache) == expected
     assert verify_cache(cache / "features") == []
@@ -230,7 +252,7 @@ def test_ranks_share_the_work_and_end_with_the_bytes_of_one(task, expected, tmp_
 
 def test_a_slow_rank_costs_its_shard_and_no_more(task, expected, tmp_path):
     cache = tmp_path / "cache"
-    ranks = launched.launch(tmp_path / "ranks", 2, as_rank, [*task, "--cache", str(cache)], [0.0, 1.0])
+    ranks = launched.launch(tmp_path / "ranks", 2, second_waits, [*task, "--cache", str(cache)], cache)
     assert ranks.codes() == [0, 0]
     assert contents(cache) == expected
     assert decoded(ranks.printed("out")[0]) > COUNT / 2
@@ -241,18 +263,17 @@ def test_a_dead_process_costs_nothing_but_time(task, expected, tmp_path):
     """Two runs that know nothing of each other; one hangs with a shard in its hands, and is killed."""
     cache = tmp_path / "cache"
     arguments = [*task, "--cache", str(cache)]
-    hanging = PROCESSES.Process(target=small_shards, args=(arguments, 600.0))
-    hanging.start()
+    victim = PROCESSES.Process(target=hanging, args=(arguments,))
+    victim.start()
     wait_for(lambda: list(cache.glob("features/*/claims/*.lock")))
     other = PROCESSES.Process(target=small_shards, args=(arguments,))
     other.start()
-    in_hand = 1 + embedding_pass.PREFETCHED_BATCHES  # a shard is one batch here
-    wait_for(lambda: len(list(cache.glob("features/*/*.safetensors"))) == SHARDS - in_hand)
+    wait_for(lambda: stored(cache) == SHARDS - IN_HAND)
     assert other.is_alive()
-    hanging.kill()
-    other.join(120)
+    victim.kill()
+    other.join(600)
     assert other.exitcode == 0
-    hanging.join(600)
+    victim.join(600)
     assert contents(cache) == expected
 
 
