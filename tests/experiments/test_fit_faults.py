@@ -58,12 +58,17 @@ def saves_seen(run: Path, number: int) -> Callable[[], bool]:
 
 
 STAY = """
-import time
+import itertools, time
 from dbpt.training import loop
-save = loop.save_checkpoint
-loop.save_checkpoint = lambda *arguments: (save(*arguments), time.sleep(600))
+save, saves = loop.save_checkpoint, itertools.count(1)
+loop.save_checkpoint = lambda *arguments: (save(*arguments), next(saves) == {number} and time.sleep(600))
 """
-"""Lets a run wait for its end at its first checkpoint."""
+"""Lets a run wait for its end at a checkpoint: however busy the machine is, the signal comes in time."""
+STAY_BEFORE_TRAINING = """
+import time
+from dbpt.features.embedding_pass import EmbeddingPass
+EmbeddingPass._encode = lambda *_: time.sleep(600)
+"""
 
 
 def killed_and_resumed(launcher: Launcher, arguments: list[str], folder: Path, seed: int, kills: int = 4) -> Path:
@@ -79,7 +84,7 @@ def killed_and_resumed(launcher: Launcher, arguments: list[str], folder: Path, s
             return moment() and not time.sleep(wait)
 
         command = [*arguments, "--out", str(run), "--resume"]
-        code = launcher.run(command, stderr, at_the_moment, signal.SIGKILL, "" if number else STAY)
+        code = launcher.run(command, stderr, at_the_moment, signal.SIGKILL, "" if number else STAY.format(number=1))
         assert code == -signal.SIGKILL or (number and code == 0), stderr.read_text()
         for name in ("run.json", "config.toml"):  # whole, or not there yet
             assert not (run / name).exists() or (run / name).read_text().endswith(("}\n", "true\n"))
@@ -113,7 +118,8 @@ def test_so_does_one_of_another_head_and_objective(launcher, arguments, tmp_path
 
 def test_ctrl_c_leaves_one_line_and_a_run_that_goes_on(launcher, arguments, expected, tmp_path, tiny, capsys):
     run, stderr = tmp_path / "run", tmp_path / "stderr"
-    code = launcher.run([*arguments, "--out", str(run)], stderr, saves_seen(run, 5), signal.SIGINT)
+    command, stay = [*arguments, "--out", str(run)], STAY.format(number=5)
+    code = launcher.run(command, stderr, saves_seen(run, 5), signal.SIGINT, stay)
     lines = stderr.read_text().splitlines()
     assert code == 130
     assert lines[-1] == "Interrupted; nothing is half-written, and dbpt fit goes on with --resume"
@@ -137,7 +143,11 @@ def test_ctrl_c_leaves_one_line_and_a_run_that_goes_on(launcher, arguments, expe
 def test_ctrl_c_before_training_leaves_nothing(launcher, arguments, tmp_path):
     cache, stderr = tmp_path / "cache", tmp_path / "stderr"
     command = [*arguments, "--out", str(tmp_path / "run"), "--cache", str(cache)]
-    code = launcher.run(command, stderr, lambda: stderr.exists() and "from" in stderr.read_text(), signal.SIGINT)
+
+    def has_read() -> bool:
+        return stderr.exists() and "from" in stderr.read_text()
+
+    code = launcher.run(command, stderr, has_read, signal.SIGINT, STAY_BEFORE_TRAINING)
     assert code == 130
     assert stderr.read_text().splitlines()[-1].startswith("Interrupted; ")
     assert not (tmp_path / "run").exists()

@@ -21,6 +21,7 @@ import dbpt.data.demo
 from dbpt.errors import InputError
 from dbpt.features.live import LiveImages
 from dbpt.ranks import joined_ranks
+from dbpt.training import loop
 
 LINEAR = ("--head", "linear", "--no-baselines")
 
@@ -107,12 +108,19 @@ def test_live_images_are_those_of_one_process(tiny, fit_arguments, tmp_path):
     same_to_rounding(tmp_path / "run", fit(tiny, tmp_path / "one", **settings))
 
 
+def stay(rank, arguments):
+    """Wait for the end at the first checkpoint."""
+    save = loop.save_checkpoint
+    loop.save_checkpoint = lambda *of_run: (save(*of_run), time.sleep(600))
+    command(rank, arguments)
+
+
 def test_killed_and_resumed_two_ranks_end_with_the_same_bytes(tiny, fit_arguments, tmp_path):
     arguments = [*fit_arguments, "--no-baselines", "--epochs", "30", "--out"]
     launched = launch(tmp_path, 2, command, [*arguments, str(tmp_path / "whole")])
     assert launched.codes() == [0, 0], launched.printed("err")
 
-    killed = launch(tmp_path, 2, command, [*arguments, str(tmp_path / "run")])
+    killed = launch(tmp_path, 2, stay, [*arguments, str(tmp_path / "run")])
     checkpoint, deadline = tmp_path / "run/checkpoints/dbpt.safetensors", time.monotonic() + 600
     while not checkpoint.exists() and time.monotonic() < deadline:
         time.sleep(0.001)
