@@ -69,7 +69,7 @@ def test_a_loader_that_draws_ahead_says_how_many_batches_it_has_consumed():
         ({"groups_digest": 1}, "saved with other groups"),
         ({"groups_per_batch": 5}, r"^state\['groups_per_batch'\] is 5; expected 0, as here"),
         ({"batch_size": 5}, r"^state\['batch_size'\] is 5; expected 10, as here"),
-        ({"batch_size": "10"}, r"^state\['batch_size'\] is '10'; expected an integer"),
+        ({"batch_size": "10"}, r"^state\['batch_size'\] is '10'; expected 10, as here"),
         ({"position": 101}, r"^state\['position'\] is 101; expected an integer from 0 to 100"),
         ({"quotas": [1, 2]}, r"^state\['quotas'\] has shape \(2,\)"),
         ({"quotas": [250, 250, 250, 251]}, "^the sum of quotas is 1001; expected a multiple of batch_size"),

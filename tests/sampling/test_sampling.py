@@ -307,7 +307,7 @@ def test_the_state_is_plain_and_small():
         ({"quotas": [1, 2]}, r"^state\['quotas'\] has shape \(2,\)"),
         ({"quotas": [[1], 2]}, r"^state\['quotas'\] is ragged"),
         ({"quotas": [1000, -1, 0, 1]}, r"^quotas\[1\] is -1"),
-        ({"quotas": [1, 0, 0, 0]}, r"^state\['quotas'\] add up to 1; expected 1000"),
+        ({"quotas": [1, 0, 0, 0]}, r"^state\['next_quotas'\] add up to 1000; expected 1 as"),
         ({"next_quotas": [1, 0, 0, 0]}, r"^state\['next_quotas'\] add up to 1; expected 1000"),
         ({"num_samples": 999}, r"^state\['quotas'\] add up to 1000; expected 999"),
         ({"num_samples": 0}, r"^state\['num_samples'\] is 0"),

@@ -152,7 +152,7 @@ def test_independent_draws_are_a_function_of_their_number():
 
 def test_a_state_of_the_other_kind_is_refused():
     exact, independent = GroupSampler(GROUPS), GroupSampler(GROUPS, independent=True)
-    with pytest.raises(InputError, match=r"^state\['independent'\] is False; expected True, as this sampler was made"):
+    with pytest.raises(InputError, match=r"^state\['independent'\] is False; expected True, as here"):
         independent.load_state_dict(exact.state_dict())
     with pytest.raises(InputError, match=r"^state\['independent'\] is True; expected False"):
         exact.load_state_dict(independent.state_dict())

@@ -183,7 +183,7 @@ def test_an_epoch_longer_than_a_chunk_is_seamless():
         ([1j], 1, {}, "^weights has dtype complex128; expected real numbers"),
         (None, 1, {}, "^weights has dtype object; expected real numbers"),
         (torch.ones(3, device="meta"), 1, {}, "^weights is a tensor that cannot be copied to the host"),
-        (torch.ones(3).to_sparse(), 1, {}, "^weights is a Tensor that NumPy cannot read"),
+        (torch.ones(3).to_sparse(), 1, {}, "^weights is a tensor that cannot be copied to the host"),
         ([1, 2], 0, {}, "^num_samples is 0; expected an integer from 1 to 281474976710656"),
         ([1, 2], None, {}, "^num_samples is None; expected an integer"),
         ([1, 2], 2.0, {}, "^num_samples is 2.0; expected an integer"),

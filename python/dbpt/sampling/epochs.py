@@ -1,6 +1,6 @@
 """What the samplers share: epochs and passes, ranks, chunks, and states that continue anywhere.
 
-Each sampler says what an epoch's draws are; here is only how one moves through them.
+Each sampler says what an epoch's draws are; this file only moves through them.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import operator
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dbpt import arguments
 from dbpt.errors import InputError
-from dbpt.sampling.ranks import Ranks, warn_unless_sharded
+from dbpt.sampling.ranks import Ranks, check_dataset, checked_seed, warn_unless_sharded
 
 Drawn = TypeVar("Drawn")
 Law = TypeVar("Law")
@@ -36,13 +36,14 @@ else:
 _STATE_VERSION = 2
 # The core's epochs go further: passes count on from any that can be set or loaded.
 _LAST_EPOCH = 2**63 - 1
+MAX_DRAWS = 2**48
 
 
 class Stream(Protocol):
     """An epoch of draws in the Rust core, each a pure function of its number."""
 
     def indices(self, start: int, stop: int, step: int = 1, num_threads: int = 1) -> NDArray[np.int64]:
-        """The rows, or batches of rows, of the draws ``range(start, stop, step)``."""
+        """Return the rows, or batches of rows, of the draws ``range(start, stop, step)``."""
 
 
 @dataclass
@@ -66,20 +67,37 @@ class Progress(Generic[Drawn]):
 class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
     """Passes over epochs of a fixed number of draws, whose law may change from one pass to the next.
 
-    Subclasses give the law its meaning: they open an epoch's stream, and turn laws into plain numbers and back.
+    Each pass is over the next epoch, whether or not the one before was finished; `set_epoch` and `load_state_dict` say
+    where the next pass starts instead. Subclasses give the law its meaning: they set the first one, open an epoch's
+    stream, and turn laws into plain numbers and back.
     """
 
     _chunk_rows: ClassVar[int] = 1 << 15
     """About how many rows of this rank become Python objects at a time."""
     _rows_per_draw = 1
     _drawn_from: ClassVar[str]
-    """What a state must agree on, for its messages, for example "groups"."""
+    """The argument that a state must agree on, for its messages: "groups" or "weights"."""
+    _law: Law
 
-    def __init__(self, law: Law, length: int, seed: int, ranks: Ranks, num_threads: int | None) -> None:
-        self._seed, self._ranks, self._num_threads = seed, ranks, num_threads
+    def __init__(
+        self,
+        num_rows: int,
+        length: tuple[str, int],
+        *,
+        seed: int | None = 0,
+        rank: int | None = None,
+        num_replicas: int | None = None,
+        drop_last: bool = False,
+        generator: Any = None,
+        dataset: Sized | None = None,
+        num_threads: int | None = None,
+    ) -> None:
+        check_dataset(dataset, self._drawn_from, num_rows)
+        self._ranks = Ranks.checked(rank, num_replicas, drop_last)
+        self._seed, self._num_threads = checked_seed(seed, generator, self._ranks), num_threads
+        self._length = arguments.integer(*length, 1, MAX_DRAWS)  # draws in an epoch, over all ranks
+        self._ranks.check_length(*length)
         self._epoch = 0
-        self._length = length  # draws in an epoch, over all ranks
-        self._law = law
         self._next_law: Law | None = None
         self._resume_at: int | None = None  # where the next pass starts, after load_state_dict
         self._finish_epoch = False  # what is left of the loaded epoch was asked for, even if it is nothing
@@ -91,19 +109,19 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
 
     @abstractmethod
     def _open(self, law: Law, epoch: int) -> Stream:
-        """The draws of `epoch` under `law`."""
+        """Return the draws of `epoch` under `law`."""
 
     @abstractmethod
     def _digest(self) -> int:
-        """A number by which a state recognises what is drawn from."""
+        """Return a number by which a state recognises what is drawn from."""
 
     @abstractmethod
     def _laws_to_state(self, current: Law, upcoming: Law) -> dict[str, int | list[int]]:
-        """The laws of this and the next pass as plain numbers."""
+        """Return the laws of this and the next pass as plain numbers."""
 
     @abstractmethod
     def _laws_from_state(self, state: dict[str, Any]) -> tuple[Law, Law, int]:
-        """Both laws again, and the draws in an epoch, or an `InputError`; must change nothing."""
+        """Return both laws again, and the draws in an epoch, or raise an `InputError`; must change nothing."""
 
     # Epochs and passes.
 
@@ -119,7 +137,7 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
 
     @property
     def rank(self) -> int:
-        """The rank whose draws these are."""
+        """The rank that makes these draws."""
         return self._ranks.rank
 
     @property
@@ -167,7 +185,7 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
         return self._stream().indices(start, stop, 1, self._threads())
 
     def _coming(self, finish: bool) -> tuple[int, int]:
-        """The epoch of the next pass, and where it starts; at the end of one if that is to be finished."""
+        """Return the epoch and start of the next pass; at the end of an epoch if that is to be finished."""
         if self._resume_at is None:
             return self._epoch + (self._progress is not None), 0
         if self._resume_at == self._length and not (finish or self._finish_epoch):
@@ -189,7 +207,7 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
         return self._chunks(stream, self._progress, self._length)
 
     def _chunks(self, stream: Stream, progress: Progress[Drawn], length: int) -> Iterator[Iterator[Drawn]]:
-        """The draws of `progress`, some at a time; noted there when they are made."""
+        """Yield the draws of `progress`, some at a time, and note there how many are made."""
         size = max(1, self._chunk_rows // self._rows_per_draw)
         for first in range(0, len(progress.draws), size):
             part = progress.draws[first : first + size]
@@ -199,8 +217,8 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
             progress.chunked, progress.chunk = first + len(made), iter(made)
             yield progress.chunk
 
-    def _position(self, consumed: int | None = None) -> int:
-        """The global draw up to which all ranks have come, if they are in step."""
+    def _position(self, consumed: int | None) -> int:
+        """Return the global draw up to which all ranks have come, if they are in step."""
         if self._resume_at is None and self._progress is not None:
             start, count = self._progress.start, self._progress.made if consumed is None else consumed
         else:
@@ -230,6 +248,10 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
 
     def _threads(self) -> int:
         return arguments.num_threads(self._num_threads)
+
+    def _shown_epoch(self) -> str:
+        shard = f", rank={self.rank}, num_replicas={self.num_replicas}" if self.num_replicas > 1 else ""
+        return f"seed={self.seed}, epoch={self.epoch}{shard}"
 
     # States.
 
@@ -275,7 +297,6 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
         version = state["version"]
         if not isinstance(version, int) or version != _STATE_VERSION:
             raise InputError(f"state['version'] is {arguments.in_one_line(version)}; expected {_STATE_VERSION}")
-        self._check_digest(state[f"{self._drawn_from}_digest"])
         current, upcoming, length = self._laws_from_state(state)
         seed = arguments.integer("state['seed']", state["seed"], 0, 2**64 - 1)
         epoch = arguments.integer("state['epoch']", state["epoch"], 0, _LAST_EPOCH)
@@ -285,13 +306,6 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
         self._seed, self._length = seed, length
         self._law, self._next_law, self._resume_at = current, upcoming, position
         self._from_other_ranks = num_replicas != self.num_replicas and position > 0
-
-    def _check_digest(self, digest: Any) -> None:
-        if not isinstance(digest, int) or digest != self._digest():
-            what = self._drawn_from
-            raise InputError(
-                f"state['{what}_digest'] differs: the state was saved with other {what}; use the same ones"
-            )
 
     def __getstate__(self) -> dict[str, Any]:
         # A pass in progress isn't pickled; its position is.

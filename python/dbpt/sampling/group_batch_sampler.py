@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
-from dbpt._core import BatchStream, batch_quotas
+from dbpt._core import BatchStream
 from dbpt.errors import InputError
-from dbpt.sampling.group_draws import GroupDraws, all_shares
-from dbpt.sampling.ranks import Ranks, check_dataset, checked_seed
+from dbpt.sampling.epochs import MAX_DRAWS
+from dbpt.sampling.group_draws import GroupDraws, bounded_quotas
+from dbpt.sampling.ranks import LoopArguments
 from dbpt.sampling.row_groups import row_groups
-from dbpt.sampling.shares import batches_of_groups
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class GroupBatchSampler(GroupDraws[list[int]]):
@@ -35,35 +37,16 @@ class GroupBatchSampler(GroupDraws[list[int]]):
     own number. Epochs, passes and states are those of `GroupSampler`, counted in batches.
 
     Args:
-        groups: (N,) group of each row, integers of any type from 0 to ``num_groups - 1``; -1, unknown, is refused
-            unless `unknown` says what such rows weigh. A contiguous array is read where it lies, and not kept.
         batch_size: rows in each batch, up to 2**22; every batch is full.
-        shares: what fraction of each batch a group gets: "balanced" (equal shares of all groups with members),
-            "natural" (in proportion to their sizes) or (G,) non-negative numbers on any scale; numbers that add up to
-            `batch_size` are the exact composition.
-        group_weights: (G,) what one *sample* of a group weighs, instead of `shares`: group g gets a share
-            proportional to ``N_g * group_weights[g]``.
+        groups, shares, group_weights, num_groups, unknown, labels: those of `GroupDraws`. Shares that add up to
+            `batch_size` are the exact composition. Unknown rows of each class count as one more group.
         min_per_group: how many members each group with a share has in every batch at least, by default 1. Groups that
             their share would give less are raised to it; the others divide the rest by their shares.
         groups_per_batch: how many groups a batch has, a divisor of `batch_size`; instead of `min_per_group`. A group
             whose share is above 1 / groups_per_batch is in every batch; the others divide the rest by their shares.
         num_batches: batches in an epoch, over all ranks. By default as many as N rows fill.
-        seed: an integer from 0 to 2**64 - 1. None takes one from torch's default generator, as torch's own samplers do
-            (without torch from NumPy's), in a single process.
-        num_groups: G, if the last groups have no members. By default ``max(groups) + 1``.
-        unknown: "class" draws the rows of group -1 too, those of each class as one more group, whose share is as if
-            they weighed the mean weight of the rows of their class whose group is known, or of all such rows where
-            their class has none. `min_per_group` holds for them as well.
-        labels: (N,) class of each row, for ``unknown="class"``; rows of a group have one class.
-        rank: draw only every `num_replicas`-th batch of the global order, from the `rank`-th on. Leave both out where
-            the loop shards (Accelerate, Trainer); Lightning doesn't shard batch samplers, so give both and
-            ``Trainer(use_distributed_sampler=False)``.
-        num_replicas: the number of ranks, which all make equally many draws: the epoch's first ones fill the last step,
-            as in `DistributedSampler`.
-        drop_last: leave out the draws of a last step that isn't full, instead of filling it.
-        generator: refused; use `seed`.
-        dataset: what the rows are read from, so that another length is refused at once.
-        num_threads: of the core, by default the number of processors. They change nothing but the time.
+        loop: the keywords that all samplers share: ``seed``, ``rank``, ``num_replicas``, ``drop_last``, ``dataset`` and
+            ``num_threads``; see `LoopArguments`.
 
     Raises:
         InputError: an argument is wrong; the message names it, the value, and what was expected.
@@ -87,19 +70,13 @@ class GroupBatchSampler(GroupDraws[list[int]]):
         min_per_group: int | None = None,
         groups_per_batch: int | None = None,
         num_batches: int | None = None,
-        seed: int | None = 0,
         num_groups: int | None = None,
         unknown: str | None = None,
         labels: ArrayLike | None = None,
-        rank: int | None = None,
-        num_replicas: int | None = None,
-        drop_last: bool = False,
-        generator: None = None,
-        dataset: Sized | None = None,
-        num_threads: int | None = None,
+        **loop: Unpack[LoopArguments],
     ) -> None:
-        rows = row_groups(groups, num_groups, unknown, labels, arguments.num_threads(num_threads))
-        check_dataset(dataset, "groups", rows.index.num_rows)
+        self._rows = row_groups(groups, num_groups, unknown, labels, arguments.num_threads(loop.get("num_threads")))
+        num_rows = self._rows.index.num_rows
         self.batch_size = self._rows_per_draw = arguments.integer("batch_size", batch_size, 1, 2**22)
         if groups_per_batch is not None:
             groups_per_batch = arguments.integer("groups_per_batch", groups_per_batch, 1)
@@ -111,13 +88,13 @@ class GroupBatchSampler(GroupDraws[list[int]]):
                 raise InputError("min_per_group and groups_per_batch are both given; expected one of the two")
         self.groups_per_batch = groups_per_batch
         self.min_per_group = arguments.integer("min_per_group", 1 if min_per_group is None else min_per_group, 0)
-        ranks = Ranks.checked(rank, num_replicas, drop_last)
-        seed = checked_seed(seed, generator, ranks)
-        num_batches = -(-rows.index.num_rows // self.batch_size) if num_batches is None else num_batches
-        num_batches = arguments.integer("num_batches", num_batches, 1, 2**48)
-        ranks.check_length("num_batches", num_batches)
-        law = self._quotas(all_shares(rows, shares, group_weights), rows.index.counts, num_batches)
-        super().__init__(rows, law, num_batches, seed, ranks, num_threads)
+        super().__init__(
+            num_rows,
+            ("num_batches", -(-num_rows // self.batch_size) if num_batches is None else num_batches),
+            **loop,
+        )
+        arguments.integer("batch_size * num_batches", self.batch_size * self._length, 1, MAX_DRAWS)
+        self._law = self._law_of(self._checked_shares(shares, group_weights))
 
     @property
     def num_batches(self) -> int:
@@ -130,43 +107,32 @@ class GroupBatchSampler(GroupDraws[list[int]]):
         return self
 
     def _law_of(self, shares: NDArray[np.float64]) -> NDArray[np.int64]:
-        return self._quotas(shares, self._rows.index.counts, self._length)
-
-    def _quotas(self, shares: NDArray[np.float64], counts: NDArray[np.int64], num_batches: int) -> NDArray[np.int64]:
-        if self.groups_per_batch is None:
-            return batch_quotas(shares, counts, self.batch_size, num_batches, self.min_per_group)
-        together = self.batch_size // self.groups_per_batch
-        return together * batches_of_groups(shares, counts, self.groups_per_batch, num_batches)
-
-    def _draws(self) -> NDArray[np.int64]:
-        return np.array(self._law)
+        counts, num_shares = self._rows.index.counts, np.count_nonzero(shares)
+        if self.groups_per_batch is not None:
+            if num_shares < self.groups_per_batch:
+                raise InputError(
+                    f"groups_per_batch is {self.groups_per_batch}; expected up to {num_shares}, the groups with a share"
+                )
+            draws = self.groups_per_batch * self._length
+            members = self.batch_size // self.groups_per_batch
+            return members * bounded_quotas(shares, counts, draws, most=self._length)
+        least = self.min_per_group * num_shares
+        if least > self.batch_size:
+            raise InputError(
+                f"batch_size is {self.batch_size}; expected {least} or above: min_per_group is {self.min_per_group} "
+                f"and {num_shares} groups have a share (min_per_group = 0 lets batches do without some groups)"
+            )
+        draws = self.batch_size * self._length
+        return bounded_quotas(shares, counts, draws, least=self.min_per_group * self._length)
 
     def _open(self, law: NDArray[np.int64], epoch: int) -> BatchStream:
         return BatchStream(self._rows.index, law, self.batch_size, self.seed, epoch, self.groups_per_batch)
 
-    def _laws_to_state(self, current: NDArray[np.int64], upcoming: NDArray[np.int64]) -> dict[str, int | list[int]]:
-        return {
-            "batch_size": self.batch_size,
-            "groups_per_batch": self.groups_per_batch or 0,
-            "quotas": current.tolist(),
-            "next_quotas": upcoming.tolist(),
-        }
+    def _settings(self) -> dict[str, int]:
+        return {"batch_size": self.batch_size, "groups_per_batch": self.groups_per_batch or 0}
 
-    def _laws_from_state(self, state: dict[str, Any]) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-        for key, here in (("batch_size", self.batch_size), ("groups_per_batch", self.groups_per_batch or 0)):
-            if arguments.integer(f"state[{key!r}]", state[key], 0) != here:
-                raise InputError(f"state[{key!r}] is {state[key]}; expected {here}, as here")
-        current, upcoming = (self._loaded_quotas(key, state[key]) for key in ("quotas", "next_quotas"))
-        if upcoming.sum() != current.sum():
-            raise InputError(
-                f"state['next_quotas'] add up to {upcoming.sum()}; expected {current.sum()} as 'quotas' do"
-            )
-        return current, upcoming, int(current.sum()) // self.batch_size
-
-    def _loaded_quotas(self, key: str, values: Any) -> NDArray[np.int64]:
-        loaded = arguments.group_integers(f"state[{key!r}]", values, self._rows.index.num_groups)
-        BatchStream(self._rows.index, loaded, self.batch_size, 0, 0, self.groups_per_batch)  # checks them
-        return loaded
+    def _length_of(self, state: dict[str, Any], total: int) -> int:
+        return total // self.batch_size
 
     def __repr__(self) -> str:
         return (

@@ -1,37 +1,56 @@
-"""What both samplers of groups share: whose members are drawn, how many of each group, and new shares for them."""
+"""What both samplers of groups share: which rows are drawn, how many of each group, and new shares for them."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dbpt import arguments
+from dbpt._core import quotas
+from dbpt.errors import InputError, nearest
 from dbpt.sampling.epochs import Drawn, EpochSampler
-from dbpt.sampling.ranks import Ranks
 from dbpt.sampling.row_groups import RowGroups
-from dbpt.sampling.shares import group_shares, shares_of_weights
 
 
 class GroupDraws(EpochSampler[Drawn, NDArray[np.int64]]):
-    """Passes over epochs whose law is a whole number for each group, and for the unknown rows of each class."""
+    """Passes over epochs whose law is a whole number of draws for each group, and for the unknown rows of each class.
+
+    Args common to both samplers:
+        groups: (N,) group of each row, integers of any type from 0 to ``num_groups - 1``; -1, unknown, is refused
+            unless `unknown` is given. A contiguous array is read where it lies, and not kept.
+        shares: the fraction of the draws that each group gets: "balanced" (equal shares of all groups with members),
+            "natural" (in proportion to their sizes) or (G,) non-negative numbers on any scale.
+        group_weights: (G,) weight of one *sample* of each group, instead of `shares`: group g gets a share proportional
+            to ``N_g * group_weights[g]``.
+        num_groups: G, if the last groups have no members. By default ``max(groups) + 1``.
+        unknown: "class" draws the rows of group -1 too. They weigh the mean weight of the rows of their class whose
+            group is known, or of all such rows where their class has none. The shares of the groups are then those
+            among known rows.
+        labels: (N,) class of each row, for ``unknown="class"``; rows of a group have one class.
+    """
 
     _drawn_from = "groups"
-
-    def __init__(
-        self, rows: RowGroups, law: NDArray[np.int64], length: int, seed: int, ranks: Ranks, num_threads: int | None
-    ) -> None:
-        super().__init__(law, length, seed, ranks, num_threads)
-        self._rows = rows
-        self._rows_digest: int | None = None
+    _rows: RowGroups
+    _rows_digest: int | None = None
 
     @abstractmethod
     def _law_of(self, shares: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The law of shares (G,), or (G + C,) with those of unknown rows, for an epoch as long as this one."""
+        """Return the law of shares (G,), or (G + C,) with those of unknown rows."""
 
     @abstractmethod
+    def _settings(self) -> dict[str, int]:
+        """Return the settings that a state must agree on."""
+
+    @abstractmethod
+    def _length_of(self, state: dict[str, Any], total: int) -> int:
+        """Return the draws in an epoch of a state whose quotas add up to ``total``."""
+
     def _draws(self) -> NDArray[np.int64]:
-        """Draws in the current epoch of each group, and of the unknown rows of each class."""
+        """Return the draws in the current epoch of each group, and of the unknown rows of each class."""
+        return np.array(self._law)
 
     @property
     def num_groups(self) -> int:
@@ -50,39 +69,97 @@ class GroupDraws(EpochSampler[Drawn, NDArray[np.int64]]):
 
     @property
     def quotas(self) -> NDArray[np.int64]:
-        """(G,) how often each group is drawn in the current epoch, over all ranks; on average if independently."""
+        """(G,) draws of each group in the current epoch, over all ranks; on average if independently."""
         return self._draws()[: self.num_groups]
 
     @property
     def unknown_quotas(self) -> NDArray[np.int64]:
-        """(C,) how often rows of unknown group are drawn in the current epoch, by class."""
+        """(C,) draws of rows of unknown group in the current epoch, by class."""
         return self._draws()[self.num_groups :]
 
     def set_shares(self, shares: str | ArrayLike) -> None:
         """Use other shares from the next pass on; a pass that has begun, or was loaded, keeps its own."""
-        self._set_law(self._law_of(all_shares(self._rows, shares, None)))
+        self._set_law(self._law_of(self._checked_shares(shares, None)))
 
     def set_group_weights(self, group_weights: ArrayLike) -> None:
-        """Use other weights (G,), what one sample of each group weighs, from the next pass on."""
-        self._set_law(self._law_of(self._rows.with_unknown(shares_of_weights(group_weights, self.counts))))
+        """Use other weights (G,), of one sample of each group, from the next pass on."""
+        self._set_law(self._law_of(self._rows.with_unknown(self._shares_of_weights(group_weights))))
+
+    def _checked_shares(self, shares: str | ArrayLike, group_weights: ArrayLike | None) -> NDArray[np.float64]:
+        """Return the shares of the groups, and of the unknown rows of each class, on any scale."""
+        counts = self.counts
+        values = (counts > 0).astype(np.float64)
+        if group_weights is not None:
+            if not (isinstance(shares, str) and shares == "balanced"):
+                raise InputError("shares and group_weights are both given; expected one of the two")
+            values = self._shares_of_weights(group_weights)
+        elif not isinstance(shares, str):
+            values = arguments.group_numbers("shares", shares, len(counts))
+        elif shares == "natural":
+            values = counts.astype(np.float64)
+        elif shares != "balanced":
+            hint = nearest(shares, ["balanced", "natural"])
+            raise InputError(f"shares is {shares!r}; expected 'balanced', 'natural' or an array (G,){hint}")
+        return self._rows.with_unknown(values)
+
+    def _shares_of_weights(self, group_weights: ArrayLike) -> NDArray[np.float64]:
+        """Return (G,) shares N_g·w_g."""
+        weights = arguments.group_numbers("group_weights", group_weights, len(self.counts))
+        with np.errstate(over="ignore"):  # an infinite sum is refused
+            shares = self.counts * weights
+            total = shares.sum()
+        if not 0 < total < np.inf:
+            raise InputError(f"the sum of N_g * group_weights[g] is {total}; expected a finite number above 0")
+        return shares
 
     def _digest(self) -> int:
         if self._rows_digest is None:
             self._rows_digest = self._rows.index.digest(self._threads())
         return self._rows_digest
 
+    def _laws_to_state(self, current: NDArray[np.int64], upcoming: NDArray[np.int64]) -> dict[str, int | list[int]]:
+        return {**self._settings(), "quotas": current.tolist(), "next_quotas": upcoming.tolist()}
+
+    def _laws_from_state(self, state: dict[str, Any]) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+        if not isinstance(state["groups_digest"], int) or state["groups_digest"] != self._digest():
+            raise InputError("state['groups_digest'] differs: the state was saved with other groups; use the same ones")
+        for key, here in self._settings().items():
+            if type(state[key]) is not type(here) or state[key] != here:
+                found = arguments.in_one_line(state[key])
+                raise InputError(f"state[{key!r}] is {found}; expected {here}, as here")
+        current, upcoming = (
+            arguments.group_integers(f"state[{key!r}]", state[key], self._rows.index.num_groups)
+            for key in ("quotas", "next_quotas")
+        )
+        totals = []
+        for law in (current, upcoming):
+            self._open(law, 0)  # checks them
+            totals.append(int(law.sum()))
+        if totals[0] != totals[1]:
+            raise InputError(f"state['next_quotas'] add up to {totals[1]}; expected {totals[0]} as 'quotas' do")
+        return current, upcoming, self._length_of(state, totals[0])
+
     def _shown_quotas(self) -> str:
         unknown = f", unknown_quotas={_shortened(self.unknown_quotas)}" if len(self.unknown_counts) else ""
         return f"quotas={_shortened(self.quotas)}{unknown}"
 
-    def _shown_epoch(self) -> str:
-        shard = f", rank={self.rank}, num_replicas={self.num_replicas}" if self.num_replicas > 1 else ""
-        return f"seed={self.seed}, epoch={self.epoch}{shard}"
 
+def bounded_quotas(
+    shares: NDArray[np.float64], counts: NDArray[np.int64], total: int, *, least: int = 0, most: int | None = None
+) -> NDArray[np.int64]:
+    """Return whole draws (G,) that add up to ``total``, by largest remainder, within bounds for groups with a share.
 
-def all_shares(rows: RowGroups, shares: str | ArrayLike, group_weights: ArrayLike | None) -> NDArray[np.float64]:
-    """Return the shares of the groups, and of the unknown rows of each class, on any scale."""
-    return rows.with_unknown(group_shares(shares, group_weights, rows.counts))
+    Groups that their share would give less than ``least`` or more than ``most`` get these; the others divide the rest
+    by their shares.
+    """
+    found, free = quotas(shares, counts, total), shares > 0
+    most = total if most is None else most
+    while (outside := free & ((found < least) | (found > most))).any():
+        found[outside] = np.clip(found[outside], least, most)
+        free &= ~outside
+        left = total - int(found[~free].sum())
+        found[free] = quotas(np.where(free, shares, 0.0), counts, left)[free] if left else 0
+    return found
 
 
 def _shortened(values: NDArray[np.int64]) -> str:

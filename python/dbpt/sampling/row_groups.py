@@ -12,7 +12,6 @@ from dbpt import arguments
 from dbpt._core import GroupIndex
 from dbpt.errors import InputError, nearest
 
-_CHUNK_ROWS = 1 << 20
 _MAX_GROUPS = 1 << 24
 
 
@@ -87,64 +86,40 @@ def _integers(name: str, values: ArrayLike) -> NDArray[Any]:
     if array.ndim != 1 or array.size == 0:
         raise InputError(f"{name} has shape {array.shape}; expected (N,) with at least one row")
     if array.dtype.kind not in "iu":
-        way = (
-            ".astype(int) makes them"
-            if array.dtype.kind in "bf"
-            else "numpy.unique(..., return_inverse=True) makes them"
-        )
-        raise InputError(f"{name} has dtype {array.dtype}; expected integers ({way})")
+        way = ".astype(int)" if array.dtype.kind in "bf" else "numpy.unique(..., return_inverse=True)"
+        raise InputError(f"{name} has dtype {array.dtype}; expected integers ({way} makes them)")
     return np.require(array, array.dtype.newbyteorder("="), ["C", "A"])
 
 
 def _with_classes(groups: NDArray[Any], labels: NDArray[Any], num_groups: int | None, num_threads: int) -> RowGroups:
     if len(labels) != len(groups):
         raise InputError(f"labels has length {len(labels)}; expected {len(groups)}, one for each row of groups")
-    most_groups = _MAX_GROUPS if num_groups is None else num_groups
-    num_classes = min(int(labels.max()), _MAX_GROUPS) + 1
-    if num_groups is None:
-        num_groups = min(int(groups.max()), _MAX_GROUPS) + 1
-    if num_groups == 0:
+    _check_range("groups", groups, -1, _MAX_GROUPS - 1 if num_groups is None else num_groups - 1)
+    _check_range("labels", labels, 0, _MAX_GROUPS - 1)
+    known = groups >= 0
+    if not known.any():
         raise InputError("groups is -1 in every row; expected a group for some of them")
-    # As narrow as may be: one byte a row for up to 256 groups and classes.
-    extended = np.empty(len(groups), np.min_scalar_type(num_groups + num_classes))
+    num_groups = int(groups.max()) + 1 if num_groups is None else num_groups
+    num_classes = int(labels.max()) + 1
     class_of_group = np.full(num_groups, -1, np.int64)
-    for start in range(0, len(groups), _CHUNK_ROWS):
-        rows = slice(start, start + _CHUNK_ROWS)
-        _refuse("groups", groups[rows], start, -1, most_groups - 1)
-        _refuse("labels", labels[rows], start, 0, _MAX_GROUPS - 1)
-        part, classes = groups[rows].astype(np.int64), labels[rows].astype(np.int64)
-        known = part >= 0
-        _read_classes(class_of_group, part, classes, known, start)
-        extended[rows] = np.where(known, part, num_groups + classes)
-    if (class_of_group < 0).all():
-        raise InputError("groups is -1 in every row; expected a group for some of them")
-    index = GroupIndex(extended, num_groups + num_classes, num_threads)
-    return RowGroups(index, num_groups, class_of_group)
-
-
-def _refuse(name: str, part: NDArray[Any], start: int, low: int, high: int) -> None:
-    outside = (part < low) | (part > high)
-    if outside.any():
-        row = int(outside.argmax())
-        raise InputError(f"{name}[{start + row}] is {part[row]}; expected an integer from {low} to {high}")
-
-
-def _read_classes(
-    class_of_group: NDArray[np.int64],
-    part: NDArray[np.int64],
-    classes: NDArray[np.int64],
-    known: NDArray[np.bool_],
-    start: int,
-) -> None:
-    """Note the class of each group that is met for the first time; refuse a group with rows of two classes."""
     rows = np.flatnonzero(known)
-    fresh = rows[class_of_group[part[rows]] < 0]
-    groups, first = np.unique(part[fresh], return_index=True)
-    class_of_group[groups] = classes[fresh[first]]
-    mixed = rows[class_of_group[part[rows]] != classes[rows]]
+    class_of_group[groups[rows[::-1]]] = labels[rows[::-1]]  # the first row of a group has the last word
+    mixed = rows[class_of_group[groups[rows]] != labels[rows]]
     if mixed.size:
-        row, group = int(mixed[0]), int(part[mixed[0]])
+        row, group = int(mixed[0]), int(groups[mixed[0]])
         raise InputError(
-            f"labels[{start + row}] is {classes[row]}, but group {group} began with class {class_of_group[group]}; "
+            f"labels[{row}] is {labels[row]}, but group {group} began with class {class_of_group[group]}; "
             "expected rows of one class in each group"
         )
+    # As narrow as may be: one byte a row for up to 256 groups and classes.
+    extended = np.empty(len(groups), np.min_scalar_type(num_groups + num_classes))
+    np.add(labels, num_groups, out=extended, where=~known, casting="unsafe", dtype=np.int64)
+    np.copyto(extended, groups, where=known, casting="unsafe")
+    return RowGroups(GroupIndex(extended, num_groups + num_classes, num_threads), num_groups, class_of_group)
+
+
+def _check_range(name: str, values: NDArray[Any], low: int, high: int) -> None:
+    outside = (values < low) | (values > high)
+    if outside.any():
+        row = int(outside.argmax())
+        raise InputError(f"{name}[{row}] is {values[row]}; expected an integer from {low} to {high}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sized
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,13 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 from dbpt import arguments
 from dbpt._core import AliasTable, WeightedStream
 from dbpt.errors import InputError
-from dbpt.sampling.epochs import EpochSampler, Stream
-from dbpt.sampling.ranks import Ranks, check_dataset, checked_seed
+from dbpt.groups.tensors import is_tensor, to_host
+from dbpt.sampling.epochs import MAX_DRAWS, EpochSampler, Stream
+from dbpt.sampling.ranks import LoopArguments
 
 if TYPE_CHECKING:
     import torch
-
-_MAX_DRAWS = 2**48
+    from typing_extensions import Unpack
 
 
 class WeightedSampler(EpochSampler[int, "_Law"]):
@@ -38,17 +36,8 @@ class WeightedSampler(EpochSampler[int, "_Law"]):
         weights: (N,) of any real type, 0 or above and finite, at least one above 0: an array, a list or a tensor. A
             tensor on a GPU is copied to the host. They are read when the sampler is made, and not kept.
         num_samples: draws in an epoch, over all ranks.
-        seed: an integer from 0 to 2**64 - 1. None takes one from torch's default generator, as torch's own samplers do
-            (without torch from NumPy's), in a single process.
-        rank: draw only every `num_replicas`-th row of the global order, from the `rank`-th on. Leave both out where
-            the loop shards (Accelerate, Trainer); with Lightning give them, and
-            ``Trainer(use_distributed_sampler=False)``, as it would shuffle the draws again.
-        num_replicas: the number of ranks, which all make equally many draws: the epoch's first ones fill the last step,
-            as in `DistributedSampler`.
-        drop_last: leave out the draws of a last step that isn't full, instead of filling it.
-        generator: refused; use `seed`.
-        dataset: what the rows are read from, so that another length is refused at once.
-        num_threads: of the core, by default the number of processors. They change nothing but the time.
+        loop: the keywords that all samplers share: ``seed``, ``rank``, ``num_replicas``, ``drop_last``, ``dataset`` and
+            ``num_threads``; see `LoopArguments`.
 
     Raises:
         InputError: an argument is wrong; the message names it, the value, and what was expected.
@@ -65,23 +54,16 @@ class WeightedSampler(EpochSampler[int, "_Law"]):
         self,
         weights: ArrayLike | torch.Tensor,
         num_samples: int,
-        *,
-        seed: int | None = 0,
-        rank: int | None = None,
-        num_replicas: int | None = None,
-        drop_last: bool = False,
-        generator: None = None,
-        dataset: Sized | None = None,
-        num_threads: int | None = None,
+        **loop: Unpack[LoopArguments],
     ) -> None:
-        num_samples = arguments.integer("num_samples", num_samples, 1, _MAX_DRAWS)
-        ranks = Ranks.checked(rank, num_replicas, drop_last)
-        ranks.check_length("num_samples", num_samples)
-        seed = checked_seed(seed, generator, ranks)
         array = _floats(weights)
-        check_dataset(dataset, "weights", len(array))
-        self._num_rows = len(array)
-        super().__init__(_Law.of(array, arguments.num_threads(num_threads)), num_samples, seed, ranks, num_threads)
+        self._num_rows, threads = len(array), arguments.num_threads(loop.get("num_threads"))
+        super().__init__(
+            self._num_rows,
+            ("num_samples", num_samples),
+            **loop,
+        )
+        self._law = _Law.of(array, threads)
 
     @property
     def num_samples(self) -> int:
@@ -111,16 +93,13 @@ class WeightedSampler(EpochSampler[int, "_Law"]):
     def _digest(self) -> int:
         return self._law.digest
 
-    def _check_digest(self, digest: Any) -> None:
-        """Both digests say what was drawn from; `_laws_from_state` looks for their weights."""
-
     def _laws_to_state(self, current: _Law, upcoming: _Law) -> dict[str, int | list[int]]:
         # The first is of the pass that the state is in, which may be the one to come.
         digests = {"weights_digest": current.digest, "next_weights_digest": upcoming.digest}
         return {**digests, "num_samples": self.num_samples}
 
     def _laws_from_state(self, state: dict[str, Any]) -> tuple[_Law, _Law, int]:
-        num_samples = arguments.integer("state['num_samples']", state["num_samples"], 1, _MAX_DRAWS)
+        num_samples = arguments.integer("state['num_samples']", state["num_samples"], 1, MAX_DRAWS)
         position = arguments.integer("state['position']", state["position"], 0, num_samples)
         digests = [
             arguments.integer(f"state[{key!r}]", state[key], 0, 2**63 - 1)
@@ -138,11 +117,7 @@ class WeightedSampler(EpochSampler[int, "_Law"]):
         return current, _Law(None, digests[1]) if upcoming is None else upcoming, num_samples
 
     def __repr__(self) -> str:
-        shard = f", rank={self.rank}, num_replicas={self.num_replicas}" if self.num_replicas > 1 else ""
-        return (
-            f"WeightedSampler(num_rows={self.num_rows}, num_samples={self.num_samples}, seed={self.seed}, "
-            f"epoch={self.epoch}{shard})"
-        )
+        return f"WeightedSampler(num_rows={self.num_rows}, num_samples={self.num_samples}, {self._shown_epoch()})"
 
 
 class _Law:
@@ -159,10 +134,7 @@ class _Law:
 
 def _floats(weights: ArrayLike | torch.Tensor) -> NDArray[np.floating]:
     """Return (N,) float64 or float32, contiguous and in native byte order: not copied if they are so."""
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(weights, torch.Tensor):
-        weights = _on_host(weights)
-    array = arguments.array("weights", weights)
+    array = arguments.array("weights", _on_host(weights) if is_tensor(weights) else weights)
     if array.dtype.kind not in "iuf":
         raise InputError(f"weights has dtype {array.dtype}; expected real numbers")
     if array.ndim != 1 or array.size == 0:
@@ -172,13 +144,9 @@ def _floats(weights: ArrayLike | torch.Tensor) -> NDArray[np.floating]:
         return np.require(array, array.dtype.newbyteorder("=") if kept else np.float64, ["C", "A"])
 
 
-def _on_host(weights: torch.Tensor) -> torch.Tensor:
-    import torch
-
-    # NumPy has no bfloat16 and no 8-bit floats.
-    kept = weights.dtype in (torch.float32, torch.float64) or not weights.dtype.is_floating_point
+def _on_host(weights: torch.Tensor) -> ArrayLike:
     try:
-        return weights.detach().to("cpu") if kept else weights.detach().to("cpu", torch.float64)
+        return to_host(weights)
     except (RuntimeError, TypeError, ValueError):
         raise InputError(
             f"weights is a tensor that cannot be copied to the host ({weights.layout}, {weights.device})"
