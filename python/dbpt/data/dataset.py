@@ -3,7 +3,7 @@
 It holds the metadata as the readers found them; ``dataset_checks`` decides whether they can be used.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +119,17 @@ class Dataset:
                 f"found {attributes.min()}..{attributes.max()}"
             )
         return group_ids(self.labels, attributes.astype(np.int64, copy=False), self.num_attributes)
+
+    def take(self, rows: NDArray[np.int64]) -> "Dataset":
+        """Return the data set with only ``rows`` (n,), in their order."""
+        return replace(
+            self,
+            paths=tuple(self.paths[row] for row in rows.tolist()),
+            lines=self.lines[rows],
+            labels=self.labels[rows],
+            attributes=self.attributes[rows],
+            splits=self.splits[rows],
+        )
 
     def where(self, row: int) -> str:
         """Return where ``row`` came from: ``"metadata.csv line 17"``, or its path if no file lists it."""

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.data import Dataset, load_dataset
-from dbpt.data.columns import parse_columns
 from dbpt.data.demo import DEMO_NAMES
 from dbpt.data.huggingface_objects import path_of
 from dbpt.data.loading import BENCHMARKS
@@ -21,8 +19,7 @@ from dbpt.files.typed_json import read_json, typed
 from dbpt.objectives import OBJECTIVES
 from dbpt.runs.classifier import Classifier
 from dbpt.runs.run_folder import load
-from dbpt.settings.config import FitConfig
-from dbpt.settings.data import same_task
+from dbpt.settings.data import load_for_run
 
 if TYPE_CHECKING:
     from dbpt.data.huggingface_objects import HuggingFaceData
@@ -82,7 +79,7 @@ def evaluate(
         features="cached",
         average=own.average if average is None else average,
     )
-    dataset = open_data_for_run(data, root, classifier, config)
+    dataset = load_for_run(config, classifier.words, data, root)
     log(dataset.describe())
     backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
     dataset, features, failures = embed_dataset(dataset, backbone, config, log)
@@ -98,23 +95,6 @@ def evaluate(
         metrics=judged.metrics(classifier.head.predictions(features)),
     )
     return judged.run_figures(config, [row.to_json()], failed_images=len(failures), seconds={})
-
-
-def open_data_for_run(data: str | Path, root: str | Path | None, classifier: Classifier, config: FitConfig) -> Dataset:
-    """Open data with the words of a run, and the columns that ``config`` names."""
-    words = classifier.words
-    return load_dataset(
-        data,
-        root,
-        classes=words.classes,
-        attributes=words.attributes,
-        templates=words.templates,
-        attribute_templates=words.attribute_templates,
-        **same_task(classifier.config, data),
-        columns=parse_columns(config.columns) if config.columns is not None else None,
-        training=False,
-        images=config.embeddings is None,
-    )
 
 
 def _train_counts_of_run(run: Path, num_groups: int, group_kind: str) -> NDArray[np.int64]:

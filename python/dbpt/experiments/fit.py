@@ -66,11 +66,7 @@ def fit(
     with joined_ranks(config.device) as ranks, ExitStack() as held:
         if not ranks.is_first:
             log = _say_nothing
-
-        def hold() -> None:
-            held.enter_context(RUN_FOLDER.held(out, resume=resume, overwrite=overwrite))
-
-        ranks.from_first(hold)
+        ranks.from_first(lambda: held.enter_context(RUN_FOLDER.held(out, resume=resume, overwrite=overwrite)))
         return _fit_on(ranks, config, out, resume=resume, overwrite=overwrite, log=log)
 
 

@@ -189,16 +189,8 @@ def embed_dataset(
     log(f"features: {len(dataset)} images, {embeddings.recomputed} embedded now, {len(embeddings.failures)} unreadable")
     for failure in embeddings.failures[:3]:
         log(f"warning: {dataset.where(failure.row)}: {failure.path}: {failure.reason}; left out")
-    keep = embeddings.ok
-    dataset = replace(
-        dataset,
-        paths=tuple(path for path, kept in zip(dataset.paths, keep, strict=True) if kept),
-        lines=dataset.lines[keep],
-        labels=dataset.labels[keep],
-        attributes=dataset.attributes[keep],
-        splits=dataset.splits[keep],
-    )
-    return dataset, embeddings.features[keep], embeddings.failures
+    rows = np.flatnonzero(embeddings.ok)
+    return dataset.take(rows), embeddings.features[rows], embeddings.failures
 
 
 def label_dataset(

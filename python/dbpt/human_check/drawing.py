@@ -20,6 +20,7 @@ from dbpt.files.disk import check_can_create, write_atomically
 from dbpt.human_check.design import Design, Stratum, write_design
 from dbpt.human_check.page import first_three, label_page
 from dbpt.human_check.strata import allocate, draw, stratify
+from dbpt.settings.data import load_for_run
 
 if TYPE_CHECKING:
     from dbpt.experiments.stages import Log
@@ -148,11 +149,9 @@ class RunLabels:
 
 def _dataset(classifier: "Classifier", paths: list[str], data: str | Path | None, root: str | Path | None) -> Dataset:
     """Return the rows of the run's data that belong to ``paths``, in that order, without true attributes."""
-    from dbpt.experiments.evaluate import open_data_for_run
-
     config = classifier.config
     data, root = config.data if data is None else data, config.root if root is None else root
-    dataset = open_data_for_run(data, root, classifier, config)
+    dataset = load_for_run(config, classifier.words, data, root)
     row_of = {path: row for row, path in enumerate(dataset.paths)}
     gone = [path for path in paths if path not in row_of]
     if gone:
@@ -160,15 +159,8 @@ def _dataset(classifier: "Classifier", paths: list[str], data: str | Path | None
             f"{dataset.source}: has no image {gone[0]!r}, which the run had ({len(gone)} of {len(paths)} are not "
             "there); give the data that the run was fitted on"
         )
-    rows = np.array([row_of[path] for path in paths])
-    return replace(
-        dataset,
-        paths=tuple(paths),
-        lines=dataset.lines[rows],
-        labels=dataset.labels[rows],
-        attributes=np.full(len(rows), -1, dtype=np.int64),
-        splits=dataset.splits[rows],
-    )
+    dataset = dataset.take(np.array([row_of[path] for path in paths]))
+    return replace(dataset, attributes=np.full_like(dataset.attributes, -1))
 
 
 def _right(classifier: "Classifier", dataset: Dataset, cache: str | None, log: "Log") -> NDArray[np.int64]:

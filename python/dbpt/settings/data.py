@@ -1,4 +1,4 @@
-"""From settings to the data that they name: arguments of `load_dataset`, objects in memory, and demos."""
+"""From settings to the data that they name: tables and folders, objects in memory, a run's data, and demos."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dbpt._core import __version__
+from dbpt.data import Dataset, load_dataset
 from dbpt.data.columns import parse_columns
 from dbpt.data.demo import DEMO_NAMES, mini_clip_paths, write_demo
 from dbpt.data.huggingface_objects import path_of
-from dbpt.data.words import check_templates, parse_vocabulary
+from dbpt.data.words import Words, check_templates, parse_vocabulary
 from dbpt.errors import InputError
 from dbpt.settings.config import FitConfig, make_config
 
@@ -47,11 +48,22 @@ def data_arguments(config: FitConfig) -> dict[str, Any]:
     }
 
 
-def same_task(config: FitConfig, data: str | Path) -> dict[str, Any]:
-    """Return the keywords of `load_dataset` that read ``data`` for the task of the run of ``config``."""
-    if str(data) != config.data:
-        return {}
-    return {"celeba_target": config.celeba_target, "celeba_attributes": config.celeba_attributes}
+def load_for_run(config: FitConfig, words: Words, data: str | Path, root: str | Path | None) -> Dataset:
+    """Load ``data`` with the ``words`` of a finished run; if they are the run's own, for the task of its ``config``."""
+    is_own = str(data) == config.data
+    return load_dataset(
+        data,
+        root,
+        classes=words.classes,
+        attributes=words.attributes,
+        templates=words.templates,
+        attribute_templates=words.attribute_templates,
+        celeba_target=config.celeba_target if is_own else None,
+        celeba_attributes=config.celeba_attributes if is_own else None,
+        columns=None if config.columns is None else parse_columns(config.columns),
+        training=False,
+        images=config.embeddings is None,
+    )
 
 
 def resolve_demo(config: FitConfig, log: Callable[[str], None] = lambda line: None) -> FitConfig:
