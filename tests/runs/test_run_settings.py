@@ -11,15 +11,15 @@ from dbpt.experiments.comparison.comparing import Comparison
 from dbpt.experiments.fit import Run
 
 
-@pytest.mark.parametrize("content", ["", "# nothing\n", "lr = 0.005\n"])
-def test_a_config_that_was_emptied_is_refused_in_one_line(tiny, tiny_run, tmp_path, command, content):
+@pytest.mark.parametrize(("content", "name"), [("", "data"), ("lr = 0.005\n", "data"), ('data = "t"\n', "baselines")])
+def test_a_config_that_was_emptied_or_cut_is_refused_in_one_line(tiny, tiny_run, tmp_path, command, content, name):
     run = shutil.copytree(tiny_run, tmp_path / "run")
     (run / "config.toml").write_text(content)
-    expected = f"Error: {run / 'config.toml'}: does not name the data; the file was changed, fit anew\n"
+    expected = f"Error: {run / 'config.toml'}: does not say {name}; the file was changed, fit anew\n"
     image = tiny.table.parent / tiny.rows()[0]["path"]
     assert command("evaluate", run, tiny.table, "--cache", tiny.cache) == (2, "", expected)
     assert command("predict", run, image) == (2, "", expected)
-    with pytest.raises(InputError, match=r"config\.toml: does not name the data"):
+    with pytest.raises(InputError, match=rf"config\.toml: does not say {name}"):
         dbpt.fit(tiny.table, out=run, resume=True, **tiny.settings)
 
 

@@ -241,11 +241,12 @@ class OutputFolder(Generic[R]):
 
 
 def read_settings(folder: Path) -> FitConfig:
-    """Return the settings in ``config.toml``. Raises `InputError` if it can't be read, or was emptied."""
+    """Return the settings in ``config.toml``. Raises `InputError` if it can't be read, or was emptied or cut."""
     path = folder / "config.toml"
     settings = read_config(path)
-    if "data" not in settings:
-        raise InputError(f"{path}: does not name the data; the file was changed, fit anew")
+    for name in ("data", "baselines"):  # the first and the last of those that are always written
+        if name not in settings:
+            raise InputError(f"{path}: does not say {name}; the file was changed, fit anew")
     return make_config(settings)
 
 
