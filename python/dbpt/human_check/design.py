@@ -11,9 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
-
-from dbpt.data import SPLITS
 from dbpt.data.table_formats import read_columns
 from dbpt.errors import InputError
 from dbpt.files.csv import csv_text, unmarked
@@ -72,21 +69,6 @@ class Design:
         digest = hashlib.sha256(content.encode("utf-8", "surrogateescape")).hexdigest()[:16]
         return digest.translate(str.maketrans("0123456789abcdef", "abcdefghijklmnop"))
 
-    @property
-    def holds_together(self) -> bool:
-        """Whether strata, names and images agree."""
-        drawn = np.bincount(self.stratum, minlength=len(self.strata))
-        return (
-            self.split in SPLITS
-            and drawn.tolist() == [stratum.drawn for stratum in self.strata]
-            and all(
-                stratum.drawn <= stratum.size
-                and stratum.label < len(self.classes)
-                and stratum.pseudo_attribute < len(self.attributes)
-                for stratum in self.strata
-            )
-        )
-
     def __str__(self) -> str:
         return f"{self.dataset}: {len(self.paths)} of {self.size} {self.split} images, from {len(self.strata)} strata"
 
@@ -136,6 +118,6 @@ def read_design(folder: Path) -> Design:
         raise InputError(f"{rows}: stratum: expected numbers; the file was changed, {WAY_OUT}")
     value["paths"], value["stratum"] = list(map(unmarked, columns["path"])), list(map(int, columns["stratum"]))
     design = typed(value, Design, path, WAY_OUT)
-    if design.sample != sample or not design.holds_together:
+    if design.sample != sample:
         raise InputError(f"{folder}: design.json or sample.csv was changed since it was drawn; {WAY_OUT}")
     return design
