@@ -47,7 +47,7 @@ def _notes(result: dict[str, Any], pairs: list[tuple[str, str]]) -> list[str]:
         f"worst group, corrected        {_figure(corrected)}{worst(result['corrected'])}",
         f"average (needs no attribute)  {percent(result['average'])}",
         "",
-        "* worst group; a minimum is biased downward, so it leans low",
+        "* worst group; a minimum is biased downward: the figure tends to be too low",
         "interval: where the figure of this split would be, had every image been labelled; not that of other images",
         *(f"warning: {text}" for text in result["warnings"]),
     ]

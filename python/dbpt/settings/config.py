@@ -161,7 +161,7 @@ class FitConfig:
     )
     max_weight: float = _groups(
         MAX_WEIGHT,
-        "largest weight of a row, relative to the mean; keeps the effective sample size above N / max_weight",
+        "largest weight of a row, relative to the mean; keeps the effective sample size at or above N / max_weight",
         low=1,
     )
     dro_step_size: float | None = _groups(
