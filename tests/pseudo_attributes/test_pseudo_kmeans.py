@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbpt.pseudo_attributes import label_attributes
-from dbpt.pseudo_attributes.matching import best_assignment
+from dbpt.pseudo_attributes.mixture import best_assignment
 
 
 def blobs(sizes, seed=0, spread=0.4, shift=3.0):

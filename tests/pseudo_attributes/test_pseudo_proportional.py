@@ -11,8 +11,8 @@ from sklearn.mixture import GaussianMixture
 
 from dbpt.errors import InputError
 from dbpt.pseudo_attributes import label_attributes
+from dbpt.pseudo_attributes.mixture import estimate_shares
 from dbpt.pseudo_attributes.proportional import fit_offsets
-from dbpt.pseudo_attributes.shares import estimate_shares
 
 
 def shares_of(found, attributes):
@@ -161,7 +161,7 @@ def test_too_few_rows_for_the_attributes_are_labelled_as_argmax_does_and_that_is
 
 
 def test_estimates_that_do_not_settle_are_warned_of(monkeypatch):
-    monkeypatch.setattr("dbpt.pseudo_attributes.shares.TO_FIT", (1, 1e-9))
+    monkeypatch.setattr("dbpt.pseudo_attributes.mixture.TO_FIT", (1, 1e-9))
     logits, _ = rare_attributes(1000, [0.9, 0.1])
     with pytest.warns(UserWarning, match=r"^proportional: the shares still moved after 1 steps: \[0\.") as caught:
         label_attributes(logits)

@@ -1,8 +1,7 @@
-"""Labels of which each attribute gets its share: the largest logit after an offset for each attribute."""
+"""Method "proportional": the largest logit after an offset for each attribute, so that each gets its share of rows."""
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -11,43 +10,32 @@ from numpy.typing import ArrayLike, NDArray
 from dbpt import arguments
 from dbpt._core import assign_argmax
 from dbpt.errors import InputError
-from dbpt.pseudo_attributes.job import Job, WantedOutputs
-from dbpt.pseudo_attributes.result import PseudoAttributes
-from dbpt.pseudo_attributes.shares import Array, estimate_shares
+from dbpt.pseudo_attributes.job import Job, PseudoAttributes
+from dbpt.pseudo_attributes.mixture import Array, estimate_shares
 
-ESTIMATED = "estimated"
 MAX_ROUNDS = 50
 EXACT_TO = 1e-4  # of the rows, where more than two attributes compete
 MET_TO = 0.01
 ROWS_FOR_A_PAIR = 2  # of attributes: clusters have a mean for each of these
 
 
-def label(job: Job, wanted: WantedOutputs, proportions: ArrayLike | str) -> PseudoAttributes:
-    """Label the rows; the posterior is the softmax of logits plus offsets."""
-    is_given = not (isinstance(proportions, str) and proportions == ESTIMATED)
-    shares_A = _checked_proportions(proportions, job.num_attributes) if is_given else None
-    outputs = wanted.allocate(job.num_attributes)
-    logits_NA = job.sample()
+def label(job: Job, proportions: ArrayLike | None) -> PseudoAttributes:
+    """Label the rows by given ``proportions``, or estimated ones; the posterior is the softmax of logits plus offsets."""
+    shares_A = None if proportions is None else _checked_proportions(proportions, job.num_attributes)
+    logits_NA, offsets_A = job.sample(), None
     if shares_A is None:
-        shares_A = _estimate(logits_NA)
-    offsets_A = None if shares_A is None else fit_offsets(logits_NA, shares_A)
-    if shares_A is not None and offsets_A is not None:
-        _warn_of_ties(logits_NA, shares_A, offsets_A)
-    assign_argmax(job.logits, offsets=offsets_A, **outputs.arguments(), num_threads=job.num_threads)
-    return PseudoAttributes(
-        outputs.labels,
-        outputs.posterior,
-        outputs.confidence,
-        method="proportional",
-        shares=shares_A,
-        offsets=offsets_A,
-    )
+        shares_A = _estimate(job, logits_NA)
+    if shares_A is not None:
+        offsets_A = fit_offsets(logits_NA, shares_A)
+        _warn_of_ties(job, logits_NA, shares_A, offsets_A)
+    assign_argmax(job.logits, offsets=offsets_A, **job.assign_arguments)
+    return job.result("proportional", shares=shares_A, offsets=offsets_A)
 
 
 def fit_offsets(logits_NA: Array, shares_A: Array) -> Array:
-    """What to add to each attribute's logits so that it is the largest in its share of the rows.
+    """Return the offsets (A,) of the logits with which each attribute is the largest in its share of the rows.
 
-    They minimise a convex function (the dual of the assignment with the largest sum of logits), one attribute after
+    They minimise a convex function, the dual of the assignment with the largest sum of logits, one attribute after
     another: given the offsets of the others, the rows that an attribute wins are those whose gap is below its own.
     """
     num_rows = len(logits_NA)
@@ -68,53 +56,51 @@ def fit_offsets(logits_NA: Array, shares_A: Array) -> Array:
 
 
 def _threshold(values_N: Array, num_below: int) -> float:
-    """A number with so many of the values below it, midway between two of them."""
+    """Return a number that ``num_below`` of the values are below, midway between two of them."""
     below, above = max(num_below - 1, 0), min(num_below, len(values_N) - 1)
     ordered_N = np.partition(values_N, (below, above))
     return float(ordered_N[below] + ordered_N[above]) / 2
 
 
 def _counts(logits_NA: Array, offsets_A: Array) -> NDArray[np.int64]:
-    """(A,) rows that each attribute wins."""
+    """Return (A,), the number of rows that each attribute wins."""
     return np.bincount((logits_NA + offsets_A).argmax(axis=1), minlength=len(offsets_A))
 
 
-def _estimate(logits_NA: Array) -> Array | None:
+def _estimate(job: Job, logits_NA: Array) -> Array | None:
     num_rows, num_attributes = logits_NA.shape
     if num_attributes > 2 and num_rows < ROWS_FOR_A_PAIR * num_attributes**2:
-        _warn(
+        job.warnings.append(
             f"{num_rows} rows are too few to estimate the shares of {num_attributes} attributes: the labels are those "
             "of argmax; give proportions if you know them"
         )
         return None
     found = estimate_shares(logits_NA)
     if found.num_clusters == 1:
-        _warn(
+        job.warnings.append(
             "no two attributes can be told apart, so their shares cannot be estimated: the labels are those of argmax"
         )
         return None
     (missing,) = np.nonzero(found.shares_A == 0)
     if missing.size:
         names = ", ".join(map(str, missing[:5])) + (", ..." if missing.size > 5 else "")
-        _warn(f"no cluster of rows stands out for attribute {names}: its share is 0, and no row gets it")
+        job.warnings.append(f"no cluster of rows stands out for attribute {names}: its share is 0, and no row gets it")
     if not found.converged:
-        _warn(f"the shares still moved after {found.steps} steps: {found.shares_A.round(4).tolist()}")
+        job.warnings.append(f"the shares still moved after {found.steps} steps: {found.shares_A.round(4).tolist()}")
     return found.shares_A
 
 
-def _warn_of_ties(logits_NA: Array, shares_A: Array, offsets_A: Array) -> None:
+def _warn_of_ties(job: Job, logits_NA: Array, shares_A: Array, offsets_A: Array) -> None:
     met_A = _counts(logits_NA, offsets_A) / len(logits_NA)
     if np.abs(met_A - shares_A).max() > max(MET_TO, 1 / len(logits_NA)):
         given, met = (np.round(shares, 4).tolist() for shares in (shares_A, met_A))
-        _warn(f"the shares {given} cannot be met, as many rows have the same logits: the labels have {met}")
+        job.warnings.append(
+            f"the shares {given} cannot be met, as many rows have the same logits: the labels have {met}"
+        )
 
 
-def _warn(message: str) -> None:
-    warnings.warn(f"proportional: {message}", UserWarning, stacklevel=6)
-
-
-def _checked_proportions(proportions: ArrayLike | str, num_attributes: int) -> Array:
-    """(A,) shares that add up to 1."""
+def _checked_proportions(proportions: ArrayLike, num_attributes: int) -> Array:
+    """Return (A,) shares that add up to 1."""
     if isinstance(proportions, str):
         raise InputError(f"proportions is {proportions!r}; expected 'estimated' or numbers")
     given: NDArray[Any] = arguments.array("proportions", proportions)

@@ -1,9 +1,8 @@
-"""How common each attribute is: the weights of a mixture of Gaussians of one common covariance.
+"""Estimate the share of each attribute as the weights of a mixture of Gaussians of one common covariance.
 
-The mixture sees where rows lie together, not on which side of CLIP's threshold: to add to an attribute's logits, or to
-scale all of them, changes no share. The EM for prior shift (Saerens, Latinne and Decaestecker, 2002) takes the softmax
-of the logits at its word, so it takes a threshold that is off for an attribute that is rare; docs/pseudo_attributes.md
-compares the two.
+The mixture depends on where rows cluster, not on CLIP's threshold: shifting an attribute's logits, or scaling all of
+them, changes no share. The EM for prior shift (Saerens, Latinne and Decaestecker, 2002) trusts the softmax of the
+logits, so it mistakes a threshold that is off for an attribute that is rare; docs/pseudo_attributes.md compares both.
 """
 
 from __future__ import annotations
@@ -12,8 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-from dbpt.pseudo_attributes.matching import best_assignment
 
 Array = NDArray[np.float64]
 
@@ -25,23 +22,23 @@ REGULARISATION = 1e-6  # of the mean variance
 
 @dataclass(frozen=True)
 class EstimatedShares:
-    """What `estimate_shares` returns."""
+    """The result of `estimate_shares`."""
 
     shares_A: Array
-    """They add up to 1; 0 for an attribute that no cluster stands out for."""
+    """Shares that add up to 1; 0 for an attribute that no cluster stands out for."""
     num_clusters: int
     """1 where no two attributes can be told apart."""
     steps: int
-    """Of EM, with the number of clusters chosen."""
+    """Steps of EM with the final number of clusters."""
     converged: bool
 
 
 def estimate_shares(logits_NA: Array) -> EstimatedShares:
     """Estimate the shares of the attributes among the rows.
 
-    There is a cluster for each attribute at first, of the rows whose logit of it is above its mean. The two nearest
-    clusters become one as long as the Bayesian information criterion (Schwarz, 1978) falls. Each that is left is the
-    attribute for which its mean stands out.
+    The start is one cluster for each attribute, of the rows whose logit of it is above its mean. The two nearest
+    clusters are merged as long as the Bayesian information criterion (Schwarz, 1978) falls. The clusters that are left
+    are matched with the attributes by their mean logits.
     """
     num_rows, num_attributes = logits_NA.shape
     centred_NA = logits_NA - logits_NA.mean(axis=1, keepdims=True)
@@ -76,14 +73,14 @@ class _Gaussians:
     means_KW: Array
     precision_WW: Array
     constant: float
-    """What all their log densities have in common: -log|2 pi covariance| / 2."""
+    """The common term of their log densities, -log|2 pi covariance| / 2."""
 
 
 @dataclass(frozen=True)
 class _Mixture:
     gaussians: _Gaussians
     rows_NK: Array
-    """How far each row belongs to each cluster."""
+    """The membership of each row in each cluster."""
     bic: float
     steps: int
     converged: bool
@@ -114,7 +111,7 @@ def _fit(points_NW: Array, rows_NK: Array, max_steps: int, tolerance: float) -> 
 
 
 def _gaussians(points_NW: Array, rows_NK: Array) -> _Gaussians:
-    """The likeliest ones for clusters of these rows; ``points_NW`` have mean 0."""
+    """Fit the Gaussians to clusters of these rows by maximum likelihood; ``points_NW`` have mean 0."""
     num_rows, width = points_NW.shape
     weights_K = rows_NK.mean(axis=0)
     means_KW = rows_NK.T @ points_NW / (num_rows * weights_K)[:, None]
@@ -126,7 +123,7 @@ def _gaussians(points_NW: Array, rows_NK: Array) -> _Gaussians:
 
 
 def _with_nearest_joined(rows_NK: Array, gaussians: _Gaussians) -> Array:
-    """The clusters with the two whose means are nearest, by their covariance, made one."""
+    """Merge the two clusters whose means are nearest by the common covariance."""
     means_KW, precision_WW = gaussians.means_KW, gaussians.precision_WW
     products_KK = means_KW @ precision_WW @ means_KW.T
     squares_K = np.diag(products_KK)
@@ -139,8 +136,40 @@ def _with_nearest_joined(rows_NK: Array, gaussians: _Gaussians) -> Array:
 
 
 def _softmax(scores_NK: Array) -> tuple[Array, Array]:
-    """The softmax of each row, and the logarithm of the sum of its exponentials."""
+    """Return the softmax of each row, and the logarithm of the sum of its exponentials."""
     largest_N1 = scores_NK.max(axis=1, keepdims=True)
     exponentials_NK = np.exp(scores_NK - largest_N1)
     sums_N1 = exponentials_NK.sum(axis=1, keepdims=True)
     return exponentials_NK / sums_N1, (largest_N1 + np.log(sums_N1))[:, 0]
+
+
+def best_assignment(scores: Array) -> NDArray[np.int64]:
+    """Return the column of each row such that none is used twice and the sum of scores is largest; rows <= columns.
+
+    The Hungarian algorithm by shortest augmenting paths (Jonker and Volgenant, 1987), O(rows² · columns).
+    """
+    rows, columns = scores.shape
+    row_price, column_price = np.zeros(rows), np.zeros(columns + 1)
+    row_of = np.full(columns + 1, -1)  # the last column is the root of each search
+    for row in range(rows):
+        distance, previous = np.full(columns, np.inf), np.full(columns, columns)
+        done = np.zeros(columns + 1, dtype=bool)
+        column, row_of[columns] = columns, row
+        while row_of[column] >= 0:
+            done[column] = True
+            at = row_of[column]
+            reduced = -scores[at] - row_price[at] - column_price[:columns]
+            shorter = ~done[:columns] & (reduced < distance)
+            distance[shorter], previous[shorter] = reduced[shorter], column
+            step = np.where(done[:columns], np.inf, distance)
+            column = int(step.argmin())
+            row_price[row_of[done]] += step[column]
+            column_price[done] -= step[column]
+            distance[~done[:columns]] -= step[column]
+        while column != columns:
+            row_of[column] = row_of[previous[column]]
+            column = int(previous[column])
+    assigned = np.empty(rows, dtype=np.int64)
+    used = np.flatnonzero(row_of[:columns] >= 0)
+    assigned[row_of[used]] = used
+    return assigned
