@@ -225,7 +225,7 @@ ZEROS = np.zeros((5, 2))
             {"posterior": np.zeros((5, 3), np.float32)},
             r"^posterior has shape \(5, 3\) .*; expected \(5, 2\) float32",
         ),
-        (ZEROS, {"posterior": np.zeros((5, 2))}, "^posterior has .* dtype float64; expected an array of float32"),
+        (ZEROS, {"posterior": np.zeros((5, 2))}, r"^posterior has .* dtype float64; expected \(5, 2\) float32"),
         (ZEROS, {"posterior": None}, "^posterior is None; expected True, False or an array of float32 to fill"),
         (ZEROS, {"confidence": 1}, "^confidence is 1; expected True, False or an array"),
         (ZEROS, {"confidence": np.zeros(6, np.float32)}, r"^confidence has shape \(6,\)"),

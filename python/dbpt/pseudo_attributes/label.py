@@ -94,6 +94,7 @@ def label_attributes(
         )
     num_rows, num_attributes = logits_NA.shape
     min_confidence = arguments.probability("min_confidence", min_confidence)
+    compared = True if min_confidence > 0 and confidence is False else confidence
     job = Job(
         logits_NA,
         checked_fit_rows(fit_on, num_rows),
@@ -101,12 +102,11 @@ def label_attributes(
         arguments.num_threads(num_threads),
         labels=checked_labels(out, num_rows, num_attributes, min_confidence),
         posterior=checked_floats("posterior", posterior, logits_NA.shape),
-        confidence=checked_floats(
-            "confidence", True if min_confidence > 0 and confidence is False else confidence, (num_rows,)
-        ),
+        confidence=checked_floats("confidence", compared, (num_rows,)),
     )
     if method == "proportional":
-        found = proportional.label(job, None if is_estimated else proportions)
+        given = None if is_estimated else proportional.checked_proportions(proportions, num_attributes)
+        found = proportional.label(job, given)
     elif method == "kmeans":
         found = kmeans.label(job)
     else:

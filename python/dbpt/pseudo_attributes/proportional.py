@@ -19,9 +19,8 @@ MET_TO = 0.01
 ROWS_FOR_A_PAIR = 2  # of attributes: clusters have a mean for each of these
 
 
-def label(job: Job, proportions: ArrayLike | None) -> PseudoAttributes:
-    """Label the rows by given ``proportions``, or estimated ones; the posterior is the softmax of logits plus offsets."""
-    shares_A = None if proportions is None else _checked_proportions(proportions, job.num_attributes)
+def label(job: Job, shares_A: Array | None) -> PseudoAttributes:
+    """Label the rows by given or estimated shares; the posterior is the softmax of logits plus offsets."""
     logits_NA, offsets_A = job.sample(), None
     if shares_A is None:
         shares_A = _estimate(job, logits_NA)
@@ -99,7 +98,7 @@ def _warn_of_ties(job: Job, logits_NA: Array, shares_A: Array, offsets_A: Array)
         )
 
 
-def _checked_proportions(proportions: ArrayLike, num_attributes: int) -> Array:
+def checked_proportions(proportions: ArrayLike, num_attributes: int) -> Array:
     """Return (A,) shares that add up to 1."""
     if isinstance(proportions, str):
         raise InputError(f"proportions is {proportions!r}; expected 'estimated' or numbers")
