@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from dbpt.experiments.methods import held_out_metrics, trained_row, zero_shot_ro
 from dbpt.experiments.results import worst_group_mistakes
 from dbpt.experiments.stages import prepare
 from dbpt.heads import PromptHead
+from dbpt.report.summary import summarize
 from dbpt.settings.config import FitConfig
 
 # --- the run folder ---------------------------------------------------------------------------------------------------
@@ -177,7 +179,7 @@ def test_without_validation_split_a_part_of_training_serves_and_is_said(tiny, tm
     num_val = int((splits == 1).sum())
     assert f"{num_val} of the training rows" in note
     assert any(note in line for line in lines)
-    assert note in str(run)
+    assert note in " ".join(str(run).split())
     assert 8 <= num_val <= 12  # 0.2 of 50
     assert (splits == 2).sum() == 32
     groups = groups_of(run.folder)
@@ -258,15 +260,22 @@ def test_pseudo_methods_are_those_of_label_attributes(tiny, tmp_path, settings):
         np.testing.assert_allclose(shares, proportions, atol=1 / len(tensors["splits"]))
 
 
-def test_what_the_pseudo_method_warns_of_is_told(tiny, tmp_path, monkeypatch):
+def test_each_warning_is_once_on_stderr_and_in_metrics_and_report(tiny, tmp_path, monkeypatch, command):
     monkeypatch.setattr(
         "dbpt.experiments.stages.zero_shot_logits",
         lambda backbone, features, *_: np.ones((len(features), 2), np.float32),
     )
-    lines = []
-    settings = {**tiny.settings, "pseudo_method": "kmeans", "epochs": 1, "baselines": False}
-    dbpt.fit(tiny.table, out=tmp_path / "run", log=lines.append, **settings)
-    assert any(line.startswith("warning: kmeans: found 1 clusters for 2 attributes") for line in lines)
+    options = ["--pseudo-method", "kmeans", "--epochs", "1", "--no-baselines", "--up-weight", "7"]
+    code, stdout, stderr = command("fit", tiny.table, *tiny.arguments, *options, "--out", tmp_path / "run")
+    assert code == 0, stderr
+    assert "warning" not in stdout
+    told = [line.removeprefix("warning: ") for line in stderr.splitlines() if line.startswith("warning: ")]
+    kept, page = summarize(metrics_of(tmp_path / "run")).warnings, unescape((tmp_path / "run/report.html").read_text())
+    assert sorted(told) == sorted(kept)
+    assert any(text.startswith("kmeans: found 1 clusters for 2 attributes") for text in kept)
+    assert any(text.startswith("--up-weight 7.0 changes nothing") for text in kept)
+    assert any("only" in text and "rows, one image moves" in text for text in kept), kept
+    assert all(text[1:] in page for text in kept)
 
 
 def test_proportions_must_fit_the_attributes(tiny, tmp_path):

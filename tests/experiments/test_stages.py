@@ -20,7 +20,7 @@ def test_one_embedding_serves_trainings_of_other_seeds_heads_and_objectives(tiny
     settings = {"data": str(table), **tiny.settings, "pseudo_method": "kmeans"}
     configs = [FitConfig(**settings, **choice) for choice in CHOICES]
     embedded = embed(configs, silent)
-    together = [arrange(label(embedded, config, silent), config) for config in configs]
+    together = [arrange(label(embedded, config), config) for config in configs]
     for config, experiment in zip(configs, together, strict=True):
         alone = prepare(config, silent)
         assert experiment.config == config

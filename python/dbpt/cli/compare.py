@@ -10,8 +10,6 @@ import click
 from dbpt.cli.options import SpreadCommand, compare_options
 from dbpt.experiments.comparison.plan import BY_THE_PLAN, METHODS
 
-WIDEST = 110
-
 
 def _seeds(_ctx: click.Context, _param: click.Parameter, text: str) -> int | tuple[int, ...]:
     """``5`` for 0 to 4, or the seeds themselves: ``3,7``; a single one is written with a comma, ``3,``."""
@@ -82,7 +80,7 @@ def compare(
         log=_log,
         **settings,
     )
-    width = min(WIDEST, shutil.get_terminal_size().columns) if sys.stdout.isatty() else WIDEST
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     click.echo(f"\n{comparison.table(width)}\n\ntables: {out / 'compare'}.csv, .md, .tex, .json")
     if failed := len(comparison.numbers["failed"]):
         raise InputError(

@@ -25,6 +25,7 @@ def fit(data: str | None, out: Path, config: Path | None, resume: bool, overwrit
     """
     from dbpt.experiments.fit import fit as run_fit
     from dbpt.ranks import launched_rank
+    from dbpt.report import comparison_table
     from dbpt.settings.config import read_config
     from dbpt.settings.recipes import override
 
@@ -38,4 +39,4 @@ def fit(data: str | None, out: Path, config: Path | None, resume: bool, overwrit
         data, out=out, resume=resume, overwrite=overwrite, log=lambda line: click.echo(line, err=True), **settings
     )
     if launched_rank() == 0:
-        click.echo(f"\n{run}\n\nreport: {run.folder / 'report.html'}")
+        click.echo(f"\n{comparison_table(run.metrics, warnings=False)}\n\nreport: {run.folder / 'report.html'}")

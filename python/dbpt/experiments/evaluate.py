@@ -83,7 +83,9 @@ def evaluate(
     log(dataset.describe())
     backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
     dataset, features, failures = embed_dataset(dataset, backbone, config, log)
-    pseudo = label_dataset(dataset, features, backbone, config, log)
+    pseudo = label_dataset(dataset, features, backbone, config)
+    for warning in pseudo.warnings:
+        log(f"warning: {warning}")
     judged = Judged(dataset=dataset, backbone=backbone, pseudo=pseudo, splits=dataset.splits)
     judged = replace(judged, counts_of_run=_train_counts_of_run(Path(run), dataset.num_groups, judged.group_kind))
     row = MethodRow(

@@ -16,6 +16,7 @@ from dbpt.experiments.results import write_results
 from dbpt.experiments.stages import Experiment, Log, prepare
 from dbpt.ranks import Ranks, joined_ranks
 from dbpt.report import comparison_table
+from dbpt.report.summary import summarize
 from dbpt.runs.run_folder import RUN_FOLDER
 from dbpt.settings.config import FitConfig
 from dbpt.settings.data import config_with_data, resolve_demo
@@ -56,7 +57,7 @@ def fit(
         resume: continue from the last checkpoint of the same command, or start if there is none. A run that is not
             finished, for example because its loss diverged, may be given a lower ``lr``.
         overwrite: replace an existing run folder.
-        log: gets one line of progress at a time.
+        log: gets one line of progress, or a warning, at a time.
         settings: the fields of `FitConfig`, by name.
 
     Raises:
@@ -103,6 +104,8 @@ def _fit_on(ranks: Ranks, config: FitConfig, out: Path, *, resume: bool, overwri
         )
         write_results(out, experiment, rows, metrics)
         RUN_FOLDER.finish(out, description, config)
+        for warning in summarize(metrics).figure_warnings:
+            log(f"warning: {warning}")
         return metrics
 
     return Run(out, ranks.from_first(finish))

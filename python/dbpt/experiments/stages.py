@@ -88,9 +88,12 @@ class Experiment(Labelled):
 
 def prepare(config: FitConfig, log: Log) -> Experiment:
     """Load, embed, label and group. Raises `InputError` for what the data or the settings don't allow."""
-    experiment = arrange(label(embed([config], log), config, log), config)
+    labelled = label(embed([config], log), config)
+    for warning in labelled.notes:  # also where the next stage refuses what they are about
+        log(f"warning: {warning}")
+    experiment = arrange(labelled, config)
     warnings = (*experiment.warnings, *setting_warnings([config]))
-    for warning in warnings:
+    for warning in warnings[len(labelled.notes) :]:
         log(f"warning: {warning}")
     return replace(experiment, warnings=warnings)
 
@@ -128,12 +131,12 @@ def configured_backbone(config: FitConfig) -> Backbone:
     )
 
 
-def label(embedded: Embedded, config: FitConfig, log: Log) -> Labelled:
+def label(embedded: Embedded, config: FitConfig) -> Labelled:
     """Add pseudo attributes, and a validation split if there is none, by the seed of ``config``."""
     dataset = embedded.dataset
-    pseudo = label_dataset(dataset, embedded.features, embedded.backbone, config, log)
+    pseudo = label_dataset(dataset, embedded.features, embedded.backbone, config)
     splits, notes = _with_validation(dataset, dataset.groups(pseudo.pseudo_attributes), config)
-    return Labelled(**vars(embedded), pseudo=pseudo, splits=splits, notes=notes)
+    return Labelled(**vars(embedded), pseudo=pseudo, splits=splits, notes=(*pseudo.warnings, *notes))
 
 
 def arrange(labelled: Labelled, config: FitConfig) -> Experiment:
@@ -194,9 +197,9 @@ def embed_dataset(
 
 
 def label_dataset(
-    dataset: Dataset, features: NDArray[np.float32], backbone: Backbone, config: FitConfig, log: Log
+    dataset: Dataset, features: NDArray[np.float32], backbone: Backbone, config: FitConfig
 ) -> PseudoAttributes:
-    """Return the pseudo attributes of the rows, from the attribute sentences alone.
+    """Return the pseudo attributes of the rows, from the attribute sentences alone. The caller tells their warnings.
 
     No test image moves shares, offsets or centres, unless there are no others; nor a bit of another row's logits, which
     may depend on how many rows a matrix product has.
@@ -205,9 +208,9 @@ def label_dataset(
     logits = np.empty((len(dataset), dataset.num_attributes), np.float32)
     for rows in (~is_test, is_test):
         logits[rows] = zero_shot_logits(backbone, features[rows], *dataset.words.attribute_texts())
-    with catch_warnings(record=True) as caught:
-        simplefilter("always", UserWarning)
-        found = label_attributes(
+    with catch_warnings():
+        simplefilter("ignore", UserWarning)
+        return label_attributes(
             logits,
             method=config.pseudo_method,
             proportions="estimated" if config.proportions is None else config.proportions,
@@ -215,9 +218,6 @@ def label_dataset(
             min_confidence=config.min_confidence,
             seed=config.seed,
         )
-    for warning in caught:
-        log(f"warning: {warning.message}")
-    return found
 
 
 def _with_validation(

@@ -36,6 +36,8 @@ class PseudoAttributes:
     """(A,) of method "proportional": added to the logits; minus infinity for an attribute without a share."""
     clusters: Clusters | None = None
     """Of method "kmeans"."""
+    warnings: tuple[str, ...] = ()
+    """The texts of the warnings that `label_attributes` emitted."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Job:
     posterior: NDArray[np.float32] | None
     confidence: NDArray[np.float32] | None
     warnings: list[str] = field(default_factory=list)
-    """One text for each warning; the method adds them, `label_attributes` emits them."""
+    """The texts of the method's warnings, which `label_attributes` emits."""
 
     @property
     def num_attributes(self) -> int:
@@ -80,7 +82,14 @@ class Job:
 
     def result(self, method: str, **found: Any) -> PseudoAttributes:
         """Return the filled arrays, with the fields that the method ``found``."""
-        return PseudoAttributes(self.labels, self.posterior, self.confidence, method, **found)
+        return PseudoAttributes(
+            self.labels,
+            self.posterior,
+            self.confidence,
+            method,
+            warnings=tuple(f"{method}: {text}" for text in self.warnings),
+            **found,
+        )
 
     def sample(self) -> NDArray[np.float64]:
         """Return (n, A) logits of the rows to fit on: all, or one of each of n equal stretches where they are many.

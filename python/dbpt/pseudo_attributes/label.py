@@ -112,8 +112,8 @@ def label_attributes(
     else:
         assign_argmax(job.logits, **job.assign_arguments)
         found = job.result("argmax")
-    for text in job.warnings:
-        warn(f"{method}: {text}", UserWarning, stacklevel=2)
+    for text in found.warnings:
+        warn(text, UserWarning, stacklevel=2)
     if min_confidence > 0 and job.confidence is not None:
         for start in range(0, num_rows, _CHUNK):  # in chunks, for memory
             chunk = slice(start, start + _CHUNK)

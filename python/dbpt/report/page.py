@@ -70,7 +70,7 @@ def render_report(metrics: dict[str, Any], history: History, gallery: list[Mista
         "validation": validation_chart(summary, history, styles),
         "quality": _quality(summary),
         "gallery": None if gallery is None else [(mistake, _data_uri(mistake.image)) for mistake in gallery],
-        "warnings": summary.warnings(),
+        "warnings": summary.warnings,
         "true_uses": _true_uses(summary),
         "settings": _settings(summary),
         "most_curves": MOST_CURVES if len(summary.group_names) > MOST_CURVES else None,

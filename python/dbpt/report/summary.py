@@ -110,19 +110,22 @@ class Summary:
         entries = [row.group(group) for row in self.rows]
         return next((int(entry["n"]) for entry in entries if entry), 0)
 
+    @property
     def warnings(self) -> list[str]:
-        """That zero-shot is better, if so; the run's warnings; those of the rows' training; those of the figures shown.
+        """All warnings: those of the run, those of training with the row's title, and those about the figures."""
+        of_training = [f"{row.title}: {text}" for row in self.rows for text in row.record.get("warnings", ())]
+        return [*map(str, self.metrics["warnings"]), *of_training, *self.figure_warnings]
 
-        The last are given once, with whose they are.
-        """
+    @property
+    def figure_warnings(self) -> list[str]:
+        """Warnings about the figures shown, each once, with the titles of its rows unless it is about all of them."""
         titles: dict[str, list[str]] = {}
         for row in self.rows:
             for text in row.metrics["warnings"] if row.metrics else ():
                 titles.setdefault(text, []).append(row.title)
         shown = sum(row.metrics is not None for row in self.rows)
         by_row = [text if len(who) == shown else f"{', '.join(who)}: {text}" for text, who in titles.items()]
-        of_training = [f"{row.title}: {text}" for row in self.rows for text in row.record.get("warnings", ())]
-        return [*_worse_than_zero_shot(self), *map(str, self.metrics["warnings"]), *of_training, *by_row]
+        return [*_worse_than_zero_shot(self), *by_row]
 
 
 def summarize(metrics: dict[str, Any]) -> Summary:

@@ -1,39 +1,49 @@
 """The terminal's comparison table: methods below each other, groups beside each other while they fit.
 
-Plain text, no colour, at most 110 columns unless a single name is longer than that.
+Plain text, no colour, at most 80 columns unless a single name is longer than that.
 """
 
+from textwrap import wrap
 from typing import Any
 from unicodedata import east_asian_width
 
 from dbpt.report.summary import MISSING, Row, Summary, average_note, count, interval_text, percent, points, summarize
 
-WIDTH = 110
+WIDTH = 80
 LONGEST_GROUP_NAME = 44
 MINIMUM_NOTE = "a worst group is a minimum: its accuracy is biased downward, most where groups are small and alike"
 
 
-def comparison_table(metrics: dict[str, Any]) -> str:
+def comparison_table(metrics: dict[str, Any], *, warnings: bool = True) -> str:
     """Return the rows of a metrics.json dict side by side, as text without a final newline.
 
     Shows the test split, where there is none validation, or else training (and says so): worst-group accuracy with its
-    95 % interval, average, gap, and the accuracy of each group with its number of images;
-    then how the epochs were chosen, how good the pseudo attributes are if that is known, and all warnings. With more
-    groups than fit into 110 columns, each group gets a line below. Percentages have one decimal; ``*`` marks a row's
-    worst.
+    95 % interval, average, gap, and the accuracy of each group with its number of images; then the best epochs, how
+    good the pseudo attributes are if that is known, and the ``warnings``. Groups that don't fit into 80 columns get a
+    line each below. Percentages have one decimal; ``*`` marks a row's worst group.
     """
     summary = summarize(metrics)
-    beside = render_columns(_main_columns(summary) + _group_columns(summary))
-    if max(map(text_width, beside)) <= WIDTH:
-        body = beside
-    else:
+    body = _groups_beside(summary)
+    if max(map(text_width, body)) > WIDTH:
         body = [*render_columns(_main_columns(summary)), "", *_group_lines(summary)]
-    lines = [f"{metrics['dataset']['name']}: {summary.split_line}", f"{summary.groups_line}; figures in per cent", ""]
-    return "\n".join([*lines, *body, "", *_notes(summary)])
+    heading = [f"{metrics['dataset']['name']}: {summary.split_line}", f"{summary.groups_line}; figures in per cent"]
+    told = [f"warning: {text}" for text in summary.warnings] if warnings else []
+    return "\n".join([*wrapped(heading), "", *body, "", *wrapped([*_notes(summary), *told])])
+
+
+def wrapped(texts: list[str], width: int = WIDTH) -> list[str]:
+    """Return the lines of ``texts``, each at most ``width`` wide; continued lines are indented."""
+    lines = []
+    for text in texts:
+        indent = " " * (len(text) - len(text.lstrip()))
+        lines += wrap(
+            text.strip(), width, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False
+        )
+    return lines
 
 
 def _main_columns(summary: Summary) -> list[list[str]]:
-    """Columns as lists of cells: three header cells, then a cell for each row; the first column is flush left."""
+    """Columns of cells: three header cells, then one for each row."""
     rows = summary.rows
     return [
         ["", "", "", *(f"{row.title}{' ◂' if row.chosen and len(rows) > 1 else ''}" for row in rows)],
@@ -44,11 +54,26 @@ def _main_columns(summary: Summary) -> list[list[str]]:
     ]
 
 
-def _group_columns(summary: Summary) -> list[list[str]]:
-    return [
-        [y, a, f"n={count(summary.group_size(g))}", *(_group_cell(row, g) for row in summary.rows)]
-        for g, (y, a) in enumerate(summary.group_pairs)
+def _groups_beside(summary: Summary) -> list[str]:
+    """The whole table, with each class name once, above the columns of its groups."""
+    main, header = _main_columns(summary), ""
+    groups = [
+        ["", a, f"n={count(summary.group_size(g))}", *(_group_cell(row, g) for row in summary.rows)]
+        for g, (_, a) in enumerate(summary.group_pairs)
     ]
+    classes = summary.metrics["dataset"]["classes"]
+    num_attributes = len(groups) // len(classes)
+    for y, name in enumerate(classes):
+        columns = groups[y * num_attributes : (y + 1) * num_attributes]
+        if (missing := text_width(name) - _total_width(columns)) > 0:  # widen its first column
+            columns[0][1] = " " * (_total_width(columns[:1]) + missing - text_width(columns[0][1])) + columns[0][1]
+        space = _total_width(columns) - text_width(name)
+        header += "  " + " " * (space - space // 2) + name + " " * (space // 2)
+    return [(" " * _total_width(main) + header).rstrip(), *render_columns(main + groups)]
+
+
+def _total_width(columns: list[list[str]]) -> int:
+    return sum(max(map(text_width, column)) for column in columns) + 2 * (len(columns) - 1)
 
 
 def _group_cell(row: Row, group: int) -> str:
@@ -68,7 +93,7 @@ def _group_lines(summary: Summary) -> list[str]:
 
 
 def render_columns(columns: list[list[str]]) -> list[str]:
-    """Lines of a table: of each column three header cells, which may be empty, then its rows; the first flush left."""
+    """Return the lines of a table from columns of three header cells, which may be empty, and the rows' cells."""
     widths = [max(map(text_width, column)) for column in columns]
     lines = []
     for cells in zip(*columns, strict=True):
@@ -80,7 +105,7 @@ def render_columns(columns: list[list[str]]) -> list[str]:
 
 
 def text_width(text: str) -> int:
-    """Columns of a terminal that a text takes: Chinese, Japanese and Korean letters are two wide."""
+    """Return the columns of a terminal that a text takes: Chinese, Japanese and Korean letters are two wide."""
     return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
@@ -96,17 +121,15 @@ def _notes(summary: Summary) -> list[str]:
     ]
     trained = [row for row in summary.rows if row.record["selected_epoch"] is not None]
     if trained:
-        kept = ", ".join(f"{row.title} {row.record['selected_epoch']} of {row.record['epochs']}" for row in trained)
-        notes.append(f"epoch kept, by {summary.metrics['selection']}: {kept}")
-    notes.append(pseudo_note(summary.metrics, summary.group_names))
-    return [*notes, *(f"warning: {text}" for text in summary.warnings())]
+        best = ", ".join(f"{row.title} {row.record['selected_epoch']} of {row.record['epochs']}" for row in trained)
+        notes.append(f"best epoch, by {summary.metrics['selection']}: {best}")
+    return [*notes, pseudo_note(summary.metrics, summary.group_names)]
 
 
 def pseudo_note(metrics: dict[str, Any], group_names: list[str]) -> str:
-    """One line on the pseudo attributes: method and shares, how many are right and how precise the smallest group is.
+    """Describe the pseudo attributes: method, shares and, if true attributes are known, how many are right.
 
-    ``metrics`` is what metrics.json or compare.json holds; ``group_names`` (G,) are of the same groups. Where no
-    true attribute is known, the line ends with the shares.
+    ``metrics`` is the dict of metrics.json or compare.json; ``group_names`` (G,) are of the same groups.
     """
     quality = metrics["pseudo_quality"]
     text = f"pseudo attributes: {metrics['pseudo_method']}, shares {shares_text(metrics)}"
@@ -122,6 +145,6 @@ def pseudo_note(metrics: dict[str, Any], group_names: list[str]) -> str:
 
 
 def shares_text(metrics: dict[str, Any]) -> str:
-    """The share of each attribute by name."""
+    """Return the share of each attribute by name."""
     names, shares = metrics["dataset"]["attributes"], metrics["pseudo_shares"]
     return " ".join(f"{name} {share:.2f}" for name, share in zip(names, shares, strict=True))

@@ -61,13 +61,12 @@ class Stages:
         """Load and embed; ``configs`` are the settings of all cells. Raises `InputError` as `embed` does."""
         self.embedded = embed(configs, log)
         self.data_digest = _digest(self.embedded)
-        self._log = log
         self._labelled: dict[int, Labelled] = {}
 
     def labelled(self, config: FitConfig) -> Labelled:
         """Return the labels and splits of the seed of ``config``."""
         if config.seed not in self._labelled:
-            self._labelled[config.seed] = label(self.embedded, config, self._log)
+            self._labelled[config.seed] = label(self.embedded, config)
         return self._labelled[config.seed]
 
     def experiment(self, cell: Cell) -> Experiment:

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from textwrap import wrap
 from typing import Any
 
 from dbpt.experiments.comparison.notes import heading, notes
 from dbpt.experiments.comparison.summary import FIGURES
 from dbpt.files.csv import csv_text
 from dbpt.report.summary import AVERAGES, MISSING, percent, points
-from dbpt.report.table import WIDTH, render_columns, text_width
+from dbpt.report.table import render_columns, text_width, wrapped
 
+WIDEST = 110
 Row = dict[str, Any]
 
 
-def terminal_table(comparison: dict[str, Any], width: int = WIDTH) -> str:
-    """Return plain text without a final newline. If it is wider than ``width``, differences are put below the figures.
+def terminal_table(comparison: dict[str, Any], width: int = WIDEST) -> str:
+    """Return plain text without a final newline. Beyond ``width`` (at most 110), differences go below the figures.
 
     Worst-group accuracy, average and gap (those of ``--average``) are means over the seeds with their standard
     deviation; ``against ERM`` is a difference in worst-group accuracy. The lines under the table say how to read it.
     """
-    rows = comparison["rows"]
+    rows, width = comparison["rows"], min(width, WIDEST)
     names, figures, differences = _names(comparison), _figures(comparison), _differences(rows)
     body = render_columns(names + figures + differences)
     if differences and max(map(text_width, body)) > width:
@@ -31,15 +31,8 @@ def terminal_table(comparison: dict[str, Any], width: int = WIDTH) -> str:
             "",
             *render_columns(_names(comparison | {"rows": compared}) + _differences(compared)),
         ]
-    above, below = (
-        [line for text in texts for line in _wrapped(text, width)] for texts in (heading(comparison), notes(comparison))
-    )
+    above, below = wrapped(heading(comparison), width), wrapped(notes(comparison), width)
     return "\n".join([*above, "", *body, "", *below])
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    indent = " " * (len(text) - len(text.lstrip()))
-    return wrap(text.strip(), width, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
 
 
 def _names(comparison: dict[str, Any]) -> list[list[str]]:
