@@ -426,4 +426,4 @@ def test_memory_that_is_full_is_one_line(command, tiny, monkeypatch, error):
     monkeypatch.setattr("dbpt.experiments.embed.embed", fail)
     code, out, err = command("embed", tiny.table)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "out of memory; choose a smaller --embed-batch-size" in err
+    assert "--text-memory-mb or --embed-batch-size, or choose another --device" in err

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dbpt.cli.options import SpreadCommand, compare_options
+from dbpt.cli.options import SpreadCommand, log, settings_and_data, training_options
 from dbpt.experiments.comparison.plan import BY_THE_PLAN, METHODS
 
 
@@ -40,7 +40,7 @@ def _seeds(_ctx: click.Context, _param: click.Parameter, text: str) -> int | tup
     "--resume", is_flag=True, help="go on with the comparison in --out; more methods or seeds may be asked for"
 )
 @click.option("--overwrite", is_flag=True, help="replace the comparison in --out")
-@compare_options
+@training_options(hidden=BY_THE_PLAN)
 def compare(
     data: str | None,
     out: Path,
@@ -60,14 +60,8 @@ def compare(
     """
     from dbpt.errors import InputError
     from dbpt.experiments.comparison.comparing import compare as run_compare
-    from dbpt.settings.recipes import override
 
-    settings = _settings_of(config) if config else {}
-    settings = override(settings, {name: value for name, value in options.items() if value is not None and value != ()})
-    data = data or settings.pop("data", None)
-    settings.pop("data", None)
-    if not data:
-        raise click.UsageError("Missing argument 'DATA': name a data set or the path of a table (before the options)")
+    settings, data = settings_and_data(data, _settings_of(config) if config else {}, options)
     comparison = run_compare(
         data,
         out=out,
@@ -77,7 +71,7 @@ def compare(
         jobs=jobs,
         resume=resume,
         overwrite=overwrite,
-        log=_log,
+        log=log,
         **settings,
     )
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
@@ -90,15 +84,11 @@ def compare(
 
 
 def _settings_of(config: Path) -> dict[str, Any]:
-    """A file that `fit` has written serves as it is: what the plan gives each row is left out of it."""
+    """Read a config file, without the settings that the plan gives each row: so one that `fit` wrote serves too."""
     from dbpt.settings.config import read_config
 
     settings = read_config(config)
     left_out = [name for name in BY_THE_PLAN if settings.pop(name, None) is not None]
     if left_out:
-        _log(f"{config}: {', '.join(left_out)} left out, each row of a comparison has its own")
+        log(f"{config}: {', '.join(left_out)} left out, each row of a comparison has its own")
     return settings
-
-
-def _log(line: str) -> None:
-    click.echo(line, err=True)

@@ -1,10 +1,11 @@
-"""``dbpt data``."""
+"""``dbpt data`` and ``dbpt demo``."""
 
+from pathlib import Path
 from typing import Any
 
 import click
 
-from dbpt.cli.options import SpreadCommand, data_options
+from dbpt.cli.options import DATA_SETTINGS, SpreadCommand, given, log, settings_options
 
 
 @click.group()
@@ -14,7 +15,7 @@ def data() -> None:
 
 @data.command(cls=SpreadCommand)
 @click.argument("data")
-@data_options
+@settings_options(DATA_SETTINGS)
 def check(data: str, **options: Any) -> None:
     """Count the images of DATA by split and group, and look for what would stop dbpt fit.
 
@@ -23,8 +24,22 @@ def check(data: str, **options: Any) -> None:
     from dbpt.errors import InputError
     from dbpt.experiments.data_check import check_data
 
-    settings = {name: value for name, value in options.items() if value is not None and value != ()}
-    found = check_data(data, log=lambda line: click.echo(line, err=True), **settings)
+    found = check_data(data, log=log, **given(options))
     click.echo(found)
     if found.problems:
         raise InputError(f"{data}: dbpt fit cannot use it as it is; the problems are named above")
+
+
+@click.command()
+@click.argument("name")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--seed", default=0, show_default=True, help="of the drawings")
+def demo(name: str, folder: Path, seed: int) -> None:
+    """Write a demo data set into FOLDER, in the layout of the real one.
+
+    NAME is demo-waterbirds, demo-celeba or demo-metashift.
+    """
+    from dbpt.data.demo import write_demo
+
+    root = write_demo(name, folder, seed=seed)
+    click.echo(f"{name}: written to {root}; use it with: dbpt fit {name.removeprefix('demo-')} --root {root}")

@@ -6,14 +6,14 @@ from typing import Any
 
 import click
 
-from dbpt.cli.options import SpreadCommand, embed_options
+from dbpt.cli.options import EMBED_SETTINGS, SpreadCommand, given, settings_options
 
 
 @click.command(cls=SpreadCommand)
 @click.argument("data")
 @click.option("--failures", type=click.Path(path_type=Path), help="CSV file to write: path and reason of what failed")
 @click.option("--overwrite", is_flag=True, help="replace the file that --failures names")
-@embed_options
+@settings_options(EMBED_SETTINGS)
 def embed(data: str, failures: Path | None, overwrite: bool, **options: Any) -> None:
     """Put the features of all images of DATA into the cache, where dbpt fit and the others find them.
 
@@ -27,7 +27,6 @@ def embed(data: str, failures: Path | None, overwrite: bool, **options: Any) -> 
     is_first = launched_rank() == 0
     if is_first and failures is not None:
         check_output("--failures", failures, overwrite=overwrite)
-    settings = {name: value for name, value in options.items() if value is not None and value != ()}
 
     def log(line: str) -> None:
         if is_first:
@@ -38,7 +37,7 @@ def embed(data: str, failures: Path | None, overwrite: bool, **options: Any) -> 
             _write(failures, reasons, overwrite)
 
     try:
-        found = run_embed(data, log=log, progress=is_first, **settings)
+        found = run_embed(data, log=log, progress=is_first, **given(options))
     except TooManyFailures as error:
         write(error.reasons.items())
         raise

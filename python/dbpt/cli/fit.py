@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from dbpt.cli.options import SpreadCommand, fit_options
+from dbpt.cli.options import SpreadCommand, log, settings_and_data, training_options
 
 
 @click.command(cls=SpreadCommand)
@@ -14,7 +14,7 @@ from dbpt.cli.options import SpreadCommand, fit_options
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings; options here override it")
 @click.option("--resume", is_flag=True, help="continue the run in --out from its last checkpoint")
 @click.option("--overwrite", is_flag=True, help="replace the run in --out")
-@fit_options
+@training_options()
 def fit(data: str | None, out: Path, config: Path | None, resume: bool, overwrite: bool, **options: Any) -> None:
     """Tune a debiased prompt (or another --head) on DATA and report it beside zero-shot and ERM.
 
@@ -27,16 +27,8 @@ def fit(data: str | None, out: Path, config: Path | None, resume: bool, overwrit
     from dbpt.ranks import launched_rank
     from dbpt.report import comparison_table
     from dbpt.settings.config import read_config
-    from dbpt.settings.recipes import override
 
-    settings = read_config(config) if config else {}
-    settings = override(settings, {name: value for name, value in options.items() if value is not None and value != ()})
-    data = data or settings.pop("data", None)
-    settings.pop("data", None)
-    if not data:
-        raise click.UsageError("Missing argument 'DATA': name a data set or the path of a table (before the options)")
-    run = run_fit(
-        data, out=out, resume=resume, overwrite=overwrite, log=lambda line: click.echo(line, err=True), **settings
-    )
+    settings, data = settings_and_data(data, read_config(config) if config else {}, options)
+    run = run_fit(data, out=out, resume=resume, overwrite=overwrite, log=log, **settings)
     if launched_rank() == 0:
         click.echo(f"\n{comparison_table(run.metrics, warnings=False)}\n\nreport: {run.folder / 'report.html'}")

@@ -5,9 +5,12 @@ import contextlib
 import errno
 import json
 import os
+import signal
 import sys
+import threading
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +19,14 @@ import click
 from dbpt._core import __version__
 from dbpt.cli.cache import cache
 from dbpt.cli.compare import compare
-from dbpt.cli.data import data
-from dbpt.cli.demo import demo
+from dbpt.cli.data import data, demo
 from dbpt.cli.embed import embed
 from dbpt.cli.evaluate import evaluate
 from dbpt.cli.fit import fit
 from dbpt.cli.label import label
 from dbpt.cli.predict import predict
-from dbpt.cli.signals import Terminated, termination_as_interrupt
 from dbpt.errors import InputError
-from dbpt.ranks import launched, local_rank
+from dbpt.ranks import launched, local_rank, out_of_memory
 
 INTERRUPTED, TERMINATED = 130, 143
 SHARED = ("embed", "fit")
@@ -34,8 +35,12 @@ RESUMABLE = ("fit", "compare")
 RAW_OR_REPLACED = "dbpt.raw-or-replaced"
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has come."""
+
+
 class Interrupted(click.Abort):
-    """Ctrl-C or SIGTERM, with the line to say and the exit code."""
+    """Ctrl-C or SIGTERM, with the line to print and the exit code."""
 
     def __init__(self, verb: str | None, cause: BaseException) -> None:
         by_signal = isinstance(cause, Terminated)
@@ -79,9 +84,9 @@ def main(arguments: list[str] | None = None) -> None:
     # torch's threads spin while they wait for each other, by default so long that on cores that others want too
     # embedding takes four times as long. Must be set before torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
-    _print_whatever_comes()
+    _accept_any_character()
     try:
-        with warnings.catch_warnings(), termination_as_interrupt():
+        with warnings.catch_warnings(), _sigterm_interrupts():
             warnings.showwarning = _show_warning
             commands.main(arguments, prog_name="dbpt", standalone_mode=False)
         sys.stdout.flush()
@@ -97,10 +102,9 @@ def main(arguments: list[str] | None = None) -> None:
     except (KeyboardInterrupt, click.Abort):
         _leave("Interrupted", INTERRUPTED)
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":  # torch's, of a GPU
+        if (line := out_of_memory(error)) is None:
             raise
-        reason = str(error).partition(". ")[0] or "out of memory"
-        _leave(f"Error: {reason}; choose a smaller --embed-batch-size or --batch-size, or another --device", 2)
+        _leave(f"Error: {line}", 2)
     except OSError as error:
         if error.filename is not None or error.errno not in REFUSED_OUTPUT:  # files that we write have their own lines
             raise
@@ -108,6 +112,28 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(error, BrokenPipeError):  # whoever reads has seen enough
             sys.exit(1)
         _leave(f"Error: standard output: cannot write: {error.strerror}", 2)
+
+
+@contextlib.contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Raise `Terminated` for SIGTERM, so that it ends a command as Ctrl-C does.
+
+    Not in one of several launched processes: Python sees no signal while it waits for another rank, so torchrun, which
+    ends all of them by SIGTERM when one fails, would wait too.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL or launched():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _has_working_directory() -> bool:
@@ -118,8 +144,8 @@ def _has_working_directory() -> bool:
     return True
 
 
-def _print_whatever_comes() -> None:
-    """Let no output fail for its letters: file names keep their bytes, what the encoding lacks becomes a ``?``."""
+def _accept_any_character() -> None:
+    """Let no output fail for its characters: file names keep their bytes, what the encoding lacks becomes ``?``."""
     codecs.register_error(RAW_OR_REPLACED, _raw_or_replaced)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -144,7 +170,7 @@ def _leave(line: str, code: int) -> None:
 
 
 def _tell_launcher(line: str) -> None:
-    """Put the line where ``torchrun`` looks for the reasons that it ends with; else it names exit codes alone."""
+    """Write the line where ``torchrun`` looks for the reason of a failure; otherwise it shows only exit codes."""
     if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):
         with contextlib.suppress(OSError):
             reason = {"message": line, "extraInfo": {"timestamp": str(int(time.time()))}}
@@ -152,7 +178,7 @@ def _tell_launcher(line: str) -> None:
 
 
 def _say(line: str) -> None:
-    """Print one line. Of several ranks on a machine all have the same to say, so the first says it."""
+    """Print one line, on the first rank of each machine: all have the same to say."""
     with contextlib.suppress(OSError):  # nobody can read it
         if _is_first():
             click.echo(line.replace("\n", " "), err=True)

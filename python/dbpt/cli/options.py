@@ -1,12 +1,11 @@
 """Options made from `FitConfig`, so that a setting has one name, one help text and one default everywhere."""
 
-from collections.abc import Callable, Collection
-from dataclasses import fields
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import Field, fields
 from typing import Any
 
 import click
 
-from dbpt.experiments.comparison.plan import BY_THE_PLAN
 from dbpt.settings.config import FitConfig
 from dbpt.settings.recipes import RECIPES
 
@@ -49,52 +48,58 @@ class SpreadCommand(click.Command):
         return super().parse_args(ctx, spread)
 
 
-def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate ``command`` with ``--recipe`` and an option for each setting but ``data``. What is not given is None."""
-    return _options(command, hidden=())
+def settings_options(names: Collection[str], hidden: Collection[str] = ()) -> Callable[[Callable[..., Any]], Any]:
+    """Decorate a command with an option for each of the settings ``names``. An option that is not given is None."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for setting in reversed(fields(FitConfig)):
+            if setting.name in names:
+                command = _option(setting, setting.name in hidden)(command)
+        return command
+
+    return decorate
 
 
-def compare_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The same, but the help is silent on what a comparison gives each row: `dbpt.compare` says what to do instead."""
-    return _options(command, hidden=tuple(BY_THE_PLAN))
-
-
-def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate ``command`` with an option for each setting that says what the data are."""
-    return _settings_options(command, DATA_SETTINGS)
-
-
-def embed_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate ``command`` with an option for each setting that the features of images depend on."""
-    return _settings_options(command, EMBED_SETTINGS)
-
-
-def _options(command: Callable[..., Any], hidden: Collection[str]) -> Callable[..., Any]:
+def training_options(hidden: Collection[str] = ()) -> Callable[[Callable[..., Any]], Any]:
+    """Decorate a command with ``--recipe`` and an option for each setting but ``data``; help leaves out ``hidden``."""
     names = [setting.name for setting in fields(FitConfig) if setting.name != "data"]
-    command = _settings_options(command, names, hidden)
-    recipe = "what training settings that are not given are taken from [default: default]"
-    return click.option("--recipe", type=click.Choice(list(RECIPES)), help=recipe)(command)
+    text = "what training settings that are not given are taken from [default: default]"
+    recipe = click.option("--recipe", type=click.Choice(list(RECIPES)), help=text)
+    return lambda command: recipe(settings_options(names, hidden)(command))
 
 
-def _settings_options(
-    command: Callable[..., Any], names: Collection[str], hidden: Collection[str] = ()
-) -> Callable[..., Any]:
-    for setting in reversed(fields(FitConfig)):
-        if setting.name in names:
-            item = next((kind for kind in (float, int) if kind.__name__ in str(setting.type)), str)
-            is_hidden = setting.name in hidden
-            command = _option(setting.name, setting.default, item, dict(setting.metadata), is_hidden)(command)
-    return command
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that stand on the command line."""
+    return {name: value for name, value in options.items() if value is not None and value != ()}
 
 
-def _option(
-    name: str, default: Any, item: type, metadata: dict[str, Any], hidden: bool
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def settings_and_data(
+    data: str | None, configured: dict[str, Any], options: Mapping[str, Any]
+) -> tuple[dict[str, Any], str]:
+    """Return the settings of a config file, overridden by ``options``, and the data set, which either may name."""
+    from dbpt.settings.recipes import override
+
+    settings = override(configured, given(options))
+    in_config = settings.pop("data", None)
+    if not (data or in_config):
+        raise click.UsageError("Missing argument 'DATA': name a data set or the path of a table (before the options)")
+    return settings, data or in_config
+
+
+def log(line: str) -> None:
+    """Print a line of progress, or a warning, to standard error."""
+    click.echo(line, err=True)
+
+
+def _option(setting: Field[Any], hidden: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    name, default, metadata = setting.name, setting.default, setting.metadata
     flag = f"--{name.replace('_', '-')}"
     text = metadata["help"] + ("" if default is None else f" [default: {default}]")
     if isinstance(default, bool):
         return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=text, hidden=hidden)
-    kind: Any = (
-        click.Choice(list(metadata["choices"])) if "choices" in metadata else item if default is None else type(default)
-    )
+    kind: Any = type(default)
+    if "choices" in metadata:
+        kind = click.Choice(list(metadata["choices"]))
+    elif default is None:
+        kind = next((number for number in (float, int) if number.__name__ in str(setting.type)), str)
     return click.option(flag, name, type=kind, default=None, multiple=name in LISTS, help=text, hidden=hidden)

@@ -1,6 +1,6 @@
 """The processes of one run, as ``torchrun`` starts them. Rank 0 reads, writes and prints; all compute."""
 
-from dbpt.ranks.exchange import ALONE, LostRankError, Ranks, memory
+from dbpt.ranks.exchange import ALONE, LostRankError, Ranks, memory, out_of_memory
 from dbpt.ranks.joining import (
     joined_ranks,
     launched,
@@ -22,5 +22,6 @@ __all__ = [
     "local_rank",
     "local_size",
     "memory",
+    "out_of_memory",
     "take_own_gpu",
 ]

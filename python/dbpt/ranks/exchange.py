@@ -151,20 +151,24 @@ class LostRankError(OneRankError):
 
 @contextmanager
 def memory() -> Iterator[None]:
-    """Say in one line which settings help where a device, or the host, has too little memory."""
-    import torch
-
+    """Raise an error of this rank alone, with the settings that help, where memory is full during training."""
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        is_host = isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
-        if not is_host and not isinstance(error, torch.OutOfMemoryError):
+    except (MemoryError, RuntimeError) as error:
+        if (line := out_of_memory(error)) is None:
             raise
-        raise OneRankError(
-            f"out of memory{'' if is_host else ' on the GPU'}: lower --batch-size (0 puts all rows into one batch), "
-            "--text-memory-mb or --embed-batch-size, or choose another --device; --resume goes on from the last "
-            "checkpoint"
-        ) from None
+        raise OneRankError(f"{line}; --resume goes on from the last checkpoint") from None
+
+
+def out_of_memory(error: BaseException) -> str | None:
+    """Return one line that says which settings help if ``error`` means that memory is full; None for other errors."""
+    on_gpu = type(error).__name__ == "OutOfMemoryError"  # torch's; the command line does without importing it
+    if not on_gpu and not isinstance(error, MemoryError) and "DefaultCPUAllocator" not in str(error):
+        return None
+    return (
+        f"out of memory{' on the GPU' if on_gpu else ''}: lower --batch-size (0 puts all rows into one batch), "
+        "--text-memory-mb or --embed-batch-size, or choose another --device"
+    )
 
 
 @contextmanager
