@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from dbpt.groups import group_metrics, pseudo_attribute_quality
 from dbpt.report import Mistake, comparison_table, render_report
-from dbpt.report.curves import linear_ticks, spread
+from dbpt.report.charts import linear_ticks, spread
 from dbpt.report.summary import _title, headline, points, shorten_group, summarize, zero_shot_line
 
 NASTY = """<script>alert("1")</script> & 'co'"""

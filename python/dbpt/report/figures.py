@@ -1,13 +1,11 @@
-"""Which bars and curves a run's report draws, and in which colours: from metrics and history to the two charts."""
+"""The charts of a run's report: bars and curves, and their colours, from metrics and history."""
 
 from math import isfinite
 from typing import Any
 
 from markupsafe import Markup
 
-from dbpt.report import bars, curves
-from dbpt.report.bars import Bar, BarGroup, bar_chart
-from dbpt.report.curves import Line, line_chart, linear_ticks
+from dbpt.report.charts import BAR_LETTERS, CURVE_LETTERS, Bar, BarGroup, Line, bar_chart, line_chart, linear_ticks
 from dbpt.report.summary import Row, Summary, count, shorten_group
 
 MOST_CURVES = 16
@@ -40,7 +38,7 @@ def row_styles(summary: Summary) -> list[str]:
 def accuracy_chart(summary: Summary, styles: list[str]) -> Markup:
     """Bars of every group and row with Wilson intervals."""
     groups = []
-    for g, (name, label) in enumerate(zip(summary.group_names, summary.short_group_names(bars.LETTERS), strict=True)):
+    for g, (name, label) in enumerate(zip(summary.group_names, summary.short_group_names(BAR_LETTERS), strict=True)):
         accuracies = [_bar(row, style, g) for row, style in zip(summary.rows, styles, strict=True) if row.metrics]
         groups.append(BarGroup(name, label, f"n = {count(summary.group_size(g))}", accuracies))
     return bar_chart(groups, f"Accuracy of each group with 95 % intervals, {summary.split_line}")
@@ -89,7 +87,7 @@ def _group_lines(summary: Summary, history: History, key: str, prefixes: list[st
             first = next((value for _, value in curve if value), None)
             curve = [(epoch, value / first if value and first else None) for epoch, value in curve]
         if any(value is not None for _, value in curve):
-            short = prefixes[g] + shorten_group(y, a, curves.LETTERS - len(prefixes[g]))
+            short = prefixes[g] + shorten_group(y, a, CURVE_LETTERS - len(prefixes[g]))
             lines.append((g, Line(f"hue-{label % 6} dash-{attribute % 4}", f"{y} · {a}", short, curve)))
     if len(lines) > MOST_CURVES:
         lines = sorted(sorted(lines, key=lambda item: _chosen_accuracy(summary, item[0]))[:MOST_CURVES])
@@ -102,12 +100,12 @@ def _chosen_accuracy(summary: Summary, group: int) -> float:
 
 
 def _value(value: float | None) -> float | None:
-    """A point of a curve; what is not finite has no place on it."""
+    """Return a point of a curve, None if it is not finite."""
     return None if value is None or not isfinite(value) else float(value)
 
 
 def validation_chart(summary: Summary, history: History, styles: list[str]) -> tuple[str, Markup] | None:
-    """Title and curves, by row, of what chose the epochs (else of the average), kept epochs ringed; None if empty."""
+    """Return title and curves by row of the figure that chose the epochs, or the average; best epochs have a ring."""
     title, key = JUDGED_BY.get(summary.metrics["selection"], ("Average accuracy on validation", "val_average"))
     lines = []
     for row, style in zip(summary.rows, styles, strict=True):

@@ -1,7 +1,4 @@
-"""What a metrics dict says, in words and in order: shared by the terminal table and the HTML report.
-
-Reads the dict of metrics.json; knows nothing of layout.
-"""
+"""The dict of metrics.json in words and in order, without layout, for the terminal table and the HTML report."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -66,7 +63,7 @@ class Summary:
 
     @property
     def groups_line(self) -> str:
-        """Whose attributes make the groups; every output says so."""
+        """Say whether groups are over true or pseudo attributes."""
         if self.metrics["group_kind"] == "true":
             return "groups: true attributes"
         return "groups: pseudo attributes (labelled by the model)"
@@ -78,7 +75,7 @@ class Summary:
 
     @property
     def split_line(self) -> str:
-        """Which split the figures are of, and how many images."""
+        """Say which split the figures are of, and how many images it has."""
         images = f", {count(self.chosen.metrics['n'])} images" if self.chosen.metrics else ""
         if self.split == "test":
             return f"test split{images}"
@@ -141,7 +138,7 @@ def summarize(metrics: dict[str, Any]) -> Summary:
 
 
 def average_note(kind: str) -> str:
-    """What average and gap are, as tables say it."""
+    """Say which average and gap a table shows."""
     weights = {"plain": "over all images", "adjusted": "each group weighted by its share of the training images"}
     return f"average and gap: {kind}, {weights[kind]}"
 
@@ -179,7 +176,7 @@ def _worse_than_zero_shot(summary: Summary) -> list[str]:
 
 
 def _zero_shot(summary: Summary) -> Row | None:
-    """The zero-shot row, if it is one to compare with."""
+    """Return the zero-shot row, if it is one to compare with."""
     return next((row for row in _others(summary) if row.name == "zero-shot"), None)
 
 
@@ -205,7 +202,7 @@ def _overlap(one: tuple[float, float] | None, two: tuple[float, float] | None) -
 
 
 def _baseline(summary: Summary) -> Row | None:
-    """The row to compare with: the best of the others by worst group, so that a loss against any of them is said."""
+    """Return the other row with the best worst group, so that being worse than any of them is told."""
     return max(_others(summary), key=lambda row: row.number("worst_group_accuracy") or 0.0, default=None)
 
 
@@ -214,7 +211,7 @@ def _others(summary: Summary) -> list[Row]:
 
 
 def _title(record: dict[str, Any]) -> str:
-    """The objective's title and, in brackets, what differs from the defaults: head, groups, weights by sampling."""
+    """Return the objective's title, with head, group source and sampling in brackets where not the default."""
     name, head, source = str(record["name"]), record.get("head"), record["group_source"]
     title = OBJECTIVES[name].title if name in OBJECTIVES else name
     details = [str(head)] if head not in (None, "prompt") else []
