@@ -109,9 +109,11 @@ class Summary:
 
     @property
     def warnings(self) -> list[str]:
-        """All warnings: those of the run, those of training with the row's title, and those about the figures."""
+        """All warnings: the most important about the figures, those of the run, those of training, and the rest."""
         of_training = [f"{row.title}: {text}" for row in self.rows for text in row.record.get("warnings", ())]
-        return [*map(str, self.metrics["warnings"]), *of_training, *self.figure_warnings]
+        first = _worse_than_zero_shot(self)
+        rest = self.figure_warnings[len(first) :]
+        return [*first, *map(str, self.metrics["warnings"]), *of_training, *rest]
 
     @property
     def figure_warnings(self) -> list[str]:
