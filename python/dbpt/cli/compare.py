@@ -60,6 +60,7 @@ def compare(
     """
     from dbpt.errors import InputError
     from dbpt.experiments.comparison.comparing import compare as run_compare
+    from dbpt.experiments.comparison.tables import WIDEST
 
     settings, data = settings_and_data(data, _settings_of(config) if config else {}, options)
     comparison = run_compare(
@@ -74,7 +75,7 @@ def compare(
         log=log,
         **settings,
     )
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    width = min(WIDEST, shutil.get_terminal_size().columns) if sys.stdout.isatty() else WIDEST
     click.echo(f"\n{comparison.table(width)}\n\ntables: {out / 'compare'}.csv, .md, .tex, .json")
     if failed := len(comparison.numbers["failed"]):
         raise InputError(

@@ -16,12 +16,12 @@ Row = dict[str, Any]
 
 
 def terminal_table(comparison: dict[str, Any], width: int = WIDEST) -> str:
-    """Return plain text without a final newline. Beyond ``width`` (at most 110), differences go below the figures.
+    """Return plain text without a final newline. If it is wider than ``width``, differences are put below the figures.
 
     Worst-group accuracy, average and gap (those of ``--average``) are means over the seeds with their standard
     deviation; ``against ERM`` is a difference in worst-group accuracy. The lines under the table say how to read it.
     """
-    rows, width = comparison["rows"], min(width, WIDEST)
+    rows = comparison["rows"]
     names, figures, differences = _names(comparison), _figures(comparison), _differences(rows)
     body = render_columns(names + figures + differences)
     if differences and max(map(text_width, body)) > width:
