@@ -71,7 +71,7 @@ def test_the_adjusted_average_needs_training_rows_of_the_data_or_the_run(tiny, t
     cache = ("--cache", tiny.cache)
     code, out, _ = command("evaluate", tiny_run, test_only, *cache, "--average", "adjusted")
     assert code == 0
-    assert "average and gap: adjusted, each group weighted by its share of the training images" in out
+    assert "average and gap: adjusted, each group weighted by its share of the training images" in " ".join(out.split())
     silent = shutil.copytree(tiny_run, tmp_path / "silent")
     (silent / "metrics.json").write_text(json.dumps(stored(tiny_run) | {"dataset": {"counts": {"train": [1, 2, -3]}}}))
     code, out, _ = command("evaluate", silent, test_only, *cache)
