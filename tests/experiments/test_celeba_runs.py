@@ -26,7 +26,7 @@ def test_a_run_keeps_its_task(faces, tiny, tmp_path):
     assert found["dataset"]["counts"] == run.metrics["dataset"]["counts"]
     assert found["rows"][0]["test"]["groups"] == run.metrics["rows"][-1]["test"]["groups"]
     design = dbpt.draw_label_sample(run.folder, out=tmp_path / "sample", n=8, cache=str(tiny.cache))
-    assert design.attribute_names == tuple(classifier.words.attributes)
+    assert design.attributes == classifier.words.attributes
     with pytest.raises(InputError, match="celeba_target = 'Smiling', found 'Eyeglasses'"):
         dbpt.fit("celeba", out=run.folder, resume=True, **settings, **TASK | {"celeba_target": "Eyeglasses"})
 
