@@ -20,7 +20,7 @@ def embed(data: str, failures: Path | None, overwrite: bool, **options: Any) -> 
     DATA is what dbpt fit takes. Only what is new or has changed is computed. Several of these at once share the work.
     """
     from dbpt.experiments.embed import embed as run_embed
-    from dbpt.features.ledger import TooManyFailures
+    from dbpt.features import TooManyFailures
     from dbpt.files.disk import check_output
     from dbpt.ranks import launched_rank
 

@@ -1,4 +1,7 @@
-"""`embed_images`: features of a list of images, from the cache where it has them."""
+"""`embed_images`: features of a list of images, from the cache where it has them.
+
+An image goes from `EmbeddedFiles.complete` through `EmbeddingPass.run` to `FeatureCache.add`.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,8 @@ from tqdm import tqdm
 from dbpt.arguments import integer
 from dbpt.errors import InputError
 from dbpt.features.cache import FeatureCache
+from dbpt.features.embedding_pass import EmbeddingPass, check_failures
 from dbpt.features.file_rows import FileRows, look_up_files
-from dbpt.features.ledger import Ledger
 
 if TYPE_CHECKING:
     from dbpt.clip import Backbone
@@ -79,8 +82,8 @@ def embed_images(
         batch_size: rows of every batch, the last one padded.
         num_workers: decoding threads; by default as many as this process has processors for itself, at most 16.
         max_failures: fraction of the images that may be unreadable.
-        by_content: tell rows by what is in their files, which are all read, instead of path, size and time; then files
-            that were moved or touched are found again.
+        by_content: identify rows by the content of their files, which are all read, instead of path, size and time;
+            then files that were moved or touched are found again.
         progress: show a bar with rate and remaining time on standard error, if that is a terminal.
         log: gets a line when this process waits for another.
 
@@ -101,7 +104,7 @@ def embed_images(
 
 
 class EmbeddedFiles:
-    """The files of a list, and where in the cache the features of each are.
+    """The files of a list, and the place of each one's features in the cache.
 
     Attributes:
         files: as the disk has them.
@@ -139,7 +142,7 @@ class EmbeddedFiles:
         self.missing = first[[self.files.paths[row] not in self._unreached for row in first.tolist()]]
 
     def failures(self) -> tuple[Failure, ...]:
-        """The rows that have no features, in order, each with its reason."""
+        """Return the rows that have no features, in order, each with its reason."""
         rows = np.flatnonzero(self.cache.failed(self.places))
         reasons = dict(zip(rows.tolist(), self.cache.reasons(self.places[rows]), strict=True)) | self.files.errors
         for row in np.flatnonzero(self.places < 0).tolist() if self._is_complete else ():
@@ -156,14 +159,12 @@ class EmbeddedFiles:
         first_shard: tuple[int, int] = (0, 1),
         log: Callable[[str], None] = lambda line: None,
     ) -> int:
-        """Compute what is missing; returns how many images were decoded here.
+        """Compute what is missing; return how many images were decoded here.
 
         Raises `InputError` as `embed_images` does.
         """
-        ledger, decoded = self._checked_ledger(), 0
+        reasons, decoded = self._checked_failures(), 0
         if len(self.missing):
-            from dbpt.features.embedding_pass import EmbeddingPass
-
             self.cache.say = lru_cache(None)(log)  # each line once
             with tqdm(total=len(self.missing), desc="embedding", unit="img", disable=None if progress else True) as bar:
                 for _ in range(ATTEMPTS):
@@ -172,12 +173,13 @@ class EmbeddedFiles:
                         self.root,
                         self.files,
                         self.cache,
-                        ledger,
+                        reasons,
+                        max_failures=self.max_failures,
                         batch_size=batch_size,
                         first_shard=first_shard,
                     )
                     decoded += work.run(self.missing, num_workers, bar)
-                    self._unreached |= ledger.reasons
+                    self._unreached |= reasons
                     self.cache.refresh()
                     self._find()
                     if not len(self.missing):
@@ -185,14 +187,12 @@ class EmbeddedFiles:
                 else:
                     raise InputError(f"{self.cache.folder}: was deleted while it was in use; start again, from nothing")
             self._is_complete = True
-            self._checked_ledger()  # with what other processes have found
+            self._checked_failures()  # with what other processes have found
         self.cache.clear_up()
         return decoded
 
-    def _checked_ledger(self) -> Ledger:
-        """The failures that are known. Raises `InputError` if these are too many."""
-        ledger = Ledger(len(self.files), self.max_failures)
-        for failure in self.failures():
-            ledger.add(failure.path, failure.reason)
-        ledger.check()
-        return ledger
+    def _checked_failures(self) -> dict[str, str]:
+        """Return the known reasons by path. Raises `TooManyFailures`."""
+        reasons = {failure.path: failure.reason for failure in self.failures()}
+        check_failures(reasons, len(self.files), self.max_failures)
+        return reasons

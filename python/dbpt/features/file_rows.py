@@ -1,4 +1,4 @@
-"""The files of a list as the disk has them now, and an id for the content of each: by size, time and path, or read."""
+"""The files of a list as the disk has them now, each with an id: of size, time and path, or of its content."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from dbpt.files.disk import reason_of
 
 BLOCK = 1 << 20
 TASK_FILES = 1024
-ID_BYTES = 16
-_SIZE_AND_TIME = struct.Struct("<qq")
+_SIZE_AND_TIME, _TWO_WORDS = struct.Struct("<qq"), struct.Struct("<QQ")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,20 +51,15 @@ class FileRows:
 
 
 def look_up_files(root: Path, paths: Sequence[str], *, by_content: bool = False) -> FileRows:
-    """Ask the disk for each of ``paths`` below ``root``, inside archives too; ``by_content`` reads every file.
+    """Look up each of ``paths`` below ``root``, inside archives too; ``by_content`` reads every file.
 
-    In threads, because each question to a disk of the network waits for an answer.
+    In threads, because a network disk takes its time to answer.
     """
-    found = FileRows(
-        paths,
-        np.zeros(len(paths), np.int64),
-        np.zeros(len(paths), np.int64),
-        np.zeros((len(paths), 2), np.uint64),
-        {},
-    )
+    n = len(paths)
+    found = FileRows(paths, np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros((n, 2), np.uint64), {})
 
     def look(first: int) -> None:
-        for row in range(first, min(first + TASK_FILES, len(paths))):
+        for row in range(first, min(first + TASK_FILES, n)):
             try:
                 path = os.path.join(root, paths[row])  # noqa: PTH118 (once an image)
                 size, mtime_ns = _size_and_time(path)
@@ -77,8 +71,7 @@ def look_up_files(root: Path, paths: Sequence[str], *, by_content: bool = False)
                 found.errors[row] = "no file can have this name"
 
     with decoding_threads() as pool:
-        for _ in pool.map(look, range(0, len(paths), TASK_FILES)):
-            pass
+        list(pool.map(look, range(0, n, TASK_FILES)))  # raises what a thread has raised
     return found
 
 
@@ -101,18 +94,13 @@ def _size_and_time(path: str) -> tuple[int, int]:
 
 
 def _id(path: str, size: int, mtime_ns: int) -> tuple[int, int]:
-    return _two_words(blake2b(_SIZE_AND_TIME.pack(size, mtime_ns) + os.fsencode(path), digest_size=ID_BYTES).digest())
+    return _TWO_WORDS.unpack(blake2b(_SIZE_AND_TIME.pack(size, mtime_ns) + os.fsencode(path), digest_size=16).digest())
 
 
 def _content_id(path: Path) -> tuple[int, int]:
-    digest = blake2b(digest_size=ID_BYTES)
+    digest = blake2b(digest_size=16)
     opened, _ = open_with_stamp(path)
     with opened as file:
         while block := file.read(BLOCK):
             digest.update(block)
-    return _two_words(digest.digest())
-
-
-def _two_words(digest: bytes) -> tuple[int, int]:
-    first, second = struct.unpack("<QQ", digest)
-    return first, second
+    return _TWO_WORDS.unpack(digest.digest())

@@ -1,8 +1,7 @@
-"""Decoding images that strangers made: six formats, a size limit read from the header, one reason when it fails.
+"""Decode images that strangers made: six formats, a size limit read from the header, one reason when it fails.
 
-What comes out goes through open_clip's transform as `PIL.Image.open` would give it, so that features equal open_clip's
-own: no EXIF rotation, the first frame of animations, alpha dropped. The exception is 16-bit grey, which Pillow would
-turn white, and which becomes 8-bit grey here.
+The result is what `PIL.Image.open` would give to open_clip's transform, so that features equal open_clip's own: no EXIF
+rotation, the first frame of animations, alpha dropped. Only 16-bit grey, which Pillow would turn white, becomes 8-bit.
 """
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ MAGICS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"BM", b"GIF8", b"II*\
 START_OF_SCAN, SCAN_BLOCK = b"\xff\xda", 1 << 20
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 MAX_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb
-TOO_LARGE = f"more than {MAX_PIXELS // 10**6} megapixels"
 MAX_BYTES = 1 << 29
 MAX_SCANNED = 1 << 30  # pixels times scans of a progressive JPEG: a scan of a few bytes goes over all pixels
 MAX_ASPECT = 200  # resizing the short side of a thinner image to the tower's input would be a bomb of its own
@@ -63,7 +61,7 @@ def read_image(path: Path, *, size_and_mtime: tuple[int, int] | None = None) -> 
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """Width and height, from the header: what is behind it is not decoded, and may be damaged.
+    """Return width and height from the header; the rest is not decoded, and may be damaged.
 
     Raises `UnreadableImage` with the reason. Run it within `pillow_warnings`, which threads share.
     """
@@ -80,38 +78,31 @@ def read_crop(
     *,
     size_and_mtime: tuple[int, int] | None = None,
 ) -> NDArray[np.uint8]:
-    """`read_image`, and ``crop`` it, into ``out`` if it is given; an image that can't be is `UnreadableImage` too."""
+    """Read and ``crop`` an image, into ``out`` if it is given; one that can't be cropped is `UnreadableImage` too."""
     image = read_image(path, size_and_mtime=size_and_mtime)
     with _one_reason():
         return crop(image, out)
 
 
 class UnreachableImage(UnreadableImage):
-    """The system could not read the file, which may pass; what is in it isn't known."""
+    """The system could not read the file, which may pass; its content isn't known."""
 
 
 @contextmanager
 def _one_reason() -> Iterator[None]:
-    """Turn whatever is raised into `UnreadableImage`."""
+    """Turn whatever is raised into `UnreadableImage`: Pillow's decoders raise nearly every type on hostile bytes."""
     try:
         yield
     except UnreadableImage:
         raise
-    except OSError as error:
-        raise _of_system(error) from None
-    except Exception as error:  # names that no file can have, files that vanish, modes that Pillow can't convert
-        raise _of_any(error) from None
-
-
-def _of_system(error: OSError) -> UnreadableImage:
-    """Pillow raises `OSError` for damaged images too, but without a number."""
-    return _of_any(error) if error.errno is None else UnreachableImage(error.strerror or str(error))
-
-
-def _of_any(error: Exception) -> UnreadableImage:
-    if isinstance(error, MemoryError):
-        return UnreachableImage("not enough memory")
-    return UnreadableImage(" ".join(str(error).split()) or type(error).__name__)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise UnreadableImage(f"more than {MAX_PIXELS // 10**6} megapixels") from None
+    except MemoryError:
+        raise UnreachableImage("not enough memory") from None
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:  # Pillow's own have no number
+            raise UnreachableImage(error.strerror or str(error)) from None
+        raise UnreadableImage(" ".join(str(error).split()) or type(error).__name__) from None
 
 
 def open_with_stamp(path: Path) -> tuple[BinaryIO, tuple[int, int]]:
@@ -131,9 +122,9 @@ def open_with_stamp(path: Path) -> tuple[BinaryIO, tuple[int, int]]:
 
 @contextmanager
 def decoding_threads(workers: int | None = None) -> Iterator[ThreadPoolExecutor]:
-    """Threads that decode images. What is not begun at the end is dropped.
+    """Yield threads that decode images; at the end, tasks that have not begun are dropped.
 
-    By default as many as this process's part of the machine's processors, which it shares with other ranks; at most 16.
+    By default as many as this process's part of the processors, which it shares with other ranks; at most 16.
     """
     own = max(1, available_cpus() // local_size())
     pool = ThreadPoolExecutor(workers or min(16, own), thread_name_prefix="dbpt-decode")
@@ -143,39 +134,25 @@ def decoding_threads(workers: int | None = None) -> Iterator[ThreadPoolExecutor]
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+@_one_reason()
 def decode_image(file: BinaryIO) -> Image.Image:
     """Decode an open image file completely, to a mode that Pillow can resize and turn into RGB.
 
     Raises `UnreadableImage` with the reason. Run it within `pillow_warnings`, which threads share.
     """
     image = _identified(file)
-    try:
-        if image.format in ("JPEG", "MPO"):
-            _check_scans(file, image.width * image.height)
-        image.load()
-        return _plain_mode(image)
-    except UnreadableImage:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise UnreadableImage(TOO_LARGE) from None
-    except OSError as error:
-        raise _of_system(error) from None
-    except Exception as error:  # Pillow's decoders raise nearly every type there is on hostile bytes
-        raise _of_any(error) from None
+    if image.format in ("JPEG", "MPO"):
+        _check_scans(file, image.width * image.height)
+    image.load()
+    return _plain_mode(image)
 
 
 def _identified(file: BinaryIO) -> Image.Image:
-    """The image as its header describes it."""
+    """Return the image as its header describes it, not decoded."""
     try:
         image = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError:
         raise UnreadableImage(_unidentified(file)) from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise UnreadableImage(TOO_LARGE) from None
-    except OSError as error:
-        raise _of_system(error) from None
-    except Exception as error:
-        raise _of_any(error) from None
     _check_size(image.width, image.height)
     return image
 
@@ -197,7 +174,7 @@ def _check_size(width: int, height: int) -> None:
 
 
 def _check_scans(file: BinaryIO, pixels: int) -> None:
-    """Refuse what would decode for minutes, in which no signal is heard."""
+    """Refuse an image that would decode for minutes, during which Python handles no signal."""
     place, scans = file.tell(), 0
     file.seek(0)
     while block := file.read(SCAN_BLOCK):

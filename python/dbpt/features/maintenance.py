@@ -1,4 +1,4 @@
-"""Looking after the feature caches of a folder: every byte checked, what there is, what nobody can ask for any more."""
+"""Look after the feature caches of a folder: list them, check every byte, delete what nobody can ask for any more."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+
+import numpy as np
 
 from dbpt.errors import InputError, one_line
 from dbpt.features.cache import FeatureCache, claim_files, leftovers, lock_files, size_of
@@ -32,7 +34,7 @@ from dbpt.files.lock import OwnedLock
 
 DAY = 86_400.0
 NO_MANIFEST = f"no {MANIFEST}"
-COPIES = {  # folders beside ``features`` into which data sets are written, and what the unfinished are called there
+COPIES = {  # folders beside ``features`` into which data sets are written, and the names of unfinished ones
     "datasets": re.compile(r"\.[0-9a-f]{32}\.[a-z0-9_]{8}"),
     "demo": re.compile(r"\.demo-.+\.[0-9]+\.partial"),
 }
@@ -42,7 +44,7 @@ COPIES = {  # folders beside ``features`` into which data sets are written, and 
 class CacheInfo:
     """One cache: the features of one encoder and root.
 
-    manifest: what stands in its ``manifest.json``; None where that cannot be read, and ``problem`` says why.
+    manifest: its ``manifest.json``; None where that cannot be read, and ``problem`` says why.
     is_outdated: whether it is of an older version of dbpt, which nothing reads any more.
     bytes: of all its files.
     written: when something was last stored, in seconds since 1970.
@@ -76,12 +78,12 @@ class CacheInfo:
 
 
 def list_caches(cache_dir: str | Path) -> list[CacheInfo]:
-    """What feature caches there are. `InputError` if there is no such folder."""
+    """Return the feature caches of a folder. Raises `InputError` if there is no such folder."""
     return [_info(folder) for folder in _folders(cache_dir)]
 
 
 def verify_cache(cache_dir: str | Path) -> list[str]:
-    """Check every byte of the feature caches; returns the problems, a line each with the way out.
+    """Check every byte of the feature caches; return the problems, a line each with the way out.
 
     Raises `InputError` if there is no such folder.
     """
@@ -100,11 +102,11 @@ class Pruned:
 def prune_caches(
     cache_dir: str | Path, *, unwritten_for_days: float | None = None, dry_run: bool = False
 ) -> list[Pruned]:
-    """Delete what nobody can ask for any more, and say what that was.
+    """Delete what nobody can ask for any more, and return what that was.
 
-    That is: a cache whose root is gone, or of an older version of dbpt; what processes that died have left, in caches
-    and of copies of data sets beside ``cache_dir``. A cache into which something is being written is left alone, and
-    so is one that can't be read: that may pass.
+    These are caches whose root is gone or that an older version of dbpt wrote, and what processes left when they died,
+    in caches and in copies of data sets beside ``cache_dir``. A cache that is being written stays, and so does one that
+    can't be read, which may pass.
 
     Args:
         cache_dir: the folder of all feature caches.
@@ -146,7 +148,7 @@ def _prunable(folder: Path, unwritten_for_days: float | None) -> Iterator[Pruned
 
 
 def _is_gone(root: str | None) -> bool:
-    """Whether the folder is not there, in a folder that has others: a disk that is not mounted leaves an empty one."""
+    """Return whether a folder is missing from one that has others; a disk that is not mounted leaves an empty one."""
     if root is None:
         return False
     path = Path(root)
@@ -162,9 +164,9 @@ def _is_gone(root: str | None) -> bool:
 
 
 def _begun_copies(cache_root: Path) -> list[Path]:
-    """The temporary folders of data sets that were being written when their process died, or still are.
+    """Return the temporary folders of data sets whose writer has died, or still writes.
 
-    A writer holds a lock within, which outlives it: without that file a folder is somebody else's.
+    A writer makes a lock file within, which outlives it; a folder without that file belongs to somebody else.
     """
     found = (
         path for place, name in COPIES.items() for path in (cache_root / place).glob(".*") if name.fullmatch(path.name)
@@ -188,7 +190,7 @@ def _delete(path: Path) -> None:
 
 @contextmanager
 def _unused(folder: Path, dry_run: bool) -> Iterator[bool]:
-    """Hold the lock of a folder, and tell whether nobody else has it or one of its claims."""
+    """Hold the locks of a folder; yield whether nobody else has one of them."""
     locks = [OwnedLock(file, "the feature cache") for file in (() if dry_run else lock_files(folder))]
     try:
         yield all(lock.take() for lock in locks)
@@ -198,9 +200,9 @@ def _unused(folder: Path, dry_run: bool) -> Iterator[bool]:
 
 
 def nearest_cache(cache: FeatureCache) -> str:
-    """In what the most similar cache differs from ``cache``, which has nothing yet; empty if there is none.
+    """Return how the most similar cache differs from ``cache``, which is empty; "" if there is none.
 
-    Another one of the same images, or one whose root is gone, which may have become this.
+    Similar caches have the same root, or one that is gone: it may have been moved to this one.
     """
     folder, wanted = cache.folder.parent, cache.manifest
     found: list[list[str]] = []
@@ -214,7 +216,7 @@ def nearest_cache(cache: FeatureCache) -> str:
 
 
 def _folders(cache_dir: str | Path) -> list[Path]:
-    """Those that are called as ours: ``features`` is a name that other things have too, and what is here is deleted."""
+    """Return the folders with names of ours: ``--cache`` may hold other things, and these may be deleted."""
     cache_dir = Path(cache_dir)
     try:
         found = sorted(path for path in cache_dir.iterdir() if FOLDER_NAME.fullmatch(path.name))
@@ -275,6 +277,7 @@ def _shard_problem(folder: Path, manifest: Manifest, entry: ShardEntry) -> str |
         shard = Shard(file, entry.rows, manifest.embed_dim, STORED_AS[manifest.encoder["dtype"]])
     except DamagedShard as error:
         return str(error)
-    if int((shard.failed != 0).sum()) != entry.failed:
-        return f"{int((shard.failed != 0).sum())} images failed, {entry.failed} in the manifest"
+    failed = np.count_nonzero(shard.tensor("failed"))
+    if failed != entry.failed:
+        return f"{failed} images failed, {entry.failed} in the manifest"
     return shard.problem(by_content=manifest.root is None)

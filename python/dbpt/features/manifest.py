@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 
 from dbpt.errors import InputError
 from dbpt.files.disk import open_regular, reason_of, write_atomically
+from dbpt.files.typed_json import Limits, typed
 
 SCHEMA_VERSION = 3
 MANIFEST = "manifest.json"
@@ -22,7 +23,6 @@ MAX_BYTES = 1 << 29
 FOLDER_NAME = re.compile(r"[0-9a-f]{20}")
 SHARD_NAME = re.compile(r"[0-9a-f]{32}\.safetensors")
 SHA256 = re.compile(r"[0-9a-f]{64}")
-DEEPEST = 8
 STORED_AS: dict[str, np.dtype[Any]] = {
     "float32": np.dtype(np.float32),
     "bf16": np.dtype(np.float16),
@@ -31,92 +31,78 @@ STORED_AS: dict[str, np.dtype[Any]] = {
 """By the precision of the tower: half of the bits lose nothing that a half-precision tower has."""
 
 
-class ShardEntry(NamedTuple):
+@dataclass(frozen=True, order=True)
+class ShardEntry:
     """A shard: its file's name, rows, how many of them failed, bytes and checksum."""
 
     name: str
-    rows: int
-    failed: int
-    bytes: int
+    rows: Annotated[int, Limits(1, 1 << 32)]
+    failed: Annotated[int, Limits(0)]
+    bytes: Annotated[int, Limits(1, 1 << 48)]
     sha256: str
+
+    def __post_init__(self) -> None:
+        if not SHARD_NAME.fullmatch(self.name) or not SHA256.fullmatch(self.sha256) or self.failed > self.rows:
+            raise InputError(f"shard {self.name!r}, {self.failed} of {self.rows} failed, sha256 {self.sha256!r}")
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What stands in the file.
+    """The content of the file.
 
-    encoder: what the bytes of a feature depend on (`Backbone.encoder_key`), readable.
-    root: the folder that the rows' paths are relative to; None if rows are told by their content, wherever they are.
-    embed_dim: D.
-    shards: in the order of their names, so that it does not depend on which was finished first.
+    Attributes:
+        encoder: what the bytes of a feature depend on (`Backbone.encoder_key`).
+        root: the folder that the rows' paths are relative to; None if rows are identified by their content.
+        embed_dim: D.
+        shards: stored in the order of their names, so that the file does not depend on which was finished first.
     """
 
     encoder: dict[str, Any]
     root: str | None
-    embed_dim: int
+    embed_dim: Annotated[int, Limits(1, 1 << 32)]
     shards: tuple[ShardEntry, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.encoder.get("dtype") not in list(STORED_AS):
+            raise InputError("encoder has no known dtype")
+        if "\0" in (self.root or ""):
+            raise InputError(f"root is {self.root!r}")
+        if len({entry.name for entry in self.shards}) != len(self.shards):
+            raise InputError("a shard is listed twice")
 
 
 def folder_name(encoder: Mapping[str, Any], root: str | None) -> str:
-    """The name of the folder that holds the features of an encoder and a root."""
+    """Return the name of the folder that holds the features of an encoder and a root."""
     key = {"schema_version": SCHEMA_VERSION, "encoder": dict(encoder), "root": root}
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:20]
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write it as `write_atomically` does."""
-    content = {
-        "schema_version": SCHEMA_VERSION,
-        "encoder": manifest.encoder,
-        "root": manifest.root,
-        "embed_dim": manifest.embed_dim,
-        "shards": [entry._asdict() for entry in sorted(manifest.shards)],
-    }
+    content = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(manifest)}
+    content["shards"] = sorted(content["shards"], key=lambda entry: entry["name"])
     write_atomically(folder / MANIFEST, json.dumps(content, indent=1) + "\n")
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """Read it and check every value; None if there is none.
-
-    Raises:
-        UnreadableManifest: the system refuses to read it, for now.
-        InputError: it is damaged, or of another schema version.
-    """
+    """Read it and check every value; return None if there is none. Raises `InputError`."""
     file = folder / MANIFEST
     try:
         with open_regular(file, follow=False) as opened:
-            text = opened.read(MAX_BYTES + 1)
+            content = json.loads(opened.read(MAX_BYTES))
+        version = content.pop("schema_version")
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
-        raise UnreadableManifest(
+    except OSError as error:
+        raise InputError(
             f"{file}: cannot be read: {reason_of(error)}; make it readable, or choose another cache folder"
         ) from None
-    try:
-        if len(text) > MAX_BYTES:
-            raise ValueError(f"more than {MAX_BYTES} bytes")
-        content = json.loads(text)
-        version = content["schema_version"]
-        if version != SCHEMA_VERSION:
-            raise OtherVersion(file, version)
-        if not isinstance(content["shards"], list):
-            raise ValueError("shards is no list")
-        shards = tuple(_entry(**entry) for entry in content["shards"])
-        manifest = Manifest(
-            _encoder(content["encoder"]), _root(content["root"]), _count("embed_dim", content["embed_dim"], 1), shards
-        )
-        if len({entry.name for entry in shards}) != len(shards):
-            raise ValueError("a shard is listed twice")
-    except InputError:
-        raise
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{file}: damaged manifest ({type(error).__name__}: {reason}); delete {folder}") from None
-    return manifest
-
-
-class UnreadableManifest(InputError):
-    """The system can't read the manifest at the moment, which may pass."""
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {reason_of(error)}"[:160]
+        raise InputError(f"{file}: damaged manifest ({reason}); delete {folder}") from None
+    if version != SCHEMA_VERSION:
+        raise OtherVersion(file, version)
+    return typed(content, Manifest, file, f"delete {folder}")
 
 
 class OtherVersion(InputError):
@@ -124,51 +110,13 @@ class OtherVersion(InputError):
 
     def __init__(self, file: Path, version: object) -> None:
         super().__init__(
-            f"{file}: schema version {version!r}, this version reads {SCHEMA_VERSION}; delete {file.parent}"
+            f"{file}: schema version {version!r:.200}, this version reads {SCHEMA_VERSION}; delete {file.parent}"
         )
         self.is_older = isinstance(version, int) and version < SCHEMA_VERSION
 
 
-def _entry(name: Any, rows: Any, failed: Any, bytes: Any, sha256: Any) -> ShardEntry:
-    if not isinstance(name, str) or not SHARD_NAME.fullmatch(name):
-        raise ValueError(f"shard name {name!r}")
-    if not isinstance(sha256, str) or not SHA256.fullmatch(sha256):
-        raise ValueError(f"sha256 {sha256!r}")
-    rows = _count("rows", rows, 1)
-    return ShardEntry(name, rows, _count("failed", failed, 0, rows), _count("bytes", bytes, 1, 1 << 48), sha256)
-
-
-def _count(name: str, value: Any, low: int, high: int = 1 << 32) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise ValueError(f"{name} is {value!r}")
-    return value
-
-
-def _root(value: Any) -> str | None:
-    if value is not None and (not isinstance(value, str) or "\0" in value):
-        raise ValueError(f"root is {value!r}")
-    if value is not None:
-        os.fsencode(value)  # what is no name raises UnicodeEncodeError
-    return value
-
-
-def _encoder(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict) or value.get("dtype") not in STORED_AS:
-        raise ValueError("encoder has no known dtype")
-    _check_depth(value, DEEPEST)
-    return value
-
-
-def _check_depth(value: Any, levels: int) -> None:
-    if isinstance(value, list | dict):
-        if not levels:
-            raise ValueError("encoder is nested too deeply")
-        for item in value.values() if isinstance(value, dict) else value:
-            _check_depth(item, levels - 1)
-
-
 def differences(wanted: Manifest, found: Manifest) -> list[str]:
-    """The fields that differ between two caches, with both values: ``weights 3f2a -> 9b1c``."""
+    """Return the fields that differ between two caches, with both values: ``weights 3f2a -> 9b1c``."""
     left = {**flat(wanted.encoder), "root": wanted.root, "embed_dim": wanted.embed_dim}
     right = {**flat(found.encoder), "root": found.root, "embed_dim": found.embed_dim}
     return [
@@ -179,7 +127,7 @@ def differences(wanted: Manifest, found: Manifest) -> list[str]:
 
 
 def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested fields under dotted names."""
+    """Return nested fields under dotted names."""
     fields: dict[str, Any] = {}
     for name, item in value.items():
         fields |= flat(item, f"{prefix}{name}.") if isinstance(item, Mapping) else {prefix + name: item}
@@ -187,6 +135,5 @@ def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _short(value: Any) -> str:
-    """A digest is told by its beginning."""
     text = "none" if value is None else str(value)
-    return f"{text[:12]}..." if re.fullmatch("[0-9a-f]{64}", text) else text
+    return f"{text[:12]}..." if SHA256.fullmatch(text) else text

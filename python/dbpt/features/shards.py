@@ -12,8 +12,6 @@ reasons    NUL-separated UTF-8, empty where the image did not fail
 from __future__ import annotations
 
 import hashlib
-import json
-import mmap
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,20 +19,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from dbpt.features.file_rows import FileRows, ids_of
 from dbpt.files.disk import open_regular
 
-MAX_HEADER = 1 << 16
 NORM_TOLERANCE = 1e-2
-DTYPES: dict[str, np.dtype[Any]] = {
-    "F32": np.dtype("<f4"),
-    "F16": np.dtype("<f2"),
-    "U64": np.dtype("<u8"),
-    "I64": np.dtype("<i8"),
-    "U8": np.dtype("u1"),
-}
 
 
 class DamagedShard(ValueError):
@@ -42,7 +33,7 @@ class DamagedShard(ValueError):
 
 
 def shard_name(ids: NDArray[np.uint64]) -> str:
-    """The file name of the shard of these rows, whose ids are (n, 2): known before it is computed."""
+    """Return the file name of the shard of these rows, whose ids are (n, 2): known before it is computed."""
     return hashlib.sha256(ids.astype("<u8").tobytes()).hexdigest()[:32] + ".safetensors"
 
 
@@ -63,77 +54,58 @@ def shard_bytes(rows: FileRows, features: NDArray[Any], failed: NDArray[np.uint8
 
 
 class Shard:
-    """A shard that is mapped into memory.
+    """A shard whose tensors are read when they are asked for.
 
     Raises `OSError` if it can't be read, `DamagedShard` if its form is not that of ``num_rows`` rows.
     """
 
     def __init__(self, file: Path, num_rows: int, embed_dim: int, dtype: np.dtype[Any]) -> None:
-        tensors = _map(file)
-        try:
-            self.features, self.row_ids = tensors["features"], tensors["row_ids"]
-            self.sizes, self.mtimes_ns, self.failed = tensors["sizes"], tensors["mtimes_ns"], tensors["failed"]
-            self._paths, self._reasons = tensors["paths"], tensors["reasons"]
-        except KeyError as error:
-            raise DamagedShard(f"no tensor {error}") from None
-        expected = {
-            "features": ((num_rows, embed_dim), dtype),
-            "row_ids": ((num_rows, 2), np.uint64),
-            "sizes": ((num_rows,), np.int64),
-            "mtimes_ns": ((num_rows,), np.int64),
-            "failed": ((num_rows,), np.uint8),
-            "paths": (tensors["paths"].shape, np.uint8),
-            "reasons": (tensors["reasons"].shape, np.uint8),
+        self.num_rows = num_rows
+        expected: dict[str, tuple[str, list[int] | None]] = {
+            "features": ("F16" if dtype == np.float16 else "F32", [num_rows, embed_dim]),
+            "row_ids": ("U64", [num_rows, 2]),
+            "sizes": ("I64", [num_rows]),
+            "mtimes_ns": ("I64", [num_rows]),
+            "failed": ("U8", [num_rows]),
+            "paths": ("U8", None),
+            "reasons": ("U8", None),
         }
-        for name, (shape, kind) in expected.items():
-            if tensors[name].shape != shape or tensors[name].dtype != kind:
-                raise DamagedShard(f"{name} is {tensors[name].dtype} {tensors[name].shape}, expected {kind} {shape}")
+        open_regular(file, follow=False).close()  # refuses links and pipes, and gives the system's reason
+        try:
+            opened: Any = safe_open(file, "np")
+            for name, (kind, shape) in expected.items():
+                found = opened.get_slice(name)
+                if found.get_dtype() != kind or shape not in (None, found.get_shape()):
+                    raise DamagedShard(f"{name} is {found.get_dtype()} {found.get_shape()}, expected {kind} {shape}")
+        except SafetensorError as error:
+            raise DamagedShard(" ".join(str(error).split())[:120]) from None
+        self._file = opened
+
+    def tensor(self, name: str) -> NDArray[Any]:
+        """Return one of the tensors above."""
+        found: NDArray[Any] = self._file.get_tensor(name)
+        return found
 
     @property
     def paths(self) -> list[str]:
         """(n,) as they are in the list that was embedded."""
-        return [os.fsdecode(name) for name in self._paths.tobytes().split(b"\0")]
+        return [os.fsdecode(name) for name in self.tensor("paths").tobytes().split(b"\0")]
 
     @property
     def reasons(self) -> list[str]:
         """(n,) why a row failed, empty where it did not."""
-        return self._reasons.tobytes().decode("utf-8", "surrogateescape").split("\0")
+        return self.tensor("reasons").tobytes().decode("utf-8", "surrogateescape").split("\0")
 
     def problem(self, *, by_content: bool = False) -> str | None:
-        """Return what of the content cannot be, or None; reads all of it. Ids ``by_content`` can't be checked."""
+        """Return what is wrong with the content, or None; reads all of it. Ids ``by_content`` can't be checked."""
         paths = self.paths
-        if len(paths) != len(self.sizes) or len(self.reasons) != len(self.sizes):
-            return f"{len(self.sizes)} rows, but another number of paths or reasons"
-        if not by_content and not np.array_equal(self.row_ids, ids_of(paths, self.sizes, self.mtimes_ns)):
+        if len(paths) != self.num_rows or len(self.reasons) != self.num_rows:
+            return f"{self.num_rows} rows, but another number of paths or reasons"
+        ids = ids_of(paths, self.tensor("sizes"), self.tensor("mtimes_ns"))
+        if not by_content and not np.array_equal(self.tensor("row_ids"), ids):
             return "row ids that are not those of the files"
-        norms = np.linalg.norm(self.features.astype(np.float64), axis=1)
-        wrong = np.flatnonzero(~(np.abs(norms - (self.failed == 0)) <= NORM_TOLERANCE))
+        norms = np.linalg.norm(self.tensor("features").astype(np.float64), axis=1)
+        wrong = np.flatnonzero(~(np.abs(norms - (self.tensor("failed") == 0)) <= NORM_TOLERANCE))
         if len(wrong):
             return f"the features of {paths[wrong[0]]} have length {norms[wrong[0]]:g} instead of 1"
         return None
-
-
-def _map(file: Path) -> dict[str, NDArray[Any]]:
-    """The tensors of a .safetensors file, mapped at once; its header is capped, and checked against the file."""
-    try:
-        with open_regular(file, follow=False) as opened:
-            content = np.frombuffer(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
-        length = int.from_bytes(content[:8].tobytes(), "little")
-        if length > MAX_HEADER:
-            raise DamagedShard(f"a header of {length} bytes")
-        header = json.loads(content[8 : 8 + length].tobytes())
-        tensors = content[8 + length :]
-        return {name: _tensor(tensors, **entry) for name, entry in header.items() if name != "__metadata__"}
-    except DamagedShard:
-        raise
-    except OSError:
-        raise
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-        raise DamagedShard(" ".join(str(error).split())[:120]) from None
-
-
-def _tensor(tensors: NDArray[np.uint8], dtype: str, shape: list[int], data_offsets: list[int]) -> NDArray[Any]:
-    begin, end = data_offsets
-    if not 0 <= begin <= end <= len(tensors) or min(shape, default=0) < 0:
-        raise DamagedShard("tensors that lie outside the file")
-    return tensors[begin:end].view(DTYPES[dtype]).reshape(shape)

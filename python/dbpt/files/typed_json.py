@@ -5,6 +5,7 @@ import json
 import math
 import types
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -13,6 +14,7 @@ from dbpt.files.disk import read_regular
 
 T = TypeVar("T")
 MOST_BYTES = 1 << 26
+DEEPEST = 16  # levels of a value of any type
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +72,8 @@ def typed(value: object, kind: type[T], path: Path, way_out: str) -> T:
     except _Wrong as wrong:
         place, expected = wrong.args
         raise InputError(f"{path}: {place.lstrip('.')}: expected {expected}; the file was changed, {way_out}") from None
+    except RecursionError:
+        raise InputError(f"{path}: nested too deeply; the file was changed, {way_out}") from None
 
 
 def typed_json(metadata: Mapping[str, str], name: str, kind: type[T], path: Path, way_out: str) -> T:
@@ -84,6 +88,7 @@ def typed_json(metadata: Mapping[str, str], name: str, kind: type[T], path: Path
 def _typed(value: Any, kind: Any, place: str, limits: Limits | None = None) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if kind is Any:
+        _check_depth(value, DEEPEST)
         return value
     if origin is Annotated:
         return _typed(value, arguments[0], place, arguments[1])
@@ -112,15 +117,29 @@ def _typed(value: Any, kind: Any, place: str, limits: Limits | None = None) -> A
     return _record(value, kind, place)
 
 
+def _check_depth(value: Any, levels: int) -> None:
+    """Refuse what later recursions, each with its own stack, might not get to the end of."""
+    if isinstance(value, list | dict):
+        if not levels:
+            raise RecursionError
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_depth(item, levels - 1)
+
+
 def _record(value: Any, kind: Any, place: str) -> Any:
     _check(value, isinstance(value, dict), place, "an object")
-    hints = get_type_hints(kind, include_extras=True)
+    hints = _hints(kind)
     for name in sorted(hints.keys() ^ value.keys()):
         _check(value, False, f"{place}.{name}", "a value, found none" if name in hints else "no such entry")
     try:
         return kind(**{name: _typed(value[name], hint, f"{place}.{name}") for name, hint in hints.items()})
     except InputError as error:  # of the dataclass's own checks
         raise _Wrong(place or kind.__name__, f"what can be used ({error})") from None
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
 
 
 def _number(value: Any, kind: type, place: str, limits: Limits) -> Any:
