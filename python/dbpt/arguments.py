@@ -1,4 +1,4 @@
-"""Checks of arguments that several modules share: each returns the value in its final type or says what is wrong."""
+"""Checks of arguments that several modules share: each returns the value in its final type, or raises `InputError`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dbpt.errors import InputError
 
 
 def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
-    """Return `value` as an int from `low` to `high`; numbers that aren't integers are refused, and so are bools."""
+    """Return `value` as an int from `low` to `high`; bools and floats are refused."""
     expected = f"an integer, {low} or above" if high is None else f"an integer from {low} to {high}"
     try:
         result = operator.index(value)
@@ -25,14 +25,14 @@ def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
 
 
 def boolean(name: str, value: Any) -> bool:
-    """Return `value` if it is a bool; what merely counts as true or false is refused."""
+    """Return `value` if it is a bool, of Python or NumPy."""
     if not isinstance(value, (bool, np.bool_)):
         raise InputError(f"{name} is {in_one_line(value)}; expected True or False")
     return bool(value)
 
 
 def in_one_line(value: Any) -> str:
-    """Return what `value` looks like, in a short line even if it is an array of many."""
+    """Return the repr of `value` in one short line."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 80 else f"{text[:77]}..."
 
@@ -43,19 +43,19 @@ def seed(value: Any) -> int:
 
 
 def num_threads(value: Any = None) -> int:
-    """Return a number of threads, by default that of the processors this process may use."""
+    """Return a number of threads, by default one for each processor that this process may use."""
     return available_cpus() if value is None else integer("num_threads", value, 1, 2**16)
 
 
 def available_cpus() -> int:
-    """Return how many processors this process may use: in a container often fewer than the machine has."""
+    """Return how many processors this process may use, in a container often fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def number(name: str, value: Any) -> float:
-    """Return `value` as a float; text and what is no number are refused."""
+    """Return `value` as a float; text is refused."""
     try:
         if not isinstance(value, (str, bytes)):
             return float(value)
@@ -115,33 +115,26 @@ def as_floats(values: NDArray[Any]) -> NDArray[Any]:
     return np.require(values, dtype=values.dtype.type if is_kept else np.float64, requirements=["C", "A"])
 
 
-def _vector(name: str, values: ArrayLike, kinds: str) -> NDArray[Any]:
-    found = array(name, values)
-    if found.ndim != 1 or (found.size and found.dtype.kind not in kinds):
-        what = "integers" if kinds == "iu" else "numbers"
-        raise InputError(f"{name} has shape {found.shape} and dtype {found.dtype}; expected (N,) {what}")
-    return found if found.size else np.empty(0)  # of whatever type: an empty list is one of floats
-
-
 def group_integers(name: str, values: ArrayLike, length: int) -> NDArray[np.int64]:
     """Return `values` as int64 (length,), one for each group."""
-    return np.ascontiguousarray(_of_each_group(name, values, length, "iu"), dtype=np.int64)
+    return np.ascontiguousarray(_vector(name, values, "iu", length), dtype=np.int64)
 
 
 def group_numbers(name: str, values: ArrayLike, length: int) -> NDArray[np.float64]:
     """Return `values` as float64 (length,), one finite number for each group, 0 or above."""
-    numbers = np.ascontiguousarray(_of_each_group(name, values, length, "iuf"), dtype=np.float64)
+    numbers = np.ascontiguousarray(_vector(name, values, "iuf", length), dtype=np.float64)
     bad = np.flatnonzero(~np.isfinite(numbers) | (numbers < 0))
     if bad.size:
         raise InputError(f"{name}[{bad[0]}] is {numbers[bad[0]]}; expected a finite number, 0 or above")
     return numbers
 
 
-def _of_each_group(name: str, values: ArrayLike, length: int, kinds: str) -> NDArray[Any]:
+def _vector(name: str, values: ArrayLike, kinds: str, length: int | None = None) -> NDArray[Any]:
     found = array(name, values)
-    if found.shape != (length,) or found.dtype.kind not in kinds:
-        what = "integers" if kinds == "iu" else "numbers"
-        raise InputError(
-            f"{name} has shape {found.shape} and dtype {found.dtype}; expected ({length},) {what}, one for each group"
-        )
+    if length is None and found.ndim == 1 and not found.size:
+        return np.empty(0)  # of whatever type: an empty list is one of floats
+    if found.ndim != 1 or found.dtype.kind not in kinds or length not in (None, len(found)):
+        expected = f"({'N' if length is None else length},) {'integers' if kinds == 'iu' else 'numbers'}"
+        each = "" if length is None else ", one for each group"
+        raise InputError(f"{name} has shape {found.shape} and dtype {found.dtype}; expected {expected}{each}")
     return found

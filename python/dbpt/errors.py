@@ -2,7 +2,7 @@
 
 import re
 
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # what breaks a line, or speaks to the terminal
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # they break a line, or control the terminal
 HEAD, TAIL = 1400, 500
 
 
@@ -25,7 +25,7 @@ class NotFinite(InputError):
 
 
 def one_line(message: str) -> str:
-    """The message with control characters escaped and, if a value in it is as long as a file, without its middle."""
+    """Return the message with control characters escaped, and without its middle if it is very long."""
     line = CONTROL.sub(lambda found: repr(found[0])[1:-1], message)
     return line if len(line) <= HEAD + TAIL else f"{line[:HEAD]} [...] {line[-TAIL:]}"
 

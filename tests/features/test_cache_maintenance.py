@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -289,6 +290,21 @@ def test_a_cache_in_use_is_left_alone(tmp_path, cache, root, held):
     with OwnedLock(cache.folder / held, "the feature cache"):
         assert pruned(tmp_path / "features") == []
     assert pruned(tmp_path / "features") != []
+
+
+@pytest.mark.parametrize("verb", [["list"], ["verify"], ["prune", "--dry-run"], ["prune"]])
+def test_folders_too_deep_for_recursion_are_one_line(command, tmp_path, cache, root, verb):
+    root.rename(tmp_path / "moved")
+    folder = os.open(cache.folder, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("a", dir_fd=folder)
+        outer, folder = folder, os.open("a", os.O_RDONLY, dir_fd=folder)
+        os.close(outer)
+    os.close(folder)
+    code, _, err = command("cache", *verb, "--cache", tmp_path)
+    assert code == 0 or (code, verb) == (2, ["prune"])
+    assert err.count("\n") == (code == 2)
+    subprocess.run(["rm", "-rf", cache.folder], check=True)  # pytest's own way recurses, too
 
 
 def test_wrong_arguments_are_one_line(command, tmp_path):

@@ -32,10 +32,9 @@ for line in sys.stdin:
 class Launcher:
     """Starts ``dbpt ARGUMENTS`` in a process of its own, and meddles with it."""
 
-    def __init__(self) -> None:
-        self.server = subprocess.Popen(
-            [sys.executable, "-c", LAUNCHER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+    def __init__(self, environment: dict[str, str] | None = None, folder: Path | None = None) -> None:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.server = subprocess.Popen([sys.executable, "-c", LAUNCHER], env=environment, cwd=folder, **pipes)
 
     def run(
         self,
@@ -44,19 +43,21 @@ class Launcher:
         until: Callable[[], bool] = lambda: False,
         signal_number: int = signal.SIGKILL,
         first: str = "",
+        is_left: bool = False,
     ) -> int:
         """Send the signal once ``until`` holds (never, if the process ends before); return the exit code.
 
-        ``first`` is Python code that the process runs before the command.
+        ``first`` is Python code that the process runs before the command. If it ``is_left`` alone no signal is sent.
         """
         self.server.stdin.write(json.dumps([arguments, str(stderr), first]) + "\n")
         self.server.stdin.flush()
         child = int(self.server.stdout.readline())
         alive = Path(f"/proc/{child}/cmdline")
         deadline = time.monotonic() + 600
-        while not until() and alive.exists() and alive.read_bytes() and time.monotonic() < deadline:
+        while not is_left and not until() and alive.exists() and alive.read_bytes() and time.monotonic() < deadline:
             time.sleep(0.0005)
-        os.kill(child, signal_number)  # it stays a zombie, so nobody else's, until the launcher has waited for it
+        if not is_left:
+            os.kill(child, signal_number)  # it stays a zombie, so nobody else's, until the launcher has waited for it
         self.server.stdin.write("\n")
         self.server.stdin.flush()
         return int(self.server.stdout.readline())

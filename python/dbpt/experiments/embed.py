@@ -81,17 +81,15 @@ def embed(
     take_own_gpu(config.device)
     backbone = configured_backbone(config)
     found = EmbeddedFiles(
+        backbone,
         dataset.root,
         dataset.paths,
         config.cache_dir / "features",
-        backbone.encoder_key,
-        backbone.embed_dim,
-        config.max_failures,
-        config.by_content,
+        max_failures=config.max_failures,
+        by_content=config.by_content,
     )
     log(_state(found))
     recomputed = found.complete(
-        backbone,
         batch_size=config.embed_batch_size,
         progress=progress,
         first_shard=(launched_rank(), launched_size()),

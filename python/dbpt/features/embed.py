@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,8 +95,8 @@ def embed_images(
     num_workers = None if num_workers is None else integer("num_workers", num_workers, 1)
     if not 0 <= max_failures <= 1:
         raise InputError(f"max_failures is {max_failures}; expected a fraction from 0 to 1")
-    found = EmbeddedFiles(root, paths, cache_dir, backbone.encoder_key, backbone.embed_dim, max_failures, by_content)
-    recomputed = found.complete(backbone, batch_size=batch_size, num_workers=num_workers, progress=progress, log=log)
+    found = EmbeddedFiles(backbone, root, paths, cache_dir, max_failures=max_failures, by_content=by_content)
+    recomputed = found.complete(batch_size=batch_size, num_workers=num_workers, progress=progress, log=log)
     failures = found.failures()
     ok = np.ones(len(paths), dtype=np.bool_)
     ok[[failure.row for failure in failures]] = False
@@ -115,17 +115,18 @@ class EmbeddedFiles:
 
     def __init__(
         self,
+        backbone: Backbone,
         root: Path,
         paths: Sequence[str],
         cache_dir: Path,
-        encoder: dict[str, Any],
-        embed_dim: int,
+        *,
         max_failures: float,
-        by_content: bool = False,
+        by_content: bool,
     ) -> None:
+        self.backbone, self.max_failures = backbone, max_failures
         self.root = Path(os.path.realpath(root))  # Path.resolve raises on a link that leads to itself
-        self.max_failures = max_failures
-        self.cache = FeatureCache(Path(cache_dir), encoder, None if by_content else self.root, embed_dim)
+        key_root = None if by_content else self.root
+        self.cache = FeatureCache(Path(cache_dir), backbone.encoder_key, key_root, backbone.embed_dim)
         self.files: FileRows = look_up_files(self.root, paths, by_content=by_content)
         self._unreached: dict[str, str] = {}
         self._is_complete = False
@@ -151,7 +152,6 @@ class EmbeddedFiles:
 
     def complete(
         self,
-        backbone: Backbone,
         *,
         batch_size: int,
         num_workers: int | None = None,
@@ -168,17 +168,8 @@ class EmbeddedFiles:
             self.cache.say = lru_cache(None)(log)  # each line once
             with tqdm(total=len(self.missing), desc="embedding", unit="img", disable=None if progress else True) as bar:
                 for _ in range(ATTEMPTS):
-                    work = EmbeddingPass(
-                        backbone,
-                        self.root,
-                        self.files,
-                        self.cache,
-                        reasons,
-                        max_failures=self.max_failures,
-                        batch_size=batch_size,
-                        first_shard=first_shard,
-                    )
-                    decoded += work.run(self.missing, num_workers, bar)
+                    work = EmbeddingPass(self, reasons, batch_size=batch_size, first_shard=first_shard)
+                    decoded += work.run(num_workers, bar)
                     self._unreached |= reasons
                     self.cache.refresh()
                     self._find()

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,14 +18,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dbpt.errors import InputError, NotFinite
-from dbpt.features.cache import FeatureCache
 from dbpt.features.file_rows import FileRows
 from dbpt.features.images import UnreachableImage, UnreadableImage, decoding_threads, pillow_warnings, read_crop
 from dbpt.features.shards import shard_name
 from dbpt.files.lock import OwnedLock
 
 if TYPE_CHECKING:
-    from dbpt.clip import Backbone
+    from dbpt.features.embed import EmbeddedFiles
 
 LEAST_SHARD_ROWS, MOST_SHARD_ROWS = 512, 16384  # a shard is the most work that a kill costs
 SHARDS_OF_A_LIST = 1024
@@ -86,45 +84,33 @@ class _Batch:
 
 
 class EmbeddingPass:
-    """Compute rows of ``files`` that ``cache`` lacks, together with other processes that do the same.
+    """Compute the missing rows of ``found``, together with other processes that do the same.
 
     Args:
-        backbone: the frozen model.
-        root: folder that the paths are relative to.
-        files: all files of the list.
-        cache: where shards go.
+        found: the files of the list, their cache, and the model.
         reasons: why images have failed, by path; each that fails is added.
-        max_failures: fraction of the files that may fail.
         batch_size: rows of every batch, the last one padded; no more than there are files.
         first_shard: which part of the shards to begin with, as (number, count) of this process.
     """
 
     def __init__(
-        self,
-        backbone: Backbone,
-        root: Path,
-        files: FileRows,
-        cache: FeatureCache,
-        reasons: dict[str, str],
-        *,
-        max_failures: float,
-        batch_size: int,
-        first_shard: tuple[int, int] = (0, 1),
+        self, found: EmbeddedFiles, reasons: dict[str, str], *, batch_size: int, first_shard: tuple[int, int]
     ) -> None:
-        self.backbone, self.root, self.files, self.cache = backbone, root, files, cache
-        self.reasons, self.max_failures, self.first_shard = reasons, max_failures, first_shard
-        self.batch_size = min(batch_size, max(1, len(files)))
-        self.batch_shape = (self.batch_size, *backbone.preprocess.size, 3)
+        self.backbone, self.root, self.files, self.cache = found.backbone, found.root, found.files, found.cache
+        self.todo, self.max_failures = found.missing, found.max_failures
+        self.reasons, self.first_shard = reasons, first_shard
+        self.batch_size = min(batch_size, max(1, len(self.files)))
+        self.batch_shape = (self.batch_size, *self.backbone.preprocess.size, 3)
         self._in_hand: list[_Work] = []
 
-    def run(self, todo: NDArray[np.int64], workers: int | None, bar: tqdm[Any]) -> int:
-        """Compute the rows ``todo``, or wait until others have; return how many images were decoded here.
+    def run(self, workers: int | None, bar: tqdm[Any]) -> int:
+        """Compute the missing rows, or wait until others have; return how many images were decoded here.
 
         Images that the system could not read are not stored. Raises `InputError` for too many failures, a full disk.
         """
         self.cache.prepare_folder()
         size, decoded = shard_rows(len(self.files), self.batch_size), 0
-        shards = [todo[start : start + size] for start in range(0, len(todo), size)]
+        shards = [self.todo[start : start + size] for start in range(0, len(self.todo), size)]
         number, count = self.first_shard
         begin = number * len(shards) // count
         shards = shards[begin:] + shards[:begin]

@@ -1,8 +1,8 @@
-"""Features of augmented images, computed at every step: CoOp's own way of training, for those who want exactly that.
+"""Features of augmented images, computed at every step, as CoOp does.
 
-A random crop of 8 to 100 % of the area, of aspect 3:4 to 4:3, resized to the tower's input, flipped every other time
-(Szegedy et al., 2015; Zhou et al., 2022). What becomes of a draw is a pure function of the seed, the epoch and the
-draw's number in it, so that a resumed run sees the same pixels.
+A random crop of 8 to 100 % of the area, of aspect 3:4 to 4:3, resized to the tower's input, flipped half of the time
+(Szegedy et al., 2015; Zhou et al., 2022). Crop and flip are a function of seed, epoch and number of the draw, so that a
+resumed run sees the same pixels.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Box = tuple[int, int, int, int]
 
 @contextmanager
 def live_images(backbone: Backbone, root: Path, paths: Sequence[str], *, seed: int) -> Iterator[LiveImages]:
-    """`LiveImages` with threads that decode for it."""
+    """Yield `LiveImages` with threads that decode for it."""
     with pillow_warnings(), decoding_threads() as pool:
         yield LiveImages(backbone, root, paths, seed, pool)
 
@@ -53,7 +53,7 @@ class LiveImages:
         self.mean, self.std = (np.array(preprocess[key], dtype=np.float32)[:, None, None] for key in ("mean", "std"))
 
     def features(self, rows: NDArray[np.int64], *, epoch: int, first_draw: int) -> torch.Tensor:
-        """(B, D) float32, L2-normalised, on the backbone's device: B ``rows``, draws ``first_draw`` ... of an epoch.
+        """Return (B, D) float32, L2-normalised, on the backbone's device: B ``rows``, draws from ``first_draw`` on.
 
         Raises `InputError` for an image that could be read before and cannot any more.
         """
@@ -95,7 +95,7 @@ class LiveImages:
 
 
 def draw_numbers(seed: int, epoch: int, draw: int) -> NDArray[np.float64]:
-    """(41,) float64 in [0, 1) for one draw: raw Philox output, whose stream NumPy promises not to change."""
+    """Return (41,) float64 in [0, 1) for one draw: raw Philox output, whose stream NumPy promises not to change."""
     generator = np.random.Philox(key=np.array([seed, 0], dtype=np.uint64), counter=[0, 0, draw, epoch])
     raw: Any = generator.random_raw(NUMBERS)
     numbers: NDArray[np.float64] = (raw >> np.uint64(11)) * 2.0**-53
@@ -103,9 +103,9 @@ def draw_numbers(seed: int, epoch: int, draw: int) -> NDArray[np.float64]:
 
 
 def crop_box(width: int, height: int, numbers: NDArray[np.float64]) -> Box:
-    """(left, top, right, bottom) of a random crop from 40 ``numbers`` in [0, 1), by torchvision's procedure.
+    """Return (left, top, right, bottom) of a random crop from 40 ``numbers`` in [0, 1), by torchvision's procedure.
 
-    After ten attempts that did not fit, the largest crop in the middle of a permitted aspect.
+    After ten attempts that did not fit it is the largest crop in the middle with a permitted aspect.
     """
     low, high = math.log(ASPECT[0]), math.log(ASPECT[1])
     for area, aspect, left, top in numbers.reshape(ATTEMPTS, 4).tolist():

@@ -125,6 +125,8 @@ def prune_caches(
                     _delete(one.path)
         except OSError as error:
             raise InputError(f"{folder}: cannot be pruned: {reason_of(error)}") from None
+        except RecursionError:
+            raise InputError(f"{folder}: cannot be pruned: folders in it are nested too deeply; delete it") from None
         pruned += found
     return pruned
 
@@ -171,14 +173,7 @@ def _begun_copies(cache_root: Path) -> list[Path]:
     found = (
         path for place, name in COPIES.items() for path in (cache_root / place).glob(".*") if name.fullmatch(path.name)
     )
-    return sorted(path for path in found if not path.is_symlink() and _has_lock(path))
-
-
-def _has_lock(folder: Path) -> bool:
-    try:
-        return size_of(folder / "lock") is not None
-    except OSError:  # what may not be looked at is left alone
-        return False
+    return sorted(path for path in found if not path.is_symlink() and _size(path / "lock") is not None)
 
 
 def _delete(path: Path) -> None:
@@ -229,7 +224,10 @@ def _folders(cache_dir: str | Path) -> list[Path]:
 
 def _info(folder: Path) -> CacheInfo:
     files = (os.path.join(at, name) for at, _, names in os.walk(folder) for name in names)  # noqa: PTH118 (for _size)
-    size = sum(map(_size, files))
+    size = 0
+    with suppress(RecursionError):  # before Python 3.12 `os.walk` recurses
+        for file in files:
+            size += _size(file) or 0
     manifest, problem, is_outdated, written = None, "", False, folder.stat().st_mtime
     with suppress(OSError):
         written = (folder / MANIFEST).stat().st_mtime
@@ -241,12 +239,11 @@ def _info(folder: Path) -> CacheInfo:
     return CacheInfo(folder, manifest, problem, is_outdated, size, written)
 
 
-def _size(file: str) -> int:
-    """A temporary one may go meanwhile, and what may not be looked at counts as nothing."""
-    try:
-        return size_of(file) or 0
-    except OSError:
-        return 0
+def _size(file: str | Path) -> int | None:
+    """Return the bytes of a file, None if there is none, or none that may be looked at."""
+    with suppress(OSError):
+        return size_of(file)
+    return None
 
 
 def _problems(folder: Path) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Reading only regular files, and writing files so that a final name only ever holds a complete file."""
+"""Read only regular files; write files so that a final name only ever holds a complete file."""
 
 import contextlib
 import errno
@@ -7,23 +7,22 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from dbpt.errors import InputError
 
 READ_BLOCK = 1 << 20
-TEMPORARY_LETTERS = len("..12345678.tmp")  # what a temporary sibling's name has besides that of its file
+TEMPORARY_LETTERS = len("..12345678.tmp")  # in a temporary sibling's name, besides that of its file
 
 
 def open_regular(path: str | Path, *, follow: bool = True) -> BinaryIO:
     """Open a regular file for reading, or a link to one if ``follow``. Raises `OSError` for anything else.
 
-    A pipe would block until somebody writes to it, and a device may never end: neither is opened for long.
+    A pipe would block until somebody writes to it, and a device may never end.
     """
-    opener = _open_without_waiting if follow else _open_without_following
-    file = open(path, "rb", opener=opener)  # noqa: SIM115 (Path.open takes no opener)
+    extra = getattr(os, "O_NONBLOCK", 0) | (0 if follow else getattr(os, "O_NOFOLLOW", 0))
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | extra))  # noqa: SIM115 (of Path.open)
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
@@ -51,18 +50,10 @@ def reason_of(error: BaseException) -> str:
     return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
 
 
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
-def _open_without_following(path: str, flags: int) -> int:
-    return _open_without_waiting(path, flags | getattr(os, "O_NOFOLLOW", 0))
-
-
 def check_can_create(path: Path, *, option: str = "--out", with_parents: bool = True) -> None:
-    """Refuse a new file or folder at once where it could not be created after all the work.
+    """Refuse a new file or folder that could not be created after all the work. Raises `InputError`.
 
-    Folders above it may be missing only ``with_parents``. Raises `InputError`.
+    Folders above it may be missing only ``with_parents``.
     """
     if "\0" in os.fspath(path):
         raise InputError(f"{option} {path}: cannot create: no name holds a NUL")
@@ -86,9 +77,7 @@ def check_can_create(path: Path, *, option: str = "--out", with_parents: bool = 
 def check_output(option: str, path: Path, *, overwrite: bool) -> None:
     """Refuse an output file before any work is done. Every option that names an output file calls this.
 
-    Raises:
-        InputError: ``path`` exists and ``overwrite`` is False; it is a link, folder, pipe or device, whatever
-            ``overwrite`` says; or no file can be made there.
+    Raises `InputError` if ``path`` exists without ``overwrite``, is no regular file, or can't be created.
     """
     try:
         found = os.lstat(path)
@@ -109,32 +98,14 @@ def write_output(option: str, path: Path, content: bytes | str, *, overwrite: bo
     The file may have appeared since they were checked: without ``overwrite`` it is refused all the same.
     """
     check_output(option, path, overwrite=overwrite)
-    write_atomically(path, content, put=_replace if overwrite else _put_new)
+    write_atomically(path, content, overwrite=overwrite)
 
 
-def _put_new(temporary: Path, path: Path) -> None:
-    """Rename, but never over another file: a hard link is refused where a name is taken."""
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links
-        if os.path.lexists(path):
-            raise FileExistsError from None
-        temporary.replace(path)
-    else:
-        temporary.unlink()
+def write_atomically(path: Path, content: bytes | str, *, overwrite: bool = True) -> None:
+    """Write to a temporary sibling, fsync, rename. Text becomes UTF-8; file names in it keep their bytes.
 
-
-def _replace(temporary: Path, path: Path) -> None:
-    temporary.replace(path)
-
-
-def write_atomically(path: Path, content: bytes | str, *, put: Callable[[Path, Path], None] = _replace) -> None:
-    """Write to a temporary sibling, flush, fsync, rename. Text becomes UTF-8; file names in it keep their bytes.
-
-    ``put`` renames the finished sibling. Raises `InputError` if the disk refuses; then ``path`` is as it was, and the
-    temporary file gone if it can be.
+    Raises `InputError` if the disk refuses, or ``path`` exists without ``overwrite``; then ``path`` is as it was, and
+    the temporary file is deleted if possible.
     """
     data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
     temporary = None
@@ -142,33 +113,41 @@ def write_atomically(path: Path, content: bytes | str, *, put: Callable[[Path, P
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         temporary = Path(name)
         try:
-            _write_all(handle, data)
-            _let_others_read(handle, temporary)
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(handle, rest) :]
+            # by its descriptor where possible: in a shared folder the name may be another file by now
+            os.chmod(handle if os.chmod in os.supports_fd else temporary, 0o644)  # noqa: PTH101
             os.fsync(handle)
         finally:
             os.close(handle)
-        put(temporary, path)
-        temporary = None
+        if overwrite:
+            temporary.replace(path)
+            temporary = None
+        else:
+            _name_if_new(temporary, path)
     except FileExistsError:
         raise InputError(f"{path}: exists; it appeared while this was computed. Choose another name") from None
     except OSError as error:
         raise InputError(f"{path}: cannot write: {error.strerror}; free space or choose another folder") from None
     finally:
         if temporary is not None:
-            with contextlib.suppress(OSError):  # what went wrong before is what to tell
+            with contextlib.suppress(OSError):  # the error above is the one to report
                 temporary.unlink()
 
 
-def _let_others_read(handle: int, temporary: Path) -> None:
-    """By the descriptor where there is `os.fchmod`: in a shared folder the name may be another file by now."""
-    if hasattr(os, "fchmod"):
-        os.fchmod(handle, 0o644)
-    else:
-        temporary.chmod(0o644)
+def _name_if_new(temporary: Path, path: Path) -> None:
+    """Give a file a second name: unlike renaming, this never replaces another file."""
+    try:
+        os.link(temporary, path)
+    except OSError:  # also a file system without hard links
+        if os.path.lexists(path):
+            raise FileExistsError from None
+        temporary.replace(path)
 
 
 def file_sha256(file: Path, *, follow: bool = True) -> str:
-    """Return the checksum of a file, or of what a link leads to if ``follow``. Raises `OSError`."""
+    """Return the SHA-256 of a file, or of the target of a link if ``follow``. Raises `OSError`."""
     digest = hashlib.sha256()
     with open_regular(file, follow=follow) as opened:
         while block := opened.read(READ_BLOCK):
@@ -177,7 +156,7 @@ def file_sha256(file: Path, *, follow: bool = True) -> str:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the disk keep the names in a folder. Raises `InputError` if it refuses."""
+    """Make the disk keep the names in a folder. Raises `InputError` if it refuses."""
     if os.name != "posix":  # a directory can't be opened elsewhere
         return
     try:
@@ -190,13 +169,6 @@ def sync_folder(folder: Path) -> None:
         raise InputError(f"{folder}: cannot write: {error.strerror}; free space or choose another folder") from None
 
 
-def _write_all(handle: int, data: bytes) -> None:
-    """By the system's own calls, which the tests can let fail one by one."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(handle, rest) :]
-
-
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON, NaN refused, as `write_atomically` does.
 
@@ -207,7 +179,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def default_cache_dir() -> Path:
-    """``$DBPT_CACHE``, else ``$XDG_CACHE_HOME/dbpt``, else ``~/.cache/dbpt``."""
+    """Return ``$DBPT_CACHE``, else ``$XDG_CACHE_HOME/dbpt``, else ``~/.cache/dbpt``."""
     explicit = os.environ.get("DBPT_CACHE")
     folder = explicit or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "dbpt")  # noqa: PTH118
     found = os.path.expanduser(folder)  # noqa: PTH111 (Path.expanduser raises where there is no home)

@@ -1,6 +1,7 @@
-"""Locks between processes, also of several machines on one file system, with the owner's name in a file beside each.
+"""Locks between processes, also of several machines on one file system.
 
-A lock is a file that the system locks, and unlocks when its owner dies, however that is. No symbolic link is followed.
+The system locks a file, and unlocks it however its owner dies. The owner's name is in a file beside it, because opening
+a locked file empties it. No symbolic link is followed.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ OWNER = ".owner"  # the ending of the file that has the owner's name
 
 
 class OwnedLock:
-    """The lock of ``file``, held within ``with``; entering waits for whoever has it, and tells ``say`` who that is.
+    """The lock of ``file``, held within ``with``; entering waits for its owner, and tells ``say`` who that is.
 
-    Its files are there only while somebody holds it, and where an owner died.
+    Its files exist only while somebody holds it, or if an owner died.
     """
 
     def __init__(self, file: Path, what: str, say: Callable[[str], None] = lambda line: None) -> None:
@@ -37,7 +38,7 @@ class OwnedLock:
         self._owner = file.with_name(file.name + OWNER)
 
     def take(self) -> bool:
-        """Take it if it is free. Raises `InputError` if this can't be known."""
+        """Take it if it is free; return whether it was. Raises `InputError` if the system refuses."""
         try:
             self._lock.acquire(blocking=False)
         except Timeout:
@@ -51,7 +52,7 @@ class OwnedLock:
         return True
 
     def wait(self, seconds: float = math.inf) -> bool:
-        """Take it, waiting no longer than ``seconds``; returns whether it is taken."""
+        """Take it, waiting no longer than ``seconds``; return whether it is taken."""
         begun, told = time.monotonic(), False
         while not self.take():
             waited = time.monotonic() - begun
@@ -64,7 +65,7 @@ class OwnedLock:
         return True
 
     def owner(self) -> str:
-        """Return who has it, or had it last."""
+        """Return the name of the process that has it, or had it last."""
         try:
             with open_regular(self._owner) as file:
                 return file.read(LONGEST_NAME).decode("utf-8", "replace").strip() or "another process"

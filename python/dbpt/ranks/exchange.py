@@ -1,6 +1,6 @@
-"""What the ranks of a run do together: share out rows, add up gradients, pass on what one of them has found or met.
+"""The exchange between the ranks of a run: share rows, add up gradients, pass on values and errors.
 
-Without other ranks all of it is the identity. Nothing here knows what is trained.
+With a single rank all of it is the identity. Nothing here knows what is trained.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
 T = TypeVar("T")
-SOURCE_LINE = re.compile(r"^\[\S+:\d+\] ")
-"""Of gloo's own code, which begins its messages."""
+SOURCE_LINE = re.compile(r"^\[\S+:\d+\] ")  # with which gloo begins its messages
 
 
 @dataclass(frozen=True)
@@ -38,17 +37,17 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the rank that reads, writes and prints."""
+        """Return whether this is the rank that reads, writes and prints."""
         return self.number == 0
 
     def part(self, total: int) -> slice:
-        """This rank's part of ``total`` rows: contiguous, equal but for one row, empty where there are too few."""
+        """Return this rank's part of ``total`` rows: contiguous, equal but for one row, empty if there are too few."""
         return slice(self.number * total // self.count, (self.number + 1) * total // self.count)
 
     def gather(self, own: torch.Tensor, total: int) -> torch.Tensor:
-        """(total,) from the `part` (P,) of each rank, the same bits on all; a gradient reaches this rank's own alone.
+        """Return (total,) from the `part` (P,) of each rank, the same bits on all; only the own part has a gradient.
 
-        So a loss of gathered values is that of one process, and the sum over ranks of its gradients is its gradient.
+        So a loss of gathered values is that of one process, and the sum of its gradients over ranks is its gradient.
         """
         if self.count == 1:
             return own
@@ -87,14 +86,12 @@ class Ranks:
                 dist.broadcast(tensor.detach(), src=0, group=self.messages if tensor.is_cpu else None)
 
     def from_first(self, work: Callable[[], T]) -> T:
-        """What ``work`` gives on rank 0, which alone does it, on every rank; its `InputError` too."""
+        """Run ``work`` on rank 0 alone; return its result on every rank, or raise its `InputError` there."""
         if self.count == 1:
             return work()
         import torch.distributed as dist
 
-        outcome: list[Any] = [None, None]
-        if self.is_first:
-            outcome = _outcome(work)
+        outcome: list[Any] = _outcome(work) if self.is_first else [None, None]
         value = outcome[0]
         with reaching():
             dist.broadcast_object_list(outcome, src=0, group=self.messages)
@@ -103,7 +100,7 @@ class Ranks:
         return value if self.is_first else outcome[0]  # type: ignore[no-any-return]
 
     def together(self, work: Callable[[], T]) -> T:
-        """What ``work`` gives on this rank, once it has ended on all; the `InputError` of one is raised on all."""
+        """Run ``work`` on every rank; return its result once all have ended, or raise the `InputError` of any."""
         if self.count == 1:
             return work()
         import torch.distributed as dist
@@ -120,7 +117,7 @@ class Ranks:
         return value  # type: ignore[no-any-return]
 
     def in_turns(self, work: Callable[[], T]) -> T:
-        """As `together`, but the first rank of each machine works before the others, which find what it has made."""
+        """Run ``work`` as `together` does, but first on the first rank of each machine, whose files the others find."""
         if not self.first_of_node:
             self.together(lambda: None)
         value = self.together(work)
@@ -130,11 +127,10 @@ class Ranks:
 
 
 ALONE = Ranks()
-"""One process, the only one."""
 
 
 def _outcome(work: Callable[[], Any]) -> list[Any]:
-    """What ``work`` gives and None, or None and the message of its `InputError`."""
+    """Return the result of ``work`` and None, or None and the message of its `InputError`."""
     try:
         return [work(), None]
     except InputError as error:
@@ -142,7 +138,7 @@ def _outcome(work: Callable[[], Any]) -> list[Any]:
 
 
 class OneRankError(InputError):
-    """What one rank meets by itself while the others go on, so that the group can't be ended in order."""
+    """An error of one rank while the others go on, so that the group can't be ended in order."""
 
 
 class LostRankError(OneRankError):

@@ -1,6 +1,6 @@
-"""Which rank this process is: what ``torchrun``, or another launcher, has put into torch's environment variables.
+"""The rank of this process, from the environment variables that ``torchrun`` or another launcher sets.
 
-torch is imported where it is used: the command line asks which rank it is where it does without.
+torch is imported where it is used, because the command line asks for the rank without it.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ LONGEST_WAIT = timedelta(days=2)
 
 
 def launched() -> bool:
-    """Whether a launcher has started this process as one of several, and said so in torch's environment variables.
+    """Return whether a launcher has started this process as one of several.
 
-    Raises `InputError` if what it said can't be, or it did not say where the processes meet.
+    Raises `InputError` for impossible values in its variables, and if they do not say where the processes meet.
     """
     size = _variable("WORLD_SIZE", 1, 2**31) if "WORLD_SIZE" in os.environ else 0
     if "RANK" in os.environ:
         _variable("RANK", 0, (size or 2**31) - 1)
     if size < 2 or "RANK" not in os.environ:  # a container or a batch system may say only how many there are
         return False
-    missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
-    if missing and _in_group():
-        return False
-    if missing:
+    if missing := [name for name in ("MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]:
+        dist = sys.modules.get("torch.distributed")
+        if dist is not None and dist.is_available() and dist.is_initialized():  # by the caller's own means
+            return False
         raise InputError(
             f"$WORLD_SIZE is {size} and $RANK is set, but not ${' and $'.join(missing)}, where the processes meet: "
             "start with torchrun, or unset WORLD_SIZE to run alone"
@@ -50,14 +50,7 @@ def launched() -> bool:
     return True
 
 
-def _in_group() -> bool:
-    """Whether the caller has made a process group, by whatever means."""
-    dist = sys.modules.get("torch.distributed")
-    return dist is not None and dist.is_available() and dist.is_initialized()
-
-
 def _variable(name: str, low: int, high: int) -> int:
-    """A number in the environment, as `torchrun` sets it."""
     text = os.environ[name]
     if not (text.isascii() and text.isdigit() and len(text) < 12 and low <= int(text) <= high):
         raise InputError(
@@ -68,28 +61,28 @@ def _variable(name: str, low: int, high: int) -> int:
 
 
 def launched_rank() -> int:
-    """The number of this process among those that were launched with it; 0 if none was."""
+    """Return the number of this process among those launched with it; 0 if it was launched alone."""
     return int(os.environ["RANK"]) if launched() else 0
 
 
 def launched_size() -> int:
-    """How many processes were launched together; 1 if this one was launched alone."""
+    """Return how many processes were launched together; 1 if this one was launched alone."""
     return int(os.environ["WORLD_SIZE"]) if launched() else 1
 
 
 def local_rank() -> int:
-    """The number of this process among those on its machine; 0 if it was not launched with others."""
+    """Return the number of this process among those on its machine; 0 if it was launched alone."""
     return int(os.environ.get("LOCAL_RANK", launched_rank())) if launched() else 0
 
 
 def local_size() -> int:
-    """How many processes were launched together on this machine; 1 if nobody says so."""
+    """Return how many processes were launched together on this machine; 1 if no variable says so."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if launched() else 1
 
 
 @contextmanager
 def joined_ranks(device: str) -> Iterator[Ranks]:
-    """The ranks of this run: those of the caller's process group, those that a launcher has started, or `ALONE`.
+    """Yield the ranks of this run: of the caller's process group, of the launcher's processes, or `ALONE`.
 
     A group that is made here is ended here. ``device`` is that of the settings: NCCL connects GPUs, gloo CPUs.
     Raises `InputError` if there is no GPU for this process, or the others cannot be reached.
@@ -126,9 +119,9 @@ def _all_ranks() -> Ranks:
 
 
 def take_own_gpu(device: str) -> bool:
-    """Of several launched processes, make this one's GPU the current one, which ``cuda`` and ``auto`` then mean.
+    """Make this process's GPU the current one, which ``cuda`` and ``auto`` then mean, if it was launched with others.
 
-    Returns whether it computes on a GPU. Raises `InputError` if there is none for it, or for a device of one's own.
+    Return whether it computes on a GPU. Raises `InputError` if there is none for it, or ``device`` names a single one.
     """
     import torch
 
@@ -152,12 +145,12 @@ def take_own_gpu(device: str) -> bool:
 
 
 def _join(device: str) -> None:
-    """Make the default process group, each process on a GPU of its own where it computes on one."""
+    """Make the default process group."""
     import torch.distributed as dist
 
     on_gpu = take_own_gpu(device)
-    # Under a name of its own: what an earlier group has left in the store, of these processes or of those that torchrun
-    # has restarted, would lead the ranks to where nobody listens.
+    # Under a name of its own: an earlier group, also of processes that torchrun has restarted, may have left addresses
+    # where nobody listens.
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     store = dist.PrefixStore(f"dbpt/{attempt}/{next(_joined)}", _store())  # type: ignore[attr-defined]
     with reaching():
@@ -171,7 +164,7 @@ _joined = count()
 
 @cache
 def _store() -> Store:
-    """Where the launched processes leave their addresses for each other; one for all groups of this process."""
+    """Return the store in which the launched processes leave their addresses for each other."""
     from torch.distributed.rendezvous import rendezvous
 
     with reaching():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,8 @@ def config_with_data(
 ) -> FitConfig:
     """`make_config` with data that may be an object, which is saved in the cache that the settings name."""
     config = make_config({"data": "", **settings})
-    return replace(config, data=path_of(data, config.cache_dir, log))
+    is_path = isinstance(data, str | os.PathLike)  # then no cache is needed, which without a home has no place
+    return replace(config, data=str(data) if is_path else path_of(data, config.cache_dir, log))
 
 
 def data_arguments(config: FitConfig) -> dict[str, Any]:
