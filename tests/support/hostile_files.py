@@ -1,6 +1,6 @@
 """Every command with every file that it touches, in every state that a file can be in, and what comes of it.
 
-`tests/cli/test_hostile_surroundings.py` tries the cases and compares them with docs/faults.md, whose first part `page` writes.
+`tests/cli/test_hostile_surroundings.py` compares the cases with docs/faults.md, whose first part `page` writes.
 """
 
 from __future__ import annotations

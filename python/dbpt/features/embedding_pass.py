@@ -119,7 +119,8 @@ class EmbeddingPass:
                 others: list[NDArray[np.int64]] = []
                 try:
                     for batch in self._decoded(shards, others, pool, bar):
-                        decoded += self._encode(batch)
+                        self._encode(batch)
+                        decoded += batch.stop - batch.start
                         bar.update(batch.stop - batch.start)
                         check_failures(self.reasons, len(self.files), self.max_failures)
                         if batch.stop == len(batch.work.rows):
@@ -193,8 +194,7 @@ class EmbeddingPass:
             return FAILED, str(error)
         return REACHED, ""
 
-    def _encode(self, batch: _Batch) -> int:
-        """Compute the features of a batch; return how many images it has."""
+    def _encode(self, batch: _Batch) -> None:
         outcomes = [task.result() for task in batch.tasks]
         work, chosen = batch.work, slice(batch.start, batch.stop)
         work.outcomes[chosen] = [outcome for outcome, _ in outcomes]
@@ -207,7 +207,6 @@ class EmbeddingPass:
         work.features[chosen] = np.where(work.outcomes[chosen, None] == REACHED, features, 0)
         for row in (batch.start + np.flatnonzero(work.outcomes[chosen])).tolist():
             self.reasons[work.rows.paths[row]] = work.reasons[row]
-        return len(outcomes)
 
     def _store(self, work: _Work) -> None:
         """Add a shard to the cache, without images that could not be reached: they are tried again the next time."""
