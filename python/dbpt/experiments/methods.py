@@ -114,7 +114,7 @@ def trained_row(
                 live=live,
                 ranks=ranks,
             )
-        how = f"kept epoch {trained.selected_epoch} of {epochs} ({config.select})"
+        how = f"best epoch {trained.selected_epoch} of {epochs} ({config.select})"
     with torch.no_grad():
         tensors = {name: tensor.cpu().numpy() for name, tensor in head.classifier_tensors().items()}
     classifier = FeatureClassifier.from_tensors(tensors)
