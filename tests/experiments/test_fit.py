@@ -153,8 +153,8 @@ def test_training_moved_the_prompt_and_was_logged(tiny, tiny_run, tmp_path):
     lines: list[str] = []
     run = dbpt.fit(tiny.table, out=tmp_path / "run", log=lines.append, **tiny.settings)
     assert "worst" in str(run)
-    assert any(line.startswith("erm: kept epoch") for line in lines)
-    assert any(line.startswith("dbpt: kept epoch") for line in lines)
+    assert any(line.startswith("erm: best epoch") for line in lines)
+    assert any(line.startswith("dbpt: best epoch") for line in lines)
     assert any("106 images, 0 embedded now, 0 unreadable" in line for line in lines)
     start = PromptHead(dbpt.load_backbone(tiny.model, tiny.weights), {"a": ("a",)}, n_ctx=3, seed=0).context
     assert not np.allclose(load_file(run.folder / "prompt.safetensors")["context"], start.detach().numpy())

@@ -69,7 +69,7 @@ def test_two_ranks_make_the_run_of_one_and_the_first_alone_reads_writes_and_prin
     assert not (tmp_path / "elsewhere").exists()
     out, err = launched.printed("out"), launched.printed("err")
     assert out[0].count("report: ") == 1
-    assert err[0].count("dbpt: kept epoch") == 1
+    assert err[0].count("dbpt: best epoch") == 1
     assert (out[1], err[1]) == ("", "")
 
 
