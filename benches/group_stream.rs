@@ -12,7 +12,7 @@ use std::sync::Arc;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dbpt_core::Workers;
 use dbpt_core::groups::GroupIndex;
-use dbpt_core::sample::{GroupStream, quotas};
+use dbpt_core::sample::{Epoch, GroupStream, quotas};
 
 const ROWS: usize = 1_000_000;
 

@@ -9,9 +9,9 @@
 
 use std::sync::Arc;
 
+use dbpt_core::Workers;
 use dbpt_core::groups::GroupIndex;
-use dbpt_core::sample::{self, BatchStream, Draws, quotas};
-use dbpt_core::{Result, Workers};
+use dbpt_core::sample::{BatchStream, Draws, Epoch, quotas};
 use proptest::prelude::*;
 
 const GROUPS: usize = 5;
@@ -31,23 +31,12 @@ fn groups_and_shares() -> impl Strategy<Value = (Vec<i64>, Vec<f64>)> {
     })
 }
 
-fn batch_quotas(
-    shares: &[f64],
-    counts: &[i64],
-    batch_size: usize,
-    num_batches: u64,
-    min_per_group: usize,
-) -> Result<Vec<i64>> {
-    let workers = Workers::new(1);
-    sample::batch_quotas(shares, counts, batch_size, num_batches, min_per_group, &workers)
-}
-
 fn counts(index: &GroupIndex) -> Vec<i64> {
     (0..GROUPS).map(|group| index.count(group) as i64).collect()
 }
 
 fn some(stream: &BatchStream, batches: Draws, num_threads: usize) -> Vec<i64> {
-    let mut out = vec![0; batches.count(stream.len()).unwrap() * stream.batch_size()];
+    let mut out = vec![0; batches.count(stream.len()).unwrap() * stream.batch_size().unwrap()];
     stream.fill(batches, &mut out, &Workers::new(num_threads)).unwrap();
     out
 }
@@ -60,34 +49,6 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn quotas_keep_the_minimum_and_the_sum(
-        (groups, shares) in groups_and_shares(),
-        batch_size in 1_usize..200,
-        num_batches in 1_u64..1 << 30,
-        min_per_group in 0_usize..40,
-    ) {
-        let index = GroupIndex::new(&groups, Some(GROUPS), &Workers::new(1)).unwrap();
-        let found = batch_quotas(&shares, &counts(&index), batch_size, num_batches, min_per_group);
-        let with_share = shares.iter().filter(|share| **share > 0.0).count();
-        prop_assert_eq!(found.is_err(), min_per_group * with_share > batch_size);
-        let Ok(quotas) = found else { return Ok(()) };
-        prop_assert_eq!(quotas.iter().sum::<i64>(), batch_size as i64 * num_batches as i64);
-        let least = min_per_group as i64 * num_batches as i64;
-        for (quota, share) in quotas.iter().zip(&shares) {
-            let expected = if *share > 0.0 { least..=i64::MAX } else { 0..=0 };
-            prop_assert!(expected.contains(quota));
-        }
-        // Those above the minimum are in proportion, to within a draw.
-        let above = |g: &usize| quotas[*g] > least + 1 && shares[*g] > 0.0;
-        for g in (0..GROUPS).filter(above) {
-            for h in (0..GROUPS).filter(above) {
-                let (high, low) = ((quotas[g] + 1) as f64 / shares[g], (quotas[h] - 1) as f64 / shares[h]);
-                prop_assert!(high >= low);
-            }
-        }
-    }
-
-    #[test]
     fn batches_are_composed_as_asked_and_members_drawn_equally_often_at_any_point(
         (groups, shares) in groups_and_shares(),
         batch_size in 5_usize..60,
@@ -96,8 +57,8 @@ proptest! {
         epoch: u64,
     ) {
         let index = Arc::new(GroupIndex::new(&groups, Some(GROUPS), &Workers::new(1)).unwrap());
-        let quotas = batch_quotas(&shares, &counts(&index), batch_size, num_batches, 1).unwrap();
-        let stream = BatchStream::new(index.clone(), &quotas, batch_size, None, seed, epoch).unwrap();
+        let found = quotas(&shares, &counts(&index), batch_size as u64 * num_batches).unwrap();
+        let stream = BatchStream::new(index.clone(), &found, batch_size, None, seed, epoch).unwrap();
         let rows = drawn(&stream, 0, num_batches);
         let (mut times, mut totals) = (vec![0_i64; groups.len()], [0; GROUPS]);
         for batch in rows.chunks(batch_size) {
@@ -107,8 +68,8 @@ proptest! {
                 held[groups[row as usize] as usize] += 1;
             }
             for (group, &count) in held.iter().enumerate() {
-                let (part, n) = (quotas[group] / num_batches as i64, num_batches as i64);
-                prop_assert!((part..=part + i64::from(quotas[group] % n > 0)).contains(&count));
+                let (part, n) = (found[group] / num_batches as i64, num_batches as i64);
+                prop_assert!((part..=part + i64::from(found[group] % n > 0)).contains(&count));
                 totals[group] += count;
                 let size = index.count(group) as i64;
                 if size > 0 {
@@ -119,7 +80,7 @@ proptest! {
                 }
             }
         }
-        prop_assert_eq!(&totals[..], &quotas[..]);
+        prop_assert_eq!(&totals[..], &found[..]);
     }
 
     #[test]
@@ -132,8 +93,8 @@ proptest! {
         num_threads in 1_usize..4,
     ) {
         let index = Arc::new(GroupIndex::new(&groups, Some(GROUPS), &Workers::new(1)).unwrap());
-        let quotas = batch_quotas(&shares, &counts(&index), 7, num_batches, 1).unwrap();
-        let stream = BatchStream::new(index, &quotas, 7, None, seed, 0).unwrap();
+        let found = quotas(&shares, &counts(&index), 7 * num_batches).unwrap();
+        let stream = BatchStream::new(index, &found, 7, None, seed, 0).unwrap();
         let all = drawn(&stream, 0, num_batches);
         let start = (cut.0 * num_batches as f64) as u64;
         let stop = start + (cut.1 * (num_batches - start) as f64) as u64;

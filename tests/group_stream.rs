@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use dbpt_core::groups::GroupIndex;
-use dbpt_core::sample::{Draws, GroupStream, IndependentStream, quotas};
+use dbpt_core::sample::{Draws, Epoch, GroupStream, IndependentStream, quotas};
 use dbpt_core::{Result, Workers};
 use proptest::prelude::*;
 

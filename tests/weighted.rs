@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use dbpt_core::Workers;
-use dbpt_core::sample::{AliasTable, Draws, WeightedStream};
+use dbpt_core::sample::{AliasTable, Draws, Epoch, WeightedStream};
 use proptest::prelude::*;
 
 /// Weights of any size, some of them 0 and the first above 0.

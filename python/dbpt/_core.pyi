@@ -14,11 +14,11 @@ __all__ = [
     "GroupIndex",
     "GroupStream",
     "IndependentStream",
+    "Stream",
     "WeightedStream",
     "__version__",
     "assign_argmax",
     "assign_nearest",
-    "batch_quotas",
     "group_sums",
     "kmeans",
     "quotas",
@@ -81,40 +81,29 @@ def group_sums(
 def quotas(shares: NDArray[np.float64], counts: NDArray[np.int64], num_samples: int) -> NDArray[np.int64]:
     """(G,) whole draws that add up to ``num_samples``, by largest remainder; ties go to the lower group."""
 
+class Stream:
+    """The draws of one epoch, each a pure function of its number."""
+
+    def __len__(self) -> int: ...
+    def indices(self, start: int, stop: int, step: int = 1, num_threads: int = 1) -> NDArray[np.int64]:
+        """The rows of the draws ``range(start, stop, step)``: (draws,), or of batches (draws, batch_size)."""
+
 @final
-class GroupStream:
+class GroupStream(Stream):
     """The draws of one epoch: draw i is a pure function of (seed, epoch, i, quotas, groups)."""
 
     def __new__(cls, index: GroupIndex, quotas: NDArray[np.int64], seed: int, epoch: int) -> GroupStream: ...
-    def __len__(self) -> int: ...
-    def indices(
-        self, start: int, stop: int, step: int = 1, num_threads: int = 1, out: NDArray[np.int64] | None = None
-    ) -> NDArray[np.int64]:
-        """The rows of the draws ``range(start, stop, step)``, in ``out`` if it is given."""
 
 @final
-class IndependentStream:
+class IndependentStream(Stream):
     """Independent draws: group g with probability q_g / Σ q, then each of its members alike; draw i as above."""
 
     def __new__(
         cls, index: GroupIndex, quotas: NDArray[np.int64], length: int, seed: int, epoch: int
     ) -> IndependentStream: ...
-    def __len__(self) -> int: ...
-    def indices(
-        self, start: int, stop: int, step: int = 1, num_threads: int = 1, out: NDArray[np.int64] | None = None
-    ) -> NDArray[np.int64]:
-        """The rows of the draws ``range(start, stop, step)``, in ``out`` if it is given."""
-
-def batch_quotas(
-    shares: NDArray[np.float64], counts: NDArray[np.int64], batch_size: int, num_batches: int, min_per_group: int
-) -> NDArray[np.int64]:
-    """(G,) whole draws that add up to ``batch_size · num_batches``, by largest remainder.
-
-    Groups with a share get at least ``min_per_group · num_batches``; those above divide the rest by their shares.
-    """
 
 @final
-class BatchStream:
+class BatchStream(Stream):
     """The batches of one epoch: batch b is a pure function of (seed, epoch, b, quotas, batch_size, groups).
 
     With ``groups_per_batch`` each batch has equally many members of so many groups, and any groups can meet.
@@ -129,9 +118,6 @@ class BatchStream:
         epoch: int,
         groups_per_batch: int | None = None,
     ) -> BatchStream: ...
-    def __len__(self) -> int: ...
-    def indices(self, start: int, stop: int, step: int = 1, num_threads: int = 1) -> NDArray[np.int64]:
-        """(batches, batch_size) the rows of the batches ``range(start, stop, step)``."""
 
 @final
 class AliasTable:
@@ -155,15 +141,10 @@ class AliasTable:
     def __reduce__(self) -> tuple[Any, tuple[NDArray[np.uint64]]]: ...
 
 @final
-class WeightedStream:
+class WeightedStream(Stream):
     """Draws with replacement: draw i is a pure function of (seed, epoch, i, table)."""
 
     def __new__(cls, table: AliasTable, length: int, seed: int, epoch: int) -> WeightedStream: ...
-    def __len__(self) -> int: ...
-    def indices(
-        self, start: int, stop: int, step: int = 1, num_threads: int = 1, out: NDArray[np.int64] | None = None
-    ) -> NDArray[np.int64]:
-        """The rows of the draws ``range(start, stop, step)``, in ``out`` if it is given."""
 
 def assign_argmax(
     logits: NDArray[np.float16] | NDArray[np.float32],

@@ -7,156 +7,74 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// What every fallible function of the crate returns.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// The ways in which an argument can be wrong.
+/// Why a call has no result.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Error {
-    /// An array whose length doesn't fit the other arguments.
-    Length {
-        /// Name of the array.
-        argument: &'static str,
-        /// Its length.
-        found: usize,
-        /// The length that fits.
-        expected: usize,
-        /// What the expected length counts, for example "groups".
-        counts: &'static str,
-    },
-    /// A scalar outside its range.
-    Scalar {
-        /// Name of the scalar.
-        argument: &'static str,
-        /// Its value, as text.
-        found: String,
-        /// The valid range.
-        expected: &'static str,
-    },
-    /// An element of a one-dimensional array outside its range.
-    Element {
-        /// Name of the array.
-        argument: &'static str,
-        /// Position of the first bad element.
-        row: usize,
-        /// Its value, as text.
-        found: String,
-        /// The valid range.
-        expected: &'static str,
-    },
-    /// An element of an array whose range the caller gives.
-    OutOfRange {
-        /// Name of the array.
-        argument: String,
-        /// Position of the first bad element.
-        row: usize,
-        /// Its value, as text.
-        found: String,
-        /// The smallest valid value, as text.
-        low: String,
-        /// The largest valid value, as text.
-        high: String,
-    },
-    /// A group number that is neither -1 nor below `num_groups`.
-    Group {
-        /// Position of the first bad group number.
-        row: usize,
-        /// The group number.
-        found: i64,
-        /// The number of groups.
-        num_groups: usize,
-    },
-    /// A NaN, an infinity or an overlarge value in a matrix.
-    Value {
-        /// Name of the matrix.
-        argument: &'static str,
-        /// Row of the first bad value.
-        row: usize,
-        /// Its column.
-        column: usize,
-        /// The value.
-        found: f32,
-    },
-    /// Draws were asked from a group without members.
-    EmptyGroup {
-        /// Name of the argument that asks for them.
-        argument: &'static str,
-        /// The empty group.
-        group: usize,
-        /// What the argument says for this group, as text.
-        found: String,
-    },
+    /// A bad argument; the message names it, the value found, and what was expected.
+    Input(String),
     /// There is no room for an array.
     Memory {
         /// Its size.
         bytes: usize,
     },
-    /// A bug of ours: the work panicked, and stopped. There is no result.
+    /// A bug of ours: the work panicked, and stopped.
     Panicked {
         /// What the panic said.
         message: String,
     },
-    /// A batch has no room for the least number of members of each group.
-    BatchSize {
-        /// Its size.
-        found: usize,
-        /// How many of each group it must hold.
-        min_per_group: usize,
-        /// The number of groups with a share.
-        num_groups: usize,
-    },
-    /// A range of draws that doesn't lie within the epoch.
-    Range {
-        /// First draw.
-        start: u64,
-        /// One past the last draw.
-        stop: u64,
-        /// Draws in the epoch.
-        length: u64,
-    },
-    /// The caller stopped the work before its end; there is no result.
+    /// The caller stopped the work before its end.
     Interrupted,
+}
+
+impl Error {
+    /// A scalar outside its range.
+    pub(crate) fn scalar(argument: &str, found: impl fmt::Display, expected: &str) -> Self {
+        Self::Input(format!("{argument} is {found}; expected {expected}"))
+    }
+
+    /// An element of a one-dimensional array outside its range.
+    pub(crate) fn element(
+        argument: &str,
+        row: usize,
+        found: impl fmt::Display,
+        expected: &str,
+    ) -> Self {
+        Self::Input(format!("{argument}[{row}] is {found}; expected {expected}"))
+    }
+
+    /// An array whose length doesn't fit the other arguments; `counts` is what the expected length counts.
+    pub(crate) fn length(argument: &str, found: usize, expected: usize, counts: &str) -> Self {
+        Self::Input(format!("{argument} has length {found}; expected {expected} ({counts})"))
+    }
+
+    /// A NaN, an infinity or an overlarge value in a matrix.
+    pub(crate) fn value(argument: &str, row: usize, column: usize, found: f32) -> Self {
+        Self::Input(format!(
+            "{argument}[{row}, {column}] is {found}; expected a finite number within ±1e15"
+        ))
+    }
+
+    /// A group number that is neither -1 nor below `num_groups`.
+    pub(crate) fn group(row: usize, found: impl fmt::Display, num_groups: usize) -> Self {
+        let last = num_groups as i64 - 1;
+        let expected = format!("-1 (outside) or 0 to {last} (num_groups is {num_groups})");
+        Self::element("groups", row, found, &expected)
+    }
+
+    /// Draws were asked from a group without members.
+    pub(crate) fn empty_group(argument: &str, group: usize, found: impl fmt::Display) -> Self {
+        Self::Input(format!(
+            "{argument}[{group}] is {found}, but group {group} has no members; expected 0 for an empty group"
+        ))
+    }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Length { argument, found, expected, counts } => {
-                write!(f, "{argument} has length {found}; expected {expected} ({counts})")
-            }
-            Self::Scalar { argument, found, expected } => {
-                write!(f, "{argument} is {found}; expected {expected}")
-            }
-            Self::Element { argument, row, found, expected } => {
-                write!(f, "{argument}[{row}] is {found}; expected {expected}")
-            }
-            Self::OutOfRange { argument, row, found, low, high } => {
-                write!(f, "{argument}[{row}] is {found}; expected a number from {low} to {high}")
-            }
-            Self::Group { row, found, num_groups } => write!(
-                f,
-                "groups[{row}] is {found}; expected -1 (outside) or 0 to {} (num_groups is {num_groups})",
-                *num_groups as i64 - 1
-            ),
-            Self::Value { argument, row, column, found } => {
-                write!(
-                    f,
-                    "{argument}[{row}, {column}] is {found}; expected a finite number within ±1e15"
-                )
-            }
-            Self::EmptyGroup { argument, group, found } => write!(
-                f,
-                "{argument}[{group}] is {found}, but group {group} has no members; expected 0 for an empty group"
-            ),
+            Self::Input(message) => write!(f, "{message}"),
             Self::Memory { bytes } => write!(f, "cannot allocate {bytes} bytes"),
             Self::Panicked { message } => write!(f, "a bug in dbpt: {message}"),
-            Self::BatchSize { found, min_per_group, num_groups } => write!(
-                f,
-                "batch_size is {found}; expected {} or above: min_per_group is {min_per_group} and {num_groups} groups \
-                 have a share (min_per_group = 0 lets batches do without some groups)",
-                min_per_group.saturating_mul(*num_groups)
-            ),
-            Self::Range { start, stop, length } => write!(
-                f,
-                "start and stop are {start} and {stop}; expected 0 <= start <= stop <= {length}, the draws of the epoch"
-            ),
             Self::Interrupted => write!(f, "interrupted"),
         }
     }

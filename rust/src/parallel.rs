@@ -191,13 +191,12 @@ mod tests {
                 if task == bad {
                     thread::sleep(Duration::from_millis(20));
                 }
-                let error = Error::Range { start: task as u64, stop: 0, length: 0 };
-                if task >= bad { Err(error) } else { Ok(()) }
+                if task >= bad { Err(Error::Input(task.to_string())) } else { Ok(()) }
             }
         };
         for num_threads in [1, 4] {
             let found = Workers::new(num_threads).try_for_each(0..100, slow_at(7));
-            assert_eq!(found, Err(Error::Range { start: 7, stop: 0, length: 0 }));
+            assert_eq!(found, Err(Error::Input("7".to_owned())));
         }
     }
 

@@ -206,27 +206,6 @@ def test_independent_draws_equal_reference():
     assert np.array_equal(draws.indices(100, 399, 7, 2), expected[100:399:7])
 
 
-def test_draws_go_into_the_callers_buffer():
-    draws = stream(np.zeros(9, np.int8), [100_000])
-    out = np.full(50_000, -1)
-    assert draws.indices(0, 100_000, 2, 2, out) is out
-    assert np.array_equal(out, draws.indices(0, 100_000)[::2])
-    read_only = np.zeros(4, np.int64)
-    read_only.flags.writeable = False
-    unaligned = np.zeros(33, np.uint8)[1:].view(np.int64)
-    for bad, message in [
-        (np.zeros(3, np.int64), "^out has length 3; expected 4"),
-        (np.zeros(8, np.int64)[::2], "^out is not C-contiguous"),
-        (read_only, "^out is read-only"),
-        (unaligned, "^out is not aligned"),
-    ]:
-        with pytest.raises(InputError, match=message):
-            draws.indices(0, 4, out=bad)
-    for bad in (np.zeros(4), [0, 0, 0, 0], np.zeros((2, 2), np.int64)):
-        with pytest.raises(TypeError):
-            draws.indices(0, 4, out=bad)
-
-
 def test_the_order_is_uniform_for_small_epochs():
     groups = np.zeros(4, np.int64)
     index = GroupIndex(groups, 1)

@@ -164,12 +164,6 @@ def test_quotas_shares_and_buffers_of_the_core(array):
     assert found is None or found.sum() == 10
     found = attempt(quotas, np.ones(3), array, 10)
     assert found is None or found.sum() == 10
-    draws = GroupStream(index, np.array([2, 2, 2]), 0, 0)
-    length = len(array) if array.ndim == 1 else 0
-    found = attempt(draws.indices, 0, min(length, 6), out=array)
-    if found is not None:
-        assert found is array
-        assert np.array_equal(array, draws.indices(0, length))
 
 
 @given(foreign_arrays())
@@ -221,12 +215,6 @@ def test_weights_entries_and_buffers_of_the_core(array):
     if table is not None:
         assert array.dtype == np.uint64
         assert 0 <= WeightedStream(table, 1, 0, 0).indices(0, 1)[0] < len(array)
-    stream = WeightedStream(AliasTable(np.ones(3)), 3, 0, 0)
-    length = len(array) if array.ndim == 1 else 0
-    found = attempt(stream.indices, 0, min(length, 3), out=array)
-    if found is not None:
-        assert found is array
-        assert np.array_equal(array, stream.indices(0, length))
 
 
 @given(array=foreign_arrays())

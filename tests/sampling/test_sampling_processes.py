@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import dbpt.sampling.ranks
-from dbpt._core import BatchStream, GroupIndex, GroupStream, quotas
+from dbpt._core import BatchStream, GroupIndex, GroupStream, assign_argmax, quotas
 from dbpt.errors import InputError
 from dbpt.sampling import GroupBatchSampler, GroupSampler, WeightedSampler
 
@@ -77,20 +77,20 @@ def test_batches_of_any_size_become_python_numbers_a_few_at_a_time():
 
 
 def test_an_array_that_another_call_writes_to_is_refused():
-    """Not a panic. The other call holds the array while it draws, which takes long enough to meet it."""
+    """Not a panic. The other call holds the array while it labels, which takes long enough to meet it."""
     import threading
 
     index = GroupIndex(np.zeros(1000, np.int8), 1)
     length = 20_000_000
     out = np.zeros(length, np.int64)
-    stream, messages, done = GroupStream(index, np.array([length]), 0, 0), set(), threading.Event()
+    logits, confidence = np.zeros((length, 2), np.float16), np.zeros(length, np.float32)
+    messages, done = set(), threading.Event()
 
-    def draw():
-        for _ in range(3):
-            stream.indices(0, length, out=out)
+    def label():
+        assign_argmax(logits, labels_out=out, confidence_out=confidence)
         done.set()
 
-    thread = threading.Thread(target=draw)
+    thread = threading.Thread(target=label)
     thread.start()
     calls = (
         lambda: GroupStream(index, out[:1], 0, 0),

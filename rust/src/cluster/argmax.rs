@@ -14,9 +14,8 @@ const TILE: usize = 32;
 /// `offsets` are (A,), minus infinity for a column that no row may get; none for zeros.
 ///
 /// # Errors
-/// [`Error::Value`] for the first logit that is NaN, infinite or beyond ±1e15; [`Error::Element`] for an offset
-/// that is NaN or plus infinity, or if all are minus infinity; [`Error::Length`] for offsets or outputs that
-/// don't fit; [`Error::Memory`]. Rows before a bad value may have been written.
+/// [`Error::Input`] for the first logit that is NaN, infinite or beyond ±1e15, for an offset that is NaN or plus
+/// infinity, if all are minus infinity, or for offsets or outputs that don't fit; [`Error::Memory`]. Rows before a bad value may have been written.
 pub fn assign_argmax<L: Copy + Send + Sync + From<bool> + TryFrom<i64>>(
     logits: Logits,
     offsets: Option<&[f64]>,
@@ -103,18 +102,15 @@ fn argmax<T: PartialOrd + Copy>(row: &[T]) -> usize {
 fn check_offsets(offsets: &[f64], columns: usize) -> Result<()> {
     let found = offsets.len();
     if found != columns {
-        let (expected, counts) = (columns, "columns");
-        return Err(Error::Length { argument: "offsets", found, expected, counts });
+        return Err(Error::length("offsets", found, columns, "columns"));
     }
     let bad = offsets.iter().position(|offset| offset.is_nan() || *offset == f64::INFINITY);
     let none = offsets.iter().all(|offset| *offset == f64::NEG_INFINITY).then_some(0);
     match bad.or(none) {
-        Some(row) => Err(Error::Element {
-            argument: "offsets",
-            row,
-            found: offsets[row].to_string(),
-            expected: "a finite number, or minus infinity for some",
-        }),
+        Some(row) => {
+            let expected = "a finite number, or minus infinity for some";
+            Err(Error::element("offsets", row, offsets[row], expected))
+        }
         None => Ok(()),
     }
 }

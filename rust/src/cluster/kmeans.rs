@@ -25,8 +25,8 @@ pub struct KMeans {
 /// Distances are float32, sums of rows float64. O(N·A·k) an iteration; nothing is kept for each row.
 ///
 /// # Errors
-/// [`Error::Value`] for the first bad value of logits or centres; [`Error::Scalar`] if `max_iter` or the number
-/// of centres is 0; [`Error::Length`] for centres that aren't (k, A); [`Error::Memory`].
+/// [`Error::Input`] for the first bad value of logits or centres, if `max_iter` or the number of centres is 0, or
+/// for centres that aren't (k, A); [`Error::Memory`].
 pub fn kmeans(
     logits: Logits,
     centers: &[f64],
@@ -35,8 +35,7 @@ pub fn kmeans(
 ) -> Result<KMeans> {
     check_centers(centers, logits.columns(), false)?;
     if max_iter == 0 {
-        let expected = "at least 1";
-        return Err(Error::Scalar { argument: "max_iter", found: "0".into(), expected });
+        return Err(Error::scalar("max_iter", 0, "at least 1"));
     }
     let (mut centers, mut iterations) = (copied(centers)?, 0);
     loop {
@@ -127,9 +126,8 @@ fn add_up(logits: Logits, centers: &[f64], workers: &Workers) -> Result<Totals> 
 /// or equally near ones share it. A centre at infinity is nobody's. O(N·A·k).
 ///
 /// # Errors
-/// [`Error::Value`] for the first bad value of logits or centres; [`Error::Scalar`] for a negative or infinite
-/// variance; [`Error::Length`] for centres or outputs that don't fit; [`Error::Memory`]. Rows before a bad value
-/// may have been written.
+/// [`Error::Input`] for the first bad value of logits or centres, a negative or infinite variance, or centres or
+/// outputs that don't fit; [`Error::Memory`]. Rows before a bad value may have been written.
 pub fn assign_nearest<L: Copy + Send + Sync + TryFrom<i64>>(
     logits: Logits,
     centers: &[f64],
@@ -140,8 +138,7 @@ pub fn assign_nearest<L: Copy + Send + Sync + TryFrom<i64>>(
     let columns = logits.columns();
     check_centers(centers, columns, true)?;
     if !(variance >= 0.0 && variance.is_finite()) {
-        let expected = "a finite number, 0 or above";
-        return Err(Error::Scalar { argument: "variance", found: variance.to_string(), expected });
+        return Err(Error::scalar("variance", variance, "a finite number, 0 or above"));
     }
     let (k, rounded) = (centers.len() / columns, single(centers)?);
     let (names, wants_posterior) = (outputs.names(k, logits.len())?, outputs.wants_posterior());
@@ -172,17 +169,14 @@ pub fn assign_nearest<L: Copy + Send + Sync + TryFrom<i64>>(
 fn check_centers(centers: &[f64], columns: usize, may_be_infinite: bool) -> Result<()> {
     let found = centers.len();
     if found == 0 || found % columns != 0 {
-        let (expected, counts) = (found.div_ceil(columns).max(1) * columns, "k·A");
-        return Err(Error::Length { argument: "centers", found, expected, counts });
+        let expected = found.div_ceil(columns).max(1) * columns;
+        return Err(Error::length("centers", found, expected, "k·A"));
     }
     let is_good = |center: &f64| center.abs() <= 1e15 || (may_be_infinite && center.is_infinite());
     match centers.iter().position(|center| !is_good(center)) {
-        Some(bad) => Err(Error::Value {
-            argument: "centers",
-            row: bad / columns,
-            column: bad % columns,
-            found: centers[bad] as f32,
-        }),
+        Some(bad) => {
+            Err(Error::value("centers", bad / columns, bad % columns, centers[bad] as f32))
+        }
         None => Ok(()),
     }
 }

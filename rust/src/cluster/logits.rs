@@ -34,13 +34,12 @@ impl<'a> Logits<'a> {
     /// All rows of a matrix of `columns` columns.
     ///
     /// # Errors
-    /// [`Error::Scalar`] if `columns` is 0 or doesn't divide the number of values.
+    /// [`Error::Input`] if `columns` is 0 or doesn't divide the number of values.
     pub fn new(values: Values<'a>, columns: usize) -> Result<Self> {
         let logits = Self { values, columns, rows: None };
         if columns == 0 || logits.num_values() % columns != 0 {
-            let found = columns.to_string();
             let expected = "at least 1, and a divisor of the number of values";
-            return Err(Error::Scalar { argument: "the number of columns", found, expected });
+            return Err(Error::scalar("the number of columns", columns, expected));
         }
         Ok(logits)
     }
@@ -48,17 +47,12 @@ impl<'a> Logits<'a> {
     /// Only these rows of the matrix.
     ///
     /// # Errors
-    /// [`Error::Element`] for the first row that the matrix doesn't have.
+    /// [`Error::Input`] for the first row that the matrix doesn't have.
     pub fn only(self, rows: &'a [i64]) -> Result<Self> {
         let num_rows = self.num_values() / self.columns;
         let is_bad = |row: &i64| usize::try_from(*row).map_or(true, |row| row >= num_rows);
         match rows.iter().position(is_bad) {
-            Some(row) => Err(Error::Element {
-                argument: "rows",
-                row,
-                found: rows[row].to_string(),
-                expected: "a row of logits",
-            }),
+            Some(row) => Err(Error::element("rows", row, rows[row], "a row of logits")),
             None => Ok(Self { rows: Some(rows), ..self }),
         }
     }
@@ -95,7 +89,7 @@ impl<'a> Logits<'a> {
     /// The values of a block in row order, where they lie or in `buffer`.
     ///
     /// # Errors
-    /// [`Error::Value`] for the first value that is NaN, infinite or beyond ±1e15; [`Error::Memory`].
+    /// [`Error::Input`] for the first value that is NaN, infinite or beyond ±1e15; [`Error::Memory`].
     pub(super) fn read<'b>(self, block: usize, buffer: &'b mut Vec<f32>) -> Result<&'b [f32]>
     where
         'a: 'b,
@@ -147,12 +141,8 @@ impl<'a> Logits<'a> {
             return Ok(());
         }
         let bad = values.iter().position(|value| !is_good(value)).unwrap_or_default();
-        Err(Error::Value {
-            argument: "logits",
-            row: row(bad / self.columns),
-            column: bad % self.columns,
-            found: values[bad],
-        })
+        let (row, column) = (row(bad / self.columns), bad % self.columns);
+        Err(Error::value("logits", row, column, values[bad]))
     }
 }
 

@@ -28,18 +28,14 @@ impl<'a, L: Copy + TryFrom<i64>> Outputs<'a, L> {
         ] {
             if found != expected {
                 let counts = "numbers, for the rows and labels";
-                return Err(Error::Length { argument, found, expected, counts });
+                return Err(Error::length(argument, found, expected, counts));
             }
         }
         let mut names = with_capacity(k)?;
         names.extend((0..k as i64).map_while(|name| L::try_from(name).ok()));
         if names.len() < k {
             let expected = "labels that the type of labels_out holds";
-            return Err(Error::Scalar {
-                argument: "the number of labels",
-                found: k.to_string(),
-                expected,
-            });
+            return Err(Error::scalar("the number of labels", k, expected));
         }
         Ok(names)
     }

@@ -42,8 +42,7 @@ impl<'a, T: GroupNumber> Parts<'a, T> {
     ) -> Result<Self> {
         let max_groups = num_groups.unwrap_or(MAX_GROUPS);
         if !(1..=MAX_GROUPS).contains(&max_groups) {
-            let (found, expected) = (max_groups.to_string(), "1 to 2^24");
-            return Err(Error::Scalar { argument: "num_groups", found, expected });
+            return Err(Error::scalar("num_groups", max_groups, "1 to 2^24"));
         }
         let mut found = Self { groups, parts: split(groups, num_groups)? };
         let all_fine = AtomicBool::new(true);
@@ -184,12 +183,10 @@ fn first_bad<T: GroupNumber>(
 ) -> Result<Error> {
     let most = num_groups.unwrap_or(MAX_GROUPS);
     let row = first(groups, |group| group.slot() > most, workers)?.unwrap_or(0);
-    let found = groups[row].to_string();
-    if let (Some(num_groups), Ok(found)) = (num_groups, found.parse()) {
-        return Ok(Error::Group { row, found, num_groups });
-    }
-    let expected = "-1 (outside) or 0 to 2^24 - 1";
-    Ok(Error::Element { argument: "groups", row, found, expected })
+    Ok(match num_groups {
+        Some(num_groups) => Error::group(row, groups[row], num_groups),
+        None => Error::element("groups", row, groups[row], "-1 (outside) or 0 to 2^24 - 1"),
+    })
 }
 
 /// The first row whose group is wanted. On the calling thread.

@@ -37,8 +37,8 @@ impl GroupIndex {
     /// largest number says, at least one.
     ///
     /// # Errors
-    /// [`Error::Scalar`] if `num_groups` is 0 or above 2²⁴; [`Error::Group`] or [`Error::Element`] for the first
-    /// group number below -1 or too large; [`Error::Memory`]; [`Error::Interrupted`].
+    /// [`Error::Input`] if `num_groups` is 0 or above 2²⁴, or for the first group number below -1 or too large;
+    /// [`Error::Memory`]; [`Error::Interrupted`].
     pub fn new<T: GroupNumber>(
         groups: &[T],
         num_groups: Option<usize>,
@@ -87,14 +87,10 @@ impl GroupIndex {
     /// The rows of `group`, ascending.
     ///
     /// # Errors
-    /// [`Error::Scalar`] if there is no such group; [`Error::Memory`]; [`Error::Interrupted`].
+    /// [`Error::Input`] if there is no such group; [`Error::Memory`]; [`Error::Interrupted`].
     pub fn members(&self, group: usize, workers: &Workers) -> Result<Vec<i64>> {
         if group >= self.num_groups() {
-            return Err(Error::Scalar {
-                argument: "group",
-                found: group.to_string(),
-                expected: "a group below num_groups",
-            });
+            return Err(Error::scalar("group", group, "a group below num_groups"));
         }
         let (start, end) = (self.starts[group], self.starts[group + 1]);
         let mut members = with_capacity(end - start)?;
@@ -245,7 +241,7 @@ mod tests {
     fn a_bad_group_names_the_row_and_the_value() {
         for bad in [-2, 3, i64::MIN, i64::MAX] {
             let error = index(&[0, bad], 3).unwrap_err();
-            assert_eq!(error, Error::Group { row: 1, found: bad, num_groups: 3 });
+            assert_eq!(error, Error::group(1, bad, 3));
         }
         let message = index(&[0, 3], 3).unwrap_err().to_string();
         assert_eq!(message, "groups[1] is 3; expected -1 (outside) or 0 to 2 (num_groups is 3)");
@@ -253,19 +249,15 @@ mod tests {
             let message = index::<i8>(&[], num_groups).unwrap_err().to_string();
             assert!(message.starts_with("num_groups is"), "{message}");
         }
-        for num_groups in [Some(3), None] {
-            let error =
-                GroupIndex::new(&[0, u64::MAX, 0], num_groups, &Workers::new(1)).unwrap_err();
-            let message =
-                "groups[1] is 18446744073709551615; expected -1 (outside) or 0 to 2^24 - 1";
-            assert_eq!(error.to_string(), message);
-        }
+        let message = GroupIndex::new(&[0, u64::MAX, 0], None, &Workers::new(1)).unwrap_err();
+        let expected = "groups[1] is 18446744073709551615; expected -1 (outside) or 0 to 2^24 - 1";
+        assert_eq!(message.to_string(), expected);
         // The first in row order, whichever part meets one first.
         let mut groups = vec![0_i16; 1 << 20];
         groups[(1 << 20) - 1] = -7;
         groups[200_000] = 5;
         let error = index(&groups, 5).unwrap_err();
-        assert_eq!(error, Error::Group { row: 200_000, found: 5, num_groups: 5 });
+        assert_eq!(error, Error::group(200_000, 5, 5));
     }
 
     #[test]

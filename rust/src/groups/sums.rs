@@ -37,8 +37,8 @@ impl GroupSum {
 /// Rows of group -1 don't count. O(B + G).
 ///
 /// # Errors
-/// [`Error::Length`]; [`Error::OutOfRange`] for a value outside `range`, whose name is `argument`, or
-/// [`Error::Group`], whichever comes first; [`Error::Memory`]; [`Error::Interrupted`].
+/// [`Error::Input`] for other lengths, a value outside `range`, whose name is `argument`, or a bad group, whichever
+/// comes first; [`Error::Memory`]; [`Error::Interrupted`].
 pub fn group_sums<T: Copy + Into<f64> + Sync>(
     groups: &[i64],
     argument: &str,
@@ -48,24 +48,23 @@ pub fn group_sums<T: Copy + Into<f64> + Sync>(
     workers: &Workers,
 ) -> Result<Vec<GroupSum>> {
     if groups.len() != values.len() {
-        let (argument, found, expected) = ("groups", groups.len(), values.len());
-        return Err(Error::Length { argument, found, expected, counts: "the values" });
+        return Err(Error::length("groups", groups.len(), values.len(), "the values"));
     }
     let unit = 2_f64.powi(UNIT_BITS);
     let add = |sums: &mut [GroupSum], rows: Range<usize>| {
         for row in rows {
             let (group, value) = (groups[row], values[row].into());
             if !range.contains(&value) {
-                let (argument, found) = (argument.to_owned(), shown(value));
                 let (low, high) = (shown(*range.start()), shown(*range.end()));
-                return Err(Error::OutOfRange { argument, row, found, low, high });
+                let expected = format!("a number from {low} to {high}");
+                return Err(Error::element(argument, row, shown(value), &expected));
             }
             // A negative group becomes larger than any.
             if let Some(sum) = sums.get_mut(group as u64 as usize) {
                 let units = (value * unit).round_ties_even() as i64;
                 sum.add(GroupSum { high: units >> 32, low: units & 0xFFFF_FFFF, rows: 1 });
             } else if group != -1 {
-                return Err(Error::Group { row, found: group, num_groups });
+                return Err(Error::group(row, group, num_groups));
             }
         }
         Ok(())
@@ -148,7 +147,7 @@ mod tests {
         let mut values = vec![0.5; 3 * BLOCK];
         (groups[BLOCK + 5], groups[2 * BLOCK]) = (9, -7);
         let found = sums(&groups, &values, 2);
-        assert_eq!(found, Err(Error::Group { row: BLOCK + 5, found: 9, num_groups: 2 }));
+        assert_eq!(found, Err(Error::group(BLOCK + 5, 9, 2)));
         values[BLOCK + 4] = f64::NAN;
         let message = sums(&groups, &values, 2).unwrap_err().to_string();
         let row = BLOCK + 4;

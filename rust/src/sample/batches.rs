@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::Draws;
 use super::composition::Composition;
 use super::owners::check;
 use super::permutation::{Length, Rounds, reorder};
+use super::rows::{Draws, Epoch};
 use crate::groups::{GroupIndex, Members};
 use crate::random::{Purpose, Stream};
 use crate::{Error, Result, Workers};
@@ -72,9 +72,9 @@ impl BatchStream {
     /// in which every group comes about once.
     ///
     /// # Errors
-    /// [`Error::Scalar`] if `batch_size` isn't 1 to 2²² or doesn't divide the sum of the quotas, if `groups_per_batch`
-    /// doesn't divide `batch_size`; [`Error::Element`] for a quota that so many members at a time can't make up, or
-    /// that is more than one in each batch; those of [`super::GroupStream::new`].
+    /// [`Error::Input`] if `batch_size` isn't 1 to 2²² or doesn't divide the sum of the quotas, if `groups_per_batch`
+    /// doesn't divide `batch_size`, for a quota that so many members at a time can't make up, or that is more than one
+    /// in each batch; those of [`GroupStream::new`](crate::sample::GroupStream::new).
     pub fn new(
         index: Arc<GroupIndex>,
         quotas: &[i64],
@@ -85,13 +85,11 @@ impl BatchStream {
     ) -> Result<Self> {
         check(&index, quotas)?;
         if !(1..=MAX_BATCH_SIZE).contains(&batch_size) {
-            let (argument, found) = ("batch_size", batch_size.to_string());
-            return Err(Error::Scalar { argument, found, expected: "1 to 2^22" });
+            return Err(Error::scalar("batch_size", batch_size, "1 to 2^22"));
         }
         let total = quotas.iter().sum::<i64>() as u64;
         if total % batch_size as u64 != 0 {
-            let (argument, found) = ("the sum of quotas", total.to_string());
-            return Err(Error::Scalar { argument, found, expected: "a multiple of batch_size" });
+            return Err(Error::scalar("the sum of quotas", total, "a multiple of batch_size"));
         }
         let num_batches = total / batch_size as u64;
         let together = together(quotas, batch_size, groups_per_batch, num_batches)?;
@@ -112,40 +110,6 @@ impl BatchStream {
             orders: keys.substream(2),
             passes: Rounds::of_passes(keys.substream(3)),
             deals: keys.substream(4),
-        })
-    }
-
-    /// The number of batches in the epoch.
-    #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "there is always a batch")]
-    pub fn len(&self) -> u64 {
-        self.composition.num_batches()
-    }
-
-    /// The number of rows in each batch.
-    #[must_use]
-    pub fn batch_size(&self) -> usize {
-        self.batch_size
-    }
-
-    /// The rows of some batches, batch after batch, written to `out`. The result doesn't depend on the number of threads.
-    ///
-    /// # Errors
-    /// Those of [`Draws::count`], where a draw is a batch; [`Error::Length`] if `out` doesn't hold as many rows.
-    pub fn fill(&self, batches: Draws, out: &mut [i64], workers: &Workers) -> Result<()> {
-        let expected = batches.count(self.len())? * self.batch_size;
-        if out.len() != expected {
-            let (found, counts) = (out.len(), "rows");
-            return Err(Error::Length { argument: "out", found, expected, counts });
-        }
-        let per_task = (TASK / self.batch_size).max(1);
-        let tasks = out.chunks_mut(per_task * self.batch_size).enumerate();
-        workers.for_each(tasks, |(task, rows): (usize, &mut [i64])| {
-            let mut place = Place::new(self);
-            for (i, rows) in rows.chunks_mut(self.batch_size).enumerate() {
-                place.go_to(batches.start + (task * per_task + i) as u64 * batches.step);
-                self.fill_batch(&place, rows);
-            }
         })
     }
 
@@ -182,6 +146,32 @@ impl BatchStream {
     }
 }
 
+impl Epoch for BatchStream {
+    fn len(&self) -> u64 {
+        self.composition.num_batches()
+    }
+
+    fn batch_size(&self) -> Option<usize> {
+        Some(self.batch_size)
+    }
+
+    fn fill(&self, batches: Draws, out: &mut [i64], workers: &Workers) -> Result<()> {
+        let expected = batches.count(self.len())? * self.batch_size;
+        if out.len() != expected {
+            return Err(Error::length("out", out.len(), expected, "rows"));
+        }
+        let per_task = (TASK / self.batch_size).max(1);
+        let tasks = out.chunks_mut(per_task * self.batch_size).enumerate();
+        workers.for_each(tasks, |(task, rows): (usize, &mut [i64])| {
+            let mut place = Place::new(self);
+            for (i, rows) in rows.chunks_mut(self.batch_size).enumerate() {
+                place.go_to(batches.start + (task * per_task + i) as u64 * batches.step);
+                self.fill_batch(&place, rows);
+            }
+        })
+    }
+}
+
 /// How many members of a group are drawn at once.
 fn together(
     quotas: &[i64],
@@ -191,16 +181,14 @@ fn together(
 ) -> Result<u64> {
     let Some(groups) = groups_per_batch else { return Ok(1) };
     if groups == 0 || batch_size % groups != 0 {
-        let (argument, found) = ("groups_per_batch", groups.to_string());
-        return Err(Error::Scalar { argument, found, expected: "a divisor of batch_size" });
+        return Err(Error::scalar("groups_per_batch", groups, "a divisor of batch_size"));
     }
     let together = (batch_size / groups) as u64;
     let fits = |quota: u64| quota % together == 0 && quota / together <= num_batches;
     match quotas.iter().position(|&quota| !fits(quota as u64)) {
         None => Ok(together),
         Some(row) => {
-            let (found, expected) = (quotas[row].to_string(), "equally many in some batches");
-            Err(Error::Element { argument: "quotas", row, found, expected })
+            Err(Error::element("quotas", row, quotas[row], "equally many in some batches"))
         }
     }
 }
@@ -289,7 +277,7 @@ impl Round {
 mod tests {
     use std::sync::Arc;
 
-    use super::{BatchStream, Draws};
+    use super::{BatchStream, Draws, Epoch};
     use crate::Workers;
     use crate::groups::GroupIndex;
 
@@ -302,7 +290,7 @@ mod tests {
     }
 
     fn drawn(stream: &BatchStream, batches: Draws, num_threads: usize) -> crate::Result<Vec<i64>> {
-        let mut out = vec![0; batches.count(stream.len())? * stream.batch_size()];
+        let mut out = vec![0; batches.count(stream.len())? * stream.batch_size];
         stream.fill(batches, &mut out, &Workers::new(num_threads))?;
         Ok(out)
     }
@@ -383,6 +371,6 @@ mod tests {
         assert!(draw(2, 4, 1).unwrap_err().to_string().starts_with("start and stop are 2 and 4"));
         assert!(draw(2, 1, 1).is_err());
         assert!(draw(0, 1, 0).unwrap_err().to_string().starts_with("step is 0"));
-        assert_eq!(stream.batch_size(), 1);
+        assert_eq!(stream.batch_size(), Some(1));
     }
 }

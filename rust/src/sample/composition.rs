@@ -1,58 +1,7 @@
-//! How many members of each group every batch holds: shares to quotas, quotas to whole members.
-
-use super::{MAX_DRAWS, quotas};
-use crate::{Error, Result, Workers};
+//! How many members of each group every batch holds, from the draws of each group in the epoch.
 
 /// 2⁶⁴ divided by the golden ratio: the most even way to go round a circle in equal steps.
 const GOLDEN: u128 = 0x9E37_79B9_7F4A_7C15;
-
-/// The draws of each group in an epoch of `num_batches` batches, at least `min_per_group` a batch
-/// for each group with a share.
-///
-/// Groups that their share would give less are raised to the minimum; the others divide what is left
-/// by their shares, rounded by largest remainder. O(G) for each time that raising some groups brings
-/// others under the minimum.
-///
-/// # Errors
-/// [`Error::Scalar`] if `batch_size · num_batches` isn't 1 to [`MAX_DRAWS`]; [`Error::BatchSize`] if a
-/// batch has no room for the minimum; those of [`quotas()`]; [`Error::Interrupted`].
-pub fn batch_quotas(
-    shares: &[f64],
-    counts: &[i64],
-    batch_size: usize,
-    num_batches: u64,
-    min_per_group: usize,
-    workers: &Workers,
-) -> Result<Vec<i64>> {
-    let total = (batch_size as u64).saturating_mul(num_batches);
-    if !(1..=MAX_DRAWS).contains(&total) {
-        let (argument, expected) = ("batch_size * num_batches", "1 to 2^48");
-        return Err(Error::Scalar { argument, found: total.to_string(), expected });
-    }
-    let mut found = quotas(shares, counts, total)?;
-    let num_groups = shares.iter().filter(|share| **share > 0.0).count();
-    if min_per_group.saturating_mul(num_groups) > batch_size {
-        return Err(Error::BatchSize { found: batch_size, min_per_group, num_groups });
-    }
-    let least = min_per_group as i64 * num_batches as i64;
-    let (mut free, mut left) = (shares.to_vec(), total);
-    let is_short = |share: f64, quota: i64| share > 0.0 && quota < least;
-    while free.iter().zip(&found).any(|(&share, &quota)| is_short(share, quota)) {
-        workers.check()?;
-        for (share, quota) in free.iter_mut().zip(&mut found) {
-            if is_short(*share, *quota) {
-                (*share, *quota) = (0.0, least);
-                left -= least as u64;
-            }
-        }
-        // Not all can be short at once, as there is room for them: some are still free, and something is left.
-        let of_free = quotas(&free, counts, left)?;
-        for ((quota, new), share) in found.iter_mut().zip(of_free).zip(&free) {
-            *quota = if *share > 0.0 { new } else { *quota };
-        }
-    }
-    Ok(found)
-}
 
 /// Which batch holds how many members of each group, given the groups' draws in the epoch.
 ///
@@ -168,18 +117,6 @@ fn floor_sum(terms: u64, n: u64, a: u64, c: u64) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::{Composition, floor_sum};
-    use crate::{Error, Workers};
-
-    fn batch_quotas(
-        shares: &[f64],
-        counts: &[i64],
-        batch_size: usize,
-        num_batches: u64,
-        min_per_group: usize,
-    ) -> crate::Result<Vec<i64>> {
-        let workers = Workers::new(1);
-        super::batch_quotas(shares, counts, batch_size, num_batches, min_per_group, &workers)
-    }
 
     #[test]
     fn floor_sums_equal_the_plain_sum() {
@@ -216,40 +153,5 @@ mod tests {
                 assert!((*found as f64 - exact).abs() < 2.5, "batch {batch}: {found}, not {exact}");
             }
         }
-    }
-
-    #[test]
-    fn whole_shares_come_back_and_small_ones_are_raised() {
-        let quotas = |shares: &[f64], min| batch_quotas(shares, &[9; 4], 10, 7, min).unwrap();
-        assert_eq!(quotas(&[5.0, 3.0, 2.0, 0.0], 1), [35, 21, 14, 0]);
-        assert_eq!(quotas(&[97.0, 1.0, 1.0, 1.0], 1), [49, 7, 7, 7]);
-        assert_eq!(quotas(&[97.0, 1.0, 1.0, 1.0], 0), [68, 1, 1, 0]);
-        // Raising the third and fourth brings the second under the minimum.
-        assert_eq!(quotas(&[80.0, 20.5, 1.0, 1.0], 2), [28, 14, 14, 14]);
-        assert_eq!(batch_quotas(&[9.0, 1.0], &[3, 3], 4, 3, 2).unwrap(), [6, 6]);
-    }
-
-    #[test]
-    fn bad_arguments_are_named() {
-        let message = |shares: &[f64], size, batches, min| {
-            batch_quotas(shares, &[3; 4], size, batches, min).unwrap_err().to_string()
-        };
-        let found = message(&[1.0, 1.0, 0.0, 1.0], 5, 9, 2);
-        assert!(
-            found.starts_with("batch_size is 5; expected 6 or above: min_per_group is 2 and 3")
-        );
-        assert!(message(&[1.0; 4], 0, 9, 0).starts_with("batch_size * num_batches is 0"));
-        assert!(message(&[1.0; 4], 5, u64::MAX, 0).starts_with("batch_size * num_batches is"));
-        assert!(message(&[1.0; 4], 5, 9, usize::MAX).starts_with("batch_size is 5; expected"));
-        assert!(message(&[1.0; 3], 5, 9, 1).starts_with("shares has length 3; expected 4"));
-    }
-
-    #[test]
-    fn raising_groups_can_be_stopped() {
-        let stop = || true;
-        let workers = Workers::interruptible(1, &stop);
-        std::thread::sleep(std::time::Duration::from_millis(60));
-        let found = super::batch_quotas(&[97.0, 1.0], &[9; 2], 10, 7, 1, &workers);
-        assert_eq!(found, Err(Error::Interrupted));
     }
 }

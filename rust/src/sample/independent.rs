@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use super::check_length;
 use super::owners::Owners;
-use super::rows::{self, BLOCK, Draws};
+use super::rows::{self, BLOCK, Draws, Epoch, check_length};
 use crate::groups::GroupIndex;
 use crate::random::{Purpose, Stream};
 use crate::{Result, Workers};
@@ -34,7 +33,7 @@ impl IndependentStream {
     /// The stream of `epoch`, of `length` draws.
     ///
     /// # Errors
-    /// Those of [`GroupStream::new`](super::GroupStream::new); [`Error::Scalar`](crate::Error::Scalar) if
+    /// Those of [`GroupStream::new`](super::GroupStream::new); [`Error::Input`](crate::Error::Input) if
     /// `length` is 0 or above [`MAX_DRAWS`](super::MAX_DRAWS).
     pub fn new(
         index: Arc<GroupIndex>,
@@ -50,20 +49,14 @@ impl IndependentStream {
         })?;
         Ok(Self { index, owners, keys: Stream::new(seed, Purpose::Independent, epoch), length })
     }
+}
 
-    /// The number of draws in the epoch.
-    #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "there is always a draw")]
-    pub fn len(&self) -> u64 {
+impl Epoch for IndependentStream {
+    fn len(&self) -> u64 {
         self.length
     }
 
-    /// The rows of `draws`, written to `out`. The result doesn't
-    /// depend on the number of threads.
-    ///
-    /// # Errors
-    /// Those of [`GroupStream::fill`](super::GroupStream::fill).
-    pub fn fill(&self, draws: Draws, out: &mut [i64], workers: &Workers) -> Result<()> {
+    fn fill(&self, draws: Draws, out: &mut [i64], workers: &Workers) -> Result<()> {
         let num_slots = self.owners.num_slots();
         rows::fill(
             &self.index,
@@ -93,7 +86,7 @@ impl IndependentStream {
 mod tests {
     use std::sync::Arc;
 
-    use super::{Draws, IndependentStream};
+    use super::{Draws, Epoch, IndependentStream};
     use crate::Workers;
     use crate::groups::GroupIndex;
 

@@ -2,7 +2,7 @@
 
 use std::ops::Index;
 
-use super::MAX_DRAWS;
+use super::rows::MAX_DRAWS;
 use crate::groups::GroupIndex;
 use crate::{Error, Result};
 
@@ -71,29 +71,20 @@ impl<Owner> Index<u32> for Owners<Owner> {
 /// Whether there is one quota a group, none of an empty one, and 1 to [`MAX_DRAWS`] in all.
 pub(super) fn check(index: &GroupIndex, quotas: &[i64]) -> Result<()> {
     if quotas.len() != index.num_groups() {
-        let (found, expected) = (quotas.len(), index.num_groups());
-        return Err(Error::Length { argument: "quotas", found, expected, counts: "groups" });
+        return Err(Error::length("quotas", quotas.len(), index.num_groups(), "groups"));
     }
     let mut total = 0_u64;
     for (group, &quota) in quotas.iter().enumerate() {
-        let found = || quota.to_string();
         if quota < 0 {
-            let expected = "0 or above";
-            return Err(Error::Element {
-                argument: "quotas",
-                row: group,
-                found: found(),
-                expected,
-            });
+            return Err(Error::element("quotas", group, quota, "0 or above"));
         }
         if quota > 0 && index.count(group) == 0 {
-            return Err(Error::EmptyGroup { argument: "quotas", group, found: found() });
+            return Err(Error::empty_group("quotas", group, quota));
         }
         total = total.saturating_add(quota as u64);
     }
     if !(1..=MAX_DRAWS).contains(&total) {
-        let (found, expected) = (total.to_string(), "1 to 2^48");
-        return Err(Error::Scalar { argument: "the sum of quotas", found, expected });
+        return Err(Error::scalar("the sum of quotas", total, "1 to 2^48"));
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::MAX_DRAWS;
+use super::rows::MAX_DRAWS;
 use crate::error::shown;
 use crate::{Error, Result};
 
@@ -12,9 +12,8 @@ use crate::{Error, Result};
 /// the lower group (Hamilton's method). O(G).
 ///
 /// # Errors
-/// [`Error::Length`] if `counts` has another length; [`Error::Element`] for a share that is negative
-/// or not finite; [`Error::EmptyGroup`] for a share of a group without members; [`Error::Scalar`] if
-/// the shares add up to 0 or overflow, or `num_samples` is 0 or above [`MAX_DRAWS`].
+/// [`Error::Input`] if `counts` has another length, for a share that is negative or not finite or of a group without
+/// members, if the shares add up to 0 or overflow, or if `num_samples` is 0 or above [`MAX_DRAWS`].
 pub fn quotas(shares: &[f64], counts: &[i64], num_samples: u64) -> Result<Vec<i64>> {
     let total = check(shares, counts, num_samples)?;
     let n = num_samples as f64;
@@ -56,28 +55,23 @@ fn take_back(quotas: &mut [i64], mut fractions: Vec<(Reverse<u64>, usize)>, mut 
 /// Check the arguments and return the sum of the shares.
 fn check(shares: &[f64], counts: &[i64], num_samples: u64) -> Result<f64> {
     if counts.len() != shares.len() {
-        let (found, expected) = (shares.len(), counts.len());
-        return Err(Error::Length { argument: "shares", found, expected, counts: "groups" });
+        return Err(Error::length("shares", shares.len(), counts.len(), "groups"));
     }
     for (group, (share, &count)) in shares.iter().zip(counts).enumerate() {
         if !share.is_finite() || *share < 0.0 {
-            let (found, expected) = (shown(*share), "a finite number, 0 or above");
-            return Err(Error::Element { argument: "shares", row: group, found, expected });
+            let expected = "a finite number, 0 or above";
+            return Err(Error::element("shares", group, shown(*share), expected));
         }
         if *share > 0.0 && count <= 0 {
-            let found = shown(*share);
-            return Err(Error::EmptyGroup { argument: "shares", group, found });
+            return Err(Error::empty_group("shares", group, shown(*share)));
         }
     }
     if !(1..=MAX_DRAWS).contains(&num_samples) {
-        let found = num_samples.to_string();
-        return Err(Error::Scalar { argument: "num_samples", found, expected: "1 to 2^48" });
+        return Err(Error::scalar("num_samples", num_samples, "1 to 2^48"));
     }
     let total: f64 = shares.iter().sum();
     if total <= 0.0 || !(total * num_samples as f64).is_finite() {
-        let found = shown(total);
-        let expected = "a finite number above 0";
-        return Err(Error::Scalar { argument: "the sum of shares", found, expected });
+        return Err(Error::scalar("the sum of shares", shown(total), "a finite number above 0"));
     }
     Ok(total)
 }

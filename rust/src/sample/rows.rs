@@ -23,18 +23,59 @@ impl Draws {
     /// How many these are, of an epoch of `length`.
     ///
     /// # Errors
-    /// [`Error::Range`] unless start ≤ stop ≤ `length`; [`Error::Scalar`] if `step` is 0.
+    /// [`Error::Input`] unless start ≤ stop ≤ `length` and `step` is above 0.
     pub fn count(self, length: u64) -> Result<usize> {
         let Self { start, stop, step } = self;
         if start > stop || stop > length {
-            return Err(Error::Range { start, stop, length });
+            return Err(Error::Input(format!(
+                "start and stop are {start} and {stop}; expected 0 <= start <= stop <= {length}, the draws of the epoch"
+            )));
         }
         if step == 0 {
-            let (found, expected) = ("0".to_string(), "1 or above");
-            return Err(Error::Scalar { argument: "step", found, expected });
+            return Err(Error::scalar("step", 0, "1 or above"));
         }
         Ok((stop - start).div_ceil(step) as usize)
     }
+}
+
+/// An epoch: a number of draws, each of which is a pure function of its number.
+#[expect(clippy::len_without_is_empty, reason = "there is always a draw")]
+pub trait Epoch: Send + Sync {
+    /// The number of draws.
+    fn len(&self) -> u64;
+
+    /// The number of rows in each draw if the draws are batches.
+    fn batch_size(&self) -> Option<usize> {
+        None
+    }
+
+    /// Write the rows of `draws` to `out`, in O(`out.len()`). The result doesn't depend on the number of threads.
+    ///
+    /// # Errors
+    /// Those of [`Draws::count`]; [`Error::Input`] if `out` doesn't hold as many rows; [`Error::Interrupted`].
+    fn fill(&self, draws: Draws, out: &mut [i64], workers: &Workers) -> Result<()>;
+
+    /// The rows of the draws `start..stop`.
+    ///
+    /// # Errors
+    /// Those of [`Epoch::fill`].
+    fn indices(&self, start: u64, stop: u64, workers: &Workers) -> Result<Vec<i64>> {
+        let draws = Draws { start, stop, step: 1 };
+        let mut out = vec![0; draws.count(self.len())? * self.batch_size().unwrap_or(1)];
+        self.fill(draws, &mut out, workers)?;
+        Ok(out)
+    }
+}
+
+/// The most draws an epoch can have, 2⁴⁸: half an index of the permutation fits in 24 bits.
+pub const MAX_DRAWS: u64 = 1 << 48;
+
+/// Refuse an epoch without draws, or of too many.
+pub(super) fn check_length(length: u64) -> Result<()> {
+    if (1..=MAX_DRAWS).contains(&length) {
+        return Ok(());
+    }
+    Err(Error::scalar("length", length, "1 to 2^48"))
 }
 
 /// Write the rows of `draws`, of an epoch of `length`, to `out`. `positions_of(draw, buffer)` fills a buffer with
@@ -75,7 +116,7 @@ pub(super) fn fill_blocks(
 ) -> Result<()> {
     let expected = draws.count(length)?;
     if out.len() != expected {
-        return Err(Error::Length { argument: "out", found: out.len(), expected, counts: "draws" });
+        return Err(Error::length("out", out.len(), expected, "draws"));
     }
     workers.for_each(out.chunks_mut(TASK).enumerate(), |(task, rows): (usize, &mut [i64])| {
         simd::dispatch(

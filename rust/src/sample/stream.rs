@@ -6,7 +6,7 @@ use super::owners::Owners;
 use super::permutation::{
     EpochOrder, LANES, Lanes, Length, Network, PASS_TABLE_MAX, Rounds, divide, shuffle,
 };
-use super::rows::{self, BLOCK, Draws};
+use super::rows::{self, BLOCK, Draws, Epoch};
 use crate::groups::GroupIndex;
 use crate::random::{Purpose, Stream};
 use crate::{Result, Workers};
@@ -65,15 +65,8 @@ impl GroupStream {
     /// The stream of `epoch` with `quotas` draws for each group.
     ///
     /// # Errors
-    /// [`Error::Length`] if there isn't one quota a group; [`Error::Element`] for a negative quota;
-    /// [`Error::EmptyGroup`] for a quota of a group without members; [`Error::Scalar`] if the quotas
-    /// add up to 0 or to more than [`MAX_DRAWS`].
-    ///
-    /// [`Error::Length`]: crate::Error::Length
-    /// [`Error::Element`]: crate::Error::Element
-    /// [`Error::EmptyGroup`]: crate::Error::EmptyGroup
-    /// [`Error::Scalar`]: crate::Error::Scalar
-    /// [`MAX_DRAWS`]: super::MAX_DRAWS
+    /// [`Error::Input`](crate::Error::Input) if there isn't one quota a group, for a negative quota or one of a group
+    /// without members, or if the quotas add up to 0 or to more than [`MAX_DRAWS`](super::MAX_DRAWS).
     pub fn new(index: Arc<GroupIndex>, quotas: &[i64], seed: u64, epoch: u64) -> Result<Self> {
         let keys = Stream::new(seed, Purpose::LastPass, epoch);
         let rounds = Rounds::of_passes(Stream::new(seed, Purpose::LastPassRounds, epoch));
@@ -93,36 +86,6 @@ impl GroupStream {
         let order =
             EpochOrder::new(owners.num_slots(), Stream::new(seed, Purpose::Permutation, epoch));
         Ok(Self { index, order, owners, last })
-    }
-
-    /// The number of draws in the epoch.
-    #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "there is always a draw")]
-    pub fn len(&self) -> u64 {
-        self.owners.num_slots()
-    }
-
-    /// The rows of `draws`, written to `out`, in O(`out.len()`).
-    /// The result doesn't depend on the number of threads.
-    ///
-    /// # Errors
-    /// Those of [`Draws::count`]; [`Error::Length`] if `out` isn't as long as there are draws.
-    ///
-    /// [`Error::Length`]: crate::Error::Length
-    pub fn fill(&self, draws: Draws, out: &mut [i64], workers: &Workers) -> Result<()> {
-        let walk = self.order.walk(draws.step);
-        rows::fill(
-            &self.index,
-            draws,
-            self.len(),
-            out,
-            workers,
-            #[inline(always)]
-            |draw, slots| {
-                walk.fill(draw, slots);
-                self.place(slots);
-            },
-        )
     }
 
     /// Replace each slot by its position among the members of the index.
@@ -173,16 +136,27 @@ impl GroupStream {
             }
         }
     }
+}
 
-    /// The rows of the draws `start..stop`.
-    ///
-    /// # Errors
-    /// Those of [`GroupStream::fill`].
-    pub fn indices(&self, start: u64, stop: u64, workers: &Workers) -> Result<Vec<i64>> {
-        let draws = Draws { start, stop, step: 1 };
-        let mut out = vec![0; draws.count(self.len())?];
-        self.fill(draws, &mut out, workers)?;
-        Ok(out)
+impl Epoch for GroupStream {
+    fn len(&self) -> u64 {
+        self.owners.num_slots()
+    }
+
+    fn fill(&self, draws: Draws, out: &mut [i64], workers: &Workers) -> Result<()> {
+        let walk = self.order.walk(draws.step);
+        rows::fill(
+            &self.index,
+            draws,
+            self.len(),
+            out,
+            workers,
+            #[inline(always)]
+            |draw, slots| {
+                walk.fill(draw, slots);
+                self.place(slots);
+            },
+        )
     }
 }
 
@@ -208,7 +182,7 @@ mod tests {
     use std::collections::HashMap;
     use std::sync::Arc;
 
-    use super::{Draws, GroupStream};
+    use super::{Draws, Epoch, GroupStream};
     use crate::Workers;
     use crate::groups::GroupIndex;
 

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::check_length;
-use super::rows::{self, BLOCK, Draws};
+use super::rows::{self, BLOCK, Draws, Epoch, check_length};
 use crate::error::shown;
 use crate::random::{Purpose, Stream, mix};
 use crate::{Error, Result, Workers, memory};
@@ -37,8 +36,8 @@ impl AliasTable {
     /// The table of `weights` (N,).
     ///
     /// # Errors
-    /// [`Error::Element`] for the first weight that is negative or not finite; [`Error::Scalar`] if all are 0;
-    /// [`Error::Length`] if there are none; [`Error::Interrupted`].
+    /// [`Error::Input`] for the first weight that is negative or not finite, or if all are 0 or there are none;
+    /// [`Error::Interrupted`].
     pub fn new<T: Weight>(weights: &[T], workers: &Workers) -> Result<Self> {
         let slots = Slots::new(weights, workers)?;
         let mut entries = memory::filled(0, weights.len())?;
@@ -49,13 +48,13 @@ impl AliasTable {
     /// A table from its [`entries`](Self::entries).
     ///
     /// # Errors
-    /// [`Error::Element`] if an alias is no row; [`Error::Length`] if there are no entries.
+    /// [`Error::Input`] if an alias is no row, or if there are no entries.
     pub fn from_entries(entries: &[u64]) -> Result<Self> {
         let layout = Layout::new(entries.len())?;
         if let Some(row) = entries.iter().position(|&entry| layout.alias(entry) >= layout.num_rows)
         {
-            let (found, expected) = (entries[row].to_string(), "an alias below the number of rows");
-            return Err(Error::Element { argument: "entries", row, found, expected });
+            let expected = "an alias below the number of rows";
+            return Err(Error::element("entries", row, entries[row], expected));
         }
         let mut copy = memory::filled(0, entries.len())?;
         copy.copy_from_slice(entries);
@@ -103,8 +102,7 @@ struct Layout {
 impl Layout {
     fn new(num_rows: usize) -> Result<Self> {
         if num_rows == 0 {
-            let (found, expected) = (0, 1);
-            return Err(Error::Length { argument: "weights", found, expected, counts: "rows" });
+            return Err(Error::length("weights", 0, 1, "rows"));
         }
         let num_rows = num_rows as u64;
         Ok(Self { num_rows, alias_bits: u64::BITS - num_rows.leading_zeros() })
@@ -160,8 +158,8 @@ impl<'a, T: Weight> Slots<'a, T> {
         let (mut largest, mut heaviest) = (0.0, 0);
         each(weights, workers, |row, weight| {
             if !(weight >= 0.0 && weight.is_finite()) {
-                let (found, expected) = (shown(weight), "a finite number, 0 or above");
-                return Err(Error::Element { argument: "weights", row, found, expected });
+                let expected = "a finite number, 0 or above";
+                return Err(Error::element("weights", row, shown(weight), expected));
             }
             if weight > largest {
                 (largest, heaviest) = (weight, row);
@@ -169,8 +167,7 @@ impl<'a, T: Weight> Slots<'a, T> {
             Ok(())
         })?;
         if largest <= 0.0 {
-            let (argument, found) = ("the sum of weights", "0".to_string());
-            return Err(Error::Scalar { argument, found, expected: "above 0" });
+            return Err(Error::scalar("the sum of weights", 0, "above 0"));
         }
         // Relative to the largest, so that no sum overflows, and in parts, so that little is lost.
         let (mut sum, mut of_part) = (0.0, 0.0);
@@ -265,24 +262,19 @@ impl WeightedStream {
     /// The stream of `epoch`, of `length` draws.
     ///
     /// # Errors
-    /// [`Error::Scalar`] if `length` is 0 or above [`MAX_DRAWS`](crate::sample::MAX_DRAWS).
+    /// [`Error::Input`] if `length` is 0 or above [`MAX_DRAWS`](crate::sample::MAX_DRAWS).
     pub fn new(table: Arc<AliasTable>, length: u64, seed: u64, epoch: u64) -> Result<Self> {
         check_length(length)?;
         Ok(Self { table, keys: Stream::new(seed, Purpose::Weighted, epoch), length })
     }
+}
 
-    /// The number of draws in the epoch.
-    #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "there is always a draw")]
-    pub fn len(&self) -> u64 {
+impl Epoch for WeightedStream {
+    fn len(&self) -> u64 {
         self.length
     }
 
-    /// The rows of `draws`, written to `out`. The result doesn't depend on the number of threads.
-    ///
-    /// # Errors
-    /// Those of [`GroupStream::fill`](crate::sample::GroupStream::fill).
-    pub fn fill(&self, draws: Draws, out: &mut [i64], workers: &Workers) -> Result<()> {
+    fn fill(&self, draws: Draws, out: &mut [i64], workers: &Workers) -> Result<()> {
         rows::fill_blocks(
             draws,
             self.length,
