@@ -31,7 +31,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     """
     of_all = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not hasattr(config, "workerinput")
     if of_all and config.pluginmanager.hasplugin("xdist") and config.option.numprocesses is None:
-        config.option.numprocesses, config.option.maxprocesses, config.option.dist = "auto", MOST_PROCESSES, "worksteal"
+        options = config.option
+        options.numprocesses, options.maxprocesses, options.dist = "logical", MOST_PROCESSES, "worksteal"
 
 
 @pytest.fixture(scope="session")
