@@ -107,7 +107,7 @@ def test_words_as_context_give_the_sentence(tower):
     context = token_embedding(model)(tokenizer([initial])[0, start : start + 4]).detach()
     features = build_text_tower(model, prompt_token_ids(tokenizer, WORDINGS, 4))(context)
     expected = F.normalize(model.encode_text(tokenizer([f"{initial} {w}." for w in WORDINGS])), dim=-1)
-    torch.testing.assert_close(features, expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(features, expected, rtol=0, atol=5e-6)
     assert (features[0] - features[1]).norm() > 1e-3
 
 
@@ -144,9 +144,9 @@ def test_values_and_gradients_equal_those_of_encode_text(tower, case):
     paths = ["general"] if TOWERS[name][2] == "general" else ["general", "shared-prefix"]
     for path in paths:
         found = value_and_gradient(build_text_tower(model, layout, path), context, weights)
-        torch.testing.assert_close(found[0], expected, rtol=0, atol=1e-4)
+        torch.testing.assert_close(found[0], expected, rtol=0, atol=5e-6)
         scale = gradient.abs().max()
-        torch.testing.assert_close(found[1] / scale, gradient / scale, rtol=0, atol=1e-4)
+        torch.testing.assert_close(found[1] / scale, gradient / scale, rtol=0, atol=2e-5)
 
 
 def test_the_gradient_is_the_slope(tower):

@@ -135,7 +135,7 @@ def test_the_prompt_file_alone_gives_the_classifier(tiny_backbone, tiny_run):
     head = PromptHead(tiny_backbone, {"box": ("box",), "disc": ("disc",)}, n_ctx=3, seed=99)
     head.context.data = torch.from_numpy(load_file(tiny_run / "prompt.safetensors")["context"])
     weights = load_file(tiny_run / "classifier.safetensors")["weights"]
-    np.testing.assert_allclose(head.weights().detach().numpy(), weights, atol=1e-4)
+    np.testing.assert_allclose(head.weights().detach().numpy(), weights, atol=1e-6)
 
 
 def test_the_report_is_one_self_contained_file(tiny_run):
@@ -364,7 +364,7 @@ def test_the_settings_of_the_prompt_reach_it(tiny, tiny_backbone, tmp_path, sett
     head = PromptHead(tiny_backbone, {"box": ("box",), "disc": ("disc",)}, **{"n_ctx": 3, "seed": 9} | settings)
     head.context.data = torch.from_numpy(context)
     weights = load_file(run / "classifier.safetensors")["weights"]
-    np.testing.assert_allclose(head.weights().detach().numpy(), weights, atol=1e-4)
+    np.testing.assert_allclose(head.weights().detach().numpy(), weights, atol=1e-6)
     (prediction,) = dbpt.load(run).predict([tiny.table.parent / tiny.rows()[0]["path"]])
     assert prediction.prediction in CLASSES
 

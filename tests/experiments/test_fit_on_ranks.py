@@ -36,10 +36,10 @@ def same_to_rounding(run: Path, of_one: Path) -> None:
         assert found["row"] == expected["row"]
         for name in ("loss", "val_wga", "val_average", "group_weights"):
             if expected[name] is not None:
-                np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, err_msg=name)
+                np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, err_msg=name)
     assert selected_epochs(run) == selected_epochs(of_one)
     for name, value in load_file(of_one / "classifier.safetensors").items():
-        np.testing.assert_allclose(load_file(run / "classifier.safetensors")[name], value, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(load_file(run / "classifier.safetensors")[name], value, rtol=1e-4, atol=1e-5)
 
 
 def error_of(launched: Launched) -> str:

@@ -93,9 +93,9 @@ def test_what_is_stored_gives_the_heads_logits(build, tmp_path):
     write_tensors(tmp_path / "c.safetensors", FeatureClassifier.from_tensors(as_numpy(head)).tensors(), version=1)
     stored = FeatureClassifier.from_tensors(load_file(tmp_path / "c.safetensors"))
     expected = head(FEATURES).detach()
-    np.testing.assert_allclose(stored.logits(FEATURES.numpy()), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(stored.logits(FEATURES.numpy()), expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(stored.predictions(FEATURES.numpy()), expected.argmax(1))
-    np.testing.assert_allclose(stored.probabilities(FEATURES.numpy()), expected.softmax(1), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(stored.probabilities(FEATURES.numpy()), expected.softmax(1), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(

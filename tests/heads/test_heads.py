@@ -29,7 +29,7 @@ def reference_weights(backbone, head: PromptHead) -> torch.Tensor:
 
 def test_weights_are_the_normalised_mean_over_each_classs_wordings(tiny_backbone):
     head = PromptHead(tiny_backbone, CLASSES, n_ctx=3, seed=0)
-    torch.testing.assert_close(head.weights(), reference_weights(tiny_backbone, head), rtol=0, atol=1e-4)
+    torch.testing.assert_close(head.weights(), reference_weights(tiny_backbone, head), rtol=0, atol=2e-6)
 
 
 def test_logits_are_scaled_cosines_with_the_bias(tiny_backbone):
@@ -84,7 +84,7 @@ def test_class_specific_contexts_stand_in_the_prompts_of_their_class(tiny_backbo
         tiny_backbone.model, tiny_backbone.tokenizer, wordings, head.context[[0, 0, 1]], start=1, position="middle"
     )
     expected = F.normalize(torch.stack([features[:2].mean(dim=0), features[2]]), dim=-1)
-    torch.testing.assert_close(head.weights(), expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(head.weights(), expected, rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("class_specific_context", [False, True])
@@ -97,7 +97,7 @@ def test_initial_words_give_the_sentence_before_any_training(tiny_backbone, clas
     assert head.context.dtype == torch.float32
     texts = [f"{words} {name}." for name in ("disc", "round thing", "box")]
     expected = zero_shot_weights(tiny_backbone, texts, np.array([0, 0, 1]))
-    np.testing.assert_allclose(head.weights().detach().numpy(), expected, atol=1e-4)
+    np.testing.assert_allclose(head.weights().detach().numpy(), expected, atol=5e-6)
 
 
 def test_many_classes_go_through_the_tower_in_chunks_with_the_same_result(tiny_backbone):
@@ -110,8 +110,8 @@ def test_many_classes_go_through_the_tower_in_chunks_with_the_same_result(tiny_b
         logits = head(features)
         F.cross_entropy(logits, torch.arange(4)).backward()
         found.append((logits.detach(), head.context.grad))
-    torch.testing.assert_close(found[1][0], found[0][0], rtol=0, atol=1e-4)
-    torch.testing.assert_close(found[1][1], found[0][1], rtol=0, atol=1e-4 * float(found[0][1].abs().max()))
+    torch.testing.assert_close(found[1][0], found[0][0], rtol=0, atol=1e-5)
+    torch.testing.assert_close(found[1][1], found[0][1], rtol=0, atol=1e-5 * float(found[0][1].abs().max()))
 
 
 def test_the_context_is_float32_where_the_tower_is_held_in_bf16(tiny_backbone):

@@ -146,7 +146,7 @@ def test_dbpts_weights_follow_target_and_ema(training):
     for epoch in range(SETTINGS.epochs):
         train_epoch(model, batches(objective, epoch), training.features, training.labels, lr_of(epoch), weigh)
         move()
-        np.testing.assert_allclose(trained.history[epoch].group_weights, weights, rtol=1e-3)
+        np.testing.assert_allclose(trained.history[epoch].group_weights, weights, rtol=1e-5)
     assert_same_layer(trained, model)
 
 
@@ -176,7 +176,7 @@ def test_group_dros_weight_trajectory(training, apply):
         visited = batches(objective, epoch)
         train_epoch(model, visited, training.features, training.labels, lr_of(epoch), weigh)
         expected = q / counts * counts.sum()
-        np.testing.assert_allclose(trained.history[epoch].group_weights, expected, rtol=1e-3)
+        np.testing.assert_allclose(trained.history[epoch].group_weights, expected, rtol=2e-4)
         if apply == "sampling" and training is TRAIN:
             drawn = membership(TRAIN)[np.concatenate(visited)].sum(0)
             np.testing.assert_allclose(drawn, drawn.mean(), atol=1)
@@ -195,7 +195,7 @@ def test_group_dros_loss_is_q_times_the_group_means_of_training():
     objective.observe(*tensors)
     means = np.array([losses[TRAIN.groups[rows] == g].mean() for g in range(4)])
     q = np.exp(0.5 * means) / np.exp(0.5 * means).sum()
-    assert objective.loss(*tensors, torch.from_numpy(rows)).item() == pytest.approx(q @ means, rel=1e-5)
+    assert objective.loss(*tensors, torch.from_numpy(rows)).item() == pytest.approx(q @ means, rel=1e-6)
 
 
 # --- Just Train Twice -------------------------------------------------------------------------------------------------

@@ -168,8 +168,8 @@ def test_the_first_epoch_is_plain_sgd_on_the_weighted_mean():
     logits = features @ weight.T
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     slope = weights[:, None] * (p - np.eye(2)[TRAIN.labels]) / 90
-    np.testing.assert_allclose(state["weight"], weight - 0.3 * (slope.T @ features + 5e-4 * weight), atol=1e-5)
-    np.testing.assert_allclose(state["bias"], -0.3 * slope.sum(0), atol=1e-5)
+    np.testing.assert_allclose(state["weight"], weight - 0.3 * (slope.T @ features + 5e-4 * weight), atol=1e-6)
+    np.testing.assert_allclose(state["bias"], -0.3 * slope.sum(0), atol=1e-6)
 
 
 def test_adamw_makes_the_steps_that_its_paper_gives():
@@ -187,8 +187,8 @@ def test_adamw_makes_the_steps_that_its_paper_gives():
         first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
         move = first / (1 - 0.9**step) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
         parameters = parameters - lr * 0.1 * parameters - lr * move
-    np.testing.assert_allclose(state["weight"], parameters[:, :6], atol=1e-4)
-    np.testing.assert_allclose(state["bias"], parameters[:, 6], atol=1e-4)
+    np.testing.assert_allclose(state["weight"], parameters[:, :6], atol=2e-6)
+    np.testing.assert_allclose(state["bias"], parameters[:, 6], atol=2e-6)
 
 
 def test_a_batch_size_of_0_is_one_batch_of_all_rows():
