@@ -156,10 +156,10 @@ def test_every_named_tower_gives_what_encode_text_gives(named):
             weights,
         )
         found = value_and_gradient(build_text_tower(model, layout), context, weights)
-        torch.testing.assert_close(found[0], reference[0], rtol=0, atol=1e-4)
+        torch.testing.assert_close(found[0], reference[0], rtol=0, atol=5e-6)
         scale = reference[1].abs().max()
         assert scale > 1e-6
-        torch.testing.assert_close(found[1] / scale, reference[1] / scale, rtol=0, atol=1e-3)
+        torch.testing.assert_close(found[1] / scale, reference[1] / scale, rtol=0, atol=5e-5)
 
 
 def test_the_page_of_text_towers_is_that_of_the_registry():
