@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -117,7 +118,8 @@ def start(arguments, tmp_path):
 
     yield run
     for process in started:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         process.stderr.close()
 
@@ -154,7 +156,7 @@ def killed(process: subprocess.Popen, moment: Callable[[], bool]) -> None:
     """Kill the parent alone, and wait until its children have noticed."""
     wait_until(moment)
     process.kill()
-    process.communicate()
+    process.wait()
     wait_until(lambda: processes_of(process.pid) == [])
 
 
