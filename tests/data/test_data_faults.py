@@ -30,6 +30,11 @@ def become_nobody():
     if not hasattr(os, "seteuid"):
         pytest.skip("permissions are POSIX's")
     "".encode("utf-8-sig")  # Python itself may be where nobody may read: what is imported late comes before
+    import dbpt.cli.embed
+    import dbpt.experiments.data_check
+    import dbpt.experiments.embed
+    import dbpt.experiments.stages  # noqa: F401
+
     nearest("a", ["b"])
     user = os.geteuid()
     yield lambda: os.seteuid(65534) if user == 0 else None
