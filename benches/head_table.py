@@ -1,7 +1,7 @@
 """Where the linear head should start, and at what rate the heads on the features learn: judged on validation.
 
 Peers: the zero-shot classifier as the start against zeros; learning rates against each other. A score is the
-worst-group accuracy over pseudo groups of validation in the kept epoch, per cent, mean ± standard deviation over seeds
+worst-group accuracy over pseudo groups of validation in the best epoch, per cent, mean ± standard deviation over seeds
 0, 1, 2. Run by hand, on the demos
 
     python benches/head_table.py

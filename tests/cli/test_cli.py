@@ -424,6 +424,9 @@ def test_memory_that_is_full_is_one_line(command, tiny, monkeypatch, error):
         raise error
 
     monkeypatch.setattr("dbpt.experiments.embed.embed", fail)
+    monkeypatch.setattr("dbpt.runs.run_folder.load", fail)
+    code, _, err = command("predict", "run", "image.jpg")
+    assert (code, err.partition(": ")[0], err.rpartition(": ")[2]) == (2, "Error", "choose another --device\n")
     code, out, err = command("embed", tiny.table)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "--text-memory-mb or --embed-batch-size, or choose another --device" in err
+    assert err.endswith(": lower --embed-batch-size, or choose another --device\n")

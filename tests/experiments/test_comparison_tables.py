@@ -132,7 +132,7 @@ NOTES = [
     "average and gap: plain, over all images",
     "the same budget in every row, but for what is said below: 50 epochs, one batch of all rows, adamw, learning rate "
     "0.01 (prompt), 0.1 (linear); one training a seed, no setting tuned for any method",
-    "epoch kept: by pseudo-wga on validation, the same rule in every row, oracles included",
+    "best epoch: by pseudo-wga on validation, the same rule in every row, oracles included",
     "oracles, which see true attributes in training: Group DRO (true groups)",
     "DFR has 5 epochs more, before its training proper",
     "DFR learns from rows of split 'val', all others from 'train'",

@@ -106,7 +106,7 @@ def test_groups_csv_counts_the_groups_that_its_weights_are_of(tiny, tmp_path):
     assert sum(int(row["n_train"]) * float(row["group_weight"]) for row in rows) == pytest.approx(50)
 
 
-def test_groups_csv_is_of_the_pseudo_groups_and_the_kept_epochs_weights(tiny_run):
+def test_groups_csv_is_of_the_pseudo_groups_and_the_best_epochs_weights(tiny_run):
     rows = groups_of(tiny_run)
     names = [(label, attribute) for label in ("box", "disc") for attribute in ATTRIBUTES]
     assert [(row["class"], row["attribute"]) for row in rows] == names

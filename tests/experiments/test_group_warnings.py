@@ -66,7 +66,7 @@ def test_small_groups_of_validation_are_told_apart_from_those_it_lacks(tiny):
         f"pseudo-groups with under 10 rows in split 'val': {NAMES[0]} (9 in 'val'), {NAMES[2]} (1 in 'val')",
     ]
     assert told[1].endswith(
-        "; a few images decide which epoch is kept: add rows of them, or choose with --select average or last"
+        "; a few images decide which epoch is best: add rows of them, or choose with --select average or last"
     )
 
 

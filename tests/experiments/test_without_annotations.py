@@ -1,4 +1,4 @@
-"""Combinations that ask for no oracle: no true attribute changes a byte of what is learnt, nor the epoch kept."""
+"""Combinations that ask for no oracle: no true attribute changes a byte of what is learnt, nor the best epoch."""
 
 from dataclasses import replace
 from typing import Any

@@ -77,7 +77,7 @@ def run(
     training = replace(TRAIN, posterior=posterior(90)) if soft else TRAIN
     head, built = linear_head(), build(objective, training, apply=apply, eta=eta)
     trained = train(head, built, training, VAL, replace(settings, optimizer=optimizer), **options)
-    for name, value in trained.head_state.items():  # the head is left as it was in the kept epoch
+    for name, value in trained.head_state.items():  # the head is left as it was in the best epoch
         assert torch.equal(head.state_dict()[name], value)
     return trained
 

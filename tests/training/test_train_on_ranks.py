@@ -1,4 +1,4 @@
-"""Training on several ranks: the losses, weights and kept epoch of one process with the same global batches."""
+"""Training on several ranks: the losses, weights and best epoch of one process with the same global batches."""
 
 from dataclasses import replace
 from pathlib import Path

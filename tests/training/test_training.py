@@ -196,7 +196,7 @@ def test_a_batch_size_of_0_is_one_batch_of_all_rows():
 
 
 @pytest.mark.parametrize("select", ["pseudo-wga", "average", "last"])
-def test_the_kept_epoch_is_the_first_best_one(select):
+def test_the_best_epoch_is_the_first_of_equals(select):
     trained = run(replace(SETTINGS, select=select, lr=1.0, epochs=8))
     scores = {
         "pseudo-wga": [(record.val_wga, record.val_average) for record in trained.history],

@@ -59,6 +59,12 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except (KeyboardInterrupt, click.Abort) as error:
             raise Interrupted(ctx.invoked_subcommand, error) from None
+        except (MemoryError, RuntimeError) as error:
+            command = self.get_command(ctx, ctx.invoked_subcommand or "")
+            options = {option for parameter in command.params for option in parameter.opts} if command else ()
+            if (line := out_of_memory(error, options)) is None:
+                raise
+            raise InputError(line) from None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -101,10 +107,6 @@ def main(arguments: list[str] | None = None) -> None:
         _leave(str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         _leave("Interrupted", INTERRUPTED)
-    except (MemoryError, RuntimeError) as error:
-        if (line := out_of_memory(error)) is None:
-            raise
-        _leave(f"Error: {line}", 2)
     except OSError as error:
         if error.filename is not None or error.errno not in REFUSED_OUTPUT:  # files that we write have their own lines
             raise

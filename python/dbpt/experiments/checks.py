@@ -138,6 +138,6 @@ def group_warnings(
     if few := listed((val_G > 0) & (val_G < SMALL_VALIDATION_GROUP), val_G, "val"):
         warnings.append(
             f"{kind}-groups with under {SMALL_VALIDATION_GROUP} rows in split 'val': {few}; a few images decide which "
-            "epoch is kept: add rows of them, or choose with --select average or last"
+            "epoch is best: add rows of them, or choose with --select average or last"
         )
     return warnings

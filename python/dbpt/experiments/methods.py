@@ -81,7 +81,7 @@ def trained_row(
     ranks: Ranks = ALONE,
     hidden: bool = False,
 ) -> MethodRow:
-    """Train the head under ``objective`` and judge the kept epoch; ``hidden`` shows no bar of the epochs."""
+    """Train the head under ``objective`` and judge the best epoch; ``hidden`` shows no bar of the epochs."""
     started, config = time.perf_counter(), experiment.config
     head, chosen = ranks.together(lambda: build_head(experiment)), OBJECTIVES[objective]
     training, validation = _training_rows(experiment, chosen)

@@ -65,7 +65,7 @@ def _history(rows: list[MethodRow]) -> list[dict[str, Any]]:
 
 
 def _groups_csv(experiment: Experiment, chosen: MethodRow) -> str:
-    """Return one line for each group of the ``group_source``: its rows per split and its weight in the kept epoch.
+    """Return one line for each group of the ``group_source``: its rows per split and its weight in the best epoch.
 
     Under soft membership the rows are those that are likeliest in the group.
     """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SOURCE_LINE = re.compile(r"^\[\S+:\d+\] ")  # with which gloo begins its messages
+MEMORY_ADVICE = {
+    "--batch-size": "lower --batch-size (0 puts all rows into one batch), --text-memory-mb or --embed-batch-size, or "
+    "choose another --device",
+    "--embed-batch-size": "lower --embed-batch-size, or choose another --device",
+    "--device": "choose another --device",
+}
+"""What to do where memory is full, by the first of these options that a command has."""
 
 
 @dataclass(frozen=True)
@@ -156,15 +163,13 @@ def memory() -> Iterator[None]:
         raise OneRankError(f"{line}; --resume goes on from the last checkpoint") from None
 
 
-def out_of_memory(error: BaseException) -> str | None:
-    """Return one line that says which settings help if ``error`` means that memory is full; None for other errors."""
+def out_of_memory(error: BaseException, options: Container[str] = MEMORY_ADVICE) -> str | None:
+    """Return one line that says which of ``options`` help if ``error`` means that memory is full; else None."""
     on_gpu = type(error).__name__ == "OutOfMemoryError"  # torch's; the command line does without importing it
     if not on_gpu and not isinstance(error, MemoryError) and "DefaultCPUAllocator" not in str(error):
         return None
-    return (
-        f"out of memory{' on the GPU' if on_gpu else ''}: lower --batch-size (0 puts all rows into one batch), "
-        "--text-memory-mb or --embed-batch-size, or choose another --device"
-    )
+    advice = next((text for option, text in MEMORY_ADVICE.items() if option in options), "use a larger machine")
+    return f"out of memory{' on the GPU' if on_gpu else ''}: {advice}"
 
 
 @contextmanager

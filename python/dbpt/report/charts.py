@@ -100,9 +100,9 @@ def line_chart(
     description: str,
     *,
     ticks: Sequence[tuple[float, str]],
-    kept: int | None = None,
+    best: int | None = None,
 ) -> Markup:
-    """Draw curves over epochs, each labelled at its end; ``ticks`` span the axis, ``kept`` is an epoch with a rule."""
+    """Draw curves over epochs, each labelled at its end; ``ticks`` span the axis, ``best`` is an epoch with a rule."""
     epochs = sorted({epoch for line in lines for epoch, _ in line.points})
     first, last = epochs[0], max(epochs[-1], epochs[0] + 1)
     left, right, top = 44.0, float(WIDTH - CURVE_LABELS), 26.0
@@ -118,8 +118,11 @@ def line_chart(
     parts = [_grid_y(left, right, y_of(value), text) for value, text in ticks]
     parts += [_text_at(x_of(tick), bottom + 17, str(tick), "note middle") for tick in _epoch_ticks(first, epochs[-1])]
     parts.append(_text_at(right, bottom + 32, "epoch", "note end"))
-    if kept is not None:
-        parts.append(_kept_rule(x_of(kept), top, bottom, kept, near_end=x_of(kept) > (left + right) / 2))
+    if best is not None:
+        x = x_of(best)
+        rule = Markup('<line class="best" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>').format(f"{x:.1f}", top - 14, bottom)
+        anchor, shift = ("end", -5.0) if x > (left + right) / 2 else ("", 5.0)
+        parts += [rule, _text_at(x + shift, top - 7, f"best epoch: {best}", f"note {anchor}")]
     ends = [_curve_end(line) for line in lines]
     places = spread([y_of(end) if end is not None else bottom for end in ends], 14.0, top, bottom)
     for line, place, end in zip(lines, places, ends, strict=True):
@@ -187,12 +190,6 @@ def _curve(
 def _alone(shown: Sequence[tuple[float, float | None]], i: int) -> bool:
     """Whether a point has no neighbour to be joined to, so that a path alone would not show it."""
     return all(not (0 <= j < len(shown)) or shown[j][1] is None for j in (i - 1, i + 1))
-
-
-def _kept_rule(x: float, top: float, bottom: float, epoch: int, *, near_end: bool) -> Markup:
-    anchor, shift = ("end", -5.0) if near_end else ("", 5.0)
-    rule = Markup('<line class="kept" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>').format(f"{x:.1f}", top - 14, bottom)
-    return rule + _text_at(x + shift, top - 7, f"kept: epoch {epoch}", f"note {anchor}")
 
 
 def _epoch_ticks(first: int, last: int) -> list[int]:

@@ -65,7 +65,7 @@ def weights_chart(summary: Summary, history: History) -> Markup | None:
     if not values:
         return None
     what = "Weight of a sample of each group over epochs, relative to the first"
-    return line_chart(lines, what, ticks=linear_ticks([*values, 0.8, 1.2]), kept=_kept(history))
+    return line_chart(lines, what, ticks=linear_ticks([*values, 0.8, 1.2]), best=_best_epoch(history))
 
 
 def p_true_chart(summary: Summary, history: History) -> Markup | None:
@@ -74,7 +74,7 @@ def p_true_chart(summary: Summary, history: History) -> Markup | None:
     lines = _group_lines(summary, known, "mean_p_true", [""] * len(summary.group_names))
     if not lines:
         return None
-    return line_chart(lines, "Mean probability of the true class over epochs", ticks=UNIT, kept=_kept(history))
+    return line_chart(lines, "Mean probability of the true class over epochs", ticks=UNIT, best=_best_epoch(history))
 
 
 def _group_lines(summary: Summary, history: History, key: str, prefixes: list[str]) -> list[Line]:
@@ -112,11 +112,11 @@ def validation_chart(summary: Summary, history: History, styles: list[str]) -> t
         mine = [entry for entry in history if entry["row"] == row.name]
         curve = [(int(entry["epoch"]), _value(entry[key])) for entry in mine]
         if any(value is not None for _, value in curve):
-            lines.append(Line(style, row.title, row.title, curve, marked=_kept(mine)))
+            lines.append(Line(style, row.title, row.title, curve, marked=_best_epoch(mine)))
     if not lines:
         return None
     return title, line_chart(lines, f"{title}, by epoch", ticks=PER_CENT)
 
 
-def _kept(history: History) -> int | None:
+def _best_epoch(history: History) -> int | None:
     return next((int(entry["epoch"]) for entry in history if entry["selected"]), None)

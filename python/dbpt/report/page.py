@@ -129,7 +129,7 @@ def _settings(summary: Summary) -> list[tuple[str, str]]:
         ("Weights applied", applications[summary.chosen.record.get("apply")]),
         ("Groups trained on", sources.get(source, str(source))),
         ("Pseudo attributes by", f"{metrics['pseudo_method']}, shares {shares_text(metrics)}"),
-        ("Epoch kept by", str(metrics["selection"])),
+        ("Best epoch by", str(metrics["selection"])),
         ("Seed", str(metrics["seed"])),
         ("Images that could not be read", str(metrics["failed_images"])),
         ("Time", ", ".join(f"{name} {seconds:.1f} s" for name, seconds in metrics["seconds"].items())),

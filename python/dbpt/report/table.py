@@ -3,6 +3,7 @@
 Plain text, no colour, at most 80 columns unless a single name is longer than that.
 """
 
+import re
 from textwrap import wrap
 from typing import Any
 from unicodedata import east_asian_width
@@ -11,6 +12,7 @@ from dbpt.report.summary import MISSING, Row, Summary, average_note, count, inte
 
 WIDTH = 80
 LONGEST_GROUP_NAME = 44
+INTERVAL = re.compile(r"(\[[^][, ]+,) ([^][, ]+\])")
 MINIMUM_NOTE = "a worst group is a minimum: its accuracy is biased downward, most where groups are small and alike"
 
 
@@ -32,13 +34,11 @@ def comparison_table(metrics: dict[str, Any], *, warnings: bool = True) -> str:
 
 
 def wrapped(texts: list[str], width: int = WIDTH) -> list[str]:
-    """Return the lines of ``texts``, each at most ``width`` wide; continued lines are indented."""
+    """Return the lines of ``texts``, each at most ``width`` wide; later ones indented, no interval broken."""
     lines = []
     for text in texts:
-        indent = " " * (len(text) - len(text.lstrip()))
-        lines += wrap(
-            text.strip(), width, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False
-        )
+        whole, indent = INTERVAL.sub("\\1\u00a0\\2", text.strip()), " " * (len(text) - len(text.lstrip()))
+        lines += wrap(whole, width, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
     return lines
 
 

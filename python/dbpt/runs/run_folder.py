@@ -6,7 +6,7 @@
     classifier.safetensors          the tensors of `FeatureClassifier`; classes as JSON in the metadata
     prompt.safetensors              context (n_ctx, d) float32, or (C, n_ctx, d) if class-specific; of head ``prompt``
     pseudo_attributes.safetensors   pseudo_attributes (N,), posterior (N, A), confidence (N,), splits (N,), paths
-    groups.csv                      the groups of the ``group_source``: rows per split, weight in the kept epoch
+    groups.csv                      the groups of the ``group_source``: rows per split, weight in the best epoch
     history.jsonl, metrics.json, report.html
 
 Each file is replaced whole. ``run.json`` says ``complete`` only after all others are there.

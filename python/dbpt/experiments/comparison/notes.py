@@ -74,14 +74,14 @@ def _about_training(comparison: dict[str, Any]) -> list[str]:
     else:
         rate = ", ".join(f"{value:g} ({head})" for head, value in rates.items())
     if (selection := comparison["selection"]) == "last":
-        kept = "epoch kept: the last one, in every row"
+        best = "best epoch: the last one, in every row"
     else:
         oracle = "; this choice is an oracle in every row" if selection == "true-wga" else ", oracles included"
-        kept = f"epoch kept: by {selection} on validation, the same rule in every row{oracle}"
+        best = f"best epoch: by {selection} on validation, the same rule in every row{oracle}"
     return [
         f"the same budget in every row, but for what is said below: {settings['epochs']} epochs, {batch}, "
         f"{settings['optimizer']}, learning rate {rate}; one training a seed, no setting tuned for any method",
-        kept,
+        best,
     ]
 
 
