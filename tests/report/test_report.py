@@ -468,12 +468,12 @@ def test_ticks_enclose_the_values(values):
 
 @given(st.lists(st.floats(0, 200), min_size=1, max_size=12))
 def test_spread_labels_keep_order_and_distance(places):
-    moved = spread(places, 14.0, 0.0, 200.0)
+    moved = spread(places, 14.0, 200.0)
     order = sorted(range(len(places)), key=lambda i: places[i])
     assert all(moved[b] - moved[a] >= 14.0 - 1e-6 for a, b in pairwise(order))
     assert max(moved) <= 200.0 + 1e-6
     apart = [20.0, 60.0, 100.0]
-    assert spread(apart, 14.0, 0.0, 200.0) == apart
+    assert spread(apart, 14.0, 200.0) == apart
 
 
 def test_template_and_style_are_package_data():

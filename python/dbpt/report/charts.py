@@ -11,14 +11,11 @@ from math import ceil, floor
 from markupsafe import Markup
 
 WIDTH = 920
-LETTER = 6.7
-"""Assumed width of a letter at 12 px; it decides how much room labels get."""
-BAR_LETTERS = 42
-"""The longest label of bars there is room for."""
+LETTER = 6.7  # assumed width of a letter at 12 px
+BAR_LETTERS, CURVE_LETTERS = 42, 30
+"""The longest labels of bars and of curves that there is room for."""
 CURVE_LABELS = 250
-"""Room for the labels at the right of curves; the same in all charts, so that their epochs are aligned."""
-CURVE_LETTERS = 30
-"""The longest label of a curve there is room for."""
+"""Width of the labels at the right of curves; the same in all charts, so that their epochs are aligned."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +25,8 @@ class Bar:
     style: str
     title: str
     value: float | None
-    low: float | None = None
-    high: float | None = None
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ def bar_chart(groups: Sequence[BarGroup], description: str) -> Markup:
     parts, y = [], top + space / 2
     for group in groups:
         block = max(step * len(group.bars), 32.0)
-        parts.append(_label_at(left - 14, y + block / 2 - 3, group.label, group.name, "label end"))
+        parts.append(_text_at(left - 14, y + block / 2 - 3, group.label, "label end", group.name))
         parts.append(_text_at(left - 14, y + block / 2 + 12, group.note, "note end"))
         offset = (block - step * len(group.bars)) / 2
         if all(bar.value is None for bar in group.bars):
@@ -58,35 +55,30 @@ def bar_chart(groups: Sequence[BarGroup], description: str) -> Markup:
             parts.append(_bar(bar, group, left, right, y + offset + i * step))
         y += block + space
     bottom = y - space / 2
-    grid = [_grid_x(left + (right - left) * tick / 100, top, bottom, f"{tick}") for tick in (0, 25, 50, 75, 100)]
+    grid = []
+    for tick in (0, 25, 50, 75, 100):
+        x = left + (right - left) * tick / 100
+        grid += [_rule(x, x, top, bottom), _text_at(x, top - 8, f"{tick}", "note middle")]
     return _svg([*grid, *parts], bottom + 4, description)
 
 
 def _bar(bar: Bar, group: BarGroup, left: float, right: float, y: float) -> Markup:
-    if bar.value is None:
+    if bar.value is None or bar.low is None or bar.high is None:
         return Markup("")
     scale, middle = right - left, y + 7.5
-    text = f"{group.name}, {bar.title}: {100 * bar.value:.1f} %"
-    whisker = Markup("")
-    if bar.low is not None and bar.high is not None:
-        text += f" [{100 * bar.low:.1f}, {100 * bar.high:.1f}], {group.note}"
-        low, high = left + scale * bar.low, left + scale * bar.high
-        path = f"M{low:.1f} {middle - 3.5:.1f}v7M{low:.1f} {middle:.1f}H{high:.1f}M{high:.1f} {middle - 3.5:.1f}v7"
-        whisker = Markup('<path class="whisker" d="{}"/>').format(path)
-    return Markup('<g><title>{}</title><rect class="bar {}" x="{}" y="{}" width="{}" height="13"/>{}{}</g>').format(
-        text,
-        bar.style,
-        f"{left:.1f}",
-        f"{y + 1:.1f}",
-        f"{max(scale * bar.value, 0.5):.1f}",
-        whisker,
-        _text_at(WIDTH - 2, y + 11.5, f"{100 * bar.value:.1f}", "value end"),
-    )
+    interval = f"[{100 * bar.low:.1f}, {100 * bar.high:.1f}]"
+    text = f"{group.name}, {bar.title}: {100 * bar.value:.1f} % {interval}, {group.note}"
+    low, high = left + scale * bar.low, left + scale * bar.high
+    path = f"M{low:.1f} {middle - 3.5:.1f}v7M{low:.1f} {middle:.1f}H{high:.1f}M{high:.1f} {middle - 3.5:.1f}v7"
+    whisker = Markup('<path class="whisker" d="{}"/>').format(path)
+    value = _text_at(WIDTH - 2, y + 11.5, f"{100 * bar.value:.1f}", "value end")
+    template = '<g><title>{}</title><rect class="bar {}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="13"/>{}{}</g>'
+    return Markup(template).format(text, bar.style, left, y + 1, max(scale * bar.value, 0.5), whisker, value)
 
 
 @dataclass(frozen=True)
 class Line:
-    """One curve over epochs; None breaks it. ``label`` is the name, cut to CURVE_LETTERS; ``marked`` gets a ring."""
+    """One curve over epochs, with a value; None breaks it. ``label`` is the short name; ``marked`` gets a ring."""
 
     style: str
     name: str
@@ -96,11 +88,7 @@ class Line:
 
 
 def line_chart(
-    lines: Sequence[Line],
-    description: str,
-    *,
-    ticks: Sequence[tuple[float, str]],
-    best: int | None = None,
+    lines: Sequence[Line], description: str, *, ticks: Sequence[tuple[float, str]], best: int | None = None
 ) -> Markup:
     """Draw curves over epochs, each labelled at its end; ``ticks`` span the axis, ``best`` is an epoch with a rule."""
     epochs = sorted({epoch for line in lines for epoch, _ in line.points})
@@ -115,31 +103,27 @@ def line_chart(
     def y_of(value: float) -> float:
         return bottom - (bottom - top) * min(max((value - low) / (high - low), 0.0), 1.0)
 
-    parts = [_grid_y(left, right, y_of(value), text) for value, text in ticks]
+    parts = []
+    for value, text in ticks:
+        parts += [_rule(left, right, y_of(value), y_of(value)), _text_at(left - 8, y_of(value) + 4, text, "note end")]
     parts += [_text_at(x_of(tick), bottom + 17, str(tick), "note middle") for tick in _epoch_ticks(first, epochs[-1])]
     parts.append(_text_at(right, bottom + 32, "epoch", "note end"))
     if best is not None:
         x = x_of(best)
-        rule = Markup('<line class="best" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>').format(f"{x:.1f}", top - 14, bottom)
         anchor, shift = ("end", -5.0) if x > (left + right) / 2 else ("", 5.0)
-        parts += [rule, _text_at(x + shift, top - 7, f"best epoch: {best}", f"note {anchor}")]
-    ends = [_curve_end(line) for line in lines]
-    places = spread([y_of(end) if end is not None else bottom for end in ends], 14.0, top, bottom)
-    for line, place, end in zip(lines, places, ends, strict=True):
-        shown = [(x_of(epoch), None if value is None else y_of(value)) for epoch, value in line.points]
-        ring = [(x, y) for (x, y), (epoch, _) in zip(shown, line.points, strict=True) if epoch == line.marked]
-        parts.append(_curve(line, shown, ring))
-        if end is not None:
-            tail = f"M{right + 3:.1f} {y_of(end):.1f}L{right + 12:.1f} {place:.1f}"
-            parts.append(Markup('<path class="tail" d="{}"/>').format(tail))
-        sample = f"M{right + 15:.1f} {place:.1f}h24"
-        parts.append(Markup('<path class="curve {}" d="{}"/>').format(line.style, sample))
-        parts.append(_label_at(right + 45, place + 4, line.label, line.name, "label"))
+        text = _text_at(x + shift, top - 7, f"best epoch: {best}", f"note {anchor}")
+        parts += [_rule(x, x, top - 14, bottom, "best"), text]
+    ends = [y_of(next(value for _, value in reversed(line.points) if value is not None)) for line in lines]
+    for line, place, end in zip(lines, spread(ends, 14.0, bottom), ends, strict=True):
+        parts.append(_curve(line, [(x_of(epoch), None if v is None else y_of(v)) for epoch, v in line.points]))
+        tail = Markup('<path class="tail" d="M{:.1f} {:.1f}L{:.1f} {:.1f}"/>').format(right + 3, end, right + 12, place)
+        sample = Markup('<path class="curve {}" d="M{:.1f} {:.1f}h24"/>').format(line.style, right + 15, place)
+        parts += [tail, sample, _text_at(right + 45, place + 4, line.label, "label", line.name)]
     return _svg(parts, bottom + 38, description)
 
 
 def linear_ticks(values: Sequence[float]) -> list[tuple[float, str]]:
-    """Return at most nine round ticks that enclose all values."""
+    """Return at most nine round ticks that enclose all values, each with its text."""
     low, high = min(values), max(values)
     steps = (m * 10.0**e for e in range(-3, 300) for m in (1, 2, 2.5, 5))
     step = next(step for step in steps if ceil(high / step) - floor(low / step) <= 8)
@@ -147,49 +131,35 @@ def linear_ticks(values: Sequence[float]) -> list[tuple[float, str]]:
     return [(i * step, f"{i * step:g}") for i in range(first, last + 1)]
 
 
-def spread(places: Sequence[float], distance: float, top: float, bottom: float) -> list[float]:
-    """Move labels apart to the given distance, in their order, keeping them between top and bottom if they fit."""
-    order = sorted(range(len(places)), key=lambda i: places[i])
-    moved = [places[i] for i in order]
-    for i in range(1, len(moved)):
-        moved[i] = max(moved[i], moved[i - 1] + distance)
-    if moved and moved[-1] > bottom:
-        moved[-1] = bottom
-        for i in range(len(moved) - 2, -1, -1):
-            moved[i] = min(moved[i], moved[i + 1] - distance)
-    result = [0.0] * len(places)
-    for i, place in zip(order, moved, strict=True):
-        result[i] = place
-    return result
+def spread(places: Sequence[float], distance: float, bottom: float) -> list[float]:
+    """Move labels apart to the given distance, in their order, keeping them above ``bottom``."""
+    moved, order = list(places), sorted(range(len(places)), key=lambda i: places[i])
+    for above, i in pairwise(order):
+        moved[i] = max(moved[i], moved[above] + distance)
+    if moved[order[-1]] > bottom:
+        moved[order[-1]] = bottom
+        for i, below in reversed(list(pairwise(order))):
+            moved[i] = min(moved[i], moved[below] - distance)
+    return moved
 
 
-def _curve_end(line: Line) -> float | None:
-    return next((value for _, value in reversed(line.points) if value is not None), None)
-
-
-def _curve(
-    line: Line, shown: Sequence[tuple[float, float | None]], ring: Sequence[tuple[float, float | None]]
-) -> Markup:
+def _curve(line: Line, shown: Sequence[tuple[float, float | None]]) -> Markup:
     path, pen_down = "", False
     for x, y in shown:
         if y is not None:
             path += f"{'L' if pen_down else 'M'}{x:.1f} {y:.1f}"
         pen_down = y is not None
-    dots = [(x, y, 2.5) for i, (x, y) in enumerate(shown) if y is not None and _alone(shown, i)]
-    dots += [(x, y, 5.0) for x, y in ring if y is not None]
+    ys = [None, *(y for _, y in shown), None]
+    # A point without neighbours to be joined to: a path would not show it.
+    dots = [("dot", x, y, 2.5) for i, (x, y) in enumerate(shown) if ys[i] is None and ys[i + 2] is None]
+    dots += [("ring", *at, 5.0) for at, (epoch, _) in zip(shown, line.points, strict=True) if epoch == line.marked]
     circles = [
-        Markup('<circle class="{} {}" cx="{}" cy="{}" r="{}"/>').format(
-            "dot" if radius < 5 else "ring", line.style, f"{x:.1f}", f"{y:.1f}", radius
-        )
-        for x, y, radius in dots
+        Markup('<circle class="{} {}" cx="{:.1f}" cy="{:.1f}" r="{}"/>').format(kind, line.style, x, y, radius)
+        for kind, x, y, radius in dots
+        if y is not None
     ]
-    curve = Markup('<path class="curve {}" d="{}"/>').format(line.style, path) if path else Markup("")
+    curve = Markup('<path class="curve {}" d="{}"/>').format(line.style, path)
     return Markup("<g><title>{}</title>{}{}</g>").format(line.name, curve, Markup("").join(circles))
-
-
-def _alone(shown: Sequence[tuple[float, float | None]], i: int) -> bool:
-    """Whether a point has no neighbour to be joined to, so that a path alone would not show it."""
-    return all(not (0 <= j < len(shown)) or shown[j][1] is None for j in (i - 1, i + 1))
 
 
 def _epoch_ticks(first: int, last: int) -> list[int]:
@@ -201,27 +171,15 @@ def _epoch_ticks(first: int, last: int) -> list[int]:
     return [tick for tick in ticks if tick not in crowded]
 
 
-def _grid_x(x: float, top: float, bottom: float, text: str) -> Markup:
-    """Draw a vertical grid line with its tick text above."""
-    line = Markup('<line class="grid" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>').format(f"{x:.1f}", top, f"{bottom:.1f}")
-    return line + _text_at(x, top - 8, text, "note middle")
+def _rule(x1: float, x2: float, y1: float, y2: float, style: str = "grid") -> Markup:
+    template = '<line class="{}" x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/>'
+    return Markup(template).format(style, x1, x2, y1, y2)
 
 
-def _grid_y(left: float, right: float, y: float, text: str) -> Markup:
-    """Draw a horizontal grid line with its tick text at the left."""
-    line = Markup('<line class="grid" x1="{0}" x2="{1}" y1="{2}" y2="{2}"/>').format(left, f"{right:.1f}", f"{y:.1f}")
-    return line + _text_at(left - 8, y + 4, text, "note end")
-
-
-def _text_at(x: float, y: float, text: str, style: str) -> Markup:
-    """Draw an escaped text whose baseline is at y."""
-    return Markup('<text class="{}" x="{}" y="{}">{}</text>').format(style, f"{x:.1f}", f"{y:.1f}", text)
-
-
-def _label_at(x: float, y: float, text: str, whole: str, style: str) -> Markup:
-    """Draw a text that may have been shortened; the whole of it shows on hovering."""
-    template = '<text class="{}" x="{}" y="{}"><title>{}</title>{}</text>'
-    return Markup(template).format(style, f"{x:.1f}", f"{y:.1f}", whole, text)
+def _text_at(x: float, y: float, text: str, style: str, whole: str | None = None) -> Markup:
+    """Draw a text whose baseline is at y; one that may have been shortened shows the ``whole`` on hovering."""
+    title = Markup("") if whole is None else Markup("<title>{}</title>").format(whole)
+    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}{}</text>').format(style, x, y, title, text)
 
 
 def _svg(parts: Sequence[Markup], height: float, description: str) -> Markup:

@@ -61,11 +61,11 @@ def weights_chart(summary: Summary, history: History) -> Markup | None:
     last = next((entry for entry in weighted if entry["selected"]), weighted[-1])["group_weights"]
     prefixes = [f"{weight or 0.0:.3g} " for weight in last]
     lines = _group_lines(summary, weighted, "group_weights", prefixes)
-    values = [value for line in lines for _, value in line.points if value is not None]
-    if not values:
+    if not lines:
         return None
+    ticks = linear_ticks([0.8, 1.2, *(value for line in lines for _, value in line.points if value is not None)])
     what = "Weight of a sample of each group over epochs, relative to the first"
-    return line_chart(lines, what, ticks=linear_ticks([*values, 0.8, 1.2]), best=_best_epoch(history))
+    return line_chart(lines, what, ticks=ticks, best=_best_epoch(history))
 
 
 def p_true_chart(summary: Summary, history: History) -> Markup | None:
@@ -82,7 +82,7 @@ def _group_lines(summary: Summary, history: History, key: str, prefixes: list[st
     lines = []
     for g, (y, a) in enumerate(summary.group_pairs):
         label, attribute = divmod(g, len(summary.metrics["dataset"]["attributes"]))
-        curve = [(int(entry["epoch"]), _value(entry[key][g])) for entry in history]
+        curve = [(int(entry["epoch"]), _finite(entry[key][g])) for entry in history]
         if key == "group_weights":
             first = next((value for _, value in curve if value), None)
             curve = [(epoch, value / first if value and first else None) for epoch, value in curve]
@@ -99,8 +99,7 @@ def _chosen_accuracy(summary: Summary, group: int) -> float:
     return 1.0 if entry is None or entry["accuracy"] is None else float(entry["accuracy"])
 
 
-def _value(value: float | None) -> float | None:
-    """Return a point of a curve, None if it is not finite."""
+def _finite(value: float | None) -> float | None:
     return None if value is None or not isfinite(value) else float(value)
 
 
@@ -110,7 +109,7 @@ def validation_chart(summary: Summary, history: History, styles: list[str]) -> t
     lines = []
     for row, style in zip(summary.rows, styles, strict=True):
         mine = [entry for entry in history if entry["row"] == row.name]
-        curve = [(int(entry["epoch"]), _value(entry[key])) for entry in mine]
+        curve = [(int(entry["epoch"]), _finite(entry[key])) for entry in mine]
         if any(value is not None for _, value in curve):
             lines.append(Line(style, row.title, row.title, curve, marked=_best_epoch(mine)))
     if not lines:

@@ -22,6 +22,7 @@ from dbpt.report.figures import (
     weights_chart,
 )
 from dbpt.report.summary import (
+    SPLIT_NAMES,
     Summary,
     average_note,
     count,
@@ -48,17 +49,16 @@ class Mistake:
 
 
 def render_report(metrics: dict[str, Any], history: History, gallery: list[Mistake] | None) -> str:
-    """Return one self-contained HTML page for a run.
+    """Return one HTML page for a run from its metrics.json and the rows of its history.jsonl.
 
-    ``metrics`` is the dict of metrics.json, ``history`` the rows of history.jsonl, ``gallery`` some mistakes of the
-    chosen row in its worst group, None if there are no images to show. Light and dark follow the reader's system; there
-    are no scripts and no links out.
+    ``gallery`` has some mistakes of the chosen row in its worst group; None if there are no images to show.
     """
     summary = summarize(metrics)
-    styles = row_styles(summary)
+    styles, quality = row_styles(summary), metrics["pseudo_quality"]
     chosen_history = [entry for entry in history if entry["row"] == summary.chosen.name]
     context = {
         "summary": summary,
+        "split_name": SPLIT_NAMES[summary.split],
         "metrics": metrics,
         "headline": headline(summary),
         "average_note": average_note(metrics["average"]),
@@ -68,8 +68,8 @@ def render_report(metrics: dict[str, Any], history: History, gallery: list[Mista
         "weights": weights_chart(summary, chosen_history),
         "p_true": p_true_chart(summary, chosen_history),
         "validation": validation_chart(summary, history, styles),
-        "quality": _quality(summary),
-        "gallery": None if gallery is None else [(mistake, _data_uri(mistake.image)) for mistake in gallery],
+        "quality": quality if quality and quality["accuracy"] is not None else None,
+        "gallery": None if gallery is None else [(mistake, b64encode(mistake.image).decode()) for mistake in gallery],
         "warnings": summary.warnings,
         "true_uses": _true_uses(summary),
         "settings": _settings(summary),
@@ -80,27 +80,18 @@ def render_report(metrics: dict[str, Any], history: History, gallery: list[Mista
 
 @cache
 def _environment() -> Environment:
+    loader = PackageLoader("dbpt.report", "")
     environment = Environment(
-        loader=PackageLoader("dbpt.report", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(
-        percent=percent, points=points, count=count, capitalize_first=_capitalize_first, breakable=_breakable
-    )
+    environment.filters |= {"percent": percent, "points": points, "count": count}
+    environment.filters |= {"capitalize_first": _capitalize_first, "breakable": _breakable}
     environment.globals["interval"] = interval_text
     return environment
 
 
-def _quality(summary: Summary) -> dict[str, Any] | None:
-    quality: dict[str, Any] | None = summary.metrics["pseudo_quality"]
-    return quality if quality and quality["accuracy"] is not None else None
-
-
 def _true_uses(summary: Summary) -> str:
-    """What the true attributes served for, in words: the promise is that a plain run only measures with them."""
+    """Say what the true attributes served for: the promise is that a plain run only measures with them."""
     uses = ["this table", "the metrics"] if summary.metrics["group_kind"] == "true" else ["this table"]
     if summary.metrics["selection"] == "true-wga":
         uses.append("the choice of epochs (as asked)")
@@ -141,9 +132,5 @@ def _capitalize_first(text: str) -> str:
 
 
 def _breakable(path: str) -> Markup:
-    """A path that may be broken after its separators, escaped."""
+    """Escape a path, and let lines break after its separators."""
     return Markup("<wbr>").join(piece for piece in re.split(r"(?<=[/\\_])", path) if piece)
-
-
-def _data_uri(image: bytes) -> str:
-    return "data:image/jpeg;base64," + b64encode(image).decode("ascii") if image else ""

@@ -13,7 +13,10 @@ SPLIT_NAMES = {"test": "test", "val": "validation", "train": "training"}
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the comparison on the split that is shown; ``metrics`` is None where it was not evaluated there."""
+    """One row of the comparison on the split that is shown; ``metrics`` is None where it was not evaluated there.
+
+    ``average_kind`` is that of ``--average``.
+    """
 
     title: str
     record: dict[str, Any]
@@ -67,11 +70,6 @@ class Summary:
         if self.metrics["group_kind"] == "true":
             return "groups: true attributes"
         return "groups: pseudo attributes (labelled by the model)"
-
-    @property
-    def split_name(self) -> str:
-        """The split in words."""
-        return SPLIT_NAMES[self.split]
 
     @property
     def split_line(self) -> str:
@@ -128,7 +126,7 @@ class Summary:
 
 
 def summarize(metrics: dict[str, Any]) -> Summary:
-    """Pick the split to show and name the rows of a metrics.json dict (schema version 1)."""
+    """Pick the split to show and name the rows of a metrics.json dict."""
     records = metrics["rows"]
     split = next((name for name in SPLIT_NAMES if any(record.get(name) for record in records)), "val")
     chosen = next((i for i, record in enumerate(records) if record["name"] == metrics["chosen"]), len(records) - 1)
@@ -178,7 +176,6 @@ def _worse_than_zero_shot(summary: Summary) -> list[str]:
 
 
 def _zero_shot(summary: Summary) -> Row | None:
-    """Return the zero-shot row, if it is one to compare with."""
     return next((row for row in _others(summary) if row.name == "zero-shot"), None)
 
 
@@ -189,7 +186,8 @@ def _comparison(baseline: Row, chosen: Row) -> str:
     change = round(100 * after, 1) - round(100 * before, 1)
     if abs(change) < 0.05:
         return f"is {in_words(after)} with both {baseline.title} and {chosen.title}, "
-    if _overlap(baseline.interval, chosen.interval):
+    one, two = baseline.interval, chosen.interval
+    if one and two and one[0] <= two[1] and two[0] <= one[1]:
         signed = f"{change:+.1f}".replace("-", "−")
         return (
             f"is {in_words(after)} ({chosen.title}) against {in_words(before)} "
@@ -197,10 +195,6 @@ def _comparison(baseline: Row, chosen: Row) -> str:
         )
     verb = "rose" if change > 0 else "fell"
     return f"{verb} from {in_words(before)} ({baseline.title}) to {in_words(after)} ({chosen.title}), "
-
-
-def _overlap(one: tuple[float, float] | None, two: tuple[float, float] | None) -> bool:
-    return one is not None and two is not None and one[0] <= two[1] and two[0] <= one[1]
 
 
 def _baseline(summary: Summary) -> Row | None:
@@ -228,7 +222,7 @@ def percent(fraction: float | None) -> str:
 
 
 def in_words(fraction: float | None) -> str:
-    """Format a fraction for running text: per cent with the sign, kept on one line by a no-break space."""
+    """Format a fraction for running text: per cent with the sign, after a no-break space."""
     return f"{percent(fraction)}\u00a0%"
 
 

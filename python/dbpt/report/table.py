@@ -19,10 +19,8 @@ MINIMUM_NOTE = "a worst group is a minimum: its accuracy is biased downward, mos
 def comparison_table(metrics: dict[str, Any], *, warnings: bool = True) -> str:
     """Return the rows of a metrics.json dict side by side, as text without a final newline.
 
-    Shows the test split, where there is none validation, or else training (and says so): worst-group accuracy with its
-    95 % interval, average, gap, and the accuracy of each group with its number of images; then the best epochs, how
-    good the pseudo attributes are if that is known, and the ``warnings``. Groups that don't fit into 80 columns get a
-    line each below. Percentages have one decimal; ``*`` marks a row's worst group.
+    Shows the test split, else validation, else training, and says so. Groups that don't fit into 80 columns get a line
+    each below. ``*`` marks a row's worst group. Leaves out the warnings if ``warnings`` is false.
     """
     summary = summarize(metrics)
     body = _groups_beside(summary)
@@ -77,11 +75,10 @@ def _total_width(columns: list[list[str]]) -> int:
 
 
 def _group_cell(row: Row, group: int) -> str:
-    """Accuracy of a group, with a star if it is the row's worst and a space otherwise, so that the digits align."""
-    entry = row.group(group)
-    if entry is None or row.metrics is None:
+    """Return the accuracy, with a star if it is the row's worst and a space otherwise, so that the digits align."""
+    if row.metrics is None:
         return f"{MISSING} "
-    return percent(entry["accuracy"]) + ("*" if row.metrics["worst_group"] == group else " ")
+    return percent(row.metrics["groups"][group]["accuracy"]) + ("*" if row.metrics["worst_group"] == group else " ")
 
 
 def _group_lines(summary: Summary) -> list[str]:
