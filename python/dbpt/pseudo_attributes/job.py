@@ -28,7 +28,6 @@ class PseudoAttributes:
     confidence: NDArray[np.float32] | None
     """(N,) posterior of the label that the method gave the row; None if not wanted."""
     method: str
-    """The method that gave the labels."""
     shares: NDArray[np.float64] | None = None
     """(A,) of method "proportional": the share of each attribute, given or estimated; they add up to 1. None where no
     two attributes could be told apart, so that the labels are those of argmax."""
@@ -37,7 +36,6 @@ class PseudoAttributes:
     clusters: Clusters | None = None
     """Of method "kmeans"."""
     warnings: tuple[str, ...] = ()
-    """The texts of the warnings that `label_attributes` emitted."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,6 @@ class Clusters:
     inertia: float
     """Sum of squared distances to the centres."""
     iterations: int
-    """How often the centres of all rows were moved."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +67,6 @@ class Job:
     """The texts of the method's warnings, which `label_attributes` emits."""
 
     @property
-    def num_attributes(self) -> int:
-        """A."""
-        return int(self.logits.shape[1])
-
-    @property
     def assign_arguments(self) -> dict[str, Any]:
         """The keywords with which functions of `_core` fill the arrays."""
         outputs = {"labels_out": self.labels, "posterior_out": self.posterior, "confidence_out": self.confidence}
@@ -82,14 +74,8 @@ class Job:
 
     def result(self, method: str, **found: Any) -> PseudoAttributes:
         """Return the filled arrays, with the fields that the method ``found``."""
-        return PseudoAttributes(
-            self.labels,
-            self.posterior,
-            self.confidence,
-            method,
-            warnings=tuple(f"{method}: {text}" for text in self.warnings),
-            **found,
-        )
+        warnings = tuple(f"{method}: {text}" for text in self.warnings)
+        return PseudoAttributes(self.labels, self.posterior, self.confidence, method, warnings=warnings, **found)
 
     def sample(self) -> NDArray[np.float64]:
         """Return (n, A) logits of the rows to fit on: all, or one of each of n equal stretches where they are many.
@@ -97,7 +83,7 @@ class Job:
         The places are uneven, so that periodic rows are sampled evenly too, and depend on the number of rows alone.
         """
         num_rows = len(self.logits) if self.fit_rows is None else len(self.fit_rows)
-        n = max(1, min(num_rows, MOST_ROWS, MOST_VALUES // self.num_attributes))
+        n = max(1, min(num_rows, MOST_ROWS, MOST_VALUES // self.logits.shape[1]))
         places = np.arange(n)
         if n < num_rows:
             places = ((places + places * _GOLDEN_RATIO % 1) * (num_rows / n)).astype(np.int64)

@@ -14,26 +14,24 @@ MAX_ITER = 500  # rows without any clusters take some 300 to come to rest
 
 def label(job: Job) -> PseudoAttributes:
     """Label the rows; the posterior is that of equally heavy spherical Gaussians of the pooled variance."""
-    start = _best_of_sample(job)
+    start, num_attributes = _best_of_sample(job), job.logits.shape[1]
     centers, counts, inertia, iterations = kmeans(
         job.logits, start, rows=job.fit_rows, max_iter=MAX_ITER, num_threads=job.num_threads
     )
     centers, counts = centers[counts > 0], counts[counts > 0]
-    if len(centers) < job.num_attributes:
+    if len(centers) < num_attributes:
         job.warnings.append(
-            f"found {len(centers)} clusters for {job.num_attributes} attributes, as too few rows are distinct: no row "
+            f"found {len(centers)} clusters for {num_attributes} attributes, as too few rows are distinct: no row "
             "gets the others"
         )
     if iterations >= MAX_ITER:
         job.warnings.append(f"the centres still moved after {MAX_ITER} iterations")
     names = best_assignment(centers)
-    clusters = Clusters(
-        np.full((job.num_attributes,) * 2, np.inf), np.zeros(job.num_attributes, np.int64), inertia, iterations
-    )
-    clusters.centers[names], clusters.counts[names] = centers, counts
-    variance = inertia / (int(counts.sum()) * (job.num_attributes - 1))
-    assign_nearest(job.logits, clusters.centers, variance, **job.assign_arguments)
-    return job.result("kmeans", clusters=clusters)
+    centers_AA, counts_A = np.full((num_attributes, num_attributes), np.inf), np.zeros(num_attributes, np.int64)
+    centers_AA[names], counts_A[names] = centers, counts
+    variance = inertia / (int(counts.sum()) * (num_attributes - 1))
+    assign_nearest(job.logits, centers_AA, variance, **job.assign_arguments)
+    return job.result("kmeans", clusters=Clusters(centers_AA, counts_A, inertia, iterations))
 
 
 def _best_of_sample(job: Job) -> Array:
@@ -42,7 +40,7 @@ def _best_of_sample(job: Job) -> Array:
     sample = np.ascontiguousarray(logits_NA, np.float32)
     centred_NA = logits_NA - logits_NA.mean(axis=1, keepdims=True)
     # A bit generator's stream is stable by promise, unlike what numpy.random.Generator makes of it.
-    uniform = (np.random.PCG64(job.seed).random_raw((N_INIT, job.num_attributes)) >> np.uint64(11)) * 2.0**-53
+    uniform = (np.random.PCG64(job.seed).random_raw((N_INIT, logits_NA.shape[1])) >> np.uint64(11)) * 2.0**-53
     runs = [
         kmeans(sample, _starting_centers(centred_NA, uniform_A), max_iter=MAX_ITER, num_threads=job.num_threads)
         for uniform_A in uniform

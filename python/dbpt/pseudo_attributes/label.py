@@ -42,20 +42,15 @@ def label_attributes(
     """Label each row with one of A attributes.
 
     - "proportional": the largest logit plus an offset for each attribute, such that every attribute gets its share of
-      the rows. Shares that are not given are estimated as the weights of a mixture of Gaussians of one common
-      covariance; they don't change if an attribute's logits are shifted or all are scaled. Shares and offsets are
-      fitted on a sample of at most 65,536 rows.
-    - "argmax": the largest logit, CLIP's plain zero-shot label.
+      the rows. Shares that are not given are the weights of a mixture of Gaussians of one common covariance. Shares and
+      offsets are fitted on a sample of at most 65,536 rows. The posterior is the softmax of logits plus offsets.
+    - "argmax": the largest logit, CLIP's plain zero-shot label. The posterior is the softmax of the logits.
     - "kmeans": the nearest of A centres of row-centred logits, from k-means++ and Lloyd's algorithm, matched with the
-      attributes by the one-to-one assignment with the largest sum of centre logits.
-
-    The posterior is that of the method, and the label has the largest, up to ties: the softmax of the logits (argmax)
-    or of logits plus offsets (proportional), or the posterior of equally heavy spherical Gaussians of the clusters'
-    pooled variance (kmeans).
+      attributes by the one-to-one assignment with the largest sum of centre logits. The posterior is that of equally
+      heavy spherical Gaussians of the clusters' pooled variance.
 
     Logits that are C-contiguous float16 or float32, in memory or a `numpy.memmap`, are read in blocks and not copied.
-    Besides the results that are not given, the only memory that grows with N is then 8 bytes for each row in
-    ``fit_on``.
+    Besides new results, the only memory that grows with N is then 8 bytes for each row in ``fit_on``.
 
     Args:
         logits: (N, A) floats, exp(logit_scale) times cosine (plus the bias, if the model has one); never bare cosines.
@@ -71,13 +66,10 @@ def label_attributes(
         num_threads: by default the number of processors. The result doesn't depend on it.
 
     Raises:
-        InputError: an argument is wrong; for a NaN or infinite logit the message names the row. The contents of given
-            arrays are then undefined.
+        InputError: an argument is wrong. The contents of given arrays are then undefined.
 
     Warns:
-        UserWarning: no two attributes can be told apart, so the labels are those of argmax; an attribute has an
-            estimated share of 0; shares or centres did not converge; shares can't be met because many rows have the
-            same logits; fewer clusters were found than attributes.
+        UserWarning: shares could not be estimated or met, or centres not found; the text says what the labels are.
 
     Example:
         >>> label_attributes(np.array([[20.0, 22.0], [25.0, 21.0]]), method="argmax").pseudo_attributes
@@ -113,7 +105,7 @@ def label_attributes(
         assign_argmax(job.logits, **job.assign_arguments)
         found = job.result("argmax")
     for text in found.warnings:
-        warn(text, UserWarning, stacklevel=2)
+        warn(text, stacklevel=2)
     if min_confidence > 0 and job.confidence is not None:
         for start in range(0, num_rows, _CHUNK):  # in chunks, for memory
             chunk = slice(start, start + _CHUNK)

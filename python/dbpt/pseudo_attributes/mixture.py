@@ -22,14 +22,14 @@ REGULARISATION = 1e-6  # of the mean variance
 
 @dataclass(frozen=True)
 class EstimatedShares:
-    """The result of `estimate_shares`."""
+    """Shares that add up to 1, 0 for an attribute that no cluster stands out for; and the ``steps`` of the last fit.
+
+    ``num_clusters`` is 1 where no two attributes can be told apart.
+    """
 
     shares_A: Array
-    """Shares that add up to 1; 0 for an attribute that no cluster stands out for."""
     num_clusters: int
-    """1 where no two attributes can be told apart."""
     steps: int
-    """Steps of EM with the final number of clusters."""
     converged: bool
 
 
@@ -51,8 +51,8 @@ def estimate_shares(logits_NA: Array) -> EstimatedShares:
     points_NW = above_NA[:, :-1] - above_NA[:, -1:]
     rows_NK = _softmax(TRUST * above_NA)[0]
     best = _fit(points_NW, rows_NK, *TO_CHOOSE)
-    while best.num_clusters > 1:
-        fewer = _fit(points_NW, _with_nearest_joined(best.rows_NK, best.gaussians), *TO_CHOOSE)
+    while best.rows_NK.shape[1] > 1:
+        fewer = _fit(points_NW, _with_nearest_joined(best), *TO_CHOOSE)
         if fewer.bic > best.bic:
             break
         best = fewer
@@ -62,75 +62,58 @@ def estimate_shares(logits_NA: Array) -> EstimatedShares:
     scores_KA = best.rows_NK.T @ above_NA / sizes_K[:, None]
     shares_A = np.zeros(num_attributes)
     shares_A[best_assignment(scores_KA - scores_KA.mean(axis=0))] = sizes_K / num_rows
-    return EstimatedShares(shares_A, best.num_clusters, best.steps, best.converged)
-
-
-@dataclass(frozen=True)
-class _Gaussians:
-    """k of them in W dimensions, with one covariance."""
-
-    weights_K: Array
-    means_KW: Array
-    precision_WW: Array
-    constant: float
-    """The common term of their log densities, -log|2 pi covariance| / 2."""
+    return EstimatedShares(shares_A, len(sizes_K), best.steps, best.converged)
 
 
 @dataclass(frozen=True)
 class _Mixture:
-    gaussians: _Gaussians
+    """K Gaussians of W dimensions with one covariance, and the membership of each row in them."""
+
     rows_NK: Array
-    """The membership of each row in each cluster."""
+    means_KW: Array
+    precision_WW: Array
     bic: float
     steps: int
     converged: bool
 
-    @property
-    def num_clusters(self) -> int:
-        return int(self.rows_NK.shape[1])
-
 
 def _fit(points_NW: Array, rows_NK: Array, max_steps: int, tolerance: float) -> _Mixture:
-    """Expectation maximisation (McLachlan and Peel, "Finite Mixture Models", 2000, section 3.9.2)."""
+    """Expectation maximisation (McLachlan and Peel, "Finite Mixture Models", 2000, section 3.9.2).
+
+    ``points_NW`` have mean 0.
+    """
     num_rows, width = points_NW.shape
+    total_WW = points_NW.T @ points_NW / num_rows
     steps, converged = 0, False
     while steps < max_steps and not converged:
-        gaussians = _gaussians(points_NW, rows_NK)
-        towards_WK = gaussians.precision_WW @ gaussians.means_KW.T
-        constants_K = np.log(gaussians.weights_K) - 0.5 * (gaussians.means_KW.T * towards_WK).sum(axis=0)
+        weights_K = rows_NK.mean(axis=0)
+        means_KW = rows_NK.T @ points_NW / (num_rows * weights_K)[:, None]
+        covariance_WW = total_WW - (means_KW.T * weights_K) @ means_KW
+        covariance_WW += REGULARISATION * np.trace(total_WW) / width * np.eye(width)
+        precision_WW = np.linalg.inv(covariance_WW)
+        towards_WK = precision_WW @ means_KW.T
+        constants_K = np.log(weights_K) - 0.5 * (means_KW.T * towards_WK).sum(axis=0)
         rows_NK, log_densities_N = _softmax(points_NW @ towards_WK + constants_K)
-        moved = np.abs(rows_NK.mean(axis=0) - gaussians.weights_K).max()
+        moved = np.abs(rows_NK.mean(axis=0) - weights_K).max()
         steps, converged = steps + 1, bool(moved <= tolerance)
         if (dead := rows_NK.sum(axis=0) < 1e-6).any():
             rows_NK, converged = rows_NK[:, ~dead], False
-    squares = float(((points_NW @ gaussians.precision_WW) * points_NW).sum(axis=1).mean())
-    log_likelihood = num_rows * (float(log_densities_N.mean()) - 0.5 * squares + gaussians.constant)
-    k = len(gaussians.weights_K)
-    bic = -2 * log_likelihood + (k * width + k - 1) * np.log(num_rows)
-    return _Mixture(gaussians, rows_NK, bic, steps, converged)
-
-
-def _gaussians(points_NW: Array, rows_NK: Array) -> _Gaussians:
-    """Fit the Gaussians to clusters of these rows by maximum likelihood; ``points_NW`` have mean 0."""
-    num_rows, width = points_NW.shape
-    weights_K = rows_NK.mean(axis=0)
-    means_KW = rows_NK.T @ points_NW / (num_rows * weights_K)[:, None]
-    total_WW = points_NW.T @ points_NW / num_rows
-    covariance_WW = total_WW - (means_KW.T * weights_K) @ means_KW
-    covariance_WW += REGULARISATION * np.trace(total_WW) / width * np.eye(width)
+    squares = float(((points_NW @ precision_WW) * points_NW).sum(axis=1).mean())
     constant = -0.5 * float(np.linalg.slogdet(2 * np.pi * covariance_WW)[1])
-    return _Gaussians(weights_K, means_KW, np.linalg.inv(covariance_WW), constant)
+    log_likelihood = num_rows * (float(log_densities_N.mean()) - 0.5 * squares + constant)
+    k = len(weights_K)
+    bic = -2 * log_likelihood + (k * width + k - 1) * np.log(num_rows)
+    return _Mixture(rows_NK, means_KW, precision_WW, bic, steps, converged)
 
 
-def _with_nearest_joined(rows_NK: Array, gaussians: _Gaussians) -> Array:
-    """Merge the two clusters whose means are nearest by the common covariance."""
-    means_KW, precision_WW = gaussians.means_KW, gaussians.precision_WW
-    products_KK = means_KW @ precision_WW @ means_KW.T
+def _with_nearest_joined(mixture: _Mixture) -> Array:
+    """Return the memberships after merging the two clusters whose means are nearest by the common covariance."""
+    products_KK = mixture.means_KW @ mixture.precision_WW @ mixture.means_KW.T
     squares_K = np.diag(products_KK)
     distances_KK = squares_K[:, None] + squares_K - 2 * products_KK
     np.fill_diagonal(distances_KK, np.inf)
-    first, second = sorted(divmod(int(distances_KK.argmin()), len(means_KW)))
-    joined_NK = rows_NK.copy()
+    first, second = sorted(divmod(int(distances_KK.argmin()), len(squares_K)))
+    joined_NK = mixture.rows_NK.copy()
     joined_NK[:, first] += joined_NK[:, second]
     return np.delete(joined_NK, second, axis=1)
 

@@ -26,7 +26,12 @@ def label(job: Job, shares_A: Array | None) -> PseudoAttributes:
         shares_A = _estimate(job, logits_NA)
     if shares_A is not None:
         offsets_A = fit_offsets(logits_NA, shares_A)
-        _warn_of_ties(job, logits_NA, shares_A, offsets_A)
+        met_A = _counts(logits_NA, offsets_A) / len(logits_NA)
+        if np.abs(met_A - shares_A).max() > max(MET_TO, 1 / len(logits_NA)):
+            job.warnings.append(
+                f"the shares {shares_A.round(4).tolist()} cannot be met, as many rows have the same logits: the labels "
+                f"have {met_A.round(4).tolist()}"
+            )
     assign_argmax(job.logits, offsets=offsets_A, **job.assign_arguments)
     return job.result("proportional", shares=shares_A, offsets=offsets_A)
 
@@ -47,18 +52,13 @@ def fit_offsets(logits_NA: Array, shares_A: Array) -> Array:
         for a in present:
             others = present[present != a]
             gaps_N = (logits_NA[:, others] + offsets_A[others]).max(axis=1) - logits_NA[:, a]
-            offsets_A[a] = _threshold(gaps_N, int(wanted_A[a]))
+            below, above = max(wanted_A[a] - 1, 0), min(wanted_A[a], num_rows - 1)
+            ordered_N = np.partition(gaps_N, (below, above))
+            offsets_A[a] = (ordered_N[below] + ordered_N[above]) / 2
         if np.abs(_counts(logits_NA, offsets_A) - wanted_A).max() <= max(1, EXACT_TO * num_rows):
             break
     offsets_A[present] -= offsets_A[present].mean()
     return offsets_A
-
-
-def _threshold(values_N: Array, num_below: int) -> float:
-    """Return a number that ``num_below`` of the values are below, midway between two of them."""
-    below, above = max(num_below - 1, 0), min(num_below, len(values_N) - 1)
-    ordered_N = np.partition(values_N, (below, above))
-    return float(ordered_N[below] + ordered_N[above]) / 2
 
 
 def _counts(logits_NA: Array, offsets_A: Array) -> NDArray[np.int64]:
@@ -87,15 +87,6 @@ def _estimate(job: Job, logits_NA: Array) -> Array | None:
     if not found.converged:
         job.warnings.append(f"the shares still moved after {found.steps} steps: {found.shares_A.round(4).tolist()}")
     return found.shares_A
-
-
-def _warn_of_ties(job: Job, logits_NA: Array, shares_A: Array, offsets_A: Array) -> None:
-    met_A = _counts(logits_NA, offsets_A) / len(logits_NA)
-    if np.abs(met_A - shares_A).max() > max(MET_TO, 1 / len(logits_NA)):
-        given, met = (np.round(shares, 4).tolist() for shares in (shares_A, met_A))
-        job.warnings.append(
-            f"the shares {given} cannot be met, as many rows have the same logits: the labels have {met}"
-        )
 
 
 def checked_proportions(proportions: ArrayLike, num_attributes: int) -> Array:
