@@ -25,8 +25,8 @@ DRAWS_A_PART = 1 << 16
 class TrainingGroups:
     """The groups of the N training rows: ``groups`` (N,) int64 with -1 for unknown, ``labels`` (N,) int64.
 
-    ``num_groups`` = C * A counts the groups that could occur, ``num_classes`` = C. Under soft membership ``posterior``
-    (N, A) float32 is each row's membership in the groups of its class, NaN throughout where that is unknown.
+    ``num_groups`` = C * A counts the groups that could occur. Under soft membership ``posterior`` (N, A) float32 is
+    each row's membership in the groups of its class, NaN throughout where that is unknown.
     """
 
     groups: NDArray[np.int64]
@@ -56,9 +56,8 @@ class Draws(Protocol):
 class Objective:
     """Turns the per-sample losses of a batch into the loss of a step. The base class takes their plain mean.
 
-    An instance belongs to one training run. The training loop asks it for two things: the loss of each batch
-    (`observe`, `loss`), and the course of training (`draws` of an epoch, `end_epoch`, `extra_epochs`). Its state goes
-    into checkpoints. The class says what it can be combined with, which `dbpt.settings.combinations` reads.
+    An instance belongs to one training run, and its state goes into checkpoints. The class says what it can be combined
+    with, which `dbpt.settings.combinations` reads.
     """
 
     name: ClassVar[str]
@@ -86,8 +85,6 @@ class Objective:
         """Build from the training rows; ``apply`` is ``"sampling"`` only where the class `can_sample`."""
         self.training, self.apply = training, apply
 
-    # --- the loss
-
     def observe(self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor) -> None:
         """See a batch before its `loss` is asked for. ``per_sample_loss`` has no gradient."""
         return
@@ -111,15 +108,13 @@ class Objective:
         """(G,) mean p_true of each group as last observed, NaN for an empty group; None if not observed."""
         return None
 
-    # --- the course of training
-
     def draws(self, seed: int, epoch: int) -> Draws:
         """Return the rows of ``epoch`` (from 0), a pure function of the arguments and the state: here each row once."""
         num_rows = len(self.training.labels)
         return GroupStream(GroupIndex(np.zeros(num_rows, dtype=np.int64), 1), np.array([num_rows]), seed, epoch)
 
     def end_epoch(self, correct: Callable[[], torch.Tensor]) -> bool:
-        """End an epoch; return True if the head is to start anew, as after a stage that only looked at the data.
+        """End an epoch; return True if the head is to start anew.
 
         ``correct()`` costs a pass over the data and returns (N,) bool: the training rows that the head gets right now.
         """
@@ -134,8 +129,6 @@ class Objective:
     def note(self) -> str | None:
         """A remark for the user when training has ended; None if there is none."""
         return None
-
-    # --- the state
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that a checkpoint needs to go on exactly."""

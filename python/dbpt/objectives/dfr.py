@@ -1,7 +1,6 @@
 """Deep feature reweighting: refit the last layer on group-balanced validation rows (Kirichenko et al., 2023).
 
-arXiv 2204.02937, by the procedure of the authors' code. Their features are those of a network trained by ERM; ours are
-CLIP's, frozen. scikit-learn fits the layer, not the training loop.
+arXiv 2204.02937, by the procedure of the authors' code, but on CLIP's frozen features. scikit-learn fits the layer.
 """
 
 from __future__ import annotations
@@ -28,9 +27,8 @@ class Dfr(Objective):
     """L1-penalised logistic regression on standardised features of validation rows, as many of each group.
 
     Worst-group accuracy chooses the penalty: fitted on a balanced subset of one half of validation, judged on the
-    other. The layer is then the mean of `SUBSETS` layers, each fitted on another balanced subset of all of validation.
-    A balanced subset has min_g N_g rows of each group that has any. Rows of unknown group are left out. Settings of the
-    training loop (epochs, rate, ``select``) have no effect.
+    other. The layer is then the mean of `SUBSETS` layers, each fitted on another balanced subset of all of validation:
+    min_g N_g rows of each group that has any. Settings of the training loop (epochs, rate, ``select``) have no effect.
     """
 
     name = "dfr"
@@ -60,23 +58,14 @@ def refit_layer(
     num_classes: int,
     seed: int,
 ) -> RefittedLayer:
-    """Return the last layer that deep feature reweighting finds.
+    """Return the layer for validation rows with ``features`` (N, D), ``labels`` and ``groups`` (N,), -1 for unknown.
 
-    Args:
-        train_features: (M, D) rows of the training split, whose means and deviations standardise at the end.
-        features: (N, D) rows of validation.
-        labels: (N,) their classes, each of which has a row of known group.
-        groups: (N,) their groups, -1 unknown; some group has two rows.
-        num_classes: C.
-        seed: of the halves and the subsets.
-
-    Raises:
-        InputError: scikit-learn is not installed.
+    The means and deviations of ``train_features`` (M, D) standardise the last fits. Each class has a row of known
+    group, and some group has two. Raises `InputError` if scikit-learn is not installed.
     """
     known = groups >= 0
     features_ND, labels, groups = features[known].astype(np.float64), labels[known], groups[known]
-    half = _half_of_each_group(groups, seed)
-    penalty = _best_penalty(features_ND, labels, groups, half, num_classes, seed)
+    penalty = _best_penalty(features_ND, labels, groups, num_classes, seed)
     mean_D, scale_D = _standard(train_features.astype(np.float64))
     standardised_ND = (features_ND - mean_D) / scale_D
     layers = [
@@ -110,11 +99,11 @@ def _best_penalty(
     features_ND: NDArray[np.float64],
     labels: NDArray[np.int64],
     groups: NDArray[np.int64],
-    half: NDArray[np.bool_],
     num_classes: int,
     seed: int,
 ) -> float:
-    """The first of `PENALTIES` with the best worst-group accuracy on the rows outside ``half`` (N,)."""
+    """Return the first of `PENALTIES` with the best worst-group accuracy on the half of the rows that is not fitted."""
+    half = _half_of_each_group(groups, seed)
     (subset,) = balanced_subsets(groups[half], seed, 1)
     rows = np.flatnonzero(half)[subset]
     mean_D, scale_D = _standard(features_ND[rows])
@@ -130,7 +119,7 @@ def _best_penalty(
 def _fit(
     features_ND: NDArray[np.float64], labels: NDArray[np.int64], penalty: float, num_classes: int, seed: int
 ) -> Layer:
-    """Weights (C, D) and bias (C,) of logistic regressions by liblinear, one for each of more than two classes."""
+    """Fit weights (C, D) and bias (C,) by liblinear, one regression for each of more than two classes."""
     regression = import_scikit_learn().LogisticRegression
     # The argument for an L1 penalty has another name from scikit-learn 1.8 on.
     l1 = {"l1_ratio": 1.0} if regression().get_params()["l1_ratio"] is not None else {"penalty": "l1"}
@@ -146,13 +135,13 @@ def _fit(
 
 
 def _standard(features_ND: NDArray[np.float64]) -> Layer:
-    """Means and standard deviations (D,), 1 for a feature that is constant."""
+    """Return means and standard deviations (D,), 1 for a feature that is constant."""
     deviation_D = features_ND.std(axis=0)
     return features_ND.mean(axis=0), np.where(deviation_D > 1e-12, deviation_D, 1.0)
 
 
 def _half_of_each_group(groups: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
-    """(N,) whether a row is in the half to fit on, the larger half of a group of odd size."""
+    """Return (N,) bool: the rows of the half to fit on, the larger half of a group of odd size."""
     half = np.zeros(len(groups), dtype=np.bool_)
     for group in np.unique(groups):
         members = np.flatnonzero(groups == group)

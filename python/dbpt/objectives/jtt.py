@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 class Jtt(Objective):
     """Two stages: ERM for ``identification_epochs``, whose errors on the training rows are the error set E.
 
-    Then the head starts anew, with the paper's loss, proportional to up_weight * sum_{i in E} l_i + sum_{i not in E}
-    l_i: the mean over training rows of which those of E are repeated ``up_weight`` times. With ``apply="sampling"``
-    they are drawn that often, in an epoch of N draws all the same. Uses no groups.
+    Then the head starts anew, with the paper's loss: the mean over training rows of which those of E are repeated
+    ``up_weight`` times. With ``apply="sampling"`` they are drawn that often, in an epoch of N draws all the same.
     """
 
     name = "jtt"
@@ -32,8 +31,7 @@ class Jtt(Objective):
         self, training: TrainingGroups, *, identification_epochs: int, up_weight: float, apply: str = "loss"
     ) -> None:
         super().__init__(training, apply=apply)
-        self._identification_epochs, self._up_weight = identification_epochs, up_weight
-        self._epochs_seen = 0
+        self._identification_epochs, self._up_weight, self._epochs_seen = identification_epochs, up_weight, 0
         self.errors: NDArray[np.bool_] | None = None
         """(N,) whether each training row is in the error set; None in the first stage."""
         self._weights: torch.Tensor | None = None
@@ -70,9 +68,8 @@ class Jtt(Objective):
             return super().draws(seed, epoch)
         from dbpt.sampling import GroupSampler
 
-        sampler = GroupSampler(
-            self.errors.astype(np.int64), group_weights=[1.0, self._up_weight], seed=seed, num_groups=2
-        )
+        groups = self.errors.astype(np.int64)
+        sampler = GroupSampler(groups, group_weights=[1.0, self._up_weight], seed=seed, num_groups=2)
         sampler.set_epoch(epoch)
         return sampler
 

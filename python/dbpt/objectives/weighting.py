@@ -21,10 +21,10 @@ class WeightingObjective(Objective):
     The mean is over the batch and never divided by the sum of weights. A row of unknown group weighs the mean weight of
     its class's rows; 1 if none of them has a group. Under soft membership a row weighs the mean of its groups' weights.
 
-    With ``apply="sampling"`` a row is drawn in proportion to its weight, N draws an epoch, and the loss is the plain
-    mean: `dbpt.sampling.GroupSampler`, with exact quotas, or under soft membership `WeightedSampler`, drawing
-    independently. The weights are those at the beginning of the epoch. If another rule, ``drawn_by``, decides the
-    draws, a row's loss is multiplied by its weight over the weight that it is drawn by.
+    With ``apply="sampling"`` a row is drawn in proportion to its weight at the beginning of the epoch, N draws an
+    epoch, and the loss is the plain mean: `dbpt.sampling.GroupSampler`, with exact quotas, or under soft membership
+    `WeightedSampler`. If another rule, ``drawn_by``, decides the draws, a row's loss is multiplied by its weight over
+    the weight that it is drawn by.
     """
 
     uses_groups = True
@@ -51,13 +51,11 @@ class WeightingObjective(Objective):
         return (weights * per_sample_loss).mean()
 
     def _weights(self, rule: GroupWeighting, groups: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """(B,) the weights of rows by ``rule``."""
         if self.training.posterior is not None:
             return rule.soft_sample_weights(groups, labels)
         return rule.sample_weights(groups, labels, num_classes=self.training.num_classes)
 
-    def observe_values(self, values: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor) -> None:
-        """Let the rule observe ``values`` (B,) of rows, by their groups (B,) or posterior (B, A)."""
+    def _observe_values(self, values: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor) -> None:
         if self.training.posterior is not None:
             self.rule.observe_soft(groups, labels, values)
         else:
@@ -69,19 +67,15 @@ class WeightingObjective(Objective):
             return super().draws(seed, epoch)
         from dbpt.sampling import GroupSampler, WeightedSampler
 
-        training = self.training
+        groups, labels, size = self.training.groups, self.training.labels, self.training.num_groups
         sampler: GroupSampler | WeightedSampler
-        if training.posterior is not None:
-            weights = self.drawn_by.soft_sample_weights(training.posterior, training.labels)
-            sampler = WeightedSampler(weights, len(training.labels), seed=seed)
+        if self.training.posterior is not None:
+            weights = self.drawn_by.soft_sample_weights(self.training.posterior, labels)
+            sampler = WeightedSampler(weights, len(labels), seed=seed)
         else:
+            weights = self.drawn_by.group_weights
             sampler = GroupSampler(
-                training.groups,
-                group_weights=self.drawn_by.group_weights,
-                seed=seed,
-                num_groups=training.num_groups,
-                unknown="class",
-                labels=training.labels,
+                groups, group_weights=weights, seed=seed, num_groups=size, unknown="class", labels=labels
             )
         sampler.set_epoch(epoch)
         return sampler
@@ -92,7 +86,7 @@ class WeightingObjective(Objective):
         return self.rule.group_weights
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return the group weights and the observed sums."""
+        """Return the state of the rule."""
         return self.rule.state()
 
     def load_state(self, state: dict[str, NDArray[Any]]) -> None:
@@ -133,7 +127,7 @@ class Dbpt(WeightingObjective):
 
     def observe(self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor) -> None:
         """Observe the probabilities exp(-loss) of the batch."""
-        self.observe_values((-per_sample_loss).exp(), groups, labels)
+        self._observe_values((-per_sample_loss).exp(), groups, labels)
 
     def end_epoch(self, correct: Callable[[], torch.Tensor]) -> bool:
         """Move the weights towards this epoch's target."""
@@ -149,13 +143,12 @@ class Dbpt(WeightingObjective):
 class GroupDro(WeightingObjective):
     """Group DRO: minimise the worst group's mean loss (Sagawa et al., 2020, arXiv 1911.08731, algorithm 1).
 
-    loss = sum_g q_g * L_g, where q_g <- q_g * exp(step_size * L_g) at each step, then sum q = 1. q
-    weighs the *means* L_g of groups, which each batch estimates without bias, also for groups that many batches lack:
-    see `dbpt.GroupDRO`.
+    loss = sum_g q_g * L_g, where q_g <- q_g * exp(step_size * L_g) at each step, then sum q = 1. q weighs the *means*
+    L_g of groups, which each batch estimates without bias: see `dbpt.GroupDRO`.
 
     With ``apply="loss"`` rows are drawn as they are, and each weighs w_g = q_g / N_g * sum N. With ``"sampling"``
     groups are drawn uniformly, as the authors and WILDS do, by the weights of `Balanced`, and a row weighs q_g times
-    the number of groups: so every group is always among the draws.
+    the number of groups.
     """
 
     name = "groupdro"
@@ -171,12 +164,12 @@ class GroupDro(WeightingObjective):
 
     def observe(self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor) -> None:
         """Move q by the batch's losses, before it weighs them."""
-        self.observe_values(per_sample_loss, groups, labels)
+        self._observe_values(per_sample_loss, groups, labels)
         self.rule.step()
 
 
 def _drawn_shares(training: TrainingGroups, drawn_by: GroupWeighting) -> NDArray[np.float64]:
-    """(G,) each group's share of the draws, on any scale, where rows are drawn by the weights of ``drawn_by``."""
+    """Return (G,) each group's share of the draws, on any scale, where rows are drawn by ``drawn_by``."""
     if training.posterior is None:
         return training.counts * drawn_by.group_weights
     weights_N = drawn_by.soft_sample_weights(training.posterior, training.labels)
