@@ -16,8 +16,7 @@ from dbpt.training.records import EpochRecord, PeakRates, Rows, TrainingSettings
 
 SCHEMA_VERSION = 6
 WAY_OUT = "start afresh with --overwrite"
-MAY_CHANGE = ("lr", "default_lr")
-"""Settings that are not part of the fingerprint: the learning rate may be lowered on the way."""
+MAY_CHANGE = ("lr", "default_lr")  # the learning rate may be lowered on the way
 
 
 @dataclass(frozen=True)
@@ -55,10 +54,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(path: Path, fingerprint: str) -> Checkpoint | None:
-    """Read the checkpoint at ``path``; None if there is none yet.
-
-    Raises `InputError` if it belongs to a run with other settings or data, cannot be read, or has changed.
-    """
+    """Read the checkpoint, or None if there is none. Raises `InputError` if it is damaged or of another run."""
     if not os.path.lexists(path):
         return None
     tensors, metadata = read_tensors(path, "checkpoint", version=SCHEMA_VERSION, way_out=WAY_OUT)
@@ -74,18 +70,17 @@ def training_fingerprint(outer: str, training: Rows, validation: Rows, settings:
     fixed = {name: value for name, value in asdict(settings).items() if name not in MAY_CHANGE}
     digest.update(json.dumps(fixed, sort_keys=True).encode())
     for rows in (training, validation):
-        arrays = (rows.features, rows.labels, rows.groups, rows.posterior)
-        for array in (array for array in arrays if array is not None):
-            digest.update(str(array.shape).encode())
-            digest.update(np.ascontiguousarray(array).data)
+        for array in (rows.features, rows.labels, rows.groups, rows.posterior):
+            if array is not None:
+                digest.update(str(array.shape).encode())
+                digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
 def lowered_rates(rates: PeakRates, lr: float, next_epoch: int | None, path: Path) -> PeakRates:
     """Return the rates of a training that goes on with ``lr`` from its checkpoint at ``path``.
 
-    A finished training, whose ``next_epoch`` is None, keeps its rates. Raises `InputError` for a higher rate than the
-    checkpoint's.
+    A finished training, whose ``next_epoch`` is None, keeps its rates. Raises `InputError` for a higher rate.
     """
     before = rates[-1][1]
     if lr > before:

@@ -19,10 +19,7 @@ LARGEST_LOSS = 2.0**24
 
 @dataclass(frozen=True)
 class DivergenceCheck:
-    """Checks of one epoch (from 1), which trains ``objective`` at learning rate ``lr``; each raises `InputError`.
-
-    The message advises the peak rate ``lower_lr``, and to resume from the last checkpoint if ``resumable``.
-    """
+    """Checks of one epoch (from 1) at learning rate ``lr``; each raises `InputError`, which advises ``lower_lr``."""
 
     objective: str
     epoch: int
@@ -32,9 +29,10 @@ class DivergenceCheck:
 
     def check_step(self, per_sample_loss: torch.Tensor, parameters: Iterable[torch.Tensor]) -> None:
         """Refuse losses (B,) that are too large or not finite, and such gradients of ``parameters``."""
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        found = torch.stack([per_sample_loss.detach().max(), _norm(gradients)])  # one wait for the device
-        loss, gradient = found.tolist()
+        gradient_norm = _norm(parameter.grad for parameter in parameters if parameter.grad is not None)
+        loss, gradient = torch.stack(
+            [per_sample_loss.detach().max(), gradient_norm]
+        ).tolist()  # waits for the device once
         self.check_loss(loss)
         self._check_norm("gradient", gradient)
 
@@ -55,7 +53,7 @@ class DivergenceCheck:
 
     def check_weights(self, parameters: Iterable[torch.Tensor]) -> None:
         """Refuse trained ``parameters`` whose norm is not finite."""
-        self._check_norm("trained weights", _norm([parameter.detach() for parameter in parameters]).item())
+        self._check_norm("trained weights", _norm(parameter.detach() for parameter in parameters).item())
 
     def check_predictions(self, predictions: NDArray[np.int64]) -> None:
         """Refuse validation ``predictions`` (N,) with a -1, which stands for logits that are not finite."""
@@ -77,8 +75,8 @@ class DivergenceCheck:
         )
 
 
-def _norm(tensors: list[torch.Tensor]) -> torch.Tensor:
-    """The Euclidean norm of all entries together; infinite where float32 cannot hold it."""
+def _norm(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
+    """Return the Euclidean norm of all entries together; infinite where float32 cannot hold it."""
     norms = torch.stack([torch.linalg.vector_norm(tensor.float()) for tensor in tensors])
     total: torch.Tensor = torch.linalg.vector_norm(norms)
     return total

@@ -1,8 +1,4 @@
-"""Warnings about a finished training, one line each.
-
-None of the limits is tuned: a classifier that guesses has the loss log C, and no figure over fewer than `SMALL_GROUP`
-rows is trusted.
-"""
+"""Warnings about a finished training, one line each. None of the limits is tuned: guessing has the loss log C."""
 
 import math
 from collections.abc import Sequence
@@ -23,28 +19,20 @@ def training_findings(
 ) -> list[str]:
     """Return the warnings: lowered rates, divergence, groups without draws or weight, weights on too few rows.
 
-    ``asked_lr`` is the peak learning rate of the settings; ``group_names`` (G,) name the groups that are trained on.
+    ``asked_lr`` is the peak learning rate of the settings; ``group_names`` (G,) are those of the objective.
     """
     counted = trained.history[objective.extra_epochs :]
     best = trained.history[trained.selected_epoch - 1]
-    return [
-        *_rates(trained, asked_lr),
-        *_divergence(counted, objective),
-        *_lost_groups(counted, objective, group_names),
-        *_few_effective_rows(best, objective, group_names),
-    ]
+    lost, few = _lost_groups(counted, objective, group_names), _few_effective_rows(best, objective, group_names)
+    return [*_rates(trained, asked_lr), *_divergence(counted, objective), *lost, *few]
 
 
 def _rates(trained: Trained, asked_lr: float) -> list[str]:
-    rates = trained.peak_rates
-    lines = [
-        f"the learning rate was lowered from {before:g} to {lr:g} after epoch {epoch - 1}"
-        for (_, before), (epoch, lr) in pairwise(rates)
-    ]
-    if rates[-1][1] != asked_lr:
-        lines.append(
-            f"all its epochs were done, at learning rate {rates[-1][1]:g}, when --lr was lowered to {asked_lr:g}"
-        )
+    lines, last = [], trained.peak_rates[-1][1]
+    for (_, before), (epoch, lr) in pairwise(trained.peak_rates):
+        lines.append(f"the learning rate was lowered from {before:g} to {lr:g} after epoch {epoch - 1}")
+    if last != asked_lr:
+        lines.append(f"all its epochs were done, at learning rate {last:g}, when --lr was lowered to {asked_lr:g}")
     return lines
 
 
@@ -53,16 +41,13 @@ def _divergence(history: list[EpochRecord], objective: Objective) -> list[str]:
     first, last, guessing = history[0].loss, history[-1].loss, math.log(objective.training.num_classes)
     if last <= max(first * _largest_rise(history, objective), guessing):
         return []
-    return [
-        f"training diverged: its loss rose from {first:.3g} to {last:.3g}, where guessing has {guessing:.3g}; lower "
-        "--lr"
-    ]
+    figures = f"from {first:.3g} to {last:.3g}, where guessing has {guessing:.3g}"
+    return [f"training diverged: its loss rose {figures}; lower --lr"]
 
 
 def _largest_rise(history: list[EpochRecord], objective: Objective) -> float:
-    """An upper bound on the factor by which reweighting alone can raise the loss; 1 without weights."""
-    start_G = objective.start_weights
-    if start_G is None:
+    """Return an upper bound on the factor by which reweighting alone can raise the loss; 1 without weights."""
+    if (start_G := objective.start_weights) is None:
         return 1.0
     moved = [np.array(record.group_weights, dtype=np.float64) for record in history if record.group_weights]
     return max((float((weights_G[start_G > 0] / start_G[start_G > 0]).max()) for weights_G in moved), default=1.0)
@@ -108,8 +93,5 @@ def _few_effective_rows(best: EpochRecord, objective: Objective, group_names: Se
 
 
 def effective_rows(group_weights: NDArray[np.float64], counts: NDArray[np.float64]) -> float:
-    """Return Kish's effective sample size (1965), (sum w)^2 / sum w^2 over rows: N for equal weights, else less.
-
-    ``group_weights`` (G,) float64 is the weight of a row of each group, ``counts`` (G,) float64 the number of rows.
-    """
+    """Return Kish's effective sample size (1965), (sum w)^2 / sum w^2 over ``counts`` (G,) rows of each group."""
     return float((counts @ group_weights) ** 2 / (counts @ group_weights**2))

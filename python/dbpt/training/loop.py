@@ -52,7 +52,8 @@ def train(
     """Train ``head`` on ``training`` and leave it at the epoch that ``settings.select`` finds best on ``validation``.
 
     All ``ranks`` call this with the same arguments: each computes its part of every batch, and all end with the same
-    head. Only rank 0 reads and writes the checkpoint; a run with another number of ranks may continue from it.
+    head. Only rank 0 reads and writes the checkpoint; a run with another number of ranks may continue from it. Raises
+    `InputError` if training diverges (`dbpt.training.divergence`), or the checkpoint is of another run.
 
     Args:
         head: maps features (B, D) to logits (B, C).
@@ -60,15 +61,11 @@ def train(
         training: N rows to train on.
         validation: rows for model selection.
         settings: hyperparameters.
-        checkpoint_path: where the state is saved after each epoch. A run found there is continued, at a lower
-            ``settings.lr`` if that has changed.
+        checkpoint_path: file for the state after each epoch. A run found there goes on, maybe at a lower learning rate.
         fingerprint: the caller's digest of what it built the head and objective from.
         on_epoch: is called after each epoch.
         live: computes the features of training rows at each draw, instead of ``training.features``.
         ranks: the processes of this run.
-
-    Raises:
-        InputError: training diverges (`dbpt.training.divergence`), or the checkpoint is of another run.
     """
     ranks.copy_first([*head.parameters(), *head.buffers()])
     run = _Run(head, objective, training, validation, settings, live, ranks, resumable=checkpoint_path is not None)
@@ -104,8 +101,8 @@ def progress_bar(title: str, epochs: int, *, hidden: bool = False) -> Iterator[C
 def one_thread_if_small(multiply_adds: int) -> Iterator[None]:
     """Run on one CPU thread of torch if a step is small, then restore the number of threads.
 
-    Threads that wait for each other thousands of times a second gain nothing on free cores, and on busy ones make a
-    step of a small text tower twenty times slower.
+    Threads that wait for each other gain nothing on free cores, and make a small text tower twenty times slower on busy
+    ones.
     """
     before = torch.get_num_threads()
     if multiply_adds < SMALL_STEP:
@@ -146,7 +143,7 @@ class _Run:
         self._start()
 
     def _start(self) -> None:
-        """Begin from the head as it was given: at first, and where the objective starts it anew."""
+        """Begin from the head as it was given."""
         self.head.load_state_dict(self.initial_state)
         self.optimizer = build_optimizer(self.head.parameters(), self.settings)
         self.first_epoch = len(self.history)
@@ -162,9 +159,11 @@ class _Run:
         return {name: value.detach().clone() for name, value in self.head.state_dict().items()}
 
     def epoch(self) -> EpochRecord:
-        """Train one epoch, move the objective, judge on validation."""
         number, settings, objective = len(self.history), self.settings, self.objective
-        lr = self._set_learning_rate(number)
+        since_start, budget, warmup = number - self.first_epoch, settings.epochs, settings.warmup_epochs
+        lr = learning_rate(since_start, lr=settings.lr, epochs=budget, warmup_epochs=warmup)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
         lower_lr = min(settings.lr / 10, settings.default_lr)
         check = DivergenceCheck(objective.name, number + 1, lr, lower_lr, self.resumable)
         draws = objective.draws(settings.seed, number)
@@ -185,13 +184,6 @@ class _Run:
         if starts_anew:
             self._start()
         return record
-
-    def _set_learning_rate(self, epoch: int) -> float:
-        settings, epoch = self.settings, epoch - self.first_epoch
-        lr = learning_rate(epoch, lr=settings.lr, epochs=settings.epochs, warmup_epochs=settings.warmup_epochs)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        return lr
 
     def _train_epoch(self, draws: Draws, check: DivergenceCheck) -> float:
         """Take the steps of the epoch's ``draws`` and return the mean loss."""
@@ -228,10 +220,9 @@ class _Run:
     @torch.no_grad()
     def _correct(self) -> torch.Tensor:
         """Return (N,) bool: the training rows that the head classifies correctly now."""
-        total = len(self.labels)
-        own = self.ranks.part(total)
+        own = self.ranks.part(len(self.labels))
         correct = predictions(self.head, self.features[own]) == self.labels[own]
-        return self.ranks.gather(correct.byte(), total).bool()
+        return self.ranks.gather(correct.byte(), len(self.labels)).bool()
 
     def _features(self, rows: torch.Tensor, epoch: int, first_draw: int) -> torch.Tensor:
         if self.live is None:

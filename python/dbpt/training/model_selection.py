@@ -16,8 +16,7 @@ ROWS_A_PASS = 1 << 14
 def predictions(head: nn.Module, features: torch.Tensor) -> torch.Tensor:
     """Return the (N,) int64 class of the largest logit of ``features`` (N, D); -1 where a logit is not finite.
 
-    The head sees `ROWS_A_PASS` rows at a time, which bounds the memory. A `Head` computes once whatever does not depend
-    on the features, such as the class weights of a prompt.
+    The head sees `ROWS_A_PASS` rows at a time, which bounds the memory.
     """
     frozen = head.frozen() if isinstance(head, Head) else head
     parts = (frozen(part) for part in torch.split(features, ROWS_A_PASS))
@@ -27,8 +26,7 @@ def predictions(head: nn.Module, features: torch.Tensor) -> torch.Tensor:
 def validation_score(select: Selection, epoch: int, wga: float | None, average: float) -> tuple[float, float]:
     """Return the score of an epoch: the largest is best, and the earlier epoch wins a tie.
 
-    ``wga`` is the worst-group accuracy over the groups that ``select`` names, None if no validation row has a group.
-    Raises `InputError` if ``select`` needs it all the same.
+    ``wga`` is over the groups that ``select`` names; None, if no validation row has a group, raises `InputError`.
     """
     if select == "last":
         return float(epoch), average

@@ -15,17 +15,14 @@ WARMUP_LR = 1e-5
 def build_optimizer(parameters: Iterable[torch.nn.Parameter], settings: TrainingSettings) -> torch.optim.Optimizer:
     """Return the optimizer that ``settings`` names."""
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(
-            parameters, lr=settings.lr, momentum=settings.sgd_momentum, weight_decay=settings.weight_decay
-        )
-    return torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
+        return torch.optim.SGD(parameters, settings.lr, settings.sgd_momentum, weight_decay=settings.weight_decay)
+    return torch.optim.AdamW(parameters, settings.lr, weight_decay=settings.weight_decay)
 
 
 def learning_rate(epoch: int, *, lr: float, epochs: int, warmup_epochs: int) -> float:
     """Return CoOp's learning rate of ``epoch``, from 0 (Zhou et al., 2022): a constant warm-up, then a cosine.
 
-    1e-5 while warming up, then lr/2 * (1 + cos(pi * (epoch - warmup_epochs) / epochs)). The warm-up does not raise an
-    ``lr`` below 1e-5.
+    1e-5, or ``lr`` if lower, while warming up, then lr/2 * (1 + cos(pi * (epoch - warmup_epochs) / epochs)).
     """
     if epoch < warmup_epochs:
         return min(WARMUP_LR, lr)

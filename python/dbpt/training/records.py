@@ -31,9 +31,8 @@ class Rows:
 class TrainingSettings:
     """Hyperparameters of a training. ``select`` is the rule of model selection; ``seed`` orders the batches.
 
-    ``optimizer`` is ``"sgd"``, with ``sgd_momentum``, or ``"adamw"``. A ``batch_size`` of 0 puts all rows in one batch.
-    An objective may add epochs of preparation to ``epochs``; none of them is selected. ``default_lr`` is the default of
-    this optimizer and head: where training diverges, no higher rate is advised.
+    ``optimizer`` is ``"sgd"`` or ``"adamw"``. A ``batch_size`` of 0 puts all rows in one batch. An objective may add
+    epochs of preparation to ``epochs``. Where training diverges, no rate above ``default_lr`` is advised.
     """
 
     epochs: int
@@ -50,11 +49,10 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch (from 1) as history.jsonl has it. Group arrays are None for objectives that have none.
+    """One epoch (from 1) as history.jsonl has it. Lists have a value for each group, None if the objective has none.
 
-    ``draws`` (G,) counts the rows drawn of each group where weights are applied by sampling, else None.
-    ``val_wga`` is over the groups that ``TrainingSettings.select`` judges by (pseudo unless ``true-wga``), None if no
-    validation row has one.
+    ``draws`` counts the rows drawn, where weights are applied by sampling. ``val_wga`` is over the groups that
+    ``TrainingSettings.select`` judges by, None if no validation row has one.
     """
 
     epoch: Count
