@@ -88,7 +88,14 @@ def array(name: str, values: ArrayLike) -> NDArray[Any]:
 
 def integers(name: str, values: ArrayLike) -> NDArray[np.int64]:
     """Return `values` as contiguous int64 (N,)."""
-    return np.ascontiguousarray(_vector(name, values, "iu"), dtype=np.int64)
+    return as_int64(name, _vector(name, values, "iu"))
+
+
+def as_int64(name: str, values: NDArray[Any]) -> NDArray[np.int64]:
+    """Return integers contiguous as int64; those beyond it, as uint64 may hold, are refused."""
+    if values.dtype.kind == "u" and values.size and values.max() > np.iinfo(np.int64).max:
+        raise InputError(f"{name} holds {values.max()}; expected integers up to 2**63 - 1")
+    return np.ascontiguousarray(values, dtype=np.int64)
 
 
 def numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:
@@ -117,7 +124,7 @@ def as_floats(values: NDArray[Any]) -> NDArray[Any]:
 
 def group_integers(name: str, values: ArrayLike, length: int) -> NDArray[np.int64]:
     """Return `values` as int64 (length,), one for each group."""
-    return np.ascontiguousarray(_vector(name, values, "iu", length), dtype=np.int64)
+    return as_int64(name, _vector(name, values, "iu", length))
 
 
 def group_numbers(name: str, values: ArrayLike, length: int) -> NDArray[np.float64]:

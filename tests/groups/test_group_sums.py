@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from observed_rows import RULES, content, observe, rows
@@ -23,6 +24,34 @@ def test_neither_order_nor_batches_change_a_bit(rule, seed, batches):
     for weights in (whole, parts):
         weights.step()
     assert content(parts) == content(whole)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_tensors_add_up_and_weigh_as_arrays_do(rule, dtype):
+    """With gradients and without, and in inference mode."""
+    of_tensors, of_arrays = rule(), rule()
+    for seed, mode in enumerate([torch.enable_grad, torch.no_grad, torch.inference_mode]):
+        groups, labels, posterior, values = (torch.from_numpy(array) for array in rows(seed, dtype=np.float64))
+        posterior, values = posterior.to(dtype), values.to(dtype)
+        observe(of_arrays, groups.numpy(), labels.numpy(), posterior.double().numpy(), values.double().numpy())
+        with mode():
+            observe(of_tensors, groups, labels, posterior * 1, values.requires_grad_() * 1)
+        for weights in (of_tensors, of_arrays)[: 2 * (seed % 2)]:
+            weights.step()
+    assert content(of_tensors) == content(of_arrays)
+    for found, expected in [
+        (
+            of_tensors.sample_weights(groups.int(), labels.tolist(), num_classes=3),
+            of_arrays.sample_weights(groups.numpy(), labels.numpy(), num_classes=3),
+        ),
+        (
+            of_tensors.soft_sample_weights(posterior, labels),
+            of_arrays.soft_sample_weights(posterior.double().numpy(), labels),
+        ),
+    ]:
+        assert found.dtype == torch.float32
+        assert found.tolist() == expected.astype(np.float32).tolist()
 
 
 def test_a_million_rows_of_a_thousand_groups():

@@ -458,7 +458,11 @@ SOFT = [[0.5, 0.25, 0.25]]
         (lambda w: w.observe([0], ["x"]), "^p_true has .* expected .* numbers"),
         (lambda w: w.observe([0], torch.ones(1, dtype=torch.complex64)), "^p_true has .* expected .* numbers"),
         (lambda w: w.observe([0, [1]], [0.5, 0.5]), "^groups is ragged"),
-        (lambda w: w.observe([0], torch.ones(1, device="meta")), "^p_true is a Tensor on device 'meta'"),
+        (
+            lambda w: w.observe([0], torch.ones(1, device="meta")),
+            "^p_true is a tensor that cannot be copied to the host",
+        ),
+        (lambda w: w.observe([2**64 - 1], [0.5]), "^groups holds 18446744073709551615; expected integers up to 2"),
         (lambda w: w.observe([3], [0.5]), r"^groups\[0\] is 3"),
         (lambda w: w.observe([-2], [0.5]), r"^groups\[0\] is -2"),
         (lambda w: w.observe([0, 1], [0.5]), "^p_true has length 1; expected 2"),
@@ -484,6 +488,10 @@ SOFT = [[0.5, 0.25, 0.25]]
         (lambda w: w.step(process_group="gloo"), "^process_group is 'gloo'; expected a torch.distributed"),
         (lambda w: w.load_state(w.state() | {"observed": "x"}), r'^state\["observed"\] has shape \(\)'),
         (lambda w: w.load_state(w.state() | {"observed": np.zeros((3, 3))}), r'^state\["observed"\] has .* integers'),
+        (
+            lambda w: w.load_state(w.state() | {"observed": np.full((3, 3), 2**64 - 1)}),
+            r'^state\["observed"\] holds 18446744073709551615; expected',
+        ),
         (
             lambda w: w.load_state(w.state() | {"observed": np.eye(3, dtype=int)}),
             r'^state\["observed"\]\[0\] is \[1, 0, 0\]; expected sums that somebody can have observed',

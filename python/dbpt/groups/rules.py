@@ -258,7 +258,7 @@ def _checked_shares(shares: str | ArrayLike, counts: NDArray[np.float64]) -> NDA
             raise InputError(f"shares is {shares!r}; expected 'natural', 'balanced' or an array (G,)")
         found = counts if shares == "natural" else filled.astype(np.float64)
     else:
-        found = arguments.numbers("shares", to_host(shares))
+        found = arguments.numbers("shares", to_host("shares", shares))
         check_length("shares", len(found), len(counts), "groups")
         _check_field("shares", found, ~filled | ((found > 0) & (found < np.inf)), "a finite number above 0")
     found = np.where(filled, found, 0.0)

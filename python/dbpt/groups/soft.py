@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from dbpt import arguments
 from dbpt.errors import InputError
 from dbpt.groups.sums import MEMBERSHIPS, UNIT, sum_by_group
-from dbpt.groups.tensors import beside, check_length, is_tensor, to_host, where
+from dbpt.groups.tensors import check_length, to_host
 
 _TOLERANCE = 0.01
 """How far a row of a posterior may be from adding up to 1, so that half precision is accepted."""
@@ -37,77 +37,49 @@ def soft_counts(posterior: ArrayLike, labels: ArrayLike, num_classes: int) -> ND
         >>> soft_counts([[0.75, 0.25], [0.5, 0.5], [float("nan")] * 2], [0, 0, 1], num_classes=2).tolist()
         [1.25, 0.75, 0.0, 0.0]
     """
-    rows_NA = arguments.matrix("posterior", to_host(posterior))
+    rows_NA = arguments.matrix("posterior", to_host("posterior", posterior))
     num_classes = arguments.integer("num_classes", num_classes, 1, _MAX_GROUPS // rows_NA.shape[1])
-    labels_N = arguments.integers("labels", to_host(labels))
+    labels_N = arguments.integers("labels", to_host("labels", labels))
     check_length("labels", len(labels_N), len(rows_NA), "the rows of posterior")
     num_groups = num_classes * rows_NA.shape[1]
     total: NDArray[np.int64] = np.zeros((num_groups, 3), dtype=np.int64)
     for begin in range(0, len(rows_NA), _ROWS_AT_ONCE):
         part = slice(begin, begin + _ROWS_AT_ONCE)
         groups, memberships = flat_memberships(rows_NA[part], labels_N[part], num_classes, first_row=begin)
-        total = total + sum_by_group(groups, memberships.reshape(-1), num_groups, MEMBERSHIPS)[:num_groups]
+        total = total + sum_by_group(groups, memberships.reshape(-1), num_groups, MEMBERSHIPS)
     counts: NDArray[np.float64] = total[:, 0].astype(np.float64) * 2.0**32 + total[:, 1]
     return counts / UNIT
 
 
-def flat_memberships(posterior_BA: Any, labels_B: Any, num_classes: int, *, first_row: int = 0) -> tuple[Any, Any]:
-    """Return the groups (B·A,) of all rows' attributes, and the memberships (B, A) of the rows in them.
-
-    A row of NaN is in group -1. A bad row is refused; on a device, which isn't waited for, it is in group -2.
-    """
+def flat_memberships(
+    posterior_BA: NDArray[Any], labels_B: NDArray[np.int64], num_classes: int, *, first_row: int = 0
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the groups (B·A,) of all rows' attributes, -1 for unlabelled rows, and the rows' memberships (B, A)."""
     columns = posterior_BA.shape[1]
-    memberships_BA, proper_B, unlabelled_B = as_memberships(posterior_BA)
-    known_B = (labels_B >= 0) & (labels_B < num_classes)
-    if not is_tensor(labels_B):
-        check_rows(posterior_BA, labels_B, num_classes, proper_B | unlabelled_B, first_row)
-    groups_BA = labels_B[:, None] * columns + beside(np.arange(columns), labels_B)
-    none_B = where(known_B & unlabelled_B, -1, -2)
-    return where((known_B & proper_B)[:, None], groups_BA, none_B[:, None]).reshape(-1), memberships_BA
+    memberships_BA, unlabelled_B = memberships(posterior_BA, labels_B, num_classes, first_row=first_row)
+    groups_BA = labels_B[:, None] * columns + np.arange(columns)
+    return np.where(unlabelled_B[:, None], -1, groups_BA).reshape(-1), memberships_BA
 
 
-def as_memberships(posterior_BA: Any) -> tuple[Any, Any, Any]:
-    """Return the rows (B, A) divided by their sums, float64, which rows are probabilities, and which are unlabelled.
+def memberships(
+    posterior_BA: NDArray[Any], labels_B: NDArray[np.int64], num_classes: int, *, first_row: int = 0
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the rows (B, A) divided by their sums, 0 where unlabelled, and which rows (B,) are unlabelled.
 
-    Rows that are no probabilities become 0; unlabelled ones are NaN throughout. Columns are added up one by one, which
-    gives the same bits in NumPy and on a device.
+    Refuses a label out of range, or a row that isn't probabilities, as row ``first_row`` and on.
     """
-    rows_BA = posterior_BA if is_tensor(posterior_BA) else posterior_BA.astype(np.float64)
-    total_B: Any
-    proper_B: Any
-    unlabelled_B: Any
-    total_B, proper_B, unlabelled_B = 0.0, True, True
+    rows_BA = posterior_BA.astype(np.float64)
     with np.errstate(all="ignore"):
-        for column_B in rows_BA.T:
-            total_B = total_B + column_B
-            proper_B = proper_B & (column_B >= 0)
-            unlabelled_B = unlabelled_B & (column_B != column_B)
-        proper_B = proper_B & (abs(total_B - 1) <= _TOLERANCE)
-        memberships_BA = where(proper_B[:, None], rows_BA / total_B[:, None], 0.0)
-    return memberships_BA, proper_B, unlabelled_B
-
-
-def check_rows(
-    posterior_BA: NDArray[Any], labels_B: NDArray[np.int64], num_classes: int, good_B: NDArray[np.bool_], first_row: int
-) -> None:
-    """Refuse labels out of range and bad rows of a posterior, the first of them by name."""
-    bad = np.flatnonzero((labels_B < 0) | (labels_B >= num_classes))
-    if bad.size:
-        row = bad[0]
+        total_B = rows_BA.cumsum(axis=1)[:, -1]  # column by column: sum() takes another order, and so gives other bits
+        proper_B = (rows_BA >= 0).all(axis=1) & (abs(total_B - 1) <= _TOLERANCE)
+        memberships_BA = np.where(proper_B[:, None], rows_BA / total_B[:, None], 0.0)
+    unlabelled_B: Any = np.isnan(rows_BA).all(axis=1)
+    for row in np.flatnonzero((labels_B < 0) | (labels_B >= num_classes))[:1]:
         raise InputError(f"labels[{first_row + row}] is {labels_B[row]}; expected a class from 0 to {num_classes - 1}")
-    bad = np.flatnonzero(~good_B)
-    if bad.size:
-        row = bad[0]
+    for row in np.flatnonzero(~(proper_B | unlabelled_B))[:1]:
         found = arguments.in_one_line(posterior_BA[row].tolist())
         raise InputError(
             f"posterior[{first_row + row}] is {found}; expected probabilities that add up to 1, or NaN throughout for "
             "an unlabelled row"
         )
-
-
-def check_columns(shape: tuple[int, ...], num_groups: int) -> None:
-    """Refuse posteriors whose columns cannot be the attributes of ``num_groups`` = C·A groups."""
-    if shape[1] == 0 or num_groups % shape[1]:
-        raise InputError(
-            f"posterior has shape {tuple(shape)}; expected (N, A) where there are C·A = {num_groups} groups"
-        )
+    return memberships_BA, unlabelled_B

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from dbpt import arguments
 from dbpt._core import AliasTable, WeightedStream
 from dbpt.errors import InputError
-from dbpt.groups.tensors import is_tensor, to_host
+from dbpt.groups.tensors import to_host
 from dbpt.sampling.epochs import MAX_DRAWS, EpochSampler, Stream
 from dbpt.sampling.ranks import LoopArguments
 
@@ -134,7 +134,7 @@ class _Law:
 
 def _floats(weights: ArrayLike | torch.Tensor) -> NDArray[np.floating]:
     """Return (N,) float64 or float32, contiguous and in native byte order: not copied if they are so."""
-    array = arguments.array("weights", _on_host(weights) if is_tensor(weights) else weights)
+    array = arguments.array("weights", to_host("weights", weights))
     if array.dtype.kind not in "iuf":
         raise InputError(f"weights has dtype {array.dtype}; expected real numbers")
     if array.ndim != 1 or array.size == 0:
@@ -142,12 +142,3 @@ def _floats(weights: ArrayLike | torch.Tensor) -> NDArray[np.floating]:
     kept = array.dtype.itemsize in (4, 8) and array.dtype.kind == "f"
     with np.errstate(over="ignore"):  # longdouble beyond float64 is infinite, and refused for it
         return np.require(array, array.dtype.newbyteorder("=") if kept else np.float64, ["C", "A"])
-
-
-def _on_host(weights: torch.Tensor) -> ArrayLike:
-    try:
-        return to_host(weights)
-    except (RuntimeError, TypeError, ValueError):
-        raise InputError(
-            f"weights is a tensor that cannot be copied to the host ({weights.layout}, {weights.device})"
-        ) from None
