@@ -7,7 +7,7 @@ from test_text_tower import TOWERS, WORDINGS, build, tokenizer_of
 from torch.nn import functional as F
 
 from dbpt.clip.text_tower import build_text_tower, fit_text_tower, prompt_token_ids, text_path
-from dbpt.clip.text_tower.memory import ChunkedTower, activation_bytes, hold_text
+from dbpt.clip.text_tower.build import ChunkedTower, activation_bytes, hold_text
 from dbpt.clip.text_tower.tower import text_module, token_embedding
 
 PATHS = ("plain", "custom-blocks", "siglip")
@@ -33,7 +33,7 @@ def test_chunks_give_the_features_and_gradient_of_one_piece(name, parts, specifi
     model, layout, context = case(name, specific)
     features, expected = gradient(build_text_tower(model, layout), context)
     rows = [list(range(first, len(NAMES), parts)) for first in range(parts)]
-    found = gradient(ChunkedTower(lambda part: build_text_tower(model, part), layout, rows), context)
+    found = gradient(ChunkedTower(model, layout, rows), context)
     torch.testing.assert_close(found[0], features, rtol=0, atol=5e-6)
     torch.testing.assert_close(found[1], expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
 
@@ -90,9 +90,9 @@ def test_a_held_hugging_face_tower_gives_nearly_the_same(bert_folder):
 
 def test_a_held_tower_has_no_image_tower_and_shares_the_embedding():
     model = build("plain")
-    held = hold_text(model, "bf16", mixed=True)
+    held = hold_text(model, "bf16")
     assert sum(parameter.numel() for parameter in held.visual.parameters()) == 0
     assert token_embedding(held) is token_embedding(model)
-    assert hold_text(model, "float32", mixed=True) is model
+    assert hold_text(model, "float32") is model
     assert isinstance(held, open_clip.CLIP)
     assert text_path(held) == text_path(model) == "shared-prefix"

@@ -9,7 +9,7 @@ from prompt_reference import reference_features
 from torch.nn import functional as F
 
 from dbpt.clip.text_tower import prompt_token_ids
-from dbpt.clip.text_tower.memory import ChunkedTower
+from dbpt.clip.text_tower.build import ChunkedTower
 from dbpt.clip.text_tower.tower import GeneralTower
 from dbpt.clip.zero_shot import zero_shot_weights
 from dbpt.errors import InputError

@@ -1,7 +1,5 @@
 """`Backbone`: the two frozen towers of a CLIP model, with the preprocessing and tokenizer that belong to them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any

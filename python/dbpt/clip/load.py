@@ -1,7 +1,5 @@
 """Loading a `Backbone`: by names, or from the spec that an earlier one left, whose digests are then checked."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator

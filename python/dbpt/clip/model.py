@@ -1,7 +1,5 @@
 """The open_clip module: built from a config, its weights from safetensors alone, loaded strictly."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable

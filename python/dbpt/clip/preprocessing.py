@@ -3,8 +3,6 @@
 In two steps, so that threads can crop, to bytes, and whole batches of these are normalised where the model is.
 """
 
-from __future__ import annotations
-
 from math import isfinite
 from pathlib import Path
 from typing import Any

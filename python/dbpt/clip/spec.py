@@ -5,8 +5,6 @@
 the config and preprocessing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The tokenizer of a backbone: open_clip's for the model, or a local `tokenizer.json`."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from functools import lru_cache

@@ -11,9 +11,7 @@ from dbpt.clip.text_tokenizer import Tokenizer
 from dbpt.clip.text_tower import ClassPosition, PromptLayout, context_token_ids, fit_text_tower, prompt_token_ids
 from dbpt.clip.text_tower.tower import text_weights, token_embedding
 from dbpt.data.words import Vocabulary
-from dbpt.heads.base import Head
-
-TEXT_MEMORY_MB = 1000
+from dbpt.heads.feature_heads import Head
 
 
 class PromptHead(Head):
@@ -23,18 +21,15 @@ class PromptHead(Head):
     class's context in each.
 
     Args:
-        backbone: supplies the text tower.
-        classes: the C class names and their wordings.
-        n_ctx: number of context vectors that start as N(0, 0.02^2).
-        seed: of these.
+        backbone, classes: the text tower, and the C class names with their wordings.
+        n_ctx, seed: how many context vectors start as N(0, 0.02^2), drawn from the seed.
         class_specific_context: a context for each class, (C, n_ctx, d): CoOp's CSC.
         class_position: the place of the wording, see `prompt_token_ids`.
         ctx_init: words whose token embeddings the context starts as, instead of ``n_ctx``.
-        text_precision: of the text tower's weights, a key of `text_tower.memory.PRECISIONS`.
+        text_precision: of the text tower's weights, float32 or bf16.
         text_memory_mb: limit for the text tower's activations in a step; more classes go through it in chunks.
 
-    Raises:
-        InputError: a wording does not fit beside the context, or ``ctx_init`` has no token.
+    Raises `InputError` if a wording does not fit beside the context, or ``ctx_init`` has no token.
     """
 
     def __init__(
@@ -48,16 +43,11 @@ class PromptHead(Head):
         class_position: ClassPosition = "end",
         ctx_init: str | None = None,
         text_precision: str = "float32",
-        text_memory_mb: int = TEXT_MEMORY_MB,
+        text_memory_mb: int = 1000,
     ) -> None:
         super().__init__()
         layout = prompt_layout(
-            backbone.tokenizer,
-            classes,
-            n_ctx=n_ctx,
-            class_specific_context=class_specific_context,
-            class_position=class_position,
-            ctx_init=ctx_init,
+            backbone.tokenizer, classes, n_ctx, ctx_init, class_position, class_specific_context=class_specific_context
         )
         number = (len(classes),) if class_specific_context else ()
         context = _first_context(backbone, (*number, layout.n_ctx), seed, ctx_init)
@@ -68,7 +58,8 @@ class PromptHead(Head):
         self.multiply_adds = self.text_tower.num_positions * text_weights(backbone.model)
         self.logit_scale = backbone.logit_scale
         self.logit_bias = backbone.logit_bias or 0.0
-        self.register_buffer("averaging_CP", _averaging(classes).to(backbone.device), persistent=False)
+        member_CP = F.one_hot(torch.tensor(_owners(classes), device=backbone.device)).T.float()
+        self.register_buffer("averaging_CP", member_CP / member_CP.sum(dim=1, keepdim=True), persistent=False)
         self.averaging_CP: torch.Tensor
 
     def weights(self) -> torch.Tensor:
@@ -101,11 +92,11 @@ class PromptHead(Head):
 def prompt_layout(
     tokenizer: Tokenizer,
     classes: Vocabulary,
+    n_ctx: int | None,
+    ctx_init: str | None,
+    class_position: ClassPosition,
     *,
-    n_ctx: int | None = None,
-    class_specific_context: bool = False,
-    class_position: ClassPosition = "end",
-    ctx_init: str | None = None,
+    class_specific_context: bool,
 ) -> PromptLayout:
     """Lay out the prompts of all wordings, class by class. Raises `InputError` as `PromptHead` does."""
     if ctx_init is not None:
@@ -130,9 +121,3 @@ def _first_context(backbone: Backbone, shape: tuple[int, ...], seed: int, ctx_in
 def _owners(classes: Vocabulary) -> list[int]:
     """Return the class number of each wording."""
     return [index for index, wordings in enumerate(classes.values()) for _ in wordings]
-
-
-def _averaging(classes: Vocabulary) -> torch.Tensor:
-    """Return the (C, P) matrix that takes the mean over each class's wordings."""
-    member_CP = F.one_hot(torch.tensor(_owners(classes))).T.float()
-    return member_CP / member_CP.sum(dim=1, keepdim=True)

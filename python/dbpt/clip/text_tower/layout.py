@@ -22,9 +22,7 @@ class PromptLayout:
     """Token ids of P prompts and the place of the context vectors in them.
 
     ids: (P, L) int64, placeholders where the context goes, padded as the tokenizer pads.
-    places: (P, L) int64, which context vector stands at a position, -1 where a token does. Contexts of several classes
-        are counted through: vector j of context number c is c * n_ctx + j.
-    n_ctx: number of context positions in a prompt.
+    places: (P, L) int64, the context vector at each position, -1 for a token; vector j of context c is c * n_ctx + j.
     """
 
     ids: torch.Tensor
@@ -44,14 +42,11 @@ def prompt_token_ids(
     class_position: ClassPosition = "end",
     owners: Sequence[int] | None = None,
 ) -> PromptLayout:
-    """Lay out P prompts of one wording each, as CoOp does; without start or end token where the tokenizer has none.
+    """Lay out P prompts of one wording each, as CoOp does.
 
     ``end``: ``[SOS][ctx][wording][.][EOS]``; ``middle``: half of the context (rounded down) on either side of the
-    wording; ``front``: ``[SOS][wording][ctx][.][EOS]``. Where a tokenizer makes one token of the last letters and the
-    full stop, that token counts as part of the wording.
-
-    ``owners`` (P,) gives the number of each prompt's own context; without it all prompts share one.
-
+    wording; ``front``: ``[SOS][wording][ctx][.][EOS]``. A token of the last letters with the full stop counts as part
+    of the wording. ``owners`` (P,) gives the number of each prompt's own context; without it all prompts share one.
     Raises `InputError` if a wording and its context do not fit into the tower's context length.
     """
     frame = _Frame(tokenizer)
@@ -63,7 +58,9 @@ def prompt_token_ids(
     ids, places = [], []
     for row, (full, name) in enumerate(zip(frame.contents(ids_PL), names, strict=True)):
         first = 0 if owners is None else owners[row] * n_ctx
-        inside = _places(full, name, range(first, first + n_ctx), before)
+        context = range(first, first + n_ctx)
+        split = len(name) if full[: len(name)] == name else len(full)
+        inside = [*context[:before], *[-1] * split, *context[before:], *[-1] * (len(full) - split)]
         words = iter(full)
         ids.append(frame.around([placeholder if place >= 0 else next(words) for place in inside], ids_PL[row]))
         places.append([-1] * frame.start + inside + [-1] * (frame.length - frame.start - len(inside)))
@@ -71,10 +68,7 @@ def prompt_token_ids(
 
 
 def context_token_ids(tokenizer: Tokenizer, words: str) -> torch.Tensor:
-    """Return the (n_ctx,) int64 ids of the words that a context starts as.
-
-    Raises `InputError` if there are none, or so many that no class name fits beside them.
-    """
+    """Return the (n_ctx,) int64 ids of a context of words. Raises `InputError` if none or too many for the tower."""
     frame = _Frame(tokenizer)
     ids = frame.contents(tokenizer([words]).long().cpu())[0]
     if not 0 < len(ids) < frame.length - frame.start - frame.ends:
@@ -86,18 +80,8 @@ def context_token_ids(tokenizer: Tokenizer, words: str) -> torch.Tensor:
     return torch.tensor(ids)
 
 
-def _places(full: list[int], name: list[int], context: range, before: int) -> list[int]:
-    """Put ``context`` around the tokens of ``name`` (-1), ``before`` of it in front; then the rest of ``full`` (-1)."""
-    split = len(name) if full[: len(name)] == name else len(full)
-    return [*context[:before], *[-1] * split, *context[before:], *[-1] * (len(full) - split)]
-
-
 class _Frame:
-    """The frame ``[start tokens][words][end tokens][padding]`` of a tokenizer, found by probing it.
-
-    length: number of positions L; start: number of start tokens (0 or 1); ends: number of end tokens; pad: the id of
-    padding, which the end token may share.
-    """
+    """The frame ``[start tokens][words][end tokens][padding]``, L positions, of a tokenizer, found by probing it."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.length = tokenizer([""]).shape[1]

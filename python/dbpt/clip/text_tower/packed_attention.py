@@ -8,7 +8,6 @@ Shapes: T packed tokens, Q those that ask (all T, or the last of each prompt), S
 suffix, P prompts, H heads, e width of a head, d = H e; n prompts in a bucket, m tokens of each.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,22 +90,21 @@ class _Bucket:
         return x.view(len(x), self.count, -1, x.shape[2]).transpose(0, 1)
 
 
-def _buckets(packing: Packing, *, only_ends: bool) -> Iterator[_Bucket]:
-    """Yield the buckets, where all T tokens ask, or the last one of each prompt alone."""
-    query, key = 0 if only_ends else packing.prefix, packing.prefix
-    for count, length in packing.buckets:
-        queries, keys = count if only_ends else count * length, count * length
-        own = slice(packing.prefix, packing.prefix + length)
-        yield _Bucket(count, slice(query, query + queries), slice(key, key + keys), own)
-        query, key = query + queries, key + keys
-
-
 class _Pairs:
-    """Pairs of a query and a key of the prefix or of the query's own prompt, in all heads: ``pairs`` (H, Q, K)."""
+    """Pairs of a query and a key of the prefix or of its own prompt, in all heads: ``pairs`` (H, Q, K).
+
+    All tokens ask, or with ``only_ends`` the last one of each prompt.
+    """
 
     def __init__(self, packing: Packing, num_heads: int, shape: torch.Size, *, only_ends: bool) -> None:
         self.num_heads, self.shape = num_heads, (num_heads, *shape)
-        self.prefix, self.buckets = slice(packing.prefix), list(_buckets(packing, only_ends=only_ends))
+        self.prefix, self.buckets = slice(packing.prefix), []
+        query, key = 0 if only_ends else packing.prefix, packing.prefix
+        for count, length in packing.buckets:
+            queries, keys = count if only_ends else count * length, count * length
+            own = slice(packing.prefix, packing.prefix + length)
+            self.buckets.append(_Bucket(count, slice(query, query + queries), slice(key, key + keys), own))
+            query, key = query + queries, key + keys
 
     def products(self, a_Qd: torch.Tensor, b_Td: torch.Tensor) -> torch.Tensor:
         """Multiply the query's a with the key's b; 0 where a prompt has no such key."""

@@ -1,12 +1,9 @@
 """The fast path, for causal towers of plain blocks: what all prompts share at their start runs once.
 
-In a causal tower the positions behind a prompt's EOS cannot influence the EOS row, which is all that is read: they are
-dropped. What all prompts share at their start (``[SOS][ctx]`` and common first tokens of the names; less where the
-class stands further in front, or has a context of its own) gives the same activations in every prompt: it runs once,
-and the remaining tokens attend to its keys and values. All tokens that are left run through the weights together, as
-one matrix without padding (`dbpt.clip.text_tower.packed_attention`). Into the first block, tokens come with the same
-queries, keys and values at every step, unless they are context: those are kept. Of the last block, only the EOS rows
-are computed.
+Only the EOS rows are read. In a causal tower later positions cannot influence them, and are dropped. The tokens or
+context vectors that all prompts start with give the same activations in each: they run once, and the other tokens
+attend to their keys and values. All tokens run through the weights as one matrix without padding (`packed_attention`).
+The first block computes queries, keys and values at each step for the context alone, the last block only EOS rows.
 """
 
 import torch
@@ -16,7 +13,7 @@ from torch import nn
 
 from dbpt.clip.text_tower.layout import PromptLayout
 from dbpt.clip.text_tower.packed_attention import Packing, packed_attention
-from dbpt.clip.text_tower.tower import TextTower, text_module, write_context
+from dbpt.clip.text_tower.tower import TextTower, context_at, text_module
 
 _EVERY = slice(None)
 
@@ -52,48 +49,38 @@ class SharedPrefixTower(TextTower):
     kv_T2d: torch.Tensor
     hidden_TK: torch.Tensor
     context_V: torch.Tensor
-    ids_V: torch.Tensor
     places_V: torch.Tensor
-    positions_V: torch.Tensor
+    positional_Vd: torch.Tensor
     ends_P: torch.Tensor
     unsort_P: torch.Tensor
 
     def __init__(self, model: nn.Module, layout: PromptLayout) -> None:
         super().__init__(text_module(model), layout)
         eos_P = _eos_positions(model, layout.ids)
-        self.shared_positions = shared = _common_prefix(layout, int(eos_P.min()))
+        differs_L = ((layout.ids != layout.ids[:1]) | (layout.places != layout.places[:1])).any(dim=0)
+        self.shared_positions = shared = int(differs_L[: int(eos_P.min())].long().cummax(dim=0).values.eq(0).sum())
         self.own_positions = lengths = (eos_P + 1 - shared).tolist()
         self.packing = Packing(shared, tuple((lengths.count(length), length) for length in sorted(set(lengths))))
         order = sorted(range(len(lengths)), key=lengths.__getitem__)
         cells = [(0, position) for position in range(shared)]
         cells += [(row, shared + i) for row in order for i in range(lengths[row])]
         rows, positions_T = torch.tensor(cells).T
-        ids_T, places_T = layout.ids[rows, positions_T], layout.places[rows, positions_T]
+        places_T = layout.places[rows, positions_T]
         context_V = (places_T >= 0).nonzero().flatten()
-        self._keep_constants(ids_T, positions_T)
-        self._keep(
-            hidden_TK=self.packing.hidden(),
-            context_V=context_V,
-            ids_V=ids_T[context_V],
-            places_V=places_T[context_V],
-            positions_V=positions_T[context_V],
-            ends_P=self.packing.ends(),
-            unsort_P=torch.tensor(order).argsort(),
-        )
-
-    @torch.no_grad()
-    def _keep_constants(self, ids_T: torch.Tensor, positions_T: torch.Tensor) -> None:
-        """Keep what enters the first block, and its projections; in the context's rows, the placeholders'."""
         device = self.frozen.positional_embedding.device
-        tokens_Td = self._at_positions(self.frozen.token_embedding(ids_T.to(device)), positions_T.to(device))
-        q_Td, kv_T2d = _queries_keys_values(self.frozen.transformer.resblocks[0], tokens_Td)
-        self._keep(tokens_Td=tokens_Td, q_Td=q_Td, kv_T2d=kv_T2d)
+        with torch.no_grad():  # constants; in the context's rows, the placeholders'
+            embedded_Td = self.frozen.token_embedding(layout.ids[rows, positions_T].to(device))
+            positional_Td = self.frozen.positional_embedding[positions_T.to(device)].to(embedded_Td.dtype)
+            tokens_Td = embedded_Td + positional_Td
+            q_Td, kv_T2d = _queries_keys_values(self.frozen.transformer.resblocks[0], tokens_Td)
+        self._keep(tokens_Td=tokens_Td, q_Td=q_Td, kv_T2d=kv_T2d, hidden_TK=self.packing.hidden(), context_V=context_V)
+        self._keep(places_V=places_T[context_V], positional_Vd=positional_Td[context_V.to(device)])
+        self._keep(ends_P=self.packing.ends(), unsort_P=torch.tensor(order).argsort())
 
     def forward(self, context: torch.Tensor) -> torch.Tensor:
         """Map context (n_ctx, d) or (C, n_ctx, d) to text features (P, D)."""
         blocks = self.frozen.transformer.resblocks
-        tokens_Vd = write_context(self.frozen.token_embedding(self.ids_V), self.places_V, context)
-        x_Vd = self._at_positions(tokens_Vd, self.positions_V)
+        x_Vd = context_at(self.places_V, context).to(self.positional_Vd.dtype) + self.positional_Vd
         x_Td = self.tokens_Td.index_copy(0, self.context_V, x_Vd)
         for number, block in enumerate(blocks):
             asking = self.ends_P if number == len(blocks) - 1 else _EVERY
@@ -106,10 +93,6 @@ class SharedPrefixTower(TextTower):
             found_Qd = packed_attention(q_Qd, kv_T2d, self.hidden_TK[asking], self.packing, block.attn.num_heads)
             x_Td = _block_output(block, x_Td[asking], found_Qd)
         return self._project(x_Td[self.unsort_P])
-
-    def _at_positions(self, tokens: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        added: torch.Tensor = self.frozen.positional_embedding[positions]
-        return tokens + added.to(tokens.dtype)
 
     def _project(self, eos_Pd: torch.Tensor) -> torch.Tensor:
         """Apply the final norm and the projection; (P, D) float32, of length 1."""
@@ -137,12 +120,6 @@ def _block_output(block: ResidualAttentionBlock, x_Qd: torch.Tensor, attended_Qd
     normed = block.ln_2(x_Qd).to(block.mlp.c_fc.weight.dtype)
     mlp: torch.Tensor = block.ls_2(block.mlp(normed))
     return x_Qd + mlp
-
-
-def _common_prefix(layout: PromptLayout, limit: int) -> int:
-    """Return how many leading positions, at most ``limit``, have the same token or context vector in every prompt."""
-    differs = (layout.ids != layout.ids[:1]) | (layout.places != layout.places[:1])
-    return int(differs.any(dim=0)[:limit].long().cummax(dim=0).values.eq(0).sum())
 
 
 def _pool_type(model: nn.Module) -> str | None:

@@ -13,8 +13,7 @@ from dbpt.clip.text_tower.layout import PromptLayout
 class TextTower(nn.Module):
     """A frozen text tower as a function of the context, for the prompts of a layout.
 
-    own_positions: how many positions run through the blocks for each of the P prompts alone.
-    shared_positions: how many run through them once for all.
+    A forward pass runs ``own_positions`` (P,) through the blocks, for each prompt, and ``shared_positions`` for all.
     """
 
     own_positions: list[int]
@@ -52,7 +51,9 @@ class GeneralTower(TextTower):
 
     def __init__(self, model: nn.Module, layout: PromptLayout) -> None:
         super().__init__(model, layout)
-        length = _needed_length(model, layout)
+        # a Hugging Face model masks padding: nothing counts behind the longest prompt
+        pad = getattr(getattr(text_module(model), "config", None), "pad_token_id", None)
+        length = layout.ids.shape[1] if pad is None else 1 + int((layout.ids != pad).any(dim=0).nonzero().max())
         self._keep(ids_PL=layout.ids[:, :length], places_PL=layout.places[:, :length])
         self.own_positions = [length] * len(layout.ids)
 
@@ -60,7 +61,8 @@ class GeneralTower(TextTower):
         """Map context (n_ctx, d) or (C, n_ctx, d) to text features (P, D)."""
 
         def hook(_module: nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
-            return write_context(output, self.places_PL, context)
+            inside = context_at(self.places_PL.clamp(min=0), context).to(output.dtype)
+            return torch.where((self.places_PL >= 0).unsqueeze(-1), inside, output)
 
         handle = token_embedding(self.frozen).register_forward_hook(hook)
         try:
@@ -68,15 +70,6 @@ class GeneralTower(TextTower):
         finally:
             handle.remove()
         return F.normalize(features.float(), dim=-1)
-
-
-def _needed_length(model: nn.Module, layout: PromptLayout) -> int:
-    """Return L, or for a Hugging Face model, which masks padding, the length of the longest prompt."""
-    config: Any = getattr(text_module(model), "config", None)
-    pad = getattr(config, "pad_token_id", None)
-    if pad is None:
-        return layout.ids.shape[1]
-    return 1 + int((layout.ids != pad).any(dim=0).nonzero().max())
 
 
 def text_module(model: nn.Module) -> Any:
@@ -103,9 +96,7 @@ def text_weights(model: nn.Module) -> int:
     )
 
 
-def write_context(tokens: torch.Tensor, places: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-    """Return ``tokens`` (..., d), with vector ``places`` (...) of ``context`` ([C,] n_ctx, d) where that is >= 0."""
-    vectors = context.reshape(-1, context.shape[-1])
+def context_at(places: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+    """Return the vectors (..., d) of ``context`` ([C,] n_ctx, d) at ``places`` (...), see `PromptLayout`."""
     # F.embedding, not indexing: its gradient is summed in a fixed order, whatever the number of threads
-    inside = F.embedding(places.clamp(min=0), vectors).to(tokens.dtype)
-    return torch.where((places >= 0).unsqueeze(-1), inside, tokens)
+    return F.embedding(places, context.reshape(-1, context.shape[-1]))
