@@ -30,7 +30,7 @@ class Backbone:
         preprocess: ``PIL.Image`` to (3, H, W) float32, exactly open_clip's inference transform; its `crop` gives
             (H, W, 3) uint8 instead.
         device: where `model` lives.
-        embed_dim: D, the width of the shared embedding space.
+        embed_dim: D, the width of the features.
         spec: JSON from which `load_backbone_from_spec` rebuilds the same backbone.
     """
 
@@ -94,10 +94,7 @@ class Backbone:
         return torch.cat(parts)
 
     def token_ids(self, texts: Sequence[str]) -> torch.Tensor:
-        """Tokenize sentences to (P, context_length) int64.
-
-        Raises `InputError` if the tokenizer isn't the model's, or for a sentence that does not fit.
-        """
+        """Tokenize sentences to (P, context_length) int64. Raises `InputError` for one that is too long."""
         ids = self.tokenizer(list(texts)).to(torch.int64)
         vocab_size = self.spec["config"]["text_cfg"].get("vocab_size", 49408)
         if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < vocab_size:
@@ -107,10 +104,8 @@ class Backbone:
             )
         cut = first_cut(self.tokenizer, texts, ids)
         if cut is not None:
-            raise InputError(
-                f"sentence {_shortened(texts[cut])!r} does not fit into the text tower's {ids.shape[1]} tokens; "
-                "shorten it"
-            )
+            text = texts[cut] if len(texts[cut]) <= 100 else texts[cut][:97] + "..."
+            raise InputError(f"sentence {text!r} does not fit into the text tower's {ids.shape[1]} tokens; shorten it")
         return ids
 
 
@@ -123,10 +118,6 @@ def image_precision_of(spec: dict[str, Any]) -> str:
             f"--image-precision: {precision!r} is none of {', '.join(names)}{nearest(str(precision), names)}"
         )
     return str(precision)
-
-
-def _shortened(text: str, limit: int = 100) -> str:
-    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def _checked(features: torch.Tensor, tower: str, reason: str) -> torch.Tensor:

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,7 @@ def load_backbone(
         device: a torch device, or `auto`: a GPU where there is one.
         image_precision: what the image tower is held in: float32, bf16, or fp16 for GPUs alone.
 
-    Raises:
-        InputError: for anything that isn't there, isn't known, or doesn't fit.
+    Raises `InputError` for anything that isn't there, isn't known, or doesn't fit.
     """
     where = _device(device)
     if image_precision == "fp16" and where.type == "cpu":  # (a run made with it can be loaded there)
@@ -62,11 +61,10 @@ def load_backbone_from_spec(
 
     Args:
         spec: `Backbone.spec` as read back from JSON.
-        device: a torch device, or `auto`: a GPU where there is one.
+        device: as for `load_backbone`.
         weights: where the weights file is now, if it has moved; its digest must be that of the spec.
 
-    Raises:
-        InputError: if a file is gone or changed, a published tag gives other weights, or the spec's schema is unknown.
+    Raises `InputError` if a file is gone or changed, a published tag gives other weights, or the schema is unknown.
     """
     version = spec.get("schema_version")
     if version != SPEC_SCHEMA_VERSION:
@@ -85,8 +83,10 @@ def _build(spec: dict[str, Any], device: torch.device, *, tokenizer_now: bool) -
     precision = image_precision_of(spec)
     is_published = spec["weights"]["kind"] == "published"
     if is_published and "config" not in spec:
-        spec["config"] = _published_config(spec)
-    tokenizer = _tokenizer(spec) if tokenizer_now else _LaterTokenizer(spec)  # the weights take longer: they come last
+        with _from_open_clip(spec):
+            config: dict[str, Any] = open_clip.get_model_config(spec["model"])
+        spec["config"] = config | {"quick_gelu": True} if _needs_quick_gelu(spec) else config
+    tokenizer = _tokenizer(spec) if tokenizer_now else _later_tokenizer(spec)  # the weights take longer: they come last
     model = (_published(spec) if is_published else _local(spec)).float()
     assert isinstance(model.visual, torch.nn.Module)
     model.visual.to(IMAGE_PRECISIONS[precision])  # the text tower stays in float32
@@ -115,12 +115,6 @@ def _local(spec: dict[str, Any]) -> torch.nn.Module:
         model = build_model(spec["config"], spec["model"])
     _settle_digest(weights, state_digest(model.state_dict().items()), f"{spec['model']} with random weights")
     return model
-
-
-def _published_config(spec: dict[str, Any]) -> dict[str, Any]:
-    with _from_open_clip(spec):
-        config: dict[str, Any] = open_clip.get_model_config(spec["model"])
-    return config | {"quick_gelu": True} if _needs_quick_gelu(spec) else config
 
 
 def _published(spec: dict[str, Any]) -> torch.nn.Module:
@@ -174,19 +168,10 @@ def _tokenizer(spec: dict[str, Any]) -> Tokenizer:
     return model_tokenizer(spec["model"]) if entry["kind"] == "model" else simple_tokenizer(spec["config"])
 
 
-class _LaterTokenizer:
-    """A spec's tokenizer, loaded and checked at the first text."""
-
-    def __init__(self, spec: dict[str, Any]) -> None:
-        self._spec = spec
-
-    @cached_property
-    def _loaded(self) -> Tokenizer:
-        return _tokenizer(self._spec)
-
-    def __call__(self, texts: list[str], context_length: int | None = None) -> torch.Tensor:
-        """Tokenize; raises `InputError` if the tokenizer is gone or has changed."""
-        return self._loaded(texts, context_length)
+def _later_tokenizer(spec: dict[str, Any]) -> Tokenizer:
+    """Return a spec's tokenizer, which is loaded and checked at the first text."""
+    load_once = cache(lambda: _tokenizer(spec))
+    return lambda texts, context_length=None: load_once()(texts, context_length)
 
 
 def _device(device: str) -> torch.device:

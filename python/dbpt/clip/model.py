@@ -33,12 +33,10 @@ def build_model(config: dict[str, Any], named: str) -> torch.nn.Module:
         config["text_cfg"]["hf_model_pretrained"] = False
     custom_text = config.pop("custom_text", False) or is_hf_text
     text_class = open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP
-    model_class = text_class if custom_text else open_clip.CLIP
     try:
-        model = model_class(**config)
+        model: torch.nn.Module = (text_class if custom_text else open_clip.CLIP)(**config)
     except Exception as error:  # open_clip and timm raise whatever the wrong value leads to
         raise InputError(f"{named}: open_clip can't build this model ({foreign_error(error)})") from error
-    assert isinstance(model, torch.nn.Module)
     return model
 
 
@@ -98,7 +96,13 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
         if name in state and name in expected and state[name].numel() == expected[name].numel() == 1:
             state[name] = state[name].reshape(expected[name].shape)
     _check_fit(path, state, expected)
-    _check_numbers(path, {name: state[name] for name, _ in model.named_parameters()})
+    for name, _ in model.named_parameters():
+        if not state[name].is_floating_point():
+            raise InputError(
+                f"{path}: {name} holds {state[name].dtype}, expected floating point; quantised weights are not read"
+            )
+        if not bool(state[name].isfinite().all()):
+            raise InputError(f"{path}: {name} holds NaN or an infinity; take the weights from where they came again")
     model.load_state_dict(state, strict=True)
 
 
@@ -116,16 +120,6 @@ def _check_fit(path: Path, state: dict[str, torch.Tensor], expected: dict[str, t
     found = "; ".join(label + first_few(names, 3) for label, names in problems if names)
     if found:
         raise InputError(f"{path}: the checkpoint of another architecture than the model's config ({found})")
-
-
-def _check_numbers(path: Path, parameters: dict[str, torch.Tensor]) -> None:
-    for name, tensor in parameters.items():
-        if not tensor.is_floating_point():
-            raise InputError(
-                f"{path}: {name} holds {tensor.dtype}, expected floating point; quantised weights are not read"
-            )
-        if not bool(tensor.isfinite().all()):
-            raise InputError(f"{path}: {name} holds NaN or an infinity; take the weights from where they came again")
 
 
 def state_digest(state: Iterable[tuple[str, torch.Tensor]]) -> str:

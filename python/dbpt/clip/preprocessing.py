@@ -22,14 +22,9 @@ _CHOICES = {"interpolation": ["bicubic", "bilinear"], "resize_mode": ["shortest"
 
 
 class Preprocessing:
-    """`PIL.Image` to (3, H, W) float32, as open_clip's inference transform; or by `crop` and `normalise`.
-
-    Attributes:
-        size: (H, W) of the tower's input.
-    """
+    """`PIL.Image` to (3, H, W) float32, as open_clip's inference ``transform`` for ``size`` (H, W) does it."""
 
     def __init__(self, transform: Any, size: tuple[int, int]) -> None:
-        """Take open_clip's ``transform`` apart, which was made for ``size``."""
         *self._resize_and_crop, _to_tensor, normalise = transform.transforms
         self._mean, self._std = normalise.mean, normalise.std
         self.size = size
@@ -41,8 +36,7 @@ class Preprocessing:
     def crop(self, image: Image.Image, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """Resize and crop to (H, W, 3) uint8, red, green, blue; into ``out``, if it is given.
 
-        Any number of threads may do so at once; the interpreter lock is released for nearly all of it. Raises
-        `InputError` for an ``out`` of another shape or type.
+        Threads may do so at once; the interpreter lock is released for nearly all of it.
         """
         shape = (*self.size, 3)
         pixels = np.empty(shape, dtype=np.uint8) if out is None else out

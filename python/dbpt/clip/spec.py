@@ -28,7 +28,11 @@ def new_spec(
     """Return the spec of a model, for the arguments of `load_backbone`."""
     name = str(model)
     if name.lower().endswith(".json"):
-        spec = _spec_of_file(Path(name), pretrained)
+        path = Path(name)
+        config = _read_config(path)
+        if pretrained is None:
+            raise InputError(f"{path}: a model config needs its weights: give the .safetensors file as --pretrained")
+        spec = _spec_of_config(str(path.resolve()), *config, pretrained)
     elif name.startswith("local-dir:"):
         spec = _spec_of_folder(Path(name.removeprefix("local-dir:")), pretrained)
     elif name.startswith("hf-hub:"):
@@ -43,11 +47,9 @@ def new_spec(
 
 
 def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read a model config file; returns the config and the preprocessing.
+    """Read the config and preprocessing of a model config file, as `load_backbone` describes it.
 
-    Either the keys embed_dim, vision_cfg, text_cfg stand at the top, optionally with ``preprocess`` (default: OpenAI's
-    mean and std, bicubic, resized straight to the image size), or, as in an ``open_clip_config.json``, under
-    ``model_cfg`` with ``preprocess_cfg`` beside (default: open_clip's, shortest side and centre crop).
+    Or an ``open_clip_config.json``, with ``model_cfg`` and ``preprocess_cfg`` (default: open_clip's).
     """
     content = read_json(path, "model config")
     if "model_cfg" in content:
@@ -63,17 +65,12 @@ def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return config, check_preprocess(path, given, default)
 
 
-def _spec_of_file(path: Path, pretrained: str | Path | None) -> dict[str, Any]:
-    config = _read_config(path)
-    if pretrained is None:
-        raise InputError(f"{path}: a model config needs its weights: give the .safetensors file as --pretrained")
-    return _spec_of_config(str(path.resolve()), *config, pretrained)
-
-
 def _spec_of_folder(folder: Path, pretrained: str | Path | None) -> dict[str, Any]:
     config, preprocess = _read_config(folder / "open_clip_config.json")
     if pretrained is None:
-        files = sorted(folder.glob("*.safetensors"), key=_open_clip_first)
+        files = sorted(
+            folder.glob("*.safetensors"), key=lambda file: (not file.name.startswith("open_clip"), file.name)
+        )
         if not files:
             raise InputError(f"{folder}: no .safetensors file in this folder (pickled checkpoints are not loaded)")
         pretrained = files[0]
@@ -82,10 +79,6 @@ def _spec_of_folder(folder: Path, pretrained: str | Path | None) -> dict[str, An
     if config["text_cfg"].get("hf_tokenizer_name") and own.is_file():
         spec["tokenizer"] = {"kind": "file", "path": str(own.resolve())}
     return spec
-
-
-def _open_clip_first(file: Path) -> tuple[bool, str]:
-    return not file.name.startswith("open_clip"), file.name
 
 
 def _spec_of_config(
@@ -148,11 +141,7 @@ _PARTS: Mapping[str, Callable[[Any, dict[str, Any]], bool]] = {
 
 
 def check_spec(spec: Any, path: Path) -> None:
-    """Refuse a spec that was read from ``path``, and is not as `load_backbone` writes them.
-
-    Raises:
-        InputError: naming the file and the part of the spec.
-    """
+    """Raise `InputError` for a spec, read from ``path``, that is not as `load_backbone` writes them."""
     for name, is_right in _PARTS.items():
         value = spec
         for key in name.split("."):

@@ -17,10 +17,10 @@ from dbpt.files.typed_json import read_json
 
 
 class Tokenizer(Protocol):
-    """Texts to token ids (P, context_length) int64, by default of the model's context length; longer ones are cut."""
+    """A function that turns texts into ids, padded and cut to ``context_length``, by default the model's."""
 
     def __call__(self, texts: list[str], context_length: int | None = None) -> torch.Tensor:
-        """Tokenize, pad, cut."""
+        """Return the (P, context_length) int64 ids."""
 
 
 def context_length(config: dict[str, Any]) -> int:
@@ -95,32 +95,23 @@ class FileTokenizer:
             self._tokenizer = HFTokenizer.from_file(str(file))
         except Exception as error:  # the package raises bare Exception
             raise InputError(f"{file}: not a tokenizer.json ({foreign_error(error, 80)})") from None
-        self._file = file
+        self._file, self._length = file, context_length(config)
         options = text_cfg.get("tokenizer_kwargs") or {}
         self._clean = get_clean_fn(options.get("clean", "whitespace"))
-        self._pad = self._pad_id(file, text_cfg)
-        self._stripped = self._separator_id(file) if options.get("strip_sep_token") else None
-        self._length = context_length(config)
+        pad = self._tokenizer.padding["pad_id"] if self._tokenizer.padding else self._special_id("pad_token")
+        self._pad = int(text_cfg.get("pad_id", 0) if pad is None else pad)
+        self._stripped: int | None = None
+        if options.get("strip_sep_token"):  # open_clip replaces it by 0 for models trained without an end token (CLIPA)
+            separator = self._special_id("sep_token")
+            self._stripped = self._tokenizer.token_to_id("[SEP]") if separator is None else separator
+            if self._stripped is None:
+                raise InputError(
+                    f"{file}: no [SEP] token, which this model replaces by padding: it is another model's file"
+                )
 
-    def _pad_id(self, file: Path, text_cfg: dict[str, Any]) -> int:
-        if self._tokenizer.padding:
-            return int(self._tokenizer.padding["pad_id"])
-        pad_id = self._special_id(file, "pad_token")
-        return int(text_cfg.get("pad_id", 0)) if pad_id is None else pad_id
-
-    def _separator_id(self, file: Path) -> int:
-        """Return the end token, which open_clip replaces by 0 for a model that was trained without one (CLIPA)."""
-        found = self._special_id(file, "sep_token")
-        found = self._tokenizer.token_to_id("[SEP]") if found is None else found
-        if found is None:
-            raise InputError(
-                f"{file}: no [SEP] token, which this model replaces by padding: it is another model's file"
-            )
-        return int(found)
-
-    def _special_id(self, file: Path, name: str) -> int | None:
-        """Return the id of a token that the tokenizer_config.json beside ``file`` names; None if it names none."""
-        beside = file.with_name("tokenizer_config.json")
+    def _special_id(self, name: str) -> int | None:
+        """Return the id of a token that the tokenizer_config.json beside the file names; None if it names none."""
+        beside = self._file.with_name("tokenizer_config.json")
         if not os.path.lexists(beside):
             return None
         token = read_json(beside, "tokenizer_config.json").get(name)

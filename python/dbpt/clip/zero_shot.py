@@ -35,8 +35,7 @@ def zero_shot_logits(
             their text features (Radford et al., 2021, section 3.1.4). "logits": the mean of their logits, which is
             smaller the more they differ.
 
-    Raises:
-        InputError: an argument is wrong, or a sentence doesn't fit into the text tower.
+    Raises `InputError` for a wrong argument or a sentence that doesn't fit into the text tower.
     """
     features_ND = arguments.array("features", features)
     if features_ND.ndim != 2 or features_ND.shape[1] != backbone.embed_dim or features_ND.dtype.kind != "f":
@@ -59,13 +58,10 @@ def zero_shot_logits(
         )
     weights_KD = _mean_text_features(backbone, list(texts), owners_P)
     if combine == "embeddings":
-        weights_KD = normalise(weights_KD)
-    return clip_logits(
-        features_ND.astype(np.float32, copy=False),
-        weights_KD,
-        logit_scale=backbone.logit_scale,
-        logit_bias=backbone.logit_bias,
-    )
+        weights_KD = _normalise(weights_KD)
+    cosine_NK = features_ND.astype(np.float32, copy=False) @ weights_KD.T
+    logits: NDArray[np.float32] = np.float32(backbone.logit_scale) * cosine_NK + np.float32(backbone.logit_bias or 0.0)
+    return logits
 
 
 def zero_shot_weights(backbone: Backbone, texts: list[str], owners: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -73,7 +69,7 @@ def zero_shot_weights(backbone: Backbone, texts: list[str], owners: NDArray[np.i
 
     ``owners`` (P,) int64 says which of the K names each sentence belongs to (Radford et al., 2021, section 3.1.4).
     """
-    return normalise(_mean_text_features(backbone, texts, owners))
+    return _normalise(_mean_text_features(backbone, texts, owners))
 
 
 def _mean_text_features(backbone: Backbone, texts: list[str], owners: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -81,15 +77,6 @@ def _mean_text_features(backbone: Backbone, texts: list[str], owners: NDArray[np
     return np.stack([features_PD[owners == k].mean(axis=0) for k in range(int(owners.max()) + 1)])
 
 
-def normalise(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Divide each row by its length, as torch does it."""
+def _normalise(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     unit: NDArray[np.float32] = F.normalize(torch.from_numpy(np.ascontiguousarray(rows)), dim=-1).numpy()
     return unit
-
-
-def clip_logits(
-    features: NDArray[np.float32], weights: NDArray[np.float32], *, logit_scale: float, logit_bias: float | None
-) -> NDArray[np.float32]:
-    """Return (N, K) float32 logits: scaled cosine [+ bias]; ``logit_scale`` is the factor, already exponentiated."""
-    logits: NDArray[np.float32] = np.float32(logit_scale) * (features @ weights.T) + np.float32(logit_bias or 0.0)
-    return logits
