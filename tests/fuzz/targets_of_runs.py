@@ -83,7 +83,7 @@ def run_pseudo_attributes(place: Workplace) -> Parse:
 
     def read(path: Path) -> None:
         labelled = RunLabels(run, classifier)
-        rows = labelled.rows(labelled.default_split())
+        rows = labelled.rows("test" if (labelled.splits == 2).any() else "val")
         assert all(labelled.paths[row] for row in rows) and labelled.confidence[rows].ndim == 1
 
     return place.parser_of("run/pseudo_attributes.safetensors", read)

@@ -23,7 +23,7 @@ WAY_OUT = "draw a new sample"
 
 @dataclass(frozen=True)
 class Stratum:
-    """Images of one class and one pseudo attribute (-1: none) that the classifier gets all right or all wrong.
+    """Images of one class and one pseudo attribute (-1: none), all classified right or all wrong.
 
     ``size`` of them are in the split, ``drawn`` in the sample; their confidence is from ``low`` to ``high``.
     """
@@ -39,10 +39,7 @@ class Stratum:
 
 @dataclass(frozen=True, repr=False)
 class Design:
-    """A sample of n images of one split.
-
-    ``attributes`` maps names to wordings; ``paths`` and ``stratum``, an index into ``strata``, are by image.
-    """
+    """A sample of one split; by image, ``paths`` and ``stratum``, an index into ``strata``."""
 
     run: str
     dataset: str
@@ -61,10 +58,7 @@ class Design:
 
     @property
     def sample(self) -> str:
-        """16 letters by which the labels of this sample are told from those of another.
-
-        Letters alone, because spreadsheets read some digests as numbers. The path of the run's folder is no part.
-        """
+        """16 letters that identify the sample, wherever its run is; spreadsheets read some digests as numbers."""
         content = json.dumps([{**self._described(), "run": None}, self.paths, self.stratum], ensure_ascii=False)
         digest = hashlib.sha256(content.encode("utf-8", "surrogateescape")).hexdigest()[:16]
         return digest.translate(str.maketrans("0123456789abcdef", "abcdefghijklmnop"))
@@ -96,11 +90,7 @@ def write_design(folder: Path, design: Design) -> None:
 
 
 def read_design(folder: Path) -> Design:
-    """Read what `write_design` wrote.
-
-    Raises:
-        InputError: not such a folder, another schema version, or files that were changed since.
-    """
+    """Read what `write_design` wrote. Raises `InputError` if it isn't there, or was changed since."""
     path, rows = folder / "design.json", folder / "sample.csv"
     try:
         path.lstat()

@@ -49,17 +49,14 @@ def draw_label_sample(
     Args:
         run: the run folder.
         out: the folder to create: ``index.html``, and ``sample.csv`` and ``design.json`` for `judge_labels`.
-        n: how many images; all of the split if it has no more.
+        n, seed: how many images are drawn, all of the split if it has no more, and the seed of the draw.
         split: ``train``, ``val`` or ``test``; by default test, or validation where there are no test images.
-        seed: of the draw.
-        data: the run's table, if it has moved.
-        root: the folder of the images, if it has moved.
+        data, root: the run's table and the folder of the images, if they have moved.
         weights, device, cache: as in `dbpt.evaluate`.
         log: gets one line of progress at a time.
 
-    Raises:
-        InputError: as `dbpt.load`; ``out`` exists; an unknown or empty split; ``n`` too small for one image of each
-            stratum; images that have gone or become unreadable, named.
+    Raises `InputError` as `dbpt.load` does; if ``out`` exists; for an unknown or empty split; if ``n`` is too small for
+    an image of each stratum; for images that have gone or become unreadable.
     """
     from dbpt.runs.run_folder import load
 
@@ -74,7 +71,7 @@ def draw_label_sample(
     if classifier.config.embeddings is not None:
         raise InputError(f"{run}: was fitted on --embeddings, without images; there is nothing to show and label")
     labelled = RunLabels(Path(run), classifier)
-    split = labelled.default_split() if split is None else split
+    split = split or ("test" if (labelled.splits == SPLITS.index("test")).any() else "val")
     rows = labelled.rows(split)
     dataset = _dataset(classifier, [labelled.paths[row] for row in rows], data, root)
     right = _right(classifier, dataset, cache, log)
@@ -86,10 +83,9 @@ def draw_label_sample(
     described = []
     for stratum, number in enumerate(drawn.tolist()):
         members = np.flatnonzero(strata == stratum)
-        first, of_members = members[0], confidence[members]
-        label, pseudo_attribute = int(dataset.labels[first]), int(pseudo_attributes[first])
-        low, high = float(of_members.min()), float(of_members.max())
-        described.append(Stratum(label, pseudo_attribute, bool(right[first]), low, high, len(members), number))
+        label, pseudo_attribute, is_right = (int(x[members[0]]) for x in (dataset.labels, pseudo_attributes, right))
+        low, high = float(confidence[members].min()), float(confidence[members].max())
+        described.append(Stratum(label, pseudo_attribute, bool(is_right), low, high, len(members), number))
     design = Design(
         run=str(run),
         dataset=dataset.name,
@@ -134,10 +130,6 @@ class RunLabels:
             raise InputError(f"{file}: does not belong to this run; fit anew")
         self._run = run
 
-    def default_split(self) -> str:
-        """Return test, or validation where there is no test row (a run always has validation rows)."""
-        return "test" if (self.splits == SPLITS.index("test")).any() else "val"
-
     def rows(self, split: str) -> NDArray[np.int64]:
         """Return the rows of a split that has some."""
         rows = np.flatnonzero(self.splits == SPLITS.index(split))
@@ -164,7 +156,7 @@ def _dataset(classifier: "Classifier", paths: list[str], data: str | Path | None
 
 
 def _right(classifier: "Classifier", dataset: Dataset, cache: str | None, log: "Log") -> NDArray[np.int64]:
-    """Return (N,) 1 where the run's classifier gives the class, else 0."""
+    """Return (N,) int64, 1 where the run's classifier gives the class."""
     from dbpt.experiments.stages import embed_dataset
 
     _, features, failures = embed_dataset(dataset, classifier.backbone, replace(classifier.config, cache=cache), log)

@@ -91,8 +91,7 @@ class Estimates:
     """What `estimate` returns: figures of the split, and of each of the G groups.
 
     ``precision`` is by pseudo-group; ``accuracy`` and ``images`` (an estimated number) by group as the person sees it.
-    ``worst_group`` is the first of the worst. Of a pseudo-group, and of a group, without a labelled image nothing is
-    said but the estimated number.
+    ``worst_group`` is the first of the worst. Without a labelled image a group has only the estimated number.
     """
 
     pseudo_accuracy: Estimate
@@ -104,20 +103,22 @@ class Estimates:
 
 
 def estimate(strata: LabelledStrata, *, draws: int = DRAWS, seed: int = 0) -> Estimates:
-    """Return all figures; at least one image must be labelled.
-
-    Equal seeds give equal intervals under one version of NumPy.
+    """Return all figures; at least one image must be labelled. Equal seeds give equal intervals, up to NumPy's version.
 
     The interval of the worst group's accuracy reaches from the least lower limit of any group to the least upper one,
     the latter at 1 − 0.025/k for k groups, as each of them may be the worst: it covers at least as often as the groups'
-    own. To the lower limit belong groups of which no image is labelled, but which the pseudo attributes speak for: one
-    of them may be the worst. The estimate is a minimum over the other groups and leans low.
+    own. The lower limit includes groups without a labelled image that the pseudo attributes speak for. The estimate is
+    a minimum over the other groups, biased downward.
     """
     expected = _expected_images(strata)
     accuracy_G = np.where(strata.by_group(strata.counts) > 0, _group_accuracy(strata, expected), np.nan)
     accuracies = simulate(_group_accuracy, strata, _prior(strata, strata.cells, _JEFFREYS, _JEFFREYS), draws, seed)
     images_G = strata.by_group(expected)
-    worst, worst_accuracy = _worst(accuracy_G, images_G, accuracies)
+    seen = np.flatnonzero(~np.isnan(accuracy_G))
+    worst = int(seen[accuracy_G[seen].argmin()])
+    value = min(float(accuracy_G[worst]), 1.0)
+    lows = [float(np.nanquantile(accuracies[:, group], 0.025)) for group in np.flatnonzero(images_G > 0)]
+    highs = [float(np.nanquantile(accuracies[:, group], 1 - 0.025 / seen.size)) for group in seen]
     whole = np.zeros_like(strata.sizes)
     (pseudo_accuracy,) = _share_right(_pseudo_accuracy, strata, whole, expected, draws, seed)
     return Estimates(
@@ -125,7 +126,7 @@ def estimate(strata: LabelledStrata, *, draws: int = DRAWS, seed: int = 0) -> Es
         precision=_share_right(_precision, strata, strata.pseudo_cells, expected, draws, seed),
         accuracy=tuple(_interval(*columns) for columns in zip(accuracy_G, accuracies.T, accuracies.T, strict=True)),
         images=tuple(images_G.tolist()),
-        worst_group_accuracy=worst_accuracy,
+        worst_group_accuracy=Estimate(value, min(value, *lows), max(value, min(highs))),
         worst_group=worst,
     )
 
@@ -172,15 +173,6 @@ def _interval(value: float, low_draws: Images, high_draws: Images) -> Estimate:
     low = np.quantile(np.append(low_draws[~np.isnan(low_draws)], share), 0.025)
     high = np.quantile(np.append(high_draws[~np.isnan(high_draws)], share), 0.975)
     return Estimate(share, float(min(low, share)), float(min(max(high, share), 1.0)))
-
-
-def _worst(values_G: Images, expected_G: Images, draws: Images) -> tuple[int, Estimate]:
-    seen = np.flatnonzero(~np.isnan(values_G))
-    worst = int(seen[values_G[seen].argmin()])
-    value = min(float(values_G[worst]), 1.0)
-    lows = [float(np.nanquantile(draws[:, group], 0.025)) for group in np.flatnonzero(expected_G > 0)]
-    highs = [float(np.nanquantile(draws[:, group], 1 - 0.025 / seen.size)) for group in seen]
-    return worst, Estimate(value, min(value, *lows), max(value, min(highs)))
 
 
 def _expected_images(strata: LabelledStrata) -> Images:
@@ -232,10 +224,14 @@ def _shares_of_similar(strata: LabelledStrata, *kinds: NDArray[np.int64]) -> NDA
     """Return (H, A) shares of the attributes in strata of the same number, by the first kind of number with labels.
 
     Where none has, a pseudo attribute is right as often as the others are: they tell how good CLIP is at this, not
-    which attribute is here.
+    which attribute is here. Without a pseudo attribute, the shares are those of all images.
     """
     estimated = (strata.sizes / np.maximum(strata.labelled, 1))[:, None] * strata.counts
-    shares = _as_right_as_others(strata, estimated)
+    total = estimated[strata.pseudo_attributes >= 0].sum()
+    right = estimated[strata.is_pseudo].sum() / total if total else 1 / strata.num_attributes
+    shares = np.where(strata.is_pseudo, right, (1 - right) / (strata.num_attributes - 1))
+    of_all = estimated.sum(axis=0) / estimated.sum()
+    shares = np.where(strata.pseudo_attributes[:, None] < 0, of_all, shares)
     for numbers in reversed(kinds):
         _, kind = np.unique(numbers, return_inverse=True)
         pooled = np.zeros((int(kind.max()) + 1, strata.num_attributes))
@@ -243,12 +239,3 @@ def _shares_of_similar(strata: LabelledStrata, *kinds: NDArray[np.int64]) -> NDA
         total = pooled.sum(axis=1, keepdims=True)
         shares = np.where(total[kind] > 0, (pooled / np.where(total > 0, total, 1))[kind], shares)
     return shares
-
-
-def _as_right_as_others(strata: LabelledStrata, estimated: Images) -> NDArray[np.float64]:
-    """Return (H, A) shares; where there is no pseudo attribute, those of all images."""
-    total = estimated[strata.pseudo_attributes >= 0].sum()
-    right = estimated[strata.is_pseudo].sum() / total if total else 1 / strata.num_attributes
-    shares = np.where(strata.is_pseudo, right, (1 - right) / (strata.num_attributes - 1))
-    of_all = estimated.sum(axis=0) / estimated.sum()
-    return np.where(strata.pseudo_attributes[:, None] < 0, of_all, shares)

@@ -21,15 +21,13 @@ SCHEMA_VERSION = 1
 MANY_UNSURE = 0.05
 CANNOT_TELL, NOT_ANSWERED = -1, -2
 COLUMNS = ("sample", "path", "attribute")
-SEPARATORS_OF_SPREADSHEETS = (";", "\t")
 
 
 def judge_labels(folder: str | Path, labels: str | Path) -> dict[str, Any]:
     """Judge a run's pseudo attributes, and correct its accuracy by group, by a person's labels.
 
-    All figures are of the whole split that was drawn from, estimated from the sample: every labelled image stands for
-    those of its stratum. The 95 % intervals say where the figure would be had all images of the split been labelled so;
-    they do not speak of other images. Without any unlabelled image they have no width.
+    All figures are estimates for the whole split that was drawn from. The 95 % intervals say where the figure would be
+    had all its images been labelled so; they do not speak of other images.
 
     Args:
         folder: what `draw_label_sample` wrote; ``judged.json`` is written there, in place of an earlier one.
@@ -39,15 +37,19 @@ def judge_labels(folder: str | Path, labels: str | Path) -> dict[str, Any]:
         What ``judged.json`` holds. ``pseudo_accuracy``: of the pseudo attributes. ``average``: of the classifier.
         ``by_pseudo`` and ``corrected``: worst-group accuracy over pseudo groups (of this split, exactly) and over
         groups as the person sees them. ``groups``: for each, the pseudo-group with its precision, and the corrected
-        accuracy. An estimate is a dict of ``value``, ``low``, ``high``; None where no label speaks of it. A group
-        without a labelled image is missing, not 0.
+        accuracy. An estimate is a dict of ``value``, ``low``, ``high``; None where no label speaks of it.
 
-    Raises:
-        InputError: a folder that is not a sample's or was changed, or labels that do not fit to it.
+    Raises `InputError` for a folder that is not a sample's or was changed, or labels that do not fit to it.
     """
     design = read_design(Path(folder))
     answers = read_answers(Path(labels), design)
-    result = _described(design, answers, _labelled_strata(design, answers))
+    known = answers >= 0
+    counts = np.zeros((len(design.strata), len(design.attributes)), dtype=np.int64)
+    np.add.at(counts, (np.array(design.stratum)[known], answers[known]), 1)
+    columns = np.array([(s.size, s.label, s.pseudo_attribute, s.right) for s in design.strata], dtype=np.int64)
+    sizes, labels_H, pseudo_attributes, right = columns.T
+    strata = LabelledStrata(sizes, labels_H, pseudo_attributes, right, counts, len(design.classes))
+    result = _described(design, answers, strata)
     write_json(Path(folder) / "judged.json", result)
     return result
 
@@ -56,13 +58,11 @@ def read_answers(path: Path, design: Design) -> NDArray[np.int64]:
     """Return the (n,) int64 attribute of each image; -1 where the person could not tell, -2 where there is no line.
 
     Columns: ``sample``, the same in each line; ``path``; ``attribute``, a name, empty for "can't tell". Spreadsheets
-    may have put semicolons or tabs between them, and lines of nothing else below.
-
-    Raises:
-        InputError: a malformed file; a line of another sample, of an image that was not drawn, or of one that stands
-            already above; an unknown attribute; not one attribute.
+    may have put semicolons or tabs between them, and lines of nothing else below. Raises `InputError`.
     """
-    columns = _without_empty_lines(read_columns(path, COLUMNS, delimiter=_separator(read_text(path))))
+    header = read_text(path).lstrip("\r\n").splitlines()[0]
+    separator = next((each for each in (";", "\t") if each in header), ",")
+    columns = _without_empty_lines(read_columns(path, COLUMNS, delimiter=separator))
     position = {name: i for i, name in enumerate(design.paths)}
     first: dict[str, int] = {}
     for row, (sample, name) in enumerate(zip(columns.values["sample"], columns.values["path"], strict=True)):
@@ -84,24 +84,10 @@ def read_answers(path: Path, design: Design) -> NDArray[np.int64]:
     return answers
 
 
-def _separator(text: str) -> str:
-    header = text.lstrip("\r\n").splitlines()[0]
-    return next((separator for separator in SEPARATORS_OF_SPREADSHEETS if separator in header), ",")
-
-
 def _without_empty_lines(columns: Columns) -> Columns:
     rows = [row for row, cells in enumerate(zip(*columns.values.values(), strict=True)) if any(map(str.strip, cells))]
     values = {name: [unmarked(column[row]) for row in rows] for name, column in columns.values.items()}
     return Columns(columns.path, [columns.lines[row] for row in rows], values)
-
-
-def _labelled_strata(design: Design, answers: NDArray[np.int64]) -> LabelledStrata:
-    counts = np.zeros((len(design.strata), len(design.attributes)), dtype=np.int64)
-    known = answers >= 0
-    np.add.at(counts, (np.array(design.stratum)[known], answers[known]), 1)
-    columns = np.array([(s.size, s.label, s.pseudo_attribute, s.right) for s in design.strata], dtype=np.int64)
-    sizes, labels, pseudo_attributes, right = columns.T
-    return LabelledStrata(sizes, labels, pseudo_attributes, right, counts, len(design.classes))
 
 
 def _described(design: Design, answers: NDArray[np.int64], strata: LabelledStrata) -> dict[str, Any]:
@@ -110,18 +96,14 @@ def _described(design: Design, answers: NDArray[np.int64], strata: LabelledStrat
     n_G, right_G, labelled_G = (
         strata.by_group(images).astype(int) for images in (pseudo, pseudo * strata.right[:, None], strata.counts)
     )
-    accuracies = {g: right_G[g] / n_G[g] for g in range(len(n_G)) if n_G[g]}
+    accuracies = [float(right / n) if n else None for right, n in zip(right_G, n_G, strict=True)]
     worst = worst_group(right_G, n_G)
     return {
         "schema_version": SCHEMA_VERSION,
         "dbpt_version": __version__,
         "sample": design.sample,
         "run": design.run,
-        "dataset": {
-            "name": design.dataset,
-            "classes": list(design.classes),
-            "attributes": list(design.attributes),
-        },
+        "dataset": {"name": design.dataset, "classes": list(design.classes), "attributes": list(design.attributes)},
         "split": design.split,
         "n": design.size,
         "n_drawn": len(answers),
@@ -130,10 +112,7 @@ def _described(design: Design, answers: NDArray[np.int64], strata: LabelledStrat
         "n_not_labelled": int((answers == NOT_ANSWERED).sum()),
         "pseudo_accuracy": vars(estimates.pseudo_accuracy),
         "average": int((strata.sizes * strata.right).sum()) / design.size,
-        "by_pseudo": {
-            "worst_group": worst,
-            "worst_group_accuracy": None if worst is None else float(accuracies[worst]),
-        },
+        "by_pseudo": {"worst_group": worst, "worst_group_accuracy": None if worst is None else accuracies[worst]},
         "corrected": {
             "worst_group": estimates.worst_group,
             "worst_group_accuracy": vars(estimates.worst_group_accuracy),
@@ -144,7 +123,7 @@ def _described(design: Design, answers: NDArray[np.int64], strata: LabelledStrat
                 "label": group // strata.num_attributes,
                 "attribute": group % strata.num_attributes,
                 "n_pseudo": int(n_G[group]),
-                "accuracy_by_pseudo": float(accuracies[group]) if group in accuracies else None,
+                "accuracy_by_pseudo": accuracies[group],
                 "precision": vars(estimates.precision[group]),
                 "n_labelled": int(labelled_G[group]),
                 "n_estimated": estimates.images[group],

@@ -1,7 +1,6 @@
 """The page to label on: one HTML file with its pictures, styles and script inside, for a browser without network.
 
-It holds the pictures, and their paths for the exported CSV. Class, pseudo attribute and prediction are left out: they
-would lead the person.
+Class, pseudo attribute and prediction are left out: they would lead the person.
 """
 
 from base64 import b64encode
@@ -23,15 +22,11 @@ MAX_BYTES = 18_000  # so that 200 pictures, in base64, stay under 5 MB
 def label_page(design: Design, root: Path) -> str:
     """Return the HTML for the images of ``design``, whose paths are relative to ``root``.
 
-    Raises:
-        InputError: images that cannot be read, or whose names are not UTF-8, so that no CSV could name them.
+    Raises `InputError` for images that cannot be read, or whose names are not UTF-8, so that no CSV could name them.
     """
+    loader = PackageLoader("dbpt.human_check", "")
     environment = Environment(
-        loader=PackageLoader("dbpt.human_check", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     return environment.get_template("page.html.j2").render(
         version=__version__,

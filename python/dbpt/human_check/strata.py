@@ -14,8 +14,7 @@ from dbpt.errors import InputError
 BANDS = 2
 ENOUGH_FOR_BANDS = 5  # images a stratum; with fewer, a cell is one stratum: its spread is badly known
 LEAST_DRAWN = 2
-# CLIP is surer than it is right: no image counts as less doubtful than this.
-LEAST_DOUBT = 0.01
+LEAST_DOUBT = 0.01  # CLIP is surer than it is right
 
 
 def stratify(
@@ -23,10 +22,7 @@ def stratify(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Cut each cell of which enough images will be drawn into bands of confidence.
 
-    Args:
-        cells: (N,) number of the pseudo-group and right or wrong of each image, any integers.
-        confidence: (N,) of the pseudo attributes.
-        n: how many images will be drawn.
+    ``cells`` (N,) are any integers that number pseudo-group and right or wrong; ``confidence`` is (N,).
 
     Returns:
         The stratum (N,) of each image, 0..H-1, by cell and rising confidence; and the score (H,) of each stratum, to
@@ -35,8 +31,7 @@ def stratify(
         if confidence were true. The root is the power allocation of Bankier (1988), between Neyman's, which is best
         for the whole and leaves small groups nothing, and equal shares.
 
-    Raises:
-        InputError: there are more cells than ``n``.
+    Raises `InputError` if there are more cells than ``n``.
     """
     doubt = (1.0 - confidence.astype(np.float64)).clip(LEAST_DOUBT, 0.5)
     deviation = np.sqrt(doubt * (1.0 - doubt))
@@ -55,10 +50,7 @@ def stratify(
 
 
 def _cut(
-    cells: NDArray[np.int64],
-    confidence: NDArray[np.float32],
-    deviation: NDArray[np.float64],
-    bands: NDArray[np.int64],
+    cells: NDArray[np.int64], confidence: NDArray[np.float32], deviation: NDArray[np.float64], bands: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Strata of equal doubt within a cell, as many as ``bands`` says: few unsure images weigh as much as many sure."""
     order = np.lexsort((confidence, cells))
@@ -74,14 +66,9 @@ def _cut(
 
 
 def allocate(sizes: NDArray[np.int64], score: NDArray[np.float64], n: int) -> NDArray[np.int64]:
-    """Return (H,) how many images of each stratum: in proportion to ``score``, at least 2, at most all; in sum ``n``.
-
-    Where 2 of each are more than ``n``, it is at least 1.
-    """
+    """Return (H,) numbers proportional to ``score``, in sum ``n``; at least 2, or 1 for a small ``n``, at most all."""
     n = min(n, int(sizes.sum()))
-    least = np.minimum(LEAST_DRAWN, sizes)
-    if least.sum() > n:
-        least = np.minimum(1, sizes)
+    least = np.minimum(LEAST_DRAWN if np.minimum(LEAST_DRAWN, sizes).sum() <= n else 1, sizes)
     low, high = 0.0, float((sizes / score).max())
     for _ in range(100):  # the factor for which the shares, kept within their limits, add up to n
         middle = (low + high) / 2
@@ -95,10 +82,7 @@ def allocate(sizes: NDArray[np.int64], score: NDArray[np.float64], n: int) -> ND
 
 
 def draw(strata: NDArray[np.int64], drawn: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Return (n,) rows: a simple random sample without replacement of each stratum, all in one random order.
-
-    So the first images of the list are a stratified sample too, should a person stop before the end.
-    """
+    """Return (n,) rows: a simple random sample of each stratum, in one random order in case a person stops early."""
     chosen = [
         members[_shuffled(len(members), seed, stratum)[:number]]
         for stratum, number in enumerate(drawn)
