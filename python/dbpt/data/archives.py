@@ -33,6 +33,8 @@ class Member:
     archive: Path
     size: int
     mtime_ns: int
+    offset: int = 0  # in a tar file
+    value: Any = None  # in an Arrow file: a scalar of pyarrow, whose bytes stay in the mapped file until asked for
 
     def open(self) -> BinaryIO:
         """Return its bytes as a file. Raises `OSError` if the archive has changed or the file is too large."""
@@ -40,33 +42,11 @@ class Member:
             raise OSError(f"{self.size} bytes, more than {MAX_BYTES} in an archive")
         if self.archive.stat().st_mtime_ns != self.mtime_ns:
             raise OSError(f"{self.archive.name} changed while it was being read")
-        return io.BytesIO(self._read())
-
-    def _read(self) -> bytes:
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class TarMember(Member):
-    """A range of bytes of the archive, which begins at ``offset``."""
-
-    offset: int
-
-    def _read(self) -> bytes:
+        if self.value is not None:
+            return io.BytesIO(self.value.as_py())
         with self.archive.open("rb") as file:
             file.seek(self.offset)
-            return file.read(self.size)
-
-
-@dataclass(frozen=True)
-class ArrowMember(Member):
-    """``value`` is a scalar of pyarrow, whose bytes stay in the mapped file until they are asked for."""
-
-    value: Any
-
-    def _read(self) -> bytes:
-        content: bytes = self.value.as_py()
-        return content
+            return io.BytesIO(file.read(self.size))
 
 
 def find_member(path: Path) -> Member | None:
@@ -99,15 +79,15 @@ def _place(archive: Path) -> tuple[str, int, int]:
 # --- tar
 
 
-def tar_members(archive: Path) -> dict[str, TarMember]:
+def tar_members(archive: Path) -> dict[str, Member]:
     """Return the regular files of an archive by name, in its order. Raises `InputError` if it is damaged."""
     return _tar_members(*_place(archive))
 
 
 @cache
-def _tar_members(path: str, size: int, mtime_ns: int) -> dict[str, TarMember]:
+def _tar_members(path: str, size: int, mtime_ns: int) -> dict[str, Member]:
     archive = Path(path)
-    found: dict[str, TarMember] = {}
+    found: dict[str, Member] = {}
     try:
         with open_regular(archive) as opened, tarfile.open(fileobj=opened, mode="r:") as file:
             for entry in file:
@@ -115,10 +95,13 @@ def _tar_members(path: str, size: int, mtime_ns: int) -> dict[str, TarMember]:
                 if entry.size < 0 or entry.offset_data + entry.size > size:
                     raise InputError(f"{archive}: is cut off within {entry.name!r}; copy it again")
                 if entry.isreg() and not entry.issparse():
-                    name = _inner_name(entry.name, archive)
+                    name = posixpath.normpath(entry.name)
+                    if name.startswith(("/", "../")) or "\0" in name:
+                        way_out = "pack it with names below its folder"
+                        raise InputError(f"{archive}: {entry.name!r} leaves the archive; {way_out}")
                     if name in found:
                         raise InputError(f"{archive}: {name!r} occurs twice; keep one")
-                    found[name] = TarMember(archive, entry.size, mtime_ns, entry.offset_data)
+                    found[name] = Member(archive, entry.size, mtime_ns, entry.offset_data)
             _check_end(archive, file.offset)
     except InputError:
         raise
@@ -138,13 +121,6 @@ def _check_end(archive: Path, offset: int) -> None:
             raise InputError(f"{archive}: is damaged or cut off at byte {offset}; copy it again")
 
 
-def _inner_name(name: str, archive: Path) -> str:
-    plain = posixpath.normpath(name)
-    if plain.startswith(("/", "../")) or "\0" in plain:
-        raise InputError(f"{archive}: {name!r} leaves the archive; pack it with names below its folder")
-    return plain
-
-
 # --- Arrow
 
 
@@ -153,14 +129,14 @@ def image_column(archive: Path, column: str) -> Any:
     return _image_column(*_place(archive), column)
 
 
-def _arrow_member(archive: str, size: int, mtime_ns: int, name: str) -> ArrowMember | None:
+def _arrow_member(archive: str, size: int, mtime_ns: int, name: str) -> Member | None:
     """Return the image ``COLUMN/ROW``; None if there is no such row, or no image in it."""
     if not (parts := IMAGE_NAME.fullmatch(name)):
         return None
     images, row = _image_column(archive, size, mtime_ns, parts[1]), int(parts[2])
     if row >= len(images) or not (value := images[row]).is_valid:
         return None
-    return ArrowMember(Path(archive), value.as_buffer().size, mtime_ns, value)
+    return Member(Path(archive), value.as_buffer().size, mtime_ns, value=value)
 
 
 @cache

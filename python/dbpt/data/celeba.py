@@ -16,10 +16,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.data.columns import Columns, column_position, shortened
+from dbpt.data.columns import Columns, DataRequest, column_position, shortened
 from dbpt.data.dataset import Dataset, GroupCounts
 from dbpt.data.paths import find_root, first_of, relative_path
-from dbpt.data.request import DataRequest
 from dbpt.data.table_formats import read_columns, read_text, separated_rows
 from dbpt.data.words import COMMA_HINT, Vocabulary, Words
 from dbpt.errors import InputError, nearest
@@ -118,15 +117,17 @@ def read_celeba(root: Path, request: DataRequest) -> Dataset:
     folder = _image_folder(root, rows.path)
     labels, *spurious = (rows.decode(name, PRESENT.get, VALUES) for name in (target, *attributes))
     splits = rows.decode_numbers(SPLIT, 3)
-    return rows.dataset(
+    return Dataset(
         "celeba",
         root,
-        (relative_path(f"{folder}/{name}", root, rows.where(row)) for row, name in enumerate(rows.values[IMAGE])),
+        rows.path,
+        tuple(relative_path(f"{folder}/{name}", root, rows.where(row)) for row, name in enumerate(rows.values[IMAGE])),
+        lines=np.array(rows.lines, dtype=np.int64),
         labels=labels,
         attributes=reduce(lambda combination, present: 2 * combination + present, spurious),
         splits=splits,
         words=celeba_words(target, attributes),
-        notes=notes if is_usual else [*notes, *_size_note(splits)],
+        notes=tuple(notes if is_usual else [*notes, *_size_note(splits)]),
         published=PUBLISHED if is_usual else None,
     )
 

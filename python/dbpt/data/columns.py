@@ -1,22 +1,46 @@
-"""Columns of a table: which of them holds what (``--columns``), and their cells as text."""
+"""What the user asks for, the columns of a table that hold it (``--columns``), and their cells as text."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.data.dataset import Dataset, GroupCounts
 from dbpt.data.paths import is_normal, relative_path
-from dbpt.data.words import Words
+from dbpt.data.words import Vocabulary
 from dbpt.errors import InputError, nearest
 
 REQUIRED = ("path", "label")
 ROLES = (*REQUIRED, "split", "attribute")
 COLUMNS_HINT = "; say what columns are called with --columns ROLE=NAME ROLE=NAME (separated by spaces)"
 MOST_ROWS = 10_000_000
+
+
+@dataclass(frozen=True)
+class DataRequest:
+    """The arguments of `load_dataset` that a reader needs; None where the user said nothing.
+
+    ``source`` is the name of a benchmark or a path. The others mean what they mean in `load_dataset`.
+    """
+
+    source: str
+    root: Path | None = None
+    classes: Vocabulary | None = None
+    attributes: Vocabulary | None = None
+    templates: tuple[str, ...] | None = None
+    attribute_templates: tuple[str, ...] | None = None
+    celeba_target: str | None = None
+    celeba_attributes: tuple[str, ...] | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    images: bool = True
+
+    @property
+    def column_names(self) -> dict[str, str]:
+        """The column of every role that is not ignored."""
+        names = {role: self.columns.get(role, role) for role in ROLES}
+        return {role: name for role, name in names.items() if name}
 
 
 def parse_columns(entries: Sequence[str], argument: str = "--columns") -> dict[str, str]:
@@ -120,37 +144,6 @@ class Columns:
         return tuple(
             path if is_normal(path) else relative_path(path, root, self.where(row))
             for row, path in enumerate(self.values[column])
-        )
-
-    def dataset(
-        self,
-        name: str,
-        root: Path,
-        paths: Iterable[str],
-        *,
-        labels: NDArray[np.int64],
-        attributes: NDArray[np.int64],
-        splits: NDArray[np.int64],
-        words: Words,
-        notes: Iterable[str] = (),
-        published: GroupCounts | None = None,
-        average: str = "plain",
-    ) -> Dataset:
-        """Return the rows as a `Dataset`, whose fields these are."""
-        return Dataset(
-            name=name,
-            root=root,
-            source=self.path,
-            paths=tuple(paths),
-            lines=np.array(self.lines, dtype=np.int64),
-            labels=labels,
-            attributes=attributes,
-            splits=splits,
-            words=words,
-            notes=tuple(notes),
-            published=published,
-            unit=self.unit,
-            average=average,
         )
 
 

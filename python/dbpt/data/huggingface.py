@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dbpt.data.archives import image_column
-from dbpt.data.columns import COLUMNS_HINT, Columns, cell_text, check_number, column_position, shortened
+from dbpt.data.columns import COLUMNS_HINT, Columns, DataRequest, cell_text, check_number, column_position, shortened
 from dbpt.data.dataset import Dataset
 from dbpt.data.labels import SPLIT_FOLDERS, coded_dataset, is_unknown
 from dbpt.data.paths import is_file, is_there
-from dbpt.data.request import DataRequest
 from dbpt.data.table_formats import json_object, read_text
 from dbpt.data.words import Vocabulary
 from dbpt.errors import InputError

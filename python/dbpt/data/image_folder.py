@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dbpt.data.columns import Columns, shortened
+from dbpt.data.columns import Columns, DataRequest, shortened
 from dbpt.data.dataset import SPLITS, Dataset
 from dbpt.data.labels import SPLIT_FOLDERS, coded_dataset
 from dbpt.data.paths import leads_to_folder, list_entries
-from dbpt.data.request import DataRequest
 from dbpt.errors import InputError
 
 # Formats that can be decoded. A file with another ending is no image, or one that would fail anyway.

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.data.columns import Columns, shortened
+from dbpt.data.columns import Columns, DataRequest, shortened
 from dbpt.data.dataset import SPLITS, Dataset
-from dbpt.data.request import DataRequest
 from dbpt.data.words import Vocabulary, Words
 from dbpt.errors import CONTROL, InputError
 
@@ -60,10 +59,12 @@ def coded_dataset(
     class_words, labels = _class_codes(columns, names["label"], request.classes or own_classes)
     known_attributes = request.attributes or own_attributes
     attribute_words, attributes = _attribute_codes(columns, names.get("attribute", ""), known_attributes)
-    return columns.dataset(
+    return Dataset(
         name,
         root,
-        paths,
+        columns.path,
+        tuple(paths),
+        lines=np.array(columns.lines, dtype=np.int64),
         labels=labels,
         attributes=attributes,
         splits=splits,
@@ -74,6 +75,7 @@ def coded_dataset(
             ATTRIBUTE_TEMPLATES if request.attribute_templates is None else request.attribute_templates,
         ),
         notes=(*notes, *_notes_on_numbers(class_words, attribute_words)),
+        unit=columns.unit,
     )
 
 

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbpt.data import celeba, metashift, table_formats, waterbirds, webdataset
-from dbpt.data.columns import REQUIRED, check_columns, shortened
+from dbpt.data.columns import REQUIRED, DataRequest, check_columns, shortened
 from dbpt.data.dataset import Dataset
 from dbpt.data.dataset_checks import check_dataset, check_names, published_notes, spelled_as_on_disk
 from dbpt.data.huggingface import is_saved_dataset, read_saved_dataset
 from dbpt.data.huggingface_objects import path_of
 from dbpt.data.image_folder import read_image_folder
 from dbpt.data.paths import absolute, is_file, is_folder, is_there
-from dbpt.data.request import DataRequest
 from dbpt.data.words import Vocabulary, Words, check_vocabulary
 from dbpt.errors import InputError, nearest
 

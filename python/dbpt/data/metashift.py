@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.data.columns import Columns, shortened
+from dbpt.data.columns import DataRequest, check_number, shortened
 from dbpt.data.dataset import Dataset, GroupCounts
 from dbpt.data.paths import find_root, first_of, list_entries, look_for_root, relative_path
-from dbpt.data.request import DataRequest
 from dbpt.data.table_formats import read_columns
 from dbpt.data.words import Vocabulary, Words
 from dbpt.errors import InputError
@@ -66,26 +65,46 @@ def read_metashift(root: Path, request: DataRequest) -> Dataset:
 
 
 def _read_groups(images: Path, *, is_disc: bool) -> Dataset:
-    """List the folders of the groups, and draw the splits as the variant's own code does."""
+    """List the ``*.jpg`` in the folders of the groups, and draw the splits as the variant's own code does.
+
+    Names are sorted, since a file system's own order differs between machines. The splits are drawn over the ``*.jpg``:
+    another image would change which row lands where.
+    """
+    groups, title = (DISC_GROUPS, "MetaShift in DISC's layout") if is_disc else (GROUPS, "MetaShift")
+    paths: list[str] = []
+    codes: list[tuple[int, int]] = []
+    others: list[str] = []
+    for folder, code in groups.items():
+        names = [entry.name for entry in list_entries(images / folder)] if first_of(images, (folder,)) else []
+        found = [f"{folder}/{name}" for name in names if name.endswith(".jpg")]
+        if not found:
+            raise InputError(f"{images / folder}: no *.jpg there; {title} needs images in all of {', '.join(groups)}")
+        paths += found
+        codes += [code] * len(found)
+        others += [f"{folder}/{name}" for name in names if not name.endswith(".jpg")]
+    check_number(images, len(paths))
     if is_disc:
-        paths, codes, others = _list_groups(images, DISC_GROUPS, "MetaShift in DISC's layout")
         is_test = np.array([path.startswith("test/") for path in paths])
         splits = np.zeros(len(paths), dtype=np.int64)
         splits[is_test] = disc_test_split(int(is_test.sum()))
-        note = f"DISC's variant of MetaShift, not comparable with the other; validation drawn as DISC does, {ORDER}"
+        notes = [f"DISC's variant of MetaShift, not comparable with the other; validation drawn as DISC does, {ORDER}"]
     else:
-        paths, codes, others = _list_groups(images, GROUPS, "MetaShift")
         splits = subpopbench_split(len(paths))
-        note = f"no {METADATA}: split drawn as SubpopBench does, {ORDER}"
-    return Columns.without_lines(images, paths, {}).dataset(
+        notes = [f"no {METADATA}: split drawn as SubpopBench does, {ORDER}"]
+    if others:
+        notes.append(f"{len(others)} entries are no *.jpg and are left out: {shortened(sorted(others), 3)}")
+    labels, attributes = np.array(codes, dtype=np.int64).T
+    return Dataset(
         "metashift",
         images,
-        paths,
-        labels=codes[:, 0],
-        attributes=codes[:, 1],
+        images,
+        tuple(paths),
+        lines=np.zeros(len(paths), dtype=np.int64),
+        labels=labels,
+        attributes=attributes,
         splits=splits,
         words=DISC_WORDS if is_disc else WORDS,
-        notes=(note, *others),
+        notes=tuple(notes),
         published=None if is_disc else PUBLISHED,
     )
 
@@ -101,39 +120,18 @@ def _read_metadata(images: Path, metadata: Path) -> Dataset:
                 f"{columns.where(row)}: y,a is {found[0]},{found[1]} but the folder of {path!r} means "
                 f"{expected[0]},{expected[1]}; correct the row or delete {METADATA}"
             )
-    return columns.dataset(
+    return Dataset(
         "metashift",
         images,
-        paths,
+        metadata,
+        tuple(paths),
+        lines=np.array(columns.lines, dtype=np.int64),
         labels=labels,
         attributes=attributes,
         splits=columns.decode_numbers("split", 3),
         words=WORDS,
         published=PUBLISHED,
     )
-
-
-def _list_groups(
-    images: Path, groups: dict[str, tuple[int, int]], title: str
-) -> tuple[list[str], NDArray[np.int64], list[str]]:
-    """Return the ``*.jpg`` of each folder, their (N, 2) y and a, and a note of other files.
-
-    Names are sorted, since a file system's own order differs between machines. The splits are drawn over the ``*.jpg``:
-    another image would change which row lands where.
-    """
-    paths: list[str] = []
-    codes: list[tuple[int, int]] = []
-    others: list[str] = []
-    for folder, code in groups.items():
-        names = [entry.name for entry in list_entries(images / folder)] if first_of(images, (folder,)) else []
-        found = [f"{folder}/{name}" for name in names if name.endswith(".jpg")]
-        if not found:
-            raise InputError(f"{images / folder}: no *.jpg there; {title} needs images in all of {', '.join(groups)}")
-        paths += found
-        codes += [code] * len(found)
-        others += [f"{folder}/{name}" for name in names if not name.endswith(".jpg")]
-    note = f"{len(others)} entries are no *.jpg and are left out: {shortened(sorted(others), 3)}"
-    return paths, np.array(codes, dtype=np.int64), [note] if others else []
 
 
 def _relocated(name: str, images: Path, where: str) -> str:

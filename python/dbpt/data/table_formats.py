@@ -13,10 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from dbpt.data.columns import COLUMNS_HINT, REQUIRED, Columns, cell_text, check_number, column_position, shortened
+from dbpt.data.columns import (
+    COLUMNS_HINT,
+    REQUIRED,
+    Columns,
+    DataRequest,
+    cell_text,
+    check_number,
+    column_position,
+    shortened,
+)
 from dbpt.data.dataset import Dataset
 from dbpt.data.labels import coded_dataset
-from dbpt.data.request import DataRequest
 from dbpt.errors import InputError, nearest
 from dbpt.files.disk import open_regular, read_regular, reason_of
 

@@ -5,9 +5,11 @@ y: 0 landbird, 1 waterbird; place: 0 land, 1 water.
 
 from pathlib import Path
 
+import numpy as np
+
+from dbpt.data.columns import DataRequest
 from dbpt.data.dataset import Dataset, GroupCounts
 from dbpt.data.paths import find_root
-from dbpt.data.request import DataRequest
 from dbpt.data.table_formats import read_columns
 from dbpt.data.words import Words
 
@@ -27,10 +29,12 @@ def read_waterbirds(root: Path, request: DataRequest) -> Dataset:
     """Read ``metadata.csv`` in ``root`` or a folder of it; its columns are img_filename, y, split and place."""
     root = find_root(root, FOLDERS, (METADATA,), "Waterbirds")
     columns = read_columns(root / METADATA, ("img_filename", "y", "split", "place"))
-    return columns.dataset(
+    return Dataset(
         "waterbirds",
         root,
+        root / METADATA,
         columns.image_paths("img_filename", root),
+        lines=np.array(columns.lines, dtype=np.int64),
         labels=columns.decode_numbers("y", 2),
         attributes=columns.decode_numbers("place", 2),
         splits=columns.decode_numbers("split", 3),

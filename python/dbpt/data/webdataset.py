@@ -11,12 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from dbpt.data.archives import Member, tar_members
-from dbpt.data.columns import Columns, cell_text, shortened
+from dbpt.data.columns import Columns, DataRequest, cell_text, shortened
 from dbpt.data.dataset import Dataset
 from dbpt.data.image_folder import ENDINGS
 from dbpt.data.labels import SPLIT_FOLDERS, coded_dataset
 from dbpt.data.paths import is_file, is_folder, list_entries
-from dbpt.data.request import DataRequest
 from dbpt.data.table_formats import json_object
 from dbpt.errors import InputError
 
