@@ -102,7 +102,10 @@ def _tar_members(path: str, size: int, mtime_ns: int) -> dict[str, Member]:
                     if name in found:
                         raise InputError(f"{archive}: {name!r} occurs twice; keep one")
                     found[name] = Member(archive, entry.size, mtime_ns, entry.offset_data)
-            _check_end(archive, file.offset)
+            # where tarfile stops there must be the block of zeros that ends an archive: it stops at damaged headers too
+            opened.seek(file.offset)
+            if opened.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise InputError(f"{archive}: is damaged or cut off at byte {file.offset}; copy it again")
     except InputError:
         raise
     except (OverflowError, MemoryError):  # from an extended header, which tarfile reads as long as it says it is
@@ -111,14 +114,6 @@ def _tar_members(path: str, size: int, mtime_ns: int) -> dict[str, Member]:
     except (tarfile.TarError, OSError, ValueError, RecursionError) as error:  # RecursionError: from thousands of them
         raise InputError(f"{archive}: cannot be read as an uncompressed tar file ({reason_of(error)})") from None
     return found
-
-
-def _check_end(archive: Path, offset: int) -> None:
-    """Where tarfile stops there must be the block of zeros that ends an archive: it stops at damaged headers too."""
-    with archive.open("rb") as file:
-        file.seek(offset)
-        if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-            raise InputError(f"{archive}: is damaged or cut off at byte {offset}; copy it again")
 
 
 # --- Arrow

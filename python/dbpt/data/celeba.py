@@ -14,7 +14,6 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dbpt.data.columns import Columns, DataRequest, column_position, shortened
 from dbpt.data.dataset import Dataset, GroupCounts
@@ -114,9 +113,18 @@ def read_celeba(root: Path, request: DataRequest) -> Dataset:
         rows = _with_partition(_read_attributes(source, (target, *attributes), notes), root, notes)
     else:
         rows = _read_merged(root, (target, *attributes), is_usual)
-    folder = _image_folder(root, rows.path)
+    if found := first_of(root, IMAGES):
+        folder = found.relative_to(root).as_posix()
+    elif root.name == "img_align_celeba" and rows.path.parent == root:  # a merged table among the images
+        folder = "."
+    else:
+        raise InputError(f"{root}: none of {', '.join(IMAGES)} is here; CelebA needs one of them")
     labels, *spurious = (rows.decode(name, PRESENT.get, VALUES) for name in (target, *attributes))
     splits = rows.decode_numbers(SPLIT, 3)
+    sizes, published = np.bincount(splits, minlength=3).tolist(), [sum(counts) for counts in PUBLISHED]
+    if not is_usual and sizes != published:  # of every task
+        shown = ["/".join(map(str, numbers)) for numbers in (sizes, published)]
+        notes.append(f"train/val/test have {shown[0]} images (published {shown[1]})")
     return Dataset(
         "celeba",
         root,
@@ -127,25 +135,9 @@ def read_celeba(root: Path, request: DataRequest) -> Dataset:
         attributes=reduce(lambda combination, present: 2 * combination + present, spurious),
         splits=splits,
         words=celeba_words(target, attributes),
-        notes=tuple(notes if is_usual else [*notes, *_size_note(splits)]),
+        notes=tuple(notes),
         published=PUBLISHED if is_usual else None,
     )
-
-
-def _size_note(splits: NDArray[np.int64]) -> list[str]:
-    """Return a note if the splits have other sizes than the published ones, which are those of every task."""
-    found, published = np.bincount(splits, minlength=3).tolist(), [sum(counts) for counts in PUBLISHED]
-    sizes = ["/".join(map(str, counts)) for counts in (found, published)]
-    return [] if found == published else [f"train/val/test have {sizes[0]} images (published {sizes[1]})"]
-
-
-def _image_folder(root: Path, table: Path) -> str:
-    """Return the folder relative to the root. A merged table may stand in the image folder itself."""
-    if folder := first_of(root, IMAGES):
-        return folder.relative_to(root).as_posix()
-    if root.name == "img_align_celeba" and table.parent == root:
-        return "."
-    raise InputError(f"{root}: none of {', '.join(IMAGES)} is here; CelebA needs one of them")
 
 
 def _check_task(target: str, attributes: Sequence[str]) -> None:
@@ -265,8 +257,13 @@ def _read_merged(root: Path, wanted: Sequence[str], is_usual: bool) -> Columns:
                 f"{path}: has no column {name!r}; for another task than {TARGET} against {', '.join(SPURIOUS)} "
                 "give the attributes as columns, or list_attr_celeba.txt"
             )
-    images = found.values[_present(found, NAMES[IMAGE])[0]]
-    values = {IMAGE: [_image_name(name, found.where(row)) for row, name in enumerate(images)]}
+    values: dict[str, list[str]] = {IMAGE: []}
+    for row, text in enumerate(found.values[_present(found, NAMES[IMAGE])[0]]):
+        name = text.strip().replace("\\", "/").rpartition("img_align_celeba/")[2]
+        if not IMAGE_NAME.fullmatch(name):  # Waterbirds' table looks the same but for the names of its images
+            expected = "is not called as CelebA's images are, 000001.jpg; is this table CelebA's?"
+            raise InputError(f"{found.where(row)}: {text!r} {expected}")
+        values[IMAGE].append(name)
     values[SPLIT] = _agreed(found, names[SPLIT], PARTS, list(PARTS))
     values |= {name: _agreed(found, names[name], PRESENT, VALUES) for name in wanted}
     return Columns(path, found.lines, values)
@@ -292,11 +289,3 @@ def _agreed(columns: Columns, names: Sequence[str], codes: Mapping[str, int], va
                 f"{columns.values[name][row]!r}, and both say the same of CelebA; drop the column that is wrong"
             )
     return columns.values[first]
-
-
-def _image_name(text: str, where: str) -> str:
-    """Return the name in the image folder. Waterbirds' table looks the same but for the names of its images."""
-    name = text.strip().replace("\\", "/").rpartition("img_align_celeba/")[2]
-    if not IMAGE_NAME.fullmatch(name):
-        raise InputError(f"{where}: {text!r} is not called as CelebA's images are, 000001.jpg; is this table CelebA's?")
-    return name

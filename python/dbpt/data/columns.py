@@ -44,10 +44,7 @@ class DataRequest:
 
 
 def parse_columns(entries: Sequence[str], argument: str = "--columns") -> dict[str, str]:
-    """Return ``["path=file", "label=y"]`` as role to column name, checked as `check_columns` does.
-
-    Raises `InputError`, which names ``argument``, for an entry that is not ROLE=NAME, or a role twice.
-    """
+    """Return ``["path=file", "label=y"]`` as role to column name. Raises `InputError`, which names ``argument``."""
     columns: dict[str, str] = {}
     for entry in entries:
         role, equals, name = (part.strip() for part in entry.partition("="))
@@ -62,10 +59,7 @@ def parse_columns(entries: Sequence[str], argument: str = "--columns") -> dict[s
 
 
 def check_columns(columns: Mapping[str, str], argument: str) -> None:
-    """Refuse an unknown role, one column for two roles, and an empty name, which only ``attribute`` may have: ignored.
-
-    Raises `InputError`, which names ``argument`` and the entry.
-    """
+    """Refuse unknown roles, one column for two roles, and empty names; of ``attribute`` one means: ignored."""
     owners: dict[str, str] = {}
     for role, name in columns.items():
         if role not in ROLES:

@@ -19,37 +19,21 @@ GroupCounts = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """N images and what is known about each, row by row.
+    """N images and what is known about each, row by row."""
 
-    Attributes:
-        name: ``"waterbirds"``, ``"celeba"``, ``"metashift"``, or a table's file name without its ending.
-        root: the folder that ``paths`` are relative to.
-        source: the file that the rows came from (the folder, where no file lists them).
-        paths: (N,) relative to ``root``, with forward slashes.
-        lines: (N,) int64, 1-based line of ``source`` of each row; 0 where no file lists them.
-        labels: (N,) int64, class index.
-        attributes: (N,) int64, true attribute index, -1 where unknown.
-        splits: (N,) int64, index into ``SPLITS``.
-        words: names, wordings and templates.
-        notes: one line each, for the user, about how the data were read.
-        published: rows per group and split that the literature reports, where it does for data of this kind.
-        unit: ``line`` of a text file or ``row`` of a Parquet file, which ``lines`` count.
-        average: the average that the literature reports, ``plain`` or ``adjusted``, as in ``--average``.
-    """
-
-    name: str
-    root: Path
-    source: Path
-    paths: tuple[str, ...]
-    lines: NDArray[np.int64]
-    labels: NDArray[np.int64]
-    attributes: NDArray[np.int64]
-    splits: NDArray[np.int64]
+    name: str  # "waterbirds", "celeba", "metashift", or a table's file name without its ending
+    root: Path  # the folder that ``paths`` are relative to
+    source: Path  # the file that the rows came from; the folder, where no file lists them
+    paths: tuple[str, ...]  # (N,) relative to ``root``, with forward slashes
+    lines: NDArray[np.int64]  # (N,) 1-based line of ``source``; 0 where no file lists the rows
+    labels: NDArray[np.int64]  # (N,) class index
+    attributes: NDArray[np.int64]  # (N,) true attribute index, -1 where unknown
+    splits: NDArray[np.int64]  # (N,) index into ``SPLITS``
     words: Words
-    notes: tuple[str, ...] = ()
-    published: GroupCounts | None = None
-    unit: str = "line"
-    average: str = "plain"
+    notes: tuple[str, ...] = ()  # one line each, for the user, about how the data were read
+    published: GroupCounts | None = None  # that the literature reports
+    unit: str = "line"  # that ``lines`` count, or "row" of a Parquet file
+    average: str = "plain"  # the average that the literature reports, or "adjusted", as in ``--average``
 
     def __post_init__(self) -> None:
         columns = (self.lines, self.labels, self.attributes, self.splits)
@@ -99,16 +83,9 @@ class Dataset:
         return bool((self.attributes >= 0).any())
 
     def groups(self, attributes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the group of each row under the given attributes, true or pseudo: y * A + a, -1 where a is -1.
+        """Return the (N,) int64 groups under true or pseudo ``attributes`` (N,): y * A + a, -1 where a is -1.
 
-        Args:
-            attributes: (N,) int64 in -1..A-1.
-
-        Returns:
-            (N,) int64 in -1..G-1 (the numbering of WILDS and group_DRO).
-
-        Raises:
-            ValueError: another length, or a value outside the range.
+        This is the numbering of WILDS and group_DRO. Raises `ValueError` for another length, or values out of -1..A-1.
         """
         attributes = np.asarray(attributes)
         if attributes.shape != self.labels.shape:

@@ -12,7 +12,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -35,15 +35,16 @@ def path_of(
 ) -> str:
     """Return a name or path as it is, or the folder of an object's copy, which is written unless it is there.
 
-    The copy is known by the fingerprints of datasets, and by size and time of images that are files. ``cache`` is the
-    cache folder; None is the default one.
-
-    Raises:
-        InputError: another object, one that is streamed, an image that is no local file, or a disk that refuses.
+    The copy is known by the fingerprints of datasets, and by size and time of images that are files. Raises
+    `InputError` for another object, a streamed one, an image that is no local file, or a disk that refuses.
     """
     if isinstance(data, str | os.PathLike):
         return str(data)
-    splits = {name: _plain(split) for name, split in _splits_of(data).items()}
+    splits = {}
+    for name, split in _splits_of(data).items():
+        columns = [column for column, kind in split.features.items() if type(kind).__name__ in COPIED]
+        # As rows are stored: formats and transforms are for those who take rows out.
+        splits[name] = split.with_format(None).select_columns(columns)
     name = next(iter(splits.values())).info.dataset_name or "dataset"
     place = Path(cache or default_cache_dir()).expanduser() / "datasets" / _digest(splits)
     folder = place / re.sub(r"[^\w-]", "_", name)
@@ -74,36 +75,26 @@ def _splits_of(data: Any) -> dict[str, Dataset]:
     )
 
 
-def _plain(split: Dataset) -> Dataset:
-    """Keep the columns that may be read, as they are stored: formats and transforms are for those who take rows out."""
-    names = [name for name, feature in split.features.items() if type(feature).__name__ in COPIED]
-    return split.with_format(None).select_columns(names)
-
-
 def _digest(splits: dict[str, Dataset]) -> str:
+    import pyarrow.compute as compute
+
     digest = hashlib.sha256()
     for name, split in splits.items():
         digest.update(json.dumps([name, split._fingerprint]).encode())
-        for file in _image_files(split):
-            try:
-                found = os.stat(file)  # noqa: PTH116 (once an image)
-            except (OSError, ValueError) as error:
-                raise InputError(
-                    f"data: image {file!r} is no file here ({reason_of(error)}); download it, or leave its row out"
-                ) from None
-            digest.update(f"{found.st_size} {found.st_mtime_ns}\0".encode())
+        for column in (column for column, kind in split.features.items() if type(kind).__name__ == "Image"):
+            images = split.data.column(column)  # with those of rows that a selection leaves out
+            without_bytes = compute.is_null(compute.struct_field(images, "bytes"))
+            files = compute.struct_field(images, "path").filter(without_bytes).to_pylist()
+            for file in (file for file in files if file is not None):
+                try:
+                    found = os.stat(file)  # noqa: PTH116 (once an image)
+                except (OSError, ValueError) as error:
+                    reason = reason_of(error)
+                    raise InputError(
+                        f"data: image {file!r} is no file here ({reason}); download it, or leave its row out"
+                    ) from None
+                digest.update(f"{found.st_size} {found.st_mtime_ns}\0".encode())
     return digest.hexdigest()[:32]
-
-
-def _image_files(split: Dataset) -> Iterator[str]:
-    """Yield the paths of images that are files, those of rows that a selection leaves out too."""
-    import pyarrow.compute as compute
-
-    for name in (name for name, feature in split.features.items() if type(feature).__name__ == "Image"):
-        column = split.data.column(name)
-        without_bytes = compute.is_null(compute.struct_field(column, "bytes"))
-        paths = compute.struct_field(column, "path").filter(without_bytes)
-        yield from (path for path in paths.to_pylist() if path is not None)
 
 
 def _save(splits: dict[str, Dataset], place: Path, name: str) -> None:

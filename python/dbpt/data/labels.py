@@ -5,7 +5,7 @@ numbers ascend.
 """
 
 import re
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Sequence, Set
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -39,16 +39,9 @@ def coded_dataset(
 ) -> Dataset:
     """Return the rows that were read, with codes for their labels, attributes and splits.
 
-    Args:
-        request: the user's words; where there are none, those of the data.
-        columns: ``label``, and where there are any ``attribute`` and ``split``, under the names of ``request``.
-        paths: (N,) relative to ``root``.
-        name: the name of the data set.
-        root: the folder of the images.
-        splits: (N,) if no column has them. Without either, all rows are of split train.
-        own_classes: the names that the data have for their classes, if these are not the column's values.
-        own_attributes: the same for attributes.
-        notes: notes on how the data were read.
+    ``columns`` has labels, and maybe attributes and splits, under the names of ``request``. All rows are of split train
+    if neither it nor ``splits`` says another. ``own_classes`` and ``own_attributes`` are the names that the data have,
+    if these are not the values of the columns.
     """
     names = request.column_names
     if splits is None and names.get("split") in columns.values:
@@ -56,9 +49,18 @@ def coded_dataset(
     elif splits is None:
         splits = np.full(len(paths), SPLITS.index("train"), dtype=np.int64)
         notes = (*notes, "no column of splits: all images are of split train, and there is no test split")
-    class_words, labels = _class_codes(columns, names["label"], request.classes or own_classes)
-    known_attributes = request.attributes or own_attributes
-    attribute_words, attributes = _attribute_codes(columns, names.get("attribute", ""), known_attributes)
+    column, known = names["label"], request.classes or own_classes
+    classes, codes, expected = _names_and_codes(_values(columns, column, known), known)
+    if len(classes) < 2:
+        found = f"column {column!r} has {_found(classes)}"
+        raise InputError(f"{columns.path}: {found}; a classifier needs at least two classes")
+    labels = columns.decode(column, codes.get, expected)
+    known = request.attributes or own_attributes
+    attributes, attribute_codes = _attribute_codes(columns, names.get("attribute", ""), known)
+    for argument, words in (("classes", classes), ("attributes", attributes)):
+        if words and all(_integer(wordings[0]) is not None for wordings in words.values()):
+            named = f"{argument} are named by numbers ({shortened(words, 4)})"
+            notes = (*notes, f"{named}, which tell CLIP nothing; give words")
     return Dataset(
         name,
         root,
@@ -66,26 +68,17 @@ def coded_dataset(
         tuple(paths),
         lines=np.array(columns.lines, dtype=np.int64),
         labels=labels,
-        attributes=attributes,
+        attributes=attribute_codes,
         splits=splits,
         words=Words(
-            class_words,
-            attribute_words,
+            classes,
+            attributes,
             TEMPLATES if request.templates is None else request.templates,
             ATTRIBUTE_TEMPLATES if request.attribute_templates is None else request.attribute_templates,
         ),
-        notes=(*notes, *_notes_on_numbers(class_words, attribute_words)),
+        notes=tuple(notes),
         unit=columns.unit,
     )
-
-
-def _class_codes(columns: Columns, column: str, vocabulary: Vocabulary | None) -> tuple[Vocabulary, NDArray[np.int64]]:
-    """Return the classes, and the (N,) int64 index of each row's."""
-    words, codes, expected = _names_and_codes(_values(columns, column, vocabulary), vocabulary)
-    if len(words) < 2:
-        found = f"column {column!r} has {_found(words)}"
-        raise InputError(f"{columns.path}: {found}; a classifier needs at least two classes")
-    return words, columns.decode(column, codes.get, expected)
 
 
 def _attribute_codes(
@@ -162,10 +155,3 @@ def _integer(value: str) -> int | None:
 
 def _found(names: Vocabulary) -> str:
     return f"only the value {next(iter(names))!r}" if names else "no value"
-
-
-def _notes_on_numbers(classes: Vocabulary, attributes: Vocabulary) -> Iterator[str]:
-    """Yield a line for each vocabulary whose names are numbers."""
-    for argument, vocabulary in (("classes", classes), ("attributes", attributes)):
-        if vocabulary and all(_integer(wordings[0]) is not None for wordings in vocabulary.values()):
-            yield f"{argument} are named by numbers ({shortened(vocabulary, 4)}), which tell CLIP nothing; give words"

@@ -53,30 +53,29 @@ def load_dataset(
 ) -> Dataset:
     """Read the labels of a data set, check them, and check that the image files exist; opens no image.
 
+    Raises `InputError` for anything that does not fit, in one line with its file, line and value.
+
     Args:
         data: ``"waterbirds"``, ``"celeba"``, ``"metashift"``, or the path of a ``.csv``, ``.tsv``, ``.jsonl``
             or ``.parquet`` table, of a folder of images ``split/class/*.jpg``, of WebDataset's shards
             ``train-{000..146}.tar``, or of a folder that ``save_to_disk`` of Hugging Face's datasets has written. Or a
             ``Dataset`` or ``DatasetDict`` of theirs, of which such a folder is made in the default cache.
-        root: for a benchmark, its folder or that folder's parent; for a table, what its paths are relative to
-            (the table's own folder if None).
-        classes: names and wordings in index order. For a benchmark, as many as it has; for a table, the names that
-            its labels use, or labels are integers 0..C-1. None takes the data set's own.
+        root: a benchmark's folder or that folder's parent; for a table, what its paths are relative to, if not to its
+            own folder.
+        classes: names and wordings in index order, as many as a benchmark has; for a table, the names that its labels
+            use, or labels are integers 0..C-1. The words that are None are the data set's own.
         attributes: the same for the spurious attribute.
-        templates: sentences with one ``{}`` for classes; None takes the data set's own.
+        templates: sentences with one ``{}`` for classes.
         attribute_templates: the same for attributes.
         celeba_target: the attribute of CelebA that is the class; None is ``"Blond_Hair"``.
-        celeba_attributes: the spurious attributes of CelebA, whose combinations are numbered as binary numbers with
-            the first attribute in front; None is ``["Male"]``.
-        columns: which column of a table or saved data set holds ``path``, ``label``, ``split`` and ``attribute``,
-            where it is called something else: ``{"label": "y"}``. ``{"attribute": ""}`` ignores that column.
+        celeba_attributes: CelebA's spurious attributes, whose combinations are numbered as binary numbers with the
+            first attribute in front; None is ``["Male"]``.
+        columns: the columns of a table or saved data set that are not called ``path``, ``label``, ``split`` and
+            ``attribute``: ``{"label": "y"}``. ``{"attribute": ""}`` ignores that column.
         training: False also accepts data without training rows or with classes that have none, for evaluation.
         images: False needs no image file, for rows with precomputed features. A table's paths are then any names, and
-            need no column: without one, rows are called by their number.
+            need no column.
         check: False takes the rows as they are written, whether they can be used or not; `check_data` judges them.
-
-    Raises:
-        InputError: anything that does not fit, in one line with its file, line and value.
     """
     for argument, vocabulary in (("classes", classes), ("attributes", attributes)):
         if vocabulary is not None:

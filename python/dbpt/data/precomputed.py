@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +34,9 @@ EMBEDDINGS, METADATA, PATH = "img_emb", "metadata", "image_path"
 def read_precomputed_features(path: Path, dataset: Dataset, embed_dim: int, model: str) -> NDArray[np.float32]:
     """Return (N, D) float32 features in the order of ``dataset``, each row divided by its length.
 
-    Only their width can tell whether the features are those of ``model``.
-
-    Args:
-        path: ``.npy`` or ``.safetensors``, float16 to float64, whose row i is row i of ``dataset``; or a folder of
-            clip-retrieval, whose rows are found by their image paths.
-        dataset: the rows that are wanted.
-        embed_dim: D of the model that goes on with the features.
-        model: its name, for the message.
-
-    Raises:
-        InputError: as `open_array`; another number of rows, another width, a row with NaN or an infinity or of zeros
-            alone, an image that the folder does not have.
+    ``path`` is a file, float16 to float64, whose row i is row i of ``dataset``, or a folder of clip-retrieval, whose
+    rows are found by their image paths. Only ``embed_dim``, their width, can tell whether the features are those of
+    ``model``. Raises `InputError` for anything that does not fit, and for a row with NaN or an infinity or only zeros.
     """
     if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
         folder = ClipRetrievalFolder(path)
@@ -60,7 +50,15 @@ def read_precomputed_features(path: Path, dataset: Dataset, embed_dim: int, mode
             with np.errstate(over="ignore"):  # a float64 that float32 can't hold is refused as an infinity
                 features[start : start + BLOCK_ROWS] = array[start : start + BLOCK_ROWS]
     for start in range(0, len(features), BLOCK_ROWS):
-        _normalise(features[start : start + BLOCK_ROWS], start, path, dataset)
+        block = features[start : start + BLOCK_ROWS]
+        lengths = np.sqrt(np.einsum("nd,nd->n", block, block, dtype=np.float64))
+        bad = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
+        if bad.size:
+            row = start + int(bad[0])
+            problem = "is all zeros" if lengths[bad[0]] == 0 else "holds NaN or an infinity"
+            where = f"the features of row {row + 1} ({dataset.where(row)})"
+            raise InputError(f"{path}: {where} {problem}; take the row out of both, or embed its image again")
+        block /= lengths[:, None]
     return features
 
 
@@ -82,18 +80,6 @@ def _check_width(path: Path, width: int, embed_dim: int, model: str) -> None:
     if width != embed_dim:
         way_out = "name the model that made them with --model and --pretrained"
         raise InputError(f"{path}: rows of {width} numbers, but {model} gives {embed_dim}; {way_out}")
-
-
-def _normalise(block: NDArray[np.float32], start: int, path: Path, dataset: Dataset) -> None:
-    """Give every row of a block, which begins at row ``start``, the length 1."""
-    lengths = np.sqrt(np.einsum("nd,nd->n", block, block, dtype=np.float64))
-    bad = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
-    if bad.size:
-        row = int(bad[0])
-        problem = "is all zeros" if lengths[row] == 0 else "holds NaN or an infinity"
-        where = f"the features of row {start + row + 1} ({dataset.where(start + row)})"
-        raise InputError(f"{path}: {where} {problem}; take the row out of both, or embed its image again")
-    block /= lengths[:, None]
 
 
 # --- one file
@@ -202,8 +188,11 @@ class ClipRetrievalFolder:
     def features(self, dataset: Dataset) -> NDArray[np.float32]:
         """Return the (N, D) rows of the images of ``dataset``. Raises `InputError` if one is missing or there twice."""
         found = [self._find(path, dataset.root) for path in dataset.paths]
-        if not any(found) and (prefix := self._prefix(dataset.paths[0])):
-            found = [self._find(prefix + path, dataset.root) for path in dataset.paths]
+        if not any(found):  # clip-retrieval was perhaps started elsewhere: one name ends with the first path
+            names = [name for name in self.places if name.endswith(f"/{dataset.paths[0]}")]
+            if len(names) == 1:
+                prefix = names[0].removesuffix(dataset.paths[0])
+                found = [self._find(prefix + path, dataset.root) for path in dataset.paths]
         places = [place for place in found if place is not None]
         if len(places) < len(found):
             row = found.index(None)
@@ -212,7 +201,14 @@ class ClipRetrievalFolder:
                 f"({len(found) - len(places)} of {len(found)} are not there); write paths as its {PATH} does, for "
                 f"example {next(iter(self.places), '')!r}"
             )
-        return self._gather(places)
+        gathered = np.empty((len(places), self.width), dtype=np.float32)
+        part_N, row_N = np.array(places, dtype=np.int64).T
+        for part, array in enumerate(self.parts):
+            wanted = np.flatnonzero(part_N == part)
+            wanted = wanted[np.argsort(row_N[wanted], kind="stable")]  # read in the order of the file
+            with np.errstate(over="ignore"):  # as above
+                gathered[wanted] = array[row_N[wanted]]
+        return gathered
 
     def _find(self, path: str, root: Path) -> tuple[int, int] | None:
         """Return the place of an image, by its name as it is or below ``root``."""
@@ -222,22 +218,6 @@ class ClipRetrievalFolder:
             if name in self.places:
                 return self.places[name]
         return None
-
-    def _prefix(self, path: str) -> str | None:
-        """Return the folder in the one name that ends with ``path``: clip-retrieval was started elsewhere."""
-        found = [name for name in self.places if name.endswith(f"/{path}")]
-        return found[0].removesuffix(path) if len(found) == 1 else None
-
-    def _gather(self, places: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
-        """Return the (N, D) rows at ``places``, read part by part in the order of the file."""
-        gathered = np.empty((len(places), self.width), dtype=np.float32)
-        part_N, row_N = np.array(places, dtype=np.int64).T
-        for part, array in enumerate(self.parts):
-            wanted = np.flatnonzero(part_N == part)
-            wanted = wanted[np.argsort(row_N[wanted], kind="stable")]
-            with np.errstate(over="ignore"):  # as above
-                gathered[wanted] = array[row_N[wanted]]
-        return gathered
 
 
 def _numbered(folder: Path, kind: str, suffix: str) -> dict[int, Path]:

@@ -29,6 +29,7 @@ from dbpt.errors import InputError, nearest
 from dbpt.files.disk import open_regular, read_regular, reason_of
 
 MAX_BYTES = 1 << 32
+CELL_TYPES = ("is_string", "is_large_string", "is_integer", "is_floating", "is_boolean", "is_null")  # of pyarrow
 
 
 def read_table(path: Path, root: Path, request: DataRequest) -> Dataset:
@@ -39,18 +40,17 @@ def read_table(path: Path, root: Path, request: DataRequest) -> Dataset:
     required = [names[role] for role in needed]
     optional = [name for role, name in names.items() if role not in needed]
     columns = READERS[path.suffix.lower()](path, required, optional, hint=COLUMNS_HINT)
-    paths = columns.image_paths(names["path"], root) if request.images else _row_names(columns, names["path"])
+    own_names = columns.values.get(names["path"])
+    if request.images:
+        paths = columns.image_paths(names["path"], root)
+    elif own_names is None:
+        paths = tuple(f"row {row + 1}" for row in range(len(columns.lines)))
+    elif "" in own_names:
+        row, column = own_names.index(""), names["path"]
+        raise InputError(f"{columns.where(row)}: {column} is empty; name every row, or drop the column")
+    else:
+        paths = tuple(own_names)
     return coded_dataset(request, columns, paths, name=path.stem, root=root)
-
-
-def _row_names(columns: Columns, column: str) -> tuple[str, ...]:
-    """Return names of rows that need no image: their paths as they are written, else their numbers."""
-    names = columns.values.get(column)
-    if names is None:
-        return tuple(f"row {row + 1}" for row in range(len(columns.lines)))
-    if "" in names:
-        raise InputError(f"{columns.where(names.index(''))}: {column} is empty; name every row, or drop the column")
-    return tuple(names)
 
 
 # --- delimited text
@@ -205,7 +205,13 @@ def read_parquet(path: Path, required: Sequence[str], optional: Sequence[str] = 
             names = [name for name in (*required, *optional) if name in required or name in schema.names]
             for name in names:
                 position = column_position(str(path), schema.names, name, hint)
-                _check_type(pyarrow.types, path, name, schema.field(position).type)
+                kind = schema.field(position).type
+                value_type = kind.value_type if pyarrow.types.is_dictionary(kind) else kind
+                if not any(getattr(pyarrow.types, test)(value_type) for test in CELL_TYPES):
+                    raise InputError(
+                        f"{path}: column {name!r} holds {' '.join(str(kind).split())[:80]}, expected text, integers or "
+                        "booleans; a path column names image files, pictures inside the table are not read"
+                    )
             table = file.read(columns=names)
             values = {name: _cells(path, name, table.column(name)) for name in names}
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -214,16 +220,6 @@ def read_parquet(path: Path, required: Sequence[str], optional: Sequence[str] = 
     if not table.num_rows:
         raise InputError(f"{path}: has columns but no rows; expected one row per image")
     return Columns(path, range(1, table.num_rows + 1), values, unit="row")
-
-
-def _check_type(types: Any, path: Path, name: str, kind: Any) -> None:
-    value_type = kind.value_type if types.is_dictionary(kind) else kind
-    tests = ("is_string", "is_large_string", "is_integer", "is_floating", "is_boolean", "is_null")
-    if not any(getattr(types, test)(value_type) for test in tests):
-        raise InputError(
-            f"{path}: column {name!r} holds {' '.join(str(kind).split())[:80]}, expected text, integers or booleans; "
-            "a path column names image files, pictures inside the table are not read"
-        )
 
 
 def _cells(path: Path, name: str, column: Any) -> list[str]:

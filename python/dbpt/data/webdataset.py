@@ -7,7 +7,7 @@ in ``.cls`` or, like split and attribute, in ``.json``.
 import glob
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from dbpt.data.archives import Member, tar_members
@@ -28,8 +28,7 @@ MOST_SHARDS = 1_000_000
 MOST_BRACES = 100
 MOST_PARTS = 100_000  # names and globs that the braces come to, each of which is looked for
 
-Sample = Mapping[str, tuple[str, Member]]
-"""The files of a sample by ending, each with its name in the shard."""
+Sample = dict[str, tuple[str, Member]]  # the files of a sample by ending, each with its name in the shard
 
 
 def is_pattern_of_shards(data: str) -> bool:
@@ -70,9 +69,9 @@ def read_webdataset(pattern: str, request: DataRequest) -> Dataset:
     return coded_dataset(request, columns, paths, name=name, root=root, notes=notes)
 
 
-def _samples(shard: Path) -> dict[str, dict[str, tuple[str, Member]]]:
+def _samples(shard: Path) -> dict[str, Sample]:
     """Return the samples of a shard by key; hidden files are none."""
-    samples: dict[str, dict[str, tuple[str, Member]]] = {}
+    samples: dict[str, Sample] = {}
     for name, member in tar_members(shard).items():
         folder, slash, file = name.rpartition("/")
         stem, dot, ending = file.partition(".")
@@ -152,17 +151,12 @@ def _expanded(pattern: str) -> Iterator[str]:
     if not found:
         yield pattern
         return
-    for choice in _choices(found[1], pattern):
+    choices: Iterable[str] = found[1].split(",")
+    if limits := RANGE.fullmatch(found[1]):
+        first, last = map(int, limits.groups())
+        if not 0 <= last - first < MOST_SHARDS:
+            raise InputError(f"data {pattern!r}: {found[0]} is no range upwards of at most {MOST_SHARDS} numbers")
+        width = len(limits[1]) if limits[1].startswith("0") else 0
+        choices = (f"{number:0{width}d}" for number in range(first, last + 1))
+    for choice in choices:
         yield from _expanded(pattern[: found.start()] + choice + pattern[found.end() :])
-
-
-def _choices(inside: str, pattern: str) -> Iterator[str]:
-    limits = RANGE.fullmatch(inside)
-    if not limits:
-        yield from inside.split(",")
-        return
-    first, last = map(int, limits.groups())
-    if not 0 <= last - first < MOST_SHARDS:
-        raise InputError(f"data {pattern!r}: {{{inside}}} is no range upwards of at most {MOST_SHARDS} numbers")
-    width = len(limits[1]) if limits[1].startswith("0") else 0
-    yield from (f"{number:0{width}d}" for number in range(first, last + 1))

@@ -34,10 +34,9 @@ def parse_vocabulary(specs: Sequence[str], argument: str) -> Vocabulary:
 
 
 def check_vocabulary(vocabulary: Mapping[str, Sequence[str]], argument: str) -> None:
-    """Refuse a vocabulary of fewer than two names, with empty names or wordings, or with a wording used twice.
+    """Refuse fewer than two names, empty names or wordings, a wording used twice, and control characters.
 
-    And names and wordings with control characters, which would break tables and speak to terminals. Raises
-    `InputError`, which names ``argument`` and the entry.
+    Raises `InputError`, which names ``argument`` and the entry.
     """
     if len(vocabulary) < 2:
         name = next(iter(vocabulary), "")
@@ -80,11 +79,7 @@ def _check_printable(text: str, argument: str) -> None:
 
 @dataclass(frozen=True)
 class Words:
-    """Classes and attributes with their wordings, and the sentence templates of each.
-
-    ``attributes`` may be empty, where neither the user nor the data names a spurious attribute. Raises `InputError` as
-    `check_vocabulary` and `check_templates` do.
-    """
+    """Classes and attributes (none, if nobody names them) with their wordings, and the sentence templates of each."""
 
     classes: Vocabulary
     attributes: Vocabulary

@@ -99,12 +99,11 @@ class Canvas:
         pixels = max(1, round(width * self.pose.size * self._side))
         self._draw.line(corners.ravel().tolist(), fill=colour, width=pixels, joint="curve")
 
-    def tone(self, reach: float = 0.5) -> Colour:
+    def tone(self) -> Colour:
         """Return the mean colour around the pose, for figures that blend with what is behind them."""
-        half = reach * self.pose.size * self._side
-        x, y = self.pose.x * self._side, self.pose.y * self._side
-        low, high = 0, self._side
-        box = (max(low, int(x - half)), max(low, int(y - half)), min(high, int(x + half)), min(high, int(y + half)))
+        half, side = self.pose.size * self._side / 2, self._side
+        x, y = self.pose.x * side, self.pose.y * side
+        box = (max(0, int(x - half)), max(0, int(y - half)), min(side, int(x + half)), min(side, int(y + half)))
         r, g, b = self._image.resize((1, 1), Image.Resampling.BOX, box=box).getpixel((0, 0))  # type: ignore[misc]
         return int(r), int(g), int(b)
 

@@ -104,22 +104,17 @@ def write_celeba(folder: Path, final: Path, rows: list[Row], seed: int) -> None:
 
 def _celeba_attributes(face: Face) -> set[str]:
     """Return those of CelebA's forty attributes that a face shows; attributes that are never drawn stay -1."""
-    shown = {
-        "Blond_Hair": face.blond,
-        "Black_Hair": not face.blond and face.lightness < 0.22,
-        "Brown_Hair": not face.blond and face.lightness >= 0.22,
+    hair = "Blond_Hair" if face.blond else "Black_Hair" if face.lightness < 0.22 else "Brown_Hair"
+    traits = {
         "Male": face.male,
-        "Goatee": face.beard,
-        "No_Beard": not face.beard,
         "Wearing_Lipstick": face.lipstick,
         "Wearing_Necktie": face.necktie,
         "Wearing_Hat": face.hat,
         "Eyeglasses": face.glasses,
         "Smiling": face.smiling,
-        "Straight_Hair": True,
-        "Young": True,
     }
-    return {name for name, present in shown.items() if present}
+    shown = {name for name, present in traits.items() if present}
+    return shown | {hair, "Goatee" if face.beard else "No_Beard", "Straight_Hair", "Young"}
 
 
 def write_metashift(folder: Path, final: Path, rows: list[Row], seed: int) -> None:
