@@ -253,10 +253,9 @@ def _read_merged(root: Path, wanted: Sequence[str], is_usual: bool) -> Columns:
     found = read_columns(path, (), tuple(name for group in names.values() for name in group))
     for name in wanted:
         if not is_usual and name not in found.values:
-            raise InputError(
-                f"{path}: has no column {name!r}; for another task than {TARGET} against {', '.join(SPURIOUS)} "
-                "give the attributes as columns, or list_attr_celeba.txt"
-            )
+            task = f"another task than {TARGET} against {', '.join(SPURIOUS)}"
+            way_out = "give the attributes as columns, or list_attr_celeba.txt"
+            raise InputError(f"{path}: has no column {name!r}; for {task} {way_out}")
     values: dict[str, list[str]] = {IMAGE: []}
     for row, text in enumerate(found.values[_present(found, NAMES[IMAGE])[0]]):
         name = text.strip().replace("\\", "/").rpartition("img_align_celeba/")[2]

@@ -86,10 +86,8 @@ def _check_images(dataset: Dataset) -> None:
         way_out = "is the root the folder that the paths are relative to?"
     elif "\\" in path:
         way_out = "write paths with '/'"
-    raise InputError(
-        f"{dataset.where(missing[0])}: image {path!r} is not in {dataset.root} "
-        f"({len(missing)} of {len(dataset)} images are missing); {way_out}"
-    )
+    found = f"is not in {dataset.root} ({len(missing)} of {len(dataset)} images are missing)"
+    raise InputError(f"{dataset.where(missing[0])}: image {path!r} {found}; {way_out}")
 
 
 def missing_rows(dataset: Dataset) -> list[int]:

@@ -71,10 +71,9 @@ def read_saved_dataset(folder: Path, request: DataRequest) -> Dataset:
             notes.append(f"split {name!r} is left out: its {len(labels)} rows have no {label} (-1 or empty)")
             continue
         if without:
-            raise InputError(
-                f"{folder / places[without[0]]}: {label} is {labels[without[0]] or 'empty'}, no label "
-                f"({len(without)} of {len(labels)} rows); leave such rows out with filter of datasets, and save again"
-            )
+            found = f"{labels[without[0]] or 'empty'}, no label ({len(without)} of {len(labels)} rows)"
+            way_out = "leave such rows out with filter of datasets, and save again"
+            raise InputError(f"{folder / places[without[0]]}: {label} is {found}; {way_out}")
         paths += places
         codes += [_split_code(folder, name, split)] * len(places)
         for column, cells in texts.items():
@@ -159,18 +158,15 @@ def _image_column_name(folder: Path, splits: "Mapping[str, datasets.Dataset]", n
     if named is None and len(found) > 1:
         raise InputError(f"{folder / first}: {shortened(found)} all hold images; say which: --columns path={found[0]}")
     if named is None and not found:
-        raise InputError(
-            f"{folder / first}: no column has the feature Image (columns: {shortened(of_first)}); cast the one of "
-            "images: cast_column(NAME, datasets.Image())"
-        )
+        problem = f"no column has the feature Image (columns: {shortened(of_first)})"
+        way_out = "cast the one of images: cast_column(NAME, datasets.Image())"
+        raise InputError(f"{folder / first}: {problem}; {way_out}")
     column = found[0] if named is None else named
     for name, of_split in kinds.items():
         column_position(str(folder / name), list(of_split), column, COLUMNS_HINT)
         if of_split[column] != "Image":
-            raise InputError(
-                f"{folder / name}: column {column!r} has the feature {of_split[column]}, expected Image; cast it: "
-                f"cast_column({column!r}, datasets.Image())"
-            )
+            problem = f"column {column!r} has the feature {of_split[column]}, expected Image"
+            raise InputError(f"{folder / name}: {problem}; cast it: cast_column({column!r}, datasets.Image())")
     return column
 
 

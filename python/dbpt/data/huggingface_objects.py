@@ -58,10 +58,8 @@ def _splits_of(data: Any) -> dict[str, Dataset]:
     """Return the splits of a DatasetDict; a Dataset under the empty name."""
     datasets = sys.modules.get("datasets")  # whoever has such an object has imported it
     if datasets and isinstance(data, datasets.IterableDataset | datasets.IterableDatasetDict):
-        raise InputError(
-            f"data is a {type(data).__name__}, which is streamed, and rows are read more than once; load it with "
-            "streaming=False"
-        )
+        problem = "which is streamed, and rows are read more than once; load it with streaming=False"
+        raise InputError(f"data is a {type(data).__name__}, {problem}")
     if datasets and isinstance(data, datasets.Dataset):
         return {"": data}
     if datasets and isinstance(data, datasets.DatasetDict):
@@ -69,10 +67,8 @@ def _splits_of(data: Any) -> dict[str, Dataset]:
             raise InputError("data is a DatasetDict without a split; put Datasets in, under train, val and test")
         check_split_names(data, "data")
         return dict(data)
-    raise InputError(
-        f"data is a {type(data).__module__}.{type(data).__qualname__}; expected a name, a path, or a Dataset or "
-        "DatasetDict of datasets"
-    )
+    expected = "expected a name, a path, or a Dataset or DatasetDict of datasets"
+    raise InputError(f"data is a {type(data).__module__}.{type(data).__qualname__}; {expected}")
 
 
 def _digest(splits: dict[str, Dataset]) -> str:
@@ -89,10 +85,8 @@ def _digest(splits: dict[str, Dataset]) -> str:
                 try:
                     found = os.stat(file)  # noqa: PTH116 (once an image)
                 except (OSError, ValueError) as error:
-                    reason = reason_of(error)
-                    raise InputError(
-                        f"data: image {file!r} is no file here ({reason}); download it, or leave its row out"
-                    ) from None
+                    problem = f"is no file here ({reason_of(error)}); download it, or leave its row out"
+                    raise InputError(f"data: image {file!r} {problem}") from None
                 digest.update(f"{found.st_size} {found.st_mtime_ns}\0".encode())
     return digest.hexdigest()[:32]
 

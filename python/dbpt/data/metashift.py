@@ -116,10 +116,8 @@ def _read_metadata(images: Path, metadata: Path) -> Dataset:
     for row, (path, *found) in enumerate(zip(paths, labels.tolist(), attributes.tolist(), strict=True)):
         expected = GROUPS.get(path.rpartition("/")[0], tuple(found))
         if tuple(found) != expected:
-            raise InputError(
-                f"{columns.where(row)}: y,a is {found[0]},{found[1]} but the folder of {path!r} means "
-                f"{expected[0]},{expected[1]}; correct the row or delete {METADATA}"
-            )
+            pair = f"{found[0]},{found[1]} but the folder of {path!r} means {expected[0]},{expected[1]}"
+            raise InputError(f"{columns.where(row)}: y,a is {pair}; correct the row or delete {METADATA}")
     return Dataset(
         "metashift",
         images,

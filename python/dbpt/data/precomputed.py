@@ -89,15 +89,11 @@ def open_array(path: Path) -> NDArray[Any]:
     """Map the (N, D) array of floats in a file: in a ``.safetensors``, its only tensor or the one of `TENSOR_NAMES`."""
     suffix = path.suffix.lower()
     if suffix in PICKLES:
-        raise InputError(
-            f"{path}: is a pickle, which is never loaded; save the tensor with "
-            "safetensors.torch.save_file({'features': features}, 'features.safetensors')"
-        )
+        way_out = "safetensors.torch.save_file({'features': features}, 'features.safetensors')"
+        raise InputError(f"{path}: is a pickle, which is never loaded; save the tensor with {way_out}")
     if suffix not in (".npy", ".safetensors"):
-        raise InputError(
-            f"{path}: expected a .npy or .safetensors file, or a folder that clip-retrieval has written; "
-            "np.save(FILE, features) writes the first"
-        )
+        expected = "a .npy or .safetensors file, or a folder that clip-retrieval has written"
+        raise InputError(f"{path}: expected {expected}; np.save(FILE, features) writes the first")
     try:
         open_regular(path).close()
         array = _open_npy(path) if suffix == ".npy" else _open_safetensors(path)

@@ -208,10 +208,9 @@ def read_parquet(path: Path, required: Sequence[str], optional: Sequence[str] = 
                 kind = schema.field(position).type
                 value_type = kind.value_type if pyarrow.types.is_dictionary(kind) else kind
                 if not any(getattr(pyarrow.types, test)(value_type) for test in CELL_TYPES):
-                    raise InputError(
-                        f"{path}: column {name!r} holds {' '.join(str(kind).split())[:80]}, expected text, integers or "
-                        "booleans; a path column names image files, pictures inside the table are not read"
-                    )
+                    shown = f"{path}: column {name!r} holds {' '.join(str(kind).split())[:80]}"
+                    expected = "text, integers or booleans; a path column names image files"
+                    raise InputError(f"{shown}, expected {expected}, pictures inside the table are not read")
             table = file.read(columns=names)
             values = {name: _cells(path, name, table.column(name)) for name in names}
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:

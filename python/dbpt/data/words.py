@@ -50,10 +50,8 @@ def check_vocabulary(vocabulary: Mapping[str, Sequence[str]], argument: str) -> 
             raise InputError(f"{argument}: {name!r} has an empty wording; write NAME or NAME=wording|wording")
         for wording in wordings:
             if wording in owners:
-                raise InputError(
-                    f"{argument}: the wording {wording!r} is given twice (in {owners[wording]!r} and {name!r}); "
-                    "each wording belongs to one name"
-                )
+                both = f"given twice (in {owners[wording]!r} and {name!r}); each wording belongs to one name"
+                raise InputError(f"{argument}: the wording {wording!r} is {both}")
             owners[wording] = name
         for text in (name, *wordings):
             _check_printable(text, argument)
@@ -65,10 +63,8 @@ def check_templates(templates: Sequence[str], argument: str) -> None:
         raise InputError(f"{argument}: is empty; give at least one sentence such as 'a photo of a {{}}.'")
     for template in templates:
         if template.count("{}") != 1:
-            raise InputError(
-                f"{argument}: {template!r} holds {template.count('{}')} of the placeholder {{}}, which must "
-                "stand exactly once, where the name goes: 'a photo of a {}.'"
-            )
+            found = f"{template.count('{}')} of the placeholder {{}}, which must stand exactly once"
+            raise InputError(f"{argument}: {template!r} holds {found}, where the name goes: 'a photo of a {{}}.'")
         _check_printable(template, argument)
 
 

@@ -57,19 +57,15 @@ def sample_face(rng: np.random.Generator, blond: bool, male: bool) -> Face:
     )
 
 
-def hair_colour(lightness: float) -> Colour:
-    """Return the hair colour at a lightness between black (0) and platinum (1)."""
-    position = lightness * (len(HAIR) - 1)
-    lower = min(int(position), len(HAIR) - 2)
-    return mix(HAIR[lower], HAIR[lower + 1], position - lower)
-
-
 def draw_face(rng: np.random.Generator, face: Face) -> Image.Image:
     """Draw the portrait of a face."""
     canvas = Canvas()
     canvas.gradient(pick(rng, WALLS, 20.0), pick(rng, WALLS, 20.0))
     canvas.pose = Pose.draw(rng, (0.42, 0.58), (0.42, 0.52), (0.70, 1.00), 0.08)
-    hair, skin = vary(rng, hair_colour(face.lightness), 8.0), pick(rng, SKIN, 10.0)
+    position = face.lightness * (len(HAIR) - 1)
+    lower = min(int(position), len(HAIR) - 2)
+    hair = vary(rng, mix(HAIR[lower], HAIR[lower + 1], position - lower), 8.0)
+    skin = pick(rng, SKIN, 10.0)
     width = 0.205 + (0.02 if face.male else 0.0) + float(rng.normal(0.0, 0.012))
     _back_hair(canvas, face, hair, width)
     _shoulders(canvas, rng, face, skin)

@@ -70,9 +70,6 @@ def generator(name: str, seed: int, index: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64([seed, list(TRAIN_COUNTS).index(name), index]))
 
 
-Writer = Callable[[Path, Path, list[Row], int], None]
-
-
 def write_waterbirds(folder: Path, final: Path, rows: list[Row], seed: int) -> None:
     """Write `metadata.csv` and one folder of images per species."""
     table = []
@@ -133,7 +130,7 @@ def write_metashift(folder: Path, final: Path, rows: list[Row], seed: int) -> No
     _write_csv(folder / METASHIFT / "metadata_metashift.csv", "id,filename,split,y,a", table)
 
 
-WRITERS: dict[str, Writer] = {
+WRITERS: dict[str, Callable[[Path, Path, list[Row], int], None]] = {
     "demo-waterbirds": write_waterbirds,
     "demo-celeba": write_celeba,
     "demo-metashift": write_metashift,

@@ -113,7 +113,9 @@ def _animal(canvas: Canvas, rng: np.random.Generator, cat: bool) -> None:
     width, height = (0.36, 0.24 - 0.04 * build) if sitting else (0.46, 0.22 - 0.05 * build)
     for leg in (0.05, 0.20) if sitting else (-0.34, -0.22, 0.20, 0.32):
         canvas.line(((leg, 0.05), (leg + 0.02, 0.46)), 0.12 - 0.04 * build, dark if leg in (-0.22, 0.20) else coat)
-    _tail(canvas, build, coat)
+    rise = 0.20 + 0.35 * build
+    tail = [(-0.38 - 0.22 * math.sin(t * 1.9), 0.05 - rise * t) for t in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    canvas.line(tail, 0.10 - 0.04 * build, coat)
     canvas.ellipse(0.0, 0.05 if sitting else 0.0, width, height, coat, tilt=lean)
     if sitting:
         canvas.ellipse(-0.14, 0.28, 0.24, 0.18, coat)
@@ -122,12 +124,6 @@ def _animal(canvas: Canvas, rng: np.random.Generator, cat: bool) -> None:
     x, y, skull = (0.22, -0.38, 0.19) if sitting else (0.48, -0.26, 0.18)
     canvas.line(((x - 0.18, -0.05), (x, y)), 0.22 - 0.06 * build, coat)
     _head(canvas, (x, y, skull), build, (coat, dark, pale))
-
-
-def _tail(canvas: Canvas, build: float, coat: Colour) -> None:
-    rise, width = 0.20 + 0.35 * build, 0.10 - 0.04 * build
-    curve = [(-0.38 - 0.22 * math.sin(t * 1.9), 0.05 - rise * t) for t in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    canvas.line(curve, width, coat)
 
 
 def _head(
