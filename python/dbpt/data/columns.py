@@ -20,12 +20,9 @@ MOST_ROWS = 10_000_000
 
 @dataclass(frozen=True)
 class DataRequest:
-    """The arguments of `load_dataset` that a reader needs; None where the user said nothing.
+    """The arguments of `load_dataset` that a reader needs; None where the user said nothing."""
 
-    ``source`` is the name of a benchmark or a path. The others mean what they mean in `load_dataset`.
-    """
-
-    source: str
+    source: str  # the name of a benchmark, or a path
     root: Path | None = None
     classes: Vocabulary | None = None
     attributes: Vocabulary | None = None
@@ -90,24 +87,16 @@ def check_number(path: Path, num_rows: int) -> None:
 
 @dataclass(frozen=True)
 class Columns:
-    """The wanted columns of one file, all of one length, and the line (or other ``unit``) of each row.
-
-    ``names`` has the names of rows that no file lists.
-    """
+    """The wanted columns of one file, or of rows that no file lists: these have ``names``, and 0 for lines."""
 
     path: Path
-    lines: Sequence[int]
+    lines: Sequence[int]  # or other ``unit``, of each row
     values: dict[str, list[str]]
     unit: str = "line"
     names: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         check_number(self.path, len(self.lines))
-
-    @classmethod
-    def without_lines(cls, path: Path, names: Sequence[str], values: dict[str, list[str]]) -> "Columns":
-        """Return the rows of a folder or archive, which no file lists."""
-        return cls(path, [0] * len(names), values, names=names)
 
     def where(self, row: int) -> str:
         """Return ``"folder/file.csv line 17"``, or the row's name."""

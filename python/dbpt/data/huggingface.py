@@ -87,7 +87,7 @@ def read_saved_dataset(folder: Path, request: DataRequest) -> Dataset:
     own = {role: _own_names(splits.values(), column, set(values[column])) for role, column in read.items()}
     return coded_dataset(
         request,
-        Columns.without_lines(folder, paths, values),
+        Columns(folder, [0] * len(paths), values, names=paths),
         paths,
         name=folder.name,
         root=folder,

@@ -45,7 +45,7 @@ def read_image_folder(folder: Path, request: DataRequest) -> Dataset:
         raise InputError(f"{folder}: no image in it; expected {expected}")
     if left_out:
         notes.append(f"{len(left_out)} entries are no images in a class folder: {shortened(left_out, 3)}")
-    columns = Columns.without_lines(folder, paths, {"label": labels})
+    columns = Columns(folder, [0] * len(paths), {"label": labels}, names=paths)
     codes = np.array(splits, dtype=np.int64)
     return coded_dataset(request, columns, paths, name=folder.name, root=folder, splits=codes, notes=notes)
 

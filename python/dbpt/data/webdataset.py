@@ -65,7 +65,7 @@ def read_webdataset(pattern: str, request: DataRequest) -> Dataset:
         raise InputError(f"data {pattern!r}: no sample with an image ({', '.join(ENDINGS)}) in {len(shards)} shards")
     notes = [f"{len(without)} samples have no image and are left out: {shortened(without, 3)}"] if without else []
     name = re.sub(r"[^\w-]*[{*?\[].*|\.tar$", "", Path(pattern).name, flags=re.IGNORECASE) or "shards"
-    columns = Columns.without_lines(Path(pattern), paths, values)
+    columns = Columns(Path(pattern), [0] * len(paths), values, names=paths)
     return coded_dataset(request, columns, paths, name=name, root=root, notes=notes)
 
 

@@ -138,11 +138,8 @@ WRITERS: dict[str, Callable[[Path, Path, list[Row], int], None]] = {
 
 
 def _save(image: Image.Image, path: Path) -> None:
-    try:
-        image.save(path, quality=QUALITY)
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True)
-        image.save(path, quality=QUALITY)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, quality=QUALITY)
 
 
 def _write_csv(path: Path, header: str, rows: Iterable[tuple[int | str, ...]]) -> None:
