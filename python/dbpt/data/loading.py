@@ -63,7 +63,7 @@ def load_dataset(
         root: a benchmark's folder or that folder's parent; for a table, what its paths are relative to, if not to its
             own folder.
         classes: names and wordings in index order, as many as a benchmark has; for a table, the names that its labels
-            use, or labels are integers 0..C-1. The words that are None are the data set's own.
+            use, or labels are integers 0..C-1. None takes the data set's own words, here and in the next three.
         attributes: the same for the spurious attribute.
         templates: sentences with one ``{}`` for classes.
         attribute_templates: the same for attributes.
