@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 
-from dbpt.errors import InputError
 from dbpt.experiments.comparison.summary import mean_and_deviation, paired_t_interval, student_t_quantile
 from dbpt.groups import worst_group_accuracy, worst_group_difference_interval
 
@@ -24,8 +23,6 @@ def test_the_quantiles_of_student_are_those_of_scipy():
     stats = pytest.importorskip("scipy.stats")
     for degrees in (1, 2, 3, 5, 8, 51, 200):
         assert student_t_quantile(0.9, degrees) == pytest.approx(stats.t.ppf(0.95, degrees), rel=1e-9)
-    with pytest.raises(InputError, match="degrees 0"):
-        student_t_quantile(0.95, 0)
 
 
 def test_the_interval_of_paired_differences():

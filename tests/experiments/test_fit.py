@@ -425,9 +425,8 @@ def test_a_rows_checkpoint_is_refused_under_any_setting_that_matters(tiny, tmp_p
 def test_the_gallery_shows_the_worst_groups_mistakes_the_surest_first(tiny):
     experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings), lambda line: None)
     row = zero_shot_row(experiment)
-    swapped = replace(
-        row, classifier=replace(row.classifier, weights=row.classifier.weights[::-1].copy())
-    )  # nearly everything wrong
+    tensors = row.classifier.tensors | {"weights": row.classifier.weights[::-1].copy()}
+    swapped = replace(row, classifier=replace(row.classifier, tensors=tensors))  # nearly everything wrong
     for judged in (row, swapped):
         judged = replace(judged, metrics=held_out_metrics(experiment, judged.classifier))
         worst = judged.metrics["test"].groups[judged.metrics["test"].worst_group]

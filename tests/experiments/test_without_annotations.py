@@ -35,7 +35,7 @@ def experiments(tiny) -> list[Experiment]:
 def learnt(experiment: Experiment, choice: dict[str, Any]) -> tuple:
     chosen = replace(experiment, config=replace(experiment.config, **choice))
     row = trained_row(chosen, choice["objective"], checkpoint_path=None, log=lambda line: None)
-    tensors = {name: tensor.tobytes() for name, tensor in row.classifier.tensors().items()}
+    tensors = {name: tensor.tobytes() for name, tensor in row.classifier.tensors.items()}
     return tensors, row.trained.selected_epoch, row.trained.history
 
 

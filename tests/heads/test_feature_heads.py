@@ -20,7 +20,7 @@ from dbpt.experiments.methods import build_head
 from dbpt.experiments.stages import prepare
 from dbpt.files.tensors import write_tensors
 from dbpt.heads import HEADS, AdapterHead, Head, LinearHead
-from dbpt.runs.classifier import Adapter, FeatureClassifier
+from dbpt.runs.classifier import FeatureClassifier
 from dbpt.settings.config import DEFAULT_LR, FitConfig
 
 FEATURES = F.normalize(torch.randn(7, 16, generator=torch.Generator().manual_seed(0)), dim=-1)
@@ -90,8 +90,8 @@ def test_adapter_trains_its_two_layers_and_draws_them_from_the_seed_alone():
 @pytest.mark.parametrize("build", [linear, adapter])
 def test_what_is_stored_gives_the_heads_logits(build, tmp_path):
     head = moved(build())
-    write_tensors(tmp_path / "c.safetensors", FeatureClassifier.from_tensors(as_numpy(head)).tensors(), version=1)
-    stored = FeatureClassifier.from_tensors(load_file(tmp_path / "c.safetensors"))
+    write_tensors(tmp_path / "c.safetensors", FeatureClassifier(as_numpy(head)).tensors, version=1)
+    stored = FeatureClassifier(load_file(tmp_path / "c.safetensors"))
     expected = head(FEATURES).detach()
     np.testing.assert_allclose(stored.logits(FEATURES.numpy()), expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(stored.predictions(FEATURES.numpy()), expected.argmax(1))
@@ -110,11 +110,15 @@ def test_what_is_stored_gives_the_heads_logits(build, tmp_path):
 )
 def test_tensors_of_a_wrong_shape_are_refused(change, match):
     with pytest.raises(ValueError, match=match):
-        FeatureClassifier.from_tensors(as_numpy(adapter()) | change)
+        FeatureClassifier(as_numpy(adapter()) | change)
 
 
 def test_an_adapter_moves_features_to_length_one():
-    found = Adapter(np.ones((2, 4), np.float32), np.ones((4, 2), np.float32), 0.5)(np.eye(4, dtype=np.float32))
+    ones = {"logit_scale": (1,), "adapter.down": (2, 4), "adapter.up": (4, 2)}
+    tensors = {name: np.ones(shape, np.float32) for name, shape in ones.items()}
+    tensors |= {"weights": np.eye(4, dtype=np.float32), "logit_bias": np.zeros(1, np.float32)}
+    tensors["adapter.ratio"] = np.full(1, 0.5, np.float32)
+    found = FeatureClassifier(tensors).logits(np.eye(4, dtype=np.float32))
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-6)
 
 

@@ -23,8 +23,7 @@ from dbpt.files.disk import default_cache_dir, reason_of
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-    HuggingFaceData: TypeAlias = Dataset | DatasetDict
-
+HuggingFaceData: TypeAlias = "Dataset | DatasetDict"
 COPIED = ("Image", "ClassLabel", "Value")  # of columns that may be read; audio and nested ones stay behind
 
 

@@ -5,17 +5,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dbpt.data.dataset import Dataset
 from dbpt.data.dataset_checks import check_classes, missing_rows, published_notes, repeated_rows
+from dbpt.data.huggingface_objects import HuggingFaceData
 from dbpt.data.loading import load_dataset
 from dbpt.errors import InputError
 from dbpt.features import UnreadableImage, decoding_threads, pillow_warnings, read_size
 from dbpt.settings.data import config_with_data, data_arguments, resolve_demo
-
-if TYPE_CHECKING:
-    from dbpt.data.huggingface_objects import HuggingFaceData
 
 SHOWN = 5  # problems of a kind that are named; the others are counted
 CHUNK = 4096  # images whose headers are asked for at a time, so that a list of millions makes no millions of tasks
@@ -55,8 +53,7 @@ def check_data(
         log: gets one line of progress at a time.
         settings: those of `FitConfig` that concern the data (``root``, ``classes``, ``celeba_target``, ...).
 
-    Raises:
-        InputError: the metadata can't be read at all, or a setting is none.
+    Raises `InputError` if the metadata can't be read at all, or for a bad setting.
     """
     config = resolve_demo(config_with_data(data, settings, log), log)
     if config.embeddings is not None:

@@ -6,17 +6,15 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from dbpt.data.huggingface_objects import HuggingFaceData
 from dbpt.data.loading import load_dataset
 from dbpt.errors import InputError
 from dbpt.features import EmbeddedFiles, Failure
 from dbpt.features.maintenance import nearest_cache
 from dbpt.ranks import launched_rank, launched_size, take_own_gpu
 from dbpt.settings.data import config_with_data, data_arguments, resolve_demo
-
-if TYPE_CHECKING:
-    from dbpt.data.huggingface_objects import HuggingFaceData
 
 SHOWN_REASONS = 5
 
@@ -68,8 +66,7 @@ def embed(
         progress: show a bar on standard error, if that is a terminal.
         settings: those of `FitConfig` that concern data, model and cache (``root``, ``model``, ``pretrained``, ...).
 
-    Raises:
-        InputError: as `dbpt.fit` for data and model; more images fail than ``max_failures``; the disk refuses.
+    Raises `InputError` as `dbpt.fit` for data and model, and if more images fail than ``max_failures``.
     """
     from dbpt.experiments.stages import configured_backbone
 
@@ -99,7 +96,6 @@ def embed(
 
 
 def _state(found: EmbeddedFiles) -> str:
-    """Describe what the cache has of the list, and why not the rest."""
     missing, absent = len(found.missing), len(found.files.errors)
     there = len(found.files) - absent
     if not missing:

@@ -3,26 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data.demo import DEMO_NAMES
-from dbpt.data.huggingface_objects import path_of
+from dbpt.data.huggingface_objects import HuggingFaceData, path_of
 from dbpt.data.loading import BENCHMARKS
 from dbpt.errors import InputError
-from dbpt.experiments.figures import DatasetFigures, Judged
+from dbpt.experiments.figures import Judged
 from dbpt.experiments.methods import MethodRow
 from dbpt.experiments.stages import Log, embed_dataset, label_dataset
-from dbpt.files.typed_json import read_json, typed
+from dbpt.files.typed_json import Count, read_json, typed
 from dbpt.objectives import OBJECTIVES
 from dbpt.runs.classifier import Classifier
 from dbpt.runs.run_folder import load
 from dbpt.settings.data import load_for_run
-
-if TYPE_CHECKING:
-    from dbpt.data.huggingface_objects import HuggingFaceData
 
 
 def evaluate(
@@ -54,16 +51,16 @@ def evaluate(
             training images of ``data``, or of the run if ``data`` have none.
         log: gets one line of progress at a time.
 
-    Returns:
-        The dict that ``metrics.json`` holds, with one row, which has the metrics of each split (None for an empty one).
-        Groups are over the true attributes if the data have them, otherwise over pseudo attributes.
-
-    Raises:
-        InputError: as `dbpt.load` and `dbpt.fit` do, for a known data set of other classes, and for an adjusted average
-            without a training image of a known group.
+    Returns the dict of ``metrics.json`` with one row, which has the metrics of each split (None for an empty one).
+    Groups are over the true attributes if the data have them, otherwise over pseudo attributes. Raises `InputError` as
+    `dbpt.load` and `dbpt.fit` do, for a known data set of other classes, and if an adjusted average has no weights.
     """
     data = path_of(data, cache, log)
-    _refuse_demo(data)
+    if (name := "demo-waterbirds" if data == "demo" else data) in DEMO_NAMES:
+        raise InputError(
+            f"data {data!r}: write it with `dbpt demo {name} DIR`, then evaluate on {name.removeprefix('demo-')} with "
+            "--root DIR"
+        )
     classifier = load(run, device=device, weights=weights)
     _refuse_other_benchmark(data, classifier)
     own, backbone = classifier.config, classifier.backbone
@@ -101,26 +98,16 @@ def evaluate(
 
 def _train_counts_of_run(run: Path, num_groups: int, group_kind: str) -> NDArray[np.int64]:
     """Return the (G,) training rows of each group of the run, true or pseudo; all 0 if ``metrics.json`` lacks them."""
-    path, counts = run / "metrics.json", list[int]()
+    path, counts = run / "metrics.json", list[Count]()
     try:
         metrics = read_json(path, "file of a run's metrics")
-        dataset = typed(metrics["dataset"], DatasetFigures, path, "fit anew")
-        if group_kind == "pseudo":
-            counts = dataset.train_counts_pseudo
-        elif metrics["group_kind"] == "true":
-            counts = dataset.counts["train"]
-    except (InputError, KeyError):
-        counts = []
+        if group_kind == "pseudo" or metrics["group_kind"] == "true":
+            dataset = metrics["dataset"]
+            found = dataset["train_counts_pseudo"] if group_kind == "pseudo" else dataset["counts"]["train"]
+            counts = typed(found, list[Count], path, "fit anew")
+    except (InputError, KeyError, TypeError):  # damaged, or of an older version
+        pass
     return np.array(counts if len(counts) == num_groups else [0] * num_groups, dtype=np.int64)
-
-
-def _refuse_demo(data: str) -> None:
-    name = "demo-waterbirds" if data == "demo" else data
-    if name in DEMO_NAMES:
-        raise InputError(
-            f"data {data!r}: write it with `dbpt demo {name} DIR`, then evaluate on {name.removeprefix('demo-')} with "
-            "--root DIR"
-        )
 
 
 def _refuse_other_benchmark(data: str, classifier: Classifier) -> None:

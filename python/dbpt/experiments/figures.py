@@ -1,9 +1,9 @@
-"""The figures of ``metrics.json``: their schema, and how they follow from predictions and pseudo attributes."""
+"""The figures of ``metrics.json`` and how they follow from predictions and pseudo attributes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,53 +13,11 @@ from dbpt._core import __version__
 from dbpt.clip import Backbone
 from dbpt.data import SPLITS, Dataset
 from dbpt.errors import InputError
-from dbpt.files.typed_json import Count
 from dbpt.groups import GroupMetrics, group_counts, group_metrics, pseudo_attribute_quality
 from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.settings.config import FitConfig
 
 SCHEMA_VERSION = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class DatasetFigures:
-    """The data set; ``counts`` (G,) of each split are over the groups of ``group_kind``."""
-
-    name: str
-    root: str
-    classes: list[str]
-    attributes: list[str]
-    counts: dict[str, list[Count]]
-    train_counts_pseudo: list[Count]
-    notes: list[str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataFigures:
-    """The part of ``metrics.json`` that does not depend on any training; ``compare.json`` has it too."""
-
-    schema_version: int
-    dbpt_version: str
-    dataset: DatasetFigures
-    backbone: dict[str, Any]
-    group_kind: str
-    average: str
-    pseudo_method: str
-    pseudo_shares: list[float]
-    pseudo_quality: dict[str, Any] | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunFigures(DataFigures):
-    """``metrics.json``; ``rows`` are those of `MethodRow.to_json`."""
-
-    selection: str
-    seed: int
-    chosen: str
-    rows: list[dict[str, Any]]
-    warnings: list[str]
-    failed_images: int
-    seconds: dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,29 +103,36 @@ class Judged:
                 )
         return found
 
-    def data_figures(self, average: str | None) -> DataFigures:
-        """Describe the data; ``average`` is the one asked for."""
+    def data_figures(self, average: str | None) -> dict[str, Any]:
+        """Return the part of ``metrics.json`` and ``compare.json`` that no training changes.
+
+        ``counts`` (G,) of each split are over the groups of ``group_kind``; ``average`` is the one asked for.
+        """
         dataset, spec = self.dataset, self.backbone.spec
         groups, pseudo_groups = self.evaluation_groups, dataset.groups(self.pseudo.pseudo_attributes)
-        return DataFigures(
-            schema_version=SCHEMA_VERSION,
-            dbpt_version=__version__,
-            dataset=DatasetFigures(
-                name=dataset.name,
-                root=str(dataset.root),
-                classes=list(dataset.class_names),
-                attributes=list(dataset.attribute_names),
-                counts={split: self.counts(groups, split).tolist() for split in SPLITS},
-                train_counts_pseudo=self.counts(pseudo_groups, "train").tolist(),
-                notes=list(dataset.notes),
-            ),
-            backbone={"model": spec["model"], "pretrained": spec["pretrained"], "embed_dim": self.backbone.embed_dim},
-            group_kind=self.group_kind,
-            average=self.average(average),
-            pseudo_method=self.pseudo.method,
-            pseudo_shares=self._pseudo_shares(),
-            pseudo_quality=self._pseudo_quality(),
-        )
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "dbpt_version": __version__,
+            "dataset": {
+                "name": dataset.name,
+                "root": str(dataset.root),
+                "classes": list(dataset.class_names),
+                "attributes": list(dataset.attribute_names),
+                "counts": {split: self.counts(groups, split).tolist() for split in SPLITS},
+                "train_counts_pseudo": self.counts(pseudo_groups, "train").tolist(),
+                "notes": list(dataset.notes),
+            },
+            "backbone": {
+                "model": spec["model"],
+                "pretrained": spec["pretrained"],
+                "embed_dim": self.backbone.embed_dim,
+            },
+            "group_kind": self.group_kind,
+            "average": self.average(average),
+            "pseudo_method": self.pseudo.method,
+            "pseudo_shares": self._pseudo_shares(),
+            "pseudo_quality": self._pseudo_quality(),
+        }
 
     def run_figures(
         self,
@@ -178,19 +143,17 @@ class Judged:
         failed_images: int,
         seconds: dict[str, float],
     ) -> dict[str, Any]:
-        """Return the content of ``metrics.json``."""
-        return asdict(
-            RunFigures(
-                **vars(self.data_figures(config.average)),
-                selection=config.select,
-                seed=config.seed,
-                chosen=config.objective,
-                rows=rows,
-                warnings=list(warnings),
-                failed_images=failed_images,
-                seconds={name: round(value, 3) for name, value in seconds.items()},
-            )
-        )
+        """Return the content of ``metrics.json``; ``rows`` are those of `MethodRow.to_json`."""
+        return {
+            **self.data_figures(config.average),
+            "selection": config.select,
+            "seed": config.seed,
+            "chosen": config.objective,
+            "rows": rows,
+            "warnings": list(warnings),
+            "failed_images": failed_images,
+            "seconds": {name: round(value, 3) for name, value in seconds.items()},
+        }
 
     def _pseudo_shares(self) -> list[float]:
         """Return the (A,) shares that the method used, else those of its labels in the rows it was fitted on."""

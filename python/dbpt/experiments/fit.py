@@ -4,13 +4,14 @@ import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from dbpt._core import __version__
 from dbpt.clip import Backbone, load_backbone_from_spec
+from dbpt.data.huggingface_objects import HuggingFaceData
 from dbpt.experiments.methods import trained_row, zero_shot_row
 from dbpt.experiments.results import write_results
 from dbpt.experiments.stages import Experiment, Log, prepare
@@ -20,9 +21,6 @@ from dbpt.report.summary import summarize
 from dbpt.runs.run_folder import RUN_FOLDER
 from dbpt.settings.config import FitConfig
 from dbpt.settings.data import config_with_data, resolve_demo
-
-if TYPE_CHECKING:
-    from dbpt.data.huggingface_objects import HuggingFaceData
 
 
 @dataclass(frozen=True)
@@ -60,19 +58,13 @@ def fit(
         log: gets one line of progress, or a warning, at a time.
         settings: the fields of `FitConfig`, by name.
 
-    Raises:
-        InputError: for anything the user can mend; one line.
+    Raises `InputError`, one line, for anything the user can mend.
     """
     config, out = config_with_data(data, settings, log), Path(out)
     with joined_ranks(config.device) as ranks, ExitStack() as held:
-        if not ranks.is_first:
-            log = _say_nothing
         ranks.from_first(lambda: held.enter_context(RUN_FOLDER.held(out, resume=resume, overwrite=overwrite)))
-        return _fit_on(ranks, config, out, resume=resume, overwrite=overwrite, log=log)
-
-
-def _say_nothing(line: str) -> None:
-    """Log nothing, on all ranks but the first."""
+        own_log = log if ranks.is_first else lambda line: None
+        return _fit_on(ranks, config, out, resume=resume, overwrite=overwrite, log=own_log)
 
 
 def _fit_on(ranks: Ranks, config: FitConfig, out: Path, *, resume: bool, overwrite: bool, log: Log) -> Run:

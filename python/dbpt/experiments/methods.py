@@ -61,8 +61,9 @@ class MethodRow:
 def zero_shot_row(experiment: Experiment) -> MethodRow:
     """Return the row without training."""
     backbone = experiment.backbone
-    bias = np.array([backbone.logit_bias or 0.0], dtype=np.float32)
-    classifier = FeatureClassifier(experiment.class_weights, backbone.logit_scale, bias)
+    numbers = {"logit_scale": backbone.logit_scale, "logit_bias": backbone.logit_bias or 0.0}
+    tensors = {name: np.array([value], dtype=np.float32) for name, value in numbers.items()}
+    classifier = FeatureClassifier({"weights": experiment.class_weights, **tensors})
     return MethodRow(name="zero-shot", classifier=classifier, metrics=held_out_metrics(experiment, classifier))
 
 
@@ -117,7 +118,7 @@ def trained_row(
         how = f"best epoch {trained.selected_epoch} of {epochs} ({config.select})"
     with torch.no_grad():
         tensors = {name: tensor.cpu().numpy() for name, tensor in head.classifier_tensors().items()}
-    classifier = FeatureClassifier.from_tensors(tensors)
+    classifier = FeatureClassifier(tensors)
     seconds = time.perf_counter() - started
     log(f"{objective}: {how}, {seconds:.1f} s" + ("" if built.note is None else f"; {built.note}"))
     findings = training_findings(trained, built, asked_lr=config.peak_lr, group_names=dataset.group_names)

@@ -25,11 +25,17 @@ THUMBNAIL_PIXELS = 112
 
 def write_results(out: Path, experiment: Experiment, rows: list[MethodRow], metrics: dict[str, Any]) -> None:
     """Write the results into the run folder; the last of ``rows`` is the chosen one."""
-    chosen, history, pseudo = rows[-1], _history(rows), experiment.pseudo
+    chosen, pseudo = rows[-1], experiment.pseudo
+    history = [
+        {"row": row.name, **asdict(record), "selected": record.epoch == row.trained.selected_epoch}
+        for row in rows
+        if row.trained
+        for record in row.trained.history
+    ]
     assert chosen.trained is not None and pseudo.posterior is not None and pseudo.confidence is not None
     write_tensors(
         out / "classifier.safetensors",
-        chosen.classifier.tensors(),
+        chosen.classifier.tensors,
         {"classes": json.dumps(experiment.dataset.class_names)},
         version=TENSORS_SCHEMA_VERSION,
     )
@@ -52,16 +58,6 @@ def write_results(out: Path, experiment: Experiment, rows: list[MethodRow], metr
     write_atomically(out / "history.jsonl", "".join(json.dumps(entry) + "\n" for entry in history))
     write_json(out / "metrics.json", metrics)
     write_atomically(out / "report.html", render_report(metrics, history, worst_group_mistakes(experiment, chosen)))
-
-
-def _history(rows: list[MethodRow]) -> list[dict[str, Any]]:
-    """Return the lines of ``history.jsonl``, one for each epoch of each trained row."""
-    return [
-        {"row": row.name, **asdict(record), "selected": record.epoch == row.trained.selected_epoch}
-        for row in rows
-        if row.trained
-        for record in row.trained.history
-    ]
 
 
 def _groups_csv(experiment: Experiment, chosen: MethodRow) -> str:

@@ -16,74 +16,53 @@ from dbpt.settings.config import FitConfig
 
 
 @dataclass(frozen=True)
-class Adapter:
-    """``down`` (H, D) and ``up`` (D, H) float32, and the ``ratio`` of their result to what they got."""
+class FeatureClassifier:
+    """logits = logit_scale * adapted(features) @ weights.T + logit_bias, in NumPy.
 
-    down: NDArray[np.float32]
-    up: NDArray[np.float32]
-    ratio: float
+    ``tensors`` are float32, as in ``classifier.safetensors``: ``weights`` (C, D), L2-normalised except for the head
+    ``linear``; ``logit_scale`` (1,); ``logit_bias`` (1,) or (C,); and of an adapter ``adapter.down`` (H, D),
+    ``adapter.up`` (D, H) and ``adapter.ratio`` (1,), the ratio of their result to the features.
 
-    def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the features (N, D) moved, of length 1 again."""
-        moved = np.maximum(np.maximum(features @ self.down.T, 0) @ self.up.T, 0)
-        mixed = np.float32(self.ratio) * moved + np.float32(1 - self.ratio) * features
+    Raises `KeyError` if one is missing, `ValueError` for a wrong shape or dtype, NaN or an infinity.
+    """
+
+    tensors: Mapping[str, NDArray[np.float32]]
+
+    def __post_init__(self) -> None:
+        num_classes, width = self.weights.shape
+        shapes: dict[str, list[tuple[int, ...]]] = {"logit_scale": [(1,)], "logit_bias": [(1,), (num_classes,)]}
+        if self._is_adapter:
+            hidden = self.tensors["adapter.down"].shape[:1]
+            shapes |= {"adapter.down": [(*hidden, width)], "adapter.up": [(width, *hidden)], "adapter.ratio": [(1,)]}
+        for name, expected in shapes.items():
+            if (found := self.tensors[name].shape) not in expected:
+                raise ValueError(f"{name} has shape {found}, expected {' or '.join(map(str, expected))}")
+        for name, tensor in self.tensors.items():
+            if tensor.dtype != np.float32 or not np.isfinite(tensor).all():
+                raise ValueError(f"{name} holds other than finite float32")
+
+    @property
+    def weights(self) -> NDArray[np.float32]:
+        """(C, D) float32."""
+        return self.tensors["weights"]
+
+    @property
+    def _is_adapter(self) -> bool:
+        return any(name.startswith("adapter.") for name in self.tensors)
+
+    def _adapted(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the features (N, D) as the adapter moves them, of length 1 again."""
+        down, up, ratio = (self.tensors[f"adapter.{name}"] for name in ("down", "up", "ratio"))
+        moved = np.maximum(np.maximum(features @ down.T, 0) @ up.T, 0)
+        mixed = ratio * moved + np.float32(1 - float(ratio[0])) * features
         unit: NDArray[np.float32] = mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-12)
         return unit
 
-
-@dataclass(frozen=True)
-class FeatureClassifier:
-    """logits = logit_scale * adapter(features) @ weights.T + logit_bias, in NumPy, as in ``classifier.safetensors``.
-
-    weights: (C, D) float32, L2-normalised except for the head ``linear``.
-    logit_bias: (1,) or (C,) float32.
-    adapter: None leaves the features as they are.
-    """
-
-    weights: NDArray[np.float32]
-    logit_scale: float
-    logit_bias: NDArray[np.float32]
-    adapter: Adapter | None = None
-
-    @classmethod
-    def from_tensors(cls, tensors: Mapping[str, NDArray[np.float32]]) -> FeatureClassifier:
-        """Build from the tensors of the file.
-
-        Raises `KeyError` if one is missing, `ValueError` for a wrong shape or dtype, NaN or an infinity.
-        """
-        weights, bias = tensors["weights"], tensors["logit_bias"]
-        num_classes, width = weights.shape
-        _check_shape("logit_scale", tensors["logit_scale"], (1,))
-        _check_shape("logit_bias", bias, (1,), (num_classes,))
-        scale, adapter = float(tensors["logit_scale"][0]), None
-        if any(name.startswith("adapter.") for name in tensors):
-            down, up, ratio = (tensors[f"adapter.{name}"] for name in ("down", "up", "ratio"))
-            _check_shape("adapter.down", down, (len(down), width))
-            _check_shape("adapter.up", up, (width, len(down)))
-            _check_shape("adapter.ratio", ratio, (1,))
-            adapter = Adapter(down, up, float(ratio[0]))
-        for name, tensor in tensors.items():
-            if tensor.dtype != np.float32 or not np.isfinite(tensor).all():
-                raise ValueError(f"{name} holds other than finite float32")
-        return cls(weights, scale, bias, adapter)
-
-    def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """Return the tensors of the file."""
-        tensors = {
-            "weights": self.weights,
-            "logit_scale": np.array([self.logit_scale], dtype=np.float32),
-            "logit_bias": self.logit_bias,
-        }
-        if self.adapter is not None:
-            ratio = np.array([self.adapter.ratio], dtype=np.float32)
-            tensors |= {"adapter.down": self.adapter.down, "adapter.up": self.adapter.up, "adapter.ratio": ratio}
-        return tensors
-
     def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the logits (N, C) float32 of unit features (N, D)."""
-        moved = features if self.adapter is None else self.adapter(features)
-        logits: NDArray[np.float32] = np.float32(self.logit_scale) * (moved @ self.weights.T) + self.logit_bias
-        return logits
+        moved = self._adapted(features) if self._is_adapter else features
+        logits: NDArray[np.float32] = self.tensors["logit_scale"] * (moved @ self.weights.T)
+        return logits + self.tensors["logit_bias"]
 
     def predictions(self, features: NDArray[np.float32]) -> NDArray[np.int64]:
         """Return the (N,) int64 class of the largest logit."""
@@ -96,11 +75,6 @@ class FeatureClassifier:
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
         found: NDArray[np.float32] = exponentials / exponentials.sum(axis=1, keepdims=True)
         return found
-
-
-def _check_shape(name: str, tensor: NDArray[np.float32], *expected: tuple[int, ...]) -> None:
-    if tensor.shape not in expected:
-        raise ValueError(f"{name} has shape {tensor.shape}, expected {' or '.join(map(str, expected))}")
 
 
 @dataclass(frozen=True)
@@ -140,9 +114,8 @@ class Classifier:
         """Classify image files, in order, without a cache. A file that is no image gives an ``error``.
 
         The image tower sees ``batch_size`` images at a time, by default the run's ``embed_batch_size``; the last batch
-        is filled up to a power of two, so that a single image costs one. The same list gives the same bytes. In another
-        list, or in `dbpt.evaluate`, an image's probabilities may differ in the last digits, because the order of sums
-        in a forward pass depends on the batch's shape.
+        is filled up to a power of two. The same list gives the same bytes. In another list, or in `dbpt.evaluate`, an
+        image's probabilities may differ in the last digits, with the batch's shape.
         """
         from dbpt.features import decoding_threads, pillow_warnings
 

@@ -20,7 +20,6 @@ from dbpt.files.typed_json import check_version, read_json, typed
 from dbpt.settings.config import FitConfig, make_config, read_config
 
 LOCK = "dbpt.lock"
-Status = Literal["training", "complete"]
 LEFTOVER = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.tmp")
 """The name of the file that `write_atomically` leaves if it is killed; it holds the name of the file it was to be."""
 
@@ -30,7 +29,7 @@ class Marker:
     """The entries of every marker; each command adds its own."""
 
     schema_version: int
-    status: Status
+    status: Literal["training", "complete"]
 
 
 R = TypeVar("R", bound=Marker)
@@ -57,10 +56,7 @@ class OutputFolder(Generic[R]):
 
     @contextmanager
     def held(self, folder: Path, *, resume: bool, overwrite: bool) -> Iterator[None]:
-        """Create ``folder`` and keep every other process out of it within ``with``; remove it if it stays empty.
-
-        Raises `InputError` as `check` does, if another process holds it, or if the disk refuses.
-        """
+        """Create ``folder`` and keep every other process out of it within ``with``; remove it if it stays empty."""
         self.check(folder, resume=resume, overwrite=overwrite)
         created = [place for place in (folder, *folder.absolute().parents) if not os.path.lexists(place)]
         lock = OwnedLock(folder / LOCK, "the folder")
@@ -118,7 +114,7 @@ class OutputFolder(Generic[R]):
         """Write marker (status ``training``) and ``config.toml`` into the `held` folder, or continue what is there.
 
         Without ``resume`` the command's files are deleted; with it they stay until `finish`. Raises `InputError` as
-        `check` does, for other settings than those in the folder, or if the disk refuses: a new folder is empty again.
+        `check` does, and for other settings than those in the folder; then a new folder is empty again.
         """
         self.check(folder, resume=resume, overwrite=overwrite)
         is_new = not self._is_one(folder)
@@ -147,17 +143,14 @@ class OutputFolder(Generic[R]):
         self._mark(folder, "complete", description)
 
     def read_marker(self, folder: Path) -> R:
-        """Read the marker. Raises `InputError` if there is none, or it is not readable or of another version."""
+        """Read the marker. Raises `InputError` if it is missing, damaged or of another version."""
         path = folder / self.marker
-        try:
-            value = read_json(path, f"record of a {self.title}")
-        except InputError:
-            if _is_missing(path):
-                raise InputError(
-                    f"{folder}: not a {self.title} folder (no {self.marker}); give the folder named by --out in "
-                    f"{self.command}"
-                ) from None
-            raise
+        if _is_missing(path):
+            raise InputError(
+                f"{folder}: not a {self.title} folder (no {self.marker}); give the folder named by --out in "
+                f"{self.command}"
+            )
+        value = read_json(path, f"record of a {self.title}")
         check_version(path, value.get("schema_version"), self.schema_version)
         return typed(value, self.record, path, f"{self.command} anew")
 
@@ -215,21 +208,24 @@ class OutputFolder(Generic[R]):
 
         Links to folders are not followed: their files are not the command's.
         """
-        own: list[Path] = []
-        foreign: list[Path] = []
+        own, foreign, settings, marker = list[Path](), list[Path](), folder / "config.toml", folder / self.marker
         top = {self.marker, "config.toml", *self.files}
-        below = ((folder / name, ours) for name, ours in self.subfolders.items())
-        subfolders = {place: ours for place, ours in below if not os.path.islink(place)}  # noqa: PTH114 (raises nothing)
-        places = {folder: top.__contains__, **subfolders}
+        places: dict[Path, Callable[[str], bool]] = {folder: top.__contains__}
+        for name, is_ours in self.subfolders.items():
+            if not os.path.islink(folder / name):  # noqa: PTH114 (raises nothing)
+                places[folder / name] = is_ours
         for place, is_ours in places.items():
-            for entry in _entries(folder, place):
+            try:
+                entries = sorted(place.iterdir()) if place.is_dir() else []
+            except OSError as error:
+                raise InputError(f"--out {folder}: cannot read: {reason_of(error)}") from None
+            for entry in entries:
                 leftover = LEFTOVER.fullmatch(entry.name)
                 if is_ours(leftover[1] if leftover else entry.name) and not entry.is_dir():
                     own.append(entry)
                 elif not (entry in places and entry.is_dir()) and entry.name not in (LOCK, LOCK + OWNER):
                     foreign.append(entry)
-        last = (folder / "config.toml", folder / self.marker)
-        return sorted(own, key=lambda file: last.index(file) if file in last else -1), foreign
+        return sorted(own, key=lambda file: (file == marker, file == settings)), foreign
 
     def _clear(self, folder: Path) -> None:
         """Delete the command's files, the marker last, so that the folder is still known if this is killed."""
@@ -250,20 +246,11 @@ def read_settings(folder: Path) -> FitConfig:
     return make_config(settings)
 
 
-def _entries(folder: Path, place: Path) -> list[Path]:
-    try:
-        return sorted(place.iterdir()) if place.is_dir() else []
-    except OSError as error:
-        raise InputError(f"--out {folder}: cannot read: {reason_of(error)}") from None
-
-
 def _is_missing(path: Path) -> bool:
     try:
         path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except (OSError, ValueError):
-        return False
+    except (OSError, ValueError) as error:
+        return isinstance(error, FileNotFoundError | NotADirectoryError)
     return False
 
 

@@ -66,8 +66,7 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
         device: a torch device, or ``auto``.
         weights: where the backbone's local weights file is now, if it has moved; it must be the same file.
 
-    Raises:
-        InputError: no such run, one that is not finished, a damaged file, or a backbone that is gone or was changed.
+    Raises `InputError` if the run is not finished, a file is damaged, or the backbone is gone or was changed.
     """
     folder = Path(run)
     marker = RUN_FOLDER.read_marker(folder)
@@ -76,7 +75,7 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
     path = folder / "classifier.safetensors"
     tensors, _ = read_tensors(path, "classifier", version=TENSORS_SCHEMA_VERSION, way_out=WAY_OUT)
     try:
-        head = FeatureClassifier.from_tensors(tensors)
+        head = FeatureClassifier(tensors)
     except (KeyError, ValueError) as error:
         raise InputError(f"{path}: not a readable classifier ({error}); {WAY_OUT}") from None
     check_spec(marker.backbone, folder / RUN_FOLDER.marker)

@@ -30,12 +30,6 @@ else:
     import tomli as tomllib
 
 MOST_BYTES = 1 << 20
-PSEUDO_METHODS = ("proportional", "argmax", "kmeans")
-CLASS_POSITIONS = ("end", "middle", "front")
-TEXT_PRECISIONS = ("float32", "bf16")
-IMAGE_PRECISIONS = ("float32", "bf16", "fp16")
-FEATURE_SOURCES = ("cached", "live")
-OPTIMIZERS = ("adamw", "sgd")
 DEFAULT_LR = {
     "adamw": {"prompt": 0.003, "linear": 0.01, "adapter": 0.01},
     "sgd": {"prompt": 0.1, "linear": 0.1, "adapter": 0.1},
@@ -47,23 +41,16 @@ DEFAULT_WORDS = "a photo of a"
 PATHS = ("data", "root", "embeddings", "model", "pretrained", "tokenizer", "cache")
 
 
-def _default_rates() -> str:
-    return "; ".join(
-        f"{optimizer}: " + ", ".join(f"{head} {lr:g}" for head, lr in rates.items())
-        for optimizer, rates in DEFAULT_LR.items()
-    )
-
-
+_RATES = "; ".join(
+    f"{optimizer}: " + ", ".join(f"{head} {lr:g}" for head, lr in rates.items())
+    for optimizer, rates in DEFAULT_LR.items()
+)
 _data, _words, _backbone, _pseudo, _groups, _head, _training, _output = (partial(declare, group) for group in GROUPS)
 
 
 @dataclass(frozen=True)
 class FitConfig:
-    """The settings of `dbpt.fit`. Sequences of words are ``"name"`` or ``"name=wording|wording"``.
-
-    Raises:
-        InputError: a value out of range, an unknown choice, or settings that do not go together; names the setting.
-    """
+    """The settings of `dbpt.fit`. Raises `InputError` for a bad value, and for settings that do not go together."""
 
     # data
     data: str = _data(
@@ -111,7 +98,7 @@ class FitConfig:
     image_precision: str = _backbone(
         "float32",
         "precision of the frozen image tower; fp16 needs a GPU; bf16 and fp16 also halve the cache",
-        choices=IMAGE_PRECISIONS,
+        choices=("float32", "bf16", "fp16"),
     )
     device: str = _backbone("auto", "torch device; auto uses a GPU if there is one", identity=False)
     cache: str | None = _backbone(
@@ -124,7 +111,7 @@ class FitConfig:
     features: str = _backbone(
         "cached",
         "features for training: cached (computed once), or live (from random crops and flips in every step)",
-        choices=FEATURE_SOURCES,
+        choices=("cached", "live"),
     )
 
     # pseudo attributes
@@ -132,7 +119,7 @@ class FitConfig:
         "proportional",
         "how to assign pseudo attributes: by estimated attribute shares, largest logit, or clusters; fitted on "
         "training and validation images",
-        choices=PSEUDO_METHODS,
+        choices=("proportional", "argmax", "kmeans"),
     )
     proportions: tuple[float, ...] | None = _pseudo(
         None, "share of each attribute in the training and validation images, for proportional [default: estimated]"
@@ -184,9 +171,9 @@ class FitConfig:
         f"{DEFAULT_WORDS!r}; unused with n_ctx]",
     )
     class_specific_context: bool = _head(False, "learn a context for each class (CoOp's CSC) instead of a shared one")
-    class_position: str = _head("end", "position of the class name in the prompt", choices=CLASS_POSITIONS)
+    class_position: str = _head("end", "position of the class name in the prompt", choices=("end", "middle", "front"))
     text_precision: str = _head(
-        "float32", "precision of the text tower in training; the context stays float32", choices=TEXT_PRECISIONS
+        "float32", "precision of the text tower in training; the context stays float32", choices=("float32", "bf16")
     )
     text_memory_mb: int = _head(
         1000, "memory for the text tower's activations in a step; if more is needed, classes run in chunks", low=1
@@ -195,8 +182,8 @@ class FitConfig:
     # training
     epochs: int = _training(200, "passes over the training split", low=1)
     batch_size: int = _training(0, "rows per step; 0 uses all training rows", low=0)
-    optimizer: str = _training("adamw", "optimizer", choices=OPTIMIZERS)
-    lr: float | None = _training(None, f"peak learning rate [default: {_default_rates()}]", above=0)
+    optimizer: str = _training("adamw", "optimizer", choices=tuple(DEFAULT_LR))
+    lr: float | None = _training(None, f"peak learning rate [default: {_RATES}]", above=0)
     sgd_momentum: float = _training(0.9, "momentum of SGD", low=0, below=1)
     weight_decay: float = _training(5e-4, "weight decay", low=0)
     warmup_epochs: int = _training(1, "epochs at a learning rate of 1e-5 before the cosine schedule", low=0)
@@ -246,10 +233,7 @@ class FitConfig:
 
     @property
     def weights_fade(self) -> bool:
-        """Return whether weights that multiply losses lose most of their effect: with AdamW in small batches.
-
-        AdamW divides each step by the size of recent gradients, and so undoes the large weights of a batch.
-        """
+        """Return whether weights lose most of their effect on the loss: AdamW divides by recent gradients' size."""
         return self.optimizer == "adamw" and self.batch_size > 0
 
     def application(self, objective: str) -> str | None:
@@ -276,14 +260,15 @@ class FitConfig:
 
     def identity(self) -> dict[str, Any]:
         """Return the resolved settings that determine a training, but for the files that they name."""
-        resolved = self.resolved()
-        return {
-            setting.name: getattr(resolved, setting.name) for setting in fields(self) if setting.metadata["identity"]
-        }
+        names = [setting.name for setting in fields(self) if setting.metadata["identity"]]
+        return {name: getattr(self.resolved(), name) for name in names}
 
     def to_toml(self) -> str:
         """Return the settings as TOML for `read_config`, without those that are None."""
-        return "".join(f"{name} = {_toml(value)}\n" for name, value in asdict(self).items() if value is not None)
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        # JSON is TOML but for two differences: no surrogate pairs, and DEL is escaped
+        lines = (f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in given.items())
+        return "".join(lines).replace("\x7f", "\\u007f")
 
 
 def make_config(settings: Mapping[str, Any]) -> FitConfig:
@@ -291,8 +276,8 @@ def make_config(settings: Mapping[str, Any]) -> FitConfig:
 
     Raises `InputError` as `FitConfig` does, and for an unknown name, with the nearest valid one.
     """
-    given, recipe = dict(settings), settings.get("recipe", "default")
-    given.pop("recipe", None)
+    given = dict(settings)
+    recipe = given.pop("recipe", "default")
     valid = [setting.name for setting in fields(FitConfig)]
     for name in given:
         if name not in valid:
@@ -304,11 +289,7 @@ def make_config(settings: Mapping[str, Any]) -> FitConfig:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read settings from a TOML file, as `make_config` takes them.
-
-    Raises:
-        InputError: no such file, not TOML (line named), or an unknown key (nearest valid one named).
-    """
+    """Read settings from a TOML file, as `make_config` takes them. Raises `InputError` if it refuses them."""
     text = read_regular(path, "TOML config", MOST_BYTES)
     try:
         settings = tomllib.loads(text.decode())
@@ -319,11 +300,6 @@ def read_config(path: Path) -> dict[str, Any]:
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return {name: _plain(value) for name, value in settings.items()}
-
-
-def _toml(value: Any) -> str:
-    """Return JSON with two differences: TOML takes no surrogate pairs and wants DEL escaped."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _expanded(path: Any) -> Any:

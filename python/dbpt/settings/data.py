@@ -6,19 +6,16 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dbpt._core import __version__
 from dbpt.data import Dataset, load_dataset
 from dbpt.data.columns import parse_columns
 from dbpt.data.demo import DEMO_NAMES, mini_clip_paths, write_demo
-from dbpt.data.huggingface_objects import path_of
+from dbpt.data.huggingface_objects import HuggingFaceData, path_of
 from dbpt.data.words import Words, check_templates, parse_vocabulary
 from dbpt.errors import InputError
 from dbpt.settings.config import FitConfig, make_config
-
-if TYPE_CHECKING:
-    from dbpt.data.huggingface_objects import HuggingFaceData
 
 
 def config_with_data(
@@ -71,10 +68,8 @@ def load_for_run(config: FitConfig, words: Words, data: str | Path, root: str | 
 def resolve_demo(config: FitConfig, log: Callable[[str], None] = lambda line: None) -> FitConfig:
     """Draw the demo that ``config.data`` names into the cache, and name its files and the small CLIP instead.
 
-    Settings that name no demo are returned unchanged, and a model that they name is kept.
-
-    Raises:
-        InputError: no demo has this name, ``root`` is given too, or the files cannot be written.
+    Settings that name no demo are returned unchanged, and a model that they name is kept. Raises `InputError` for an
+    unknown demo, or one with a ``root``.
     """
     data = config.data
     if data != "demo" and not (data.startswith("demo-") and not Path(data).suffix):  # a table may be called demo-x.csv

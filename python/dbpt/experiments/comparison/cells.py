@@ -46,12 +46,11 @@ class CellResult(Figures):
     """The result of a finished cell on the judged split: test, or validation if there is no test split.
 
     correct: (n,) bool, whether an image was classified correctly.
-    groups: (n,) int64, its group of the figures, -1 if unknown. rows: (n,) int64, its number in the data set.
+    groups: (n,) int64, its group of the figures, -1 if unknown.
     """
 
     correct: NDArray[np.bool_]
     groups: NDArray[np.int64]
-    rows: NDArray[np.int64]
 
 
 class Stages:
@@ -107,24 +106,18 @@ def run_cell(stages: Stages, cell: Cell, folder: Path) -> None:
     else:
         objective = cell.config.objective
         row = trained_row(experiment, objective, checkpoint_path=checkpoint, log=lambda line: None, hidden=True)
-    rows, metrics = experiment.rows(experiment.split), row.metrics[experiment.split]
-    assert metrics is not None
-    figures = Figures(
-        metrics=metrics.to_json(),
-        selected_epoch=row.trained.selected_epoch if row.trained else None,
-        epochs=len(row.trained.history) if row.trained else 0,
-        seconds=round(row.seconds, 3),
-        warnings=list(row.warnings),
-    )
+    entry, rows = row.to_json(), experiment.rows(experiment.split)
+    figures = {"metrics": entry[experiment.split]}
+    figures |= {name: entry[name] for name in ("selected_epoch", "epochs", "seconds", "warnings")}
     # predictions for all images at once, as for the metrics: a product over fewer rows may round otherwise
     correct = row.classifier.predictions(experiment.features) == experiment.dataset.labels
     tensors = {
         "correct": correct[rows].astype(np.uint8),
         "groups": experiment.evaluation_groups[rows].astype(np.int32),
         "rows": rows,
-        **{f"classifier.{name}": tensor for name, tensor in row.classifier.tensors().items()},
+        **{f"classifier.{name}": tensor for name, tensor in row.classifier.tensors.items()},
     }
-    metadata = {"fingerprint": stages.fingerprint(cell), "figures": json.dumps(asdict(figures))}
+    metadata = {"fingerprint": stages.fingerprint(cell), "figures": json.dumps(figures)}
     write_tensors(result_path(folder, cell), tensors, metadata, version=SCHEMA_VERSION)
     checkpoint.unlink(missing_ok=True)
 
@@ -144,7 +137,7 @@ def read_result(path: Path, fingerprint: str) -> CellResult | None:
         )
     figures = typed_json(metadata, "figures", Figures, path, WAY_OUT)
     try:
-        correct, groups, rows = (tensors[name] for name in ("correct", "groups", "rows"))
+        correct, groups = (tensors[name] for name in ("correct", "groups"))
     except KeyError as error:
         raise InputError(f"{path}: has no {error}; {WAY_OUT}") from None
-    return CellResult(correct.astype(np.bool_), groups.astype(np.int64), rows, **vars(figures))
+    return CellResult(correct.astype(np.bool_), groups.astype(np.int64), **vars(figures))

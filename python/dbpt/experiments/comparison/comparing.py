@@ -7,29 +7,26 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch.distributed as dist
 from tqdm import tqdm
 
 from dbpt._core import __version__
-from dbpt.data.huggingface_objects import path_of
+from dbpt.data.huggingface_objects import HuggingFaceData, path_of
 from dbpt.data.words import Words
 from dbpt.errors import InputError
 from dbpt.experiments.checks import setting_warnings
 from dbpt.experiments.comparison.cells import CellResult, Stages, read_result, result_path
 from dbpt.experiments.comparison.jobs import run_here, run_in_processes
 from dbpt.experiments.comparison.plan import METHODS, Cell, Plan, is_cell_file, make_plan, shared_settings
-from dbpt.experiments.comparison.summary import Findings, summarize
-from dbpt.experiments.comparison.tables import csv_table, latex_table, markdown_table, terminal_table
+from dbpt.experiments.comparison.summary import summarize
+from dbpt.experiments.comparison.tables import WIDEST, csv_table, latex_table, markdown_table, terminal_table
 from dbpt.experiments.stages import Log
 from dbpt.files.disk import write_atomically, write_json
 from dbpt.ranks import launched
 from dbpt.runs.output_folder import Marker, OutputFolder
 from dbpt.settings.data import resolve_demo
-
-if TYPE_CHECKING:
-    from dbpt.data.huggingface_objects import HuggingFaceData
 
 
 @dataclass(frozen=True)
@@ -70,9 +67,9 @@ class Comparison:
     def __str__(self) -> str:
         return self.table()
 
-    def table(self, width: int | None = None) -> str:
-        """Return the table for a terminal of ``width`` columns, by default 110 unless names are long."""
-        return terminal_table(self.numbers) if width is None else terminal_table(self.numbers, width)
+    def table(self, width: int = WIDEST) -> str:
+        """Return the table for a terminal of ``width`` columns; a long name may make it wider."""
+        return terminal_table(self.numbers, width)
 
 
 def compare(
@@ -102,13 +99,18 @@ def compare(
         log: gets one line of progress at a time.
         settings: the fields of `FitConfig` that all rows share, by name; not those that the plan gives each row.
 
-    A training that fails because its loss diverged does not stop the others.
-
-    Raises:
-        InputError: for anything the user can mend; one line.
+    A training that fails because its loss diverged does not stop the others. Raises `InputError`, one line, for
+    anything the user can mend.
     """
     out = Path(out)
-    _check_processes(jobs)
+    if isinstance(jobs, bool) or jobs < 1:
+        raise InputError(f"--jobs: found {jobs}; expected how many processes train at the same time, 1 or more")
+    # ranks would each do all of the work and overwrite each other's files
+    if launched() or (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        raise InputError(
+            "dbpt compare does not share out trainings to the processes of torchrun; start it once, without torchrun, "
+            "and say --jobs for several processes"
+        )
     config = shared_settings({"data": "", **settings})
     config = replace(config, data=path_of(data, config.cache_dir, log))
     plan = make_plan(config, methods, heads, seeds)
@@ -119,15 +121,8 @@ def compare(
 
 def _compare_in(out: Path, plan: Plan, jobs: int, log: Log, *, resume: bool, overwrite: bool) -> Comparison:
     """`compare` in a folder that this process holds."""
-    said: set[str] = set()
-
-    def log_once(line: str) -> None:  # labelling says the same for every seed
-        if line not in said:
-            said.add(line)
-            log(line)
-
     configs = [cell.config for cell in plan.cells]
-    stages = Stages(configs, log_once)
+    stages = Stages(configs, log)
     # what every cell starts from, so that anything that one of them lacks is refused before any is trained
     warnings = dict.fromkeys(text for cell in plan.cells for text in stages.experiment(cell).warnings)
     warnings |= dict.fromkeys(setting_warnings(configs))
@@ -149,34 +144,22 @@ def _compare_in(out: Path, plan: Plan, jobs: int, log: Log, *, resume: bool, ove
             f"--resume: {out} was started with other images, labels, words or weights; use the same ones, or start "
             "afresh with --overwrite"
         )
-    findings = _run(plan, stages, out, jobs, log)
+    results, failures = _run(plan, stages, out, jobs, log)
     labelled = stages.labelled(configs[0])
-    described = asdict(labelled.data_figures(plan.config.average))
-    numbers = summarize(findings, described, labelled.split, list(warnings))
+    described = labelled.data_figures(plan.config.average)
+    numbers = summarize(plan, results, failures, described, labelled.split, list(warnings))
     write_json(out / "compare.json", numbers)
     write_atomically(out / "compare.csv", csv_table(numbers))
     write_atomically(out / "compare.md", markdown_table(numbers))
     write_atomically(out / "compare.tex", latex_table(numbers))
-    if not findings.failures:
+    if not failures:
         COMPARISON_FOLDER.finish(out, description, plan.config)
     return Comparison(out, numbers)
 
 
-def _check_processes(jobs: int) -> None:
-    """Refuse ranks, which would each do all of the work and overwrite each other's files."""
-    if isinstance(jobs, bool) or jobs < 1:
-        raise InputError(f"--jobs: found {jobs}; expected how many processes train at the same time, 1 or more")
-    in_group = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-    if launched() or in_group:
-        raise InputError(
-            "dbpt compare does not share out trainings to the processes of torchrun; start it once, without torchrun, "
-            "and say --jobs for several processes"
-        )
-
-
-def _run(plan: Plan, stages: Stages, out: Path, jobs: int, log: Log) -> Findings:
-    """Read the finished cells and run the rest."""
-    results, failures = {}, {}
+def _run(plan: Plan, stages: Stages, out: Path, jobs: int, log: Log) -> tuple[dict[str, CellResult], dict[str, str]]:
+    """Read the finished cells and run the rest; return the results, and the reasons of failures, by their names."""
+    results, failures = dict[str, CellResult](), dict[str, str]()
     for cell in plan.cells:
         if result := read_result(result_path(out, cell), stages.fingerprint(cell)):
             results[cell.name] = result
@@ -200,7 +183,7 @@ def _run(plan: Plan, stages: Stages, out: Path, jobs: int, log: Log) -> Findings
                 progress.show(cell, result or failures[cell.name])
     finally:
         COMPARISON_FOLDER.remove_leftovers(out)  # of processes that were killed while they wrote
-    return Findings(plan, results, failures)
+    return results, failures
 
 
 class _Progress:

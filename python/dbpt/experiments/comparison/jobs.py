@@ -26,7 +26,6 @@ from dbpt.settings.config import FitConfig
 
 Outcome = tuple[Cell, str | None]
 """A cell and why it failed, None if it did not."""
-
 READY = "ready"
 
 
@@ -116,7 +115,7 @@ class _Worker:
 def _work(connection: Connection, configs: Sequence[FitConfig], folder: Path, threads: int) -> None:
     """Prepare, then run the cells that come through the pipe until there is none."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _end_with_the_parent()
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
     tqdm.set_lock(threading.RLock())  # its own lock is a semaphore, which Python reports as leaked by who is killed
     stages = Stages(configs, lambda line: None)
     connection.send(READY)
@@ -139,12 +138,8 @@ def _attempt(stages: Stages, cell: Cell, folder: Path) -> str | None:
 def _end_with_the_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    wait([parent.sentinel])
+    os._exit(1)
 
 
 @contextmanager

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from dbpt.errors import InputError
 from dbpt.experiments.comparison.cells import CellResult
 from dbpt.experiments.comparison.plan import BASELINE, Plan, Row
 from dbpt.groups import worst_group_difference_interval
@@ -17,46 +15,37 @@ FIGURES = ("worst_group_accuracy", "average", "adjusted_average", "group_mean", 
 SCHEMA_VERSION = 1
 
 
-@dataclass(frozen=True)
-class Findings:
-    """The result of each cell of a plan, by the cell's name, or why it failed."""
+def summarize(
+    plan: Plan,
+    results: Mapping[str, CellResult],
+    failures: Mapping[str, str],
+    described: Mapping[str, Any],
+    split: str,
+    warnings: Sequence[str],
+) -> dict[str, Any]:
+    """Return the content of ``compare.json``.
 
-    plan: Plan
-    results: Mapping[str, CellResult]
-    failures: Mapping[str, str]
-
-    def of(self, row: Row) -> dict[int, CellResult]:
-        """Return the results of a row, by seed."""
-        found = {cell.config.seed: self.results.get(cell.name) for cell in row.cells}
-        return {seed: result for seed, result in found.items() if result is not None}
-
-
-def summarize(findings: Findings, described: Mapping[str, Any], split: str, warnings: Sequence[str]) -> dict[str, Any]:
-    """Return the content of ``compare.json``. ``described`` are `DataFigures`, of which ``split`` was judged."""
-    plan, results = findings.plan, findings.results.values()
+    ``results``, and the reasons of ``failures``, are by the names of the cells; ``described`` are the `data_figures`,
+    of which ``split`` was judged.
+    """
     return {
         **described,
         "schema_version": SCHEMA_VERSION,
         "split": split,
-        "n": max((len(result.rows) for result in results), default=0),
+        "n": max((len(result.correct) for result in results.values()), default=0),
         "seeds": list(plan.seeds),
         "heads": list(plan.heads),
         "selection": plan.config.select,
         "settings": _settings(plan),
-        "rows": [_row(findings, row) for row in plan.rows],
+        "rows": [_row(plan, results, row) for row in plan.rows],
         "left_out": list(plan.left_out),
         "failed": [
-            {
-                "method": cell.method.name,
-                "head": cell.head,
-                "seed": cell.config.seed,
-                "reason": findings.failures[cell.name],
-            }
+            {"method": cell.method.name, "head": cell.head, "seed": cell.config.seed, "reason": failures[cell.name]}
             for cell in plan.cells
-            if cell.name in findings.failures
+            if cell.name in failures
         ],
         # each warning of the figures once: a small worst group, groups without rows
-        "warnings": [*warnings, *dict.fromkeys(text for result in results for text in result.metrics["warnings"])],
+        "warnings": [*warnings, *dict.fromkeys(text for each in results.values() for text in each.metrics["warnings"])],
     }
 
 
@@ -67,11 +56,15 @@ def _settings(plan: Plan) -> dict[str, Any]:
     return {name: getattr(plan.config, name) for name in names} | {"lr": lr}
 
 
-def _row(findings: Findings, row: Row) -> dict[str, Any]:
-    found = findings.of(row)
+def _by_seed(row: Row, results: Mapping[str, CellResult]) -> dict[int, CellResult]:
+    return {cell.config.seed: results[cell.name] for cell in row.cells if cell.name in results}
+
+
+def _row(plan: Plan, all_results: Mapping[str, CellResult], row: Row) -> dict[str, Any]:
+    found = _by_seed(row, all_results)
     config, results = row.cells[0].config, found.values()
     # ERM with the same head; for zero-shot, with the first head
-    erm = [each for each in findings.plan.rows if each.method.objective == BASELINE and row.head in (each.head, None)]
+    erm = [each for each in plan.rows if each.method.objective == BASELINE and row.head in (each.head, None)]
     against = erm[0] if erm and row.method.objective != BASELINE else None
     return {
         "method": row.method.name,
@@ -87,7 +80,7 @@ def _row(findings: Findings, row: Row) -> dict[str, Any]:
         "warnings": [list(result.warnings) for result in results],
         "figures": {name: _figure(row, [result.metrics[name] for result in results]) for name in FIGURES},
         "groups": _groups([result.metrics["groups"] for result in results]),
-        "difference": None if against is None else _difference(found, findings.of(against), against),
+        "difference": None if against is None else _difference(found, _by_seed(against, all_results), against),
     }
 
 
@@ -115,15 +108,9 @@ def _difference(found: dict[int, CellResult], baseline: dict[int, CellResult], a
     for name in FIGURES:
         pairs = [(found[seed].metrics[name], baseline[seed].metrics[name]) for seed in seeds]
         by_seed = [one - other for one, other in pairs if one is not None and other is not None]
-        interval = paired_t_interval(by_seed)
-        figures[name] = {
-            "mean": mean_and_deviation(by_seed)[0],
-            "over_seeds": None if interval is None else list(interval),
-        }
-    intervals = [
-        worst_group_difference_interval(found[seed].correct, baseline[seed].correct, found[seed].groups)
-        for seed in seeds
-    ]
+        figures[name] = {"mean": mean_and_deviation(by_seed)[0], "over_seeds": paired_t_interval(by_seed)}
+    pairs_of_results = [(found[seed], baseline[seed]) for seed in seeds]
+    intervals = [worst_group_difference_interval(a.correct, b.correct, a.groups) for a, b in pairs_of_results]
     known = [interval for interval in intervals if interval is not None]
     # The averaged bounds cover, if anything, more often than one seed's, as the mean varies no more than the seeds do.
     over_images = [fmean(bounds) for bounds in zip(*known, strict=True)] if known else None
@@ -139,11 +126,10 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float | None, float | N
     return fmean(values) if values else None, stdev(values) if len(values) > 1 else None
 
 
-def paired_t_interval(differences: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
-    """Return the interval of the mean of ``differences``, one for each seed: mean ± t · s / √n.
+def paired_t_interval(differences: Sequence[float]) -> list[float] | None:
+    """Return the 95 % interval of the mean of ``differences``, one for each seed: mean ± t · s / √n.
 
-    It asks whether other seeds would agree, on the same images, and assumes that differences are normally distributed.
-    None for a single one, and if all are equal: then the seeds change nothing.
+    It assumes that differences are normally distributed. None for a single one, and if all are equal.
 
     >>> low, high = paired_t_interval([1.0, 2.0, 3.0])
     >>> round(low, 3), round(high, 3)
@@ -152,8 +138,8 @@ def paired_t_interval(differences: Sequence[float], confidence: float = 0.95) ->
     mean, deviation = mean_and_deviation(differences)
     if mean is None or not deviation:
         return None
-    half = student_t_quantile(confidence, len(differences) - 1) * deviation / math.sqrt(len(differences))
-    return mean - half, mean + half
+    half = student_t_quantile(0.95, len(differences) - 1) * deviation / math.sqrt(len(differences))
+    return [mean - half, mean + half]
 
 
 def student_t_quantile(confidence: float, degrees: int) -> float:
@@ -163,13 +149,7 @@ def student_t_quantile(confidence: float, degrees: int) -> float:
 
     >>> round(student_t_quantile(0.95, 4), 3)
     2.776
-
-    Raises `InputError` unless 0 < confidence < 1 and degrees >= 1.
     """
-    if not 0 < confidence < 1 or degrees < 1:
-        raise InputError(
-            f"student_t_quantile: confidence {confidence}, degrees {degrees}; need 0 < c < 1, degrees >= 1"
-        )
     low, high = 0.0, math.pi / 2
     for _ in range(60):
         middle = (low + high) / 2
