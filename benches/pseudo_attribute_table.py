@@ -35,7 +35,7 @@ CHOICES: tuple[tuple[str, dict[str, Any]], ...] = (
 def prepared(settings: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Logits, labels and true attributes of the training rows."""
     config = make_config(settings)
-    dataset = open_dataset(config.data, config)
+    dataset = open_dataset(config)
     backbone = dbpt.load_backbone(config.model, config.pretrained, tokenizer=config.tokenizer)
     dataset, features, _ = embed_dataset(dataset, backbone, config, lambda line: None)
     rows = dataset.splits == 0

@@ -205,7 +205,7 @@ def test_probabilities_are_the_softmax_of_scaled_cosines(tiny_run):
     features = np.eye(16, dtype=np.float32)[:3]
     logits = classifier.backbone.logit_scale * features @ classifier.head.weights.T
     expected = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    np.testing.assert_allclose(classifier.predict_features(features), expected, rtol=0, atol=2e-6)
+    np.testing.assert_allclose(classifier.head.probabilities(features), expected, rtol=0, atol=2e-6)
 
 
 def test_bad_images_get_an_error_in_their_place(tiny, tiny_run, tmp_path):

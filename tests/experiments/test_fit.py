@@ -16,8 +16,8 @@ from tiny import ATTRIBUTES, CLASSES, SIZES
 
 import dbpt
 from dbpt import InputError
+from dbpt.experiments.fit import worst_group_mistakes
 from dbpt.experiments.methods import held_out_metrics, trained_row, zero_shot_row
-from dbpt.experiments.results import worst_group_mistakes
 from dbpt.experiments.stages import prepare
 from dbpt.heads import PromptHead
 from dbpt.report.summary import summarize

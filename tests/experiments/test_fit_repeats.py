@@ -10,8 +10,8 @@ from tiny import ATTRIBUTES, CLASSES
 
 import dbpt
 from dbpt import InputError
+from dbpt.experiments.fit import write_results
 from dbpt.experiments.methods import _fingerprint, build_head, trained_row
-from dbpt.experiments.results import write_results
 from dbpt.experiments.stages import prepare
 from dbpt.settings.config import FitConfig, read_config
 

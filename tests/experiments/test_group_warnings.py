@@ -1,6 +1,7 @@
 """What is said of groups that training or validation lacks, or that are too small to choose an epoch by."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from tiny import ATTRIBUTES
 
 from dbpt.data import load_dataset
 from dbpt.experiments.checks import group_warnings, setting_warnings
+from dbpt.experiments.stages import Experiment
 from dbpt.settings.config import FitConfig
 
 NAMES = ("box · meadow", "box · lake", "disc · meadow", "disc · lake")
@@ -25,14 +27,26 @@ def warnings(tiny, train, val, **settings) -> list[str]:
         paths=("image.png",) * len(groups),
         lines=np.arange(len(groups)),
         labels=groups // 2,
-        attributes=groups % 2,
         splits=splits,
     )
-    other = np.zeros_like(groups)  # groups that a run of the other kind is not to look at
+    other = np.zeros_like(groups)  # attributes that a run of the other kind is not to look at
     config = FitConfig(**settings)
+    pseudo = groups % 2
     if config.group_source == "true" and config.select == "true-wga":
-        return group_warnings(dataset, config, other, splits)
-    return group_warnings(replace(dataset, attributes=np.zeros_like(groups)), config, groups, splits)
+        pseudo, other = other, pseudo
+    dataset = replace(dataset, attributes=other)
+    experiment = Experiment(
+        dataset=dataset,
+        backbone=None,
+        features=None,
+        class_weights=None,
+        failures=(),
+        pseudo=SimpleNamespace(pseudo_attributes=pseudo),
+        splits=splits,
+        notes=(),
+        config=config,
+    )
+    return group_warnings(experiment)
 
 
 def test_nothing_is_said_where_every_group_has_enough_rows(tiny):

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from dbpt.data import SPLITS, Dataset
 from dbpt.errors import InputError
-from dbpt.groups import group_counts
 from dbpt.objectives import OBJECTIVES
 from dbpt.objectives.dfr import import_scikit_learn
 from dbpt.settings.combinations import readers
@@ -76,10 +75,7 @@ def check_groups(experiment: Experiment) -> None:
 
 
 def setting_warnings(configs: Sequence[FitConfig]) -> list[str]:
-    """Warn of settings that nothing reads or with which little is learnt.
-
-    ``configs`` differ in seed, head, objective and group source alone.
-    """
+    """Warn of settings that nothing reads; ``configs`` differ in seed, head, objective and group source alone."""
     warnings, config = [], configs[0]
     chosen = {f"--optimizer {config.optimizer}"}
     chosen |= {choice for each in configs for choice in (f"--head {each.head}", f"--objective {each.objective}")}
@@ -104,20 +100,15 @@ def setting_warnings(configs: Sequence[FitConfig]) -> list[str]:
     return warnings
 
 
-def group_warnings(
-    dataset: Dataset, config: FitConfig, pseudo_groups: NDArray[np.int64], splits: NDArray[np.int64]
-) -> list[str]:
-    """Warn of groups without a row to learn from, and of those with few or none to choose an epoch by.
-
-    These are the groups that are trained on, and those that ``select`` judges by, if it does.
-    """
-    groups = {"pseudo": pseudo_groups, "true": dataset.groups(dataset.attributes)}
+def group_warnings(experiment: Experiment) -> list[str]:
+    """Warn of groups that are trained on or judged by ``select`` and have no row, or few to choose an epoch by."""
+    config, names = experiment.config, experiment.dataset.group_names
 
     def counts(kind: str, split: str) -> NDArray[np.int64]:
-        return group_counts(groups[kind][splits == SPLITS.index(split)], dataset.num_groups)
+        return experiment.counts(experiment.true_groups if kind == "true" else experiment.pseudo_groups, split)
 
     def listed(chosen: NDArray[np.bool_], rows: NDArray[np.int64], split: str) -> str:
-        return ", ".join(f"{dataset.group_names[g]} ({rows[g]} in {split!r})" for g in np.flatnonzero(chosen).tolist())
+        return ", ".join(f"{names[g]} ({rows[g]} in {split!r})" for g in np.flatnonzero(chosen).tolist())
 
     warnings = []
     kind, trains_on = "true" if config.group_source == "true" else "pseudo", OBJECTIVES[config.objective].trains_on

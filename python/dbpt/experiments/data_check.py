@@ -21,12 +21,7 @@ CHUNK = 4096  # images whose headers are asked for at a time, so that a list of 
 
 @dataclass(frozen=True)
 class DataCheck:
-    """The result of `check_data`.
-
-    dataset: the rows as they are written.
-    problems: one line for each reason why `fit` cannot use the data; empty if there is none.
-    warnings: one line for each oddity that `fit` accepts.
-    """
+    """The ``dataset`` as it is written, a line for each reason why `fit` refuses it, and for each oddity it accepts."""
 
     dataset: Dataset = field(repr=False)
     problems: tuple[str, ...]
@@ -46,14 +41,8 @@ def check_data(
 ) -> DataCheck:
     """Read a data set and look for what would stop `fit`: repeated paths, missing images, headers that can't be read.
 
-    Only headers are decoded: a truncated image is found when it is embedded.
-
-    Args:
-        data: as for `dbpt.fit`.
-        log: gets one line of progress at a time.
-        settings: those of `FitConfig` that concern the data (``root``, ``classes``, ``celeba_target``, ...).
-
-    Raises `InputError` if the metadata can't be read at all, or for a bad setting.
+    ``data``, ``log`` and the ``settings`` that concern data are as for `dbpt.fit`. A truncated image is only found when
+    it is embedded. Raises `InputError` if the metadata can't be read at all, or for a bad setting.
     """
     config = resolve_demo(config_with_data(data, settings, log), log)
     if config.embeddings is not None:

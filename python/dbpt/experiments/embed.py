@@ -21,13 +21,7 @@ SHOWN_REASONS = 5
 
 @dataclass(frozen=True)
 class EmbeddedImages:
-    """The result of `embed`. ``str()`` of it is a summary of a few lines.
-
-    num_images: N, rows of the data set.
-    recomputed: images that this process decoded; 0 on a warm cache.
-    failures: the rows whose images could not be used, with reasons.
-    folder: where in the cache the features are.
-    """
+    """The result of `embed`; ``recomputed`` images were decoded by this process. ``str()`` of it is a summary."""
 
     num_images: int
     recomputed: int
@@ -38,9 +32,7 @@ class EmbeddedImages:
         usable = self.num_images - len(self.failures)
         of_all = f"{usable} of {self.num_images} images have features in {self.folder}"
         lines = [f"{of_all}; decoded by this process: {self.recomputed}"]
-        first: dict[str, str] = {}
-        for failure in self.failures:
-            first.setdefault(failure.reason, failure.path)
+        first = {failure.reason: failure.path for failure in reversed(self.failures)}
         counted = Counter(failure.reason for failure in self.failures).most_common()
         lines += [f"  {n} failed: {reason} (first: {first[reason]})" for reason, n in counted[:SHOWN_REASONS]]
         if len(counted) > SHOWN_REASONS:
@@ -57,16 +49,9 @@ def embed(
 ) -> EmbeddedImages:
     """Compute the features of all images of ``data`` that the cache does not have.
 
-    `fit`, `compare` and `evaluate` do so themselves. Processes that run this at the same time, with or without
-    ``torchrun``, on one machine or on several with a shared cache, share the work: each returns when all is there.
-
-    Args:
-        data: as for `dbpt.fit`.
-        log: gets one line of progress at a time.
-        progress: show a bar on standard error, if that is a terminal.
-        settings: those of `FitConfig` that concern data, model and cache (``root``, ``model``, ``pretrained``, ...).
-
-    Raises `InputError` as `dbpt.fit` for data and model, and if more images fail than ``max_failures``.
+    `fit`, `compare` and `evaluate` do so themselves. Processes that run this at the same time with a shared cache, with
+    or without ``torchrun``, share the work. ``data``, ``log`` and the ``settings`` of data, model and cache are as for
+    `dbpt.fit`; ``progress`` shows a bar on a terminal. Raises `InputError` if more images fail than ``max_failures``.
     """
     from dbpt.experiments.stages import configured_backbone
 

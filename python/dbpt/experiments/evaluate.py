@@ -40,15 +40,11 @@ def evaluate(
 
     Args:
         run: the run folder.
-        data: as for `dbpt.fit`, but for demos (write one with `dbpt.write_demo` and name its data set); read with the
-            run's classes and attributes. A known name must be the run's own, or have the run's classes and attributes.
-        root: folder of the images.
-        columns: columns of a table, as in `FitConfig`; None takes the run's for the run's own data.
-        embeddings: features instead of images, as in `FitConfig`; None takes the run's for the run's own data.
+        data: as for `dbpt.fit`, but no demo; read with the run's classes and attributes, which a benchmark must have.
         weights: where the backbone's local weights file is now, if it has moved.
-        device, cache, max_failures: as in `FitConfig`.
-        average: ``plain`` or ``adjusted``, as in `FitConfig`; None takes the run's. Groups have their shares of the
-            training images of ``data``, or of the run if ``data`` have none.
+        root, columns, embeddings, device, cache, max_failures: as in `FitConfig`; without columns or embeddings, the
+            run's are taken for the run's own data.
+        average: as in `FitConfig`; None takes the run's. Shares are those of the run if ``data`` has no training rows.
         log: gets one line of progress at a time.
 
     Returns the dict of ``metrics.json`` with one row, which has the metrics of each split (None for an empty one).
@@ -116,10 +112,9 @@ def _refuse_other_benchmark(data: str, classifier: Classifier) -> None:
     if data not in BENCHMARKS or data == classifier.config.data:
         return
     own = BENCHMARKS[data].words
-    if (list(own.classes), list(own.attributes)) == (list(words.classes), list(words.attributes)):
-        return
-    advice = f"{classifier.config.data} or " if classifier.config.data in BENCHMARKS else ""
-    raise InputError(
-        f"data {data!r}: its classes are {', '.join(own.classes)}, the run's are {', '.join(words.classes)}; "
-        f"evaluate on {advice}a table of the run's classes"
-    )
+    if (list(own.classes), list(own.attributes)) != (list(words.classes), list(words.attributes)):
+        advice = f"{classifier.config.data} or " if classifier.config.data in BENCHMARKS else ""
+        raise InputError(
+            f"data {data!r}: its classes are {', '.join(own.classes)}, the run's are {', '.join(words.classes)}; "
+            f"evaluate on {advice}a table of the run's classes"
+        )

@@ -22,9 +22,8 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """The N rows that figures are over.
+    """The N rows that figures are over, and their ``splits`` (N,), in a run with validation rows in any case.
 
-    splits: (N,) int64 as `Dataset.splits`; in a run with validation rows even if the data set has none.
     counts_of_run: (G,) training rows of each group in the run that is evaluated, for data without any.
     """
 
@@ -73,10 +72,7 @@ class Judged:
         return group_counts(groups[self.rows(split)], self.dataset.num_groups)
 
     def average(self, asked: str | None) -> str:
-        """Return which average tables show: the one ``asked`` for with ``--average``, else that of the data set.
-
-        Raises `InputError` if the adjusted one was asked for and no training row has a group.
-        """
+        """Return the average that tables show: the one ``asked`` for with ``--average``, else that of the data set."""
         if self.train_counts.any():
             return asked or self.dataset.average
         if asked == "adjusted":

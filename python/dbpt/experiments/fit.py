@@ -1,6 +1,8 @@
 """`fit`: the whole job, from images and words to a run folder with a debiased classifier and a report."""
 
+import json
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -11,16 +13,24 @@ import torch
 
 from dbpt._core import __version__
 from dbpt.clip import Backbone, load_backbone_from_spec
+from dbpt.data import SPLITS
 from dbpt.data.huggingface_objects import HuggingFaceData
-from dbpt.experiments.methods import trained_row, zero_shot_row
-from dbpt.experiments.results import write_results
+from dbpt.experiments.methods import MethodRow, trained_row, zero_shot_row
 from dbpt.experiments.stages import Experiment, Log, prepare
+from dbpt.features import UnreadableImage
+from dbpt.files.csv import csv_text
+from dbpt.files.disk import write_atomically, write_json
+from dbpt.files.tensors import write_tensors
 from dbpt.ranks import Ranks, joined_ranks
-from dbpt.report import comparison_table
+from dbpt.report import Mistake, comparison_table, render_report
 from dbpt.report.summary import summarize
-from dbpt.runs.run_folder import RUN_FOLDER
+from dbpt.report.thumbnails import thumbnail
+from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION
 from dbpt.settings.config import FitConfig
 from dbpt.settings.data import config_with_data, resolve_demo
+
+GALLERY_SIZE = 24
+THUMBNAIL_PIXELS = 112
 
 
 @dataclass(frozen=True)
@@ -49,8 +59,7 @@ def fit(
     each batch. Rank 0 alone reads ``data``, writes ``out`` and logs; all return the same metrics.
 
     Args:
-        data: ``"demo"`` (or another demo name), ``"waterbirds"``, ``"celeba"``, ``"metashift"``, or what else
-            `dbpt.load_dataset` takes.
+        data: a demo's name, such as ``"demo"``, or anything that `dbpt.load_dataset` takes.
         out: the run folder, which must not exist unless ``resume`` or ``overwrite``.
         resume: continue from the last checkpoint of the same command, or start if there is none. A run that is not
             finished, for example because its loss diverged, may be given a lower ``lr``.
@@ -107,7 +116,6 @@ def _prepare_once(config: FitConfig, log: Log, ranks: Ranks) -> Experiment:
     """`prepare` on rank 0, which sends the result to the others; each of them loads the backbone for itself.
 
     So all ranks have the same features, groups and settings, to the last bit, and only rank 0 needs data and cache.
-    Raises `InputError` as `prepare` does, and if another rank does not find the same backbone.
     """
     if ranks.count == 1:
         return prepare(config, log)
@@ -129,3 +137,92 @@ def _prepare_once(config: FitConfig, log: Log, ranks: Ranks) -> Experiment:
     features = np.empty(shape, dtype=np.float32) if whole is None else whole.features
     ranks.copy_first([torch.from_numpy(features)])
     return replace(rest, backbone=ranks.together(own_backbone), features=features)
+
+
+def write_results(out: Path, experiment: Experiment, rows: list[MethodRow], metrics: dict[str, Any]) -> None:
+    """Write the results into the run folder; the last of ``rows`` is the chosen one."""
+    chosen, pseudo = rows[-1], experiment.pseudo
+    history = [
+        {"row": row.name, **asdict(record), "selected": record.epoch == row.trained.selected_epoch}
+        for row in rows
+        if row.trained
+        for record in row.trained.history
+    ]
+    assert chosen.trained is not None and pseudo.posterior is not None and pseudo.confidence is not None
+    write_tensors(
+        out / "classifier.safetensors",
+        chosen.classifier.tensors,
+        {"classes": json.dumps(experiment.dataset.class_names)},
+        version=TENSORS_SCHEMA_VERSION,
+    )
+    if experiment.config.head == "prompt":
+        prompt = {name: tensor.cpu().numpy() for name, tensor in chosen.trained.head_state.items()}
+        write_tensors(out / "prompt.safetensors", prompt, version=TENSORS_SCHEMA_VERSION)
+    write_tensors(
+        out / "pseudo_attributes.safetensors",
+        {
+            "pseudo_attributes": pseudo.pseudo_attributes,
+            "posterior": pseudo.posterior,
+            "confidence": pseudo.confidence,
+            "splits": experiment.splits,
+            "paths": np.frombuffer("\0".join(experiment.dataset.paths).encode("utf-8", "surrogateescape"), np.uint8),
+        },
+        {"attributes": json.dumps(experiment.dataset.attribute_names), "paths": "UTF-8, separated by NUL"},
+        version=TENSORS_SCHEMA_VERSION,
+    )
+    write_atomically(out / "groups.csv", _groups_csv(experiment, chosen))
+    write_atomically(out / "history.jsonl", "".join(json.dumps(entry) + "\n" for entry in history))
+    write_json(out / "metrics.json", metrics)
+    write_atomically(out / "report.html", render_report(metrics, history, worst_group_mistakes(experiment, chosen)))
+
+
+def _groups_csv(experiment: Experiment, chosen: MethodRow) -> str:
+    """Return a line for each group of the ``group_source``, under soft membership with the rows likeliest in it."""
+    assert chosen.trained is not None
+    dataset, groups = experiment.dataset, experiment.groups_trained_on
+    weights = chosen.trained.history[chosen.trained.selected_epoch - 1].group_weights
+    counts = [experiment.counts(groups, split) for split in SPLITS]
+    table: list[Sequence[object]] = [
+        ["group", "class", "attribute", "group_source", *(f"n_{split}" for split in SPLITS), "group_weight"]
+    ]
+    for group in range(dataset.num_groups):
+        label, attribute = divmod(group, dataset.num_attributes)
+        names = (dataset.class_names[label], dataset.attribute_names[attribute], experiment.config.group_source)
+        numbers = [int(counts_G[group]) for counts_G in counts]
+        table.append([group, *names, *numbers, None if weights is None else weights[group]])
+    return csv_text(table)
+
+
+def worst_group_mistakes(experiment: Experiment, row: MethodRow) -> list[Mistake] | None:
+    """Return the 24 surest mistakes in the worst group of test, else validation; None if no images were given."""
+    if experiment.config.embeddings is not None:
+        return None
+    split = "test" if row.metrics["test"] else "val"
+    metrics = row.metrics[split]
+    if metrics is None or metrics.worst_group is None:
+        return []
+    dataset, members = experiment.dataset, experiment.rows(split)
+    members = members[experiment.evaluation_groups[members] == metrics.worst_group]
+    logits = row.classifier.logits(experiment.features[members])
+    label, attribute = divmod(metrics.worst_group, dataset.num_attributes)
+    p_true = np.exp(logits[:, label] - np.logaddexp.reduce(logits, axis=1))
+    predictions = logits.argmax(axis=1)
+    wrong = np.flatnonzero(predictions != label)
+    mistakes = []
+    for i in wrong[np.argsort(p_true[wrong], kind="stable")][:GALLERY_SIZE]:
+        path = dataset.paths[members[i]]
+        try:
+            image = thumbnail(dataset.root / path, THUMBNAIL_PIXELS)
+        except UnreadableImage:  # since it was embedded
+            continue
+        mistakes.append(
+            Mistake(
+                path=path,
+                image=image,
+                label=dataset.class_names[label],
+                attribute=dataset.attribute_names[attribute],
+                prediction=dataset.class_names[int(predictions[i])],
+                p_true=float(p_true[i]),
+            )
+        )
+    return mistakes

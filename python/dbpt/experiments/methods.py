@@ -27,11 +27,7 @@ from dbpt.training.loop import one_thread_if_small, progress_bar
 
 @dataclass(frozen=True, kw_only=True)
 class MethodRow:
-    """One method's classifier, its training, and its metrics on each split (None for an empty one).
-
-    ``group_source`` is None for an objective without groups, ``apply`` for one without weights, and both and ``head``
-    for zero-shot.
-    """
+    """One method: its classifier, training, and metrics on each split. Names that do not apply to it are None."""
 
     name: str
     group_source: str | None = None

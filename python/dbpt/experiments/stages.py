@@ -1,8 +1,7 @@
 """The stages before training: data, features, pseudo attributes, groups, and a validation split.
 
-`prepare` runs them in the order of the pipeline: `embed`, which no seed changes, then `label`, which may depend on it,
-then `arrange`, with the settings of one training. A comparison of many trainings runs each only as often as it must.
-True attributes pass through untouched: they reach training only if ``group_source`` or ``select`` ask for them.
+`prepare` runs `embed`, which no seed changes, `label`, which may depend on it, and `arrange`, with the settings of one
+training. A comparison runs each only as often as it must.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,11 +35,7 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Embedded:
-    """The N readable images of a data set, as the backbone sees them; the same for any seed, head and objective.
-
-    features: (N, D) float32, L2-normalised, in the order of ``dataset``.
-    class_weights: (C, D) float32, the zero-shot classifier.
-    """
+    """The N readable images of a data set: ``features`` (N, D), L2-normalised, and zero-shot weights (C, D)."""
 
     dataset: Dataset
     backbone: Backbone
@@ -99,12 +94,9 @@ def prepare(config: FitConfig, log: Log) -> Experiment:
 
 
 def embed(configs: Sequence[FitConfig], log: Log) -> Embedded:
-    """Load and embed what ``configs`` have in common: they differ in seed, head, objective and group source alone.
-
-    Anything that one of them needs of the data or the backbone and that is missing is refused before the long part.
-    """
+    """Load and embed what ``configs``, which differ in seed, head, objective and group source alone, have in common."""
     config = configs[0]
-    dataset = open_dataset(config.data, config)
+    dataset = open_dataset(config)
     log(dataset.describe())
     for each in configs:
         check_before_embedding(each, dataset)
@@ -141,10 +133,9 @@ def label(embedded: Embedded, config: FitConfig) -> Labelled:
 
 def arrange(labelled: Labelled, config: FitConfig) -> Experiment:
     """Add the settings of one training, with warnings about its groups, which nobody has logged."""
-    experiment = Experiment(**vars(labelled), config=config)
-    dataset, warnings = labelled.dataset, list(labelled.notes)
+    experiment, dataset = Experiment(**vars(labelled), config=config), labelled.dataset
     check_groups(experiment)
-    warnings += group_warnings(dataset, config, labelled.pseudo_groups, labelled.splits)
+    warnings = [*labelled.notes, *group_warnings(experiment)]
     known = int((dataset.attributes >= 0).sum())
     if known and labelled.group_kind == "pseudo":
         warnings.append(f"only {known} of {len(dataset)} images have a true attribute: figures are over pseudo groups")
@@ -158,9 +149,9 @@ def prompt_settings(config: FitConfig, words: Words) -> dict[str, Any]:
     return settings | {"ctx_init": config.context_start(words)}
 
 
-def open_dataset(data: str, config: FitConfig) -> Dataset:
-    """`load_dataset` with the words of ``config``; refuses a data set without two attribute names."""
-    dataset = load_dataset(data, config.root, **data_arguments(config))
+def open_dataset(config: FitConfig) -> Dataset:
+    """Load the data set of ``config``; refuses one without two attribute names."""
+    dataset = load_dataset(config.data, config.root, **data_arguments(config))
     if dataset.num_attributes < 2:
         raise InputError(
             f"{dataset.source}: no spurious attribute is named; name what the classifier might lean on, for example "
@@ -199,14 +190,10 @@ def embed_dataset(
 def label_dataset(
     dataset: Dataset, features: NDArray[np.float32], backbone: Backbone, config: FitConfig
 ) -> PseudoAttributes:
-    """Return the pseudo attributes of the rows, from the attribute sentences alone. The caller tells their warnings.
-
-    No test image moves shares, offsets or centres, unless there are no others; nor a bit of another row's logits, which
-    may depend on how many rows a matrix product has.
-    """
+    """Return the pseudo attributes of the rows, with warnings for the caller; no test image changes another row's."""
     is_test = dataset.splits == SPLITS.index("test")
     logits = np.empty((len(dataset), dataset.num_attributes), np.float32)
-    for rows in (~is_test, is_test):
+    for rows in (~is_test, is_test):  # a matrix product over other rows may round otherwise
         logits[rows] = zero_shot_logits(backbone, features[rows], *dataset.words.attribute_texts())
     with catch_warnings():
         simplefilter("ignore", UserWarning)
@@ -234,10 +221,7 @@ def _with_validation(
         shuffled = GroupStream(GroupIndex(np.zeros_like(members), 1), np.array([len(members)]), config.seed, 0)
         num_val = min(max(1, round(config.val_fraction * len(members))), len(members) - 1)
         splits[members[shuffled.indices(0, num_val)]] = val
-    num_val = int((splits == val).sum())
-    if num_val == 0:
+    if not (total := int((splits == val).sum())):
         raise InputError(f"{dataset.source}: too few training rows to set some aside for validation; add a val split")
-    note = (
-        f"no validation split: {num_val} of the training rows, stratified by class and pseudo attribute, serve as one"
-    )
+    note = f"no validation split: {total} of the training rows, stratified by class and pseudo attribute, serve as one"
     return splits, (note,)

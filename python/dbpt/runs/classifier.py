@@ -89,12 +89,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Classifier:
-    """The chosen classifier of a run, as `dbpt.load` returns it.
-
-    head: from features to logits, one for each of ``class_names``.
-    words: the run's classes and attributes with their wordings.
-    config: the run's settings.
-    """
+    """The chosen classifier of a run, as `dbpt.load` returns it, with the run's words and settings."""
 
     backbone: Backbone = field(repr=False)
     head: FeatureClassifier = field(repr=False)
@@ -106,10 +101,6 @@ class Classifier:
         """(C,) in index order."""
         return tuple(self.words.classes)
 
-    def predict_features(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return class probabilities (N, C) float32 of unit features (N, D): the softmax of the logits."""
-        return self.head.probabilities(features)
-
     def predict(self, images: Sequence[str | Path], *, batch_size: int | None = None) -> Iterator[Prediction]:
         """Classify image files, in order, without a cache. A file that is no image gives an ``error``.
 
@@ -117,7 +108,13 @@ class Classifier:
         is filled up to a power of two. The same list gives the same bytes. In another list, or in `dbpt.evaluate`, an
         image's probabilities may differ in the last digits, with the batch's shape.
         """
-        from dbpt.features import decoding_threads, pillow_warnings
+        from dbpt.features import UnreadableImage, decoding_threads, pillow_warnings, read_crop
+
+        def crop(path: Path) -> NDArray[np.uint8] | str:
+            try:
+                return read_crop(path, self.backbone.preprocess.crop)
+            except UnreadableImage as error:
+                return str(error)
 
         size = self.config.embed_batch_size if batch_size is None else batch_size
         if size < 1:
@@ -126,18 +123,9 @@ class Classifier:
             for begin in range(0, len(images), size):
                 paths = [Path(image) for image in images[begin : begin + size]]
                 with pillow_warnings():  # not around the yield, as it holds for the whole process
-                    decoded = list(pool.map(self._crop, paths))
+                    decoded = list(pool.map(crop, paths))
                 power_of_two = 1 << (len(paths) - 1).bit_length()
                 yield from self._classify(paths, decoded, min(size, power_of_two))
-
-    def _crop(self, path: Path) -> NDArray[np.uint8] | str:
-        """Return the crop that the tower sees, or why there is none."""
-        from dbpt.features import UnreadableImage, read_crop
-
-        try:
-            return read_crop(path, self.backbone.preprocess.crop)
-        except UnreadableImage as error:
-            return str(error)
 
     def _classify(self, paths: list[Path], decoded: list[NDArray[np.uint8] | str], rows: int) -> Iterator[Prediction]:
         """Run one forward pass of ``rows`` images, in which an unreadable one leaves its place empty."""
@@ -145,7 +133,7 @@ class Classifier:
             batch = np.zeros((rows, *self.backbone.preprocess.size, 3), dtype=np.uint8)
             for place, pixels in zip(batch, decoded, strict=False):
                 place[:] = 0 if isinstance(pixels, str) else pixels
-            probabilities = self.predict_features(self.backbone.encode_image(batch).numpy())
+            probabilities = self.head.probabilities(self.backbone.encode_image(batch).numpy())
         for i, (path, pixels) in enumerate(zip(paths, decoded, strict=True)):
             if isinstance(pixels, str):
                 yield Prediction(str(path), None, None, pixels)

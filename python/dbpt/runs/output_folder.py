@@ -37,12 +37,10 @@ R = TypeVar("R", bound=Marker)
 
 @dataclass(frozen=True)
 class OutputFolder(Generic[R]):
-    """The folders of one command.
+    """The folders of one command, known by the JSON file ``marker``, which is read into a ``record``.
 
-    marker: the name of the JSON file that tells such a folder, and ``record`` the dataclass that it is read into.
-    files: the names of the command's files. Nothing else is ever deleted.
-    subfolders: the names of its folders, each with a test whether a file there may be the command's.
-    shared_settings: the settings are shared by several trainings, each of which resolves its own defaults.
+    Only ``files`` are ever deleted, and those in ``subfolders`` that pass its test. With ``shared_settings``, several
+    trainings resolve their own defaults.
     """
 
     title: str
@@ -165,12 +163,11 @@ class OutputFolder(Generic[R]):
             (folder / name).mkdir(exist_ok=True)
 
     def _check_same_settings(self, folder: Path, config: FitConfig) -> bool:
-        """Refuse to continue with other settings; return whether a lower learning rate is asked for, as is allowed.
-
-        It may be lowered while a run is not finished, for one that diverged; not in a folder of ``shared_settings``,
-        whose finished trainings had the old one. Other data or weights are found by the checkpoints' fingerprints.
-        """
-        before, asked = self._as_written(read_settings(folder)), self._as_written(config)
+        """Refuse to continue with other settings; return whether a lower learning rate is asked for, as is allowed."""
+        # for a run that diverged; in a folder of shared settings, finished trainings had the old rate
+        before, asked = read_settings(folder), config
+        if not self.shared_settings:
+            before, asked = before.resolved(), asked.resolved()
         lr_may_fall = not self.shared_settings and self.read_marker(folder).status == "training"
         lowered = lr_may_fall and config.lr is not None and config.lr < before.peak_lr
         for name in sorted(setting.name for setting in fields(config) if setting.metadata["identity"]):
@@ -183,11 +180,9 @@ class OutputFolder(Generic[R]):
                 )
         return lowered
 
-    def _as_written(self, config: FitConfig) -> FitConfig:
-        return config if self.shared_settings else config.resolved()
-
     def _write_settings(self, folder: Path, config: FitConfig) -> None:
-        write_atomically(folder / "config.toml", self._as_written(config).to_toml())
+        written = config if self.shared_settings else config.resolved()
+        write_atomically(folder / "config.toml", written.to_toml())
 
     def _mark(self, folder: Path, status: str, description: dict[str, Any]) -> None:
         write_json(folder / self.marker, {"schema_version": self.schema_version, "status": status, **description})
@@ -204,10 +199,7 @@ class OutputFolder(Generic[R]):
         return True
 
     def _found(self, folder: Path) -> tuple[list[Path], list[Path]]:
-        """Return the command's own files, settings and marker last, and all else in ``folder`` but the lock.
-
-        Links to folders are not followed: their files are not the command's.
-        """
+        """Return the command's own files, marker last, and all else but the lock; links are not followed."""
         own, foreign, settings, marker = list[Path](), list[Path](), folder / "config.toml", folder / self.marker
         top = {self.marker, "config.toml", *self.files}
         places: dict[Path, Callable[[str], bool]] = {folder: top.__contains__}

@@ -1,16 +1,4 @@
-"""The run folder: its files, and how a finished run is loaded; `output_folder` has the rules for writing it.
-
-    run.json                        schema version, status, backbone spec, words
-    config.toml                     the resolved settings; `dbpt fit --config` takes it
-    checkpoints/OBJECTIVE.safetensors
-    classifier.safetensors          the tensors of `FeatureClassifier`; classes as JSON in the metadata
-    prompt.safetensors              context (n_ctx, d) float32, or (C, n_ctx, d) if class-specific; of head ``prompt``
-    pseudo_attributes.safetensors   pseudo_attributes (N,), posterior (N, A), confidence (N,), splits (N,), paths
-    groups.csv                      the groups of the ``group_source``: rows per split, weight in the best epoch
-    history.jsonl, metrics.json, report.html
-
-Each file is replaced whole. ``run.json`` says ``complete`` only after all others are there.
-"""
+"""The run folder: its files, which ARCHITECTURE.md lists, and how a finished run is loaded."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,14 +47,10 @@ RUN_FOLDER = OutputFolder(
 
 
 def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = None) -> Classifier:
-    """Load the classifier of a finished run.
+    """Load the classifier of the finished run in the folder ``run``.
 
-    Args:
-        run: the folder given to ``--out``.
-        device: a torch device, or ``auto``.
-        weights: where the backbone's local weights file is now, if it has moved; it must be the same file.
-
-    Raises `InputError` if the run is not finished, a file is damaged, or the backbone is gone or was changed.
+    ``device`` is a torch device, or ``auto``; ``weights`` is where the backbone's local weights file is now, if it has
+    moved. Raises `InputError` if the run is not finished, a file is damaged, or the backbone is gone or was changed.
     """
     folder = Path(run)
     marker = RUN_FOLDER.read_marker(folder)

@@ -37,10 +37,7 @@ def combinations() -> Iterator[dict[str, str]]:
 
 
 def why_refused(*, head: str, objective: str, group_source: str, apply: str, select: str) -> str | None:
-    """Return why a combination is refused and what to do, in one line that names the settings; None if it is valid.
-
-    Any head and any ``select`` goes with any objective, unless the objective says otherwise.
-    """
+    """Return why a combination is refused and what to do, in one line that names the settings; None if it is valid."""
     chosen = OBJECTIVES[objective]
     if chosen.heads is not None and head not in chosen.heads:
         wanted = " or ".join(chosen.heads)

@@ -272,10 +272,7 @@ class FitConfig:
 
 
 def make_config(settings: Mapping[str, Any]) -> FitConfig:
-    """Build a `FitConfig` from names and values, and from a ``recipe`` for the others.
-
-    Raises `InputError` as `FitConfig` does, and for an unknown name, with the nearest valid one.
-    """
+    """Build a `FitConfig` from names and values, and from a ``recipe`` for the others; refuses an unknown name."""
     given = dict(settings)
     recipe = given.pop("recipe", "default")
     valid = [setting.name for setting in fields(FitConfig)]

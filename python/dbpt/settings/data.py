@@ -28,10 +28,7 @@ def config_with_data(
 
 
 def data_arguments(config: FitConfig) -> dict[str, Any]:
-    """Return the keywords of `load_dataset` for the data of ``config``.
-
-    Raises `InputError` for a vocabulary or a sentence that is not well-formed, under the name of its option.
-    """
+    """Return the keywords of `load_dataset` for the data of ``config``; refuses a malformed vocabulary or sentence."""
     for argument, templates in (("--template", config.template), ("--attribute-template", config.attribute_template)):
         if templates is not None:
             check_templates(templates, argument)

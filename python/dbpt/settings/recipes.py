@@ -17,14 +17,10 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     },
 }
 """``default`` leaves every setting at its own default; ``coop`` has those of CoOp (Zhou et al., 2022, section 4.1)."""
-CONTEXT_START = ("n_ctx", "ctx_init")
 
 
 def apply_recipe(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``settings`` with the recipe's values for the others.
-
-    The recipe's random tokens are dropped if there are words to start from, or no prompt.
-    """
+    """Return ``settings`` with the recipe for the others; its random tokens give way to words, and to other heads."""
     recipe = dict(RECIPES[name])
     if settings.get("ctx_init") is not None or settings.get("head", "prompt") != "prompt":
         recipe.pop("n_ctx", None)
@@ -37,6 +33,6 @@ def override(settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str,
     ``n_ctx`` and ``ctx_init`` exclude each other, so that each overrides both.
     """
     replaced = {*given, *RECIPES.get(given.get("recipe", "default"), ())}
-    if not replaced.isdisjoint(CONTEXT_START):
-        replaced.update(CONTEXT_START)
+    if not replaced.isdisjoint({"n_ctx", "ctx_init"}):
+        replaced |= {"n_ctx", "ctx_init"}
     return {name: value for name, value in settings.items() if name not in replaced} | dict(given)

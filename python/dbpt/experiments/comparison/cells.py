@@ -95,10 +95,7 @@ def result_path(folder: Path, cell: Cell) -> Path:
 
 
 def run_cell(stages: Stages, cell: Cell, folder: Path) -> None:
-    """Train ``cell``, from its checkpoint if there is one, write its result, and delete the checkpoint.
-
-    Raises `InputError` if training fails, as `trained_row` does.
-    """
+    """Train ``cell``, from its checkpoint if there is one, write its result, and delete the checkpoint."""
     experiment = stages.experiment(cell)
     checkpoint = folder / "checkpoints" / f"{cell.name}.safetensors"
     if cell.head is None:
@@ -123,10 +120,7 @@ def run_cell(stages: Stages, cell: Cell, folder: Path) -> None:
 
 
 def read_result(path: Path, fingerprint: str) -> CellResult | None:
-    """Read the result of a cell; None if it isn't there yet.
-
-    Raises `InputError` if it was made with other settings or data, or cannot be read.
-    """
+    """Read a cell's result; None if it isn't there yet. Refuses one that was made with other settings or data."""
     if not os.path.lexists(path):
         return None
     tensors, metadata = read_tensors(path, "result", version=SCHEMA_VERSION, way_out=WAY_OUT)

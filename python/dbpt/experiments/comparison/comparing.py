@@ -18,7 +18,7 @@ from dbpt.data.words import Words
 from dbpt.errors import InputError
 from dbpt.experiments.checks import setting_warnings
 from dbpt.experiments.comparison.cells import CellResult, Stages, read_result, result_path
-from dbpt.experiments.comparison.jobs import run_here, run_in_processes
+from dbpt.experiments.comparison.jobs import attempt, run_in_processes
 from dbpt.experiments.comparison.plan import METHODS, Cell, Plan, is_cell_file, make_plan, shared_settings
 from dbpt.experiments.comparison.summary import summarize
 from dbpt.experiments.comparison.tables import WIDEST, csv_table, latex_table, markdown_table, terminal_table
@@ -56,10 +56,7 @@ COMPARISON_FOLDER = OutputFolder(
 
 @dataclass(frozen=True)
 class Comparison:
-    """A comparison: its folder and the content of ``compare.json``. ``str(comparison)`` is the table.
-
-    Trainings that failed are in ``numbers["failed"]``, each with its reason.
-    """
+    """The folder and the content of ``compare.json``, with ``failed`` trainings. ``str(comparison)`` is the table."""
 
     folder: Path
     numbers: dict[str, Any] = field(repr=False)
@@ -170,7 +167,7 @@ def _run(plan: Plan, stages: Stages, out: Path, jobs: int, log: Log) -> tuple[di
     if jobs > 1:
         outcomes = run_in_processes([cell.config for cell in plan.cells], waiting, out, jobs)
     else:
-        outcomes = run_here(stages, waiting, out)
+        outcomes = ((cell, attempt(stages, cell, out)) for cell in waiting)
     progress = _Progress(len(plan.cells), waiting, log)
     try:
         with closing(outcomes), closing(progress):
@@ -187,10 +184,7 @@ def _run(plan: Plan, stages: Stages, out: Path, jobs: int, log: Log) -> tuple[di
 
 
 class _Progress:
-    """A bar of the ``total`` cells on a terminal, elsewhere a line for each.
-
-    The time left is estimated from the trainings so far, so it is rough until each method has had its turn.
-    """
+    """A bar of the ``total`` cells on a terminal, elsewhere a line for each with a rough estimate of the time left."""
 
     def __init__(self, total: int, waiting: Sequence[Cell], log: Log) -> None:
         done = total - len(waiting)
@@ -204,8 +198,14 @@ class _Progress:
         """Show a finished cell with its result, or with the reason why it has none."""
         self._done += 1
         self._trained += cell.head is not None
+        if isinstance(outcome, str):
+            found = f"failed: {outcome}"
+        elif (worst := outcome.metrics["worst_group_accuracy"]) is None:
+            found = f"average {100 * outcome.metrics['average']:.1f} %, {outcome.seconds:.1f} s"
+        else:
+            found = f"worst group {100 * worst:.1f} %, {outcome.seconds:.1f} s"
         head = "" if cell.head is None else f", {cell.head}"
-        line = f"{cell.method.name}{head}, seed {cell.config.seed}: {_found(outcome)}"
+        line = f"{cell.method.name}{head}, seed {cell.config.seed}: {found}"
         if not self._bar.disable:
             self._bar.set_postfix_str(line, refresh=False)
             self._bar.update()
@@ -215,11 +215,3 @@ class _Progress:
             seconds = (time.perf_counter() - self._started) / self._trained * left
             line += f"; about {self._bar.format_interval(seconds)} left"
         self._log(f"[{self._done}/{self._total}] {line}")
-
-
-def _found(outcome: CellResult | str) -> str:
-    if isinstance(outcome, str):
-        return f"failed: {outcome}"
-    worst = outcome.metrics["worst_group_accuracy"]
-    found = f"average {100 * outcome.metrics['average']:.1f} %" if worst is None else f"worst group {100 * worst:.1f} %"
-    return f"{found}, {outcome.seconds:.1f} s"

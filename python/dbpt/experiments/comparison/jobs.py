@@ -1,7 +1,7 @@
 """Run cells one after another in this process, or in several, each of which loads the cached features for itself.
 
-If a cell fails with an `InputError`, such as a diverged loss, the others go on. Processes die with their parent,
-however it ends, and only the parent sees Ctrl-C. (An executor of the standard library stops when one process dies.)
+If a cell fails with an `InputError`, such as a diverged loss, the others go on. Processes die with their parent, and
+only the parent sees Ctrl-C. (An executor of the standard library stops when one process dies.)
 """
 
 from __future__ import annotations
@@ -24,21 +24,13 @@ from dbpt.experiments.comparison.cells import Stages, run_cell
 from dbpt.experiments.comparison.plan import Cell
 from dbpt.settings.config import FitConfig
 
-Outcome = tuple[Cell, str | None]
-"""A cell and why it failed, None if it did not."""
 READY = "ready"
-
-
-def run_here(stages: Stages, cells: Sequence[Cell], folder: Path) -> Generator[Outcome, None, None]:
-    """Run ``cells`` in this process."""
-    for cell in cells:
-        yield cell, _attempt(stages, cell, folder)
 
 
 def run_in_processes(
     configs: Sequence[FitConfig], cells: Sequence[Cell], folder: Path, jobs: int
-) -> Generator[Outcome, None, None]:
-    """Run ``cells`` in ``jobs`` processes, which divide the processor's cores; yield outcomes as they are ready.
+) -> Generator[tuple[Cell, str | None], None, None]:
+    """Run ``cells`` in ``jobs`` processes, which divide the processor's cores; yield each with the result of `attempt`.
 
     ``configs`` are the settings of all cells, whose images must be in the cache. If a process dies, its cell fails and
     another process takes its place. Raises `InputError` if one dies before any could begin.
@@ -123,11 +115,12 @@ def _work(connection: Connection, configs: Sequence[FitConfig], folder: Path, th
         stages.labelled(cell.config)  # with all threads, like the parent: another number of them may round otherwise
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
-        connection.send(_attempt(stages, cell, folder))
+        connection.send(attempt(stages, cell, folder))
         torch.set_num_threads(before)
 
 
-def _attempt(stages: Stages, cell: Cell, folder: Path) -> str | None:
+def attempt(stages: Stages, cell: Cell, folder: Path) -> str | None:
+    """Run ``cell`` in this process; return why it failed, None if it did not."""
     try:
         run_cell(stages, cell, folder)
     except InputError as error:

@@ -18,8 +18,7 @@ from dbpt.settings.fields import flag_of
 
 ZERO_SHOT = "zero-shot"
 BASELINE = "erm"
-MOST_SEEDS = 1000
-"""A larger number is taken for one seed rather than for how many there are."""
+MOST_SEEDS = 1000  # a larger number is taken for one seed
 METHODS = (ZERO_SHOT, "erm", "balanced", "dbpt", "groupdro", "jtt")
 """The default: methods that every head can train and that need no annotation."""
 
@@ -115,10 +114,7 @@ def shared_settings(settings: Mapping[str, object]) -> FitConfig:
 def make_plan(
     config: FitConfig, methods: str | Sequence[str], heads: str | Sequence[str], seeds: int | Sequence[int]
 ) -> Plan:
-    """Combine ``methods``, ``heads`` and ``seeds``, as in `dbpt.compare`, under the settings that they share.
-
-    Raises `InputError` for an unknown or repeated name, or a method that fits no given head.
-    """
+    """Combine ``methods``, ``heads`` and ``seeds``, as in `dbpt.compare`, under the settings that they share."""
     chosen = [_parse_method(name) for name in _names("--methods", methods)]
     _refuse_repeats("--methods", [method.name for method in chosen])
     chosen_heads = _names("--heads", heads)

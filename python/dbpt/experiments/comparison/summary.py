@@ -12,6 +12,7 @@ from dbpt.experiments.comparison.plan import BASELINE, Plan, Row
 from dbpt.groups import worst_group_difference_interval
 
 FIGURES = ("worst_group_accuracy", "average", "adjusted_average", "group_mean", "gap", "adjusted_gap")
+SHARED = ("epochs", "batch_size", "optimizer", "sgd_momentum", "weight_decay", "warmup_epochs", "features")
 SCHEMA_VERSION = 1
 
 
@@ -28,6 +29,7 @@ def summarize(
     ``results``, and the reasons of ``failures``, are by the names of the cells; ``described`` are the `data_figures`,
     of which ``split`` was judged.
     """
+    lr = {cell.config.head: cell.config.peak_lr for cell in plan.cells if cell.head is not None}
     return {
         **described,
         "schema_version": SCHEMA_VERSION,
@@ -36,7 +38,7 @@ def summarize(
         "seeds": list(plan.seeds),
         "heads": list(plan.heads),
         "selection": plan.config.select,
-        "settings": _settings(plan),
+        "settings": {name: getattr(plan.config, name) for name in SHARED} | {"lr": lr},
         "rows": [_row(plan, results, row) for row in plan.rows],
         "left_out": list(plan.left_out),
         "failed": [
@@ -47,13 +49,6 @@ def summarize(
         # each warning of the figures once: a small worst group, groups without rows
         "warnings": [*warnings, *dict.fromkeys(text for each in results.values() for text in each.metrics["warnings"])],
     }
-
-
-def _settings(plan: Plan) -> dict[str, Any]:
-    """Return the settings that the training of every row has in common; the learning rate by head."""
-    names = ("epochs", "batch_size", "optimizer", "sgd_momentum", "weight_decay", "warmup_epochs", "features")
-    lr = {cell.config.head: cell.config.peak_lr for cell in plan.cells if cell.head is not None}
-    return {name: getattr(plan.config, name) for name in names} | {"lr": lr}
 
 
 def _by_seed(row: Row, results: Mapping[str, CellResult]) -> dict[int, CellResult]:
