@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -94,12 +95,10 @@ def _unreadable(dataset: Dataset, missing: set[int]) -> list[str]:
 
 def _outside(dataset: Dataset) -> Iterator[str]:
     """Yield the images that links lead out of the root: meant or not, whoever unpacked an archive should know."""
-    root, real_folders = os.path.realpath(dataset.root), dict[str, str]()
+    root, real_folder = os.path.realpath(dataset.root), cache(os.path.realpath)
     for row, path in enumerate(dataset.paths):
-        folder = path.rpartition("/")[0]
-        if folder not in real_folders:
-            real_folders[folder] = os.path.realpath(dataset.root / folder)
-        linked = os.path.islink(dataset.root / path)  # noqa: PTH114 (Path.is_link is several times as slow)
-        real = os.path.realpath(dataset.root / path) if linked else real_folders[folder]
+        place = dataset.root / path
+        linked = os.path.islink(place)  # noqa: PTH114 (Path.is_link is several times as slow)
+        real = os.path.realpath(place) if linked else real_folder(place.parent)
         if not Path(real).is_relative_to(root):
             yield f"{dataset.where(row)}: image {path!r} is outside the root, through a link to {real}"

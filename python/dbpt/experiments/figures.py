@@ -22,10 +22,7 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """The N rows that figures are over, and their ``splits`` (N,), in a run with validation rows in any case.
-
-    counts_of_run: (G,) training rows of each group in the run that is evaluated, for data without any.
-    """
+    """The N rows that figures are over; ``counts_of_run`` (G,) are the run's training rows, for data without any."""
 
     dataset: Dataset
     backbone: Backbone

@@ -113,10 +113,7 @@ def _fit_on(ranks: Ranks, config: FitConfig, out: Path, *, resume: bool, overwri
 
 
 def _prepare_once(config: FitConfig, log: Log, ranks: Ranks) -> Experiment:
-    """`prepare` on rank 0, which sends the result to the others; each of them loads the backbone for itself.
-
-    So all ranks have the same features, groups and settings, to the last bit, and only rank 0 needs data and cache.
-    """
+    """`prepare` on rank 0, which sends the result to the others; each of them loads the backbone for itself."""
     if ranks.count == 1:
         return prepare(config, log)
     whole: Experiment | None = None

@@ -202,8 +202,10 @@ def settings_of(experiment: Experiment) -> TrainingSettings:
 
 def _training_rows(experiment: Experiment, objective: type[Objective]) -> tuple[Rows, Rows]:
     """Return the rows that ``objective`` trains on and those that choose the epoch, each with the groups it may see."""
-    config = experiment.config
-    soft = config.group_source == "soft" and objective.takes_soft_groups
+    config, pseudo, membership = experiment.config, experiment.pseudo, None
+    if config.group_source == "soft" and objective.takes_soft_groups:
+        assert pseudo.posterior is not None
+        membership = np.where(pseudo.pseudo_attributes[:, None] < 0, np.float32(np.nan), pseudo.posterior)
     judged_by = experiment.true_groups if config.select == "true-wga" else experiment.pseudo_groups
 
     def rows_of(split: str, groups: NDArray[np.int64], posterior: NDArray[np.float32] | None) -> Rows:
@@ -211,22 +213,16 @@ def _training_rows(experiment: Experiment, objective: type[Objective]) -> tuple[
         of_rows = None if posterior is None else posterior[rows]
         return Rows(experiment.features[rows], experiment.dataset.labels[rows], groups[rows], of_rows)
 
-    return (
-        rows_of(objective.trains_on, experiment.groups_trained_on, experiment.membership if soft else None),
-        rows_of("val", judged_by, None),
-    )
+    training = rows_of(objective.trains_on, experiment.groups_trained_on, membership)
+    return training, rows_of("val", judged_by, None)
 
 
 def _fingerprint(experiment: Experiment, objective: str, head: Head) -> str:
-    """Return all that determines a training besides its rows: settings, encoder and the head as it starts.
-
-    The learning rate is left out, as it may be lowered on the way. The token ids stand for the tokenizer; the other
-    heads start from text features, which have come through it.
-    """
+    """Return all that determines a training besides its rows: settings, encoder and the head as it starts."""
     config, backbone, words = experiment.config, experiment.backbone, experiment.dataset.words
-    settings = {name: value for name, value in config.identity().items() if name != "lr"}
+    settings = {name: value for name, value in config.identity().items() if name != "lr"}  # it may be lowered
     start: object = [hashlib.sha256(value.cpu().numpy().tobytes()).hexdigest() for value in head.state_dict().values()]
-    if isinstance(head, PromptHead):
+    if isinstance(head, PromptHead):  # token ids stand for the tokenizer; other heads start from text features
         layout, names = head.text_tower.layout, list(words.classes.items())
         start = (config.context_start(words), names, layout.ids.tolist(), layout.places.tolist())
     return repr((objective, settings, start, sorted(backbone.encoder_key.items()), backbone.spec["config"]))

@@ -73,13 +73,6 @@ class Experiment(Labelled):
         """(N,) the groups of the ``group_source``; under soft membership the likeliest."""
         return self.true_groups if self.config.group_source == "true" else self.pseudo_groups
 
-    @property
-    def membership(self) -> NDArray[np.float32]:
-        """(N, A) float32, how far each row has each attribute, NaN throughout if the pseudo attribute is unknown."""
-        assert self.pseudo.posterior is not None
-        unknown = self.pseudo.pseudo_attributes < 0
-        return np.where(unknown[:, None], np.float32(np.nan), self.pseudo.posterior)
-
 
 def prepare(config: FitConfig, log: Log) -> Experiment:
     """Load, embed, label and group. Raises `InputError` for what the data or the settings don't allow."""

@@ -17,7 +17,7 @@ from dbpt.settings.config import FitConfig
 
 @dataclass(frozen=True)
 class FeatureClassifier:
-    """logits = logit_scale * adapted(features) @ weights.T + logit_bias, in NumPy.
+    """logits = logit_scale * features @ weights.T + logit_bias, in NumPy, of features that an adapter may have moved.
 
     ``tensors`` are float32, as in ``classifier.safetensors``: ``weights`` (C, D), L2-normalised except for the head
     ``linear``; ``logit_scale`` (1,); ``logit_bias`` (1,) or (C,); and of an adapter ``adapter.down`` (H, D),
@@ -50,18 +50,14 @@ class FeatureClassifier:
     def _is_adapter(self) -> bool:
         return any(name.startswith("adapter.") for name in self.tensors)
 
-    def _adapted(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the features (N, D) as the adapter moves them, of length 1 again."""
-        down, up, ratio = (self.tensors[f"adapter.{name}"] for name in ("down", "up", "ratio"))
-        moved = np.maximum(np.maximum(features @ down.T, 0) @ up.T, 0)
-        mixed = ratio * moved + np.float32(1 - float(ratio[0])) * features
-        unit: NDArray[np.float32] = mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-12)
-        return unit
-
     def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the logits (N, C) float32 of unit features (N, D)."""
-        moved = self._adapted(features) if self._is_adapter else features
-        logits: NDArray[np.float32] = self.tensors["logit_scale"] * (moved @ self.weights.T)
+        if self._is_adapter:
+            down, up, ratio = (self.tensors[f"adapter.{name}"] for name in ("down", "up", "ratio"))
+            moved = np.maximum(np.maximum(features @ down.T, 0) @ up.T, 0)
+            mixed = ratio * moved + np.float32(1 - float(ratio[0])) * features
+            features = mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-12)
+        logits: NDArray[np.float32] = self.tensors["logit_scale"] * (features @ self.weights.T)
         return logits + self.tensors["logit_bias"]
 
     def predictions(self, features: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -111,8 +111,8 @@ class OutputFolder(Generic[R]):
     ) -> None:
         """Write marker (status ``training``) and ``config.toml`` into the `held` folder, or continue what is there.
 
-        Without ``resume`` the command's files are deleted; with it they stay until `finish`. Raises `InputError` as
-        `check` does, and for other settings than those in the folder; then a new folder is empty again.
+        Raises `InputError` as `check` does, and for other settings than those in the folder. If this fails, a new
+        folder is empty again.
         """
         self.check(folder, resume=resume, overwrite=overwrite)
         is_new = not self._is_one(folder)

@@ -19,6 +19,7 @@ GROUP_SOURCES = ("pseudo", "true", "soft")
 APPLICATIONS = ("loss", "sampling")
 AVERAGES = ("plain", "adjusted")
 SELECTIONS = ("pseudo-wga", "true-wga", "average", "last")
+DROP = "drop one of the two"
 
 CHOICES: Mapping[str, Mapping[str, object] | tuple[str, ...]] = {
     "head": HEADS,
@@ -45,20 +46,14 @@ def why_refused(*, head: str, objective: str, group_source: str, apply: str, sel
             f"--head {head} with --objective {objective}: {chosen.title} trains {wanted} only; choose --head {wanted}"
         )
     if group_source != "pseudo" and not chosen.uses_groups:
-        return (
-            f"--group-source {group_source} with --objective {objective}: {chosen.title} uses no groups; drop one of "
-            "the two"
-        )
+        return f"--group-source {group_source} with --objective {objective}: {chosen.title} uses no groups; {DROP}"
     if group_source == "soft" and not chosen.takes_soft_groups:
         return (
             f"--group-source soft with --objective {objective}: {chosen.title} needs one group for each row; choose "
             "pseudo or true"
         )
     if apply == "sampling" and not chosen.can_sample:
-        return (
-            f"--apply sampling with --objective {objective}: {chosen.title} has no weights to sample by; drop one of "
-            "the two"
-        )
+        return f"--apply sampling with --objective {objective}: {chosen.title} has no weights to sample by; {DROP}"
     return None
 
 
@@ -73,22 +68,14 @@ def why_config_refused(config: FitConfig) -> str | None:
             f"expected at most --epochs {config.epochs}"
         )
     if config.embeddings is not None and config.features == "live":
-        return "--features live with --embeddings: there is no image to crop and flip; drop one of the two"
+        return f"--features live with --embeddings: there is no image to crop and flip; {DROP}"
     if OBJECTIVES[config.objective].refits and config.features == "live":
-        return (
-            f"--features live with --objective {config.objective}: it is fitted once, on images as they are; drop "
-            "one of the two"
-        )
+        return f"--features live with --objective {config.objective}: it is fitted once, on images as they are; {DROP}"
     if config.proportions is not None and config.pseudo_method != "proportional":
-        return (
-            f"--proportions with --pseudo-method {config.pseudo_method}: only proportional can use it; drop one of "
-            "the two"
-        )
+        return f"--proportions with --pseudo-method {config.pseudo_method}: only proportional can use it; {DROP}"
     if config.ctx_init is not None and config.n_ctx is not None:
-        return (
-            f"--n-ctx {config.n_ctx} with --ctx-init {config.ctx_init!r}: the words say how many tokens there are; "
-            "drop one of the two"
-        )
+        both = f"--n-ctx {config.n_ctx} with --ctx-init {config.ctx_init!r}"
+        return f"{both}: the words say how many tokens there are; {DROP}"
     return None
 
 

@@ -29,7 +29,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-MOST_BYTES = 1 << 20
 DEFAULT_LR = {
     "adamw": {"prompt": 0.003, "linear": 0.01, "adapter": 0.01},
     "sgd": {"prompt": 0.1, "linear": 0.1, "adapter": 0.1},
@@ -287,7 +286,7 @@ def make_config(settings: Mapping[str, Any]) -> FitConfig:
 
 def read_config(path: Path) -> dict[str, Any]:
     """Read settings from a TOML file, as `make_config` takes them. Raises `InputError` if it refuses them."""
-    text = read_regular(path, "TOML config", MOST_BYTES)
+    text = read_regular(path, "TOML config", 1 << 20)
     try:
         settings = tomllib.loads(text.decode())
     except (ValueError, RecursionError) as error:

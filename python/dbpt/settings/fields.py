@@ -29,8 +29,7 @@ _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
 def declare(group: str, default: Any, help: str, *, identity: bool = True, **limits: Any) -> Any:
     """Declare a setting; ``limits`` are ``low``, ``above``, ``high``, ``below`` and ``choices``.
 
-    ``identity``: whether it determines what is trained. One that doesn't may differ when a run is resumed: it says
-    where things are, and a training depends on it only through the rows, features and words that are found there.
+    One without ``identity`` may differ when a run is resumed: it only says where rows, features and words are found.
     """
     return field(default=default, metadata={"group": group, "help": help, "identity": identity, **limits})
 

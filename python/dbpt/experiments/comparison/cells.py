@@ -43,11 +43,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class CellResult(Figures):
-    """The result of a finished cell on the judged split: test, or validation if there is no test split.
-
-    correct: (n,) bool, whether an image was classified correctly.
-    groups: (n,) int64, its group of the figures, -1 if unknown.
-    """
+    """A cell's result on test, else validation: ``correct`` (n,) and ``groups`` (n,), -1 if unknown, of the images."""
 
     correct: NDArray[np.bool_]
     groups: NDArray[np.int64]

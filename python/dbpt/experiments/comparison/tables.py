@@ -21,11 +21,7 @@ NO_DIFFERENCE: Row = {
 
 
 def terminal_table(comparison: dict[str, Any], width: int = WIDEST) -> str:
-    """Return plain text without a final newline. If it is wider than ``width``, differences are put below the figures.
-
-    Worst-group accuracy, average and gap (those of ``--average``) are means over the seeds with their standard
-    deviation; ``against ERM`` is a difference in worst-group accuracy. The lines under the table say how to read it.
-    """
+    """Return plain text; if it is wider than ``width``, differences are put below the figures."""
     rows = comparison["rows"]
     names, figures, differences = _names(comparison), _figures(comparison), _differences(rows)
     body = render_columns(names + figures + differences)
@@ -105,7 +101,8 @@ def csv_table(comparison: dict[str, Any]) -> str:
     for row in comparison["rows"]:
         cells = [row["figures"][name][part] for name in FIGURES for part in ("mean", "sd")]
         difference = row["difference"] or NO_DIFFERENCE
-        for figure in map(difference["figures"].get, FIGURES):
+        for name in FIGURES:
+            figure = difference["figures"][name]
             cells += [figure["mean"], *(figure["over_seeds"] or (None, None))]
         cells += difference["over_images"] or (None, None)
         cells += [entry["mean"] for entry in row["groups"]] or [None] * len(groups)
