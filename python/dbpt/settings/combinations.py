@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 GROUP_SOURCES = ("pseudo", "true", "soft")
 APPLICATIONS = ("loss", "sampling")
-AVERAGES = ("plain", "adjusted")
 SELECTIONS = ("pseudo-wga", "true-wga", "average", "last")
 DROP = "drop one of the two"
 

@@ -20,7 +20,7 @@ from dbpt.files.disk import default_cache_dir, read_regular
 from dbpt.groups import MAX_WEIGHT, MIN_GROUP_COUNT
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
-from dbpt.settings.combinations import APPLICATIONS, AVERAGES, GROUP_SOURCES, SELECTIONS, why_config_refused
+from dbpt.settings.combinations import APPLICATIONS, GROUP_SOURCES, SELECTIONS, why_config_refused
 from dbpt.settings.fields import GROUPS, check_setting, declare
 from dbpt.settings.recipes import RECIPES, apply_recipe
 
@@ -197,7 +197,7 @@ class FitConfig:
         None,
         "average in the tables: over all images, or adjusted to the group shares of the training images "
         "[default: adjusted for waterbirds, else plain]",
-        choices=AVERAGES,
+        choices=("plain", "adjusted"),
         identity=False,
     )
 

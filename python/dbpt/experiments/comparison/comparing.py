@@ -85,15 +85,12 @@ def compare(
     """Train every method with every head and seed as `fit` does, and write tables of the results to ``out``.
 
     Args:
-        data: as in `fit`.
-        out: the folder, which must not exist unless ``resume`` or ``overwrite``.
+        data, out, overwrite, log: as in `fit`.
         methods: ``"zero-shot"``, ``"OBJECTIVE"`` or ``"OBJECTIVE:GROUP_SOURCE"`` each, such as ``"groupdro:true"``.
         heads: names of heads; a method that cannot train one of them is left out there, and the table says so.
         seeds: how many, counted from 0; or the seeds themselves.
         jobs: processes that train at the same time; they share the processor's cores.
         resume: continue an interrupted comparison, or one with fewer methods, heads or seeds; finished cells stay.
-        overwrite: replace an existing comparison.
-        log: gets one line of progress at a time.
         settings: the fields of `FitConfig` that all rows share, by name; not those that the plan gives each row.
 
     A training that fails because its loss diverged does not stop the others. Raises `InputError`, one line, for

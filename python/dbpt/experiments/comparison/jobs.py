@@ -68,7 +68,8 @@ def run_in_processes(
                 yield outcome
     finally:
         for worker in workers.values():
-            worker.kill()
+            worker.process.kill()
+            worker.process.join()
 
 
 class _Worker:
@@ -79,9 +80,9 @@ class _Worker:
     def __init__(self, configs: Sequence[FitConfig], folder: Path, threads: int) -> None:
         context = multiprocessing.get_context("spawn")  # a fork of a process that has torch's threads can hang
         self.connection, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs, configs, folder, threads), daemon=True)
+        self.process = context.Process(target=_work, args=(theirs, configs, folder, threads), daemon=True)
         with _interrupts_blocked():
-            self._process.start()
+            self.process.start()
         theirs.close()  # so that the pipe ends when the process does
 
     def give(self, cell: Cell | None) -> None:
@@ -91,16 +92,12 @@ class _Worker:
         with suppress(OSError):  # it has died; the next recv says so
             self.connection.send(cell)
         if cell is None:
-            self._process.join()
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.join()
+            self.process.join()
 
     def death(self) -> str:
         """Wait for its end and describe it."""
-        self._process.join()
-        code = self._process.exitcode or 0
+        self.process.join()
+        code = self.process.exitcode or 0
         return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
 
