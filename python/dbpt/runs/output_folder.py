@@ -164,10 +164,10 @@ class OutputFolder(Generic[R]):
 
     def _check_same_settings(self, folder: Path, config: FitConfig) -> bool:
         """Refuse to continue with other settings; return whether a lower learning rate is asked for, as is allowed."""
-        # for a run that diverged; in a folder of shared settings, finished trainings had the old rate
         before, asked = read_settings(folder), config
         if not self.shared_settings:
             before, asked = before.resolved(), asked.resolved()
+        # for a run that diverged; in a folder of shared settings, finished trainings had the old rate
         lr_may_fall = not self.shared_settings and self.read_marker(folder).status == "training"
         lowered = lr_may_fall and config.lr is not None and config.lr < before.peak_lr
         for name in sorted(setting.name for setting in fields(config) if setting.metadata["identity"]):

@@ -232,7 +232,7 @@ class FitConfig:
 
     @property
     def weights_fade(self) -> bool:
-        """Return whether weights lose most of their effect on the loss: AdamW divides by recent gradients' size."""
+        """Return whether weights in the loss fade: in small batches, AdamW divides by the size of recent gradients."""
         return self.optimizer == "adamw" and self.batch_size > 0
 
     def application(self, objective: str) -> str | None:
