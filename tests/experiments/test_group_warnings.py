@@ -22,19 +22,18 @@ def warnings(tiny, train, val, **settings) -> list[str]:
     dataset = load_dataset(tiny.table, attributes={name: (name,) for name in ATTRIBUTES})
     groups = np.concatenate([np.repeat(range(4), train), np.repeat(range(4), val)])
     splits = np.repeat([0, 1], [sum(train), sum(val)])
+    config = FitConfig(**settings)
+    attributes, pseudo = np.zeros_like(groups), groups % 2  # the run is not to look at those of the other kind
+    if config.group_source == "true" and config.select == "true-wga":
+        attributes, pseudo = pseudo, attributes
     dataset = replace(
         dataset,
         paths=("image.png",) * len(groups),
         lines=np.arange(len(groups)),
         labels=groups // 2,
+        attributes=attributes,
         splits=splits,
     )
-    other = np.zeros_like(groups)  # attributes that a run of the other kind is not to look at
-    config = FitConfig(**settings)
-    pseudo = groups % 2
-    if config.group_source == "true" and config.select == "true-wga":
-        pseudo, other = other, pseudo
-    dataset = replace(dataset, attributes=other)
     experiment = Experiment(
         dataset=dataset,
         backbone=None,
