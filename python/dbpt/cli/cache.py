@@ -1,9 +1,7 @@
 """``dbpt cache``."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -15,10 +13,8 @@ def cache() -> None:
     """Look after the feature cache."""
 
 
-def cache_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate ``command`` with ``--cache``."""
-    text = "as in dbpt fit [default: $DBPT_CACHE, else ~/.cache/dbpt]"
-    return click.option("--cache", "folder", type=click.Path(path_type=Path), help=text)(command)
+CACHE_HELP = "as in dbpt fit [default: $DBPT_CACHE, else ~/.cache/dbpt]"
+cache_option = click.option("--cache", "folder", type=click.Path(path_type=Path), help=CACHE_HELP)
 
 
 def _features(folder: Path | None) -> Path:

@@ -41,18 +41,7 @@ def _seeds(_ctx: click.Context, _param: click.Parameter, text: str) -> int | tup
 )
 @click.option("--overwrite", is_flag=True, help="replace the comparison in --out")
 @training_options(hidden=BY_THE_PLAN)
-def compare(
-    data: str | None,
-    out: Path,
-    methods: str,
-    heads: str,
-    seeds: int | tuple[int, ...],
-    jobs: int,
-    config: Path | None,
-    resume: bool,
-    overwrite: bool,
-    **options: Any,
-) -> None:
+def compare(data: str | None, out: Path, config: Path | None, **options: Any) -> None:
     """Train METHODS with HEADS and SEEDS on DATA and put them into one table.
 
     DATA and the options below are those of dbpt fit, and hold for every row. The table has mean and standard deviation
@@ -61,20 +50,14 @@ def compare(
     from dbpt.errors import InputError
     from dbpt.experiments.comparison.comparing import compare as run_compare
     from dbpt.experiments.comparison.tables import WIDEST
+    from dbpt.settings.config import read_config
 
-    settings, data = settings_and_data(data, _settings_of(config) if config else {}, options)
-    comparison = run_compare(
-        data,
-        out=out,
-        methods=methods,
-        heads=heads,
-        seeds=seeds,
-        jobs=jobs,
-        resume=resume,
-        overwrite=overwrite,
-        log=log,
-        **settings,
-    )
+    own = {name: options.pop(name) for name in ("methods", "heads", "seeds", "jobs", "resume", "overwrite")}
+    configured = read_config(config) if config else {}  # one that `fit` wrote serves too
+    if left_out := [name for name in BY_THE_PLAN if configured.pop(name, None) is not None]:
+        log(f"{config}: {', '.join(left_out)} left out, each row of a comparison has its own")
+    settings, data = settings_and_data(data, configured, options)
+    comparison = run_compare(data, out=out, log=log, **own, **settings)
     width = min(WIDEST, shutil.get_terminal_size().columns) if sys.stdout.isatty() else WIDEST
     click.echo(f"\n{comparison.table(width)}\n\ntables: {out / 'compare'}.csv, .md, .tex, .json")
     if failed := len(comparison.numbers["failed"]):
@@ -82,14 +65,3 @@ def compare(
             f"trainings that failed: {failed}, see under the table; the same with --resume tries them again, other "
             "settings need --overwrite"
         )
-
-
-def _settings_of(config: Path) -> dict[str, Any]:
-    """Read a config file, without the settings that the plan gives each row: so one that `fit` wrote serves too."""
-    from dbpt.settings.config import read_config
-
-    settings = read_config(config)
-    left_out = [name for name in BY_THE_PLAN if settings.pop(name, None) is not None]
-    if left_out:
-        log(f"{config}: {', '.join(left_out)} left out, each row of a comparison has its own")
-    return settings

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from dbpt.cli.options import EMBED_SETTINGS, SpreadCommand, given, settings_options
+from dbpt.cli.options import EMBED_SETTINGS, SpreadCommand, given, log, settings_options
 
 
 @click.command(cls=SpreadCommand)
@@ -21,33 +21,23 @@ def embed(data: str, failures: Path | None, overwrite: bool, **options: Any) -> 
     """
     from dbpt.experiments.embed import embed as run_embed
     from dbpt.features import TooManyFailures
-    from dbpt.files.disk import check_output
+    from dbpt.files.csv import csv_text
+    from dbpt.files.disk import check_output, write_output
     from dbpt.ranks import launched_rank
 
     is_first = launched_rank() == 0
     if is_first and failures is not None:
         check_output("--failures", failures, overwrite=overwrite)
 
-    def log(line: str) -> None:
-        if is_first:
-            click.echo(line, err=True)
-
     def write(reasons: Iterable[tuple[str, str]]) -> None:
         if is_first and failures is not None:
-            _write(failures, reasons, overwrite)
+            write_output("--failures", failures, csv_text([("path", "reason"), *reasons]), overwrite=overwrite)
 
     try:
-        found = run_embed(data, log=log, progress=is_first, **given(options))
+        found = run_embed(data, log=log if is_first else (lambda line: None), progress=is_first, **given(options))
     except TooManyFailures as error:
         write(error.reasons.items())
         raise
     write((failure.path, failure.reason) for failure in found.failures)
     if is_first:
         click.echo(found)
-
-
-def _write(file: Path, reasons: Iterable[tuple[str, str]], overwrite: bool) -> None:
-    from dbpt.files.csv import csv_text
-    from dbpt.files.disk import write_output
-
-    write_output("--failures", file, csv_text([("path", "reason"), *reasons]), overwrite=overwrite)

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from dbpt.cli.options import given, log
+
 
 @click.command()
 @click.argument("folder", metavar="RUN|FOLDER", type=click.Path(path_type=Path))
@@ -28,15 +30,18 @@ def label(folder: Path, labels: Path | None, as_json: bool, **options: Any) -> N
     dbpt label RUN --out FOLDER       draws images; label them on FOLDER/index.html
     dbpt label FOLDER --labels CSV    judges by the CSV that the page saved
     """
-    given = {name: value for name, value in options.items() if value is not None}
+    drawing = given(options)
     if labels is None:
-        _draw(folder, as_json, given)
-    elif given:
-        raise click.UsageError(
-            f"--{next(iter(given))} is for drawing; with --labels give the folder of the sample alone"
-        )
+        _draw(folder, as_json, drawing)
+    elif drawing:
+        name = next(iter(drawing))
+        raise click.UsageError(f"--{name} is for drawing; with --labels give the folder of the sample alone")
     else:
-        _judge(folder, labels, as_json)
+        from dbpt.human_check import judge_labels
+        from dbpt.human_check.table import judged_table
+
+        result = judge_labels(folder, labels)
+        click.echo(json.dumps(result, indent=1, ensure_ascii=False) if as_json else judged_table(result))
 
 
 def _draw(run: Path, as_json: bool, options: dict[str, Any]) -> None:
@@ -47,17 +52,9 @@ def _draw(run: Path, as_json: bool, options: dict[str, Any]) -> None:
     if as_json:
         raise click.UsageError("--json is for judging; give --labels CSV with it")
     out = options["out"]
-    design = draw_label_sample(run, log=lambda line: click.echo(line, err=True), **options)
+    design = draw_label_sample(run, log=log, **options)
     judge = shlex.join(["dbpt", "label", str(out), "--labels", "labels.csv"])
     click.echo(
         f"{design}\n\nlabel them on: {out / 'index.html'}\nthen judge by: {judge}\n"
         "(labels.csv: where your browser saves it, for example in its downloads folder)"
     )
-
-
-def _judge(folder: Path, labels: Path, as_json: bool) -> None:
-    from dbpt.human_check import judge_labels
-    from dbpt.human_check.table import judged_table
-
-    result = judge_labels(folder, labels)
-    click.echo(json.dumps(result, indent=1, ensure_ascii=False) if as_json else judged_table(result))

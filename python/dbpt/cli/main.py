@@ -72,8 +72,10 @@ class Commands(click.Group):
 @click.pass_context
 def commands(ctx: click.Context) -> None:
     """Debiased prompt tuning for CLIP, without attribute annotations."""
-    if not _has_working_directory():  # nothing could be found from there, and some libraries abort
-        raise InputError("the working directory has been deleted; go to another one, then start dbpt again")
+    try:
+        Path.cwd()
+    except OSError:  # nothing could be found from there, and some libraries abort
+        raise InputError("the working directory has been deleted; go to another one, then start dbpt again") from None
     if launched() and ctx.invoked_subcommand not in SHARED:  # each process would do, write and print all of it
         raise InputError(
             f"dbpt {ctx.invoked_subcommand}: started as one of several processes, which only share the work of "
@@ -90,7 +92,10 @@ def main(arguments: list[str] | None = None) -> None:
     # torch's threads spin while they wait for each other, by default so long that on cores that others want too
     # embedding takes four times as long. Must be set before torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
-    _accept_any_character()
+    codecs.register_error(RAW_OR_REPLACED, _raw_or_replaced)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors=RAW_OR_REPLACED)
     try:
         with warnings.catch_warnings(), _sigterm_interrupts():
             warnings.showwarning = _show_warning
@@ -138,23 +143,8 @@ def _sigterm_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _has_working_directory() -> bool:
-    try:
-        Path.cwd()
-    except OSError:
-        return False
-    return True
-
-
-def _accept_any_character() -> None:
-    """Let no output fail for its characters: file names keep their bytes, what the encoding lacks becomes ``?``."""
-    codecs.register_error(RAW_OR_REPLACED, _raw_or_replaced)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors=RAW_OR_REPLACED)
-
-
 def _raw_or_replaced(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Let no output fail for its characters: file names keep their bytes, what the encoding lacks becomes ``?``."""
     try:
         return codecs.lookup_error("surrogateescape")(error)
     except UnicodeError:
@@ -167,27 +157,19 @@ def _show_warning(message: Warning | str, *_where: object, **_more: object) -> N
 
 def _leave(line: str, code: int) -> None:
     _say(line)
-    _tell_launcher(line)
-    sys.exit(code)
-
-
-def _tell_launcher(line: str) -> None:
-    """Write the line where ``torchrun`` looks for the reason of a failure; otherwise it shows only exit codes."""
-    if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+    if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):  # torchrun shows only exit codes otherwise
         with contextlib.suppress(OSError):
             reason = {"message": line, "extraInfo": {"timestamp": str(int(time.time()))}}
             Path(path).write_text(json.dumps({"message": reason}), encoding="utf-8")
+    sys.exit(code)
 
 
 def _say(line: str) -> None:
     """Print one line, on the first rank of each machine: all have the same to say."""
-    with contextlib.suppress(OSError):  # nobody can read it
-        if _is_first():
-            click.echo(line.replace("\n", " "), err=True)
-
-
-def _is_first() -> bool:
     try:
-        return local_rank() == 0
+        is_first = local_rank() == 0
     except InputError:  # that is the line to say
-        return True
+        is_first = True
+    if is_first:
+        with contextlib.suppress(OSError):  # nobody can read it
+            click.echo(line.replace("\n", " "), err=True)

@@ -10,17 +10,8 @@ from dbpt.settings.config import FitConfig
 from dbpt.settings.recipes import RECIPES
 
 LISTS = ("columns", "classes", "attributes", "template", "attribute_template", "celeba_attributes", "proportions")
-DATA_SETTINGS = (
-    "root",
-    "columns",
-    "classes",
-    "attributes",
-    "celeba_target",
-    "celeba_attributes",
-    "cache",
-    "max_failures",
-)
-
+TASK_SETTINGS = ("classes", "attributes", "celeba_target", "celeba_attributes")
+DATA_SETTINGS = ("root", "columns", *TASK_SETTINGS, "cache", "max_failures")
 EMBED_SETTINGS = (*DATA_SETTINGS, "by_content", "model", "pretrained", "image_precision", "device", "embed_batch_size")
 
 

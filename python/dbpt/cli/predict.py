@@ -4,14 +4,10 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from dbpt.errors import InputError
-
-if TYPE_CHECKING:
-    from dbpt.runs.classifier import Prediction
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
@@ -45,8 +41,10 @@ def predict(
         click.echo(lines[0], nl=False)
     num_good = 0
     for result in classifier.predict(paths):
-        line = csv_text([_cells(result, len(classifier.class_names))])
         num_good += result.error is None
+        probabilities = result.probabilities
+        cells = [""] * len(classifier.class_names) if probabilities is None else [f"{p:.6f}" for p in probabilities]
+        line = csv_text([[result.path, result.prediction or "", *cells, result.error or ""]])
         if out is None:
             click.echo(line, nl=False)
         else:
@@ -57,13 +55,8 @@ def predict(
         raise InputError(f"none of the {len(paths)} images can be read; the column error says why")
 
 
-def _cells(result: "Prediction", num_classes: int) -> Iterable[str]:
-    numbers = [""] * num_classes if result.probabilities is None else [f"{p:.6f}" for p in result.probabilities]
-    return result.path, result.prediction or "", *numbers, result.error or ""
-
-
 def list_images(images: tuple[str, ...]) -> list[Path]:
-    """Files as named, folders searched for image files in sorted order, ``-`` read from standard input."""
+    """Return files as named, the image files of folders in sorted order, and the list on standard input for ``-``."""
     if not images:
         raise InputError("no image is named: give files, a folder, or - for a list on standard input")
     paths: list[Path] = []
@@ -81,7 +74,7 @@ def list_images(images: tuple[str, ...]) -> list[Path]:
 
 
 def _below(folder: str) -> Iterable[Path]:
-    """The image files in a folder and those below it, however deep; links to folders are not followed."""
+    """Yield the image files in a folder and those below it, however deep; links to folders are not followed."""
     folders = [folder]
     while folders:
         here = folders.pop()
