@@ -27,8 +27,8 @@ def row_styles(summary: Summary) -> list[str]:
     for row in summary.rows:
         if row.chosen:
             styles.append("row-chosen")
-        elif row.name in fixed:
-            styles.append(fixed.pop(row.name))
+        elif row.record["name"] in fixed:
+            styles.append(fixed.pop(row.record["name"]))
         else:
             styles.append(f"row-other-{others % 4}")
             others += 1
@@ -108,7 +108,7 @@ def validation_chart(summary: Summary, history: History, styles: list[str]) -> t
     title, key = JUDGED_BY.get(summary.metrics["selection"], ("Average accuracy on validation", "val_average"))
     lines = []
     for row, style in zip(summary.rows, styles, strict=True):
-        mine = [entry for entry in history if entry["row"] == row.name]
+        mine = [entry for entry in history if entry["row"] == row.record["name"]]
         curve = [(int(entry["epoch"]), _finite(entry[key])) for entry in mine]
         if any(value is not None for _, value in curve):
             lines.append(Line(style, row.title, row.title, curve, marked=_best_epoch(mine)))

@@ -12,15 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from dbpt.report.figures import (
-    MOST_CURVES,
-    History,
-    accuracy_chart,
-    p_true_chart,
-    row_styles,
-    validation_chart,
-    weights_chart,
-)
+from dbpt.report import figures
 from dbpt.report.summary import (
     SPLIT_NAMES,
     Summary,
@@ -48,14 +40,14 @@ class Mistake:
     p_true: float
 
 
-def render_report(metrics: dict[str, Any], history: History, gallery: list[Mistake] | None) -> str:
+def render_report(metrics: dict[str, Any], history: figures.History, gallery: list[Mistake] | None) -> str:
     """Return one HTML page for a run from its metrics.json and the rows of its history.jsonl.
 
     ``gallery`` has some mistakes of the chosen row in its worst group; None if there are no images to show.
     """
     summary = summarize(metrics)
-    styles, quality = row_styles(summary), metrics["pseudo_quality"]
-    chosen_history = [entry for entry in history if entry["row"] == summary.chosen.name]
+    styles, quality = figures.row_styles(summary), metrics["pseudo_quality"]
+    chosen_history = [entry for entry in history if entry["row"] == summary.chosen.record["name"]]
     context = {
         "summary": summary,
         "split_name": SPLIT_NAMES[summary.split],
@@ -64,16 +56,16 @@ def render_report(metrics: dict[str, Any], history: History, gallery: list[Mista
         "average_note": average_note(metrics["average"]),
         "zero_shot_line": zero_shot_line(summary),
         "rows": list(zip(summary.rows, styles, strict=True)),
-        "bars": accuracy_chart(summary, styles),
-        "weights": weights_chart(summary, chosen_history),
-        "p_true": p_true_chart(summary, chosen_history),
-        "validation": validation_chart(summary, history, styles),
+        "bars": figures.accuracy_chart(summary, styles),
+        "weights": figures.weights_chart(summary, chosen_history),
+        "p_true": figures.p_true_chart(summary, chosen_history),
+        "validation": figures.validation_chart(summary, history, styles),
         "quality": quality if quality and quality["accuracy"] is not None else None,
         "gallery": None if gallery is None else [(mistake, b64encode(mistake.image).decode()) for mistake in gallery],
         "warnings": summary.warnings,
         "true_uses": _true_uses(summary),
         "settings": _settings(summary),
-        "most_curves": MOST_CURVES if len(summary.group_names) > MOST_CURVES else None,
+        "most_curves": figures.MOST_CURVES if len(summary.group_names) > figures.MOST_CURVES else None,
     }
     return _environment().get_template("template.html.j2").render(context)
 

@@ -34,11 +34,6 @@ class Row:
         """That average minus worst-group accuracy."""
         return self.number(AVERAGES[self.average_kind][1])
 
-    @property
-    def name(self) -> str:
-        """The row's name in metrics.json and history.jsonl."""
-        return str(self.record["name"])
-
     def number(self, key: str) -> float | None:
         """The metric of that name as a fraction, or None if missing."""
         value = self.metrics[key] if self.metrics else None
@@ -67,9 +62,8 @@ class Summary:
     @property
     def groups_line(self) -> str:
         """Say whether groups are over true or pseudo attributes."""
-        if self.metrics["group_kind"] == "true":
-            return "groups: true attributes"
-        return "groups: pseudo attributes (labelled by the model)"
+        is_true = self.metrics["group_kind"] == "true"
+        return "groups: true attributes" if is_true else "groups: pseudo attributes (labelled by the model)"
 
     @property
     def split_line(self) -> str:
@@ -78,9 +72,8 @@ class Summary:
         if self.split == "test":
             return f"test split{images}"
         if self.split == "train":
-            return (
-                f"training split{images} (no other split; where the classifier learned from them, the figures flatter)"
-            )
+            flattery = "no other split; where the classifier learned from them, the figures flatter"
+            return f"training split{images} ({flattery})"
         selected = self.metrics["selection"] != "last" and any(row.record["selected_epoch"] for row in self.rows)
         flattery = "; it also chose the epochs, so the figures flatter" if selected else ""
         return f"validation split{images} (no test split{flattery})"
@@ -130,10 +123,8 @@ def summarize(metrics: dict[str, Any]) -> Summary:
     records = metrics["rows"]
     split = next((name for name in SPLIT_NAMES if any(record.get(name) for record in records)), "val")
     chosen = next((i for i, record in enumerate(records) if record["name"] == metrics["chosen"]), len(records) - 1)
-    rows = tuple(
-        Row(_title(record), record, record.get(split), i == chosen, metrics["average"])
-        for i, record in enumerate(records)
-    )
+    average = metrics["average"]
+    rows = tuple(Row(_title(row), row, row.get(split), i == chosen, average) for i, row in enumerate(records))
     return Summary(metrics, split, rows, rows[chosen])
 
 
@@ -176,7 +167,7 @@ def _worse_than_zero_shot(summary: Summary) -> list[str]:
 
 
 def _zero_shot(summary: Summary) -> Row | None:
-    return next((row for row in _others(summary) if row.name == "zero-shot"), None)
+    return next((row for row in _others(summary) if row.record["name"] == "zero-shot"), None)
 
 
 def _comparison(baseline: Row, chosen: Row) -> str:

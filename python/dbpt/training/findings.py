@@ -39,18 +39,14 @@ def _rates(trained: Trained, asked_lr: float) -> list[str]:
 def _divergence(history: list[EpochRecord], objective: Objective) -> list[str]:
     """Warn if the last loss is above that of guessing, and above what the group weights can make of the first loss."""
     first, last, guessing = history[0].loss, history[-1].loss, math.log(objective.training.num_classes)
-    if last <= max(first * _largest_rise(history, objective), guessing):
+    rise = 1.0
+    if (start_G := objective.start_weights) is not None:  # reweighting alone raises the loss by no larger factor
+        weights_EG = np.array([record.group_weights for record in history], dtype=np.float64)
+        rise = float((weights_EG[:, start_G > 0] / start_G[start_G > 0]).max())
+    if last <= max(first * rise, guessing):
         return []
     figures = f"from {first:.3g} to {last:.3g}, where guessing has {guessing:.3g}"
     return [f"training diverged: its loss rose {figures}; lower --lr"]
-
-
-def _largest_rise(history: list[EpochRecord], objective: Objective) -> float:
-    """Return an upper bound on the factor by which reweighting alone can raise the loss; 1 without weights."""
-    if (start_G := objective.start_weights) is None:
-        return 1.0
-    moved = [np.array(record.group_weights, dtype=np.float64) for record in history if record.group_weights]
-    return max((float((weights_G[start_G > 0] / start_G[start_G > 0]).max()) for weights_G in moved), default=1.0)
 
 
 def _lost_groups(history: list[EpochRecord], objective: Objective, group_names: Sequence[str]) -> list[str]:

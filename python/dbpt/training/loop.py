@@ -7,6 +7,7 @@ ends with the same bytes as one that was not.
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ def train(
         ranks: the processes of this run.
     """
     ranks.copy_first([*head.parameters(), *head.buffers()])
-    run = _Run(head, objective, training, validation, settings, live, ranks, resumable=checkpoint_path is not None)
+    run = _Run(head, objective, training, validation, settings, live, ranks, checkpoint_path is not None)
     identity = "" if checkpoint_path is None else training_fingerprint(fingerprint, training, validation, settings)
     if checkpoint_path is not None and (saved := ranks.from_first(lambda: load_checkpoint(checkpoint_path, identity))):
         run.restore(saved)
@@ -113,33 +114,29 @@ def one_thread_if_small(multiply_adds: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@dataclass
 class _Run:
     """The changing state of one training run."""
 
-    def __init__(
-        self,
-        head: nn.Module,
-        objective: Objective,
-        training: Rows,
-        validation: Rows,
-        settings: TrainingSettings,
-        live: LiveImages | None,
-        ranks: Ranks,
-        *,
-        resumable: bool,
-    ) -> None:
-        self.head, self.objective, self.settings = head, objective, settings
-        self.live, self.ranks, self.resumable = live, ranks, resumable
-        device = next(head.parameters()).device
+    head: nn.Module
+    objective: Objective
+    training: Rows
+    validation: Rows
+    settings: TrainingSettings
+    live: LiveImages | None
+    ranks: Ranks
+    resumable: bool
+
+    def __post_init__(self) -> None:
+        device, training = next(self.head.parameters()).device, self.training
         self.features = torch.from_numpy(training.features).to(device)
         self.labels = torch.from_numpy(training.labels).to(device)
         membership = training.groups if training.posterior is None else training.posterior
         self.groups = torch.from_numpy(membership).to(device)
-        self.validation = validation
-        self.val_features = torch.from_numpy(validation.features).to(device)
+        self.val_features = torch.from_numpy(self.validation.features).to(device)
         self.initial_state = self._head_state()
         self.history: list[EpochRecord] = []
-        self.peak_rates: PeakRates = [(1, settings.lr)]
+        self.peak_rates: PeakRates = [(1, self.settings.lr)]
         self._start()
 
     def _start(self) -> None:
