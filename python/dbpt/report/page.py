@@ -1,4 +1,4 @@
-"""The HTML report: gathers what the template shows. The template lays it out, the style sheet colours it.
+"""The HTML report: gathers and draws what the template shows. The template lays it out, the style sheet colours it.
 
 One file without scripts or anything external; jinja2 escapes every text, so class names and paths may hold anything.
 """
@@ -7,12 +7,13 @@ import re
 from base64 import b64encode
 from dataclasses import dataclass
 from functools import cache
+from math import isfinite
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from dbpt.report import figures
+from dbpt.report.charts import BAR_LETTERS, CURVE_LETTERS, Bar, BarGroup, Line, bar_chart, line_chart, linear_ticks
 from dbpt.report.summary import (
     SPLIT_NAMES,
     Summary,
@@ -22,10 +23,22 @@ from dbpt.report.summary import (
     interval_text,
     percent,
     points,
+    shorten_group,
     summarize,
     zero_shot_line,
 )
 from dbpt.report.table import shares_text
+
+MOST_CURVES = 16
+"""With more groups than this, the curves show those that ended worst."""
+PER_CENT = [(tick / 100, f"{tick}") for tick in (0, 25, 50, 75, 100)]
+UNIT = [(tick, f"{tick:g}") for tick in (0.0, 0.25, 0.5, 0.75, 1.0)]
+History = list[dict[str, Any]]
+JUDGED_BY = {
+    "pseudo-wga": ("Worst-group accuracy on validation, over pseudo groups", "val_wga"),
+    "true-wga": ("Worst-group accuracy on validation, over true groups", "val_wga"),
+}
+"""Title and history key of the validation curve: ``val_wga`` is over the groups that choose the epoch."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +53,13 @@ class Mistake:
     p_true: float
 
 
-def render_report(metrics: dict[str, Any], history: figures.History, gallery: list[Mistake] | None) -> str:
+def render_report(metrics: dict[str, Any], history: History, gallery: list[Mistake] | None) -> str:
     """Return one HTML page for a run from its metrics.json and the rows of its history.jsonl.
 
     ``gallery`` has some mistakes of the chosen row in its worst group; None if there are no images to show.
     """
     summary = summarize(metrics)
-    styles, quality = figures.row_styles(summary), metrics["pseudo_quality"]
+    styles, quality = _row_styles(summary), metrics["pseudo_quality"]
     chosen_history = [entry for entry in history if entry["row"] == summary.chosen.record["name"]]
     context = {
         "summary": summary,
@@ -56,16 +69,16 @@ def render_report(metrics: dict[str, Any], history: figures.History, gallery: li
         "average_note": average_note(metrics["average"]),
         "zero_shot_line": zero_shot_line(summary),
         "rows": list(zip(summary.rows, styles, strict=True)),
-        "bars": figures.accuracy_chart(summary, styles),
-        "weights": figures.weights_chart(summary, chosen_history),
-        "p_true": figures.p_true_chart(summary, chosen_history),
-        "validation": figures.validation_chart(summary, history, styles),
+        "bars": _accuracy_chart(summary, styles),
+        "weights": _weights_chart(summary, chosen_history),
+        "p_true": _p_true_chart(summary, chosen_history),
+        "validation": _validation_chart(summary, history, styles),
         "quality": quality if quality and quality["accuracy"] is not None else None,
         "gallery": None if gallery is None else [(mistake, b64encode(mistake.image).decode()) for mistake in gallery],
         "warnings": summary.warnings,
         "true_uses": _true_uses(summary),
         "settings": _settings(summary),
-        "most_curves": figures.MOST_CURVES if len(summary.group_names) > figures.MOST_CURVES else None,
+        "most_curves": MOST_CURVES if len(summary.group_names) > MOST_CURVES else None,
     }
     return _environment().get_template("template.html.j2").render(context)
 
@@ -126,3 +139,102 @@ def _capitalize_first(text: str) -> str:
 def _breakable(path: str) -> Markup:
     """Escape a path, and let lines break after its separators."""
     return Markup("<wbr>").join(piece for piece in re.split(r"(?<=[/\\_])", path) if piece)
+
+
+def _row_styles(summary: Summary) -> list[str]:
+    """Return colour classes: zero-shot, ERM and the chosen row have the same colours in all reports."""
+    fixed = {"zero-shot": "row-zero-shot", "erm": "row-erm"}
+    styles, others = [], 0
+    for row in summary.rows:
+        if row.chosen:
+            styles.append("row-chosen")
+        elif row.record["name"] in fixed:
+            styles.append(fixed.pop(row.record["name"]))
+        else:
+            styles.append(f"row-other-{others % 4}")
+            others += 1
+    return styles
+
+
+def _accuracy_chart(summary: Summary, styles: list[str]) -> Markup:
+    """Draw bars of every group and row with Wilson intervals."""
+    groups = []
+    for g, (name, label) in enumerate(zip(summary.group_names, summary.short_group_names(BAR_LETTERS), strict=True)):
+        bars = [
+            Bar(style, row.title, entry["accuracy"], entry["low"], entry["high"])
+            for row, style in zip(summary.rows, styles, strict=True)
+            if (entry := row.group(g))
+        ]
+        groups.append(BarGroup(name, label, f"n = {count(summary.group_size(g))}", bars))
+    return bar_chart(groups, f"Accuracy of each group with 95 % intervals, {summary.split_line}")
+
+
+def _weights_chart(summary: Summary, history: History) -> Markup | None:
+    """Draw curves of the weights by group, relative to those of the first epoch, or None if the row has none.
+
+    A rare group weighs a hundred times what a common one does, which would hide how the weights *move*.
+    """
+    weighted = [entry for entry in history if entry["group_weights"]]
+    if not weighted:
+        return None
+    last = next((entry for entry in weighted if entry["selected"]), weighted[-1])["group_weights"]
+    prefixes = [f"{weight or 0.0:.3g} " for weight in last]
+    lines = _group_lines(summary, weighted, "group_weights", prefixes)
+    if not lines:
+        return None
+    ticks = linear_ticks([0.8, 1.2, *(value for line in lines for _, value in line.points if value is not None)])
+    what = "Weight of a sample of each group over epochs, relative to the first"
+    return line_chart(lines, what, ticks=ticks, best=_best_epoch(history))
+
+
+def _p_true_chart(summary: Summary, history: History) -> Markup | None:
+    """Draw curves of mean_p_true of the chosen row by group, or None if it has none."""
+    known = [entry for entry in history if entry["mean_p_true"]]
+    lines = _group_lines(summary, known, "mean_p_true", [""] * len(summary.group_names))
+    if not lines:
+        return None
+    return line_chart(lines, "Mean probability of the true class over epochs", ticks=UNIT, best=_best_epoch(history))
+
+
+def _group_lines(summary: Summary, history: History, key: str, prefixes: list[str]) -> list[Line]:
+    """Return one curve for each group that has a value: hue by class, dashes by attribute. Weights begin at 1."""
+    lines = []
+    for g, (y, a) in enumerate(summary.group_pairs):
+        label, attribute = divmod(g, len(summary.metrics["dataset"]["attributes"]))
+        curve = [(int(entry["epoch"]), _finite(entry[key][g])) for entry in history]
+        if key == "group_weights":
+            first = next((value for _, value in curve if value), None)
+            curve = [(epoch, value / first if value and first else None) for epoch, value in curve]
+        if any(value is not None for _, value in curve):
+            short = prefixes[g] + shorten_group(y, a, CURVE_LETTERS - len(prefixes[g]))
+            lines.append((g, Line(f"hue-{label % 6} dash-{attribute % 4}", f"{y} · {a}", short, curve)))
+    if len(lines) > MOST_CURVES:
+        lines = sorted(sorted(lines, key=lambda item: _chosen_accuracy(summary, item[0]))[:MOST_CURVES])
+    return [line for _, line in lines]
+
+
+def _chosen_accuracy(summary: Summary, group: int) -> float:
+    entry = summary.chosen.group(group)
+    return 1.0 if entry is None or entry["accuracy"] is None else float(entry["accuracy"])
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not isfinite(value) else float(value)
+
+
+def _validation_chart(summary: Summary, history: History, styles: list[str]) -> tuple[str, Markup] | None:
+    """Return title and curves by row of the figure that chose the epochs, or the average; best epochs have a ring."""
+    title, key = JUDGED_BY.get(summary.metrics["selection"], ("Average accuracy on validation", "val_average"))
+    lines = []
+    for row, style in zip(summary.rows, styles, strict=True):
+        mine = [entry for entry in history if entry["row"] == row.record["name"]]
+        curve = [(int(entry["epoch"]), _finite(entry[key])) for entry in mine]
+        if any(value is not None for _, value in curve):
+            lines.append(Line(style, row.title, row.title, curve, marked=_best_epoch(mine)))
+    if not lines:
+        return None
+    return title, line_chart(lines, f"{title}, by epoch", ticks=PER_CENT)
+
+
+def _best_epoch(history: History) -> int | None:
+    return next((int(entry["epoch"]) for entry in history if entry["selected"]), None)

@@ -58,10 +58,7 @@ def train(
 
     Args:
         head: maps features (B, D) to logits (B, C).
-        objective: turns per-sample losses into a loss.
-        training: N rows to train on.
-        validation: rows for model selection.
-        settings: hyperparameters.
+        objective, training, validation, settings: what to train, on what rows, and how.
         checkpoint_path: file for the state after each epoch. A run found there goes on, maybe at a lower learning rate.
         fingerprint: the caller's digest of what it built the head and objective from.
         on_epoch: is called after each epoch.

@@ -31,19 +31,14 @@ def learning_rate(epoch: int, *, lr: float, epochs: int, warmup_epochs: int) -> 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """Return the optimizer's state of each parameter, under the names ``NUMBER.NAME``."""
-    return {
-        f"{number}.{name}": value
-        for number, parameter in enumerate(optimizer.param_groups[0]["params"])
-        for name, value in optimizer.state[parameter].items()
-        if value is not None
-    }
+    states = optimizer.state_dict()["state"].items()
+    return {f"{i}.{name}": value for i, state in states for name, value in state.items() if value is not None}
 
 
 def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
     """Restore the state that `optimizer_tensors` returned."""
-    parameters = optimizer.param_groups[0]["params"]
+    states: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         number, _, name = key.partition(".")
-        parameter = parameters[int(number)]
-        # torch keeps AdamW's count of steps on the CPU
-        optimizer.state[parameter][name] = value if name == "step" else value.to(parameter.device)
+        states.setdefault(int(number), {})[name] = value
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": states})
