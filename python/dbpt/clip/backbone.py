@@ -1,7 +1,7 @@
 """`Backbone`: the two frozen towers of a CLIP model, with the preprocessing and tokenizer that belong to them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ class Backbone:
         device: where `model` lives.
         embed_dim: D, the width of the features.
         spec: JSON from which `load_backbone_from_spec` rebuilds the same backbone.
+        logit_scale, logit_bias: logits are scale * cosine + bias; the scale is already exponentiated.
     """
 
     model: torch.nn.Module
@@ -40,15 +41,8 @@ class Backbone:
     device: torch.device
     embed_dim: int
     spec: dict[str, Any]
-    logit_scale: float = field(init=False)
-    logit_bias: float | None = field(init=False)
-
-    def __post_init__(self) -> None:
-        scale = self.model.logit_scale
-        bias = getattr(self.model, "logit_bias", None)
-        assert isinstance(scale, torch.Tensor)
-        object.__setattr__(self, "logit_scale", float(scale.detach().exp()))
-        object.__setattr__(self, "logit_bias", None if bias is None else float(bias.detach()))
+    logit_scale: float
+    logit_bias: float | None
 
     def __repr__(self) -> str:
         return f"Backbone({self.spec['model']!r}, {self.spec['pretrained']!r}, device={str(self.device)!r})"

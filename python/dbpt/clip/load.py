@@ -34,15 +34,13 @@ def load_backbone(
     Args:
         model: an open_clip name (``ViT-B-32``), ``hf-hub:owner/name``, ``local-dir:FOLDER``, or the path of a ``.json``
             config with embed_dim, vision_cfg, text_cfg and, optionally, preprocess {mean, std, interpolation,
-            resize_mode, fill_color}. Without ``preprocess``, images are resized straight (``squash``) to the model's
-            image size, bicubic, with OpenAI's mean and standard deviation.
+            resize_mode, fill_color} (default: OpenAI's mean and std, bicubic, ``squash``).
         pretrained: a tag that open_clip publishes for the name, the path of a ``.safetensors`` file, or ``random`` for
-            seeded random weights. Schemes bring their own weights and take none. A local file is loaded strictly, and
-            pickled ones are refused. For a name with a local file or ``random``, preprocessing is that of the name's
-            published tags where they agree, open_clip's default otherwise. Tags trained with QuickGELU get QuickGELU.
+            seeded random weights. ``hf-hub`` models bring their own. For a name with a file or ``random``,
+            preprocessing is that of the published tags where they agree, open_clip's default otherwise.
         tokenizer: a local ``tokenizer.json`` or a folder that holds one, instead of the model's own.
         device: a torch device, or `auto`: a GPU where there is one.
-        image_precision: what the image tower is held in: float32, bf16, or fp16 for GPUs alone.
+        image_precision: of the image tower: float32, bf16, or fp16 for GPUs alone.
 
     Raises `InputError` for anything that isn't there, isn't known, or doesn't fit.
     """
@@ -91,6 +89,8 @@ def _build(spec: dict[str, Any], device: torch.device, *, tokenizer_now: bool) -
     assert isinstance(model.visual, torch.nn.Module)
     model.visual.to(IMAGE_PRECISIONS[precision])  # the text tower stays in float32
     model = model.eval().requires_grad_(False).to(device)
+    scale, bias = model.logit_scale, getattr(model, "logit_bias", None)
+    assert isinstance(scale, torch.Tensor)
     return Backbone(
         model=model,
         tokenizer=tokenizer,
@@ -98,6 +98,8 @@ def _build(spec: dict[str, Any], device: torch.device, *, tokenizer_now: bool) -
         device=device,
         embed_dim=int(spec["config"]["embed_dim"]),
         spec=spec,
+        logit_scale=float(scale.exp()),
+        logit_bias=None if bias is None else float(bias),
     )
 
 

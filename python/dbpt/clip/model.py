@@ -26,7 +26,12 @@ _PICKLE_MAGIC = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x0
 def build_model(config: dict[str, Any], named: str) -> torch.nn.Module:
     """Build an open_clip model with random weights from its config, without looking for weights anywhere."""
     config = json.loads(json.dumps(config))
-    _check_sizes(config, named)
+    for part in (config, *(value for value in config.values() if isinstance(value, dict))):
+        for key, value in part.items():
+            most = MOST_LAYERS if key == "layers" else LARGEST_SIZE
+            sizes = value if isinstance(value, list) else [value]
+            if any(isinstance(size, int) and size > most for size in sizes):
+                raise InputError(f"{named}: {key} is {value!r}, expected at most {most}")
     config["vision_cfg"]["timm_model_pretrained"] = False
     is_hf_text = "hf_model_name" in config["text_cfg"]
     if is_hf_text:
@@ -38,15 +43,6 @@ def build_model(config: dict[str, Any], named: str) -> torch.nn.Module:
     except Exception as error:  # open_clip and timm raise whatever the wrong value leads to
         raise InputError(f"{named}: open_clip can't build this model ({foreign_error(error)})") from error
     return model
-
-
-def _check_sizes(config: dict[str, Any], named: str) -> None:
-    for part in (config, *(value for value in config.values() if isinstance(value, dict))):
-        for key, value in part.items():
-            most = MOST_LAYERS if key == "layers" else LARGEST_SIZE
-            sizes = value if isinstance(value, list) else [value]
-            if any(isinstance(size, int) and size > most for size in sizes):
-                raise InputError(f"{named}: {key} is {value!r}, expected at most {most}")
 
 
 def looks_like_path(pretrained: str) -> bool:

@@ -102,10 +102,7 @@ def draw_label_sample(
 
 
 class RunLabels:
-    """A run's ``pseudo_attributes.safetensors``: arrays (N,) and the path of each row.
-
-    ``pseudo_attributes`` are int64, -1 where unlabelled; ``confidence`` is float32.
-    """
+    """A run's ``pseudo_attributes.safetensors``: arrays (N,), -1 where unlabelled, and the path of each row."""
 
     def __init__(self, run: Path, classifier: "Classifier") -> None:
         from dbpt.files.tensors import read_tensors

@@ -1,7 +1,8 @@
 """From labelled images of a stratified sample to figures of the whole split, with 95 % intervals.
 
 - *Estimate*: each labelled image stands for N_h/m_h images of its stratum, the inverse of its inclusion probability; a
-  share or an accuracy is a ratio of sums of these (Horvitz-Thompson within a ratio, that is Hájek's estimator).
+  share or an accuracy is a ratio of sums of these (Hájek's estimator). A stratum without a label has the shares of the
+  most similar ones that have some.
 - *Simulated splits*: m_h of the N_h images of stratum h are labelled, x_ha of them with attribute a. The N_h − m_h
   others are drawn from their posterior, Dirichlet(c_h·x_h + α_h) and then multinomial: the Pólya posterior of a finite
   population (Ericson, 1969). c_h = 1 − 1/m_h, at least ½, because the spread of few images is less than that of their
@@ -110,7 +111,10 @@ def estimate(strata: LabelledStrata, *, draws: int = DRAWS, seed: int = 0) -> Es
     own. The lower limit includes groups without a labelled image that the pseudo attributes speak for. The estimate is
     a minimum over the other groups, biased downward.
     """
-    expected = _expected_images(strata)
+    labelled = strata.labelled[:, None]
+    similar = _shares_of_similar(strata, strata.cells, strata.pseudo_cells, strata.pseudo_attributes)
+    shares: Images = np.where(labelled > 0, strata.counts / np.maximum(labelled, 1), similar)
+    expected: Images = np.multiply(strata.sizes[:, None], shares)
     accuracy_G = np.where(strata.by_group(strata.counts) > 0, _group_accuracy(strata, expected), np.nan)
     accuracies = simulate(_group_accuracy, strata, _prior(strata, strata.cells, _JEFFREYS, _JEFFREYS), draws, seed)
     images_G = strata.by_group(expected)
@@ -175,20 +179,11 @@ def _interval(value: float, low_draws: Images, high_draws: Images) -> Estimate:
     return Estimate(share, float(min(low, share)), float(min(max(high, share), 1.0)))
 
 
-def _expected_images(strata: LabelledStrata) -> Images:
-    """Return (H, A) N_h·x_ha/m_h; a stratum without a label has the shares of the most similar ones that have some."""
-    labelled = strata.labelled[:, None]
-    own = strata.counts / np.maximum(labelled, 1)
-    borrowed = _shares_of_similar(strata, strata.cells, strata.pseudo_cells, strata.pseudo_attributes)
-    return np.asarray(strata.sizes[:, None] * np.where(labelled > 0, own, borrowed))
-
-
 def _prior(strata: LabelledStrata, domains: NDArray[np.int64], own: float, others: float) -> NDArray[np.float64]:
     """Return (H, A) α: for each domain ``own`` images of the pseudo attribute and ``others`` of each other one.
 
-    ``domains`` (H,) are numbers; an image is spread over the strata of its domain as the labelled images are. Added is
-    the 1/m_h of an image like the pseudo-group. The strata of a domain without a label share one such image: they all
-    know the same.
+    An image is spread over the strata of its domain as the labelled images are. Added is the 1/m_h of an image like the
+    pseudo-group. The strata of a domain without a label share one such image: they all know the same.
     """
     labelled = strata.labelled
     _, domain = np.unique(domains, return_inverse=True)
