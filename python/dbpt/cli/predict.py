@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -36,19 +37,15 @@ def predict(
     if out is not None:
         check_output("--out", out, overwrite=overwrite)
     classifier = load(run, device=device, weights=weights)
-    lines = [csv_text([["path", "prediction", *(f"p_{name}" for name in classifier.class_names), "error"]])]
-    if out is None:
-        click.echo(lines[0], nl=False)
+    lines: list[str] = []
+    emit = partial(click.echo, nl=False) if out is None else lines.append
+    emit(csv_text([["path", "prediction", *(f"p_{name}" for name in classifier.class_names), "error"]]))
     num_good = 0
     for result in classifier.predict(paths):
         num_good += result.error is None
         probabilities = result.probabilities
         cells = [""] * len(classifier.class_names) if probabilities is None else [f"{p:.6f}" for p in probabilities]
-        line = csv_text([[result.path, result.prediction or "", *cells, result.error or ""]])
-        if out is None:
-            click.echo(line, nl=False)
-        else:
-            lines.append(line)
+        emit(csv_text([[result.path, result.prediction or "", *cells, result.error or ""]]))
     if out is not None:
         write_output("--out", out, "".join(lines), overwrite=overwrite)
     if paths and not num_good:

@@ -46,8 +46,7 @@ class TrainingGroups:
 class Draws(Protocol):
     """The rows of one epoch, in order."""
 
-    def __len__(self) -> int:
-        """Return the number of draws of the epoch."""
+    def __len__(self) -> int: ...
 
     def indices(self, start: int, stop: int) -> NDArray[np.int64]:
         """Return (stop - start,) int64, the row numbers of these draws."""

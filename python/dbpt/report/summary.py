@@ -162,8 +162,8 @@ def _worse_than_zero_shot(summary: Summary) -> list[str]:
     zero_shot = row.number("worst_group_accuracy") if row else None
     if zero_shot is None or chosen is None or round(100 * zero_shot, 1) <= round(100 * chosen, 1):
         return []
-    figures = f"{percent(zero_shot)} against {percent(chosen)} %"
-    return [f"zero-shot has a better worst group than {summary.chosen.title} ({figures})"]
+    title = summary.chosen.title
+    return [f"zero-shot has a better worst group than {title} ({percent(zero_shot)} against {percent(chosen)} %)"]
 
 
 def _zero_shot(summary: Summary) -> Row | None:
@@ -180,10 +180,8 @@ def _comparison(baseline: Row, chosen: Row) -> str:
     one, two = baseline.interval, chosen.interval
     if one and two and one[0] <= two[1] and two[0] <= one[1]:
         signed = f"{change:+.1f}".replace("-", "−")
-        return (
-            f"is {in_words(after)} ({chosen.title}) against {in_words(before)} "
-            f"({baseline.title}): {signed} points, but the 95\u00a0% intervals overlap; "
-        )
+        both = f"{in_words(after)} ({chosen.title}) against {in_words(before)} ({baseline.title})"
+        return f"is {both}: {signed} points, but the 95\u00a0% intervals overlap; "
     verb = "rose" if change > 0 else "fell"
     return f"{verb} from {in_words(before)} ({baseline.title}) to {in_words(after)} ({chosen.title}), "
 

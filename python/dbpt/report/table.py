@@ -133,12 +133,12 @@ def pseudo_note(metrics: dict[str, Any], group_names: list[str]) -> str:
     if not quality or quality["accuracy"] is None:
         return text
     smallest = quality["groups"][quality["smallest_group"]]
-    return (
-        f"{text}; {percent(quality['accuracy'])} right"
-        f"; smallest pseudo-group ({group_names[smallest['group']]}, {count(smallest['n'])} images): "
-        f"precision {percent(smallest['precision'])} "
-        f"{interval_text(smallest['precision_low'], smallest['precision_high'])}"
+    name, interval = (
+        group_names[smallest["group"]],
+        interval_text(smallest["precision_low"], smallest["precision_high"]),
     )
+    right = f"{percent(quality['accuracy'])} right; smallest pseudo-group ({name}, {count(smallest['n'])} images)"
+    return f"{text}; {right}: precision {percent(smallest['precision'])} {interval}"
 
 
 def shares_text(metrics: dict[str, Any]) -> str:
