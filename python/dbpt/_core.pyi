@@ -123,7 +123,7 @@ class BatchStream(Stream):
 class AliasTable:
     """Draws rows by weight in one look, 8 bytes a row. A weight of 0 has no part in it.
 
-    The law is exact to N·2⁻⁶³ + (4096 + N/4096)·2⁻⁵² in total variation.
+    The distribution is exact to N·2⁻⁶³ + (4096 + N/4096)·2⁻⁵² in total variation.
     """
 
     def __new__(cls, weights: NDArray[np.float64] | NDArray[np.float32], num_threads: int = 1) -> AliasTable:
@@ -136,7 +136,7 @@ class AliasTable:
 
     def __len__(self) -> int: ...
     def digest(self, num_threads: int = 1) -> int:
-        """63 bits by which a checkpoint recognises the law."""
+        """63 bits by which a checkpoint recognises the weights."""
 
     def __reduce__(self) -> tuple[Any, tuple[NDArray[np.uint64]]]: ...
 

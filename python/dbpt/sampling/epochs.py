@@ -9,8 +9,9 @@ import itertools
 import operator
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sized
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from dbpt.errors import InputError
 from dbpt.sampling.ranks import Ranks, check_dataset, checked_seed, warn_unless_sharded
 
 Drawn = TypeVar("Drawn")
-Law = TypeVar("Law")
+Distribution = TypeVar("Distribution")
 
 if TYPE_CHECKING:
     from torch.utils.data import Sampler
@@ -46,30 +47,52 @@ class Stream(Protocol):
         """Return the rows, or batches of rows, of the draws ``range(start, stop, step)``."""
 
 
+class _Phase(Enum):
+    """What has become of the pass over the current epoch."""
+
+    NEW = auto()
+    """It will start at the epoch's first draw."""
+    LOADED = auto()
+    """It will continue a loaded state; if nothing is left of it, the next epoch comes instead."""
+    ASKED_FOR = auto()
+    """It will continue a loaded state, even if nothing is left of it, because `set_epoch` named its epoch."""
+    BEGUN = auto()
+    """Its first draw was made, and the next pass is over the next epoch."""
+
+
 @dataclass
 class Progress(Generic[Drawn]):
-    """How far a rank has come in its pass."""
+    """How many of its draws this rank has made in a pass."""
 
-    start: int
-    """The draw of the global order at which the pass began."""
-    draws: range
-    """This rank's draws from there on; those beyond the epoch's length stand for its first ones."""
     chunked: int = 0
-    """Draws made, up to the end of the chunk."""
+    """Draws up to the end of the chunk."""
     chunk: Iterator[Drawn] = field(default_factory=lambda: iter(()))
 
     @property
     def made(self) -> int:
-        """How many of its draws the rank has made."""
+        """Draws without those that are left of the chunk."""
         return self.chunked - operator.length_hint(self.chunk)
 
 
-class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
-    """Passes over epochs of a fixed number of draws, whose law may change from one pass to the next.
+class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
+    """Passes over epochs of a fixed number of draws, whose distribution may change from one pass to the next.
 
     Each pass is over the next epoch, whether or not the one before was finished; `set_epoch` and `load_state_dict` say
-    where the next pass starts instead. Subclasses give the law its meaning: they set the first one, open an epoch's
-    stream, and turn laws into plain numbers and back.
+    where the next pass starts instead. Subclasses set the first distribution (quotas of groups, or weights of rows),
+    open an epoch's stream, and turn distributions into plain numbers and back.
+
+    Args:
+        seed: an integer from 0 to 2**64 - 1. None takes one from torch's default generator, as torch's own samplers do
+            (without torch from NumPy's), in a single process.
+        rank: draw only every `num_replicas`-th row (or batch) of the global order, from the `rank`-th on. Leave both
+            out where the loop shards (Accelerate, Trainer). With Lightning give both, and
+            ``Trainer(use_distributed_sampler=False)``: it would shuffle rows again, and doesn't shard batch samplers.
+        num_replicas: the number of ranks, which all make equally many draws: the epoch's first ones fill the last step,
+            as in `DistributedSampler`.
+        drop_last: leave out the draws of a last step that isn't full, instead of filling it.
+        generator: refused; use `seed`.
+        dataset: what the rows are read from, so that another length is refused at once.
+        num_threads: of the core, by default the number of processors. They change nothing but the time.
     """
 
     _chunk_rows: ClassVar[int] = 1 << 15
@@ -77,51 +100,55 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
     _rows_per_draw = 1
     _drawn_from: ClassVar[str]
     """The argument that a state must agree on, for its messages: "groups" or "weights"."""
-    _law: Law
+    _distribution: Distribution
+    _phase: _Phase
+    _start: int
+    """The draw of the global order at which the pass over the current epoch starts, or started."""
+    _from_other_ranks: bool
+    """Whether that pass goes on from one of another number of ranks."""
+    _progress: Progress[Drawn]
+    """Of that pass, once it has begun."""
+    _opened: Stream | None
+    """Of the current epoch and distribution."""
 
     def __init__(
         self,
         num_rows: int,
         length: tuple[str, int],
         *,
-        seed: int | None = 0,
-        rank: int | None = None,
-        num_replicas: int | None = None,
-        drop_last: bool = False,
-        generator: Any = None,
-        dataset: Sized | None = None,
-        num_threads: int | None = None,
+        seed: int | None,
+        rank: int | None,
+        num_replicas: int | None,
+        drop_last: bool,
+        generator: Any,
+        dataset: Sized | None,
+        num_threads: int | None,
     ) -> None:
         check_dataset(dataset, self._drawn_from, num_rows)
         self._ranks = Ranks.checked(rank, num_replicas, drop_last)
         self._seed, self._num_threads = checked_seed(seed, generator, self._ranks), num_threads
         self._length = arguments.integer(*length, 1, MAX_DRAWS)  # draws in an epoch, over all ranks
         self._ranks.check_length(*length)
-        self._epoch = 0
-        self._next_law: Law | None = None
-        self._resume_at: int | None = None  # where the next pass starts, after load_state_dict
-        self._finish_epoch = False  # what is left of the loaded epoch was asked for, even if it is nothing
-        self._from_other_ranks = False  # the pass, loaded or begun, goes on from one of another number of ranks
-        self._progress: Progress[Drawn] | None = None  # of the last pass over the current epoch, if one has begun
-        self._opened: Stream | None = None  # of the current epoch and law
+        self._next_distribution: Distribution | None = None
+        self._go_to(0)
 
     # What subclasses say.
 
     @abstractmethod
-    def _open(self, law: Law, epoch: int) -> Stream:
-        """Return the draws of `epoch` under `law`."""
+    def _open(self, distribution: Distribution, epoch: int) -> Stream:
+        """Return the draws of `epoch` with this distribution."""
 
     @abstractmethod
     def _digest(self) -> int:
         """Return a number by which a state recognises what is drawn from."""
 
     @abstractmethod
-    def _laws_to_state(self, current: Law, upcoming: Law) -> dict[str, int | list[int]]:
-        """Return the laws of this and the next pass as plain numbers."""
+    def _distributions_to_state(self, current: Distribution, upcoming: Distribution) -> dict[str, int | list[int]]:
+        """Return the distributions of this and the next pass as plain numbers."""
 
     @abstractmethod
-    def _laws_from_state(self, state: dict[str, Any]) -> tuple[Law, Law, int]:
-        """Return both laws again, and the draws in an epoch, or raise an `InputError`; must change nothing."""
+    def _distributions_from_state(self, state: dict[str, Any]) -> tuple[Distribution, Distribution, int]:
+        """Return both distributions again, and the draws in an epoch, or raise an `InputError`; must change nothing."""
 
     # Epochs and passes.
 
@@ -148,8 +175,8 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
     def set_epoch(self, epoch: int) -> None:
         """Go to the start of `epoch`; a loaded position in this very epoch is kept, even if nothing is left of it."""
         epoch = arguments.integer("epoch", epoch, 0, _LAST_EPOCH)
-        if epoch == self._epoch and self._resume_at is not None:
-            self._finish_epoch = True
+        if epoch == self._epoch and self._phase in (_Phase.LOADED, _Phase.ASKED_FOR):
+            self._phase = _Phase.ASKED_FOR
         else:
             self._go_to(epoch)
 
@@ -160,11 +187,8 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
         With as many ranks as before it stays that of the whole epoch, as loops that count batches themselves
         (Lightning) expect.
         """
-        start = 0
-        if self._from_other_ranks:
-            start = self._progress.start if self._resume_at is None and self._progress else self._resume_at or 0
-            if start == self._length and not self._finish_epoch:
-                start = 0
+        is_over = self._start == self._length and self._phase is not _Phase.ASKED_FOR
+        start = self._start if self._from_other_ranks and not is_over else 0
         return self._ranks.draws_from(start, self._length)
 
     def __iter__(self) -> Iterator[Drawn]:
@@ -172,7 +196,10 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
 
         It begins with the first draw: an iterator that nobody draws from uses nothing up.
         """
-        return _Pass.over(self)
+        source = _Source(self)
+        passing = cast("_Pass[Drawn]", _Pass.from_iterable(source))
+        passing.source = source
+        return passing
 
     def indices(self, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
         """Return the draws `start` to `stop` of the current epoch's global order, whatever the rank.
@@ -186,11 +213,10 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
 
     def _coming(self, finish: bool) -> tuple[int, int]:
         """Return the epoch and start of the next pass; at the end of an epoch if that is to be finished."""
-        if self._resume_at is None:
-            return self._epoch + (self._progress is not None), 0
-        if self._resume_at == self._length and not (finish or self._finish_epoch):
+        is_over = self._phase is _Phase.LOADED and self._start == self._length and not finish
+        if self._phase is _Phase.BEGUN or is_over:
             return self._epoch + 1, 0
-        return self._epoch, self._resume_at
+        return self._epoch, self._start
 
     def _begin(self, finish: bool) -> Iterator[Iterable[Drawn]]:
         if not self._ranks.are_given:
@@ -199,18 +225,20 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
         if epoch != self._epoch:
             self._go_to(epoch)
         stream = self._stream()  # or an error, and the pass hasn't begun
-        self._resume_at, self._finish_epoch = None, False
         ranks, count = self._ranks, self._ranks.draws_from(start, self._length)
+        # Draws beyond the epoch's length stand for its first ones.
         draws = range(start + ranks.rank, start + count * ranks.num_replicas, ranks.num_replicas)
         # Each pass notes its own progress: an older one that is still drawn from must not move the sampler.
-        self._progress = Progress(start, draws)
-        return self._chunks(stream, self._progress, self._length)
+        self._phase, self._progress = _Phase.BEGUN, Progress()
+        return self._chunks(stream, draws, self._progress, self._length)
 
-    def _chunks(self, stream: Stream, progress: Progress[Drawn], length: int) -> Iterator[Iterator[Drawn]]:
-        """Yield the draws of `progress`, some at a time, and note there how many are made."""
+    def _chunks(
+        self, stream: Stream, draws: range, progress: Progress[Drawn], length: int
+    ) -> Iterator[Iterator[Drawn]]:
+        """Yield the draws, some at a time, and note in `progress` how many are made."""
         size = max(1, self._chunk_rows // self._rows_per_draw)
-        for first in range(0, len(progress.draws), size):
-            part = progress.draws[first : first + size]
+        for first in range(0, len(draws), size):
+            part = draws[first : first + size]
             made = stream.indices(min(part.start, length), min(part.stop, length), part.step).tolist()
             for draw in part[len(made) :]:  # at most one, unless there are more ranks than draws
                 made += stream.indices(draw % length, draw % length + 1).tolist()
@@ -219,31 +247,28 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
 
     def _position(self, consumed: int | None) -> int:
         """Return the global draw up to which all ranks have come, if they are in step."""
-        if self._resume_at is None and self._progress is not None:
-            start, count = self._progress.start, self._progress.made if consumed is None else consumed
-        else:
-            start, count = self._resume_at or 0, consumed or 0
-        if count and count >= self._ranks.draws_from(start, self._length):
+        count = self._progress.made if consumed is None else consumed
+        if count and count >= self._ranks.draws_from(self._start, self._length):
             return self._length
-        return start + count * self.num_replicas
+        return self._start + count * self.num_replicas
 
     def _go_to(self, epoch: int) -> None:
-        self._epoch = epoch
-        self._finish_epoch = self._from_other_ranks = False
-        self._resume_at, self._progress, self._opened = None, None, None
-        if self._next_law is not None:
-            self._law, self._next_law = self._next_law, None
+        self._epoch, self._start, self._phase = epoch, 0, _Phase.NEW
+        self._from_other_ranks = False
+        self._progress, self._opened = Progress(), None
+        if self._next_distribution is not None:
+            self._distribution, self._next_distribution = self._next_distribution, None
 
-    def _set_law(self, law: Law) -> None:
-        """Use `law` from the next pass on; a pass that has begun, or was loaded, keeps its own."""
-        if self._progress is not None or self._resume_at is not None:
-            self._next_law = law
+    def _set_distribution(self, distribution: Distribution) -> None:
+        """Use `distribution` from the next pass on; a pass that has begun, or was loaded, keeps its own."""
+        if self._phase is _Phase.NEW:
+            self._distribution, self._opened = distribution, None
         else:
-            self._law, self._opened = law, None
+            self._next_distribution = distribution
 
     def _stream(self) -> Stream:
         if self._opened is None:
-            self._opened = self._open(self._law, self._epoch)
+            self._opened = self._open(self._distribution, self._epoch)
         return self._opened
 
     def _threads(self) -> int:
@@ -267,13 +292,13 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
         """
         if consumed is not None:
             consumed = arguments.integer("consumed", consumed, 0)
-            made = len(self) if self._progress is None else self._progress.made
+            made = self._progress.made if self._phase is _Phase.BEGUN else len(self)
             if consumed > made:
                 raise InputError(f"consumed is {consumed}; expected up to {made}, what this rank has drawn in its pass")
-        return self._state(self._epoch, self._position(consumed), self._law)
+        return self._state(self._epoch, self._position(consumed), self._distribution)
 
-    def _state(self, epoch: int, position: int, law: Law) -> dict[str, int | list[int]]:
-        upcoming = law if self._next_law is None else self._next_law
+    def _state(self, epoch: int, position: int, distribution: Distribution) -> dict[str, int | list[int]]:
+        upcoming = distribution if self._next_distribution is None else self._next_distribution
         return {
             "version": _STATE_VERSION,
             "seed": self._seed,
@@ -281,7 +306,7 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
             "position": position,
             "num_replicas": self.num_replicas,
             f"{self._drawn_from}_digest": self._digest(),
-            **self._laws_to_state(law, upcoming),
+            **self._distributions_to_state(distribution, upcoming),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -297,20 +322,20 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Law]):
         version = state["version"]
         if not isinstance(version, int) or version != _STATE_VERSION:
             raise InputError(f"state['version'] is {arguments.in_one_line(version)}; expected {_STATE_VERSION}")
-        current, upcoming, length = self._laws_from_state(state)
+        current, upcoming, length = self._distributions_from_state(state)
         seed = arguments.integer("state['seed']", state["seed"], 0, 2**64 - 1)
         epoch = arguments.integer("state['epoch']", state["epoch"], 0, _LAST_EPOCH)
         position = arguments.integer("state['position']", state["position"], 0, length)
         num_replicas = arguments.integer("state['num_replicas']", state["num_replicas"], 1)
         self._go_to(epoch)
         self._seed, self._length = seed, length
-        self._law, self._next_law, self._resume_at = current, upcoming, position
+        self._distribution, self._next_distribution = current, upcoming
+        self._start, self._phase = position, _Phase.LOADED
         self._from_other_ranks = num_replicas != self.num_replicas and position > 0
 
     def __getstate__(self) -> dict[str, Any]:
         # A pass in progress isn't pickled; its position is.
-        progress = self._progress and replace(self._progress, chunked=self._progress.made, chunk=iter(()))
-        return {**self.__dict__, "_progress": progress, "_opened": None}
+        return {**self.__dict__, "_progress": Progress(self._progress.made), "_opened": None}
 
 
 class _Pass(itertools.chain[Drawn]):
@@ -321,28 +346,20 @@ class _Pass(itertools.chain[Drawn]):
     pass would be the next epoch.
     """
 
-    _source: _Source[Drawn]
-
-    @classmethod
-    def over(cls, sampler: EpochSampler[Drawn, Any]) -> _Pass[Drawn]:
-        source = _Source(sampler)
-        found = cls.from_iterable(source)
-        assert isinstance(found, _Pass)
-        found._source = source
-        return found
+    source: _Source[Drawn]
 
     def state_dict(self) -> dict[str, int | list[int]]:
-        sampler = self._source.sampler
-        if self._source.chunks is not None:
+        sampler = self.source.sampler
+        if self.source.chunks is not None:
             return sampler.state_dict()
-        epoch, start = sampler._coming(self._source.finish)
-        is_next = epoch != sampler._epoch and sampler._next_law is not None
-        return sampler._state(epoch, start, sampler._next_law if is_next else sampler._law)
+        epoch, start = sampler._coming(self.source.finish)
+        upcoming = sampler._next_distribution if epoch != sampler._epoch else None
+        return sampler._state(epoch, start, sampler._distribution if upcoming is None else upcoming)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state`; before the first draw only."""
-        self._source.sampler.load_state_dict(state)
-        self._source.finish = True
+        self.source.sampler.load_state_dict(state)
+        self.source.finish = True
 
 
 class _Source(Iterator[Iterable[Drawn]]):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sized
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,11 +13,7 @@ from dbpt._core import BatchStream
 from dbpt.errors import InputError
 from dbpt.sampling.epochs import MAX_DRAWS
 from dbpt.sampling.group_draws import GroupDraws, bounded_quotas
-from dbpt.sampling.ranks import LoopArguments
 from dbpt.sampling.row_groups import row_groups
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 class GroupBatchSampler(GroupDraws[list[int]]):
@@ -45,8 +42,7 @@ class GroupBatchSampler(GroupDraws[list[int]]):
         groups_per_batch: how many groups a batch has, a divisor of `batch_size`; instead of `min_per_group`. A group
             whose share is above 1 / groups_per_batch is in every batch; the others divide the rest by their shares.
         num_batches: batches in an epoch, over all ranks. By default as many as N rows fill.
-        loop: the keywords that all samplers share: ``seed``, ``rank``, ``num_replicas``, ``drop_last``, ``dataset`` and
-            ``num_threads``; see `LoopArguments`.
+        seed, rank, num_replicas, drop_last, generator, dataset, num_threads: those of `EpochSampler`.
 
     Raises:
         InputError: an argument is wrong; the message names it, the value, and what was expected.
@@ -73,9 +69,15 @@ class GroupBatchSampler(GroupDraws[list[int]]):
         num_groups: int | None = None,
         unknown: str | None = None,
         labels: ArrayLike | None = None,
-        **loop: Unpack[LoopArguments],
+        seed: int | None = 0,
+        rank: int | None = None,
+        num_replicas: int | None = None,
+        drop_last: bool = False,
+        generator: None = None,
+        dataset: Sized | None = None,
+        num_threads: int | None = None,
     ) -> None:
-        self._rows = row_groups(groups, num_groups, unknown, labels, arguments.num_threads(loop.get("num_threads")))
+        self._rows = row_groups(groups, num_groups, unknown, labels, arguments.num_threads(num_threads))
         num_rows = self._rows.index.num_rows
         self.batch_size = self._rows_per_draw = arguments.integer("batch_size", batch_size, 1, 2**22)
         if groups_per_batch is not None:
@@ -91,10 +93,16 @@ class GroupBatchSampler(GroupDraws[list[int]]):
         super().__init__(
             num_rows,
             ("num_batches", -(-num_rows // self.batch_size) if num_batches is None else num_batches),
-            **loop,
+            seed=seed,
+            rank=rank,
+            num_replicas=num_replicas,
+            drop_last=drop_last,
+            generator=generator,
+            dataset=dataset,
+            num_threads=num_threads,
         )
         arguments.integer("batch_size * num_batches", self.batch_size * self._length, 1, MAX_DRAWS)
-        self._law = self._law_of(self._checked_shares(shares, group_weights))
+        self._distribution = self._quotas_of(self._checked_shares(shares, group_weights))
 
     @property
     def num_batches(self) -> int:
@@ -106,7 +114,7 @@ class GroupBatchSampler(GroupDraws[list[int]]):
         """Itself: where Lightning and Accelerate look for the `set_epoch` of a batch sampler."""
         return self
 
-    def _law_of(self, shares: NDArray[np.float64]) -> NDArray[np.int64]:
+    def _quotas_of(self, shares: NDArray[np.float64]) -> NDArray[np.int64]:
         counts, num_shares = self._rows.index.counts, np.count_nonzero(shares)
         if self.groups_per_batch is not None:
             if num_shares < self.groups_per_batch:
@@ -125,8 +133,8 @@ class GroupBatchSampler(GroupDraws[list[int]]):
         draws = self.batch_size * self._length
         return bounded_quotas(shares, counts, draws, least=self.min_per_group * self._length)
 
-    def _open(self, law: NDArray[np.int64], epoch: int) -> BatchStream:
-        return BatchStream(self._rows.index, law, self.batch_size, self.seed, epoch, self.groups_per_batch)
+    def _open(self, distribution: NDArray[np.int64], epoch: int) -> BatchStream:
+        return BatchStream(self._rows.index, distribution, self.batch_size, self.seed, epoch, self.groups_per_batch)
 
     def _settings(self) -> dict[str, int]:
         return {"batch_size": self.batch_size, "groups_per_batch": self.groups_per_batch or 0}

@@ -16,7 +16,7 @@ from dbpt.sampling.row_groups import RowGroups
 
 
 class GroupDraws(EpochSampler[Drawn, NDArray[np.int64]]):
-    """Passes over epochs whose law is a whole number of draws for each group, and for the unknown rows of each class.
+    """Passes over epochs with a whole number of draws for each group, and for the unknown rows of each class.
 
     Args common to both samplers:
         groups: (N,) group of each row, integers of any type from 0 to ``num_groups - 1``; -1, unknown, is refused
@@ -37,8 +37,8 @@ class GroupDraws(EpochSampler[Drawn, NDArray[np.int64]]):
     _rows_digest: int | None = None
 
     @abstractmethod
-    def _law_of(self, shares: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Return the law of shares (G,), or (G + C,) with those of unknown rows."""
+    def _quotas_of(self, shares: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the draws for shares (G,), or (G + C,) with those of unknown rows."""
 
     @abstractmethod
     def _settings(self) -> dict[str, int]:
@@ -50,7 +50,7 @@ class GroupDraws(EpochSampler[Drawn, NDArray[np.int64]]):
 
     def _draws(self) -> NDArray[np.int64]:
         """Return the draws in the current epoch of each group, and of the unknown rows of each class."""
-        return np.array(self._law)
+        return np.array(self._distribution)
 
     @property
     def num_groups(self) -> int:
@@ -79,11 +79,11 @@ class GroupDraws(EpochSampler[Drawn, NDArray[np.int64]]):
 
     def set_shares(self, shares: str | ArrayLike) -> None:
         """Use other shares from the next pass on; a pass that has begun, or was loaded, keeps its own."""
-        self._set_law(self._law_of(self._checked_shares(shares, None)))
+        self._set_distribution(self._quotas_of(self._checked_shares(shares, None)))
 
     def set_group_weights(self, group_weights: ArrayLike) -> None:
         """Use other weights (G,), of one sample of each group, from the next pass on."""
-        self._set_law(self._law_of(self._rows.with_unknown(self._shares_of_weights(group_weights))))
+        self._set_distribution(self._quotas_of(self._rows.with_unknown(self._shares_of_weights(group_weights))))
 
     def _checked_shares(self, shares: str | ArrayLike, group_weights: ArrayLike | None) -> NDArray[np.float64]:
         """Return the shares of the groups, and of the unknown rows of each class, on any scale."""
@@ -117,10 +117,12 @@ class GroupDraws(EpochSampler[Drawn, NDArray[np.int64]]):
             self._rows_digest = self._rows.index.digest(self._threads())
         return self._rows_digest
 
-    def _laws_to_state(self, current: NDArray[np.int64], upcoming: NDArray[np.int64]) -> dict[str, int | list[int]]:
+    def _distributions_to_state(
+        self, current: NDArray[np.int64], upcoming: NDArray[np.int64]
+    ) -> dict[str, int | list[int]]:
         return {**self._settings(), "quotas": current.tolist(), "next_quotas": upcoming.tolist()}
 
-    def _laws_from_state(self, state: dict[str, Any]) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    def _distributions_from_state(self, state: dict[str, Any]) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
         if not isinstance(state["groups_digest"], int) or state["groups_digest"] != self._digest():
             raise InputError("state['groups_digest'] differs: the state was saved with other groups; use the same ones")
         for key, here in self._settings().items():
@@ -132,9 +134,9 @@ class GroupDraws(EpochSampler[Drawn, NDArray[np.int64]]):
             for key in ("quotas", "next_quotas")
         )
         totals = []
-        for law in (current, upcoming):
-            self._open(law, 0)  # checks them
-            totals.append(int(law.sum()))
+        for distribution in (current, upcoming):
+            self._open(distribution, 0)  # checks them
+            totals.append(int(distribution.sum()))
         if totals[0] != totals[1]:
             raise InputError(f"state['next_quotas'] add up to {totals[1]}; expected {totals[0]} as 'quotas' do")
         return current, upcoming, self._length_of(state, totals[0])

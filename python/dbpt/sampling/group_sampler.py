@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sized
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,11 +13,7 @@ from dbpt._core import GroupStream, IndependentStream, quotas
 from dbpt.errors import InputError
 from dbpt.sampling.epochs import MAX_DRAWS, Stream
 from dbpt.sampling.group_draws import GroupDraws
-from dbpt.sampling.ranks import LoopArguments
 from dbpt.sampling.row_groups import row_groups
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 _WHEEL = MAX_DRAWS  # slots that independent draws point at: probabilities are whole numbers of them
 
@@ -34,11 +31,10 @@ class GroupSampler(GroupDraws[int]):
     Args:
         groups, shares, group_weights, num_groups, unknown, labels: those of `GroupDraws`.
         num_samples: draws in an epoch, over all ranks. By default N.
-        independent: draw with replacement, each draw independent of the others: the law of
+        independent: draw with replacement, each draw independent of the others: the distribution of
             `torch.utils.data.WeightedRandomSampler` with weight ``share_g / N_g`` for a row of group g. Shares then
             hold on average only.
-        loop: the keywords that all samplers share: ``seed``, ``rank``, ``num_replicas``, ``drop_last``, ``dataset`` and
-            ``num_threads``; see `LoopArguments`.
+        seed, rank, num_replicas, drop_last, generator, dataset, num_threads: those of `EpochSampler`.
 
     Raises:
         InputError: an argument is wrong; the message names it, the value, and what was expected.
@@ -60,42 +56,56 @@ class GroupSampler(GroupDraws[int]):
         unknown: str | None = None,
         labels: ArrayLike | None = None,
         independent: bool = False,
-        **loop: Unpack[LoopArguments],
+        seed: int | None = 0,
+        rank: int | None = None,
+        num_replicas: int | None = None,
+        drop_last: bool = False,
+        generator: None = None,
+        dataset: Sized | None = None,
+        num_threads: int | None = None,
     ) -> None:
-        self._rows = row_groups(groups, num_groups, unknown, labels, arguments.num_threads(loop.get("num_threads")))
+        self._rows = row_groups(groups, num_groups, unknown, labels, arguments.num_threads(num_threads))
         self._independent = arguments.boolean("independent", independent)
         num_rows = self._rows.index.num_rows
         super().__init__(
             num_rows,
             ("num_samples", num_rows if num_samples is None else num_samples),
-            **loop,
+            seed=seed,
+            rank=rank,
+            num_replicas=num_replicas,
+            drop_last=drop_last,
+            generator=generator,
+            dataset=dataset,
+            num_threads=num_threads,
         )
-        self._law = self._law_of(self._checked_shares(shares, group_weights))
+        self._distribution = self._quotas_of(self._checked_shares(shares, group_weights))
 
     @property
     def num_samples(self) -> int:
         """Draws in an epoch, over all ranks."""
         return self._length
 
-    def _law_of(self, shares: NDArray[np.float64]) -> NDArray[np.int64]:
+    def _quotas_of(self, shares: NDArray[np.float64]) -> NDArray[np.int64]:
         # Slots of an epoch, or of the wheel of independent draws.
         return quotas(shares, self._rows.index.counts, _WHEEL if self._independent else self._length)
 
     def _draws(self) -> NDArray[np.int64]:
         if self._independent:
-            return quotas(self._law.astype(np.float64), self._rows.index.counts, self.num_samples)
+            return quotas(self._distribution.astype(np.float64), self._rows.index.counts, self.num_samples)
         return super()._draws()
 
-    def _open(self, law: NDArray[np.int64], epoch: int) -> Stream:
+    def _open(self, distribution: NDArray[np.int64], epoch: int) -> Stream:
         if self._independent:
-            return IndependentStream(self._rows.index, law, self.num_samples, self.seed, epoch)
-        return GroupStream(self._rows.index, law, self.seed, epoch)
+            return IndependentStream(self._rows.index, distribution, self.num_samples, self.seed, epoch)
+        return GroupStream(self._rows.index, distribution, self.seed, epoch)
 
     def _settings(self) -> dict[str, int]:
         return {"independent": self._independent}
 
-    def _laws_to_state(self, current: NDArray[np.int64], upcoming: NDArray[np.int64]) -> dict[str, int | list[int]]:
-        return {**super()._laws_to_state(current, upcoming), "num_samples": self.num_samples}
+    def _distributions_to_state(
+        self, current: NDArray[np.int64], upcoming: NDArray[np.int64]
+    ) -> dict[str, int | list[int]]:
+        return {**super()._distributions_to_state(current, upcoming), "num_samples": self.num_samples}
 
     def _length_of(self, state: dict[str, Any], total: int) -> int:
         num_samples = arguments.integer("state['num_samples']", state["num_samples"], 1, MAX_DRAWS)
@@ -105,8 +115,8 @@ class GroupSampler(GroupDraws[int]):
         return num_samples
 
     def __repr__(self) -> str:
-        law = ", independent=True" if self._independent else ""
+        quotas = self._shown_quotas() + (", independent=True" if self._independent else "")
         return (
-            f"GroupSampler(num_groups={self.num_groups}, num_samples={self.num_samples}, {self._shown_quotas()}{law}, "
+            f"GroupSampler(num_groups={self.num_groups}, num_samples={self.num_samples}, {quotas}, "
             f"{self._shown_epoch()})"
         )

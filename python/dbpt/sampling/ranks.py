@@ -1,4 +1,4 @@
-"""The keywords that all samplers share, above all the ranks among which an epoch is divided."""
+"""The checks of the keywords that all samplers share, above all the ranks among which an epoch is divided."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Sized
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 
@@ -22,31 +22,6 @@ _SHARDING_MODULES = {
     "lightning_fabric.utilities.distributed",
 }
 _has_warned = False
-
-
-class LoopArguments(TypedDict, total=False):
-    """The keywords that all samplers share.
-
-    - ``seed``: an integer from 0 to 2**64 - 1, by default 0. None takes one from torch's default generator, as torch's
-      own samplers do (without torch from NumPy's), in a single process.
-    - ``rank``: draw only every `num_replicas`-th row (or batch) of the global order, from the `rank`-th on. Leave both
-      out where the loop shards (Accelerate, Trainer). With Lightning give both, and
-      ``Trainer(use_distributed_sampler=False)``: it would shuffle rows again, and doesn't shard batch samplers.
-    - ``num_replicas``: the number of ranks, which all make equally many draws: the epoch's first ones fill the last
-      step, as in `DistributedSampler`.
-    - ``drop_last``: leave out the draws of a last step that isn't full, instead of filling it.
-    - ``generator``: refused; use `seed`.
-    - ``dataset``: what the rows are read from, so that another length is refused at once.
-    - ``num_threads``: of the core, by default the number of processors. They change nothing but the time.
-    """
-
-    seed: int | None
-    rank: int | None
-    num_replicas: int | None
-    drop_last: bool
-    generator: None
-    dataset: Sized | None
-    num_threads: int | None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,20 +13,19 @@ from dbpt._core import AliasTable, WeightedStream
 from dbpt.errors import InputError
 from dbpt.groups.tensors import to_host
 from dbpt.sampling.epochs import MAX_DRAWS, EpochSampler, Stream
-from dbpt.sampling.ranks import LoopArguments
 
 if TYPE_CHECKING:
     import torch
-    from typing_extensions import Unpack
 
 
-class WeightedSampler(EpochSampler[int, "_Law"]):
+class WeightedSampler(EpochSampler[int, "_Weights"]):
     """Draw row numbers, with replacement, with a probability proportional to a weight of each.
 
-    The law is that of `torch.utils.data.WeightedRandomSampler`, without its limit of 2**24 rows. Draw i of an epoch is
-    a pure function of the weights, `seed`, the epoch's number and i, in O(1) from an alias table of 8 bytes a row; the
-    draws depend neither on ranks, workers or threads nor on the position one starts from. The table is exact to 2**-39
-    in total variation for up to 10**7 rows. A row of weight 0 is never drawn, nor one below 2**-64 of the sum.
+    The distribution is that of `torch.utils.data.WeightedRandomSampler`, without its limit of 2**24 rows. Draw i of an
+    epoch is a pure function of the weights, `seed`, the epoch's number and i, in O(1) from an alias table of 8 bytes a
+    row; the draws depend neither on ranks, workers or threads nor on the position one starts from. The table is exact
+    to 2**-39 in total variation for up to 10**7 rows. A row of weight 0 is never drawn, nor one below 2**-64 of the
+    sum.
 
     Epochs and passes are those of `GroupSampler`. A state holds a digest of the weights, not the weights: build the
     sampler with the same ones to load it, and if the state was saved after `set_weights` but in the pass before, build
@@ -36,8 +36,7 @@ class WeightedSampler(EpochSampler[int, "_Law"]):
         weights: (N,) of any real type, 0 or above and finite, at least one above 0: an array, a list or a tensor. A
             tensor on a GPU is copied to the host. They are read when the sampler is made, and not kept.
         num_samples: draws in an epoch, over all ranks.
-        loop: the keywords that all samplers share: ``seed``, ``rank``, ``num_replicas``, ``drop_last``, ``dataset`` and
-            ``num_threads``; see `LoopArguments`.
+        seed, rank, num_replicas, drop_last, generator, dataset, num_threads: those of `EpochSampler`.
 
     Raises:
         InputError: an argument is wrong; the message names it, the value, and what was expected.
@@ -54,16 +53,29 @@ class WeightedSampler(EpochSampler[int, "_Law"]):
         self,
         weights: ArrayLike | torch.Tensor,
         num_samples: int,
-        **loop: Unpack[LoopArguments],
+        *,
+        seed: int | None = 0,
+        rank: int | None = None,
+        num_replicas: int | None = None,
+        drop_last: bool = False,
+        generator: None = None,
+        dataset: Sized | None = None,
+        num_threads: int | None = None,
     ) -> None:
         array = _floats(weights)
-        self._num_rows, threads = len(array), arguments.num_threads(loop.get("num_threads"))
+        self._num_rows, threads = len(array), arguments.num_threads(num_threads)
         super().__init__(
             self._num_rows,
             ("num_samples", num_samples),
-            **loop,
+            seed=seed,
+            rank=rank,
+            num_replicas=num_replicas,
+            drop_last=drop_last,
+            generator=generator,
+            dataset=dataset,
+            num_threads=num_threads,
         )
-        self._law = _Law.of(array, threads)
+        self._distribution = _Weights.of(array, threads)
 
     @property
     def num_samples(self) -> int:
@@ -80,32 +92,32 @@ class WeightedSampler(EpochSampler[int, "_Law"]):
         array = _floats(weights)
         if len(array) != self._num_rows:
             raise InputError(f"weights has length {len(array)}; expected {self._num_rows}, as before")
-        self._set_law(_Law.of(array, self._threads()))
+        self._set_distribution(_Weights.of(array, self._threads()))
 
-    def _open(self, law: _Law, epoch: int) -> Stream:
-        if law.table is None:
+    def _open(self, distribution: _Weights, epoch: int) -> Stream:
+        if distribution.table is None:
             raise InputError(
                 "the weights of this pass are missing: the loaded state was saved after set_weights; call set_weights "
                 "with the same weights again before the pass begins"
             )
-        return WeightedStream(law.table, self.num_samples, self.seed, epoch)
+        return WeightedStream(distribution.table, self.num_samples, self.seed, epoch)
 
     def _digest(self) -> int:
-        return self._law.digest
+        return self._distribution.digest
 
-    def _laws_to_state(self, current: _Law, upcoming: _Law) -> dict[str, int | list[int]]:
+    def _distributions_to_state(self, current: _Weights, upcoming: _Weights) -> dict[str, int | list[int]]:
         # The first is of the pass that the state is in, which may be the one to come.
         digests = {"weights_digest": current.digest, "next_weights_digest": upcoming.digest}
         return {**digests, "num_samples": self.num_samples}
 
-    def _laws_from_state(self, state: dict[str, Any]) -> tuple[_Law, _Law, int]:
+    def _distributions_from_state(self, state: dict[str, Any]) -> tuple[_Weights, _Weights, int]:
         num_samples = arguments.integer("state['num_samples']", state["num_samples"], 1, MAX_DRAWS)
         position = arguments.integer("state['position']", state["position"], 0, num_samples)
         digests = [
             arguments.integer(f"state[{key!r}]", state[key], 0, 2**63 - 1)
             for key in ("weights_digest", "next_weights_digest")
         ]
-        known = {law.digest: law for law in (self._law, self._next_law) if law is not None}
+        known = {each.digest: each for each in (self._distribution, self._next_distribution) if each is not None}
         current, upcoming = (known.get(digest) for digest in digests)
         if current is None and position == num_samples:
             current = upcoming  # of a finished pass there is nothing left to draw
@@ -114,20 +126,20 @@ class WeightedSampler(EpochSampler[int, "_Law"]):
                 "state['weights_digest'] differs: the state was saved with other weights; use the same ones, those of "
                 "the pass it was saved in"
             )
-        return current, _Law(None, digests[1]) if upcoming is None else upcoming, num_samples
+        return current, _Weights(None, digests[1]) if upcoming is None else upcoming, num_samples
 
     def __repr__(self) -> str:
         return f"WeightedSampler(num_rows={self.num_rows}, num_samples={self.num_samples}, {self._shown_epoch()})"
 
 
-class _Law:
+class _Weights:
     """An alias table, known by its digest; without one, weights that a state names but nobody has given yet."""
 
     def __init__(self, table: AliasTable | None, digest: int) -> None:
         self.table, self.digest = table, digest
 
     @classmethod
-    def of(cls, weights: NDArray[np.floating], num_threads: int) -> _Law:
+    def of(cls, weights: NDArray[np.floating], num_threads: int) -> _Weights:
         table = AliasTable(weights, num_threads)
         return cls(table, table.digest(num_threads))
 

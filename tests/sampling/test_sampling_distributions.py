@@ -1,4 +1,4 @@
-"""The laws of GroupSampler: independent draws against the exact law and PyTorch's, spread over a group."""
+"""The distribution of GroupSampler: independent draws against the exact one and PyTorch's, spread over a group."""
 
 import itertools
 
@@ -105,20 +105,20 @@ def test_positions_are_uniform_for_epochs_of_64():
     assert max(chi2(row, 100) for row in seen) < 63 + 6 * 126**0.5
 
 
-def test_independent_draws_follow_the_exact_law():
+def test_independent_draws_follow_the_exact_distribution():
     shares = np.array([1, 2, 3, 4])
     sampler = GroupSampler(GROUPS, shares=shares, num_samples=2_000_000, independent=True)
     times = np.bincount(sampler.indices(), minlength=1000)
-    law = (shares / shares.sum() / COUNTS)[GROUPS]
-    assert chi2(times, law * 2_000_000) < 999 + 6 * 1998**0.5
+    distribution = (shares / shares.sum() / COUNTS)[GROUPS]
+    assert chi2(times, distribution * 2_000_000) < 999 + 6 * 1998**0.5
     # An epoch with exact quotas would have no spread at all.
     by_group = np.bincount(GROUPS, times)
     assert (by_group != shares * 200_000).any()
     assert sampler.quotas.tolist() == [200_000, 400_000, 600_000, 800_000]
 
 
-def test_independent_draws_have_the_law_of_weighted_random_sampler():
-    """Two samples of the same law: one χ² test of both for each row, and a Kolmogorov-Smirnov test of the gaps."""
+def test_independent_draws_have_the_distribution_of_weighted_random_sampler():
+    """Two samples of one distribution: a χ² test of both for each row, and a Kolmogorov-Smirnov test of the gaps."""
     draws = 400_000
     ours = GroupSampler(GROUPS, num_samples=draws, independent=True, seed=1).indices()
     weights = torch.from_numpy((1 / COUNTS)[GROUPS])

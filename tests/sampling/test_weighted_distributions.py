@@ -1,4 +1,4 @@
-"""The law that WeightedSampler draws by."""
+"""The distribution that WeightedSampler draws by."""
 
 from fractions import Fraction
 
@@ -17,7 +17,7 @@ any_weights = st.lists(
 ).filter(any)
 
 
-def table_law(weights):
+def table_distribution(weights):
     """The probability of each row, from the table, as exact fractions."""
     table = AliasTable(np.asarray(weights, np.float64))
     bits = len(table).bit_length()
@@ -35,9 +35,9 @@ def table_law(weights):
 def test_the_table_is_that_of_the_weights_whatever_their_size(weights):
     exact = [Fraction(weight) for weight in weights]
     total = sum(exact)
-    law = table_law(weights)
-    assert sum(law) == 1
-    for weight, probability in zip(exact, law, strict=True):
+    distribution = table_distribution(weights)
+    assert sum(distribution) == 1
+    for weight, probability in zip(exact, distribution, strict=True):
         assert abs(probability - weight / total) <= Fraction(1, 2**50)
         assert weight > 0 or probability == 0
 
@@ -55,15 +55,15 @@ def test_the_table_is_that_of_the_weights_whatever_their_size(weights):
     ],
     ids=["equal", "zeros", "skewed", "1e-300..1e300", "huge", "subnormal", "one heavy"],
 )
-def test_draws_follow_the_exact_law(weights):
+def test_draws_follow_the_exact_distribution(weights):
     draws = 500_000
     rows = WeightedSampler(weights, draws, seed=1).indices()
     largest = weights.max()
-    law = weights / largest / (weights / largest).sum()
+    distribution = weights / largest / (weights / largest).sum()
     times = np.bincount(rows, minlength=len(weights))
     assert not times[weights == 0].any()
-    often = law * draws >= 5  # the others together in one cell
-    cells = [np.r_[values[often], values[~often].sum()] for values in (times, law * draws)]
+    often = distribution * draws >= 5  # the others together in one cell
+    cells = [np.r_[values[often], values[~often].sum()] for values in (times, distribution * draws)]
     cells = [values[cells[1] > 0] for values in cells]
     assert chi2(*cells) < at_most(len(cells[0]))
 
@@ -71,17 +71,19 @@ def test_draws_follow_the_exact_law(weights):
 def test_successive_draws_are_independent():
     weights = np.array([1, 2, 0, 3, 4])
     rows = WeightedSampler(weights, 1_000_000, seed=2).indices()
-    law = np.outer(weights, weights) / 100
+    distribution = np.outer(weights, weights) / 100
     for lag in (1, 2, 1024):
         pairs = np.bincount(rows[lag:] * 5 + rows[:-lag], minlength=25)
-        # Overlapping pairs: the degrees of freedom are those of the law of one row more.
-        assert chi2(pairs[law.ravel() > 0], law.ravel()[law.ravel() > 0] * len(rows)) < at_most(30)
+        # Overlapping pairs: the degrees of freedom are those of the distribution of one row more.
+        assert chi2(
+            pairs[distribution.ravel() > 0], distribution.ravel()[distribution.ravel() > 0] * len(rows)
+        ) < at_most(30)
     pairs = np.bincount(rows[::2] * 5 + rows[1::2], minlength=25).reshape(5, 5)
     assert not pairs[2].any()
     assert not pairs[:, 2].any()
 
 
-def test_the_law_is_that_of_weighted_random_sampler():
+def test_the_distribution_is_that_of_weighted_random_sampler():
     draws = 300_000
     ours = WeightedSampler(WEIGHTS, draws, seed=1).indices()
     generator = torch.Generator().manual_seed(1)
