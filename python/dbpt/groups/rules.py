@@ -71,8 +71,7 @@ class GroupWeights(GroupWeighting):
         max_weight: the largest weight of a sample, 1 (the mean of all) or above. The other groups get what the cap
             takes, in proportion. The effective sample size (Σ w)² / Σ w² is at least Σ N / max_weight.
 
-    Raises:
-        InputError: an argument is wrong; the message names it, the value, and what was expected.
+    Raises `InputError` that names a wrong argument, the value, and what was expected.
 
     Example:
         >>> weights = GroupWeights([90, 10], eta=1.0, momentum=0.0)
@@ -165,8 +164,7 @@ class GroupDRO(GroupWeighting):
             training set as it is), "balanced" (equal shares of all groups with members) or (G,) numbers on any scale,
             above 0 for each group with members. They are not part of the state.
 
-    Raises:
-        InputError: an argument is wrong; the message names it, the value, and what was expected.
+    Raises `InputError` that names a wrong argument, the value, and what was expected.
 
     Example:
         >>> dro = GroupDRO([90, 10], step_size=1.0)

@@ -30,8 +30,7 @@ def soft_counts(posterior: ArrayLike, labels: ArrayLike, num_classes: int) -> ND
         labels: (N,) class of each row, integers from 0 to C - 1.
         num_classes: C.
 
-    Raises:
-        InputError: an argument is wrong; the message names it, the row, and what was expected.
+    Raises `InputError` that names a wrong argument, the row, and what was expected.
 
     Example:
         >>> soft_counts([[0.75, 0.25], [0.5, 0.5], [float("nan")] * 2], [0, 0, 1], num_classes=2).tolist()

@@ -44,8 +44,7 @@ class GroupBatchSampler(GroupDraws[list[int]]):
         num_batches: batches in an epoch, over all ranks. By default as many as N rows fill.
         seed, rank, num_replicas, drop_last, generator, dataset, num_threads: those of `EpochSampler`.
 
-    Raises:
-        InputError: an argument is wrong; the message names it, the value, and what was expected.
+    Raises `InputError` that names a wrong argument, the value, and what was expected.
 
     Example:
         >>> groups = np.array([0, 0, 0, 0, 0, 0, 1, 1])

@@ -36,8 +36,7 @@ class GroupSampler(GroupDraws[int]):
             hold on average only.
         seed, rank, num_replicas, drop_last, generator, dataset, num_threads: those of `EpochSampler`.
 
-    Raises:
-        InputError: an argument is wrong; the message names it, the value, and what was expected.
+    Raises `InputError` that names a wrong argument, the value, and what was expected.
 
     Example:
         >>> sampler = GroupSampler([0, 0, 0, 0, 0, 0, 1, 1], seed=1)

@@ -38,8 +38,7 @@ class WeightedSampler(EpochSampler[int, "_Weights"]):
         num_samples: draws in an epoch, over all ranks.
         seed, rank, num_replicas, drop_last, generator, dataset, num_threads: those of `EpochSampler`.
 
-    Raises:
-        InputError: an argument is wrong; the message names it, the value, and what was expected.
+    Raises `InputError` that names a wrong argument, the value, and what was expected.
 
     Example:
         >>> sampler = WeightedSampler([1, 0, 3, 6], num_samples=8, seed=1)
