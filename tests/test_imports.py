@@ -71,13 +71,16 @@ def test_python_dash_m_is_the_command():
 def test_no_import_runs_up_the_list_of_rooms():
     architecture = (Path(__file__).parent.parent / "ARCHITECTURE.md").read_text()
     tree = architecture.partition("    python/dbpt/\n")[2].partition("    rust/src/")[0]
-    listed = re.findall(r"^      (?:(?:__init__|errors)\.py|_core\.pyi|([a-z_]+)/) ", tree, re.MULTILINE)
+    listed = re.findall(r"^      (?:(?:__init__|errors)\.py|_core\.pyi|([a-z_]+)(?:/|\.py)) ", tree, re.MULTILINE)
     order = ["errors", "arguments", "_core", *filter(None, listed)]
     package = Path(dbpt.__file__).parent
-    assert sorted(order[3:]) == sorted(path.parent.name for path in package.glob("*/__init__.py"))
+    rooms = {path.parent.name for path in package.glob("*/__init__.py")} | {path.stem for path in package.glob("*.py")}
+    assert sorted([*order, "__init__", "__main__"]) == sorted(rooms | {"_core"})
     upward = []
-    for path in sorted(package.glob("*/**/*.py")):
-        room = path.relative_to(package).parts[0]
+    for path in sorted(package.glob("**/*.py")):
+        room = path.relative_to(package).parts[0].removesuffix(".py")
+        if room in ("__init__", "__main__"):
+            continue
         for node in ast.walk(ast.parse(path.read_text())):
             assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path}: a relative import"
             names = [node.module] if isinstance(node, ast.ImportFrom) else []
