@@ -49,9 +49,7 @@ def num_threads(value: Any = None) -> int:
 
 def available_cpus() -> int:
     """Return how many processors this process may use, in a container often fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def number(name: str, value: Any) -> float:
@@ -72,10 +70,7 @@ def probability(name: str, value: Any) -> float:
 
 
 def array(name: str, values: ArrayLike) -> NDArray[Any]:
-    """Return `values` as an array, not copied if it is one; lists of different lengths are refused.
-
-    So are tensors that NumPy cannot read: of another device, with a gradient, of a type of their own.
-    """
+    """Return `values` as an array, not copied if it is one; ragged lists and tensors with a gradient are refused."""
     try:
         return np.asarray(values)
     except ValueError:
@@ -86,9 +81,9 @@ def array(name: str, values: ArrayLike) -> NDArray[Any]:
         ) from None
 
 
-def integers(name: str, values: ArrayLike) -> NDArray[np.int64]:
-    """Return `values` as contiguous int64 (N,)."""
-    return as_int64(name, _vector(name, values, "iu"))
+def integers(name: str, values: ArrayLike, num_groups: int | None = None) -> NDArray[np.int64]:
+    """Return `values` as contiguous int64 (N,), or (num_groups,)."""
+    return as_int64(name, _vector(name, values, "iu", num_groups))
 
 
 def as_int64(name: str, values: NDArray[Any]) -> NDArray[np.int64]:
@@ -104,27 +99,21 @@ def numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:
 
 
 def floats(name: str, values: ArrayLike) -> NDArray[Any]:
-    """Return `values` (N,) as `as_floats` does."""
-    return as_floats(_vector(name, values, "iuf"))
+    """Return `values` (N,) contiguous: float16, float32 and float64 as they are, other types as float64."""
+    return _as_floats(_vector(name, values, "iuf"))
 
 
 def matrix(name: str, values: ArrayLike) -> NDArray[Any]:
-    """Return `values` (N, A), of at least one column, as `as_floats` does."""
+    """Return `values` (N, A), of at least one column, in the types of `floats`."""
     found = array(name, values)
     if found.ndim != 2 or found.shape[1] == 0 or found.dtype.kind not in "iuf":
         raise InputError(f"{name} has shape {found.shape} and dtype {found.dtype}; expected (N, A) numbers")
-    return as_floats(found)
+    return _as_floats(found)
 
 
-def as_floats(values: NDArray[Any]) -> NDArray[Any]:
-    """Return `values` contiguous and aligned: float16, float32 and float64 as they are, all other types as float64."""
+def _as_floats(values: NDArray[Any]) -> NDArray[Any]:
     is_kept = values.dtype.type in (np.float16, np.float32, np.float64)
     return np.require(values, dtype=values.dtype.type if is_kept else np.float64, requirements=["C", "A"])
-
-
-def group_integers(name: str, values: ArrayLike, length: int) -> NDArray[np.int64]:
-    """Return `values` as int64 (length,), one for each group."""
-    return as_int64(name, _vector(name, values, "iu", length))
 
 
 def group_numbers(name: str, values: ArrayLike, length: int) -> NDArray[np.float64]:

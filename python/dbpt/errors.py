@@ -7,9 +7,9 @@ HEAD, TAIL = 1400, 500
 
 
 class InputError(ValueError):
-    """Bad input from the user: one line that names the file, row, argument or setting, the value, and the way out.
+    """Bad input from the user, in one line that names the file, row or argument, the value, and the way out.
 
-    The command line prints the message without a traceback and exits with code 2.
+    The command line prints it without a traceback and exits with code 2.
     """
 
     def __init__(self, message: str) -> None:

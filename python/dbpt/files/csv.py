@@ -13,8 +13,6 @@ MARKED = re.compile(r"'+[=+\-@\t\r\n]")
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
     """Return the rows as CSV with line feeds; text that begins as a formula does gets an apostrophe in front.
 
-    Numbers that are no text stay as they are, negative ones too.
-
     >>> csv_text([("path", "shift"), ("=cmd|'/c calc'!A1", -0.5)])
     "path,shift\\n'=cmd|'/c calc'!A1,-0.5\\n"
     """

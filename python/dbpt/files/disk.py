@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import stat
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -29,11 +30,8 @@ def open_regular(path: str | Path, *, follow: bool = True) -> BinaryIO:
     return file
 
 
-def read_regular(path: str | Path, what: str, max_bytes: int) -> bytes:
-    """Return the bytes of a regular file of at most ``max_bytes``; ``what`` says in errors what it should be.
-
-    Raises `InputError` with the system's own reason: a file that may not be read is not missing.
-    """
+def read_regular(path: str | Path, what: str, max_bytes: int = sys.maxsize) -> bytes:
+    """Return the bytes of a regular file of at most ``max_bytes``; ``what`` says in errors what it should be."""
     try:
         with open_regular(path) as file:
             is_small = os.fstat(file.fileno()).st_size <= max_bytes
@@ -51,10 +49,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def check_can_create(path: Path, *, option: str = "--out", with_parents: bool = True) -> None:
-    """Refuse a new file or folder that could not be created after all the work. Raises `InputError`.
-
-    Folders above it may be missing only ``with_parents``.
-    """
+    """Refuse a new file or folder that could not be created; folders above it may be missing only ``with_parents``."""
     if "\0" in os.fspath(path):
         raise InputError(f"{option} {path}: cannot create: no name holds a NUL")
     try:
@@ -75,9 +70,9 @@ def check_can_create(path: Path, *, option: str = "--out", with_parents: bool = 
 
 
 def check_output(option: str, path: Path, *, overwrite: bool) -> None:
-    """Refuse an output file before any work is done. Every option that names an output file calls this.
+    """Refuse an output file that exists without ``overwrite``, is no regular file, or can't be created.
 
-    Raises `InputError` if ``path`` exists without ``overwrite``, is no regular file, or can't be created.
+    Every option that names an output file calls this before any work is done.
     """
     try:
         found = os.lstat(path)
@@ -93,10 +88,7 @@ def check_output(option: str, path: Path, *, overwrite: bool) -> None:
 
 
 def write_output(option: str, path: Path, content: bytes | str, *, overwrite: bool) -> None:
-    """Write an output file as `write_atomically` does, under the rules of `check_output`.
-
-    The file may have appeared since they were checked: without ``overwrite`` it is refused all the same.
-    """
+    """Write a file as `write_atomically` does, under the rules of `check_output`: it may have appeared since then."""
     check_output(option, path, overwrite=overwrite)
     write_atomically(path, content, overwrite=overwrite)
 
@@ -104,8 +96,7 @@ def write_output(option: str, path: Path, content: bytes | str, *, overwrite: bo
 def write_atomically(path: Path, content: bytes | str, *, overwrite: bool = True) -> None:
     """Write to a temporary sibling, fsync, rename. Text becomes UTF-8; file names in it keep their bytes.
 
-    Raises `InputError` if the disk refuses, or ``path`` exists without ``overwrite``; then ``path`` is as it was, and
-    the temporary file is deleted if possible.
+    If the disk refuses, or ``path`` exists without ``overwrite``, it stays as it was. Raises `InputError`.
     """
     data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
     temporary = None
@@ -125,7 +116,12 @@ def write_atomically(path: Path, content: bytes | str, *, overwrite: bool = True
             temporary.replace(path)
             temporary = None
         else:
-            _name_if_new(temporary, path)
+            try:
+                os.link(temporary, path)  # unlike renaming, this never replaces another file
+            except OSError:  # also a file system without hard links
+                if os.path.lexists(path):
+                    raise FileExistsError from None
+                temporary.replace(path)
     except FileExistsError:
         raise InputError(f"{path}: exists; it appeared while this was computed. Choose another name") from None
     except OSError as error:
@@ -134,16 +130,6 @@ def write_atomically(path: Path, content: bytes | str, *, overwrite: bool = True
         if temporary is not None:
             with contextlib.suppress(OSError):  # the error above is the one to report
                 temporary.unlink()
-
-
-def _name_if_new(temporary: Path, path: Path) -> None:
-    """Give a file a second name: unlike renaming, this never replaces another file."""
-    try:
-        os.link(temporary, path)
-    except OSError:  # also a file system without hard links
-        if os.path.lexists(path):
-            raise FileExistsError from None
-        temporary.replace(path)
 
 
 def file_sha256(file: Path, *, follow: bool = True) -> str:
@@ -170,10 +156,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON, NaN refused, as `write_atomically` does.
-
-    Bytes of a name that are not UTF-8 are escaped, so that the file is.
-    """
+    """Write indented JSON as `write_atomically` does; NaN is refused, and bytes that are not UTF-8 are escaped."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     write_atomically(path, text.encode("utf-8", "backslashreplace"))
 

@@ -38,7 +38,7 @@ class OwnedLock:
         self._owner = file.with_name(file.name + OWNER)
 
     def take(self) -> bool:
-        """Take it if it is free; return whether it was. Raises `InputError` if the system refuses."""
+        """Take it if it is free; return whether it was."""
         try:
             self._lock.acquire(blocking=False)
         except Timeout:
@@ -83,11 +83,16 @@ class OwnedLock:
             self._lock.release()
 
     def _write_owner(self) -> None:
+        try:
+            user = getpass.getuser()
+        except (KeyError, OSError):  # a container's user without a name
+            user = f"user {os.getuid()}" if hasattr(os, "getuid") else "somebody"
         with contextlib.suppress(FileNotFoundError):
             self._owner.unlink()
         descriptor = os.open(self._owner, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)  # O_EXCL follows no link
         try:
-            os.write(descriptor, _myself().encode("utf-8", "replace"))
+            owner = f"process {os.getpid()} of {user} on {socket.gethostname()}"
+            os.write(descriptor, owner.encode("utf-8", "replace"))
         finally:
             os.close(descriptor)
 
@@ -97,11 +102,3 @@ class OwnedLock:
 
     def __exit__(self, *exception: object) -> None:
         self.release()
-
-
-def _myself() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        user = f"user {os.getuid()}" if hasattr(os, "getuid") else "somebody"
-    return f"process {os.getpid()} of {user} on {socket.gethostname()}"

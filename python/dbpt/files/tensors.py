@@ -12,11 +12,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from dbpt.errors import InputError
-from dbpt.files.disk import open_regular, reason_of, write_atomically
+from dbpt.files.disk import read_regular, write_atomically
 from dbpt.files.typed_json import check_version
 
-DIGEST = "sha256"
-"""The entry of the metadata, over all else that the file holds."""
+DIGEST = "sha256"  # the entry of the metadata, over all else that the file holds
 
 
 def write_tensors(
@@ -34,15 +33,8 @@ def write_tensors(
 def read_tensors(
     path: Path, what: str, *, version: int, way_out: str
 ) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Read what `write_tensors` wrote: arrays by name, read-only, and the metadata.
-
-    Raises `InputError`, with the ``way_out``, if it is not readable, or anything in it has changed since.
-    """
-    try:
-        with open_regular(path) as file:
-            content = file.read()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot read the {what}: {reason_of(error)}") from None
+    """Return what `write_tensors` wrote, arrays by name and metadata; refuse, with the ``way_out``, any other bytes."""
+    content = read_regular(path, what)
     try:
         tensors = load(content)
         header, data = _split(content)
@@ -58,7 +50,6 @@ def read_tensors(
 
 
 def _split(content: bytes) -> tuple[dict[str, Any], memoryview]:
-    """The header and the data. Raises as `json.loads` does."""
     end = 8 + int.from_bytes(content[:8], "little")
     return json.loads(content[8:end]), memoryview(content)[end:]
 
@@ -70,6 +61,6 @@ def _digest(header: Mapping[str, Any], data: memoryview) -> str:
 
 
 def _canonical(header: Mapping[str, Any]) -> bytes:
-    """The library writes metadata in a random order."""
+    """Return the header as JSON, in an order of its own: the library writes metadata in a random one."""
     ordered = {name: dict(sorted(value.items())) if name == "__metadata__" else value for name, value in header.items()}
     return json.dumps(ordered, separators=(",", ":")).encode()

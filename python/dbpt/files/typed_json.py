@@ -19,7 +19,7 @@ DEEPEST = 16  # levels of a value of any type
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """Of a number, both included; a float is finite unless they say otherwise."""
+    """The limits of a number, both included."""
 
     low: float
     high: float = 2**63 - 1
@@ -36,13 +36,12 @@ class _Wrong(Exception):
 
 
 def read_json(path: Path, what: str) -> dict[str, Any]:
-    """The JSON object in a file. Raises `InputError` if there is none, or it cannot be read."""
+    """Return the JSON object in a file."""
+    content = read_regular(path, what, MOST_BYTES)
     try:
-        value = json.loads(read_regular(path, what, MOST_BYTES))
+        value = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise (
-            error if isinstance(error, InputError) else InputError(f"{path}: not readable as JSON ({error})")
-        ) from None
+        raise InputError(f"{path}: not readable as JSON ({error})") from None
     if not isinstance(value, dict):
         raise InputError(f"{path}: holds no JSON object, so it is no {what}")
     return value
@@ -59,13 +58,10 @@ def check_version(path: Path, found: object, version: int) -> None:
 
 
 def typed(value: object, kind: type[T], path: Path, way_out: str) -> T:
-    """``value``, as JSON has it, as the dataclass ``kind``, whose fields say types and limits.
+    """Return ``value``, as JSON has it, as the dataclass ``kind``, whose fields say types and limits.
 
     Known are dataclasses, numbers, texts, booleans, None, ``Literal``, ``Any``, dictionaries by text, lists and tuples.
-
-    Raises:
-        InputError: a value of another type or out of its limits, a field too many or too few; names ``path``, the
-            place, what was expected, and the ``way_out``.
+    Other values are an `InputError` that names ``path``, the place, what was expected, and the ``way_out``.
     """
     try:
         return _typed(value, kind, "")  # type: ignore[no-any-return]
@@ -77,7 +73,7 @@ def typed(value: object, kind: type[T], path: Path, way_out: str) -> T:
 
 
 def typed_json(metadata: Mapping[str, str], name: str, kind: type[T], path: Path, way_out: str) -> T:
-    """The entry ``name`` of a file's metadata, JSON, as `typed` has it."""
+    """Return the entry ``name`` of a file's metadata, which is JSON, as `typed` does."""
     try:
         value = json.loads(metadata[name])
     except (KeyError, TypeError, ValueError, RecursionError):
@@ -109,7 +105,10 @@ def _typed(value: Any, kind: Any, place: str, limits: Limits | None = None) -> A
             _typed(item, one, f"{place}[{i}]") for i, (item, one) in enumerate(zip(value, kinds, strict=True))
         )
     if kind in _DEFAULT:
-        return _number(value, kind, place, limits or _DEFAULT[kind])
+        low, high = dataclasses.astuple(limits or _DEFAULT[kind])
+        is_number = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
+        name = "an integer" if kind is int else "a number"
+        return kind(_check(value, is_number and low <= value <= high, place, f"{name} from {low} to {high}"))
     if kind is str:
         return _check(value, isinstance(value, str) and _is_text(value), place, "a text")
     if kind is bool:
@@ -142,15 +141,8 @@ def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind, include_extras=True)
 
 
-def _number(value: Any, kind: type, place: str, limits: Limits) -> Any:
-    is_number = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
-    name = "an integer" if kind is int else "a number"
-    _check(value, is_number and limits.low <= value <= limits.high, place, f"{name} from {limits.low} to {limits.high}")
-    return kind(value)
-
-
 def _is_text(value: str) -> bool:
-    """Whether it can be written again; a name of a file may hold bytes that are no UTF-8, as Python escapes them."""
+    """Return whether it can be written again; file names may hold bytes that are no UTF-8, as Python escapes them."""
     try:
         value.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

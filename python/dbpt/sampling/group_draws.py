@@ -130,7 +130,7 @@ class GroupDraws(EpochSampler[Drawn, NDArray[np.int64]]):
                 found = arguments.in_one_line(state[key])
                 raise InputError(f"state[{key!r}] is {found}; expected {here}, as here")
         current, upcoming = (
-            arguments.group_integers(f"state[{key!r}]", state[key], self._rows.index.num_groups)
+            arguments.integers(f"state[{key!r}]", state[key], self._rows.index.num_groups)
             for key in ("quotas", "next_quotas")
         )
         totals = []
