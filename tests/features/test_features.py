@@ -12,7 +12,7 @@ from PIL import Image
 
 from dbpt.clip import Backbone, load_backbone
 from dbpt.errors import InputError, NotFinite
-from dbpt.features import embed, embed_images, embedding_pass, images, list_caches, prune_caches, verify_cache
+from dbpt.features import embed, embed_images, images, verify_cache
 from dbpt.features.file_rows import FileRows, ids_of
 
 CONFIG = {
@@ -137,31 +137,6 @@ def test_another_encoder_or_root_does_not_share_but_another_batch_size_does(back
     assert run(backbone, root, paths).recomputed == 0
 
 
-def test_by_content_files_that_were_moved_or_touched_are_found_again(backbone, root, paths):
-    expected = run(backbone, root, paths).features
-    first = run(backbone, root, [*paths, paths[0]], by_content=True)
-    assert first.recomputed == 21
-    np.testing.assert_array_equal(first.features, expected[[*range(21), 0]])
-    (root / "copy.png").write_bytes((root / paths[4]).read_bytes())
-    os.utime(root / paths[3], ns=(1, 1))
-    moved = root.with_name("moved")
-    root.rename(moved)
-    again = run(backbone, moved, [*paths[::-1], "copy.png", "gone.png"], by_content=True, max_failures=0.1)
-    assert again.recomputed == 0
-    assert [failure.path for failure in again.failures] == ["gone.png"]
-    np.testing.assert_array_equal(again.features[:22], expected[[*range(20, -1, -1), 4]])
-    times = (moved / paths[2]).stat()
-    content = bytearray((moved / paths[2]).read_bytes())
-    content[-20] ^= 1  # of the same size, and with its time set back
-    (moved / paths[2]).write_bytes(content)
-    os.utime(moved / paths[2], ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert run(backbone, moved, paths, by_content=True, max_failures=0.1).recomputed == 1
-    assert verify_cache(moved.parent / "cache") == []
-    (found,) = prune_caches(moved.parent / "cache")
-    assert found.why == f"its root {root} is gone"
-    assert sorted(cache.manifest.root or "" for cache in list_caches(moved.parent / "cache")) == [""]
-
-
 def test_bad_images_are_rows_of_the_ledger_and_shift_nothing(backbone, root, paths):
     good = run(backbone, root, paths, cache_dir=root.parent / "good").features
     truncate(root / paths[1])
@@ -258,7 +233,7 @@ def test_a_pipe_is_a_failure_even_if_it_takes_a_files_place(backbone, root, path
 
 def test_what_could_not_be_reached_is_tried_again(backbone, root, paths, monkeypatch):
     expected = run(backbone, root, paths, cache_dir=root.parent / "whole").features
-    read, forbidden = embedding_pass.read_crop, root / paths[3]
+    read, forbidden = embed.read_crop, root / paths[3]
 
     def refused(path, *arguments, **options):
         if path == forbidden:
@@ -266,7 +241,7 @@ def test_what_could_not_be_reached_is_tried_again(backbone, root, paths, monkeyp
         return read(path, *arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(embedding_pass, "read_crop", refused)
+        patch.setattr(embed, "read_crop", refused)
         result = run(backbone, root, paths, max_failures=0.1)
         assert [(failure.row, failure.reason) for failure in result.failures] == [(3, "Permission denied")]
     again = run(backbone, root, paths)
@@ -292,15 +267,15 @@ def shards_in(cache: Path) -> list[int]:
 
 
 def test_shards_are_of_whole_batches(backbone, root, paths, monkeypatch):
-    monkeypatch.setattr(embedding_pass, "LEAST_SHARD_ROWS", 7)
+    monkeypatch.setattr(embed, "LEAST_SHARD_ROWS", 7)
     run(backbone, root, paths)
     assert shards_in(root.parent / "cache") == [5, 8, 8]
 
 
 def test_shards_of_long_lists_are_larger_up_to_what_fits_into_memory():
-    sizes = {n: embedding_pass.shard_rows(n, 128) for n in (1, 10**6, 10**7, 10**9)}
+    sizes = {n: embed.shard_rows(n, 128) for n in (1, 10**6, 10**7, 10**9)}
     assert sizes == {1: 512, 10**6: 1024, 10**7: 16384, 10**9: 16384}
-    assert embedding_pass.shard_rows(10, 100) == 600
+    assert embed.shard_rows(10, 100) == 600
 
 
 def test_a_batch_is_no_larger_than_the_list(backbone, root, paths, monkeypatch):
@@ -322,7 +297,7 @@ def test_an_image_with_nan_features_is_named(backbone, root, paths, monkeypatch)
 
 
 def test_interrupted_runs_keep_their_shards(backbone, root, paths, monkeypatch):
-    monkeypatch.setattr(embedding_pass, "LEAST_SHARD_ROWS", 4)
+    monkeypatch.setattr(embed, "LEAST_SHARD_ROWS", 4)
     expected = run(backbone, root, paths, cache_dir=root.parent / "whole").features
     encode, calls = Backbone.encode_image, iter(range(100))
 
@@ -344,9 +319,9 @@ KILLED = """
 import os, signal
 from pathlib import Path
 from dbpt.clip import load_backbone
-from dbpt.features import cache, embed_images, embedding_pass, manifest
+from dbpt.features import cache, cache_files, embed, embed_images
 
-embedding_pass.LEAST_SHARD_ROWS = 4
+embed.LEAST_SHARD_ROWS = 4
 write, left = cache.write_atomically, [{write}]
 def dying(path, content):
     left[0] -= 1
@@ -354,7 +329,7 @@ def dying(path, content):
         path.with_name("." + path.name + ".x.tmp").write_bytes(b"half")
         os.kill(os.getpid(), signal.SIGKILL)
     write(path, content)
-cache.write_atomically = manifest.write_atomically = dying
+cache.write_atomically = cache_files.write_atomically = dying
 root = Path({root!r})
 paths = sorted(str(p.relative_to(root)) for p in root.rglob("*.*g"))
 embed_images(load_backbone({config!r}, "random"), root, paths, cache_dir=root.parent / "cache", batch_size=4)
@@ -363,7 +338,7 @@ embed_images(load_backbone({config!r}, "random"), root, paths, cache_dir=root.pa
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
 def test_killed_runs_end_with_the_same_bytes(backbone, config, root, paths, monkeypatch, launcher, tmp_path):
-    monkeypatch.setattr(embedding_pass, "LEAST_SHARD_ROWS", 4)
+    monkeypatch.setattr(embed, "LEAST_SHARD_ROWS", 4)
     expected = run(backbone, root, paths, cache_dir=root.parent / "whole").features
     for write in (3, 2):  # before a shard, then before a manifest
         script = KILLED.format(config=str(config), root=str(root), write=write)

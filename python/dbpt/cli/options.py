@@ -12,7 +12,7 @@ from dbpt.settings.recipes import RECIPES
 LISTS = ("columns", "classes", "attributes", "template", "attribute_template", "celeba_attributes", "proportions")
 TASK_SETTINGS = ("classes", "attributes", "celeba_target", "celeba_attributes")
 DATA_SETTINGS = ("root", "columns", *TASK_SETTINGS, "cache", "max_failures")
-EMBED_SETTINGS = (*DATA_SETTINGS, "by_content", "model", "pretrained", "image_precision", "device", "embed_batch_size")
+EMBED_SETTINGS = (*DATA_SETTINGS, "model", "pretrained", "image_precision", "device", "embed_batch_size")
 
 
 class SpreadCommand(click.Command):

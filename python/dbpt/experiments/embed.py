@@ -12,7 +12,6 @@ from dbpt.data.huggingface_objects import HuggingFaceData
 from dbpt.data.loading import load_dataset
 from dbpt.errors import InputError
 from dbpt.features import EmbeddedFiles, Failure
-from dbpt.features.maintenance import nearest_cache
 from dbpt.ranks import launched_rank, launched_size, take_own_gpu
 from dbpt.settings.data import config_with_data, data_arguments, resolve_demo
 
@@ -62,14 +61,8 @@ def embed(
     log(f"{dataset.name}: {len(dataset)} images, from {dataset.source}")
     take_own_gpu(config.device)
     backbone = configured_backbone(config)
-    found = EmbeddedFiles(
-        backbone,
-        dataset.root,
-        dataset.paths,
-        config.cache_dir / "features",
-        max_failures=config.max_failures,
-        by_content=config.by_content,
-    )
+    folder = config.cache_dir / "features"
+    found = EmbeddedFiles(backbone, dataset.root, dataset.paths, folder, max_failures=config.max_failures)
     log(_state(found))
     recomputed = found.complete(
         batch_size=config.embed_batch_size,
@@ -88,7 +81,5 @@ def _state(found: EmbeddedFiles) -> str:
     elif len(found.cache):
         state = f"{missing} of {there} images to embed"
     else:
-        nearest = nearest_cache(found.cache)
-        others = f"; it has those of another key: {nearest}" if nearest else ""
-        state = f"none in the cache{others}; {missing} images to embed"
+        state = f"none in the cache; {missing} images to embed"
     return f"features: {state}" + (f"; not there: {absent}" if absent else "")

@@ -170,7 +170,6 @@ def embed_dataset(
         cache_dir=config.cache_dir / "features",
         batch_size=config.embed_batch_size,
         max_failures=config.max_failures,
-        by_content=config.by_content,
         log=log,
     )
     log(f"features: {len(dataset)} images, {embeddings.recomputed} embedded now, {len(embeddings.failures)} unreadable")

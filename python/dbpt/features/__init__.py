@@ -1,7 +1,6 @@
 """Image features: one pass of the frozen image tower per image, kept in a cache on disk. Needs no torch to import."""
 
-from dbpt.features.embed import EmbeddedFiles, Embeddings, Failure, embed_images
-from dbpt.features.embedding_pass import TooManyFailures
+from dbpt.features.embed import EmbeddedFiles, Embeddings, Failure, TooManyFailures, embed_images
 from dbpt.features.images import UnreadableImage, decoding_threads, open_image, pillow_warnings, read_crop, read_size
 from dbpt.features.maintenance import list_caches, prune_caches, verify_cache
 

@@ -1,16 +1,14 @@
 """The feature cache on disk: a folder for each encoder and root, with .safetensors shards and a manifest.
 
-    CACHE_DIR/<digest of encoder and root>/manifest.json             see manifest.py
-    CACHE_DIR/<digest of encoder and root>/<digest of the row ids>.safetensors   see shards.py
-    CACHE_DIR/<digest of encoder and root>/claims/<the same>.lock    held by whoever computes that shard
+Its files are described in ``cache_files.py``; whoever computes a shard holds ``claims/<name of the shard>.lock``.
 
 Only the shards that the manifest lists exist; it is written last. Shards and manifest are written under a lock. So a
 process that holds the lock may delete temporary files and shards without an entry: whoever wrote them has died. The
 bytes depend on the rows alone, not on which process computed which shard, in which order, or how often it was killed.
 
-Features are used only if the SHA-256 of their shard is that of the manifest. A process hashes each shard once, when it
-first reads features from it. Row ids are not hashed: with a wrong one the file is not found, and embedded again. No
-symbolic link in such a folder is followed. No torch in here.
+Features are used only if the SHA-256 of their shard is that of the manifest; each process checks it when it first reads
+features from a shard. Row ids need no check: with a wrong one the file is not found, and embedded again. No symbolic
+link in such a folder is followed.
 """
 
 from __future__ import annotations
@@ -31,19 +29,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.errors import InputError
-from dbpt.features.file_rows import FileRows
-from dbpt.features.manifest import (
+from dbpt.features.cache_files import (
     MANIFEST,
     SHARD_NAME,
     STORED_AS,
+    DamagedShard,
     Manifest,
+    Shard,
     ShardEntry,
-    differences,
     folder_name,
     read_manifest,
+    shard_bytes,
     write_manifest,
 )
-from dbpt.features.shards import DamagedShard, Shard, shard_bytes
+from dbpt.features.file_rows import FileRows
 from dbpt.files.disk import file_sha256, reason_of, sync_folder, write_atomically
 from dbpt.files.lock import OwnedLock
 
@@ -52,24 +51,17 @@ CLAIM_NAME = re.compile(r"[0-9a-f]{32}\.lock(\.owner)?")
 
 
 class FeatureCache:
-    """Features of one encoder and root, as the manifest listed them when this was made or refreshed.
+    """Features of one encoder (`Backbone.encoder_key`) and root, as the manifest listed them at the last `refresh`.
 
     Rows are numbered through the shards in the manifest's order: `find` gives the row of a file. Opening reads the
     manifest alone, the first `find` row ids, `read` features. Reading takes no lock and writes nothing. ``say`` gets a
     line when this process waits for another that writes.
-
-    Args:
-        cache_dir: the folder of all feature caches; need not exist.
-        encoder: as `Backbone.encoder_key`.
-        root: the folder that paths are relative to; None for rows that are identified by their content.
-        embed_dim: D.
     """
 
-    def __init__(self, cache_dir: Path, encoder: Mapping[str, Any], root: Path | None, embed_dim: int) -> None:
-        root_name = None if root is None else os.fspath(root)
-        self.folder = Path(cache_dir) / folder_name(encoder, root_name)
+    def __init__(self, cache_dir: Path, encoder: Mapping[str, Any], root: Path, embed_dim: int) -> None:
+        self.folder = Path(cache_dir) / folder_name(encoder, os.fspath(root))
         self.dtype = STORED_AS[encoder["dtype"]]
-        self.manifest = Manifest(dict(encoder), root_name, embed_dim)
+        self.manifest = Manifest(dict(encoder), os.fspath(root), embed_dim)
         self.say: Callable[[str], None] = lambda line: None
         self._seen: tuple[int, int, int] | None = None
         self._inode: int | None = None
@@ -79,20 +71,19 @@ class FeatureCache:
 
     def refresh(self) -> None:
         """Read what others have added since."""
-        seen = _signature(self.folder / MANIFEST)
+        seen = None
+        with suppress(OSError, ValueError):
+            found = (self.folder / MANIFEST).stat()
+            seen = found.st_ino, found.st_size, found.st_mtime_ns
         if seen is not None and seen == self._seen:
             return
         self.manifest, self._seen = self._read_manifest(), seen
         self._ends = np.cumsum([entry.rows for entry in self.manifest.shards], dtype=np.int64)
-        self._names = {entry.name for entry in self.manifest.shards}
+        self.names = {entry.name for entry in self.manifest.shards}
         self._index: tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.bool_]] | None = None
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
-
-    def has_shard(self, name: str) -> bool:
-        """Return whether the manifest lists this shard."""
-        return name in self._names
 
     def find(self, ids: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Return the (N,) rows of ids (N, 2), -1 where there is none."""
@@ -113,7 +104,7 @@ class FeatureCache:
         return np.append(self._ids()[2], False)[rows]
 
     def reasons(self, rows: NDArray[np.int64]) -> list[str]:
-        """Return why the images of these rows could not be used; empty where they could."""
+        """Return why the images of ``rows`` could not be used; "" where they could."""
         found = [""] * len(rows)
         for entry, chosen, inside in self._by_shard(rows):
             reasons = self._open(entry).reasons
@@ -121,11 +112,15 @@ class FeatureCache:
                 found[place] = reasons[row]
         return found
 
-    def read(self, rows: NDArray[np.int64], dtype: Any = np.float32) -> NDArray[Any]:
-        """Return the features (len(rows), D) of ``rows`` in any order; zero for row -1 and where an image failed."""
-        features = np.zeros((len(rows), self.manifest.embed_dim), dtype=dtype)
+    def read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the (len(rows), D) features; zero for row -1 and where an image failed."""
+        features = np.zeros((len(rows), self.manifest.embed_dim), dtype=np.float32)
         for entry, chosen, inside in self._by_shard(rows):
-            self._check_digest(entry)
+            with self._errors_of(entry):
+                digest = entry.sha256 if entry in self._checked else file_sha256(self.folder / entry.name, follow=False)
+                if digest != entry.sha256:
+                    raise DamagedShard("its checksum is not that of the manifest")
+            self._checked.add(entry)
             features[chosen] = self._open(entry).tensor("features")[inside]
         return features
 
@@ -136,36 +131,31 @@ class FeatureCache:
     def add(
         self, name: str, rows: FileRows, features: NDArray[Any], failed: NDArray[np.uint8], reasons: Sequence[str]
     ) -> None:
-        """Store n rows as the shard ``name``: features (n, D), zeros where an image failed, and why it did.
-
-        Raises `InputError` on a full disk, or if the cache is deleted while it is in use.
-        """
+        """Store n rows as the shard ``name``: features (n, D), zeros where an image failed, and why it did."""
         self.prepare_folder()
         content = shard_bytes(rows, features.astype(self.dtype, copy=False), failed, reasons)
         digest = hashlib.sha256(content).hexdigest()
         entry = ShardEntry(name, len(rows), int((failed != 0).sum()), len(content), digest)
         try:
             with OwnedLock(self.folder / "lock", "the feature cache", self.say):
-                self._write(entry, content)
+                manifest = self._read_manifest()
+                for file in leftovers(self.folder, {one.name for one in manifest.shards}):
+                    with suppress(OSError):  # they are in nobody's way
+                        file.unlink()
+                file = self.folder / name
+                write_atomically(file, content)
+                if file_sha256(file) != digest:
+                    raise InputError(
+                        f"{file}: the disk gave back other bytes than were written; choose another cache folder"
+                    )
+                others = (one for one in manifest.shards if one.name != name)
+                write_manifest(self.folder, replace(manifest, shards=(*others, entry)))
+                sync_folder(self.folder)
         except OSError as error:
             raise InputError(
                 f"{self.folder}: cannot read back what was written: {reason_of(error)}; start again"
             ) from None
         self.refresh()
-
-    def _write(self, entry: ShardEntry, content: bytes) -> None:
-        """Write a shard, then the manifest, while this process has the lock."""
-        manifest = self._read_manifest()
-        for file in leftovers(self.folder, {one.name for one in manifest.shards}):
-            with suppress(OSError):  # they are in nobody's way
-                file.unlink()
-        file = self.folder / entry.name
-        write_atomically(file, content)
-        if file_sha256(file) != entry.sha256:
-            raise InputError(f"{file}: the disk gave back other bytes than were written; choose another cache folder")
-        others = (one for one in manifest.shards if one.name != entry.name)
-        write_manifest(self.folder, replace(manifest, shards=(*others, entry)))
-        sync_folder(self.folder)
 
     def clear_up(self) -> None:
         """Delete the claims that processes left when they died; a read-only cache stays as it is."""
@@ -195,11 +185,8 @@ class FeatureCache:
         found = read_manifest(self.folder)
         if found is None:
             return replace(self.manifest, shards=())
-        if differing := differences(self.manifest, found):
-            raise InputError(
-                f"{self.folder / MANIFEST}: the features are another encoder's ({', '.join(differing)}); "
-                "delete this folder"
-            )
+        if replace(found, shards=()) != replace(self.manifest, shards=()):
+            raise InputError(f"{self.folder / MANIFEST}: the features are another encoder's; delete this folder")
         return replace(found, shards=tuple(entry for entry in found.shards if self._is_whole(entry)))
 
     def _is_whole(self, entry: ShardEntry) -> bool:
@@ -237,12 +224,6 @@ class FeatureCache:
     def _open(self, entry: ShardEntry) -> Shard:
         with self._errors_of(entry):
             return Shard(self.folder / entry.name, entry.rows, self.manifest.embed_dim, self.dtype)
-
-    def _check_digest(self, entry: ShardEntry) -> None:
-        with self._errors_of(entry):
-            if entry not in self._checked and file_sha256(self.folder / entry.name, follow=False) != entry.sha256:
-                raise DamagedShard("its checksum is not that of the manifest")
-        self._checked.add(entry)
 
     @contextmanager
     def _errors_of(self, entry: ShardEntry) -> Iterator[None]:
@@ -284,12 +265,3 @@ def size_of(file: str | Path) -> int | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_size if stat.S_ISREG(found.st_mode) else None
-
-
-def _signature(file: Path) -> tuple[int, int, int] | None:
-    """Return what changes when the file is replaced."""
-    try:
-        found = file.stat()
-    except (OSError, ValueError):
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -1,32 +1,44 @@
 """`embed_images`: features of a list of images, from the cache where it has them.
 
-An image goes from `EmbeddedFiles.complete` through `EmbeddingPass.run` to `FeatureCache.add`.
+The missing rows, in their order, are cut into shards. Each process claims one shard after the other, decodes its images
+in threads, runs the image tower and stores the features. Batches have a fixed shape, and a failed image leaves its
+place empty. So the bytes of a row depend neither on which other images failed, nor on which process computed it, nor on
+how often that was stopped.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dbpt.arguments import integer
-from dbpt.errors import InputError
+from dbpt.errors import InputError, NotFinite
 from dbpt.features.cache import FeatureCache
-from dbpt.features.embedding_pass import EmbeddingPass, check_failures
+from dbpt.features.cache_files import shard_name
 from dbpt.features.file_rows import FileRows, look_up_files
+from dbpt.features.images import UnreachableImage, UnreadableImage, decoding_threads, pillow_warnings, read_crop
+from dbpt.files.lock import OwnedLock
 
 if TYPE_CHECKING:
     from dbpt.clip import Backbone
 
 ATTEMPTS = 3  # a second pass for what another process could not reach
-UNREACHED = "could not be read"
+LEAST_SHARD_ROWS, MOST_SHARD_ROWS = 512, 16384  # a shard is the most work that a kill costs
+SHARDS_OF_A_LIST = 1024
+SECONDS_BETWEEN_LOOKS = 10.0  # at the other shards, while one is waited for
+PREFETCHED_BATCHES = 2
+REACHED, FAILED, UNREACHED = 0, 1, 2
+Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -45,7 +57,7 @@ class Embeddings:
     Attributes:
         features: (N, D) float32, rows of length 1; zero where the image failed.
         ok: (N,) bool, False where the image failed.
-        failures: the failed rows with their reasons; ``len(paths) == ok.sum() + len(failures)``.
+        failures: the failed rows with their reasons.
         recomputed: how many images this call decoded, the failed ones included; 0 on a warm cache.
     """
 
@@ -64,7 +76,6 @@ def embed_images(
     batch_size: int = 128,
     num_workers: int | None = None,
     max_failures: float = 0.01,
-    by_content: bool = False,
     progress: bool = True,
     log: Callable[[str], None] = lambda line: None,
 ) -> Embeddings:
@@ -81,21 +92,15 @@ def embed_images(
         cache_dir: folder of the feature cache, made if it isn't there.
         batch_size: rows of every batch, the last one padded.
         num_workers: decoding threads; by default as many as this process has processors for itself, at most 16.
-        max_failures: fraction of the images that may be unreadable.
-        by_content: identify rows by the content of their files, which are all read, instead of path, size and time;
-            then files that were moved or touched are found again.
+        max_failures: fraction of the images that may be unreadable; what was computed before is stored.
         progress: show a bar with rate and remaining time on standard error, if that is a terminal.
         log: gets a line when this process waits for another.
-
-    Raises:
-        InputError: if more than `max_failures` can't be read (after storing what was computed), the disk is full, or
-            an argument is out of range.
     """
     batch_size = integer("batch_size", batch_size, 1)
     num_workers = None if num_workers is None else integer("num_workers", num_workers, 1)
     if not 0 <= max_failures <= 1:
         raise InputError(f"max_failures is {max_failures}; expected a fraction from 0 to 1")
-    found = EmbeddedFiles(backbone, root, paths, cache_dir, max_failures=max_failures, by_content=by_content)
+    found = EmbeddedFiles(backbone, root, paths, cache_dir, max_failures=max_failures)
     recomputed = found.complete(batch_size=batch_size, num_workers=num_workers, progress=progress, log=log)
     failures = found.failures()
     ok = np.ones(len(paths), dtype=np.bool_)
@@ -103,31 +108,36 @@ def embed_images(
     return Embeddings(found.cache.read(found.places), ok, failures, recomputed)
 
 
-class EmbeddedFiles:
-    """The files of a list, and the place of each one's features in the cache.
+class TooManyFailures(InputError):
+    """More images have failed than may. ``reasons`` are those by path that are known by then."""
 
-    Attributes:
-        files: as the disk has them.
-        cache: the cache of this encoder and root.
-        places: (N,) int64, the row of ``cache``, -1 where there is none.
-        missing: rows to compute, in order, no file twice.
+    def __init__(self, line: str, reasons: Mapping[str, str]) -> None:
+        super().__init__(line)
+        self.reasons = reasons
+
+
+def shard_rows(num_rows: int, batch_size: int) -> int:
+    """Return the rows of a shard, whole batches: more in a long list, so that it has about 1024 shards."""
+    rows = LEAST_SHARD_ROWS
+    while rows < min(MOST_SHARD_ROWS, num_rows / SHARDS_OF_A_LIST):
+        rows *= 2
+    return -(-rows // batch_size) * batch_size
+
+
+class EmbeddedFiles:
+    """The files of a list as the disk has them, and the cache of this encoder and root.
+
+    ``places`` (N,) int64 are the rows of ``cache``, -1 where there is none; ``missing`` are the rows of the list to
+    compute, in order, no file twice.
     """
 
     def __init__(
-        self,
-        backbone: Backbone,
-        root: Path,
-        paths: Sequence[str],
-        cache_dir: Path,
-        *,
-        max_failures: float,
-        by_content: bool,
+        self, backbone: Backbone, root: Path, paths: Sequence[str], cache_dir: Path, *, max_failures: float
     ) -> None:
         self.backbone, self.max_failures = backbone, max_failures
         self.root = Path(os.path.realpath(root))  # Path.resolve raises on a link that leads to itself
-        key_root = None if by_content else self.root
-        self.cache = FeatureCache(Path(cache_dir), backbone.encoder_key, key_root, backbone.embed_dim)
-        self.files: FileRows = look_up_files(self.root, paths, by_content=by_content)
+        self.cache = FeatureCache(Path(cache_dir), backbone.encoder_key, self.root, backbone.embed_dim)
+        self.files = look_up_files(self.root, paths)
         self._unreached: dict[str, str] = {}
         self._is_complete = False
         self._find()
@@ -147,29 +157,25 @@ class EmbeddedFiles:
         rows = np.flatnonzero(self.cache.failed(self.places))
         reasons = dict(zip(rows.tolist(), self.cache.reasons(self.places[rows]), strict=True)) | self.files.errors
         for row in np.flatnonzero(self.places < 0).tolist() if self._is_complete else ():
-            reasons.setdefault(row, self._unreached.get(self.files.paths[row], UNREACHED))
+            reasons.setdefault(row, self._unreached.get(self.files.paths[row], "could not be read"))
         return tuple(Failure(row, self.files.paths[row], reasons[row]) for row in sorted(reasons))
 
     def complete(
         self,
         *,
         batch_size: int,
+        progress: bool,
+        log: Callable[[str], None],
         num_workers: int | None = None,
-        progress: bool = True,
         first_shard: tuple[int, int] = (0, 1),
-        log: Callable[[str], None] = lambda line: None,
     ) -> int:
-        """Compute what is missing; return how many images were decoded here.
-
-        Raises `InputError` as `embed_images` does.
-        """
-        reasons, decoded = self._checked_failures(), 0
+        """Compute what is missing, beginning at a part (number, count) of it; return how many images were decoded."""
+        reasons, decoded = self._known_reasons(), 0
         if len(self.missing):
             self.cache.say = lru_cache(None)(log)  # each line once
             with tqdm(total=len(self.missing), desc="embedding", unit="img", disable=None if progress else True) as bar:
                 for _ in range(ATTEMPTS):
-                    work = EmbeddingPass(self, reasons, batch_size=batch_size, first_shard=first_shard)
-                    decoded += work.run(num_workers, bar)
+                    decoded += EmbeddingPass(self, reasons, bar, batch_size, first_shard).run(num_workers)
                     self._unreached |= reasons
                     self.cache.refresh()
                     self._find()
@@ -178,12 +184,164 @@ class EmbeddedFiles:
                 else:
                     raise InputError(f"{self.cache.folder}: was deleted while it was in use; start again, from nothing")
             self._is_complete = True
-            self._checked_failures()  # with what other processes have found
+            self._known_reasons()  # with what other processes have found
         self.cache.clear_up()
         return decoded
 
-    def _checked_failures(self) -> dict[str, str]:
-        """Return the known reasons by path. Raises `TooManyFailures`."""
+    def _known_reasons(self) -> dict[str, str]:
         reasons = {failure.path: failure.reason for failure in self.failures()}
-        check_failures(reasons, len(self.files), self.max_failures)
+        self.check_failures(reasons)
         return reasons
+
+    def check_failures(self, reasons: Mapping[str, str]) -> None:
+        """Raise `TooManyFailures` if ``reasons``, by path, are too many."""
+        if len(reasons) > self.max_failures * len(self.files):
+            path, reason = next(iter(reasons.items()))
+            raise TooManyFailures(
+                f"{len(reasons)} of {len(self.files)} images can't be read, more than --max-failures "
+                f"{self.max_failures:g} allows; the first: {path}: {reason}",
+                reasons,
+            )
+
+
+@dataclass(eq=False)
+class _Work:
+    """A shard of n rows that this process has claimed."""
+
+    name: str
+    rows: FileRows
+    claim: OwnedLock
+    features: NDArray[Any]  # (n, D)
+    outcomes: NDArray[np.uint8]
+    reasons: list[str]
+
+
+@dataclass(eq=False)
+class _Batch:
+    """Rows ``start`` to ``stop`` of a shard; a task for each fills the first of the crops (B, H, W, 3)."""
+
+    work: _Work
+    start: int
+    stop: int
+    pixels: NDArray[np.uint8]
+    tasks: list[Future[tuple[int, str]]]
+
+
+class EmbeddingPass:
+    """Compute the missing rows of ``found``, together with other processes that do the same.
+
+    Images that fail are added to ``reasons``, by path. It begins at a part, as `EmbeddedFiles.complete` says.
+    """
+
+    def __init__(
+        self, found: EmbeddedFiles, reasons: dict[str, str], bar: tqdm[Any], batch_size: int, begin: tuple[int, int]
+    ) -> None:
+        self.backbone, self.root, self.files, self.cache = found.backbone, found.root, found.files, found.cache
+        self.found, self.reasons, self.bar, self.begin = found, reasons, bar, begin
+        self.batch_size = min(batch_size, max(1, len(self.files)))
+        self._in_hand: list[_Work] = []
+
+    def run(self, workers: int | None) -> int:
+        """Compute the missing rows, or wait until others have; return how many images were decoded here."""
+        self.cache.prepare_folder()
+        size, decoded, todo = shard_rows(len(self.files), self.batch_size), 0, self.found.missing
+        shards = [todo[start : start + size] for start in range(0, len(todo), size)]
+        number, count = self.begin
+        first = number * len(shards) // count
+        shards = shards[first:] + shards[:first]
+        with pillow_warnings(), decoding_threads(workers) as pool:
+            while shards:
+                others: list[Rows] = []
+                try:
+                    for batch in self._decoded(shards, others, pool):
+                        self._encode(batch)
+                        decoded += batch.stop - batch.start
+                        self.bar.update(batch.stop - batch.start)
+                        self.found.check_failures(self.reasons)
+                        if batch.stop == len(batch.work.rows):
+                            self._store(batch.work)
+                finally:  # Ctrl-C, too many failures, a full disk: another process begins these shards anew
+                    for work in self._in_hand[:]:
+                        self._drop(work)
+                shards = others
+                if shards and (claim := self._claim(shards[0])).wait(SECONDS_BETWEEN_LOOKS):
+                    claim.release()
+        return decoded
+
+    def _decoded(self, shards: list[Rows], others: list[Rows], pool: ThreadPoolExecutor) -> Iterator[_Batch]:
+        """Yield batches in order, decoded a few ahead of the model, also across shards."""
+        waiting: deque[_Batch] = deque()
+        for work in self._claimed(shards, others):
+            for start in range(0, len(work.rows), self.batch_size):
+                stop, pixels = min(start + self.batch_size, len(work.rows)), self._empty_batch()
+                tasks = [pool.submit(self._decode, work.rows, row, pixels[row - start]) for row in range(start, stop)]
+                waiting.append(_Batch(work, start, stop, pixels, tasks))
+                if len(waiting) > PREFETCHED_BATCHES:
+                    yield waiting.popleft()
+        yield from waiting
+
+    def _claimed(self, shards: list[Rows], others: list[Rows]) -> Iterator[_Work]:
+        """Claim one shard after the other; those that another process has go into ``others``."""
+        for chosen in shards:
+            claim = self._claim(chosen)
+            if not claim.take():
+                others.append(chosen)
+                continue
+            name, n = shard_name(self.files.ids[chosen]), len(chosen)
+            features = np.zeros((n, self.cache.manifest.embed_dim), self.cache.dtype)
+            work = _Work(name, self.files.select(chosen), claim, features, np.zeros(n, np.uint8), [""] * n)
+            self._in_hand.append(work)
+            self.cache.refresh()  # after the claim, or somebody might finish it in between
+            if name in self.cache.names:
+                self._drop(work)
+                self.bar.update(n)
+            else:
+                yield work
+
+    def _claim(self, chosen: Rows) -> OwnedLock:
+        return self.cache.claim(shard_name(self.files.ids[chosen]))
+
+    def _empty_batch(self) -> NDArray[np.uint8]:
+        import torch
+
+        shape, on_gpu = (self.batch_size, *self.backbone.preprocess.size, 3), self.backbone.device.type == "cuda"
+        # a GPU can fetch from pinned memory by itself
+        pixels: NDArray[np.uint8] = torch.zeros(shape, dtype=torch.uint8, pin_memory=on_gpu).numpy()
+        return pixels
+
+    def _decode(self, rows: FileRows, row: int, place: NDArray[np.uint8]) -> tuple[int, str]:
+        """Fill the place (H, W, 3) of a row; return the outcome, and why it failed."""
+        as_found = int(rows.sizes[row]), int(rows.mtimes_ns[row])
+        try:
+            read_crop(self.root / rows.paths[row], self.backbone.preprocess.crop, place, size_and_mtime=as_found)
+        except UnreachableImage as error:
+            return UNREACHED, str(error)
+        except UnreadableImage as error:
+            return FAILED, str(error)
+        return REACHED, ""
+
+    def _encode(self, batch: _Batch) -> None:
+        outcomes = [task.result() for task in batch.tasks]
+        work, chosen = batch.work, slice(batch.start, batch.stop)
+        work.outcomes[chosen], work.reasons[chosen] = zip(*outcomes, strict=True)
+        try:
+            features = self.backbone.encode_image(batch.pixels).numpy()[: len(outcomes)]
+        except NotFinite as error:
+            name = work.rows.paths[min(batch.start + error.row, batch.stop - 1)]
+            raise InputError(f"{self.root / name}: {error}") from None
+        work.features[chosen] = np.where(work.outcomes[chosen, None] == REACHED, features, 0)
+        for row in (batch.start + np.flatnonzero(work.outcomes[chosen])).tolist():
+            self.reasons[work.rows.paths[row]] = work.reasons[row]
+
+    def _store(self, work: _Work) -> None:
+        """Add a shard to the cache, without images that could not be reached: they are tried again the next time."""
+        kept = np.flatnonzero(work.outcomes != UNREACHED)
+        if len(kept):
+            reasons = [work.reasons[row] for row in kept.tolist()]
+            failed = (work.outcomes[kept] == FAILED).astype(np.uint8)
+            self.cache.add(work.name, work.rows.select(kept), work.features[kept], failed, reasons)
+        self._drop(work)
+
+    def _drop(self, work: _Work) -> None:
+        self._in_hand.remove(work)
+        work.claim.release()

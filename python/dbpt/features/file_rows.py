@@ -1,4 +1,4 @@
-"""The files of a list as the disk has them now, each with an id: of size, time and path, or of its content."""
+"""The files of a list as the disk has them now, each with an id of its size, time and path."""
 
 from __future__ import annotations
 
@@ -15,31 +15,22 @@ from numpy.typing import NDArray
 
 from dbpt.data.archives import find_member
 from dbpt.errors import InputError
-from dbpt.features.images import UnreadableImage, decoding_threads, open_with_stamp
+from dbpt.features.images import UnreadableImage, decoding_threads
 from dbpt.files.disk import reason_of
 
-BLOCK = 1 << 20
 TASK_FILES = 1024
 _SIZE_AND_TIME, _TWO_WORDS = struct.Struct("<qq"), struct.Struct("<QQ")
 
 
 @dataclass(frozen=True, eq=False)
 class FileRows:
-    """N files below one root.
-
-    Attributes:
-        paths: (N,) relative to the root.
-        sizes: (N,) int64, bytes.
-        mtimes_ns: (N,) int64, nanoseconds since 1970.
-        ids: (N, 2) uint64, 16 bytes of BLAKE2b of size, time and path, or of the content.
-        errors: by row, why a file is not there or is none. Its size, time and id are 0.
-    """
+    """N files, with paths relative to one root. Rows with ``errors`` have size, time and id 0."""
 
     paths: Sequence[str]
-    sizes: NDArray[np.int64]
-    mtimes_ns: NDArray[np.int64]
-    ids: NDArray[np.uint64]
-    errors: dict[int, str]
+    sizes: NDArray[np.int64]  # bytes
+    mtimes_ns: NDArray[np.int64]  # since 1970
+    ids: NDArray[np.uint64]  # (N, 2), 16 bytes of BLAKE2b of size, time and path
+    errors: dict[int, str]  # by row, why a file is not there or is none
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -50,20 +41,16 @@ class FileRows:
         return FileRows(paths, self.sizes[rows], self.mtimes_ns[rows], self.ids[rows], {})
 
 
-def look_up_files(root: Path, paths: Sequence[str], *, by_content: bool = False) -> FileRows:
-    """Look up each of ``paths`` below ``root``, inside archives too; ``by_content`` reads every file.
-
-    In threads, because a network disk takes its time to answer.
-    """
+def look_up_files(root: Path, paths: Sequence[str]) -> FileRows:
+    """Look up each of ``paths`` below ``root``, inside archives too; in threads, because network disks are slow."""
     n = len(paths)
     found = FileRows(paths, np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros((n, 2), np.uint64), {})
 
     def look(first: int) -> None:
         for row in range(first, min(first + TASK_FILES, n)):
             try:
-                path = os.path.join(root, paths[row])  # noqa: PTH118 (once an image)
-                size, mtime_ns = _size_and_time(path)
-                found.ids[row] = _content_id(Path(path)) if by_content else _id(paths[row], size, mtime_ns)
+                size, mtime_ns = _size_and_time(os.path.join(root, paths[row]))  # noqa: PTH118 (once an image)
+                found.ids[row] = _id(paths[row], size, mtime_ns)
                 found.sizes[row], found.mtimes_ns[row] = size, mtime_ns
             except (OSError, InputError, UnreadableImage) as error:
                 found.errors[row] = reason_of(error)
@@ -95,12 +82,3 @@ def _size_and_time(path: str) -> tuple[int, int]:
 
 def _id(path: str, size: int, mtime_ns: int) -> tuple[int, int]:
     return _TWO_WORDS.unpack(blake2b(_SIZE_AND_TIME.pack(size, mtime_ns) + os.fsencode(path), digest_size=16).digest())
-
-
-def _content_id(path: Path) -> tuple[int, int]:
-    digest = blake2b(digest_size=16)
-    opened, _ = open_with_stamp(path)
-    with opened as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return _TWO_WORDS.unpack(digest.digest())

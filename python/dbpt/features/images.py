@@ -41,19 +41,23 @@ class UnreadableImage(ValueError):
         super().__init__(one_line(reason))
 
 
+class UnreachableImage(UnreadableImage):
+    """The system could not read the file, which may pass; its content isn't known."""
+
+
 def open_image(path: Path) -> Image.Image:
-    """Decode an image file completely. Raises `UnreadableImage` with the reason. For one thread; see `read_image`."""
+    """Decode an image file in a single thread; see `read_image`."""
     with pillow_warnings():
         return read_image(path)
 
 
 def read_image(path: Path, *, size_and_mtime: tuple[int, int] | None = None) -> Image.Image:
-    """Decode an image file completely, with ``size_and_mtime`` only if it still has them.
+    """Decode an image file completely; refuse it if it no longer has ``size_and_mtime``, where they are given.
 
     Raises `UnreadableImage` with the reason, whatever it is. Run it within `pillow_warnings`, which threads share.
     """
     with _one_reason():
-        opened, found = open_with_stamp(path)
+        opened, found = _open_with_stamp(path)
         with opened as file:
             if size_and_mtime not in (None, found):
                 raise UnreachableImage("changed while it was being read")
@@ -61,12 +65,9 @@ def read_image(path: Path, *, size_and_mtime: tuple[int, int] | None = None) -> 
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """Return width and height from the header; the rest is not decoded, and may be damaged.
-
-    Raises `UnreadableImage` with the reason. Run it within `pillow_warnings`, which threads share.
-    """
+    """Return width and height from the header, with the errors and needs of `read_image`; the rest may be damaged."""
     with _one_reason():
-        opened, _ = open_with_stamp(path)
+        opened, _ = _open_with_stamp(path)
         with opened as file:
             return _identified(file).size
 
@@ -78,14 +79,10 @@ def read_crop(
     *,
     size_and_mtime: tuple[int, int] | None = None,
 ) -> NDArray[np.uint8]:
-    """Read and ``crop`` an image, into ``out`` if it is given; one that can't be cropped is `UnreadableImage` too."""
+    """Read and ``crop`` an image, into ``out`` if given; one that can't be cropped is `UnreadableImage` too."""
     image = read_image(path, size_and_mtime=size_and_mtime)
     with _one_reason():
         return crop(image, out)
-
-
-class UnreachableImage(UnreadableImage):
-    """The system could not read the file, which may pass; its content isn't known."""
 
 
 @contextmanager
@@ -105,8 +102,8 @@ def _one_reason() -> Iterator[None]:
         raise UnreadableImage(" ".join(str(error).split()) or type(error).__name__) from None
 
 
-def open_with_stamp(path: Path) -> tuple[BinaryIO, tuple[int, int]]:
-    """Open a regular file for reading, also within an archive; returns it with its size and modification time."""
+def _open_with_stamp(path: Path) -> tuple[BinaryIO, tuple[int, int]]:
+    """Open a regular file, also within an archive; return it with its size and modification time."""
     try:
         file = open_regular(path)
     except NotADirectoryError:
@@ -122,9 +119,9 @@ def open_with_stamp(path: Path) -> tuple[BinaryIO, tuple[int, int]]:
 
 @contextmanager
 def decoding_threads(workers: int | None = None) -> Iterator[ThreadPoolExecutor]:
-    """Yield threads that decode images; at the end, tasks that have not begun are dropped.
+    """Yield threads that decode images, by default this rank's part of the processors, at most 16.
 
-    By default as many as this process's part of the processors, which it shares with other ranks; at most 16.
+    At the end, tasks that have not begun are dropped.
     """
     own = max(1, available_cpus() // local_size())
     pool = ThreadPoolExecutor(workers or min(16, own), thread_name_prefix="dbpt-decode")
@@ -136,15 +133,20 @@ def decoding_threads(workers: int | None = None) -> Iterator[ThreadPoolExecutor]
 
 @_one_reason()
 def decode_image(file: BinaryIO) -> Image.Image:
-    """Decode an open image file completely, to a mode that Pillow can resize and turn into RGB.
-
-    Raises `UnreadableImage` with the reason. Run it within `pillow_warnings`, which threads share.
-    """
+    """Decode an open file as `read_image` does, to a mode that Pillow can resize and turn into RGB."""
     image = _identified(file)
     if image.format in ("JPEG", "MPO"):
         _check_scans(file, image.width * image.height)
     image.load()
-    return _plain_mode(image)
+    if image.mode.startswith("I"):
+        pixels = np.asarray(image)
+        if pixels.min() >= 0 and pixels.max() <= 0xFFFF:
+            return Image.fromarray((pixels >> 8).astype(np.uint8))
+    if image.mode not in MODES:
+        raise UnreadableImage(f"pixels of mode {image.mode}, whose range isn't known; save it as 8-bit RGB")
+    if image.mode == "P":
+        image.info.pop("transparency", None)  # the transform drops alpha anyway, and Pillow warns about this form of it
+    return image
 
 
 def _identified(file: BinaryIO) -> Image.Image:
@@ -152,8 +154,19 @@ def _identified(file: BinaryIO) -> Image.Image:
     try:
         image = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError:
-        raise UnreadableImage(_unidentified(file)) from None
-    _check_size(image.width, image.height)
+        file.seek(0)
+        start = file.read(12)
+        if not start:
+            raise UnreadableImage("the file is empty") from None
+        if start.startswith(MAGICS):
+            raise UnreadableImage("the image's header is damaged") from None
+        reason = f"not a JPEG, PNG, WebP, BMP, GIF or TIFF image (begins with {start!r})"
+        raise UnreadableImage(reason) from None
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise UnreadableImage(f"{width}×{height} is more than {MAX_PIXELS // 10**6} megapixels")
+    if min(width, height) < 1 or max(width, height) > MAX_ASPECT * min(width, height):
+        raise UnreadableImage(f"{width}×{height} is thinner than 1:{MAX_ASPECT}")
     return image
 
 
@@ -166,13 +179,6 @@ def pillow_warnings() -> Iterator[None]:
         yield
 
 
-def _check_size(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise UnreadableImage(f"{width}×{height} is more than {MAX_PIXELS // 10**6} megapixels")
-    if min(width, height) < 1 or max(width, height) > MAX_ASPECT * min(width, height):
-        raise UnreadableImage(f"{width}×{height} is thinner than 1:{MAX_ASPECT}")
-
-
 def _check_scans(file: BinaryIO, pixels: int) -> None:
     """Refuse an image that would decode for minutes, during which Python handles no signal."""
     place, scans = file.tell(), 0
@@ -182,25 +188,3 @@ def _check_scans(file: BinaryIO, pixels: int) -> None:
     file.seek(place)
     if scans * pixels > MAX_SCANNED:
         raise UnreadableImage(f"{scans} scans of {pixels / 1e6:.0f} megapixels; save it as a plain JPEG")
-
-
-def _unidentified(file: BinaryIO) -> str:
-    file.seek(0)
-    start = file.read(12)
-    if not start:
-        return "the file is empty"
-    if start.startswith(MAGICS):
-        return "the image's header is damaged"
-    return f"not a JPEG, PNG, WebP, BMP, GIF or TIFF image (begins with {start!r})"
-
-
-def _plain_mode(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        pixels = np.asarray(image)
-        if pixels.min() >= 0 and pixels.max() <= 0xFFFF:
-            return Image.fromarray((pixels >> 8).astype(np.uint8))
-    if image.mode not in MODES:
-        raise UnreadableImage(f"pixels of mode {image.mode}, whose range isn't known; save it as 8-bit RGB")
-    if image.mode == "P":
-        image.info.pop("transparency", None)  # the transform drops alpha anyway, and Pillow warns about this form of it
-    return image

@@ -30,8 +30,6 @@ ATTEMPTS = 10
 NUMBERS = 4 * ATTEMPTS + 1
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
-Box = tuple[int, int, int, int]
-
 
 @contextmanager
 def live_images(backbone: Backbone, root: Path, paths: Sequence[str], *, seed: int) -> Iterator[LiveImages]:
@@ -41,7 +39,7 @@ def live_images(backbone: Backbone, root: Path, paths: Sequence[str], *, seed: i
 
 
 class LiveImages:
-    """The N images of a split as features that differ at each draw. Made by `live_images`."""
+    """The N images of a split as features that differ at each draw; made by `live_images`."""
 
     def __init__(
         self, backbone: Backbone, root: Path, paths: Sequence[str], seed: int, pool: ThreadPoolExecutor
@@ -53,26 +51,19 @@ class LiveImages:
         self.mean, self.std = (np.array(preprocess[key], dtype=np.float32)[:, None, None] for key in ("mean", "std"))
 
     def features(self, rows: NDArray[np.int64], *, epoch: int, first_draw: int) -> torch.Tensor:
-        """Return (B, D) float32, L2-normalised, on the backbone's device: B ``rows``, draws from ``first_draw`` on.
-
-        Raises `InputError` for an image that could be read before and cannot any more.
-        """
+        """Return (B, D) float32, L2-normalised, on the backbone's device: B ``rows``, draws from ``first_draw`` on."""
         if not len(rows):  # of a last batch that is smaller than the number of ranks; some towers refuse an empty one
             return torch.zeros(0, self.backbone.embed_dim, device=self.backbone.device)
-        starts = range(0, len(rows), IMAGES_A_PASS)
-        parts = [
-            self._encode(rows[start : start + IMAGES_A_PASS], epoch=epoch, first_draw=first_draw + start)
-            for start in starts
-        ]
+        numbers = [draw_numbers(self.seed, epoch, first_draw + i) for i in range(len(rows))]
+        parts = []
+        for start in range(0, len(rows), IMAGES_A_PASS):
+            chosen = rows[start : start + IMAGES_A_PASS].tolist()
+            pixels = np.empty((len(chosen), *self.shape), dtype=np.float32)
+            for i, drawn in enumerate(self.pool.map(self._pixels, chosen, numbers[start:])):
+                pixels[i] = drawn
+            parts.append(self.backbone.encode_image(pixels))
         # made anew by cat: what was made in inference mode cannot take part in a gradient
         return torch.cat(parts).to(self.backbone.device)
-
-    def _encode(self, rows: NDArray[np.int64], *, epoch: int, first_draw: int) -> torch.Tensor:
-        pixels = np.empty((len(rows), *self.shape), dtype=np.float32)
-        numbers = [draw_numbers(self.seed, epoch, first_draw + i) for i in range(len(rows))]
-        for i, drawn in enumerate(self.pool.map(self._pixels, rows.tolist(), numbers)):
-            pixels[i] = drawn
-        return self.backbone.encode_image(pixels)
 
     def _pixels(self, row: int, numbers: NDArray[np.float64]) -> NDArray[np.float32]:
         path = self.root / self.paths[row]
@@ -82,9 +73,6 @@ class LiveImages:
             raise InputError(
                 f"{path}: could be read when training began, now it can't ({error}); put it back, and --resume"
             ) from None
-        return self._augment(image, numbers)  # it was in the cache, so what fails here is not the image's fault
-
-    def _augment(self, image: Image.Image, numbers: NDArray[np.float64]) -> NDArray[np.float32]:
         _, height, width = self.shape
         cropped = image.convert("RGB").crop(crop_box(image.width, image.height, numbers[1:]))
         resized = np.asarray(cropped.resize((width, height), self.resampling), dtype=np.float32)
@@ -102,7 +90,7 @@ def draw_numbers(seed: int, epoch: int, draw: int) -> NDArray[np.float64]:
     return numbers
 
 
-def crop_box(width: int, height: int, numbers: NDArray[np.float64]) -> Box:
+def crop_box(width: int, height: int, numbers: NDArray[np.float64]) -> tuple[int, int, int, int]:
     """Return (left, top, right, bottom) of a random crop from 40 ``numbers`` in [0, 1), by torchvision's procedure.
 
     After ten attempts that did not fit it is the largest crop in the middle with a permitted aspect.

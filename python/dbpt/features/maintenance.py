@@ -6,29 +6,29 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dbpt.errors import InputError, one_line
-from dbpt.features.cache import FeatureCache, claim_files, leftovers, lock_files, size_of
-from dbpt.features.manifest import (
+from dbpt.features.cache import claim_files, leftovers, lock_files, size_of
+from dbpt.features.cache_files import (
     FOLDER_NAME,
     MANIFEST,
     STORED_AS,
+    DamagedShard,
     Manifest,
-    OtherVersion,
+    OlderVersion,
+    Shard,
     ShardEntry,
-    differences,
-    flat,
     folder_name,
     read_manifest,
 )
-from dbpt.features.shards import DamagedShard, Shard
 from dbpt.files.disk import file_sha256, reason_of
 from dbpt.files.lock import OwnedLock
 
@@ -42,12 +42,10 @@ COPIES = {  # folders beside ``features`` into which data sets are written, and 
 
 @dataclass(frozen=True)
 class CacheInfo:
-    """One cache: the features of one encoder and root.
+    """One cache, of ``bytes`` in all its files, ``written`` last at that second since 1970.
 
-    manifest: its ``manifest.json``; None where that cannot be read, and ``problem`` says why.
-    is_outdated: whether it is of an older version of dbpt, which nothing reads any more.
-    bytes: of all its files.
-    written: when something was last stored, in seconds since 1970.
+    ``manifest`` is None where it cannot be read, and ``problem`` says why; an ``is_outdated`` cache is of an older
+    version of dbpt, and nothing reads it any more.
     """
 
     folder: Path
@@ -61,38 +59,34 @@ class CacheInfo:
         lines = [f"{self.folder}: {self.bytes / 1e6:.1f} MB, written {date.fromtimestamp(self.written)}"]
         if self.manifest is None:
             return "\n".join([*lines, f"  {self.problem}"])
-        fields = {"root": self.manifest.root or "any, by content", **flat(self.manifest.encoder)}
-        fields["images"] = f"{self.rows} ({self.failed} failed)"
+        fields = {"root": self.manifest.root, **_flat(self.manifest.encoder)}
+        shards = self.manifest.shards
+        fields["images"] = f"{sum(one.rows for one in shards)} ({sum(one.failed for one in shards)} failed)"
         lines += [one_line(f"  {name}: {value}") for name, value in fields.items()]
         return "\n".join(lines)
 
-    @property
-    def rows(self) -> int:
-        """Images it has features of, or knows to be unreadable."""
-        return sum(entry.rows for entry in self.manifest.shards) if self.manifest else 0
 
-    @property
-    def failed(self) -> int:
-        """Images that are unreadable."""
-        return sum(entry.failed for entry in self.manifest.shards) if self.manifest else 0
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested fields under dotted names."""
+    fields: dict[str, Any] = {}
+    for name, item in value.items():
+        fields |= _flat(item, f"{prefix}{name}.") if isinstance(item, Mapping) else {prefix + name: item}
+    return fields
 
 
 def list_caches(cache_dir: str | Path) -> list[CacheInfo]:
-    """Return the feature caches of a folder. Raises `InputError` if there is no such folder."""
+    """Return the feature caches of a folder. Raises `InputError` if there is none."""
     return [_info(folder) for folder in _folders(cache_dir)]
 
 
 def verify_cache(cache_dir: str | Path) -> list[str]:
-    """Check every byte of the feature caches; return the problems, a line each with the way out.
-
-    Raises `InputError` if there is no such folder.
-    """
+    """Return the problems of the feature caches, of which every byte is checked: a line each, with the way out."""
     return [problem for folder in _folders(cache_dir) for problem in _problems(folder)]
 
 
 @dataclass(frozen=True)
 class Pruned:
-    """A file or folder that was deleted, or would be: why, and how many bytes it has."""
+    """A file or folder of so many bytes that was deleted, or would be, and why."""
 
     path: Path
     why: str
@@ -108,13 +102,9 @@ def prune_caches(
     in caches and in copies of data sets beside ``cache_dir``. A cache that is being written stays, and so does one that
     can't be read, which may pass.
 
-    Args:
-        cache_dir: the folder of all feature caches.
-        unwritten_for_days: delete also caches in which nothing was stored for so many days.
-        dry_run: delete nothing, write nothing and take no lock; what is in use is then listed too.
-
-    Raises:
-        InputError: no such folder, or the system refuses.
+    With ``unwritten_for_days``, caches go in which nothing was stored for so long. A ``dry_run`` deletes and writes
+    nothing and takes no lock; it lists what is in use, too. Raises `InputError` if there is no such folder, or the
+    system refuses.
     """
     pruned: list[Pruned] = []
     for folder in [*_folders(cache_dir), *_begun_copies(Path(cache_dir).parent)]:
@@ -122,7 +112,10 @@ def prune_caches(
             with _unused(folder, dry_run) as unused:
                 found = list(_prunable(folder, unwritten_for_days)) if unused else []
                 for one in found if not dry_run else ():
-                    _delete(one.path)
+                    if one.path.is_dir() and not one.path.is_symlink():
+                        shutil.rmtree(one.path)
+                    else:
+                        one.path.unlink(missing_ok=True)
         except OSError as error:
             raise InputError(f"{folder}: cannot be pruned: {reason_of(error)}") from None
         except RecursionError:
@@ -149,19 +142,15 @@ def _prunable(folder: Path, unwritten_for_days: float | None) -> Iterator[Pruned
             yield Pruned(file, "left by a process that was stopped", size_of(file) or 0)
 
 
-def _is_gone(root: str | None) -> bool:
+def _is_gone(root: str) -> bool:
     """Return whether a folder is missing from one that has others; a disk that is not mounted leaves an empty one."""
-    if root is None:
-        return False
     path = Path(root)
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        above = next(parent for parent in path.parents if os.path.lexists(parent))
-        with suppress(OSError):
+    with suppress(OSError):  # what the system can't say now is not gone
+        try:
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            above = next(parent for parent in path.parents if os.path.lexists(parent))
             return above.is_dir() and any(above.iterdir())
-    except OSError:  # what the system can't say now is not gone
-        pass
     return False
 
 
@@ -176,13 +165,6 @@ def _begun_copies(cache_root: Path) -> list[Path]:
     return sorted(path for path in found if not path.is_symlink() and _size(path / "lock") is not None)
 
 
-def _delete(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
 @contextmanager
 def _unused(folder: Path, dry_run: bool) -> Iterator[bool]:
     """Hold the locks of a folder; yield whether nobody else has one of them."""
@@ -192,22 +174,6 @@ def _unused(folder: Path, dry_run: bool) -> Iterator[bool]:
     finally:
         for lock in locks:
             lock.release()
-
-
-def nearest_cache(cache: FeatureCache) -> str:
-    """Return how the most similar cache differs from ``cache``, which is empty; "" if there is none.
-
-    Similar caches have the same root, or one that is gone: it may have been moved to this one.
-    """
-    folder, wanted = cache.folder.parent, cache.manifest
-    found: list[list[str]] = []
-    for other in _folders(folder) if os.path.isdir(folder) else ():  # noqa: PTH112 (as in _folders)
-        with suppress(InputError):
-            manifest = read_manifest(other)
-            if manifest is not None and (manifest.root == wanted.root or _is_gone(manifest.root)):
-                found.append(differences(wanted, manifest))
-    found.sort(key=len)
-    return ", ".join(found[0]) if found else ""
 
 
 def _folders(cache_dir: str | Path) -> list[Path]:
@@ -235,7 +201,7 @@ def _info(folder: Path) -> CacheInfo:
         manifest = read_manifest(folder)
         problem = "" if manifest else NO_MANIFEST
     except InputError as error:
-        problem, is_outdated = str(error), isinstance(error, OtherVersion) and error.is_older
+        problem, is_outdated = str(error), isinstance(error, OlderVersion)
     return CacheInfo(folder, manifest, problem, is_outdated, size, written)
 
 
@@ -277,4 +243,4 @@ def _shard_problem(folder: Path, manifest: Manifest, entry: ShardEntry) -> str |
     failed = np.count_nonzero(shard.tensor("failed"))
     if failed != entry.failed:
         return f"{failed} images failed, {entry.failed} in the manifest"
-    return shard.problem(by_content=manifest.root is None)
+    return shard.problem()

@@ -104,9 +104,6 @@ class FitConfig:
         None, "folder for cached features, demo data and saved data sets [default: ~/.cache/dbpt]", identity=False
     )
     embed_batch_size: int = _backbone(128, "images per forward pass of the image tower", low=1, high=4096)
-    by_content: bool = _backbone(
-        False, "identify cached images by content (reads every file) instead of by path, size and time"
-    )
     features: str = _backbone(
         "cached",
         "features for training: cached (computed once), or live (from random crops and flips in every step)",

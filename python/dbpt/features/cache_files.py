@@ -1,0 +1,197 @@
+"""The files in the folder of a feature cache: ``manifest.json``, and shards named after the digest of their row ids.
+
+The manifest says whose features these are, and which shards exist, with checksums. A shard is a .safetensors file:
+
+features   (n, D) float32 or float16, rows of length 1; zeros where the image failed
+row_ids    (n, 2) uint64, see file_rows.py
+paths      NUL-separated bytes, as the file system has them
+sizes      (n,) int64
+mtimes_ns  (n,) int64
+failed     (n,) uint8: 1 where the file holds no image that can be used
+reasons    NUL-separated UTF-8, empty where the image did not fail
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from dbpt.errors import InputError
+from dbpt.features.file_rows import FileRows, ids_of
+from dbpt.files.disk import open_regular, reason_of, write_atomically
+from dbpt.files.typed_json import Limits, typed
+
+NORM_TOLERANCE = 1e-2
+SCHEMA_VERSION = 3
+MANIFEST = "manifest.json"
+MAX_BYTES = 1 << 29
+FOLDER_NAME = re.compile(r"[0-9a-f]{20}")
+SHARD_NAME = re.compile(r"[0-9a-f]{32}\.safetensors")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+HALF: np.dtype[Any] = np.dtype(np.float16)
+STORED_AS = {"float32": np.dtype(np.float32), "bf16": HALF, "fp16": HALF}  # by the precision of the tower
+
+
+@dataclass(frozen=True, order=True)
+class ShardEntry:
+    """A shard: its file's name, rows, how many of them failed, bytes and checksum."""
+
+    name: str
+    rows: Annotated[int, Limits(1, 1 << 32)]
+    failed: Annotated[int, Limits(0)]
+    bytes: Annotated[int, Limits(1, 1 << 48)]
+    sha256: str
+
+    def __post_init__(self) -> None:
+        if not SHARD_NAME.fullmatch(self.name) or not SHA256.fullmatch(self.sha256) or self.failed > self.rows:
+            raise InputError(f"shard {self.name!r}, {self.failed} of {self.rows} failed, sha256 {self.sha256!r}")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The content of the file.
+
+    ``encoder`` is what the bytes of a feature depend on (`Backbone.encoder_key`), ``root`` the folder that paths are
+    relative to, ``embed_dim`` D. Shards are stored sorted by name, so that it doesn't matter which was finished first.
+    """
+
+    encoder: dict[str, Any]
+    root: str
+    embed_dim: Annotated[int, Limits(1, 1 << 32)]
+    shards: tuple[ShardEntry, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.encoder.get("dtype") not in list(STORED_AS):
+            raise InputError("encoder has no known dtype")
+        if "\0" in self.root:
+            raise InputError(f"root is {self.root!r}")
+        if len({entry.name for entry in self.shards}) != len(self.shards):
+            raise InputError("a shard is listed twice")
+
+
+def folder_name(encoder: Mapping[str, Any], root: str) -> str:
+    """Return the name of the folder that holds the features of an encoder and a root."""
+    key = {"schema_version": SCHEMA_VERSION, "encoder": dict(encoder), "root": root}
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest of a folder as `write_atomically` does."""
+    content = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(manifest)}
+    content["shards"] = sorted(content["shards"], key=lambda entry: entry["name"])
+    write_atomically(folder / MANIFEST, json.dumps(content, indent=1) + "\n")
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """Read the manifest of a folder and check every value; return None if there is none. Raises `InputError`."""
+    file = folder / MANIFEST
+    try:
+        with open_regular(file, follow=False) as opened:
+            content = json.loads(opened.read(MAX_BYTES))
+        version = content.pop("schema_version")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise InputError(
+            f"{file}: cannot be read: {reason_of(error)}; make it readable, or choose another cache folder"
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {reason_of(error)}"[:160]
+        raise InputError(f"{file}: damaged manifest ({reason}); delete {folder}") from None
+    if version != SCHEMA_VERSION:
+        is_older = isinstance(version, int) and version < SCHEMA_VERSION
+        raise (OlderVersion if is_older else InputError)(
+            f"{file}: schema version {version!r:.200}, this version reads {SCHEMA_VERSION}; delete {folder}"
+        )
+    return typed(content, Manifest, file, f"delete {folder}")
+
+
+class OlderVersion(InputError):
+    """The manifest has a schema version that this version of dbpt has replaced."""
+
+
+class DamagedShard(ValueError):
+    """A shard whose content is not what was written; the message is the reason."""
+
+
+def shard_name(ids: NDArray[np.uint64]) -> str:
+    """Return the file name of the shard of the rows ``ids`` (n, 2)."""
+    return hashlib.sha256(ids.astype("<u8").tobytes()).hexdigest()[:32] + ".safetensors"
+
+
+def shard_bytes(rows: FileRows, features: NDArray[Any], failed: NDArray[np.uint8], reasons: Sequence[str]) -> bytes:
+    """Serialise n rows and their features (n, D)."""
+    texts = "\0".join(reason.replace("\0", "?") for reason in reasons)
+    return save(
+        {
+            "features": np.ascontiguousarray(features),
+            "row_ids": rows.ids,
+            "paths": np.frombuffer(os.fsencode("\0".join(rows.paths)), dtype=np.uint8),
+            "sizes": rows.sizes,
+            "mtimes_ns": rows.mtimes_ns,
+            "failed": failed,
+            "reasons": np.frombuffer(texts.encode("utf-8", "surrogateescape"), dtype=np.uint8),
+        }
+    )
+
+
+class Shard:
+    """A shard, read tensor by tensor. Raises `OSError` if it can't be, `DamagedShard` for names, types and shapes."""
+
+    def __init__(self, file: Path, num_rows: int, embed_dim: int, dtype: np.dtype[Any]) -> None:
+        self.num_rows = num_rows
+        expected: dict[str, tuple[str, list[int] | None]] = {
+            "features": ("F16" if dtype == np.float16 else "F32", [num_rows, embed_dim]),
+            "row_ids": ("U64", [num_rows, 2]),
+            "sizes": ("I64", [num_rows]),
+            "mtimes_ns": ("I64", [num_rows]),
+            "failed": ("U8", [num_rows]),
+            "paths": ("U8", None),
+            "reasons": ("U8", None),
+        }
+        open_regular(file, follow=False).close()  # refuses links and pipes, and gives the system's reason
+        try:
+            opened: Any = safe_open(file, "np")
+            for name, (kind, shape) in expected.items():
+                found = opened.get_slice(name)
+                if found.get_dtype() != kind or shape not in (None, found.get_shape()):
+                    raise DamagedShard(f"{name} is {found.get_dtype()} {found.get_shape()}, expected {kind} {shape}")
+        except SafetensorError as error:
+            raise DamagedShard(" ".join(str(error).split())[:120]) from None
+        self._file = opened
+
+    def tensor(self, name: str) -> NDArray[Any]:
+        """Return one of the tensors in the table of this file."""
+        found: NDArray[Any] = self._file.get_tensor(name)
+        return found
+
+    @property
+    def reasons(self) -> list[str]:
+        """Return the reasons, one for each row."""
+        return self.tensor("reasons").tobytes().decode("utf-8", "surrogateescape").split("\0")
+
+    def problem(self) -> str | None:
+        """Return what is wrong with the content, or None; reads all of it."""
+        paths = [os.fsdecode(name) for name in self.tensor("paths").tobytes().split(b"\0")]
+        if len(paths) != self.num_rows or len(self.reasons) != self.num_rows:
+            return f"{self.num_rows} rows, but another number of paths or reasons"
+        ids = ids_of(paths, self.tensor("sizes"), self.tensor("mtimes_ns"))
+        if not np.array_equal(self.tensor("row_ids"), ids):
+            return "row ids that are not those of the files"
+        norms = np.linalg.norm(self.tensor("features").astype(np.float64), axis=1)
+        wrong = np.flatnonzero(~(np.abs(norms - (self.tensor("failed") == 0)) <= NORM_TOLERANCE))
+        if len(wrong):
+            return f"the features of {paths[wrong[0]]} have length {norms[wrong[0]]:g} instead of 1"
+        return None
