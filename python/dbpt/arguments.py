@@ -1,7 +1,5 @@
 """Checks of arguments that several modules share: each returns the value in its final type, or raises `InputError`."""
 
-from __future__ import annotations
-
 import operator
 import os
 from typing import Any

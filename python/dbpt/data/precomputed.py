@@ -5,8 +5,6 @@ A ``.npy`` or ``.safetensors`` file has a row for each row of the data set. The 
 a row is. Files are mapped into memory, and nothing is unpickled.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import warnings

@@ -1,7 +1,5 @@
 """The figures of ``metrics.json`` and how they follow from predictions and pseudo attributes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -11,8 +11,6 @@ features from a shard. Row ids need no check: with a wrong one the file is not f
 link in such a folder is followed.
 """
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import os

@@ -4,8 +4,6 @@ The result is what `PIL.Image.open` would give to open_clip's transform, so that
 rotation, the first frame of animations, alpha dropped. Only 16-bit grey, which Pillow would turn white, becomes 8-bit.
 """
 
-from __future__ import annotations
-
 import os
 import warnings
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Look after the feature caches of a folder: list them, check every byte, delete what nobody can ask for any more."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

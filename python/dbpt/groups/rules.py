@@ -1,7 +1,5 @@
 """Two rules for group weights, dbpt's own and Group DRO, and the bounds that both keep."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Soft membership: a sample of class y is in each group (y, a) to the share that the posterior gives a."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -3,8 +3,6 @@
 arXiv 2204.02937, by the procedure of the authors' code, but on CLIP's frozen features. scikit-learn fits the layer.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Method "kmeans": one cluster for each attribute; a row gets the nearest centre in row-centred logits."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from dbpt._core import assign_nearest, kmeans

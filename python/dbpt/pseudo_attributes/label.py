@@ -1,7 +1,5 @@
 """`label_attributes`: check the arguments, run the chosen method."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 from warnings import warn

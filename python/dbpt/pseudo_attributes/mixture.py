@@ -5,8 +5,6 @@ them, changes no share. The EM for prior shift (Saerens, Latinne and Decaestecke
 logits, so it mistakes a threshold that is off for an attribute that is rare; docs/pseudo_attributes.md compares both.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

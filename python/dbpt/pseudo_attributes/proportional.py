@@ -1,7 +1,5 @@
 """Method "proportional": the largest logit after an offset for each attribute, so that each gets its share of rows."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

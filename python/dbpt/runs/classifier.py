@@ -1,7 +1,5 @@
 """The finished classifier of a run: features to logits by what the head learnt, and the same with its backbone."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

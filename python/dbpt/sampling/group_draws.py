@@ -1,7 +1,5 @@
 """What both samplers of groups share: which rows are drawn, how many of each group, and new shares for them."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`GroupSampler`: row numbers such that each group gets its share of the epoch."""
 
-from __future__ import annotations
-
 from collections.abc import Sized
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Which rows are in which group, from integers of any type, and what becomes of rows whose group is unknown."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The optimizer of a head: how it is built, its learning-rate schedule, its state as tensors for a checkpoint."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 

@@ -3,8 +3,6 @@
 Nothing here imports torch, and nothing outside this folder knows that a data set was drawn.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 from pathlib import Path

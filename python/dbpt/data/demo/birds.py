@@ -1,7 +1,5 @@
 """The world of demo-waterbirds: a bird of the land or of the water, before land or before water."""
 
-from __future__ import annotations
-
 import numpy as np
 from PIL import Image
 

@@ -3,8 +3,6 @@
 A `Face` is what the annotation can say; `draw_face` is the picture of it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -4,8 +4,6 @@ Training has the group shares of the original data sets; in validation and test 
 class, as in Waterbirds.
 """
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The world of demo-metashift: a dog or a cat, outdoors or indoors."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

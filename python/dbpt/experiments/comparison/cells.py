@@ -5,8 +5,6 @@ The file, ``cells/NAME.safetensors``, is written whole, when the cell is finishe
 ``classifier.``, and in its metadata the fingerprint of all that determines it, and figures as JSON.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

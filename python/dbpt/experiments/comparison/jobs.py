@@ -4,8 +4,6 @@ If a cell fails with an `InputError`, such as a diverged loss, the others go on.
 only the parent sees Ctrl-C. (An executor of the standard library stops when one process dies.)
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

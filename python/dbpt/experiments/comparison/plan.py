@@ -3,8 +3,6 @@
 Nothing here reads data or imports torch, so that a bad plan is refused at once.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """From the results of the cells to the numbers of a comparison: the content of ``compare.json``, which tables print."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev

@@ -1,7 +1,5 @@
 """The table of a comparison for a terminal, as CSV, Markdown and LaTeX, with the notes that say how to read it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 
