@@ -16,8 +16,8 @@ from PIL import Image
 
 from dbpt import InputError
 from dbpt.human_check.design import Design, Stratum, read_design, write_design
+from dbpt.human_check.drawing import label_page
 from dbpt.human_check.judging import COLUMNS, read_answers
-from dbpt.human_check.page import label_page
 
 NASTY = ('<b>"land"</b> & sea', "</script><script>alert(1)</script>", 'comma, "quote"')
 PATHS = ('a "quoted", name.png', "</script>.png", "ünï.png", "b.png", "c.png", "d.png")

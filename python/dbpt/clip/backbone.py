@@ -22,26 +22,15 @@ DAMAGED = "its weights are damaged; get them again"
 
 @dataclass(frozen=True, repr=False)
 class Backbone:
-    """A frozen open_clip model, ready to encode: in float32, but for an image tower held in half precision.
+    """A frozen open_clip model, ready to encode: in float32, but for an image tower held in half precision."""
 
-    Attributes:
-        model: the open_clip module, in eval mode, every parameter with ``requires_grad`` False.
-        tokenizer: ``list[str]`` to token ids (P, context_length) int64; longer texts are cut.
-        preprocess: ``PIL.Image`` to (3, H, W) float32, exactly open_clip's inference transform; its `crop` gives
-            (H, W, 3) uint8 instead.
-        device: where `model` lives.
-        embed_dim: D, the width of the features.
-        spec: JSON from which `load_backbone_from_spec` rebuilds the same backbone.
-        logit_scale, logit_bias: logits are scale * cosine + bias; the scale is already exponentiated.
-    """
-
-    model: torch.nn.Module
-    tokenizer: Tokenizer
-    preprocess: Preprocessing
+    model: torch.nn.Module  # in eval mode, every parameter with ``requires_grad`` False
+    tokenizer: Tokenizer  # to ids (P, context_length) int64; longer texts are cut
+    preprocess: Preprocessing  # ``PIL.Image`` to (3, H, W) float32; its `crop` gives (H, W, 3) uint8 instead
     device: torch.device
-    embed_dim: int
-    spec: dict[str, Any]
-    logit_scale: float
+    embed_dim: int  # D, the width of the features
+    spec: dict[str, Any]  # JSON from which `load_backbone_from_spec` rebuilds the same backbone
+    logit_scale: float  # already exponentiated: logits are scale * cosine + bias
     logit_bias: float | None
 
     def __repr__(self) -> str:

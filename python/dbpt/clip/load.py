@@ -41,8 +41,6 @@ def load_backbone(
         tokenizer: a local ``tokenizer.json`` or a folder that holds one, instead of the model's own.
         device: a torch device, or `auto`: a GPU where there is one.
         image_precision: of the image tower: float32, bf16, or fp16 for GPUs alone.
-
-    Raises `InputError` for anything that isn't there, isn't known, or doesn't fit.
     """
     where = _device(device)
     if image_precision == "fp16" and where.type == "cpu":  # (a run made with it can be loaded there)
@@ -57,12 +55,8 @@ def load_backbone_from_spec(
 
     The tokenizer is loaded and checked when text is first encoded; images need none.
 
-    Args:
-        spec: `Backbone.spec` as read back from JSON.
-        device: as for `load_backbone`.
-        weights: where the weights file is now, if it has moved; its digest must be that of the spec.
-
-    Raises `InputError` if a file is gone or changed, a published tag gives other weights, or the schema is unknown.
+    ``weights`` is where the weights file is now, if it has moved; its digest must be that of the spec. Raises
+    `InputError` if a file is gone or changed, a published tag gives other weights, or the schema is unknown.
     """
     version = spec.get("schema_version")
     if version != SPEC_SCHEMA_VERSION:

@@ -47,10 +47,7 @@ def new_spec(
 
 
 def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read the config and preprocessing of a model config file, as `load_backbone` describes it.
-
-    Or an ``open_clip_config.json``, with ``model_cfg`` and ``preprocess_cfg`` (default: open_clip's).
-    """
+    """Read config and preprocessing from a file as `load_backbone` describes it, or an ``open_clip_config.json``."""
     content = read_json(path, "model config")
     if "model_cfg" in content:
         config, given, default = content["model_cfg"], content.get("preprocess_cfg", {}), default_preprocess()

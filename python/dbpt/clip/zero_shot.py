@@ -27,15 +27,12 @@ def zero_shot_logits(
     They are exp(logit_scale) times cosine, plus the model's bias if it has one.
 
     Args:
-        backbone: the model that the features are of.
         features: (N, D) floats, rows of length 1, from `embed_images`.
         texts: P sentences. Those of a data set's attributes, with `owners`, are ``*dataset.words.attribute_texts()``.
         owners: (P,) the name that each sentence belongs to, integers from 0 to K-1; by default each sentence is a name.
         combine: how several sentences of one name are combined. "embeddings": the cosine with the normalised mean of
             their text features (Radford et al., 2021, section 3.1.4). "logits": the mean of their logits, which is
             smaller the more they differ.
-
-    Raises `InputError` for a wrong argument or a sentence that doesn't fit into the text tower.
     """
     features_ND = arguments.array("features", features)
     if features_ND.ndim != 2 or features_ND.shape[1] != backbone.embed_dim or features_ND.dtype.kind != "f":

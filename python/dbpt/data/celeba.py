@@ -100,8 +100,7 @@ IMAGE_NAME = re.compile(r"[0-9]{6}\.(jpg|png)")
 def read_celeba(root: Path, request: DataRequest) -> Dataset:
     """Read the attribute and the partition list, or one table that merges them, and find the image folder.
 
-    The target is 1 where it is present. The 2^k combinations of k spurious attributes are numbered as binary numbers
-    whose first digit is the first attribute.
+    The 2^k combinations of k spurious attributes are binary numbers whose first digit is the first attribute.
     """
     target = TARGET if request.celeba_target is None else request.celeba_target
     attributes = SPURIOUS if request.celeba_attributes is None else request.celeba_attributes

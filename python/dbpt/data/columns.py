@@ -103,10 +103,7 @@ class Columns:
         return self.names[row] if self.names else f"{self.path} {self.unit} {self.lines[row]}"
 
     def decode(self, column: str, code: Callable[[str], int | None], expected: Sequence[str]) -> NDArray[np.int64]:
-        """Return the (N,) int64 codes of a column; ``code`` gets each distinct value and returns None if it is invalid.
-
-        Raises `InputError` with the line and value of the first invalid one, and the ``expected`` ones.
-        """
+        """Return the (N,) int64 codes of a column; ``code`` gets each distinct value, returns None for a wrong one."""
         values = self.values[column]
         codes = {value: code(value.strip()) for value in set(values)}
         bad = {value for value, number in codes.items() if number is None}
@@ -133,8 +130,7 @@ class Columns:
 def cell_text(value: object) -> str | None:
     """Return the cell of a typed table (JSON, Parquet) as a CSV would have it; None for a value that is no cell.
 
-    True and false are 1 and 0, null and NaN are empty. Lists, objects, bytes, infinite numbers, and text that no file
-    name or report can hold (a NUL, half of a surrogate pair) are no cells.
+    True and false are 1 and 0, null and NaN are empty. Text that no file can hold (a NUL, a surrogate) is no cell.
     """
     if isinstance(value, str):
         is_storable = value.isprintable() or not any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value)

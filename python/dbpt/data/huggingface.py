@@ -40,9 +40,8 @@ def is_saved_dataset(folder: Path) -> bool:
 def read_saved_dataset(folder: Path, request: DataRequest) -> Dataset:
     """Read the labels, attributes and splits of a saved data set.
 
-    The folder is a DatasetDict with the splits train, val (valid, validation) and test, or a Dataset, with a column of
-    splits or all of one. Without names in ``request``, those of a ClassLabel that rows have are taken, in its order.
-    The images are the column of feature Image, unless ``path`` says which of several.
+    Without names in ``request``, those of a ClassLabel that rows have are taken, in its order. The images are the
+    column of feature Image, unless ``path`` says which of several.
     """
     splits, named, names = _load(folder), request.columns, request.column_names
     image = _image_column_name(folder, splits, named.get("path"))
@@ -178,10 +177,7 @@ def _image_paths(folder: Path, split: "datasets.Dataset", image: str) -> Iterato
 
 
 def _split_code(folder: Path, name: str, split: "datasets.Dataset") -> int:
-    """Return the split's place in a DatasetDict, or what a Dataset calls itself (``"train[:10%]"`` is of train).
-
-    Without a name, or under one that says nothing (all, train+test), it may be trained on.
-    """
+    """Return the split that a DatasetDict, or a Dataset itself, names (``"train[:10%]"``); else it is for training."""
     in_dict = folder.name if is_there(folder.parent / DICT) else ""
     names = (name, str(split.split).partition("[")[0], in_dict)
     return next((SPLIT_FOLDERS[name.lower()] for name in names if name.lower() in SPLIT_FOLDERS), 0)

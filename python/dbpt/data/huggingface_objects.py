@@ -34,8 +34,7 @@ def path_of(
 ) -> str:
     """Return a name or path as it is, or the folder of an object's copy, which is written unless it is there.
 
-    The copy is known by the fingerprints of datasets, and by size and time of images that are files. Raises
-    `InputError` for another object, a streamed one, an image that is no local file, or a disk that refuses.
+    The copy is known by the fingerprints of datasets, and by size and time of images that are files.
     """
     if isinstance(data, str | os.PathLike):
         return str(data)

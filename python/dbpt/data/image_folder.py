@@ -21,8 +21,7 @@ ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 def read_image_folder(folder: Path, request: DataRequest) -> Dataset:
     """List the images; folder names are the labels, rows are in the order of split and path.
 
-    The folder holds folders of splits (train; val, valid or validation; test) with the class folders in them, or class
-    folders, whose images are all of split train. Hidden entries are passed over.
+    Without folders of splits (`SPLIT_FOLDERS`), all images are of split train. Hidden entries are passed over.
     """
     paths: list[str] = []
     labels: list[str] = []

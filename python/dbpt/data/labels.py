@@ -105,10 +105,7 @@ def _attribute_codes(
 def _names_and_codes(
     values: Set[str], vocabulary: Vocabulary | None
 ) -> tuple[Vocabulary, dict[str, int], Sequence[str]]:
-    """Return the vocabulary of a column (the given one, or its values), the index of each valid value, and the names.
-
-    Given names may also be named by the integers that index them.
-    """
+    """Return a column's vocabulary (the given one, or its values), the index of each valid value, and the names."""
     integers = {value: number for value in values if (number := _integer(value)) is not None}
     are_integers = len(integers) == len(values)
     if vocabulary is None:
@@ -124,10 +121,7 @@ def _names_and_codes(
 
 
 def _values(columns: Columns, column: str, vocabulary: Vocabulary | None) -> set[str]:
-    """Return the distinct values without missing ones: empty cells and, where all others are numbers, NaN.
-
-    Raises `InputError` for one with a line break or other control character.
-    """
+    """Return the distinct values without missing ones: empty cells and, where all others are numbers, NaN."""
     values = set(map(str.strip, set(columns.values[column])))
     missing = {value for value in values if value.lower() in ("", "nan")}
     if not all(map(NUMBER.fullmatch, values - missing)):

@@ -65,8 +65,7 @@ def load_dataset(
         classes: names and wordings in index order, as many as a benchmark has; for a table, the names that its labels
             use, or labels are integers 0..C-1. None takes the data set's own words, here and in the next three.
         attributes: the same for the spurious attribute.
-        templates: sentences with one ``{}`` for classes.
-        attribute_templates: the same for attributes.
+        templates, attribute_templates: sentences with one ``{}`` for classes, and for attributes.
         celeba_target: the attribute of CelebA that is the class; None is ``"Blond_Hair"``.
         celeba_attributes: CelebA's spurious attributes, whose combinations are numbered as binary numbers with the
             first attribute in front; None is ``["Male"]``.

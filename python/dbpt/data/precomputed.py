@@ -33,8 +33,7 @@ def read_precomputed_features(path: Path, dataset: Dataset, embed_dim: int, mode
     """Return (N, D) float32 features in the order of ``dataset``, each row divided by its length.
 
     ``path`` is a file, float16 to float64, whose row i is row i of ``dataset``, or a folder of clip-retrieval, whose
-    rows are found by their image paths. Only ``embed_dim``, their width, can tell whether the features are those of
-    ``model``. Raises `InputError` for anything that does not fit, and for a row with NaN or an infinity or only zeros.
+    rows are found by their image paths. Only their width can tell whether the features are those of ``model``.
     """
     if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
         folder = ClipRetrievalFolder(path)

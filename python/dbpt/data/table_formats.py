@@ -92,10 +92,7 @@ def separated_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int,
 def read_columns(
     path: Path, required: Sequence[str], optional: Sequence[str] = (), delimiter: str = ",", hint: str = ""
 ) -> Columns:
-    """Read the named columns of a delimited file with a header; other columns are ignored.
-
-    Raises `InputError` for a missing required column, a column twice, a row of another length, or no rows.
-    """
+    """Read the named columns of a delimited file with a header; other columns are ignored."""
     rows = separated_rows(path, read_text(path), delimiter)
     first_line, header = next(rows)
     header = [name.strip() for name in header]

@@ -14,9 +14,7 @@ COMMA_HINT = "; separate names by spaces, not commas"
 
 
 def parse_vocabulary(specs: Sequence[str], argument: str) -> Vocabulary:
-    """Read ``"name"`` or ``"name=wording|wording"`` entries; the position of an entry is its index.
-
-    Raises `InputError` as `check_vocabulary` does; ``argument`` is the user's name for the list (``"--classes"``).
+    """Read ``"name"`` or ``"name=wording|wording"`` entries in index order; errors name ``argument`` ("--classes").
 
     >>> parse_vocabulary(["land=land background|forest", "water"], "--attributes")
     {'land': ('land background', 'forest'), 'water': ('water',)}
@@ -34,10 +32,7 @@ def parse_vocabulary(specs: Sequence[str], argument: str) -> Vocabulary:
 
 
 def check_vocabulary(vocabulary: Mapping[str, Sequence[str]], argument: str) -> None:
-    """Refuse fewer than two names, empty names or wordings, a wording used twice, and control characters.
-
-    Raises `InputError`, which names ``argument`` and the entry.
-    """
+    """Refuse fewer than two names, empty or repeated wordings, and control characters; errors name ``argument``."""
     if len(vocabulary) < 2:
         name = next(iter(vocabulary), "")
         found = f"only {name!r}{COMMA_HINT if ',' in name else ''}" if vocabulary else "none"

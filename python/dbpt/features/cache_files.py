@@ -61,16 +61,12 @@ class ShardEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The content of the file.
+    """The content of the file."""
 
-    ``encoder`` is what the bytes of a feature depend on (`Backbone.encoder_key`), ``root`` the folder that paths are
-    relative to, ``embed_dim`` D. Shards are stored sorted by name, so that it doesn't matter which was finished first.
-    """
-
-    encoder: dict[str, Any]
-    root: str
+    encoder: dict[str, Any]  # `Backbone.encoder_key`
+    root: str  # the folder that paths are relative to
     embed_dim: Annotated[int, Limits(1, 1 << 32)]
-    shards: tuple[ShardEntry, ...] = ()
+    shards: tuple[ShardEntry, ...] = ()  # stored sorted by name: it doesn't matter which was finished first
 
     def __post_init__(self) -> None:
         if self.encoder.get("dtype") not in list(STORED_AS):

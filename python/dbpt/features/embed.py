@@ -52,19 +52,12 @@ class Failure:
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Features in the order of the paths asked for.
+    """Features in the order of the paths asked for."""
 
-    Attributes:
-        features: (N, D) float32, rows of length 1; zero where the image failed.
-        ok: (N,) bool, False where the image failed.
-        failures: the failed rows with their reasons.
-        recomputed: how many images this call decoded, the failed ones included; 0 on a warm cache.
-    """
-
-    features: NDArray[np.float32]
-    ok: NDArray[np.bool_]
+    features: NDArray[np.float32]  # (N, D), rows of length 1; zero where the image failed
+    ok: NDArray[np.bool_]  # (N,), False where the image failed
     failures: tuple[Failure, ...]
-    recomputed: int
+    recomputed: int  # how many images this call decoded, the failed ones included; 0 on a warm cache
 
 
 def embed_images(
@@ -82,15 +75,11 @@ def embed_images(
     """Embed images with the frozen image tower, or take them from the cache.
 
     The cache holds features by encoder (`Backbone.encoder_key`) and root, and rows by path, size and modification time:
-    only new and changed images are computed. A second call gives the same bytes. Processes that embed into one cache at
-    the same time share the work.
+    only new and changed images are computed. Processes that embed into one cache at the same time share the work.
 
     Args:
-        backbone: the frozen model.
-        root: folder that `paths` are relative to.
-        paths: (N,) image files; a path may occur more than once.
+        paths: (N,) image files relative to ``root``; a path may occur more than once.
         cache_dir: folder of the feature cache, made if it isn't there.
-        batch_size: rows of every batch, the last one padded.
         num_workers: decoding threads; by default as many as this process has processors for itself, at most 16.
         max_failures: fraction of the images that may be unreadable; what was computed before is stored.
         progress: show a bar with rate and remaining time on standard error, if that is a terminal.
@@ -228,10 +217,7 @@ class _Batch:
 
 
 class EmbeddingPass:
-    """Compute the missing rows of ``found``, together with other processes that do the same.
-
-    Images that fail are added to ``reasons``, by path. It begins at a part, as `EmbeddedFiles.complete` says.
-    """
+    """Compute the missing rows of ``found``, beside other processes; failed images go into ``reasons``, by path."""
 
     def __init__(
         self, found: EmbeddedFiles, reasons: dict[str, str], bar: tqdm[Any], batch_size: int, begin: tuple[int, int]
@@ -270,10 +256,15 @@ class EmbeddingPass:
 
     def _decoded(self, shards: list[Rows], others: list[Rows], pool: ThreadPoolExecutor) -> Iterator[_Batch]:
         """Yield batches in order, decoded a few ahead of the model, also across shards."""
+        import torch
+
+        shape, on_gpu = (self.batch_size, *self.backbone.preprocess.size, 3), self.backbone.device.type == "cuda"
         waiting: deque[_Batch] = deque()
         for work in self._claimed(shards, others):
             for start in range(0, len(work.rows), self.batch_size):
-                stop, pixels = min(start + self.batch_size, len(work.rows)), self._empty_batch()
+                stop = min(start + self.batch_size, len(work.rows))
+                # a GPU can fetch from pinned memory by itself
+                pixels = torch.zeros(shape, dtype=torch.uint8, pin_memory=on_gpu).numpy()
                 tasks = [pool.submit(self._decode, work.rows, row, pixels[row - start]) for row in range(start, stop)]
                 waiting.append(_Batch(work, start, stop, pixels, tasks))
                 if len(waiting) > PREFETCHED_BATCHES:
@@ -300,14 +291,6 @@ class EmbeddingPass:
 
     def _claim(self, chosen: Rows) -> OwnedLock:
         return self.cache.claim(shard_name(self.files.ids[chosen]))
-
-    def _empty_batch(self) -> NDArray[np.uint8]:
-        import torch
-
-        shape, on_gpu = (self.batch_size, *self.backbone.preprocess.size, 3), self.backbone.device.type == "cuda"
-        # a GPU can fetch from pinned memory by itself
-        pixels: NDArray[np.uint8] = torch.zeros(shape, dtype=torch.uint8, pin_memory=on_gpu).numpy()
-        return pixels
 
     def _decode(self, rows: FileRows, row: int, place: NDArray[np.uint8]) -> tuple[int, str]:
         """Fill the place (H, W, 3) of a row; return the outcome, and why it failed."""

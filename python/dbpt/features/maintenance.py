@@ -40,18 +40,14 @@ COPIES = {  # folders beside ``features`` into which data sets are written, and 
 
 @dataclass(frozen=True)
 class CacheInfo:
-    """One cache, of ``bytes`` in all its files, ``written`` last at that second since 1970.
-
-    ``manifest`` is None where it cannot be read, and ``problem`` says why; an ``is_outdated`` cache is of an older
-    version of dbpt, and nothing reads it any more.
-    """
+    """One cache of features."""
 
     folder: Path
-    manifest: Manifest | None
-    problem: str
-    is_outdated: bool
-    bytes: int
-    written: float
+    manifest: Manifest | None  # None where it cannot be read
+    problem: str  # why it cannot
+    is_outdated: bool  # written by an older version of dbpt, and read by none any more
+    bytes: int  # in all its files
+    written: float  # seconds since 1970
 
     def __str__(self) -> str:
         lines = [f"{self.folder}: {self.bytes / 1e6:.1f} MB, written {date.fromtimestamp(self.written)}"]
@@ -96,13 +92,10 @@ def prune_caches(
 ) -> list[Pruned]:
     """Delete what nobody can ask for any more, and return what that was.
 
-    These are caches whose root is gone or that an older version of dbpt wrote, and what processes left when they died,
-    in caches and in copies of data sets beside ``cache_dir``. A cache that is being written stays, and so does one that
-    can't be read, which may pass.
-
-    With ``unwritten_for_days``, caches go in which nothing was stored for so long. A ``dry_run`` deletes and writes
-    nothing and takes no lock; it lists what is in use, too. Raises `InputError` if there is no such folder, or the
-    system refuses.
+    These are caches whose root is gone or that an older version of dbpt wrote, caches in which nothing was stored for
+    ``unwritten_for_days``, and what processes left when they died, also in copies of data sets beside ``cache_dir``. A
+    cache that is being written stays, and so does one that can't be read, which may pass. A ``dry_run`` deletes and
+    writes nothing and takes no lock; it lists what is in use, too. Raises `InputError` if the system refuses.
     """
     pruned: list[Pruned] = []
     for folder in [*_folders(cache_dir), *_begun_copies(Path(cache_dir).parent)]:

@@ -21,15 +21,12 @@ class PromptHead(Head):
     class's context in each.
 
     Args:
-        backbone, classes: the text tower, and the C class names with their wordings.
         n_ctx, seed: how many context vectors start as N(0, 0.02^2), drawn from the seed.
         class_specific_context: a context for each class, (C, n_ctx, d): CoOp's CSC.
-        class_position: the place of the wording, see `prompt_token_ids`.
+        class_position: see `prompt_token_ids`.
         ctx_init: words whose token embeddings the context starts as, instead of ``n_ctx``.
         text_precision: of the text tower's weights, float32 or bf16.
         text_memory_mb: limit for the text tower's activations in a step; more classes go through it in chunks.
-
-    Raises `InputError` if a wording does not fit beside the context, or ``ctx_init`` has no token.
     """
 
     def __init__(

@@ -23,18 +23,15 @@ WAY_OUT = "draw a new sample"
 
 @dataclass(frozen=True)
 class Stratum:
-    """Images of one class and one pseudo attribute (-1: none), all classified right or all wrong.
-
-    ``size`` of them are in the split, ``drawn`` in the sample; their confidence is from ``low`` to ``high``.
-    """
+    """Images of one class and one pseudo attribute (-1: none), all classified right or all wrong."""
 
     label: Count
     pseudo_attribute: Annotated[int, Limits(-1)]
     right: bool
-    low: Share
+    low: Share  # the least confidence
     high: Share
-    size: Annotated[int, Limits(1)]
-    drawn: Count
+    size: Annotated[int, Limits(1)]  # images in the split
+    drawn: Count  # images in the sample
 
 
 @dataclass(frozen=True, repr=False)

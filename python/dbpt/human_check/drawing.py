@@ -6,25 +6,33 @@ True attributes are left out: nothing that is drawn may depend on them.
 import os
 import shutil
 import tempfile
+from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
 from dbpt import arguments
+from dbpt._core import __version__
 from dbpt.data import SPLITS, Dataset
 from dbpt.errors import InputError, nearest
+from dbpt.features.images import UnreadableImage
 from dbpt.files.disk import check_can_create, write_atomically
 from dbpt.human_check.design import Design, Stratum, write_design
-from dbpt.human_check.page import first_three, label_page
 from dbpt.human_check.strata import allocate, draw, stratify
+from dbpt.report.summary import SPLIT_NAMES
+from dbpt.report.thumbnails import thumbnail
 from dbpt.settings.data import load_for_run
 
 if TYPE_CHECKING:
     from dbpt.experiments.stages import Log
     from dbpt.runs.classifier import Classifier
+
+PIXELS = 320
+MAX_BYTES = 18_000  # so that 200 pictures, in base64, stay under 5 MB
 
 
 def draw_label_sample(
@@ -47,16 +55,14 @@ def draw_label_sample(
     page does not show what the run thinks of them. True attributes are not looked at.
 
     Args:
-        run: the run folder.
         out: the folder to create: ``index.html``, and ``sample.csv`` and ``design.json`` for `judge_labels`.
-        n, seed: how many images are drawn, all of the split if it has no more, and the seed of the draw.
+        n: how many images are drawn; all of the split if it has no more.
         split: ``train``, ``val`` or ``test``; by default test, or validation where there are no test images.
         data, root: the run's table and the folder of the images, if they have moved.
         weights, device, cache: as in `dbpt.evaluate`.
         log: gets one line of progress at a time.
 
-    Raises `InputError` as `dbpt.load` does; if ``out`` exists; for an unknown or empty split; if ``n`` is too small for
-    an image of each stratum; for images that have gone or become unreadable.
+    Raises `InputError` if ``out`` exists, if ``n`` is too small, or for images that have gone or become unreadable.
     """
     from dbpt.runs.run_folder import load
 
@@ -180,3 +186,46 @@ def _write(folder: Path, design: Design, root: Path) -> None:
     finally:
         if partial is not None:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def label_page(design: Design, root: Path) -> str:
+    """Return the page to label on, HTML without network, for the images of ``design``, with paths relative to ``root``.
+
+    Class, pseudo attribute and prediction are left out: they would lead the person. Raises `InputError` for images that
+    cannot be read, or whose names are not UTF-8, so that no CSV could name them.
+    """
+    loader = PackageLoader("dbpt.human_check", "")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("page.html.j2").render(
+        version=__version__,
+        dataset=design.dataset,
+        split=SPLIT_NAMES[design.split],
+        attributes=[(name, [] if wordings == (name,) else wordings) for name, wordings in design.attributes.items()],
+        pictures=_pictures(design, root),
+        sample={"id": design.sample, "attributes": list(design.attributes), "paths": design.paths},
+    )
+
+
+def _pictures(design: Design, root: Path) -> list[str]:
+    pictures: list[str] = []
+    unreadable: list[str] = []
+    for path in design.paths:
+        try:
+            path.encode()
+            picture = thumbnail(root / path, PIXELS, max_bytes=MAX_BYTES)
+        except UnicodeEncodeError:
+            unreadable.append(f"{path!r}: its name is not UTF-8")
+        except UnreadableImage as error:
+            unreadable.append(f"{path!r}: {error}")
+        else:
+            pictures.append("data:image/jpeg;base64," + b64encode(picture).decode("ascii"))
+    if unreadable:
+        raise InputError(f"images of the sample cannot be shown: {first_three(unreadable)}")
+    return pictures
+
+
+def first_three(failures: list[str]) -> str:
+    """Return the first three failures, and how many more there are."""
+    return "; ".join(failures[:3]) + (f" and {len(failures) - 3} more" if len(failures) > 3 else "")

@@ -32,18 +32,13 @@ Images = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class LabelledStrata:
-    """H strata, and what the labels say of them.
+    """H strata, of one class and pseudo attribute each, and what the labels say of them."""
 
-    sizes, labels, pseudo_attributes, right: (H,) int64. All images of a stratum have one class and one pseudo
-    attribute, -1 where the run left them unlabelled, and are all classified right or all wrong; right is 0 or 1.
-    counts: (H, A) int64, labelled images by attribute.
-    """
-
-    sizes: NDArray[np.int64]
-    labels: NDArray[np.int64]
-    pseudo_attributes: NDArray[np.int64]
-    right: NDArray[np.int64]
-    counts: NDArray[np.int64]
+    sizes: NDArray[np.int64]  # (H,)
+    labels: NDArray[np.int64]  # (H,) class index
+    pseudo_attributes: NDArray[np.int64]  # (H,), -1 where the run left them unlabelled
+    right: NDArray[np.int64]  # (H,) 1 where all images are classified right, 0 where all wrong
+    counts: NDArray[np.int64]  # (H, A) labelled images by attribute
     num_classes: int
 
     @property
@@ -89,18 +84,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Estimates:
-    """What `estimate` returns: figures of the split, and of each of the G groups.
-
-    ``precision`` is by pseudo-group; ``accuracy`` and ``images`` (an estimated number) by group as the person sees it.
-    ``worst_group`` is the first of the worst. Without a labelled image a group has only the estimated number.
-    """
+    """What `estimate` returns: figures of the split, and of each of the G groups as the person sees them."""
 
     pseudo_accuracy: Estimate
-    precision: tuple[Estimate, ...]
-    accuracy: tuple[Estimate, ...]
-    images: tuple[float, ...]
+    precision: tuple[Estimate, ...]  # by pseudo-group
+    accuracy: tuple[Estimate, ...]  # None without a labelled image
+    images: tuple[float, ...]  # an estimated number
     worst_group_accuracy: Estimate
-    worst_group: int
+    worst_group: int  # the first of the worst
 
 
 def estimate(strata: LabelledStrata, *, draws: int = DRAWS, seed: int = 0) -> Estimates:

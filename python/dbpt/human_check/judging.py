@@ -29,17 +29,12 @@ def judge_labels(folder: str | Path, labels: str | Path) -> dict[str, Any]:
     All figures are estimates for the whole split that was drawn from. The 95 % intervals say where the figure would be
     had all its images been labelled so; they do not speak of other images.
 
-    Args:
-        folder: what `draw_label_sample` wrote; ``judged.json`` is written there, in place of an earlier one.
-        labels: the CSV that the page exported.
-
-    Returns:
-        What ``judged.json`` holds. ``pseudo_accuracy``: of the pseudo attributes. ``average``: of the classifier.
-        ``by_pseudo`` and ``corrected``: worst-group accuracy over pseudo groups (of this split, exactly) and over
-        groups as the person sees them. ``groups``: for each, the pseudo-group with its precision, and the corrected
-        accuracy. An estimate is a dict of ``value``, ``low``, ``high``; None where no label speaks of it.
-
-    Raises `InputError` for a folder that is not a sample's or was changed, or labels that do not fit to it.
+    ``folder`` is what `draw_label_sample` wrote, ``labels`` the CSV that the page exported. Returns what is written
+    there as ``judged.json``. ``pseudo_accuracy``: of the pseudo attributes. ``average``: of the classifier.
+    ``by_pseudo`` and ``corrected``: worst-group accuracy over pseudo groups (of this split, exactly) and over groups as
+    the person sees them. ``groups``: for each, the pseudo-group with its precision, and the corrected accuracy. An
+    estimate is a dict of ``value``, ``low``, ``high``; None where no label speaks of it. Raises `InputError` for a
+    folder that is not a sample's or was changed, or labels that do not fit to it.
     """
     design = read_design(Path(folder))
     answers = read_answers(Path(labels), design)
@@ -62,7 +57,10 @@ def read_answers(path: Path, design: Design) -> NDArray[np.int64]:
     """
     header = read_text(path).lstrip("\r\n").splitlines()[0]
     separator = next((each for each in (";", "\t") if each in header), ",")
-    columns = _without_empty_lines(read_columns(path, COLUMNS, delimiter=separator))
+    table = read_columns(path, COLUMNS, delimiter=separator)
+    filled = [row for row, cells in enumerate(zip(*table.values.values(), strict=True)) if any(map(str.strip, cells))]
+    values = {name: [unmarked(column[row]) for row in filled] for name, column in table.values.items()}
+    columns = Columns(path, [table.lines[row] for row in filled], values)
     position = {name: i for i, name in enumerate(design.paths)}
     first: dict[str, int] = {}
     for row, (sample, name) in enumerate(zip(columns.values["sample"], columns.values["path"], strict=True)):
@@ -82,12 +80,6 @@ def read_answers(path: Path, design: Design) -> NDArray[np.int64]:
     answers = np.full(len(design.paths), NOT_ANSWERED, dtype=np.int64)
     answers[[position[name] for name in columns.values["path"]]] = attributes
     return answers
-
-
-def _without_empty_lines(columns: Columns) -> Columns:
-    rows = [row for row, cells in enumerate(zip(*columns.values.values(), strict=True)) if any(map(str.strip, cells))]
-    values = {name: [unmarked(column[row]) for row in rows] for name, column in columns.values.items()}
-    return Columns(columns.path, [columns.lines[row] for row in rows], values)
 
 
 def _described(design: Design, answers: NDArray[np.int64], strata: LabelledStrata) -> dict[str, Any]:

@@ -22,16 +22,12 @@ def stratify(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Cut each cell of which enough images will be drawn into bands of confidence.
 
-    ``cells`` (N,) are any integers that number pseudo-group and right or wrong; ``confidence`` is (N,).
-
-    Returns:
-        The stratum (N,) of each image, 0..H-1, by cell and rising confidence; and the score (H,) of each stratum, to
-        which the number of its drawn images is to be proportional: the root of its cell's doubt, shared among the
-        bands. The doubt is the sum over the images of √(e·(1 − e)) with e = 1 − confidence: their standard deviations
-        if confidence were true. The root is the power allocation of Bankier (1988), between Neyman's, which is best
-        for the whole and leaves small groups nothing, and equal shares.
-
-    Raises `InputError` if there are more cells than ``n``.
+    ``cells`` (N,) are any integers that number pseudo-group and right or wrong; ``confidence`` is (N,). Returns the
+    stratum (N,) of each image, 0..H-1, by cell and rising confidence; and the score (H,) of each stratum, to which the
+    number of its drawn images is to be proportional: the root of its cell's doubt, shared among the bands. The doubt is
+    the sum over the images of √(e·(1 − e)) with e = 1 − confidence: their standard deviations if confidence were true.
+    The root is the power allocation of Bankier (1988), between Neyman's, which is best for the whole and leaves small
+    groups nothing, and equal shares. Raises `InputError` if there are more cells than ``n``.
     """
     doubt = (1.0 - confidence.astype(np.float64)).clip(LEAST_DOUBT, 0.5)
     deviation = np.sqrt(doubt * (1.0 - doubt))

@@ -3,11 +3,8 @@
 A CoOp-style prompt is ``[SOS][ctx x n_ctx][class tokens][.][EOS]`` (Zhou et al., 2022):
 
 1. `layout` says where the context stands: token ids with placeholders where it goes.
-2. `build` picks the fastest path that is exact for the model. ``shared-prefix`` (in `shared_prefix`) takes causal
-   open_clip towers of plain attention blocks: positions after EOS are dropped, and what all prompts have in common at
-   their start runs once. ``general`` (in `tower`) takes everything else: the model's own ``encode_text`` with the
-   context written over the placeholders' embeddings. `build` also holds weights in bfloat16, and sends more prompts
-   than memory holds through the tower in chunks.
+2. `build` picks the fastest path that is exact for the model: ``shared-prefix`` (in `shared_prefix`) for causal
+   open_clip towers of plain attention blocks, ``general`` (in `tower`) for everything else.
 """
 
 from dbpt.clip.text_tower.build import build_text_tower, fit_text_tower, text_path

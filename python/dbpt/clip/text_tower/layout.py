@@ -19,14 +19,10 @@ _PROBES = ["a", "dog", "7", "the"]
 
 @dataclass(frozen=True)
 class PromptLayout:
-    """Token ids of P prompts and the place of the context vectors in them.
+    """Token ids of P prompts and the place of the context vectors in them."""
 
-    ids: (P, L) int64, placeholders where the context goes, padded as the tokenizer pads.
-    places: (P, L) int64, the context vector at each position, -1 for a token; vector j of context c is c * n_ctx + j.
-    """
-
-    ids: torch.Tensor
-    places: torch.Tensor
+    ids: torch.Tensor  # (P, L) int64, placeholders where the context goes, padded as the tokenizer pads
+    places: torch.Tensor  # (P, L) int64, -1 for a token; vector j of context c is c * n_ctx + j
     n_ctx: int
 
     def prompts(self, rows: list[int]) -> "PromptLayout":
@@ -51,7 +47,15 @@ def prompt_token_ids(
     """
     frame = _Frame(tokenizer)
     ids_PL = tokenizer([f"{wording}." for wording in wordings]).long().cpu()
-    _check_fit(frame, wordings, ids_PL, n_ctx)
+    n_used, wording = max(zip(frame.used(ids_PL), wordings, strict=True))
+    room = frame.length - n_used
+    if n_ctx > room:
+        way_out = f"at most {room} fit; lower n_ctx, or shorten ctx_init or the wording" if room else "shorten it"
+        raise InputError(
+            f"class wording {wording!r} takes {n_used} of the text tower's {frame.length} positions, with the full "
+            f"stop and the tokens that begin and end a text; beside it n_ctx = {n_ctx} context tokens don't fit: "
+            f"{way_out}"
+        )
     names = frame.contents(tokenizer(list(wordings)).long().cpu())
     before = {"end": n_ctx, "middle": n_ctx // 2, "front": 0}[class_position]
     placeholder = frame.placeholder(ids_PL)
@@ -116,15 +120,3 @@ class _Frame:
         if not len(found):
             raise InputError("the tokenizer knows no word of the class names: it belongs to another model")
         return int(found[0])
-
-
-def _check_fit(frame: _Frame, wordings: Sequence[str], ids_PL: torch.Tensor, n_ctx: int) -> None:
-    n_used, wording = max(zip(frame.used(ids_PL), wordings, strict=True))
-    room = frame.length - n_used
-    if n_ctx > room:
-        way_out = f"at most {room} fit; lower n_ctx, or shorten ctx_init or the wording" if room else "shorten it"
-        raise InputError(
-            f"class wording {wording!r} takes {n_used} of the text tower's {frame.length} positions, with the full "
-            f"stop and the tokens that begin and end a text; beside it n_ctx = {n_ctx} context tokens don't fit: "
-            f"{way_out}"
-        )

@@ -91,18 +91,15 @@ class SharedPrefixTower(TextTower):
             else:
                 q_Qd, kv_T2d = _queries_keys_values(block, x_Td, asking)
             found_Qd = packed_attention(q_Qd, kv_T2d, self.hidden_TK[asking], self.packing, block.attn.num_heads)
-            x_Td = _block_output(block, x_Td[asking], found_Qd)
-        return self._project(x_Td[self.unsort_P])
-
-    def _project(self, eos_Pd: torch.Tensor) -> torch.Tensor:
-        """Apply the final norm and the projection; (P, D) float32, of length 1."""
-        x = self.frozen.ln_final(eos_Pd)
+            x_Qd = x_Td[asking] + block.ls_1(block.attn.out_proj(found_Qd))
+            x_Td = x_Qd + block.ls_2(block.mlp(block.ln_2(x_Qd).to(block.mlp.c_fc.weight.dtype)))
+        features = self.frozen.ln_final(x_Td[self.unsort_P])
         projection = self.frozen.text_projection
         if isinstance(projection, nn.Linear):
-            x = projection(x.to(projection.weight.dtype))
+            features = projection(features.to(projection.weight.dtype))
         elif projection is not None:
-            x = x.to(projection.dtype) @ projection
-        return F.normalize(x.float(), dim=-1)
+            features = features.to(projection.dtype) @ projection
+        return F.normalize(features.float(), dim=-1)
 
 
 def _queries_keys_values(
@@ -113,13 +110,6 @@ def _queries_keys_values(
     normed = block.ln_1(x_Td).to(weight.dtype)
     kv_T2d = F.linear(normed, weight[width:], bias[width:])
     return F.linear(normed[asking], weight[:width], bias[:width]), kv_T2d
-
-
-def _block_output(block: ResidualAttentionBlock, x_Qd: torch.Tensor, attended_Qd: torch.Tensor) -> torch.Tensor:
-    x_Qd = x_Qd + block.ls_1(block.attn.out_proj(attended_Qd))
-    normed = block.ln_2(x_Qd).to(block.mlp.c_fc.weight.dtype)
-    mlp: torch.Tensor = block.ls_2(block.mlp(normed))
-    return x_Qd + mlp
 
 
 def _pool_type(model: nn.Module) -> str | None:

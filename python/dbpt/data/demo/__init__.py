@@ -26,12 +26,9 @@ def mini_clip_paths() -> tuple[Path, Path]:
 def write_demo(name: str, directory: str | Path, *, seed: int = 0) -> Path:
     """Draw a demo data set into a new folder, in the layout of the data set it is named after, and return the folder.
 
-    It gets 2,400 training, 600 validation and 1,200 test images of 64x64 pixels. Raises `InputError`.
-
-    Args:
-        name: "demo-waterbirds", "demo-celeba" or "demo-metashift".
-        directory: a folder that doesn't exist yet, or is empty. It only ever holds a whole data set.
-        seed: a non-negative integer; the same one draws the same bytes (on one version of Pillow).
+    It gets 2,400 training, 600 validation and 1,200 test images of 64x64 pixels. ``name`` is "demo-waterbirds",
+    "demo-celeba" or "demo-metashift"; ``directory`` doesn't exist yet, or is empty, and only ever holds a whole data
+    set. The same ``seed`` draws the same bytes (on one version of Pillow). Raises `InputError`.
     """
     return _write(name, Path(directory), seed, SPLIT_SIZES)
 

@@ -45,17 +45,13 @@ def _land(canvas: Canvas, rng: np.random.Generator, horizon: float) -> None:
     canvas.gradient(ground, mix(ground, (40, 45, 25), 0.35), horizon, 1.0)
     forest = rng.random() < 0.6
     for _ in range(int(rng.integers(5, 10) if forest else rng.integers(1, 4))):
-        _tree(canvas, rng, horizon)
+        x, top = float(rng.random()), horizon - float(rng.uniform(0.10, 0.35))
+        foot, width = horizon + float(rng.uniform(0.02, 0.12)), float(rng.uniform(0.015, 0.035))
+        canvas.box(x - width, top, x + width, foot, vary(rng, BARK))
+        canvas.ellipse(x, top, float(rng.uniform(0.08, 0.17)), float(rng.uniform(0.10, 0.18)), pick(rng, LEAVES))
     for _ in range(6):
         x, y = float(rng.random()), float(rng.uniform(horizon, 1.0))
         canvas.line(((x, y), (x + float(rng.normal(0, 0.02)), y - 0.06)), 0.012, pick(rng, LEAVES))
-
-
-def _tree(canvas: Canvas, rng: np.random.Generator, horizon: float) -> None:
-    x, top = float(rng.random()), horizon - float(rng.uniform(0.10, 0.35))
-    foot, width = horizon + float(rng.uniform(0.02, 0.12)), float(rng.uniform(0.015, 0.035))
-    canvas.box(x - width, top, x + width, foot, vary(rng, BARK))
-    canvas.ellipse(x, top, float(rng.uniform(0.08, 0.17)), float(rng.uniform(0.10, 0.18)), pick(rng, LEAVES))
 
 
 def _water(canvas: Canvas, rng: np.random.Generator, horizon: float) -> None:

@@ -65,7 +65,12 @@ def draw_face(rng: np.random.Generator, face: Face) -> Image.Image:
     hair = vary(rng, mix(HAIR[lower], HAIR[lower + 1], position - lower), 8.0)
     skin = pick(rng, SKIN, 10.0)
     width = 0.205 + (0.02 if face.male else 0.0) + float(rng.normal(0.0, 0.012))
-    _back_hair(canvas, face, hair, width)
+    shade = mix(hair, (0, 0, 0), 0.20)
+    canvas.ellipse(0.0, -0.06, width + 0.055, 0.28, shade)
+    if face.long_hair:
+        canvas.polygon(
+            ((-width - 0.05, -0.1), (width + 0.05, -0.1), (width + 0.09, 0.42), (-width - 0.09, 0.42)), shade
+        )
     _shoulders(canvas, rng, face, skin)
     canvas.ellipse(0.0, 0.0, width, 0.27, skin)
     if face.male:
@@ -73,15 +78,6 @@ def draw_face(rng: np.random.Generator, face: Face) -> Image.Image:
     _features(canvas, rng, face, skin, hair)
     _top_hair(canvas, rng, face, hair, width)
     return canvas.finish(rng, noise=9.0, light=LIGHT)
-
-
-def _back_hair(canvas: Canvas, face: Face, hair: Colour, width: float) -> None:
-    shade = mix(hair, (0, 0, 0), 0.20)
-    canvas.ellipse(0.0, -0.06, width + 0.055, 0.28, shade)
-    if face.long_hair:
-        canvas.polygon(
-            ((-width - 0.05, -0.1), (width + 0.05, -0.1), (width + 0.09, 0.42), (-width - 0.09, 0.42)), shade
-        )
 
 
 def _shoulders(canvas: Canvas, rng: np.random.Generator, face: Face, skin: Colour) -> None:

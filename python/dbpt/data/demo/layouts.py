@@ -113,10 +113,7 @@ def _celeba_attributes(face: Face) -> set[str]:
 
 
 def write_metashift(folder: Path, final: Path, rows: list[Row], seed: int) -> None:
-    """Write SubpopBench's folders and its `metadata_metashift.csv`, whose file names are absolute, as there.
-
-    The folder of an image says its class and attribute; its split stands in the table only.
-    """
+    """Write SubpopBench's folders and its `metadata_metashift.csv`, whose file names are absolute, as there."""
     table = []
     for row in rows:
         kind, place = ("dog", "cat")[row.label], ("outdoor", "indoor")[row.attribute]
