@@ -300,7 +300,6 @@ def take_own_gpu(device: str) -> bool:
 
 
 def _join(device: str) -> None:
-    """Make the default process group."""
     import torch.distributed as dist
 
     backend = "nccl" if take_own_gpu(device) else "gloo"
@@ -317,7 +316,6 @@ _joined = count()
 
 @cache
 def _store() -> Store:
-    """Return where the launched processes leave their addresses for each other."""
     from torch.distributed.rendezvous import rendezvous
 
     with reaching():

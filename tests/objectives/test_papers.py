@@ -260,7 +260,7 @@ def test_dfr_is_the_authors_procedure_by_scikit_learn(num_classes):
     labels = np.where(groups >= 0, groups // 2, draws.integers(0, num_classes, len(groups)))
     features = draws.normal(0, 1, (len(groups), 6)) * [1, 2, 3, 0.1, 1, 0] + np.eye(num_classes, 6)[labels]
     train = draws.normal(1, 2, (50, 6)) * [1, 1, 1, 1, 1, 0]
-    found = refit_layer(
+    (weights, bias), penalty = refit_layer(
         train.astype(np.float32), features.astype(np.float32), labels, groups, num_classes=num_classes, seed=5
     )
 
@@ -276,7 +276,7 @@ def test_dfr_is_the_authors_procedure_by_scikit_learn(num_classes):
         right = model.predict(scaler.transform(x[~half])) == y[~half]
         worst[c] = min(right[g[~half] == k].mean() for k in np.unique(g))
     best = max(worst, key=worst.__getitem__)
-    assert found.penalty == best
+    assert penalty == best
 
     scaler = StandardScaler().fit(train.astype(np.float32).astype(np.float64))
     models = [
@@ -285,7 +285,7 @@ def test_dfr_is_the_authors_procedure_by_scikit_learn(num_classes):
     ]
     coef = np.mean([[e.coef_[0] for e in model.estimators_] for model in models], axis=0)
     intercept = np.mean([[e.intercept_[0] for e in model.estimators_] for model in models], axis=0)
-    logits = x @ found.weights.T + found.bias
+    logits = x @ weights.T + bias
     expected = scaler.transform(x) @ coef.T + intercept
     if num_classes == 2:  # of two classes scikit-learn gives the second one's logit
         np.testing.assert_allclose(logits[:, 1] - logits[:, 0], expected[:, 0], atol=1e-9)

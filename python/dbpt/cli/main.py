@@ -98,7 +98,7 @@ def main(arguments: list[str] | None = None) -> None:
             stream.reconfigure(errors=RAW_OR_REPLACED)
     try:
         with warnings.catch_warnings(), _sigterm_interrupts():
-            warnings.showwarning = _show_warning
+            warnings.showwarning = lambda message, *_where, **_more: _say(f"warning: {message}")
             commands.main(arguments, prog_name="dbpt", standalone_mode=False)
         sys.stdout.flush()
     except InputError as error:
@@ -149,10 +149,6 @@ def _raw_or_replaced(error: UnicodeError) -> tuple[str | bytes, int]:
         return codecs.lookup_error("surrogateescape")(error)
     except UnicodeError:
         return codecs.lookup_error("replace")(error)
-
-
-def _show_warning(message: Warning | str, *_where: object, **_more: object) -> None:
-    _say(f"warning: {message}")
 
 
 def _leave(line: str, code: int) -> None:

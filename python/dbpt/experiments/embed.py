@@ -65,10 +65,7 @@ def embed(
     found = EmbeddedFiles(backbone, dataset.root, dataset.paths, folder, max_failures=config.max_failures)
     log(_state(found))
     recomputed = found.complete(
-        batch_size=config.embed_batch_size,
-        progress=progress,
-        first_shard=(launched_rank(), launched_size()),
-        log=log,
+        batch_size=config.embed_batch_size, progress=progress, first_shard=(launched_rank(), launched_size()), log=log
     )
     return EmbeddedImages(len(dataset), recomputed, found.failures(), found.cache.folder)
 

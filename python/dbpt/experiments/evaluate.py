@@ -45,7 +45,6 @@ def evaluate(
         root, columns, embeddings, device, cache, max_failures: as in `FitConfig`; without columns or embeddings, the
             run's are taken for the run's own data.
         average: as in `FitConfig`; None takes the run's. Shares are those of the run if ``data`` has no training rows.
-        log: gets one line of progress at a time.
 
     Returns the dict of ``metrics.json`` with one row, which has the metrics of each split (None for an empty one).
     Groups are over the true attributes if the data have them, otherwise over pseudo attributes. Raises `InputError` as

@@ -65,9 +65,7 @@ def fit(
             finished, for example because its loss diverged, may be given a lower ``lr``.
         overwrite: replace an existing run folder.
         log: gets one line of progress, or a warning, at a time.
-        settings: the fields of `FitConfig`, by name.
-
-    Raises `InputError`, one line, for anything the user can mend.
+        settings: the fields of `FitConfig`, by name. Anything in them that the user can mend raises `InputError`.
     """
     config, out = config_with_data(data, settings, log), Path(out)
     with joined_ranks(config.device) as ranks, ExitStack() as held:
@@ -82,11 +80,8 @@ def _fit_on(ranks: Ranks, config: FitConfig, out: Path, *, resume: bool, overwri
     experiment = _prepare_once(config, log, ranks)
     embedded = time.perf_counter()
     config = experiment.config
-    description = {
-        "dbpt_version": __version__,
-        "backbone": experiment.backbone.spec,
-        "words": asdict(experiment.dataset.words),
-    }
+    words = asdict(experiment.dataset.words)
+    description = {"dbpt_version": __version__, "backbone": experiment.backbone.spec, "words": words}
     ranks.from_first(lambda: RUN_FOLDER.start(out, description, config, resume=resume, overwrite=overwrite))
     objectives = dict.fromkeys(["erm", config.objective] if config.baselines else [config.objective])
     rows = [zero_shot_row(experiment)]

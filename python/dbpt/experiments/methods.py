@@ -136,7 +136,7 @@ def trained_row(
 def _refitted(experiment: Experiment, objective: Objective, rows: Rows) -> tuple[Trained, str]:
     """Return the layer of deep feature reweighting as a training of one epoch, and how it was found, for the log."""
     config = experiment.config
-    layer = refit_layer(
+    layer, penalty = refit_layer(
         experiment.features[experiment.rows("train")],
         rows.features,
         rows.labels,
@@ -144,7 +144,7 @@ def _refitted(experiment: Experiment, objective: Objective, rows: Rows) -> tuple
         num_classes=experiment.dataset.num_classes,
         seed=config.seed,
     )
-    weights, bias = (torch.from_numpy(array.astype(np.float32)) for array in (layer.weights, layer.bias))
+    weights, bias = (torch.from_numpy(array.astype(np.float32)) for array in layer)
     features, labels, groups = (torch.from_numpy(array) for array in (rows.features, rows.labels, rows.groups))
     logits = features @ weights.T + bias
     losses = F.cross_entropy(logits, labels, reduction="none")
@@ -159,7 +159,7 @@ def _refitted(experiment: Experiment, objective: Objective, rows: Rows) -> tuple
         val_wga=worst_group_accuracy(correct, rows.groups),
         val_average=float(correct.mean()),
     )
-    how = f"C = {layer.penalty:g} chosen on half of validation, {SUBSETS} balanced subsets averaged"
+    how = f"C = {penalty:g} chosen on half of validation, {SUBSETS} balanced subsets averaged"
     return Trained({"weights": weights, "bias": bias}, 1, [record], [(1, config.peak_lr)]), how
 
 
@@ -176,7 +176,6 @@ def build_head(experiment: Experiment) -> Head:
 
 
 def _live(experiment: Experiment) -> AbstractContextManager[LiveImages | None]:
-    """Return what computes features of augmented images at each step, or None for cached features."""
     if experiment.config.features == "cached":
         return nullcontext()
     dataset = experiment.dataset

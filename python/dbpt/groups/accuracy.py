@@ -38,9 +38,8 @@ class GroupMetrics:
     """What `group_metrics` returns. Fractions in 0..1; None means missing, which is never the same as 0.
 
     - ``n``: all rows, those of unknown attribute included; ``average``: accuracy over them.
-    - ``worst_group_accuracy``: the least accuracy of a non-empty group, ``worst_group`` its index (the first, if tied).
-      It is biased downward: among groups of like accuracy, chance alone makes one the worst.
-    - ``worst_group_low``, ``worst_group_high``: its 95 % interval, see `worst_group_interval`.
+    - ``worst_group_accuracy``: the least accuracy of a non-empty group, biased downward; ``worst_group``: its index,
+      the first if tied; ``worst_group_low``, ``worst_group_high``: its 95 % interval (`worst_group_interval`).
     - ``adjusted_average``: group accuracies weighted by training counts, which WILDS calls adjusted average accuracy;
       ``group_mean``: their unweighted mean.
     - ``gap``, ``adjusted_gap``: ``average`` and ``adjusted_average`` minus ``worst_group_accuracy``.
@@ -80,13 +79,11 @@ def group_metrics(
     ``predictions`` and ``labels`` are (N,) integers in 0..C, ``attributes`` (N,) integers in 0..A or -1 where unknown.
     Rows of unknown attribute count in ``average`` only. ``train_counts`` (G,) are the training rows of each group;
     groups that are empty here are dropped from the adjusted average and the other proportions scaled up to sum to one
-    (None if they are all zero). ``group_names`` (G,) are used in warnings.
+    (None if they are all zero). ``group_names`` (G,) are used in warnings. Raises `InputError`.
 
     >>> m = group_metrics([0, 0, 1, 0], [0, 0, 1, 1], [0, 1, 1, 0], num_classes=2, num_attributes=2)
     >>> m.average, m.worst_group_accuracy, m.worst_group, m.gap
     (0.75, 0.0, 2, 0.75)
-
-    Raises `InputError` for no rows, other shapes, values out of range, NaN, or negative training counts.
     """
     check_sizes(num_classes, num_attributes)
     predictions_N = checked_indices(predictions, "predictions", 0, num_classes)
@@ -95,7 +92,8 @@ def group_metrics(
     if predictions_N.size == 0:
         raise InputError("predictions has no rows; there is nothing to evaluate")
     num_groups = num_classes * num_attributes
-    names = _default_names(num_groups, num_attributes) if group_names is None else group_names
+    default_names = [f"{g} (class {g // num_attributes}, attribute {g % num_attributes})" for g in range(num_groups)]
+    names = default_names if group_names is None else group_names
     if len(names) != num_groups:
         raise InputError(f"group_names has {len(names)} names; expected {num_groups} (classes x attributes)")
 
@@ -131,10 +129,6 @@ def group_metrics(
     )
 
 
-def _default_names(num_groups: int, num_attributes: int) -> list[str]:
-    return [f"{g} (class {g // num_attributes}, attribute {g % num_attributes})" for g in range(num_groups)]
-
-
 def _warnings(groups: Sequence[GroupAccuracy], worst: int | None, names: Sequence[str], unknown: int) -> list[str]:
     warnings = [
         f"group {names[entry.group]}: no rows; missing from worst-group accuracy and group mean, not counted as 0"
@@ -157,10 +151,7 @@ def worst_group(correct: NDArray[np.int64], counts: NDArray[np.int64]) -> int | 
 
 
 def worst_group_accuracy(correct: NDArray[np.bool_], groups: NDArray[np.int64]) -> float | None:
-    """Return the least accuracy of a group that has rows, None if no row has a group.
-
-    ``correct`` is (N,) bool, which rows were classified rightly, ``groups`` (N,) int64 of the same rows, -1 unknown.
-    """
+    """Return the least accuracy of a group that has rows, None if no row has one; ``groups`` (N,) is -1 if unknown."""
     num_groups = int(groups.max(initial=-1)) + 1
     correct_G, counts_G = group_counts(groups[correct], num_groups), group_counts(groups, num_groups)
     worst = worst_group(correct_G, counts_G)
@@ -168,12 +159,7 @@ def worst_group_accuracy(correct: NDArray[np.bool_], groups: NDArray[np.int64]) 
 
 
 def pseudo_attribute_quality(
-    pseudo_attributes: ArrayLike,
-    attributes: ArrayLike,
-    labels: ArrayLike,
-    *,
-    num_classes: int,
-    num_attributes: int,
+    pseudo_attributes: ArrayLike, attributes: ArrayLike, labels: ArrayLike, *, num_classes: int, num_attributes: int
 ) -> dict[str, Any]:
     """Compare pseudo attributes with true attributes; return a dict fit for JSON.
 
@@ -181,13 +167,10 @@ def pseudo_attribute_quality(
     (with ``low``, ``high``) are over the rows where both are known, ``n_unlabelled`` counts those with a true but no
     pseudo attribute. ``confusion`` (A, A) counts the former by pseudo (row) and true attribute (column).
 
-    ``groups`` has an entry for each pseudo-group: of its ``n`` rows, ``n_right`` belong to it in
-    truth (``precision``); of the ``n_true`` rows that belong to it, those are the ones found (``recall``; an
-    unlabelled row is not found). Each has a Wilson 95 % interval (``precision_low`` and so on), None over no rows.
-    ``smallest_group`` is the index of the smallest non-empty pseudo-group, the first to be spoilt by wrong attributes:
-    a few strays from a large neighbour can be half of it. ``empty_groups`` are those that exist but were given no row.
-
-    Raises `InputError` for other shapes, values out of range or NaN.
+    ``groups`` has an entry for each pseudo-group: of its ``n`` rows, ``n_right`` belong to it in truth (``precision``);
+    ``recall`` is over the ``n_true`` rows that belong to it, unlabelled ones included. Each has a Wilson 95 % interval
+    (``precision_low`` and so on), None over no rows. ``smallest_group`` is the index of the smallest non-empty
+    pseudo-group; ``empty_groups`` are those that exist but were given no row. Raises `InputError`.
 
     >>> quality = pseudo_attribute_quality([0, 0, 1, 1], [0, 0, 1, 0], [0, 1, 0, 1], num_classes=2, num_attributes=2)
     >>> quality["accuracy"], quality["confusion"], quality["groups"][3]["precision"]

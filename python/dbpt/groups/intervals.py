@@ -20,8 +20,6 @@ def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[flo
     >>> low, high = wilson_interval(8, 10)
     >>> round(low, 4), round(high, 4)
     (0.4902, 0.9433)
-
-    Raises `InputError` unless 0 <= correct <= n, n >= 1 and 0 < confidence < 1.
     """
     if n < 1 or not 0 <= correct <= n:
         raise InputError(f"wilson_interval: {correct} right of {n} is no proportion; need 0 <= correct <= n, n >= 1")
@@ -46,23 +44,16 @@ def worst_group_interval(correct: ArrayLike, counts: ArrayLike) -> tuple[float, 
     """Return a 95 % confidence interval of worst-group accuracy, or None if no group has a row.
 
     ``correct`` and ``counts`` are (G,) integers: how many rows of each group are right, and how many there are. Groups
-    without rows are left out.
+    without rows are left out. Raises `InputError` unless 0 <= correct <= counts.
 
-    The interval is [min L_g, min U_g] of exact bounds of the groups (Clopper and Pearson, 1934): each L_g exceeds the
-    accuracy of its group with a probability of at most 0.025, each U_g falls below it with at most 0.025 / G. So the
-    interval covers in at least 95 of 100 samples, for any number, sizes and accuracies of the groups. Let group h be
-    truly the worst. min L_g can only be too high if L_h is. min U_g can only be too low if some U_g is below the
-    accuracy of its own group, since no group is worse than h; over G groups these probabilities add up to 0.025.
-
-    Wilson's bounds are narrower, but near 1 they are exceeded too often: the same interval of Wilson's at confidence
-    1 - 0.05 / G covers 88 % for eight groups of 30 that are 95 % right. A bootstrap of the minimum covers about half of
-    the time, because it repeats the downward bias that is in the figure already.
+    The interval is [min L_g, min U_g] of exact bounds (Clopper and Pearson, 1934): L_g misses with a probability of at
+    most 0.025, U_g with 0.025 / G. min L_g is too high only if the bound of the truly worst group is, min U_g too low
+    only if some U_g is below the accuracy of its own group. So it covers in at least 95 of 100 samples. Wilson's bounds
+    are exceeded too often near 1, and a bootstrap of the minimum repeats the downward bias that is in the figure.
 
     >>> low, high = worst_group_interval([90, 40], [100, 50])
     >>> round(low, 3), round(high, 3)
     (0.663, 0.91)
-
-    Raises `InputError` unless both are (G,) with 0 <= correct <= counts.
     """
     correct_G, counts_G = np.asarray(correct, dtype=np.int64), np.asarray(counts, dtype=np.int64)
     if correct_G.ndim != 1 or correct_G.shape != counts_G.shape or np.any((correct_G < 0) | (correct_G > counts_G)):
@@ -102,11 +93,10 @@ def worst_group_difference_interval(
     ``correct`` and ``baseline`` are (N,) bool, which images each of them has right; ``groups`` (N,) int64, -1 unknown.
     None if no image has a group. The interval asks whether other images would agree, with these very classifiers.
 
-    With accuracies a_k of the one and b_h of the other, the difference is min_k a_k - min_h b_h, which is
-    min_k max_h (a_k - b_h). Each a_k - b_h has bounds L_kh and U_kh, each of which misses with probability 0.025 / G.
-    The interval is [min_k max_h L_kh, max_h min_k U_kh]. It covers as `worst_group_interval` does. Let k be truly the
-    worst group of the one: the lower bound is too high only if some of this k's G bounds L_kh exceeds a_k - b_h. The
-    upper bound likewise. The sample never decides which group is the worst, which is where the bias comes from.
+    With accuracies a_k of the one and b_h of the other, the difference is min_k max_h (a_k - b_h). Each a_k - b_h has
+    bounds L_kh and U_kh, each of which misses with probability 0.025 / G. The interval is
+    [min_k max_h L_kh, max_h min_k U_kh], which is too high only if, for the truly worst group k of the one, one of the
+    G bounds L_kh exceeds a_k - b_h; the upper bound likewise. The sample never decides which group is the worst.
 
     The bounds are Newcombe's (1998, Statistics in Medicine 17): the root of the sum of Wilson's two squared margins for
     groups k and h of different images; for k = h less the correlation of the paired answers (his method 10).

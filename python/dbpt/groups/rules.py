@@ -69,8 +69,6 @@ class GroupWeights(GroupWeighting):
         max_weight: the largest weight of a sample, 1 (the mean of all) or above. The other groups get what the cap
             takes, in proportion. The effective sample size (Σ w)² / Σ w² is at least Σ N / max_weight.
 
-    Raises `InputError` that names a wrong argument, the value, and what was expected.
-
     Example:
         >>> weights = GroupWeights([90, 10], eta=1.0, momentum=0.0)
         >>> weights.observe([0, 0, 1, -1], [1.0, 0.5, 0.25, 0.5])
@@ -143,11 +141,8 @@ class GroupDRO(GroupWeighting):
     ``q_g ← q_g·exp(step_size·L̂_g)`` at each step, then q is divided by its sum; it starts uniform over the groups that
     have members. L̂_g is the sum of the group's observed losses, divided by the number of samples of the group that so
     many draws contain on average: an unbiased estimate of its mean loss, 0 where the batch lacks the group. With the
-    mean over the batch instead, a group would move by how often it is in a batch, and in small batches the rare group
-    with the largest loss would end with the smallest q. The paper and its code draw groups uniformly; say so by
-    ``shares="balanced"``. In batches with exactly these shares, and in a batch of all samples, L̂_g is the group's mean
-    loss. q is kept as logarithms, so no loss is too large, and a group whose q has become 0 comes back when its loss
-    grows.
+    mean over the batch, the rare group with the largest loss could end with the smallest q. The paper and its code draw
+    groups uniformly: ``shares="balanced"``. q is kept as logarithms, so that a q that has become 0 can grow again.
 
     q weighs the *mean losses of groups*: ``loss = Σ q_g·mean loss_g``. `group_weights` is what that means for one
     sample, ``w_g ∝ q_g / max(N_g, n₀)``, at most ``max_weight``, with Σ N_g·w_g = Σ N_g, for a mean over batches drawn
@@ -161,8 +156,6 @@ class GroupDRO(GroupWeighting):
         shares: what part of the observed samples each group is on average: "natural" (N_g / Σ N: batches of the
             training set as it is), "balanced" (equal shares of all groups with members) or (G,) numbers on any scale,
             above 0 for each group with members. They are not part of the state.
-
-    Raises `InputError` that names a wrong argument, the value, and what was expected.
 
     Example:
         >>> dro = GroupDRO([90, 10], step_size=1.0)
@@ -263,7 +256,6 @@ def _checked_shares(shares: str | ArrayLike, counts: NDArray[np.float64]) -> NDA
 
 
 def _check_field(name: str, values: NDArray[np.float64], valid: NDArray[np.bool_], expected: str) -> None:
-    """Refuse the first of the values (G,) that isn't valid."""
     bad = np.flatnonzero(~valid)
     if bad.size:
         raise InputError(f"{name}[{bad[0]}] is {values[bad[0]]}; expected {expected}")

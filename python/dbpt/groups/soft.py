@@ -28,8 +28,6 @@ def soft_counts(posterior: ArrayLike, labels: ArrayLike, num_classes: int) -> ND
         labels: (N,) class of each row, integers from 0 to C - 1.
         num_classes: C.
 
-    Raises `InputError` that names a wrong argument, the row, and what was expected.
-
     Example:
         >>> soft_counts([[0.75, 0.25], [0.5, 0.5], [float("nan")] * 2], [0, 0, 1], num_classes=2).tolist()
         [1.25, 0.75, 0.0, 0.0]

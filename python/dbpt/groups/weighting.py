@@ -236,7 +236,6 @@ def _numbers_of(state: Mapping[str, ArrayLike], name: str) -> NDArray[np.float64
 
 
 def _like(argument: object, weights: NDArray[np.float64]) -> torch.Tensor | NDArray[np.float64]:
-    """Return the weights as float32 on the device of ``argument`` if that is a tensor."""
     if not is_tensor(argument):
         return weights
     import torch

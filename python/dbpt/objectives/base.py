@@ -86,7 +86,6 @@ class Objective:
 
     def observe(self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor) -> None:
         """See a batch before its `loss` is asked for. ``per_sample_loss`` has no gradient."""
-        return
 
     def loss(
         self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor
@@ -135,7 +134,6 @@ class Objective:
 
     def load_state(self, state: dict[str, NDArray[Any]]) -> None:
         """Restore the state that `state` returned."""
-        return
 
 
 class Erm(Objective):

@@ -4,7 +4,6 @@ arXiv 2204.02937, by the procedure of the authors' code, but on CLIP's frozen fe
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -38,15 +37,6 @@ class Dfr(Objective):
     refits = True
 
 
-@dataclass(frozen=True)
-class RefittedLayer:
-    """logits = features @ weights.T + bias, with weights (C, D) and bias (C,) float64, and the penalty chosen."""
-
-    weights: NDArray[np.float64]
-    bias: NDArray[np.float64]
-    penalty: float
-
-
 def refit_layer(
     train_features: NDArray[np.float32],
     features: NDArray[np.float32],
@@ -55,11 +45,12 @@ def refit_layer(
     *,
     num_classes: int,
     seed: int,
-) -> RefittedLayer:
-    """Return the layer for validation rows with ``features`` (N, D), ``labels`` and ``groups`` (N,), -1 for unknown.
+) -> tuple[Layer, float]:
+    """Return weights (C, D) and bias (C,), and the penalty chosen, from ``features`` (N, D) of validation rows.
 
-    The means and deviations of ``train_features`` (M, D) standardise the last fits. Each class has a row of known
-    group, and some group has two. Raises `InputError` if scikit-learn is not installed.
+    ``labels`` and ``groups`` are (N,), -1 for an unknown group. The means and deviations of ``train_features`` (M, D)
+    standardise the last fits. Each class has a row of known group, and some group has two. Raises `InputError` if
+    scikit-learn is not installed.
     """
     known = groups >= 0
     features_ND, labels, groups = features[known].astype(np.float64), labels[known], groups[known]
@@ -72,7 +63,7 @@ def refit_layer(
     ]
     weights_CD = np.mean([weights for weights, _ in layers], axis=0) / scale_D
     bias_C = np.mean([bias for _, bias in layers], axis=0) - weights_CD @ mean_D
-    return RefittedLayer(weights_CD, bias_C, penalty)
+    return (weights_CD, bias_C), penalty
 
 
 def balanced_subsets(groups: NDArray[np.int64], seed: int, number: int) -> Iterator[NDArray[np.int64]]:
@@ -94,11 +85,7 @@ def import_scikit_learn() -> Any:
 
 
 def _best_penalty(
-    features_ND: NDArray[np.float64],
-    labels: NDArray[np.int64],
-    groups: NDArray[np.int64],
-    num_classes: int,
-    seed: int,
+    features_ND: NDArray[np.float64], labels: NDArray[np.int64], groups: NDArray[np.int64], num_classes: int, seed: int
 ) -> float:
     """Return the first of `PENALTIES` with the best worst-group accuracy on the half of the rows that is not fitted."""
     half = _half_of_each_group(groups, seed)

@@ -109,9 +109,8 @@ class Balanced(WeightingObjective):
 class Dbpt(WeightingObjective):
     """Debiased prompt tuning (arXiv 2503.08368): larger weights for groups that the model still predicts badly.
 
-    The weights follow target_g proportional to exp(eta * (1 - p_g)) / N_g by an EMA after each epoch. p_g is the mean
-    predicted probability of the true class over the epoch's rows of group g, each predicted when its batch came. With
-    ``eta`` = 0 the run is byte-equal to `Balanced`; the extra factor never exceeds e^eta.
+    The weights, of `dbpt.GroupWeights`, move after each epoch, by what its rows were predicted when their batch came.
+    With ``eta`` = 0 the run is byte-equal to `Balanced`.
     """
 
     name = "dbpt"
@@ -141,10 +140,7 @@ class Dbpt(WeightingObjective):
 
 
 class GroupDro(WeightingObjective):
-    """Group DRO: minimise the worst group's mean loss (Sagawa et al., 2020, arXiv 1911.08731, algorithm 1).
-
-    loss = sum_g q_g * L_g, where q_g <- q_g * exp(step_size * L_g) at each step, then sum q = 1. q weighs the *means*
-    L_g of groups, which each batch estimates without bias: see `dbpt.GroupDRO`.
+    """Group DRO: loss = sum_g q_g * L_g with the mean loss L_g of each group, and q of `dbpt.GroupDRO`.
 
     With ``apply="loss"`` rows are drawn as they are, and each weighs w_g = q_g / N_g * sum N. With ``"sampling"``
     groups are drawn uniformly, as the authors and WILDS do, by the weights of `Balanced`, and a row weighs q_g times

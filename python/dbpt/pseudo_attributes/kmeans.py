@@ -47,10 +47,7 @@ def _best_of_sample(job: Job) -> Array:
 
 
 def _starting_centers(centred_NA: Array, uniform_A: Array) -> Array:
-    """Draw A rows, or fewer if fewer are distinct, by k-means++ (Arthur and Vassilvitskii, 2007).
-
-    The probability of a row is in proportion to its squared distance from the nearest row drawn before.
-    """
+    """Draw A rows, or fewer if fewer are distinct, by k-means++ (Arthur and Vassilvitskii, 2007)."""
     rows = [int(uniform_A[0] * len(centred_NA))]
     squares_N = np.full(len(centred_NA), np.inf)
     for uniform in uniform_A[1:]:

@@ -63,11 +63,8 @@ def label_attributes(
         seed: of the k-means++ starts.
         num_threads: by default the number of processors. The result doesn't depend on it.
 
-    Raises:
-        InputError: an argument is wrong. The contents of given arrays are then undefined.
-
-    Warns:
-        UserWarning: shares could not be estimated or met, or centres not found; the text says what the labels are.
+    Raises `InputError` for a wrong argument; the contents of given arrays are then undefined. Warns (`UserWarning`)
+    where shares could not be estimated or met, or centres not found; the text says what the labels are.
 
     Example:
         >>> label_attributes(np.array([[20.0, 22.0], [25.0, 21.0]]), method="argmax").pseudo_attributes

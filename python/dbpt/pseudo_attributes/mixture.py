@@ -76,10 +76,7 @@ class _Mixture:
 
 
 def _fit(points_NW: Array, rows_NK: Array, max_steps: int, tolerance: float) -> _Mixture:
-    """Expectation maximisation (McLachlan and Peel, "Finite Mixture Models", 2000, section 3.9.2).
-
-    ``points_NW`` have mean 0.
-    """
+    """Fit points of mean 0 by EM (McLachlan and Peel, "Finite Mixture Models", 2000, section 3.9.2)."""
     num_rows, width = points_NW.shape
     total_WW = points_NW.T @ points_NW / num_rows
     steps, converged = 0, False

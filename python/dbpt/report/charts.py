@@ -164,8 +164,7 @@ def _curve(line: Line, shown: Sequence[tuple[float, float | None]]) -> Markup:
 
 def _epoch_ticks(first: int, last: int) -> list[int]:
     step = next(step for base in range(9) for m in (1, 2, 5) if (step := m * 10**base) * 12 >= last - first)
-    ticks = [first, *(tick for tick in range(step, last, step) if tick > first), last]
-    ticks = sorted(set(ticks))
+    ticks = sorted({first, *(tick for tick in range(step, last, step) if tick > first), last})
     crowded = {a for a, b in pairwise(ticks) if b == last and b - a < 0.6 * step}
     crowded |= {b for a, b in pairwise(ticks) if a == first and b - a < 0.6 * step and b != last}
     return [tick for tick in ticks if tick not in crowded]
@@ -183,6 +182,5 @@ def _text_at(x: float, y: float, text: str, style: str, whole: str | None = None
 
 
 def _svg(parts: Sequence[Markup], height: float, description: str) -> Markup:
-    """Frame the parts as one picture with a description for those who cannot see it."""
     head = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">').format(WIDTH, ceil(height), description)
     return head + Markup("").join(parts) + Markup("</svg>")

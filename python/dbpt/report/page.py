@@ -157,7 +157,6 @@ def _row_styles(summary: Summary) -> list[str]:
 
 
 def _accuracy_chart(summary: Summary, styles: list[str]) -> Markup:
-    """Draw bars of every group and row with Wilson intervals."""
     groups = []
     for g, (name, label) in enumerate(zip(summary.group_names, summary.short_group_names(BAR_LETTERS), strict=True)):
         bars = [
@@ -170,10 +169,7 @@ def _accuracy_chart(summary: Summary, styles: list[str]) -> Markup:
 
 
 def _weights_chart(summary: Summary, history: History) -> Markup | None:
-    """Draw curves of the weights by group, relative to those of the first epoch, or None if the row has none.
-
-    A rare group weighs a hundred times what a common one does, which would hide how the weights *move*.
-    """
+    """Draw the weights relative to the first epoch: a rare group's hundredfold would hide how the weights *move*."""
     weighted = [entry for entry in history if entry["group_weights"]]
     if not weighted:
         return None
@@ -188,7 +184,6 @@ def _weights_chart(summary: Summary, history: History) -> Markup | None:
 
 
 def _p_true_chart(summary: Summary, history: History) -> Markup | None:
-    """Draw curves of mean_p_true of the chosen row by group, or None if it has none."""
     known = [entry for entry in history if entry["mean_p_true"]]
     lines = _group_lines(summary, known, "mean_p_true", [""] * len(summary.group_names))
     if not lines:

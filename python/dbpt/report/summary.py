@@ -13,10 +13,7 @@ SPLIT_NAMES = {"test": "test", "val": "validation", "train": "training"}
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the comparison on the split that is shown; ``metrics`` is None where it was not evaluated there.
-
-    ``average_kind`` is that of ``--average``.
-    """
+    """One row on the split that is shown; ``metrics`` is None if not evaluated, ``average_kind`` is ``--average``."""
 
     title: str
     record: dict[str, Any]

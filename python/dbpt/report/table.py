@@ -19,8 +19,7 @@ MINIMUM_NOTE = "a worst group is a minimum: its accuracy is biased downward, mos
 def comparison_table(metrics: dict[str, Any], *, warnings: bool = True) -> str:
     """Return the rows of a metrics.json dict side by side, as text without a final newline.
 
-    Shows the test split, else validation, else training, and says so. Groups that don't fit into 80 columns get a line
-    each below. ``*`` marks a row's worst group. Leaves out the warnings if ``warnings`` is false.
+    Groups that don't fit into 80 columns get a line each below. ``*`` marks a row's worst group.
     """
     summary = summarize(metrics)
     body = _groups_beside(summary)

@@ -19,9 +19,8 @@ class FeatureClassifier:
 
     ``tensors`` are float32, as in ``classifier.safetensors``: ``weights`` (C, D), L2-normalised except for the head
     ``linear``; ``logit_scale`` (1,); ``logit_bias`` (1,) or (C,); and of an adapter ``adapter.down`` (H, D),
-    ``adapter.up`` (D, H) and ``adapter.ratio`` (1,), the ratio of their result to the features.
-
-    Raises `KeyError` if one is missing, `ValueError` for a wrong shape or dtype, NaN or an infinity.
+    ``adapter.up`` (D, H) and ``adapter.ratio`` (1,), the ratio of their result to the features. Raises `KeyError` if
+    one is missing, `ValueError` for a wrong shape or dtype, NaN or an infinity.
     """
 
     tensors: Mapping[str, NDArray[np.float32]]

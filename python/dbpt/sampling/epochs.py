@@ -128,7 +128,11 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
         self._ranks = Ranks.checked(rank, num_replicas, drop_last)
         self._seed, self._num_threads = checked_seed(seed, generator, self._ranks), num_threads
         self._length = arguments.integer(*length, 1, MAX_DRAWS)  # draws in an epoch, over all ranks
-        self._ranks.check_length(*length)
+        if not self._ranks.draws_from(0, self._length):
+            raise InputError(
+                f"{length[0]} is {length[1]}; expected {self.num_replicas} or above, a draw for each rank, or "
+                "drop_last=False"
+            )
         self._next_distribution: Distribution | None = None
         self._go_to(0)
 
@@ -183,9 +187,8 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
     def __len__(self) -> int:
         """Return the number of draws of this rank in an epoch, the same on every rank.
 
-        Where the pass goes on from one of another number of ranks, those that remain: no loop can know them otherwise.
-        With as many ranks as before it stays that of the whole epoch, as loops that count batches themselves
-        (Lightning) expect.
+        Where the pass goes on from one of another number of ranks, those that remain, which no loop can know otherwise;
+        with as many ranks as before those of the whole epoch, as loops that count batches (Lightning) expect.
         """
         is_over = self._start == self._length and self._phase is not _Phase.ASKED_FOR
         start = self._start if self._from_other_ranks and not is_over else 0
@@ -204,8 +207,7 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
     def indices(self, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
         """Return the draws `start` to `stop` of the current epoch's global order, whatever the rank.
 
-        Of rows an int64 array (stop - start,), of batches (stop - start, batch_size), in O(its size) wherever `start`
-        lies.
+        Of rows int64 (stop - start,), of batches (stop - start, batch_size), in O(its size) wherever `start` lies.
         """
         start = arguments.integer("start", start, 0, self._length)
         stop = self._length if stop is None else arguments.integer("stop", stop, start, self._length)
@@ -245,13 +247,6 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
             progress.chunked, progress.chunk = first + len(made), iter(made)
             yield progress.chunk
 
-    def _position(self, consumed: int | None) -> int:
-        """Return the global draw up to which all ranks have come, if they are in step."""
-        count = self._progress.made if consumed is None else consumed
-        if count and count >= self._ranks.draws_from(self._start, self._length):
-            return self._length
-        return self._start + count * self.num_replicas
-
     def _go_to(self, epoch: int) -> None:
         self._epoch, self._start, self._phase = epoch, 0, _Phase.NEW
         self._from_other_ranks = False
@@ -286,16 +281,16 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
         The state is that of all ranks, drawing in step: it is the same on each, and may be loaded by another number
         of ranks. A `DataLoader` with workers draws ahead of the batches it has handed out, so tell how many draws of
         this rank the loop has `consumed` in the present pass, which began where the loaded state left off.
-
-        Raises:
-            InputError: more are `consumed` than were drawn.
         """
         if consumed is not None:
             consumed = arguments.integer("consumed", consumed, 0)
             made = self._progress.made if self._phase is _Phase.BEGUN else len(self)
             if consumed > made:
                 raise InputError(f"consumed is {consumed}; expected up to {made}, what this rank has drawn in its pass")
-        return self._state(self._epoch, self._position(consumed), self._distribution)
+        count = self._progress.made if consumed is None else consumed
+        is_over = count and count >= self._ranks.draws_from(self._start, self._length)
+        position = self._length if is_over else self._start + count * self.num_replicas
+        return self._state(self._epoch, position, self._distribution)
 
     def _state(self, epoch: int, position: int, distribution: Distribution) -> dict[str, int | list[int]]:
         upcoming = distribution if self._next_distribution is None else self._next_distribution
@@ -312,8 +307,7 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state` in the next pass; at the very end of an epoch, with the next epoch.
 
-        Raises:
-            InputError: the state is of another version or other data, or isn't a state; nothing has changed then.
+        A state of another version or other data is refused and changes nothing.
         """
         expected = self.state_dict().keys()
         if not isinstance(state, dict) or state.keys() != expected:

@@ -19,13 +19,11 @@ from dbpt.sampling.row_groups import row_groups
 class GroupBatchSampler(GroupDraws[list[int]]):
     """Draw batches of row numbers, each composed as asked for: ``DataLoader(dataset, batch_sampler=...)``.
 
-    A group with a share s has ``floor(s * batch_size)`` or ``ceil(s * batch_size)`` members in every batch, and its
-    share of the epoch to within one draw; where s * batch_size is whole, each batch has exactly that many. Which
-    batches have the one more is spread evenly over the epoch, and keyed by `seed` and epoch.
-
-    A group's draws go through its members in a random order, a new one for each pass, so that at any point of the
-    epoch every member has been drawn equally often, to within one. A batch holds a row twice only if it asks for more
-    members than the group has, or where one pass over the group ends and the next begins.
+    A group with a share s has ``floor(s * batch_size)`` or ``ceil(s * batch_size)`` members in every batch, spread
+    evenly over the epoch, and its share of the epoch to within one draw. Its draws go through its members in a random
+    order, a new one for each pass, so that at any point of the epoch every member has been drawn equally often, to
+    within one. A batch holds a row twice only if it asks for more members than the group has, or where one pass over
+    the group ends and the next begins.
 
     With `groups_per_batch` = P a batch has K = batch_size / P members of each of P groups, as metric learning and WILDS
     compose batches: different groups, any of which can meet, and each in its share of the epoch's batches, exactly.
@@ -43,8 +41,6 @@ class GroupBatchSampler(GroupDraws[list[int]]):
             whose share is above 1 / groups_per_batch is in every batch; the others divide the rest by their shares.
         num_batches: batches in an epoch, over all ranks. By default as many as N rows fill.
         seed, rank, num_replicas, drop_last, generator, dataset, num_threads: those of `EpochSampler`.
-
-    Raises `InputError` that names a wrong argument, the value, and what was expected.
 
     Example:
         >>> groups = np.array([0, 0, 0, 0, 0, 0, 1, 1])

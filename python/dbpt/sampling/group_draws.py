@@ -101,7 +101,6 @@ class GroupDraws(EpochSampler[Drawn, NDArray[np.int64]]):
         return self._rows.with_unknown(values)
 
     def _shares_of_weights(self, group_weights: ArrayLike) -> NDArray[np.float64]:
-        """Return (G,) shares N_g·w_g."""
         weights = arguments.group_numbers("group_weights", group_weights, len(self.counts))
         with np.errstate(over="ignore"):  # an infinite sum is refused
             shares = self.counts * weights

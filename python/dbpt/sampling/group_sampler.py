@@ -21,10 +21,7 @@ class GroupSampler(GroupDraws[int]):
 
     Every member of a group is drawn equally often, to within one; those drawn once more are a random subset of the
     group, another one in each epoch. The draws of an epoch depend on nothing but the groups, the shares, `seed` and the
-    epoch's number: not on ranks, workers or the position one starts from.
-
-    Each pass is over the next epoch, whether or not the one before was finished; `set_epoch` and `load_state_dict` say
-    where the next pass is to start instead.
+    epoch's number: not on ranks, workers or the position one starts from. Epochs and passes: see `EpochSampler`.
 
     Args:
         groups, shares, group_weights, num_groups, unknown, labels: those of `GroupDraws`.
@@ -33,8 +30,6 @@ class GroupSampler(GroupDraws[int]):
             `torch.utils.data.WeightedRandomSampler` with weight ``share_g / N_g`` for a row of group g. Shares then
             hold on average only.
         seed, rank, num_replicas, drop_last, generator, dataset, num_threads: those of `EpochSampler`.
-
-    Raises `InputError` that names a wrong argument, the value, and what was expected.
 
     Example:
         >>> sampler = GroupSampler([0, 0, 0, 0, 0, 0, 1, 1], seed=1)

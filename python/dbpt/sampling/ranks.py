@@ -49,13 +49,6 @@ class Ranks:
         left = length - start
         return left // self.num_replicas if self.drop_last else -(-left // self.num_replicas)
 
-    def check_length(self, name: str, length: int) -> None:
-        """Refuse an epoch of which nothing is left when the last draws are dropped."""
-        if not self.draws_from(0, length):
-            raise InputError(
-                f"{name} is {length}; expected {self.num_replicas} or above, a draw for each rank, or drop_last=False"
-            )
-
 
 def checked_seed(seed: int | None, generator: Any, ranks: Ranks) -> int:
     """Return the seed, drawn from torch's default generator if it is None, or from NumPy's where there is no torch."""
@@ -105,7 +98,6 @@ def warn_unless_sharded() -> None:
 
 
 def _num_processes() -> int:
-    """The number of processes of torch.distributed, 1 where it isn't in use."""
     distributed = sys.modules.get("torch.distributed")
     if distributed is None or not distributed.is_available() or not distributed.is_initialized():
         return 1

@@ -23,22 +23,18 @@ class WeightedSampler(EpochSampler[int, "_Weights"]):
 
     The distribution is that of `torch.utils.data.WeightedRandomSampler`, without its limit of 2**24 rows. Draw i of an
     epoch is a pure function of the weights, `seed`, the epoch's number and i, in O(1) from an alias table of 8 bytes a
-    row; the draws depend neither on ranks, workers or threads nor on the position one starts from. The table is exact
-    to 2**-39 in total variation for up to 10**7 rows. A row of weight 0 is never drawn, nor one below 2**-64 of the
-    sum.
+    row, whatever the ranks, workers or threads. The table is exact to 2**-39 in total variation for up to 10**7 rows. A
+    row of weight 0 is never drawn, nor one below 2**-64 of the sum.
 
-    Epochs and passes are those of `GroupSampler`. A state holds a digest of the weights, not the weights: build the
-    sampler with the same ones to load it, and if the state was saved after `set_weights` but in the pass before, build
-    it with those of that pass, load, and call `set_weights` again. A state from the end of a pass needs only the new
-    ones.
+    Epochs and passes: see `EpochSampler`. A state holds only a digest of the weights: build the sampler with the same
+    ones to load it. If it was saved after `set_weights` but in the pass before, build it with those of that pass, load,
+    and call `set_weights` again. A state from the end of a pass needs only the new ones.
 
     Args:
         weights: (N,) of any real type, 0 or above and finite, at least one above 0: an array, a list or a tensor. A
             tensor on a GPU is copied to the host. They are read when the sampler is made, and not kept.
         num_samples: draws in an epoch, over all ranks.
         seed, rank, num_replicas, drop_last, generator, dataset, num_threads: those of `EpochSampler`.
-
-    Raises `InputError` that names a wrong argument, the value, and what was expected.
 
     Example:
         >>> sampler = WeightedSampler([1, 0, 3, 6], num_samples=8, seed=1)

@@ -296,7 +296,6 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def _expanded(path: Any) -> Any:
-    """Replace ``~`` at the beginning of a path by the home folder, as a shell does."""
     return os.path.expanduser(path) if isinstance(path, str) else path  # noqa: PTH111 (as above)
 
 

@@ -30,9 +30,8 @@ class DivergenceCheck:
     def check_step(self, per_sample_loss: torch.Tensor, parameters: Iterable[torch.Tensor]) -> None:
         """Refuse losses (B,) that are too large or not finite, and such gradients of ``parameters``."""
         gradient_norm = _norm(parameter.grad for parameter in parameters if parameter.grad is not None)
-        loss, gradient = torch.stack(
-            [per_sample_loss.detach().max(), gradient_norm]
-        ).tolist()  # waits for the device once
+        both = torch.stack([per_sample_loss.detach().max(), gradient_norm])
+        loss, gradient = both.tolist()  # waits for the device once
         self.check_loss(loss)
         self._check_norm("gradient", gradient)
 

@@ -17,10 +17,7 @@ CALMER_WEIGHTS = "lower what moves the weights (--eta, --dro-step-size)"
 def training_findings(
     trained: Trained, objective: Objective, *, asked_lr: float, group_names: Sequence[str]
 ) -> list[str]:
-    """Return the warnings: lowered rates, divergence, groups without draws or weight, weights on too few rows.
-
-    ``asked_lr`` is the peak learning rate of the settings; ``group_names`` (G,) are those of the objective.
-    """
+    """Return the warnings: lowered rates, divergence, groups without draws or weight, weights on too few rows."""
     counted = trained.history[objective.extra_epochs :]
     best = trained.history[trained.selected_epoch - 1]
     lost, few = _lost_groups(counted, objective, group_names), _few_effective_rows(best, objective, group_names)

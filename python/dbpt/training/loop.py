@@ -58,12 +58,9 @@ def train(
 
     Args:
         head: maps features (B, D) to logits (B, C).
-        objective, training, validation, settings: what to train, on what rows, and how.
         checkpoint_path: file for the state after each epoch. A run found there goes on, maybe at a lower learning rate.
         fingerprint: the caller's digest of what it built the head and objective from.
-        on_epoch: is called after each epoch.
         live: computes the features of training rows at each draw, instead of ``training.features``.
-        ranks: the processes of this run.
     """
     ranks.copy_first([*head.parameters(), *head.buffers()])
     run = _Run(head, objective, training, validation, settings, live, ranks, checkpoint_path is not None)
@@ -113,8 +110,6 @@ def one_thread_if_small(multiply_adds: int) -> Iterator[None]:
 
 @dataclass
 class _Run:
-    """The changing state of one training run."""
-
     head: nn.Module
     objective: Objective
     training: Rows
@@ -137,7 +132,6 @@ class _Run:
         self._start()
 
     def _start(self) -> None:
-        """Begin from the head as it was given."""
         self.head.load_state_dict(self.initial_state)
         self.optimizer = build_optimizer(self.head.parameters(), self.settings)
         self.first_epoch = len(self.history)
@@ -180,7 +174,6 @@ class _Run:
         return record
 
     def _train_epoch(self, draws: Draws, check: DivergenceCheck) -> float:
-        """Take the steps of the epoch's ``draws`` and return the mean loss."""
         batch_size = self.settings.batch_size or len(draws)
         losses = torch.zeros((), device=self.labels.device)
         for begin in range(0, len(draws), batch_size):

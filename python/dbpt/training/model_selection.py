@@ -9,15 +9,12 @@ from dbpt.errors import InputError
 from dbpt.heads import Head
 
 Selection = Literal["pseudo-wga", "true-wga", "average", "last"]
-ROWS_A_PASS = 1 << 14
+ROWS_A_PASS = 1 << 14  # bounds the memory
 
 
 @torch.no_grad()
 def predictions(head: nn.Module, features: torch.Tensor) -> torch.Tensor:
-    """Return the (N,) int64 class of the largest logit of ``features`` (N, D); -1 where a logit is not finite.
-
-    The head sees `ROWS_A_PASS` rows at a time, which bounds the memory.
-    """
+    """Return the (N,) int64 class of the largest logit of ``features`` (N, D); -1 where a logit is not finite."""
     frozen = head.frozen() if isinstance(head, Head) else head
     parts = (frozen(part) for part in torch.split(features, ROWS_A_PASS))
     return torch.cat([torch.where(logits.isfinite().all(dim=1), logits.argmax(dim=1), -1) for logits in parts])

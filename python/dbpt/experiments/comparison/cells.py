@@ -51,7 +51,6 @@ class Stages:
     """The experiment of each cell: the images are embedded once for all, and labelled once for each seed."""
 
     def __init__(self, configs: Sequence[FitConfig], log: Log) -> None:
-        """Load and embed; ``configs`` are the settings of all cells. Raises `InputError` as `embed` does."""
         self.embedded = embed(configs, log)
         self.data_digest = _digest(self.embedded)
         self._labelled: dict[int, Labelled] = {}

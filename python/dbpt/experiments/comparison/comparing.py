@@ -85,7 +85,7 @@ def compare(
     """Train every method with every head and seed as `fit` does, and write tables of the results to ``out``.
 
     Args:
-        data, out, overwrite, log: as in `fit`.
+        data, out, overwrite, log: as in `fit`, and so are its errors.
         methods: ``"zero-shot"``, ``"OBJECTIVE"`` or ``"OBJECTIVE:GROUP_SOURCE"`` each, such as ``"groupdro:true"``.
         heads: names of heads; a method that cannot train one of them is left out there, and the table says so.
         seeds: how many, counted from 0; or the seeds themselves.
@@ -93,8 +93,7 @@ def compare(
         resume: continue an interrupted comparison, or one with fewer methods, heads or seeds; finished cells stay.
         settings: the fields of `FitConfig` that all rows share, by name; not those that the plan gives each row.
 
-    A training that fails because its loss diverged does not stop the others. Raises `InputError`, one line, for
-    anything the user can mend.
+    A training that fails because its loss diverged does not stop the others.
     """
     out = Path(out)
     if isinstance(jobs, bool) or jobs < 1:
@@ -114,7 +113,6 @@ def compare(
 
 
 def _compare_in(out: Path, plan: Plan, jobs: int, log: Log, *, resume: bool, overwrite: bool) -> Comparison:
-    """`compare` in a folder that this process holds."""
     configs = [cell.config for cell in plan.cells]
     stages = Stages(configs, log)
     # what every cell starts from, so that anything that one of them lacks is refused before any is trained
@@ -192,7 +190,6 @@ class _Progress:
         self._started = time.perf_counter()
 
     def show(self, cell: Cell, outcome: CellResult | str) -> None:
-        """Show a finished cell with its result, or with the reason why it has none."""
         self._done += 1
         self._trained += cell.head is not None
         if isinstance(outcome, str):

@@ -93,7 +93,6 @@ class _Worker:
             self.process.join()
 
     def death(self) -> str:
-        """Wait for its end and describe it."""
         self.process.join()
         code = self.process.exitcode or 0
         return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"

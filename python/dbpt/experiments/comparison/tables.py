@@ -12,10 +12,7 @@ from dbpt.report.table import MINIMUM_NOTE, pseudo_note, render_columns, text_wi
 SPLITS = {"test": "test split", "val": "validation split (no test split; it also chose the epochs, so figures flatter)"}
 WIDEST = 110
 Row = dict[str, Any]
-NO_DIFFERENCE: Row = {
-    "figures": {name: {"mean": None, "over_seeds": None} for name in FIGURES},
-    "over_images": None,
-}
+NO_DIFFERENCE: Row = {"figures": {name: {"mean": None, "over_seeds": None} for name in FIGURES}, "over_images": None}
 
 
 def terminal_table(comparison: dict[str, Any], width: int = WIDEST) -> str:
@@ -25,11 +22,8 @@ def terminal_table(comparison: dict[str, Any], width: int = WIDEST) -> str:
     body = render_columns(names + figures + differences)
     if differences and max(map(text_width, body)) > width:
         compared = [row for row in rows if row["difference"] is not None]
-        body = [
-            *render_columns(names + figures),
-            "",
-            *render_columns(_names(comparison | {"rows": compared}) + _differences(compared)),
-        ]
+        second = render_columns(_names(comparison | {"rows": compared}) + _differences(compared))
+        body = [*render_columns(names + figures), "", *second]
     above, below = wrapped(heading(comparison), width), wrapped(notes(comparison), width)
     return "\n".join([*above, "", *body, "", *below])
 
@@ -74,7 +68,6 @@ def _differences(rows: list[Row]) -> list[list[str]]:
 
 
 def _signed(difference: float | None) -> str:
-    """Return percentage points with their sign; nothing for None."""
     if difference is None:
         return ""
     text = points(difference)
