@@ -125,7 +125,9 @@ def test_killed_and_resumed_two_ranks_end_with_the_same_bytes(tiny, fit_argument
     while not checkpoint.exists() and time.monotonic() < deadline:
         time.sleep(0.001)
     killed.kill()
-    assert killed.codes() == [-signal.SIGKILL] * 2
+    codes = set(killed.codes())
+    assert -signal.SIGKILL in codes
+    assert codes <= {-signal.SIGKILL, 2}  # a rank may notice that the other is gone before its own signal comes
     assert not (tmp_path / "run/metrics.json").exists()
 
     resumed = launch(tmp_path, 2, command, [*arguments, str(tmp_path / "run"), "--resume"])
