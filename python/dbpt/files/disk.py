@@ -70,10 +70,7 @@ def check_can_create(path: Path, *, option: str = "--out", with_parents: bool = 
 
 
 def check_output(option: str, path: Path, *, overwrite: bool) -> None:
-    """Refuse an output file that exists without ``overwrite``, is no regular file, or can't be created.
-
-    Every option that names an output file calls this before any work is done.
-    """
+    """Refuse an output file that exists without ``overwrite``, is no regular file, or can't be created."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:

@@ -87,10 +87,7 @@ class GroupSums:
     def add(
         self, groups: NDArray[np.int64], values: NDArray[Any], memberships: NDArray[np.float64] | None = None
     ) -> None:
-        """Add ``values`` (B,) to ``groups`` (B,), of which each row is a member, or in part by ``memberships`` (B,).
-
-        Under memberships the values are products with them.
-        """
+        """Add ``values`` (B,) to ``groups`` (B,); they are products with ``memberships`` (B,) if these are given."""
         num_groups = len(self.digits)
         sums = sum_by_group(groups, values, num_groups, self.quantity)
         if memberships is None:

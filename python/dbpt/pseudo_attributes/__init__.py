@@ -1,7 +1,4 @@
-"""Pseudo attributes: the spurious attribute of each row, as CLIP sees it, from cached zero-shot logits.
-
-`label_attributes` does all of it. No true attribute comes in here, and no torch.
-"""
+"""Pseudo attributes: the spurious attribute of each row, as CLIP sees it; no true attribute and no torch in here."""
 
 from dbpt.pseudo_attributes.job import Clusters, PseudoAttributes
 from dbpt.pseudo_attributes.label import label_attributes

@@ -123,19 +123,14 @@ def _notes(summary: Summary) -> list[str]:
 
 
 def pseudo_note(metrics: dict[str, Any], group_names: list[str]) -> str:
-    """Describe the pseudo attributes: method, shares and, if true attributes are known, how many are right.
-
-    ``metrics`` is the dict of metrics.json or compare.json; ``group_names`` (G,) are of the same groups.
-    """
+    """Describe the pseudo attributes: method, shares and, if true attributes are known, how many are right."""
     quality = metrics["pseudo_quality"]
     text = f"pseudo attributes: {metrics['pseudo_method']}, shares {shares_text(metrics)}"
     if not quality or quality["accuracy"] is None:
         return text
     smallest = quality["groups"][quality["smallest_group"]]
-    name, interval = (
-        group_names[smallest["group"]],
-        interval_text(smallest["precision_low"], smallest["precision_high"]),
-    )
+    name = group_names[smallest["group"]]
+    interval = interval_text(smallest["precision_low"], smallest["precision_high"])
     right = f"{percent(quality['accuracy'])} right; smallest pseudo-group ({name}, {count(smallest['n'])} images)"
     return f"{text}; {right}: precision {percent(smallest['precision'])} {interval}"
 

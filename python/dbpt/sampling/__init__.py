@@ -1,7 +1,6 @@
 """Samplers for PyTorch over the streams of the Rust core.
 
-Which row is draw i of epoch e is a pure function, so a sampler's state is a handful of integers. What groups weigh is
-decided elsewhere (`dbpt.GroupWeights`).
+Which row is draw i of epoch e is a pure function, so a sampler's state is a handful of integers.
 """
 
 from dbpt.sampling.group_batch_sampler import GroupBatchSampler

@@ -28,8 +28,8 @@ class GroupBatchSampler(GroupDraws[list[int]]):
     With `groups_per_batch` = P a batch has K = batch_size / P members of each of P groups, as metric learning and WILDS
     compose batches: different groups, any of which can meet, and each in its share of the epoch's batches, exactly.
 
-    Batch b of an epoch depends on nothing but the groups, the shares, the batch size, `seed`, and the epoch's and its
-    own number. Epochs, passes and states are those of `GroupSampler`, counted in batches.
+    Batch b of an epoch depends on nothing but groups, shares, batch size, `seed`, epoch and b. Epochs, passes and
+    states are those of `EpochSampler`, counted in batches.
 
     Args:
         batch_size: rows in each batch, up to 2**22; every batch is full.

@@ -1,7 +1,4 @@
-"""Detect that training diverges, at the step or at the end of the epoch, before a checkpoint is written.
-
-The limits are those of float32: a loss whose logits have no fractions any more, a norm that overflows.
-"""
+"""Detect that training diverges, by the limits of float32, before a checkpoint is written."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

@@ -94,11 +94,7 @@ def progress_bar(title: str, epochs: int, *, hidden: bool = False) -> Iterator[C
 
 @contextmanager
 def one_thread_if_small(multiply_adds: int) -> Iterator[None]:
-    """Run on one CPU thread of torch if a step is small, then restore the number of threads.
-
-    Threads that wait for each other gain nothing on free cores, and make a small text tower twenty times slower on busy
-    ones.
-    """
+    """Run on one CPU thread of torch if a step is small: waiting threads make it twenty times slower on busy cores."""
     before = torch.get_num_threads()
     if multiply_adds < SMALL_STEP:
         torch.set_num_threads(1)
