@@ -28,9 +28,7 @@ COPIED = ("Image", "ClassLabel", "Value")  # of columns that may be read; audio 
 
 
 def path_of(
-    data: str | Path | HuggingFaceData,
-    cache: str | Path | None = None,
-    log: Callable[[str], None] = lambda line: None,
+    data: str | Path | HuggingFaceData, cache: str | Path | None = None, log: Callable[[str], None] = lambda line: None
 ) -> str:
     """Return a name or path as it is, or the folder of an object's copy, which is written unless it is there.
 

@@ -92,9 +92,8 @@ def read_design(folder: Path) -> Design:
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(
-            f"{folder}: not a drawn sample (no design.json); give the folder named by --out in dbpt label"
-        ) from None
+        way_out = "give the folder named by --out in dbpt label"
+        raise InputError(f"{folder}: not a drawn sample (no design.json); {way_out}") from None
     except (OSError, ValueError):  # reading it will tell
         pass
     value = read_json(path, "design of a sample")

@@ -73,6 +73,9 @@ class LabelledStrata:
         return by_class.reshape(*images.shape[:-2], -1)
 
 
+Figure = Callable[[LabelledStrata, Images], Images]
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A figure with its 95 % interval; None throughout where nothing speaks of it."""
@@ -145,12 +148,7 @@ def _precision(strata: LabelledStrata, images: Images) -> Images:
 
 
 def _share_right(
-    figure: Callable[[LabelledStrata, Images], Images],
-    strata: LabelledStrata,
-    domains: NDArray[np.int64],
-    expected: Images,
-    draws: int,
-    seed: int,
+    figure: Figure, strata: LabelledStrata, domains: NDArray[np.int64], expected: Images, draws: int, seed: int
 ) -> tuple[Estimate, ...]:
     """Estimate shares of pseudo attributes that are right; ``domains`` (H,) tell which strata a share is of."""
     one_more_wrong = _prior(strata, domains, own=0, others=1 / (strata.num_attributes - 1))
@@ -170,7 +168,7 @@ def _interval(value: float, low_draws: Images, high_draws: Images) -> Estimate:
     return Estimate(share, float(min(low, share)), float(min(max(high, share), 1.0)))
 
 
-def _prior(strata: LabelledStrata, domains: NDArray[np.int64], own: float, others: float) -> NDArray[np.float64]:
+def _prior(strata: LabelledStrata, domains: NDArray[np.int64], own: float, others: float) -> Images:
     """Return (H, A) α: for each domain ``own`` images of the pseudo attribute and ``others`` of each other one.
 
     An image is spread over the strata of its domain as the labelled images are. Added is the 1/m_h of an image like the
@@ -186,13 +184,7 @@ def _prior(strata: LabelledStrata, domains: NDArray[np.int64], own: float, other
     return np.asarray(like_its_group[:, None] * shares + part[:, None] * np.where(strata.is_pseudo, own, others))
 
 
-def simulate(
-    figure: Callable[[LabelledStrata, Images], Images],
-    strata: LabelledStrata,
-    alpha: NDArray[np.float64],
-    draws: int,
-    seed: int,
-) -> NDArray[np.float64]:
+def simulate(figure: Figure, strata: LabelledStrata, alpha: Images, draws: int, seed: int) -> NDArray[np.float64]:
     """Return (draws, ...) the figure in simulated splits: the labelled images as they are, the others drawn."""
     random = np.random.default_rng(seed)
     labelled = strata.labelled
