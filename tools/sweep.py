@@ -6,9 +6,6 @@ trains every recipe of `STAGES` on the demos and on what a config file names (as
 seeds 0, 1, 2, and adds a line for each training to the CSV. What stands there already is not trained again.
 `--stages 'NAME;NAME'` limits it. `python tools/sweep_tables.py` writes the tables of docs/defaults.md from the CSV.
 
-docs/sweep.csv was made with pseudo-labels by argmax, before group weights had bounds, and lacks the stages of small
-batches: give another file for trainings of today's version.
-
 No row of the test split and no label of the attribute is looked at. score: the epoch is chosen by worst-group accuracy
 over pseudo groups on one half of validation and judged by it on the other; the mean of both ways. So a recipe gains
 nothing by offering many epochs to choose from. last: the same accuracy of the last epoch on all of validation.
