@@ -7,6 +7,7 @@ from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import disjoint_base
 
 __all__ = [
     "AliasTable",
@@ -81,6 +82,7 @@ def group_sums(
 def quotas(shares: NDArray[np.float64], counts: NDArray[np.int64], num_samples: int) -> NDArray[np.int64]:
     """(G,) whole draws that add up to ``num_samples``, by largest remainder; ties go to the lower group."""
 
+@disjoint_base
 class Stream:
     """The draws of one epoch, each a pure function of its number."""
 
