@@ -265,6 +265,15 @@ def test_predict_gives_the_same_bytes_again_and_nearly_the_same_alone(tiny, tiny
     np.testing.assert_array_equal(np.delete(once, 3, 0), beside)
 
 
+def test_predict_takes_one_path_or_any_iterable_and_checks_at_once(tiny, tiny_run):
+    classifier, (first, second) = dbpt.load(tiny_run), images_of(tiny, 2)
+    (alone,) = classifier.predict(str(first))
+    assert alone.path == str(first)
+    assert alone.prediction == next(classifier.predict(iter([first, second]))).prediction
+    with pytest.raises(InputError, match="batch_size is 0, expected at least 1"):
+        classifier.predict([], batch_size=0)
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 def test_predict_does_not_wait_for_a_pipe(tiny, tiny_run, tmp_path):
     os.mkfifo(tmp_path / "pipe.png")

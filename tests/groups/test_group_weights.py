@@ -311,6 +311,7 @@ def test_repr_and_what_the_caller_does_with_the_counts_later():
     weights = dbpt.GroupWeights(counts, 1.5, 0.25)
     counts[:] = 0
     assert pickle.loads(pickle.dumps(weights)).group_weights.tolist() == weights.group_weights.tolist()
+    assert len(repr(dbpt.GroupDRO(np.ones(5000)))) < 200
     assert repr(weights) == (
         "GroupWeights([90.0, 8.0, 2.0], eta=1.5, momentum=0.25, min_group_count=5.0, max_weight=100.0)"
     )

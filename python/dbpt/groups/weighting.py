@@ -227,7 +227,7 @@ class GroupWeighting(ABC):
 
     def __repr__(self) -> str:
         settings = "".join(f", {name}={value}" for name, value in self._settings.items())
-        return f"{type(self).__name__}({self.counts.tolist()}{settings})"
+        return f"{type(self).__name__}({arguments.in_one_line(self.counts.tolist())}{settings})"
 
 
 def _numbers_of(state: Mapping[str, ArrayLike], name: str) -> NDArray[np.float64]:

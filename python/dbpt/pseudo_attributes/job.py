@@ -37,6 +37,9 @@ class PseudoAttributes:
     """Of method "kmeans"."""
     warnings: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"PseudoAttributes({len(self.pseudo_attributes)} rows, method={self.method!r})"
+
 
 @dataclass(frozen=True)
 class Clusters:

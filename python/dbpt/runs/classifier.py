@@ -1,6 +1,6 @@
 """The finished classifier of a run: features to logits by what the head learnt, and the same with its backbone."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,13 +94,21 @@ class Classifier:
         """(C,) in index order."""
         return tuple(self.words.classes)
 
-    def predict(self, images: Sequence[str | Path], *, batch_size: int | None = None) -> Iterator[Prediction]:
-        """Classify image files, in order, without a cache. A file that is no image gives an ``error``.
+    def predict(
+        self, images: str | Path | Iterable[str | Path], *, batch_size: int | None = None
+    ) -> Iterator[Prediction]:
+        """Classify an image file or several, in order, without a cache. A file that is no image gives an ``error``.
 
         The image tower sees ``batch_size`` images at a time, by default the run's ``embed_batch_size``; the last batch
         is filled up to a power of two. The same list gives the same bytes. In another list, or in `dbpt.evaluate`, an
         image's probabilities may differ in the last digits, with the batch's shape.
         """
+        size = self.config.embed_batch_size if batch_size is None else batch_size
+        if size < 1:
+            raise InputError(f"batch_size is {size}, expected at least 1")
+        return self._predict([Path(i) for i in ([images] if isinstance(images, str | Path) else images)], size)
+
+    def _predict(self, images: list[Path], size: int) -> Iterator[Prediction]:
         from dbpt.features import UnreadableImage, decoding_threads, pillow_warnings, read_crop
 
         def crop(path: Path) -> NDArray[np.uint8] | str:
@@ -109,12 +117,9 @@ class Classifier:
             except UnreadableImage as error:
                 return str(error)
 
-        size = self.config.embed_batch_size if batch_size is None else batch_size
-        if size < 1:
-            raise InputError(f"batch_size is {size}, expected at least 1")
         with decoding_threads() as pool:
             for begin in range(0, len(images), size):
-                paths = [Path(image) for image in images[begin : begin + size]]
+                paths = images[begin : begin + size]
                 with pillow_warnings():  # not around the yield, as it holds for the whole process
                     decoded = list(pool.map(crop, paths))
                 power_of_two = 1 << (len(paths) - 1).bit_length()
