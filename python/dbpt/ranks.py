@@ -165,7 +165,7 @@ def memory() -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if (line := out_of_memory(error)) is None:
             raise
-        raise OneRankError(f"{line}; --resume goes on from the last checkpoint") from None
+        raise OneRankError(f"{line}; --resume continues from the last checkpoint") from None
 
 
 def out_of_memory(error: BaseException, options: Container[str] = MEMORY_ADVICE) -> str | None:
@@ -186,7 +186,7 @@ def reaching() -> Iterator[None]:
         reason = SOURCE_LINE.sub("", str(error).splitlines()[0]).partition(". ")[0]
         raise OneRankError(
             f"the other processes are out of reach ({reason}): if one has ended, its own message says why; "
-            "--resume goes on from the last checkpoint"
+            "--resume continues from the last checkpoint"
         ) from error
 
 

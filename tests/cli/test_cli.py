@@ -358,7 +358,7 @@ def test_only_an_interrupted_fit_advises_to_resume(command, monkeypatch, interru
 
     monkeypatch.setattr("dbpt.experiments.fit.fit", interrupted)
     monkeypatch.setattr("dbpt.experiments.evaluate.evaluate", interrupted)
-    line = "Interrupted; nothing is half-written, and dbpt fit goes on with --resume\n"
+    line = "Interrupted; nothing is half-written, and dbpt fit continues with --resume\n"
     assert command("fit", "DATA", "--out", "o") == (130, "", line)
     assert command("evaluate", "RUN", "DATA") == (130, "", "Interrupted\n")
 

@@ -155,7 +155,8 @@ def test_sigterm_ends_as_ctrl_c_does(launcher, tiny, tmp_path):
 
     code = launcher.run([*command, "--out", str(tmp_path / "run")], stderr, trains, signal.SIGTERM)
     assert (
-        stderr.read_text().splitlines()[-1] == "Terminated; nothing is half-written, and dbpt fit goes on with --resume"
+        stderr.read_text().splitlines()[-1]
+        == "Terminated; nothing is half-written, and dbpt fit continues with --resume"
     )
     assert code == 143
     assert not (tmp_path / "run" / "dbpt.lock").exists()

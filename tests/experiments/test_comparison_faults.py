@@ -195,7 +195,7 @@ def test_ctrl_c_is_one_line_and_leaves_no_process(start, tiny, tmp_path, expecte
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the children too
     _, said = process.communicate(timeout=600)
     assert process.returncode == 130, said
-    assert said.splitlines()[-1] == "Interrupted; nothing is half-written, and dbpt compare goes on with --resume"
+    assert said.splitlines()[-1] == "Interrupted; nothing is half-written, and dbpt compare continues with --resume"
     assert "Traceback" not in said
     assert "leaked" not in said
     wait_until(lambda: processes_of(process.pid) == [])

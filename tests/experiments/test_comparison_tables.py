@@ -130,7 +130,7 @@ NOTES = [
     "over images: of the paired answers, for all groups at once; would other images agree, with these classifiers?",
     "a worst group is a minimum: its accuracy is biased downward, most where groups are small and alike",
     "average and gap: plain, over all images",
-    "the same budget in every row, but for what is said below: 50 epochs, one batch of all rows, adamw, learning rate "
+    "the same budget in every row, except as noted below: 50 epochs, one batch of all rows, adamw, learning rate "
     "0.01 (prompt), 0.1 (linear); one training a seed, no setting tuned for any method",
     "best epoch: by pseudo-wga on validation, the same rule in every row, oracles included",
     "oracles, which see true attributes in training: Group DRO (true groups)",

@@ -122,7 +122,7 @@ def test_ctrl_c_leaves_one_line_and_a_run_that_goes_on(launcher, arguments, expe
     code = launcher.run(command, stderr, saves_seen(run, 5), signal.SIGINT, stay)
     lines = stderr.read_text().splitlines()
     assert code == 130
-    assert lines[-1] == "Interrupted; nothing is half-written, and dbpt fit goes on with --resume"
+    assert lines[-1] == "Interrupted; nothing is half-written, and dbpt fit continues with --resume"
     assert "Traceback" not in stderr.read_text()
     assert "" not in lines
     assert sum(line.startswith("Interrupted") for line in lines) == 1

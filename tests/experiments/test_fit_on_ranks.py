@@ -198,7 +198,7 @@ def test_a_rank_that_ends_without_a_word_ends_the_other(fit_arguments, tmp_path,
     assert launched.codes() == [2, code]
     line = launched.printed("err")[0].splitlines()[-1]
     assert re.match(r"Error: the other processes are out of reach \([A-Z]\w+ ", line)  # the reason, not whose code
-    assert line.endswith("its own message says why; --resume goes on from the last checkpoint")
+    assert line.endswith("its own message says why; --resume continues from the last checkpoint")
 
 
 def join(rank, together):

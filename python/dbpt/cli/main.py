@@ -45,8 +45,8 @@ class Interrupted(click.Abort):
     def __init__(self, verb: str | None, cause: BaseException) -> None:
         by_signal = isinstance(cause, Terminated)
         self.exit_code = TERMINATED if by_signal else INTERRUPTED
-        advice = {"embed": "; finished shards are kept, and dbpt embed goes on from there"}
-        advice |= {verb: f"; nothing is half-written, and dbpt {verb} goes on with --resume" for verb in RESUMABLE}
+        advice = {"embed": "; finished shards are kept, and dbpt embed continues from there"}
+        advice |= {verb: f"; nothing is half-written, and dbpt {verb} continues with --resume" for verb in RESUMABLE}
         super().__init__(("Terminated" if by_signal else "Interrupted") + advice.get(verb or "", ""))
 
 

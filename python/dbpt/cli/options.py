@@ -54,7 +54,7 @@ def settings_options(names: Collection[str], hidden: Collection[str] = ()) -> Ca
 def training_options(hidden: Collection[str] = ()) -> Callable[[Callable[..., Any]], Any]:
     """Decorate a command with ``--recipe`` and an option for each setting but ``data``; help leaves out ``hidden``."""
     names = [setting.name for setting in fields(FitConfig) if setting.name != "data"]
-    text = "what training settings that are not given are taken from [default: default]"
+    text = "named set of training settings; options that you give win [default: default]"
     recipe = click.option("--recipe", type=click.Choice(list(RECIPES)), help=text)
     return lambda command: recipe(settings_options(names, hidden)(command))
 

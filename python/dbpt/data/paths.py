@@ -109,7 +109,7 @@ def _mode(path: Path) -> int:
     try:
         return os.stat(path).st_mode  # noqa: PTH116 (once an image)
     except (FileNotFoundError, NotADirectoryError):
-        if os.path.islink(path):  # noqa: PTH114 (Path.is_link raises where os.path answers False)
+        if os.path.islink(path):  # noqa: PTH114 (Path.is_symlink raises where os.path answers False)
             raise InputError(f"{path}: is a link to nothing; mend or delete it") from None
         return 0
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name

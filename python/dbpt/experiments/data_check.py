@@ -98,7 +98,7 @@ def _outside(dataset: Dataset) -> Iterator[str]:
     root, real_folder = os.path.realpath(dataset.root), cache(os.path.realpath)
     for row, path in enumerate(dataset.paths):
         place = dataset.root / path
-        linked = os.path.islink(place)  # noqa: PTH114 (Path.is_link is several times as slow)
+        linked = os.path.islink(place)  # noqa: PTH114 (Path.is_symlink is several times as slow)
         real = os.path.realpath(place) if linked else real_folder(place.parent)
         if not Path(real).is_relative_to(root):
             yield f"{dataset.where(row)}: image {path!r} is outside the root, through a link to {real}"

@@ -147,7 +147,7 @@ def open_dataset(config: FitConfig) -> Dataset:
     dataset = load_dataset(config.data, config.root, **data_arguments(config))
     if dataset.num_attributes < 2:
         raise InputError(
-            f"{dataset.source}: no spurious attribute is named; name what the classifier might lean on, for example "
+            f"{dataset.source}: no spurious attribute is named; name what the classifier might rely on, for example "
             "--attributes 'land=land background' 'water=water background'"
         )
     return dataset

@@ -115,7 +115,7 @@ class Dbpt(WeightingObjective):
 
     name = "dbpt"
     title = "dbpt"
-    about = "group weights that lean towards what is still predicted badly"
+    about = "larger weights for groups that are still predicted badly"
     settings = (*WeightingObjective.settings, "eta", "ema_momentum")
     rule: GroupWeights
 

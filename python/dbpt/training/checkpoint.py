@@ -78,7 +78,7 @@ def training_fingerprint(outer: str, training: Rows, validation: Rows, settings:
 
 
 def lowered_rates(rates: PeakRates, lr: float, next_epoch: int | None, path: Path) -> PeakRates:
-    """Return the rates of a training that goes on with ``lr`` from its checkpoint at ``path``.
+    """Return the rates of a training that continues with ``lr`` from its checkpoint at ``path``.
 
     A finished training, whose ``next_epoch`` is None, keeps its rates. Raises `InputError` for a higher rate.
     """

@@ -58,7 +58,7 @@ def train(
 
     Args:
         head: maps features (B, D) to logits (B, C).
-        checkpoint_path: file for the state after each epoch. A run found there goes on, maybe at a lower learning rate.
+        checkpoint_path: file for the state after each epoch. A run found there continues, even at a lower rate.
         fingerprint: the caller's digest of what it built the head and objective from.
         live: computes the features of training rows at each draw, instead of ``training.features``.
     """

@@ -118,7 +118,7 @@ def attempt(stages: Stages, cell: Cell, folder: Path) -> str | None:
     try:
         run_cell(stages, cell, folder)
     except InputError as error:
-        return str(error).partition("; dbpt fit ")[0]  # how a fit goes on; a comparison's settings are for all rows
+        return str(error).partition("; dbpt fit ")[0]  # how a fit continues; a comparison's settings are for all rows
     return None
 
 

@@ -243,7 +243,7 @@ def _about_training(comparison: dict[str, Any]) -> list[str]:
         oracle = "; this choice is an oracle in every row" if selection == "true-wga" else ", oracles included"
         best = f"best epoch: by {selection} on validation, the same rule in every row{oracle}"
     return [
-        f"the same budget in every row, but for what is said below: {settings['epochs']} epochs, {batch}, "
+        f"the same budget in every row, except as noted below: {settings['epochs']} epochs, {batch}, "
         f"{settings['optimizer']}, learning rate {rate}; one training a seed, no setting tuned for any method",
         best,
     ]
