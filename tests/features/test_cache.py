@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -125,13 +126,16 @@ def test_encoders_never_mix(tmp_path):
     assert {one["weights"] for one in stored} == {"abc", "other"}
 
 
-def test_key_of_the_manifest_is_checked(tmp_path):
-    cache = opened(tmp_path)
+def test_key_of_the_manifest_is_checked_and_named(tmp_path):
+    cache = opened(tmp_path, weights="ab" * 32)
     add(cache, rows("a"), values(1))
     manifest = cache.folder / "manifest.json"
-    manifest.write_text(manifest.read_text().replace("abc", "xyz"))
-    with pytest.raises(InputError, match="another encoder's; delete this folder"):
-        opened(tmp_path)
+    manifest.write_text(manifest.read_text().replace("ab" * 32, "cd" * 32))
+    message = (
+        "the features are another encoder's (weights cdcdcdcdcdcd... instead of abababababab...); delete this folder"
+    )
+    with pytest.raises(InputError, match=re.escape(message)):
+        opened(tmp_path, weights="ab" * 32)
     assert any("not the digest" in problem for problem in verify_cache(tmp_path))
 
 

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,10 @@ def settings(task: Path) -> dict:
     return {"model": str(task / "tiny.json"), "pretrained": "random", "cache": str(task / "cache"), "progress": False}
 
 
+def copied(task: Path) -> Path:
+    return Path(shutil.copytree(task, task / "copy", ignore=shutil.ignore_patterns("cache", "copy")))
+
+
 def test_cold_warm_grown_and_changed(command, task):
     write_list(task, COUNT - 2)
     code, out, err = command(*arguments(task))
@@ -93,15 +98,55 @@ def test_a_device_is_checked_though_nothing_is_computed(command, task):
 
 
 @pytest.mark.parametrize(
-    "change", [{"preprocess": {"resize_mode": "shortest"}}, {"vision_cfg": TOWER | {"head_width": 4}}]
+    ("change", "field"),
+    [
+        ({"preprocess": {"resize_mode": "shortest"}}, "preprocess.resize_mode squash instead of shortest"),
+        ({"vision_cfg": TOWER | {"head_width": 4}}, "backbone.vision_cfg.head_width 8 instead of 4"),
+    ],
 )
-def test_another_encoder_computes_all(command, task, change):
+def test_another_encoder_is_named_by_what_differs_and_computes_all(command, task, change, field):
     command(*arguments(task))
     (task / "tiny.json").write_text(json.dumps(CONFIG | change))
     code, out, err = command(*arguments(task))
     assert code == 0
-    assert err.splitlines()[-1] == "features: none in the cache; 9 images to embed"
+    assert err.splitlines()[-1] == f"features: none in the cache; another cache has {field}; 9 images to embed"
     assert out.endswith("; decoded by this process: 9\n")
+
+
+def test_another_precision_is_named_beside_unreadable_caches(command, task):
+    command(*arguments(task))
+    for number, content in enumerate(["{", '{"schema_version": 1}', ""]):
+        (task / f"cache/features/{number:020}").mkdir()
+        (task / f"cache/features/{number:020}/manifest.json").write_text(content)
+    (task / "cache/features/ffffffffffffffffffff").mkdir()
+    _, _, err = command(*arguments(task, "--image-precision", "bf16"))
+    expected = "features: none in the cache; another cache has dtype float32 instead of bf16; 9 images to embed"
+    assert err.splitlines()[-1] == expected
+
+
+def test_a_root_that_has_moved_is_named(command, task):
+    command(*arguments(task))
+    moved = task.with_name("moved")
+    task.rename(moved)
+    _, _, err = command(*arguments(moved))
+    assert f"; another cache has root {task} instead of {moved}; 9 images to embed" in err
+
+
+def test_the_same_root_is_nearer_than_the_same_encoder(command, task):
+    command(*arguments(copied(task)), "--cache", task / "cache")
+    (task / "tiny.json").write_text(json.dumps(CONFIG | {"preprocess": {"resize_mode": "shortest"}}))
+    command(*arguments(task, "--image-precision", "bf16"))
+    (task / "tiny.json").write_text(json.dumps(CONFIG))
+    _, _, err = command(*arguments(task))
+    fields = "dtype bf16 instead of float32, preprocess.resize_mode shortest instead of squash"
+    assert err.splitlines()[-1] == f"features: none in the cache; another cache has {fields}; 9 images to embed"
+
+
+def test_caches_that_share_neither_root_nor_encoder_are_not_named(command, task):
+    command(*arguments(task, "--image-precision", "bf16"))
+    copy = copied(task)
+    _, _, err = command(*arguments(copy), "--cache", task / "cache")
+    assert err.splitlines()[-1] == "features: none in the cache; 9 images to embed"
 
 
 def test_what_failed_is_summed_up_and_written(command, task):

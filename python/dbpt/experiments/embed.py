@@ -12,6 +12,7 @@ from dbpt.data.huggingface_objects import HuggingFaceData
 from dbpt.data.loading import load_dataset
 from dbpt.errors import InputError
 from dbpt.features import EmbeddedFiles, Failure
+from dbpt.features.maintenance import nearest_cache
 from dbpt.ranks import launched_rank, launched_size, take_own_gpu
 from dbpt.settings.data import config_with_data, data_arguments, resolve_demo
 
@@ -78,5 +79,7 @@ def _state(found: EmbeddedFiles) -> str:
     elif len(found.cache):
         state = f"{missing} of {there} images to embed"
     else:
-        state = f"none in the cache; {missing} images to embed"
+        nearest = nearest_cache(found.cache)
+        other = f"; another cache has {nearest}" if nearest else ""
+        state = f"none in the cache{other}; {missing} images to embed"
     return f"features: {state}" + (f"; not there: {absent}" if absent else "")

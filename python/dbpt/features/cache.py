@@ -35,6 +35,7 @@ from dbpt.features.cache_files import (
     Manifest,
     Shard,
     ShardEntry,
+    differences,
     folder_name,
     read_manifest,
     shard_bytes,
@@ -184,7 +185,10 @@ class FeatureCache:
         if found is None:
             return replace(self.manifest, shards=())
         if replace(found, shards=()) != replace(self.manifest, shards=()):
-            raise InputError(f"{self.folder / MANIFEST}: the features are another encoder's; delete this folder")
+            differing = ", ".join(differences(self.manifest, found))
+            raise InputError(
+                f"{self.folder / MANIFEST}: the features are another encoder's ({differing}); delete this folder"
+            )
         return replace(found, shards=tuple(entry for entry in found.shards if self._is_whole(entry)))
 
     def _is_whole(self, entry: ShardEntry) -> bool:

@@ -114,6 +114,29 @@ def read_manifest(folder: Path) -> Manifest | None:
     return typed(content, Manifest, file, f"delete {folder}")
 
 
+def differences(wanted: Manifest, found: Manifest) -> list[str]:
+    """Return the fields of ``found`` that differ, with both values: ``dtype float32 instead of bf16``."""
+    theirs, ours = (flat({**one.encoder, "root": one.root, "embed_dim": one.embed_dim}) for one in (found, wanted))
+    return [
+        f"{name} {_short(theirs.get(name, 'absent'))} instead of {_short(ours.get(name, 'absent'))}"
+        for name in sorted({*theirs, *ours})
+        if theirs.get(name, "absent") != ours.get(name, "absent")
+    ]
+
+
+def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested fields under dotted names."""
+    fields: dict[str, Any] = {}
+    for name, item in value.items():
+        fields |= flat(item, f"{prefix}{name}.") if isinstance(item, Mapping) else {prefix + name: item}
+    return fields
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return f"{text[:12]}..." if SHA256.fullmatch(text) else text
+
+
 class OlderVersion(InputError):
     """The manifest has a schema version that this version of dbpt has replaced."""
 

@@ -4,17 +4,16 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from dbpt.errors import InputError, one_line
-from dbpt.features.cache import claim_files, leftovers, lock_files, size_of
+from dbpt.features.cache import FeatureCache, claim_files, leftovers, lock_files, size_of
 from dbpt.features.cache_files import (
     FOLDER_NAME,
     MANIFEST,
@@ -24,6 +23,8 @@ from dbpt.features.cache_files import (
     OlderVersion,
     Shard,
     ShardEntry,
+    differences,
+    flat,
     folder_name,
     read_manifest,
 )
@@ -53,19 +54,11 @@ class CacheInfo:
         lines = [f"{self.folder}: {self.bytes / 1e6:.1f} MB, written {date.fromtimestamp(self.written)}"]
         if self.manifest is None:
             return "\n".join([*lines, f"  {self.problem}"])
-        fields = {"root": self.manifest.root, **_flat(self.manifest.encoder)}
+        fields = {"root": self.manifest.root, **flat(self.manifest.encoder)}
         shards = self.manifest.shards
         fields["images"] = f"{sum(one.rows for one in shards)} ({sum(one.failed for one in shards)} failed)"
         lines += [one_line(f"  {name}: {value}") for name, value in fields.items()]
         return "\n".join(lines)
-
-
-def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested fields under dotted names."""
-    fields: dict[str, Any] = {}
-    for name, item in value.items():
-        fields |= _flat(item, f"{prefix}{name}.") if isinstance(item, Mapping) else {prefix + name: item}
-    return fields
 
 
 def list_caches(cache_dir: str | Path) -> list[CacheInfo]:
@@ -76,6 +69,20 @@ def list_caches(cache_dir: str | Path) -> list[CacheInfo]:
 def verify_cache(cache_dir: str | Path) -> list[str]:
     """Return the problems of the feature caches, of which every byte is checked: a line each, with the way out."""
     return [problem for folder in _folders(cache_dir) for problem in _problems(folder)]
+
+
+def nearest_cache(cache: FeatureCache) -> str:
+    """Return how another cache of the same root, else of the same encoder, differs from ``cache``; "" without one."""
+    wanted = cache.manifest
+    found: list[tuple[bool, int, str]] = []
+    with suppress(InputError):  # no cache yet
+        for folder in _folders(cache.folder.parent):
+            with suppress(InputError, RecursionError):
+                other = read_manifest(folder)
+                if other and folder != cache.folder and (other.root == wanted.root or other.encoder == wanted.encoder):
+                    differing = differences(wanted, other)
+                    found.append((other.root != wanted.root, len(differing), ", ".join(differing)))
+    return one_line(min(found)[-1]) if found else ""
 
 
 @dataclass(frozen=True)
