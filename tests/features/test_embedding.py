@@ -144,7 +144,8 @@ def test_the_same_root_is_nearer_than_the_same_encoder(command, task):
 
 def test_caches_that_share_neither_root_nor_encoder_are_not_named(command, task):
     command(*arguments(task, "--image-precision", "bf16"))
-    copy = copied(task)
+    command(*arguments(task))
+    copy = copied(task)  # another data set: the first one is still there
     _, _, err = command(*arguments(copy), "--cache", task / "cache")
     assert err.splitlines()[-1] == "features: none in the cache; 9 images to embed"
 

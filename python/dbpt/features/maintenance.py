@@ -72,14 +72,16 @@ def verify_cache(cache_dir: str | Path) -> list[str]:
 
 
 def nearest_cache(cache: FeatureCache) -> str:
-    """Return how another cache of the same root, else of the same encoder, differs from ``cache``; "" without one."""
+    """Return how another cache of the same root, else of the same encoder and a root that is gone, differs; or ""."""
     wanted = cache.manifest
     found: list[tuple[bool, int, str]] = []
     with suppress(InputError):  # no cache yet
         for folder in _folders(cache.folder.parent):
             with suppress(InputError, RecursionError):
                 other = read_manifest(folder)
-                if other and folder != cache.folder and (other.root == wanted.root or other.encoder == wanted.encoder):
+                if other is None or folder == cache.folder:
+                    continue
+                if other.root == wanted.root or (other.encoder == wanted.encoder and _is_gone(other.root)):
                     differing = differences(wanted, other)
                     found.append((other.root != wanted.root, len(differing), ", ".join(differing)))
     return one_line(min(found)[-1]) if found else ""
