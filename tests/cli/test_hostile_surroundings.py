@@ -58,7 +58,7 @@ def outcome(world: World, command, verb: str, label: str, state: str) -> str:
         is_kept &= label == "`--config`" or (world.folder / "settings.toml").read_bytes() == mine
         if "Traceback" in err or not is_kept or (code == 2 and (len(errors) != 1 or not is_named)):
             return f"**fault**: {code} {err[-300:]!r}"
-        return {0: "goes on", 1: "reported", 2: "refused"}[code]
+        return {0: "goes on", 2: "refused"}[code]
     except Exception as error:
         return f"**fault**: {error!r:.300}"
     finally:

@@ -279,7 +279,7 @@ def test_each_warning_is_once_on_stderr_and_in_metrics_and_report(tiny, tmp_path
 
 
 def test_proportions_must_fit_the_attributes(tiny, tmp_path):
-    with pytest.raises(InputError, match=r"^--proportions: 3 numbers for 2 attributes; give one for each of"):
+    with pytest.raises(InputError, match=r"^--proportions: expected 2 numbers, one for each of .*, found 3$"):
         fit(tiny, tmp_path / "none", pseudo_method="proportional", proportions=(1, 1, 1))
     assert not (tmp_path / "none").exists()
 

@@ -309,8 +309,27 @@ def test_folders_too_deep_for_recursion_are_one_line(command, tmp_path, cache, r
 
 def test_wrong_arguments_are_one_line(command, tmp_path):
     with pytest.raises(InputError, match="no such feature cache"):
-        prune_caches(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="no such feature cache"):
         list_caches(tmp_path / "nowhere")
     code, _, err = command("cache", "prune", "--cache", tmp_path, "--unwritten-for-days", "-1")
     assert (code, err) == (2, "Error: --unwritten-for-days -1: must be 0 or above\n")
+
+
+@pytest.mark.parametrize("verb", [["verify"], ["prune", "--dry-run"], ["prune"]])
+def test_where_there_is_no_cache_there_is_no_error(command, tmp_path, verb):
+    code, out, err = command("cache", *verb, "--cache", tmp_path)
+    assert (code, out.splitlines()[0], err) == (0, f"{tmp_path}/features: there is no cache", "")
+
+
+@pytest.mark.parametrize("verb", [["verify"], ["prune", "--dry-run"], ["prune"]])
+def test_a_bad_lock_is_told_and_the_other_caches_are_still_done(command, tmp_path, cache, root, verb):
+    other = tmp_path / "features" / "00000000000000000000"
+    other.mkdir()
+    (other / "lock").symlink_to(tmp_path / "mine")
+    root.rename(tmp_path / "moved")
+    code, out, err = command("cache", *verb, "--cache", tmp_path)
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"{other}/lock: is no regular file" in out
+    if verb[0] == "prune":
+        assert f"{cache.folder}: its root {root} is gone" in out
+    assert cache.folder.exists() == (verb != ["prune"])
+    assert other.exists()

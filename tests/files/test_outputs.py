@@ -1,15 +1,19 @@
 """Every option that names an output file: nothing that exists is replaced without being asked, and only files ever."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import datasets
 import pytest
 from unprivileged import unprivileged
 
 from dbpt.data.demo import write_demo
+from dbpt.data.huggingface_objects import path_of
 from dbpt.errors import InputError
-from dbpt.files.disk import check_output, open_regular, read_regular, write_output
+from dbpt.files.disk import check_output, open_regular, read_regular, write_atomically, write_output
+from dbpt.settings.config import FitConfig
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -163,3 +167,49 @@ def test_the_systems_own_reason_is_told(tmp_path):
     for name, reason in reasons.items():
         with unprivileged(), pytest.raises(InputError, match=f"cannot read the config: {reason}"):
             read_regular(tmp_path / name, "config", 10)
+
+
+@pytest.mark.parametrize("what", ["table", "model"])
+def test_embed_replaces_nothing_that_it_reads(command, tiny, tmp_path, what):
+    data = shutil.copytree(tiny.table.parent, tmp_path / "data")
+    model = shutil.copy(tiny.model, tmp_path / "model.json")
+    table = data / tiny.table.name
+    out = {"table": table, "model": Path(model)}[what]
+    before = out.read_bytes()
+    options = ["--model", model, "--pretrained", tiny.weights, "--cache", tmp_path / "cache"]
+    code, _, err = command("embed", table, *options, "--failures", out, "--overwrite")
+    assert (code, err.splitlines()[-1].endswith(f"{out}: is a file that this command reads; choose another name")) == (
+        2,
+        True,
+    )
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize("what", ["image", "run.json"])
+def test_predict_replaces_nothing_that_it_reads(command, tiny, tiny_run, tmp_path, what):
+    image = shutil.copy(next(tiny.table.parent.glob("test/*.png")), tmp_path / "0.png")
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    out = Path(image) if what == "image" else run / what
+    before = out.read_bytes()
+    code, _, err = command("predict", run, tmp_path / "0.png", "--out", out, "--overwrite")
+    assert (code, err) == (2, f"Error: --out {out}: is a file that this command reads; choose another name\n")
+    assert out.read_bytes() == before
+
+
+def test_a_folder_that_is_gone_is_not_a_full_disk(tmp_path):
+    with pytest.raises(InputError, match="cannot write: No such file or directory; the folder is gone$"):
+        write_atomically(tmp_path / "gone/x.csv", "x")
+
+
+@pytest.mark.parametrize("path", ["~nobody-of-that-name/x", "~nobody-of-that-name"])
+def test_an_unknown_home_folder_is_one_line(command, tiny, tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    refusal = f"{path}: ~nobody-of-that-name is no home folder here; "
+    for arguments in (["embed", tiny.table], ["cache", "list"]):
+        code, _, err = command(*arguments, "--cache", path)
+        assert (code, err.startswith(f"Error: {refusal}"), err.count("\n")) == (2, True, 1)
+    with pytest.raises(InputError, match=refusal):
+        _ = FitConfig(cache=path).cache_dir
+    with pytest.raises(InputError, match=refusal):
+        path_of(datasets.Dataset.from_dict({"a": ["b"]}), cache=path)
+    assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -437,3 +438,19 @@ def test_folders_that_cannot_be_judged(tiny, tiny_run, sample, tmp_path):
     (copy / "design.json").write_text(text)
     with pytest.raises(InputError, match=r"sample.csv: cannot read the file"):
         dbpt.judge_labels(copy, labels)
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_only_a_regular_judged_json_is_replaced(tiny, sample, tmp_path, kind):
+    labels = write_labels(tmp_path / "labels.csv", sample, true_answers(tiny, sample))
+    mine, judged = tmp_path / "mine", sample / "judged.json"
+    mine.write_text("precious")
+    judged.unlink(missing_ok=True)
+    judged.symlink_to(mine) if kind == "link" else os.mkfifo(judged)
+    before = judged.lstat()
+    try:
+        with pytest.raises(InputError, match="judged.json: exists and is not a regular file; remove it"):
+            dbpt.judge_labels(sample, labels)
+        assert (judged.lstat(), mine.read_text()) == (before, "precious")
+    finally:
+        judged.unlink()

@@ -242,7 +242,6 @@ HEAD = """# Behaviour with broken files
 <!-- written by DBPT_WRITE_FAULTS=1 pytest tests/cli/test_hostile_surroundings.py, which tests every cell -->
 
 How every command reacts to files that are missing, unreadable or damaged. *Refused*: exit code 2 and one line that
-names the file or its folder; no traceback, and the user's files stay as they are. *Goes on*: exit code 0. *Reported*:
-exit code 1 with a list of problems. An unreadable image counts as one failed image. A cell is empty where the case
-makes no sense.
+names the file or its folder; no traceback, and the user's files stay as they are. *Goes on*: exit code 0. An
+unreadable image counts as one failed image. A cell is empty where the case makes no sense.
 """

@@ -1,6 +1,5 @@
 """``dbpt cache``."""
 
-import os
 from pathlib import Path
 
 import click
@@ -18,34 +17,34 @@ cache_option = click.option("--cache", "folder", type=click.Path(path_type=Path)
 
 
 def _features(folder: Path | None) -> Path:
-    from dbpt.files.disk import default_cache_dir
+    from dbpt.files.disk import default_cache_dir, expanded
 
-    return (Path(os.path.expanduser(folder)) if folder else default_cache_dir()) / "features"  # noqa: PTH111 (as there)
+    return (Path(expanded(folder)) if folder else default_cache_dir()) / "features"
 
 
 @cache.command()
 @cache_option
 def verify(folder: Path | None) -> None:
     """Check every byte of the cached features."""
-    from dbpt.features import verify_cache
+    from dbpt.features.maintenance import is_missing, verify_cache
 
     features = _features(folder)
-    problems = verify_cache(features)
+    problems = [] if is_missing(features) else verify_cache(features)
     for problem in problems:
         click.echo(problem)
     if problems:
         raise InputError(f"{features}: problems found: {len(problems)}; each line says what to do")
-    click.echo(f"{features}: every byte is as it was written")
+    click.echo(f"{features}: {'there is no cache' if is_missing(features) else 'every byte is as it was written'}")
 
 
 @cache.command(name="list")
 @cache_option
 def list_command(folder: Path | None) -> None:
     """Show whose features there are, of how many images, in how many bytes."""
-    from dbpt.features import list_caches
+    from dbpt.features.maintenance import is_missing, list_caches
 
     features = _features(folder)
-    caches = [] if _is_missing(features) else list_caches(features)
+    caches = [] if is_missing(features) else list_caches(features)
     for found in caches:
         click.echo(found)
     click.echo(f"caches: {len(caches)}, {_megabytes(sum(found.bytes for found in caches))}")
@@ -61,23 +60,21 @@ def prune(folder: Path | None, unwritten_for_days: float | None, dry_run: bool) 
     That is: of a root that is gone, or of an older version of dbpt; what killed processes have left, of copies of data
     sets too. A cache into which something is being written is left alone, and so is one that can't be read.
     """
-    from dbpt.features import prune_caches
+    from dbpt.features.maintenance import is_missing, prune_caches
 
     if unwritten_for_days is not None and not unwritten_for_days >= 0:
         raise click.UsageError(f"--unwritten-for-days {unwritten_for_days:g}: must be 0 or above")
-    pruned = prune_caches(_features(folder), unwritten_for_days=unwritten_for_days, dry_run=dry_run)
-    for found in pruned:
-        click.echo(f"{found.path}: {found.why}")
+    features = _features(folder)
+    if is_missing(features):
+        click.echo(f"{features}: there is no cache")
+    problems: list[str] = []
+    pruned = prune_caches(features, unwritten_for_days=unwritten_for_days, dry_run=dry_run, say=problems.append)
+    for line in [*(f"{found.path}: {found.why}" for found in pruned), *problems]:
+        click.echo(line)
     verb = "would be freed" if dry_run else "freed"
     click.echo(f"{_megabytes(sum(found.bytes for found in pruned))} {verb}")
-
-
-def _is_missing(folder: Path) -> bool:
-    try:
-        folder.lstat()
-    except OSError as error:  # what may not be looked at is told by whoever reads it
-        return isinstance(error, FileNotFoundError)
-    return False
+    if problems:
+        raise InputError(f"{features}: left as they are: {len(problems)}; each line says why")
 
 
 def _megabytes(number: int) -> str:

@@ -27,7 +27,7 @@ def embed(data: str, failures: Path | None, overwrite: bool, **options: Any) -> 
 
     is_first = launched_rank() == 0
     if is_first and failures is not None:
-        check_output("--failures", failures, overwrite=overwrite)
+        check_output("--failures", failures, overwrite=overwrite, reads=[data, *map(str, options.values())])
 
     def write(reasons: Iterable[tuple[str, str]]) -> None:
         if is_first and failures is not None:

@@ -28,7 +28,7 @@ from dbpt.cli.predict import predict
 from dbpt.errors import InputError
 from dbpt.ranks import launched, local_rank, out_of_memory
 
-INTERRUPTED, TERMINATED = 130, 143
+INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143
 SHARED = ("embed", "fit")
 REFUSED_OUTPUT = (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EFBIG)
 RESUMABLE = ("fit", "compare")
@@ -88,7 +88,7 @@ for command in (embed, fit, compare, evaluate, predict, label, demo, data, cache
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run ``dbpt``. Exit code 2 for the user's errors, 130 for Ctrl-C, 143 for SIGTERM."""
+    """Run ``dbpt``. Exit code 2 for the user's errors, 130 for Ctrl-C, 141 for a closed output, 143 for SIGTERM."""
     # torch's threads spin while they wait for each other, by default so long that on cores that others want too
     # embedding takes four times as long. Must be set before torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
@@ -112,12 +112,14 @@ def main(arguments: list[str] | None = None) -> None:
         _leave(str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         _leave("Interrupted", INTERRUPTED)
+    except SystemExit as error:  # click's own for a closed output is 1
+        sys.exit(BROKEN_PIPE if error.code == 1 else error.code)
     except OSError as error:
         if error.filename is not None or error.errno not in REFUSED_OUTPUT:  # files that we write have their own lines
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the exit finds no fault either
         if isinstance(error, BrokenPipeError):  # whoever reads has seen enough
-            sys.exit(1)
+            sys.exit(BROKEN_PIPE)
         _leave(f"Error: standard output: cannot write: {error.strerror}", 2)
 
 

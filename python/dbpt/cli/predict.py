@@ -35,7 +35,7 @@ def predict(
 
     paths = list_images(images)
     if out is not None:
-        check_output("--out", out, overwrite=overwrite)
+        check_output("--out", out, overwrite=overwrite, reads=[*paths, weights or run, run / "run.json"])
     classifier = load(run, device=device, weights=weights)
     lines: list[str] = []
     emit = partial(click.echo, nl=False) if out is None else lines.append

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dbpt.data.huggingface import check_split_names
 from dbpt.errors import InputError
-from dbpt.files.disk import default_cache_dir, reason_of
+from dbpt.files.disk import default_cache_dir, expanded, reason_of
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -42,7 +42,7 @@ def path_of(
         # As rows are stored: formats and transforms are for those who take rows out.
         splits[name] = split.with_format(None).select_columns(columns)
     name = next(iter(splits.values())).info.dataset_name or "dataset"
-    place = Path(cache or default_cache_dir()).expanduser() / "datasets" / _digest(splits)
+    place = Path(expanded(cache) if cache else default_cache_dir()) / "datasets" / _digest(splits)
     folder = place / re.sub(r"[^\w-]", "_", name)
     if not folder.is_dir():
         log(f"saving {sum(map(len, splits.values()))} rows as {folder}")

@@ -29,8 +29,8 @@ def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:
         import_scikit_learn()
     if config.proportions is not None and len(config.proportions) != dataset.num_attributes:
         raise InputError(
-            f"--proportions: {len(config.proportions)} numbers for {dataset.num_attributes} attributes; give one for "
-            f"each of {', '.join(dataset.attribute_names)}"
+            f"--proportions: expected {dataset.num_attributes} numbers, one for each of "
+            f"{', '.join(dataset.attribute_names)}, found {len(config.proportions)}"
         )
     for flag, wanted, split in (
         ("--group-source true", config.group_source == "true", OBJECTIVES[config.objective].trains_on),

@@ -3,12 +3,14 @@
 import os
 import re
 import shutil
+import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -32,6 +34,7 @@ from dbpt.files.disk import file_sha256, reason_of
 from dbpt.files.lock import OwnedLock
 
 DAY = 86_400.0
+Say: TypeAlias = Callable[[str], None]
 NO_MANIFEST = f"no {MANIFEST}"
 COPIES = {  # folders beside ``features`` into which data sets are written, and the names of unfinished ones
     "datasets": re.compile(r"\.[0-9a-f]{32}\.[a-z0-9_]{8}"),
@@ -87,6 +90,15 @@ def nearest_cache(cache: FeatureCache) -> str:
     return one_line(min(found)[-1]) if found else ""
 
 
+def is_missing(folder: Path) -> bool:
+    """Return whether there is nothing of that name."""
+    try:
+        folder.lstat()
+    except (OSError, ValueError) as error:  # what may not be looked at is told by whoever reads it
+        return isinstance(error, FileNotFoundError)
+    return False
+
+
 @dataclass(frozen=True)
 class Pruned:
     """A file or folder of so many bytes that was deleted, or would be, and why."""
@@ -97,17 +109,18 @@ class Pruned:
 
 
 def prune_caches(
-    cache_dir: str | Path, *, unwritten_for_days: float | None = None, dry_run: bool = False
+    cache_dir: str | Path, *, unwritten_for_days: float | None = None, dry_run: bool = False, say: Say = print
 ) -> list[Pruned]:
     """Delete what nobody can ask for any more, and return what that was.
 
     These are caches whose root is gone or that an older version of dbpt wrote, caches in which nothing was stored for
     ``unwritten_for_days``, and what processes left when they died, also in copies of data sets beside ``cache_dir``. A
     cache that is being written stays, and so does one that can't be read, which may pass. A ``dry_run`` deletes and
-    writes nothing and takes no lock; it lists what is in use, too. Raises `InputError` if the system refuses.
+    writes nothing and takes no lock; it lists what is in use, too. ``say`` is told what the system refuses to prune.
     """
     pruned: list[Pruned] = []
-    for folder in [*_folders(cache_dir), *_begun_copies(Path(cache_dir).parent)]:
+    caches = [] if is_missing(Path(cache_dir)) else _folders(cache_dir)
+    for folder in [*caches, *_begun_copies(Path(cache_dir).parent)]:
         try:
             with _unused(folder, dry_run) as unused:
                 found = list(_prunable(folder, unwritten_for_days)) if unused else []
@@ -116,11 +129,11 @@ def prune_caches(
                         shutil.rmtree(one.path)
                     else:
                         one.path.unlink(missing_ok=True)
-        except OSError as error:
-            raise InputError(f"{folder}: cannot be pruned: {reason_of(error)}") from None
+            pruned += found
+        except (InputError, OSError) as error:
+            say(f"{folder}: cannot be pruned: {reason_of(error)}")
         except RecursionError:
-            raise InputError(f"{folder}: cannot be pruned: folders in it are nested too deeply; delete it") from None
-        pruned += found
+            say(f"{folder}: cannot be pruned: folders in it are nested too deeply; delete it")
     return pruned
 
 
@@ -168,6 +181,8 @@ def _begun_copies(cache_root: Path) -> list[Path]:
 @contextmanager
 def _unused(folder: Path, dry_run: bool) -> Iterator[bool]:
     """Hold the locks of a folder; yield whether nobody else has one of them."""
+    if problem := _lock_problem(folder):
+        raise InputError(problem)
     locks = [OwnedLock(file, "the feature cache") for file in (() if dry_run else lock_files(folder))]
     try:
         yield all(lock.take() for lock in locks)
@@ -212,8 +227,18 @@ def _size(file: str | Path) -> int | None:
     return None
 
 
+def _lock_problem(folder: Path) -> str | None:
+    with suppress(OSError):  # what may not be looked at is told by whoever takes it
+        for file in lock_files(folder):
+            if os.path.lexists(file) and not stat.S_ISREG(file.lstat().st_mode):
+                return f"{file}: is no regular file, so the cache cannot be locked; delete it"
+    return None
+
+
 def _problems(folder: Path) -> Iterator[str]:
     cache = _info(folder)
+    if problem := _lock_problem(folder):
+        yield problem
     if cache.manifest is None:
         if cache.problem != NO_MANIFEST:  # as while the first shard is computed
             yield cache.problem

@@ -8,6 +8,7 @@ import os
 import stat
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -69,8 +70,8 @@ def check_can_create(path: Path, *, option: str = "--out", with_parents: bool = 
         raise InputError(f"{option} {path}: cannot create: a name in it is too long, at most {room} bytes")
 
 
-def check_output(option: str, path: Path, *, overwrite: bool) -> None:
-    """Refuse an output file that exists without ``overwrite``, is no regular file, or can't be created."""
+def check_output(option: str, path: Path, *, overwrite: bool, reads: Iterable[str | Path] = ()) -> None:
+    """Refuse an output that exists without ``overwrite``, is no regular file or one of ``reads``, or can't be made."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:
@@ -82,6 +83,9 @@ def check_output(option: str, path: Path, *, overwrite: bool) -> None:
         raise InputError(f"{option} {path}: exists and is not a regular file; choose another name")
     if not overwrite:
         raise InputError(f"{option} {path}: exists; choose another name, or replace it with --overwrite")
+    for file in reads:
+        if os.path.isfile(file) and os.path.samefile(path, file):  # noqa: PTH113, PTH121 (a NUL)
+            raise InputError(f"{option} {path}: is a file that this command reads; choose another name")
 
 
 def write_output(option: str, path: Path, content: bytes | str, *, overwrite: bool) -> None:
@@ -122,7 +126,8 @@ def write_atomically(path: Path, content: bytes | str, *, overwrite: bool = True
     except FileExistsError:
         raise InputError(f"{path}: exists; it appeared while this was computed. Choose another name") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot write: {error.strerror}; free space or choose another folder") from None
+        advice = "the folder is gone" if error.errno == errno.ENOENT else "free space or choose another folder"
+        raise InputError(f"{path}: cannot write: {error.strerror}; {advice}") from None
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):  # the error above is the one to report
@@ -162,7 +167,12 @@ def default_cache_dir() -> Path:
     """Return ``$DBPT_CACHE``, else ``$XDG_CACHE_HOME/dbpt``, else ``~/.cache/dbpt``."""
     explicit = os.environ.get("DBPT_CACHE")
     folder = explicit or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "dbpt")  # noqa: PTH118
-    found = os.path.expanduser(folder)  # noqa: PTH111 (Path.expanduser raises where there is no home)
+    return Path(expanded(folder, "name a folder with --cache or $DBPT_CACHE"))
+
+
+def expanded(path: str | Path, advice: str = "write the path in full, or ./ before a name that begins with ~") -> str:
+    """Return a path with ``~`` or ``~user`` at its beginning replaced by that home folder."""
+    found = os.path.expanduser(path)  # noqa: PTH111 (Path.expanduser raises where there is no home)
     if found.startswith("~"):
-        raise InputError(f"{folder}: there is no home folder here; name a folder with --cache or $DBPT_CACHE")
-    return Path(found)
+        raise InputError(f"{path}: {Path(found).parts[0]} is no home folder here; {advice}")
+    return found

@@ -37,6 +37,9 @@ def judge_labels(folder: str | Path, labels: str | Path) -> dict[str, Any]:
     folder that is not a sample's or was changed, or labels that do not fit to it.
     """
     design = read_design(Path(folder))
+    judged = Path(folder) / "judged.json"
+    if judged.is_symlink() or (judged.exists() and not judged.is_file()):
+        raise InputError(f"{judged}: exists and is not a regular file; remove it")
     answers = read_answers(Path(labels), design)
     known = answers >= 0
     counts = np.zeros((len(design.strata), len(design.attributes)), dtype=np.int64)
@@ -45,7 +48,7 @@ def judge_labels(folder: str | Path, labels: str | Path) -> dict[str, Any]:
     sizes, labels_H, pseudo_attributes, right = columns.T
     strata = LabelledStrata(sizes, labels_H, pseudo_attributes, right, counts, len(design.classes))
     result = _described(design, answers, strata)
-    write_json(Path(folder) / "judged.json", result)
+    write_json(judged, result)
     return result
 
 

@@ -6,7 +6,6 @@ The defaults are ours; we have not seen the paper's.
 from __future__ import annotations  # the fields' types are read as text by check_setting
 
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -16,7 +15,7 @@ from typing import Any
 
 from dbpt.data.words import Words
 from dbpt.errors import InputError, nearest
-from dbpt.files.disk import default_cache_dir, read_regular
+from dbpt.files.disk import default_cache_dir, expanded, read_regular
 from dbpt.groups import MAX_WEIGHT, MIN_GROUP_COUNT
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
@@ -210,7 +209,7 @@ class FitConfig:
     @property
     def cache_dir(self) -> Path:
         """Return the cache folder, the default resolved."""
-        return Path(_expanded(self.cache)) if self.cache else default_cache_dir()
+        return Path(expanded(self.cache)) if self.cache else default_cache_dir()
 
     @property
     def named_model(self) -> tuple[str, str | None]:
@@ -278,7 +277,7 @@ def make_config(settings: Mapping[str, Any]) -> FitConfig:
     if not isinstance(recipe, str) or recipe not in RECIPES:
         raise InputError(f"--recipe: {recipe!r} is none of {', '.join(RECIPES)}{nearest(str(recipe), list(RECIPES))}")
     plain = {name: _plain(value) for name, value in apply_recipe(recipe, given).items()}
-    return FitConfig(**plain | {name: _expanded(plain[name]) for name in PATHS if name in plain})
+    return FitConfig(**plain | {name: expanded(plain[name]) for name in PATHS if isinstance(plain.get(name), str)})
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -293,10 +292,6 @@ def read_config(path: Path) -> dict[str, Any]:
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return {name: _plain(value) for name, value in settings.items()}
-
-
-def _expanded(path: Any) -> Any:
-    return os.path.expanduser(path) if isinstance(path, str) else path  # noqa: PTH111 (as above)
 
 
 def _plain(value: Any) -> Any:
