@@ -64,10 +64,9 @@ def prune(folder: Path | None, unwritten_for_days: float | None, dry_run: bool) 
 
     if unwritten_for_days is not None and not unwritten_for_days >= 0:
         raise click.UsageError(f"--unwritten-for-days {unwritten_for_days:g}: must be 0 or above")
-    features = _features(folder)
-    if is_missing(features):
-        click.echo(f"{features}: there is no cache")
     problems: list[str] = []
+    if is_missing(features := _features(folder)):
+        click.echo(f"{features}: there is no cache")
     pruned = prune_caches(features, unwritten_for_days=unwritten_for_days, dry_run=dry_run, say=problems.append)
     for line in [*(f"{found.path}: {found.why}" for found in pruned), *problems]:
         click.echo(line)

@@ -119,7 +119,7 @@ def prune_caches(
     writes nothing and takes no lock; it lists what is in use, too. ``say`` is told what the system refuses to prune.
     """
     pruned: list[Pruned] = []
-    caches = [] if is_missing(Path(cache_dir)) else _folders(cache_dir)
+    caches = () if is_missing(Path(cache_dir)) else _folders(cache_dir)
     for folder in [*caches, *_begun_copies(Path(cache_dir).parent)]:
         try:
             with _unused(folder, dry_run) as unused:
@@ -237,8 +237,7 @@ def _lock_problem(folder: Path) -> str | None:
 
 def _problems(folder: Path) -> Iterator[str]:
     cache = _info(folder)
-    if problem := _lock_problem(folder):
-        yield problem
+    yield from filter(None, [_lock_problem(folder)])
     if cache.manifest is None:
         if cache.problem != NO_MANIFEST:  # as while the first shard is computed
             yield cache.problem

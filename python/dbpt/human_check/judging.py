@@ -12,7 +12,7 @@ from dbpt.data.columns import Columns
 from dbpt.data.table_formats import read_columns, read_text
 from dbpt.errors import InputError
 from dbpt.files.csv import unmarked
-from dbpt.files.disk import write_json
+from dbpt.files.disk import check_output, write_json
 from dbpt.groups import SMALL_GROUP, worst_group
 from dbpt.human_check.design import Design, read_design
 from dbpt.human_check.estimates import LabelledStrata, estimate
@@ -38,8 +38,7 @@ def judge_labels(folder: str | Path, labels: str | Path) -> dict[str, Any]:
     """
     design = read_design(Path(folder))
     judged = Path(folder) / "judged.json"
-    if judged.is_symlink() or (judged.exists() and not judged.is_file()):
-        raise InputError(f"{judged}: exists and is not a regular file; remove it")
+    check_output("the result", judged, overwrite=True)
     answers = read_answers(Path(labels), design)
     known = answers >= 0
     counts = np.zeros((len(design.strata), len(design.attributes)), dtype=np.int64)
