@@ -197,7 +197,7 @@ def test_predict_replaces_nothing_that_it_reads(command, tiny, tiny_run, tmp_pat
 
 
 def test_a_folder_that_is_gone_is_not_a_full_disk(tmp_path):
-    with pytest.raises(InputError, match="cannot write: No such file or directory; the folder is gone$"):
+    with pytest.raises(InputError, match="cannot write: No such file or directory; choose another folder$"):
         write_atomically(tmp_path / "gone/x.csv", "x")
 
 

@@ -126,7 +126,7 @@ def write_atomically(path: Path, content: bytes | str, *, overwrite: bool = True
     except FileExistsError:
         raise InputError(f"{path}: exists; it appeared while this was computed. Choose another name") from None
     except OSError as error:
-        advice = "the folder is gone" if error.errno == errno.ENOENT else "free space or choose another folder"
+        advice = "choose another folder" if error.errno == errno.ENOENT else "free space or choose another folder"
         raise InputError(f"{path}: cannot write: {error.strerror}; {advice}") from None
     finally:
         if temporary is not None:
