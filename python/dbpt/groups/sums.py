@@ -1,7 +1,7 @@
 """Exact sums by group of what was observed since the last step. They are integers, so no order changes a bit.
 
-The Rust core rounds a value to a whole number of units of 2⁻³⁰, ties to even, and adds it up in two digits:
-high·2³² + low.
+A value is rounded to a whole number of units of 2⁻³⁰, ties to even, and added up in two digits, high·2³² + low: by the
+Rust core, or for tensors on an accelerator by torch's ``index_add_``, which sends (G, 3) integers to the host.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from dbpt import _core, arguments
 from dbpt.errors import InputError
-from dbpt.groups.tensors import check_length, to_host
+from dbpt.groups.tensors import check_length, integers, numbers, on_accelerator, to_host
 
 if TYPE_CHECKING:
+    import torch
     from torch.distributed import ProcessGroup
 
 UNIT = 2.0**30
@@ -38,8 +39,8 @@ class Quantity:
         """The range in words."""
         return f"a number from {self.least:g} to {self.most:g}"
 
-    def contains(self, values: NDArray[Any]) -> NDArray[np.bool_]:
-        """Return whether each of the values is in range; NaN isn't."""
+    def contains(self, values: Any) -> Any:
+        """Return whether each of the values, an array or a tensor, is in range; NaN isn't."""
         return (values >= self.least) & (values <= self.most)
 
 
@@ -47,13 +48,36 @@ QUANTITIES = {"p_true": Quantity("p_true", 0.0, 1.0), "losses": Quantity("losses
 MEMBERSHIPS = Quantity("posterior", 0.0, 1.0)
 
 
-def sum_by_group(
-    groups: NDArray[np.int64], values: NDArray[Any], num_groups: int, quantity: Quantity
-) -> NDArray[np.int64]:
+def sum_by_group(groups: ArrayLike, values: ArrayLike, num_groups: int, quantity: Quantity) -> NDArray[np.int64]:
     """Return the sums (G, 3) of ``values`` (B,) by ``groups`` (B,), -1 for none: high and low digits, and rows."""
+    if on_accelerator(groups) and on_accelerator(values):
+        sums = sum_tensors(groups, values, num_groups, quantity)
+        if sums is not None:
+            return sums
+    groups, values = integers("groups", groups), numbers(quantity.name, values)
     check_length(quantity.name, len(values), len(groups), "the rows of groups")
     limits: dict[str, Any] = {"argument": quantity.name, "least": quantity.least, "most": quantity.most}
     return _core.group_sums(groups, values, num_groups, **limits, num_threads=arguments.num_threads())
+
+
+def sum_tensors(
+    groups: torch.Tensor, values: torch.Tensor, num_groups: int, quantity: Quantity
+) -> NDArray[np.int64] | None:
+    """Return the sums of `sum_by_group`, added up on the tensors' device; None for what the host must refuse."""
+    import torch
+
+    alike = groups.device == values.device and groups.shape == values.shape and groups.ndim == 1
+    if not alike or groups.dtype not in (torch.int64, torch.int32) or not values.is_floating_point():
+        return None
+    groups, values = groups.long(), values.detach()
+    values = values if values.dtype == torch.float64 else values.float()
+    fine = quantity.contains(values) & (groups >= -1) & (groups < num_groups)
+    units = (values * UNIT).round().long()
+    digits = torch.stack([units >> 32, units & _LOW, torch.ones_like(units)], dim=1)
+    # the last two rows take group -1, and what is out of range
+    index = torch.where(fine, torch.where(groups < 0, num_groups, groups), num_groups + 1)
+    sums = digits.new_zeros(num_groups + 2, 3).index_add_(0, index, digits).cpu().numpy()
+    return None if sums[-1].any() else sums[:-2]
 
 
 def sum_over_ranks(digits: NDArray[np.int64], process_group: ProcessGroup) -> NDArray[np.int64]:
@@ -84,9 +108,7 @@ class GroupSums:
         self.quantity = quantity
         self.digits: NDArray[np.int64] = np.zeros((num_groups, 3), dtype=np.int64)
 
-    def add(
-        self, groups: NDArray[np.int64], values: NDArray[Any], memberships: NDArray[np.float64] | None = None
-    ) -> None:
+    def add(self, groups: ArrayLike, values: ArrayLike, memberships: NDArray[np.float64] | None = None) -> None:
         """Add ``values`` (B,) to ``groups`` (B,); they are products with ``memberships`` (B,) if these are given."""
         num_groups = len(self.digits)
         sums = sum_by_group(groups, values, num_groups, self.quantity)

@@ -22,6 +22,11 @@ def is_tensor(value: object) -> TypeIs[torch.Tensor]:
     return tensor is not None and isinstance(value, tensor)
 
 
+def on_accelerator(value: object) -> TypeIs[torch.Tensor]:
+    """Return whether `value` is a dense tensor on a GPU or its like."""
+    return is_tensor(value) and value.device.type not in ("cpu", "meta") and str(value.layout) == "torch.strided"
+
+
 def to_host(name: str, value: ArrayLike) -> ArrayLike:
     """Return a tensor as a NumPy array without its gradient, a type that NumPy lacks as float32, which holds it."""
     if not is_tensor(value):

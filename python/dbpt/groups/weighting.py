@@ -26,9 +26,8 @@ class GroupWeighting(ABC):
     A rule is a subclass that names what it ``observes`` and the ``fields`` of its state, gives `group_weights`, moves
     by the means in `move`, and takes its fields back in `load_fields`.
 
-    Arrays may be lists, NumPy arrays of any numeric type, or torch tensors on any device, which are copied to the host;
-    gradients are left behind. Values out of range are refused at once, and nothing of their batch is taken. An instance
-    is for one thread.
+    Arrays may be lists, NumPy arrays of any numeric type, or torch tensors on any device; gradients are left behind.
+    Values out of range are refused at once, and nothing of their batch is taken. An instance is for one thread.
 
     Each value is rounded to a multiple of 2⁻³⁰ and the sums are exact, so the weights are the same bits for any order
     of the samples and number of batches or ranks.
@@ -92,7 +91,7 @@ class GroupWeighting(ABC):
 
     def observe(self, groups: ArrayLike, values: ArrayLike) -> None:
         """Accumulate (B,) groups and the value that the rule ``observes`` of each sample; group -1 doesn't count."""
-        self._sums.add(integers("groups", groups), numbers(self.observes, values))
+        self._sums.add(groups, values)
 
     def observe_soft(self, posterior: ArrayLike, labels: ArrayLike, values: ArrayLike) -> None:
         """Accumulate ``values`` (B,) into each group (label, a) by ``posterior`` (B, A); a row of NaN doesn't count."""
