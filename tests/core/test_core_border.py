@@ -9,29 +9,33 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from dbpt._core import GroupIndex, assign_argmax, group_sums
+from dbpt._core import BatchStream, GroupIndex, GroupStream, assign_argmax, group_sums, quotas
 from dbpt.errors import InputError
 
 
 def test_an_array_that_another_call_writes_to_is_refused():
     """Tried until a call falls into the writing of another thread, which most do."""
-    logits, labels = np.zeros((10**6, 2), np.float32), np.zeros(10**6, np.int64)
-    values, stop = np.zeros(10**6), threading.Event()
+    logits, labels = np.tile(np.float32([0, 1]), (10**6, 1)), np.ones(10**6, np.int64)
+    values, stop, index = np.zeros(10**6), threading.Event(), GroupIndex(np.zeros(9, np.int8), 1)
 
     def write():
         while not stop.is_set():
             with suppress(InputError):  # the others are reading
                 assign_argmax(logits, labels_out=labels)
 
-    def sums():
-        group_sums(labels, values, 1, argument="values", least=0, most=1)
-
+    calls = {
+        lambda: group_sums(labels, values, 2, argument="values", least=0, most=1): "groups",
+        lambda: GroupIndex(labels, 2): "groups",
+        lambda: GroupStream(index, labels[:1], 0, 0): "quotas",
+        lambda: BatchStream(index, labels[:1], 1, 0, 0): "quotas",
+        lambda: quotas(np.ones(1), labels[:1], 5): "counts",
+    }
     thread = threading.Thread(target=write)
     thread.start()
     try:
-        for call in (sums, lambda: GroupIndex(labels, 1)):
-            with pytest.raises(InputError, match="^groups is being written to by another call"):
-                for _ in range(10**4):
+        for call, name in calls.items():
+            with pytest.raises(InputError, match=f"^{name} is being written to by another call"):
+                for _ in range(10**6):
                     call()
     finally:
         stop.set()

@@ -1,65 +1,18 @@
-"""GroupBatchSampler in training loops: states, DataLoader workers, threads, Ctrl-C, frameworks."""
+"""GroupBatchSampler in training loops: bad states, threads, Ctrl-C, frameworks, bad input."""
 
 import itertools
-import json
-import pickle
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from dbpt._core import BatchStream, GroupIndex
 from dbpt.errors import InputError
 from dbpt.sampling import GroupBatchSampler
 
 GROUPS = np.random.default_rng(0).choice(4, 1000, p=[0.7, 0.05, 0.02, 0.23])
-COUNTS = np.bincount(GROUPS)
-
-
-def compositions(batches, groups=GROUPS, num_groups=4):
-    """(batches, G) how many members of each group every batch has."""
-    return np.array([np.bincount(groups[batch], minlength=num_groups) for batch in batches])
-
-
-def test_ranks_have_equal_lengths_by_default():
-    for world in (1, 3, 7):
-        lengths = {len(GroupBatchSampler(GROUPS, 25, rank=r, num_replicas=world)) for r in range(world)}
-        assert lengths == {-(-1000 // (25 * world))}
-
-
-@given(st.integers(0, 60), st.integers(0, 60))
-@settings(max_examples=40, deadline=None)
-def test_resuming_at_any_position_continues_as_if_uninterrupted(first, second):
-    def run(sampler, batches):
-        """Draw as a loop without set_epoch does: pass after pass."""
-        return list(itertools.islice(itertools.chain.from_iterable(iter(sampler.__iter__, None)), batches))
-
-    plain = GroupBatchSampler(GROUPS, 6, num_batches=20, seed=3)
-    expected = []
-    for epoch in range(6):
-        plain.set_epoch(epoch)
-        expected += plain.indices().tolist()
-    sampler = GroupBatchSampler(GROUPS, 6, num_batches=20, seed=3)
-    found = run(sampler, first)
-    resumed = GroupBatchSampler(GROUPS, 6, num_batches=20, seed=99)
-    resumed.load_state_dict(json.loads(json.dumps(sampler.state_dict())))
-    assert resumed.state_dict() == sampler.state_dict()
-    assert found + run(resumed, second) == expected[: first + second]
-
-
-def test_a_loader_that_draws_ahead_says_how_many_batches_it_has_consumed():
-    sampler = GroupBatchSampler(GROUPS, 10, seed=4)
-    dataset = torch.utils.data.TensorDataset(torch.arange(1000))
-    loader = torch.utils.data.DataLoader(dataset, batch_sampler=sampler, num_workers=1, multiprocessing_context="fork")
-    batches = iter(loader)
-    seen = [next(batches)[0].tolist() for _ in range(7)]
-    assert sampler.state_dict()["position"] > 7
-    resumed = GroupBatchSampler(GROUPS, 10)
-    resumed.load_state_dict(sampler.state_dict(consumed=7))
-    assert seen + list(resumed) == resumed.indices().tolist()
 
 
 @pytest.mark.parametrize(
@@ -84,38 +37,6 @@ def test_a_bad_state_is_refused_and_changes_nothing(change, message):
     with pytest.raises(InputError, match=message):
         sampler.load_state_dict({**before, **change})
     assert sampler.state_dict() == before
-
-
-@pytest.mark.parametrize(("num_workers", "context"), [(0, None), (2, "fork"), (1, "spawn")])
-def test_a_dataloader_with_workers_gets_the_same_batches(num_workers, context):
-    dataset = torch.utils.data.TensorDataset(torch.arange(1000))
-    sampler = GroupBatchSampler(GROUPS, 25, seed=4)
-    loader = torch.utils.data.DataLoader(
-        dataset, batch_sampler=sampler, num_workers=num_workers, multiprocessing_context=context
-    )
-    order = sampler.indices().tolist()
-    assert len(loader) == 40
-    assert [batch.tolist() for (batch,) in loader] == order
-    assert [batch.tolist() for (batch,) in loader] != order
-
-
-class DrawingDataset(torch.utils.data.Dataset):
-    """Draws inside the worker, with threads."""
-
-    def __len__(self):
-        return 4
-
-    def __getitem__(self, epoch):
-        sampler = GroupBatchSampler(np.arange(1000) % 3, 100, num_batches=2000)
-        sampler.set_epoch(epoch)
-        return int(sampler.indices()[-1, -1])
-
-
-def test_threads_work_inside_a_forked_worker():
-    dataset = DrawingDataset()
-    expected = [dataset[epoch] for epoch in range(4)]  # threads in the parent first
-    loader = torch.utils.data.DataLoader(dataset, num_workers=2, multiprocessing_context="fork", timeout=600)
-    assert [int(row) for row in loader] == expected
 
 
 def test_several_python_threads_read_one_stream():
@@ -175,14 +96,62 @@ def test_it_looks_like_a_batch_sampler_to_frameworks():
     assert type(batch[0]) is int
 
 
-def test_pickling_and_repr():
-    sampler = GroupBatchSampler(GROUPS, 10, seed=2, rank=1, num_replicas=4)
-    list(itertools.islice(sampler, 7))
-    copy = pickle.loads(pickle.dumps(sampler))
-    assert copy.state_dict() == sampler.state_dict()
-    assert list(copy) == list(sampler)
-    assert repr(sampler) == (
-        "GroupBatchSampler(num_groups=4, batch_size=10, num_batches=100, quotas=[250, 250, 250, 250], seed=2, "
-        "epoch=1, rank=1, num_replicas=4)"
-    )
-    assert repr(GroupBatchSampler(GROUPS, 10)).endswith("seed=0, epoch=0)")
+@pytest.mark.parametrize(
+    ("groups", "batch_size", "keywords", "message"),
+    [
+        ([0, -1, -1], 2, {}, r"^groups\[1\] is -1, one of 2 rows without a group; .*leave those rows out"),
+        ([0, 3], 2, {"num_groups": 3}, r"^groups\[1\] is 3; expected -1 \(outside\) or 0 to 2"),
+        ([[0], [1, 2]], 2, {}, "^groups is ragged"),
+        ([], 2, {}, r"^groups has shape \(0,\)"),
+        ([0.5], 2, {}, "^groups has dtype float64; expected integers"),
+        (GROUPS, 3, {}, "^batch_size is 3; expected 4 or above: min_per_group is 1 and 4 groups have a share"),
+        (GROUPS, 8, {"min_per_group": 3}, "^batch_size is 8; expected 12 or above: min_per_group is 3"),
+        (GROUPS, 0, {}, "^batch_size is 0; expected an integer from 1 to 4194304"),
+        (GROUPS, 2.0, {}, "^batch_size is 2.0; expected an integer"),
+        (GROUPS, 2**22 + 1, {}, "^batch_size is 4194305; expected an integer from 1"),
+        (GROUPS, 8, {"min_per_group": -1}, "^min_per_group is -1"),
+        (GROUPS, 8, {"num_batches": 0}, "^num_batches is 0"),
+        (
+            GROUPS,
+            8,
+            {"num_batches": 2**46},
+            r"^batch_size \* num_batches is 562949953421312; expected an integer",
+        ),
+        (GROUPS, 8, {"shares": "balance"}, r"^shares is 'balance'; .*did you mean 'balanced'\?"),
+        (GROUPS, 8, {"shares": [1, 2]}, r"^shares has shape \(2,\) .*expected \(4,\)"),
+        (GROUPS, 8, {"shares": [1, 2, np.nan, 1]}, r"^shares\[2\] is nan"),
+        (GROUPS, 8, {"shares": [0, 0, 0, 0]}, "^the sum of shares is 0"),
+        ([0, 2], 8, {"shares": [1, 1, 1]}, r"^shares\[1\] is 1, but group 1 has no members"),
+        (GROUPS, 8, {"group_weights": [1, -2, 1, 1]}, r"^group_weights\[1\] is -2"),
+        (GROUPS, 8, {"group_weights": [1, 1, 1, 1], "shares": "natural"}, "^shares and group_weights are both given"),
+        (GROUPS, 8, {"seed": -1}, "^seed is -1; expected an integer from 0 to"),
+        (GROUPS, 8, {"rank": 0}, "^rank is 0 and num_replicas is None; expected both or neither"),
+    ],
+)
+def test_bad_arguments_are_named(groups, batch_size, keywords, message):
+    with pytest.raises(InputError, match=message):
+        GroupBatchSampler(groups, batch_size, **keywords)
+
+
+def test_bad_calls_are_named():
+    sampler = GroupBatchSampler(GROUPS, 10)
+    with pytest.raises(InputError, match="^stop is 101; expected an integer from 0 to 100"):
+        sampler.indices(0, 101)
+    with pytest.raises(InputError, match="^consumed is 101"):
+        sampler.state_dict(consumed=101)
+    with pytest.raises(InputError, match=r"^group_weights has shape \(1,\)"):
+        sampler.set_group_weights([1])
+
+
+def test_arrays_that_do_not_fit_are_refused_by_the_core():
+    index = GroupIndex(np.array([0, 1, 1]), 2)
+    with pytest.raises(InputError, match="^quotas has length 1; expected 2"):
+        BatchStream(index, np.array([4]), 2, 0, 0)
+    with pytest.raises(InputError, match="^quotas is not C-contiguous"):
+        BatchStream(index, np.array([2, 0, 2, 0])[::2], 2, 0, 0)
+    with pytest.raises(TypeError):
+        BatchStream(index, np.array([2.0, 2.0]), 2, 0, 0)
+    with pytest.raises(InputError, match="^start and stop are 1 and 3"):
+        BatchStream(index, np.array([2, 2]), 2, 0, 0).indices(1, 3)
+    with pytest.raises(InputError, match="^step is 0"):
+        BatchStream(index, np.array([2, 2]), 2, 0, 0).indices(0, 2, 0)

@@ -1,16 +1,13 @@
-"""GroupSampler as training loops use it: shares, epochs, ranks, resuming at any position, workers, bad input."""
+"""GroupSampler: shares, lengths on ranks, positions, states, bad input. More of passes: test_sampling_passes.py."""
 
 import doctest
 import itertools
 import json
-import pickle
 
 import numpy as np
 import pytest
 import reference
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import dbpt.sampling.group_sampler
 from dbpt.errors import InputError
@@ -62,40 +59,6 @@ def test_draws_equal_the_reference():
         assert sampler.indices().dtype == np.int64
 
 
-def test_new_shares_start_with_the_next_pass():
-    sampler = GroupSampler(GROUPS)
-    sampler.set_shares([1, 0, 0, 0])
-    assert drawn(list(sampler)) == [1000, 0, 0, 0]
-    running = iter(sampler)
-    first = next(running)
-    sampler.set_group_weights([0, 1, 0, 0])
-    assert drawn([first, *running]) == [1000, 0, 0, 0]
-    assert drawn(list(sampler)) == [0, 1000, 0, 0]
-    half = list(itertools.islice(sampler, 500))
-    sampler.set_shares("balanced")
-    other = GroupSampler(GROUPS)
-    other.load_state_dict(sampler.state_dict())
-    assert drawn(half + list(other)) == [0, 1000, 0, 0]
-    assert drawn(list(other)) == [250] * 4
-    assert drawn(list(sampler)) == [250] * 4
-
-
-def test_each_pass_is_over_the_next_epoch_whether_or_not_the_last_was_finished():
-    """A `DataLoader` that is left after 4 of 20 batches gives others in each epoch, as torch's samplers do."""
-    sampler = GroupSampler(GROUPS, seed=1)
-    orders = []
-    for epoch in range(5):
-        sampler.set_epoch(epoch)
-        orders.append(sampler.indices().tolist())
-    sampler = GroupSampler(GROUPS, seed=1)
-    assert [list(itertools.islice(sampler, 30)) for _ in range(4)] == [order[:30] for order in orders[:4]]
-    assert list(sampler) == orders[4]
-    sampler.set_epoch(1)
-    assert list(itertools.islice(sampler, 10)) == orders[1][:10]
-    sampler.set_epoch(1)  # the same once more, as asked for
-    assert list(sampler) == orders[1]
-
-
 def test_an_iterator_that_nobody_draws_from_uses_nothing_up():
     """`DataLoader` with workers opens two of a batch sampler, and Lightning one before it calls `set_epoch`."""
     sampler = GroupSampler(GROUPS)
@@ -108,30 +71,6 @@ def test_an_iterator_that_nobody_draws_from_uses_nothing_up():
     assert sampler.state_dict()["position"] == 1000
     iter(sampler)
     assert sampler.epoch == 3
-
-
-@pytest.mark.parametrize("num_workers", [0, 2])
-@pytest.mark.parametrize("persistent", [False, True])
-@pytest.mark.parametrize("batches", [False, True])
-def test_a_dataloader_left_in_mid_epoch_goes_to_the_next(num_workers, persistent, batches):
-    if persistent and not num_workers:
-        pytest.skip("no workers to persist")
-    sampler = GroupBatchSampler(GROUPS, 50) if batches else GroupSampler(GROUPS)
-    loader = torch.utils.data.DataLoader(
-        range(1000),
-        **({"batch_sampler": sampler} if batches else {"sampler": sampler, "batch_size": 50}),
-        num_workers=num_workers,
-        persistent_workers=persistent,
-        multiprocessing_context="fork" if num_workers else None,
-    )
-    for epoch in range(4):
-        found = [batch.tolist() for batch in itertools.islice(loader, 4)]
-        assert sampler.epoch == epoch
-        assert found == sampler.indices().reshape(-1, 50)[:4].tolist()
-
-
-def test_seeds_differ():
-    assert list(GroupSampler(GROUPS, seed=1)) != list(GroupSampler(GROUPS, seed=2))
 
 
 def test_ranks_have_equal_lengths_by_default():
@@ -168,37 +107,6 @@ def test_the_length_after_a_resume_on_other_ranks_is_what_remains():
     resumed = GroupSampler(GROUPS, rank=0, num_replicas=2)
     resumed.load_state_dict(ranks[0].state_dict())
     assert (len(resumed), len(list(resumed))) == (500, 400)
-
-
-@given(st.integers(0, 120), st.integers(0, 120), st.integers(0, 5))
-@settings(max_examples=60)
-def test_resuming_at_any_position_continues_as_if_uninterrupted(first, second, epoch):
-    def run(sampler, draws):
-        """Draw as a loop without set_epoch does: pass after pass."""
-        return list(itertools.islice(itertools.chain.from_iterable(iter(sampler.__iter__, None)), draws))
-
-    plain = GroupSampler(GROUPS, num_samples=50, seed=3)
-    plain.set_epoch(epoch)
-    expected = run(plain, first) + run_rest(plain, second)
-    sampler = GroupSampler(GROUPS, num_samples=50, seed=3)
-    sampler.set_epoch(epoch)
-    found = run(sampler, first)
-    resumed = GroupSampler(GROUPS, num_samples=50, seed=99)
-    resumed.load_state_dict(json.loads(json.dumps(sampler.state_dict())))
-    assert resumed.state_dict() == sampler.state_dict()
-    found += run(resumed, second)
-    assert found == expected
-
-
-def run_rest(plain, draws):
-    """The next draws, computed from the pure function alone."""
-    state = plain.state_dict()
-    epoch, position, found = state["epoch"], state["position"], []
-    while len(found) < draws:
-        plain.set_epoch(epoch)
-        found += plain.indices(position, min(50, position + draws - len(found))).tolist()
-        epoch, position = epoch + 1, 0
-    return found
 
 
 def test_a_state_from_the_end_of_an_epoch_loses_no_epoch():
@@ -274,22 +182,6 @@ def test_threads_change_nothing():
         GroupSampler(GROUPS, num_threads=0)
 
 
-def test_a_loader_that_draws_ahead_says_what_it_has_consumed():
-    sampler = GroupSampler(GROUPS, seed=4)
-    dataset = torch.utils.data.TensorDataset(torch.arange(1000))
-    loader = torch.utils.data.DataLoader(
-        dataset, batch_size=10, sampler=sampler, num_workers=1, multiprocessing_context="fork"
-    )
-    batches = iter(loader)
-    seen = torch.cat([next(batches)[0] for _ in range(7)]).tolist()
-    assert sampler.state_dict()["position"] > 70
-    resumed = GroupSampler(GROUPS)
-    resumed.load_state_dict(sampler.state_dict(consumed=70))
-    assert seen + list(resumed) == resumed.indices().tolist()
-    with pytest.raises(InputError, match="^consumed is 1001"):
-        sampler.state_dict(consumed=1001)
-
-
 def test_the_state_is_plain_and_small():
     state = GroupSampler(np.arange(70_000) % 3).state_dict()
     assert json.loads(json.dumps(state)) == state
@@ -325,67 +217,6 @@ def test_a_bad_state_is_refused_and_changes_nothing(change, message):
     with pytest.raises(InputError, match="^state is not that"):
         sampler.load_state_dict([])
     assert sampler.state_dict() == before
-
-
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_a_dataloader_with_forked_workers_gets_the_same_order(num_workers):
-    dataset = torch.utils.data.TensorDataset(torch.arange(1000))
-    sampler = GroupSampler(GROUPS, seed=4)
-    context = "fork" if num_workers else None
-    loader = torch.utils.data.DataLoader(
-        dataset, batch_size=64, sampler=sampler, num_workers=num_workers, multiprocessing_context=context
-    )
-    order = sampler.indices().tolist()
-    assert torch.cat([batch for (batch,) in loader]).tolist() == order
-    assert torch.cat([batch for (batch,) in loader]).tolist() != order
-
-
-class DrawingDataset(torch.utils.data.Dataset):
-    """Draws inside the worker, with threads, from a sampler of the main process and from one of its own."""
-
-    def __init__(self, sampler):
-        self.sampler = sampler
-
-    def __len__(self):
-        return 3
-
-    def __getitem__(self, epoch):
-        own = GroupSampler(np.zeros(600_000, np.int8), num_samples=200_000)
-        for sampler in (own, self.sampler):
-            sampler.set_epoch(epoch)
-        return [int(own.indices()[-1]), int(self.sampler.indices()[-1])]
-
-
-@pytest.mark.parametrize("context", ["fork", "spawn"])
-def test_threads_work_inside_workers(context):
-    sampler = GroupSampler(np.zeros(600_000, np.int8), num_samples=200_000, seed=1)
-    sampler.indices()  # threads in the parent first
-    dataset = DrawingDataset(sampler)
-    loader = torch.utils.data.DataLoader(
-        dataset, batch_size=None, num_workers=1, multiprocessing_context=context, timeout=600
-    )
-    assert list(loader) == [dataset[epoch] for epoch in range(3)]
-
-
-def test_it_looks_like_a_sampler_to_frameworks():
-    sampler = GroupSampler(GROUPS)
-    assert isinstance(sampler, torch.utils.data.Sampler)
-    assert not hasattr(sampler, "generator")
-    assert len(sampler) == 1000
-    assert type(next(iter(sampler))) is int
-
-
-def test_pickling_and_repr():
-    sampler = GroupSampler(GROUPS, seed=2, rank=1, num_replicas=4)
-    list(itertools.islice(sampler, 7))
-    copy = pickle.loads(pickle.dumps(sampler))
-    assert copy.state_dict() == sampler.state_dict()
-    assert list(copy) == list(sampler)
-    assert repr(sampler) == (
-        "GroupSampler(num_groups=4, num_samples=1000, quotas=[250, 250, 250, 250], seed=2, epoch=1, "
-        "rank=1, num_replicas=4)"
-    )
-    assert repr(GroupSampler(GROUPS)).endswith("seed=0, epoch=0)")
 
 
 def test_an_epoch_longer_than_a_chunk_is_seamless():

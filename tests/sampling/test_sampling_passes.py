@@ -1,26 +1,51 @@
-"""Passes of both samplers: ranks go to the next epoch together, and only the last pass moves the sampler."""
+"""Passes of all three samplers: epochs, ranks, states, loaders. Only the last pass moves the sampler."""
 
 import copy
 import itertools
+import json
 import pickle
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from weighted_draws import OTHERS, WEIGHTS
 
 from dbpt.errors import InputError
-from dbpt.sampling import GroupBatchSampler, GroupSampler
+from dbpt.sampling import GroupBatchSampler, GroupSampler, WeightedSampler
 
 GROUPS = np.random.default_rng(0).choice(4, 1000, p=[0.7, 0.05, 0.02, 0.23])
-KINDS = pytest.mark.parametrize("kind", ["rows", "batches"])
+NEW_SHARES = [1, 1, 1, 5]
+KINDS = pytest.mark.parametrize("kind", ["rows", "batches", "weights"])
+BY_GROUP = pytest.mark.parametrize("kind", ["rows", "batches"])
 
 
-def make(kind, length, rank=0, num_replicas=1, **keywords):
+def make(kind, length, rank=0, num_replicas=1, *, new=False, **keywords):
+    """A sampler of ``length`` draws an epoch; with ``new`` of the distribution that `change` gives it."""
     keywords = {"rank": rank, "num_replicas": num_replicas, "seed": 3} | keywords
+    if kind == "weights":
+        return WeightedSampler(OTHERS if new else WEIGHTS, length, **keywords)
+    shares = NEW_SHARES if new else "balanced"
     if kind == "rows":
-        return GroupSampler(GROUPS, num_samples=length, **keywords)
-    return GroupBatchSampler(GROUPS, 8, num_batches=length, **keywords)
+        return GroupSampler(GROUPS, num_samples=length, shares=shares, **keywords)
+    return GroupBatchSampler(GROUPS, 8, num_batches=length, shares=shares, **keywords)
+
+
+def change(sampler, *, back=False):
+    if isinstance(sampler, WeightedSampler):
+        sampler.set_weights(WEIGHTS if back else OTHERS)
+    elif back:
+        sampler.set_group_weights(1 / sampler.counts)
+    else:
+        sampler.set_shares(NEW_SHARES)
+
+
+def order(kind, length, epoch, **keywords):
+    """The draws of an epoch from the pure function alone."""
+    sampler = make(kind, length, **keywords)
+    sampler.set_epoch(epoch)
+    return sampler.indices().tolist()
 
 
 def ranks_of(kind, length, world):
@@ -88,9 +113,142 @@ def test_all_ranks_go_to_the_next_epoch_together(kind, world, new_world, length,
 
 
 @KINDS
+def test_each_pass_is_over_the_next_epoch_whether_or_not_the_last_was_finished(kind):
+    orders = [order(kind, 40, epoch) for epoch in range(4)]
+    assert orders[0] not in [*orders[1:], order(kind, 40, 0, seed=4)]
+    sampler = make(kind, 40)
+    assert [list(itertools.islice(sampler, 30)) for _ in range(3)] == [one[:30] for one in orders[:3]]
+    assert list(sampler) == orders[3]
+    for length in (10, 40):  # the same once more, as asked for
+        sampler.set_epoch(1)
+        assert list(itertools.islice(sampler, length)) == orders[1][:length]
+
+
+@KINDS
+def test_a_new_distribution_starts_with_the_next_pass(kind):
+    sampler = make(kind, 40)
+    change(sampler)
+    assert list(sampler) == order(kind, 40, 0, new=True)
+    running = iter(sampler)
+    first = next(running)
+    change(sampler, back=True)
+    assert [first, *running] == order(kind, 40, 1, new=True)
+    assert list(sampler) == order(kind, 40, 2)
+    half = list(itertools.islice(sampler, 20))
+    change(sampler)
+    other = make(kind, 40)
+    other.load_state_dict(sampler.state_dict())
+    if kind == "weights":  # which no state holds
+        change(other)
+    assert half + list(other) == order(kind, 40, 3)
+    assert list(other) == list(sampler) == order(kind, 40, 4, new=True)
+
+
+@KINDS
+@given(st.integers(0, 90), st.integers(0, 90), st.integers(0, 5))
+@settings(max_examples=40, deadline=None)
+def test_resuming_at_any_position_continues_as_if_uninterrupted(kind, first, second, epoch):
+    def run(sampler, draws):
+        """Draw as a loop without set_epoch does: pass after pass."""
+        return list(itertools.islice(itertools.chain.from_iterable(iter(sampler.__iter__, None)), draws))
+
+    sampler = make(kind, 40)
+    sampler.set_epoch(epoch)
+    found = run(sampler, first)
+    resumed = make(kind, 9, seed=99)
+    resumed.load_state_dict(json.loads(json.dumps(sampler.state_dict())))
+    assert resumed.state_dict() == sampler.state_dict()
+    expected = [row for number in range(epoch, epoch + 5) for row in order(kind, 40, number)]
+    assert found + run(resumed, second) == expected[: first + second]
+
+
+@KINDS
+@pytest.mark.parametrize(
+    ("workers", "options"),
+    [
+        (0, {}),
+        (2, {"multiprocessing_context": "fork"}),
+        (1, {"multiprocessing_context": "fork", "persistent_workers": 1}),
+    ],
+)
+def test_a_dataloader_gets_the_order_of_each_epoch_also_if_it_was_left_in_mid_epoch(kind, workers, options):
+    sampler = make(kind, 20 if kind == "batches" else 160)
+    by = {"batch_sampler": sampler} if kind == "batches" else {"sampler": sampler, "batch_size": 8}
+    loader = torch.utils.data.DataLoader(range(1000), num_workers=workers, **by, **options)
+    for epoch, batches in enumerate((4, 20, 4)):
+        found = [batch.tolist() for batch in itertools.islice(loader, batches)]
+        assert sampler.epoch == epoch
+        assert found == sampler.indices().reshape(-1, 8)[:batches].tolist()
+
+
+@KINDS
+def test_a_loader_that_draws_ahead_says_what_it_has_consumed(kind):
+    sampler = make(kind, 40)
+    by = {"batch_sampler": sampler} if kind == "batches" else {"sampler": sampler, "batch_size": None}
+    loader = iter(torch.utils.data.DataLoader(range(1000), num_workers=1, multiprocessing_context="fork", **by))
+    seen = [next(loader) for _ in range(7)]
+    seen = [one.tolist() if kind == "batches" else one for one in seen]
+    assert sampler.state_dict()["position"] > 7
+    resumed = make(kind, 40)
+    resumed.load_state_dict(sampler.state_dict(consumed=7))
+    assert seen + list(resumed) == order(kind, 40, 0)
+
+
+class DrawingDataset(torch.utils.data.Dataset):
+    """Draws inside the worker, with threads, from samplers of the main process and from one of its own."""
+
+    def __init__(self):
+        self.samplers = [
+            make(kind, 20_000 if kind == "batches" else 200_000) for kind in ("rows", "batches", "weights")
+        ]
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, epoch):
+        own = WeightedSampler(np.arange(300_000) % 11, 100_000)
+        for sampler in (own, *self.samplers):
+            sampler.set_epoch(epoch)
+        return [int(sampler.indices().ravel()[-1]) for sampler in (own, *self.samplers)]
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_threads_work_inside_workers(context):
+    dataset = DrawingDataset()
+    expected = [dataset[epoch] for epoch in range(3)]  # threads in the parent first
+    loader = torch.utils.data.DataLoader(
+        dataset, batch_size=None, num_workers=1, multiprocessing_context=context, timeout=600
+    )
+    assert list(loader) == expected
+
+
+@KINDS
+def test_it_looks_like_a_sampler_to_frameworks(kind):
+    sampler = make(kind, 40)
+    assert isinstance(sampler, torch.utils.data.Sampler)
+    assert not hasattr(sampler, "generator")
+    assert len(sampler) == 40
+    first = next(iter(sampler))
+    assert {type(row) for row in (first if kind == "batches" else [first])} == {int}
+
+
+@pytest.mark.parametrize(
+    ("kind", "shown"),
+    [
+        ("rows", "GroupSampler(num_groups=4, num_samples=40, quotas=[10, 10, 10, 10], "),
+        ("batches", "GroupBatchSampler(num_groups=4, batch_size=8, num_batches=40, quotas=[80, 80, 80, 80], "),
+        ("weights", "WeightedSampler(num_rows=1000, num_samples=40, "),
+    ],
+)
+def test_reprs_tell_epoch_and_rank(kind, shown):
+    assert repr(make(kind, 40)) == f"{shown}seed=3, epoch=0)"
+    assert repr(make(kind, 40, 1, 4)) == f"{shown}seed=3, epoch=0, rank=1, num_replicas=4)"
+
+
+@KINDS
 def test_an_older_pass_goes_on_alone(kind):
     """It draws what it would have drawn, and the sampler stays where its newest pass, or set_epoch, has put it."""
-    length = 40_000 if kind == "rows" else 40  # more than become Python objects at a time
+    length = 40 if kind == "batches" else 40_000  # more than become Python objects at a time
     sampler = make(kind, length)
     older, order = iter(sampler), sampler.indices().tolist()
     begun = list(itertools.islice(older, 10))
@@ -122,7 +280,7 @@ def test_a_copy_has_a_life_of_its_own(kind, duplicate):
     sampler.set_epoch(0)
     running = iter(sampler)
     list(itertools.islice(running, 7))
-    sampler.set_shares("natural")
+    change(sampler)
     copied = duplicate(sampler)
     assert copied.state_dict() == sampler.state_dict()
     assert copied.state_dict()["position"] == 14
@@ -153,22 +311,19 @@ def test_consumed_counts_from_where_the_pass_began_and_never_beyond_what_was_dra
 
 
 @KINDS
-def test_new_shares_leave_a_loaded_pass_alone(kind):
+def test_a_new_distribution_leaves_a_loaded_pass_alone(kind):
     sampler = make(kind, 40)
-    order = sampler.indices().tolist()
     half = list(itertools.islice(sampler, 20))
     resumed = make(kind, 40)
     resumed.load_state_dict(sampler.state_dict())
-    resumed.set_shares([1, 1, 1, 5])
-    assert half + list(resumed) == order
-    next(iter(resumed))
-    assert resumed.quotas[3] == 5 * resumed.quotas[0]
+    change(resumed)
+    assert half + list(resumed) == order(kind, 40, 0)
+    assert list(resumed) == order(kind, 40, 1, new=True)
 
 
-@KINDS
+@BY_GROUP
 def test_a_loaded_state_replaces_seed_and_shares_at_once(kind):
-    other = make(kind, 40, seed=8)
-    other.set_shares([1, 1, 1, 5])
+    other = make(kind, 40, seed=8, new=True)
     sampler = make(kind, 40)
     assert not np.array_equal(sampler.indices(), other.indices())
     sampler.load_state_dict(other.state_dict())

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import dbpt.sampling.ranks
-from dbpt._core import BatchStream, GroupIndex, GroupStream, assign_argmax, quotas
+from dbpt._core import BatchStream, GroupIndex, GroupStream
 from dbpt.errors import InputError
 from dbpt.sampling import GroupBatchSampler, GroupSampler, WeightedSampler
 
@@ -74,38 +74,6 @@ def test_batches_of_any_size_become_python_numbers_a_few_at_a_time():
     assert len(next(iter(sampler))) == 2**18
     assert sampler.state_dict()["position"] == 1
     assert sampler._progress.chunked == 1
-
-
-def test_an_array_that_another_call_writes_to_is_refused():
-    """Not a panic. The other call holds the array while it labels, which takes long enough to meet it."""
-    import threading
-
-    index = GroupIndex(np.zeros(1000, np.int8), 1)
-    length = 20_000_000
-    out = np.zeros(length, np.int64)
-    logits, confidence = np.zeros((length, 2), np.float16), np.zeros(length, np.float32)
-    messages, done = set(), threading.Event()
-
-    def label():
-        assign_argmax(logits, labels_out=out, confidence_out=confidence)
-        done.set()
-
-    thread = threading.Thread(target=label)
-    thread.start()
-    calls = (
-        lambda: GroupStream(index, out[:1], 0, 0),
-        lambda: BatchStream(index, out[:1], 1, 0, 0),
-        lambda: quotas(np.ones(1), out[:1], 5),
-    )
-    while not done.is_set():
-        for call in calls:
-            try:
-                call()
-            except InputError as error:
-                messages.add(str(error).partition(";")[0])
-    thread.join()
-    in_use = "is being written to by another call"
-    assert {f"quotas {in_use}", f"counts {in_use}"} <= messages
 
 
 @pytest.fixture

@@ -1,15 +1,13 @@
-"""WeightedSampler in PyTorch loops; its types, pinned values, scale and bad input."""
+"""WeightedSampler: types of weights, pinned values, scale, states, bad input."""
 
 import doctest
 import itertools
 import math
-import pickle
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
-from weighted_draws import OTHERS, at_most, chi2, sampler_of
+from weighted_draws import OTHERS, WEIGHTS, at_most, chi2, sampler_of
 
 import dbpt.sampling.weighted_sampler
 from dbpt._core import AliasTable, WeightedStream
@@ -21,74 +19,6 @@ def test_docstring_example():
     found = doctest.testmod(dbpt.sampling.weighted_sampler)
     assert found.failed == 0
     assert found.attempted > 0
-
-
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_a_dataloader_with_forked_workers_gets_the_same_order(num_workers):
-    dataset = torch.utils.data.TensorDataset(torch.arange(1000))
-    sampler = sampler_of()
-    context = "fork" if num_workers else None
-    loader = torch.utils.data.DataLoader(
-        dataset, batch_size=64, sampler=sampler, num_workers=num_workers, multiprocessing_context=context
-    )
-    order = sampler.indices().tolist()
-    assert torch.cat([batch for (batch,) in loader]).tolist() == order
-    assert torch.cat([batch for (batch,) in loader]).tolist() != order
-
-
-class DrawingDataset(torch.utils.data.Dataset):
-    """Builds and draws inside the worker, with threads, from a sampler of the main process and from one of its own."""
-
-    def __init__(self, sampler):
-        self.sampler = sampler
-
-    def __len__(self):
-        return 3
-
-    def __getitem__(self, epoch):
-        weights = np.arange(300_000) % 11
-        own = WeightedSampler(weights, 100_000)
-        for sampler in (own, self.sampler):
-            sampler.set_epoch(epoch)
-        return [int(own.indices()[-1]), int(self.sampler.indices()[-1])]
-
-
-@pytest.mark.parametrize("context", ["fork", "spawn"])
-def test_threads_work_inside_workers(context):
-    sampler = WeightedSampler(np.arange(200_000) % 5, 100_000, seed=1)
-    sampler.indices()  # threads in the parent first
-    dataset = DrawingDataset(sampler)
-    loader = torch.utils.data.DataLoader(
-        dataset, batch_size=None, num_workers=1, multiprocessing_context=context, timeout=600
-    )
-    assert list(loader) == [dataset[epoch] for epoch in range(3)]
-
-
-def test_python_threads_may_share_a_stream():
-    weights = np.arange(100_000) % 3
-    stream = WeightedStream(AliasTable(weights.astype(float)), 60_000, 0, 0)
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda _: stream.indices(0, 60_000, 1, 2), range(4)))
-    assert all(np.array_equal(rows, found[0]) for rows in found)
-
-
-def test_it_looks_like_a_sampler_to_frameworks():
-    sampler = sampler_of()
-    assert isinstance(sampler, torch.utils.data.Sampler)
-    assert not hasattr(sampler, "generator")
-    assert type(next(iter(sampler))) is int
-
-
-def test_pickling_and_repr():
-    sampler = sampler_of(rank=1, num_replicas=4)
-    list(itertools.islice(sampler, 7))
-    sampler.set_weights(OTHERS)
-    copy = pickle.loads(pickle.dumps(sampler))
-    assert copy.state_dict() == sampler.state_dict()
-    assert list(copy) == list(sampler)
-    assert list(copy) == list(sampler)
-    assert repr(sampler) == ("WeightedSampler(num_rows=1000, num_samples=700, seed=3, epoch=2, rank=1, num_replicas=4)")
-    assert repr(sampler_of()).endswith("seed=3, epoch=0)")
 
 
 @pytest.mark.parametrize("make", [list, tuple, np.array, torch.tensor])
@@ -162,9 +92,83 @@ def test_epochs_beyond_32_bits_can_be_sought():
     assert len(sampler.indices(2**48 - 1)) == 1
 
 
-def test_an_epoch_longer_than_a_chunk_is_seamless():
-    sampler = WeightedSampler(np.arange(120_001), 100_000, rank=1, num_replicas=2)
-    assert list(sampler) == WeightedSampler(np.arange(120_001), 100_000).indices()[1::2].tolist()
+def test_weights_of_the_caller_may_change_afterwards():
+    for kind in (np.array, torch.tensor):
+        weights = kind(WEIGHTS)
+        sampler = sampler_of(weights=weights)
+        weights[:] = 0
+        assert np.array_equal(sampler.indices(), sampler_of().indices())
+
+
+def test_a_state_with_new_weights_to_come_names_both():
+    sampler = sampler_of()
+    running = iter(sampler)
+    half = list(itertools.islice(running, 350))
+    sampler.set_weights(OTHERS)
+    state = sampler.state_dict()
+    assert state["weights_digest"] != state["next_weights_digest"]
+    assert half + list(running) == sampler_of().indices().tolist()
+    following = list(sampler)
+
+    resumed = sampler_of()
+    resumed.load_state_dict(state)
+    assert resumed.state_dict() == state
+    resumed.set_weights(OTHERS)
+    assert resumed.state_dict() == state
+    assert half + list(resumed) == sampler_of().indices().tolist()
+    assert list(resumed) == following
+
+    # Its pass can be finished without the new weights, but not the next one begun.
+    forgetful = sampler_of()
+    forgetful.load_state_dict(state)
+    assert half + list(forgetful) == sampler_of().indices().tolist()
+    with pytest.raises(InputError, match="^the weights of this pass are missing: .* call set_weights"):
+        next(iter(forgetful))
+    forgetful.set_weights(OTHERS)
+    assert list(forgetful) == following
+
+    # The new weights alone are not those of the pass.
+    with pytest.raises(InputError, match=r"^state\['weights_digest'\] differs: .*those of the pass"):
+        sampler_of(weights=OTHERS).load_state_dict(state)
+
+
+def test_a_state_from_the_end_of_a_pass_needs_only_the_new_weights():
+    sampler = sampler_of()
+    list(sampler)
+    sampler.set_weights(OTHERS)
+    state = sampler.state_dict()
+    following = list(sampler)
+    for weights in (OTHERS, WEIGHTS):
+        resumed = sampler_of(weights=weights)
+        resumed.load_state_dict(state)
+        if weights is WEIGHTS:
+            resumed.set_weights(OTHERS)
+        resumed.set_epoch(0)
+        assert list(resumed) == []
+        assert list(resumed) == following
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": 1}, r"^state\['version'\] is 1; expected 2"),
+        ({"weights_digest": 1}, r"^state\['weights_digest'\] differs: the state was saved with other weights"),
+        ({"weights_digest": "1"}, r"^state\['weights_digest'\] is '1'; expected an integer"),
+        ({"next_weights_digest": -1}, r"^state\['next_weights_digest'\] is -1"),
+        ({"position": 701}, r"^state\['position'\] is 701; expected an integer from 0 to 700"),
+        ({"epoch": -1}, r"^state\['epoch'\] is -1"),
+        ({"seed": 0.5}, r"^state\['seed'\] is 0.5"),
+        ({"num_samples": 0}, r"^state\['num_samples'\] is 0"),
+        ({"extra": 1}, "^state is not that of a WeightedSampler"),
+    ],
+)
+def test_a_bad_state_is_refused_and_changes_nothing(change, message):
+    sampler = sampler_of()
+    list(itertools.islice(sampler, 10))
+    before = sampler.state_dict()
+    with pytest.raises(InputError, match=message):
+        sampler.load_state_dict({**before, **change})
+    assert sampler.state_dict() == before
 
 
 @pytest.mark.parametrize(
