@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from unprivileged import unprivileged
 
 from dbpt.clip import hub, load_backbone, load_backbone_from_spec
+from dbpt.clip.zero_shot import zero_shot_logits
 from dbpt.errors import InputError
 
 CONFIG = {
@@ -89,11 +90,14 @@ def test_is_frozen_and_in_eval_mode(files):
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_logit_bias_is_kept(tmp_path):
+def test_logit_bias_is_kept_and_in_zero_shot_logits(tmp_path):
     model = reference_model(init_logit_bias=-10.0)
     (tmp_path / "c.json").write_text(json.dumps(CONFIG | {"init_logit_bias": 0.0}))
     save_file(model.state_dict(), tmp_path / "w.safetensors")
-    assert load_backbone(tmp_path / "c.json", tmp_path / "w.safetensors").logit_bias == -10.0
+    backbone = load_backbone(tmp_path / "c.json", tmp_path / "w.safetensors")
+    assert backbone.logit_bias == -10.0
+    logits = zero_shot_logits(backbone, np.zeros((1, backbone.embed_dim), np.float32), ["a gull", "a crow"])
+    assert logits.tolist() == [[-10.0, -10.0]]
 
 
 def test_json_default_preprocessing_is_a_straight_resize(files):

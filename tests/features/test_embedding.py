@@ -15,6 +15,7 @@ from unprivileged import unprivileged
 import dbpt
 from dbpt.errors import InputError
 from dbpt.features import verify_cache
+from dbpt.features.embed import EmbeddedFiles
 
 TOWER = {"layers": [1, 1, 1, 1], "width": 8, "head_width": 8, "image_size": 32}
 CONFIG = {
@@ -88,6 +89,13 @@ def test_features_are_those_that_embed_images_gives(task):
     assert again.recomputed == 0
     alone = dbpt.embed_images(backbone, task, paths, cache_dir=task / "other")
     np.testing.assert_array_equal(again.features, alone.features)
+
+
+def test_what_another_process_has_finished_since_the_look_up_is_not_computed_again(task):
+    backbone, paths = dbpt.load_backbone(task / "tiny.json", "random"), [f"images/{n}.png" for n in range(COUNT)]
+    found = EmbeddedFiles(backbone, task, paths, task / "cache", max_failures=0.0)
+    dbpt.embed_images(backbone, task, paths, cache_dir=task / "cache")
+    assert found.complete(batch_size=4, progress=False, log=print) == 0
 
 
 def test_a_device_is_checked_though_nothing_is_computed(command, task):

@@ -127,15 +127,17 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path, change):
         run(replace(SETTINGS, **change), checkpoint_path=tmp_path / "c")
 
 
-def test_a_checkpoint_of_other_rows_or_another_caller_is_refused(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("name", "rows"), [("TRAIN", TRAIN), ("VAL", VAL)])
+def test_a_checkpoint_of_other_rows_or_another_caller_is_refused(tmp_path, monkeypatch, name, rows):
     run(checkpoint_path=tmp_path / "c", fingerprint="mine")
     with pytest.raises(InputError, match="made with other settings or data"):
         run(checkpoint_path=tmp_path / "c", fingerprint="yours")
-    features = TRAIN.features.copy()
+    features = rows.features.copy()
     features[3, 3] += 1e-6
-    monkeypatch.setattr("toy_training.TRAIN", replace(TRAIN, features=features))
+    monkeypatch.setattr(f"toy_training.{name}", replace(rows, features=features))
     with pytest.raises(InputError, match="made with other settings or data"):
         run(checkpoint_path=tmp_path / "c", fingerprint="mine")
+
 
 
 def test_without_eta_dbpt_is_balanced_to_the_byte():
