@@ -11,15 +11,10 @@ from hypothesis.extra import numpy as hnp
 
 from dbpt import label_attributes
 from dbpt._core import (
-    AliasTable,
     GroupIndex,
-    GroupStream,
-    IndependentStream,
-    WeightedStream,
     assign_argmax,
     assign_nearest,
     kmeans,
-    quotas,
 )
 from dbpt.errors import InputError
 from dbpt.sampling import GroupSampler, WeightedSampler
@@ -147,29 +142,11 @@ def test_shares_and_weights(argument, array, num_groups):
         assert not 1e-300 < array.astype(np.float64).sum() < 1e300
 
 
-@given(foreign_arrays())
-@settings(max_examples=200, deadline=None)
-def test_quotas_shares_and_buffers_of_the_core(array):
-    index = GroupIndex(np.arange(6) % 3)
-    for stream in (
-        attempt(GroupStream, index, array, 0, 0),
-        attempt(IndependentStream, index, array, 9, 0, 0),
-    ):
-        if stream is not None:
-            assert array.shape == (3,)
-            assert array.dtype == np.int64
-            assert 0 < array.sum() <= 2**48
-            assert set(stream.indices(0, min(9, len(stream)))) <= set(range(6))
-    found = attempt(quotas, array, np.ones(3, np.int64), 10)
-    assert found is None or found.sum() == 10
-    found = attempt(quotas, np.ones(3), array, 10)
-    assert found is None or found.sum() == 10
-
-
-@given(foreign_arrays())
+@pytest.mark.parametrize("make", [lambda: GroupSampler(np.arange(6) % 3), lambda: WeightedSampler([1, 2, 3], 2)])
+@given(array=foreign_arrays())
 @settings(max_examples=100, deadline=None)
-def test_quotas_in_a_state(array):
-    sampler = GroupSampler(np.arange(6) % 3)
+def test_values_in_a_state(make, array):
+    sampler = make()
     before = sampler.state_dict()
     for key in before:
         attempt(sampler.load_state_dict, {**before, key: array})
@@ -200,32 +177,6 @@ def test_weights(array):
     other = WeightedSampler([1.0, 2.0], 1)
     attempt(other.set_weights, array)
     assert other.indices()[0] in (0, 1)
-
-
-@given(foreign_arrays())
-@settings(max_examples=300, deadline=None)
-def test_weights_entries_and_buffers_of_the_core(array):
-    table = attempt(AliasTable, array)
-    if table is not None:
-        assert array.dtype in (np.float64, np.float32)
-        assert len(table) == len(array)
-        assert are_weights(array)
-        assert array[WeightedStream(table, 1, 0, 0).indices(0, 1)[0]] > 0
-    table = attempt(AliasTable.from_entries, array)
-    if table is not None:
-        assert array.dtype == np.uint64
-        assert 0 <= WeightedStream(table, 1, 0, 0).indices(0, 1)[0] < len(array)
-
-
-@given(array=foreign_arrays())
-@settings(max_examples=100, deadline=None)
-def test_values_in_a_state_of_weights(array):
-    sampler = WeightedSampler([1, 2, 3], 2)
-    before = sampler.state_dict()
-    for key in before:
-        attempt(sampler.load_state_dict, {**before, key: array})
-    sampler.load_state_dict(before)
-    assert sampler.state_dict() == before
 
 
 @pytest.mark.parametrize("method", ["argmax", "proportional", "kmeans"])

@@ -157,18 +157,9 @@ def test_long_names():
     assert "File name too long" in refused("waterbirds", "x" * 300)
 
 
-@pytest.mark.parametrize("unknown", ["-1", "-1.0", "", "-1.00"])
-def test_unknown_attributes_as_pandas_writes_them(place, unknown):
-    edit(place / "rows.csv", "b.jpg,y,train,1", f"b.jpg,y,train,1.0\nc.jpg,y,train,{unknown}")
-    edit(place / "rows.csv", "x,train,0", "x,train,0.0")
-    touch(place, "c.jpg")
-    data = load_dataset(place / "rows.csv")
-    assert (data.attribute_names, data.attributes.tolist()) == (("0", "1"), [0, 1, -1])
-
-
-@pytest.mark.parametrize("unknown", ["nan", "NaN", "-1e0", "-1.000000000000000000e+00"])
+@pytest.mark.parametrize("unknown", ["-1", "-1.0", "", "-1.00", "nan", "NaN", "-1e0", "-1.000000000000000000e+00"])
 @pytest.mark.parametrize(("zero", "one"), [("0.0", "1.0"), ("0.000000000000000000e+00", "1.000000000000000000e+00")])
-def test_unknown_attributes_as_numpy_writes_them(place, unknown, zero, one):
+def test_unknown_attributes_as_pandas_and_numpy_write_them(place, unknown, zero, one):
     (place / "rows.csv").write_text(
         f"path,label,split,attribute\na.jpg,x,train,{zero}\nb.jpg,y,train,{one}\nc.jpg,y,train,{unknown}\n"
     )
@@ -203,13 +194,6 @@ def test_a_label_that_is_nan_is_refused_and_one_that_is_negative_is_a_name(place
     assert (data.class_names, data.labels.tolist()) == (("-1", "1"), [1, 0, 1])
     edit(place / "rows.csv", "c.jpg,1.0", "c.jpg,nan")
     assert "rows.csv line 2: label is 'nan', expected one of '-1', '1'" in refused_data(place / "rows.csv")
-
-
-def test_unknown_attributes_of_a_float_column_in_parquet(place):
-    columns = {"path": ["a.jpg", "b.jpg"], "label": ["x", "y"], "split": ["train"] * 2}
-    parquet.write_table(pa.table({**columns, "attribute": [-1.0, 1.0]}), place / "rows.parquet")
-    given = {"attributes": {"in": ("in",), "out": ("out",)}}
-    assert load_dataset(place / "rows.parquet", **given).attributes.tolist() == [-1, 1]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")

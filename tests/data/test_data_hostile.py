@@ -3,12 +3,9 @@
 import unicodedata
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from layouts import BIRDS, NAMES, edit, pets_metadata, refused, touch, write_birds, write_faces, write_pets
+from layouts import NAMES, edit, pets_metadata, refused, touch, write_birds, write_faces, write_pets
 
 from dbpt.data import load_dataset
-from dbpt.errors import InputError
 
 PAGE = "\n<!DOCTYPE html>\n<html><head><title>Quota exceeded</title></head><body>Too many users</body></html>\n"
 COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "Grèbe/élancé.jpg") for form in ("NFC", "NFD"))
@@ -127,16 +124,3 @@ def test_both_normal_forms_of_a_name_are_two_images_where_both_are_files_else_on
     )
     touch(birds, DECOMPOSED)
     assert load_dataset("waterbirds", birds).paths[1:] == (COMPOSED, DECOMPOSED)
-
-
-@given(st.one_of(st.binary(max_size=60), st.text(alphabet='01-2,\n\r" .jpg/\\é\ufeff\0\ty', max_size=60)))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_bytes_give_a_data_set_or_one_line(table, content):
-    name, root, path = table
-    tail = content if isinstance(content, bytes) else content.encode()
-    for head in (b"", f"{BIRDS}1,".encode(), f"4\n{NAMES}\n000001.jpg 1 1 1 1\n".encode(), b"filename,y,a,split\n"):
-        path.write_bytes(head + tail)
-        try:
-            load_dataset(name, root)
-        except InputError as error:
-            assert "\n" not in str(error)

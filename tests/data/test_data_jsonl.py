@@ -1,15 +1,9 @@
 """JSON lines as a table: what is read, and one line for what is of another shape."""
 
-import tempfile
-from pathlib import Path
-
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from table_files import refused, vocabulary
 
 from dbpt.data import load_dataset
-from dbpt.errors import InputError
 
 FIRST = '{"path": "a.jpg", "label": "dog", "split": "train"}\n'
 LINES = FIRST + '{"split": "val", "extra": [1, {}], "label": "cat", "path": "b.jpg"}\n'
@@ -99,17 +93,3 @@ def test_a_column_that_was_named_must_be_in_every_line(table):
     content = LINES.replace('"label": "dog"', '"label": "dog", "place": "in"')
     message = refused(table(content), columns={"attribute": "place"})
     assert "line 2: no key 'place'" in message
-
-
-@given(st.one_of(st.binary(max_size=80), st.text(alphabet='{}[]":,path label0.eE-\\utrn\n\ud7ff', max_size=80)))
-@settings(max_examples=300, deadline=None)
-def test_any_bytes_give_a_data_set_or_one_line(content):
-    tail = content if isinstance(content, bytes) else content.encode()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "t.jsonl")
-        for head in (b"", FIRST.encode()):
-            path.write_bytes(head + tail)
-            try:
-                load_dataset(path)
-            except InputError as error:
-                assert "\n" not in str(error).replace(folder, "")

@@ -2,13 +2,9 @@
 
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from table_files import refused, rows, vocabulary
 
 from dbpt.data import load_dataset
@@ -299,14 +295,3 @@ def test_many_names_are_shortened_in_the_message(table):
     message = refused(table(), classes=vocabulary(*(f"name {index}" for index in range(500))))
     assert "and 488 more" in message
     assert len(message) < 500
-
-
-@given(st.one_of(st.binary(max_size=80), st.text(alphabet='path,label,split\n\r"ab0.-/\\é\ufeff\0\t', max_size=80)))
-@settings(max_examples=300, deadline=None)
-def test_any_bytes_give_a_data_set_or_one_line(content):
-    tail = content if isinstance(content, bytes) else content.encode()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "t.csv")
-        for head in (b"", b"path,label,split\n", b"path,label,split\na.jpg,x,train\n"):
-            path.write_bytes(head + tail)
-            assert refused(path)

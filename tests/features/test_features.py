@@ -1,8 +1,7 @@
-"""Embedding images: equality with open_clip, what is computed again, bad images, kills, a full disk."""
+"""Embedding images: equality with open_clip, what is computed again, bad images, interruptions."""
 
 import json
 import os
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -313,53 +312,6 @@ def test_interrupted_runs_keep_their_shards(backbone, root, paths, monkeypatch):
     assert result.recomputed == 21 - 12
     np.testing.assert_array_equal(result.features, expected)
     assert files_of(root.parent / "cache") == files_of(root.parent / "whole")
-
-
-KILLED = """
-import os, signal
-from pathlib import Path
-from dbpt.clip import load_backbone
-from dbpt.features import cache, cache_files, embed, embed_images
-
-embed.LEAST_SHARD_ROWS = 4
-write, left = cache.write_atomically, [{write}]
-def dying(path, content):
-    left[0] -= 1
-    if left[0] == 0:
-        path.with_name("." + path.name + ".x.tmp").write_bytes(b"half")
-        os.kill(os.getpid(), signal.SIGKILL)
-    write(path, content)
-cache.write_atomically = cache_files.write_atomically = dying
-root = Path({root!r})
-paths = sorted(str(p.relative_to(root)) for p in root.rglob("*.*g"))
-embed_images(load_backbone({config!r}, "random"), root, paths, cache_dir=root.parent / "cache", batch_size=4)
-"""
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
-def test_killed_runs_end_with_the_same_bytes(backbone, config, root, paths, monkeypatch, launcher, tmp_path):
-    monkeypatch.setattr(embed, "LEAST_SHARD_ROWS", 4)
-    expected = run(backbone, root, paths, cache_dir=root.parent / "whole").features
-    for write in (3, 2):  # before a shard, then before a manifest
-        script = KILLED.format(config=str(config), root=str(root), write=write)
-        assert launcher.run(["--version"], tmp_path / "stderr", first=script) == -signal.SIGKILL
-    result = run(backbone, root, paths)
-    assert result.recomputed == 21 - 4
-    np.testing.assert_array_equal(result.features, expected)
-    assert verify_cache(root.parent / "cache") == []
-    assert files_of(root.parent / "cache") == files_of(root.parent / "whole")
-
-
-def test_full_disk_is_one_line(backbone, root, paths, monkeypatch):
-    def full(descriptor):
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch, pytest.raises(InputError, match=r"cache.*No space left on device") as caught:
-        patch.setattr("os.fsync", full)
-        run(backbone, root, paths)
-    assert "\n" not in str(caught.value)
-    assert not list((root.parent / "cache").rglob("*.safetensors"))
-    assert run(backbone, root, paths).recomputed == 21
 
 
 def test_progress_bar_stays_off_what_is_no_terminal(backbone, root, paths, capsys):

@@ -2,7 +2,6 @@
 
 import itertools
 import signal
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -37,14 +36,6 @@ def test_a_bad_state_is_refused_and_changes_nothing(change, message):
     with pytest.raises(InputError, match=message):
         sampler.load_state_dict({**before, **change})
     assert sampler.state_dict() == before
-
-
-def test_several_python_threads_read_one_stream():
-    sampler = GroupBatchSampler(GROUPS, 50, num_batches=400)
-    expected = sampler.indices()
-    with ThreadPoolExecutor(4) as pool:
-        parts = list(pool.map(lambda start: sampler.indices(start, start + 20), range(0, 400, 20)))
-    assert np.array_equal(np.concatenate(parts), expected)
 
 
 def test_ctrl_c_stops_a_long_call():

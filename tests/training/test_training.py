@@ -139,7 +139,6 @@ def test_a_checkpoint_of_other_rows_or_another_caller_is_refused(tmp_path, monke
         run(checkpoint_path=tmp_path / "c", fingerprint="mine")
 
 
-
 def test_without_eta_dbpt_is_balanced_to_the_byte():
     assert content(run(objective="dbpt", eta=0.0))[0] == content(run(objective="balanced"))[0]
     assert content(run(objective="dbpt", eta=1.0))[0] != content(run(objective="balanced"))[0]
