@@ -260,36 +260,3 @@ def test_streams_work_in_several_python_threads_at_once():
     for thread in threads:
         thread.join()
     assert all(np.array_equal(found[i], expected) for i in range(4))
-
-
-# --- pseudo attributes: argmax and k-means are in test_core_clusters.py -----------------------------------------
-
-
-def softmax_argmax(logits, num_threads=1):
-    labels, confidence = np.empty(len(logits), np.int64), np.empty(len(logits), np.float32)
-    posterior = np.empty(logits.shape, np.float32)
-    outputs = {"labels_out": labels, "posterior_out": posterior, "confidence_out": confidence}
-    assign_argmax(logits, **outputs, num_threads=num_threads)
-    return labels, posterior, confidence
-
-
-@pytest.mark.parametrize("columns", [1, 2, 7])
-def test_assign_argmax_equals_reference(columns):
-    logits = np.random.default_rng(columns).normal(0, 20, (9000, columns)).astype(np.float32)
-    logits[0] = 3.0
-    labels, posterior, confidence = softmax_argmax(logits, num_threads=2)
-    expected = reference.softmax(logits)
-    assert np.array_equal(labels, logits.argmax(axis=1))
-    np.testing.assert_allclose(posterior, expected, rtol=3e-7, atol=1e-38)
-    assert np.array_equal(confidence, posterior.max(axis=1))
-    assert all(
-        np.array_equal(a, b) for a, b in zip(softmax_argmax(logits), (labels, posterior, confidence), strict=True)
-    )
-
-
-def test_assign_argmax_refuses_bad_values():
-    logits = np.zeros((3, 2), np.float32)
-    for bad in (np.nan, np.inf, -np.inf, 1e20):
-        logits[1, 1] = bad
-        with pytest.raises(InputError, match=r"^logits\[1, 1\] is "):
-            softmax_argmax(logits)

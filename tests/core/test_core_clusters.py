@@ -89,28 +89,6 @@ def test_the_posterior_is_that_of_spherical_gaussians():
     assert np.array_equal(posterior, np.eye(4, dtype=np.float32)[labels])
 
 
-@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64])
-def test_labels_go_into_any_integer_type(dtype):
-    logits, labels = blobs(5000, 3), np.zeros(5000, dtype)
-    assign_argmax(logits, labels_out=labels)
-    assert np.array_equal(labels, logits.argmax(axis=1))
-    pairs = np.ascontiguousarray(logits[:, :2])
-    assign_argmax(pairs, labels_out=labels)
-    assert np.array_equal(labels, pairs.argmax(axis=1))
-    assign_nearest(logits, np.eye(3), 1.0, labels_out=labels)
-    assert np.array_equal(labels, logits.argmax(axis=1))
-    columns = int(np.iinfo(dtype).max) + 2
-    if columns < 1000:
-        with pytest.raises(InputError, match=f"^the number of labels is {columns}; expected labels that the type"):
-            assign_argmax(np.zeros((5000, columns), np.float16), labels_out=labels)
-
-
-def test_mapped_files_give_the_same_as_memory(tmp_path):
-    logits = blobs(20_000, 3).astype(np.float16)
-    np.save(tmp_path / "logits.npy", logits)
-    assert equal(everything(np.load(tmp_path / "logits.npy", mmap_mode="r")), everything(logits))
-
-
 MEMORY = """
 import numpy as np
 from dbpt._core import assign_argmax, assign_nearest, kmeans
@@ -258,6 +236,10 @@ def nearest(centers=CENTERS, variance=1.0, rows=6, **outputs):
         (
             lambda: assign_argmax(LOGITS, offsets=np.zeros(3), labels_out=labels_of()),
             "^offsets has length 3; expected 2",
+        ),
+        (
+            lambda: assign_argmax(np.zeros((6, 129), np.float16), labels_out=labels_of(dtype=np.int8)),
+            "^the number of labels is 129; expected labels that the type",
         ),
     ],
 )

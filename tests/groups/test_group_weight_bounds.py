@@ -2,14 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dbpt
 from dbpt.errors import InputError
-from dbpt.groups.rules import MAX_WEIGHT, MIN_GROUP_COUNT, Bounds
-from dbpt.objectives import OBJECTIVES, TrainingGroups
+from dbpt.groups.rules import MAX_WEIGHT, Bounds
 from dbpt.training.findings import effective_rows
 
 NONE = {"min_group_count": 0, "max_weight": np.inf}
@@ -95,72 +93,3 @@ def test_a_state_of_other_bounds_is_refused():
     weights = dbpt.GroupWeights([100, 3], 1.0, 0.5)
     with pytest.raises(InputError, match=r'^state\["settings"\] is \[1.0, 0.5, 5.0, 100.0\]; expected'):
         dbpt.GroupWeights([100, 3], 1.0, 0.5, max_weight=7).load_state(weights.state())
-
-
-# --- objectives with three classes and three attributes -------------------------------------------
-
-
-def three_by_three(soft):
-    """2,000 rows of nine groups. One is empty, one has two rows; under soft membership one has a part of a row."""
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 3, 2000)
-    attributes = np.where(rng.random(2000) < 0.95, labels, rng.integers(0, 3, 2000))
-    attributes[(labels == 0) & (attributes == 2)] = 0
-    small = np.flatnonzero((labels == 1) & (attributes == 2))
-    attributes[small[2:]] = 1
-    groups = labels * 3 + attributes
-    if not soft:
-        return TrainingGroups(groups, labels, 3, 9)
-    posterior = np.where(np.eye(3)[attributes] > 0, 1 - 2e-6, 1e-6).astype(np.float32)
-    posterior[labels == 2] = np.where(np.eye(3)[attributes[labels == 2]] > 0, 0.98, 0.01)
-    posterior[::50] = np.nan
-    return TrainingGroups(np.where(np.isnan(posterior[:, 0]), -1, groups), labels, 3, 9, posterior)
-
-
-SETTINGS = {
-    "balanced": {},
-    "dbpt": {"eta": 5.0, "ema_momentum": 0.0},
-    "groupdro": {"dro_step_size": 1.0},
-}
-
-
-def row_weights(objective, training):
-    if training.posterior is not None:
-        return objective.rule.soft_sample_weights(training.posterior, training.labels)
-    return objective.rule.sample_weights(training.groups)
-
-
-@pytest.mark.parametrize("soft", [False, True])
-@pytest.mark.parametrize("name", SETTINGS)
-def test_no_row_weighs_more_than_the_cap_and_the_sample_does_not_collapse(name, soft):
-    training = three_by_three(soft)
-    counts = np.asarray(training.counts, np.float64)
-    assert soft or (counts == 0).any()
-    assert (counts[counts > 0] < MIN_GROUP_COUNT).any()
-    rng = np.random.default_rng(1)
-    objective, free = (OBJECTIVES[name](training, **SETTINGS[name], **bounds) for bounds in ({}, NONE))
-    memberships = torch.from_numpy(training.groups if training.posterior is None else training.posterior)
-    for each in (objective, free):
-        for _ in range(5):
-            losses = torch.from_numpy(rng.exponential(1.0, 2000) * (1 + 9 * (training.labels == 1)))
-            each.observe(losses, memberships, torch.from_numpy(training.labels))
-            each.end_epoch(lambda: None)
-    assert row_weights(free, training).max() > MAX_WEIGHT
-    weights = row_weights(objective, training)
-    assert weights.max() <= MAX_WEIGHT * (1 + 1e-9)
-    assert counts @ objective.group_weights == pytest.approx(counts.sum(), rel=1e-6)
-    assert weights.sum() ** 2 / (weights**2).sum() >= len(weights) / MAX_WEIGHT
-    assert (objective.group_weights[counts == 0] == 0).all()
-
-
-@pytest.mark.parametrize("soft", [False, True])
-@pytest.mark.parametrize("name", SETTINGS)
-def test_sampling_draws_by_the_bounded_weights(name, soft):
-    training = three_by_three(soft)
-    objective = OBJECTIVES[name](training, **SETTINGS[name], apply="sampling")
-    drawn = np.bincount(objective.draws(0, 0).indices(0, 2000), minlength=2000)
-    assert drawn.max() <= 3 * MAX_WEIGHT
-    small = training.groups == 5
-    expected = row_weights(objective, training)[small].sum()
-    assert 0 < small.sum() <= 2
-    assert drawn[small].sum() == pytest.approx(expected, abs=1 + 4 * np.sqrt(expected))
