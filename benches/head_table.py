@@ -47,15 +47,13 @@ def score(experiment: Experiment, objective: str, **settings: Any) -> str:
     values = []
     for seed in SEEDS:
         config = replace(experiment.config, objective=objective, seed=seed, **settings)
-        row = dbpt.experiments.methods.trained_row(
-            replace(experiment, config=config), objective, checkpoint_path=None, log=lambda line: None
-        )
+        row = dbpt.experiments.methods.trained_row(replace(experiment, config=config), objective, checkpoint_path=None)
         values.append(100 * row.trained.history[row.trained.selected_epoch - 1].val_wga)
     return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
 
 
 def print_table(name: str, settings: dict[str, Any]) -> None:
-    experiment = prepare(resolve_demo(make_config({**settings, **SMALL_BATCHES})), lambda line: None)
+    experiment = prepare(resolve_demo(make_config({**settings, **SMALL_BATCHES})))
     starts = [("linear", "zero-shot", as_built), ("linear", "zeros", from_zeros), ("adapter", "drawn", as_built)]
     print(f"\n{name}\n\n| head | start | objective | {' | '.join(map(str, RATES))} |\n{'|---' * (3 + len(RATES))}|")
     for head, start, build in starts:

@@ -37,7 +37,7 @@ def prepared(settings: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarr
     config = make_config(settings)
     dataset = open_dataset(config)
     backbone = dbpt.load_backbone(config.model, config.pretrained, tokenizer=config.tokenizer)
-    dataset, features, _ = embed_dataset(dataset, backbone, config, lambda line: None)
+    dataset, features, _ = embed_dataset(dataset, backbone, config)
     rows = dataset.splits == 0
     logits = dbpt.zero_shot_logits(backbone, features[rows], *dataset.words.attribute_texts())
     return logits, dataset.labels[rows], dataset.attributes[rows]

@@ -92,6 +92,13 @@ def small_disk(tmp_path):
 
 
 @pytest.fixture
+def logged(caplog):
+    """`caplog`, which holds what dbpt logs from level INFO."""
+    caplog.set_level("INFO", "dbpt")
+    return caplog
+
+
+@pytest.fixture
 def command(capsys):
     """Run the command line in this process; returns (exit code, standard output, standard error)."""
 

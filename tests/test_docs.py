@@ -395,7 +395,7 @@ def test_the_commands_of_the_reproduce_page_are_valid(monkeypatch):
     """They need data and weights that are not here: options, plan, reader and published tag are checked instead."""
     seen = []
 
-    def stand_in(data, *, methods, heads, seeds, out, model, pretrained, root, log, **rest):
+    def stand_in(data, *, methods, heads, seeds, out, model, pretrained, root, **rest):
         config = shared_settings({"data": data, "root": root, "model": model, "pretrained": pretrained})
         assert len(make_plan(config, methods, heads, seeds).rows) == 1 + 6 + 7
         assert open_clip.is_pretrained_cfg(model, pretrained)

@@ -14,6 +14,7 @@ nothing by offering many epochs to choose from. last: the same accuracy of the l
 import argparse
 import csv
 import itertools
+import logging
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,7 @@ STAGES: dict[str, list[Recipe]] = {
 
 
 def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser()
     parser.add_argument("results", type=Path)
     parser.add_argument("data", nargs="+", help="a demo's name, or NAME=CONFIG.toml")
@@ -133,7 +135,7 @@ def main() -> None:
 
 
 def open_experiment(settings: Recipe) -> Experiment:
-    return prepare(resolve_demo(make_config(settings), print), print)
+    return prepare(resolve_demo(make_config(settings)))
 
 
 def add(results: Path, stage: str, name: str, experiment: Experiment) -> None:

@@ -65,7 +65,7 @@ def settings_of(monkeypatch):
         seen.clear()
         with pytest.raises(SystemExit):
             main(["fit", "--out", "o", *arguments])
-        return {key: value for key, value in seen.items() if key not in ("out", "log", "resume", "overwrite")}
+        return {key: value for key, value in seen.items() if key not in ("out", "resume", "overwrite")}
 
     return parse
 

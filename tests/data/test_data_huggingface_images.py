@@ -77,7 +77,7 @@ def test_a_bad_image_is_left_out(tiny, tiny_backbone, save, tmp_path):
     assert np.array_equal(open_image(folder / data.paths[0]), open_image(tiny.table.parent / tiny.rows()[0]["path"]))
 
 
-def test_the_figures_are_those_of_the_images_and_nothing_is_unpacked(tiny, tiny_run, save):
+def test_the_figures_are_those_of_the_images_and_nothing_is_unpacked(tiny, tiny_run, save, logged):
     folder = save(of_tiny(tiny), num_shards={"train": 2})
     before = sorted(folder.rglob("*"))
     out = folder.parent / "run"
@@ -88,8 +88,7 @@ def test_the_figures_are_those_of_the_images_and_nothing_is_unpacked(tiny, tiny_
     assert [row["test"]["n"] for row in run.metrics["rows"]] == [row["test"]["n"] for row in theirs["rows"]]
     assert "data:image/jpeg" in (out / "report.html").read_text()
     assert sorted(folder.rglob("*")) == before
-    said = []
-    dbpt.evaluate(out, folder, cache=str(tiny.cache), log=said.append)
-    assert any("0 embedded now, 0 unreadable" in line for line in said)
+    dbpt.evaluate(out, folder, cache=str(tiny.cache))
+    assert any("0 embedded now, 0 unreadable" in line for line in logged.messages)
     (prediction,) = dbpt.load(out).predict([folder / "test" / ONE / "image/0"])
     assert prediction.error is None

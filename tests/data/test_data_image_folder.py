@@ -121,10 +121,9 @@ def test_root_and_columns_mean_nothing_to_a_folder(folder, tmp_path):
     assert f"--columns: {pets} has its images inside" in refused(pets, columns={"label": "y"})
 
 
-def test_a_page_saved_as_an_image_is_left_out_with_its_reason(squares, tiny, tmp_path):
+def test_a_page_saved_as_an_image_is_left_out_with_its_reason(squares, tiny, tmp_path, logged):
     (squares / "train/box/page.jpg").write_text("<html>Not found</html>")
-    said = []
-    run = dbpt.fit(squares, out=tmp_path / "run", max_failures=0.02, log=said.append, **tiny.settings)
+    run = dbpt.fit(squares, out=tmp_path / "run", max_failures=0.02, **tiny.settings)
     assert run.metrics["failed_images"] == 1
-    assert any("train/box/page.jpg" in line and "left out" in line for line in said)
+    assert any("train/box/page.jpg" in line and "left out" in line for line in logged.messages)
     assert run.metrics["group_kind"] == "pseudo"

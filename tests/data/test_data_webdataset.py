@@ -145,7 +145,7 @@ def test_root_and_embeddings_mean_nothing_to_shards(tmp_path):
     assert f"--embeddings: {path} has its images inside" in refused(path, images=False)
 
 
-def test_the_figures_are_those_of_the_images_and_nothing_is_unpacked(tiny, tiny_run, tmp_path):
+def test_the_figures_are_those_of_the_images_and_nothing_is_unpacked(tiny, tiny_run, tmp_path, logged):
     write_shards(tiny, tmp_path, shards_a_split=2)
     before = sorted(tmp_path.iterdir())
     rows, out = "{train,val,test}-*.tar", tmp_path.parent / "run"
@@ -157,9 +157,8 @@ def test_the_figures_are_those_of_the_images_and_nothing_is_unpacked(tiny, tiny_
             assert (ours["val"], ours["test"]) == (expected["val"], expected["test"])
     assert "data:image/jpeg" in (out / "report.html").read_text()
     assert sorted(tmp_path.iterdir()) == before
-    said = []
-    dbpt.evaluate(out, tmp_path / rows, cache=str(tiny.cache), log=said.append)
-    assert any("0 embedded now, 0 unreadable" in line for line in said)
+    dbpt.evaluate(out, tmp_path / rows, cache=str(tiny.cache))
+    assert any("0 embedded now, 0 unreadable" in line for line in logged.messages)
 
 
 def test_what_leads_to_no_file_in_an_archive(tmp_path):

@@ -37,14 +37,14 @@ def test_it_is_read_as_its_folder_would_be(cache, tmp_path):
     assert load_dataset(made([0, 1, 0])).splits.tolist() == [0, 0, 0]
 
 
-def test_one_copy_as_long_as_nothing_changes(cache, tmp_path, monkeypatch):
-    said, synced, fsync = [], [], os.fsync
+def test_one_copy_as_long_as_nothing_changes(cache, tmp_path, monkeypatch, logged):
+    synced, fsync = [], os.fsync
     monkeypatch.setattr(os, "fsync", lambda file: synced.append(fsync(file)))
-    first = path_of(made([0, 1]), log=said.append)
+    first = path_of(made([0, 1]))
     assert len(synced) == len(list(Path(first).iterdir()))
-    assert said == [f"saving 2 rows as {first}"]
-    assert path_of(made([0, 1]), log=said.append) == first and len(said) == 1
-    assert path_of(made([1, 0]), log=said.append) != first and len(said) == 2
+    assert logged.messages == [f"saving 2 rows as {first}"]
+    assert path_of(made([0, 1])) == first and len(logged.messages) == 1
+    assert path_of(made([1, 0])) != first and len(logged.messages) == 2
     assert path_of(of_splits(train=made([0, 1]))) != path_of(of_splits(test=made([0, 1]))) != first
     monkeypatch.setenv("HOME", str(tmp_path))
     assert Path(path_of(made([0, 1]), "~/other")).is_relative_to(tmp_path / "other/datasets")

@@ -114,13 +114,12 @@ def test_the_csv_has_every_number(comparison):
     assert lines[1]["average_against_erm_mean"] == ""
 
 
-def test_an_oracle_without_true_attributes_is_refused_before_anything_is_trained(tiny, tmp_path):
+def test_an_oracle_without_true_attributes_is_refused_before_anything_is_trained(tiny, tmp_path, logged):
     table = tiny.write("no-attribute-compare", without(tiny.rows(), "attribute"))
-    said: list[str] = []
     with pytest.raises(InputError, match="^--group-source true: .* has no attribute for any row"):
-        compare(tiny, tmp_path / "c", table, log=said.append)
+        compare(tiny, tmp_path / "c", table)
     assert not (tmp_path / "c").exists()
-    assert not any("worst group" in line for line in said)
+    assert not any("worst group" in line for line in logged.messages)
     found = compare(tiny, tmp_path / "c", table, methods="erm,dbpt", seeds=1)
     assert "groups: pseudo attributes (labelled by the model); figures in per cent, of one seed" in str(found)
     assert "over seeds: needs two or more" in str(found)
@@ -152,15 +151,14 @@ def test_clusters_of_each_seed_are_the_groups_of_its_figures(tiny, tmp_path):
         assert cell(found.folder, f"zero-shot_seed-{seed}")[1]["metrics"] == expected
 
 
-def test_each_line_of_progress_is_a_cell_and_warnings_are_said_once(tiny, tmp_path):
-    said: list[str] = []
-    compare(tiny, tmp_path / "c", log=said.append, eta=2.0, up_weight=7.0)
-    finished = [line for line in said if line.startswith("[")]
+def test_each_line_of_progress_is_a_cell_and_warnings_are_said_once(tiny, tmp_path, logged):
+    compare(tiny, tmp_path / "c", eta=2.0, up_weight=7.0)
+    finished = [line for line in logged.messages if line.startswith("[")]
     assert [line.partition("]")[0] for line in finished] == [f"[{number}/8" for number in range(1, 9)]
     assert finished[1].startswith("[2/8] erm, linear, seed 0: worst group ")
     assert finished[1].endswith(" left")
     assert "left" not in finished[-1]
-    warnings = [line for line in said if line.startswith("warning: ")]
+    warnings = [record.message for record in logged.records if record.levelname == "WARNING"]
     assert len(warnings) == len(set(warnings))
     assert not any("--eta" in line for line in warnings)  # dbpt reads it, ERM need not
     assert any("--up-weight 7.0 changes nothing in this run: only --objective jtt" in line for line in warnings)

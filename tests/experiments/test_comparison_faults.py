@@ -4,6 +4,7 @@ Whatever happened, what it ends with is what it would have been.
 """
 
 import json
+import logging
 import multiprocessing
 import os
 import signal
@@ -51,16 +52,18 @@ def leftovers(folder: Path) -> list[Path]:
 # --- several processes ------------------------------------------------------------------------------------------------
 
 
-def test_two_processes_find_what_one_does_and_if_one_dies_only_its_cell_is_lost(tiny, tmp_path, expected):
+def test_two_processes_find_what_one_does_and_if_one_dies_only_its_cell_is_lost(tiny, tmp_path, expected, logged):
     killed: list[int] = []
 
-    def kill_one(line: str) -> None:
-        if line.startswith("[4/") and not killed:
+    def kill_one(record: logging.LogRecord) -> bool:
+        if record.getMessage().startswith("[4/") and not killed:
             victim = multiprocessing.active_children()[0]
             killed.append(victim.pid)
             victim.kill()
+        return True
 
-    found = compare(tiny, tmp_path / "c", epochs=EPOCHS, jobs=2, log=kill_one)
+    logged.handler.addFilter(kill_one)
+    found = compare(tiny, tmp_path / "c", epochs=EPOCHS, jobs=2)
     (failed,) = found.numbers["failed"]
     assert failed["reason"].startswith("its process was killed by signal 9")
     assert f"failed: {failed['method']}" in str(found)

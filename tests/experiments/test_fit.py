@@ -149,13 +149,12 @@ def test_the_report_is_one_self_contained_file(tiny_run):
         assert word in page
 
 
-def test_training_moved_the_prompt_and_was_logged(tiny, tiny_run, tmp_path):
-    lines: list[str] = []
-    run = dbpt.fit(tiny.table, out=tmp_path / "run", log=lines.append, **tiny.settings)
+def test_training_moved_the_prompt_and_was_logged(tiny, tiny_run, tmp_path, logged):
+    run = dbpt.fit(tiny.table, out=tmp_path / "run", **tiny.settings)
     assert "worst" in str(run)
-    assert any(line.startswith("erm: best epoch") for line in lines)
-    assert any(line.startswith("dbpt: best epoch") for line in lines)
-    assert any("106 images, 0 embedded now, 0 unreadable" in line for line in lines)
+    assert any(line.startswith("erm: best epoch") for line in logged.messages)
+    assert any(line.startswith("dbpt: best epoch") for line in logged.messages)
+    assert any("106 images, 0 embedded now, 0 unreadable" in line for line in logged.messages)
     start = PromptHead(dbpt.load_backbone(tiny.model, tiny.weights), {"a": ("a",)}, n_ctx=3, seed=0).context
     assert not np.allclose(load_file(run.folder / "prompt.safetensors")["context"], start.detach().numpy())
 
@@ -170,15 +169,14 @@ def test_dbpt_without_eta_is_balanced_to_the_byte(tiny, tiny_run, tmp_path):
     assert result_bytes(still)["prompt"] != result_bytes(tiny_run)["prompt"]
 
 
-def test_without_validation_split_a_part_of_training_serves_and_is_said(tiny, tmp_path):
+def test_without_validation_split_a_part_of_training_serves_and_is_said(tiny, tmp_path, logged):
     table = tiny.write("without-val", [row for row in tiny.rows() if row["split"] != "val"])
-    lines: list[str] = []
-    run = dbpt.fit(table, out=tmp_path / "run", log=lines.append, **tiny.settings)
+    run = dbpt.fit(table, out=tmp_path / "run", **tiny.settings)
     note = next(warning for warning in run.metrics["warnings"] if warning.startswith("no validation split"))
     splits = load_file(run.folder / "pseudo_attributes.safetensors")["splits"]
     num_val = int((splits == 1).sum())
     assert f"{num_val} of the training rows" in note
-    assert any(note in line for line in lines)
+    assert any(note in line for line in logged.messages)
     assert note in " ".join(str(run).split())
     assert 8 <= num_val <= 12  # 0.2 of 50
     assert (splits == 2).sum() == 32
@@ -213,20 +211,19 @@ def test_unknown_attributes_are_outside_the_groups_and_inside_the_average(tiny, 
     assert sum(n * w for n, w in zip(counts, weights, strict=True)) == pytest.approx(sum(counts))
 
 
-def test_unreadable_images_are_left_out_and_the_rest_stays_aligned(tiny, tiny_run, tmp_path):
+def test_unreadable_images_are_left_out_and_the_rest_stays_aligned(tiny, tiny_run, tmp_path, logged):
     rows = tiny.rows()
     bad = [{**rows[0], "path": "cut.png"}, {**rows[0], "path": "text.jpg"}]
     root = tiny.table.parent
     (root / "cut.png").write_bytes((root / rows[0]["path"]).read_bytes()[:200])
     (root / "text.jpg").write_text("not an image")
     table = tiny.write("bad-images", [bad[0], *rows[:50], bad[1], *rows[50:]])
-    lines: list[str] = []
-    run = dbpt.fit(table, out=tmp_path / "run", log=lines.append, **{**tiny.settings, "max_failures": 0.05})
+    run = dbpt.fit(table, out=tmp_path / "run", **{**tiny.settings, "max_failures": 0.05})
     assert pseudo_attributes(run.folder) == pseudo_attributes(tiny_run)
     assert result_bytes(run.folder) == result_bytes(tiny_run)
     assert run.metrics["failed_images"] == 2
-    assert any("bad-images.csv line 2: cut.png" in line for line in lines)
-    assert any("bad-images.csv line 53: text.jpg: not a JPEG" in line for line in lines)
+    assert any("bad-images.csv line 2: cut.png" in line for line in logged.messages)
+    assert any("bad-images.csv line 53: text.jpg: not a JPEG" in line for line in logged.messages)
     with pytest.raises(InputError, match=r"2 of 108 images can't be read, more than --max-failures 0\.01"):
         fit(tiny, tmp_path / "strict", table)
     assert not (tmp_path / "strict").exists()
@@ -389,12 +386,12 @@ def test_initial_words_without_tokens_or_with_too_many_are_refused(tiny, tmp_pat
 
 
 def test_a_trained_row_needs_no_run_folder(tiny, tiny_run):
-    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings), lambda line: None)
-    row = trained_row(experiment, "dbpt", checkpoint_path=None, log=lambda line: None)
+    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings))
+    row = trained_row(experiment, "dbpt", checkpoint_path=None)
     np.testing.assert_array_equal(row.classifier.weights, load_file(tiny_run / "classifier.safetensors")["weights"])
     assert (experiment.evaluation_attributes == experiment.dataset.attributes).all()
     changed = replace(experiment, config=replace(experiment.config, ema_momentum=0.7))
-    other = trained_row(changed, "dbpt", checkpoint_path=None, log=lambda line: None)
+    other = trained_row(changed, "dbpt", checkpoint_path=None)
     assert other.trained.history[0].group_weights != row.trained.history[0].group_weights
 
 
@@ -414,16 +411,16 @@ CHANGES = (
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_rows_checkpoint_is_refused_under_any_setting_that_matters(tiny, tmp_path, change):
-    experiment = prepare(FitConfig(data=str(tiny.table), **{**tiny.settings, "epochs": 1}), lambda line: None)
+    experiment = prepare(FitConfig(data=str(tiny.table), **{**tiny.settings, "epochs": 1}))
     path = tmp_path / "c.safetensors"
-    trained_row(experiment, "dbpt", checkpoint_path=path, log=lambda line: None)
+    trained_row(experiment, "dbpt", checkpoint_path=path)
     other = replace(experiment, config=replace(experiment.config, **change))
     with pytest.raises(InputError, match="made (with other settings or data|at learning rate 0.005, found --lr 0.1)"):
-        trained_row(other, "dbpt", checkpoint_path=path, log=lambda line: None)
+        trained_row(other, "dbpt", checkpoint_path=path)
 
 
 def test_the_gallery_shows_the_worst_groups_mistakes_the_surest_first(tiny):
-    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings), lambda line: None)
+    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings))
     row = zero_shot_row(experiment)
     tensors = row.classifier.tensors | {"weights": row.classifier.weights[::-1].copy()}
     swapped = replace(row, classifier=replace(row.classifier, tensors=tensors))  # nearly everything wrong
@@ -449,8 +446,7 @@ def test_a_demo_that_another_run_drew_meanwhile_is_used(tmp_path, monkeypatch):
         dbpt.fit("demo", out=tmp_path / "run", cache=tmp_path / "cache")
 
 
-def test_an_unknown_demo_is_not_announced_as_drawn(tmp_path):
-    lines = []
+def test_an_unknown_demo_is_not_announced_as_drawn(tmp_path, logged):
     with pytest.raises(InputError, match="demo-waterbird"):
-        dbpt.fit("demo-waterbird", out=tmp_path / "run", cache=tmp_path / "cache", log=lines.append)
-    assert lines == []
+        dbpt.fit("demo-waterbird", out=tmp_path / "run", cache=tmp_path / "cache")
+    assert logged.messages == []

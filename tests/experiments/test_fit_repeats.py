@@ -97,7 +97,7 @@ def test_a_folder_with_nothing_but_the_users_own_config_is_not_taken(tiny, tmp_p
 
 
 def test_a_checkpoint_knows_the_tokens_of_its_prompts(tiny):
-    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings), lambda line: None)
+    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings))
     head = build_head(experiment)
     before = _fingerprint(experiment, "dbpt", head)
     head.text_tower.layout = replace(head.text_tower.layout, ids=head.text_tower.layout.ids + 1)  # another tokenizer
@@ -105,10 +105,10 @@ def test_a_checkpoint_knows_the_tokens_of_its_prompts(tiny):
 
 
 def test_paths_that_are_not_utf8_keep_their_bytes(tiny, tmp_path):
-    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings), lambda line: None)
+    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings))
     paths = ("caf\udce9.png", *experiment.dataset.paths[1:])
     experiment = replace(experiment, dataset=replace(experiment.dataset, paths=paths))
-    row = trained_row(experiment, "dbpt", checkpoint_path=None, log=lambda line: None)
+    row = trained_row(experiment, "dbpt", checkpoint_path=None)
     write_results(
         tmp_path,
         experiment,

@@ -10,19 +10,15 @@ from dbpt.settings.config import FitConfig
 CHOICES = ({"seed": 0}, {"seed": 3, "head": "linear", "objective": "groupdro", "group_source": "true"})
 
 
-def silent(_: str) -> None:
-    return
-
-
 def test_one_embedding_serves_trainings_of_other_seeds_heads_and_objectives(tiny):
     rows = [row for row in tiny.rows() if row["split"] != "val"]
     table = tiny.write("no-val-stages", rows)
     settings = {"data": str(table), **tiny.settings, "pseudo_method": "kmeans"}
     configs = [FitConfig(**settings, **choice) for choice in CHOICES]
-    embedded = embed(configs, silent)
+    embedded = embed(configs)
     together = [arrange(label(embedded, config), config) for config in configs]
     for config, experiment in zip(configs, together, strict=True):
-        alone = prepare(config, silent)
+        alone = prepare(config)
         assert experiment.config == config
         assert experiment.features.tobytes() == alone.features.tobytes()
         assert experiment.class_weights.tobytes() == alone.class_weights.tobytes()
@@ -32,13 +28,12 @@ def test_one_embedding_serves_trainings_of_other_seeds_heads_and_objectives(tiny
     assert (together[0].splits != together[1].splits).any()  # the rows set aside are the seed's
 
 
-def test_what_any_of_them_lacks_is_refused_before_the_images_are_read(tiny):
+def test_what_any_of_them_lacks_is_refused_before_the_images_are_read(tiny, logged):
     rows = [{name: row[name] for name in ("path", "label", "split")} for row in tiny.rows()]
     settings = {"data": str(tiny.write("no-attribute-stages", rows)), **tiny.settings}
     configs = [FitConfig(**settings), FitConfig(**settings, objective="groupdro", group_source="true")]
-    said: list[str] = []
     with pytest.raises(InputError, match="^--group-source true: .* has no attribute"):
-        embed(configs, said.append)
-    assert not any(line.startswith("features:") for line in said)
+        embed(configs)
+    assert not any(line.startswith("features:") for line in logged.messages)
     with pytest.raises(InputError, match="n_ctx"):
-        embed([FitConfig(**settings | {"n_ctx": 40, "head": head}) for head in ("linear", "prompt")], said.append)
+        embed([FitConfig(**settings | {"n_ctx": 40, "head": head}) for head in ("linear", "prompt")])

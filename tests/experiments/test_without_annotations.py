@@ -29,12 +29,12 @@ def experiments(tiny) -> list[Experiment]:
         tiny.write("leak-shuffled", [r | {"attribute": a} for r, a in zip(rows, shuffled, strict=True)]),
         tiny.write("leak-none", [r | {"attribute": ""} for r in rows]),
     ]
-    return [prepare(FitConfig(data=str(table), **tiny.settings | SETTINGS), lambda line: None) for table in tables]
+    return [prepare(FitConfig(data=str(table), **tiny.settings | SETTINGS)) for table in tables]
 
 
 def learnt(experiment: Experiment, choice: dict[str, Any]) -> tuple:
     chosen = replace(experiment, config=replace(experiment.config, **choice))
-    row = trained_row(chosen, choice["objective"], checkpoint_path=None, log=lambda line: None)
+    row = trained_row(chosen, choice["objective"], checkpoint_path=None)
     tensors = {name: tensor.tobytes() for name, tensor in row.classifier.tensors.items()}
     return tensors, row.trained.selected_epoch, row.trained.history
 

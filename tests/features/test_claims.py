@@ -44,21 +44,21 @@ def held(tmp_path):
     process.join(600)
 
 
-def test_a_lock_is_one_owners_and_says_whose(held, monkeypatch):
+def test_a_lock_is_one_owners_and_says_whose(held, monkeypatch, logged):
     file, process, done = held
-    lock, said = OwnedLock(file, "the feature cache"), []
+    lock = OwnedLock(file, "the feature cache")
     assert not lock.take()
     assert re.fullmatch(rf"process {process.pid} of .+ on {re.escape(socket.gethostname())}", lock.owner())
-    waiting = OwnedLock(file, "the feature cache", said.append)
+    waiting = OwnedLock(file, "the feature cache")
     monkeypatch.setattr(owned_lock, "PATIENCE", 0.0)
     thread = threading.Thread(target=waiting.wait)
     thread.start()
-    wait_for(lambda: said)
-    assert said[0].startswith(f"waiting for process {process.pid} of ")
-    assert said[0].endswith(", who has the feature cache")
+    wait_for(lambda: logged.messages)
+    assert logged.messages[0].startswith(f"waiting for process {process.pid} of ")
+    assert logged.messages[0].endswith(", who has the feature cache")
     done.set()
     thread.join(600)
-    assert len(said) == 1
+    assert len(logged.messages) == 1
     assert f"process {os.getpid()} of" in lock.owner()
     waiting.release()
     assert list(file.parent.iterdir()) == []

@@ -114,7 +114,7 @@ def test_a_live_run_trains_on_other_features_and_is_judged_on_the_same(tiny, tin
 
 
 def test_a_live_run_that_was_interrupted_goes_on_with_the_same_crops(tiny, tmp_path, monkeypatch):
-    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings, features="live"), lambda line: None)
+    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings, features="live"))
     path, save = tmp_path / "c.safetensors", loop.save_checkpoint
 
     def save_then_stop(path, checkpoint):
@@ -123,7 +123,7 @@ def test_a_live_run_that_was_interrupted_goes_on_with_the_same_crops(tiny, tmp_p
             raise KeyboardInterrupt
 
     def row(path):
-        return trained_row(experiment, "dbpt", checkpoint_path=path, log=lambda line: None)
+        return trained_row(experiment, "dbpt", checkpoint_path=path)
 
     whole = row(None)
     monkeypatch.setattr(loop, "save_checkpoint", save_then_stop)
@@ -137,28 +137,28 @@ def test_a_live_run_that_was_interrupted_goes_on_with_the_same_crops(tiny, tmp_p
 
 def test_the_images_are_those_of_the_training_rows(tiny):
     settings = {"features": "live", "head": "linear", "objective": "erm"}
-    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings, **settings), lambda line: None)
+    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings, **settings))
     training, _ = _training_rows(experiment, OBJECTIVES["erm"])
     with _live(experiment) as live:
         rows = [experiment.dataset.paths.index(path) for path in live.paths]
     assert {path.split("/")[0] for path in live.paths} == {"train"}
     np.testing.assert_array_equal(experiment.features[rows], training.features)
-    assert trained_row(experiment, "erm", checkpoint_path=None, log=lambda line: None).trained.history
+    assert trained_row(experiment, "erm", checkpoint_path=None).trained.history
 
 
 def test_an_image_that_has_gone_is_named(tiny, tmp_path):
-    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings, features="live"), lambda line: None)
+    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings, features="live"))
     moved = replace(experiment, dataset=replace(experiment.dataset, root=tmp_path))
     with pytest.raises(InputError, match=r"\.png: could be read when training began, now it can't \(No such file"):
-        trained_row(moved, "dbpt", checkpoint_path=None, log=lambda line: None)
+        trained_row(moved, "dbpt", checkpoint_path=None)
 
 
 def test_an_error_of_the_augmentation_is_not_blamed_on_the_image(tiny, monkeypatch):
-    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings, features="live"), lambda line: None)
+    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings, features="live"))
 
     def broken(width, height, numbers):
         raise ZeroDivisionError("in our own code")
 
     monkeypatch.setattr("dbpt.features.live.crop_box", broken)
     with pytest.raises(ZeroDivisionError, match="in our own code"):
-        trained_row(experiment, "dbpt", checkpoint_path=None, log=lambda line: None)
+        trained_row(experiment, "dbpt", checkpoint_path=None)

@@ -157,7 +157,7 @@ def test_training_moves_the_head_and_lowers_the_loss(run, tiny):
     history = [entry for entry in history_of(run) if entry["row"] == "erm"]
     assert history[-1]["loss"] < history[0]["loss"]
     config = dbpt.load(run).config
-    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings, head=config.head), lambda line: None)
+    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings, head=config.head))
     untrained = as_numpy(build_head(experiment))
     learnt = "adapter.up" if config.head == "adapter" else "weights"
     assert not np.allclose(load_file(run / "classifier.safetensors")[learnt], untrained[learnt])
@@ -224,14 +224,11 @@ def test_the_prompt_needs_not_fit_where_none_is_trained(tiny, tmp_path):
     assert json.loads((run / "run.json").read_text())["status"] == "complete"
 
 
-def test_settings_that_nothing_reads_are_told_and_those_that_something_reads_are_not(tiny, tiny_run, tmp_path):
-    lines: list[str] = []
+def test_settings_that_nothing_reads_are_told_and_those_that_something_reads_are_not(tiny, tiny_run, tmp_path, logged):
     settings = {**tiny.settings, "n_ctx": None, "epochs": 2, "identification_epochs": 1, "baselines": False}
     del settings["min_group_count"]
     changed = {"ctx_init": "a photo of", "class_position": "front", "eta": 2.0, "sgd_momentum": 0.5}
-    run = dbpt.fit(
-        tiny.table, out=tmp_path / "run", log=lines.append, head="linear", objective="jtt", **settings, **changed
-    )
+    run = dbpt.fit(tiny.table, out=tmp_path / "run", head="linear", objective="jtt", **settings, **changed)
     told = [warning for warning in run.metrics["warnings"] if "changes nothing in this run" in warning]
     assert told == [
         "--eta 2.0 changes nothing in this run: only --objective dbpt would read it",
@@ -239,7 +236,7 @@ def test_settings_that_nothing_reads_are_told_and_those_that_something_reads_are
         "--class-position front changes nothing in this run: only --head prompt would read it",
         "--sgd-momentum 0.5 changes nothing in this run: only --optimizer sgd would read it",
     ]
-    assert all(f"warning: {warning}" in lines for warning in told)
+    assert all(warning in logged.messages for warning in told)
     assert not [warning for warning in metrics_of(tiny_run)["warnings"] if "changes nothing" in warning]
 
 
@@ -257,11 +254,11 @@ def test_small_batches_under_adamw_sample_and_weights_in_the_loss_are_warned_of(
         assert sum(warning.startswith(told) for warning in metrics_of(run)["warnings"]) == times
 
 
-def test_dfr_learns_from_validation_and_is_an_objective_like_the_others(tiny, tmp_path):
-    lines: list[str] = []
-    run = fit(tiny, tmp_path / "run", objective="dfr", head="linear", lr=0.05, log=lines.append)
+def test_dfr_learns_from_validation_and_is_an_objective_like_the_others(tiny, tmp_path, logged):
+    run = fit(tiny, tmp_path / "run", objective="dfr", head="linear", lr=0.05)
     assert any(
-        re.match(r"dfr: C = [\d.]+ chosen on half of validation, 20 balanced subsets averaged", x) for x in lines
+        re.match(r"dfr: C = [\d.]+ chosen on half of validation, 20 balanced subsets averaged", x)
+        for x in logged.messages
     )
     rows = {row["name"]: row for row in metrics_of(run)["rows"]}
     assert list(rows) == ["zero-shot", "erm", "dfr"]
@@ -283,7 +280,7 @@ def test_dfr_is_not_warned_of_groups_that_training_lacks_but_of_those_that_valid
     monkeypatch.setattr(experiment_module, "label_dataset", all_in_one)
     for objective, split in (("dfr", "val"), ("erm", "train")):
         config = FitConfig(data=str(tiny.table), **tiny.settings, head="linear", objective=objective)
-        told = [text for text in prepare(config, lambda line: None).warnings if "nothing is learnt about them" in text]
+        told = [text for text in prepare(config).warnings if "nothing is learnt about them" in text]
         assert [text.partition(":")[0] for text in told] == [f"pseudo-groups with no row in split {split!r}"]
 
 

@@ -1,6 +1,7 @@
 """Which folders `fit` may take, and what it never takes away."""
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -67,28 +68,30 @@ def test_overwrite_takes_all_that_a_run_wrote(tiny_run, tmp_path):
     assert {str(path.relative_to(run)) for path in run.rglob("*")} == {"run.json", "config.toml", "checkpoints"}
 
 
-def fit_while(tiny, out: Path, come, **flags: bool) -> None:
+def fit_while(logged, tiny, out: Path, come, **flags: bool) -> None:
     """A fit into a folder that was not there, during which ``come`` puts something into it."""
     seen: list[str] = []
 
-    def log(line: str) -> None:
+    def see(record: logging.LogRecord) -> bool:
         if not seen:
             come()
-        seen.append(line)
+        seen.append(record.getMessage())
+        return True
 
+    logged.handler.addFilter(see)
     with pytest.raises(InputError, match=f"--out {out}: exists"):
-        dbpt.fit(tiny.table, out=out, log=log, **flags, **tiny.settings)
+        dbpt.fit(tiny.table, out=out, **flags, **tiny.settings)
     assert seen
 
 
 @pytest.mark.parametrize("flags", [{}, {"resume": True}, {"overwrite": True}])
-def test_a_file_that_comes_while_images_are_embedded_stays(tiny, tmp_path, flags):
-    fit_while(tiny, tmp_path / "run", lambda: (tmp_path / "run" / "thesis.tex").write_text("precious"), **flags)
+def test_a_file_that_comes_while_images_are_embedded_stays(tiny, tmp_path, flags, logged):
+    fit_while(logged, tiny, tmp_path / "run", lambda: (tmp_path / "run" / "thesis.tex").write_text("precious"), **flags)
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.tex"]
 
 
-def test_so_does_a_finished_run(tiny, tiny_run, tmp_path):
-    fit_while(tiny, tmp_path / "run", lambda: shutil.copytree(tiny_run, tmp_path / "run", dirs_exist_ok=True))
+def test_so_does_a_finished_run(tiny, tiny_run, tmp_path, logged):
+    fit_while(logged, tiny, tmp_path / "run", lambda: shutil.copytree(tiny_run, tmp_path / "run", dirs_exist_ok=True))
     assert {path.name for path in (tmp_path / "run").iterdir()} == {path.name for path in tiny_run.iterdir()}
 
 

@@ -120,14 +120,13 @@ def test_no_more_than_the_weights_can_raise_it_is_excused(objective):
     assert found[0].startswith("training diverged: ")
 
 
-def test_findings_are_in_metrics_and_report_with_whose_they_are(tiny, tmp_path):
-    lines: list[str] = []
+def test_findings_are_in_metrics_and_report_with_whose_they_are(tiny, tmp_path, logged):
     weights = {"apply": "sampling", "eta": 200.0, "ema_momentum": 0.0}
-    run = fit(tiny, tmp_path / "run", head="linear", log=lines.append, **weights)
+    run = fit(tiny, tmp_path / "run", head="linear", **weights)
     found = {row["name"]: row["warnings"] for row in metrics_of(run)["rows"]}
     assert found["zero-shot"] == found["erm"] == []
     assert found["dbpt"][0].startswith("groups of which no row was drawn: ")
-    assert f"warning: dbpt: {found['dbpt'][0]}" in lines
+    assert f"dbpt: {found['dbpt'][0]}" in logged.messages
     assert f"bpt (linear, sampling): {found['dbpt'][0]}" in unescape((run / "report.html").read_text())
     drawn = [entry["draws"] for entry in history_of(run) if entry["row"] == "dbpt"]
     assert all(sum(draws) == 50 for draws in drawn)

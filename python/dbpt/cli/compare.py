@@ -1,5 +1,6 @@
 """``dbpt compare``."""
 
+import logging
 import shutil
 import sys
 from pathlib import Path
@@ -7,8 +8,10 @@ from typing import Any
 
 import click
 
-from dbpt.cli.options import SpreadCommand, log, settings_and_data, training_options
+from dbpt.cli.options import SpreadCommand, settings_and_data, training_options
 from dbpt.experiments.comparison.plan import BY_THE_PLAN, METHODS
+
+logger = logging.getLogger(__name__)
 
 
 def _seeds(_ctx: click.Context, _param: click.Parameter, text: str) -> int | tuple[int, ...]:
@@ -55,9 +58,9 @@ def compare(data: str | None, out: Path, config: Path | None, **options: Any) ->
     own = {name: options.pop(name) for name in ("methods", "heads", "seeds", "jobs", "resume", "overwrite")}
     configured = read_config(config) if config else {}  # one that `fit` wrote serves too
     if left_out := [name for name in BY_THE_PLAN if configured.pop(name, None) is not None]:
-        log(f"{config}: {', '.join(left_out)} left out, each row of a comparison has its own")
+        logger.info(f"{config}: {', '.join(left_out)} left out, each row of a comparison has its own")
     settings, data = settings_and_data(data, configured, options)
-    comparison = run_compare(data, out=out, log=log, **own, **settings)
+    comparison = run_compare(data, out=out, **own, **settings)
     width = min(WIDEST, shutil.get_terminal_size().columns) if sys.stdout.isatty() else WIDEST
     click.echo(f"\n{comparison.table(width)}\n\ntables: {out / 'compare'}.csv, .md, .tex, .json")
     if failed := len(comparison.numbers["failed"]):

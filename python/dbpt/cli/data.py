@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from dbpt.cli.options import DATA_SETTINGS, SpreadCommand, given, log, settings_options
+from dbpt.cli.options import DATA_SETTINGS, SpreadCommand, given, settings_options
 
 
 @click.group()
@@ -24,7 +24,7 @@ def check(data: str, **options: Any) -> None:
     from dbpt.errors import InputError
     from dbpt.experiments.data_check import check_data
 
-    found = check_data(data, log=log, **given(options))
+    found = check_data(data, **given(options))
     click.echo(found)
     if found.problems:
         raise InputError(f"{data}: dbpt fit cannot use it as it is; the problems are named above")

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from dbpt.cli.options import EMBED_SETTINGS, SpreadCommand, given, log, settings_options
+from dbpt.cli.options import EMBED_SETTINGS, SpreadCommand, given, settings_options
 
 
 @click.command(cls=SpreadCommand)
@@ -34,7 +34,7 @@ def embed(data: str, failures: Path | None, overwrite: bool, **options: Any) -> 
             write_output("--failures", failures, csv_text([("path", "reason"), *reasons]), overwrite=overwrite)
 
     try:
-        found = run_embed(data, log=log if is_first else (lambda line: None), progress=is_first, **given(options))
+        found = run_embed(data, progress=is_first, **given(options))
     except TooManyFailures as error:
         write(error.reasons.items())
         raise

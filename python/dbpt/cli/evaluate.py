@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from dbpt.cli.options import SpreadCommand, given, log, settings_options
+from dbpt.cli.options import SpreadCommand, given, settings_options
 
 SETTINGS = ("root", "columns", "embeddings", "device", "cache", "max_failures", "average")
 
@@ -25,5 +25,5 @@ def evaluate(run: Path, data: str, weights: Path | None, as_json: bool, **option
     from dbpt.experiments.evaluate import evaluate as run_evaluate
     from dbpt.report import comparison_table
 
-    result = run_evaluate(run, data, weights=weights, log=log, **given(options))
+    result = run_evaluate(run, data, weights=weights, **given(options))
     click.echo(json.dumps(result, indent=1, ensure_ascii=False) if as_json else comparison_table(result))

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from dbpt.cli.options import SpreadCommand, log, settings_and_data, training_options
+from dbpt.cli.options import SpreadCommand, settings_and_data, training_options
 
 
 @click.command(cls=SpreadCommand)
@@ -29,6 +29,6 @@ def fit(data: str | None, out: Path, config: Path | None, resume: bool, overwrit
     from dbpt.settings.config import read_config
 
     settings, data = settings_and_data(data, read_config(config) if config else {}, options)
-    run = run_fit(data, out=out, resume=resume, overwrite=overwrite, log=log, **settings)
+    run = run_fit(data, out=out, resume=resume, overwrite=overwrite, **settings)
     if launched_rank() == 0:
         click.echo(f"\n{comparison_table(run.metrics, warnings=False)}\n\nreport: {run.folder / 'report.html'}")

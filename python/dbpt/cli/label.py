@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dbpt.cli.options import given, log
+from dbpt.cli.options import given
 
 
 @click.command()
@@ -52,7 +52,7 @@ def _draw(run: Path, as_json: bool, options: dict[str, Any]) -> None:
     if as_json:
         raise click.UsageError("--json is for judging; give --labels CSV with it")
     out = options["out"]
-    design = draw_label_sample(run, log=log, **options)
+    design = draw_label_sample(run, **options)
     judge = shlex.join(["dbpt", "label", str(out), "--labels", "labels.csv"])
     click.echo(
         f"{design}\n\nlabel them on: {out / 'index.html'}\nthen judge by: {judge}\n"

@@ -4,6 +4,7 @@ import codecs
 import contextlib
 import errno
 import json
+import logging
 import os
 import signal
 import sys
@@ -26,7 +27,7 @@ from dbpt.cli.fit import fit
 from dbpt.cli.label import label
 from dbpt.cli.predict import predict
 from dbpt.errors import InputError
-from dbpt.ranks import launched, local_rank, out_of_memory
+from dbpt.ranks import launched, launched_rank, local_rank, out_of_memory
 
 INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143
 SHARED = ("embed", "fit")
@@ -81,6 +82,7 @@ def commands(ctx: click.Context) -> None:
             f"dbpt {ctx.invoked_subcommand}: started as one of several processes, which only share the work of "
             f"{' and '.join(f'dbpt {verb}' for verb in SHARED)}; start it without torchrun"
         )
+    logging.getLogger("dbpt").setLevel(logging.CRITICAL if launched_rank() else logging.INFO)
 
 
 for command in (embed, fit, compare, evaluate, predict, label, demo, data, cache):
@@ -97,7 +99,7 @@ def main(arguments: list[str] | None = None) -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=RAW_OR_REPLACED)
     try:
-        with warnings.catch_warnings(), _sigterm_interrupts():
+        with warnings.catch_warnings(), _logged_lines(), _sigterm_interrupts():
             warnings.showwarning = lambda message, *_where, **_more: _say(f"warning: {message}")
             commands.main(arguments, prog_name="dbpt", standalone_mode=False)
         sys.stdout.flush()
@@ -121,6 +123,29 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(error, BrokenPipeError):  # whoever reads has seen enough
             sys.exit(BROKEN_PIPE)
         _leave(f"Error: standard output: cannot write: {error.strerror}", 2)
+
+
+class Lines(logging.Handler):
+    """Prints what is logged to standard error: the bare message, of a warning with ``warning:`` in front."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        click.echo(("warning: " if record.levelno >= logging.WARNING else "") + record.getMessage(), err=True)
+
+
+@contextlib.contextmanager
+def _logged_lines() -> Iterator[None]:
+    """Print what dbpt logs, and nothing that other libraries do."""
+    logger, handler = logging.getLogger("dbpt"), Lines()
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False  # a library that logs to the root makes a handler there, which would print lines again
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate
 
 
 @contextlib.contextmanager

@@ -77,11 +77,6 @@ def settings_and_data(
     return settings, data or in_config
 
 
-def log(line: str) -> None:
-    """Print a line of progress, or a warning, to standard error."""
-    click.echo(line, err=True)
-
-
 def _option(setting: Field[Any], hidden: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     name, default, metadata = setting.name, setting.default, setting.metadata
     flag = f"--{name.replace('_', '-')}"

@@ -12,16 +12,18 @@ CONNECT_SECONDS = 5.0
 
 @contextmanager
 def quiet_hub() -> Iterator[None]:
-    """Log nothing below critical, since errors are raised anyway, and use the disk at once where the hub is offline.
+    """Keep other libraries' chatter off the log, for errors are raised; use the disk at once where the hub is offline.
 
     The hub's client would retry for 23 seconds, by no setting. Behind a proxy that is left to it.
     """
     from huggingface_hub import constants
 
     endpoint, offline = urlsplit(constants.ENDPOINT), constants.HF_HUB_OFFLINE
-    disabled, handler = logging.root.manager.disable, logging.NullHandler()
+    handler, chatty = logging.NullHandler(), (logging.root, logging.getLogger("huggingface_hub"))
+    before = [logger.level for logger in chatty]
     logging.root.addHandler(handler)  # else logging.warning() would install a handler of its own for good
-    logging.disable(logging.ERROR)
+    for logger in chatty:
+        logger.setLevel(logging.CRITICAL)
     try:
         if not offline and not getproxies():
             try:
@@ -31,8 +33,9 @@ def quiet_hub() -> Iterator[None]:
         yield
     finally:
         constants.HF_HUB_OFFLINE = offline
-        logging.disable(disabled)
         logging.root.removeHandler(handler)
+        for logger, level in zip(chatty, before, strict=True):
+            logger.setLevel(level)
 
 
 def foreign_error(error: BaseException, limit: int = 200) -> str:

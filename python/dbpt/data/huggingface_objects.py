@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -23,13 +23,13 @@ from dbpt.files.disk import default_cache_dir, expanded, reason_of
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
+logger = logging.getLogger(__name__)
+
 HuggingFaceData: TypeAlias = "Dataset | DatasetDict"
 COPIED = ("Image", "ClassLabel", "Value")  # of columns that may be read; audio and nested ones stay behind
 
 
-def path_of(
-    data: str | Path | HuggingFaceData, cache: str | Path | None = None, log: Callable[[str], None] = lambda line: None
-) -> str:
+def path_of(data: str | Path | HuggingFaceData, cache: str | Path | None = None) -> str:
     """Return a name or path as it is, or the folder of an object's copy, which is written unless it is there.
 
     The copy is known by the fingerprints of datasets, and by size and time of images that are files.
@@ -45,7 +45,7 @@ def path_of(
     place = Path(expanded(cache) if cache else default_cache_dir()) / "datasets" / _digest(splits)
     folder = place / re.sub(r"[^\w-]", "_", name)
     if not folder.is_dir():
-        log(f"saving {sum(map(len, splits.values()))} rows as {folder}")
+        logger.info(f"saving {sum(map(len, splits.values()))} rows as {folder}")
         _save(splits, place, folder.name)
     return str(folder)
 

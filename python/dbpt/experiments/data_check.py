@@ -1,7 +1,8 @@
 """`check_data`: list all problems of a data set, where `fit` stops at the first; of images only the header is read."""
 
+import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
@@ -15,6 +16,8 @@ from dbpt.data.loading import load_dataset
 from dbpt.errors import InputError
 from dbpt.features import UnreadableImage, decoding_threads, pillow_warnings, read_size
 from dbpt.settings.data import config_with_data, data_arguments, resolve_demo
+
+logger = logging.getLogger(__name__)
 
 SHOWN = 5  # problems of a kind that are named; the others are counted
 CHUNK = 4096  # images whose headers are asked for at a time, so that a list of millions makes no millions of tasks
@@ -37,20 +40,18 @@ class DataCheck:
         return "\n".join(lines if self.problems else [*lines, "no problems found"])
 
 
-def check_data(
-    data: "str | Path | HuggingFaceData", *, log: Callable[[str], None] = lambda line: None, **settings: Any
-) -> DataCheck:
+def check_data(data: "str | Path | HuggingFaceData", **settings: Any) -> DataCheck:
     """Read a data set and look for what would stop `fit`: repeated paths, missing images, headers that can't be read.
 
-    ``data``, ``log`` and the ``settings`` that concern data are as for `dbpt.fit`. A truncated image is only found when
+    ``data`` and the ``settings`` that concern data are as for `dbpt.fit`. A truncated image is only found when
     it is embedded. Raises `InputError` if the metadata can't be read at all, or for a bad setting.
     """
-    config = resolve_demo(config_with_data(data, settings, log), log)
+    config = resolve_demo(config_with_data(data, settings))
     if config.embeddings is not None:
         raise InputError("--embeddings: there is no image to look at; leave it out to check the images of the rows")
     dataset = load_dataset(config.data, config.root, **data_arguments(config), check=False)
     missing = missing_rows(dataset)
-    log(f"reading the headers of {len(dataset) - len(missing)} images")
+    logger.info(f"reading the headers of {len(dataset) - len(missing)} images")
     repeated = [
         f"{dataset.where(row)}: {dataset.paths[row]!r} stands already at {dataset.where(first)}; keep one"
         for row, first in repeated_rows(dataset)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from dbpt.features import EmbeddedFiles, Failure
 from dbpt.features.maintenance import nearest_cache
 from dbpt.ranks import launched_rank, launched_size, take_own_gpu
 from dbpt.settings.data import config_with_data, data_arguments, resolve_demo
+
+logger = logging.getLogger(__name__)
 
 SHOWN_REASONS = 5
 
@@ -43,30 +45,29 @@ class EmbeddedImages:
 def embed(
     data: str | Path | HuggingFaceData,
     *,
-    log: Callable[[str], None] = lambda line: None,
     progress: bool = True,
     **settings: Any,
 ) -> EmbeddedImages:
     """Compute the features of all images of ``data`` that the cache does not have.
 
     `fit`, `compare` and `evaluate` do so themselves. Processes that run this at the same time with a shared cache, with
-    or without ``torchrun``, share the work. ``data``, ``log`` and the ``settings`` of data, model and cache are as for
+    or without ``torchrun``, share the work. ``data`` and the ``settings`` of data, model and cache are as for
     `dbpt.fit`; ``progress`` shows a bar on a terminal. Raises `InputError` if more images fail than ``max_failures``.
     """
     from dbpt.experiments.stages import configured_backbone
 
-    config = resolve_demo(config_with_data(data, settings, log), log)
+    config = resolve_demo(config_with_data(data, settings))
     if config.embeddings is not None:
         raise InputError("--embeddings are features already; leave it out to embed the images of the rows")
     dataset = load_dataset(config.data, config.root, **data_arguments(config), check=False)
-    log(f"{dataset.name}: {len(dataset)} images, from {dataset.source}")
+    logger.info(f"{dataset.name}: {len(dataset)} images, from {dataset.source}")
     take_own_gpu(config.device)
     backbone = configured_backbone(config)
     folder = config.cache_dir / "features"
     found = EmbeddedFiles(backbone, dataset.root, dataset.paths, folder, max_failures=config.max_failures)
-    log(_state(found))
+    logger.info(_state(found))
     recomputed = found.complete(
-        batch_size=config.embed_batch_size, progress=progress, first_shard=(launched_rank(), launched_size()), log=log
+        batch_size=config.embed_batch_size, progress=progress, first_shard=(launched_rank(), launched_size())
     )
     return EmbeddedImages(len(dataset), recomputed, found.failures(), found.cache.folder)
 

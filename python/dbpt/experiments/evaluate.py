@@ -1,5 +1,6 @@
 """`evaluate`: a finished run's classifier on other data, by group."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +15,14 @@ from dbpt.data.loading import BENCHMARKS
 from dbpt.errors import InputError
 from dbpt.experiments.figures import Judged
 from dbpt.experiments.methods import MethodRow
-from dbpt.experiments.stages import Log, embed_dataset, label_dataset
+from dbpt.experiments.stages import embed_dataset, label_dataset
 from dbpt.files.typed_json import Count, read_json, typed
 from dbpt.objectives import OBJECTIVES
 from dbpt.runs.classifier import Classifier
 from dbpt.runs.run_folder import load
 from dbpt.settings.data import load_for_run
+
+logger = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -34,7 +37,6 @@ def evaluate(
     cache: str | None = None,
     max_failures: float = 0.01,
     average: str | None = None,
-    log: Log = lambda line: None,
 ) -> dict[str, Any]:
     """Return the accuracy by (class, attribute) group of a run's classifier on each split of ``data``.
 
@@ -50,7 +52,7 @@ def evaluate(
     Groups are over the true attributes if the data have them, otherwise over pseudo attributes. Raises `InputError` as
     `dbpt.load` and `dbpt.fit` do, for a known data set of other classes, and if an adjusted average has no weights.
     """
-    data = path_of(data, cache, log)
+    data = path_of(data, cache)
     if (name := "demo-waterbirds" if data == "demo" else data) in DEMO_NAMES:
         raise InputError(
             f"data {data!r}: write it with `dbpt demo {name} DIR`, then evaluate on {name.removeprefix('demo-')} with "
@@ -72,12 +74,12 @@ def evaluate(
         average=own.average if average is None else average,
     )
     dataset = load_for_run(config, classifier.words, data, root)
-    log(dataset.describe())
+    logger.info(dataset.describe())
     backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
-    dataset, features, failures = embed_dataset(dataset, backbone, config, log)
+    dataset, features, failures = embed_dataset(dataset, backbone, config)
     pseudo = label_dataset(dataset, features, backbone, config)
     for warning in pseudo.warnings:
-        log(f"warning: {warning}")
+        logger.warning(warning)
     judged = Judged(dataset=dataset, backbone=backbone, pseudo=pseudo, splits=dataset.splits)
     judged = replace(judged, counts_of_run=_train_counts_of_run(Path(run), dataset.num_groups, judged.group_kind))
     row = MethodRow(

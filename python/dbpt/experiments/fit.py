@@ -1,6 +1,7 @@
 """`fit`: the whole job, from images and words to a run folder with a debiased classifier and a report."""
 
 import json
+import logging
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -16,7 +17,7 @@ from dbpt.clip import Backbone, load_backbone_from_spec
 from dbpt.data import SPLITS
 from dbpt.data.huggingface_objects import HuggingFaceData
 from dbpt.experiments.methods import MethodRow, trained_row, zero_shot_row
-from dbpt.experiments.stages import Experiment, Log, prepare
+from dbpt.experiments.stages import Experiment, prepare
 from dbpt.features import UnreadableImage
 from dbpt.files.csv import csv_text
 from dbpt.files.disk import write_atomically, write_json
@@ -28,6 +29,8 @@ from dbpt.report.thumbnails import thumbnail
 from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION
 from dbpt.settings.config import FitConfig
 from dbpt.settings.data import config_with_data, resolve_demo
+
+logger = logging.getLogger(__name__)
 
 GALLERY_SIZE = 24
 THUMBNAIL_PIXELS = 112
@@ -50,7 +53,6 @@ def fit(
     out: str | Path,
     resume: bool = False,
     overwrite: bool = False,
-    log: Log = lambda line: None,
     **settings: Any,
 ) -> Run:
     """Train a prompt, or another head, on ``data`` with the chosen objective and write the results to ``out``.
@@ -64,20 +66,18 @@ def fit(
         resume: continue from the last checkpoint of the same command, or start if there is none. A run that is not
             finished, for example because its loss diverged, may be given a lower ``lr``.
         overwrite: replace an existing run folder.
-        log: gets one line of progress, or a warning, at a time.
         settings: the fields of `FitConfig`, by name. Anything in them that the user can mend raises `InputError`.
     """
-    config, out = config_with_data(data, settings, log), Path(out)
+    config, out = config_with_data(data, settings), Path(out)
     with joined_ranks(config.device) as ranks, ExitStack() as held:
         ranks.from_first(lambda: held.enter_context(RUN_FOLDER.held(out, resume=resume, overwrite=overwrite)))
-        own_log = log if ranks.is_first else lambda line: None
-        return _fit_on(ranks, config, out, resume=resume, overwrite=overwrite, log=own_log)
+        return _fit_on(ranks, config, out, resume=resume, overwrite=overwrite)
 
 
-def _fit_on(ranks: Ranks, config: FitConfig, out: Path, *, resume: bool, overwrite: bool, log: Log) -> Run:
-    config = ranks.in_turns(lambda: resolve_demo(config, log))
+def _fit_on(ranks: Ranks, config: FitConfig, out: Path, *, resume: bool, overwrite: bool) -> Run:
+    config = ranks.in_turns(lambda: resolve_demo(config))
     started = time.perf_counter()
-    experiment = _prepare_once(config, log, ranks)
+    experiment = _prepare_once(config, ranks)
     embedded = time.perf_counter()
     config = experiment.config
     words = asdict(experiment.dataset.words)
@@ -86,7 +86,7 @@ def _fit_on(ranks: Ranks, config: FitConfig, out: Path, *, resume: bool, overwri
     objectives = dict.fromkeys(["erm", config.objective] if config.baselines else [config.objective])
     rows = [zero_shot_row(experiment)]
     rows += [
-        trained_row(experiment, name, checkpoint_path=out / "checkpoints" / f"{name}.safetensors", log=log, ranks=ranks)
+        trained_row(experiment, name, checkpoint_path=out / "checkpoints" / f"{name}.safetensors", ranks=ranks)
         for name in objectives
     ]
 
@@ -101,21 +101,21 @@ def _fit_on(ranks: Ranks, config: FitConfig, out: Path, *, resume: bool, overwri
         write_results(out, experiment, rows, metrics)
         RUN_FOLDER.finish(out, description, config)
         for warning in summarize(metrics).figure_warnings:
-            log(f"warning: {warning}")
+            logger.warning(warning)
         return metrics
 
     return Run(out, ranks.from_first(finish))
 
 
-def _prepare_once(config: FitConfig, log: Log, ranks: Ranks) -> Experiment:
+def _prepare_once(config: FitConfig, ranks: Ranks) -> Experiment:
     """`prepare` on rank 0, which sends the result to the others; each of them loads the backbone for itself."""
     if ranks.count == 1:
-        return prepare(config, log)
+        return prepare(config)
     whole: Experiment | None = None
 
     def without_the_large() -> tuple[Experiment, tuple[int, ...], dict[str, Any]]:
         nonlocal whole
-        whole = prepare(config, log)
+        whole = prepare(config)
         left_out: dict[str, Any] = {"backbone": None, "features": None}
         return replace(whole, **left_out), whole.features.shape, whole.backbone.spec
 

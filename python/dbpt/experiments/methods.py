@@ -1,6 +1,7 @@
 """The methods of the comparison: zero-shot, and a head trained under one objective. Each gives one `MethodRow`."""
 
 import hashlib
+import logging
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
@@ -12,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from dbpt.experiments.stages import Experiment, Log, prompt_settings
+from dbpt.experiments.stages import Experiment, prompt_settings
 from dbpt.features.live import LiveImages, live_images
 from dbpt.groups import GroupMetrics, worst_group_accuracy
 from dbpt.heads import AdapterHead, Head, LinearHead, PromptHead
@@ -23,6 +24,8 @@ from dbpt.runs.classifier import FeatureClassifier
 from dbpt.training import EpochRecord, Rows, Trained, TrainingSettings, train
 from dbpt.training.findings import training_findings
 from dbpt.training.loop import one_thread_if_small, progress_bar
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +77,12 @@ def trained_row(
     objective: str,
     *,
     checkpoint_path: Path | None,
-    log: Log,
     ranks: Ranks = ALONE,
-    hidden: bool = False,
+    quiet: bool = False,
 ) -> MethodRow:
-    """Train the head under ``objective`` and judge the best epoch; ``hidden`` shows no bar of the epochs."""
+    """Train the head under ``objective`` and judge the best epoch; ``quiet`` logs nothing and shows no bar."""
     started, config = time.perf_counter(), experiment.config
+    quiet = quiet or not ranks.is_first
     head, chosen = ranks.together(lambda: build_head(experiment)), OBJECTIVES[objective]
     training, validation = _training_rows(experiment, chosen)
     dataset, resolved = experiment.dataset, config.resolved()
@@ -94,7 +97,7 @@ def trained_row(
     else:
         epochs = config.epochs + built.extra_epochs
         with (
-            progress_bar(objective, epochs, hidden=hidden or not ranks.is_first) as on_epoch,
+            progress_bar(objective, epochs, hidden=quiet) as on_epoch,
             one_thread_if_small(head.multiply_adds + _live_multiply_adds(experiment)),
             _live(experiment) as live,
             memory(),
@@ -116,10 +119,11 @@ def trained_row(
         tensors = {name: tensor.cpu().numpy() for name, tensor in head.classifier_tensors().items()}
     classifier = FeatureClassifier(tensors)
     seconds = time.perf_counter() - started
-    log(f"{objective}: {how}, {seconds:.1f} s" + ("" if built.note is None else f"; {built.note}"))
     findings = training_findings(trained, built, asked_lr=config.peak_lr, group_names=dataset.group_names)
-    for finding in findings:
-        log(f"warning: {objective}: {finding}")
+    if not quiet:
+        logger.info(f"{objective}: {how}, {seconds:.1f} s" + ("" if built.note is None else f"; {built.note}"))
+        for finding in findings:
+            logger.warning(f"{objective}: {finding}")
     return MethodRow(
         name=objective,
         group_source=config.group_source if chosen.uses_groups else None,

@@ -4,7 +4,8 @@
 training. A comparison runs each only as often as it must.
 """
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from dbpt.pseudo_attributes import PseudoAttributes, label_attributes
 from dbpt.settings.config import FitConfig
 from dbpt.settings.data import data_arguments
 
-Log = Callable[[str], None]
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,23 +75,23 @@ class Experiment(Labelled):
         return self.true_groups if self.config.group_source == "true" else self.pseudo_groups
 
 
-def prepare(config: FitConfig, log: Log) -> Experiment:
+def prepare(config: FitConfig) -> Experiment:
     """Load, embed, label and group. Raises `InputError` for what the data or the settings don't allow."""
-    labelled = label(embed([config], log), config)
+    labelled = label(embed([config]), config)
     for warning in labelled.notes:  # also where the next stage refuses what they are about
-        log(f"warning: {warning}")
+        logger.warning(warning)
     experiment = arrange(labelled, config)
     warnings = (*experiment.warnings, *setting_warnings([config]))
     for warning in warnings[len(labelled.notes) :]:
-        log(f"warning: {warning}")
+        logger.warning(warning)
     return replace(experiment, warnings=warnings)
 
 
-def embed(configs: Sequence[FitConfig], log: Log) -> Embedded:
+def embed(configs: Sequence[FitConfig]) -> Embedded:
     """Load and embed what ``configs``, which differ in seed, head, objective and group source alone, have in common."""
     config = configs[0]
     dataset = open_dataset(config)
-    log(dataset.describe())
+    logger.info(dataset.describe())
     for each in configs:
         check_before_embedding(each, dataset)
     if config.embeddings is not None:
@@ -100,7 +101,7 @@ def embed(configs: Sequence[FitConfig], log: Log) -> Embedded:
         settings = prompt_settings(prompts[0], dataset.words)
         layout = {name: value for name, value in settings.items() if not name.startswith("text_")}
         prompt_layout(backbone.tokenizer, dataset.words.classes, **layout)
-    dataset, features, failures = embed_dataset(dataset, backbone, config, log)
+    dataset, features, failures = embed_dataset(dataset, backbone, config)
     check_classes(dataset)
     class_weights = zero_shot_weights(backbone, *dataset.words.class_texts())
     return Embedded(
@@ -154,14 +155,14 @@ def open_dataset(config: FitConfig) -> Dataset:
 
 
 def embed_dataset(
-    dataset: Dataset, backbone: Backbone, config: FitConfig, log: Log
+    dataset: Dataset, backbone: Backbone, config: FitConfig
 ) -> tuple[Dataset, NDArray[np.float32], tuple[Failure, ...]]:
     """Return the readable rows of the data set and their features; or all rows with the features that were given."""
     if config.embeddings is not None:
         features = read_precomputed_features(
             Path(config.embeddings), dataset, backbone.embed_dim, backbone.spec["model"]
         )
-        log(f"features: {len(dataset)} rows of {config.embeddings}; no image is opened")
+        logger.info(f"features: {len(dataset)} rows of {config.embeddings}; no image is opened")
         return dataset, features, ()
     embeddings = embed_images(
         backbone,
@@ -170,11 +171,12 @@ def embed_dataset(
         cache_dir=config.cache_dir / "features",
         batch_size=config.embed_batch_size,
         max_failures=config.max_failures,
-        log=log,
     )
-    log(f"features: {len(dataset)} images, {embeddings.recomputed} embedded now, {len(embeddings.failures)} unreadable")
+    logger.info(
+        f"features: {len(dataset)} images, {embeddings.recomputed} embedded now, {len(embeddings.failures)} unreadable"
+    )
     for failure in embeddings.failures[:3]:
-        log(f"warning: {dataset.where(failure.row)}: {failure.path}: {failure.reason}; left out")
+        logger.warning(f"{dataset.where(failure.row)}: {failure.path}: {failure.reason}; left out")
     rows = np.flatnonzero(embeddings.ok)
     return dataset.take(rows), embeddings.features[rows], embeddings.failures
 

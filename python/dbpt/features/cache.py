@@ -17,7 +17,7 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -53,15 +53,13 @@ class FeatureCache:
     """Features of one encoder (`Backbone.encoder_key`) and root, as the manifest listed them at the last `refresh`.
 
     Rows are numbered through the shards in the manifest's order: `find` gives the row of a file. Opening reads the
-    manifest alone, the first `find` row ids, `read` features. Reading takes no lock and writes nothing. ``say`` gets a
-    line when this process waits for another that writes.
+    manifest alone, the first `find` row ids, `read` features. Reading takes no lock and writes nothing.
     """
 
     def __init__(self, cache_dir: Path, encoder: Mapping[str, Any], root: Path, embed_dim: int) -> None:
         self.folder = Path(cache_dir) / folder_name(encoder, os.fspath(root))
         self.dtype = STORED_AS[encoder["dtype"]]
         self.manifest = Manifest(dict(encoder), os.fspath(root), embed_dim)
-        self.say: Callable[[str], None] = lambda line: None
         self._seen: tuple[int, int, int] | None = None
         self._inode: int | None = None
         self._lost: set[ShardEntry] = set()
@@ -125,7 +123,7 @@ class FeatureCache:
 
     def claim(self, name: str) -> OwnedLock:
         """Return the lock that gives the right to compute a shard; its owner's death frees it."""
-        return OwnedLock((self.folder / CLAIMS / name).with_suffix(".lock"), f"shard {name[:8]}", self.say)
+        return OwnedLock((self.folder / CLAIMS / name).with_suffix(".lock"), f"shard {name[:8]}")
 
     def add(
         self, name: str, rows: FileRows, features: NDArray[Any], failed: NDArray[np.uint8], reasons: Sequence[str]
@@ -136,7 +134,7 @@ class FeatureCache:
         digest = hashlib.sha256(content).hexdigest()
         entry = ShardEntry(name, len(rows), int((failed != 0).sum()), len(content), digest)
         try:
-            with OwnedLock(self.folder / "lock", "the feature cache", self.say):
+            with OwnedLock(self.folder / "lock", "the feature cache"):
                 manifest = self._read_manifest()
                 for file in leftovers(self.folder, {one.name for one in manifest.shards}):
                     with suppress(OSError):  # they are in nobody's way

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +69,6 @@ def embed_images(
     num_workers: int | None = None,
     max_failures: float = 0.01,
     progress: bool = True,
-    log: Callable[[str], None] = lambda line: None,
 ) -> Embeddings:
     """Embed images with the frozen image tower, or take them from the cache.
 
@@ -83,14 +81,13 @@ def embed_images(
         num_workers: decoding threads; by default as many as this process has processors for itself, at most 16.
         max_failures: fraction of the images that may be unreadable; what was computed before is stored.
         progress: show a bar with rate and remaining time on standard error, if that is a terminal.
-        log: gets a line when this process waits for another.
     """
     batch_size = integer("batch_size", batch_size, 1)
     num_workers = None if num_workers is None else integer("num_workers", num_workers, 1)
     if not 0 <= max_failures <= 1:
         raise InputError(f"max_failures is {max_failures}; expected a fraction from 0 to 1")
     found = EmbeddedFiles(backbone, root, paths, cache_dir, max_failures=max_failures)
-    recomputed = found.complete(batch_size=batch_size, num_workers=num_workers, progress=progress, log=log)
+    recomputed = found.complete(batch_size=batch_size, num_workers=num_workers, progress=progress)
     failures = found.failures()
     ok = np.ones(len(paths), dtype=np.bool_)
     ok[[failure.row for failure in failures]] = False
@@ -154,14 +151,12 @@ class EmbeddedFiles:
         *,
         batch_size: int,
         progress: bool,
-        log: Callable[[str], None],
         num_workers: int | None = None,
         first_shard: tuple[int, int] = (0, 1),
     ) -> int:
         """Compute what is missing, beginning at a part (number, count) of it; return how many images were decoded."""
         reasons, decoded = self._known_reasons(), 0
         if len(self.missing):
-            self.cache.say = lru_cache(None)(log)  # each line once
             with tqdm(total=len(self.missing), desc="embedding", unit="img", disable=None if progress else True) as bar:
                 for _ in range(ATTEMPTS):
                     decoded += EmbeddingPass(self, reasons, bar, batch_size, first_shard).run(num_workers)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import logging
 import math
 import os
 import socket
 import time
-from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -25,15 +26,23 @@ POLL = 0.05
 LONGEST_NAME = 1000
 OWNER = ".owner"  # the ending of the file that has the owner's name
 
+logger = logging.getLogger(__name__)
+
+
+@lru_cache
+def _log_once(line: str) -> None:
+    """Log a line, not for each of several waits for the same owner."""
+    logger.info(line)
+
 
 class OwnedLock:
-    """The lock of ``file``, held within ``with``; entering waits for its owner, and tells ``say`` who that is.
+    """The lock of ``file``, held within ``with``; entering waits for its owner, and logs who that is.
 
     Its files exist only while somebody holds it, or if an owner died.
     """
 
-    def __init__(self, file: Path, what: str, say: Callable[[str], None] = lambda line: None) -> None:
-        self.file, self.what, self._say = file, what, say
+    def __init__(self, file: Path, what: str) -> None:
+        self.file, self.what = file, what
         self._lock = FileLock(file, mode=0o644, thread_local=False)
         self._owner = file.with_name(file.name + OWNER)
 
@@ -60,7 +69,7 @@ class OwnedLock:
                 return False
             if waited > PATIENCE and not told:
                 told = True
-                self._say(f"waiting for {self.owner()}, who has {self.what}")
+                _log_once(f"waiting for {self.owner()}, who has {self.what}")
             time.sleep(POLL)
         return True
 

@@ -28,7 +28,6 @@ from dbpt.report.thumbnails import thumbnail
 from dbpt.settings.data import load_for_run
 
 if TYPE_CHECKING:
-    from dbpt.experiments.stages import Log
     from dbpt.runs.classifier import Classifier
 
 PIXELS = 320
@@ -47,7 +46,6 @@ def draw_label_sample(
     weights: str | Path | None = None,
     device: str = "auto",
     cache: str | None = None,
-    log: "Log" = lambda line: None,
 ) -> Design:
     """Draw images of a run for a person to label, and write a page to do it on.
 
@@ -60,7 +58,6 @@ def draw_label_sample(
         split: ``train``, ``val`` or ``test``; by default test, or validation where there are no test images.
         data, root: the run's table and the folder of the images, if they have moved.
         weights, device, cache: as in `dbpt.evaluate`.
-        log: gets one line of progress at a time.
 
     Raises `InputError` if ``out`` exists, if ``n`` is too small, or for images that have gone or become unreadable.
     """
@@ -80,7 +77,7 @@ def draw_label_sample(
     split = split or ("test" if (labelled.splits == SPLITS.index("test")).any() else "val")
     rows = labelled.rows(split)
     dataset = _dataset(classifier, [labelled.paths[row] for row in rows], data, root)
-    right = _right(classifier, dataset, cache, log)
+    right = _right(classifier, dataset, cache)
     pseudo_attributes, confidence = labelled.pseudo_attributes[rows], labelled.confidence[rows]
     cells = (dataset.labels * (dataset.num_attributes + 1) + pseudo_attributes + 1) * 2 + right
     strata, score = stratify(cells, confidence, n)
@@ -158,11 +155,11 @@ def _dataset(classifier: "Classifier", paths: list[str], data: str | Path | None
     return replace(dataset, attributes=np.full_like(dataset.attributes, -1))
 
 
-def _right(classifier: "Classifier", dataset: Dataset, cache: str | None, log: "Log") -> NDArray[np.int64]:
+def _right(classifier: "Classifier", dataset: Dataset, cache: str | None) -> NDArray[np.int64]:
     """Return (N,) int64, 1 where the run's classifier gives the class."""
     from dbpt.experiments.stages import embed_dataset
 
-    _, features, failures = embed_dataset(dataset, classifier.backbone, replace(classifier.config, cache=cache), log)
+    _, features, failures = embed_dataset(dataset, classifier.backbone, replace(classifier.config, cache=cache))
     if failures:
         named = first_three([f"{failure.path}: {failure.reason}" for failure in failures])
         raise InputError(f"images that the run could read are unreadable now: {named}; put them back")

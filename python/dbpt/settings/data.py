@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,14 @@ from dbpt.data.words import Words, check_templates, parse_vocabulary
 from dbpt.errors import InputError
 from dbpt.settings.config import FitConfig, make_config
 
+logger = logging.getLogger(__name__)
 
-def config_with_data(
-    data: str | Path | HuggingFaceData, settings: Mapping[str, Any], log: Callable[[str], None]
-) -> FitConfig:
+
+def config_with_data(data: str | Path | HuggingFaceData, settings: Mapping[str, Any]) -> FitConfig:
     """`make_config` with data that may be an object, which is saved in the cache that the settings name."""
     config = make_config({"data": "", **settings})
     is_path = isinstance(data, str | os.PathLike)  # then no cache is needed, which without a home has no place
-    return replace(config, data=str(data) if is_path else path_of(data, config.cache_dir, log))
+    return replace(config, data=str(data) if is_path else path_of(data, config.cache_dir))
 
 
 def data_arguments(config: FitConfig) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def load_for_run(config: FitConfig, words: Words, data: str | Path, root: str | 
     )
 
 
-def resolve_demo(config: FitConfig, log: Callable[[str], None] = lambda line: None) -> FitConfig:
+def resolve_demo(config: FitConfig) -> FitConfig:
     """Draw the demo that ``config.data`` names into the cache, and name its files and the small CLIP instead.
 
     Settings that name no demo are returned unchanged, and a model that they name is kept. Raises `InputError` for an
@@ -77,7 +78,7 @@ def resolve_demo(config: FitConfig, log: Callable[[str], None] = lambda line: No
     root = config.cache_dir / "demo" / f"{name}-{__version__}"
     if not root.exists():
         if name in DEMO_NAMES:
-            log(f"drawing {name} into {root}")
+            logger.info(f"drawing {name} into {root}")
         try:
             write_demo(name, root)
         except InputError:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dbpt.errors import InputError
 from dbpt.experiments.comparison.plan import Cell
 from dbpt.experiments.methods import trained_row, zero_shot_row
-from dbpt.experiments.stages import Embedded, Experiment, Labelled, Log, arrange, embed, label
+from dbpt.experiments.stages import Embedded, Experiment, Labelled, arrange, embed, label
 from dbpt.files.tensors import read_tensors, write_tensors
 from dbpt.files.typed_json import Count, typed_json
 from dbpt.settings.config import FitConfig
@@ -50,8 +50,8 @@ class CellResult(Figures):
 class Stages:
     """The experiment of each cell: the images are embedded once for all, and labelled once for each seed."""
 
-    def __init__(self, configs: Sequence[FitConfig], log: Log) -> None:
-        self.embedded = embed(configs, log)
+    def __init__(self, configs: Sequence[FitConfig]) -> None:
+        self.embedded = embed(configs)
         self.data_digest = _digest(self.embedded)
         self._labelled: dict[int, Labelled] = {}
 
@@ -95,7 +95,7 @@ def run_cell(stages: Stages, cell: Cell, folder: Path) -> None:
         row = zero_shot_row(experiment)
     else:
         objective = cell.config.objective
-        row = trained_row(experiment, objective, checkpoint_path=checkpoint, log=lambda line: None, hidden=True)
+        row = trained_row(experiment, objective, checkpoint_path=checkpoint, quiet=True)
     entry, rows = row.to_json(), experiment.rows(experiment.split)
     figures = {"metrics": entry[experiment.split]}
     figures |= {name: entry[name] for name in ("selected_epoch", "epochs", "seconds", "warnings")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -22,11 +23,12 @@ from dbpt.experiments.comparison.jobs import attempt, run_in_processes
 from dbpt.experiments.comparison.plan import METHODS, Cell, Plan, is_cell_file, make_plan, shared_settings
 from dbpt.experiments.comparison.summary import summarize
 from dbpt.experiments.comparison.tables import WIDEST, csv_table, latex_table, markdown_table, terminal_table
-from dbpt.experiments.stages import Log
 from dbpt.files.disk import write_atomically, write_json
 from dbpt.ranks import launched
 from dbpt.runs.output_folder import Marker, OutputFolder
 from dbpt.settings.data import resolve_demo
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,12 @@ def compare(
     jobs: int = 1,
     resume: bool = False,
     overwrite: bool = False,
-    log: Log = lambda line: None,
     **settings: Any,
 ) -> Comparison:
     """Train every method with every head and seed as `fit` does, and write tables of the results to ``out``.
 
     Args:
-        data, out, overwrite, log: as in `fit`, and so are its errors.
+        data, out, overwrite: as in `fit`, and so are its errors.
         methods: ``"zero-shot"``, ``"OBJECTIVE"`` or ``"OBJECTIVE:GROUP_SOURCE"`` each, such as ``"groupdro:true"``.
         heads: names of heads; a method that cannot train one of them is left out there, and the table says so.
         seeds: how many, counted from 0; or the seeds themselves.
@@ -105,21 +106,21 @@ def compare(
             "and say --jobs for several processes"
         )
     config = shared_settings({"data": "", **settings})
-    config = replace(config, data=path_of(data, config.cache_dir, log))
+    config = replace(config, data=path_of(data, config.cache_dir))
     plan = make_plan(config, methods, heads, seeds)
     with COMPARISON_FOLDER.held(out, resume=resume, overwrite=overwrite):
-        plan = make_plan(resolve_demo(config, log), methods, heads, seeds)
-        return _compare_in(out, plan, jobs, log, resume=resume, overwrite=overwrite)
+        plan = make_plan(resolve_demo(config), methods, heads, seeds)
+        return _compare_in(out, plan, jobs, resume=resume, overwrite=overwrite)
 
 
-def _compare_in(out: Path, plan: Plan, jobs: int, log: Log, *, resume: bool, overwrite: bool) -> Comparison:
+def _compare_in(out: Path, plan: Plan, jobs: int, *, resume: bool, overwrite: bool) -> Comparison:
     configs = [cell.config for cell in plan.cells]
-    stages = Stages(configs, log)
+    stages = Stages(configs)
     # what every cell starts from, so that anything that one of them lacks is refused before any is trained
     warnings = dict.fromkeys(text for cell in plan.cells for text in stages.experiment(cell).warnings)
     warnings |= dict.fromkeys(setting_warnings(configs))
     for warning in warnings:
-        log(f"warning: {warning}")
+        logger.warning(warning)
     embedded = stages.embedded
     description = {
         "dbpt_version": __version__,
@@ -136,7 +137,7 @@ def _compare_in(out: Path, plan: Plan, jobs: int, log: Log, *, resume: bool, ove
             f"--resume: {out} was started with other images, labels, words or weights; use the same ones, or start "
             "afresh with --overwrite"
         )
-    results, failures = _run(plan, stages, out, jobs, log)
+    results, failures = _run(plan, stages, out, jobs)
     labelled = stages.labelled(configs[0])
     described = labelled.data_figures(plan.config.average)
     numbers = summarize(plan, results, failures, described, labelled.split, list(warnings))
@@ -149,7 +150,7 @@ def _compare_in(out: Path, plan: Plan, jobs: int, log: Log, *, resume: bool, ove
     return Comparison(out, numbers)
 
 
-def _run(plan: Plan, stages: Stages, out: Path, jobs: int, log: Log) -> tuple[dict[str, CellResult], dict[str, str]]:
+def _run(plan: Plan, stages: Stages, out: Path, jobs: int) -> tuple[dict[str, CellResult], dict[str, str]]:
     """Read the finished cells and run the rest; return the results, and the reasons of failures, by their names."""
     results, failures = dict[str, CellResult](), dict[str, str]()
     for cell in plan.cells:
@@ -157,13 +158,13 @@ def _run(plan: Plan, stages: Stages, out: Path, jobs: int, log: Log) -> tuple[di
             results[cell.name] = result
     waiting = [cell for cell in plan.cells if cell.name not in results]
     if results:
-        log(f"{len(results)} of {len(plan.cells)} trainings are finished")
+        logger.info(f"{len(results)} of {len(plan.cells)} trainings are finished")
     jobs = min(jobs, len(waiting))
     if jobs > 1:
         outcomes = run_in_processes([cell.config for cell in plan.cells], waiting, out, jobs)
     else:
         outcomes = ((cell, attempt(stages, cell, out)) for cell in waiting)
-    progress = _Progress(len(plan.cells), waiting, log)
+    progress = _Progress(len(plan.cells), waiting)
     try:
         with closing(outcomes), closing(progress):
             for cell, reason in outcomes:
@@ -181,11 +182,11 @@ def _run(plan: Plan, stages: Stages, out: Path, jobs: int, log: Log) -> tuple[di
 class _Progress:
     """A bar of the ``total`` cells on a terminal, elsewhere a line for each with a rough estimate of the time left."""
 
-    def __init__(self, total: int, waiting: Sequence[Cell], log: Log) -> None:
+    def __init__(self, total: int, waiting: Sequence[Cell]) -> None:
         done = total - len(waiting)
         self._bar = tqdm(total=total, initial=done, desc="comparison", unit="cell", disable=None, leave=False)
         self.close = self._bar.close
-        self._total, self._done, self._log = total, done, log
+        self._total, self._done = total, done
         self._trainings, self._trained = sum(cell.head is not None for cell in waiting), 0
         self._started = time.perf_counter()
 
@@ -208,4 +209,4 @@ class _Progress:
         if left and self._trained:
             seconds = (time.perf_counter() - self._started) / self._trained * left
             line += f"; about {self._bar.format_interval(seconds)} left"
-        self._log(f"[{self._done}/{self._total}] {line}")
+        logger.info(f"[{self._done}/{self._total}] {line}")

@@ -4,6 +4,7 @@ If a cell fails with an `InputError`, such as a diverged loss, the others go on.
 only the parent sees Ctrl-C. (An executor of the standard library stops when one process dies.)
 """
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -102,8 +103,9 @@ def _work(connection: Connection, configs: Sequence[FitConfig], folder: Path, th
     """Prepare, then run the cells that come through the pipe until there is none."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    logging.getLogger("dbpt").setLevel(logging.CRITICAL)  # the parent says it all
     tqdm.set_lock(threading.RLock())  # its own lock is a semaphore, which Python reports as leaked by who is killed
-    stages = Stages(configs, lambda line: None)
+    stages = Stages(configs)
     connection.send(READY)
     while (cell := connection.recv()) is not None:
         stages.labelled(cell.config)  # with all threads, like the parent: another number of them may round otherwise
