@@ -142,6 +142,13 @@ def test_an_attribute_that_is_absent_gets_no_row_and_is_named(shares, logit):
     assert (found.pseudo_attributes == truth).mean() > 0.95
 
 
+def test_clusters_are_matched_by_what_parts_them_from_each_other():
+    """The last attribute is as likely in the second cluster as the third one is, but more so in the third cluster."""
+    centers = np.repeat([[1.0, 6, 4, 3], [0, 2, 2, 2], [6, 2, 4, 6]], (900, 300, 100), axis=0)
+    found = estimate_shares(centers + np.random.default_rng(0).normal(0, 0.3, centers.shape))
+    assert found.shares_A.round(3).tolist() == [0.077, 0.692, 0.231, 0.0]
+
+
 @pytest.mark.parametrize("logits", [rare_attributes(3000, [1.0, 0.0])[0], np.ones((100, 3)), np.ones((1, 2))])
 def test_one_attribute_alone_is_labelled_as_argmax_does_and_that_is_told(logits):
     with pytest.warns(UserWarning, match="^proportional: no two attributes can be told apart") as caught:

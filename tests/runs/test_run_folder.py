@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from runs import FILES
 
 import dbpt
 from dbpt import InputError
@@ -66,6 +67,20 @@ def test_overwrite_takes_all_that_a_run_wrote(tiny_run, tmp_path):
     with RUN_FOLDER.held(run, resume=False, overwrite=True):
         RUN_FOLDER.start(run, {"backbone": {}}, make_config({"data": "t"}), resume=False, overwrite=True)
     assert {str(path.relative_to(run)) for path in run.rglob("*")} == {"run.json", "config.toml", "checkpoints"}
+
+
+def test_a_folder_whose_overwriting_is_killed_is_still_a_runs(tiny_run, tmp_path, monkeypatch):
+    run, unlink = shutil.copytree(tiny_run, tmp_path / "run"), Path.unlink
+
+    def die_behind(path: Path) -> None:
+        unlink(path)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "unlink", die_behind)
+    for _ in FILES:
+        with pytest.raises(KeyboardInterrupt):
+            RUN_FOLDER.start(run, {}, make_config({"data": "t"}), resume=False, overwrite=True)
+    assert [path.name for path in run.iterdir()] == ["checkpoints"]
 
 
 def fit_while(logged, tiny, out: Path, come, **flags: bool) -> None:
