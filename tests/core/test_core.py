@@ -171,30 +171,6 @@ def test_stream_equals_reference(rows, num_groups):
         assert np.array_equal(found.indices(0, rows), reference.group_stream(groups, quota, seed, epoch))
 
 
-@given(st.lists(st.integers(-1, 3), min_size=1, max_size=60).filter(lambda g: max(g) >= 0), shares_lists, st.data())
-@settings(max_examples=60)
-def test_every_member_is_drawn_equally_often_and_any_position_can_be_sought(values, shares, data):
-    groups = np.array(values)
-    counts = np.array([(groups == g).sum() for g in range(4)])
-    shares = np.resize(shares, 4) * (counts > 0) + (counts > 0) * 1e-3
-    length = data.draw(st.integers(1, 5000))
-    quota = quotas(shares, counts, length)
-    draws = stream(groups, quota, data.draw(st.integers(0, 2**64 - 1)), data.draw(st.integers(0, 2**64 - 1)))
-    everything = draws.indices(0, len(draws))
-    times = np.bincount(everything, minlength=len(groups))
-    for group in range(4):
-        of_group = times[groups == group]
-        assert of_group.sum() == quota[group]
-        if len(of_group):
-            assert of_group.max() <= -(-quota[group] // counts[group])
-            assert of_group.min() >= quota[group] // counts[group]
-    assert (times[groups == -1] == 0).all()
-    start = data.draw(st.integers(0, length))
-    stop = data.draw(st.integers(start, length))
-    step, num_threads = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 3))
-    assert np.array_equal(draws.indices(start, stop, step, num_threads), everything[start:stop:step])
-
-
 def test_independent_draws_equal_reference():
     groups = random_groups(500, 20)
     quota = np.random.default_rng(1).integers(0, 2**40, 20)
@@ -203,17 +179,6 @@ def test_independent_draws_equal_reference():
     expected = reference.independent_stream(groups, quota, 400, 7, 2**64 - 1)
     assert np.array_equal(draws.indices(0, 400), expected)
     assert np.array_equal(draws.indices(100, 399, 7, 2), expected[100:399:7])
-
-
-def test_every_position_is_uniform_over_epochs():
-    """Of an epoch that no table shuffles; of short ones see test_sampling_distributions.py."""
-    rows, epochs, bins = 5000, 3000, 16
-    index = GroupIndex(np.zeros(rows, np.int64), 1)
-    found = np.array([GroupStream(index, np.array([rows]), 5, e).indices(0, 32) for e in range(epochs)])
-    for position in range(32):
-        seen = np.bincount(found[:, position] * bins // rows, minlength=bins)
-        expected = epochs * np.bincount(np.arange(rows) * bins // rows) / rows
-        assert ((seen - expected) ** 2 / expected).sum() < 55  # mean 15, standard deviation 5.5
 
 
 def test_stream_values_are_pinned():

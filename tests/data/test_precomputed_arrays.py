@@ -4,13 +4,9 @@ import io
 import json
 import os
 import pickle
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from safetensors.numpy import save, save_file
 
 from dbpt.data.precomputed import open_array
@@ -111,19 +107,3 @@ def test_bfloat16_is_refused(tmp_path):
     assert "tensor 'x' holds BF16, expected F16, F32 or F64; convert it with features.float()" in refused(
         tmp_path / "b.safetensors"
     )
-
-
-@given(st.data())
-@settings(max_examples=300, deadline=None)
-def test_damaged_bytes_give_an_array_or_one_line(data):
-    whole = data.draw(st.sampled_from([npy(ARRAY), save({"features": ARRAY})]))
-    start = data.draw(st.integers(0, len(whole) - 1))
-    damaged = whole[:start] + data.draw(st.binary(max_size=12)) + whole[start + data.draw(st.integers(0, 12)) :]
-    with tempfile.TemporaryDirectory() as folder:
-        for name in ("a.npy", "a.safetensors"):
-            path = Path(folder, name)
-            path.write_bytes(damaged)
-            try:
-                assert open_array(path).ndim == 2
-            except InputError as error:
-                assert "\n" not in str(error)

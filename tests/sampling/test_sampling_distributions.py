@@ -73,38 +73,6 @@ def test_singles_pairs_and_triples_of_large_parts_come_equally_often(size, drawn
         assert deviations.max() < 5.5
 
 
-def test_every_row_of_a_group_is_drawn_alike_over_epochs():
-    sampler = GroupSampler(np.zeros(40, np.int8), num_samples=15)
-    times = np.zeros(40)
-    for epoch in range(4000):
-        sampler.set_epoch(epoch)
-        times[sampler.indices()] += 1
-    # 39 degrees of freedom; drawing without replacement makes it smaller still.
-    assert chi2(times, 1500) < 100
-
-
-@pytest.mark.parametrize("groups", [1, 2])
-def test_all_orders_of_few_draws_occur_evenly(groups):
-    """All orders of up to 5; with a group each for the halves, the order of the groups too."""
-    for n in (2, 3, 4, 5):
-        sampler = GroupSampler(np.arange(n) % groups, shares="natural", seed=3)
-        orders = dict.fromkeys(itertools.permutations(range(n)), 0)
-        for epoch in range(120 * len(orders)):
-            sampler.set_epoch(epoch)
-            orders[tuple(sampler.indices().tolist())] += 1
-        freedom = len(orders) - 1
-        assert chi2(np.array(list(orders.values())), 120) < freedom + 6 * (2 * freedom) ** 0.5
-
-
-def test_positions_are_uniform_for_epochs_of_64():
-    sampler = GroupSampler(np.arange(64) % 3, shares="natural")
-    seen = np.zeros((64, 64))
-    for epoch in range(6400):
-        sampler.set_epoch(epoch)
-        seen[np.arange(64), sampler.indices()] += 1
-    assert max(chi2(row, 100) for row in seen) < 63 + 6 * 126**0.5
-
-
 def test_independent_draws_follow_the_exact_distribution():
     shares = np.array([1, 2, 3, 4])
     sampler = GroupSampler(GROUPS, shares=shares, num_samples=2_000_000, independent=True)

@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import reference
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -92,25 +93,13 @@ def test_the_distribution_is_that_of_weighted_random_sampler():
     assert ((a - b) ** 2 / np.maximum(a + b, 1)).sum() < at_most(POSITIVE)
 
 
-def splitmix(seed, purpose, counter, length):
-    """The random words of a stream of the core."""
-    golden, mask = 0x9E3779B97F4A7C15, 2**64 - 1
-
-    def mix(z):
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
-        return z ^ (z >> 31)
-
-    base = mix((mix((seed + golden * purpose) & mask) + golden * counter) & mask)
-    return np.array([mix((base + golden * (i + 1)) & mask) for i in range(length)], np.uint64)
-
-
 def test_draws_equal_the_reference():
     """Word by word: the bucket a word points at, and its row or alias."""
     entries = AliasTable(WEIGHTS).entries().tolist()
     expected = []
-    for word in splitmix(3, 5, 2, 700).tolist():
-        bucket, fraction = divmod(word * 1000, 2**64)
+    words = reference.Key.of(3, reference.WEIGHTED, 2)
+    for position in range(700):
+        bucket, fraction = divmod(words.bits(position) * 1000, 2**64)
         threshold, alias = entries[bucket] >> 10, entries[bucket] & 1023
         expected.append(bucket if fraction >> 10 < threshold else alias)
     sampler = sampler_of()

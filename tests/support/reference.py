@@ -99,78 +99,13 @@ def soft_means(posterior, labels, values, num_groups):
 M64 = 2**64 - 1
 M32 = 2**32 - 1
 GOLDEN = 0x9E3779B97F4A7C15
-PERMUTATION, LAST_PASS, INDEPENDENT, LAST_PASS_ROUNDS, BATCHES, BATCH_MEMBERS = 1, 2, 4, 6, 7, 8
+PERMUTATION, LAST_PASS, INDEPENDENT, WEIGHTED, LAST_PASS_ROUNDS, BATCHES, BATCH_MEMBERS = 1, 2, 4, 5, 6, 7, 8
 
 
 def mix(z):
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & M64
     z = (z ^ (z >> 27)) * 0x94D049BB133111EB & M64
     return z ^ (z >> 31)
-
-
-def stream_bits(seed, purpose, counter, position):
-    base = mix(mix(seed + GOLDEN * purpose & M64) + GOLDEN * counter & M64)
-    return mix(base + GOLDEN * (position + 1) & M64)
-
-
-def stream_below(seed, purpose, counter, position, bound):
-    return stream_bits(seed, purpose, counter, position) * bound >> 64
-
-
-def permutation(n, seed, epoch):
-    if n <= 4096:
-        table = list(range(n))
-        for last in range(n - 1, 0, -1):
-            other = stream_below(seed, PERMUTATION, epoch, last, last + 1)
-            table[last], table[other] = table[other], table[last]
-        return np.array(table, dtype=np.int64)
-    a = math.isqrt(n - 1) + 1
-    b = -(-n // a)
-    keys = [stream_bits(seed, PERMUTATION, epoch, i) for i in range(6)]
-
-    def hashed(half, key, modulus):
-        h = (half ^ (key & M32)) * 0x9E3779B1 & M32
-        h = ((h ^ (h >> 15)) + (key >> 32)) * 0x85EBCA77 & M32
-        return h * modulus >> 32
-
-    def network(value):
-        high, low = value // a, value % a
-        for i in (0, 2, 4):
-            low = (low + hashed(high, keys[i], a)) % a
-            high = (high + hashed(low, keys[i + 1], b)) % b
-        return high * a + low
-
-    values = network(np.arange(n, dtype=np.int64).astype(object))
-    while (outside := values >= n).any():
-        values[outside] = network(values[outside])
-    return values.astype(np.int64)
-
-
-def group_stream(groups, quota, seed, epoch):
-    """Group g owns quota[g] consecutive slots of a permuted epoch: whole passes over its members, and part of one."""
-    keys, rounds = Key.of(seed, LAST_PASS, epoch), Key.of(seed, LAST_PASS_ROUNDS, epoch)
-    slots = []
-    for group, q in enumerate(quota):
-        if q > 0:
-            rows = members(groups, group)
-            whole, rest = divmod(q, len(rows))
-            last = pass_over(len(rows), keys.substream(group), rounds)[:rest]
-            slots.append(np.concatenate([np.tile(rows, whole), rows[last]]))
-    return np.concatenate(slots)[permutation(int(np.sum(quota)), seed, epoch)]
-
-
-def independent_stream(groups, quota, length, seed, epoch):
-    """Draw i points at a slot of the wheel, and then at a member of the group that owns it."""
-    ends, total = np.cumsum(quota), int(np.sum(quota))
-    draws = []
-    for i in range(length):
-        slot = stream_below(seed, INDEPENDENT, epoch, 2 * i, total)
-        rows = members(groups, int(np.searchsorted(ends, slot, side="right")))
-        draws.append(rows[stream_below(seed, INDEPENDENT, epoch, 2 * i + 1, len(rows))])
-    return np.array(draws)
-
-
-# --- batches --------------------------------------------------------------------------------------
 
 
 class Key:
@@ -200,34 +135,65 @@ class Key:
         return values
 
 
-def pass_over(n, key, rounds):
-    """The order in which a pass goes through n members: a table up to 64, above a Feistel network of eight rounds."""
-    if n <= 64:
-        return key.reorder(range(n))
+def feistel(n, keys):
+    """Where 0..n-1 go in a Feistel network with these keys of its rounds; values from n on are walked back."""
     a = math.isqrt(n - 1) + 1
     b = -(-n // a)
-    own = key.bits(0)
 
-    def hashed(half, round, modulus):
-        shared = rounds.bits(round)
-        h = (half ^ ((shared ^ own) & M32)) * 0x9E3779B1 & M32
-        h = ((h ^ (h >> 15)) + ((shared ^ own) >> 32)) * 0x85EBCA77 & M32
+    def hashed(half, key, modulus):
+        h = (half ^ (key & M32)) * 0x9E3779B1 & M32
+        h = ((h ^ (h >> 15)) + (key >> 32)) * 0x85EBCA77 & M32
         return h * modulus >> 32
 
     def network(value):
-        high, low = divmod(value, a)
-        for i in range(0, 8, 2):
-            low = (low + hashed(high, i, a)) % a
-            high = (high + hashed(low, i + 1, b)) % b
+        high, low = value // a, value % a
+        for i in range(0, len(keys), 2):
+            low = (low + hashed(high, keys[i], a)) % a
+            high = (high + hashed(low, keys[i + 1], b)) % b
         return high * a + low
 
-    def within(value):
-        value = network(value)
-        while value >= n:
-            value = network(value)
-        return value
+    values = network(np.arange(n, dtype=np.int64).astype(object))
+    while (outside := values >= n).any():
+        values[outside] = network(values[outside])
+    return values.astype(np.int64)
 
-    return [within(position) for position in range(n)]
+
+def permutation(n, seed, epoch):
+    """A table up to 4,096, above a network of six rounds."""
+    key = Key.of(seed, PERMUTATION, epoch)
+    return np.array(key.reorder(range(n))) if n <= 4096 else feistel(n, [key.bits(i) for i in range(6)])
+
+
+def group_stream(groups, quota, seed, epoch):
+    """Group g owns quota[g] consecutive slots of a permuted epoch: whole passes over its members, and part of one."""
+    keys, rounds = Key.of(seed, LAST_PASS, epoch), Key.of(seed, LAST_PASS_ROUNDS, epoch)
+    slots = []
+    for group, q in enumerate(quota):
+        if q > 0:
+            rows = members(groups, group)
+            whole, rest = divmod(q, len(rows))
+            last = pass_over(len(rows), keys.substream(group), rounds)[:rest]
+            slots.append(np.concatenate([np.tile(rows, whole), rows[last]]))
+    return np.concatenate(slots)[permutation(int(np.sum(quota)), seed, epoch)]
+
+
+def independent_stream(groups, quota, length, seed, epoch):
+    """Draw i points at a slot of the wheel, and then at a member of the group that owns it."""
+    ends, total, key = np.cumsum(quota), int(np.sum(quota)), Key.of(seed, INDEPENDENT, epoch)
+    draws = []
+    for i in range(length):
+        slot = key.below(2 * i, total)
+        rows = members(groups, int(np.searchsorted(ends, slot, side="right")))
+        draws.append(rows[key.below(2 * i + 1, len(rows))])
+    return np.array(draws)
+
+
+# --- batches --------------------------------------------------------------------------------------
+
+
+def pass_over(n, key, rounds):
+    """The order in which a pass goes through n members: a table up to 64, above a network of eight rounds."""
+    return key.reorder(range(n)) if n <= 64 else feistel(n, [rounds.bits(i) ^ key.bits(0) for i in range(8)])
 
 
 def phase_step(num_batches):
