@@ -104,12 +104,7 @@ def test_threads_may_crop_into_one_batch():
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize(
-    "place",
-    [
-        np.zeros((16, 15, 3), np.uint8),
-        np.zeros((1, 16, 16, 3), np.uint8),
-        np.zeros((16, 16, 3), np.float32),
-    ],
+    "place", [np.zeros((16, 15, 3), np.uint8), np.zeros((1, 16, 16, 3), np.uint8), np.zeros((16, 16, 3), np.float32)]
 )
 def test_a_place_that_does_not_fit_is_refused(mode, place):
     with pytest.raises(InputError, match=r"expected uint8 of \(16, 16, 3\)"):

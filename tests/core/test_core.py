@@ -9,14 +9,7 @@ import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbpt._core import (
-    GroupIndex,
-    GroupStream,
-    IndependentStream,
-    assign_argmax,
-    group_sums,
-    quotas,
-)
+from dbpt._core import GroupIndex, GroupStream, IndependentStream, assign_argmax, group_sums, quotas
 from dbpt.errors import InputError
 
 WATERBIRDS = np.array([3498, 184, 0, 56, 1057])

@@ -10,12 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dbpt import label_attributes
-from dbpt._core import (
-    GroupIndex,
-    assign_argmax,
-    assign_nearest,
-    kmeans,
-)
+from dbpt._core import GroupIndex, assign_argmax, assign_nearest, kmeans
 from dbpt.errors import InputError
 from dbpt.sampling import GroupSampler, WeightedSampler
 

@@ -43,18 +43,12 @@ CALLS = {
         {"groups": LABELS, "values": VALUES},
     ),
     "quotas": (lambda **arrays: _core.quotas(**arrays, num_samples=10), {"shares": COUNTS, "counts": QUOTAS}),
-    "GroupStream.__new__": (
-        lambda quotas: _core.GroupStream(INDEX, quotas, 0, 0).indices(0, 1),
-        {"quotas": QUOTAS},
-    ),
+    "GroupStream.__new__": (lambda quotas: _core.GroupStream(INDEX, quotas, 0, 0).indices(0, 1), {"quotas": QUOTAS}),
     "IndependentStream.__new__": (
         lambda quotas: _core.IndependentStream(INDEX, quotas, 9, 0, 0).indices(0, 9),
         {"quotas": QUOTAS},
     ),
-    "BatchStream.__new__": (
-        lambda quotas: _core.BatchStream(INDEX, quotas, 2, 0, 0).indices(0, 1),
-        {"quotas": QUOTAS},
-    ),
+    "BatchStream.__new__": (lambda quotas: _core.BatchStream(INDEX, quotas, 2, 0, 0).indices(0, 1), {"quotas": QUOTAS}),
     "AliasTable.__new__": (lambda weights: _core.AliasTable(weights).entries(), {"weights": COUNTS}),
     "AliasTable.from_entries": (
         lambda entries: _core.AliasTable.from_entries(entries).entries(),

@@ -97,10 +97,7 @@ CALLS = {
     "GroupWeights.soft_sample_weights": (lambda **arrays: weights().soft_sample_weights(**arrays), SOFT),
     "GroupDRO": (lambda counts: weighed(dbpt.GroupDRO(counts, 1.0)), {"counts": COUNTS}),
     "GroupDRO.observe": (lambda **arrays: weighed(dro(), "observe", **arrays), {"groups": GROUPS, "losses": VALUES}),
-    "GroupDRO.observe_soft": (
-        lambda **arrays: weighed(dro(), "observe_soft", **arrays),
-        {**SOFT, "losses": VALUES},
-    ),
+    "GroupDRO.observe_soft": (lambda **arrays: weighed(dro(), "observe_soft", **arrays), {**SOFT, "losses": VALUES}),
     "GroupDRO.load_state": (lambda **state: resumed(dro, **state), half_way(dro)),
     "soft_counts": (lambda **arrays: dbpt.soft_counts(**arrays, num_classes=2), SOFT),
 }

@@ -159,16 +159,8 @@ def test_a_bad_value_is_named_by_its_row_in_the_split(save):
             {},
             "pets: 'image', 'mask' all hold images; say which: --columns path=image",
         ),
-        (
-            lambda: made([0, 1], file=["a", "b"]),
-            {"path": "file"},
-            "column 'file' has the feature Value, expected",
-        ),
-        (
-            lambda: made([0, 1]),
-            {"path": "imag"},
-            "pets: no column 'imag'; columns found: 'image', 'label' (did",
-        ),
+        (lambda: made([0, 1], file=["a", "b"]), {"path": "file"}, "column 'file' has the feature Value, expected"),
+        (lambda: made([0, 1]), {"path": "imag"}, "pets: no column 'imag'; columns found: 'image', 'label' (did"),
         (lambda: made([0, 1]), {"label": "labels"}, "pets: no column 'labels'; columns found: 'image', 'label' (did"),
         (lambda: made([0, 1]), {"attribute": "place"}, "pets: no column 'place'"),
         (lambda: of_splits(train=made([0, 1]), dev=made([0, 1])), {}, "pets: split 'dev' is none of train, val, valid"),

@@ -96,10 +96,7 @@ def test_names_with_commas_quotes_newlines_and_letters_of_all_kinds(folder):
         ((), "no image in it; expected split/class/*.jpg or class/*.jpg (or .jpeg, .png"),
         (("a.jpg", "train/b.jpg"), "no image in it"),
         (("train/dog/a.jpg", "dog/a.jpg"), "'dog' beside 'train'; expected either splits, with the classes in each"),
-        (
-            ("dog/a.jpg", "cat/a.txt"),
-            "has only the value 'dog'; a classifier needs at least two classes",
-        ),
+        (("dog/a.jpg", "cat/a.txt"), "has only the value 'dog'; a classifier needs at least two classes"),
         (("test/dog/a.jpg", "test/cat/a.jpg"), "no rows of split 'train' (splits found: test)"),
         (("train/dog/a.jpg", "train/cat/a.jpg", "val/cow/a.jpg"), "class 'cow' has 1 rows but none in training"),
         (("dog/a.jpg", f"{os.fsdecode(b'caf%c' % 0xE9)}/a.jpg"), "is not UTF-8; rename it"),

@@ -77,10 +77,7 @@ def test_a_pattern_that_no_file_has(tmp_path, pattern, part):
     [
         ([("a.cls", b"0")], "no sample with an image (.jpg, .jpeg"),
         ([], "no sample with an image"),
-        (
-            [("a.jpg", b"")],
-            "train.tar/a: no .cls, and no 'label' in a .json; each image needs its class: name",
-        ),
+        ([("a.jpg", b"")], "train.tar/a: no .cls, and no 'label' in a .json; each image needs its class: name"),
         ([*FILES, ("a.png", b"")], "train.tar/a: has 2 images ('a.jpg', 'a.png'); keep one"),
         ([*FILES, ("./a.jpg", b"")], "train.tar: 'a.jpg' occurs twice; keep one"),
         ([*FILES, ("../c.jpg", b"")], "train.tar: '../c.jpg' leaves the archive"),

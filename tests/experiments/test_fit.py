@@ -131,13 +131,6 @@ def test_the_classifier_file_alone_gives_the_metrics(tiny, tiny_run):
     assert weights["logit_scale"] == pytest.approx(backbone.logit_scale)
 
 
-def test_the_prompt_file_alone_gives_the_classifier(tiny_backbone, tiny_run):
-    head = PromptHead(tiny_backbone, {"box": ("box",), "disc": ("disc",)}, n_ctx=3, seed=99)
-    head.context.data = torch.from_numpy(load_file(tiny_run / "prompt.safetensors")["context"])
-    weights = load_file(tiny_run / "classifier.safetensors")["weights"]
-    np.testing.assert_allclose(head.weights().detach().numpy(), weights, atol=1e-6)
-
-
 def test_the_report_is_one_self_contained_file(tiny_run):
     page = (tiny_run / "report.html").read_text(encoding="utf-8")
     assert "<svg" in page

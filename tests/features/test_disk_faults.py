@@ -34,8 +34,7 @@ def test_whatever_the_disk_does_the_same_command_ends_with_the_same_bytes(comman
 
 
 @pytest.mark.parametrize(
-    ("kind", "says"),
-    [(MAKE_READ_ONLY, "Permission denied; "), (DELETE, "No such file or directory; ")],
+    ("kind", "says"), [(MAKE_READ_ONLY, "Permission denied; "), (DELETE, "No such file or directory; ")]
 )
 def test_a_folder_lost_under_way_is_told_in_one_line(command, tmp_path, kind, says):
     number = 1 + next(n for n, call in enumerate(command.calls) if call.startswith("open .manifest.json"))

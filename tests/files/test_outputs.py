@@ -23,10 +23,9 @@ def writes(request, command, tiny, tiny_run) -> Run:
     """A command that writes a file where it is told to."""
     image = next(tiny.table.parent.glob("test/*.png"))
     model = ["--model", tiny.model, "--pretrained", tiny.weights, "--cache", tiny.cache]
-    before = {
-        "embed": ("embed", tiny.table, *model, "--failures"),
-        "predict": ("predict", tiny_run, image, "--out"),
-    }[request.param]
+    before = {"embed": ("embed", tiny.table, *model, "--failures"), "predict": ("predict", tiny_run, image, "--out")}[
+        request.param
+    ]
     return lambda *out: command(*before, *out)
 
 

@@ -19,10 +19,7 @@ from dbpt.errors import InputError
 
 COUNTS, GROUPS, VALUES = [90, 8, 2], [0, 1, 2, -1, 1], [0.75, 0.25, 0.125, 0.5, 0.5]
 FREE = {"min_group_count": 0, "max_weight": np.inf}  # the formulas alone; bounds are in test_group_weight_bounds.py
-RULES = [
-    lambda counts: dbpt.GroupWeights(counts, 1.5, 0.25, **FREE),
-    lambda counts: dbpt.GroupDRO(counts, 0.5, **FREE),
-]
+RULES = [lambda counts: dbpt.GroupWeights(counts, 1.5, 0.25, **FREE), lambda counts: dbpt.GroupDRO(counts, 0.5, **FREE)]
 NAN = float("nan")
 
 count_lists = st.lists(st.integers(0, 5000), min_size=1, max_size=6).filter(any)

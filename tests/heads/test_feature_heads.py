@@ -177,42 +177,6 @@ def test_a_damaged_classifier_is_refused_in_one_line(run, tiny):
         path.write_bytes(whole)
 
 
-@pytest.mark.parametrize("head", list(HEADS))
-@pytest.mark.parametrize(
-    "choice",
-    [
-        {"objective": "groupdro", "group_source": "soft"},
-        {"objective": "jtt", "apply": "sampling", "identification_epochs": 2},
-        {"objective": "dbpt", "apply": "sampling"},
-    ],
-    ids=lambda choice: choice["objective"],
-)
-def test_killed_after_any_checkpoint_and_resumed_a_run_ends_with_the_same_bytes(
-    tiny, tmp_path, monkeypatch, head, choice
-):
-    settings = {"head": head, "lr": 0.05, "epochs": 3, "baselines": False, **choice}
-    whole = fit(tiny, tmp_path / "whole", **settings)
-    from dbpt.training import loop
-
-    saved = loop.save_checkpoint
-
-    def save_and_die(path, checkpoint):
-        saved(path, checkpoint)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(loop, "save_checkpoint", save_and_die)
-    epochs = 5 if choice["objective"] == "jtt" else 3
-    for _ in range(epochs):
-        with pytest.raises(KeyboardInterrupt):
-            fit(tiny, tmp_path / "killed", resume=True, **settings)
-    again = fit(tiny, tmp_path / "killed", resume=True, **settings)
-    names = ("classifier", "pseudo_attributes") if head != "prompt" else ("classifier", "pseudo_attributes", "prompt")
-    for name in names:
-        assert (again / f"{name}.safetensors").read_bytes() == (whole / f"{name}.safetensors").read_bytes(), name
-    assert (again / "history.jsonl").read_text() == (whole / "history.jsonl").read_text()
-    assert len(history_of(again)) == epochs
-
-
 def test_the_rate_is_that_of_head_and_optimizer_unless_one_is_given():
     for optimizer, rates in DEFAULT_LR.items():
         assert {head: FitConfig(head=head, optimizer=optimizer).peak_lr for head in HEADS} == rates

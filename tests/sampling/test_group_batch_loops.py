@@ -102,12 +102,7 @@ def test_it_looks_like_a_batch_sampler_to_frameworks():
         (GROUPS, 2**22 + 1, {}, "^batch_size is 4194305; expected an integer from 1"),
         (GROUPS, 8, {"min_per_group": -1}, "^min_per_group is -1"),
         (GROUPS, 8, {"num_batches": 0}, "^num_batches is 0"),
-        (
-            GROUPS,
-            8,
-            {"num_batches": 2**46},
-            r"^batch_size \* num_batches is 562949953421312; expected an integer",
-        ),
+        (GROUPS, 8, {"num_batches": 2**46}, r"^batch_size \* num_batches is 562949953421312; expected an integer"),
         (GROUPS, 8, {"shares": "balance"}, r"^shares is 'balance'; .*did you mean 'balanced'\?"),
         (GROUPS, 8, {"shares": [1, 2]}, r"^shares has shape \(2,\) .*expected \(4,\)"),
         (GROUPS, 8, {"shares": [1, 2, np.nan, 1]}, r"^shares\[2\] is nan"),

@@ -112,14 +112,7 @@ def test_momentum_objective_and_best_epoch_are_part_of_the_checkpoint(tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    [
-        {"batch_size": 8},
-        {"seed": 3},
-        {"select": "last"},
-        {"epochs": 6},
-        {"sgd_momentum": 0.8},
-        {"weight_decay": 0.0},
-    ],
+    [{"batch_size": 8}, {"seed": 3}, {"select": "last"}, {"epochs": 6}, {"sgd_momentum": 0.8}, {"weight_decay": 0.0}],
 )
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path, change):
     run(checkpoint_path=tmp_path / "c")
@@ -139,11 +132,6 @@ def test_a_checkpoint_of_other_rows_or_another_caller_is_refused(tmp_path, monke
         run(checkpoint_path=tmp_path / "c", fingerprint="mine")
 
 
-def test_without_eta_dbpt_is_balanced_to_the_byte():
-    assert content(run(objective="dbpt", eta=0.0))[0] == content(run(objective="balanced"))[0]
-    assert content(run(objective="dbpt", eta=1.0))[0] != content(run(objective="balanced"))[0]
-
-
 def test_the_history_tells_rates_losses_weights_and_scores():
     history = run().history
     assert [record.epoch for record in history] == [1, 2, 3, 4, 5]
@@ -155,22 +143,6 @@ def test_the_history_tells_rates_losses_weights_and_scores():
     erm = run(objective="erm").history
     assert erm[0].group_weights is None
     assert erm[0].mean_p_true is None
-
-
-def test_the_first_epoch_is_plain_sgd_on_the_weighted_mean():
-    """One epoch in one batch against the update written out."""
-    settings = replace(SETTINGS, epochs=1, batch_size=90, warmup_epochs=0, select="last")
-    state = run(settings, objective="balanced").head_state
-    weight, features = np.linspace(-1, 1, 12).reshape(2, 6), TRAIN.features.astype(np.float64)
-    counts = np.bincount(TRAIN.groups[TRAIN.groups >= 0], minlength=4)
-    group_weights = counts.sum() / 4 / counts
-    per_class = [(group_weights[c : c + 2] * counts[c : c + 2]).sum() / counts[c : c + 2].sum() for c in (0, 2)]
-    weights = np.where(TRAIN.groups >= 0, group_weights[TRAIN.groups], np.array(per_class)[TRAIN.labels])
-    logits = features @ weight.T
-    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    slope = weights[:, None] * (p - np.eye(2)[TRAIN.labels]) / 90
-    np.testing.assert_allclose(state["weight"], weight - 0.3 * (slope.T @ features + 5e-4 * weight), atol=1e-6)
-    np.testing.assert_allclose(state["bias"], -0.3 * slope.sum(0), atol=1e-6)
 
 
 def test_adamw_makes_the_steps_that_its_paper_gives():

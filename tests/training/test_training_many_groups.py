@@ -11,11 +11,7 @@ from dbpt.training import Rows, TrainingSettings, train
 
 ROWS = 1200
 FREE = {"min_group_count": 0.0, "max_weight": float("inf")}
-SETTINGS = {
-    "balanced": {},
-    "dbpt": {"eta": 1.0, "ema_momentum": 0.9},
-    "groupdro": {"dro_step_size": 0.01},
-}
+SETTINGS = {"balanced": {}, "dbpt": {"eta": 1.0, "ema_momentum": 0.9}, "groupdro": {"dro_step_size": 0.01}}
 
 
 def made_up(seed: int, spurious: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
