@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-import dbpt.sampling.ranks
+import dbpt.sampling.sharding
 from dbpt._core import BatchStream, GroupIndex, GroupStream
 from dbpt.errors import InputError
 from dbpt.sampling import GroupBatchSampler, GroupSampler, WeightedSampler
@@ -73,21 +73,21 @@ def test_batches_of_any_size_become_python_numbers_a_few_at_a_time():
     sampler = GroupBatchSampler(np.zeros(3, np.int8), 2**18, num_batches=2**20)
     assert len(next(iter(sampler))) == 2**18
     assert sampler.state_dict()["position"] == 1
-    assert sampler._progress.chunked == 1
+    assert sampler._pass._read == 1
 
 
 @pytest.fixture
 def two_processes(monkeypatch):
     """One of two processes, to the samplers alone."""
-    monkeypatch.setattr(dbpt.sampling.ranks, "_has_warned", False)
-    monkeypatch.setattr(dbpt.sampling.ranks, "_num_processes", lambda: 2)
+    monkeypatch.setattr(dbpt.sampling.sharding, "_has_warned", False)
+    monkeypatch.setattr(dbpt.sampling.sharding, "_num_processes", lambda: 2)
 
 
 def test_processes_are_those_of_torch_distributed(monkeypatch):
-    assert dbpt.sampling.ranks._num_processes() == 1
+    assert dbpt.sampling.sharding._num_processes() == 1
     initialized = SimpleNamespace(is_available=lambda: True, is_initialized=lambda: True, get_world_size=lambda: 2)
     monkeypatch.setitem(sys.modules, "torch.distributed", initialized)
-    assert dbpt.sampling.ranks._num_processes() == 2
+    assert dbpt.sampling.sharding._num_processes() == 2
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""Samplers for PyTorch over the streams of the Rust core.
+"""Samplers for PyTorch.
 
-Which row is draw i of epoch e is a pure function, so a sampler's state is a handful of integers.
+The Rust core computes draw i of epoch e as a pure function, so the state of a sampler is a handful of integers.
 """
 
 from dbpt.sampling.group_batch_sampler import GroupBatchSampler

@@ -1,4 +1,4 @@
-"""`GroupBatchSampler`: batches of row numbers, each with the same number of members of every group."""
+"""`GroupBatchSampler`: batches of row numbers, each with a fixed number of members of every group."""
 
 from __future__ import annotations
 
@@ -17,30 +17,29 @@ from dbpt.sampling.row_groups import row_groups
 
 
 class GroupBatchSampler(GroupDraws[list[int]]):
-    """Draw batches of row numbers, each composed as asked for: ``DataLoader(dataset, batch_sampler=...)``.
+    """Draw batches of row numbers with a fixed composition, for ``DataLoader(dataset, batch_sampler=...)``.
 
-    A group with a share s has ``floor(s * batch_size)`` or ``ceil(s * batch_size)`` members in every batch, spread
-    evenly over the epoch, and its share of the epoch to within one draw. Its draws go through its members in a random
-    order, a new one for each pass, so that at any point of the epoch every member has been drawn equally often, to
-    within one. A batch holds a row twice only if it asks for more members than the group has, or where one pass over
-    the group ends and the next begins.
+    A group with share s has ``floor(s * batch_size)`` or ``ceil(s * batch_size)`` members in every batch, spread evenly
+    over the epoch, and its share of the epoch to within one draw. Its members are drawn in a random order, a new one
+    each time through the group, so at any point of the epoch they have been drawn equally often, to within one. A batch
+    contains a row twice only if it needs more members than the group has, or where one order ends and the next begins.
 
-    With `groups_per_batch` = P a batch has K = batch_size / P members of each of P groups, as metric learning and WILDS
-    compose batches: different groups, any of which can meet, and each in its share of the epoch's batches, exactly.
+    With `groups_per_batch` = P, a batch has K = batch_size / P members of each of P different groups, as in metric
+    learning and WILDS. Any groups can meet, and each gets its exact share of the epoch's batches.
 
-    Batch b of an epoch depends on nothing but groups, shares, batch size, `seed`, epoch and b. Epochs, passes and
-    states are those of `EpochSampler`, counted in batches.
+    Batch b of an epoch depends only on groups, shares, batch size, `seed`, epoch and b. `EpochSampler` explains epochs,
+    passes and states, which are counted in batches here.
 
     Args:
         batch_size: rows in each batch, up to 2**22; every batch is full.
-        groups, shares, group_weights, num_groups, unknown, labels: those of `GroupDraws`. Shares that add up to
-            `batch_size` are the exact composition. Unknown rows of each class count as one more group.
-        min_per_group: how many members each group with a share has in every batch at least, by default 1. Groups that
-            their share would give less are raised to it; the others divide the rest by their shares.
-        groups_per_batch: how many groups a batch has, a divisor of `batch_size`; instead of `min_per_group`. A group
-            whose share is above 1 / groups_per_batch is in every batch; the others divide the rest by their shares.
+        groups, shares, group_weights, num_groups, unknown, labels: as in `GroupDraws`. Shares that add up to
+            `batch_size` are the exact composition. The unknown rows of each class count as one more group.
+        min_per_group: minimum number of members in every batch, for each group with a share; by default 1. Groups whose
+            share gives less are raised to it; the others divide the rest in proportion to their shares.
+        groups_per_batch: number of groups in a batch, a divisor of `batch_size`; instead of `min_per_group`. A group
+            whose share is above 1 / groups_per_batch is in every batch; the others divide the rest likewise.
         num_batches: batches in an epoch, over all ranks. By default as many as N rows fill.
-        seed, rank, num_replicas, drop_last, generator, dataset, num_threads: those of `EpochSampler`.
+        seed, rank, num_replicas, drop_last, generator, dataset, num_threads: as in `EpochSampler`.
 
     Example:
         >>> groups = np.array([0, 0, 0, 0, 0, 0, 1, 1])
@@ -49,7 +48,7 @@ class GroupBatchSampler(GroupDraws[list[int]]):
         [[0, 0, 1, 1], [0, 0, 1, 1]]
     """
 
-    # No attribute drop_last: Lightning would take it for a BatchSampler and make a new one from a sampler of its own.
+    # It has no attribute `drop_last`: Lightning would replace it by a BatchSampler of its own.
 
     def __init__(
         self,
@@ -106,7 +105,7 @@ class GroupBatchSampler(GroupDraws[list[int]]):
 
     @property
     def sampler(self) -> GroupBatchSampler:
-        """Itself: where Lightning and Accelerate look for the `set_epoch` of a batch sampler."""
+        """This sampler: Lightning and Accelerate look here for the `set_epoch` of a batch sampler."""
         return self
 
     def _quotas_of(self, shares: NDArray[np.float64]) -> NDArray[np.int64]:

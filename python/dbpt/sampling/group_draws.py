@@ -1,4 +1,4 @@
-"""What both samplers of groups share: which rows are drawn, how many of each group, and new shares for them."""
+"""Quotas: what both samplers of groups share. Shares or group weights become whole numbers of draws for each group."""
 
 from abc import abstractmethod
 from typing import Any
@@ -9,25 +9,26 @@ from numpy.typing import ArrayLike, NDArray
 from dbpt import arguments
 from dbpt._core import quotas
 from dbpt.errors import InputError, nearest
-from dbpt.sampling.epochs import Drawn, EpochSampler
+from dbpt.sampling.epochs import EpochSampler
+from dbpt.sampling.passes import Drawn
 from dbpt.sampling.row_groups import RowGroups
 
 
 class GroupDraws(EpochSampler[Drawn, NDArray[np.int64]]):
-    """Passes over epochs with a whole number of draws for each group, and for the unknown rows of each class.
+    """Iterate over epochs with a whole number of draws for each group, and for the unknown rows of each class.
 
-    Args common to both samplers:
-        groups: (N,) group of each row, integers of any type from 0 to ``num_groups - 1``; -1, unknown, is refused
-            unless `unknown` is given. A contiguous array is read where it lies, and not kept.
+    Arguments of both samplers:
+        groups: (N,) group of each row, integers of any type from 0 to ``num_groups - 1``. -1 (unknown) is refused
+            unless `unknown` is given. A contiguous array is not copied, nor kept.
         shares: the fraction of the draws that each group gets: "balanced" (equal shares of all groups with members),
             "natural" (in proportion to their sizes) or (G,) non-negative numbers on any scale.
-        group_weights: (G,) weight of one *sample* of each group, instead of `shares`: group g gets a share proportional
-            to ``N_g * group_weights[g]``.
+        group_weights: (G,) weight of one *sample* of each group, instead of `shares`. The share of group g is then
+            proportional to ``N_g * group_weights[g]``.
         num_groups: G, if the last groups have no members. By default ``max(groups) + 1``.
-        unknown: "class" draws the rows of group -1 too. They weigh the mean weight of the rows of their class whose
-            group is known, or of all such rows where their class has none. The shares of the groups are then those
-            among known rows.
-        labels: (N,) class of each row, for ``unknown="class"``; rows of a group have one class.
+        unknown: "class" also draws the rows of group -1. Their weight is the mean weight of the rows of their class
+            whose group is known, or of all such rows if their class has none. `shares` then divides only the draws of
+            known rows.
+        labels: (N,) class of each row, for ``unknown="class"``; all rows of a group have the same class.
     """
 
     _drawn_from = "groups"
@@ -36,11 +37,11 @@ class GroupDraws(EpochSampler[Drawn, NDArray[np.int64]]):
 
     @abstractmethod
     def _quotas_of(self, shares: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Return the draws for shares (G,), or (G + C,) with those of unknown rows."""
+        """Return the draws (G,) for shares (G,); with unknown rows both are (G + C,)."""
 
     @abstractmethod
     def _settings(self) -> dict[str, int]:
-        """Return the settings that a state must agree on."""
+        """Return the settings that must be the same in a loaded state."""
 
     @abstractmethod
     def _length_of(self, state: dict[str, Any], total: int) -> int:
@@ -67,7 +68,7 @@ class GroupDraws(EpochSampler[Drawn, NDArray[np.int64]]):
 
     @property
     def quotas(self) -> NDArray[np.int64]:
-        """(G,) draws of each group in the current epoch, over all ranks; on average if independently."""
+        """(G,) draws of each group in the current epoch, over all ranks; the average for independent draws."""
         return self._draws()[: self.num_groups]
 
     @property
@@ -76,11 +77,11 @@ class GroupDraws(EpochSampler[Drawn, NDArray[np.int64]]):
         return self._draws()[self.num_groups :]
 
     def set_shares(self, shares: str | ArrayLike) -> None:
-        """Use other shares from the next pass on; a pass that has begun, or was loaded, keeps its own."""
+        """Use other shares from the next pass on. A pass that has begun or was loaded keeps its own."""
         self._set_distribution(self._quotas_of(self._checked_shares(shares, None)))
 
     def set_group_weights(self, group_weights: ArrayLike) -> None:
-        """Use other weights (G,), of one sample of each group, from the next pass on."""
+        """Use other group weights (G,) from the next pass on: the weight of one sample of each group."""
         self._set_distribution(self._quotas_of(self._rows.with_unknown(self._shares_of_weights(group_weights))))
 
     def _checked_shares(self, shares: str | ArrayLike, group_weights: ArrayLike | None) -> NDArray[np.float64]:
@@ -146,10 +147,10 @@ class GroupDraws(EpochSampler[Drawn, NDArray[np.int64]]):
 def bounded_quotas(
     shares: NDArray[np.float64], counts: NDArray[np.int64], total: int, *, least: int = 0, most: int | None = None
 ) -> NDArray[np.int64]:
-    """Return whole draws (G,) that add up to ``total``, by largest remainder, within bounds for groups with a share.
+    """Return whole numbers of draws (G,) that add up to ``total``, by largest remainder.
 
-    Groups that their share would give less than ``least`` or more than ``most`` get these; the others divide the rest
-    by their shares.
+    Each group with a share gets at least ``least`` and at most ``most``. The groups between these bounds divide the
+    rest in proportion to their shares.
     """
     found, free = quotas(shares, counts, total), shares > 0
     most = total if most is None else most

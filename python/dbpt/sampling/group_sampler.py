@@ -1,4 +1,4 @@
-"""`GroupSampler`: row numbers such that each group gets its share of the epoch."""
+"""`GroupSampler`: row numbers, with an exact share of the epoch for each group."""
 
 from collections.abc import Sized
 from typing import Any
@@ -9,27 +9,28 @@ from numpy.typing import ArrayLike, NDArray
 from dbpt import arguments
 from dbpt._core import GroupStream, IndependentStream, quotas
 from dbpt.errors import InputError
-from dbpt.sampling.epochs import MAX_DRAWS, Stream
+from dbpt.sampling.epochs import MAX_DRAWS
 from dbpt.sampling.group_draws import GroupDraws
+from dbpt.sampling.passes import Stream
 from dbpt.sampling.row_groups import row_groups
 
-_WHEEL = MAX_DRAWS  # slots that independent draws point at: probabilities are whole numbers of them
+_WHEEL = MAX_DRAWS  # an independent draw picks one of this many slots, so probabilities are multiples of 1 / _WHEEL
 
 
 class GroupSampler(GroupDraws[int]):
-    """Draw row numbers so that each group gets its share of the epoch, exactly.
+    """Draw row numbers so that each group gets its exact share of the epoch.
 
-    Every member of a group is drawn equally often, to within one; those drawn once more are a random subset of the
-    group, another one in each epoch. The draws of an epoch depend on nothing but the groups, the shares, `seed` and the
-    epoch's number: not on ranks, workers or the position one starts from. Epochs and passes: see `EpochSampler`.
+    The members of a group are drawn equally often, to within one. Those drawn once more are a random subset of the
+    group, a new one in each epoch. The draws of an epoch depend only on the groups, the shares, `seed` and the number
+    of the epoch, not on ranks, workers or the starting position. `EpochSampler` explains epochs and passes.
 
     Args:
-        groups, shares, group_weights, num_groups, unknown, labels: those of `GroupDraws`.
+        groups, shares, group_weights, num_groups, unknown, labels: as in `GroupDraws`.
         num_samples: draws in an epoch, over all ranks. By default N.
-        independent: draw with replacement, each draw independent of the others: the distribution of
+        independent: draw with replacement, each draw independent of the others, from the distribution of
             `torch.utils.data.WeightedRandomSampler` with weight ``share_g / N_g`` for a row of group g. Shares then
-            hold on average only.
-        seed, rank, num_replicas, drop_last, generator, dataset, num_threads: those of `EpochSampler`.
+            hold only on average.
+        seed, rank, num_replicas, drop_last, generator, dataset, num_threads: as in `EpochSampler`.
 
     Example:
         >>> sampler = GroupSampler([0, 0, 0, 0, 0, 0, 1, 1], seed=1)
@@ -78,7 +79,6 @@ class GroupSampler(GroupDraws[int]):
         return self._length
 
     def _quotas_of(self, shares: NDArray[np.float64]) -> NDArray[np.int64]:
-        # Slots of an epoch, or of the wheel of independent draws.
         return quotas(shares, self._rows.index.counts, _WHEEL if self._independent else self._length)
 
     def _draws(self) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Which rows are in which group, from integers of any type, and what becomes of rows whose group is unknown."""
+"""The members of each group, from integers of any type, and the handling of rows whose group is unknown."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +15,12 @@ _MAX_GROUPS = 1 << 24
 
 @dataclass(frozen=True)
 class RowGroups:
-    """The members of G groups and then, with ``unknown="class"``, of C more: the unknown rows of each class."""
+    """The members of G groups. With ``unknown="class"``, C more groups follow: the unknown rows of each class."""
 
     index: GroupIndex
     num_groups: int
     class_of_group: NDArray[np.int64]
-    """(G,) the class of each group's rows, -1 where it has none; (0,) where unknown rows are refused."""
+    """(G,) the class of each group's rows, -1 for an empty group; (0,) if unknown rows are refused."""
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -33,9 +33,9 @@ class RowGroups:
         return self.index.counts[self.num_groups :]
 
     def with_unknown(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Append to (G,) shares those of the unknown rows, (C,).
+        """Append the shares (C,) of the unknown rows to ``shares`` (G,).
 
-        They weigh the mean weight of their class's known rows, or of all known rows where the class has none.
+        Their weight is the mean weight of the known rows of their class, or of all known rows if the class has none.
         """
         unknown = self.unknown_counts
         if not len(unknown):
@@ -51,9 +51,9 @@ class RowGroups:
 def row_groups(
     groups: ArrayLike, num_groups: int | None, unknown: str | None, labels: ArrayLike | None, num_threads: int
 ) -> RowGroups:
-    """Index `groups` (N,), read where they lie if they are a contiguous array.
+    """Index ``groups`` (N,), without a copy if they are a contiguous array.
 
-    Rows of group -1 are refused, or with ``unknown="class"`` put into the extra group of their label.
+    Rows of group -1 are refused; with ``unknown="class"`` they go into the extra group of their label.
     """
     array = _integers("groups", groups)
     if num_groups is not None:
@@ -77,7 +77,7 @@ def row_groups(
 
 
 def _integers(name: str, values: ArrayLike) -> NDArray[Any]:
-    """Return (N,) integers of their own type, contiguous and in native byte order: not copied if they are so."""
+    """Return (N,) integers of their own type, contiguous and in native byte order, without a copy if possible."""
     array = arguments.array(name, values)
     if array.ndim == 0:
         raise InputError(f"{name} is {arguments.in_one_line(values)}; expected (N,) integers: an array, tensor or list")
@@ -101,7 +101,7 @@ def _with_classes(groups: NDArray[Any], labels: NDArray[Any], num_groups: int | 
     num_classes = int(labels.max()) + 1
     class_of_group = np.full(num_groups, -1, np.int64)
     rows = np.flatnonzero(known)
-    class_of_group[groups[rows[::-1]]] = labels[rows[::-1]]  # the first row of a group has the last word
+    class_of_group[groups[rows[::-1]]] = labels[rows[::-1]]  # reversed, so that the first row of a group wins
     mixed = rows[class_of_group[groups[rows]] != labels[rows]]
     if mixed.size:
         row, group = int(mixed[0]), int(groups[mixed[0]])
@@ -109,7 +109,7 @@ def _with_classes(groups: NDArray[Any], labels: NDArray[Any], num_groups: int | 
             f"labels[{row}] is {labels[row]}, but group {group} began with class {class_of_group[group]}; "
             "expected rows of one class in each group"
         )
-    # As narrow as may be: one byte a row for up to 256 groups and classes.
+    # The narrowest type: one byte per row for up to 256 groups and classes.
     extended = np.empty(len(groups), np.min_scalar_type(num_groups + num_classes))
     np.add(labels, num_groups, out=extended, where=~known, casting="unsafe", dtype=np.int64)
     np.copyto(extended, groups, where=known, casting="unsafe")

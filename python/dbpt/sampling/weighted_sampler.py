@@ -1,4 +1,4 @@
-"""`WeightedSampler`: row numbers by a weight of each row, drawn independently of one another."""
+"""`WeightedSampler`: independent draws of row numbers, with a weight for each row."""
 
 from __future__ import annotations
 
@@ -12,29 +12,31 @@ from dbpt import arguments
 from dbpt._core import AliasTable, WeightedStream
 from dbpt.errors import InputError
 from dbpt.groups.tensors import to_host
-from dbpt.sampling.epochs import MAX_DRAWS, EpochSampler, Stream
+from dbpt.sampling.epochs import MAX_DRAWS, EpochSampler
+from dbpt.sampling.passes import Stream
 
 if TYPE_CHECKING:
     import torch
 
 
 class WeightedSampler(EpochSampler[int, "_Weights"]):
-    """Draw row numbers, with replacement, with a probability proportional to a weight of each.
+    """Draw row numbers with replacement, each with a probability proportional to its weight.
 
     The distribution is that of `torch.utils.data.WeightedRandomSampler`, without its limit of 2**24 rows. Draw i of an
-    epoch is a pure function of the weights, `seed`, the epoch's number and i, in O(1) from an alias table of 8 bytes a
-    row, whatever the ranks, workers or threads. The table is exact to 2**-39 in total variation for up to 10**7 rows. A
-    row of weight 0 is never drawn, nor one below 2**-64 of the sum.
+    epoch is a pure function of the weights, `seed`, the number of the epoch and i, for any ranks, workers and threads.
+    It takes O(1) from an alias table of 8 bytes per row. The table is exact to 2**-39 in total variation for up to
+    10**7 rows. A row with weight 0, or below 2**-64 of the sum, is never drawn.
 
-    Epochs and passes: see `EpochSampler`. A state holds only a digest of the weights: build the sampler with the same
-    ones to load it. If it was saved after `set_weights` but in the pass before, build it with those of that pass, load,
-    and call `set_weights` again. A state from the end of a pass needs only the new ones.
+    `EpochSampler` explains epochs and passes. A state contains only a digest of the weights, so load it into a sampler
+    that was built with the same ones. If it was saved after `set_weights` during the previous pass, build the sampler
+    with the weights of that pass, load the state, and call `set_weights` again. A state from the end of a pass needs
+    only the new weights.
 
     Args:
-        weights: (N,) of any real type, 0 or above and finite, at least one above 0: an array, a list or a tensor. A
-            tensor on a GPU is copied to the host. They are read when the sampler is made, and not kept.
+        weights: (N,) array, list or tensor of any real type; finite, 0 or above, at least one above 0. A tensor on a
+            GPU is copied to the host. The sampler reads them once and doesn't keep them.
         num_samples: draws in an epoch, over all ranks.
-        seed, rank, num_replicas, drop_last, generator, dataset, num_threads: those of `EpochSampler`.
+        seed, rank, num_replicas, drop_last, generator, dataset, num_threads: as in `EpochSampler`.
 
     Example:
         >>> sampler = WeightedSampler([1, 0, 3, 6], num_samples=8, seed=1)
@@ -83,7 +85,7 @@ class WeightedSampler(EpochSampler[int, "_Weights"]):
         return self._num_rows
 
     def set_weights(self, weights: ArrayLike | torch.Tensor) -> None:
-        """Use other weights (N,) from the next pass on; a pass that has begun, or was loaded, keeps its own."""
+        """Use other weights (N,) from the next pass on. A pass that has begun or was loaded keeps its own."""
         array = _floats(weights)
         if len(array) != self._num_rows:
             raise InputError(f"weights has length {len(array)}; expected {self._num_rows}, as before")
@@ -101,7 +103,6 @@ class WeightedSampler(EpochSampler[int, "_Weights"]):
         return self._distribution.digest
 
     def _distributions_to_state(self, current: _Weights, upcoming: _Weights) -> dict[str, int | list[int]]:
-        # The first is of the pass that the state is in, which may be the one to come.
         digests = {"weights_digest": current.digest, "next_weights_digest": upcoming.digest}
         return {**digests, "num_samples": self.num_samples}
 
@@ -115,7 +116,7 @@ class WeightedSampler(EpochSampler[int, "_Weights"]):
         known = {each.digest: each for each in (self._distribution, self._next_distribution) if each is not None}
         current, upcoming = (known.get(digest) for digest in digests)
         if current is None and position == num_samples:
-            current = upcoming  # of a finished pass there is nothing left to draw
+            current = upcoming  # the pass is finished and draws nothing more
         if current is None:
             raise InputError(
                 "state['weights_digest'] differs: the state was saved with other weights; use the same ones, those of "
@@ -128,7 +129,7 @@ class WeightedSampler(EpochSampler[int, "_Weights"]):
 
 
 class _Weights:
-    """An alias table, known by its digest; without one, weights that a state names but nobody has given yet."""
+    """An alias table and its digest. The table is None for weights that a state names but that are not set yet."""
 
     def __init__(self, table: AliasTable | None, digest: int) -> None:
         self.table, self.digest = table, digest
@@ -140,12 +141,12 @@ class _Weights:
 
 
 def _floats(weights: ArrayLike | torch.Tensor) -> NDArray[np.floating]:
-    """Return (N,) float64 or float32, contiguous and in native byte order: not copied if they are so."""
+    """Return (N,) float64 or float32, contiguous and in native byte order, without a copy if possible."""
     array = arguments.array("weights", to_host("weights", weights))
     if array.dtype.kind not in "iuf":
         raise InputError(f"weights has dtype {array.dtype}; expected real numbers")
     if array.ndim != 1 or array.size == 0:
         raise InputError(f"weights has shape {array.shape}; expected (N,) with at least one row")
     kept = array.dtype.itemsize in (4, 8) and array.dtype.kind == "f"
-    with np.errstate(over="ignore"):  # longdouble beyond float64 is infinite, and refused for it
+    with np.errstate(over="ignore"):  # a longdouble beyond float64 becomes infinite, which is refused
         return np.require(array, array.dtype.newbyteorder("=") if kept else np.float64, ["C", "A"])

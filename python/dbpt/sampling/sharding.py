@@ -1,4 +1,4 @@
-"""The checks of the keywords that all samplers share, above all the ranks among which an epoch is divided."""
+"""How an epoch is divided among ranks, and the checks of the keywords that all samplers share."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from dbpt import arguments
 from dbpt.errors import InputError
 
 _MAX_REPLICAS = 2**48
-# Where loops take their share of what a sampler draws: Accelerate, and Trainer by it, in `DataLoaderShard` and
-# `DataLoaderDispatcher`; Lightning and Fabric in `DistributedSamplerWrapper`.
+# The modules in which a training loop shards a sampler's draws: Accelerate, which transformers' Trainer uses, in
+# `DataLoaderShard` and `DataLoaderDispatcher`; Lightning and Fabric in `DistributedSamplerWrapper`.
 _SHARDING_MODULES = {
     "accelerate.data_loader",
     "lightning.fabric.utilities.distributed",
@@ -25,17 +25,18 @@ _has_warned = False
 
 
 @dataclass(frozen=True)
-class Ranks:
-    """One of several ranks, all of which make equally many draws."""
+class Shard:
+    """The draws of one rank: every ``num_replicas``-th of the global order. All ranks make equally many."""
 
     rank: int
     num_replicas: int
     drop_last: bool
-    are_given: bool
+    is_given: bool
+    """False for the default, rank 0 of 1."""
 
     @classmethod
-    def checked(cls, rank: int | None, num_replicas: int | None, drop_last: bool) -> Ranks:
-        """Check both numbers; rank 0 of 1 if neither was given."""
+    def checked(cls, rank: int | None, num_replicas: int | None, drop_last: bool) -> Shard:
+        """Check the arguments of a sampler. Rank 0 of 1 if neither number is given."""
         drop_last = arguments.boolean("drop_last", drop_last)
         if (rank is None) != (num_replicas is None):
             raise InputError(f"rank is {rank} and num_replicas is {num_replicas}; expected both or neither")
@@ -44,14 +45,18 @@ class Ranks:
         num_replicas = arguments.integer("num_replicas", num_replicas, 1, _MAX_REPLICAS)
         return cls(arguments.integer("rank", rank, 0, num_replicas - 1), num_replicas, drop_last, True)
 
-    def draws_from(self, start: int, length: int) -> int:
-        """How many draws each rank makes in an epoch of `length` from the global draw `start` on."""
+    def draws(self, start: int, length: int) -> range:
+        """Return the numbers of this rank's draws, from ``start`` to the end of an epoch of ``length`` draws.
+
+        Numbers from ``length`` on fill the last step; they stand for the first draws of the epoch.
+        """
         left = length - start
-        return left // self.num_replicas if self.drop_last else -(-left // self.num_replicas)
+        count = left // self.num_replicas if self.drop_last else -(-left // self.num_replicas)
+        return range(start + self.rank, start + count * self.num_replicas, self.num_replicas)
 
 
-def checked_seed(seed: int | None, generator: Any, ranks: Ranks) -> int:
-    """Return the seed, drawn from torch's default generator if it is None, or from NumPy's where there is no torch."""
+def checked_seed(seed: int | None, generator: Any, shard: Shard) -> int:
+    """Return the seed. None draws one from torch's default generator, or from NumPy's if torch isn't imported."""
     if generator is not None:
         raise InputError(
             "generator is given, but a sampler has no generator to draw from; expected seed=, an integer, or seed=None "
@@ -59,7 +64,7 @@ def checked_seed(seed: int | None, generator: Any, ranks: Ranks) -> int:
         )
     if seed is not None:
         return arguments.seed(seed)
-    processes = max(ranks.num_replicas, _num_processes())
+    processes = max(shard.num_replicas, _num_processes())
     if processes > 1:
         raise InputError(f"seed is None with {processes} processes; expected an integer, the same on each")
     torch = sys.modules.get("torch")
@@ -69,7 +74,7 @@ def checked_seed(seed: int | None, generator: Any, ranks: Ranks) -> int:
 
 
 def check_dataset(dataset: Any, name: str, num_rows: int) -> None:
-    """Refuse a data set that hasn't as many rows as the array called `name`."""
+    """Refuse a data set whose length isn't that of the array ``name``."""
     if dataset is None:
         return
     if not isinstance(dataset, Sized):
@@ -79,7 +84,7 @@ def check_dataset(dataset: Any, name: str, num_rows: int) -> None:
 
 
 def warn_unless_sharded() -> None:
-    """Warn, once, that every process of a distributed loop draws everything, unless the loop deals the draws out."""
+    """Warn once if every process of a distributed loop would make all draws, because the loop doesn't shard them."""
     global _has_warned
     processes = _num_processes()
     if _has_warned or processes == 1:
