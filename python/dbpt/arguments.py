@@ -46,7 +46,7 @@ def num_threads(value: Any = None) -> int:
 
 
 def available_cpus() -> int:
-    """Return how many processors this process may use, in a container often fewer than the machine has."""
+    """Return how many processors this process may use; in a container often fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -68,7 +68,7 @@ def probability(name: str, value: Any) -> float:
 
 
 def array(name: str, values: ArrayLike) -> NDArray[Any]:
-    """Return `values` as an array, not copied if it is one; ragged lists and tensors with a gradient are refused."""
+    """Return `values` as an array, without a copy if possible; refuse ragged lists and tensors with a gradient."""
     try:
         return np.asarray(values)
     except ValueError:
@@ -85,7 +85,7 @@ def integers(name: str, values: ArrayLike, num_groups: int | None = None) -> NDA
 
 
 def as_int64(name: str, values: NDArray[Any]) -> NDArray[np.int64]:
-    """Return integers contiguous as int64; those beyond it, as uint64 may hold, are refused."""
+    """Return integers as contiguous int64; refuse larger ones, which uint64 can hold."""
     if values.dtype.kind == "u" and values.size and values.max() > np.iinfo(np.int64).max:
         raise InputError(f"{name} holds {values.max()}; expected integers up to 2**63 - 1")
     return np.ascontiguousarray(values, dtype=np.int64)
@@ -97,12 +97,12 @@ def numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:
 
 
 def floats(name: str, values: ArrayLike) -> NDArray[Any]:
-    """Return `values` (N,) contiguous: float16, float32 and float64 as they are, other types as float64."""
+    """Return `values` (N,) as a contiguous array; types other than float16, float32 and float64 become float64."""
     return _as_floats(_vector(name, values, "iuf"))
 
 
 def matrix(name: str, values: ArrayLike) -> NDArray[Any]:
-    """Return `values` (N, A), of at least one column, in the types of `floats`."""
+    """Return `values` (N, A) with at least one column, in the types of `floats`."""
     found = array(name, values)
     if found.ndim != 2 or found.shape[1] == 0 or found.dtype.kind not in "iuf":
         raise InputError(f"{name} has shape {found.shape} and dtype {found.dtype}; expected (N, A) numbers")
@@ -126,7 +126,7 @@ def group_numbers(name: str, values: ArrayLike, length: int) -> NDArray[np.float
 def _vector(name: str, values: ArrayLike, kinds: str, length: int | None = None) -> NDArray[Any]:
     found = array(name, values)
     if length is None and found.ndim == 1 and not found.size:
-        return np.empty(0)  # of whatever type: an empty list is one of floats
+        return np.empty(0)  # of any type: NumPy makes an empty list one of floats
     if found.ndim != 1 or found.dtype.kind not in kinds or length not in (None, len(found)):
         expected = f"({'N' if length is None else length},) {'integers' if kinds == 'iu' else 'numbers'}"
         each = "" if length is None else ", one for each group"

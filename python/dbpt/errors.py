@@ -1,13 +1,13 @@
-"""The one exception that means "your input is wrong", as opposed to a bug of ours."""
+"""The exceptions that mean "the input is wrong". Any other exception is a bug."""
 
 import re
 
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # they break a line, or control the terminal
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # line breaks and terminal codes
 HEAD, TAIL = 1400, 500
 
 
 class InputError(ValueError):
-    """Bad input from the user, in one line that names the file, row or argument, the value, and the way out.
+    """Bad input from the user. One line names the file, row or argument, the value, and the fix.
 
     The command line prints it without a traceback and exits with code 2.
     """
@@ -25,7 +25,7 @@ class NotFinite(InputError):
 
 
 def one_line(message: str) -> str:
-    """Return the message with control characters escaped, and without its middle if it is very long."""
+    """Return the message with control characters escaped. The middle of a very long one is cut out."""
     line = CONTROL.sub(lambda found: repr(found[0])[1:-1], message)
     return line if len(line) <= HEAD + TAIL else f"{line[:HEAD]} [...] {line[-TAIL:]}"
 

@@ -1,7 +1,7 @@
 """The processes of one run, as ``torchrun`` or another launcher starts them.
 
-Rank 0 reads, writes and prints; all compute. torch is imported where it is used, because the command line asks for the
-rank without it.
+Rank 0 reads, writes and prints; all ranks compute. torch is imported only where it is used, because the command line
+needs the rank without it.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup, Store  # type: ignore[attr-defined]
 
 T = TypeVar("T")
-SOURCE_LINE = re.compile(r"^\[\S+:\d+\] ")  # with which gloo begins its messages
+SOURCE_LINE = re.compile(r"^\[\S+:\d+\] ")  # the beginning of gloo's messages
 MEMORY_ADVICE = {
     "--batch-size": "lower --batch-size (0 puts all rows into one batch), --text-memory-mb or --embed-batch-size, or "
     "choose another --device",
     "--embed-batch-size": "lower --embed-batch-size, or choose another --device",
     "--device": "choose another --device",
 }
-"""What to do where memory is full, by the first of these options that a command has."""
-# The others wait while rank 0 embeds the images, longer than torch's 30 minutes. A process that dies closes its
-# connections; the limit is for machines that vanish.
+"""Advice for a full memory. A command gives that of the first of these options that it has."""
+# While rank 0 embeds the images, the others wait longer than torch's 30 minutes. A process that dies closes its
+# connections, so this limit only matters if a machine disappears.
 LONGEST_WAIT = timedelta(days=2)
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among the ``count`` of a run: its ``number`` from 0, and whether it is the first of its machine.
+    """This process among the ``count`` of a run: its ``number`` from 0, and whether it is the first on its machine.
 
-    ``messages`` is the group for values and errors, over the host; tensors travel in the default group, on their
-    device. All ranks call each method in the same order; with a single rank each is the identity.
+    ``messages`` is the process group for values and errors, on the host. Tensors use the default group, on their
+    device. All ranks must call each method in the same order. With a single rank, no method communicates.
     """
 
     number: int = 0
@@ -53,17 +53,17 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Return whether this is the rank that reads, writes and prints."""
+        """Whether this is the rank that reads, writes and prints."""
         return self.number == 0
 
     def part(self, total: int) -> slice:
-        """Return this rank's part of ``total`` rows: contiguous, equal but for one row, empty if there are too few."""
+        """Return this rank's part of ``total`` rows. Parts are contiguous and differ by at most one row."""
         return slice(self.number * total // self.count, (self.number + 1) * total // self.count)
 
     def gather(self, own: torch.Tensor, total: int) -> torch.Tensor:
-        """Return (total,) from the `part` (P,) of each rank, the same bits on all; only the own part has a gradient.
+        """Return (total,) from the `part` (P,) of each rank: the same bits on all, with a gradient for the own part.
 
-        So a loss of gathered values is that of one process, and the sum of its gradients over ranks is its gradient.
+        So a loss of gathered values equals that of one process, and `sum_gradients` gives its gradient.
         """
         if self.count == 1:
             return own
@@ -78,7 +78,7 @@ class Ranks:
         return whole
 
     def sum_gradients(self, parameters: Iterable[torch.Tensor]) -> None:
-        """Replace the gradient of each parameter by its sum over the ranks, in one exchange."""
+        """Replace the gradient of each parameter by its sum over the ranks, in one all-reduce."""
         if self.count == 1:
             return
         import torch
@@ -92,17 +92,17 @@ class Ranks:
             gradient.copy_(total.view_as(gradient))
 
     def copy_first(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Give ``tensors`` the values that they have on rank 0."""
+        """Copy the values of ``tensors`` from rank 0 to all ranks."""
         if self.count == 1:
             return
         import torch.distributed as dist
 
         for tensor in tensors:
-            with reaching():  # what lies on the host has no way through NCCL
+            with reaching():  # NCCL can't send tensors on the host
                 dist.broadcast(tensor.detach(), src=0, group=self.messages if tensor.is_cpu else None)
 
     def from_first(self, work: Callable[[], T]) -> T:
-        """Run ``work`` on rank 0 alone; return its result on every rank, or raise its `InputError` there."""
+        """Run ``work`` on rank 0 only. Return its result, or raise its `InputError`, on every rank."""
         if self.count == 1:
             return work()
         import torch.distributed as dist
@@ -116,7 +116,7 @@ class Ranks:
         return value if self.is_first else outcome[0]  # type: ignore[no-any-return]
 
     def together(self, work: Callable[[], T]) -> T:
-        """Run ``work`` on every rank; return its result once all have ended, or raise the `InputError` of any."""
+        """Run ``work`` on every rank. Return its result once all have ended, or raise the first rank's `InputError`."""
         if self.count == 1:
             return work()
         import torch.distributed as dist
@@ -133,7 +133,7 @@ class Ranks:
         return value  # type: ignore[no-any-return]
 
     def in_turns(self, work: Callable[[], T]) -> T:
-        """Run ``work`` as `together` does, but first on the first rank of each machine, whose files the others find."""
+        """Run ``work`` as `together` does, but first on one rank of each machine, so that the others find its files."""
         if not self.first_of_node:
             self.together(lambda: None)
         value = self.together(work)
@@ -154,12 +154,12 @@ def _outcome(work: Callable[[], Any]) -> list[Any]:
 
 
 class OneRankError(InputError):
-    """An error of one rank while the others go on, so that the group can't be ended in order."""
+    """An error of one rank while the others continue, so that the process group can't be ended in order."""
 
 
 @contextmanager
 def memory() -> Iterator[None]:
-    """Raise an error of this rank alone, with the settings that help, where memory is full during training."""
+    """Turn a full memory during training into an error of this rank that names the settings that help."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -169,8 +169,8 @@ def memory() -> Iterator[None]:
 
 
 def out_of_memory(error: BaseException, options: Container[str] = MEMORY_ADVICE) -> str | None:
-    """Return one line that says which of ``options`` help if ``error`` means that memory is full; else None."""
-    on_gpu = type(error).__name__ == "OutOfMemoryError"  # torch's; the command line does without importing it
+    """Return one line that says which of ``options`` help, or None if ``error`` doesn't mean that memory is full."""
+    on_gpu = type(error).__name__ == "OutOfMemoryError"  # torch's class, by name: the command line doesn't import torch
     if not on_gpu and not isinstance(error, MemoryError) and "DefaultCPUAllocator" not in str(error):
         return None
     advice = next((text for option, text in MEMORY_ADVICE.items() if option in options), "use a larger machine")
@@ -179,7 +179,7 @@ def out_of_memory(error: BaseException, options: Container[str] = MEMORY_ADVICE)
 
 @contextmanager
 def reaching() -> Iterator[None]:
-    """Say in one line what gloo and NCCL raise as any `RuntimeError`, where another process is gone."""
+    """Turn the `RuntimeError` that gloo and NCCL raise when another process is gone into one line."""
     try:
         yield
     except RuntimeError as error:
@@ -191,15 +191,15 @@ def reaching() -> Iterator[None]:
 
 
 def launched() -> bool:
-    """Return whether a launcher has started this process as one of several; refuse variables that can't be."""
+    """Return whether a launcher started this process as one of several. Refuses impossible variables."""
     size = _variable("WORLD_SIZE", 1, 2**31) if "WORLD_SIZE" in os.environ else 0
     if "RANK" in os.environ:
         _variable("RANK", 0, (size or 2**31) - 1)
-    if size < 2 or "RANK" not in os.environ:  # a container or a batch system may say only how many there are
+    if size < 2 or "RANK" not in os.environ:  # containers and batch systems may set only one of them
         return False
     if missing := [name for name in ("MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]:
         dist = sys.modules.get("torch.distributed")
-        if dist is not None and dist.is_available() and dist.is_initialized():  # by the caller's own means
+        if dist is not None and dist.is_available() and dist.is_initialized():  # the caller did it
             return False
         raise InputError(
             f"$WORLD_SIZE is {size} and $RANK is set, but not ${' and $'.join(missing)}, where the processes meet: "
@@ -223,7 +223,7 @@ def _variable(name: str, low: int, high: int) -> int:
 
 
 def launched_rank() -> int:
-    """Return the number of this process among those launched with it; 0 if it was launched alone."""
+    """Return the rank of this process among those launched together; 0 if it was launched alone."""
     return int(os.environ["RANK"]) if launched() else 0
 
 
@@ -233,20 +233,21 @@ def launched_size() -> int:
 
 
 def local_rank() -> int:
-    """Return the number of this process among those on its machine; 0 if it was launched alone."""
+    """Return the rank of this process on its machine; 0 if it was launched alone."""
     return int(os.environ.get("LOCAL_RANK", launched_rank())) if launched() else 0
 
 
 def local_size() -> int:
-    """Return how many processes were launched together on this machine; 1 if no variable says so."""
+    """Return how many processes were launched together on this machine; 1 if unknown."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if launched() else 1
 
 
 @contextmanager
 def joined_ranks(device: str) -> Iterator[Ranks]:
-    """Yield the ranks of this run: of the caller's process group, of the launcher's processes, or `ALONE`.
+    """Yield the ranks of this run: those of the caller's process group, those of the launcher, or `ALONE`.
 
-    A group that is made here is ended here. ``device`` is that of the settings: NCCL connects GPUs, gloo CPUs.
+    A process group that is created here is destroyed here. ``device`` is that of the settings; it chooses between NCCL
+    (GPUs) and gloo (CPUs).
     """
     import torch.distributed as dist
 
@@ -269,14 +270,14 @@ def joined_ranks(device: str) -> Iterator[Ranks]:
         if not found and not isinstance(error, OneRankError):
             dist.destroy_process_group()
         raise
-    if not found:  # not after other exceptions: those are this rank's alone, and ending a group takes all of them
+    if not found:  # not after other exceptions, which only this rank has; all ranks must take part
         dist.destroy_process_group()
 
 
 def take_own_gpu(device: str) -> bool:
-    """Make this process's GPU the current one, which ``cuda`` and ``auto`` then mean, if it was launched with others.
+    """Make this process's GPU the current one, which ``cuda`` and ``auto`` then mean, if several were launched.
 
-    Return whether it computes on a GPU. Raises `InputError` if there is none for it, or ``device`` names a single one.
+    Return whether it computes on a GPU. Raises `InputError` if there are too few GPUs or ``device`` names one of them.
     """
     import torch
 
@@ -303,8 +304,7 @@ def _join(device: str) -> None:
     import torch.distributed as dist
 
     backend = "nccl" if take_own_gpu(device) else "gloo"
-    # Under a name of its own: an earlier group, also of processes that torchrun has restarted, may have left addresses
-    # where nobody listens.
+    # Under its own name: an earlier group, or processes that torchrun has restarted, may have left old addresses.
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     store = dist.PrefixStore(f"dbpt/{attempt}/{next(_joined)}", _store())  # type: ignore[attr-defined]
     with reaching():

@@ -1,1 +1,1 @@
-"""Files on disk: read whole, typed or in part; written all at once or not at all; locked by a name."""
+"""Files on disk: read and checked, written completely or not at all, locked against other processes."""

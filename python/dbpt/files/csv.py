@@ -1,33 +1,33 @@
-"""CSV as dbpt writes it, for people who open it in a spreadsheet: no text in it is taken for a formula."""
+"""CSV that is safe to open in a spreadsheet: no text in it is run as a formula."""
 
 import csv
 import re
 from collections.abc import Iterable
 from types import SimpleNamespace
 
-# What spreadsheets run as a formula, and what the mark would be mistaken for.
+# Text that spreadsheets run as a formula, and text that looks like such a text with its apostrophe.
 FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 MARKED = re.compile(r"'+[=+\-@\t\r\n]")
 
 
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
-    """Return the rows as CSV with line feeds; text that begins as a formula does gets an apostrophe in front.
+    """Return the rows as CSV with line feeds. Text that begins like a formula gets an apostrophe in front.
 
     >>> csv_text([("path", "shift"), ("=cmd|'/c calc'!A1", -0.5)])
     "path,shift\\n'=cmd|'/c calc'!A1,-0.5\\n"
     """
     lines: list[str] = []
-    # A module that ends lines with "\r\n" also quotes carriage returns in cells.
+    # With the line ending "\r\n" the csv module also quotes carriage returns in cells.
     table = csv.writer(SimpleNamespace(write=lines.append), lineterminator="\r\n")
     table.writerows([marked(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
     return "".join(f"{line[:-2]}\n" for line in lines)
 
 
 def marked(cell: str) -> str:
-    """Return text as a cell that no spreadsheet runs; `unmarked` gives it back."""
+    """Return text as a cell that no spreadsheet runs; `unmarked` undoes it."""
     return f"'{cell}" if FORMULA.match(cell) else cell
 
 
 def unmarked(cell: str) -> str:
-    """Return the text that `marked` was given."""
+    """Return the text from which `marked` made this cell."""
     return cell[1:] if MARKED.match(cell) else cell

@@ -1,4 +1,4 @@
-"""Read only regular files; write files so that a final name only ever holds a complete file."""
+"""Read regular files only, and write files so that one under its final name is always complete."""
 
 import contextlib
 import errno
@@ -15,13 +15,13 @@ from typing import Any, BinaryIO
 from dbpt.errors import InputError
 
 READ_BLOCK = 1 << 20
-TEMPORARY_LETTERS = len("..12345678.tmp")  # in a temporary sibling's name, besides that of its file
+TEMPORARY_LETTERS = len("..12345678.tmp")  # that a temporary file's name adds to the name of its file
 
 
 def open_regular(path: str | Path, *, follow: bool = True) -> BinaryIO:
     """Open a regular file for reading, or a link to one if ``follow``. Raises `OSError` for anything else.
 
-    A pipe would block until somebody writes to it, and a device may never end.
+    A pipe would block until another process writes to it, and a device may never end.
     """
     extra = getattr(os, "O_NONBLOCK", 0) | (0 if follow else getattr(os, "O_NOFOLLOW", 0))
     file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | extra))  # noqa: SIM115 (of Path.open)
@@ -32,7 +32,7 @@ def open_regular(path: str | Path, *, follow: bool = True) -> BinaryIO:
 
 
 def read_regular(path: str | Path, what: str, max_bytes: int = sys.maxsize) -> bytes:
-    """Return the bytes of a regular file of at most ``max_bytes``; ``what`` says in errors what it should be."""
+    """Return the bytes of a regular file of at most ``max_bytes``. Errors call the file ``what``."""
     try:
         with open_regular(path) as file:
             is_small = os.fstat(file.fileno()).st_size <= max_bytes
@@ -45,14 +45,14 @@ def read_regular(path: str | Path, what: str, max_bytes: int = sys.maxsize) -> b
 
 
 def reason_of(error: BaseException) -> str:
-    """Return why the system refused, in its own words."""
+    """Return the system's reason for an error."""
     return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
 
 
 def check_can_create(path: Path, *, option: str = "--out", with_parents: bool = True) -> None:
-    """Refuse a new file or folder that could not be created; folders above it may be missing only ``with_parents``."""
+    """Refuse a path that could not be created. Folders above it may be missing only if ``with_parents``."""
     if "\0" in os.fspath(path):
-        raise InputError(f"{option} {path}: cannot create: no name holds a NUL")
+        raise InputError(f"{option} {path}: cannot create: a name cannot contain NUL")
     try:
         parents = path.absolute().parents
         parent = next(parent for parent in parents if os.path.lexists(parent))
@@ -71,7 +71,7 @@ def check_can_create(path: Path, *, option: str = "--out", with_parents: bool = 
 
 
 def check_output(option: str, path: Path, *, overwrite: bool, reads: Iterable[str | Path] = ()) -> None:
-    """Refuse an output that exists without ``overwrite``, is no regular file or one of ``reads``, or can't be made."""
+    """Refuse an output that exists (unless ``overwrite``), is no regular file or one of ``reads``, or can't be made."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:
@@ -89,15 +89,15 @@ def check_output(option: str, path: Path, *, overwrite: bool, reads: Iterable[st
 
 
 def write_output(option: str, path: Path, content: bytes | str, *, overwrite: bool) -> None:
-    """Write a file as `write_atomically` does, under the rules of `check_output`: it may have appeared since then."""
+    """Write a file as `write_atomically` does. Checks again, since the file may have appeared after `check_output`."""
     check_output(option, path, overwrite=overwrite)
     write_atomically(path, content, overwrite=overwrite)
 
 
 def write_atomically(path: Path, content: bytes | str, *, overwrite: bool = True) -> None:
-    """Write to a temporary sibling, fsync, rename. Text becomes UTF-8; file names in it keep their bytes.
+    """Write to a temporary file in the same folder, fsync, rename. Text becomes UTF-8; file names keep their bytes.
 
-    If the disk refuses, or ``path`` exists without ``overwrite``, it stays as it was. Raises `InputError`.
+    Raises `InputError` if the write fails, or if ``path`` exists without ``overwrite``; ``path`` then stays as it was.
     """
     data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
     temporary = None
@@ -108,7 +108,7 @@ def write_atomically(path: Path, content: bytes | str, *, overwrite: bool = True
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(handle, rest) :]
-            # by its descriptor where possible: in a shared folder the name may be another file by now
+            # By descriptor if possible: in a shared folder the name may belong to another file by now.
             os.chmod(handle if os.chmod in os.supports_fd else temporary, 0o644)  # noqa: PTH101
             os.fsync(handle)
         finally:
@@ -130,7 +130,7 @@ def write_atomically(path: Path, content: bytes | str, *, overwrite: bool = True
         raise InputError(f"{path}: cannot write: {error.strerror}; {advice}") from None
     finally:
         if temporary is not None:
-            with contextlib.suppress(OSError):  # the error above is the one to report
+            with contextlib.suppress(OSError):  # report only the error above
                 temporary.unlink()
 
 
@@ -144,8 +144,8 @@ def file_sha256(file: Path, *, follow: bool = True) -> str:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the disk keep the names in a folder. Raises `InputError` if it refuses."""
-    if os.name != "posix":  # a directory can't be opened elsewhere
+    """Sync the names in a folder to disk. Raises `InputError` if that fails."""
+    if os.name != "posix":  # other systems can't open a folder
         return
     try:
         descriptor = os.open(folder, os.O_RDONLY)
@@ -158,7 +158,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write indented JSON as `write_atomically` does; NaN is refused, and bytes that are not UTF-8 are escaped."""
+    """Write indented JSON as `write_atomically` does. Refuses NaN and escapes bytes that are not UTF-8."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     write_atomically(path, text.encode("utf-8", "backslashreplace"))
 
@@ -171,7 +171,7 @@ def default_cache_dir() -> Path:
 
 
 def expanded(path: str | Path, advice: str = "write the path in full, or ./ before a name that begins with ~") -> str:
-    """Return a path with ``~`` or ``~user`` at its beginning replaced by that home folder."""
+    """Return a path with ``~`` or ``~user`` at its beginning replaced by the home folder."""
     found = os.path.expanduser(path)  # noqa: PTH111 (Path.expanduser raises where there is no home)
     if found.startswith("~"):
         raise InputError(f"{path}: {Path(found).parts[0]} is no home folder here; {advice}")

@@ -1,7 +1,7 @@
-"""Locks between processes, also of several machines on one file system.
+"""Locks between processes, also between machines that share a file system.
 
-The system locks a file, and unlocks it however its owner dies. The owner's name is in a file beside it, because opening
-a locked file empties it. No symbolic link is followed.
+The operating system locks a file, and unlocks it when its owner dies. The owner's name is in a file beside it, because
+opening a locked file empties it. Symbolic links are not followed.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from filelock import FileLock, Timeout
 from dbpt.errors import InputError
 from dbpt.files.disk import open_regular, reason_of
 
-PATIENCE = 2.0  # seconds until a wait is worth a line
+PATIENCE = 2.0  # seconds of waiting before it is reported
 POLL = 0.05
 LONGEST_NAME = 1000
-OWNER = ".owner"  # the ending of the file that has the owner's name
+OWNER = ".owner"  # suffix of the file with the owner's name
 
 logger = logging.getLogger(__name__)
 
 
 @lru_cache
 def _log_once(line: str) -> None:
-    """Log a line, not for each of several waits for the same owner."""
+    """Log a line once, even if several waits are for the same owner."""
     logger.info(line)
 
 
 class OwnedLock:
-    """The lock of ``file``, held within ``with``; entering waits for its owner, and logs who that is.
+    """A lock on ``file``, held within ``with``. Entering waits for the present owner and logs who that is.
 
-    Its files exist only while somebody holds it, or if an owner died.
+    Its files exist only while a process holds the lock, or after its owner died.
     """
 
     def __init__(self, file: Path, what: str) -> None:
@@ -47,7 +47,7 @@ class OwnedLock:
         self._owner = file.with_name(file.name + OWNER)
 
     def take(self) -> bool:
-        """Take it if it is free; return whether it was."""
+        """Take the lock if it is free; return whether it was."""
         try:
             self._lock.acquire(blocking=False)
         except Timeout:
@@ -56,12 +56,12 @@ class OwnedLock:
             raise InputError(
                 f"{self.file.parent}: cannot lock {self.what}: {reason_of(error)}; choose another folder"
             ) from None
-        with contextlib.suppress(OSError):  # a full disk: the lock is held all the same
+        with contextlib.suppress(OSError):  # such as a full disk; the lock is held anyway
             self._write_owner()
         return True
 
     def wait(self, seconds: float = math.inf) -> bool:
-        """Take it, waiting no longer than ``seconds``; return whether it is taken."""
+        """Take the lock, waiting at most ``seconds``; return whether it is taken."""
         begun, told = time.monotonic(), False
         while not self.take():
             waited = time.monotonic() - begun
@@ -74,7 +74,7 @@ class OwnedLock:
         return True
 
     def owner(self) -> str:
-        """Return the name of the process that has it, or had it last."""
+        """Return the name of the process that holds the lock, or held it last."""
         try:
             with open_regular(self._owner) as file:
                 return file.read(LONGEST_NAME).decode("utf-8", "replace").strip() or "another process"
@@ -82,10 +82,10 @@ class OwnedLock:
             return "another process"
 
     def release(self) -> None:
-        """Give it back, if it is held."""
+        """Release the lock, if it is held."""
         if not self._lock.is_locked:
             return
-        for file in (self._owner, self.file):  # while it is held; `FileLock` takes no file that has lost its name
+        for file in (self._owner, self.file):  # still locked; `FileLock` doesn't take a deleted file
             with contextlib.suppress(OSError):
                 file.unlink()
         with contextlib.suppress(OSError):
@@ -94,11 +94,11 @@ class OwnedLock:
     def _write_owner(self) -> None:
         try:
             user = getpass.getuser()
-        except (KeyError, OSError):  # a container's user without a name
+        except (KeyError, OSError):  # such as a user without a name in a container
             user = f"user {os.getuid()}" if hasattr(os, "getuid") else "somebody"
         with contextlib.suppress(FileNotFoundError):
             self._owner.unlink()
-        descriptor = os.open(self._owner, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)  # O_EXCL follows no link
+        descriptor = os.open(self._owner, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)  # O_EXCL doesn't follow links
         try:
             owner = f"process {os.getpid()} of {user} on {socket.gethostname()}"
             os.write(descriptor, owner.encode("utf-8", "replace"))

@@ -1,4 +1,4 @@
-"""Files of tensors with a digest: what is read back is what was written, to the last bit."""
+"""Safetensors files with a digest of their content, so that any change is noticed."""
 
 import hashlib
 import json
@@ -15,13 +15,13 @@ from dbpt.errors import InputError
 from dbpt.files.disk import read_regular, write_atomically
 from dbpt.files.typed_json import check_version
 
-DIGEST = "sha256"  # the entry of the metadata, over all else that the file holds
+DIGEST = "sha256"  # metadata entry: the SHA-256 of everything else in the file
 
 
 def write_tensors(
     path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None, *, version: int
 ) -> None:
-    """Write arrays as safetensors, as `write_atomically` does; the same arrays and metadata give the same bytes."""
+    """Write arrays as safetensors, atomically. The same arrays and metadata give the same bytes."""
     header, data = _split(save({name: np.asarray(array, order="C") for name, array in tensors.items()}))
     entries = header["__metadata__"] = {"schema_version": str(version), **(metadata or {})}
     entries[DIGEST] = _digest(header, data)
@@ -33,7 +33,7 @@ def write_tensors(
 def read_tensors(
     path: Path, what: str, *, version: int, way_out: str
 ) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Return what `write_tensors` wrote, arrays by name and metadata; refuse, with the ``way_out``, any other bytes."""
+    """Return the arrays and the metadata that `write_tensors` wrote. Refuses a changed file, naming the ``way_out``."""
     content = read_regular(path, what)
     try:
         tensors = load(content)
@@ -61,6 +61,6 @@ def _digest(header: Mapping[str, Any], data: memoryview) -> str:
 
 
 def _canonical(header: Mapping[str, Any]) -> bytes:
-    """Return the header as JSON, in an order of its own: the library writes metadata in a random one."""
+    """Return the header as JSON with sorted metadata; the library writes them in random order."""
     ordered = {name: dict(sorted(value.items())) if name == "__metadata__" else value for name, value in header.items()}
     return json.dumps(ordered, separators=(",", ":")).encode()

@@ -1,4 +1,4 @@
-"""JSON of our own, read into dataclasses: each value of its type and within its limits, or one line that names it."""
+"""JSON files of dbpt, read into dataclasses. Checks the type and limits of each value; errors name its place."""
 
 import dataclasses
 import json
@@ -14,7 +14,7 @@ from dbpt.files.disk import read_regular
 
 T = TypeVar("T")
 MOST_BYTES = 1 << 26
-DEEPEST = 16  # levels of a value of any type
+DEEPEST = 16  # levels of nesting in a value of type Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ _DEFAULT = {int: Limits(-(2**63)), float: Limits(-1.7976931348623157e308, 1.7976
 
 
 class _Wrong(Exception):
-    """The place of a value, and what was expected there."""
+    """A wrong value. Its arguments are the place and what was expected there."""
 
 
 def read_json(path: Path, what: str) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
 
 
 def check_version(path: Path, found: object, version: int) -> None:
-    """Refuse a schema version other than ``version``, the one that is written now."""
+    """Refuse a schema version other than ``version``, the present one."""
     if type(found) is int and found > version:
         raise InputError(
             f"{path}: written by a newer dbpt (schema version {found}; this one reads {version}): update dbpt"
@@ -58,10 +58,10 @@ def check_version(path: Path, found: object, version: int) -> None:
 
 
 def typed(value: object, kind: type[T], path: Path, way_out: str) -> T:
-    """Return ``value``, as JSON has it, as the dataclass ``kind``, whose fields say types and limits.
+    """Return the parsed JSON ``value`` as an instance of ``kind``, a dataclass whose fields have types and limits.
 
-    Known are dataclasses, numbers, texts, booleans, None, ``Literal``, ``Any``, dictionaries by text, lists and tuples.
-    Other values are an `InputError` that names ``path``, the place, what was expected, and the ``way_out``.
+    Fields may be dataclasses, numbers, texts, booleans, None, ``Literal``, ``Any``, dictionaries by text, lists and
+    tuples. For any other value, an `InputError` names ``path``, the place, what was expected, and the ``way_out``.
     """
     try:
         return _typed(value, kind, "")  # type: ignore[no-any-return]
@@ -73,7 +73,7 @@ def typed(value: object, kind: type[T], path: Path, way_out: str) -> T:
 
 
 def typed_json(metadata: Mapping[str, str], name: str, kind: type[T], path: Path, way_out: str) -> T:
-    """Return the entry ``name`` of a file's metadata, which is JSON, as `typed` does."""
+    """Return the entry ``name`` of a file's metadata, parsed from JSON, as `typed` does."""
     try:
         value = json.loads(metadata[name])
     except (KeyError, TypeError, ValueError, RecursionError):
@@ -117,7 +117,7 @@ def _typed(value: Any, kind: Any, place: str, limits: Limits | None = None) -> A
 
 
 def _check_depth(value: Any, levels: int) -> None:
-    """Refuse what later recursions, each with its own stack, might not get to the end of."""
+    """Refuse deep nesting, at which later recursive code could fail."""
     if isinstance(value, list | dict):
         if not levels:
             raise RecursionError
@@ -132,7 +132,7 @@ def _record(value: Any, kind: Any, place: str) -> Any:
         _check(value, False, f"{place}.{name}", "a value, found none" if name in hints else "no such entry")
     try:
         return kind(**{name: _typed(value[name], hint, f"{place}.{name}") for name, hint in hints.items()})
-    except InputError as error:  # of the dataclass's own checks
+    except InputError as error:  # from the checks of the dataclass
         raise _Wrong(place or kind.__name__, f"what can be used ({error})") from None
 
 
@@ -142,7 +142,7 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 def _is_text(value: str) -> bool:
-    """Return whether it can be written again; file names may hold bytes that are no UTF-8, as Python escapes them."""
+    """Return whether text can be encoded. File names may contain Python's escapes of bytes that are not UTF-8."""
     try:
         value.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

@@ -1,6 +1,6 @@
-"""Groups of rows, class by attribute: what a sample of each weighs, and how accurate a classifier is in each.
+"""Groups of rows (class and attribute): their ids, their weights, and the accuracy of a classifier in each.
 
-Arrays in, numbers out: nothing here knows a model or a file.
+Functions take arrays and return numbers; nothing here knows a model or a file.
 """
 
 from dbpt.groups.accuracy import (

@@ -1,6 +1,6 @@
-"""Accuracy by (class, attribute) group, the worst of them, and the averages that the literature confuses.
+"""Accuracy by (class, attribute) group, worst-group accuracy, and the averages that the literature confuses.
 
-Also how good pseudo attributes are, where true ones exist to compare them with.
+Also the quality of pseudo attributes, measured with true ones.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ from dbpt.groups.group_ids import check_sizes, checked_indices, group_counts, gr
 from dbpt.groups.intervals import proportion, worst_group_interval
 
 SMALL_GROUP = 30
-"""Below this many rows the accuracy of a group is warned about."""
+"""The accuracy of a group with fewer rows gets a warning."""
 
 
 @dataclass(frozen=True)
 class GroupAccuracy:
-    """Accuracy of one group g = y*A + a with its Wilson 95 % interval; None throughout where the group has no rows."""
+    """Accuracy of one group g = y*A + a with its Wilson 95 % interval; all three are None if the group has no rows."""
 
     group: int
     label: int
@@ -35,13 +35,13 @@ class GroupAccuracy:
 
 @dataclass(frozen=True)
 class GroupMetrics:
-    """What `group_metrics` returns. Fractions in 0..1; None means missing, which is never the same as 0.
+    """The result of `group_metrics`. Fractions in 0..1; None means missing, never 0.
 
-    - ``n``: all rows, those of unknown attribute included; ``average``: accuracy over them.
-    - ``worst_group_accuracy``: the least accuracy of a non-empty group, biased downward; ``worst_group``: its index,
+    - ``n``: all rows, including those of unknown attribute; ``average``: accuracy over them.
+    - ``worst_group_accuracy``: the lowest accuracy of a non-empty group, biased downward; ``worst_group``: its index,
       the first if tied; ``worst_group_low``, ``worst_group_high``: its 95 % interval (`worst_group_interval`).
-    - ``adjusted_average``: group accuracies weighted by training counts, which WILDS calls adjusted average accuracy;
-      ``group_mean``: their unweighted mean.
+    - ``adjusted_average``: the mean of group accuracies weighted by training counts, the adjusted average accuracy of
+      WILDS; ``group_mean``: their unweighted mean.
     - ``gap``, ``adjusted_gap``: ``average`` and ``adjusted_average`` minus ``worst_group_accuracy``.
     """
 
@@ -77,9 +77,9 @@ def group_metrics(
     """Return accuracy by group g = y*A + a, worst-group accuracy, averages, intervals and warnings.
 
     ``predictions`` and ``labels`` are (N,) integers in 0..C, ``attributes`` (N,) integers in 0..A or -1 where unknown.
-    Rows of unknown attribute count in ``average`` only. ``train_counts`` (G,) are the training rows of each group;
-    groups that are empty here are dropped from the adjusted average and the other proportions scaled up to sum to one
-    (None if they are all zero). ``group_names`` (G,) are used in warnings. Raises `InputError`.
+    Rows of unknown attribute count only in ``average``. ``train_counts`` (G,) are the training rows of each group. The
+    adjusted average leaves out groups that are empty here and scales the other proportions up to a sum of 1 (None if
+    all are 0). ``group_names`` (G,) are used in warnings. Raises `InputError`.
 
     >>> m = group_metrics([0, 0, 1, 0], [0, 0, 1, 1], [0, 1, 1, 0], num_classes=2, num_attributes=2)
     >>> m.average, m.worst_group_accuracy, m.worst_group, m.gap
@@ -145,13 +145,13 @@ def _warnings(groups: Sequence[GroupAccuracy], worst: int | None, names: Sequenc
 
 
 def worst_group(correct: NDArray[np.int64], counts: NDArray[np.int64]) -> int | None:
-    """Return the group with the least accuracy (the first, if tied) from (G,) right and all rows; None without rows."""
+    """Return the group with the lowest accuracy (the first if tied) from (G,) right and all rows; None without rows."""
     present = np.flatnonzero(counts)
     return int(present[(correct[present] / counts[present]).argmin()]) if present.size else None
 
 
 def worst_group_accuracy(correct: NDArray[np.bool_], groups: NDArray[np.int64]) -> float | None:
-    """Return the least accuracy of a group that has rows, None if no row has one; ``groups`` (N,) is -1 if unknown."""
+    """Return the lowest accuracy of a non-empty group; None if every row of ``groups`` (N,) is -1, unknown."""
     num_groups = int(groups.max(initial=-1)) + 1
     correct_G, counts_G = group_counts(groups[correct], num_groups), group_counts(groups, num_groups)
     worst = worst_group(correct_G, counts_G)
@@ -163,14 +163,14 @@ def pseudo_attribute_quality(
 ) -> dict[str, Any]:
     """Compare pseudo attributes with true attributes; return a dict fit for JSON.
 
-    All arrays are (N,) integers; -1 marks an attribute that is unknown, in either. ``n``, ``n_right`` and ``accuracy``
-    (with ``low``, ``high``) are over the rows where both are known, ``n_unlabelled`` counts those with a true but no
-    pseudo attribute. ``confusion`` (A, A) counts the former by pseudo (row) and true attribute (column).
+    All arrays are (N,) integers; -1 marks an unknown attribute in either. ``n``, ``n_right`` and ``accuracy`` (with
+    ``low`` and ``high``) count the rows with both attributes, and ``n_unlabelled`` those with only a true one.
+    ``confusion`` (A, A) counts the former by pseudo attribute (row) and true attribute (column).
 
-    ``groups`` has an entry for each pseudo-group: of its ``n`` rows, ``n_right`` belong to it in truth (``precision``);
-    ``recall`` is over the ``n_true`` rows that belong to it, unlabelled ones included. Each has a Wilson 95 % interval
-    (``precision_low`` and so on), None over no rows. ``smallest_group`` is the index of the smallest non-empty
-    pseudo-group; ``empty_groups`` are those that exist but were given no row. Raises `InputError`.
+    ``groups`` has an entry for each pseudo-group. ``n_right`` of its ``n`` rows truly belong to it (``precision``).
+    ``recall`` is the fraction of the ``n_true`` rows that belong to it, unlabelled ones included. Each has a Wilson
+    95 % interval (``precision_low`` and so on), None over no rows. ``smallest_group`` is the index of the smallest
+    non-empty pseudo-group. ``empty_groups`` are true groups that got no row. Raises `InputError`.
 
     >>> quality = pseudo_attribute_quality([0, 0, 1, 1], [0, 0, 1, 0], [0, 1, 0, 1], num_classes=2, num_attributes=2)
     >>> quality["accuracy"], quality["confusion"], quality["groups"][3]["precision"]

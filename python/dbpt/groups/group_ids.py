@@ -1,4 +1,4 @@
-"""The group g = y·A + a of each row, how many rows each group has, and the checks of the arrays they come from."""
+"""Group ids g = y·A + a, the number of rows in each group, and checks of their arrays."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -7,12 +7,12 @@ from dbpt.errors import InputError
 
 
 def group_ids(labels: NDArray[np.int64], attributes: NDArray[np.int64], num_attributes: int) -> NDArray[np.int64]:
-    """Return the (N,) int64 groups g = y·A + a (the numbering of WILDS and group_DRO), -1 where the attribute is -1."""
+    """Return the groups g = y·A + a, (N,) int64, numbered as in WILDS and group_DRO; -1 where the attribute is -1."""
     return np.where(attributes < 0, -1, labels * num_attributes + attributes)
 
 
 def group_counts(groups: NDArray[np.int64], num_groups: int) -> NDArray[np.int64]:
-    """Return the (G,) number of rows of each group; rows of group -1 are in none."""
+    """Return the number of rows in each group, (G,) int64; rows of group -1 are not counted."""
     return np.bincount(groups[groups >= 0], minlength=num_groups).astype(np.int64)
 
 

@@ -1,4 +1,4 @@
-"""Confidence intervals: of one proportion, of the least of several, and of the difference between two such minima."""
+"""Confidence intervals of a proportion, of worst-group accuracy, and of the difference of two of the latter."""
 
 from functools import lru_cache
 from math import exp, lgamma, log, log1p
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from dbpt.errors import InputError
 
 TAIL = 0.025
-"""Probability that a 95 % interval may miss on either side."""
+"""Probability that a 95 % interval misses on either side."""
 
 
 def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -32,24 +32,25 @@ def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[flo
 def _wilson(
     correct_G: NDArray[np.int64], counts_G: NDArray[np.int64], tail: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Lower and upper bounds (G,), each of which misses with probability ``tail`` or so."""
+    """Return lower and upper bounds (G,), each of which misses with a probability of about ``tail``."""
     z, p = NormalDist().inv_cdf(1 - tail), correct_G / counts_G
     center = (p + z * z / (2 * counts_G)) / (1 + z * z / counts_G)
     half = z / (1 + z * z / counts_G) * np.sqrt(p * (1 - p) / counts_G + z * z / (4.0 * counts_G**2))
-    # At 0 of n and n of n the bound is 0 and 1 exactly; rounding must not put it a hair inside or outside.
+    # For 0 of n and n of n the bounds are exactly 0 and 1, without rounding.
     return np.where(correct_G == 0, 0.0, center - half), np.where(correct_G == counts_G, 1.0, center + half)
 
 
 def worst_group_interval(correct: ArrayLike, counts: ArrayLike) -> tuple[float, float] | None:
     """Return a 95 % confidence interval of worst-group accuracy, or None if no group has a row.
 
-    ``correct`` and ``counts`` are (G,) integers: how many rows of each group are right, and how many there are. Groups
+    ``correct`` and ``counts`` are (G,) integers: the correctly classified rows and all rows of each group. Groups
     without rows are left out. Raises `InputError` unless 0 <= correct <= counts.
 
     The interval is [min L_g, min U_g] of exact bounds (Clopper and Pearson, 1934): L_g misses with a probability of at
-    most 0.025, U_g with 0.025 / G. min L_g is too high only if the bound of the truly worst group is, min U_g too low
-    only if some U_g is below the accuracy of its own group. So it covers in at least 95 of 100 samples. Wilson's bounds
-    are exceeded too often near 1, and a bootstrap of the minimum repeats the downward bias that is in the figure.
+    most 0.025, U_g with 0.025 / G. min L_g is too high only if the bound of the truly worst group is too high, and
+    min U_g is too low only if some U_g is below the accuracy of its own group. So the interval covers the truth in at
+    least 95 of 100 samples. Near 1, Wilson's bounds miss too often, and a bootstrap of the minimum repeats the downward
+    bias of the minimum.
 
     >>> low, high = worst_group_interval([90, 40], [100, 50])
     >>> round(low, 3), round(high, 3)
@@ -67,7 +68,7 @@ def worst_group_interval(correct: ArrayLike, counts: ArrayLike) -> tuple[float, 
 
 @lru_cache(maxsize=65_536)
 def _upper_bound(k: int, n: int, tail: float) -> float:
-    """The p at which k or fewer of n have probability ``tail``; 1 for all of n."""
+    """Return the p for which k or fewer of n have probability ``tail``; 1 if k = n."""
     low, high = k / n, 1.0
     for _ in range(50 if k < n else 0):
         middle = (low + high) / 2
@@ -76,7 +77,7 @@ def _upper_bound(k: int, n: int, tail: float) -> float:
 
 
 def _at_most(k: int, n: int, p: float) -> float:
-    """P(X <= k) of Binomial(n, p) for k / n < p < 1, from the term of k downwards."""
+    """Return P(X <= k) of Binomial(n, p) for k / n < p < 1, summed from the term of k downwards."""
     term = total = exp(lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) + k * log(p) + (n - k) * log1p(-p))
     while k and term > 1e-17 * total:
         term *= k * (1 - p) / ((n - k + 1) * p)
@@ -90,16 +91,19 @@ def worst_group_difference_interval(
 ) -> tuple[float, float] | None:
     """Return a 95 % interval of the difference in worst-group accuracy between two classifiers on the same images.
 
-    ``correct`` and ``baseline`` are (N,) bool, which images each of them has right; ``groups`` (N,) int64, -1 unknown.
-    None if no image has a group. The interval asks whether other images would agree, with these very classifiers.
+    ``correct`` and ``baseline`` are (N,) bool: the images that each classifier gets right. ``groups`` is (N,) int64, -1
+    if unknown. Returns None if no image has a group. The classifiers are fixed; the interval covers the choice of
+    images.
 
-    With accuracies a_k of the one and b_h of the other, the difference is min_k max_h (a_k - b_h). Each a_k - b_h has
-    bounds L_kh and U_kh, each of which misses with probability 0.025 / G. The interval is
-    [min_k max_h L_kh, max_h min_k U_kh], which is too high only if, for the truly worst group k of the one, one of the
-    G bounds L_kh exceeds a_k - b_h; the upper bound likewise. The sample never decides which group is the worst.
+    With group accuracies a_k and b_h of the two classifiers, the difference is min_k max_h (a_k - b_h). Each a_k - b_h
+    has bounds L_kh and U_kh, each of which misses with probability 0.025 / G. The interval is
+    [min_k max_h L_kh, max_h min_k U_kh]. It is too high only if, for the truly worst group k of the first classifier,
+    one of the G bounds L_kh exceeds a_k - b_h; the same holds for the upper bound. So the sample never has to tell
+    which group is the worst.
 
-    The bounds are Newcombe's (1998, Statistics in Medicine 17): the root of the sum of Wilson's two squared margins for
-    groups k and h of different images; for k = h less the correlation of the paired answers (his method 10).
+    The bounds are Newcombe's (1998, Statistics in Medicine 17): the root of the sum of Wilson's two squared margins,
+    because groups k and h contain different images. For k = h, the correlation of the paired answers is subtracted (his
+    method 10).
 
     >>> right = np.arange(200) % 10 > 0
     >>> worst_group_difference_interval(right, right, np.zeros(200, dtype=np.int64))[0] < 0
@@ -116,12 +120,12 @@ def worst_group_difference_interval(
     )
     one, other = (_accuracies(right, counts_G, tail) for right in (right_G, base_G))
     correlation_G = _paired_correlation(both_G, right_G, base_G, counts_G)
-    # the upper bound of the difference is the lower bound of its negative
+    # The upper bound of the difference is minus the lower bound of its negative.
     return _lower(one, other, correlation_G), -_lower(other, one, correlation_G)
 
 
 class _Accuracies(NamedTuple):
-    """Accuracies (G,) of one classifier, and how far below and above them Wilson's bounds are."""
+    """Accuracies (G,) of one classifier, and their distances to Wilson's lower and upper bounds."""
 
     value: NDArray[np.float64]
     below: NDArray[np.float64]
@@ -134,7 +138,7 @@ def _accuracies(right_G: NDArray[np.int64], counts_G: NDArray[np.int64], tail: f
 
 
 def _lower(one: _Accuracies, other: _Accuracies, correlation_G: NDArray[np.float64]) -> float:
-    """min over k of the max over h of the lower bound of one_k - other_h."""
+    """Return min_k max_h of the lower bounds of one_k - other_h."""
     lowest = np.inf
     for k, (value, below) in enumerate(zip(one.value, one.below, strict=True)):
         squares = below**2 + other.above**2
@@ -146,7 +150,7 @@ def _lower(one: _Accuracies, other: _Accuracies, correlation_G: NDArray[np.float
 def _paired_correlation(
     both_G: NDArray[np.int64], right_G: NDArray[np.int64], base_G: NDArray[np.int64], counts_G: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Newcombe's (G,) correlation of paired answers, lessened by his correction; 0 where either has no variance."""
+    """Return the correlation (G,) of paired answers with Newcombe's correction; 0 where either has no variance."""
     product = (both_G * (counts_G - right_G - base_G + both_G) - (right_G - both_G) * (base_G - both_G)).astype(float)
     product = np.where(product > 0, np.maximum(product - counts_G / 2, 0), product)
     spread = np.sqrt(right_G * (counts_G - right_G) * 1.0 * base_G * (counts_G - base_G))
@@ -155,5 +159,5 @@ def _paired_correlation(
 
 
 def proportion(right: int, n: int) -> tuple[float | None, float | None, float | None]:
-    """Return right / n with its Wilson 95 % interval, or three None over no rows."""
+    """Return right / n and its Wilson 95 % interval, or None three times if n = 0."""
     return (right / n, *wilson_interval(right, n)) if n else (None, None, None)

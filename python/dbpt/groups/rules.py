@@ -1,4 +1,4 @@
-"""Two rules for group weights, dbpt's own and Group DRO, and the bounds that both keep."""
+"""Two rules for group weights, that of dbpt and Group DRO, and the bounds that both respect."""
 
 from dataclasses import asdict, dataclass
 
@@ -13,13 +13,13 @@ from dbpt.groups.weighting import GroupWeighting
 MIN_GROUP_COUNT = 5.0
 MAX_WEIGHT = 100.0
 
-# A change of log q beyond this is cut, so that no difference of two is NaN.
+# Larger changes of log q are clipped, so that no difference of two is NaN.
 _MOST = 1e300
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """Limits to what a few samples can decide; see `GroupWeights`. With 0 and infinity there are none."""
+    """Limits on the influence of a few samples; see `GroupWeights`. Zero and infinity remove them."""
 
     min_group_count: float = MIN_GROUP_COUNT
     max_weight: float = MAX_WEIGHT
@@ -34,8 +34,8 @@ class Bounds:
     ) -> NDArray[np.float64]:
         """Return w (G,) ∝ exp(log_shares) / max(N_g, n₀), at most ``max_weight``, with Σ N_g·w_g = ``total``.
 
-        The cap takes weight from groups above it and gives it to the others in proportion to theirs. An empty group
-        weighs 0. ``total`` must be at most ``max_weight`` times Σ N_g.
+        Weight above the cap goes to the other groups, in proportion to theirs. The weight of an empty group is 0.
+        ``total`` must be at most ``max_weight`` times Σ N_g.
         """
         weights, free = np.zeros(len(counts)), np.flatnonzero(counts > 0)
         log_weights = log_shares - np.log(np.maximum(counts, max(self.min_group_count, 1e-10)))
@@ -52,22 +52,22 @@ class Bounds:
 
 
 class GroupWeights(GroupWeighting):
-    """Group weights that grow where a group is predicted badly, the rule of Debiased Prompt Tuning (arXiv 2503.08368).
+    """Group weights that are larger for badly predicted groups: the rule of Debiased Prompt Tuning (arXiv 2503.08368).
 
-    ``target_g ∝ exp(eta·(1 - p̄_g)) / max(N_g, n₀)`` over the groups observed since the last step, at most
-    ``max_weight``, with the total Σ N_g·w_g they had; ``w_g += (1 - momentum)·(target_g - w_g)``. Starts at eta = 0; a
-    group that was not observed keeps its weight; an empty group weighs 0. Arrays, exactness, ranks and states: see
-    `GroupWeighting`.
+    Each step computes ``target_g ∝ exp(eta·(1 - p̄_g)) / max(N_g, n₀)`` for the groups observed since the last step.
+    Targets are at most ``max_weight`` and keep the groups' total Σ N_g·w_g. Then
+    ``w_g += (1 - momentum)·(target_g - w_g)``. The first weights are those of eta = 0. A group that was not observed
+    keeps its weight; an empty group has weight 0. `GroupWeighting` explains arrays, exactness, ranks and states.
 
     Args:
-        counts: (G,) N_g, how many training samples each group has, 0 or above, not all 0; with fractions under soft
+        counts: (G,) N_g, the number of training samples of each group, 0 or above, not all 0; fractions under soft
             membership (`soft_counts`).
-        eta: how strongly the weights react, 0 (never) or above.
-        momentum: how much of the old weights a step keeps, from 0 to 1.
-        min_group_count: n₀, 0 for none: a sample of a smaller group weighs as if the group had so many. The group's
-            share of all weight is then N_g / n₀ of a larger group's.
-        max_weight: the largest weight of a sample, 1 (the mean of all) or above. The other groups get what the cap
-            takes, in proportion. The effective sample size (Σ w)² / Σ w² is at least Σ N / max_weight.
+        eta: strength of the reaction, 0 (none) or above.
+        momentum: fraction of the old weights that a step keeps, from 0 to 1.
+        min_group_count: n₀, 0 for none. A smaller group is weighted as if it had n₀ samples, so it gets N_g / n₀ of the
+            total weight of a larger group.
+        max_weight: the largest weight of a sample, 1 (the mean of all) or above. The excess goes to the other groups in
+            proportion. The effective sample size (Σ w)² / Σ w² is at least Σ N / max_weight.
 
     Example:
         >>> weights = GroupWeights([90, 10], eta=1.0, momentum=0.0)
@@ -104,22 +104,22 @@ class GroupWeights(GroupWeighting):
 
     @property
     def mean_p_true(self) -> NDArray[np.float64]:
-        """(G,) float64, p̄_g at the last step that observed the group, NaN where there was none."""
+        """(G,) float64, p̄_g at the last step that observed the group; NaN before the first."""
         return np.array(self._mean_p_true)
 
     def observe(self, groups: ArrayLike, p_true: ArrayLike) -> None:
-        """Accumulate (B,) groups and the predicted probabilities of the true class; group -1 doesn't count."""
+        """Accumulate the predicted probability of the true class (B,) by group (B,). Group -1 doesn't count."""
         super().observe(groups, p_true)
 
     def observe_soft(self, posterior: ArrayLike, labels: ArrayLike, p_true: ArrayLike) -> None:
-        """Accumulate ``p_true`` (B,) into each group (label, a) by ``posterior`` (B, A); a row of NaN doesn't count."""
+        """Accumulate ``p_true`` (B,) into each group (label, a) by ``posterior`` (B, A). A row of NaN doesn't count."""
         super().observe_soft(posterior, labels, p_true)
 
     def move(self, means: NDArray[np.float64], members: NDArray[np.float64]) -> None:
         """Move the weights towards the target of these mean p_true (G,)."""
         seen = ~np.isnan(means) & (self.counts > 0)
         self._mean_p_true = np.where(seen, means, self._mean_p_true)
-        if self._eta == 0 or not seen.any():  # without a rounding error
+        if self._eta == 0 or not seen.any():  # exactly, without rounding
             return
         weights, counts = self.group_weights, self.counts[seen]
         target = self._bounds.weights(self._eta * (1 - means[seen]), counts, counts @ weights[seen])
@@ -127,7 +127,7 @@ class GroupWeights(GroupWeighting):
         self._group_weights = weights
 
     def load_fields(self, fields: dict[str, NDArray[np.float64]]) -> None:
-        """Restore the weights and p̄."""
+        """Restore the weights and the mean p_true."""
         weights, means = fields["group_weights"], fields["mean_p_true"]
         _check_field("group_weights", weights, np.isfinite(weights) & (weights >= 0), "a finite number, 0 or above")
         valid = np.isnan(means) | ((means >= 0) & (means <= 1))
@@ -136,24 +136,24 @@ class GroupWeights(GroupWeighting):
 
 
 class GroupDRO(GroupWeighting):
-    """Group DRO's q and what one sample weighs under it (Sagawa et al., 2020, arXiv 1911.08731, algorithm 1).
+    """Group DRO (Sagawa et al., 2020, arXiv 1911.08731, algorithm 1): q and the sample weights that follow from it.
 
-    ``q_g ← q_g·exp(step_size·L̂_g)`` at each step, then q is divided by its sum; it starts uniform over the groups that
-    have members. L̂_g is the sum of the group's observed losses, divided by the number of samples of the group that so
-    many draws contain on average: an unbiased estimate of its mean loss, 0 where the batch lacks the group. With the
-    mean over the batch, the rare group with the largest loss could end with the smallest q. The paper and its code draw
-    groups uniformly: ``shares="balanced"``. q is kept as logarithms, so that a q that has become 0 can grow again.
+    Each step computes ``q_g ← q_g·exp(step_size·L̂_g)`` and divides q by its sum. The first q is uniform over the groups
+    with members. L̂_g is the sum of the group's observed losses, divided by the expected number of its samples among
+    those observed. It is an unbiased estimate of the group's mean loss, 0 if the group was not observed. With the mean
+    over the batch instead, a rare group with the largest loss could get the smallest q. The paper and its code draw
+    groups uniformly, which is ``shares="balanced"``. q is stored as logarithms, so a q that became 0 can grow again.
 
-    q weighs the *mean losses of groups*: ``loss = Σ q_g·mean loss_g``. `group_weights` is what that means for one
-    sample, ``w_g ∝ q_g / max(N_g, n₀)``, at most ``max_weight``, with Σ N_g·w_g = Σ N_g, for a mean over batches drawn
-    from the training set as it is. The floor n₀ and the cap are ours: without them q_g = N_g·w_g / Σ N. Where each
-    group makes up the same part of the batches, multiply by ``q_g·G`` instead. Arrays, exactness, ranks and
-    states: see `GroupWeighting`.
+    q weights the *mean losses of groups*: ``loss = Σ q_g·mean loss_g``. `group_weights` gives the same loss as sample
+    weights, ``w_g ∝ q_g / max(N_g, n₀)``, at most ``max_weight``, with Σ N_g·w_g = Σ N_g, for a mean over batches drawn
+    from the training set as it is. The floor n₀ and the cap are ours; without them q_g = N_g·w_g / Σ N. If each group
+    has the same part of each batch, multiply by ``q_g·G`` instead. `GroupWeighting` explains arrays, exactness, ranks
+    and states.
 
     Args:
-        counts: as for `GroupWeights`; so are ``min_group_count`` and ``max_weight``.
-        step_size: how fast q moves, 0 (never) or above.
-        shares: what part of the observed samples each group is on average: "natural" (N_g / Σ N: batches of the
+        counts, min_group_count, max_weight: as in `GroupWeights`.
+        step_size: the step size of q, 0 (constant q) or above.
+        shares: the expected fraction of each group among the observed samples: "natural" (N_g / Σ N, for batches of the
             training set as it is), "balanced" (equal shares of all groups with members) or (G,) numbers on any scale,
             above 0 for each group with members. They are not part of the state.
 
@@ -194,7 +194,7 @@ class GroupDRO(GroupWeighting):
 
     @property
     def log_q(self) -> NDArray[np.float64]:
-        """(G,) float64, log(q_g / max q), minus infinity for an empty group."""
+        """(G,) float64, log(q_g / max q); minus infinity for an empty group."""
         return np.array(self._log_q)
 
     @property
@@ -204,15 +204,15 @@ class GroupDRO(GroupWeighting):
 
     @property
     def mean_loss(self) -> NDArray[np.float64]:
-        """(G,) float64, mean loss at the last step that observed the group, NaN where there was none."""
+        """(G,) float64, mean loss at the last step that observed the group; NaN before the first."""
         return np.array(self._mean_loss)
 
     def observe(self, groups: ArrayLike, losses: ArrayLike) -> None:
-        """Accumulate (B,) groups and losses, each within ±1e9; group -1 doesn't count."""
+        """Accumulate losses (B,), each within ±1e9, by group (B,). Group -1 doesn't count."""
         super().observe(groups, losses)
 
     def observe_soft(self, posterior: ArrayLike, labels: ArrayLike, losses: ArrayLike) -> None:
-        """Accumulate ``losses`` (B,) into each group (label, a) by ``posterior`` (B, A); a row of NaN doesn't count."""
+        """Accumulate ``losses`` (B,) into each group (label, a) by ``posterior`` (B, A). A row of NaN doesn't count."""
         super().observe_soft(posterior, labels, losses)
 
     def move(self, means: NDArray[np.float64], members: NDArray[np.float64]) -> None:

@@ -1,4 +1,4 @@
-"""Soft membership: a sample of class y is in each group (y, a) to the share that the posterior gives a."""
+"""Soft membership: a sample of class y belongs to each group (y, a) with probability posterior[a]."""
 
 from typing import Any
 
@@ -11,20 +11,20 @@ from dbpt.groups.sums import MEMBERSHIPS, UNIT, sum_by_group
 from dbpt.groups.tensors import check_length, to_host
 
 _TOLERANCE = 0.01
-"""How far a row of a posterior may be from adding up to 1, so that half precision is accepted."""
+"""Accepted difference between 1 and the sum of a posterior's row; half precision needs it."""
 _ROWS_AT_ONCE = 1 << 16
 _MAX_GROUPS = 2**24
 
 
 def soft_counts(posterior: ArrayLike, labels: ArrayLike, num_classes: int) -> NDArray[np.float64]:
-    """Return N_g (C·A,) float64 under soft membership: the sum of the posteriors of each group g = label·A + a.
+    """Return N_g (C·A,) float64 under soft membership: the sum of the posteriors in each group g = label·A + a.
 
-    Each row is divided by its sum, so that it counts as one sample. Memberships are rounded to multiples of 2⁻³⁰ and
-    added up exactly: the same bits for any order of the rows. One-hot rows give the counts of hard groups.
+    Each row is divided by its sum, so it counts as one sample. Memberships are rounded to multiples of 2⁻³⁰ and added
+    exactly, so the result has the same bits for any order of the rows. One-hot rows give the counts of hard groups.
 
     Args:
-        posterior: (N, A) probabilities of the attributes, each row adding up to 1 (within 0.01), or NaN throughout for
-            an unlabelled row, which doesn't count.
+        posterior: (N, A) probabilities of the attributes. Each row adds up to 1 (within 0.01), or is NaN for an
+            unlabelled row, which doesn't count.
         labels: (N,) class of each row, integers from 0 to C - 1.
         num_classes: C.
 
@@ -49,7 +49,7 @@ def soft_counts(posterior: ArrayLike, labels: ArrayLike, num_classes: int) -> ND
 def flat_memberships(
     posterior_BA: NDArray[Any], labels_B: NDArray[np.int64], num_classes: int, *, first_row: int = 0
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the groups (B·A,) of all rows' attributes, -1 for unlabelled rows, and the rows' memberships (B, A)."""
+    """Return the group of each row and attribute, (B·A,), -1 for unlabelled rows, and the memberships (B, A)."""
     columns = posterior_BA.shape[1]
     memberships_BA, unlabelled_B = memberships(posterior_BA, labels_B, num_classes, first_row=first_row)
     groups_BA = labels_B[:, None] * columns + np.arange(columns)
@@ -61,11 +61,11 @@ def memberships(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return the rows (B, A) divided by their sums, 0 where unlabelled, and which rows (B,) are unlabelled.
 
-    Refuses a label out of range, or a row that isn't probabilities, as row ``first_row`` and on.
+    Raises `InputError` for a label out of range or a row of no probabilities. Messages count from ``first_row``.
     """
     rows_BA = posterior_BA.astype(np.float64)
     with np.errstate(all="ignore"):
-        total_B = rows_BA.cumsum(axis=1)[:, -1]  # column by column: sum() takes another order, and so gives other bits
+        total_B = rows_BA.cumsum(axis=1)[:, -1]  # in column order; sum() adds in another order, with other bits
         proper_B = (rows_BA >= 0).all(axis=1) & (abs(total_B - 1) <= _TOLERANCE)
         memberships_BA = np.where(proper_B[:, None], rows_BA / total_B[:, None], 0.0)
     unlabelled_B: Any = np.isnan(rows_BA).all(axis=1)

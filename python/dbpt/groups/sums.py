@@ -1,4 +1,4 @@
-"""Exact sums by group of what was observed since the last step. They are integers, so no order changes a bit.
+"""Exact sums by group of the observations since the last step. They are integers, so the order doesn't matter.
 
 A value is rounded to a whole number of units of 2⁻³⁰, ties to even, and added up in two digits, high·2³² + low: by the
 Rust core, or for tensors on an accelerator by torch's ``index_add_``, which sends (G, 3) integers to the host.
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 UNIT = 2.0**30
 _LOW = 2**32 - 1
-# torch.distributed backends that add up tensors of the accelerator only.
+# torch.distributed backends that only add tensors on the accelerator.
 _ACCELERATOR_BACKENDS = ("nccl", "xccl", "hccl")
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """What is observed of a sample: the argument's name, and its range."""
+    """An observed quantity of a sample: the name of its argument, and its range."""
 
     name: str
     least: float
@@ -40,7 +40,7 @@ class Quantity:
         return f"a number from {self.least:g} to {self.most:g}"
 
     def contains(self, values: Any) -> Any:
-        """Return whether each of the values, an array or a tensor, is in range; NaN isn't."""
+        """Return whether each value of an array or a tensor is in range; NaN isn't."""
         return (values >= self.least) & (values <= self.most)
 
 
@@ -101,7 +101,7 @@ def sum_over_ranks(digits: NDArray[np.int64], process_group: ProcessGroup) -> ND
 class GroupSums:
     """Sums of a quantity and of the members of each of G groups.
 
-    ``digits`` (G, 3): the values of a group are high·2³² + low, and its members the third number, all in units.
+    ``digits`` (G, 3) has the sum of a group's values, high·2³² + low, and its number of members, all in units.
     """
 
     def __init__(self, num_groups: int, quantity: Quantity) -> None:
@@ -109,7 +109,7 @@ class GroupSums:
         self.digits: NDArray[np.int64] = np.zeros((num_groups, 3), dtype=np.int64)
 
     def add(self, groups: ArrayLike, values: ArrayLike, memberships: NDArray[np.float64] | None = None) -> None:
-        """Add ``values`` (B,) to ``groups`` (B,); they are products with ``memberships`` (B,) if these are given."""
+        """Add ``values`` (B,) to ``groups`` (B,). With ``memberships`` (B,), the values are products with them."""
         num_groups = len(self.digits)
         sums = sum_by_group(groups, values, num_groups, self.quantity)
         if memberships is None:
@@ -123,7 +123,7 @@ class GroupSums:
         self.digits = digits
 
     def load(self, name: str, digits: ArrayLike) -> None:
-        """Become these sums (G, 3), or refuse sums that no observation can give."""
+        """Load sums (G, 3); refuse sums that no observations can have."""
         found, shape = arguments.array(name, to_host(name, digits)), self.digits.shape
         if found.shape != shape or found.dtype.kind not in "iu":
             raise InputError(f"{name} has shape {found.shape} and dtype {found.dtype}; expected {shape} integers")
@@ -139,7 +139,7 @@ class GroupSums:
 
 
 def group_means(digits: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the means (G,) of sums (G, 3), NaN where there is no member."""
+    """Return the means (G,) of sums (G, 3), NaN for a group without members."""
     values, members = digits[:, 0] * 2.0**32 + digits[:, 1], digits[:, 2].astype(np.float64)
     means: NDArray[np.float64] = np.divide(values, members, out=np.full(len(digits), np.nan), where=members > 0)
     return means

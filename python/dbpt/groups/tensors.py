@@ -1,4 +1,4 @@
-"""Torch tensors among the arguments: recognised without importing torch, and copied to NumPy arrays."""
+"""Torch tensors as arguments: recognised without importing torch, and copied to NumPy arrays."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def is_tensor(value: object) -> TypeIs[torch.Tensor]:
-    """Return whether `value` is a torch tensor; nobody has one who has not imported torch."""
+    """Return whether `value` is a torch tensor, without importing torch: a tensor exists only if that was done."""
     tensor = getattr(sys.modules.get("torch"), "Tensor", None)
     return tensor is not None and isinstance(value, tensor)
 
@@ -28,7 +28,7 @@ def on_accelerator(value: object) -> TypeIs[torch.Tensor]:
 
 
 def to_host(name: str, value: ArrayLike) -> ArrayLike:
-    """Return a tensor as a NumPy array without its gradient, a type that NumPy lacks as float32, which holds it."""
+    """Return a tensor as a NumPy array without its gradient; types that NumPy lacks, such as bfloat16, as float32."""
     if not is_tensor(value):
         return value
     import torch
@@ -57,6 +57,6 @@ def numbers(name: str, values: ArrayLike, *, ndim: int = 1) -> NDArray[Any]:
 
 
 def check_length(name: str, found: int, expected: int, counts: str) -> None:
-    """Refuse an array of another length than that of the other arguments."""
+    """Refuse an array whose length differs from that of the other arguments."""
     if found != expected:
         raise InputError(f"{name} has length {found}; expected {expected} ({counts})")

@@ -1,4 +1,4 @@
-"""The interface of a rule for group weights: it observes, moves, gives what samples weigh, and saves its state."""
+"""The base class of rules for group weights: observations, steps, sample weights, and the state for checkpoints."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 
 class GroupWeighting(ABC):
-    """What one sample of each group weighs, moved at each `step` by the group means of what was observed since.
+    """The weight of one sample of each group. Each `step` updates it by the group means observed since the last step.
 
-    A rule is a subclass that names what it ``observes`` and the ``fields`` of its state, gives `group_weights`, moves
-    by the means in `move`, and takes its fields back in `load_fields`.
+    A rule is a subclass that declares what it ``observes`` and the ``fields`` of its state, returns `group_weights`,
+    updates them from the means in `move`, and restores its fields in `load_fields`.
 
     Arrays may be lists, NumPy arrays of any numeric type, or torch tensors on any device; gradients are left behind.
     Values out of range are refused at once, and nothing of their batch is taken. An instance is for one thread.
 
-    Each value is rounded to a multiple of 2⁻³⁰ and the sums are exact, so the weights are the same bits for any order
-    of the samples and number of batches or ranks.
+    Each value is rounded to a multiple of 2⁻³⁰ and the sums are exact, so the weights have the same bits for any order
+    of the samples and any number of batches or ranks.
 
     Example:
         >>> class Inverse(GroupWeighting):
-        ...     '''w_g = 1 / p̄_g, and 1 where the group was never observed.'''
+        ...     '''w_g = 1 / p̄_g, and 1 before the group is observed.'''
         ...
         ...     observes = "p_true"
         ...     fields = ("group_weights",)
@@ -57,9 +57,9 @@ class GroupWeighting(ABC):
     """
 
     observes: ClassVar[Literal["p_true", "losses"]]
-    """``p_true``, predicted probabilities of the true class from 0 to 1, or ``losses`` within ±1e9."""
+    """``p_true``: predicted probabilities of the true class, from 0 to 1; or ``losses``, within ±1e9."""
     fields: ClassVar[tuple[str, ...]]
-    """Names of the properties, (G,) float64 each, that are the rule's state; `load_fields` takes them."""
+    """Names of the properties, (G,) float64 each, that are the rule's state; `load_fields` restores them."""
 
     def __init__(self, counts: ArrayLike, **settings: float) -> None:
         self.counts = arguments.numbers("counts", to_host("counts", counts)).copy()
@@ -80,7 +80,7 @@ class GroupWeighting(ABC):
 
     @abstractmethod
     def move(self, means: NDArray[np.float64], members: NDArray[np.float64]) -> None:
-        """Move the weights by the means (G,) of what was observed, NaN for a group that was not. `step` calls this.
+        """Update the weights from the observed means (G,), NaN for a group without observations. `step` calls this.
 
         ``members`` (G,) is the number of samples observed, with fractions under soft membership.
         """
@@ -90,11 +90,11 @@ class GroupWeighting(ABC):
         """Restore the rule from its ``fields``, or raise `InputError` and change nothing. `load_state` calls this."""
 
     def observe(self, groups: ArrayLike, values: ArrayLike) -> None:
-        """Accumulate (B,) groups and the value that the rule ``observes`` of each sample; group -1 doesn't count."""
+        """Accumulate the values (B,) that the rule ``observes`` by group (B,). Group -1 doesn't count."""
         self._sums.add(groups, values)
 
     def observe_soft(self, posterior: ArrayLike, labels: ArrayLike, values: ArrayLike) -> None:
-        """Accumulate ``values`` (B,) into each group (label, a) by ``posterior`` (B, A); a row of NaN doesn't count."""
+        """Accumulate ``values`` (B,) into each group (label, a) by ``posterior`` (B, A). A row of NaN doesn't count."""
         rows_BA, labels_B = self._soft_rows(posterior, labels)
         values_B = numbers(self.observes, values)
         check_length(self.observes, len(values_B), len(rows_BA), "the rows of posterior")
@@ -104,12 +104,11 @@ class GroupWeighting(ABC):
         self._sums.add(groups, (memberships_BA * values_B[:, None]).reshape(-1), memberships_BA.reshape(-1))
 
     def step(self, *, process_group: ProcessGroup | None = None) -> None:
-        """Move the weights by what was observed since the last step, and start observing anew.
+        """Update the weights from the observations since the last step, and forget these. Without any, do nothing.
 
         With ``process_group`` (for example ``torch.distributed.group.WORLD``) all its ranks must call this, with equal
-        counts and settings, and each moves by what all of them observed: their weights are those of one process, bit
-        for bit. If the exchange fails, nothing has changed and what was observed is kept. Without observations nothing
-        moves.
+        counts and settings. Each uses the observations of all ranks, so the weights are those of one process, bit for
+        bit. If the exchange fails, the weights and the observations stay as they are.
         """
         digits = self._sums.digits
         if process_group is not None:
@@ -132,8 +131,8 @@ class GroupWeighting(ABC):
     ) -> torch.Tensor | NDArray[np.float64]:
         """Return the weight of each sample, (B,) float64; for a tensor of groups a float32 tensor on its device.
 
-        A sample of group -1 weighs the mean weight of its class if ``labels`` (B,) and ``num_classes`` are given (1 for
-        a class of which no sample has a group), else 1, the mean of all.
+        A sample of group -1 has weight 1, the mean of all. With ``labels`` (B,) and ``num_classes`` it has the mean
+        weight of its class, or 1 if no sample of the class has a group.
         """
         if (labels is None) != (num_classes is None):
             raise InputError(
@@ -157,9 +156,10 @@ class GroupWeighting(ABC):
     @overload
     def soft_sample_weights(self, posterior: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]: ...
     def soft_sample_weights(self, posterior: Any, labels: ArrayLike) -> torch.Tensor | NDArray[np.float64]:
-        """Return the mean under ``posterior`` (B, A) of the weights of the groups (label, a), as `sample_weights` does.
+        """Return the weight of each sample, (B,): the mean of its groups' weights under ``posterior`` (B, A).
 
-        Rows as in `soft_counts`. A row of NaN, unlabelled, weighs the mean weight of its class.
+        Types are those of `sample_weights`, rows those of `soft_counts`. An unlabelled row, of NaN, has the mean weight
+        of its class.
         """
         rows_BA, labels_B = self._soft_rows(posterior, labels)
         num_classes = len(self.counts) // rows_BA.shape[1]
@@ -177,7 +177,7 @@ class GroupWeighting(ABC):
         return rows_BA, labels_B
 
     def _class_weights(self, num_classes: int) -> NDArray[np.float64]:
-        """Return (C,) the mean weight of each class's samples, 1 where none has a group."""
+        """Return (C,) the mean weight of each class's samples, 1 if none has a group."""
         if len(self.counts) % num_classes:
             raise InputError(f"num_classes is {num_classes}; expected a divisor of {len(self.counts)} groups")
         rows_C = self.counts.reshape(num_classes, -1).sum(axis=1)
@@ -186,10 +186,10 @@ class GroupWeighting(ABC):
         return mean_C
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return all that is needed to go on, bit for bit, as arrays fit for safetensors, and for JSON as lists.
+        """Return the state as arrays, which safetensors can store, and JSON as lists.
 
-        The rule's own ``fields``, (G,) float64 each; ``observed`` (G, 3) int64, the exact sums since the last step;
-        ``counts`` (G,) and ``settings`` (S,) float64, by which `load_state` knows whose state it is.
+        It contains the rule's own ``fields``, (G,) float64 each; ``observed`` (G, 3) int64, the exact sums since the
+        last step; ``counts`` (G,) and ``settings`` (S,) float64, which `load_state` compares with its own.
         """
         fields: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in self.fields}
         return fields | {
@@ -199,9 +199,9 @@ class GroupWeighting(ABC):
         }
 
     def load_state(self, state: Mapping[str, ArrayLike]) -> None:
-        """Continue from what `state` gave, bit for bit.
+        """Continue from a `state`, bit for bit.
 
-        A state of other counts, other settings, or a rule with other fields is refused and changes nothing.
+        A state with other counts or settings, or of a rule with other fields, is refused and changes nothing.
         """
         for name in (*self.fields, "observed", "counts", "settings"):
             if name not in state:
