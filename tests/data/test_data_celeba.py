@@ -98,7 +98,7 @@ def test_celeba_partition_of_more_images_is_noted(faces):
         ("attr", "000002.jpg  1 -1", "000002.jpg  1  2", "line 4: Blond_Hair is '2', expected one of '1', '-1'"),
         ("attr", "000002.jpg  1 -1", "000002.jpg -1", "line 4: has 4 fields, expected 5; is the file cut off?"),
         ("attr", "000002.jpg", "000009.jpg", "line 4: image '000009.jpg' has no row in"),
-        ("attr", "000002.jpg", "000001.jpg", "line 4: 'img_align_celeba/000001.jpg' stands already at"),
+        ("attr", "000002.jpg", "000001.jpg", "line 4: 'img_align_celeba/000001.jpg' is already at"),
         (
             "attr",
             "4\n",

@@ -61,7 +61,7 @@ def test_all_problems_are_named_not_only_the_first(birds):
     (birds / "002.B/z.jpg").write_bytes(b"")
     found = check_data("waterbirds", root=birds)
     assert found.problems == (
-        "metadata.csv line 5: '001.A/x.jpg' stands already at metadata.csv line 2; keep one",
+        "metadata.csv line 5: '001.A/x.jpg' is already at metadata.csv line 2; keep one",
         f"{birds}/metadata.csv: class 'waterbird' has 1 rows but none in training; move some to split 'train'",
         f"metadata.csv line 6: image 'gone/1.jpg' is not in {birds}",
         f"metadata.csv line 7: image 'gone/2.jpg' is not in {birds}",

@@ -90,7 +90,7 @@ def test_two_roles_may_swap_their_names(table):
 
 
 def test_a_known_data_set_has_columns_of_its_own(table):
-    assert "data set 'waterbirds' has columns of its own" in refused("waterbirds", table.parent, columns=COLUMNS)
+    assert "data set 'waterbirds' has its own columns" in refused("waterbirds", table.parent, columns=COLUMNS)
 
 
 def test_fit_evaluate_and_label_read_the_same_columns(tiny, tmp_path, capsys):

@@ -315,7 +315,7 @@ def test_columns_of_celeba_that_contradict_each_other(tmp_path, column):
     (faces / "metadata.csv").write_text(text.replace("000003.jpg,1,1", "000003.jpg,1,0"))
     message = refused("celeba", faces, check=False)
     assert (
-        "metadata.csv line 4: " in message and "both say the same of CelebA; drop the column that is wrong" in message
+        "metadata.csv line 4: " in message and "both are the same attribute of CelebA; drop the wrong column" in message
     )
 
 

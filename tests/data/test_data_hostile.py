@@ -119,7 +119,7 @@ def test_both_normal_forms_of_a_name_are_two_images_where_both_are_files_else_on
         pytest.skip("this file system takes both forms for one")
     edit(birds / "metadata.csv", "001.A/y.jpg", COMPOSED)
     edit(birds / "metadata.csv", "002.B/z.jpg", DECOMPOSED)
-    assert "line 4: " in refused("waterbirds", birds) and "stands already at metadata.csv line 3" in refused(
+    assert "line 4: " in refused("waterbirds", birds) and "is already at metadata.csv line 3" in refused(
         "waterbirds", birds
     )
     touch(birds, DECOMPOSED)

@@ -52,7 +52,7 @@ def test_splits_with_classes(folder):
 def test_classes_alone_are_all_training_and_that_is_noted(folder):
     data = load_dataset(folder("dog/a.jpg", "cat/a.jpg"))
     assert (data.paths, data.splits.tolist()) == (("cat/a.jpg", "dog/a.jpg"), [0, 0])
-    assert data.notes == ("no folders train, val, test: all images are of split train, and there is no test split",)
+    assert data.notes == ("no folders train, val, test: all images are in split train, and there is no test split",)
 
 
 def test_rows_and_classes_are_those_of_torchvision(squares):

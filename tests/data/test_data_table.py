@@ -101,7 +101,7 @@ def test_without_a_split_column_all_rows_are_of_split_train_as_in_a_folder(table
     content = rows("a.jpg,x", "b.jpg,y", header="path,label")
     data = load_dataset(table(content))
     assert data.splits.tolist() == [0, 0]
-    assert data.notes == ("no column of splits: all images are of split train, and there is no test split",)
+    assert data.notes == ("no column of splits: all images are in split train, and there is no test split",)
     assert "no column 'fold'" in refused(table(content), columns={"split": "fold"})
 
 
@@ -207,7 +207,7 @@ def test_labels_are_read_without_opening_images_or_importing_torch(table):
         (rows(",x,train", "b.jpg,y,train"), ["line 2: path '' names no file"]),
         (
             rows("a.jpg,x,train", "./b.jpg,y,train", "b.jpg,y,val"),
-            ["line 4: 'b.jpg' stands already at pets.csv line 3"],
+            ["line 4: 'b.jpg' is already at pets.csv line 3"],
         ),
         (rows("../a.jpg,x,train", "b.jpg,y,train"), ["line 2: path '../a.jpg' leaves the root"]),
         (rows("..,x,train", "b.jpg,y,train"), ["line 2: path '..' leaves the root"]),

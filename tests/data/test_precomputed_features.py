@@ -81,7 +81,7 @@ def test_a_table_without_paths_and_one_with_an_empty_one(tmp_path):
     with pytest.raises(InputError, match="line 3: path is empty; name every row, or drop the column"):
         load_dataset(path, images=False)
     path.write_text(rows("../a,x,train", "../a,y,train"))
-    with pytest.raises(InputError, match="line 3: '../a' stands already at"):
+    with pytest.raises(InputError, match="line 3: '../a' is already at"):
         load_dataset(path, images=False)
     with pytest.raises(InputError, match="no column 'file'"):
         load_dataset(path, images=False, columns={"path": "file"})

@@ -383,7 +383,7 @@ def test_nothing_is_left_where_writing_fails(tiny, tiny_run, tmp_path, monkeypat
         (lambda lines: [], "is empty"),
         (lambda lines: lines[:1], "has a header but no rows"),
         (lambda lines: ["sample,path,attr", *lines[1:]], "line 1: no column 'attribute'"),
-        (lambda lines: [*lines, lines[3]], "line 22: path '.*' stands already at line 4"),
+        (lambda lines: [*lines, lines[3]], "line 22: path '.*' is already at line 4"),
         (lambda lines: [*lines, lines[1].replace("test/", "best/")], "line 22: path 'best/.*' is no image of this"),
         (lambda lines: [line.replace("lake", "lage") for line in lines], "attribute is 'lage', expected one of"),
         (

@@ -1,10 +1,10 @@
 """CelebA (Liu et al., 2015): one of its forty attributes as the class, others as the spurious attribute.
 
-By default y: Blond_Hair (0 dark, 1 blond); a: Male (0 female, 1 male), the task that the literature reports.
+The default is the task that the literature reports: y is Blond_Hair (0 dark, 1 blond), a is Male (0 female, 1 male).
 
-Two forms are in circulation: an attribute and a partition list, as text or CSV, and one table that merges them, as the
-code for group robustness ships it. There either some of the forty attributes are columns (1 and -1, or 1 and 0), or the
-usual task alone is, as ``y`` and ``place`` (group_DRO, DFR) or ``a`` (SubpopBench).
+Two forms are in circulation: an attribute list and a partition list, as text or CSV; and one merged table, which comes
+with code for group robustness. The columns of that table are some of the forty attributes (1 and -1, or 1 and 0), or
+only the usual task, as ``y`` and ``place`` (group_DRO, DFR) or ``a`` (SubpopBench).
 """
 
 import re
@@ -23,14 +23,14 @@ from dbpt.data.words import COMMA_HINT, Vocabulary, Words
 from dbpt.errors import InputError, nearest
 
 TARGET, SPURIOUS = "Blond_Hair", ("Male",)
-# For the task that the literature reports; the sentences are those of the published code for it.
+# For the default task, with the sentences of its published code.
 WORDS = Words(
     classes={"dark hair": ("dark hair",), "blond hair": ("blond hair",)},
     attributes={"female": ("female celebrity",), "male": ("male celebrity",)},
     templates=("A photo of a celebrity with {}.",),
     attribute_templates=("A photo of a {}.",),
 )
-# For each attribute a clause for an image without it, and one for an image with it; in the official list's order.
+# For each attribute, a clause for an image without it and one for an image with it, in the official order.
 CLAUSES = {
     "5_o_Clock_Shadow": ("without stubble", "with stubble"),
     "Arched_Eyebrows": ("with straight eyebrows", "with arched eyebrows"),
@@ -74,12 +74,12 @@ CLAUSES = {
     "Young": ("who is old", "who is young"),
 }
 
-# Also as WILDS and group_DRO name it.
+# Including the names in WILDS and group_DRO.
 FOLDERS = ("celeba", "CelebA", "celebA", "celeba-dataset", "celebA_v1.0", "celebA/data", "data")
 ATTRIBUTES = tuple(f"{folder}list_attr_celeba.{ending}" for folder in ("", "Anno/") for ending in ("txt", "csv"))
 PARTITIONS = tuple(f"{folder}list_eval_partition.{ending}" for folder in ("", "Eval/") for ending in ("txt", "csv"))
 MERGED = ("metadata.csv", "metadata_celeba.csv", "celeba_metadata.csv", "img_align_celeba/metadata.csv")
-# The Kaggle archive holds the images in a folder of the same name inside the folder.
+# The Kaggle archive repeats the folder's name inside the folder.
 IMAGES = ("img_align_celeba/img_align_celeba", "img_align_celeba", "Img/img_align_celeba")
 PUBLISHED: GroupCounts = ((71629, 66874, 22880, 1387), (8535, 8276, 2874, 182), (9767, 7535, 2480, 180))
 MAX_ATTRIBUTES = 5
@@ -88,7 +88,7 @@ PRESENT = {"1": 1, "1.0": 1, "-1": 0, "-1.0": 0, "0": 0, "0.0": 0}
 PARTS = {"0": 0, "1": 1, "2": 2}
 VALUES = ["1", "-1"]
 IMAGE, SPLIT = "image", "split"
-NAMES = {  # of the columns of a merged table
+NAMES = {  # the possible columns of a merged table
     IMAGE: ("img_filename", "image_id", "filename"),
     SPLIT: ("split", "partition"),
     TARGET: (TARGET, "y"),
@@ -98,9 +98,9 @@ IMAGE_NAME = re.compile(r"[0-9]{6}\.(jpg|png)")
 
 
 def read_celeba(root: Path, request: DataRequest) -> Dataset:
-    """Read the attribute and the partition list, or one table that merges them, and find the image folder.
+    """Read the attribute list and the partition list, or one merged table, and find the image folder.
 
-    The 2^k combinations of k spurious attributes are binary numbers whose first digit is the first attribute.
+    The 2^k combinations of k spurious attributes are numbered as binary numbers whose first digit is the first one.
     """
     target = TARGET if request.celeba_target is None else request.celeba_target
     attributes = SPURIOUS if request.celeba_attributes is None else request.celeba_attributes
@@ -121,7 +121,7 @@ def read_celeba(root: Path, request: DataRequest) -> Dataset:
     labels, *spurious = (rows.decode(name, PRESENT.get, VALUES) for name in (target, *attributes))
     splits = rows.decode_numbers(SPLIT, 3)
     sizes, published = np.bincount(splits, minlength=3).tolist(), [sum(counts) for counts in PUBLISHED]
-    if not is_usual and sizes != published:  # of every task
+    if not is_usual and sizes != published:  # for other tasks `published_notes` has no counts
         shown = ["/".join(map(str, numbers)) for numbers in (sizes, published)]
         notes.append(f"train/val/test have {shown[0]} images (published {shown[1]})")
     return Dataset(
@@ -142,7 +142,7 @@ def read_celeba(root: Path, request: DataRequest) -> Dataset:
 def _check_task(target: str, attributes: Sequence[str]) -> None:
     for setting, name in (("target", target), *(("attributes", name) for name in attributes)):
         if name not in CLAUSES:
-            hint = nearest(name, list(CLAUSES)) or "; they are called as in list_attr_celeba.txt, for example Smiling"
+            hint = nearest(name, list(CLAUSES)) or "; use the names in list_attr_celeba.txt, for example Smiling"
             hint = COMMA_HINT if "," in name else hint
             raise InputError(f"--celeba-{setting}: {name!r} is none of CelebA's {len(CLAUSES)} attributes{hint}")
     flag, number = "--celeba-attributes", len(attributes)
@@ -158,7 +158,7 @@ def _check_task(target: str, attributes: Sequence[str]) -> None:
 
 
 def celeba_words(target: str, attributes: Sequence[str]) -> Words:
-    """Return the words of two classes, absent and present, and of the 2^k combinations of k attributes."""
+    """Return words for two classes (attribute absent and present) and for the 2^k combinations of k attributes."""
     usual = target == TARGET
     return Words(
         classes=WORDS.classes if usual else _vocabulary((target,)),
@@ -180,7 +180,7 @@ def _vocabulary(attributes: Sequence[str]) -> Vocabulary:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line, fields); commas separate if the first row or the one after it has one, else white space."""
+    """Yield (line, fields), separated by commas if one of the first two rows has a comma, else by white space."""
     text = read_text(path)
     if any("," in line for line in text.lstrip().split("\n", 2)[:2]):
         yield from ((line, [field.strip() for field in fields]) for line, fields in separated_rows(path, text, ","))
@@ -200,7 +200,7 @@ def _read_attributes(path: Path, wanted: Sequence[str], notes: list[str]) -> Col
     lines: list[int] = []
     values: dict[str, list[str]] = {name: [] for name in (IMAGE, *wanted)}
     for line, fields in rows:
-        # The official list names the 40 attributes only; the CSVs name the image's column too.
+        # The header of the official list names only the 40 attributes, that of the CSVs also the image column.
         if not lines and len(fields) == width + 1:
             before = 1
         if len(fields) != width + before:
@@ -218,7 +218,7 @@ def _read_attributes(path: Path, wanted: Sequence[str], notes: list[str]) -> Col
 
 
 def _with_partition(rows: Columns, root: Path, notes: list[str]) -> Columns:
-    """Return the rows with the column `SPLIT`, from the partition list in ``root``."""
+    """Return the rows with an additional column `SPLIT` from the partition list in ``root``."""
     path = first_of(root, PARTITIONS)
     if path is None:
         raise InputError(f"{root}: none of {', '.join(PARTITIONS)} is here; CelebA needs one of them")
@@ -244,7 +244,7 @@ def _with_partition(rows: Columns, root: Path, notes: list[str]) -> Columns:
 
 
 def _read_merged(root: Path, wanted: Sequence[str], is_usual: bool) -> Columns:
-    """Return the columns `IMAGE`, `SPLIT` and ``wanted`` of the first of the `MERGED` files that is there."""
+    """Return the columns `IMAGE`, `SPLIT` and ``wanted`` of the first of the `MERGED` files that exists."""
     path = first_of(root, MERGED)
     assert path is not None
     names = {IMAGE: NAMES[IMAGE], SPLIT: NAMES[SPLIT]}
@@ -258,8 +258,8 @@ def _read_merged(root: Path, wanted: Sequence[str], is_usual: bool) -> Columns:
     values: dict[str, list[str]] = {IMAGE: []}
     for row, text in enumerate(found.values[_present(found, NAMES[IMAGE])[0]]):
         name = text.strip().replace("\\", "/").rpartition("img_align_celeba/")[2]
-        if not IMAGE_NAME.fullmatch(name):  # Waterbirds' table looks the same but for the names of its images
-            expected = "is not called as CelebA's images are, 000001.jpg; is this table CelebA's?"
+        if not IMAGE_NAME.fullmatch(name):  # only image names distinguish the table from that of Waterbirds
+            expected = "is no name of a CelebA image, such as 000001.jpg; is this the table of CelebA?"
             raise InputError(f"{found.where(row)}: {text!r} {expected}")
         values[IMAGE].append(name)
     values[SPLIT] = _agreed(found, names[SPLIT], PARTS, list(PARTS))
@@ -275,7 +275,7 @@ def _present(columns: Columns, names: Sequence[str]) -> list[str]:
 
 
 def _agreed(columns: Columns, names: Sequence[str], codes: Mapping[str, int], valid: Sequence[str]) -> list[str]:
-    """Return the column that goes by one of ``names``. Raises `InputError` if two are there and differ."""
+    """Return the column with one of ``names``. Raises `InputError` if several exist and differ."""
     first, *others = _present(columns, names)
     expected = columns.decode(first, codes.get, valid)
     for name in others:
@@ -284,6 +284,6 @@ def _agreed(columns: Columns, names: Sequence[str], codes: Mapping[str, int], va
             row = int(differing[0])
             raise InputError(
                 f"{columns.where(row)}: {first} is {columns.values[first][row]!r} but {name} is "
-                f"{columns.values[name][row]!r}, and both say the same of CelebA; drop the column that is wrong"
+                f"{columns.values[name][row]!r}, but both are the same attribute of CelebA; drop the wrong column"
             )
     return columns.values[first]

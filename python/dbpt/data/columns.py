@@ -1,4 +1,4 @@
-"""What the user asks for, the columns of a table that hold it (``--columns``), and their cells as text."""
+"""A request for data, the columns of a table that it names (``--columns``), and their cells as text."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ MOST_ROWS = 10_000_000
 
 @dataclass(frozen=True)
 class DataRequest:
-    """The arguments of `load_dataset` that a reader needs; None where the user said nothing."""
+    """The arguments of `load_dataset` that a reader needs; None for those not given."""
 
     source: str  # the name of a benchmark, or a path
     root: Path | None = None
@@ -35,13 +35,13 @@ class DataRequest:
 
     @property
     def column_names(self) -> dict[str, str]:
-        """The column of every role that is not ignored."""
+        """The column of each role that is not ignored."""
         names = {role: self.columns.get(role, role) for role in ROLES}
         return {role: name for role, name in names.items() if name}
 
 
 def parse_columns(entries: Sequence[str], argument: str = "--columns") -> dict[str, str]:
-    """Return ``["path=file", "label=y"]`` as role to column name. Raises `InputError`, which names ``argument``."""
+    """Return ``["path=file", "label=y"]`` as role to column name. Errors name ``argument``."""
     columns: dict[str, str] = {}
     for entry in entries:
         role, equals, name = (part.strip() for part in entry.partition("="))
@@ -56,7 +56,7 @@ def parse_columns(entries: Sequence[str], argument: str = "--columns") -> dict[s
 
 
 def check_columns(columns: Mapping[str, str], argument: str) -> None:
-    """Refuse unknown roles, one column for two roles, and empty names; of ``attribute`` one means: ignored."""
+    """Refuse unknown roles, one column for two roles, and empty names, except for ``attribute``, which ignores it."""
     owners: dict[str, str] = {}
     for role, name in columns.items():
         if role not in ROLES:
@@ -70,7 +70,7 @@ def check_columns(columns: Mapping[str, str], argument: str) -> None:
 
 
 def column_position(where: str, header: Sequence[str], name: str, hint: str = "") -> int:
-    """Return the index of a column that must be there once. Raises `InputError`, which ends with ``hint``."""
+    """Return the index of a column that must occur once. Errors end with ``hint``."""
     if header.count(name) == 1:
         return header.index(name)
     if name in header:
@@ -87,10 +87,10 @@ def check_number(path: Path, num_rows: int) -> None:
 
 @dataclass(frozen=True)
 class Columns:
-    """The wanted columns of one file, or of rows that no file lists: these have ``names``, and 0 for lines."""
+    """Columns of one file. Rows that no file lists have ``names``, and 0 as their line."""
 
     path: Path
-    lines: Sequence[int]  # or other ``unit``, of each row
+    lines: Sequence[int]  # of each row, or its number in another ``unit``
     values: dict[str, list[str]]
     unit: str = "line"
     names: Sequence[str] = ()
@@ -103,7 +103,7 @@ class Columns:
         return self.names[row] if self.names else f"{self.path} {self.unit} {self.lines[row]}"
 
     def decode(self, column: str, code: Callable[[str], int | None], expected: Sequence[str]) -> NDArray[np.int64]:
-        """Return the (N,) int64 codes of a column; ``code`` gets each distinct value, returns None for a wrong one."""
+        """Return the codes of a column, (N,) int64. ``code`` maps each distinct value; None means a wrong one."""
         values = self.values[column]
         codes = {value: code(value.strip()) for value in set(values)}
         bad = {value for value, number in codes.items() if number is None}
@@ -115,12 +115,12 @@ class Columns:
         return np.fromiter(map(codes.__getitem__, values), np.int64, len(values))
 
     def decode_numbers(self, column: str, number: int) -> NDArray[np.int64]:
-        """Return the (N,) int64 values of a column that holds 0 to ``number`` - 1."""
+        """Return the values of a column of integers from 0 to ``number`` - 1, (N,) int64."""
         codes = {str(code): code for code in range(number)}
         return self.decode(column, codes.get, list(codes))
 
     def image_paths(self, column: str, root: Path) -> tuple[str, ...]:
-        """Return the (N,) paths in a column, as `relative_path` makes them; raises `InputError` as that does."""
+        """Return the paths (N,) in a column, made relative to ``root`` by `relative_path`. Raises `InputError`."""
         return tuple(
             path if is_normal(path) else relative_path(path, root, self.where(row))
             for row, path in enumerate(self.values[column])
@@ -128,9 +128,9 @@ class Columns:
 
 
 def cell_text(value: object) -> str | None:
-    """Return the cell of a typed table (JSON, Parquet) as a CSV would have it; None for a value that is no cell.
+    """Return a cell of a typed table (JSON, Parquet) as the text of a CSV; None for a value that can't be a cell.
 
-    True and false are 1 and 0, null and NaN are empty. Text that no file can hold (a NUL, a surrogate) is no cell.
+    True and false become 1 and 0; null and NaN become empty. Text with a NUL or a surrogate can't be a cell.
     """
     if isinstance(value, str):
         is_storable = value.isprintable() or not any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value)
@@ -145,7 +145,7 @@ def cell_text(value: object) -> str | None:
 
 
 def shortened(names: Iterable[str], limit: int = 12) -> str:
-    """Return quoted names in one line; after ``limit`` of them, only how many more there are."""
+    """Return quoted names in one line; after ``limit`` names, only the number of the others."""
     names = list(names)
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(repr(name) for name in names[:limit]) + more

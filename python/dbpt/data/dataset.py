@@ -1,6 +1,6 @@
-"""``Dataset``: the images of a data set with the label, attribute and split of each, in arrays of one order.
+"""``Dataset``: the images of a data set, with the label, attribute and split of each row.
 
-It holds the metadata as the readers found them; ``dataset_checks`` decides whether they can be used.
+It contains the metadata as the readers found them; ``dataset_checks`` decides whether they can be used.
 """
 
 from dataclasses import dataclass, replace
@@ -19,21 +19,21 @@ GroupCounts = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """N images and what is known about each, row by row."""
+    """N images, with the label, attribute and split of each."""
 
-    name: str  # "waterbirds", "celeba", "metashift", or a table's file name without its ending
+    name: str  # "waterbirds", "celeba", "metashift", or a table's file name without its suffix
     root: Path  # the folder that ``paths`` are relative to
-    source: Path  # the file that the rows came from; the folder, where no file lists them
+    source: Path  # the file that lists the rows, or the folder if no file does
     paths: tuple[str, ...]  # (N,) relative to ``root``, with forward slashes
-    lines: NDArray[np.int64]  # (N,) 1-based line of ``source``; 0 where no file lists the rows
+    lines: NDArray[np.int64]  # (N,) 1-based line of ``source``; 0 if no file lists the rows
     labels: NDArray[np.int64]  # (N,) class index
     attributes: NDArray[np.int64]  # (N,) true attribute index, -1 where unknown
     splits: NDArray[np.int64]  # (N,) index into ``SPLITS``
     words: Words
-    notes: tuple[str, ...] = ()  # one line each, for the user, about how the data were read
-    published: GroupCounts | None = None  # that the literature reports
-    unit: str = "line"  # that ``lines`` count, or "row" of a Parquet file
-    average: str = "plain"  # the average that the literature reports, or "adjusted", as in ``--average``
+    notes: tuple[str, ...] = ()  # one line each for the user, about how the data were read
+    published: GroupCounts | None = None  # as the literature reports them
+    unit: str = "line"  # of ``lines``; "row" for a Parquet file
+    average: str = "plain"  # the average that the literature reports, "plain" or "adjusted", as in ``--average``
 
     def __post_init__(self) -> None:
         columns = (self.lines, self.labels, self.attributes, self.splits)
@@ -54,7 +54,7 @@ class Dataset:
 
     @property
     def attribute_names(self) -> tuple[str, ...]:
-        """(A,) in index order; empty where no attribute is named."""
+        """(A,) in index order; empty if no attributes are named."""
         return tuple(self.words.attributes)
 
     @property
@@ -64,7 +64,7 @@ class Dataset:
 
     @property
     def num_attributes(self) -> int:
-        """A, 0 where no attribute is named."""
+        """A; 0 if no attributes are named."""
         return len(self.words.attributes)
 
     @property
@@ -74,7 +74,7 @@ class Dataset:
 
     @property
     def group_names(self) -> tuple[str, ...]:
-        """(G,) class · attribute, in the order g = y * A + a."""
+        """(G,) "class · attribute", in the order g = y * A + a."""
         return tuple(f"{y} · {a}" for y in self.class_names for a in self.attribute_names)
 
     @property
@@ -83,9 +83,9 @@ class Dataset:
         return bool((self.attributes >= 0).any())
 
     def groups(self, attributes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the (N,) int64 groups under true or pseudo ``attributes`` (N,): y * A + a, -1 where a is -1.
+        """Return the groups y * A + a of true or pseudo ``attributes`` (N,), as (N,) int64; -1 where a is -1.
 
-        This is the numbering of WILDS and group_DRO. Raises `ValueError` for another length, or values out of -1..A-1.
+        WILDS and group_DRO number groups in the same way. Raises `ValueError` for a wrong length, or values beyond A - 1.
         """
         attributes = np.asarray(attributes)
         if attributes.shape != self.labels.shape:
@@ -109,12 +109,12 @@ class Dataset:
         )
 
     def where(self, row: int) -> str:
-        """Return where ``row`` came from: ``"metadata.csv line 17"``, or its path if no file lists it."""
+        """Return the origin of ``row``: ``"metadata.csv line 17"``, or its path if no file lists it."""
         line = int(self.lines[row])
         return f"{self.source.name} {self.unit} {line}" if line else self.paths[row]
 
     def describe(self) -> str:
-        """Return rows per group (per class without true attributes) and split, and the notes, as lines for people."""
+        """Return a table of the rows per group and split (per class without true attributes), and the notes."""
         classes, rows = self.class_names, [("all", self._per_split(self.splits >= 0))]
         if self.has_true_attributes:
             groups, names = self.groups(self.attributes), self.attribute_names

@@ -1,4 +1,4 @@
-"""Checks that a data set can be used: training rows, every class, every image file. No image is opened."""
+"""Checks that a data set can be used: training rows, all classes, all image files. No image is opened."""
 
 import errno
 import os
@@ -17,10 +17,10 @@ from dbpt.files.disk import reason_of
 
 
 def check_dataset(dataset: Dataset, *, training: bool = True, images: bool = True) -> None:
-    """Refuse repeated paths, for ``training`` also missing classes and training rows, and missing ``images``."""
+    """Refuse repeated paths; for ``training`` missing classes and training rows; with ``images`` missing files."""
     for row, first in repeated_rows(dataset):
         path = dataset.paths[row]
-        raise InputError(f"{dataset.where(row)}: {path!r} stands already at {dataset.where(first)}; keep one")
+        raise InputError(f"{dataset.where(row)}: {path!r} is already at {dataset.where(first)}; keep one")
     if training:
         check_classes(dataset)
     if images:
@@ -28,16 +28,16 @@ def check_dataset(dataset: Dataset, *, training: bool = True, images: bool = Tru
 
 
 def check_names(dataset: Dataset) -> None:
-    """Refuse a name that is not UTF-8, which no table, report or run folder could hold."""
+    """Refuse a name that is not UTF-8, which tables, reports and run folders can't store."""
     for row, path in enumerate(dataset.paths):
         if not path.isascii() and any("\ud800" <= letter <= "\udfff" for letter in path):
             raise InputError(f"{dataset.source}: the name of image {path!a} (row {row + 1}) is not UTF-8; rename it")
 
 
 def spelled_as_on_disk(dataset: Dataset) -> Dataset:
-    """Return the data set with the file system's spelling of names that it has in the other Unicode normal form.
+    """Return the data set with names in the Unicode normal form that the file system uses.
 
-    An accented letter is one code point in most tables (NFC) and a letter with a mark in file names from a Mac (NFD).
+    An accented letter is one code point in most tables (NFC), and a letter and a mark in file names from a Mac (NFD).
     """
     if all(map(str.isascii, dataset.paths)):
         return dataset
@@ -51,7 +51,7 @@ def _on_disk(root: Path, path: str) -> str:
 
 
 def repeated_rows(dataset: Dataset) -> Iterator[tuple[int, int]]:
-    """Yield the rows whose path occurs further up, each with the first row that has it."""
+    """Yield each row whose path occurs in an earlier row, with the first such row."""
     if len(set(dataset.paths)) == len(dataset):
         return
     first: dict[str, int] = {}
@@ -61,7 +61,7 @@ def repeated_rows(dataset: Dataset) -> Iterator[tuple[int, int]]:
 
 
 def check_classes(dataset: Dataset) -> None:
-    """Refuse a data set without training rows, or with a class that has no row, or none in training."""
+    """Refuse a data set without training rows, or with a class without rows or training rows."""
     train = dataset.splits == SPLITS.index("train")
     if not train.any():
         found = ", ".join(name for index, name in enumerate(SPLITS) if (dataset.splits == index).any())
@@ -77,7 +77,7 @@ def check_classes(dataset: Dataset) -> None:
 
 
 def _check_images(dataset: Dataset) -> None:
-    """Refuse a data set with rows whose image file is missing, naming the first and how many there are."""
+    """Refuse a data set with missing image files. The error names the first and the number of them."""
     missing = missing_rows(dataset)
     if not missing:
         return
@@ -91,7 +91,7 @@ def _check_images(dataset: Dataset) -> None:
 
 
 def missing_rows(dataset: Dataset) -> list[int]:
-    """Return the rows whose image is no file in the root."""
+    """Return the rows whose image file is missing in the root."""
     root, paths = dataset.root, dataset.paths
     folders: dict[str, list[str]] = {}
     for path in paths:
@@ -100,7 +100,7 @@ def missing_rows(dataset: Dataset) -> list[int]:
     unlisted = {(folder, name) for folder, names in folders.items() for name in set(names) - _file_names(root / folder)}
     if not unlisted:
         return []
-    # Links are not in the listings, and a file system may take other spellings (case, Unicode forms): ask it.
+    # Listings leave out links, and a file system may accept other spellings (case, Unicode forms), so ask it.
     absent = {
         f"{folder}/{name}" if folder else name for folder, name in unlisted if not _is_there(root / folder / name)
     }
@@ -110,7 +110,7 @@ def missing_rows(dataset: Dataset) -> list[int]:
 def _is_there(path: Path) -> bool:
     try:
         return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 (once an image)
-    except PermissionError:  # somebody put it there: whoever reads it says that it can't be read
+    except PermissionError:  # it exists; reading it reports the error
         return True
     except (OSError, ValueError):
         return find_member(path) is not None

@@ -1,6 +1,6 @@
-"""Images in a folder for each class, as torchvision's ImageFolder has them: ``split/class/*.jpg``, or ``class/*.jpg``.
+"""Images in a folder for each class, as for torchvision's ImageFolder: ``split/class/*.jpg``, or ``class/*.jpg``.
 
-Folders may lie deeper below a class. Nothing says what the attribute is: it is unknown for every row.
+A class may have folders below its own. The attribute of every row is unknown.
 """
 
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ from dbpt.data.labels import SPLIT_FOLDERS, coded_dataset
 from dbpt.data.paths import leads_to_folder, list_entries
 from dbpt.errors import InputError
 
-# Formats that can be decoded. A file with another ending is no image, or one that would fail anyway.
+# The formats that can be decoded.
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 def read_image_folder(folder: Path, request: DataRequest) -> Dataset:
-    """List the images; folder names are the labels, rows are in the order of split and path.
+    """List the images. Folder names are the labels; rows are sorted by split and path.
 
-    Without folders of splits (`SPLIT_FOLDERS`), all images are of split train. Hidden entries are passed over.
+    Without folders of splits (`SPLIT_FOLDERS`), all images are in split train. Hidden entries are ignored.
     """
     paths: list[str] = []
     labels: list[str] = []
@@ -38,7 +38,7 @@ def read_image_folder(folder: Path, request: DataRequest) -> Dataset:
             labels.append(label)
             splits.append(split)
     if "" in folders:
-        notes.append("no folders train, val, test: all images are of split train, and there is no test split")
+        notes.append("no folders train, val, test: all images are in split train, and there is no test split")
     if not paths:
         expected = f"split/class/*.jpg or class/*.jpg (or {', '.join(ENDINGS[1:])})"
         raise InputError(f"{folder}: no image in it; expected {expected}")
@@ -50,7 +50,7 @@ def read_image_folder(folder: Path, request: DataRequest) -> Dataset:
 
 
 def _split_folders(folder: Path) -> dict[str, int]:
-    """Return the folders of splits by name; if there are class folders instead, the folder itself under ""."""
+    """Return the folders of splits by name, or the folder itself under "" if it has class folders instead."""
     names = [entry.name for entry in list_entries(folder) if leads_to_folder(entry)]
     splits = {name: SPLIT_FOLDERS[name.lower()] for name in names if name.lower() in SPLIT_FOLDERS}
     others = [name for name in names if name not in splits]
@@ -61,7 +61,7 @@ def _split_folders(folder: Path) -> dict[str, int]:
 
 
 def _entries(root: Path, split_folder: str) -> Iterator[tuple[str, str | None]]:
-    """Yield the path below ``root`` of everything in the class folders, with its label; None if it is no image."""
+    """Yield every path in the class folders, relative to ``root``, and its label; None if it is no image."""
     prefix = f"{split_folder}/" if split_folder else ""
     for entry in list_entries(root / prefix):
         if not leads_to_folder(entry):
@@ -72,9 +72,9 @@ def _entries(root: Path, split_folder: str) -> Iterator[tuple[str, str | None]]:
 
 
 def _files(root: Path, folder: str) -> Iterator[str]:
-    """Yield the paths below ``root`` of the files in a folder and in those below it, however deep.
+    """Yield the files in a folder and in those below it, relative to ``root``.
 
-    Links to folders may lead in circles, and are given as they are.
+    Links to folders are not followed, since they may be circular; they are yielded themselves.
     """
     waiting = [(folder, entry) for entry in reversed(list_entries(root / folder))]
     while waiting:

@@ -1,7 +1,7 @@
-"""Written labels, attributes and splits turned into the codes of a `Dataset`, under the user's words or the data's.
+"""From the text of labels, attributes and splits to the codes of a `Dataset`.
 
-A value is one of the given names, a number that indexes them, or a name of its own. Names of their own are sorted,
-numbers ascend.
+A value is one of the user's names, or a number that indexes them. Without such names the values themselves are the
+names, in sorted order.
 """
 
 import re
@@ -37,10 +37,10 @@ def coded_dataset(
     own_attributes: Vocabulary | None = None,
     notes: Sequence[str] = (),
 ) -> Dataset:
-    """Return the rows that were read, with codes for their labels, attributes and splits.
+    """Return the rows as a `Dataset`, with codes for labels, attributes and splits.
 
-    ``columns`` has labels, and maybe attributes and splits, under the names of ``request``. All rows are of split train
-    if neither it nor ``splits`` says another. ``own_classes`` and ``own_attributes`` are the names that the data have,
+    ``columns`` has labels, and optionally attributes and splits, under the names of ``request``. Without a column of
+    splits or ``splits``, all rows are in split train. ``own_classes`` and ``own_attributes`` are the names in the data
     if these are not the values of the columns.
     """
     names = request.column_names
@@ -48,7 +48,7 @@ def coded_dataset(
         splits = columns.decode(names["split"], lambda value: SPLIT_NAMES.get(value.lower()), list(SPLITS))
     elif splits is None:
         splits = np.full(len(paths), SPLITS.index("train"), dtype=np.int64)
-        notes = (*notes, "no column of splits: all images are of split train, and there is no test split")
+        notes = (*notes, "no column of splits: all images are in split train, and there is no test split")
     column, known = names["label"], request.classes or own_classes
     classes, codes, expected = _names_and_codes(_values(columns, column, known), known)
     if len(classes) < 2:
@@ -84,7 +84,7 @@ def coded_dataset(
 def _attribute_codes(
     columns: Columns, column: str, vocabulary: Vocabulary | None
 ) -> tuple[Vocabulary, NDArray[np.int64]]:
-    """Return the attributes and, (N,) int64, the index of each row's, -1 where it is unknown or no column holds it."""
+    """Return the attributes and the index of each row's, (N,) int64; -1 if it is unknown or there is no column."""
     if column not in columns.values:
         return vocabulary or {}, np.full(len(columns.lines), -1, dtype=np.int64)
     values = {value for value in _values(columns, column, vocabulary) if not is_unknown(value)}
@@ -105,7 +105,7 @@ def _attribute_codes(
 def _names_and_codes(
     values: Set[str], vocabulary: Vocabulary | None
 ) -> tuple[Vocabulary, dict[str, int], Sequence[str]]:
-    """Return a column's vocabulary (the given one, or its values), the index of each valid value, and the names."""
+    """Return the vocabulary of a column (given, or its values), the index of each valid value, and the names."""
     integers = {value: number for value in values if (number := _integer(value)) is not None}
     are_integers = len(integers) == len(values)
     if vocabulary is None:
@@ -121,7 +121,7 @@ def _names_and_codes(
 
 
 def _values(columns: Columns, column: str, vocabulary: Vocabulary | None) -> set[str]:
-    """Return the distinct values without missing ones: empty cells and, where all others are numbers, NaN."""
+    """Return the distinct values except missing ones: empty cells and, among numbers, NaN."""
     values = set(map(str.strip, set(columns.values[column])))
     missing = {value for value in values if value.lower() in ("", "nan")}
     if not all(map(NUMBER.fullmatch, values - missing)):
@@ -135,12 +135,12 @@ def _values(columns: Columns, column: str, vocabulary: Vocabulary | None) -> set
 
 
 def is_unknown(value: str) -> bool:
-    """Return whether a written value says that nothing is known: none, or a number equal to -1 (``"-1.0"``)."""
+    """Return whether a cell means "unknown": it is empty or a number equal to -1 (``"-1.0"``)."""
     return not value or _integer(value) == -1
 
 
 def _integer(value: str) -> int | None:
-    """Return the integer that a text stands for, also as NumPy and pandas write it (``"1.0"``, ``"1e+00"``)."""
+    """Return the integer in a text, also as NumPy and pandas write it (``"1.0"``, ``"1e+00"``); else None."""
     if not NUMBER.fullmatch(value):
         return None
     number = Decimal(value)

@@ -1,4 +1,4 @@
-"""``load_dataset``: from a benchmark's name or a path to a checked data set, the user's words over the defaults."""
+"""``load_dataset``: from the name of a benchmark or a path to a checked data set, with the user's words."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A data set with its own layout, words and published counts: its reader, its words, and what its folder holds."""
+    """A data set with its own layout: its reader, its words, and a description of its folder."""
 
     read: Callable[[Path, DataRequest], Dataset]
     words: Words
@@ -51,30 +51,30 @@ def load_dataset(
     images: bool = True,
     check: bool = True,
 ) -> Dataset:
-    """Read the labels of a data set, check them, and check that the image files exist; opens no image.
+    """Read the labels of a data set, and check them and that the image files exist. Opens no image.
 
-    Raises `InputError` for anything that does not fit, in one line with its file, line and value.
+    Raises `InputError` for anything wrong, in one line with the file, the line and the value.
 
     Args:
         data: ``"waterbirds"``, ``"celeba"``, ``"metashift"``, or the path of a ``.csv``, ``.tsv``, ``.jsonl``
             or ``.parquet`` table, of a folder of images ``split/class/*.jpg``, of WebDataset's shards
-            ``train-{000..146}.tar``, or of a folder that ``save_to_disk`` of Hugging Face's datasets has written. Or a
-            ``Dataset`` or ``DatasetDict`` of theirs, of which such a folder is made in the default cache.
-        root: a benchmark's folder or that folder's parent; for a table, what its paths are relative to, if not to its
-            own folder.
-        classes: names and wordings in index order, as many as a benchmark has; for a table, the names that its labels
-            use, or labels are integers 0..C-1. None takes the data set's own words, here and in the next three.
+            ``train-{000..146}.tar``, or of a folder that ``save_to_disk`` of Hugging Face's datasets wrote. Or a
+            ``Dataset`` or ``DatasetDict`` of that library, which is saved in the default cache.
+        root: the folder of a benchmark, or its parent; for a table, the folder that its paths are relative to, by
+            default its own.
+        classes: names and wordings in index order. A benchmark needs as many as it has classes. The labels of a table
+            are these names, or integers 0..C-1. None uses the data set's own words, here and in the next three.
         attributes: the same for the spurious attribute.
-        templates, attribute_templates: sentences with one ``{}`` for classes, and for attributes.
-        celeba_target: the attribute of CelebA that is the class; None is ``"Blond_Hair"``.
-        celeba_attributes: CelebA's spurious attributes, whose combinations are numbered as binary numbers with the
-            first attribute in front; None is ``["Male"]``.
+        templates, attribute_templates: sentences with one ``{}``, for classes and for attributes.
+        celeba_target: the attribute of CelebA to classify; None is ``"Blond_Hair"``.
+        celeba_attributes: CelebA's spurious attributes. Their combinations are numbered as binary numbers whose first
+            digit is the first attribute; None is ``["Male"]``.
         columns: the columns of a table or saved data set that are not called ``path``, ``label``, ``split`` and
             ``attribute``: ``{"label": "y"}``. ``{"attribute": ""}`` ignores that column.
-        training: False also accepts data without training rows or with classes that have none, for evaluation.
-        images: False needs no image file, for rows with precomputed features. A table's paths are then any names, and
-            need no column.
-        check: False takes the rows as they are written, whether they can be used or not; `check_data` judges them.
+        training: False also accepts data without training rows, or classes without any, for evaluation.
+        images: False needs no image files, for rows with precomputed features. A table's paths are then any names, and
+            their column is optional.
+        check: False accepts rows that can't be used, which `check_data` lists.
     """
     for argument, vocabulary in (("classes", classes), ("attributes", attributes)):
         if vocabulary is not None:
@@ -106,15 +106,15 @@ def load_dataset(
 
 
 def _listed(strings: Sequence[str] | None) -> tuple[str, ...] | None:
-    """Return the strings, also where somebody gave one alone."""
+    """Return the strings as a tuple; a single string is one of them."""
     return (strings,) if isinstance(strings, str) else strings if strings is None else tuple(strings)
 
 
 def _read_benchmark(request: DataRequest) -> Dataset:
-    """Read a benchmark, with the user's words instead of its own where they are given, by index."""
+    """Read a benchmark. Given words replace its own, by index."""
     name, benchmark = request.source, BENCHMARKS[request.source]
     if request.columns:
-        raise InputError(f"--columns: data set {name!r} has columns of its own; give columns of a table alone")
+        raise InputError(f"--columns: data set {name!r} has its own columns; --columns is for tables")
     if request.root is None:
         raise InputError(f"data set {name!r} needs root, the folder that holds {benchmark.holds}")
     dataset = benchmark.read(request.root, request)
@@ -136,7 +136,7 @@ def _read_benchmark(request: DataRequest) -> Dataset:
 
 
 def _read_own(request: DataRequest) -> Dataset:
-    """Read a table, shards, or a folder; which of them the path says."""
+    """Read a table, shards, or a folder, depending on the path."""
     path, root = absolute(request.source), request.root
     is_table = path.suffix.lower() in table_formats.READERS
     given = "--embeddings" if root is None else f"--root {root}"

@@ -1,8 +1,8 @@
 """MetaShift cats and dogs (Liang and Zou, 2022) in two variants, whose results are not comparable.
 
-SubpopBench's has cats mostly indoors and dogs outdoors (y: 0 dog, 1 cat; a: 0 outdoor, 1 indoor). DISC's has cats on
-sofas and beds, dogs on benches and bikes, and tests on shelves. The original script keeps the groups in a pickle, which
-dbpt never opens, so its layout isn't read.
+In SubpopBench's, cats are mostly indoors and dogs outdoors (y: 0 dog, 1 cat; a: 0 outdoor, 1 indoor). In DISC's, cats
+are on sofas and beds, dogs at benches and bikes, and both at shelves in the test split. dbpt doesn't read the layout of
+the original script, which stores the groups in a pickle.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ from dbpt.errors import InputError
 FOLDER = "MetaShift-Cat-Dog-indoor-outdoor"
 FOLDERS = (FOLDER, f"metashift/{FOLDER}")
 METADATA = "metadata_metashift.csv"
-# In SubpopBench's order, on which its split depends: folder -> (y, a).
+# Folder -> (y, a), in SubpopBench's order, which determines its split.
 GROUPS = {
     "train/cat/cat(indoor)": (1, 1),
     "train/dog/dog(outdoor)": (0, 0),
@@ -33,7 +33,7 @@ TEMPLATES, ATTRIBUTE_TEMPLATES = ("a photo of a {}.",), ("a photo taken {}.",)
 WORDS = Words(CLASSES, {"outdoor": ("outdoors",), "indoor": ("indoors",)}, TEMPLATES, ATTRIBUTE_TEMPLATES)
 
 DISC_FOLDERS = ("MetaDatasetCatDog", "metashift/MetaDatasetCatDog", "metashifts/MetaDatasetCatDog")
-# In DISC's order, on which its split depends. DISC itself counts the classes the other way round.
+# In DISC's order, which determines its split. DISC itself numbers the classes the other way round.
 DISC_GROUPS = {
     "train/cat/cat(sofa)": (1, 0),
     "train/cat/cat(bed)": (1, 1),
@@ -54,7 +54,7 @@ ORDER = "over sorted file names (which image lands where differs from splits dra
 
 
 def read_metashift(root: Path, request: DataRequest) -> Dataset:
-    """Read the variant that is in ``root`` or a folder of it; where there are both in one folder, SubpopBench's."""
+    """Read the variant in ``root`` or a folder below it; SubpopBench's if both exist."""
     is_disc = not look_for_root(root, FOLDERS, tuple(GROUPS))
     if is_disc and (images := look_for_root(root, DISC_FOLDERS, tuple(DISC_GROUPS))):
         return _read_groups(images, is_disc=True)
@@ -67,8 +67,8 @@ def read_metashift(root: Path, request: DataRequest) -> Dataset:
 def _read_groups(images: Path, *, is_disc: bool) -> Dataset:
     """List the ``*.jpg`` in the folders of the groups, and draw the splits as the variant's own code does.
 
-    Names are sorted, since a file system's own order differs between machines. The splits are drawn over the ``*.jpg``:
-    another image would change which row lands where.
+    Names are sorted, because the order of a file system differs between machines. Only ``*.jpg`` count, because any
+    other image would change the splits.
     """
     groups, title = (DISC_GROUPS, "MetaShift in DISC's layout") if is_disc else (GROUPS, "MetaShift")
     paths: list[str] = []
@@ -133,7 +133,7 @@ def _read_metadata(images: Path, metadata: Path) -> Dataset:
 
 
 def _relocated(name: str, images: Path, where: str) -> str:
-    """Return a name relative to ``images``: it is absolute on the machine that wrote it, but its end still holds."""
+    """Return a name relative to ``images``; the table has absolute names of the machine that wrote it."""
     _, found, inside = name.replace("\\", "/").rpartition(f"{FOLDER}/")
     if found:
         return relative_path(inside, images, where)
@@ -144,7 +144,7 @@ def _relocated(name: str, images: Path, where: str) -> str:
 
 
 def subpopbench_split(num_rows: int) -> NDArray[np.int64]:
-    """Return (N,) int64 split codes: a quarter test, then a tenth validation, from NumPy's frozen `RandomState`."""
+    """Return split codes (N,) int64: a quarter test, then a tenth validation, from NumPy's frozen `RandomState`."""
     random = np.random.RandomState(42)
     rows = np.arange(num_rows)
     test = random.choice(rows, size=int(num_rows * 0.25), replace=False)
@@ -155,9 +155,9 @@ def subpopbench_split(num_rows: int) -> NDArray[np.int64]:
 
 
 def disc_test_split(num_rows: int) -> NDArray[np.int64]:
-    """Return (N,) int64 split codes of the test images, 15 % of them validation.
+    """Return split codes (N,) int64 of the test images: 15 % of them are validation.
 
-    What scikit-learn's ``train_test_split(test_size=0.85, random_state=0)`` draws, from NumPy's frozen `RandomState`.
+    The draws are those of scikit-learn's ``train_test_split(test_size=0.85, random_state=0)``.
     """
     shuffled = np.random.RandomState(0).permutation(num_rows)
     splits = np.full(num_rows, 2, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Paths as users and tables write them: made absolute or relative to a root, looked up, and folders listed."""
+"""Paths from users and tables: make them absolute or relative to a root, look them up, and list folders."""
 
 import os
 import posixpath
@@ -11,7 +11,7 @@ from dbpt.files.disk import reason_of
 
 
 def absolute(path: str | Path) -> Path:
-    """Return the path from the root on, without following links, so that messages show what the user wrote."""
+    """Return the absolute path without following links, so that messages show what the user wrote."""
     try:
         return Path(os.path.abspath(path))  # noqa: PTH100 (Path.absolute keeps '..')
     except OSError as error:
@@ -19,7 +19,7 @@ def absolute(path: str | Path) -> Path:
 
 
 def is_normal(path: str) -> bool:
-    """Return whether `relative_path` would change nothing, as with nearly all paths of a list of millions."""
+    """Return whether `relative_path` would change nothing; a quick test, since a list may have millions of paths."""
     return bool(path) and "//" not in path and "./" not in path and path[0] != "/" and path[-1] not in "./"
 
 
@@ -40,7 +40,7 @@ def relative_path(text: str, root: Path, where: str) -> str:
 
 
 def _below(absolute: Path, root: Path) -> Path | None:
-    """Return ``absolute`` relative to ``root``, either of which may be given through links; None if it is outside."""
+    """Return ``absolute`` relative to ``root``, also through links; None if it is outside."""
     if absolute.is_relative_to(root):
         return absolute.relative_to(root)
     try:
@@ -53,7 +53,7 @@ def _below(absolute: Path, root: Path) -> Path | None:
 
 
 def list_entries(folder: Path) -> list[os.DirEntry[str]]:
-    """Return the entries of a folder that are not hidden, by name. Raises `InputError` if it can't be listed."""
+    """Return the entries of a folder that are not hidden, sorted by name. Raises `InputError`."""
     try:
         with os.scandir(folder) as entries:
             return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
@@ -62,7 +62,7 @@ def list_entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def leads_to_folder(entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry is a folder or a link to one; a link that leads in circles is none."""
+    """Return whether an entry is a folder or a link to one; False for a circular link."""
     try:
         return entry.is_dir()
     except OSError:
@@ -70,7 +70,7 @@ def leads_to_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def find_root(root: Path, folders: Sequence[str], markers: Sequence[str], title: str) -> Path:
-    """Return the first of ``root`` and ``root/folder`` that holds one of ``markers``, for the data set ``title``."""
+    """Return the first of ``root`` and ``root/folder`` that contains one of ``markers``. Errors name ``title``."""
     if not is_folder(root):
         problem = "is a file, not a folder" if is_there(root) else "does not exist"
         raise InputError(f"--root {root} {problem}; {title} needs the folder that holds {markers[0]}")
@@ -81,27 +81,27 @@ def find_root(root: Path, folders: Sequence[str], markers: Sequence[str], title:
 
 
 def look_for_root(root: Path, folders: Sequence[str], markers: Sequence[str]) -> Path | None:
-    """Search as `find_root` does, but return None where nothing is found: the data may have another layout."""
+    """Search as `find_root` does, but return None if nothing is found, since the data may have another layout."""
     return next((folder for folder in (root, *(root / name for name in folders)) if first_of(folder, markers)), None)
 
 
 def first_of(folder: Path, names: Sequence[str]) -> Path | None:
-    """Return the first of ``names`` that is in ``folder``."""
+    """Return the first of ``names`` that exists in ``folder``."""
     return next((folder / name for name in names if is_there(folder / name)), None)
 
 
 def is_there(path: Path) -> bool:
-    """Return whether a path leads to something. Raises `InputError` as `is_folder` does."""
+    """Return whether a path exists. Raises `InputError` as `is_folder` does."""
     return _mode(path) != 0
 
 
 def is_folder(path: Path) -> bool:
-    """Return whether a path leads to a folder. Raises `InputError` if the system doesn't let us look."""
+    """Return whether a path is a folder or a link to one. Raises `InputError` if the system refuses to tell."""
     return stat.S_ISDIR(_mode(path))
 
 
 def is_file(path: Path) -> bool:
-    """Return whether a path leads to a regular file. Raises `InputError` as `is_folder` does."""
+    """Return whether a path is a regular file or a link to one. Raises `InputError` as `is_folder` does."""
     return stat.S_ISREG(_mode(path))
 
 

@@ -1,8 +1,8 @@
-"""Image features that the user already has (``--embeddings``), read instead of computed; needs no image and no torch.
+"""Image features that the user already has (``--embeddings``). Needs no images and no torch.
 
-A ``.npy`` or ``.safetensors`` file has a row for each row of the data set. The folder of ``clip-retrieval inference``,
-``img_emb/img_emb_N.npy`` beside ``metadata/metadata_N.parquet``, has its own order; its ``image_path`` says which image
-a row is. Files are mapped into memory, and nothing is unpickled.
+A ``.npy`` or ``.safetensors`` file has one row for each row of the data set. The folder of ``clip-retrieval inference``
+(``img_emb/img_emb_N.npy`` and ``metadata/metadata_N.parquet``) has its own order; ``image_path`` names the image of
+each row. Files are memory-mapped, and nothing is unpickled.
 """
 
 import json
@@ -32,8 +32,8 @@ EMBEDDINGS, METADATA, PATH = "img_emb", "metadata", "image_path"
 def read_precomputed_features(path: Path, dataset: Dataset, embed_dim: int, model: str) -> NDArray[np.float32]:
     """Return (N, D) float32 features in the order of ``dataset``, each row divided by its length.
 
-    ``path`` is a file, float16 to float64, whose row i is row i of ``dataset``, or a folder of clip-retrieval, whose
-    rows are found by their image paths. Only their width can tell whether the features are those of ``model``.
+    ``path`` is a file of float16 to float64 whose row i is row i of ``dataset``, or a folder of clip-retrieval, whose
+    rows are found by image path. Whether the features come from ``model`` can only be checked by their width.
     """
     if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
         folder = ClipRetrievalFolder(path)
@@ -44,7 +44,7 @@ def read_precomputed_features(path: Path, dataset: Dataset, embed_dim: int, mode
         _check_width(path, array.shape[1], embed_dim, model)
         features = np.empty(array.shape, dtype=np.float32)
         for start in range(0, len(array), BLOCK_ROWS):
-            with np.errstate(over="ignore"):  # a float64 that float32 can't hold is refused as an infinity
+            with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, which is refused
                 features[start : start + BLOCK_ROWS] = array[start : start + BLOCK_ROWS]
     for start in range(0, len(features), BLOCK_ROWS):
         block = features[start : start + BLOCK_ROWS]
@@ -60,7 +60,7 @@ def read_precomputed_features(path: Path, dataset: Dataset, embed_dim: int, mode
 
 
 def check_precomputed_file(path: Path, dataset: Dataset) -> None:
-    """Check what can be checked of a file before a model is loaded; a folder is left for later."""
+    """Check a file as far as possible before a model is loaded. A folder is checked when it is read."""
     if not os.path.isdir(path):  # noqa: PTH112 (as above)
         _open_aligned(path, dataset)
 
@@ -83,7 +83,7 @@ def _check_width(path: Path, width: int, embed_dim: int, model: str) -> None:
 
 
 def open_array(path: Path) -> NDArray[Any]:
-    """Map the (N, D) array of floats in a file: in a ``.safetensors``, its only tensor or the one of `TENSOR_NAMES`."""
+    """Map the (N, D) floats in a file; in a ``.safetensors`` the only tensor, or one of `TENSOR_NAMES`."""
     suffix = path.suffix.lower()
     if suffix in PICKLES:
         way_out = "safetensors.torch.save_file({'features': features}, 'features.safetensors')"
@@ -116,16 +116,16 @@ def _open_npy(path: Path) -> NDArray[Any]:
             warnings.simplefilter("ignore")  # about headers that Python 2 wrote
             array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
             return array
-    except Exception as error:  # numpy raises whatever its parser, or memory, makes of a header that is none
+    except Exception as error:  # NumPy's parser raises anything for a wrong header
         if "Python objects" in str(error):
             raise InputError(f"{path}: {REFUSED}") from None
-        # NumPy's own errors say what is wrong; those of Python's parser, which it lets through, don't.
+        # The messages of NumPy's own errors help; those of Python's parser, which it doesn't catch, don't.
         reason = reason_of(error)[:120] if isinstance(error, OSError | ValueError) else "not a .npy header"
         raise InputError(f"{path}: is not a whole .npy file ({reason}); write it again") from None
 
 
 def _open_safetensors(path: Path) -> NDArray[Any]:
-    with safe_open(path, framework="numpy") as file:  # which checks the header against the file
+    with safe_open(path, framework="numpy") as file:  # checks the header
         names = list(file.keys())
         name = names[0] if len(names) == 1 else next((name for name in TENSOR_NAMES if name in names), None)
         if name is None:
@@ -149,10 +149,10 @@ def _open_safetensors(path: Path) -> NDArray[Any]:
 
 
 class ClipRetrievalFolder:
-    """The mapped parts of a folder of clip-retrieval, and the part and row of each image."""
+    """A folder of clip-retrieval: its memory-mapped parts, and the part and row of each image."""
 
     def __init__(self, folder: Path) -> None:
-        """Open every part. Raises `InputError` if one has no partner, another width, or another number of rows."""
+        """Open every part. Raises `InputError` if one has no table, another width, or another number of rows."""
         self.folder = folder
         arrays, tables = _numbered(folder, EMBEDDINGS, ".npy"), _numbered(folder, METADATA, ".parquet")
         for number in arrays.keys() ^ tables.keys():
@@ -179,9 +179,9 @@ class ClipRetrievalFolder:
                 self.places[name] = part, row
 
     def features(self, dataset: Dataset) -> NDArray[np.float32]:
-        """Return the (N, D) rows of the images of ``dataset``. Raises `InputError` if one is missing or there twice."""
+        """Return the features (N, D) of the images of ``dataset``. Raises `InputError` if one is missing or twice."""
         found = [self._find(path, dataset.root) for path in dataset.paths]
-        if not any(found):  # clip-retrieval was perhaps started elsewhere: one name ends with the first path
+        if not any(found):  # other folders than ours, perhaps: find the one name that ends with the first path
             names = [name for name in self.places if name.endswith(f"/{dataset.paths[0]}")]
             if len(names) == 1:
                 prefix = names[0].removesuffix(dataset.paths[0])
@@ -204,7 +204,7 @@ class ClipRetrievalFolder:
         return gathered
 
     def _find(self, path: str, root: Path) -> tuple[int, int] | None:
-        """Return the place of an image, by its name as it is or below ``root``."""
+        """Return the part and row of an image, by its path as it is or below ``root``."""
         for name in (path, os.path.normpath(root / path)):
             if name in self.repeated:
                 raise InputError(f"{self.folder / METADATA}: {name!r} occurs in more than one row; keep one")
@@ -214,7 +214,7 @@ class ClipRetrievalFolder:
 
 
 def _numbered(folder: Path, kind: str, suffix: str) -> dict[int, Path]:
-    """Return the files ``kind/kind_N.suffix`` by N, which may have zeros in front."""
+    """Return the files ``kind/kind_N.suffix`` by N, which may have leading zeros."""
     found: dict[int, Path] = {}
     for entry in list_entries(folder / kind) if is_folder(folder / kind) else []:
         path = folder / kind / entry.name

@@ -1,6 +1,6 @@
-"""Any data set as a table with path, label, split and attribute: CSV, TSV, JSON lines or Parquet.
+"""A data set as a table with path, label, split and attribute: CSV, TSV, JSON lines or Parquet.
 
-Each format's reader returns the wanted `Columns` as text; pyarrow, for Parquet, comes with ``dbpt[parquet]``.
+The reader of each format returns the wanted `Columns` as text. Parquet needs pyarrow, from ``dbpt[parquet]``.
 """
 
 import csv
@@ -33,7 +33,7 @@ CELL_TYPES = ("is_string", "is_large_string", "is_integer", "is_floating", "is_b
 
 
 def read_table(path: Path, root: Path, request: DataRequest) -> Dataset:
-    """Read a table by its ending, with paths relative to ``root``."""
+    """Read a table in the format of its suffix, with paths relative to ``root``."""
     names = request.column_names
     needed = [role for role in REQUIRED if request.images or role != "path"]
     needed += [role for role in request.columns if role in names and role not in needed]
@@ -77,7 +77,7 @@ def read_text(path: Path) -> str:
 
 
 def separated_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line, fields) of every row that is not blank; a quoted field may span lines, the first one counts."""
+    """Yield (line, fields) of every row that is not blank; ``line`` is the first line of the row."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     line = 1
     try:
@@ -117,7 +117,7 @@ def read_columns(
 
 
 def _read_jsonl(path: Path, required: Sequence[str], optional: Sequence[str], hint: str) -> Columns:
-    """Read the named keys of every line; an optional key that only some lines have is empty in the others."""
+    """Read the named keys of every line. An optional key is empty in the lines that lack it."""
     lines: list[int] = []
     values: dict[str, list[str]] = {name: [] for name in (*required, *optional)}
     found: set[str] = set()
@@ -142,7 +142,7 @@ def _read_jsonl(path: Path, required: Sequence[str], optional: Sequence[str], hi
 
 
 def json_object(text: str, where: str) -> dict[str, Any]:
-    """Return one JSON object. Raises `InputError` for anything else, and for a key that is there twice."""
+    """Return one JSON object. Raises `InputError` for anything else, and for a repeated key."""
     try:
         row = DECODER.decode(text)
     except (ValueError, RecursionError) as error:
@@ -175,12 +175,12 @@ def _kind(value: object) -> str:
 
 
 def import_pyarrow(path: Path, extra: str) -> Any:
-    """Return the module, which ``extra`` of dbpt installs. Raises `InputError` if it is missing or unsafe."""
+    """Return the module pyarrow. Raises `InputError` if it is missing (``extra`` installs it) or unsafe."""
     try:
         import pyarrow
     except ImportError:
         raise InputError(f"{path}: reading it needs pyarrow; run pip install 'dbpt[{extra}]'") from None
-    # Until 14.0.1 a file could ask for an extension type that was unpickled (CVE-2023-47248).
+    # Before 14.0.1 a file could make pyarrow unpickle an extension type (CVE-2023-47248).
     if int(pyarrow.__version__.partition(".")[0]) < 15:
         problem = f"pyarrow {pyarrow.__version__} may unpickle what a file holds"
         raise InputError(f"{path}: {problem}; run pip install -U 'dbpt[{extra}]'")
@@ -188,14 +188,14 @@ def import_pyarrow(path: Path, extra: str) -> Any:
 
 
 def read_parquet(path: Path, required: Sequence[str], optional: Sequence[str] = (), hint: str = "") -> Columns:
-    """Read the named columns of a Parquet file, as `read_columns` does; no other column is decoded."""
+    """Read the named columns of a Parquet file, as `read_columns` does. Other columns are not decoded."""
     pyarrow = import_pyarrow(path, "parquet")
     import pyarrow.parquet as parquet
 
     try:
         open_regular(path).close()
         schema = parquet.read_schema(path)
-        # Text stays in the file's own dictionaries: a few KB can stand for gigabytes of repeated text.
+        # Text stays dictionary-encoded: a file of a few KB can mean gigabytes of repeated text.
         texts = [field.name for field in schema if str(field.type) in ("string", "large_string")]
         with parquet.ParquetFile(path, read_dictionary=texts) as file:
             check_number(path, file.metadata.num_rows)
@@ -219,7 +219,7 @@ def read_parquet(path: Path, required: Sequence[str], optional: Sequence[str] = 
 
 
 def _cells(path: Path, name: str, column: Any) -> list[str]:
-    """Return the cells of a column as text; each distinct value is converted once, however often it occurs."""
+    """Return the cells of a column as text, converting each distinct value once."""
     cells: list[str] = []
     for chunk in column.chunks:
         chunk.validate(full=True)

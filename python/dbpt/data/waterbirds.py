@@ -13,7 +13,7 @@ from dbpt.data.paths import find_root
 from dbpt.data.table_formats import read_columns
 from dbpt.data.words import Words
 
-# As group_DRO, SubpopBench and WILDS name it.
+# The names in group_DRO, SubpopBench and WILDS.
 FOLDERS = ("waterbird_complete95_forest2water2", "waterbirds/waterbird_complete95_forest2water2", "waterbirds_v1.0")
 METADATA = "metadata.csv"
 WORDS = Words(
@@ -26,7 +26,7 @@ PUBLISHED: GroupCounts = ((3498, 184, 56, 1057), (467, 466, 133, 133), (2255, 22
 
 
 def read_waterbirds(root: Path, request: DataRequest) -> Dataset:
-    """Read ``metadata.csv`` in ``root`` or a folder of it; its columns are img_filename, y, split and place."""
+    """Read ``metadata.csv`` in ``root`` or a folder below it, with the columns img_filename, y, split and place."""
     root = find_root(root, FOLDERS, (METADATA,), "Waterbirds")
     columns = read_columns(root / METADATA, ("img_filename", "y", "split", "place"))
     return Dataset(
@@ -40,5 +40,5 @@ def read_waterbirds(root: Path, request: DataRequest) -> Dataset:
         splits=columns.decode_numbers("split", 3),
         words=WORDS,
         published=PUBLISHED,
-        average="adjusted",  # its test split is drawn with other shares than its training split
+        average="adjusted",  # the group shares of its test split differ from those of its training split
     )

@@ -14,7 +14,7 @@ COMMA_HINT = "; separate names by spaces, not commas"
 
 
 def parse_vocabulary(specs: Sequence[str], argument: str) -> Vocabulary:
-    """Read ``"name"`` or ``"name=wording|wording"`` entries in index order; errors name ``argument`` ("--classes").
+    """Parse entries ``"name"`` or ``"name=wording|wording"``, in index order. Errors name ``argument`` ("--classes").
 
     >>> parse_vocabulary(["land=land background|forest", "water"], "--attributes")
     {'land': ('land background', 'forest'), 'water': ('water',)}
@@ -32,7 +32,7 @@ def parse_vocabulary(specs: Sequence[str], argument: str) -> Vocabulary:
 
 
 def check_vocabulary(vocabulary: Mapping[str, Sequence[str]], argument: str) -> None:
-    """Refuse fewer than two names, empty or repeated wordings, and control characters; errors name ``argument``."""
+    """Refuse fewer than two names, empty or repeated wordings, and control characters. Errors name ``argument``."""
     if len(vocabulary) < 2:
         name = next(iter(vocabulary), "")
         found = f"only {name!r}{COMMA_HINT if ',' in name else ''}" if vocabulary else "none"
@@ -53,7 +53,7 @@ def check_vocabulary(vocabulary: Mapping[str, Sequence[str]], argument: str) -> 
 
 
 def check_templates(templates: Sequence[str], argument: str) -> None:
-    """Refuse an empty list and any sentence that does not hold exactly one ``{}``; `InputError` names ``argument``."""
+    """Refuse an empty list, and sentences without exactly one ``{}``. Errors name ``argument``."""
     if not templates:
         raise InputError(f"{argument}: is empty; give at least one sentence such as 'a photo of a {{}}.'")
     for template in templates:
@@ -70,7 +70,7 @@ def _check_printable(text: str, argument: str) -> None:
 
 @dataclass(frozen=True)
 class Words:
-    """Classes and attributes (none, if nobody names them) with their wordings, and the sentence templates of each."""
+    """Classes and (possibly no) attributes with their wordings, and the sentence templates of each."""
 
     classes: Vocabulary
     attributes: Vocabulary
@@ -86,7 +86,7 @@ class Words:
 
     @property
     def class_sentence_start(self) -> str | None:
-        """The words before the class in the first template with the class at its end; None if there is none."""
+        """The words before the class in the first template that ends with the class; None without one."""
         for template in self.templates:
             before, _, after = template.partition("{}")
             if before.strip() and not after.strip(" .!?"):
@@ -94,11 +94,11 @@ class Words:
         return None
 
     def class_texts(self) -> tuple[list[str], NDArray[np.int64]]:
-        """Return every sentence (template x wording) and, (P,) int64, the class index of each."""
+        """Return every sentence (template x wording), and the class index of each, (P,) int64."""
         return _sentences(self.classes, self.templates)
 
     def attribute_texts(self) -> tuple[list[str], NDArray[np.int64]]:
-        """Return every sentence (attribute template x wording) and, (P,) int64, the attribute index of each."""
+        """Return every sentence (attribute template x wording), and the attribute index of each, (P,) int64."""
         return _sentences(self.attributes, self.attribute_templates)
 
 

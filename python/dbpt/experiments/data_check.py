@@ -53,7 +53,7 @@ def check_data(data: "str | Path | HuggingFaceData", **settings: Any) -> DataChe
     missing = missing_rows(dataset)
     logger.info(f"reading the headers of {len(dataset) - len(missing)} images")
     repeated = [
-        f"{dataset.where(row)}: {dataset.paths[row]!r} stands already at {dataset.where(first)}; keep one"
+        f"{dataset.where(row)}: {dataset.paths[row]!r} is already at {dataset.where(first)}; keep one"
         for row, first in repeated_rows(dataset)
     ]
     absent = [f"{dataset.where(row)}: image {dataset.paths[row]!r} is not in {dataset.root}" for row in missing]

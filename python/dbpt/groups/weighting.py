@@ -26,8 +26,8 @@ class GroupWeighting(ABC):
     A rule is a subclass that declares what it ``observes`` and the ``fields`` of its state, returns `group_weights`,
     updates them from the means in `move`, and restores its fields in `load_fields`.
 
-    Arrays may be lists, NumPy arrays of any numeric type, or torch tensors on any device; gradients are left behind.
-    Values out of range are refused at once, and nothing of their batch is taken. An instance is for one thread.
+    Arrays may be lists, NumPy arrays of any numeric type, or torch tensors on any device, whose gradients are ignored.
+    A batch with a value out of range is refused as a whole. An instance belongs to one thread.
 
     Each value is rounded to a multiple of 2⁻³⁰ and the sums are exact, so the weights have the same bits for any order
     of the samples and any number of batches or ranks.

@@ -74,7 +74,7 @@ def read_answers(path: Path, design: Design) -> NDArray[np.int64]:
         if name not in position:
             raise InputError(f"{columns.where(row)}: path {name!r} is no image of this sample")
         if first.setdefault(name, row) != row:
-            raise InputError(f"{columns.where(row)}: path {name!r} stands already at line {columns.lines[first[name]]}")
+            raise InputError(f"{columns.where(row)}: path {name!r} is already at line {columns.lines[first[name]]}")
     codes = {name: number for number, name in enumerate(design.attributes)} | {"": CANNOT_TELL}
     attributes = columns.decode("attribute", codes.get, list(design.attributes))
     if (attributes == CANNOT_TELL).all():
