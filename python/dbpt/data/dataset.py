@@ -85,7 +85,7 @@ class Dataset:
     def groups(self, attributes: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the groups y * A + a of true or pseudo ``attributes`` (N,), as (N,) int64; -1 where a is -1.
 
-        WILDS and group_DRO number groups in the same way. Raises `ValueError` for a wrong length, or values beyond A - 1.
+        WILDS and group_DRO number groups in the same way. Raises `ValueError` for a wrong length, or values from A on.
         """
         attributes = np.asarray(attributes)
         if attributes.shape != self.labels.shape:
