@@ -43,6 +43,17 @@ def tiny(tmp_path_factory):
     return make_tiny(tmp_path_factory.mktemp("tiny") / "data")
 
 
+@pytest.fixture
+def registries(monkeypatch):
+    """The registries, which forget at the end of the test what it registers."""
+    from dbpt.data import DATASETS
+    from dbpt.heads import HEADS
+    from dbpt.objectives import OBJECTIVES
+
+    for registry in (OBJECTIVES, HEADS, DATASETS):
+        monkeypatch.setattr(registry, "_found", dict(registry._found))
+
+
 @pytest.fixture(scope="session")
 def tiny_backbone(tiny):
     """The tiny CLIP."""

@@ -3,7 +3,8 @@
 Each command of the command line is a function: `embed`, `fit`, `compare`, `evaluate`, `load` (then ``.predict``),
 `write_demo`, `check_data` (``dbpt data check``), `draw_label_sample` and `judge_labels` (``dbpt label``). And the parts
 that work in other training loops: `zero_shot_logits`, `label_attributes`, `pseudo_attribute_quality`, `GroupWeights`,
-`GroupDRO`, `GroupSampler`, `WeightedSampler`, `GroupBatchSampler`.
+`GroupDRO`, `GroupSampler`, `WeightedSampler`, `GroupBatchSampler`. `register_objective`, `register_head` and
+`register_dataset` add to what can be chosen by name.
 
 Names are looked up on first use, so ``import dbpt`` does not import torch.
 """
@@ -13,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dbpt import data as data
     from dbpt import groups as groups
     from dbpt import heads as heads
     from dbpt import objectives as objectives
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from dbpt.clip.zero_shot import zero_shot_logits as zero_shot_logits
     from dbpt.data import Dataset as Dataset
     from dbpt.data import load_dataset as load_dataset
+    from dbpt.data import register_dataset as register_dataset
     from dbpt.data.demo import write_demo as write_demo
     from dbpt.errors import InputError as InputError
     from dbpt.experiments.comparison.comparing import Comparison as Comparison
@@ -39,8 +42,10 @@ if TYPE_CHECKING:
     from dbpt.groups import group_metrics as group_metrics
     from dbpt.groups import pseudo_attribute_quality as pseudo_attribute_quality
     from dbpt.groups import soft_counts as soft_counts
+    from dbpt.heads import register_head as register_head
     from dbpt.human_check import draw_label_sample as draw_label_sample
     from dbpt.human_check import judge_labels as judge_labels
+    from dbpt.objectives import register_objective as register_objective
     from dbpt.pseudo_attributes import label_attributes as label_attributes
     from dbpt.runs.classifier import Classifier as Classifier
     from dbpt.runs.run_folder import load as load
@@ -53,7 +58,7 @@ _HOMES = {
     "_core": ["__version__"],
     "clip": ["Backbone", "load_backbone"],
     "clip.zero_shot": ["zero_shot_logits"],
-    "data": ["Dataset", "load_dataset"],
+    "data": ["Dataset", "load_dataset", "register_dataset"],
     "data.demo": ["write_demo"],
     "errors": ["InputError"],
     "experiments.comparison.comparing": ["Comparison", "compare"],
@@ -70,7 +75,9 @@ _HOMES = {
         "pseudo_attribute_quality",
         "soft_counts",
     ],
+    "heads": ["register_head"],
     "human_check": ["draw_label_sample", "judge_labels"],
+    "objectives": ["register_objective"],
     "pseudo_attributes": ["label_attributes"],
     "runs.classifier": ["Classifier"],
     "runs.run_folder": ["load"],
@@ -78,7 +85,7 @@ _HOMES = {
     "settings.config": ["FitConfig"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
-_ROOMS = ["groups", "heads", "objectives", "sampling"]
+_ROOMS = ["data", "groups", "heads", "objectives", "sampling"]
 
 __all__ = [*_HOME, *_ROOMS]
 

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,7 +19,7 @@ from dbpt import InputError
 from dbpt.cli import main
 from dbpt.cli.predict import list_images
 from dbpt.clip import Backbone
-from dbpt.data.loading import BENCHMARKS
+from dbpt.data import DATASETS
 from dbpt.data.words import Words
 from dbpt.features import images as images_module
 from dbpt.files.tensors import write_tensors
@@ -136,7 +135,7 @@ def test_evaluate_refuses_known_data_sets_of_other_classes(tiny_run, tmp_path, c
         dbpt.evaluate(own, "waterbirds", root=tmp_path)
     known = Words({"box": ("box",), "disc": ("disc",)}, {"meadow": ("m",), "lake": ("l",)}, ("{}",), ("{}",))
     with monkeypatch.context() as patch, pytest.raises(InputError, match="list_attr_celeba"):
-        patch.setitem(BENCHMARKS, "celeba", replace(BENCHMARKS["celeba"], words=known))
+        patch.setattr(DATASETS["celeba"], "words", known)
         dbpt.evaluate(tiny_run, "celeba", root=tmp_path)
 
 

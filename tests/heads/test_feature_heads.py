@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from dbpt.experiments.stages import prepare
 from dbpt.files.tensors import write_tensors
 from dbpt.heads import HEADS, AdapterHead, Head, LinearHead
 from dbpt.runs.classifier import FeatureClassifier
-from dbpt.settings.config import DEFAULT_LR, FitConfig
+from dbpt.settings.config import FitConfig
 
 FEATURES = F.normalize(torch.randn(7, 16, generator=torch.Generator().manual_seed(0)), dim=-1)
 CLASS_WEIGHTS = F.normalize(torch.randn(3, 16, generator=torch.Generator().manual_seed(1)), dim=-1)
@@ -90,8 +90,8 @@ def test_adapter_trains_its_two_layers_and_draws_them_from_the_seed_alone():
 @pytest.mark.parametrize("build", [linear, adapter])
 def test_what_is_stored_gives_the_heads_logits(build, tmp_path):
     head = moved(build())
-    write_tensors(tmp_path / "c.safetensors", FeatureClassifier(as_numpy(head)).tensors, version=1)
-    stored = FeatureClassifier(load_file(tmp_path / "c.safetensors"))
+    write_tensors(tmp_path / "c.safetensors", FeatureClassifier(as_numpy(head), type(head)).tensors, version=1)
+    stored = FeatureClassifier(load_file(tmp_path / "c.safetensors"), type(head))
     expected = head(FEATURES).detach()
     np.testing.assert_allclose(stored.logits(FEATURES.numpy()), expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(stored.predictions(FEATURES.numpy()), expected.argmax(1))
@@ -110,7 +110,7 @@ def test_what_is_stored_gives_the_heads_logits(build, tmp_path):
 )
 def test_tensors_of_a_wrong_shape_are_refused(change, match):
     with pytest.raises(ValueError, match=match):
-        FeatureClassifier(as_numpy(adapter()) | change)
+        FeatureClassifier(as_numpy(adapter()) | change, AdapterHead)
 
 
 def test_an_adapter_moves_features_to_length_one():
@@ -118,7 +118,7 @@ def test_an_adapter_moves_features_to_length_one():
     tensors = {name: np.ones(shape, np.float32) for name, shape in ones.items()}
     tensors |= {"weights": np.eye(4, dtype=np.float32), "logit_bias": np.zeros(1, np.float32)}
     tensors["adapter.ratio"] = np.full(1, 0.5, np.float32)
-    found = FeatureClassifier(tensors).logits(np.eye(4, dtype=np.float32))
+    found = FeatureClassifier(tensors, AdapterHead).logits(np.eye(4, dtype=np.float32))
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-6)
 
 
@@ -178,9 +178,11 @@ def test_a_damaged_classifier_is_refused_in_one_line(run, tiny):
 
 
 def test_the_rate_is_that_of_head_and_optimizer_unless_one_is_given():
-    for optimizer, rates in DEFAULT_LR.items():
-        assert {head: FitConfig(head=head, optimizer=optimizer).peak_lr for head in HEADS} == rates
     assert FitConfig(head="adapter", lr=0.5).peak_lr == 0.5
+    rates = {head: [FitConfig(head=head, optimizer=name).peak_lr for name in ("sgd", "adamw")] for head in HEADS}
+    assert rates == {"prompt": [0.1, 0.003], "linear": [0.1, 0.01], "adapter": [0.1, 0.01]}
+    lr = next(setting for setting in fields(FitConfig) if setting.name == "lr")
+    assert "[default: 0.1 with sgd; with adamw 0.01, for the head prompt 0.003]" in lr.metadata["help"]
 
 
 def test_the_prompt_needs_not_fit_where_none_is_trained(tiny, tmp_path):

@@ -12,8 +12,9 @@ from dbpt.clip.text_tower import prompt_token_ids
 from dbpt.clip.text_tower.build import ChunkedTower
 from dbpt.clip.text_tower.tower import GeneralTower
 from dbpt.clip.zero_shot import zero_shot_weights
+from dbpt.data.words import Words
 from dbpt.errors import InputError
-from dbpt.heads import AdapterHead, LinearHead, PromptHead
+from dbpt.heads import AdapterHead, HeadStart, LinearHead, PromptHead
 from dbpt.training import model_selection
 
 WORDS = [f"{colour} {thing}" for colour in ("red", "blue", "green", "grey") for thing in ("dog", "cat", "house", "sea")]
@@ -30,6 +31,28 @@ def reference_weights(backbone, head: PromptHead) -> torch.Tensor:
 def test_weights_are_the_normalised_mean_over_each_classs_wordings(tiny_backbone):
     head = PromptHead(tiny_backbone, CLASSES, n_ctx=3, seed=0)
     torch.testing.assert_close(head.weights(), reference_weights(tiny_backbone, head), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "templates", "expected"),
+    [
+        ({}, ("A photo of a celebrity with {}.",), "A photo of a celebrity with"),
+        ({}, ("a {} in the wild", " a sketch of a {} .", "a photo of a {}"), "a sketch of a"),
+        ({}, ("{}", "a {} in the wild"), "a photo of a"),
+        ({"ctx_init": "a drawing of"}, ("This is a {}.",), "a drawing of"),
+        ({"n_ctx": 4}, ("This is a {}.",), None),
+    ],
+)
+def test_the_context_starts_as_the_sentence_before_the_class_unless_something_else_is_asked_for(
+    tiny_backbone, settings, templates, expected
+):
+    words = Words(CLASSES, {}, templates, ("{}",))
+    start = HeadStart(tiny_backbone, words, torch.zeros(2, 16), seed=0)
+    built = PromptHead.build(start, **{"ctx_init": None, "n_ctx": None} | settings)
+    direct = PromptHead(tiny_backbone, CLASSES, seed=0, ctx_init=expected, n_ctx=settings.get("n_ctx"))
+    assert torch.equal(built.context, direct.context)
+    assert built.identity() == direct.identity()
+    assert built.identity()[0] == expected
 
 
 def test_logits_are_scaled_cosines_with_the_bias(tiny_backbone):

@@ -6,8 +6,9 @@ from dataclasses import fields
 
 import pytest
 
+import dbpt
 from dbpt.errors import InputError
-from dbpt.heads import HEAD_SETTINGS, HEADS
+from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.combinations import combinations, readers, why_refused
 from dbpt.settings.config import FitConfig
@@ -62,13 +63,12 @@ def test_the_reason_names_both_settings_and_the_way_out(choice, match):
 def test_what_the_objectives_say_of_themselves():
     assert {name for name, objective in OBJECTIVES.items() if not objective.uses_groups} == {"erm", "jtt"}
     assert {name for name, objective in OBJECTIVES.items() if not objective.can_sample} == {"erm", "dfr"}
-    assert all(name == objective.name and objective.about for name, objective in OBJECTIVES.items())
+    assert all(name == objective.name for name, objective in OBJECTIVES.items())
 
 
-def test_an_objective_that_is_registered_is_a_choice_at_once(monkeypatch):
+def test_an_objective_that_is_registered_is_a_choice_at_once(registries):
     """Nothing else names the objectives: its file and the registry are all that a new one touches."""
-    new = type("New", (OBJECTIVES["erm"],), {"name": "new", "title": "New"})
-    monkeypatch.setitem(OBJECTIVES, "new", new)
+    dbpt.register_objective("new")(type("New", (OBJECTIVES["erm"],), {"title": "New"}))
     assert FitConfig(objective="new").objective == "new"
     with pytest.raises(InputError, match="New uses no groups"):
         FitConfig(objective="new", group_source="true")
@@ -84,7 +84,5 @@ def test_readers_of_a_setting_are_the_heads_and_objectives_that_name_it():
     assert readers("ctx_init") == ["--head prompt"]
     assert readers("eta") == ["--objective dbpt"]
     assert readers("epochs") == readers("apply") == []
-    named = {name for names in HEAD_SETTINGS.values() for name in names}
-    named |= {name for objective in OBJECTIVES.values() for name in objective.settings}
+    named = {name for chosen in (*HEADS.values(), *OBJECTIVES.values()) for name in chosen.settings}
     assert named <= {setting.name for setting in fields(FitConfig)}
-    assert set(HEAD_SETTINGS) <= set(HEADS)

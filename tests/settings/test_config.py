@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dbpt.data.words import Words
 from dbpt.errors import InputError
 from dbpt.files.disk import default_cache_dir
-from dbpt.settings.config import DEFAULT_LR, DEFAULT_WORDS, FitConfig, make_config, read_config
+from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.settings.fields import GROUPS
 
 if sys.version_info >= (3, 11):
@@ -116,31 +115,14 @@ def test_every_setting_has_a_help_text_a_group_and_a_valid_default():
 
 def test_defaults_that_depend_on_other_settings_are_resolved():
     resolved = FitConfig().resolved()
-    assert (resolved.lr, resolved.ctx_init, resolved.n_ctx) == (DEFAULT_LR["adamw"]["prompt"], None, None)
+    assert (resolved.lr, resolved.ctx_init, resolved.n_ctx) == (0.003, None, None)
     linear = FitConfig(head="linear", optimizer="sgd").resolved()
-    assert (linear.lr, linear.ctx_init) == (DEFAULT_LR["sgd"]["linear"], None)
+    assert (linear.lr, linear.ctx_init) == (0.1, None)
     assert FitConfig(lr=0.5).resolved().lr == 0.5
     assert [FitConfig(batch_size=size).resolved().dro_step_size for size in (0, 32)] == [0.1, 0.01]
     assert FitConfig(dro_step_size=0.0).resolved().dro_step_size == 0
     assert [FitConfig(epochs=epochs).resolved().identification_epochs for epochs in (200, 3)] == [50, 1]
     assert FitConfig(identification_epochs=7).resolved().identification_epochs == 7
-
-
-@pytest.mark.parametrize(
-    ("settings", "templates", "expected"),
-    [
-        ({}, ("A photo of a celebrity with {}.",), "A photo of a celebrity with"),
-        ({}, ("a {} in the wild", " a sketch of a {} .", "a photo of a {}"), "a sketch of a"),
-        ({}, ("{}", "a {} in the wild"), DEFAULT_WORDS),
-        ({"ctx_init": "a drawing of"}, ("This is a {}.",), "a drawing of"),
-        ({"n_ctx": 4}, ("This is a {}.",), None),
-    ],
-)
-def test_the_context_starts_as_the_sentence_before_the_class_unless_something_else_is_asked_for(
-    settings, templates, expected
-):
-    words = Words({"a": ("a",), "b": ("b",)}, {}, templates, ("{}",))
-    assert FitConfig(**settings).context_start(words) == expected
 
 
 @pytest.mark.parametrize(

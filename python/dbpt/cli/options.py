@@ -5,7 +5,9 @@ from dataclasses import Field, fields
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
+from dbpt.registry import Registry
 from dbpt.settings.config import FitConfig
 from dbpt.settings.recipes import RECIPES
 
@@ -13,6 +15,21 @@ LISTS = ("columns", "classes", "attributes", "template", "attribute_template", "
 TASK_SETTINGS = ("classes", "attributes", "celeba_target", "celeba_attributes")
 DATA_SETTINGS = ("root", "columns", *TASK_SETTINGS, "cache", "max_failures")
 EMBED_SETTINGS = (*DATA_SETTINGS, "model", "pretrained", "image_precision", "device", "embed_batch_size")
+
+
+class RegisteredName(click.ParamType):  # type: ignore[type-arg]
+    """A name in a registry. Those of installed packages are listed only for help and completion."""
+
+    def __init__(self, registry: Registry[Any]) -> None:
+        self.name, self._registry = registry.setting, registry
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """Return the names as `click.Choice` shows them."""
+        return f"[{'|'.join(self._registry)}]"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return the names that begin as typed."""
+        return [CompletionItem(name) for name in self._registry if name.startswith(incomplete)]
 
 
 class SpreadCommand(click.Command):
@@ -84,8 +101,10 @@ def _option(setting: Field[Any], hidden: bool) -> Callable[[Callable[..., Any]],
     if isinstance(default, bool):
         return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=text, hidden=hidden)
     kind: Any = type(default)
-    if "choices" in metadata:
-        kind = click.Choice(list(metadata["choices"]))
+    if isinstance(choices := metadata.get("choices"), Registry):
+        kind = RegisteredName(choices)
+    elif choices:
+        kind = click.Choice(list(choices))
     elif default is None:
         kind = next((number for number in (float, int) if number.__name__ in str(setting.type)), str)
     return click.option(flag, name, type=kind, default=None, multiple=name in LISTS, help=text, hidden=hidden)

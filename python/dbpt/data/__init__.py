@@ -2,5 +2,6 @@
 
 from dbpt.data.dataset import SPLITS, Dataset
 from dbpt.data.loading import load_dataset
+from dbpt.data.reader import DATASETS, DatasetReader, register_dataset
 
-__all__ = ["SPLITS", "Dataset", "load_dataset"]
+__all__ = ["DATASETS", "SPLITS", "Dataset", "DatasetReader", "load_dataset", "register_dataset"]

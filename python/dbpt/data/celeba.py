@@ -18,6 +18,7 @@ import numpy as np
 from dbpt.data.columns import Columns, DataRequest, column_position, shortened
 from dbpt.data.dataset import Dataset, GroupCounts
 from dbpt.data.paths import find_root, first_of, relative_path
+from dbpt.data.reader import DatasetReader
 from dbpt.data.table_formats import read_columns, read_text, separated_rows
 from dbpt.data.words import COMMA_HINT, Vocabulary, Words
 from dbpt.errors import InputError, nearest
@@ -137,6 +138,15 @@ def read_celeba(root: Path, request: DataRequest) -> Dataset:
         notes=tuple(notes),
         published=PUBLISHED if is_usual else None,
     )
+
+
+class CelebA(DatasetReader):
+    """The reader of CelebA."""
+
+    words = WORDS
+    holds = "list_attr_celeba.txt and img_align_celeba/"
+    settings = ("celeba_target", "celeba_attributes")
+    read = staticmethod(read_celeba)
 
 
 def _check_task(target: str, attributes: Sequence[str]) -> None:

@@ -1,11 +1,11 @@
 """``load_dataset``: from the name of a benchmark or a path to a checked data set, with the user's words."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbpt.data import celeba, metashift, table_formats, waterbirds, webdataset
+from dbpt.data import table_formats, webdataset
 from dbpt.data.columns import REQUIRED, DataRequest, check_columns, shortened
 from dbpt.data.dataset import Dataset
 from dbpt.data.dataset_checks import check_dataset, check_names, published_notes, spelled_as_on_disk
@@ -13,27 +13,12 @@ from dbpt.data.huggingface import is_saved_dataset, read_saved_dataset
 from dbpt.data.huggingface_objects import path_of
 from dbpt.data.image_folder import read_image_folder
 from dbpt.data.paths import absolute, is_file, is_folder, is_there
+from dbpt.data.reader import DATASETS, DatasetReader
 from dbpt.data.words import Vocabulary, Words, check_vocabulary
 from dbpt.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from dbpt.data.huggingface_objects import HuggingFaceData
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """A data set with its own layout: its reader, its words, and a description of its folder."""
-
-    read: Callable[[Path, DataRequest], Dataset]
-    words: Words
-    holds: str
-
-
-BENCHMARKS = {
-    "waterbirds": Benchmark(waterbirds.read_waterbirds, waterbirds.WORDS, f"{waterbirds.FOLDERS[0]}/metadata.csv"),
-    "celeba": Benchmark(celeba.read_celeba, celeba.WORDS, "list_attr_celeba.txt and img_align_celeba/"),
-    "metashift": Benchmark(metashift.read_metashift, metashift.WORDS, f"{metashift.FOLDER}/"),
-}
 
 
 def load_dataset(
@@ -92,11 +77,12 @@ def load_dataset(
         images=images,
     )
     check_columns(request.columns, "--columns")
-    for flag, value in (("--celeba-target", celeba_target), ("--celeba-attributes", celeba_attributes)):
-        if value is not None and request.source != "celeba":
-            given = f"{flag} {value!r} with data {request.source!r}"
+    reader = DATASETS.get(request.source)
+    for name, value in (("celeba_target", celeba_target), ("celeba_attributes", celeba_attributes)):
+        if value is not None and (reader is None or name not in reader.settings):
+            given = f"--{name.replace('_', '-')} {value!r} with data {request.source!r}"
             raise InputError(f"{given}: only celeba has attributes to choose; drop it")
-    dataset = _read_benchmark(request) if request.source in BENCHMARKS else _read_own(request)
+    dataset = _read_own(request) if reader is None else _read_known(request, reader)
     check_names(dataset)
     if images:
         dataset = spelled_as_on_disk(dataset)
@@ -110,14 +96,14 @@ def _listed(strings: Sequence[str] | None) -> tuple[str, ...] | None:
     return (strings,) if isinstance(strings, str) else strings if strings is None else tuple(strings)
 
 
-def _read_benchmark(request: DataRequest) -> Dataset:
-    """Read a benchmark. Given words replace its own, by index."""
-    name, benchmark = request.source, BENCHMARKS[request.source]
+def _read_known(request: DataRequest, reader: type[DatasetReader]) -> Dataset:
+    """Read a data set that is known by name. Given words replace its own, by index."""
+    name = request.source
     if request.columns:
         raise InputError(f"--columns: data set {name!r} has its own columns; --columns is for tables")
     if request.root is None:
-        raise InputError(f"data set {name!r} needs root, the folder that holds {benchmark.holds}")
-    dataset = benchmark.read(request.root, request)
+        raise InputError(f"data set {name!r} needs root, the folder that holds {reader.holds}")
+    dataset = reader.read(request.root, request)
     own = dataset.words
     for argument, given, names in (
         ("classes", request.classes, own.classes),
@@ -155,10 +141,10 @@ def _read_own(request: DataRequest) -> Dataset:
         if is_there(path) and not is_file(path):
             way_out = "give a table, a folder of images or .tar shards"
             raise InputError(f"{path}: is not a regular file or folder; {way_out}")
-        known, endings = ", ".join(BENCHMARKS), ", ".join(table_formats.READERS)
+        known, endings = ", ".join(DATASETS), ", ".join(table_formats.READERS)
         raise InputError(
             f"data {path.name!r} is neither a known data set ({known}) nor the path of a {endings} table, nor a "
-            f"folder, nor .tar shards{nearest(path.name.lower(), list(BENCHMARKS))}"
+            f"folder, nor .tar shards{nearest(path.name.lower(), list(DATASETS))}"
         )
     if not is_there(path):
         names = request.column_names

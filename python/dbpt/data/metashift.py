@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dbpt.data.columns import DataRequest, check_number, shortened
 from dbpt.data.dataset import Dataset, GroupCounts
 from dbpt.data.paths import find_root, first_of, list_entries, look_for_root, relative_path
+from dbpt.data.reader import DatasetReader
 from dbpt.data.table_formats import read_columns
 from dbpt.data.words import Vocabulary, Words
 from dbpt.errors import InputError
@@ -62,6 +63,14 @@ def read_metashift(root: Path, request: DataRequest) -> Dataset:
     if metadata := first_of(images, (METADATA,)) or first_of(images.parent, (METADATA,)):
         return _read_metadata(images, metadata)
     return _read_groups(images, is_disc=False)
+
+
+class MetaShift(DatasetReader):
+    """The reader of both variants."""
+
+    words = WORDS
+    holds = f"{FOLDER}/"
+    read = staticmethod(read_metashift)
 
 
 def _read_groups(images: Path, *, is_disc: bool) -> Dataset:

@@ -10,6 +10,7 @@ import numpy as np
 from dbpt.data.columns import DataRequest
 from dbpt.data.dataset import Dataset, GroupCounts
 from dbpt.data.paths import find_root
+from dbpt.data.reader import DatasetReader
 from dbpt.data.table_formats import read_columns
 from dbpt.data.words import Words
 
@@ -42,3 +43,11 @@ def read_waterbirds(root: Path, request: DataRequest) -> Dataset:
         published=PUBLISHED,
         average="adjusted",  # the group shares of its test split differ from those of its training split
     )
+
+
+class Waterbirds(DatasetReader):
+    """The reader of Waterbirds."""
+
+    words = WORDS
+    holds = f"{FOLDERS[0]}/{METADATA}"
+    read = staticmethod(read_waterbirds)

@@ -10,6 +10,7 @@ from dbpt.errors import CONTROL, InputError
 
 Vocabulary = dict[str, tuple[str, ...]]
 """Name -> wordings, in index order."""
+SENTENCE_START = "a photo of a"
 COMMA_HINT = "; separate names by spaces, not commas"
 
 
@@ -85,13 +86,13 @@ class Words:
         check_templates(self.attribute_templates, "attribute_templates")
 
     @property
-    def class_sentence_start(self) -> str | None:
-        """The words before the class in the first template that ends with the class; None without one."""
+    def class_sentence_start(self) -> str:
+        """The words before the class in the first template that ends with the class; `SENTENCE_START` without one."""
         for template in self.templates:
             before, _, after = template.partition("{}")
             if before.strip() and not after.strip(" .!?"):
                 return before.strip()
-        return None
+        return SENTENCE_START
 
     def class_texts(self) -> tuple[list[str], NDArray[np.int64]]:
         """Return every sentence (template x wording), and the class index of each, (P,) int64."""

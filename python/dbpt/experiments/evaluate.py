@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dbpt.data.demo import DEMO_NAMES
 from dbpt.data.huggingface_objects import HuggingFaceData, path_of
-from dbpt.data.loading import BENCHMARKS
+from dbpt.data.reader import DATASETS
 from dbpt.errors import InputError
 from dbpt.experiments.figures import Judged
 from dbpt.experiments.methods import MethodRow
@@ -110,11 +110,11 @@ def _train_counts_of_run(run: Path, num_groups: int, group_kind: str) -> NDArray
 def _refuse_other_benchmark(data: str, classifier: Classifier) -> None:
     """Refuse a benchmark of other words: it is read by index, so its labels would pass for the run's classes."""
     words = classifier.words
-    if data not in BENCHMARKS or data == classifier.config.data:
+    if data not in DATASETS or data == classifier.config.data:
         return
-    own = BENCHMARKS[data].words
+    own = DATASETS[data].words
     if (list(own.classes), list(own.attributes)) != (list(words.classes), list(words.attributes)):
-        advice = f"{classifier.config.data} or " if classifier.config.data in BENCHMARKS else ""
+        advice = f"{classifier.config.data} or " if classifier.config.data in DATASETS else ""
         raise InputError(
             f"data {data!r}: its classes are {', '.join(own.classes)}, the run's are {', '.join(words.classes)}; "
             f"evaluate on {advice}a table of the run's classes"

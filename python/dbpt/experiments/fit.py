@@ -22,6 +22,7 @@ from dbpt.features import UnreadableImage
 from dbpt.files.csv import csv_text
 from dbpt.files.disk import write_atomically, write_json
 from dbpt.files.tensors import write_tensors
+from dbpt.heads import HEADS
 from dbpt.ranks import Ranks, joined_ranks
 from dbpt.report import Mistake, comparison_table, render_report
 from dbpt.report.summary import summarize
@@ -147,9 +148,9 @@ def write_results(out: Path, experiment: Experiment, rows: list[MethodRow], metr
         {"classes": json.dumps(experiment.dataset.class_names)},
         version=TENSORS_SCHEMA_VERSION,
     )
-    if experiment.config.head == "prompt":
-        prompt = {name: tensor.cpu().numpy() for name, tensor in chosen.trained.head_state.items()}
-        write_tensors(out / "prompt.safetensors", prompt, version=TENSORS_SCHEMA_VERSION)
+    if HEADS[head := experiment.config.head].saves_parameters:
+        parameters = {name: tensor.cpu().numpy() for name, tensor in chosen.trained.head_state.items()}
+        write_tensors(out / f"{head}.safetensors", parameters, version=TENSORS_SCHEMA_VERSION)
     write_tensors(
         out / "pseudo_attributes.safetensors",
         {

@@ -1,6 +1,5 @@
 """The methods of the comparison: zero-shot, and a head trained under one objective. Each gives one `MethodRow`."""
 
-import hashlib
 import logging
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -13,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from dbpt.experiments.stages import Experiment, prompt_settings
+from dbpt.experiments.stages import Experiment
 from dbpt.features.live import LiveImages, live_images
 from dbpt.groups import GroupMetrics, worst_group_accuracy
-from dbpt.heads import AdapterHead, Head, LinearHead, PromptHead
+from dbpt.heads import HEADS, Head, HeadStart, LinearHead
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
 from dbpt.objectives.dfr import SUBSETS, refit_layer
 from dbpt.ranks import ALONE, Ranks, memory
@@ -62,7 +61,7 @@ def zero_shot_row(experiment: Experiment) -> MethodRow:
     backbone = experiment.backbone
     numbers = {"logit_scale": backbone.logit_scale, "logit_bias": backbone.logit_bias or 0.0}
     tensors = {name: np.array([value], dtype=np.float32) for name, value in numbers.items()}
-    classifier = FeatureClassifier({"weights": experiment.class_weights, **tensors})
+    classifier = FeatureClassifier({"weights": experiment.class_weights, **tensors}, LinearHead)
     return MethodRow(name="zero-shot", classifier=classifier, metrics=held_out_metrics(experiment, classifier))
 
 
@@ -85,11 +84,11 @@ def trained_row(
     quiet = quiet or not ranks.is_first
     head, chosen = ranks.together(lambda: build_head(experiment)), OBJECTIVES[objective]
     training, validation = _training_rows(experiment, chosen)
-    dataset, resolved = experiment.dataset, config.resolved()
+    dataset = experiment.dataset
     built = chosen(
         TrainingGroups(training.groups, training.labels, dataset.num_classes, dataset.num_groups, training.posterior),
         apply=config.application(objective) or "loss",
-        **{name: getattr(resolved, name) for name in chosen.settings},
+        **config.values(chosen.settings),
     )
     if chosen.refits:
         trained, how = ranks.from_first(lambda: _refitted(experiment, built, training))
@@ -117,7 +116,7 @@ def trained_row(
         how = f"best epoch {trained.selected_epoch} of {epochs} ({config.select})"
     with torch.no_grad():
         tensors = {name: tensor.cpu().numpy() for name, tensor in head.classifier_tensors().items()}
-    classifier = FeatureClassifier(tensors)
+    classifier = FeatureClassifier(tensors, type(head))
     seconds = time.perf_counter() - started
     findings = training_findings(trained, built, asked_lr=config.peak_lr, group_names=dataset.group_names)
     if not quiet:
@@ -169,14 +168,10 @@ def _refitted(experiment: Experiment, objective: Objective, rows: Rows) -> tuple
 
 def build_head(experiment: Experiment) -> Head:
     """Build a fresh head of the kind that the config names, for the experiment's classes."""
-    config, backbone, words = experiment.config, experiment.backbone, experiment.dataset.words
-    if config.head == "prompt":
-        return PromptHead(backbone, words.classes, seed=config.seed, **prompt_settings(config, words))
+    config, backbone, kind = experiment.config, experiment.backbone, HEADS[experiment.config.head]
     class_weights = torch.from_numpy(experiment.class_weights).to(backbone.device)
-    if config.head == "linear":
-        return LinearHead(class_weights, logit_scale=backbone.logit_scale)
-    bias = backbone.logit_bias or 0.0
-    return AdapterHead(class_weights, logit_scale=backbone.logit_scale, logit_bias=bias, seed=config.seed)
+    start = HeadStart(backbone, experiment.dataset.words, class_weights, config.seed)
+    return kind.build(start, **config.values(kind.settings))
 
 
 def _live(experiment: Experiment) -> AbstractContextManager[LiveImages | None]:
@@ -199,8 +194,7 @@ def _live_multiply_adds(experiment: Experiment) -> int:
 
 def settings_of(experiment: Experiment) -> TrainingSettings:
     """Return the settings that the training loop reads."""
-    resolved = experiment.config.resolved()
-    return TrainingSettings(**{field.name: getattr(resolved, field.name) for field in fields(TrainingSettings)})
+    return TrainingSettings(**experiment.config.values(field.name for field in fields(TrainingSettings)))
 
 
 def _training_rows(experiment: Experiment, objective: type[Objective]) -> tuple[Rows, Rows]:
@@ -222,10 +216,7 @@ def _training_rows(experiment: Experiment, objective: type[Objective]) -> tuple[
 
 def _fingerprint(experiment: Experiment, objective: str, head: Head) -> str:
     """Return all that determines a training besides its rows: settings, encoder and the head as it starts."""
-    config, backbone, words = experiment.config, experiment.backbone, experiment.dataset.words
+    config, backbone = experiment.config, experiment.backbone
     settings = {name: value for name, value in config.identity().items() if name != "lr"}  # it may be lowered
-    start: object = [hashlib.sha256(value.cpu().numpy().tobytes()).hexdigest() for value in head.state_dict().values()]
-    if isinstance(head, PromptHead):  # token ids stand for the tokenizer; other heads start from text features
-        layout, names = head.text_tower.layout, list(words.classes.items())
-        start = (config.context_start(words), names, layout.ids.tolist(), layout.places.tolist())
-    return repr((objective, settings, start, sorted(backbone.encoder_key.items()), backbone.spec["config"]))
+    described = (sorted(backbone.encoder_key.items()), backbone.spec["config"])
+    return repr((objective, settings, head.identity(), *described))

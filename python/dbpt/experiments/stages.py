@@ -8,7 +8,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from warnings import catch_warnings, simplefilter
 
 import numpy as np
@@ -20,13 +19,11 @@ from dbpt.clip.zero_shot import zero_shot_logits, zero_shot_weights
 from dbpt.data import SPLITS, Dataset, load_dataset
 from dbpt.data.dataset_checks import check_classes
 from dbpt.data.precomputed import check_precomputed_file, read_precomputed_features
-from dbpt.data.words import Words
 from dbpt.errors import InputError
 from dbpt.experiments.checks import check_before_embedding, check_groups, group_warnings, setting_warnings
 from dbpt.experiments.figures import Judged
 from dbpt.features import Failure, embed_images
-from dbpt.heads import HEAD_SETTINGS
-from dbpt.heads.prompt import prompt_layout
+from dbpt.heads import HEADS
 from dbpt.pseudo_attributes import PseudoAttributes, label_attributes
 from dbpt.settings.config import FitConfig
 from dbpt.settings.data import data_arguments
@@ -97,10 +94,8 @@ def embed(configs: Sequence[FitConfig]) -> Embedded:
     if config.embeddings is not None:
         check_precomputed_file(Path(config.embeddings), dataset)
     backbone = configured_backbone(config)
-    if prompts := [each for each in configs if each.head == "prompt"]:
-        settings = prompt_settings(prompts[0], dataset.words)
-        layout = {name: value for name, value in settings.items() if not name.startswith("text_")}
-        prompt_layout(backbone.tokenizer, dataset.words.classes, **layout)
+    for each in {each.head: each for each in configs}.values():
+        HEADS[each.head].check(backbone, dataset.words, **each.values(HEADS[each.head].settings))
     dataset, features, failures = embed_dataset(dataset, backbone, config)
     check_classes(dataset)
     class_weights = zero_shot_weights(backbone, *dataset.words.class_texts())
@@ -135,12 +130,6 @@ def arrange(labelled: Labelled, config: FitConfig) -> Experiment:
         warnings.append(f"only {known} of {len(dataset)} images have a true attribute: figures are over pseudo groups")
     experiment.average(config.average)  # refused before anything is trained
     return replace(experiment, warnings=tuple(warnings))
-
-
-def prompt_settings(config: FitConfig, words: Words) -> dict[str, Any]:
-    """Return the settings of the prompt, with the words that its context starts as."""
-    settings = {name: getattr(config, name) for name in HEAD_SETTINGS["prompt"]}
-    return settings | {"ctx_init": config.context_start(words)}
 
 
 def open_dataset(config: FitConfig) -> Dataset:

@@ -1,6 +1,9 @@
 """The CoOp head: context vectors among the tokens of every class wording (Zhou et al., 2022, arXiv 2109.01134)."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -10,8 +13,8 @@ from dbpt.clip import Backbone
 from dbpt.clip.text_tokenizer import Tokenizer
 from dbpt.clip.text_tower import ClassPosition, PromptLayout, context_token_ids, fit_text_tower, prompt_token_ids
 from dbpt.clip.text_tower.tower import text_weights, token_embedding
-from dbpt.data.words import Vocabulary
-from dbpt.heads.feature_heads import Head
+from dbpt.data.words import Vocabulary, Words
+from dbpt.heads.base import Head, HeadStart
 
 
 class PromptHead(Head):
@@ -28,6 +31,10 @@ class PromptHead(Head):
         text_precision: of the text tower's weights, float32 or bf16.
         text_memory_mb: limit for the text tower's activations in a step; more classes go through it in chunks.
     """
+
+    settings = ("n_ctx", "ctx_init", "class_specific_context", "class_position", "text_precision", "text_memory_mb")
+    default_lr: ClassVar = {"adamw": 0.003, "sgd": 0.1}
+    saves_parameters = True
 
     def __init__(
         self,
@@ -49,6 +56,7 @@ class PromptHead(Head):
         number = (len(classes),) if class_specific_context else ()
         context = _first_context(backbone, (*number, layout.n_ctx), seed, ctx_init)
         self.context = nn.Parameter(context.to(backbone.device))
+        self._start = (ctx_init, list(classes.items()))
         self.text_tower = fit_text_tower(
             backbone.model, layout, self.context, precision=text_precision, memory_mb=text_memory_mb
         )
@@ -58,6 +66,24 @@ class PromptHead(Head):
         member_CP = F.one_hot(torch.tensor(_owners(classes), device=backbone.device)).T.float()
         self.register_buffer("averaging_CP", member_CP / member_CP.sum(dim=1, keepdim=True), persistent=False)
         self.averaging_CP: torch.Tensor
+
+    @classmethod
+    def check(cls, backbone: Backbone, words: Words, **settings: Any) -> None:
+        """Refuse a prompt that is too long for the text tower with a class of ``words``, and a bad ``ctx_init``."""
+        names = ("n_ctx", "ctx_init", "class_position", "class_specific_context")
+        layout = {name: settings[name] for name in names}
+        prompt_layout(backbone.tokenizer, words.classes, **_with_start(words, layout))
+
+    @classmethod
+    def build(cls, start: HeadStart, **settings: Any) -> PromptHead:
+        """Build the context, by default from the words before the class in the data's sentences."""
+        words = start.words
+        return cls(start.backbone, words.classes, seed=start.seed, **_with_start(words, settings))
+
+    def identity(self) -> object:
+        """Return the first words, the classes, and the token ids of the prompts, which stand for the tokenizer."""
+        layout = self.text_tower.layout
+        return (*self._start, layout.ids.tolist(), layout.places.tolist())
 
     def weights(self) -> torch.Tensor:
         """Return class weights (C, D), L2-normalised, differentiable in the context."""
@@ -84,6 +110,13 @@ class PromptHead(Head):
             "logit_scale": torch.tensor([self.logit_scale]),
             "logit_bias": torch.tensor([self.logit_bias]),
         }
+
+
+def _with_start(words: Words, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings with the words that the context starts as, where they name neither words nor tokens."""
+    if settings["ctx_init"] is None and settings["n_ctx"] is None:
+        return settings | {"ctx_init": words.class_sentence_start}
+    return settings
 
 
 def prompt_layout(

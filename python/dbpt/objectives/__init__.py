@@ -4,11 +4,25 @@ from dbpt.objectives.base import Draws, Erm, Objective, TrainingGroups, count_dr
 from dbpt.objectives.dfr import Dfr
 from dbpt.objectives.jtt import Jtt
 from dbpt.objectives.weighting import Balanced, Dbpt, GroupDro, WeightingObjective
+from dbpt.registry import Registry
 
-OBJECTIVES: dict[str, type[Objective]] = {
-    objective.name: objective for objective in (Dbpt, Balanced, GroupDro, Jtt, Dfr, Erm)
-}
+OBJECTIVES = Registry[Objective](
+    "objective",
+    "dbpt.objectives",
+    "dbpt.objectives.base:Objective",
+    {
+        "dbpt": "dbpt.objectives.weighting:Dbpt",
+        "balanced": "dbpt.objectives.weighting:Balanced",
+        "groupdro": "dbpt.objectives.weighting:GroupDro",
+        "jtt": "dbpt.objectives.jtt:Jtt",
+        "dfr": "dbpt.objectives.dfr:Dfr",
+        "erm": "dbpt.objectives.base:Erm",
+    },
+    reserved="zero-shot",
+)
 """The registry. `FitConfig`, the command line, the combinations and the report read their names here."""
+
+register_objective = OBJECTIVES.register
 
 __all__ = [
     "OBJECTIVES",
@@ -23,4 +37,5 @@ __all__ = [
     "TrainingGroups",
     "WeightingObjective",
     "count_drawn_groups",
+    "register_objective",
 ]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dbpt._core import GroupIndex, GroupStream
 from dbpt.groups import group_counts, soft_counts
+from dbpt.registry import Registered
 
 if TYPE_CHECKING:
     import torch
@@ -52,18 +53,13 @@ class Draws(Protocol):
         """Return (stop - start,) int64, the row numbers of these draws."""
 
 
-class Objective:
+class Objective(Registered):
     """Turns the per-sample losses of a batch into the loss of a step. The base class takes their plain mean.
 
     An instance belongs to one training run, and its state goes into checkpoints. The class says what it can be combined
     with, which `dbpt.settings.combinations` reads.
     """
 
-    name: ClassVar[str]
-    title: ClassVar[str]
-    """The name in tables and reports."""
-    about: ClassVar[str]
-    """A few words for the documentation."""
     uses_groups: ClassVar[bool] = False
     settings: ClassVar[tuple[str, ...]] = ()
     """Names of the `FitConfig` settings that the constructor takes as keywords."""
@@ -141,7 +137,6 @@ class Erm(Objective):
 
     name = "erm"
     title = "ERM"
-    about = "plain mean, no groups"
 
 
 def count_drawn_groups(objective: Objective, draws: Draws) -> NDArray[np.int64] | None:

@@ -30,7 +30,6 @@ class Dfr(Objective):
 
     name = "dfr"
     title = "DFR"
-    about = "L1 logistic regression on balanced subsets of the validation split"
     uses_groups = True
     heads = ("linear",)
     trains_on = "val"

@@ -23,7 +23,6 @@ class Jtt(Objective):
 
     name = "jtt"
     title = "JTT"
-    about = "trains twice; weighs up what the first training got wrong, no groups"
     settings = ("identification_epochs", "up_weight")
     can_sample = True
 

@@ -99,7 +99,6 @@ class Balanced(WeightingObjective):
 
     name = "balanced"
     title = "balanced"
-    about = "every group weighs the same; `dbpt` with η = 0, byte for byte"
 
     def __init__(self, training: TrainingGroups, *, apply: str = "loss", **bounds: float) -> None:
         # Without the factor exp(eta * (1 - p)), and never stepped.
@@ -115,7 +114,6 @@ class Dbpt(WeightingObjective):
 
     name = "dbpt"
     title = "dbpt"
-    about = "larger weights for groups that are still predicted badly"
     settings = (*WeightingObjective.settings, "eta", "ema_momentum")
     rule: GroupWeights
 
@@ -149,7 +147,6 @@ class GroupDro(WeightingObjective):
 
     name = "groupdro"
     title = "Group DRO"
-    about = "weights that grow by exp(step size · mean loss of the group) at each step"
     settings = (*WeightingObjective.settings, "dro_step_size")
 
     def __init__(self, training: TrainingGroups, *, dro_step_size: float, apply: str = "loss", **bounds: float) -> None:

@@ -10,27 +10,24 @@ from numpy.typing import NDArray
 from dbpt.clip import Backbone
 from dbpt.data.words import Words
 from dbpt.errors import InputError
+from dbpt.heads import Head
 from dbpt.settings.config import FitConfig
 
 
 @dataclass(frozen=True)
 class FeatureClassifier:
-    """logits = logit_scale * features @ weights.T + logit_bias, in NumPy, of features that an adapter may have moved.
+    """The logits of a finished head, by its class ``head``, from the ``tensors`` of ``classifier.safetensors``.
 
-    ``tensors`` are float32, as in ``classifier.safetensors``: ``weights`` (C, D), L2-normalised except for the head
-    ``linear``; ``logit_scale`` (1,); ``logit_bias`` (1,) or (C,); and of an adapter ``adapter.down`` (H, D),
-    ``adapter.up`` (D, H) and ``adapter.ratio`` (1,), the ratio of their result to the features. Raises `KeyError` if
-    one is missing, `ValueError` for a wrong shape or dtype, NaN or an infinity.
+    Every head has, in float32, ``weights`` (C, D), ``logit_scale`` (1,), and ``logit_bias`` (1,) or (C,), and may add
+    more. Raises `KeyError` if one is missing, `ValueError` for a wrong shape or dtype, NaN or an infinity.
     """
 
     tensors: Mapping[str, NDArray[np.float32]]
+    head: type[Head]
 
     def __post_init__(self) -> None:
-        num_classes, width = self.weights.shape
-        shapes: dict[str, list[tuple[int, ...]]] = {"logit_scale": [(1,)], "logit_bias": [(1,), (num_classes,)]}
-        if self._is_adapter:
-            hidden = self.tensors["adapter.down"].shape[:1]
-            shapes |= {"adapter.down": [(*hidden, width)], "adapter.up": [(width, *hidden)], "adapter.ratio": [(1,)]}
+        shapes: dict[str, list[tuple[int, ...]]] = {"logit_scale": [(1,)], "logit_bias": [(1,), (len(self.weights),)]}
+        shapes |= {name: [shape] for name, shape in self.head.tensor_shapes(self.tensors).items()}
         for name, expected in shapes.items():
             if (found := self.tensors[name].shape) not in expected:
                 raise ValueError(f"{name} has shape {found}, expected {' or '.join(map(str, expected))}")
@@ -43,19 +40,9 @@ class FeatureClassifier:
         """(C, D) float32."""
         return self.tensors["weights"]
 
-    @property
-    def _is_adapter(self) -> bool:
-        return any(name.startswith("adapter.") for name in self.tensors)
-
     def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the logits (N, C) float32 of unit features (N, D)."""
-        if self._is_adapter:
-            down, up, ratio = (self.tensors[f"adapter.{name}"] for name in ("down", "up", "ratio"))
-            moved = np.maximum(np.maximum(features @ down.T, 0) @ up.T, 0)
-            mixed = ratio * moved + np.float32(1 - float(ratio[0])) * features
-            features = mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-12)
-        logits: NDArray[np.float32] = self.tensors["logit_scale"] * (features @ self.weights.T)
-        return logits + self.tensors["logit_bias"]
+        return self.head.logits(self.tensors, features)
 
     def predictions(self, features: NDArray[np.float32]) -> NDArray[np.int64]:
         """Return the (N,) int64 class of the largest logit."""

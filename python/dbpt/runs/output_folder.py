@@ -39,8 +39,8 @@ R = TypeVar("R", bound=Marker)
 class OutputFolder(Generic[R]):
     """The folders of one command, known by the JSON file ``marker``, which is read into a ``record``.
 
-    Only ``files`` are ever deleted, and those in ``subfolders`` that pass its test. With ``shared_settings``, several
-    trainings resolve their own defaults.
+    Only files whose names pass ``is_file``, or the test of their subfolder, are ever deleted. With
+    ``shared_settings``, several trainings resolve their own defaults.
     """
 
     title: str
@@ -48,7 +48,7 @@ class OutputFolder(Generic[R]):
     marker: str
     record: type[R]
     schema_version: int
-    files: frozenset[str]
+    is_file: Callable[[str], bool]
     subfolders: Mapping[str, Callable[[str], bool]]
     shared_settings: bool = False
 
@@ -201,8 +201,7 @@ class OutputFolder(Generic[R]):
     def _found(self, folder: Path) -> tuple[list[Path], list[Path]]:
         """Return the command's own files, marker last, and all else but the lock; links are not followed."""
         own, foreign, settings, marker = list[Path](), list[Path](), folder / "config.toml", folder / self.marker
-        top = {self.marker, "config.toml", *self.files}
-        places: dict[Path, Callable[[str], bool]] = {folder: top.__contains__}
+        places = {folder: lambda name: name in (self.marker, "config.toml") or self.is_file(name)}
         for name, is_ours in self.subfolders.items():
             if not os.path.islink(folder / name):  # noqa: PTH114 (raises nothing)
                 places[folder / name] = is_ours

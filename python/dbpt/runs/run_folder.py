@@ -8,12 +8,22 @@ from dbpt.clip import check_spec, load_backbone_from_spec
 from dbpt.data.words import Words
 from dbpt.errors import InputError
 from dbpt.files.tensors import read_tensors
+from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.runs.classifier import Classifier, FeatureClassifier
 from dbpt.runs.output_folder import Marker, OutputFolder, read_settings
 
 TENSORS_SCHEMA_VERSION = 1
 WAY_OUT = "fit anew"
+FILES = (
+    "classifier.safetensors",
+    "pseudo_attributes.safetensors",
+    "groups.csv",
+    "history.jsonl",
+    "metrics.json",
+    "report.html",
+)
+"""The files of every run; some heads add one under their name."""
 
 
 @dataclass(frozen=True)
@@ -31,17 +41,7 @@ RUN_FOLDER = OutputFolder(
     marker="run.json",
     record=RunMarker,
     schema_version=1,
-    files=frozenset(
-        {
-            "classifier.safetensors",
-            "prompt.safetensors",
-            "pseudo_attributes.safetensors",
-            "groups.csv",
-            "history.jsonl",
-            "metrics.json",
-            "report.html",
-        }
-    ),
+    is_file=lambda name: name in FILES or name.removesuffix(".safetensors") in HEADS,
     subfolders={"checkpoints": lambda name: name.removesuffix(".safetensors") in OBJECTIVES},
 )
 
@@ -56,10 +56,10 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
     marker = RUN_FOLDER.read_marker(folder)
     if marker.status != "complete":
         raise InputError(f"{folder}: this run is not finished; run its fit command again with --resume")
-    path = folder / "classifier.safetensors"
+    config, path = read_settings(folder), folder / "classifier.safetensors"
     tensors, _ = read_tensors(path, "classifier", version=TENSORS_SCHEMA_VERSION, way_out=WAY_OUT)
     try:
-        head = FeatureClassifier(tensors)
+        head = FeatureClassifier(tensors, HEADS[config.head])
     except (KeyError, ValueError) as error:
         raise InputError(f"{path}: not a readable classifier ({error}); {WAY_OUT}") from None
     check_spec(marker.backbone, folder / RUN_FOLDER.marker)
@@ -69,4 +69,4 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
             f"{path}: weights of shape {head.weights.shape}, but the run has {len(marker.words.classes)} classes and "
             f"embed_dim {backbone.embed_dim}"
         )
-    return Classifier(backbone, head, marker.words, read_settings(folder))
+    return Classifier(backbone, head, marker.words, config)

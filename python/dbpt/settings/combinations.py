@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import product
 from typing import TYPE_CHECKING
 
-from dbpt.heads import HEAD_SETTINGS, HEADS
+from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ APPLICATIONS = ("loss", "sampling")
 SELECTIONS = ("pseudo-wga", "true-wga", "average", "last")
 DROP = "drop one of the two"
 
-CHOICES: Mapping[str, Mapping[str, object] | tuple[str, ...]] = {
+CHOICES: Mapping[str, Collection[str]] = {
     "head": HEADS,
     "objective": OBJECTIVES,
     "group_source": GROUP_SOURCES,
@@ -83,6 +83,10 @@ def readers(setting: str) -> list[str]:
     if setting == "sgd_momentum":
         return ["--optimizer sgd"]
     if setting == "select":
-        return [f"--objective {name}" for name, chosen in OBJECTIVES.items() if not chosen.refits]
-    heads = [f"--head {name}" for name, names in HEAD_SETTINGS.items() if setting in names]
-    return heads + [f"--objective {name}" for name, chosen in OBJECTIVES.items() if setting in chosen.settings]
+        return [f"--objective {name}" for name, chosen in OBJECTIVES.loaded.items() if not chosen.refits]
+    return [
+        f"--{registry.setting} {name}"
+        for registry in (HEADS, OBJECTIVES)
+        for name, chosen in registry.loaded.items()
+        if setting in chosen.settings
+    ]

@@ -7,13 +7,13 @@ from __future__ import annotations  # the fields' types are read as text by chec
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dbpt.data.words import Words
+from dbpt.data.words import SENTENCE_START
 from dbpt.errors import InputError, nearest
 from dbpt.files.disk import default_cache_dir, expanded, read_regular
 from dbpt.groups import MAX_WEIGHT, MIN_GROUP_COUNT
@@ -28,21 +28,12 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-DEFAULT_LR = {
-    "adamw": {"prompt": 0.003, "linear": 0.01, "adapter": 0.01},
-    "sgd": {"prompt": 0.1, "linear": 0.1, "adapter": 0.1},
-}
 # In one batch of all rows, a step an epoch, and in small batches, ten times as many steps or more.
 DEFAULT_DRO_STEP = {False: 0.1, True: 0.01}
 DEFAULT_MODEL, DEFAULT_PRETRAINED = "ViT-B-32-quickgelu", "openai"
-DEFAULT_WORDS = "a photo of a"
 PATHS = ("data", "root", "embeddings", "model", "pretrained", "tokenizer", "cache")
 
 
-_RATES = "; ".join(
-    f"{optimizer}: " + ", ".join(f"{head} {lr:g}" for head, lr in rates.items())
-    for optimizer, rates in DEFAULT_LR.items()
-)
 _data, _words, _backbone, _pseudo, _groups, _head, _training, _output = (partial(declare, group) for group in GROUPS)
 
 
@@ -163,7 +154,7 @@ class FitConfig:
     ctx_init: str | None = _head(
         None,
         "words that initialise the context [default: the first zero-shot sentence that ends with the class, else "
-        f"{DEFAULT_WORDS!r}; unused with n_ctx]",
+        f"{SENTENCE_START!r}; unused with n_ctx]",
     )
     class_specific_context: bool = _head(False, "learn a context for each class (CoOp's CSC) instead of a shared one")
     class_position: str = _head("end", "position of the class name in the prompt", choices=("end", "middle", "front"))
@@ -177,8 +168,12 @@ class FitConfig:
     # training
     epochs: int = _training(200, "passes over the training split", low=1)
     batch_size: int = _training(0, "rows per step; 0 uses all training rows", low=0)
-    optimizer: str = _training("adamw", "optimizer", choices=tuple(DEFAULT_LR))
-    lr: float | None = _training(None, f"peak learning rate [default: {_RATES}]", above=0)
+    optimizer: str = _training("adamw", "optimizer", choices=("adamw", "sgd"))
+    lr: float | None = _training(
+        None,
+        "peak learning rate [default: 0.1 with sgd; with adamw 0.01, for the head prompt 0.003]",
+        above=0,
+    )
     sgd_momentum: float = _training(0.9, "momentum of SGD", low=0, below=1)
     weight_decay: float = _training(5e-4, "weight decay", low=0)
     warmup_epochs: int = _training(1, "epochs at a learning rate of 1e-5 before the cosine schedule", low=0)
@@ -219,7 +214,7 @@ class FitConfig:
     @property
     def default_lr(self) -> float:
         """Return the default learning rate of optimizer and head."""
-        return DEFAULT_LR[self.optimizer][self.head]
+        return HEADS[self.head].default_lr[self.optimizer]
 
     @property
     def peak_lr(self) -> float:
@@ -237,12 +232,6 @@ class FitConfig:
             return None
         return self.apply or ("sampling" if self.weights_fade else "loss")
 
-    def context_start(self, words: Words) -> str | None:
-        """Return the words that the context starts as, by default from the data's sentences; None if it is random."""
-        if self.ctx_init is not None or self.n_ctx is not None:
-            return self.ctx_init
-        return words.class_sentence_start or DEFAULT_WORDS
-
     def resolved(self) -> FitConfig:
         """Return the settings with the defaults that depend on other settings filled in."""
         return replace(
@@ -253,10 +242,14 @@ class FitConfig:
             identification_epochs=self.identification_epochs or max(1, self.epochs // 4),
         )
 
+    def values(self, names: Iterable[str]) -> dict[str, Any]:
+        """Return the resolved settings ``names``."""
+        resolved = self.resolved()
+        return {name: getattr(resolved, name) for name in names}
+
     def identity(self) -> dict[str, Any]:
         """Return the resolved settings that determine a training, but for the files that they name."""
-        names = [setting.name for setting in fields(self) if setting.metadata["identity"]]
-        return {name: getattr(self.resolved(), name) for name in names}
+        return self.values(setting.name for setting in fields(self) if setting.metadata["identity"])
 
     def to_toml(self) -> str:
         """Return the settings as TOML for `read_config`, without those that are None."""

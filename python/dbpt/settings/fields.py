@@ -7,6 +7,7 @@ from dataclasses import Field, field
 from typing import Any
 
 from dbpt.errors import InputError, nearest
+from dbpt.registry import Registry
 
 GROUPS = ("data", "words", "backbone", "pseudo attributes", "groups", "head", "training", "output")
 
@@ -55,9 +56,11 @@ def check_setting(setting: Field[Any], value: Any) -> None:
         if isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text):
             raise InputError(f"{flag}: {text!r} is not UTF-8, so config.toml could not hold it; rename it")
     limits = setting.metadata
-    if "choices" in limits and value not in limits["choices"]:
-        choices = list(limits["choices"])
-        raise InputError(f"{flag}: {value!r} is none of {', '.join(choices)}{nearest(value, choices)}")
+    choices = limits.get("choices", (value,))
+    if isinstance(choices, Registry):
+        choices.check(flag, value)
+    elif value not in choices:
+        raise InputError(f"{flag}: {value!r} is none of {', '.join(choices)}{nearest(value, list(choices))}")
     for key, (holds, words) in _LIMITS.items():
         if key in limits and not holds(value, limits[key]):
             raise InputError(f"{flag}: must be {words} {limits[key]}, found {value!r}")

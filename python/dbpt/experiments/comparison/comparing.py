@@ -50,7 +50,7 @@ COMPARISON_FOLDER = OutputFolder(
     marker="plan.json",
     record=ComparisonMarker,
     schema_version=1,
-    files=frozenset({"compare.json", "compare.csv", "compare.md", "compare.tex"}),
+    is_file={"compare.json", "compare.csv", "compare.md", "compare.tex"}.__contains__,
     subfolders={"cells": is_cell_file, "checkpoints": is_cell_file},
     shared_settings=True,
 )

@@ -70,9 +70,11 @@ class Cell:
 
 def is_cell_file(name: str) -> bool:
     """Return whether a file may be a cell's result or checkpoint."""
-    methods, sources, heads = "|".join(OBJECTIVES), "|".join(GROUP_SOURCES), "|".join(HEADS)
-    cell = rf"({ZERO_SHOT}|({methods})(-({sources}))?_({heads}))_seed-[0-9]+\.safetensors"
-    return re.fullmatch(cell, name) is not None
+    cell = re.fullmatch(r"([^_]+)(?:_([^_]+))?_seed-[0-9]+\.safetensors", name)
+    if cell is None or cell[2] is None:
+        return cell is not None and cell[1] == ZERO_SHOT
+    objective, _, source = cell[1].rpartition("-")
+    return cell[2] in HEADS and (cell[1] in OBJECTIVES or (objective in OBJECTIVES and source in GROUP_SOURCES))
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,7 @@ def make_plan(
     _refuse_repeats("--methods", [method.name for method in chosen])
     chosen_heads = _names("--heads", heads)
     for name in chosen_heads:
-        if name not in HEADS:
-            raise InputError(f"--heads: {name!r} is none of {', '.join(HEADS)}{nearest(name, list(HEADS))}")
+        HEADS.check("--heads", name)
     _refuse_repeats("--heads", chosen_heads)
     all_seeds = _seeds(seeds)
     # zero-shot, then head by head, so that a table's neighbours are comparable
@@ -153,10 +154,9 @@ def _names(flag: str, given: str | Sequence[str]) -> list[str]:
 
 def _parse_method(text: str) -> Method:
     objective, colon, source = text.partition(":")
-    valid = [ZERO_SHOT, *OBJECTIVES]
-    if objective not in valid:
-        raise InputError(f"--methods: {text!r} is none of {', '.join(valid)}{nearest(objective, valid)}")
-    if objective == ZERO_SHOT:
+    if objective != ZERO_SHOT:
+        OBJECTIVES.check("--methods", objective)
+    else:
         if colon:
             raise InputError(f"--methods: {text!r}: zero-shot is not trained and sees no groups; write zero-shot")
         return Method(None, None)

@@ -1,59 +1,26 @@
-"""The interface of a head, and the heads that are layers on the features: the linear probe and CLIP-Adapter."""
+"""CLIP-Adapter: two small layers that move the features; the class weights stay zero-shot (Gao et al., 2021)."""
+
+from __future__ import annotations
 
 import math
-from abc import abstractmethod
-from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import nn
+
+from dbpt.heads.base import Head, HeadStart, Tensors
 
 REDUCTION = 4
 RATIO = 0.2
 
 
-class Head(nn.Module):
-    """Maps features (N, D), L2-normalised, to logits (N, C). Its parameters are trained.
-
-    ``multiply_adds`` is the rough cost of a forward pass of a batch, for `training.loop`.
-    """
-
-    multiply_adds: int
-
-    def frozen(self) -> Callable[[torch.Tensor], torch.Tensor]:
-        """Return the head as it is now, for passes without gradient; what needs no features may be computed once."""
-        return self
-
-    @abstractmethod
-    def classifier_tensors(self) -> dict[str, torch.Tensor]:
-        """Return the trained classifier as `FeatureClassifier` takes it: ``weights`` (C, D) and so on."""
-
-
-class LinearHead(Head):
-    """logits = features @ weights.T + bias, with ``weights`` (C, D) and ``bias`` (C,), float32, trained.
-
-    It starts as the zero-shot classifier: from ``class_weights`` (C, D), of length 1, times ``logit_scale``.
-    """
-
-    def __init__(self, class_weights: torch.Tensor, *, logit_scale: float) -> None:
-        super().__init__()
-        self.weights = nn.Parameter(logit_scale * class_weights.detach().float())
-        self.bias = nn.Parameter(torch.zeros(len(class_weights), device=class_weights.device))
-        self.multiply_adds = 128 * class_weights.numel()
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Return logits (N, C)."""
-        return features @ self.weights.T + self.bias
-
-    def classifier_tensors(self) -> dict[str, torch.Tensor]:
-        """Return the layer; its scale is in the weights."""
-        return {"weights": self.weights, "logit_scale": torch.ones(1), "logit_bias": self.bias}
-
-
 class AdapterHead(Head):
     """logits = logit_scale * cosine(ratio * relu(relu(x @ down.T) @ up.T) + (1 - ratio) * x, weights) + logit_bias.
 
-    CLIP-Adapter (Gao et al., 2021, arXiv 2110.04544), with bottleneck D/4, ratio 0.2 and both rectified layers as in
+    CLIP-Adapter (arXiv 2110.04544), with bottleneck D/4, ratio 0.2 and both rectified layers as in
     the authors' code. ``down`` (D/4, D) and ``up`` (D, D/4) are the parameters, drawn from ``seed`` as torch's linear
     layers are; ``class_weights`` (C, D) are the zero-shot classifier's and stay. The paper's features x are not of
     length 1, which makes no difference: layers without biases scale with their input, and the cosine removes the scale.
@@ -71,6 +38,12 @@ class AdapterHead(Head):
         self.logit_scale, self.logit_bias = logit_scale, logit_bias
         self.multiply_adds = 128 * width * (2 * hidden + num_classes)
 
+    @classmethod
+    def build(cls, start: HeadStart, **settings: Any) -> AdapterHead:
+        """Build the layers, drawn from the seed."""
+        scale, bias = start.backbone.logit_scale, start.backbone.logit_bias or 0.0
+        return cls(start.class_weights, logit_scale=scale, logit_bias=bias, seed=start.seed)
+
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return logits (N, C)."""
         moved = F.relu(F.relu(features @ self.down.T) @ self.up.T)
@@ -87,6 +60,20 @@ class AdapterHead(Head):
             "adapter.up": self.up,
             "adapter.ratio": torch.tensor([RATIO]),
         }
+
+    @staticmethod
+    def tensor_shapes(tensors: Tensors) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the two layers and the ratio."""
+        hidden, width = len(tensors["adapter.down"]), tensors["weights"].shape[1]
+        return {"adapter.down": (hidden, width), "adapter.up": (width, hidden), "adapter.ratio": (1,)}
+
+    @staticmethod
+    def logits(tensors: Tensors, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the logits (N, C) of features (N, D) that the layers have moved."""
+        down, up, ratio = (tensors[f"adapter.{name}"] for name in ("down", "up", "ratio"))
+        moved = np.maximum(np.maximum(features @ down.T, 0) @ up.T, 0)
+        mixed = ratio * moved + np.float32(1 - float(ratio[0])) * features
+        return Head.logits(tensors, mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-12))
 
 
 def _uniform(rows: int, columns: int, generator: torch.Generator) -> torch.Tensor:

@@ -1,0 +1,81 @@
+"""The interface of a head: what `dbpt.register_head` takes. A head turns features (N, D) into logits (N, C)."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from dbpt.clip import Backbone
+from dbpt.data.words import Words
+from dbpt.registry import Registered
+
+Tensors = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class HeadStart:
+    """What a head may start from; ``class_weights`` (C, D) are the zero-shot classifier's, of length 1."""
+
+    backbone: Backbone
+    words: Words
+    class_weights: torch.Tensor
+    seed: int
+
+
+class Head(nn.Module, Registered):
+    """Maps features (N, D), L2-normalised, to logits (N, C). Its parameters are trained."""
+
+    settings: ClassVar[tuple[str, ...]] = ()
+    """Names of the `FitConfig` settings that `build` takes as keywords."""
+    default_lr: ClassVar[Mapping[str, float]] = {"adamw": 0.01, "sgd": 0.1}
+    """The peak learning rate for each optimizer, unless the user gives one."""
+    saves_parameters: ClassVar[bool] = False
+    """Whether the run folder gets ``NAME.safetensors`` with the trained parameters beside the classifier."""
+    multiply_adds: int = 0
+    """The rough cost of a forward pass of a batch; a small one is run on one thread."""
+
+    @classmethod
+    def check(cls, backbone: Backbone, words: Words, **settings: Any) -> None:
+        """Refuse settings that don't fit the classes with `InputError`, before images are embedded."""
+
+    @classmethod
+    @abstractmethod
+    def build(cls, start: HeadStart, **settings: Any) -> Head:
+        """Build a fresh head on the device of the backbone."""
+
+    def frozen(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Return the head as it is now, for passes without gradient; what needs no features may be computed once."""
+        return self
+
+    def identity(self) -> object:
+        """Return all that determines the fresh head, as JSON values; checkpoints of another one are refused."""
+        return [hashlib.sha256(value.cpu().numpy().tobytes()).hexdigest() for value in self.state_dict().values()]
+
+    @abstractmethod
+    def classifier_tensors(self) -> dict[str, torch.Tensor]:
+        """Return the trained classifier: ``weights`` (C, D), ``logit_scale`` (1,), and ``logit_bias`` (1,) or (C,).
+
+        All are float32. What else `logits` reads has names of the form ``NAME.part``, with the head's name.
+        """
+
+    @staticmethod
+    def tensor_shapes(tensors: Tensors) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the tensors that this head adds to the three of every classifier."""
+        return {}
+
+    @staticmethod
+    def logits(tensors: Tensors, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the logits (N, C) of unit ``features`` (N, D) by the `classifier_tensors`, in NumPy.
+
+        Finished classifiers predict by this, so it must agree with `forward`.
+        """
+        logits: NDArray[np.float32] = tensors["logit_scale"] * (features @ tensors["weights"].T)
+        return logits + tensors["logit_bias"]

@@ -1,0 +1,36 @@
+"""The linear probe: a linear layer on the features, which starts as the zero-shot classifier."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from dbpt.heads.base import Head, HeadStart
+
+
+class LinearHead(Head):
+    """logits = features @ weights.T + bias, with ``weights`` (C, D) and ``bias`` (C,), float32, trained.
+
+    It starts as the zero-shot classifier: from ``class_weights`` (C, D), of length 1, times ``logit_scale``.
+    """
+
+    def __init__(self, class_weights: torch.Tensor, *, logit_scale: float) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(logit_scale * class_weights.detach().float())
+        self.bias = nn.Parameter(torch.zeros(len(class_weights), device=class_weights.device))
+        self.multiply_adds = 128 * class_weights.numel()
+
+    @classmethod
+    def build(cls, start: HeadStart, **settings: Any) -> LinearHead:
+        """Build the zero-shot classifier."""
+        return cls(start.class_weights, logit_scale=start.backbone.logit_scale)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Return logits (N, C)."""
+        return features @ self.weights.T + self.bias
+
+    def classifier_tensors(self) -> dict[str, torch.Tensor]:
+        """Return the layer; its scale is in the weights."""
+        return {"weights": self.weights, "logit_scale": torch.ones(1), "logit_bias": self.bias}

@@ -1,0 +1,155 @@
+"""Classes by name: dbpt's own, those that a program registers, and the entry points of installed packages."""
+
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, ClassVar, Generic, TypeVar
+
+from dbpt.errors import InputError, nearest
+
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+class Registered:
+    """Base of the classes in a `Registry`."""
+
+    name: ClassVar[str]
+    """Its name as a setting; the registry sets it."""
+    title: ClassVar[str]
+    """Its name in tables and reports; the registry sets it to `name` if the class has none of its own."""
+
+
+T = TypeVar("T", bound=Registered)
+C = TypeVar("C", bound=type[Registered])
+
+
+class Registry(Mapping[str, type[T]], Generic[T]):
+    """The subclasses of one base by name.
+
+    Names are listed from the metadata of installed packages; a class is imported when its name is looked up. An entry
+    point that cannot be used raises `InputError` only there. dbpt's own names are found without the metadata.
+
+    Args:
+        setting: the setting of `FitConfig` that chooses one.
+        group: the group of entry points.
+        base: the base class, as ``"module:Class"``.
+        own: dbpt's classes, in the same form, by their names.
+        reserved: a name that means something else to the setting.
+    """
+
+    def __init__(self, setting: str, group: str, base: str, own: Mapping[str, str], reserved: str = "") -> None:
+        self.setting, self.group, self._reserved = setting, group, reserved
+        self._base = EntryPoint("", base, group)
+        self._own = {name: EntryPoint(name, value, group) for name, value in own.items()}
+        self._found: dict[str, type[T]] = {}
+
+    def __getitem__(self, name: str) -> type[T]:
+        if name not in self._found:
+            found = self._own[name].load() if name in self._own else self._load_installed(name)
+            self._found[name] = _named(found, name)
+        return self._found[name]
+
+    def __contains__(self, name: object) -> bool:
+        if name in self._own or name in self._found:
+            return True
+        return isinstance(name, str) and NAME.fullmatch(name) is not None and name in self._installed()
+
+    def __iter__(self) -> Iterator[str]:
+        installed = self._installed()
+        for name, points in installed.items():
+            if problem := self._problem_of_name(name):
+                warnings.warn(f"{self._described(points)} is ignored: {problem}", stacklevel=2)
+        names = [*self._own, *self._found, *sorted(name for name in installed if not self._problem_of_name(name))]
+        return iter(dict.fromkeys(names))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    @property
+    def added(self) -> dict[str, type[T]]:
+        """The classes found until now that are not dbpt's own."""
+        return {name: found for name, found in self._found.items() if name not in self._own}
+
+    @property
+    def loaded(self) -> dict[str, type[T]]:
+        """dbpt's own classes and those in `added`; no entry point is imported."""
+        return {name: self[name] for name in self._own} | self.added
+
+    def check(self, flag: str, name: str) -> None:
+        """Refuse an unknown ``name``, and an entry point that cannot be used; dbpt's own classes are not imported."""
+        if name in self._own:
+            return
+        if name not in self:
+            raise InputError(
+                f"{flag}: {name!r} is none of {', '.join(self)}{nearest(name, list(self))}; one that is not dbpt's own "
+                "must be installed, or registered by a module that is imported before"
+            )
+        self[name]
+
+    def register(self, name: str) -> Callable[[C], C]:
+        """Return a decorator that registers a class under ``name``: lower-case letters and digits, with hyphens.
+
+        The class can then be chosen by name wherever dbpt's own can. A class that is defined again replaces itself.
+        Raises `InputError` for a name that is taken, and for a class that lacks the base.
+        """
+
+        def add(found: C) -> C:
+            if problem := self._problem_of_name(name) or self._problem_of_class(name, found):
+                raise InputError(f"register {self.setting} {name!r}: {problem}")
+            self._found[name] = _named(found, name)  # type: ignore[assignment]
+            return found
+
+        return add
+
+    def _load_installed(self, name: str) -> type[T]:
+        points = self._installed()[name]
+        described = self._described(points)
+        if len({point.value for point in points}) > 1:
+            raise InputError(f"{described} have the same name; uninstall all but one")
+        try:
+            found = points[0].load()
+        except Exception as error:  # whatever a package's code raises
+            raise InputError(
+                f"{described} cannot be imported ({type(error).__name__}: {error}); mend or uninstall the package"
+            ) from error
+        if problem := self._problem_of_class(name, found):
+            raise InputError(f"{described} cannot be used: {problem}; mend or uninstall the package")
+        return found  # type: ignore[no-any-return]
+
+    def _installed(self) -> dict[str, list[EntryPoint]]:
+        points: dict[str, list[EntryPoint]] = {}
+        for point in entry_points(group=self.group):
+            points.setdefault(point.name, []).append(point)
+        return points
+
+    def _described(self, points: list[EntryPoint]) -> str:
+        """Return the entry points and their distributions, for a message."""
+        values = ", ".join(f"{point.value} of {point.dist and point.dist.name}" for point in points)
+        return f"{self.setting} {points[0].name!r} (entry point {values})"
+
+    def _problem_of_name(self, name: Any) -> str | None:
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            return "expected a name of lower-case letters and digits, with hyphens between"
+        return f"the name {name!r} is dbpt's own; choose another" if name in (*self._own, self._reserved) else None
+
+    def _problem_of_class(self, name: str, found: Any) -> str | None:
+        base = self._base.load()
+        if not isinstance(found, type) or not issubclass(found, base):
+            return f"{found!r} is no subclass of {base.__module__}.{base.__qualname__}"
+        if vars(found).get("name", name) != name:
+            return f"{_place(found)} is called {vars(found)['name']!r} already"
+        if (other := self._found.get(name, found)) is not found and _place(other) != _place(found):
+            return f"{_place(other)} has this name already; choose another"
+        return None
+
+
+def _named(found: C, name: str) -> C:
+    found.name = name
+    if "title" not in vars(found):
+        found.title = name
+    return found
+
+
+def _place(found: type) -> str:
+    return f"{found.__module__}.{found.__qualname__}"
