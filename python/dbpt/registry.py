@@ -81,10 +81,8 @@ class Registry(Mapping[str, type[T]], Generic[T]):
         if name in self._own:
             return
         if name not in self:
-            raise InputError(
-                f"{flag}: {name!r} is none of {', '.join(self)}{nearest(name, list(self))}; one that is not dbpt's own "
-                "must be installed, or registered by a module that is imported before"
-            )
+            hint = nearest(name, list(self)) or "; if a module registers it, import that first"
+            raise InputError(f"{flag}: {name!r} is none of {', '.join(self)}{hint}")
         self[name]
 
     def register(self, name: str) -> Callable[[C], C]:

@@ -154,9 +154,10 @@ def _names(flag: str, given: str | Sequence[str]) -> list[str]:
 
 def _parse_method(text: str) -> Method:
     objective, colon, source = text.partition(":")
-    if objective != ZERO_SHOT:
-        OBJECTIVES.check("--methods", objective)
-    else:
+    valid = [ZERO_SHOT, *OBJECTIVES]
+    if objective not in valid:
+        raise InputError(f"--methods: {text!r} is none of {', '.join(valid)}{nearest(objective, valid)}")
+    if objective == ZERO_SHOT:
         if colon:
             raise InputError(f"--methods: {text!r}: zero-shot is not trained and sees no groups; write zero-shot")
         return Method(None, None)
