@@ -29,7 +29,7 @@ from dbpt.cli import main
 from dbpt.cli.fit import fit
 from dbpt.experiments.comparison.plan import make_plan, shared_settings
 from dbpt.heads import HEADS
-from dbpt.objectives import OBJECTIVES, TrainingGroups
+from dbpt.objectives import OBJECTIVES
 from dbpt.settings.combinations import GROUP_SOURCES
 from dbpt.settings.config import FitConfig
 
@@ -37,6 +37,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
 OTHER_PAGES = (
     "docs/guide.md",
+    "docs/extending.md",
     "docs/settings.md",
     "docs/data.md",
     "docs/features.md",
@@ -247,18 +248,6 @@ def test_the_snippets_of_the_pseudo_attributes_page_run(capsys):
     same = namespace["labels"] == namespace["found"].pseudo_attributes
     assert same.mean() > 0.99  # but for the rounding to float16
     assert namespace["smallest"]["precision"] > 0.9
-
-
-def test_architecture_example_is_an_objective(monkeypatch):
-    monkeypatch.setattr("dbpt.objectives.OBJECTIVES", dict(OBJECTIVES))
-    namespace: dict = {}
-    for _, text in blocks("ARCHITECTURE.md", "python"):
-        exec(compile(text, "ARCHITECTURE.md", "exec"), namespace)
-    groups, labels = torch.tensor([0, 0, 1, -1]), torch.tensor([0, 0, 1, 1])
-    training = TrainingGroups(groups.numpy(), labels.numpy(), num_classes=2, num_groups=2)
-    objective, rows = namespace["OBJECTIVES"]["worst-in-batch"](training), torch.arange(4)
-    assert objective.loss(torch.tensor([1.0, 3.0, 1.5, 9.0]), groups, labels, rows).item() == 2.0
-    assert objective.loss(torch.tensor([9.0]), groups[3:], labels[3:], rows[3:]).item() == 0.0
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -92,8 +92,11 @@ class Registry(Mapping[str, type[T]], Generic[T]):
         Raises `InputError` for a name that is taken, and for a class that lacks the base.
         """
 
+        if problem := self._problem_of_name(name):
+            raise InputError(f"register {self.setting} {name!r}: {problem}")
+
         def add(found: C) -> C:
-            if problem := self._problem_of_name(name) or self._problem_of_class(name, found):
+            if problem := self._problem_of_class(name, found):
                 raise InputError(f"register {self.setting} {name!r}: {problem}")
             self._found[name] = _named(found, name)  # type: ignore[assignment]
             return found

@@ -1,7 +1,20 @@
 """From metadata on disk to a ``Dataset`` of paths, labels, attributes and splits. No image is opened here."""
 
+from dbpt.data.columns import DataRequest
 from dbpt.data.dataset import SPLITS, Dataset
 from dbpt.data.loading import load_dataset
 from dbpt.data.reader import DATASETS, DatasetReader, register_dataset
+from dbpt.data.table_formats import read_columns
+from dbpt.data.words import Words
 
-__all__ = ["DATASETS", "SPLITS", "Dataset", "DatasetReader", "load_dataset", "register_dataset"]
+__all__ = [
+    "DATASETS",
+    "SPLITS",
+    "DataRequest",
+    "Dataset",
+    "DatasetReader",
+    "Words",
+    "load_dataset",
+    "read_columns",
+    "register_dataset",
+]

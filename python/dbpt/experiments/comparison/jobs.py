@@ -11,6 +11,8 @@ import signal
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from importlib import import_module
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -18,9 +20,12 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from dbpt.data import DATASETS
 from dbpt.errors import InputError
 from dbpt.experiments.comparison.cells import Stages, run_cell
 from dbpt.experiments.comparison.plan import Cell
+from dbpt.heads import HEADS
+from dbpt.objectives import OBJECTIVES
 from dbpt.settings.config import FitConfig
 
 READY = "ready"
@@ -47,7 +52,9 @@ def run_in_processes(
                 assert isinstance(connection, Connection)
                 worker = workers[connection]
                 try:
-                    if (answer := connection.recv()) == READY:
+                    if isinstance(answer := connection.recv(), InputError):
+                        raise answer
+                    if answer == READY:
                         one_has_begun = True
                         continue
                     outcome = worker.cell, answer
@@ -79,7 +86,9 @@ class _Worker:
     def __init__(self, configs: Sequence[FitConfig], folder: Path, threads: int) -> None:
         context = multiprocessing.get_context("spawn")  # a fork of a process that has torch's threads can hang
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, configs, folder, threads), daemon=True)
+        added = [found for registry in (OBJECTIVES, HEADS, DATASETS) for found in registry.added.values()]
+        modules = [found.__module__ for found in added]
+        self.process = context.Process(target=_work, args=(theirs, modules, configs, folder, threads), daemon=True)
         with _interrupts_blocked():
             self.process.start()
         theirs.close()  # so that the pipe ends when the process does
@@ -99,13 +108,26 @@ class _Worker:
         return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
 
-def _work(connection: Connection, configs: Sequence[FitConfig], folder: Path, threads: int) -> None:
-    """Prepare, then run the cells that come through the pipe until there is none."""
+def _work(
+    connection: Connection, modules: Sequence[str], configs: Sequence[FitConfig], folder: Path, threads: int
+) -> None:
+    """Prepare, then run the cells that come through the pipe until there is none.
+
+    ``modules`` register objectives, heads and data sets; the main script has been imported already.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     logging.getLogger("dbpt").setLevel(logging.CRITICAL)  # the parent says it all
     tqdm.set_lock(threading.RLock())  # its own lock is a semaphore, which Python reports as leaked by who is killed
-    stages = Stages(configs)
+    try:
+        for module in modules:
+            with suppress(ImportError):
+                import_module(module)
+        stages = Stages([replace(config) for config in configs])  # checks the names that it must know here too
+    except InputError as error:
+        what = f"--jobs: another process cannot begin: {error}"
+        connection.send(InputError(f"{what}; register names at the top of a script or module, or leave jobs out"))
+        return
     connection.send(READY)
     while (cell := connection.recv()) is not None:
         stages.labelled(cell.config)  # with all threads, like the parent: another number of them may round otherwise

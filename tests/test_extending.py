@@ -1,0 +1,238 @@
+"""Objectives, heads and data sets of others: the classes of docs/extending.md, registered both ways, and broken ones.
+
+What must not be imported or even listed for dbpt's own names is tested without torch.
+"""
+
+import re
+import subprocess
+import sys
+from importlib import import_module, invalidate_caches
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import ATTRIBUTES, CLASSES
+
+import dbpt
+from dbpt.data import DATASETS
+from dbpt.errors import InputError
+from dbpt.heads import HEADS
+from dbpt.objectives import OBJECTIVES, Erm
+from dbpt.settings.config import FitConfig
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PAGE = (Path(__file__).parents[1] / "docs/extending.md").read_text(encoding="utf-8")
+CHOICES = {"objective": "worst-in-batch", "head": "low-rank"}
+
+
+def blocks(language: str) -> str:
+    return "\n".join(re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+
+
+def install(folder: Path, points: dict[str, dict[str, str]], code: str = "", package: str = "dbpt_shapes") -> None:
+    """Write a package as pip would leave it; the folder must be on sys.path."""
+    info = folder / f"{package}-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    groups = (
+        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in names.items())
+        for group, names in points.items()
+    )
+    (info / "entry_points.txt").write_text("\n".join(groups))
+    (folder / f"{package}.py").write_text(code, encoding="utf-8")
+    invalidate_caches()
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch, registries):
+    """A folder on sys.path, whose modules are forgotten at the end of the test."""
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    (tmp_path / "site").mkdir()
+    before = set(sys.modules)
+    yield tmp_path / "site"
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def shapes(tiny):
+    """The rows of the tiny data set as the page's ``shapes.csv``."""
+    codes = {name: code for names in (CLASSES, ATTRIBUTES, ("train", "val", "test")) for code, name in enumerate(names)}
+    lines = [
+        f"{row['path']},{codes[row['label']]},{codes[row['attribute']]},{codes[row['split']]}" for row in tiny.rows()
+    ]
+    path = tiny.table.parent / "shapes.csv"
+    path.write_text("\n".join(["file,shape,ground,split", *lines]) + "\n")
+    yield path.parent
+    path.unlink()
+
+
+def check_a_run(run: Path, tiny, shapes: Path) -> None:
+    """What the page promises of a run: it is in the report, can be loaded, and predicts what was trained."""
+    classifier = dbpt.load(run)
+    assert (classifier.config.objective, classifier.config.head) == ("worst-in-batch", "low-rank")
+    figures = dbpt.evaluate(run, "shapes", root=shapes, cache=str(tiny.cache))
+    assert figures["rows"][0]["head"] == "low-rank"
+    test = [row for row in tiny.rows() if row["split"] == "test"]
+    found = list(classifier.predict([tiny.table.parent / row["path"] for row in test]))
+    right = np.mean([each.prediction == row["label"] for each, row in zip(found, test, strict=True)])
+    assert right == figures["rows"][0]["test"]["average"]
+    assert "worst in batch (low-rank)" in (run / "report.html").read_text()
+
+
+def test_the_pages_package_is_known_to_the_command_line_without_being_imported(site, tiny, shapes, tmp_path, command):
+    code = "".join(line for line in blocks("python").splitlines(True) if not line.startswith("@dbpt.register"))
+    install(site, tomllib.loads(blocks("toml"))["project"]["entry-points"], code)
+    assert command("fit", "--help")[1].count("worst-in-batch]") == 1
+    assert ("low-rank" in HEADS, "dbpt_shapes" in sys.modules) == (True, False)
+    own = {name: value for name, value in tiny.settings.items() if name not in ("attributes", "n_ctx", "lr")}
+    options = [option for name, value in own.items() for option in (f"--{name.replace('_', '-')}", value)]
+    options += [option for name, value in CHOICES.items() for option in (f"--{name}", value)]
+    status, _, error = command("fit", "shapes", "--root", shapes, "--out", tmp_path / "run", *options)
+    assert status == 0, error
+    assert FitConfig(**CHOICES, optimizer="sgd").peak_lr == 0.03
+    check_a_run(tmp_path / "run", tiny, shapes)
+
+
+def test_processes_of_a_comparison_find_what_a_module_or_a_package_registers(site, tiny, shapes, tmp_path):
+    objective, head, data = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    (site / "by_decorator.py").write_text(head + data)
+    plain = objective.replace('@dbpt.register_objective("worst-in-batch")\n', "")
+    install(site, {"dbpt.objectives": {"worst-in-batch": "dbpt_shapes:WorstInBatch"}}, plain)
+    import_module("by_decorator")
+    settings = tiny.settings | {"attributes": None, "n_ctx": None, "root": str(shapes), "epochs": 2}
+    choices = {"methods": ["erm", "worst-in-batch"], "heads": ["low-rank"], "seeds": 1}
+    found = {
+        jobs: dbpt.compare("shapes", out=tmp_path / str(jobs), jobs=jobs, **choices, **settings).numbers
+        for jobs in (1, 2)
+    }
+    assert [row["title"] for row in found[2]["rows"]] == ["ERM", "worst in batch"]
+    assert found[2]["failed"] == []
+    assert [row["figures"] for row in found[1]["rows"]] == [row["figures"] for row in found[2]["rows"]]
+    run = dbpt.fit("shapes", out=tmp_path / "run", **CHOICES, **settings).folder
+    check_a_run(run, tiny, shapes)
+    HEADS._found.pop("low-rank")
+    with pytest.raises(InputError, match=r"config.toml: --head: 'low-rank' is none of .*import that first"):
+        dbpt.load(run)
+
+
+SCRIPT = """
+import sys
+import dbpt
+from dbpt.objectives import Erm
+
+@dbpt.register_objective("at-the-top")
+class AtTheTop(Erm):
+    pass
+
+if __name__ == "__main__":
+    @dbpt.register_objective("below")
+    class Below(Erm):
+        pass
+
+    data, out, model, weights, cache, attributes = sys.argv[1:]
+    settings = {"model": model, "pretrained": weights, "cache": cache, "attributes": attributes.split(",")}
+    for name in ("at-the-top", "below"):
+        try:
+            found = dbpt.compare(data, out=f"{out}/{name}", methods=["erm", name], heads="linear", seeds=1, jobs=2,
+                                 epochs=2, min_group_count=0.0, **settings)
+            print(len(found.numbers["rows"]), "rows")
+        except dbpt.InputError as error:
+            print(error)
+"""
+
+
+def test_processes_find_a_class_at_the_top_of_a_script_and_say_so_where_they_do_not(tiny, tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    arguments = [tiny.table, tmp_path, tiny.model, tiny.weights, tiny.cache, ",".join(ATTRIBUTES)]
+    done = subprocess.run(
+        [sys.executable, tmp_path / "script.py", *arguments], capture_output=True, text=True, timeout=600, check=True
+    )
+    first, second = done.stdout.splitlines()
+    assert first == "2 rows"
+    assert second.startswith("--jobs: another process cannot begin: --objective: 'below' is none of dbpt, ")
+    assert second.endswith("register names at the top of a script or module, or leave jobs out")
+
+
+CODE = (
+    "from dbpt.objectives import Objective\nclass Mine(Objective):\n    pass\nclass Other(Objective):\n    name = 'x'\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "match"),
+    [
+        ("absent:Mine", r"cannot be imported \(ModuleNotFoundError: No module named 'absent'\); mend or uninstall"),
+        ("dbpt_shapes:Absent", r"cannot be imported \(AttributeError: .*'Absent'\); mend or uninstall"),
+        ("dbpt_shapes:Objective.loss", "cannot be used: <function .* is no subclass of dbpt.objectives.base.Objective"),
+        ("dbpt_shapes:Other", "cannot be used: dbpt_shapes.Other is called 'x' already; mend or uninstall"),
+    ],
+)
+def test_a_package_that_cannot_be_used_is_refused_by_name_and_only_when_it_is_chosen(site, value, match):
+    install(site, {"dbpt.objectives": {"mine": value}}, CODE)
+    line = rf"^objective 'mine' \(entry point {value} of dbpt_shapes\) {match}"
+    for _ in range(2):
+        with pytest.raises(InputError, match=line) as caught:
+            FitConfig(objective="mine")
+        assert "\n" not in str(caught.value)
+    assert FitConfig(objective="erm").resolved().objective == "erm"
+    assert "mine" in list(OBJECTIVES)
+    with pytest.raises(InputError, match="'mind' is none of .*, mine .did you mean 'mine'"):
+        FitConfig(objective="mind")
+
+
+def test_two_packages_with_one_name_are_refused(site):
+    for package in ("first", "second"):
+        install(site, {"dbpt.objectives": {"mine": f"{package}:Mine"}}, CODE, package)
+    with pytest.raises(InputError, match="entry point .*first:Mine of first.* have the same name; uninstall all but"):
+        FitConfig(objective="mine")
+
+
+@pytest.mark.parametrize("name", ["erm", "zero-shot", "Two words", "under_score"])
+def test_names_that_nobody_may_take(site, name, registries):
+    problem = "the name .* is dbpt's own; choose another" if name in ("erm", "zero-shot") else "lower-case letters"
+    with pytest.raises(InputError, match=f"^register objective {name!r}: .*{problem}"):
+        dbpt.register_objective(name)(type("Mine", (Erm,), {}))
+    install(site, {"dbpt.objectives": {name: "dbpt_shapes:Mine"}}, CODE)
+    with pytest.warns(
+        UserWarning, match=rf"^objective {name!r} \(entry point dbpt_shapes:Mine of .*ignored: .*{problem}"
+    ):
+        assert list(OBJECTIVES) == list(OBJECTIVES.loaded)
+    assert OBJECTIVES["erm"] is Erm
+
+
+def test_a_decorator_refuses_another_kind_of_class_and_a_name_that_is_taken(registries):
+    with pytest.raises(InputError, match="^register data 'mine': .*Erm'> is no subclass of dbpt.data.reader.DatasetR"):
+        dbpt.register_dataset("mine")(Erm)
+    with pytest.raises(InputError, match="^register objective <class .*: expected a name of lower-case letters"):
+        dbpt.register_objective(Erm)
+    first = dbpt.register_objective("mine")(type("Mine", (Erm,), {}))
+    assert (first.name, first.title, OBJECTIVES["mine"]) == ("mine", "mine", first)
+    again = dbpt.register_objective("mine")(type("Mine", (Erm,), {"title": "My own"}))  # a notebook's cell, run again
+    assert (OBJECTIVES["mine"], again.title) == (again, "My own")
+    with pytest.raises(InputError, match=r"test_extending.Mine has this name already; choose another$"):
+        dbpt.register_objective("mine")(type("Yours", (Erm,), {}))
+    assert (Erm.name, Erm.title) == ("erm", "ERM")
+
+
+def test_own_names_are_found_without_the_metadata_of_packages(monkeypatch):
+    def refuse(**_: str) -> None:
+        raise AssertionError("packages were searched")
+
+    monkeypatch.setattr("dbpt.registry.entry_points", refuse)
+    for registry in (OBJECTIVES, HEADS, DATASETS):
+        assert all(name in registry for name in registry.loaded)
+    assert FitConfig(objective="jtt", head="adapter").default_lr == 0.01
+
+
+def test_own_classes_are_those_of_their_names():
+    for registry in (OBJECTIVES, HEADS, DATASETS):
+        for name, found in registry.loaded.items():
+            assert (found.name, registry[name]) == (name, found)
+            assert found.__doc__
+        assert len(registry) == len(registry.loaded)
