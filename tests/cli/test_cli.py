@@ -168,7 +168,7 @@ def test_demo_command(tmp_path, command, monkeypatch):
         (["fit", "demo", "--out", "o", "--epoch", "3"], "--epochs"),
         (["fit", "demo", "--out", "o", "--atributes", "a", "b"], "--attributes"),
         (["fit", "demo", "--out", "o", "--epochs", "three"], "'three' is not a valid integer"),
-        (["fit", "demo", "--out", "o", "--objective", "ebm"], "'ebm' is not one of 'dbpt', 'balanced', 'groupdro'"),
+        (["fit", "demo", "--out", "o", "--objective", "ebm"], "--objective: 'ebm' is none of dbpt, balanced, groupdro"),
         (["fit", "demo"], "Missing option '--out'"),
         (["fit", "--out", "o"], "Missing argument 'DATA'"),
         (["fit", "demo", "more", "--out", "o"], "more"),
