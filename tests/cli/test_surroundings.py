@@ -135,6 +135,19 @@ def test_standard_output_that_nobody_reads():
 
 
 @linux_only
+@pytest.mark.parametrize(("closed", "length"), [(">&-", 0), ("2>&-", 1)])
+def test_a_closed_stream_is_as_one_that_leads_nowhere(closed, length):
+    command = ["sh", "-c", f'"$0" -m dbpt --version {closed}', sys.executable]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert (done.returncode, done.stdout.count("\n"), done.stderr) == (0, length, "")
+
+
+def test_only_a_closed_pipe_has_its_exit_code(command, monkeypatch):
+    monkeypatch.setattr("dbpt.cli.cache.click.echo", lambda *_: sys.exit(1))
+    assert command("cache", "list", "--cache", "/nowhere")[0] == 1
+
+
+@linux_only
 @pytest.mark.parametrize("arguments", [["predict", "run", "a.png"], ["data", "check", "a.csv"], ["cache", "list"]])
 def test_a_deleted_working_directory(arguments, tmp_path):
     script = 'mkdir gone; cd gone; rmdir ../gone; exec "$@"'

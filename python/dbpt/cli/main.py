@@ -90,14 +90,17 @@ for command in (embed, fit, compare, evaluate, predict, label, demo, data, cache
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run ``dbpt``. Exit code 2 for the user's errors, 130 for Ctrl-C, 141 for a closed output, 143 for SIGTERM."""
+    """Run ``dbpt``. Exit code 2 for the user's errors, 130 for Ctrl-C, 141 for a closed pipe, 143 for SIGTERM."""
     # torch's threads spin while they wait for each other, by default so long that on cores that others want too
     # embedding takes four times as long. Must be set before torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     codecs.register_error(RAW_OR_REPLACED, _raw_or_replaced)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as by >&-; the next file that is opened would become it
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
+        if hasattr(stream := getattr(sys, name), "reconfigure"):
             stream.reconfigure(errors=RAW_OR_REPLACED)
+    stdout = sys.stdout
     try:
         with warnings.catch_warnings(), _logged_lines(), _sigterm_interrupts():
             warnings.showwarning = lambda message, *_where, **_more: _say(f"warning: {message}")
@@ -114,8 +117,8 @@ def main(arguments: list[str] | None = None) -> None:
         _leave(str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         _leave("Interrupted", INTERRUPTED)
-    except SystemExit as error:  # click's own for a closed output is 1
-        sys.exit(BROKEN_PIPE if error.code == 1 else error.code)
+    except SystemExit as error:  # click's own for a closed pipe is 1, after it has replaced the streams
+        sys.exit(error.code if sys.stdout is stdout else BROKEN_PIPE)
     except OSError as error:
         if error.filename is not None or error.errno not in REFUSED_OUTPUT:  # files that we write have their own lines
             raise
