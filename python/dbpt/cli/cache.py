@@ -26,10 +26,11 @@ def _features(folder: Path | None) -> Path:
 @cache_option
 def verify(folder: Path | None) -> None:
     """Check every byte of the cached features."""
-    from dbpt.features.maintenance import is_missing, verify_cache
+    from dbpt.features.maintenance import verify_cache
+    from dbpt.files.disk import is_missing
 
     features = _features(folder)
-    problems = [] if is_missing(features) else verify_cache(features)
+    problems = verify_cache(features)
     for problem in problems:
         click.echo(problem)
     if problems:
@@ -41,10 +42,9 @@ def verify(folder: Path | None) -> None:
 @cache_option
 def list_command(folder: Path | None) -> None:
     """Show whose features there are, of how many images, in how many bytes."""
-    from dbpt.features.maintenance import is_missing, list_caches
+    from dbpt.features.maintenance import list_caches
 
-    features = _features(folder)
-    caches = [] if is_missing(features) else list_caches(features)
+    caches = list_caches(_features(folder))
     for found in caches:
         click.echo(found)
     click.echo(f"caches: {len(caches)}, {_megabytes(sum(found.bytes for found in caches))}")
@@ -60,14 +60,14 @@ def prune(folder: Path | None, unwritten_for_days: float | None, dry_run: bool) 
     That is: of a root that is gone, or of an older version of dbpt; what killed processes have left, of copies of data
     sets too. A cache into which something is being written is left alone, and so is one that can't be read.
     """
-    from dbpt.features.maintenance import is_missing, prune_caches
+    from dbpt.features.maintenance import prune_caches
+    from dbpt.files.disk import is_missing
 
     if unwritten_for_days is not None and not unwritten_for_days >= 0:
         raise click.UsageError(f"--unwritten-for-days {unwritten_for_days:g}: must be 0 or above")
-    problems: list[str] = []
     if is_missing(features := _features(folder)):
         click.echo(f"{features}: there is no cache")
-    pruned = prune_caches(features, unwritten_for_days=unwritten_for_days, dry_run=dry_run, say=problems.append)
+    pruned, problems = prune_caches(features, unwritten_for_days=unwritten_for_days, dry_run=dry_run)
     for line in [*(f"{found.path}: {found.why}" for found in pruned), *problems]:
         click.echo(line)
     verb = "would be freed" if dry_run else "freed"

@@ -5,12 +5,11 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 
@@ -30,11 +29,10 @@ from dbpt.features.cache_files import (
     folder_name,
     read_manifest,
 )
-from dbpt.files.disk import file_sha256, reason_of
+from dbpt.files.disk import file_sha256, is_missing, reason_of
 from dbpt.files.lock import OwnedLock
 
 DAY = 86_400.0
-Say: TypeAlias = Callable[[str], None]
 NO_MANIFEST = f"no {MANIFEST}"
 COPIES = {  # folders beside ``features`` into which data sets are written, and the names of unfinished ones
     "datasets": re.compile(r"\.[0-9a-f]{32}\.[a-z0-9_]{8}"),
@@ -65,7 +63,7 @@ class CacheInfo:
 
 
 def list_caches(cache_dir: str | Path) -> list[CacheInfo]:
-    """Return the feature caches of a folder. Raises `InputError` if there is none."""
+    """Return the feature caches of a folder; none if there is no such folder."""
     return [_info(folder) for folder in _folders(cache_dir)]
 
 
@@ -78,7 +76,7 @@ def nearest_cache(cache: FeatureCache) -> str:
     """Return how another cache of the same root, else of the same encoder and a root that is gone, differs; or ""."""
     wanted = cache.manifest
     found: list[tuple[bool, int, str]] = []
-    with suppress(InputError):  # no cache yet
+    with suppress(InputError):  # a folder that can't be read
         for folder in _folders(cache.folder.parent):
             with suppress(InputError, RecursionError):
                 other = read_manifest(folder)
@@ -88,15 +86,6 @@ def nearest_cache(cache: FeatureCache) -> str:
                     differing = differences(wanted, other)
                     found.append((other.root != wanted.root, len(differing), ", ".join(differing)))
     return one_line(min(found)[-1]) if found else ""
-
-
-def is_missing(folder: Path) -> bool:
-    """Return whether there is nothing of that name."""
-    try:
-        folder.lstat()
-    except (OSError, ValueError) as error:  # what may not be looked at is told by whoever reads it
-        return isinstance(error, FileNotFoundError)
-    return False
 
 
 @dataclass(frozen=True)
@@ -109,18 +98,17 @@ class Pruned:
 
 
 def prune_caches(
-    cache_dir: str | Path, *, unwritten_for_days: float | None = None, dry_run: bool = False, say: Say = print
-) -> list[Pruned]:
-    """Delete what nobody can ask for any more, and return what that was.
+    cache_dir: str | Path, *, unwritten_for_days: float | None = None, dry_run: bool = False
+) -> tuple[list[Pruned], list[str]]:
+    """Delete what nobody can ask for any more; return what that was, and a line for each folder that can't be pruned.
 
     These are caches whose root is gone or that an older version of dbpt wrote, caches in which nothing was stored for
     ``unwritten_for_days``, and what processes left when they died, also in copies of data sets beside ``cache_dir``. A
     cache that is being written stays, and so does one that can't be read, which may pass. A ``dry_run`` deletes and
-    writes nothing and takes no lock; it lists what is in use, too. ``say`` is told what the system refuses to prune.
+    writes nothing and takes no lock; it lists what is in use, too.
     """
-    pruned: list[Pruned] = []
-    caches = () if is_missing(Path(cache_dir)) else _folders(cache_dir)
-    for folder in [*caches, *_begun_copies(Path(cache_dir).parent)]:
+    pruned, problems = list[Pruned](), list[str]()
+    for folder in [*_folders(cache_dir), *_begun_copies(Path(cache_dir).parent)]:
         try:
             with _unused(folder, dry_run) as unused:
                 found = list(_prunable(folder, unwritten_for_days)) if unused else []
@@ -131,10 +119,10 @@ def prune_caches(
                         one.path.unlink(missing_ok=True)
             pruned += found
         except (InputError, OSError) as error:
-            say(f"{folder}: cannot be pruned: {reason_of(error)}")
+            problems.append(f"{folder}: cannot be pruned: {reason_of(error)}")
         except RecursionError:
-            say(f"{folder}: cannot be pruned: folders in it are nested too deeply; delete it")
-    return pruned
+            problems.append(f"{folder}: cannot be pruned: folders in it are nested too deeply; delete it")
+    return pruned, problems
 
 
 def _prunable(folder: Path, unwritten_for_days: float | None) -> Iterator[Pruned]:
@@ -193,12 +181,11 @@ def _unused(folder: Path, dry_run: bool) -> Iterator[bool]:
 
 def _folders(cache_dir: str | Path) -> list[Path]:
     """Return the folders with names of ours: ``--cache`` may hold other things, and these may be deleted."""
-    cache_dir = Path(cache_dir)
+    if is_missing(cache_dir := Path(cache_dir)):
+        return []
     try:
         found = sorted(path for path in cache_dir.iterdir() if FOLDER_NAME.fullmatch(path.name))
         return [path for path in found if path.is_dir() and not path.is_symlink()]
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{cache_dir}: no such feature cache") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{cache_dir}: cannot be read: {reason_of(error)}; choose another cache folder") from None
 

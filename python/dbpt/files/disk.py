@@ -44,6 +44,15 @@ def read_regular(path: str | Path, what: str, max_bytes: int = sys.maxsize) -> b
     return content
 
 
+def is_missing(path: Path) -> bool:
+    """Return whether there is nothing of that name, not even a link; False where nobody may look."""
+    try:
+        path.lstat()
+    except (OSError, ValueError) as error:
+        return isinstance(error, FileNotFoundError | NotADirectoryError)
+    return False
+
+
 def reason_of(error: BaseException) -> str:
     """Return the system's reason for an error."""
     return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__

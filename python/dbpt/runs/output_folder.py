@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from dbpt.errors import InputError
-from dbpt.files.disk import check_can_create, reason_of, write_atomically, write_json
+from dbpt.files.disk import check_can_create, is_missing, reason_of, write_atomically, write_json
 from dbpt.files.lock import OWNER, OwnedLock
 from dbpt.files.typed_json import check_version, read_json, typed
 from dbpt.settings.config import FitConfig, make_config, read_config
@@ -143,7 +143,7 @@ class OutputFolder(Generic[R]):
     def read_marker(self, folder: Path) -> R:
         """Read the marker. Raises `InputError` if it is missing, damaged or of another version."""
         path = folder / self.marker
-        if _is_missing(path):
+        if is_missing(path):
             raise InputError(
                 f"{folder}: not a {self.title} folder (no {self.marker}); give the folder named by --out in "
                 f"{self.command}"
@@ -190,7 +190,7 @@ class OutputFolder(Generic[R]):
     def _is_one(self, folder: Path) -> bool:
         """Return whether the marker is there, and not another program's. Raises `InputError` if it can't be read."""
         path = folder / self.marker
-        if _is_missing(path):
+        if is_missing(path):
             return False
         value = read_json(path, f"record of a {self.title}")
         if "schema_version" not in value or not {field.name for field in fields(self.record)} <= value.keys():
@@ -235,14 +235,6 @@ def read_settings(folder: Path) -> FitConfig:
         if name not in settings:
             raise InputError(f"{path}: does not say {name}; the file was changed, fit anew")
     return make_config(settings)
-
-
-def _is_missing(path: Path) -> bool:
-    try:
-        path.lstat()
-    except (OSError, ValueError) as error:
-        return isinstance(error, FileNotFoundError | NotADirectoryError)
-    return False
 
 
 def _cannot_create(folder: Path, error: OSError) -> InputError:
