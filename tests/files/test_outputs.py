@@ -12,7 +12,7 @@ from unprivileged import unprivileged
 from dbpt.data.demo import write_demo
 from dbpt.data.huggingface_objects import path_of
 from dbpt.errors import InputError
-from dbpt.files.disk import check_output, open_regular, read_regular, write_atomically, write_output
+from dbpt.files.disk import check_output, open_regular, read_regular, write_atomically
 from dbpt.settings.config import FitConfig
 
 Run = Callable[..., tuple[int, str, str]]
@@ -82,8 +82,8 @@ def test_a_file_that_appears_during_the_work_stays(tmp_path):
     out = tmp_path / "out.csv"
     check_output("--out", out, overwrite=False)
     out.write_text("precious")
-    with pytest.raises(InputError, match="exists; choose another name"):
-        write_output("--out", out, "x", overwrite=False)
+    with pytest.raises(InputError, match="exists; it appeared while this was computed"):
+        write_atomically(out, "x", overwrite=False)
     assert out.read_text() == "precious"
 
 
@@ -99,13 +99,13 @@ def test_a_file_that_appears_at_the_last_moment_stays(tmp_path, monkeypatch, has
         monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(PermissionError(1, "Operation not permitted")))
     monkeypatch.setattr(os, "fsync", appears)
     with pytest.raises(InputError, match="appeared while this was computed"):
-        write_output("--out", out, "x", overwrite=False)
+        write_atomically(out, "x", overwrite=False)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("out.csv", "precious")]
 
 
 def test_a_file_is_written_where_there_are_no_hard_links(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(PermissionError(1, "Operation not permitted")))
-    write_output("--out", tmp_path / "out.csv", "x", overwrite=False)
+    write_atomically(tmp_path / "out.csv", "x", overwrite=False)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("out.csv", "x")]
 
 
@@ -168,31 +168,54 @@ def test_the_systems_own_reason_is_told(tmp_path):
             read_regular(tmp_path / name, "config", 10)
 
 
-@pytest.mark.parametrize("what", ["table", "model"])
-def test_embed_replaces_nothing_that_it_reads(command, tiny, tmp_path, what):
+A_FILE = "is a file that this command reads; choose another name"
+IN_A_FOLDER = "is in the folder {} that this command reads; choose another folder"
+
+
+@pytest.mark.parametrize(
+    ("what", "refusal"),
+    [
+        ("table", A_FILE),
+        ("table of the root", IN_A_FOLDER),
+        ("model", "is a CSV file; choose another name, one that ends in .csv"),
+        ("image", "is a CSV file; choose another name, one that ends in .csv"),
+    ],
+)
+def test_embed_replaces_nothing_that_it_reads(command, tiny, tmp_path, what, refusal):
     data = shutil.copytree(tiny.table.parent, tmp_path / "data")
     model = shutil.copy(tiny.model, tmp_path / "model.json")
-    table = data / tiny.table.name
-    out = {"table": table, "model": Path(model)}[what]
+    table, image = data / tiny.table.name, next(data.glob("test/*.png"))
+    out = {"model": Path(model), "image": image}.get(what, table)
     before = out.read_bytes()
+    named = ["waterbirds", "--root", data] if what == "table of the root" else [table]
     options = ["--model", model, "--pretrained", tiny.weights, "--cache", tmp_path / "cache"]
-    code, _, err = command("embed", table, *options, "--failures", out, "--overwrite")
-    assert (code, err.splitlines()[-1].endswith(f"{out}: is a file that this command reads; choose another name")) == (
-        2,
-        True,
-    )
+    code, _, err = command("embed", *named, *options, "--failures", out, "--overwrite")
+    assert (code, err) == (2, f"Error: --failures {out}: {refusal.format(data)}\n")
     assert out.read_bytes() == before
 
 
-@pytest.mark.parametrize("what", ["image", "run.json"])
-def test_predict_replaces_nothing_that_it_reads(command, tiny, tiny_run, tmp_path, what):
-    image = shutil.copy(next(tiny.table.parent.glob("test/*.png")), tmp_path / "0.png")
-    run = shutil.copytree(tiny_run, tmp_path / "run")
-    out = Path(image) if what == "image" else run / what
+@pytest.mark.parametrize(
+    ("what", "refusal"),
+    [("0.png", A_FILE), ("run/run.json", IN_A_FOLDER), ("run/classifier.safetensors", IN_A_FOLDER)],
+)
+def test_predict_replaces_nothing_that_it_reads(command, tiny, tiny_run, tmp_path, what, refusal):
+    shutil.copy(next(tiny.table.parent.glob("test/*.png")), tmp_path / "0.png")
+    run, out = shutil.copytree(tiny_run, tmp_path / "run"), tmp_path / what
     before = out.read_bytes()
     code, _, err = command("predict", run, tmp_path / "0.png", "--out", out, "--overwrite")
-    assert (code, err) == (2, f"Error: --out {out}: is a file that this command reads; choose another name\n")
+    assert (code, err) == (2, f"Error: --out {out}: {refusal.format(run)}\n")
     assert out.read_bytes() == before
+
+
+def test_a_folder_that_is_read_is_known_through_links_and_files_beside_it_are_replaced(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to("data")
+    for name in ("data/a.csv", "data.csv"):
+        (tmp_path / name).write_text("")
+    for path, read in (("link/a.csv", "data"), ("data/a.csv", "link")):
+        with pytest.raises(InputError, match=f"is in the folder {tmp_path / read} that"):
+            check_output("--out", tmp_path / path, overwrite=True, reads=[tmp_path / read])
+    check_output("--out", tmp_path / "data.csv", overwrite=True, reads=[tmp_path / "data", "no such file", "a\0b"])
 
 
 def test_a_folder_that_is_gone_is_not_a_full_disk(tmp_path):

@@ -449,7 +449,7 @@ def test_only_a_regular_judged_json_is_replaced(tiny, sample, tmp_path, kind):
     judged.symlink_to(mine) if kind == "link" else os.mkfifo(judged)
     before = judged.lstat()
     try:
-        with pytest.raises(InputError, match="judged.json: exists and is not a regular file"):
+        with pytest.raises(InputError, match="judged.json: exists and is not a regular file; move it away$"):
             dbpt.judge_labels(sample, labels)
         assert (judged.lstat(), mine.read_text()) == (before, "precious")
     finally:

@@ -22,16 +22,18 @@ def embed(data: str, failures: Path | None, overwrite: bool, **options: Any) -> 
     from dbpt.experiments.embed import embed as run_embed
     from dbpt.features import TooManyFailures
     from dbpt.files.csv import csv_text
-    from dbpt.files.disk import check_output, write_output
+    from dbpt.files.disk import check_output, write_atomically
     from dbpt.ranks import launched_rank
 
     is_first = launched_rank() == 0
     if is_first and failures is not None:
+        if failures.suffix.lower() != ".csv":  # so that it can't be an image
+            raise click.UsageError(f"--failures {failures}: is a CSV file; choose another name, one that ends in .csv")
         check_output("--failures", failures, overwrite=overwrite, reads=[data, *map(str, options.values())])
 
     def write(reasons: Iterable[tuple[str, str]]) -> None:
         if is_first and failures is not None:
-            write_output("--failures", failures, csv_text([("path", "reason"), *reasons]), overwrite=overwrite)
+            write_atomically(failures, csv_text([("path", "reason"), *reasons]), overwrite=overwrite)
 
     try:
         found = run_embed(data, progress=is_first, **given(options))

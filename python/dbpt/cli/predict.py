@@ -2,15 +2,12 @@
 
 import os
 import sys
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
 import click
 
 from dbpt.errors import InputError
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 @click.command()
@@ -30,12 +27,12 @@ def predict(
     would run as a formula has an apostrophe in front.
     """
     from dbpt.files.csv import csv_text
-    from dbpt.files.disk import check_output, write_output
+    from dbpt.files.disk import check_output, write_atomically
     from dbpt.runs.run_folder import load
 
     paths = list_images(images)
     if out is not None:
-        check_output("--out", out, overwrite=overwrite, reads=[*paths, weights or run, run / "run.json"])
+        check_output("--out", out, overwrite=overwrite, reads=[*paths, run, weights or run])
     classifier = load(run, device=device, weights=weights)
     lines: list[str] = []
     emit = partial(click.echo, nl=False) if out is None else lines.append
@@ -47,13 +44,15 @@ def predict(
         cells = [""] * len(classifier.class_names) if probabilities is None else [f"{p:.6f}" for p in probabilities]
         emit(csv_text([[result.path, result.prediction or "", *cells, result.error or ""]]))
     if out is not None:
-        write_output("--out", out, "".join(lines), overwrite=overwrite)
+        write_atomically(out, "".join(lines), overwrite=overwrite)
     if paths and not num_good:
         raise InputError(f"none of the {len(paths)} images can be read; the column error says why")
 
 
 def list_images(images: tuple[str, ...]) -> list[Path]:
     """Return files as named, the image files of folders in sorted order, and the list on standard input for ``-``."""
+    from dbpt.data.image_folder import ENDINGS, files_below
+
     if not images:
         raise InputError("no image is named: give files, a folder, or - for a list on standard input")
     paths: list[Path] = []
@@ -61,26 +60,10 @@ def list_images(images: tuple[str, ...]) -> list[Path]:
         if image == "-":
             paths += [Path(os.fsdecode(line.rstrip(b"\r\n"))) for line in sys.stdin.buffer if line.strip()]
         elif os.path.isdir(image):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
-            found = sorted(_below(image))
+            found = [Path(path) for path in files_below(Path(), image) if path.lower().endswith(ENDINGS)]
             if not found:
-                raise InputError(f"{image}: this folder holds no image file ({', '.join(SUFFIXES)})")
+                raise InputError(f"{image}: this folder holds no image file ({', '.join(ENDINGS)})")
             paths += found
         else:
             paths.append(Path(image))
     return paths
-
-
-def _below(folder: str) -> Iterable[Path]:
-    """Yield the image files in a folder and those below it, however deep; links to folders are not followed."""
-    folders = [folder]
-    while folders:
-        here = folders.pop()
-        try:
-            with os.scandir(here) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(entry.path)
-                    elif (path := Path(entry.path)).suffix.lower() in SUFFIXES:
-                        yield path
-        except OSError as error:
-            raise InputError(f"{here}: cannot be read: {error.strerror}") from None

@@ -67,12 +67,12 @@ def _entries(root: Path, split_folder: str) -> Iterator[tuple[str, str | None]]:
         if not leads_to_folder(entry):
             yield prefix + entry.name, None
             continue
-        for path in _files(root, prefix + entry.name):
+        for path in files_below(root, prefix + entry.name):
             yield path, entry.name if path.lower().endswith(ENDINGS) else None
 
 
-def _files(root: Path, folder: str) -> Iterator[str]:
-    """Yield the files in a folder and in those below it, relative to ``root``.
+def files_below(root: Path, folder: str) -> Iterator[str]:
+    """Yield the files in a folder and in those below it, relative to ``root``, sorted and without hidden entries.
 
     Links to folders are not followed, since they may be circular; they are yielded themselves.
     """

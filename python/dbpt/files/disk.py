@@ -79,28 +79,30 @@ def check_can_create(path: Path, *, option: str = "--out", with_parents: bool = 
         raise InputError(f"{option} {path}: cannot create: a name in it is too long, at most {room} bytes")
 
 
-def check_output(option: str, path: Path, *, overwrite: bool, reads: Iterable[str | Path] = ()) -> None:
-    """Refuse an output that exists (unless ``overwrite``), is no regular file or one of ``reads``, or can't be made."""
+def check_output(
+    option: str, path: Path, *, overwrite: bool, reads: Iterable[str | Path] = (), advice: str = "choose another name"
+) -> None:
+    """Refuse an output that exists (unless ``overwrite``), is no regular file or can't be made.
+
+    A file in ``reads``, or in a folder among them, is never replaced. ``advice`` says what to do about a ``path`` that
+    is no regular file.
+    """
     try:
         found = os.lstat(path)
     except FileNotFoundError:
         check_can_create(path, option=option, with_parents=False)
         return
     except (OSError, ValueError) as error:
-        raise InputError(f"{option} {path}: cannot be written: {reason_of(error)}; choose another name") from None
+        raise InputError(f"{option} {path}: cannot be written: {reason_of(error)}; {advice}") from None
     if not stat.S_ISREG(found.st_mode):
-        raise InputError(f"{option} {path}: exists and is not a regular file; choose another name")
+        raise InputError(f"{option} {path}: exists and is not a regular file; {advice}")
     if not overwrite:
         raise InputError(f"{option} {path}: exists; choose another name, or replace it with --overwrite")
-    for file in reads:
-        if os.path.isfile(file) and os.path.samefile(path, file):  # noqa: PTH113, PTH121 (a NUL)
-            raise InputError(f"{option} {path}: is a file that this command reads; choose another name")
-
-
-def write_output(option: str, path: Path, content: bytes | str, *, overwrite: bool) -> None:
-    """Write a file as `write_atomically` does. Checks again, since the file may have appeared after `check_output`."""
-    check_output(option, path, overwrite=overwrite)
-    write_atomically(path, content, overwrite=overwrite)
+    places = (path, *Path(os.path.realpath(path)).parents)
+    for read in reads:
+        if os.path.exists(read) and any(os.path.samefile(place, read) for place in places):  # noqa: PTH110, PTH121
+            what, way = (f"in the folder {read}", "folder") if os.path.isdir(read) else ("a file", "name")  # noqa: PTH112
+            raise InputError(f"{option} {path}: is {what} that this command reads; choose another {way}")
 
 
 def write_atomically(path: Path, content: bytes | str, *, overwrite: bool = True) -> None:

@@ -38,7 +38,7 @@ def judge_labels(folder: str | Path, labels: str | Path) -> dict[str, Any]:
     """
     design = read_design(Path(folder))
     judged = Path(folder) / "judged.json"
-    check_output("the result", judged, overwrite=True)
+    check_output("the result", judged, overwrite=True, advice="move it away")
     answers = read_answers(Path(labels), design)
     known = answers >= 0
     counts = np.zeros((len(design.strata), len(design.attributes)), dtype=np.int64)
