@@ -83,6 +83,12 @@ def test_the_registries_are_read_without_torch():
 def test_readers_of_a_setting_are_the_heads_and_objectives_that_name_it():
     assert readers("ctx_init") == ["--head prompt"]
     assert readers("eta") == ["--objective dbpt"]
-    assert readers("epochs") == readers("apply") == []
+    assert readers("seed") == readers("apply") == []
     named = {name for chosen in (*HEADS.values(), *OBJECTIVES.values()) for name in chosen.settings}
     assert named <= {setting.name for setting in fields(FitConfig)}
+
+
+def test_only_objectives_that_loop_read_the_settings_of_the_loop():
+    looping = [f"--objective {name}" for name in OBJECTIVES if name != "dfr"]
+    training = {setting.name for setting in fields(FitConfig) if setting.metadata["group"] == "training"}
+    assert {name for name in training if readers(name) == looping} == training - {"seed", "sgd_momentum"}

@@ -77,17 +77,20 @@ def check_groups(experiment: Experiment) -> None:
 def setting_warnings(configs: Sequence[FitConfig]) -> list[str]:
     """Warn of settings that nothing reads; ``configs`` differ in seed, head, objective and group source alone."""
     warnings, config = [], configs[0]
-    chosen = {f"--optimizer {config.optimizer}"}
-    chosen |= {choice for each in configs for choice in (f"--head {each.head}", f"--objective {each.objective}")}
+    chosen = {choice for each in configs for choice in (f"--head {each.head}", f"--objective {each.objective}")}
+    if loops := not chosen.isdisjoint(readers("optimizer")):
+        chosen.add(f"--optimizer {config.optimizer}")
     for setting in fields(config):
         wanted, value = readers(setting.name), getattr(config, setting.name)
+        if setting.name == "sgd_momentum" and config.optimizer == "sgd":
+            wanted = readers("optimizer")
         if value != setting.default and wanted and chosen.isdisjoint(wanted):
             but = " but in the ERM row" if config.baselines and "--objective erm" in wanted else ""
             warnings.append(
                 f"{flag_of(setting.name)} {value} changes nothing in this run{but}: only {' and '.join(wanted)} would "
                 "read it"
             )
-    if config.epochs <= config.warmup_epochs:
+    if (loops or config.baselines) and config.epochs <= config.warmup_epochs:
         warnings.append(
             f"--epochs {config.epochs}: all of them warm up at a learning rate of 1e-5; nothing much is learnt"
         )

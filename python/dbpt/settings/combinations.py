@@ -82,7 +82,7 @@ def readers(setting: str) -> list[str]:
     """Return the choices that alone read ``setting``, as options; empty if it belongs to none in particular."""
     if setting == "sgd_momentum":
         return ["--optimizer sgd"]
-    if setting == "select":
+    if setting in ("epochs", "batch_size", "optimizer", "lr", "weight_decay", "warmup_epochs", "select"):
         return [f"--objective {name}" for name, chosen in OBJECTIVES.loaded.items() if not chosen.refits]
     return [
         f"--{registry.setting} {name}"
