@@ -2,6 +2,7 @@
 
 import json
 
+import open_clip
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
@@ -78,6 +79,14 @@ def test_a_sentence_that_just_fits_passes_and_one_more_word_is_refused(tmp_path,
     with pytest.raises(InputError) as caught:
         backbone.encode_text(["a dog", fits, f"{fits} dog", f"{fits} cat"])
     assert str(caught.value) == f"sentence '{fits} dog' does not fit into the text tower's 8 tokens; shorten it"
+
+
+def test_without_a_context_length_the_text_tower_has_open_clips(tmp_path):
+    text = {name: value for name, value in CONFIG["text_cfg"].items() if name != "context_length"}
+    (tmp_path / "c.json").write_text(json.dumps(CONFIG | {"text_cfg": text}))
+    backbone, texts = load_backbone(tmp_path / "c.json", "random"), ["a dog", "dog " * 75]
+    assert backbone.token_ids(texts).tolist() == open_clip.SimpleTokenizer()(texts).tolist()
+    assert backbone.encode_text(texts).shape == (2, 8)
 
 
 def test_a_very_long_sentence_is_named_in_one_short_line(tmp_path):
