@@ -57,6 +57,12 @@ def test_a_file_that_was_cut_off_is_told(path, keep):
         read(path)
 
 
+def test_a_tensor_that_is_needed_and_not_there_is_told(path):
+    needs = {"version": 1, "way_out": "make it again", "needs": ("scalar", "labels")}
+    with pytest.raises(InputError, match=f"{path}: has no 'labels'; make it again"):
+        read_tensors(path, "result", **needs)
+
+
 def test_other_versions_and_other_files_are_told(path):
     with pytest.raises(InputError, match=r"a: not of schema version 2, which this version of dbpt reads"):
         read(path, version=2)

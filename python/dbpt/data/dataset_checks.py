@@ -18,9 +18,8 @@ from dbpt.files.disk import reason_of
 
 def check_dataset(dataset: Dataset, *, training: bool = True, images: bool = True) -> None:
     """Refuse repeated paths; for ``training`` missing classes and training rows; with ``images`` missing files."""
-    for row, first in repeated_rows(dataset):
-        path = dataset.paths[row]
-        raise InputError(f"{dataset.where(row)}: {path!r} is already at {dataset.where(first)}; keep one")
+    for problem in repeated_paths(dataset):
+        raise InputError(problem)
     if training:
         check_classes(dataset)
     if images:
@@ -50,14 +49,14 @@ def _on_disk(root: Path, path: str) -> str:
     return next((name for name in spellings if os.path.isfile(root / name)), path)  # noqa: PTH113 (Path.is_file raises on a name that is too long)
 
 
-def repeated_rows(dataset: Dataset) -> Iterator[tuple[int, int]]:
-    """Yield each row whose path occurs in an earlier row, with the first such row."""
+def repeated_paths(dataset: Dataset) -> Iterator[str]:
+    """Yield a line for each row whose path occurs in an earlier row."""
     if len(set(dataset.paths)) == len(dataset):
         return
     first: dict[str, int] = {}
     for row, path in enumerate(dataset.paths):
         if (earlier := first.setdefault(path, row)) != row:
-            yield row, earlier
+            yield f"{dataset.where(row)}: {path!r} is already at {dataset.where(earlier)}; keep one"
 
 
 def check_classes(dataset: Dataset) -> None:

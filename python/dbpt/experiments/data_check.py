@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dbpt.data.dataset import Dataset
-from dbpt.data.dataset_checks import check_classes, missing_rows, published_notes, repeated_rows
+from dbpt.data.dataset_checks import check_classes, missing_rows, published_notes, repeated_paths
 from dbpt.data.huggingface_objects import HuggingFaceData
 from dbpt.data.loading import load_dataset
 from dbpt.errors import InputError
@@ -52,12 +52,8 @@ def check_data(data: "str | Path | HuggingFaceData", **settings: Any) -> DataChe
     dataset = load_dataset(config.data, config.root, **data_arguments(config), check=False)
     missing = missing_rows(dataset)
     logger.info(f"reading the headers of {len(dataset) - len(missing)} images")
-    repeated = [
-        f"{dataset.where(row)}: {dataset.paths[row]!r} is already at {dataset.where(first)}; keep one"
-        for row, first in repeated_rows(dataset)
-    ]
     absent = [f"{dataset.where(row)}: image {dataset.paths[row]!r} is not in {dataset.root}" for row in missing]
-    problems = _first_few(repeated, "paths are repeated")
+    problems = _first_few(list(repeated_paths(dataset)), "paths are repeated")
     try:
         check_classes(dataset)
     except InputError as error:

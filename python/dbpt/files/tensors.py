@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,12 @@ def write_tensors(
 
 
 def read_tensors(
-    path: Path, what: str, *, version: int, way_out: str
+    path: Path, what: str, *, version: int, way_out: str, needs: Iterable[str] = ()
 ) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Return the arrays and the metadata that `write_tensors` wrote. Refuses a changed file, naming the ``way_out``."""
+    """Return the arrays and the metadata that `write_tensors` wrote. ``needs`` names arrays that must be there.
+
+    Refuses a changed file, naming the ``way_out``.
+    """
     content = read_regular(path, what)
     try:
         tensors = load(content)
@@ -42,6 +45,8 @@ def read_tensors(
         check_version(path, int(metadata["schema_version"]), version)
         if metadata.pop(DIGEST) != _digest(header, data):
             raise InputError(f"{path}: damaged, not what was written into this {what}; {way_out}")
+        if missing := set(needs) - tensors.keys():
+            raise InputError(f"{path}: has no {min(missing)!r}; {way_out}")
     except InputError:
         raise
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:

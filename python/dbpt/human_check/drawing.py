@@ -112,14 +112,11 @@ class RunLabels:
         from dbpt.runs.run_folder import TENSORS_SCHEMA_VERSION, WAY_OUT
 
         file = run / "pseudo_attributes.safetensors"
-        tensors, _ = read_tensors(file, "run's pseudo attributes", version=TENSORS_SCHEMA_VERSION, way_out=WAY_OUT)
-        try:
-            self.pseudo_attributes = tensors["pseudo_attributes"].astype(np.int64)
-            self.confidence = tensors["confidence"]
-            self.splits = tensors["splits"]
-            self.paths = tensors["paths"].tobytes().decode("utf-8", "surrogateescape").split("\0")
-        except KeyError as error:
-            raise InputError(f"{file}: has no {error}; {WAY_OUT}") from None
+        what, needs = "run's pseudo attributes", ("pseudo_attributes", "confidence", "splits", "paths")
+        tensors, _ = read_tensors(file, what, version=TENSORS_SCHEMA_VERSION, way_out=WAY_OUT, needs=needs)
+        self.pseudo_attributes = tensors["pseudo_attributes"].astype(np.int64)
+        self.confidence, self.splits = tensors["confidence"], tensors["splits"]
+        self.paths = tensors["paths"].tobytes().decode("utf-8", "surrogateescape").split("\0")
         arrays = (self.pseudo_attributes, self.confidence, self.splits)
         if (
             any(array.shape != (len(self.paths),) for array in arrays)

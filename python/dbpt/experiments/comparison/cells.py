@@ -116,15 +116,13 @@ def read_result(path: Path, fingerprint: str) -> CellResult | None:
     """Read a cell's result; None if it isn't there yet. Refuses one that was made with other settings or data."""
     if not os.path.lexists(path):
         return None
-    tensors, metadata = read_tensors(path, "result", version=SCHEMA_VERSION, way_out=WAY_OUT)
+    tensors, metadata = read_tensors(
+        path, "result", version=SCHEMA_VERSION, way_out=WAY_OUT, needs=("correct", "groups")
+    )
     if metadata.get("fingerprint") != fingerprint:
         raise InputError(
             f"{path}: made with other settings or data than this comparison's; use the same ones, or start afresh with "
             "--overwrite"
         )
     figures = typed_json(metadata, "figures", Figures, path, WAY_OUT)
-    try:
-        correct, groups = (tensors[name] for name in ("correct", "groups"))
-    except KeyError as error:
-        raise InputError(f"{path}: has no {error}; {WAY_OUT}") from None
-    return CellResult(correct.astype(np.bool_), groups.astype(np.int64), **vars(figures))
+    return CellResult(tensors["correct"].astype(np.bool_), tensors["groups"].astype(np.int64), **vars(figures))
