@@ -14,9 +14,9 @@ import pytest
 from tiny import ATTRIBUTES, CLASSES
 
 import dbpt
-from dbpt.data import DATASETS
+from dbpt.data import DATASETS, DatasetReader
 from dbpt.errors import InputError
-from dbpt.heads import HEADS
+from dbpt.heads import HEADS, LinearHead
 from dbpt.objectives import OBJECTIVES, Erm
 from dbpt.settings.config import FitConfig
 
@@ -218,6 +218,19 @@ def test_a_decorator_refuses_another_kind_of_class_and_a_name_that_is_taken(regi
     with pytest.raises(InputError, match=r"test_extending.Mine has this name already; choose another$"):
         dbpt.register_objective("mine")(type("Yours", (Erm,), {}))
     assert (Erm.name, Erm.title) == ("erm", "ERM")
+    for part, parts in (("words", {}), ("holds", {"words": None}), ("read", {"words": None, "holds": ""})):
+        with pytest.raises(InputError, match=f"^register data 'mine': test_extending.Mine has no {part}$"):
+            dbpt.register_dataset("mine")(type("Mine", (DatasetReader,), parts))
+
+
+def test_a_head_whose_classifier_is_not_what_was_trained_is_refused(tiny, tmp_path, registries):
+    @dbpt.register_head("forgetful")
+    class Forgetful(LinearHead):
+        def classifier_tensors(self):
+            return super().classifier_tensors() | {"weights": 1 + self.weights}
+
+    with pytest.raises(InputError, match="^--head forgetful: its classifier has other logits than its forward; mend"):
+        dbpt.fit(tiny.table, out=tmp_path / "run", head="forgetful", **tiny.settings | {"n_ctx": None, "epochs": 1})
 
 
 def test_own_names_are_found_without_the_metadata_of_packages(monkeypatch):

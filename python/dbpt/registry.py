@@ -4,7 +4,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from dbpt.errors import InputError, nearest
 
@@ -24,7 +24,7 @@ T = TypeVar("T", bound=Registered)
 C = TypeVar("C", bound=type[Registered])
 
 
-class Registry(Mapping[str, type[T]], Generic[T]):
+class Registry(Mapping[str, type[T]]):
     """The subclasses of one base by name.
 
     Names are listed from the metadata of installed packages; a class is imported when its name is looked up. An entry
@@ -89,9 +89,8 @@ class Registry(Mapping[str, type[T]], Generic[T]):
         """Return a decorator that registers a class under ``name``: lower-case letters and digits, with hyphens.
 
         The class can then be chosen by name wherever dbpt's own can. A class that is defined again replaces itself.
-        Raises `InputError` for a name that is taken, and for a class that lacks the base.
+        Raises `InputError` for a name that is taken, and for a class of another kind or without a required part.
         """
-
         if problem := self._problem_of_name(name):
             raise InputError(f"register {self.setting} {name!r}: {problem}")
 
@@ -137,10 +136,13 @@ class Registry(Mapping[str, type[T]], Generic[T]):
     def _problem_of_class(self, name: str, found: Any) -> str | None:
         base = self._base.load()
         if not isinstance(found, type) or not issubclass(found, base):
-            return f"{found!r} is no subclass of {base.__module__}.{base.__qualname__}"
+            return f"{found!r} is no subclass of {_place(base)}"
+        for part in {**base.__annotations__, **vars(base)}:
+            if not hasattr(found, part) or getattr(getattr(found, part), "__isabstractmethod__", False):
+                return f"{_place(found)} has no {part}"
         if vars(found).get("name", name) != name:
             return f"{_place(found)} is called {vars(found)['name']!r} already"
-        if (other := self._found.get(name, found)) is not found and _place(other) != _place(found):
+        if (other := self._found.get(name)) is not None and _place(other) != _place(found):
             return f"{_place(other)} has this name already; choose another"
         return None
 

@@ -1,6 +1,5 @@
 """From metadata on disk to a ``Dataset`` of paths, labels, attributes and splits. No image is opened here."""
 
-from dbpt.data.columns import DataRequest
 from dbpt.data.dataset import SPLITS, Dataset
 from dbpt.data.loading import load_dataset
 from dbpt.data.reader import DATASETS, DatasetReader, register_dataset
@@ -10,7 +9,6 @@ from dbpt.data.words import Words
 __all__ = [
     "DATASETS",
     "SPLITS",
-    "DataRequest",
     "Dataset",
     "DatasetReader",
     "Words",

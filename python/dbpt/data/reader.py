@@ -1,6 +1,6 @@
 """``DatasetReader``: how a data set that is known by name is read, and the registry of them."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ from dbpt.data.words import Words
 from dbpt.registry import Registered, Registry
 
 
-class DatasetReader(ABC, Registered):
+class DatasetReader(Registered):
     """A data set with a layout of its own, in the folder that the user names as ``root``."""
 
     words: ClassVar[Words]

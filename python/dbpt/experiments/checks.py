@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from dbpt.data import SPLITS, Dataset
 from dbpt.errors import InputError
 from dbpt.objectives import OBJECTIVES
-from dbpt.objectives.dfr import import_scikit_learn
 from dbpt.settings.combinations import readers
 from dbpt.settings.config import FitConfig
 from dbpt.settings.fields import flag_of
@@ -25,8 +24,7 @@ SMALL_VALIDATION_GROUP = 10
 
 def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:
     """Refuse proportions that don't fit the attributes, true groups without labels, a solver that is not installed."""
-    if OBJECTIVES[config.objective].refits:
-        import_scikit_learn()
+    OBJECTIVES[config.objective].check_installed()
     if config.proportions is not None and len(config.proportions) != dataset.num_attributes:
         raise InputError(
             f"--proportions: expected {dataset.num_attributes} numbers, one for each of "

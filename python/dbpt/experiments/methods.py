@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from dbpt.errors import InputError
 from dbpt.experiments.stages import Experiment
 from dbpt.features.live import LiveImages, live_images
 from dbpt.groups import GroupMetrics, worst_group_accuracy
 from dbpt.heads import HEADS, Head, HeadStart, LinearHead
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
-from dbpt.objectives.dfr import SUBSETS, refit_layer
 from dbpt.ranks import ALONE, Ranks, memory
 from dbpt.runs.classifier import FeatureClassifier
 from dbpt.training import EpochRecord, Rows, Trained, TrainingSettings, train
@@ -91,7 +91,7 @@ def trained_row(
         **config.values(chosen.settings),
     )
     if chosen.refits:
-        trained, how = ranks.from_first(lambda: _refitted(experiment, built, training))
+        trained, how = ranks.from_first(lambda: _refitted(experiment, built, head, training))
         head.load_state_dict(trained.head_state)
     else:
         epochs = config.epochs + built.extra_epochs
@@ -114,9 +114,7 @@ def trained_row(
                 ranks=ranks,
             )
         how = f"best epoch {trained.selected_epoch} of {epochs} ({config.select})"
-    with torch.no_grad():
-        tensors = {name: tensor.cpu().numpy() for name, tensor in head.classifier_tensors().items()}
-    classifier = FeatureClassifier(tensors, type(head))
+    classifier = _finished(head, training.features[:16])
     seconds = time.perf_counter() - started
     findings = training_findings(trained, built, asked_lr=config.peak_lr, group_names=dataset.group_names)
     if not quiet:
@@ -136,20 +134,27 @@ def trained_row(
     )
 
 
-def _refitted(experiment: Experiment, objective: Objective, rows: Rows) -> tuple[Trained, str]:
-    """Return the layer of deep feature reweighting as a training of one epoch, and how it was found, for the log."""
-    config = experiment.config
-    layer, penalty = refit_layer(
-        experiment.features[experiment.rows("train")],
-        rows.features,
-        rows.labels,
-        rows.groups,
-        num_classes=experiment.dataset.num_classes,
-        seed=config.seed,
-    )
-    weights, bias = (torch.from_numpy(array.astype(np.float32)) for array in layer)
+@torch.no_grad()
+def _finished(head: Head, features: NDArray[np.float32]) -> FeatureClassifier:
+    """Return the classifier of a trained head; refuses one of others that predicts ``features`` unlike its forward."""
+    tensors = {name: tensor.cpu().numpy() for name, tensor in head.classifier_tensors().items()}
+    classifier = FeatureClassifier(tensors, type(head))
+    if head.name in HEADS.added:
+        logits = head(torch.from_numpy(features).to(next(head.parameters()).device)).cpu().numpy()
+        if not np.allclose(classifier.logits(features), logits, rtol=0, atol=0.01 * np.abs(logits).max()):
+            way_out = "mend classifier_tensors or logits"
+            raise InputError(f"--head {head.name}: its classifier has other logits than its forward; {way_out}")
+    return classifier
+
+
+def _refitted(experiment: Experiment, objective: Objective, head: Head, rows: Rows) -> tuple[Trained, str]:
+    """Return what the objective's `refit` finds as a training of one epoch, and how it was found, for the log."""
+    config, train = experiment.config, experiment.rows("train")
+    state, how = objective.refit(experiment.features[train], rows.features, config.seed)
+    head.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
     features, labels, groups = (torch.from_numpy(array) for array in (rows.features, rows.labels, rows.groups))
-    logits = features @ weights.T + bias
+    with torch.no_grad():
+        logits = head.cpu()(features)
     losses = F.cross_entropy(logits, labels, reduction="none")
     correct = (logits.argmax(dim=1) == labels).numpy()
     record = EpochRecord(
@@ -162,8 +167,7 @@ def _refitted(experiment: Experiment, objective: Objective, rows: Rows) -> tuple
         val_wga=worst_group_accuracy(correct, rows.groups),
         val_average=float(correct.mean()),
     )
-    how = f"C = {penalty:g} chosen on half of validation, {SUBSETS} balanced subsets averaged"
-    return Trained({"weights": weights, "bias": bias}, 1, [record], [(1, config.peak_lr)]), how
+    return Trained(head.state_dict(), 1, [record], [(1, config.peak_lr)]), how
 
 
 def build_head(experiment: Experiment) -> Head:

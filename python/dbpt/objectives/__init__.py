@@ -10,14 +10,7 @@ OBJECTIVES = Registry[Objective](
     "objective",
     "dbpt.objectives",
     "dbpt.objectives.base:Objective",
-    {
-        "dbpt": "dbpt.objectives.weighting:Dbpt",
-        "balanced": "dbpt.objectives.weighting:Balanced",
-        "groupdro": "dbpt.objectives.weighting:GroupDro",
-        "jtt": "dbpt.objectives.jtt:Jtt",
-        "dfr": "dbpt.objectives.dfr:Dfr",
-        "erm": "dbpt.objectives.base:Erm",
-    },
+    {own.name: f"{own.__module__}:{own.__name__}" for own in (Dbpt, Balanced, GroupDro, Jtt, Dfr, Erm)},
     reserved="zero-shot",
 )
 """The registry. `FitConfig`, the command line, the combinations and the report read their names here."""

@@ -71,7 +71,7 @@ class Objective(Registered):
     trains_on: ClassVar[str] = "train"
     """The split whose rows it is trained on."""
     refits: ClassVar[bool] = False
-    """Whether a solver of its own finds the head, without the training loop (`dbpt.objectives.dfr`)."""
+    """Whether `refit` finds the head, without the training loop."""
 
     start_weights: NDArray[np.float64] | None = None
     """(G,) the group weights that training starts with; None for an objective without group weights."""
@@ -91,6 +91,19 @@ class Objective(Registered):
         ``groups`` is (B,) int64 with -1 for unknown, or their posterior (B, A); ``labels`` is (B,) int64.
         """
         return per_sample_loss.mean()
+
+    @classmethod
+    def check_installed(cls) -> None:
+        """Raise `InputError` if a package that it needs is missing; called before any image is embedded."""
+
+    def refit(
+        self, train_features: NDArray[np.float32], features: NDArray[np.float32], seed: int
+    ) -> tuple[dict[str, NDArray[np.float32]], str]:
+        """Return the state of the head that fits ``features`` of its rows, and how it was found, for the log.
+
+        ``train_features`` are those of the split ``train``. Only where the class `refits`.
+        """
+        raise NotImplementedError
 
     @property
     def group_weights(self) -> NDArray[np.float64] | None:

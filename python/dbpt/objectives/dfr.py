@@ -35,6 +35,22 @@ class Dfr(Objective):
     trains_on = "val"
     refits = True
 
+    @classmethod
+    def check_installed(cls) -> None:
+        """Refuse to go on without scikit-learn."""
+        import_scikit_learn()
+
+    def refit(
+        self, train_features: NDArray[np.float32], features: NDArray[np.float32], seed: int
+    ) -> tuple[dict[str, NDArray[np.float32]], str]:
+        """Return the layer's weights (C, D) and bias (C,)."""
+        rows = self.training
+        (weights, bias), penalty = refit_layer(
+            train_features, features, rows.labels, rows.groups, num_classes=rows.num_classes, seed=seed
+        )
+        how = f"C = {penalty:g} chosen on half of validation, {SUBSETS} balanced subsets averaged"
+        return {"weights": weights.astype(np.float32), "bias": bias.astype(np.float32)}, how
+
 
 def refit_layer(
     train_features: NDArray[np.float32],
