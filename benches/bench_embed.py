@@ -55,7 +55,7 @@ def test_embedding(benchmark, backbone, folder, tmp_path):
         first = next(turns)
         names = [f"{number}.jpg" for number in range(first, first + TURN)]
         start = time.perf_counter()
-        found = embed_images(backbone, folder, names, cache_dir=tmp_path, batch_size=BATCH, progress=False)
+        found = embed_images(backbone, folder, names, cache_dir=tmp_path, batch_size=BATCH)
         times["dbpt"].append(time.perf_counter() - start)
         assert found.recomputed == TURN
 

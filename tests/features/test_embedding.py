@@ -53,7 +53,7 @@ def arguments(task: Path, *more: object) -> list[object]:
 
 
 def settings(task: Path) -> dict:
-    return {"model": str(task / "tiny.json"), "pretrained": "random", "cache": str(task / "cache"), "progress": False}
+    return {"model": str(task / "tiny.json"), "pretrained": "random", "cache": str(task / "cache")}
 
 
 def copied(task: Path) -> Path:
@@ -95,7 +95,7 @@ def test_what_another_process_has_finished_since_the_look_up_is_not_computed_aga
     backbone, paths = dbpt.load_backbone(task / "tiny.json", "random"), [f"images/{n}.png" for n in range(COUNT)]
     found = EmbeddedFiles(backbone, task, paths, task / "cache", max_failures=0.0)
     dbpt.embed_images(backbone, task, paths, cache_dir=task / "cache")
-    assert found.complete(batch_size=4, progress=False) == 0
+    assert found.complete(batch_size=4) == 0
 
 
 def test_a_device_is_checked_though_nothing_is_computed(command, task):

@@ -56,7 +56,7 @@ def paths(root) -> list[str]:
 
 
 def run(backbone: Backbone, root: Path, paths: list[str], **kwargs):
-    kwargs = {"cache_dir": root.parent / "cache", "batch_size": 4, "progress": False} | kwargs
+    kwargs = {"cache_dir": root.parent / "cache", "batch_size": 4} | kwargs
     return embed_images(backbone, root, paths, **kwargs)
 
 
@@ -315,5 +315,5 @@ def test_interrupted_runs_keep_their_shards(backbone, root, paths, monkeypatch):
 
 
 def test_progress_bar_stays_off_what_is_no_terminal(backbone, root, paths, capsys):
-    run(backbone, root, paths, progress=True)
+    run(backbone, root, paths)
     assert capsys.readouterr() == ("", "")

@@ -36,7 +36,7 @@ def embed(data: str, failures: Path | None, overwrite: bool, **options: Any) -> 
             write_atomically(failures, csv_text([("path", "reason"), *reasons]), overwrite=overwrite)
 
     try:
-        found = run_embed(data, progress=is_first, **given(options))
+        found = run_embed(data, **given(options))
     except TooManyFailures as error:
         write(error.reasons.items())
         raise

@@ -82,11 +82,24 @@ def commands(ctx: click.Context) -> None:
             f"dbpt {ctx.invoked_subcommand}: started as one of several processes, which only share the work of "
             f"{' and '.join(f'dbpt {verb}' for verb in SHARED)}; start it without torchrun"
         )
-    logging.getLogger("dbpt").setLevel(logging.CRITICAL if launched_rank() else logging.INFO)
+    if launched_rank():
+        logging.getLogger("dbpt").setLevel(logging.CRITICAL)  # the first rank speaks
 
 
 for command in (embed, fit, compare, evaluate, predict, label, demo, data, cache):
     commands.add_command(command)
+
+
+def _set_level(_ctx: click.Context, option: click.Parameter, is_given: bool) -> None:
+    if is_given and not launched_rank():
+        logging.getLogger("dbpt").setLevel(logging.WARNING if option.name == "quiet" else logging.DEBUG)
+
+
+for command in (commands, *commands.commands.values(), *data.commands.values(), *cache.commands.values()):
+    for name, text in (("quiet", "print warnings and results alone"), ("verbose", "print details, such as each epoch")):
+        command.params.append(
+            click.Option([f"-{name[0]}", f"--{name}"], is_flag=True, expose_value=False, callback=_set_level, help=text)
+        )
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -132,23 +145,28 @@ class Lines(logging.Handler):
     """Prints what is logged to standard error: the bare message, of a warning with ``warning:`` in front."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one record."""
-        click.echo(("warning: " if record.levelno >= logging.WARNING else "") + record.getMessage(), err=True)
+        """Print one record, above the progress bars."""
+        from tqdm import tqdm
+
+        line = record.getMessage()
+        with tqdm.external_write_mode(file=sys.stderr):
+            click.echo(f"warning: {line}" if record.levelno >= logging.WARNING else line, err=True)
 
 
 @contextlib.contextmanager
 def _logged_lines() -> Iterator[None]:
-    """Print what dbpt logs, and nothing that other libraries do."""
-    logger, handler = logging.getLogger("dbpt"), Lines()
-    level, propagate = logger.level, logger.propagate
-    logger.addHandler(handler)
-    logger.propagate = False  # a library that logs to the root makes a handler there, which would print lines again
+    """Print what dbpt logs, and nothing that other libraries log to the root."""
+    logger, level = logging.getLogger("dbpt"), logging.getLogger("dbpt").level
+    handlers = {logger: Lines(), logging.root: logging.NullHandler()}
+    for each, handler in handlers.items():
+        each.addHandler(handler)
+    logger.setLevel(logging.INFO)
     try:
         yield
     finally:
-        logger.removeHandler(handler)
         logger.setLevel(level)
-        logger.propagate = propagate
+        for each, handler in handlers.items():
+            each.removeHandler(handler)
 
 
 @contextlib.contextmanager

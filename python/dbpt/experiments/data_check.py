@@ -15,6 +15,7 @@ from dbpt.data.huggingface_objects import HuggingFaceData
 from dbpt.data.loading import load_dataset
 from dbpt.errors import InputError
 from dbpt.features import UnreadableImage, decoding_threads, pillow_warnings, read_size
+from dbpt.progress import progress_bar
 from dbpt.settings.data import config_with_data, data_arguments, resolve_demo
 
 logger = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ def _unreadable(dataset: Dataset, missing: set[int]) -> list[str]:
         return None
 
     lines: list[str] = []
-    rows = (row for row in range(len(dataset)) if row not in missing)
+    rows = (row for row in progress_bar("reading headers", "img", range(len(dataset))) if row not in missing)
     with pillow_warnings(), decoding_threads() as threads:
         while chunk := list(islice(rows, CHUNK)):
             lines += filter(None, threads.map(reason, chunk))

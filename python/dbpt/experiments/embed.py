@@ -42,17 +42,12 @@ class EmbeddedImages:
         return "\n".join(lines)
 
 
-def embed(
-    data: str | Path | HuggingFaceData,
-    *,
-    progress: bool = True,
-    **settings: Any,
-) -> EmbeddedImages:
+def embed(data: str | Path | HuggingFaceData, **settings: Any) -> EmbeddedImages:
     """Compute the features of all images of ``data`` that the cache does not have.
 
     `fit`, `compare` and `evaluate` do so themselves. Processes that run this at the same time with a shared cache, with
     or without ``torchrun``, share the work. ``data`` and the ``settings`` of data, model and cache are as for
-    `dbpt.fit`; ``progress`` shows a bar on a terminal. Raises `InputError` if more images fail than ``max_failures``.
+    `dbpt.fit`. Raises `InputError` if more images fail than ``max_failures``.
     """
     from dbpt.experiments.stages import configured_backbone
 
@@ -66,9 +61,7 @@ def embed(
     folder = config.cache_dir / "features"
     found = EmbeddedFiles(backbone, dataset.root, dataset.paths, folder, max_failures=config.max_failures)
     logger.info(_state(found))
-    recomputed = found.complete(
-        batch_size=config.embed_batch_size, progress=progress, first_shard=(launched_rank(), launched_size())
-    )
+    recomputed = found.complete(batch_size=config.embed_batch_size, first_shard=(launched_rank(), launched_size()))
     return EmbeddedImages(len(dataset), recomputed, found.failures(), found.cache.folder)
 
 

@@ -4,6 +4,7 @@ import logging
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from dbpt.errors import InputError
 from dbpt.experiments.stages import Experiment
@@ -18,11 +20,12 @@ from dbpt.features.live import LiveImages, live_images
 from dbpt.groups import GroupMetrics, worst_group_accuracy
 from dbpt.heads import HEADS, Head, HeadStart, LinearHead
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
+from dbpt.progress import progress_bar
 from dbpt.ranks import ALONE, Ranks, memory
 from dbpt.runs.classifier import FeatureClassifier
 from dbpt.training import EpochRecord, Rows, Trained, TrainingSettings, train
 from dbpt.training.findings import training_findings
-from dbpt.training.loop import one_thread_if_small, progress_bar
+from dbpt.training.loop import one_thread_if_small
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +99,7 @@ def trained_row(
     else:
         epochs = config.epochs + built.extra_epochs
         with (
-            progress_bar(objective, epochs, hidden=quiet) as on_epoch,
+            progress_bar(objective, "epoch", total=epochs, hidden=not ranks.is_first) as bar,
             one_thread_if_small(head.multiply_adds + _live_multiply_adds(experiment)),
             _live(experiment) as live,
             memory(),
@@ -109,7 +112,7 @@ def trained_row(
                 settings_of(experiment),
                 checkpoint_path=checkpoint_path,
                 fingerprint=_fingerprint(experiment, objective, head),
-                on_epoch=on_epoch,
+                on_epoch=partial(_show_epoch, objective, bar),
                 live=live,
                 ranks=ranks,
             )
@@ -132,6 +135,14 @@ def trained_row(
         seconds=seconds,
         warnings=tuple(findings),
     )
+
+
+def _show_epoch(objective: str, bar: tqdm, record: EpochRecord) -> None:
+    judged = record.val_average if record.val_wga is None else record.val_wga
+    line = f"loss {record.loss:.3f}, val {100 * judged:.1f} %"
+    bar.set_postfix_str(line, refresh=False)
+    bar.update(record.epoch - bar.n)
+    logger.debug(f"{objective}: epoch {record.epoch} of {bar.total}: {line}")
 
 
 @torch.no_grad()

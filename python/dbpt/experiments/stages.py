@@ -107,9 +107,11 @@ def embed(configs: Sequence[FitConfig]) -> Embedded:
 def configured_backbone(config: FitConfig) -> Backbone:
     """Load the backbone that the settings name, on their device and in their precision."""
     model, pretrained = config.named_model
-    return load_backbone(
+    backbone = load_backbone(
         model, pretrained, tokenizer=config.tokenizer, device=config.device, image_precision=config.image_precision
     )
+    logger.debug(f"backbone: {model}, {pretrained}, on {backbone.device}")
+    return backbone
 
 
 def label(embedded: Embedded, config: FitConfig) -> Labelled:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from dbpt.arguments import integer
 from dbpt.errors import InputError, NotFinite
@@ -27,8 +26,11 @@ from dbpt.features.cache_files import shard_name
 from dbpt.features.file_rows import FileRows, look_up_files
 from dbpt.features.images import UnreachableImage, UnreadableImage, decoding_threads, pillow_warnings, read_crop
 from dbpt.files.lock import OwnedLock
+from dbpt.progress import progress_bar
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from dbpt.clip import Backbone
 
 ATTEMPTS = 3  # a second pass for what another process could not reach
@@ -68,7 +70,6 @@ def embed_images(
     batch_size: int = 128,
     num_workers: int | None = None,
     max_failures: float = 0.01,
-    progress: bool = True,
 ) -> Embeddings:
     """Embed images with the frozen image tower, or take them from the cache.
 
@@ -80,14 +81,13 @@ def embed_images(
         cache_dir: folder of the feature cache, made if it isn't there.
         num_workers: decoding threads; by default as many as this process has processors for itself, at most 16.
         max_failures: fraction of the images that may be unreadable; what was computed before is stored.
-        progress: show a bar with rate and remaining time on standard error, if that is a terminal.
     """
     batch_size = integer("batch_size", batch_size, 1)
     num_workers = None if num_workers is None else integer("num_workers", num_workers, 1)
     if not 0 <= max_failures <= 1:
         raise InputError(f"max_failures is {max_failures}; expected a fraction from 0 to 1")
     found = EmbeddedFiles(backbone, root, paths, cache_dir, max_failures=max_failures)
-    recomputed = found.complete(batch_size=batch_size, num_workers=num_workers, progress=progress)
+    recomputed = found.complete(batch_size=batch_size, num_workers=num_workers)
     failures = found.failures()
     ok = np.ones(len(paths), dtype=np.bool_)
     ok[[failure.row for failure in failures]] = False
@@ -150,14 +150,13 @@ class EmbeddedFiles:
         self,
         *,
         batch_size: int,
-        progress: bool,
         num_workers: int | None = None,
         first_shard: tuple[int, int] = (0, 1),
     ) -> int:
         """Compute what is missing, beginning at a part (number, count) of it; return how many images were decoded."""
         reasons, decoded = self._known_reasons(), 0
         if len(self.missing):
-            with tqdm(total=len(self.missing), desc="embedding", unit="img", disable=None if progress else True) as bar:
+            with progress_bar("embedding", "img", total=len(self.missing)) as bar:
                 for _ in range(ATTEMPTS):
                     decoded += EmbeddingPass(self, reasons, bar, batch_size, first_shard).run(num_workers)
                     self._unreached |= reasons
@@ -215,7 +214,7 @@ class EmbeddingPass:
     """Compute the missing rows of ``found``, beside other processes; failed images go into ``reasons``, by path."""
 
     def __init__(
-        self, found: EmbeddedFiles, reasons: dict[str, str], bar: tqdm[Any], batch_size: int, begin: tuple[int, int]
+        self, found: EmbeddedFiles, reasons: dict[str, str], bar: tqdm, batch_size: int, begin: tuple[int, int]
     ) -> None:
         self.backbone, self.root, self.files, self.cache = found.backbone, found.root, found.files, found.cache
         self.found, self.reasons, self.bar, self.begin = found, reasons, bar, begin

@@ -78,21 +78,6 @@ def train(
 
 
 @contextmanager
-def progress_bar(title: str, epochs: int, *, hidden: bool = False) -> Iterator[Callable[[EpochRecord], None]]:
-    """Yield an ``on_epoch`` for `train` that moves a tqdm bar, shown only where standard error is a terminal."""
-    from tqdm import tqdm
-
-    with tqdm(total=epochs, desc=title, unit="epoch", disable=hidden or None, leave=False) as bar:
-
-        def show(record: EpochRecord) -> None:
-            bar.update(record.epoch - bar.n)
-            judged = record.val_average if record.val_wga is None else record.val_wga
-            bar.set_postfix_str(f"loss {record.loss:.3f}, val {100 * judged:.1f} %")
-
-        yield show
-
-
-@contextmanager
 def one_thread_if_small(multiply_adds: int) -> Iterator[None]:
     """Run on one CPU thread of torch if a step is small: waiting threads make it twenty times slower on busy cores."""
     before = torch.get_num_threads()

@@ -11,6 +11,7 @@ from dbpt.data.demo.layouts import SPLIT_SIZES, WRITERS, plan_rows
 from dbpt.errors import InputError, nearest
 from dbpt.files.disk import check_can_create
 from dbpt.files.lock import OwnedLock
+from dbpt.progress import progress_bar
 
 __all__ = ["DEMO_NAMES", "mini_clip_paths", "write_demo"]
 
@@ -45,7 +46,8 @@ def _write(name: str, final: Path, seed: int, sizes: tuple[int, int, int]) -> Pa
     try:
         partial.mkdir(parents=True)
         with OwnedLock(partial / "lock", "the demo"):  # by which `dbpt cache prune` tells what somebody still writes
-            WRITERS[name](partial, final, plan_rows(name, seed, sizes), seed)
+            rows = plan_rows(name, seed, sizes)
+            WRITERS[name](partial, final, progress_bar(f"drawing {name}", "img", rows), seed)
         if os.path.lexists(final):
             final.rmdir()
         partial.rename(final)

@@ -68,7 +68,7 @@ def generator(name: str, seed: int, index: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64([seed, list(TRAIN_COUNTS).index(name), index]))
 
 
-def write_waterbirds(folder: Path, final: Path, rows: list[Row], seed: int) -> None:
+def write_waterbirds(folder: Path, final: Path, rows: Iterable[Row], seed: int) -> None:
     """Write `metadata.csv` and one folder of images per species."""
     table = []
     for row in rows:
@@ -81,9 +81,9 @@ def write_waterbirds(folder: Path, final: Path, rows: list[Row], seed: int) -> N
     _write_csv(folder / "metadata.csv", "img_id,img_filename,y,split,place,place_filename", table)
 
 
-def write_celeba(folder: Path, final: Path, rows: list[Row], seed: int) -> None:
+def write_celeba(folder: Path, final: Path, rows: Iterable[Row], seed: int) -> None:
     """Write `list_attr_celeba.txt`, `list_eval_partition.txt` and `img_align_celeba/`."""
-    attributes, partition = [str(len(rows)), " ".join(CLAUSES) + " "], []
+    attributes, partition = [" ".join(CLAUSES) + " "], []
     for row in rows:
         name = f"{row.index:06d}.jpg"
         rng = generator("demo-celeba", seed, row.index)
@@ -93,6 +93,7 @@ def write_celeba(folder: Path, final: Path, rows: list[Row], seed: int) -> None:
         values = " ".join(" 1" if attribute in present else "-1" for attribute in CLAUSES)
         attributes.append(f"{name} {values}")
         partition.append(f"{name} {row.split}")
+    attributes.insert(0, str(len(partition)))
     for name, lines in (("list_attr_celeba.txt", attributes), ("list_eval_partition.txt", partition)):
         (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
@@ -112,7 +113,7 @@ def _celeba_attributes(face: Face) -> set[str]:
     return shown | {hair, "Goatee" if face.beard else "No_Beard", "Straight_Hair", "Young"}
 
 
-def write_metashift(folder: Path, final: Path, rows: list[Row], seed: int) -> None:
+def write_metashift(folder: Path, final: Path, rows: Iterable[Row], seed: int) -> None:
     """Write SubpopBench's folders and its `metadata_metashift.csv`, whose file names are absolute, as there."""
     table = []
     for row in rows:
@@ -125,7 +126,7 @@ def write_metashift(folder: Path, final: Path, rows: list[Row], seed: int) -> No
     _write_csv(folder / METASHIFT / "metadata_metashift.csv", "id,filename,split,y,a", table)
 
 
-WRITERS: dict[str, Callable[[Path, Path, list[Row], int], None]] = {
+WRITERS: dict[str, Callable[[Path, Path, Iterable[Row], int], None]] = {
     "demo-waterbirds": write_waterbirds,
     "demo-celeba": write_celeba,
     "demo-metashift": write_metashift,

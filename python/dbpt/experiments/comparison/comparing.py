@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
-from tqdm import tqdm
 
 from dbpt._core import __version__
 from dbpt.data.huggingface_objects import HuggingFaceData, path_of
@@ -24,6 +23,7 @@ from dbpt.experiments.comparison.plan import METHODS, Cell, Plan, is_cell_file, 
 from dbpt.experiments.comparison.summary import summarize
 from dbpt.experiments.comparison.tables import WIDEST, csv_table, latex_table, markdown_table, terminal_table
 from dbpt.files.disk import write_atomically, write_json
+from dbpt.progress import progress_bar
 from dbpt.ranks import launched
 from dbpt.runs.output_folder import Marker, OutputFolder
 from dbpt.settings.data import resolve_demo
@@ -184,7 +184,7 @@ class _Progress:
 
     def __init__(self, total: int, waiting: Sequence[Cell]) -> None:
         done = total - len(waiting)
-        self._bar = tqdm(total=total, initial=done, desc="comparison", unit="cell", disable=None, leave=False)
+        self._bar = progress_bar("comparison", "cell", total=total, initial=done)
         self.close = self._bar.close
         self._total, self._done = total, done
         self._trainings, self._trained = sum(cell.head is not None for cell in waiting), 0
