@@ -84,7 +84,8 @@ def test_whatever_takes_long_has_a_bar(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr("dbpt.data.demo.SPLIT_SIZES", (8, 8, 8))
     dbpt.write_demo("demo-celeba", tmp_path / "demo")
     dbpt.check_data(tiny.table, root=tiny.table.parent)
-    fit(tiny, tmp_path / "run", epochs=1, cache=str(tmp_path / "cache"))
+    run = fit(tiny, tmp_path / "run", epochs=1, cache=str(tmp_path / "cache"))
     compare(tiny, tmp_path / "compare", epochs=1)
-    for title in ("drawing demo-celeba", "reading headers", "embedding", "dbpt", "comparison"):
+    list(dbpt.load(run).predict(tiny.table.parent))
+    for title in ("drawing demo-celeba", "reading headers", "embedding", "dbpt", "comparison", "predicting"):
         assert f"\r{title}: " in terminal.getvalue(), title

@@ -11,13 +11,14 @@ import threading
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 from safetensors.numpy import load_file
-from unprivileged import unprivileged
+from tiny import ATTRIBUTES
 
 import dbpt
 from dbpt import InputError
 from dbpt.cli import main
-from dbpt.cli.predict import list_images
 from dbpt.clip import Backbone
 from dbpt.data import DATASETS
 from dbpt.data.words import Words
@@ -210,18 +211,17 @@ def test_probabilities_are_the_softmax_of_scaled_cosines(tiny_run):
 def test_bad_images_get_an_error_in_their_place(tiny, tiny_run, tmp_path):
     (tmp_path / "bad.jpg").write_text("no image")
     good = images_of(tiny, 3)
-    images = [good[0], tmp_path / "bad.jpg", good[1], tmp_path / "none.png", tmp_path, "nul\0.png", good[2]]
+    images = [good[0], tmp_path / "bad.jpg", good[1], tmp_path / "none.png", "nul\0.png", good[2]]
     classifier = dbpt.load(tiny_run)
     predictions = list(classifier.predict(images, batch_size=3))
     assert [p.path for p in predictions] == [str(image) for image in images]
-    assert [p.error is not None for p in predictions] == [False, True, False, True, True, True, False]
+    assert [p.error is not None for p in predictions] == [False, True, False, True, True, False]
     assert predictions[1].error.startswith("not a JPEG")
     assert predictions[1].prediction is None
     assert predictions[1].probabilities is None
     alone = [next(classifier.predict([image], batch_size=3)) for image in good]
     for one, other in zip(alone, [p for p in predictions if p.error is None], strict=True):
         np.testing.assert_allclose(one.probabilities, other.probabilities, rtol=0, atol=5e-5)
-    assert list(classifier.predict([])) == []
 
 
 def test_predict_fills_the_last_batch_to_a_power_of_two(tiny, tiny_run, monkeypatch):
@@ -270,7 +270,56 @@ def test_predict_takes_one_path_or_any_iterable_and_checks_at_once(tiny, tiny_ru
     assert alone.path == str(first)
     assert alone.prediction == next(classifier.predict(iter([first, second]))).prediction
     with pytest.raises(InputError, match="batch_size is 0, expected at least 1"):
-        classifier.predict([], batch_size=0)
+        classifier.predict(first, batch_size=0)
+    with pytest.raises(InputError, match="^images is empty; expected a path, a folder, "):
+        classifier.predict([])
+
+
+def test_predict_takes_images_in_memory_among_paths(tiny, tiny_run):
+    """Pixels give what their file does, in the same places of a batch."""
+    classifier, paths = dbpt.load(tiny_run), images_of(tiny, 6)
+    pictures = [Image.open(path) for path in paths]
+    arrays = [np.asarray(picture.convert("RGB")) for picture in pictures]
+    tensors = [torch.from_numpy(array.copy()).permute(2, 0, 1) for array in arrays]
+    mixed = [str(paths[0]), pictures[1], arrays[2], tensors[3], tensors[4] / 255, paths[5]]
+    expected = [found.probabilities for found in classifier.predict(paths)]
+    for images in (mixed, np.stack(arrays), torch.stack(tensors), iter(pictures)):
+        found = list(classifier.predict(images))
+        np.testing.assert_array_equal([each.probabilities for each in found], expected)
+    assert [each.path for each in classifier.predict(mixed)] == [str(paths[0]), None, None, None, None, str(paths[5])]
+    (grey,) = classifier.predict(Image.new("F", (9, 9)))
+    assert grey.error == "pixels of mode F, whose range isn't known; save it as 8-bit RGB"
+
+
+def test_pseudo_attributes_of_predictions_are_those_of_the_runs_words(tiny, tiny_run, command):
+    classifier, images = dbpt.load(tiny_run), [*images_of(tiny, 5), tiny.table]
+    predictions = list(classifier.predict(images, attributes=True))
+    features = classifier.backbone.encode_image(
+        torch.stack([classifier.backbone.preprocess(Image.open(x)) for x in images[:5]])
+    )
+    logits = dbpt.zero_shot_logits(classifier.backbone, features.numpy(), *classifier.words.attribute_texts())
+    expected = dbpt.label_attributes(logits, method="argmax")
+    for found, label, posterior in zip(predictions, expected.pseudo_attributes, expected.posterior, strict=False):
+        assert found.pseudo_attribute == ATTRIBUTES[label]
+        np.testing.assert_allclose(found.attribute_probabilities, posterior, atol=1e-4)
+    assert (predictions[-1].pseudo_attribute, predictions[-1].attribute_probabilities) == (None, None)
+    assert next(classifier.predict(images)).pseudo_attribute is None
+    code, out, _ = command("predict", tiny_run, *images, "--with-attribute")
+    *good, bad = csv.DictReader(io.StringIO(out))
+    assert code == 0 and list(bad) == [
+        "path",
+        "prediction",
+        "p_box",
+        "p_disc",
+        "pseudo_attribute",
+        "p_pseudo_attribute",
+        "error",
+    ]
+    assert [row["pseudo_attribute"] for row in good] == [found.pseudo_attribute for found in predictions[:-1]]
+    assert [float(row["p_pseudo_attribute"]) for row in good] == pytest.approx(
+        [found.attribute_probabilities.max() for found in predictions[:-1]], abs=1e-6
+    )
+    assert (bad["p_pseudo_attribute"], bad["error"][:9]) == ("", "not a JPE")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
@@ -301,17 +350,21 @@ def test_predict_command_writes_csv_for_files_folders_and_a_list(tiny, tiny_run,
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(listed))
         assert command("predict", tiny_run, "-") == (0, out, "")
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
-    assert command("predict", tiny_run, "-") == (0, "path,prediction,p_box,p_disc,error\n", "")
+    said = "Error: -: standard input names no image; give a file on each line\n"
+    assert command("predict", tiny_run, "-") == (2, "", said)
 
-    code, printed, _ = command("predict", tiny_run, *files, "--out", tmp_path / "p.csv")
-    assert (code, printed) == (0, "")
-    assert (tmp_path / "p.csv").read_text() == out
+    table = tmp_path / "p.csv"
+    assert command("predict", tiny_run, *files, "--out", table) == (0, "", f"2 predictions written to {table}\n")
+    assert table.read_text() == out
+    table.write_text("older")
+    assert command("predict", tiny_run, *files, "--out", table, "--overwrite", "-q") == (0, "", "")
+    assert table.read_text() == out
 
 
 def test_predict_command_marks_bad_images_and_goes_on(tiny, tiny_run, tmp_path, command):
     (tmp_path / "bad, or not.jpg").write_text("no image")
-    code, out, _ = command("predict", tiny_run, tmp_path / "bad, or not.jpg", *images_of(tiny, 1))
-    assert code == 0
+    code, out, err = command("predict", tiny_run, tmp_path / "bad, or not.jpg", *images_of(tiny, 1))
+    assert (code, err) == (0, "warning: 1 of 2 images can't be read; the column error says why\n")
     bad, good = csv.DictReader(io.StringIO(out))
     assert bad["path"] == str(tmp_path / "bad, or not.jpg")
     assert (bad["prediction"], bad["p_box"]) == ("", "")
@@ -339,18 +392,15 @@ def test_predict_command_refuses_in_one_line(tiny, tiny_run, tmp_path, command):
     assert (tmp_path / "p.csv").read_text() == "precious"
 
 
-def test_predict_command_fails_behind_the_table_if_every_image_does(tiny_run, tmp_path, command):
-    bad = ("x" * 5000 + ".png", tmp_path / "gone.png")
-    code, out, err = command("predict", tiny_run, *bad)
-    assert code == 2
-    assert [row["error"] for row in csv.DictReader(io.StringIO(out))] == [
-        "File name too long",
-        "No such file or directory",
-    ]
-    assert err == "Error: none of the 2 images can be read; the column error says why\n"
-    code, printed, _ = command("predict", tiny_run, *bad, "--out", tmp_path / "p.csv")
-    assert (code, printed) == (2, "")
-    assert (tmp_path / "p.csv").read_text() == out
+def test_predict_command_writes_nothing_if_no_image_can_be_read(tiny_run, tmp_path, command):
+    (tmp_path / "p.csv").write_text("precious")
+    for out in ((), ("--out", tmp_path / "new.csv"), ("--out", tmp_path / "p.csv", "--overwrite")):
+        code, printed, err = command("predict", tiny_run, tmp_path / "gone.png", "x" * 5000 + ".png", *out)
+        assert (code, printed) == (2, "")
+        reason = f"{tmp_path / 'gone.png'}: No such file or directory"
+        assert err == f"Error: none of the 2 images can be read; the first: {reason}\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["p.csv"]
+    assert (tmp_path / "p.csv").read_text() == "precious"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are text here")
@@ -447,23 +497,3 @@ def test_a_model_with_a_logit_bias_goes_through(tiny, tmp_path):
     assert load_file(run.folder / "classifier.safetensors")["logit_bias"] == -10
     prediction = next(dbpt.load(run.folder).predict(images_of(tiny, 1)))
     assert prediction.probabilities.sum() == pytest.approx(1)
-
-
-def test_images_are_found_however_deep_and_an_unreadable_folder_is_told(tmp_path):
-    deep = tmp_path
-    for _ in range(1500):
-        deep = deep / "d"
-        deep.mkdir()
-    (deep / "a.PNG").touch()
-    for name in ("b.jpg", ".b.jpg", "._b.jpg"):
-        (tmp_path / name).touch()
-    (tmp_path / "loop").symlink_to(tmp_path)
-    assert list_images((str(tmp_path),)) == [tmp_path / "b.jpg", deep / "a.PNG"]
-    (tmp_path / "closed").mkdir(mode=0)
-    with unprivileged(), pytest.raises(InputError, match="closed: cannot be listed .Permission denied"):
-        list_images((str(tmp_path),))
-    while deep != tmp_path:  # shutil.rmtree, by which pytest clears up, goes no deeper than the interpreter's stack
-        for file in deep.glob("*.*"):
-            file.unlink()
-        deep.rmdir()
-        deep = deep.parent

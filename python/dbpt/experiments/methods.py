@@ -18,11 +18,11 @@ from dbpt.errors import InputError
 from dbpt.experiments.stages import Experiment
 from dbpt.features.live import LiveImages, live_images
 from dbpt.groups import GroupMetrics, worst_group_accuracy
-from dbpt.heads import HEADS, Head, HeadStart, LinearHead
+from dbpt.heads import HEADS, Head, HeadStart
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
 from dbpt.progress import progress_bar
 from dbpt.ranks import ALONE, Ranks, memory
-from dbpt.runs.classifier import FeatureClassifier
+from dbpt.runs.classifier import FeatureClassifier, zero_shot_classifier
 from dbpt.training import EpochRecord, Rows, Trained, TrainingSettings, train
 from dbpt.training.findings import training_findings
 from dbpt.training.loop import one_thread_if_small
@@ -61,10 +61,7 @@ class MethodRow:
 
 def zero_shot_row(experiment: Experiment) -> MethodRow:
     """Return the row without training."""
-    backbone = experiment.backbone
-    numbers = {"logit_scale": backbone.logit_scale, "logit_bias": backbone.logit_bias or 0.0}
-    tensors = {name: np.array([value], dtype=np.float32) for name, value in numbers.items()}
-    classifier = FeatureClassifier({"weights": experiment.class_weights, **tensors}, LinearHead)
+    classifier = zero_shot_classifier(experiment.backbone, experiment.class_weights)
     return MethodRow(name="zero-shot", classifier=classifier, metrics=held_out_metrics(experiment, classifier))
 
 

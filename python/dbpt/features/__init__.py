@@ -3,16 +3,19 @@
 from dbpt.features.embed import EmbeddedFiles, Embeddings, Failure, TooManyFailures, embed_images
 from dbpt.features.images import UnreadableImage, decoding_threads, open_image, pillow_warnings, read_crop, read_size
 from dbpt.features.maintenance import list_caches, prune_caches, verify_cache
+from dbpt.features.sources import ImageSource, list_images
 
 __all__ = [
     "EmbeddedFiles",
     "Embeddings",
     "Failure",
+    "ImageSource",
     "TooManyFailures",
     "UnreadableImage",
     "decoding_threads",
     "embed_images",
     "list_caches",
+    "list_images",
     "open_image",
     "pillow_warnings",
     "prune_caches",

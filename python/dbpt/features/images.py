@@ -5,6 +5,7 @@ rotation, the first frame of animations, alpha dropped. Only 16-bit grey, which 
 """
 
 import os
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,7 @@ MAX_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb
 MAX_BYTES = 1 << 29
 MAX_SCANNED = 1 << 30  # pixels times scans of a progressive JPEG: a scan of a few bytes goes over all pixels
 MAX_ASPECT = 200  # resizing the short side of a thinner image to the tower's input would be a bomb of its own
+LOADING = threading.Lock()  # the same image in memory may come twice, and Pillow loads it from its file at first use
 
 
 class UnreadableImage(ValueError):
@@ -71,15 +73,21 @@ def read_size(path: Path) -> tuple[int, int]:
 
 
 def read_crop(
-    path: Path,
+    source: Path | Image.Image,
     crop: Callable[[Image.Image, NDArray[np.uint8] | None], NDArray[np.uint8]],
     out: NDArray[np.uint8] | None = None,
     *,
     size_and_mtime: tuple[int, int] | None = None,
 ) -> NDArray[np.uint8]:
-    """Read and ``crop`` an image, into ``out`` if given; one that can't be cropped is `UnreadableImage` too."""
-    image = read_image(path, size_and_mtime=size_and_mtime)
+    """Read and ``crop`` a file or an image, into ``out`` if given; what can't be cropped is `UnreadableImage` too."""
     with _one_reason():
+        if isinstance(source, Path):
+            image = read_image(source, size_and_mtime=size_and_mtime)
+        else:
+            _check_size(source)
+            with LOADING:
+                source.load()
+            image = _resizable(source)
         return crop(image, out)
 
 
@@ -135,6 +143,10 @@ def decode_image(file: BinaryIO) -> Image.Image:
     image = _identified(file)
     if image.format in ("JPEG", "MPO"):
         _check_scans(file, image.width * image.height)
+    return _resizable(image)
+
+
+def _resizable(image: Image.Image) -> Image.Image:
     image.load()
     if image.mode.startswith("I"):
         pixels = np.asarray(image)
@@ -143,6 +155,7 @@ def decode_image(file: BinaryIO) -> Image.Image:
     if image.mode not in MODES:
         raise UnreadableImage(f"pixels of mode {image.mode}, whose range isn't known; save it as 8-bit RGB")
     if image.mode == "P":
+        image = image.copy()
         image.info.pop("transparency", None)  # the transform drops alpha anyway, and Pillow warns about this form of it
     return image
 
@@ -160,12 +173,16 @@ def _identified(file: BinaryIO) -> Image.Image:
             raise UnreadableImage("the image's header is damaged") from None
         reason = f"not a JPEG, PNG, WebP, BMP, GIF or TIFF image (begins with {start!r})"
         raise UnreadableImage(reason) from None
+    _check_size(image)
+    return image
+
+
+def _check_size(image: Image.Image) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise UnreadableImage(f"{width}×{height} is more than {MAX_PIXELS // 10**6} megapixels")
     if min(width, height) < 1 or max(width, height) > MAX_ASPECT * min(width, height):
         raise UnreadableImage(f"{width}×{height} is thinner than 1:{MAX_ASPECT}")
-    return image
 
 
 @contextmanager

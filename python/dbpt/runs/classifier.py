@@ -1,16 +1,22 @@
 """The finished classifier of a run: features to logits by what the head learnt, and the same with its backbone."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from dbpt.clip import Backbone
+from dbpt.clip.zero_shot import zero_shot_weights
 from dbpt.data.words import Words
 from dbpt.errors import InputError
-from dbpt.heads import Head
+from dbpt.features import ImageSource, UnreadableImage, decoding_threads, list_images, pillow_warnings, read_crop
+from dbpt.heads import Head, LinearHead
+from dbpt.progress import progress_bar
 from dbpt.settings.config import FitConfig
 
 
@@ -57,14 +63,27 @@ class FeatureClassifier:
         return found
 
 
+def zero_shot_classifier(backbone: Backbone, weights: NDArray[np.float32]) -> FeatureClassifier:
+    """Return the classifier with ``weights`` (K, D) of `zero_shot_weights` and the backbone's own scale and bias."""
+    numbers = {"logit_scale": backbone.logit_scale, "logit_bias": backbone.logit_bias or 0.0}
+    tensors = {name: np.array([value], dtype=np.float32) for name, value in numbers.items()}
+    return FeatureClassifier({"weights": weights, **tensors}, LinearHead)
+
+
 @dataclass(frozen=True)
 class Prediction:
-    """One image: ``probabilities`` (C,) float32 and the name of the largest; or, for a bad image, ``error``."""
+    """One image: ``probabilities`` (C,) float32 and the name of the largest; or, for a bad image, ``error``.
 
-    path: str
-    prediction: str | None
-    probabilities: NDArray[np.float32] | None
-    error: str | None
+    ``path`` is None for an image in memory. With ``attributes``, ``pseudo_attribute`` is the name of the largest of the
+    ``attribute_probabilities`` (A,) float32.
+    """
+
+    path: str | None
+    prediction: str | None = None
+    probabilities: NDArray[np.float32] | None = None
+    error: str | None = None
+    pseudo_attribute: str | None = None
+    attribute_probabilities: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -82,45 +101,76 @@ class Classifier:
         return tuple(self.words.classes)
 
     def predict(
-        self, images: str | Path | Iterable[str | Path], *, batch_size: int | None = None
+        self,
+        images: ImageSource | Iterable[ImageSource],
+        *,
+        attributes: bool = False,
+        batch_size: int | None = None,
     ) -> Iterator[Prediction]:
-        """Classify an image file or several, in order, without a cache. A file that is no image gives an ``error``.
+        """Classify one image or several, in order, without a cache.
 
-        The image tower sees ``batch_size`` images at a time, by default the run's ``embed_batch_size``; the last batch
-        is filled up to a power of two. The same list gives the same bytes. In another list, or in `dbpt.evaluate`, an
-        image's probabilities may differ in the last digits, with the batch's shape.
+        Args:
+            images: a path, a folder, which is searched for image files, a ``PIL.Image``, an array (H, W, 3) uint8, a
+                tensor (3, H, W), uint8 or floats from 0 to 1, or an iterable of these. Arrays (N, H, W, 3) and tensors
+                (N, 3, H, W) are N images.
+            attributes: add pseudo attributes, zero-shot by the sentences of the run's attributes.
+            batch_size: images that the image tower sees at a time, by default the run's ``embed_batch_size``; the last
+                batch is filled up to a power of two.
+
+        An image that can't be decoded gives an ``error`` in its place; `InputError` is raised at once for no image, and
+        for arrays and tensors of another shape, dtype or range.
+
+        The same list gives the same bytes. In another list, or in `dbpt.evaluate`, an image's probabilities may differ
+        in the last digits, with the batch's shape.
         """
         size = self.config.embed_batch_size if batch_size is None else batch_size
         if size < 1:
             raise InputError(f"batch_size is {size}, expected at least 1")
-        return self._predict([Path(i) for i in ([images] if isinstance(images, str | Path) else images)], size)
+        return self._predict(list_images(images), size, attributes)
 
-    def _predict(self, images: list[Path], size: int) -> Iterator[Prediction]:
-        from dbpt.features import UnreadableImage, decoding_threads, pillow_warnings, read_crop
-
-        def crop(path: Path) -> NDArray[np.uint8] | str:
+    def _predict(self, images: list[Path | Image.Image], size: int, attributes: bool) -> Iterator[Prediction]:
+        def crop(source: Path | Image.Image) -> NDArray[np.uint8] | str:
             try:
-                return read_crop(path, self.backbone.preprocess.crop)
+                return read_crop(source, self.backbone.preprocess.crop)
             except UnreadableImage as error:
                 return str(error)
 
-        with decoding_threads() as pool:
+        labeller = None
+        if attributes:
+            weights = zero_shot_weights(self.backbone, *self.words.attribute_texts())
+            labeller = zero_shot_classifier(self.backbone, weights)
+        with decoding_threads() as pool, progress_bar("predicting", "img", total=len(images)) as bar:
             for begin in range(0, len(images), size):
-                paths = images[begin : begin + size]
+                chosen = images[begin : begin + size]
                 with pillow_warnings():  # not around the yield, as it holds for the whole process
-                    decoded = list(pool.map(crop, paths))
-                power_of_two = 1 << (len(paths) - 1).bit_length()
-                yield from self._classify(paths, decoded, min(size, power_of_two))
+                    decoded = list(pool.map(crop, chosen))
+                power_of_two = 1 << (len(chosen) - 1).bit_length()
+                yield from self._classify(chosen, decoded, min(size, power_of_two), labeller)
+                bar.update(len(chosen))
 
-    def _classify(self, paths: list[Path], decoded: list[NDArray[np.uint8] | str], rows: int) -> Iterator[Prediction]:
+    def _classify(
+        self,
+        images: list[Path | Image.Image],
+        decoded: list[NDArray[np.uint8] | str],
+        rows: int,
+        labeller: FeatureClassifier | None,
+    ) -> Iterator[Prediction]:
         """Run one forward pass of ``rows`` images, in which an unreadable one leaves its place empty."""
         if not all(isinstance(pixels, str) for pixels in decoded):
             batch = np.zeros((rows, *self.backbone.preprocess.size, 3), dtype=np.uint8)
             for place, pixels in zip(batch, decoded, strict=False):
                 place[:] = 0 if isinstance(pixels, str) else pixels
-            probabilities = self.head.probabilities(self.backbone.encode_image(batch).numpy())
-        for i, (path, pixels) in enumerate(zip(paths, decoded, strict=True)):
+            features = self.backbone.encode_image(batch).numpy()
+            classes_NC = self.head.probabilities(features)
+            attributes_NA = None if labeller is None else labeller.probabilities(features)
+        attribute_names = list(self.words.attributes)
+        for i, (image, pixels) in enumerate(zip(images, decoded, strict=True)):
+            path = str(image) if isinstance(image, Path) else None
             if isinstance(pixels, str):
-                yield Prediction(str(path), None, None, pixels)
-            else:
-                yield Prediction(str(path), self.class_names[int(probabilities[i].argmax())], probabilities[i], None)
+                yield Prediction(path, error=pixels)
+                continue
+            found = Prediction(path, self.class_names[int(classes_NC[i].argmax())], classes_NC[i])
+            if attributes_NA is not None:
+                name = attribute_names[int(attributes_NA[i].argmax())]
+                found = replace(found, pseudo_attribute=name, attribute_probabilities=attributes_NA[i])
+            yield found
