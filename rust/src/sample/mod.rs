@@ -2,6 +2,7 @@
 
 mod batches;
 mod composition;
+mod epoch_order;
 mod independent;
 mod owners;
 mod permutation;

@@ -3,13 +3,10 @@
 
 use crate::random::Stream;
 
-/// Up to this length a whole epoch is shuffled in a table: few Feistel rounds on tiny halves are a poor shuffle.
-const EPOCH_TABLE_MAX: u64 = 4096;
-/// Up to this length a pass over a group is.
+/// Up to this length a pass over a group is shuffled in a table: few Feistel rounds on tiny halves are a poor shuffle.
 pub(super) const PASS_TABLE_MAX: u64 = 64;
-/// Feistel rounds for an epoch, half of them for either half of a value.
-const EPOCH_ROUNDS: usize = 6;
-/// Those for a pass over 65 members and more, where six show a bias in the χ² tests below and eight none.
+/// Feistel rounds for a pass over 65 members and more, half of them for either half of a value. Six show a bias in the
+/// χ² tests below, eight none.
 const PASS_ROUNDS: usize = 8;
 /// Positions that go through the rounds side by side, so that they vectorise.
 pub(super) const LANES: usize = 64;
@@ -20,9 +17,9 @@ pub(super) const LANES: usize = 64;
 /// into range along their cycle (Black and Rogaway, 2002).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Length {
-    n: u64,
+    pub(super) n: u64,
     /// Values are high·a + low with low below a and high below b.
-    a: u32,
+    pub(super) a: u32,
     b: u32,
     /// ⌊(2⁶⁴ - 1) / a⌋, for division by multiplication.
     reciprocal: u64,
@@ -36,7 +33,7 @@ impl Length {
     }
 
     #[inline(always)]
-    fn halves(self, value: u64) -> (u32, u32) {
+    pub(super) fn halves(self, value: u64) -> (u32, u32) {
         let (high, low) = divide(value, u64::from(self.a), self.reciprocal);
         (high as u32, low as u32)
     }
@@ -50,7 +47,7 @@ impl Length {
 /// A permutation of `0..n`, together with the [`Rounds`] that many share.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Network {
-    length: Length,
+    pub(super) length: Length,
     key: [u32; 2],
 }
 
@@ -68,7 +65,7 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
-    fn new(stream: Stream, used: usize) -> Self {
+    pub(super) fn new(stream: Stream, used: usize) -> Self {
         let keys = std::array::from_fn(|round| {
             let bits = stream.bits(round as u64);
             [bits as u32, (bits >> 32) as u32]
@@ -106,7 +103,13 @@ impl Rounds {
     /// Where the halves go under one permutation. Those beyond `values` may hold anything up to 64 steps beyond n: it
     /// doesn't overflow, and isn't looked at.
     #[inline(always)]
-    fn fill(&self, network: &Network, high: &mut [u32], low: &mut [u32], values: &mut [u64]) {
+    pub(super) fn fill(
+        &self,
+        network: &Network,
+        high: &mut [u32],
+        low: &mut [u32],
+        values: &mut [u64],
+    ) {
         let Network { length, key } = *network;
         self.run(high, low, |_| (length.a, length.b), |_| key);
         let mut all_within = true;
@@ -235,101 +238,15 @@ pub(super) fn reorder<T>(values: &mut [T], key: Stream) {
     }
 }
 
-/// The order of a whole epoch, `0..n` (n up to [`super::MAX_DRAWS`]), to be read at every `step`-th position: so a rank
-/// computes only its own draws. A table up to 4,096, a network above.
-#[derive(Debug, Clone)]
-pub(super) struct EpochOrder(Kind);
-
-#[derive(Debug, Clone)]
-enum Kind {
-    Table(Vec<u32>),
-    Network(Network, Rounds),
-}
-
-impl EpochOrder {
-    pub(super) fn new(n: u64, key: Stream) -> Self {
-        if n > EPOCH_TABLE_MAX {
-            let network = Network::new(Length::new(n), 0);
-            return Self(Kind::Network(network, Rounds::new(key, EPOCH_ROUNDS)));
-        }
-        let mut table = vec![0; n as usize];
-        shuffle(&mut table, key);
-        Self(Kind::Table(table))
-    }
-
-    /// A way through every `step`-th position.
-    pub(super) fn walk(&self, step: u64) -> Walk<'_> {
-        let (mut high, mut low) = ([0; LANES], [0; LANES]);
-        if let Kind::Network(Network { length, .. }, _) = &self.0 {
-            for lane in 0..LANES {
-                // A longer step leaves the range at once.
-                (high[lane], low[lane]) = length.halves(lane as u64 * step.min(length.n));
-            }
-        }
-        Walk { order: self, step, high, low }
-    }
-}
-
-/// A way through an [`EpochOrder`].
-#[derive(Debug)]
-pub(super) struct Walk<'a> {
-    order: &'a EpochOrder,
-    step: u64,
-    /// The halves of lane · step.
-    high: [u32; LANES],
-    low: [u32; LANES],
-}
-
-impl Walk<'_> {
-    /// Where the positions `start`, `start + step`, and so on go, written to `slots`. All must be below n.
-    #[inline(always)]
-    pub(super) fn fill(&self, start: u64, slots: &mut [u64]) {
-        match &self.order.0 {
-            Kind::Table(table) => {
-                for (i, slot) in slots.iter_mut().enumerate() {
-                    *slot = u64::from(table[(start + i as u64 * self.step) as usize]);
-                }
-            }
-            Kind::Network(network, rounds) => {
-                for (chunk, part) in slots.chunks_mut(LANES).enumerate() {
-                    let first = start + (chunk * LANES) as u64 * self.step;
-                    let (mut high, mut low) = self.lanes(network.length, first);
-                    rounds.fill(network, &mut high, &mut low, part);
-                }
-            }
-        }
-    }
-
-    /// The halves of `start`, `start + step`, and so on.
-    #[inline(always)]
-    fn lanes(&self, length: Length, start: u64) -> ([u32; LANES], [u32; LANES]) {
-        let (first_high, first_low) = length.halves(start);
-        let (mut high, mut low) = (self.high, self.low);
-        for lane in 0..LANES {
-            let unwrapped = first_low + low[lane];
-            let wraps = u32::from(unwrapped >= length.a);
-            low[lane] = unwrapped - wraps * length.a;
-            high[lane] += first_high + wraps;
-        }
-        (high, low)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
 
-    use super::{EpochOrder, Length, Rounds, divide};
+    use super::{Length, Rounds, divide};
     use crate::random::{Purpose, Stream};
 
     fn key(seed: u64) -> Stream {
         Stream::new(seed, Purpose::Permutation, 0)
-    }
-
-    fn of_epoch(n: u64, seed: u64) -> Vec<u64> {
-        let mut values = vec![0; n as usize];
-        EpochOrder::new(n, key(seed)).walk(1).fill(0, &mut values);
-        values
     }
 
     /// The positions from `start` on, of one of many permutations that share their rounds.
@@ -346,24 +263,17 @@ mod tests {
     #[test]
     fn every_length_is_a_bijection() {
         for n in (1..300).chain(4090..4300).chain([65_535, 65_536, 65_537, 99_991]) {
-            for mut values in [of_epoch(n, n), of_pass(n, n)] {
-                values.sort_unstable();
-                assert!(values.iter().copied().eq(0..n), "n = {n}");
-            }
+            let mut values = of_pass(n, n);
+            values.sort_unstable();
+            assert!(values.into_iter().eq(0..n), "n = {n}");
         }
     }
 
     #[test]
     fn they_can_be_entered_anywhere() {
         for n in [1, 2, 10, 64, 65, 82, 1057, 4096, 4097, 50_000] {
-            let (epoch, all) = (of_epoch(n, 5), of_pass(n, 5));
+            let all = of_pass(n, 5);
             for start in (0..n).step_by(1 + n as usize / 9) {
-                for step in [1, 2, 7, 64, 1000, 40_000, u64::MAX] {
-                    let expected = epoch[start as usize..].iter().step_by(step as usize).take(131);
-                    let mut part = vec![0; expected.len()];
-                    EpochOrder::new(n, key(5)).walk(step).fill(start, &mut part);
-                    assert!(part.iter().eq(expected), "n = {n}, start = {start}, step = {step}");
-                }
                 let mut part = vec![0; (n - start).min(1 + start % 131) as usize];
                 pass(n, 5, start, &mut part);
                 assert_eq!(part, all[start as usize..][..part.len()], "n = {n}");
@@ -374,12 +284,9 @@ mod tests {
     #[test]
     fn the_largest_length_stays_in_range() {
         let n = crate::sample::MAX_DRAWS;
-        let (mut epoch, mut last, mut strided) = ([0; 100], [0; 100], [0; 2]);
-        EpochOrder::new(n, key(5)).walk(1).fill(n - 100, &mut epoch);
+        let mut last = [0; 100];
         pass(n, 5, n - 100, &mut last);
-        assert!(epoch.iter().chain(&last).all(|&value| value < n));
-        EpochOrder::new(n, key(5)).walk(99).fill(n - 100, &mut strided);
-        assert_eq!(strided, [epoch[0], epoch[99]]);
+        assert!(last.iter().all(|&value| value < n));
     }
 
     #[test]
@@ -399,9 +306,7 @@ mod tests {
 
     #[test]
     fn values_are_stable() {
-        assert_eq!(of_epoch(8, 42), [7, 4, 6, 2, 0, 5, 3, 1]);
         assert_eq!(of_pass(8, 42), [7, 4, 6, 2, 0, 5, 3, 1]);
-        assert_eq!(of_epoch(5000, 42)[..5], [624, 2962, 4811, 553, 894]);
         assert_eq!(of_pass(1057, 42)[..5], [657, 1039, 56, 836, 916]);
     }
 

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
+use super::epoch_order::EpochOrder;
 use super::owners::Owners;
-use super::permutation::{
-    EpochOrder, LANES, Lanes, Length, Network, PASS_TABLE_MAX, Rounds, divide, shuffle,
-};
+use super::permutation::{LANES, Lanes, Length, Network, PASS_TABLE_MAX, Rounds, divide, shuffle};
 use super::rows::{self, BLOCK, Draws, Epoch};
 use crate::groups::GroupIndex;
 use crate::random::{Purpose, Stream};
