@@ -70,8 +70,7 @@ class PromptHead(Head):
     @classmethod
     def check(cls, backbone: Backbone, words: Words, **settings: Any) -> None:
         """Refuse a prompt that is too long for the text tower with a class of ``words``, and a bad ``ctx_init``."""
-        names = ("n_ctx", "ctx_init", "class_position", "class_specific_context")
-        layout = {name: settings[name] for name in names}
+        layout = {name: value for name, value in settings.items() if not name.startswith("text_")}
         prompt_layout(backbone.tokenizer, words.classes, **_with_start(words, layout))
 
     @classmethod

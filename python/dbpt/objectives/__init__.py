@@ -1,6 +1,6 @@
 """Training objectives: each turns per-sample losses into one loss. `OBJECTIVES` maps the name of each to its class."""
 
-from dbpt.objectives.base import Draws, Erm, Objective, TrainingGroups, count_drawn_groups
+from dbpt.objectives.base import Draws, Erm, Objective, TrainingGroups
 from dbpt.objectives.dfr import Dfr
 from dbpt.objectives.jtt import Jtt
 from dbpt.objectives.weighting import Balanced, Dbpt, GroupDro, WeightingObjective
@@ -29,6 +29,5 @@ __all__ = [
     "Objective",
     "TrainingGroups",
     "WeightingObjective",
-    "count_drawn_groups",
     "register_objective",
 ]

@@ -19,8 +19,6 @@ from dbpt.registry import Registered
 if TYPE_CHECKING:
     import torch
 
-DRAWS_A_PART = 1 << 16
-
 
 @dataclass(frozen=True)
 class TrainingGroups:
@@ -150,18 +148,3 @@ class Erm(Objective):
 
     name = "erm"
     title = "ERM"
-
-
-def count_drawn_groups(objective: Objective, draws: Draws) -> NDArray[np.int64] | None:
-    """Return (G,) int64, how many of an epoch's ``draws`` are of each group; None unless group weights decide that.
-
-    Under soft membership rows count for their likeliest group.
-    """
-    if not objective.uses_groups or objective.apply == "loss":
-        return None
-    groups, num_groups = objective.training.groups, objective.training.num_groups
-    counts = np.zeros(num_groups, np.int64)
-    for begin in range(0, len(draws), DRAWS_A_PART):
-        rows = draws.indices(begin, min(begin + DRAWS_A_PART, len(draws)))
-        counts += group_counts(groups[rows], num_groups)
-    return counts

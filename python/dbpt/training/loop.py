@@ -18,8 +18,8 @@ from torch import nn
 
 from dbpt.errors import InputError
 from dbpt.features.live import LiveImages
-from dbpt.groups import worst_group_accuracy
-from dbpt.objectives import Draws, Objective, count_drawn_groups
+from dbpt.groups import group_counts, worst_group_accuracy
+from dbpt.objectives import Draws, Objective
 from dbpt.ranks import ALONE, Ranks
 from dbpt.training.checkpoint import (
     Checkpoint,
@@ -135,8 +135,9 @@ class _Run:
             group["lr"] = lr
         lower_lr = min(settings.lr / 10, settings.default_lr)
         check = DivergenceCheck(objective.name, number + 1, lr, lower_lr, self.resumable)
-        draws = objective.draws(settings.seed, number)
-        loss, drawn_groups = self._train_epoch(draws, check), count_drawn_groups(objective, draws)
+        by_weight = objective.uses_groups and objective.apply == "sampling"
+        drawn_G = np.zeros(objective.training.num_groups, np.int64) if by_weight else None
+        loss = self._train_epoch(objective.draws(settings.seed, number), check, drawn_G)
         starts_anew = objective.end_epoch(self._correct)
         wga, average = self._validate(number, check)
         record = EpochRecord(
@@ -145,7 +146,7 @@ class _Run:
             loss=loss,
             group_weights=_as_list(objective.group_weights),
             mean_p_true=_as_list(objective.mean_p_true),
-            draws=None if drawn_groups is None else drawn_groups.tolist(),
+            draws=None if drawn_G is None else drawn_G.tolist(),
             val_wga=wga,
             val_average=average,
         )
@@ -154,11 +155,15 @@ class _Run:
             self._start()
         return record
 
-    def _train_epoch(self, draws: Draws, check: DivergenceCheck) -> float:
+    def _train_epoch(self, draws: Draws, check: DivergenceCheck, drawn_G: NDArray[np.int64] | None) -> float:
+        """Return the mean loss; ``drawn_G`` counts the draws of each group, under soft membership of the likeliest."""
         batch_size = self.settings.batch_size or len(draws)
         losses = torch.zeros((), device=self.labels.device)
         for begin in range(0, len(draws), batch_size):
-            rows = torch.from_numpy(draws.indices(begin, min(begin + batch_size, len(draws)))).to(self.labels.device)
+            indices = draws.indices(begin, min(begin + batch_size, len(draws)))
+            if drawn_G is not None:
+                drawn_G += group_counts(self.training.groups[indices], len(drawn_G))
+            rows = torch.from_numpy(indices).to(self.labels.device)
             per_sample_loss, loss = self._batch_loss(rows, begin, check)
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
