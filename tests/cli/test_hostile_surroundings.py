@@ -65,7 +65,6 @@ def outcome(world: World, command, verb: str, label: str, state: str) -> str:
         world.put_back(file, everything=code == 0)
 
 
-@pytest.mark.filterwarnings("ignore:.*are embedded again")
 def test_what_each_command_does_with_each_file_in_each_state(world, command):
     outcomes = {
         (verb, label, state): outcome(world, command, verb, label, state)
@@ -78,7 +77,6 @@ def test_what_each_command_does_with_each_file_in_each_state(world, command):
     compare_with_document(page(outcomes), 0)
 
 
-@pytest.mark.filterwarnings("ignore:.*are embedded again")
 def test_what_each_command_does_in_each_surrounding(world, command, tmp_path):
     surroundings = Surroundings(world, command, tmp_path / "scratch")
     try:

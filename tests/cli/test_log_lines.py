@@ -10,6 +10,7 @@ from comparisons import compare
 from runs import fit
 
 import dbpt
+from dbpt.features import verify_cache
 from dbpt.progress import progress_bar
 
 LINES = {"DEBUG": "a detail", "INFO": "a step", "WARNING": "warning: an oddity"}
@@ -87,5 +88,14 @@ def test_whatever_takes_long_has_a_bar(tiny, tmp_path, monkeypatch):
     run = fit(tiny, tmp_path / "run", epochs=1, cache=str(tmp_path / "cache"))
     compare(tiny, tmp_path / "compare", epochs=1)
     list(dbpt.load(run).predict(tiny.table.parent))
-    for title in ("drawing demo-celeba", "reading headers", "embedding", "dbpt", "comparison", "predicting"):
-        assert f"\r{title}: " in terminal.getvalue(), title
+    verify_cache(tmp_path / "cache/features")
+    for title in (
+        "verifying",
+        "drawing demo-celeba",
+        "reading headers",
+        "embedding",
+        "dbpt",
+        "comparison",
+        "predicting",
+    ):
+        assert f"\r{title}" in terminal.getvalue(), title

@@ -462,11 +462,17 @@ def test_a_rebuilt_backbone_needs_its_tokenizer_only_for_text(files, tmp_path, m
         changed.encode_text(["a"])
 
 
-def test_loading_leaves_the_root_logger_alone(registered):
-    before = list(logging.root.handlers)
+def test_loading_logs_nothing_to_the_root_and_leaves_it_alone(registered, caplog, monkeypatch):
+    create = open_clip.create_model
+    monkeypatch.setattr(open_clip, "create_model", lambda *a, **k: logging.error("chatter") or create(*a, **k))
+    monkeypatch.setattr(logging.root, "handlers", [])  # of a process that configures no logging
+    levels = {name: logging.getLogger(name).level for name in (None, "huggingface_hub")}
     load_backbone("Tiny-B-8", "toy")
-    assert logging.root.handlers == before
-    assert logging.root.manager.disable == 0
+    assert logging.root.handlers == []
+    assert {name: logging.getLogger(name).level for name in levels} == levels
+    logging.root.addHandler(caplog.handler)
+    load_backbone("Tiny-B-8", "toy")
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("kind", ["unreadable", "pipe", "link loop", "device"])

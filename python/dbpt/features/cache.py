@@ -13,10 +13,10 @@ link in such a folder is followed.
 
 import errno
 import hashlib
+import logging
 import os
 import re
 import stat
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -44,6 +44,8 @@ from dbpt.features.cache_files import (
 from dbpt.features.file_rows import FileRows
 from dbpt.files.disk import file_sha256, reason_of, sync_folder, write_atomically
 from dbpt.files.lock import OwnedLock
+
+logger = logging.getLogger(__name__)
 
 CLAIMS = "claims"
 CLAIM_NAME = re.compile(r"[0-9a-f]{32}\.lock(\.owner)?")
@@ -194,10 +196,9 @@ class FeatureCache:
             found = size_of(f"{self.folder}/{entry.name}")
         if found != entry.bytes and entry not in self._lost:
             self._lost.add(entry)
-            warnings.warn(
+            logger.info(
                 f"{self.folder / entry.name}: {'missing' if found is None else f'{found} bytes'} instead of "
-                f"{entry.bytes} bytes; its {entry.rows} images are embedded again",
-                stacklevel=4,
+                f"{entry.bytes} bytes; its {entry.rows} images are embedded again"
             )
         return found == entry.bytes
 

@@ -31,6 +31,7 @@ from dbpt.features.cache_files import (
 )
 from dbpt.files.disk import file_sha256, is_missing, reason_of
 from dbpt.files.lock import OwnedLock
+from dbpt.progress import progress_bar
 
 DAY = 86_400.0
 NO_MANIFEST = f"no {MANIFEST}"
@@ -231,7 +232,7 @@ def _problems(folder: Path) -> Iterator[str]:
         return
     if folder.name != folder_name(cache.manifest.encoder, cache.manifest.root):
         yield f"{folder}: its name is not the digest of encoder and root; delete it, its images are embedded again"
-    for entry in cache.manifest.shards:
+    for entry in progress_bar(f"verifying {folder.name[:8]}", "shard", cache.manifest.shards):
         file = folder / entry.name
         try:
             if problem := _shard_problem(folder, cache.manifest, entry):
