@@ -264,7 +264,7 @@ def test_models_that_do_not_fit(tiny, tmp_path, refused):
     wider = open_clip.CLIP(**(CONFIG | {"embed_dim": 24}))
     save_file(wider.state_dict(), tmp_path / "wider.safetensors")
     line = fit_with(tiny.model, tmp_path / "wider.safetensors")
-    assert f"{tmp_path / 'wider.safetensors'}: the checkpoint of another architecture" in line
+    assert f"{tmp_path / 'wider.safetensors'}: not a checkpoint of the architecture" in line
     (tmp_path / "model.pt").write_bytes(pickle.dumps({"a": 1}))
     assert "pickled or zipped checkpoint" in fit_with(tiny.model, tmp_path / "model.pt")
     shutil.copy(tmp_path / "model.pt", tmp_path / "renamed.safetensors")

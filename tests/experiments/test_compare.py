@@ -132,7 +132,7 @@ def test_validation_that_is_judged_flatters_and_says_so(tiny, tmp_path):
     low, high = dbpt_row["difference"]["over_images"]
     assert low < dbpt_row["difference"]["figures"]["worst_group_accuracy"]["mean"] < high
     printed = " ".join(str(found).split())
-    assert "it also chose the epochs, so figures flatter" in printed
+    assert "it also selected the epochs, so figures are too high" in printed
     assert "DFR learns from rows of split 'val', all others from 'train'; it is judged on them here, so" in printed
 
 
@@ -169,7 +169,7 @@ def test_a_training_that_lost_groups_says_so_under_the_table(tiny, tmp_path):
     found = compare(tiny, tmp_path / "c", methods="erm,dbpt", seeds=(1,), **unsteady)
     run = fit(tiny, tmp_path / "run", epochs=3, head="linear", objective="dbpt", seed=1, **unsteady)
     expected = metrics_of(run)["rows"][-1]["warnings"]
-    assert any(text.startswith("groups of which no row was drawn: ") for text in expected)
+    assert any(text.startswith("groups without a drawn row: ") for text in expected)
     assert row_of(found, "dbpt", "linear")["warnings"] == [expected]
     printed = " ".join(str(found).split())
     assert all(f"warning: dbpt, head linear, seed 1: {text}" in printed for text in expected)

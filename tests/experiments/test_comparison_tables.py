@@ -128,7 +128,7 @@ NOTES = [
     "and its 95 % intervals",
     "over seeds: Student's t on the paired differences; would other seeds agree?",
     "over images: of the paired answers, for all groups at once; would other images agree, with these classifiers?",
-    "a worst group is a minimum: its accuracy is biased downward, most where groups are small and alike",
+    "a worst group is a minimum: its accuracy is biased downward, most if groups are small and similar",
     "average and gap: plain, over all images",
     "the same budget in every row, except as noted below: 50 epochs, one batch of all rows, adamw, learning rate "
     "0.01 (prompt), 0.1 (linear); one training a seed, no setting tuned for any method",

@@ -66,7 +66,7 @@ loop.save_checkpoint = lambda *arguments: (save(*arguments), next(saves) == {num
 """Lets a run wait for its end at a checkpoint: however busy the machine is, the signal comes in time."""
 STAY_BEFORE_TRAINING = """
 import time
-from dbpt.features.embed import EmbeddingPass
+from dbpt.features.embedding_pass import EmbeddingPass
 EmbeddingPass._encode = lambda *_: time.sleep(600)
 """
 

@@ -183,10 +183,10 @@ def test_copies_of_data_sets_that_were_begun_go_unless_somebody_writes_them(comm
     whole = tmp_path / "datasets/0123"
     whole.mkdir()
     with OwnedLock(begun[0] / "lock", "the copy"):
-        assert pruned(tmp_path / "features") == [(begun[1].name, "a copy of a data set that was not finished")]
+        assert pruned(tmp_path / "features") == [(begun[1].name, "an unfinished copy of a data set")]
     (begun[0] / "lock").write_text("as a process leaves it that is killed")
     code, out, _ = command("cache", "prune", "--cache", tmp_path)
-    assert (code, out.splitlines()[0]) == (0, f"{begun[0]}: a copy of a data set that was not finished")
+    assert (code, out.splitlines()[0]) == (0, f"{begun[0]}: an unfinished copy of a data set")
     assert [folder.exists() for folder in (*begun, whole)] == [False, False, True]
 
 
@@ -327,7 +327,7 @@ def test_a_bad_lock_is_told_and_the_other_caches_are_still_done(command, tmp_pat
     root.rename(tmp_path / "moved")
     code, out, err = command("cache", *verb, "--cache", tmp_path)
     assert (code, err.count("\n")) == (2, 1)
-    assert f"{other}/lock: is no regular file" in out
+    assert f"{other}/lock: not a regular file" in out
     if verb[0] == "prune":
         _, (problem,) = prune_caches(tmp_path / "features", dry_run=True)
         assert problem in out

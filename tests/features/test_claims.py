@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from dbpt.errors import InputError
-from dbpt.features import embed, verify_cache
+from dbpt.features import embedding_pass, verify_cache
 from dbpt.files import lock as owned_lock
 from dbpt.files.lock import OwnedLock
 
@@ -146,7 +146,7 @@ CONFIG = {
 }
 COUNT = 50
 SHARDS = 13
-IN_HAND = 1 + embed.PREFETCHED_BATCHES  # of a process: a shard is one batch here
+IN_HAND = 1 + embedding_pass.PREFETCHED_BATCHES  # of a process: a shard is one batch here
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +171,7 @@ def small_shards(arguments: list[str], before: Callable[[], object] = lambda: No
     from dbpt.cli import main
     from dbpt.features.cache import FeatureCache
 
-    embed.LEAST_SHARD_ROWS = 4
+    embedding_pass.LEAST_SHARD_ROWS = 4
     add = FeatureCache.add
 
     def add_after(self, *rows) -> None:

@@ -13,19 +13,19 @@ from launcher import Launcher
 MEET = """
 import os, time
 from pathlib import Path
-encode, here = embed.EmbeddingPass._encode, Path({folder!r})
+encode, here = embedding_pass.EmbeddingPass._encode, Path({folder!r})
 def meet(*arguments):
     (here / str(os.getpid())).touch()
     while len(list(here.iterdir())) < 2:
         time.sleep(0.001)
     encode(*arguments)
-embed.EmbeddingPass._encode = meet
+embedding_pass.EmbeddingPass._encode = meet
 """
 """Lets a process that has claimed shards and decoded a batch wait for another one to be as far."""
 SLOWLY = """
 import time
-encode = embed.EmbeddingPass._encode
-embed.EmbeddingPass._encode = lambda *arguments: (time.sleep(0.05), encode(*arguments))
+encode = embedding_pass.EmbeddingPass._encode
+embedding_pass.EmbeddingPass._encode = lambda *arguments: (time.sleep(0.05), encode(*arguments))
 """
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from dbpt.clip import Backbone, load_backbone
 from dbpt.errors import InputError, NotFinite
-from dbpt.features import embed, embed_images, images, verify_cache
+from dbpt.features import embed, embed_images, embedding_pass, images, verify_cache
 from dbpt.features.file_rows import FileRows, ids_of
 
 CONFIG = {
@@ -232,7 +232,7 @@ def test_a_pipe_is_a_failure_even_if_it_takes_a_files_place(backbone, root, path
 
 def test_what_could_not_be_reached_is_tried_again(backbone, root, paths, monkeypatch):
     expected = run(backbone, root, paths, cache_dir=root.parent / "whole").features
-    read, forbidden = embed.read_crop, root / paths[3]
+    read, forbidden = embedding_pass.read_crop, root / paths[3]
 
     def refused(path, *arguments, **options):
         if path == forbidden:
@@ -240,7 +240,7 @@ def test_what_could_not_be_reached_is_tried_again(backbone, root, paths, monkeyp
         return read(path, *arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(embed, "read_crop", refused)
+        patch.setattr(embedding_pass, "read_crop", refused)
         result = run(backbone, root, paths, max_failures=0.1)
         assert [(failure.row, failure.reason) for failure in result.failures] == [(3, "Permission denied")]
     again = run(backbone, root, paths)
@@ -266,15 +266,15 @@ def shards_in(cache: Path) -> list[int]:
 
 
 def test_shards_are_of_whole_batches(backbone, root, paths, monkeypatch):
-    monkeypatch.setattr(embed, "LEAST_SHARD_ROWS", 7)
+    monkeypatch.setattr(embedding_pass, "LEAST_SHARD_ROWS", 7)
     run(backbone, root, paths)
     assert shards_in(root.parent / "cache") == [5, 8, 8]
 
 
 def test_shards_of_long_lists_are_larger_up_to_what_fits_into_memory():
-    sizes = {n: embed.shard_rows(n, 128) for n in (1, 10**6, 10**7, 10**9)}
+    sizes = {n: embedding_pass.shard_rows(n, 128) for n in (1, 10**6, 10**7, 10**9)}
     assert sizes == {1: 512, 10**6: 1024, 10**7: 16384, 10**9: 16384}
-    assert embed.shard_rows(10, 100) == 600
+    assert embedding_pass.shard_rows(10, 100) == 600
 
 
 def test_a_batch_is_no_larger_than_the_list(backbone, root, paths, monkeypatch):
@@ -296,7 +296,7 @@ def test_an_image_with_nan_features_is_named(backbone, root, paths, monkeypatch)
 
 
 def test_interrupted_runs_keep_their_shards(backbone, root, paths, monkeypatch):
-    monkeypatch.setattr(embed, "LEAST_SHARD_ROWS", 4)
+    monkeypatch.setattr(embedding_pass, "LEAST_SHARD_ROWS", 4)
     expected = run(backbone, root, paths, cache_dir=root.parent / "whole").features
     encode, calls = Backbone.encode_image, iter(range(100))
 

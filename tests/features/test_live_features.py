@@ -149,7 +149,7 @@ def test_the_images_are_those_of_the_training_rows(tiny):
 def test_an_image_that_has_gone_is_named(tiny, tmp_path):
     experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings, features="live"))
     moved = replace(experiment, dataset=replace(experiment.dataset, root=tmp_path))
-    with pytest.raises(InputError, match=r"\.png: could be read when training began, now it can't \(No such file"):
+    with pytest.raises(InputError, match=r"\.png: could be read when training began, but not now \(No such file"):
         trained_row(moved, "dbpt", checkpoint_path=None)
 
 

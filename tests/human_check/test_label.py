@@ -97,7 +97,7 @@ def test_other_splits_and_the_default_one(tiny, tiny_run, tmp_path):
     table = tiny.write("no-test", [row for row in tiny.rows() if row["split"] != "test"])
     run = dbpt.fit(table, out=tmp_path / "run", **tiny.settings).folder
     assert dbpt.draw_label_sample(run, out=tmp_path / "default", cache=cache).split == "val"
-    with pytest.raises(InputError, match=r"split 'test': .*run has no image of it; its splits are train, val"):
+    with pytest.raises(InputError, match=r"split 'test': .*run has no images in it; its splits are train, val"):
         dbpt.draw_label_sample(run, out=tmp_path / "test", split="test", cache=cache)
 
 
@@ -147,7 +147,7 @@ def test_clusters_as_pseudo_attributes_and_a_split_without_one_class(tiny, tmp_p
         assert (group["n_pseudo"], group["accuracy_by_pseudo"], group["n_labelled"]) == (0, None, 0)
         assert group["accuracy"] == group["precision"] == {"value": None, "low": None, "high": None}
     assert result["groups"][result["corrected"]["worst_group"]]["label"] == present
-    assert len([text for text in result["warnings"] if "no image was labelled so; it is missing" in text]) == 2
+    assert len([text for text in result["warnings"] if "no image was labelled as this; missing" in text]) == 2
 
 
 # --- judging ----------------------------------------------------------------------------------------------------------
@@ -219,7 +219,7 @@ def test_a_group_that_no_one_saw_is_warned_of(tiny, sample, tmp_path):
     missing = [group for group in result["groups"] if group["n_labelled"] == 0]
     assert len(missing) == 2
     assert all(group["accuracy"] == {"value": None, "low": None, "high": None} for group in missing)
-    warnings = [text for text in result["warnings"] if "no image was labelled so, though the run puts" in text]
+    warnings = [text for text in result["warnings"] if "no image was labelled as this, though the run puts" in text]
     assert len(warnings) == 2
     assert all("missing from the worst group, not 0" in text for text in warnings)
 
@@ -228,7 +228,7 @@ def test_the_training_split_is_warned_of(tiny, tiny_run, tmp_path):
     folder = tmp_path / "train"
     dbpt.draw_label_sample(tiny_run, out=folder, split="train", cache=str(tiny.cache))
     result = dbpt.judge_labels(folder, write_labels(tmp_path / "labels.csv", folder, true_answers(tiny, folder)))
-    assert "the classifier has learned from this split, so its accuracies flatter" in result["warnings"]
+    assert "the classifier was trained on this split, so its accuracies are too high" in result["warnings"]
 
 
 def test_spreadsheets_may_add_a_mark_columns_and_another_order(tiny, sample, tmp_path):
@@ -334,7 +334,7 @@ def test_arguments_that_do_not_fit(tiny, tiny_run, tmp_path, settings, message):
 
 def test_out_that_exists_stays_as_it_is(tiny, tiny_run, sample, tmp_path):
     before = (sample / "index.html").read_bytes()
-    with pytest.raises(InputError, match="exists; choose another name, labels already given belong to that sample"):
+    with pytest.raises(InputError, match="exists; choose another name, since labels may belong to that sample"):
         dbpt.draw_label_sample(tiny_run, out=sample, cache=str(tiny.cache))
     assert (sample / "index.html").read_bytes() == before
     (tmp_path / "file").write_text("")
@@ -390,7 +390,7 @@ def test_nothing_is_left_where_writing_fails(tiny, tiny_run, tmp_path, monkeypat
             lambda lines: [lines[0], "abcdefghijklmnop" + lines[1][16:]],
             "line 2: is of sample 'abcdefghijklmnop', expect",
         ),
-        (lambda lines: [lines[0], *(line.rpartition(",")[0] + "," for line in lines[1:])], "not one image has an attr"),
+        (lambda lines: [lines[0], *(line.rpartition(",")[0] + "," for line in lines[1:])], "no image has an attr"),
         (lambda lines: [lines[0], lines[1] + ",more"], "line 2: has 4 fields where the header has 3"),
     ],
 )
@@ -408,7 +408,7 @@ def test_labels_that_do_not_fit(tiny, sample, tmp_path, change, message):
 def test_labels_of_another_sample_are_refused(tiny, tiny_run, sample, tmp_path):
     dbpt.draw_label_sample(tiny_run, out=tmp_path / "other", n=20, seed=1, cache=str(tiny.cache))
     labels = write_labels(tmp_path / "labels.csv", tmp_path / "other", true_answers(tiny, tmp_path / "other"))
-    with pytest.raises(InputError, match="line 2: is of sample .*: the labels were given to other images"):
+    with pytest.raises(InputError, match="line 2: is of sample .*: the labels belong to other images"):
         dbpt.judge_labels(sample, labels)
 
 

@@ -135,7 +135,7 @@ def test_an_attribute_that_is_absent_gets_no_row_and_is_named(shares, logit):
     if logit is not None:
         logits[:, -1] = logit
     absent = ", ".join(str(a) for a, share in enumerate(shares) if not share)
-    with pytest.warns(UserWarning, match=f"stands out for attribute {absent}: its share is 0, and no row") as caught:
+    with pytest.warns(UserWarning, match=f"belongs to attribute {absent}: its share is 0, and no row") as caught:
         found = label_attributes(logits)
     assert caught[0].filename == __file__
     np.testing.assert_allclose(found.shares, np.bincount(truth, minlength=len(shares)) / 5000, atol=0.01)

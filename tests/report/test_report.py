@@ -136,11 +136,11 @@ def test_table_is_exactly_this():
             "ERM         20.0  [10.0, 37.5]     72.3  52.3  99.0   60.0   20.0*  96.0 ",
             "dbpt ◂      80.0  [66.3, 91.9]     85.0   5.0  88.0   84.0   80.0*  86.0 ",
             "",
-            "* worst group of the row   ◂ the row that was asked for and is saved",
-            "interval: from the least lower to the least upper bound of the groups, exact,",
-            "  for all groups at once",
-            "a worst group is a minimum: its accuracy is biased downward, most where groups",
-            "  are small and alike",
+            "* worst group of the row   ◂ the requested row, which is saved",
+            "interval: from the smallest lower to the smallest upper exact bound of the",
+            "  groups, for all groups at once",
+            "a worst group is a minimum: its accuracy is biased downward, most if groups are",
+            "  small and similar",
             "average and gap: plain, over all images",
             "best epoch, by pseudo-wga: ERM 7 of 10, dbpt 7 of 10",
             "pseudo attributes: proportional, shares land 0.62 water 0.38; 95.0 right;",
@@ -184,7 +184,7 @@ def test_many_groups_get_a_line_each():
 def test_table_without_test_split_shows_validation_and_says_so():
     metrics = run(rows=[row(name, None, evaluated(values)) for name, values in RIGHT.items()])
     assert unwrapped(comparison_table(metrics)).startswith(
-        "birds: validation split, 300 images (no test split; it also chose the epochs, so the figures flatter) groups:"
+        "birds: validation split, 300 images (no test split; it also selected the epochs, so the figures are too high)"
     )
     last = comparison_table({**metrics, "selection": "last"}).splitlines()[0]
     assert last == "birds: validation split, 300 images (no test split)"
@@ -193,10 +193,10 @@ def test_table_without_test_split_shows_validation_and_says_so():
 def test_training_rows_alone_are_shown_and_called_so():
     metrics = run(rows=[row("dbpt", None) | {"train": evaluated(RIGHT["dbpt"])}])
     lines = comparison_table(metrics).splitlines()
-    where = "no other split; where the classifier learned from them, the figures flatter"
+    where = "no other split; if the classifier was trained on it, the figures are too high"
     assert unwrapped("\n".join(lines)).startswith(f"birds: training split, 300 images ({where}) groups:")
     assert any(line.startswith("dbpt   80.0") for line in lines)
-    assert "Per cent right of the training images" in Page(render_report(metrics, [], [])).words
+    assert "Accuracy in per cent on the training images" in Page(render_report(metrics, [], [])).words
 
 
 def test_table_says_when_groups_are_pseudo():
@@ -339,7 +339,7 @@ def test_page_is_self_contained_and_complete():
         "The moon was full.",
         "11.3 waterbird · land",
         "best epoch: 7",
-        "smallest pseudo-group is waterbird · land with 107 images; 50.5 % of them belong there",
+        "smallest pseudo-group is waterbird · land with 107 images; 50.5 % of them belong to it",
         "taken for landbird",
         "p = 0.125",
         "a/b.jpg",
@@ -382,8 +382,8 @@ def test_page_without_history_gallery_truth_or_test_split():
     assert "no images" in page.words
     assert "No mistakes to show." in page.words
     assert "Validation split, 250 images (no test split" in page.words
-    assert "the model itself labelled them, no one has checked them" in page.words
-    assert "belong there" not in page.words
+    assert "the model itself labelled them and no one has checked them" in page.words
+    assert "belong to it" not in page.words
 
 
 def test_page_admits_what_true_attributes_were_used_for():
@@ -391,7 +391,8 @@ def test_page_admits_what_true_attributes_were_used_for():
     metrics["rows"][2]["group_source"] = "true"
     words = Page(render_report(metrics, [], [])).words
     assert (
-        "the choice of epochs (as asked), the training of dbpt (true groups) (as asked), and for nothing else" in words
+        "model selection (as requested), the training of dbpt (true groups) (as requested), and for nothing else"
+        in words
     )
 
 
@@ -400,7 +401,7 @@ def test_weights_are_relative_to_the_first_epoch():
     entries = history(metrics, epochs=2)
     entries[-1]["group_weights"] = [2 * weight for weight in entries[-2]["group_weights"]]
     page = render_report(metrics, entries, [])
-    assert "relative to its weight in the first epoch" in Page(page).words
+    assert "relative to the first epoch" in Page(page).words
     assert "22.6 waterbird · land" in Page(page).words  # 2 * 4795 / 4 / 106, of the last epoch
     (chart,) = re.findall(r'<svg[^>]*aria-label="Weight of a sample.*?</svg>', page, flags=re.DOTALL)
     curves = re.findall(r'<path class="curve [^"]*" d="M[\d.]+ ([\d.]+)L[\d.]+ ([\d.]+)"', chart)
@@ -435,7 +436,7 @@ def test_validation_curve_says_what_it_is(selection, title):
     metrics = run(selection=selection)
     html = render_report(metrics, history(metrics), [])
     assert f"<h3>{title}</h3>" in html
-    assert ("no attribute label enters" in html) == (selection == "pseudo-wga")
+    assert ("this uses no attribute labels" in html) == (selection == "pseudo-wga")
     flat = re.findall(r'<path class="curve row-erm" d="M44.0 ([\d.]+)(?:L[\d.]+ \1)+"', html)
     assert bool(flat) == (title.startswith("Average"))  # val_average is constant in this history
 
@@ -451,7 +452,7 @@ def test_curves_of_many_groups_show_the_worst():
         entry["mean_p_true"] = [0.5] * 20
         entry["group_weights"] = [1.0] * 20
     html = render_report(metrics, entries, [])
-    assert "show the 16 that ended with the least accuracy" in Page(html).words
+    assert "show the 16 with the lowest final accuracy" in Page(html).words
     curves = html.split("Mean probability of the true class, dbpt")[1].split("</svg>")[0]
     assert "c7 · water" in curves
     assert "c8 · land" not in curves

@@ -170,7 +170,7 @@ def test_a_run_json_without_its_parts_is_told(tiny_run, tmp_path):
     del description["words"]
     (run / "run.json").write_text(json.dumps(description))
     with pytest.raises(
-        InputError, match=r"run\.json: words: expected a value, found none; the file was changed, dbpt fit anew"
+        InputError, match=r"run\.json: words: expected a value, found none; the file was changed, dbpt fit again"
     ):
         dbpt.load(run)
 

@@ -19,14 +19,14 @@ from launcher import Launcher
 from tiny import Tiny
 
 from dbpt.cli import main
-from dbpt.features import embed, verify_cache
+from dbpt.features import embedding_pass, verify_cache
 
 BEFORE = f"""
 import gc, sys
 gc.freeze()
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import fault_injection
-from dbpt.features import embed
+from dbpt.features import embedding_pass
 sys.exit = fault_injection.exit_at_once
 """
 HAVE_TIMES = frozenset({"metrics.json", "report.html"})
@@ -38,7 +38,7 @@ Fault = tuple[str, int, int]
 
 @dataclass(frozen=True)
 class FaultyCommand:
-    """``dbpt ARGUMENTS``, which keeps all that it writes below FOLDER; ``settings`` are those of `embed`.
+    """``dbpt ARGUMENTS``, which keeps all that it writes below FOLDER; ``settings`` are those of `embedding_pass`.
 
     scratch: a folder for what is known of its processes.
     expected: the bytes of its files after a run that nothing happened to.
@@ -68,7 +68,7 @@ class FaultyCommand:
         """Exit code and standard error of the command in a process of its own, which executes ``first`` before."""
         launcher = launcher or self.launcher
         stderr = self.scratch / f"stderr-{launcher.server.pid}"
-        settings = [f"embed.{name} = {value}" for name, value in self.settings.items()]
+        settings = [f"embedding_pass.{name} = {value}" for name, value in self.settings.items()]
         code = launcher.run(self._arguments(folder), stderr, first="\n".join([BEFORE, *settings, first]), **options)
         return code, stderr.read_text()
 
@@ -92,7 +92,7 @@ class FaultyCommand:
         """Run it to its end in this process, and compare."""
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.settings.items():
-                patch.setattr(embed, name, value)
+                patch.setattr(embedding_pass, name, value)
             main(self._arguments(folder))
         assert bytes_of(folder) == self.expected
         assert verify_cache(folder / "cache" / "features") == []

@@ -74,7 +74,7 @@ def test_one_flipped_bit_of_the_best_context_is_told(path):
     content[content.index(torch.ones(2).numpy().tobytes()) + 1] ^= 1
     path.write_bytes(content)
     assert not torch.equal(torch.from_numpy(load_file(path)["best.context"]), torch.ones(2))
-    refused(path, "damaged, not what was written into this checkpoint; start afresh with --overwrite")
+    refused(path, "damaged, not what was written into this checkpoint; start again with --overwrite")
 
 
 @pytest.mark.parametrize(
@@ -84,4 +84,4 @@ def test_one_flipped_bit_of_the_best_context_is_told(path):
 def test_progress_of_another_kind_is_told(path, change):
     metadata = {"fingerprint": "same", "progress": json.dumps({**asdict(PROGRESS), **change})}
     write_tensors(path, {}, metadata, version=SCHEMA_VERSION)
-    refused(path, f"{next(iter(change))}.*: expected .*; the file was changed, start afresh with --overwrite")
+    refused(path, f"{next(iter(change))}.*: expected .*; the file was changed, start again with --overwrite")

@@ -122,7 +122,7 @@ def test_a_finished_training_keeps_its_rate_and_none_takes_a_higher_one(tmp_path
     same = run(replace(SETTINGS, lr=0.03), checkpoint_path=tmp_path / "c")
     assert (content(same), same.peak_rates) == (content(finished), [(1, 0.3)])
     with pytest.raises(
-        InputError, match=r"made at learning rate 0.3, found --lr 0.4; it can go on with the same or a l"
+        InputError, match=r"made at learning rate 0.3, found --lr 0.4; it can continue with the same or a l"
     ):
         run(replace(SETTINGS, lr=0.4), checkpoint_path=tmp_path / "c")
 
@@ -180,7 +180,7 @@ def test_rows_that_were_complete_keep_their_rate_and_say_so(tiny, tmp_path, monk
             fit(tiny, out, lr=lr, resume=True)
     fit(tiny, out, lr=0.001, resume=True)
     rows = {row["name"]: row["warnings"] for row in metrics_of(out)["rows"]}
-    assert rows["erm"] == ["all its epochs were done, at learning rate 0.005, when --lr was lowered to 0.001"]
+    assert rows["erm"] == ["all epochs were trained, at learning rate 0.005, when --lr was lowered to 0.001"]
     assert rows["dbpt"] == []
     with pytest.raises(InputError, match=r"lr = 0.001, found 0.0005; use the same settings"):  # it is finished
         fit(tiny, out, lr=0.0005, resume=True)

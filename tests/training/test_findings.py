@@ -45,8 +45,8 @@ def test_groups_that_no_batch_has_keep_their_weight_and_are_named():
         assert len(frozen) == 1
         line = f"{NAMES[group]} ({ROWS[group]} rows; in {len(epochs)} of 5 epochs, first in epoch {epochs[0]})"
         assert line in found[0]
-    assert found[0].startswith("groups of which no row was drawn: ")
-    assert found[0].endswith("; nothing is learnt of them meanwhile, and --apply loss sees every row")
+    assert found[0].startswith("groups without a drawn row: ")
+    assert found[0].endswith("; these epochs learned nothing about them; --apply loss uses every row")
     kept = next(group for group in range(4) if group not in lost)
     assert NAMES[kept] not in found[0]
 
@@ -125,7 +125,7 @@ def test_findings_are_in_metrics_and_report_with_whose_they_are(tiny, tmp_path, 
     run = fit(tiny, tmp_path / "run", head="linear", **weights)
     found = {row["name"]: row["warnings"] for row in metrics_of(run)["rows"]}
     assert found["zero-shot"] == found["erm"] == []
-    assert found["dbpt"][0].startswith("groups of which no row was drawn: ")
+    assert found["dbpt"][0].startswith("groups without a drawn row: ")
     assert f"dbpt: {found['dbpt'][0]}" in logged.messages
     assert f"bpt (linear, sampling): {found['dbpt'][0]}" in unescape((run / "report.html").read_text())
     drawn = [entry["draws"] for entry in history_of(run) if entry["row"] == "dbpt"]

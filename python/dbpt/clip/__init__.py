@@ -1,6 +1,7 @@
 """The frozen CLIP model: any open_clip model by name and tag, or a config file with local safetensors weights.
 
-Nothing here is trained and nothing of ours unpickles; what is stored about a backbone is plain JSON (`Backbone.spec`).
+Nothing here is trained, and nothing is unpickled by dbpt. The stored description of a backbone, `Backbone.spec`, is
+plain JSON.
 """
 
 from dbpt.clip.backbone import Backbone

@@ -1,4 +1,4 @@
-"""`Backbone`: the two frozen towers of a CLIP model, with the preprocessing and tokenizer that belong to them."""
+"""`Backbone`: the two frozen towers of a CLIP model, with their preprocessing and tokenizer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ from dbpt.clip.preprocessing import Preprocessing
 from dbpt.clip.text_tokenizer import Tokenizer, first_cut
 from dbpt.errors import InputError, NotFinite, nearest
 
-ENCODER_SCHEMA_VERSION = 1  # raise it when the same key would no longer give the same features
+ENCODER_SCHEMA_VERSION = 1  # increase it when the same key would give other features
 TEXT_BATCH_SIZE = 128
-# Half precision takes half the memory, and is faster where the processor multiplies such numbers.
+# Half precision needs half the memory, and is faster if the hardware supports it.
 IMAGE_PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-DAMAGED = "its weights are damaged; get them again"
+DAMAGED = "its weights are damaged; download or copy them again"
 
 
 @dataclass(frozen=True, repr=False)
 class Backbone:
-    """A frozen open_clip model, ready to encode: in float32, but for an image tower held in half precision."""
+    """A frozen open_clip model, ready to encode. It is float32, except for an image tower in half precision."""
 
     model: torch.nn.Module  # in eval mode, every parameter with ``requires_grad`` False
-    tokenizer: Tokenizer  # to ids (P, context_length) int64; longer texts are cut
-    preprocess: Preprocessing  # ``PIL.Image`` to (3, H, W) float32; its `crop` gives (H, W, 3) uint8 instead
+    tokenizer: Tokenizer  # texts to ids (P, context_length) int64; longer texts are cut
+    preprocess: Preprocessing  # ``PIL.Image`` to (3, H, W) float32; its `crop` stops at (H, W, 3) uint8
     device: torch.device
     embed_dim: int  # D, the width of the features
     spec: dict[str, Any]  # JSON from which `load_backbone_from_spec` rebuilds the same backbone
@@ -38,7 +38,7 @@ class Backbone:
 
     @property
     def encoder_key(self) -> dict[str, Any]:
-        """Return what the bytes of an image feature depend on, as JSON: the key of a feature cache."""
+        """Everything that determines the bytes of an image feature, as JSON: the key of a feature cache."""
         config = self.spec["config"]
         image_part = {k: config[k] for k in ("embed_dim", "quick_gelu", "custom_text", "vision_cfg") if k in config}
         return {
@@ -51,10 +51,10 @@ class Backbone:
 
     @torch.inference_mode()
     def encode_image(self, batch: torch.Tensor | NDArray[np.float32] | NDArray[np.uint8]) -> torch.Tensor:
-        """Encode preprocessed images (B, 3, H, W) float32; returns (B, D) float32 on the CPU, rows of length 1.
+        """Encode preprocessed images (B, 3, H, W) float32; return (B, D) float32 on the CPU, rows of length 1.
 
-        Or crops (B, H, W, 3) uint8, as `Preprocessing.crop` gives them, which are normalised on `device`. Raises
-        `InputError` if the model gives NaN or infinity, which means damaged weights or an overflow of float16.
+        Crops (B, H, W, 3) uint8 from `Preprocessing.crop` are accepted too, and normalised on `device`. Raises
+        `InputError` if the model returns NaN or infinity, which means damaged weights or an overflow of float16.
         """
         pixels = torch.as_tensor(batch).to(self.device)
         if pixels.dtype == torch.uint8:
@@ -67,7 +67,7 @@ class Backbone:
 
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
-        """Encode sentences; returns (P, D) float32 on the CPU, rows of length 1. Raises as `encode_image` does."""
+        """Encode sentences; return (P, D) float32 on the CPU, rows of length 1. Raises as `encode_image` does."""
         if not texts:
             return torch.zeros(0, self.embed_dim)
         parts = [
@@ -93,7 +93,7 @@ class Backbone:
 
 
 def image_precision_of(spec: dict[str, Any]) -> str:
-    """Return the precision of a spec's image tower, by default float32. Raises `InputError` for an unknown one."""
+    """Return the precision of a spec's image tower, float32 by default. Raises `InputError` for an unknown one."""
     precision = spec.get("image_precision", "float32")
     if precision not in IMAGE_PRECISIONS:
         names = list(IMAGE_PRECISIONS)

@@ -1,4 +1,4 @@
-"""Asking a model hub through open_clip and its client: quietly, and without waiting where there is no network."""
+"""Access to a model hub through open_clip: without log output, and without long waits if there is no network."""
 
 import logging
 import socket
@@ -12,16 +12,16 @@ CONNECT_SECONDS = 5.0
 
 @contextmanager
 def quiet_hub() -> Iterator[None]:
-    """Keep other libraries' chatter off the log, for errors are raised; use the disk at once where the hub is offline.
+    """Silence the logs of other libraries, whose errors are raised; go offline if the hub can't be reached.
 
-    The hub's client would retry for 23 seconds, by no setting. Behind a proxy that is left to it.
+    Otherwise the hub's client retries for 23 seconds, which no setting changes. Behind a proxy the client decides.
     """
     from huggingface_hub import constants
 
     endpoint, offline = urlsplit(constants.ENDPOINT), constants.HF_HUB_OFFLINE
     handler, chatty = logging.NullHandler(), (logging.root, logging.getLogger("huggingface_hub"))
     before = [logger.level for logger in chatty]
-    logging.root.addHandler(handler)  # else logging.warning() would install a handler of its own for good
+    logging.root.addHandler(handler)  # without one, logging.warning() would install its own for good
     for logger in chatty:
         logger.setLevel(logging.CRITICAL)
     try:

@@ -1,4 +1,4 @@
-"""Loading a `Backbone`: by names, or from the spec that an earlier one left, whose digests are then checked."""
+"""Load a `Backbone` by names, or from a stored spec, whose digests are then checked."""
 
 import json
 import os
@@ -36,14 +36,14 @@ def load_backbone(
             config with embed_dim, vision_cfg, text_cfg and, optionally, preprocess {mean, std, interpolation,
             resize_mode, fill_color} (default: OpenAI's mean and std, bicubic, ``squash``).
         pretrained: a tag that open_clip publishes for the name, the path of a ``.safetensors`` file, or ``random`` for
-            seeded random weights. ``hf-hub`` models bring their own. For a name with a file or ``random``,
-            preprocessing is that of the published tags where they agree, open_clip's default otherwise.
-        tokenizer: a local ``tokenizer.json`` or a folder that holds one, instead of the model's own.
-        device: a torch device, or `auto`: a GPU where there is one.
-        image_precision: of the image tower: float32, bf16, or fp16 for GPUs alone.
+            seeded random weights. ``hf-hub`` models have their own. For a name with a file or ``random``,
+            preprocessing is that of the published tags if they agree, else open_clip's default.
+        tokenizer: a local ``tokenizer.json`` or its folder, instead of the model's own.
+        device: a torch device, or `auto`: a GPU if there is one.
+        image_precision: precision of the image tower: float32, bf16, or fp16 (only on GPUs).
     """
     where = _device(device)
-    if image_precision == "fp16" and where.type == "cpu":  # (a run made with it can be loaded there)
+    if image_precision == "fp16" and where.type == "cpu":  # existing fp16 runs can still be loaded on a CPU
         raise InputError("--image-precision fp16: meant for GPUs, slower than float32 on a CPU; choose bf16 or float32")
     return _build(new_spec(model, pretrained, tokenizer, image_precision), where, tokenizer_now=True)
 
@@ -51,12 +51,12 @@ def load_backbone(
 def load_backbone_from_spec(
     spec: dict[str, Any], *, device: str = "cpu", weights: str | Path | None = None
 ) -> Backbone:
-    """Rebuild the backbone that a run was made with, and check that it is the same.
+    """Rebuild the backbone of a run, and check that it is the same.
 
-    The tokenizer is loaded and checked when text is first encoded; images need none.
+    The tokenizer is loaded and checked when text is first encoded; images don't need it.
 
-    ``weights`` is where the weights file is now, if it has moved; its digest must be that of the spec. Raises
-    `InputError` if a file is gone or changed, a published tag gives other weights, or the schema is unknown.
+    ``weights`` is the present path of a weights file that has moved; its digest must match the spec. Raises
+    `InputError` if a file is gone or changed, if a published tag has other weights now, or if the schema is unknown.
     """
     version = spec.get("schema_version")
     if version != SPEC_SCHEMA_VERSION:
@@ -78,7 +78,7 @@ def _build(spec: dict[str, Any], device: torch.device, *, tokenizer_now: bool) -
         with _from_open_clip(spec):
             config: dict[str, Any] = open_clip.get_model_config(spec["model"])
         spec["config"] = config | {"quick_gelu": True} if _needs_quick_gelu(spec) else config
-    tokenizer = _tokenizer(spec) if tokenizer_now else _later_tokenizer(spec)  # the weights take longer: they come last
+    tokenizer = _tokenizer(spec) if tokenizer_now else _later_tokenizer(spec)  # before the weights, which take longer
     model = (_published(spec) if is_published else _local(spec)).float()
     assert isinstance(model.visual, torch.nn.Module)
     model.visual.to(IMAGE_PRECISIONS[precision])  # the text tower stays in float32
@@ -124,7 +124,7 @@ def _published(spec: dict[str, Any]) -> torch.nn.Module:
 
 
 def _needs_quick_gelu(spec: dict[str, Any]) -> bool:
-    """Say if a tag was trained with QuickGELU: without it features are wrong, and open_clip only warns (issue 771)."""
+    """Return whether a tag was trained with QuickGELU; without it features are wrong (open_clip issue 771)."""
     tag = spec["pretrained"]
     return bool(tag and open_clip.get_pretrained_cfg(spec["model"], tag).get("quick_gelu", False))
 
@@ -149,7 +149,7 @@ def _digest(file: Path) -> str:
 
 
 def _settle_digest(entry: dict[str, Any], found: str, named: str) -> None:
-    """Write the digest into a fresh spec; compare it with the one in a stored spec."""
+    """Store the digest in a new spec, or compare it with that of a stored spec."""
     stored = entry.setdefault("sha256", found)
     if stored != found:
         raise InputError(f"{named}: changed since the run was made (sha256 {found[:12]}…, the run has {stored[:12]}…)")
@@ -165,17 +165,17 @@ def _tokenizer(spec: dict[str, Any]) -> Tokenizer:
 
 
 def _later_tokenizer(spec: dict[str, Any]) -> Tokenizer:
-    """Return a spec's tokenizer, which is loaded and checked at the first text."""
+    """Return a spec's tokenizer, to be loaded and checked at its first call."""
     load_once = cache(lambda: _tokenizer(spec))
     return lambda texts, context_length=None: load_once()(texts, context_length)
 
 
 def _device(device: str) -> torch.device:
-    """Return the device, for ``auto`` a GPU where there is one; refuse one that cannot compute."""
+    """Return the device; ``auto`` means a GPU if there is one. Refuse a device that can't compute."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.ones(1, device=device).item()  # "meta" gives tensors, but no numbers
+        torch.ones(1, device=device).item()  # "meta" has tensors, but no numbers
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"--device {device!r}: not usable here ({foreign_error(error, 80)}); use auto") from None
     return torch.device(device)

@@ -1,4 +1,4 @@
-"""The open_clip module: built from a config, its weights from safetensors alone, loaded strictly."""
+"""The open_clip module: built from a config, with weights loaded strictly and only from safetensors."""
 
 import hashlib
 import json
@@ -17,14 +17,14 @@ from dbpt.clip.hub import foreign_error
 from dbpt.errors import InputError
 from dbpt.files.disk import open_regular, reason_of
 
-# Far above any model's; larger values would take all memory, or for ever to build.
+# Far above any real model. Larger values would need all memory or endless time.
 MOST_LAYERS, LARGEST_SIZE = 1000, 1 << 20
 PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".tar", ".npz", ".npy")
 _PICKLE_MAGIC = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"\x93NUMPY", b"\x1f\x8b")
 
 
 def build_model(config: dict[str, Any], named: str) -> torch.nn.Module:
-    """Build an open_clip model with random weights from its config, without looking for weights anywhere."""
+    """Build an open_clip model with random weights from its config. Never downloads weights."""
     config = json.loads(json.dumps(config))
     for part in (config, *(value for value in config.values() if isinstance(value, dict))):
         for key, value in part.items():
@@ -40,19 +40,19 @@ def build_model(config: dict[str, Any], named: str) -> torch.nn.Module:
     text_class = open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP
     try:
         model: torch.nn.Module = (text_class if custom_text else open_clip.CLIP)(**config)
-    except Exception as error:  # open_clip and timm raise whatever the wrong value leads to
+    except Exception as error:  # a wrong value can raise anything in open_clip and timm
         raise InputError(f"{named}: open_clip can't build this model ({foreign_error(error)})") from error
     return model
 
 
 def looks_like_path(pretrained: str) -> bool:
-    """Return whether `pretrained` is a local file, not one of open_clip's tags, which have no dots or slashes."""
+    """Return whether `pretrained` means a local file; open_clip's tags have no dots or slashes."""
     suffix = Path(pretrained).suffix.lower()
     return "/" in pretrained or "\\" in pretrained or suffix == ".safetensors" or suffix in PICKLE_SUFFIXES
 
 
 def check_weights_file(path: Path) -> None:
-    """Refuse a file that can't be read, and one that could run code when it is opened."""
+    """Refuse a file that can't be read, or that could run code when it is opened."""
     try:
         with open_regular(path) as file:
             magic = file.read(8)
@@ -68,14 +68,14 @@ def check_weights_file(path: Path) -> None:
 
 
 def first_few(names: list[str], shown: int) -> str:
-    """Return the first names of a list, and how many more there are."""
+    """Return the first names of a list, and the number of the others."""
     return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
 
 
 def load_weights(model: torch.nn.Module, path: Path) -> None:
-    """Load a .safetensors state dict into `model`, all of it and nothing else; float16 becomes the model's float32.
+    """Load a .safetensors state dict into `model`, which must have exactly its names; float16 becomes float32.
 
-    Position embeddings are not resized: a file that doesn't fit is another architecture's, and is refused.
+    Position embeddings are not resized: a file that doesn't fit belongs to another architecture, and is refused.
     """
     try:
         state = load_file(path)
@@ -88,7 +88,7 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
         state = convert_to_custom_text_state_dict(state)
     expected = model.state_dict()
-    for name in ("logit_scale", "logit_bias"):  # stored as [] or [1], by the age of the file
+    for name in ("logit_scale", "logit_bias"):  # shape [] or [1], depending on the age of the file
         if name in state and name in expected and state[name].numel() == expected[name].numel() == 1:
             state[name] = state[name].reshape(expected[name].shape)
     _check_fit(path, state, expected)
@@ -98,7 +98,7 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
                 f"{path}: {name} holds {state[name].dtype}, expected floating point; quantised weights are not read"
             )
         if not bool(state[name].isfinite().all()):
-            raise InputError(f"{path}: {name} holds NaN or an infinity; take the weights from where they came again")
+            raise InputError(f"{path}: {name} holds NaN or an infinity; download or copy the weights again")
     model.load_state_dict(state, strict=True)
 
 
@@ -115,11 +115,11 @@ def _check_fit(path: Path, state: dict[str, torch.Tensor], expected: dict[str, t
     ]
     found = "; ".join(label + first_few(names, 3) for label, names in problems if names)
     if found:
-        raise InputError(f"{path}: the checkpoint of another architecture than the model's config ({found})")
+        raise InputError(f"{path}: not a checkpoint of the architecture in the model's config ({found})")
 
 
 def state_digest(state: Iterable[tuple[str, torch.Tensor]]) -> str:
-    """Return the SHA-256 over the names, dtypes, shapes and bytes of a state dict, in hex."""
+    """Return the SHA-256 of the names, dtypes, shapes and bytes of a state dict, in hex."""
     digest = hashlib.sha256()
     for name, tensor in sorted(state, key=lambda item: item[0]):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

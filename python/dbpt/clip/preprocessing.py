@@ -1,6 +1,6 @@
-"""Images as the tower's input: bit for bit what open_clip's inference transform gives.
+"""Images to the input of the image tower, bit for bit as by open_clip's inference transform.
 
-In two steps, so that threads can crop, to bytes, and whole batches of these are normalised where the model is.
+There are two steps: threads crop images to bytes, and batches of these are normalised on the device of the model.
 """
 
 from math import isfinite
@@ -22,7 +22,7 @@ _CHOICES = {"interpolation": ["bicubic", "bilinear"], "resize_mode": ["shortest"
 
 
 class Preprocessing:
-    """`PIL.Image` to (3, H, W) float32, as open_clip's inference ``transform`` for ``size`` (H, W) does it."""
+    """Convert a `PIL.Image` to (3, H, W) float32, as open_clip's inference ``transform`` for ``size`` (H, W) does."""
 
     def __init__(self, transform: Any, size: tuple[int, int]) -> None:
         *self._resize_and_crop, _to_tensor, normalise = transform.transforms
@@ -30,13 +30,13 @@ class Preprocessing:
         self.size = size
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
-        """Take both steps for one image; returns (3, H, W) float32."""
+        """Do both steps for one image; return (3, H, W) float32."""
         return self.normalise(self.crop(image)[None])[0]
 
     def crop(self, image: Image.Image, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-        """Resize and crop to (H, W, 3) uint8, red, green, blue; into ``out``, if it is given.
+        """Resize and crop to (H, W, 3) uint8 RGB, into ``out`` if given.
 
-        Threads may do so at once; the interpreter lock is released for nearly all of it.
+        Safe to call in several threads; most of the work releases the interpreter lock.
         """
         shape = (*self.size, 3)
         pixels = np.empty(shape, dtype=np.uint8) if out is None else out
@@ -70,7 +70,7 @@ def default_preprocess() -> dict[str, Any]:
 
 
 def registered_preprocess(name: str) -> dict[str, Any]:
-    """Return the preprocessing of an open_clip architecture without a tag: that of its tags where they agree."""
+    """Return the preprocessing of an open_clip architecture without a tag: that of its tags if they agree."""
     tags = open_clip.list_pretrained_tags_by_model(name)
     found = [clean_preprocess(open_clip.get_pretrained_cfg(name, tag)) for tag in tags]
     agreed = found[0] if found and all(one == found[0] for one in found) else {}
@@ -78,18 +78,18 @@ def registered_preprocess(name: str) -> dict[str, Any]:
 
 
 def clean_preprocess(preprocess: dict[str, Any]) -> dict[str, Any]:
-    """Keep the keys that a spec stores, in a form that JSON gives back unchanged."""
+    """Return the keys that a spec stores, with values that survive JSON."""
     found = {key: preprocess[key] for key in PREPROCESS_KEYS if key in preprocess}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
 
 
 def check_preprocess(path: Path, given: Any, default: dict[str, Any]) -> dict[str, Any]:
-    """Return ``default`` with what ``path`` gives. Raises `InputError` for an unknown key or a bad value."""
+    """Return ``default`` updated by ``given``, which was read from ``path``. Raises `InputError` for a bad entry."""
     if not isinstance(given, dict):
         raise InputError(f"{path}: preprocess must be an object with the keys {', '.join(PREPROCESS_KEYS)}")
     result = dict(default)
     for key, value in given.items():
-        if key in ("size", "mode"):  # an open_clip_config.json may carry them; the image tower decides the size
+        if key in ("size", "mode"):  # an open_clip_config.json may have them; the image tower determines the size
             continue
         if key not in PREPROCESS_KEYS:
             raise InputError(f"{path}: unknown preprocess key {key!r}{nearest(key, list(PREPROCESS_KEYS))}")

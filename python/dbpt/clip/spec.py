@@ -1,8 +1,8 @@
-"""A backbone's spec: from what the user names to JSON that says how to build it.
+"""The spec of a backbone: from the user's names to JSON that describes how to build it.
 
 {"schema_version", "model", "pretrained", "config", "preprocess", "weights": {"kind", "sha256", ...},
-"tokenizer": {"kind", ...}, "image_precision"}. Building it (`dbpt.clip.load`) adds the digests, and for a published tag
-the config and preprocessing.
+"tokenizer": {"kind", ...}, "image_precision"}. `dbpt.clip.load` adds the digests, and for a
+published tag the config and preprocessing.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ CONFIG_KEYS = ("embed_dim", "vision_cfg", "text_cfg")
 def new_spec(
     model: str | Path, pretrained: str | Path | None, tokenizer: str | Path | None, image_precision: str
 ) -> dict[str, Any]:
-    """Return the spec of a model, for the arguments of `load_backbone`."""
+    """Return the spec for the arguments of `load_backbone`."""
     name = str(model)
     if name.lower().endswith(".json"):
         path = Path(name)
@@ -47,7 +47,7 @@ def new_spec(
 
 
 def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read config and preprocessing from a file as `load_backbone` describes it, or an ``open_clip_config.json``."""
+    """Read config and preprocessing from a file of `load_backbone`'s format, or an ``open_clip_config.json``."""
     content = read_json(path, "model config")
     if "model_cfg" in content:
         config, given, default = content["model_cfg"], content.get("preprocess_cfg", {}), default_preprocess()
@@ -138,11 +138,11 @@ _PARTS: Mapping[str, Callable[[Any, dict[str, Any]], bool]] = {
 
 
 def check_spec(spec: Any, path: Path) -> None:
-    """Raise `InputError` for a spec, read from ``path``, that is not as `load_backbone` writes them."""
+    """Raise `InputError` for a spec, read from ``path``, that `load_backbone` can't have written."""
     for name, is_right in _PARTS.items():
         value = spec
         for key in name.split("."):
             value = value.get(key) if isinstance(value, dict) else None
         if not is_right(value, spec):
-            raise InputError(f"{path}: has no usable backbone.{name}; the file was changed, fit anew")
+            raise InputError(f"{path}: has no usable backbone.{name}; the file was changed, fit again")
     check_preprocess(path, spec.get("preprocess"), {})

@@ -17,10 +17,10 @@ from dbpt.files.typed_json import read_json
 
 
 class Tokenizer(Protocol):
-    """A function that turns texts into ids, padded and cut to ``context_length``, by default the model's."""
+    """A function that turns texts into ids, padded and cut to ``context_length`` (default: the model's)."""
 
     def __call__(self, texts: list[str], context_length: int | None = None) -> torch.Tensor:
-        """Return the (P, context_length) int64 ids."""
+        """Return the ids (P, context_length) int64."""
 
 
 def context_length(config: dict[str, Any]) -> int:
@@ -29,9 +29,9 @@ def context_length(config: dict[str, Any]) -> int:
 
 
 def first_cut(tokenizer: Tokenizer, texts: Sequence[str], ids: torch.Tensor) -> int | None:
-    """Return the row of the first text that was cut to the (P, L) ``ids``; None if all fit.
+    """Return the row of the first text that was cut in ``ids`` (P, L); None if all fit.
 
-    One position more adds nothing but padding to a text that fits, even if padding looks like the end token.
+    With one position more, a text that fits only gets more padding, even if padding looks like the end token.
     """
     length = ids.shape[1]
     longer = tokenizer([*texts, ""], context_length=length + 1)
@@ -40,7 +40,7 @@ def first_cut(tokenizer: Tokenizer, texts: Sequence[str], ids: torch.Tensor) -> 
 
 
 def model_tokenizer(name: str) -> Tokenizer:
-    """Return open_clip's tokenizer for a named model. Raises `InputError` without its network or packages."""
+    """Return open_clip's tokenizer for a named model. Raises `InputError` if the network or a package is missing."""
     try:
         with quiet_hub():
             return open_clip.get_tokenizer(name)  # type: ignore[no-any-return]
@@ -67,7 +67,7 @@ def _clip_tokenizer(length: int) -> Tokenizer:
 
 
 def tokenizer_file(path: Path) -> Path:
-    """Return the tokenizer.json that is `path`, or in the folder `path`."""
+    """Return `path`, or the tokenizer.json in the folder `path`."""
     file = path / "tokenizer.json" if os.path.isdir(path) else path  # noqa: PTH112 (Path.is_dir raises on long names)
     try:
         open_regular(file).close()
@@ -106,11 +106,11 @@ class FileTokenizer:
             self._stripped = self._tokenizer.token_to_id("[SEP]") if separator is None else separator
             if self._stripped is None:
                 raise InputError(
-                    f"{file}: no [SEP] token, which this model replaces by padding: it is another model's file"
+                    f"{file}: no [SEP] token, which this model replaces by padding: it belongs to another model"
                 )
 
     def _special_id(self, name: str) -> int | None:
-        """Return the id of a token that the tokenizer_config.json beside the file names; None if it names none."""
+        """Return the id of a special token in the tokenizer_config.json beside the file; None if it isn't there."""
         beside = self._file.with_name("tokenizer_config.json")
         if not os.path.lexists(beside):
             return None

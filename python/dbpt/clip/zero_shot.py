@@ -1,4 +1,4 @@
-"""Zero-shot classifiers from sentences: weights (K, D) from the text tower, logits (N, K) against cached features."""
+"""Zero-shot classifiers from sentences: weights (K, D) from the text tower, and logits (N, K) of cached features."""
 
 from collections.abc import Sequence
 
@@ -22,17 +22,18 @@ def zero_shot_logits(
     *,
     combine: str = "embeddings",
 ) -> NDArray[np.float32]:
-    """Return zero-shot logits (N, K) float32, as `label_attributes` takes them.
+    """Return zero-shot logits (N, K) float32, the input of `label_attributes`.
 
     They are exp(logit_scale) times cosine, plus the model's bias if it has one.
 
     Args:
         features: (N, D) floats, rows of length 1, from `embed_images`.
-        texts: P sentences. Those of a data set's attributes, with `owners`, are ``*dataset.words.attribute_texts()``.
-        owners: (P,) the name that each sentence belongs to, integers from 0 to K-1; by default each sentence is a name.
-        combine: how several sentences of one name are combined. "embeddings": the cosine with the normalised mean of
-            their text features (Radford et al., 2021, section 3.1.4). "logits": the mean of their logits, which is
-            smaller the more they differ.
+        texts: P sentences. ``*dataset.words.attribute_texts()`` gives those of a data set's attributes, with `owners`.
+        owners: (P,) the index of the name that each sentence belongs to, from 0 to K-1. By default each sentence has
+            its own.
+        combine: the way to combine several sentences of one name. "embeddings": the cosine with the normalised mean of
+            their text features (Radford et al., 2021, section 3.1.4). "logits": the mean of their logits, which gets
+            smaller if the sentences differ.
     """
     features_ND = arguments.array("features", features)
     if features_ND.ndim != 2 or features_ND.shape[1] != backbone.embed_dim or features_ND.dtype.kind != "f":
@@ -62,9 +63,9 @@ def zero_shot_logits(
 
 
 def zero_shot_weights(backbone: Backbone, texts: list[str], owners: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Ensemble P sentences into (K, D) float32 weights: the normalised mean of each name's text features.
+    """Ensemble P sentences into weights (K, D) float32: the normalised mean of each name's text features.
 
-    ``owners`` (P,) int64 says which of the K names each sentence belongs to (Radford et al., 2021, section 3.1.4).
+    ``owners`` (P,) int64 has the name of each sentence, from 0 to K-1 (Radford et al., 2021, section 3.1.4).
     """
     return _normalise(_mean_text_features(backbone, texts, owners))
 

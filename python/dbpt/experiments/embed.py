@@ -61,7 +61,7 @@ def embed(data: str | Path | HuggingFaceData, **settings: Any) -> EmbeddedImages
     folder = config.cache_dir / "features"
     found = EmbeddedFiles(backbone, dataset.root, dataset.paths, folder, max_failures=config.max_failures)
     logger.info(_state(found))
-    recomputed = found.complete(batch_size=config.embed_batch_size, first_shard=(launched_rank(), launched_size()))
+    recomputed = found.complete(batch_size=config.embed_batch_size, first_part=(launched_rank(), launched_size()))
     return EmbeddedImages(len(dataset), recomputed, found.failures(), found.cache.folder)
 
 

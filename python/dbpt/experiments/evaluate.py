@@ -101,7 +101,7 @@ def _train_counts_of_run(run: Path, num_groups: int, group_kind: str) -> NDArray
         if group_kind == "pseudo" or metrics["group_kind"] == "true":
             dataset = metrics["dataset"]
             found = dataset["train_counts_pseudo"] if group_kind == "pseudo" else dataset["counts"]["train"]
-            counts = typed(found, list[Count], path, "fit anew")
+            counts = typed(found, list[Count], path, "fit again")
     except (InputError, KeyError, TypeError):  # damaged
         pass
     return np.array(counts if len(counts) == num_groups else [0] * num_groups, dtype=np.int64)

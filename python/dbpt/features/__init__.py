@@ -1,4 +1,4 @@
-"""Image features: one pass of the frozen image tower per image, kept in a cache on disk. Needs no torch to import."""
+"""Image features: one pass of the frozen image tower per image, stored in a cache. Importing needs no torch."""
 
 from dbpt.features.embed import EmbeddedFiles, Embeddings, Failure, TooManyFailures, embed_images
 from dbpt.features.images import UnreadableImage, decoding_threads, open_image, pillow_warnings, read_crop, read_size

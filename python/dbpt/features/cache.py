@@ -1,14 +1,14 @@
 """The feature cache on disk: a folder for each encoder and root, with .safetensors shards and a manifest.
 
-Its files are described in ``cache_files.py``; whoever computes a shard holds ``claims/<name of the shard>.lock``.
+``cache_files.py`` describes its files. A process that computes a shard holds ``claims/<name of the shard>.lock``.
 
-Only the shards that the manifest lists exist; it is written last. Shards and manifest are written under a lock. So a
-process that holds the lock may delete temporary files and shards without an entry: whoever wrote them has died. The
-bytes depend on the rows alone, not on which process computed which shard, in which order, or how often it was killed.
+A shard counts only if the manifest, which is written last, lists it. Shards and manifest are written under a lock. So a
+process that holds the lock may delete temporary files and unlisted shards: the process that wrote them has died. The
+bytes depend only on the rows, not on the process that computed a shard, the order of shards, or interruptions.
 
-Features are used only if the SHA-256 of their shard is that of the manifest; each process checks it when it first reads
-features from a shard. Row ids need no check: with a wrong one the file is not found, and embedded again. No symbolic
-link in such a folder is followed.
+Features are used only if the SHA-256 of their shard matches the manifest; each process checks it when it first reads
+features from a shard. Row ids need no check: a file with a wrong one is not found, and is embedded again. Symbolic
+links in such a folder are not followed.
 """
 
 import errno
@@ -54,8 +54,8 @@ CLAIM_NAME = re.compile(r"[0-9a-f]{32}\.lock(\.owner)?")
 class FeatureCache:
     """Features of one encoder (`Backbone.encoder_key`) and root, as the manifest listed them at the last `refresh`.
 
-    Rows are numbered through the shards in the manifest's order: `find` gives the row of a file. Opening reads the
-    manifest alone, the first `find` row ids, `read` features. Reading takes no lock and writes nothing.
+    Rows are numbered across the shards in the order of the manifest; `find` returns the row of a file. The constructor
+    reads only the manifest, the first `find` row ids, and `read` features. Reading takes no lock and writes nothing.
     """
 
     def __init__(self, cache_dir: Path, encoder: Mapping[str, Any], root: Path, embed_dim: int) -> None:
@@ -69,7 +69,7 @@ class FeatureCache:
         self.refresh()
 
     def refresh(self) -> None:
-        """Read what others have added since."""
+        """Read the manifest again, which other processes may have changed."""
         seen = None
         with suppress(OSError, ValueError):
             found = (self.folder / MANIFEST).stat()
@@ -85,13 +85,13 @@ class FeatureCache:
         return int(self._ends[-1]) if len(self._ends) else 0
 
     def find(self, ids: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Return the (N,) rows of ids (N, 2), -1 where there is none."""
+        """Return the rows (N,) of ids (N, 2); -1 for unknown ids."""
         stored, rows, _ = self._ids()
         if not len(rows):
             return np.full(len(ids), -1, dtype=np.int64)
         at = np.minimum(np.searchsorted(stored[:, 0], ids[:, 0]), len(rows) - 1)
         found = (stored[at] == ids).all(axis=1)
-        for i in np.flatnonzero(~found & (stored[at, 0] == ids[:, 0])).tolist():  # another row with the same first half
+        for i in np.flatnonzero(~found & (stored[at, 0] == ids[:, 0])).tolist():  # another row has the same first half
             same = np.arange(at[i], np.searchsorted(stored[:, 0], ids[i, 0], side="right"))
             hits = same[stored[same, 1] == ids[i, 1]]
             if len(hits):
@@ -99,11 +99,11 @@ class FeatureCache:
         return np.where(found, rows[at], -1)
 
     def failed(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return for each row whether its image could not be used; False for row -1."""
+        """Return for each row whether its image failed; False for row -1."""
         return np.append(self._ids()[2], False)[rows]
 
     def reasons(self, rows: NDArray[np.int64]) -> list[str]:
-        """Return why the images of ``rows`` could not be used; "" where they could."""
+        """Return the reason for each of ``rows`` whose image failed, "" for the others."""
         found = [""] * len(rows)
         for entry, chosen, inside in self._by_shard(rows):
             reasons = self._open(entry).reasons
@@ -112,7 +112,7 @@ class FeatureCache:
         return found
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the (len(rows), D) features; zero for row -1 and where an image failed."""
+        """Return the features (len(rows), D); zero for row -1 and for failed images."""
         features = np.zeros((len(rows), self.manifest.embed_dim), dtype=np.float32)
         for entry, chosen, inside in self._by_shard(rows):
             with self._errors_of(entry):
@@ -124,13 +124,13 @@ class FeatureCache:
         return features
 
     def claim(self, name: str) -> OwnedLock:
-        """Return the lock that gives the right to compute a shard; its owner's death frees it."""
+        """Return the lock for computing a shard, which is released if its owner dies."""
         return OwnedLock((self.folder / CLAIMS / name).with_suffix(".lock"), f"shard {name[:8]}")
 
     def add(
         self, name: str, rows: FileRows, features: NDArray[Any], failed: NDArray[np.uint8], reasons: Sequence[str]
     ) -> None:
-        """Store n rows as the shard ``name``: features (n, D), zeros where an image failed, and why it did."""
+        """Store n rows as the shard ``name``: features (n, D), zero for failed images, and the reasons of failures."""
         self.prepare_folder()
         content = shard_bytes(rows, features.astype(self.dtype, copy=False), failed, reasons)
         digest = hashlib.sha256(content).hexdigest()
@@ -139,13 +139,13 @@ class FeatureCache:
             with OwnedLock(self.folder / "lock", "the feature cache"):
                 manifest = self._read_manifest()
                 for file in leftovers(self.folder, {one.name for one in manifest.shards}):
-                    with suppress(OSError):  # they are in nobody's way
+                    with suppress(OSError):  # leftovers do no harm
                         file.unlink()
                 file = self.folder / name
                 write_atomically(file, content)
                 if file_sha256(file) != digest:
                     raise InputError(
-                        f"{file}: the disk gave back other bytes than were written; choose another cache folder"
+                        f"{file}: the disk returned other bytes than were written; choose another cache folder"
                     )
                 others = (one for one in manifest.shards if one.name != name)
                 write_manifest(self.folder, replace(manifest, shards=(*others, entry)))
@@ -157,20 +157,20 @@ class FeatureCache:
         self.refresh()
 
     def clear_up(self) -> None:
-        """Delete the claims that processes left when they died; a read-only cache stays as it is."""
+        """Delete the claims of processes that died; do nothing in a read-only cache."""
         with suppress(InputError, OSError):
             for file in () if self.folder.is_symlink() else lock_files(self.folder):
                 if os.path.lexists(file) and (lock := OwnedLock(file, "the feature cache")).take():
                     lock.release()
 
     def prepare_folder(self) -> None:
-        """Make the folder. Raises `InputError` if that fails, or if it is another one than this process has used."""
+        """Create the folder. Raises `InputError` if that fails, or if the folder has been replaced during use."""
         try:
             if self._inode is None:
                 (self.folder / CLAIMS).mkdir(parents=True, exist_ok=True)
                 self._inode = self.folder.stat().st_ino
             if self.folder.is_symlink() or (self.folder / CLAIMS).is_symlink():
-                raise OSError(errno.ELOOP, "a symbolic link stands in its place")
+                raise OSError(errno.ELOOP, "it is a symbolic link")
             if self._inode != self.folder.stat().st_ino:
                 raise FileNotFoundError
         except FileNotFoundError:
@@ -203,7 +203,7 @@ class FeatureCache:
         return found == entry.bytes
 
     def _ids(self) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.bool_]]:
-        """Return the ids of all rows in order, the row of each; and by row whether it failed."""
+        """Return all ids in sorted order, the row of each; and for each row whether it failed."""
         if self._index is None:
             ids, failed = np.empty((len(self), 2), np.uint64), np.empty(len(self), np.uint8)
             for entry, end in zip(self.manifest.shards, self._ends.tolist(), strict=True):
@@ -214,7 +214,7 @@ class FeatureCache:
         return self._index
 
     def _by_shard(self, rows: NDArray[np.int64]) -> Iterator[tuple[ShardEntry, NDArray[np.int64], NDArray[np.int64]]]:
-        """Yield each shard that ``rows`` are in, their places in ``rows``, and their places in the shard."""
+        """Yield each shard that contains some of ``rows``, their positions in ``rows``, and those in the shard."""
         numbers = np.searchsorted(self._ends, rows, side="right")
         order = np.argsort(numbers, kind="stable")
         order = order[rows[order] >= 0]
@@ -242,25 +242,25 @@ class FeatureCache:
 
 
 def claim_files(folder: Path) -> list[Path]:
-    """Return the claims of a cache and the files with their owners' names, of our naming and behind no link."""
+    """Return the claims of a cache and their owner files; only files with our names, and not through links."""
     claims = folder / CLAIMS
     found = [] if claims.is_symlink() else claims.glob("*.lock*")
     return sorted(file for file in found if CLAIM_NAME.fullmatch(file.name))
 
 
 def lock_files(folder: Path) -> list[Path]:
-    """Return the lock of a cache, and its claims."""
+    """Return the lock of a cache and its claims."""
     return [folder / "lock", *(file for file in claim_files(folder) if file.suffix == ".lock")]
 
 
 def leftovers(folder: Path, listed: set[str]) -> list[Path]:
-    """Return the temporary files and shards without an entry that processes left in a cache when they died."""
+    """Return the temporary files and unlisted shards of a cache, left by processes that died."""
     shards = [file for file in folder.glob("*.safetensors") if SHARD_NAME.fullmatch(file.name)]
     return [file for file in (*shards, *folder.glob(".*.tmp")) if file.name not in listed]
 
 
 def size_of(file: str | Path) -> int | None:
-    """Return the bytes of a file, None if there is none; a link counts as none. Raises `OSError` if it can't tell."""
+    """Return the size of a file in bytes, None if it is missing or a link. Raises `OSError`."""
     try:
         found = os.lstat(file)
     except (FileNotFoundError, NotADirectoryError):

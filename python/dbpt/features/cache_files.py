@@ -1,14 +1,14 @@
-"""The files in the folder of a feature cache: ``manifest.json``, and shards named after the digest of their row ids.
+"""The files in the folder of a feature cache: ``manifest.json``, and shards named by the digest of their row ids.
 
-The manifest says whose features these are, and which shards exist, with checksums. A shard is a .safetensors file:
+The manifest names the encoder, and the shards with their checksums. A shard is a .safetensors file:
 
-features   (n, D) float32 or float16, rows of length 1; zeros where the image failed
+features   (n, D) float32 or float16, rows of length 1; zeros if the image failed
 row_ids    (n, 2) uint64, see file_rows.py
-paths      NUL-separated bytes, as the file system has them
+paths      NUL-separated bytes, as in the file system
 sizes      (n,) int64
 mtimes_ns  (n,) int64
-failed     (n,) uint8: 1 where the file holds no image that can be used
-reasons    NUL-separated UTF-8, empty where the image did not fail
+failed     (n,) uint8: 1 if the file has no usable image
+reasons    NUL-separated UTF-8, empty if the image did not fail
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ STORED_AS = {"float32": np.dtype(np.float32), "bf16": HALF, "fp16": HALF}  # by 
 
 @dataclass(frozen=True, order=True)
 class ShardEntry:
-    """A shard: its file's name, rows, how many of them failed, bytes and checksum."""
+    """A shard: file name, number of rows and of failed rows, size and checksum."""
 
     name: str
     rows: Annotated[int, Limits(1, 1 << 32)]
@@ -61,12 +61,12 @@ class ShardEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The content of the file."""
+    """The content of ``manifest.json``."""
 
     encoder: dict[str, Any]  # `Backbone.encoder_key`
     root: str  # the folder that paths are relative to
     embed_dim: Annotated[int, Limits(1, 1 << 32)]
-    shards: tuple[ShardEntry, ...] = ()  # stored sorted by name: it doesn't matter which was finished first
+    shards: tuple[ShardEntry, ...] = ()  # sorted by name in the file, whichever was finished first
 
     def __post_init__(self) -> None:
         if self.encoder.get("dtype") not in list(STORED_AS):
@@ -78,20 +78,20 @@ class Manifest:
 
 
 def folder_name(encoder: Mapping[str, Any], root: str) -> str:
-    """Return the name of the folder that holds the features of an encoder and a root."""
+    """Return the name of the folder for the features of an encoder and a root."""
     key = {"schema_version": SCHEMA_VERSION, "encoder": dict(encoder), "root": root}
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:20]
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest of a folder as `write_atomically` does."""
+    """Write the manifest of a folder atomically."""
     content = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(manifest)}
     content["shards"] = sorted(content["shards"], key=lambda entry: entry["name"])
     write_atomically(folder / MANIFEST, json.dumps(content, indent=1) + "\n")
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """Read the manifest of a folder and check every value; return None if there is none. Raises `InputError`."""
+    """Read and check the manifest of a folder; return None if there is none. Raises `InputError`."""
     file = folder / MANIFEST
     try:
         with open_regular(file, follow=False) as opened:
@@ -115,7 +115,7 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def differences(wanted: Manifest, found: Manifest) -> list[str]:
-    """Return the fields of ``found`` that differ, with both values: ``dtype float32 instead of bf16``."""
+    """Return the fields of ``found`` that differ from ``wanted``: ``dtype float32 instead of bf16``."""
     theirs, ours = (flat({**one.encoder, "root": one.root, "embed_dim": one.embed_dim}) for one in (found, wanted))
     return [
         f"{name} {_short(theirs.get(name, 'absent'))} instead of {_short(ours.get(name, 'absent'))}"
@@ -138,15 +138,15 @@ def _short(value: Any) -> str:
 
 
 class OlderVersion(InputError):
-    """The manifest has a schema version that this version of dbpt has replaced."""
+    """The manifest has an older schema version, which this version of dbpt doesn't read."""
 
 
 class DamagedShard(ValueError):
-    """A shard whose content is not what was written; the message is the reason."""
+    """A shard with changed content; the message is the reason."""
 
 
 def shard_name(ids: NDArray[np.uint64]) -> str:
-    """Return the file name of the shard of the rows ``ids`` (n, 2)."""
+    """Return the file name of the shard of rows with ``ids`` (n, 2)."""
     return hashlib.sha256(ids.astype("<u8").tobytes()).hexdigest()[:32] + ".safetensors"
 
 
@@ -167,7 +167,7 @@ def shard_bytes(rows: FileRows, features: NDArray[Any], failed: NDArray[np.uint8
 
 
 class Shard:
-    """A shard, read tensor by tensor. Raises `OSError` if it can't be, `DamagedShard` for names, types and shapes."""
+    """A shard, read tensor by tensor. Raises `OSError`, or `DamagedShard` for wrong names, types and shapes."""
 
     def __init__(self, file: Path, num_rows: int, embed_dim: int, dtype: np.dtype[Any]) -> None:
         self.num_rows = num_rows
@@ -180,7 +180,7 @@ class Shard:
             "paths": ("U8", None),
             "reasons": ("U8", None),
         }
-        open_regular(file, follow=False).close()  # refuses links and pipes, and gives the system's reason
+        open_regular(file, follow=False).close()  # refuses links and pipes
         try:
             opened: Any = safe_open(file, "np")
             for name, (kind, shape) in expected.items():
@@ -192,17 +192,17 @@ class Shard:
         self._file = opened
 
     def tensor(self, name: str) -> NDArray[Any]:
-        """Return one of the tensors in the table of this file."""
+        """Return one of the tensors that the module's docstring lists."""
         found: NDArray[Any] = self._file.get_tensor(name)
         return found
 
     @property
     def reasons(self) -> list[str]:
-        """Return the reasons, one for each row."""
+        """The reason of each row; empty if its image did not fail."""
         return self.tensor("reasons").tobytes().decode("utf-8", "surrogateescape").split("\0")
 
     def problem(self) -> str | None:
-        """Return what is wrong with the content, or None; reads all of it."""
+        """Read all content; return a description of the first problem, or None."""
         paths = [os.fsdecode(name) for name in self.tensor("paths").tobytes().split(b"\0")]
         if len(paths) != self.num_rows or len(self.reasons) != self.num_rows:
             return f"{self.num_rows} rows, but another number of paths or reasons"

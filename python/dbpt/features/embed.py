@@ -1,50 +1,32 @@
-"""`embed_images`: features of a list of images, from the cache where it has them.
-
-The missing rows, in their order, are cut into shards. Each process claims one shard after the other, decodes its images
-in threads, runs the image tower and stores the features. Batches have a fixed shape, and a failed image leaves its
-place empty. So the bytes of a row depend neither on which other images failed, nor on which process computed it, nor on
-how often that was stopped.
-"""
+"""`embed_images`: features of a list of images, from the cache as far as it has them."""
 
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.arguments import integer
-from dbpt.errors import InputError, NotFinite
+from dbpt.errors import InputError
 from dbpt.features.cache import FeatureCache
-from dbpt.features.cache_files import shard_name
-from dbpt.features.file_rows import FileRows, look_up_files
-from dbpt.features.images import UnreachableImage, UnreadableImage, decoding_threads, pillow_warnings, read_crop
-from dbpt.files.lock import OwnedLock
+from dbpt.features.embedding_pass import EmbeddingPass
+from dbpt.features.file_rows import look_up_files
 from dbpt.progress import progress_bar
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from dbpt.clip import Backbone
 
-ATTEMPTS = 3  # a second pass for what another process could not reach
-LEAST_SHARD_ROWS, MOST_SHARD_ROWS = 512, 16384  # a shard is the most work that a kill costs
-SHARDS_OF_A_LIST = 1024
-SECONDS_BETWEEN_LOOKS = 10.0  # at the other shards, while one is waited for
-PREFETCHED_BATCHES = 2
-REACHED, FAILED, UNREACHED = 0, 1, 2
-Rows = NDArray[np.int64]
+ATTEMPTS = 3  # passes; more than one if another process could not reach some images
 
 
 @dataclass(frozen=True)
 class Failure:
-    """An image that could not be read: its row in the list, its path, and why."""
+    """An image that could not be read: its row in the list, its path, and the reason."""
 
     row: int
     path: str
@@ -53,12 +35,12 @@ class Failure:
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Features in the order of the paths asked for."""
+    """Features in the order of the given paths."""
 
-    features: NDArray[np.float32]  # (N, D), rows of length 1; zero where the image failed
-    ok: NDArray[np.bool_]  # (N,), False where the image failed
+    features: NDArray[np.float32]  # (N, D), rows of length 1; zero if the image failed
+    ok: NDArray[np.bool_]  # (N,), False if the image failed
     failures: tuple[Failure, ...]
-    recomputed: int  # how many images this call decoded, the failed ones included; 0 on a warm cache
+    recomputed: int  # number of images that this call decoded, including failed ones; 0 for a warm cache
 
 
 def embed_images(
@@ -71,16 +53,16 @@ def embed_images(
     num_workers: int | None = None,
     max_failures: float = 0.01,
 ) -> Embeddings:
-    """Embed images with the frozen image tower, or take them from the cache.
+    """Return the features of images from the cache, and compute those that are missing with the frozen image tower.
 
-    The cache holds features by encoder (`Backbone.encoder_key`) and root, and rows by path, size and modification time:
-    only new and changed images are computed. Processes that embed into one cache at the same time share the work.
+    The cache identifies features by encoder (`Backbone.encoder_key`), root, path, size and modification time, so only
+    new and changed images are computed. Processes that embed into one cache at the same time share the work.
 
     Args:
         paths: (N,) image files relative to ``root``; a path may occur more than once.
-        cache_dir: folder of the feature cache, made if it isn't there.
-        num_workers: decoding threads; by default as many as this process has processors for itself, at most 16.
-        max_failures: fraction of the images that may be unreadable; what was computed before is stored.
+        cache_dir: folder of the feature cache; created if necessary.
+        num_workers: decoding threads; by default this process's share of the processors, at most 16.
+        max_failures: fraction of the images that may be unreadable. Features computed until then are stored.
     """
     batch_size = integer("batch_size", batch_size, 1)
     num_workers = None if num_workers is None else integer("num_workers", num_workers, 1)
@@ -95,33 +77,25 @@ def embed_images(
 
 
 class TooManyFailures(InputError):
-    """More images have failed than may. ``reasons`` are those by path that are known by then."""
+    """More images have failed than ``max_failures`` allows. ``reasons`` are those known so far, by path."""
 
     def __init__(self, line: str, reasons: Mapping[str, str]) -> None:
         super().__init__(line)
         self.reasons = reasons
 
 
-def shard_rows(num_rows: int, batch_size: int) -> int:
-    """Return the rows of a shard, whole batches: more in a long list, so that it has about 1024 shards."""
-    rows = LEAST_SHARD_ROWS
-    while rows < min(MOST_SHARD_ROWS, num_rows / SHARDS_OF_A_LIST):
-        rows *= 2
-    return -(-rows // batch_size) * batch_size
-
-
 class EmbeddedFiles:
-    """The files of a list as the disk has them, and the cache of this encoder and root.
+    """The files of a list, as they are on disk, and the cache of this encoder and root.
 
-    ``places`` (N,) int64 are the rows of ``cache``, -1 where there is none; ``missing`` are the rows of the list to
-    compute, in order, no file twice.
+    ``places`` (N,) int64 are their rows in ``cache``, -1 if it has none. ``missing`` are the rows of the list to
+    compute, in order, with each file once.
     """
 
     def __init__(
         self, backbone: Backbone, root: Path, paths: Sequence[str], cache_dir: Path, *, max_failures: float
     ) -> None:
         self.backbone, self.max_failures = backbone, max_failures
-        self.root = Path(os.path.realpath(root))  # Path.resolve raises on a link that leads to itself
+        self.root = Path(os.path.realpath(root))  # Path.resolve raises for circular links
         self.cache = FeatureCache(Path(cache_dir), backbone.encoder_key, self.root, backbone.embed_dim)
         self.files = look_up_files(self.root, paths)
         self._unreached: dict[str, str] = {}
@@ -139,7 +113,7 @@ class EmbeddedFiles:
         self.missing = first[[self.files.paths[row] not in self._unreached for row in first.tolist()]]
 
     def failures(self) -> tuple[Failure, ...]:
-        """Return the rows that have no features, in order, each with its reason."""
+        """Return the rows without features, in order, each with its reason."""
         rows = np.flatnonzero(self.cache.failed(self.places))
         reasons = dict(zip(rows.tolist(), self.cache.reasons(self.places[rows]), strict=True)) | self.files.errors
         for row in np.flatnonzero(self.places < 0).tolist() if self._is_complete else ():
@@ -151,14 +125,28 @@ class EmbeddedFiles:
         *,
         batch_size: int,
         num_workers: int | None = None,
-        first_shard: tuple[int, int] = (0, 1),
+        first_part: tuple[int, int] = (0, 1),
     ) -> int:
-        """Compute what is missing, beginning at a part (number, count) of it; return how many images were decoded."""
+        """Compute the missing features; return how many images were decoded here.
+
+        ``first_part`` (number, count) is the part to begin with, another one for each of several processes.
+        """
         reasons, decoded = self._known_reasons(), 0
         if len(self.missing):
             with progress_bar("embedding", "img", total=len(self.missing)) as bar:
                 for _ in range(ATTEMPTS):
-                    decoded += EmbeddingPass(self, reasons, bar, batch_size, first_shard).run(num_workers)
+                    embedding = EmbeddingPass(
+                        self.backbone,
+                        self.root,
+                        self.files,
+                        self.cache,
+                        batch_size=batch_size,
+                        first_part=first_part,
+                        bar=bar,
+                        reasons=reasons,
+                        check=self.check_failures,
+                    )
+                    decoded += embedding.run(self.missing, num_workers)
                     self._unreached |= reasons
                     self.cache.refresh()
                     self._find()
@@ -167,7 +155,7 @@ class EmbeddedFiles:
                 else:
                     raise InputError(f"{self.cache.folder}: was deleted while it was in use; start again, from nothing")
             self._is_complete = True
-            self._known_reasons()  # with what other processes have found
+            self._known_reasons()  # including those that other processes found
         self.cache.clear_up()
         return decoded
 
@@ -177,7 +165,7 @@ class EmbeddedFiles:
         return reasons
 
     def check_failures(self, reasons: Mapping[str, str]) -> None:
-        """Raise `TooManyFailures` if ``reasons``, by path, are too many."""
+        """Raise `TooManyFailures` if there are too many ``reasons`` (by path)."""
         if len(reasons) > self.max_failures * len(self.files):
             path, reason = next(iter(reasons.items()))
             raise TooManyFailures(
@@ -185,140 +173,3 @@ class EmbeddedFiles:
                 f"{self.max_failures:g} allows; the first: {path}: {reason}",
                 reasons,
             )
-
-
-@dataclass(eq=False)
-class _Work:
-    """A shard of n rows that this process has claimed."""
-
-    name: str
-    rows: FileRows
-    claim: OwnedLock
-    features: NDArray[Any]  # (n, D)
-    outcomes: NDArray[np.uint8]
-    reasons: list[str]
-
-
-@dataclass(eq=False)
-class _Batch:
-    """Rows ``start`` to ``stop`` of a shard; a task for each fills the first of the crops (B, H, W, 3)."""
-
-    work: _Work
-    start: int
-    stop: int
-    pixels: NDArray[np.uint8]
-    tasks: list[Future[tuple[int, str]]]
-
-
-class EmbeddingPass:
-    """Compute the missing rows of ``found``, beside other processes; failed images go into ``reasons``, by path."""
-
-    def __init__(
-        self, found: EmbeddedFiles, reasons: dict[str, str], bar: tqdm, batch_size: int, begin: tuple[int, int]
-    ) -> None:
-        self.backbone, self.root, self.files, self.cache = found.backbone, found.root, found.files, found.cache
-        self.found, self.reasons, self.bar, self.begin = found, reasons, bar, begin
-        self.batch_size = min(batch_size, max(1, len(self.files)))
-        self._in_hand: list[_Work] = []
-
-    def run(self, workers: int | None) -> int:
-        """Compute the missing rows, or wait until others have; return how many images were decoded here."""
-        self.cache.prepare_folder()
-        size, decoded, todo = shard_rows(len(self.files), self.batch_size), 0, self.found.missing
-        shards = [todo[start : start + size] for start in range(0, len(todo), size)]
-        number, count = self.begin
-        first = number * len(shards) // count
-        shards = shards[first:] + shards[:first]
-        with pillow_warnings(), decoding_threads(workers) as pool:
-            while shards:
-                others: list[Rows] = []
-                try:
-                    for batch in self._decoded(shards, others, pool):
-                        self._encode(batch)
-                        decoded += batch.stop - batch.start
-                        self.bar.update(batch.stop - batch.start)
-                        self.found.check_failures(self.reasons)
-                        if batch.stop == len(batch.work.rows):
-                            self._store(batch.work)
-                finally:  # Ctrl-C, too many failures, a full disk: another process begins these shards anew
-                    for work in self._in_hand[:]:
-                        self._drop(work)
-                shards = others
-                if shards and (claim := self._claim(shards[0])).wait(SECONDS_BETWEEN_LOOKS):
-                    claim.release()
-        return decoded
-
-    def _decoded(self, shards: list[Rows], others: list[Rows], pool: ThreadPoolExecutor) -> Iterator[_Batch]:
-        """Yield batches in order, decoded a few ahead of the model, also across shards."""
-        import torch
-
-        shape, on_gpu = (self.batch_size, *self.backbone.preprocess.size, 3), self.backbone.device.type == "cuda"
-        waiting: deque[_Batch] = deque()
-        for work in self._claimed(shards, others):
-            for start in range(0, len(work.rows), self.batch_size):
-                stop = min(start + self.batch_size, len(work.rows))
-                # a GPU can fetch from pinned memory by itself
-                pixels = torch.zeros(shape, dtype=torch.uint8, pin_memory=on_gpu).numpy()
-                tasks = [pool.submit(self._decode, work.rows, row, pixels[row - start]) for row in range(start, stop)]
-                waiting.append(_Batch(work, start, stop, pixels, tasks))
-                if len(waiting) > PREFETCHED_BATCHES:
-                    yield waiting.popleft()
-        yield from waiting
-
-    def _claimed(self, shards: list[Rows], others: list[Rows]) -> Iterator[_Work]:
-        """Claim one shard after the other; those that another process has go into ``others``."""
-        for chosen in shards:
-            claim = self._claim(chosen)
-            if not claim.take():
-                others.append(chosen)
-                continue
-            name, n = shard_name(self.files.ids[chosen]), len(chosen)
-            features = np.zeros((n, self.cache.manifest.embed_dim), self.cache.dtype)
-            work = _Work(name, self.files.select(chosen), claim, features, np.zeros(n, np.uint8), [""] * n)
-            self._in_hand.append(work)
-            self.cache.refresh()  # after the claim, or somebody might finish it in between
-            if name in self.cache.names:
-                self._drop(work)
-                self.bar.update(n)
-            else:
-                yield work
-
-    def _claim(self, chosen: Rows) -> OwnedLock:
-        return self.cache.claim(shard_name(self.files.ids[chosen]))
-
-    def _decode(self, rows: FileRows, row: int, place: NDArray[np.uint8]) -> tuple[int, str]:
-        """Fill the place (H, W, 3) of a row; return the outcome, and why it failed."""
-        as_found = int(rows.sizes[row]), int(rows.mtimes_ns[row])
-        try:
-            read_crop(self.root / rows.paths[row], self.backbone.preprocess.crop, place, size_and_mtime=as_found)
-        except UnreachableImage as error:
-            return UNREACHED, str(error)
-        except UnreadableImage as error:
-            return FAILED, str(error)
-        return REACHED, ""
-
-    def _encode(self, batch: _Batch) -> None:
-        outcomes = [task.result() for task in batch.tasks]
-        work, chosen = batch.work, slice(batch.start, batch.stop)
-        work.outcomes[chosen], work.reasons[chosen] = zip(*outcomes, strict=True)
-        try:
-            features = self.backbone.encode_image(batch.pixels).numpy()[: len(outcomes)]
-        except NotFinite as error:
-            name = work.rows.paths[min(batch.start + error.row, batch.stop - 1)]
-            raise InputError(f"{self.root / name}: {error}") from None
-        work.features[chosen] = np.where(work.outcomes[chosen, None] == REACHED, features, 0)
-        for row in (batch.start + np.flatnonzero(work.outcomes[chosen])).tolist():
-            self.reasons[work.rows.paths[row]] = work.reasons[row]
-
-    def _store(self, work: _Work) -> None:
-        """Add a shard to the cache, without images that could not be reached: they are tried again the next time."""
-        kept = np.flatnonzero(work.outcomes != UNREACHED)
-        if len(kept):
-            reasons = [work.reasons[row] for row in kept.tolist()]
-            failed = (work.outcomes[kept] == FAILED).astype(np.uint8)
-            self.cache.add(work.name, work.rows.select(kept), work.features[kept], failed, reasons)
-        self._drop(work)
-
-    def _drop(self, work: _Work) -> None:
-        self._in_hand.remove(work)
-        work.claim.release()

@@ -1,4 +1,4 @@
-"""The files of a list as the disk has them now, each with an id of its size, time and path."""
+"""The files of a list as they are on disk now. An id identifies a file by its size, modification time and path."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ class FileRows:
     sizes: NDArray[np.int64]  # bytes
     mtimes_ns: NDArray[np.int64]  # since 1970
     ids: NDArray[np.uint64]  # (N, 2), 16 bytes of BLAKE2b of size, time and path
-    errors: dict[int, str]  # by row, why a file is not there or is none
+    errors: dict[int, str]  # reasons by row, for files that are missing or not regular
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def select(self, rows: NDArray[np.int64]) -> FileRows:
-        """Return these rows, which have no errors."""
+        """Return only ``rows``, none of which has an error."""
         paths = [self.paths[row] for row in rows.tolist()]
         return FileRows(paths, self.sizes[rows], self.mtimes_ns[rows], self.ids[rows], {})
 
 
 def look_up_files(root: Path, paths: Sequence[str]) -> FileRows:
-    """Look up each of ``paths`` below ``root``, inside archives too; in threads, because network disks are slow."""
+    """Look up ``paths`` below ``root``, also inside archives; in threads, because network disks are slow."""
     n = len(paths)
     found = FileRows(paths, np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros((n, 2), np.uint64), {})
 
@@ -54,16 +54,16 @@ def look_up_files(root: Path, paths: Sequence[str]) -> FileRows:
                 found.sizes[row], found.mtimes_ns[row] = size, mtime_ns
             except (OSError, InputError, UnreadableImage) as error:
                 found.errors[row] = reason_of(error)
-            except ValueError:  # a NUL, or letters that the file system's encoding lacks
+            except ValueError:  # a NUL, or a character that file names here can't contain
                 found.errors[row] = "no file can have this name"
 
     with decoding_threads() as pool:
-        list(pool.map(look, range(0, n, TASK_FILES)))  # raises what a thread has raised
+        list(pool.map(look, range(0, n, TASK_FILES)))  # raises the exception of a thread
     return found
 
 
 def ids_of(paths: Sequence[str], sizes: NDArray[np.int64], mtimes_ns: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Return the (N, 2) uint64 ids of files by size, time and path."""
+    """Return the ids of files, (N, 2) uint64, from size, time and path."""
     ids = [_id(*file) for file in zip(paths, sizes.tolist(), mtimes_ns.tolist(), strict=True)]
     return np.array(ids, np.uint64).reshape(-1, 2)
 

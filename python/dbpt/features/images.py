@@ -1,7 +1,7 @@
-"""Decode images that strangers made: six formats, a size limit read from the header, one reason when it fails.
+"""Decode untrusted images: six formats, a size limit checked in the header, and a one-line reason for each failure.
 
-The result is what `PIL.Image.open` would give to open_clip's transform, so that features equal open_clip's own: no EXIF
-rotation, the first frame of animations, alpha dropped. Only 16-bit grey, which Pillow would turn white, becomes 8-bit.
+Images equal those that `PIL.Image.open` hands to open_clip's transform, so features equal open_clip's own: no EXIF
+rotation, the first frame of animations, no alpha. Only 16-bit grey, which Pillow would make white, becomes 8-bit.
 """
 
 import os
@@ -27,11 +27,11 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MAGICS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*")
 START_OF_SCAN, SCAN_BLOCK = b"\xff\xda", 1 << 20
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
-MAX_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb
+MAX_PIXELS = 89_478_485  # above this Pillow warns of a decompression bomb
 MAX_BYTES = 1 << 29
-MAX_SCANNED = 1 << 30  # pixels times scans of a progressive JPEG: a scan of a few bytes goes over all pixels
-MAX_ASPECT = 200  # resizing the short side of a thinner image to the tower's input would be a bomb of its own
-LOADING = threading.Lock()  # the same image in memory may come twice, and Pillow loads it from its file at first use
+MAX_SCANNED = 1 << 30  # pixels times scans of a progressive JPEG; a scan of a few bytes visits all pixels
+MAX_ASPECT = 200  # resizing a thinner image by its short side would need too much memory
+LOADING = threading.Lock()  # two threads may get the same image, which Pillow loads from its file at first use
 
 
 class UnreadableImage(ValueError):
@@ -42,7 +42,7 @@ class UnreadableImage(ValueError):
 
 
 class UnreachableImage(UnreadableImage):
-    """The system could not read the file, which may pass; its content isn't known."""
+    """The system could not read the file, perhaps temporarily; its content is unknown."""
 
 
 def open_image(path: Path) -> Image.Image:
@@ -52,9 +52,9 @@ def open_image(path: Path) -> Image.Image:
 
 
 def read_image(path: Path, *, size_and_mtime: tuple[int, int] | None = None) -> Image.Image:
-    """Decode an image file completely; refuse it if it no longer has ``size_and_mtime``, where they are given.
+    """Decode an image file completely. Refuse it if it no longer has ``size_and_mtime``.
 
-    Raises `UnreadableImage` with the reason, whatever it is. Run it within `pillow_warnings`, which threads share.
+    Raises `UnreadableImage` for any failure. Call it within `pillow_warnings`, which threads share.
     """
     with _one_reason():
         opened, found = _open_with_stamp(path)
@@ -65,7 +65,7 @@ def read_image(path: Path, *, size_and_mtime: tuple[int, int] | None = None) -> 
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """Return width and height from the header, with the errors and needs of `read_image`; the rest may be damaged."""
+    """Return width and height from the header, as `read_image` would; the rest of the file isn't read."""
     with _one_reason():
         opened, _ = _open_with_stamp(path)
         with opened as file:
@@ -79,7 +79,7 @@ def read_crop(
     *,
     size_and_mtime: tuple[int, int] | None = None,
 ) -> NDArray[np.uint8]:
-    """Read and ``crop`` a file or an image, into ``out`` if given; what can't be cropped is `UnreadableImage` too."""
+    """Read and ``crop`` a file or an image, into ``out`` if given. Raises `UnreadableImage`, also if cropping fails."""
     with _one_reason():
         if isinstance(source, Path):
             image = read_image(source, size_and_mtime=size_and_mtime)
@@ -93,7 +93,7 @@ def read_crop(
 
 @contextmanager
 def _one_reason() -> Iterator[None]:
-    """Turn whatever is raised into `UnreadableImage`: Pillow's decoders raise nearly every type on hostile bytes."""
+    """Turn any exception into `UnreadableImage`: Pillow's decoders raise almost any type for hostile bytes."""
     try:
         yield
     except UnreadableImage:
@@ -103,13 +103,13 @@ def _one_reason() -> Iterator[None]:
     except MemoryError:
         raise UnreachableImage("not enough memory") from None
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:  # Pillow's own have no number
+        if isinstance(error, OSError) and error.errno is not None:  # Pillow's own OSErrors have none
             raise UnreachableImage(error.strerror or str(error)) from None
         raise UnreadableImage(" ".join(str(error).split()) or type(error).__name__) from None
 
 
 def _open_with_stamp(path: Path) -> tuple[BinaryIO, tuple[int, int]]:
-    """Open a regular file, also within an archive; return it with its size and modification time."""
+    """Open a regular file, also inside an archive; return it with its size and modification time."""
     try:
         file = open_regular(path)
     except NotADirectoryError:
@@ -125,9 +125,9 @@ def _open_with_stamp(path: Path) -> tuple[BinaryIO, tuple[int, int]]:
 
 @contextmanager
 def decoding_threads(workers: int | None = None) -> Iterator[ThreadPoolExecutor]:
-    """Yield threads that decode images, by default this rank's part of the processors, at most 16.
+    """Yield a pool of decoding threads, by default this rank's share of the processors, at most 16.
 
-    At the end, tasks that have not begun are dropped.
+    On exit, tasks that have not begun are cancelled.
     """
     own = max(1, available_cpus() // local_size())
     pool = ThreadPoolExecutor(workers or min(16, own), thread_name_prefix="dbpt-decode")
@@ -139,7 +139,7 @@ def decoding_threads(workers: int | None = None) -> Iterator[ThreadPoolExecutor]
 
 @_one_reason()
 def decode_image(file: BinaryIO) -> Image.Image:
-    """Decode an open file as `read_image` does, to a mode that Pillow can resize and turn into RGB."""
+    """Decode an open file as `read_image` does, into a mode that Pillow can resize and convert to RGB."""
     image = _identified(file)
     if image.format in ("JPEG", "MPO"):
         _check_scans(file, image.width * image.height)
@@ -156,12 +156,12 @@ def _resizable(image: Image.Image) -> Image.Image:
         raise UnreadableImage(f"pixels of mode {image.mode}, whose range isn't known; save it as 8-bit RGB")
     if image.mode == "P":
         image = image.copy()
-        image.info.pop("transparency", None)  # the transform drops alpha anyway, and Pillow warns about this form of it
+        image.info.pop("transparency", None)  # the transform drops alpha anyway, and Pillow would warn
     return image
 
 
 def _identified(file: BinaryIO) -> Image.Image:
-    """Return the image as its header describes it, not decoded."""
+    """Return the image with only its header read."""
     try:
         image = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError:
@@ -187,7 +187,7 @@ def _check_size(image: Image.Image) -> None:
 
 @contextmanager
 def pillow_warnings() -> Iterator[None]:
-    """Make Pillow's bomb warning an error and silence its others, which name no file. Enter it before threads start."""
+    """Make Pillow's bomb warning an error, and silence others, which name no file. Enter before starting threads."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -195,7 +195,7 @@ def pillow_warnings() -> Iterator[None]:
 
 
 def _check_scans(file: BinaryIO, pixels: int) -> None:
-    """Refuse an image that would decode for minutes, during which Python handles no signal."""
+    """Refuse an image that takes minutes to decode, during which Python handles no signals."""
     place, scans = file.tell(), 0
     file.seek(0)
     while block := file.read(SCAN_BLOCK):

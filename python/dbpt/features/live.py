@@ -1,8 +1,8 @@
-"""Features of augmented images, computed at every step, as CoOp does.
+"""Features of augmented images, computed at every step, as in CoOp.
 
-A random crop of 8 to 100 % of the area, of aspect 3:4 to 4:3, resized to the tower's input, flipped half of the time
-(Szegedy et al., 2015; Zhou et al., 2022). Crop and flip are a function of seed, epoch and number of the draw, so that a
-resumed run sees the same pixels.
+A random crop of 8 to 100 % of the area, with an aspect from 3:4 to 4:3, is resized to the tower's input and flipped
+with probability one half (Szegedy et al., 2015; Zhou et al., 2022). Crop and flip are a function of seed, epoch and
+number of the draw, so a resumed run sees the same pixels.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.
 
 @contextmanager
 def live_images(backbone: Backbone, root: Path, paths: Sequence[str], *, seed: int) -> Iterator[LiveImages]:
-    """Yield `LiveImages` with threads that decode for it."""
+    """Yield `LiveImages` with a pool of decoding threads."""
     with pillow_warnings(), decoding_threads() as pool:
         yield LiveImages(backbone, root, paths, seed, pool)
 
 
 class LiveImages:
-    """The N images of a split as features that differ at each draw; made by `live_images`."""
+    """The N images of a split, as features that differ at each draw. Created by `live_images`."""
 
     def __init__(
         self, backbone: Backbone, root: Path, paths: Sequence[str], seed: int, pool: ThreadPoolExecutor
@@ -51,8 +51,8 @@ class LiveImages:
         self.mean, self.std = (np.array(preprocess[key], dtype=np.float32)[:, None, None] for key in ("mean", "std"))
 
     def features(self, rows: NDArray[np.int64], *, epoch: int, first_draw: int) -> torch.Tensor:
-        """Return (B, D) float32, L2-normalised, on the backbone's device: B ``rows``, draws from ``first_draw`` on."""
-        if not len(rows):  # of a last batch that is smaller than the number of ranks; some towers refuse an empty one
+        """Return (B, D) float32, L2-normalised, on the backbone's device. ``rows`` (B,) begin with ``first_draw``."""
+        if not len(rows):  # the last batch may be smaller than the number of ranks; some towers refuse an empty one
             return torch.zeros(0, self.backbone.embed_dim, device=self.backbone.device)
         numbers = [draw_numbers(self.seed, epoch, first_draw + i) for i in range(len(rows))]
         parts = []
@@ -62,7 +62,7 @@ class LiveImages:
             for i, drawn in enumerate(self.pool.map(self._pixels, chosen, numbers[start:])):
                 pixels[i] = drawn
             parts.append(self.backbone.encode_image(pixels))
-        # made anew by cat: what was made in inference mode cannot take part in a gradient
+        # cat makes a new tensor: those of inference mode can't take part in a gradient
         return torch.cat(parts).to(self.backbone.device)
 
     def _pixels(self, row: int, numbers: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -71,7 +71,7 @@ class LiveImages:
             image = read_image(path)
         except UnreadableImage as error:
             raise InputError(
-                f"{path}: could be read when training began, now it can't ({error}); put it back, and --resume"
+                f"{path}: could be read when training began, but not now ({error}); put it back, and --resume"
             ) from None
         _, height, width = self.shape
         cropped = image.convert("RGB").crop(crop_box(image.width, image.height, numbers[1:]))
@@ -83,7 +83,7 @@ class LiveImages:
 
 
 def draw_numbers(seed: int, epoch: int, draw: int) -> NDArray[np.float64]:
-    """Return (41,) float64 in [0, 1) for one draw: raw Philox output, whose stream NumPy promises not to change."""
+    """Return (41,) float64 in [0, 1) for one draw, from raw Philox output, which NumPy promises not to change."""
     generator = np.random.Philox(key=np.array([seed, 0], dtype=np.uint64), counter=[0, 0, draw, epoch])
     raw: Any = generator.random_raw(NUMBERS)
     numbers: NDArray[np.float64] = (raw >> np.uint64(11)) * 2.0**-53
@@ -93,7 +93,7 @@ def draw_numbers(seed: int, epoch: int, draw: int) -> NDArray[np.float64]:
 def crop_box(width: int, height: int, numbers: NDArray[np.float64]) -> tuple[int, int, int, int]:
     """Return (left, top, right, bottom) of a random crop from 40 ``numbers`` in [0, 1), by torchvision's procedure.
 
-    After ten attempts that did not fit it is the largest crop in the middle with a permitted aspect.
+    If ten attempts don't fit, it is the largest crop in the middle with a permitted aspect.
     """
     low, high = math.log(ASPECT[0]), math.log(ASPECT[1])
     for area, aspect, left, top in numbers.reshape(ATTEMPTS, 4).tolist():

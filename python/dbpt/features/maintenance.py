@@ -1,4 +1,4 @@
-"""Look after the feature caches of a folder: list them, check every byte, delete what nobody can ask for any more."""
+"""Maintenance of the feature caches in a folder: list them, verify every byte, delete what is useless."""
 
 import os
 import re
@@ -35,7 +35,7 @@ from dbpt.progress import progress_bar
 
 DAY = 86_400.0
 NO_MANIFEST = f"no {MANIFEST}"
-COPIES = {  # folders beside ``features`` into which data sets are written, and the names of unfinished ones
+COPIES = {  # folders beside ``features`` for copies of data sets, and the names of unfinished copies
     "datasets": re.compile(r"\.[0-9a-f]{32}\.[a-z0-9_]{8}"),
     "demo": re.compile(r"\.demo-.+\.[0-9]+\.partial"),
 }
@@ -43,13 +43,13 @@ COPIES = {  # folders beside ``features`` into which data sets are written, and 
 
 @dataclass(frozen=True)
 class CacheInfo:
-    """One cache of features."""
+    """One feature cache."""
 
     folder: Path
-    manifest: Manifest | None  # None where it cannot be read
-    problem: str  # why it cannot
-    is_outdated: bool  # written by an older version of dbpt, and read by none any more
-    bytes: int  # in all its files
+    manifest: Manifest | None  # None if it can't be read
+    problem: str  # the reason
+    is_outdated: bool  # written by an older version of dbpt; not readable any more
+    bytes: int  # size of all its files
     written: float  # seconds since 1970
 
     def __str__(self) -> str:
@@ -64,17 +64,17 @@ class CacheInfo:
 
 
 def list_caches(cache_dir: str | Path) -> list[CacheInfo]:
-    """Return the feature caches of a folder; none if there is no such folder."""
+    """Return the feature caches in a folder; none if there is no such folder."""
     return [_info(folder) for folder in _folders(cache_dir)]
 
 
 def verify_cache(cache_dir: str | Path) -> list[str]:
-    """Return the problems of the feature caches, of which every byte is checked: a line each, with the way out."""
+    """Check every byte of the feature caches in a folder; return a line for each problem, with the fix."""
     return [problem for folder in _folders(cache_dir) for problem in _problems(folder)]
 
 
 def nearest_cache(cache: FeatureCache) -> str:
-    """Return how another cache of the same root, else of the same encoder and a root that is gone, differs; or ""."""
+    """Return how the most similar cache differs: one of the same root, or of the same encoder if its root is gone."""
     wanted = cache.manifest
     found: list[tuple[bool, int, str]] = []
     with suppress(InputError):  # a folder that can't be read
@@ -91,7 +91,7 @@ def nearest_cache(cache: FeatureCache) -> str:
 
 @dataclass(frozen=True)
 class Pruned:
-    """A file or folder of so many bytes that was deleted, or would be, and why."""
+    """A file or folder that was deleted (or would be), the reason, and its size."""
 
     path: Path
     why: str
@@ -101,12 +101,12 @@ class Pruned:
 def prune_caches(
     cache_dir: str | Path, *, unwritten_for_days: float | None = None, dry_run: bool = False
 ) -> tuple[list[Pruned], list[str]]:
-    """Delete what nobody can ask for any more; return what that was, and a line for each folder that can't be pruned.
+    """Delete what is useless; return a list of it, and a line for each folder that can't be pruned.
 
-    These are caches whose root is gone or that an older version of dbpt wrote, caches in which nothing was stored for
-    ``unwritten_for_days``, and what processes left when they died, also in copies of data sets beside ``cache_dir``. A
-    cache that is being written stays, and so does one that can't be read, which may pass. A ``dry_run`` deletes and
-    writes nothing and takes no lock; it lists what is in use, too.
+    This means caches whose root is gone or that an older version of dbpt wrote, caches in which nothing was stored for
+    ``unwritten_for_days``, and files of processes that died, also in copies of data sets beside ``cache_dir``. A cache
+    stays if it is being written, or if it can't be read, perhaps temporarily. A ``dry_run`` deletes and writes nothing
+    and takes no lock, so it also lists what is in use.
     """
     pruned, problems = list[Pruned](), list[str]()
     for folder in [*_folders(cache_dir), *_begun_copies(Path(cache_dir).parent)]:
@@ -129,7 +129,7 @@ def prune_caches(
 def _prunable(folder: Path, unwritten_for_days: float | None) -> Iterator[Pruned]:
     cache, why = _info(folder), ""
     if not FOLDER_NAME.fullmatch(folder.name):
-        why = "a copy of a data set that was not finished"
+        why = "an unfinished copy of a data set"
     elif cache.is_outdated:
         why = cache.problem
     elif cache.manifest and _is_gone(cache.manifest.root):
@@ -145,9 +145,9 @@ def _prunable(folder: Path, unwritten_for_days: float | None) -> Iterator[Pruned
 
 
 def _is_gone(root: str) -> bool:
-    """Return whether a folder is missing from one that has others; a disk that is not mounted leaves an empty one."""
+    """Return whether a folder is missing from a folder with other content; an unmounted disk leaves an empty one."""
     path = Path(root)
-    with suppress(OSError):  # what the system can't say now is not gone
+    with suppress(OSError):  # a folder that can't be looked up is not gone
         try:
             path.stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -157,9 +157,9 @@ def _is_gone(root: str) -> bool:
 
 
 def _begun_copies(cache_root: Path) -> list[Path]:
-    """Return the temporary folders of data sets whose writer has died, or still writes.
+    """Return the temporary folders of data sets, whose writer has died or is still writing.
 
-    A writer makes a lock file within, which outlives it; a folder without that file belongs to somebody else.
+    A writer creates a lock file in it, which outlives the writer. A folder without that file isn't ours.
     """
     found = (
         path for place, name in COPIES.items() for path in (cache_root / place).glob(".*") if name.fullmatch(path.name)
@@ -169,7 +169,7 @@ def _begun_copies(cache_root: Path) -> list[Path]:
 
 @contextmanager
 def _unused(folder: Path, dry_run: bool) -> Iterator[bool]:
-    """Hold the locks of a folder; yield whether nobody else has one of them."""
+    """Take the locks of a folder; yield whether all of them were free."""
     if problem := _lock_problem(folder):
         raise InputError(problem)
     locks = [OwnedLock(file, "the feature cache") for file in (() if dry_run else lock_files(folder))]
@@ -181,7 +181,7 @@ def _unused(folder: Path, dry_run: bool) -> Iterator[bool]:
 
 
 def _folders(cache_dir: str | Path) -> list[Path]:
-    """Return the folders with names of ours: ``--cache`` may hold other things, and these may be deleted."""
+    """Return the folders that are named like caches, since others in ``cache_dir`` must not be deleted."""
     if is_missing(cache_dir := Path(cache_dir)):
         return []
     try:
@@ -209,17 +209,17 @@ def _info(folder: Path) -> CacheInfo:
 
 
 def _size(file: str | Path) -> int | None:
-    """Return the bytes of a file, None if there is none, or none that may be looked at."""
+    """Return the size of a file in bytes, None if it is missing or can't be looked up."""
     with suppress(OSError):
         return size_of(file)
     return None
 
 
 def _lock_problem(folder: Path) -> str | None:
-    with suppress(OSError):  # what may not be looked at is told by whoever takes it
+    with suppress(OSError):  # if it can't be looked up, taking it reports the error
         for file in lock_files(folder):
             if os.path.lexists(file) and not stat.S_ISREG(file.lstat().st_mode):
-                return f"{file}: is no regular file, so the cache cannot be locked; delete it"
+                return f"{file}: not a regular file, so the cache cannot be locked; delete it"
     return None
 
 
@@ -227,7 +227,7 @@ def _problems(folder: Path) -> Iterator[str]:
     cache = _info(folder)
     yield from filter(None, [_lock_problem(folder)])
     if cache.manifest is None:
-        if cache.problem != NO_MANIFEST:  # as while the first shard is computed
+        if cache.problem != NO_MANIFEST:  # a cache has none while its first shard is computed
             yield cache.problem
         return
     if folder.name != folder_name(cache.manifest.encoder, cache.manifest.root):

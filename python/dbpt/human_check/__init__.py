@@ -1,7 +1,7 @@
-"""The human check: a person labels the attribute of about 200 images, and the figures over pseudo groups are corrected.
+"""The human check: a person labels the attribute of about 200 images, which correct the figures over pseudo groups.
 
-`draw_label_sample` goes from a finished run to a folder with a page to label on, `judge_labels` from that folder and
-the page's CSV to the figures. Judging needs neither the run, nor the images, nor torch.
+`draw_label_sample` turns a finished run into a folder with a page for labelling. `judge_labels` computes the figures
+from that folder and the CSV of the page, without the run, the images or torch.
 """
 
 from dbpt.human_check.drawing import draw_label_sample

@@ -1,7 +1,7 @@
-"""The design of a drawn sample, all that judging needs: ``design.json`` and ``sample.csv``.
+"""The design of a drawn sample, which is all that judging needs: ``design.json`` and ``sample.csv``.
 
-``design.json`` holds the names, and of each stratum how large it is and what all its images have in common.
-``sample.csv`` has a line for each drawn image, in the order of the page. Neither is for the person who labels.
+``design.json`` has the names, and the size and common properties of each stratum. ``sample.csv`` has a line for each
+drawn image, in the order of the page. The person who labels should not see either.
 """
 
 import hashlib
@@ -23,20 +23,20 @@ WAY_OUT = "draw a new sample"
 
 @dataclass(frozen=True)
 class Stratum:
-    """Images of one class and one pseudo attribute (-1: none), all classified right or all wrong."""
+    """Images of one class and one pseudo attribute (-1: none), either all classified correctly or all incorrectly."""
 
     label: Count
     pseudo_attribute: Annotated[int, Limits(-1)]
     right: bool
-    low: Share  # the least confidence
-    high: Share
+    low: Share  # lowest confidence
+    high: Share  # highest confidence
     size: Annotated[int, Limits(1)]  # images in the split
     drawn: Count  # images in the sample
 
 
 @dataclass(frozen=True, repr=False)
 class Design:
-    """A sample of one split; by image, ``paths`` and ``stratum``, an index into ``strata``."""
+    """A sample of one split. Each image has a path in ``paths``, and in ``stratum`` an index into ``strata``."""
 
     run: str
     dataset: str
@@ -50,12 +50,12 @@ class Design:
 
     @property
     def size(self) -> int:
-        """Images in the split."""
+        """Number of images in the split."""
         return sum(stratum.size for stratum in self.strata)
 
     @property
     def sample(self) -> str:
-        """16 letters that identify the sample, wherever its run is; spreadsheets read some digests as numbers."""
+        """16 letters that identify the sample, also if its run moves. A spreadsheet could take digits for a number."""
         content = json.dumps([{**self._described(), "run": None}, self.paths, self.stratum], ensure_ascii=False)
         digest = hashlib.sha256(content.encode("utf-8", "surrogateescape")).hexdigest()[:16]
         return digest.translate(str.maketrans("0123456789abcdef", "abcdefghijklmnop"))
@@ -67,13 +67,13 @@ class Design:
         return f"<Design {self}>"
 
     def _described(self) -> dict[str, Any]:
-        """Return what ``design.json`` holds besides version and sample."""
+        """Return the content of ``design.json`` except version and sample."""
         return {name: value for name, value in asdict(self).items() if name not in ("paths", "stratum")}
 
 
 def write_design(folder: Path, design: Design) -> None:
-    """Write both files."""
-    attributes = [*design.attributes, ""]  # the last for -1
+    """Write ``design.json`` and ``sample.csv``."""
+    attributes = [*design.attributes, ""]  # the last is index -1
     table: list[Sequence[object]] = [["path", "class", "pseudo_attribute", "right", "stratum", "inclusion_probability"]]
     for path, number in zip(design.paths, design.stratum, strict=True):
         stratum = design.strata[number]
@@ -87,14 +87,14 @@ def write_design(folder: Path, design: Design) -> None:
 
 
 def read_design(folder: Path) -> Design:
-    """Read what `write_design` wrote. Raises `InputError` if it isn't there, or was changed since."""
+    """Read the files of `write_design`. Raises `InputError` if they are missing or were changed."""
     path, rows = folder / "design.json", folder / "sample.csv"
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         way_out = "give the folder named by --out in dbpt label"
         raise InputError(f"{folder}: not a drawn sample (no design.json); {way_out}") from None
-    except (OSError, ValueError):  # reading it will tell
+    except (OSError, ValueError):  # reading it reports the error
         pass
     value = read_json(path, "design of a sample")
     check_version(path, value.pop("schema_version", None), SCHEMA_VERSION)

@@ -1,6 +1,6 @@
-"""`draw_label_sample`: from a finished run to a folder with a stratified sample and the page to label it on.
+"""`draw_label_sample`: from a finished run to a folder with a stratified sample and a page for labelling.
 
-True attributes are left out: nothing that is drawn may depend on them.
+True attributes are removed first, so the sample can't depend on them.
 """
 
 import os
@@ -47,25 +47,25 @@ def draw_label_sample(
     device: str = "auto",
     cache: str | None = None,
 ) -> Design:
-    """Draw images of a run for a person to label, and write a page to do it on.
+    """Draw images of a run for a person to label, and write a page for it.
 
-    The images are stratified by pseudo-group, by whether the run's classifier gets them right, and by confidence. The
-    page does not show what the run thinks of them. True attributes are not looked at.
+    The images are stratified by pseudo-group, by whether the run's classifier is right, and by confidence. The page
+    doesn't show any of these. True attributes are not used.
 
     Args:
-        out: the folder to create: ``index.html``, and ``sample.csv`` and ``design.json`` for `judge_labels`.
-        n: how many images are drawn; all of the split if it has no more.
-        split: ``train``, ``val`` or ``test``; by default test, or validation where there are no test images.
-        data, root: the run's table and the folder of the images, if they have moved.
+        out: the folder to create, with ``index.html``, and ``sample.csv`` and ``design.json`` for `judge_labels`.
+        n: number of images to draw; all images of the split if it has fewer.
+        split: ``train``, ``val`` or ``test``; by default test, or validation if there are no test images.
+        data, root: the table of the run and the folder of its images, if they have moved.
         weights, device, cache: as in `dbpt.evaluate`.
 
-    Raises `InputError` if ``out`` exists, if ``n`` is too small, or for images that have gone or become unreadable.
+    Raises `InputError` if ``out`` exists, if ``n`` is too small, or if images are gone or unreadable now.
     """
     from dbpt.runs.run_folder import load
 
     folder = Path(out)
     if os.path.lexists(folder):
-        raise InputError(f"--out {folder}: exists; choose another name, labels already given belong to that sample")
+        raise InputError(f"--out {folder}: exists; choose another name, since labels may belong to that sample")
     check_can_create(folder)
     n, seed = arguments.integer("n", n, 1), arguments.seed(seed)
     if split is not None and split not in SPLITS:
@@ -105,7 +105,7 @@ def draw_label_sample(
 
 
 class RunLabels:
-    """A run's ``pseudo_attributes.safetensors``: arrays (N,), -1 where unlabelled, and the path of each row."""
+    """A run's ``pseudo_attributes.safetensors``: arrays (N,), -1 for unlabelled rows, and the path of each row."""
 
     def __init__(self, run: Path, classifier: "Classifier") -> None:
         from dbpt.files.tensors import read_tensors
@@ -124,20 +124,20 @@ class RunLabels:
             or not np.isin(self.pseudo_attributes, range(-1, len(classifier.words.attributes))).all()
             or not ((self.confidence >= 0) & (self.confidence <= 1)).all()
         ):
-            raise InputError(f"{file}: does not belong to this run; fit anew")
+            raise InputError(f"{file}: does not belong to this run; fit again")
         self._run = run
 
     def rows(self, split: str) -> NDArray[np.int64]:
-        """Return the rows of a split that has some."""
+        """Return the rows of a split. Raises `InputError` if there are none."""
         rows = np.flatnonzero(self.splits == SPLITS.index(split))
         if not rows.size:
             found = ", ".join(name for number, name in enumerate(SPLITS) if (self.splits == number).any())
-            raise InputError(f"split {split!r}: {self._run} has no image of it; its splits are {found}")
+            raise InputError(f"split {split!r}: {self._run} has no images in it; its splits are {found}")
         return rows
 
 
 def _dataset(classifier: "Classifier", paths: list[str], data: str | Path | None, root: str | Path | None) -> Dataset:
-    """Return the rows of the run's data that belong to ``paths``, in that order, without true attributes."""
+    """Return the rows of ``paths`` in the run's data, in that order, without true attributes."""
     config = classifier.config
     data, root = config.data if data is None else data, config.root if root is None else root
     dataset = load_for_run(config, classifier.words, data, root)
@@ -145,15 +145,15 @@ def _dataset(classifier: "Classifier", paths: list[str], data: str | Path | None
     gone = [path for path in paths if path not in row_of]
     if gone:
         raise InputError(
-            f"{dataset.source}: has no image {gone[0]!r}, which the run had ({len(gone)} of {len(paths)} are not "
-            "there); give the data that the run was fitted on"
+            f"{dataset.source}: has no image {gone[0]!r}, which the run had ({len(gone)} of {len(paths)} are "
+            "missing); give the data that the run was fitted on"
         )
     dataset = dataset.take(np.array([row_of[path] for path in paths]))
     return replace(dataset, attributes=np.full_like(dataset.attributes, -1))
 
 
 def _right(classifier: "Classifier", dataset: Dataset, cache: str | None) -> NDArray[np.int64]:
-    """Return (N,) int64, 1 where the run's classifier gives the class."""
+    """Return (N,) int64, 1 where the run's classifier is right."""
     from dbpt.experiments.stages import embed_dataset
 
     _, features, failures = embed_dataset(dataset, classifier.backbone, replace(classifier.config, cache=cache))
@@ -165,7 +165,7 @@ def _right(classifier: "Classifier", dataset: Dataset, cache: str | None) -> NDA
 
 
 def _write(folder: Path, design: Design, root: Path) -> None:
-    """Write into a sibling folder and rename it, so that the final name only ever holds a whole sample."""
+    """Write into a temporary folder and rename it, so that a sample under its final name is complete."""
     page = label_page(design, root)
     partial = None
     try:
@@ -183,10 +183,10 @@ def _write(folder: Path, design: Design, root: Path) -> None:
 
 
 def label_page(design: Design, root: Path) -> str:
-    """Return the page to label on, HTML without network, for the images of ``design``, with paths relative to ``root``.
+    """Return the labelling page, self-contained HTML, for the images of ``design``, with paths relative to ``root``.
 
-    Class, pseudo attribute and prediction are left out: they would lead the person. Raises `InputError` for images that
-    cannot be read, or whose names are not UTF-8, so that no CSV could name them.
+    It doesn't show class, pseudo attribute and prediction, which could influence the person. Raises `InputError` for
+    images that can't be read, or whose names are not UTF-8, since no CSV could contain them.
     """
     loader = PackageLoader("dbpt.human_check", "")
     environment = Environment(
@@ -221,5 +221,5 @@ def _pictures(design: Design, root: Path) -> list[str]:
 
 
 def first_three(failures: list[str]) -> str:
-    """Return the first three failures, and how many more there are."""
+    """Return the first three failures, and the number of the others."""
     return "; ".join(failures[:3]) + (f" and {len(failures) - 3} more" if len(failures) > 3 else "")

@@ -1,19 +1,19 @@
 """From labelled images of a stratified sample to figures of the whole split, with 95 % intervals.
 
-- *Estimate*: each labelled image stands for N_h/m_h images of its stratum, the inverse of its inclusion probability; a
-  share or an accuracy is a ratio of sums of these (Hájek's estimator). A stratum without a label has the shares of the
-  most similar ones that have some.
+- *Estimate*: each labelled image represents N_h/m_h images of its stratum, the inverse of its inclusion probability. A
+  share or an accuracy is a ratio of sums of these (Hájek's estimator). A stratum without labels gets the shares of the
+  most similar strata that have some.
 - *Simulated splits*: m_h of the N_h images of stratum h are labelled, x_ha of them with attribute a. The N_h − m_h
   others are drawn from their posterior, Dirichlet(c_h·x_h + α_h) and then multinomial: the Pólya posterior of a finite
-  population (Ericson, 1969). c_h = 1 − 1/m_h, at least ½, because the spread of few images is less than that of their
-  stratum (as in the bootstrap of Rao and Wu, 1988). α_h holds 1/m_h of an image that is like the stratum's
-  pseudo-group, so that one image doesn't speak for hundreds, and a prior that the figure chooses.
-- *Interval*: the figure in the simulated splits, from the 2.5 % to the 97.5 % quantile, widened to hold the estimate.
-  It has no width when all images are labelled. A sample without an error does not pass for a proof that there is none.
-  A group's accuracy has Jeffreys' prior, half an image of each attribute among those of a pseudo-group that are
-  classified right, and among those classified wrong. How many pseudo attributes are right, of a pseudo-group or of all,
-  is bounded below as if one more were wrong, above as if one more were right (as the interval of Clopper and Pearson,
-  1934, is for a plain sample): one prior for both limits covers too seldom where a person stops early.
+  population (Ericson, 1969). c_h = 1 − 1/m_h, at least ½, because few images spread less than their stratum (as in the
+  bootstrap of Rao and Wu, 1988). α_h has 1/m_h of an image like the stratum's pseudo-group, so that one image doesn't
+  represent hundreds alone, and a prior that depends on the figure.
+- *Interval*: the 2.5 % to 97.5 % quantile of the figure in the simulated splits, widened to contain the estimate. Its
+  width is 0 if all images are labelled. A sample without errors doesn't prove that there are none, so priors matter.
+  The accuracy of a group has Jeffreys' prior: half an image of each attribute, among the images of a pseudo-group that
+  are classified correctly, and among the others. The number of correct pseudo attributes, in a pseudo-group or in all,
+  is bounded below as if one more were wrong, and above as if one more were right, like the interval of Clopper and
+  Pearson (1934) for a plain sample. The same prior for both limits covers too rarely if a person stops early.
 """
 
 from collections.abc import Callable
@@ -27,17 +27,17 @@ _AT_ONCE = 100
 _JEFFREYS = 0.5
 
 Images = NDArray[np.float64]
-"""(..., H, A) how many images of each stratum have each attribute."""
+"""(..., H, A), the number of images with each attribute in each stratum."""
 
 
 @dataclass(frozen=True)
 class LabelledStrata:
-    """H strata, of one class and pseudo attribute each, and what the labels say of them."""
+    """H strata, each of one class and pseudo attribute, and the counts of their labels."""
 
     sizes: NDArray[np.int64]  # (H,)
     labels: NDArray[np.int64]  # (H,) class index
-    pseudo_attributes: NDArray[np.int64]  # (H,), -1 where the run left them unlabelled
-    right: NDArray[np.int64]  # (H,) 1 where all images are classified right, 0 where all wrong
+    pseudo_attributes: NDArray[np.int64]  # (H,), -1 if unlabelled by the run
+    right: NDArray[np.int64]  # (H,) 1 if all images are classified correctly, 0 if none is
     counts: NDArray[np.int64]  # (H, A) labelled images by attribute
     num_classes: int
 
@@ -48,17 +48,17 @@ class LabelledStrata:
 
     @property
     def labelled(self) -> NDArray[np.int64]:
-        """(H,) m_h."""
+        """(H,) m_h, the number of labelled images."""
         return np.asarray(self.counts.sum(axis=1))
 
     @property
     def pseudo_cells(self) -> NDArray[np.int64]:
-        """(H,) number of class and pseudo attribute; also of images without one, by class."""
+        """(H,) an index of class and pseudo attribute, which may be none."""
         return self.labels * (self.num_attributes + 1) + self.pseudo_attributes + 1
 
     @property
     def cells(self) -> NDArray[np.int64]:
-        """(H,) number of class, pseudo attribute, and right or wrong."""
+        """(H,) an index of class, pseudo attribute, and right or wrong."""
         return self.pseudo_cells * 2 + self.right
 
     @property
@@ -67,7 +67,7 @@ class LabelledStrata:
         return np.asarray(self.pseudo_attributes[:, None] == np.arange(self.num_attributes))
 
     def by_group(self, images: NDArray[np.float64] | NDArray[np.int64]) -> Images:
-        """Sum images (..., H, A) to those of each group, (..., G)."""
+        """Return the sum of ``images`` (..., H, A) in each group, (..., G)."""
         in_class = np.eye(self.num_classes)[self.labels]
         by_class: Images = np.einsum("...ha,hc->...ca", images, in_class)
         return by_class.reshape(*images.shape[:-2], -1)
@@ -78,7 +78,7 @@ Figure = Callable[[LabelledStrata, Images], Images]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % interval; None throughout where nothing speaks of it."""
+    """A figure with its 95 % interval; all None if no label determines it."""
 
     value: float | None
     low: float | None
@@ -87,7 +87,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Estimates:
-    """What `estimate` returns: figures of the split, and of each of the G groups as the person sees them."""
+    """The result of `estimate`: figures of the split, and of each of the G groups by the person's labels."""
 
     pseudo_accuracy: Estimate
     precision: tuple[Estimate, ...]  # by pseudo-group
@@ -98,12 +98,12 @@ class Estimates:
 
 
 def estimate(strata: LabelledStrata, *, draws: int = DRAWS, seed: int = 0) -> Estimates:
-    """Return all figures; at least one image must be labelled. Equal seeds give equal intervals, up to NumPy's version.
+    """Return all figures. At least one image must be labelled. The same seed and NumPy version give the same intervals.
 
-    The interval of the worst group's accuracy reaches from the least lower limit of any group to the least upper one,
-    the latter at 1 − 0.025/k for k groups, as each of them may be the worst: it covers at least as often as the groups'
-    own. The lower limit includes groups without a labelled image that the pseudo attributes speak for. The estimate is
-    a minimum over the other groups, biased downward.
+    The interval of worst-group accuracy goes from the smallest lower limit of a group to the smallest upper limit. The
+    upper limits are the 1 − 0.025/k quantiles for k groups, since any group may be the worst, so the interval covers at
+    least as often as those of the groups. The lower limit includes groups without labelled images if they have images
+    by pseudo attribute. The estimate is a minimum over the other groups, biased downward.
     """
     labelled = strata.labelled[:, None]
     similar = _shares_of_similar(strata, strata.cells, strata.pseudo_cells, strata.pseudo_attributes)
@@ -130,19 +130,19 @@ def estimate(strata: LabelledStrata, *, draws: int = DRAWS, seed: int = 0) -> Es
 
 
 def _group_accuracy(strata: LabelledStrata, images: Images) -> Images:
-    """Return the (..., G) accuracy of each group, NaN where it has no image."""
+    """Return the accuracy of each group, (..., G); NaN if it has no image."""
     total, right = strata.by_group(images), strata.by_group(images * strata.right[:, None])
     return np.divide(right, total, out=np.full_like(total, np.nan), where=total > 0)
 
 
 def _pseudo_accuracy(strata: LabelledStrata, images: Images) -> Images:
-    """Return the (..., 1) share of the pseudo attributes that are right, NaN without any."""
+    """Return the share of correct pseudo attributes, (..., 1); NaN if there are none."""
     total = float(strata.sizes[strata.pseudo_attributes >= 0].sum())
     return np.asarray((images * strata.is_pseudo).sum(axis=(-1, -2))[..., None] / (total or np.nan))
 
 
 def _precision(strata: LabelledStrata, images: Images) -> Images:
-    """Return the (..., G) share of each pseudo-group that belongs there, NaN where it is empty."""
+    """Return the share of each pseudo-group that belongs to it, (..., G); NaN if it is empty."""
     sizes_G = strata.by_group(strata.sizes[:, None] * strata.is_pseudo)
     return np.asarray(strata.by_group(images * strata.is_pseudo) / np.where(sizes_G > 0, sizes_G, np.nan))
 
@@ -150,7 +150,7 @@ def _precision(strata: LabelledStrata, images: Images) -> Images:
 def _share_right(
     figure: Figure, strata: LabelledStrata, domains: NDArray[np.int64], expected: Images, draws: int, seed: int
 ) -> tuple[Estimate, ...]:
-    """Estimate shares of pseudo attributes that are right; ``domains`` (H,) tell which strata a share is of."""
+    """Estimate shares of correct pseudo attributes. Strata of one share have the same number in ``domains`` (H,)."""
     one_more_wrong = _prior(strata, domains, own=0, others=1 / (strata.num_attributes - 1))
     one_more_right = _prior(strata, domains, own=1, others=0)
     low, high = (simulate(figure, strata, alpha, draws, seed) for alpha in (one_more_wrong, one_more_right))
@@ -162,17 +162,17 @@ def _share_right(
 def _interval(value: float, low_draws: Images, high_draws: Images) -> Estimate:
     if np.isnan(value):
         return Estimate(None, None, None)
-    share = min(float(value), 1.0)  # sums round
+    share = min(float(value), 1.0)  # rounding
     low = np.quantile(np.append(low_draws[~np.isnan(low_draws)], share), 0.025)
     high = np.quantile(np.append(high_draws[~np.isnan(high_draws)], share), 0.975)
     return Estimate(share, float(min(low, share)), float(min(max(high, share), 1.0)))
 
 
 def _prior(strata: LabelledStrata, domains: NDArray[np.int64], own: float, others: float) -> Images:
-    """Return (H, A) α: for each domain ``own`` images of the pseudo attribute and ``others`` of each other one.
+    """Return α (H, A): for each domain, ``own`` images of the pseudo attribute and ``others`` of each other attribute.
 
-    An image is spread over the strata of its domain as the labelled images are. Added is the 1/m_h of an image like the
-    pseudo-group. The strata of a domain without a label share one such image: they all know the same.
+    An image is spread over the strata of its domain in proportion to their labelled images. Then 1/m_h of an image like
+    the pseudo-group is added. The unlabelled strata of a domain share one such image.
     """
     labelled = strata.labelled
     _, domain = np.unique(domains, return_inverse=True)
@@ -185,7 +185,7 @@ def _prior(strata: LabelledStrata, domains: NDArray[np.int64], own: float, other
 
 
 def simulate(figure: Figure, strata: LabelledStrata, alpha: Images, draws: int, seed: int) -> NDArray[np.float64]:
-    """Return (draws, ...) the figure in simulated splits: the labelled images as they are, the others drawn."""
+    """Return the figure in simulated splits, (draws, ...): labelled images stay, and the others are drawn."""
     random = np.random.default_rng(seed)
     labelled = strata.labelled
     seen = strata.counts * np.maximum(1 - 1 / np.maximum(labelled, 1), 0.5)[:, None]
@@ -199,10 +199,10 @@ def simulate(figure: Figure, strata: LabelledStrata, alpha: Images, draws: int, 
 
 
 def _shares_of_similar(strata: LabelledStrata, *kinds: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return (H, A) shares of the attributes in strata of the same number, by the first kind of number with labels.
+    """Return shares of the attributes (H, A) in strata with the same index, of the first of ``kinds`` with labels.
 
-    Where none has, a pseudo attribute is right as often as the others are: they tell how good CLIP is at this, not
-    which attribute is here. Without a pseudo attribute, the shares are those of all images.
+    If no kind has labels, a pseudo attribute is assumed to be right as often as the others are. Without a pseudo
+    attribute, the shares are those of all images.
     """
     estimated = (strata.sizes / np.maximum(strata.labelled, 1))[:, None] * strata.counts
     total = estimated[strata.pseudo_attributes >= 0].sum()

@@ -24,17 +24,17 @@ COLUMNS = ("sample", "path", "attribute")
 
 
 def judge_labels(folder: str | Path, labels: str | Path) -> dict[str, Any]:
-    """Judge a run's pseudo attributes, and correct its accuracy by group, by a person's labels.
+    """Estimate the accuracy of a run's pseudo attributes, and correct its accuracy by group, with a person's labels.
 
-    All figures are estimates for the whole split that was drawn from. The 95 % intervals say where the figure would be
-    had all its images been labelled so; they do not speak of other images.
+    All figures are estimates for the whole split. Their 95 % intervals are for the figure if the person labelled all
+    images of the split; they don't cover other images.
 
-    ``folder`` is what `draw_label_sample` wrote, ``labels`` the CSV that the page exported. Returns what is written
-    there as ``judged.json``. ``pseudo_accuracy``: of the pseudo attributes. ``average``: of the classifier.
-    ``by_pseudo`` and ``corrected``: worst-group accuracy over pseudo groups (of this split, exactly) and over groups as
-    the person sees them. ``groups``: for each, the pseudo-group with its precision, and the corrected accuracy. An
-    estimate is a dict of ``value``, ``low``, ``high``; None where no label speaks of it. Raises `InputError` for a
-    folder that is not a sample's or was changed, or labels that do not fit to it.
+    ``folder`` is that of `draw_label_sample`, ``labels`` the CSV that the page exported. Returns the content of
+    ``judged.json``, which is written into the folder. ``pseudo_accuracy`` is that of the pseudo attributes, ``average``
+    that of the classifier. ``by_pseudo`` and ``corrected`` have the worst-group accuracy over pseudo groups (exact for
+    this split) and over the person's groups. ``groups`` has the pseudo-group with its precision, and the corrected
+    accuracy. An estimate is a dict of ``value``, ``low`` and ``high``, which are None if no label determines it. Raises
+    `InputError` for a folder that is no sample or was changed, or for labels that don't belong to it.
     """
     design = read_design(Path(folder))
     judged = Path(folder) / "judged.json"
@@ -52,10 +52,10 @@ def judge_labels(folder: str | Path, labels: str | Path) -> dict[str, Any]:
 
 
 def read_answers(path: Path, design: Design) -> NDArray[np.int64]:
-    """Return the (n,) int64 attribute of each image; -1 where the person could not tell, -2 where there is no line.
+    """Return the attribute of each image, (n,) int64; -1 if the person can't tell, -2 if there is no line.
 
-    Columns: ``sample``, the same in each line; ``path``; ``attribute``, a name, empty for "can't tell". Spreadsheets
-    may have put semicolons or tabs between them, and lines of nothing else below. Raises `InputError`.
+    The columns are ``sample``, the same in each line; ``path``; and ``attribute``, a name, or empty for "can't tell".
+    Spreadsheets may have written semicolons or tabs, and lines with nothing else at the end. Raises `InputError`.
     """
     header = read_text(path).lstrip("\r\n").splitlines()[0]
     separator = next((each for each in (";", "\t") if each in header), ",")
@@ -68,8 +68,8 @@ def read_answers(path: Path, design: Design) -> NDArray[np.int64]:
     for row, (sample, name) in enumerate(zip(columns.values["sample"], columns.values["path"], strict=True)):
         if sample.strip() != design.sample:
             raise InputError(
-                f"{columns.where(row)}: is of sample {sample!r}, expected {design.sample!r}: the labels were given to "
-                "other images; give the folder that they were drawn into"
+                f"{columns.where(row)}: is of sample {sample!r}, expected {design.sample!r}: the labels belong to "
+                "other images; give the folder of their sample"
             )
         if name not in position:
             raise InputError(f"{columns.where(row)}: path {name!r} is no image of this sample")
@@ -78,7 +78,7 @@ def read_answers(path: Path, design: Design) -> NDArray[np.int64]:
     codes = {name: number for number, name in enumerate(design.attributes)} | {"": CANNOT_TELL}
     attributes = columns.decode("attribute", codes.get, list(design.attributes))
     if (attributes == CANNOT_TELL).all():
-        raise InputError(f"{path}: not one image has an attribute, so there is nothing to judge")
+        raise InputError(f"{path}: no image has an attribute, so there is nothing to judge")
     answers = np.full(len(design.paths), NOT_ANSWERED, dtype=np.int64)
     answers[[position[name] for name in columns.values["path"]]] = attributes
     return answers
@@ -139,24 +139,24 @@ def _warnings(
     names = [f"{y} · {a}" for y in design.classes for a in design.attributes]
     for group in np.flatnonzero(labelled_G == 0):
         among = f", though the run puts {n_G[group]} there" if n_G[group] else ""
-        yield f"group {names[group]}: no image was labelled so{among}; it is missing from the worst group, not 0"
+        yield f"group {names[group]}: no image was labelled as this{among}; missing from the worst group, not 0"
     few = [f"{name} ({n})" for name, n in zip(names, labelled_G, strict=True) if 0 < n < SMALL_GROUP]
     if few:
         yield f"under {SMALL_GROUP} labelled images: {', '.join(few)}; read their intervals, or draw more with --n"
     missing, unsure = int((answers == NOT_ANSWERED).sum()), int((answers == CANNOT_TELL).sum())
     answered = len(answers) - missing
     if missing:
-        yield f"{missing} of {len(answers)} drawn images are not labelled; they count as if they had not been drawn"
+        yield f"{missing} of {len(answers)} drawn images are not labelled; they count as not drawn"
     if unsure > MANY_UNSURE * answered:
         yield (
-            f"{unsure} of {answered} images could not be told; they count as if they had not been drawn, which "
-            "flatters if they are the hard ones"
+            f"{unsure} of {answered} images could not be told; they count as not drawn, which makes "
+            "the figures too high if they are the hard ones"
         )
     blank = strata.counts.sum(axis=1) == 0
     if blank.any():
         yield (
             f"{int(blank.sum())} of {len(blank)} strata ({int(strata.sizes[blank].sum())} images) have no labelled "
-            "image; the most similar ones stand for them"
+            "image; the most similar strata replace them"
         )
     if design.split == "train":
-        yield "the classifier has learned from this split, so its accuracies flatter"
+        yield "the classifier was trained on this split, so its accuracies are too high"

@@ -1,8 +1,8 @@
-"""Drawing a stratified sample: strata, how many images of each, and which. Arrays in, arrays out.
+"""Draw a stratified sample: define strata, allocate the images, and choose them. Arrays in, arrays out.
 
-A stratum is a band of confidence within a pseudo-group, apart for images that the classifier gets right and wrong.
-Right or wrong is known for every image; only the attribute is not. With it in the strata, a sample needs to tell only
-how many images CLIP has put into the wrong group.
+A stratum is a band of confidence within a pseudo-group, separately for images that the classifier gets right and wrong.
+Whether it is right is known for every image; only the attribute isn't. With these strata, the sample only has to tell
+how many images CLIP put into the wrong group.
 """
 
 import numpy as np
@@ -12,22 +12,23 @@ from dbpt._core import GroupIndex, GroupStream
 from dbpt.errors import InputError
 
 BANDS = 2
-ENOUGH_FOR_BANDS = 5  # images a stratum; with fewer, a cell is one stratum: its spread is badly known
+ENOUGH_FOR_BANDS = 5  # images in a stratum; a cell with fewer is one stratum, since their spread would be unknown
 LEAST_DRAWN = 2
-LEAST_DOUBT = 0.01  # CLIP is surer than it is right
+LEAST_DOUBT = 0.01  # CLIP is overconfident
 
 
 def stratify(
     cells: NDArray[np.int64], confidence: NDArray[np.float32], n: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Cut each cell of which enough images will be drawn into bands of confidence.
+    """Cut each cell that will get enough images into bands of confidence.
 
     ``cells`` (N,) are any integers that number pseudo-group and right or wrong; ``confidence`` is (N,). Returns the
-    stratum (N,) of each image, 0..H-1, by cell and rising confidence; and the score (H,) of each stratum, to which the
-    number of its drawn images is to be proportional: the root of its cell's doubt, shared among the bands. The doubt is
-    the sum over the images of √(e·(1 − e)) with e = 1 − confidence: their standard deviations if confidence were true.
-    The root is the power allocation of Bankier (1988), between Neyman's, which is best for the whole and leaves small
-    groups nothing, and equal shares. Raises `InputError` if there are more cells than ``n``.
+    stratum of each image, (N,) in 0..H-1, ordered by cell and confidence; and the score of each stratum, (H,), which is
+    proportional to the number of images to draw. The score of a cell is the root of its doubt, divided equally among
+    its bands. The doubt is the sum of √(e·(1 − e)) over its images with e = 1 − confidence: their standard deviations
+    if confidence were exact. The root is the power allocation of Bankier (1988). It lies between equal shares and
+    Neyman's, which is best for the whole but leaves small groups nothing. Raises `InputError` if there are more cells
+    than ``n``.
     """
     doubt = (1.0 - confidence.astype(np.float64)).clip(LEAST_DOUBT, 0.5)
     deviation = np.sqrt(doubt * (1.0 - doubt))
@@ -48,7 +49,7 @@ def stratify(
 def _cut(
     cells: NDArray[np.int64], confidence: NDArray[np.float32], deviation: NDArray[np.float64], bands: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Strata of equal doubt within a cell, as many as ``bands`` says: few unsure images weigh as much as many sure."""
+    """Return the stratum of each image. The ``bands`` of a cell have equal doubt: few unsure or many sure images."""
     order = np.lexsort((confidence, cells))
     strata = np.empty(len(cells), dtype=np.int64)
     first = 0
@@ -62,11 +63,11 @@ def _cut(
 
 
 def allocate(sizes: NDArray[np.int64], score: NDArray[np.float64], n: int) -> NDArray[np.int64]:
-    """Return (H,) numbers proportional to ``score``, in sum ``n``; at least 2, or 1 for a small ``n``, at most all."""
+    """Return numbers (H,) proportional to ``score`` with sum ``n``; at least 2 (1 for a small ``n``), at most all."""
     n = min(n, int(sizes.sum()))
     least = np.minimum(LEAST_DRAWN if np.minimum(LEAST_DRAWN, sizes).sum() <= n else 1, sizes)
     low, high = 0.0, float((sizes / score).max())
-    for _ in range(100):  # the factor for which the shares, kept within their limits, add up to n
+    for _ in range(100):  # bisect the factor for which the clipped shares add up to n
         middle = (low + high) / 2
         low, high = (low, middle) if np.clip(middle * score, least, sizes).sum() > n else (middle, high)
     shares = np.clip(low * score, least, sizes)
@@ -78,7 +79,7 @@ def allocate(sizes: NDArray[np.int64], score: NDArray[np.float64], n: int) -> ND
 
 
 def draw(strata: NDArray[np.int64], drawn: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Return (n,) rows: a simple random sample of each stratum, in one random order in case a person stops early."""
+    """Return rows (n,): a simple random sample of each stratum, in random order, so that a person can stop early."""
     chosen = [
         members[_shuffled(len(members), seed, stratum)[:number]]
         for stratum, number in enumerate(drawn)

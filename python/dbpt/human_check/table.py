@@ -7,7 +7,7 @@ from dbpt.report.table import LONGEST_GROUP_NAME, render_columns
 
 
 def judged_table(result: dict[str, Any]) -> str:
-    """Return a table of the groups, by pseudo attributes and corrected; then the worst ones, and warnings."""
+    """Return a table of the groups, by pseudo attributes and corrected, with the worst groups and warnings below."""
     groups, data = result["groups"], result["dataset"]
     pairs = [(y, a) for y in data["classes"] for a in data["attributes"]]
     precisions = [group["precision"] for group in groups]
@@ -48,7 +48,7 @@ def _notes(result: dict[str, Any], pairs: list[tuple[str, str]]) -> list[str]:
         f"average (needs no attribute)  {percent(result['average'])}",
         "",
         "* worst group; a minimum is biased downward: the figure tends to be too low",
-        "interval: where the figure of this split would be, had every image been labelled; not that of other images",
+        "interval: for the figure of this split if every image were labelled; it doesn't cover other images",
         *(f"warning: {text}" for text in result["warnings"]),
     ]
 

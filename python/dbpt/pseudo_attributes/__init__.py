@@ -1,4 +1,4 @@
-"""Pseudo attributes: the spurious attribute of each row, as CLIP sees it; no true attribute and no torch in here."""
+"""Pseudo attributes: the spurious attribute of each row, predicted by CLIP. Uses no true attributes and no torch."""
 
 from dbpt.pseudo_attributes.job import Clusters, PseudoAttributes
 from dbpt.pseudo_attributes.label import label_attributes

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from dbpt import arguments
 from dbpt.errors import InputError
 
-MOST_ROWS = 1 << 16  # of a sample: the standard error of a share is then below 0.002
-MOST_VALUES = 1 << 17  # so that many attributes take no longer than a few
+MOST_ROWS = 1 << 16  # in a sample; the standard error of a share is then below 0.002
+MOST_VALUES = 1 << 17  # in a sample, so that many attributes don't take longer than a few
 MAX_VALUE = 1e15
 _GOLDEN_RATIO = 0.6180339887498949
 
@@ -22,19 +22,19 @@ class PseudoAttributes:
     """Pseudo attributes of N rows, each one of A attributes."""
 
     pseudo_attributes: NDArray[Any]
-    """(N,) int64, or of the type of ``out``: the attribute of each row; -1 where left unlabelled."""
+    """(N,) int64, or the type of ``out``: the attribute of each row; -1 for unlabelled rows."""
     posterior: NDArray[np.float32] | None
-    """(N, A) probabilities, of which the label has the largest; None if not wanted."""
+    """(N, A) probabilities; the label has the largest. None if not requested."""
     confidence: NDArray[np.float32] | None
-    """(N,) posterior of the label that the method gave the row; None if not wanted."""
+    """(N,) posterior of the label, also of a row below ``min_confidence``. None if not requested."""
     method: str
     shares: NDArray[np.float64] | None = None
-    """(A,) of method "proportional": the share of each attribute, given or estimated; they add up to 1. None where no
-    two attributes could be told apart, so that the labels are those of argmax."""
+    """(A,) share of each attribute for the method "proportional", given or estimated; the sum is 1. None if they could
+    not be estimated, so that the labels are those of argmax."""
     offsets: NDArray[np.float64] | None = None
-    """(A,) of method "proportional": added to the logits; minus infinity for an attribute without a share."""
+    """(A,) offsets of the logits for the method "proportional"; minus infinity for an attribute without a share."""
     clusters: Clusters | None = None
-    """Of method "kmeans"."""
+    """The clusters, for the method "kmeans"."""
     warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -43,7 +43,7 @@ class PseudoAttributes:
 
 @dataclass(frozen=True)
 class Clusters:
-    """The clusters of "kmeans" among the rows that it was fitted on, one for each attribute."""
+    """The clusters of "kmeans" in the rows that it was fitted on, one for each attribute."""
 
     centers: NDArray[np.float64]
     """(A, A) row-centred logits; infinite for an attribute without a cluster."""
@@ -67,7 +67,7 @@ class Job:
     posterior: NDArray[np.float32] | None
     confidence: NDArray[np.float32] | None
     warnings: list[str] = field(default_factory=list)
-    """The texts of the method's warnings, which `label_attributes` emits."""
+    """Texts of warnings, which `label_attributes` emits."""
 
     @property
     def assign_arguments(self) -> dict[str, Any]:
@@ -76,14 +76,14 @@ class Job:
         return outputs | {"num_threads": self.num_threads}
 
     def result(self, method: str, **found: Any) -> PseudoAttributes:
-        """Return the filled arrays, with the fields that the method ``found``."""
+        """Return the filled arrays, and the fields that the method ``found``."""
         warnings = tuple(f"{method}: {text}" for text in self.warnings)
         return PseudoAttributes(self.labels, self.posterior, self.confidence, method, warnings=warnings, **found)
 
     def sample(self) -> NDArray[np.float64]:
-        """Return (n, A) logits of the rows to fit on: all, or one of each of n equal stretches where they are many.
+        """Return logits (n, A) of the rows to fit on: all, or one from each of n equal stretches if they are many.
 
-        The places are uneven, so that periodic rows are sampled evenly too, and depend on the number of rows alone.
+        Positions depend only on the number of rows. They are uneven, so that periodic data are sampled evenly too.
         """
         num_rows = len(self.logits) if self.fit_rows is None else len(self.fit_rows)
         n = max(1, min(num_rows, MOST_ROWS, MOST_VALUES // self.logits.shape[1]))
@@ -93,7 +93,7 @@ class Job:
         rows = places if self.fit_rows is None else self.fit_rows[places]
         logits = self.logits[rows].astype(np.float64)
         bad = np.argwhere(~(np.abs(logits) <= MAX_VALUE))
-        if bad.size:  # in the words of the core, which checks all rows when it labels them
+        if bad.size:  # with the message of the core, which checks all rows later
             position, column = bad[0]
             found = str(logits[position, column]).replace("nan", "NaN")
             raise InputError(f"logits[{rows[position]}, {column}] is {found}; expected a finite number within ±1e15")
@@ -110,7 +110,7 @@ def checked_logits(logits: ArrayLike) -> NDArray[np.float16] | NDArray[np.float3
     if array.dtype.kind != "f":
         raise InputError(f"logits has dtype {array.dtype}; expected floats")
     dtype = np.float16 if array.dtype == np.float16 else np.float32
-    with np.errstate(over="ignore"):  # what becomes infinite is refused by the core, with its row
+    with np.errstate(over="ignore"):  # the core refuses infinities and names their row
         return np.require(array, dtype, ["C", "A"])
 
 

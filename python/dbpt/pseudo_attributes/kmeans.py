@@ -1,4 +1,4 @@
-"""Method "kmeans": one cluster for each attribute; a row gets the nearest centre in row-centred logits."""
+"""Method "kmeans": one cluster for each attribute. A row belongs to the nearest centre in row-centred logits."""
 
 import numpy as np
 
@@ -7,11 +7,11 @@ from dbpt.pseudo_attributes.job import Clusters, Job, PseudoAttributes
 from dbpt.pseudo_attributes.mixture import Array, best_assignment
 
 N_INIT = 4
-MAX_ITER = 500  # rows without any clusters take some 300 to come to rest
+MAX_ITER = 500  # rows without clusters need some 300 to converge
 
 
 def label(job: Job) -> PseudoAttributes:
-    """Label the rows; the posterior is that of equally heavy spherical Gaussians of the pooled variance."""
+    """Label the rows. The posterior is that of equally weighted spherical Gaussians with the pooled variance."""
     start, num_attributes = _best_of_sample(job), job.logits.shape[1]
     centers, counts, inertia, iterations = kmeans(
         job.logits, start, rows=job.fit_rows, max_iter=MAX_ITER, num_threads=job.num_threads
@@ -19,8 +19,8 @@ def label(job: Job) -> PseudoAttributes:
     centers, counts = centers[counts > 0], counts[counts > 0]
     if len(centers) < num_attributes:
         job.warnings.append(
-            f"found {len(centers)} clusters for {num_attributes} attributes, as too few rows are distinct: no row "
-            "gets the others"
+            f"found {len(centers)} clusters for {num_attributes} attributes, because too few rows are distinct: no row "
+            "gets the other attributes"
         )
     if iterations >= MAX_ITER:
         job.warnings.append(f"the centres still moved after {MAX_ITER} iterations")
@@ -33,11 +33,11 @@ def label(job: Job) -> PseudoAttributes:
 
 
 def _best_of_sample(job: Job) -> Array:
-    """Return (k, A) centres, those with the lowest inertia of `N_INIT` runs on a sample of the rows."""
+    """Return centres (k, A), the best by inertia of `N_INIT` runs on a sample of the rows."""
     logits_NA = job.sample()
     sample = np.ascontiguousarray(logits_NA, np.float32)
     centred_NA = logits_NA - logits_NA.mean(axis=1, keepdims=True)
-    # A bit generator's stream is stable by promise, unlike what numpy.random.Generator makes of it.
+    # NumPy promises that a bit generator's stream is stable, but not those of numpy.random.Generator.
     uniform = (np.random.PCG64(job.seed).random_raw((N_INIT, logits_NA.shape[1])) >> np.uint64(11)) * 2.0**-53
     runs = [
         kmeans(sample, _starting_centers(centred_NA, uniform_A), max_iter=MAX_ITER, num_threads=job.num_threads)
@@ -47,7 +47,7 @@ def _best_of_sample(job: Job) -> Array:
 
 
 def _starting_centers(centred_NA: Array, uniform_A: Array) -> Array:
-    """Draw A rows, or fewer if fewer are distinct, by k-means++ (Arthur and Vassilvitskii, 2007)."""
+    """Draw A rows by k-means++ (Arthur and Vassilvitskii, 2007), or fewer if fewer are distinct."""
     rows = [int(uniform_A[0] * len(centred_NA))]
     squares_N = np.full(len(centred_NA), np.inf)
     for uniform in uniform_A[1:]:

@@ -1,4 +1,4 @@
-"""`label_attributes`: check the arguments, run the chosen method."""
+"""`label_attributes`: check the arguments and run the chosen method."""
 
 from dataclasses import replace
 from typing import Any
@@ -39,32 +39,33 @@ def label_attributes(
 ) -> PseudoAttributes:
     """Label each row with one of A attributes.
 
-    - "proportional": the largest logit plus an offset for each attribute, such that every attribute gets its share of
-      the rows. Shares that are not given are the weights of a mixture of Gaussians of one common covariance. Shares and
-      offsets are fitted on a sample of at most 65,536 rows. The posterior is the softmax of logits plus offsets.
+    - "proportional": the largest logit after adding an offset for each attribute, so that every attribute gets its
+      share of the rows. Shares that are not given are estimated as the weights of a mixture of Gaussians with a common
+      covariance. Shares and offsets are fitted on a sample of at most 65,536 rows. The posterior is the softmax of
+      logits plus offsets.
     - "argmax": the largest logit, CLIP's plain zero-shot label. The posterior is the softmax of the logits.
-    - "kmeans": the nearest of A centres of row-centred logits, from k-means++ and Lloyd's algorithm, matched with the
-      attributes by the one-to-one assignment with the largest sum of centre logits. The posterior is that of equally
-      heavy spherical Gaussians of the clusters' pooled variance.
+    - "kmeans": the nearest of A centres in row-centred logits, found by k-means++ and Lloyd's algorithm. Centres are
+      matched with attributes by the one-to-one assignment with the largest sum of centre logits. The posterior is that
+      of equally weighted spherical Gaussians with the pooled variance of the clusters.
 
-    Logits that are C-contiguous float16 or float32, in memory or a `numpy.memmap`, are read in blocks and not copied.
-    Besides new results, the only memory that grows with N is then 8 bytes for each row in ``fit_on``.
+    C-contiguous float16 or float32 logits, in memory or a `numpy.memmap`, are read in blocks and not copied. Besides
+    new results, the only memory that grows with N is then 8 bytes for each row in ``fit_on``.
 
     Args:
         logits: (N, A) floats, exp(logit_scale) times cosine (plus the bias, if the model has one); never bare cosines.
         method: "proportional", "argmax" or "kmeans".
-        proportions: "estimated", or shares (A,) of any scale, 0 for an attribute that no row may get.
-        fit_on: (N,) booleans, the rows that shares, offsets and centres are fitted on, by default all. All rows are
-            labelled. Leave out the rows that a classifier will be judged on.
+        proportions: "estimated", or shares (A,) on any scale; 0 for an attribute that no row may get.
+        fit_on: (N,) booleans, the rows on which shares, offsets and centres are fitted; by default all. All rows are
+            labelled. Leave out the rows on which a classifier will be evaluated.
         min_confidence: rows whose confidence is below this get -1.
         out: (N,) integers of any type to fill with the labels; by default a new int64 array.
         posterior: True or False, or (N, A) float32 to fill.
         confidence: True or False, or (N,) float32 to fill.
-        seed: of the k-means++ starts.
+        seed: seed of k-means++.
         num_threads: by default the number of processors. The result doesn't depend on it.
 
-    Raises `InputError` for a wrong argument; the contents of given arrays are then undefined. Warns (`UserWarning`)
-    where shares could not be estimated or met, or centres not found; the text says what the labels are.
+    Raises `InputError` for a wrong argument; the contents of given arrays are then undefined. Warns (`UserWarning`) if
+    shares could not be estimated or met, or if centres were not found; the text says how rows were labelled instead.
 
     Example:
         >>> label_attributes(np.array([[20.0, 22.0], [25.0, 21.0]]), method="argmax").pseudo_attributes

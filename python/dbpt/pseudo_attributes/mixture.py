@@ -1,8 +1,8 @@
-"""Estimate the share of each attribute as the weights of a mixture of Gaussians of one common covariance.
+"""Estimate the share of each attribute as the weights of a mixture of Gaussians with a common covariance.
 
-The mixture depends on where rows cluster, not on CLIP's threshold: shifting an attribute's logits, or scaling all of
-them, changes no share. The EM for prior shift (Saerens, Latinne and Decaestecker, 2002) trusts the softmax of the
-logits, so it mistakes a threshold that is off for an attribute that is rare; docs/pseudo_attributes.md compares both.
+The mixture depends on the clusters of the rows, not on CLIP's threshold: shifting the logits of an attribute, or
+scaling all logits, doesn't change a share. The EM for prior shift (Saerens, Latinne and Decaestecker, 2002) trusts the
+softmax of the logits, so it mistakes a wrong threshold for a rare attribute. docs/pseudo_attributes.md compares both.
 """
 
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-# How far EM goes to choose the number of clusters, and then with the number chosen: steps, and move of a weight.
+# When EM stops: the largest number of steps, and the change of a weight. First to choose the number of clusters.
 TO_CHOOSE, TO_FIT = (30, 1e-3), (300, 1e-6)
-TRUST = 2.0  # in the logits at the start: a row one standard deviation above the mean counts e^2 to 1
-REGULARISATION = 1e-6  # of the mean variance
+TRUST = 2.0  # scale of the initial logits: a row one standard deviation above the mean counts e^2 to 1
+REGULARISATION = 1e-6  # relative to the mean variance
 
 
 @dataclass(frozen=True)
 class EstimatedShares:
-    """Shares that add up to 1, 0 for an attribute that no cluster stands out for; and the ``steps`` of the last fit.
+    """Shares with sum 1, 0 for an attribute without a cluster of its own; and the ``steps`` of the last fit.
 
-    ``num_clusters`` is 1 where no two attributes can be told apart.
+    ``num_clusters`` is 1 if no two attributes can be told apart.
     """
 
     shares_A: Array
@@ -34,9 +34,9 @@ class EstimatedShares:
 def estimate_shares(logits_NA: Array) -> EstimatedShares:
     """Estimate the shares of the attributes among the rows.
 
-    The start is one cluster for each attribute, of the rows whose logit of it is above its mean. The two nearest
-    clusters are merged as long as the Bayesian information criterion (Schwarz, 1978) falls. The clusters that are left
-    are matched with the attributes by their mean logits.
+    EM starts with one cluster for each attribute, of the rows whose logit for it is above its mean. It merges the two
+    nearest clusters as long as the Bayesian information criterion (Schwarz, 1978) falls. The remaining clusters are
+    matched with attributes by their mean logits.
     """
     num_rows, num_attributes = logits_NA.shape
     centred_NA = logits_NA - logits_NA.mean(axis=1, keepdims=True)
@@ -45,7 +45,7 @@ def estimate_shares(logits_NA: Array) -> EstimatedShares:
     if deviation == 0:
         return EstimatedShares(np.eye(num_attributes)[0], 1, 0, True)
     above_NA /= deviation
-    # All attributes against the last: what the logits of a row have in common is gone, and no direction is singular.
+    # Differences from the last attribute: they remove the common part of a row's logits, and the singular direction.
     points_NW = above_NA[:, :-1] - above_NA[:, -1:]
     rows_NK = _softmax(TRUST * above_NA)[0]
     best = _fit(points_NW, rows_NK, *TO_CHOOSE)
@@ -56,7 +56,7 @@ def estimate_shares(logits_NA: Array) -> EstimatedShares:
         best = fewer
     best = _fit(points_NW, best.rows_NK, *TO_FIT)
     sizes_K = best.rows_NK.sum(axis=0)
-    # Against the other clusters: an attribute whose logit is large everywhere is none that a cluster stands out for.
+    # Relative to the other clusters: a logit that is large everywhere doesn't distinguish a cluster.
     scores_KA = best.rows_NK.T @ above_NA / sizes_K[:, None]
     shares_A = np.zeros(num_attributes)
     shares_A[best_assignment(scores_KA - scores_KA.mean(axis=0))] = sizes_K / num_rows
@@ -65,7 +65,7 @@ def estimate_shares(logits_NA: Array) -> EstimatedShares:
 
 @dataclass(frozen=True)
 class _Mixture:
-    """K Gaussians of W dimensions with one covariance, and the membership of each row in them."""
+    """K Gaussians of W dimensions with a common covariance, and the membership of each row in them."""
 
     rows_NK: Array
     means_KW: Array
@@ -102,7 +102,7 @@ def _fit(points_NW: Array, rows_NK: Array, max_steps: int, tolerance: float) -> 
 
 
 def _with_nearest_joined(mixture: _Mixture) -> Array:
-    """Return the memberships after merging the two clusters whose means are nearest by the common covariance."""
+    """Return the memberships after merging the two clusters with the nearest means, by the common covariance."""
     products_KK = mixture.means_KW @ mixture.precision_WW @ mixture.means_KW.T
     squares_K = np.diag(products_KK)
     distances_KK = squares_K[:, None] + squares_K - 2 * products_KK
@@ -122,7 +122,7 @@ def _softmax(scores_NK: Array) -> tuple[Array, Array]:
 
 
 def best_assignment(scores: Array) -> NDArray[np.int64]:
-    """Return the column of each row such that none is used twice and the sum of scores is largest; rows <= columns.
+    """Return a different column for each row, with the largest sum of scores; needs rows <= columns.
 
     The Hungarian algorithm by shortest augmenting paths (Jonker and Volgenant, 1987), O(rows² · columns).
     """

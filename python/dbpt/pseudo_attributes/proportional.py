@@ -1,4 +1,4 @@
-"""Method "proportional": the largest logit after an offset for each attribute, so that each gets its share of rows."""
+"""Method "proportional": the largest logit after adding offsets that give each attribute its share of the rows."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ from dbpt.pseudo_attributes.job import Job, PseudoAttributes
 from dbpt.pseudo_attributes.mixture import Array, estimate_shares
 
 MAX_ROUNDS = 50
-EXACT_TO = 1e-4  # of the rows, where more than two attributes compete
+EXACT_TO = 1e-4  # of the rows; only matters for more than two attributes
 MET_TO = 0.01
-ROWS_FOR_A_PAIR = 2  # of attributes: clusters have a mean for each of these
+ROWS_FOR_A_PAIR = 2  # of attributes: each cluster has a mean for each attribute
 
 
 def label(job: Job, shares_A: Array | None) -> PseudoAttributes:
-    """Label the rows by given or estimated shares; the posterior is the softmax of logits plus offsets."""
+    """Label the rows by given or estimated shares. The posterior is the softmax of logits plus offsets."""
     logits_NA, offsets_A = job.sample(), None
     if shares_A is None:
         shares_A = _estimate(job, logits_NA)
@@ -27,7 +27,7 @@ def label(job: Job, shares_A: Array | None) -> PseudoAttributes:
         met_A = _counts(logits_NA, offsets_A) / len(logits_NA)
         if np.abs(met_A - shares_A).max() > max(MET_TO, 1 / len(logits_NA)):
             job.warnings.append(
-                f"the shares {shares_A.round(4).tolist()} cannot be met, as many rows have the same logits: the labels "
+                f"the shares {shares_A.round(4).tolist()} cannot be met, because many logits are equal: the labels "
                 f"have {met_A.round(4).tolist()}"
             )
     assign_argmax(job.logits, offsets=offsets_A, **job.assign_arguments)
@@ -35,10 +35,10 @@ def label(job: Job, shares_A: Array | None) -> PseudoAttributes:
 
 
 def fit_offsets(logits_NA: Array, shares_A: Array) -> Array:
-    """Return the offsets (A,) of the logits with which each attribute is the largest in its share of the rows.
+    """Return offsets (A,) of the logits with which each attribute has the largest logit in its share of the rows.
 
-    They minimise a convex function, the dual of the assignment with the largest sum of logits, one attribute after
-    another: given the offsets of the others, the rows that an attribute wins are those whose gap is below its own.
+    They minimise a convex function, the dual of the assignment with the largest sum of logits, by coordinate descent:
+    given the offsets of the others, an attribute wins the rows whose gap is below its own offset.
     """
     num_rows = len(logits_NA)
     offsets_A = np.where(shares_A > 0, 0.0, -np.inf)
@@ -60,7 +60,7 @@ def fit_offsets(logits_NA: Array, shares_A: Array) -> Array:
 
 
 def _counts(logits_NA: Array, offsets_A: Array) -> NDArray[np.int64]:
-    """Return (A,), the number of rows that each attribute wins."""
+    """Return the number of rows that each attribute wins, (A,)."""
     return np.bincount((logits_NA + offsets_A).argmax(axis=1), minlength=len(offsets_A))
 
 
@@ -81,14 +81,14 @@ def _estimate(job: Job, logits_NA: Array) -> Array | None:
     (missing,) = np.nonzero(found.shares_A == 0)
     if missing.size:
         names = ", ".join(map(str, missing[:5])) + (", ..." if missing.size > 5 else "")
-        job.warnings.append(f"no cluster of rows stands out for attribute {names}: its share is 0, and no row gets it")
+        job.warnings.append(f"no cluster of rows belongs to attribute {names}: its share is 0, and no row gets it")
     if not found.converged:
         job.warnings.append(f"the shares still moved after {found.steps} steps: {found.shares_A.round(4).tolist()}")
     return found.shares_A
 
 
 def checked_proportions(proportions: ArrayLike, num_attributes: int) -> Array:
-    """Return (A,) shares that add up to 1."""
+    """Return shares (A,) with sum 1."""
     if isinstance(proportions, str):
         raise InputError(f"proportions is {proportions!r}; expected 'estimated' or numbers")
     given: NDArray[Any] = arguments.array("proportions", proportions)

@@ -1,4 +1,4 @@
-"""Show a run: `comparison_table` for the terminal and `render_report` for one self-contained HTML file."""
+"""Present a run: `comparison_table` for the terminal, `render_report` for one self-contained HTML file."""
 
 from dbpt.report.page import Mistake, render_report
 from dbpt.report.table import comparison_table

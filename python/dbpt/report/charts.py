@@ -1,6 +1,6 @@
-"""Two kinds of charts as inline SVG: horizontal bars with intervals, and curves over epochs labelled at their ends.
+"""Two kinds of charts as inline SVG: horizontal bars with intervals, and curves over epochs with labels at their ends.
 
-No scripts and no fixed colours: shapes carry classes, and the page's style sheet colours them, light or dark.
+No scripts and no fixed colours: shapes have classes, which the style sheet colours for light and dark pages.
 """
 
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from markupsafe import Markup
 WIDTH = 920
 LETTER = 6.7  # assumed width of a letter at 12 px
 BAR_LETTERS, CURVE_LETTERS = 42, 30
-"""The longest labels of bars and of curves that there is room for."""
+"""The longest labels of bars and curves."""
 CURVE_LABELS = 250
-"""Width of the labels at the right of curves; the same in all charts, so that their epochs are aligned."""
+"""Width of the labels to the right of curves; the same in all charts, so that epochs are aligned."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class BarGroup:
 
 
 def bar_chart(groups: Sequence[BarGroup], description: str) -> Markup:
-    """Draw horizontal grouped bars from 0 to 100 % with interval whiskers and the value at the right."""
+    """Draw horizontal grouped bars from 0 to 100 %, with intervals as whiskers and the value at the right."""
     left = 20 + max(len(group.label) for group in groups) * LETTER
     right, top, step, space = WIDTH - 52.0, 22.0, 17.0, 18.0
     parts, y = [], top + space / 2
@@ -78,7 +78,7 @@ def _bar(bar: Bar, group: BarGroup, left: float, right: float, y: float) -> Mark
 
 @dataclass(frozen=True)
 class Line:
-    """One curve over epochs, with a value; None breaks it. ``label`` is the short name; ``marked`` gets a ring."""
+    """A curve over epochs; a value of None interrupts it. ``label`` is the short name; epoch ``marked`` gets a ring."""
 
     style: str
     name: str
@@ -90,7 +90,7 @@ class Line:
 def line_chart(
     lines: Sequence[Line], description: str, *, ticks: Sequence[tuple[float, str]], best: int | None = None
 ) -> Markup:
-    """Draw curves over epochs, each labelled at its end; ``ticks`` span the axis, ``best`` is an epoch with a rule."""
+    """Draw curves over epochs with labels at their ends. ``ticks`` span the axis; epoch ``best`` gets a rule."""
     epochs = sorted({epoch for line in lines for epoch, _ in line.points})
     first, last = epochs[0], max(epochs[-1], epochs[0] + 1)
     left, right, top = 44.0, float(WIDTH - CURVE_LABELS), 26.0
@@ -150,7 +150,7 @@ def _curve(line: Line, shown: Sequence[tuple[float, float | None]]) -> Markup:
             path += f"{'L' if pen_down else 'M'}{x:.1f} {y:.1f}"
         pen_down = y is not None
     ys = [None, *(y for _, y in shown), None]
-    # A point without neighbours to be joined to: a path would not show it.
+    # A path doesn't show a point without neighbours.
     dots = [("dot", x, y, 2.5) for i, (x, y) in enumerate(shown) if ys[i] is None and ys[i + 2] is None]
     dots += [("ring", *at, 5.0) for at, (epoch, _) in zip(shown, line.points, strict=True) if epoch == line.marked]
     circles = [
@@ -176,7 +176,7 @@ def _rule(x1: float, x2: float, y1: float, y2: float, style: str = "grid") -> Ma
 
 
 def _text_at(x: float, y: float, text: str, style: str, whole: str | None = None) -> Markup:
-    """Draw a text whose baseline is at y; one that may have been shortened shows the ``whole`` on hovering."""
+    """Draw a text with its baseline at y. A shortened text shows the ``whole`` on hover."""
     title = Markup("") if whole is None else Markup("<title>{}</title>").format(whole)
     return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}{}</text>').format(style, x, y, title, text)
 

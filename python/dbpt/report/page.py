@@ -1,6 +1,6 @@
-"""The HTML report: gathers and draws what the template shows. The template lays it out, the style sheet colours it.
+"""The HTML report: the content and charts for the template, which does the layout; the style sheet has the colours.
 
-One file without scripts or anything external; jinja2 escapes every text, so class names and paths may hold anything.
+One file without scripts or external content. jinja2 escapes every text, so class names and paths may contain anything.
 """
 
 import re
@@ -30,7 +30,7 @@ from dbpt.report.summary import (
 from dbpt.report.table import shares_text
 
 MOST_CURVES = 16
-"""With more groups than this, the curves show those that ended worst."""
+"""If there are more groups, the curves show the ones with the lowest accuracy."""
 PER_CENT = [(tick / 100, f"{tick}") for tick in (0, 25, 50, 75, 100)]
 UNIT = [(tick, f"{tick:g}") for tick in (0.0, 0.25, 0.5, 0.75, 1.0)]
 History = list[dict[str, Any]]
@@ -38,12 +38,12 @@ JUDGED_BY = {
     "pseudo-wga": ("Worst-group accuracy on validation, over pseudo groups", "val_wga"),
     "true-wga": ("Worst-group accuracy on validation, over true groups", "val_wga"),
 }
-"""Title and history key of the validation curve: ``val_wga`` is over the groups that choose the epoch."""
+"""Title and history key of the validation curve. ``val_wga`` is over the groups of model selection."""
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrongly classified image for the gallery; ``image`` holds the bytes of a JPEG thumbnail."""
+    """A misclassified image for the gallery; ``image`` is a JPEG thumbnail."""
 
     path: str
     image: bytes
@@ -54,9 +54,9 @@ class Mistake:
 
 
 def render_report(metrics: dict[str, Any], history: History, gallery: list[Mistake] | None) -> str:
-    """Return one HTML page for a run from its metrics.json and the rows of its history.jsonl.
+    """Return an HTML page for a run, from its metrics.json and the rows of its history.jsonl.
 
-    ``gallery`` has some mistakes of the chosen row in its worst group; None if there are no images to show.
+    ``gallery`` has some mistakes of the chosen row in its worst group; None if the run has no images.
     """
     summary = summarize(metrics)
     styles, quality = _row_styles(summary), metrics["pseudo_quality"]
@@ -96,13 +96,13 @@ def _environment() -> Environment:
 
 
 def _true_uses(summary: Summary) -> str:
-    """Say what the true attributes served for: the promise is that a plain run only measures with them."""
+    """Return the uses of true attributes. A run without an oracle setting only measures with them."""
     uses = ["this table", "the metrics"] if summary.metrics["group_kind"] == "true" else ["this table"]
     if summary.metrics["selection"] == "true-wga":
-        uses.append("the choice of epochs (as asked)")
+        uses.append("model selection (as requested)")
     oracles = [row.title for row in summary.rows if row.record["group_source"] == "true"]
     if oracles:
-        uses.append(f"the training of {' and '.join(oracles)} (as asked)")
+        uses.append(f"the training of {' and '.join(oracles)} (as requested)")
     return ", ".join(uses)
 
 
@@ -137,12 +137,12 @@ def _capitalize_first(text: str) -> str:
 
 
 def _breakable(path: str) -> Markup:
-    """Escape a path, and let lines break after its separators."""
+    """Escape a path, and allow line breaks after its separators."""
     return Markup("<wbr>").join(piece for piece in re.split(r"(?<=[/\\_])", path) if piece)
 
 
 def _row_styles(summary: Summary) -> list[str]:
-    """Return colour classes: zero-shot, ERM and the chosen row have the same colours in all reports."""
+    """Return colour classes; zero-shot, ERM and the chosen row have the same colours in all reports."""
     fixed = {"zero-shot": "row-zero-shot", "erm": "row-erm"}
     styles, others = [], 0
     for row in summary.rows:
@@ -169,7 +169,7 @@ def _accuracy_chart(summary: Summary, styles: list[str]) -> Markup:
 
 
 def _weights_chart(summary: Summary, history: History) -> Markup | None:
-    """Draw the weights relative to the first epoch: a rare group's hundredfold would hide how the weights *move*."""
+    """Draw the weights relative to the first epoch, since absolute weights of rare groups would hide the changes."""
     weighted = [entry for entry in history if entry["group_weights"]]
     if not weighted:
         return None
@@ -192,7 +192,7 @@ def _p_true_chart(summary: Summary, history: History) -> Markup | None:
 
 
 def _group_lines(summary: Summary, history: History, key: str, prefixes: list[str]) -> list[Line]:
-    """Return one curve for each group that has a value: hue by class, dashes by attribute. Weights begin at 1."""
+    """Return a curve for each group with a value: hue by class, dashes by attribute. Weights begin at 1."""
     lines = []
     for g, (y, a) in enumerate(summary.group_pairs):
         label, attribute = divmod(g, len(summary.metrics["dataset"]["attributes"]))
@@ -218,7 +218,7 @@ def _finite(value: float | None) -> float | None:
 
 
 def _validation_chart(summary: Summary, history: History, styles: list[str]) -> tuple[str, Markup] | None:
-    """Return title and curves by row of the figure that chose the epochs, or the average; best epochs have a ring."""
+    """Return the title and the curves of the figure that selects epochs, one per row. Best epochs have a ring."""
     title, key = JUDGED_BY.get(summary.metrics["selection"], ("Average accuracy on validation", "val_average"))
     lines = []
     for row, style in zip(summary.rows, styles, strict=True):

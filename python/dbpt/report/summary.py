@@ -1,4 +1,4 @@
-"""The dict of metrics.json in words and in order, without layout, for the terminal table and the HTML report."""
+"""The content of metrics.json in words, without layout, for the terminal table and the HTML report."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,13 +7,13 @@ from dbpt.objectives import OBJECTIVES
 
 MISSING = "–"
 AVERAGES = {"plain": ("average", "gap"), "adjusted": ("adjusted_average", "adjusted_gap")}
-"""Names of the two figures that tables show under ``--average``."""
+"""Names of the two figures that tables show for each value of ``--average``."""
 SPLIT_NAMES = {"test": "test", "val": "validation", "train": "training"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row on the split that is shown; ``metrics`` is None if not evaluated, ``average_kind`` is ``--average``."""
+    """A method on the shown split. ``metrics`` is None if it was not evaluated; ``average_kind`` is ``--average``."""
 
     title: str
     record: dict[str, Any]
@@ -28,16 +28,16 @@ class Row:
 
     @property
     def gap(self) -> float | None:
-        """That average minus worst-group accuracy."""
+        """The average minus worst-group accuracy."""
         return self.number(AVERAGES[self.average_kind][1])
 
     def number(self, key: str) -> float | None:
-        """The metric of that name as a fraction, or None if missing."""
+        """Return the metric of that name as a fraction, or None if missing."""
         value = self.metrics[key] if self.metrics else None
         return None if value is None else float(value)
 
     def group(self, group: int) -> dict[str, Any] | None:
-        """The entry of one group, or None if the row was not evaluated."""
+        """Return the entry of one group, or None if the row was not evaluated."""
         return self.metrics["groups"][group] if self.metrics else None
 
     @property
@@ -49,7 +49,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """A metrics dict with its rows on one split: test; without test rows validation; without either training."""
+    """A metrics dict with its rows on one split: the first of test, validation and training that has rows."""
 
     metrics: dict[str, Any]
     split: str
@@ -58,21 +58,21 @@ class Summary:
 
     @property
     def groups_line(self) -> str:
-        """Say whether groups are over true or pseudo attributes."""
+        """A line that tells whether groups are those of true or pseudo attributes."""
         is_true = self.metrics["group_kind"] == "true"
         return "groups: true attributes" if is_true else "groups: pseudo attributes (labelled by the model)"
 
     @property
     def split_line(self) -> str:
-        """Say which split the figures are of, and how many images it has."""
+        """A line that names the split of the figures and its number of images."""
         images = f", {count(self.chosen.metrics['n'])} images" if self.chosen.metrics else ""
         if self.split == "test":
             return f"test split{images}"
         if self.split == "train":
-            flattery = "no other split; where the classifier learned from them, the figures flatter"
+            flattery = "no other split; if the classifier was trained on it, the figures are too high"
             return f"training split{images} ({flattery})"
         selected = self.metrics["selection"] != "last" and any(row.record["selected_epoch"] for row in self.rows)
-        flattery = "; it also chose the epochs, so the figures flatter" if selected else ""
+        flattery = "; it also selected the epochs, so the figures are too high" if selected else ""
         return f"validation split{images} (no test split{flattery})"
 
     @property
@@ -87,17 +87,17 @@ class Summary:
         return [f"{y} · {a}" for y, a in self.group_pairs]
 
     def short_group_names(self, letters: int) -> list[str]:
-        """The same names in at most so many letters."""
+        """Return the group names, each shortened to at most ``letters``."""
         return [shorten_group(y, a, letters) for y, a in self.group_pairs]
 
     def group_size(self, group: int) -> int:
-        """Number of evaluated rows of a group."""
+        """Return the number of evaluated rows of a group."""
         entries = [row.group(group) for row in self.rows]
         return next((int(entry["n"]) for entry in entries if entry), 0)
 
     @property
     def warnings(self) -> list[str]:
-        """All warnings: the most important about the figures, those of the run, those of training, and the rest."""
+        """All warnings: the most important one about the figures, those of the run and of training, then the rest."""
         of_training = [f"{row.title}: {text}" for row in self.rows for text in row.record.get("warnings", ())]
         first = _worse_than_zero_shot(self)
         rest = self.figure_warnings[len(first) :]
@@ -105,7 +105,7 @@ class Summary:
 
     @property
     def figure_warnings(self) -> list[str]:
-        """Warnings about the figures shown, each once, with the titles of its rows unless it is about all of them."""
+        """Warnings about the figures, each once, with the titles of their rows unless they are about all rows."""
         titles: dict[str, list[str]] = {}
         for row in self.rows:
             for text in row.metrics["warnings"] if row.metrics else ():
@@ -116,7 +116,7 @@ class Summary:
 
 
 def summarize(metrics: dict[str, Any]) -> Summary:
-    """Pick the split to show and name the rows of a metrics.json dict."""
+    """Choose the split to show and name the rows of a metrics.json dict."""
     records = metrics["rows"]
     split = next((name for name in SPLIT_NAMES if any(record.get(name) for record in records)), "val")
     chosen = next((i for i, record in enumerate(records) if record["name"] == metrics["chosen"]), len(records) - 1)
@@ -126,13 +126,13 @@ def summarize(metrics: dict[str, Any]) -> Summary:
 
 
 def average_note(kind: str) -> str:
-    """Say which average and gap a table shows."""
+    """Return a note about the average and gap in a table."""
     weights = {"plain": "over all images", "adjusted": "each group weighted by its share of the training images"}
     return f"average and gap: {kind}, {weights[kind]}"
 
 
 def headline(summary: Summary) -> str:
-    """State the result in one sentence that is true whichever way it went."""
+    """Return the result in one sentence, for any outcome."""
     chosen, what = summary.chosen, "Worst-group accuracy"
     what += "" if summary.metrics["group_kind"] == "true" else " over pseudo groups"
     wga, average = chosen.number("worst_group_accuracy"), chosen.average
@@ -146,7 +146,7 @@ def headline(summary: Summary) -> str:
 
 
 def zero_shot_line(summary: Summary) -> str:
-    """Say what the model does without training, or nothing if the headline already compares with that."""
+    """Return the result without training in one sentence; "" if the headline already compares with it."""
     row = _zero_shot(summary)
     if row is None or row is _baseline(summary):
         return ""
@@ -170,7 +170,7 @@ def _zero_shot(summary: Summary) -> Row | None:
 def _comparison(baseline: Row, chosen: Row) -> str:
     before, after = baseline.number("worst_group_accuracy"), chosen.number("worst_group_accuracy")
     assert before is not None and after is not None
-    # The difference of the figures as printed: "78.0 against 75.0, +3.1" would look wrong.
+    # The difference of the printed figures: "78.0 against 75.0, +3.1" would look wrong.
     change = round(100 * after, 1) - round(100 * before, 1)
     if abs(change) < 0.05:
         return f"is {in_words(after)} with both {baseline.title} and {chosen.title}, "
@@ -184,7 +184,7 @@ def _comparison(baseline: Row, chosen: Row) -> str:
 
 
 def _baseline(summary: Summary) -> Row | None:
-    """Return the other row with the best worst group, so that being worse than any of them is told."""
+    """Return the other row with the best worst group, so that the comparison is with the strongest."""
     return max(_others(summary), key=lambda row: row.number("worst_group_accuracy") or 0.0, default=None)
 
 
@@ -193,7 +193,7 @@ def _others(summary: Summary) -> list[Row]:
 
 
 def _title(record: dict[str, Any]) -> str:
-    """Return the objective's title, with head, group source and sampling in brackets where not the default."""
+    """Return the objective's title, with head, group source and sampling in brackets if they are not the defaults."""
     name, head, source = str(record["name"]), record.get("head"), record["group_source"]
     title = OBJECTIVES[name].title if name in OBJECTIVES else name
     details = [str(head)] if head not in (None, "prompt") else []
@@ -203,7 +203,7 @@ def _title(record: dict[str, Any]) -> str:
 
 
 def percent(fraction: float | None) -> str:
-    """Format a fraction as per cent with one decimal, without the sign; missing is a dash."""
+    """Format a fraction as per cent with one decimal, without the sign; None is a dash."""
     return MISSING if fraction is None else f"{100 * fraction:.1f}"
 
 
@@ -213,7 +213,7 @@ def in_words(fraction: float | None) -> str:
 
 
 def shorten_group(label: str, attribute: str, letters: int) -> str:
-    """Join class and attribute as ``class · attribute``; if too long, cut the longer so that both can be told."""
+    """Return ``class · attribute``; if it is too long, the longer part is cut more, so that both stay legible."""
     room = letters - 3
     if len(label) + len(attribute) > room:
         of_attribute = min(len(attribute), max(room // 2, room - len(label)))

@@ -1,6 +1,6 @@
-"""The terminal's comparison table: methods below each other, groups beside each other while they fit.
+"""The comparison table for the terminal: a line per method, with a column per group if they fit.
 
-Plain text, no colour, at most 80 columns unless a single name is longer than that.
+Plain text without colour, at most 80 columns wide unless a single name is longer.
 """
 
 import re
@@ -13,13 +13,13 @@ from dbpt.report.summary import MISSING, Row, Summary, average_note, count, inte
 WIDTH = 80
 LONGEST_GROUP_NAME = 44
 INTERVAL = re.compile(r"(\[[^][, ]+,) ([^][, ]+\])")
-MINIMUM_NOTE = "a worst group is a minimum: its accuracy is biased downward, most where groups are small and alike"
+MINIMUM_NOTE = "a worst group is a minimum: its accuracy is biased downward, most if groups are small and similar"
 
 
 def comparison_table(metrics: dict[str, Any], *, warnings: bool = True) -> str:
-    """Return the rows of a metrics.json dict side by side, as text without a final newline.
+    """Return the table of a metrics.json dict, as text without a final newline.
 
-    Groups that don't fit into 80 columns get a line each below. ``*`` marks a row's worst group.
+    If the groups don't fit into 80 columns, each gets a line below. ``*`` marks the worst group of a row.
     """
     summary = summarize(metrics)
     body = _groups_beside(summary)
@@ -31,7 +31,7 @@ def comparison_table(metrics: dict[str, Any], *, warnings: bool = True) -> str:
 
 
 def wrapped(texts: list[str], width: int = WIDTH) -> list[str]:
-    """Return the lines of ``texts``, each at most ``width`` wide; later ones indented, no interval broken."""
+    """Wrap ``texts`` to lines of at most ``width``, with later lines indented and intervals unbroken."""
     lines = []
     for text in texts:
         whole, indent = INTERVAL.sub("\\1\u00a0\\2", text.strip()), " " * (len(text) - len(text.lstrip()))
@@ -40,7 +40,7 @@ def wrapped(texts: list[str], width: int = WIDTH) -> list[str]:
 
 
 def _main_columns(summary: Summary) -> list[list[str]]:
-    """Columns of cells: three header cells, then one for each row."""
+    """Return columns of cells: three header cells, then one for each row."""
     rows = summary.rows
     return [
         ["", "", "", *(f"{row.title}{' ◂' if row.chosen and len(rows) > 1 else ''}" for row in rows)],
@@ -52,7 +52,7 @@ def _main_columns(summary: Summary) -> list[list[str]]:
 
 
 def _groups_beside(summary: Summary) -> list[str]:
-    """The whole table, with each class name once, above the columns of its groups."""
+    """Return the table with all groups, and each class name above the columns of its groups."""
     main, header = _main_columns(summary), ""
     groups = [
         ["", a, f"n={count(summary.group_size(g))}", *(_group_cell(row, g) for row in summary.rows)]
@@ -74,7 +74,7 @@ def _total_width(columns: list[list[str]]) -> int:
 
 
 def _group_cell(row: Row, group: int) -> str:
-    """Return the accuracy, with a star if it is the row's worst and a space otherwise, so that the digits align."""
+    """Return the accuracy and a star if it is the worst of the row, else a space, so that digits align."""
     if row.metrics is None:
         return f"{MISSING} "
     return percent(row.metrics["groups"][group]["accuracy"]) + ("*" if row.metrics["worst_group"] == group else " ")
@@ -89,7 +89,7 @@ def _group_lines(summary: Summary) -> list[str]:
 
 
 def render_columns(columns: list[list[str]]) -> list[str]:
-    """Return the lines of a table from columns of three header cells, which may be empty, and the rows' cells."""
+    """Return the lines of a table. A column has three header cells, which may be empty, then one for each row."""
     widths = [max(map(text_width, column)) for column in columns]
     lines = []
     for cells in zip(*columns, strict=True):
@@ -101,17 +101,17 @@ def render_columns(columns: list[list[str]]) -> list[str]:
 
 
 def text_width(text: str) -> int:
-    """Return the columns of a terminal that a text takes: Chinese, Japanese and Korean letters are two wide."""
+    """Return the width of a text in a terminal, in which Chinese, Japanese and Korean letters are two wide."""
     return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def _notes(summary: Summary) -> list[str]:
     marks = "* worst group of the row"
     if len(summary.rows) > 1:
-        marks += "   ◂ the row that was asked for and is saved"
+        marks += "   ◂ the requested row, which is saved"
     notes = [
         marks,
-        "interval: from the least lower to the least upper bound of the groups, exact, for all groups at once",
+        "interval: from the smallest lower to the smallest upper exact bound of the groups, for all groups at once",
         MINIMUM_NOTE,
         average_note(summary.metrics["average"]),
     ]
@@ -123,7 +123,7 @@ def _notes(summary: Summary) -> list[str]:
 
 
 def pseudo_note(metrics: dict[str, Any], group_names: list[str]) -> str:
-    """Describe the pseudo attributes: method, shares and, if true attributes are known, how many are right."""
+    """Describe the pseudo attributes: method, shares, and their accuracy if true attributes are known."""
     quality = metrics["pseudo_quality"]
     text = f"pseudo attributes: {metrics['pseudo_method']}, shares {shares_text(metrics)}"
     if not quality or quality["accuracy"] is None:

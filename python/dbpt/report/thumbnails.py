@@ -1,4 +1,4 @@
-"""Small JPEGs of image files, for pages that carry their pictures inside."""
+"""Small JPEGs of image files, for self-contained pages."""
 
 import io
 from pathlib import Path
@@ -11,7 +11,7 @@ QUALITIES = (85, 75, 60, 45, 30)
 
 
 def thumbnail(path: Path, pixels: int, *, max_bytes: int | None = None) -> bytes:
-    """The image as a JPEG at most ``pixels`` wide and high, its quality lowered to about 30 to fit ``max_bytes``.
+    """Return the image as a JPEG at most ``pixels`` wide and high. Its quality is lowered to 30 to fit ``max_bytes``.
 
     Alpha is dropped, as it is for CLIP. Raises `UnreadableImage` with the reason.
     """

@@ -96,7 +96,7 @@ class OutputFolder(Generic[R]):
         if resume and began and not (folder / "config.toml").is_file():
             raise InputError(
                 f"--resume: {folder / 'config.toml'} is not there or not a file, so the settings of this "
-                f"{self.title} are unknown; put it back, or start afresh with --overwrite"
+                f"{self.title} are unknown; put it back, or start again with --overwrite"
             )
         if overwrite and foreign:
             raise InputError(
@@ -150,7 +150,7 @@ class OutputFolder(Generic[R]):
             )
         value = read_json(path, f"record of a {self.title}")
         check_version(path, value.get("schema_version"), self.schema_version)
-        return typed(value, self.record, path, f"{self.command} anew")
+        return typed(value, self.record, path, f"{self.command} again")
 
     def remove_leftovers(self, folder: Path) -> None:
         """Delete the temporary files of processes that were killed while they wrote."""
@@ -176,7 +176,7 @@ class OutputFolder(Generic[R]):
                 lower = ", or a lower --lr while it is not finished" if name == "lr" and lr_may_fall else ""
                 raise InputError(
                     f"--resume: {folder} was started with {name} = {old!r}, found {new!r}; use the same "
-                    f"settings{lower}, or start afresh with --overwrite"
+                    f"settings{lower}, or start again with --overwrite"
                 )
         return lowered
 
@@ -233,7 +233,7 @@ def read_settings(folder: Path) -> FitConfig:
     settings = read_config(path)
     for name in ("data", "baselines"):  # the first and the last of those that are always written
         if name not in settings:
-            raise InputError(f"{path}: does not say {name}; the file was changed, fit anew")
+            raise InputError(f"{path}: does not say {name}; the file was changed, fit again")
     return make_config(settings)
 
 

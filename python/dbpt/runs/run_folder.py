@@ -14,7 +14,7 @@ from dbpt.runs.classifier import Classifier, FeatureClassifier
 from dbpt.runs.output_folder import Marker, OutputFolder, read_settings
 
 TENSORS_SCHEMA_VERSION = 1
-WAY_OUT = "fit anew"
+WAY_OUT = "fit again"
 FILES = (
     "classifier.safetensors",
     "pseudo_attributes.safetensors",

@@ -1,4 +1,4 @@
-"""Training of a head on cached features: the loop, optimizer and schedule, model selection, checkpoints."""
+"""Training of a head on cached features: the loop, optimizer and schedule, model selection, and checkpoints."""
 
 from dbpt.training.loop import train
 from dbpt.training.model_selection import Selection

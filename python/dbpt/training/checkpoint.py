@@ -1,4 +1,4 @@
-"""A training checkpoint: one safetensors file, replaced atomically, with the fingerprint of the run it belongs to."""
+"""A training checkpoint: one safetensors file, replaced atomically, with the fingerprint of its run."""
 
 import hashlib
 import json
@@ -15,15 +15,15 @@ from dbpt.files.typed_json import AnyFloat, Count, typed_json
 from dbpt.training.records import EpochRecord, PeakRates, Rows, TrainingSettings
 
 SCHEMA_VERSION = 6
-WAY_OUT = "start afresh with --overwrite"
-MAY_CHANGE = ("lr", "default_lr")  # the learning rate may be lowered on the way
+WAY_OUT = "start again with --overwrite"
+MAY_CHANGE = ("lr", "default_lr")  # the learning rate may be lowered when training continues
 
 
 @dataclass(frozen=True)
 class Progress:
-    """The part of a checkpoint that is not tensors. ``best_score`` is -inf before any epoch could be selected.
+    """The part of a checkpoint that is not tensors. ``best_score`` is -inf before the first epoch.
 
-    ``first_epoch`` is the number, from 0, of the epoch at which the head last started anew.
+    ``first_epoch`` is the number, from 0, of the first epoch since the head was last reset.
     """
 
     history: list[EpochRecord]
@@ -35,26 +35,26 @@ class Progress:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """``tensors`` by dotted name, ``progress``, and the ``fingerprint`` of the run."""
+    """The state after an epoch: ``tensors`` by dotted name, ``progress``, and the ``fingerprint`` of the run."""
 
     fingerprint: str
     tensors: dict[str, torch.Tensor]
     progress: Progress
 
     def part(self, prefix: str) -> dict[str, torch.Tensor]:
-        """Return the tensors under ``prefix.``, without the prefix."""
+        """Return the tensors whose names begin with ``prefix.``, under the rest of their names."""
         return {name[len(prefix) + 1 :]: t for name, t in self.tensors.items() if name.startswith(f"{prefix}.")}
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write ``checkpoint``; if that fails midway, ``path`` still holds the previous one."""
+    """Write ``checkpoint`` atomically; after a failure, ``path`` still has the previous one."""
     tensors = {name: tensor.detach().cpu().numpy() for name, tensor in checkpoint.tensors.items()}
     metadata = {"fingerprint": checkpoint.fingerprint, "progress": json.dumps(asdict(checkpoint.progress))}
     write_tensors(path, tensors, metadata, version=SCHEMA_VERSION)
 
 
 def load_checkpoint(path: Path, fingerprint: str) -> Checkpoint | None:
-    """Read the checkpoint, or None if there is none. Raises `InputError` if it is damaged or of another run."""
+    """Read the checkpoint; return None if there is none. Raises `InputError` if it is damaged or of another run."""
     if not os.path.lexists(path):
         return None
     tensors, metadata = read_tensors(path, "checkpoint", version=SCHEMA_VERSION, way_out=WAY_OUT)
@@ -65,7 +65,7 @@ def load_checkpoint(path: Path, fingerprint: str) -> Checkpoint | None:
 
 
 def training_fingerprint(outer: str, training: Rows, validation: Rows, settings: TrainingSettings) -> str:
-    """Return a digest of ``outer``, every row, and the settings except `MAY_CHANGE`."""
+    """Return a digest of ``outer``, all rows, and all settings except `MAY_CHANGE`."""
     digest = hashlib.sha256(outer.encode())
     fixed = {name: value for name, value in asdict(settings).items() if name not in MAY_CHANGE}
     digest.update(json.dumps(fixed, sort_keys=True).encode())
@@ -85,7 +85,7 @@ def lowered_rates(rates: PeakRates, lr: float, next_epoch: int | None, path: Pat
     before = rates[-1][1]
     if lr > before:
         raise InputError(
-            f"{path}: made at learning rate {before:g}, found --lr {lr:g}; it can go on with the same or a lower one, "
-            f"or {WAY_OUT}"
+            f"{path}: made at learning rate {before:g}, found --lr {lr:g}; it can continue with the same or a lower "
+            f"one, or {WAY_OUT}"
         )
     return rates if lr == before or next_epoch is None else [*rates, (next_epoch, lr)]

@@ -1,4 +1,4 @@
-"""Detect that training diverges, by the limits of float32, before a checkpoint is written."""
+"""Detect divergence, by the limits of float32, before a checkpoint is written."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from dbpt.errors import InputError
 
 LARGEST_LOSS = 2.0**24
-"""Logits so far apart are whole numbers in float32: the softmax is 0 or 1, and its gradient says nothing."""
+"""Logits of this size are whole numbers in float32: the softmax is 0 or 1, and its gradient is useless."""
 
 
 @dataclass(frozen=True)
 class DivergenceCheck:
-    """Checks of one epoch (from 1) at learning rate ``lr``; each raises `InputError`, which advises ``lower_lr``."""
+    """Checks of one epoch (from 1) at learning rate ``lr``. Each raises an `InputError` that advises ``lower_lr``."""
 
     objective: str
     epoch: int
@@ -25,10 +25,10 @@ class DivergenceCheck:
     resumable: bool
 
     def check_step(self, per_sample_loss: torch.Tensor, parameters: Iterable[torch.Tensor]) -> None:
-        """Refuse losses (B,) that are too large or not finite, and such gradients of ``parameters``."""
+        """Refuse losses (B,) and gradients of ``parameters`` that are too large or not finite."""
         gradient_norm = _norm(parameter.grad for parameter in parameters if parameter.grad is not None)
         both = torch.stack([per_sample_loss.detach().max(), gradient_norm])
-        loss, gradient = both.tolist()  # waits for the device once
+        loss, gradient = both.tolist()  # one synchronisation with the device
         self.check_loss(loss)
         self._check_norm("gradient", gradient)
 
@@ -52,7 +52,7 @@ class DivergenceCheck:
         self._check_norm("trained weights", _norm(parameter.detach() for parameter in parameters).item())
 
     def check_predictions(self, predictions: NDArray[np.int64]) -> None:
-        """Refuse validation ``predictions`` (N,) with a -1, which stands for logits that are not finite."""
+        """Refuse validation ``predictions`` (N,) that contain -1, which means logits that are not finite."""
         if bad := int((predictions < 0).sum()):
             raise self._error("number of validation rows without finite logits", bad)
 
@@ -72,7 +72,7 @@ class DivergenceCheck:
 
 
 def _norm(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
-    """Return the Euclidean norm of all entries together; infinite where float32 cannot hold it."""
+    """Return the Euclidean norm of all entries together; infinite if float32 overflows."""
     norms = torch.stack([torch.linalg.vector_norm(tensor.float()) for tensor in tensors])
     total: torch.Tensor = torch.linalg.vector_norm(norms)
     return total

@@ -1,4 +1,4 @@
-"""Warnings about a finished training, one line each. None of the limits is tuned: guessing has the loss log C."""
+"""Warnings about a finished training, one line each. No limit is tuned; guessing has the loss log C."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ CALMER_WEIGHTS = "lower what moves the weights (--eta, --dro-step-size)"
 def training_findings(
     trained: Trained, objective: Objective, *, asked_lr: float, group_names: Sequence[str]
 ) -> list[str]:
-    """Return the warnings: lowered rates, divergence, groups without draws or weight, weights on too few rows."""
+    """Return the warnings: lowered learning rates, divergence, groups without draws or weight, few effective rows."""
     counted = trained.history[objective.extra_epochs :]
     best = trained.history[trained.selected_epoch - 1]
     lost, few = _lost_groups(counted, objective, group_names), _few_effective_rows(best, objective, group_names)
@@ -29,15 +29,15 @@ def _rates(trained: Trained, asked_lr: float) -> list[str]:
     for (_, before), (epoch, lr) in pairwise(trained.peak_rates):
         lines.append(f"the learning rate was lowered from {before:g} to {lr:g} after epoch {epoch - 1}")
     if last != asked_lr:
-        lines.append(f"all its epochs were done, at learning rate {last:g}, when --lr was lowered to {asked_lr:g}")
+        lines.append(f"all epochs were trained, at learning rate {last:g}, when --lr was lowered to {asked_lr:g}")
     return lines
 
 
 def _divergence(history: list[EpochRecord], objective: Objective) -> list[str]:
-    """Warn if the last loss is above that of guessing, and above what the group weights can make of the first loss."""
+    """Warn if the last loss exceeds that of guessing, and the first loss by more than reweighting can explain."""
     first, last, guessing = history[0].loss, history[-1].loss, math.log(objective.training.num_classes)
     rise = 1.0
-    if (start_G := objective.start_weights) is not None:  # reweighting alone raises the loss by no larger factor
+    if (start_G := objective.start_weights) is not None:  # reweighting alone can raise it so much
         weights_EG = np.array([record.group_weights for record in history], dtype=np.float64)
         rise = float((weights_EG[:, start_G > 0] / start_G[start_G > 0]).max())
     if last <= max(first * rise, guessing):
@@ -47,7 +47,7 @@ def _divergence(history: list[EpochRecord], objective: Objective) -> list[str]:
 
 
 def _lost_groups(history: list[EpochRecord], objective: Objective, group_names: Sequence[str]) -> list[str]:
-    """Name the groups whose rows some epochs did not draw, and those whose rows came to weigh 0."""
+    """Warn about groups that some epochs did not draw, and groups whose weight became 0."""
     rows_G = group_counts(objective.training.groups, objective.training.num_groups)
     undrawn, weightless = [], []
     for group in np.flatnonzero(rows_G).tolist():
@@ -61,8 +61,8 @@ def _lost_groups(history: list[EpochRecord], objective: Objective, group_names: 
     lines = []
     if undrawn:
         lines.append(
-            f"groups of which no row was drawn: {', '.join(undrawn)}; nothing is learnt of them meanwhile, and --apply "
-            "loss sees every row"
+            f"groups without a drawn row: {', '.join(undrawn)}; these epochs learned nothing about them; --apply loss "
+            "uses every row"
         )
     if weightless:
         lines.append(f"groups whose rows weigh 0: {', '.join(weightless)}; {CALMER_WEIGHTS}")
@@ -70,7 +70,7 @@ def _lost_groups(history: list[EpochRecord], objective: Objective, group_names: 
 
 
 def _few_effective_rows(best: EpochRecord, objective: Objective, group_names: Sequence[str]) -> list[str]:
-    """Warn if the effective sample size of the best epoch's weights is below `SMALL_GROUP`."""
+    """Warn if the effective sample size under the weights of the best epoch is below `SMALL_GROUP`."""
     if best.group_weights is None:
         return []
     counts_G = objective.training.counts.astype(np.float64)
@@ -86,5 +86,5 @@ def _few_effective_rows(best: EpochRecord, objective: Objective, group_names: Se
 
 
 def effective_rows(group_weights: NDArray[np.float64], counts: NDArray[np.float64]) -> float:
-    """Return Kish's effective sample size (1965), (sum w)^2 / sum w^2 over ``counts`` (G,) rows of each group."""
+    """Return the effective sample size (Kish, 1965) of groups of ``counts`` (G,) rows: (sum w)^2 / sum w^2."""
     return float((counts @ group_weights) ** 2 / (counts @ group_weights**2))

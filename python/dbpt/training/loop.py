@@ -1,7 +1,7 @@
-"""The training loop: one head, one objective, cached features, an epoch at a time.
+"""The training loop: one head, one objective, cached features.
 
-Everything random is a pure function of (seed, epoch), so a run that is killed and resumed from its last checkpoint
-ends with the same bytes as one that was not.
+Everything random is a pure function of (seed, epoch), so a run that is killed and resumed from its last checkpoint ends
+with the same bytes as an uninterrupted one.
 """
 
 import math
@@ -34,7 +34,7 @@ from dbpt.training.model_selection import predictions, validation_score
 from dbpt.training.optimizer import build_optimizer, learning_rate, load_optimizer_tensors, optimizer_tensors
 from dbpt.training.records import EpochRecord, PeakRates, Rows, Trained, TrainingSettings
 
-SMALL_STEP = 200_000_000  # multiply-adds of a forward pass, some 10 ms of one core
+SMALL_STEP = 200_000_000  # multiply-adds of a forward pass, about 10 ms on one core
 
 
 def train(
@@ -52,14 +52,15 @@ def train(
 ) -> Trained:
     """Train ``head`` on ``training`` and leave it at the epoch that ``settings.select`` finds best on ``validation``.
 
-    All ``ranks`` call this with the same arguments: each computes its part of every batch, and all end with the same
-    head. Only rank 0 reads and writes the checkpoint; a run with another number of ranks may continue from it. Raises
-    `InputError` if training diverges (`dbpt.training.divergence`), or the checkpoint is of another run.
+    All ``ranks`` call this with the same arguments. Each computes its part of every batch, and all end with the same
+    head. Only rank 0 reads and writes the checkpoint, from which another number of ranks can continue. Raises
+    `InputError` if training diverges (`dbpt.training.divergence`), or if the checkpoint belongs to another run.
 
     Args:
         head: maps features (B, D) to logits (B, C).
-        checkpoint_path: file for the state after each epoch. A run found there continues, even at a lower rate.
-        fingerprint: the caller's digest of what it built the head and objective from.
+        checkpoint_path: file for the state after each epoch. Training continues from an existing one, also with a
+            lower learning rate.
+        fingerprint: the caller's digest of everything that determines the head and the objective.
         live: computes the features of training rows at each draw, instead of ``training.features``.
     """
     ranks.copy_first([*head.parameters(), *head.buffers()])
@@ -79,7 +80,7 @@ def train(
 
 @contextmanager
 def one_thread_if_small(multiply_adds: int) -> Iterator[None]:
-    """Run on one CPU thread of torch if a step is small: waiting threads make it twenty times slower on busy cores."""
+    """Use one CPU thread of torch if a step is small: on busy cores, waiting threads make it twenty times slower."""
     before = torch.get_num_threads()
     if multiply_adds < SMALL_STEP:
         torch.set_num_threads(1)
@@ -178,7 +179,7 @@ class _Run:
     def _batch_loss(
         self, rows: torch.Tensor, first_draw: int, check: DivergenceCheck
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return per-sample losses (B,) of training ``rows`` (B,), gathered from all ranks, and the objective's."""
+        """Return the losses (B,) of training ``rows`` (B,), gathered from all ranks, and the loss of the objective."""
         labels, groups, part = self.labels[rows], self.groups[rows], self.ranks.part(len(rows))
         logits = self.head(self._features(rows[part], check.epoch - 1, first_draw + part.start))
         own_loss = F.cross_entropy(logits, labels[part], reduction="none")
@@ -192,7 +193,7 @@ class _Run:
 
     @torch.no_grad()
     def _correct(self) -> torch.Tensor:
-        """Return (N,) bool: the training rows that the head classifies correctly now."""
+        """Return the training rows that the head classifies correctly now, (N,) bool."""
         own = self.ranks.part(len(self.labels))
         correct = predictions(self.head, self.features[own]) == self.labels[own]
         return self.ranks.gather(correct.byte(), len(self.labels)).bool()
@@ -237,5 +238,5 @@ class _Run:
 
 
 def _as_list(values: NDArray[np.float64] | None) -> list[float | None] | None:
-    """Return a copy for JSON; NaN becomes None."""
+    """Return a list for JSON; NaN becomes None."""
     return None if values is None else [None if math.isnan(value) else float(value) for value in values]

@@ -9,19 +9,19 @@ from dbpt.errors import InputError
 from dbpt.heads import Head
 
 Selection = Literal["pseudo-wga", "true-wga", "average", "last"]
-ROWS_A_PASS = 1 << 14  # bounds the memory
+ROWS_A_PASS = 1 << 14  # limits memory
 
 
 @torch.no_grad()
 def predictions(head: nn.Module, features: torch.Tensor) -> torch.Tensor:
-    """Return the (N,) int64 class of the largest logit of ``features`` (N, D); -1 where a logit is not finite."""
+    """Return the class with the largest logit of ``features`` (N, D), (N,) int64; -1 if a logit is not finite."""
     frozen = head.frozen() if isinstance(head, Head) else head
     parts = (frozen(part) for part in torch.split(features, ROWS_A_PASS))
     return torch.cat([torch.where(logits.isfinite().all(dim=1), logits.argmax(dim=1), -1) for logits in parts])
 
 
 def validation_score(select: Selection, epoch: int, wga: float | None, average: float) -> tuple[float, float]:
-    """Return the score of an epoch: the largest is best, and the earlier epoch wins a tie.
+    """Return the score of an epoch. The largest is best; the earlier epoch wins a tie.
 
     ``wga`` is over the groups that ``select`` names; None, if no validation row has a group, raises `InputError`.
     """

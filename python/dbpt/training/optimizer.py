@@ -1,4 +1,4 @@
-"""The optimizer of a head: how it is built, its learning-rate schedule, its state as tensors for a checkpoint."""
+"""The optimizer of a head, its learning-rate schedule, and its state as tensors for a checkpoint."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -18,9 +18,9 @@ def build_optimizer(parameters: Iterable[torch.nn.Parameter], settings: Training
 
 
 def learning_rate(epoch: int, *, lr: float, epochs: int, warmup_epochs: int) -> float:
-    """Return CoOp's learning rate of ``epoch``, from 0 (Zhou et al., 2022): a constant warm-up, then a cosine.
+    """Return CoOp's learning rate for ``epoch``, from 0 (Zhou et al., 2022): a constant warm-up, then a cosine.
 
-    1e-5, or ``lr`` if lower, while warming up, then lr/2 * (1 + cos(pi * (epoch - warmup_epochs) / epochs)).
+    It is 1e-5 (or ``lr`` if lower) during warm-up, then lr/2 * (1 + cos(pi * (epoch - warmup_epochs) / epochs)).
     """
     if epoch < warmup_epochs:
         return min(WARMUP_LR, lr)
@@ -28,7 +28,7 @@ def learning_rate(epoch: int, *, lr: float, epochs: int, warmup_epochs: int) -> 
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """Return the optimizer's state of each parameter, under the names ``NUMBER.NAME``."""
+    """Return the state of each parameter under the names ``NUMBER.NAME``."""
     states = optimizer.state_dict()["state"].items()
     return {f"{i}.{name}": value for i, state in states for name, value in state.items() if value is not None}
 

@@ -11,7 +11,7 @@ from dbpt.files.typed_json import Count, Share
 from dbpt.training.model_selection import Selection
 
 PeakRates = list[tuple[Count, float]]
-"""(epoch from 1, peak learning rate from that epoch on); the first entry is that of epoch 1."""
+"""Pairs (epoch from 1, peak learning rate from that epoch on), beginning with epoch 1."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Rows:
 class TrainingSettings:
     """Hyperparameters of a training. ``select`` is the rule of model selection; ``seed`` orders the batches.
 
-    ``optimizer`` is ``"sgd"`` or ``"adamw"``. A ``batch_size`` of 0 puts all rows in one batch. An objective may add
-    epochs of preparation to ``epochs``. Where training diverges, no rate above ``default_lr`` is advised.
+    ``optimizer`` is ``"sgd"`` or ``"adamw"``. A ``batch_size`` of 0 puts all rows into one batch. An objective may add
+    epochs of its own before ``epochs``. If training diverges, the advised learning rate is at most ``default_lr``.
     """
 
     epochs: int
@@ -49,10 +49,10 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch (from 1) as history.jsonl has it. Lists have a value for each group, None if the objective has none.
+    """One epoch (from 1) in history.jsonl. Lists have a value for each group; they are None if the objective has none.
 
-    ``draws`` counts the rows drawn, where weights are applied by sampling. ``val_wga`` is over the groups that
-    ``TrainingSettings.select`` judges by, None if no validation row has one.
+    ``draws`` counts the drawn rows if weights are applied by sampling. ``val_wga`` is over the groups that
+    ``TrainingSettings.select`` uses; None if no validation row has one.
     """
 
     epoch: Count

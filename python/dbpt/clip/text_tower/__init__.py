@@ -1,9 +1,9 @@
-"""The frozen text tower as a function of the context vectors: (n_ctx, d) or (C, n_ctx, d) in, text features (P, D) out.
+"""The frozen text tower as a function from context vectors (n_ctx, d) or (C, n_ctx, d) to text features (P, D).
 
 A CoOp-style prompt is ``[SOS][ctx x n_ctx][class tokens][.][EOS]`` (Zhou et al., 2022):
 
-1. `layout` says where the context stands: token ids with placeholders where it goes.
-2. `build` picks the fastest path that is exact for the model: ``shared-prefix`` (in `shared_prefix`) for causal
+1. `layout` returns token ids with placeholders for the context.
+2. `build` chooses the fastest path that is exact for the model: ``shared-prefix`` (in `shared_prefix`) for causal
    open_clip towers of plain attention blocks, ``general`` (in `tower`) for everything else.
 """
 

@@ -1,8 +1,8 @@
-"""Build the text tower of a model: on its fastest path, its weights in bfloat16, its prompts in chunks.
+"""Build the text tower of a model on its fastest path, optionally with bfloat16 weights and with prompts in chunks.
 
-What a tower keeps for the gradient grows with the classes. A chunk of prompts keeps nothing but its features; when the
-gradient comes back, the chunk runs a second time, and its part is added to the context's gradient (Chen et al., 2016).
-The result is that of one piece, up to the rounding of sums, for one more forward pass.
+The activations that a tower keeps for the gradient grow with the classes. A chunk of prompts keeps only its features;
+in the backward pass it runs a second time, and its part is added to the context's gradient (Chen et al., 2016). The
+result is the same up to rounding, for one more forward pass.
 """
 
 import copy
@@ -17,7 +17,7 @@ from dbpt.clip.text_tower.layout import PromptLayout
 from dbpt.clip.text_tower.shared_prefix import SharedPrefixTower, why_no_shared_prefix
 from dbpt.clip.text_tower.tower import GeneralTower, TextTower, token_embedding
 
-# float16 is not offered: its small gradients become 0, while bfloat16 has float32's range.
+# No float16: small gradients become 0 in it. bfloat16 has the range of float32.
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
 MB = 1_000_000
 _MEASURED_PROMPTS = 4
@@ -26,15 +26,15 @@ TextPath = Literal["shared-prefix", "general"]
 
 
 def text_path(model: nn.Module) -> TextPath:
-    """Name the fastest exact path for an open_clip ``model``."""
+    """Return the fastest exact path for an open_clip ``model``."""
     return "general" if why_no_shared_prefix(model) else "shared-prefix"
 
 
 def build_text_tower(model: nn.Module, layout: PromptLayout, path: TextPath | None = None) -> TextTower:
     """Return a module that maps a context to L2-normalised text features (P, D), differentiably.
 
-    The context is (n_ctx, d), or (C, n_ctx, d) for a layout with ``owners``. ``path`` overrides the choice of
-    `text_path`, for comparisons. The model's own weights are not among the module's parameters.
+    The context is (n_ctx, d), or (C, n_ctx, d) for a layout with ``owners``. ``path`` overrides `text_path`, for
+    comparisons. The parameters of the module don't include the model's own weights.
     """
     general = (path or text_path(model)) == "general"
     tower = GeneralTower(model, layout) if general else SharedPrefixTower(model, layout)
@@ -44,11 +44,11 @@ def build_text_tower(model: nn.Module, layout: PromptLayout, path: TextPath | No
 def fit_text_tower(
     model: nn.Module, layout: PromptLayout, context: torch.Tensor, *, precision: str = "float32", memory_mb: float
 ) -> TextTower:
-    """`build_text_tower` with the text tower held in ``precision``, in chunks if ``memory_mb`` asks for them.
+    """Return `build_text_tower` with weights in ``precision``, in chunks if ``memory_mb`` requires them.
 
-    ``context`` is any of the shape that will be used. ``memory_mb`` is for what a forward pass keeps for the gradient:
-    the bytes that a position keeps are measured on a few prompts, from the shortest to the longest. A chunk has at
-    least one prompt, whatever that keeps.
+    ``context`` is any tensor of the final shape. ``memory_mb`` limits the activations that a forward pass keeps for the
+    gradient. Their bytes per position are measured on a few prompts, from the shortest to the longest. A chunk has at
+    least one prompt, whatever the limit.
     """
     model = hold_text(model, precision)
     whole = build_text_tower(model, layout)
@@ -70,11 +70,11 @@ def fit_text_tower(
 
 
 def hold_text(model: nn.Module, precision: str) -> nn.Module:
-    """Return ``model``, or for another precision than float32 a copy of it without image tower, its text tower in it.
+    """Return ``model`` for float32, else a copy of it without image tower and with a text tower in ``precision``.
 
-    For the shared-prefix path only the matrices of the blocks are converted. The sum that runs from block to block, its
-    norms and the embedding (which the copy shares with ``model``) stay in float32.
-    Autocast would convert the weights at every step, which is slower than float32 on a CPU.
+    For the shared-prefix path only the matrices of the blocks are converted. The residual stream, its norms and the
+    embedding (which the copy shares with ``model``) stay in float32. Autocast would convert the weights at every step,
+    which is slower than float32 on a CPU.
     """
     dtype = PRECISIONS[precision]
     if dtype == torch.float32:
@@ -93,7 +93,7 @@ def hold_text(model: nn.Module, precision: str) -> nn.Module:
 
 
 class ChunkedTower(TextTower):
-    """Towers over ``parts`` of the prompts as one tower over all of them."""
+    """One tower over all prompts, made of towers over ``parts`` of them."""
 
     unsort_P: torch.Tensor
 
@@ -111,7 +111,7 @@ class ChunkedTower(TextTower):
 
 
 def activation_bytes(tower: TextTower, context: torch.Tensor) -> int:
-    """Return the bytes that a forward pass keeps for the gradient, without the tower's own weights and buffers."""
+    """Return the bytes that a forward pass keeps for the gradient, except the tower's own weights and buffers."""
     frozen = tower.frozen
     weights = {tensor.untyped_storage().data_ptr() for tensor in (*frozen.parameters(), *frozen.buffers())}
     kept: dict[int, int] = {}
@@ -124,5 +124,5 @@ def activation_bytes(tower: TextTower, context: torch.Tensor) -> int:
 
     with torch.enable_grad(), saved_tensors_hooks(count, lambda tensor: tensor):
         features = tower(context.detach().requires_grad_())
-    assert features.requires_grad  # the graph is alive until here, so no address was used twice
+    assert features.requires_grad  # the graph lives until here, so no address was reused
     return sum(kept.values())

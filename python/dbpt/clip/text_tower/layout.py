@@ -1,6 +1,6 @@
-"""Where the context stands among a prompt's tokens.
+"""The positions of the context among the tokens of a prompt.
 
-The ids come from tokenising ``"{name}."``, with placeholders where the context goes, so a name may have any number of
+The ids come from tokenising ``"{name}."`` and adding placeholders for the context, so a name may have any number of
 tokens (counting words, as CoOp's ``CTX_INIT`` does, is wrong for "landbird").
 """
 
@@ -19,9 +19,9 @@ _PROBES = ["a", "dog", "7", "the"]
 
 @dataclass(frozen=True)
 class PromptLayout:
-    """Token ids of P prompts and the place of the context vectors in them."""
+    """Token ids of P prompts, and the positions of the context vectors in them."""
 
-    ids: torch.Tensor  # (P, L) int64, placeholders where the context goes, padded as the tokenizer pads
+    ids: torch.Tensor  # (P, L) int64, with placeholders for the context, padded as by the tokenizer
     places: torch.Tensor  # (P, L) int64, -1 for a token; vector j of context c is c * n_ctx + j
     n_ctx: int
 
@@ -38,12 +38,12 @@ def prompt_token_ids(
     class_position: ClassPosition = "end",
     owners: Sequence[int] | None = None,
 ) -> PromptLayout:
-    """Lay out P prompts of one wording each, as CoOp does.
+    """Return the layout of P prompts of one wording each, as in CoOp.
 
-    ``end``: ``[SOS][ctx][wording][.][EOS]``; ``middle``: half of the context (rounded down) on either side of the
-    wording; ``front``: ``[SOS][wording][ctx][.][EOS]``. A token of the last letters with the full stop counts as part
-    of the wording. ``owners`` (P,) gives the number of each prompt's own context; without it all prompts share one.
-    Raises `InputError` if a wording and its context do not fit into the tower's context length.
+    ``end``: ``[SOS][ctx][wording][.][EOS]``; ``middle``: half of the context (rounded down) before the wording, the
+    rest after it; ``front``: ``[SOS][wording][ctx][.][EOS]``. If the full stop shares a token with the last letters, it
+    is part of the wording. ``owners`` (P,) has the number of each prompt's own context; without it all prompts share
+    one. Raises `InputError` if a wording and its context don't fit into the tower's context length.
     """
     frame = _Frame(tokenizer)
     ids_PL = tokenizer([f"{wording}." for wording in wordings]).long().cpu()
@@ -72,7 +72,7 @@ def prompt_token_ids(
 
 
 def context_token_ids(tokenizer: Tokenizer, words: str) -> torch.Tensor:
-    """Return the (n_ctx,) int64 ids of a context of words. Raises `InputError` if none or too many for the tower."""
+    """Return the ids of a context of words, (n_ctx,) int64. Raises `InputError` for none, or too many for the tower."""
     frame = _Frame(tokenizer)
     ids = frame.contents(tokenizer([words]).long().cpu())[0]
     if not 0 < len(ids) < frame.length - frame.start - frame.ends:
@@ -85,7 +85,7 @@ def context_token_ids(tokenizer: Tokenizer, words: str) -> torch.Tensor:
 
 
 class _Frame:
-    """The frame ``[start tokens][words][end tokens][padding]``, L positions, of a tokenizer, found by probing it."""
+    """The frame ``[start tokens][words][end tokens][padding]`` of a tokenizer, L positions, found by probing it."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.length = tokenizer([""]).shape[1]
@@ -96,7 +96,7 @@ class _Frame:
         self.ends = max(0, self.used(self._empty[None])[0] - self.start)
 
     def used(self, ids_PL: torch.Tensor) -> list[int]:
-        """Return how many positions each text takes up to its padding, P integers."""
+        """Return the number of positions of each text before its padding, P integers."""
         positions = torch.arange(1, self.length + 1)
         ends: list[int] = torch.where(ids_PL != self.pad, positions, 0).amax(dim=1).tolist()
         return [end + self._end_is_pad for end in ends]
@@ -114,7 +114,7 @@ class _Frame:
         return framed + [self.pad] * (self.length - len(framed))
 
     def placeholder(self, ids_PL: torch.Tensor) -> int:
-        """Return the id of some word: towers that mask padding or look for the end by its id see content there."""
+        """Return the id of some word, so that towers that mask padding or search for the end token see content."""
         candidates = torch.cat([self._words, ids_PL])
         found = candidates[~torch.isin(candidates, self._empty)]  # an empty text has only start, end and padding
         if not len(found):

@@ -1,11 +1,11 @@
 """Prompts of many lengths packed into one row of tokens, and causal attention on them with its gradient.
 
-The row holds the prefix that all prompts share, then their suffixes, sorted by length. Suffixes of equal length are a
-bucket, so that nothing is padded. Each token attends to the prefix and to its own prompt. The gradient is written out,
-because autograd's, over so many slices, copies more than it computes.
+The row has the prefix that all prompts share, then their suffixes, sorted by length. Suffixes of equal length form a
+bucket, so there is no padding. Each token attends to the prefix and to its own prompt. The gradient is written by hand,
+because autograd would copy more than it computes for so many slices.
 
-Shapes: T packed tokens, Q those that ask (all T, or the last of each prompt), S prefix length, K = S + the longest
-suffix, P prompts, H heads, e width of a head, d = H e; n prompts in a bucket, m tokens of each.
+Shapes: T packed tokens, Q queries (all T, or the last of each prompt), S prefix length, K = S + the longest suffix, P
+prompts, H heads, e width of a head, d = H e; n prompts in a bucket, m tokens of each.
 """
 
 from dataclasses import dataclass
@@ -17,18 +17,18 @@ from torch.autograd.function import once_differentiable
 
 @dataclass(frozen=True)
 class Packing:
-    """``prefix`` tokens that all prompts share, then the suffixes of ``buckets``: (number of prompts, their length)."""
+    """``prefix`` tokens that all prompts share, then the suffixes in ``buckets`` of (number of prompts, length)."""
 
     prefix: int
     buckets: tuple[tuple[int, int], ...]
 
     def ends(self) -> torch.Tensor:
-        """Return the (P,) place of each prompt's last token."""
+        """Return the position (P,) of each prompt's last token."""
         lengths = torch.tensor([length for count, length in self.buckets for _ in range(count)])
         return self.prefix + lengths.cumsum(0) - 1
 
     def hidden(self) -> torch.Tensor:
-        """Return (T, K) bool, False where a token sees that token of the prefix, or of its own suffix."""
+        """Return (T, K) bool, False where a token sees that token of the prefix or of its own suffix."""
         width = self.prefix + max(length for _, length in self.buckets)
         prefix = torch.ones(self.prefix, width, dtype=torch.bool).triu(1)
         suffixes = [
@@ -41,7 +41,7 @@ class Packing:
 def packed_attention(
     q_Qd: torch.Tensor, kv_T2d: torch.Tensor, hidden_QK: torch.Tensor, packing: Packing, num_heads: int
 ) -> torch.Tensor:
-    """Return (Q, d), what queries (Q, d) find among keys and values (T, 2d); ``hidden_QK`` as `Packing.hidden`."""
+    """Return the attention (Q, d) of queries (Q, d) over keys and values (T, 2d); ``hidden_QK`` is `Packing.hidden`."""
     attended: torch.Tensor = _PackedAttention.apply(q_Qd, kv_T2d, hidden_QK, packing, num_heads)
     return attended
 
@@ -78,7 +78,7 @@ class _PackedAttention(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class _Bucket:
-    """``count`` prompts of one length: where their queries stand, their keys, and a prompt's own keys among K."""
+    """``count`` prompts of one length: the positions of their queries and keys, and of own keys among K."""
 
     count: int
     queries: slice
@@ -91,9 +91,9 @@ class _Bucket:
 
 
 class _Pairs:
-    """Pairs of a query and a key of the prefix or of its own prompt, in all heads: ``pairs`` (H, Q, K).
+    """Pairs of a query and a key, of the prefix or of its own prompt, in all heads: ``pairs`` (H, Q, K).
 
-    All tokens ask, or with ``only_ends`` the last one of each prompt.
+    The queries are all tokens, or with ``only_ends`` the last token of each prompt.
     """
 
     def __init__(self, packing: Packing, num_heads: int, shape: torch.Size, *, only_ends: bool) -> None:
@@ -107,7 +107,7 @@ class _Pairs:
             query, key = query + queries, key + keys
 
     def products(self, a_Qd: torch.Tensor, b_Td: torch.Tensor) -> torch.Tensor:
-        """Multiply the query's a with the key's b; 0 where a prompt has no such key."""
+        """Multiply a of the query by b of the key; 0 if a prompt has no such key."""
         a, b = self._heads(a_Qd), self._heads(b_Td)
         pairs = a.new_zeros(self.shape)
         pairs[..., self.prefix] = a @ b[:, self.prefix].mT
@@ -117,7 +117,7 @@ class _Pairs:
         return pairs
 
     def sums_over_keys(self, pairs: torch.Tensor, b_Td: torch.Tensor) -> torch.Tensor:
-        """Sum ``pairs`` times the key's b over the keys of each query: (Q, d)."""
+        """Return the sum of ``pairs`` times b over the keys of each query, (Q, d)."""
         sums_Qd = b_Td.new_empty(pairs.shape[1], b_Td.shape[1])
         sums, b = self._heads(sums_Qd), self._heads(b_Td)
         sums[:] = pairs[..., self.prefix] @ b[:, self.prefix]
@@ -127,7 +127,7 @@ class _Pairs:
         return sums_Qd
 
     def sums_over_queries(self, pairs: torch.Tensor, a_Qd: torch.Tensor, out: torch.Tensor) -> None:
-        """Sum ``pairs`` times the query's a over the queries of each key, into ``out`` (T, d)."""
+        """Sum ``pairs`` times a over the queries of each key, into ``out`` (T, d)."""
         sums, a = self._heads(out), self._heads(a_Qd)
         sums[:, self.prefix] = pairs[..., self.prefix].mT @ a
         for bucket in self.buckets:

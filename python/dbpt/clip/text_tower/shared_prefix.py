@@ -1,9 +1,10 @@
-"""The fast path, for causal towers of plain blocks: what all prompts share at their start runs once.
+"""The fast path, for causal towers of plain blocks: the common prefix of all prompts runs once.
 
-Only the EOS rows are read. In a causal tower later positions cannot influence them, and are dropped. The tokens or
-context vectors that all prompts start with give the same activations in each: they run once, and the other tokens
-attend to their keys and values. All tokens run through the weights as one matrix without padding (`packed_attention`).
-The first block computes queries, keys and values at each step for the context alone, the last block only EOS rows.
+Only the EOS rows are read. In a causal tower later positions can't influence them, so they are dropped. The tokens or
+context vectors that all prompts start with have the same activations in each. They run once, and the other tokens
+attend to their keys and values. All tokens go through the weights as one matrix without padding (`packed_attention`).
+In the first block only the context needs new queries, keys and values at each step; the last block computes only EOS
+rows.
 """
 
 import torch
@@ -19,7 +20,7 @@ _EVERY = slice(None)
 
 
 def why_no_shared_prefix(model: nn.Module) -> str | None:
-    """Say in words why this path is not exact for a tower; None if it is."""
+    """Return the reason why this path is not exact for a tower, or None if it is."""
     text = text_module(model)
     if not (hasattr(text, "token_embedding") and hasattr(text, "positional_embedding")):
         return "a Hugging Face text model"
@@ -42,7 +43,7 @@ def why_no_shared_prefix(model: nn.Module) -> str | None:
 
 
 class SharedPrefixTower(TextTower):
-    """The packed tokens of all prompts, block by block; T tokens, V of them context vectors, P prompts."""
+    """Run the packed tokens of all prompts, block by block; T tokens, V of them context vectors, P prompts."""
 
     tokens_Td: torch.Tensor
     q_Td: torch.Tensor
@@ -68,7 +69,7 @@ class SharedPrefixTower(TextTower):
         places_T = layout.places[rows, positions_T]
         context_V = (places_T >= 0).nonzero().flatten()
         device = self.frozen.positional_embedding.device
-        with torch.no_grad():  # constants; in the context's rows, the placeholders'
+        with torch.no_grad():  # constants, with placeholders in the rows of the context
             embedded_Td = self.frozen.token_embedding(layout.ids[rows, positions_T].to(device))
             positional_Td = self.frozen.positional_embedding[positions_T.to(device)].to(embedded_Td.dtype)
             tokens_Td = embedded_Td + positional_Td
@@ -105,7 +106,7 @@ class SharedPrefixTower(TextTower):
 def _queries_keys_values(
     block: ResidualAttentionBlock, x_Td: torch.Tensor, asking: torch.Tensor | slice = _EVERY
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return queries (Q, d) of all tokens, or of those at the places ``asking``, and keys with values (T, 2d)."""
+    """Return queries (Q, d) of all tokens, or of those at ``asking``, and keys with values (T, 2d)."""
     weight, bias, width = block.attn.in_proj_weight, block.attn.in_proj_bias, x_Td.shape[1]
     normed = block.ln_1(x_Td).to(weight.dtype)
     kv_T2d = F.linear(normed, weight[width:], bias[width:])
@@ -118,7 +119,7 @@ def _pool_type(model: nn.Module) -> str | None:
 
 
 def _eos_positions(model: nn.Module, ids_PL: torch.Tensor) -> torch.Tensor:
-    """Return the (P,) positions that `open_clip.transformer.text_global_pool` reads."""
+    """Return the positions (P,) that `open_clip.transformer.text_global_pool` reads."""
     if _pool_type(model) == "argmax":
         return ids_PL.argmax(dim=1)
     eos_id: int | None = getattr(model, "text_eos_id", None)

@@ -1,4 +1,4 @@
-"""A text tower as a function of the context: the interface of every path, and the path that is right for any model."""
+"""A text tower as a function of the context: the interface of both paths, and the path that works for any model."""
 
 from abc import abstractmethod
 from typing import Any
@@ -13,7 +13,7 @@ from dbpt.clip.text_tower.layout import PromptLayout
 class TextTower(nn.Module):
     """A frozen text tower as a function of the context, for the prompts of a layout.
 
-    A forward pass runs ``own_positions`` (P,) through the blocks, for each prompt, and ``shared_positions`` for all.
+    A forward pass runs ``own_positions`` (P,) of each prompt through the blocks, and ``shared_positions`` of all once.
     """
 
     own_positions: list[int]
@@ -21,7 +21,7 @@ class TextTower(nn.Module):
 
     def __init__(self, frozen: Any, layout: PromptLayout) -> None:
         super().__init__()
-        self._frozen = (frozen,)  # in a tuple: not a submodule, so not among our parameters
+        self._frozen = (frozen,)  # a tuple hides it from torch, so its parameters aren't ours
         self.layout = layout
 
     @property
@@ -31,7 +31,7 @@ class TextTower(nn.Module):
 
     @property
     def num_positions(self) -> int:
-        """How many positions run through the blocks in a forward pass."""
+        """Number of positions that run through the blocks in a forward pass."""
         return self.shared_positions + sum(self.own_positions)
 
     @abstractmethod
@@ -44,14 +44,14 @@ class TextTower(nn.Module):
 
 
 class GeneralTower(TextTower):
-    """The model's own ``encode_text`` on the placeholder ids, the context written over what the embedding gives."""
+    """The model's own ``encode_text`` on the placeholder ids, whose embeddings a hook replaces by the context."""
 
     ids_PL: torch.Tensor
     places_PL: torch.Tensor
 
     def __init__(self, model: nn.Module, layout: PromptLayout) -> None:
         super().__init__(model, layout)
-        # a Hugging Face model masks padding: nothing counts behind the longest prompt
+        # A Hugging Face model masks padding, so positions after the longest prompt can be cut.
         pad = getattr(getattr(text_module(model), "config", None), "pad_token_id", None)
         length = layout.ids.shape[1] if pad is None else 1 + int((layout.ids != pad).any(dim=0).nonzero().max())
         self._keep(ids_PL=layout.ids[:, :length], places_PL=layout.places[:, :length])
@@ -73,12 +73,12 @@ class GeneralTower(TextTower):
 
 
 def text_module(model: nn.Module) -> Any:
-    """Return the module that holds the text tower's parts: the model itself (CLIP) or its ``text``."""
+    """Return the module with the parts of the text tower: the model itself (CLIP) or its ``text``."""
     return getattr(model, "text", model)
 
 
 def token_embedding(model: nn.Module) -> nn.Embedding:
-    """Return the embedding that the text tower looks tokens up in: open_clip's own, or a Hugging Face model's."""
+    """Return the token embedding of the text tower: open_clip's own, or that of a Hugging Face model."""
     text = text_module(model)
     embedding = getattr(text, "token_embedding", None)
     if embedding is None:
@@ -88,7 +88,7 @@ def token_embedding(model: nn.Module) -> nn.Embedding:
 
 
 def text_weights(model: nn.Module) -> int:
-    """Return how many weights each position of a text is multiplied with: the tower's, without its embeddings."""
+    """Return the number of weights that multiply each position of a text: those of the tower, without embeddings."""
     return sum(
         parameter.numel()
         for name, parameter in model.named_parameters()
@@ -98,5 +98,5 @@ def text_weights(model: nn.Module) -> int:
 
 def context_at(places: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
     """Return the vectors (..., d) of ``context`` ([C,] n_ctx, d) at ``places`` (...), see `PromptLayout`."""
-    # F.embedding, not indexing: its gradient is summed in a fixed order, whatever the number of threads
+    # The gradient of F.embedding, unlike that of indexing, is summed in the same order for any number of threads.
     return F.embedding(places, context.reshape(-1, context.shape[-1]))

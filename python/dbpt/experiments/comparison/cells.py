@@ -25,7 +25,7 @@ from dbpt.files.typed_json import Count, typed_json
 from dbpt.settings.config import FitConfig
 
 SCHEMA_VERSION = 2
-WAY_OUT = "delete it, and it is trained anew"
+WAY_OUT = "delete it, and it is trained again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ def read_result(path: Path, fingerprint: str) -> CellResult | None:
     )
     if metadata.get("fingerprint") != fingerprint:
         raise InputError(
-            f"{path}: made with other settings or data than this comparison's; use the same ones, or start afresh with "
+            f"{path}: made with other settings or data than this comparison's; use the same ones, or start again with "
             "--overwrite"
         )
     figures = typed_json(metadata, "figures", Figures, path, WAY_OUT)

@@ -9,7 +9,10 @@ from dbpt.objectives import OBJECTIVES
 from dbpt.report.summary import AVERAGES, MISSING, average_note, count, percent, points
 from dbpt.report.table import MINIMUM_NOTE, pseudo_note, render_columns, text_width, wrapped
 
-SPLITS = {"test": "test split", "val": "validation split (no test split; it also chose the epochs, so figures flatter)"}
+SPLITS = {
+    "test": "test split",
+    "val": "validation split (no test split; it also selected the epochs, so figures are too high)",
+}
 WIDEST = 110
 Row = dict[str, Any]
 NO_DIFFERENCE: Row = {"figures": {name: {"mean": None, "over_seeds": None} for name in FIGURES}, "over_images": None}
