@@ -7,6 +7,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from dbpt.data import DATASETS
 from dbpt.registry import Registry
 from dbpt.settings.config import FitConfig
 from dbpt.settings.recipes import RECIPES
@@ -54,6 +55,11 @@ class SpreadCommand(click.Command):
                 expects_value = False
             spread.append(argument)
         return super().parse_args(ctx, spread)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the data sets that are known by name."""
+        with formatter.section("Data sets known by name"):
+            formatter.write_text(", ".join(["demo", *DATASETS]))
 
 
 def settings_options(names: Collection[str], hidden: Collection[str] = ()) -> Callable[[Callable[..., Any]], Any]:
