@@ -398,7 +398,7 @@ def test_predict_command_writes_nothing_if_no_image_can_be_read(tiny_run, tmp_pa
         code, printed, err = command("predict", tiny_run, tmp_path / "gone.png", "x" * 5000 + ".png", *out)
         assert (code, printed) == (2, "")
         reason = f"{tmp_path / 'gone.png'}: No such file or directory"
-        assert err == f"Error: none of the 2 images can be read; the first: {reason}\n"
+        assert err == f"Error: no image of 2 can be read; the first: {reason}\n"
     assert [path.name for path in tmp_path.iterdir()] == ["p.csv"]
     assert (tmp_path / "p.csv").read_text() == "precious"
 

@@ -38,9 +38,9 @@ def test_pixels_keep_their_values():
     ("images", "message"),
     [
         ([], "images is empty; expected a path, a folder, a PIL image, an array (H, W, 3), a tensor (3, H, W), or a "),
-        (3, "images is a int; expected a path, "),
-        (b"a.jpg", "images is a bytes; expected a path, "),
-        (["a.jpg", None], "images[1] is a NoneType; expected a path, "),
+        (3, "images is of type int; expected a path, "),
+        (b"a.jpg", "images is of type bytes; expected a path, "),
+        (["a.jpg", None], "images[1] is of type NoneType; expected a path, "),
         (PIXELS[0], "images is an array of uint8 and shape (3, 3); expected uint8 of (H, W, 3)"),
         (["a.jpg", PIXELS / 255], "images[1] is an array of float64 and shape (2, 3, 3); expected uint8 of (H, W, 3)"),
         (PIXELS.transpose(2, 0, 1)[..., :2], "images is an array of uint8 and shape (3, 2, 2); expected uint8 of"),

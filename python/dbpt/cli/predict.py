@@ -70,7 +70,7 @@ def predict(
                 click.echo("".join(lines), nl=False)
             lines.clear()
     if not num_good:
-        raise InputError(f"none of the {len(paths)} images can be read; the first: {first_error}")
+        raise InputError(f"no image of {len(paths)} can be read; the first: {first_error}")
     if num_good < len(paths):
         logger.warning(f"{len(paths) - num_good} of {len(paths)} images can't be read; the column error says why")
     if out is not None:

@@ -58,7 +58,7 @@ def _found(image: Any, name: str) -> list[Path | Image.Image]:
     if _is_tensor(image):
         return [_from_tensor(image, name)]
     if not isinstance(image, str | os.PathLike):
-        raise InputError(f"{name} is a {type(image).__name__}; {EXPECTED}")
+        raise InputError(f"{name} is of type {type(image).__name__}; {EXPECTED}")
     path = str(os.fspath(image))  # str of a NumPy string, which os.scandir takes for bytes
     if not os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
         return [Path(path)]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,9 +82,9 @@ class Prediction:
     path: str | None
     prediction: str | None = None
     probabilities: NDArray[np.float32] | None = None
-    error: str | None = None
     pseudo_attribute: str | None = None
     attribute_probabilities: NDArray[np.float32] | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -161,16 +162,20 @@ class Classifier:
             for place, pixels in zip(batch, decoded, strict=False):
                 place[:] = 0 if isinstance(pixels, str) else pixels
             features = self.backbone.encode_image(batch).numpy()
-            classes_NC = self.head.probabilities(features)
-            attributes_NA = None if labeller is None else labeller.probabilities(features)
-        attribute_names = list(self.words.attributes)
+            classes = _likeliest(self.head, features, list(self.words.classes))
+            attributes: list[Any] = [()] * rows
+            if labeller is not None:
+                attributes = _likeliest(labeller, features, list(self.words.attributes))
         for i, (image, pixels) in enumerate(zip(images, decoded, strict=True)):
             path = str(image) if isinstance(image, Path) else None
             if isinstance(pixels, str):
                 yield Prediction(path, error=pixels)
-                continue
-            found = Prediction(path, self.class_names[int(classes_NC[i].argmax())], classes_NC[i])
-            if attributes_NA is not None:
-                name = attribute_names[int(attributes_NA[i].argmax())]
-                found = replace(found, pseudo_attribute=name, attribute_probabilities=attributes_NA[i])
-            yield found
+            else:
+                yield Prediction(path, *classes[i], *attributes[i])
+
+
+def _likeliest(
+    classifier: FeatureClassifier, features: NDArray[np.float32], names: list[str]
+) -> list[tuple[str, NDArray[np.float32]]]:
+    """Return for each row of features (N, D) the name of its largest probability, and all of them."""
+    return [(names[int(row.argmax())], row) for row in classifier.probabilities(features)]
