@@ -102,23 +102,25 @@ def test_the_pages_package_is_known_to_the_command_line_without_being_imported(s
 
 
 def test_processes_of_a_comparison_find_what_a_module_or_a_package_registers(site, tiny, shapes, tmp_path):
-    objective, head, data = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    (site / "by_decorator.py").write_text(head + data)
+    objective, head, ranks, data = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    (site / "by_decorator.py").write_text(head + ranks + data)
     plain = objective.replace('@dbpt.register_objective("worst-in-batch")\n', "")
     install(site, {"dbpt.objectives": {"worst-in-batch": "dbpt_shapes:WorstInBatch"}}, plain)
     import_module("by_decorator")
     settings = tiny.settings | {"attributes": None, "n_ctx": None, "root": str(shapes), "epochs": 2}
-    choices = {"methods": ["erm", "worst-in-batch"], "heads": ["low-rank"], "seeds": 1}
+    choices = {"methods": ["erm", "worst-in-batch"], "heads": ["low-rank", "low-rank-4"], "seeds": 1}
     found = {
         jobs: dbpt.compare("shapes", out=tmp_path / str(jobs), jobs=jobs, **choices, **settings).numbers
         for jobs in (1, 2)
     }
-    assert [row["title"] for row in found[2]["rows"]] == ["ERM", "worst in batch"]
+    titles = [(row["title"], row["head"]) for row in found[2]["rows"]]
+    assert titles == [(title, head) for head in choices["heads"] for title in ("ERM", "worst in batch")]
     assert found[2]["failed"] == []
     assert [row["figures"] for row in found[1]["rows"]] == [row["figures"] for row in found[2]["rows"]]
     run = dbpt.fit("shapes", out=tmp_path / "run", **CHOICES, **settings).folder
     check_a_run(run, tiny, shapes)
-    HEADS._found.pop("low-rank")
+    for name in HEADS.added:
+        del HEADS._found[name]
     with pytest.raises(InputError, match=r"config.toml: --head: 'low-rank' is none of .*import that first"):
         dbpt.load(run)
 
@@ -206,6 +208,8 @@ def test_names_that_nobody_may_take(site, name, registries):
     ):
         assert list(OBJECTIVES) == list(OBJECTIVES.loaded)
     assert OBJECTIVES["erm"] is Erm
+    assert (name in OBJECTIVES) == (name == "erm")
+    assert name == "erm" or OBJECTIVES.get(name) is None
 
 
 def test_a_decorator_refuses_another_kind_of_class_and_a_name_that_is_taken(registries):

@@ -46,22 +46,22 @@ class Registry(Mapping[str, type[T]]):
 
     def __getitem__(self, name: str) -> type[T]:
         if name not in self._found:
+            if name not in self:
+                raise KeyError(name)
             found = self._own[name].load() if name in self._own else self._load_installed(name)
             self._found[name] = _named(found, name)
         return self._found[name]
 
     def __contains__(self, name: object) -> bool:
-        if name in self._own or name in self._found:
-            return True
-        return isinstance(name, str) and NAME.fullmatch(name) is not None and name in self._installed()
+        is_known = name in self._own or name in self._found
+        return is_known or (self._problem_of_name(name) is None and name in self._installed())
 
     def __iter__(self) -> Iterator[str]:
         installed = self._installed()
         for name, points in installed.items():
             if problem := self._problem_of_name(name):
                 warnings.warn(f"{self._described(points)} is ignored: {problem}", stacklevel=2)
-        names = [*self._own, *self._found, *sorted(name for name in installed if not self._problem_of_name(name))]
-        return iter(dict.fromkeys(names))
+        return iter(dict.fromkeys([*self._own, *self._found, *sorted(filter(self.__contains__, installed))]))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
