@@ -47,8 +47,10 @@ def score(experiment: Experiment, objective: str, **settings: Any) -> str:
     values = []
     for seed in SEEDS:
         config = replace(experiment.config, objective=objective, seed=seed, **settings)
-        row = dbpt.experiments.methods.trained_row(replace(experiment, config=config), objective, checkpoint_path=None)
-        values.append(100 * row.trained.history[row.trained.selected_epoch - 1].val_wga)
+        row = dbpt.experiments.methods.trained_result(
+            replace(experiment, config=config), objective, checkpoint_path=None
+        )
+        values.append(100 * row.trained.history[row.trained.best_epoch - 1].val_wga)
     return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
 
 

@@ -70,11 +70,11 @@ def print_table(name: str, settings: dict[str, Any]) -> None:
     for title, pseudo, pseudo_shifted in rows:
         quality = dbpt.pseudo_attribute_quality(pseudo, attributes, labels, **sizes)
         off = dbpt.pseudo_attribute_quality(pseudo_shifted, attributes, labels, **sizes)
-        smallest = quality["groups"][quality["smallest_group"]]
-        recall = min(group["recall"] for group in quality["groups"] if group["recall"] is not None)
+        smallest = quality.groups[quality.smallest_group]
+        recall = min(group.recall for group in quality.groups if group.recall is not None)
         print(
-            f"| {title} | {100 * quality['accuracy']:.1f} | "
-            f"{smallest['n_right']} of {smallest['n']} | {100 * recall:.0f} | {100 * off['accuracy']:.1f} |",
+            f"| {title} | {100 * quality.accuracy:.1f} | "
+            f"{smallest.n_right} of {smallest.n} | {100 * recall:.0f} | {100 * off.accuracy:.1f} |",
             flush=True,
         )
 

@@ -151,7 +151,7 @@ def test_readme_and_the_guide_run_as_they_stand(workplace, capsys):
     assert len(rows) == sum(PHOTO_SIZES)
     assert {row["prediction"] for row in rows} <= {"animal", "thing"}
     assert "photo" in str(namespace["run"])
-    assert namespace["result"]["rows"][0]["test"]["n"] == namespace["run"].metrics["rows"][0]["test"]["n"]
+    assert namespace["result"].to_dict()["rows"][0]["test"]["n"] == namespace["run"].to_dict()["rows"][0]["test"]["n"]
     assert namespace["prediction"].prediction in ("animal", "thing")
     drawn = sum(len(rows) for rows in namespace["loader"])
     assert drawn == 1000

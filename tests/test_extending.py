@@ -77,11 +77,11 @@ def check_a_run(run: Path, tiny, shapes: Path) -> None:
     classifier = dbpt.load(run)
     assert (classifier.config.objective, classifier.config.head) == ("worst-in-batch", "low-rank")
     figures = dbpt.evaluate(run, "shapes", root=shapes, cache=str(tiny.cache))
-    assert figures["rows"][0]["head"] == "low-rank"
+    assert figures.chosen.head == "low-rank"
     test = [row for row in tiny.rows() if row["split"] == "test"]
     found = list(classifier.predict([tiny.table.parent / row["path"] for row in test]))
     right = np.mean([each.prediction == row["label"] for each, row in zip(found, test, strict=True)])
-    assert right == figures["rows"][0]["test"]["average"]
+    assert right == figures.average_accuracy
     assert "worst in batch (low-rank)" in (run / "report.html").read_text()
 
 
@@ -110,7 +110,7 @@ def test_processes_of_a_comparison_find_what_a_module_or_a_package_registers(sit
     settings = tiny.settings | {"attributes": None, "n_ctx": None, "root": str(shapes), "epochs": 2}
     choices = {"methods": ["erm", "worst-in-batch"], "heads": ["low-rank", "low-rank-4"], "seeds": 1}
     found = {
-        jobs: dbpt.compare("shapes", out=tmp_path / str(jobs), jobs=jobs, **choices, **settings).numbers
+        jobs: dbpt.compare("shapes", out=tmp_path / str(jobs), jobs=jobs, **choices, **settings).to_dict()
         for jobs in (1, 2)
     }
     titles = [(row["title"], row["head"]) for row in found[2]["rows"]]
@@ -145,7 +145,7 @@ if __name__ == "__main__":
         try:
             found = dbpt.compare(data, out=f"{out}/{name}", methods=["erm", name], heads="linear", seeds=1, jobs=2,
                                  epochs=2, min_group_count=0.0, **settings)
-            print(len(found.numbers["rows"]), "rows")
+            print(len(found.rows), "rows")
         except dbpt.InputError as error:
             print(error)
 """

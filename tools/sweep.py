@@ -184,8 +184,9 @@ def measure(experiment: Experiment) -> dict[str, str]:
 
 
 def rows_of(experiment: Experiment, split: str) -> Rows:
-    rows = experiment.rows(split)
-    return Rows(experiment.features[rows], experiment.dataset.labels[rows], experiment.pseudo_groups[rows])
+    labelled = experiment.labelled
+    rows = labelled.rows(split)
+    return Rows(experiment.embedded.features[rows], labelled.dataset.labels[rows], labelled.pseudo_groups[rows])
 
 
 def build_objective(experiment: Experiment) -> Any:

@@ -14,9 +14,9 @@ from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
+from dbpt.experiments.result import Result
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
-from dbpt.report import comparison_table
 from dbpt.settings.combinations import APPLICATIONS, CHOICES, GROUP_SOURCES, combinations, why_refused
 from dbpt.settings.config import FitConfig
 
@@ -96,8 +96,7 @@ def methods_page(page: str) -> str:
 
 def demo_output(run: Path) -> str:
     """Return the table that ``dbpt fit demo --out runs/demo`` prints."""
-    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-    lines = comparison_table(metrics).splitlines()
+    lines = Result.read(run).table().splitlines()
     return "\n".join([*(line.rstrip() for line in lines), "", "report: runs/demo/report.html"])
 
 

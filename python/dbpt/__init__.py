@@ -28,13 +28,12 @@ if TYPE_CHECKING:
     from dbpt.data import register_dataset as register_dataset
     from dbpt.data.demo import write_demo as write_demo
     from dbpt.errors import InputError as InputError
-    from dbpt.experiments.comparison.comparing import Comparison as Comparison
     from dbpt.experiments.comparison.comparing import compare as compare
     from dbpt.experiments.data_check import check_data as check_data
     from dbpt.experiments.embed import embed as embed
     from dbpt.experiments.evaluate import evaluate as evaluate
-    from dbpt.experiments.fit import Run as Run
     from dbpt.experiments.fit import fit as fit
+    from dbpt.experiments.result import Result as Result
     from dbpt.features import embed_images as embed_images
     from dbpt.groups import GroupDRO as GroupDRO
     from dbpt.groups import GroupWeighting as GroupWeighting
@@ -61,11 +60,12 @@ _HOMES = {
     "data": ["Dataset", "load_dataset", "register_dataset"],
     "data.demo": ["write_demo"],
     "errors": ["InputError"],
-    "experiments.comparison.comparing": ["Comparison", "compare"],
+    "experiments.comparison.comparing": ["compare"],
     "experiments.data_check": ["check_data"],
     "experiments.embed": ["embed"],
     "experiments.evaluate": ["evaluate"],
-    "experiments.fit": ["Run", "fit"],
+    "experiments.fit": ["fit"],
+    "experiments.result": ["Result"],
     "features": ["embed_images"],
     "groups": [
         "GroupDRO",

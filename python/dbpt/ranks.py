@@ -101,14 +101,19 @@ class Ranks:
             with reaching():  # NCCL can't send tensors on the host
                 dist.broadcast(tensor.detach(), src=0, group=self.messages if tensor.is_cpu else None)
 
-    def from_first(self, work: Callable[[], T]) -> T:
-        """Run ``work`` on rank 0 only. Return its result, or raise its `InputError`, on every rank."""
+    def from_first(self, work: Callable[[], T], *, sent: Callable[[T], T] = lambda value: value) -> T:
+        """Run ``work`` on rank 0 only. Return its result, or raise its `InputError`, on every rank.
+
+        The other ranks get what ``sent`` makes of the result.
+        """
         if self.count == 1:
             return work()
         import torch.distributed as dist
 
         outcome: list[Any] = _outcome(work) if self.is_first else [None, None]
         value = outcome[0]
+        if self.is_first and outcome[1] is None:
+            outcome[0] = sent(value)
         with reaching():
             dist.broadcast_object_list(outcome, src=0, group=self.messages)
         if outcome[1] is not None:

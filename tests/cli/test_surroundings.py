@@ -203,4 +203,4 @@ def test_too_little_memory_in_training(tiny, tmp_path, monkeypatch, error, where
     ):
         dbpt.fit(tiny.table, out=tmp_path / "run", **tiny.settings)
     found = compare(tiny.table, out=tmp_path / "c", methods="zero-shot,erm", seeds=1, **tiny.settings)
-    assert [failed["reason"].partition(":")[0] for failed in found.numbers["failed"]] == [where]
+    assert [failed["reason"].partition(":")[0] for failed in found.to_dict()["failed"]] == [where]

@@ -83,9 +83,9 @@ def test_the_figures_are_those_of_the_images_and_nothing_is_unpacked(tiny, tiny_
     out = folder.parent / "run"
     run = dbpt.fit(folder, out=out, **tiny.settings)
     theirs = json.loads((tiny_run / "metrics.json").read_text())
-    zero_shot, expected = run.metrics["rows"][0], theirs["rows"][0]
+    zero_shot, expected = run.to_dict()["rows"][0], theirs["rows"][0]
     assert (zero_shot["val"], zero_shot["test"]) == (expected["val"], expected["test"])
-    assert [row["test"]["n"] for row in run.metrics["rows"]] == [row["test"]["n"] for row in theirs["rows"]]
+    assert [row["test"]["n"] for row in run.to_dict()["rows"]] == [row["test"]["n"] for row in theirs["rows"]]
     assert "data:image/jpeg" in (out / "report.html").read_text()
     assert sorted(folder.rglob("*")) == before
     dbpt.evaluate(out, folder, cache=str(tiny.cache))

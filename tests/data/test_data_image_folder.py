@@ -121,6 +121,6 @@ def test_root_and_columns_mean_nothing_to_a_folder(folder, tmp_path):
 def test_a_page_saved_as_an_image_is_left_out_with_its_reason(squares, tiny, tmp_path, logged):
     (squares / "train/box/page.jpg").write_text("<html>Not found</html>")
     run = dbpt.fit(squares, out=tmp_path / "run", max_failures=0.02, **tiny.settings)
-    assert run.metrics["failed_images"] == 1
+    assert run.to_dict()["failed_images"] == 1
     assert any("train/box/page.jpg" in line and "left out" in line for line in logged.messages)
-    assert run.metrics["group_kind"] == "pseudo"
+    assert run.to_dict()["group_kind"] == "pseudo"

@@ -148,7 +148,7 @@ def test_the_figures_are_those_of_the_images_and_nothing_is_unpacked(tiny, tiny_
     rows, out = "{train,val,test}-*.tar", tmp_path.parent / "run"
     run = dbpt.fit(tmp_path / rows, out=out, **tiny.settings)
     theirs = json.loads((tiny_run / "metrics.json").read_text())
-    for ours, expected in zip(run.metrics["rows"], theirs["rows"], strict=True):
+    for ours, expected in zip(run.to_dict()["rows"], theirs["rows"], strict=True):
         assert ours["test"]["n"] == expected["test"]["n"]
         if ours["name"] == "zero-shot":
             assert (ours["val"], ours["test"]) == (expected["val"], expected["test"])

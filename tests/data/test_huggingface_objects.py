@@ -148,12 +148,12 @@ def test_fit_resume_and_evaluate_take_the_object(tiny, tmp_path):
     settings = tiny.settings | {"cache": str(tmp_path / "cache")}
     run = dbpt.fit(pets, out=tmp_path / "run", **settings)
     again = dbpt.fit(pets, out=tmp_path / "run", resume=True, **settings)
-    assert again.metrics["rows"][-1]["test"] == run.metrics["rows"][-1]["test"]
+    assert again.to_dict()["rows"][-1]["test"] == run.to_dict()["rows"][-1]["test"]
     folder = dbpt.load(run.folder).config.data
     assert Path(folder).is_relative_to(tmp_path / "cache/datasets")
-    by_object = dbpt.evaluate(run.folder, pets, cache=settings["cache"])
-    by_path = dbpt.evaluate(run.folder, folder, cache=settings["cache"])
-    assert by_object == by_path and by_path["rows"][0]["test"]["n"] == run.metrics["rows"][-1]["test"]["n"]
+    by_object = dbpt.evaluate(run.folder, pets, cache=settings["cache"]).to_dict()
+    by_path = dbpt.evaluate(run.folder, folder, cache=settings["cache"]).to_dict()
+    assert by_object == by_path and by_path["rows"][0]["test"]["n"] == run.to_dict()["rows"][-1]["test"]["n"]
 
 
 def test_wrong_settings_are_told_before_anything_is_saved(tmp_path, cache):

@@ -22,9 +22,9 @@ def test_a_run_keeps_its_task(faces, tiny, tmp_path):
     assert classifier.class_names == ("not smiling", "smiling")
     assert len(classifier.words.attributes) == 4
 
-    found = dbpt.evaluate(run.folder, "celeba", root=faces, cache=str(tiny.cache))
-    assert found["dataset"]["counts"] == run.metrics["dataset"]["counts"]
-    assert found["rows"][0]["test"]["groups"] == run.metrics["rows"][-1]["test"]["groups"]
+    found = dbpt.evaluate(run.folder, "celeba", root=faces, cache=str(tiny.cache)).to_dict()
+    assert found["dataset"]["counts"] == run.to_dict()["dataset"]["counts"]
+    assert found["rows"][0]["test"]["groups"] == run.to_dict()["rows"][-1]["test"]["groups"]
     design = dbpt.draw_label_sample(run.folder, out=tmp_path / "sample", n=8, cache=str(tiny.cache))
     assert design.attributes == classifier.words.attributes
     with pytest.raises(InputError, match="celeba_target = 'Smiling', found 'Eyeglasses'"):

@@ -22,7 +22,7 @@ def comparison(tiny, tmp_path_factory):
 
 
 def row_of(comparison, method: str, head: str | None) -> dict:
-    (row,) = [row for row in comparison.numbers["rows"] if (row["method"], row["head"]) == (method, head)]
+    (row,) = [row for row in comparison.to_dict()["rows"] if (row["method"], row["head"]) == (method, head)]
     return row
 
 
@@ -33,7 +33,7 @@ def test_the_folder_holds_the_tables_and_a_file_for_each_cell(comparison):
     assert files - cells == {*TABLES, "compare.json", "config.toml", "plan.json"}  # no checkpoint is left
     assert len(cells) == 2 * 1 + 2 * 2 * 3
     assert json.loads((folder / "plan.json").read_text())["status"] == "complete"
-    assert json.loads((folder / "compare.json").read_text()) == comparison.numbers
+    assert json.loads((folder / "compare.json").read_text()) == comparison.to_dict()
     assert str(comparison).startswith("squares: test split, 32 images\ngroups: true attributes; figures in per cent, ")
 
 
@@ -50,16 +50,15 @@ def test_the_folder_holds_the_tables_and_a_file_for_each_cell(comparison):
 )
 def test_a_cell_is_the_fit_of_its_settings_bit_for_bit(comparison, tiny, tmp_path, name, settings):
     run = fit(tiny, tmp_path / "run", epochs=3, baselines=False, **settings)
-    tensors, figures = cell(comparison.folder, name)
+    tensors, found = cell(comparison.folder, name)
     classifier = load_file(run / "classifier.safetensors")
     assert {key: tensors[f"classifier.{key}"].tobytes() for key in classifier} == {
         key: value.tobytes() for key, value in classifier.items()
     }
     zero_shot, row = metrics_of(run)["rows"]
-    assert figures["metrics"] == row["test"]
-    assert (figures["selected_epoch"], figures["epochs"]) == (row["selected_epoch"], 3)
+    assert found | {"seconds": row["seconds"]} == row
     assert tensors["correct"].mean() == pytest.approx(row["test"]["average"])
-    assert cell(comparison.folder, "zero-shot_seed-0")[1]["metrics"] == zero_shot["test"]
+    assert cell(comparison.folder, "zero-shot_seed-0")[1] == zero_shot
 
 
 def test_the_figures_are_means_and_deviations_over_the_seeds(comparison):
@@ -68,7 +67,7 @@ def test_the_figures_are_means_and_deviations_over_the_seeds(comparison):
         for name in ("worst_group_accuracy", "average", "adjusted_average", "group_mean", "gap"):
             parts = (method, head, "seed-")
             stem = "_".join(part for part in parts if part)
-            values = [cell(comparison.folder, f"{stem}{seed}")[1]["metrics"][name] for seed in (0, 1)]
+            values = [cell(comparison.folder, f"{stem}{seed}")[1]["test"][name] for seed in (0, 1)]
             figure = row["figures"][name]
             assert figure["by_seed"] == values
             assert figure["mean"] == pytest.approx(np.mean(values))
@@ -128,7 +127,7 @@ def test_an_oracle_without_true_attributes_is_refused_before_anything_is_trained
 def test_validation_that_is_judged_flatters_and_says_so(tiny, tmp_path):
     rows = [row for row in tiny.rows() if row["split"] == "train"]
     found = compare(tiny, tmp_path / "c", tiny.write("only-train", rows), methods="erm,dbpt,dfr", seeds=2)
-    (dbpt_row,) = [row for row in found.numbers["rows"] if row["method"] == "dbpt"]
+    (dbpt_row,) = [row for row in found.to_dict()["rows"] if row["method"] == "dbpt"]
     low, high = dbpt_row["difference"]["over_images"]
     assert low < dbpt_row["difference"]["figures"]["worst_group_accuracy"]["mean"] < high
     printed = " ".join(str(found).split())
@@ -137,7 +136,7 @@ def test_validation_that_is_judged_flatters_and_says_so(tiny, tmp_path):
 
 
 def test_a_small_worst_group_is_warned_about_once(comparison):
-    warnings = comparison.numbers["warnings"]
+    warnings = comparison.to_dict()["warnings"]
     assert [text for text in warnings if text.startswith("worst group ")] != []
     assert len(warnings) == len(set(warnings))
 
@@ -148,7 +147,7 @@ def test_clusters_of_each_seed_are_the_groups_of_its_figures(tiny, tmp_path):
     for seed in (0, 5):
         run = fit(tiny, tmp_path / f"{seed}", table, epochs=3, head="linear", seed=seed, pseudo_method="kmeans")
         expected = metrics_of(run)["rows"][0]["test"]
-        assert cell(found.folder, f"zero-shot_seed-{seed}")[1]["metrics"] == expected
+        assert cell(found.folder, f"zero-shot_seed-{seed}")[1]["test"] == expected
 
 
 def test_each_line_of_progress_is_a_cell_and_warnings_are_said_once(tiny, tmp_path, logged):
@@ -178,7 +177,7 @@ def test_a_training_that_lost_groups_says_so_under_the_table(tiny, tmp_path):
 def test_the_methods_that_are_compared_by_default_need_no_annotation(tiny, tmp_path):
     table = tiny.write("no-attribute-default", without(tiny.rows(), "attribute"))
     found = dbpt.compare(table, out=tmp_path / "c", seeds=1, **tiny.settings | {"epochs": 5})
-    assert {row["method"] for row in found.numbers["rows"]} > {"jtt", *METHODS} - {"groupdro:true"}
+    assert {row["method"] for row in found.to_dict()["rows"]} > {"jtt", *METHODS} - {"groupdro:true"}
 
 
 @pytest.mark.parametrize("jobs", [0, -1, True])
@@ -204,4 +203,4 @@ def test_contents_ignores_nothing_but_seconds(comparison):
     """What the tests of resuming compare."""
     found = contents(comparison.folder)
     assert len(found) == 1 + 3 + 14
-    assert "seconds" in comparison.numbers["rows"][1]
+    assert "seconds" in comparison.to_dict()["rows"][1]

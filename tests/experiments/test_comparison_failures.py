@@ -43,7 +43,7 @@ def test_failed_cells_are_left_out_of_means_and_tried_again(tiny, tmp_path, expe
     with monkeypatch.context() as patch:
         patch.setattr(jobs, "run_cell", fails_once)
         found = compare(tiny, tmp_path / "c", epochs=EPOCHS)
-    rows = {row["method"]: row for row in found.numbers["rows"]}
+    rows = {row["method"]: row for row in found.to_dict()["rows"]}
     assert (rows["dbpt"]["seeds"], rows["dbpt"]["figures"]["average"]["sd"]) == ([0], None)
     assert rows["dbpt"]["difference"]["seeds"] == []  # ERM has the other one
     nothing = {"mean": None, "over_seeds": None}

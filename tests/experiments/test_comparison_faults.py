@@ -64,7 +64,7 @@ def test_two_processes_find_what_one_does_and_if_one_dies_only_its_cell_is_lost(
 
     logged.handler.addFilter(kill_one)
     found = compare(tiny, tmp_path / "c", epochs=EPOCHS, jobs=2)
-    (failed,) = found.numbers["failed"]
+    (failed,) = found.to_dict()["failed"]
     assert failed["reason"].startswith("its process was killed by signal 9")
     assert f"failed: {failed['method']}" in str(found)
     assert multiprocessing.active_children() == []

@@ -2,9 +2,24 @@
 
 import csv
 import io
+import json
+from pathlib import Path
 
-from dbpt.experiments.comparison.summary import FIGURES
-from dbpt.experiments.comparison.tables import csv_table, latex_table, markdown_table, terminal_table
+from dbpt.files.typed_json import typed
+from dbpt.report import comparison
+from dbpt.runs.metrics import FIGURES, ComparisonMetrics
+
+
+def of_typed(table):
+    """The function ``table`` for a comparison as JSON."""
+    return lambda found, *rest: table(
+        typed(json.loads(json.dumps(found)), ComparisonMetrics, Path("compare.json"), "compare anew"), *rest
+    )
+
+
+csv_table, latex_table, markdown_table, terminal_table = map(
+    of_typed, (comparison.csv_table, comparison.latex_table, comparison.markdown_table, comparison.terminal_table)
+)
 
 
 def row(method, head, *figures, objective="erm", difference=None, **more) -> dict:
@@ -19,8 +34,11 @@ def row(method, head, *figures, objective="erm", difference=None, **more) -> dic
         "objective": objective,
         "group_source": "pseudo",
         "head": head,
+        "apply": None,
         "seeds": [0, 1, 2],
+        "best_epochs": [7, 7, 7],
         "epochs": 50,
+        "seconds": [1.0, 1.0, 1.0],
         "warnings": [[], [], []],
         "figures": found | dict.fromkeys(("adjusted_average", "adjusted_gap", "group_mean"), nothing),
         "groups": groups,
@@ -37,7 +55,18 @@ def difference(head, mean, over_seeds, over_images) -> dict:
 
 
 COMPARISON = {
-    "dataset": {"name": "A&B_100%", "classes": ["c_1", "50%"], "attributes": ["#a|b", "{x}"]},
+    "schema_version": 1,
+    "dbpt_version": "0.1.0",
+    "dataset": {
+        "name": "A&B_100%",
+        "root": "data",
+        "classes": ["c_1", "50%"],
+        "attributes": ["#a|b", "{x}"],
+        "counts": {},
+        "train_counts_pseudo": [],
+        "notes": [],
+    },
+    "backbone": {"model": "ViT-B-32", "pretrained": None, "embed_dim": 512},
     "group_kind": "pseudo",
     "average": "plain",
     "pseudo_method": "proportional",
@@ -48,7 +77,16 @@ COMPARISON = {
     "seeds": [0, 1, 2],
     "heads": ["prompt", "linear"],
     "selection": "pseudo-wga",
-    "settings": {"epochs": 50, "batch_size": 0, "optimizer": "adamw", "lr": {"prompt": 0.01, "linear": 0.1}},
+    "settings": {
+        "epochs": 50,
+        "batch_size": 0,
+        "optimizer": "adamw",
+        "sgd_momentum": 0.9,
+        "weight_decay": 0.0,
+        "warmup_epochs": 1,
+        "features": "cached",
+        "lr": {"prompt": 0.01, "linear": 0.1},
+    },
     "rows": [
         row(
             "zero-shot",

@@ -43,7 +43,7 @@ def images_of(tiny, count: int = 5) -> list:
 
 
 def test_evaluate_on_the_runs_own_data_gives_its_metrics(tiny, tiny_run):
-    result = dbpt.evaluate(tiny_run, tiny.table, cache=str(tiny.cache))
+    result = dbpt.evaluate(tiny_run, tiny.table, cache=str(tiny.cache)).to_dict()
     row, expected = result["rows"][0], stored(tiny_run)["rows"][-1]
     for split in ("val", "test"):
         for name in ("n", "worst_group_accuracy", "average", "adjusted_average", "groups"):
@@ -55,7 +55,7 @@ def test_evaluate_on_the_runs_own_data_gives_its_metrics(tiny, tiny_run):
 
 
 def test_evaluate_on_a_table_with_nothing_but_a_test_split(tiny, tiny_run, test_only):
-    result = dbpt.evaluate(tiny_run, test_only, cache=str(tiny.cache))
+    result = dbpt.evaluate(tiny_run, test_only, cache=str(tiny.cache)).to_dict()
     row = result["rows"][0]
     assert row["train"] is None
     assert row["val"] is None
@@ -85,14 +85,14 @@ def test_evaluate_labels_as_the_run_did(tiny, tiny_run, test_only, tmp_path):
     strict = shutil.copytree(tiny_run, tmp_path / "strict")
     config = (strict / "config.toml").read_text()
     (strict / "config.toml").write_text(config.replace("min_confidence = 0.0", "min_confidence = 0.999999"))
-    quality = [dbpt.evaluate(run, test_only, cache=str(tiny.cache))["pseudo_quality"] for run in (tiny_run, strict)]
-    assert quality[0]["n_unlabelled"] == 0 < quality[1]["n_unlabelled"]
+    found = [dbpt.evaluate(run, test_only, cache=str(tiny.cache)).metrics for run in (tiny_run, strict)]
+    assert found[0].pseudo_quality.n_unlabelled == 0 < found[1].pseudo_quality.n_unlabelled
 
 
 def test_evaluate_without_attributes_uses_pseudo_groups_and_says_so(tiny, tiny_run, command):
     rows = [{k: v for k, v in row.items() if k != "attribute"} for row in tiny.rows() if row["split"] == "test"]
     table = tiny.write("test-no-attribute", rows)
-    result = dbpt.evaluate(tiny_run, table, cache=str(tiny.cache))
+    result = dbpt.evaluate(tiny_run, table, cache=str(tiny.cache)).to_dict()
     assert result["group_kind"] == "pseudo"
     assert result["pseudo_quality"] is None
     tensors = load_file(tiny_run / "pseudo_attributes.safetensors")
@@ -111,7 +111,7 @@ def test_evaluate_command_prints_a_table_or_json(tiny, tiny_run, test_only, comm
     assert "test-only: 32 images" in err
     code, out, _ = command("evaluate", tiny_run, test_only, "--cache", tiny.cache, "--json")
     assert code == 0
-    assert json.loads(out) == dbpt.evaluate(tiny_run, test_only, cache=str(tiny.cache))
+    assert json.loads(out) == dbpt.evaluate(tiny_run, test_only, cache=str(tiny.cache)).to_dict()
 
 
 def test_evaluate_reads_the_table_with_the_runs_words(tiny, tiny_run):
@@ -119,7 +119,7 @@ def test_evaluate_reads_the_table_with_the_runs_words(tiny, tiny_run):
     with pytest.raises(InputError, match=r"other-words.csv line 2: label is 'cone', expected one of 'box', 'disc'"):
         dbpt.evaluate(tiny_run, other, cache=str(tiny.cache))
     one_class = tiny.write("one-class", [row for row in tiny.rows() if row["label"] == "disc"])
-    assert dbpt.evaluate(tiny_run, one_class, cache=str(tiny.cache))["rows"][0]["test"]["n"] == 16
+    assert dbpt.evaluate(tiny_run, one_class, cache=str(tiny.cache)).to_dict()["rows"][0]["test"]["n"] == 16
 
 
 def test_evaluate_refuses_known_data_sets_of_other_classes(tiny_run, tmp_path, command, monkeypatch):

@@ -17,10 +17,9 @@ from tiny import ATTRIBUTES, CLASSES, SIZES
 import dbpt
 from dbpt import InputError
 from dbpt.experiments.fit import worst_group_mistakes
-from dbpt.experiments.methods import held_out_metrics, trained_row, zero_shot_row
+from dbpt.experiments.methods import held_out_metrics, trained_result, zero_shot_result
 from dbpt.experiments.stages import prepare
 from dbpt.heads import PromptHead
-from dbpt.report.summary import summarize
 from dbpt.settings.config import FitConfig
 
 # --- the run folder ---------------------------------------------------------------------------------------------------
@@ -72,7 +71,7 @@ def test_metrics_json(tiny_run):
     assert list(rows) == ["zero-shot", "erm", "dbpt"]
     assert [row["group_source"] for row in metrics["rows"]] == [None, None, "pseudo"]
     assert [row["epochs"] for row in metrics["rows"]] == [0, 6, 6]
-    assert rows["zero-shot"]["selected_epoch"] is None
+    assert rows["zero-shot"]["best_epoch"] is None
     assert rows["dbpt"]["test"]["n"] == 32
     assert rows["dbpt"]["val"]["n"] == 24
     assert [group["n"] for group in rows["dbpt"]["test"]["groups"]] == [8] * 4
@@ -81,13 +80,13 @@ def test_metrics_json(tiny_run):
     assert 0.7 < metrics["pseudo_quality"]["accuracy"] < 1
 
 
-def test_history_has_a_line_for_each_epoch_of_each_trained_row(tiny_run):
+def test_history_has_a_line_for_each_epoch_of_each_trained_result(tiny_run):
     history, metrics = history_of(tiny_run), metrics_of(tiny_run)
     assert [(entry["row"], entry["epoch"]) for entry in history] == [
         (row, epoch) for row in ("erm", "dbpt") for epoch in range(1, 7)
     ]
-    chosen = {entry["row"]: entry["epoch"] for entry in history if entry["selected"]}
-    assert chosen == {row["name"]: row["selected_epoch"] for row in metrics["rows"] if row["name"] != "zero-shot"}
+    chosen = {entry["row"]: entry["epoch"] for entry in history if entry["best"]}
+    assert chosen == {row["name"]: row["best_epoch"] for row in metrics["rows"] if row["name"] != "zero-shot"}
     assert all(len(entry["group_weights"]) == 4 for entry in history if entry["row"] == "dbpt")
     assert all(entry["group_weights"] is None for entry in history if entry["row"] == "erm")
     assert all(0 <= entry["val_wga"] <= 1 and entry["loss"] > 0 and entry["lr"] > 0 for entry in history)
@@ -113,7 +112,7 @@ def test_groups_csv_is_of_the_pseudo_groups_and_the_best_epochs_weights(tiny_run
     assert [int(row["group"]) for row in rows] == [0, 1, 2, 3]
     assert {row["group_source"] for row in rows} == {"pseudo"}
     assert [int(row["n_train"]) for row in rows] == metrics_of(tiny_run)["dataset"]["train_counts_pseudo"]
-    kept = next(entry for entry in history_of(tiny_run) if entry["row"] == "dbpt" and entry["selected"])
+    kept = next(entry for entry in history_of(tiny_run) if entry["row"] == "dbpt" and entry["best"])
     assert [float(row["group_weight"]) for row in rows] == kept["group_weights"]
     assert sum(int(row["n_train"]) * float(row["group_weight"]) for row in rows) == pytest.approx(50)
 
@@ -165,7 +164,7 @@ def test_dbpt_without_eta_is_balanced_to_the_byte(tiny, tiny_run, tmp_path):
 def test_without_validation_split_a_part_of_training_serves_and_is_said(tiny, tmp_path, logged):
     table = tiny.write("without-val", [row for row in tiny.rows() if row["split"] != "val"])
     run = dbpt.fit(table, out=tmp_path / "run", **tiny.settings)
-    note = next(warning for warning in run.metrics["warnings"] if warning.startswith("no validation split"))
+    note = next(warning for warning in run.to_dict()["warnings"] if warning.startswith("no validation split"))
     splits = load_file(run.folder / "pseudo_attributes.safetensors")["splits"]
     num_val = int((splits == 1).sum())
     assert f"{num_val} of the training rows" in note
@@ -184,8 +183,8 @@ def test_without_validation_split_a_part_of_training_serves_and_is_said(tiny, tm
 def test_without_test_split(tiny, tmp_path):
     table = tiny.write("without-test", [row for row in tiny.rows() if row["split"] != "test"])
     run = dbpt.fit(table, out=tmp_path / "run", **tiny.settings)
-    assert run.metrics["rows"][0]["test"] is None
-    assert run.metrics["rows"][0]["val"]["n"] == 24
+    assert run.to_dict()["rows"][0]["test"] is None
+    assert run.to_dict()["rows"][0]["val"]["n"] == 24
     assert "validation" in str(run)
 
 
@@ -214,7 +213,7 @@ def test_unreadable_images_are_left_out_and_the_rest_stays_aligned(tiny, tiny_ru
     run = dbpt.fit(table, out=tmp_path / "run", **{**tiny.settings, "max_failures": 0.05})
     assert pseudo_attributes(run.folder) == pseudo_attributes(tiny_run)
     assert result_bytes(run.folder) == result_bytes(tiny_run)
-    assert run.metrics["failed_images"] == 2
+    assert run.to_dict()["failed_images"] == 2
     assert any("bad-images.csv line 2: cut.png" in line for line in logged.messages)
     assert any("bad-images.csv line 53: text.jpg: not a JPEG" in line for line in logged.messages)
     with pytest.raises(InputError, match=r"2 of 108 images can't be read, more than --max-failures 0\.01"):
@@ -260,7 +259,7 @@ def test_each_warning_is_once_on_stderr_and_in_metrics_and_report(tiny, tmp_path
     assert code == 0, stderr
     assert "warning:" not in stdout
     told = [line.removeprefix("warning: ") for line in stderr.splitlines() if line.startswith("warning: ")]
-    kept, page = summarize(metrics_of(tmp_path / "run")).warnings, unescape((tmp_path / "run/report.html").read_text())
+    kept, page = dbpt.Result.read(tmp_path / "run").warnings, unescape((tmp_path / "run/report.html").read_text())
     assert sorted(told) == sorted(kept)
     assert any(text.startswith("kmeans: found 1 clusters for 2 attributes") for text in kept)
     assert any(text.startswith("--up-weight 7.0 changes nothing") for text in kept)
@@ -378,13 +377,13 @@ def test_initial_words_without_tokens_or_with_too_many_are_refused(tiny, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
-def test_a_trained_row_needs_no_run_folder(tiny, tiny_run):
+def test_a_trained_result_needs_no_run_folder(tiny, tiny_run):
     experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings))
-    row = trained_row(experiment, "dbpt", checkpoint_path=None)
+    row = trained_result(experiment, "dbpt", checkpoint_path=None)
     np.testing.assert_array_equal(row.classifier.weights, load_file(tiny_run / "classifier.safetensors")["weights"])
-    assert (experiment.evaluation_attributes == experiment.dataset.attributes).all()
+    assert (experiment.labelled.evaluation_attributes == experiment.dataset.attributes).all()
     changed = replace(experiment, config=replace(experiment.config, ema_momentum=0.7))
-    other = trained_row(changed, "dbpt", checkpoint_path=None)
+    other = trained_result(changed, "dbpt", checkpoint_path=None)
     assert other.trained.history[0].group_weights != row.trained.history[0].group_weights
 
 
@@ -406,20 +405,20 @@ CHANGES = (
 def test_a_rows_checkpoint_is_refused_under_any_setting_that_matters(tiny, tmp_path, change):
     experiment = prepare(FitConfig(data=str(tiny.table), **{**tiny.settings, "epochs": 1}))
     path = tmp_path / "c.safetensors"
-    trained_row(experiment, "dbpt", checkpoint_path=path)
+    trained_result(experiment, "dbpt", checkpoint_path=path)
     other = replace(experiment, config=replace(experiment.config, **change))
     with pytest.raises(InputError, match="made (with other settings or data|at learning rate 0.005, found --lr 0.1)"):
-        trained_row(other, "dbpt", checkpoint_path=path)
+        trained_result(other, "dbpt", checkpoint_path=path)
 
 
 def test_the_gallery_shows_the_worst_groups_mistakes_the_surest_first(tiny):
     experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings))
-    row = zero_shot_row(experiment)
-    tensors = row.classifier.tensors | {"weights": row.classifier.weights[::-1].copy()}
-    swapped = replace(row, classifier=replace(row.classifier, tensors=tensors))  # nearly everything wrong
-    for judged in (row, swapped):
-        judged = replace(judged, metrics=held_out_metrics(experiment, judged.classifier))
-        worst = judged.metrics["test"].groups[judged.metrics["test"].worst_group]
+    result = zero_shot_result(experiment)
+    tensors = result.classifier.tensors | {"weights": result.classifier.weights[::-1].copy()}
+    swapped = replace(result, classifier=replace(result.classifier, tensors=tensors))  # nearly everything wrong
+    for judged in (result, swapped):
+        row = replace(judged.row, **held_out_metrics(experiment, judged.classifier))
+        judged, worst = replace(judged, row=row), row.test.groups[row.test.worst_group]
         mistakes = worst_group_mistakes(experiment, judged)
         names = (experiment.dataset.class_names[worst.label], experiment.dataset.attribute_names[worst.attribute])
         assert len(mistakes) == worst.n - worst.correct > 0

@@ -64,7 +64,7 @@ def test_evaluate_takes_the_runs_features_for_its_own_data_or_others_or_images(t
         (copy, {"embeddings": given / "features.npy"}),
         (tiny.table, {"cache": str(tiny.cache)}),
     ):
-        assert dbpt.evaluate(run, data, **options)["rows"][0]["test"] == expected
+        assert dbpt.evaluate(run, data, **options).to_dict()["rows"][0]["test"] == expected
     with pytest.raises(InputError, match="of 106 images are missing"):
         dbpt.evaluate(run, copy)
 
@@ -91,7 +91,7 @@ def test_compare_takes_features_too(tiny, given, run, tmp_path):
         **tiny.settings,
     )
     of_fit = json.loads((run / "metrics.json").read_text())["rows"][:2]
-    worst = [row["figures"]["worst_group_accuracy"]["mean"] for row in found.numbers["rows"]]
+    worst = [row["figures"]["worst_group_accuracy"]["mean"] for row in found.to_dict()["rows"]]
     assert worst == [row["test"]["worst_group_accuracy"] for row in of_fit]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from launched import Launched, command, launch
-from runs import FILES, fit, history_of, metrics_of, selected_epochs
+from runs import FILES, best_epochs, fit, history_of, metrics_of
 from safetensors.numpy import load_file
 from tiny import Tiny
 
@@ -37,7 +37,7 @@ def same_to_rounding(run: Path, of_one: Path) -> None:
         for name in ("loss", "val_wga", "val_average", "group_weights"):
             if expected[name] is not None:
                 np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, err_msg=name)
-    assert selected_epochs(run) == selected_epochs(of_one)
+    assert best_epochs(run) == best_epochs(of_one)
     for name, value in load_file(of_one / "classifier.safetensors").items():
         np.testing.assert_allclose(load_file(run / "classifier.safetensors")[name], value, rtol=1e-4, atol=1e-5)
 
@@ -224,7 +224,7 @@ def fit_in_a_group_of_its_own(rank, table, settings, folder):
     assert torch.distributed.is_initialized()
     with pytest.raises(InputError, match="exists; continue it with --resume"):
         dbpt.fit(table, out=folder / "run", **settings)
-    (folder / f"metrics{rank}").write_text(json.dumps(run.metrics))
+    (folder / f"metrics{rank}").write_text(json.dumps(run.to_dict()))
     torch.distributed.destroy_process_group()
 
 

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from runs import FILES, fit, history_of, metrics_of, result_bytes, selected_epochs, without
+from runs import FILES, best_epochs, fit, history_of, metrics_of, result_bytes, without
 from safetensors.numpy import load_file
 from tiny import ATTRIBUTES, CLASSES
 
 import dbpt
 from dbpt import InputError
 from dbpt.experiments.fit import write_results
-from dbpt.experiments.methods import _fingerprint, build_head, trained_row
+from dbpt.experiments.methods import _fingerprint, build_head, trained_result
 from dbpt.experiments.stages import prepare
 from dbpt.settings.config import FitConfig, read_config
 
@@ -107,14 +107,13 @@ def test_a_checkpoint_knows_the_tokens_of_its_prompts(tiny):
 def test_paths_that_are_not_utf8_keep_their_bytes(tiny, tmp_path):
     experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings))
     paths = ("caf\udce9.png", *experiment.dataset.paths[1:])
-    experiment = replace(experiment, dataset=replace(experiment.dataset, paths=paths))
-    row = trained_row(experiment, "dbpt", checkpoint_path=None)
-    write_results(
-        tmp_path,
-        experiment,
-        [row],
-        experiment.run_figures(experiment.config, [row.to_json()], failed_images=0, seconds={}),
+    dataset = replace(experiment.dataset, paths=paths)
+    experiment = replace(experiment, labelled=replace(experiment.labelled, dataset=dataset))
+    result = trained_result(experiment, "dbpt", checkpoint_path=None)
+    metrics = experiment.labelled.run_metrics(
+        experiment.embedded.backbone, experiment.config, [result.row], failed_images=0, seconds={}
     )
+    write_results(tmp_path, experiment, [result], metrics)
     assert load_file(tmp_path / "pseudo_attributes.safetensors")["paths"].tobytes().startswith(b"caf\xe9.png\0")
 
 
@@ -133,7 +132,7 @@ def test_true_attributes_influence_nothing_but_the_evaluation(tiny, tiny_run, tm
         run = fit(tiny, tmp_path / name, tiny.write(name, table))
         assert result_bytes(run) == result_bytes(tiny_run), name
         assert history_of(run) == history_of(tiny_run), name
-        assert selected_epochs(run) == selected_epochs(tiny_run), name
+        assert best_epochs(run) == best_epochs(tiny_run), name
         assert (run / "groups.csv").read_text() == (tiny_run / "groups.csv").read_text(), name
         metrics = metrics_of(run)
         assert metrics["group_kind"] == ("true" if name == "shuffled" else "pseudo")

@@ -10,6 +10,7 @@ from tiny import ATTRIBUTES
 
 from dbpt.data import load_dataset
 from dbpt.experiments.checks import group_warnings, setting_warnings
+from dbpt.experiments.figures import Labelled
 from dbpt.experiments.stages import Experiment
 from dbpt.settings.config import FitConfig
 
@@ -35,14 +36,8 @@ def warnings(tiny, train, val, **settings) -> list[str]:
         splits=splits,
     )
     experiment = Experiment(
-        dataset=dataset,
-        backbone=None,
-        features=None,
-        class_weights=None,
-        failures=(),
-        pseudo=SimpleNamespace(pseudo_attributes=pseudo),
-        splits=splits,
-        notes=(),
+        embedded=None,
+        labelled=Labelled(dataset=dataset, pseudo=SimpleNamespace(pseudo_attributes=pseudo), splits=splits),
         config=config,
     )
     return group_warnings(experiment)

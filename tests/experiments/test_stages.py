@@ -16,16 +16,16 @@ def test_one_embedding_serves_trainings_of_other_seeds_heads_and_objectives(tiny
     settings = {"data": str(table), **tiny.settings, "pseudo_method": "kmeans"}
     configs = [FitConfig(**settings, **choice) for choice in CHOICES]
     embedded = embed(configs)
-    together = [arrange(label(embedded, config), config) for config in configs]
+    together = [arrange(embedded, label(embedded, config), config) for config in configs]
     for config, experiment in zip(configs, together, strict=True):
         alone = prepare(config)
         assert experiment.config == config
-        assert experiment.features.tobytes() == alone.features.tobytes()
-        assert experiment.class_weights.tobytes() == alone.class_weights.tobytes()
-        np.testing.assert_array_equal(experiment.splits, alone.splits)
-        np.testing.assert_array_equal(experiment.pseudo_groups, alone.pseudo_groups)
+        assert experiment.embedded.features.tobytes() == alone.embedded.features.tobytes()
+        assert experiment.embedded.class_weights.tobytes() == alone.embedded.class_weights.tobytes()
+        np.testing.assert_array_equal(experiment.labelled.splits, alone.labelled.splits)
+        np.testing.assert_array_equal(experiment.labelled.pseudo_groups, alone.labelled.pseudo_groups)
         assert experiment.warnings == alone.warnings[: len(experiment.warnings)]
-    assert (together[0].splits != together[1].splits).any()  # the rows set aside are the seed's
+    assert (together[0].labelled.splits != together[1].labelled.splits).any()  # the rows set aside are the seed's
 
 
 def test_what_any_of_them_lacks_is_refused_before_the_images_are_read(tiny, logged):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dbpt.experiments.methods import trained_row
+from dbpt.experiments.methods import trained_result
 from dbpt.experiments.stages import Experiment, prepare
 from dbpt.settings.combinations import combinations, why_refused
 from dbpt.settings.config import FitConfig
@@ -34,9 +34,9 @@ def experiments(tiny) -> list[Experiment]:
 
 def learnt(experiment: Experiment, choice: dict[str, Any]) -> tuple:
     chosen = replace(experiment, config=replace(experiment.config, **choice))
-    row = trained_row(chosen, choice["objective"], checkpoint_path=None)
+    row = trained_result(chosen, choice["objective"], checkpoint_path=None)
     tensors = {name: tensor.tobytes() for name, tensor in row.classifier.tensors.items()}
-    return tensors, row.trained.selected_epoch, row.trained.history
+    return tensors, row.trained.best_epoch, row.trained.history
 
 
 def test_there_are_as_many_as_documented():

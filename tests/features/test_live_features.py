@@ -11,7 +11,7 @@ from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms import functional as T
 
 from dbpt import InputError
-from dbpt.experiments.methods import _live, _training_rows, trained_row
+from dbpt.experiments.methods import _live, trained_result, training_rows
 from dbpt.experiments.stages import prepare
 from dbpt.features.live import AREA, ASPECT, NUMBERS, crop_box, draw_numbers, live_images
 from dbpt.objectives import OBJECTIVES
@@ -123,7 +123,7 @@ def test_a_live_run_that_was_interrupted_goes_on_with_the_same_crops(tiny, tmp_p
             raise KeyboardInterrupt
 
     def row(path):
-        return trained_row(experiment, "dbpt", checkpoint_path=path)
+        return trained_result(experiment, "dbpt", checkpoint_path=path)
 
     whole = row(None)
     monkeypatch.setattr(loop, "save_checkpoint", save_then_stop)
@@ -138,19 +138,20 @@ def test_a_live_run_that_was_interrupted_goes_on_with_the_same_crops(tiny, tmp_p
 def test_the_images_are_those_of_the_training_rows(tiny):
     settings = {"features": "live", "head": "linear", "objective": "erm"}
     experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings, **settings))
-    training, _ = _training_rows(experiment, OBJECTIVES["erm"])
+    training, _ = training_rows(experiment, OBJECTIVES["erm"])
     with _live(experiment) as live:
         rows = [experiment.dataset.paths.index(path) for path in live.paths]
     assert {path.split("/")[0] for path in live.paths} == {"train"}
-    np.testing.assert_array_equal(experiment.features[rows], training.features)
-    assert trained_row(experiment, "erm", checkpoint_path=None).trained.history
+    np.testing.assert_array_equal(experiment.embedded.features[rows], training.features)
+    assert trained_result(experiment, "erm", checkpoint_path=None).trained.history
 
 
 def test_an_image_that_has_gone_is_named(tiny, tmp_path):
     experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings, features="live"))
-    moved = replace(experiment, dataset=replace(experiment.dataset, root=tmp_path))
+    labelled = experiment.labelled
+    moved = replace(experiment, labelled=replace(labelled, dataset=replace(labelled.dataset, root=tmp_path)))
     with pytest.raises(InputError, match=r"\.png: could be read when training began, but not now \(No such file"):
-        trained_row(moved, "dbpt", checkpoint_path=None)
+        trained_result(moved, "dbpt", checkpoint_path=None)
 
 
 def test_an_error_of_the_augmentation_is_not_blamed_on_the_image(tiny, monkeypatch):
@@ -161,4 +162,4 @@ def test_an_error_of_the_augmentation_is_not_blamed_on_the_image(tiny, monkeypat
 
     monkeypatch.setattr("dbpt.features.live.crop_box", broken)
     with pytest.raises(ZeroDivisionError, match="in our own code"):
-        trained_row(experiment, "dbpt", checkpoint_path=None)
+        trained_result(experiment, "dbpt", checkpoint_path=None)

@@ -1,5 +1,6 @@
 """Targets: settings and words, and what stands in the folders of runs, comparisons and samples."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from dbpt.data.columns import parse_columns
 from dbpt.data.words import check_templates, parse_vocabulary
 from dbpt.experiments.comparison import cells
 from dbpt.files.tensors import write_tensors
+from dbpt.files.typed_json import to_json
+from dbpt.groups import group_metrics
 from dbpt.human_check.design import Design, Stratum, read_design, write_design
 from dbpt.human_check.drawing import RunLabels
 from dbpt.human_check.judging import read_answers
+from dbpt.runs.metrics import RunRow
 from dbpt.settings.config import make_config, read_config
 from dbpt.training.checkpoint import Checkpoint, Progress, load_checkpoint, save_checkpoint
 from dbpt.training.records import EpochRecord
@@ -101,8 +105,8 @@ def checkpoint(place: Workplace) -> Parse:
 @target(repairs.digest)
 def comparison_cell(place: Workplace) -> Parse:
     path = place.folder / "erm.safetensors"
-    figures = '{"metrics": {}, "selected_epoch": 3, "epochs": 4, "seconds": 0.5, "warnings": []}'
-    metadata = {"fingerprint": "f", "figures": figures}
+    row = RunRow(name="erm", warnings=[], val=None, test=group_metrics([0], [0], [0], num_classes=1, num_attributes=1))
+    metadata = {"fingerprint": "f", "row": json.dumps(to_json(row))}
     one = np.ones(3, dtype=np.int64)
     write_tensors(
         path,

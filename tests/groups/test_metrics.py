@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbpt.errors import InputError
-from dbpt.groups import group_metrics, pseudo_attribute_quality, wilson_interval, worst_group_interval
+from dbpt.files.typed_json import to_json, typed
+from dbpt.groups import (
+    GroupMetrics,
+    PseudoQuality,
+    group_metrics,
+    pseudo_attribute_quality,
+    wilson_interval,
+    worst_group_interval,
+)
 
 
 def metrics_of(counts, correct, **options):
@@ -187,12 +196,10 @@ def test_small_worst_group_is_warned_about_by_name():
     assert metrics_of([99, 29, 30, 99], [98, 28, 10, 98]).warnings == ()
 
 
-def test_to_json_survives_json():
+def test_metrics_survive_json():
     m = metrics_of([5, 0, 5, 5], [5, 0, 3, 5])
-    values = m.to_json()
-    assert json.loads(json.dumps(values, allow_nan=False)) == values
-    assert values["groups"][1]["accuracy"] is None
-    assert values["warnings"] == list(m.warnings)
+    assert m.groups[1].accuracy is None
+    assert typed(json.loads(json.dumps(to_json(m), allow_nan=False)), GroupMetrics, Path(), "") == m
 
 
 @pytest.mark.parametrize(
@@ -235,15 +242,15 @@ def test_smallest_pseudo_group_is_half_wrong_at_95_percent():
     flipped = rank < np.round(0.05 * counts)[labels * 2 + attributes]
     pseudo = np.where(flipped, 1 - attributes, attributes)
     quality = pseudo_attribute_quality(pseudo, attributes, labels, num_classes=2, num_attributes=2)
-    assert quality["accuracy"] == pytest.approx(0.95, abs=0.001)
-    assert quality["smallest_group"] == 2
-    smallest = quality["groups"][2]
-    assert (smallest["n"], smallest["n_right"], smallest["n_true"]) == (53 + 53, 53, 56)
-    assert smallest["precision"] == 0.5
-    assert smallest["recall"] == 53 / 56
-    assert (smallest["precision_low"], smallest["precision_high"]) == wilson_interval(53, 106)
-    assert (smallest["recall_low"], smallest["recall_high"]) == wilson_interval(53, 56)
-    assert json.loads(json.dumps(quality, allow_nan=False)) == quality
+    assert quality.accuracy == pytest.approx(0.95, abs=0.001)
+    assert quality.smallest_group == 2
+    smallest = quality.groups[2]
+    assert (smallest.n, smallest.n_right, smallest.n_true) == (53 + 53, 53, 56)
+    assert smallest.precision == 0.5
+    assert smallest.recall == 53 / 56
+    assert (smallest.precision_low, smallest.precision_high) == wilson_interval(53, 106)
+    assert (smallest.recall_low, smallest.recall_high) == wilson_interval(53, 56)
+    assert typed(json.loads(json.dumps(to_json(quality), allow_nan=False)), PseudoQuality, Path(), "") == quality
 
 
 def test_unknown_and_unlabelled_rows():
@@ -251,26 +258,26 @@ def test_unknown_and_unlabelled_rows():
     pseudo = [0, 1, -1, 1]
     true = [0, 0, 0, -1]
     quality = pseudo_attribute_quality(pseudo, true, [0, 0, 0, 0], num_classes=1, num_attributes=2)
-    assert (quality["n"], quality["n_right"], quality["n_unlabelled"], quality["accuracy"]) == (2, 1, 1, 0.5)
-    assert (quality["low"], quality["high"]) == wilson_interval(1, 2)
-    first, second = quality["groups"]
-    assert (first["n"], first["n_true"], first["precision"], first["recall"]) == (1, 3, 1.0, 1 / 3)
-    assert (second["n"], second["n_true"], second["precision"], second["recall"]) == (1, 0, 0.0, None)
+    assert (quality.n, quality.n_right, quality.n_unlabelled, quality.accuracy) == (2, 1, 1, 0.5)
+    assert (quality.low, quality.high) == wilson_interval(1, 2)
+    first, second = quality.groups
+    assert (first.n, first.n_true, first.precision, first.recall) == (1, 3, 1.0, 1 / 3)
+    assert (second.n, second.n_true, second.precision, second.recall) == (1, 0, 0.0, None)
 
 
 def test_group_that_was_never_labelled_is_named():
     quality = pseudo_attribute_quality([0, 0], [0, 1], [0, 0], num_classes=2, num_attributes=2)
-    assert quality["empty_groups"] == [1]  # groups 2 and 3 do not exist at all
-    assert quality["smallest_group"] == 0
+    assert quality.empty_groups == [1]  # groups 2 and 3 do not exist at all
+    assert quality.smallest_group == 0
     nothing = pseudo_attribute_quality([0], [-1], [0], num_classes=1, num_attributes=1)
-    assert nothing["accuracy"] is None is nothing["smallest_group"]
+    assert nothing.accuracy is None is nothing.smallest_group
 
 
 def test_confusion_tells_the_accuracy_of_named_attributes():
     pseudo, true, labels = [0, 0, 1, 2, 2, -1], [0, 1, 1, 2, 0, 1], [0, 1, 0, 1, 0, 1]
     quality = pseudo_attribute_quality(pseudo, true, labels, num_classes=2, num_attributes=3)
-    assert quality["confusion"] == [[1, 1, 0], [0, 1, 0], [1, 0, 1]]
-    assert quality["n_right"] == np.trace(quality["confusion"]) == 3
+    assert quality.confusion == [[1, 1, 0], [0, 1, 0], [1, 0, 1]]
+    assert quality.n_right == np.trace(quality.confusion) == 3
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def test_predict_and_evaluate_say_what_the_metrics_say(run, tiny):
     predictions = dbpt.load(run).predict([tiny.table.parent / row["path"] for row in rows])
     right = [one.prediction == row["label"] for one, row in zip(predictions, rows, strict=True)]
     assert np.mean(right) == metrics["test"]["average"]
-    again = dbpt.evaluate(run, tiny.table, cache=str(tiny.cache))["rows"][0]
+    again = dbpt.evaluate(run, tiny.table, cache=str(tiny.cache)).to_dict()["rows"][0]
     assert (again["test"], again["head"]) == (metrics["test"], metrics["head"])
 
 
@@ -195,7 +195,7 @@ def test_settings_that_nothing_reads_are_told_and_those_that_something_reads_are
     del settings["min_group_count"]
     changed = {"ctx_init": "a photo of", "class_position": "front", "eta": 2.0, "sgd_momentum": 0.5}
     run = dbpt.fit(tiny.table, out=tmp_path / "run", head="linear", objective="jtt", **settings, **changed)
-    told = [warning for warning in run.metrics["warnings"] if "changes nothing in this run" in warning]
+    told = [warning for warning in run.to_dict()["warnings"] if "changes nothing in this run" in warning]
     assert told == [
         "--eta 2.0 changes nothing in this run: only --objective dbpt would read it",
         "--ctx-init a photo of changes nothing in this run: only --head prompt would read it",

@@ -176,7 +176,7 @@ def test_figures_by_pseudo_groups_are_those_of_the_split(tiny, tiny_run, sample,
     """From the strata alone, without the images that were not drawn."""
     result = dbpt.judge_labels(sample, write_labels(tmp_path / "labels.csv", sample, true_answers(tiny, sample)))
     table = tiny.write("no-attribute", [{k: v for k, v in row.items() if k != "attribute"} for row in tiny.rows()])
-    expected = dbpt.evaluate(tiny_run, table, cache=str(tiny.cache))["rows"][0]["test"]
+    expected = dbpt.evaluate(tiny_run, table, cache=str(tiny.cache)).to_dict()["rows"][0]["test"]
     assert [group["n_pseudo"] for group in result["groups"]] == [group["n"] for group in expected["groups"]]
     assert [g["accuracy_by_pseudo"] for g in result["groups"]] == pytest.approx(
         [g["accuracy"] for g in expected["groups"]]

@@ -233,14 +233,14 @@ def test_jtts_error_set_and_up_weighting(apply):
         )
     assert objective.note == f"{errors.sum()} of {n} rows are in the error set"
     assert len(trained.history) == identification + SETTINGS.epochs
-    assert trained.selected_epoch == identification + SETTINGS.epochs
+    assert trained.best_epoch == identification + SETTINGS.epochs
     assert_same_layer(trained, second)
 
 
 def test_jtt_never_keeps_an_epoch_of_its_first_stage(monkeypatch):
     monkeypatch.setattr("test_papers.SETTINGS", replace(SETTINGS, select="pseudo-wga", lr=1e-9))
     trained, _ = ours("jtt", identification_epochs=4, up_weight=2.0)
-    assert trained.selected_epoch == 5  # all epochs are alike, so the first of the second stage
+    assert trained.best_epoch == 5  # all epochs are alike, so the first of the second stage
 
 
 # --- Deep feature reweighting, as the authors' dfr_evaluate_spurious.py does it ---------------------------------------

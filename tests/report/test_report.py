@@ -6,6 +6,7 @@ import sys
 from html.parser import HTMLParser
 from importlib.resources import files
 from itertools import pairwise
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -13,10 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import dbpt.report
+import dbpt.report.summary
+from dbpt.files.typed_json import to_json, typed
 from dbpt.groups import group_metrics, pseudo_attribute_quality
-from dbpt.report import Mistake, comparison_table, render_report
+from dbpt.report import Mistake
 from dbpt.report.charts import linear_ticks, spread
-from dbpt.report.summary import _title, headline, points, shorten_group, summarize, zero_shot_line
+from dbpt.report.summary import headline, points, shorten_group, zero_shot_line
+from dbpt.runs.metrics import RunMetrics, RunRow
 
 NASTY = """<script>alert("1")</script> & 'co'"""
 RIGHT = {"zero-shot": [90, 50, 20, 45], "erm": [99, 60, 10, 48], "dbpt": [88, 84, 40, 43]}
@@ -29,22 +34,25 @@ def evaluated(right, counts=(100, 100, 50, 50), classes=2, names=None):
     labels = groups // attributes
     predictions = np.where(rank < np.asarray(right)[groups], labels, (labels + 1) % classes)
     sizes = {"num_classes": classes, "num_attributes": attributes, "train_counts": [3498, 184, 56, 1057, *counts[4:]]}
-    return group_metrics(predictions, labels, groups % attributes, group_names=names, **sizes).to_json()
+    return to_json(group_metrics(predictions, labels, groups % attributes, group_names=names, **sizes))
 
 
 def row(name, test, val=None, source="pseudo"):
     trained = name != "zero-shot"
     source = source if name not in ("zero-shot", "erm") else None
-    epochs = {"selected_epoch": 7 if trained else None, "epochs": 10 if trained else 0, "seconds": 1.25}
-    return {"name": name, "group_source": source, **epochs, "val": val, "test": test}
+    epochs = {"best_epoch": 7 if trained else None, "epochs": 10 if trained else 0, "seconds": 1.25}
+    choices = {"name": name, "group_source": source, "head": None, "apply": None, "warnings": []}
+    return {**choices, **epochs, "train": None, "val": val, "test": test}
 
 
 def run(right=RIGHT, **changes):
     """A metrics.json dict of 2 x 2 groups."""
     counts = {"train": [3498, 184, 56, 1057], "val": [10, 10, 5, 5], "test": [100, 100, 50, 50]}
-    dataset = {"name": "birds", "classes": ["landbird", "waterbird"], "attributes": ["land", "water"], "notes": []}
+    names = {"classes": ["landbird", "waterbird"], "attributes": ["land", "water"]}
+    dataset = {"name": "birds", "root": "birds", **names, "notes": []}
     labels, true = np.repeat([0, 0, 1, 1], counts["train"]), np.repeat([0, 1, 0, 1], counts["train"])
     pseudo = np.where(np.arange(true.size) % 20 == 0, 1 - true, true)
+    quality = pseudo_attribute_quality(pseudo, true, labels, num_classes=2, num_attributes=2)
     return {
         "schema_version": 1,
         "dbpt_version": "0.1.0",
@@ -58,12 +66,28 @@ def run(right=RIGHT, **changes):
         "rows": [row(name, evaluated(values)) for name, values in right.items()],
         "pseudo_method": "proportional",
         "pseudo_shares": [0.625, 0.375],
-        "pseudo_quality": pseudo_attribute_quality(pseudo, true, labels, num_classes=2, num_attributes=2),
+        "pseudo_quality": to_json(quality) | {"split": "training"},
         "warnings": [],
         "failed_images": 0,
         "seconds": {"embed": 1.0, "total": 2.5},
         **changes,
     }
+
+
+def comparison_table(metrics, **options):
+    return dbpt.report.comparison_table(typed_metrics(metrics), **options)
+
+
+def render_report(metrics, *rest):
+    return dbpt.report.render_report(typed_metrics(metrics), *rest)
+
+
+def summarize(metrics):
+    return dbpt.report.summary.summarize(typed_metrics(metrics))
+
+
+def typed_metrics(metrics):
+    return typed(metrics, RunMetrics, Path("metrics.json"), "fit anew")
 
 
 def history(metrics, epochs=10):
@@ -79,7 +103,7 @@ def history(metrics, epochs=10):
             "mean_p_true": [0.5, None, 0.6, 0.7],
             "val_wga": 0.3 + 0.01 * epoch,
             "val_average": 0.8,
-            "selected": epoch == 7,
+            "best": epoch == 7,
         }
         for name in ("erm", "dbpt")
         for epoch in range(1, epochs + 1)
@@ -234,7 +258,7 @@ def test_table_of_an_empty_group_a_missing_row_and_an_oracle(monkeypatch):
     ],
 )
 def test_a_rows_title_says_what_it_differs_in_from_the_defaults(record, title):
-    assert _title(record) == title
+    assert RunRow(**record, warnings=[], val=None, test=None).title == title
 
 
 def test_warnings_name_their_rows_when_not_all_share_them():
@@ -313,7 +337,7 @@ def test_headline_without_erm_without_baselines_and_without_groups():
     assert alone == "Worst-group accuracy of dbpt is 80.0 %, average 85.0 %."
     erm_chosen = headline(summarize({**metrics, "rows": [zero_shot, erm], "chosen": "erm"}))
     assert "is 20.0\u00a0% (ERM) against 40.0\u00a0% (zero-shot): −20.0 points" in erm_chosen
-    none = group_metrics([0, 1], [0, 0], [-1, -1], num_classes=2, num_attributes=2).to_json()
+    none = to_json(group_metrics([0, 1], [0, 0], [-1, -1], num_classes=2, num_attributes=2))
     nothing = headline(summarize({**metrics, "rows": [row("dbpt", none)]})).replace("\u00a0", " ")
     assert nothing == "No group could be evaluated, so there is no worst-group accuracy; the average of dbpt is 50.0 %."
     better_erm = summarize(run({**RIGHT, "erm": [99, 60, 30, 48]}))

@@ -186,15 +186,15 @@ def test_a_run_json_without_its_parts_is_told(tiny_run, tmp_path):
 def test_true_groups_need_labels_where_it_is_judged(tiny, tmp_path, labelled, kind):
     rows = [row | {"attribute": row["attribute"] if labelled(row) else ""} for row in tiny.rows()]
     run = dbpt.fit(tiny.write(f"partly-{kind}", rows), out=tmp_path / "run", **tiny.settings | {"epochs": 2})
-    assert run.metrics["group_kind"] == kind
-    assert all(row["test"]["worst_group_accuracy"] is not None for row in run.metrics["rows"])
-    told = [warning for warning in run.metrics["warnings"] if "have a true attribute" in warning]
+    assert run.to_dict()["group_kind"] == kind
+    assert all(row["test"]["worst_group_accuracy"] is not None for row in run.to_dict()["rows"])
+    told = [warning for warning in run.to_dict()["warnings"] if "have a true attribute" in warning]
     assert bool(told) == (kind == "pseudo")
 
 
 def test_a_run_that_only_warms_up_says_so(tiny, tmp_path):
     run = dbpt.fit(tiny.table, out=tmp_path / "run", **tiny.settings | {"epochs": 1})
-    assert any(warning.startswith("--epochs 1: all of them warm up") for warning in run.metrics["warnings"])
+    assert any(warning.startswith("--epochs 1: all of them warm up") for warning in run.to_dict()["warnings"])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are not bytes elsewhere")

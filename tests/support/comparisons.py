@@ -8,13 +8,12 @@ from safetensors import safe_open
 from tiny import Tiny
 
 import dbpt
-from dbpt.experiments.comparison.comparing import Comparison
 
 METHODS = ("zero-shot", "erm", "dbpt", "groupdro:true")
 TABLES = ("compare.csv", "compare.md", "compare.tex")
 
 
-def compare(tiny: Tiny, out: Path, data: Path | None = None, **choices: object) -> Comparison:
+def compare(tiny: Tiny, out: Path, data: Path | None = None, **choices: object) -> dbpt.Result:
     """Few epochs, the quick head, two seeds, unless ``choices`` say otherwise."""
     defaults = {"methods": METHODS, "heads": "linear", "seeds": 2, "epochs": 3}
     return dbpt.compare(data or tiny.table, out=out, **{**tiny.settings, **defaults, **choices})
@@ -23,7 +22,7 @@ def compare(tiny: Tiny, out: Path, data: Path | None = None, **choices: object) 
 def cell(folder: Path, name: str) -> tuple[dict, dict]:
     """The tensors and the figures of a cell."""
     with safe_open(folder / "cells" / f"{name}.safetensors", framework="numpy") as file:
-        return {key: file.get_tensor(key) for key in file.keys()}, json.loads(file.metadata()["figures"])  # noqa: SIM118
+        return {key: file.get_tensor(key) for key in file.keys()}, json.loads(file.metadata()["row"])  # noqa: SIM118
 
 
 def contents(folder: Path) -> dict[str, object]:

@@ -45,8 +45,8 @@ def groups_of(run: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((run / "groups.csv").read_text().splitlines()))
 
 
-def selected_epochs(run: Path) -> list[int | None]:
-    return [row["selected_epoch"] for row in metrics_of(run)["rows"]]
+def best_epochs(run: Path) -> list[int | None]:
+    return [row["best_epoch"] for row in metrics_of(run)["rows"]]
 
 
 def without(rows: list[dict[str, str]], column: str) -> list[dict[str, str]]:

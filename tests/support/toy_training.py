@@ -84,4 +84,4 @@ def run(
 
 def content(trained: Trained):
     state = {name: value.numpy().tobytes() for name, value in trained.head_state.items()}
-    return state, trained.selected_epoch, trained.history
+    return state, trained.best_epoch, trained.history

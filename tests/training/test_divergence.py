@@ -164,14 +164,14 @@ def test_the_advice_is_never_above_the_default_rate(tiny, tmp_path, head, lr, ad
 
 
 def test_rows_that_were_complete_keep_their_rate_and_say_so(tiny, tmp_path, monkeypatch):
-    out, trained_row = tmp_path / "run", dbpt.experiments.fit.trained_row
+    out, trained_result = tmp_path / "run", dbpt.experiments.fit.trained_result
 
     def diverge(experiment, objective, **options):
         if objective == "dbpt":
             raise InputError("diverged")
-        return trained_row(experiment, objective, **options)
+        return trained_result(experiment, objective, **options)
 
-    monkeypatch.setattr(dbpt.experiments.fit, "trained_row", diverge)
+    monkeypatch.setattr(dbpt.experiments.fit, "trained_result", diverge)
     with pytest.raises(InputError, match="diverged"):
         fit(tiny, out, lr=0.005)
     monkeypatch.undo()

@@ -176,4 +176,4 @@ def test_the_best_epoch_is_the_first_of_equals(select):
         "average": [record.val_average for record in trained.history],
         "last": [record.epoch for record in trained.history],
     }[select]
-    assert trained.selected_epoch == 1 + scores.index(max(scores))
+    assert trained.best_epoch == 1 + scores.index(max(scores))

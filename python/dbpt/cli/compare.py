@@ -52,7 +52,7 @@ def compare(data: str | None, out: Path, config: Path | None, **options: Any) ->
     """
     from dbpt.errors import InputError
     from dbpt.experiments.comparison.comparing import compare as run_compare
-    from dbpt.experiments.comparison.tables import WIDEST
+    from dbpt.report.comparison import WIDEST
     from dbpt.settings.config import read_config
 
     own = {name: options.pop(name) for name in ("methods", "heads", "seeds", "jobs", "resume", "overwrite")}
@@ -63,7 +63,7 @@ def compare(data: str | None, out: Path, config: Path | None, **options: Any) ->
     comparison = run_compare(data, out=out, **own, **settings)
     width = min(WIDEST, shutil.get_terminal_size().columns) if sys.stdout.isatty() else WIDEST
     click.echo(f"\n{comparison.table(width)}\n\ntables: {out / 'compare'}.csv, .md, .tex, .json")
-    if failed := len(comparison.numbers["failed"]):
+    if failed := len(comparison.failed):
         raise InputError(
             f"trainings that failed: {failed}, see under the table; the same with --resume tries them again, other "
             "settings need --overwrite"

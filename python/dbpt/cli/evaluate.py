@@ -23,7 +23,6 @@ def evaluate(run: Path, data: str, weights: Path | None, as_json: bool, **option
     Columns, embeddings and average that are not given are the run's.
     """
     from dbpt.experiments.evaluate import evaluate as run_evaluate
-    from dbpt.report import comparison_table
 
     result = run_evaluate(run, data, weights=weights, **given(options))
-    click.echo(json.dumps(result, indent=1, ensure_ascii=False) if as_json else comparison_table(result))
+    click.echo(json.dumps(result.to_dict(), indent=1, ensure_ascii=False) if as_json else result)

@@ -25,10 +25,9 @@ def fit(data: str | None, out: Path, config: Path | None, resume: bool, overwrit
     """
     from dbpt.experiments.fit import fit as run_fit
     from dbpt.ranks import launched_rank
-    from dbpt.report import comparison_table
     from dbpt.settings.config import read_config
 
     settings, data = settings_and_data(data, read_config(config) if config else {}, options)
     run = run_fit(data, out=out, resume=resume, overwrite=overwrite, **settings)
     if launched_rank() == 0:
-        click.echo(f"\n{comparison_table(run.metrics, warnings=False)}\n\nreport: {run.folder / 'report.html'}")
+        click.echo(f"\n{run.table(warnings=False)}\n\nreport: {run.folder / 'report.html'}")

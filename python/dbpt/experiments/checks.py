@@ -46,17 +46,17 @@ def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:
 def check_groups(experiment: Experiment) -> None:
     """Refuse to train or choose by pseudo groups without a row, or to refit on too few rows."""
     config, dataset = experiment.config, experiment.dataset
-    objective, pseudo_groups = OBJECTIVES[config.objective], experiment.pseudo_groups
+    objective, labelled = OBJECTIVES[config.objective], experiment.labelled
     uses_groups = objective.uses_groups and config.group_source != "true"
     for split, wanted in ((objective.trains_on, uses_groups), ("val", config.select == "pseudo-wga")):
-        if wanted and not (pseudo_groups[experiment.rows(split)] >= 0).any():
+        if wanted and not (labelled.pseudo_groups[labelled.rows(split)] >= 0).any():
             raise InputError(
                 f"--min-confidence {config.min_confidence:g}: no row of split {split!r} has a pseudo attribute that "
                 "sure; lower it"
             )
     if not objective.refits:
         return
-    rows, groups = experiment.rows(objective.trains_on), experiment.groups_trained_on
+    rows, groups = labelled.rows(objective.trains_on), experiment.groups_trained_on
     known = rows[groups[rows] >= 0]
     rows_C = np.bincount(dataset.labels[known], minlength=dataset.num_classes)
     missing = [name for name, rows in zip(dataset.class_names, rows_C, strict=True) if not rows]
@@ -106,7 +106,8 @@ def group_warnings(experiment: Experiment) -> list[str]:
     config, names = experiment.config, experiment.dataset.group_names
 
     def counts(kind: str, split: str) -> NDArray[np.int64]:
-        return experiment.counts(experiment.true_groups if kind == "true" else experiment.pseudo_groups, split)
+        labelled = experiment.labelled
+        return labelled.counts(labelled.true_groups if kind == "true" else labelled.pseudo_groups, split)
 
     def listed(chosen: NDArray[np.bool_], rows: NDArray[np.int64], split: str) -> str:
         return ", ".join(f"{names[g]} ({rows[g]} in {split!r})" for g in np.flatnonzero(chosen).tolist())

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +12,12 @@ from dbpt.data.demo import DEMO_NAMES
 from dbpt.data.huggingface_objects import HuggingFaceData, path_of
 from dbpt.data.reader import DATASETS
 from dbpt.errors import InputError
-from dbpt.experiments.figures import Judged
-from dbpt.experiments.methods import MethodRow
+from dbpt.experiments.figures import Labelled
+from dbpt.experiments.result import Result
 from dbpt.experiments.stages import embed_dataset, label_dataset
-from dbpt.files.typed_json import Count, read_json, typed
 from dbpt.objectives import OBJECTIVES
 from dbpt.runs.classifier import Classifier
+from dbpt.runs.metrics import RunMetrics, RunRow, read_metrics
 from dbpt.runs.run_folder import load
 from dbpt.settings.data import load_for_run
 
@@ -37,7 +36,7 @@ def evaluate(
     cache: str | None = None,
     max_failures: float = 0.01,
     average: str | None = None,
-) -> dict[str, Any]:
+) -> Result:
     """Return the accuracy by (class, attribute) group of a run's classifier on each split of ``data``.
 
     Args:
@@ -48,9 +47,9 @@ def evaluate(
             run's are taken for the run's own data.
         average: as in `FitConfig`; None takes the run's. Shares are those of the run if ``data`` has no training rows.
 
-    Returns the dict of ``metrics.json`` with one row, which has the metrics of each split (None for an empty one).
-    Groups are over the true attributes if the data have them, otherwise over pseudo attributes. Raises `InputError` as
-    `dbpt.load` and `dbpt.fit` do, for a known data set of other classes, and if an adjusted average has no weights.
+    The result has one row, with the metrics of each split that has images; its ``folder`` is the run's. Groups are over
+    the true attributes if the data have them, otherwise over pseudo attributes. Raises `InputError` as `dbpt.load` and
+    `dbpt.fit` do, for a known data set of other classes, and if an adjusted average has no weights.
     """
     data = path_of(data, cache)
     if (name := "demo-waterbirds" if data == "demo" else data) in DEMO_NAMES:
@@ -80,29 +79,30 @@ def evaluate(
     pseudo = label_dataset(dataset, features, backbone, config)
     for warning in pseudo.warnings:
         logger.warning(warning)
-    judged = Judged(dataset=dataset, backbone=backbone, pseudo=pseudo, splits=dataset.splits)
-    judged = replace(judged, counts_of_run=_train_counts_of_run(Path(run), dataset.num_groups, judged.group_kind))
-    row = MethodRow(
+    labelled = Labelled(dataset=dataset, pseudo=pseudo, splits=dataset.splits)
+    labelled = replace(labelled, counts_of_run=_train_counts_of_run(Path(run), labelled))
+    row = RunRow(
         name=config.objective,
         group_source=config.group_source if OBJECTIVES[config.objective].uses_groups else None,
         head=config.head,
         apply=config.application(config.objective),
-        classifier=classifier.head,
-        metrics=judged.metrics(classifier.head.predictions(features)),
+        warnings=[],
+        **labelled.metrics(classifier.head.predictions(features)),
     )
-    return judged.run_figures(config, [row.to_json()], failed_images=len(failures), seconds={})
+    metrics = labelled.run_metrics(backbone, config, [row], failed_images=len(failures), seconds={})
+    return Result(Path(run), metrics, classifier)
 
 
-def _train_counts_of_run(run: Path, num_groups: int, group_kind: str) -> NDArray[np.int64]:
+def _train_counts_of_run(run: Path, labelled: Labelled) -> NDArray[np.int64]:
     """Return the (G,) training rows of each group of the run, true or pseudo; all 0 if ``metrics.json`` lacks them."""
-    path, counts = run / "metrics.json", list[Count]()
+    num_groups, counts = labelled.dataset.num_groups, list[int]()
     try:
-        metrics = read_json(path, "file of a run's metrics")
-        if group_kind == "pseudo" or metrics["group_kind"] == "true":
-            dataset = metrics["dataset"]
-            found = dataset["train_counts_pseudo"] if group_kind == "pseudo" else dataset["counts"]["train"]
-            counts = typed(found, list[Count], path, "fit again")
-    except (InputError, KeyError, TypeError):  # damaged
+        metrics = read_metrics(run / "metrics.json", RunMetrics)
+        if labelled.group_kind == "pseudo":
+            counts = metrics.dataset.train_counts_pseudo
+        elif metrics.group_kind == "true":
+            counts = metrics.dataset.counts["train"]
+    except (InputError, KeyError):  # damaged
         pass
     return np.array(counts if len(counts) == num_groups else [0] * num_groups, dtype=np.int64)
 

@@ -1,8 +1,8 @@
-"""The figures of ``metrics.json`` and how they follow from predictions and pseudo attributes."""
+"""From predictions and pseudo attributes to the figures of ``metrics.json`` and ``compare.json``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,19 +13,30 @@ from dbpt.data import SPLITS, Dataset
 from dbpt.errors import InputError
 from dbpt.groups import GroupMetrics, group_counts, group_metrics, pseudo_attribute_quality
 from dbpt.pseudo_attributes import PseudoAttributes
+from dbpt.runs.metrics import (
+    SCHEMA_VERSION,
+    BackboneSummary,
+    DataSummary,
+    Metrics,
+    QualityOfSplit,
+    RunMetrics,
+    RunRow,
+    Split,
+)
 from dbpt.settings.config import FitConfig
-
-SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
-    """The N rows that figures are over; ``counts_of_run`` (G,) are the run's training rows, for data without any."""
+class Labelled:
+    """The N readable rows of a data set with pseudo attributes and ``splits`` (N,), which figures are over.
+
+    ``notes`` are warnings about both; ``counts_of_run`` (G,) are a run's training rows, for data without any.
+    """
 
     dataset: Dataset
-    backbone: Backbone
     pseudo: PseudoAttributes
     splits: NDArray[np.int64]
+    notes: tuple[str, ...] = ()
     counts_of_run: NDArray[np.int64] | None = None
 
     def rows(self, split: str) -> NDArray[np.int64]:
@@ -33,12 +44,22 @@ class Judged:
         return np.flatnonzero(self.splits == SPLITS.index(split))
 
     @property
-    def split(self) -> str:
+    def split(self) -> Split:
         """The split that tables show: test, else validation, else training."""
-        return next(split for split in reversed(SPLITS) if len(self.rows(split)))
+        return next(split for split in ("test", "val", "train") if len(self.rows(split)))
 
     @property
-    def group_kind(self) -> str:
+    def pseudo_groups(self) -> NDArray[np.int64]:
+        """(N,) int64, -1 where the pseudo attribute is unknown."""
+        return self.dataset.groups(self.pseudo.pseudo_attributes)
+
+    @property
+    def true_groups(self) -> NDArray[np.int64]:
+        """(N,) int64, -1 where the true attribute is unknown."""
+        return self.dataset.groups(self.dataset.attributes)
+
+    @property
+    def group_kind(self) -> Literal["true", "pseudo"]:
         """``true`` if at least half of each class's rows in `split` have a true attribute, else ``pseudo``."""
         rows = self.rows(self.split)
         labels, known = self.dataset.labels[rows], self.dataset.attributes[rows] >= 0
@@ -66,10 +87,10 @@ class Judged:
         """Return the (G,) rows of a split in each of ``groups`` (N,)."""
         return group_counts(groups[self.rows(split)], self.dataset.num_groups)
 
-    def average(self, asked: str | None) -> str:
+    def average(self, asked: str | None) -> Literal["plain", "adjusted"]:
         """Return the average that tables show: the one ``asked`` for with ``--average``, else that of the data set."""
         if self.train_counts.any():
-            return asked or self.dataset.average
+            return "adjusted" if (asked or self.dataset.average) == "adjusted" else "plain"
         if asked == "adjusted":
             raise InputError(
                 f"--average adjusted: {self.dataset.source} has no training row of a known group, and the groups' "
@@ -77,8 +98,8 @@ class Judged:
             )
         return "plain"
 
-    def metrics(self, predictions: NDArray[np.int64]) -> dict[str, GroupMetrics | None]:
-        """Return the metrics of ``predictions`` (N,) on each split, None for an empty one."""
+    def metrics(self, predictions: NDArray[np.int64]) -> dict[str, Any]:
+        """Return the `GroupMetrics` of ``predictions`` (N,) on each split, None for one without rows."""
         dataset, attributes, train_counts = self.dataset, self.evaluation_attributes, self.train_counts
         found: dict[str, GroupMetrics | None] = dict.fromkeys(SPLITS)
         for split in SPLITS:
@@ -94,58 +115,6 @@ class Judged:
                 )
         return found
 
-    def data_figures(self, average: str | None) -> dict[str, Any]:
-        """Return the part of ``metrics.json`` and ``compare.json`` that no training changes.
-
-        ``counts`` (G,) of each split are over the groups of ``group_kind``; ``average`` is the one asked for.
-        """
-        dataset, spec = self.dataset, self.backbone.spec
-        groups, pseudo_groups = self.evaluation_groups, dataset.groups(self.pseudo.pseudo_attributes)
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "dbpt_version": __version__,
-            "dataset": {
-                "name": dataset.name,
-                "root": str(dataset.root),
-                "classes": list(dataset.class_names),
-                "attributes": list(dataset.attribute_names),
-                "counts": {split: self.counts(groups, split).tolist() for split in SPLITS},
-                "train_counts_pseudo": self.counts(pseudo_groups, "train").tolist(),
-                "notes": list(dataset.notes),
-            },
-            "backbone": {
-                "model": spec["model"],
-                "pretrained": spec["pretrained"],
-                "embed_dim": self.backbone.embed_dim,
-            },
-            "group_kind": self.group_kind,
-            "average": self.average(average),
-            "pseudo_method": self.pseudo.method,
-            "pseudo_shares": self._pseudo_shares(),
-            "pseudo_quality": self._pseudo_quality(),
-        }
-
-    def run_figures(
-        self,
-        config: FitConfig,
-        rows: list[dict[str, Any]],
-        *,
-        warnings: Sequence[str] = (),
-        failed_images: int,
-        seconds: dict[str, float],
-    ) -> dict[str, Any]:
-        """Return the content of ``metrics.json``; ``rows`` are those of `MethodRow.to_json`."""
-        return {
-            **self.data_figures(config.average),
-            "selection": config.select,
-            "seed": config.seed,
-            "chosen": config.objective,
-            "rows": rows,
-            "warnings": list(warnings),
-            "failed_images": failed_images,
-            "seconds": {name: round(value, 3) for name, value in seconds.items()},
-        }
-
     def _pseudo_shares(self) -> list[float]:
         """Return the (A,) shares that the method used, else those of its labels in the rows it was fitted on."""
         if self.pseudo.shares is not None:
@@ -155,7 +124,7 @@ class Judged:
         counts = np.bincount(labels[labels >= 0], minlength=self.dataset.num_attributes)
         return [float(count / max(1, counts.sum())) for count in counts]
 
-    def _pseudo_quality(self) -> dict[str, Any] | None:
+    def _pseudo_quality(self) -> QualityOfSplit | None:
         """Return the quality over the training rows, which the group weights come from, or over all if none are."""
         dataset, training = self.dataset, self.rows("train")
         judged = training if len(training) else np.arange(len(dataset))
@@ -168,4 +137,51 @@ class Judged:
             num_classes=dataset.num_classes,
             num_attributes=dataset.num_attributes,
         )
-        return {"split": "training" if len(training) else "all", **quality}
+        return QualityOfSplit(split="training" if len(training) else "all", **vars(quality))
+
+    def shared_metrics(self, backbone: Backbone, average: str | None) -> Metrics:
+        """Return the entries that ``metrics.json`` and ``compare.json`` share; ``average`` is the one asked for."""
+        dataset, groups = self.dataset, self.evaluation_groups
+        return Metrics(
+            schema_version=SCHEMA_VERSION,
+            dbpt_version=__version__,
+            dataset=DataSummary(
+                name=dataset.name,
+                root=str(dataset.root),
+                classes=list(dataset.class_names),
+                attributes=list(dataset.attribute_names),
+                counts={split: self.counts(groups, split).tolist() for split in SPLITS},
+                train_counts_pseudo=self.counts(self.pseudo_groups, "train").tolist(),
+                notes=list(dataset.notes),
+            ),
+            backbone=BackboneSummary(
+                model=backbone.spec["model"], pretrained=backbone.spec["pretrained"], embed_dim=backbone.embed_dim
+            ),
+            group_kind=self.group_kind,
+            average=self.average(average),
+            pseudo_method=self.pseudo.method,
+            pseudo_shares=self._pseudo_shares(),
+            pseudo_quality=self._pseudo_quality(),
+        )
+
+    def run_metrics(
+        self,
+        backbone: Backbone,
+        config: FitConfig,
+        rows: Sequence[RunRow],
+        *,
+        warnings: Sequence[str] = (),
+        failed_images: int,
+        seconds: dict[str, float],
+    ) -> RunMetrics:
+        """Return the content of ``metrics.json`` of a run with these settings and rows."""
+        return RunMetrics(
+            **vars(self.shared_metrics(backbone, config.average)),
+            selection=config.select,
+            seed=config.seed,
+            chosen=config.objective,
+            rows=list(rows),
+            warnings=list(warnings),
+            failed_images=failed_images,
+            seconds={name: round(value, 3) for name, value in seconds.items()},
+        )

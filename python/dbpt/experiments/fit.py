@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,20 @@ from dbpt._core import __version__
 from dbpt.clip import Backbone, load_backbone_from_spec
 from dbpt.data import SPLITS
 from dbpt.data.huggingface_objects import HuggingFaceData
-from dbpt.experiments.methods import MethodRow, trained_row, zero_shot_row
+from dbpt.experiments.methods import MethodResult, trained_result, zero_shot_result
+from dbpt.experiments.result import Result
 from dbpt.experiments.stages import Experiment, prepare
 from dbpt.features import UnreadableImage
 from dbpt.files.csv import csv_text
 from dbpt.files.disk import write_atomically, write_json
 from dbpt.files.tensors import write_tensors
+from dbpt.files.typed_json import to_json
 from dbpt.heads import HEADS
 from dbpt.ranks import Ranks, joined_ranks
-from dbpt.report import Mistake, comparison_table, render_report
+from dbpt.report import Mistake, render_report
 from dbpt.report.summary import summarize
 from dbpt.report.thumbnails import thumbnail
+from dbpt.runs.metrics import RunMetrics
 from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION
 from dbpt.settings.config import FitConfig
 from dbpt.settings.data import config_with_data, resolve_demo
@@ -37,17 +40,6 @@ GALLERY_SIZE = 24
 THUMBNAIL_PIXELS = 112
 
 
-@dataclass(frozen=True)
-class Run:
-    """A finished run: its folder and the content of ``metrics.json``. ``str(run)`` is the comparison table."""
-
-    folder: Path
-    metrics: dict[str, Any] = field(repr=False)
-
-    def __str__(self) -> str:
-        return comparison_table(self.metrics)
-
-
 def fit(
     data: "str | Path | HuggingFaceData",
     *,
@@ -55,11 +47,11 @@ def fit(
     resume: bool = False,
     overwrite: bool = False,
     **settings: Any,
-) -> Run:
+) -> Result:
     """Train a prompt, or another head, on ``data`` with the chosen objective and write the results to ``out``.
 
     If several processes train, started by ``torchrun`` or in the caller's process group, all must call this; they share
-    each batch. Rank 0 alone reads ``data``, writes ``out`` and logs; all return the same metrics.
+    each batch. Rank 0 alone reads ``data``, writes ``out`` and logs; all return the same figures.
 
     Args:
         data: a demo's name, such as ``"demo"``, or anything that `dbpt.load_dataset` takes.
@@ -75,71 +67,73 @@ def fit(
         return _fit_on(ranks, config, out, resume=resume, overwrite=overwrite)
 
 
-def _fit_on(ranks: Ranks, config: FitConfig, out: Path, *, resume: bool, overwrite: bool) -> Run:
+def _fit_on(ranks: Ranks, config: FitConfig, out: Path, *, resume: bool, overwrite: bool) -> Result:
     config = ranks.in_turns(lambda: resolve_demo(config))
     started = time.perf_counter()
-    experiment = _prepare_once(config, ranks)
+    experiment = _prepare_on(ranks, config)
     embedded = time.perf_counter()
     config = experiment.config
     words = asdict(experiment.dataset.words)
-    description = {"dbpt_version": __version__, "backbone": experiment.backbone.spec, "words": words}
+    backbone = experiment.embedded.backbone
+    description = {"dbpt_version": __version__, "backbone": backbone.spec, "words": words}
     ranks.from_first(lambda: RUN_FOLDER.start(out, description, config, resume=resume, overwrite=overwrite))
     objectives = dict.fromkeys(["erm", config.objective] if config.baselines else [config.objective])
-    rows = [zero_shot_row(experiment)]
-    rows += [
-        trained_row(experiment, name, checkpoint_path=out / "checkpoints" / f"{name}.safetensors", ranks=ranks)
-        for name in objectives
-    ]
+    results = [zero_shot_result(experiment)]
+    for name in objectives:
+        checkpoint = out / "checkpoints" / f"{name}.safetensors"
+        results.append(trained_result(experiment, name, checkpoint_path=checkpoint, ranks=ranks))
 
-    def finish() -> dict[str, Any]:
-        metrics = experiment.run_figures(
+    def finish() -> RunMetrics:
+        metrics = experiment.labelled.run_metrics(
+            backbone,
             config,
-            [row.to_json() for row in rows],
+            [result.row for result in results],
             warnings=experiment.warnings,
-            failed_images=len(experiment.failures),
+            failed_images=len(experiment.embedded.failures),
             seconds={"embed": embedded - started, "total": time.perf_counter() - started},
         )
-        write_results(out, experiment, rows, metrics)
+        write_results(out, experiment, results, metrics)
         RUN_FOLDER.finish(out, description, config)
         for warning in summarize(metrics).figure_warnings:
             logger.warning(warning)
         return metrics
 
-    return Run(out, ranks.from_first(finish))
+    return Result(out, ranks.from_first(finish))
 
 
-def _prepare_once(config: FitConfig, ranks: Ranks) -> Experiment:
-    """`prepare` on rank 0, which sends the result to the others; each of them loads the backbone for itself."""
+def _prepare_on(ranks: Ranks, config: FitConfig) -> Experiment:
+    """`prepare` on rank 0; the others get its result, but load the backbone for themselves."""
+
+    def without_the_large(experiment: Experiment) -> Experiment:
+        large: dict[str, Any] = {"backbone": experiment.embedded.backbone.spec, "features": None}
+        return replace(experiment, embedded=replace(experiment.embedded, **large))
+
+    experiment = ranks.from_first(lambda: prepare(config), sent=without_the_large)
     if ranks.count == 1:
-        return prepare(config)
-    whole: Experiment | None = None
-
-    def without_the_large() -> tuple[Experiment, tuple[int, ...], dict[str, Any]]:
-        nonlocal whole
-        whole = prepare(config)
-        left_out: dict[str, Any] = {"backbone": None, "features": None}
-        return replace(whole, **left_out), whole.features.shape, whole.backbone.spec
+        return experiment
+    found = experiment.embedded
 
     def own_backbone() -> Backbone:
-        if whole is not None:
-            return whole.backbone
+        if ranks.is_first:
+            return found.backbone
+        spec: Any = found.backbone
         weights = config.pretrained if spec["weights"]["kind"] == "file" else None
         return load_backbone_from_spec(spec, device=config.device, weights=weights)
 
-    rest, shape, spec = ranks.from_first(without_the_large)
-    features = np.empty(shape, dtype=np.float32) if whole is None else whole.features
+    shape = (len(found.dataset), found.class_weights.shape[1])
+    features = found.features if ranks.is_first else np.empty(shape, dtype=np.float32)
     ranks.copy_first([torch.from_numpy(features)])
-    return replace(rest, backbone=ranks.together(own_backbone), features=features)
+    return replace(experiment, embedded=replace(found, backbone=ranks.together(own_backbone), features=features))
 
 
-def write_results(out: Path, experiment: Experiment, rows: list[MethodRow], metrics: dict[str, Any]) -> None:
-    """Write the results into the run folder; the last of ``rows`` is the chosen one."""
-    chosen, pseudo = rows[-1], experiment.pseudo
+def write_results(out: Path, experiment: Experiment, results: list[MethodResult], metrics: RunMetrics) -> None:
+    """Write the results into the run folder; the last of ``results`` is the chosen one."""
+    chosen, pseudo = results[-1], experiment.labelled.pseudo
     history = [
-        {"row": row.name, **asdict(record), "selected": record.epoch == row.trained.selected_epoch}
-        for row in rows
-        if row.trained
-        for record in row.trained.history
+        {"row": result.row.name, **asdict(record), "best": record.epoch == result.trained.best_epoch}
+        for result in results
+        if result.trained
+        for record in result.trained.history
     ]
     assert chosen.trained is not None and pseudo.posterior is not None and pseudo.confidence is not None
     write_tensors(
@@ -157,7 +151,7 @@ def write_results(out: Path, experiment: Experiment, rows: list[MethodRow], metr
             "pseudo_attributes": pseudo.pseudo_attributes,
             "posterior": pseudo.posterior,
             "confidence": pseudo.confidence,
-            "splits": experiment.splits,
+            "splits": experiment.labelled.splits,
             "paths": np.frombuffer("\0".join(experiment.dataset.paths).encode("utf-8", "surrogateescape"), np.uint8),
         },
         {"attributes": json.dumps(experiment.dataset.attribute_names), "paths": "UTF-8, separated by NUL"},
@@ -165,16 +159,16 @@ def write_results(out: Path, experiment: Experiment, rows: list[MethodRow], metr
     )
     write_atomically(out / "groups.csv", _groups_csv(experiment, chosen))
     write_atomically(out / "history.jsonl", "".join(json.dumps(entry) + "\n" for entry in history))
-    write_json(out / "metrics.json", metrics)
+    write_json(out / "metrics.json", to_json(metrics))
     write_atomically(out / "report.html", render_report(metrics, history, worst_group_mistakes(experiment, chosen)))
 
 
-def _groups_csv(experiment: Experiment, chosen: MethodRow) -> str:
+def _groups_csv(experiment: Experiment, chosen: MethodResult) -> str:
     """Return a line for each group of the ``group_source``, under soft membership with the rows likeliest in it."""
     assert chosen.trained is not None
     dataset, groups = experiment.dataset, experiment.groups_trained_on
-    weights = chosen.trained.history[chosen.trained.selected_epoch - 1].group_weights
-    counts = [experiment.counts(groups, split) for split in SPLITS]
+    weights = chosen.trained.history[chosen.trained.best_epoch - 1].group_weights
+    counts = [experiment.labelled.counts(groups, split) for split in SPLITS]
     table: list[Sequence[object]] = [
         ["group", "class", "attribute", "group_source", *(f"n_{split}" for split in SPLITS), "group_weight"]
     ]
@@ -186,17 +180,16 @@ def _groups_csv(experiment: Experiment, chosen: MethodRow) -> str:
     return csv_text(table)
 
 
-def worst_group_mistakes(experiment: Experiment, row: MethodRow) -> list[Mistake] | None:
+def worst_group_mistakes(experiment: Experiment, result: MethodResult) -> list[Mistake] | None:
     """Return the 24 surest mistakes in the worst group of test, else validation; None if no images were given."""
     if experiment.config.embeddings is not None:
         return None
-    split = "test" if row.metrics["test"] else "val"
-    metrics = row.metrics[split]
+    metrics, labelled = result.row.shown, experiment.labelled
     if metrics is None or metrics.worst_group is None:
         return []
-    dataset, members = experiment.dataset, experiment.rows(split)
-    members = members[experiment.evaluation_groups[members] == metrics.worst_group]
-    logits = row.classifier.logits(experiment.features[members])
+    dataset, members = experiment.dataset, labelled.rows(labelled.split)
+    members = members[labelled.evaluation_groups[members] == metrics.worst_group]
+    logits = result.classifier.logits(experiment.embedded.features[members])
     label, attribute = divmod(metrics.worst_group, dataset.num_attributes)
     p_true = np.exp(logits[:, label] - np.logaddexp.reduce(logits, axis=1))
     predictions = logits.argmax(axis=1)

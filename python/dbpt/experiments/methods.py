@@ -1,4 +1,4 @@
-"""The methods of the comparison: zero-shot, and a head trained under one objective. Each gives one `MethodRow`."""
+"""The methods of a table: zero-shot, and a head trained under one objective. Each gives a `MethodResult`."""
 
 import logging
 import time
@@ -17,12 +17,13 @@ from tqdm import tqdm
 from dbpt.errors import InputError
 from dbpt.experiments.stages import Experiment
 from dbpt.features.live import LiveImages, live_images
-from dbpt.groups import GroupMetrics, worst_group_accuracy
+from dbpt.groups import worst_group_accuracy
 from dbpt.heads import HEADS, Head, HeadStart
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
 from dbpt.progress import progress_bar
 from dbpt.ranks import ALONE, Ranks, memory
 from dbpt.runs.classifier import FeatureClassifier, zero_shot_classifier
+from dbpt.runs.metrics import RunRow
 from dbpt.training import EpochRecord, Rows, Trained, TrainingSettings, train
 from dbpt.training.findings import training_findings
 from dbpt.training.loop import one_thread_if_small
@@ -31,107 +32,102 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MethodRow:
-    """One method: its classifier, training, and metrics on each split. Names that do not apply to it are None."""
+class MethodResult:
+    """One method: its row of ``metrics.json``, its classifier and, unless it is zero-shot, its training."""
 
-    name: str
-    group_source: str | None = None
-    head: str | None = None
-    apply: str | None = None
+    row: RunRow
     classifier: FeatureClassifier
     trained: Trained | None = None
-    metrics: dict[str, GroupMetrics | None]
-    seconds: float = 0.0
-    warnings: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the row of ``metrics.json``."""
-        return {
-            "name": self.name,
-            "group_source": self.group_source,
-            "head": self.head,
-            "apply": self.apply,
-            "selected_epoch": self.trained.selected_epoch if self.trained else None,
-            "epochs": len(self.trained.history) if self.trained else 0,
-            "seconds": round(self.seconds, 3),
-            "warnings": list(self.warnings),
-            **{split: metrics.to_json() if metrics else None for split, metrics in self.metrics.items()},
-        }
 
 
-def zero_shot_row(experiment: Experiment) -> MethodRow:
-    """Return the row without training."""
-    classifier = zero_shot_classifier(experiment.backbone, experiment.class_weights)
-    return MethodRow(name="zero-shot", classifier=classifier, metrics=held_out_metrics(experiment, classifier))
+def zero_shot_result(experiment: Experiment) -> MethodResult:
+    """Return the method without training."""
+    classifier = zero_shot_classifier(experiment.embedded.backbone, experiment.embedded.class_weights)
+    row = RunRow(name="zero-shot", warnings=[], **held_out_metrics(experiment, classifier))
+    return MethodResult(row=row, classifier=classifier)
 
 
-def held_out_metrics(experiment: Experiment, classifier: FeatureClassifier) -> dict[str, GroupMetrics | None]:
-    """Return the metrics of ``classifier`` on validation and test."""
-    metrics = experiment.metrics(classifier.predictions(experiment.features))
+def held_out_metrics(experiment: Experiment, classifier: FeatureClassifier) -> dict[str, Any]:
+    """Return the `GroupMetrics` of ``classifier`` on validation and test, None for a split without rows."""
+    metrics = experiment.labelled.metrics(classifier.predictions(experiment.embedded.features))
     return {split: metrics[split] for split in ("val", "test")}
 
 
-def trained_row(
+def trained_result(
     experiment: Experiment,
     objective: str,
     *,
     checkpoint_path: Path | None,
     ranks: Ranks = ALONE,
     quiet: bool = False,
-) -> MethodRow:
-    """Train the head under ``objective`` and judge the best epoch; ``quiet`` logs nothing and shows no bar."""
+) -> MethodResult:
+    """Train the head under ``objective`` and evaluate the best epoch; ``quiet`` logs nothing and shows no bar."""
     started, config = time.perf_counter(), experiment.config
     quiet = quiet or not ranks.is_first
-    head, chosen = ranks.together(lambda: build_head(experiment)), OBJECTIVES[objective]
-    training, validation = _training_rows(experiment, chosen)
-    dataset = experiment.dataset
-    built = chosen(
-        TrainingGroups(training.groups, training.labels, dataset.num_classes, dataset.num_groups, training.posterior),
-        apply=config.application(objective) or "loss",
-        **config.values(chosen.settings),
-    )
-    if chosen.refits:
-        trained, how = ranks.from_first(lambda: _refitted(experiment, built, head, training))
+    head, rows = ranks.together(lambda: build_head(experiment)), training_rows(experiment, OBJECTIVES[objective])
+    built = build_objective(experiment, objective, rows[0])
+    if built.refits:
+        trained, how = ranks.from_first(lambda: _refitted(experiment, built, head, rows[0]))
         head.load_state_dict(trained.head_state)
     else:
-        epochs = config.epochs + built.extra_epochs
-        with (
-            progress_bar(objective, "epoch", total=epochs, hidden=not ranks.is_first) as bar,
-            one_thread_if_small(head.multiply_adds + _live_multiply_adds(experiment)),
-            _live(experiment) as live,
-            memory(),
-        ):
-            trained = train(
-                head,
-                built,
-                training,
-                validation,
-                settings_of(experiment),
-                checkpoint_path=checkpoint_path,
-                fingerprint=_fingerprint(experiment, objective, head),
-                on_epoch=partial(_show_epoch, objective, bar),
-                live=live,
-                ranks=ranks,
-            )
-        how = f"best epoch {trained.selected_epoch} of {epochs} ({config.select})"
-    classifier = _finished(head, training.features[:16])
+        trained = _trained(experiment, head, built, rows, checkpoint_path, ranks)
+        how = f"best epoch {trained.best_epoch} of {len(trained.history)} ({config.select})"
+    classifier = _finished(head, rows[0].features[:16])
     seconds = time.perf_counter() - started
-    findings = training_findings(trained, built, asked_lr=config.peak_lr, group_names=dataset.group_names)
+    group_names = experiment.dataset.group_names
+    findings = training_findings(trained, built, asked_lr=config.peak_lr, group_names=group_names)
     if not quiet:
         logger.info(f"{objective}: {how}, {seconds:.1f} s" + ("" if built.note is None else f"; {built.note}"))
         for finding in findings:
             logger.warning(f"{objective}: {finding}")
-    return MethodRow(
+    row = RunRow(
         name=objective,
-        group_source=config.group_source if chosen.uses_groups else None,
+        group_source=config.group_source if built.uses_groups else None,
         head=config.head,
         apply=config.application(objective),
-        classifier=classifier,
-        trained=trained,
-        metrics=held_out_metrics(experiment, classifier),
-        seconds=seconds,
-        warnings=tuple(findings),
+        best_epoch=trained.best_epoch,
+        epochs=len(trained.history),
+        seconds=round(seconds, 3),
+        warnings=findings,
+        **held_out_metrics(experiment, classifier),
     )
+    return MethodResult(row=row, classifier=classifier, trained=trained)
+
+
+def build_objective(experiment: Experiment, name: str, rows: Rows) -> Objective:
+    """Build the objective ``name`` for its training ``rows``, with the settings that it reads."""
+    config, dataset, kind = experiment.config, experiment.dataset, OBJECTIVES[name]
+    groups = TrainingGroups(rows.groups, rows.labels, dataset.num_classes, dataset.num_groups, rows.posterior)
+    return kind(groups, apply=config.application(name) or "loss", **config.values(kind.settings))
+
+
+def _trained(
+    experiment: Experiment,
+    head: Head,
+    objective: Objective,
+    rows: tuple[Rows, Rows],
+    checkpoint_path: Path | None,
+    ranks: Ranks,
+) -> Trained:
+    """Run the training loop on ``rows``, of training and of validation."""
+    epochs = experiment.config.epochs + objective.extra_epochs
+    with (
+        progress_bar(objective.name, "epoch", total=epochs, hidden=not ranks.is_first) as bar,
+        one_thread_if_small(head.multiply_adds + _live_multiply_adds(experiment)),
+        _live(experiment) as live,
+        memory(),
+    ):
+        return train(
+            head,
+            objective,
+            *rows,
+            settings_of(experiment),
+            checkpoint_path=checkpoint_path,
+            fingerprint=_fingerprint(experiment, objective.name, head),
+            on_epoch=partial(_show_epoch, objective.name, bar),
+            live=live,
+            ranks=ranks,
+        )
 
 
 def _show_epoch(objective: str, bar: tqdm, record: EpochRecord) -> None:
@@ -157,8 +153,8 @@ def _finished(head: Head, features: NDArray[np.float32]) -> FeatureClassifier:
 
 def _refitted(experiment: Experiment, objective: Objective, head: Head, rows: Rows) -> tuple[Trained, str]:
     """Return what the objective's `refit` finds as a training of one epoch, and how it was found, for the log."""
-    config, train = experiment.config, experiment.rows("train")
-    state, how = objective.refit(experiment.features[train], rows.features, config.seed)
+    config, train_features = experiment.config, experiment.embedded.features[experiment.labelled.rows("train")]
+    state, how = objective.refit(train_features, rows.features, config.seed)
     head.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
     features, labels, groups = (torch.from_numpy(array) for array in (rows.features, rows.labels, rows.groups))
     with torch.no_grad():
@@ -180,8 +176,8 @@ def _refitted(experiment: Experiment, objective: Objective, head: Head, rows: Ro
 
 def build_head(experiment: Experiment) -> Head:
     """Build a fresh head of the kind that the config names, for the experiment's classes."""
-    config, backbone, kind = experiment.config, experiment.backbone, HEADS[experiment.config.head]
-    class_weights = torch.from_numpy(experiment.class_weights).to(backbone.device)
+    config, backbone, kind = experiment.config, experiment.embedded.backbone, HEADS[experiment.config.head]
+    class_weights = torch.from_numpy(experiment.embedded.class_weights).to(backbone.device)
     start = HeadStart(backbone, experiment.dataset.words, class_weights, config.seed)
     return kind.build(start, **config.values(kind.settings))
 
@@ -190,17 +186,17 @@ def _live(experiment: Experiment) -> AbstractContextManager[LiveImages | None]:
     if experiment.config.features == "cached":
         return nullcontext()
     dataset = experiment.dataset
-    paths = [dataset.paths[row] for row in experiment.rows("train")]
-    return live_images(experiment.backbone, dataset.root, paths, seed=experiment.config.seed)
+    paths = [dataset.paths[row] for row in experiment.labelled.rows("train")]
+    return live_images(experiment.embedded.backbone, dataset.root, paths, seed=experiment.config.seed)
 
 
 def _live_multiply_adds(experiment: Experiment) -> int:
     """Return a lower bound for the image side of a step: each weight of the tower once for each image."""
     if experiment.config.features == "cached":
         return 0
-    visual = experiment.backbone.model.visual
+    visual = experiment.embedded.backbone.model.visual
     assert isinstance(visual, torch.nn.Module)
-    images = experiment.config.batch_size or len(experiment.rows("train"))
+    images = experiment.config.batch_size or len(experiment.labelled.rows("train"))
     return images * sum(parameter.numel() for parameter in visual.parameters())
 
 
@@ -209,18 +205,19 @@ def settings_of(experiment: Experiment) -> TrainingSettings:
     return TrainingSettings(**experiment.config.values(field.name for field in fields(TrainingSettings)))
 
 
-def _training_rows(experiment: Experiment, objective: type[Objective]) -> tuple[Rows, Rows]:
+def training_rows(experiment: Experiment, objective: type[Objective]) -> tuple[Rows, Rows]:
     """Return the rows that ``objective`` trains on and those that choose the epoch, each with the groups it may see."""
-    config, pseudo, membership = experiment.config, experiment.pseudo, None
+    config, labelled, membership = experiment.config, experiment.labelled, None
     if config.group_source == "soft" and objective.takes_soft_groups:
-        assert pseudo.posterior is not None
-        membership = np.where(pseudo.pseudo_attributes[:, None] < 0, np.float32(np.nan), pseudo.posterior)
-    judged_by = experiment.true_groups if config.select == "true-wga" else experiment.pseudo_groups
+        unlabelled, posterior = labelled.pseudo.pseudo_attributes < 0, labelled.pseudo.posterior
+        assert posterior is not None
+        membership = np.where(unlabelled[:, None], np.float32(np.nan), posterior)
+    judged_by = labelled.true_groups if config.select == "true-wga" else labelled.pseudo_groups
 
     def rows_of(split: str, groups: NDArray[np.int64], posterior: NDArray[np.float32] | None) -> Rows:
-        rows = experiment.rows(split)
+        rows = labelled.rows(split)
         of_rows = None if posterior is None else posterior[rows]
-        return Rows(experiment.features[rows], experiment.dataset.labels[rows], groups[rows], of_rows)
+        return Rows(experiment.embedded.features[rows], labelled.dataset.labels[rows], groups[rows], of_rows)
 
     training = rows_of(objective.trains_on, experiment.groups_trained_on, membership)
     return training, rows_of("val", judged_by, None)
@@ -228,7 +225,7 @@ def _training_rows(experiment: Experiment, objective: type[Objective]) -> tuple[
 
 def _fingerprint(experiment: Experiment, objective: str, head: Head) -> str:
     """Return all that determines a training besides its rows: settings, encoder and the head as it starts."""
-    config, backbone = experiment.config, experiment.backbone
+    config, backbone = experiment.config, experiment.embedded.backbone
     settings = {name: value for name, value in config.identity().items() if name != "lr"}  # it may be lowered
     described = (sorted(backbone.encoder_key.items()), backbone.spec["config"])
     return repr((objective, settings, head.identity(), *described))

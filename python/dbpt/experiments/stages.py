@@ -21,7 +21,7 @@ from dbpt.data.dataset_checks import check_classes
 from dbpt.data.precomputed import check_precomputed_file, read_precomputed_features
 from dbpt.errors import InputError
 from dbpt.experiments.checks import check_before_embedding, check_groups, group_warnings, setting_warnings
-from dbpt.experiments.figures import Judged
+from dbpt.experiments.figures import Labelled
 from dbpt.features import Failure, embed_images
 from dbpt.heads import HEADS
 from dbpt.pseudo_attributes import PseudoAttributes, label_attributes
@@ -43,41 +43,32 @@ class Embedded:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Labelled(Judged, Embedded):
-    """With pseudo attributes and splits. Clusters, and rows set aside for validation, depend on the seed."""
+class Experiment:
+    """Everything that one training starts from, with the warnings so far."""
 
-    notes: tuple[str, ...]
-
-    @property
-    def pseudo_groups(self) -> NDArray[np.int64]:
-        """(N,) int64, -1 where the pseudo attribute is unknown."""
-        return self.dataset.groups(self.pseudo.pseudo_attributes)
-
-    @property
-    def true_groups(self) -> NDArray[np.int64]:
-        """(N,) int64, -1 where the true attribute is unknown."""
-        return self.dataset.groups(self.dataset.attributes)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Experiment(Labelled):
-    """With the settings of one training: what it starts from."""
-
+    embedded: Embedded
+    labelled: Labelled
     config: FitConfig
     warnings: tuple[str, ...] = ()
 
     @property
+    def dataset(self) -> Dataset:
+        """The readable rows."""
+        return self.labelled.dataset
+
+    @property
     def groups_trained_on(self) -> NDArray[np.int64]:
         """(N,) the groups of the ``group_source``; under soft membership the likeliest."""
-        return self.true_groups if self.config.group_source == "true" else self.pseudo_groups
+        return self.labelled.true_groups if self.config.group_source == "true" else self.labelled.pseudo_groups
 
 
 def prepare(config: FitConfig) -> Experiment:
     """Load, embed, label and group. Raises `InputError` for what the data or the settings don't allow."""
-    labelled = label(embed([config]), config)
+    embedded = embed([config])
+    labelled = label(embedded, config)
     for warning in labelled.notes:  # also where the next stage refuses what they are about
         logger.warning(warning)
-    experiment = arrange(labelled, config)
+    experiment = arrange(embedded, labelled, config)
     warnings = (*experiment.warnings, *setting_warnings([config]))
     for warning in warnings[len(labelled.notes) :]:
         logger.warning(warning)
@@ -119,18 +110,18 @@ def label(embedded: Embedded, config: FitConfig) -> Labelled:
     dataset = embedded.dataset
     pseudo = label_dataset(dataset, embedded.features, embedded.backbone, config)
     splits, notes = _with_validation(dataset, dataset.groups(pseudo.pseudo_attributes), config)
-    return Labelled(**vars(embedded), pseudo=pseudo, splits=splits, notes=(*pseudo.warnings, *notes))
+    return Labelled(dataset=dataset, pseudo=pseudo, splits=splits, notes=(*pseudo.warnings, *notes))
 
 
-def arrange(labelled: Labelled, config: FitConfig) -> Experiment:
+def arrange(embedded: Embedded, labelled: Labelled, config: FitConfig) -> Experiment:
     """Add the settings of one training, with warnings about its groups, which nobody has logged."""
-    experiment, dataset = Experiment(**vars(labelled), config=config), labelled.dataset
+    experiment, dataset = Experiment(embedded=embedded, labelled=labelled, config=config), labelled.dataset
     check_groups(experiment)
     warnings = [*labelled.notes, *group_warnings(experiment)]
     known = int((dataset.attributes >= 0).sum())
     if known and labelled.group_kind == "pseudo":
         warnings.append(f"only {known} of {len(dataset)} images have a true attribute: figures are over pseudo groups")
-    experiment.average(config.average)  # refused before anything is trained
+    labelled.average(config.average)  # refused before anything is trained
     return replace(experiment, warnings=tuple(warnings))
 
 

@@ -4,8 +4,7 @@ Also the quality of pseudo attributes, measured with true ones.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -58,10 +57,49 @@ class GroupMetrics:
     groups: tuple[GroupAccuracy, ...]
     warnings: tuple[str, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the same fields as a dict of plain numbers, strings, lists and None."""
-        values = asdict(self)
-        return {**values, "groups": list(values["groups"]), "warnings": list(self.warnings)}
+
+@dataclass(frozen=True)
+class PseudoGroupQuality:
+    """A pseudo-group: ``n_right`` of its ``n`` rows truly belong to it (``precision``).
+
+    ``recall`` is the fraction of the ``n_true`` rows that belong to it, unlabelled ones included. Each has a Wilson
+    95 % interval, None over no rows.
+    """
+
+    group: int
+    label: int
+    attribute: int
+    n: int
+    n_right: int
+    n_true: int
+    precision: float | None
+    precision_low: float | None
+    precision_high: float | None
+    recall: float | None
+    recall_low: float | None
+    recall_high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PseudoQuality:
+    """The result of `pseudo_attribute_quality`.
+
+    ``n``, ``n_right`` and ``accuracy`` (with ``low`` and ``high``) count the rows with both attributes, and
+    ``n_unlabelled`` those with only a true one. ``confusion`` (A, A) counts the former by pseudo attribute (row) and
+    true attribute (column). ``groups`` has an entry for each pseudo-group. ``smallest_group`` is the index of the
+    smallest non-empty pseudo-group. ``empty_groups`` are true groups that got no row.
+    """
+
+    n: int
+    n_unlabelled: int
+    confusion: list[list[int]]
+    n_right: int
+    accuracy: float | None
+    low: float | None
+    high: float | None
+    smallest_group: int | None
+    empty_groups: list[int]
+    groups: list[PseudoGroupQuality]
 
 
 def group_metrics(
@@ -160,20 +198,13 @@ def worst_group_accuracy(correct: NDArray[np.bool_], groups: NDArray[np.int64]) 
 
 def pseudo_attribute_quality(
     pseudo_attributes: ArrayLike, attributes: ArrayLike, labels: ArrayLike, *, num_classes: int, num_attributes: int
-) -> dict[str, Any]:
-    """Compare pseudo attributes with true attributes; return a dict fit for JSON.
+) -> PseudoQuality:
+    """Compare pseudo attributes with true attributes.
 
-    All arrays are (N,) integers; -1 marks an unknown attribute in either. ``n``, ``n_right`` and ``accuracy`` (with
-    ``low`` and ``high``) count the rows with both attributes, and ``n_unlabelled`` those with only a true one.
-    ``confusion`` (A, A) counts the former by pseudo attribute (row) and true attribute (column).
-
-    ``groups`` has an entry for each pseudo-group. ``n_right`` of its ``n`` rows truly belong to it (``precision``).
-    ``recall`` is the fraction of the ``n_true`` rows that belong to it, unlabelled ones included. Each has a Wilson
-    95 % interval (``precision_low`` and so on), None over no rows. ``smallest_group`` is the index of the smallest
-    non-empty pseudo-group. ``empty_groups`` are true groups that got no row. Raises `InputError`.
+    All arrays are (N,) integers; -1 marks an unknown attribute in either. Raises `InputError`.
 
     >>> quality = pseudo_attribute_quality([0, 0, 1, 1], [0, 0, 1, 0], [0, 1, 0, 1], num_classes=2, num_attributes=2)
-    >>> quality["accuracy"], quality["confusion"], quality["groups"][3]["precision"]
+    >>> quality.accuracy, quality.confusion, quality.groups[3].precision
     (0.75, [[2, 0], [1, 1]], 0.0)
     """
     check_sizes(num_classes, num_attributes)
@@ -189,27 +220,22 @@ def pseudo_attribute_quality(
     n, n_right = int(both.sum()), int(right.sum())
     accuracy, low, high = proportion(n_right, n)
     present = np.flatnonzero(n_G)
-    return {
-        "n": n,
-        "n_unlabelled": int((known & ~both).sum()),
-        "confusion": pairs.reshape(num_attributes, num_attributes).tolist(),
-        "n_right": n_right,
-        "accuracy": accuracy,
-        "low": low,
-        "high": high,
-        "smallest_group": int(present[np.argmin(n_G[present])]) if present.size else None,
-        "empty_groups": [int(g) for g in np.flatnonzero((n_G == 0) & (n_true_G > 0))],
-        "groups": [
-            _quality_of_group(g, num_attributes, int(n_G[g]), int(n_right_G[g]), int(n_true_G[g]))
-            for g in range(num_groups)
+    return PseudoQuality(
+        n=n,
+        n_unlabelled=int((known & ~both).sum()),
+        confusion=pairs.reshape(num_attributes, num_attributes).tolist(),
+        n_right=n_right,
+        accuracy=accuracy,
+        low=low,
+        high=high,
+        smallest_group=int(present[np.argmin(n_G[present])]) if present.size else None,
+        empty_groups=[int(g) for g in np.flatnonzero((n_G == 0) & (n_true_G > 0))],
+        groups=[
+            PseudoGroupQuality(
+                g, *divmod(g, num_attributes), n, right, n_true, *proportion(right, n), *proportion(right, n_true)
+            )
+            for g, (n, right, n_true) in enumerate(
+                zip(n_G.tolist(), n_right_G.tolist(), n_true_G.tolist(), strict=True)
+            )
         ],
-    }
-
-
-def _quality_of_group(group: int, num_attributes: int, n: int, n_right: int, n_true: int) -> dict[str, Any]:
-    label, attribute = divmod(group, num_attributes)
-    entry: dict[str, Any] = {"group": group, "label": label, "attribute": attribute}
-    entry |= {"n": n, "n_right": n_right, "n_true": n_true}
-    for name, total in (("precision", n), ("recall", n_true)):
-        entry[name], entry[f"{name}_low"], entry[f"{name}_high"] = proportion(n_right, total)
-    return entry
+    )

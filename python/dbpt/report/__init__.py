@@ -1,4 +1,4 @@
-"""Present a run: `comparison_table` for the terminal, `render_report` for one self-contained HTML file."""
+"""Present a run or a comparison: tables as text, and `render_report` for one self-contained HTML file of a run."""
 
 from dbpt.report.page import Mistake, render_report
 from dbpt.report.table import comparison_table

@@ -19,6 +19,7 @@ from dbpt.report.summary import (
     Summary,
     average_note,
     count,
+    groups_line,
     headline,
     interval_text,
     percent,
@@ -28,6 +29,7 @@ from dbpt.report.summary import (
     zero_shot_line,
 )
 from dbpt.report.table import shares_text
+from dbpt.runs.metrics import RunMetrics
 
 MOST_CURVES = 16
 """If there are more groups, the curves show the ones with the lowest accuracy."""
@@ -53,27 +55,28 @@ class Mistake:
     p_true: float
 
 
-def render_report(metrics: dict[str, Any], history: History, gallery: list[Mistake] | None) -> str:
-    """Return an HTML page for a run, from its metrics.json and the rows of its history.jsonl.
+def render_report(metrics: RunMetrics, history: History, gallery: list[Mistake] | None) -> str:
+    """Return an HTML page for a run, from its metrics and the rows of its history.jsonl.
 
     ``gallery`` has some mistakes of the chosen row in its worst group; None if the run has no images.
     """
     summary = summarize(metrics)
-    styles, quality = _row_styles(summary), metrics["pseudo_quality"]
-    chosen_history = [entry for entry in history if entry["row"] == summary.chosen.record["name"]]
+    styles, quality = _row_styles(summary), metrics.pseudo_quality
+    chosen_history = [entry for entry in history if entry["row"] == summary.chosen.record.name]
     context = {
         "summary": summary,
         "split_name": SPLIT_NAMES[summary.split],
         "metrics": metrics,
         "headline": headline(summary),
-        "average_note": average_note(metrics["average"]),
+        "groups_line": groups_line(metrics),
+        "average_note": average_note(metrics.average),
         "zero_shot_line": zero_shot_line(summary),
         "rows": list(zip(summary.rows, styles, strict=True)),
         "bars": _accuracy_chart(summary, styles),
         "weights": _weights_chart(summary, chosen_history),
         "p_true": _p_true_chart(summary, chosen_history),
         "validation": _validation_chart(summary, history, styles),
-        "quality": quality if quality and quality["accuracy"] is not None else None,
+        "quality": quality if quality and quality.smallest_group is not None else None,
         "gallery": None if gallery is None else [(mistake, b64encode(mistake.image).decode()) for mistake in gallery],
         "warnings": summary.warnings,
         "true_uses": _true_uses(summary),
@@ -97,17 +100,17 @@ def _environment() -> Environment:
 
 def _true_uses(summary: Summary) -> str:
     """Return the uses of true attributes. A run without an oracle setting only measures with them."""
-    uses = ["this table", "the metrics"] if summary.metrics["group_kind"] == "true" else ["this table"]
-    if summary.metrics["selection"] == "true-wga":
+    uses = ["this table", "the metrics"] if summary.metrics.group_kind == "true" else ["this table"]
+    if summary.metrics.selection == "true-wga":
         uses.append("model selection (as requested)")
-    oracles = [row.title for row in summary.rows if row.record["group_source"] == "true"]
+    oracles = [row.title for row in summary.rows if row.record.group_source == "true"]
     if oracles:
         uses.append(f"the training of {' and '.join(oracles)} (as requested)")
     return ", ".join(uses)
 
 
 def _settings(summary: Summary) -> list[tuple[str, str]]:
-    metrics, backbone = summary.metrics, summary.metrics["backbone"]
+    metrics, record = summary.metrics, summary.chosen.record
     sources = {
         None: "none",
         "pseudo": "pseudo attributes",
@@ -115,20 +118,19 @@ def _settings(summary: Summary) -> list[tuple[str, str]]:
         "soft": "pseudo attributes, by their posterior",
     }
     applications = {None: "none", "loss": "in the loss", "sampling": "by sampling"}
-    source = summary.chosen.record["group_source"]
     return [
-        ("Backbone", str(backbone["model"])),
-        ("Weights", str(backbone["pretrained"])),
-        ("Width of the features", str(backbone["embed_dim"])),
-        ("Head", str(summary.chosen.record.get("head"))),
+        ("Backbone", metrics.backbone.model),
+        ("Weights", str(metrics.backbone.pretrained)),
+        ("Width of the features", str(metrics.backbone.embed_dim)),
+        ("Head", str(record.head)),
         ("Objective", summary.chosen.title),
-        ("Weights applied", applications[summary.chosen.record.get("apply")]),
-        ("Groups trained on", sources.get(source, str(source))),
-        ("Pseudo attributes by", f"{metrics['pseudo_method']}, shares {shares_text(metrics)}"),
-        ("Best epoch by", str(metrics["selection"])),
-        ("Seed", str(metrics["seed"])),
-        ("Images that could not be read", str(metrics["failed_images"])),
-        ("Time", ", ".join(f"{name} {seconds:.1f} s" for name, seconds in metrics["seconds"].items())),
+        ("Weights applied", applications.get(record.apply, str(record.apply))),
+        ("Groups trained on", sources.get(record.group_source, str(record.group_source))),
+        ("Pseudo attributes by", f"{metrics.pseudo_method}, shares {shares_text(metrics)}"),
+        ("Best epoch by", metrics.selection),
+        ("Seed", str(metrics.seed)),
+        ("Images that could not be read", str(metrics.failed_images)),
+        ("Time", ", ".join(f"{name} {seconds:.1f} s" for name, seconds in metrics.seconds.items())),
     ]
 
 
@@ -148,8 +150,8 @@ def _row_styles(summary: Summary) -> list[str]:
     for row in summary.rows:
         if row.chosen:
             styles.append("row-chosen")
-        elif row.record["name"] in fixed:
-            styles.append(fixed.pop(row.record["name"]))
+        elif row.record.name in fixed:
+            styles.append(fixed.pop(row.record.name))
         else:
             styles.append(f"row-other-{others % 4}")
             others += 1
@@ -160,9 +162,9 @@ def _accuracy_chart(summary: Summary, styles: list[str]) -> Markup:
     groups = []
     for g, (name, label) in enumerate(zip(summary.group_names, summary.short_group_names(BAR_LETTERS), strict=True)):
         bars = [
-            Bar(style, row.title, entry["accuracy"], entry["low"], entry["high"])
+            Bar(style, row.title, entry.accuracy, entry.low, entry.high)
             for row, style in zip(summary.rows, styles, strict=True)
-            if (entry := row.group(g))
+            for entry in row.groups[g : g + 1]
         ]
         groups.append(BarGroup(name, label, f"n = {count(summary.group_size(g))}", bars))
     return bar_chart(groups, f"Accuracy of each group with 95 % intervals, {summary.split_line}")
@@ -173,7 +175,7 @@ def _weights_chart(summary: Summary, history: History) -> Markup | None:
     weighted = [entry for entry in history if entry["group_weights"]]
     if not weighted:
         return None
-    last = next((entry for entry in weighted if entry["selected"]), weighted[-1])["group_weights"]
+    last = next((entry for entry in weighted if entry["best"]), weighted[-1])["group_weights"]
     prefixes = [f"{weight or 0.0:.3g} " for weight in last]
     lines = _group_lines(summary, weighted, "group_weights", prefixes)
     if not lines:
@@ -194,8 +196,8 @@ def _p_true_chart(summary: Summary, history: History) -> Markup | None:
 def _group_lines(summary: Summary, history: History, key: str, prefixes: list[str]) -> list[Line]:
     """Return a curve for each group with a value: hue by class, dashes by attribute. Weights begin at 1."""
     lines = []
-    for g, (y, a) in enumerate(summary.group_pairs):
-        label, attribute = divmod(g, len(summary.metrics["dataset"]["attributes"]))
+    for g, (y, a) in enumerate(summary.metrics.dataset.groups):
+        label, attribute = divmod(g, len(summary.metrics.dataset.attributes))
         curve = [(int(entry["epoch"]), _finite(entry[key][g])) for entry in history]
         if key == "group_weights":
             first = next((value for _, value in curve if value), None)
@@ -209,8 +211,9 @@ def _group_lines(summary: Summary, history: History, key: str, prefixes: list[st
 
 
 def _chosen_accuracy(summary: Summary, group: int) -> float:
-    entry = summary.chosen.group(group)
-    return 1.0 if entry is None or entry["accuracy"] is None else float(entry["accuracy"])
+    groups = summary.chosen.groups
+    accuracy = groups[group].accuracy if groups else None
+    return 1.0 if accuracy is None else accuracy
 
 
 def _finite(value: float | None) -> float | None:
@@ -219,10 +222,10 @@ def _finite(value: float | None) -> float | None:
 
 def _validation_chart(summary: Summary, history: History, styles: list[str]) -> tuple[str, Markup] | None:
     """Return the title and the curves of the figure that selects epochs, one per row. Best epochs have a ring."""
-    title, key = JUDGED_BY.get(summary.metrics["selection"], ("Average accuracy on validation", "val_average"))
+    title, key = JUDGED_BY.get(summary.metrics.selection, ("Average accuracy on validation", "val_average"))
     lines = []
     for row, style in zip(summary.rows, styles, strict=True):
-        mine = [entry for entry in history if entry["row"] == row.record["name"]]
+        mine = [entry for entry in history if entry["row"] == row.record.name]
         curve = [(int(entry["epoch"]), _finite(entry[key])) for entry in mine]
         if any(value is not None for _, value in curve):
             lines.append(Line(style, row.title, row.title, curve, marked=_best_epoch(mine)))
@@ -232,4 +235,4 @@ def _validation_chart(summary: Summary, history: History, styles: list[str]) -> 
 
 
 def _best_epoch(history: History) -> int | None:
-    return next((int(entry["epoch"]) for entry in history if entry["selected"]), None)
+    return next((int(entry["epoch"]) for entry in history if entry["best"]), None)

@@ -1,9 +1,9 @@
-"""The content of metrics.json in words, without layout, for the terminal table and the HTML report."""
+"""The metrics of a run in words, without layout, for the terminal table and the HTML report."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, TypeVar
 
-from dbpt.objectives import OBJECTIVES
+from dbpt.runs.metrics import ComparisonRow, Metrics, RunMetrics, RunRow
 
 MISSING = "–"
 AVERAGES = {"plain": ("average", "gap"), "adjusted": ("adjusted_average", "adjusted_gap")}
@@ -11,118 +11,148 @@ AVERAGES = {"plain": ("average", "gap"), "adjusted": ("adjusted_average", "adjus
 SPLIT_NAMES = {"test": "test", "val": "validation", "train": "training"}
 
 
-@dataclass(frozen=True)
-class Row:
-    """A method on the shown split. ``metrics`` is None if it was not evaluated; ``average_kind`` is ``--average``."""
+R = TypeVar("R", RunRow, ComparisonRow)
 
-    title: str
-    record: dict[str, Any]
-    metrics: dict[str, Any] | None
+
+class GroupFigures(NamedTuple):
+    """The accuracy of a group in a row, with its Wilson 95 % interval; None over no images.
+
+    In a comparison ``accuracy`` is the mean over the seeds, without an interval, and ``n`` is None if they disagree.
+    """
+
+    class_name: str
+    attribute: str
+    n: int | None
+    accuracy: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Row(Generic[R]):
+    """A row of the table of ``metrics``. Figures are fractions; in a comparison, means over the seeds."""
+
+    record: R
+    metrics: Metrics = field(repr=False)
     chosen: bool
-    average_kind: str
 
     @property
-    def average(self) -> float | None:
+    def method(self) -> str:
+        """An objective's name or ``zero-shot``; in a comparison also the group source, such as ``dbpt:true``."""
+        return self.record.method
+
+    @property
+    def head(self) -> str | None:
+        """The head that was trained."""
+        return self.record.head
+
+    @property
+    def title(self) -> str:
+        """The name in the table."""
+        return self.record.title
+
+    @property
+    def worst_group_accuracy(self) -> float | None:
+        """Worst-group accuracy, None if no group was evaluated."""
+        return self.record.figure("worst_group_accuracy")
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of worst-group accuracy, None in a comparison."""
+        low, high = self.record.figure("worst_group_low"), self.record.figure("worst_group_high")
+        return None if low is None or high is None else (low, high)
+
+    @property
+    def average_accuracy(self) -> float | None:
         """The average that ``--average`` names."""
-        return self.number(AVERAGES[self.average_kind][0])
+        return self.record.figure(AVERAGES[self.metrics.average][0])
 
     @property
     def gap(self) -> float | None:
         """The average minus worst-group accuracy."""
-        return self.number(AVERAGES[self.average_kind][1])
-
-    def number(self, key: str) -> float | None:
-        """Return the metric of that name as a fraction, or None if missing."""
-        value = self.metrics[key] if self.metrics else None
-        return None if value is None else float(value)
-
-    def group(self, group: int) -> dict[str, Any] | None:
-        """Return the entry of one group, or None if the row was not evaluated."""
-        return self.metrics["groups"][group] if self.metrics else None
+        return self.record.figure(AVERAGES[self.metrics.average][1])
 
     @property
-    def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval of worst-group accuracy."""
-        low, high = self.number("worst_group_low"), self.number("worst_group_high")
-        return None if low is None or high is None else (low, high)
+    def groups(self) -> list[GroupFigures]:
+        """The groups in the order g = y*A + a, none if the row was not evaluated."""
+        pairs = zip(self.metrics.dataset.groups, self.record.group_figures, strict=False)
+        return [GroupFigures(*names, n, accuracy, low, high) for names, (n, accuracy, low, high) in pairs]
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A metrics dict with its rows on one split: the first of test, validation and training that has rows."""
+    """The metrics of a run on one split: the first of test, validation and training that has rows."""
 
-    metrics: dict[str, Any]
+    metrics: RunMetrics
     split: str
-    rows: tuple[Row, ...]
-    chosen: Row
-
-    @property
-    def groups_line(self) -> str:
-        """A line that tells whether groups are those of true or pseudo attributes."""
-        is_true = self.metrics["group_kind"] == "true"
-        return "groups: true attributes" if is_true else "groups: pseudo attributes (labelled by the model)"
+    rows: tuple[Row[RunRow], ...]
+    chosen: Row[RunRow]
 
     @property
     def split_line(self) -> str:
         """A line that names the split of the figures and its number of images."""
-        images = f", {count(self.chosen.metrics['n'])} images" if self.chosen.metrics else ""
+        shown = self.chosen.record.shown
+        images = f", {count(shown.n)} images" if shown else ""
         if self.split == "test":
             return f"test split{images}"
         if self.split == "train":
             flattery = "no other split; if the classifier was trained on it, the figures are too high"
             return f"training split{images} ({flattery})"
-        selected = self.metrics["selection"] != "last" and any(row.record["selected_epoch"] for row in self.rows)
+        selected = self.metrics.selection != "last" and any(row.record.best_epoch for row in self.rows)
         flattery = "; it also selected the epochs, so the figures are too high" if selected else ""
         return f"validation split{images} (no test split{flattery})"
 
     @property
-    def group_pairs(self) -> list[tuple[str, str]]:
-        """(class name, attribute name) of each group, in the order g = y*A + a."""
-        dataset = self.metrics["dataset"]
-        return [(str(y), str(a)) for y in dataset["classes"] for a in dataset["attributes"]]
+    def heading(self) -> list[str]:
+        """Return the lines above the table: which images, whose groups, what the figures are."""
+        return [f"{self.metrics.dataset.name}: {self.split_line}", f"{groups_line(self.metrics)}; figures in per cent"]
 
     @property
     def group_names(self) -> list[str]:
         """One name for each group: class · attribute."""
-        return [f"{y} · {a}" for y, a in self.group_pairs]
+        return self.metrics.dataset.group_names
 
     def short_group_names(self, letters: int) -> list[str]:
         """Return the group names, each shortened to at most ``letters``."""
-        return [shorten_group(y, a, letters) for y, a in self.group_pairs]
+        return [shorten_group(y, a, letters) for y, a in self.metrics.dataset.groups]
 
     def group_size(self, group: int) -> int:
         """Return the number of evaluated rows of a group."""
-        entries = [row.group(group) for row in self.rows]
-        return next((int(entry["n"]) for entry in entries if entry), 0)
+        return next((row.groups[group].n or 0 for row in self.rows if row.groups), 0)
 
     @property
     def warnings(self) -> list[str]:
         """All warnings: the most important one about the figures, those of the run and of training, then the rest."""
-        of_training = [f"{row.title}: {text}" for row in self.rows for text in row.record.get("warnings", ())]
+        of_training = [f"{row.title}: {text}" for row in self.rows for text in row.record.warnings]
         first = _worse_than_zero_shot(self)
         rest = self.figure_warnings[len(first) :]
-        return [*first, *map(str, self.metrics["warnings"]), *of_training, *rest]
+        return [*first, *self.metrics.warnings, *of_training, *rest]
 
     @property
     def figure_warnings(self) -> list[str]:
         """Warnings about the figures, each once, with the titles of their rows unless they are about all rows."""
         titles: dict[str, list[str]] = {}
         for row in self.rows:
-            for text in row.metrics["warnings"] if row.metrics else ():
+            for text in row.record.shown.warnings if row.record.shown else ():
                 titles.setdefault(text, []).append(row.title)
-        shown = sum(row.metrics is not None for row in self.rows)
+        shown = sum(row.record.shown is not None for row in self.rows)
         by_row = [text if len(who) == shown else f"{', '.join(who)}: {text}" for text, who in titles.items()]
         return [*_worse_than_zero_shot(self), *by_row]
 
 
-def summarize(metrics: dict[str, Any]) -> Summary:
-    """Choose the split to show and name the rows of a metrics.json dict."""
-    records = metrics["rows"]
-    split = next((name for name in SPLIT_NAMES if any(record.get(name) for record in records)), "val")
-    chosen = next((i for i, record in enumerate(records) if record["name"] == metrics["chosen"]), len(records) - 1)
-    average = metrics["average"]
-    rows = tuple(Row(_title(row), row, row.get(split), i == chosen, average) for i, row in enumerate(records))
+def summarize(metrics: RunMetrics) -> Summary:
+    """Choose the split to show and the chosen row."""
+    records = metrics.rows
+    split = next((name for name in SPLIT_NAMES if any(getattr(record, name) for record in records)), "val")
+    chosen = next((i for i, record in enumerate(records) if record.name == metrics.chosen), len(records) - 1)
+    rows = tuple(Row(record, metrics, i == chosen) for i, record in enumerate(records))
     return Summary(metrics, split, rows, rows[chosen])
+
+
+def groups_line(metrics: Metrics) -> str:
+    """Return a line that tells whether groups are those of true or pseudo attributes."""
+    is_true = metrics.group_kind == "true"
+    return "groups: true attributes" if is_true else "groups: pseudo attributes (labelled by the model)"
 
 
 def average_note(kind: str) -> str:
@@ -134,15 +164,15 @@ def average_note(kind: str) -> str:
 def headline(summary: Summary) -> str:
     """Return the result in one sentence, for any outcome."""
     chosen, what = summary.chosen, "Worst-group accuracy"
-    what += "" if summary.metrics["group_kind"] == "true" else " over pseudo groups"
-    wga, average = chosen.number("worst_group_accuracy"), chosen.average
+    what += "" if summary.metrics.group_kind == "true" else " over pseudo groups"
+    wga, average = chosen.worst_group_accuracy, chosen.average_accuracy
     if wga is None:
         known = "" if average is None else f"; the average of {chosen.title} is {in_words(average)}"
         return f"No group could be evaluated, so there is no worst-group accuracy{known}."
     baseline = _baseline(summary)
     if baseline is None:
         return f"{what} of {chosen.title} is {in_words(wga)}, average {in_words(average)}."
-    return f"{what} {_comparison(baseline, chosen)}average {in_words(baseline.average)} → {in_words(average)}."
+    return f"{what} {_comparison(baseline, chosen)}average {in_words(baseline.average_accuracy)} → {in_words(average)}."
 
 
 def zero_shot_line(summary: Summary) -> str:
@@ -150,25 +180,25 @@ def zero_shot_line(summary: Summary) -> str:
     row = _zero_shot(summary)
     if row is None or row is _baseline(summary):
         return ""
-    wga, average = row.number("worst_group_accuracy"), row.average
+    wga, average = row.worst_group_accuracy, row.average_accuracy
     return f"Without any training (zero-shot): worst group {in_words(wga)}, average {in_words(average)}."
 
 
 def _worse_than_zero_shot(summary: Summary) -> list[str]:
-    row, chosen = _zero_shot(summary), summary.chosen.number("worst_group_accuracy")
-    zero_shot = row.number("worst_group_accuracy") if row else None
+    row, chosen = _zero_shot(summary), summary.chosen.worst_group_accuracy
+    zero_shot = row.worst_group_accuracy if row else None
     if zero_shot is None or chosen is None or round(100 * zero_shot, 1) <= round(100 * chosen, 1):
         return []
     title = summary.chosen.title
     return [f"zero-shot has a better worst group than {title} ({percent(zero_shot)} against {percent(chosen)} %)"]
 
 
-def _zero_shot(summary: Summary) -> Row | None:
-    return next((row for row in _others(summary) if row.record["name"] == "zero-shot"), None)
+def _zero_shot(summary: Summary) -> Row[RunRow] | None:
+    return next((row for row in _others(summary) if row.record.name == "zero-shot"), None)
 
 
-def _comparison(baseline: Row, chosen: Row) -> str:
-    before, after = baseline.number("worst_group_accuracy"), chosen.number("worst_group_accuracy")
+def _comparison(baseline: Row[RunRow], chosen: Row[RunRow]) -> str:
+    before, after = baseline.worst_group_accuracy, chosen.worst_group_accuracy
     assert before is not None and after is not None
     # The difference of the printed figures: "78.0 against 75.0, +3.1" would look wrong.
     change = round(100 * after, 1) - round(100 * before, 1)
@@ -183,23 +213,13 @@ def _comparison(baseline: Row, chosen: Row) -> str:
     return f"{verb} from {in_words(before)} ({baseline.title}) to {in_words(after)} ({chosen.title}), "
 
 
-def _baseline(summary: Summary) -> Row | None:
+def _baseline(summary: Summary) -> Row[RunRow] | None:
     """Return the other row with the best worst group, so that the comparison is with the strongest."""
-    return max(_others(summary), key=lambda row: row.number("worst_group_accuracy") or 0.0, default=None)
+    return max(_others(summary), key=lambda row: row.worst_group_accuracy or 0.0, default=None)
 
 
-def _others(summary: Summary) -> list[Row]:
-    return [row for row in summary.rows if not row.chosen and row.number("worst_group_accuracy") is not None]
-
-
-def _title(record: dict[str, Any]) -> str:
-    """Return the objective's title, with head, group source and sampling in brackets if they are not the defaults."""
-    name, head, source = str(record["name"]), record.get("head"), record["group_source"]
-    title = OBJECTIVES[name].title if name in OBJECTIVES else name
-    details = [str(head)] if head not in (None, "prompt") else []
-    details += [f"{source} groups"] if source in ("true", "soft") else []
-    details += ["sampling"] if record.get("apply") == "sampling" else []
-    return f"{title} ({', '.join(details)})" if details else title
+def _others(summary: Summary) -> list[Row[RunRow]]:
+    return [row for row in summary.rows if not row.chosen and row.worst_group_accuracy is not None]
 
 
 def percent(fraction: float | None) -> str:

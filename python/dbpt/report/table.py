@@ -5,10 +5,10 @@ Plain text without colour, at most 80 columns wide unless a single name is longe
 
 import re
 from textwrap import wrap
-from typing import Any
 from unicodedata import east_asian_width
 
 from dbpt.report.summary import MISSING, Row, Summary, average_note, count, interval_text, percent, points, summarize
+from dbpt.runs.metrics import Metrics, RunMetrics, RunRow
 
 WIDTH = 80
 LONGEST_GROUP_NAME = 44
@@ -16,8 +16,8 @@ INTERVAL = re.compile(r"(\[[^][, ]+,) ([^][, ]+\])")
 MINIMUM_NOTE = "a worst group is a minimum: its accuracy is biased downward, most if groups are small and similar"
 
 
-def comparison_table(metrics: dict[str, Any], *, warnings: bool = True) -> str:
-    """Return the table of a metrics.json dict, as text without a final newline.
+def comparison_table(metrics: RunMetrics, *, warnings: bool = True) -> str:
+    """Return the table of a run, as text without a final newline.
 
     If the groups don't fit into 80 columns, each gets a line below. ``*`` marks the worst group of a row.
     """
@@ -25,9 +25,8 @@ def comparison_table(metrics: dict[str, Any], *, warnings: bool = True) -> str:
     body = _groups_beside(summary)
     if max(map(text_width, body)) > WIDTH:
         body = [*render_columns(_main_columns(summary)), "", *_group_lines(summary)]
-    heading = [f"{metrics['dataset']['name']}: {summary.split_line}", f"{summary.groups_line}; figures in per cent"]
     told = [f"warning: {text}" for text in summary.warnings] if warnings else []
-    return "\n".join([*wrapped(heading), "", *body, "", *wrapped([*_notes(summary), *told])])
+    return "\n".join([*wrapped(summary.heading), "", *body, "", *wrapped([*_notes(summary), *told])])
 
 
 def wrapped(texts: list[str], width: int = WIDTH) -> list[str]:
@@ -44,9 +43,9 @@ def _main_columns(summary: Summary) -> list[list[str]]:
     rows = summary.rows
     return [
         ["", "", "", *(f"{row.title}{' ◂' if row.chosen and len(rows) > 1 else ''}" for row in rows)],
-        ["", "worst", "group", *(percent(row.number("worst_group_accuracy")) for row in rows)],
+        ["", "worst", "group", *(percent(row.worst_group_accuracy) for row in rows)],
         ["", "95 %", "interval", *(interval_text(*(row.interval or (None, None))) for row in rows)],
-        ["", "", "average", *(percent(row.average) for row in rows)],
+        ["", "", "average", *(percent(row.average_accuracy) for row in rows)],
         ["", "", "gap", *(points(row.gap) for row in rows)],
     ]
 
@@ -56,9 +55,9 @@ def _groups_beside(summary: Summary) -> list[str]:
     main, header = _main_columns(summary), ""
     groups = [
         ["", a, f"n={count(summary.group_size(g))}", *(_group_cell(row, g) for row in summary.rows)]
-        for g, (_, a) in enumerate(summary.group_pairs)
+        for g, (_, a) in enumerate(summary.metrics.dataset.groups)
     ]
-    classes = summary.metrics["dataset"]["classes"]
+    classes = summary.metrics.dataset.classes
     num_attributes = len(groups) // len(classes)
     for y, name in enumerate(classes):
         columns = groups[y * num_attributes : (y + 1) * num_attributes]
@@ -73,11 +72,11 @@ def _total_width(columns: list[list[str]]) -> int:
     return sum(max(map(text_width, column)) for column in columns) + 2 * (len(columns) - 1)
 
 
-def _group_cell(row: Row, group: int) -> str:
+def _group_cell(row: Row[RunRow], group: int) -> str:
     """Return the accuracy and a star if it is the worst of the row, else a space, so that digits align."""
-    if row.metrics is None:
+    if row.record.shown is None:
         return f"{MISSING} "
-    return percent(row.metrics["groups"][group]["accuracy"]) + ("*" if row.metrics["worst_group"] == group else " ")
+    return percent(row.groups[group].accuracy) + ("*" if row.record.shown.worst_group == group else " ")
 
 
 def _group_lines(summary: Summary) -> list[str]:
@@ -113,29 +112,28 @@ def _notes(summary: Summary) -> list[str]:
         marks,
         "interval: from the smallest lower to the smallest upper exact bound of the groups, for all groups at once",
         MINIMUM_NOTE,
-        average_note(summary.metrics["average"]),
+        average_note(summary.metrics.average),
     ]
-    trained = [row for row in summary.rows if row.record["selected_epoch"] is not None]
+    trained = [row for row in summary.rows if row.record.best_epoch is not None]
     if trained:
-        best = ", ".join(f"{row.title} {row.record['selected_epoch']} of {row.record['epochs']}" for row in trained)
-        notes.append(f"best epoch, by {summary.metrics['selection']}: {best}")
-    return [*notes, pseudo_note(summary.metrics, summary.group_names)]
+        best = ", ".join(f"{row.title} {row.record.best_epoch} of {row.record.epochs}" for row in trained)
+        notes.append(f"best epoch, by {summary.metrics.selection}: {best}")
+    return [*notes, pseudo_note(summary.metrics)]
 
 
-def pseudo_note(metrics: dict[str, Any], group_names: list[str]) -> str:
+def pseudo_note(metrics: Metrics) -> str:
     """Describe the pseudo attributes: method, shares, and their accuracy if true attributes are known."""
-    quality = metrics["pseudo_quality"]
-    text = f"pseudo attributes: {metrics['pseudo_method']}, shares {shares_text(metrics)}"
-    if not quality or quality["accuracy"] is None:
+    quality = metrics.pseudo_quality
+    text = f"pseudo attributes: {metrics.pseudo_method}, shares {shares_text(metrics)}"
+    if quality is None or quality.smallest_group is None:
         return text
-    smallest = quality["groups"][quality["smallest_group"]]
-    name = group_names[smallest["group"]]
-    interval = interval_text(smallest["precision_low"], smallest["precision_high"])
-    right = f"{percent(quality['accuracy'])} right; smallest pseudo-group ({name}, {count(smallest['n'])} images)"
-    return f"{text}; {right}: precision {percent(smallest['precision'])} {interval}"
+    smallest, name = quality.groups[quality.smallest_group], metrics.dataset.group_names[quality.smallest_group]
+    interval = interval_text(smallest.precision_low, smallest.precision_high)
+    right = f"{percent(quality.accuracy)} right; smallest pseudo-group ({name}, {count(smallest.n)} images)"
+    return f"{text}; {right}: precision {percent(smallest.precision)} {interval}"
 
 
-def shares_text(metrics: dict[str, Any]) -> str:
+def shares_text(metrics: Metrics) -> str:
     """Return the share of each attribute by name."""
-    names, shares = metrics["dataset"]["attributes"], metrics["pseudo_shares"]
-    return " ".join(f"{name} {share:.2f}" for name, share in zip(names, shares, strict=True))
+    pairs = zip(metrics.dataset.attributes, metrics.pseudo_shares, strict=True)
+    return " ".join(f"{name} {share:.2f}" for name, share in pairs)

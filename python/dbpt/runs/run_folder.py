@@ -46,6 +46,14 @@ RUN_FOLDER = OutputFolder(
 )
 
 
+def finished_run(folder: Path) -> RunMarker:
+    """Return the content of ``run.json``. Raises `InputError` if the run isn't there, or not finished."""
+    marker = RUN_FOLDER.read_marker(folder)
+    if marker.status != "complete":
+        raise InputError(f"{folder}: this run is not finished; run its fit command again with --resume")
+    return marker
+
+
 def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = None) -> Classifier:
     """Load the classifier of the finished run in the folder ``run``.
 
@@ -53,9 +61,7 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
     moved. Raises `InputError` if the run is not finished, a file is damaged, or the backbone is gone or was changed.
     """
     folder = Path(run)
-    marker = RUN_FOLDER.read_marker(folder)
-    if marker.status != "complete":
-        raise InputError(f"{folder}: this run is not finished; run its fit command again with --resume")
+    marker = finished_run(folder)
     config, path = read_settings(folder), folder / "classifier.safetensors"
     tensors, _ = read_tensors(path, "classifier", version=TENSORS_SCHEMA_VERSION, way_out=WAY_OUT)
     try:

@@ -28,7 +28,7 @@ class Progress:
 
     history: list[EpochRecord]
     best_score: tuple[AnyFloat, AnyFloat]
-    selected_epoch: Count
+    best_epoch: Count
     first_epoch: Count
     peak_rates: PeakRates
 

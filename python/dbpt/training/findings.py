@@ -19,7 +19,7 @@ def training_findings(
 ) -> list[str]:
     """Return the warnings: lowered learning rates, divergence, groups without draws or weight, few effective rows."""
     counted = trained.history[objective.extra_epochs :]
-    best = trained.history[trained.selected_epoch - 1]
+    best = trained.history[trained.best_epoch - 1]
     lost, few = _lost_groups(counted, objective, group_names), _few_effective_rows(best, objective, group_names)
     return [*_rates(trained, asked_lr), *_divergence(counted, objective), *lost, *few]
 

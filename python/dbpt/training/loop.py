@@ -75,7 +75,7 @@ def train(
         if checkpoint_path is not None:
             ranks.from_first(lambda: save_checkpoint(checkpoint_path, run.checkpoint(identity)))
     head.load_state_dict(run.best_state)
-    return Trained(run.best_state, run.selected_epoch, run.history, run.peak_rates)
+    return Trained(run.best_state, run.best_epoch, run.history, run.peak_rates)
 
 
 @contextmanager
@@ -119,7 +119,7 @@ class _Run:
         self.first_epoch = len(self.history)
         self.best_score = (-math.inf, -math.inf)
         self.best_state: dict[str, torch.Tensor] = {}
-        self.selected_epoch = 0
+        self.best_epoch = 0
 
     @property
     def is_finished(self) -> bool:
@@ -214,7 +214,7 @@ class _Run:
         wga, average = worst_group_accuracy(correct, self.validation.groups), float(correct.mean())
         score = validation_score(self.settings.select, epoch, wga, average)
         if score > self.best_score:
-            self.best_score, self.selected_epoch = score, epoch + 1
+            self.best_score, self.best_epoch = score, epoch + 1
             self.best_state = self._head_state()
         return wga, average
 
@@ -223,7 +223,7 @@ class _Run:
         tensors |= {f"best.{name}": value for name, value in self.best_state.items()}
         tensors |= {f"objective.{name}": torch.from_numpy(value) for name, value in self.objective.state().items()}
         tensors |= {f"optimizer.{name}": value for name, value in optimizer_tensors(self.optimizer).items()}
-        progress = Progress(self.history, self.best_score, self.selected_epoch, self.first_epoch, self.peak_rates)
+        progress = Progress(self.history, self.best_score, self.best_epoch, self.first_epoch, self.peak_rates)
         return Checkpoint(fingerprint, tensors, progress)
 
     def restore(self, saved: Checkpoint) -> None:
@@ -233,7 +233,7 @@ class _Run:
         self.objective.load_state({name: value.numpy() for name, value in saved.part("objective").items()})
         load_optimizer_tensors(self.optimizer, saved.part("optimizer"))
         self.history, self.peak_rates = list(progress.history), list(progress.peak_rates)
-        self.best_score, self.selected_epoch = progress.best_score, progress.selected_epoch
+        self.best_score, self.best_epoch = progress.best_score, progress.best_epoch
         self.first_epoch = progress.first_epoch
 
 

@@ -70,6 +70,6 @@ class Trained:
     """The best epoch (from 1) and the head's state after it, the record of every epoch, and the learning rates."""
 
     head_state: dict[str, torch.Tensor]
-    selected_epoch: int
+    best_epoch: int
     history: list[EpochRecord]
     peak_rates: PeakRates

@@ -2,7 +2,7 @@
 
 The file, ``cells/NAME.safetensors``, is written whole, when the cell is finished. It holds ``correct`` (n,) uint8,
 ``groups`` (n,) int32 and ``rows`` (n,) int64 of the n judged images, the tensors of the classifier under
-``classifier.``, and in its metadata the fingerprint of all that determines it, and figures as JSON.
+``classifier.``, and in its metadata the fingerprint of all that determines it, and its row of ``metrics.json``.
 """
 
 import hashlib
@@ -11,38 +11,34 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.errors import InputError
 from dbpt.experiments.comparison.plan import Cell
-from dbpt.experiments.methods import trained_row, zero_shot_row
-from dbpt.experiments.stages import Embedded, Experiment, Labelled, arrange, embed, label
+from dbpt.experiments.figures import Labelled
+from dbpt.experiments.methods import trained_result, zero_shot_result
+from dbpt.experiments.stages import Embedded, Experiment, arrange, embed, label
 from dbpt.files.tensors import read_tensors, write_tensors
-from dbpt.files.typed_json import Count, typed_json
+from dbpt.files.typed_json import to_json, typed_json
+from dbpt.groups import GroupMetrics
+from dbpt.runs.metrics import RunRow
 from dbpt.settings.config import FitConfig
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 WAY_OUT = "delete it, and it is trained again"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Figures:
-    """``metrics`` are those of `GroupMetrics.to_json`, ``warnings`` those of training, as in `fit`."""
-
-    metrics: dict[str, Any]
-    selected_epoch: Count | None
-    epochs: Count
-    seconds: float
-    warnings: list[str]
-
-
 @dataclass(frozen=True)
-class CellResult(Figures):
-    """A cell's result on test, else validation: ``correct`` (n,) and ``groups`` (n,), -1 if unknown, of the images."""
+class CellResult:
+    """A cell's row of ``metrics.json``, and its metrics and answers on test, else validation.
 
+    ``correct`` and ``groups`` are (n,), by image; a group is -1 if unknown.
+    """
+
+    row: RunRow
+    metrics: GroupMetrics
     correct: NDArray[np.bool_]
     groups: NDArray[np.int64]
 
@@ -63,7 +59,7 @@ class Stages:
 
     def experiment(self, cell: Cell) -> Experiment:
         """Return the start of ``cell``. Raises `InputError` if its rows and groups don't allow it."""
-        return arrange(self.labelled(cell.config), cell.config)
+        return arrange(self.embedded, self.labelled(cell.config), cell.config)
 
     def fingerprint(self, cell: Cell) -> str:
         """Return a digest of all that the result of ``cell`` depends on."""
@@ -92,22 +88,21 @@ def run_cell(stages: Stages, cell: Cell, folder: Path) -> None:
     experiment = stages.experiment(cell)
     checkpoint = folder / "checkpoints" / f"{cell.name}.safetensors"
     if cell.head is None:
-        row = zero_shot_row(experiment)
+        result = zero_shot_result(experiment)
     else:
         objective = cell.config.objective
-        row = trained_row(experiment, objective, checkpoint_path=checkpoint, quiet=True)
-    entry, rows = row.to_json(), experiment.rows(experiment.split)
-    figures = {"metrics": entry[experiment.split]}
-    figures |= {name: entry[name] for name in ("selected_epoch", "epochs", "seconds", "warnings")}
+        result = trained_result(experiment, objective, checkpoint_path=checkpoint, quiet=True)
+    labelled, classifier = experiment.labelled, result.classifier
+    rows = labelled.rows(labelled.split)
     # predictions for all images at once, as for the metrics: a product over fewer rows may round otherwise
-    correct = row.classifier.predictions(experiment.features) == experiment.dataset.labels
+    correct = classifier.predictions(experiment.embedded.features) == labelled.dataset.labels
     tensors = {
         "correct": correct[rows].astype(np.uint8),
-        "groups": experiment.evaluation_groups[rows].astype(np.int32),
+        "groups": labelled.evaluation_groups[rows].astype(np.int32),
         "rows": rows,
-        **{f"classifier.{name}": tensor for name, tensor in row.classifier.tensors.items()},
+        **{f"classifier.{name}": tensor for name, tensor in classifier.tensors.items()},
     }
-    metadata = {"fingerprint": stages.fingerprint(cell), "figures": json.dumps(figures)}
+    metadata = {"fingerprint": stages.fingerprint(cell), "row": json.dumps(to_json(result.row))}
     write_tensors(result_path(folder, cell), tensors, metadata, version=SCHEMA_VERSION)
     checkpoint.unlink(missing_ok=True)
 
@@ -124,5 +119,7 @@ def read_result(path: Path, fingerprint: str) -> CellResult | None:
             f"{path}: made with other settings or data than this comparison's; use the same ones, or start again with "
             "--overwrite"
         )
-    figures = typed_json(metadata, "figures", Figures, path, WAY_OUT)
-    return CellResult(tensors["correct"].astype(np.bool_), tensors["groups"].astype(np.int64), **vars(figures))
+    row = typed_json(metadata, "row", RunRow, path, WAY_OUT)
+    if row.shown is None or not {"correct", "groups"} <= tensors.keys():
+        raise InputError(f"{path}: is incomplete; {WAY_OUT}")
+    return CellResult(row, row.shown, tensors["correct"].astype(np.bool_), tensors["groups"].astype(np.int64))

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,12 @@ from dbpt.experiments.comparison.cells import CellResult, Stages, read_result, r
 from dbpt.experiments.comparison.jobs import attempt, run_in_processes
 from dbpt.experiments.comparison.plan import METHODS, Cell, Plan, is_cell_file, make_plan, shared_settings
 from dbpt.experiments.comparison.summary import summarize
-from dbpt.experiments.comparison.tables import WIDEST, csv_table, latex_table, markdown_table, terminal_table
+from dbpt.experiments.result import Result
 from dbpt.files.disk import write_atomically, write_json
+from dbpt.files.typed_json import to_json
 from dbpt.progress import progress_bar
 from dbpt.ranks import launched
+from dbpt.report.comparison import csv_table, latex_table, markdown_table
 from dbpt.runs.output_folder import Marker, OutputFolder
 from dbpt.settings.data import resolve_demo
 
@@ -56,21 +58,6 @@ COMPARISON_FOLDER = OutputFolder(
 )
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """The folder and the content of ``compare.json``, with ``failed`` trainings. ``str(comparison)`` is the table."""
-
-    folder: Path
-    numbers: dict[str, Any] = field(repr=False)
-
-    def __str__(self) -> str:
-        return self.table()
-
-    def table(self, width: int = WIDEST) -> str:
-        """Return the table for a terminal of ``width`` columns; a long name may make it wider."""
-        return terminal_table(self.numbers, width)
-
-
 def compare(
     data: str | Path | HuggingFaceData,
     *,
@@ -82,7 +69,7 @@ def compare(
     resume: bool = False,
     overwrite: bool = False,
     **settings: Any,
-) -> Comparison:
+) -> Result:
     """Train every method with every head and seed as `fit` does, and write tables of the results to ``out``.
 
     Args:
@@ -113,7 +100,7 @@ def compare(
         return _compare_in(out, plan, jobs, resume=resume, overwrite=overwrite)
 
 
-def _compare_in(out: Path, plan: Plan, jobs: int, *, resume: bool, overwrite: bool) -> Comparison:
+def _compare_in(out: Path, plan: Plan, jobs: int, *, resume: bool, overwrite: bool) -> Result:
     configs = [cell.config for cell in plan.cells]
     stages = Stages(configs)
     # what every cell starts from, so that anything that one of them lacks is refused before any is trained
@@ -139,15 +126,15 @@ def _compare_in(out: Path, plan: Plan, jobs: int, *, resume: bool, overwrite: bo
         )
     results, failures = _run(plan, stages, out, jobs)
     labelled = stages.labelled(configs[0])
-    described = labelled.data_figures(plan.config.average)
-    numbers = summarize(plan, results, failures, described, labelled.split, list(warnings))
-    write_json(out / "compare.json", numbers)
-    write_atomically(out / "compare.csv", csv_table(numbers))
-    write_atomically(out / "compare.md", markdown_table(numbers))
-    write_atomically(out / "compare.tex", latex_table(numbers))
+    shared = labelled.shared_metrics(embedded.backbone, plan.config.average)
+    metrics = summarize(plan, results, failures, shared, labelled.split, list(warnings))
+    write_json(out / "compare.json", to_json(metrics))
+    write_atomically(out / "compare.csv", csv_table(metrics))
+    write_atomically(out / "compare.md", markdown_table(metrics))
+    write_atomically(out / "compare.tex", latex_table(metrics))
     if not failures:
         COMPARISON_FOLDER.finish(out, description, plan.config)
-    return Comparison(out, numbers)
+    return Result(out, metrics)
 
 
 def _run(plan: Plan, stages: Stages, out: Path, jobs: int) -> tuple[dict[str, CellResult], dict[str, str]]:
@@ -195,10 +182,10 @@ class _Progress:
         self._trained += cell.head is not None
         if isinstance(outcome, str):
             found = f"failed: {outcome}"
-        elif (worst := outcome.metrics["worst_group_accuracy"]) is None:
-            found = f"average {100 * outcome.metrics['average']:.1f} %, {outcome.seconds:.1f} s"
+        elif (worst := outcome.metrics.worst_group_accuracy) is None:
+            found = f"average {100 * outcome.metrics.average:.1f} %, {outcome.row.seconds:.1f} s"
         else:
-            found = f"worst group {100 * worst:.1f} %, {outcome.seconds:.1f} s"
+            found = f"worst group {100 * worst:.1f} %, {outcome.row.seconds:.1f} s"
         head = "" if cell.head is None else f", {cell.head}"
         line = f"{cell.method.name}{head}, seed {cell.config.seed}: {found}"
         if not self._bar.disable:

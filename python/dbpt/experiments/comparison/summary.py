@@ -1,113 +1,118 @@
-"""From the results of the cells to the numbers of a comparison: the content of ``compare.json``, which tables print."""
+"""From the results of the cells to the content of ``compare.json``, which tables print."""
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from statistics import fmean, stdev
-from typing import Any
 
 from dbpt.experiments.comparison.cells import CellResult
 from dbpt.experiments.comparison.plan import BASELINE, Plan, Row
-from dbpt.groups import worst_group_difference_interval
-
-FIGURES = ("worst_group_accuracy", "average", "adjusted_average", "group_mean", "gap", "adjusted_gap")
-SHARED = ("epochs", "batch_size", "optimizer", "sgd_momentum", "weight_decay", "warmup_epochs", "features")
-SCHEMA_VERSION = 1
+from dbpt.groups import GroupAccuracy, worst_group_difference_interval
+from dbpt.runs.metrics import (
+    FIGURES,
+    ComparisonMetrics,
+    ComparisonRow,
+    Difference,
+    FailedTraining,
+    FigureDifference,
+    Metrics,
+    SeedFigure,
+    SeedGroup,
+    SharedSettings,
+    Split,
+)
 
 
 def summarize(
     plan: Plan,
     results: Mapping[str, CellResult],
     failures: Mapping[str, str],
-    described: Mapping[str, Any],
-    split: str,
+    shared: Metrics,
+    split: Split,
     warnings: Sequence[str],
-) -> dict[str, Any]:
-    """Return the content of ``compare.json``.
+) -> ComparisonMetrics:
+    """Return the content of ``compare.json``, of which ``shared`` are the first entries; ``split`` was judged.
 
-    ``results``, and the reasons of ``failures``, are by the names of the cells; ``described`` are the `data_figures`,
-    of which ``split`` was judged.
+    ``results``, and the reasons of ``failures``, are by the names of the cells.
     """
     lr = {cell.config.head: cell.config.peak_lr for cell in plan.cells if cell.head is not None}
-    return {
-        **described,
-        "schema_version": SCHEMA_VERSION,
-        "split": split,
-        "n": max((len(result.correct) for result in results.values()), default=0),
-        "seeds": list(plan.seeds),
-        "heads": list(plan.heads),
-        "selection": plan.config.select,
-        "settings": {name: getattr(plan.config, name) for name in SHARED} | {"lr": lr},
-        "rows": [_row(plan, results, row) for row in plan.rows],
-        "left_out": list(plan.left_out),
-        "failed": [
-            {"method": cell.method.name, "head": cell.head, "seed": cell.config.seed, "reason": failures[cell.name]}
+    settings = {each.name: getattr(plan.config, each.name) for each in fields(SharedSettings)}
+    of_figures = dict.fromkeys(text for each in results.values() for text in each.metrics.warnings)
+    return ComparisonMetrics(
+        **vars(shared),
+        split=split,
+        n=max((len(result.correct) for result in results.values()), default=0),
+        seeds=list(plan.seeds),
+        heads=list(plan.heads),
+        selection=plan.config.select,
+        settings=SharedSettings(**settings | {"lr": lr}),
+        rows=[_row(plan, results, row) for row in plan.rows],
+        left_out=list(plan.left_out),
+        failed=[
+            FailedTraining(method=cell.method.name, head=cell.head, seed=cell.config.seed, reason=failures[cell.name])
             for cell in plan.cells
             if cell.name in failures
         ],
-        # each warning of the figures once: a small worst group, groups without rows
-        "warnings": [*warnings, *dict.fromkeys(text for each in results.values() for text in each.metrics["warnings"])],
-    }
+        warnings=[*warnings, *of_figures],  # each once: a small worst group, groups without rows
+    )
 
 
 def _by_seed(row: Row, results: Mapping[str, CellResult]) -> dict[int, CellResult]:
     return {cell.config.seed: results[cell.name] for cell in row.cells if cell.name in results}
 
 
-def _row(plan: Plan, all_results: Mapping[str, CellResult], row: Row) -> dict[str, Any]:
+def _row(plan: Plan, all_results: Mapping[str, CellResult], row: Row) -> ComparisonRow:
     found = _by_seed(row, all_results)
     config, results = row.cells[0].config, found.values()
     # ERM with the same head; for zero-shot, with the first head
     erm = [each for each in plan.rows if each.method.objective == BASELINE and row.head in (each.head, None)]
     against = erm[0] if erm and row.method.objective != BASELINE else None
-    return {
-        "method": row.method.name,
-        "title": row.method.title,
-        "objective": row.method.objective,
-        "group_source": row.method.group_source,
-        "head": row.head,
-        "apply": config.application(config.objective) if row.head is not None else None,
-        "seeds": list(found),
-        "selected_epochs": [result.selected_epoch for result in results],
-        "epochs": max((result.epochs for result in results), default=0),
-        "seconds": [result.seconds for result in results],
-        "warnings": [list(result.warnings) for result in results],
-        "figures": {name: _figure(row, [result.metrics[name] for result in results]) for name in FIGURES},
-        "groups": _groups([result.metrics["groups"] for result in results]),
-        "difference": None if against is None else _difference(found, _by_seed(against, all_results), against),
-    }
+    return ComparisonRow(
+        method=row.method.name,
+        title=row.method.title,
+        objective=row.method.objective,
+        group_source=row.method.group_source,
+        head=row.head,
+        apply=config.application(config.objective) if row.head is not None else None,
+        seeds=list(found),
+        best_epochs=[result.row.best_epoch for result in results],
+        epochs=max((result.row.epochs for result in results), default=0),
+        seconds=[result.row.seconds for result in results],
+        warnings=[result.row.warnings for result in results],
+        figures={name: _figure(row, [getattr(result.metrics, name) for result in results]) for name in FIGURES},
+        groups=[_group(entries) for entries in zip(*(result.metrics.groups for result in results), strict=True)],
+        difference=None if against is None else _difference(found, _by_seed(against, all_results), against),
+    )
 
 
-def _figure(row: Row, by_seed: list[float | None]) -> dict[str, Any]:
+def _figure(row: Row, by_seed: list[float | None]) -> SeedFigure:
     mean, deviation = mean_and_deviation([value for value in by_seed if value is not None])
     if row.head is None and deviation == 0:
         deviation = None  # nothing was trained, so seeds change nothing
-    return {"mean": mean, "sd": deviation, "by_seed": by_seed}
+    return SeedFigure(mean=mean, sd=deviation, by_seed=by_seed)
 
 
-def _groups(by_seed: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Return the mean accuracy of each group over the seeds; ``n`` is None if the seeds disagree on its images."""
-    groups = []
-    for entries in zip(*by_seed, strict=True):
-        sizes = {entry["n"] for entry in entries}
-        mean, deviation = mean_and_deviation([e["accuracy"] for e in entries if e["accuracy"] is not None])
-        groups.append({"n": sizes.pop() if len(sizes) == 1 else None, "mean": mean, "sd": deviation})
-    return groups
+def _group(by_seed: Sequence[GroupAccuracy]) -> SeedGroup:
+    sizes = {entry.n for entry in by_seed}
+    mean, deviation = mean_and_deviation([entry.accuracy for entry in by_seed if entry.accuracy is not None])
+    return SeedGroup(n=sizes.pop() if len(sizes) == 1 else None, mean=mean, sd=deviation)
 
 
-def _difference(found: dict[int, CellResult], baseline: dict[int, CellResult], against: Row) -> dict[str, Any]:
+def _difference(found: dict[int, CellResult], baseline: dict[int, CellResult], against: Row) -> Difference:
     """Return row minus ERM, seed by seed, over the seeds that both have."""
     seeds = [seed for seed in found if seed in baseline]
     figures = {}
     for name in FIGURES:
-        pairs = [(found[seed].metrics[name], baseline[seed].metrics[name]) for seed in seeds]
+        pairs = [(getattr(found[seed].metrics, name), getattr(baseline[seed].metrics, name)) for seed in seeds]
         by_seed = [one - other for one, other in pairs if one is not None and other is not None]
-        figures[name] = {"mean": mean_and_deviation(by_seed)[0], "over_seeds": paired_t_interval(by_seed)}
+        figures[name] = FigureDifference(mean=mean_and_deviation(by_seed)[0], over_seeds=paired_t_interval(by_seed))
     pairs_of_results = [(found[seed], baseline[seed]) for seed in seeds]
     intervals = [worst_group_difference_interval(a.correct, b.correct, a.groups) for a, b in pairs_of_results]
     known = [interval for interval in intervals if interval is not None]
     # The averaged bounds cover, if anything, more often than one seed's, as the mean varies no more than the seeds do.
-    over_images = [fmean(bounds) for bounds in zip(*known, strict=True)] if known else None
-    return {"head": against.head, "seeds": seeds, "figures": figures, "over_images": over_images}
+    lows, highs = zip(*known, strict=True) if known else ((), ())
+    over_images = (fmean(lows), fmean(highs)) if known else None
+    return Difference(head=against.head, seeds=seeds, figures=figures, over_images=over_images)
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float | None, float | None]:
@@ -119,7 +124,7 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float | None, float | N
     return fmean(values) if values else None, stdev(values) if len(values) > 1 else None
 
 
-def paired_t_interval(differences: Sequence[float]) -> list[float] | None:
+def paired_t_interval(differences: Sequence[float]) -> tuple[float, float] | None:
     """Return the 95 % interval of the mean of ``differences``, one for each seed: mean ± t · s / √n.
 
     It assumes that differences are normally distributed. None for a single one, and if all are equal.
@@ -132,7 +137,7 @@ def paired_t_interval(differences: Sequence[float]) -> list[float] | None:
     if mean is None or not deviation:
         return None
     half = student_t_quantile(0.95, len(differences) - 1) * deviation / math.sqrt(len(differences))
-    return [mean - half, mean + half]
+    return mean - half, mean + half
 
 
 def student_t_quantile(confidence: float, degrees: int) -> float:

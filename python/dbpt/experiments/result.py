@@ -1,0 +1,156 @@
+"""`Result`: what `fit`, `evaluate` and `compare` return, and what their folders hold."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from dbpt.errors import InputError
+from dbpt.files.typed_json import to_json
+from dbpt.report import comparison
+from dbpt.report.comparison import WIDEST
+from dbpt.report.summary import GroupFigures, Row, interval_text, percent, points, summarize
+from dbpt.report.table import comparison_table
+from dbpt.runs.classifier import Classifier
+from dbpt.runs.metrics import ComparisonMetrics, FailedTraining, RunMetrics, read_metrics
+from dbpt.runs.run_folder import finished_run, load
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Result:
+    """Accuracy by group of a run, of its classifier on other data, or of a comparison. ``str()`` of it is the table.
+
+    ``folder`` is that of the run or comparison. ``metrics`` is the content of ``metrics.json`` or ``compare.json``.
+    Figures are fractions over the split that the table shows; None means missing.
+    """
+
+    folder: Path
+    metrics: RunMetrics | ComparisonMetrics
+    _loaded: Classifier | None = None
+
+    @classmethod
+    def read(cls, folder: str | Path) -> "Result":
+        """Read the result of a finished `fit` or `compare`. Raises `InputError` if it isn't there or was changed."""
+        path = Path(folder) / "compare.json"
+        if os.path.lexists(path):
+            result = cls(path.parent, read_metrics(path, ComparisonMetrics))
+        else:
+            finished_run(path.parent)
+            path = path.with_name("metrics.json")
+            result = cls(path.parent, read_metrics(path, RunMetrics))
+        try:
+            result.table()
+        except (LookupError, TypeError, ValueError):
+            raise InputError(f"{path}: its entries don't fit together; the file was changed, run it again") from None
+        return result
+
+    @property
+    def rows(self) -> Sequence[Row[Any]]:
+        """All rows of the table."""
+        return (
+            comparison.rows(self.metrics)
+            if isinstance(self.metrics, ComparisonMetrics)
+            else summarize(self.metrics).rows
+        )
+
+    @property
+    def chosen(self) -> Row[Any]:
+        """The row that the figures of the result are of.
+
+        For a run, its own objective; for a comparison, ``dbpt`` with the first head or, without it, the last row.
+        """
+        return next(row for row in self.rows if row.chosen)
+
+    @property
+    def worst_group_accuracy(self) -> float | None:
+        """Worst-group accuracy of the `chosen` row."""
+        return self.chosen.worst_group_accuracy
+
+    @property
+    def average_accuracy(self) -> float | None:
+        """Average accuracy of the `chosen` row, plain or adjusted as in the table."""
+        return self.chosen.average_accuracy
+
+    @property
+    def gap(self) -> float | None:
+        """That average minus worst-group accuracy."""
+        return self.chosen.gap
+
+    @property
+    def groups(self) -> list[GroupFigures]:
+        """The groups of the `chosen` row; ``pandas.DataFrame(result.groups)`` is a table of them."""
+        return self.chosen.groups
+
+    @property
+    def warnings(self) -> list[str]:
+        """All warnings that the table shows."""
+        if isinstance(self.metrics, ComparisonMetrics):
+            return comparison.all_warnings(self.metrics)
+        return summarize(self.metrics).warnings
+
+    @property
+    def failed(self) -> list[FailedTraining]:
+        """The trainings of a comparison that failed; `fit` raises instead."""
+        return self.metrics.failed if isinstance(self.metrics, ComparisonMetrics) else []
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The finished classifier, loaded on first use as by `dbpt.load`. Raises `InputError` for a comparison."""
+        if isinstance(self.metrics, ComparisonMetrics):
+            raise InputError(f"{self.folder}: a comparison has no single classifier; run dbpt.fit for one of its rows")
+        return self._loaded or load(self.folder)
+
+    def table(self, width: int = WIDEST, *, warnings: bool = True) -> str:
+        """Return the table as text, at most ``width`` columns wide if names are short; that of a run, at most 80."""
+        if isinstance(self.metrics, ComparisonMetrics):
+            return comparison.terminal_table(self.metrics, width, warnings=warnings)
+        return comparison_table(self.metrics, warnings=warnings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of ``metrics.json`` or ``compare.json``."""
+        found: dict[str, Any] = to_json(self.metrics)
+        return found
+
+    def to_pandas(self) -> Any:
+        """Return a ``pandas.DataFrame`` with a line for each row and the accuracy of each group in a column.
+
+        Raises `InputError` if pandas, an extra of dbpt, is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise InputError("to_pandas: needs pandas; run pip install 'dbpt[pandas]'") from None
+        lines = []
+        for row in self.rows:
+            low, high = row.interval or (None, None)
+            line = {"method": row.method, "head": row.head, "worst_group_accuracy": row.worst_group_accuracy}
+            line |= {"worst_group_low": low, "worst_group_high": high, "average_accuracy": row.average_accuracy}
+            line |= {"gap": row.gap, **{f"{each.class_name} · {each.attribute}": each.accuracy for each in row.groups}}
+            lines.append(line)
+        return pandas.DataFrame(lines)
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def __repr__(self) -> str:
+        worst, average = percent(self.worst_group_accuracy), percent(self.average_accuracy)
+        figures = f"{self.chosen.title}: worst group {worst} %, average {average} %"
+        return f"Result({self.metrics.dataset.name!r}, {figures}, folder={str(self.folder)!r})"
+
+    def _repr_html_(self) -> str:
+        """Return the table as HTML, which notebooks show."""
+        metrics = self.metrics
+        above = comparison.heading(metrics) if isinstance(metrics, ComparisonMetrics) else summarize(metrics).heading
+        lines = [["", "worst group", "95 % interval", "average", "gap", *metrics.dataset.group_names]]
+        for row in self.rows:
+            title = row.title if row.head is None or row.head in row.title else f"{row.title}, {row.head}"
+            worst = [percent(row.worst_group_accuracy), interval_text(*(row.interval or (None, None)))]
+            groups = [percent(group.accuracy) for group in row.groups]
+            lines.append([title, *worst, percent(row.average_accuracy), points(row.gap), *groups])
+        cells = [Markup("").join(Markup("<td>{}</td>").format(cell) for cell in line) for line in lines]
+        body = Markup("").join(Markup("<tr>{}</tr>").format(line) for line in cells)
+        return Markup("<p>{}</p><table>{}</table>").format(Markup("<br>").join(above), body)

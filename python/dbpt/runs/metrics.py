@@ -1,0 +1,248 @@
+"""The schema of ``metrics.json``, which `dbpt.fit` writes, and of ``compare.json``, which `dbpt.compare` writes.
+
+`dbpt.evaluate` returns the first without writing it. Fractions are in 0..1; None means missing, which is never 0.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from dbpt.files.typed_json import Count, Share, check_version, read_json, typed
+from dbpt.groups import GroupMetrics, PseudoQuality
+from dbpt.objectives import OBJECTIVES
+
+SCHEMA_VERSION = 1
+Split = Literal["train", "val", "test"]
+FIGURES = ("worst_group_accuracy", "average", "adjusted_average", "group_mean", "gap", "adjusted_gap")
+"""The fields of `GroupMetrics` that a comparison takes means and differences of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSummary:
+    """The data set; ``counts`` (G,) of each split are over the groups of ``group_kind``."""
+
+    name: str
+    root: str
+    classes: list[str]
+    attributes: list[str]
+    counts: dict[str, list[Count]]
+    train_counts_pseudo: list[Count]
+    notes: list[str]
+
+    @property
+    def groups(self) -> list[tuple[str, str]]:
+        """(class name, attribute name) of each group, in the order g = y*A + a."""
+        return [(y, a) for y in self.classes for a in self.attributes]
+
+    @property
+    def group_names(self) -> list[str]:
+        """(G,) class · attribute."""
+        return [f"{y} · {a}" for y, a in self.groups]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneSummary:
+    """The backbone by name."""
+
+    model: str
+    pretrained: str | None
+    embed_dim: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class QualityOfSplit(PseudoQuality):
+    """The quality of the pseudo attributes over the training rows, or over all rows if none are training rows."""
+
+    split: Literal["training", "all"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """The entries of both files, which no training changes.
+
+    ``group_kind`` says which attributes define the groups of all figures; ``average`` is the one in the tables;
+    ``pseudo_shares`` are (A,).
+    """
+
+    schema_version: int
+    dbpt_version: str
+    dataset: DataSummary
+    backbone: BackboneSummary
+    group_kind: Literal["true", "pseudo"]
+    average: Literal["plain", "adjusted"]
+    pseudo_method: str
+    pseudo_shares: list[Share]
+    pseudo_quality: QualityOfSplit | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRow:
+    """A method of a run, with its metrics on each split where it was evaluated. What doesn't apply to it is None."""
+
+    name: str
+    group_source: str | None = None
+    head: str | None = None
+    apply: str | None = None
+    best_epoch: Count | None = None
+    epochs: Count = 0
+    seconds: float = 0.0
+    warnings: list[str]
+    train: GroupMetrics | None = None
+    val: GroupMetrics | None
+    test: GroupMetrics | None
+
+    @property
+    def method(self) -> str:
+        """The name, as in a comparison."""
+        return self.name
+
+    @property
+    def title(self) -> str:
+        """The objective's title, with head, group source and sampling in brackets where not the default."""
+        title = OBJECTIVES[self.name].title if self.name in OBJECTIVES else self.name
+        details = [self.head] if self.head not in (None, "prompt") else []
+        details += [f"{self.group_source} groups"] if self.group_source in ("true", "soft") else []
+        details += ["sampling"] if self.apply == "sampling" else []
+        return f"{title} ({', '.join(map(str, details))})" if details else title
+
+    @property
+    def shown(self) -> GroupMetrics | None:
+        """The metrics on the split that tables show: test, else validation, else training."""
+        return self.test or self.val or self.train
+
+    def figure(self, name: str) -> float | None:
+        """Return the figure of that name in `GroupMetrics` on the split that tables show."""
+        return getattr(self.shown, name, None)
+
+    @property
+    def group_figures(self) -> list[tuple[int | None, float | None, float | None, float | None]]:
+        """(images, accuracy, low, high) of each group on the split that tables show."""
+        return [(each.n, each.accuracy, each.low, each.high) for each in self.shown.groups] if self.shown else []
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunMetrics(Metrics):
+    """The content of ``metrics.json``. The row named ``chosen`` is the one whose classifier is saved."""
+
+    selection: str
+    seed: Count
+    chosen: str
+    rows: list[RunRow]
+    warnings: list[str]
+    failed_images: Count
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedFigure:
+    """A figure over the seeds: mean and standard deviation (n - 1), and its value for each seed."""
+
+    mean: float | None
+    sd: float | None
+    by_seed: list[float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedGroup:
+    """The accuracy of a group over the seeds; ``n`` is None if the seeds disagree on its images."""
+
+    n: Count | None
+    mean: float | None
+    sd: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FigureDifference:
+    """The mean difference in a figure, and its 95 % interval over the seeds."""
+
+    mean: float | None = None
+    over_seeds: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A row minus ERM with ``head``, over the ``seeds`` of both; ``over_images`` is of worst-group accuracy."""
+
+    head: str | None
+    seeds: list[Count]
+    figures: dict[str, FigureDifference]
+    over_images: tuple[float, float] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonRow:
+    """A method with a head (None for zero-shot), over the ``seeds`` that are finished; ``figures`` are `FIGURES`."""
+
+    method: str
+    title: str
+    objective: str | None
+    group_source: str | None
+    head: str | None
+    apply: str | None
+    seeds: list[Count]
+    best_epochs: list[Count | None]
+    epochs: Count
+    seconds: list[float]
+    warnings: list[list[str]]
+    figures: dict[str, SeedFigure]
+    groups: list[SeedGroup]
+    difference: Difference | None
+
+    def figure(self, name: str) -> float | None:
+        """Return the mean of one of the `FIGURES`; None for any other, such as bounds of an interval."""
+        return self.figures[name].mean if name in self.figures else None
+
+    @property
+    def group_figures(self) -> list[tuple[int | None, float | None, float | None, float | None]]:
+        """(images, mean accuracy, None, None) of each group, as of a `RunRow`."""
+        return [(each.n, each.mean, None, None) for each in self.groups]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedSettings:
+    """The settings of every row of a comparison; ``lr`` by head."""
+
+    epochs: Count
+    batch_size: Count
+    optimizer: str
+    sgd_momentum: float
+    weight_decay: float
+    warmup_epochs: Count
+    features: str
+    lr: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedTraining:
+    """A training without a result."""
+
+    method: str
+    head: str | None
+    seed: Count
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonMetrics(Metrics):
+    """The content of ``compare.json``: figures of the ``n`` images of ``split``."""
+
+    split: Split
+    n: Count
+    seeds: list[Count]
+    heads: list[str]
+    selection: str
+    settings: SharedSettings
+    rows: list[ComparisonRow]
+    left_out: list[str]
+    failed: list[FailedTraining]
+    warnings: list[str]
+
+
+M = TypeVar("M", RunMetrics, ComparisonMetrics)
+
+
+def read_metrics(path: Path, kind: type[M]) -> M:
+    """Read a ``metrics.json`` or ``compare.json``. Raises `InputError` if it is missing or was changed."""
+    value = read_json(path, "file of figures")
+    check_version(path, value.get("schema_version"), SCHEMA_VERSION)
+    return typed(value, kind, path, "run it again")

@@ -1,0 +1,149 @@
+"""`Result`, the one kind of result: its figures are those of the table, for `fit`, `evaluate` and `compare` alike."""
+
+import json
+import shutil
+import sys
+
+import pandas
+import pytest
+from comparisons import compare
+
+import dbpt
+from dbpt import InputError
+
+
+@pytest.fixture(scope="module")
+def comparison(tiny, tmp_path_factory):
+    """Zero-shot, ERM and dbpt with two seeds; read only."""
+    folder = tmp_path_factory.mktemp("results") / "c"
+    return compare(tiny, folder, methods=("zero-shot", "erm", "dbpt", "groupdro:true"), heads="linear,prompt")
+
+
+@pytest.fixture(scope="module")
+def results(tiny, tiny_run, comparison):
+    return {
+        "fit": dbpt.Result.read(tiny_run),
+        "evaluate": dbpt.evaluate(tiny_run, tiny.table, cache=str(tiny.cache)),
+        "compare": comparison,
+    }
+
+
+@pytest.mark.parametrize("kind", ["fit", "evaluate", "compare"])
+def test_the_figures_are_those_of_the_chosen_row(results, kind):
+    result = results[kind]
+    (row,) = [row for row in result.rows if row.chosen]
+    content = next(row for row in result.to_dict()["rows"] if row.get("name", row.get("method")) == "dbpt")
+    if kind == "compare":
+        figures = {name: figure["mean"] for name, figure in content["figures"].items()}
+        accuracies = [group["mean"] for group in content["groups"]]
+    else:
+        figures, accuracies = content["test"], [group["accuracy"] for group in content["test"]["groups"]]
+        assert row.interval == (figures["worst_group_low"], figures["worst_group_high"])
+    assert (row.method, row.head) == ("dbpt", content["head"])
+    assert result.worst_group_accuracy == row.worst_group_accuracy == figures["worst_group_accuracy"]
+    assert (result.average_accuracy, result.gap) == (figures["average"], figures["gap"])
+    names = [(y, a) for y in ("box", "disc") for a in ("meadow", "lake")]
+    assert [(group.class_name, group.attribute) for group in result.groups] == names
+    assert [group.n for group in result.groups] == [8] * 4
+    assert [group.accuracy for group in result.groups] == accuracies
+    assert all((group.low is None) == (kind == "compare") for group in result.groups)
+
+
+@pytest.mark.parametrize("kind", ["fit", "evaluate", "compare"])
+def test_a_result_shows_itself_as_text_html_and_in_one_line(results, kind):
+    result = results[kind]
+    assert str(result) == result.table()
+    assert result.table(warnings=False) == str(result).partition("\nwarning: ")[0]
+    assert repr(result).startswith(f"Result('squares', {result.chosen.title}: worst group ")
+    assert len(repr(result)) < 100 + len(str(result.folder))
+    html = result._repr_html_()
+    assert html.startswith("<p>squares: test split, 32 images<br>groups: true attributes; figures in per cent")
+    assert html.count("<tr>") == 1 + len(result.rows)
+    assert f"<td>{100 * result.worst_group_accuracy:.1f}</td>" in html
+    assert set(result.warnings) >= set(result.metrics.warnings)
+    for warning in result.warnings:
+        assert f"warning: {warning}" in " ".join(str(result).split())
+
+
+def test_names_are_escaped_in_html(tiny, tiny_run, tmp_path):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    content = json.loads((run / "metrics.json").read_text())
+    content["dataset"] |= {"name": "<b>&", "classes": ["<i>", "disc"]}
+    (run / "metrics.json").write_text(json.dumps(content))
+    html = dbpt.Result.read(run)._repr_html_()
+    assert "&lt;b&gt;&amp;: test" in html and "<td>&lt;i&gt; · meadow</td>" in html
+    assert "<b>" not in html and "<i>" not in html
+
+
+@pytest.mark.parametrize("kind", ["fit", "compare"])
+def test_a_data_frame_has_a_line_for_each_row(results, kind):
+    result = results[kind]
+    frame = result.to_pandas()
+    assert frame["method"].tolist() == [row.method for row in result.rows]
+    assert frame["worst_group_accuracy"].tolist() == [row.worst_group_accuracy for row in result.rows]
+    assert frame["disc · lake"].tolist() == [row.groups[3].accuracy for row in result.rows]
+    assert pandas.DataFrame(result.groups)["accuracy"].min() == pytest.approx(
+        min(group.accuracy for group in result.groups)
+    )
+
+
+def test_without_pandas_the_extra_is_named(results, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(InputError, match=r"^to_pandas: needs pandas; run pip install 'dbpt\[pandas\]'$"):
+        results["fit"].to_pandas()
+
+
+def test_the_classifier_is_the_runs_and_a_comparison_has_none(results, tiny, tiny_run):
+    image = tiny.table.parent / tiny.rows()[0]["path"]
+    (expected,) = dbpt.load(tiny_run).predict(image)
+    for kind in ("fit", "evaluate"):
+        assert results[kind].classifier is results[kind].classifier
+        (found,) = results[kind].classifier.predict(image)
+        assert found.probabilities.tobytes() == expected.probabilities.tobytes()
+    with pytest.raises(InputError, match="a comparison has no single classifier; run dbpt.fit for one of its rows"):
+        _ = results["compare"].classifier
+
+
+def test_a_result_is_read_back_from_its_folder(comparison, tiny_run):
+    again = dbpt.Result.read(comparison.folder)
+    assert again.metrics == comparison.metrics and again.folder == comparison.folder
+    assert (again.failed, dbpt.Result.read(str(tiny_run)).failed) == ([], [])
+    assert dbpt.Result.read(tiny_run).to_dict() == json.loads((tiny_run / "metrics.json").read_text())
+
+
+def test_the_chosen_row_of_a_comparison_without_dbpt_is_the_last(tiny, tmp_path):
+    found = compare(tiny, tmp_path / "c", methods="zero-shot,erm", heads="linear", seeds=1, epochs=1)
+    assert found.chosen.method == "erm"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda content: content.pop("rows"),
+            "rows: expected a value, found none; the file was changed, run it again",
+        ),
+        (lambda content: content.update(seed="x"), r"seed: expected an integer .* found 'x'; the file was changed"),
+        (lambda content: content["pseudo_shares"].append(0.5), "its entries don't fit together; the file was changed"),
+        (lambda content: content["dataset"]["classes"].append("x"), "its entries don't fit together"),
+        (lambda content: content.update(rows=[]), "its entries don't fit together"),
+        (lambda content: content.update(schema_version=2), "written by a newer dbpt"),
+    ],
+)
+def test_a_file_that_was_changed_is_refused(tiny_run, tmp_path, change, message):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    content = json.loads((run / "metrics.json").read_text())
+    change(content)
+    (run / "metrics.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=rf"metrics\.json: .*{message}"):
+        dbpt.Result.read(run)
+
+
+def test_a_folder_without_a_finished_run_is_refused(tiny_run, tmp_path):
+    with pytest.raises(InputError, match="not a run folder"):
+        dbpt.Result.read(tmp_path)
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    marker = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(marker | {"status": "training"}))
+    with pytest.raises(InputError, match="this run is not finished"):
+        dbpt.Result.read(run)
