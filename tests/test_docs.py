@@ -247,7 +247,7 @@ def test_the_snippets_of_the_pseudo_attributes_page_run(capsys):
         exec(compile(text, "docs/pseudo_attributes.md", "exec"), namespace)
     same = namespace["labels"] == namespace["found"].pseudo_attributes
     assert same.mean() > 0.99  # but for the rounding to float16
-    assert namespace["smallest"]["precision"] > 0.9
+    assert namespace["smallest"].precision > 0.9
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -372,7 +372,7 @@ def test_the_compare_page_runs_as_it_stands(workplace):
             continue
         for command in text.splitlines():
             run(command)
-    assert [row["method"] for row in namespace["rows"]] == ["erm", "dbpt"]
+    assert [row.method for row in namespace["comparison"].rows] == ["erm", "dbpt"]
     numbers = json.loads((workplace / "runs/compare/compare.json").read_text(encoding="utf-8"))
     assert [len(row["seeds"]) for row in numbers["rows"]] == [5] * 5
     table = read("docs/compare.md").partition("## The folder")[2]
