@@ -19,6 +19,8 @@ from dbpt.registry import Registered
 if TYPE_CHECKING:
     import torch
 
+    from dbpt.sampling import GroupSampler, WeightedSampler
+
 
 @dataclass(frozen=True)
 class TrainingGroups:
@@ -88,7 +90,12 @@ class Objective(Registered):
 
         ``groups`` is (B,) int64 with -1 for unknown, or their posterior (B, A); ``labels`` is (B,) int64.
         """
-        return per_sample_loss.mean()
+        weights = self.row_weights(groups, labels, rows)
+        return per_sample_loss.mean() if weights is None else (weights * per_sample_loss).mean()
+
+    def row_weights(self, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor | None:
+        """Return the weights (B,) that the losses of a batch are multiplied by, None for 1; arguments as of `loss`."""
+        return None
 
     @classmethod
     def check_installed(cls) -> None:
@@ -113,8 +120,15 @@ class Objective(Registered):
         """(G,) mean p_true of each group as last observed, NaN for an empty group; None if not observed."""
         return None
 
+    def sampler(self, seed: int) -> GroupSampler | WeightedSampler | None:
+        """Return what draws rows by their weights in this epoch, None to draw each row once."""
+        return None
+
     def draws(self, seed: int, epoch: int) -> Draws:
-        """Return the rows of ``epoch`` (from 0), a pure function of the arguments and the state: here each row once."""
+        """Return the rows of ``epoch`` (from 0), a pure function of the arguments and the state."""
+        if self.apply == "sampling" and (sampler := self.sampler(seed)) is not None:
+            sampler.set_epoch(epoch)
+            return sampler
         num_rows = len(self.training.labels)
         return GroupStream(GroupIndex(np.zeros(num_rows, dtype=np.int64), 1), np.array([num_rows]), seed, epoch)
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.objectives.base import Draws, Objective, TrainingGroups
+from dbpt.objectives.base import Objective, TrainingGroups
 
 if TYPE_CHECKING:
     import torch
+
+    from dbpt.sampling import GroupSampler
 
 
 class Jtt(Objective):
@@ -40,18 +42,16 @@ class Jtt(Objective):
         """The epochs of the first stage."""
         return self._identification_epochs
 
-    def loss(
-        self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor
-    ) -> torch.Tensor:
-        """Return the plain mean in the first stage, then the mean over the batch of weight times loss."""
+    def row_weights(self, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor | None:
+        """Return the weights of the second stage, whose mean over the training rows is 1."""
         if self.errors is None or self.apply == "sampling":
-            return per_sample_loss.mean()
+            return None
         if self._weights is None:
             import torch
 
             weights_N = np.where(self.errors, self._up_weight, 1.0)
-            self._weights = torch.from_numpy(weights_N / weights_N.mean()).float().to(per_sample_loss.device)
-        return (self._weights[rows] * per_sample_loss).mean()
+            self._weights = torch.from_numpy(weights_N / weights_N.mean()).float().to(rows.device)
+        return self._weights[rows]
 
     def end_epoch(self, correct: Callable[[], torch.Tensor]) -> bool:
         """Find the errors when the first stage ends."""
@@ -61,16 +61,14 @@ class Jtt(Objective):
         self.errors = ~correct().cpu().numpy()
         return True
 
-    def draws(self, seed: int, epoch: int) -> Draws:
-        """Return each row once, or, when sampling in the second stage, those of the error set more often."""
-        if self.errors is None or self.apply == "loss":
-            return super().draws(seed, epoch)
+    def sampler(self, seed: int) -> GroupSampler | None:
+        """Return what draws the rows of the error set more often, in the second stage."""
         from dbpt.sampling import GroupSampler
 
+        if self.errors is None:
+            return None
         groups = self.errors.astype(np.int64)
-        sampler = GroupSampler(groups, group_weights=[1.0, self._up_weight], seed=seed, num_groups=2)
-        sampler.set_epoch(epoch)
-        return sampler
+        return GroupSampler(groups, group_weights=[1.0, self._up_weight], seed=seed, num_groups=2)
 
     @property
     def note(self) -> str | None:

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.groups import GroupDRO, GroupWeighting, GroupWeights
-from dbpt.objectives.base import Draws, Objective, TrainingGroups
+from dbpt.objectives.base import Objective, TrainingGroups
 
 if TYPE_CHECKING:
     import torch
+
+    from dbpt.sampling import GroupSampler, WeightedSampler
 
 
 class WeightingObjective(Objective):
@@ -39,16 +41,13 @@ class WeightingObjective(Objective):
         self.rule, self.drawn_by = rule, drawn_by or rule
         self.start_weights = rule.group_weights
 
-    def loss(
-        self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor
-    ) -> torch.Tensor:
-        """Return the mean over the batch of weight times loss."""
+    def row_weights(self, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor | None:
+        """Return the weights of the rule, where rows are drawn by weight over those that they are drawn by."""
         if self.apply == "loss":
-            return (self._weights(self.rule, groups, labels) * per_sample_loss).mean()
+            return self._weights(self.rule, groups, labels)
         if self.drawn_by is self.rule:
-            return per_sample_loss.mean()
-        weights = self._weights(self.rule, groups, labels) / self._weights(self.drawn_by, groups, labels)
-        return (weights * per_sample_loss).mean()
+            return None
+        return self._weights(self.rule, groups, labels) / self._weights(self.drawn_by, groups, labels)
 
     def _weights(self, rule: GroupWeighting, groups: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         if self.training.posterior is not None:
@@ -61,24 +60,16 @@ class WeightingObjective(Objective):
         else:
             self.rule.observe(groups, values)
 
-    def draws(self, seed: int, epoch: int) -> Draws:
-        """Return each row once, or draws in proportion to the weights."""
-        if self.apply == "loss":
-            return super().draws(seed, epoch)
+    def sampler(self, seed: int) -> GroupSampler | WeightedSampler:
+        """Return what draws in proportion to the weights."""
         from dbpt.sampling import GroupSampler, WeightedSampler
 
         groups, labels, size = self.training.groups, self.training.labels, self.training.num_groups
-        sampler: GroupSampler | WeightedSampler
         if self.training.posterior is not None:
             weights = self.drawn_by.soft_sample_weights(self.training.posterior, labels)
-            sampler = WeightedSampler(weights, len(labels), seed=seed)
-        else:
-            weights = self.drawn_by.group_weights
-            sampler = GroupSampler(
-                groups, group_weights=weights, seed=seed, num_groups=size, unknown="class", labels=labels
-            )
-        sampler.set_epoch(epoch)
-        return sampler
+            return WeightedSampler(weights, len(labels), seed=seed)
+        weights = self.drawn_by.group_weights
+        return GroupSampler(groups, group_weights=weights, seed=seed, num_groups=size, unknown="class", labels=labels)
 
     @property
     def group_weights(self) -> NDArray[np.float64]:
