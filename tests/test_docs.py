@@ -94,10 +94,9 @@ def workplace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DBPT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("dbpt.data.demo.SPLIT_SIZES", DEMO_SIZES)
-    defaults = [FEW_EPOCHS if setting.name == "epochs" else setting.default for setting in fields(FitConfig)]
-    monkeypatch.setattr(FitConfig.__init__, "__defaults__", tuple(defaults))
+    monkeypatch.setitem(FitConfig.__init__.__kwdefaults__, "epochs", FEW_EPOCHS)
     for name, path in zip(("DEFAULT_MODEL", "DEFAULT_PRETRAINED"), dbpt.data.demo.mini_clip_paths(), strict=True):
-        monkeypatch.setattr(f"dbpt.settings.config.{name}", str(path))
+        monkeypatch.setattr(f"dbpt.settings.sections.{name}", str(path))
     write_photos(tmp_path)
     return tmp_path
 

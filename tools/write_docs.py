@@ -18,7 +18,7 @@ from dbpt.experiments.result import Result
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.combinations import APPLICATIONS, CHOICES, GROUP_SOURCES, combinations, why_refused
-from dbpt.settings.config import FitConfig
+from dbpt.settings.config import SECTIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN = "<!-- demo output: begin (written by tools/write_docs.py) -->\n```text\n"
@@ -28,21 +28,22 @@ MATRIX_END = "<!-- combinations: end -->"
 LIMITS = {"low": "at least {}", "above": "above {}", "high": "at most {}", "below": "below {}"}
 SETTINGS = """# Settings
 
-<!-- written by tools/write_docs.py from dbpt.settings.config.FitConfig -->
+<!-- written by tools/write_docs.py from dbpt.settings.sections -->
 
 Every setting of a run. A setting has the same name everywhere: `dbpt.fit(..., lr=0.1)`, `dbpt fit ... --lr 0.1`, and
 `lr = 0.1` in a TOML file for `--config`. Options on the command line override the file. Lists are several arguments
 (`--attributes land water`), or an array in TOML. `--recipe coop` sets several at once. [defaults.md](defaults.md) says
 how the defaults were chosen.
-
-| setting | type | default | meaning |
-|---|---|---|---|
 """
+TABLE = "\n| setting | type | default | meaning |\n|---|---|---|---|\n"
 
 
 def settings_page() -> str:
     """Return the text of docs/settings.md."""
-    return SETTINGS + "".join(_settings_row(setting) for setting in fields(FitConfig))
+    text = SETTINGS
+    for section in SECTIONS:
+        text += f"\n## {section.title.capitalize()}\n{TABLE}" + "".join(map(_settings_row, fields(section)))
+    return text
 
 
 def _settings_row(setting: Field[Any]) -> str:

@@ -10,8 +10,8 @@ import pytest
 
 from dbpt.errors import InputError
 from dbpt.files.disk import default_cache_dir
-from dbpt.settings.config import FitConfig, make_config, read_config
-from dbpt.settings.fields import GROUPS
+from dbpt.settings.config import SECTIONS, FitConfig, make_config, read_config
+from dbpt.settings.sections import HeadSettings, PseudoAttributeSettings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -105,12 +105,20 @@ def test_bad_values_are_refused_by_name(settings, match):
     refused(match, **settings)
 
 
-def test_every_setting_has_a_help_text_a_group_and_a_valid_default():
+def test_every_setting_has_a_help_text_a_section_and_a_valid_default():
     config = FitConfig()
-    assert list(dict.fromkeys(setting.metadata["group"] for setting in fields(FitConfig))) == list(GROUPS)
+    assert [setting for section in SECTIONS for setting in fields(section)] == list(fields(FitConfig))
+    assert all(isinstance(config, section) and section().title == section.title for section in SECTIONS)
     for setting in fields(FitConfig):
         assert setting.metadata["help"]
         assert getattr(config, setting.name) == setting.default
+
+
+def test_a_section_checks_its_own_settings():
+    with pytest.raises(InputError, match="--n-ctx 4 with --ctx-init"):
+        HeadSettings(n_ctx=4, ctx_init="a photo")
+    with pytest.raises(InputError, match="only proportional can use it"):
+        PseudoAttributeSettings(pseudo_method="argmax", proportions=(0.5, 0.5))
 
 
 def test_defaults_that_depend_on_other_settings_are_resolved():

@@ -27,6 +27,7 @@ from dbpt.heads import HEADS
 from dbpt.pseudo_attributes import PseudoAttributes, label_attributes
 from dbpt.settings.config import FitConfig
 from dbpt.settings.data import data_arguments
+from dbpt.settings.sections import BackboneSettings
 
 logger = logging.getLogger(__name__)
 
@@ -95,11 +96,15 @@ def embed(configs: Sequence[FitConfig]) -> Embedded:
     )
 
 
-def configured_backbone(config: FitConfig) -> Backbone:
+def configured_backbone(settings: BackboneSettings) -> Backbone:
     """Load the backbone that the settings name, on their device and in their precision."""
-    model, pretrained = config.named_model
+    model, pretrained = settings.named_model
     backbone = load_backbone(
-        model, pretrained, tokenizer=config.tokenizer, device=config.device, image_precision=config.image_precision
+        model,
+        pretrained,
+        tokenizer=settings.tokenizer,
+        device=settings.device,
+        image_precision=settings.image_precision,
     )
     logger.debug(f"backbone: {model}, {pretrained}, on {backbone.device}")
     return backbone

@@ -70,11 +70,6 @@ def why_config_refused(config: FitConfig) -> str | None:
         return f"--features live with --embeddings: there is no image to crop and flip; {DROP}"
     if OBJECTIVES[config.objective].refits and config.features == "live":
         return f"--features live with --objective {config.objective}: it is fitted once, on images as they are; {DROP}"
-    if config.proportions is not None and config.pseudo_method != "proportional":
-        return f"--proportions with --pseudo-method {config.pseudo_method}: only proportional can use it; {DROP}"
-    if config.ctx_init is not None and config.n_ctx is not None:
-        both = f"--n-ctx {config.n_ctx} with --ctx-init {config.ctx_init!r}"
-        return f"{both}: the words say how many tokens there are; {DROP}"
     return None
 
 

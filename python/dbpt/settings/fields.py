@@ -1,4 +1,4 @@
-"""A setting: its default, help, group and limits, declared at its field of `FitConfig` and checked against values."""
+"""A setting: its default, help and limits, declared at its field of a section and checked against values."""
 
 import math
 import operator
@@ -8,8 +8,6 @@ from typing import Any
 
 from dbpt.errors import InputError, nearest
 from dbpt.registry import Registry
-
-GROUPS = ("data", "words", "backbone", "pseudo attributes", "groups", "head", "training", "output")
 
 _LIMITS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
     "low": (operator.ge, "at least"),
@@ -27,12 +25,12 @@ _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
 }
 
 
-def declare(group: str, default: Any, help: str, *, identity: bool = True, **limits: Any) -> Any:
+def setting(default: Any, help: str, *, identity: bool = True, **limits: Any) -> Any:
     """Declare a setting; ``limits`` are ``low``, ``above``, ``high``, ``below`` and ``choices``.
 
     One without ``identity`` may differ when a run is resumed: it only says where rows, features and words are found.
     """
-    return field(default=default, metadata={"group": group, "help": help, "identity": identity, **limits})
+    return field(default=default, metadata={"help": help, "identity": identity, **limits})
 
 
 def flag_of(name: str) -> str:

@@ -1,0 +1,266 @@
+"""Every setting of a run, in sections: a frozen dataclass each, with the checks that concern it alone.
+
+`FitConfig` is all of them. Code that reads the settings of one section takes that section. The defaults are ours; we
+have not seen the paper's.
+"""
+
+from __future__ import annotations  # the fields' types are read as text by check_setting
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import ClassVar
+
+from dbpt.data.words import SENTENCE_START
+from dbpt.errors import InputError
+from dbpt.files.disk import default_cache_dir, expanded
+from dbpt.groups import MAX_WEIGHT, MIN_GROUP_COUNT
+from dbpt.heads import HEADS
+from dbpt.objectives import OBJECTIVES
+from dbpt.settings.combinations import APPLICATIONS, DROP, GROUP_SOURCES, SELECTIONS
+from dbpt.settings.fields import check_setting, setting
+
+# In one batch of all rows, a step an epoch, and in small batches, ten times as many steps or more.
+DEFAULT_DRO_STEP = {False: 0.1, True: 0.01}
+DEFAULT_MODEL, DEFAULT_PRETRAINED = "ViT-B-32-quickgelu", "openai"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """Settings that belong together. Raises `InputError` for a bad value, and for values that do not go together."""
+
+    title: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            check_setting(each, getattr(self, each.name))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings(Section):
+    """Which images and labels to read, and how."""
+
+    title = "data"
+
+    data: str = setting(
+        "",
+        "demo, waterbirds, celeba, metashift, a table (.csv, .tsv, .jsonl, .parquet), a folder of images or saved by "
+        "Hugging Face's datasets, or .tar shards",
+        identity=False,
+    )
+    root: str | None = setting(None, "folder of the images [default: the table's folder]", identity=False)
+    columns: tuple[str, ...] | None = setting(
+        None, "names of the table's columns for path, label, split and attribute: 'path=file' 'label=y'", identity=False
+    )
+    embeddings: str | None = setting(
+        None,
+        "precomputed features to use instead of images: .npy, .safetensors, or a folder that contains img_emb",
+        identity=False,
+    )
+    celeba_target: str | None = setting(None, "CelebA attribute to use as the class [default: Blond_Hair]")
+    celeba_attributes: tuple[str, ...] | None = setting(
+        None, "CelebA attributes to use as the spurious attribute; several are combined [default: Male]"
+    )
+    val_fraction: float = setting(
+        0.2, "fraction of the training split to hold out if there is no validation split", above=0, below=1
+    )
+    max_failures: float = setting(
+        0.01, "largest fraction of images that may be unreadable", low=0, high=1, identity=False
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordSettings(Section):
+    """The names that CLIP reads; those that are None are the data set's own."""
+
+    title = "words"
+
+    classes: tuple[str, ...] | None = setting(None, "class names with optional wordings: 'animal=dog|elephant'")
+    attributes: tuple[str, ...] | None = setting(
+        None, "values of the suspected attribute with optional wordings: 'land=forest|field'"
+    )
+    template: tuple[str, ...] | None = setting(None, "sentence with {} for the zero-shot classes; repeatable")
+    attribute_template: tuple[str, ...] | None = setting(None, "sentence with {} for the attributes; repeatable")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneSettings(Section):
+    """The frozen CLIP, and how its features are computed and kept."""
+
+    title = "backbone"
+
+    model: str | None = setting(
+        None,
+        "open_clip name, hf-hub:..., local-dir:..., or a .json config [default: ViT-B-32-quickgelu]",
+        identity=False,
+    )
+    pretrained: str | None = setting(None, "open_clip tag or a .safetensors file [default: openai]", identity=False)
+    tokenizer: str | None = setting(None, "local tokenizer.json that replaces the model's tokenizer", identity=False)
+    image_precision: str = setting(
+        "float32",
+        "precision of the frozen image tower; fp16 needs a GPU; bf16 and fp16 also halve the cache",
+        choices=("float32", "bf16", "fp16"),
+    )
+    device: str = setting("auto", "torch device; auto uses a GPU if there is one", identity=False)
+    cache: str | None = setting(
+        None, "folder for cached features, demo data and saved data sets [default: ~/.cache/dbpt]", identity=False
+    )
+    embed_batch_size: int = setting(128, "images per forward pass of the image tower", low=1, high=4096)
+    features: str = setting(
+        "cached",
+        "features for training: cached (computed once), or live (from random crops and flips in every step)",
+        choices=("cached", "live"),
+    )
+
+    @property
+    def cache_dir(self) -> Path:
+        """Return the cache folder, the default resolved."""
+        return Path(expanded(self.cache)) if self.cache else default_cache_dir()
+
+    @property
+    def named_model(self) -> tuple[str, str | None]:
+        """Return model and weights, as `dbpt.load_backbone` takes them, the default resolved."""
+        return (self.model, self.pretrained) if self.model else (DEFAULT_MODEL, self.pretrained or DEFAULT_PRETRAINED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PseudoAttributeSettings(Section):
+    """How each image gets a pseudo attribute."""
+
+    title = "pseudo attributes"
+
+    pseudo_method: str = setting(
+        "proportional",
+        "how to assign pseudo attributes: by estimated attribute shares, largest logit, or clusters; fitted on "
+        "training and validation images",
+        choices=("proportional", "argmax", "kmeans"),
+    )
+    proportions: tuple[float, ...] | None = setting(
+        None, "share of each attribute in the training and validation images, for proportional [default: estimated]"
+    )
+    min_confidence: float = setting(0.0, "posterior below which a pseudo attribute counts as unknown", low=0, below=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.proportions is None:
+            return
+        if not (min(self.proportions, default=-1) >= 0 and sum(self.proportions) > 0):
+            found = " ".join(map(str, self.proportions)) or "none"
+            raise InputError(f"--proportions: must be 0 or above and not all 0, found {found}")
+        if self.pseudo_method != "proportional":
+            both = f"--proportions with --pseudo-method {self.pseudo_method}"
+            raise InputError(f"{both}: only proportional can use it; {DROP}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupSettings(Section):
+    """The training objective, its groups, and how it weights them."""
+
+    title = "groups"
+
+    objective: str = setting("dbpt", "training objective", choices=OBJECTIVES)
+    group_source: str = setting(
+        "pseudo",
+        "attributes that define the groups; true needs labels; soft weights each group by its posterior",
+        choices=GROUP_SOURCES,
+    )
+    apply: str | None = setting(
+        None,
+        "apply weights to the loss or to the sampling probabilities [default: sampling for AdamW with small batches, "
+        "else loss]",
+        choices=APPLICATIONS,
+    )
+    eta: float = setting(1.0, "strength of the group weights; larger values favour badly predicted groups", low=0)
+    ema_momentum: float = setting(0.9, "momentum of the group weights' moving average", low=0, below=1)
+    min_group_count: float = setting(
+        MIN_GROUP_COUNT,
+        "smallest count used in 1/N_g; groups with fewer rows get less than a full share; 0 disables it",
+        low=0,
+    )
+    max_weight: float = setting(
+        MAX_WEIGHT,
+        "largest weight of a row, relative to the mean; keeps the effective sample size at or above N / max_weight",
+        low=1,
+    )
+    dro_step_size: float | None = setting(
+        None,
+        f"step size of Group DRO's weights [default: {DEFAULT_DRO_STEP[False]:g}; {DEFAULT_DRO_STEP[True]:g} with "
+        "small batches]",
+        low=0,
+    )
+    identification_epochs: int | None = setting(
+        None, "epochs of JTT's first stage, which finds the errors [default: a quarter of epochs]", low=1
+    )
+    up_weight: float = setting(20.0, "weight of a row in JTT's error set, relative to other rows", low=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadSettings(Section):
+    """The part of the classifier that is trained."""
+
+    title = "head"
+
+    head: str = setting("prompt", "part of the classifier to train", choices=HEADS)
+    n_ctx: int | None = setting(None, "number of randomly initialised context tokens; replaces ctx_init", low=1)
+    ctx_init: str | None = setting(
+        None,
+        "words that initialise the context [default: the first zero-shot sentence that ends with the class, else "
+        f"{SENTENCE_START!r}; unused with n_ctx]",
+    )
+    class_specific_context: bool = setting(False, "learn a context for each class (CoOp's CSC) instead of a shared one")
+    class_position: str = setting("end", "position of the class name in the prompt", choices=("end", "middle", "front"))
+    text_precision: str = setting(
+        "float32", "precision of the text tower in training; the context stays float32", choices=("float32", "bf16")
+    )
+    text_memory_mb: int = setting(
+        1000, "memory for the text tower's activations in a step; if more is needed, classes run in chunks", low=1
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ctx_init is not None and self.n_ctx is not None:
+            both = f"--n-ctx {self.n_ctx} with --ctx-init {self.ctx_init!r}"
+            raise InputError(f"{both}: the words say how many tokens there are; {DROP}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings(Section):
+    """The training loop: length, optimizer, model selection, seed."""
+
+    title = "training"
+
+    epochs: int = setting(200, "passes over the training split", low=1)
+    batch_size: int = setting(0, "rows per step; 0 uses all training rows", low=0)
+    optimizer: str = setting("adamw", "optimizer", choices=("adamw", "sgd"))
+    lr: float | None = setting(
+        None,
+        "peak learning rate [default: 0.1 with sgd; with adamw 0.01, for the head prompt 0.003]",
+        above=0,
+    )
+    sgd_momentum: float = setting(0.9, "momentum of SGD", low=0, below=1)
+    weight_decay: float = setting(5e-4, "weight decay", low=0)
+    warmup_epochs: int = setting(1, "epochs at a learning rate of 1e-5 before the cosine schedule", low=0)
+    select: str = setting(
+        "pseudo-wga", "metric on the validation split that selects the best epoch", choices=SELECTIONS
+    )
+    seed: int = setting(0, "seed of all random draws", low=0, high=2**63 - 1)
+
+    @property
+    def weights_fade(self) -> bool:
+        """Return whether weights in the loss fade: in small batches, AdamW divides by the size of recent gradients."""
+        return self.optimizer == "adamw" and self.batch_size > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputSettings(Section):
+    """What a run reports beside the chosen method."""
+
+    title = "output"
+
+    baselines: bool = setting(True, "also train the ERM baseline", identity=False)
+    average: str | None = setting(
+        None,
+        "average in the tables: over all images, or adjusted to the group shares of the training images "
+        "[default: adjusted for waterbirds, else plain]",
+        choices=("plain", "adjusted"),
+        identity=False,
+    )
