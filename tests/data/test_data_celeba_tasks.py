@@ -55,7 +55,7 @@ def test_own_words_for_a_task_go_by_index(faces):
     grumpy = {"grumpy": ("grumpy face",), "fresh": ("fresh face",)}
     assert load_dataset("celeba", faces, classes=grumpy, celeba_target="Young").words.classes == grumpy
     message = refused("celeba", faces, attributes=grumpy, celeba_attributes=["Male", "Young"])
-    assert "attributes: the data set has 4 (female, old, female, young, " in message
+    assert "--attributes: the data set has 4 (female, old, female, young, " in message
 
 
 def test_there_are_words_for_every_attribute_of_the_official_list():

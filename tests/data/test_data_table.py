@@ -71,13 +71,13 @@ def test_split_names_and_numbers(table, name):
 
 def test_given_names_set_order_and_wordings(table):
     classes = {"dog": ("dog", "puppy"), "cat": ("cat",)}
-    data = load_dataset(table(), classes=classes, attributes=vocabulary("out", "in"), templates=["one {}"])
+    data = load_dataset(table(), classes=classes, attributes=vocabulary("out", "in"), template=["one {}"])
     assert data.words.classes == classes
     assert data.labels.tolist() == [0, 1, 1, 0]
     assert data.attributes.tolist() == [1, 0, -1, 1]
     assert data.words.templates == ("one {}",)
-    assert load_dataset(table(), templates="one {}").words.templates == ("one {}",)
-    assert load_dataset(table(), attribute_templates=["at {}"]).words.attribute_templates == ("at {}",)
+    assert load_dataset(table(), template="one {}").words.templates == ("one {}",)
+    assert load_dataset(table(), attribute_template=["at {}"]).words.attribute_templates == ("at {}",)
 
 
 def test_given_names_index_integer_labels(table):
@@ -255,9 +255,9 @@ def test_a_given_class_without_rows(table):
 
 
 def test_a_vocabulary_of_one_or_with_a_bad_template(table):
-    assert "attributes: needs at least two names" in refused(table(), attributes=vocabulary("in"))
-    assert "classes: needs at least two names" in refused(table(), classes=vocabulary("dog"))
-    assert "templates: 'a photo' holds 0" in refused(table(), templates=["a photo"])
+    assert "--attributes: needs at least two names" in refused(table(), attributes=vocabulary("in"))
+    assert "--classes: needs at least two names" in refused(table(), classes=vocabulary("dog"))
+    assert "--template: 'a photo' holds 0" in refused(table(), template=["a photo"])
 
 
 def test_a_directory_or_broken_link_is_no_image(table, tmp_path):

@@ -50,15 +50,15 @@ def test_waterbirds_counts_are_compared_with_the_published_ones(birds):
 
 def test_own_words_for_a_known_data_set_go_by_index(birds):
     classes = {"bird of the land": ("land bird",), "gull": ("gull", "duck")}
-    data = load_dataset("waterbirds", birds, classes=classes, attribute_templates=["at {}"])
+    data = load_dataset("waterbirds", birds, classes=classes, attribute_template=["at {}"])
     assert data.words.classes == classes
     assert data.words.attribute_templates == ("at {}",)
     assert data.words.templates == ("This is a picture of a {}.",)
     assert data.labels.tolist() == [1, 0, 0]
-    assert "templates: is empty" in refused("waterbirds", birds, templates=[])
+    assert "--template: is empty" in refused("waterbirds", birds, template=[])
     three = {"a": ("a",), "b": ("b",), "c": ("c",)}
     message = refused("waterbirds", birds, attributes=three)
-    assert message == "attributes: the data set has 2 (land, water, in this order), found 3 ('a', 'b', 'c')"
+    assert message == "--attributes: the data set has 2 (land, water, in this order), found 3 ('a', 'b', 'c')"
 
 
 @pytest.mark.parametrize(

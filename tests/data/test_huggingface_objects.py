@@ -111,7 +111,7 @@ def test_it_is_called_as_its_builder_was(cache):
         ),
         (lambda: of_splits(train=made([0, 1]), dev=made([0, 1])), "data: split 'dev' is none of train, val"),
         (lambda: of_splits(), "data is a DatasetDict without a split"),
-        (lambda: [made([0, 1])], "data is a builtins.list; expected a name, a path, or a Dataset"),
+        (lambda: [made([0, 1])], "data is a builtins.list; expected a name, a path, a DataFrame, or a Dataset"),
         (lambda: made([0, 1]).remove_columns("image"), "no column has the feature Image"),
     ],
 )
@@ -179,5 +179,5 @@ def test_a_kind_of_data_that_is_none_does_not_import_datasets():
         "print('datasets' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
-    expected = "data is a builtins.int; expected a name, a path, or a Dataset or DatasetDict of datasets\nFalse\n"
-    assert done.stdout == expected, done.stderr
+    expected = "data is a builtins.int; expected a name, a path, a DataFrame, or a Dataset of dbpt or of datasets\n"
+    assert done.stdout == f"{expected}False\n", done.stderr

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import dbpt.data.words
-from dbpt.data.words import Words, check_templates, check_vocabulary, parse_vocabulary
+from dbpt.data.words import Words, check_templates, check_vocabulary, entries_of, parse_vocabulary
 from dbpt.errors import InputError
 
 
@@ -30,6 +30,18 @@ def test_parse_keeps_order_wordings_and_strips():
     assert list(parsed) == ["b", "a"]
 
 
+def test_a_dict_is_what_its_entries_are():
+    written = {"a": "x|y", " b ": ["z"], "c": ("v", "w")}
+    parsed = parse_vocabulary(written, "--classes")
+    assert parsed == {"a": ("x", "y"), "b": ("z",), "c": ("v", "w")}
+    assert entries_of(parsed, "--classes") == ("a=x|y", "b=z", "c=v|w")
+    assert parse_vocabulary(entries_of(parsed, "--classes"), "--classes") == parsed
+    assert parse_vocabulary({"a=b": ("x|y",), "c": "c"}, "--classes")["a=b"] == ("x|y",)
+    for name, wording in (("a=b", "x"), ("a", "x|y")):
+        with pytest.raises(InputError, match=r"^--classes: 'a.*' can't be written as NAME=WORDING\|WORDING"):
+            entries_of({name: (wording,)}, "--classes")
+
+
 def test_parse_splits_at_the_first_equals_sign():
     assert parse_vocabulary(["a=b=c", "d"], "--classes")["a"] == ("b=c",)
 
@@ -47,7 +59,14 @@ def test_parse_splits_at_the_first_equals_sign():
         (["=dog", "cat"], "a name is empty"),
         (["dog=", "cat"], "'dog' has an empty wording"),
         (["dog=a||b", "cat"], "'dog' has an empty wording"),
-        ("dog", "is one string"),
+        ("dog", "found 'dog'; expected a list of names, or a dict of names and wordings"),
+        (3, "found 3; expected a list of names"),
+        ([1, 2], "found 1: (1,); expected names and wordings as text"),
+        ({"dog": 3, "cat": "cat"}, "found 'dog': 3; expected names and wordings as text"),
+        ({"dog": [None], "cat": "cat"}, "found 'dog': [None]; expected names and wordings as text"),
+        ({1: "dog", 2: "cat"}, "found 1: ['dog']; expected names and wordings as text"),
+        ({"dog": [], "cat": "cat"}, "'dog' has an empty wording"),
+        ({}, "found none"),
     ],
 )
 def test_parse_refuses_with_the_argument_named(specs, part):

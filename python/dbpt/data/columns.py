@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +17,15 @@ REQUIRED = ("path", "label")
 ROLES = (*REQUIRED, "split", "attribute")
 COLUMNS_HINT = "; say what columns are called with --columns ROLE=NAME ROLE=NAME (separated by spaces)"
 MOST_ROWS = 10_000_000
+ColumnNames: TypeAlias = Mapping[str, str] | Iterable[str]
+"""Columns of a table as users write them: a dict of roles and names, or a list of entries ``"ROLE=NAME"``."""
 
 
 @dataclass(frozen=True)
 class DataRequest:
     """The arguments of `load_dataset` that a reader needs; None for those not given."""
 
-    source: str  # the name of a benchmark, or a path
+    source: str  # the name of a benchmark, or a path; empty for rows in memory
     root: Path | None = None
     classes: Vocabulary | None = None
     attributes: Vocabulary | None = None
@@ -40,33 +43,31 @@ class DataRequest:
         return {role: name for role, name in names.items() if name}
 
 
-def parse_columns(entries: Sequence[str], argument: str = "--columns") -> dict[str, str]:
-    """Return ``["path=file", "label=y"]`` as role to column name. Errors name ``argument``."""
+def parse_columns(given: ColumnNames) -> dict[str, str]:
+    """Return ``["path=file", "label=y"]`` or a dict as role to column name.
+
+    Refuse unknown roles, one column for two roles, and empty names, except for ``attribute``, which ignores it.
+    """
     columns: dict[str, str] = {}
-    for entry in entries:
-        role, equals, name = (part.strip() for part in entry.partition("="))
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise InputError(f"--columns: found {given!r}; expected a list such as ['label=y'] or a dict")
+    for entry in given.items() if isinstance(given, Mapping) else given:
+        text = "=".join(map(str, entry)) if isinstance(given, Mapping) else str(entry)
+        role, equals, name = (part.strip() for part in text.partition("="))
         if not equals:
             example = f"for example 'label=y'; roles: {', '.join(ROLES)}"
-            raise InputError(f"{argument}: {entry!r} is not ROLE=NAME, {example}")
-        if role in columns:
-            raise InputError(f"{argument}: {role!r} is given twice; one column holds it")
-        columns[role] = name
-    check_columns(columns, argument)
-    return columns
-
-
-def check_columns(columns: Mapping[str, str], argument: str) -> None:
-    """Refuse unknown roles, one column for two roles, and empty names, except for ``attribute``, which ignores it."""
-    owners: dict[str, str] = {}
-    for role, name in columns.items():
+            raise InputError(f"--columns: {entry!r} is not ROLE=NAME, {example}")
         if role not in ROLES:
-            raise InputError(f"{argument}: {role!r} is none of {', '.join(ROLES)}{nearest(role, list(ROLES))}")
+            raise InputError(f"--columns: {role!r} is none of {', '.join(ROLES)}{nearest(role, list(ROLES))}")
+        if role in columns:
+            raise InputError(f"--columns: {role!r} is given twice; one column holds it")
         if not name and role != "attribute":
-            raise InputError(f"{argument}: {role} has no column name; write {role}=NAME")
-        if name and name in owners:
-            both = f"{owners[name]} and for {role}"
-            raise InputError(f"{argument}: column {name!r} is given for {both}; each needs its own")
-        owners[name] = role
+            raise InputError(f"--columns: {role} has no column name; write {role}=NAME")
+        if name and name in columns.values():
+            owner = next(other for other, column in columns.items() if column == name)
+            raise InputError(f"--columns: column {name!r} is given for {owner} and for {role}; each needs its own")
+        columns[role] = name
+    return columns
 
 
 def column_position(where: str, header: Sequence[str], name: str, hint: str = "") -> int:

@@ -63,7 +63,7 @@ def _splits_of(data: Any) -> dict[str, Dataset]:
             raise InputError("data is a DatasetDict without a split; put Datasets in, under train, val and test")
         check_split_names(data, "data")
         return dict(data)
-    expected = "expected a name, a path, or a Dataset or DatasetDict of datasets"
+    expected = "expected a name, a path, a DataFrame, or a Dataset of dbpt or of datasets"
     raise InputError(f"data is a {type(data).__module__}.{type(data).__qualname__}; {expected}")
 
 

@@ -1,37 +1,34 @@
 """``load_dataset``: from the name of a benchmark or a path to a checked data set, with the user's words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dbpt.data import table_formats, webdataset
-from dbpt.data.columns import REQUIRED, DataRequest, check_columns, shortened
+from dbpt.data.columns import REQUIRED, ColumnNames, DataRequest, parse_columns, shortened
 from dbpt.data.dataset import Dataset
 from dbpt.data.dataset_checks import check_dataset, check_names, published_notes, spelled_as_on_disk
 from dbpt.data.huggingface import is_saved_dataset, read_saved_dataset
 from dbpt.data.huggingface_objects import path_of
 from dbpt.data.image_folder import read_image_folder
+from dbpt.data.in_memory import DataLike, is_in_memory, read_frame
 from dbpt.data.paths import absolute, is_file, is_folder, is_there
 from dbpt.data.reader import DATASETS, DatasetReader
-from dbpt.data.words import Vocabulary, Words, check_vocabulary
+from dbpt.data.words import Names, Words, check_templates, parse_vocabulary
 from dbpt.errors import InputError, nearest
-
-if TYPE_CHECKING:
-    from dbpt.data.huggingface_objects import HuggingFaceData
 
 
 def load_dataset(
-    data: "str | Path | HuggingFaceData",
+    data: DataLike,
     root: str | Path | None = None,
     *,
-    classes: Vocabulary | None = None,
-    attributes: Vocabulary | None = None,
-    templates: Sequence[str] | None = None,
-    attribute_templates: Sequence[str] | None = None,
+    classes: Names | None = None,
+    attributes: Names | None = None,
+    template: str | Sequence[str] | None = None,
+    attribute_template: str | Sequence[str] | None = None,
     celeba_target: str | None = None,
-    celeba_attributes: Sequence[str] | None = None,
-    columns: Mapping[str, str] | None = None,
+    celeba_attributes: str | Sequence[str] | None = None,
+    columns: ColumnNames | None = None,
     training: bool = True,
     images: bool = True,
     check: bool = True,
@@ -43,46 +40,54 @@ def load_dataset(
     Args:
         data: ``"waterbirds"``, ``"celeba"``, ``"metashift"``, or the path of a ``.csv``, ``.tsv``, ``.jsonl``
             or ``.parquet`` table, of a folder of images ``split/class/*.jpg``, of WebDataset's shards
-            ``train-{000..146}.tar``, or of a folder that ``save_to_disk`` of Hugging Face's datasets wrote. Or a
-            ``Dataset`` or ``DatasetDict`` of that library, which is saved in the default cache.
+            ``train-{000..146}.tar``, or of a folder that ``save_to_disk`` of Hugging Face's datasets wrote. Or a pandas
+            ``DataFrame`` with the columns of a table, a `Dataset`, or a ``Dataset`` or ``DatasetDict`` of that library,
+            which is saved in the default cache.
         root: the folder of a benchmark, or its parent; for a table, the folder that its paths are relative to, by
-            default its own.
-        classes: names and wordings in index order. A benchmark needs as many as it has classes. The labels of a table
-            are these names, or integers 0..C-1. None uses the data set's own words, here and in the next three.
+            default its own; for a DataFrame, by default the working directory or, if its paths are absolute, the folder
+            that holds them all.
+        classes: names and wordings in index order: ``["animal=dog|elephant", "thing"]``, or
+            ``{"animal": ["dog", "elephant"], "thing": "thing"}``. A benchmark or `Dataset` needs as many as it has
+            classes. The labels of a table are these names, or integers 0..C-1. None uses the data set's own words, here
+            and in the next three.
         attributes: the same for the spurious attribute.
-        templates, attribute_templates: sentences with one ``{}``, for classes and for attributes.
+        template, attribute_template: sentences with one ``{}``, for classes and for attributes.
         celeba_target: the attribute of CelebA to classify; None is ``"Blond_Hair"``.
         celeba_attributes: CelebA's spurious attributes. Their combinations are numbered as binary numbers whose first
             digit is the first attribute; None is ``["Male"]``.
         columns: the columns of a table or saved data set that are not called ``path``, ``label``, ``split`` and
-            ``attribute``: ``{"label": "y"}``. ``{"attribute": ""}`` ignores that column.
+            ``attribute``: ``{"label": "y"}`` or ``["label=y"]``. ``{"attribute": ""}`` ignores that column.
         training: False also accepts data without training rows, or classes without any, for evaluation.
         images: False needs no image files, for rows with precomputed features. A table's paths are then any names, and
             their column is optional.
         check: False accepts rows that can't be used, which `check_data` lists.
     """
-    for argument, vocabulary in (("classes", classes), ("attributes", attributes)):
-        if vocabulary is not None:
-            check_vocabulary(vocabulary, argument)
     request = DataRequest(
-        source=path_of(data),
+        source="" if is_in_memory(data) else path_of(data),
         root=None if root is None else absolute(root),
-        classes=classes,
-        attributes=attributes,
-        templates=_listed(templates),
-        attribute_templates=_listed(attribute_templates),
+        classes=None if classes is None else parse_vocabulary(classes, "--classes"),
+        attributes=None if attributes is None else parse_vocabulary(attributes, "--attributes"),
+        templates=_sentences(template, "--template"),
+        attribute_templates=_sentences(attribute_template, "--attribute-template"),
         celeba_target=celeba_target,
         celeba_attributes=_listed(celeba_attributes),
-        columns=columns or {},
+        columns={} if columns is None else parse_columns(columns),
         images=images,
     )
-    check_columns(request.columns, "--columns")
     reader = DATASETS.get(request.source)
+    if request.columns and (isinstance(data, Dataset) or reader is not None):
+        name = data.name if isinstance(data, Dataset) else request.source
+        raise InputError(f"--columns: data set {name!r} has its own columns; --columns is for tables")
     for name, value in (("celeba_target", celeba_target), ("celeba_attributes", celeba_attributes)):
         if value is not None and (reader is None or name not in reader.settings):
-            given = f"--{name.replace('_', '-')} {value!r} with data {request.source!r}"
+            given = f"--{name.replace('_', '-')} {value!r} with data {request.source or type(data).__name__!r}"
             raise InputError(f"{given}: only celeba has attributes to choose; drop it")
-    dataset = _read_own(request) if reader is None else _read_known(request, reader)
+    if isinstance(data, Dataset):
+        dataset = _reworded(replace(data, root=request.root or data.root), request)
+    elif is_in_memory(data):
+        dataset = read_frame(data, request)
+    else:
+        dataset = _read_own(request) if reader is None else _read_known(request, reader)
     check_names(dataset)
     if images:
         dataset = spelled_as_on_disk(dataset)
@@ -96,20 +101,27 @@ def _listed(strings: Sequence[str] | None) -> tuple[str, ...] | None:
     return (strings,) if isinstance(strings, str) else strings if strings is None else tuple(strings)
 
 
+def _sentences(templates: str | Sequence[str] | None, argument: str) -> tuple[str, ...] | None:
+    if (listed := _listed(templates)) is not None:
+        check_templates(listed, argument)
+    return listed
+
+
 def _read_known(request: DataRequest, reader: type[DatasetReader]) -> Dataset:
-    """Read a data set that is known by name. Given words replace its own, by index."""
-    name = request.source
-    if request.columns:
-        raise InputError(f"--columns: data set {name!r} has its own columns; --columns is for tables")
     if request.root is None:
-        raise InputError(f"data set {name!r} needs root, the folder that holds {reader.holds}")
-    dataset = reader.read(request.root, request)
+        raise InputError(f"data set {request.source!r} needs root, the folder that holds {reader.holds}")
+    dataset = _reworded(reader.read(request.root, request), request)
+    return replace(dataset, notes=(*dataset.notes, *published_notes(dataset)))
+
+
+def _reworded(dataset: Dataset, request: DataRequest) -> Dataset:
+    """Return the data set with the given words in place of its own, by index."""
     own = dataset.words
     for argument, given, names in (
-        ("classes", request.classes, own.classes),
-        ("attributes", request.attributes, own.attributes),
+        ("--classes", request.classes, own.classes),
+        ("--attributes", request.attributes, own.attributes),
     ):
-        if given is not None and len(given) != len(names):
+        if given is not None and names and len(given) != len(names):
             expected = f"{len(names)} ({', '.join(names)}, in this order)"
             raise InputError(f"{argument}: the data set has {expected}, found {len(given)} ({shortened(given)})")
     words = Words(
@@ -118,7 +130,7 @@ def _read_known(request: DataRequest, reader: type[DatasetReader]) -> Dataset:
         own.templates if request.templates is None else request.templates,
         own.attribute_templates if request.attribute_templates is None else request.attribute_templates,
     )
-    return replace(dataset, words=words, notes=(*dataset.notes, *published_notes(dataset)))
+    return replace(dataset, words=words)
 
 
 def _read_own(request: DataRequest) -> Dataset:

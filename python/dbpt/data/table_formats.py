@@ -34,12 +34,21 @@ CELL_TYPES = ("is_string", "is_large_string", "is_integer", "is_floating", "is_b
 
 def read_table(path: Path, root: Path, request: DataRequest) -> Dataset:
     """Read a table in the format of its suffix, with paths relative to ``root``."""
+    columns = READERS[path.suffix.lower()](path, *wanted_columns(request), hint=COLUMNS_HINT)
+    return dataset_of(columns, root, request, path.stem)
+
+
+def wanted_columns(request: DataRequest) -> tuple[list[str], list[str]]:
+    """Return the names of the columns that a table must have, and of those that it may have."""
     names = request.column_names
     needed = [role for role in REQUIRED if request.images or role != "path"]
     needed += [role for role in request.columns if role in names and role not in needed]
-    required = [names[role] for role in needed]
-    optional = [name for role, name in names.items() if role not in needed]
-    columns = READERS[path.suffix.lower()](path, required, optional, hint=COLUMNS_HINT)
+    return [names[role] for role in needed], [name for role, name in names.items() if role not in needed]
+
+
+def dataset_of(columns: Columns, root: Path, request: DataRequest, name: str) -> Dataset:
+    """Return the data set of a table's columns, with paths relative to ``root``."""
+    names = request.column_names
     own_names = columns.values.get(names["path"])
     if request.images:
         paths = columns.image_paths(names["path"], root)
@@ -50,7 +59,7 @@ def read_table(path: Path, root: Path, request: DataRequest) -> Dataset:
         raise InputError(f"{columns.where(row)}: {column} is empty; name every row, or drop the column")
     else:
         paths = tuple(own_names)
-    return coded_dataset(request, columns, paths, name=path.stem, root=root)
+    return coded_dataset(request, columns, paths, name=name, root=root)
 
 
 # --- delimited text

@@ -1,7 +1,8 @@
 """The words of a task: class and attribute names, their wordings, and the sentences that CLIP reads."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,25 +12,50 @@ from dbpt.errors import CONTROL, InputError
 Vocabulary = dict[str, tuple[str, ...]]
 """Name -> wordings, in index order."""
 SENTENCE_START = "a photo of a"
+Names: TypeAlias = Mapping[str, str | Sequence[str]] | Iterable[str]
+"""A vocabulary as users write it: a dict of names and wordings, or a list of entries ``"name=wording|wording"``."""
 COMMA_HINT = "; separate names by spaces, not commas"
 
 
-def parse_vocabulary(specs: Sequence[str], argument: str) -> Vocabulary:
-    """Parse entries ``"name"`` or ``"name=wording|wording"``, in index order. Errors name ``argument`` ("--classes").
+def parse_vocabulary(given: Names, argument: str) -> Vocabulary:
+    """Parse names and wordings, in index order. Errors name ``argument`` ("--classes").
 
     >>> parse_vocabulary(["land=land background|forest", "water"], "--attributes")
     {'land': ('land background', 'forest'), 'water': ('water',)}
+    >>> parse_vocabulary({"land": ["land background", "forest"], "water": "water"}, "--attributes")
+    {'land': ('land background', 'forest'), 'water': ('water',)}
     """
-    if isinstance(specs, str):
-        raise InputError(f"{argument}: {specs!r} is one string; give a list of names")
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise InputError(f"{argument}: found {given!r}; expected a list of names, or a dict of names and wordings")
     vocabulary: Vocabulary = {}
-    for spec in specs:
-        name, equals, wordings = (part.strip() for part in spec.partition("="))
+    for name, wordings in _named_wordings(given, argument):
         if name in vocabulary:
             raise InputError(f"{argument}: {name!r} is given twice; separate the wordings of one name by '|'")
-        vocabulary[name] = tuple(wording.strip() for wording in wordings.split("|")) if equals else (name,)
+        vocabulary[name] = wordings
     check_vocabulary(vocabulary, argument)
     return vocabulary
+
+
+def _named_wordings(given: Names, argument: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for entry in given:
+        name, wordings = entry, given[entry] if isinstance(given, Mapping) else (entry,)
+        if isinstance(entry, str) and "=" in entry and not isinstance(given, Mapping):
+            name, _, wordings = entry.partition("=")
+        if isinstance(wordings, str):
+            wordings = wordings.split("|")
+        if not isinstance(wordings, Sequence) or not all(isinstance(text, str) for text in (name, *wordings)):
+            raise InputError(f"{argument}: found {name!r}: {wordings!r}; expected names and wordings as text")
+        yield name.strip(), tuple(wording.strip() for wording in wordings)
+
+
+def entries_of(vocabulary: Vocabulary, argument: str) -> tuple[str, ...]:
+    """Return the entries that `parse_vocabulary` reads. Raises `InputError` for names and wordings that have none."""
+    entries = tuple(f"{name}={'|'.join(wordings)}" for name, wordings in vocabulary.items())
+    for entry, name in zip(entries, vocabulary, strict=True):
+        if dict(_named_wordings([entry], argument)) != {name: vocabulary[name]}:
+            problem = "can't be written as NAME=WORDING|WORDING, as config.toml has it"
+            raise InputError(f"{argument}: {name!r} {problem}; do without '=' in names and '|' in wordings")
+    return entries
 
 
 def check_vocabulary(vocabulary: Mapping[str, Sequence[str]], argument: str) -> None:

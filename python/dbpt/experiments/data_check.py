@@ -11,12 +11,11 @@ from typing import Any
 
 from dbpt.data.dataset import Dataset
 from dbpt.data.dataset_checks import check_classes, missing_rows, published_notes, repeated_paths
-from dbpt.data.huggingface_objects import HuggingFaceData
-from dbpt.data.loading import load_dataset
+from dbpt.data.in_memory import DataLike
 from dbpt.errors import InputError
 from dbpt.features import UnreadableImage, decoding_threads, pillow_warnings, read_size
 from dbpt.progress import progress_bar
-from dbpt.settings.data import config_with_data, data_arguments, resolve_demo
+from dbpt.settings.data import unchecked_dataset
 
 logger = logging.getLogger(__name__)
 
@@ -41,16 +40,15 @@ class DataCheck:
         return "\n".join(lines if self.problems else [*lines, "no problems found"])
 
 
-def check_data(data: "str | Path | HuggingFaceData", **settings: Any) -> DataCheck:
+def check_data(data: DataLike, **settings: Any) -> DataCheck:
     """Read a data set and look for what would stop `fit`: repeated paths, missing images, headers that can't be read.
 
     ``data`` and the ``settings`` that concern data are as for `dbpt.fit`. A truncated image is only found when
     it is embedded. Raises `InputError` if the metadata can't be read at all, or for a bad setting.
     """
-    config = resolve_demo(config_with_data(data, settings))
+    config, dataset = unchecked_dataset(data, settings)
     if config.embeddings is not None:
         raise InputError("--embeddings: there is no image to look at; leave it out to check the images of the rows")
-    dataset = load_dataset(config.data, config.root, **data_arguments(config), check=False)
     missing = missing_rows(dataset)
     logger.info(f"reading the headers of {len(dataset) - len(missing)} images")
     absent = [f"{dataset.where(row)}: image {dataset.paths[row]!r} is not in {dataset.root}" for row in missing]

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dbpt.data.huggingface_objects import HuggingFaceData
-from dbpt.data.loading import load_dataset
+from dbpt.data.in_memory import DataLike
 from dbpt.errors import InputError
 from dbpt.features import EmbeddedFiles, Failure
 from dbpt.features.maintenance import nearest_cache
 from dbpt.ranks import launched_rank, launched_size, take_own_gpu
-from dbpt.settings.data import config_with_data, data_arguments, resolve_demo
+from dbpt.settings.data import unchecked_dataset
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +41,7 @@ class EmbeddedImages:
         return "\n".join(lines)
 
 
-def embed(data: str | Path | HuggingFaceData, **settings: Any) -> EmbeddedImages:
+def embed(data: DataLike, **settings: Any) -> EmbeddedImages:
     """Compute the features of all images of ``data`` that the cache does not have.
 
     `fit`, `compare` and `evaluate` do so themselves. Processes that run this at the same time with a shared cache, with
@@ -51,10 +50,9 @@ def embed(data: str | Path | HuggingFaceData, **settings: Any) -> EmbeddedImages
     """
     from dbpt.experiments.stages import configured_backbone
 
-    config = resolve_demo(config_with_data(data, settings))
+    config, dataset = unchecked_dataset(data, settings)
     if config.embeddings is not None:
         raise InputError("--embeddings are features already; leave it out to embed the images of the rows")
-    dataset = load_dataset(config.data, config.root, **data_arguments(config), check=False)
     logger.info(f"{dataset.name}: {len(dataset)} images, from {dataset.source}")
     take_own_gpu(config.device)
     backbone = configured_backbone(config)

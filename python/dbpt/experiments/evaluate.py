@@ -1,15 +1,17 @@
 """`evaluate`: a finished run's classifier on other data, by group."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.data.columns import ColumnNames
+from dbpt.data.dataset import Dataset
 from dbpt.data.demo import DEMO_NAMES
-from dbpt.data.huggingface_objects import HuggingFaceData, path_of
+from dbpt.data.huggingface_objects import path_of
+from dbpt.data.in_memory import DataLike, is_in_memory
 from dbpt.data.reader import DATASETS
 from dbpt.errors import InputError
 from dbpt.experiments.figures import Labelled
@@ -19,17 +21,18 @@ from dbpt.objectives import OBJECTIVES
 from dbpt.runs.classifier import Classifier
 from dbpt.runs.metrics import RunMetrics, RunRow, read_metrics
 from dbpt.runs.run_folder import load
-from dbpt.settings.data import load_for_run
+from dbpt.settings.config import make_config
+from dbpt.settings.data import load_for_run, names_own_data
 
 logger = logging.getLogger(__name__)
 
 
 def evaluate(
     run: str | Path,
-    data: "str | Path | HuggingFaceData",
+    data: DataLike,
     *,
     root: str | Path | None = None,
-    columns: Sequence[str] | None = None,
+    columns: ColumnNames | None = None,
     embeddings: str | Path | None = None,
     weights: str | Path | None = None,
     device: str = "auto",
@@ -43,35 +46,30 @@ def evaluate(
         run: the run folder.
         data: as for `dbpt.fit`, but no demo; read with the run's classes and attributes, which a benchmark must have.
         weights: where the backbone's local weights file is now, if it has moved.
-        root, columns, embeddings, device, cache, max_failures: as in `FitConfig`; without columns or embeddings, the
-            run's are taken for the run's own data.
+        root, columns, embeddings, device, cache, max_failures: as in `FitConfig`; root, columns and embeddings that are
+            not given are the run's if ``data`` is the path in its ``config.toml``.
         average: as in `FitConfig`; None takes the run's. Shares are those of the run if ``data`` has no training rows.
 
     The result has one row, with the metrics of each split that has images; its ``folder`` is the run's. Groups are over
     the true attributes if the data have them, otherwise over pseudo attributes. Raises `InputError` as `dbpt.load` and
     `dbpt.fit` do, for a known data set of other classes, and if an adjusted average has no weights.
     """
-    data = path_of(data, cache)
-    if (name := "demo-waterbirds" if data == "demo" else data) in DEMO_NAMES:
+    data = data if is_in_memory(data) else path_of(data, cache)
+    if isinstance(data, str) and (name := "demo-waterbirds" if data == "demo" else data) in DEMO_NAMES:
         raise InputError(
             f"data {data!r}: write it with `dbpt demo {name} DIR`, then evaluate on {name.removeprefix('demo-')} with "
             "--root DIR"
         )
     classifier = load(run, device=device, weights=weights)
-    _refuse_other_benchmark(data, classifier)
+    _refuse_other_classes(data, classifier)
     own, backbone = classifier.config, classifier.backbone
-    if data == own.data:
+    if names_own_data(data, own):
+        root = own.root if root is None else root
         columns = own.columns if columns is None else columns
         embeddings = own.embeddings if embeddings is None else embeddings
-    config = replace(
-        own,
-        cache=cache,
-        max_failures=max_failures,
-        columns=None if columns is None else tuple(columns),
-        embeddings=None if embeddings is None else str(embeddings),
-        features="cached",
-        average=own.average if average is None else average,
-    )
+    given = {"cache": cache, "max_failures": max_failures, "columns": columns, "embeddings": embeddings}
+    given |= {"features": "cached", "average": own.average if average is None else average}
+    config = make_config(vars(own) | given)
     dataset = load_for_run(config, classifier.words, data, root)
     logger.info(dataset.describe())
     backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
@@ -107,15 +105,18 @@ def _train_counts_of_run(run: Path, labelled: Labelled) -> NDArray[np.int64]:
     return np.array(counts if len(counts) == num_groups else [0] * num_groups, dtype=np.int64)
 
 
-def _refuse_other_benchmark(data: str, classifier: Classifier) -> None:
-    """Refuse a benchmark of other words: it is read by index, so its labels would pass for the run's classes."""
+def _refuse_other_classes(data: DataLike, classifier: Classifier) -> None:
+    """Refuse other words of data whose labels are numbers, which would pass for those of the run's classes."""
     words = classifier.words
-    if data not in DATASETS or data == classifier.config.data:
+    if isinstance(data, Dataset):
+        name, own = data.name, data.words
+    elif isinstance(data, str) and data in DATASETS and data != classifier.config.data:
+        name, own = data, DATASETS[data].words
+    else:
         return
-    own = DATASETS[data].words
-    if (list(own.classes), list(own.attributes)) != (list(words.classes), list(words.attributes)):
+    if list(own.classes) != list(words.classes) or list(own.attributes) not in ([], list(words.attributes)):
         advice = f"{classifier.config.data} or " if classifier.config.data in DATASETS else ""
         raise InputError(
-            f"data {data!r}: its classes are {', '.join(own.classes)}, the run's are {', '.join(words.classes)}; "
+            f"data {name!r}: its classes are {', '.join(own.classes)}, the run's are {', '.join(words.classes)}; "
             f"evaluate on {advice}a table of the run's classes"
         )

@@ -15,7 +15,7 @@ import torch
 from dbpt._core import __version__
 from dbpt.clip import Backbone, load_backbone_from_spec
 from dbpt.data import SPLITS
-from dbpt.data.huggingface_objects import HuggingFaceData
+from dbpt.data.in_memory import DataLike
 from dbpt.experiments.methods import MethodResult, trained_result, zero_shot_result
 from dbpt.experiments.result import Result
 from dbpt.experiments.stages import Experiment, prepare
@@ -31,8 +31,8 @@ from dbpt.report.summary import summarize
 from dbpt.report.thumbnails import thumbnail
 from dbpt.runs.metrics import RunMetrics
 from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION
-from dbpt.settings.config import FitConfig
-from dbpt.settings.data import config_with_data, resolve_demo
+from dbpt.settings.config import FitConfig, make_config
+from dbpt.settings.data import resolve_demo, with_data
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ THUMBNAIL_PIXELS = 112
 
 
 def fit(
-    data: "str | Path | HuggingFaceData",
+    data: DataLike,
     *,
     out: str | Path,
     resume: bool = False,
@@ -61,7 +61,7 @@ def fit(
         overwrite: replace an existing run folder.
         settings: the fields of `FitConfig`, by name. Anything in them that the user can mend raises `InputError`.
     """
-    config, out = config_with_data(data, settings), Path(out)
+    config, out = with_data(make_config(settings), data), Path(out)
     with joined_ranks(config.device) as ranks, ExitStack() as held:
         ranks.from_first(lambda: held.enter_context(RUN_FOLDER.held(out, resume=resume, overwrite=overwrite)))
         return _fit_on(ranks, config, out, resume=resume, overwrite=overwrite)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dbpt._core import GroupIndex, GroupStream
 from dbpt.clip import Backbone, load_backbone
 from dbpt.clip.zero_shot import zero_shot_logits, zero_shot_weights
-from dbpt.data import SPLITS, Dataset, load_dataset
+from dbpt.data import SPLITS, Dataset
 from dbpt.data.dataset_checks import check_classes
 from dbpt.data.precomputed import check_precomputed_file, read_precomputed_features
 from dbpt.errors import InputError
@@ -26,7 +26,7 @@ from dbpt.features import Failure, embed_images
 from dbpt.heads import HEADS
 from dbpt.pseudo_attributes import PseudoAttributes, label_attributes
 from dbpt.settings.config import FitConfig
-from dbpt.settings.data import data_arguments
+from dbpt.settings.data import configured_dataset
 from dbpt.settings.sections import BackboneSettings
 
 logger = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ def arrange(embedded: Embedded, labelled: Labelled, config: FitConfig) -> Experi
 
 def open_dataset(config: FitConfig) -> Dataset:
     """Load the data set of ``config``; refuses one without two attribute names."""
-    dataset = load_dataset(config.data, config.root, **data_arguments(config))
+    dataset = configured_dataset(config)
     if dataset.num_attributes < 2:
         raise InputError(
             f"{dataset.source}: no spurious attribute is named; name what the classifier might rely on, for example "

@@ -9,11 +9,14 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from dbpt.data.columns import parse_columns
+from dbpt.data.words import entries_of, parse_vocabulary
 from dbpt.errors import InputError, nearest
 from dbpt.files.disk import expanded, read_regular
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.combinations import why_config_refused
+from dbpt.settings.fields import flag_of
 from dbpt.settings.recipes import RECIPES, apply_recipe
 from dbpt.settings.sections import (
     DEFAULT_DRO_STEP,
@@ -119,7 +122,7 @@ def make_config(settings: Mapping[str, Any]) -> FitConfig:
             raise InputError(f"unknown setting {name!r}{nearest(name, valid)}; valid: recipe, {', '.join(valid)}")
     if not isinstance(recipe, str) or recipe not in RECIPES:
         raise InputError(f"--recipe: {recipe!r} is none of {', '.join(RECIPES)}{nearest(str(recipe), list(RECIPES))}")
-    plain = {name: _plain(value) for name, value in apply_recipe(recipe, given).items()}
+    plain = {name: _plain(name, value) for name, value in apply_recipe(recipe, given).items()}
     return FitConfig(**plain | {name: expanded(plain[name]) for name in PATHS if isinstance(plain.get(name), str)})
 
 
@@ -134,11 +137,15 @@ def read_config(path: Path) -> dict[str, Any]:
         make_config(settings)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    return {name: _plain(value) for name, value in settings.items()}
+    return {name: _plain(name, value) for name, value in settings.items()}
 
 
-def _plain(value: Any) -> Any:
-    """Return the value with paths as strings, NumPy scalars as Python's and sequences as tuples."""
+def _plain(name: str, value: Any) -> Any:
+    """Return the value with paths as strings, NumPy scalars as Python's, sequences as tuples and dicts as entries."""
+    if isinstance(value, Mapping) and name == "columns":
+        return tuple(f"{role}={column}" for role, column in parse_columns(value).items())
+    if isinstance(value, Mapping) and name in ("classes", "attributes"):
+        return entries_of(parse_vocabulary(value, flag_of(name)), flag_of(name))
     if callable(item := getattr(value, "item", None)):
         return item()
     if isinstance(value, Path):

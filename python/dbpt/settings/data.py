@@ -5,62 +5,87 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from dbpt._core import __version__
 from dbpt.data import Dataset, load_dataset
-from dbpt.data.columns import parse_columns
 from dbpt.data.demo import DEMO_NAMES, mini_clip_paths, write_demo
-from dbpt.data.huggingface_objects import HuggingFaceData, path_of
-from dbpt.data.words import Words, check_templates, parse_vocabulary
+from dbpt.data.huggingface_objects import path_of
+from dbpt.data.in_memory import DataLike, is_in_memory, save_table
+from dbpt.data.words import Words, entries_of
 from dbpt.errors import InputError
 from dbpt.settings.config import FitConfig, make_config
+from dbpt.settings.sections import WordSettings
+
+DATA_SETTINGS = (
+    "root",
+    "columns",
+    "celeba_target",
+    "celeba_attributes",
+    *(setting.name for setting in fields(WordSettings)),
+)
+"""The settings that `load_dataset` takes under the same names."""
 
 logger = logging.getLogger(__name__)
 
 
-def config_with_data(data: str | Path | HuggingFaceData, settings: Mapping[str, Any]) -> FitConfig:
-    """`make_config` with data that may be an object, which is saved in the cache that the settings name."""
-    config = make_config({"data": "", **settings})
-    is_path = isinstance(data, str | os.PathLike)  # then no cache is needed, which without a home has no place
-    return replace(config, data=str(data) if is_path else path_of(data, config.cache_dir))
+def with_data(config: FitConfig, data: DataLike) -> FitConfig:
+    """Return the settings with ``data``, of which a copy is saved in their cache if it has no name or path.
+
+    Words that rows in memory bring become settings.
+    """
+    if isinstance(data, str | os.PathLike):  # then no cache is needed, which without a home has no place
+        return replace(config, data=os.fspath(data))
+    if not is_in_memory(data):
+        return replace(config, data=path_of(data, config.cache_dir))
+    dataset = configured_dataset(config, data=data)
+    known: dict[str, Any] = {}
+    if isinstance(data, Dataset):
+        words = dataset.words
+        known = {"template": words.templates, "attribute_template": words.attribute_templates}
+        known["classes"] = entries_of(words.classes, "--classes")
+        known["attributes"] = entries_of(words.attributes, "--attributes") or None
+        known["average"] = config.average or dataset.average
+    table = save_table(dataset, config.cache_dir)
+    return replace(config, data=str(table), root=str(dataset.root), columns=None, **known)
 
 
-def data_arguments(config: FitConfig) -> dict[str, Any]:
-    """Return the keywords of `load_dataset` for the data of ``config``; refuses a malformed vocabulary or sentence."""
-    for argument, templates in (("--template", config.template), ("--attribute-template", config.attribute_template)):
-        if templates is not None:
-            check_templates(templates, argument)
-    return {
-        "classes": parse_vocabulary(config.classes, "--classes") if config.classes is not None else None,
-        "attributes": parse_vocabulary(config.attributes, "--attributes") if config.attributes is not None else None,
-        "templates": config.template,
-        "attribute_templates": config.attribute_template,
-        "celeba_target": config.celeba_target,
-        "celeba_attributes": config.celeba_attributes,
-        "columns": parse_columns(config.columns) if config.columns is not None else None,
-        "images": config.embeddings is None,
-    }
+def configured_dataset(config: FitConfig, **changes: Any) -> Dataset:
+    """Load the data set that ``config`` names, with ``changes`` of the arguments of `load_dataset`."""
+    arguments = {name: getattr(config, name) for name in ("data", *DATA_SETTINGS)}
+    return load_dataset(**arguments | {"images": config.embeddings is None} | changes)
 
 
-def load_for_run(config: FitConfig, words: Words, data: str | Path, root: str | Path | None) -> Dataset:
+def unchecked_dataset(data: DataLike, settings: Mapping[str, Any]) -> tuple[FitConfig, Dataset]:
+    """Return the settings and the data set as it is written, without a copy of rows in memory."""
+    config = make_config(settings)
+    if is_in_memory(data):
+        return config, configured_dataset(config, data=data, check=False)
+    config = resolve_demo(with_data(config, data))
+    return config, configured_dataset(config, check=False)
+
+
+def load_for_run(config: FitConfig, words: Words, data: DataLike, root: str | Path | None) -> Dataset:
     """Load ``data`` with the ``words`` of a finished run; if they are the run's own, for the task of its ``config``."""
-    is_own = str(data) == config.data
-    return load_dataset(
-        data,
-        root,
+    task = {} if names_own_data(data, config) else {"celeba_target": None, "celeba_attributes": None}
+    return configured_dataset(
+        config,
+        data=data,
+        root=root,
         classes=words.classes,
         attributes=words.attributes,
-        templates=words.templates,
-        attribute_templates=words.attribute_templates,
-        celeba_target=config.celeba_target if is_own else None,
-        celeba_attributes=config.celeba_attributes if is_own else None,
-        columns=None if config.columns is None else parse_columns(config.columns),
+        template=words.templates,
+        attribute_template=words.attribute_templates,
         training=False,
-        images=config.embeddings is None,
+        **task,
     )
+
+
+def names_own_data(data: DataLike, config: FitConfig) -> bool:
+    """Return whether ``data`` is the name or path that is in ``config``."""
+    return isinstance(data, str | os.PathLike) and os.fspath(data) == config.data
 
 
 def resolve_demo(config: FitConfig) -> FitConfig:

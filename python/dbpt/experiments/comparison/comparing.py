@@ -6,14 +6,14 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
 
 from dbpt._core import __version__
-from dbpt.data.huggingface_objects import HuggingFaceData, path_of
+from dbpt.data.in_memory import DataLike
 from dbpt.data.words import Words
 from dbpt.errors import InputError
 from dbpt.experiments.checks import setting_warnings
@@ -28,7 +28,7 @@ from dbpt.progress import progress_bar
 from dbpt.ranks import launched
 from dbpt.report.comparison import csv_table, latex_table, markdown_table
 from dbpt.runs.output_folder import Marker, OutputFolder
-from dbpt.settings.data import resolve_demo
+from dbpt.settings.data import resolve_demo, with_data
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ COMPARISON_FOLDER = OutputFolder(
 
 
 def compare(
-    data: str | Path | HuggingFaceData,
+    data: DataLike,
     *,
     out: str | Path,
     methods: str | Sequence[str] = METHODS,
@@ -92,8 +92,7 @@ def compare(
             "dbpt compare does not share out trainings to the processes of torchrun; start it once, without torchrun, "
             "and say --jobs for several processes"
         )
-    config = shared_settings({"data": "", **settings})
-    config = replace(config, data=path_of(data, config.cache_dir))
+    config = with_data(shared_settings(settings), data)
     plan = make_plan(config, methods, heads, seeds)
     with COMPARISON_FOLDER.held(out, resume=resume, overwrite=overwrite):
         plan = make_plan(resolve_demo(config), methods, heads, seeds)

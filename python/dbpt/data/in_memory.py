@@ -1,0 +1,107 @@
+"""Rows in memory as DATA: a pandas DataFrame, or a `Dataset`.
+
+`save_table` makes a table of them, so that a run is resumed and evaluated by a path.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import logging
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from dbpt.data.columns import Columns, DataRequest, cell_text, column_position
+from dbpt.data.dataset import SPLITS, Dataset
+from dbpt.data.paths import absolute
+from dbpt.data.table_formats import dataset_of, wanted_columns
+from dbpt.errors import InputError
+from dbpt.files.disk import reason_of, write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dbpt.data.huggingface_objects import HuggingFaceData
+
+DataLike: TypeAlias = "str | os.PathLike[str] | Dataset | pd.DataFrame | HuggingFaceData"
+"""Whatever has DATA in its place takes: a name or path, or rows in memory."""
+
+logger = logging.getLogger(__name__)
+
+FRAME = Path("DataFrame")  # where a row of one is, in messages
+HINT = "; say what columns are called, for example columns={'label': 'y'}"
+
+
+def is_in_memory(data: object) -> bool:
+    """Return whether ``data`` is a `Dataset`, or a DataFrame of pandas, which is not imported for this."""
+    pandas = sys.modules.get("pandas")  # whoever has such an object has imported it
+    return isinstance(data, Dataset) or (pandas is not None and isinstance(data, pandas.DataFrame))
+
+
+def read_frame(frame: pd.DataFrame, request: DataRequest) -> Dataset:
+    """Read a DataFrame as a table; its index is ignored.
+
+    Without a root, paths are relative to the working directory, or to the folder that holds all if they are absolute.
+    """
+    header = [str(name) for name in frame.columns]
+    required, optional = wanted_columns(request)
+    wanted = [*required, *(name for name in optional if name in header)]
+    positions = {name: column_position(str(FRAME), header, name, HINT) for name in wanted}
+    if not len(frame):
+        raise InputError(f"{FRAME}: has columns but no rows; expected one row per image")
+    values = {name: _cells(frame.iloc[:, position], name) for name, position in positions.items()}
+    columns = Columns(FRAME, range(1, len(frame) + 1), values, unit="row")
+    paths = values.get(request.column_names["path"], [])
+    return dataset_of(columns, _common_root(paths) if request.root is None else request.root, request, "dataframe")
+
+
+def _cells(column: pd.Series[Any], name: str) -> list[str]:
+    cells: list[str] = []
+    for value, is_known in zip(column.tolist(), column.notna().tolist(), strict=True):
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
+        text = cell_text(value.item() if isinstance(value, np.generic) else value) if is_known else ""
+        if text is None:
+            raise InputError(f"{FRAME} row {len(cells) + 1}: {name} is {value!a:.80}, expected text or a number")
+        cells.append(text)
+    return cells
+
+
+def _common_root(paths: Sequence[str]) -> Path:
+    try:
+        folders = {os.path.dirname(path) for path in paths}  # noqa: PTH120 (as they are written)
+        return Path(os.path.commonpath(folders)) if all(map(os.path.isabs, folders)) else absolute(".")
+    except ValueError:  # no path, or on several drives of Windows
+        return absolute(".")
+
+
+def save_table(dataset: Dataset, cache: Path) -> Path:
+    """Write the rows as a CSV below the cache folder, unless they are there, and return its path.
+
+    Reading it with the words of ``dataset`` gives the same labels, attributes and splits.
+    """
+    columns = {"path": dataset.paths, "label": [dataset.class_names[code] for code in dataset.labels.tolist()]}
+    if dataset.splits.any():  # else all are of split train, which a reader notes where it is not written
+        columns["split"] = [SPLITS[code] for code in dataset.splits.tolist()]
+    if dataset.num_attributes:
+        names = (*dataset.attribute_names, "")  # the last for -1
+        columns["attribute"] = [names[code] for code in dataset.attributes.tolist()]
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([columns, *zip(*columns.values(), strict=True)])
+    digest = hashlib.sha256(text.getvalue().encode()).hexdigest()[:32]
+    file = cache / "datasets" / digest / (re.sub(r"[^\w-]", "_", dataset.name) + ".csv")
+    if not file.is_file():
+        logger.info(f"saving {len(dataset)} rows as {file}")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{file}: cannot save the rows there: {reason_of(error)}") from None
+        write_atomically(file, text.getvalue())
+    return file
