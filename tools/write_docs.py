@@ -1,6 +1,7 @@
-"""Write the generated parts of the documentation.
+"""Write the generated parts of the documentation, and the typed keywords of `dbpt.fit`.
 
-That is docs/settings.md, the combinations in docs/methods.md and, given a demo run, its output in README.md.
+That is docs/settings.md, the combinations in docs/methods.md, python/dbpt/settings/keywords.py and, given a demo run,
+its output in README.md.
 
 Run: python tools/write_docs.py [runs/demo]
 """
@@ -10,15 +11,18 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Iterable
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
+from dbpt.experiments.comparison.plan import BY_THE_PLAN
 from dbpt.experiments.result import Result
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.combinations import APPLICATIONS, CHOICES, GROUP_SOURCES, combinations, why_refused
-from dbpt.settings.config import SECTIONS
+from dbpt.settings.config import PATHS, SECTIONS, FitConfig
+from dbpt.settings.recipes import RECIPES
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN = "<!-- demo output: begin (written by tools/write_docs.py) -->\n```text\n"
@@ -37,6 +41,40 @@ how the defaults were chosen.
 """
 TABLE = "\n| setting | type | default | meaning |\n|---|---|---|---|\n"
 
+KEYWORDS = '''"""The settings as keywords, so that editors and type checkers know each of them.
+
+Written by tools/write_docs.py from dbpt.settings.sections. Types are those that `make_config` takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+if TYPE_CHECKING:
+    from dbpt.clip import Backbone
+    from dbpt.data.columns import ColumnNames
+    from dbpt.data.words import Names
+
+
+class SharedSettings(TypedDict, total=False):
+    """The settings of `dbpt.compare`, which all its rows share."""
+
+'''
+KEYWORDS_OF_FIT = '''
+
+class FitSettings(SharedSettings, total=False):
+    """The settings of `dbpt.fit`."""
+
+'''
+ACCEPTED = {
+    "classes": "Names | None",
+    "attributes": "Names | None",
+    "columns": "ColumnNames | None",
+    "model": "str | Path | Backbone | None",
+}
+
 
 def settings_page() -> str:
     """Return the text of docs/settings.md."""
@@ -44,6 +82,36 @@ def settings_page() -> str:
     for section in SECTIONS:
         text += f"\n## {section.title.capitalize()}\n{TABLE}" + "".join(map(_settings_row, fields(section)))
     return text
+
+
+def keywords_module() -> str:
+    """Return the text of python/dbpt/settings/keywords.py."""
+    text = f"{KEYWORDS}    recipe: {_literal(RECIPES)}\n"
+    for section in SECTIONS:
+        for setting in fields(section):
+            if setting.name != "data" and setting.name not in BY_THE_PLAN:
+                text += f"    {setting.name}: {_accepted_type(setting)}\n"
+    text += KEYWORDS_OF_FIT
+    for setting in fields(FitConfig):
+        if setting.name in BY_THE_PLAN:
+            text += f"    {setting.name}: {_accepted_type(setting)}\n"
+    return text
+
+
+def _accepted_type(setting: Field[Any]) -> str:
+    """Return the type of the values that `make_config` takes for a setting."""
+    kind, choices = str(setting.type), setting.metadata.get("choices")
+    if setting.name in ACCEPTED:
+        return ACCEPTED[setting.name]
+    if setting.name in PATHS:
+        return kind.replace("str", "str | Path")
+    if isinstance(choices, tuple):  # a registry takes more
+        return kind.replace("str", _literal(choices))
+    return kind.replace("tuple[str, ...]", "Sequence[str]").replace("tuple[float, ...]", "Sequence[float]")
+
+
+def _literal(choices: Iterable[str]) -> str:
+    return f"Literal[{', '.join(map(json.dumps, choices))}]"
 
 
 def _settings_row(setting: Field[Any]) -> str:
@@ -110,6 +178,7 @@ def split_readme(text: str) -> tuple[str, str, str]:
 
 def main(arguments: list[str]) -> None:
     (ROOT / "docs").mkdir(exist_ok=True)
+    (ROOT / "python/dbpt/settings/keywords.py").write_text(keywords_module(), encoding="utf-8")
     (ROOT / "docs/settings.md").write_text(settings_page(), encoding="utf-8")
     methods = ROOT / "docs/methods.md"
     methods.write_text(methods_page(methods.read_text(encoding="utf-8")), encoding="utf-8")

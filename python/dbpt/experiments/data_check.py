@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from dbpt.data.dataset import Dataset
 from dbpt.data.dataset_checks import check_classes, missing_rows, published_notes, repeated_paths
@@ -15,7 +15,12 @@ from dbpt.data.in_memory import DataLike
 from dbpt.errors import InputError
 from dbpt.features import UnreadableImage, decoding_threads, pillow_warnings, read_size
 from dbpt.progress import progress_bar
+from dbpt.settings.config import shows_settings
 from dbpt.settings.data import unchecked_dataset
+from dbpt.settings.keywords import FitSettings
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +45,8 @@ class DataCheck:
         return "\n".join(lines if self.problems else [*lines, "no problems found"])
 
 
-def check_data(data: DataLike, **settings: Any) -> DataCheck:
+@shows_settings(FitSettings)
+def check_data(data: DataLike, **settings: "Unpack[FitSettings]") -> DataCheck:
     """Read a data set and look for what would stop `fit`: repeated paths, missing images, headers that can't be read.
 
     ``data`` and the ``settings`` that concern data are as for `dbpt.fit`. A truncated image is only found when

@@ -6,14 +6,19 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from dbpt.data.in_memory import DataLike
 from dbpt.errors import InputError
 from dbpt.features import EmbeddedFiles, Failure
 from dbpt.features.maintenance import nearest_cache
 from dbpt.ranks import launched_rank, launched_size, take_own_gpu
+from dbpt.settings.config import shows_settings
 from dbpt.settings.data import unchecked_dataset
+from dbpt.settings.keywords import FitSettings
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +46,8 @@ class EmbeddedImages:
         return "\n".join(lines)
 
 
-def embed(data: DataLike, **settings: Any) -> EmbeddedImages:
+@shows_settings(FitSettings)
+def embed(data: DataLike, **settings: Unpack[FitSettings]) -> EmbeddedImages:
     """Compute the features of all images of ``data`` that the cache does not have.
 
     `fit`, `compare` and `evaluate` do so themselves. Processes that run this at the same time with a shared cache, with

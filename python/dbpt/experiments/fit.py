@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -31,8 +31,12 @@ from dbpt.report.summary import summarize
 from dbpt.report.thumbnails import thumbnail
 from dbpt.runs.metrics import RunMetrics
 from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION
-from dbpt.settings.config import FitConfig, make_config
+from dbpt.settings.config import FitConfig, make_config, shows_settings
 from dbpt.settings.data import resolve_demo, with_data
+from dbpt.settings.keywords import FitSettings
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 logger = logging.getLogger(__name__)
 
@@ -40,13 +44,14 @@ GALLERY_SIZE = 24
 THUMBNAIL_PIXELS = 112
 
 
+@shows_settings(FitSettings)
 def fit(
     data: DataLike,
     *,
     out: str | Path,
     resume: bool = False,
     overwrite: bool = False,
-    **settings: Any,
+    **settings: "Unpack[FitSettings]",
 ) -> Result:
     """Train a prompt, or another head, on ``data`` with the chosen objective and write the results to ``out``.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from inspect import Parameter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dbpt.data.columns import parse_columns
 from dbpt.data.words import entries_of, parse_vocabulary
@@ -36,6 +38,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+F = TypeVar("F", bound=Callable[..., Any])
 PATHS = ("data", "root", "embeddings", "model", "pretrained", "tokenizer", "cache")
 
 SECTIONS: tuple[type[Section], ...] = (
@@ -124,6 +127,23 @@ def make_config(settings: Mapping[str, Any]) -> FitConfig:
         raise InputError(f"--recipe: {recipe!r} is none of {', '.join(RECIPES)}{nearest(str(recipe), list(RECIPES))}")
     plain = {name: _plain(name, value) for name, value in apply_recipe(recipe, given).items()}
     return FitConfig(**plain | {name: expanded(plain[name]) for name in PATHS if isinstance(plain.get(name), str)})
+
+
+def shows_settings(keywords: type) -> Callable[[F], F]:
+    """Decorate a function so that `help` and tab completion show the ``keywords``, a `TypedDict`, of ``**settings``."""
+    defaults = {each.name: each.default for each in fields(FitConfig)} | {"recipe": "default"}
+    settings = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=defaults[name], annotation=kind.__forward_arg__)
+        for name, kind in keywords.__annotations__.items()
+    ]
+
+    def decorate(function: F) -> F:
+        signature = inspect.signature(function)
+        own = [parameter for parameter in signature.parameters.values() if parameter.kind is not Parameter.VAR_KEYWORD]
+        function.__signature__ = signature.replace(parameters=[*own, *settings])  # type: ignore[attr-defined]
+        return function
+
+    return decorate
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 
@@ -28,7 +28,12 @@ from dbpt.progress import progress_bar
 from dbpt.ranks import launched
 from dbpt.report.comparison import csv_table, latex_table, markdown_table
 from dbpt.runs.output_folder import Marker, OutputFolder
+from dbpt.settings.config import shows_settings
 from dbpt.settings.data import resolve_demo, with_data
+from dbpt.settings.keywords import SharedSettings
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +63,7 @@ COMPARISON_FOLDER = OutputFolder(
 )
 
 
+@shows_settings(SharedSettings)
 def compare(
     data: DataLike,
     *,
@@ -68,7 +74,7 @@ def compare(
     jobs: int = 1,
     resume: bool = False,
     overwrite: bool = False,
-    **settings: Any,
+    **settings: Unpack[SharedSettings],
 ) -> Result:
     """Train every method with every head and seed as `fit` does, and write tables of the results to ``out``.
 

@@ -1,0 +1,76 @@
+"""The settings as keywords, so that editors and type checkers know each of them.
+
+Written by tools/write_docs.py from dbpt.settings.sections. Types are those that `make_config` takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+if TYPE_CHECKING:
+    from dbpt.clip import Backbone
+    from dbpt.data.columns import ColumnNames
+    from dbpt.data.words import Names
+
+
+class SharedSettings(TypedDict, total=False):
+    """The settings of `dbpt.compare`, which all its rows share."""
+
+    recipe: Literal["default", "coop"]
+    root: str | Path | None
+    columns: ColumnNames | None
+    embeddings: str | Path | None
+    celeba_target: str | None
+    celeba_attributes: Sequence[str] | None
+    val_fraction: float
+    max_failures: float
+    classes: Names | None
+    attributes: Names | None
+    template: Sequence[str] | None
+    attribute_template: Sequence[str] | None
+    model: str | Path | Backbone | None
+    pretrained: str | Path | None
+    tokenizer: str | Path | None
+    image_precision: Literal["float32", "bf16", "fp16"]
+    device: str
+    cache: str | Path | None
+    embed_batch_size: int
+    features: Literal["cached", "live"]
+    pseudo_method: Literal["proportional", "argmax", "kmeans"]
+    proportions: Sequence[float] | None
+    min_confidence: float
+    apply: Literal["loss", "sampling"] | None
+    eta: float
+    ema_momentum: float
+    min_group_count: float
+    max_weight: float
+    dro_step_size: float | None
+    identification_epochs: int | None
+    up_weight: float
+    n_ctx: int | None
+    ctx_init: str | None
+    class_specific_context: bool
+    class_position: Literal["end", "middle", "front"]
+    text_precision: Literal["float32", "bf16"]
+    text_memory_mb: int
+    epochs: int
+    batch_size: int
+    optimizer: Literal["adamw", "sgd"]
+    lr: float | None
+    sgd_momentum: float
+    weight_decay: float
+    warmup_epochs: int
+    select: Literal["pseudo-wga", "true-wga", "average", "last"]
+    average: Literal["plain", "adjusted"] | None
+
+
+class FitSettings(SharedSettings, total=False):
+    """The settings of `dbpt.fit`."""
+
+    objective: str
+    group_source: Literal["pseudo", "true", "soft"]
+    head: str
+    seed: int
+    baselines: bool
