@@ -12,6 +12,7 @@ from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.combinations import combinations, readers, why_refused
 from dbpt.settings.config import FitConfig
+from dbpt.settings.sections import TrainingSettings
 
 ALL = list(combinations())
 
@@ -90,5 +91,5 @@ def test_readers_of_a_setting_are_the_heads_and_objectives_that_name_it():
 
 def test_only_objectives_that_loop_read_the_settings_of_the_loop():
     looping = [f"--objective {name}" for name in OBJECTIVES if name != "dfr"]
-    training = {setting.name for setting in fields(FitConfig) if setting.metadata["group"] == "training"}
+    training = {setting.name for setting in fields(TrainingSettings)}
     assert {name for name in training if readers(name) == looping} == training - {"seed", "sgd_momentum"}

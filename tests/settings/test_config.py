@@ -87,6 +87,10 @@ def refused(match: str, **settings: object) -> None:
         ({"attributes": "land"}, r"--attributes: expected a list of strings, found 'land'"),
         ({"classes": [1, 2]}, r"--classes: expected a list of strings"),
         ({"root": 3}, r"--root: expected a string, found 3"),
+        ({"model": ["a name"] * 99}, r"^--model: expected a string, found \('a name', .{180,200}$"),
+        ({"columns": {"labels": "y"}}, r"^--columns: 'labels' is none of path, label, split, attribute"),
+        ({"attributes": {"land": 3, "water": "water"}}, r"^--attributes: found 'land': 3; expected names and wordings"),
+        ({"classes": {"a=b": "x", "c": "c"}}, r"^--classes: 'a=b' can't be written as NAME=WORDING\|WORDING"),
         ({"baselines": 1}, r"--baselines: expected true or false"),
         ({"objective": "erm", "group_source": "true"}, r"--group-source true with --objective erm"),
         (
@@ -154,6 +158,10 @@ def test_weights_go_into_the_sampler_where_adamw_would_take_them_out_of_the_loss
 def test_values_are_taken_as_python_users_write_them():
     config = make_config({"attributes": ["a", "b"], "root": Path("some/where"), "lr": 1})
     assert (config.attributes, config.root, config.lr) == (("a", "b"), str(Path("some/where")), 1)
+    words = {"animal": ["dog", "elephant"], "thing": "thing"}
+    config = make_config({"classes": words, "columns": {"label": "y", "attribute": ""}})
+    assert config.classes == ("animal=dog|elephant", "thing=thing")
+    assert config.columns == ("label=y", "attribute=")
 
 
 def test_toml_round_trip_of_every_kind_of_value(tmp_path):

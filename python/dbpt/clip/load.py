@@ -71,6 +71,32 @@ def load_backbone_from_spec(
     return _build(spec, _device(device), tokenizer_now=False)
 
 
+def names_of(backbone: Backbone) -> dict[str, str | None]:
+    """Return the arguments of `load_backbone` that load ``backbone`` again, which is tried here.
+
+    Raises `InputError` if it can't be loaded any more, or has other weights by now.
+    """
+    spec, device, loaded = backbone.spec, str(backbone.device), backbone.model.state_dict()
+    try:
+        found = load_backbone_from_spec(spec, device=device).model.state_dict()
+        weights, tokenizer = spec["weights"], spec["tokenizer"]
+        names = {
+            "model": spec["model"],
+            "pretrained": weights["path"] if weights["kind"] == "file" else spec["pretrained"],
+            "tokenizer": tokenizer["path"] if tokenizer["kind"] == "file" else None,
+            "device": device,
+            "image_precision": image_precision_of(spec),
+        }
+    except (InputError, LookupError, TypeError, AttributeError) as error:  # a file is gone, or no spec of ours
+        way_out = "name the model and its weights instead"
+        raise InputError(f"--model: this Backbone can't be loaded again ({reason_of(error)}); {way_out}") from None
+    for name, tensor in found.items():
+        if name not in loaded or not torch.equal(tensor, loaded[name]):
+            way_out = "save its weights as .safetensors and name that file as pretrained"
+            raise InputError(f"--model: {name} of this Backbone was changed after it was loaded; {way_out}")
+    return names
+
+
 def _build(spec: dict[str, Any], device: torch.device, *, tokenizer_now: bool) -> Backbone:
     precision = image_precision_of(spec)
     is_published = spec["weights"]["kind"] == "published"

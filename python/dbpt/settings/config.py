@@ -118,6 +118,8 @@ class FitConfig(  # a dataclass takes its fields from the last base on
 def make_config(settings: Mapping[str, Any]) -> FitConfig:
     """Build a `FitConfig` from names and values, and from a ``recipe`` for the others; refuses an unknown name."""
     given = dict(settings)
+    if (clip := sys.modules.get("dbpt.clip.backbone")) and isinstance(given.get("model"), clip.Backbone):
+        given = _without_backbone(given)
     recipe = given.pop("recipe", "default")
     valid = [setting.name for setting in fields(FitConfig)]
     for name in given:
@@ -158,6 +160,17 @@ def read_config(path: Path) -> dict[str, Any]:
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return {name: _plain(name, value) for name, value in settings.items()}
+
+
+def _without_backbone(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings with the names of the `Backbone` that ``model`` is; refuse others beside it."""
+    from dbpt.clip.load import names_of
+
+    names = names_of(given["model"])
+    for name, value in names.items():
+        if name != "model" and given.get(name) not in (None, "auto") and _plain(name, given[name]) != value:
+            raise InputError(f"{flag_of(name)} {given[name]}: the Backbone given as model has {value}; leave it out")
+    return given | names
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -49,7 +49,7 @@ def check_setting(setting: Field[Any], value: Any) -> None:
     else:
         is_of_kind = _is_a(value, types)
     if not is_of_kind:
-        raise InputError(f"{flag}: expected {expected}, found {value!r}")
+        raise InputError(f"{flag}: expected {expected}, found {value!r:.200}")
     for text in value if isinstance(value, tuple) else (value,):
         if isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text):
             raise InputError(f"{flag}: {text!r} is not UTF-8, so config.toml could not hold it; rename it")
