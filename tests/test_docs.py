@@ -152,6 +152,7 @@ def test_readme_and_the_guide_run_as_they_stand(workplace, capsys):
     assert "photo" in str(namespace["run"])
     assert namespace["result"].to_dict()["rows"][0]["test"]["n"] == namespace["run"].to_dict()["rows"][0]["test"]["n"]
     assert namespace["prediction"].prediction in ("animal", "thing")
+    assert dbpt.load(namespace["linear"].folder).words.attributes["drawing"] == ("sketch", "cartoon")
     drawn = sum(len(rows) for rows in namespace["loader"])
     assert drawn == 1000
     assert namespace["sampler"].quotas.tolist() != [250] * 4

@@ -92,10 +92,11 @@ def test_saved_data_sets_and_objects(workplace, tiny, capsys):
     found = json.loads(capsys.readouterr().out)["rows"][0]["test"]
     expected = json.loads(Path("runs/pets/metrics.json").read_text())["rows"][-1]["test"]
     assert found == expected
+    Path("pets.csv").write_text(tiny.table.read_text().replace("label", "y", 1))
     (snippet,) = (text for _, text in blocks("docs/data.md", "python") if "pets" in text)
     namespace: dict = {}
     exec(compile(snippet, "docs/data.md", "exec"), namespace)
-    assert len(namespace["data"]) == 40
+    assert len(namespace["data"]) == 40 and namespace["found"].problems == ()
 
 
 def test_features_instead_of_images(workplace, tiny, tiny_backbone):
