@@ -120,7 +120,7 @@ def test_options_override_the_config_file(settings_of, tmp_path):
 
 def test_every_setting_is_an_option_with_its_help(command):
     options = {parameter.name for parameter in fit_command.fit.params}
-    assert options >= set(FitConfig.__dataclass_fields__)
+    assert options >= {setting.name for setting in fields(FitConfig)}
     _, out, _ = command("fit", "--help")
     text = " ".join(out.split())
     for setting in fields(FitConfig):
