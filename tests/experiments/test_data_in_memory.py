@@ -34,11 +34,11 @@ def test_a_run_on_a_frame_is_that_on_its_table(tiny, tiny_run, frame, settings, 
     assert table.is_relative_to(tmp_path / "cache/datasets") and config["root"] == str(tiny.table.parent)
     assert "columns" not in config and f"saving {len(frame)} rows as {table}" in caplog.messages
     again = dbpt.fit(frame, out=run.folder, resume=True, **settings)
-    assert again.metrics["rows"][-1]["test"] == run.metrics["rows"][-1]["test"]
+    assert again.metrics.rows[-1].test == run.metrics.rows[-1].test
     assert sum(line.startswith("saving") for line in caplog.messages) == 1
-    expected = dbpt.evaluate(tiny_run, tiny.table, cache=settings["cache"])["rows"]
-    assert dbpt.evaluate(run.folder, frame, columns=["label=y"], cache=settings["cache"])["rows"] == expected
-    assert dbpt.evaluate(run.folder, config["data"], cache=settings["cache"])["rows"] == expected
+    expected = dbpt.evaluate(tiny_run, tiny.table, cache=settings["cache"]).metrics.rows
+    assert dbpt.evaluate(run.folder, frame, columns=["label=y"], cache=settings["cache"]).metrics.rows == expected
+    assert dbpt.evaluate(run.folder, config["data"], cache=settings["cache"]).metrics.rows == expected
 
 
 def test_a_run_on_a_dataset_keeps_its_words_and_average(tiny, tiny_run, settings, tmp_path):
@@ -51,7 +51,7 @@ def test_a_run_on_a_dataset_keeps_its_words_and_average(tiny, tiny_run, settings
     config = dbpt.load(run.folder).config
     assert (config.classes, config.average) == (("box=cube", "disc=disc"), "adjusted")
     found = dbpt.evaluate(run.folder, data, cache=settings["cache"])
-    assert found["rows"][0]["test"] == run.metrics["rows"][-1]["test"]
+    assert found.metrics.rows[0].test == run.metrics.rows[-1].test
     other = replace(data, words=replace(data.words, classes={"disc": ("disc",), "box": ("box",)}))
     with pytest.raises(dbpt.InputError, match=r"^data 'squares': its classes are disc, box, the run's are box, disc; "):
         dbpt.evaluate(run.folder, other)
