@@ -3,7 +3,6 @@
 import json
 import re
 from dataclasses import replace
-from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -247,24 +246,6 @@ def test_pseudo_methods_are_those_of_label_attributes(tiny, tmp_path, settings):
     if proportions := settings.get("proportions"):
         shares = np.bincount(tensors["pseudo_attributes"]) / len(tensors["splits"])
         np.testing.assert_allclose(shares, proportions, atol=1 / len(tensors["splits"]))
-
-
-def test_each_warning_is_once_on_stderr_and_in_metrics_and_report(tiny, tmp_path, monkeypatch, command):
-    monkeypatch.setattr(
-        "dbpt.experiments.stages.zero_shot_logits",
-        lambda backbone, features, *_: np.ones((len(features), 2), np.float32),
-    )
-    options = ["--pseudo-method", "kmeans", "--epochs", "1", "--no-baselines", "--up-weight", "7"]
-    code, stdout, stderr = command("fit", tiny.table, *tiny.arguments, *options, "--out", tmp_path / "run")
-    assert code == 0, stderr
-    assert "warning:" not in stdout
-    told = [line.removeprefix("warning: ") for line in stderr.splitlines() if line.startswith("warning: ")]
-    kept, page = dbpt.Result.read(tmp_path / "run").warnings, unescape((tmp_path / "run/report.html").read_text())
-    assert sorted(told) == sorted(kept)
-    assert any(text.startswith("kmeans: found 1 clusters for 2 attributes") for text in kept)
-    assert any(text.startswith("--up-weight 7.0 changes nothing") for text in kept)
-    assert any("only" in text and "rows, one image moves" in text for text in kept), kept
-    assert all(text[1:] in page for text in kept)
 
 
 def test_proportions_must_fit_the_attributes(tiny, tmp_path):

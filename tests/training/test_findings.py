@@ -126,7 +126,7 @@ def test_findings_are_in_metrics_and_report_with_whose_they_are(tiny, tmp_path, 
     found = {row["name"]: row["warnings"] for row in metrics_of(run)["rows"]}
     assert found["zero-shot"] == found["erm"] == []
     assert found["dbpt"][0].startswith("groups without a drawn row: ")
-    assert f"dbpt: {found['dbpt'][0]}" in logged.messages
+    assert f"dbpt (linear, sampling): {found['dbpt'][0]}" in logged.messages
     assert f"bpt (linear, sampling): {found['dbpt'][0]}" in unescape((run / "report.html").read_text())
     drawn = [entry["draws"] for entry in history_of(run) if entry["row"] == "dbpt"]
     assert all(sum(draws) == 50 for draws in drawn)

@@ -62,7 +62,7 @@ def compare(data: str | None, out: Path, config: Path | None, **options: Any) ->
     settings, data = settings_and_data(data, configured, options)
     comparison = run_compare(data, out=out, **own, **settings)
     width = min(WIDEST, shutil.get_terminal_size().columns) if sys.stdout.isatty() else WIDEST
-    click.echo(f"\n{comparison.table(width)}\n\ntables: {out / 'compare'}.csv, .md, .tex, .json")
+    click.echo(f"\n{comparison.table(width, warnings=False)}\n\ntables: {out / 'compare'}.csv, .md, .tex, .json")
     if failed := len(comparison.failed):
         raise InputError(
             f"trainings that failed: {failed}, see under the table; the same with --resume tries them again, other "

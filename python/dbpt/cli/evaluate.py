@@ -25,4 +25,4 @@ def evaluate(run: Path, data: str, weights: Path | None, as_json: bool, **option
     from dbpt.experiments.evaluate import evaluate as run_evaluate
 
     result = run_evaluate(run, data, weights=weights, **given(options))
-    click.echo(json.dumps(result.to_dict(), indent=1, ensure_ascii=False) if as_json else result)
+    click.echo(json.dumps(result.to_dict(), indent=1, ensure_ascii=False) if as_json else result.table(warnings=False))

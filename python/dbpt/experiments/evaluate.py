@@ -16,7 +16,7 @@ from dbpt.data.reader import DATASETS
 from dbpt.errors import InputError
 from dbpt.experiments.figures import Labelled
 from dbpt.experiments.result import Result
-from dbpt.experiments.stages import embed_dataset, label_dataset
+from dbpt.experiments.stages import embed_dataset, label_dataset, left_out, log_warnings
 from dbpt.objectives import OBJECTIVES
 from dbpt.runs.classifier import Classifier
 from dbpt.runs.metrics import RunMetrics, RunRow, read_metrics
@@ -73,11 +73,11 @@ def evaluate(
     dataset = load_for_run(config, classifier.words, data, root)
     logger.info(dataset.describe())
     backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
-    dataset, features, failures = embed_dataset(dataset, backbone, config)
-    pseudo = label_dataset(dataset, features, backbone, config)
-    for warning in pseudo.warnings:
-        logger.warning(warning)
-    labelled = Labelled(dataset=dataset, pseudo=pseudo, splits=dataset.splits)
+    readable, features, failures = embed_dataset(dataset, backbone, config)
+    pseudo = label_dataset(readable, features, backbone, config)
+    warnings = (*left_out(dataset, failures), *pseudo.warnings)
+    log_warnings(warnings)
+    labelled = Labelled(dataset=readable, pseudo=pseudo, splits=readable.splits)
     labelled = replace(labelled, counts_of_run=_train_counts_of_run(Path(run), labelled))
     row = RunRow(
         name=config.objective,
@@ -87,8 +87,10 @@ def evaluate(
         warnings=[],
         **labelled.metrics(classifier.head.predictions(features)),
     )
-    metrics = labelled.run_metrics(backbone, config, [row], failed_images=len(failures), seconds={})
-    return Result(Path(run), metrics, classifier)
+    metrics = labelled.run_metrics(backbone, config, [row], warnings=warnings, failed_images=len(failures), seconds={})
+    result = Result(Path(run), metrics, classifier)
+    log_warnings(result.warnings, warnings)
+    return result
 
 
 def _train_counts_of_run(run: Path, labelled: Labelled) -> NDArray[np.int64]:

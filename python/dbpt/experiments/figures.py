@@ -30,13 +30,13 @@ from dbpt.settings.config import FitConfig
 class Labelled:
     """The N readable rows of a data set with pseudo attributes and ``splits`` (N,), which figures are over.
 
-    ``notes`` are warnings about both; ``counts_of_run`` (G,) are a run's training rows, for data without any.
+    ``warnings`` are about all of these; ``counts_of_run`` (G,) are a run's training rows, for data without any.
     """
 
     dataset: Dataset
     pseudo: PseudoAttributes
     splits: NDArray[np.int64]
-    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     counts_of_run: NDArray[np.int64] | None = None
 
     def rows(self, split: str) -> NDArray[np.int64]:

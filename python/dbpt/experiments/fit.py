@@ -1,7 +1,6 @@
 """`fit`: the whole job, from images and words to a run folder with a debiased classifier and a report."""
 
 import json
-import logging
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -18,7 +17,7 @@ from dbpt.data import SPLITS
 from dbpt.data.in_memory import DataLike
 from dbpt.experiments.methods import MethodResult, trained_result, zero_shot_result
 from dbpt.experiments.result import Result
-from dbpt.experiments.stages import Experiment, prepare
+from dbpt.experiments.stages import Experiment, log_warnings, prepare
 from dbpt.features import UnreadableImage
 from dbpt.files.csv import csv_text
 from dbpt.files.disk import write_atomically, write_json
@@ -37,8 +36,6 @@ from dbpt.settings.keywords import FitSettings
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-logger = logging.getLogger(__name__)
 
 GALLERY_SIZE = 24
 THUMBNAIL_PIXELS = 112
@@ -99,8 +96,7 @@ def _fit_on(ranks: Ranks, config: FitConfig, out: Path, *, resume: bool, overwri
         )
         write_results(out, experiment, results, metrics)
         RUN_FOLDER.finish(out, description, config)
-        for warning in summarize(metrics).figure_warnings:
-            logger.warning(warning)
+        log_warnings(summarize(metrics).warnings, experiment.warnings)
         return metrics
 
     return Result(out, ranks.from_first(finish))

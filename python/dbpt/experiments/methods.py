@@ -78,8 +78,6 @@ def trained_result(
     findings = training_findings(trained, built, asked_lr=config.peak_lr, group_names=group_names)
     if not quiet:
         logger.info(f"{objective}: {how}, {seconds:.1f} s" + ("" if built.note is None else f"; {built.note}"))
-        for finding in findings:
-            logger.warning(f"{objective}: {finding}")
     row = RunRow(
         name=objective,
         group_source=config.group_source if built.uses_groups else None,

@@ -5,7 +5,7 @@ training. A comparison runs each only as often as it must.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from warnings import catch_warnings, simplefilter
@@ -41,11 +41,12 @@ class Embedded:
     features: NDArray[np.float32]
     class_weights: NDArray[np.float32]
     failures: tuple[Failure, ...]
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """Everything that one training starts from, with the warnings so far."""
+    """Everything that one training starts from, with the warnings of all stages."""
 
     embedded: Embedded
     labelled: Labelled
@@ -67,13 +68,22 @@ def prepare(config: FitConfig) -> Experiment:
     """Load, embed, label and group. Raises `InputError` for what the data or the settings don't allow."""
     embedded = embed([config])
     labelled = label(embedded, config)
-    for warning in labelled.notes:  # also where the next stage refuses what they are about
-        logger.warning(warning)
+    log_warnings(labelled.warnings, embedded.warnings)  # also where the next stage refuses what they are about
     experiment = arrange(embedded, labelled, config)
-    warnings = (*experiment.warnings, *setting_warnings([config]))
-    for warning in warnings[len(labelled.notes) :]:
-        logger.warning(warning)
-    return replace(experiment, warnings=warnings)
+    experiment = replace(experiment, warnings=(*experiment.warnings, *setting_warnings([config])))
+    log_warnings(experiment.warnings, labelled.warnings)
+    return experiment
+
+
+def log_warnings(warnings: Iterable[str], logged: Collection[str] = ()) -> None:
+    """Log the warnings but those that are ``logged``.
+
+    Stages hand on warnings in their values, because a comparison runs them more than once. `fit`, `evaluate` and
+    `compare` log each as soon as it is known, and at the end all others in the `Result`.
+    """
+    for warning in warnings:
+        if warning not in logged:
+            logger.warning(warning)
 
 
 def embed(configs: Sequence[FitConfig]) -> Embedded:
@@ -88,11 +98,16 @@ def embed(configs: Sequence[FitConfig]) -> Embedded:
     backbone = configured_backbone(config)
     for each in {each.head: each for each in configs}.values():
         HEADS[each.head].check(backbone, dataset.words, **each.values(HEADS[each.head].settings))
-    dataset, features, failures = embed_dataset(dataset, backbone, config)
-    check_classes(dataset)
-    class_weights = zero_shot_weights(backbone, *dataset.words.class_texts())
+    readable, features, failures = embed_dataset(dataset, backbone, config)
+    log_warnings(warnings := left_out(dataset, failures))
+    check_classes(readable)
     return Embedded(
-        dataset=dataset, backbone=backbone, features=features, class_weights=class_weights, failures=failures
+        dataset=readable,
+        backbone=backbone,
+        features=features,
+        class_weights=zero_shot_weights(backbone, *dataset.words.class_texts()),
+        failures=failures,
+        warnings=warnings,
     )
 
 
@@ -115,14 +130,15 @@ def label(embedded: Embedded, config: FitConfig) -> Labelled:
     dataset = embedded.dataset
     pseudo = label_dataset(dataset, embedded.features, embedded.backbone, config)
     splits, notes = _with_validation(dataset, dataset.groups(pseudo.pseudo_attributes), config)
-    return Labelled(dataset=dataset, pseudo=pseudo, splits=splits, notes=(*pseudo.warnings, *notes))
+    warnings = (*embedded.warnings, *pseudo.warnings, *notes)
+    return Labelled(dataset=dataset, pseudo=pseudo, splits=splits, warnings=warnings)
 
 
 def arrange(embedded: Embedded, labelled: Labelled, config: FitConfig) -> Experiment:
-    """Add the settings of one training, with warnings about its groups, which nobody has logged."""
+    """Add the settings of one training, with warnings about its groups."""
     experiment, dataset = Experiment(embedded=embedded, labelled=labelled, config=config), labelled.dataset
     check_groups(experiment)
-    warnings = [*labelled.notes, *group_warnings(experiment)]
+    warnings = [*labelled.warnings, *group_warnings(experiment)]
     known = int((dataset.attributes >= 0).sum())
     if known and labelled.group_kind == "pseudo":
         warnings.append(f"only {known} of {len(dataset)} images have a true attribute: figures are over pseudo groups")
@@ -162,10 +178,14 @@ def embed_dataset(
     logger.info(
         f"features: {len(dataset)} images, {embeddings.recomputed} embedded now, {len(embeddings.failures)} unreadable"
     )
-    for failure in embeddings.failures[:3]:
-        logger.warning(f"{dataset.where(failure.row)}: {failure.path}: {failure.reason}; left out")
     rows = np.flatnonzero(embeddings.ok)
     return dataset.take(rows), embeddings.features[rows], embeddings.failures
+
+
+def left_out(dataset: Dataset, failures: Sequence[Failure]) -> tuple[str, ...]:
+    """Return warnings of the images of ``dataset`` that could not be read: the first three, and how many more."""
+    lines = [f"{dataset.where(each.row)}: {each.path}: {each.reason}; left out" for each in failures[:3]]
+    return (*lines, *([f"further unreadable images, left out: {len(failures) - 3}"] if failures[3:] else []))
 
 
 def label_dataset(

@@ -124,20 +124,17 @@ class Summary:
     def warnings(self) -> list[str]:
         """All warnings: the most important one about the figures, those of the run and of training, then the rest."""
         of_training = [f"{row.title}: {text}" for row in self.rows for text in row.record.warnings]
-        first = _worse_than_zero_shot(self)
-        rest = self.figure_warnings[len(first) :]
-        return [*first, *self.metrics.warnings, *of_training, *rest]
+        return [*_worse_than_zero_shot(self), *self.metrics.warnings, *of_training, *self._figure_warnings]
 
     @property
-    def figure_warnings(self) -> list[str]:
-        """Warnings about the figures, each once, with the titles of their rows unless they are about all rows."""
+    def _figure_warnings(self) -> list[str]:
+        """Return what is said of the metrics, each once, with the titles of its rows unless it is about all of them."""
         titles: dict[str, list[str]] = {}
         for row in self.rows:
             for text in row.record.shown.warnings if row.record.shown else ():
                 titles.setdefault(text, []).append(row.title)
         shown = sum(row.record.shown is not None for row in self.rows)
-        by_row = [text if len(who) == shown else f"{', '.join(who)}: {text}" for text, who in titles.items()]
-        return [*_worse_than_zero_shot(self), *by_row]
+        return [text if len(who) == shown else f"{', '.join(who)}: {text}" for text, who in titles.items()]
 
 
 def summarize(metrics: RunMetrics) -> Summary:

@@ -22,6 +22,7 @@ from dbpt.experiments.comparison.jobs import attempt, run_in_processes
 from dbpt.experiments.comparison.plan import METHODS, Cell, Plan, is_cell_file, make_plan, shared_settings
 from dbpt.experiments.comparison.summary import summarize
 from dbpt.experiments.result import Result
+from dbpt.experiments.stages import log_warnings
 from dbpt.files.disk import write_atomically, write_json
 from dbpt.files.typed_json import to_json
 from dbpt.progress import progress_bar
@@ -111,9 +112,8 @@ def _compare_in(out: Path, plan: Plan, jobs: int, *, resume: bool, overwrite: bo
     # what every cell starts from, so that anything that one of them lacks is refused before any is trained
     warnings = dict.fromkeys(text for cell in plan.cells for text in stages.experiment(cell).warnings)
     warnings |= dict.fromkeys(setting_warnings(configs))
-    for warning in warnings:
-        logger.warning(warning)
     embedded = stages.embedded
+    log_warnings(warnings, embedded.warnings)
     description = {
         "dbpt_version": __version__,
         "methods": [method.name for method in plan.methods],
@@ -139,7 +139,9 @@ def _compare_in(out: Path, plan: Plan, jobs: int, *, resume: bool, overwrite: bo
     write_atomically(out / "compare.tex", latex_table(metrics))
     if not failures:
         COMPARISON_FOLDER.finish(out, description, plan.config)
-    return Result(out, metrics)
+    result = Result(out, metrics)
+    log_warnings(result.warnings, warnings)
+    return result
 
 
 def _run(plan: Plan, stages: Stages, out: Path, jobs: int) -> tuple[dict[str, CellResult], dict[str, str]]:
