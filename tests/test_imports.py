@@ -29,6 +29,7 @@ def quietly(*arguments: str) -> str:
     [
         "import dbpt; dbpt.InputError; dbpt.GroupWeights; dbpt.FitConfig; dbpt.label_attributes; dbpt.group_metrics",
         "import dbpt.data.words, dbpt.groups, dbpt.report, dbpt.data.demo; dbpt.write_demo; dbpt.load_dataset",
+        "import dbpt; dbpt.Result; import dbpt.runs.run_folder",
         "import dbpt, dbpt.human_check.table; dbpt.judge_labels; dbpt.draw_label_sample",
         quietly("--help") + "\n" + quietly("fit", "--help") + "\n" + quietly("label", "--help"),
         quietly("fit", "demo", "--out", "never", "--epoch", "3")

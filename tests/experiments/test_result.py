@@ -54,7 +54,7 @@ def test_a_result_shows_itself_as_text_html_and_in_one_line(results, kind):
     result = results[kind]
     assert str(result) == result.table()
     assert result.table(warnings=False) == str(result).partition("\nwarning: ")[0]
-    assert repr(result).startswith(f"Result('squares', {result.chosen.title}: worst group ")
+    assert repr(result).startswith(f"Result('squares', Row({result.chosen.title}: worst group ")
     assert len(repr(result)) < 100 + len(str(result.folder))
     html = result._repr_html_()
     assert html.startswith("<p>squares: test split, 32 images<br>groups: true attributes; figures in per cent")

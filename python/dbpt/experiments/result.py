@@ -1,11 +1,13 @@
 """`Result`: what `fit`, `evaluate` and `compare` return, and what their folders hold."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
@@ -15,9 +17,11 @@ from dbpt.report import comparison
 from dbpt.report.comparison import WIDEST
 from dbpt.report.summary import GroupFigures, Row, interval_text, percent, points, summarize
 from dbpt.report.table import comparison_table
-from dbpt.runs.classifier import Classifier
 from dbpt.runs.metrics import ComparisonMetrics, FailedTraining, RunMetrics, read_metrics
 from dbpt.runs.run_folder import finished_run, load
+
+if TYPE_CHECKING:
+    from dbpt.runs.classifier import Classifier
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -33,7 +37,7 @@ class Result:
     _loaded: Classifier | None = None
 
     @classmethod
-    def read(cls, folder: str | Path) -> "Result":
+    def read(cls, folder: str | Path) -> Result:
         """Read the result of a finished `fit` or `compare`. Raises `InputError` if it isn't there or was changed."""
         path = Path(folder) / "compare.json"
         if os.path.lexists(path):
@@ -137,9 +141,7 @@ class Result:
         return self.table()
 
     def __repr__(self) -> str:
-        worst, average = percent(self.worst_group_accuracy), percent(self.average_accuracy)
-        figures = f"{self.chosen.title}: worst group {worst} %, average {average} %"
-        return f"Result({self.metrics.dataset.name!r}, {figures}, folder={str(self.folder)!r})"
+        return f"Result({self.metrics.dataset.name!r}, {self.chosen!r}, folder={str(self.folder)!r})"
 
     def _repr_html_(self) -> str:
         """Return the table as HTML, which notebooks show."""

@@ -1,6 +1,6 @@
 """The metrics of a run in words, without layout, for the terminal table and the HTML report."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
 from dbpt.runs.metrics import ComparisonRow, Metrics, RunMetrics, RunRow
@@ -28,13 +28,17 @@ class GroupFigures(NamedTuple):
     high: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Row(Generic[R]):
     """A row of the table of ``metrics``. Figures are fractions; in a comparison, means over the seeds."""
 
     record: R
-    metrics: Metrics = field(repr=False)
+    metrics: Metrics
     chosen: bool
+
+    def __repr__(self) -> str:
+        worst, average = percent(self.worst_group_accuracy), percent(self.average_accuracy)
+        return f"Row({self.title}: worst group {worst} %, average {average} %)"
 
     @property
     def method(self) -> str:

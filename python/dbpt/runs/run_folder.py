@@ -1,17 +1,20 @@
 """The run folder: its files, which ARCHITECTURE.md lists, and how a finished run is loaded."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dbpt.clip import check_spec, load_backbone_from_spec
 from dbpt.data.words import Words
 from dbpt.errors import InputError
 from dbpt.files.tensors import read_tensors
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
-from dbpt.runs.classifier import Classifier, FeatureClassifier
 from dbpt.runs.output_folder import Marker, OutputFolder, read_settings
+
+if TYPE_CHECKING:
+    from dbpt.runs.classifier import Classifier
 
 TENSORS_SCHEMA_VERSION = 1
 WAY_OUT = "fit again"
@@ -60,6 +63,9 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
     ``device`` is a torch device, or ``auto``; ``weights`` is where the backbone's local weights file is now, if it has
     moved. Raises `InputError` if the run is not finished, a file is damaged, or the backbone is gone or was changed.
     """
+    from dbpt.clip import check_spec, load_backbone_from_spec
+    from dbpt.runs.classifier import Classifier, FeatureClassifier
+
     folder = Path(run)
     marker = finished_run(folder)
     config, path = read_settings(folder), folder / "classifier.safetensors"
