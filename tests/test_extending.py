@@ -16,6 +16,7 @@ from tiny import ATTRIBUTES, CLASSES
 import dbpt
 from dbpt.data import DATASETS, DatasetReader
 from dbpt.errors import InputError
+from dbpt.experiments.comparison.plan import is_cell_file, make_plan, shared_settings
 from dbpt.heads import HEADS, LinearHead
 from dbpt.objectives import OBJECTIVES, Erm
 from dbpt.settings.config import FitConfig
@@ -247,6 +248,9 @@ def test_own_names_are_found_without_the_metadata_of_packages(monkeypatch):
     for registry in (OBJECTIVES, HEADS, DATASETS):
         assert all(name in registry for name in registry.loaded)
     assert FitConfig(objective="jtt", head="adapter").default_lr == 0.01
+    plan = make_plan(shared_settings({}), ["zero-shot", "dbpt:soft"], ["prompt", "linear"], 1)
+    assert [is_cell_file(f"{cell.name}.safetensors") for cell in plan.cells] == [True, True, True]
+    assert DATASETS.get("photos/train.csv") is None
 
 
 def test_own_classes_are_those_of_their_names():

@@ -74,7 +74,7 @@ def is_cell_file(name: str) -> bool:
     if cell is None or cell[2] is None:
         return cell is not None and cell[1] == ZERO_SHOT
     objective, _, source = cell[1].rpartition("-")
-    return cell[2] in HEADS and (cell[1] in OBJECTIVES or (objective in OBJECTIVES and source in GROUP_SOURCES))
+    return cell[2] in HEADS and ((source in GROUP_SOURCES and objective in OBJECTIVES) or cell[1] in OBJECTIVES)
 
 
 @dataclass(frozen=True)
@@ -154,8 +154,8 @@ def _names(flag: str, given: str | Sequence[str]) -> list[str]:
 
 def _parse_method(text: str) -> Method:
     objective, colon, source = text.partition(":")
-    valid = [ZERO_SHOT, *OBJECTIVES]
-    if objective not in valid:
+    if objective != ZERO_SHOT and objective not in OBJECTIVES:
+        valid = [ZERO_SHOT, *OBJECTIVES]
         raise InputError(f"--methods: {text!r} is none of {', '.join(valid)}{nearest(objective, valid)}")
     if objective == ZERO_SHOT:
         if colon:
