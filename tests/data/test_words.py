@@ -114,10 +114,10 @@ def test_a_template_needs_exactly_one_placeholder(template, count):
 
 def test_words_check_all_four_fields():
     for change, argument in [
-        ({"classes": {"dog": ("dog",)}}, "classes"),
-        ({"attributes": {"in": ("in",)}}, "attributes"),
-        ({"templates": ()}, "templates"),
-        ({"attribute_templates": ("x",)}, "attribute_templates"),
+        ({"classes": {"dog": ("dog",)}}, "--classes"),
+        ({"attributes": {"in": ("in",)}}, "--attributes"),
+        ({"templates": ()}, "--template"),
+        ({"attribute_templates": ("x",)}, "--attribute-template"),
     ]:
         with pytest.raises(InputError, match=f"^{argument}: "):
             words(**change)

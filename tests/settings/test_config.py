@@ -10,8 +10,8 @@ import pytest
 
 from dbpt.errors import InputError
 from dbpt.files.disk import default_cache_dir
-from dbpt.settings.config import SECTIONS, FitConfig, make_config, read_config
-from dbpt.settings.sections import HeadSettings, PseudoAttributeSettings
+from dbpt.settings.config import FitConfig, make_config, read_config
+from dbpt.settings.sections import SECTIONS, HeadSettings, PseudoAttributeSettings
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -14,7 +14,7 @@ from dbpt.data.image_folder import read_image_folder
 from dbpt.data.in_memory import DataLike, is_in_memory, read_frame
 from dbpt.data.paths import absolute, is_file, is_folder, is_there
 from dbpt.data.reader import DATASETS, DatasetReader
-from dbpt.data.words import Names, Words, check_templates, parse_vocabulary
+from dbpt.data.words import Names, Words, parse_vocabulary
 from dbpt.errors import InputError, nearest
 
 
@@ -67,8 +67,8 @@ def load_dataset(
         root=None if root is None else absolute(root),
         classes=None if classes is None else parse_vocabulary(classes, "--classes"),
         attributes=None if attributes is None else parse_vocabulary(attributes, "--attributes"),
-        templates=_sentences(template, "--template"),
-        attribute_templates=_sentences(attribute_template, "--attribute-template"),
+        templates=_listed(template),
+        attribute_templates=_listed(attribute_template),
         celeba_target=celeba_target,
         celeba_attributes=_listed(celeba_attributes),
         columns={} if columns is None else parse_columns(columns),
@@ -99,12 +99,6 @@ def load_dataset(
 def _listed(strings: Sequence[str] | None) -> tuple[str, ...] | None:
     """Return the strings as a tuple; a single string is one of them."""
     return (strings,) if isinstance(strings, str) else strings if strings is None else tuple(strings)
-
-
-def _sentences(templates: str | Sequence[str] | None, argument: str) -> tuple[str, ...] | None:
-    if (listed := _listed(templates)) is not None:
-        check_templates(listed, argument)
-    return listed
 
 
 def _read_known(request: DataRequest, reader: type[DatasetReader]) -> Dataset:

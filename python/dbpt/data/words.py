@@ -105,11 +105,11 @@ class Words:
     attribute_templates: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        check_vocabulary(self.classes, "classes")
+        check_vocabulary(self.classes, "--classes")
         if self.attributes:
-            check_vocabulary(self.attributes, "attributes")
-        check_templates(self.templates, "templates")
-        check_templates(self.attribute_templates, "attribute_templates")
+            check_vocabulary(self.attributes, "--attributes")
+        check_templates(self.templates, "--template")
+        check_templates(self.attribute_templates, "--attribute-template")
 
     @property
     def class_sentence_start(self) -> str:

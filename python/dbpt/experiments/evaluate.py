@@ -36,7 +36,7 @@ def evaluate(
     embeddings: str | Path | None = None,
     weights: str | Path | None = None,
     device: str = "auto",
-    cache: str | None = None,
+    cache: str | Path | None = None,
     max_failures: float = 0.01,
     average: str | None = None,
 ) -> Result:

@@ -61,7 +61,8 @@ def fit(
         resume: continue from the last checkpoint of the same command, or start if there is none. A run that is not
             finished, for example because its loss diverged, may be given a lower ``lr``.
         overwrite: replace an existing run folder.
-        settings: the fields of `FitConfig`, by name. Anything in them that the user can mend raises `InputError`.
+        settings: the fields of `FitConfig`, by name; classes, attributes and columns may be dicts, and ``model`` a
+            `Backbone`, which is loaded again. Anything in them that the user can mend raises `InputError`.
     """
     config, out = with_data(make_config(settings), data), Path(out)
     with joined_ranks(config.device) as ranks, ExitStack() as held:

@@ -17,21 +17,11 @@ from dbpt.errors import InputError, nearest
 from dbpt.files.disk import expanded, read_regular
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
+from dbpt.settings import sections
 from dbpt.settings.combinations import why_config_refused
 from dbpt.settings.fields import flag_of
 from dbpt.settings.recipes import RECIPES, apply_recipe
-from dbpt.settings.sections import (
-    DEFAULT_DRO_STEP,
-    BackboneSettings,
-    DataSettings,
-    GroupSettings,
-    HeadSettings,
-    OutputSettings,
-    PseudoAttributeSettings,
-    Section,
-    TrainingSettings,
-    WordSettings,
-)
+from dbpt.settings.sections import DEFAULT_DRO_STEP
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -41,29 +31,17 @@ else:
 F = TypeVar("F", bound=Callable[..., Any])
 PATHS = ("data", "root", "embeddings", "model", "pretrained", "tokenizer", "cache")
 
-SECTIONS: tuple[type[Section], ...] = (
-    DataSettings,
-    WordSettings,
-    BackboneSettings,
-    PseudoAttributeSettings,
-    GroupSettings,
-    HeadSettings,
-    TrainingSettings,
-    OutputSettings,
-)
-"""In the order in which settings are listed; each has a ``title`` and `dataclasses.fields`."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig(  # a dataclass takes its fields from the last base on
-    OutputSettings,
-    TrainingSettings,
-    HeadSettings,
-    GroupSettings,
-    PseudoAttributeSettings,
-    BackboneSettings,
-    WordSettings,
-    DataSettings,
+    sections.OutputSettings,
+    sections.TrainingSettings,
+    sections.HeadSettings,
+    sections.GroupSettings,
+    sections.PseudoAttributeSettings,
+    sections.BackboneSettings,
+    sections.WordSettings,
+    sections.DataSettings,
 ):
     """The settings of `dbpt.fit`. Raises `InputError` for a bad value, and for settings that do not go together."""
 

@@ -264,3 +264,7 @@ class OutputSettings(Section):
         choices=("plain", "adjusted"),
         identity=False,
     )
+
+
+SECTIONS: tuple[type[Section], ...] = tuple(Section.__subclasses__())
+"""All of the above, in this order; each has a ``title`` and `dataclasses.fields`."""
