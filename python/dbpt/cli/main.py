@@ -116,7 +116,7 @@ def main(arguments: list[str] | None = None) -> None:
     stdout = sys.stdout
     try:
         with warnings.catch_warnings(), _logged_lines(), _sigterm_interrupts():
-            warnings.showwarning = lambda message, *_where, **_more: _say(f"warning: {message}")
+            warnings.showwarning = lambda message, *_where, **_more: logging.getLogger("dbpt").warning(message)
             commands.main(arguments, prog_name="dbpt", standalone_mode=False)
         sys.stdout.flush()
     except InputError as error:
@@ -149,8 +149,10 @@ class Lines(logging.Handler):
         from tqdm import tqdm
 
         line = record.getMessage()
+        if record.levelno >= logging.WARNING:
+            line = "warning: " + line.replace("\n", " ")
         with tqdm.external_write_mode(file=sys.stderr):
-            click.echo(f"warning: {line}" if record.levelno >= logging.WARNING else line, err=True)
+            click.echo(line, err=True)
 
 
 @contextlib.contextmanager

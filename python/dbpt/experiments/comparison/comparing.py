@@ -158,49 +158,33 @@ def _run(plan: Plan, stages: Stages, out: Path, jobs: int) -> tuple[dict[str, Ce
         outcomes = run_in_processes([cell.config for cell in plan.cells], waiting, out, jobs)
     else:
         outcomes = ((cell, attempt(stages, cell, out)) for cell in waiting)
-    progress = _Progress(len(plan.cells), waiting)
+    total, first, started = len(plan.cells), len(plan.cells) - len(waiting) + 1, time.perf_counter()
     try:
-        with closing(outcomes), closing(progress):
-            for cell, reason in outcomes:
+        with closing(outcomes), progress_bar("comparison", "cell", total=total, initial=first - 1) as bar:
+            for number, (cell, reason) in enumerate(outcomes, first):
                 # a result that is there is finished, even if its process died before it could say so
                 if result := read_result(result_path(out, cell), stages.fingerprint(cell)):
                     results[cell.name] = result
                 else:
                     failures[cell.name] = reason or "its result is gone"
-                progress.show(cell, result or failures[cell.name])
+                line = _line(cell, result or failures[cell.name])
+                bar.set_postfix_str(line, refresh=False)
+                bar.update()
+                if bar.disable:
+                    seconds = (time.perf_counter() - started) / (number - first + 1) * (total - number)
+                    left = f"; about {bar.format_interval(seconds)} left" if cell.head and number < total else ""
+                    logger.info(f"[{number}/{total}] {line}{left}")
     finally:
         COMPARISON_FOLDER.remove_leftovers(out)  # of processes that were killed while they wrote
     return results, failures
 
 
-class _Progress:
-    """A bar of the ``total`` cells on a terminal, elsewhere a line for each with a rough estimate of the time left."""
-
-    def __init__(self, total: int, waiting: Sequence[Cell]) -> None:
-        done = total - len(waiting)
-        self._bar = progress_bar("comparison", "cell", total=total, initial=done)
-        self.close = self._bar.close
-        self._total, self._done = total, done
-        self._trainings, self._trained = sum(cell.head is not None for cell in waiting), 0
-        self._started = time.perf_counter()
-
-    def show(self, cell: Cell, outcome: CellResult | str) -> None:
-        self._done += 1
-        self._trained += cell.head is not None
-        if isinstance(outcome, str):
-            found = f"failed: {outcome}"
-        elif (worst := outcome.metrics.worst_group_accuracy) is None:
-            found = f"average {100 * outcome.metrics.average:.1f} %, {outcome.row.seconds:.1f} s"
-        else:
-            found = f"worst group {100 * worst:.1f} %, {outcome.row.seconds:.1f} s"
-        head = "" if cell.head is None else f", {cell.head}"
-        line = f"{cell.method.name}{head}, seed {cell.config.seed}: {found}"
-        if not self._bar.disable:
-            self._bar.set_postfix_str(line, refresh=False)
-            self._bar.update()
-            return
-        left = self._trainings - self._trained
-        if left and self._trained:
-            seconds = (time.perf_counter() - self._started) / self._trained * left
-            line += f"; about {self._bar.format_interval(seconds)} left"
-        logger.info(f"[{self._done}/{self._total}] {line}")
+def _line(cell: Cell, outcome: CellResult | str) -> str:
+    if isinstance(outcome, str):
+        found = f"failed: {outcome}"
+    elif (worst := outcome.metrics.worst_group_accuracy) is None:
+        found = f"average {100 * outcome.metrics.average:.1f} %, {outcome.row.seconds:.1f} s"
+    else:
+        found = f"worst group {100 * worst:.1f} %, {outcome.row.seconds:.1f} s"
+    head = "" if cell.head is None else f", {cell.head}"
+    return f"{cell.method.name}{head}, seed {cell.config.seed}: {found}"
