@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,6 @@ from dbpt.data.columns import parse_columns
 from dbpt.data.words import check_templates, parse_vocabulary
 from dbpt.experiments.comparison import cells
 from dbpt.files.tensors import write_tensors
-from dbpt.files.typed_json import to_json
 from dbpt.groups import group_metrics
 from dbpt.human_check.design import Design, Stratum, read_design, write_design
 from dbpt.human_check.drawing import RunLabels
@@ -106,7 +106,7 @@ def checkpoint(place: Workplace) -> Parse:
 def comparison_cell(place: Workplace) -> Parse:
     path = place.folder / "erm.safetensors"
     row = RunRow(name="erm", warnings=[], val=None, test=group_metrics([0], [0], [0], num_classes=1, num_attributes=1))
-    metadata = {"fingerprint": "f", "row": json.dumps(to_json(row))}
+    metadata = {"fingerprint": "f", "row": json.dumps(asdict(row))}
     one = np.ones(3, dtype=np.int64)
     write_tensors(
         path,

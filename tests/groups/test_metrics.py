@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbpt.errors import InputError
-from dbpt.files.typed_json import to_json, typed
+from dbpt.files.typed_json import typed
 from dbpt.groups import (
     GroupMetrics,
     PseudoQuality,
@@ -199,7 +200,7 @@ def test_small_worst_group_is_warned_about_by_name():
 def test_metrics_survive_json():
     m = metrics_of([5, 0, 5, 5], [5, 0, 3, 5])
     assert m.groups[1].accuracy is None
-    assert typed(json.loads(json.dumps(to_json(m), allow_nan=False)), GroupMetrics, Path(), "") == m
+    assert typed(json.loads(json.dumps(asdict(m), allow_nan=False)), GroupMetrics, Path(), "") == m
 
 
 @pytest.mark.parametrize(
@@ -250,7 +251,7 @@ def test_smallest_pseudo_group_is_half_wrong_at_95_percent():
     assert smallest.recall == 53 / 56
     assert (smallest.precision_low, smallest.precision_high) == wilson_interval(53, 106)
     assert (smallest.recall_low, smallest.recall_high) == wilson_interval(53, 56)
-    assert typed(json.loads(json.dumps(to_json(quality), allow_nan=False)), PseudoQuality, Path(), "") == quality
+    assert typed(json.loads(json.dumps(asdict(quality), allow_nan=False)), PseudoQuality, Path(), "") == quality
 
 
 def test_unknown_and_unlabelled_rows():

@@ -1,8 +1,10 @@
 """The terminal table and the HTML report: what they say, that it is true, that no data can break them."""
 
+import json
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 from html.parser import HTMLParser
 from importlib.resources import files
 from itertools import pairwise
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 
 import dbpt.report
 import dbpt.report.summary
-from dbpt.files.typed_json import to_json, typed
+from dbpt.files.typed_json import typed
 from dbpt.groups import group_metrics, pseudo_attribute_quality
 from dbpt.report import Mistake
 from dbpt.report.charts import linear_ticks, spread
@@ -27,6 +29,10 @@ NASTY = """<script>alert("1")</script> & 'co'"""
 RIGHT = {"zero-shot": [90, 50, 20, 45], "erm": [99, 60, 10, 48], "dbpt": [88, 84, 40, 43]}
 
 
+def as_json(value):
+    return json.loads(json.dumps(asdict(value)))
+
+
 def evaluated(right, counts=(100, 100, 50, 50), classes=2, names=None):
     groups = np.repeat(np.arange(len(counts)), counts)
     rank = np.concatenate([np.arange(n) for n in counts])
@@ -34,7 +40,7 @@ def evaluated(right, counts=(100, 100, 50, 50), classes=2, names=None):
     labels = groups // attributes
     predictions = np.where(rank < np.asarray(right)[groups], labels, (labels + 1) % classes)
     sizes = {"num_classes": classes, "num_attributes": attributes, "train_counts": [3498, 184, 56, 1057, *counts[4:]]}
-    return to_json(group_metrics(predictions, labels, groups % attributes, group_names=names, **sizes))
+    return as_json(group_metrics(predictions, labels, groups % attributes, group_names=names, **sizes))
 
 
 def row(name, test, val=None, source="pseudo"):
@@ -66,7 +72,7 @@ def run(right=RIGHT, **changes):
         "rows": [row(name, evaluated(values)) for name, values in right.items()],
         "pseudo_method": "proportional",
         "pseudo_shares": [0.625, 0.375],
-        "pseudo_quality": to_json(quality) | {"split": "training"},
+        "pseudo_quality": as_json(quality) | {"split": "training"},
         "warnings": [],
         "failed_images": 0,
         "seconds": {"embed": 1.0, "total": 2.5},
@@ -337,7 +343,7 @@ def test_headline_without_erm_without_baselines_and_without_groups():
     assert alone == "Worst-group accuracy of dbpt is 80.0 %, average 85.0 %."
     erm_chosen = headline(summarize({**metrics, "rows": [zero_shot, erm], "chosen": "erm"}))
     assert "is 20.0\u00a0% (ERM) against 40.0\u00a0% (zero-shot): −20.0 points" in erm_chosen
-    none = to_json(group_metrics([0, 1], [0, 0], [-1, -1], num_classes=2, num_attributes=2))
+    none = as_json(group_metrics([0, 1], [0, 0], [-1, -1], num_classes=2, num_attributes=2))
     nothing = headline(summarize({**metrics, "rows": [row("dbpt", none)]})).replace("\u00a0", " ")
     assert nothing == "No group could be evaluated, so there is no worst-group accuracy; the average of dbpt is 50.0 %."
     better_erm = summarize(run({**RIGHT, "erm": [99, 60, 30, 48]}))

@@ -22,7 +22,6 @@ from dbpt.features import UnreadableImage
 from dbpt.files.csv import csv_text
 from dbpt.files.disk import write_atomically, write_json
 from dbpt.files.tensors import write_tensors
-from dbpt.files.typed_json import to_json
 from dbpt.heads import HEADS
 from dbpt.ranks import Ranks, joined_ranks
 from dbpt.report import Mistake, render_report
@@ -161,7 +160,7 @@ def write_results(out: Path, experiment: Experiment, results: list[MethodResult]
     )
     write_atomically(out / "groups.csv", _groups_csv(experiment, chosen))
     write_atomically(out / "history.jsonl", "".join(json.dumps(entry) + "\n" for entry in history))
-    write_json(out / "metrics.json", to_json(metrics))
+    write_json(out / "metrics.json", asdict(metrics))
     write_atomically(out / "report.html", render_report(metrics, history, worst_group_mistakes(experiment, chosen)))
 
 

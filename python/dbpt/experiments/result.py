@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from dbpt.errors import InputError
-from dbpt.files.typed_json import to_json
 from dbpt.report import comparison
 from dbpt.report.comparison import WIDEST
 from dbpt.report.summary import GroupFigures, Row, interval_text, percent, points, summarize
@@ -116,7 +116,7 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``metrics.json`` or ``compare.json``."""
-        found: dict[str, Any] = to_json(self.metrics)
+        found: dict[str, Any] = json.loads(json.dumps(asdict(self.metrics)))
         return found
 
     def to_pandas(self) -> Any:

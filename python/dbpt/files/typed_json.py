@@ -81,15 +81,6 @@ def typed_json(metadata: Mapping[str, str], name: str, kind: type[T], path: Path
     return typed(value, kind, path, way_out)
 
 
-def to_json(value: Any) -> Any:
-    """Return a dataclass as the JSON that `typed` reads back: objects as dicts, tuples as lists."""
-    if dataclasses.is_dataclass(value):
-        return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {key: to_json(item) for key, item in value.items()}
-    return [to_json(item) for item in value] if isinstance(value, list | tuple) else value
-
-
 def _typed(value: Any, kind: Any, place: str, limits: Limits | None = None) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if kind is Any:

@@ -199,7 +199,7 @@ class ComparisonRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SharedSettings:
+class ComparisonSettings:
     """The settings of every row of a comparison; ``lr`` by head."""
 
     epochs: Count
@@ -231,7 +231,7 @@ class ComparisonMetrics(Metrics):
     seeds: list[Count]
     heads: list[str]
     selection: str
-    settings: SharedSettings
+    settings: ComparisonSettings
     rows: list[ComparisonRow]
     left_out: list[str]
     failed: list[FailedTraining]

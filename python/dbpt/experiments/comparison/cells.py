@@ -21,7 +21,7 @@ from dbpt.experiments.figures import Labelled
 from dbpt.experiments.methods import trained_result, zero_shot_result
 from dbpt.experiments.stages import Embedded, Experiment, arrange, embed, label
 from dbpt.files.tensors import read_tensors, write_tensors
-from dbpt.files.typed_json import to_json, typed_json
+from dbpt.files.typed_json import typed_json
 from dbpt.groups import GroupMetrics
 from dbpt.runs.metrics import RunRow
 from dbpt.settings.config import FitConfig
@@ -102,7 +102,7 @@ def run_cell(stages: Stages, cell: Cell, folder: Path) -> None:
         "rows": rows,
         **{f"classifier.{name}": tensor for name, tensor in classifier.tensors.items()},
     }
-    metadata = {"fingerprint": stages.fingerprint(cell), "row": json.dumps(to_json(result.row))}
+    metadata = {"fingerprint": stages.fingerprint(cell), "row": json.dumps(asdict(result.row))}
     write_tensors(result_path(folder, cell), tensors, metadata, version=SCHEMA_VERSION)
     checkpoint.unlink(missing_ok=True)
 

@@ -24,7 +24,6 @@ from dbpt.experiments.comparison.summary import summarize
 from dbpt.experiments.result import Result
 from dbpt.experiments.stages import log_warnings
 from dbpt.files.disk import write_atomically, write_json
-from dbpt.files.typed_json import to_json
 from dbpt.progress import progress_bar
 from dbpt.ranks import launched
 from dbpt.report.comparison import csv_table, latex_table, markdown_table
@@ -127,13 +126,13 @@ def _compare_in(out: Path, plan: Plan, jobs: int, *, resume: bool, overwrite: bo
     if COMPARISON_FOLDER.read_marker(out).data != description["data"]:
         raise InputError(
             f"--resume: {out} was started with other images, labels, words or weights; use the same ones, or start "
-            "afresh with --overwrite"
+            "again with --overwrite"
         )
     results, failures = _run(plan, stages, out, jobs)
     labelled = stages.labelled(configs[0])
     shared = labelled.shared_metrics(embedded.backbone, plan.config.average)
     metrics = summarize(plan, results, failures, shared, labelled.split, list(warnings))
-    write_json(out / "compare.json", to_json(metrics))
+    write_json(out / "compare.json", asdict(metrics))
     write_atomically(out / "compare.csv", csv_table(metrics))
     write_atomically(out / "compare.md", markdown_table(metrics))
     write_atomically(out / "compare.tex", latex_table(metrics))

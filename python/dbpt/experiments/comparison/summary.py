@@ -12,13 +12,13 @@ from dbpt.runs.metrics import (
     FIGURES,
     ComparisonMetrics,
     ComparisonRow,
+    ComparisonSettings,
     Difference,
     FailedTraining,
     FigureDifference,
     Metrics,
     SeedFigure,
     SeedGroup,
-    SharedSettings,
     Split,
 )
 
@@ -36,7 +36,7 @@ def summarize(
     ``results``, and the reasons of ``failures``, are by the names of the cells.
     """
     lr = {cell.config.head: cell.config.peak_lr for cell in plan.cells if cell.head is not None}
-    settings = {each.name: getattr(plan.config, each.name) for each in fields(SharedSettings)}
+    settings = {each.name: getattr(plan.config, each.name) for each in fields(ComparisonSettings)}
     of_figures = dict.fromkeys(text for each in results.values() for text in each.metrics.warnings)
     return ComparisonMetrics(
         **vars(shared),
@@ -45,7 +45,7 @@ def summarize(
         seeds=list(plan.seeds),
         heads=list(plan.heads),
         selection=plan.config.select,
-        settings=SharedSettings(**settings | {"lr": lr}),
+        settings=ComparisonSettings(**settings | {"lr": lr}),
         rows=[_row(plan, results, row) for row in plan.rows],
         left_out=list(plan.left_out),
         failed=[
