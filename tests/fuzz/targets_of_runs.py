@@ -119,6 +119,11 @@ def comparison_cell(place: Workplace) -> Parse:
 
 
 @target()
+def comparison_figures(place: Workplace) -> Parse:
+    return place.parser_of("compare.json", lambda path: dbpt.Result.read(path.parent)._repr_html_())
+
+
+@target()
 def sample_design(place: Workplace) -> Parse:
     write_design(place.folder, DESIGN)
     place.corpus["good-design.json"] = (place.folder / "design.json").read_bytes()

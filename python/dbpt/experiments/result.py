@@ -48,6 +48,7 @@ class Result:
             result = cls(path.parent, read_metrics(path, RunMetrics))
         try:
             result.table()
+            result._repr_html_()
         except (LookupError, TypeError, ValueError):
             raise InputError(f"{path}: its entries don't fit together; the file was changed, run it again") from None
         return result
