@@ -191,6 +191,20 @@ def test_a_package_that_cannot_be_used_is_refused_by_name_and_only_when_it_is_ch
         FitConfig(objective="mind")
 
 
+def test_the_variable_names_modules_that_the_command_line_imports(site, monkeypatch, tmp_path):
+    (site / "by_decorator.py").write_text(re.search(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)[1])
+    monkeypatch.setenv("DBPT_PLUGINS", re.search("DBPT_PLUGINS=(.*) dbpt fit demo --out", PAGE)[1])
+    with pytest.raises(
+        InputError, match=r"^DBPT_PLUGINS: dbpt_shapes cannot be imported \(ModuleNotFoundError: No mod"
+    ):
+        FitConfig(objective="worst-in-batch")
+    assert FitConfig(objective="erm").objective == "erm"
+    monkeypatch.setenv("DBPT_PLUGINS", "json, by_decorator")
+    assert FitConfig(objective="worst-in-batch").application("worst-in-batch") is None
+    assert list(OBJECTIVES)[-1] == "worst-in-batch"
+    assert "worst-in-batch" not in HEADS
+
+
 def test_two_packages_with_one_name_are_refused(site):
     for package in ("first", "second"):
         install(site, {"dbpt.objectives": {"mine": f"{package}:Mine"}}, CODE, package)

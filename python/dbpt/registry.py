@@ -1,8 +1,10 @@
-"""Classes by name: dbpt's own, those that a program registers, and the entry points of installed packages."""
+"""Classes by name: dbpt's own, those that a module registers, and the entry points of installed packages."""
 
+import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar, TypeVar
 
@@ -48,20 +50,23 @@ class Registry(Mapping[str, type[T]]):
         if name not in self._found:
             if name not in self:
                 raise KeyError(name)
-            found = self._own[name].load() if name in self._own else self._load_installed(name)
-            self._found[name] = _named(found, name)
+            if name not in self._found:  # else a module in $DBPT_PLUGINS has just registered it
+                found = self._own[name].load() if name in self._own else self._load_installed(name)
+                self._found[name] = _named(found, name)
         return self._found[name]
 
     def __contains__(self, name: object) -> bool:
-        is_known = name in self._own or name in self._found
-        return is_known or (self._problem_of_name(name) is None and name in self._installed())
+        if name in self._own or name in self._found:
+            return True
+        return self._problem_of_name(name) is None and (name in self._installed() or name in self._found)
 
     def __iter__(self) -> Iterator[str]:
         installed = self._installed()
         for name, points in installed.items():
             if problem := self._problem_of_name(name):
                 warnings.warn(f"{self._described(points)} is ignored: {problem}", stacklevel=2)
-        return iter(dict.fromkeys([*self._own, *self._found, *sorted(filter(self.__contains__, installed))]))
+        usable = sorted(name for name in installed if not self._problem_of_name(name))
+        return iter(dict.fromkeys([*self._own, *self._found, *usable]))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -81,7 +86,9 @@ class Registry(Mapping[str, type[T]]):
         if name in self._own:
             return
         if name not in self:
-            hint = nearest(name, list(self)) or "; if a module registers it, import that first"
+            hint = (
+                nearest(name, list(self)) or "; if a module registers it, import that first, or name it in DBPT_PLUGINS"
+            )
             raise InputError(f"{flag}: {name!r} is none of {', '.join(self)}{hint}")
         self[name]
 
@@ -118,6 +125,13 @@ class Registry(Mapping[str, type[T]]):
         return found  # type: ignore[no-any-return]
 
     def _installed(self) -> dict[str, list[EntryPoint]]:
+        """Return the entry points of each name, once the modules in ``$DBPT_PLUGINS`` are imported."""
+        for module in filter(None, os.environ.get("DBPT_PLUGINS", "").split(",")):
+            try:
+                import_module(module.strip())
+            except Exception as error:
+                reason = f"{type(error).__name__}: {error}"
+                raise InputError(f"DBPT_PLUGINS: {module.strip()} cannot be imported ({reason})") from error
         points: dict[str, list[EntryPoint]] = {}
         for point in entry_points(group=self.group):
             points.setdefault(point.name, []).append(point)
