@@ -61,6 +61,7 @@ def test_parse_splits_at_the_first_equals_sign():
         (["dog=a||b", "cat"], "'dog' has an empty wording"),
         ("dog", "found 'dog'; expected a list of names, or a dict of names and wordings"),
         (3, "found 3; expected a list of names"),
+        ({"dog"}, "found {'dog'}; expected a list of names"),  # in no order
         ([1, 2], "found 1: (1,); expected names and wordings as text"),
         ({"dog": 3, "cat": "cat"}, "found 'dog': 3; expected names and wordings as text"),
         ({"dog": [None], "cat": "cat"}, "found 'dog': [None]; expected names and wordings as text"),

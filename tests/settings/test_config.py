@@ -228,6 +228,7 @@ def test_a_pipe_is_no_config(tmp_path):
         read_config(tmp_path / "config.toml")
 
 
-def test_numpy_scalars_are_numbers():
+def test_numpy_scalars_are_numbers_and_arrays_lists():
     config = make_config({"epochs": np.int64(3), "lr": np.float32(0.5)})
     assert (config.epochs, config.lr) == (3, 0.5)
+    assert make_config({"classes": np.array(["a", "b"]), "proportions": np.array([1, 3])}).classes == ("a", "b")

@@ -12,7 +12,7 @@ from dbpt.errors import CONTROL, InputError
 Vocabulary = dict[str, tuple[str, ...]]
 """Name -> wordings, in index order."""
 SENTENCE_START = "a photo of a"
-Names: TypeAlias = Mapping[str, str | Sequence[str]] | Iterable[str]
+Names: TypeAlias = Mapping[str, str | Sequence[str]] | Sequence[str]
 """A vocabulary as users write it: a dict of names and wordings, or a list of entries ``"name=wording|wording"``."""
 COMMA_HINT = "; separate names by spaces, not commas"
 
@@ -25,7 +25,7 @@ def parse_vocabulary(given: Names, argument: str) -> Vocabulary:
     >>> parse_vocabulary({"land": ["land background", "forest"], "water": "water"}, "--attributes")
     {'land': ('land background', 'forest'), 'water': ('water',)}
     """
-    if isinstance(given, str) or not isinstance(given, Iterable):
+    if isinstance(given, str | set | frozenset) or not isinstance(given, Iterable):
         raise InputError(f"{argument}: found {given!r}; expected a list of names, or a dict of names and wordings")
     vocabulary: Vocabulary = {}
     for name, wordings in _named_wordings(given, argument):

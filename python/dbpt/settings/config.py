@@ -152,13 +152,13 @@ def _without_backbone(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Return the value with paths as strings, NumPy scalars as Python's, sequences as tuples and dicts as entries."""
+    """Return the value with paths as strings, NumPy's scalars and arrays as Python's, sequences as tuples and dicts as entries."""
     if isinstance(value, Mapping) and name == "columns":
         return tuple(f"{role}={column}" for role, column in parse_columns(value).items())
     if isinstance(value, Mapping) and name in ("classes", "attributes"):
         return entries_of(parse_vocabulary(value, flag_of(name)), flag_of(name))
-    if callable(item := getattr(value, "item", None)):
-        return item()
+    if callable(tolist := getattr(value, "tolist", None)):
+        value = tolist()
     if isinstance(value, Path):
         return str(value)
     return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
