@@ -152,7 +152,7 @@ def _without_backbone(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Return the value with paths as strings, NumPy's scalars and arrays as Python's, sequences as tuples and dicts as entries."""
+    """Return the value as TOML has it: paths as strings, sequences and arrays as tuples, dicts as entries."""
     if isinstance(value, Mapping) and name == "columns":
         return tuple(f"{role}={column}" for role, column in parse_columns(value).items())
     if isinstance(value, Mapping) and name in ("classes", "attributes"):
