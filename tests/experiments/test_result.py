@@ -61,6 +61,8 @@ def test_a_result_shows_itself_as_text_html_and_in_one_line(results, kind):
     assert html.count("<tr>") == 1 + len(result.rows)
     assert f"<td>{100 * result.worst_group_accuracy:.1f}</td>" in html
     assert set(result.warnings) >= set(result.metrics.warnings)
+    assert ("<td>dbpt, prompt</td>" in html) == (kind == "compare")
+    assert html.count("<li>warning: ") == len(result.warnings) > 0
     for warning in result.warnings:
         assert f"warning: {warning}" in " ".join(str(result).split())
 
@@ -71,7 +73,7 @@ def test_names_are_escaped_in_html(tiny, tiny_run, tmp_path):
     content["dataset"] |= {"name": "<b>&", "classes": ["<i>", "disc"]}
     (run / "metrics.json").write_text(json.dumps(content))
     html = dbpt.Result.read(run)._repr_html_()
-    assert "&lt;b&gt;&amp;: test" in html and "<td>&lt;i&gt; · meadow</td>" in html
+    assert "&lt;b&gt;&amp;: test" in html and "<th>&lt;i&gt; · meadow</th>" in html
     assert "<b>" not in html and "<i>" not in html
 
 

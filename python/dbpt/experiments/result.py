@@ -149,11 +149,17 @@ class Result:
         metrics = self.metrics
         above = comparison.heading(metrics) if isinstance(metrics, ComparisonMetrics) else summarize(metrics).heading
         lines = [["", "worst group", "95 % interval", "average", "gap", *metrics.dataset.group_names]]
+        several_heads = len({row.head for row in self.rows} - {None}) > 1
         for row in self.rows:
-            title = row.title if row.head is None or row.head in row.title else f"{row.title}, {row.head}"
+            title = f"{row.title}, {row.head}" if row.head and several_heads else row.title
             worst = [percent(row.worst_group_accuracy), interval_text(*(row.interval or (None, None)))]
             groups = [percent(group.accuracy) for group in row.groups]
             lines.append([title, *worst, percent(row.average_accuracy), points(row.gap), *groups])
-        cells = [Markup("").join(Markup("<td>{}</td>").format(cell) for cell in line) for line in lines]
-        body = Markup("").join(Markup("<tr>{}</tr>").format(line) for line in cells)
-        return Markup("<p>{}</p><table>{}</table>").format(Markup("<br>").join(above), body)
+        body = _html([_html(line, "td") for line in lines[1:]], "tr")
+        table = Markup("<table><thead><tr>{}</tr></thead>{}</table>").format(_html(lines[0], "th"), body)
+        below = _html([f"warning: {text}" for text in self.warnings], "li")
+        return Markup("<p>{}</p>{}<ul>{}</ul>").format(Markup("<br>").join(above), table, below)
+
+
+def _html(texts: Sequence[str], tag: str) -> Markup:
+    return Markup("").join(Markup(f"<{tag}>{{}}</{tag}>").format(text) for text in texts)
