@@ -24,10 +24,9 @@ import torch
 from numpy.typing import NDArray
 
 from dbpt.errors import InputError
-from dbpt.experiments.methods import build_head, settings_of
+from dbpt.experiments.methods import build_head, build_objective, settings_of
 from dbpt.experiments.stages import Experiment, prepare
 from dbpt.groups import worst_group_accuracy
-from dbpt.objectives import OBJECTIVES, TrainingGroups
 from dbpt.settings.combinations import readers
 from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.settings.data import resolve_demo
@@ -162,8 +161,8 @@ def written(config: FitConfig) -> dict[str, str]:
 
 
 def measure(experiment: Experiment) -> dict[str, str]:
-    config, validation = experiment.config, rows_of(experiment, "val")
-    head, objective = build_head(experiment), build_objective(experiment)
+    config, training, validation = experiment.config, rows_of(experiment, "train"), rows_of(experiment, "val")
+    head, objective = build_head(experiment), build_objective(experiment, config.objective, training)
     features, correct = torch.from_numpy(validation.features), []
 
     def on_epoch(_: object) -> None:
@@ -172,7 +171,7 @@ def measure(experiment: Experiment) -> dict[str, str]:
 
     try:
         with one_thread_if_small(head.multiply_adds):
-            train(head, objective, rows_of(experiment, "train"), validation, settings_of(experiment), on_epoch=on_epoch)
+            train(head, objective, training, validation, settings_of(experiment), on_epoch=on_epoch)
     except InputError as error:  # the loss is not finite any more
         print(error)
     correct = correct[-config.epochs :]  # what comes before is preparation, which is never kept
@@ -187,15 +186,6 @@ def rows_of(experiment: Experiment, split: str) -> Rows:
     labelled = experiment.labelled
     rows = labelled.rows(split)
     return Rows(experiment.embedded.features[rows], labelled.dataset.labels[rows], labelled.pseudo_groups[rows])
-
-
-def build_objective(experiment: Experiment) -> Any:
-    config, dataset, training = experiment.config, experiment.dataset, rows_of(experiment, "train")
-    chosen = OBJECTIVES[config.objective]
-    groups = TrainingGroups(training.groups, training.labels, dataset.num_classes, dataset.num_groups)
-    resolved = config.resolved()
-    apply = config.application(config.objective) or "loss"
-    return chosen(groups, apply=apply, **{name: getattr(resolved, name) for name in chosen.settings})
 
 
 def halves(groups: NDArray[np.int64]) -> NDArray[np.bool_]:

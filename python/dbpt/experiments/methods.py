@@ -25,6 +25,7 @@ from dbpt.ranks import ALONE, Ranks, memory
 from dbpt.runs.classifier import FeatureClassifier, zero_shot_classifier
 from dbpt.runs.metrics import RunRow
 from dbpt.training import EpochRecord, Rows, Trained, TrainingSettings, train
+from dbpt.training.checkpoint import MAY_CHANGE
 from dbpt.training.findings import training_findings
 from dbpt.training.loop import one_thread_if_small
 
@@ -224,6 +225,6 @@ def training_rows(experiment: Experiment, objective: type[Objective]) -> tuple[R
 def _fingerprint(experiment: Experiment, objective: str, head: Head) -> str:
     """Return all that determines a training besides its rows: settings, encoder and the head as it starts."""
     config, backbone = experiment.config, experiment.embedded.backbone
-    settings = {name: value for name, value in config.identity().items() if name != "lr"}  # it may be lowered
+    settings = {name: value for name, value in config.identity().items() if name not in MAY_CHANGE}
     described = (sorted(backbone.encoder_key.items()), backbone.spec["config"])
     return repr((objective, settings, head.identity(), *described))

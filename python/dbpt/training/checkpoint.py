@@ -16,7 +16,8 @@ from dbpt.training.records import EpochRecord, PeakRates, Rows, TrainingSettings
 
 SCHEMA_VERSION = 6
 WAY_OUT = "start again with --overwrite"
-MAY_CHANGE = ("lr", "default_lr")  # the learning rate may be lowered when training continues
+MAY_CHANGE = ("lr", "default_lr")
+"""The settings that may change when a training continues: the learning rate may be lowered."""
 
 
 @dataclass(frozen=True)
