@@ -139,7 +139,7 @@ def test_the_error_names_the_command_that_goes_on(tiny, tmp_path, command):
     code, _, stderr = command("fit", tiny.table, *options, "--out", out, *flags)
     assert code == 0, stderr
     told = f"the learning rate was lowered from 20 to 0.1 after epoch {good}"
-    assert f"warning: groupdro: {told}" in stderr.splitlines()
+    assert f"warning: Group DRO (linear): {told}" in stderr.splitlines()
     assert metrics_of(out)["rows"][-1]["warnings"][0] == told
     assert f"Group DRO (linear): {told}" in (out / "report.html").read_text()
     assert "lr = 0.1\n" in (out / "config.toml").read_text()
