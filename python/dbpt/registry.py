@@ -30,7 +30,8 @@ class Registry(Mapping[str, type[T]]):
     """The subclasses of one base by name.
 
     Names are listed from the metadata of installed packages; a class is imported when its name is looked up. An entry
-    point that cannot be used raises `InputError` only there. dbpt's own names are found without the metadata.
+    point that cannot be used raises `InputError` only there. dbpt's own names are found without the metadata. Other
+    names may also be registered by the modules in ``$DBPT_PLUGINS``, which are imported before such a name is sought.
 
     Args:
         setting: the setting of `FitConfig` that chooses one.
@@ -47,12 +48,11 @@ class Registry(Mapping[str, type[T]]):
         self._found: dict[str, type[T]] = {}
 
     def __getitem__(self, name: str) -> type[T]:
+        if name not in self:  # this may import modules, which register names
+            raise KeyError(name)
         if name not in self._found:
-            if name not in self:
-                raise KeyError(name)
-            if name not in self._found:  # else a module in $DBPT_PLUGINS has just registered it
-                found = self._own[name].load() if name in self._own else self._load_installed(name)
-                self._found[name] = _named(found, name)
+            found = self._own[name].load() if name in self._own else self._load_installed(name)
+            self._found[name] = _named(found, name)
         return self._found[name]
 
     def __contains__(self, name: object) -> bool:
@@ -86,9 +86,7 @@ class Registry(Mapping[str, type[T]]):
         if name in self._own:
             return
         if name not in self:
-            hint = (
-                nearest(name, list(self)) or "; if a module registers it, import that first, or name it in DBPT_PLUGINS"
-            )
+            hint = nearest(name, list(self)) or "; if a module registers it, import that first, or set DBPT_PLUGINS"
             raise InputError(f"{flag}: {name!r} is none of {', '.join(self)}{hint}")
         self[name]
 
