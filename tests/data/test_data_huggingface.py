@@ -157,7 +157,7 @@ def test_a_bad_value_is_named_by_its_row_in_the_split(save):
         (
             lambda: made([0, 1]).add_column("mask", [None, None]).cast_column("mask", datasets.Image()),
             {},
-            "pets: 'image', 'mask' all hold images; say which: --columns path=image",
+            "pets: 'image', 'mask' all hold images; choose one: --columns path=image",
         ),
         (lambda: made([0, 1], file=["a", "b"]), {"path": "file"}, "column 'file' has the feature Value, expected"),
         (lambda: made([0, 1]), {"path": "imag"}, "pets: no column 'imag'; columns found: 'image', 'label' (did"),

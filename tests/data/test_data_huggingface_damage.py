@@ -105,7 +105,7 @@ def test_a_folder_that_was_never_finished(save):
     folder = save(made([0, 1]))
     (folder / "state.json").unlink()
     (folder / "dataset_info.json").unlink()
-    assert "pets: has no state.json, so it was not saved to its end; save it again" in refused(folder)
+    assert "pets: has no state.json, so saving was interrupted; save it again" in refused(folder)
 
 
 def test_a_file_that_is_cut_off_anywhere(save):

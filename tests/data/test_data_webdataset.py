@@ -62,9 +62,9 @@ def test_patterns_in_their_order(tmp_path):
         ("no.tar", "no file"),
         ("no-*.tar", "no file"),
         ("train-{0..1}.tar", "no file"),
-        ("train-{1..0}.tar", "is no range upwards"),
-        ("train-{0..999999999}.tar", "is no range upwards"),
-        ("train-0.tar.gz", "no image can be sought in a compressed shard; unpack it to .tar"),
+        ("train-{1..0}.tar", "is not an ascending range"),
+        ("train-{0..999999999}.tar", "is not an ascending range"),
+        ("train-0.tar.gz", "a compressed shard allows no random access; unpack it to .tar"),
     ],
 )
 def test_a_pattern_that_no_file_has(tmp_path, pattern, part):
@@ -101,7 +101,7 @@ def test_one_line_for_a_bad_shard(tmp_path, files, part):
 def test_a_split_that_nothing_says(tmp_path):
     for name in ("shard.tar", "train-val.tar", "constrained.tar"):
         message = refused(write_tar(tmp_path / name, FILES))
-        assert "no 'split' in a .json, and neither the shard's name nor its folder's says one of train, val" in message
+        assert "no 'split' in a .json, and neither the shard's name nor its folder's contains train, val" in message
 
 
 def test_the_folder_says_the_split_where_the_shard_does_not(tmp_path):

@@ -14,7 +14,7 @@ from table_files import refused
 import dbpt
 from dbpt.data import load_dataset
 from dbpt.data.archives import find_member
-from dbpt.data.huggingface_objects import path_of
+from dbpt.data.huggingface_objects import materialize
 
 
 @pytest.fixture(autouse=True)
@@ -40,24 +40,24 @@ def test_it_is_read_as_its_folder_would_be(cache, tmp_path):
 def test_one_copy_as_long_as_nothing_changes(cache, tmp_path, monkeypatch, logged):
     synced, fsync = [], os.fsync
     monkeypatch.setattr(os, "fsync", lambda file: synced.append(fsync(file)))
-    first = path_of(made([0, 1]))
+    first = materialize(made([0, 1]))
     assert len(synced) == len(list(Path(first).iterdir()))
     assert logged.messages == [f"saving 2 rows as {first}"]
-    assert path_of(made([0, 1])) == first and len(logged.messages) == 1
-    assert path_of(made([1, 0])) != first and len(logged.messages) == 2
-    assert path_of(of_splits(train=made([0, 1]))) != path_of(of_splits(test=made([0, 1]))) != first
+    assert materialize(made([0, 1])) == first and len(logged.messages) == 1
+    assert materialize(made([1, 0])) != first and len(logged.messages) == 2
+    assert materialize(of_splits(train=made([0, 1]))) != materialize(of_splits(test=made([0, 1]))) != first
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert Path(path_of(made([0, 1]), "~/other")).is_relative_to(tmp_path / "other/datasets")
+    assert Path(materialize(made([0, 1]), "~/other")).is_relative_to(tmp_path / "other/datasets")
     assert not [path for path in (cache / "datasets").iterdir() if path.name.startswith(".")]
 
 
 def test_another_process_finds_the_copy(cache):
     code = (
         "import sys; sys.path.insert(0, 'tests/support'); from saved_datasets import made; "
-        "from dbpt.data.huggingface_objects import path_of; print(path_of(made([0, 1, 0])))"
+        "from dbpt.data.huggingface_objects import materialize; print(materialize(made([0, 1, 0])))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
-    assert done.stdout.strip() == path_of(made([0, 1, 0])), done.stderr
+    assert done.stdout.strip() == materialize(made([0, 1, 0])), done.stderr
 
 
 def test_images_that_are_files(tmp_path):
@@ -135,11 +135,11 @@ def test_a_copy_that_another_process_has_made_meanwhile(cache, monkeypatch):
     def slowly(self, folder):
         monkeypatch.undo()
         monkeypatch.setenv("DBPT_CACHE", str(cache))
-        found.append(path_of(made([0, 1])))
+        found.append(materialize(made([0, 1])))
         real(self, folder)
 
     monkeypatch.setattr(datasets.Dataset, "save_to_disk", slowly)
-    assert [path_of(made([0, 1]))] == found
+    assert [materialize(made([0, 1]))] == found
     assert len(list((cache / "datasets").iterdir())) == 1
 
 

@@ -10,7 +10,7 @@ import pytest
 from unprivileged import unprivileged
 
 from dbpt.data.demo import write_demo
-from dbpt.data.huggingface_objects import path_of
+from dbpt.data.huggingface_objects import materialize
 from dbpt.errors import InputError
 from dbpt.files.disk import check_output, open_regular, read_regular, write_atomically
 from dbpt.settings.config import FitConfig
@@ -233,5 +233,5 @@ def test_an_unknown_home_folder_is_one_line(command, tiny, tmp_path, monkeypatch
     with pytest.raises(InputError, match=refusal):
         _ = FitConfig(cache=path).cache_dir
     with pytest.raises(InputError, match=refusal):
-        path_of(datasets.Dataset.from_dict({"a": ["b"]}), cache=path)
+        materialize(datasets.Dataset.from_dict({"a": ["b"]}), cache=path)
     assert list(tmp_path.iterdir()) == []

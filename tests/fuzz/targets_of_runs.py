@@ -21,7 +21,7 @@ from dbpt.human_check.drawing import RunLabels
 from dbpt.human_check.judging import read_answers
 from dbpt.runs.metrics import RunRow
 from dbpt.settings.config import make_config, read_config
-from dbpt.training.checkpoint import Checkpoint, Progress, load_checkpoint, save_checkpoint
+from dbpt.training.checkpoint import Checkpoint, LoopState, load_checkpoint, save_checkpoint
 from dbpt.training.records import EpochRecord
 
 DESIGN = Design(
@@ -96,7 +96,7 @@ def run_pseudo_attributes(place: Workplace) -> Parse:
 @target(repairs.digest)
 def checkpoint(place: Workplace) -> Parse:
     path = place.folder / "dbpt.safetensors"
-    progress = Progress([EpochRecord(1, 0.1, 0.7, [1.0, None], None, None, 0.5, 0.6)], (0.5, 0.6), 1, 0, [(1, 0.1)])
+    progress = LoopState([EpochRecord(1, 0.1, 0.7, [1.0, None], None, None, 0.5, 0.6)], (0.5, 0.6), 1, 0, [(1, 0.1)])
     save_checkpoint(path, Checkpoint("f", {"head.context": torch.zeros(2, 3)}, progress))
     place.corpus["good-checkpoint"] = path.read_bytes()
     return place.parser_of(path.name, lambda path: load_checkpoint(path, "f"))

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 
 from dbpt.errors import InputError
 from dbpt.files.tensors import write_tensors
-from dbpt.training.checkpoint import SCHEMA_VERSION, Checkpoint, Progress, load_checkpoint, save_checkpoint
+from dbpt.training.checkpoint import SCHEMA_VERSION, Checkpoint, LoopState, load_checkpoint, save_checkpoint
 from dbpt.training.records import EpochRecord
 
 TENSORS = {
@@ -18,7 +18,7 @@ TENSORS = {
     "best.context": torch.ones(2),
 }
 EPOCH = EpochRecord(1, 0.5, 0.1 + 0.2, [1.0, None], None, [3, 4], None, 0.75)
-PROGRESS = Progress([EPOCH], (-float("inf"), 0.25), 1, 0, [(1, 0.5)])
+PROGRESS = LoopState([EPOCH], (-float("inf"), 0.25), 1, 0, [(1, 0.5)])
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
-"""Files inside other files, by the path that they would have if those were folders. Nothing is unpacked.
+"""Files inside archives, by the path that they would have if archives were folders. Nothing is unpacked.
 
 Tar archives hold any files. Arrow files, as Hugging Face's datasets writes them, hold the images of a column:
-``data-00000-of-00001.arrow/image/17`` is row 17 of the column ``image``. Either is looked through once; then each file
-in it is read by its place.
+``data-00000-of-00001.arrow/image/17`` is row 17 of the column ``image``. An archive is indexed once; then each file
+is read by its offset.
 """
 
 import io
@@ -21,23 +21,23 @@ from dbpt.errors import InputError
 from dbpt.files.disk import open_regular, reason_of
 
 INSIDE = re.compile(r"(\.tar|\.arrow)/", re.IGNORECASE)
-MAX_BYTES = 1 << 29  # of one file, which is read whole
-IMAGE_NAME = re.compile(r"(.+)/(0|[1-9][0-9]{0,17})", re.DOTALL)  # one for each image: the cache knows it by its name
+MAX_BYTES = 1 << 29  # of one file, which is read at once
+IMAGE_NAME = re.compile(r"(.+)/(0|[1-9][0-9]{0,17})", re.DOTALL)  # exactly one name per image, since the cache uses it
 END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 
 
 @dataclass(frozen=True)
 class Member:
-    """A file of ``size`` bytes in ``archive``, which had this modification time when it was looked through."""
+    """A file of ``size`` bytes in ``archive``, which had this modification time when it was indexed."""
 
     archive: Path
     size: int
     mtime_ns: int
     offset: int = 0  # in a tar file
-    value: Any = None  # in an Arrow file: a scalar of pyarrow, whose bytes stay in the mapped file until asked for
+    value: Any = None  # in an Arrow file: a scalar of pyarrow, whose bytes stay in the mapped file until used
 
     def open(self) -> BinaryIO:
-        """Return its bytes as a file. Raises `OSError` if the archive has changed or the file is too large."""
+        """Return the content as a file object. Raises `OSError` if the archive has changed or the file is too large."""
         if self.size > MAX_BYTES:
             raise OSError(f"{self.size} bytes, more than {MAX_BYTES} in an archive")
         if self.archive.stat().st_mtime_ns != self.mtime_ns:
@@ -50,11 +50,11 @@ class Member:
 
 
 def find_member(path: Path) -> Member | None:
-    """Return the file that a path such as ``shards/0001.tar/cat.jpg`` means; None if it leads to none in an archive.
+    """Return the file of a path such as ``shards/0001.tar/cat.jpg``; None if there is no such file in an archive.
 
     Raises `InputError` if the archive is damaged, or needs a library that isn't installed.
     """
-    text = path.as_posix()  # as text, because this is asked for each of a million images
+    text = path.as_posix()  # text is faster, and there may be a million images
     for match in INSIDE.finditer(text):
         archive, name = text[: match.end() - 1], text[match.end() :]
         try:
@@ -68,7 +68,7 @@ def find_member(path: Path) -> Member | None:
 
 
 def _place(archive: Path) -> tuple[str, int, int]:
-    """Return path, size and modification time, by which an archive is known."""
+    """Return path, size and modification time, which identify an archive."""
     try:
         found = archive.stat()
     except OSError as error:
@@ -91,7 +91,7 @@ def _tar_members(path: str, size: int, mtime_ns: int) -> dict[str, Member]:
     try:
         with open_regular(archive) as opened, tarfile.open(fileobj=opened, mode="r:") as file:
             for entry in file:
-                # a negative size would lead tarfile back to where it was
+                # a negative size would send tarfile backwards
                 if entry.size < 0 or entry.offset_data + entry.size > size:
                     raise InputError(f"{archive}: is cut off within {entry.name!r}; copy it again")
                 if entry.isreg() and not entry.issparse():
@@ -102,16 +102,16 @@ def _tar_members(path: str, size: int, mtime_ns: int) -> dict[str, Member]:
                     if name in found:
                         raise InputError(f"{archive}: {name!r} occurs twice; keep one")
                     found[name] = Member(archive, entry.size, mtime_ns, entry.offset_data)
-            # where tarfile stops there must be the block of zeros that ends an archive: it stops at damaged headers too
+            # tarfile also stops at damaged headers; only a block of zeros is the end of an archive
             opened.seek(file.offset)
             if opened.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                 raise InputError(f"{archive}: is damaged or cut off at byte {file.offset}; copy it again")
     except InputError:
         raise
-    except (OverflowError, MemoryError):  # from an extended header, which tarfile reads as long as it says it is
+    except (OverflowError, MemoryError):  # from an extended header, whose claimed length tarfile trusts
         problem = "is damaged: a header claims more bytes than the file has"
         raise InputError(f"{archive}: {problem}; copy it again") from None
-    except (tarfile.TarError, OSError, ValueError, RecursionError) as error:  # RecursionError: from thousands of them
+    except (tarfile.TarError, OSError, ValueError, RecursionError) as error:  # thousands of extended headers recurse
         raise InputError(f"{archive}: cannot be read as an uncompressed tar file ({reason_of(error)})") from None
     return found
 
@@ -120,7 +120,7 @@ def _tar_members(path: str, size: int, mtime_ns: int) -> dict[str, Member]:
 
 
 def image_column(archive: Path, column: str) -> Any:
-    """Map a column of images as a pyarrow array of bytes, null where there is none. Raises `InputError`."""
+    """Map a column of images as a pyarrow array of bytes, null for rows without one. Raises `InputError`."""
     return _image_column(*_place(archive), column)
 
 
@@ -146,7 +146,7 @@ def _image_column(archive: str, size: int, mtime_ns: int, column: str) -> Any:
         if len(found) != 1:
             raise InputError(f"{archive}: has {len(found)} columns {column!r}, expected one; save it again")
         images = table.column(found[0])
-        images.validate(full=True)  # what is taken from a damaged file must not lead out of it
+        images.validate(full=True)  # offsets in a damaged file must not point outside it
         kind = images.type
         index = kind.get_field_index("bytes") if isinstance(kind, pyarrow.StructType) else -1
         if index < 0 or kind.field(index).type not in (pyarrow.binary(), pyarrow.large_binary()):
@@ -158,7 +158,7 @@ def _image_column(archive: str, size: int, mtime_ns: int, column: str) -> Any:
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         reason = reason_of(error)
         raise InputError(f"{archive}: cannot be read as an Arrow file ({reason}); copy or save it again") from None
-    # Between two batches a reader takes the end of the file for the end of the stream.
+    # A reader accepts a file that ends between two batches, so check the end marker.
     if mapped.slice(max(0, size - len(END_OF_STREAM))).to_pybytes() != END_OF_STREAM:
         raise InputError(f"{archive}: is cut off; copy or save it again")
     return content

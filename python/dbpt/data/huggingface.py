@@ -1,8 +1,8 @@
-"""Folders that ``save_to_disk`` of Hugging Face's datasets has written, read by that library; no image is decoded.
+"""Folders that ``save_to_disk`` of Hugging Face's datasets wrote, read by that library. No image is decoded.
 
-An image goes by the Arrow file that holds its bytes: ``train/data-00000-of-00001.arrow/image/17`` is row 17 of that
-file, and `dbpt.data.archives` reads it there. So the feature cache tells rows by this path, the number of bytes, and
-the file's modification time, as it does with rows of tar shards.
+The path of an image contains the Arrow file with its bytes: ``train/data-00000-of-00001.arrow/image/17`` is row 17 of
+that file, and `dbpt.data.archives` reads it there. So the feature cache identifies rows by this path, the number of
+bytes, and the modification time of the file, as for tar shards.
 """
 
 import os
@@ -29,7 +29,7 @@ SAVE_AGAIN = "save it again with save_to_disk, or copy it again"
 
 
 def is_saved_dataset(folder: Path) -> bool:
-    """Return whether datasets has written into this folder, be it to the end or not."""
+    """Return whether datasets wrote into this folder, completely or not."""
     try:
         with os.scandir(folder) as entries:
             return any(entry.name in (DICT, STATE, INFO) or entry.name.endswith(".arrow") for entry in entries)
@@ -40,15 +40,15 @@ def is_saved_dataset(folder: Path) -> bool:
 def read_saved_dataset(folder: Path, request: DataRequest) -> Dataset:
     """Read the labels, attributes and splits of a saved data set.
 
-    Without names in ``request``, those of a ClassLabel that rows have are taken, in its order. The images are the
-    column of feature Image, unless ``path`` says which of several.
+    Without names in ``request``, names are those of a ClassLabel that occur in rows, in its order. Images are the
+    column with the feature Image; ``path`` chooses one of several.
     """
     splits, named, names = _load(folder), request.columns, request.column_names
     image = _image_column_name(folder, splits, named.get("path"))
     features = {name for split in splits.values() for name in split.features}
     read = {"label": names["label"]}
     for role in ("attribute", "split"):
-        # Several splits say what their rows are, so that only a named column counts.
+        # With several splits, their names tell the split of a row, unless a column is named.
         counts = role in named or role == "attribute" or len(splits) == 1
         if role in names and counts and (role in named or names[role] in features):
             read[role] = names[role]
@@ -65,7 +65,7 @@ def read_saved_dataset(folder: Path, request: DataRequest) -> Dataset:
         places = list(_image_paths(folder, split, image))
         texts = {column: _texts(folder, split, column, places) for column in values}
         labels = texts[label]
-        without = [row for row, text in enumerate(labels) if is_unknown(text)]  # -1 in test splits of competitions
+        without = [row for row, text in enumerate(labels) if is_unknown(text)]  # -1 in the test splits of competitions
         if labels and len(without) == len(labels):
             notes.append(f"split {name!r} is left out: its {len(labels)} rows have no {label} (-1 or empty)")
             continue
@@ -98,7 +98,7 @@ def read_saved_dataset(folder: Path, request: DataRequest) -> Dataset:
 
 
 def check_split_names(names: Iterable[str], where: str) -> None:
-    """Refuse splits that are not called train, val, valid, validation or test, in letters of any case."""
+    """Refuse names of splits other than train, val, valid, validation or test, in any case."""
     others = [name for name in names if name.lower() not in SPLIT_FOLDERS]
     if others:
         valid = f"{', '.join(SPLIT_FOLDERS)}; rename or drop it in the DatasetDict"
@@ -106,7 +106,7 @@ def check_split_names(names: Iterable[str], where: str) -> None:
 
 
 def _load(folder: Path) -> "dict[str, datasets.Dataset]":
-    """Map the splits of a saved DatasetDict, by name, or a saved Dataset, under the empty name."""
+    """Open the splits of a saved DatasetDict by name, or a saved Dataset under the empty name."""
     names = [""]
     if is_there(folder / DICT):
         names = json_object(read_text(folder / DICT), str(folder / DICT)).get("splits", [])
@@ -119,11 +119,11 @@ def _load(folder: Path) -> "dict[str, datasets.Dataset]":
         raise InputError(f"{folder}: reading it needs datasets; run pip install 'dbpt[datasets]'") from None
     splits = {}
     for name in names:
-        if not _has_files(folder / name):  # an empty split, which datasets saves but can't load
+        if not _has_files(folder / name):  # datasets saves empty splits, but can't load them
             continue
         try:
             splits[name] = datasets.Dataset.load_from_disk(str(folder / name)).with_format(None)
-        except Exception as error:  # whatever the library raises of damaged files
+        except Exception as error:  # the library can raise anything for damaged files
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             raise InputError(f"{folder / name}: datasets cannot load it ({reason}); {SAVE_AGAIN}") from None
         check_number(folder / name, len(splits[name]))
@@ -133,12 +133,12 @@ def _load(folder: Path) -> "dict[str, datasets.Dataset]":
 
 
 def _has_files(folder: Path) -> bool:
-    """Check that the Arrow files of a split are in its folder: the library would open whatever ``state.json`` names."""
+    """Check that the Arrow files of a split are in its folder: the library would open any file in ``state.json``."""
     for file in (STATE, INFO):
         if not is_there(folder / file):
-            raise InputError(f"{folder}: has no {file}, so it was not saved to its end; {SAVE_AGAIN}")
+            raise InputError(f"{folder}: has no {file}, so saving was interrupted; {SAVE_AGAIN}")
     state: Any = json_object(read_text(folder / STATE), str(folder / STATE))
-    if state.get("_indices_data_files"):  # of versions before 2.0, which today's would take for all rows
+    if state.get("_indices_data_files"):  # written before version 2.0; later versions ignore it
         raise InputError(f"{folder / STATE}: an old datasets saved a selection of rows here; {SAVE_AGAIN}")
     files = state.get("_data_files")
     are_objects = isinstance(files, list) and all(isinstance(entry, dict) for entry in files)
@@ -150,12 +150,12 @@ def _has_files(folder: Path) -> bool:
 
 
 def _image_column_name(folder: Path, splits: "Mapping[str, datasets.Dataset]", named: str | None) -> str:
-    """Return the column of images in every split: the named one, or the only one."""
+    """Return the column of images in every split: the named one or the only one."""
     kinds = {name: {c: type(f).__name__ for c, f in split.features.items()} for name, split in splits.items()}
     first, of_first = next(iter(kinds.items()))
     found = [column for column, kind in of_first.items() if kind == "Image"]
     if named is None and len(found) > 1:
-        raise InputError(f"{folder / first}: {shortened(found)} all hold images; say which: --columns path={found[0]}")
+        raise InputError(f"{folder / first}: {shortened(found)} all hold images; choose one: --columns path={found[0]}")
     if named is None and not found:
         problem = f"no column has the feature Image (columns: {shortened(of_first)})"
         way_out = "cast the one of images: cast_column(NAME, datasets.Image())"
@@ -170,26 +170,26 @@ def _image_column_name(folder: Path, splits: "Mapping[str, datasets.Dataset]", n
 
 
 def _image_paths(folder: Path, split: "datasets.Dataset", image: str) -> Iterator[str]:
-    """Yield the place of each row's image, relative to ``folder``."""
+    """Yield the path of each row's image, relative to ``folder``."""
     for file in (Path(entry["filename"]) for entry in split.cache_files):
         prefix = f"{file.relative_to(folder).as_posix()}/{image}"
         yield from (f"{prefix}/{row}" for row in range(len(image_column(file, image))))
 
 
 def _split_code(folder: Path, name: str, split: "datasets.Dataset") -> int:
-    """Return the split that a DatasetDict, or a Dataset itself, names (``"train[:10%]"``); else it is for training."""
+    """Return the code of the split that a DatasetDict or a Dataset (``"train[:10%]"``) names; training by default."""
     in_dict = folder.name if is_there(folder.parent / DICT) else ""
     names = (name, str(split.split).partition("[")[0], in_dict)
     return next((SPLIT_FOLDERS[name.lower()] for name in names if name.lower() in SPLIT_FOLDERS), 0)
 
 
 def _texts(folder: Path, split: "datasets.Dataset", column: str, places: Sequence[str]) -> list[str]:
-    """Return cells as text, nothing where the split lacks the column; the names of a ClassLabel."""
+    """Return cells as text, with the names of a ClassLabel; empty if the split lacks the column."""
     if column not in split.features:
         return [""] * len(places)
     cells = split.data.column(column)
     try:
-        cells.validate(full=True)  # what is taken from a damaged file must not lead out of it
+        cells.validate(full=True)  # offsets in a damaged file must not point outside it
     except ValueError as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{folder}: column {column!r} is damaged ({reason}); {SAVE_AGAIN}") from None
@@ -207,12 +207,12 @@ def _texts(folder: Path, split: "datasets.Dataset", column: str, places: Sequenc
 
 
 def _class_names(splits: "Iterable[datasets.Dataset]", column: str) -> list[str]:
-    """Return the names of the numbers of a ClassLabel, split after split; nothing for another feature."""
+    """Return the names of a ClassLabel, split after split; none for other features."""
     features = [split.features.get(column) for split in splits]
     return [(cell_text(name) or "").strip() for feature in features for name in getattr(feature, "names", None) or ()]
 
 
 def _own_names(splits: "Iterable[datasets.Dataset]", column: str, present: set[str]) -> Vocabulary | None:
-    """Return the names of a ClassLabel that rows have, in its order; None if there are not two of them."""
+    """Return the names of a ClassLabel that occur in rows, in its order; None if fewer than two do."""
     vocabulary: Vocabulary = {name: (name,) for name in _class_names(splits, column) if name in present}
     return vocabulary if len(vocabulary) > 1 else None

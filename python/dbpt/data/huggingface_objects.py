@@ -1,6 +1,6 @@
-"""A Dataset or DatasetDict of Hugging Face's datasets as DATA: it is saved below the cache folder, and read from there.
+"""A Dataset or DatasetDict of Hugging Face's datasets as DATA: it is saved in the cache folder and read from there.
 
-So a run is resumed and evaluated by a path, and what Hugging Face keeps elsewhere may go.
+So a run can be resumed and evaluated by a path, even if the files of Hugging Face are deleted.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HuggingFaceData: TypeAlias = "Dataset | DatasetDict"
-COPIED = ("Image", "ClassLabel", "Value")  # of columns that may be read; audio and nested ones stay behind
+COPIED = ("Image", "ClassLabel", "Value")  # features of the copied columns; audio and nested ones are left out
 
 
-def path_of(data: str | Path | HuggingFaceData, cache: str | Path | None = None) -> str:
-    """Return a name or path as it is, or the folder of an object's copy, which is written unless it is there.
+def materialize(data: str | Path | HuggingFaceData, cache: str | Path | None = None) -> str:
+    """Return a name or path as it is; save an object in the cache, unless that was done before, and return its folder.
 
-    The copy is known by the fingerprints of datasets, and by size and time of images that are files.
+    A copy is identified by the fingerprints of datasets, and by size and modification time of images that are files.
     """
     if isinstance(data, str | os.PathLike):
         return str(data)
     splits = {}
     for name, split in _splits_of(data).items():
         columns = [column for column, kind in split.features.items() if type(kind).__name__ in COPIED]
-        # As rows are stored: formats and transforms are for those who take rows out.
+        # Rows as they are stored; formats and transforms only apply when rows are read.
         splits[name] = split.with_format(None).select_columns(columns)
     name = next(iter(splits.values())).info.dataset_name or "dataset"
     place = Path(expanded(cache) if cache else default_cache_dir()) / "datasets" / _digest(splits)
@@ -51,8 +51,8 @@ def path_of(data: str | Path | HuggingFaceData, cache: str | Path | None = None)
 
 
 def _splits_of(data: Any) -> dict[str, Dataset]:
-    """Return the splits of a DatasetDict; a Dataset under the empty name."""
-    datasets = sys.modules.get("datasets")  # whoever has such an object has imported it
+    """Return the splits of a DatasetDict, or a Dataset under the empty name."""
+    datasets = sys.modules.get("datasets")  # an object exists only if it was imported
     if datasets and isinstance(data, datasets.IterableDataset | datasets.IterableDatasetDict):
         problem = "which is streamed, and rows are read more than once; load it with streaming=False"
         raise InputError(f"data is a {type(data).__name__}, {problem}")
@@ -74,7 +74,7 @@ def _digest(splits: dict[str, Dataset]) -> str:
     for name, split in splits.items():
         digest.update(json.dumps([name, split._fingerprint]).encode())
         for column in (column for column, kind in split.features.items() if type(kind).__name__ == "Image"):
-            images = split.data.column(column)  # with those of rows that a selection leaves out
+            images = split.data.column(column)  # including rows outside a selection
             without_bytes = compute.is_null(compute.struct_field(images, "bytes"))
             files = compute.struct_field(images, "path").filter(without_bytes).to_pylist()
             for file in (file for file in files if file is not None):
@@ -88,15 +88,15 @@ def _digest(splits: dict[str, Dataset]) -> str:
 
 
 def _save(splits: dict[str, Dataset], place: Path, name: str) -> None:
-    """Save under a temporary name and rename, so that what stands in ``place`` is complete."""
-    from dbpt.files.lock import OwnedLock  # Pillow comes with the features, which reading labels needs not
+    """Save under a temporary name and rename, so that a copy in ``place`` is complete."""
+    from dbpt.files.lock import OwnedLock  # not needed to read labels
 
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
         try:
-            copy = temporary / place.name  # as everybody may read what is in the cache, but not a temporary folder
-            with OwnedLock(temporary / "lock", "the copy"):  # by which `prune` tells what somebody still writes
+            copy = temporary / place.name  # a new folder: others can't read a temporary one
+            with OwnedLock(temporary / "lock", "the copy"):  # `prune` uses it to detect a living writer
                 whole = splits[""] if "" in splits else sys.modules["datasets"].DatasetDict(splits)
                 whole.save_to_disk(str(copy / name))
                 for path in (path for path in copy.rglob("*") if path.is_file()):
@@ -106,5 +106,5 @@ def _save(splits: dict[str, Dataset], place: Path, name: str) -> None:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
-        if not (place / name).is_dir():  # else another process was as quick
+        if not (place / name).is_dir():  # else another process finished first
             raise InputError(f"{place / name}: cannot save the data set there: {reason_of(error)}") from None

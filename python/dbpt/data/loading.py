@@ -9,7 +9,7 @@ from dbpt.data.columns import REQUIRED, ColumnNames, DataRequest, parse_columns,
 from dbpt.data.dataset import Dataset
 from dbpt.data.dataset_checks import check_dataset, check_names, published_notes, spelled_as_on_disk
 from dbpt.data.huggingface import is_saved_dataset, read_saved_dataset
-from dbpt.data.huggingface_objects import path_of
+from dbpt.data.huggingface_objects import materialize
 from dbpt.data.image_folder import read_image_folder
 from dbpt.data.in_memory import DataLike, is_in_memory, read_frame
 from dbpt.data.paths import absolute, is_file, is_folder, is_there
@@ -63,7 +63,7 @@ def load_dataset(
         check: False accepts rows that can't be used, which `check_data` lists.
     """
     request = DataRequest(
-        source="" if is_in_memory(data) else path_of(data),
+        source="" if is_in_memory(data) else materialize(data),
         root=None if root is None else absolute(root),
         classes=None if classes is None else parse_vocabulary(classes, "--classes"),
         attributes=None if attributes is None else parse_vocabulary(attributes, "--attributes"),

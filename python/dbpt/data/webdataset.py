@@ -21,26 +21,26 @@ from dbpt.errors import InputError
 
 SPLIT_WORD = re.compile(r"(?<![a-z])(train|val|valid|validation|test)(?![a-z])")
 COMPRESSED = re.compile(r"\.(tar\.(gz|bz2|xz|zst)|tgz)$", re.IGNORECASE)
-MOST_BYTES = 1 << 20  # of a .cls or .json, which is read whole
+MOST_BYTES = 1 << 20  # of a .cls or .json file, which is read at once
 BRACES = re.compile(r"\{([^{}]*)\}")
 RANGE = re.compile(r"([0-9]{1,9})\.\.([0-9]{1,9})")
 MOST_SHARDS = 1_000_000
 MOST_BRACES = 100
-MOST_PARTS = 100_000  # names and globs that the braces come to, each of which is looked for
+MOST_PARTS = 100_000  # names and globs from braces, each of which is looked up
 
-Sample = dict[str, tuple[str, Member]]  # the files of a sample by ending, each with its name in the shard
+Sample = dict[str, tuple[str, Member]]  # the files of a sample by suffix, each with its name in the shard
 
 
 def is_pattern_of_shards(data: str) -> bool:
-    """Return whether ``data`` means tar files. Raises `InputError` if they are compressed: no image can be sought."""
+    """Return whether ``data`` means tar files. Raises `InputError` for compressed ones, which allow no seeking."""
     if COMPRESSED.search(data):
-        problem = "no image can be sought in a compressed shard"
+        problem = "a compressed shard allows no random access"
         raise InputError(f"data {data!r}: {problem}; unpack it to .tar, as gunzip does")
     return data.lower().endswith(".tar")
 
 
 def read_webdataset(pattern: str, request: DataRequest) -> Dataset:
-    """Read the samples of all shards, in their order; no image is read.
+    """Read the samples of all shards in order. No image is read.
 
     The columns of ``request`` are keys of ``.json``; if they name the ``label``, ``.cls`` is not read.
     """
@@ -70,7 +70,7 @@ def read_webdataset(pattern: str, request: DataRequest) -> Dataset:
 
 
 def _samples(shard: Path) -> dict[str, Sample]:
-    """Return the samples of a shard by key; hidden files are none."""
+    """Return the samples of a shard by key, without hidden files."""
     samples: dict[str, Sample] = {}
     for name, member in tar_members(shard).items():
         folder, slash, file = name.rpartition("/")
@@ -81,7 +81,7 @@ def _samples(shard: Path) -> dict[str, Sample]:
 
 
 def _cells(sample: Sample, request: DataRequest, shard: Path, where: str) -> dict[str, str]:
-    """Return the label, split and attribute of a sample by column, empty where nothing says them."""
+    """Return the label, split and attribute of a sample by column; empty if unknown."""
     names = request.column_names
     label, split = names["label"], names["split"]
     row = json_object(_text(sample[".json"][1], f"{where}.json"), f"{where}.json") if ".json" in sample else {}
@@ -102,8 +102,8 @@ def _cells(sample: Sample, request: DataRequest, shard: Path, where: str) -> dic
         words = set(SPLIT_WORD.findall(shard.name.lower())) or {shard.parent.name.lower()}
         if len(words) != 1 or words.isdisjoint(SPLIT_FOLDERS):
             raise InputError(
-                f"{where}: no {split!r} in a .json, and neither the shard's name nor its folder's says one of train, "
-                "val, test; name its key with --columns split=KEY"
+                f"{where}: no {split!r} in a .json, and neither the shard's name nor its folder's contains train, "
+                "val or test; name its key with --columns split=KEY"
             )
         cells[split] = words.pop()
     return cells
@@ -124,25 +124,25 @@ def _text(member: Member, where: str) -> str:
 
 
 def shards_of(pattern: str) -> list[Path]:
-    """Return the files in the order of the braces, and of their names within a glob."""
+    """Return the files in the order of the braces, sorted by name within a glob."""
     data = f"data {pattern!r}"
     if "\0" in pattern:
-        raise InputError(f"{data}: no file has a NUL in its name")
+        raise InputError(f"{data}: a file name cannot contain NUL")
     if pattern.count("{") > MOST_BRACES:
         raise InputError(f"{data}: has more than {MOST_BRACES} braces; name the shards by fewer")
     shards: dict[Path, None] = {}
     for number, part in enumerate(_expanded(pattern)):
         if number == MOST_PARTS:
-            raise InputError(f"data {pattern!r}: its braces come to more than {MOST_PARTS} names; use a wildcard")
+            raise InputError(f"data {pattern!r}: its braces make more than {MOST_PARTS} names; use a wildcard")
         is_glob = glob.has_magic(part) and not os.path.lexists(part)
         names = sorted(glob.glob(part)) if is_glob else [part]  # noqa: PTH207 (Path.glob takes no absolute pattern)
         if is_glob and not names and is_folder(Path(part).parent):
-            list_entries(Path(part).parent)  # which says so if it can't be listed
+            list_entries(Path(part).parent)  # raises if it can't be listed
         if not names or not all(is_file(Path(name)) for name in names):
             raise InputError(f"data {pattern!r}: no file {part}; name the shards that are there")
         shards |= dict.fromkeys(map(Path, names))
         if len(shards) > MOST_SHARDS:
-            raise InputError(f"data {pattern!r}: means more than {MOST_SHARDS} files")
+            raise InputError(f"data {pattern!r}: matches more than {MOST_SHARDS} files")
     return list(shards)
 
 
@@ -155,7 +155,7 @@ def _expanded(pattern: str) -> Iterator[str]:
     if limits := RANGE.fullmatch(found[1]):
         first, last = map(int, limits.groups())
         if not 0 <= last - first < MOST_SHARDS:
-            raise InputError(f"data {pattern!r}: {found[0]} is no range upwards of at most {MOST_SHARDS} numbers")
+            raise InputError(f"data {pattern!r}: {found[0]} is not an ascending range of at most {MOST_SHARDS} numbers")
         width = len(limits[1]) if limits[1].startswith("0") else 0
         choices = (f"{number:0{width}d}" for number in range(first, last + 1))
     for choice in choices:

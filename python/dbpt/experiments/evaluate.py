@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dbpt.data.columns import ColumnNames
 from dbpt.data.dataset import Dataset
 from dbpt.data.demo import DEMO_NAMES
-from dbpt.data.huggingface_objects import path_of
+from dbpt.data.huggingface_objects import materialize
 from dbpt.data.in_memory import DataLike, is_in_memory
 from dbpt.data.reader import DATASETS
 from dbpt.errors import InputError
@@ -54,7 +54,7 @@ def evaluate(
     the true attributes if the data have them, otherwise over pseudo attributes. Raises `InputError` as `dbpt.load` and
     `dbpt.fit` do, for a known data set of other classes, and if an adjusted average has no weights.
     """
-    data = data if is_in_memory(data) else path_of(data, cache)
+    data = data if is_in_memory(data) else materialize(data, cache)
     if isinstance(data, str) and (name := "demo-waterbirds" if data == "demo" else data) in DEMO_NAMES:
         raise InputError(
             f"data {data!r}: write it with `dbpt demo {name} DIR`, then evaluate on {name.removeprefix('demo-')} with "

@@ -10,7 +10,7 @@ N_INIT = 4
 MAX_ITER = 500  # rows without clusters need some 300 to converge
 
 
-def label(job: Job) -> PseudoAttributes:
+def kmeans_labels(job: Job) -> PseudoAttributes:
     """Label the rows. The posterior is that of equally weighted spherical Gaussians with the pooled variance."""
     start, num_attributes = _best_of_sample(job), job.logits.shape[1]
     centers, counts, inertia, iterations = kmeans(

@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 from dbpt import arguments
 from dbpt._core import assign_argmax
 from dbpt.errors import InputError, nearest
-from dbpt.pseudo_attributes import kmeans, proportional
 from dbpt.pseudo_attributes.job import (
     Job,
     PseudoAttributes,
@@ -19,6 +18,8 @@ from dbpt.pseudo_attributes.job import (
     checked_labels,
     checked_logits,
 )
+from dbpt.pseudo_attributes.kmeans import kmeans_labels
+from dbpt.pseudo_attributes.proportional import checked_proportions, proportional_labels
 
 METHODS = ("proportional", "argmax", "kmeans")
 _CHUNK = 1 << 16
@@ -93,10 +94,10 @@ def label_attributes(
         confidence=checked_floats("confidence", compared, (num_rows,)),
     )
     if method == "proportional":
-        given = None if is_estimated else proportional.checked_proportions(proportions, num_attributes)
-        found = proportional.label(job, given)
+        given = None if is_estimated else checked_proportions(proportions, num_attributes)
+        found = proportional_labels(job, given)
     elif method == "kmeans":
-        found = kmeans.label(job)
+        found = kmeans_labels(job)
     else:
         assign_argmax(job.logits, **job.assign_arguments)
         found = job.result("argmax")

@@ -17,7 +17,7 @@ MET_TO = 0.01
 ROWS_FOR_A_PAIR = 2  # of attributes: each cluster has a mean for each attribute
 
 
-def label(job: Job, shares_A: Array | None) -> PseudoAttributes:
+def proportional_labels(job: Job, shares_A: Array | None) -> PseudoAttributes:
     """Label the rows by given or estimated shares. The posterior is the softmax of logits plus offsets."""
     logits_NA, offsets_A = job.sample(), None
     if shares_A is None:

@@ -12,7 +12,7 @@ from typing import Any
 from dbpt._core import __version__
 from dbpt.data import Dataset, load_dataset
 from dbpt.data.demo import DEMO_NAMES, mini_clip_paths, write_demo
-from dbpt.data.huggingface_objects import path_of
+from dbpt.data.huggingface_objects import materialize
 from dbpt.data.in_memory import DataLike, is_in_memory, save_table
 from dbpt.data.words import Words, entries_of
 from dbpt.errors import InputError
@@ -39,7 +39,7 @@ def with_data(config: FitConfig, data: DataLike) -> FitConfig:
     if isinstance(data, str | os.PathLike):  # then no cache is needed, which without a home has no place
         return replace(config, data=os.fspath(data))
     if not is_in_memory(data):
-        return replace(config, data=path_of(data, config.cache_dir))
+        return replace(config, data=materialize(data, config.cache_dir))
     dataset = configured_dataset(config, data=data)
     known: dict[str, Any] = {}
     if isinstance(data, Dataset):

@@ -21,7 +21,7 @@ MAY_CHANGE = ("lr", "default_lr")
 
 
 @dataclass(frozen=True)
-class Progress:
+class LoopState:
     """The part of a checkpoint that is not tensors. ``best_score`` is -inf before the first epoch.
 
     ``first_epoch`` is the number, from 0, of the first epoch since the head was last reset.
@@ -40,7 +40,7 @@ class Checkpoint:
 
     fingerprint: str
     tensors: dict[str, torch.Tensor]
-    progress: Progress
+    progress: LoopState
 
     def part(self, prefix: str) -> dict[str, torch.Tensor]:
         """Return the tensors whose names begin with ``prefix.``, under the rest of their names."""
@@ -62,7 +62,7 @@ def load_checkpoint(path: Path, fingerprint: str) -> Checkpoint | None:
     if metadata.get("fingerprint") != fingerprint:
         raise InputError(f"{path}: made with other settings or data than this run's; use the same ones, or {WAY_OUT}")
     copied = {name: torch.from_numpy(array.copy()) for name, array in tensors.items()}
-    return Checkpoint(fingerprint, copied, typed_json(metadata, "progress", Progress, path, WAY_OUT))
+    return Checkpoint(fingerprint, copied, typed_json(metadata, "progress", LoopState, path, WAY_OUT))
 
 
 def training_fingerprint(outer: str, training: Rows, validation: Rows, settings: TrainingSettings) -> str:

@@ -23,7 +23,7 @@ from dbpt.objectives import Draws, Objective
 from dbpt.ranks import ALONE, Ranks
 from dbpt.training.checkpoint import (
     Checkpoint,
-    Progress,
+    LoopState,
     load_checkpoint,
     lowered_rates,
     save_checkpoint,
@@ -223,7 +223,7 @@ class _Run:
         tensors |= {f"best.{name}": value for name, value in self.best_state.items()}
         tensors |= {f"objective.{name}": torch.from_numpy(value) for name, value in self.objective.state().items()}
         tensors |= {f"optimizer.{name}": value for name, value in optimizer_tensors(self.optimizer).items()}
-        progress = Progress(self.history, self.best_score, self.best_epoch, self.first_epoch, self.peak_rates)
+        progress = LoopState(self.history, self.best_score, self.best_epoch, self.first_epoch, self.peak_rates)
         return Checkpoint(fingerprint, tensors, progress)
 
     def restore(self, saved: Checkpoint) -> None:

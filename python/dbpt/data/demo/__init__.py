@@ -1,6 +1,6 @@
-"""The embedded default: three drawn data sets in the layouts of real ones, and a small CLIP shipped with the package.
+"""The demos: three drawn data sets in the layouts of real ones, and a small CLIP that comes with the package.
 
-Nothing here imports torch, and nothing outside this folder knows that a data set was drawn.
+Nothing here imports torch, and code outside this folder treats a demo like any other data set.
 """
 
 import os
@@ -27,9 +27,9 @@ def mini_clip_paths() -> tuple[Path, Path]:
 def write_demo(name: str, directory: str | Path, *, seed: int = 0) -> Path:
     """Draw a demo data set into a new folder, in the layout of the data set it is named after, and return the folder.
 
-    It gets 2,400 training, 600 validation and 1,200 test images of 64x64 pixels. ``name`` is "demo-waterbirds",
-    "demo-celeba" or "demo-metashift"; ``directory`` doesn't exist yet, or is empty, and only ever holds a whole data
-    set. The same ``seed`` draws the same bytes (on one version of Pillow). Raises `InputError`.
+    It has 2,400 training, 600 validation and 1,200 test images of 64x64 pixels. ``name`` is "demo-waterbirds",
+    "demo-celeba" or "demo-metashift". ``directory`` must not exist, or be empty; it never contains a partial data set.
+    The same ``seed`` draws the same bytes (with one version of Pillow). Raises `InputError`.
     """
     return _write(name, Path(directory), seed, SPLIT_SIZES)
 
@@ -45,7 +45,7 @@ def _write(name: str, final: Path, seed: int, sizes: tuple[int, int, int]) -> Pa
     partial = final.parent / f".{final.name}.{os.getpid()}.partial"
     try:
         partial.mkdir(parents=True)
-        with OwnedLock(partial / "lock", "the demo"):  # by which `dbpt cache prune` tells what somebody still writes
+        with OwnedLock(partial / "lock", "the demo"):  # `dbpt cache prune` uses it to detect a living writer
             rows = plan_rows(name, seed, sizes)
             WRITERS[name](partial, final, progress_bar(f"drawing {name}", "img", rows), seed)
         if os.path.lexists(final):
@@ -59,7 +59,7 @@ def _write(name: str, final: Path, seed: int, sizes: tuple[int, int, int]) -> Pa
 
 
 def _check_folder(folder: Path) -> None:
-    """Refuse whatever is not a new folder or an empty one, a link to one included."""
+    """Refuse everything except a new or empty folder; also links to one."""
     if not os.path.lexists(folder):
         check_can_create(folder, option="folder")
         return

@@ -1,16 +1,16 @@
-"""The world of demo-waterbirds: a bird of the land or of the water, before land or before water."""
+"""Pictures of demo-waterbirds: a landbird or a waterbird on land or on water."""
 
 import numpy as np
 from PIL import Image
 
 from dbpt.data.demo.canvas import Canvas, Colour, Palette, Pose, mix, pick, vary
 
-# How hard the world is. Species of a kind differ in build, both kinds wear some plumages, haze takes contrast away.
+# Difficulty: species of a kind differ in build, both kinds share some plumages, and haze reduces contrast.
 SIZE = (0.34, 0.50)
 BUILD_SPREAD = 0.20
 SHARED_PLUMAGE = 0.55
 HAZE = (0.05, 0.35)
-# Some places are shores, wet to this share of the ground: only the label says whether land or water was meant.
+# Some places are shores with this share of water, so only the label tells whether it is land or water.
 SHORES = 0.10
 WET = {False: (0.15, 0.65), True: (0.35, 0.85)}
 
@@ -25,7 +25,7 @@ PLUMAGE_SHARED: Palette = ((120, 100, 80), (90, 85, 80), (160, 150, 135), (205, 
 
 
 def draw_bird(rng: np.random.Generator, water_bird: bool, water: bool) -> Image.Image:
-    """Draw one picture: a landbird or a waterbird, its surroundings land or water."""
+    """Draw one picture: a landbird or a waterbird, on land or on water."""
     canvas = Canvas()
     horizon = float(rng.uniform(0.25, 0.50))
     canvas.gradient(pick(rng, SKY), pick(rng, SKY), 0.0, horizon)
@@ -68,7 +68,7 @@ def _water(canvas: Canvas, rng: np.random.Generator, horizon: float) -> None:
 
 
 def _shore(canvas: Canvas, rng: np.random.Generator, horizon: float, wet: float) -> None:
-    """Land down to the edge of some water; `wet` is the share of the ground under water."""
+    """Draw land and water; `wet` is the fraction of the ground under water."""
     _land(canvas, rng, horizon)
     edge, slope = 1.0 - wet * (1.0 - horizon), float(rng.normal(0.0, 0.06))
     water = pick(rng, WATER)

@@ -1,6 +1,6 @@
-"""The drawing surface of the demo worlds: filled shapes in unit coordinates, drawn at twice the size and reduced.
+"""The drawing surface of the demos: filled shapes in unit coordinates, drawn at twice the size and reduced.
 
-It knows nothing of birds, faces or rooms. Coordinates run from (0, 0) top left to (1, 1) bottom right.
+Coordinates go from (0, 0) at the top left to (1, 1) at the bottom right.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def pick(rng: np.random.Generator, palette: Sequence[Colour], spread: float = 14
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a figure stands: centre, size (canvas lengths per figure unit), tilt in radians, facing left or not."""
+    """Position of a figure: centre, size (canvas lengths per figure unit), tilt in radians, and direction."""
 
     x: float
     y: float
@@ -60,13 +60,13 @@ class Pose:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, x: Range, y: Range, size: Range, tilt: float) -> Pose:
-        """Draw a pose: x, y and size uniform, the tilt normal with this deviation, facing either way."""
+        """Draw a random pose: uniform x, y and size, a normal tilt with this deviation, and either direction."""
         centre_x, centre_y, scale = (float(rng.uniform(*limits)) for limits in (x, y, size))
         return cls(centre_x, centre_y, scale, float(rng.normal(0.0, tilt)), bool(rng.random() < 0.5))
 
 
 class Canvas:
-    """A square picture in the making; shapes are in the figure coordinates of ``pose``, at first the whole picture."""
+    """A square picture in progress. Shapes are in the figure coordinates of ``pose``, at first the whole picture."""
 
     def __init__(self) -> None:
         self.pose = Pose(0.0, 0.0, 1.0)
@@ -86,7 +86,7 @@ class Canvas:
         self._draw.polygon(corners.ravel().tolist(), fill=colour)
 
     def ellipse(self, x: float, y: float, rx: float, ry: float, colour: Colour, tilt: float = 0.0) -> None:
-        """Fill an ellipse, itself tilted by `tilt` radians in figure coordinates."""
+        """Fill an ellipse, tilted by `tilt` radians in figure coordinates."""
         self.polygon(Pose(x, y, 1.0, tilt).place(_CIRCLE * (rx, ry)), colour)
 
     def box(self, x0: float, y0: float, x1: float, y1: float, colour: Colour) -> None:
@@ -100,7 +100,7 @@ class Canvas:
         self._draw.line(corners.ravel().tolist(), fill=colour, width=pixels, joint="curve")
 
     def tone(self) -> Colour:
-        """Return the mean colour around the pose, for figures that blend with what is behind them."""
+        """Return the mean colour around the pose, for figures that blend into the background."""
         half, side = self.pose.size * self._side / 2, self._side
         x, y = self.pose.x * side, self.pose.y * side
         box = (max(0, int(x - half)), max(0, int(y - half)), min(side, int(x + half)), min(side, int(y + half)))
@@ -108,7 +108,7 @@ class Canvas:
         return int(r), int(g), int(b)
 
     def finish(self, rng: np.random.Generator, noise: float = 8.0, light: float = 0.15) -> Image.Image:
-        """Reduce to 64x64 and photograph it: exposure, tint, light from one side, sensor noise."""
+        """Reduce to 64x64 and add the effects of a camera: exposure, tint, light from one side, sensor noise."""
         pixels = np.asarray(self._image.reduce(OVERSAMPLING), dtype=np.float32)
         exposure = np.exp(light * rng.standard_normal()) * (1.0 + 0.3 * light * rng.standard_normal(3))
         ramp = np.linspace(-1.0, 1.0, SIDE, dtype=np.float32)

@@ -1,6 +1,6 @@
-"""The world of demo-celeba: portraits with dark or blond hair, of women and men.
+"""Pictures of demo-celeba: portraits of women and men with dark or blond hair.
 
-A `Face` is what the annotation can say; `draw_face` is the picture of it.
+A `Face` has the annotations; `draw_face` draws it.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from PIL import Image
 
 from dbpt.data.demo.canvas import Canvas, Colour, Palette, Pose, mix, pick, vary
 
-# How hard the world is: hair lightness runs from black (0) to platinum (1), and the light of the picture varies.
+# Difficulty: hair lightness goes from black (0) to platinum (1), and the light of the picture varies.
 LIGHTNESS_DARK = (0.27, 0.17)
 LIGHTNESS_BLOND = (0.70, 0.11)
 LIGHT = 0.22
@@ -39,7 +39,7 @@ class Face:
 
 
 def sample_face(rng: np.random.Generator, blond: bool, male: bool) -> Face:
-    """Draw the traits of a person; long hair, lipstick, beard and tie go with gender mostly, not always."""
+    """Draw the traits of a person. Long hair, lipstick, beard and tie usually depend on gender."""
     mean, spread = LIGHTNESS_BLOND if blond else LIGHTNESS_DARK
     return Face(
         blond=blond,

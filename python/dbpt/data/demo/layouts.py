@@ -1,7 +1,7 @@
-"""Writes the demo data sets in the layouts, file names and columns of the real ones, and draws their rows.
+"""Write the demo data sets in the layouts, file names and columns of the real ones.
 
-Training has the group shares of the original data sets; in validation and test the attribute is balanced within each
-class, as in Waterbirds.
+The training split has the group shares of the original data sets. In validation and test the attribute is balanced
+within each class, as in Waterbirds.
 """
 
 import csv
@@ -29,7 +29,7 @@ SPLIT_SIZES: tuple[int, int, int] = (2400, 600, 1200)
 
 
 @dataclass(frozen=True)
-class Row:
+class Drawing:
     """One drawing: its number (which seeds its generator), split (0 train, 1 val, 2 test), class, attribute."""
 
     index: int
@@ -39,12 +39,12 @@ class Row:
 
 
 def group_counts(name: str, split: int, size: int) -> tuple[int, ...]:
-    """Return how many of `size` rows each group gets, by the largest remainder."""
+    """Return the number of rows of each group among `size`, by largest remainder."""
     train = np.array(TRAIN_COUNTS[name], dtype=np.float64)
     balanced = np.repeat((train[0::2] + train[1::2]) / 2.0, 2)
     exact = (train if split == 0 else balanced) / train.sum() * size
     counts = np.floor(exact).astype(np.int64)
-    if split > 0:  # both groups of a class alike; the larger class takes what is over
+    if split > 0:  # both groups of a class are equal; the larger class gets the rest
         counts[0:2] += (size - int(counts.sum())) // 2
         return tuple(counts.tolist())
     for group in np.argsort(counts - exact, kind="stable")[: size - int(counts.sum())]:
@@ -52,23 +52,23 @@ def group_counts(name: str, split: int, size: int) -> tuple[int, ...]:
     return tuple(counts.tolist())
 
 
-def plan_rows(name: str, seed: int, sizes: tuple[int, int, int] = SPLIT_SIZES) -> list[Row]:
-    """Return the rows of a data set, splits in order and groups shuffled within each."""
+def plan_rows(name: str, seed: int, sizes: tuple[int, int, int] = SPLIT_SIZES) -> list[Drawing]:
+    """Return the drawings of a data set, with splits in order and groups shuffled within each."""
     rng = generator(name, seed, 0)
-    rows: list[Row] = []
+    rows: list[Drawing] = []
     for split, size in enumerate(sizes):
         groups = np.repeat(np.arange(4), group_counts(name, split, size))
         for group in rng.permutation(groups).tolist():
-            rows.append(Row(len(rows) + 1, split, group // 2, group % 2))
+            rows.append(Drawing(len(rows) + 1, split, group // 2, group % 2))
     return rows
 
 
 def generator(name: str, seed: int, index: int) -> np.random.Generator:
-    """Return the generator of drawing `index`: PCG64 of (seed, world, index), so that the order of drawing is free."""
+    """Return the generator of drawing `index`, PCG64 of (seed, data set, index): any order of drawing is the same."""
     return np.random.Generator(np.random.PCG64([seed, list(TRAIN_COUNTS).index(name), index]))
 
 
-def write_waterbirds(folder: Path, final: Path, rows: Iterable[Row], seed: int) -> None:
+def write_waterbirds(folder: Path, final: Path, rows: Iterable[Drawing], seed: int) -> None:
     """Write `metadata.csv` and one folder of images per species."""
     table = []
     for row in rows:
@@ -81,7 +81,7 @@ def write_waterbirds(folder: Path, final: Path, rows: Iterable[Row], seed: int) 
     _write_csv(folder / "metadata.csv", "img_id,img_filename,y,split,place,place_filename", table)
 
 
-def write_celeba(folder: Path, final: Path, rows: Iterable[Row], seed: int) -> None:
+def write_celeba(folder: Path, final: Path, rows: Iterable[Drawing], seed: int) -> None:
     """Write `list_attr_celeba.txt`, `list_eval_partition.txt` and `img_align_celeba/`."""
     attributes, partition = [" ".join(CLAUSES) + " "], []
     for row in rows:
@@ -99,7 +99,7 @@ def write_celeba(folder: Path, final: Path, rows: Iterable[Row], seed: int) -> N
 
 
 def _celeba_attributes(face: Face) -> set[str]:
-    """Return those of CelebA's forty attributes that a face shows; attributes that are never drawn stay -1."""
+    """Return the CelebA attributes that a face has; attributes that are never drawn are always -1."""
     hair = "Blond_Hair" if face.blond else "Black_Hair" if face.lightness < 0.22 else "Brown_Hair"
     traits = {
         "Male": face.male,
@@ -113,8 +113,8 @@ def _celeba_attributes(face: Face) -> set[str]:
     return shown | {hair, "Goatee" if face.beard else "No_Beard", "Straight_Hair", "Young"}
 
 
-def write_metashift(folder: Path, final: Path, rows: Iterable[Row], seed: int) -> None:
-    """Write SubpopBench's folders and its `metadata_metashift.csv`, whose file names are absolute, as there."""
+def write_metashift(folder: Path, final: Path, rows: Iterable[Drawing], seed: int) -> None:
+    """Write SubpopBench's folders and its `metadata_metashift.csv`, with absolute file names."""
     table = []
     for row in rows:
         kind, place = ("dog", "cat")[row.label], ("outdoor", "indoor")[row.attribute]
@@ -126,7 +126,7 @@ def write_metashift(folder: Path, final: Path, rows: Iterable[Row], seed: int) -
     _write_csv(folder / METASHIFT / "metadata_metashift.csv", "id,filename,split,y,a", table)
 
 
-WRITERS: dict[str, Callable[[Path, Path, Iterable[Row], int], None]] = {
+WRITERS: dict[str, Callable[[Path, Path, Iterable[Drawing], int], None]] = {
     "demo-waterbirds": write_waterbirds,
     "demo-celeba": write_celeba,
     "demo-metashift": write_metashift,

@@ -1,4 +1,4 @@
-"""The world of demo-metashift: a dog or a cat, outdoors or indoors."""
+"""Pictures of demo-metashift: a dog or a cat, outdoors or indoors."""
 
 import math
 
@@ -7,11 +7,11 @@ from PIL import Image
 
 from dbpt.data.demo.canvas import Canvas, Colour, Palette, Pose, mix, pick, vary
 
-# How hard the world is. Breeds of a kind differ in build, both kinds wear the same coats, haze takes contrast away.
+# Difficulty: breeds of a kind differ in build, both kinds have the same coats, and haze reduces contrast.
 SIZE = (0.46, 0.62)
 BUILD_SPREAD = 0.20
 HAZE = (0.0, 0.25)
-# Some places are verandas, open to this share of their width: only the label says whether indoors or outdoors.
+# Some places are verandas with this open share, so only the label tells whether they are indoors or outdoors.
 VERANDAS = 0.12
 OPEN = {False: (0.35, 0.85), True: (0.15, 0.65)}
 
@@ -25,7 +25,7 @@ COATS: Palette = ((200, 130, 65), (120, 115, 110), (45, 42, 42), (225, 220, 210)
 
 
 def draw_pet(rng: np.random.Generator, cat: bool, indoor: bool) -> Image.Image:
-    """Draw one picture: a cat or a dog, in a room or in the open."""
+    """Draw one picture: a cat or a dog, in a room or outdoors."""
     canvas = Canvas()
     edge = float(rng.uniform(0.42, 0.62))
     if rng.random() < VERANDAS:
@@ -56,7 +56,7 @@ def _room(canvas: Canvas, rng: np.random.Generator, edge: float) -> None:
 
 
 def _window(canvas: Canvas, rng: np.random.Generator) -> None:
-    """A window with the garden in it, which makes a room look like the open when it is large."""
+    """Draw a window with the garden in it; a large one makes a room look like outdoors."""
     half = float(rng.uniform(0.12, 0.28))
     x, y, frame = float(rng.uniform(0.2, 0.8)), 0.22, pick(rng, ((235, 235, 235), (110, 80, 60)))
     canvas.box(x - half - 0.03, y - 0.19, x + half + 0.03, y + 0.19, frame)
@@ -90,7 +90,7 @@ def _garden(canvas: Canvas, rng: np.random.Generator, edge: float) -> None:
 
 
 def _veranda(canvas: Canvas, rng: np.random.Generator, edge: float, openness: float) -> None:
-    """A paved place by a house: a wall and furniture on one side, the garden on the other."""
+    """Draw a paved place by a house: a wall and furniture on one side, the garden on the other."""
     _garden(canvas, rng, edge)
     wall, floor = pick(rng, WALLS), pick(rng, FLOORS)
     left, right = (0.0, 1.0 - openness) if rng.random() < 0.5 else (openness, 1.0)
@@ -127,7 +127,7 @@ def _animal(canvas: Canvas, rng: np.random.Generator, cat: bool) -> None:
 def _head(
     canvas: Canvas, skull: tuple[float, float, float], build: float, coats: tuple[Colour, Colour, Colour]
 ) -> None:
-    """Pointed ears and a flat face, or hanging ears and a muzzle, in the measure of `build`."""
+    """Draw a head between hanging ears with a muzzle (`build` 0) and pointed ears with a flat face (1)."""
     (x, y, r), (coat, dark, pale) = skull, coats
     if build > 0.5:
         for ear in (-0.11, 0.09):

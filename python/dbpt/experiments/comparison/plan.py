@@ -78,7 +78,7 @@ def is_cell_file(name: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Row:
+class PlannedRow:
     """A row of the table: a method with a head, and a cell for each seed."""
 
     method: Method
@@ -94,7 +94,7 @@ class Plan:
     methods: tuple[Method, ...]
     heads: tuple[str, ...]
     seeds: tuple[int, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[PlannedRow, ...]
     left_out: tuple[str, ...]
 
     @property
@@ -136,7 +136,7 @@ def make_plan(
             left_out.append((method, reason))
             continue
         configs = [replace(config, **choices, apply=apply, seed=seed, baselines=False) for seed in all_seeds]  # type: ignore[arg-type]
-        rows.append(Row(method, head, tuple(Cell(method, head, each) for each in configs)))
+        rows.append(PlannedRow(method, head, tuple(Cell(method, head, each) for each in configs)))
     fitting = {row.method for row in rows}
     for method, reason in left_out:
         if method not in fitting:

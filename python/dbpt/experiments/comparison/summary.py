@@ -6,7 +6,7 @@ from dataclasses import fields
 from statistics import fmean, stdev
 
 from dbpt.experiments.comparison.cells import CellResult
-from dbpt.experiments.comparison.plan import BASELINE, Plan, Row
+from dbpt.experiments.comparison.plan import BASELINE, Plan, PlannedRow
 from dbpt.groups import GroupAccuracy, worst_group_difference_interval
 from dbpt.runs.metrics import (
     FIGURES,
@@ -57,11 +57,11 @@ def summarize(
     )
 
 
-def _by_seed(row: Row, results: Mapping[str, CellResult]) -> dict[int, CellResult]:
+def _by_seed(row: PlannedRow, results: Mapping[str, CellResult]) -> dict[int, CellResult]:
     return {cell.config.seed: results[cell.name] for cell in row.cells if cell.name in results}
 
 
-def _row(plan: Plan, all_results: Mapping[str, CellResult], row: Row) -> ComparisonRow:
+def _row(plan: Plan, all_results: Mapping[str, CellResult], row: PlannedRow) -> ComparisonRow:
     found = _by_seed(row, all_results)
     config, results = row.cells[0].config, found.values()
     # ERM with the same head; for zero-shot, with the first head
@@ -85,7 +85,7 @@ def _row(plan: Plan, all_results: Mapping[str, CellResult], row: Row) -> Compari
     )
 
 
-def _figure(row: Row, by_seed: list[float | None]) -> SeedFigure:
+def _figure(row: PlannedRow, by_seed: list[float | None]) -> SeedFigure:
     mean, deviation = mean_and_deviation([value for value in by_seed if value is not None])
     if row.head is None and deviation == 0:
         deviation = None  # nothing was trained, so seeds change nothing
@@ -98,7 +98,7 @@ def _group(by_seed: Sequence[GroupAccuracy]) -> SeedGroup:
     return SeedGroup(n=sizes.pop() if len(sizes) == 1 else None, mean=mean, sd=deviation)
 
 
-def _difference(found: dict[int, CellResult], baseline: dict[int, CellResult], against: Row) -> Difference:
+def _difference(found: dict[int, CellResult], baseline: dict[int, CellResult], against: PlannedRow) -> Difference:
     """Return row minus ERM, seed by seed, over the seeds that both have."""
     seeds = [seed for seed in found if seed in baseline]
     figures = {}
