@@ -38,7 +38,7 @@ def test_a_column_that_is_there_twice(save):
             lambda pets: change_json(pets / "dataset_dict.json", splits=["../pets/train"]),
             "split '../pets/train' is none",
         ),
-        (lambda pets: (pets / "train/state.json").unlink(), "pets/train: has no state.json, so it was not"),
+        (lambda pets: (pets / "train/state.json").unlink(), "pets/train: has no state.json, so saving"),
         (lambda pets: (pets / "train/dataset_info.json").unlink(), "pets/train: has no dataset_info.json"),
         (lambda pets: (pets / "train/state.json").write_text("<html>no"), "train/state.json: is a web page"),
         (lambda pets: (pets / "train/state.json").write_text("[]"), "train/state.json: is a list, expected an object"),
