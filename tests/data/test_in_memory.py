@@ -109,6 +109,7 @@ def test_a_dataset_is_taken_as_it_is_but_for_the_words_that_are_given(images):
     assert words.classes == {"cat": ("cat", "kitten"), "dog": ("dog",)}
     assert (list(words.attributes), words.templates) == (["in", "out"], ("a {}",))
     assert "--classes: the data set has 2 (cat, dog, in this order), found 3" in refused(data, classes=list("abc"))
+    assert "has 2 (cat, dog, in this order), found 2 ('dog', 'cat')" in refused(data, classes=["dog", "cat"])
     assert "--columns: data set 'dataframe' has its own columns" in refused(data, columns=["label=y"])
     assert "(3 of 3 images are missing)" in refused(data, images / "b")
     assert "is already at" in refused(replace(data, paths=("a.jpg", "a.jpg", "d.jpg")))

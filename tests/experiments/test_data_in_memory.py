@@ -52,9 +52,10 @@ def test_a_run_on_a_dataset_keeps_its_words_and_average(tiny, tiny_run, settings
     assert (config.classes, config.average) == (("box=cube", "disc=disc"), "adjusted")
     found = dbpt.evaluate(run.folder, data, cache=settings["cache"])
     assert found.metrics.rows[0].test == run.metrics.rows[-1].test
-    other = replace(data, words=replace(data.words, classes={"disc": ("disc",), "box": ("box",)}))
-    with pytest.raises(dbpt.InputError, match=r"^data 'squares': its classes are disc, box, the run's are box, disc; "):
-        dbpt.evaluate(run.folder, other)
+    for kind, names in (("classes", "disc, box"), ("attributes", "lake, meadow")):
+        words = {kind: {name: (name,) for name in names.split(", ")}}
+        with pytest.raises(dbpt.InputError, match=f"^data 'squares': its {kind} are {names}, the run's are "):
+            dbpt.evaluate(run.folder, replace(data, words=replace(data.words, **words)))
 
 
 def test_check_embed_and_compare(tiny, frame, settings, tmp_path):
@@ -62,7 +63,7 @@ def test_check_embed_and_compare(tiny, frame, settings, tmp_path):
     assert dbpt.check_data(frame.drop(index=0), **settings).problems == ()
     (problem,) = dbpt.check_data(frame.assign(split="val"), **settings).problems
     assert problem.startswith("DataFrame: no rows of split 'train'")
-    data = dbpt.load_dataset(frame, columns=settings["columns"])
+    data = dbpt.load_dataset(frame, columns=settings["columns"], attributes=settings["attributes"])
     assert dbpt.embed(frame, **settings).recomputed == len(frame)
     del settings["columns"]
     assert dbpt.embed(data, **settings).recomputed == 0
@@ -79,7 +80,8 @@ def test_rows_that_are_refused_are_not_saved(frame, settings, tmp_path):
     ):
         with pytest.raises(dbpt.InputError, match=message):
             dbpt.fit(changed, out=tmp_path / "run", columns=["label=y"], **settings)
-    named = dbpt.load_dataset(frame, columns=["label=y"], classes={"box": "box", "disc": ["a disc", "a|b"]})
+    words = {"classes": {"box": "box", "disc": ["a disc", "a|b"]}, "attributes": settings.pop("attributes")}
+    named = dbpt.load_dataset(frame, columns=["label=y"], **words)
     with pytest.raises(dbpt.InputError, match="^--classes: 'disc' can't be written as NAME=WORDING"):
         dbpt.fit(named, out=tmp_path / "run", **settings)
     assert not (tmp_path / "cache").exists() and not (tmp_path / "run").exists()

@@ -115,7 +115,10 @@ def _reworded(dataset: Dataset, request: DataRequest) -> Dataset:
         ("--classes", request.classes, own.classes),
         ("--attributes", request.attributes, own.attributes),
     ):
-        if given is not None and names and len(given) != len(names):
+        if given is None or not names:
+            continue
+        moved = any(name != own_name and name in names for name, own_name in zip(given, names, strict=False))
+        if moved or len(given) != len(names):
             expected = f"{len(names)} ({', '.join(names)}, in this order)"
             raise InputError(f"{argument}: the data set has {expected}, found {len(given)} ({shortened(given)})")
     words = Words(

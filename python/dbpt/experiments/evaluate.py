@@ -116,9 +116,13 @@ def _refuse_other_classes(data: DataLike, classifier: Classifier) -> None:
         name, own = data, DATASETS[data].words
     else:
         return
-    if list(own.classes) != list(words.classes) or list(own.attributes) not in ([], list(words.attributes)):
-        advice = f"{classifier.config.data} or " if classifier.config.data in DATASETS else ""
-        raise InputError(
-            f"data {name!r}: its classes are {', '.join(own.classes)}, the run's are {', '.join(words.classes)}; "
-            f"evaluate on {advice}a table of the run's classes"
-        )
+    for kind, found, expected in (
+        ("classes", own.classes, words.classes),
+        ("attributes", own.attributes, words.attributes),
+    ):
+        if found and list(found) != list(expected):
+            advice = f"{classifier.config.data} or " if classifier.config.data in DATASETS else ""
+            raise InputError(
+                f"data {name!r}: its {kind} are {', '.join(found)}, the run's are {', '.join(expected)}; evaluate on "
+                f"{advice}a table of the run's {kind}"
+            )
