@@ -54,7 +54,7 @@ def test_torch_multinomial(benchmark, groups, torch_threads):
 
 
 def test_numpy_that_knows_the_groups(benchmark, groups):
-    """Whole passes over each group, a random part of it, and a shuffle of all: the same law."""
+    """Whole passes over each group, a random part of it, and a shuffle of all: the same distribution."""
     rng = np.random.default_rng(0)
     members = [np.flatnonzero(groups == group) for group in range(4)]
 

@@ -29,12 +29,12 @@ __version__: str
 
 @final
 class GroupIndex:
-    """The members of each group, 4 bytes a row; rows of group -1 are outside."""
+    """The members of each group, in 4 bytes per row; rows of group -1 are outside."""
 
     def __new__(
         cls, groups: NDArray[np.integer[Any]], num_groups: int | None = None, num_threads: int = 1
     ) -> GroupIndex:
-        """``groups`` (N,) of any integer type, read where it lies; ``num_groups`` is by default that of the largest."""
+        """Index ``groups`` (N,) of any integer type, without a copy; ``num_groups`` is by default the largest plus 1."""
 
     @property
     def num_groups(self) -> int: ...
@@ -53,13 +53,13 @@ class GroupIndex:
         """(G,) the number of members of each group."""
 
     def members(self, group: int) -> NDArray[np.int64]:
-        """(N_g,) the rows of the group, ascending."""
+        """Return the rows of the group, (N_g,), ascending."""
 
     def groups(self) -> NDArray[np.int64]:
-        """(N,) the group of each row again, -1 for those outside."""
+        """Return the group of each row, (N,), -1 for those outside."""
 
     def digest(self, num_threads: int = 1) -> int:
-        """63 bits by which a checkpoint recognises the groups."""
+        """Return 63 bits by which a checkpoint recognises the groups."""
 
     def __getnewargs__(self) -> tuple[NDArray[np.integer[Any]], int]: ...
 
@@ -73,14 +73,14 @@ def group_sums(
     most: float,
     num_threads: int = 1,
 ) -> NDArray[np.int64]:
-    """(G, 3) the sum of ``values`` (B,) by ``groups`` (B,), exact in units of 2⁻³⁰: high·2³² + low, and rows.
+    """Return the sum of ``values`` (B,) by ``groups`` (B,), (G, 3) in units of 2⁻³⁰: high·2³² + low, and rows.
 
     A value is rounded to a whole number of units, ties to even. Rows of group -1 don't count. Values must be from
     ``least`` to ``most``; ``argument`` is their name in messages. The same bits for any order and ``num_threads``.
     """
 
 def quotas(shares: NDArray[np.float64], counts: NDArray[np.int64], num_samples: int) -> NDArray[np.int64]:
-    """(G,) whole draws that add up to ``num_samples``, by largest remainder; ties go to the lower group."""
+    """Return whole draws (G,) with sum ``num_samples``, by largest remainder; ties go to the lower group."""
 
 @disjoint_base
 class Stream:
@@ -88,7 +88,7 @@ class Stream:
 
     def __len__(self) -> int: ...
     def indices(self, start: int, stop: int, step: int = 1, num_threads: int = 1) -> NDArray[np.int64]:
-        """The rows of the draws ``range(start, stop, step)``: (draws,), or of batches (draws, batch_size)."""
+        """Return the rows of the draws ``range(start, stop, step)``: (draws,), or (draws, batch_size) for batches."""
 
 @final
 class GroupStream(Stream):
@@ -98,7 +98,7 @@ class GroupStream(Stream):
 
 @final
 class IndependentStream(Stream):
-    """Independent draws: group g with probability q_g / Σ q, then each of its members alike; draw i as above."""
+    """Independent draws: group g with probability q_g / Σ q, then each member alike; draw i as above."""
 
     def __new__(
         cls, index: GroupIndex, quotas: NDArray[np.int64], length: int, seed: int, epoch: int
@@ -123,22 +123,22 @@ class BatchStream(Stream):
 
 @final
 class AliasTable:
-    """Draws rows by weight in one look, 8 bytes a row. A weight of 0 has no part in it.
+    """A table, 8 bytes per row, that draws a row by weight with one look-up. A weight of 0 has no part in it.
 
     The distribution is exact to N·2⁻⁶³ + (4096 + N/4096)·2⁻⁵² in total variation.
     """
 
     def __new__(cls, weights: NDArray[np.float64] | NDArray[np.float32], num_threads: int = 1) -> AliasTable:
-        """``weights`` (N,), finite and 0 or above, read where they lie. Bit-identical for any ``num_threads``."""
+        """Build the table of ``weights`` (N,), finite and 0 or above, without a copy. ``num_threads`` changes no bit."""
 
     @staticmethod
     def from_entries(entries: NDArray[np.uint64]) -> AliasTable: ...
     def entries(self) -> NDArray[np.uint64]:
-        """(N,) a threshold, and in as many low bits as N has the row that has the bucket from there on."""
+        """(N,) a threshold; the low bits, as many as N has, are the alias, which owns the bucket from there on."""
 
     def __len__(self) -> int: ...
     def digest(self, num_threads: int = 1) -> int:
-        """63 bits by which a checkpoint recognises the weights."""
+        """Return 63 bits by which a checkpoint recognises the weights."""
 
     def __reduce__(self) -> tuple[Any, tuple[NDArray[np.uint64]]]: ...
 
@@ -157,7 +157,7 @@ def assign_argmax(
     confidence_out: NDArray[np.float32] | None = None,
     num_threads: int = 1,
 ) -> None:
-    """Label each row with the column of its largest logit plus offset, the first of equals.
+    """Label each row with the column of its largest logit plus offset, the first if tied.
 
     ``logits`` (N, A), ``offsets`` (A,), minus infinity for a column that no row may get, ``labels_out`` (N,) of any
     integer type, ``posterior_out`` (N, A) the softmax, ``confidence_out`` (N,) the posterior of the label.
@@ -171,7 +171,7 @@ def kmeans(
     max_iter: int = 100,
     num_threads: int = 1,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], float, int]:
-    """Centers (k, A), counts (k,), inertia, iterations of Lloyd's algorithm on row-centred logits, from ``centers``.
+    """Run Lloyd's algorithm on row-centred logits; return centers (k, A), counts (k,), inertia and iterations.
 
     ``logits`` (N, A) may be mapped from a file far larger than memory. ``rows`` (M,), by default all, are those that
     count. A center without rows stays where it is. Bit-identical for any ``num_threads``.
@@ -187,7 +187,7 @@ def assign_nearest(
     confidence_out: NDArray[np.float32] | None = None,
     num_threads: int = 1,
 ) -> None:
-    """Label each row with the number of the nearest of ``centers`` (k, A), which no row gets where they are infinite.
+    """Label each row with the number of the nearest of ``centers`` (k, A); an infinite one is never the nearest.
 
     Posteriors are those of equally heavy spherical Gaussians with ``variance`` in each direction,
     softmax(-d² / (2 · variance)): ``posterior_out`` (N, k), and ``confidence_out`` (N,) that of the label, which is

@@ -1,28 +1,28 @@
-//! The one error type of the crate. Its messages are shown to users as they stand: each names the
-//! argument, the value found, and what was expected.
+//! The error type of the crate. Users see its messages unchanged: each names the argument, the
+//! value found, and what was expected.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What every fallible function of the crate returns.
+/// The result of a fallible function of the crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a call has no result.
+/// The reason why a call failed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Error {
     /// A bad argument; the message names it, the value found, and what was expected.
     Input(String),
-    /// There is no room for an array.
+    /// There is not enough memory for an array.
     Memory {
         /// Its size.
         bytes: usize,
     },
-    /// A bug of ours: the work panicked, and stopped.
+    /// A bug of this crate: the work panicked.
     Panicked {
-        /// What the panic said.
+        /// The message of the panic.
         message: String,
     },
-    /// The caller stopped the work before its end.
+    /// The caller stopped the work.
     Interrupted,
 }
 
@@ -61,7 +61,7 @@ impl Error {
         Self::element("groups", row, found, &expected)
     }
 
-    /// Draws were asked from a group without members.
+    /// Draws were requested from a group without members.
     pub(crate) fn empty_group(argument: &str, group: usize, found: impl fmt::Display) -> Self {
         Self::Input(format!(
             "{argument}[{group}] is {found}, but group {group} has no members; expected 0 for an empty group"
@@ -82,7 +82,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// What `work` returns; an error if it panics.
+/// Return the result of `work`, or an error if it panics.
 pub(crate) fn caught<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
     // Whoever gets the error drops what the work was changing.
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
@@ -92,7 +92,7 @@ pub(crate) fn caught<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
     })
 }
 
-/// A number as short as it can be read back: 0.5 and 2, but 1e300 rather than its 301 digits.
+/// Format a number in the shortest form that reads back: 0.5 and 2, but 1e300 instead of 301 digits.
 pub(crate) fn shown(number: f64) -> String {
     let text = format!("{number:?}");
     text.strip_suffix(".0").unwrap_or(&text).to_owned()

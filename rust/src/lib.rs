@@ -1,9 +1,8 @@
 //! The Rust core of `dbpt`: groups and their weights, pseudo attributes from cached logits, and the
-//! group stream that samplers read. Nothing outside `py/` knows of Python; `cargo test` needs no
-//! interpreter.
+//! group stream that samplers read. Only `py/` uses Python; `cargo test` needs no interpreter.
 //!
-//! Numbers convert between integers and floats on purpose all over this crate: row counts stay far
-//! below 2⁵³, and the border hands over `int64` arrays, so those lints are off.
+//! This crate converts between integers and floats on purpose: row counts are far below 2⁵³, and
+//! the binding passes `int64` arrays, so those lints are off.
 #![allow(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,

@@ -1,31 +1,31 @@
-//! Allocation that can fail: a length may come from the caller, and an abort would take the interpreter along.
+//! Fallible allocation: a length may come from the caller, and an abort would end the interpreter.
 
 use crate::{Error, Result};
 
-/// `length` copies of `value`.
+/// Return `length` copies of `value`.
 ///
 /// # Errors
-/// [`Error::Memory`] if there is no room for them.
+/// [`Error::Memory`] if there is not enough memory.
 pub(crate) fn filled<T: Clone>(value: T, length: usize) -> Result<Vec<T>> {
     let mut all = with_capacity(length)?;
     all.resize(length, value);
     Ok(all)
 }
 
-/// A copy of some numbers.
+/// Return a copy of some numbers.
 ///
 /// # Errors
-/// [`Error::Memory`] if there is no room for it.
+/// [`Error::Memory`] if there is not enough memory.
 pub(crate) fn copied<T: Copy>(values: &[T]) -> Result<Vec<T>> {
     let mut all = with_capacity(values.len())?;
     all.extend_from_slice(values);
     Ok(all)
 }
 
-/// An empty vector with room for `length` elements.
+/// Return an empty vector with capacity for `length` elements.
 ///
 /// # Errors
-/// [`Error::Memory`] if there is no room for them.
+/// [`Error::Memory`] if there is not enough memory.
 pub(crate) fn with_capacity<T>(length: usize) -> Result<Vec<T>> {
     let mut all = Vec::new();
     all.try_reserve_exact(length)

@@ -1,5 +1,5 @@
 //! Scoped threads for one call, with an explicit thread count. There is no pool on purpose: a
-//! global one does not survive the fork of a `DataLoader` worker, and hangs.
+//! global one would hang after the fork of a `DataLoader` worker.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -11,20 +11,20 @@ use std::time::{Duration, Instant};
 use crate::error::caught;
 use crate::{Error, Result};
 
-/// How often the caller is asked whether to stop.
+/// Interval between checks whether the caller wants to stop.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// The threads of one call, and a way to stop them. Results never depend on their number: where the
-/// system starts no more threads, those that run do all the work.
+/// The threads of one call, and a way to stop them. Results never depend on their number: if the
+/// system starts fewer threads, those do all the work.
 pub struct Workers<'a> {
     num_threads: usize,
-    /// Asked by the calling thread alone.
+    /// Called only by the calling thread.
     wants_to_stop: Option<&'a dyn Fn() -> bool>,
     asked: Cell<Instant>,
 }
 
 impl Workers<'static> {
-    /// Up to `num_threads` threads, the caller's included.
+    /// Use up to `num_threads` threads, including the caller's.
     #[must_use]
     pub fn new(num_threads: usize) -> Self {
         Self { num_threads, wants_to_stop: None, asked: Cell::new(Instant::now()) }
@@ -32,12 +32,12 @@ impl Workers<'static> {
 }
 
 impl<'a> Workers<'a> {
-    /// Threads that give up soon after `wants_to_stop` says so; a task should take well under a second.
+    /// Stop the threads soon after `wants_to_stop` returns true; a task should take well under a second.
     pub fn interruptible(num_threads: usize, wants_to_stop: &'a dyn Fn() -> bool) -> Self {
         Self { num_threads, wants_to_stop: Some(wants_to_stop), asked: Cell::new(Instant::now()) }
     }
 
-    /// For loops that run on the calling thread: call this now and then.
+    /// Check for interruption in loops on the calling thread; call it now and then.
     ///
     /// # Errors
     /// [`Error::Interrupted`] if the caller wants to stop.
@@ -50,7 +50,7 @@ impl<'a> Workers<'a> {
         if wants_to_stop() { Err(Error::Interrupted) } else { Ok(()) }
     }
 
-    /// Run `work` on every task. Which thread gets which task is not fixed, so a result may only
+    /// Run `work` on every task. Any thread may get any task, so a result may only
     /// depend on the task itself.
     ///
     /// # Errors
@@ -69,8 +69,8 @@ impl<'a> Workers<'a> {
     /// Like [`Workers::for_each`], for work that can fail.
     ///
     /// # Errors
-    /// That of the first task in order that fails, whatever the number of threads; later ones may
-    /// not have run then. [`Error::Panicked`] for a task that panics. [`Error::Interrupted`] as above.
+    /// The error of the first task in order that fails, for any number of threads; later ones may
+    /// not have run. [`Error::Panicked`] for a task that panics. [`Error::Interrupted`] as above.
     pub fn try_for_each<T: Send>(
         &self,
         tasks: impl Iterator<Item = T> + Send,
@@ -121,8 +121,8 @@ impl<'a> Workers<'a> {
         }
     }
 
-    /// Like [`Workers::try_for_each`], but `work` returns something, which is handed to `take` in the
-    /// order of the tasks. No more results wait for their turn than tasks were finished meanwhile.
+    /// Like [`Workers::try_for_each`], but passes the results of `work` to `take` in the order of the
+    /// tasks. Only results of tasks that finished early are kept.
     ///
     /// # Errors
     /// As [`Workers::try_for_each`].
@@ -147,7 +147,7 @@ impl<'a> Workers<'a> {
     }
 }
 
-/// A panic while the lock was held has been told as an error.
+/// A panic while the lock was held is already reported as an error.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

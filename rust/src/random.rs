@@ -1,10 +1,10 @@
-//! Random numbers as a pure function of (seed, purpose, counter, position). The stream is ours and
-//! stable by promise, because its values end in checkpoints; `rand`'s default generators may change.
+//! Random numbers as a pure function of (seed, purpose, counter, position). The stream is
+//! stable by promise, because checkpoints depend on it; `rand`'s default generators may change.
 
 /// 2⁶⁴ divided by the golden ratio: the step of `SplitMix64`.
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// What a stream is used for, so that streams with the same seed are unrelated.
+/// The purpose of a stream, so that streams with the same seed are unrelated.
 #[derive(Debug, Clone, Copy)]
 #[repr(u64)]
 pub(crate) enum Purpose {
@@ -14,7 +14,7 @@ pub(crate) enum Purpose {
     LastPassRounds = 6,
     Independent = 4,
     Weighted = 5,
-    /// How the batches of an epoch are made up, and the order inside each.
+    /// The composition of the batches of an epoch, and the order inside each.
     Batches = 7,
     BatchMembers = 8,
 }
@@ -40,7 +40,7 @@ impl Stream {
         Self { base: mix(keyed.wrapping_add(GOLDEN.wrapping_mul(counter))) }
     }
 
-    /// A stream of its own for each `position`, where counters are nested.
+    /// Return a separate stream for each `position`, for nested counters.
     pub(crate) fn substream(self, position: u64) -> Self {
         Self { base: self.bits(position) }
     }

@@ -1,8 +1,8 @@
 //! Vector instructions chosen at run time, for plain code that the compiler vectorises.
 
-/// Run `work`, compiled for AVX2 where the processor has it and for the baseline elsewhere.
+/// Run `work`, compiled for AVX2 if the processor has it, else for the baseline.
 ///
-/// Only what is inlined into `work` is compiled so: write `#[inline(always)]` before the closure and
+/// This only applies to code inlined into `work`: write `#[inline(always)]` before the closure and
 /// on what it calls. Give it a thousand elements or more, as the call itself can't be inlined.
 /// Results are the same bits either way: the compiler neither reorders nor fuses floating point.
 /// (AVX-512 was measured to gain nothing over AVX2 here.)

@@ -1,17 +1,17 @@
-//! Zero-shot labels: the attribute with the largest logit, and how sure CLIP is of it.
+//! Zero-shot labels: the attribute with the largest logit, and its posterior.
 
 use super::{Logits, Outputs};
 use crate::memory::filled;
 use crate::simd::dispatch;
 use crate::{Error, Result, Workers};
 
-/// Rows that are compared side by side.
+/// Rows that are compared together.
 const TILE: usize = 32;
 
 /// Label each row with the column of its largest logit plus offset, the first of equals; the posterior is the
 /// softmax of these. Sums, comparisons and exponentials are float64. O(N·A).
 ///
-/// `offsets` are (A,), minus infinity for a column that no row may get; none for zeros.
+/// `offsets` are (A,), minus infinity for a column that no row may get; `None` means zeros.
 ///
 /// # Errors
 /// [`Error::Input`] for the first logit that is NaN, infinite or beyond ±1e15, for an offset that is NaN or plus
@@ -51,7 +51,7 @@ pub fn assign_argmax<L: Copy + Send + Sync + From<bool> + TryFrom<i64>>(
     })
 }
 
-/// Label rows without offsets, without a sum in double precision for each.
+/// Label rows without offsets, which needs no double precision.
 fn label<L: Copy + From<bool>>(values: &[f32], names: &[L], labels: &mut [L]) {
     dispatch(
         #[inline(always)]
@@ -67,7 +67,7 @@ fn label<L: Copy + From<bool>>(values: &[f32], names: &[L], labels: &mut [L]) {
     );
 }
 
-/// The same for two columns, by tiles of a fixed size, of which the compiler makes vector instructions.
+/// Label rows of two columns, in tiles of a fixed size, which the compiler vectorises.
 #[inline(always)]
 fn label_pairs<L: From<bool>>(values: &[f32], labels: &mut [L]) {
     for (labels, rows) in labels.chunks_mut(TILE).zip(values.chunks(2 * TILE)) {
@@ -87,7 +87,7 @@ fn label_pairs<L: From<bool>>(values: &[f32], labels: &mut [L]) {
     }
 }
 
-/// The column of the largest value, the first of equals.
+/// Return the column of the largest value, the first if tied.
 #[inline(always)]
 fn argmax<T: PartialOrd + Copy>(row: &[T]) -> usize {
     let (mut label, mut largest) = (0, row[0]);

@@ -6,23 +6,23 @@ use crate::memory::{copied, filled};
 use crate::simd::dispatch;
 use crate::{Error, Result, Workers};
 
-/// What [`kmeans`] returns, for k clusters of A row-centred logits.
+/// The result of [`kmeans`], for k clusters of A row-centred logits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KMeans {
-    /// (k, A) the mean of each cluster; a cluster without rows stays where it was.
+    /// (k, A) the mean of each cluster; a cluster without rows keeps its centre.
     pub centers: Vec<f64>,
-    /// (k,) the number of rows nearest to each centre, the first of equals.
+    /// (k,) the number of rows nearest to each centre; a tie goes to the first.
     pub counts: Vec<i64>,
     /// Sum of squared distances of the rows to their centres.
     pub inertia: f64,
-    /// How often the centres were moved.
+    /// Number of times that the centres were moved.
     pub iterations: usize,
 }
 
 /// Move (k, A) `centers` to the means of the rows nearest to them until no centre changes by a bit, at most
 /// `max_iter` times.
 ///
-/// Distances are float32, sums of rows float64. O(N·A·k) an iteration; nothing is kept for each row.
+/// Distances are float32, sums of rows float64. An iteration takes O(N·A·k) and no memory per row.
 ///
 /// # Errors
 /// [`Error::Input`] for the first bad value of logits or centres, if `max_iter` or the number of centres is 0, or
@@ -50,7 +50,7 @@ pub fn kmeans(
     }
 }
 
-/// What the rows nearest to each of k centres add up to.
+/// The sums of the rows nearest to each of k centres.
 struct Totals {
     /// (k, A).
     sums: Vec<f64>,
@@ -84,7 +84,7 @@ impl Totals {
         self.inertia += other.inertia;
     }
 
-    /// The mean of each cluster's rows; its centre if it has none.
+    /// Return the mean of each cluster's rows, or its centre if it has none.
     fn means(&self, centers: &[f64]) -> Result<Vec<f64>> {
         let columns = centers.len() / self.counts.len();
         let mut means = copied(centers)?;
@@ -119,11 +119,11 @@ fn add_up(logits: Logits, centers: &[f64], workers: &Workers) -> Result<Totals> 
     Ok(all)
 }
 
-/// Label each row with the number of its nearest centre of (k, A), the first of equals.
+/// Label each row with the number of its nearest centre of (k, A), the first if tied.
 ///
-/// Posteriors are those of equally heavy spherical Gaussians of this `variance` in each direction: the softmax
+/// Posteriors are those of equally weighted spherical Gaussians of this `variance` in each direction: the softmax
 /// of -d² / (2·variance). So the label has the largest. With a variance of 0 the nearest centre has all of it,
-/// or equally near ones share it. A centre at infinity is nobody's. O(N·A·k).
+/// or equally near ones share it. A centre at infinity is never the nearest. O(N·A·k).
 ///
 /// # Errors
 /// [`Error::Input`] for the first bad value of logits or centres, a negative or infinite variance, or centres or
@@ -165,7 +165,7 @@ pub fn assign_nearest<L: Copy + Send + Sync + TryFrom<i64>>(
     })
 }
 
-/// At least one centre of (k, A), finite, or infinite where that is allowed.
+/// Check for at least one centre of (k, A), finite, or infinite if that is allowed.
 fn check_centers(centers: &[f64], columns: usize, may_be_infinite: bool) -> Result<()> {
     let found = centers.len();
     if found == 0 || found % columns != 0 {

@@ -70,7 +70,7 @@ impl<'a> Logits<'a> {
         self.rows.map_or(self.num_values() / self.columns, <[i64]>::len)
     }
 
-    /// Whether there is no row.
+    /// Return whether there are no rows.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.len() == 0
@@ -86,7 +86,7 @@ impl<'a> Logits<'a> {
         self.len().div_ceil(BLOCK)
     }
 
-    /// The values of a block in row order, where they lie or in `buffer`.
+    /// Return the values of a block in row order, without a copy or in `buffer`.
     ///
     /// # Errors
     /// [`Error::Input`] for the first value that is NaN, infinite or beyond ±1e15; [`Error::Memory`].

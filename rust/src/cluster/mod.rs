@@ -1,6 +1,6 @@
 //! Labels from cached logits: the largest logit, or the nearest of k-means' centres. Logits are read block
-//! by block, so that they may be mapped from a file larger than memory, and nothing is kept for each row but
-//! what the caller asks for. Blocks are fixed and their sums are added in order, so the number of threads
+//! by block, so that they may be mapped from a file larger than memory, and only the requested outputs need
+//! memory per row. Blocks are fixed and their sums are added in order, so the number of threads
 //! never changes a bit of the result.
 
 mod argmax;

@@ -1,10 +1,10 @@
-//! The nearest centre of each row, by squared distance in float32. Rows are centred first, because what all
-//! logits of a row have in common says nothing of the attribute.
+//! The nearest centre of each row, by squared distance in float32. Rows are centred first, because the
+//! common part of a row's logits doesn't depend on the attribute.
 
 use crate::Result;
 use crate::memory::{filled, with_capacity};
 
-/// Rows that are computed side by side: the compiler makes vector instructions of loops over so many.
+/// Rows that are computed together: the compiler vectorises loops of this length.
 pub(super) const TILE: usize = 16;
 
 /// One number for each row of a tile.
@@ -13,7 +13,7 @@ pub(super) type Lanes<T> = [T; TILE];
 /// Up to [`TILE`] row-centred rows, column by column, and their nearest centres.
 pub(super) struct Tile {
     pub(super) columns: Vec<Lanes<f32>>,
-    /// The nearest centre of each row, the first of equals.
+    /// The nearest centre of each row, the first if tied.
     pub(super) nearest: Lanes<u32>,
     /// The squared distance to it.
     pub(super) distances: Lanes<f32>,
@@ -25,7 +25,7 @@ impl Tile {
         Ok(Self { columns, nearest: [0; TILE], distances: [0.0; TILE] })
     }
 
-    /// Take in `rows`, up to [`TILE`] of them in row order. What stands beyond the last stays as it was.
+    /// Read up to [`TILE`] `rows`, in row order. Values beyond the last row stay as they were.
     #[inline(always)]
     pub(super) fn load(&mut self, rows: &[f32]) {
         let columns = self.columns.len();
@@ -75,14 +75,14 @@ impl Tile {
         distances
     }
 
-    /// The same of one row.
+    /// Squared distances of one row.
     pub(super) fn distance(&self, lane: usize, center: &[f32]) -> f32 {
         let squares = self.columns.iter().zip(center).map(|(column, c)| (column[lane] - c).powi(2));
         squares.sum()
     }
 }
 
-/// Centres as distances see them.
+/// Centres, prepared for distances.
 pub(super) fn single(centers: &[f64]) -> Result<Vec<f32>> {
     let mut rounded = with_capacity(centers.len())?;
     rounded.extend(centers.iter().map(|&center| center as f32));

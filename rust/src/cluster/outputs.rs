@@ -1,4 +1,4 @@
-//! Where a labelling pass writes: arrays of the caller, one place for each row.
+//! The outputs of a labelling pass: arrays of the caller with an element for each row.
 
 use super::BLOCK;
 use crate::memory::with_capacity;
@@ -16,7 +16,7 @@ pub struct Outputs<'a, L> {
 }
 
 impl<'a, L: Copy + TryFrom<i64>> Outputs<'a, L> {
-    /// The labels 0 to k - 1, after a check that the arrays fit so many rows and labels.
+    /// Check that the arrays fit this number of rows, and of labels from 0 to k - 1.
     pub(super) fn names(&self, k: usize, num_rows: usize) -> Result<Vec<L>> {
         let length = |array: &Option<&mut [f32]>, width| {
             array.as_ref().map_or(num_rows.saturating_mul(width), |a| a.len())
@@ -44,7 +44,7 @@ impl<'a, L: Copy + TryFrom<i64>> Outputs<'a, L> {
         self.posterior.is_some() || self.confidence.is_some()
     }
 
-    /// The number and the part of each block.
+    /// Return the number and the part of each block.
     pub(super) fn blocks(mut self, k: usize) -> impl Iterator<Item = (usize, Outputs<'a, L>)> {
         (0..self.labels.len().div_ceil(BLOCK)).map(move |block| {
             let rows = self.labels.len().min(BLOCK);

@@ -1,4 +1,4 @@
-//! How a [`GroupIndex`](super::GroupIndex) is built: counting sort, in parts that threads go through side by side.
+//! Build a [`GroupIndex`](super::GroupIndex) by counting sort, in parts that threads process in parallel.
 
 use std::slice::IterMut;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,13 +10,13 @@ use super::pages::Pages;
 use crate::memory::{filled, with_capacity};
 use crate::{Error, Result, Workers};
 
-/// More groups than this are taken for a mistake: each costs 8 bytes.
+/// More groups are refused as a mistake: each costs 8 bytes.
 const MAX_GROUPS: usize = 1 << 24;
-/// The rows are indexed in so many parts, if there are enough of them and not too many groups.
+/// Number of parts, if there are enough rows and not too many groups.
 const PARTS: usize = 4;
 const PART_MIN: usize = 1 << 18;
 const PARTED_MAX_GROUPS: usize = 1 << 16;
-/// Rows that a thread goes through at a time.
+/// Rows that a thread processes between checks for interruption.
 const STEP: usize = 1 << 21;
 
 /// The rows in parts, each with its counts of all groups; at least one part.
@@ -29,7 +29,7 @@ pub(super) struct Parts<'a, T> {
 struct Part<'a, T> {
     first_row: usize,
     rows: &'a [T],
-    /// How many rows of each slot there are; slot 0 is outside, slot g + 1 is group g.
+    /// Number of rows in each slot; slot 0 is outside, slot g + 1 is group g.
     counts: Vec<usize>,
 }
 
@@ -67,7 +67,7 @@ impl<'a, T: GroupNumber> Parts<'a, T> {
         if any { first(self.groups, |group| group.slot() == 0, workers) } else { Ok(None) }
     }
 
-    /// Where each group starts among the members, and where the last one ends.
+    /// Return the start of each group among the members, and the end of the last.
     pub(super) fn starts(&self) -> Result<Vec<usize>> {
         let mut starts = with_capacity(self.num_slots())?;
         starts.push(0);
@@ -78,7 +78,7 @@ impl<'a, T: GroupNumber> Parts<'a, T> {
         Ok(starts)
     }
 
-    /// The second pass: the members of all groups. Each part writes its rows to slices of its own, in row order.
+    /// The second pass: the members of all groups. Each part writes its rows to its own slices, in row order.
     pub(super) fn members<Row: Pod + Send>(
         &self,
         row: impl Fn(usize) -> Row + Sync,
@@ -142,7 +142,7 @@ impl<'a, T: GroupNumber> Part<'a, T> {
         self.rows.get(step * STEP..end).unwrap_or(&[])
     }
 
-    /// Count the rows of a step, and say whether all were fine.
+    /// Count the rows of a step, and return whether all are valid.
     fn count(&mut self, step: usize, max_groups: usize) -> Result<bool> {
         for &group in self.step(step) {
             let slot = group.slot();
@@ -189,7 +189,7 @@ fn first_bad<T: GroupNumber>(
     })
 }
 
-/// The first row whose group is wanted. On the calling thread.
+/// Return the first row whose group is wanted. Runs on the calling thread.
 fn first<T: GroupNumber>(
     groups: &[T],
     is_wanted: impl Fn(T) -> bool,

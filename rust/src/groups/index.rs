@@ -1,4 +1,4 @@
-//! Which rows belong to which group: the members of each group side by side in one array.
+//! The members of each group, contiguous in one array.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,7 +9,7 @@ use crate::memory::with_capacity;
 use crate::random::mix;
 use crate::{Error, Result, Workers};
 
-/// Positions that a thread goes through at a time.
+/// Positions that a thread processes between checks for interruption.
 const STEP: usize = 1 << 21;
 
 /// Row numbers, in 4 bytes each as long as they fit.
@@ -33,8 +33,8 @@ pub struct GroupIndex {
 }
 
 impl GroupIndex {
-    /// Index `groups`, one group number (or -1) for each row; without `num_groups` there are as many groups as the
-    /// largest number says, at least one.
+    /// Index `groups`, one group number (or -1) for each row; without `num_groups` the largest number
+    /// determines the number of groups, at least one.
     ///
     /// # Errors
     /// [`Error::Input`] if `num_groups` is 0 or above 2²⁴, or for the first group number below -1 or too large;
@@ -102,7 +102,7 @@ impl GroupIndex {
         Ok(members)
     }
 
-    /// The group of each row again: `number(g)`, and `outside` where there is none. On the calling thread.
+    /// Return the group of each row as `number(g)`, or `outside`. Runs on the calling thread.
     ///
     /// # Errors
     /// [`Error::Memory`]; [`Error::Interrupted`].
@@ -129,8 +129,8 @@ impl GroupIndex {
         Ok(groups)
     }
 
-    /// 63 bits that differ, almost surely, for different groups: what a checkpoint remembers of
-    /// them. O(N); stable by promise.
+    /// Return 63 bits that differ, almost surely, for different groups, by which a checkpoint
+    /// recognises them. O(N); stable by promise.
     ///
     /// # Errors
     /// [`Error::Interrupted`].

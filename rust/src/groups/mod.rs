@@ -1,4 +1,4 @@
-//! Groups (class × attribute): who is in them, and exact sums over their members.
+//! Groups (class × attribute): their members, and exact sums over these.
 
 mod counting;
 mod index;

@@ -1,4 +1,4 @@
-//! Group numbers in whatever integer type the caller keeps them.
+//! Group numbers of any integer type.
 
 use std::fmt::Display;
 

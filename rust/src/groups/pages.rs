@@ -1,5 +1,5 @@
-//! Large arrays of zeros in huge pages, where the system has them: reading at random from gigabytes in small pages
-//! waits for address translation, and so does writing to them for the first time.
+//! Large arrays of zeros in huge pages, if the system has them. With small pages, random reads from gigabytes and first
+//! writes wait for address translation.
 
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
@@ -10,10 +10,10 @@ use memmap2::MmapMut;
 use crate::Result;
 use crate::memory::filled;
 
-/// Below this many bytes the heap does as well.
+/// Smaller arrays are on the heap.
 const MAPPED_MIN: usize = 4 << 20;
 
-/// An array of plain numbers, at first all 0.
+/// An array of plain numbers, initially 0.
 #[derive(Debug)]
 pub(crate) enum Pages<T> {
     Heap(Vec<T>),
@@ -22,7 +22,7 @@ pub(crate) enum Pages<T> {
 
 impl<T: Pod> Pages<T> {
     /// # Errors
-    /// [`Error::Memory`](crate::Error::Memory) if there is no room for it.
+    /// [`Error::Memory`](crate::Error::Memory) if there is not enough memory.
     pub(crate) fn zeroed(length: usize) -> Result<Self> {
         let bytes = length.saturating_mul(size_of::<T>());
         match (bytes >= MAPPED_MIN).then(|| MmapMut::map_anon(bytes)) {

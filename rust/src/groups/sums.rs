@@ -1,4 +1,4 @@
-//! Exact sums of values by group, as integers: the same bits for any order of the rows and number of threads.
+//! Exact sums of values by group, as integers, with the same bits for any order of the rows and number of threads.
 
 use std::ops::{Range, RangeInclusive};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,19 +7,19 @@ use crate::error::shown;
 use crate::memory::filled;
 use crate::{Error, Result, Workers};
 
-/// A value counts in units of 2 to the minus this.
+/// The unit of values is 2 to the minus this.
 pub const UNIT_BITS: i32 = 30;
-/// Rows that a thread adds up at a time, and between two looks at whether the caller wants to stop.
+/// Rows that a thread adds between checks for interruption.
 const BLOCK: usize = 1 << 18;
-/// With more groups than this one thread adds up all rows, as each thread has sums of its own.
+/// With more groups, one thread adds all rows, since each thread needs its own sums.
 const SHARED_MAX_GROUPS: usize = 1 << 16;
 
-/// The sum of a group's values, in units, and how many rows it has.
+/// The sum of a group's values in units, and its number of rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct GroupSum {
     /// Sum of the upper parts: the units of a value, divided by 2³² and rounded down.
     pub high: i64,
-    /// Sum of the lower parts, each from 0 to 2³² − 1; fits for 2³¹ rows.
+    /// Sum of the lower parts, each from 0 to 2³² − 1; doesn't overflow for 2³¹ rows.
     pub low: i64,
     /// Number of rows.
     pub rows: i64,
@@ -37,7 +37,7 @@ impl GroupSum {
 /// Rows of group -1 don't count. O(B + G).
 ///
 /// # Errors
-/// [`Error::Input`] for other lengths, a value outside `range`, whose name is `argument`, or a bad group, whichever
+/// [`Error::Input`] for different lengths, a value outside `range`, whose name is `argument`, or a bad group, whichever
 /// comes first; [`Error::Memory`]; [`Error::Interrupted`].
 pub fn group_sums<T: Copy + Into<f64> + Sync>(
     groups: &[i64],

@@ -25,7 +25,7 @@ fn with_logits<'py, R: Send>(
     logits.with_logits(|logits| detached(py, num_threads, |workers| work(logits, workers)))
 }
 
-/// The elements of an array of centres with as many columns as the logits.
+/// Return the elements of an array of centres with as many columns as the logits.
 fn centers_of<'a>(
     centers: &'a PyReadonlyArray2<'_, f64>,
     logits: &Floats<'_>,
@@ -40,7 +40,7 @@ fn centers_of<'a>(
     Ok(values)
 }
 
-/// The arrays that a labelling pass writes to, as Python hands them over.
+/// The arrays from Python that a labelling pass writes to.
 struct PyOutputs<'py> {
     posterior: Option<Bound<'py, PyArray2<f32>>>,
     confidence: Option<Bound<'py, PyArray1<f32>>>,
@@ -65,7 +65,7 @@ impl<'py> PyOutputs<'py> {
     }
 }
 
-/// Run `$work`, which is generic, on labels of whatever integer type they are.
+/// Run the generic `$work` on labels of any integer type.
 macro_rules! with_labels {
     ($labels:expr, $outputs:expr, $work:expr) => {
         with_labels!($labels, $outputs, $work, u8, i64, i32, i16, i8, u16, u32, u64)
@@ -128,7 +128,7 @@ pub(super) fn kmeans<'py>(
     Ok((centers, counts.into_pyarray(py), inertia, iterations))
 }
 
-/// Write the number of each row's nearest center, and the posterior of equally heavy spherical Gaussians.
+/// Write the number of each row's nearest center, and the posterior of equally weighted spherical Gaussians.
 #[pyfunction]
 #[pyo3(signature = (logits, centers, variance, *, labels_out, posterior_out = None, confidence_out = None,
     num_threads = 1))]

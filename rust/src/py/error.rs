@@ -1,5 +1,5 @@
-//! The one mapping of errors: bad input becomes `dbpt.errors.InputError`, which is a `ValueError`; want of memory a
-//! `MemoryError`, and a panic a `RuntimeError`.
+//! The one mapping of errors: bad input becomes `dbpt.errors.InputError`, which is a `ValueError`; too little
+//! memory a `MemoryError`, and a panic a `RuntimeError`.
 
 use numpy::{
     BorrowError, Element, PyArray, PyArrayMethods, PyReadonlyArray, PyReadonlyArray1,
@@ -22,7 +22,7 @@ impl From<Error> for PyErr {
     }
 }
 
-/// The array, unless another call writes to it at this moment.
+/// Return the array, unless another call is writing to it.
 pub(super) fn readonly<'py, T: Element, D: Dimension>(
     argument: &str,
     array: &Bound<'py, PyArray<T, D>>,
@@ -30,7 +30,7 @@ pub(super) fn readonly<'py, T: Element, D: Dimension>(
     array.try_readonly().map_err(|_| in_use(argument))
 }
 
-/// The array to write to, unless it is read-only or in use at this moment.
+/// Return the array for writing, unless it is read-only or in use.
 pub(super) fn readwrite<'py, T: Element, D: Dimension>(
     argument: &str,
     array: &Bound<'py, PyArray<T, D>>,
@@ -46,7 +46,7 @@ pub(super) fn readwrite<'py, T: Element, D: Dimension>(
     }
 }
 
-/// The elements of an array that [`readwrite`] took.
+/// Return the elements of an array from [`readwrite`].
 pub(super) fn elements<'a, T: Element, D: Dimension>(
     argument: &str,
     array: &'a mut PyReadwriteArray<'_, T, D>,
@@ -54,7 +54,7 @@ pub(super) fn elements<'a, T: Element, D: Dimension>(
     array.as_slice_mut().map_err(|_| not_contiguous(argument))
 }
 
-/// The elements of a contiguous one-dimensional array.
+/// Return the elements of a contiguous one-dimensional array.
 pub(super) fn vector<'a, T: Element>(
     argument: &str,
     array: &'a PyReadonlyArray1<'_, T>,
@@ -62,7 +62,7 @@ pub(super) fn vector<'a, T: Element>(
     contiguous(argument, array)
 }
 
-/// The elements of a C-contiguous two-dimensional array in row order, and its number of columns.
+/// Return the elements of a C-contiguous two-dimensional array in row order, and its number of columns.
 pub(super) fn matrix<'a, T: Element>(
     argument: &str,
     array: &'a PyReadonlyArray2<'_, T>,

@@ -1,4 +1,4 @@
-//! Arrays of several float types, taken as they lie in memory or in a mapped file.
+//! Arrays of several float types, in memory or in a mapped file, without a copy.
 
 use half::f16;
 use numpy::{PyArray2, PyUntypedArray, PyUntypedArrayMethods};

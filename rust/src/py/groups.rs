@@ -12,7 +12,7 @@ use crate::Workers;
 use crate::groups::{self, GroupIndex, GroupNumber};
 use crate::memory::with_capacity;
 
-/// The members of each group, 4 bytes a row; rows of group -1 are outside.
+/// The members of each group, in 4 bytes per row; rows of group -1 are outside.
 #[pyclass(name = "GroupIndex", module = "dbpt._core", frozen)]
 pub(super) struct PyGroupIndex(pub(super) Arc<GroupIndex>);
 
@@ -88,7 +88,7 @@ impl PyGroupIndex {
         detached(py, num_threads, |workers| self.0.digest(workers))
     }
 
-    /// For pickle, which calls `__new__` with these: the groups in few bytes.
+    /// The arguments with which pickle calls `__new__`: the groups in few bytes.
     fn __getnewargs__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, usize)> {
         let num_groups = self.num_groups();
         let groups = match num_groups {

@@ -1,5 +1,5 @@
-//! The extension module `dbpt._core`: the only code that knows Python. Each method converts,
-//! releases the interpreter lock where a call can take over a millisecond, calls, and maps the error.
+//! The extension module `dbpt._core`: the only code that uses Python. Each method converts,
+//! releases the interpreter lock if a call can take over a millisecond, calls, and maps the error.
 // pyo3 hands arguments over by value.
 #![allow(clippy::needless_pass_by_value)]
 

@@ -88,7 +88,7 @@ impl PyGroupStream {
     }
 }
 
-/// Independent draws: group g with probability quotas[g] / sum(quotas), then each of its members alike.
+/// Independent draws: group g with probability quotas[g] / sum(quotas), then each member with equal probability.
 #[pyclass(name = "IndependentStream", module = "dbpt._core", frozen, extends = PyStream)]
 pub(super) struct PyIndependentStream;
 
@@ -155,7 +155,7 @@ impl PyWeightedStream {
     }
 }
 
-/// Draws rows by weight in one look, 8 bytes a row.
+/// An alias table, 8 bytes per row, which draws a row by weight with one look-up.
 #[pyclass(name = "AliasTable", module = "dbpt._core", frozen)]
 pub(super) struct PyAliasTable(Arc<sample::AliasTable>);
 
@@ -176,7 +176,7 @@ impl PyAliasTable {
         )))
     }
 
-    /// The table with these entries, which a pickle has.
+    /// Return the table with these entries, which a pickle stores.
     #[staticmethod]
     fn from_entries(py: Python<'_>, entries: &Bound<'_, PyArray1<u64>>) -> PyResult<Self> {
         let borrowed = readonly("entries", entries)?;
@@ -197,20 +197,20 @@ impl PyAliasTable {
         self.0.entries().len()
     }
 
-    /// 63 bits by which a checkpoint recognises the law.
+    /// 63 bits by which a checkpoint recognises the distribution.
     #[pyo3(signature = (num_threads = 1))]
     fn digest(&self, py: Python<'_>, num_threads: usize) -> PyResult<u64> {
         detached(py, num_threads, |workers| self.0.digest(workers))
     }
 
-    /// For pickle, which calls the first with the second.
+    /// A function and its arguments, with which pickle rebuilds the table.
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Entries<'py>)> {
         let from_entries = py.get_type::<Self>().getattr("from_entries")?;
         Ok((from_entries, (self.entries(py)?,)))
     }
 }
 
-/// The table of the weights where they lie.
+/// Return the table of the weights, without a copy of them.
 fn table<T: Element + Weight>(
     weights: &Bound<'_, PyArray1<T>>,
     num_threads: usize,
@@ -221,8 +221,7 @@ fn table<T: Element + Weight>(
     Ok(PyAliasTable(Arc::new(detached(weights.py(), num_threads, build)?)))
 }
 
-/// A new array, made by NumPy itself, which raises a `MemoryError` where the memory is lacking; filled without the
-/// interpreter lock.
+/// Return a new array, filled without the interpreter lock. NumPy allocates it or raises a `MemoryError`.
 fn filled<'py, T: Element + Send, D: Dimension>(
     py: Python<'py>,
     shape: impl IntoPyObject<'py>,

@@ -1,4 +1,4 @@
-//! Batches that each hold the same number of members of every group, to within one.
+//! Batches with the same number of members of every group, to within one.
 
 use std::sync::Arc;
 
@@ -10,37 +10,37 @@ use crate::groups::{GroupIndex, Members};
 use crate::random::{Purpose, Stream};
 use crate::{Error, Result, Workers};
 
-/// The most rows in a batch, which is made in one go: it can't be stopped, so it should take well under a second.
+/// The largest batch. Making one can't be interrupted, so it should take well under a second.
 const MAX_BATCH_SIZE: usize = 1 << 22;
 /// Draws in one task of a thread, unless a batch has more.
 const TASK: usize = 1 << 16;
-/// Draws of a group that are made together.
+/// Draws of a group that are computed together.
 const BLOCK: usize = 32;
-/// Up to this many batches further on, adding up what they hold beats Euclid's algorithm.
+/// Up to this many batches ahead, adding their compositions is faster than Euclid's algorithm.
 const STEPS_MAX: u64 = 64;
 
 /// The batches of one epoch, `0..len()`, each a pure function of (seed, epoch, number, quotas, batch
 /// size, groups).
 ///
-/// Each batch holds ⌊q/n⌋ or ⌈q/n⌉ of a group's q draws, n being the number of batches, and all
-/// together hold q. In the order of the batches, a group's draws go through its members in a
+/// Each of the n batches has ⌊q/n⌋ or ⌈q/n⌉ of a group's q draws, and all
+/// together have q. In the order of the batches, a group's draws go through its members in a
 /// keyed order, a new one for each pass. So at any point of the epoch each member has been drawn
-/// equally often, to within one, and a batch holds a member twice only if it asks for more than the
+/// equally often, to within one, and a batch has a member twice only if it needs more than the
 /// group has, or where one pass ends and the next begins. The order inside a batch is shuffled.
 ///
-/// Building costs O(G), a batch O(G) and O(1) a draw, going to a batch O(G log n); memory is O(G)
-/// beside the shared index.
+/// Building costs O(G), a batch O(G) and O(1) per draw, seeking a batch O(G log n); memory is O(G)
+/// in addition to the shared index.
 #[derive(Debug, Clone)]
 pub struct BatchStream {
     index: Arc<GroupIndex>,
     batch_size: usize,
-    /// How many members of a group are drawn at once, and count as one for the composition.
+    /// Number of members of a group that are drawn at once, and count as one in the composition.
     together: u64,
-    /// Batches among which groups are dealt out anew; 1 where the composition of the epoch stays as it is.
+    /// Batches among which groups are dealt anew; 1 if the composition of the epoch is used as it is.
     round: u64,
     composition: Composition,
-    /// The groups with draws, in a keyed order, as which of them get an extra member in the same
-    /// batch depends on it.
+    /// The groups with draws, in a keyed order, which determines the groups that get an extra member
+    /// in the same batch.
     groups: Vec<Group>,
     orders: Stream,
     passes: Rounds,
@@ -50,7 +50,7 @@ pub struct BatchStream {
 /// A group with draws.
 #[derive(Debug, Clone)]
 struct Group {
-    /// Where its members start in the index.
+    /// The start of its members in the index.
     start: usize,
     size: u64,
     length: Length,
@@ -68,13 +68,13 @@ impl Group {
 
 impl BatchStream {
     /// The batches of `epoch`, with `quotas` draws for each group over all of them. With `groups_per_batch` each batch
-    /// holds equally many members of so many groups, different ones; which, is drawn anew for each round of batches,
-    /// in which every group comes about once.
+    /// has equally many members of this number of different groups. They are drawn anew for each round of batches, in
+    /// which every group occurs about once.
     ///
     /// # Errors
     /// [`Error::Input`] if `batch_size` isn't 1 to 2²² or doesn't divide the sum of the quotas, if `groups_per_batch`
-    /// doesn't divide `batch_size`, for a quota that so many members at a time can't make up, or that is more than one
-    /// in each batch; those of [`GroupStream::new`](crate::sample::GroupStream::new).
+    /// doesn't divide `batch_size`, for a quota that is no multiple of the members drawn at once, or that is more than
+    /// one in each batch; those of [`GroupStream::new`](crate::sample::GroupStream::new).
     pub fn new(
         index: Arc<GroupIndex>,
         quotas: &[i64],
@@ -123,7 +123,7 @@ impl BatchStream {
         reorder(rows, self.orders.substream(place.batch));
     }
 
-    /// The draws of `group` from its `first` on, counted over the epoch.
+    /// Return the draws of `group` from its `first` on, counted over the epoch.
     fn draw(&self, group: &Group, mut first: u64, mut rows: &mut [i64]) {
         while !rows.is_empty() {
             let (pass, position) = (first / group.size, first % group.size);
@@ -172,7 +172,7 @@ impl Epoch for BatchStream {
     }
 }
 
-/// How many members of a group are drawn at once.
+/// Return the number of members of a group that are drawn at once.
 fn together(
     quotas: &[i64],
     batch_size: usize,
@@ -193,7 +193,7 @@ fn together(
     }
 }
 
-/// A batch, and how far each group has come by then.
+/// A batch, and the number of earlier draws of each group.
 struct Place<'a> {
     stream: &'a BatchStream,
     batch: u64,
@@ -246,8 +246,8 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Some batches in a row whose groups are dealt out to them in an order of their own: all together hold what the
-/// epoch's composition says, but any groups can meet in a batch.
+/// Consecutive batches among which groups are dealt in a random order. Together they have the composition of the epoch,
+/// but any groups can meet in a batch.
 struct Round {
     number: u64,
     before: Vec<u64>,

@@ -1,13 +1,12 @@
-//! How many members of each group every batch holds, from the draws of each group in the epoch.
+//! The number of members of each group in every batch, from the draws of each group in the epoch.
 
-/// 2⁶⁴ divided by the golden ratio: the most even way to go round a circle in equal steps.
+/// 2⁶⁴ divided by the golden ratio: the most even equal steps round a circle.
 const GOLDEN: u128 = 0x9E37_79B9_7F4A_7C15;
 
-/// Which batch holds how many members of each group, given the groups' draws in the epoch.
+/// The number of members of each group in each batch, given the groups' draws in the epoch.
 ///
-/// The epoch's draws lie side by side, group after group, and batch b takes every n-th of them, n
-/// being the number of batches: systematic sampling (Madow, 1949). With C_g the draws of the groups
-/// up to g, it holds ⌊(C_g + p_b)/n⌋ − ⌊(C_{g−1} + p_b)/n⌋ of group g. That is ⌊q_g/n⌋ or ⌈q_g/n⌉
+/// The epoch's draws are ordered by group, and batch b of n takes every n-th of them: systematic
+/// sampling (Madow, 1949). With C_g the draws of the groups up to g, it has ⌊(C_g + p_b)/n⌋ − ⌊(C_{g−1} + p_b)/n⌋ of group g. That is ⌊q_g/n⌋ or ⌈q_g/n⌉
 /// for any phase p_b, and adds up to the batch size over the groups. The phases of an epoch are
 /// 0..n, each once, so that it adds up to q_g over the batches. Their order, equal steps of about n
 /// divided by the golden ratio, spreads a group's extra members evenly over the epoch, and lets the
@@ -17,7 +16,7 @@ pub(super) struct Composition {
     num_batches: u64,
     /// The phase of batch 0.
     first: u64,
-    /// From a phase to the next; coprime to the number of batches.
+    /// The step between phases; coprime to the number of batches.
     step: u64,
     /// C_g, as (C_g div n, C_g mod n).
     ends: Vec<(u64, u64)>,
@@ -43,7 +42,7 @@ impl Composition {
         self.num_batches
     }
 
-    /// How many members of each group `batch` holds.
+    /// Return the number of members of each group in `batch`.
     pub(super) fn counts(&self, batch: u64, counts: &mut [u64]) {
         let product = u128::from(batch) * u128::from(self.step) + u128::from(self.first);
         let phase = (product % u128::from(self.num_batches)) as u64;
@@ -55,7 +54,7 @@ impl Composition {
         }
     }
 
-    /// How many members of each group the batches before `batch` hold. O(G log n).
+    /// Return the number of members of each group in the batches before `batch`. O(G log n).
     pub(super) fn before(&self, batch: u64, before: &mut [u64]) {
         let up_to = |end: u64| floor_sum(batch, self.num_batches, self.step, self.first + end);
         let mut last = up_to(0);

@@ -1,11 +1,11 @@
-//! The order of a whole epoch: a keyed permutation that a rank reads at its own positions alone.
+//! The order of a whole epoch: a keyed permutation that a rank reads only at its own positions.
 
 use super::permutation::{LANES, Length, Network, Rounds, shuffle};
 use crate::random::Stream;
 
 /// Up to this length an epoch is shuffled in a table: few Feistel rounds on tiny halves are a poor shuffle.
 const TABLE_MAX: u64 = 4096;
-/// Feistel rounds above it, half of them for either half of a value.
+/// Feistel rounds for longer epochs, half of them for either half of a value.
 const NUM_ROUNDS: usize = 6;
 
 /// The order of a whole epoch, `0..n` (n up to [`super::MAX_DRAWS`]), to be read at every `step`-th position: so a rank
@@ -30,7 +30,7 @@ impl EpochOrder {
         Self(Kind::Table(table))
     }
 
-    /// A way through every `step`-th position.
+    /// Return a walk through every `step`-th position.
     pub(super) fn walk(&self, step: u64) -> Walk<'_> {
         let (mut high, mut low) = ([0; LANES], [0; LANES]);
         if let Kind::Network(Network { length, .. }, _) = &self.0 {
@@ -43,7 +43,7 @@ impl EpochOrder {
     }
 }
 
-/// A way through an [`EpochOrder`].
+/// A walk through an [`EpochOrder`].
 #[derive(Debug)]
 pub(super) struct Walk<'a> {
     order: &'a EpochOrder,
@@ -54,7 +54,7 @@ pub(super) struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Where the positions `start`, `start + step`, and so on go, written to `slots`. All must be below n.
+    /// Write the slots of the positions `start`, `start + step`, and so on. All must be below n.
     #[inline(always)]
     pub(super) fn fill(&self, start: u64, slots: &mut [u64]) {
         match &self.order.0 {

@@ -1,4 +1,4 @@
-//! Independent draws: the law of a sampler with one weight per row, when rows of a group weigh the same.
+//! Independent draws, from the distribution of a sampler with one weight per row and equal weights within a group.
 
 use std::sync::Arc;
 
@@ -9,9 +9,9 @@ use crate::random::{Purpose, Stream};
 use crate::{Result, Workers};
 
 /// An epoch of independent draws, with replacement: group g with probability `quotas[g]` / Σ quotas, then each of its
-/// members alike.
+/// members with equal probability.
 ///
-/// The quotas divide a wheel of 2⁴⁸ slots (fewer are allowed, but give coarser probabilities); a draw points at one.
+/// The quotas divide a wheel of 2⁴⁸ slots (fewer are allowed, but give coarser probabilities); a draw picks one.
 /// Draw i is a pure function of (seed, epoch, i, quotas, groups). Cost and memory are those of
 /// [`GroupStream`](super::GroupStream).
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub struct IndependentStream {
     length: u64,
 }
 
-/// Where the members of a group are in the index.
+/// The position of a group's members in the index.
 #[derive(Debug, Clone, Copy)]
 struct Owner {
     start: u64,
@@ -108,12 +108,12 @@ mod tests {
         assert_eq!(draws(&[1 << 46, 1 << 47, 1 << 46, 0], 9, 1), [3, 8, 1, 0, 0, 4, 2, 2, 6]);
     }
 
-    /// χ² of rows, and of pairs of successive rows, against the exact law.
+    /// χ² of rows, and of pairs of successive rows, against the exact distribution.
     #[test]
     fn draws_follow_the_law_independently() {
         let length = 400_000;
         let found = draws(&[3 << 45, 1 << 46, 3 << 45, 0], length, 3);
-        let law = [
+        let exact = [
             1.0 / 8.0,
             1.0 / 16.0,
             1.0 / 16.0,
@@ -135,9 +135,11 @@ mod tests {
         let term = |seen: f64, expected: f64| {
             if expected > 0.0 { (seen - expected).powi(2) / expected } else { 0.0 }
         };
-        let of_rows: f64 = (0..9).map(|i| term(rows[i], law[i] * length as f64)).sum();
+        let of_rows: f64 = (0..9).map(|i| term(rows[i], exact[i] * length as f64)).sum();
         let of_pairs: f64 = (0..81)
-            .map(|ij| term(pairs[ij / 9][ij % 9], law[ij / 9] * law[ij % 9] * length as f64 / 2.0))
+            .map(|ij| {
+                term(pairs[ij / 9][ij % 9], exact[ij / 9] * exact[ij % 9] * length as f64 / 2.0)
+            })
             .sum();
         // 7 and 63 degrees of freedom: means 7 and 63, standard deviations 3.7 and 11.2.
         assert!(of_rows < 30.0 && of_pairs < 130.0, "{of_rows} {of_pairs}");

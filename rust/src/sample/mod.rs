@@ -1,4 +1,4 @@
-//! The streams: which row is draw i of epoch e, as a pure function.
+//! The streams: the row of draw i in epoch e, as a pure function.
 
 mod batches;
 mod composition;

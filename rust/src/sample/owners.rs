@@ -1,4 +1,4 @@
-//! Which group owns a slot: each has as many consecutive ones as its quota says.
+//! The group that owns a slot: each group has as many consecutive slots as its quota.
 
 use std::ops::Index;
 
@@ -6,13 +6,13 @@ use super::rows::MAX_DRAWS;
 use crate::groups::GroupIndex;
 use crate::{Error, Result};
 
-/// Up to this many owners, counting passed boundaries beats a binary search.
+/// Up to this many owners, counting passed boundaries is faster than a binary search.
 const LINEAR_MAX: usize = 16;
 
-/// The groups that own slots, with what an `Owner` needs to know to turn a slot into a member.
+/// The groups that own slots, each with an `Owner`, which turns a slot into a member.
 #[derive(Debug, Clone)]
 pub(super) struct Owners<Owner> {
-    /// Where the slots of each owner end; ascending.
+    /// The end of each owner's slots; ascending.
     ends: Vec<u64>,
     owners: Vec<Owner>,
 }
@@ -68,7 +68,7 @@ impl<Owner> Index<u32> for Owners<Owner> {
     }
 }
 
-/// Whether there is one quota a group, none of an empty one, and 1 to [`MAX_DRAWS`] in all.
+/// Check for one quota per group, 0 for empty groups, and 1 to [`MAX_DRAWS`] in total.
 pub(super) fn check(index: &GroupIndex, quotas: &[i64]) -> Result<()> {
     if quotas.len() != index.num_groups() {
         return Err(Error::length("quotas", quotas.len(), index.num_groups(), "groups"));

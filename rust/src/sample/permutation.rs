@@ -1,5 +1,4 @@
-//! Keyed permutations of 0..n that can be entered anywhere: where position i goes costs O(1), and nothing of length n
-//! is stored.
+//! Keyed permutations of 0..n with random access: position i costs O(1), and nothing of length n is stored.
 
 use crate::random::Stream;
 
@@ -8,13 +7,13 @@ pub(super) const PASS_TABLE_MAX: u64 = 64;
 /// Feistel rounds for a pass over 65 members and more, half of them for either half of a value. Six show a bias in the
 /// χ² tests below, eight none.
 const PASS_ROUNDS: usize = 8;
-/// Positions that go through the rounds side by side, so that they vectorise.
+/// Positions that go through the rounds together, so that they vectorise.
 pub(super) const LANES: usize = 64;
 
-/// How long the permutations are; keys make one of them.
+/// Permutations of one length; keys choose one of them.
 ///
-/// It is a Feistel network over the mixed radix a·b ≥ n, a = ⌈√n⌉; the fewer than a values from n on are walked back
-/// into range along their cycle (Black and Rogaway, 2002).
+/// It is a Feistel network over the mixed radix a·b ≥ n, a = ⌈√n⌉; values from n on, fewer than a, are walked back into
+/// range along their cycle (Black and Rogaway, 2002).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Length {
     pub(super) n: u64,
@@ -78,7 +77,7 @@ impl Rounds {
         Self::new(stream, PASS_ROUNDS)
     }
 
-    /// Where the positions `start..start + values.len()` of a pass over a group go under `key`.
+    /// Compute the values at positions `start..start + values.len()` of a pass over a group, under `key`.
     pub(super) fn pass(&self, length: Length, key: Stream, start: u64, values: &mut [u64]) {
         if length.n <= PASS_TABLE_MAX {
             let mut table = [0_u8; PASS_TABLE_MAX as usize];
@@ -100,8 +99,8 @@ impl Rounds {
         }
     }
 
-    /// Where the halves go under one permutation. Those beyond `values` may hold anything up to 64 steps beyond n: it
-    /// doesn't overflow, and isn't looked at.
+    /// Compute the values of the halves under one permutation. Those beyond `values` may be up to 64 steps beyond n;
+    /// they don't overflow and aren't used.
     #[inline(always)]
     pub(super) fn fill(
         &self,
@@ -124,14 +123,14 @@ impl Rounds {
         }
     }
 
-    /// Where positions go, each under a permutation of its own.
+    /// Compute the values at positions, each under its own permutation.
     #[inline(always)]
     pub(super) fn fill_lanes(&self, lanes: &mut Lanes) {
         let Lanes { high, low, a, b, key, .. } = lanes;
         self.run(high, low, |lane| (a[lane], b[lane]), |lane| [key.0[lane], key.1[lane]]);
     }
 
-    /// Follow the cycle of a value beyond n until it is back in range; in the mean less than one value of √n needs it.
+    /// Follow the cycle of a value beyond n until it is back in range; on average less than one value in √n needs it.
     #[inline(never)]
     fn walk_back(&self, network: &Network, mut value: u64) -> u64 {
         let Network { length, key } = *network;
@@ -165,7 +164,7 @@ impl Rounds {
     }
 }
 
-/// Positions on their way through the rounds, each under a permutation of its own.
+/// Positions on their way through the rounds, each under its own permutation.
 pub(super) struct Lanes {
     high: [u32; LANES],
     low: [u32; LANES],
@@ -187,7 +186,7 @@ impl Lanes {
         (self.key.0[lane], self.key.1[lane]) = (network.key[0], network.key[1]);
     }
 
-    /// Where the position went, after [`Rounds::fill_lanes`].
+    /// Return the value at the position, after [`Rounds::fill_lanes`].
     #[inline(always)]
     pub(super) fn get(&self, lane: usize, network: &Network, rounds: &Rounds) -> u64 {
         let value = network.length.join(self.high[lane], self.low[lane]);

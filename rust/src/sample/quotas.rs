@@ -1,4 +1,4 @@
-//! How many of an epoch's draws each group gets: shares rounded by largest remainder.
+//! The number of draws of each group in an epoch: shares rounded by largest remainder.
 
 use std::cmp::Reverse;
 
@@ -38,8 +38,8 @@ pub fn quotas(shares: &[f64], counts: &[i64], num_samples: u64) -> Result<Vec<i6
     Ok(quotas)
 }
 
-/// Only rounding of enormous epochs can have given out too many: take one from each group in turn, from that of the
-/// smallest fraction on.
+/// Rounding in enormous epochs can give too many draws: take one from each group in turn, beginning with the smallest
+/// fraction.
 fn take_back(quotas: &mut [i64], mut fractions: Vec<(Reverse<u64>, usize)>, mut left: i64) {
     fractions.sort_unstable();
     for (_, g) in fractions.iter().rev().cycle() {

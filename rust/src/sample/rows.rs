@@ -1,4 +1,4 @@
-//! From draws to row numbers, block by block, on threads: what the streams have in common.
+//! From draws to row numbers, block by block, on threads; shared by all streams.
 
 use crate::groups::{GroupIndex, Members};
 use crate::{Error, Result, Workers, simd};
@@ -13,14 +13,14 @@ const TASK: usize = 1 << 16;
 pub struct Draws {
     /// The first draw.
     pub start: u64,
-    /// One past the last draw there may be.
+    /// The end of the draws, exclusive.
     pub stop: u64,
-    /// From one draw to the next: the number of ranks, for a rank's own draws.
+    /// The step between draws: the number of ranks, for a rank's own draws.
     pub step: u64,
 }
 
 impl Draws {
-    /// How many these are, of an epoch of `length`.
+    /// Return the number of these draws in an epoch of `length`.
     ///
     /// # Errors
     /// [`Error::Input`] unless start ≤ stop ≤ `length` and `step` is above 0.
@@ -70,7 +70,7 @@ pub trait Epoch: Send + Sync {
 /// The most draws an epoch can have, 2⁴⁸: half an index of the permutation fits in 24 bits.
 pub const MAX_DRAWS: u64 = 1 << 48;
 
-/// Refuse an epoch without draws, or of too many.
+/// Refuse an epoch without draws, or with too many.
 pub(super) fn check_length(length: u64) -> Result<()> {
     if (1..=MAX_DRAWS).contains(&length) {
         return Ok(());
@@ -106,7 +106,7 @@ pub(super) fn fill(
     )
 }
 
-/// The same where `rows_of(draw, rows)` writes the rows themselves, [`BLOCK`] or fewer.
+/// Do the same if `rows_of(draw, rows)` writes the rows themselves, [`BLOCK`] or fewer.
 pub(super) fn fill_blocks(
     draws: Draws,
     length: u64,

@@ -1,4 +1,4 @@
-//! The group stream: an epoch of draws with exact quotas, each of which can be had by its number.
+//! The group stream: an epoch of draws with exact quotas and random access.
 
 use std::sync::Arc;
 
@@ -14,11 +14,10 @@ use crate::{Result, Workers};
 ///
 /// The epoch is a keyed permutation of its slots. Group g owns `quotas[g]` consecutive slots, which pass over its `N_g`
 /// members. In a whole pass each member has one slot; which one doesn't matter, as the epoch's order shuffles them. In
-/// the last pass, if it isn't whole, the slots go to a random subset of the members: the first of a permutation with a
-/// key of its own, for each seed, epoch and group. So draw i is a pure function of (seed, epoch, i, quotas, groups), and
-/// every member of g is drawn ⌊q/N⌋ or ⌈q/N⌉ times.
+/// the last pass, if it isn't whole, the slots go to a random subset of the members: the first of a permutation with its
+/// own key for each seed, epoch and group. So draw i is a pure function of (seed, epoch, i, quotas, groups), and every member of g is drawn ⌊q/N⌋ or ⌈q/N⌉ times.
 ///
-/// Building costs O(G), a draw O(1) up to 16 groups and O(log G) above; memory is O(G) beside the shared index.
+/// Building costs O(G), a draw O(1) up to 16 groups and O(log G) above; memory is O(G) in addition to the shared index.
 #[derive(Debug, Clone)]
 pub struct GroupStream {
     index: Arc<GroupIndex>,
@@ -27,21 +26,21 @@ pub struct GroupStream {
     last: LastPasses,
 }
 
-/// How a group turns its slots into positions among the members of the index.
+/// Turns the slots of a group into positions among the members of the index.
 #[derive(Debug, Clone, Copy)]
 struct Owner {
     first: u64,
     count: u64,
     /// ⌊(2⁶⁴ - 1) / count⌋.
     reciprocal: u64,
-    /// Where the group's members start in the index.
+    /// The start of the group's members in the index.
     start: u64,
-    /// The pass that isn't whole, if there is one, comes after as many whole ones.
+    /// The number of whole passes, after which an incomplete one may follow.
     last_pass: u64,
     last: LastPass,
 }
 
-/// Which members the last pass over a group draws.
+/// The members that the last pass over a group draws.
 #[derive(Debug, Clone, Copy)]
 enum LastPass {
     /// All of them.
@@ -64,7 +63,7 @@ impl GroupStream {
     /// The stream of `epoch` with `quotas` draws for each group.
     ///
     /// # Errors
-    /// [`Error::Input`](crate::Error::Input) if there isn't one quota a group, for a negative quota or one of a group
+    /// [`Error::Input`](crate::Error::Input) if there isn't one quota per group, for a negative quota or one of a group
     /// without members, or if the quotas add up to 0 or to more than [`MAX_DRAWS`](super::MAX_DRAWS).
     pub fn new(index: Arc<GroupIndex>, quotas: &[i64], seed: u64, epoch: u64) -> Result<Self> {
         let keys = Stream::new(seed, Purpose::LastPass, epoch);
@@ -108,7 +107,7 @@ impl GroupStream {
         }
     }
 
-    /// The same for some slots of last passes, whose position is still the number of the draw in its pass.
+    /// Do the same for slots of last passes, whose position is still the number of the draw in its pass.
     #[inline(always)]
     fn place_last(&self, part: &[u16], owners: &[u32], slots: &mut [u64]) {
         let LastPasses { table, networks, rounds } = &self.last;

@@ -10,10 +10,10 @@ use crate::{Error, Result, Workers, memory};
 
 /// Rows in one task of a thread.
 const TASK: usize = 1 << 16;
-/// Weights that are added up before their sum is added to the others'.
+/// Weights that are summed before their sum is added to the total.
 const PART: usize = 1 << 12;
 
-/// A number that can be a weight, in whatever type the caller keeps it.
+/// A number of any type that can be a weight.
 pub trait Weight: Copy + Into<f64> + Send + Sync {}
 
 impl<T: Copy + Into<f64> + Send + Sync> Weight for T {}
@@ -23,9 +23,9 @@ impl<T: Copy + Into<f64> + Send + Sync> Weight for T {}
 /// The N buckets are equally likely. Bucket k holds the slots of row k, as many as fit, and above its threshold those
 /// of one other row, its alias, which has too many. Building takes O(N); the table has 8 bytes a row.
 ///
-/// A row gets its share of 2⁶³ to 2⁶⁴ slots, computed in float64 and rounded down; the heaviest row gets the rest. The law
-/// is the exact one up to N·2⁻⁶³ + (4096 + N/4096)·2⁻⁵² in total variation, below 2⁻³⁹ for 10⁷ rows. A weight of 0 has
-/// no slot, and a weight below 2⁻⁶⁴ of their sum has none either.
+/// A row gets its share of 2⁶³ to 2⁶⁴ slots, computed in float64 and rounded down; the heaviest row gets the rest. The
+/// distribution is exact up to N·2⁻⁶³ + (4096 + N/4096)·2⁻⁵² in total variation, below 2⁻³⁹ for 10⁷ rows. A weight
+/// that is 0, or below 2⁻⁶⁴ of the sum, has no slot.
 #[derive(Debug)]
 pub struct AliasTable {
     layout: Layout,
@@ -67,7 +67,7 @@ impl AliasTable {
         &self.entries
     }
 
-    /// 63 bits by which a checkpoint recognises the law. O(N).
+    /// 63 bits by which a checkpoint recognises the distribution. O(N).
     ///
     /// # Errors
     /// [`Error::Interrupted`].
@@ -113,7 +113,7 @@ impl Layout {
         1 << (u64::BITS - self.alias_bits)
     }
 
-    /// The bucket and the slot in it that a random word points at.
+    /// Return the bucket and the slot in it for a random word.
     #[inline(always)]
     fn point(self, word: u64) -> (u64, u64) {
         let product = u128::from(word) * u128::from(self.num_rows);
@@ -141,7 +141,7 @@ impl Layout {
     }
 }
 
-/// How many slots each row gets: its share rounded down, and the heaviest row what is left over.
+/// The number of slots of each row: its share rounded down; the heaviest row gets the rest.
 struct Slots<'a, T> {
     weights: &'a [T],
     layout: Layout,
@@ -249,8 +249,8 @@ fn each<T: Weight>(
 
 /// An epoch of independent draws, row k with probability `weights[k]` / Σ weights.
 ///
-/// Draw i is a pure function of (seed, epoch, i, table): one random word and one look into the table, O(1) wherever i
-/// lies. There is no memory beside the shared table.
+/// Draw i is a pure function of (seed, epoch, i, table): one random word and one look-up in the table, O(1)
+/// for any i. It needs no memory besides the shared table.
 #[derive(Debug, Clone)]
 pub struct WeightedStream {
     table: Arc<AliasTable>,
@@ -302,7 +302,7 @@ mod tests {
     use crate::random::{Purpose, Stream};
     use crate::{Error, Workers};
 
-    /// The law of the table is that of the weights, within the stated error and a float's rounding.
+    /// The distribution of the table is that of the weights, within the stated error and float rounding.
     fn check(weights: &[f64]) {
         let table = AliasTable::new(weights, &Workers::new(1)).unwrap();
         let (layout, bucket) = (table.layout, table.layout.bucket());
