@@ -34,7 +34,7 @@ class GroupIndex:
     def __new__(
         cls, groups: NDArray[np.integer[Any]], num_groups: int | None = None, num_threads: int = 1
     ) -> GroupIndex:
-        """Index ``groups`` (N,) of any integer type, without a copy; ``num_groups`` is by default the largest plus 1."""
+        """Index ``groups`` (N,) of any integer type, without a copy; ``num_groups`` defaults to the largest plus 1."""
 
     @property
     def num_groups(self) -> int: ...
@@ -129,7 +129,7 @@ class AliasTable:
     """
 
     def __new__(cls, weights: NDArray[np.float64] | NDArray[np.float32], num_threads: int = 1) -> AliasTable:
-        """Build the table of ``weights`` (N,), finite and 0 or above, without a copy. ``num_threads`` changes no bit."""
+        """Build the table of ``weights`` (N,), finite and 0 or above, without a copy. Same for any ``num_threads``."""
 
     @staticmethod
     def from_entries(entries: NDArray[np.uint64]) -> AliasTable: ...
@@ -189,7 +189,7 @@ def assign_nearest(
 ) -> None:
     """Label each row with the number of the nearest of ``centers`` (k, A); an infinite one is never the nearest.
 
-    Posteriors are those of equally heavy spherical Gaussians with ``variance`` in each direction,
+    Posteriors are those of equally weighted spherical Gaussians with ``variance`` in each direction,
     softmax(-d² / (2 · variance)): ``posterior_out`` (N, k), and ``confidence_out`` (N,) that of the label, which is
     always the largest. If a value of ``logits`` is bad, rows may have been written before it.
     """
