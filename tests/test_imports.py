@@ -47,6 +47,12 @@ def test_the_check_above_would_see_torch():
     assert loaded_after("import sys, types; sys.modules['torch'] = types.ModuleType('torch')") == "torch"
 
 
+def test_the_command_line_asks_packages_for_names_only_where_it_lists_them():
+    """Iterating over a registry looks into every installed package, and imports the modules in DBPT_PLUGINS."""
+    without = "import importlib.metadata\nimportlib.metadata.entry_points = None\n"
+    assert loaded_after(without + quietly("--help") + "\n" + quietly("compare", "--version")) == ""
+
+
 def test_every_public_name_resolves_and_is_documented():
     assert set(dbpt.__all__) > {"fit", "evaluate", "load", "write_demo", "label_attributes", "GroupWeights"}
     for name in dbpt.__all__:
