@@ -4,11 +4,13 @@ import io
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
 import warnings
 from dataclasses import fields
+from pathlib import Path
 
 import click
 import open_clip
@@ -21,6 +23,7 @@ from unprivileged import unprivileged
 
 from dbpt.cli import fit as fit_command
 from dbpt.cli import main
+from dbpt.cli.main import commands
 from dbpt.settings.config import FitConfig
 
 PROGRESS = ("drawing ", "features:", "warning:", "erm:", "dbpt:", "squares:", " ")
@@ -78,16 +81,21 @@ LISTS = {"classes": ("a=x|y", "b"), "attributes": ("c", "d")}
     [
         ["DATA", "--classes", "a=x|y", "b", "--attributes", "c", "d"],
         ["--classes", "a=x|y", "b", "--attributes", "c", "d", "--", "DATA"],
-        ["--classes", "a=x|y", "--classes", "b", "--attributes", "c", "--attributes", "d", "--", "DATA"],
-        ["DATA", "--classes=a=x|y", "--classes=b", "--attributes=c", "--attributes=d"],
         ["DATA", "--classes=a=x|y", "b", "--attributes=c", "d"],
         ["--classes=a=x|y", "b", "--attributes=c", "d", "--seed", "0", "DATA"],
     ],
 )
-def test_lists_are_spread_or_repeated_with_data_before_or_behind(settings_of, arguments):
+def test_lists_are_spread_with_data_before_or_behind(settings_of, arguments):
     settings = settings_of(*arguments)
     assert settings.pop("seed", 0) == 0
     assert settings == {"data": "DATA", **LISTS}
+
+
+@pytest.mark.parametrize("arguments", ["--attributes a b --epochs 3 --attributes c", "--attributes=a --attributes=c"])
+def test_a_list_is_given_once(command, tmp_path, arguments):
+    code, out, err = command("fit", "DATA", "--out", tmp_path / "run", *arguments.split())
+    assert (code, out) == (2, "")
+    assert err == "Error: --attributes is given twice; write all values after the first: --attributes A B C\n"
 
 
 def test_a_list_ends_at_the_next_option_and_values_may_begin_with_a_dash(settings_of):
@@ -173,7 +181,7 @@ def test_demo_command(tmp_path, command, monkeypatch):
         (["fit", "--out", "o"], "Missing argument 'DATA'"),
         (["fit", "demo", "more", "--out", "o"], "more"),
         (["fit", "demo", "--out"], "'--out' requires an argument"),
-        (["evaluate", "r"], "Missing argument 'DATA'"),
+        (["evaluate"], "Missing argument 'RUN'"),
         (["predict"], "Missing argument 'RUN'"),
         (["demo", "demo-waterbird", "never"], "did you mean 'demo-waterbirds'?"),
     ],
@@ -190,7 +198,37 @@ def test_without_a_command_the_help_is_shown(command):
     code, out, err = command()
     assert code == 2
     assert "Commands:" in out + err
-    assert command("--help")[0] == 0
+
+
+def test_the_first_help_has_each_command_in_one_line(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = command("--help")
+    listed = out.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in listed] == list(commands.commands)
+    assert "..." not in "".join(listed)
+
+
+@pytest.mark.parametrize("verb", ["fit", "compare", "embed", "evaluate", "data check"])
+def test_help_has_every_option_once_in_the_section_of_its_setting(command, monkeypatch, verb):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = command(*verb.split(), "--help")
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 80
+    sections = {title: re.findall(r"^  (--[a-z-]+)", text, re.M) for title, text in sections_of(out).items()}
+    shown = [option for options in sections.values() for option in options]
+    assert len(set(shown)) == len(shown)
+    assert len(sections.pop("Main options")) in (4, 5)
+    groups = {f"--{setting.name.replace('_', '-')}": setting.metadata["group"] for setting in fields(FitConfig)}
+    for title, options in sections.items():
+        expected = {"Method": {"groups", "head"}, "Other options": {None}}.get(title, {title.lower()})
+        assert {groups.get(option) for option in options} <= expected
+    assert out.count("\n    dbpt ") == 2, "two examples"
+
+
+def sections_of(text: str) -> dict[str, str]:
+    titles = [*re.finditer(r"^([A-Z][a-z ]+):\n", text, re.M)]
+    ends = [*(title.start() for title in titles[1:]), len(text)]
+    return {title[1]: text[title.end() : end] for title, end in zip(titles, ends, strict=True)}
 
 
 # --- bad data ---------------------------------------------------------------------------------------------------------
@@ -352,15 +390,27 @@ def test_threads_of_the_command_spin_for_a_short_while_only(monkeypatch):
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, click.Abort])
-def test_only_an_interrupted_fit_advises_to_resume(command, monkeypatch, interruption):
+def test_an_interrupted_command_names_the_one_that_continues_it(command, monkeypatch, tmp_path, interruption):
     def interrupted(*_: object, **__: object) -> None:
         raise interruption
 
-    monkeypatch.setattr("dbpt.experiments.fit.fit", interrupted)
-    monkeypatch.setattr("dbpt.experiments.evaluate.evaluate", interrupted)
-    line = "Interrupted; nothing is half-written, and dbpt fit continues with --resume\n"
-    assert command("fit", "DATA", "--out", "o") == (130, "", line)
+    def interrupted_later(*_: object, out: Path, **__: object) -> None:
+        (out / "config.toml").write_text("")
+        raise interruption
+
+    for verb in ("fit.fit", "comparison.comparing.compare", "evaluate.evaluate"):
+        monkeypatch.setattr(f"dbpt.experiments.{verb}", interrupted)
+    kept, out = "Interrupted; nothing is half-written; continue with: dbpt", tmp_path / "my run"
+    assert command("fit", "DATA", "--out", out) == (130, "", f"{kept} fit DATA --out '{out}'\n")
     assert command("evaluate", "RUN", "DATA") == (130, "", "Interrupted\n")
+    out.mkdir()
+    (out / "config.toml").write_text("an older run's")
+    line = f"{kept} compare DATA --overwrite --out '{out}'\n"
+    assert command("compare", "DATA", "--overwrite", "--out", out) == (130, "", line)
+    for verb, function in (("fit", "fit.fit"), ("compare", "comparison.comparing.compare")):
+        monkeypatch.setattr(f"dbpt.experiments.{function}", interrupted_later)
+        line = f"{kept} {verb} --resume --out '{out}'\n"
+        assert command(verb, "DATA", "--overwrite", "--out", out) == (130, "", line)
 
 
 @pytest.mark.parametrize("verb", ["compare", "evaluate", "predict", "label", "demo", "cache"])

@@ -167,10 +167,8 @@ def test_sigterm_ends_as_ctrl_c_does(launcher, tiny, tmp_path):
         return (tmp_path / "run" / "checkpoints" / "erm.safetensors").exists()
 
     code = launcher.run([*command, "--out", str(tmp_path / "run")], stderr, trains, signal.SIGTERM)
-    assert (
-        stderr.read_text().splitlines()[-1]
-        == "Terminated; nothing is half-written, and dbpt fit continues with --resume"
-    )
+    way_on = f"dbpt fit --resume --out {tmp_path / 'run'}"
+    assert stderr.read_text().splitlines()[-1] == f"Terminated; nothing is half-written; continue with: {way_on}"
     assert code == 143
     assert not (tmp_path / "run" / "dbpt.lock").exists()
 

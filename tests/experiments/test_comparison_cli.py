@@ -5,7 +5,6 @@ import pytest
 from comparisons import METHODS
 
 from dbpt.experiments.comparison.plan import BY_THE_PLAN
-from dbpt.experiments.comparison.plan import METHODS as DEFAULT
 
 
 @pytest.fixture
@@ -30,9 +29,9 @@ def passed_on(monkeypatch, command):
 
 def test_what_is_said_is_passed_on_and_the_rest_has_its_defaults(passed_on):
     plain = {
-        "methods": ",".join(DEFAULT),
-        "heads": "prompt",
-        "seeds": 5,
+        "methods": None,
+        "heads": None,
+        "seeds": None,
         "jobs": 1,
         "resume": False,
         "overwrite": False,
@@ -50,7 +49,9 @@ def test_what_is_said_is_passed_on_and_the_rest_has_its_defaults(passed_on):
         "lr": 0.1,
     }
     assert passed_on("DATA", "--attributes", "a", "b=c|d", "--classes", "e", "f")["attributes"] == ("a", "b=c|d")
-    assert [passed_on("DATA", "--seeds", text)["seeds"] for text in ("2", "3,7", "3,")] == [2, (3, 7), (3,)]
+    seeds = [passed_on("DATA", "--seeds", *text.split())["seeds"] for text in ("2", "3,7", "3 7", "3,")]
+    assert seeds == [2, (3, 7), (3, 7), (3,)]
+    assert passed_on("DATA", "--methods", "erm", "dbpt", "--seeds", "2")["methods"] == "erm,dbpt"
 
 
 def test_the_settings_file_of_a_run_will_do(passed_on, tiny_run, tmp_path, capsys):
@@ -75,7 +76,8 @@ def test_what_a_settings_file_says_in_vain_is_told(command, tiny_run, tmp_path):
     ("arguments", "message"),
     [
         ([], "Missing argument 'DATA'"),
-        (["demo", "--seeds", "five"], "'five' is neither a number nor a list such as 3,7"),
+        (["demo", "--seeds", "five"], "'five' is neither a number nor a list such as 3 7"),
+        (["demo", "--methods", ""], "--methods: found ''; expected names, separated by spaces or commas"),
         (["demo", "--seeds", "0"], "--seeds: found 0; expected at least 1"),
         (["demo", "--method", "erm"], "--methods"),
         (["demo", "--jobs", "0"], "--jobs: found 0; expected how many"),

@@ -24,7 +24,7 @@ def test_a_loss_that_blows_up_fails_alone(tiny, tmp_path, command):
     code, printed, said = command("compare", tiny.table, "--out", out, *options)
     assert code == 2
     assert said.splitlines()[-1].startswith(
-        "Error: trainings that failed: 2, see under the table; the same with --resume"
+        f"Error: trainings that failed: 2, see under the table; dbpt compare --resume --out {out} tries them again"
     )
     assert "failed: erm, head prompt, seed 1: training diverged: the loss of objective 'erm' is " in " ".join(
         printed.split()
@@ -72,11 +72,26 @@ def test_a_comparison_grows_by_methods_heads_and_seeds(tiny, tmp_path, expected)
     assert json.loads((out / "plan.json").read_text())["methods"] == list(METHODS)
 
 
+def test_resume_needs_nothing_but_the_folder(tiny, tmp_path):
+    out = tmp_path / "c"
+    before = compare(tiny, out, methods="zero-shot,erm", seeds=(3,))
+    (out / "cells" / "erm_linear_seed-3.safetensors").unlink()
+    again = dbpt.compare(out=out, resume=True)
+    assert str(again) == str(before)
+    more = dbpt.compare(out=out, resume=True, methods="erm,balanced")
+    assert [(row["method"], row["head"], row["seeds"]) for row in more.numbers["rows"]] == [
+        ("erm", "linear", [3]),
+        ("balanced", "linear", [3]),
+    ]
+    with pytest.raises(InputError, match="not a comparison folder .* give the folder named by --out in dbpt compare"):
+        dbpt.compare(out=tmp_path / "none", resume=True)
+
+
 def test_other_settings_or_images_are_refused(tiny, tmp_path):
     out = tmp_path / "c"
     compare(tiny, out, methods="erm", seeds=1)
     before = contents(out)
-    with pytest.raises(InputError, match="--resume: .* was started with epochs = 3, found 4; use the same settings"):
+    with pytest.raises(InputError, match="was started with epochs = 3, found 4; use the same .* as dbpt compare --re"):
         compare(tiny, out, methods="erm", seeds=1, resume=True, epochs=4)
     # the default of one head, of which there is a cell, is not that of another, of which one may be added
     own_rate = tmp_path / "own-rate"

@@ -140,14 +140,23 @@ def test_evaluate_refuses_known_data_sets_of_other_classes(tiny_run, tmp_path, c
         dbpt.evaluate(tiny_run, "celeba", root=tmp_path)
 
 
-@pytest.mark.parametrize("data", ["demo", "demo-waterbirds"])
-def test_evaluate_says_how_to_use_a_demo(tiny_run, command, data):
-    assert command("evaluate", tiny_run, data) == (
-        2,
-        "",
-        f"Error: data '{data}': write it with `dbpt demo demo-waterbirds DIR`, then evaluate on waterbirds with "
-        "--root DIR\n",
-    )
+def test_evaluate_takes_the_runs_own_data_or_a_demo(tiny, tiny_run, tmp_path, command, monkeypatch):
+    code, own, _ = command("evaluate", tiny_run, "--json")
+    assert code == 0
+    assert json.loads(own) == dbpt.evaluate(tiny_run) == dbpt.evaluate(tiny_run, tiny.table)
+    refused = "Error: data 'waterbirds': its classes are landbird, waterbird, the run's are disc, box; evaluate on a "
+    monkeypatch.setattr("dbpt.settings.data.write_demo", lambda name, root: root.mkdir(parents=True))
+    code, _, said = command("evaluate", tiny_run, "demo", "--cache", tmp_path)
+    assert (code, said.splitlines()[-1]) == (2, refused + "table of the run's classes")
+    assert list(tmp_path.glob("demo/demo-waterbirds-*"))
+
+
+def test_evaluate_takes_the_runs_own_root_and_another_cache(tiny, tmp_path):
+    table = shutil.copy(tiny.table, tmp_path)
+    run = dbpt.fit(table, root=tiny.table.parent, out=tmp_path / "run", **tiny.settings | {"epochs": 1})
+    found = dbpt.evaluate(run.folder, cache=str(tmp_path / "cache"))
+    assert found["rows"][0]["test"] == run.metrics["rows"][-1]["test"]
+    assert list((tmp_path / "cache").iterdir())
 
 
 def test_evaluate_takes_the_option_that_its_error_advises(tiny, tiny_run, command):
@@ -437,7 +446,7 @@ def damage_status(run):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (damage_status, "this run is not finished; run its fit command again with --resume"),
+        (damage_status, "this run is not finished; finish it with: dbpt fit --resume --out "),
         (lambda run: (run / "run.json").unlink(), "not a run folder"),
         (lambda run: (run / "run.json").write_text("{"), "run.json: not readable as JSON"),
         (lambda run: (run / "run.json").write_text("[]"), "run.json: holds no JSON object"),

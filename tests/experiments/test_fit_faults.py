@@ -122,7 +122,8 @@ def test_ctrl_c_leaves_one_line_and_a_run_that_goes_on(launcher, arguments, expe
     code = launcher.run(command, stderr, saves_seen(run, 5), signal.SIGINT, stay)
     lines = stderr.read_text().splitlines()
     assert code == 130
-    assert lines[-1] == "Interrupted; nothing is half-written, and dbpt fit continues with --resume"
+    way_on = f"dbpt fit --resume --out {run}"
+    assert lines[-1] == f"Interrupted; nothing is half-written; continue with: {way_on}"
     assert "Traceback" not in stderr.read_text()
     assert "" not in lines
     assert sum(line.startswith("Interrupted") for line in lines) == 1
@@ -133,10 +134,10 @@ def test_ctrl_c_leaves_one_line_and_a_run_that_goes_on(launcher, arguments, expe
     with pytest.raises(SystemExit) as exit:
         main(["predict", str(run), str(tiny.table.parent / "val")])
     assert exit.value.code == 2
-    line = f"Error: {run}: this run is not finished; run its fit command again with --resume\n"
+    line = f"Error: {run}: this run is not finished; finish it with: {way_on}\n"
     assert capsys.readouterr().err == line
 
-    main([*arguments, "--out", str(run), "--resume"])
+    main(way_on.split()[1:])
     assert contents(run) == expected
 
 

@@ -46,6 +46,37 @@ def test_resume_of_a_finished_run_gives_it_again(tiny, tmp_path):
     assert (run / "report.html").is_file()
 
 
+def test_resume_needs_nothing_but_the_folder(tiny, tmp_path, monkeypatch):
+    whole = fit(tiny, tmp_path / "whole", objective="erm", optimizer="sgd")
+    interrupted = tmp_path / "interrupted"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("dbpt.experiments.fit.write_results", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        fit(tiny, interrupted, objective="erm", optimizer="sgd")
+    assert not (interrupted / "metrics.json").exists()
+    dbpt.fit(out=interrupted, resume=True)
+    assert result_bytes(interrupted) == result_bytes(whole)
+    assert metrics_of(interrupted)["warnings"] == metrics_of(whole)["warnings"]
+    assert (interrupted / "config.toml").read_text() == (whole / "config.toml").read_text()
+    dbpt.fit(out=interrupted, resume=True, average="adjusted")
+    assert metrics_of(interrupted)["average"] == "adjusted"
+    with pytest.raises(
+        InputError, match=r"was started with epochs = 6, found 7; use the same settings, as dbpt fit --r"
+    ):
+        dbpt.fit(out=interrupted, resume=True, epochs=7)
+
+
+def test_without_data_there_must_be_a_run_to_continue(tiny_run, tmp_path):
+    with pytest.raises(InputError, match="^data: none is named; name a data set, or continue a run with --resume"):
+        dbpt.fit(out=tmp_path / "run")
+    with pytest.raises(
+        InputError, match=r"run: not a run folder \(no run.json\); give the folder named by --out in dbpt f"
+    ):
+        dbpt.fit(out=tmp_path / "run", resume=True)
+    with pytest.raises(InputError, match="^--resume and --overwrite: choose one"):
+        dbpt.fit(out=tiny_run, resume=True, overwrite=True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_resume_with_other_settings_is_refused_and_changes_nothing(tiny, tiny_run):
     before = {path: path.read_bytes() for path in tiny_run.rglob("*") if path.is_file()}
     with pytest.raises(InputError, match=r"was started with lr = 0\.005, found 0\.1"):

@@ -115,6 +115,7 @@ class Surroundings:
         if "Traceback" in err or code not in (0, 2, 130, 143, -signal.SIGKILL) or len(lines) != (code > 0):
             return f"**fault**: {code} {err[-300:]!r}"
         line = "".join(lines).removeprefix("Error: ").replace(str(self.world.folder), "...")
+        line = re.sub("(?<=continue with: ).*", lambda way: f"`{way[0]}`" if len(way[0]) < 50 else "the command", line)
         line = re.sub(r"process \d+ of \S+ on [^\s,;]+", "process N of USER on HOST", line)
         return {0: "as usual", -signal.SIGKILL: "killed"}.get(code, f"{code}: {line}")
 

@@ -1,7 +1,6 @@
 """Training that diverges: told at once, never saved, and gone on with at a lower rate from the last checkpoint."""
 
 import json
-import shlex
 from dataclasses import replace
 
 import numpy as np
@@ -67,7 +66,7 @@ def test_a_gradient_that_is_not_finite_is_refused_before_the_step():
 def test_weights_that_a_last_step_makes_too_large_are_never_saved(tmp_path):
     """The loss of the epoch is that of before the step, and as good as any."""
     settings = replace(FAST, lr=1e30, batch_size=len(TRAIN.labels))
-    way_out = r"lower --lr, for example to 1e\+29; dbpt fit … --resume --lr 1e\+29 continues from the beginning$"
+    way_out = r"lower --lr, for example to 1e\+29; dbpt fit --resume --lr 1e\+29 .* continues from the beginning$"
     with pytest.raises(InputError, match=rf"trained weights of objective 'erm' is \S+ in epoch 1 .*: {way_out}"):
         train(linear_head(), build("erm"), TRAIN, VAL, settings, checkpoint_path=tmp_path / "c")
     assert not list(tmp_path.iterdir())
@@ -132,11 +131,9 @@ def test_the_error_names_the_command_that_goes_on(tiny, tmp_path, command):
     with pytest.raises(InputError) as caught:
         dbpt.fit(tiny.table, out=out, **settings)
     line, good = str(caught.value), len(json.loads(checkpoint_progress(out / "checkpoints" / "groupdro.safetensors")))
-    assert line.endswith(f"dbpt fit … --resume --lr 0.1 continues from the checkpoint of epoch {good}")
-    flags = shlex.split(line.partition("…")[2].partition(" continues")[0])
-    risky = "--head linear --optimizer sgd --weight-decay 1 --warmup-epochs 1 --epochs 12"
-    options = [*tiny.arguments, *risky.split(), "--no-baselines", "--objective", "groupdro"]
-    code, _, stderr = command("fit", tiny.table, *options, "--out", out, *flags)
+    way_out = "dbpt fit --resume --lr 0.1"
+    assert line.endswith(f"{way_out} with the same --out continues from the checkpoint of epoch {good}")
+    code, _, stderr = command(*way_out.split()[1:], "--out", out)
     assert code == 0, stderr
     told = f"the learning rate was lowered from 20 to 0.1 after epoch {good}"
     assert f"warning: Group DRO (linear): {told}" in stderr.splitlines()
@@ -159,7 +156,7 @@ def checkpoint_progress(path) -> str:
 def test_the_advice_is_never_above_the_default_rate(tiny, tmp_path, head, lr, advised):
     optimizer = "sgd" if head == "linear" else "adamw"
     settings = tiny.settings | {"head": head, "optimizer": optimizer, "lr": lr, "baselines": False, "warmup_epochs": 0}
-    with pytest.raises(InputError, match=f"lower --lr, for example to {advised}; dbpt fit … --resume --lr {advised} "):
+    with pytest.raises(InputError, match=f"lower --lr, for example to {advised}; dbpt fit --resume --lr {advised} w"):
         dbpt.fit(tiny.table, out=tmp_path / "run", **settings)
 
 
@@ -176,7 +173,7 @@ def test_rows_that_were_complete_keep_their_rate_and_say_so(tiny, tmp_path, monk
         fit(tiny, out, lr=0.005)
     monkeypatch.undo()
     for lr, found in ((0.5, "0.5"), (None, r"\S+")):  # not higher, and never for want of a flag
-        with pytest.raises(InputError, match=rf"lr = 0.005, found {found}; use the same settings, or a lower --lr"):
+        with pytest.raises(InputError, match=rf"lr = 0.005, found {found}; use the same settings, .*, or a lower --lr"):
             fit(tiny, out, lr=lr, resume=True)
     fit(tiny, out, lr=0.001, resume=True)
     rows = {row["name"]: row["warnings"] for row in metrics_of(out)["rows"]}

@@ -9,7 +9,7 @@ from dbpt.errors import InputError
 
 @click.group()
 def cache() -> None:
-    """Look after the feature cache."""
+    """List, verify and prune the cached features."""
 
 
 CACHE_HELP = "as in dbpt fit [default: $DBPT_CACHE, else ~/.cache/dbpt]"

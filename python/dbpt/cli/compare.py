@@ -1,6 +1,7 @@
 """``dbpt compare``."""
 
 import logging
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -8,47 +9,75 @@ from typing import Any
 
 import click
 
-from dbpt.cli.options import SpreadCommand, settings_and_data, training_options
-from dbpt.experiments.comparison.plan import BY_THE_PLAN, METHODS
+from dbpt.cli.options import SettingsCommand, data_argument, resumable, settings_and_data, training_options
+from dbpt.experiments.comparison.plan import BY_THE_PLAN, DEFAULT_HEADS, DEFAULT_SEEDS, METHODS
+from dbpt.heads import HEADS
+
+EXAMPLES = """\b
+Examples:
+  dbpt compare demo --out runs/compare --seeds 3
+  dbpt compare photos.csv --out runs/heads --methods erm dbpt groupdro \\
+      --heads prompt linear --attributes photo "drawing=sketch|cartoon"
+"""
 
 logger = logging.getLogger(__name__)
 
 
-def _seeds(_ctx: click.Context, _param: click.Parameter, text: str) -> int | tuple[int, ...]:
-    """``5`` for 0 to 4, or the seeds themselves: ``3,7``; a single one is written with a comma, ``3,``."""
+def _names(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> str | None:
+    return ",".join(values) if values else None
+
+
+def _seeds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> int | tuple[int, ...] | None:
+    """``5`` for 0 to 4, or the seeds themselves: ``3 7``; a single one is written with a comma, ``3,``."""
+    text = _names(ctx, param, values)
     try:
-        if "," not in text:
-            return int(text)
+        if text is None or "," not in text:
+            return None if text is None else int(text)
         return tuple(int(part) for part in text.split(",") if part.strip())
     except ValueError:
-        raise click.BadParameter(f"{text!r} is neither a number nor a list such as 3,7") from None
+        raise click.BadParameter(f"{text!r} is neither a number nor a list such as 3 7") from None
 
 
-@click.command(cls=SpreadCommand)
-@click.argument("data", required=False)
+@click.command(cls=SettingsCommand, main=("out", "methods", "seeds", "classes", "attributes"), epilog=EXAMPLES)
+@data_argument(required=False)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="folder, created by this command")
 @click.option(
     "--methods",
-    default=",".join(METHODS),
-    show_default=True,
-    help="zero-shot, an objective, or one with its groups (groupdro:true, dbpt:soft); separated by commas",
+    callback=_names,
+    multiple=True,
+    metavar="NAME ...",
+    help="zero-shot, an objective, or one with its groups such as groupdro:true and dbpt:soft [default: "
+    f"{' '.join(METHODS)}]",
 )
-@click.option("--heads", default="prompt", show_default=True, help="prompt, linear, adapter; separated by commas")
 @click.option(
-    "--seeds", callback=_seeds, default="5", show_default=True, help="how many, from 0; or a list such as 3,7"
+    "--heads",
+    callback=_names,
+    multiple=True,
+    metavar="NAME ...",
+    help=f"{', '.join(HEADS)} [default: {' '.join(DEFAULT_HEADS)}]",
+)
+@click.option(
+    "--seeds",
+    callback=_seeds,
+    multiple=True,
+    metavar="N ...",
+    help=f"how many, from 0; or the seeds themselves: 3 7 [default: {DEFAULT_SEEDS}]",
 )
 @click.option("--jobs", type=int, default=1, show_default=True, help="processes that train at the same time")
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings; options here override it")
 @click.option(
-    "--resume", is_flag=True, help="go on with the comparison in --out; more methods or seeds may be asked for"
+    "--resume",
+    is_flag=True,
+    help="continue the comparison in --out; without DATA, with its own data and settings; more methods, heads and "
+    "seeds may be given",
 )
 @click.option("--overwrite", is_flag=True, help="replace the comparison in --out")
 @training_options(hidden=BY_THE_PLAN)
 def compare(data: str | None, out: Path, config: Path | None, **options: Any) -> None:
-    """Train METHODS with HEADS and SEEDS on DATA and put them into one table.
+    """Compare methods, heads and seeds in one table with intervals.
 
-    DATA and the options below are those of dbpt fit, and hold for every row. The table has mean and standard deviation
-    over the seeds, and the paired difference to ERM with its intervals over seeds and over images.
+    DATA and all settings are those of dbpt fit and hold for every row. The table has mean and standard deviation over
+    the seeds, and the paired difference to ERM with its intervals over seeds and over images.
     """
     from dbpt.errors import InputError
     from dbpt.experiments.comparison.comparing import compare as run_compare
@@ -59,12 +88,14 @@ def compare(data: str | None, out: Path, config: Path | None, **options: Any) ->
     configured = read_config(config) if config else {}  # one that `fit` wrote serves too
     if left_out := [name for name in BY_THE_PLAN if configured.pop(name, None) is not None]:
         logger.info(f"{config}: {', '.join(left_out)} left out, each row of a comparison has its own")
-    settings, data = settings_and_data(data, configured, options)
-    comparison = run_compare(data, out=out, **own, **settings)
+    settings, data = settings_and_data(data, configured, options, resume=own["resume"])
+    with resumable("compare", out):
+        comparison = run_compare(data, out=out, **own, **settings)
     width = min(WIDEST, shutil.get_terminal_size().columns) if sys.stdout.isatty() else WIDEST
     click.echo(f"\n{comparison.table(width, warnings=False)}\n\ntables: {out / 'compare'}.csv, .md, .tex, .json")
     if failed := len(comparison.failed):
+        retry = ["dbpt", "compare", "--resume", "--out", str(out)]
         raise InputError(
-            f"trainings that failed: {failed}, see under the table; the same with --resume tries them again, other "
+            f"trainings that failed: {failed}, see under the table; {shlex.join(retry)} tries them again, other "
             "settings need --overwrite"
         )

@@ -5,21 +5,27 @@ from typing import Any
 
 import click
 
-from dbpt.cli.options import DATA_SETTINGS, SpreadCommand, given, settings_options
+from dbpt.cli.options import DATA_SETTINGS, SettingsCommand, data_argument, given, settings_options
+
+EXAMPLES = """\b
+Examples:
+  dbpt data check photos.csv
+  dbpt data check table.parquet --columns path=file label=y
+"""
 
 
 @click.group()
 def data() -> None:
-    """Look at a data set before it is used."""
+    """Check a data set before training."""
 
 
-@data.command(cls=SpreadCommand)
-@click.argument("data")
+@data.command(cls=SettingsCommand, main=("root", "columns", "classes", "attributes"), epilog=EXAMPLES)
+@data_argument()
 @settings_options(DATA_SETTINGS)
 def check(data: str, **options: Any) -> None:
-    """Count the images of DATA by split and group, and look for what would stop dbpt fit.
+    """Count images by split and group; list all that would stop dbpt fit.
 
-    DATA is what dbpt fit takes. Reads the metadata and the header of every image. Exit code 2 if there are problems.
+    DATA is as for dbpt fit. Reads the metadata and the header of every image. Exit code 2 if there are problems.
     """
     from dbpt.errors import InputError
     from dbpt.experiments.data_check import check_data
@@ -35,9 +41,9 @@ def check(data: str, **options: Any) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--seed", default=0, show_default=True, help="of the drawings")
 def demo(name: str, folder: Path, seed: int) -> None:
-    """Write a demo data set into FOLDER, in the layout of the real one.
+    """Write a demo data set into a folder.
 
-    NAME is demo-waterbirds, demo-celeba or demo-metashift.
+    It has the layout of the real one. NAME is demo-waterbirds, demo-celeba or demo-metashift. FOLDER is new or empty.
     """
     from dbpt.data.demo import write_demo
 

@@ -6,18 +6,25 @@ from typing import Any
 
 import click
 
-from dbpt.cli.options import EMBED_SETTINGS, SpreadCommand, given, settings_options
+from dbpt.cli.options import EMBED_SETTINGS, SettingsCommand, data_argument, given, settings_options
+
+EXAMPLES = """\b
+Examples:
+  dbpt embed photos.csv
+  dbpt embed waterbirds --root data/waterbirds --failures failures.csv
+"""
 
 
-@click.command(cls=SpreadCommand)
-@click.argument("data")
+@click.command(cls=SettingsCommand, main=("root", "columns", "model", "pretrained", "failures"), epilog=EXAMPLES)
+@data_argument()
 @click.option("--failures", type=click.Path(path_type=Path), help="CSV file to write: path and reason of what failed")
 @click.option("--overwrite", is_flag=True, help="replace the file that --failures names")
 @settings_options(EMBED_SETTINGS)
 def embed(data: str, failures: Path | None, overwrite: bool, **options: Any) -> None:
-    """Put the features of all images of DATA into the cache, where dbpt fit and the others find them.
+    """Compute the features of all images and keep them in the cache.
 
-    DATA is what dbpt fit takes. Only what is new or has changed is computed. Several of these at once share the work.
+    dbpt fit and the others find them there. DATA is as for dbpt fit. Only images that are new or have changed are
+    computed. Several of these commands at once share the work.
     """
     from dbpt.experiments.embed import embed as run_embed
     from dbpt.features import TooManyFailures

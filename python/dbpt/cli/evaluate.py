@@ -6,21 +6,28 @@ from typing import Any
 
 import click
 
-from dbpt.cli.options import SpreadCommand, given, settings_options
+from dbpt.cli.options import SettingsCommand, data_argument, given, settings_options
+
+EXAMPLES = """\b
+Examples:
+  dbpt evaluate runs/photos
+  dbpt evaluate runs/demo demo --json
+"""
 
 SETTINGS = ("root", "columns", "embeddings", "device", "cache", "max_failures", "average")
 
 
-@click.command(cls=SpreadCommand)
+@click.command(cls=SettingsCommand, main=("as_json", "root", "columns", "weights", "device"), epilog=EXAMPLES)
 @click.argument("run", type=click.Path(path_type=Path))
-@click.argument("data")
+@data_argument(required=False)
 @click.option("--weights", type=click.Path(path_type=Path), help="the backbone's weights file, if it has moved")
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
 @settings_options(SETTINGS)
-def evaluate(run: Path, data: str, weights: Path | None, as_json: bool, **options: Any) -> None:
-    """Accuracy by group of the classifier in RUN on DATA (a known name or a table).
+def evaluate(run: Path, data: str | None, weights: Path | None, as_json: bool, **options: Any) -> None:
+    """Show a run's accuracy by group, on its own or on other data.
 
-    Columns, embeddings and average that are not given are the run's.
+    Without DATA, on the run's own. DATA is as for dbpt fit. Columns, embeddings, cache and average that are not given
+    are the run's.
     """
     from dbpt.experiments.evaluate import evaluate as run_evaluate
 

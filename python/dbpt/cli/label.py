@@ -24,7 +24,7 @@ from dbpt.cli.options import given
 @click.option("--labels", type=click.Path(path_type=Path), help="the CSV that the page saved: judge by it")
 @click.option("--json", "as_json", is_flag=True, help="with --labels: print JSON instead of a table")
 def label(folder: Path, labels: Path | None, as_json: bool, **options: Any) -> None:
-    """Check a run's pseudo attributes by hand, and correct its worst-group accuracy.
+    """Check pseudo attributes by hand and correct a run's figures.
 
     \b
     dbpt label RUN --out FOLDER       draws images; label them on FOLDER/index.html

@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -32,7 +33,7 @@ from dbpt.ranks import launched, launched_rank, local_rank, out_of_memory
 INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143
 SHARED = ("embed", "fit")
 REFUSED_OUTPUT = (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EFBIG)
-RESUMABLE = ("fit", "compare")
+KEPT = {"fit": "nothing is half-written", "compare": "nothing is half-written", "embed": "finished shards are kept"}
 RAW_OR_REPLACED = "dbpt.raw-or-replaced"
 
 
@@ -43,23 +44,32 @@ class Terminated(KeyboardInterrupt):
 class Interrupted(click.Abort):
     """Ctrl-C or SIGTERM, with the line to print and the exit code."""
 
-    def __init__(self, verb: str | None, cause: BaseException) -> None:
+    def __init__(self, context: click.Context, cause: BaseException) -> None:
         by_signal = isinstance(cause, Terminated)
         self.exit_code = TERMINATED if by_signal else INTERRUPTED
-        advice = {"embed": "; finished shards are kept, and dbpt embed continues from there"}
-        advice |= {verb: f"; nothing is half-written, and dbpt {verb} continues with --resume" for verb in RESUMABLE}
-        super().__init__(("Terminated" if by_signal else "Interrupted") + advice.get(verb or "", ""))
+        line = "Terminated" if by_signal else "Interrupted"
+        if kept := KEPT.get(context.invoked_subcommand or ""):
+            program = "torchrun ... -m dbpt" if launched() else "dbpt"
+            line += f"; {kept}; continue with: {program} {shlex.join(context.obj)}"
+        super().__init__(line)
 
 
 class Commands(click.Group):
-    """The group; Ctrl-C passes as `click.Abort`, because click prints an empty line when it makes one itself."""
+    """The group; ``obj`` of its context are the arguments that continue a command.
+
+    Ctrl-C passes as `click.Abort`, because click prints an empty line when it makes one itself.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order in which they are used."""
+        return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the chosen command."""
         try:
             return super().invoke(ctx)
         except (KeyboardInterrupt, click.Abort) as error:
-            raise Interrupted(ctx.invoked_subcommand, error) from None
+            raise Interrupted(ctx, error) from None
         except (MemoryError, RuntimeError) as error:
             command = self.get_command(ctx, ctx.invoked_subcommand or "")
             options = {option for parameter in command.params for option in parameter.opts} if command else ()
@@ -68,7 +78,11 @@ class Commands(click.Group):
             raise InputError(line) from None
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="\b\nStart with:\n  dbpt fit demo --out runs/demo\n  dbpt fit --help",
+)
 @click.version_option(__version__, prog_name="dbpt")
 @click.pass_context
 def commands(ctx: click.Context) -> None:
@@ -86,7 +100,7 @@ def commands(ctx: click.Context) -> None:
         logging.getLogger("dbpt").setLevel(logging.CRITICAL)  # the first rank speaks
 
 
-for command in (embed, fit, compare, evaluate, predict, label, demo, data, cache):
+for command in (fit, compare, evaluate, predict, label, data, demo, embed, cache):
     commands.add_command(command)
 
 
@@ -117,7 +131,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         with warnings.catch_warnings(), _logged_lines(), _sigterm_interrupts():
             warnings.showwarning = lambda message, *_where, **_more: logging.getLogger("dbpt").warning(message)
-            commands.main(arguments, prog_name="dbpt", standalone_mode=False)
+            arguments = sys.argv[1:] if arguments is None else arguments
+            commands.main(arguments, prog_name="dbpt", standalone_mode=False, obj=arguments)
         sys.stdout.flush()
     except InputError as error:
         _leave(f"Error: {error}", 2)

@@ -1,7 +1,9 @@
 """Options made from `FitConfig`, so that a setting has one name, one help text and one default everywhere."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import Field, fields
+from pathlib import Path
 from typing import Any
 
 import click
@@ -9,9 +11,11 @@ from click.shell_completion import CompletionItem
 
 from dbpt.data import DATASETS
 from dbpt.registry import Registry
-from dbpt.settings.config import FitConfig
+from dbpt.settings.config import SECTIONS, FitConfig
 from dbpt.settings.recipes import RECIPES
 
+TITLES = {each.name: section.title.capitalize() for section in SECTIONS for each in fields(section)}
+MAIN, OTHER = "Main options", "Other options"
 LISTS = ("columns", "classes", "attributes", "template", "attribute_template", "celeba_attributes", "proportions")
 TASK_SETTINGS = ("classes", "attributes", "celeba_target", "celeba_attributes")
 DATA_SETTINGS = ("root", "columns", *TASK_SETTINGS, "cache", "max_failures")
@@ -33,22 +37,32 @@ class RegisteredName(click.ParamType):  # type: ignore[type-arg]
         return [CompletionItem(name) for name in self._registry if name.startswith(incomplete)]
 
 
-class SpreadCommand(click.Command):
-    """Lets a list option take its values one after another: ``--classes "dog=dog|puppy" cat``."""
+class SettingsCommand(click.Command):
+    """A command with settings: a list option takes its values one after another, and help is in sections.
+
+    The section of a setting is its group; the ``main`` options come first.
+    """
+
+    def __init__(self, *arguments: Any, main: Collection[str] = (), **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._main = main
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Repeat the list option's name before each further value, then parse as click does."""
-        names = {f"--{name.replace('_', '-')}" for name in LISTS}
+        lists = {option for param in self.params if param.multiple for option in param.opts}
         spread: list[str] = []
-        current, expects_value = "", False
+        current, expects_value, given = "", False, set[str]()
         for position, argument in enumerate(args):
             if argument == "--":
                 spread += args[position:]
                 break
             if argument.startswith("-") and not expects_value:
                 name, equals, _ = argument.partition("=")
-                current = name if name in names else ""
+                current = name if name in lists else ""
                 expects_value = current != "" and not equals
+                if current and current in given:
+                    raise click.UsageError(f"{name} is given twice; write all values after the first: {name} A B C")
+                given.add(current)
             elif current and not expects_value:
                 spread.append(current)
             else:
@@ -56,10 +70,29 @@ class SpreadCommand(click.Command):
             spread.append(argument)
         return super().parse_args(ctx, spread)
 
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Show the arguments before the options, where no list can take them for its values."""
+        options, *arguments = super().collect_usage_pieces(ctx)
+        return [*arguments, options]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options in sections."""
+        sections: dict[str, list[tuple[str, str]]] = {title: [] for title in (MAIN, *TITLES.values(), OTHER)}
+        rank = {name: position for position, name in enumerate(self._main)}
+        for param in sorted(self.get_params(ctx), key=lambda param: rank.get(param.name or "", len(rank))):
+            record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
+            if record is not None:
+                sections[MAIN if param.name in rank else TITLES.get(param.name or "", OTHER)].append(record)
+        for title, records in sections.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the data sets that are known by name."""
+        """List the data sets that are known by name, then the examples."""
         with formatter.section("Data sets known by name"):
             formatter.write_text(", ".join(["demo", *DATASETS]))
+        super().format_epilog(ctx, formatter)
 
 
 def settings_options(names: Collection[str], hidden: Collection[str] = ()) -> Callable[[Callable[..., Any]], Any]:
@@ -82,22 +115,60 @@ def training_options(hidden: Collection[str] = ()) -> Callable[[Callable[..., An
     return lambda command: recipe(settings_options(names, hidden)(command))
 
 
+def data_argument(*, required: bool = True) -> Callable[[Callable[..., Any]], Any]:
+    """Decorate a command with ``DATA``, which a shell completes to a name or a path."""
+
+    def complete(_ctx: click.Context, _param: click.Parameter, text: str) -> list[CompletionItem]:
+        from dbpt.data.demo import DEMO_NAMES
+
+        names = [name for name in ("demo", *DEMO_NAMES, *DATASETS) if text and name.startswith(text)]
+        return [*map(CompletionItem, names), CompletionItem(text, type="file")]
+
+    return click.argument("data", required=required, shell_complete=complete)
+
+
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that stand on the command line."""
     return {name: value for name, value in options.items() if value is not None and value != ()}
 
 
 def settings_and_data(
-    data: str | None, configured: dict[str, Any], options: Mapping[str, Any]
-) -> tuple[dict[str, Any], str]:
-    """Return the settings of a config file, overridden by ``options``, and the data set, which either may name."""
+    data: str | None, configured: dict[str, Any], options: Mapping[str, Any], *, resume: bool
+) -> tuple[dict[str, Any], str | None]:
+    """Return the settings of a config file, overridden by ``options``, and the data set, which either may name.
+
+    With ``resume`` neither need name it: it is that of the run.
+    """
     from dbpt.settings.recipes import override
 
     settings = override(configured, given(options))
     in_config = settings.pop("data", None)
-    if not (data or in_config):
+    if not (data or in_config or resume):
         raise click.UsageError("Missing argument 'DATA': name a data set or the path of a table (before the options)")
     return settings, data or in_config
+
+
+@contextmanager
+def resumable(verb: str, out: Path) -> Iterator[None]:
+    """Let ``dbpt VERB --resume --out OUT`` be what Ctrl-C advises, once this command has written its settings there.
+
+    Before, the advice is the command itself.
+    """
+    root, before = click.get_current_context().find_root(), _identity(out / "config.toml")
+    try:
+        yield
+    except (KeyboardInterrupt, click.Abort):
+        if _identity(out / "config.toml") != before:
+            root.obj = [verb, "--resume", "--out", str(out)]
+        raise
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _option(setting: Field[Any], hidden: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -113,4 +184,7 @@ def _option(setting: Field[Any], hidden: bool) -> Callable[[Callable[..., Any]],
         kind = click.Choice(list(choices))
     elif default is None:
         kind = next((number for number in (float, int) if number.__name__ in str(setting.type)), str)
-    return click.option(flag, name, type=kind, default=None, multiple=name in LISTS, help=text, hidden=hidden)
+    metavar = f"{kind.__name__.upper().replace('STR', 'TEXT')} ..." if name in LISTS else None
+    return click.option(
+        flag, name, type=kind, default=None, multiple=name in LISTS, metavar=metavar, help=text, hidden=hidden
+    )

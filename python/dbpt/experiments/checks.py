@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
-from typing import TYPE_CHECKING
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +83,9 @@ def setting_warnings(configs: Sequence[FitConfig]) -> list[str]:
         if setting.name == "sgd_momentum" and config.optimizer == "sgd":
             wanted = readers("optimizer")
         if value != setting.default and wanted and chosen.isdisjoint(wanted):
+            unset: dict[str, Any] = {setting.name: setting.default}
+            if value == getattr(replace(config, **unset).resolved(), setting.name):  # as in the config.toml of a run
+                continue
             but = " but in the ERM row" if config.baselines and "--objective erm" in wanted else ""
             warnings.append(
                 f"{flag_of(setting.name)} {value} changes nothing in this run{but}: only {' and '.join(wanted)} would "

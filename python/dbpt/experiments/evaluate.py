@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from dbpt.data.columns import ColumnNames
 from dbpt.data.dataset import Dataset
-from dbpt.data.demo import DEMO_NAMES
 from dbpt.data.huggingface_objects import materialize
 from dbpt.data.in_memory import DataLike, is_in_memory
 from dbpt.data.reader import DATASETS
@@ -22,14 +21,14 @@ from dbpt.runs.classifier import Classifier
 from dbpt.runs.metrics import RunMetrics, RunRow, read_metrics
 from dbpt.runs.run_folder import load
 from dbpt.settings.config import make_config
-from dbpt.settings.data import load_for_run, names_own_data
+from dbpt.settings.data import load_for_run, names_own_data, resolve_demo
 
 logger = logging.getLogger(__name__)
 
 
 def evaluate(
     run: str | Path,
-    data: DataLike,
+    data: DataLike | None = None,
     *,
     root: str | Path | None = None,
     columns: ColumnNames | None = None,
@@ -44,25 +43,22 @@ def evaluate(
 
     Args:
         run: the run folder.
-        data: as for `dbpt.fit`, but no demo; read with the run's classes and attributes, which a benchmark must have.
+        data: as for `dbpt.fit`; read with the run's classes and attributes, which a benchmark must have. None is the
+            run's own data.
         weights: where the backbone's local weights file is now, if it has moved.
-        root, columns, embeddings, device, cache, max_failures: as in `FitConfig`; root, columns and embeddings that are
-            not given are the run's if ``data`` is the path in its ``config.toml``.
+        root, columns, embeddings, device, cache, max_failures: as in `FitConfig`. None takes the run's cache, and its
+            root, columns and embeddings if ``data`` is None or the path in its ``config.toml``.
         average: as in `FitConfig`; None takes the run's. Shares are those of the run if ``data`` has no training rows.
 
     The result has one row, with the metrics of each split that has images; its ``folder`` is the run's. Groups are over
     the true attributes if the data have them, otherwise over pseudo attributes. Raises `InputError` as `dbpt.load` and
     `dbpt.fit` do, for a known data set of other classes, and if an adjusted average has no weights.
     """
-    data = data if is_in_memory(data) else materialize(data, cache)
-    if isinstance(data, str) and (name := "demo-waterbirds" if data == "demo" else data) in DEMO_NAMES:
-        raise InputError(
-            f"data {data!r}: write it with `dbpt demo {name} DIR`, then evaluate on {name.removeprefix('demo-')} with "
-            "--root DIR"
-        )
     classifier = load(run, device=device, weights=weights)
-    _refuse_other_classes(data, classifier)
     own, backbone = classifier.config, classifier.backbone
+    cache = own.cache if cache is None else cache
+    data = own.data if data is None else data
+    data = data if is_in_memory(data) else materialize(data, cache)
     if names_own_data(data, own):
         root = own.root if root is None else root
         columns = own.columns if columns is None else columns
@@ -70,6 +66,10 @@ def evaluate(
     given = {"cache": cache, "max_failures": max_failures, "columns": columns, "embeddings": embeddings}
     given |= {"features": "cached", "average": own.average if average is None else average}
     config = make_config(vars(own) | given)
+    if isinstance(data, str):
+        found = resolve_demo(replace(config, data=data, root=None if root is None else str(root)))
+        data, root = found.data, found.root
+    _refuse_other_classes(data, classifier)
     dataset = load_for_run(config, classifier.words, data, root)
     logger.info(dataset.describe())
     backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part

@@ -32,6 +32,7 @@ from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION
 from dbpt.settings.config import FitConfig, make_config, shows_settings
 from dbpt.settings.data import resolve_demo, with_data
 from dbpt.settings.keywords import FitSettings
+from dbpt.settings.recipes import override
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -42,7 +43,7 @@ THUMBNAIL_PIXELS = 112
 
 @shows_settings(FitSettings)
 def fit(
-    data: DataLike,
+    data: DataLike | None = None,
     *,
     out: str | Path,
     resume: bool = False,
@@ -57,13 +58,18 @@ def fit(
     Args:
         data: a demo's name, such as ``"demo"``, or anything that `dbpt.load_dataset` takes.
         out: the run folder, which must not exist unless ``resume`` or ``overwrite``.
-        resume: continue from the last checkpoint of the same command, or start if there is none. A run that is not
+        resume: continue from the last checkpoint of the same command, or start if there is none. Without ``data``,
+            the run in ``out`` continues on its own data, with its own settings where none are given. A run that is not
             finished, for example because its loss diverged, may be given a lower ``lr``.
         overwrite: replace an existing run folder.
         settings: the fields of `FitConfig`, by name; classes, attributes and columns may be dicts, and ``model`` a
             `Backbone`, which is loaded again. Anything in them that the user can mend raises `InputError`.
     """
-    config, out = with_data(make_config(settings), data), Path(out)
+    out, chosen = Path(out), dict[str, Any](settings)
+    if data is None:
+        chosen = override(RUN_FOLDER.settings_to_continue(out, resume=resume, overwrite=overwrite), chosen)
+        data = chosen.pop("data")
+    config = with_data(make_config(chosen), data)
     with joined_ranks(config.device) as ranks, ExitStack() as held:
         ranks.from_first(lambda: held.enter_context(RUN_FOLDER.held(out, resume=resume, overwrite=overwrite)))
         return _fit_on(ranks, config, out, resume=resume, overwrite=overwrite)

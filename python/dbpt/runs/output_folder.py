@@ -127,13 +127,21 @@ class OutputFolder(Generic[R]):
                 self._make_subfolders(folder)
                 self._mark(folder, "training", description)
                 self._write_settings(folder, config)
-        except (OSError, InputError) as error:
+        except BaseException as error:
             if is_new:
                 with contextlib.suppress(OSError):
                     self._clear(folder)
-            if isinstance(error, InputError):
-                raise
-            raise _cannot_create(folder, error) from None
+            if isinstance(error, OSError):
+                raise _cannot_create(folder, error) from None
+            raise
+
+    def settings_to_continue(self, folder: Path, *, resume: bool, overwrite: bool) -> dict[str, Any]:
+        """Return the settings in ``folder``, for a command that names no data. Raises `InputError` if it holds none."""
+        if not resume:
+            raise InputError(f"data: none is named; name a data set, or continue a {self.title} with --resume")
+        self.check(folder, resume=resume, overwrite=overwrite)
+        self.read_marker(folder)
+        return written_settings(folder)
 
     def finish(self, folder: Path, description: dict[str, Any], config: FitConfig) -> None:
         """Write the settings again, then status ``complete``: every file is there."""
@@ -175,8 +183,8 @@ class OutputFolder(Generic[R]):
             if old != new and not (name == "lr" and lowered):
                 lower = ", or a lower --lr while it is not finished" if name == "lr" and lr_may_fall else ""
                 raise InputError(
-                    f"--resume: {folder} was started with {name} = {old!r}, found {new!r}; use the same "
-                    f"settings{lower}, or start again with --overwrite"
+                    f"--resume: {folder} was started with {name} = {old!r}, found {new!r}; use the same settings, as "
+                    f"{self.command} --resume --out {folder} alone does{lower}, or start again with --overwrite"
                 )
         return lowered
 
@@ -228,13 +236,18 @@ class OutputFolder(Generic[R]):
 
 
 def read_settings(folder: Path) -> FitConfig:
-    """Return the settings in ``config.toml``. Raises `InputError` if it can't be read, or was emptied or cut."""
+    """Return the settings in ``config.toml``. Raises `InputError` as `written_settings` does."""
+    return make_config(written_settings(folder))
+
+
+def written_settings(folder: Path) -> dict[str, Any]:
+    """Return the entries of ``config.toml``. Raises `InputError` if it can't be read, or was emptied or cut."""
     path = folder / "config.toml"
     settings = read_config(path)
     for name in ("data", "baselines"):  # the first and the last of those that are always written
         if name not in settings:
             raise InputError(f"{path}: does not say {name}; the file was changed, fit again")
-    return make_config(settings)
+    return settings
 
 
 def _cannot_create(folder: Path, error: OSError) -> InputError:

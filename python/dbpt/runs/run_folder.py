@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,7 +54,8 @@ def finished_run(folder: Path) -> RunMarker:
     """Return the content of ``run.json``. Raises `InputError` if the run isn't there, or not finished."""
     marker = RUN_FOLDER.read_marker(folder)
     if marker.status != "complete":
-        raise InputError(f"{folder}: this run is not finished; run its fit command again with --resume")
+        way_on = shlex.join(["dbpt", "fit", "--resume", "--out", str(folder)])
+        raise InputError(f"{folder}: this run is not finished; finish it with: {way_on}")
     return marker
 
 

@@ -78,8 +78,8 @@ class WordSettings(Section):
     attributes: tuple[str, ...] | None = setting(
         None, "values of the suspected attribute with optional wordings: 'land=forest|field'"
     )
-    template: tuple[str, ...] | None = setting(None, "sentence with {} for the zero-shot classes; repeatable")
-    attribute_template: tuple[str, ...] | None = setting(None, "sentence with {} for the attributes; repeatable")
+    template: tuple[str, ...] | None = setting(None, "sentences with {} for the zero-shot classes")
+    attribute_template: tuple[str, ...] | None = setting(None, "sentences with {} for the attributes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +102,9 @@ class BackboneSettings(Section):
     )
     device: str = setting("auto", "torch device; auto uses a GPU if there is one", identity=False)
     cache: str | None = setting(
-        None, "folder for cached features, demo data and saved data sets [default: ~/.cache/dbpt]", identity=False
+        None,
+        "folder for cached features, demo data and saved data sets [default: $DBPT_CACHE, else ~/.cache/dbpt]",
+        identity=False,
     )
     embed_batch_size: int = setting(128, "images per forward pass of the image tower", low=1, high=4096)
     features: str = setting(

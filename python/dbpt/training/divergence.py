@@ -64,7 +64,7 @@ class DivergenceCheck:
         way_out = f"lower --lr, for example to {self.lower_lr:g}"
         if self.resumable:
             where = f"from the checkpoint of epoch {self.epoch - 1}" if self.epoch > 1 else "from the beginning"
-            way_out += f"; dbpt fit … --resume --lr {self.lower_lr:g} continues {where}"
+            way_out += f"; dbpt fit --resume --lr {self.lower_lr:g} with the same --out continues {where}"
         return InputError(
             f"training diverged: the {what} of objective {self.objective!r} is {value:g} in epoch {self.epoch} at "
             f"learning rate {self.lr:g}: {way_out}"

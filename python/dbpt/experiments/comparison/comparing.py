@@ -19,7 +19,17 @@ from dbpt.errors import InputError
 from dbpt.experiments.checks import setting_warnings
 from dbpt.experiments.comparison.cells import CellResult, Stages, read_result, result_path
 from dbpt.experiments.comparison.jobs import attempt, run_in_processes
-from dbpt.experiments.comparison.plan import METHODS, Cell, Plan, is_cell_file, make_plan, shared_settings
+from dbpt.experiments.comparison.plan import (
+    BY_THE_PLAN,
+    DEFAULT_HEADS,
+    DEFAULT_SEEDS,
+    METHODS,
+    Cell,
+    Plan,
+    is_cell_file,
+    make_plan,
+    shared_settings,
+)
 from dbpt.experiments.comparison.summary import summarize
 from dbpt.experiments.result import Result
 from dbpt.experiments.stages import log_warnings
@@ -31,6 +41,7 @@ from dbpt.runs.output_folder import Marker, OutputFolder
 from dbpt.settings.config import shows_settings
 from dbpt.settings.data import resolve_demo, with_data
 from dbpt.settings.keywords import SharedSettings
+from dbpt.settings.recipes import override
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -65,12 +76,12 @@ COMPARISON_FOLDER = OutputFolder(
 
 @shows_settings(SharedSettings)
 def compare(
-    data: DataLike,
+    data: DataLike | None = None,
     *,
     out: str | Path,
-    methods: str | Sequence[str] = METHODS,
-    heads: str | Sequence[str] = ("prompt",),
-    seeds: int | Sequence[int] = 5,
+    methods: str | Sequence[str] | None = None,
+    heads: str | Sequence[str] | None = None,
+    seeds: int | Sequence[int] | None = None,
     jobs: int = 1,
     resume: bool = False,
     overwrite: bool = False,
@@ -81,10 +92,13 @@ def compare(
     Args:
         data, out, overwrite: as in `fit`, and so are its errors.
         methods: ``"zero-shot"``, ``"OBJECTIVE"`` or ``"OBJECTIVE:GROUP_SOURCE"`` each, such as ``"groupdro:true"``.
-        heads: names of heads; a method that cannot train one of them is left out there, and the table says so.
-        seeds: how many, counted from 0; or the seeds themselves.
+            None: all that every head can train and that need no annotation.
+        heads: names of heads; a method that cannot train one of them is left out there, and the table says so. None:
+            ``"prompt"``.
+        seeds: how many, counted from 0; or the seeds themselves. None: 5.
         jobs: processes that train at the same time; they share the processor's cores.
         resume: continue an interrupted comparison, or one with fewer methods, heads or seeds; finished cells stay.
+            Without ``data``, methods, heads, seeds and settings that are not given are those of the comparison.
         settings: the fields of `FitConfig` that all rows share, by name; not those that the plan gives each row.
 
     A training that fails because its loss diverged does not stop the others.
@@ -98,7 +112,18 @@ def compare(
             "dbpt compare does not share out trainings to the processes of torchrun; start it once, without torchrun, "
             "and say --jobs for several processes"
         )
-    config = with_data(shared_settings(settings), data)
+    out, shared = Path(out), dict[str, Any](settings)
+    if data is None:
+        written = COMPARISON_FOLDER.settings_to_continue(out, resume=resume, overwrite=overwrite)
+        shared = override({name: value for name, value in written.items() if name not in BY_THE_PLAN}, shared)
+        data, marker = shared.pop("data"), COMPARISON_FOLDER.read_marker(out)
+        methods = marker.methods if methods is None else methods
+        heads = marker.heads if heads is None else heads
+        seeds = marker.seeds if seeds is None else seeds
+    methods = METHODS if methods is None else methods
+    heads = DEFAULT_HEADS if heads is None else heads
+    seeds = DEFAULT_SEEDS if seeds is None else seeds
+    config = with_data(shared_settings(shared), data)
     plan = make_plan(config, methods, heads, seeds)
     with COMPARISON_FOLDER.held(out, resume=resume, overwrite=overwrite):
         plan = make_plan(resolve_demo(config), methods, heads, seeds)

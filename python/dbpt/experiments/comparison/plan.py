@@ -19,6 +19,7 @@ BASELINE = "erm"
 MOST_SEEDS = 1000  # a larger number is taken for one seed
 METHODS = (ZERO_SHOT, "erm", "balanced", "dbpt", "groupdro", "jtt")
 """The default: methods that every head can train and that need no annotation."""
+DEFAULT_HEADS, DEFAULT_SEEDS = ("prompt",), 5
 
 BY_THE_PLAN = {
     "objective": "methods",
@@ -148,7 +149,7 @@ def make_plan(
 def _names(flag: str, given: str | Sequence[str]) -> list[str]:
     names = [name.strip() for name in (given.split(",") if isinstance(given, str) else given)]
     if not names or not all(names):
-        raise InputError(f"{flag}: found {given!r}; expected names, separated by commas on the command line")
+        raise InputError(f"{flag}: found {given!r}; expected names, separated by spaces or commas on the command line")
     return names
 
 
