@@ -25,6 +25,8 @@ from dbpt.cli import fit as fit_command
 from dbpt.cli import main
 from dbpt.cli.main import commands
 from dbpt.settings.config import FitConfig
+from dbpt.settings.fields import flag_of
+from dbpt.settings.sections import SECTIONS
 
 PROGRESS = ("drawing ", "features:", "warning:", "erm:", "dbpt:", "squares:", " ")
 
@@ -218,7 +220,7 @@ def test_help_has_every_option_once_in_the_section_of_its_setting(command, monke
     shown = [option for options in sections.values() for option in options]
     assert len(set(shown)) == len(shown)
     assert len(sections.pop("Main options")) in (4, 5)
-    groups = {f"--{setting.name.replace('_', '-')}": setting.metadata["group"] for setting in fields(FitConfig)}
+    groups = {flag_of(setting.name): section.title for section in SECTIONS for setting in fields(section)}
     for title, options in sections.items():
         expected = {"Method": {"groups", "head"}, "Other options": {None}}.get(title, {title.lower()})
         assert {groups.get(option) for option in options} <= expected

@@ -11,10 +11,16 @@ from click.shell_completion import CompletionItem
 
 from dbpt.data import DATASETS
 from dbpt.registry import Registry
-from dbpt.settings.config import SECTIONS, FitConfig
+from dbpt.settings.config import FitConfig
 from dbpt.settings.recipes import RECIPES
+from dbpt.settings.sections import SECTIONS
 
-TITLES = {each.name: section.title.capitalize() for section in SECTIONS for each in fields(section)}
+METHOD = ("groups", "head")
+TITLES = {
+    each.name: "Method" if section.title in METHOD else section.title.capitalize()
+    for section in SECTIONS
+    for each in fields(section)
+}
 MAIN, OTHER = "Main options", "Other options"
 LISTS = ("columns", "classes", "attributes", "template", "attribute_template", "celeba_attributes", "proportions")
 TASK_SETTINGS = ("classes", "attributes", "celeba_target", "celeba_attributes")

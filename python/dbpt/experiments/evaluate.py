@@ -1,5 +1,7 @@
 """`evaluate`: a finished run's classifier on other data, by group."""
 
+from __future__ import annotations
+
 import logging
 from dataclasses import replace
 from pathlib import Path

@@ -1,5 +1,7 @@
 """`fit`: the whole job, from images and words to a run folder with a debiased classifier and a report."""
 
+from __future__ import annotations
+
 import json
 import time
 from collections.abc import Sequence
