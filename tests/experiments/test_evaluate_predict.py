@@ -143,7 +143,7 @@ def test_evaluate_refuses_known_data_sets_of_other_classes(tiny_run, tmp_path, c
 def test_evaluate_takes_the_runs_own_data_or_a_demo(tiny, tiny_run, tmp_path, command, monkeypatch):
     code, own, _ = command("evaluate", tiny_run, "--json")
     assert code == 0
-    assert json.loads(own) == dbpt.evaluate(tiny_run) == dbpt.evaluate(tiny_run, tiny.table)
+    assert json.loads(own) == dbpt.evaluate(tiny_run).to_dict() == dbpt.evaluate(tiny_run, tiny.table).to_dict()
     refused = "Error: data 'waterbirds': its classes are landbird, waterbird, the run's are disc, box; evaluate on a "
     monkeypatch.setattr("dbpt.settings.data.write_demo", lambda name, root: root.mkdir(parents=True))
     code, _, said = command("evaluate", tiny_run, "demo", "--cache", tmp_path)
@@ -155,7 +155,7 @@ def test_evaluate_takes_the_runs_own_root_and_another_cache(tiny, tmp_path):
     table = shutil.copy(tiny.table, tmp_path)
     run = dbpt.fit(table, root=tiny.table.parent, out=tmp_path / "run", **tiny.settings | {"epochs": 1})
     found = dbpt.evaluate(run.folder, cache=str(tmp_path / "cache"))
-    assert found["rows"][0]["test"] == run.metrics["rows"][-1]["test"]
+    assert found.metrics.rows[0].test == run.metrics.rows[-1].test
     assert list((tmp_path / "cache").iterdir())
 
 

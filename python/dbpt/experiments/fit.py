@@ -50,7 +50,7 @@ def fit(
     out: str | Path,
     resume: bool = False,
     overwrite: bool = False,
-    **settings: "Unpack[FitSettings]",
+    **settings: Unpack[FitSettings],
 ) -> Result:
     """Train a prompt, or another head, on ``data`` with the chosen objective and write the results to ``out``.
 
