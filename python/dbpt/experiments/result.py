@@ -21,6 +21,8 @@ from dbpt.runs.metrics import ComparisonMetrics, FailedTraining, RunMetrics, rea
 from dbpt.runs.run_folder import finished_run, load
 
 if TYPE_CHECKING:
+    import pandas
+
     from dbpt.runs.classifier import Classifier
 
 
@@ -117,10 +119,9 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``metrics.json`` or ``compare.json``."""
-        found: dict[str, Any] = json.loads(json.dumps(asdict(self.metrics)))
-        return found
+        return json.loads(json.dumps(asdict(self.metrics)))  # type: ignore[no-any-return]
 
-    def to_pandas(self) -> Any:
+    def to_pandas(self) -> pandas.DataFrame:
         """Return a ``pandas.DataFrame`` with a line for each row and the accuracy of each group in a column.
 
         Raises `InputError` if pandas, an extra of dbpt, is not installed.
