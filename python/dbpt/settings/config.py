@@ -96,8 +96,6 @@ class FitConfig(  # a dataclass takes its fields from the last base on
 def make_config(settings: Mapping[str, Any]) -> FitConfig:
     """Build a `FitConfig` from names and values, and from a ``recipe`` for the others; refuses an unknown name."""
     given = dict(settings)
-    if (clip := sys.modules.get("dbpt.clip.backbone")) and isinstance(given.get("model"), clip.Backbone):
-        given = _without_backbone(given)
     recipe = given.pop("recipe", "default")
     valid = [setting.name for setting in fields(FitConfig)]
     for name in given:
@@ -105,6 +103,8 @@ def make_config(settings: Mapping[str, Any]) -> FitConfig:
             raise InputError(f"unknown setting {name!r}{nearest(name, valid)}; valid: recipe, {', '.join(valid)}")
     if not isinstance(recipe, str) or recipe not in RECIPES:
         raise InputError(f"--recipe: {recipe!r} is none of {', '.join(RECIPES)}{nearest(str(recipe), list(RECIPES))}")
+    if (clip := sys.modules.get("dbpt.clip.backbone")) and isinstance(given.get("model"), clip.Backbone):
+        given = _without_backbone(given)
     plain = {name: _plain(name, value) for name, value in apply_recipe(recipe, given).items()}
     return FitConfig(**plain | {name: expanded(plain[name]) for name in PATHS if isinstance(plain.get(name), str)})
 
