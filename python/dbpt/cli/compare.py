@@ -11,7 +11,6 @@ import click
 
 from dbpt.cli.options import SettingsCommand, data_argument, resumable, settings_and_data, training_options
 from dbpt.experiments.comparison.plan import BY_THE_PLAN, DEFAULT_HEADS, DEFAULT_SEEDS, METHODS
-from dbpt.heads import HEADS
 
 EXAMPLES = """\b
 Examples:
@@ -54,7 +53,7 @@ def _seeds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     callback=_names,
     multiple=True,
     metavar="NAME ...",
-    help=f"{', '.join(HEADS)} [default: {' '.join(DEFAULT_HEADS)}]",
+    help=f"prompt, linear, adapter [default: {' '.join(DEFAULT_HEADS)}]",
 )
 @click.option(
     "--seeds",
