@@ -91,7 +91,8 @@ def test_the_pages_package_is_known_to_the_command_line_without_being_imported(s
     install(site, tomllib.loads(blocks("toml"))["project"]["entry-points"], code)
     _, shown, _ = command("fit", "--help")
     assert "|erm|worst-in-batch]" in shown
-    assert shown.endswith("Data sets known by name:\n  demo, waterbirds, celeba, metashift, shapes\n")
+    assert "Data sets known by name:\n  demo, waterbirds, celeba, metashift, shapes\n" in shown
+    assert "[prompt|linear|adapter|low-rank] ..." in command("compare", "--help")[1]
     assert ("low-rank" in HEADS, "dbpt_shapes" in sys.modules) == (True, False)
     own = {name: value for name, value in tiny.settings.items() if name not in ("attributes", "n_ctx", "lr")}
     options = [option for name, value in own.items() for option in (f"--{name.replace('_', '-')}", value)]

@@ -9,8 +9,17 @@ from typing import Any
 
 import click
 
-from dbpt.cli.options import SettingsCommand, data_argument, resumable, settings_and_data, training_options
+from dbpt.cli.options import (
+    RegisteredName,
+    SettingsCommand,
+    data_argument,
+    resumable,
+    settings_and_data,
+    training_options,
+)
 from dbpt.experiments.comparison.plan import BY_THE_PLAN, DEFAULT_HEADS, DEFAULT_SEEDS, METHODS
+from dbpt.heads import HEADS
+from dbpt.objectives import OBJECTIVES
 
 EXAMPLES = """\b
 Examples:
@@ -44,16 +53,16 @@ def _seeds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     "--methods",
     callback=_names,
     multiple=True,
-    metavar="NAME ...",
-    help="zero-shot, an objective, or one with its groups such as groupdro:true and dbpt:soft [default: "
+    type=RegisteredName(OBJECTIVES),
+    help="also zero-shot, or an objective with its groups such as groupdro:true and dbpt:soft [default: "
     f"{' '.join(METHODS)}]",
 )
 @click.option(
     "--heads",
     callback=_names,
     multiple=True,
-    metavar="NAME ...",
-    help=f"prompt, linear, adapter [default: {' '.join(DEFAULT_HEADS)}]",
+    type=RegisteredName(HEADS),
+    help=f"heads to train with each method [default: {' '.join(DEFAULT_HEADS)}]",
 )
 @click.option(
     "--seeds",

@@ -36,7 +36,7 @@ class RegisteredName(click.ParamType):  # type: ignore[type-arg]
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         """Return the names as `click.Choice` shows them."""
-        return f"[{'|'.join(self._registry)}]"
+        return f"[{'|'.join(self._registry)}]{' ...' if param.multiple else ''}"
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Return the names that begin as typed."""
