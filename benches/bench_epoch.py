@@ -78,7 +78,7 @@ def our_epoch(backbone: Backbone, precision: str) -> Callable[[], object]:
         sgd_momentum=0.9,
         weight_decay=5e-4,
         warmup_epochs=0,
-        select="last",
+        model_selection="last",
         seed=0,
     )
     return lambda: train(head, objective, training, validation, settings)

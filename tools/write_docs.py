@@ -153,7 +153,7 @@ def combinations_table() -> str:
 def _heads(valid: list[str]) -> str:
     """Return the heads of a cell, each of which must work with every selection."""
     names = dict.fromkeys(valid)
-    assert all(valid.count(name) == len(CHOICES["select"]) for name in names)
+    assert all(valid.count(name) == len(CHOICES["model_selection"]) for name in names)
     return "any head" if len(names) == len(HEADS) else ", ".join(f"`{name}`" for name in names) or "–"
 
 

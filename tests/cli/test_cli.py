@@ -289,8 +289,8 @@ def test_words_that_do_not_fit(tiny, refused):
     assert refused("fit", tiny.table, *rest, "--template", "no place").startswith("--template: 'no place'")
     unlabelled = tiny.write("no-attribute-cli", [{k: r[k] for k in ("path", "label", "split")} for r in tiny.rows()])
     assert "no spurious attribute is named" in refused("fit", unlabelled, *rest)
-    for option in ("--group-source", "--select"):
-        value = {"--group-source": "true", "--select": "true-wga"}[option]
+    for option in ("--group-source", "--model-selection"):
+        value = {"--group-source": "true", "--model-selection": "true-wga"}[option]
         line = refused("fit", unlabelled, *tiny.arguments, option, value)
         assert line.startswith(f"{option} {value}: ")
     assert "--n-ctx" in refused("fit", tiny.table, *tiny.arguments, "--n-ctx", "40").replace("n_ctx", "--n-ctx")

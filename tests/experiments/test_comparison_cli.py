@@ -103,7 +103,9 @@ def test_the_help_is_silent_on_what_the_plan_says(command):
     _, printed, _ = command("compare", "--help")
     assert "--group-source" not in printed
     assert "--objective" not in printed
-    assert all(option in printed for option in ("--methods", "--heads", "--seeds", "--jobs", "--epochs", "--select"))
+    assert all(
+        option in printed for option in ("--methods", "--heads", "--seeds", "--jobs", "--epochs", "--model-selection")
+    )
 
 
 def test_through_the_command_line(command, tiny, tmp_path):

@@ -175,7 +175,7 @@ def test_without_validation_split_a_part_of_training_serves_and_is_said(tiny, tm
     assert all(int(group["n_val"]) >= 1 for group in groups)
     other = fit(tiny, tmp_path / "other", table, val_fraction=0.5, baselines=False)
     assert (load_file(other / "pseudo_attributes.safetensors")["splits"] == 1).sum() == pytest.approx(25, abs=2)
-    oracle = fit(tiny, tmp_path / "oracle", table, select="true-wga", baselines=False)
+    oracle = fit(tiny, tmp_path / "oracle", table, model_selection="true-wga", baselines=False)
     assert metrics_of(oracle)["selection"] == "true-wga"
 
 
@@ -310,7 +310,7 @@ def test_what_training_could_not_use_is_refused_before_anything_is_written(tiny,
     no_attribute = tiny.write("no-attribute", without(tiny.rows(), "attribute"))
     for settings, match in (
         ({"group_source": "true"}, "--group-source true: .*no-attribute.csv has no attribute"),
-        ({"select": "true-wga"}, "--select true-wga: .*no-attribute.csv has no attribute"),
+        ({"model_selection": "true-wga"}, "--model-selection true-wga: .*no-attribute.csv has no attribute"),
         ({"attributes": None}, "no spurious attribute is named"),
     ):
         with pytest.raises(InputError, match=match):

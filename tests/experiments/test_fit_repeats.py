@@ -188,7 +188,7 @@ def test_true_groups_are_used_only_where_asked_for(tiny, tiny_run, tmp_path):
     first = history_of(run)[0]["group_weights"]
     assert first[0] / first[1] > 2  # 5 rows against 20
     by_class = [row | {"attribute": ATTRIBUTES[CLASSES.index(row["label"])]} for row in tiny.rows()]
-    chosen = fit(tiny, tmp_path / "chosen", tiny.write("by-class", by_class), select="true-wga")
+    chosen = fit(tiny, tmp_path / "chosen", tiny.write("by-class", by_class), model_selection="true-wga")
     ours, theirs = history_of(chosen), history_of(tiny_run)
     assert [entry["loss"] for entry in ours] == [entry["loss"] for entry in theirs]
     pairs = [(one["val_wga"], other["val_wga"]) for one, other in zip(ours, theirs, strict=True)]

@@ -25,7 +25,7 @@ def warnings(tiny, train, val, **settings) -> list[str]:
     splits = np.repeat([0, 1], [sum(train), sum(val)])
     config = FitConfig(**settings)
     attributes, pseudo = np.zeros_like(groups), groups % 2  # the run is not to look at those of the other kind
-    if config.group_source == "true" and config.select == "true-wga":
+    if config.group_source == "true" and config.model_selection == "true-wga":
         attributes, pseudo = pseudo, attributes
     dataset = replace(
         dataset,
@@ -48,17 +48,17 @@ def test_nothing_is_said_where_every_group_has_enough_rows(tiny):
 
 
 @pytest.mark.parametrize(
-    ("kind", "settings"), [("pseudo", {}), ("true", {"group_source": "true", "select": "true-wga"})]
+    ("kind", "settings"), [("pseudo", {}), ("true", {"group_source": "true", "model_selection": "true-wga"})]
 )
 def test_a_group_that_validation_lacks_is_told_with_its_training_rows_and_the_way_out(tiny, kind, settings):
     assert warnings(tiny, ENOUGH["train"], (10, 0, 10, 12), **settings) == [
         f"{kind}-groups with no row in split 'val': {NAMES[1]} (5 in 'train'); the epoch is chosen without them, as if "
-        "they did not exist: add rows of them, or choose with --select last"
+        "they did not exist: add rows of them, or choose with --model-selection last"
     ]
 
 
 @pytest.mark.parametrize(
-    ("kind", "settings"), [("pseudo", {}), ("true", {"group_source": "true", "select": "true-wga"})]
+    ("kind", "settings"), [("pseudo", {}), ("true", {"group_source": "true", "model_selection": "true-wga"})]
 )
 def test_a_group_that_training_lacks_is_told_with_its_validation_rows(tiny, kind, settings):
     assert warnings(tiny, (20, 5, 0, 20), ENOUGH["val"], **settings) == [
@@ -74,7 +74,7 @@ def test_small_groups_of_validation_are_told_apart_from_those_it_lacks(tiny):
         f"pseudo-groups with under 10 rows in split 'val': {NAMES[0]} (9 in 'val'), {NAMES[2]} (1 in 'val')",
     ]
     assert told[1].endswith(
-        "; a few images decide which epoch is best: add rows of them, or choose with --select average or last"
+        "; a few images decide which epoch is best: add rows of them, or choose with --model-selection average or last"
     )
 
 
@@ -85,9 +85,9 @@ def test_a_group_that_occurs_nowhere_is_only_said_not_to_be_learnt(tiny):
     ]
 
 
-@pytest.mark.parametrize("select", ["average", "last"])
-def test_validation_groups_do_not_matter_where_none_chooses_the_epoch(tiny, select):
-    assert warnings(tiny, ENOUGH["train"], (1, 0, 1, 10), select=select) == []
+@pytest.mark.parametrize("model_selection", ["average", "last"])
+def test_validation_groups_do_not_matter_where_none_chooses_the_epoch(tiny, model_selection):
+    assert warnings(tiny, ENOUGH["train"], (1, 0, 1, 10), model_selection=model_selection) == []
 
 
 def test_dfr_learns_from_validation(tiny):
@@ -98,7 +98,7 @@ def test_dfr_learns_from_validation(tiny):
 def test_a_fit_without_one_group_in_validation_says_so_in_its_metrics(tiny, tmp_path):
     """By true groups, which a table can leave out at will."""
     rows = [row for row in tiny.rows() if not row["path"].startswith("val/10")]
-    settings = {"group_source": "true", "select": "true-wga", "epochs": 1, "baselines": False}
+    settings = {"group_source": "true", "model_selection": "true-wga", "epochs": 1, "baselines": False}
     run = fit(tiny, tmp_path / "run", tiny.write("no-box-meadow", rows), **settings)
     told = [line for line in metrics_of(run)["warnings"] if "chosen without them" in line]
     assert [line.partition(";")[0] for line in told] == [
@@ -107,13 +107,15 @@ def test_a_fit_without_one_group_in_validation_says_so_in_its_metrics(tiny, tmp_
 
 
 def test_a_selection_that_no_objective_reads_is_told(tiny):
-    refit = FitConfig(objective="dfr", head="linear", select="last", baselines=False)
+    refit = FitConfig(objective="dfr", head="linear", model_selection="last", baselines=False)
     (told,) = setting_warnings([refit])
-    assert told.startswith("--select last changes nothing in this run: only --objective dbpt and ")
+    assert told.startswith("--model-selection last changes nothing in this run: only --objective dbpt and ")
     assert "dfr" not in told
     (told,) = setting_warnings([replace(refit, baselines=True)])
-    assert told.startswith("--select last changes nothing in this run but in the ERM row: only --objective dbpt and ")
-    assert setting_warnings([replace(refit, select="pseudo-wga")]) == []
+    assert told.startswith(
+        "--model-selection last changes nothing in this run but in the ERM row: only --objective dbpt and "
+    )
+    assert setting_warnings([replace(refit, model_selection="pseudo-wga")]) == []
     assert setting_warnings([refit, replace(refit, objective="erm")]) == []
 
 

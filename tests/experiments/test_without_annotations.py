@@ -14,7 +14,7 @@ from dbpt.settings.config import FitConfig
 FREE = [
     choice
     for choice in combinations()
-    if why_refused(**choice) is None and choice["group_source"] != "true" and choice["select"] != "true-wga"
+    if why_refused(**choice) is None and choice["group_source"] != "true" and choice["model_selection"] != "true-wga"
 ]
 SETTINGS = {"epochs": 2, "warmup_epochs": 0, "identification_epochs": 1, "lr": 0.05}
 
@@ -51,7 +51,7 @@ def test_true_attributes_change_nothing(experiments, choice):
         assert other == as_they_are
 
 
-@pytest.mark.parametrize("choice", [{"group_source": "true"}, {"select": "true-wga"}])
+@pytest.mark.parametrize("choice", [{"group_source": "true"}, {"model_selection": "true-wga"}])
 def test_an_oracle_would_be_seen(experiments, choice):
     """So that the test above could fail."""
     asked = {"objective": "balanced", "head": "linear", "epochs": 6, **choice}

@@ -127,7 +127,7 @@ def test_an_adapter_moves_features_to_length_one():
 
 @pytest.fixture(scope="module", params=["linear", "adapter"])
 def run(request, tiny, tmp_path_factory):
-    return fit(tiny, tmp_path_factory.mktemp("heads") / "run", head=request.param, lr=0.05, select="last")
+    return fit(tiny, tmp_path_factory.mktemp("heads") / "run", head=request.param, lr=0.05, model_selection="last")
 
 
 def test_a_run_holds_what_is_documented(run):

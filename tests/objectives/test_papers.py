@@ -27,7 +27,7 @@ SETTINGS = TrainingSettings(
     sgd_momentum=0.9,
     weight_decay=5e-4,
     warmup_epochs=1,
-    select="last",
+    model_selection="last",
     seed=3,
 )
 START = np.linspace(-1, 1, 10).reshape(2, 5)
@@ -238,7 +238,7 @@ def test_jtts_error_set_and_up_weighting(apply):
 
 
 def test_jtt_never_keeps_an_epoch_of_its_first_stage(monkeypatch):
-    monkeypatch.setattr("test_papers.SETTINGS", replace(SETTINGS, select="pseudo-wga", lr=1e-9))
+    monkeypatch.setattr("test_papers.SETTINGS", replace(SETTINGS, model_selection="pseudo-wga", lr=1e-9))
     trained, _ = ours("jtt", identification_epochs=4, up_weight=2.0)
     assert trained.best_epoch == 5  # all epochs are alike, so the first of the second stage
 

@@ -60,7 +60,7 @@ def refused(match: str, **settings: object) -> None:
             {"objective": "dpbt"},
             r"--objective: 'dpbt' is none of dbpt, balanced, groupdro, jtt, dfr, erm \(did you mean 'dbpt'\?\)",
         ),
-        ({"select": "pseudo-wgs"}, r"did you mean 'pseudo-wga'"),
+        ({"model_selection": "pseudo-wgs"}, r"did you mean 'pseudo-wga'"),
         ({"group_source": "sort"}, r"--group-source: 'sort' is none of pseudo, true, soft \(did you mean 'soft'\?\)"),
         ({"apply": "sample"}, r"--apply: 'sample' is none of loss, sampling"),
         ({"dro_step_size": -1}, r"--dro-step-size: must be at least 0"),

@@ -32,7 +32,7 @@ dbpt.check_data(dbpt.load_dataset("rows.csv", classes=words), max_failures=0.5)
 MISUSES = {
     'dbpt.fit("demo", out="run", epoch=3)': 'Unexpected keyword argument "epoch" for "fit"; did you mean "epochs"?',
     'dbpt.fit("demo", out="run", epochs="3")': 'Argument "epochs" to "fit" has incompatible type "str"; expected "int"',
-    'dbpt.fit("demo", out="run", select="best")': 'Argument "select" to "fit" has incompatible type "Literal[',
+    'dbpt.fit("demo", out="run", model_selection="best")': 'Argument "model_selection" to "fit" has incompatible type ',
     'dbpt.compare("demo", out="c", seed=3)': 'Unexpected keyword argument "seed" for "compare"; did you mean "seeds"?',
     'dbpt.embed("demo", clases=["a", "b"])': 'Unexpected keyword argument "clases" for "embed"',
 }

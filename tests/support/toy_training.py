@@ -17,7 +17,7 @@ SETTINGS = TrainingSettings(
     sgd_momentum=0.9,
     weight_decay=5e-4,
     warmup_epochs=1,
-    select="pseudo-wga",
+    model_selection="pseudo-wga",
     seed=0,
 )
 

@@ -71,7 +71,9 @@ def test_groups_whose_weight_is_nothing_are_named_though_they_are_seen():
 
 
 def test_weights_on_a_few_rows_are_told_with_the_group_that_has_them():
-    history, found = trained("groupdro", replace(SETTINGS, select="last"), apply="sampling", dro_step_size=10.0)
+    history, found = trained(
+        "groupdro", replace(SETTINGS, model_selection="last"), apply="sampling", dro_step_size=10.0
+    )
     smallest = int(ROWS.argmin())
     assert history[-1].group_weights[smallest] == max(history[-1].group_weights)
     assert found[-1] == (

@@ -18,15 +18,15 @@ def test_worst_group_accuracy_ignores_empty_and_unknown_groups():
 
 def test_no_group_at_all_is_told():
     assert worst_group_accuracy(CORRECT, np.full(8, -1)) is None
-    with pytest.raises(InputError, match="no validation row has a group.*--select average"):
+    with pytest.raises(InputError, match="no validation row has a group.*--model-selection average"):
         validation_score("pseudo-wga", 0, None, 0.5)
 
 
-@pytest.mark.parametrize("select", ["pseudo-wga", "true-wga"])
-def test_worst_group_rules_break_ties_by_the_average(select):
-    assert validation_score(select, 0, 0.5, 0.625) == (0.5, 0.625)
-    assert validation_score(select, 3, 0.5, 0.75) > validation_score(select, 9, 0.5, 0.625)
-    assert validation_score(select, 3, 0.6, 0.65) > validation_score(select, 9, 0.5, 0.9)
+@pytest.mark.parametrize("model_selection", ["pseudo-wga", "true-wga"])
+def test_worst_group_rules_break_ties_by_the_average(model_selection):
+    assert validation_score(model_selection, 0, 0.5, 0.625) == (0.5, 0.625)
+    assert validation_score(model_selection, 3, 0.5, 0.75) > validation_score(model_selection, 9, 0.5, 0.625)
+    assert validation_score(model_selection, 3, 0.6, 0.65) > validation_score(model_selection, 9, 0.5, 0.9)
 
 
 def test_average_and_last_ignore_groups():
@@ -35,5 +35,5 @@ def test_average_and_last_ignore_groups():
 
 
 def test_a_tie_goes_to_neither_so_that_the_earlier_epoch_stays():
-    for select in ("pseudo-wga", "average"):
-        assert not validation_score(select, 7, 0.5, 0.625) > validation_score(select, 2, 0.5, 0.625)
+    for model_selection in ("pseudo-wga", "average"):
+        assert not validation_score(model_selection, 7, 0.5, 0.625) > validation_score(model_selection, 2, 0.5, 0.625)

@@ -112,7 +112,14 @@ def test_momentum_objective_and_best_epoch_are_part_of_the_checkpoint(tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    [{"batch_size": 8}, {"seed": 3}, {"select": "last"}, {"epochs": 6}, {"sgd_momentum": 0.8}, {"weight_decay": 0.0}],
+    [
+        {"batch_size": 8},
+        {"seed": 3},
+        {"model_selection": "last"},
+        {"epochs": 6},
+        {"sgd_momentum": 0.8},
+        {"weight_decay": 0.0},
+    ],
 )
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path, change):
     run(checkpoint_path=tmp_path / "c")
@@ -147,7 +154,7 @@ def test_the_history_tells_rates_losses_weights_and_scores():
 
 def test_adamw_makes_the_steps_that_its_paper_gives():
     """Loshchilov and Hutter, 2019, algorithm 2, with torch's betas and eps, written out for two epochs in one batch."""
-    settings = replace(SETTINGS, epochs=2, batch_size=0, warmup_epochs=0, select="last", weight_decay=0.1)
+    settings = replace(SETTINGS, epochs=2, batch_size=0, warmup_epochs=0, model_selection="last", weight_decay=0.1)
     state = run(settings, objective="erm", optimizer="adamw").head_state
     parameters = np.concatenate([np.linspace(-1, 1, 12).reshape(2, 6), np.zeros((2, 1))], axis=1)
     inputs = np.concatenate([TRAIN.features.astype(np.float64), np.ones((90, 1))], axis=1)
@@ -168,12 +175,12 @@ def test_a_batch_size_of_0_is_one_batch_of_all_rows():
     assert content(run(replace(SETTINGS, batch_size=0))) == content(run(replace(SETTINGS, batch_size=90)))
 
 
-@pytest.mark.parametrize("select", ["pseudo-wga", "average", "last"])
-def test_the_best_epoch_is_the_first_of_equals(select):
-    trained = run(replace(SETTINGS, select=select, lr=1.0, epochs=8))
+@pytest.mark.parametrize("model_selection", ["pseudo-wga", "average", "last"])
+def test_the_best_epoch_is_the_first_of_equals(model_selection):
+    trained = run(replace(SETTINGS, model_selection=model_selection, lr=1.0, epochs=8))
     scores = {
         "pseudo-wga": [(record.val_wga, record.val_average) for record in trained.history],
         "average": [record.val_average for record in trained.history],
         "last": [record.epoch for record in trained.history],
-    }[select]
+    }[model_selection]
     assert trained.best_epoch == 1 + scores.index(max(scores))

@@ -50,7 +50,7 @@ def trained_on(name: str, *, soft: bool, apply: str = "loss", batch_size: int = 
         sgd_momentum=0.9,
         weight_decay=5e-4,
         warmup_epochs=0,
-        select="last",
+        model_selection="last",
         seed=0,
     )
     head = nn.Linear(8, 3)

@@ -32,7 +32,7 @@ def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:
         )
     for flag, wanted, split in (
         ("--group-source true", config.group_source == "true", OBJECTIVES[config.objective].trains_on),
-        ("--select true-wga", config.select == "true-wga", "val"),
+        ("--model-selection true-wga", config.model_selection == "true-wga", "val"),
     ):
         rows = dataset.splits == SPLITS.index(split)
         if not rows.any():  # then validation is carved from training
@@ -48,7 +48,7 @@ def check_groups(experiment: Experiment) -> None:
     config, dataset = experiment.config, experiment.dataset
     objective, labelled = OBJECTIVES[config.objective], experiment.labelled
     uses_groups = objective.uses_groups and config.group_source != "true"
-    for split, wanted in ((objective.trains_on, uses_groups), ("val", config.select == "pseudo-wga")):
+    for split, wanted in ((objective.trains_on, uses_groups), ("val", config.model_selection == "pseudo-wga")):
         if wanted and not (labelled.pseudo_groups[labelled.rows(split)] >= 0).any():
             raise InputError(
                 f"--min-confidence {config.min_confidence:g}: no row of split {split!r} has a pseudo attribute that "
@@ -105,7 +105,7 @@ def setting_warnings(configs: Sequence[FitConfig]) -> list[str]:
 
 
 def group_warnings(experiment: Experiment) -> list[str]:
-    """Warn of groups that are trained on or judged by ``select`` and have no row, or few to choose an epoch by."""
+    """Warn about groups of training or model selection without rows, or with few rows to select an epoch by."""
     config, names = experiment.config, experiment.dataset.group_names
 
     def counts(kind: str, split: str) -> NDArray[np.int64]:
@@ -122,18 +122,18 @@ def group_warnings(experiment: Experiment) -> list[str]:
         warnings.append(
             f"{kind}-groups with no row in split {trains_on!r}: {few}; nothing is learnt about them, add rows of them"
         )
-    if not config.select.endswith("-wga"):
+    if not config.model_selection.endswith("-wga"):
         return warnings
-    kind = config.select.removesuffix("-wga")
+    kind = config.model_selection.removesuffix("-wga")
     train_G, val_G = counts(kind, "train"), counts(kind, "val")
     if few := listed((val_G == 0) & (train_G > 0), train_G, "train"):
         warnings.append(
             f"{kind}-groups with no row in split 'val': {few}; the epoch is chosen without them, as if they did not "
-            "exist: add rows of them, or choose with --select last"
+            "exist: add rows of them, or choose with --model-selection last"
         )
     if few := listed((val_G > 0) & (val_G < SMALL_VALIDATION_GROUP), val_G, "val"):
         warnings.append(
             f"{kind}-groups with under {SMALL_VALIDATION_GROUP} rows in split 'val': {few}; a few images decide which "
-            "epoch is best: add rows of them, or choose with --select average or last"
+            "epoch is best: add rows of them, or choose with --model-selection average or last"
         )
     return warnings

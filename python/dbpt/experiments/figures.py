@@ -177,7 +177,7 @@ class Labelled:
         """Return the content of ``metrics.json`` of a run with these settings and rows."""
         return RunMetrics(
             **vars(self.shared_metrics(backbone, config.average)),
-            selection=config.select,
+            selection=config.model_selection,
             seed=config.seed,
             chosen=config.objective,
             rows=list(rows),

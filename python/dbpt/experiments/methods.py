@@ -72,7 +72,7 @@ def trained_result(
         head.load_state_dict(trained.head_state)
     else:
         trained = _trained(experiment, head, built, rows, checkpoint_path, ranks)
-        how = f"best epoch {trained.best_epoch} of {len(trained.history)} ({config.select})"
+        how = f"best epoch {trained.best_epoch} of {len(trained.history)} ({config.model_selection})"
     classifier = _finished(head, rows[0].features[:16])
     seconds = time.perf_counter() - started
     group_names = experiment.dataset.group_names
@@ -211,7 +211,7 @@ def training_rows(experiment: Experiment, objective: type[Objective]) -> tuple[R
         unlabelled, posterior = labelled.pseudo.pseudo_attributes < 0, labelled.pseudo.posterior
         assert posterior is not None
         membership = np.where(unlabelled[:, None], np.float32(np.nan), posterior)
-    judged_by = labelled.true_groups if config.select == "true-wga" else labelled.pseudo_groups
+    judged_by = labelled.true_groups if config.model_selection == "true-wga" else labelled.pseudo_groups
 
     def rows_of(split: str, groups: NDArray[np.int64], posterior: NDArray[np.float32] | None) -> Rows:
         rows = labelled.rows(split)

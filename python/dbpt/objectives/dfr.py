@@ -25,7 +25,7 @@ class Dfr(Objective):
 
     Worst-group accuracy chooses the penalty: fitted on a balanced subset of one half of validation, judged on the
     other. The layer is then the mean of `SUBSETS` layers, each fitted on another balanced subset of all of validation:
-    min_g N_g rows of each group that has any. Settings of the training loop (epochs, rate, ``select``) have no effect.
+    min_g N_g rows of each group that has any. Settings of the training loop, such as epochs, have no effect.
     """
 
     name = "dfr"

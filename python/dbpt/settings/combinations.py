@@ -25,7 +25,7 @@ CHOICES: Mapping[str, Collection[str]] = {
     "objective": OBJECTIVES,
     "group_source": GROUP_SOURCES,
     "apply": APPLICATIONS,
-    "select": SELECTIONS,
+    "model_selection": SELECTIONS,
 }
 """The settings of the matrix, and their values."""
 
@@ -36,7 +36,7 @@ def combinations() -> Iterator[dict[str, str]]:
         yield dict(zip(CHOICES, values, strict=True))
 
 
-def why_refused(*, head: str, objective: str, group_source: str, apply: str, select: str) -> str | None:
+def why_refused(*, head: str, objective: str, group_source: str, apply: str, model_selection: str) -> str | None:
     """Return why a combination is refused and what to do, in one line that names the settings; None if it is valid."""
     chosen = OBJECTIVES[objective]
     if chosen.heads is not None and head not in chosen.heads:
@@ -77,7 +77,7 @@ def readers(setting: str) -> list[str]:
     """Return the choices that alone read ``setting``, as options; empty if it belongs to none in particular."""
     if setting == "sgd_momentum":
         return ["--optimizer sgd"]
-    if setting in ("epochs", "batch_size", "optimizer", "lr", "weight_decay", "warmup_epochs", "select"):
+    if setting in ("epochs", "batch_size", "optimizer", "lr", "weight_decay", "warmup_epochs", "model_selection"):
         return [f"--objective {name}" for name, chosen in OBJECTIVES.loaded.items() if not chosen.refits]
     return [
         f"--{registry.setting} {name}"

@@ -241,7 +241,7 @@ class TrainingSettings(Section):
     sgd_momentum: float = setting(0.9, "momentum of SGD", low=0, below=1)
     weight_decay: float = setting(5e-4, "weight decay", low=0)
     warmup_epochs: int = setting(1, "epochs at a learning rate of 1e-5 before the cosine schedule", low=0)
-    select: str = setting(
+    model_selection: str = setting(
         "pseudo-wga", "metric on the validation split that selects the best epoch", choices=SELECTIONS
     )
     seed: int = setting(0, "seed of all random draws", low=0, high=2**63 - 1)

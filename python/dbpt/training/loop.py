@@ -50,7 +50,7 @@ def train(
     live: LiveImages | None = None,
     ranks: Ranks = ALONE,
 ) -> Trained:
-    """Train ``head`` on ``training`` and leave it at the epoch that ``settings.select`` finds best on ``validation``.
+    """Train ``head`` on ``training`` and leave it at the best epoch on ``validation``, by ``settings.model_selection``.
 
     All ``ranks`` call this with the same arguments. Each computes its part of every batch, and all end with the same
     head. Only rank 0 reads and writes the checkpoint, from which another number of ranks can continue. Raises
@@ -212,7 +212,7 @@ class _Run:
         check.check_predictions(predicted)
         correct = predicted == self.validation.labels
         wga, average = worst_group_accuracy(correct, self.validation.groups), float(correct.mean())
-        score = validation_score(self.settings.select, epoch, wga, average)
+        score = validation_score(self.settings.model_selection, epoch, wga, average)
         if score > self.best_score:
             self.best_score, self.best_epoch = score, epoch + 1
             self.best_state = self._head_state()

@@ -20,17 +20,18 @@ def predictions(head: nn.Module, features: torch.Tensor) -> torch.Tensor:
     return torch.cat([torch.where(logits.isfinite().all(dim=1), logits.argmax(dim=1), -1) for logits in parts])
 
 
-def validation_score(select: Selection, epoch: int, wga: float | None, average: float) -> tuple[float, float]:
+def validation_score(model_selection: Selection, epoch: int, wga: float | None, average: float) -> tuple[float, float]:
     """Return the score of an epoch. The largest is best; the earlier epoch wins a tie.
 
-    ``wga`` is over the groups that ``select`` names; None, if no validation row has a group, raises `InputError`.
+    ``wga`` is over the groups of ``model_selection``. If it is None, no validation row has a group: an `InputError`.
     """
-    if select == "last":
+    if model_selection == "last":
         return float(epoch), average
-    if select == "average":
+    if model_selection == "average":
         return average, 0.0
     if wga is None:
         raise InputError(
-            "no validation row has a group, so worst-group accuracy cannot choose an epoch: use --select average"
+            "no validation row has a group, so worst-group accuracy cannot select an epoch: use --model-selection "
+            "average"
         )
     return wga, average

@@ -29,7 +29,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Hyperparameters of a training. ``select`` is the rule of model selection; ``seed`` orders the batches.
+    """Hyperparameters of a training; ``seed`` orders the batches.
 
     ``optimizer`` is ``"sgd"`` or ``"adamw"``. A ``batch_size`` of 0 puts all rows into one batch. An objective may add
     epochs of its own before ``epochs``. If training diverges, the advised learning rate is at most ``default_lr``.
@@ -42,7 +42,7 @@ class TrainingSettings:
     sgd_momentum: float
     weight_decay: float
     warmup_epochs: int
-    select: Selection
+    model_selection: Selection
     seed: int
     default_lr: float = math.inf
 
@@ -52,7 +52,7 @@ class EpochRecord:
     """One epoch (from 1) in history.jsonl. Lists have a value for each group; they are None if the objective has none.
 
     ``draws`` counts the drawn rows if weights are applied by sampling. ``val_wga`` is over the groups that
-    ``TrainingSettings.select`` uses; None if no validation row has one.
+    ``TrainingSettings.model_selection`` uses; None if no validation row has one.
     """
 
     epoch: Count

@@ -133,7 +133,7 @@ def make_plan(
         # as in the ERM row of `fit`, an objective without weights is trained without them
         apply = config.apply if OBJECTIVES[objective].can_sample else None
         choices = {"head": head or "linear", "objective": objective, "group_source": source}
-        if reason := why_refused(**choices, apply=apply or "loss", select=config.select):
+        if reason := why_refused(**choices, apply=apply or "loss", model_selection=config.model_selection):
             left_out.append((method, reason))
             continue
         configs = [replace(config, **choices, apply=apply, seed=seed, baselines=False) for seed in all_seeds]  # type: ignore[arg-type]
