@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import dbpt.data.demo
+from dbpt.data import load_dataset
 from dbpt.data.demo import DEMO_NAMES, layouts, mini_clip_paths, write_demo
 from dbpt.errors import InputError
 from dbpt.settings.config import FitConfig
@@ -226,3 +227,11 @@ def test_a_demo_becomes_what_a_user_would_type_and_keeps_a_model_that_was_named(
 def test_settings_that_name_no_demo_stay_as_they_are(data):
     config = FitConfig(data=data)
     assert resolve_demo(config) is config
+
+
+@pytest.mark.parametrize("name", ["demo-waterbirds", "demo-celeba", "demo-metashift"])
+def test_no_note_compares_a_drawing_with_the_published_counts(name, tmp_path):
+    root = small(name, tmp_path / "demo")
+    assert not any("published" in note for note in load_dataset(name.removeprefix("demo-"), root).notes)
+    (root / "not-the-published-data.txt").unlink()
+    assert any("published" in note for note in load_dataset(name.removeprefix("demo-"), root).notes)

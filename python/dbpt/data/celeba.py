@@ -17,7 +17,7 @@ import numpy as np
 
 from dbpt.data.columns import Columns, DataRequest, column_position, shortened
 from dbpt.data.dataset import Dataset, GroupCounts
-from dbpt.data.paths import find_root, first_of, relative_path
+from dbpt.data.paths import NOT_PUBLISHED, find_root, first_of, relative_path
 from dbpt.data.reader import DatasetReader
 from dbpt.data.table_formats import read_columns, read_text, separated_rows
 from dbpt.data.words import COMMA_HINT, Vocabulary, Words
@@ -122,7 +122,7 @@ def read_celeba(root: Path, request: DataRequest) -> Dataset:
     labels, *spurious = (rows.decode(name, PRESENT.get, VALUES) for name in (target, *attributes))
     splits = rows.decode_numbers(SPLIT, 3)
     sizes, published = np.bincount(splits, minlength=3).tolist(), [sum(counts) for counts in PUBLISHED]
-    if not is_usual and sizes != published:  # for other tasks `published_notes` has no counts
+    if not is_usual and sizes != published and not first_of(root, (NOT_PUBLISHED,)):  # here are no published groups
         shown = ["/".join(map(str, numbers)) for numbers in (sizes, published)]
         notes.append(f"train/val/test have {shown[0]} images (published {shown[1]})")
     return Dataset(

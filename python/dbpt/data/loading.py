@@ -12,7 +12,7 @@ from dbpt.data.huggingface import is_saved_dataset, read_saved_dataset
 from dbpt.data.huggingface_objects import materialize
 from dbpt.data.image_folder import read_image_folder
 from dbpt.data.in_memory import DataLike, is_in_memory, read_frame
-from dbpt.data.paths import absolute, is_file, is_folder, is_there
+from dbpt.data.paths import NOT_PUBLISHED, absolute, is_file, is_folder, is_there
 from dbpt.data.reader import DATASETS, DatasetReader
 from dbpt.data.words import Names, Words, parse_vocabulary
 from dbpt.errors import InputError, nearest
@@ -105,6 +105,8 @@ def _read_known(request: DataRequest, reader: type[DatasetReader]) -> Dataset:
     if request.root is None:
         raise InputError(f"data set {request.source!r} needs root, the folder that holds {reader.holds}")
     dataset = _reworded(reader.read(request.root, request), request)
+    if any(is_there(folder / NOT_PUBLISHED) for folder in (request.root, dataset.root)):
+        return replace(dataset, published=None)
     return replace(dataset, notes=(*dataset.notes, *published_notes(dataset)))
 
 

@@ -9,6 +9,9 @@ from pathlib import Path
 from dbpt.errors import InputError
 from dbpt.files.disk import reason_of
 
+NOT_PUBLISHED = "not-the-published-data.txt"
+"""The file in a folder that only has a benchmark's layout; its counts aren't compared with the published ones."""
+
 
 def absolute(path: str | Path) -> Path:
     """Return the absolute path without following links, so that messages show what the user wrote."""

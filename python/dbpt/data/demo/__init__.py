@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from dbpt.data.demo.layouts import SPLIT_SIZES, WRITERS, plan_rows
+from dbpt.data.paths import NOT_PUBLISHED
 from dbpt.errors import InputError, nearest
 from dbpt.files.disk import check_can_create
 from dbpt.files.lock import OwnedLock
@@ -47,6 +48,7 @@ def _write(name: str, final: Path, seed: int, sizes: tuple[int, int, int]) -> Pa
         partial.mkdir(parents=True)
         with OwnedLock(partial / "lock", "the demo"):  # `dbpt cache prune` uses it to detect a living writer
             rows = plan_rows(name, seed, sizes)
+            (partial / NOT_PUBLISHED).write_text(f"Drawn by `dbpt demo {name}`, in the layout of the published data.\n")
             WRITERS[name](partial, final, progress_bar(f"drawing {name}", "img", rows), seed)
         if os.path.lexists(final):
             final.rmdir()
