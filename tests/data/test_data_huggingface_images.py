@@ -1,12 +1,11 @@
 """The images of saved Hugging Face data sets: read where they lie, missing, or kept as paths."""
 
-import json
 import os
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from saved_datasets import made, of_splits, of_tiny, saver, with_images
+from saved_datasets import made, of_splits, saver, with_images
 from table_files import refused
 
 import dbpt
@@ -75,20 +74,3 @@ def test_a_bad_image_is_left_out(tiny, tiny_backbone, save, tmp_path):
     (failure,) = found.failures
     assert failure.path == f"train/{ONE}/image/3" and "not a JPEG" in failure.reason
     assert np.array_equal(open_image(folder / data.paths[0]), open_image(tiny.table.parent / tiny.rows()[0]["path"]))
-
-
-def test_the_figures_are_those_of_the_images_and_nothing_is_unpacked(tiny, tiny_run, save, logged):
-    folder = save(of_tiny(tiny), num_shards={"train": 2})
-    before = sorted(folder.rglob("*"))
-    out = folder.parent / "run"
-    run = dbpt.fit(folder, out=out, **tiny.settings)
-    theirs = json.loads((tiny_run / "metrics.json").read_text())
-    zero_shot, expected = run.to_dict()["rows"][0], theirs["rows"][0]
-    assert (zero_shot["val"], zero_shot["test"]) == (expected["val"], expected["test"])
-    assert [row["test"]["n"] for row in run.to_dict()["rows"]] == [row["test"]["n"] for row in theirs["rows"]]
-    assert "data:image/jpeg" in (out / "report.html").read_text()
-    assert sorted(folder.rglob("*")) == before
-    dbpt.evaluate(out, folder, cache=str(tiny.cache))
-    assert any("0 embedded now, 0 unreadable" in line for line in logged.messages)
-    (prediction,) = dbpt.load(out).predict([folder / "test" / ONE / "image/0"])
-    assert prediction.error is None

@@ -48,6 +48,14 @@ def fit_tiny(command: str, tiny) -> None:
     run(f"{command} {shlex.join(arguments)}")
 
 
+def check_figures(run: str, tiny_run: Path) -> None:
+    """They are those of the images in files; the report shows images."""
+    ours, theirs = (json.loads((folder / "metrics.json").read_text())["rows"] for folder in (Path(run), tiny_run))
+    assert (ours[0]["val"], ours[0]["test"]) == (theirs[0]["val"], theirs[0]["test"])
+    assert [row["test"]["n"] for row in ours] == [row["test"]["n"] for row in theirs]
+    assert "data:image/jpeg" in Path(run, "report.html").read_text()
+
+
 def test_tables_with_columns_of_other_names(workplace, tiny, capsys):
     rows = [{COLUMNS[role]: value for role, value in row.items()} for row in tiny.rows()]
     lines = [",".join(rows[0]), *(",".join(row.values()) for row in rows)]
@@ -73,16 +81,22 @@ def test_a_folder_of_images(workplace, tiny):
     assert dbpt.load("runs/squares").class_names == ("box", "disc")
 
 
-def test_tar_shards(workplace, tiny):
+def test_tar_shards(workplace, tiny, tiny_run):
     write_shards(tiny, Path("shards"), shards_a_split=2)
+    before = sorted(Path("shards").rglob("*"))
     (fit,) = commands("shards")
     fit_tiny(fit, tiny)
+    assert sorted(Path("shards").rglob("*")) == before  # nothing is unpacked
+    settings = {name: tiny.settings[name] for name in ("model", "pretrained", "embed_batch_size")}
+    assert dbpt.embed("shards/{train,val,test}-*.tar", **settings).recomputed == 0
+    check_figures("runs/shards", tiny_run)
     (prediction,) = dbpt.load("runs/shards").predict(["shards/test-000.tar/0000.png"])
     assert prediction.error is None
 
 
-def test_saved_data_sets_and_objects(workplace, tiny, capsys):
-    of_tiny(tiny).save_to_disk("pets")
+def test_saved_data_sets_and_objects(workplace, tiny, tiny_run, capsys):
+    of_tiny(tiny).save_to_disk("pets", num_shards={"train": 2, "val": 1, "test": 1})
+    before = sorted(Path("pets").rglob("*"))
     check, fit, evaluate = commands("pets")
     run(check)
     assert "no problems found" in capsys.readouterr().out
@@ -90,6 +104,8 @@ def test_saved_data_sets_and_objects(workplace, tiny, capsys):
     capsys.readouterr()
     run(f"{evaluate} --json")
     found = json.loads(capsys.readouterr().out)["rows"][0]["test"]
+    assert sorted(Path("pets").rglob("*")) == before
+    check_figures("runs/pets", tiny_run)
     expected = json.loads(Path("runs/pets/metrics.json").read_text())["rows"][-1]["test"]
     assert found == expected
     Path("pets.csv").write_text(tiny.table.read_text().replace("label", "y", 1))

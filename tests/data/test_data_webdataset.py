@@ -1,15 +1,13 @@
 """WebDataset's shards: patterns, samples, what is refused, and that images are read where they lie."""
 
-import json
 import os
 import tarfile
 
 import numpy as np
 import pytest
 from table_files import refused, rows, vocabulary
-from tar_files import write_shards, write_tar
+from tar_files import write_tar
 
-import dbpt
 from dbpt.data import load_dataset
 from dbpt.data.archives import find_member
 from dbpt.data.webdataset import shards_of
@@ -140,22 +138,6 @@ def test_root_and_embeddings_mean_nothing_to_shards(tmp_path):
     path = write_tar(tmp_path / "train.tar", FILES)
     assert f"--root {tmp_path}: {path} has its images inside" in refused(path, tmp_path)
     assert f"--embeddings: {path} has its images inside" in refused(path, images=False)
-
-
-def test_the_figures_are_those_of_the_images_and_nothing_is_unpacked(tiny, tiny_run, tmp_path, logged):
-    write_shards(tiny, tmp_path, shards_a_split=2)
-    before = sorted(tmp_path.iterdir())
-    rows, out = "{train,val,test}-*.tar", tmp_path.parent / "run"
-    run = dbpt.fit(tmp_path / rows, out=out, **tiny.settings)
-    theirs = json.loads((tiny_run / "metrics.json").read_text())
-    for ours, expected in zip(run.to_dict()["rows"], theirs["rows"], strict=True):
-        assert ours["test"]["n"] == expected["test"]["n"]
-        if ours["name"] == "zero-shot":
-            assert (ours["val"], ours["test"]) == (expected["val"], expected["test"])
-    assert "data:image/jpeg" in (out / "report.html").read_text()
-    assert sorted(tmp_path.iterdir()) == before
-    dbpt.evaluate(out, tmp_path / rows, cache=str(tiny.cache))
-    assert any("0 embedded now, 0 unreadable" in line for line in logged.messages)
 
 
 def test_what_leads_to_no_file_in_an_archive(tmp_path):

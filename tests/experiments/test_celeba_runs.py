@@ -29,11 +29,3 @@ def test_a_run_keeps_its_task(faces, tiny, tmp_path):
     assert design.attributes == classifier.words.attributes
     with pytest.raises(InputError, match="celeba_target = 'Smiling', found 'Eyeglasses'"):
         dbpt.fit("celeba", out=run.folder, resume=True, **settings, **TASK | {"celeba_target": "Eyeglasses"})
-
-
-def test_another_data_set_has_no_task(tiny, tmp_path):
-    with pytest.raises(
-        InputError, match="--celeba-target 'Smiling' with data .*: only celeba has attributes to choose"
-    ):
-        dbpt.fit(tiny.table, out=tmp_path / "run", **tiny.settings, celeba_target="Smiling")
-    assert not (tmp_path / "run").exists()

@@ -67,8 +67,3 @@ def test_a_refusal_is_told_even_if_the_temporary_file_cannot_be_deleted(tmp_path
 def test_nothing_is_deleted_after_a_file_is_in_its_place(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "unlink", lambda *_, **__: pytest.fail("deletes something"))
     write_atomically(tmp_path / "a", "x")
-
-
-def test_a_folder_that_is_not_there_is_told(tmp_path):
-    with pytest.raises(InputError, match="cannot write: No such file or directory"):
-        write_atomically(tmp_path / "none" / "a", "x")
