@@ -1,7 +1,8 @@
 """The tokenizer of a backbone: open_clip's for the model, or a local `tokenizer.json`."""
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -78,6 +79,17 @@ def tokenizer_file(path: Path) -> Path:
     return file
 
 
+@contextlib.contextmanager
+def _refused(what: str) -> Iterator[None]:
+    """Raise an `InputError` for whatever the package raises: a bare Exception, or a panic, which is a BaseException."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise InputError(f"{what} ({foreign_error(error, 80)})") from None
+
+
 class FileTokenizer:
     """A Hugging Face ``tokenizer.json``, padded and cut to the model's context length as open_clip does."""
 
@@ -91,10 +103,8 @@ class FileTokenizer:
         text_cfg = config["text_cfg"]
         if text_cfg.get("tokenizer_mode"):
             raise InputError(f"{file}: tokenizer mode {text_cfg['tokenizer_mode']!r} is not supported from a file")
-        try:
+        with _refused(f"{file}: not a tokenizer.json"):
             self._tokenizer = HFTokenizer.from_file(str(file))
-        except Exception as error:  # the package raises bare Exception
-            raise InputError(f"{file}: not a tokenizer.json ({foreign_error(error, 80)})") from None
         self._file, self._length = file, context_length(config)
         options = text_cfg.get("tokenizer_kwargs") or {}
         self._clean = get_clean_fn(options.get("clean", "whitespace"))
@@ -124,9 +134,7 @@ class FileTokenizer:
         length = context_length or self._length
         self._tokenizer.enable_truncation(max_length=length)
         self._tokenizer.enable_padding(length=length, pad_id=self._pad)
-        try:
+        with _refused(f"{self._file}: can't tokenize the prompts"):
             encoded = self._tokenizer.encode_batch([self._clean(text) for text in texts])
-        except Exception as error:  # the package raises bare Exception
-            raise InputError(f"{self._file}: can't tokenize the prompts ({foreign_error(error, 80)})") from None
         ids = torch.tensor([one.ids for one in encoded], dtype=torch.int64)
         return ids if self._stripped is None else ids.masked_fill(ids == self._stripped, 0)
