@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dbpt.errors import InputError
-from dbpt.experiments.stages import arrange, embed, label, prepare
+from dbpt.experiments.stages import add_pseudo_attributes, arrange, load_and_embed, prepare
 from dbpt.settings.config import FitConfig
 
 CHOICES = ({"seed": 0}, {"seed": 3, "head": "linear", "objective": "groupdro", "group_source": "true"})
@@ -15,8 +15,8 @@ def test_one_embedding_serves_trainings_of_other_seeds_heads_and_objectives(tiny
     table = tiny.write("no-val-stages", rows)
     settings = {"data": str(table), **tiny.settings, "pseudo_method": "kmeans"}
     configs = [FitConfig(**settings, **choice) for choice in CHOICES]
-    embedded = embed(configs)
-    together = [arrange(embedded, label(embedded, config), config) for config in configs]
+    embedded = load_and_embed(configs)
+    together = [arrange(embedded, add_pseudo_attributes(embedded, config), config) for config in configs]
     for config, experiment in zip(configs, together, strict=True):
         alone = prepare(config)
         assert experiment.config == config
@@ -33,7 +33,7 @@ def test_what_any_of_them_lacks_is_refused_before_the_images_are_read(tiny, logg
     settings = {"data": str(tiny.write("no-attribute-stages", rows)), **tiny.settings}
     configs = [FitConfig(**settings), FitConfig(**settings, objective="groupdro", group_source="true")]
     with pytest.raises(InputError, match="^--group-source true: .* has no attribute"):
-        embed(configs)
+        load_and_embed(configs)
     assert not any(line.startswith("features:") for line in logged.messages)
     with pytest.raises(InputError, match="n_ctx"):
-        embed([FitConfig(**settings | {"n_ctx": 40, "head": head}) for head in ("linear", "prompt")])
+        load_and_embed([FitConfig(**settings | {"n_ctx": 40, "head": head}) for head in ("linear", "prompt")])

@@ -44,7 +44,7 @@ def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:
 
 
 def check_groups(experiment: Experiment) -> None:
-    """Refuse to train or choose by pseudo groups without a row, or to refit on too few rows."""
+    """Refuse to train or select by pseudo groups without rows, or to refit on too few rows."""
     config, dataset = experiment.config, experiment.dataset
     objective, labelled = OBJECTIVES[config.objective], experiment.labelled
     uses_groups = objective.uses_groups and config.group_source != "true"
@@ -73,7 +73,7 @@ def check_groups(experiment: Experiment) -> None:
 
 
 def setting_warnings(configs: Sequence[FitConfig]) -> list[str]:
-    """Warn of settings that nothing reads; ``configs`` differ in seed, head, objective and group source alone."""
+    """Return warnings about settings without effect. ``configs`` may differ only in seed and method."""
     warnings, config = [], configs[0]
     chosen = {choice for each in configs for choice in (f"--head {each.head}", f"--objective {each.objective}")}
     if loops := not chosen.isdisjoint(readers("optimizer")):
@@ -105,7 +105,7 @@ def setting_warnings(configs: Sequence[FitConfig]) -> list[str]:
 
 
 def group_warnings(experiment: Experiment) -> list[str]:
-    """Warn about groups of training or model selection without rows, or with few rows to select an epoch by."""
+    """Return warnings about groups of training or model selection with no or few rows."""
     config, names = experiment.config, experiment.dataset.group_names
 
     def counts(kind: str, split: str) -> NDArray[np.int64]:

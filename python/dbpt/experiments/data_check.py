@@ -1,4 +1,4 @@
-"""`check_data`: list all problems of a data set, where `fit` stops at the first; of images only the header is read."""
+"""`check_data`: list all problems of a data set, whereas `fit` stops at the first. Reads only the headers of images."""
 
 import logging
 import os
@@ -30,7 +30,7 @@ CHUNK = 4096  # images whose headers are asked for at a time, so that a list of 
 
 @dataclass(frozen=True)
 class DataCheck:
-    """The ``dataset`` as it is written, a line for each reason why `fit` refuses it, and for each oddity it accepts."""
+    """The ``dataset`` as it is, with a line for each problem that `fit` refuses and each oddity that it accepts."""
 
     dataset: Dataset = field(repr=False)
     problems: tuple[str, ...]
@@ -47,7 +47,7 @@ class DataCheck:
 
 @shows_settings(FitSettings)
 def check_data(data: DataLike, **settings: "Unpack[FitSettings]") -> DataCheck:
-    """Read a data set and look for what would stop `fit`: repeated paths, missing images, headers that can't be read.
+    """Read a data set and list what would stop `fit`: repeated paths, missing images, unreadable headers.
 
     ``data`` and the ``settings`` that concern data are as for `dbpt.fit`. A truncated image is only found when
     it is embedded. Raises `InputError` if the metadata can't be read at all, or for a bad setting.
@@ -96,7 +96,7 @@ def _unreadable(dataset: Dataset, missing: set[int]) -> list[str]:
 
 
 def _outside(dataset: Dataset) -> Iterator[str]:
-    """Yield the images that links lead out of the root: meant or not, whoever unpacked an archive should know."""
+    """Yield the images that links place outside the root, which may be a trap in an archive."""
     root, real_folder = os.path.realpath(dataset.root), cache(os.path.realpath)
     for row, path in enumerate(dataset.paths):
         place = dataset.root / path

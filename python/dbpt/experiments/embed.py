@@ -48,10 +48,10 @@ class EmbeddedImages:
 
 @shows_settings(FitSettings)
 def embed(data: DataLike, **settings: Unpack[FitSettings]) -> EmbeddedImages:
-    """Compute the features of all images of ``data`` that the cache does not have.
+    """Compute the missing features of all images of ``data`` and store them in the cache.
 
-    `fit`, `compare` and `evaluate` do so themselves. Processes that run this at the same time with a shared cache, with
-    or without ``torchrun``, share the work. ``data`` and the ``settings`` of data, model and cache are as for
+    `fit`, `compare` and `evaluate` do this themselves. Processes that run this at the same time with a shared cache,
+    with or without ``torchrun``, share the work. ``data`` and the ``settings`` of data, model and cache are as for
     `dbpt.fit`. Raises `InputError` if more images fail than ``max_failures``.
     """
     from dbpt.experiments.stages import configured_backbone

@@ -1,4 +1,4 @@
-"""`evaluate`: a finished run's classifier on other data, by group."""
+"""`evaluate`: accuracy by group of a finished run's classifier on any data."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def evaluate(
         run: the run folder.
         data: as for `dbpt.fit`; read with the run's classes and attributes, which a benchmark must have. None is the
             run's own data.
-        weights: where the backbone's local weights file is now, if it has moved.
+        weights: the present path of the backbone's local weights file, if it has moved.
         root, columns, embeddings, device, cache, max_failures: as in `FitConfig`. None takes the run's cache, and its
             root, columns and embeddings if ``data`` is None or the path in its ``config.toml``.
         average: as in `FitConfig`; None takes the run's. Shares are those of the run if ``data`` has no training rows.
@@ -110,7 +110,7 @@ def _train_counts_of_run(run: Path, labelled: Labelled) -> NDArray[np.int64]:
 
 
 def _refuse_other_classes(data: DataLike, classifier: Classifier) -> None:
-    """Refuse other words of data whose labels are numbers, which would pass for those of the run's classes."""
+    """Refuse other words for data with numeric labels, which could be mistaken for the run's classes."""
     words = classifier.words
     if isinstance(data, Dataset):
         name, own = data.name, data.words

@@ -28,9 +28,9 @@ from dbpt.settings.config import FitConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Labelled:
-    """The N readable rows of a data set with pseudo attributes and ``splits`` (N,), which figures are over.
+    """The N readable rows of a data set, with pseudo attributes and ``splits`` (N,). All figures are about these rows.
 
-    ``warnings`` are about all of these; ``counts_of_run`` (G,) are a run's training rows, for data without any.
+    ``counts_of_run`` (G,) are the training rows of a run, for data without any.
     """
 
     dataset: Dataset
@@ -50,12 +50,12 @@ class Labelled:
 
     @property
     def pseudo_groups(self) -> NDArray[np.int64]:
-        """(N,) int64, -1 where the pseudo attribute is unknown."""
+        """(N,) int64, -1 if the pseudo attribute is unknown."""
         return self.dataset.groups(self.pseudo.pseudo_attributes)
 
     @property
     def true_groups(self) -> NDArray[np.int64]:
-        """(N,) int64, -1 where the true attribute is unknown."""
+        """(N,) int64, -1 if the true attribute is unknown."""
         return self.dataset.groups(self.dataset.attributes)
 
     @property
@@ -69,7 +69,7 @@ class Labelled:
 
     @property
     def evaluation_attributes(self) -> NDArray[np.int64]:
-        """(N,) the attributes that accuracy is reported over, those of `group_kind`."""
+        """(N,) the attributes of `group_kind`, which define the groups of accuracies."""
         return self.dataset.attributes if self.group_kind == "true" else self.pseudo.pseudo_attributes
 
     @property
@@ -88,7 +88,7 @@ class Labelled:
         return group_counts(groups[self.rows(split)], self.dataset.num_groups)
 
     def average(self, asked: str | None) -> Literal["plain", "adjusted"]:
-        """Return the average that tables show: the one ``asked`` for with ``--average``, else that of the data set."""
+        """Return the average for tables: the one ``asked`` for with ``--average``, else that of the data set."""
         if self.train_counts.any():
             return "adjusted" if (asked or self.dataset.average) == "adjusted" else "plain"
         if asked == "adjusted":
@@ -116,7 +116,7 @@ class Labelled:
         return found
 
     def _pseudo_shares(self) -> list[float]:
-        """Return the (A,) shares that the method used, else those of its labels in the rows it was fitted on."""
+        """Return the shares (A,) of the method, else those of its labels in the rows that it was fitted on."""
         if self.pseudo.shares is not None:
             return [float(share) for share in self.pseudo.shares]
         is_test = self.dataset.splits == SPLITS.index("test")
@@ -125,7 +125,7 @@ class Labelled:
         return [float(count / max(1, counts.sum())) for count in counts]
 
     def _pseudo_quality(self) -> QualityOfSplit | None:
-        """Return the quality over the training rows, which the group weights come from, or over all if none are."""
+        """Return the quality over the training rows, which determine the group weights, else over all rows."""
         dataset, training = self.dataset, self.rows("train")
         judged = training if len(training) else np.arange(len(dataset))
         if not (dataset.attributes[judged] >= 0).any():

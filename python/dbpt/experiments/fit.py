@@ -1,4 +1,4 @@
-"""`fit`: the whole job, from images and words to a run folder with a debiased classifier and a report."""
+"""`fit`: from images and words to a run folder with a debiased classifier and a report."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def fit(
             finished, for example because its loss diverged, may be given a lower ``lr``.
         overwrite: replace an existing run folder.
         settings: the fields of `FitConfig`, by name; classes, attributes and columns may be dicts, and ``model`` a
-            `Backbone`, which is loaded again. Anything in them that the user can mend raises `InputError`.
+            `Backbone`, which is loaded again. Wrong values raise `InputError`.
     """
     out, chosen = Path(out), dict[str, Any](settings)
     if data is None:
@@ -111,7 +111,7 @@ def _fit_on(ranks: Ranks, config: FitConfig, out: Path, *, resume: bool, overwri
 
 
 def _prepare_on(ranks: Ranks, config: FitConfig) -> Experiment:
-    """`prepare` on rank 0; the others get its result, but load the backbone for themselves."""
+    """Run `prepare` on rank 0. The other ranks get its result, but load the backbone themselves."""
 
     def without_the_large(experiment: Experiment) -> Experiment:
         large: dict[str, Any] = {"backbone": experiment.embedded.backbone.spec, "features": None}
@@ -136,7 +136,7 @@ def _prepare_on(ranks: Ranks, config: FitConfig) -> Experiment:
 
 
 def write_results(out: Path, experiment: Experiment, results: list[MethodResult], metrics: RunMetrics) -> None:
-    """Write the results into the run folder; the last of ``results`` is the chosen one."""
+    """Write the files of the run folder. The last of ``results`` is the chosen one."""
     chosen, pseudo = results[-1], experiment.labelled.pseudo
     history = [
         {"row": result.row.name, **asdict(record), "best": record.epoch == result.trained.best_epoch}
@@ -173,7 +173,7 @@ def write_results(out: Path, experiment: Experiment, results: list[MethodResult]
 
 
 def _groups_csv(experiment: Experiment, chosen: MethodResult) -> str:
-    """Return a line for each group of the ``group_source``, under soft membership with the rows likeliest in it."""
+    """Return a line for each group of the ``group_source``; soft rows count in their likeliest group."""
     assert chosen.trained is not None
     dataset, groups = experiment.dataset, experiment.groups_trained_on
     weights = chosen.trained.history[chosen.trained.best_epoch - 1].group_weights
@@ -190,7 +190,7 @@ def _groups_csv(experiment: Experiment, chosen: MethodResult) -> str:
 
 
 def worst_group_mistakes(experiment: Experiment, result: MethodResult) -> list[Mistake] | None:
-    """Return the 24 surest mistakes in the worst group of test, else validation; None if no images were given."""
+    """Return the 24 most confident mistakes in the worst group of the shown split; None if the run has no images."""
     if experiment.config.embeddings is not None:
         return None
     metrics, labelled = result.row.shown, experiment.labelled
@@ -208,7 +208,7 @@ def worst_group_mistakes(experiment: Experiment, result: MethodResult) -> list[M
         path = dataset.paths[members[i]]
         try:
             image = thumbnail(dataset.root / path, THUMBNAIL_PIXELS)
-        except UnreadableImage:  # since it was embedded
+        except UnreadableImage:  # it has changed since
             continue
         mistakes.append(
             Mistake(

@@ -1,4 +1,4 @@
-"""The methods of a table: zero-shot, and a head trained under one objective. Each gives a `MethodResult`."""
+"""The methods of a table: zero-shot, and a head trained with one objective. Each returns a `MethodResult`."""
 
 import logging
 import time
@@ -42,7 +42,7 @@ class MethodResult:
 
 
 def zero_shot_result(experiment: Experiment) -> MethodResult:
-    """Return the method without training."""
+    """Return the result of zero-shot, without training."""
     classifier = zero_shot_classifier(experiment.embedded.backbone, experiment.embedded.class_weights)
     row = RunRow(name="zero-shot", warnings=[], **held_out_metrics(experiment, classifier))
     return MethodResult(row=row, classifier=classifier)
@@ -94,7 +94,7 @@ def trained_result(
 
 
 def build_objective(experiment: Experiment, name: str, rows: Rows) -> Objective:
-    """Build the objective ``name`` for its training ``rows``, with the settings that it reads."""
+    """Build the objective ``name`` for its training ``rows``, with its settings."""
     config, dataset, kind = experiment.config, experiment.dataset, OBJECTIVES[name]
     groups = TrainingGroups(rows.groups, rows.labels, dataset.num_classes, dataset.num_groups, rows.posterior)
     return kind(groups, apply=config.application(name) or "loss", **config.values(kind.settings))
@@ -139,7 +139,7 @@ def _show_epoch(objective: str, bar: tqdm, record: EpochRecord) -> None:
 
 @torch.no_grad()
 def _finished(head: Head, features: NDArray[np.float32]) -> FeatureClassifier:
-    """Return the classifier of a trained head; refuses one of others that predicts ``features`` unlike its forward."""
+    """Return the classifier of a trained head. Refuses one whose NumPy predictions differ from `forward`."""
     tensors = {name: tensor.cpu().numpy() for name, tensor in head.classifier_tensors().items()}
     classifier = FeatureClassifier(tensors, type(head))
     if head.name in HEADS.added:
@@ -174,7 +174,7 @@ def _refitted(experiment: Experiment, objective: Objective, head: Head, rows: Ro
 
 
 def build_head(experiment: Experiment) -> Head:
-    """Build a fresh head of the kind that the config names, for the experiment's classes."""
+    """Build a new head of the configured kind for the experiment's classes."""
     config, backbone, kind = experiment.config, experiment.embedded.backbone, HEADS[experiment.config.head]
     class_weights = torch.from_numpy(experiment.embedded.class_weights).to(backbone.device)
     start = HeadStart(backbone, experiment.dataset.words, class_weights, config.seed)
@@ -190,7 +190,7 @@ def _live(experiment: Experiment) -> AbstractContextManager[LiveImages | None]:
 
 
 def _live_multiply_adds(experiment: Experiment) -> int:
-    """Return a lower bound for the image side of a step: each weight of the tower once for each image."""
+    """Return a lower bound of the image tower's multiply-adds in a step: each weight once per image."""
     if experiment.config.features == "cached":
         return 0
     visual = experiment.embedded.backbone.model.visual
@@ -200,12 +200,12 @@ def _live_multiply_adds(experiment: Experiment) -> int:
 
 
 def settings_of(experiment: Experiment) -> TrainingSettings:
-    """Return the settings that the training loop reads."""
+    """Return the settings of the training loop."""
     return TrainingSettings(**experiment.config.values(field.name for field in fields(TrainingSettings)))
 
 
 def training_rows(experiment: Experiment, objective: type[Objective]) -> tuple[Rows, Rows]:
-    """Return the rows that ``objective`` trains on and those that choose the epoch, each with the groups it may see."""
+    """Return the training rows of ``objective`` and those of model selection, each with the groups that it may use."""
     config, labelled, membership = experiment.config, experiment.labelled, None
     if config.group_source == "soft" and objective.takes_soft_groups:
         unlabelled, posterior = labelled.pseudo.pseudo_attributes < 0, labelled.pseudo.posterior
@@ -223,7 +223,7 @@ def training_rows(experiment: Experiment, objective: type[Objective]) -> tuple[R
 
 
 def _fingerprint(experiment: Experiment, objective: str, head: Head) -> str:
-    """Return all that determines a training besides its rows: settings, encoder and the head as it starts."""
+    """Return everything that determines a training besides its rows: settings, encoder and initial head."""
     config, backbone = experiment.config, experiment.embedded.backbone
     settings = {name: value for name, value in config.identity().items() if name not in MAY_CHANGE}
     described = (sorted(backbone.encoder_key.items()), backbone.spec["config"])

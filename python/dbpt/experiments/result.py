@@ -1,4 +1,4 @@
-"""`Result`: what `fit`, `evaluate` and `compare` return, and what their folders hold."""
+"""`Result`: the return value of `fit`, `evaluate` and `compare`, and the content of their folders."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Result:
 
     @property
     def chosen(self) -> Row[Any]:
-        """The row that the figures of the result are of.
+        """The row of the figures below.
 
         For a run, its own objective; for a comparison, ``dbpt`` with the first head or, without it, the last row.
         """
@@ -84,7 +84,7 @@ class Result:
 
     @property
     def gap(self) -> float | None:
-        """That average minus worst-group accuracy."""
+        """`average_accuracy` minus `worst_group_accuracy`."""
         return self.chosen.gap
 
     @property

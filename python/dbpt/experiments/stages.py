@@ -1,7 +1,7 @@
 """The stages before training: data, features, pseudo attributes, groups, and a validation split.
 
-`prepare` runs `embed`, which no seed changes, `label`, which may depend on it, and `arrange`, with the settings of one
-training. A comparison runs each only as often as it must.
+`prepare` runs `load_and_embed`, which doesn't depend on the seed, `add_pseudo_attributes`, which may, and `arrange`,
+with the settings of one training. A comparison runs each stage only as often as necessary.
 """
 
 import logging
@@ -46,7 +46,7 @@ class Embedded:
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """Everything that one training starts from, with the warnings of all stages."""
+    """The input of one training, with the warnings of all stages."""
 
     embedded: Embedded
     labelled: Labelled
@@ -60,15 +60,15 @@ class Experiment:
 
     @property
     def groups_trained_on(self) -> NDArray[np.int64]:
-        """(N,) the groups of the ``group_source``; under soft membership the likeliest."""
+        """(N,) the groups of the ``group_source``; the most likely ones under soft membership."""
         return self.labelled.true_groups if self.config.group_source == "true" else self.labelled.pseudo_groups
 
 
 def prepare(config: FitConfig) -> Experiment:
-    """Load, embed, label and group. Raises `InputError` for what the data or the settings don't allow."""
-    embedded = embed([config])
-    labelled = label(embedded, config)
-    log_warnings(labelled.warnings, embedded.warnings)  # also where the next stage refuses what they are about
+    """Run all stages. Raises `InputError` for anything that the data or the settings don't allow."""
+    embedded = load_and_embed([config])
+    labelled = add_pseudo_attributes(embedded, config)
+    log_warnings(labelled.warnings, embedded.warnings)  # even if the next stage raises
     experiment = arrange(embedded, labelled, config)
     experiment = replace(experiment, warnings=(*experiment.warnings, *setting_warnings([config])))
     log_warnings(experiment.warnings, labelled.warnings)
@@ -76,9 +76,9 @@ def prepare(config: FitConfig) -> Experiment:
 
 
 def log_warnings(warnings: Iterable[str], logged: Collection[str] = ()) -> None:
-    """Log the warnings but those that are ``logged``.
+    """Log the warnings, except those already ``logged``.
 
-    Stages hand on warnings in their values, because a comparison runs them more than once. `fit`, `evaluate` and
+    Stages return warnings in their values, because a comparison runs them more than once. `fit`, `evaluate` and
     `compare` log each as soon as it is known, and at the end all others in the `Result`.
     """
     for warning in warnings:
@@ -86,8 +86,8 @@ def log_warnings(warnings: Iterable[str], logged: Collection[str] = ()) -> None:
             logger.warning(warning)
 
 
-def embed(configs: Sequence[FitConfig]) -> Embedded:
-    """Load and embed what ``configs``, which differ in seed, head, objective and group source alone, have in common."""
+def load_and_embed(configs: Sequence[FitConfig]) -> Embedded:
+    """Load the data and the backbone and embed the images, once for ``configs`` that may differ in seed and method."""
     config = configs[0]
     dataset = open_dataset(config)
     logger.info(dataset.describe())
@@ -112,7 +112,7 @@ def embed(configs: Sequence[FitConfig]) -> Embedded:
 
 
 def configured_backbone(settings: BackboneSettings) -> Backbone:
-    """Load the backbone that the settings name, on their device and in their precision."""
+    """Load the backbone of the settings, on their device and in their precision."""
     model, pretrained = settings.named_model
     backbone = load_backbone(
         model,
@@ -125,8 +125,8 @@ def configured_backbone(settings: BackboneSettings) -> Backbone:
     return backbone
 
 
-def label(embedded: Embedded, config: FitConfig) -> Labelled:
-    """Add pseudo attributes, and a validation split if there is none, by the seed of ``config``."""
+def add_pseudo_attributes(embedded: Embedded, config: FitConfig) -> Labelled:
+    """Return the data with pseudo attributes, and with a validation split if it has none, by the seed of ``config``."""
     dataset = embedded.dataset
     pseudo = label_dataset(dataset, embedded.features, embedded.backbone, config)
     splits, notes = _with_validation(dataset, dataset.groups(pseudo.pseudo_attributes), config)
@@ -135,7 +135,7 @@ def label(embedded: Embedded, config: FitConfig) -> Labelled:
 
 
 def arrange(embedded: Embedded, labelled: Labelled, config: FitConfig) -> Experiment:
-    """Add the settings of one training, with warnings about its groups."""
+    """Return the input of one training with the settings ``config``, after checks of its groups."""
     experiment, dataset = Experiment(embedded=embedded, labelled=labelled, config=config), labelled.dataset
     check_groups(experiment)
     warnings = [*labelled.warnings, *group_warnings(experiment)]
@@ -147,7 +147,7 @@ def arrange(embedded: Embedded, labelled: Labelled, config: FitConfig) -> Experi
 
 
 def open_dataset(config: FitConfig) -> Dataset:
-    """Load the data set of ``config``; refuses one without two attribute names."""
+    """Load the data set of ``config``. Refuses one with fewer than two attribute names."""
     dataset = configured_dataset(config)
     if dataset.num_attributes < 2:
         raise InputError(
@@ -160,7 +160,7 @@ def open_dataset(config: FitConfig) -> Dataset:
 def embed_dataset(
     dataset: Dataset, backbone: Backbone, config: FitConfig
 ) -> tuple[Dataset, NDArray[np.float32], tuple[Failure, ...]]:
-    """Return the readable rows of the data set and their features; or all rows with the features that were given."""
+    """Return the readable rows of the data set and their features, or all rows with precomputed features."""
     if config.embeddings is not None:
         features = read_precomputed_features(
             Path(config.embeddings), dataset, backbone.embed_dim, backbone.spec["model"]
@@ -183,7 +183,7 @@ def embed_dataset(
 
 
 def left_out(dataset: Dataset, failures: Sequence[Failure]) -> tuple[str, ...]:
-    """Return warnings of the images of ``dataset`` that could not be read: the first three, and how many more."""
+    """Return warnings about the unreadable images of ``dataset``: the first three, and the number of the others."""
     lines = [f"{dataset.where(each.row)}: {each.path}: {each.reason}; left out" for each in failures[:3]]
     return (*lines, *([f"further unreadable images, left out: {len(failures) - 3}"] if failures[3:] else []))
 
@@ -191,10 +191,10 @@ def left_out(dataset: Dataset, failures: Sequence[Failure]) -> tuple[str, ...]:
 def label_dataset(
     dataset: Dataset, features: NDArray[np.float32], backbone: Backbone, config: FitConfig
 ) -> PseudoAttributes:
-    """Return the pseudo attributes of the rows, with warnings for the caller; no test image changes another row's."""
+    """Return the pseudo attributes of the rows. Test images don't influence those of other rows."""
     is_test = dataset.splits == SPLITS.index("test")
     logits = np.empty((len(dataset), dataset.num_attributes), np.float32)
-    for rows in (~is_test, is_test):  # a matrix product over other rows may round otherwise
+    for rows in (~is_test, is_test):  # the rounding of a matrix product depends on its rows
         logits[rows] = zero_shot_logits(backbone, features[rows], *dataset.words.attribute_texts())
     with catch_warnings():
         simplefilter("ignore", UserWarning)
@@ -211,7 +211,7 @@ def label_dataset(
 def _with_validation(
     dataset: Dataset, pseudo_groups: NDArray[np.int64], config: FitConfig
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Return the splits, with ``val_fraction`` of each training group set aside if none is validation, and a note."""
+    """Return the splits and a note. Without validation rows, ``val_fraction`` of each training group becomes them."""
     train, val = SPLITS.index("train"), SPLITS.index("val")
     if (dataset.splits == val).any():
         return dataset.splits, ()
@@ -223,6 +223,6 @@ def _with_validation(
         num_val = min(max(1, round(config.val_fraction * len(members))), len(members) - 1)
         splits[members[shuffled.indices(0, num_val)]] = val
     if not (total := int((splits == val).sum())):
-        raise InputError(f"{dataset.source}: too few training rows to set some aside for validation; add a val split")
+        raise InputError(f"{dataset.source}: too few training rows for a validation split; add a val split")
     note = f"no validation split: {total} of the training rows, stratified by class and pseudo attribute, serve as one"
     return splits, (note,)

@@ -1,4 +1,4 @@
-"""The heads, which are trained on top of the frozen towers. A head turns features (N, D) into logits (N, C).
+"""Heads, which are trained on top of the frozen towers. A head turns features (N, D) into logits (N, C).
 
 Classes are looked up on first use, so that the names of heads need no torch.
 """

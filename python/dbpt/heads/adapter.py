@@ -1,4 +1,4 @@
-"""CLIP-Adapter: two small layers that move the features; the class weights stay zero-shot (Gao et al., 2021)."""
+"""CLIP-Adapter: two small layers on the features, with zero-shot class weights (Gao et al., 2021)."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ class AdapterHead(Head):
 
     CLIP-Adapter (arXiv 2110.04544), with bottleneck D/4, ratio 0.2 and both rectified layers as in
     the authors' code. ``down`` (D/4, D) and ``up`` (D, D/4) are the parameters, drawn from ``seed`` as torch's linear
-    layers are; ``class_weights`` (C, D) are the zero-shot classifier's and stay. The paper's features x are not of
-    length 1, which makes no difference: layers without biases scale with their input, and the cosine removes the scale.
+    layers are. ``class_weights`` (C, D) are those of the zero-shot classifier and are not trained. The paper's features
+    x don't have length 1, which makes no difference: layers without biases preserve the scale, and the cosine removes
+    it.
     """
 
     def __init__(self, class_weights: torch.Tensor, *, logit_scale: float, logit_bias: float, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""The interface of a head: what `dbpt.register_head` takes. A head turns features (N, D) into logits (N, C)."""
+"""The interface of a head, for `dbpt.register_head`. A head turns features (N, D) into logits (N, C)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Tensors = Mapping[str, NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class HeadStart:
-    """What a head may start from; ``class_weights`` (C, D) are the zero-shot classifier's, of length 1."""
+    """The inputs for building a head; ``class_weights`` (C, D) are those of the zero-shot classifier, of length 1."""
 
     backbone: Backbone
     words: Words
@@ -49,14 +49,14 @@ class Head(nn.Module, Registered):
     @classmethod
     @abstractmethod
     def build(cls, start: HeadStart, **settings: Any) -> Head:
-        """Build a fresh head on the device of the backbone."""
+        """Build a new head on the device of the backbone."""
 
     def frozen(self) -> Callable[[torch.Tensor], torch.Tensor]:
-        """Return the head as it is now, for passes without gradient; what needs no features may be computed once."""
+        """Return the present head for passes without gradient; it may compute once what doesn't depend on features."""
         return self
 
     def identity(self) -> object:
-        """Return all that determines the fresh head, as JSON values; checkpoints of another one are refused."""
+        """Return everything that determines the new head, as JSON values; checkpoints of another head are refused."""
         return [hashlib.sha256(value.cpu().numpy().tobytes()).hexdigest() for value in self.state_dict().values()]
 
     @abstractmethod

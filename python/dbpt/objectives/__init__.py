@@ -1,4 +1,4 @@
-"""Training objectives: each turns per-sample losses into one loss. `OBJECTIVES` maps the name of each to its class."""
+"""Training objectives, which turn per-sample losses into one loss. `OBJECTIVES` maps names to classes."""
 
 from dbpt.objectives.base import Draws, Erm, Objective, TrainingGroups
 from dbpt.objectives.dfr import Dfr

@@ -1,6 +1,6 @@
-"""The interface of a training objective, the training rows it is built from, and the simplest one, ERM.
+"""The interface of a training objective, the groups of its training rows, and the simplest objective, ERM.
 
-No file of this folder imports torch at its top: `dbpt.settings` reads the objectives' names, and must stay quick.
+No file of this folder imports torch at the top: `dbpt.settings` reads the objectives' names and must stay fast.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class TrainingGroups:
     """The groups of the N training rows: ``groups`` (N,) int64 with -1 for unknown, ``labels`` (N,) int64.
 
     ``num_groups`` = C * A counts the groups that could occur. Under soft membership ``posterior`` (N, A) float32 is
-    each row's membership in the groups of its class, NaN throughout where that is unknown.
+    each row's membership in the groups of its class; a row of NaN is unknown.
     """
 
     groups: NDArray[np.int64]
@@ -50,14 +50,14 @@ class Draws(Protocol):
     def __len__(self) -> int: ...
 
     def indices(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return (stop - start,) int64, the row numbers of these draws."""
+        """Return the row numbers of these draws, (stop - start,) int64."""
 
 
 class Objective(Registered):
     """Turns the per-sample losses of a batch into the loss of a step. The base class takes their plain mean.
 
-    An instance belongs to one training run, and its state goes into checkpoints. The class says what it can be combined
-    with, which `dbpt.settings.combinations` reads.
+    An instance belongs to one training run, and checkpoints contain its state. Class attributes declare the valid
+    combinations, for `dbpt.settings.combinations`.
     """
 
     uses_groups: ClassVar[bool] = False
@@ -69,19 +69,19 @@ class Objective(Registered):
     can_sample: ClassVar[bool] = False
     """Whether its weights can be applied by sampling instead of in the loss."""
     trains_on: ClassVar[str] = "train"
-    """The split whose rows it is trained on."""
+    """The split of its training rows."""
     refits: ClassVar[bool] = False
-    """Whether `refit` finds the head, without the training loop."""
+    """Whether `refit` replaces the training loop."""
 
     start_weights: NDArray[np.float64] | None = None
     """(G,) the group weights that training starts with; None for an objective without group weights."""
 
     def __init__(self, training: TrainingGroups, *, apply: str = "loss", **settings: Any) -> None:
-        """Build from the training rows; ``apply`` is ``"sampling"`` only where the class `can_sample`."""
+        """Build from the training rows; ``apply`` is ``"sampling"`` only if the class `can_sample`."""
         self.training, self.apply = training, apply
 
     def observe(self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor) -> None:
-        """See a batch before its `loss` is asked for. ``per_sample_loss`` has no gradient."""
+        """Observe a batch before its `loss` is computed. ``per_sample_loss`` has no gradient."""
 
     def loss(
         self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor
@@ -94,19 +94,19 @@ class Objective(Registered):
         return per_sample_loss.mean() if weights is None else (weights * per_sample_loss).mean()
 
     def row_weights(self, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor | None:
-        """Return the weights (B,) that the losses of a batch are multiplied by, None for 1; arguments as of `loss`."""
+        """Return the weights (B,) of the losses of a batch; None means 1. The arguments are those of `loss`."""
         return None
 
     @classmethod
     def check_installed(cls) -> None:
-        """Raise `InputError` if a package that it needs is missing; called before any image is embedded."""
+        """Raise `InputError` if a required package is missing; called before any image is embedded."""
 
     def refit(
         self, train_features: NDArray[np.float32], features: NDArray[np.float32], seed: int
     ) -> tuple[dict[str, NDArray[np.float32]], str]:
         """Return the state of the head that fits ``features`` of its rows, and how it was found, for the log.
 
-        ``train_features`` are those of the split ``train``. Only where the class `refits`.
+        ``train_features`` are those of the split ``train``. Only if the class `refits`.
         """
         raise NotImplementedError
 
@@ -121,7 +121,7 @@ class Objective(Registered):
         return None
 
     def sampler(self, seed: int) -> GroupSampler | WeightedSampler | None:
-        """Return what draws rows by their weights in this epoch, None to draw each row once."""
+        """Return a sampler that draws rows by weight in this epoch; None draws each row once."""
         return None
 
     def draws(self, seed: int, epoch: int) -> Draws:
@@ -133,24 +133,24 @@ class Objective(Registered):
         return GroupStream(GroupIndex(np.zeros(num_rows, dtype=np.int64), 1), np.array([num_rows]), seed, epoch)
 
     def end_epoch(self, correct: Callable[[], torch.Tensor]) -> bool:
-        """End an epoch; return True if the head is to start anew.
+        """End an epoch; return True to reset the head.
 
-        ``correct()`` costs a pass over the data and returns (N,) bool: the training rows that the head gets right now.
+        ``correct()`` costs a pass over the data and returns the training rows that the head now gets right, (N,) bool.
         """
         return False
 
     @property
     def extra_epochs(self) -> int:
-        """Epochs before the head starts anew, in addition to those asked for."""
+        """Number of epochs before the head is reset, in addition to the configured ones."""
         return 0
 
     @property
     def note(self) -> str | None:
-        """A remark for the user when training has ended; None if there is none."""
+        """A note for the user after training, or None."""
         return None
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return the arrays that a checkpoint needs to go on exactly."""
+        """Return the arrays that a checkpoint needs to continue exactly."""
         return {}
 
     def load_state(self, state: dict[str, NDArray[Any]]) -> None:

@@ -16,7 +16,7 @@ from dbpt.objectives.base import Objective
 
 Layer = tuple[NDArray[np.float64], NDArray[np.float64]]
 PENALTIES = (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01)
-"""scikit-learn's C: small values penalise more."""
+"""Values of scikit-learn's C; smaller ones penalise more."""
 SUBSETS = 20
 
 
@@ -37,7 +37,7 @@ class Dfr(Objective):
 
     @classmethod
     def check_installed(cls) -> None:
-        """Refuse to go on without scikit-learn."""
+        """Raise `InputError` without scikit-learn."""
         import_scikit_learn()
 
     def refit(

@@ -1,4 +1,4 @@
-"""Just Train Twice: larger weights for the rows that plain training gets wrong (Liu et al., 2021, arXiv 2107.09044)."""
+"""Just Train Twice: larger weights for the rows that ERM gets wrong (Liu et al., 2021, arXiv 2107.09044)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Jtt(Objective):
     """Two stages: ERM for ``identification_epochs``, whose errors on the training rows are the error set E.
 
-    Then the head starts anew, with the paper's loss: the mean over training rows of which those of E are repeated
+    Then the head is reset, with the paper's loss: the mean over training rows of which those of E are repeated
     ``up_weight`` times. With ``apply="sampling"`` they are drawn that often, in an epoch of N draws all the same.
     """
 
@@ -62,7 +62,7 @@ class Jtt(Objective):
         return True
 
     def sampler(self, seed: int) -> GroupSampler | None:
-        """Return what draws the rows of the error set more often, in the second stage."""
+        """Return a sampler that draws rows of the error set more often, in the second stage."""
         from dbpt.sampling import GroupSampler
 
         if self.errors is None:
@@ -76,7 +76,7 @@ class Jtt(Objective):
         return None if self.errors is None else f"{self.errors.sum()} of {len(self.errors)} rows are in the error set"
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return the epochs seen and, once it is known, the error set."""
+        """Return the number of epochs and, once it is known, the error set."""
         state: dict[str, NDArray[Any]] = {"epochs_seen": np.array([self._epochs_seen])}
         return state if self.errors is None else state | {"errors": self.errors}
 

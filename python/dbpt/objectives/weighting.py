@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 class WeightingObjective(Objective):
     """loss = (1/B) * sum_i w_g(i) * l_i, with the group weights of a rule from `dbpt.groups`.
 
-    The mean is over the batch and never divided by the sum of weights. A row of unknown group weighs the mean weight of
-    its class's rows; 1 if none of them has a group. Under soft membership a row weighs the mean of its groups' weights.
+    The mean is over the batch and never divided by the sum of weights. A row of unknown group has the mean weight of
+    its class, or 1 if no row of the class has a group. Under soft membership a row has the mean of its groups' weights.
 
-    With ``apply="sampling"`` a row is drawn in proportion to its weight at the beginning of the epoch, N draws an
-    epoch, and the loss is the plain mean: `dbpt.sampling.GroupSampler`, with exact quotas, or under soft membership
-    `WeightedSampler`. If another rule, ``drawn_by``, decides the draws, a row's loss is multiplied by its weight over
-    the weight that it is drawn by.
+    With ``apply="sampling"`` rows are drawn in proportion to their weights at the beginning of the epoch, N draws per
+    epoch, and the loss is the plain mean. The sampler is `dbpt.sampling.GroupSampler`, with exact quotas, or under soft
+    membership `WeightedSampler`. If another rule, ``drawn_by``, determines the draws, a row's loss is multiplied by the
+    ratio of its two weights.
     """
 
     uses_groups = True
@@ -42,7 +42,7 @@ class WeightingObjective(Objective):
         self.start_weights = rule.group_weights
 
     def row_weights(self, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor | None:
-        """Return the weights of the rule, where rows are drawn by weight over those that they are drawn by."""
+        """Return the weights of the rule; if rows are drawn by weight, divided by the weights of the draws."""
         if self.apply == "loss":
             return self._weights(self.rule, groups, labels)
         if self.drawn_by is self.rule:
@@ -61,7 +61,7 @@ class WeightingObjective(Objective):
             self.rule.observe(groups, values)
 
     def sampler(self, seed: int) -> GroupSampler | WeightedSampler:
-        """Return what draws in proportion to the weights."""
+        """Return a sampler that draws in proportion to the weights."""
         from dbpt.sampling import GroupSampler, WeightedSampler
 
         groups, labels, size = self.training.groups, self.training.labels, self.training.num_groups
@@ -92,14 +92,14 @@ class Balanced(WeightingObjective):
     title = "balanced"
 
     def __init__(self, training: TrainingGroups, *, apply: str = "loss", **bounds: float) -> None:
-        # Without the factor exp(eta * (1 - p)), and never stepped.
+        # eta = 0, and never stepped.
         super().__init__(training, GroupWeights(training.counts, 0.0, 0.0, **bounds), apply=apply)
 
 
 class Dbpt(WeightingObjective):
     """Debiased prompt tuning (arXiv 2503.08368): larger weights for groups that the model still predicts badly.
 
-    The weights, of `dbpt.GroupWeights`, move after each epoch, by what its rows were predicted when their batch came.
+    The weights of `dbpt.GroupWeights` change after each epoch, based on the predictions of each row in its batch.
     With ``eta`` = 0 the run is byte-equal to `Balanced`.
     """
 
@@ -118,21 +118,21 @@ class Dbpt(WeightingObjective):
         self._observe_values((-per_sample_loss).exp(), groups, labels)
 
     def end_epoch(self, correct: Callable[[], torch.Tensor]) -> bool:
-        """Move the weights towards this epoch's target."""
+        """Update the weights towards the target of this epoch."""
         self.rule.step()
         return False
 
     @property
     def mean_p_true(self) -> NDArray[np.float64]:
-        """(G,) float64 p_g as of the last move, NaN for an empty group."""
+        """(G,) float64 p_g at the last update; NaN for an empty group."""
         return self.rule.mean_p_true
 
 
 class GroupDro(WeightingObjective):
     """Group DRO: loss = sum_g q_g * L_g with the mean loss L_g of each group, and q of `dbpt.GroupDRO`.
 
-    With ``apply="loss"`` rows are drawn as they are, and each weighs w_g = q_g / N_g * sum N. With ``"sampling"``
-    groups are drawn uniformly, as the authors and WILDS do, by the weights of `Balanced`, and a row weighs q_g times
+    With ``apply="loss"`` each row is drawn once, with weight w_g = q_g / N_g * sum N. With ``"sampling"`` groups are
+    drawn uniformly, as by the authors and WILDS, with the weights of `Balanced`, and the weight of a row is q_g times
     the number of groups.
     """
 
@@ -147,13 +147,13 @@ class GroupDro(WeightingObjective):
         super().__init__(training, rule, drawn_by=drawn_by, apply=apply)
 
     def observe(self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor) -> None:
-        """Move q by the batch's losses, before it weighs them."""
+        """Update q with the losses of the batch, before they are weighted."""
         self._observe_values(per_sample_loss, groups, labels)
         self.rule.step()
 
 
 def _drawn_shares(training: TrainingGroups, drawn_by: GroupWeighting) -> NDArray[np.float64]:
-    """Return (G,) each group's share of the draws, on any scale, where rows are drawn by ``drawn_by``."""
+    """Return the share of each group in draws by ``drawn_by``, (G,) on any scale."""
     if training.posterior is None:
         return training.counts * drawn_by.group_weights
     weights_N = drawn_by.soft_sample_weights(training.posterior, training.labels)

@@ -1,1 +1,1 @@
-"""The folder of a run or a comparison, the schema of its figures, and the classifier that is read back from it."""
+"""The folder of a run or a comparison, the schema of its figures, and the classifier in it."""

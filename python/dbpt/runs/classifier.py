@@ -1,4 +1,4 @@
-"""The finished classifier of a run: features to logits by what the head learnt, and the same with its backbone."""
+"""The finished classifier of a run: from features to logits, and with the backbone from images to predictions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dbpt.settings.config import FitConfig
 
 @dataclass(frozen=True)
 class FeatureClassifier:
-    """The logits of a finished head, by its class ``head``, from the ``tensors`` of ``classifier.safetensors``.
+    """A finished head: computes logits by its class ``head`` and the ``tensors`` of ``classifier.safetensors``.
 
     Every head has, in float32, ``weights`` (C, D), ``logit_scale`` (1,), and ``logit_bias`` (1,) or (C,), and may add
     more. Raises `KeyError` if one is missing, `ValueError` for a wrong shape or dtype, NaN or an infinity.
@@ -89,7 +89,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Classifier:
-    """The chosen classifier of a run, as `dbpt.load` returns it, with the run's words and settings."""
+    """The chosen classifier of a run, with the run's words and settings; `dbpt.load` returns it."""
 
     backbone: Backbone = field(repr=False)
     head: FeatureClassifier = field(repr=False)
@@ -156,7 +156,7 @@ class Classifier:
         rows: int,
         labeller: FeatureClassifier | None,
     ) -> Iterator[Prediction]:
-        """Run one forward pass of ``rows`` images, in which an unreadable one leaves its place empty."""
+        """Classify up to ``rows`` images in one forward pass; an unreadable image leaves its place empty."""
         if not all(isinstance(pixels, str) for pixels in decoded):
             batch = np.zeros((rows, *self.backbone.preprocess.size, 3), dtype=np.uint8)
             for place, pixels in zip(batch, decoded, strict=False):
@@ -177,5 +177,5 @@ class Classifier:
 def _likeliest(
     classifier: FeatureClassifier, features: NDArray[np.float32], names: list[str]
 ) -> list[tuple[str, NDArray[np.float32]]]:
-    """Return for each row of features (N, D) the name of its largest probability, and all of them."""
+    """Return the most probable name for each row of features (N, D), and all probabilities."""
     return [(names[int(row.argmax())], row) for row in classifier.probabilities(features)]

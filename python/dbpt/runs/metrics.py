@@ -51,14 +51,14 @@ class BackboneSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class QualityOfSplit(PseudoQuality):
-    """The quality of the pseudo attributes over the training rows, or over all rows if none are training rows."""
+    """The quality of the pseudo attributes over the training rows, or over all rows without any."""
 
     split: Literal["training", "all"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """The entries of both files, which no training changes.
+    """The entries of both files that don't depend on training.
 
     ``group_kind`` says which attributes define the groups of all figures; ``average`` is the one in the tables;
     ``pseudo_shares`` are (A,).
@@ -98,7 +98,7 @@ class RunRow:
 
     @property
     def title(self) -> str:
-        """The objective's title, with head, group source and sampling in brackets where not the default."""
+        """The objective's title, with head, group source and sampling in brackets if not the default."""
         title = OBJECTIVES[self.name].title if self.name in OBJECTIVES else self.name
         details = [self.head] if self.head not in (None, "prompt") else []
         details += [f"{self.group_source} groups"] if self.group_source in ("true", "soft") else []

@@ -1,7 +1,7 @@
-"""The rules of ``--out`` for commands that may be interrupted: which folders they take, continue, replace and refuse.
+"""The rules of ``--out`` for commands that may be interrupted: when to create, continue, replace or refuse a folder.
 
-Such a folder is known by a JSON file, its marker, and holds ``config.toml``. Each file in it is replaced whole. The
-marker says ``complete`` only after all others are there. One process at a time holds the folder, by a lock in it.
+A JSON file, the marker, identifies such a folder, which also has ``config.toml``. Files are replaced atomically. The
+marker says ``complete`` only after all other files exist. A lock in the folder admits one process at a time.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ R = TypeVar("R", bound=Marker)
 
 @dataclass(frozen=True)
 class OutputFolder(Generic[R]):
-    """The folders of one command, known by the JSON file ``marker``, which is read into a ``record``.
+    """The folders of one command, identified by the JSON file ``marker``, which is read into a ``record``.
 
     Only files whose names pass ``is_file``, or the test of their subfolder, are ever deleted. With
     ``shared_settings``, several trainings resolve their own defaults.
@@ -54,7 +54,7 @@ class OutputFolder(Generic[R]):
 
     @contextmanager
     def held(self, folder: Path, *, resume: bool, overwrite: bool) -> Iterator[None]:
-        """Create ``folder`` and keep every other process out of it within ``with``; remove it if it stays empty."""
+        """Create ``folder`` and keep other processes out of it within ``with``; remove it if it stays empty."""
         self.check(folder, resume=resume, overwrite=overwrite)
         created = [place for place in (folder, *folder.absolute().parents) if not os.path.lexists(place)]
         lock = OwnedLock(folder / LOCK, "the folder")
@@ -79,7 +79,7 @@ class OutputFolder(Generic[R]):
                     place.rmdir()
 
     def check(self, folder: Path, *, resume: bool, overwrite: bool) -> None:
-        """Refuse a ``folder`` that exists without ``resume`` or ``overwrite``, or holds something else."""
+        """Refuse an existing ``folder`` without ``resume`` or ``overwrite``, or one with other content."""
         if resume and overwrite:
             raise InputError("--resume and --overwrite: choose one")
         if not os.path.lexists(folder):  # Path.exists raises on a name that is too long
@@ -109,7 +109,7 @@ class OutputFolder(Generic[R]):
     def start(
         self, folder: Path, description: dict[str, Any], config: FitConfig, *, resume: bool, overwrite: bool
     ) -> None:
-        """Write marker (status ``training``) and ``config.toml`` into the `held` folder, or continue what is there.
+        """Write the marker (status ``training``) and ``config.toml`` into the `held` folder, or continue the run.
 
         Raises `InputError` as `check` does, and for other settings than those in the folder. If this fails, a new
         folder is empty again.
@@ -144,7 +144,7 @@ class OutputFolder(Generic[R]):
         return written_settings(folder)
 
     def finish(self, folder: Path, description: dict[str, Any], config: FitConfig) -> None:
-        """Write the settings again, then status ``complete``: every file is there."""
+        """Write the settings again, then the marker with status ``complete``."""
         self._write_settings(folder, config)
         self._mark(folder, "complete", description)
 
@@ -161,7 +161,7 @@ class OutputFolder(Generic[R]):
         return typed(value, self.record, path, f"{self.command} again")
 
     def remove_leftovers(self, folder: Path) -> None:
-        """Delete the temporary files of processes that were killed while they wrote."""
+        """Delete the temporary files of killed processes."""
         for file in self._found(folder)[0]:
             if LEFTOVER.fullmatch(file.name):
                 file.unlink()
@@ -171,7 +171,7 @@ class OutputFolder(Generic[R]):
             (folder / name).mkdir(exist_ok=True)
 
     def _check_same_settings(self, folder: Path, config: FitConfig) -> bool:
-        """Refuse to continue with other settings; return whether a lower learning rate is asked for, as is allowed."""
+        """Refuse to continue with other settings; return whether the learning rate is lower, which is allowed."""
         before, asked = read_settings(folder), config
         if not self.shared_settings:
             before, asked = before.resolved(), asked.resolved()
@@ -196,7 +196,7 @@ class OutputFolder(Generic[R]):
         write_json(folder / self.marker, {"schema_version": self.schema_version, "status": status, **description})
 
     def _is_one(self, folder: Path) -> bool:
-        """Return whether the marker is there, and not another program's. Raises `InputError` if it can't be read."""
+        """Return whether there is a marker of this program. Raises `InputError` if it can't be read."""
         path = folder / self.marker
         if is_missing(path):
             return False
@@ -207,7 +207,7 @@ class OutputFolder(Generic[R]):
         return True
 
     def _found(self, folder: Path) -> tuple[list[Path], list[Path]]:
-        """Return the command's own files, marker last, and all else but the lock; links are not followed."""
+        """Return the command's own files, the marker last, and all others except the lock. Doesn't follow links."""
         own, foreign, settings, marker = list[Path](), list[Path](), folder / "config.toml", folder / self.marker
         places = {folder: lambda name: name in (self.marker, "config.toml") or self.is_file(name)}
         for name, is_ours in self.subfolders.items():
@@ -227,7 +227,7 @@ class OutputFolder(Generic[R]):
         return sorted(own, key=lambda file: (file == marker, file == settings)), foreign
 
     def _clear(self, folder: Path) -> None:
-        """Delete the command's files, the marker last, so that the folder is still known if this is killed."""
+        """Delete the command's files, the marker last, so that an interrupted deletion can be repeated."""
         for file in self._found(folder)[0]:
             file.unlink()
         for name in self.subfolders:
@@ -241,7 +241,7 @@ def read_settings(folder: Path) -> FitConfig:
 
 
 def written_settings(folder: Path) -> dict[str, Any]:
-    """Return the entries of ``config.toml``. Raises `InputError` if it can't be read, or was emptied or cut."""
+    """Return the entries of ``config.toml``. Raises `InputError` if it can't be read or is incomplete."""
     path = folder / "config.toml"
     settings = read_config(path)
     for name in ("data", "baselines"):  # the first and the last of those that are always written

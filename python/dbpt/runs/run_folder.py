@@ -1,4 +1,4 @@
-"""The run folder: its files, which ARCHITECTURE.md lists, and how a finished run is loaded."""
+"""The run folder: its files, which ARCHITECTURE.md lists, and the loading of a finished run."""
 
 from __future__ import annotations
 
@@ -62,8 +62,9 @@ def finished_run(folder: Path) -> RunMarker:
 def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = None) -> Classifier:
     """Load the classifier of the finished run in the folder ``run``.
 
-    ``device`` is a torch device, or ``auto``; ``weights`` is where the backbone's local weights file is now, if it has
-    moved. Raises `InputError` if the run is not finished, a file is damaged, or the backbone is gone or was changed.
+    ``device`` is a torch device, or ``auto``; ``weights`` is the present path of the backbone's local weights file, if
+    it has moved. Raises `InputError` if the run is not finished, a file is damaged, or the backbone is gone or
+    changed.
     """
     from dbpt.clip import check_spec, load_backbone_from_spec
     from dbpt.runs.classifier import Classifier, FeatureClassifier

@@ -1,1 +1,1 @@
-"""What a run is told: every setting, its checks, recipes, and which combinations exist."""
+"""The settings of a run: their checks, recipes, and valid combinations."""

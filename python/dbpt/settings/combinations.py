@@ -1,6 +1,6 @@
-"""Which settings go together, and why the others do not.
+"""Valid combinations of settings, and the reasons against the others.
 
-`FitConfig` refuses what is refused here, and the matrix in docs/methods.md is written from it.
+`FitConfig` refuses the others, and the matrix in docs/methods.md is generated from here.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def combinations() -> Iterator[dict[str, str]]:
 
 
 def why_refused(*, head: str, objective: str, group_source: str, apply: str, model_selection: str) -> str | None:
-    """Return why a combination is refused and what to do, in one line that names the settings; None if it is valid."""
+    """Return the reason against a combination and the fix, in one line that names the settings; None if it is valid."""
     chosen = OBJECTIVES[objective]
     if chosen.heads is not None and head not in chosen.heads:
         wanted = " or ".join(chosen.heads)
@@ -57,7 +57,7 @@ def why_refused(*, head: str, objective: str, group_source: str, apply: str, mod
 
 
 def why_config_refused(config: FitConfig) -> str | None:
-    """Return why the settings of ``config``, each valid by itself, do not go together; None if they do."""
+    """Return the reason against a combination of valid settings in ``config``, or None."""
     chosen = {name: getattr(config, name) for name in CHOICES}
     if refusal := why_refused(**chosen | {"apply": config.apply or "loss"}):
         return refusal
@@ -74,7 +74,7 @@ def why_config_refused(config: FitConfig) -> str | None:
 
 
 def readers(setting: str) -> list[str]:
-    """Return the choices that alone read ``setting``, as options; empty if it belongs to none in particular."""
+    """Return the only choices that use ``setting``, as options; empty if it applies to all."""
     if setting == "sgd_momentum":
         return ["--optimizer sgd"]
     if setting in ("epochs", "batch_size", "optimizer", "lr", "weight_decay", "warmup_epochs", "model_selection"):

@@ -1,4 +1,4 @@
-"""Recipes, which are named sets of training settings, and the precedence of settings given in several places."""
+"""Recipes, which are named sets of training settings, and the precedence of settings from several sources."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +20,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
 
 
 def apply_recipe(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``settings`` with the recipe for the others; its random tokens give way to words, and to other heads."""
+    """Return ``settings``, completed by the recipe. Its random tokens only apply to the head prompt without words."""
     recipe = dict(RECIPES[name])
     if settings.get("ctx_init") is not None or settings.get("head", "prompt") != "prompt":
         recipe.pop("n_ctx", None)
@@ -28,9 +28,9 @@ def apply_recipe(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def override(settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the ``settings`` of a file, overridden by those ``given`` on the command line and by a recipe given there.
+    """Return the ``settings`` of a file, overridden by those ``given`` on the command line and by a recipe there.
 
-    ``n_ctx`` and ``ctx_init`` exclude each other, so that each overrides both.
+    ``n_ctx`` and ``ctx_init`` exclude each other, so each overrides both.
     """
     replaced = {*given, *RECIPES.get(given.get("recipe", "default"), ())}
     if not replaced.isdisjoint({"n_ctx", "ctx_init"}):

@@ -1,6 +1,6 @@
 """A cell of a comparison: trained like the `dbpt fit` of the same settings, its result written to one file.
 
-The file, ``cells/NAME.safetensors``, is written whole, when the cell is finished. It holds ``correct`` (n,) uint8,
+The file, ``cells/NAME.safetensors``, is written when the cell is finished. It has ``correct`` (n,) uint8,
 ``groups`` (n,) int32 and ``rows`` (n,) int64 of the n judged images, the tensors of the classifier under
 ``classifier.``, and in its metadata the fingerprint of all that determines it, and its row of ``metrics.json``.
 """
@@ -19,7 +19,7 @@ from dbpt.errors import InputError
 from dbpt.experiments.comparison.plan import Cell
 from dbpt.experiments.figures import Labelled
 from dbpt.experiments.methods import trained_result, zero_shot_result
-from dbpt.experiments.stages import Embedded, Experiment, arrange, embed, label
+from dbpt.experiments.stages import Embedded, Experiment, add_pseudo_attributes, arrange, load_and_embed
 from dbpt.files.tensors import read_tensors, write_tensors
 from dbpt.files.typed_json import typed_json
 from dbpt.groups import GroupMetrics
@@ -44,31 +44,31 @@ class CellResult:
 
 
 class Stages:
-    """The experiment of each cell: the images are embedded once for all, and labelled once for each seed."""
+    """The input of each cell. Images are embedded once for all cells, and labelled once per seed."""
 
     def __init__(self, configs: Sequence[FitConfig]) -> None:
-        self.embedded = embed(configs)
+        self.embedded = load_and_embed(configs)
         self.data_digest = _digest(self.embedded)
         self._labelled: dict[int, Labelled] = {}
 
     def labelled(self, config: FitConfig) -> Labelled:
         """Return the labels and splits of the seed of ``config``."""
         if config.seed not in self._labelled:
-            self._labelled[config.seed] = label(self.embedded, config)
+            self._labelled[config.seed] = add_pseudo_attributes(self.embedded, config)
         return self._labelled[config.seed]
 
     def experiment(self, cell: Cell) -> Experiment:
-        """Return the start of ``cell``. Raises `InputError` if its rows and groups don't allow it."""
+        """Return the input of ``cell``. Raises `InputError` if its rows and groups don't allow it."""
         return arrange(self.embedded, self.labelled(cell.config), cell.config)
 
     def fingerprint(self, cell: Cell) -> str:
-        """Return a digest of all that the result of ``cell`` depends on."""
+        """Return a digest of everything that determines the result of ``cell``."""
         identity = json.dumps([cell.name, cell.config.identity(), self.data_digest], sort_keys=True)
         return hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _digest(embedded: Embedded) -> str:
-    """Return a digest of the images and their labels; words and encoder stand for the zero-shot classifier."""
+    """Return a digest of the images and their labels; words and encoder determine the zero-shot classifier."""
     dataset, backbone = embedded.dataset, embedded.backbone
     described = [asdict(dataset.words), sorted(backbone.encoder_key.items()), backbone.spec["config"]]
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode("utf-8", "surrogateescape"))
@@ -108,7 +108,7 @@ def run_cell(stages: Stages, cell: Cell, folder: Path) -> None:
 
 
 def read_result(path: Path, fingerprint: str) -> CellResult | None:
-    """Read a cell's result; None if it isn't there yet. Refuses one that was made with other settings or data."""
+    """Read a cell's result; return None if it doesn't exist. Refuses one of other settings or data."""
     if not os.path.lexists(path):
         return None
     tensors, metadata = read_tensors(

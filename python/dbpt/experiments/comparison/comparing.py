@@ -1,4 +1,4 @@
-"""`compare`: every method with every head and seed on one feature cache, and a table that says how sure it is."""
+"""`compare`: every method with every head and seed on one feature cache, as a table with intervals."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def _compare_in(out: Path, plan: Plan, jobs: int, *, resume: bool, overwrite: bo
 
 
 def _run(plan: Plan, stages: Stages, out: Path, jobs: int) -> tuple[dict[str, CellResult], dict[str, str]]:
-    """Read the finished cells and run the rest; return the results, and the reasons of failures, by their names."""
+    """Read the finished cells and run the others; return results and reasons of failures by name."""
     results, failures = dict[str, CellResult](), dict[str, str]()
     for cell in plan.cells:
         if result := read_result(result_path(out, cell), stages.fingerprint(cell)):

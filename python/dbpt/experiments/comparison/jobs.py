@@ -111,7 +111,7 @@ class _Worker:
 def _work(
     connection: Connection, modules: Sequence[str], configs: Sequence[FitConfig], folder: Path, threads: int
 ) -> None:
-    """Prepare, then run the cells that come through the pipe until there is none.
+    """Prepare, then run cells from the pipe until it sends None.
 
     ``modules`` register objectives, heads and data sets; the main script has been imported already.
     """
@@ -138,7 +138,7 @@ def _work(
 
 
 def attempt(stages: Stages, cell: Cell, folder: Path) -> str | None:
-    """Run ``cell`` in this process; return why it failed, None if it did not."""
+    """Run ``cell`` in this process; return the reason of a failure, or None."""
     try:
         run_cell(stages, cell, folder)
     except InputError as error:
@@ -155,7 +155,7 @@ def _end_with_the_parent() -> None:
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Start processes that never see Ctrl-C, and so print no traceback; ours is handled when this is left."""
+    """Block Ctrl-C while starting processes, so that they never see it; this process handles it afterwards."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

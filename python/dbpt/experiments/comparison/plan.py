@@ -89,7 +89,7 @@ class PlannedRow:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that is compared, in the order of the table; ``left_out`` has the reason of each refused pair."""
+    """Everything to compare, in the order of the table. ``left_out`` has the reason for each refused pair."""
 
     config: FitConfig
     methods: tuple[Method, ...]
@@ -100,7 +100,7 @@ class Plan:
 
     @property
     def cells(self) -> list[Cell]:
-        """All cells, seed by seed, so that after half of the time there is a comparison with fewer seeds."""
+        """All cells, seed by seed, so that an interrupted comparison is one with fewer seeds."""
         return [row.cells[number] for number in range(len(self.seeds)) for row in self.rows]
 
 

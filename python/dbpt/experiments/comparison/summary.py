@@ -1,4 +1,4 @@
-"""From the results of the cells to the content of ``compare.json``, which tables print."""
+"""From the results of the cells to the content of ``compare.json``."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ def summarize(
     split: Split,
     warnings: Sequence[str],
 ) -> ComparisonMetrics:
-    """Return the content of ``compare.json``, of which ``shared`` are the first entries; ``split`` was judged.
+    """Return the content of ``compare.json``. It begins with the entries ``shared``; figures are for ``split``.
 
     ``results``, and the reasons of ``failures``, are by the names of the cells.
     """
@@ -156,7 +156,7 @@ def student_t_quantile(confidence: float, degrees: int) -> float:
 
 
 def _probability_within(angle: float, degrees: int) -> float:
-    """P(|T| <= t) for t = √degrees · tan(angle)."""
+    """Return P(|T| <= t) for t = √degrees · tan(angle)."""
     sine, cosine = math.sin(angle), math.cos(angle)
     odd = degrees % 2
     term, total = (cosine if odd else 1.0), 0.0
