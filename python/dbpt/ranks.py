@@ -53,7 +53,7 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the rank that reads, writes and prints."""
+        """True for the rank that reads, writes and prints."""
         return self.number == 0
 
     def part(self, total: int) -> slice:

@@ -41,7 +41,7 @@ def verify(folder: Path | None) -> None:
 @cache.command(name="list")
 @cache_option
 def list_command(folder: Path | None) -> None:
-    """Show whose features there are, of how many images, in how many bytes."""
+    """List the caches with their encoders, images and sizes."""
     from dbpt.features.maintenance import list_caches
 
     caches = list_caches(_features(folder))
@@ -55,10 +55,10 @@ def list_command(folder: Path | None) -> None:
 @click.option("--unwritten-for-days", type=float, help="delete also caches in which nothing was stored for so long")
 @click.option("--dry-run", is_flag=True, help="only say what would be deleted")
 def prune(folder: Path | None, unwritten_for_days: float | None, dry_run: bool) -> None:
-    """Delete cached features that nobody can ask for any more.
+    """Delete cached features that have become useless.
 
-    That is: of a root that is gone, or of an older version of dbpt; what killed processes have left, of copies of data
-    sets too. A cache into which something is being written is left alone, and so is one that can't be read.
+    These are features of a root that is gone or of an older version of dbpt, and files of killed processes, also in
+    copies of data sets. A cache that is being written or can't be read stays.
     """
     from dbpt.features.maintenance import prune_caches
     from dbpt.files.disk import is_missing

@@ -21,10 +21,10 @@ Examples:
 @click.option("--overwrite", is_flag=True, help="replace the file that --failures names")
 @settings_options(EMBED_SETTINGS)
 def embed(data: str, failures: Path | None, overwrite: bool, **options: Any) -> None:
-    """Compute the features of all images and keep them in the cache.
+    """Compute the features of all images and store them in the cache.
 
-    dbpt fit and the others find them there. DATA is as for dbpt fit. Only images that are new or have changed are
-    computed. Several of these commands at once share the work.
+    Other commands read them from there. DATA is as for dbpt fit. Only new and changed images are computed. Several of
+    these commands at the same time share the work.
     """
     from dbpt.experiments.embed import embed as run_embed
     from dbpt.features import TooManyFailures

@@ -26,8 +26,7 @@ SETTINGS = ("root", "columns", "embeddings", "device", "cache", "max_failures", 
 def evaluate(run: Path, data: str | None, weights: Path | None, as_json: bool, **options: Any) -> None:
     """Show a run's accuracy by group, on its own or on other data.
 
-    Without DATA, on the run's own. DATA is as for dbpt fit. Columns, embeddings, cache and average that are not given
-    are the run's.
+    DATA is as for dbpt fit; the default is the run's own. The same holds for columns, embeddings, cache and average.
     """
     from dbpt.experiments.evaluate import evaluate as run_evaluate
 

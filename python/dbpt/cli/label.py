@@ -28,7 +28,7 @@ def label(folder: Path, labels: Path | None, as_json: bool, **options: Any) -> N
 
     \b
     dbpt label RUN --out FOLDER       draws images; label them on FOLDER/index.html
-    dbpt label FOLDER --labels CSV    judges by the CSV that the page saved
+    dbpt label FOLDER --labels CSV    computes the figures from the page's CSV
     """
     drawing = given(options)
     if labels is None:

@@ -1,4 +1,4 @@
-"""The command group: its verbs, and how errors and Ctrl-C become one line and an exit code."""
+"""The command group. It turns errors and Ctrl-C into one line and an exit code."""
 
 import codecs
 import contextlib
@@ -38,7 +38,7 @@ RAW_OR_REPLACED = "dbpt.raw-or-replaced"
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM has come."""
+    """SIGTERM was received."""
 
 
 class Interrupted(click.Abort):
@@ -157,7 +157,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 class Lines(logging.Handler):
-    """Prints what is logged to standard error: the bare message, of a warning with ``warning:`` in front."""
+    """Prints log records to standard error: the bare message, with ``warning:`` in front of a warning."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record, above the progress bars."""
@@ -172,7 +172,7 @@ class Lines(logging.Handler):
 
 @contextlib.contextmanager
 def _logged_lines() -> Iterator[None]:
-    """Print what dbpt logs, and nothing that other libraries log to the root."""
+    """Print the log of dbpt, but not that of other libraries."""
     logger, level = logging.getLogger("dbpt"), logging.getLogger("dbpt").level
     handlers = {logger: Lines(), logging.root: logging.NullHandler()}
     for each, handler in handlers.items():
@@ -209,7 +209,7 @@ def _sigterm_interrupts() -> Iterator[None]:
 
 
 def _raw_or_replaced(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Let no output fail for its characters: file names keep their bytes, what the encoding lacks becomes ``?``."""
+    """Never fail on a character: file names keep their bytes, and characters outside the encoding become ``?``."""
     try:
         return codecs.lookup_error("surrogateescape")(error)
     except UnicodeError:
@@ -226,7 +226,7 @@ def _leave(line: str, code: int) -> None:
 
 
 def _say(line: str) -> None:
-    """Print one line, on the first rank of each machine: all have the same to say."""
+    """Print one line, only on the first rank of each machine, since all would print the same."""
     try:
         is_first = local_rank() == 0
     except InputError:  # that is the line to say

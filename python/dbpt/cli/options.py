@@ -39,7 +39,7 @@ class RegisteredName(click.ParamType):  # type: ignore[type-arg]
         return f"[{'|'.join(self._registry)}]{' ...' if param.multiple else ''}"
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Return the names that begin as typed."""
+        """Return the names that begin with the typed text."""
         return [CompletionItem(name) for name in self._registry if name.startswith(incomplete)]
 
 
@@ -95,7 +95,7 @@ class SettingsCommand(click.Command):
                     formatter.write_dl(records)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the data sets that are known by name, then the examples."""
+        """List the data sets with names, then the examples."""
         with formatter.section("Data sets known by name"):
             formatter.write_text(", ".join(["demo", *DATASETS]))
         super().format_epilog(ctx, formatter)
@@ -134,16 +134,16 @@ def data_argument(*, required: bool = True) -> Callable[[Callable[..., Any]], An
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that stand on the command line."""
+    """Return the options that are on the command line."""
     return {name: value for name, value in options.items() if value is not None and value != ()}
 
 
 def settings_and_data(
     data: str | None, configured: dict[str, Any], options: Mapping[str, Any], *, resume: bool
 ) -> tuple[dict[str, Any], str | None]:
-    """Return the settings of a config file, overridden by ``options``, and the data set, which either may name.
+    """Return the settings of a config file, overridden by ``options``, and the data set, named by either.
 
-    With ``resume`` neither need name it: it is that of the run.
+    With ``resume`` it defaults to that of the run.
     """
     from dbpt.settings.recipes import override
 
@@ -156,9 +156,9 @@ def settings_and_data(
 
 @contextmanager
 def resumable(verb: str, out: Path) -> Iterator[None]:
-    """Let ``dbpt VERB --resume --out OUT`` be what Ctrl-C advises, once this command has written its settings there.
+    """Let Ctrl-C advise ``dbpt VERB --resume --out OUT``, once this command has written its settings there.
 
-    Before, the advice is the command itself.
+    Until then, it advises the command itself.
     """
     root, before = click.get_current_context().find_root(), _identity(out / "config.toml")
     try:

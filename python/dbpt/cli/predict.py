@@ -37,7 +37,7 @@ def predict(
     """Classify IMAGES with the classifier in RUN; prints CSV.
 
     IMAGES are files and folders (searched for image files), or - to read a list of files from standard input. A file
-    that is no image gets its reason in the column error; if all are so, nothing is written and the exit code is 2. Text
+    that is no image gets a reason in the column error. If all fail, nothing is written and the exit code is 2. Text
     that a spreadsheet would run as a formula has an apostrophe in front.
     """
     from tqdm import tqdm
@@ -79,7 +79,7 @@ def predict(
 
 
 def _named(images: tuple[str, ...]) -> list[str]:
-    """Return files and folders as named, and the lines of standard input for ``-``."""
+    """Return the named files and folders, and the lines of standard input for ``-``."""
     if not images:
         raise InputError("no image is named: give files, a folder, or - for a list on standard input")
     names = []

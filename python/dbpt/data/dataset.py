@@ -79,7 +79,7 @@ class Dataset:
 
     @property
     def has_true_attributes(self) -> bool:
-        """Whether the true attribute of at least one row is known."""
+        """True if at least one row has a true attribute."""
         return bool((self.attributes >= 0).any())
 
     def groups(self, attributes: NDArray[np.int64]) -> NDArray[np.int64]:

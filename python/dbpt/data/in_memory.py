@@ -1,6 +1,6 @@
 """Rows in memory as DATA: a pandas DataFrame, or a `Dataset`.
 
-`save_table` makes a table of them, so that a run is resumed and evaluated by a path.
+`save_table` writes them as a table, so that a run can be resumed and evaluated by a path.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ HINT = "; say what columns are called, for example columns={'label': 'y'}"
 
 
 def is_in_memory(data: object) -> bool:
-    """Return whether ``data`` is a `Dataset`, or a DataFrame of pandas, which is not imported for this."""
+    """Return whether ``data`` is a `Dataset` or a pandas DataFrame, without importing pandas."""
     pandas = sys.modules.get("pandas")  # whoever has such an object has imported it
     return isinstance(data, Dataset) or (pandas is not None and isinstance(data, pandas.DataFrame))
 
@@ -48,7 +48,7 @@ def is_in_memory(data: object) -> bool:
 def read_frame(frame: pd.DataFrame, request: DataRequest) -> Dataset:
     """Read a DataFrame as a table; its index is ignored.
 
-    Without a root, paths are relative to the working directory, or to the folder that holds all if they are absolute.
+    Without a root, paths are relative to the working directory, or to their common folder if they are absolute.
     """
     header = [str(name) for name in frame.columns]
     required, optional = wanted_columns(request)
@@ -83,7 +83,7 @@ def _common_root(paths: Sequence[str]) -> Path:
 
 
 def save_table(dataset: Dataset, cache: Path) -> Path:
-    """Write the rows as a CSV below the cache folder, unless they are there, and return its path.
+    """Write the rows as a CSV in the cache folder, unless it exists, and return its path.
 
     Reading it with the words of ``dataset`` gives the same labels, attributes and splits.
     """

@@ -1,4 +1,4 @@
-"""How an epoch is divided among ranks, and the checks of the keywords that all samplers share."""
+"""The division of an epoch among ranks, and the checks of the keywords that all samplers share."""
 
 from __future__ import annotations
 

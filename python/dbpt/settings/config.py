@@ -43,7 +43,7 @@ class FitConfig(  # a dataclass takes its fields from the last base on
     sections.WordSettings,
     sections.DataSettings,
 ):
-    """The settings of `dbpt.fit`. Raises `InputError` for a bad value, and for settings that do not go together."""
+    """The settings of `dbpt.fit`. Raises `InputError` for bad values and invalid combinations."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -82,7 +82,7 @@ class FitConfig(  # a dataclass takes its fields from the last base on
         return {name: getattr(resolved, name) for name in names}
 
     def identity(self) -> dict[str, Any]:
-        """Return the resolved settings that determine a training, but for the files that they name."""
+        """Return the resolved settings that determine a training, except those that only name files."""
         return self.values(setting.name for setting in fields(self) if setting.metadata["identity"])
 
     def to_toml(self) -> str:
@@ -94,7 +94,7 @@ class FitConfig(  # a dataclass takes its fields from the last base on
 
 
 def make_config(settings: Mapping[str, Any]) -> FitConfig:
-    """Build a `FitConfig` from names and values, and from a ``recipe`` for the others; refuses an unknown name."""
+    """Build a `FitConfig` from names and values, completed by a ``recipe``. Refuses unknown names."""
     given = dict(settings)
     recipe = given.pop("recipe", "default")
     valid = [setting.name for setting in fields(FitConfig)]
@@ -141,7 +141,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def _without_backbone(given: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings with the names of the `Backbone` that ``model`` is; refuse others beside it."""
+    """Replace a `Backbone` in ``model`` by its names; refuse other settings of the backbone beside it."""
     from dbpt.clip.load import names_of
 
     names = names_of(given["model"])
@@ -152,7 +152,7 @@ def _without_backbone(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Return the value as TOML has it: paths as strings, sequences and arrays as tuples, dicts as entries."""
+    """Return the value in a form for TOML: paths as strings, sequences and arrays as tuples, dicts as entries."""
     if isinstance(value, Mapping) and name == "columns":
         return tuple(f"{role}={column}" for role, column in parse_columns(value).items())
     if isinstance(value, Mapping) and name in ("classes", "attributes"):

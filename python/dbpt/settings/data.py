@@ -1,4 +1,4 @@
-"""From settings to the data that they name: tables and folders, objects in memory, a run's data, and demos."""
+"""From settings to data: tables and folders, objects in memory, a run's data, and demos."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ logger = logging.getLogger(__name__)
 
 
 def with_data(config: FitConfig, data: DataLike) -> FitConfig:
-    """Return the settings with ``data``, of which a copy is saved in their cache if it has no name or path.
+    """Return the settings with ``data``. Objects in memory are saved in the cache, to get a path.
 
-    Words that rows in memory bring become settings.
+    Their words become settings.
     """
     if isinstance(data, str | os.PathLike):  # then no cache is needed, which without a home has no place
         return replace(config, data=os.fspath(data))
@@ -59,7 +59,7 @@ def configured_dataset(config: FitConfig, **changes: Any) -> Dataset:
 
 
 def unchecked_dataset(data: DataLike, settings: Mapping[str, Any]) -> tuple[FitConfig, Dataset]:
-    """Return the settings and the data set as it is written, without a copy of rows in memory."""
+    """Return the settings and the unchecked data set, without a copy of rows in memory."""
     config = make_config(settings)
     if is_in_memory(data):
         return config, configured_dataset(config, data=data, check=False)
@@ -91,7 +91,7 @@ def names_own_data(data: DataLike, config: FitConfig) -> bool:
 def resolve_demo(config: FitConfig) -> FitConfig:
     """Draw the demo that ``config.data`` names into the cache, and name its files and the small CLIP instead.
 
-    Settings that name no demo are returned unchanged, and a model that they name is kept. Raises `InputError` for an
+    Other settings are returned unchanged, and a named model is kept. Raises `InputError` for an
     unknown demo, or one with a ``root``.
     """
     data = config.data

@@ -28,7 +28,7 @@ _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
 def setting(default: Any, help: str, *, identity: bool = True, **limits: Any) -> Any:
     """Declare a setting; ``limits`` are ``low``, ``above``, ``high``, ``below`` and ``choices``.
 
-    One without ``identity`` may differ when a run is resumed: it only says where rows, features and words are found.
+    Without ``identity`` it may differ when a run is resumed: it only locates rows, features and words.
     """
     return field(default=default, metadata={"help": help, "identity": identity, **limits})
 
@@ -39,7 +39,7 @@ def flag_of(name: str) -> str:
 
 
 def check_setting(setting: Field[Any], value: Any) -> None:
-    """Refuse a value of another type than the setting's, or outside its limits."""
+    """Refuse a value of the wrong type or outside the limits."""
     flag, kind = flag_of(setting.name), str(setting.type)
     if value is None and kind.endswith(" | None"):
         return

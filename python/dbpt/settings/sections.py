@@ -1,6 +1,6 @@
-"""Every setting of a run, in sections: a frozen dataclass each, with the checks that concern it alone.
+"""Every setting of a run, in sections. Each is a frozen dataclass with its own checks.
 
-`FitConfig` is all of them. Code that reads the settings of one section takes that section. The defaults are ours; we
+`FitConfig` combines them. Code that reads the settings of one section takes that section. The defaults are ours; we
 have not seen the paper's.
 """
 
@@ -19,14 +19,14 @@ from dbpt.objectives import OBJECTIVES
 from dbpt.settings.combinations import APPLICATIONS, DROP, GROUP_SOURCES, SELECTIONS
 from dbpt.settings.fields import check_setting, setting
 
-# In one batch of all rows, a step an epoch, and in small batches, ten times as many steps or more.
+# For one batch of all rows (one step per epoch), and for small batches (ten times as many steps or more).
 DEFAULT_DRO_STEP = {False: 0.1, True: 0.01}
 DEFAULT_MODEL, DEFAULT_PRETRAINED = "ViT-B-32-quickgelu", "openai"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """Settings that belong together. Raises `InputError` for a bad value, and for values that do not go together."""
+    """Settings that belong together. Raises `InputError` for bad values and invalid combinations."""
 
     title: ClassVar[str]
 
@@ -37,7 +37,7 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings(Section):
-    """Which images and labels to read, and how."""
+    """The images and labels, and the way to read them."""
 
     title = "data"
 
@@ -70,7 +70,7 @@ class DataSettings(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class WordSettings(Section):
-    """The names that CLIP reads; those that are None are the data set's own."""
+    """The names for CLIP; None means the data set's own."""
 
     title = "words"
 
@@ -84,7 +84,7 @@ class WordSettings(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneSettings(Section):
-    """The frozen CLIP, and how its features are computed and kept."""
+    """The frozen CLIP, and the computation and storage of its features."""
 
     title = "backbone"
 
@@ -126,7 +126,7 @@ class BackboneSettings(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class PseudoAttributeSettings(Section):
-    """How each image gets a pseudo attribute."""
+    """The assignment of pseudo attributes."""
 
     title = "pseudo attributes"
 
@@ -155,7 +155,7 @@ class PseudoAttributeSettings(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class GroupSettings(Section):
-    """The training objective, its groups, and how it weights them."""
+    """The training objective, its groups and their weights."""
 
     title = "groups"
 
@@ -254,7 +254,7 @@ class TrainingSettings(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class OutputSettings(Section):
-    """What a run reports beside the chosen method."""
+    """Reports of a run besides the chosen method."""
 
     title = "output"
 
