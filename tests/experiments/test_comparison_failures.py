@@ -79,7 +79,7 @@ def test_resume_needs_nothing_but_the_folder(tiny, tmp_path):
     again = dbpt.compare(out=out, resume=True)
     assert str(again) == str(before)
     more = dbpt.compare(out=out, resume=True, methods="erm,balanced")
-    assert [(row["method"], row["head"], row["seeds"]) for row in more.numbers["rows"]] == [
+    assert [(row.method, row.head, row.seeds) for row in more.metrics.rows] == [
         ("erm", "linear", [3]),
         ("balanced", "linear", [3]),
     ]

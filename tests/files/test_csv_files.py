@@ -37,14 +37,14 @@ def test_any_text_comes_back_and_none_begins_as_a_formula(cells):
 
 
 def test_csv_is_written_in_one_place():
-    """The demo's tables besides, which are of the layouts of others."""
+    """Tables that are read as data besides: the demo's, in the layouts of others, and those of rows in memory."""
     package = Path(dbpt.__file__).parent
     writers = {
         file.relative_to(package).as_posix()
         for file in package.rglob("*.py")
         if re.search(r"csv\.(Dict)?[wW]riter", file.read_text("utf-8"))
     }
-    assert writers == {"files/csv.py", "data/demo/layouts.py"}
+    assert writers == {"files/csv.py", "data/demo/layouts.py", "data/in_memory.py"}
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="no Node here")

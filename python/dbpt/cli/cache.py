@@ -1,5 +1,6 @@
 """``dbpt cache``."""
 
+import os
 from pathlib import Path
 
 import click
@@ -19,7 +20,10 @@ cache_option = click.option("--cache", "folder", type=click.Path(path_type=Path)
 def _features(folder: Path | None) -> Path:
     from dbpt.files.disk import default_cache_dir, expanded
 
-    return (Path(expanded(folder)) if folder else default_cache_dir()) / "features"
+    cache = Path(expanded(folder)) if folder else default_cache_dir()
+    if os.path.lexists(cache) and not cache.is_dir():
+        raise InputError(f"--cache {cache}: is not a folder; name the one that --cache named in dbpt embed or dbpt fit")
+    return cache / "features"
 
 
 @cache.command()
