@@ -43,6 +43,11 @@ def test_quick_things_do_not_import_torch(statements):
     assert loaded_after(statements) == ""
 
 
+def test_completion_does_not_import_torch():
+    typed = {"COMP_WORDS": "dbpt fit --objective gr", "COMP_CWORD": "3", "_DBPT_COMPLETE": "bash_complete"}
+    assert loaded_after(f"import os\nos.environ |= {typed}\n{quietly()}") == ""
+
+
 def test_the_check_above_would_see_torch():
     assert loaded_after("import sys, types; sys.modules['torch'] = types.ModuleType('torch')") == "torch"
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 import pickle
 import re
@@ -23,7 +24,7 @@ from unprivileged import unprivileged
 
 from dbpt.cli import fit as fit_command
 from dbpt.cli import main
-from dbpt.cli.main import commands
+from dbpt.cli.main import Lines, commands
 from dbpt.settings.config import FitConfig
 from dbpt.settings.fields import flag_of
 from dbpt.settings.sections import SECTIONS
@@ -240,7 +241,7 @@ def test_data_that_is_not_there(tiny, refused, tmp_path):
     rest = tiny.arguments
     assert "none.csv: does not exist" in refused("fit", tmp_path / "none.csv", *rest)
     assert "root /no/such is not a folder" in refused("fit", tiny.table, "--root", "/no/such", *rest)
-    assert "needs root" in refused("fit", "waterbirds", *rest)
+    assert "needs --root" in refused("fit", "waterbirds", *rest)
     assert "/no/such" in refused("fit", "celeba", "--root", "/no/such", *rest)
     assert "did you mean 'waterbirds'" in refused("fit", "waterbird", *rest)
     assert "demo name: unknown value 'demo-waterbird'" in refused("fit", "demo-waterbird", *rest)
@@ -450,6 +451,38 @@ def test_a_warning_is_one_line(capsys):
             patch.setattr(click.Group, "main", lambda *_, **__: warnings.warn("few\nclusters", stacklevel=1))
             main([])
     assert capsys.readouterr().err == "warning: few clusters\n"
+
+
+def test_warnings_wrap_to_a_terminal_at_spaces(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    record = logging.LogRecord(
+        "dbpt", logging.WARNING, "", 0, "a few images decide; choose --model-selection", (), None
+    )
+    Lines().emit(record)
+    assert sys.stderr.getvalue() == "warning: a few images decide; choose\n  --model-selection\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("ev", ["plain,evaluate"]),
+        ("fit --over", ["plain,--overwrite"]),
+        ("fit --objective gr", ["plain,groupdro"]),
+        ("fit demo-m", ["plain,demo-metashift", "file,demo-m"]),
+        ("predict ru", ["file,ru"]),
+    ],
+)
+def test_a_shell_completes_commands_options_choices_and_paths(command, monkeypatch, typed, completed):
+    words = ["dbpt", *typed.split()]
+    for name, value in {"COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("_DBPT_COMPLETE", "bash_complete")
+    assert command() == (0, "".join(f"{line}\n" for line in completed), "")
 
 
 def test_cache_verify_names_damage(tiny, tiny_run, capsys, tmp_path):

@@ -81,7 +81,7 @@ def test_waterbirds_refusals(birds, old, new, part):
 
 
 def test_missing_root_or_metadata(birds, tmp_path):
-    assert "needs root, the folder that holds waterbird_complete95_forest2water2/" in refused("waterbirds", None)
+    assert "needs --root, the folder that holds waterbird_complete95_forest2water2/" in refused("waterbirds", None)
     assert f"root {tmp_path}/no does not exist; Waterbirds needs" in refused("waterbirds", tmp_path / "no")
     assert "is a file, not a folder" in refused("waterbirds", birds / "metadata.csv")
     (birds / "metadata.csv").unlink()

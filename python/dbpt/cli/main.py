@@ -7,8 +7,10 @@ import json
 import logging
 import os
 import shlex
+import shutil
 import signal
 import sys
+import textwrap
 import threading
 import time
 import warnings
@@ -166,6 +168,11 @@ class Lines(logging.Handler):
         line = record.getMessage()
         if record.levelno >= logging.WARNING:
             line = "warning: " + line.replace("\n", " ")
+            if sys.stderr.isatty():
+                width = shutil.get_terminal_size().columns
+                line = textwrap.fill(
+                    line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+                )
         with tqdm.external_write_mode(file=sys.stderr):
             click.echo(line, err=True)
 

@@ -103,7 +103,7 @@ def _listed(strings: Sequence[str] | None) -> tuple[str, ...] | None:
 
 def _read_known(request: DataRequest, reader: type[DatasetReader]) -> Dataset:
     if request.root is None:
-        raise InputError(f"data set {request.source!r} needs root, the folder that holds {reader.holds}")
+        raise InputError(f"data set {request.source!r} needs --root, the folder that holds {reader.holds}")
     dataset = _reworded(reader.read(request.root, request), request)
     if any(is_there(folder / NOT_PUBLISHED) for folder in (request.root, dataset.root)):
         return replace(dataset, published=None)

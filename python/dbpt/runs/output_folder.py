@@ -139,8 +139,8 @@ class OutputFolder(Generic[R]):
         """Return the settings in ``folder``, for a command that names no data. Raises `InputError` if it holds none."""
         if not resume:
             raise InputError(f"data: none is named; name a data set, or continue a {self.title} with --resume")
-        self.check(folder, resume=resume, overwrite=overwrite)
         self.read_marker(folder)
+        self.check(folder, resume=resume, overwrite=overwrite)
         return written_settings(folder)
 
     def finish(self, folder: Path, description: dict[str, Any], config: FitConfig) -> None:

@@ -177,11 +177,11 @@ def _refuse_repeats(flag: str, names: list[str]) -> None:
 def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     if isinstance(seeds, int):
         if seeds < 1:
-            raise InputError(f"--seeds: found {seeds}; expected at least 1, how many there are, or a list such as 3,7")
+            raise InputError(f"--seeds: found {seeds}; expected at least 1, how many there are, or a list such as 3 7")
         if seeds > MOST_SEEDS:
             raise InputError(f"--seeds: found {seeds}, so many seeds; for seed {seeds} alone write {seeds},")
         return tuple(range(seeds))
     if not seeds:
-        raise InputError("--seeds: found no seed; expected how many there are, or a list such as 3,7")
+        raise InputError("--seeds: found no seed; expected how many there are, or a list such as 3 7")
     _refuse_repeats("--seeds", list(map(str, seeds)))
     return tuple(seeds)
