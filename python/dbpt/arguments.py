@@ -117,10 +117,14 @@ def _as_floats(values: NDArray[Any]) -> NDArray[Any]:
 def group_numbers(name: str, values: ArrayLike, length: int) -> NDArray[np.float64]:
     """Return `values` as float64 (length,), one finite number for each group, 0 or above."""
     numbers = np.ascontiguousarray(_vector(name, values, "iuf", length), dtype=np.float64)
-    bad = np.flatnonzero(~np.isfinite(numbers) | (numbers < 0))
-    if bad.size:
-        raise InputError(f"{name}[{bad[0]}] is {numbers[bad[0]]}; expected a finite number, 0 or above")
+    check_each(name, numbers, np.isfinite(numbers) & (numbers >= 0), "a finite number, 0 or above")
     return numbers
+
+
+def check_each(name: str, values: NDArray[Any], valid: NDArray[np.bool_], expected: str, first_row: int = 0) -> None:
+    """Refuse the first of `values` (N,) that is not `valid` (N,). The message counts from `first_row`."""
+    for row in np.flatnonzero(~valid)[:1]:
+        raise InputError(f"{name}[{first_row + row}] is {values[row]}; expected {expected}")
 
 
 def _vector(name: str, values: ArrayLike, kinds: str, length: int | None = None) -> NDArray[Any]:

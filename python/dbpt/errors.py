@@ -36,3 +36,8 @@ def nearest(word: str, valid: "list[str]") -> str:
 
     close = get_close_matches(word, valid, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def first_few(texts: "list[str]", shown: int, separator: str = ", ") -> str:
+    """Return the first texts of a list in one line, and the number of the others."""
+    return separator.join(texts[:shown]) + (f" and {len(texts) - shown} more" if len(texts) > shown else "")

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from dbpt.clip.hub import foreign_error
-from dbpt.errors import InputError
+from dbpt.errors import InputError, first_few
 from dbpt.files.disk import open_regular, reason_of
 
 # Far above any real model. Larger values would need all memory or endless time.
@@ -67,11 +67,6 @@ def check_weights_file(path: Path) -> None:
         raise InputError(f"{path}: weights must be a .safetensors file")
 
 
-def first_few(names: list[str], shown: int) -> str:
-    """Return the first names of a list, and the number of the others."""
-    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
-
-
 def load_weights(model: torch.nn.Module, path: Path) -> None:
     """Load a .safetensors state dict into `model`, which must have exactly its names; float16 becomes float32.
 
@@ -82,8 +77,7 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     except OSError as error:
         raise InputError(f"{path}: cannot read the weights file: {reason_of(error)}") from None
     except (SafetensorError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: truncated or damaged safetensors file ({reason})") from None
+        raise InputError(f"{path}: truncated or damaged safetensors file ({reason_of(error)})") from None
     state = convert_state_dict(model, state)
     if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
         state = convert_to_custom_text_state_dict(state)

@@ -11,10 +11,10 @@ from typing import Any
 
 import open_clip
 
-from dbpt.clip.model import check_weights_file, first_few, looks_like_path
+from dbpt.clip.model import check_weights_file, looks_like_path
 from dbpt.clip.preprocessing import check_preprocess, default_preprocess, registered_preprocess
 from dbpt.clip.text_tokenizer import tokenizer_file
-from dbpt.errors import InputError, nearest
+from dbpt.errors import InputError, first_few, nearest
 from dbpt.files.typed_json import read_json
 
 SPEC_SCHEMA_VERSION = 1

@@ -54,9 +54,8 @@ def zero_shot_logits(
         raise InputError(
             f"combine is {combine!r}; expected 'embeddings' or 'logits'{nearest(str(combine), list(COMBINATIONS))}"
         )
-    weights_KD = _mean_text_features(backbone, list(texts), owners_P)
-    if combine == "embeddings":
-        weights_KD = _normalise(weights_KD)
+    combined = zero_shot_weights if combine == "embeddings" else _mean_text_features
+    weights_KD = combined(backbone, list(texts), owners_P)
     cosine_NK = features_ND.astype(np.float32, copy=False) @ weights_KD.T
     logits: NDArray[np.float32] = np.float32(backbone.logit_scale) * cosine_NK + np.float32(backbone.logit_bias or 0.0)
     return logits
@@ -67,14 +66,11 @@ def zero_shot_weights(backbone: Backbone, texts: list[str], owners: NDArray[np.i
 
     ``owners`` (P,) int64 has the name of each sentence, from 0 to K-1 (Radford et al., 2021, section 3.1.4).
     """
-    return _normalise(_mean_text_features(backbone, texts, owners))
+    means_KD = torch.from_numpy(_mean_text_features(backbone, texts, owners))
+    weights_KD: NDArray[np.float32] = F.normalize(means_KD, dim=-1).numpy()
+    return weights_KD
 
 
 def _mean_text_features(backbone: Backbone, texts: list[str], owners: NDArray[np.int64]) -> NDArray[np.float32]:
     features_PD = backbone.encode_text(texts).numpy()
     return np.stack([features_PD[owners == k].mean(axis=0) for k in range(int(owners.max()) + 1)])
-
-
-def _normalise(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    unit: NDArray[np.float32] = F.normalize(torch.from_numpy(np.ascontiguousarray(rows)), dim=-1).numpy()
-    return unit

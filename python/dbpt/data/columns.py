@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dbpt.data.paths import is_normal, relative_path
 from dbpt.data.words import Vocabulary
-from dbpt.errors import InputError, nearest
+from dbpt.errors import InputError, first_few, nearest
 
 REQUIRED = ("path", "label")
 ROLES = (*REQUIRED, "split", "attribute")
@@ -147,6 +147,4 @@ def cell_text(value: object) -> str | None:
 
 def shortened(names: Iterable[str], limit: int = 12) -> str:
     """Return quoted names in one line; after ``limit`` names, only the number of the others."""
-    names = list(names)
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(repr(name) for name in names[:limit]) + more
+    return first_few([repr(name) for name in names], limit)

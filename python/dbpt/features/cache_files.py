@@ -188,7 +188,7 @@ class Shard:
                 if found.get_dtype() != kind or shape not in (None, found.get_shape()):
                     raise DamagedShard(f"{name} is {found.get_dtype()} {found.get_shape()}, expected {kind} {shape}")
         except SafetensorError as error:
-            raise DamagedShard(" ".join(str(error).split())[:120]) from None
+            raise DamagedShard(reason_of(error)[:120]) from None
         self._file = opened
 
     def tensor(self, name: str) -> NDArray[Any]:

@@ -20,7 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from dbpt.arguments import available_cpus
 from dbpt.data.archives import find_member
 from dbpt.errors import one_line
-from dbpt.files.disk import open_regular
+from dbpt.files.disk import open_regular, reason_of
 from dbpt.ranks import local_size
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
@@ -104,8 +104,8 @@ def _one_reason() -> Iterator[None]:
         raise UnreachableImage("not enough memory") from None
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:  # Pillow's own OSErrors have none
-            raise UnreachableImage(error.strerror or str(error)) from None
-        raise UnreadableImage(" ".join(str(error).split()) or type(error).__name__) from None
+            raise UnreachableImage(reason_of(error)) from None
+        raise UnreadableImage(reason_of(error)) from None
 
 
 def _open_with_stamp(path: Path) -> tuple[BinaryIO, tuple[int, int]]:

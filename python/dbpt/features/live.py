@@ -45,7 +45,6 @@ class LiveImages:
         self, backbone: Backbone, root: Path, paths: Sequence[str], seed: int, pool: ThreadPoolExecutor
     ) -> None:
         self.backbone, self.root, self.paths, self.seed, self.pool = backbone, root, paths, seed, pool
-        self.shape = tuple(backbone.preprocess(Image.new("RGB", (8, 8))).shape)
         preprocess = backbone.spec["preprocess"]
         self.resampling = RESAMPLING[preprocess["interpolation"]]
         self.mean, self.std = (np.array(preprocess[key], dtype=np.float32)[:, None, None] for key in ("mean", "std"))
@@ -58,7 +57,7 @@ class LiveImages:
         parts = []
         for start in range(0, len(rows), IMAGES_A_PASS):
             chosen = rows[start : start + IMAGES_A_PASS].tolist()
-            pixels = np.empty((len(chosen), *self.shape), dtype=np.float32)
+            pixels = np.empty((len(chosen), 3, *self.backbone.preprocess.size), dtype=np.float32)
             for i, drawn in enumerate(self.pool.map(self._pixels, chosen, numbers[start:])):
                 pixels[i] = drawn
             parts.append(self.backbone.encode_image(pixels))
@@ -73,7 +72,7 @@ class LiveImages:
             raise InputError(
                 f"{path}: could be read when training began, but not now ({error}); put it back, and --resume"
             ) from None
-        _, height, width = self.shape
+        height, width = self.backbone.preprocess.size
         cropped = image.convert("RGB").crop(crop_box(image.width, image.height, numbers[1:]))
         resized = np.asarray(cropped.resize((width, height), self.resampling), dtype=np.float32)
         if numbers[0] < 0.5:

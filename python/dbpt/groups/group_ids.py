@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dbpt import arguments
 from dbpt.errors import InputError
 
 
@@ -33,7 +34,5 @@ def checked_indices(values: ArrayLike, name: str, low: int, stop: int, rows: int
         return np.zeros(0, dtype=np.int64)
     if array.dtype.kind not in "iu" and not (array.dtype.kind == "f" and np.isnan(array).any()):
         raise InputError(f"{name} has dtype {array.dtype}; expected integers in {low}..{stop - 1}")
-    bad = np.flatnonzero(~((array >= low) & (array < stop)) | (array != array))
-    if bad.size:
-        raise InputError(f"{name}[{bad[0]}] is {array[bad[0]]}; expected an integer in {low}..{stop - 1}")
+    arguments.check_each(name, array, (array >= low) & (array < stop), f"an integer in {low}..{stop - 1}")
     return array.astype(np.int64)

@@ -129,9 +129,11 @@ class GroupWeights(GroupWeighting):
     def load_fields(self, fields: dict[str, NDArray[np.float64]]) -> None:
         """Restore the weights and the mean p_true."""
         weights, means = fields["group_weights"], fields["mean_p_true"]
-        _check_field("group_weights", weights, np.isfinite(weights) & (weights >= 0), "a finite number, 0 or above")
+        arguments.check_each(
+            "group_weights", weights, np.isfinite(weights) & (weights >= 0), "a finite number, 0 or above"
+        )
         valid = np.isnan(means) | ((means >= 0) & (means <= 1))
-        _check_field("mean_p_true", means, valid, "NaN or a number from 0 to 1")
+        arguments.check_each("mean_p_true", means, valid, "NaN or a number from 0 to 1")
         self._group_weights, self._mean_p_true = weights, means
 
 
@@ -232,10 +234,10 @@ class GroupDRO(GroupWeighting):
         """Restore q and the mean losses."""
         log_q, means = fields["log_q"], fields["mean_loss"]
         valid = np.where(self.counts > 0, (log_q <= 0) & np.isfinite(log_q), log_q == -np.inf)
-        _check_field("log_q", log_q, valid, "minus infinity for an empty group, else 0 or below")
+        arguments.check_each("log_q", log_q, valid, "minus infinity for an empty group, else 0 or below")
         if log_q.max() != 0:
             raise InputError(f"the largest log_q is {log_q.max()}; expected 0")
-        _check_field("mean_loss", means, ~np.isinf(means), "NaN or a finite number")
+        arguments.check_each("mean_loss", means, ~np.isinf(means), "NaN or a finite number")
         self._log_q, self._mean_loss = log_q, means
 
 
@@ -249,16 +251,10 @@ def _checked_shares(shares: str | ArrayLike, counts: NDArray[np.float64]) -> NDA
     else:
         found = arguments.numbers("shares", to_host("shares", shares))
         check_length("shares", len(found), len(counts), "groups")
-        _check_field("shares", found, ~filled | ((found > 0) & (found < np.inf)), "a finite number above 0")
+        arguments.check_each("shares", found, ~filled | ((found > 0) & (found < np.inf)), "a finite number above 0")
     found = np.where(filled, found, 0.0)
     checked: NDArray[np.float64] = found / found.sum()
     return checked
-
-
-def _check_field(name: str, values: NDArray[np.float64], valid: NDArray[np.bool_], expected: str) -> None:
-    bad = np.flatnonzero(~valid)
-    if bad.size:
-        raise InputError(f"{name}[{bad[0]}] is {values[bad[0]]}; expected {expected}")
 
 
 def _not_negative(name: str, value: float) -> float:

@@ -69,8 +69,7 @@ def memberships(
         proper_B = (rows_BA >= 0).all(axis=1) & (abs(total_B - 1) <= _TOLERANCE)
         memberships_BA = np.where(proper_B[:, None], rows_BA / total_B[:, None], 0.0)
     unlabelled_B: Any = np.isnan(rows_BA).all(axis=1)
-    for row in np.flatnonzero((labels_B < 0) | (labels_B >= num_classes))[:1]:
-        raise InputError(f"labels[{first_row + row}] is {labels_B[row]}; expected a class from 0 to {num_classes - 1}")
+    check_classes(labels_B, num_classes, first_row)
     for row in np.flatnonzero(~(proper_B | unlabelled_B))[:1]:
         found = arguments.in_one_line(posterior_BA[row].tolist())
         raise InputError(
@@ -78,3 +77,9 @@ def memberships(
             "an unlabelled row"
         )
     return memberships_BA, unlabelled_B
+
+
+def check_classes(labels_B: NDArray[np.int64], num_classes: int, first_row: int = 0) -> None:
+    """Refuse a label (B,) that is no class. The message counts from ``first_row``."""
+    valid_B = (labels_B >= 0) & (labels_B < num_classes)
+    arguments.check_each("labels", labels_B, valid_B, f"a class from 0 to {num_classes - 1}", first_row)

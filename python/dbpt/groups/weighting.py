@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
 from dbpt.errors import InputError
-from dbpt.groups.soft import flat_memberships, memberships
+from dbpt.groups.soft import check_classes, flat_memberships, memberships
 from dbpt.groups.sums import QUANTITIES, UNIT, GroupSums, group_means, sum_over_ranks
 from dbpt.groups.tensors import check_length, integers, is_tensor, numbers, to_host
 
@@ -99,8 +99,8 @@ class GroupWeighting(ABC):
         values_B = numbers(self.observes, values)
         check_length(self.observes, len(values_B), len(rows_BA), "the rows of posterior")
         groups, memberships_BA = flat_memberships(rows_BA, labels_B, len(self.counts) // rows_BA.shape[1])
-        for row in np.flatnonzero(~self._sums.quantity.contains(values_B))[:1]:
-            raise InputError(f"{self.observes}[{row}] is {values_B[row]}; expected {self._sums.quantity.expected}")
+        quantity = self._sums.quantity
+        arguments.check_each(self.observes, values_B, quantity.contains(values_B), quantity.expected)
         self._sums.add(groups, (memberships_BA * values_B[:, None]).reshape(-1), memberships_BA.reshape(-1))
 
     def step(self, *, process_group: ProcessGroup | None = None) -> None:
@@ -144,11 +144,10 @@ class GroupWeighting(ABC):
             weights_C = self._class_weights(arguments.integer("num_classes", num_classes, 1, num_groups))
             labels_B = integers("labels", labels)
             check_length("labels", len(labels_B), len(groups_B), "the rows of groups")
-            for row in np.flatnonzero((labels_B < 0) | (labels_B >= len(weights_C)))[:1]:
-                raise InputError(f"labels[{row}] is {labels_B[row]}; expected a class from 0 to {len(weights_C) - 1}")
+            check_classes(labels_B, len(weights_C))
             outside_B = weights_C[labels_B]
-        for row in np.flatnonzero((groups_B < -1) | (groups_B >= num_groups))[:1]:
-            raise InputError(f"groups[{row}] is {groups_B[row]}; expected -1 (outside) or 0 to {num_groups - 1}")
+        valid_B = (groups_B >= -1) & (groups_B < num_groups)
+        arguments.check_each("groups", groups_B, valid_B, f"-1 (outside) or 0 to {num_groups - 1}")
         return _like(groups, np.where(groups_B == -1, outside_B, self.group_weights[groups_B]))
 
     @overload

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from dbpt import arguments
 from dbpt._core import __version__
 from dbpt.data import SPLITS, Dataset
-from dbpt.errors import InputError, nearest
+from dbpt.errors import InputError, first_few, nearest
 from dbpt.features.images import UnreadableImage
 from dbpt.files.disk import check_can_create, write_atomically
 from dbpt.human_check.design import Design, Stratum, write_design
@@ -158,7 +158,7 @@ def _right(classifier: "Classifier", dataset: Dataset, cache: str | None) -> NDA
 
     _, features, failures = embed_dataset(dataset, classifier.backbone, replace(classifier.config, cache=cache))
     if failures:
-        named = first_three([f"{failure.path}: {failure.reason}" for failure in failures])
+        named = first_few([f"{failure.path}: {failure.reason}" for failure in failures], 3, "; ")
         raise InputError(f"images that the run could read are unreadable now: {named}; put them back")
     right: NDArray[np.int64] = (classifier.head.predictions(features) == dataset.labels).astype(np.int64)
     return right
@@ -216,10 +216,5 @@ def _pictures(design: Design, root: Path) -> list[str]:
         else:
             pictures.append("data:image/jpeg;base64," + b64encode(picture).decode("ascii"))
     if unreadable:
-        raise InputError(f"images of the sample cannot be shown: {first_three(unreadable)}")
+        raise InputError(f"images of the sample cannot be shown: {first_few(unreadable, 3, '; ')}")
     return pictures
-
-
-def first_three(failures: list[str]) -> str:
-    """Return the first three failures, and the number of the others."""
-    return "; ".join(failures[:3]) + (f" and {len(failures) - 3} more" if len(failures) > 3 else "")

@@ -98,9 +98,8 @@ def checked_proportions(proportions: ArrayLike, num_attributes: int) -> Array:
             "'estimated'"
         )
     shares_A = given.astype(np.float64)
-    bad = np.flatnonzero(~(np.isfinite(shares_A) & (shares_A >= 0)))
-    if bad.size:
-        raise InputError(f"proportions[{bad[0]}] is {shares_A[bad[0]]}; expected a finite number, 0 or above")
+    valid_A = np.isfinite(shares_A) & (shares_A >= 0)
+    arguments.check_each("proportions", shares_A, valid_A, "a finite number, 0 or above")
     with np.errstate(over="ignore"):
         total = float(shares_A.sum())
     if not 0 < total < np.inf:

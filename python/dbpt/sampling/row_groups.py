@@ -117,7 +117,4 @@ def _with_classes(groups: NDArray[Any], labels: NDArray[Any], num_groups: int | 
 
 
 def _check_range(name: str, values: NDArray[Any], low: int, high: int) -> None:
-    outside = (values < low) | (values > high)
-    if outside.any():
-        row = int(outside.argmax())
-        raise InputError(f"{name}[{row}] is {values[row]}; expected an integer from {low} to {high}")
+    arguments.check_each(name, values, (values >= low) & (values <= high), f"an integer from {low} to {high}")
