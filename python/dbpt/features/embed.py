@@ -120,13 +120,7 @@ class EmbeddedFiles:
             reasons.setdefault(row, self._unreached.get(self.files.paths[row], "could not be read"))
         return tuple(Failure(row, self.files.paths[row], reasons[row]) for row in sorted(reasons))
 
-    def complete(
-        self,
-        *,
-        batch_size: int,
-        num_workers: int | None = None,
-        first_part: tuple[int, int] = (0, 1),
-    ) -> int:
+    def complete(self, *, batch_size: int, num_workers: int | None = None, first_part: tuple[int, int] = (0, 1)) -> int:
         """Compute the missing features; return how many images were decoded here.
 
         ``first_part`` (number, count) is the part to begin with, another one for each of several processes.
@@ -140,7 +134,7 @@ class EmbeddedFiles:
                         self.root,
                         self.files,
                         self.cache,
-                        batch_size=batch_size,
+                        batch_size=min(batch_size, len(self.files)),
                         first_part=first_part,
                         bar=bar,
                         reasons=reasons,

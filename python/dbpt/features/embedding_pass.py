@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +67,7 @@ class _Batch:
     tasks: list[Future[tuple[int, str]]]
 
 
+@dataclass(eq=False)
 class EmbeddingPass:
     """Compute features beside other processes, and note failed images.
 
@@ -74,23 +75,16 @@ class EmbeddingPass:
     many. ``first_part`` (number, count) is the part of the shards to begin with.
     """
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        root: Path,
-        files: FileRows,
-        cache: FeatureCache,
-        *,
-        batch_size: int,
-        first_part: tuple[int, int],
-        bar: tqdm,
-        reasons: dict[str, str],
-        check: Callable[[Mapping[str, str]], None],
-    ) -> None:
-        self.backbone, self.root, self.files, self.cache = backbone, root, files, cache
-        self.batch_size = min(batch_size, max(1, len(files)))
-        self.first_part, self.bar, self.reasons, self.check = first_part, bar, reasons, check
-        self._in_hand: list[_Work] = []
+    backbone: Backbone
+    root: Path
+    files: FileRows
+    cache: FeatureCache
+    batch_size: int
+    first_part: tuple[int, int]
+    bar: tqdm
+    reasons: dict[str, str]
+    check: Callable[[Mapping[str, str]], None]
+    _in_hand: list[_Work] = field(default_factory=list)
 
     def run(self, missing: Rows, workers: int | None) -> int:
         """Compute the ``missing`` rows, or wait until others have; return how many images were decoded here."""

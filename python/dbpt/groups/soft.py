@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from dbpt import arguments
 from dbpt.errors import InputError
 from dbpt.groups.sums import MEMBERSHIPS, UNIT, sum_by_group
-from dbpt.groups.tensors import check_length, to_host
+from dbpt.groups.tensors import check_length, integers, to_host
 
 _TOLERANCE = 0.01
 """Accepted difference between 1 and the sum of a posterior's row; half precision needs it."""
@@ -34,7 +34,7 @@ def soft_counts(posterior: ArrayLike, labels: ArrayLike, num_classes: int) -> ND
     """
     rows_NA = arguments.matrix("posterior", to_host("posterior", posterior))
     num_classes = arguments.integer("num_classes", num_classes, 1, _MAX_GROUPS // rows_NA.shape[1])
-    labels_N = arguments.integers("labels", to_host("labels", labels))
+    labels_N = integers("labels", labels)
     check_length("labels", len(labels_N), len(rows_NA), "the rows of posterior")
     num_groups = num_classes * rows_NA.shape[1]
     total: NDArray[np.int64] = np.zeros((num_groups, 3), dtype=np.int64)

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from dbpt.data.table_formats import read_columns
 from dbpt.errors import InputError
 from dbpt.files.csv import csv_text, unmarked
-from dbpt.files.disk import write_atomically, write_json
+from dbpt.files.disk import is_missing, write_atomically, write_json
 from dbpt.files.typed_json import Count, Limits, Share, check_version, read_json, typed
 
 SCHEMA_VERSION = 1
@@ -89,13 +89,8 @@ def write_design(folder: Path, design: Design) -> None:
 def read_design(folder: Path) -> Design:
     """Read the files of `write_design`. Raises `InputError` if they are missing or were changed."""
     path, rows = folder / "design.json", folder / "sample.csv"
-    try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        way_out = "give the folder named by --out in dbpt label"
-        raise InputError(f"{folder}: not a drawn sample (no design.json); {way_out}") from None
-    except (OSError, ValueError):  # reading it reports the error
-        pass
+    if is_missing(path):
+        raise InputError(f"{folder}: not a drawn sample (no design.json); give the folder named by --out in dbpt label")
     value = read_json(path, "design of a sample")
     check_version(path, value.pop("schema_version", None), SCHEMA_VERSION)
     sample = value.pop("sample", None)

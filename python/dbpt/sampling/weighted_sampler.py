@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sized
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -128,11 +129,12 @@ class WeightedSampler(EpochSampler[int, "_Weights"]):
         return f"WeightedSampler(num_rows={self.num_rows}, num_samples={self.num_samples}, {self._shown_epoch()})"
 
 
+@dataclass(frozen=True)
 class _Weights:
     """An alias table and its digest. The table is None for weights that a state names but that are not set yet."""
 
-    def __init__(self, table: AliasTable | None, digest: int) -> None:
-        self.table, self.digest = table, digest
+    table: AliasTable | None
+    digest: int
 
     @classmethod
     def of(cls, weights: NDArray[np.floating], num_threads: int) -> _Weights:
