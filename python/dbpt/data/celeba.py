@@ -98,55 +98,55 @@ NAMES = {  # the possible columns of a merged table
 IMAGE_NAME = re.compile(r"[0-9]{6}\.(jpg|png)")
 
 
-def read_celeba(root: Path, request: DataRequest) -> Dataset:
-    """Read the attribute list and the partition list, or one merged table, and find the image folder.
-
-    The 2^k combinations of k spurious attributes are numbered as binary numbers whose first digit is the first one.
-    """
-    target = TARGET if request.celeba_target is None else request.celeba_target
-    attributes = SPURIOUS if request.celeba_attributes is None else request.celeba_attributes
-    _check_task(target, attributes)
-    root = find_root(root, FOLDERS, (*ATTRIBUTES, *MERGED), "CelebA")
-    is_usual = (target, attributes) == (TARGET, SPURIOUS)
-    notes: list[str] = []
-    if source := first_of(root, ATTRIBUTES):
-        rows = _with_partition(_read_attributes(source, (target, *attributes), notes), root, notes)
-    else:
-        rows = _read_merged(root, (target, *attributes), is_usual)
-    if found := first_of(root, IMAGES):
-        folder = found.relative_to(root).as_posix()
-    elif root.name == "img_align_celeba" and rows.path.parent == root:  # a merged table among the images
-        folder = "."
-    else:
-        raise InputError(f"{root}: none of {', '.join(IMAGES)} is here; CelebA needs one of them")
-    labels, *spurious = (rows.decode(name, PRESENT.get, VALUES) for name in (target, *attributes))
-    splits = rows.decode_numbers(SPLIT, 3)
-    sizes, published = np.bincount(splits, minlength=3).tolist(), [sum(counts) for counts in PUBLISHED]
-    if not is_usual and sizes != published and not first_of(root, (NOT_PUBLISHED,)):  # here are no published groups
-        shown = ["/".join(map(str, numbers)) for numbers in (sizes, published)]
-        notes.append(f"train/val/test have {shown[0]} images (published {shown[1]})")
-    return Dataset(
-        "celeba",
-        root,
-        rows.path,
-        tuple(relative_path(f"{folder}/{name}", root, rows.where(row)) for row, name in enumerate(rows.values[IMAGE])),
-        lines=np.array(rows.lines, dtype=np.int64),
-        labels=labels,
-        attributes=reduce(lambda combination, present: 2 * combination + present, spurious),
-        splits=splits,
-        words=celeba_words(target, attributes),
-        notes=tuple(notes),
-        published=PUBLISHED if is_usual else None,
-    )
-
-
 class CelebA(DatasetReader):
     """The reader of CelebA."""
 
     words = WORDS
     holds = "list_attr_celeba.txt and img_align_celeba/"
     settings = ("celeba_target", "celeba_attributes")
-    read = staticmethod(read_celeba)
+
+    @staticmethod
+    def read(root: Path, request: DataRequest) -> Dataset:
+        """Read the attribute list and the partition list, or one merged table, and find the image folder.
+
+        The 2^k combinations of k spurious attributes are numbered as binary numbers whose first digit is the first one.
+        """
+        target = TARGET if request.celeba_target is None else request.celeba_target
+        attributes = SPURIOUS if request.celeba_attributes is None else request.celeba_attributes
+        _check_task(target, attributes)
+        root = find_root(root, FOLDERS, (*ATTRIBUTES, *MERGED), "CelebA")
+        is_usual = (target, attributes) == (TARGET, SPURIOUS)
+        notes: list[str] = []
+        if source := first_of(root, ATTRIBUTES):
+            rows = _with_partition(_read_attributes(source, (target, *attributes), notes), root, notes)
+        else:
+            rows = _read_merged(root, (target, *attributes), is_usual)
+        if found := first_of(root, IMAGES):
+            folder = found.relative_to(root).as_posix()
+        elif root.name == "img_align_celeba" and rows.path.parent == root:  # a merged table among the images
+            folder = "."
+        else:
+            raise InputError(f"{root}: none of {', '.join(IMAGES)} is here; CelebA needs one of them")
+        labels, *spurious = (rows.decode(name, PRESENT.get, VALUES) for name in (target, *attributes))
+        splits = rows.decode_numbers(SPLIT, 3)
+        sizes, published = np.bincount(splits, minlength=3).tolist(), [sum(counts) for counts in PUBLISHED]
+        if not is_usual and sizes != published and not first_of(root, (NOT_PUBLISHED,)):  # here are no published groups
+            shown = ["/".join(map(str, numbers)) for numbers in (sizes, published)]
+            notes.append(f"train/val/test have {shown[0]} images (published {shown[1]})")
+        paths = (f"{folder}/{name}" for name in rows.values[IMAGE])
+        return Dataset(
+            "celeba",
+            root,
+            rows.path,
+            tuple(relative_path(path, root, rows.where(row)) for row, path in enumerate(paths)),
+            lines=np.array(rows.lines, dtype=np.int64),
+            labels=labels,
+            attributes=reduce(lambda combination, present: 2 * combination + present, spurious),
+            splits=splits,
+            words=celeba_words(target, attributes),
+            notes=tuple(notes),
+            published=PUBLISHED if is_usual else None,
+        )
 
 
 def _check_task(target: str, attributes: Sequence[str]) -> None:

@@ -54,23 +54,22 @@ DISC_WORDS = Words(CLASSES, DISC_ATTRIBUTES, TEMPLATES, ATTRIBUTE_TEMPLATES)
 ORDER = "over sorted file names (which image lands where differs from splits drawn on other machines)"
 
 
-def read_metashift(root: Path, request: DataRequest) -> Dataset:
-    """Read the variant in ``root`` or a folder below it; SubpopBench's if both exist."""
-    is_disc = not look_for_root(root, FOLDERS, tuple(GROUPS))
-    if is_disc and (images := look_for_root(root, DISC_FOLDERS, tuple(DISC_GROUPS))):
-        return _read_groups(images, is_disc=True)
-    images = find_root(root, FOLDERS, tuple(GROUPS), "MetaShift in SubpopBench's layout")
-    if metadata := first_of(images, (METADATA,)) or first_of(images.parent, (METADATA,)):
-        return _read_metadata(images, metadata)
-    return _read_groups(images, is_disc=False)
-
-
 class MetaShift(DatasetReader):
     """The reader of both variants."""
 
     words = WORDS
     holds = f"{FOLDER}/"
-    read = staticmethod(read_metashift)
+
+    @staticmethod
+    def read(root: Path, request: DataRequest) -> Dataset:
+        """Read the variant in ``root`` or a folder below it; SubpopBench's if both exist."""
+        is_disc = not look_for_root(root, FOLDERS, tuple(GROUPS))
+        if is_disc and (images := look_for_root(root, DISC_FOLDERS, tuple(DISC_GROUPS))):
+            return _read_groups(images, is_disc=True)
+        images = find_root(root, FOLDERS, tuple(GROUPS), "MetaShift in SubpopBench's layout")
+        if metadata := first_of(images, (METADATA,)) or first_of(images.parent, (METADATA,)):
+            return _read_metadata(images, metadata)
+        return _read_groups(images, is_disc=False)
 
 
 def _read_groups(images: Path, *, is_disc: bool) -> Dataset:

@@ -26,28 +26,27 @@ WORDS = Words(
 PUBLISHED: GroupCounts = ((3498, 184, 56, 1057), (467, 466, 133, 133), (2255, 2255, 642, 642))
 
 
-def read_waterbirds(root: Path, request: DataRequest) -> Dataset:
-    """Read ``metadata.csv`` in ``root`` or a folder below it, with the columns img_filename, y, split and place."""
-    root = find_root(root, FOLDERS, (METADATA,), "Waterbirds")
-    columns = read_columns(root / METADATA, ("img_filename", "y", "split", "place"))
-    return Dataset(
-        "waterbirds",
-        root,
-        root / METADATA,
-        columns.image_paths("img_filename", root),
-        lines=np.array(columns.lines, dtype=np.int64),
-        labels=columns.decode_numbers("y", 2),
-        attributes=columns.decode_numbers("place", 2),
-        splits=columns.decode_numbers("split", 3),
-        words=WORDS,
-        published=PUBLISHED,
-        average="adjusted",  # the group shares of its test split differ from those of its training split
-    )
-
-
 class Waterbirds(DatasetReader):
     """The reader of Waterbirds."""
 
     words = WORDS
     holds = f"{FOLDERS[0]}/{METADATA}"
-    read = staticmethod(read_waterbirds)
+
+    @staticmethod
+    def read(root: Path, request: DataRequest) -> Dataset:
+        """Read ``metadata.csv`` in ``root`` or a folder below it, with the columns img_filename, y, split and place."""
+        root = find_root(root, FOLDERS, (METADATA,), "Waterbirds")
+        columns = read_columns(root / METADATA, ("img_filename", "y", "split", "place"))
+        return Dataset(
+            "waterbirds",
+            root,
+            root / METADATA,
+            columns.image_paths("img_filename", root),
+            lines=np.array(columns.lines, dtype=np.int64),
+            labels=columns.decode_numbers("y", 2),
+            attributes=columns.decode_numbers("place", 2),
+            splits=columns.decode_numbers("split", 3),
+            words=WORDS,
+            published=PUBLISHED,
+            average="adjusted",  # the group shares of its test split differ from those of its training split
+        )
