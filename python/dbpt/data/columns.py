@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data.paths import is_normal, relative_path
-from dbpt.data.words import Vocabulary
+from dbpt.data.words import Vocabulary, Words
 from dbpt.errors import InputError, first_few, nearest
 
 REQUIRED = ("path", "label")
@@ -41,6 +41,11 @@ class DataRequest:
         """The column of each role that is not ignored."""
         names = {role: self.columns.get(role, role) for role in ROLES}
         return {role: name for role, name in names.items() if name}
+
+    def words(self, own: Words) -> Words:
+        """Return the words that are given, and the data's ``own`` for the others."""
+        names = ("classes", "attributes", "templates", "attribute_templates")
+        return replace(own, **{name: value for name in names if (value := getattr(self, name)) is not None})
 
 
 def parse_columns(given: ColumnNames) -> dict[str, str]:

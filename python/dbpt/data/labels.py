@@ -70,12 +70,7 @@ def coded_dataset(
         labels=labels,
         attributes=attribute_codes,
         splits=splits,
-        words=Words(
-            classes,
-            attributes,
-            TEMPLATES if request.templates is None else request.templates,
-            ATTRIBUTE_TEMPLATES if request.attribute_templates is None else request.attribute_templates,
-        ),
+        words=request.words(Words(classes, attributes, TEMPLATES, ATTRIBUTE_TEMPLATES)),
         notes=tuple(notes),
         unit=columns.unit,
     )

@@ -14,7 +14,7 @@ from dbpt.data.image_folder import read_image_folder
 from dbpt.data.in_memory import DataLike, is_in_memory, read_frame
 from dbpt.data.paths import NOT_PUBLISHED, absolute, is_file, is_folder, is_there
 from dbpt.data.reader import DATASETS, DatasetReader
-from dbpt.data.words import Names, Words, parse_vocabulary
+from dbpt.data.words import Names, parse_vocabulary
 from dbpt.errors import InputError, nearest
 
 
@@ -123,13 +123,7 @@ def _reworded(dataset: Dataset, request: DataRequest) -> Dataset:
         if moved or len(given) != len(names):
             expected = f"{len(names)} ({', '.join(names)}, in this order)"
             raise InputError(f"{argument}: the data set has {expected}, found {len(given)} ({shortened(given)})")
-    words = Words(
-        request.classes or own.classes,
-        request.attributes or own.attributes,
-        own.templates if request.templates is None else request.templates,
-        own.attribute_templates if request.attribute_templates is None else request.attribute_templates,
-    )
-    return replace(dataset, words=words)
+    return replace(dataset, words=request.words(own))
 
 
 def _read_own(request: DataRequest) -> Dataset:
