@@ -43,20 +43,19 @@ def read_saved_dataset(folder: Path, request: DataRequest) -> Dataset:
     Without names in ``request``, names are those of a ClassLabel that occur in rows, in its order. Images are the
     column with the feature Image; ``path`` chooses one of several.
     """
-    splits, named, names = _load(folder), request.columns, request.column_names
-    image = _image_column_name(folder, splits, named.get("path"))
+    splits, names = _load(folder), request.column_names
+    image, label = _image_column_name(folder, splits, request.columns.get("path")), names["label"]
     features = {name for split in splits.values() for name in split.features}
-    read = {"label": names["label"]}
-    for role in ("attribute", "split"):
-        # With several splits, their names tell the split of a row, unless a column is named.
-        counts = role in named or role == "attribute" or len(splits) == 1
-        if role in names and counts and (role in named or names[role] in features):
-            read[role] = names[role]
+    required = {"label", *request.columns}
+    existing = {role for role, name in names.items() if name in features}
+    if len(splits) > 1:
+        existing.discard("split")  # their names tell the split of a row, unless a column is named
+    read = {
+        role: names[role] for role in ("label", "attribute", "split") if role in names.keys() & (required | existing)
+    }
     for name, split in splits.items():
-        for role, column in read.items():
-            if role == "label" or role in named:
-                column_position(str(folder / name), list(split.features), column, COLUMNS_HINT)
-    label = read["label"]
+        for column in (column for role, column in read.items() if role in required):
+            column_position(str(folder / name), list(split.features), column, COLUMNS_HINT)
     paths: list[str] = []
     codes: list[int] = []
     values: dict[str, list[str]] = {column: [] for column in read.values()}
