@@ -35,17 +35,15 @@ def read_precomputed_features(path: Path, dataset: Dataset, embed_dim: int, mode
     ``path`` is a file of float16 to float64 whose row i is row i of ``dataset``, or a folder of clip-retrieval, whose
     rows are found by image path. Whether the features come from ``model`` can only be checked by their width.
     """
-    if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
-        folder = ClipRetrievalFolder(path)
-        _check_width(path, folder.width, embed_dim, model)
-        features = folder.features(dataset)
-    else:
-        array = _open_aligned(path, dataset)
-        _check_width(path, array.shape[1], embed_dim, model)
-        features = np.empty(array.shape, dtype=np.float32)
-        for start in range(0, len(array), BLOCK_ROWS):
-            with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, which is refused
-                features[start : start + BLOCK_ROWS] = array[start : start + BLOCK_ROWS]
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, which is refused
+        if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
+            folder = ClipRetrievalFolder(path)
+            _check_width(path, folder.width, embed_dim, model)
+            features = folder.features(dataset)
+        else:
+            array = _open_aligned(path, dataset)
+            _check_width(path, array.shape[1], embed_dim, model)
+            features = np.array(array, dtype=np.float32, order="C")
     for start in range(0, len(features), BLOCK_ROWS):
         block = features[start : start + BLOCK_ROWS]
         lengths = np.sqrt(np.einsum("nd,nd->n", block, block, dtype=np.float64))
@@ -199,8 +197,7 @@ class ClipRetrievalFolder:
         for part, array in enumerate(self.parts):
             wanted = np.flatnonzero(part_N == part)
             wanted = wanted[np.argsort(row_N[wanted], kind="stable")]  # read in the order of the file
-            with np.errstate(over="ignore"):  # as above
-                gathered[wanted] = array[row_N[wanted]]
+            gathered[wanted] = array[row_N[wanted]]
         return gathered
 
     def _find(self, path: str, root: Path) -> tuple[int, int] | None:
