@@ -75,6 +75,8 @@ class Objective(Registered):
 
     start_weights: NDArray[np.float64] | None = None
     """(G,) the group weights that training starts with; None for an objective without group weights."""
+    extra_epochs: int = 0
+    """Number of epochs before the head is reset, in addition to the configured ones."""
 
     def __init__(self, training: TrainingGroups, *, apply: str = "loss", **settings: Any) -> None:
         """Build from the training rows; ``apply`` is ``"sampling"`` only if the class `can_sample`."""
@@ -138,11 +140,6 @@ class Objective(Registered):
         ``correct()`` costs a pass over the data and returns the training rows that the head now gets right, (N,) bool.
         """
         return False
-
-    @property
-    def extra_epochs(self) -> int:
-        """Number of epochs before the head is reset, in addition to the configured ones."""
-        return 0
 
     @property
     def note(self) -> str | None:

@@ -32,15 +32,10 @@ class Jtt(Objective):
         self, training: TrainingGroups, *, identification_epochs: int, up_weight: float, apply: str = "loss"
     ) -> None:
         super().__init__(training, apply=apply)
-        self._identification_epochs, self._up_weight, self._epochs_seen = identification_epochs, up_weight, 0
+        self.extra_epochs, self._up_weight, self._epochs_seen = identification_epochs, up_weight, 0
         self.errors: NDArray[np.bool_] | None = None
         """(N,) whether each training row is in the error set; None in the first stage."""
         self._weights: torch.Tensor | None = None
-
-    @property
-    def extra_epochs(self) -> int:
-        """The epochs of the first stage."""
-        return self._identification_epochs
 
     def row_weights(self, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor | None:
         """Return the weights of the second stage, whose mean over the training rows is 1."""
@@ -56,7 +51,7 @@ class Jtt(Objective):
     def end_epoch(self, correct: Callable[[], torch.Tensor]) -> bool:
         """Find the errors when the first stage ends."""
         self._epochs_seen += 1
-        if self._epochs_seen != self._identification_epochs:
+        if self._epochs_seen != self.extra_epochs:
             return False
         self.errors = ~correct().cpu().numpy()
         return True
