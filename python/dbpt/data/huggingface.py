@@ -50,9 +50,8 @@ def read_saved_dataset(folder: Path, request: DataRequest) -> Dataset:
     existing = {role for role, name in names.items() if name in features}
     if len(splits) > 1:
         existing.discard("split")  # their names tell the split of a row, unless a column is named
-    read = {
-        role: names[role] for role in ("label", "attribute", "split") if role in names.keys() & (required | existing)
-    }
+    wanted = names.keys() & (required | existing)
+    read = {role: names[role] for role in ("label", "attribute", "split") if role in wanted}
     for name, split in splits.items():
         for column in (column for role, column in read.items() if role in required):
             column_position(str(folder / name), list(split.features), column, COLUMNS_HINT)
