@@ -185,7 +185,7 @@ def measure(experiment: Experiment) -> dict[str, str]:
 def rows_of(experiment: Experiment, split: str) -> Rows:
     labelled = experiment.labelled
     rows = labelled.rows(split)
-    return Rows(experiment.embedded.features[rows], labelled.dataset.labels[rows], labelled.pseudo_groups[rows])
+    return Rows(experiment.embedded.features[rows], labelled.dataset.labels[rows], labelled.groups("pseudo")[rows])
 
 
 def halves(groups: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -23,7 +23,7 @@ def test_one_embedding_serves_trainings_of_other_seeds_heads_and_objectives(tiny
         assert experiment.embedded.features.tobytes() == alone.embedded.features.tobytes()
         assert experiment.embedded.class_weights.tobytes() == alone.embedded.class_weights.tobytes()
         np.testing.assert_array_equal(experiment.labelled.splits, alone.labelled.splits)
-        np.testing.assert_array_equal(experiment.labelled.pseudo_groups, alone.labelled.pseudo_groups)
+        np.testing.assert_array_equal(experiment.labelled.groups("pseudo"), alone.labelled.groups("pseudo"))
         assert experiment.warnings == alone.warnings[: len(experiment.warnings)]
     assert (together[0].labelled.splits != together[1].labelled.splits).any()  # the rows set aside are the seed's
 

@@ -49,14 +49,14 @@ def check_groups(experiment: Experiment) -> None:
     objective, labelled = OBJECTIVES[config.objective], experiment.labelled
     uses_groups = objective.uses_groups and config.group_source != "true"
     for split, wanted in ((objective.trains_on, uses_groups), ("val", config.model_selection == "pseudo-wga")):
-        if wanted and not (labelled.pseudo_groups[labelled.rows(split)] >= 0).any():
+        if wanted and not (labelled.groups("pseudo")[labelled.rows(split)] >= 0).any():
             raise InputError(
                 f"--min-confidence {config.min_confidence:g}: no row of split {split!r} has a pseudo attribute that "
                 "sure; lower it"
             )
     if not objective.refits:
         return
-    rows, groups = labelled.rows(objective.trains_on), experiment.groups_trained_on
+    rows, groups = labelled.rows(objective.trains_on), labelled.groups(config.group_source)
     known = rows[groups[rows] >= 0]
     rows_C = np.bincount(dataset.labels[known], minlength=dataset.num_classes)
     missing = [name for name, rows in zip(dataset.class_names, rows_C, strict=True) if not rows]
@@ -106,11 +106,7 @@ def setting_warnings(configs: Sequence[FitConfig]) -> list[str]:
 
 def group_warnings(experiment: Experiment) -> list[str]:
     """Return warnings about groups of training or model selection with no or few rows."""
-    config, names = experiment.config, experiment.dataset.group_names
-
-    def counts(kind: str, split: str) -> NDArray[np.int64]:
-        labelled = experiment.labelled
-        return labelled.counts(labelled.true_groups if kind == "true" else labelled.pseudo_groups, split)
+    config, names, counts = experiment.config, experiment.dataset.group_names, experiment.labelled.counts
 
     def listed(chosen: NDArray[np.bool_], rows: NDArray[np.int64], split: str) -> str:
         return ", ".join(f"{names[g]} ({rows[g]} in {split!r})" for g in np.flatnonzero(chosen).tolist())

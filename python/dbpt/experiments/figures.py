@@ -48,15 +48,17 @@ class Labelled:
         """The split that tables show: test, else validation, else training."""
         return next(split for split in ("test", "val", "train") if len(self.rows(split)))
 
-    @property
-    def pseudo_groups(self) -> NDArray[np.int64]:
-        """(N,) int64, -1 if the pseudo attribute is unknown."""
-        return self.dataset.groups(self.pseudo.pseudo_attributes)
+    def attributes(self, kind: str) -> NDArray[np.int64]:
+        """Return the (N,) ``true`` attributes, or else the pseudo attributes; -1 if unknown."""
+        return self.dataset.attributes if kind == "true" else self.pseudo.pseudo_attributes
 
-    @property
-    def true_groups(self) -> NDArray[np.int64]:
-        """(N,) int64, -1 if the true attribute is unknown."""
-        return self.dataset.groups(self.dataset.attributes)
+    def groups(self, kind: str) -> NDArray[np.int64]:
+        """Return the (N,) groups of the `attributes` of that kind; the most likely ones if it is ``soft``."""
+        return self.dataset.groups(self.attributes(kind))
+
+    def counts(self, kind: str, split: str) -> NDArray[np.int64]:
+        """Return the (G,) rows of a split in each of the `groups` of that kind."""
+        return group_counts(self.groups(kind)[self.rows(split)], self.dataset.num_groups)
 
     @property
     def group_kind(self) -> Literal["true", "pseudo"]:
@@ -68,24 +70,10 @@ class Labelled:
         return "true" if (2 * known_C >= rows_C).all() else "pseudo"
 
     @property
-    def evaluation_attributes(self) -> NDArray[np.int64]:
-        """(N,) the attributes of `group_kind`, which define the groups of accuracies."""
-        return self.dataset.attributes if self.group_kind == "true" else self.pseudo.pseudo_attributes
-
-    @property
-    def evaluation_groups(self) -> NDArray[np.int64]:
-        """(N,) the groups of `evaluation_attributes`."""
-        return self.dataset.groups(self.evaluation_attributes)
-
-    @property
     def train_counts(self) -> NDArray[np.int64]:
-        """(G,) training rows of each of the `evaluation_groups`, in the data or else in the run."""
-        counts = self.counts(self.evaluation_groups, "train")
+        """(G,) training rows of each group of `group_kind`, in the data or else in the run."""
+        counts = self.counts(self.group_kind, "train")
         return counts if counts.any() or self.counts_of_run is None else self.counts_of_run
-
-    def counts(self, groups: NDArray[np.int64], split: str) -> NDArray[np.int64]:
-        """Return the (G,) rows of a split in each of ``groups`` (N,)."""
-        return group_counts(groups[self.rows(split)], self.dataset.num_groups)
 
     def average(self, asked: str | None) -> Literal["plain", "adjusted"]:
         """Return the average for tables: the one ``asked`` for with ``--average``, else that of the data set."""
@@ -98,11 +86,11 @@ class Labelled:
             )
         return "plain"
 
-    def metrics(self, predictions: NDArray[np.int64]) -> dict[str, Any]:
+    def metrics(self, predictions: NDArray[np.int64], splits: Sequence[str] = SPLITS) -> dict[str, Any]:
         """Return the `GroupMetrics` of ``predictions`` (N,) on each split, None for one without rows."""
-        dataset, attributes, train_counts = self.dataset, self.evaluation_attributes, self.train_counts
-        found: dict[str, GroupMetrics | None] = dict.fromkeys(SPLITS)
-        for split in SPLITS:
+        dataset, attributes, train_counts = self.dataset, self.attributes(self.group_kind), self.train_counts
+        found: dict[str, GroupMetrics | None] = dict.fromkeys(splits)
+        for split in splits:
             if len(rows := self.rows(split)):
                 found[split] = group_metrics(
                     predictions[rows],
@@ -141,7 +129,7 @@ class Labelled:
 
     def shared_metrics(self, backbone: Backbone, average: str | None) -> Metrics:
         """Return the entries that ``metrics.json`` and ``compare.json`` share; ``average`` is the one asked for."""
-        dataset, groups = self.dataset, self.evaluation_groups
+        dataset, kind = self.dataset, self.group_kind
         return Metrics(
             schema_version=SCHEMA_VERSION,
             dbpt_version=__version__,
@@ -150,14 +138,14 @@ class Labelled:
                 root=str(dataset.root),
                 classes=list(dataset.class_names),
                 attributes=list(dataset.attribute_names),
-                counts={split: self.counts(groups, split).tolist() for split in SPLITS},
-                train_counts_pseudo=self.counts(self.pseudo_groups, "train").tolist(),
+                counts={split: self.counts(kind, split).tolist() for split in SPLITS},
+                train_counts_pseudo=self.counts("pseudo", "train").tolist(),
                 notes=list(dataset.notes),
             ),
             backbone=BackboneSummary(
                 model=backbone.spec["model"], pretrained=backbone.spec["pretrained"], embed_dim=backbone.embed_dim
             ),
-            group_kind=self.group_kind,
+            group_kind=kind,
             average=self.average(average),
             pseudo_method=self.pseudo.method,
             pseudo_shares=self._pseudo_shares(),

@@ -175,15 +175,15 @@ def write_results(out: Path, experiment: Experiment, results: list[MethodResult]
 def _groups_csv(experiment: Experiment, chosen: MethodResult) -> str:
     """Return a line for each group of the ``group_source``; soft rows count in their likeliest group."""
     assert chosen.trained is not None
-    dataset, groups = experiment.dataset, experiment.groups_trained_on
+    dataset, source = experiment.dataset, experiment.config.group_source
     weights = chosen.trained.history[chosen.trained.best_epoch - 1].group_weights
-    counts = [experiment.labelled.counts(groups, split) for split in SPLITS]
+    counts = [experiment.labelled.counts(source, split) for split in SPLITS]
     table: list[Sequence[object]] = [
         ["group", "class", "attribute", "group_source", *(f"n_{split}" for split in SPLITS), "group_weight"]
     ]
     for group in range(dataset.num_groups):
         label, attribute = divmod(group, dataset.num_attributes)
-        names = (dataset.class_names[label], dataset.attribute_names[attribute], experiment.config.group_source)
+        names = (dataset.class_names[label], dataset.attribute_names[attribute], source)
         numbers = [int(counts_G[group]) for counts_G in counts]
         table.append([group, *names, *numbers, None if weights is None else weights[group]])
     return csv_text(table)
@@ -197,7 +197,7 @@ def worst_group_mistakes(experiment: Experiment, result: MethodResult) -> list[M
     if metrics is None or metrics.worst_group is None:
         return []
     dataset, members = experiment.dataset, labelled.rows(labelled.split)
-    members = members[labelled.evaluation_groups[members] == metrics.worst_group]
+    members = members[labelled.groups(labelled.group_kind)[members] == metrics.worst_group]
     logits = result.classifier.logits(experiment.embedded.features[members])
     label, attribute = divmod(metrics.worst_group, dataset.num_attributes)
     p_true = np.exp(logits[:, label] - np.logaddexp.reduce(logits, axis=1))

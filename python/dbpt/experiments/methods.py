@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +30,8 @@ from dbpt.training.loop import one_thread_if_small
 
 logger = logging.getLogger(__name__)
 
+HELD_OUT = ("val", "test")  # the splits that a run's methods are evaluated on
+
 
 @dataclass(frozen=True, kw_only=True)
 class MethodResult:
@@ -44,14 +45,8 @@ class MethodResult:
 def zero_shot_result(experiment: Experiment) -> MethodResult:
     """Return the result of zero-shot, without training."""
     classifier = zero_shot_classifier(experiment.embedded.backbone, experiment.embedded.class_weights)
-    row = RunRow(name="zero-shot", warnings=[], **held_out_metrics(experiment, classifier))
-    return MethodResult(row=row, classifier=classifier)
-
-
-def held_out_metrics(experiment: Experiment, classifier: FeatureClassifier) -> dict[str, Any]:
-    """Return the `GroupMetrics` of ``classifier`` on validation and test, None for a split without rows."""
-    metrics = experiment.labelled.metrics(classifier.predictions(experiment.embedded.features))
-    return {split: metrics[split] for split in ("val", "test")}
+    metrics = experiment.labelled.metrics(classifier.predictions(experiment.embedded.features), HELD_OUT)
+    return MethodResult(row=RunRow(name="zero-shot", warnings=[], **metrics), classifier=classifier)
 
 
 def trained_result(
@@ -88,7 +83,7 @@ def trained_result(
         epochs=len(trained.history),
         seconds=round(seconds, 3),
         warnings=findings,
-        **held_out_metrics(experiment, classifier),
+        **experiment.labelled.metrics(classifier.predictions(experiment.embedded.features), HELD_OUT),
     )
     return MethodResult(row=row, classifier=classifier, trained=trained)
 
@@ -211,14 +206,14 @@ def training_rows(experiment: Experiment, objective: type[Objective]) -> tuple[R
         unlabelled, posterior = labelled.pseudo.pseudo_attributes < 0, labelled.pseudo.posterior
         assert posterior is not None
         membership = np.where(unlabelled[:, None], np.float32(np.nan), posterior)
-    judged_by = labelled.true_groups if config.model_selection == "true-wga" else labelled.pseudo_groups
+    judged_by = labelled.groups("true" if config.model_selection == "true-wga" else "pseudo")
 
     def rows_of(split: str, groups: NDArray[np.int64], posterior: NDArray[np.float32] | None) -> Rows:
         rows = labelled.rows(split)
         of_rows = None if posterior is None else posterior[rows]
         return Rows(experiment.embedded.features[rows], labelled.dataset.labels[rows], groups[rows], of_rows)
 
-    training = rows_of(objective.trains_on, experiment.groups_trained_on, membership)
+    training = rows_of(objective.trains_on, labelled.groups(config.group_source), membership)
     return training, rows_of("val", judged_by, None)
 
 

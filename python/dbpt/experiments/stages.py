@@ -58,11 +58,6 @@ class Experiment:
         """The readable rows."""
         return self.labelled.dataset
 
-    @property
-    def groups_trained_on(self) -> NDArray[np.int64]:
-        """(N,) the groups of the ``group_source``; the most likely ones under soft membership."""
-        return self.labelled.true_groups if self.config.group_source == "true" else self.labelled.pseudo_groups
-
 
 def prepare(config: FitConfig) -> Experiment:
     """Run all stages. Raises `InputError` for anything that the data or the settings don't allow."""

@@ -98,7 +98,7 @@ def run_cell(stages: Stages, cell: Cell, folder: Path) -> None:
     correct = classifier.predictions(experiment.embedded.features) == labelled.dataset.labels
     tensors = {
         "correct": correct[rows].astype(np.uint8),
-        "groups": labelled.evaluation_groups[rows].astype(np.int32),
+        "groups": labelled.groups(labelled.group_kind)[rows].astype(np.int32),
         "rows": rows,
         **{f"classifier.{name}": tensor for name, tensor in classifier.tensors.items()},
     }
