@@ -78,10 +78,9 @@ def render_report(metrics: RunMetrics, history: History, gallery: list[Mistake] 
         "validation": _validation_chart(summary, history, styles),
         "quality": quality if quality and quality.smallest_group is not None else None,
         "gallery": None if gallery is None else [(mistake, b64encode(mistake.image).decode()) for mistake in gallery],
-        "warnings": summary.warnings,
         "true_uses": _true_uses(summary),
         "settings": _settings(summary),
-        "most_curves": MOST_CURVES if len(summary.group_names) > MOST_CURVES else None,
+        "most_curves": MOST_CURVES if len(metrics.dataset.groups) > MOST_CURVES else None,
     }
     return _environment().get_template("template.html.j2").render(context)
 
@@ -159,8 +158,8 @@ def _row_styles(summary: Summary) -> list[str]:
 
 
 def _accuracy_chart(summary: Summary, styles: list[str]) -> Markup:
-    groups = []
-    for g, (name, label) in enumerate(zip(summary.group_names, summary.short_group_names(BAR_LETTERS), strict=True)):
+    groups, names = [], summary.metrics.dataset.group_names
+    for g, (name, label) in enumerate(zip(names, summary.short_group_names(BAR_LETTERS), strict=True)):
         bars = [
             Bar(style, row.title, entry.accuracy, entry.low, entry.high)
             for row, style in zip(summary.rows, styles, strict=True)
@@ -187,7 +186,7 @@ def _weights_chart(summary: Summary, history: History) -> Markup | None:
 
 def _p_true_chart(summary: Summary, history: History) -> Markup | None:
     known = [entry for entry in history if entry["mean_p_true"]]
-    lines = _group_lines(summary, known, "mean_p_true", [""] * len(summary.group_names))
+    lines = _group_lines(summary, known, "mean_p_true", [""] * len(summary.metrics.dataset.groups))
     if not lines:
         return None
     return line_chart(lines, "Mean probability of the true class over epochs", ticks=UNIT, best=_best_epoch(history))

@@ -111,11 +111,6 @@ class Summary:
         """Return the lines above the table: which images, whose groups, what the figures are."""
         return [f"{self.metrics.dataset.name}: {self.split_line}", f"{groups_line(self.metrics)}; figures in per cent"]
 
-    @property
-    def group_names(self) -> list[str]:
-        """One name for each group: class · attribute."""
-        return self.metrics.dataset.group_names
-
     def short_group_names(self, letters: int) -> list[str]:
         """Return the group names, each shortened to at most ``letters``."""
         return [shorten_group(y, a, letters) for y, a in self.metrics.dataset.groups]

@@ -103,7 +103,6 @@ def compare(
 
     A training that fails because its loss diverged does not stop the others.
     """
-    out = Path(out)
     if isinstance(jobs, bool) or jobs < 1:
         raise InputError(f"--jobs: found {jobs}; expected how many processes train at the same time, 1 or more")
     # ranks would each do all of the work and overwrite each other's files
