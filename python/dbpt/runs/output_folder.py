@@ -7,6 +7,7 @@ marker says ``complete`` only after all other files exist. A lock in the folder 
 import contextlib
 import os
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -182,9 +183,10 @@ class OutputFolder(Generic[R]):
             old, new = getattr(before, name), getattr(asked, name)
             if old != new and not (name == "lr" and lowered):
                 lower = ", or a lower --lr while it is not finished" if name == "lr" and lr_may_fall else ""
+                way_on = shlex.join([*self.command.split(), "--resume", "--out", str(folder)])
                 raise InputError(
                     f"--resume: {folder} was started with {name} = {old!r}, found {new!r}; use the same settings, as "
-                    f"{self.command} --resume --out {folder} alone does{lower}, or start again with --overwrite"
+                    f"{way_on} alone does{lower}, or start again with --overwrite"
                 )
         return lowered
 
