@@ -9,7 +9,6 @@ that work in other training loops: `zero_shot_logits`, `label_attributes`, `pseu
 Names are looked up on first use, so ``import dbpt`` does not import torch.
 """
 
-import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -88,8 +87,6 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 _ROOMS = ["data", "groups", "heads", "objectives", "sampling"]
 
 __all__ = [*_HOME, *_ROOMS]
-
-logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:

@@ -56,12 +56,17 @@ class SettingsCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Repeat the list option's name before each further value, then parse as click does."""
         lists = {option for param in self.params if param.multiple for option in param.opts}
+        numbers = {
+            option for param in self.params if param.multiple and param.type is click.FLOAT for option in param.opts
+        }
         spread: list[str] = []
         current, expects_value, given = "", False, set[str]()
         for position, argument in enumerate(args):
             if argument == "--":
                 spread += args[position:]
                 break
+            if current in numbers and "," in argument:
+                raise click.UsageError(f"{current}: found {argument}; separate numbers by spaces, not commas")
             if argument.startswith("-") and not expects_value:
                 name, equals, _ = argument.partition("=")
                 current = name if name in lists else ""

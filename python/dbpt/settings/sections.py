@@ -137,7 +137,9 @@ class PseudoAttributeSettings(Section):
         choices=("proportional", "argmax", "kmeans"),
     )
     proportions: tuple[float, ...] | None = setting(
-        None, "share of each attribute in the training and validation images, for proportional [default: estimated]"
+        None,
+        "share of each attribute in the training and validation images, on any scale, for proportional [default: "
+        "estimated]",
     )
     min_confidence: float = setting(0.0, "posterior below which a pseudo attribute counts as unknown", low=0, below=1)
 
