@@ -61,13 +61,17 @@ STAY = """
 import itertools, time
 from dbpt.training import loop
 save, saves = loop.save_checkpoint, itertools.count(1)
-loop.save_checkpoint = lambda *arguments: (save(*arguments), next(saves) == {number} and time.sleep(600))
+loop.save_checkpoint = lambda *arguments: (save(*arguments), next(saves) == {number} and stay())
+stay = lambda: any(map(time.sleep, itertools.repeat(0.1, 6000)))
 """
-"""Lets a run wait for its end at a checkpoint: however busy the machine is, the signal comes in time."""
+"""Lets a run wait for its end at a checkpoint: however busy the machine is, the signal comes in time.
+
+In short naps, for a signal that comes just before a nap is handled after it.
+"""
 STAY_BEFORE_TRAINING = """
 import time
 from dbpt.features.embedding_pass import EmbeddingPass
-EmbeddingPass._encode = lambda *_: time.sleep(600)
+EmbeddingPass._encode = lambda *_: [time.sleep(0.1) for _ in range(6000)]
 """
 
 
