@@ -38,7 +38,7 @@ class Head(nn.Module, Registered):
     default_lr: ClassVar[Mapping[str, float]] = {"adamw": 0.01, "sgd": 0.1}
     """The peak learning rate for each optimizer, unless the user gives one."""
     saves_parameters: ClassVar[bool] = False
-    """Whether the run folder gets ``NAME.safetensors`` with the trained parameters beside the classifier."""
+    """True if the run folder gets ``NAME.safetensors`` with the trained parameters beside the classifier."""
     multiply_adds: int = 0
     """The rough cost of a forward pass of a batch; a small one is run on one thread."""
 

@@ -67,11 +67,11 @@ class Objective(Registered):
     """The heads it can train; None for any."""
     takes_soft_groups: ClassVar[bool] = False
     can_sample: ClassVar[bool] = False
-    """Whether its weights can be applied by sampling instead of in the loss."""
+    """True if its weights can be applied by sampling instead of in the loss."""
     trains_on: ClassVar[str] = "train"
     """The split of its training rows."""
     refits: ClassVar[bool] = False
-    """Whether `refit` replaces the training loop."""
+    """True if `refit` replaces the training loop."""
 
     start_weights: NDArray[np.float64] | None = None
     """(G,) the group weights that training starts with; None for an objective without group weights."""

@@ -80,7 +80,7 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
     _start: int
     """The draw of the global order at which the pass over the current epoch starts, or started."""
     _from_other_ranks: bool
-    """Whether that pass continues one of another number of ranks."""
+    """True if that pass continues one of another number of ranks."""
     _pass: Pass[Drawn] | None
     """That pass, once it has begun."""
     _opened: Stream | None
