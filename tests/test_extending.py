@@ -259,7 +259,7 @@ def test_own_names_are_found_without_the_metadata_of_packages(monkeypatch):
     def refuse(**_: str) -> None:
         raise AssertionError("packages were searched")
 
-    monkeypatch.setattr("dbpt.registry.entry_points", refuse)
+    monkeypatch.setattr("dbpt.data.registry.entry_points", refuse)
     for registry in (OBJECTIVES, HEADS, DATASETS):
         assert all(name in registry for name in registry.loaded)
     assert FitConfig(objective="jtt", head="adapter").default_lr == 0.01

@@ -1,9 +1,17 @@
 """The exceptions that mean "the input is wrong". Any other exception is a bug."""
 
 import re
+from collections.abc import Container
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # line breaks and terminal codes
 HEAD, TAIL = 1400, 500
+MEMORY_ADVICE = {
+    "--batch-size": "lower --batch-size (0 puts all rows into one batch), --text-memory-mb or --embed-batch-size, or "
+    "choose another --device",
+    "--embed-batch-size": "lower --embed-batch-size, or choose another --device",
+    "--device": "choose another --device",
+}
+"""Advice for a full memory. A command gives that of the first of these options that it has."""
 
 
 class InputError(ValueError):
@@ -41,3 +49,12 @@ def nearest(word: str, valid: "list[str]") -> str:
 def first_few(texts: "list[str]", shown: int, separator: str = ", ") -> str:
     """Return the first texts of a list in one line, and the number of the others."""
     return separator.join(texts[:shown]) + (f" and {len(texts) - shown} more" if len(texts) > shown else "")
+
+
+def out_of_memory(error: BaseException, options: Container[str] = MEMORY_ADVICE) -> str | None:
+    """Return one line that says which of ``options`` help, or None if ``error`` doesn't mean that memory is full."""
+    on_gpu = type(error).__name__ == "OutOfMemoryError"  # torch's class, by name: the command line doesn't import torch
+    if not on_gpu and not isinstance(error, MemoryError) and "DefaultCPUAllocator" not in str(error):
+        return None
+    advice = next((text for option, text in MEMORY_ADVICE.items() if option in options), "use a larger machine")
+    return f"out of memory{' on the GPU' if on_gpu else ''}: {advice}"

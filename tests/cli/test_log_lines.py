@@ -10,8 +10,8 @@ from comparisons import compare
 from runs import fit
 
 import dbpt
+from dbpt.data.progress import progress_bar
 from dbpt.features import verify_cache
-from dbpt.progress import progress_bar
 
 LINES = {"DEBUG": "a detail", "INFO": "a step", "WARNING": "warning: an oddity"}
 
@@ -65,7 +65,7 @@ class Terminal(io.StringIO):
 
 def put_on_terminal(monkeypatch) -> Terminal:
     """Called in the test, because pytest sets ``sys.stderr`` after fixtures."""
-    monkeypatch.setattr("dbpt.progress.DELAY", 0)
+    monkeypatch.setattr("dbpt.data.progress.DELAY", 0)
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     return terminal
 

@@ -12,7 +12,7 @@ import torch
 import dbpt
 from dbpt.errors import InputError
 from dbpt.experiments.comparison.comparing import compare
-from dbpt.ranks import launched, launched_rank, launched_size
+from dbpt.files.launched import launched, launched_rank, launched_size
 
 linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="signals and devices of Linux")
 

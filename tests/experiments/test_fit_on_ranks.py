@@ -20,8 +20,8 @@ import dbpt
 import dbpt.data.demo
 from dbpt.errors import InputError
 from dbpt.features.live import LiveImages
-from dbpt.ranks import joined_ranks
 from dbpt.training import loop
+from dbpt.training.ranks import joined_ranks
 
 LINEAR = ("--head", "linear", "--no-baselines")
 

@@ -12,8 +12,8 @@ from safetensors.numpy import load_file, save_file
 from test_training import RUNS
 from toy_training import SETTINGS, run
 
-from dbpt.ranks import joined_ranks
 from dbpt.training import Trained
+from dbpt.training.ranks import joined_ranks
 
 FEW_STEPS = replace(SETTINGS, batch_size=46, epochs=3)
 CHOICES = [

@@ -30,7 +30,7 @@ def embed(data: str, failures: Path | None, overwrite: bool, **options: Any) -> 
     from dbpt.features import TooManyFailures
     from dbpt.files.csv import csv_text
     from dbpt.files.disk import check_output, write_atomically
-    from dbpt.ranks import launched_rank
+    from dbpt.files.launched import launched_rank
 
     is_first = launched_rank() == 0
     if is_first and failures is not None:

@@ -37,7 +37,7 @@ def fit(data: str | None, out: Path, config: Path | None, resume: bool, overwrit
       "train-{000..146}.tar"              WebDataset's shards
     """
     from dbpt.experiments.fit import fit as run_fit
-    from dbpt.ranks import launched_rank
+    from dbpt.files.launched import launched_rank
     from dbpt.settings.config import read_config
 
     settings, data = settings_and_data(data, read_config(config) if config else {}, options, resume=resume)

@@ -29,8 +29,8 @@ from dbpt.cli.evaluate import evaluate
 from dbpt.cli.fit import fit
 from dbpt.cli.label import label
 from dbpt.cli.predict import predict
-from dbpt.errors import InputError
-from dbpt.ranks import launched, launched_rank, local_rank, out_of_memory
+from dbpt.errors import InputError, out_of_memory
+from dbpt.files.launched import launched, launched_rank, local_rank
 
 INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143
 SHARED = ("embed", "fit")

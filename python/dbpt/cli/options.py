@@ -10,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from dbpt.data import DATASETS
-from dbpt.registry import Registry
+from dbpt.data.registry import Registry
 from dbpt.settings.config import FitConfig
 from dbpt.settings.recipes import RECIPES
 from dbpt.settings.sections import SECTIONS

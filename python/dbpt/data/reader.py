@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from dbpt.data.columns import DataRequest
 from dbpt.data.dataset import Dataset
+from dbpt.data.registry import Registered, Registry
 from dbpt.data.words import Words
-from dbpt.registry import Registered, Registry
 
 
 class DatasetReader(Registered):

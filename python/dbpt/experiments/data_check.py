@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from dbpt.data.dataset import Dataset
 from dbpt.data.dataset_checks import check_classes, missing_rows, published_notes, repeated_paths
 from dbpt.data.in_memory import DataLike
+from dbpt.data.progress import progress_bar
 from dbpt.errors import InputError
 from dbpt.features import UnreadableImage, decoding_threads, pillow_warnings, read_size
-from dbpt.progress import progress_bar
 from dbpt.settings.config import shows_settings
 from dbpt.settings.data import unchecked_dataset
 from dbpt.settings.keywords import FitSettings

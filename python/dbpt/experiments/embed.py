@@ -12,7 +12,7 @@ from dbpt.data.in_memory import DataLike
 from dbpt.errors import InputError
 from dbpt.features import EmbeddedFiles, Failure
 from dbpt.features.maintenance import nearest_cache
-from dbpt.ranks import launched_rank, launched_size, take_own_gpu
+from dbpt.files.launched import launched_rank, launched_size, take_own_gpu
 from dbpt.settings.config import shows_settings
 from dbpt.settings.data import unchecked_dataset
 from dbpt.settings.keywords import FitSettings

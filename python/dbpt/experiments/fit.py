@@ -25,7 +25,6 @@ from dbpt.files.csv import csv_text
 from dbpt.files.disk import write_atomically, write_json
 from dbpt.files.tensors import write_tensors
 from dbpt.heads import HEADS
-from dbpt.ranks import Ranks, joined_ranks
 from dbpt.report import Mistake, render_report
 from dbpt.report.summary import summarize
 from dbpt.report.thumbnails import thumbnail
@@ -35,6 +34,7 @@ from dbpt.settings.config import FitConfig, make_config, shows_settings
 from dbpt.settings.data import resolve_demo, with_data
 from dbpt.settings.keywords import FitSettings
 from dbpt.settings.recipes import override
+from dbpt.training.ranks import Ranks, joined_ranks
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

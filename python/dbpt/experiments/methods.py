@@ -13,20 +13,20 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from dbpt.data.progress import progress_bar
 from dbpt.errors import InputError
 from dbpt.experiments.stages import Experiment
 from dbpt.features.live import LiveImages, live_images
 from dbpt.groups import worst_group_accuracy
 from dbpt.heads import HEADS, Head, HeadStart
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
-from dbpt.progress import progress_bar
-from dbpt.ranks import ALONE, Ranks, memory
 from dbpt.runs.classifier import FeatureClassifier, zero_shot_classifier
 from dbpt.runs.metrics import RunRow
 from dbpt.training import EpochRecord, Rows, Trained, TrainingSettings, train
 from dbpt.training.checkpoint import MAY_CHANGE
 from dbpt.training.findings import training_findings
 from dbpt.training.loop import one_thread_if_small
+from dbpt.training.ranks import ALONE, Ranks, memory
 
 logger = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.arguments import integer
+from dbpt.data.progress import progress_bar
 from dbpt.errors import InputError
 from dbpt.features.cache import FeatureCache
 from dbpt.features.embedding_pass import EmbeddingPass
 from dbpt.features.file_rows import look_up_files
-from dbpt.progress import progress_bar
 
 if TYPE_CHECKING:
     from dbpt.clip import Backbone

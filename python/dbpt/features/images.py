@@ -21,7 +21,7 @@ from dbpt.arguments import available_cpus
 from dbpt.data.archives import find_member
 from dbpt.errors import one_line
 from dbpt.files.disk import open_regular, reason_of
-from dbpt.ranks import local_size
+from dbpt.files.launched import local_size
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MAGICS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dbpt.data.progress import progress_bar
 from dbpt.errors import InputError, one_line
 from dbpt.features.cache import FeatureCache, claim_files, leftovers, lock_files, size_of
 from dbpt.features.cache_files import (
@@ -31,7 +32,6 @@ from dbpt.features.cache_files import (
 )
 from dbpt.files.disk import file_sha256, is_missing, reason_of
 from dbpt.files.lock import OwnedLock
-from dbpt.progress import progress_bar
 
 DAY = 86_400.0
 NO_MANIFEST = f"no {MANIFEST}"

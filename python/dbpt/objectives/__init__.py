@@ -1,10 +1,10 @@
 """Training objectives, which turn per-sample losses into one loss. `OBJECTIVES` maps names to classes."""
 
+from dbpt.data.registry import Registry
 from dbpt.objectives.base import Draws, Erm, Objective, TrainingGroups
 from dbpt.objectives.dfr import Dfr
 from dbpt.objectives.jtt import Jtt
 from dbpt.objectives.weighting import Balanced, Dbpt, GroupDro, WeightingObjective
-from dbpt.registry import Registry
 
 OBJECTIVES = Registry[Objective](
     "objective",

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt._core import GroupIndex, GroupStream
+from dbpt.data.registry import Registered
 from dbpt.groups import group_counts, soft_counts
-from dbpt.registry import Registered
 
 if TYPE_CHECKING:
     import torch

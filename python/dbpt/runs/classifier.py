@@ -13,11 +13,11 @@ from PIL import Image
 
 from dbpt.clip import Backbone
 from dbpt.clip.zero_shot import zero_shot_weights
+from dbpt.data.progress import progress_bar
 from dbpt.data.words import Words
 from dbpt.errors import InputError
 from dbpt.features import ImageSource, UnreadableImage, decoding_threads, list_images, pillow_warnings, read_crop
 from dbpt.heads import Head, LinearHead
-from dbpt.progress import progress_bar
 from dbpt.settings.config import FitConfig
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import Field, field
 from typing import Any
 
+from dbpt.data.registry import Registry
 from dbpt.errors import InputError, nearest
-from dbpt.registry import Registry
 
 _LIMITS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
     "low": (operator.ge, "at least"),

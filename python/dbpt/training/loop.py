@@ -20,7 +20,6 @@ from dbpt.errors import InputError
 from dbpt.features.live import LiveImages
 from dbpt.groups import group_counts, worst_group_accuracy
 from dbpt.objectives import Draws, Objective
-from dbpt.ranks import ALONE, Ranks
 from dbpt.training.checkpoint import (
     Checkpoint,
     LoopState,
@@ -32,6 +31,7 @@ from dbpt.training.checkpoint import (
 from dbpt.training.divergence import DivergenceCheck
 from dbpt.training.model_selection import predictions, validation_score
 from dbpt.training.optimizer import build_optimizer, learning_rate, load_optimizer_tensors, optimizer_tensors
+from dbpt.training.ranks import ALONE, Ranks
 from dbpt.training.records import EpochRecord, PeakRates, Rows, Trained, TrainingSettings
 
 SMALL_STEP = 200_000_000  # multiply-adds of a forward pass, about 10 ms on one core

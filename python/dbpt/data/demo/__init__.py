@@ -9,10 +9,10 @@ from pathlib import Path
 
 from dbpt.data.demo.layouts import SPLIT_SIZES, WRITERS, plan_rows
 from dbpt.data.paths import NOT_PUBLISHED
+from dbpt.data.progress import progress_bar
 from dbpt.errors import InputError, nearest
 from dbpt.files.disk import check_can_create
 from dbpt.files.lock import OwnedLock
-from dbpt.progress import progress_bar
 
 __all__ = ["DEMO_NAMES", "mini_clip_paths", "write_demo"]
 

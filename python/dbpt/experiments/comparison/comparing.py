@@ -14,6 +14,7 @@ import torch.distributed as dist
 
 from dbpt._core import __version__
 from dbpt.data.in_memory import DataLike
+from dbpt.data.progress import progress_bar
 from dbpt.data.words import Words
 from dbpt.errors import InputError
 from dbpt.experiments.checks import setting_warnings
@@ -34,8 +35,7 @@ from dbpt.experiments.comparison.summary import summarize
 from dbpt.experiments.result import Result
 from dbpt.experiments.stages import log_warnings
 from dbpt.files.disk import write_atomically, write_json
-from dbpt.progress import progress_bar
-from dbpt.ranks import launched
+from dbpt.files.launched import launched
 from dbpt.report.comparison import csv_table, latex_table, markdown_table
 from dbpt.runs.output_folder import Marker, OutputFolder
 from dbpt.settings.config import shows_settings

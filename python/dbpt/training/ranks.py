@@ -1,16 +1,11 @@
-"""The processes of one run, as ``torchrun`` or another launcher starts them.
-
-Rank 0 reads, writes and prints; all ranks compute. torch is imported only where it is used, because the command line
-needs the rank without it.
-"""
+"""The processes of one training, and their communication. Rank 0 reads, writes and prints; all ranks compute."""
 
 from __future__ import annotations
 
 import os
 import re
 import socket
-import sys
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,7 +13,8 @@ from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dbpt.errors import InputError
+from dbpt.errors import InputError, out_of_memory
+from dbpt.files.launched import launched, launched_rank, launched_size, take_own_gpu
 
 if TYPE_CHECKING:
     import torch
@@ -26,13 +22,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SOURCE_LINE = re.compile(r"^\[\S+:\d+\] ")  # the beginning of gloo's messages
-MEMORY_ADVICE = {
-    "--batch-size": "lower --batch-size (0 puts all rows into one batch), --text-memory-mb or --embed-batch-size, or "
-    "choose another --device",
-    "--embed-batch-size": "lower --embed-batch-size, or choose another --device",
-    "--device": "choose another --device",
-}
-"""Advice for a full memory. A command gives that of the first of these options that it has."""
 # While rank 0 embeds the images, the others wait longer than torch's 30 minutes. A process that dies closes its
 # connections, so this limit only matters if a machine disappears.
 LONGEST_WAIT = timedelta(days=2)
@@ -173,15 +162,6 @@ def memory() -> Iterator[None]:
         raise OneRankError(f"{line}; --resume continues from the last checkpoint") from None
 
 
-def out_of_memory(error: BaseException, options: Container[str] = MEMORY_ADVICE) -> str | None:
-    """Return one line that says which of ``options`` help, or None if ``error`` doesn't mean that memory is full."""
-    on_gpu = type(error).__name__ == "OutOfMemoryError"  # torch's class, by name: the command line doesn't import torch
-    if not on_gpu and not isinstance(error, MemoryError) and "DefaultCPUAllocator" not in str(error):
-        return None
-    advice = next((text for option, text in MEMORY_ADVICE.items() if option in options), "use a larger machine")
-    return f"out of memory{' on the GPU' if on_gpu else ''}: {advice}"
-
-
 @contextmanager
 def reaching() -> Iterator[None]:
     """Turn the `RuntimeError` that gloo and NCCL raise when another process is gone into one line."""
@@ -193,58 +173,6 @@ def reaching() -> Iterator[None]:
             f"the other processes are out of reach ({reason}): if one has ended, its own message says why; "
             "--resume continues from the last checkpoint"
         ) from error
-
-
-def launched() -> bool:
-    """Return whether a launcher started this process as one of several. Refuses impossible variables."""
-    size = _variable("WORLD_SIZE", 1, 2**31) if "WORLD_SIZE" in os.environ else 0
-    if "RANK" in os.environ:
-        _variable("RANK", 0, (size or 2**31) - 1)
-    if size < 2 or "RANK" not in os.environ:  # containers and batch systems may set only one of them
-        return False
-    if missing := [name for name in ("MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]:
-        dist = sys.modules.get("torch.distributed")
-        if dist is not None and dist.is_available() and dist.is_initialized():  # the caller did it
-            return False
-        raise InputError(
-            f"$WORLD_SIZE is {size} and $RANK is set, but not ${' and $'.join(missing)}, where the processes meet: "
-            "start with torchrun, or unset WORLD_SIZE to run alone"
-        )
-    limits = {"MASTER_PORT": (0, 2**16 - 1), "LOCAL_RANK": (0, size - 1), "LOCAL_WORLD_SIZE": (1, size)}
-    for name, (low, high) in limits.items():
-        if name in os.environ:
-            _variable(name, low, high)
-    return True
-
-
-def _variable(name: str, low: int, high: int) -> int:
-    text = os.environ[name]
-    if not (text.isascii() and text.isdigit() and len(text) < 12 and low <= int(text) <= high):
-        raise InputError(
-            f"${name} is {text!r}; expected a number from {low} to {high}: start with torchrun, or unset RANK and "
-            "WORLD_SIZE to run alone"
-        )
-    return int(text)
-
-
-def launched_rank() -> int:
-    """Return the rank of this process among those launched together; 0 if it was launched alone."""
-    return int(os.environ["RANK"]) if launched() else 0
-
-
-def launched_size() -> int:
-    """Return how many processes were launched together; 1 if this one was launched alone."""
-    return int(os.environ["WORLD_SIZE"]) if launched() else 1
-
-
-def local_rank() -> int:
-    """Return the rank of this process on its machine; 0 if it was launched alone."""
-    return int(os.environ.get("LOCAL_RANK", launched_rank())) if launched() else 0
-
-
-def local_size() -> int:
-    """Return how many processes were launched together on this machine; 1 if unknown."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if launched() else 1
 
 
 @contextmanager
@@ -277,32 +205,6 @@ def joined_ranks(device: str) -> Iterator[Ranks]:
         raise
     if not found:  # not after other exceptions, which only this rank has; all ranks must take part
         dist.destroy_process_group()
-
-
-def take_own_gpu(device: str) -> bool:
-    """Make this process's GPU the current one, which ``cuda`` and ``auto`` then mean, if several were launched.
-
-    Return whether it computes on a GPU. Raises `InputError` if there are too few GPUs or ``device`` names one of them.
-    """
-    import torch
-
-    if not launched():
-        return device != "cpu" and torch.cuda.is_available()
-    on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
-    if not on_gpu and device not in ("auto", "cpu"):
-        raise InputError(
-            f"--device {device} with several processes: each takes a device of its own; use auto, cuda or cpu"
-        )
-    if on_gpu:
-        number, gpus = local_rank(), torch.cuda.device_count()
-        processes = max(local_size(), number + 1)
-        if processes > gpus:
-            raise InputError(
-                f"{processes} processes on this machine, and {gpus} GPUs: start one for each GPU (--nproc-per-node), "
-                "or use --device cpu"
-            )
-        torch.cuda.set_device(number)
-    return on_gpu
 
 
 def _join(device: str) -> None:
