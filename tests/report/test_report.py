@@ -22,7 +22,8 @@ from dbpt.files.typed_json import typed
 from dbpt.groups import group_metrics, pseudo_attribute_quality
 from dbpt.report import Mistake
 from dbpt.report.charts import linear_ticks, spread
-from dbpt.report.summary import headline, points, shorten_group, zero_shot_line
+from dbpt.report.summary import headline, zero_shot_line
+from dbpt.report.text import points, shorten_group
 from dbpt.runs.metrics import RunMetrics, RunRow
 
 NASTY = """<script>alert("1")</script> & 'co'"""
@@ -81,7 +82,7 @@ def run(right=RIGHT, **changes):
 
 
 def comparison_table(metrics, **options):
-    return dbpt.report.comparison_table(typed_metrics(metrics), **options)
+    return dbpt.report.run_table(typed_metrics(metrics), **options)
 
 
 def render_report(metrics, *rest):

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from dbpt.errors import InputError
-from dbpt.report import comparison
-from dbpt.report.comparison import WIDEST
-from dbpt.report.summary import GroupFigures, Row, interval_text, percent, points, summarize
-from dbpt.report.table import comparison_table
+from dbpt.report.comparison import WIDEST, terminal_table
+from dbpt.report.comparison_summary import ComparisonSummary
+from dbpt.report.summary import GroupFigures, Row, Summary, summarize
+from dbpt.report.table import run_table
+from dbpt.report.text import interval_text, percent, points
 from dbpt.runs.metrics import ComparisonMetrics, FailedTraining, RunMetrics, read_metrics
 from dbpt.runs.run_folder import finished_run, load
 
@@ -55,14 +56,15 @@ class Result:
             raise InputError(f"{path}: its entries don't fit together; the file was changed, run it again") from None
         return result
 
+    @cached_property
+    def _summary(self) -> Summary | ComparisonSummary:
+        metrics = self.metrics
+        return ComparisonSummary(metrics) if isinstance(metrics, ComparisonMetrics) else summarize(metrics)
+
     @property
     def rows(self) -> Sequence[Row[Any]]:
         """All rows of the table."""
-        return (
-            comparison.rows(self.metrics)
-            if isinstance(self.metrics, ComparisonMetrics)
-            else summarize(self.metrics).rows
-        )
+        return self._summary.rows
 
     @property
     def chosen(self) -> Row[Any]:
@@ -95,14 +97,12 @@ class Result:
     @property
     def warnings(self) -> list[str]:
         """All warnings that the table shows."""
-        if isinstance(self.metrics, ComparisonMetrics):
-            return comparison.all_warnings(self.metrics)
-        return summarize(self.metrics).warnings
+        return self._summary.warnings
 
     @property
     def failed(self) -> list[FailedTraining]:
         """The trainings of a comparison that failed; `fit` raises instead."""
-        return self.metrics.failed if isinstance(self.metrics, ComparisonMetrics) else []
+        return getattr(self.metrics, "failed", [])
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -114,8 +114,8 @@ class Result:
     def table(self, width: int = WIDEST, *, warnings: bool = True) -> str:
         """Return the table as text, at most ``width`` columns wide if names are short; that of a run, at most 80."""
         if isinstance(self.metrics, ComparisonMetrics):
-            return comparison.terminal_table(self.metrics, width, warnings=warnings)
-        return comparison_table(self.metrics, warnings=warnings)
+            return terminal_table(self.metrics, width, warnings=warnings)
+        return run_table(self.metrics, warnings=warnings)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``metrics.json`` or ``compare.json``."""
@@ -147,9 +147,8 @@ class Result:
 
     def _repr_html_(self) -> str:
         """Return the table as HTML, which notebooks show."""
-        metrics = self.metrics
-        above = comparison.heading(metrics) if isinstance(metrics, ComparisonMetrics) else summarize(metrics).heading
-        lines = [["", "worst group", "95 % interval", "average", "gap", *metrics.dataset.group_names]]
+        names = self.metrics.dataset.group_names
+        lines = [["", "worst group", "95 % interval", "average", "gap", *names]]
         several_heads = len({row.head for row in self.rows} - {None}) > 1
         for row in self.rows:
             title = f"{row.title}, {row.head}" if row.head and several_heads else row.title
@@ -159,7 +158,7 @@ class Result:
         body = _html([_html(line, "td") for line in lines[1:]], "tr")
         table = Markup("<table><thead><tr>{}</tr></thead>{}</table>").format(_html(lines[0], "th"), body)
         below = _html([f"warning: {text}" for text in self.warnings], "li")
-        return Markup("<p>{}</p>{}<ul>{}</ul>").format(Markup("<br>").join(above), table, below)
+        return Markup("<p>{}</p>{}<ul>{}</ul>").format(Markup("<br>").join(self._summary.heading), table, below)
 
 
 def _html(texts: Sequence[str], tag: str) -> Markup:

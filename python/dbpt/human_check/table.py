@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from dbpt.report.summary import SPLIT_NAMES, count, interval_text, percent, shorten_group
-from dbpt.report.table import LONGEST_GROUP_NAME, render_columns
+from dbpt.report.summary import SPLIT_NAMES
+from dbpt.report.text import LONGEST_GROUP_NAME, count, interval_text, percent, render_columns, shorten_group
 
 
 def judged_table(result: dict[str, Any]) -> str:

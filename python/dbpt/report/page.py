@@ -18,17 +18,13 @@ from dbpt.report.summary import (
     SPLIT_NAMES,
     Summary,
     average_note,
-    count,
     groups_line,
     headline,
-    interval_text,
-    percent,
-    points,
-    shorten_group,
+    shares_text,
     summarize,
     zero_shot_line,
 )
-from dbpt.report.table import shares_text
+from dbpt.report.text import count, interval_text, percent, points, shorten_group
 from dbpt.runs.metrics import RunMetrics
 
 MOST_CURVES = 16

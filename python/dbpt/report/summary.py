@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
+from dbpt.report.text import count, in_words, interval_text, percent, shorten_group
 from dbpt.runs.metrics import ComparisonRow, Metrics, RunMetrics, RunRow
 
-MISSING = "–"
 AVERAGES = {"plain": ("average", "gap"), "adjusted": ("adjusted_average", "adjusted_gap")}
 """Names of the two figures that tables show for each value of ``--average``."""
+MINIMUM_NOTE = "a worst group is a minimum: its accuracy is biased downward, most if groups are small and similar"
 SPLIT_NAMES = {"test": "test", "val": "validation", "train": "training"}
 
 
@@ -157,6 +158,24 @@ def average_note(kind: str) -> str:
     return f"average and gap: {kind}, {weights[kind]}"
 
 
+def pseudo_note(metrics: Metrics) -> str:
+    """Describe the pseudo attributes: method, shares, and their accuracy if true attributes are known."""
+    quality = metrics.pseudo_quality
+    text = f"pseudo attributes: {metrics.pseudo_method}, shares {shares_text(metrics)}"
+    if quality is None or quality.smallest_group is None:
+        return text
+    smallest, name = quality.groups[quality.smallest_group], metrics.dataset.group_names[quality.smallest_group]
+    interval = interval_text(smallest.precision_low, smallest.precision_high)
+    right = f"{percent(quality.accuracy)} right; smallest pseudo-group ({name}, {count(smallest.n)} images)"
+    return f"{text}; {right}: precision {percent(smallest.precision)} {interval}"
+
+
+def shares_text(metrics: Metrics) -> str:
+    """Return the share of each attribute by name."""
+    pairs = zip(metrics.dataset.attributes, metrics.pseudo_shares, strict=True)
+    return " ".join(f"{name} {share:.2f}" for name, share in pairs)
+
+
 def headline(summary: Summary) -> str:
     """Return the result in one sentence, for any outcome."""
     chosen, what = summary.chosen, "Worst-group accuracy"
@@ -216,41 +235,3 @@ def _baseline(summary: Summary) -> Row[RunRow] | None:
 
 def _others(summary: Summary) -> list[Row[RunRow]]:
     return [row for row in summary.rows if not row.chosen and row.worst_group_accuracy is not None]
-
-
-def percent(fraction: float | None) -> str:
-    """Format a fraction as per cent with one decimal, without the sign; None is a dash."""
-    return MISSING if fraction is None else f"{100 * fraction:.1f}"
-
-
-def in_words(fraction: float | None) -> str:
-    """Format a fraction for running text: per cent with the sign, after a no-break space."""
-    return f"{percent(fraction)}\u00a0%"
-
-
-def shorten_group(label: str, attribute: str, letters: int) -> str:
-    """Return ``class · attribute``; if it is too long, the longer part is cut more, so that both stay legible."""
-    room = letters - 3
-    if len(label) + len(attribute) > room:
-        of_attribute = min(len(attribute), max(room // 2, room - len(label)))
-        label, attribute = _cut(label, room - of_attribute), _cut(attribute, of_attribute)
-    return f"{label} · {attribute}"
-
-
-def _cut(text: str, letters: int) -> str:
-    return text if len(text) <= letters else text[: letters - 1] + "…"
-
-
-def interval_text(low: float | None, high: float | None) -> str:
-    """Format an interval of fractions as ``[37.4, 45.0]`` per cent, or nothing if missing."""
-    return "" if low is None or high is None else f"[{percent(low)}, {percent(high)}]"
-
-
-def points(difference: float | None) -> str:
-    """Format a signed difference of fractions in percentage points, with a real minus."""
-    return MISSING if difference is None else f"{100 * difference:.1f}".replace("-", "−").replace("−0.0", "0.0")
-
-
-def count(number: int) -> str:
-    """Format a count with a thin space between thousands from 10 000 on."""
-    return f"{number:,}".replace(",", "\u202f") if number >= 10_000 else str(number)

@@ -1,22 +1,25 @@
-"""The comparison table for the terminal: a line per method, with a column per group if they fit.
+"""The table of a run for the terminal: a line per method, with a column per group if they fit.
 
-Plain text without colour, at most 80 columns wide unless a single name is longer.
+It is at most 80 columns wide unless a single name is longer.
 """
 
-import re
-from textwrap import wrap
-from unicodedata import east_asian_width
+from dbpt.report.summary import MINIMUM_NOTE, Row, Summary, average_note, pseudo_note, summarize
+from dbpt.report.text import (
+    LONGEST_GROUP_NAME,
+    MISSING,
+    WIDTH,
+    count,
+    interval_text,
+    percent,
+    points,
+    render_columns,
+    text_width,
+    wrapped,
+)
+from dbpt.runs.metrics import RunMetrics, RunRow
 
-from dbpt.report.summary import MISSING, Row, Summary, average_note, count, interval_text, percent, points, summarize
-from dbpt.runs.metrics import Metrics, RunMetrics, RunRow
 
-WIDTH = 80
-LONGEST_GROUP_NAME = 44
-INTERVAL = re.compile(r"(\[[^][, ]+,) ([^][, ]+\])")
-MINIMUM_NOTE = "a worst group is a minimum: its accuracy is biased downward, most if groups are small and similar"
-
-
-def comparison_table(metrics: RunMetrics, *, warnings: bool = True) -> str:
+def run_table(metrics: RunMetrics, *, warnings: bool = True) -> str:
     """Return the table of a run, as text without a final newline.
 
     If the groups don't fit into 80 columns, each gets a line below. ``*`` marks the worst group of a row.
@@ -27,15 +30,6 @@ def comparison_table(metrics: RunMetrics, *, warnings: bool = True) -> str:
         body = [*render_columns(_main_columns(summary)), "", *_group_lines(summary)]
     told = [f"warning: {text}" for text in summary.warnings] if warnings else []
     return "\n".join([*wrapped(summary.heading), "", *body, "", *wrapped([*_notes(summary), *told])])
-
-
-def wrapped(texts: list[str], width: int = WIDTH) -> list[str]:
-    """Wrap ``texts`` to lines of at most ``width``, with later lines indented and intervals unbroken."""
-    lines = []
-    for text in texts:
-        whole, indent = INTERVAL.sub("\\1\u00a0\\2", text.strip()), " " * (len(text) - len(text.lstrip()))
-        lines += wrap(whole, width, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
-    return lines
 
 
 def _main_columns(summary: Summary) -> list[list[str]]:
@@ -87,23 +81,6 @@ def _group_lines(summary: Summary) -> list[str]:
     return render_columns(columns)
 
 
-def render_columns(columns: list[list[str]]) -> list[str]:
-    """Return the lines of a table. A column has three header cells, which may be empty, then one for each row."""
-    widths = [max(map(text_width, column)) for column in columns]
-    lines = []
-    for cells in zip(*columns, strict=True):
-        padding = [" " * (width - text_width(cell)) for cell, width in zip(cells, widths, strict=True)]
-        aligned = [cells[0] + padding[0], *(pad + cell for pad, cell in zip(padding[1:], cells[1:], strict=True))]
-        lines.append("  ".join(aligned).rstrip())
-    head = [line for line in lines[:3] if line]
-    return [*head, "─" * max(map(text_width, lines)), *lines[3:]]
-
-
-def text_width(text: str) -> int:
-    """Return the width of a text in a terminal, in which Chinese, Japanese and Korean letters are two wide."""
-    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
-
-
 def _notes(summary: Summary) -> list[str]:
     marks = "* worst group of the row"
     if len(summary.rows) > 1:
@@ -119,21 +96,3 @@ def _notes(summary: Summary) -> list[str]:
         best = ", ".join(f"{row.title} {row.record.best_epoch} of {row.record.epochs}" for row in trained)
         notes.append(f"best epoch, by {summary.metrics.selection}: {best}")
     return [*notes, pseudo_note(summary.metrics)]
-
-
-def pseudo_note(metrics: Metrics) -> str:
-    """Describe the pseudo attributes: method, shares, and their accuracy if true attributes are known."""
-    quality = metrics.pseudo_quality
-    text = f"pseudo attributes: {metrics.pseudo_method}, shares {shares_text(metrics)}"
-    if quality is None or quality.smallest_group is None:
-        return text
-    smallest, name = quality.groups[quality.smallest_group], metrics.dataset.group_names[quality.smallest_group]
-    interval = interval_text(smallest.precision_low, smallest.precision_high)
-    right = f"{percent(quality.accuracy)} right; smallest pseudo-group ({name}, {count(smallest.n)} images)"
-    return f"{text}; {right}: precision {percent(smallest.precision)} {interval}"
-
-
-def shares_text(metrics: Metrics) -> str:
-    """Return the share of each attribute by name."""
-    pairs = zip(metrics.dataset.attributes, metrics.pseudo_shares, strict=True)
-    return " ".join(f"{name} {share:.2f}" for name, share in pairs)

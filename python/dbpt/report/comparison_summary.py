@@ -1,0 +1,152 @@
+"""The metrics of a comparison in words, without layout: its rows, heading, warnings and notes."""
+
+from dataclasses import dataclass
+
+from dbpt.objectives import OBJECTIVES
+from dbpt.report.summary import MINIMUM_NOTE, Row, average_note, groups_line, pseudo_note
+from dbpt.report.text import count
+from dbpt.runs.metrics import ComparisonMetrics, ComparisonRow, FailedTraining
+
+SPLITS = {
+    "test": "test split",
+    "val": "validation split (no test split; it also selected the epochs, so figures are too high)",
+}
+
+
+@dataclass(frozen=True)
+class ComparisonSummary:
+    """The metrics of a comparison, with the attributes of a run's `Summary` that both tables show."""
+
+    metrics: ComparisonMetrics
+
+    @property
+    def rows(self) -> tuple[Row[ComparisonRow], ...]:
+        """The rows; the chosen one is ``dbpt`` with the first head or, without it, the last."""
+        records = self.metrics.rows
+        chosen = next((record for record in records if record.method == "dbpt"), records[-1])
+        return tuple(Row(record, self.metrics, record is chosen) for record in records)
+
+    @property
+    def heading(self) -> list[str]:
+        """The lines above the table: which images, whose groups, what the figures are."""
+        comparison, seeds = self.metrics, len(self.metrics.seeds)
+        spread = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "of one seed"
+        return [
+            f"{comparison.dataset.name}: {SPLITS[comparison.split]}, {count(comparison.n)} images",
+            f"{groups_line(comparison)}; figures in per cent, {spread}",
+        ]
+
+    @property
+    def warnings(self) -> list[str]:
+        """The warnings of the data and the figures, then those of one training of each row.
+
+        Those of its other seeds are much the same.
+        """
+        lines = list(self.metrics.warnings)
+        for row in self.metrics.rows:
+            warned = [(seed, texts) for seed, texts in zip(row.seeds, row.warnings, strict=True) if texts]
+            of_all = f" (seeds that warn: {len(warned)} of {len(row.seeds)})" if len(row.seeds) > 1 else ""
+            lines += [f"{_row_name(row)}, seed {seed}{of_all}: {text}" for seed, texts in warned[:1] for text in texts]
+        return lines
+
+    def notes(self, *, warnings: bool = True) -> list[str]:
+        """Return the lines under the table."""
+        comparison = self.metrics
+        return [
+            *_about_differences(comparison),
+            MINIMUM_NOTE,
+            average_note(comparison.average),
+            *_about_training(comparison),
+            *_about_methods(comparison),
+            *_about_seeds(comparison),
+            pseudo_note(comparison),
+            *(f"left out: {reason}" for reason in comparison.left_out),
+            *(f"failed: {each.method}{_head(each)}, seed {each.seed}: {each.reason}" for each in comparison.failed),
+            *(f"warning: {text}" for text in (self.warnings if warnings else [])),
+        ]
+
+
+def _about_differences(comparison: ComparisonMetrics) -> list[str]:
+    rows = [row for row in comparison.rows if row.difference is not None]
+    if not rows:
+        if any(row.objective == "erm" for row in comparison.rows):
+            return []
+        return ["no difference to ERM: erm is not among the methods"]
+    same = "the same head and seed"
+    if len(comparison.heads) > 1 and any(row.head is None for row in rows):
+        same += f" (zero-shot: head {comparison.heads[0]})"
+    several = "Student's t on the paired differences; would other seeds agree?"
+    return [
+        f"against ERM: mean difference in worst-group accuracy to ERM with {same}, and its 95 % intervals",
+        f"  over seeds: {several if len(comparison.seeds) > 1 else 'needs two or more'}",
+        "  over images: of the paired answers, for all groups at once; would other images agree, with these "
+        "classifiers?",
+    ]
+
+
+def _about_training(comparison: ComparisonMetrics) -> list[str]:
+    trained = [row for row in comparison.rows if row.head is not None]
+    if not trained:
+        return []
+    settings, rates = comparison.settings, comparison.settings.lr
+    batch = f"batches of {settings.batch_size}" if settings.batch_size else "one batch of all rows"
+    if len(set(rates.values())) == 1:
+        rate = f"{next(iter(rates.values())):g}"
+    else:
+        rate = ", ".join(f"{value:g} ({head})" for head, value in rates.items())
+    if (selection := comparison.selection) == "last":
+        best = "best epoch: the last one, in every row"
+    else:
+        oracle = "; this choice is an oracle in every row" if selection == "true-wga" else ", oracles included"
+        best = f"best epoch: by {selection} on validation, the same rule in every row{oracle}"
+    return [
+        f"the same budget in every row, except as noted below: {settings.epochs} epochs, {batch}, "
+        f"{settings.optimizer}, learning rate {rate}; one training a seed, no setting tuned for any method",
+        best,
+    ]
+
+
+def _about_methods(comparison: ComparisonMetrics) -> list[str]:
+    """Name oracles, and rows with more epochs or another split to learn from."""
+    epochs, methods = comparison.settings.epochs, {row.method: row for row in comparison.rows}.values()
+    oracles = [row.title for row in methods if row.group_source == "true"]
+    lines = [f"oracles, which see true attributes in training: {', '.join(oracles)}"] if oracles else []
+    for row in methods:
+        if row.objective is None:
+            continue
+        if row.epochs > epochs:
+            lines.append(f"{row.title} has {row.epochs - epochs} epochs more, before its training proper")
+        if (split := OBJECTIVES[row.objective].trains_on) != "train":
+            judged = "; it is judged on them here, so its figures prove nothing" if split == comparison.split else ""
+            lines.append(f"{row.title} learns from rows of split {split!r}, all others from 'train'{judged}")
+    return lines
+
+
+def _about_seeds(comparison: ComparisonMetrics) -> list[str]:
+    """Name rows that lack a seed, whose means are over the others, and rows that no seed changes."""
+    wanted, rows = comparison.seeds, comparison.rows
+    short = [row for row in rows if len(row.seeds) < len(wanted)]
+    lines = [f"{_row_name(row)}: {len(row.seeds)} of {len(wanted)} seeds" for row in short]
+    trained = [row for row in rows if row.head is not None and len(row.seeds) > 1]
+    unmoved = [row for row in trained if all(figure.sd in (0, None) for figure in row.figures.values())]
+    if unmoved:
+        moved = [row for row in trained if row not in unmoved]
+        where = "any trained row"
+        if len(moved) >= len(unmoved):
+            where = "; ".join(map(_row_name, unmoved))
+        elif moved:
+            where += " but " + "; ".join(map(_row_name, moved))
+        whole = " (one batch of all rows leaves no order to draw, a start from words no noise)"
+        because = "" if comparison.settings.batch_size else whole
+        lines.append(
+            f"seeds change no figure of {where}{because}, so there is no interval over seeds between such rows"
+        )
+    return lines
+
+
+def _row_name(row: ComparisonRow) -> str:
+    return f"{row.title}{_head(row)}"
+
+
+def _head(entry: ComparisonRow | FailedTraining) -> str:
+    return "" if entry.head is None else f", head {entry.head}"

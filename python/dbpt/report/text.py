@@ -1,0 +1,74 @@
+"""Numbers, names and tables as plain text, without colour."""
+
+import re
+from textwrap import wrap
+from unicodedata import east_asian_width
+
+MISSING = "–"
+WIDTH = 80
+LONGEST_GROUP_NAME = 44
+INTERVAL = re.compile(r"(\[[^][, ]+,) ([^][, ]+\])")
+
+
+def percent(fraction: float | None) -> str:
+    """Format a fraction as per cent with one decimal, without the sign; None is a dash."""
+    return MISSING if fraction is None else f"{100 * fraction:.1f}"
+
+
+def in_words(fraction: float | None) -> str:
+    """Format a fraction for running text: per cent with the sign, after a no-break space."""
+    return f"{percent(fraction)}\u00a0%"
+
+
+def shorten_group(label: str, attribute: str, letters: int) -> str:
+    """Return ``class · attribute``; if it is too long, the longer part is cut more, so that both stay legible."""
+    room = letters - 3
+    if len(label) + len(attribute) > room:
+        of_attribute = min(len(attribute), max(room // 2, room - len(label)))
+        label, attribute = _cut(label, room - of_attribute), _cut(attribute, of_attribute)
+    return f"{label} · {attribute}"
+
+
+def _cut(text: str, letters: int) -> str:
+    return text if len(text) <= letters else text[: letters - 1] + "…"
+
+
+def interval_text(low: float | None, high: float | None) -> str:
+    """Format an interval of fractions as ``[37.4, 45.0]`` per cent, or nothing if missing."""
+    return "" if low is None or high is None else f"[{percent(low)}, {percent(high)}]"
+
+
+def points(difference: float | None) -> str:
+    """Format a signed difference of fractions in percentage points, with a real minus."""
+    return MISSING if difference is None else f"{100 * difference:.1f}".replace("-", "−").replace("−0.0", "0.0")
+
+
+def count(number: int) -> str:
+    """Format a count with a thin space between thousands from 10 000 on."""
+    return f"{number:,}".replace(",", "\u202f") if number >= 10_000 else str(number)
+
+
+def wrapped(texts: list[str], width: int = WIDTH) -> list[str]:
+    """Wrap ``texts`` to lines of at most ``width``, with later lines indented and intervals unbroken."""
+    lines = []
+    for text in texts:
+        whole, indent = INTERVAL.sub("\\1\u00a0\\2", text.strip()), " " * (len(text) - len(text.lstrip()))
+        lines += wrap(whole, width, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
+    return lines
+
+
+def render_columns(columns: list[list[str]]) -> list[str]:
+    """Return the lines of a table. A column has three header cells, which may be empty, then one for each row."""
+    widths = [max(map(text_width, column)) for column in columns]
+    lines = []
+    for cells in zip(*columns, strict=True):
+        padding = [" " * (width - text_width(cell)) for cell, width in zip(cells, widths, strict=True)]
+        aligned = [cells[0] + padding[0], *(pad + cell for pad, cell in zip(padding[1:], cells[1:], strict=True))]
+        lines.append("  ".join(aligned).rstrip())
+    head = [line for line in lines[:3] if line]
+    return [*head, "─" * max(map(text_width, lines)), *lines[3:]]
+
+
+def text_width(text: str) -> int:
+    """Return the width of a text in a terminal, in which Chinese, Japanese and Korean letters are two wide."""
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
