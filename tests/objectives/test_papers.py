@@ -17,6 +17,7 @@ from dbpt.errors import InputError
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups, dfr
 from dbpt.objectives.dfr import balanced_subsets, refit_layer
 from dbpt.training import Rows, Trained, TrainingSettings, train
+from dbpt.training.draws import draws_of_epoch
 from dbpt.training.optimizer import learning_rate
 
 SETTINGS = TrainingSettings(
@@ -64,7 +65,7 @@ def ours(name: str, training: Rows = TRAIN, **settings: Any) -> tuple[Trained, O
 
 
 def batches(objective: Objective, epoch: int) -> list[np.ndarray]:
-    draws = objective.draws(SETTINGS.seed, epoch)
+    draws = draws_of_epoch(objective, SETTINGS.seed, epoch)
     return [draws.indices(i, min(i + 20, len(draws))) for i in range(0, len(draws), 20)]
 
 
@@ -342,7 +343,7 @@ def test_by_sampling_under_soft_membership_rows_are_drawn_by_their_own_weights()
     _, objective = ours("balanced", SOFT, apply="sampling")
     expected, drawn = row_weights(objective.group_weights, SOFT), np.zeros(130)
     for epoch in range(400):
-        stream = objective.draws(0, epoch)
+        stream = draws_of_epoch(objective, 0, epoch)
         assert len(stream) == 130
         drawn += np.bincount(stream.indices(0, 130), minlength=130)
     expected *= drawn.sum() / expected.sum()

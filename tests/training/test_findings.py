@@ -10,6 +10,7 @@ from toy_training import SETTINGS, TRAIN, VAL, build, linear_head
 
 from dbpt.objectives import TrainingGroups
 from dbpt.training import train
+from dbpt.training.draws import draws_of_epoch
 from dbpt.training.findings import effective_rows, training_findings
 
 NAMES = ("a · x", "a · y", "b · x", "b · y")
@@ -56,7 +57,7 @@ def test_under_soft_membership_draws_are_counted_by_the_likeliest_group():
     training = replace(TRAIN, posterior=posterior)
     built = build("balanced", training, apply="sampling")
     history = train(linear_head(), built, training, VAL, SETTINGS).history
-    draws = built.draws(SETTINGS.seed, 3).indices(0, 90)
+    draws = draws_of_epoch(built, SETTINGS.seed, 3).indices(0, 90)
     known = TRAIN.groups[draws]
     assert history[3].draws == np.bincount(known[known >= 0], minlength=4).tolist()
 

@@ -1,7 +1,7 @@
 """Training objectives, which turn per-sample losses into one loss. `OBJECTIVES` maps names to classes."""
 
 from dbpt.data.registry import Registry
-from dbpt.objectives.base import Draws, Erm, Objective, TrainingGroups
+from dbpt.objectives.base import Erm, Objective, TrainingGroups
 from dbpt.objectives.dfr import Dfr
 from dbpt.objectives.jtt import Jtt
 from dbpt.objectives.weighting import Balanced, Dbpt, GroupDro, WeightingObjective
@@ -22,7 +22,6 @@ __all__ = [
     "Balanced",
     "Dbpt",
     "Dfr",
-    "Draws",
     "Erm",
     "GroupDro",
     "Jtt",

@@ -5,14 +5,12 @@ No file of this folder imports torch at the top: `dbpt.settings` reads the objec
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt._core import GroupIndex, GroupStream
 from dbpt.data.registry import Registered
 from dbpt.groups import group_counts, soft_counts
 
@@ -44,15 +42,6 @@ class TrainingGroups:
         return group_counts(self.groups, self.num_groups)
 
 
-class Draws(Protocol):
-    """The rows of one epoch, in order."""
-
-    def __len__(self) -> int: ...
-
-    def indices(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the row numbers of these draws, (stop - start,) int64."""
-
-
 class Objective(Registered):
     """Turns the per-sample losses of a batch into the loss of a step. The base class takes their plain mean.
 
@@ -76,7 +65,7 @@ class Objective(Registered):
     start_weights: NDArray[np.float64] | None = None
     """(G,) the group weights that training starts with; None for an objective without group weights."""
     extra_epochs: int = 0
-    """Number of epochs before the head is reset, in addition to the configured ones."""
+    """Number of epochs of a first stage, before the configured ones. The head is reset after it."""
 
     def __init__(self, training: TrainingGroups, *, apply: str = "loss", **settings: Any) -> None:
         """Build from the training rows; ``apply`` is ``"sampling"`` only if the class `can_sample`."""
@@ -126,20 +115,11 @@ class Objective(Registered):
         """Return a sampler that draws rows by weight in this epoch; None draws each row once."""
         return None
 
-    def draws(self, seed: int, epoch: int) -> Draws:
-        """Return the rows of ``epoch`` (from 0), a pure function of the arguments and the state."""
-        if self.apply == "sampling" and (sampler := self.sampler(seed)) is not None:
-            sampler.set_epoch(epoch)
-            return sampler
-        num_rows = len(self.training.labels)
-        return GroupStream(GroupIndex(np.zeros(num_rows, dtype=np.int64), 1), np.array([num_rows]), seed, epoch)
+    def end_epoch(self) -> None:
+        """Update the state at the end of an epoch."""
 
-    def end_epoch(self, correct: Callable[[], torch.Tensor]) -> bool:
-        """End an epoch; return True to reset the head.
-
-        ``correct()`` costs a pass over the data and returns the training rows that the head now gets right, (N,) bool.
-        """
-        return False
+    def end_first_stage(self, correct: torch.Tensor) -> None:
+        """Update the state after `extra_epochs`; ``correct`` (N,) bool says which training rows the head gets right."""
 
     @property
     def note(self) -> str | None:

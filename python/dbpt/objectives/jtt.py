@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +31,7 @@ class Jtt(Objective):
         self, training: TrainingGroups, *, identification_epochs: int, up_weight: float, apply: str = "loss"
     ) -> None:
         super().__init__(training, apply=apply)
-        self.extra_epochs, self._up_weight, self._epochs_seen = identification_epochs, up_weight, 0
+        self.extra_epochs, self._up_weight = identification_epochs, up_weight
         self.errors: NDArray[np.bool_] | None = None
         """(N,) whether each training row is in the error set; None in the first stage."""
         self._weights: torch.Tensor | None = None
@@ -48,13 +47,9 @@ class Jtt(Objective):
             self._weights = torch.from_numpy(weights_N / weights_N.mean()).float().to(rows.device)
         return self._weights[rows]
 
-    def end_epoch(self, correct: Callable[[], torch.Tensor]) -> bool:
-        """Find the errors when the first stage ends."""
-        self._epochs_seen += 1
-        if self._epochs_seen != self.extra_epochs:
-            return False
-        self.errors = ~correct().cpu().numpy()
-        return True
+    def end_first_stage(self, correct: torch.Tensor) -> None:
+        """Find the errors."""
+        self.errors = ~correct.cpu().numpy()
 
     def sampler(self, seed: int) -> GroupSampler | None:
         """Return a sampler that draws rows of the error set more often, in the second stage."""
@@ -71,10 +66,9 @@ class Jtt(Objective):
         return None if self.errors is None else f"{self.errors.sum()} of {len(self.errors)} rows are in the error set"
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return the number of epochs and, once it is known, the error set."""
-        state: dict[str, NDArray[Any]] = {"epochs_seen": np.array([self._epochs_seen])}
-        return state if self.errors is None else state | {"errors": self.errors}
+        """Return the error set, once it is known."""
+        return {} if self.errors is None else {"errors": self.errors}
 
     def load_state(self, state: dict[str, NDArray[Any]]) -> None:
         """Restore the state that `state` returned."""
-        self._epochs_seen, self.errors, self._weights = int(state["epochs_seen"][0]), state.get("errors"), None
+        self.errors, self._weights = state.get("errors"), None

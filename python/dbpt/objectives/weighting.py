@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -117,10 +116,9 @@ class Dbpt(WeightingObjective):
         """Observe the probabilities exp(-loss) of the batch."""
         self._observe_values((-per_sample_loss).exp(), groups, labels)
 
-    def end_epoch(self, correct: Callable[[], torch.Tensor]) -> bool:
+    def end_epoch(self) -> None:
         """Update the weights towards the target of this epoch."""
         self.rule.step()
-        return False
 
     @property
     def mean_p_true(self) -> NDArray[np.float64]:

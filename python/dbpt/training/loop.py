@@ -19,7 +19,7 @@ from torch import nn
 from dbpt.errors import InputError
 from dbpt.features.live import LiveImages
 from dbpt.groups import group_counts, worst_group_accuracy
-from dbpt.objectives import Draws, Objective
+from dbpt.objectives import Objective
 from dbpt.training.checkpoint import (
     Checkpoint,
     LoopState,
@@ -29,6 +29,7 @@ from dbpt.training.checkpoint import (
     training_fingerprint,
 )
 from dbpt.training.divergence import DivergenceCheck
+from dbpt.training.draws import Draws, draws_of_epoch
 from dbpt.training.model_selection import predictions, validation_score
 from dbpt.training.optimizer import build_optimizer, learning_rate, load_optimizer_tensors, optimizer_tensors
 from dbpt.training.ranks import ALONE, Ranks
@@ -138,8 +139,10 @@ class _Run:
         check = DivergenceCheck(objective.name, number + 1, lr, lower_lr, self.resumable)
         by_weight = objective.uses_groups and objective.apply == "sampling"
         drawn_G = np.zeros(objective.training.num_groups, np.int64) if by_weight else None
-        loss = self._train_epoch(objective.draws(settings.seed, number), check, drawn_G)
-        starts_anew = objective.end_epoch(self._correct)
+        loss = self._train_epoch(draws_of_epoch(objective, settings.seed, number), check, drawn_G)
+        objective.end_epoch()
+        if is_first_stage_over := number + 1 == objective.extra_epochs:
+            objective.end_first_stage(self._correct())
         wga, average = self._validate(number, check)
         record = EpochRecord(
             epoch=number + 1,
@@ -152,7 +155,7 @@ class _Run:
             val_average=average,
         )
         self.history.append(record)
-        if starts_anew:
+        if is_first_stage_over:
             self._start()
         return record
 
