@@ -38,10 +38,7 @@ def test_its_names_are_those_it_was_loaded_by(tiny, tmp_path, weights):
     [
         ({"pretrained": "openai"}, r"^--pretrained openai: the Backbone given as model has .*; leave it out$"),
         ({"device": "cuda"}, "^--device cuda: the Backbone given as model has cpu; leave it out$"),
-        (
-            {"image_precision": "bf16"},
-            "^--image-precision bf16: the Backbone given as model has float32; leave",
-        ),
+        ({"image_precision": "bf16"}, "^--image-precision bf16: the Backbone given as model has float32; leave"),
         ({"tokenizer": "t.json"}, "^--tokenizer t.json: the Backbone given as model has None; leave it out$"),
     ],
 )

@@ -42,10 +42,7 @@ def test_the_folder_holds_the_tables_and_a_file_for_each_cell(comparison):
     [
         ("dbpt_prompt_seed-1", {"seed": 1}),
         ("erm_prompt_seed-0", {"objective": "erm"}),
-        (
-            "groupdro-true_linear_seed-1",
-            {"objective": "groupdro", "group_source": "true", "head": "linear", "seed": 1},
-        ),
+        ("groupdro-true_linear_seed-1", {"objective": "groupdro", "group_source": "true", "head": "linear", "seed": 1}),
     ],
 )
 def test_a_cell_is_the_fit_of_its_settings_bit_for_bit(comparison, tiny, tmp_path, name, settings):

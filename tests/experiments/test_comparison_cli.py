@@ -28,14 +28,7 @@ def passed_on(monkeypatch, command):
 
 
 def test_what_is_said_is_passed_on_and_the_rest_has_its_defaults(passed_on):
-    plain = {
-        "methods": None,
-        "heads": None,
-        "seeds": None,
-        "jobs": 1,
-        "resume": False,
-        "overwrite": False,
-    }
+    plain = {"methods": None, "heads": None, "seeds": None, "jobs": 1, "resume": False, "overwrite": False}
     assert passed_on("DATA") == {"data": "DATA", **plain}
     said = passed_on(
         "DATA", "--methods", "erm,dbpt:soft", "--heads", "linear", "--jobs", "3", "--resume", "--lr", "0.1"

@@ -121,10 +121,7 @@ def test_the_chosen_row_of_a_comparison_without_dbpt_is_the_last(tiny, tmp_path)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (
-            lambda content: content.pop("rows"),
-            "rows: expected a value, found none; the file was changed, run it again",
-        ),
+        (lambda content: content.pop("rows"), "rows: expected a value, found none; the file was changed, run it again"),
         (lambda content: content.update(seed="x"), r"seed: expected an integer .* found 'x'; the file was changed"),
         (lambda content: content["pseudo_shares"].append(0.5), "its entries don't fit together; the file was changed"),
         (lambda content: content["dataset"]["classes"].append("x"), "its entries don't fit together"),

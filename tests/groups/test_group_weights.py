@@ -1,8 +1,5 @@
 """The rules for group weights as users type them: the formulas, what they take, refuse, keep and give to samples."""
 
-import doctest
-import importlib
-import itertools
 import json
 import pickle
 
@@ -13,6 +10,7 @@ import safetensors.numpy
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from observed_rows import NAN, content
 
 import dbpt
 from dbpt.errors import InputError
@@ -20,13 +18,8 @@ from dbpt.errors import InputError
 COUNTS, GROUPS, VALUES = [90, 8, 2], [0, 1, 2, -1, 1], [0.75, 0.25, 0.125, 0.5, 0.5]
 FREE = {"min_group_count": 0, "max_weight": np.inf}  # the formulas alone; bounds are in test_group_weight_bounds.py
 RULES = [lambda counts: dbpt.GroupWeights(counts, 1.5, 0.25, **FREE), lambda counts: dbpt.GroupDRO(counts, 0.5, **FREE)]
-NAN = float("nan")
 
 count_lists = st.lists(st.integers(0, 5000), min_size=1, max_size=6).filter(any)
-
-
-def content(weights):
-    return {name: values.tobytes() for name, values in weights.state().items()}
 
 
 def half_way(rule):
@@ -35,9 +28,6 @@ def half_way(rule):
     weights.step()
     weights.observe([1, 0], [0.1, 0.7])
     return weights
-
-
-# --- the formulas ---------------------------------------------------------------------------------
 
 
 @given(count_lists, st.floats(0, 5), st.floats(0, 1), st.integers(0, 2**32))
@@ -160,29 +150,9 @@ def test_in_small_batches_group_dro_ends_where_algorithm_1_ends(shares):
     np.testing.assert_allclose(np.log(dro.q), np.log(exact / exact.sum()), atol=tolerance)
 
 
-@pytest.mark.parametrize(
-    ("shares", "match"),
-    [
-        ("uniform", "^shares is 'uniform'; expected"),
-        ([1.0, 0.0], r"^shares\[1\] is 0.0"),
-        ([1.0], "^shares has length 1"),
-    ],
-)
-def test_shares_that_cannot_be_are_refused(shares, match):
-    with pytest.raises(dbpt.InputError, match=match):
-        dbpt.GroupDRO([3, 4], shares=shares)
-
-
-def test_group_dro_bears_huge_losses():
-    dro = dbpt.GroupDRO([5, 5], step_size=1.0)
-    for losses, q in [([1e9, 0.0], [1, 0]), ([-1e9, 0.0], [0.5, 0.5]), ([0.0, 1e9], [0, 1])]:
-        dro.observe([0, 1], losses)
-        dro.step()
-        assert dro.q.tolist() == q
-
-
-def test_group_dro_comes_back_from_a_step_beyond_the_largest_float():
-    dro = dbpt.GroupDRO([5, 5], step_size=1e305)
+@pytest.mark.parametrize("step_size", [1.0, 1e305])
+def test_group_dro_bears_huge_losses_and_steps_beyond_the_largest_float(step_size):
+    dro = dbpt.GroupDRO([5, 5], step_size=step_size)
     for losses, q in [([1e9, -1e9], [1, 0]), ([-1e9, 1e9], [0.5, 0.5]), ([-1e9, 1e9], [0, 1])]:
         dro.observe([0, 1], losses)
         dro.step()
@@ -206,11 +176,14 @@ def test_a_finite_mean_of_an_empty_group_moves_nothing_else(rule):
     assert content(weights) == content(expected)
 
 
-# --- what they take, and keep ---------------------------------------------------------------------
-
-
 def strided(values):
     return np.repeat(np.asarray(values), 2)[::2]
+
+
+def unaligned(values):
+    packed = np.zeros(len(values), dtype=[("filler", "u1"), ("value", "f4")])
+    packed["value"] = values
+    return packed["value"]
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -221,12 +194,10 @@ def strided(values):
         (np.array, np.array),
         (lambda v: np.array(v, np.int16), lambda v: np.array(v, np.float32)),
         (torch.tensor, torch.tensor),
-        (torch.tensor, lambda v: torch.tensor(v, dtype=torch.float64)),
-        (torch.tensor, lambda v: torch.tensor(v, dtype=torch.float16)),
-        (torch.tensor, lambda v: torch.tensor(v, dtype=torch.bfloat16)),
-        (torch.tensor, lambda v: torch.tensor(v, requires_grad=True) * 1),
         (list, torch.tensor),
         (strided, strided),
+        (list, unaligned),
+        (list, lambda v: np.array(v, np.float32).astype(np.dtype(np.float32).newbyteorder())),
     ],
 )
 def test_takes_lists_arrays_and_tensors(rule, integers, numbers):
@@ -243,19 +214,6 @@ def test_a_type_that_numpy_lacks_keeps_its_range(value):
     dro.observe([0], torch.tensor([value], dtype=torch.bfloat16))
     dro.step()
     assert dro.mean_loss.tolist() == [value]
-
-
-def test_arrays_that_are_not_aligned_or_in_the_byte_order_of_others_are_read():
-    packed = np.zeros(5, dtype=[("filler", "u1"), ("value", "f4")])
-    packed["value"] = VALUES
-    assert not packed["value"].flags.aligned
-    swapped = np.array(VALUES, np.float32).astype(np.dtype(np.float32).newbyteorder())
-    expected = dbpt.GroupWeights(COUNTS, 1.5, 0.25, **FREE)
-    expected.observe(GROUPS, VALUES)
-    for values in (packed["value"], swapped):
-        weights = dbpt.GroupWeights(COUNTS, 1.5, 0.25, **FREE)
-        weights.observe(GROUPS, values)
-        assert content(weights) == content(expected)
 
 
 def test_observing_leaves_the_gradient_alone():
@@ -309,23 +267,11 @@ def test_repr_and_what_the_caller_does_with_the_counts_later():
     counts[:] = 0
     assert pickle.loads(pickle.dumps(weights)).group_weights.tolist() == weights.group_weights.tolist()
     assert len(repr(dbpt.GroupDRO(np.ones(5000)))) < 200
-    assert repr(weights) == (
-        "GroupWeights([90.0, 8.0, 2.0], eta=1.5, momentum=0.25, min_group_count=5.0, max_weight=100.0)"
-    )
-    assert repr(dbpt.GroupDRO([1, 2])) == (
-        "GroupDRO([1.0, 2.0], step_size=0.01, min_group_count=5.0, max_weight=100.0)"
-    )
+    bounds = "min_group_count=5.0, max_weight=100.0)"
+    assert repr(weights) == f"GroupWeights([90.0, 8.0, 2.0], eta=1.5, momentum=0.25, {bounds}"
+    assert repr(dbpt.GroupDRO([1, 2])) == f"GroupDRO([1.0, 2.0], step_size=0.01, {bounds}"
     with pytest.raises(ValueError, match="read-only"):
         weights.counts[0] = 1
-
-
-def test_the_examples_in_the_docstrings_hold():
-    for name in ("weighting", "rules", "soft", "accuracy", "intervals"):
-        found = doctest.testmod(importlib.import_module(f"dbpt.groups.{name}"))
-        assert (found.failed, found.attempted > 0) == (0, True)
-
-
-# --- soft membership ------------------------------------------------------------------------------
 
 
 def soft_rows(rng, rows=40, num_classes=3, num_attributes=2):
@@ -369,10 +315,8 @@ def test_one_hot_posteriors_are_hard_groups_bit_for_bit(rule):
     soft.observe_soft(posterior, labels, values)
     assert content(hard) == content(soft)
     hard.step()
-    assert (
-        hard.sample_weights(groups, labels, num_classes=3).tolist()
-        == hard.soft_sample_weights(posterior, labels).tolist()
-    )
+    found = hard.sample_weights(groups, labels, num_classes=3)
+    assert found.tolist() == hard.soft_sample_weights(posterior, labels).tolist()
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -406,9 +350,6 @@ def test_soft_counts_of_many_rows_are_those_of_any_order():
         dbpt.soft_counts(posterior, labels, 2)
 
 
-# --- what a sample weighs -------------------------------------------------------------------------
-
-
 def test_a_sample_weighs_its_group_or_the_mean_of_its_class_or_of_all():
     weights = dbpt.GroupWeights([3, 1, 0, 0], 0.0, 0.0, **FREE)
     assert weights.sample_weights([0, 1, -1]).tolist() == [2 / 3, 2.0, 1.0]
@@ -428,38 +369,23 @@ def test_sample_weights_follow_each_step():
     assert weights.sample_weights([0, 1]).tolist() == [1.0, 1.0]
 
 
-def test_tensors_of_groups_get_a_float32_tensor_to_multiply_losses_by():
-    weights = dbpt.GroupWeights(COUNTS, 0.0, 0.0)
-    found = weights.sample_weights(torch.tensor(GROUPS))
-    assert found.dtype == torch.float32
-    assert found.tolist() == weights.sample_weights(GROUPS).astype(np.float32).tolist()
-    soft = weights.soft_sample_weights(torch.tensor([[0.5, 0.25, 0.25]], dtype=torch.bfloat16), [0])
-    assert soft.dtype == torch.float32
-    loss = (found * torch.ones(5, requires_grad=True)).mean()
-    loss.backward()
-
-
-# --- what they refuse -----------------------------------------------------------------------------
-
 SOFT = [[0.5, 0.25, 0.25]]
+
+
+def loads(weights, entries):
+    weights.load_state(weights.state() | entries)
 
 
 @pytest.mark.parametrize(
     ("use", "message"),
     [
-        (
-            lambda w: w.observe([0.0, 1.0], [0.5, 0.5]),
-            r"^groups has shape \(2,\) and dtype float64; expected .* integers",
-        ),
+        (lambda w: w.observe([0.0, 1.0], [0.5, 0.5]), r"^groups has shape \(2,\) and dtype float64"),
         (lambda w: w.observe([[0]], [0.5]), r"^groups has shape \(1, 1\)"),
         (lambda w: w.observe([0], 0.5), r"^p_true has shape \(\)"),
         (lambda w: w.observe([0], ["x"]), "^p_true has .* expected .* numbers"),
         (lambda w: w.observe([0], torch.ones(1, dtype=torch.complex64)), "^p_true has .* expected .* numbers"),
         (lambda w: w.observe([0, [1]], [0.5, 0.5]), "^groups is ragged"),
-        (
-            lambda w: w.observe([0], torch.ones(1, device="meta")),
-            "^p_true is a tensor that cannot be copied to the host",
-        ),
+        (lambda w: w.observe([0], torch.ones(1, device="meta")), "^p_true is a tensor that cannot be copied"),
         (lambda w: w.observe([2**64 - 1], [0.5]), "^groups holds 18446744073709551615; expected integers up to 2"),
         (lambda w: w.observe([3], [0.5]), r"^groups\[0\] is 3"),
         (lambda w: w.observe([-2], [0.5]), r"^groups\[0\] is -2"),
@@ -484,49 +410,40 @@ SOFT = [[0.5, 0.25, 0.25]]
         (lambda w: w.soft_sample_weights([[0.5, 0.5]], [0]), r"^posterior has shape \(1, 2\)"),
         (lambda w: w.soft_sample_weights(SOFT, [1]), r"^labels\[0\] is 1"),
         (lambda w: w.step(process_group="gloo"), "^process_group is 'gloo'; expected a torch.distributed"),
-        (lambda w: w.load_state(w.state() | {"observed": "x"}), r'^state\["observed"\] has shape \(\)'),
-        (lambda w: w.load_state(w.state() | {"observed": np.zeros((3, 3))}), r'^state\["observed"\] has .* integers'),
+        (lambda w: loads(w, {"observed": "x"}), r'^state\["observed"\] has shape \(\)'),
+        (lambda w: loads(w, {"observed": np.zeros((3, 3))}), r'^state\["observed"\] has .* integers'),
         (
-            lambda w: w.load_state(w.state() | {"observed": np.full((3, 3), 2**64 - 1)}),
-            r'^state\["observed"\] holds 18446744073709551615; expected',
+            lambda w: loads(w, {"observed": np.full((3, 3), 2**64 - 1)}),
+            r'^state\["observed"\] holds 18446744073709551615',
         ),
         (
-            lambda w: w.load_state(w.state() | {"observed": np.eye(3, dtype=int)}),
-            r'^state\["observed"\]\[0\] is \[1, 0, 0\]; expected sums that somebody can have observed',
+            lambda w: loads(w, {"observed": np.eye(3, dtype=int)}),
+            r'^state\["observed"\]\[0\] is \[1, 0, 0\]; expected sums',
         ),
-        (lambda w: w.load_state(w.state() | {"counts": [90, 2]}), r'^state\["counts"\] is \[90.0, 2.0\]; expected'),
+        (lambda w: loads(w, {"counts": [90, 2]}), r'^state\["counts"\] is \[90.0, 2.0\]; expected'),
         (
             lambda w: w.load_state(dbpt.GroupWeights([90, 2, 8], 1.0, 0.5).state()),
-            r'^state\["counts"\] is .* expected \[90.0, 8.0, 2.0\]: a state of these groups',
+            r'^state\["counts"\] .*90.0, 8.0, 2.0\]: a s',
         ),
-        (
-            lambda w: w.load_state(dbpt.GroupWeights(COUNTS, 1.0, 0.25).state()),
-            r'^state\["settings"\] is \[1.0, 0.25, 5.0, 100.0\]; expected \[1.0, 0.5, 5.0',
-        ),
-        (
-            lambda w: w.load_state(dbpt.GroupDRO(COUNTS).state()),
-            r'^state\["group_weights"\] is missing; expected what GroupWeights.state\(\) gives',
-        ),
-        (lambda w: w.load_state(w.state() | {"mean_p_true": [2, 0, 0]}), r"^mean_p_true\[0\] is 2"),
+        (lambda w: w.load_state(dbpt.GroupWeights(COUNTS, 1.0, 0.25).state()), r'^state\["settings"\] .*1.0, 0.5, 5.0'),
+        (lambda w: w.load_state(dbpt.GroupDRO(COUNTS).state()), r'^state\["group_weights"\] .* GroupWeights.state'),
+        (lambda w: loads(w, {"mean_p_true": [2, 0, 0]}), r"^mean_p_true\[0\] is 2"),
         (lambda w: w.load_state({}), r'^state\["group_weights"\] is missing'),
         (lambda w: dbpt.GroupWeights([-1], 1, 0.5), r"^counts\[0\] is -1"),
         (lambda w: dbpt.GroupWeights([NAN], 1, 0.5), r"^counts\[0\] is nan"),
         (lambda w: dbpt.GroupWeights([0, 0], 1, 0.5), "^the sum of counts is 0"),
         (lambda w: dbpt.GroupWeights([], 1, 0.5), "^the sum of counts is 0"),
-        (
-            lambda w: dbpt.GroupWeights([1e10, 0, 1e-300], 1, 0.5),
-            r"^counts\[2\] is 1e-300; expected 0, or a number from 1e-10",
-        ),
+        (lambda w: dbpt.GroupWeights([1e10, 0, 1e-300], 1, 0.5), r"^counts\[2\] is 1e-300; expected .* 1e-10"),
         (lambda w: dbpt.GroupDRO([1e308, 1e308]), r"^counts\[0\] is 1e\+308; expected 0, or"),
         (lambda w: dbpt.GroupWeights([1], "1", 0.5), "^eta is '1'; expected a number"),
         (lambda w: dbpt.GroupWeights([1], NAN, 0.5), "^eta is nan"),
         (lambda w: dbpt.GroupWeights([1], 1, 1.5), "^momentum is 1.5"),
         (lambda w: dbpt.GroupWeights([1], 1, None), "^momentum is None; expected a number"),
         (lambda w: dbpt.GroupDRO([1], -1), "^step_size is -1"),
-        (
-            lambda w: dbpt.GroupDRO([1]).observe([0], [np.inf]),
-            r"^losses\[0\] is inf; expected a number from -1000000000",
-        ),
+        (lambda w: dbpt.GroupDRO([3, 4], shares="uniform"), "^shares is 'uniform'; expected"),
+        (lambda w: dbpt.GroupDRO([3, 4], shares=[1.0, 0.0]), r"^shares\[1\] is 0.0"),
+        (lambda w: dbpt.GroupDRO([3, 4], shares=[1.0]), "^shares has length 1"),
+        (lambda w: dbpt.GroupDRO([1]).observe([0], [np.inf]), r"^losses\[0\] is inf; expected .* -1000"),
         (lambda w: dbpt.GroupDRO([1]).load_state(dbpt.GroupDRO([1]).state() | {"log_q": [1.0]}), r"^log_q\[0\] is 1"),
     ],
 )
@@ -537,12 +454,3 @@ def test_refuses_in_one_line_and_changes_nothing(use, message):
         use(weights)
     assert "\n" not in str(caught.value)
     assert content(weights) == before
-
-
-def test_names_of_arguments_are_those_of_what_is_observed():
-    batches = itertools.product(("p_true", "losses"), ("observe", "observe_soft"))
-    for quantity, method in batches:
-        weights = dbpt.GroupWeights([1, 1], 1.0, 0.0) if quantity == "p_true" else dbpt.GroupDRO([1, 1])
-        rows = {"groups": [0]} if method == "observe" else {"posterior": [[1.0, 0.0]], "labels": [0]}
-        getattr(weights, method)(**rows, **{quantity: [0.5]})
-        assert weights.state()["observed"][:, 2].tolist() == [2**30, 0]

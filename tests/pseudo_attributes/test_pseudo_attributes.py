@@ -1,6 +1,5 @@
 """Pseudo attributes from logits: what each method does, and what bad input gets."""
 
-import doctest
 import subprocess
 import sys
 import tracemalloc
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 import reference
 
-import dbpt.pseudo_attributes
 from dbpt.errors import InputError
 from dbpt.pseudo_attributes import label_attributes
 
@@ -23,11 +21,6 @@ def shifted_logits(rows=2000, attributes=2, shift=3.0, seed=0):
     logits[np.arange(rows), truth] += 2.0
     logits[:, 0] += shift
     return logits.astype(np.float32), truth
-
-
-def test_docstring_example():
-    found = doctest.testmod(dbpt.pseudo_attributes.label)
-    assert (found.failed, found.attempted) == (0, 1)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

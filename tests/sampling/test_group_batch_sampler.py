@@ -1,6 +1,5 @@
 """What GroupBatchSampler draws: compositions, passes over members, pinned values, scale."""
 
-import doctest
 import itertools
 
 import numpy as np
@@ -8,7 +7,6 @@ import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import dbpt.sampling.group_batch_sampler
 from dbpt.sampling import GroupBatchSampler
 
 GROUPS = np.random.default_rng(0).choice(4, 1000, p=[0.7, 0.05, 0.02, 0.23])
@@ -34,12 +32,6 @@ def cases(draw):
     keywords = {"shares": shares, "min_per_group": min_per_group, "num_groups": num_groups}
     keywords |= {"num_batches": draw(st.integers(1, 30)), "seed": draw(st.integers(0, 2**64 - 1))}
     return groups, batch_size, keywords
-
-
-def test_docstring_example():
-    found = doctest.testmod(dbpt.sampling.group_batch_sampler)
-    assert found.failed == 0
-    assert found.attempted > 0
 
 
 def test_balanced_is_the_default_and_holds_in_every_batch():

@@ -1,24 +1,15 @@
 """WeightedSampler: types of weights, pinned values, scale, states, bad input."""
 
-import doctest
 import itertools
-import math
 
 import numpy as np
 import pytest
 import torch
 from weighted_draws import OTHERS, WEIGHTS, at_most, chi2, sampler_of
 
-import dbpt.sampling.weighted_sampler
 from dbpt._core import AliasTable, WeightedStream
 from dbpt.errors import InputError
 from dbpt.sampling import WeightedSampler
-
-
-def test_docstring_example():
-    found = doctest.testmod(dbpt.sampling.weighted_sampler)
-    assert found.failed == 0
-    assert found.attempted > 0
 
 
 @pytest.mark.parametrize("make", [list, tuple, np.array, torch.tensor])
@@ -146,76 +137,6 @@ def test_a_state_from_the_end_of_a_pass_needs_only_the_new_weights():
         resumed.set_epoch(0)
         assert list(resumed) == []
         assert list(resumed) == following
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"version": 1}, r"^state\['version'\] is 1; expected 2"),
-        ({"weights_digest": 1}, r"^state\['weights_digest'\] differs: the state was saved with other weights"),
-        ({"weights_digest": "1"}, r"^state\['weights_digest'\] is '1'; expected an integer"),
-        ({"next_weights_digest": -1}, r"^state\['next_weights_digest'\] is -1"),
-        ({"position": 701}, r"^state\['position'\] is 701; expected an integer from 0 to 700"),
-        ({"epoch": -1}, r"^state\['epoch'\] is -1"),
-        ({"seed": 0.5}, r"^state\['seed'\] is 0.5"),
-        ({"num_samples": 0}, r"^state\['num_samples'\] is 0"),
-        ({"extra": 1}, "^state is not that of a WeightedSampler"),
-    ],
-)
-def test_a_bad_state_is_refused_and_changes_nothing(change, message):
-    sampler = sampler_of()
-    list(itertools.islice(sampler, 10))
-    before = sampler.state_dict()
-    with pytest.raises(InputError, match=message):
-        sampler.load_state_dict({**before, **change})
-    assert sampler.state_dict() == before
-
-
-@pytest.mark.parametrize(
-    ("weights", "num_samples", "keywords", "message"),
-    [
-        ([], 1, {}, r"^weights has shape \(0,\); expected \(N,\) with at least one row"),
-        ([[1.0]], 1, {}, r"^weights has shape \(1, 1\)"),
-        (3.0, 1, {}, r"^weights has shape \(\)"),
-        ([[1], [1, 2]], 1, {}, "^weights is ragged"),
-        ([1, -0.5], 1, {}, r"^weights\[1\] is -0.5; expected a finite number, 0 or above"),
-        ([1, math.nan], 1, {}, r"^weights\[1\] is NaN; expected a finite number"),
-        ([math.inf], 1, {}, r"^weights\[0\] is inf"),
-        ([0.0, 0.0], 1, {}, "^the sum of weights is 0; expected above 0"),
-        (["a"], 1, {}, "^weights has dtype <U1; expected real numbers"),
-        ([True], 1, {}, "^weights has dtype bool; expected real numbers"),
-        ([1j], 1, {}, "^weights has dtype complex128; expected real numbers"),
-        (None, 1, {}, "^weights has dtype object; expected real numbers"),
-        (torch.ones(3, device="meta"), 1, {}, "^weights is a tensor that cannot be copied to the host"),
-        (torch.ones(3).to_sparse(), 1, {}, "^weights is a tensor that cannot be copied to the host"),
-        ([1, 2], 0, {}, "^num_samples is 0; expected an integer from 1 to 281474976710656"),
-        ([1, 2], None, {}, "^num_samples is None; expected an integer"),
-        ([1, 2], 2.0, {}, "^num_samples is 2.0; expected an integer"),
-        ([1, 2], 2**49, {}, "^num_samples is 562949953421312; expected"),
-        ([1, 2], 1, {"seed": -1}, "^seed is -1; expected an integer from 0 to"),
-        ([1, 2], 1, {"rank": 0}, "^rank is 0 and num_replicas is None; expected both or neither"),
-        ([1, 2], 1, {"rank": 2, "num_replicas": 2}, "^rank is 2; expected an integer from 0 to 1"),
-    ],
-)
-def test_bad_arguments_are_named(weights, num_samples, keywords, message):
-    with pytest.raises(InputError, match=message):
-        WeightedSampler(weights, num_samples, **keywords)
-
-
-def test_bad_calls_are_named_and_change_nothing():
-    sampler = sampler_of()
-    before = sampler.state_dict()
-    with pytest.raises(InputError, match="^stop is 701; expected an integer from 0 to 700"):
-        sampler.indices(0, 701)
-    with pytest.raises(InputError, match="^epoch is -1"):
-        sampler.set_epoch(-1)
-    with pytest.raises(InputError, match="^consumed is 701"):
-        sampler.state_dict(consumed=701)
-    with pytest.raises(InputError, match="^weights has length 2; expected 1000, as before"):
-        sampler.set_weights([1, 2])
-    with pytest.raises(InputError, match=r"^weights\[0\] is -1"):
-        sampler.set_weights(np.full(1000, -1))
-    assert sampler.state_dict() == before
 
 
 def test_arrays_that_do_not_fit_are_refused_by_the_core():

@@ -46,10 +46,7 @@ def test_a_config_is_refused_exactly_where_the_matrix_says_so():
             "^--group-source soft with --objective jtt: JTT uses no groups;",
         ),
         ({"objective": "erm", "apply": "sampling"}, "^--apply sampling with --objective erm: ERM has no weights to"),
-        (
-            {"objective": "dfr"},
-            "^--head prompt with --objective dfr: DFR trains linear only; choose --head linear$",
-        ),
+        ({"objective": "dfr"}, "^--head prompt with --objective dfr: DFR trains linear only; choose --head linear$"),
         (
             {"objective": "dfr", "head": "linear", "group_source": "soft"},
             "^--group-source soft with --objective dfr: DFR needs one group for each row; choose pseudo or true$",

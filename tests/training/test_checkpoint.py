@@ -78,8 +78,7 @@ def test_one_flipped_bit_of_the_best_context_is_told(path):
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"history": [{"epoch": 1}]}, {"best_epoch": -1}, {"peak_rates": [[1]]}, {"best_score": None}, {"a": 1}],
+    "change", [{"history": [{"epoch": 1}]}, {"best_epoch": -1}, {"peak_rates": [[1]]}, {"best_score": None}, {"a": 1}]
 )
 def test_progress_of_another_kind_is_told(path, change):
     metadata = {"fingerprint": "same", "progress": json.dumps({**asdict(PROGRESS), **change})}
