@@ -1,4 +1,4 @@
-"""What GroupBatchSampler draws: compositions, passes over members, pinned values, scale."""
+"""The draws of GroupBatchSampler: compositions, passes over members, pinned values, scale."""
 
 import itertools
 

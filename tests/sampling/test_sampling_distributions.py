@@ -57,7 +57,7 @@ def test_what_is_drawn_once_more_is_a_random_subset(size, drawn, others, over):
 
 @pytest.mark.parametrize(("size", "drawn"), [(6, 3), (20, 9), (80, 30), (5000, 700)])
 def test_singles_pairs_and_triples_of_large_parts_come_equally_often(size, drawn):
-    """Of twelve members that are followed, every one, pair and triple as often as in a random subset."""
+    """Each of twelve followed members, each pair and triple of them comes as often as in a random subset."""
     followed = np.linspace(0, size - 1, min(size, 12)).astype(int)
     sampler, runs = GroupSampler(np.zeros(size, np.int8), num_samples=drawn), 4000
     inside = np.empty((runs, len(followed)), np.int64)
