@@ -1,7 +1,7 @@
 """The Rust core through its Python border: equality with the plain references, laws, pinned values, bad input."""
 
 import pickle
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,7 +9,17 @@ import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbpt._core import GroupIndex, GroupStream, IndependentStream, assign_argmax, group_sums, quotas
+from dbpt._core import (
+    AliasTable,
+    BatchStream,
+    GroupIndex,
+    GroupStream,
+    IndependentStream,
+    WeightedStream,
+    assign_argmax,
+    group_sums,
+    quotas,
+)
 from dbpt.errors import InputError
 
 WATERBIRDS = np.array([3498, 184, 0, 56, 1057])
@@ -156,9 +166,8 @@ def test_quotas_refuse_bad_input():
 @pytest.mark.parametrize("num_groups", [1, 4, 40])
 def test_stream_equals_reference(rows, num_groups):
     groups = random_groups(rows, num_groups, low=0)
-    quota = quotas(
-        (np.bincount(groups, minlength=num_groups) > 0) * 1.0, np.bincount(groups, minlength=num_groups), rows
-    )
+    counts = np.bincount(groups, minlength=num_groups)
+    quota = quotas((counts > 0) * 1.0, counts, rows)
     for seed, epoch in [(0, 0), (2**64 - 1, 3)]:
         found = stream(groups, quota, seed, epoch)
         assert np.array_equal(found.indices(0, rows), reference.group_stream(groups, quota, seed, epoch))
@@ -185,8 +194,11 @@ PINNED_SMALL = [7, 1, 7, 5, 0, 8, 2, 3, 2, 6, 4, 9]
 PINNED_LARGE = [193, 1681, 2310, 2788, 2446, 4864, 3209, 1208]
 
 
-def test_stream_refuses_bad_input():
-    groups = np.array([0, 1, 1])
+INDEX, WEIGHTS = GroupIndex(np.array([0, 1, 1]), 3), AliasTable(np.ones(3))
+
+
+@pytest.mark.parametrize("make", [GroupStream, lambda index, quota, *rest: BatchStream(index, quota, 2, *rest)])
+def test_streams_refuse_bad_quotas(make):
     for quota, message in [
         ([1, 1], "^quotas has length 2; expected 3"),
         ([1, -1, 0], r"^quotas\[1\] is -1"),
@@ -194,10 +206,24 @@ def test_stream_refuses_bad_input():
         ([0, 0, 0], "^the sum of quotas is 0"),
     ]:
         with pytest.raises(InputError, match=message):
-            GroupStream(GroupIndex(groups, 3), np.array(quota), 0, 0)
-    with pytest.raises(InputError, match="^length is 0"):
-        IndependentStream(GroupIndex(groups, 3), np.array([1, 0, 0]), 0, 0, 0)
-    draws = stream(groups, [1, 1, 0])
+            make(INDEX, np.array(quota), 0, 0)
+    with pytest.raises(InputError, match="^quotas is not C-contiguous"):
+        make(INDEX, np.array([2, 0, 2, 0, 0, 0])[::2], 0, 0)
+    with pytest.raises(TypeError):
+        make(INDEX, np.array([1.0, 1.0, 0.0]), 0, 0)
+
+
+@pytest.mark.parametrize(
+    "draws",
+    [
+        GroupStream(INDEX, np.array([1, 1, 0]), 0, 0),
+        IndependentStream(INDEX, np.array([1, 1, 0]), 2, 0, 0),
+        BatchStream(INDEX, np.array([2, 2, 0]), 2, 0, 0),
+        WeightedStream(WEIGHTS, 2, 0, 0),
+    ],
+)
+def test_streams_refuse_positions_that_they_do_not_have(draws):
+    assert len(draws) == 2
     with pytest.raises(InputError, match="^step is 0"):
         draws.indices(0, 2, 0)
     for start, stop in [(1, 0), (0, 3)]:
@@ -205,16 +231,18 @@ def test_stream_refuses_bad_input():
             draws.indices(start, stop)
 
 
+def test_streams_have_a_length():
+    for make in (
+        lambda: IndependentStream(INDEX, np.array([1, 0, 0]), 0, 0, 0),
+        lambda: WeightedStream(WEIGHTS, 0, 0, 0),
+    ):
+        with pytest.raises(InputError, match="^length is 0"):
+            make()
+
+
 def test_streams_work_in_several_python_threads_at_once():
     draws = stream(random_groups(50_000, 4, low=0), [100_000] * 4)
-    expected, found = draws.indices(0, len(draws)), {}
-
-    def draw(i):
-        found[i] = draws.indices(0, len(draws), 1, 2)
-
-    threads = [threading.Thread(target=draw, args=(i,)) for i in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert all(np.array_equal(found[i], expected) for i in range(4))
+    expected = draws.indices(0, len(draws))
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: draws.indices(0, len(draws), 1, 2), range(4)):
+            assert np.array_equal(found, expected)

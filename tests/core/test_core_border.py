@@ -1,4 +1,4 @@
-"""What goes wrong at the border of the Rust core is an exception of Python, never a panic or the end of the process."""
+"""Errors at the border of the Rust core are exceptions of Python, never a panic or the end of the process."""
 
 import os
 import subprocess
@@ -59,14 +59,18 @@ def in_a_process(script, **environment):
         "index.members(0)",
         "group_sums(few, few * 1.0, 2**40, argument='values', least=0, most=1)",
         "group_sums(few, few * 1.0, 2**62, argument='values', least=0, most=1)",
+        "kmeans(wide, centers)",
+        "assign_nearest(wide, centers, 1.0, labels_out=few[:1])",
+        "assign_argmax(wide, labels_out=few[:1])",
     ],
 )
 def test_want_of_memory_is_a_memory_error(call):
     script = f"""
 import resource
 import numpy as np
-from dbpt._core import GroupIndex, group_sums
+from dbpt._core import GroupIndex, assign_argmax, assign_nearest, group_sums, kmeans
 
+wide, centers = np.zeros((1, 2**27), np.float16), np.zeros((1, 2**27))
 few, many = np.array([0, 1]), np.zeros(3 * 10**8, np.uint8)
 index = None if "index" not in {call!r} else GroupIndex(np.zeros(10**8, np.uint8))
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()

@@ -54,39 +54,33 @@ def dro():
     return dbpt.GroupDRO(COUNTS, step_size=1.0)
 
 
-GROUPED = {"groups": UNKNOWN, "labels": LABELS, "shares": SHARES}
+GROUPED, BY_WEIGHT = (
+    {"groups": UNKNOWN, "labels": LABELS, "shares": SHARES},
+    {"groups": GROUPS, "group_weights": SHARES},
+)
 SOFT = {"posterior": POSTERIOR, "labels": LABELS}
 CALLS = {
     "GroupSampler": (lambda **arrays: drawn(GroupSampler(unknown="class", **arrays)), GROUPED),
-    "GroupSampler by weights": (
-        lambda **arrays: drawn(GroupSampler(**arrays)),
-        {"groups": GROUPS, "group_weights": SHARES},
-    ),
-    "GroupSampler.set_shares": (
-        lambda shares: drawn(GroupSampler(GROUPS), "set_shares", shares=shares),
-        {"shares": SHARES},
-    ),
+    "GroupSampler by weights": (lambda **arrays: drawn(GroupSampler(**arrays)), BY_WEIGHT),
+    "GroupSampler.set_shares": (lambda **new: drawn(GroupSampler(GROUPS), "set_shares", **new), {"shares": SHARES}),
     "GroupSampler.set_group_weights": (
-        lambda group_weights: drawn(GroupSampler(GROUPS), "set_group_weights", group_weights=group_weights),
+        lambda **new: drawn(GroupSampler(GROUPS), "set_group_weights", **new),
         {"group_weights": SHARES},
     ),
     "GroupBatchSampler": (lambda **arrays: drawn(GroupBatchSampler(batch_size=8, unknown="class", **arrays)), GROUPED),
-    "GroupBatchSampler by weights": (
-        lambda **arrays: drawn(GroupBatchSampler(batch_size=8, **arrays)),
-        {"groups": GROUPS, "group_weights": SHARES},
-    ),
+    "GroupBatchSampler by weights": (lambda **arrays: drawn(GroupBatchSampler(batch_size=8, **arrays)), BY_WEIGHT),
     "WeightedSampler": (lambda weights: drawn(WeightedSampler(weights, 9)), {"weights": SHARES}),
     "WeightedSampler.set_weights": (
-        lambda weights: drawn(WeightedSampler(COUNTS, 3), "set_weights", weights=weights),
+        lambda **new: drawn(WeightedSampler(COUNTS, 3), "set_weights", **new),
         {"weights": SHARES},
     ),
     "GroupWeights": (lambda counts: weighed(dbpt.GroupWeights(counts, 1.0, 0.5)), {"counts": COUNTS}),
     "GroupWeights.observe": (
-        lambda **arrays: weighed(weights(), "observe", **arrays),
+        lambda **rows: weighed(weights(), "observe", **rows),
         {"groups": GROUPS, "p_true": VALUES},
     ),
     "GroupWeights.observe_soft": (
-        lambda **arrays: weighed(weights(), "observe_soft", **arrays),
+        lambda **rows: weighed(weights(), "observe_soft", **rows),
         {**SOFT, "p_true": VALUES},
     ),
     "GroupWeights.load_state": (lambda **state: resumed(weights, **state), half_way(weights)),

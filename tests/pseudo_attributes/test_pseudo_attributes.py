@@ -30,9 +30,6 @@ def test_argmax_equals_reference(dtype):
     posterior = reference.softmax(logits.astype(np.float32))
     assert np.array_equal(found.pseudo_attributes, logits.astype(np.float32).argmax(axis=1))
     np.testing.assert_allclose(found.posterior, posterior, rtol=3e-7)
-    assert np.array_equal(found.confidence, found.posterior.max(axis=1))
-    dtypes = [a.dtype for a in (found.pseudo_attributes, found.posterior, found.confidence)]
-    assert dtypes == [np.int64, np.float32, np.float32]
 
 
 METHODS = ["argmax", "proportional", "kmeans"]
@@ -54,11 +51,8 @@ def test_the_label_has_the_largest_posterior(method):
     assert np.array_equal(found.confidence, found.posterior.max(axis=1))
     np.testing.assert_allclose(found.posterior.sum(axis=1), 1, rtol=1e-6)
     assert found.method == method
-    assert [a.dtype for a in (found.pseudo_attributes, found.posterior, found.confidence)] == [
-        np.int64,
-        np.float32,
-        np.float32,
-    ]
+    dtypes = [array.dtype for array in (found.pseudo_attributes, found.posterior, found.confidence)]
+    assert dtypes == [np.int64, np.float32, np.float32]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -198,8 +192,8 @@ ZEROS = np.zeros((5, 2))
         (ZEROS, {"min_confidence": np.nan}, "^min_confidence is nan"),
         (
             ZEROS,
-            {"method": "argmax", "proportions": [0.5, 0.5]},
-            "^proportions is given with method 'argmax'; expected method 'proportional'",
+            {"method": "argmax", "proportions": [1, 1]},
+            "^proportions is given with method 'argmax'; expected meth",
         ),
         (ZEROS, {"fit_on": [True, False]}, r"^fit_on has shape \(2,\) and dtype bool; expected \(5,\) booleans"),
         (ZEROS, {"fit_on": np.ones(5)}, r"^fit_on has shape \(5,\) and dtype float64; expected"),
@@ -213,11 +207,7 @@ ZEROS = np.zeros((5, 2))
         (ZEROS, {"out": np.zeros(10, np.int64)[::2]}, "^out is read-only or not contiguous"),
         (ZEROS, {"out": np.zeros(5, np.uint8), "min_confidence": 0.5}, "^min_confidence is 0.5 with out of uint8"),
         (np.zeros((5, 300)), {"out": np.zeros(5, np.uint8)}, "^out has dtype uint8; expected one that holds .* 299"),
-        (
-            ZEROS,
-            {"posterior": np.zeros((5, 3), np.float32)},
-            r"^posterior has shape \(5, 3\) .*; expected \(5, 2\) float32",
-        ),
+        (ZEROS, {"posterior": np.zeros((5, 3), np.float32)}, r"^posterior has shape \(5, 3\) .*; expected \(5, 2\) f"),
         (ZEROS, {"posterior": np.zeros((5, 2))}, r"^posterior has .* dtype float64; expected \(5, 2\) float32"),
         (ZEROS, {"posterior": None}, "^posterior is None; expected True, False or an array of float32 to fill"),
         (ZEROS, {"confidence": 1}, "^confidence is 1; expected True, False or an array"),

@@ -65,7 +65,7 @@ def test_a_share_of_zero_gets_no_row_and_one_of_one_all():
 
 
 def test_the_labels_are_those_of_the_largest_sum():
-    """Of all labellings with these counts: optimal, as no two rows gain by changing places (and offsets exist)."""
+    """No other labelling with these counts has a larger one: no two rows gain by changing places, and offsets exist."""
     logits = np.random.default_rng(3).normal(20, 3, (300, 4))
     found = label_attributes(logits.astype(np.float32), method="proportional", proportions=[1, 2, 3, 4])
     labels = found.pseudo_attributes
