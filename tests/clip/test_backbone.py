@@ -15,17 +15,12 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from tiny import CONFIG
 from unprivileged import unprivileged
 
 from dbpt.clip import hub, load_backbone, load_backbone_from_spec
 from dbpt.clip.zero_shot import zero_shot_logits
 from dbpt.errors import InputError
-
-CONFIG = {
-    "embed_dim": 16,
-    "vision_cfg": {"layers": 1, "width": 32, "head_width": 16, "patch_size": 8, "image_size": 16},
-    "text_cfg": {"context_length": 24, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
-}
 
 
 def reference_model(seed: int = 3, **changes: object) -> torch.nn.Module:
@@ -35,12 +30,20 @@ def reference_model(seed: int = 3, **changes: object) -> torch.nn.Module:
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> tuple[Path, Path, torch.nn.Module]:
-    model = reference_model()
-    config, weights = tmp_path / "tiny.json", tmp_path / "tiny.safetensors"
-    config.write_text(json.dumps(CONFIG))
-    save_file(model.state_dict(), weights)
-    return config, weights, model
+def model() -> torch.nn.Module:
+    return reference_model()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "tiny.json").write_text(json.dumps(CONFIG))
+    return tmp_path / "tiny.json"
+
+
+@pytest.fixture
+def weights(tmp_path: Path, model: torch.nn.Module) -> Path:
+    save_file(model.state_dict(), tmp_path / "tiny.safetensors")
+    return tmp_path / "tiny.safetensors"
 
 
 def photo(width: int = 40, height: int = 30) -> Image.Image:
@@ -55,8 +58,7 @@ def refused(match: str, *args: object, **kwargs: object) -> str:
     return message
 
 
-def test_encodes_as_open_clip_does(files):
-    config, weights, model = files
+def test_encodes_as_open_clip_does(config, weights, model):
     model.requires_grad_(False)  # as ours is: torch computes attention in another way for weights that it could train
     backbone = load_backbone(config, weights)
     batch = torch.stack([backbone.preprocess(photo())])
@@ -72,22 +74,16 @@ def test_encodes_as_open_clip_does(files):
     assert backbone.embed_dim == 16
     assert backbone.logit_scale == pytest.approx(1 / 0.07, rel=1e-5)
     assert backbone.logit_bias is None
+    assert not backbone.model.training
+    assert not any(parameter.requires_grad for parameter in backbone.model.parameters())
 
 
-def test_text_batches_do_not_change_the_order(files, monkeypatch):
-    config, weights, _ = files
+def test_text_batches_do_not_change_the_order(config, weights, monkeypatch):
     backbone = load_backbone(config, weights)
     texts = [f"number {i}" for i in range(7)]
     whole = backbone.encode_text(texts)
     monkeypatch.setattr("dbpt.clip.backbone.TEXT_BATCH_SIZE", 3)
     torch.testing.assert_close(backbone.encode_text(texts), whole, rtol=0, atol=3e-6)
-
-
-def test_is_frozen_and_in_eval_mode(files):
-    config, weights, _ = files
-    model = load_backbone(config, weights).model
-    assert not model.training
-    assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
 def test_logit_bias_is_kept_and_in_zero_shot_logits(tmp_path):
@@ -100,16 +96,14 @@ def test_logit_bias_is_kept_and_in_zero_shot_logits(tmp_path):
     assert logits.tolist() == [[-10.0, -10.0]]
 
 
-def test_json_default_preprocessing_is_a_straight_resize(files):
-    config, weights, _ = files
+def test_json_default_preprocessing_is_a_straight_resize(config, weights):
     pixels = load_backbone(config, weights).preprocess(photo())
     squashed = np.asarray(photo().resize((16, 16), Image.Resampling.BICUBIC), dtype=np.float32) / 255
     mean, std = np.float32(open_clip.OPENAI_DATASET_MEAN), np.float32(open_clip.OPENAI_DATASET_STD)
     np.testing.assert_allclose(pixels.permute(1, 2, 0).numpy(), (squashed - mean) / std, atol=1e-6)
 
 
-def test_json_preprocess_key_is_obeyed(files):
-    config, weights, _ = files
+def test_json_preprocess_key_is_obeyed(config, weights):
     given = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bilinear", "resize_mode": "shortest"}
     config.write_text(json.dumps(CONFIG | {"preprocess": given}))
     backbone = load_backbone(config, weights)
@@ -118,49 +112,33 @@ def test_json_preprocess_key_is_obeyed(files):
 
 
 @pytest.mark.parametrize(
-    ("preprocess", "match"),
-    [
-        ({"men": [0, 0, 0]}, "unknown preprocess key 'men'.*'mean'"),
-        ({"mean": [0, 0]}, "three numbers"),
-        ({"std": [1, 0, 1]}, "positive"),
-        ({"resize_mode": "squish"}, "squash"),
-        ([1], "must be an object"),
-    ],
-)
-def test_wrong_preprocess_is_refused(files, preprocess, match):
-    config, weights, _ = files
-    config.write_text(json.dumps(CONFIG | {"preprocess": preprocess}))
-    refused(match, config, weights)
-
-
-@pytest.mark.parametrize(
     ("content", "match"),
     [
         ("{", "not readable as JSON"),
-        ("[1]", "holds no JSON object, so it is no model config"),
-        ('{"embed_dim": 3}', "lacks vision_cfg, text_cfg"),
-        (json.dumps(CONFIG | {"vision_cfg": 3}), "must be objects"),
-        (json.dumps(CONFIG | {"vision_cfg": {"widht": 3}}), "widht"),
-        (json.dumps(CONFIG | {"embed_dmi": 3}), "embed_dmi"),
+        ([1], "holds no JSON object, so it is no model config"),
+        ({"embed_dim": 3}, "lacks vision_cfg, text_cfg"),
+        (CONFIG | {"vision_cfg": 3}, "must be objects"),
+        (CONFIG | {"vision_cfg": {"widht": 3}}, "widht"),
+        (CONFIG | {"embed_dmi": 3}, "embed_dmi"),
+        (CONFIG | {"preprocess": {"men": [0, 0, 0]}}, "unknown preprocess key 'men'.*'mean'"),
+        (CONFIG | {"preprocess": {"mean": [0, 0]}}, "three numbers"),
+        (CONFIG | {"preprocess": {"std": [1, 0, 1]}}, "positive"),
+        (CONFIG | {"preprocess": {"resize_mode": "squish"}}, "squash"),
+        (CONFIG | {"preprocess": [1]}, "must be an object"),
     ],
 )
-def test_wrong_configs_are_refused(files, content, match):
-    config, weights, _ = files
-    config.write_text(content)
+def test_wrong_configs_are_refused(config, weights, content, match):
+    config.write_text(content if isinstance(content, str) else json.dumps(content))
     assert str(config) in refused(match, config, weights)
 
 
-def test_config_without_file_or_weights(files, tmp_path):
-    config, _, _ = files
+def test_config_without_file_or_weights(config, tmp_path):
     refused("cannot read the model config: No such file", tmp_path / "no.json", "random")
     refused("needs its weights", config)
 
 
-def test_float16_weights_become_float32(files, tmp_path):
-    config, _, model = files
-    half = {
-        name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in model.state_dict().items()
-    }
+def test_float16_weights_become_float32(config, model, tmp_path):
+    half = {name: tensor.half() for name, tensor in model.state_dict().items()}
     save_file(half, tmp_path / "half.safetensors")
     loaded = load_backbone(config, tmp_path / "half.safetensors").model.state_dict()
     assert {tensor.dtype for tensor in loaded.values() if tensor.is_floating_point()} == {torch.float32}
@@ -172,31 +150,21 @@ def test_float16_weights_become_float32(files, tmp_path):
     [
         (lambda state: state.pop("visual.proj"), r"missing: visual\.proj\)"),
         (lambda state: state.update(extra=torch.zeros(1)), r"unexpected: extra\)"),
-        (
-            lambda state: state.update({"visual.proj": torch.zeros(2, 3)}),
-            r"visual\.proj is \(2, 3\) instead of \(32, 16\)",
-        ),
+        (lambda state: state.update({"visual.proj": torch.zeros(2, 3)}), r"visual\.proj is \(2, 3\) instead of \(32"),
         (dict.clear, "missing: .* and [0-9]+ more"),
     ],
 )
-def test_checkpoint_of_another_architecture_is_refused(files, tmp_path, change, match):
-    config, _, model = files
+def test_checkpoint_of_another_architecture_is_refused(config, model, tmp_path, change, match):
     state = dict(model.state_dict())
     change(state)
     save_file(state, tmp_path / "other.safetensors")
     assert "not a checkpoint of the architecture" in refused(match, config, tmp_path / "other.safetensors")
 
 
-def test_damaged_safetensors_are_refused(files, tmp_path):
-    config, weights, _ = files
+def test_damaged_safetensors_are_refused(config, weights, tmp_path):
     whole = weights.read_bytes()
-    for name, content in [
-        ("cut", whole[: len(whole) // 2]),
-        ("head", whole[:5]),
-        ("empty", b""),
-        ("huge", b"\xff" * 64),
-    ]:
-        broken = tmp_path / f"{name}.safetensors"
+    for content in (whole[: len(whole) // 2], whole[:5], b"", b"\xff" * 64):
+        broken = tmp_path / "broken.safetensors"
         broken.write_bytes(content)
         assert str(broken) in refused("truncated or damaged", config, broken)
     refused("cannot read the weights file: No such file", config, tmp_path / "gone.safetensors")
@@ -208,17 +176,15 @@ class Bomb:
 
 
 @pytest.mark.parametrize("name", ["w.pt", "w.pth", "w.bin", "w.pkl", "w.ckpt", "pickled.safetensors", "w.weights"])
-def test_pickles_are_refused_unopened(files, tmp_path, monkeypatch, name):
+def test_pickles_are_refused_unopened(config, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    config, _, _ = files
     (tmp_path / name).write_bytes(pickle.dumps(Bomb()))
     for model in (config, "ViT-B-32"):
         refused("safetensors.torch.save_file", model, tmp_path / name)
     assert not Path("exploded").exists()
 
 
-def test_zipped_checkpoint_under_another_name_is_refused(files, tmp_path):
-    config, _, _ = files
+def test_zipped_checkpoint_under_another_name_is_refused(config, tmp_path):
     with zipfile.ZipFile(tmp_path / "w.safetensors", "w") as archive:
         archive.writestr("data.pkl", b"")
     refused("can run code", config, tmp_path / "w.safetensors")
@@ -233,9 +199,8 @@ def test_unknown_names_and_tags_get_the_nearest():
 
 
 @pytest.fixture
-def registered(files, tmp_path, monkeypatch):
+def registered(weights, tmp_path, monkeypatch):
     """The tiny config under an open_clip name, with a published tag whose download is the local file."""
-    _, weights, _ = files
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "Tiny-B-8", CONFIG)
     tag = {"url": "", "hf_hub": "x/y", "mean": (0.5,) * 3, "std": (0.25,) * 3, "resize_mode": "squash"}
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "Tiny-B-8", {"toy": tag | {"quick_gelu": True}})
@@ -277,8 +242,7 @@ def test_name_with_local_weights_takes_the_tags_preprocessing(registered):
     assert backbone.spec["weights"]["path"] == str(registered)
 
 
-def test_random_weights_are_seeded_and_leave_the_generator_alone(files):
-    config, _, _ = files
+def test_random_weights_are_seeded_and_leave_the_generator_alone(config):
     torch.manual_seed(0)
     first = load_backbone(config, "random")
     after = torch.rand(1)
@@ -291,8 +255,7 @@ def test_random_weights_are_seeded_and_leave_the_generator_alone(files):
 
 
 @pytest.mark.parametrize("pretrained", ["file", "random"])
-def test_spec_rebuilds_the_same_backbone(files, pretrained):
-    config, weights, _ = files
+def test_spec_rebuilds_the_same_backbone(config, weights, pretrained):
     backbone = load_backbone(config, weights if pretrained == "file" else "random")
     spec = json.loads(json.dumps(backbone.spec))
     config.unlink()
@@ -302,8 +265,7 @@ def test_spec_rebuilds_the_same_backbone(files, pretrained):
     torch.testing.assert_close(again.preprocess(photo()), backbone.preprocess(photo()), rtol=0, atol=0)
 
 
-def test_spec_notices_weights_that_changed_moved_or_went(files, tmp_path):
-    config, weights, _ = files
+def test_spec_notices_weights_that_changed_moved_or_went(config, weights, tmp_path):
     spec = load_backbone(config, weights).spec
     moved = weights.rename(tmp_path / "moved.safetensors")
     with pytest.raises(InputError, match=f"^{weights}: no such weights file; say where it is now with --weights FILE$"):
@@ -322,8 +284,7 @@ def test_spec_notices_weights_that_changed_moved_or_went(files, tmp_path):
         load_backbone_from_spec(load_backbone(config, "random").spec, weights=moved)
 
 
-def test_encoder_key_names_what_a_feature_depends_on(files, tmp_path):
-    config, weights, _ = files
+def test_encoder_key_names_what_a_feature_depends_on(config, weights, tmp_path):
     key = load_backbone(config, weights).encoder_key
     assert set(key) == {"schema_version", "backbone", "weights", "preprocess", "dtype"}
     assert json.loads(json.dumps(key)) == key
@@ -335,8 +296,7 @@ def test_encoder_key_names_what_a_feature_depends_on(files, tmp_path):
     assert {name for name in key if key[name] != other[name]} == {"preprocess"}
 
 
-def test_local_folder_loads_safetensors_and_never_its_pickles(files, tmp_path):
-    _, weights, model = files
+def test_local_folder_loads_safetensors_and_never_its_pickles(weights, model, tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG, "preprocess_cfg": {"size": 16}}))
@@ -360,8 +320,7 @@ def test_custom_text_tower_loads(tmp_path):
     torch.testing.assert_close(backbone.encode_text(["a dog"]), expected)
 
 
-def test_nan_weights_are_named(files, tmp_path):
-    config, weights, model = files
+def test_nan_weights_are_named(config, weights, model, tmp_path):
     for name, value in (("visual.proj", float("nan")), ("logit_scale", float("inf"))):
         state = model.state_dict()
         save_file(state | {name: torch.full_like(state[name], value)}, tmp_path / "nan.safetensors")
@@ -383,83 +342,21 @@ def test_tokenizer_of_another_model_is_noticed(tmp_path):
         load_backbone(tmp_path / "c.json", "random").token_ids(["a"])
 
 
-def test_hub_tokenizers_offline_point_to_the_option(files, monkeypatch):
+def test_hub_tokenizers_offline_point_to_the_option(config, weights, monkeypatch):
     def offline(name):
         raise OSError("offline")
 
     monkeypatch.setattr(open_clip, "get_tokenizer", offline)
     refused("--tokenizer", "ViT-B-16-SigLIP", "random")
-    config, weights, _ = files
     config.write_text(json.dumps(CONFIG | {"text_cfg": CONFIG["text_cfg"] | {"hf_tokenizer_name": "a/b"}}))
     refused("'a/b'.*--tokenizer", config, weights)
 
 
-def test_tokenizer_file_needs_its_package_and_its_file(files, tmp_path, monkeypatch):
-    config, weights, _ = files
+def test_tokenizer_file_needs_its_package_and_its_file(config, weights, tmp_path, monkeypatch):
     refused("cannot read the tokenizer: No such file", config, weights, tokenizer=tmp_path)
     (tmp_path / "tokenizer.json").write_text("{}")
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     refused(r"dbpt\[tokenizers\]", config, weights, tokenizer=tmp_path)
-
-
-class FakeTokenizer:
-    """What is used of `tokenizers.Tokenizer`: words become their length."""
-
-    padding = None
-
-    @classmethod
-    def from_file(cls, path):
-        if Path(path).read_text() != "{}":
-            raise Exception("bad\nfile")
-        return cls()
-
-    def enable_truncation(self, max_length):
-        self.max_length = max_length
-
-    def enable_padding(self, length, pad_id):
-        self.length, self.pad_id = length, pad_id
-
-    def token_to_id(self, token):
-        return {"<pad>": 9}.get(token)
-
-    def encode_batch(self, texts):
-        rows = [[len(word) for word in text.split(" ")][: self.max_length] for text in texts]
-        return [types.SimpleNamespace(ids=row + [self.pad_id] * (self.length - len(row))) for row in rows]
-
-
-def test_tokenizer_file_is_cleaned_cut_and_padded_as_open_clip_does(files, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tokenizers", types.SimpleNamespace(Tokenizer=FakeTokenizer))
-    config, weights, _ = files
-    (tmp_path / "tokenizer.json").write_text("{}")
-    (tmp_path / "tokenizer_config.json").write_text('{"pad_token": {"content": "<pad>"}}')
-    backbone = load_backbone(config, weights, tokenizer=tmp_path)
-    ids = backbone.token_ids(["a   photo of"])
-    assert ids.tolist() == [[1, 5, 2] + [9] * 21]
-    assert backbone.spec["tokenizer"]["path"] == str(tmp_path / "tokenizer.json")
-    (tmp_path / "tokenizer.json").write_text("[]")
-    refused("not a tokenizer.json", config, weights, tokenizer=tmp_path / "tokenizer.json")
-
-
-def test_a_rebuilt_backbone_needs_its_tokenizer_only_for_text(files, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tokenizers", types.SimpleNamespace(Tokenizer=FakeTokenizer))
-    config, weights, _ = files
-    file = tmp_path / "tokenizer.json"
-    file.write_text("{}")
-    spec = load_backbone(config, weights, tokenizer=tmp_path).spec
-    again = load_backbone_from_spec(spec)
-    assert again.spec == spec
-    ids = again.token_ids(["a photo of"])
-    file.write_text("[]")
-    torch.testing.assert_close(again.token_ids(["a photo of"]), ids)  # loaded once
-    changed = load_backbone_from_spec(spec)
-    file.unlink()
-    gone = load_backbone_from_spec(spec)
-    assert gone.encode_image(torch.zeros(1, 3, 16, 16)).shape == (1, 16)
-    with pytest.raises(InputError, match="cannot read the tokenizer: No such file"):
-        gone.encode_text(["a"])
-    file.write_text("[]")
-    with pytest.raises(InputError, match="changed since"):
-        changed.encode_text(["a"])
 
 
 def test_loading_logs_nothing_to_the_root_and_leaves_it_alone(registered, caplog, monkeypatch):

@@ -18,11 +18,8 @@ PACKINGS = {
 
 def inputs(packing):
     generator = torch.Generator().manual_seed(0)
-    tokens = len(packing.hidden())
-    return [
-        torch.randn(tokens, width, dtype=torch.float64, generator=generator, requires_grad=True)
-        for width in (WIDTH, 2 * WIDTH)
-    ]
+    options = {"dtype": torch.float64, "generator": generator, "requires_grad": True}
+    return [torch.randn(len(packing.hidden()), width, **options) for width in (WIDTH, 2 * WIDTH)]
 
 
 def by_prompt(q, kv, packing):
@@ -51,10 +48,8 @@ def test_values_and_gradients_are_those_of_each_prompt_alone(name, only_ends):
     expected = by_prompt(q, kv, packing)[asking]
     torch.testing.assert_close(found, expected)
     weights = torch.randn(expected.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    for mine, other in zip(
-        *(torch.autograd.grad((values * weights).sum(), (q, kv)) for values in (found, expected)), strict=True
-    ):
-        torch.testing.assert_close(mine, other)
+    gradients = [torch.autograd.grad((values * weights).sum(), (q, kv)) for values in (found, expected)]
+    torch.testing.assert_close(*gradients)
 
 
 def test_ends_are_the_last_tokens():

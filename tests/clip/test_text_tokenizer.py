@@ -4,9 +4,10 @@ import json
 
 import open_clip
 import pytest
+import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from dbpt import load_backbone
+from dbpt.clip import load_backbone, load_backbone_from_spec
 from dbpt.errors import InputError
 
 LENGTH = 8
@@ -33,7 +34,7 @@ def backbone_with(folder, kind):
     special, template, pad = KINDS[kind]
     vocabulary = {word: number for number, word in enumerate([*special, *WORDS])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=special[0]))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "removed")
     if template != "$A":
         pairs = [(token, vocabulary[token]) for token in special if token in template.split()]
         tokenizer.post_processor = processors.TemplateProcessing(single=template, special_tokens=pairs)
@@ -50,11 +51,30 @@ def backbone_with(folder, kind):
         ("no special tokens", [1, 4, 5, 0, 0, 0, 0, 0]),
     ],
 )
-def test_a_tokenizer_file_gives_its_ids_padded(tmp_path, kind, expected):
+def test_a_tokenizer_file_gives_the_ids_of_cleaned_sentences_padded(tmp_path, kind, expected):
     backbone = backbone_with(tmp_path, kind)
-    assert backbone.token_ids(["a  dog cat"]).tolist() == [expected]
-    assert backbone.tokenizer(["a  dog cat"], context_length=6).tolist() == [expected[:6]]
+    assert backbone.token_ids(["a\n  dog cat"]).tolist() == [expected]
+    assert backbone.tokenizer(["a  dog\tcat"], context_length=6).tolist() == [expected[:6]]
     assert backbone.encode_text(["a dog", "a cat"]).shape == (2, 8)
+
+
+def test_a_rebuilt_backbone_needs_its_tokenizer_only_for_text(tmp_path):
+    backbone, file = backbone_with(tmp_path, "start and end"), tmp_path / "tokenizer.json"
+    assert backbone.spec["tokenizer"]["path"] == str(file)
+    again = load_backbone_from_spec(backbone.spec)
+    assert again.spec == backbone.spec
+    ids = again.token_ids(["a dog"])
+    file.write_text("[]")
+    assert torch.equal(again.token_ids(["a dog"]), ids)  # loaded once
+    with pytest.raises(InputError, match="changed since"):
+        load_backbone_from_spec(backbone.spec).encode_text(["a"])
+    with pytest.raises(InputError, match="not a tokenizer.json"):
+        load_backbone(tmp_path / "c.json", "random", tokenizer=file)
+    file.unlink()
+    gone = load_backbone_from_spec(backbone.spec)
+    assert gone.encode_image(torch.zeros(1, 3, 16, 16)).shape == (1, 8)
+    with pytest.raises(InputError, match="cannot read the tokenizer: No such file"):
+        gone.encode_text(["a"])
 
 
 def test_a_separator_that_the_model_does_not_know_becomes_padding(tmp_path):

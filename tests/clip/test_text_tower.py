@@ -1,7 +1,7 @@
 """Every text path equals the model's own encode_text, in value and in the context's gradient."""
 
 import copy
-from functools import cache
+from functools import cache, partial
 
 import open_clip
 import pytest
@@ -17,6 +17,7 @@ VISION = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_wi
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 4, "layers": 3}
 SIGLIP = {"context_length": 16, "vocab_size": 64, "no_causal_mask": True, "pool_type": "last", "proj_bias": True}
 DECODER = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 4, "layers": 1}
+COCA = {"context_length": 76, "embed_cls": True, "output_tokens": True}
 TOWERS = {
     "plain": (open_clip.CLIP, {}, "shared-prefix"),
     "quick-gelu": (open_clip.CLIP, {"quick_gelu": True}, "shared-prefix"),
@@ -29,11 +30,7 @@ TOWERS = {
     "no-causal-mask": (open_clip.CustomTextCLIP, {"text": {"no_causal_mask": True}}, "general"),
     "last-pooling": (open_clip.CustomTextCLIP, {"text": {"pool_type": "last"}}, "general"),
     "cls-token": (open_clip.CustomTextCLIP, {"text": {"embed_cls": True}}, "general"),
-    "coca": (
-        open_clip.CoCa,
-        {"multimodal_cfg": DECODER, "text": {"context_length": 76, "embed_cls": True, "output_tokens": True}},
-        "general",
-    ),
+    "coca": (open_clip.CoCa, {"multimodal_cfg": DECODER, "text": COCA}, "general"),
     "siglip": (open_clip.CustomTextCLIP, {"text": SIGLIP}, "general"),
     "hugging-face": (open_clip.CustomTextCLIP, {"text": {"hf_pooler_type": "mean_pooler"}}, "general"),
 }
@@ -51,9 +48,8 @@ class WordTokenizer:
     def __call__(self, texts):
         rows = []
         for text in texts:
-            ids = [
-                self.words.setdefault(word, self.first + len(self.words)) for word in text.replace(".", " .").split()
-            ]
+            words = text.replace(".", " .").split()
+            ids = [self.words.setdefault(word, self.first + len(self.words)) for word in words]
             ids = [*self.bos, *ids][: self.length - len(self.eos)] + self.eos
             rows.append(ids + [self.pad] * (self.length - len(ids)))
         return torch.tensor(rows)
@@ -137,9 +133,8 @@ def test_values_and_gradients_equal_those_of_encode_text(tower, case):
     context = torch.randn(*[len(wordings)] * specific, N_CTX, TEXT["width"])
     weights = torch.randn(len(wordings), 16)
     start = int(has_start(name))
-    expected, gradient = value_and_gradient(
-        lambda c: reference_features(model, tokenizer, wordings, c, start=start, position=position), context, weights
-    )
+    features_of = partial(reference_features, model, tokenizer, wordings, start=start, position=position)
+    expected, gradient = value_and_gradient(features_of, context, weights)
     assert gradient.norm() > 1e-4
     paths = ["general"] if TOWERS[name][2] == "general" else ["general", "shared-prefix"]
     for path in paths:

@@ -9,7 +9,7 @@ and tokenizers of a hub are replaced by one with the same special tokens.
 
 import importlib.util
 import json
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import open_clip
@@ -148,13 +148,8 @@ def test_every_named_tower_gives_what_encode_text_gives(named):
         width = token_embedding(model).embedding_dim
         context = torch.randn(*[len(WORDINGS)] * specific, N_CTX, width, generator=generator)
         weights = torch.randn(len(WORDINGS), model.visual.output_dim, generator=generator)
-        reference = value_and_gradient(
-            lambda c, position=position: reference_features(
-                model, tokenizer, WORDINGS, c, start=start, position=position
-            ),
-            context,
-            weights,
-        )
+        features_of = partial(reference_features, model, tokenizer, WORDINGS, start=start, position=position)
+        reference = value_and_gradient(features_of, context, weights)
         found = value_and_gradient(build_text_tower(model, layout), context, weights)
         torch.testing.assert_close(found[0], reference[0], rtol=0, atol=5e-6)
         scale = reference[1].abs().max()

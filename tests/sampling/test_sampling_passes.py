@@ -304,6 +304,14 @@ def test_consumed_counts_from_where_the_pass_began_and_never_beyond_what_was_dra
 
 
 @KINDS
+def test_set_epoch_drops_a_position_that_was_loaded_in_another_epoch(kind):
+    resumed = make(kind, 40)
+    resumed.load_state_dict({**resumed.state_dict(), "position": 10})
+    resumed.set_epoch(4)
+    assert list(resumed) == order(kind, 40, 4)
+
+
+@KINDS
 def test_a_new_distribution_leaves_a_loaded_pass_alone(kind):
     sampler = make(kind, 40)
     half = list(itertools.islice(sampler, 20))

@@ -36,10 +36,8 @@ def with_context(row: list[int], context: list[int], tokenizer, start: int, posi
     stop = row.index(int(tokenizer(["."])[0, start]), start)
     name = row[start:stop]
     half = len(context) // 2
-    middle = {"end": context + name, "middle": context[:half] + name + context[half:], "front": name + context}[
-        position
-    ]
-    return (row[:start] + middle + row[stop:])[: len(row)]
+    orders = {"end": context + name, "middle": context[:half] + name + context[half:], "front": name + context}
+    return (row[:start] + orders[position] + row[stop:])[: len(row)]
 
 
 def value_and_gradient(features_of, context, weights):
