@@ -1,4 +1,4 @@
-"""What a quick command pays for, that every public name is there, and which room may import which."""
+"""Imports: quick commands stay quick, every public name is there, and no room imports one below it in the list."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ import pytest
 
 import dbpt
 
-SLOW = "{'torch', 'open_clip', 'torchvision', 'timm'}"
+SLOW = "{'torch', 'open_clip', 'torchvision', 'timm', 'datasets', 'pandas'}"
 
 
 def loaded_after(statements: str) -> str:
@@ -29,7 +29,7 @@ def quietly(*arguments: str) -> str:
     [
         "import dbpt; dbpt.InputError; dbpt.GroupWeights; dbpt.FitConfig; dbpt.label_attributes; dbpt.group_metrics",
         "import dbpt.data.words, dbpt.groups, dbpt.report, dbpt.data.demo; dbpt.write_demo; dbpt.load_dataset",
-        "import dbpt; dbpt.Result; import dbpt.runs.run_folder",
+        "import dbpt; dbpt.Result; import dbpt.runs.run_folder, dbpt.features",
         "import dbpt, dbpt.human_check.table; dbpt.judge_labels; dbpt.draw_label_sample",
         quietly("--help") + "\n" + quietly("fit", "--help") + "\n" + quietly("label", "--help"),
         quietly("fit", "demo", "--out", "never", "--epoch", "3")
@@ -41,6 +41,14 @@ def quietly(*arguments: str) -> str:
 )
 def test_quick_things_do_not_import_torch(statements):
     assert loaded_after(statements) == ""
+
+
+def test_drawing_does_not_import_torch_and_reading_not_even_pillow(tmp_path):
+    drawn = f"demo._write('demo-waterbirds', pathlib.Path({str(tmp_path)!r}), 0, (8, 4, 4))"
+    assert loaded_after(f"import pathlib; from dbpt.data import demo; {drawn}") == ""
+    refused = "try:\n    dbpt.load_dataset(7)\nexcept dbpt.InputError:\n    pass"
+    read = f"import dbpt; dbpt.load_dataset('waterbirds', {str(tmp_path)!r})\n{refused}"
+    assert loaded_after(f"{read}\nassert 'PIL' not in sys.modules") == ""
 
 
 def test_completion_does_not_import_torch():

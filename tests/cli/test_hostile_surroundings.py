@@ -45,7 +45,7 @@ def world(tmp_path_factory) -> World:
 
 
 def outcome(world: World, command, verb: str, label: str, state: str) -> str:
-    """What comes of one case, in a word of the table; what may never be is a fault."""
+    """Return the word of the table for one case, or a fault."""
     file, code = world.file(FILES[verb][label]), None
     mine = (world.folder / "settings.toml").read_bytes()
     try:

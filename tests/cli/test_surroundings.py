@@ -1,4 +1,4 @@
-"""What the command line meets around it: the environment, its output, signals, memory. One line, and the right code."""
+"""The command line in its environment, with its output, signals and memory: one line, and the right exit code."""
 
 import os
 import signal
@@ -23,64 +23,30 @@ def run(*arguments: object, **options: object) -> subprocess.CompletedProcess:
 
 
 LAUNCHED = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "range"),
-    [
-        ("WORLD_SIZE", "x", "1 to 2147483648"),
-        ("WORLD_SIZE", "0", "1 to 2147483648"),
-        ("RANK", "-1", "0 to 1"),
-        ("RANK", "5", "0 to 1"),
-        ("RANK", "", "0 to 1"),
-        ("MASTER_PORT", "x", "0 to 65535"),
-        ("MASTER_PORT", "70000", "0 to 65535"),
-        ("LOCAL_RANK", "2", "0 to 1"),
-        ("LOCAL_WORLD_SIZE", "many", "1 to 2"),
-    ],
-)
-@pytest.mark.parametrize("verb", ["fit", "predict"])
-def test_a_launchers_variables_that_cannot_be(command, monkeypatch, tiny, tmp_path, verb, name, value, range):
-    for key, text in {**LAUNCHED, name: value}.items():
-        monkeypatch.setenv(key, text)
-    model = (*tiny.arguments, "--device", "cpu", "--out", tmp_path / "run")
-    code, out, err = command(verb, tiny.table, *model) if verb == "fit" else command(verb, tmp_path, "a.png")
-    assert (code, out) == (2, "")
-    assert err == (
-        f"Error: ${name} is {value!r}; expected a number from {range}: start with torchrun, or unset RANK and "
-        "WORLD_SIZE to run alone\n"
-    )
-
-
+TWO = {"WORLD_SIZE": "2", "RANK": "0"}
 ALONE = "start with torchrun, or unset "
 
 
 @pytest.mark.parametrize(
     ("variables", "told"),
     [
-        (
-            {"WORLD_SIZE": "zwei", "RANK": "0"},
-            f"$WORLD_SIZE is 'zwei'; expected a number from 1 to 2147483648: {ALONE}",
-        ),
-        ({"WORLD_SIZE": "zwei"}, "$WORLD_SIZE is 'zwei'; expected a number"),
+        (LAUNCHED | {"WORLD_SIZE": "0"}, "$WORLD_SIZE is '0'; expected a number from 1 to 2147483648"),
+        (LAUNCHED | {"RANK": "-1"}, "$RANK is '-1'; expected a number from 0 to 1"),
+        (LAUNCHED | {"RANK": ""}, "$RANK is ''; expected a number from 0 to 1"),
+        (LAUNCHED | {"MASTER_PORT": "x"}, "$MASTER_PORT is 'x'; expected a number from 0 to 65535"),
+        (LAUNCHED | {"MASTER_PORT": "70000"}, "$MASTER_PORT is '70000'; expected a number from 0 to 65535"),
+        (LAUNCHED | {"LOCAL_RANK": "2"}, "$LOCAL_RANK is '2'; expected a number from 0 to 1"),
+        (LAUNCHED | {"LOCAL_WORLD_SIZE": "many"}, "$LOCAL_WORLD_SIZE is 'many'; expected a number from 1 to 2"),
+        ({"WORLD_SIZE": "zwei"}, f"$WORLD_SIZE is 'zwei'; expected a number from 1 to 2147483648: {ALONE}RANK and "),
         ({"WORLD_SIZE": "2", "RANK": "2"}, "$RANK is '2'; expected a number from 0 to 1"),
         ({"WORLD_SIZE": "1", "RANK": "1"}, "$RANK is '1'; expected a number from 0 to 0"),
         ({"RANK": "one"}, "$RANK is 'one'; expected a number from 0 to 2147483647"),
-        (
-            {"WORLD_SIZE": "2", "RANK": "0"},
-            "$WORLD_SIZE is 2 and $RANK is set, but not $MASTER_ADDR and $MASTER_PORT, ",
-        ),
-        (
-            {"WORLD_SIZE": "2", "RANK": "0", "MASTER_PORT": "1"},
-            f"$WORLD_SIZE is 2 and $RANK is set, but not $MASTER_ADDR, where the processes meet: {ALONE}WORLD_SIZE",
-        ),
-        (
-            {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "x"},
-            "$RANK is set, but not $MASTER_PORT, where the processes",
-        ),
+        (TWO, "$WORLD_SIZE is 2 and $RANK is set, but not $MASTER_ADDR and $MASTER_PORT, "),
+        (TWO | {"MASTER_PORT": "1"}, f"but not $MASTER_ADDR, where the processes meet: {ALONE}WORLD_SIZE"),
+        (TWO | {"MASTER_ADDR": "x"}, "$RANK is set, but not $MASTER_PORT, where the processes"),
     ],
 )
-def test_a_launchers_variables_that_are_not_all_there(monkeypatch, variables, told):
+def test_a_launchers_variables_that_cannot_be(monkeypatch, variables, told):
     _set_alone(monkeypatch, variables)
     for asked in (launched, launched_rank):
         with pytest.raises(InputError) as error:
@@ -89,10 +55,11 @@ def test_a_launchers_variables_that_are_not_all_there(monkeypatch, variables, to
 
 
 def test_half_a_launch_does_not_train_alone(command, monkeypatch, tiny, tmp_path):
-    _set_alone(monkeypatch, {"WORLD_SIZE": "2", "RANK": "0"})
-    for verb, out in (("fit", "--out"), ("embed", "--cache")):
-        code, stdout, stderr = command(verb, tiny.table, *tiny.arguments, "--device", "cpu", out, tmp_path / "run")
-        assert (code, stdout) == (2, "") and "but not $MASTER_ADDR" in stderr
+    _set_alone(monkeypatch, TWO)
+    model, run = (tiny.table, *tiny.arguments, "--device", "cpu"), tmp_path / "run"
+    for arguments in (("fit", *model, "--out", run), ("embed", *model, "--cache", run), ("predict", run, "a.png")):
+        code, stdout, stderr = command(*arguments)
+        assert (code, stdout, stderr.count("\n")) == (2, "", 1) and "but not $MASTER_ADDR" in stderr
     assert not (tmp_path / "run").exists()
 
 
@@ -116,9 +83,7 @@ def _set_alone(monkeypatch, variables):
 
 
 @linux_only
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["fit", "--help"], ["--version"], ["cache", "list", "--cache", "/nowhere"]]
-)
+@pytest.mark.parametrize("arguments", [["--help"], ["cache", "list", "--cache", "/nowhere"]])
 def test_standard_output_on_a_full_device(arguments):
     with Path("/dev/full").open("w") as full:
         done = run(*arguments, stdout=full, stderr=subprocess.PIPE, capture_output=False)
@@ -148,10 +113,9 @@ def test_only_a_closed_pipe_has_its_exit_code(command, monkeypatch):
 
 
 @linux_only
-@pytest.mark.parametrize("arguments", [["predict", "run", "a.png"], ["data", "check", "a.csv"], ["cache", "list"]])
-def test_a_deleted_working_directory(arguments, tmp_path):
+def test_a_deleted_working_directory(tmp_path):
     script = 'mkdir gone; cd gone; rmdir ../gone; exec "$@"'
-    command = ["sh", "-c", script, "sh", sys.executable, "-m", "dbpt", *arguments]
+    command = ["sh", "-c", script, "sh", sys.executable, "-m", "dbpt", "cache", "list"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 2
     assert done.stderr == "Error: the working directory has been deleted; go to another one, then start dbpt again\n"

@@ -3,7 +3,8 @@
 import shutil
 
 import pytest
-from layouts import NAMES, edit, refused, write_faces
+from layouts import NAMES, edit, write_faces
+from table_files import refused
 
 from dbpt.data import load_dataset
 
@@ -99,12 +100,6 @@ def test_celeba_partition_of_more_images_is_noted(faces):
         ("attr", "000002.jpg  1 -1", "000002.jpg -1", "line 4: has 4 fields, expected 5; is the file cut off?"),
         ("attr", "000002.jpg", "000009.jpg", "line 4: image '000009.jpg' has no row in"),
         ("attr", "000002.jpg", "000001.jpg", "line 4: 'img_align_celeba/000001.jpg' is already at"),
-        (
-            "attr",
-            "4\n",
-            "<html><head><title>Google Drive - Quota exceeded</title>\n",
-            "list_attr_celeba.txt: is a web page",
-        ),
         ("attr", "4\n" + NAMES, "4\n", "line 3: no column 'Blond_Hair'"),
         (
             "partition",
@@ -115,12 +110,17 @@ def test_celeba_partition_of_more_images_is_noted(faces):
         ("partition", "000003.jpg 1", "000003.jpg", "line 3: found '000003.jpg', expected"),
         ("partition", "000003.jpg 1", "000002.jpg 1", "line 3: image '000002.jpg' occurs twice"),
         ("partition", "000003.jpg 1\n", "", "list_attr_celeba.txt line 5: image '000003.jpg' has no row in"),
-        ("partition", "000001.jpg", "\n\n<!doctype html>", "list_eval_partition.txt: is a web page"),
     ],
 )
 def test_celeba_refusals(faces, file, old, new, part):
     edit(faces / {"attr": "list_attr_celeba.txt", "partition": "list_eval_partition.txt"}[file], old, new)
     assert part in refused("celeba", faces)
+
+
+def test_celeba_images_outside_the_root(faces):
+    for name in ("list_attr_celeba.txt", "list_eval_partition.txt"):
+        edit(faces / name, "000004.jpg", "../../x.jpg")
+    assert "line 6: path 'img_align_celeba/../../x.jpg' leaves the root" in refused("celeba", faces)
 
 
 @pytest.mark.parametrize("text", [f"0\n{NAMES}\n", f"{NAMES}\n", "image_id," + NAMES.replace(" ", ",") + "\n"])

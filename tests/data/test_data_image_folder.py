@@ -1,13 +1,12 @@
 """A folder of images: what is read, and one line for what can't be."""
 
-import os
-
 import pytest
 import torchvision
 from table_files import link_as_folder, refused, vocabulary
 
 import dbpt
 from dbpt.data import load_dataset
+from dbpt.errors import InputError
 
 
 @pytest.fixture
@@ -99,7 +98,6 @@ def test_names_with_commas_quotes_newlines_and_letters_of_all_kinds(folder):
         (("dog/a.jpg", "cat/a.txt"), "has only the value 'dog'; a classifier needs at least two classes"),
         (("test/dog/a.jpg", "test/cat/a.jpg"), "no rows of split 'train' (splits found: test)"),
         (("train/dog/a.jpg", "train/cat/a.jpg", "val/cow/a.jpg"), "class 'cow' has 1 rows but none in training"),
-        (("dog/a.jpg", f"{os.fsdecode(b'caf%c' % 0xE9)}/a.jpg"), "is not UTF-8; rename it"),
     ],
 )
 def test_one_line_for_a_bad_folder(folder, tmp_path, paths, message):
@@ -118,9 +116,13 @@ def test_root_and_columns_mean_nothing_to_a_folder(folder, tmp_path):
     assert f"--columns: {pets} has its images inside" in refused(pets, columns={"label": "y"})
 
 
-def test_a_page_saved_as_an_image_is_left_out_with_its_reason(squares, tiny, tmp_path, logged):
-    (squares / "train/box/page.jpg").write_text("<html>Not found</html>")
+def test_pages_saved_as_images_are_left_out_with_their_reason(squares, tiny, tmp_path, logged):
+    for name in ("page", "other"):
+        (squares / f"train/box/{name}.jpg").write_text("<html>Not found</html>")
+    with pytest.raises(InputError, match=r"2 of 108 images can't be read, more than --max-failures 0\.01 allows"):
+        dbpt.fit(squares, out=tmp_path / "run", **tiny.settings)
+    assert not (tmp_path / "run").exists()
     run = dbpt.fit(squares, out=tmp_path / "run", max_failures=0.02, **tiny.settings)
-    assert run.to_dict()["failed_images"] == 1
+    assert run.to_dict()["failed_images"] == 2
     assert any("train/box/page.jpg" in line and "left out" in line for line in logged.messages)
     assert run.to_dict()["group_kind"] == "pseudo"

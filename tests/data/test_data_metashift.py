@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from layouts import edit, pets_metadata, refused, touch, write_pets
+from layouts import edit, pets_metadata, touch, write_pets
+from table_files import refused
 
 from dbpt.data import load_dataset
 from dbpt.data.metashift import DISC_GROUPS, FOLDER, GROUPS, disc_test_split, subpopbench_split

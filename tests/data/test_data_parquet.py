@@ -63,9 +63,7 @@ def test_named_columns(table):
         (COLUMNS | {"label": [0.0, float("inf")]}, "row 2: label is inf, expected text or an integer"),
         (COLUMNS | {"path": ["a.jpg", "b.jpg\0"]}, "row 2: path is 'b.jpg\\x00', expected text"),
         (COLUMNS | {"path": ["a.jpg", None]}, "row 2: path '' names no file"),
-        (COLUMNS | {"path": ["a.jpg", "/etc/passwd"]}, "row 2: path '/etc/passwd' is outside the root"),
         (COLUMNS | {"path": ["a.jpg", "./a.jpg"]}, "row 2: 'a.jpg' is already at pets.parquet row 1"),
-        (COLUMNS | {"split": ["train", "trian"]}, "row 2: split is 'trian', expected one of"),
         (pa.Table.from_arrays([pa.array(["x"])] * 4, ["path", "label", "split", "label"]), "'label' occurs 2 times"),
     ],
 )

@@ -1,8 +1,5 @@
 """Tables: what is read, and one clear line for everything that can't be."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from table_files import refused, rows, vocabulary
@@ -19,7 +16,7 @@ def table(tmp_path):
 
     def write(content=ROWS, name="pets.csv"):
         path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        path.write_text(content, encoding="utf-8", newline="")
         return path
 
     return write
@@ -49,14 +46,6 @@ def test_integers_are_ordered_by_value_and_noted_as_poor_words(table):
     assert data.class_names == ("9", "10")
     assert data.labels.tolist() == [1, 0, 1]
     assert "classes are named by numbers ('9', '10')" in data.notes[0]
-
-
-def test_integers_as_pandas_writes_them_beside_gaps(table):
-    content = rows(
-        "a.jpg,0,train,1.0", "b.jpg,1,train,0.0", "c.jpg,1,val,", "d.jpg,0,val,-1", header="path,label,split,attribute"
-    )
-    data = load_dataset(table(content), attributes=vocabulary("out", "in"))
-    assert data.attributes.tolist() == [1, 0, -1, -1]
 
 
 @pytest.mark.parametrize("name", ["train", "TRAIN", "0"])
@@ -155,23 +144,11 @@ def test_an_absolute_path_through_a_link_to_the_root(table, tmp_path):
         assert "is outside the root" in refused(table(content), tmp_path / "real")
 
 
-def test_no_validation_and_no_test_rows_are_allowed(table):
-    assert load_dataset(table(rows("a.jpg,x,train", "b.jpg,y,train"))).splits.tolist() == [0, 0]
-
-
 def test_evaluation_needs_no_training_rows_and_not_every_class(table):
     content = rows("a.jpg,dog,test", "b.jpg,dog,test")
     classes = vocabulary("cat", "dog")
     assert "no rows of split 'train'" in refused(table(content), classes=classes)
     assert load_dataset(table(content), classes=classes, training=False).labels.tolist() == [1, 1]
-
-
-def test_labels_are_read_without_opening_images_or_importing_torch(table):
-    code = (
-        "import sys; from dbpt.data import load_dataset; load_dataset(sys.argv[1]); "
-        "assert not {'torch', 'PIL', 'pandas'} & sys.modules.keys()"
-    )
-    subprocess.run([sys.executable, "-c", code, str(table())], check=True)
 
 
 # --- what is refused
@@ -187,16 +164,8 @@ def test_labels_are_read_without_opening_images_or_importing_torch(table):
         ("path;label;split\na.jpg;x;train\n", ["no column 'path'", "'path;label;split'"]),
         ("path,label,split,label\n", ["column 'label' occurs 2 times"]),
         ("path,label,split\n", ["header but no rows"]),
-        ("path,label,split\n\n\n", ["header but no rows"]),
-        ("", ["is empty"]),
-        (" \n\n", ["is empty"]),
         ("path,label,split\na.jpg,x\n", ["line 2: has 2 fields where the header has 3"]),
         ('path,label,split\na.jpg,"x,train\n', ["line 2: not well-formed"]),
-        ("\n<!DOCTYPE html>\n<html><body>Not found</body></html>", ["is a web page"]),
-        ("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", ["Git LFS pointer"]),
-        ("path,label,split\na.jpg,caf\xe9,train\n".encode("latin-1"), ["line 2: byte 0xe9 is not UTF-8"]),
-        (ROWS.encode("utf-16"), ["not UTF-8 text"]),
-        (b"PK\x03\x04\0\0\0", ["not UTF-8 text"]),
         (rows("a.jpg,x,train", "b.jpg,y,tset"), ["line 3: split is 'tset', expected one of", "did you mean 'test'?"]),
         (rows("a.jpg,x,train", "b.jpg,,train"), ["column 'label' has only the value 'x'"]),
         (rows("a.jpg,x,train", "b.jpg,y,train", "c.jpg,,val"), ["line 4: label is '', expected one of 'x', 'y'"]),
@@ -210,7 +179,6 @@ def test_labels_are_read_without_opening_images_or_importing_torch(table):
             ["line 4: 'b.jpg' is already at pets.csv line 3"],
         ),
         (rows("../a.jpg,x,train", "b.jpg,y,train"), ["line 2: path '../a.jpg' leaves the root"]),
-        (rows("..,x,train", "b.jpg,y,train"), ["line 2: path '..' leaves the root"]),
         (rows("a.jpg,x,train", "c/../../b.jpg,y,train"), ["line 3: path 'c/../../b.jpg' leaves the root"]),
         (rows("/etc/passwd,x,train", "b.jpg,y,train"), ["line 2: path '/etc/passwd' is outside the root"]),
         (rows("a.jpg,x,val", "b.jpg,y,test"), ["no rows of split 'train' (splits found: val, test)"]),
@@ -249,17 +217,6 @@ def test_a_value_outside_the_given_names(table):
     assert "line 3: label is '2', expected one of '0', '1'" in refused(table(content), classes=vocabulary("x", "y"))
 
 
-def test_a_given_class_without_rows(table):
-    message = refused(table(), classes=vocabulary("dog", "cat", "cow"))
-    assert "class 'cow' occurs in no row" in message
-
-
-def test_a_vocabulary_of_one_or_with_a_bad_template(table):
-    assert "--attributes: needs at least two names" in refused(table(), attributes=vocabulary("in"))
-    assert "--classes: needs at least two names" in refused(table(), classes=vocabulary("dog"))
-    assert "--template: 'a photo' holds 0" in refused(table(), template=["a photo"])
-
-
 def test_a_directory_or_broken_link_is_no_image(table, tmp_path):
     (tmp_path / "folder.jpg").mkdir()
     (tmp_path / "link.jpg").symlink_to(tmp_path / "gone.jpg")
@@ -270,7 +227,6 @@ def test_a_directory_or_broken_link_is_no_image(table, tmp_path):
 
 def test_missing_table_missing_root_and_wrong_ending(table, tmp_path):
     assert "none.csv: does not exist; expected a table with the columns" in refused(tmp_path / "none.csv")
-    assert "File name too long" in refused("x" * 5000 + ".csv")
     assert "nowhere is not a folder" in refused(table(), tmp_path / "nowhere")
     assert "neither a known data set (waterbirds, celeba, metashift) nor" in refused(table(ROWS, "pets.xlsx"))
     for misspelt in ("waterbird", "Waterbirds"):

@@ -171,13 +171,3 @@ def test_check_data_and_compare_take_the_object(tiny, tmp_path):
     settings = tiny.settings | {"epochs": 1, "cache": str(tmp_path / "cache")}
     found = dbpt.compare(pets, out=tmp_path / "compared", methods=["erm"], seeds=1, **settings)
     assert "ERM" in str(found)
-
-
-def test_a_kind_of_data_that_is_none_does_not_import_datasets_or_pandas():
-    code = (
-        "import sys, dbpt\ntry:\n    dbpt.load_dataset(7)\nexcept dbpt.InputError as error:\n    print(error)\n"
-        "print({'datasets', 'pandas'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
-    expected = "data is a builtins.int; expected a name, a path, a DataFrame, or a Dataset of dbpt or of datasets\n"
-    assert done.stdout == f"{expected}set()\n", done.stderr

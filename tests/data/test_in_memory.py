@@ -89,8 +89,6 @@ def test_absolute_paths_need_no_root(images, monkeypatch):
         ),
         (pd.DataFrame(ROWS | {"label": [1, 0, 1j]}), {}, "DataFrame row 1: label is (1+0j), expected text or a number"),
         (pd.DataFrame(ROWS | {"path": ["a.jpg", None, "d.jpg"]}), {}, "DataFrame row 2: path '' names no file"),
-        (pd.DataFrame(ROWS | {"path": ["a.jpg", "e.jpg", "d.jpg"]}), {}, "DataFrame row 2: image 'e.jpg' is not in"),
-        (pd.DataFrame(ROWS | {"path": ["a.jpg", "../c.jpg", "d.jpg"]}), {}, "'../c.jpg' leaves the root"),
         (pd.DataFrame(ROWS), {"columns": "label=y"}, "--columns: found 'label=y'; expected a list"),
         (pd.DataFrame(ROWS), {"columns": {"labels": "y"}}, "--columns: 'labels' is none of path, label"),
         (pd.DataFrame(ROWS), {"classes": {"dog": 3, "cat": 4}}, "--classes: found 'dog': 3; expected names"),

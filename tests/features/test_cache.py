@@ -4,7 +4,6 @@ import json
 import multiprocessing
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -423,8 +422,3 @@ def test_folder_names_are_stable():
         == "d35004e82db36ce708d6"
     )
     assert folder_name({"a": {"c": 1}, "b": "2"}, "/y") != "d35004e82db36ce708d6"
-
-
-def test_needs_no_torch():
-    code = "import sys, dbpt.features; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,10 +1,6 @@
 """Waterbirds, CelebA and MetaShift with a handful of empty images, written in their own layouts."""
 
-import pytest
-
-from dbpt.data import load_dataset
 from dbpt.data.metashift import FOLDER, GROUPS
-from dbpt.errors import InputError
 
 BIRDS = "img_id,img_filename,y,split,place,place_filename\n"
 NAMES = "5_o_Clock_Shadow Blond_Hair Male Young"
@@ -14,15 +10,6 @@ def touch(folder, *names):
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
-
-
-def refused(name, root, **options):
-    """The one line that `load_dataset` refuses with."""
-    with pytest.raises(InputError) as error:
-        load_dataset(name, root, **options)
-    message = str(error.value)
-    assert "\n" not in message
-    return message
 
 
 def edit(path, old, new):
