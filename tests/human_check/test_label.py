@@ -29,18 +29,21 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def truth(tiny) -> dict[str, str]:
-    return {row["path"]: row["attribute"] for row in tiny.rows()}
-
-
-def write_labels(path: Path, sample: Path, answers: dict[str, str], header: str = "sample,path,attribute") -> Path:
+def write_labels(path: Path, sample: Path, answers: dict[str, str]) -> Path:
     number = json.loads((sample / "design.json").read_text())["sample"]
-    path.write_text("\n".join([header, *(f"{number},{name},{answer}" for name, answer in answers.items())]) + "\n")
+    lines = ["sample,path,attribute", *(f"{number},{name},{answer}" for name, answer in answers.items())]
+    path.write_text("\n".join(lines) + "\n")
     return path
 
 
 def true_answers(tiny, sample: Path) -> dict[str, str]:
-    return {row["path"]: truth(tiny)[row["path"]] for row in rows_of(sample / "sample.csv")}
+    truth = {row["path"]: row["attribute"] for row in tiny.rows()}
+    return {row["path"]: truth[row["path"]] for row in rows_of(sample / "sample.csv")}
+
+
+def judged(sample: Path, answers: dict[str, str]) -> dict:
+    """The figures that these answers give."""
+    return dbpt.judge_labels(sample, write_labels(sample.parent / "labels.csv", sample, answers))
 
 
 # --- drawing ----------------------------------------------------------------------------------------------------------
@@ -118,7 +121,7 @@ def test_images_that_the_run_left_unlabelled_are_drawn_too(tiny, tiny_run, tmp_p
     rows, answers = rows_of(folder / "sample.csv"), true_answers(tiny, folder)
     unlabelled = [row for row in rows if row["pseudo_attribute"] == ""]
     assert 0 < len(unlabelled) < 32
-    result = dbpt.judge_labels(folder, write_labels(tmp_path / "labels.csv", folder, answers))
+    result = judged(folder, answers)
     assert sum(group["n_pseudo"] for group in result["groups"]) == 32 - len(unlabelled)
     assert [group["n_labelled"] for group in result["groups"]] == [8, 8, 8, 8]
     expected = metrics_of(run)["rows"][-1]["test"]["worst_group_accuracy"]
@@ -139,7 +142,7 @@ def test_clusters_as_pseudo_attributes_and_a_split_without_one_class(tiny, tmp_p
     names, present = list(design["attributes"]), design["classes"].index(CLASSES[0])
     drawn = rows_of(folder / "sample.csv")
     assert all(row["pseudo_attribute"] == names[guesses[row["path"]]] for row in drawn)
-    result = dbpt.judge_labels(folder, write_labels(tmp_path / "labels.csv", folder, true_answers(tiny, folder)))
+    result = judged(folder, true_answers(tiny, folder))
     for group in result["groups"]:
         if group["label"] == present:
             assert None not in group["accuracy"].values()
@@ -174,7 +177,7 @@ def test_a_person_who_labels_all_images_finds_the_true_figures(tiny, tiny_run, t
 
 def test_figures_by_pseudo_groups_are_those_of_the_split(tiny, tiny_run, sample, tmp_path):
     """From the strata alone, without the images that were not drawn."""
-    result = dbpt.judge_labels(sample, write_labels(tmp_path / "labels.csv", sample, true_answers(tiny, sample)))
+    result = judged(sample, true_answers(tiny, sample))
     table = tiny.write("no-attribute", [{k: v for k, v in row.items() if k != "attribute"} for row in tiny.rows()])
     expected = dbpt.evaluate(tiny_run, table, cache=str(tiny.cache)).to_dict()["rows"][0]["test"]
     assert [group["n_pseudo"] for group in result["groups"]] == [group["n"] for group in expected["groups"]]
@@ -190,14 +193,14 @@ def test_partly_labelled_and_cannot_tell(tiny, sample, tmp_path):
     answers = true_answers(tiny, sample)
     names = list(answers)
     some = {name: answers[name] for name in names[:12]} | {names[12]: "", names[13]: ""}
-    result = dbpt.judge_labels(sample, write_labels(tmp_path / "labels.csv", sample, some))
+    result = judged(sample, some)
     assert (result["n_labelled"], result["n_cannot_tell"], result["n_not_labelled"]) == (12, 2, 6)
     text = "\n".join(result["warnings"])
     assert "6 of 20 drawn images are not labelled" in text
     assert "2 of 14 images could not be told" in text
     assert "under 30 labelled images: " in text
     few = {name: answers[name] for name in names[:9]} | {names[9]: ""}  # 1 of 10 is more than 5 %, 1 of 20 is not
-    result = dbpt.judge_labels(sample, write_labels(tmp_path / "labels.csv", sample, few))
+    result = judged(sample, few)
     assert any(warning.startswith("1 of 10 images could not be told") for warning in result["warnings"])
 
 
@@ -205,7 +208,7 @@ def test_a_stratum_without_an_answer_is_warned_of(tiny, sample, tmp_path):
     answers = true_answers(tiny, sample)
     of_first = {row["path"] for row in rows_of(sample / "sample.csv") if row["stratum"] == "0"}
     some = {name: "" if name in of_first else answer for name, answer in answers.items()}
-    result = dbpt.judge_labels(sample, write_labels(tmp_path / "labels.csv", sample, some))
+    result = judged(sample, some)
     design = json.loads((sample / "design.json").read_text())
     size = design["strata"][0]["size"]
     assert f"1 of {len(design['strata'])} strata ({size} images) have no labelled image; " in "\n".join(
@@ -215,7 +218,7 @@ def test_a_stratum_without_an_answer_is_warned_of(tiny, sample, tmp_path):
 
 def test_a_group_that_no_one_saw_is_warned_of(tiny, sample, tmp_path):
     lake = dict.fromkeys(true_answers(tiny, sample), "lake")
-    result = dbpt.judge_labels(sample, write_labels(tmp_path / "labels.csv", sample, lake))
+    result = judged(sample, lake)
     missing = [group for group in result["groups"] if group["n_labelled"] == 0]
     assert len(missing) == 2
     assert all(group["accuracy"] == {"value": None, "low": None, "high": None} for group in missing)
@@ -227,30 +230,24 @@ def test_a_group_that_no_one_saw_is_warned_of(tiny, sample, tmp_path):
 def test_the_training_split_is_warned_of(tiny, tiny_run, tmp_path):
     folder = tmp_path / "train"
     dbpt.draw_label_sample(tiny_run, out=folder, split="train", cache=str(tiny.cache))
-    result = dbpt.judge_labels(folder, write_labels(tmp_path / "labels.csv", folder, true_answers(tiny, folder)))
+    result = judged(folder, true_answers(tiny, folder))
     assert "the classifier was trained on this split, so its accuracies are too high" in result["warnings"]
 
 
-def test_spreadsheets_may_add_a_mark_columns_and_another_order(tiny, sample, tmp_path):
-    answers = true_answers(tiny, sample)
-    plain = dbpt.judge_labels(sample, write_labels(tmp_path / "labels.csv", sample, answers))
-    lines = (tmp_path / "labels.csv").read_text().splitlines()
-    text = "\ufeff" + "\r\n".join([lines[0] + ",who", *(line + ",me" for line in reversed(lines[1:]))])
-    (tmp_path / "saved.csv").write_text(text, encoding="utf-8")
-    assert dbpt.judge_labels(sample, tmp_path / "saved.csv") == plain
-
-
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
-def test_spreadsheets_may_put_other_separators_and_empty_lines(tiny, sample, tmp_path, separator):
+def test_spreadsheets_may_save_it_in_their_own_way(tiny, sample, tmp_path, separator):
+    """With a mark at the start, other separators, another order, and more columns and empty lines."""
     answers = true_answers(tiny, sample)
-    plain = dbpt.judge_labels(sample, write_labels(tmp_path / "labels.csv", sample, answers))
-    lines = [*(tmp_path / "labels.csv").read_text().splitlines(), ",,", "", " ,,"]
-    (tmp_path / "saved.csv").write_text("\r\n".join(lines).replace(",", separator), newline="")
-    assert dbpt.judge_labels(sample, tmp_path / "saved.csv") == plain
-    lines[3] = lines[3].rpartition(",")[0] + ",lage"
-    (tmp_path / "saved.csv").write_text("\r\n".join(lines).replace(",", separator), newline="")
-    with pytest.raises(InputError, match=r"saved.csv line 4: attribute is 'lage', expected one of"):
-        dbpt.judge_labels(sample, tmp_path / "saved.csv")
+    labels = write_labels(tmp_path / "labels.csv", sample, answers)
+    plain = dbpt.judge_labels(sample, labels)
+    header, *lines = labels.read_text().splitlines()
+    saved = [header + ",who", *(f"{line},me" for line in reversed(lines)), ",,,", "", " ,,,"]
+    labels.write_text("\ufeff" + "\r\n".join(saved).replace(",", separator), "utf-8", newline="")
+    assert dbpt.judge_labels(sample, labels) == plain
+    saved[3] = saved[3].rpartition(",")[0].rpartition(",")[0] + ",lage,me"
+    labels.write_text("\r\n".join(saved).replace(",", separator), newline="")
+    with pytest.raises(InputError, match=r"labels.csv line 4: attribute is 'lage', expected one of"):
+        dbpt.judge_labels(sample, labels)
 
 
 # --- the command line -------------------------------------------------------------------------------------------------
@@ -297,20 +294,21 @@ def test_options_that_do_not_go_together(tiny_run, sample, tmp_path, command):
 # --- bad input --------------------------------------------------------------------------------------------------------
 
 
-def test_runs_that_cannot_be_drawn_from(tiny, tiny_run, tmp_path):
-    with pytest.raises(InputError, match="not a run folder"):
-        dbpt.draw_label_sample(tmp_path / "none", out=tmp_path / "out")
-    half = shutil.copytree(tiny_run, tmp_path / "half")
-    (half / "run.json").write_text((half / "run.json").read_text().replace('"complete"', '"training"'))
-    with pytest.raises(InputError, match="this run is not finished"):
-        dbpt.draw_label_sample(half, out=tmp_path / "out")
-    damaged = shutil.copytree(tiny_run, tmp_path / "damaged")
-    (damaged / "pseudo_attributes.safetensors").write_bytes(b"\0" * 20)
-    with pytest.raises(InputError, match=r"pseudo_attributes.safetensors: not a readable run's pseudo attributes"):
-        dbpt.draw_label_sample(damaged, out=tmp_path / "out")
-    (damaged / "pseudo_attributes.safetensors").unlink()
-    with pytest.raises(InputError, match=r"cannot read the run's pseudo attributes: No such file"):
-        dbpt.draw_label_sample(damaged, out=tmp_path / "out")
+def test_runs_that_cannot_be_drawn_from(tiny_run, tmp_path):
+    def refused(run: Path, message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            dbpt.draw_label_sample(run, out=tmp_path / "out")
+
+    refused(tmp_path / "none", "not a run folder")
+    copy = shutil.copytree(tiny_run, tmp_path / "copy")
+    tensors, state = copy / "pseudo_attributes.safetensors", (copy / "run.json").read_text()
+    (copy / "run.json").write_text(state.replace('"complete"', '"training"'))
+    refused(copy, "this run is not finished")
+    (copy / "run.json").write_text(state)
+    tensors.write_bytes(b"\0" * 20)
+    refused(copy, r"pseudo_attributes.safetensors: not a readable run's pseudo attributes")
+    tensors.unlink()
+    refused(copy, r"cannot read the run's pseudo attributes: No such file")
     assert not (tmp_path / "out").exists()
 
 
@@ -417,25 +415,19 @@ def test_folders_that_cannot_be_judged(tiny, tiny_run, sample, tmp_path):
     for folder in (tmp_path / "none", tiny_run):
         with pytest.raises(InputError, match="not a drawn sample"):
             dbpt.judge_labels(folder, labels)
-    for name, old, new in (
-        ("design.json", '"size": ', '"size": 1'),
-        ("design.json", "{", "["),
-        ("design.json", '"strata"', '"stratum"'),
-        ("sample.csv", "test/0", "test/1"),
-        ("sample.csv", "stratum", "strata"),
+    for name, old, new, message in (
+        ("design.json", '"size": ', '"size": 1', "was changed"),
+        ("design.json", "{", "[", "not readable as JSON"),
+        ("design.json", '"strata"', '"stratum"', "was changed"),
+        ("design.json", '"schema_version": 1', '"schema_version": 2', "written by a newer dbpt"),
+        ("sample.csv", "test/0", "test/1", "was changed"),
+        ("sample.csv", "stratum", "strata", "no column 'stratum'"),
     ):
-        copy = shutil.copytree(sample, tmp_path / "copy")
+        copy = shutil.copytree(sample, tmp_path / f"{name} {new}".replace("/", ""))
         (copy / name).write_text((copy / name).read_text().replace(old, new))
-        with pytest.raises(InputError, match=r"was changed|no column 'stratum'|not readable as JSON"):
+        with pytest.raises(InputError, match=message):
             dbpt.judge_labels(copy, labels)
-        shutil.rmtree(copy)
-    copy = shutil.copytree(sample, tmp_path / "copy")
-    text = (copy / "design.json").read_text()
-    (copy / "design.json").write_text(text.replace('"schema_version": 1', '"schema_version": 2'))
-    with pytest.raises(InputError, match="written by a newer dbpt"):
-        dbpt.judge_labels(copy, labels)
     (copy / "sample.csv").unlink()
-    (copy / "design.json").write_text(text)
     with pytest.raises(InputError, match=r"sample.csv: cannot read the file"):
         dbpt.judge_labels(copy, labels)
 

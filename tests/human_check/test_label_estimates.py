@@ -134,7 +134,7 @@ def test_intervals_cover_where_a_person_stops_early(labelled):
 
 
 def test_the_corrected_worst_group_is_right_where_that_of_pseudo_groups_is_not():
-    """Of the small group most images are strays; over pseudo groups it passes for a good one."""
+    """Most images of the small group are strays, so its accuracy over pseudo groups looks good."""
     split = Split(2, 4000, [0.72, 0.05, 0.01, 0.22], 0.1)
     pseudo_groups = split.labels * 2 + split.pseudo
     by_pseudo = min(split.right[pseudo_groups == group].mean() for group in range(4))

@@ -1,4 +1,4 @@
-"""The page to label on: what it holds and what not, and, where there is a browser, that one can label with it."""
+"""The page to label on: its content, and, where there is a browser, labelling with it."""
 
 import csv
 import io
@@ -7,11 +7,11 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from html_page import Page
 from PIL import Image
 
 from dbpt import InputError
@@ -47,39 +47,21 @@ def images(tmp_path_factory) -> Path:
     return folder
 
 
-class Parsed(HTMLParser):
-    """Tags with their attributes, and the text of each script."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.scripts: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag == "script":
-            self.scripts.append("")
-
-    def handle_data(self, data: str) -> None:
-        if self.tags and self.tags[-1][0] == "script":
-            self.scripts[-1] += data
-
-
 def test_names_are_escaped_and_arrive_as_they_are(images):
-    page = Parsed(label_page(design_of(), images))
+    page = Page(label_page(design_of(), images))
     assert len(page.scripts) == 2
-    assert "b" not in {tag for tag, _ in page.tags[: [tag for tag, _ in page.tags].index("details")]}
+    assert "b" not in page.tags[: page.tags.index("details")]
     sample = json.loads(page.scripts[0])
     assert sample == {"id": design_of().sample, "attributes": list(NASTY), "paths": list(PATHS)}
 
 
 def test_nothing_is_fetched_from_anywhere(images):
-    page = Parsed(label_page(design_of(), images))
-    targets = [attrs[name] for _, attrs in page.tags for name in ("src", "href", "srcset", "action") if name in attrs]
-    assert len(targets) == len(PATHS)
-    assert all(target.startswith("data:image/jpeg;base64,") for target in targets)
-    policy = next(attrs["content"] for _, attrs in page.tags if attrs.get("http-equiv") == "Content-Security-Policy")
+    page = Page(label_page(design_of(), images))
+    assert len(page.sources) == len(PATHS)
+    assert all(source.startswith("data:image/jpeg;base64,") for source in page.sources)
+    policy = next(
+        attrs["content"] for _, attrs in page.elements if attrs.get("http-equiv") == "Content-Security-Policy"
+    )
     assert policy.startswith("default-src 'none'")
     assert "url(" not in page.rawdata
     assert not re.search(r"https?:|//cdn|@import", re.sub(r'"data:[^"]*"', "", label_page(design_of(), images)))
@@ -138,7 +120,7 @@ BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "
 
 
 def in_browser(page: str, script: str, folder: Path) -> dict:
-    """What ``script`` leaves in ``found`` after the page's own script. The profile in ``folder`` outlives the call."""
+    """Return ``found`` as ``script`` leaves it after the page's own script; the profile in ``folder`` is kept."""
     tool = """
     const found = {};
     const press = (key, code = "Key" + key.toUpperCase(), more = {}) => document.dispatchEvent(
@@ -208,7 +190,7 @@ def test_labelling_with_keys_and_mouse_and_going_on_later(images, tmp_path):
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
 def test_two_tabs_and_a_damaged_store_lose_nothing(images, tmp_path):
-    """What another tab has stored is taken over, so that the next answer here does not write over it."""
+    """The page takes over the answers of another tab, so that its next answer does not overwrite them."""
     found = in_browser(
         label_page(design_of(), images),
         """
