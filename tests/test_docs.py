@@ -124,6 +124,25 @@ def run(command: str) -> None:
         pytest.fail(f"{command}: exit code {end.code}")
 
 
+def run_blocks(page: str, capsys=None, before=lambda command: None) -> tuple[dict, list[str]]:
+    """Run the commands and snippets of a page in their order.
+
+    Returns the names that the snippets leave, and what each command prints if there is a ``capsys``.
+    """
+    namespace: dict = {}
+    printed = []
+    for language, text in blocks(page, "bash", "python"):
+        if language == "python":
+            exec(compile(text, page, "exec"), namespace)
+            continue
+        for command in text.replace("\\\n", " ").splitlines():
+            before(command)
+            run(command)
+            if capsys:
+                printed.append(capsys.readouterr().out)
+    return namespace, printed
+
+
 def skeleton(output: str) -> list[str]:
     """The words of each line of a comparison table: no figures, no marks, no warnings of small groups."""
     without = re.sub(r"\(.*?\)|[*◂]", "", output)
@@ -189,25 +208,18 @@ def test_the_guide_tells_the_valid_combinations():
 
 
 def test_the_snippets_of_the_samplers_page_run():
-    namespace: dict = {}
-    for _, text in blocks("docs/sampling.md", "python"):
-        exec(compile(text, "docs/sampling.md", "exec"), namespace)
+    namespace, _ = run_blocks("docs/sampling.md")
     assert namespace["state"]["position"] == 300
 
 
 def test_the_human_check_page_runs_as_it_stands(workplace, capsys):
     """Its commands, with labels.csv written from the true attributes where a person would save it; its outputs."""
-    namespace: dict = {}
-    printed = []
-    for language, text in blocks("docs/human_check.md", "bash", "python"):
-        if language == "python":
-            exec(compile(text, "docs/human_check.md", "exec"), namespace)
-            continue
-        for command in text.splitlines():
-            if "--labels" in command:
-                write_labels_of_truth(workplace)
-            run(command)
-            printed.append(capsys.readouterr().out)
+
+    def write_labels(command: str) -> None:
+        if "--labels" in command:
+            write_labels_of_truth(workplace)
+
+    namespace, printed = run_blocks("docs/human_check.md", capsys, before=write_labels)
     drawn, judged = (text for _, text in blocks("docs/human_check.md", "text"))
     assert skeleton(drawn) == skeleton(printed[1])
     of_no_group = [
@@ -234,17 +246,13 @@ def write_labels_of_truth(folder: Path) -> None:
 
 
 def test_the_snippets_of_the_group_weights_page_run():
-    namespace: dict = {}
-    for _, text in blocks("docs/group_weights.md", "python"):
-        exec(compile(text, "docs/group_weights.md", "exec"), namespace)
+    namespace, _ = run_blocks("docs/group_weights.md")
     assert len(set(namespace["dro"].group_weights)) == 4
     assert namespace["weights"].mean_p_true.max() < 1
 
 
-def test_the_snippets_of_the_pseudo_attributes_page_run(capsys):
-    namespace: dict = {}
-    for _, text in blocks("docs/pseudo_attributes.md", "python"):
-        exec(compile(text, "docs/pseudo_attributes.md", "exec"), namespace)
+def test_the_snippets_of_the_pseudo_attributes_page_run():
+    namespace, _ = run_blocks("docs/pseudo_attributes.md")
     same = namespace["labels"] == namespace["found"].pseudo_attributes
     assert same.mean() > 0.99  # but for the rounding to float16
     assert namespace["smallest"].precision > 0.9
@@ -252,7 +260,7 @@ def test_the_snippets_of_the_pseudo_attributes_page_run(capsys):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_other_commands_are_those_of_ci(page):
-    """What no test can run inside itself is what .ci/run runs, word for word."""
+    """.ci/run runs, word for word, the commands that no test can run inside itself."""
     ci = re.findall(r'^ *stage "[^"]+" "(.*)"$', read(".ci/run"), re.MULTILINE)
     others = [line for line in command_lines(page) if not line.startswith("dbpt ")]
     assert [line for line in others if line not in ci] == []
@@ -344,17 +352,10 @@ def test_the_command_for_several_processes_runs(workplace):
 
 
 def test_the_page_of_the_data_sets_runs_as_it_stands(workplace, capsys):
-    namespace: dict = {}
     for name, folder in (("demo-waterbirds", "waterbird_complete95_forest2water2"), ("demo-celeba", "celeba")):
         dbpt.write_demo(name, workplace / "data" / folder)
-    printed = []
-    for language, text in blocks("docs/data_sets.md", "bash", "python"):
-        if language == "python":
-            exec(compile(text, "docs/data_sets.md", "exec"), namespace)
-            continue
-        for command in text.splitlines():
-            run(command)
-            printed.append(capsys.readouterr().out)
+    capsys.readouterr()
+    namespace, printed = run_blocks("docs/data_sets.md", capsys)
     ((_, shown),) = blocks("docs/data_sets.md", "text")
     assert namespace["found"].problems == ()
     lines, shown_lines = skeleton(printed[0]), skeleton(shown)
@@ -365,13 +366,7 @@ def test_the_page_of_the_data_sets_runs_as_it_stands(workplace, capsys):
 
 
 def test_the_compare_page_runs_as_it_stands(workplace):
-    namespace: dict = {}
-    for language, text in blocks("docs/compare.md", "bash", "python"):
-        if language == "python":
-            exec(compile(text, "docs/compare.md", "exec"), namespace)
-            continue
-        for command in text.splitlines():
-            run(command)
+    namespace, _ = run_blocks("docs/compare.md")
     assert [row.method for row in namespace["comparison"].rows] == ["erm", "dbpt"]
     numbers = json.loads((workplace / "runs/compare/compare.json").read_text(encoding="utf-8"))
     assert [len(row["seeds"]) for row in numbers["rows"]] == [5] * 5

@@ -1,4 +1,4 @@
-"""What an error promises whatever value is in it: one line to read, which says nothing to the terminal."""
+"""An error is one line to read whatever value is in it, and controls no terminal."""
 
 import pytest
 

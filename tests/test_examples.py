@@ -54,7 +54,7 @@ def test_a_network_from_scratch_is_debiased_by_pseudo_groups(monkeypatch, capsys
 
 
 def rows_of_ranks(lines: list[str]) -> dict[int, list[list[int]]]:
-    """By epoch, the rows that each of two ranks says it has seen, in order."""
+    """Return the rows that each of two ranks says it has seen, in order, by epoch."""
     seen: dict[int, list[list[int]]] = {}
     for line in lines:
         epoch, rank, rows = re.fullmatch(r"epoch (\d+) rank ([01]) rows ([\d ]+)", line).groups()

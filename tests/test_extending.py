@@ -74,7 +74,7 @@ def shapes(tiny):
 
 
 def check_a_run(run: Path, tiny, shapes: Path) -> None:
-    """What the page promises of a run: it is in the report, can be loaded, and predicts what was trained."""
+    """Check that a run is in its report, can be loaded, and predicts what was trained, as the page promises."""
     classifier = dbpt.load(run)
     assert (classifier.config.objective, classifier.config.head) == ("worst-in-batch", "low-rank")
     figures = dbpt.evaluate(run, "shapes", root=shapes, cache=str(tiny.cache))

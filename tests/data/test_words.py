@@ -1,11 +1,8 @@
 """Words: vocabularies from the command line, templates, and the sentences made of both."""
 
-import doctest
-
 import numpy as np
 import pytest
 
-import dbpt.data.words
 from dbpt.data.words import Words, check_templates, check_vocabulary, entries_of, parse_vocabulary
 from dbpt.errors import InputError
 
@@ -18,10 +15,6 @@ def words(**changes):
         "attribute_templates": ("taken {}",),
     }
     return Words(**{**fields, **changes})
-
-
-def test_docstring_examples():
-    assert doctest.testmod(dbpt.data.words).failed == 0
 
 
 def test_parse_keeps_order_wordings_and_strips():

@@ -60,11 +60,14 @@ def test_list_tells_encoder_root_rows_and_bytes(command, tmp_path, cache, root):
     assert "damaged manifest" in command("cache", "list", "--cache", tmp_path)[1]
 
 
-def test_features_of_a_root_that_is_there_are_kept(tmp_path, cache, root):
+def test_a_cache_goes_when_its_root_is_gone_and_not_when_its_images_are(tmp_path, cache, root):
     for name in NAMES:
         (root / name).unlink()
     assert pruned(tmp_path / "features") == []
     assert len(FeatureCache(tmp_path / "features", ENCODER, root, 2)) == 4
+    root.rename(tmp_path / "moved")
+    assert pruned(tmp_path / "features") == [(cache.folder.name, f"its root {root} is gone")]
+    assert not cache.folder.exists()
 
 
 @pytest.mark.parametrize("kind", ["not mounted", "unreadable", "a link to itself"])
@@ -83,12 +86,6 @@ def test_a_root_that_is_only_out_of_reach_is_not_gone(tmp_path, kind):
     with unprivileged():
         assert pruned(tmp_path / "features") == []
     assert made.folder.exists()
-
-
-def test_a_cache_whose_root_is_gone_goes(tmp_path, cache, root):
-    root.rename(tmp_path / "moved")
-    assert pruned(tmp_path / "features") == [(cache.folder.name, f"its root {root} is gone")]
-    assert not cache.folder.exists()
 
 
 @pytest.mark.parametrize("kind", ["unreadable", "damaged", "newer", "none"])
@@ -269,13 +266,12 @@ def test_old_caches_go_if_asked_for(tmp_path, cache):
     for file in cache.folder.rglob("*"):
         os.utime(file, (1, 1))
     assert pruned(tmp_path / "features") == []
-    found = pruned(tmp_path / "features", unwritten_for_days=1)
-    assert found == [(cache.folder.name, "nothing was stored for 1 days")]
+    old = (cache.folder.name, "nothing was stored for 1 days")
+    assert pruned(tmp_path / "features", unwritten_for_days=1) == [old]
 
 
 def test_what_the_dead_have_left_goes(tmp_path, cache):
-    left = [cache.folder / f"{0:032x}.safetensors", cache.folder / ".x.tmp"]
-    left += [cache.folder / f"{CLAIM}.owner"]
+    left = [cache.folder / name for name in (f"{0:032x}.safetensors", ".x.tmp", f"{CLAIM}.owner")]
     for file in left:
         file.write_bytes(b"left")
     assert {name for name, _ in pruned(tmp_path / "features", dry_run=True)} == {file.name for file in left}

@@ -1,6 +1,5 @@
 """Processes on one cache: locks that name their owner, claims, and the work shared to the last byte."""
 
-import json
 import os
 import re
 import signal
@@ -13,9 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import launched
-import numpy as np
 import pytest
-from PIL import Image
+from small_images import write_images
 
 from dbpt.errors import InputError
 from dbpt.features import embedding_pass, verify_cache
@@ -138,12 +136,6 @@ def test_a_lock_whose_file_was_removed_before_it_was_locked_is_not_taken(tmp_pat
 
 
 # --- the work shared ------------------------------------------------------------------------------------------------
-
-CONFIG = {
-    "embed_dim": 16,
-    "vision_cfg": {"layers": [1, 1, 1, 1], "width": 8, "head_width": 8, "image_size": 32},
-    "text_cfg": {"context_length": 8, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 1},
-}
 COUNT = 50
 SHARDS = 13
 IN_HAND = 1 + embedding_pass.PREFETCHED_BATCHES  # of a process: a shard is one batch here
@@ -152,16 +144,9 @@ IN_HAND = 1 + embedding_pass.PREFETCHED_BATCHES  # of a process: a shard is one 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory) -> list[str]:
     """The arguments of ``dbpt embed`` for 50 images, two of them bad."""
-    folder = tmp_path_factory.mktemp("task")
-    (folder / "tiny.json").write_text(json.dumps(CONFIG))
-    (folder / "images").mkdir()
-    for number in range(COUNT):
-        pixels = np.random.default_rng(number).integers(0, 255, (20, 20, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"images/{number}.png")
+    folder = write_images(tmp_path_factory.mktemp("task"), COUNT)
     (folder / "images/7.png").write_bytes(b"")
     (folder / "images/30.png").write_text("<html>")
-    rows = [f"images/{number}.png,{'ab'[number % 2]},train\n" for number in range(COUNT)]
-    (folder / "list.csv").write_text("path,label,split\n" + "".join(rows))
     model = ["--model", str(folder / "tiny.json"), "--pretrained", "random", "--device", "cpu"]
     return ["embed", str(folder / "list.csv"), *model, "--embed-batch-size", "4", "--max-failures", "0.1"]
 

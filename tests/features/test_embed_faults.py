@@ -1,4 +1,4 @@
-"""What `dbpt embed` must survive besides single faults: another process at it that dies, a full disk, `rm -rf`."""
+"""`dbpt embed` survives more than single faults: a process beside it that dies, a full disk, `rm -rf`."""
 
 import random
 import signal
@@ -43,7 +43,7 @@ def other_launcher():
 
 @pytest.mark.parametrize("call", ["open lock", "replace .", "open .manifest.json"])
 def test_of_two_at_once_one_is_killed_and_the_other_completes_all(command, other_launcher, tmp_path, call):
-    """By then it has met the other; it takes the lock, or renames a shard, or writes the manifest."""
+    """It dies after it has met the other, as it takes the lock, renames a shard or writes the manifest."""
     number = 1 + next(n for n, done in enumerate(command.calls) if done.startswith(call))
     folder, here = tmp_path / "folder", tmp_path / "here"
     here.mkdir()

@@ -11,12 +11,9 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
+from small_images import noise
 
 from dbpt.features import UnreadableImage, images, open_image, read_crop
-
-
-def noise(width: int, height: int, seed: int = 0) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8))
 
 
 @pytest.mark.parametrize(

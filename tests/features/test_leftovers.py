@@ -1,4 +1,4 @@
-"""What a process that died has left in a feature cache is taken away, and is in nobody's way until then."""
+"""The files that a killed process leaves in a feature cache are removed, and disturb nobody until then."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ def cache(tmp_path) -> FeatureCache:
 
 
 def leave(folder: Path, stem: str) -> None:
-    """What a process has when it is killed while it stores a shard."""
+    """Leave the locks of a process that was killed while it stored a shard."""
     for name in (f"claims/{stem}.lock", f"claims/{stem}.lock.owner", "lock", "lock.owner"):
         (folder / name).write_text("process 7 of somebody")
 

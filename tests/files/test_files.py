@@ -1,4 +1,4 @@
-"""What stands under its final name is complete."""
+"""A file under its final name is complete."""
 
 import json
 import os

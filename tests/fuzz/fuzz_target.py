@@ -1,4 +1,4 @@
-"""What a fuzz target is: a parser of ours with a corpus of small files, and what may come of a file of any bytes."""
+"""Fuzz targets: parsers with a corpus of small files, and the outcomes that a file of any bytes may have."""
 
 import re
 import signal
@@ -14,7 +14,7 @@ from dbpt.features import UnreadableImage
 CORPUS = Path(__file__).parent / "corpus"
 LONGEST_LINE = 2000
 SECONDS = 20
-"""Of the processor; thirty times as many on the clock, which runs on while other programs compute."""
+"""Seconds of the processor; a parser has thirty times as many on the clock, since other programs compute too."""
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 Parse = Callable[[bytes], object]
@@ -22,7 +22,7 @@ Parse = Callable[[bytes], object]
 
 @dataclass(frozen=True)
 class Workplace:
-    """What a target is prepared with: an empty folder, pytest's fixtures by name, and the corpus, which may grow."""
+    """A target is prepared in an empty folder, with pytest's fixtures by name and the corpus, which may grow."""
 
     folder: Path
     fixture: Callable[[str], Any]
@@ -45,7 +45,7 @@ Prepare = Callable[[Workplace], Parse]
 
 @dataclass(frozen=True)
 class Target:
-    """How to prepare a parser, and how to repair what its format protects by lengths and checksums."""
+    """A parser to prepare, and a repair of the lengths and checksums that protect its format."""
 
     prepare: Prepare
     repair: Callable[[bytes], bytes]

@@ -19,7 +19,7 @@ BACKBONE = 4, "tiny"
 
 @target(repairs.png)
 def image(place: Workplace) -> Parse:
-    """Of the six formats; every file goes by one name, because its content alone counts."""
+    """A file of one of the six formats; all have the same name, because the content alone counts."""
 
     def read(path: Path) -> None:
         with images.pillow_warnings():

@@ -41,7 +41,7 @@ def tokenizer(place: Workplace) -> Parse:
 
 @target()
 def tokenizer_config(place: Workplace) -> Parse:
-    """What stands beside a tokenizer and names its padding."""
+    """A tokenizer's second file, which names its padding."""
     (place.folder / "tokenizer.json").write_bytes(corpus_of("tokenizer")["good-words.json"])
     return place.parser_of("tokenizer_config.json", lambda path: _tokenize(path.with_name("tokenizer.json")))
 

@@ -41,7 +41,7 @@ EMPTY_IS_FINE = {("config", "empty"), ("config", "blank"), ("tar", "zeros")}
 
 @pytest.fixture(autouse=True)
 def memory_limit():
-    """What a file may make us allocate: then Python raises `MemoryError`."""
+    """A file that makes us allocate more raises `MemoryError`."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, before[1]))
