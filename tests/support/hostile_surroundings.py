@@ -33,9 +33,11 @@ def unknown(uid):
 pwd.getpwuid = unknown
 """
 """The user has no entry among the system's users, as in many containers."""
+SMALL_DEMO = (8, 4, 4)
 WATCHED = """
-import gc, os, pathlib, sys, hostile_surroundings
+import gc, os, pathlib, sys, hostile_surroundings, dbpt.data.demo
 gc.freeze()
+dbpt.data.demo.SPLIT_SIZES = hostile_surroundings.SMALL_DEMO
 opened = hostile_surroundings.OPENED
 opened.watch({folder!r}, {number}, 9)
 def leave(code):
