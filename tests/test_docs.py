@@ -34,29 +34,9 @@ from dbpt.settings.combinations import GROUP_SOURCES
 from dbpt.settings.config import FitConfig
 
 ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
 PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
-OTHER_PAGES = (
-    "docs/guide.md",
-    "docs/extending.md",
-    "docs/settings.md",
-    "docs/data.md",
-    "docs/features.md",
-    "docs/scale.md",
-    "docs/text_towers.md",
-    "docs/methods.md",
-    "docs/defaults.md",
-    "docs/results.md",
-    "docs/compare.md",
-    "docs/reproduce.md",
-    "docs/data_sets.md",
-    "docs/sampling.md",
-    "docs/group_weights.md",
-    "docs/human_check.md",
-    "docs/pseudo_attributes.md",
-    "docs/several_processes.md",
-    "CHANGELOG.md",
-    "LICENSE-THIRD-PARTY.md",
-)
+OTHER_PAGES = ("CHANGELOG.md", "LICENSE-THIRD-PARTY.md", *(f"docs/{page.name}" for page in sorted(DOCS.glob("*.md"))))
 DEMO_SIZES, PHOTO_SIZES = (160, 40, 60), (60, 24, 24)
 FEW_EPOCHS = 20
 
@@ -124,18 +104,19 @@ def run(command: str) -> None:
         pytest.fail(f"{command}: exit code {end.code}")
 
 
-def run_blocks(page: str, capsys=None, before=lambda command: None) -> tuple[dict, list[str]]:
-    """Run the commands and snippets of a page in their order.
+def run_blocks(*pages: str, capsys=None, before=lambda command: None) -> tuple[dict, list[str]]:
+    """Run the snippets and the commands of dbpt on some pages in their order.
 
     Returns the names that the snippets leave, and what each command prints if there is a ``capsys``.
     """
     namespace: dict = {}
     printed = []
-    for language, text in blocks(page, "bash", "python"):
+    for language, text in chain(*(blocks(page, "bash", "python") for page in pages)):
         if language == "python":
-            exec(compile(text, page, "exec"), namespace)
+            exec(compile(text, "a page", "exec"), namespace)
             continue
-        for command in text.replace("\\\n", " ").splitlines():
+        lines = text.replace("\\\n", " ").replace(" && ", "\n").splitlines()
+        for command in (line for line in lines if line.startswith("dbpt ")):
             before(command)
             run(command)
             if capsys:
@@ -152,18 +133,9 @@ def skeleton(output: str) -> list[str]:
 
 def test_readme_and_the_guide_run_as_they_stand(workplace, capsys):
     """Commands and snippets in their order; and the printed demo output is what the demo prints, but for figures."""
-    namespace: dict = {}
-    for language, text in [*blocks("README.md", "bash", "python"), *blocks("docs/guide.md", "bash", "python")]:
-        if language == "python":
-            exec(compile(text, "README.md", "exec"), namespace)
-            continue
-        for line in text.replace("\\\n", " ").splitlines():
-            for command in filter(lambda part: part.startswith("dbpt "), line.split(" && ")):
-                capsys.readouterr()
-                run(command)
-                if command == "dbpt fit demo --out runs/demo":
-                    check_demo_output(capsys.readouterr().out)
-                    check_run_folder(workplace / "runs/demo")
+    namespace, printed = run_blocks("README.md", "docs/guide.md", capsys=capsys)
+    check_demo_output(printed[0])
+    check_run_folder(workplace / "runs/demo")
     with (workplace / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == sum(PHOTO_SIZES)
@@ -219,7 +191,7 @@ def test_the_human_check_page_runs_as_it_stands(workplace, capsys):
         if "--labels" in command:
             write_labels_of_truth(workplace)
 
-    namespace, printed = run_blocks("docs/human_check.md", capsys, before=write_labels)
+    namespace, printed = run_blocks("docs/human_check.md", capsys=capsys, before=write_labels)
     drawn, judged = (text for _, text in blocks("docs/human_check.md", "text"))
     assert skeleton(drawn) == skeleton(printed[1])
     of_no_group = [
@@ -355,7 +327,7 @@ def test_the_page_of_the_data_sets_runs_as_it_stands(workplace, capsys):
     for name, folder in (("demo-waterbirds", "waterbird_complete95_forest2water2"), ("demo-celeba", "celeba")):
         dbpt.write_demo(name, workplace / "data" / folder)
     capsys.readouterr()
-    namespace, printed = run_blocks("docs/data_sets.md", capsys)
+    namespace, printed = run_blocks("docs/data_sets.md", capsys=capsys)
     ((_, shown),) = blocks("docs/data_sets.md", "text")
     assert namespace["found"].problems == ()
     lines, shown_lines = skeleton(printed[0]), skeleton(shown)

@@ -179,6 +179,7 @@ def test_evaluation_needs_no_training_rows_and_not_every_class(table):
             ["line 4: 'b.jpg' is already at pets.csv line 3"],
         ),
         (rows("../a.jpg,x,train", "b.jpg,y,train"), ["line 2: path '../a.jpg' leaves the root"]),
+        (rows("..,x,train", "b.jpg,y,train"), ["line 2: path '..' leaves the root"]),
         (rows("a.jpg,x,train", "c/../../b.jpg,y,train"), ["line 3: path 'c/../../b.jpg' leaves the root"]),
         (rows("/etc/passwd,x,train", "b.jpg,y,train"), ["line 2: path '/etc/passwd' is outside the root"]),
         (rows("a.jpg,x,val", "b.jpg,y,test"), ["no rows of split 'train' (splits found: val, test)"]),
