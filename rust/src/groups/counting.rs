@@ -209,7 +209,7 @@ mod tests {
     use super::Parts;
     use crate::Workers;
 
-    /// Where 2³² rows begin to need them, without the rows.
+    /// Shifts the rows beyond 2³², from where wide ones are needed, instead of making so many.
     #[test]
     fn wide_rows_are_scattered_like_narrow_ones() {
         let shift = u64::from(u32::MAX);

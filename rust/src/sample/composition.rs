@@ -78,8 +78,8 @@ fn step(n: u64, round: u64) -> u64 {
     (from..from + STEPS).find(|&step| quotients(n, step).is_some()).unwrap_or(1)
 }
 
-/// Of the steps near the golden ratio, the coprime one whose continued fraction is closest to it:
-/// the smaller its quotients, the more even any run of phases.
+/// Returns the step near the golden ratio, coprime to n, whose continued fraction has the smallest
+/// quotients: the smaller they are, the more even any run of phases.
 fn golden_step(n: u64) -> u64 {
     let golden = ((u128::from(n) * GOLDEN) >> 64) as u64;
     let coprime = (golden..golden + STEPS).filter_map(|step| Some((quotients(n, step)?, step)));

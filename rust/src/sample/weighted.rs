@@ -378,7 +378,7 @@ mod tests {
         assert!(AliasTable::from_entries(&[]).is_err());
     }
 
-    /// Where tables of as many rows can't be made: what an entry and a word can hold.
+    /// Packs single entries, because the whole tables would be too large to build.
     #[test]
     fn there_is_no_limit_at_24_or_32_bits() {
         for num_rows in [1, (1 << 24) + 1, 1 << 32, (1 << 32) + 5, (1 << 40) - 1_usize] {
