@@ -15,10 +15,9 @@ from dbpt.data.huggingface_objects import materialize
 from dbpt.data.in_memory import DataLike, is_in_memory
 from dbpt.data.reader import DATASETS
 from dbpt.errors import InputError
-from dbpt.experiments.figures import Labelled
+from dbpt.experiments.figures import Labelled, how_trained
 from dbpt.experiments.result import Result
 from dbpt.experiments.stages import embed_dataset, label_dataset, left_out, log_warnings
-from dbpt.objectives import OBJECTIVES
 from dbpt.runs.classifier import Classifier
 from dbpt.runs.metrics import RunMetrics, RunRow, read_metrics
 from dbpt.runs.run_folder import load
@@ -81,14 +80,8 @@ def evaluate(
     log_warnings(warnings)
     labelled = Labelled(dataset=readable, pseudo=pseudo, splits=readable.splits)
     labelled = replace(labelled, counts_of_run=_train_counts_of_run(Path(run), labelled))
-    row = RunRow(
-        name=config.objective,
-        group_source=config.group_source if OBJECTIVES[config.objective].uses_groups else None,
-        head=config.head,
-        apply=config.application(config.objective),
-        warnings=[],
-        **labelled.metrics(classifier.head.predictions(features)),
-    )
+    figures = labelled.metrics(classifier.head.predictions(features))
+    row = RunRow(**how_trained(config, config.objective), warnings=[], **figures)
     metrics = labelled.run_metrics(backbone, config, [row], warnings=warnings, failed_images=len(failures), seconds={})
     result = Result(Path(run), metrics, classifier)
     log_warnings(result.warnings, warnings)

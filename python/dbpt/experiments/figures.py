@@ -12,6 +12,7 @@ from dbpt.clip import Backbone
 from dbpt.data import SPLITS, Dataset
 from dbpt.errors import InputError
 from dbpt.groups import GroupMetrics, group_counts, group_metrics, pseudo_attribute_quality
+from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.runs.metrics import (
     SCHEMA_VERSION,
@@ -24,6 +25,13 @@ from dbpt.runs.metrics import (
     Split,
 )
 from dbpt.settings.config import FitConfig
+
+
+def how_trained(config: FitConfig, objective: str) -> dict[str, Any]:
+    """Return the entries of a `RunRow` about what was trained, and with which groups."""
+    group_source = config.group_source if OBJECTIVES[objective].uses_groups else None
+    apply = config.application(objective)
+    return {"name": objective, "group_source": group_source, "head": config.head, "apply": apply}
 
 
 @dataclass(frozen=True, kw_only=True)

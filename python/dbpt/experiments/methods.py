@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from dbpt.data.progress import progress_bar
 from dbpt.errors import InputError
+from dbpt.experiments.figures import how_trained
 from dbpt.experiments.stages import Experiment
 from dbpt.features.live import LiveImages, live_images
 from dbpt.groups import worst_group_accuracy
@@ -75,10 +76,7 @@ def trained_result(
     if not quiet:
         logger.info(f"{objective}: {how}, {seconds:.1f} s" + ("" if built.note is None else f"; {built.note}"))
     row = RunRow(
-        name=objective,
-        group_source=config.group_source if built.uses_groups else None,
-        head=config.head,
-        apply=config.application(objective),
+        **how_trained(config, objective),
         best_epoch=trained.best_epoch,
         epochs=len(trained.history),
         seconds=round(seconds, 3),
