@@ -129,34 +129,37 @@ def _reworded(dataset: Dataset, request: DataRequest) -> Dataset:
 def _read_own(request: DataRequest) -> Dataset:
     """Read a table, shards, or a folder, depending on the path."""
     path, root = absolute(request.source), request.root
-    is_table = path.suffix.lower() in table_formats.READERS
     given = "--embeddings" if root is None else f"--root {root}"
     if webdataset.is_pattern_of_shards(request.source):
         if root is not None or not request.images:
             raise InputError(f"{given}: {path} has its images inside; drop it, or give a table")
         return webdataset.read_webdataset(str(path), request)
-    if not is_table and is_folder(path):
-        if not request.images:
-            raise InputError(f"--embeddings with the folder {path}: its files have no order to go by; give a table")
-        is_saved = is_saved_dataset(path)
-        if root is not None or (request.columns and not is_saved):
-            raise InputError(f"{'--columns' if root is None else given}: {path} has its images inside; drop it")
-        return (read_saved_dataset if is_saved else read_image_folder)(path, request)
-    if not is_table:
-        if is_there(path) and not is_file(path):
-            way_out = "give a table, a folder of images or .tar shards"
-            raise InputError(f"{path}: is not a regular file or folder; {way_out}")
+    if path.suffix.lower() in table_formats.READERS:
+        return _read_table(path, request)
+    if is_there(path) and not is_file(path) and not is_folder(path):
+        raise InputError(f"{path}: is not a regular file or folder; give a table, a folder of images or .tar shards")
+    if not is_folder(path):
         known, endings = ", ".join(DATASETS), ", ".join(table_formats.READERS)
         raise InputError(
             f"data {path.name!r} is neither a known data set ({known}) nor the path of a {endings} table, nor a "
             f"folder, nor .tar shards{nearest(path.name.lower(), list(DATASETS))}"
         )
+    if not request.images:
+        raise InputError(f"--embeddings with the folder {path}: its files have no order to go by; give a table")
+    is_saved = is_saved_dataset(path)
+    if root is not None or (request.columns and not is_saved):
+        raise InputError(f"{'--columns' if root is None else given}: {path} has its images inside; drop it")
+    return (read_saved_dataset if is_saved else read_image_folder)(path, request)
+
+
+def _read_table(path: Path, request: DataRequest) -> Dataset:
     if not is_there(path):
         names = request.column_names
         optional = "".join(f"[, {name}]" for role, name in names.items() if role not in REQUIRED)
         columns = f"{names['path']}, {names['label']}{optional}"
         raise InputError(f"{path}: does not exist; expected a table with the columns {columns}")
-    if root is not None and not is_folder(root):
+    root = path.parent if request.root is None else request.root
+    if request.root is not None and not is_folder(root):
         expected = f"expected the one that the paths of {path.name} are relative to"
         raise InputError(f"--root {root} is not a folder; {expected}")
-    return table_formats.read_table(path, path.parent if root is None else root, request)
+    return table_formats.read_table(path, root, request)
