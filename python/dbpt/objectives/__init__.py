@@ -17,16 +17,4 @@ OBJECTIVES = Registry[Objective](
 
 register_objective = OBJECTIVES.register
 
-__all__ = [
-    "OBJECTIVES",
-    "Balanced",
-    "Dbpt",
-    "Dfr",
-    "Erm",
-    "GroupDro",
-    "Jtt",
-    "Objective",
-    "TrainingGroups",
-    "WeightingObjective",
-    "register_objective",
-]
+__all__ = ["OBJECTIVES", "Objective", "TrainingGroups", "WeightingObjective", "register_objective"]

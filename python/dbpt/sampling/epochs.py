@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt import arguments
+from dbpt._core import Stream
 from dbpt.errors import InputError
-from dbpt.sampling.passes import Drawn, Pass, Stream
+from dbpt.sampling.passes import Drawn, Pass
 from dbpt.sampling.sharding import Shard, check_dataset, checked_seed, warn_unless_sharded
 
 Distribution = TypeVar("Distribution")

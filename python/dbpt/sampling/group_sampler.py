@@ -7,11 +7,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
-from dbpt._core import GroupStream, IndependentStream, quotas
+from dbpt._core import GroupStream, IndependentStream, Stream, quotas
 from dbpt.errors import InputError
 from dbpt.sampling.epochs import MAX_DRAWS
 from dbpt.sampling.group_draws import GroupDraws
-from dbpt.sampling.passes import Stream
 from dbpt.sampling.row_groups import row_groups
 
 _WHEEL = MAX_DRAWS  # an independent draw picks one of this many slots, so probabilities are multiples of 1 / _WHEEL

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
+from dbpt._core import Stream
 
 Drawn = TypeVar("Drawn")
-
-
-class Stream(Protocol):
-    """An epoch of draws in the Rust core. Each draw is a pure function of its number."""
-
-    def indices(self, start: int, stop: int, step: int = 1, num_threads: int = 1) -> NDArray[np.int64]:
-        """Return the rows, or batches of rows, of the draws ``range(start, stop, step)``."""
 
 
 class Pass(Iterator[Iterator[Drawn]], Generic[Drawn]):

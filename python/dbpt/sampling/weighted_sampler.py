@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
-from dbpt._core import AliasTable, WeightedStream
+from dbpt._core import AliasTable, Stream, WeightedStream
 from dbpt.errors import InputError
 from dbpt.groups.tensors import to_host
 from dbpt.sampling.epochs import MAX_DRAWS, EpochSampler
-from dbpt.sampling.passes import Stream
 
 if TYPE_CHECKING:
     import torch

@@ -1,21 +1,18 @@
 """The rows of an epoch, in order: each training row once, or drawn by the weights of the objective."""
 
-from typing import Protocol
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dbpt._core import GroupIndex, GroupStream
+from dbpt._core import GroupIndex, GroupStream, Stream
 from dbpt.objectives import Objective
 
+if TYPE_CHECKING:
+    from dbpt.sampling import GroupSampler, WeightedSampler
 
-class Draws(Protocol):
-    """The rows of one epoch, in order."""
-
-    def __len__(self) -> int: ...
-
-    def indices(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the row numbers of these draws, (stop - start,) int64."""
+Draws: TypeAlias = "Stream | GroupSampler | WeightedSampler"
 
 
 def draws_of_epoch(objective: Objective, seed: int, epoch: int) -> Draws:
