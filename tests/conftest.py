@@ -71,6 +71,22 @@ def tiny_run(tiny, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def comparison(tiny, tmp_path_factory):
+    """A comparison of four methods with two heads and two seeds; read only."""
+    from comparisons import compare
+
+    return compare(tiny, tmp_path_factory.mktemp("comparison") / "c", heads=("prompt", "linear"))
+
+
+@pytest.fixture(scope="session")
+def long_comparison(tiny, tmp_path_factory) -> dict[str, object]:
+    """The contents of an uninterrupted comparison with `comparisons.EPOCHS`, in one process."""
+    from comparisons import EPOCHS, compare, contents
+
+    return contents(compare(tiny, tmp_path_factory.mktemp("long") / "c", epochs=EPOCHS).folder)
+
+
+@pytest.fixture(scope="session")
 def bert_folder(tmp_path_factory) -> Path:
     """A folder with the configuration of a small BERT, for an open_clip model with a Hugging Face text tower."""
     transformers = pytest.importorskip("transformers", reason="a Hugging Face tower needs transformers")

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from comparisons import METHODS, TABLES, cell, compare, contents
+from comparisons import METHODS, TABLES, cell, compare
 from runs import fit, metrics_of, without
 from safetensors.numpy import load_file
 
@@ -13,12 +13,6 @@ import dbpt
 from dbpt import InputError
 from dbpt.experiments.comparison.summary import paired_t_interval
 from dbpt.groups import worst_group_difference_interval
-
-
-@pytest.fixture(scope="module")
-def comparison(tiny, tmp_path_factory):
-    """All four methods with two heads and two seeds; read only."""
-    return compare(tiny, tmp_path_factory.mktemp("comparison") / "c", heads=("prompt", "linear"))
 
 
 def row_of(comparison, method: str, head: str | None) -> dict:
@@ -48,10 +42,8 @@ def test_the_folder_holds_the_tables_and_a_file_for_each_cell(comparison):
 def test_a_cell_is_the_fit_of_its_settings_bit_for_bit(comparison, tiny, tmp_path, name, settings):
     run = fit(tiny, tmp_path / "run", epochs=3, baselines=False, **settings)
     tensors, found = cell(comparison.folder, name)
-    classifier = load_file(run / "classifier.safetensors")
-    assert {key: tensors[f"classifier.{key}"].tobytes() for key in classifier} == {
-        key: value.tobytes() for key, value in classifier.items()
-    }
+    for key, value in load_file(run / "classifier.safetensors").items():
+        assert tensors[f"classifier.{key}"].tobytes() == value.tobytes()
     zero_shot, row = metrics_of(run)["rows"]
     assert found | {"seconds": row["seconds"]} == row
     assert tensors["correct"].mean() == pytest.approx(row["test"]["average"])
@@ -62,24 +54,17 @@ def test_the_figures_are_means_and_deviations_over_the_seeds(comparison):
     for method, head in (("zero-shot", None), ("erm", "prompt"), ("dbpt", "linear")):
         row = row_of(comparison, method, head)
         for name in ("worst_group_accuracy", "average", "adjusted_average", "group_mean", "gap"):
-            parts = (method, head, "seed-")
-            stem = "_".join(part for part in parts if part)
-            values = [cell(comparison.folder, f"{stem}{seed}")[1]["test"][name] for seed in (0, 1)]
+            stem = f"{method}_{head}" if head else method
+            values = [cell(comparison.folder, f"{stem}_seed-{seed}")[1]["test"][name] for seed in (0, 1)]
             figure = row["figures"][name]
             assert figure["by_seed"] == values
             assert figure["mean"] == pytest.approx(np.mean(values))
-            if head is None:
-                assert figure["sd"] is None
-            else:
-                assert figure["sd"] == pytest.approx(np.std(values, ddof=1))
+            assert figure["sd"] == (None if head is None else pytest.approx(np.std(values, ddof=1)))
 
 
 def test_differences_are_to_erm_with_the_same_head_and_seed(comparison):
-    for method, head, baseline in (
-        ("dbpt", "linear", "linear"),
-        ("dbpt", "prompt", "prompt"),
-        ("zero-shot", None, "prompt"),
-    ):
+    for method, head in (("dbpt", "linear"), ("dbpt", "prompt"), ("zero-shot", None)):
+        baseline = head or "prompt"
         row, erm = row_of(comparison, method, head), row_of(comparison, "erm", baseline)
         ours, theirs = (r["figures"]["worst_group_accuracy"]["by_seed"] for r in (row, erm))
         by_seed = [one - other for one, other in zip(ours, theirs, strict=True)]
@@ -89,10 +74,8 @@ def test_differences_are_to_erm_with_the_same_head_and_seed(comparison):
         assert found["over_seeds"] == pytest.approx(paired_t_interval(by_seed))
         stems = [f"{method}_{head}" if head else method, f"erm_{baseline}"]
         pairs = [[cell(comparison.folder, f"{stem}_seed-{seed}")[0] for stem in stems] for seed in (0, 1)]
-        bounds = [
-            worst_group_difference_interval(one["correct"] > 0, other["correct"] > 0, one["groups"].astype(np.int64))
-            for one, other in pairs
-        ]
+        triples = [(one["correct"] > 0, other["correct"] > 0, one["groups"].astype(np.int64)) for one, other in pairs]
+        bounds = [worst_group_difference_interval(*triple) for triple in triples]
         assert row["difference"]["over_images"] == pytest.approx(np.mean(bounds, axis=0))
     assert row_of(comparison, "erm", "linear")["difference"] is None
 
@@ -194,10 +177,3 @@ def test_as_one_of_several_processes_it_is_refused(tiny, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="^dbpt compare does not share out trainings .* without torchrun"):
         compare(tiny, tmp_path / "c")
     assert not (tmp_path / "c").exists()
-
-
-def test_contents_ignores_nothing_but_seconds(comparison):
-    """What the tests of resuming compare."""
-    found = contents(comparison.folder)
-    assert len(found) == 1 + 3 + 14
-    assert "seconds" in comparison.to_dict()["rows"][1]

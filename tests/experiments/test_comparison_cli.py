@@ -9,7 +9,7 @@ from dbpt.experiments.comparison.plan import BY_THE_PLAN
 
 @pytest.fixture
 def passed_on(monkeypatch, command):
-    """What the command line passes to `dbpt.compare`, but for what is always the same."""
+    """Return what the command line passes to `dbpt.compare`, without ``out``."""
     seen: dict = {}
 
     def stand_in(data, **values):
@@ -31,16 +31,10 @@ def test_what_is_said_is_passed_on_and_the_rest_has_its_defaults(passed_on):
     plain = {"methods": None, "heads": None, "seeds": None, "jobs": 1, "resume": False, "overwrite": False}
     assert passed_on("DATA") == {"data": "DATA", **plain}
     said = passed_on(
-        "DATA", "--methods", "erm,dbpt:soft", "--heads", "linear", "--jobs", "3", "--resume", "--lr", "0.1"
+        "DATA", *["--methods", "erm,dbpt:soft", "--heads", "linear", "--jobs", "3", "--resume", "--lr", "0.1"]
     )
-    assert said == plain | {
-        "data": "DATA",
-        "methods": "erm,dbpt:soft",
-        "heads": "linear",
-        "jobs": 3,
-        "resume": True,
-        "lr": 0.1,
-    }
+    chosen = {"methods": "erm,dbpt:soft", "heads": "linear", "jobs": 3, "resume": True, "lr": 0.1}
+    assert said == plain | {"data": "DATA", **chosen}
     assert passed_on("DATA", "--attributes", "a", "b=c|d", "--classes", "e", "f")["attributes"] == ("a", "b=c|d")
     seeds = [passed_on("DATA", "--seeds", *text.split())["seeds"] for text in ("2", "3,7", "3 7", "3,")]
     assert seeds == [2, (3, 7), (3, 7), (3,)]
@@ -59,9 +53,8 @@ def test_the_settings_file_of_a_run_will_do(passed_on, tiny_run, tmp_path, capsy
 def test_what_a_settings_file_says_in_vain_is_told(command, tiny_run, tmp_path):
     _, _, said = command("compare", "--config", tiny_run / "config.toml", "--out", tmp_path / "c", "--methods", "ebm")
     first, last = said.splitlines()
-    assert first.endswith(
-        "config.toml: objective, group_source, head, seed, baselines left out, each row of a comparison has its own"
-    )
+    names = "objective, group_source, head, seed, baselines"
+    assert first.endswith(f"config.toml: {names} left out, each row of a comparison has its own")
     assert last.startswith("Error: --methods: 'ebm' is none of ")
 
 
@@ -94,11 +87,8 @@ def test_usage_errors_are_one_line(command, tmp_path, monkeypatch, arguments, me
 
 def test_the_help_is_silent_on_what_the_plan_says(command):
     _, printed, _ = command("compare", "--help")
-    assert "--group-source" not in printed
-    assert "--objective" not in printed
-    assert all(
-        option in printed for option in ("--methods", "--heads", "--seeds", "--jobs", "--epochs", "--model-selection")
-    )
+    assert "--group-source" not in printed and "--objective" not in printed
+    assert all(f"--{name}" in printed for name in ("methods", "heads", "seeds", "jobs", "epochs", "model-selection"))
 
 
 def test_through_the_command_line(command, tiny, tmp_path):

@@ -1,7 +1,4 @@
-"""What a comparison must survive: kill -9 and Ctrl-C at any moment, of itself or one of its processes.
-
-Whatever happened, what it ends with is what it would have been.
-"""
+"""A comparison survives kill -9 and Ctrl-C at any moment, of itself or one of its processes, and ends the same."""
 
 import json
 import logging
@@ -14,13 +11,15 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 
 import pytest
-from comparisons import METHODS, compare, contents
+from comparisons import EPOCHS, METHODS, compare, contents
+from launcher import leftovers
 
 from dbpt.cli import main
+from dbpt.errors import InputError
 
-EPOCHS = 12
 STAY = """
 import time
 from pathlib import Path
@@ -41,20 +40,7 @@ if __name__ == "__main__":
 """`dbpt` whose trainings wait for their end at a checkpoint once there are some cells: a busy machine can't miss it."""
 
 
-@pytest.fixture(scope="module")
-def expected(tiny, tmp_path_factory):
-    """What an uninterrupted comparison in one process finds."""
-    return contents(compare(tiny, tmp_path_factory.mktemp("expected") / "c", epochs=EPOCHS).folder)
-
-
-def leftovers(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.name.endswith(".tmp")]
-
-
-# --- several processes ------------------------------------------------------------------------------------------------
-
-
-def test_two_processes_find_what_one_does_and_if_one_dies_only_its_cell_is_lost(tiny, tmp_path, expected, logged):
+def test_two_processes_find_what_one_does_and_a_death_loses_only_its_cell(tiny, tmp_path, long_comparison, logged):
     others, killed = multiprocessing.active_children(), list[int]()
 
     def kill_one(record: logging.LogRecord) -> bool:
@@ -76,25 +62,17 @@ def test_two_processes_find_what_one_does_and_if_one_dies_only_its_cell_is_lost(
     assert len(there) == 7
     compare(tiny, tmp_path / "c", epochs=EPOCHS, resume=True)
     assert {path: path.stat().st_mtime_ns for path in there} == there
-    assert contents(tmp_path / "c") == expected
+    assert contents(tmp_path / "c") == long_comparison
 
 
-def test_a_process_that_cannot_begin_is_told_of(tiny, tmp_path):
+def test_a_process_that_cannot_begin_is_told_of(tiny, tmp_path, monkeypatch):
     """As where a script starts itself again in each process: this one ends it at once."""
-    script = tmp_path / "unguarded.py"
-    arguments = {**tiny.settings, "epochs": 2, "methods": "erm,dbpt", "heads": "linear", "jobs": 2, "seeds": 1}
-    script.write_text(
-        "if __name__ != '__main__':\n    raise SystemExit(3)\n"
-        f"import dbpt\ndbpt.compare({str(tiny.table)!r}, out={str(tmp_path / 'c')!r}, **{arguments!r})\n"
-    )
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 1
-    assert (
-        "--jobs: a process ended with exit code 3 before it could begin; in a script, " in done.stderr.splitlines()[-1]
-    )
-
-
-# --- killed and interrupted -------------------------------------------------------------------------------------------
+    script = ModuleType("__main__")
+    script.__file__ = str(tmp_path / "unguarded.py")
+    (tmp_path / "unguarded.py").write_text("raise SystemExit(3)\n")
+    monkeypatch.setitem(sys.modules, "__main__", script)
+    with pytest.raises(InputError, match="^--jobs: a process ended with exit code 3 before it could begin; in a scr"):
+        compare(tiny, tmp_path / "c", jobs=2)
 
 
 @pytest.fixture
@@ -169,7 +147,7 @@ def killed(process: subprocess.Popen, moment: Callable[[], bool]) -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 def test_killed_at_any_moment_it_leaves_no_process_and_ends_the_same(
-    start, launcher, arguments, tiny, tmp_path, expected
+    start, launcher, arguments, tiny, tmp_path, long_comparison
 ):
     out = tmp_path / "c"
 
@@ -188,14 +166,14 @@ def test_killed_at_any_moment_it_leaves_no_process_and_ends_the_same(
     there = {path: path.stat().st_mtime_ns for path in (out / "cells").glob("*.safetensors")}
     assert len(there) >= 3
     compare(tiny, out, epochs=EPOCHS, resume=True)
-    assert contents(out) == expected
+    assert contents(out) == long_comparison
     assert {path: path.stat().st_mtime_ns for path in there} == there  # what was finished was left alone
     assert not mid_training(out)
     assert leftovers(out) == []
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
-def test_ctrl_c_is_one_line_and_leaves_no_process(start, tiny, tmp_path, expected):
+def test_ctrl_c_is_one_line_and_leaves_no_process(start, tiny, tmp_path, long_comparison):
     out = tmp_path / "c"
     process = start(1, "--jobs", "2")
     wait_until(lambda: mid_training(out) and cells_in(out) >= 1)
@@ -209,10 +187,10 @@ def test_ctrl_c_is_one_line_and_leaves_no_process(start, tiny, tmp_path, expecte
     wait_until(lambda: processes_of(process.pid) == [])
     assert leftovers(out) == []
     main(way_on.split()[1:])
-    assert contents(out) == expected
+    assert contents(out) == long_comparison
 
 
-def test_interrupted_within_a_training_it_goes_on_from_its_checkpoint(tiny, tmp_path, expected, monkeypatch):
+def test_interrupted_within_a_training_it_goes_on_from_its_checkpoint(tiny, tmp_path, long_comparison, monkeypatch):
     from dbpt.training import loop
 
     epochs: list[int] = []
@@ -229,4 +207,4 @@ def test_interrupted_within_a_training_it_goes_on_from_its_checkpoint(tiny, tmp_
     (tmp_path / "resumed").touch()
     compare(tiny, tmp_path / "c", epochs=EPOCHS, resume=True)
     assert len(epochs) == 6 * EPOCHS  # none was trained twice
-    assert contents(tmp_path / "c") == expected
+    assert contents(tmp_path / "c") == long_comparison

@@ -1,7 +1,8 @@
-"""What is compared: methods, heads and seeds become cells; what means nothing is refused or left out, with a reason."""
+"""Methods, heads and seeds become the cells of a comparison; the others are refused or left out, with a reason."""
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -19,29 +20,17 @@ def names(plan) -> list[tuple[str, str | None]]:
 
 def test_rows_are_zero_shot_and_then_head_by_head():
     plan = make_plan(CONFIG, "dbpt,zero-shot,groupdro:true", ["linear", "prompt"], (3, 7))
-    assert names(plan) == [
-        ("zero-shot", None),
-        ("dbpt", "linear"),
-        ("groupdro:true", "linear"),
-        ("dbpt", "prompt"),
-        ("groupdro:true", "prompt"),
-    ]
-    assert [cell.name for cell in plan.cells[4:7]] == [
-        "groupdro-true_prompt_seed-3",
-        "zero-shot_seed-7",
-        "dbpt_linear_seed-7",
-    ]
+    trained = [(method, head) for head in ("linear", "prompt") for method in ("dbpt", "groupdro:true")]
+    assert names(plan) == [("zero-shot", None), *trained]
+    cells = [cell.name for cell in plan.cells[4:7]]
+    assert cells == ["groupdro-true_prompt_seed-3", "zero-shot_seed-7", "dbpt_linear_seed-7"]
     assert len({cell.name for cell in plan.cells}) == 10
 
 
 def test_a_cell_has_the_settings_of_one_fit():
     plan = make_plan(CONFIG, "groupdro:true", "linear", 2)
-    assert [cell.config for cell in plan.cells] == [
-        FitConfig(
-            data="demo", epochs=7, objective="groupdro", group_source="true", head="linear", seed=seed, baselines=False
-        )
-        for seed in (0, 1)
-    ]
+    own = {"objective": "groupdro", "group_source": "true", "head": "linear", "baselines": False}
+    assert [cell.config for cell in plan.cells] == [replace(CONFIG, seed=seed, **own) for seed in (0, 1)]
     assert make_plan(CONFIG, METHODS, "prompt", 1).left_out == ()
 
 
@@ -100,10 +89,8 @@ def test_settings_that_only_some_rows_cannot_have_are_told_at_once():
 
 
 def test_a_plan_is_made_without_torch():
-    code = (
-        "import dbpt.experiments.comparison.plan as p, sys; p.make_plan(p.shared_settings({}), p.METHODS, 'prompt', 5)"
-    )
-    code += "; sys.exit('torch' in sys.modules)"
+    code = "import dbpt.experiments.comparison.plan as p, sys; "
+    code += "p.make_plan(p.shared_settings({}), p.METHODS, 'prompt', 5); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=600).returncode == 0
 
 

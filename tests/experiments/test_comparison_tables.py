@@ -22,7 +22,7 @@ csv_table, latex_table, markdown_table, terminal_table = map(
 )
 
 
-def row(method, head, *figures, objective="erm", difference=None, **more) -> dict:
+def row(method, head, *figures, objective="erm", difference=None, seeds=(0, 1, 2), **more) -> dict:
     """``figures`` are (mean, sd) of worst-group accuracy, average and gap."""
     names = ("worst_group_accuracy", "average", "gap")
     found = {name: {"mean": mean, "sd": sd, "by_seed": []} for name, (mean, sd) in zip(names, figures, strict=True)}
@@ -35,11 +35,11 @@ def row(method, head, *figures, objective="erm", difference=None, **more) -> dic
         "group_source": "pseudo",
         "head": head,
         "apply": None,
-        "seeds": [0, 1, 2],
-        "best_epochs": [7, 7, 7],
+        "seeds": list(seeds),
+        "best_epochs": [7] * len(seeds),
         "epochs": 50,
-        "seconds": [1.0, 1.0, 1.0],
-        "warnings": [[], [], []],
+        "seconds": [1.0] * len(seeds),
+        "warnings": [[]] * len(seeds),
         "figures": found | dict.fromkeys(("adjusted_average", "adjusted_gap", "group_mean"), nothing),
         "groups": groups,
         "difference": difference,
@@ -54,6 +54,9 @@ def difference(head, mean, over_seeds, over_images) -> dict:
     return {"head": head, "seeds": [0, 1, 2], "figures": figures, "over_images": over_images}
 
 
+OF_ZERO_SHOT = difference("prompt", -0.0001, [-0.0001, -0.0001], [-0.05, 0.04])
+OF_ORACLE = {"objective": "groupdro", "group_source": "true"}
+OF_ORACLE |= {"difference": difference("prompt", 0.3386, [0.30, 0.3772], [0.2, 0.45])}
 COMPARISON = {
     "schema_version": 1,
     "dbpt_version": "0.1.0",
@@ -88,38 +91,10 @@ COMPARISON = {
         "lr": {"prompt": 0.01, "linear": 0.1},
     },
     "rows": [
-        row(
-            "zero-shot",
-            None,
-            (0.496, None),
-            (0.753, None),
-            (0.257, None),
-            objective=None,
-            difference=difference("prompt", -0.0001, [-0.0001, -0.0001], [-0.05, 0.04]),
-        ),
+        row("zero-shot", None, (0.496, None), (0.753, None), (0.257, None), objective=None, difference=OF_ZERO_SHOT),
         row("ERM", "prompt", (0.4964, 0.012), (0.75, 0.003), (0.2536, 0.1)),
-        row(
-            "Group DRO (true groups)",
-            "prompt",
-            (0.835, 0.1234),
-            (0.829, 0.0),
-            (-0.006, 0.02),
-            objective="groupdro",
-            group_source="true",
-            difference=difference("prompt", 0.3386, [0.30, 0.3772], [0.2, 0.45]),
-        ),
-        row(
-            "DFR",
-            "linear",
-            (None, None),
-            (0.5, None),
-            (None, None),
-            objective="dfr",
-            seeds=[2],
-            epochs=55,
-            warnings=[[]],
-            difference=None,
-        ),
+        row("Group DRO (true groups)", "prompt", (0.835, 0.1234), (0.829, 0.0), (-0.006, 0.02), **OF_ORACLE),
+        row("DFR", "linear", (None, None), (0.5, None), (None, None), objective="dfr", seeds=[2], epochs=55),
     ],
     "left_out": ["--head prompt with --objective dfr: DFR trains linear only; choose --head linear"],
     "failed": [{"method": "dfr", "head": "linear", "seed": 0, "reason": "the loss is nan"}],

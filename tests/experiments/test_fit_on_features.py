@@ -82,14 +82,8 @@ def test_label_has_nothing_to_show(run, tmp_path):
 
 
 def test_compare_takes_features_too(tiny, given, run, tmp_path):
-    found = dbpt.compare(
-        given / "table.csv",
-        out=tmp_path / "compare",
-        methods="zero-shot,erm",
-        seeds=1,
-        embeddings=given / "features.npy",
-        **tiny.settings,
-    )
+    settings = {"methods": "zero-shot,erm", "seeds": 1, "embeddings": given / "features.npy", **tiny.settings}
+    found = dbpt.compare(given / "table.csv", out=tmp_path / "compare", **settings)
     of_fit = json.loads((run / "metrics.json").read_text())["rows"][:2]
     worst = [row["figures"]["worst_group_accuracy"]["mean"] for row in found.to_dict()["rows"]]
     assert worst == [row["test"]["worst_group_accuracy"] for row in of_fit]
@@ -98,9 +92,8 @@ def test_compare_takes_features_too(tiny, given, run, tmp_path):
 def test_live_features_need_images():
     with pytest.raises(InputError) as error:
         dbpt.settings.config.FitConfig(embeddings="f.npy", features="live")
-    assert (
-        str(error.value) == "--features live with --embeddings: there is no image to crop and flip; drop one of the two"
-    )
+    expected = "--features live with --embeddings: there is no image to crop and flip; drop one of the two"
+    assert str(error.value) == expected
 
 
 def test_a_missing_file_is_one_line_and_leaves_no_run(tiny, given, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""What is said of groups that training or validation lacks, or that are too small to choose an epoch by."""
+"""Warnings about groups that training or validation lacks, or that are too small to choose an epoch by."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -27,40 +27,25 @@ def warnings(tiny, train, val, **settings) -> list[str]:
     attributes, pseudo = np.zeros_like(groups), groups % 2  # the run is not to look at those of the other kind
     if config.group_source == "true" and config.model_selection == "true-wga":
         attributes, pseudo = pseudo, attributes
-    dataset = replace(
-        dataset,
-        paths=("image.png",) * len(groups),
-        lines=np.arange(len(groups)),
-        labels=groups // 2,
-        attributes=attributes,
-        splits=splits,
-    )
-    experiment = Experiment(
-        embedded=None,
-        labelled=Labelled(dataset=dataset, pseudo=SimpleNamespace(pseudo_attributes=pseudo), splits=splits),
-        config=config,
-    )
-    return group_warnings(experiment)
+    columns = {"lines": np.arange(len(groups)), "labels": groups // 2, "attributes": attributes, "splits": splits}
+    dataset = replace(dataset, paths=("image.png",) * len(groups), **columns)
+    labelled = Labelled(dataset=dataset, pseudo=SimpleNamespace(pseudo_attributes=pseudo), splits=splits)
+    return group_warnings(Experiment(embedded=None, labelled=labelled, config=config))
 
 
 def test_nothing_is_said_where_every_group_has_enough_rows(tiny):
     assert warnings(tiny, **ENOUGH) == []
 
 
-@pytest.mark.parametrize(
-    ("kind", "settings"), [("pseudo", {}), ("true", {"group_source": "true", "model_selection": "true-wga"})]
-)
-def test_a_group_that_validation_lacks_is_told_with_its_training_rows_and_the_way_out(tiny, kind, settings):
+TRUE = {"group_source": "true", "model_selection": "true-wga"}
+
+
+@pytest.mark.parametrize(("kind", "settings"), [("pseudo", {}), ("true", TRUE)])
+def test_a_group_that_a_split_lacks_is_told_with_its_rows_in_the_other_and_the_way_out(tiny, kind, settings):
     assert warnings(tiny, ENOUGH["train"], (10, 0, 10, 12), **settings) == [
         f"{kind}-groups with no row in split 'val': {NAMES[1]} (5 in 'train'); the epoch is chosen without them, as if "
         "they did not exist: add rows of them, or choose with --model-selection last"
     ]
-
-
-@pytest.mark.parametrize(
-    ("kind", "settings"), [("pseudo", {}), ("true", {"group_source": "true", "model_selection": "true-wga"})]
-)
-def test_a_group_that_training_lacks_is_told_with_its_validation_rows(tiny, kind, settings):
     assert warnings(tiny, (20, 5, 0, 20), ENOUGH["val"], **settings) == [
         f"{kind}-groups with no row in split 'train': {NAMES[2]} (10 in 'val'); nothing is learnt about them, add rows "
         "of them"
@@ -73,16 +58,13 @@ def test_small_groups_of_validation_are_told_apart_from_those_it_lacks(tiny):
         f"pseudo-groups with no row in split 'val': {NAMES[1]} (5 in 'train')",
         f"pseudo-groups with under 10 rows in split 'val': {NAMES[0]} (9 in 'val'), {NAMES[2]} (1 in 'val')",
     ]
-    assert told[1].endswith(
-        "; a few images decide which epoch is best: add rows of them, or choose with --model-selection average or last"
-    )
+    assert "; a few images decide which epoch is best: add rows of them, or choose with --model-selection " in told[1]
 
 
 def test_a_group_that_occurs_nowhere_is_only_said_not_to_be_learnt(tiny):
     told = warnings(tiny, (20, 5, 0, 20), (10, 10, 0, 10))
-    assert [line.partition(";")[0] for line in told] == [
-        f"pseudo-groups with no row in split 'train': {NAMES[2]} (0 in 'val')"
-    ]
+    (line,) = [line.partition(";")[0] for line in told]
+    assert line == f"pseudo-groups with no row in split 'train': {NAMES[2]} (0 in 'val')"
 
 
 @pytest.mark.parametrize("model_selection", ["average", "last"])
@@ -96,14 +78,10 @@ def test_dfr_learns_from_validation(tiny):
 
 
 def test_a_fit_without_one_group_in_validation_says_so_in_its_metrics(tiny, tmp_path):
-    """By true groups, which a table can leave out at will."""
     rows = [row for row in tiny.rows() if not row["path"].startswith("val/10")]
-    settings = {"group_source": "true", "model_selection": "true-wga", "epochs": 1, "baselines": False}
-    run = fit(tiny, tmp_path / "run", tiny.write("no-box-meadow", rows), **settings)
-    told = [line for line in metrics_of(run)["warnings"] if "chosen without them" in line]
-    assert [line.partition(";")[0] for line in told] == [
-        f"true-groups with no row in split 'val': {NAMES[0]} (5 in 'train')"
-    ]
+    run = fit(tiny, tmp_path / "run", tiny.write("no-box-meadow", rows), epochs=1, baselines=False, **TRUE)
+    (told,) = [line for line in metrics_of(run)["warnings"] if "chosen without them" in line]
+    assert told.startswith(f"true-groups with no row in split 'val': {NAMES[0]} (5 in 'train');")
 
 
 def test_a_selection_that_no_objective_reads_is_told(tiny):
@@ -112,9 +90,7 @@ def test_a_selection_that_no_objective_reads_is_told(tiny):
     assert told.startswith("--model-selection last changes nothing in this run: only --objective dbpt and ")
     assert "dfr" not in told
     (told,) = setting_warnings([replace(refit, baselines=True)])
-    assert told.startswith(
-        "--model-selection last changes nothing in this run but in the ERM row: only --objective dbpt and "
-    )
+    assert told.startswith("--model-selection last changes nothing in this run but in the ERM row: only --objective")
     assert setting_warnings([replace(refit, model_selection="pseudo-wga")]) == []
     assert setting_warnings([refit, replace(refit, objective="erm")]) == []
 
@@ -124,7 +100,6 @@ def test_dfr_reads_no_setting_of_the_loop():
     refit = FitConfig(objective="dfr", head="linear", baselines=False, **chosen)
     nothing = " changes nothing in this run: only --objective dbpt and "
     told = [warning.partition(nothing) for warning in setting_warnings([refit])]
-    assert [setting for setting, _, rest in told if rest] == [
-        f"--{name.replace('_', '-')} {value}" for name, value in chosen.items()
-    ]
+    expected = [f"--{name.replace('_', '-')} {value}" for name, value in chosen.items()]
+    assert [setting for setting, _, rest in told if rest] == expected
     assert len(told) == len(chosen)  # none about the warm-up

@@ -13,13 +13,6 @@ from dbpt import InputError
 
 
 @pytest.fixture(scope="module")
-def comparison(tiny, tmp_path_factory):
-    """Zero-shot, ERM and dbpt with two seeds; read only."""
-    folder = tmp_path_factory.mktemp("results") / "c"
-    return compare(tiny, folder, methods=("zero-shot", "erm", "dbpt", "groupdro:true"), heads="linear,prompt")
-
-
-@pytest.fixture(scope="module")
 def results(tiny, tiny_run, comparison):
     return {
         "fit": dbpt.Result.read(tiny_run),

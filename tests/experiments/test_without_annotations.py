@@ -40,7 +40,7 @@ def learnt(experiment: Experiment, choice: dict[str, Any]) -> tuple:
 
 
 def test_there_are_as_many_as_documented():
-    """Of each head dbpt, balanced, groupdro with two sources, two ways, three selections; jtt, erm; and dfr."""
+    """Each head has dbpt, balanced, groupdro with two sources, two ways, three selections; jtt, erm; linear has dfr."""
     assert len(FREE) == 3 * (3 * 2 * 2 * 3 + 2 * 3 + 3) + 3
 
 

@@ -20,14 +20,12 @@ def other_tests(rows):
 
 
 def learnt(run):
-    """What training leaves behind, but for its seconds, and the pseudo attributes of the other rows."""
+    """Return the classifier, the history without its seconds, and the pseudo attributes of the other rows."""
     tensors = load_file(run / "pseudo_attributes.safetensors")
     names = bytes(tensors["paths"]).decode().split("\0")
     rows = np.flatnonzero(tensors["splits"] < 2)
-    pseudo = {
-        names[row]: tuple(tensors[name][row].tobytes() for name in ("pseudo_attributes", "posterior", "confidence"))
-        for row in rows
-    }
+    columns = [tensors[name] for name in ("pseudo_attributes", "posterior", "confidence")]
+    pseudo = {names[row]: [column[row].tobytes() for column in columns] for row in rows}
     history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
     history = [{key: value for key, value in line.items() if "seconds" not in key} for line in history]
     return (run / "classifier.safetensors").read_bytes(), history, pseudo

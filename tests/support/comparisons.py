@@ -10,6 +10,7 @@ from tiny import Tiny
 import dbpt
 
 METHODS = ("zero-shot", "erm", "dbpt", "groupdro:true")
+EPOCHS = 12
 TABLES = ("compare.csv", "compare.md", "compare.tex")
 
 

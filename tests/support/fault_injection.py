@@ -36,7 +36,7 @@ KINDS = (ONE_ERROR, ERRORS_FROM_THEN_ON, DELETE, MAKE_READ_ONLY, KILL_BEFORE, KI
 
 
 class Faults:
-    """What happens at call ``number`` of those below ``folder``; ``error`` says with which errno it fails."""
+    """Let ``kind`` happen at call ``number`` of those below ``folder``; if it is an error, with the errno ``error``."""
 
     def __init__(self, folder: str, kind: str, number: int, error: int, trace: str) -> None:
         self.folder, self.kind, self.number, self.error = folder, kind, number, error

@@ -10,19 +10,8 @@ from tiny import Tiny
 import dbpt
 
 RESULTS = ("prompt", "classifier", "pseudo_attributes")
-FILES = {
-    "run.json",
-    "config.toml",
-    "classifier.safetensors",
-    "prompt.safetensors",
-    "pseudo_attributes.safetensors",
-    "groups.csv",
-    "history.jsonl",
-    "metrics.json",
-    "report.html",
-    "checkpoints/erm.safetensors",
-    "checkpoints/dbpt.safetensors",
-}
+FILES = {f"{name}.safetensors" for name in (*RESULTS, "checkpoints/erm", "checkpoints/dbpt")}
+FILES |= {"run.json", "config.toml", "groups.csv", "history.jsonl", "metrics.json", "report.html"}
 
 
 def fit(tiny: Tiny, out: Path, data: Path | None = None, **settings: object) -> Path:
@@ -35,6 +24,12 @@ def metrics_of(run: Path) -> dict:
 
 def result_bytes(run: Path) -> dict[str, bytes]:
     return {name: (run / f"{name}.safetensors").read_bytes() for name in RESULTS}
+
+
+def contents(run: Path) -> dict[str, bytes]:
+    """Return the files that training and the pseudo attributes determine to the byte."""
+    names = ("history.jsonl", "groups.csv", *(f"{name}.safetensors" for name in RESULTS))
+    return {name: (run / name).read_bytes() for name in names if (run / name).exists()}
 
 
 def history_of(run: Path) -> list[dict]:
