@@ -1,13 +1,11 @@
 """SIGKILL at exact moments: after a step, between an epoch's last step and its checkpoint, during its write, after."""
 
-import json
 import signal
 from pathlib import Path
 
 import pytest
 from launcher import Launcher, leftovers
-from runs import contents
-from safetensors import safe_open
+from runs import contents, epochs_saved
 
 from dbpt.cli import main
 
@@ -25,13 +23,6 @@ KILLS = (
     ("after a step", STEPS_AN_EPOCH, 2),  # the last of its epoch
     ("before the checkpoint", 2, 3),
 )
-
-
-def epochs_saved(checkpoint: Path) -> int:
-    if not checkpoint.exists():
-        return 0
-    with safe_open(checkpoint, framework="np") as file:
-        return len(json.loads(file.metadata()["progress"])["history"])
 
 
 @pytest.mark.parametrize(

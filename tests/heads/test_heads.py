@@ -103,9 +103,8 @@ def test_class_specific_contexts_stand_in_the_prompts_of_their_class(tiny_backbo
     assert head.context.shape == (2, 3, 16)
     assert not torch.equal(head.context[0], head.context[1])
     wordings = ["disc", "round thing", "box"]
-    features = reference_features(
-        tiny_backbone.model, tiny_backbone.tokenizer, wordings, head.context[[0, 0, 1]], start=1, position="middle"
-    )
+    model, tokenizer, context = tiny_backbone.model, tiny_backbone.tokenizer, head.context[[0, 0, 1]]
+    features = reference_features(model, tokenizer, wordings, context, start=1, position="middle")
     expected = F.normalize(torch.stack([features[:2].mean(dim=0), features[2]]), dim=-1)
     torch.testing.assert_close(head.weights(), expected, rtol=0, atol=2e-6)
 
@@ -113,9 +112,8 @@ def test_class_specific_contexts_stand_in_the_prompts_of_their_class(tiny_backbo
 @pytest.mark.parametrize("class_specific_context", [False, True])
 def test_initial_words_give_the_sentence_before_any_training(tiny_backbone, class_specific_context):
     words = "a photo of a landbird"  # five words, six tokens
-    head = PromptHead(
-        tiny_backbone, CLASSES, n_ctx=16, seed=0, ctx_init=words, class_specific_context=class_specific_context
-    )
+    options = {"ctx_init": words, "class_specific_context": class_specific_context}
+    head = PromptHead(tiny_backbone, CLASSES, n_ctx=16, seed=0, **options)
     assert head.context.shape[-2] == 6
     assert head.context.dtype == torch.float32
     texts = [f"{words} {name}." for name in ("disc", "round thing", "box")]

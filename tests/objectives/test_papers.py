@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import toy_training
 from plain_training import Regression, train_epoch
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
@@ -16,21 +17,11 @@ from torch import nn
 from dbpt.errors import InputError
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups, dfr
 from dbpt.objectives.dfr import balanced_subsets, refit_layer
-from dbpt.training import Rows, Trained, TrainingSettings, train
+from dbpt.training import Rows, Trained, train
 from dbpt.training.draws import draws_of_epoch
 from dbpt.training.optimizer import learning_rate
 
-SETTINGS = TrainingSettings(
-    epochs=6,
-    batch_size=20,
-    optimizer="sgd",
-    lr=0.3,
-    sgd_momentum=0.9,
-    weight_decay=5e-4,
-    warmup_epochs=1,
-    model_selection="last",
-    seed=3,
-)
+SETTINGS = replace(toy_training.SETTINGS, epochs=6, batch_size=20, model_selection="last", seed=3)
 START = np.linspace(-1, 1, 10).reshape(2, 5)
 
 
@@ -77,6 +68,10 @@ def lr_of(epoch: int) -> float:
     return learning_rate(epoch, lr=0.3, epochs=SETTINGS.epochs, warmup_epochs=1)
 
 
+def alike(rows: np.ndarray, p: np.ndarray) -> np.ndarray:
+    return np.ones(len(rows))
+
+
 def row_weights(group_weights: np.ndarray, training: Rows = TRAIN) -> np.ndarray:
     """(N,) by group; for unknown rows the mean over their class's known rows; by posterior where there is one."""
     if training.posterior is not None:
@@ -111,9 +106,7 @@ def test_erm_is_plain_sgd_under_coops_schedule():
     trained, objective = ours("erm")
     model = start()
     for epoch in range(SETTINGS.epochs):
-        train_epoch(
-            model, batches(objective, epoch), TRAIN.features, TRAIN.labels, lr_of(epoch), lambda r, p: 1 + 0 * p
-        )
+        train_epoch(model, batches(objective, epoch), TRAIN.features, TRAIN.labels, lr_of(epoch), alike)
     assert_same_layer(trained, model)
 
 
@@ -157,7 +150,7 @@ def test_dbpts_weights_follow_target_and_ema(training):
 @pytest.mark.parametrize("apply", ["loss", "sampling"])
 @pytest.mark.parametrize("training", [TRAIN, SOFT], ids=["hard", "soft"])
 def test_group_dros_weight_trajectory(training, apply):
-    """By sampling, groups are drawn uniformly and a row weighs q_g times their number; so no group is out of a draw."""
+    """With sampling, groups are drawn uniformly and a row weighs q_g times their number, so each group is drawn."""
     step_size = 0.2
     trained, objective = ours("groupdro", training, apply=apply, dro_step_size=step_size)
     members, model, q = membership(training), start(), np.full(4, 0.25)
@@ -209,7 +202,7 @@ def test_jtts_error_set_and_up_weighting(apply):
     first, n = start(), len(TRAIN.labels)
     plain = OBJECTIVES["erm"](objective.training)
     for epoch in range(identification):
-        train_epoch(first, batches(plain, epoch), TRAIN.features, TRAIN.labels, lr_of(epoch), lambda r, p: 1 + 0 * p)
+        train_epoch(first, batches(plain, epoch), TRAIN.features, TRAIN.labels, lr_of(epoch), alike)
     errors = first.probabilities(TRAIN.features).argmax(1) != TRAIN.labels
     assert 5 < errors.sum() < n / 2
     np.testing.assert_array_equal(objective.errors, errors)
@@ -224,14 +217,8 @@ def test_jtts_error_set_and_up_weighting(apply):
             share = up * errors.sum() / (up * errors.sum() + (~errors).sum())
             assert drawn[errors].sum() == pytest.approx(n * share, abs=1)
             assert drawn.sum() == n
-        train_epoch(
-            second,
-            visited,
-            TRAIN.features,
-            TRAIN.labels,
-            lr_of(epoch),
-            lambda rows, p: weights[rows] if apply == "loss" else 1 + 0 * p,
-        )
+        weigh = alike if apply == "sampling" else lambda rows, p: weights[rows]
+        train_epoch(second, visited, TRAIN.features, TRAIN.labels, lr_of(epoch), weigh)
     assert objective.note == f"{errors.sum()} of {n} rows are in the error set"
     assert len(trained.history) == identification + SETTINGS.epochs
     assert trained.best_epoch == identification + SETTINGS.epochs
@@ -261,9 +248,8 @@ def test_dfr_is_the_authors_procedure_by_scikit_learn(num_classes):
     labels = np.where(groups >= 0, groups // 2, draws.integers(0, num_classes, len(groups)))
     features = draws.normal(0, 1, (len(groups), 6)) * [1, 2, 3, 0.1, 1, 0] + np.eye(num_classes, 6)[labels]
     train = draws.normal(1, 2, (50, 6)) * [1, 1, 1, 1, 1, 0]
-    (weights, bias), penalty = refit_layer(
-        train.astype(np.float32), features.astype(np.float32), labels, groups, num_classes=num_classes, seed=5
-    )
+    given = (train.astype(np.float32), features.astype(np.float32), labels, groups)
+    (weights, bias), penalty = refit_layer(*given, num_classes=num_classes, seed=5)
 
     known = groups >= 0
     x, y, g = features.astype(np.float32)[known].astype(np.float64), labels[known], groups[known]
@@ -280,10 +266,8 @@ def test_dfr_is_the_authors_procedure_by_scikit_learn(num_classes):
     assert penalty == best
 
     scaler = StandardScaler().fit(train.astype(np.float32).astype(np.float64))
-    models = [
-        OneVsRestClassifier(l1_regression(best)).fit(scaler.transform(x[rows]), y[rows])
-        for rows in balanced_subsets(g, 5, 20)
-    ]
+    subsets = list(balanced_subsets(g, 5, 20))
+    models = [OneVsRestClassifier(l1_regression(best)).fit(scaler.transform(x[rows]), y[rows]) for rows in subsets]
     coef = np.mean([[e.coef_[0] for e in model.estimators_] for model in models], axis=0)
     intercept = np.mean([[e.intercept_[0] for e in model.estimators_] for model in models], axis=0)
     logits = x @ weights.T + bias
@@ -335,7 +319,7 @@ def test_by_sampling_a_group_is_drawn_as_often_as_it_would_weigh_and_the_loss_is
             member = TRAIN.groups == g
             assert np.isin(drawn, np.flatnonzero(member)).sum() == pytest.approx(expected[member].sum(), abs=1)
         assert np.isin(drawn, np.flatnonzero(~known)).sum() == pytest.approx(expected[~known].sum(), abs=2)
-        train_epoch(model, visited, TRAIN.features, TRAIN.labels, lr_of(epoch), lambda r, p: 1 + 0 * p)
+        train_epoch(model, visited, TRAIN.features, TRAIN.labels, lr_of(epoch), alike)
     assert_same_layer(trained, model)
 
 

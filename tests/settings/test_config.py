@@ -56,33 +56,21 @@ def refused(match: str, **settings: object) -> None:
         ({"embed_batch_size": 0}, r"--embed-batch-size: must be at least 1"),
         ({"seed": -1}, r"--seed: must be at least 0"),
         ({"seed": 2**63}, r"--seed: must be at most"),
-        (
-            {"objective": "dpbt"},
-            r"--objective: 'dpbt' is none of dbpt, balanced, groupdro, jtt, dfr, erm \(did you mean 'dbpt'\?\)",
-        ),
+        ({"objective": "dpbt"}, r"'dpbt' is none of dbpt, balanced, groupdro, jtt, dfr, erm \(did you mean 'dbpt'\?\)"),
         ({"model_selection": "pseudo-wgs"}, r"did you mean 'pseudo-wga'"),
         ({"group_source": "sort"}, r"--group-source: 'sort' is none of pseudo, true, soft \(did you mean 'soft'\?\)"),
         ({"apply": "sample"}, r"--apply: 'sample' is none of loss, sampling"),
         ({"dro_step_size": -1}, r"--dro-step-size: must be at least 0"),
         ({"identification_epochs": 0}, r"--identification-epochs: must be at least 1"),
         ({"up_weight": 0.5}, r"--up-weight: must be at least 1"),
-        (
-            {"objective": "jtt", "epochs": 3, "identification_epochs": 4},
-            r"^--identification-epochs 4: .* expected at most --epochs 3",
-        ),
+        ({"objective": "jtt", "epochs": 3, "identification_epochs": 4}, r"epochs 4: .* expected at most --epochs 3"),
         ({"pseudo_method": "em"}, r"none of proportional, argmax, kmeans"),
-        (
-            {"pseudo_method": "argmax", "proportions": (0.5, 0.5)},
-            r"^--proportions with --pseudo-method argmax: only proportional can use it",
-        ),
+        ({"pseudo_method": "argmax", "proportions": (1, 1)}, r"^--proportions with --pseudo-method argmax: only prop"),
         ({"pseudo_method": "proportional", "proportions": (0.5, -1)}, r"^--proportions: must be 0 or above .* 0\.5 -1"),
         ({"pseudo_method": "proportional", "proportions": (0, 0)}, r"^--proportions: must be 0 or above and not all 0"),
         ({"pseudo_method": "proportional", "proportions": ()}, r"^--proportions: .*, found none"),
         ({"pseudo_method": "proportional", "proportions": ("a",)}, r"^--proportions: expected a list of numbers"),
-        (
-            {"pseudo_method": "proportional", "proportions": (float("nan"), 1)},
-            r"^--proportions: expected a list of numbers",
-        ),
+        ({"proportions": (float("nan"), 1)}, r"^--proportions: expected a list of numbers"),
         ({"head": "liner"}, r"--head: 'liner' is none of prompt, linear, adapter \(did you mean 'linear'\?\)"),
         ({"attributes": "land"}, r"--attributes: expected a list of strings, found 'land'"),
         ({"classes": [1, 2]}, r"--classes: expected a list of strings"),
@@ -95,7 +83,7 @@ def refused(match: str, **settings: object) -> None:
         ({"objective": "erm", "group_source": "true"}, r"--group-source true with --objective erm"),
         (
             {"objective": "dfr", "head": "linear", "features": "live"},
-            r"^--features live with --objective dfr: it is fitted once, on images as they are; drop one of the two$",
+            r"^--features live with --objective dfr: .*; drop",
         ),
         ({"epoch": 3}, r"unknown setting 'epoch' \(did you mean 'epochs'\?\)"),
         ({"zzz": 3}, r"unknown setting 'zzz'; valid: .*epochs"),
@@ -166,9 +154,8 @@ def test_values_are_taken_as_python_users_write_them():
 
 def test_toml_round_trip_of_every_kind_of_value(tmp_path):
     awkward = ('quote" back\\slash', "tab\t newline\n del\x7f nul\x00", "größer 🦆|水")
-    config = make_config(
-        {"data": "x.csv", "classes": awkward, "lr": 1e-7, "eta": 3, "baselines": False, "seed": 2**63 - 1}
-    )
+    numbers = {"lr": 1e-7, "eta": 3, "seed": 2**63 - 1}
+    config = make_config({"data": "x.csv", "classes": awkward, "baselines": False} | numbers)
     path = tmp_path / "c.toml"
     path.write_text(config.to_toml(), encoding="utf-8")
     assert make_config(read_config(path)) == config

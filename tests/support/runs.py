@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+from safetensors import safe_open
 from safetensors.numpy import load_file
 from tiny import Tiny
 
@@ -30,6 +31,13 @@ def contents(run: Path) -> dict[str, bytes]:
     """Return the files that training and the pseudo attributes determine to the byte."""
     names = ("history.jsonl", "groups.csv", *(f"{name}.safetensors" for name in RESULTS))
     return {name: (run / name).read_bytes() for name in names if (run / name).exists()}
+
+
+def epochs_saved(checkpoint: Path) -> int:
+    if not checkpoint.exists():
+        return 0
+    with safe_open(checkpoint, framework="np") as file:
+        return len(json.loads(file.metadata()["progress"])["history"])
 
 
 def history_of(run: Path) -> list[dict]:

@@ -1,12 +1,11 @@
 """Training that diverges: told at once, never saved, and gone on with at a lower rate from the last checkpoint."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from runs import fit, history_of, metrics_of
+from runs import epochs_saved, fit, history_of, metrics_of
 from torch import nn
 from toy_training import SETTINGS, TRAIN, VAL, build, content, linear_head, run
 
@@ -76,9 +75,7 @@ def test_weights_that_a_last_step_makes_too_large_are_never_saved(tmp_path):
 def test_validation_logits_that_are_not_finite_are_no_predictions(value):
     features = VAL.features.copy()
     features[7, 1] = value
-    match = (
-        "^training diverged: the number of validation rows without finite logits of objective 'erm' is 1 in epoch 1 at"
-    )
+    match = "^training diverged: the number of validation rows without finite logits of objective 'erm' is 1 in epoch 1"
     diverges(match, validation=replace(VAL, features=features))
 
 
@@ -121,7 +118,7 @@ def test_a_finished_training_keeps_its_rate_and_none_takes_a_higher_one(tmp_path
     same = run(replace(SETTINGS, lr=0.03), checkpoint_path=tmp_path / "c")
     assert (content(same), same.peak_rates) == (content(finished), [(1, 0.3)])
     with pytest.raises(
-        InputError, match=r"made at learning rate 0.3, found --lr 0.4; it can continue with the same or a l"
+        InputError, match=r"made at learning rate 0.3, found --lr 0.4; it can continue with the same or"
     ):
         run(replace(SETTINGS, lr=0.4), checkpoint_path=tmp_path / "c")
 
@@ -130,7 +127,7 @@ def test_the_error_names_the_command_that_goes_on(tiny, tmp_path, command):
     out, settings = tmp_path / "run", tiny.settings | RISKY | {"objective": "groupdro", "baselines": False}
     with pytest.raises(InputError) as caught:
         dbpt.fit(tiny.table, out=out, **settings)
-    line, good = str(caught.value), len(json.loads(checkpoint_progress(out / "checkpoints" / "groupdro.safetensors")))
+    line, good = str(caught.value), epochs_saved(out / "checkpoints" / "groupdro.safetensors")
     way_out = "dbpt fit --resume --lr 0.1"
     assert line.endswith(f"{way_out} with the same --out continues from the checkpoint of epoch {good}")
     code, _, stderr = command(*way_out.split()[1:], "--out", out)
@@ -143,13 +140,6 @@ def test_the_error_names_the_command_that_goes_on(tiny, tmp_path, command):
     rates = [entry["lr"] for entry in history_of(out)]
     peaks = [20.0] * good + [0.1] * (12 - good)
     assert rates == [learning_rate(e, lr=lr, epochs=12, warmup_epochs=1) for e, lr in enumerate(peaks)]
-
-
-def checkpoint_progress(path) -> str:
-    from safetensors import safe_open
-
-    with safe_open(path, framework="np") as file:
-        return json.dumps(json.loads(file.metadata()["progress"])["history"])
 
 
 @pytest.mark.parametrize(("head", "lr", "advised"), [("linear", 1e300, "0.1"), ("prompt", 1e30, "0.003")])

@@ -48,7 +48,7 @@ def train_all(rank, folder, choices):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """What the ranks have found, as files: a function of the choices and the number of ranks."""
+    """The folders with what each number of ranks has found."""
 
     def train(choices, count: int) -> Path:
         folder = tmp_path_factory.mktemp("ranks")

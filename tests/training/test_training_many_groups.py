@@ -1,13 +1,16 @@
 """Trainings with three classes and three attributes, empty cells and tiny groups: soft groups do what hard ones do."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+import toy_training
 from torch import nn
 
 from dbpt.groups import MAX_WEIGHT, worst_group_accuracy
 from dbpt.objectives import OBJECTIVES, TrainingGroups
-from dbpt.training import Rows, TrainingSettings, train
+from dbpt.training import Rows, train
 
 ROWS = 1200
 FREE = {"min_group_count": 0.0, "max_weight": float("inf")}
@@ -38,21 +41,11 @@ def trained_on(name: str, *, soft: bool, apply: str = "loss", batch_size: int = 
     posterior /= posterior.sum(axis=1, keepdims=True)
     groups = labels * 3 + posterior.argmax(axis=1)
     membership = posterior.astype(np.float32) if soft else None
-    objective = OBJECTIVES[name](
-        TrainingGroups(groups, labels, 3, 9, membership), apply=apply, **SETTINGS[name], **bounds
-    )
+    known = TrainingGroups(groups, labels, 3, 9, membership)
+    objective = OBJECTIVES[name](known, apply=apply, **SETTINGS[name], **bounds)
     val_features, val_labels, val_attributes = made_up(1, 0.0)
-    settings = TrainingSettings(
-        epochs=60 if batch_size == 0 else 8,
-        batch_size=batch_size,
-        optimizer="adamw",
-        lr=0.05,
-        sgd_momentum=0.9,
-        weight_decay=5e-4,
-        warmup_epochs=0,
-        model_selection="last",
-        seed=0,
-    )
+    settings = replace(toy_training.SETTINGS, optimizer="adamw", lr=0.05, warmup_epochs=0, model_selection="last")
+    settings = replace(settings, epochs=60 if batch_size == 0 else 8, batch_size=batch_size)
     head = nn.Linear(8, 3)
     with torch.no_grad():
         head.weight.zero_()
