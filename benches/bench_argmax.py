@@ -1,8 +1,7 @@
-"""Labels by the largest logit, as uint8 into the caller's buffer, against what NumPy makes of the same logits.
+"""Labels by the largest logit, as uint8 into an existing buffer, against NumPy on the same logits.
 
 Run: pytest benches/bench_argmax.py
-The peer is ``x[:, 1] > x[:, 0]`` for two attributes and `numpy.argmax` for more. One thread on either side, as
-NumPy uses one.
+The peer is ``x[:, 1] > x[:, 0]`` for two attributes and `numpy.argmax` for more. Both sides use one thread.
 """
 
 import numpy as np

@@ -1,13 +1,13 @@
-"""An epoch of Waterbirds' size, 4,795 images in batches of 32, features cached, against CoOp's way of training.
+"""An epoch of 4,795 images (the size of Waterbirds) in batches of 32, on cached features, against CoOp.
 
-Peer: CoOp's step, which runs the batch's images through the frozen image tower and two prompts through all 77 positions
-of the text tower. Its steps are all alike: a few are timed, and their median stands for each of the epoch's 150. Ours
-is `dbpt.training.train`, timed whole, one epoch of `erm` with its validation. ViT-B-32 with random weights, 16 context
-tokens, pixels and features at random. Then what a step costs by its batch. Run by hand:
+The peer is CoOp's step: the batch goes through the frozen image tower, and two prompts go through all 77 positions of
+the text tower. All 150 steps cost the same, so the median of a few stands for each. dbpt runs `dbpt.training.train` for
+one epoch of `erm` with validation. ViT-B-32 with random weights, 16 context tokens, random pixels and features. Also
+measures a step for several batch sizes. Run by hand:
 
     python benches/bench_epoch.py [--cpu-time]
 
-``--cpu-time`` takes one thread and the processor's time, for a machine that is busy otherwise.
+``--cpu-time`` measures processor time on one thread, for a busy machine.
 """
 
 import math
@@ -41,7 +41,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def coop_step(backbone: Backbone) -> Callable[[], None]:
-    """CoOp's step: images and prompts through both towers, the loss's gradient, a step of SGD."""
+    """Return CoOp's step: both towers, the gradient of the loss, and a step of SGD."""
     tower = build_text_tower(backbone.model, prompt_token_ids(backbone.tokenizer, list(CLASSES), N_CTX), "general")
     context = torch.nn.Parameter(torch.randn(N_CTX, 512) * 0.02)
     optimizer = torch.optim.SGD([context], lr=0.002, momentum=0.9)
@@ -66,7 +66,7 @@ def random_rows(count: int) -> Rows:
 
 
 def our_epoch(backbone: Backbone, precision: str) -> Callable[[], object]:
-    """One epoch as `fit` trains it: every batch of the features, then validation."""
+    """Return a function that trains one epoch as `fit` does, with validation."""
     training, validation = random_rows(TRAINING), random_rows(VALIDATION)
     head = PromptHead(backbone, CLASSES, n_ctx=N_CTX, seed=0, text_precision=precision)
     objective = OBJECTIVES["erm"](TrainingGroups(training.groups, training.labels, 2, 4))

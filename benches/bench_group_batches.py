@@ -1,8 +1,8 @@
-"""An epoch of batches of equal group shares: GroupBatchSampler against torch's ways of drawing balanced batches.
+"""An epoch of group-balanced batches: GroupBatchSampler against torch's samplers.
 
 Run: pytest benches/bench_group_batches.py --benchmark-sort=fullname
-The peer draws the epoch at once and cuts it. It balances in the mean only: the last test counts its batches that lack a
-group altogether.
+The peer draws the whole epoch and cuts it into batches, which are balanced only on average. The last test counts its
+batches that lack a group.
 """
 
 import numpy as np

@@ -1,8 +1,8 @@
-"""Group weights: dbpt against sums of floats by group, with torch's index_add_ in a training step and NumPy's bincount.
+"""Group weights: dbpt against float sums by group, with torch's index_add_ in a training step and NumPy's bincount.
 
 Run: pytest benches/bench_group_weights.py
-CPU tensors, one thread on either side. The peers add up floats, so their weights depend on the order of the samples,
-and check nothing; ours are sums of integers.
+CPU tensors, one thread. The peers add floats, so their weights depend on the order of the samples, and they check
+nothing. dbpt adds integers.
 """
 
 import os
@@ -24,7 +24,7 @@ def batch(num_rows, num_groups):
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """dbpt takes all processors that the process may use."""
+    """Restrict the process to one processor, because dbpt uses all that it may."""
     threads, processors = torch.get_num_threads(), os.sched_getaffinity(0)
     torch.set_num_threads(1)
     os.sched_setaffinity(0, {min(processors)})
@@ -39,7 +39,7 @@ def many_rows():
 
 
 class IndexAddDRO:
-    """q from the group means of a batch, by torch's index_add_."""
+    """Group DRO's q from the group means of a batch, by torch's index_add_."""
 
     def __init__(self, num_groups, step_size=0.01):
         self.q, self.step_size = torch.full((num_groups,), 1 / num_groups), step_size

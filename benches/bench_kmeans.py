@@ -1,8 +1,8 @@
-"""k-means on cached logits: dbpt._core.kmeans against scikit-learn, from the same centres, as many iterations.
+"""k-means on cached logits: dbpt._core.kmeans against scikit-learn, with the same centres and number of iterations.
 
 Run: pytest benches/bench_kmeans.py
-scikit-learn gets row-centred logits; dbpt centres them in each iteration. NUM_THREADS is that of both sides. The
-inertias must agree to 1e-3: scikit-learn adds up float32 (given float64, it agrees with dbpt to 1e-9).
+scikit-learn gets row-centred logits; dbpt centres them in each iteration. Both sides use NUM_THREADS. The inertias must
+agree to 1e-3, because scikit-learn adds float32 (with float64 it agrees with dbpt to 1e-9).
 """
 
 import os

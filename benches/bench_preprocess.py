@@ -1,10 +1,10 @@
-"""Preprocessing an image file for the tower, decoding included: ours against open_clip's transform of `Image.open`.
+"""Decode and preprocess an image file for the image tower, against open_clip's transform of `Image.open`.
 
 Run: [CPU_TIME=1] [FOLDER=photographs] pytest -s benches/bench_preprocess.py
-JPEGs of 500x375 in quality 90: the photographs resized, or else drawn, with smooth areas, edges and grain. The input of
-ViT-B-32: 224x224, shortest side, bicubic. Both put a batch into memory, by as many threads as the name says, and take
-turns; the bytes are the same. How much of it is decoding, which both leave to Pillow, is timed as well. CPU_TIME takes
-the processor's time, for a machine that is busy otherwise.
+JPEGs of 500x375 in quality 90: resized photographs, or drawings with smooth areas, edges and grain. The input of
+ViT-B-32: 224x224, shortest side, bicubic. Both sides fill a batch with the same bytes, by the number of threads in the
+test's name, and alternate. Decoding alone, which both leave to Pillow, is also timed. CPU_TIME measures processor time,
+for a busy machine.
 """
 
 import os
@@ -28,7 +28,7 @@ CLOCK = time.process_time if os.environ.get("CPU_TIME") else time.perf_counter
 
 
 def drawn(seed: int) -> Image.Image:
-    """Colours that change slowly, a few hundred edges, and the grain of a sensor."""
+    """Return a drawing with smooth colours, a few hundred edges, and the grain of a sensor."""
     random = np.random.default_rng(seed)
     image = Image.fromarray(random.integers(0, 256, (4, 5, 3), dtype=np.uint8)).resize(SIZE, Image.Resampling.BICUBIC)
     for _ in range(300):
@@ -60,7 +60,7 @@ theirs = open_clip.image_transform(224, is_train=False)
 
 
 def our_batch(pool: ThreadPoolExecutor, files: list[Path]) -> torch.Tensor:
-    """Crops by the threads into a batch of bytes, which is then normalised: as the embedding pass has it."""
+    """Crop images by threads into a batch of bytes and normalise it, as the embedding pass does."""
     crops = np.empty((len(files), *ours.size, 3), dtype=np.uint8)
     list(pool.map(lambda path, place: ours.crop(read_image(path), place), files, crops))
     return ours.normalise(crops)
@@ -83,7 +83,7 @@ def decoded(pool: ThreadPoolExecutor, files: list[Path]) -> None:
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_preprocess(benchmark, files, threads):
-    """pytest-benchmark's own figures are ours alone; the rounds of the peer and of decoding lie between."""
+    """Time dbpt, the peer and decoding alternately; pytest-benchmark's own figures are of dbpt."""
     torch.set_num_threads(1)
     times = {"open_clip": [], "decoding": [], "dbpt": []}
     with pillow_warnings(), ThreadPoolExecutor(threads) as pool:

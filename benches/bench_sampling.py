@@ -1,8 +1,8 @@
 """An epoch of group-balanced draws: GroupSampler against NumPy and torch that know the groups, and torch.multinomial.
 
 Run: pytest benches/bench_sampling.py --benchmark-sort=fullname
-Times include what each must redo when the shares change; the index of GroupSampler and the weights of
-torch.multinomial are built beforehand. 10⁸ rows and more: benches/large_sampling.py.
+Times include all work that new shares cause. The index of GroupSampler and the weights of torch.multinomial are built
+beforehand. For 10⁸ rows and more see benches/large_sampling.py.
 """
 
 import numpy as np
@@ -54,7 +54,7 @@ def test_torch_multinomial(benchmark, groups, torch_threads):
 
 
 def test_numpy_that_knows_the_groups(benchmark, groups):
-    """Whole passes over each group, a random part of it, and a shuffle of all: the same distribution."""
+    """Draw whole passes over each group and a random part of it, and shuffle all: the same distribution."""
     rng = np.random.default_rng(0)
     members = [np.flatnonzero(groups == group) for group in range(4)]
 
@@ -70,7 +70,7 @@ def test_numpy_that_knows_the_groups(benchmark, groups):
 
 
 def test_torch_that_knows_the_groups(benchmark, groups, torch_threads):
-    """The same by `torch.randperm` and gathers."""
+    """Draw the same with `torch.randperm` and gathers."""
     members = [torch.from_numpy(np.flatnonzero(groups == group)) for group in range(4)]
 
     def epoch():

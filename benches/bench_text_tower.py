@@ -1,13 +1,13 @@
-"""A prompt-tuning step, forward and backward, against what CoOp computes at every step.
+"""A prompt-tuning step, forward and backward, against CoOp's step.
 
-Peers: open_clip's own ``encode_text`` on all 77 positions, through `GeneralTower`; the same in chunks whose activations
-are computed twice, where a thousand classes would not fit into memory; and the frozen image tower, which CoOp runs at
-every step as well. ViT-B-32 at random initialisation, float32, 16 context tokens. Run by hand:
+The peers are open_clip's ``encode_text`` on all 77 positions, through `GeneralTower`; the same in chunks that compute
+activations twice, where a thousand classes would not fit into memory; and the frozen image tower, which CoOp also runs
+at every step. ViT-B-32 with random weights, float32, 16 context tokens. Run by hand:
 
     python benches/bench_text_tower.py [--cpu-time] [--memory]
 
-``--cpu-time`` takes one thread and the processor's time, for a machine that is busy otherwise. ``--memory`` measures
-nothing but the peak memory of a step with the thousand names of ImageNet.
+``--cpu-time`` measures processor time on one thread, for a busy machine. ``--memory`` only measures the peak memory of
+steps with ImageNet's thousand names.
 """
 
 import resource
@@ -67,7 +67,7 @@ def text_side(model: torch.nn.Module, tokenizer: Callable, names: list[str], rep
 
 
 def coop_step(model: torch.nn.Module, plain: float, ours: float) -> None:
-    """What CoOp does at a step: the images of the batch through the frozen tower, then the plain text tower."""
+    """Time CoOp's step: the images of the batch through the frozen tower, then the plain text tower."""
     pixels = torch.randn(BATCH_SIZE, 3, 224, 224)
     with torch.no_grad():
         images = seconds(lambda: model.encode_image(pixels), 3)
@@ -79,7 +79,7 @@ def coop_step(model: torch.nn.Module, plain: float, ours: float) -> None:
 
 
 def thousand_names(model: torch.nn.Module, tokenizer: Callable) -> None:
-    """ImageNet's names; the plain tower's chunks all cost the same, so one of them is timed."""
+    """Time ImageNet's names. The chunks of the plain tower cost the same, so only one is timed."""
     names = list(open_clip.IMAGENET_CLASSNAMES)
     tower = build_text_tower(model, prompt_token_ids(tokenizer, names, N_CTX))
     ours = seconds(step(tower), 2)
@@ -91,7 +91,7 @@ def thousand_names(model: torch.nn.Module, tokenizer: Callable) -> None:
 
 
 def memory() -> None:
-    """Peak memory of the process in two steps with ImageNet's names, batch 32, on features as `fit` has them."""
+    """Print the peak memory of two steps with ImageNet's names on features, batch 32."""
     backbone = load_backbone("ViT-B-32", "random")
     print(f"model loaded: peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
     classes = {f"{number} {name}": (name,) for number, name in enumerate(open_clip.IMAGENET_CLASSNAMES)}

@@ -1,8 +1,8 @@
-"""Draws by a weight of each row: WeightedSampler against torch.multinomial and WeightedRandomSampler.
+"""Draws by individual weights: WeightedSampler against torch.multinomial and WeightedRandomSampler.
 
 Run: pytest benches/bench_weighted_sampling.py --benchmark-sort=fullname
-Times include all that new weights cost, for WeightedSampler the alias table. With one thread each, and with two
-each, of which `torch.multinomial` uses one.
+Times include all work that new weights cause, such as the alias table. Both sides get one or two threads, but
+`torch.multinomial` always uses one.
 """
 
 import numpy as np

@@ -1,10 +1,10 @@
-"""A million images through `dbpt embed`: peak memory as the list grows, and how long a warm cache takes to say so.
+"""A million images through `dbpt embed`: peak memory by the length of the list, and the time with a complete cache.
 
     python benches/embed_million.py [--rows 1000000] [--folder /tmp/somewhere]
 
-The tower is a stub (a ResNet of width 8 on 32 x 32 pixels, 512 dimensions) and the images are of 8 x 8 pixels, so that
-it ends today; all else is the command as it is. Memory is the peak of the process above that of the same command with
-64 images. Warm passes are the median of five. By hand: a million files, and ten minutes.
+The image tower is tiny (a ResNet of width 8 on 32 x 32 pixels, 512 dimensions) and the images have 8 x 8 pixels; the
+command is otherwise unchanged. Memory is the peak above that of the same command with 64 images. Times with a complete
+cache are medians of five. Writes a million files and takes ten minutes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ STUB = {
 
 
 def write_images(folder: Path, rows: int) -> Path:
-    """A list of ``rows`` files, a thousand a folder, made where they are not there yet."""
+    """Write missing files of a list of ``rows``, a thousand per folder."""
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8), (90, 60, 30)).save(buffer, "JPEG")
     table = folder / f"{rows}.csv"

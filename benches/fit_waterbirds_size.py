@@ -1,8 +1,8 @@
-"""`dbpt fit` on data of Waterbirds' size whose features are cached, from start to finished report: seconds and memory.
+"""Time and memory of `dbpt fit` on data of the size of Waterbirds with cached features, report included.
 
-11,788 blank images in Waterbirds' splits and groups, and a feature cache that holds the words' directions and noise for
-them; ViT-B-32 with random weights in a file; the defaults of `dbpt fit`, in a process of its own. What it needs beyond
-the model is its peak once that is loaded, less what a process holds that has done nothing but load it. Run by hand:
+11,788 blank images in Waterbirds' splits and groups; cached features that are text directions plus noise; ViT-B-32 with
+random weights from a file; the defaults of `dbpt fit` in a process of its own. Prints its peak memory after loading the
+model, also relative to a process that only loads the model. Run by hand:
 
     python benches/fit_waterbirds_size.py [OPTION OF dbpt fit ...]
 """
@@ -41,7 +41,7 @@ print(re.search(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 
 
 def write_model(folder: Path) -> tuple[Path, Path]:
-    """ViT-B-32's config and random weights as files."""
+    """Write ViT-B-32's config and random weights."""
     config, weights = folder / "vit_b_32.json", folder / "vit_b_32.safetensors"
     config.write_text(json.dumps(open_clip.get_model_config("ViT-B-32")))
     model = load_backbone("ViT-B-32", "random").model
@@ -50,7 +50,7 @@ def write_model(folder: Path) -> tuple[Path, Path]:
 
 
 def write_images(root: Path) -> np.ndarray:
-    """Blank images and metadata.csv; returns (N, 2) class and background."""
+    """Write blank images and metadata.csv; return (N, 2) class and background."""
     rows = [
         (label, place, split)
         for split, counts in enumerate(PUBLISHED)
@@ -70,7 +70,7 @@ def write_images(root: Path) -> np.ndarray:
 
 
 def write_features(cache: Path, root: Path, backbone: Backbone, codes: np.ndarray) -> None:
-    """Features that lean to the texts of their class and background, under the key that `fit` looks them up by."""
+    """Write features near the texts of their class and background, under the cache key that `fit` uses."""
     random = np.random.default_rng(0)
     features = random.standard_normal((len(codes), backbone.embed_dim), dtype=np.float32) / 20
     for column, texts in enumerate((WORDS.class_texts(), WORDS.attribute_texts())):
@@ -85,13 +85,13 @@ def write_features(cache: Path, root: Path, backbone: Backbone, codes: np.ndarra
 
 
 def status(process: int, name: str) -> float:
-    """An entry of a process's status in MB."""
+    """Return an entry of a process's status in MB."""
     found = re.search(rf"{name}:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
     return int(found[1]) / 1000 if found else 0.0
 
 
 def watch(command: list[str]) -> tuple[float, float, str]:
-    """Seconds, peak memory in MB from the first line on that speaks of features, and all lines."""
+    """Return the seconds, the peak memory in MB after the first line about features, and all lines."""
     lines, peak, started = [], 0.0, time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         reader = threading.Thread(target=lambda: lines.extend(iter(process.stdout.readline, "")))

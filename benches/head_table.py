@@ -1,14 +1,10 @@
-"""Where the linear head should start, and at what rate the heads on the features learn: judged on validation.
+"""Compare initialisations and learning rates of the heads on features, on validation.
 
-Peers: the zero-shot classifier as the start against zeros; learning rates against each other. A score is the
-worst-group accuracy over pseudo groups of validation in the best epoch, per cent, mean ± standard deviation over seeds
-0, 1, 2. Run by hand, on the demos
+The linear head starts from the zero-shot classifier or from zeros. A score is the worst-group accuracy over pseudo
+groups of validation at the best epoch, in per cent, mean ± standard deviation over seeds 0, 1, 2. Run by hand on the
+demos, or on a config file of `dbpt fit`:
 
-    python benches/head_table.py
-
-or on a config file as `dbpt fit --config` takes it:
-
-    python benches/head_table.py my-data.toml
+    python benches/head_table.py [my-data.toml]
 """
 
 import statistics
@@ -32,7 +28,7 @@ RATES = (0.01, 0.1, 1.0)
 
 
 def from_zeros(experiment: Experiment) -> Head:
-    """The head as it is built, with its weights put to zero."""
+    """Return the built head with zero weights."""
     head = as_built(experiment)
     with torch.no_grad():
         for parameter in head.parameters():

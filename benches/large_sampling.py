@@ -1,9 +1,9 @@
-"""GroupSampler on 10⁸ rows, or as many as asked for: time a row, memory beyond the caller's array, new shares.
+"""GroupSampler on 10⁸ rows or more: time per row, memory beyond the caller's array, new shares.
 
 Run by hand: python benches/large_sampling.py [--rows 1000000000] [--num-groups 1000] [--peer]
-Groups are uint8 up to 256 groups, int16 above. 10⁹ rows need 1 GB for the groups, 4 GB for the index, and 8 GB for the
-draws of a whole epoch, unless they are drawn in pieces, as here. torch.multinomial refuses more than 2²⁴ rows, so that
-the peer is NumPy's exact quotas and shuffle, which takes 24 bytes a row.
+Groups are uint8 up to 256 groups, int16 above. 10⁹ rows need 1 GB for the groups and 4 GB for the index. A whole epoch
+of draws would need 8 GB, so it is drawn in pieces. torch.multinomial refuses more than 2²⁴ rows, so the peer is NumPy's
+exact quotas and shuffle, which takes 24 bytes per row.
 """
 
 import argparse
@@ -19,12 +19,12 @@ PIECE = 10_000_000  # draws
 
 
 def resident() -> int:
-    """Bytes of memory this process has."""
+    """Return the resident memory of this process in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
 class Peak:
-    """The most memory the process had within a ``with`` block, beyond what it had before; from a thread that looks."""
+    """Measure the peak memory within a ``with`` block, beyond that before it, in a thread that polls."""
 
     def __enter__(self):
         self.before = self.most = resident()
@@ -45,7 +45,7 @@ class Peak:
 
 
 def draw_groups(rows: int, num_groups: int) -> np.ndarray:
-    """Random groups, large and small ones, made in pieces so that nothing else of this length exists."""
+    """Return random groups of different sizes, drawn in pieces to save memory."""
     rng = np.random.default_rng(0)
     groups = np.empty(rows, np.uint8 if num_groups <= 256 else np.int16)
     for start in range(0, rows, PIECE):
@@ -55,7 +55,7 @@ def draw_groups(rows: int, num_groups: int) -> np.ndarray:
 
 
 def time_numpy_epoch(groups: np.ndarray, num_groups: int) -> float:
-    """Seconds for the same draws by NumPy; where each group's rows are is found beforehand."""
+    """Return the seconds for the same draws by NumPy, with the rows of each group found beforehand."""
     rng = np.random.default_rng(0)
     members = [np.flatnonzero(groups == group) for group in range(num_groups)]
     begin = time.perf_counter()

@@ -1,14 +1,10 @@
-"""How good each method's pseudo attributes are, on the training rows of data whose true attributes are known.
+"""Measure the pseudo attributes of each method on training rows with known true attributes.
 
-Peers: argmax, and the majority, which gives every row the most common true attribute. In the last column CLIP's
-threshold is off: a standard deviation of the difference of the first two logits is added to the first. Run by hand, on
-the demos
+The peers are argmax, and the majority, which gives every row the most common true attribute. For the last column CLIP's
+threshold is shifted: the first logit grows by a standard deviation of the difference of the first two. Run by hand on
+the demos, or on config files of `dbpt fit`:
 
-    python benches/pseudo_attribute_table.py
-
-or on config files as `dbpt fit --config` takes them:
-
-    python benches/pseudo_attribute_table.py my-data.toml
+    python benches/pseudo_attribute_table.py [my-data.toml ...]
 """
 
 import sys
@@ -33,7 +29,7 @@ CHOICES: tuple[tuple[str, dict[str, Any]], ...] = (
 
 
 def prepared(settings: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Logits, labels and true attributes of the training rows."""
+    """Return logits, labels and true attributes of the training rows."""
     config = make_config(settings)
     dataset = open_dataset(config)
     backbone = dbpt.load_backbone(config.model, config.pretrained, tokenizer=config.tokenizer)
@@ -44,7 +40,7 @@ def prepared(settings: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 
 def choices(attributes: np.ndarray, num_attributes: int):
-    """(name, keywords) of each row of the table."""
+    """Return (name, keywords) of each row of the table."""
     for name, keywords in CHOICES:
         given = {**keywords, "method": name.partition(",")[0]}
         if keywords.get("proportions") == "true":

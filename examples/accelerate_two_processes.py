@@ -1,7 +1,7 @@
-"""Accelerate on two processes: it deals the batches out itself, so the sampler gets no rank.
+"""Accelerate on two processes. It shards the batches itself, so the sampler gets no rank.
 
-Every process has the same sampler, and the loader gives each every other batch. At the start of a pass the loader calls
-`set_epoch` with its own count of passes, which in a resumed program begins at 0: tell it the epoch.
+Every process has the same sampler, and the loader gives each process every other batch. At the start of a pass the
+loader calls `set_epoch` with its own count of passes, which begins at 0 in a resumed program, so tell it the epoch.
 """
 
 import torch
@@ -22,7 +22,7 @@ def make_loader(accelerator):
 
 
 def train(accelerator, loader, model, optimizer, stop_after=None):
-    """Train for a pass, or a few batches of it; returns the rows that each process saw, (processes, batches, B)."""
+    """Train for a pass, or a few batches of it; return the rows that each process saw, (processes, batches, B)."""
     seen = []
     for rows, features, labels in loader:
         accelerator.backward(torch.nn.functional.cross_entropy(model(features), labels))

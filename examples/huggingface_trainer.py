@@ -2,7 +2,7 @@
 
     torchrun --nproc_per_node 2 huggingface_trainer.py OUTPUT_FOLDER
 
-The Trainer has Accelerate deal the batches out, so the sampler gets no rank.
+The Trainer lets Accelerate shard the batches, so the sampler gets no rank.
 """
 
 import sys
@@ -40,7 +40,7 @@ class GroupTrainer(Trainer):
 
 
 class SetEpoch(TrainerCallback):
-    """On several processes a Trainer resumed in mid-epoch doesn't reach the sampler, which would start at epoch 0."""
+    """Set the epoch of the sampler, which a Trainer resumed in mid-epoch on several processes doesn't do."""
 
     def __init__(self, sampler):
         self.sampler = sampler

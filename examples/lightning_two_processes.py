@@ -1,7 +1,7 @@
-"""Lightning on two processes: the sampler shares its draws out, and Lightning leaves it alone.
+"""Lightning on two processes. The sampler shards its draws.
 
-`use_distributed_sampler=False` is what leaves it alone. Otherwise Lightning wraps the sampler, shuffles its draws once
-more and shards those: then give it no rank, and don't rely on its order or its state. `set_epoch` is called either way.
+Without `use_distributed_sampler=False` Lightning wraps the sampler, shuffles its draws again and shards them. In that
+case give it no rank, and don't rely on its order or its state. Lightning calls `set_epoch` in both cases.
 """
 
 import lightning

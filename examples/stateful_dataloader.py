@@ -1,9 +1,9 @@
-"""torchdata's StatefulDataLoader: a training that is killed at any batch, run again, goes on with the next one.
+"""torchdata's StatefulDataLoader: after a kill at any batch, the next run continues with the next batch.
 
     python stateful_dataloader.py CHECKPOINT [BATCHES]
 
-trains for two epochs, and with BATCHES kills itself after so many. The loader's state holds the sampler's, as of the
-last batch that was handed out, however far the workers have fetched ahead.
+trains for two epochs, and with BATCHES kills itself after that many. The loader's state contains the sampler's, as of
+the last batch that the loop received, however far the workers have prefetched.
 """
 
 import json

@@ -1,7 +1,8 @@
-"""A small network trained from scratch, debiased by CLIP: it labels the training images once, and is then gone.
+"""Train a small network from scratch and debias it with CLIP, which only labels the training images once.
 
-Is somebody's hair blond? Nearly all blond people of the demo are women. Prints the worst-group accuracy over the true
-groups of the test split, with plain shuffling and with groups drawn equally often: same network, epochs and seed.
+The task is blond hair. Nearly all blond people of the demo are women. Prints the worst-group accuracy over the true
+groups of the test split, with plain shuffling and with groups drawn equally often, for the same network, epochs and
+seed.
 """
 
 import sys
@@ -22,7 +23,7 @@ EPOCHS, BATCH_SIZE, LEARNING_RATE = 10, 64, 3e-3
 
 
 def pseudo_groups(data, cache_dir):
-    """(N,) class and CLIP's guess of the attribute, as one number; no true attribute is looked at."""
+    """Return the groups (N,) of class and CLIP's pseudo attribute; no true attribute is used."""
     backbone = dbpt.load_backbone(*mini_clip_paths())  # for photographs: load_backbone("ViT-B-32-quickgelu", "openai")
     features = dbpt.embed_images(backbone, data.root, data.paths, cache_dir=cache_dir).features
     logits = dbpt.zero_shot_logits(backbone, features, *data.words.attribute_texts())

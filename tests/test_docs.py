@@ -280,7 +280,7 @@ def test_the_command_of_the_page_runs(workplace, page, setting, value):
 
 
 def test_the_commands_of_the_features_page_run(workplace, capsys):
-    embed, fit, shared, *care = command_lines("docs/features.md")
+    embed, fit, shared, *maintenance = command_lines("docs/features.md")
     run(embed)
     assert f"decoded by this process: {sum(PHOTO_SIZES)}\n" in capsys.readouterr().out
     run(f"{fit} --epochs 1 --no-baselines")
@@ -288,7 +288,7 @@ def test_the_commands_of_the_features_page_run(workplace, capsys):
     model, weights = map(str, dbpt.data.demo.mini_clip_paths())
     printed = ranks([*shlex.split(shared), "--model", model, "--pretrained", weights], workplace / "ranks")
     assert "decoded by this process: 0\n" in printed
-    for command in care:
+    for command in maintenance:
         run(command)
     assert "every byte is as it was written" in capsys.readouterr().out
 

@@ -1,11 +1,11 @@
-"""What the web says under pictures of the demo worlds: words and sentences for training the small CLIP."""
+"""Captions for training the small CLIP, like those of the web: words and sentences for each demo."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Captions:
-    """Wordings of the two classes and the two attributes, and the sentences they stand in, by what is mentioned."""
+    """Wordings of the two classes and attributes, and sentences by what they mention."""
 
     names: tuple[tuple[str, ...], tuple[str, ...]]
     places: tuple[tuple[str, ...], tuple[str, ...]]

@@ -1,10 +1,10 @@
-"""Set the comparisons of several data sets side by side, for docs/results.md.
+"""Combine the comparisons of several data sets into the tables of docs/results.md.
 
     python tools/results_table.py NAME=FOLDER ...
 
-takes folders of `dbpt compare` and prints two Markdown tables. The first has a line for each method and head, of each
-data set the worst-group accuracy with its standard deviation over the seeds where that is not 0, the average, and the
-gap. The second has what dbpt is ahead of others in worst-group accuracy, seed 0, with its interval over images.
+reads folders of `dbpt compare` and prints two Markdown tables. The first has, for each method, head and data set, the
+worst-group accuracy with its standard deviation over the seeds if that is not 0, the average, and the gap. The second
+has the difference in worst-group accuracy between dbpt and other methods for seed 0, with its interval over images.
 """
 
 import json
@@ -47,7 +47,7 @@ def cell(figures: dict[str, Any]) -> str:
 
 
 def leads_of(folder: Path, head: str) -> list[str]:
-    """What dbpt is ahead of each of `OTHERS`, in points, with its 95 % interval over images."""
+    """Return the lead of dbpt over each of `OTHERS` in points, with its 95 % interval over images."""
     cells = [load_file(folder / "cells" / f"{name}_{head}_seed-0.safetensors") for name in ("dbpt", *OTHERS)]
     groups, (ours, *theirs) = cells[0]["groups"].astype(np.int64), [cell["correct"].astype(bool) for cell in cells]
     leads = []

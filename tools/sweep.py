@@ -1,14 +1,14 @@
-"""How the defaults of training were chosen: a sweep, judged on validation over pseudo groups.
+"""Sweep the training settings and score them on validation over pseudo groups, to choose the defaults.
 
     python tools/sweep.py docs/sweep.csv demo-waterbirds demo-celeba demo-metashift NAME=CONFIG.toml
 
-trains every recipe of `STAGES` on the demos and on what a config file names (as `dbpt fit --config` takes it), with
-seeds 0, 1, 2, and adds a line for each training to the CSV. What stands there already is not trained again.
-`--stages 'NAME;NAME'` limits it. `python tools/sweep_tables.py` writes the tables of docs/defaults.md from the CSV.
+trains every recipe of `STAGES` with seeds 0, 1, 2 on the demos and on the data of a config file of `dbpt fit`, and adds
+a line for each training to the CSV. It skips trainings that the CSV contains. `--stages 'NAME;NAME'` limits it.
+`python tools/sweep_tables.py` writes the tables of docs/defaults.md from the CSV.
 
-No row of the test split and no label of the attribute is looked at. score: the epoch is chosen by worst-group accuracy
-over pseudo groups on one half of validation and judged by it on the other; the mean of both ways. So a recipe gains
-nothing by offering many epochs to choose from. last: the same accuracy of the last epoch on all of validation.
+It uses no test rows and no attribute labels. `score`: one half of validation selects the epoch by worst-group accuracy
+over pseudo groups, the other half evaluates it, and the two directions are averaged, so a recipe gains nothing from
+more epochs to select from. `last`: the same accuracy of the last epoch on all of validation.
 """
 
 import argparse
@@ -138,7 +138,7 @@ def open_experiment(settings: Recipe) -> Experiment:
 
 
 def add(results: Path, stage: str, name: str, experiment: Experiment) -> None:
-    """Train, and add the line to the CSV, unless it is there."""
+    """Train and add the line to the CSV, unless it is there."""
     line = {"stage": stage, "data": name, "seed": str(experiment.config.seed)} | written(experiment.config)
     if results.exists():
         with results.open(newline="", encoding="utf-8") as file:
@@ -153,7 +153,7 @@ def add(results: Path, stage: str, name: str, experiment: Experiment) -> None:
 
 
 def written(config: FitConfig) -> dict[str, str]:
-    """What the run reads of `SETTINGS`, the rest empty."""
+    """Return the `SETTINGS` that the run reads; the others are empty."""
     values = asdict(config.resolved())
     chosen = {f"--head {config.head}", f"--objective {config.objective}"}
     unread = {name for name in SETTINGS if readers(name) and chosen.isdisjoint(readers(name))}
@@ -189,7 +189,7 @@ def rows_of(experiment: Experiment, split: str) -> Rows:
 
 
 def halves(groups: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """(N,) true for every other row of each group."""
+    """Return (N,), true for every other row of each group."""
     half = np.zeros(len(groups), dtype=bool)
     for group in np.unique(groups):
         half[np.flatnonzero(groups == group)[::2]] = True
@@ -197,7 +197,7 @@ def halves(groups: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def judged(correct: list[NDArray[np.bool_]], groups: NDArray[np.int64], chooses: NDArray[np.bool_]) -> float:
-    """Worst-group accuracy, on the other rows, of the first epoch that is best on the rows that choose."""
+    """Return the worst-group accuracy on the other rows of the first epoch that is best on the selecting rows."""
     scores = [(worst_group_accuracy(epoch[chooses], groups[chooses]), epoch[chooses].mean()) for epoch in correct]
     judgement = worst_group_accuracy(correct[scores.index(max(scores))][~chooses], groups[~chooses])
     assert judgement is not None

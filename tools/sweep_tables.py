@@ -1,4 +1,4 @@
-"""Write the tables of docs/defaults.md from docs/sweep.csv, which `tools/sweep.py` makes.
+"""Write the tables of docs/defaults.md from docs/sweep.csv, the result of `tools/sweep.py`.
 
 python tools/sweep_tables.py
 """

@@ -76,7 +76,7 @@ def draw_all(count: int, cache: Path) -> Drawings:
 
 
 def normalise(pixels: np.ndarray) -> torch.Tensor:
-    """uint8 (B, 64, 64, 3) to the float32 (B, 3, 64, 64) that open_clip's preprocessing gives."""
+    """Turn uint8 (B, 64, 64, 3) into float32 (B, 3, 64, 64) as open_clip's preprocessing does."""
     mean, std = torch.tensor(open_clip.OPENAI_DATASET_MEAN), torch.tensor(open_clip.OPENAI_DATASET_STD)
     return ((torch.from_numpy(pixels).float() / 255.0 - mean) / std).permute(0, 3, 1, 2).contiguous()
 
@@ -90,7 +90,7 @@ def encode_short_text(model: open_clip.CLIP, tokens: torch.Tensor) -> torch.Tens
 
 
 def contrastive_loss(images: torch.Tensor, texts: torch.Tensor, scale: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
-    """CLIP's symmetric loss where images (B, D) share captions (U, D): `own` (B,) says which is whose."""
+    """Return CLIP's symmetric loss for images (B, D) that share captions (U, D); `own` (B,) is the caption of each."""
     logits = scale * images @ texts.T
     share = F.one_hot(own, len(texts)).to(logits)
     to_images = -(F.log_softmax(logits, dim=0) * share).sum(0) / share.sum(0)
@@ -98,7 +98,7 @@ def contrastive_loss(images: torch.Tensor, texts: torch.Tensor, scale: torch.Ten
 
 
 def caption_batch(rng: np.random.Generator, data: Drawings, rows: np.ndarray) -> list[str]:
-    """Say something of each picture: of the object, of what surrounds it, or of both."""
+    """Draw a caption for each picture: about the object, its surroundings, or both."""
     captions = []
     for row in rows.tolist():
         choices = CAPTIONS[list(DRAW)[data.worlds[row]]]

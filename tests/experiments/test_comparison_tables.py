@@ -201,8 +201,8 @@ def test_what_trainings_say_of_themselves_is_said_of_one_seed():
     def said(**changes: object) -> str:
         return " ".join(terminal_table(COMPARISON | {"rows": [zero_shot, erm | changes]}).split())
 
-    assert said(warnings=[[], ["went astray", "few rows"], ["went astray"]]).endswith(
-        "warning: ERM, head prompt, seed 1 (seeds that warn: 2 of 3): went astray "
+    assert said(warnings=[[], ["diverged", "few rows"], ["diverged"]]).endswith(
+        "warning: ERM, head prompt, seed 1 (seeds that warn: 2 of 3): diverged "
         "warning: ERM, head prompt, seed 1 (seeds that warn: 2 of 3): few rows"
     )
     assert said(seeds=[2], warnings=[["few rows"]]).endswith("warning: ERM, head prompt, seed 2: few rows")

@@ -1,4 +1,4 @@
-"""Which images `dbpt label` draws: strata, how many of each, and the law of the draw."""
+"""Which images `dbpt label` draws: strata, how many of each, and the distribution of the draw."""
 
 import numpy as np
 import pytest
