@@ -169,10 +169,10 @@ CODE = (
 @pytest.mark.parametrize(
     ("value", "match"),
     [
-        ("absent:Mine", r"cannot be imported \(ModuleNotFoundError: No module named 'absent'\); mend or uninstall"),
-        ("dbpt_shapes:Absent", r"cannot be imported \(AttributeError: .*'Absent'\); mend or uninstall"),
-        ("dbpt_shapes:Objective.loss", "cannot be used: <function .* is no subclass of dbpt.objectives.base.Objective"),
-        ("dbpt_shapes:Other", "cannot be used: dbpt_shapes.Other is called 'x' already; mend or uninstall"),
+        ("absent:Mine", r"cannot be imported \(ModuleNotFoundError: No module named 'absent'\); fix or uninstall"),
+        ("dbpt_shapes:Absent", r"cannot be imported \(AttributeError: .*'Absent'\); fix or uninstall"),
+        ("dbpt_shapes:Objective.loss", "cannot be used: <function .* is not a subclass of dbpt.objectives.base.Obj"),
+        ("dbpt_shapes:Other", "cannot be used: dbpt_shapes.Other is called 'x' already; fix or uninstall"),
     ],
 )
 def test_a_package_that_cannot_be_used_is_refused_by_name_and_only_when_it_is_chosen(site, value, match):
@@ -225,7 +225,7 @@ def test_names_that_nobody_may_take(site, name, registries):
 
 
 def test_a_decorator_refuses_another_kind_of_class_and_a_name_that_is_taken(registries):
-    with pytest.raises(InputError, match="^register data 'mine': .*Erm'> is no subclass of dbpt.data.reader.DatasetR"):
+    with pytest.raises(InputError, match="^register data 'mine': .*Erm'> is not a subclass of dbpt.data.reader.D"):
         dbpt.register_dataset("mine")(Erm)
     with pytest.raises(InputError, match="^register objective <class .*: expected a name of lower-case letters"):
         dbpt.register_objective(Erm)
@@ -247,7 +247,7 @@ def test_a_head_whose_classifier_is_not_what_was_trained_is_refused(tiny, tmp_pa
         def classifier_tensors(self):
             return super().classifier_tensors() | {"weights": 1 + self.weights}
 
-    with pytest.raises(InputError, match="^--head forgetful: its classifier has other logits than its forward; mend"):
+    with pytest.raises(InputError, match="^--head forgetful: its classifier's logits differ from its forward; mend"):
         dbpt.fit(tiny.table, out=tmp_path / "run", head="forgetful", **tiny.settings | {"n_ctx": None, "epochs": 1})
 
 

@@ -115,7 +115,7 @@ def test_json_preprocess_key_is_obeyed(config, weights):
     ("content", "match"),
     [
         ("{", "not readable as JSON"),
-        ([1], "holds no JSON object, so it is no model config"),
+        ([1], "is not a JSON object; expected a model config"),
         ({"embed_dim": 3}, "lacks vision_cfg, text_cfg"),
         (CONFIG | {"vision_cfg": 3}, "must be objects"),
         (CONFIG | {"vision_cfg": {"widht": 3}}, "widht"),
@@ -268,7 +268,7 @@ def test_spec_rebuilds_the_same_backbone(config, weights, pretrained):
 def test_spec_notices_weights_that_changed_moved_or_went(config, weights, tmp_path):
     spec = load_backbone(config, weights).spec
     moved = weights.rename(tmp_path / "moved.safetensors")
-    with pytest.raises(InputError, match=f"^{weights}: no such weights file; say where it is now with --weights FILE$"):
+    with pytest.raises(InputError, match=f"^{weights}: no such weights file; name its path with --weights FILE$"):
         load_backbone_from_spec(spec)
     with pytest.raises(
         InputError, match=r"none\.safetensors: cannot read the weights file: No such file or directory$"

@@ -45,7 +45,7 @@ def test_an_empty_name_ignores_the_attribute(table):
 
 
 def test_messages_say_how_columns_are_named(table):
-    hint = "; say what columns are called with --columns ROLE=NAME ROLE=NAME (separated by spaces)"
+    hint = "; name the columns with --columns ROLE=NAME ROLE=NAME (separated by spaces)"
     assert refused(table).endswith(f"columns found: 'file', 'y', 'fold', 'place', 'label'{hint}")
     assert "no column 'file,label=y'" in refused(table, columns=parse_columns(["path=file,label=y"]))
     (table.parent / "pets.jsonl").write_text('{"y": 1}')

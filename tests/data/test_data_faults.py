@@ -148,7 +148,7 @@ def test_embed_names_a_table_in_a_folder_that_may_not_be_entered(place, become_n
     with pytest.raises(SystemExit) as end:
         main(["embed", str(place / "closed/rows.csv"), "--cache", str(place / "cache")])
     assert end.value.code == 2
-    assert "closed/rows.csv: cannot be looked at (Permission denied)" in capsys.readouterr().err
+    assert "closed/rows.csv: cannot be accessed (Permission denied)" in capsys.readouterr().err
 
 
 def test_long_names():

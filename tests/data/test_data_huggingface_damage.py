@@ -33,7 +33,7 @@ def test_a_column_that_is_there_twice(save):
     ("damage", "part"),
     [
         (lambda pets: (pets / "dataset_dict.json").write_text("{"), "dataset_dict.json: is not JSON"),
-        (lambda pets: change_json(pets / "dataset_dict.json", splits=[]), "dict.json: its 'splits' are no names"),
+        (lambda pets: change_json(pets / "dataset_dict.json", splits=[]), "dict.json: its 'splits' are not names"),
         (
             lambda pets: change_json(pets / "dataset_dict.json", splits=["../pets/train"]),
             "split '../pets/train' is none",
@@ -44,12 +44,12 @@ def test_a_column_that_is_there_twice(save):
         (lambda pets: (pets / "train/state.json").write_text("[]"), "train/state.json: is a list, expected an object"),
         (
             lambda pets: change_json(pets / "train/state.json", _data_files=7),
-            "state.json: None is no Arrow file of this folder; save it again",
+            "state.json: None is not an Arrow file of this folder; save it again",
         ),
-        (lambda pets: change_json(pets / "train/state.json", _data_files=[7]), "state.json: None is no Arrow file"),
+        (lambda pets: change_json(pets / "train/state.json", _data_files=[7]), "state.json: None is not an Arrow file"),
         (
             lambda pets: change_json(pets / "train/state.json", _data_files=[{"filename": f"../train/{ONE}"}]),
-            f"state.json: '../train/{ONE}' is no Arrow file of this folder",
+            f"state.json: '../train/{ONE}' is not an Arrow file of this folder",
         ),
         (
             lambda pets: change_json(pets / "train/state.json", _indices_data_files=[{"filename": "i.arrow"}]),
@@ -57,9 +57,9 @@ def test_a_column_that_is_there_twice(save):
         ),
         (
             lambda pets: change_json(pets / "train/state.json", _data_files=[{"filename": "state.json"}]),
-            "state.json: 'state.json' is no Arrow file of this folder",
+            "state.json: 'state.json' is not an Arrow file of this folder",
         ),
-        (lambda pets: (pets / "train" / ONE).unlink(), f"state.json: '{ONE}' is no Arrow file of"),
+        (lambda pets: (pets / "train" / ONE).unlink(), f"state.json: '{ONE}' is not an Arrow file of"),
         (
             lambda pets: change_json(pets / "train/dataset_info.json", features={"label": {"_type": "ClassLabel"}}),
             "pets/train: datasets cannot load it (ValueError: Please provide either num_classes",

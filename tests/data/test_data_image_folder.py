@@ -79,7 +79,7 @@ def test_what_is_left_out_is_noted_but_for_hidden_entries(folder):
     data = load_dataset(pets)
     assert len(data) == len(SPLITS)
     assert data.notes == (
-        "3 entries are no images in a class folder: 'train/dog/around', 'train/dog/notes.txt', 'train/readme.txt'",
+        "3 entries are not images in a class folder: 'train/dog/around', 'train/dog/notes.txt', 'train/readme.txt'",
     )
 
 

@@ -42,7 +42,7 @@ def test_metashift_from_folders(pets):
     assert data.words.attribute_texts()[0] == ["a photo taken outdoors.", "a photo taken indoors."]
     assert data.notes[0].startswith("no metadata_metashift.csv: split drawn as SubpopBench does")
     others = "'train/cat/cat(indoor)/a.png', 'train/cat/cat(indoor)/b.JPG', 'train/cat/cat(indoor)/notes.txt'"
-    assert data.notes[1] == f"3 entries are no *.jpg and are left out: {others}"
+    assert data.notes[1] == f"3 entries are not *.jpg files and are left out: {others}"
     assert data.where(0) == "train/cat/cat(indoor)/0.jpg"
 
 

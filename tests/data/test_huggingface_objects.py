@@ -72,7 +72,7 @@ def test_images_that_are_files(tmp_path):
     files[1].unlink()
     assert contents(first) == [b"a.jpg", b"b.jpg"]
     assert (
-        f"data: image '{files[1]}' is no file here (No such file or directory); download it, or leave its row out"
+        f"data: image '{files[1]}' is not a file here (No such file or directory); download it, or leave its row out"
         in refused(rows)
     )
 
@@ -81,7 +81,7 @@ def test_the_network_is_not_asked(monkeypatch):
     asked = []
     monkeypatch.setattr("socket.getaddrinfo", lambda *where, **_: asked.append(where))
     far = "https://example.org/a.jpg"
-    assert f"image '{far}' is no file here" in refused(made([0, 1], [far, far]))
+    assert f"image '{far}' is not a file here" in refused(made([0, 1], [far, far]))
     views = made([0, 1]).add_column("views", [[{"bytes": None, "path": far}]] * 2)
     assert len(load_dataset(views.cast_column("views", datasets.Sequence(datasets.Image())))) == 2
     assert asked == []

@@ -125,13 +125,13 @@ def test_names_of_the_folder_that_clip_retrieval_was_started_in(folder, tmp_path
     dataset = load_dataset(tmp_path / "pets.csv", images=False)
     np.testing.assert_allclose(read_precomputed_features(folder, dataset, *BACKBONE), UNIT[[3, 1]], atol=1e-3)
     write_part(folder, "11", ["/near/d.jpg"], FEATURES[:1])  # which of the two?
-    assert "pets.csv line 2: image 'd.jpg' is in no metadata of" in refused(folder, dataset)
+    assert "pets.csv line 2: image 'd.jpg' is not in the metadata of" in refused(folder, dataset)
 
 
 def test_an_image_that_is_not_there_or_twice(folder, dataset, tmp_path):
     (tmp_path / "more.csv").write_text(rows("/far/a.jpg,x,train", "a.jpg,y,train", "b.jpg,y,train"))
     message = refused(folder, load_dataset(tmp_path / "more.csv", images=False))
-    assert "more.csv line 3: image 'a.jpg' is in no metadata of" in message
+    assert "more.csv line 3: image 'a.jpg' is not in the metadata of" in message
     assert "(2 of 3 are not there); write paths as its image_path does, for example '/far/d.jpg'" in message
     write_part(folder, "11", ["/far/b.jpg"], FEATURES[:1])
     assert "'/far/b.jpg' occurs in more than one row; keep one" in refused(folder, dataset)

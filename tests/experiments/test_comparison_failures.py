@@ -129,6 +129,6 @@ def test_a_run_folder_and_a_comparison_folder_are_not_taken_for_each_other(tiny,
     with pytest.raises(InputError, match="not a run folder"):
         dbpt.load(out)
     (out / "mine.txt").write_text("precious")
-    with pytest.raises(InputError, match="holds 'mine.txt', which is no comparison's"):
+    with pytest.raises(InputError, match="holds 'mine.txt', which doesn't belong to a comparison"):
         compare(tiny, out, methods="erm", overwrite=True)
     assert set(TABLES) < {path.name for path in out.iterdir()}

@@ -226,7 +226,7 @@ def test_a_folder_that_is_gone_is_not_a_full_disk(tmp_path):
 @pytest.mark.parametrize("path", ["~nobody-of-that-name/x", "~nobody-of-that-name"])
 def test_an_unknown_home_folder_is_one_line(command, tiny, tmp_path, monkeypatch, path):
     monkeypatch.chdir(tmp_path)
-    refusal = f"{path}: ~nobody-of-that-name is no home folder here; "
+    refusal = f"{path}: ~nobody-of-that-name is not a home folder here; "
     for arguments in (["embed", tiny.table], ["cache", "list"]):
         code, _, err = command(*arguments, "--cache", path)
         assert (code, err.startswith(f"Error: {refusal}"), err.count("\n")) == (2, True, 1)

@@ -112,7 +112,7 @@ def test_what_is_wrong_is_told_with_its_place(change, says):
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 10**5, b"9" * 5000, b"[1]", b"null"])
 def test_what_is_no_json_object_is_told(tmp_path, content):
     (tmp_path / "f").write_bytes(content)
-    with pytest.raises(InputError, match=f"{tmp_path / 'f'}: (not readable as JSON|holds no JSON object)"):
+    with pytest.raises(InputError, match=f"{tmp_path / 'f'}: (not readable as JSON|is not a JSON object)"):
         read_json(tmp_path / "f", "record")
 
 

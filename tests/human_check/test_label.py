@@ -382,7 +382,7 @@ def test_nothing_is_left_where_writing_fails(tiny, tiny_run, tmp_path, monkeypat
         (lambda lines: lines[:1], "has a header but no rows"),
         (lambda lines: ["sample,path,attr", *lines[1:]], "line 1: no column 'attribute'"),
         (lambda lines: [*lines, lines[3]], "line 22: path '.*' is already at line 4"),
-        (lambda lines: [*lines, lines[1].replace("test/", "best/")], "line 22: path 'best/.*' is no image of this"),
+        (lambda lines: [*lines, lines[1].replace("test/", "best/")], "line 22: path 'best/.*' is not an image of this"),
         (lambda lines: [line.replace("lake", "lage") for line in lines], "attribute is 'lage', expected one of"),
         (
             lambda lines: [lines[0], "abcdefghijklmnop" + lines[1][16:]],

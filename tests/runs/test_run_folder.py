@@ -31,7 +31,7 @@ def test_another_programs_run_json_makes_no_run_folder(tiny, tmp_path, flag):
 def test_overwrite_takes_nothing_that_no_run_wrote(tiny_run, tmp_path, name):
     run = shutil.copytree(tiny_run, tmp_path / "run")
     (run / name).write_text("mine")
-    with pytest.raises(InputError, match=f"holds '{name}', which is no run's"):
+    with pytest.raises(InputError, match=f"holds '{name}', which doesn't belong to a run"):
         RUN_FOLDER.check(run, resume=False, overwrite=True)
     RUN_FOLDER.check(run, resume=True, overwrite=False)  # continuing deletes nothing
     assert (run / name).read_text() == "mine"
@@ -42,7 +42,7 @@ def test_overwrite_follows_no_link_to_a_folder(tiny, tiny_run, tmp_path):
     elsewhere = shutil.move(run / "checkpoints", tmp_path / "elsewhere")
     (run / "checkpoints").symlink_to(elsewhere)
     before = sorted(path.name for path in elsewhere.iterdir())
-    with pytest.raises(InputError, match="holds 'checkpoints', which is no run's"):
+    with pytest.raises(InputError, match="holds 'checkpoints', which doesn't belong to a run"):
         dbpt.fit(tiny.table, out=run, overwrite=True, **tiny.settings)
     assert sorted(path.name for path in elsewhere.iterdir()) == before
 

@@ -13,11 +13,11 @@ from dbpt import InputError
 def test_a_config_that_was_emptied_or_cut_is_refused_in_one_line(tiny, tiny_run, tmp_path, command, content, name):
     run = shutil.copytree(tiny_run, tmp_path / "run")
     (run / "config.toml").write_text(content)
-    expected = f"Error: {run / 'config.toml'}: does not say {name}; the file was changed, fit again\n"
+    expected = f"Error: {run / 'config.toml'}: lacks {name}; the file was changed, fit again\n"
     image = tiny.table.parent / tiny.rows()[0]["path"]
     assert command("evaluate", run, tiny.table, "--cache", tiny.cache) == (2, "", expected)
     assert command("predict", run, image) == (2, "", expected)
-    with pytest.raises(InputError, match=rf"config\.toml: does not say {name}"):
+    with pytest.raises(InputError, match=rf"config\.toml: lacks {name}"):
         dbpt.fit(tiny.table, out=run, resume=True, **tiny.settings)
 
 

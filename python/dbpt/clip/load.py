@@ -67,7 +67,7 @@ def load_backbone_from_spec(
             raise InputError(f"{weights}: the run's weights are {spec['pretrained']!r} of open_clip, not a file")
         spec["weights"]["path"] = str(Path(weights).resolve())
     elif spec["weights"]["kind"] == "file" and not os.path.lexists(spec["weights"]["path"]):
-        raise InputError(f"{spec['weights']['path']}: no such weights file; say where it is now with --weights FILE")
+        raise InputError(f"{spec['weights']['path']}: no such weights file; name its path with --weights FILE")
     return _build(spec, _device(device), tokenizer_now=False)
 
 

@@ -117,7 +117,7 @@ def _read_merged(root: Path, wanted: Sequence[str], is_usual: bool) -> Columns:
     for row, text in enumerate(found.values[_present(found, NAMES[IMAGE])[0]]):
         name = text.strip().replace("\\", "/").rpartition("img_align_celeba/")[2]
         if not IMAGE_NAME.fullmatch(name):  # only image names distinguish the table from that of Waterbirds
-            expected = "is no name of a CelebA image, such as 000001.jpg; is this the table of CelebA?"
+            expected = "is not the name of a CelebA image, such as 000001.jpg; is this the table of CelebA?"
             raise InputError(f"{found.where(row)}: {text!r} {expected}")
         values[IMAGE].append(name)
     values[SPLIT] = _agreed(found, names[SPLIT], PARTS, list(PARTS))

@@ -15,7 +15,7 @@ from dbpt.errors import InputError, first_few, nearest
 
 REQUIRED = ("path", "label")
 ROLES = (*REQUIRED, "split", "attribute")
-COLUMNS_HINT = "; say what columns are called with --columns ROLE=NAME ROLE=NAME (separated by spaces)"
+COLUMNS_HINT = "; name the columns with --columns ROLE=NAME ROLE=NAME (separated by spaces)"
 MOST_ROWS = 10_000_000
 ColumnNames: TypeAlias = Mapping[str, str] | Iterable[str]
 """Columns of a table as users write them: a dict of roles and names, or a list of entries ``"ROLE=NAME"``."""

@@ -109,7 +109,7 @@ def _load(folder: Path) -> "dict[str, datasets.Dataset]":
     if is_there(folder / DICT):
         names = json_object(read_text(folder / DICT), str(folder / DICT)).get("splits", [])
         if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-            raise InputError(f"{folder / DICT}: its 'splits' are no names; {SAVE_AGAIN}")
+            raise InputError(f"{folder / DICT}: its 'splits' are not names; {SAVE_AGAIN}")
         check_split_names(names, str(folder))
     try:
         import datasets
@@ -143,7 +143,7 @@ def _has_files(folder: Path) -> bool:
     names: list[Any] = [entry.get("filename") for entry in files] if are_objects else [None]
     for name in names:
         if not isinstance(name, str) or not name.endswith(".arrow") or "/" in name or not is_file(folder / name):
-            raise InputError(f"{folder / STATE}: {name!r:.80} is no Arrow file of this folder; {SAVE_AGAIN}")
+            raise InputError(f"{folder / STATE}: {name!r:.80} is not an Arrow file of this folder; {SAVE_AGAIN}")
     return bool(names)
 
 

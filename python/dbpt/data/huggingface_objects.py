@@ -81,7 +81,7 @@ def _digest(splits: dict[str, Dataset]) -> str:
                 try:
                     found = os.stat(file)  # noqa: PTH116 (once an image)
                 except (OSError, ValueError) as error:
-                    problem = f"is no file here ({reason_of(error)}); download it, or leave its row out"
+                    problem = f"is not a file here ({reason_of(error)}); download it, or leave its row out"
                     raise InputError(f"data: image {file!r} {problem}") from None
                 digest.update(f"{found.st_size} {found.st_mtime_ns}\0".encode())
     return digest.hexdigest()[:32]

@@ -43,7 +43,7 @@ def read_image_folder(folder: Path, request: DataRequest) -> Dataset:
         expected = f"split/class/*.jpg or class/*.jpg (or {', '.join(ENDINGS[1:])})"
         raise InputError(f"{folder}: no image in it; expected {expected}")
     if left_out:
-        notes.append(f"{len(left_out)} entries are no images in a class folder: {shortened(left_out, 3)}")
+        notes.append(f"{len(left_out)} entries are not images in a class folder: {shortened(left_out, 3)}")
     columns = Columns(folder, [0] * len(paths), {"label": labels}, names=paths)
     codes = np.array(splits, dtype=np.int64)
     return coded_dataset(request, columns, paths, name=folder.name, root=folder, splits=codes, notes=notes)

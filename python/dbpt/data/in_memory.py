@@ -36,7 +36,7 @@ DataLike: TypeAlias = "str | os.PathLike[str] | Dataset | pd.DataFrame | Hugging
 logger = logging.getLogger(__name__)
 
 FRAME = Path("DataFrame")  # where a row of one is, in messages
-HINT = "; say what columns are called, for example columns={'label': 'y'}"
+HINT = "; name the columns, for example columns={'label': 'y'}"
 
 
 def is_in_memory(data: object) -> bool:

@@ -100,7 +100,7 @@ def _read_groups(images: Path, *, is_disc: bool) -> Dataset:
         splits = subpopbench_split(len(paths))
         notes = [f"no {METADATA}: split drawn as SubpopBench does, {ORDER}"]
     if others:
-        notes.append(f"{len(others)} entries are no *.jpg and are left out: {shortened(sorted(others), 3)}")
+        notes.append(f"{len(others)} entries are not *.jpg files and are left out: {shortened(sorted(others), 3)}")
     labels, attributes = np.array(codes, dtype=np.int64).T
     return Dataset(
         "metashift",

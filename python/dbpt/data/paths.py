@@ -113,7 +113,7 @@ def _mode(path: Path) -> int:
         return os.stat(path).st_mode  # noqa: PTH116 (once an image)
     except (FileNotFoundError, NotADirectoryError):
         if os.path.islink(path):  # noqa: PTH114 (Path.is_symlink raises where os.path answers False)
-            raise InputError(f"{path}: is a link to nothing; mend or delete it") from None
+            raise InputError(f"{path}: is a broken link; fix or delete it") from None
         return 0
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise InputError(f"{path}: cannot be looked at ({reason_of(error)})") from None
+        raise InputError(f"{path}: cannot be accessed ({reason_of(error)})") from None

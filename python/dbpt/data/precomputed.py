@@ -188,7 +188,7 @@ class ClipRetrievalFolder:
         if len(places) < len(found):
             row = found.index(None)
             raise InputError(
-                f"{dataset.where(row)}: image {dataset.paths[row]!r} is in no metadata of {self.folder} "
+                f"{dataset.where(row)}: image {dataset.paths[row]!r} is not in the metadata of {self.folder} "
                 f"({len(found) - len(places)} of {len(found)} are not there); write paths as its {PATH} does, for "
                 f"example {next(iter(self.places), '')!r}"
             )

@@ -116,10 +116,10 @@ class Registry(Mapping[str, type[T]]):
             found = points[0].load()
         except Exception as error:  # whatever a package's code raises
             raise InputError(
-                f"{described} cannot be imported ({type(error).__name__}: {error}); mend or uninstall the package"
+                f"{described} cannot be imported ({type(error).__name__}: {error}); fix or uninstall the package"
             ) from error
         if problem := self._problem_of_class(name, found):
-            raise InputError(f"{described} cannot be used: {problem}; mend or uninstall the package")
+            raise InputError(f"{described} cannot be used: {problem}; fix or uninstall the package")
         return found  # type: ignore[no-any-return]
 
     def _installed(self) -> dict[str, list[EntryPoint]]:
@@ -148,7 +148,7 @@ class Registry(Mapping[str, type[T]]):
     def _problem_of_class(self, name: str, found: Any) -> str | None:
         base = self._base.load()
         if not isinstance(found, type) or not issubclass(found, base):
-            return f"{found!r} is no subclass of {_place(base)}"
+            return f"{found!r} is not a subclass of {_place(base)}"
         for part in {**base.__annotations__, **vars(base)}:
             if not hasattr(found, part) or getattr(getattr(found, part), "__isabstractmethod__", False):
                 return f"{_place(found)} has no {part}"

@@ -54,7 +54,7 @@ def check_data(data: DataLike, **settings: "Unpack[FitSettings]") -> DataCheck:
     """
     config, dataset = unchecked_dataset(data, settings)
     if config.embeddings is not None:
-        raise InputError("--embeddings: there is no image to look at; leave it out to check the images of the rows")
+        raise InputError("--embeddings: there are no images to check; leave it out to check the images of the rows")
     missing = missing_rows(dataset)
     logger.info(f"reading the headers of {len(dataset) - len(missing)} images")
     absent = [f"{dataset.where(row)}: image {dataset.paths[row]!r} is not in {dataset.root}" for row in missing]

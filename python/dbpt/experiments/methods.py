@@ -138,8 +138,8 @@ def _finished(head: Head, features: NDArray[np.float32]) -> FeatureClassifier:
     if head.name in HEADS.added:
         logits = head(torch.from_numpy(features).to(next(head.parameters()).device)).cpu().numpy()
         if not np.allclose(classifier.logits(features), logits, rtol=0, atol=0.01 * np.abs(logits).max()):
-            way_out = "mend classifier_tensors or logits"
-            raise InputError(f"--head {head.name}: its classifier has other logits than its forward; {way_out}")
+            way_out = "fix classifier_tensors or logits"
+            raise InputError(f"--head {head.name}: its classifier's logits differ from its forward; {way_out}")
     return classifier
 
 

@@ -185,5 +185,5 @@ def expanded(path: str | Path, advice: str = "write the path in full, or ./ befo
     """Return a path with ``~`` or ``~user`` at its beginning replaced by the home folder."""
     found = os.path.expanduser(path)  # noqa: PTH111 (Path.expanduser raises where there is no home)
     if found.startswith("~"):
-        raise InputError(f"{path}: {Path(found).parts[0]} is no home folder here; {advice}")
+        raise InputError(f"{path}: {Path(found).parts[0]} is not a home folder here; {advice}")
     return found

@@ -43,7 +43,7 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not readable as JSON ({error})") from None
     if not isinstance(value, dict):
-        raise InputError(f"{path}: holds no JSON object, so it is no {what}")
+        raise InputError(f"{path}: is not a JSON object; expected a {what}")
     return value
 
 

@@ -22,7 +22,7 @@ def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[flo
     (0.4902, 0.9433)
     """
     if n < 1 or not 0 <= correct <= n:
-        raise InputError(f"wilson_interval: {correct} right of {n} is no proportion; need 0 <= correct <= n, n >= 1")
+        raise InputError(f"wilson_interval: {correct} of {n} is not a proportion; expected 0 <= correct <= n, n >= 1")
     if not 0 < confidence < 1:
         raise InputError(f"wilson_interval: confidence is {confidence}; expected a fraction, such as 0.95")
     (low,), (high,) = _wilson(np.array([correct]), np.array([n]), (1 - confidence) / 2)

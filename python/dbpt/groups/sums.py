@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dbpt import _core, arguments
+from dbpt import arguments
+from dbpt._core import group_sums
 from dbpt.errors import InputError
 from dbpt.groups.tensors import check_length, integers, numbers, on_accelerator, to_host
 
@@ -57,7 +58,7 @@ def sum_by_group(groups: ArrayLike, values: ArrayLike, num_groups: int, quantity
     groups, values = integers("groups", groups), numbers(quantity.name, values)
     check_length(quantity.name, len(values), len(groups), "the rows of groups")
     limits: dict[str, Any] = {"argument": quantity.name, "least": quantity.least, "most": quantity.most}
-    return _core.group_sums(groups, values, num_groups, **limits, num_threads=arguments.num_threads())
+    return group_sums(groups, values, num_groups, **limits, num_threads=arguments.num_threads())
 
 
 def sum_tensors(
@@ -132,9 +133,7 @@ class GroupSums:
         possible = self.quantity.contains(means) | ((found == 0).all(1) & np.isnan(means))
         if not possible.all():
             group = int(np.argmin(possible))
-            raise InputError(
-                f"{name}[{group}] is {found[group].tolist()}; expected sums that somebody can have observed"
-            )
+            raise InputError(f"{name}[{group}] is {found[group].tolist()}; expected sums that can be observed")
         self.digits = found.copy()
 
 

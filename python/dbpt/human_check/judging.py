@@ -72,7 +72,7 @@ def read_answers(path: Path, design: Design) -> NDArray[np.int64]:
                 "other images; give the folder of their sample"
             )
         if name not in position:
-            raise InputError(f"{columns.where(row)}: path {name!r} is no image of this sample")
+            raise InputError(f"{columns.where(row)}: path {name!r} is not an image of this sample")
         if first.setdefault(name, row) != row:
             raise InputError(f"{columns.where(row)}: path {name!r} is already at line {columns.lines[first[name]]}")
     codes = {name: number for number, name in enumerate(design.attributes)} | {"": CANNOT_TELL}

@@ -103,5 +103,5 @@ def checked_proportions(proportions: ArrayLike, num_attributes: int) -> Array:
     with np.errstate(over="ignore"):
         total = float(shares_A.sum())
     if not 0 < total < np.inf:
-        raise InputError(f"proportions add up to {total}; expected a number above 0, not enormous")
+        raise InputError(f"proportions add up to {total}; expected a finite number above 0")
     return np.asarray(shares_A / total)

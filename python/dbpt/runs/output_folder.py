@@ -101,8 +101,8 @@ class OutputFolder(Generic[R]):
             )
         if overwrite and foreign:
             raise InputError(
-                f"--out {folder}: holds {str(foreign[0].relative_to(folder))!r}, which is no {self.title}'s; move it "
-                "or choose another name"
+                f"--out {folder}: holds {str(foreign[0].relative_to(folder))!r}, which doesn't belong to a {self.title}"
+                "; move it or choose another name"
             )
         if not resume and not overwrite:
             raise InputError(f"--out {folder}: exists; continue it with --resume, replace it with --overwrite")
@@ -248,7 +248,7 @@ def written_settings(folder: Path) -> dict[str, Any]:
     settings = read_config(path)
     for name in ("data", "baselines"):  # the first and the last of those that are always written
         if name not in settings:
-            raise InputError(f"{path}: does not say {name}; the file was changed, fit again")
+            raise InputError(f"{path}: lacks {name}; the file was changed, fit again")
     return settings
 
 

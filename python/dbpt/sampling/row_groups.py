@@ -65,7 +65,7 @@ def row_groups(
         if index.num_outside:
             raise InputError(
                 f"groups[{index.first_outside}] is -1, one of {index.num_outside} rows without a group; expected 0 or "
-                "above: leave those rows out (torch.utils.data.Subset), give them a group, or say unknown='class' "
+                "above: leave those rows out (torch.utils.data.Subset), give them a group, or pass unknown='class' "
                 "and their labels"
             )
         return RowGroups(index, index.num_groups, np.empty(0, np.int64))

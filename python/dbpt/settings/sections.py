@@ -223,7 +223,7 @@ class HeadSettings(Section):
         super().__post_init__()
         if self.ctx_init is not None and self.n_ctx is not None:
             both = f"--n-ctx {self.n_ctx} with --ctx-init {self.ctx_init!r}"
-            raise InputError(f"{both}: the words say how many tokens there are; {DROP}")
+            raise InputError(f"{both}: the words determine the number of tokens; {DROP}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -118,5 +118,5 @@ class _Frame:
         candidates = torch.cat([self._words, ids_PL])
         found = candidates[~torch.isin(candidates, self._empty)]  # an empty text has only start, end and padding
         if not len(found):
-            raise InputError("the tokenizer knows no word of the class names: it belongs to another model")
+            raise InputError("the tokenizer doesn't know any word of the class names: it belongs to another model")
         return int(found[0])
