@@ -247,7 +247,7 @@ def test_a_head_whose_classifier_is_not_what_was_trained_is_refused(tiny, tmp_pa
         def classifier_tensors(self):
             return super().classifier_tensors() | {"weights": 1 + self.weights}
 
-    with pytest.raises(InputError, match="^--head forgetful: its classifier's logits differ from its forward; mend"):
+    with pytest.raises(InputError, match="^--head forgetful: its classifier's logits differ from its forward; fix"):
         dbpt.fit(tiny.table, out=tmp_path / "run", head="forgetful", **tiny.settings | {"n_ctx": None, "epochs": 1})
 
 

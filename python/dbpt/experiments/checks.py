@@ -35,7 +35,7 @@ def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:
         ("--model-selection true-wga", config.model_selection == "true-wga", "val"),
     ):
         rows = dataset.splits == SPLITS.index(split)
-        if not rows.any():  # then validation is carved from training
+        if not rows.any():  # validation will be held out of training
             rows = dataset.splits == SPLITS.index("train")
         if wanted and not (dataset.attributes[rows] >= 0).any():
             raise InputError(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SHOWN = 5  # problems of a kind that are named; the others are counted
-CHUNK = 4096  # images whose headers are asked for at a time, so that a list of millions makes no millions of tasks
+CHUNK = 4096  # headers to read at a time, which limits the number of tasks
 
 
 @dataclass(frozen=True)

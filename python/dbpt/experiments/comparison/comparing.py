@@ -132,7 +132,7 @@ def compare(
 def _compare_in(out: Path, plan: Plan, jobs: int, *, resume: bool, overwrite: bool) -> Result:
     configs = [cell.config for cell in plan.cells]
     stages = Stages(configs)
-    # what every cell starts from, so that anything that one of them lacks is refused before any is trained
+    # prepare every cell, to refuse bad ones before any is trained
     warnings = dict.fromkeys(text for cell in plan.cells for text in stages.experiment(cell).warnings)
     warnings |= dict.fromkeys(setting_warnings(configs))
     embedded = stages.embedded

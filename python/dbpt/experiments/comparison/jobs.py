@@ -117,8 +117,8 @@ def _work(
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    logging.getLogger("dbpt").setLevel(logging.CRITICAL)  # the parent says it all
-    tqdm.set_lock(threading.RLock())  # its own lock is a semaphore, which Python reports as leaked by who is killed
+    logging.getLogger("dbpt").setLevel(logging.CRITICAL)  # the parent logs instead
+    tqdm.set_lock(threading.RLock())  # a killed process would leak tqdm's own lock, a semaphore
     try:
         for module in modules:
             with suppress(ImportError):

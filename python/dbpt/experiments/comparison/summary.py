@@ -109,7 +109,7 @@ def _difference(found: dict[int, CellResult], baseline: dict[int, CellResult], a
     pairs_of_results = [(found[seed], baseline[seed]) for seed in seeds]
     intervals = [worst_group_difference_interval(a.correct, b.correct, a.groups) for a, b in pairs_of_results]
     known = [interval for interval in intervals if interval is not None]
-    # The averaged bounds cover, if anything, more often than one seed's, as the mean varies no more than the seeds do.
+    # The averaged bounds cover at least as often as those of one seed, because the mean varies less than the seeds.
     lows, highs = zip(*known, strict=True) if known else ((), ())
     over_images = (fmean(lows), fmean(highs)) if known else None
     return Difference(head=against.head, seeds=seeds, figures=figures, over_images=over_images)
