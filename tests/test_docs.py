@@ -35,7 +35,8 @@ from dbpt.settings.config import FitConfig
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
-OTHER_PAGES = ("CHANGELOG.md", "LICENSE-THIRD-PARTY.md", "benches/README.md", *(f"docs/{page.name}" for page in DOCS.glob("*.md")))
+OTHER_PAGES = ("CHANGELOG.md", "LICENSE-THIRD-PARTY.md", "benches/README.md")
+OTHER_PAGES += tuple(f"docs/{page.name}" for page in sorted(DOCS.glob("*.md")))
 DEMO_SIZES, PHOTO_SIZES = (160, 40, 60), (60, 24, 24)
 FEW_EPOCHS = 20
 
