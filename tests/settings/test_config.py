@@ -199,7 +199,7 @@ def test_cache_folder_by_setting_environment_and_default(monkeypatch, tmp_path):
     monkeypatch.setenv("DBPT_CACHE", "~/there")
     assert FitConfig().cache_dir == Path.home() / "there"
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
-    with pytest.raises(InputError, match="no home folder here; name a folder with --cache"):
+    with pytest.raises(InputError, match="not a home folder here; name a folder with --cache"):
         default_cache_dir()
 
 
