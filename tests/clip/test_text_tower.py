@@ -231,7 +231,7 @@ def test_a_placeholder_is_never_padding_even_if_common_words_are_unknown():
     tokenizer = Foreign([1], [2], 0, length=8)
     layout = prompt_token_ids(tokenizer, ["Möwe"], 2)
     assert layout.ids[0, 1:3].tolist() == [tokenizer.words["Möwe"]] * 2
-    with pytest.raises(InputError, match="knows no word"):
+    with pytest.raises(InputError, match="doesn't know any word"):
         prompt_token_ids(tokenizer, ["gull"], 2)
 
 
