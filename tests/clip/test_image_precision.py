@@ -64,11 +64,8 @@ def test_key_and_spec_tell_it(plain, half, crops):
     again = load_backbone_from_spec(json.loads(json.dumps(half.spec)))
     assert again.spec == half.spec
     torch.testing.assert_close(again.encode_image(crops), half.encode_image(crops), rtol=0, atol=0)
-
-
-def test_a_spec_of_before_there_was_a_choice_means_float32(plain):
-    spec = {name: value for name, value in plain.spec.items() if name != "image_precision"}
-    assert load_backbone_from_spec(spec).encoder_key == plain.encoder_key
+    older = {name: value for name, value in plain.spec.items() if name != "image_precision"}
+    assert load_backbone_from_spec(older).encoder_key == plain.encoder_key
 
 
 def test_what_there_is_not_is_refused(plain, demo):

@@ -33,18 +33,13 @@ def outcome(transform, image):
         return str(error)
 
 
+MODES = ["RGB", "RGB", "RGB", "L", "P", "RGBA", "LA", "CMYK", "1", "YCbCr"]
 SIDES = st.integers(1, 60)
 SIZES = st.integers(1, 40)
 
 
 @given(
-    image=st.builds(
-        noise,
-        SIDES,
-        SIDES,
-        st.sampled_from(["RGB", "RGB", "RGB", "L", "P", "RGBA", "LA", "CMYK", "1", "YCbCr"]),
-        st.integers(0, 9),
-    ),
+    image=st.builds(noise, SIDES, SIDES, st.sampled_from(MODES), st.integers(0, 9)),
     size=SIZES | st.tuples(SIZES, SIZES),
     resize_mode=st.sampled_from(["shortest", "squash", "longest"]),
     interpolation=st.sampled_from(["bicubic", "bilinear"]),

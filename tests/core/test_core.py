@@ -33,9 +33,6 @@ def stream(groups, quota, seed=0, epoch=0):
     return GroupStream(GroupIndex(groups, len(quota)), np.asarray(quota, np.int64), seed, epoch)
 
 
-# --- GroupIndex -----------------------------------------------------------------------------------
-
-
 @given(st.lists(st.integers(-1, 5)), st.integers(6, 8))
 def test_index_equals_reference(values, num_groups):
     groups = np.array(values, np.int64)
@@ -93,9 +90,6 @@ def test_arrays_that_are_not_contiguous_are_refused():
         assign_argmax(np.zeros((3, 2), np.float32).T, labels_out=np.zeros(2, np.int64))
 
 
-# --- sums: more in test_group_weights.py, test_group_sums.py ---------------------------------------
-
-
 def sums(groups, values, num_groups, least=-1e9, most=1e9, **keywords):
     groups, values = np.asarray(groups), np.asarray(values)
     return group_sums(groups, values, num_groups, argument="losses", least=least, most=most, **keywords)
@@ -131,8 +125,6 @@ def test_sums_refuse_in_one_line():
     with pytest.raises(TypeError, match="^losses is a ndarray; expected a one-dimensional NumPy array of float32"):
         sums([0], np.zeros(1, np.float16), 1)
 
-
-# --- quotas and the group stream ------------------------------------------------------------------
 
 shares_lists = st.lists(st.floats(0, 100), min_size=1, max_size=8).filter(lambda shares: sum(shares) > 1e-3)
 

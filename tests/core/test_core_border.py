@@ -43,9 +43,8 @@ def test_an_array_that_another_call_writes_to_is_refused():
 
 
 def in_a_process(script, **environment):
-    found = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=600, env=os.environ | environment
-    )
+    options = {"capture_output": True, "text": True, "timeout": 600, "env": os.environ | environment}
+    found = subprocess.run([sys.executable, "-c", script], **options)
     assert found.returncode == 0, found.stderr
     return found.stdout.strip()
 

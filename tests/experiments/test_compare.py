@@ -115,12 +115,6 @@ def test_validation_that_is_judged_flatters_and_says_so(tiny, tmp_path):
     assert "DFR learns from rows of split 'val', all others from 'train'; it is judged on them here, so" in printed
 
 
-def test_a_small_worst_group_is_warned_about_once(comparison):
-    warnings = comparison.to_dict()["warnings"]
-    assert [text for text in warnings if text.startswith("worst group ")] != []
-    assert len(warnings) == len(set(warnings))
-
-
 def test_clusters_of_each_seed_are_the_groups_of_its_figures(tiny, tmp_path):
     table = tiny.write("no-attribute-clusters", without(tiny.rows(), "attribute"))
     found = compare(tiny, tmp_path / "c", table, methods="zero-shot,erm", seeds=(0, 5), pseudo_method="kmeans")
@@ -141,17 +135,6 @@ def test_each_line_of_progress_is_a_cell_and_warnings_are_said_once(tiny, tmp_pa
     assert len(warnings) == len(set(warnings))
     assert not any("--eta" in line for line in warnings)  # dbpt reads it, ERM need not
     assert any("--up-weight 7.0 changes nothing in this run: only --objective jtt" in line for line in warnings)
-
-
-def test_a_training_that_lost_groups_says_so_under_the_table(tiny, tmp_path):
-    unsteady = {"apply": "sampling", "batch_size": 8, "eta": 200.0, "ema_momentum": 0.0}
-    found = compare(tiny, tmp_path / "c", methods="erm,dbpt", seeds=(1,), **unsteady)
-    run = fit(tiny, tmp_path / "run", epochs=3, head="linear", objective="dbpt", seed=1, **unsteady)
-    expected = metrics_of(run)["rows"][-1]["warnings"]
-    assert any(text.startswith("groups without a drawn row: ") for text in expected)
-    assert row_of(found, "dbpt", "linear")["warnings"] == [expected]
-    printed = " ".join(str(found).split())
-    assert all(f"warning: dbpt, head linear, seed 1: {text}" in printed for text in expected)
 
 
 def test_the_methods_that_are_compared_by_default_need_no_annotation(tiny, tmp_path):

@@ -36,8 +36,6 @@ def test_the_interval_of_paired_differences():
     assert paired_t_interval([0.4, 0.4]) is None  # not an interval without width
 
 
-# --- over images
-
 DEMO, WATERBIRDS = (461, 461, 139, 139), (2255, 2255, 642, 642)
 COUNTS = {"two": (200, 50), "demo": DEMO, "waterbirds": WATERBIRDS, "eight of 30": (30,) * 8, "twenty": (100,) * 20}
 

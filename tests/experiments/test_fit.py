@@ -21,8 +21,6 @@ from dbpt.experiments.stages import prepare
 from dbpt.heads import PromptHead
 from dbpt.settings.config import FitConfig
 
-# --- the run folder ---------------------------------------------------------------------------------------------------
-
 
 def test_the_run_folder_holds_what_is_documented(tiny_run):
     files = {str(path.relative_to(tiny_run)) for path in tiny_run.rglob("*") if path.is_file()}
@@ -144,9 +142,6 @@ def test_training_moved_the_prompt_and_was_logged(tiny, tiny_run, tmp_path, logg
     assert any("106 images, 0 embedded now, 0 unreadable" in line for line in logged.messages)
     start = PromptHead(dbpt.load_backbone(tiny.model, tiny.weights), {"a": ("a",)}, n_ctx=3, seed=0).context
     assert not np.allclose(load_file(run.folder / "prompt.safetensors")["context"], start.detach().numpy())
-
-
-# --- variants ---------------------------------------------------------------------------------------------------------
 
 
 def test_dbpt_without_eta_is_balanced_to_the_byte(tiny, tiny_run, tmp_path):

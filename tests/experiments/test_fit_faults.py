@@ -131,9 +131,6 @@ def test_ctrl_c_before_training_leaves_nothing(launcher, arguments, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-# --- a full disk ------------------------------------------------------------------------------------------------------
-
-
 def full(folder: Path) -> None:
     """Fill the rest of the disk."""
     with (folder / "filler").open("wb", buffering=0) as file:

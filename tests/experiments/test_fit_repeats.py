@@ -15,8 +15,6 @@ from dbpt.experiments.methods import _fingerprint, build_head, trained_result
 from dbpt.experiments.stages import prepare
 from dbpt.settings.config import FitConfig, read_config
 
-# --- reproducible -----------------------------------------------------------------------------------------------------
-
 
 def test_config_toml_of_a_run_repeats_it_and_another_seed_does_not(tiny, tiny_run, tmp_path):
     settings = read_config(tiny_run / "config.toml")
@@ -133,9 +131,6 @@ def test_paths_that_are_not_utf8_keep_their_bytes(tiny, tmp_path):
     metrics = experiment.labelled.run_metrics(backbone, experiment.config, [result.row], failed_images=0, seconds={})
     write_results(tmp_path, experiment, [result], metrics)
     assert load_file(tmp_path / "pseudo_attributes.safetensors")["paths"].tobytes().startswith(b"caf\xe9.png\0")
-
-
-# --- without annotations ----------------------------------------------------------------------------------------------
 
 
 def test_true_attributes_influence_nothing_but_the_evaluation(tiny, tiny_run, tmp_path):

@@ -1,4 +1,4 @@
-"""What is observed of groups is added up exactly: in any order, over batches and failures."""
+"""Sums over the rows of a group are exact: in any order, over batches and failures."""
 
 import numpy as np
 import pytest
@@ -51,18 +51,13 @@ def test_tensors_add_up_and_weigh_as_arrays_do(rule, dtype, way):
         for weights in (of_tensors, of_arrays)[: 2 * (seed % 2)]:
             weights.step()
     assert content(of_tensors) == content(of_arrays)
-    for found, expected in [
-        (
-            of_tensors.sample_weights(groups.int(), labels.tolist(), num_classes=3),
-            of_arrays.sample_weights(groups.numpy(), labels.numpy(), num_classes=3),
-        ),
-        (
-            of_tensors.soft_sample_weights(posterior, labels),
-            of_arrays.soft_sample_weights(posterior.double().numpy(), labels),
-        ),
-    ]:
-        assert found.dtype == torch.float32
-        assert found.tolist() == expected.astype(np.float32).tolist()
+    found = [of_tensors.sample_weights(groups.int(), labels.tolist(), num_classes=3)]
+    found.append(of_tensors.soft_sample_weights(posterior, labels))
+    expected = [of_arrays.sample_weights(groups.numpy(), labels.numpy(), num_classes=3)]
+    expected.append(of_arrays.soft_sample_weights(posterior.double().numpy(), labels))
+    for tensor, array in zip(found, expected, strict=True):
+        assert tensor.dtype == torch.float32
+        assert tensor.tolist() == array.astype(np.float32).tolist()
 
 
 @given(
@@ -78,9 +73,8 @@ def test_index_add_gives_the_integers_of_the_core(seed, exponent, group_type, va
     values = values.nan_to_num(posinf=6e4, neginf=-6e4)
     losses = sums.QUANTITIES["losses"]
     found = sums.sum_tensors(groups, values, 4, losses)
-    expected = _core.group_sums(
-        groups.long().numpy(), values.double().numpy(), 4, argument="losses", least=-1e9, most=1e9
-    )
+    limits = {"argument": "losses", "least": -1e9, "most": 1e9}
+    expected = _core.group_sums(groups.long().numpy(), values.double().numpy(), 4, **limits)
     assert found.tolist() == expected.tolist()
 
 

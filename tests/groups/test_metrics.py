@@ -31,9 +31,6 @@ def metrics_of(counts, correct, **options):
     return group_metrics(predictions, labels, attributes, num_classes=2, num_attributes=2, **options)
 
 
-# --- intervals
-
-
 @pytest.mark.parametrize(("correct", "n"), [(0, 1), (1, 1), (0, 20), (20, 20), (7, 20), (642, 700), (1, 10_000)])
 def test_wilson_interval_solves_the_score_equation(correct, n):
     """Wilson's bounds are the p at which |p_hat - p| = z * sqrt(p (1 - p) / n): check it by solving the quadratic."""
@@ -117,9 +114,6 @@ def test_worst_group_interval_refuses(correct, counts):
         worst_group_interval(correct, counts)
 
 
-# --- group metrics
-
-
 def test_every_quantity_by_hand():
     m = metrics_of([100, 50, 40, 200], [90, 25, 10, 190], train_counts=[3498, 184, 56, 1057])
     assert [g.accuracy for g in m.groups] == [0.9, 0.5, 0.25, 0.95]
@@ -134,9 +128,7 @@ def test_every_quantity_by_hand():
     assert m.average == pytest.approx(315 / 390)
     assert m.gap == pytest.approx(315 / 390 - 0.25)
     assert m.group_mean == pytest.approx(0.65)
-    assert m.adjusted_average == pytest.approx(
-        (3498 * 0.9 + 184 * 0.5 + 56 * 0.25 + 1057 * 0.95) / (3498 + 184 + 56 + 1057)
-    )
+    assert m.adjusted_average == pytest.approx((3498 * 0.9 + 184 * 0.5 + 56 * 0.25 + 1057 * 0.95) / 4795)
     assert (m.worst_group_low, m.worst_group_high) == worst_group_interval([90, 25, 10, 190], [100, 50, 40, 200])
     assert m.adjusted_gap == pytest.approx(m.adjusted_average - 0.25)
     assert m.warnings == ()
@@ -230,9 +222,6 @@ def test_group_metrics_refuses(changes, message):
     with pytest.raises(InputError, match=message) as caught:
         group_metrics(**{**arguments, **changes})
     assert "\n" not in str(caught.value)
-
-
-# --- pseudo attributes
 
 
 def test_smallest_pseudo_group_is_half_wrong_at_95_percent():

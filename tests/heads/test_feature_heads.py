@@ -122,9 +122,6 @@ def test_an_adapter_moves_features_to_length_one():
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-6)
 
 
-# --- in a run ---------------------------------------------------------------------------------------------------------
-
-
 @pytest.fixture(scope="module", params=["linear", "adapter"])
 def run(request, tiny, tmp_path_factory):
     return fit(tiny, tmp_path_factory.mktemp("heads") / "run", head=request.param, lr=0.05, model_selection="last")

@@ -188,11 +188,6 @@ def test_true_groups_need_labels_where_it_is_judged(tiny, tmp_path, labelled, ki
     assert bool(told) == (kind == "pseudo")
 
 
-def test_a_run_that_only_warms_up_says_so(tiny, tmp_path):
-    run = dbpt.fit(tiny.table, out=tmp_path / "run", **tiny.settings | {"epochs": 1})
-    assert any(warning.startswith("--epochs 1: all of them warm up") for warning in run.to_dict()["warnings"])
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="names are not bytes elsewhere")
 def test_a_run_folder_whose_name_is_not_utf8_can_be_used(tiny, tmp_path):
     out = tmp_path / os.fsdecode(b"caf\xe9")

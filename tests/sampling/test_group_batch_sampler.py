@@ -77,10 +77,8 @@ def test_group_weights_mean_what_one_sample_weighs():
 def test_every_batch_is_within_one_of_its_share_and_the_epoch_is_exact(case):
     groups, batch_size, keywords = case
     sampler = GroupBatchSampler(groups, batch_size, **keywords)
-    assert np.array_equal(
-        sampler.quotas,
-        reference.batch_quotas(keywords["shares"], batch_size, keywords["num_batches"], keywords["min_per_group"]),
-    )
+    shares, num_batches, min_per_group = (keywords[name] for name in ("shares", "num_batches", "min_per_group"))
+    assert np.array_equal(sampler.quotas, reference.batch_quotas(shares, batch_size, num_batches, min_per_group))
     batches = np.array(list(sampler))
     assert batches.shape == (keywords["num_batches"], batch_size)
     counts = compositions(batches, groups, keywords["num_groups"])

@@ -22,9 +22,8 @@ def held(sampler, groups):
 @settings(max_examples=60, deadline=None)
 def test_each_batch_has_as_many_of_different_groups_and_the_epoch_is_exact(per_batch, members, batches, seed, natural):
     shares = "natural" if natural else "balanced"
-    sampler = GroupBatchSampler(
-        GROUPS, per_batch * members, groups_per_batch=per_batch, num_batches=batches, seed=seed, shares=shares
-    )
+    options = {"groups_per_batch": per_batch, "num_batches": batches, "seed": seed, "shares": shares}
+    sampler = GroupBatchSampler(GROUPS, per_batch * members, **options)
     counts = held(sampler, GROUPS)
     assert set(np.unique(counts)) <= {0, members}
     assert (np.count_nonzero(counts, axis=1) == per_batch).all()

@@ -11,8 +11,8 @@ from dbpt.errors import InputError
 from dbpt.sampling import GroupBatchSampler, GroupSampler, WeightedSampler
 
 GROUPS = np.random.default_rng(0).choice(4, 1000, p=[0.7, 0.05, 0.02, 0.23])
-SAMPLERS = {"weights": WeightedSampler, "rows": GroupSampler, "batches": GroupBatchSampler}
-OF_KIND = {"weights": {"num_samples": 1000}, "rows": {}, "batches": {"batch_size": 10}}
+SAMPLERS = {"weights": WeightedSampler, "rows": GroupSampler, "wheel": GroupSampler, "batches": GroupBatchSampler}
+OF_KIND = {"weights": {"num_samples": 1000}, "rows": {}, "wheel": {"independent": True}, "batches": {"batch_size": 10}}
 ALL, BY_GROUP = "weights rows batches", "rows batches"
 
 
@@ -44,6 +44,12 @@ STATES = [
     ("rows", {"num_samples": 999}, r"^state\['quotas'\] add up to 1000; expected 999"),
     ("rows", {"independent": True}, r"^state\['independent'\] is True; expected False"),
     ("rows", {"independent": 0}, r"^state\['independent'\] is 0; expected False"),
+    ("wheel", {"independent": False}, r"^state\['independent'\] is False; expected True, as here"),
+    (
+        "wheel",
+        dict.fromkeys(("quotas", "next_quotas"), [250] * 4),
+        r"^state\['quotas'\] add up to 1000; expected 2814749767",
+    ),
     ("batches", {"groups_per_batch": 5}, r"^state\['groups_per_batch'\] is 5; expected 0, as here"),
     ("batches", {"batch_size": 5}, r"^state\['batch_size'\] is 5; expected 10, as here"),
     ("batches", {"batch_size": "10"}, r"^state\['batch_size'\] is '10'; expected 10, as here"),

@@ -1,12 +1,10 @@
-"""The distribution of GroupSampler: independent draws against the exact one and PyTorch's, spread over a group."""
+"""The distribution of GroupSampler: independent draws against the exact one, spread over a group."""
 
 import itertools
 
 import numpy as np
 import pytest
-import torch
 
-from dbpt.errors import InputError
 from dbpt.sampling import GroupSampler
 
 GROUPS = np.random.default_rng(0).choice(4, 1000, p=[0.7, 0.05, 0.02, 0.23])
@@ -85,30 +83,12 @@ def test_independent_draws_follow_the_exact_distribution():
     assert sampler.quotas.tolist() == [200_000, 400_000, 600_000, 800_000]
 
 
-def test_independent_draws_have_the_distribution_of_weighted_random_sampler():
-    """Two samples of one distribution: a χ² test of both for each row, and a Kolmogorov-Smirnov test of the gaps."""
-    draws = 400_000
-    ours = GroupSampler(GROUPS, num_samples=draws, independent=True, seed=1).indices()
-    weights = torch.from_numpy((1 / COUNTS)[GROUPS])
-    generator = torch.Generator().manual_seed(1)
-    theirs = np.array(list(torch.utils.data.WeightedRandomSampler(weights, draws, True, generator)))
-    a, b = (np.bincount(rows, minlength=1000) for rows in (ours, theirs))
-    assert ((a - b) ** 2 / (a + b)).sum() < 999 + 6 * 1998**0.5
-    gaps = [np.sort(np.abs(np.diff(rows))) for rows in (ours, theirs)]
-    at = np.arange(1000)
-    cumulative = [np.searchsorted(of_one, at, side="right") / (draws - 1) for of_one in gaps]
-    # The 1e-6 quantile for two samples.
-    assert np.abs(cumulative[0] - cumulative[1]).max() < 2.7 * (2 / draws) ** 0.5
-
-
 def test_independent_draws_are_a_function_of_their_number():
     sampler = GroupSampler(GROUPS, seed=5, num_samples=70_002, independent=True)
     order = sampler.indices()
     assert np.array_equal(sampler.indices(60_000, 60_100), order[60_000:60_100])
-    ranks = [
-        GroupSampler(GROUPS, seed=5, num_samples=70_002, independent=True, rank=rank, num_replicas=3)
-        for rank in range(3)
-    ]
+    options = {"seed": 5, "num_samples": 70_002, "independent": True, "num_replicas": 3}
+    ranks = [GroupSampler(GROUPS, rank=rank, **options) for rank in range(3)]
     assert all(list(rank) == order[i::3].tolist() for i, rank in enumerate(ranks))
     half = list(itertools.islice(sampler, 40_000))
     resumed = GroupSampler(GROUPS, independent=True)
@@ -116,13 +96,3 @@ def test_independent_draws_are_a_function_of_their_number():
     assert half + list(resumed) == order.tolist()
     assert list(resumed) != order.tolist()
     assert repr(sampler).endswith("independent=True, seed=5, epoch=0)")
-
-
-def test_a_state_of_the_other_kind_is_refused():
-    exact, independent = GroupSampler(GROUPS), GroupSampler(GROUPS, independent=True)
-    with pytest.raises(InputError, match=r"^state\['independent'\] is False; expected True, as here"):
-        independent.load_state_dict(exact.state_dict())
-    with pytest.raises(InputError, match=r"^state\['independent'\] is True; expected False"):
-        exact.load_state_dict(independent.state_dict())
-    with pytest.raises(InputError, match=r"^state\['quotas'\] add up to 1000; expected 281474976710656"):
-        independent.load_state_dict({**exact.state_dict(), "independent": True})

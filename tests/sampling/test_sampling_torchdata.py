@@ -13,6 +13,7 @@ torchdata = pytest.importorskip("torchdata.stateful_dataloader")
 
 GROUPS = np.random.default_rng(0).choice(4, 100, p=[0.7, 0.05, 0.02, 0.23])
 EPOCHS, BATCHES = 3, 7
+EVERYWHERE = [(epoch, number) for epoch in (0, 1) for number in [*range(BATCHES), "end"]]
 SAMPLERS = {
     "groups": lambda: GroupSampler(GROUPS, seed=3, num_samples=53),
     "batches": lambda: GroupBatchSampler(GROUPS, 8, seed=3, num_batches=7),
@@ -57,13 +58,7 @@ def train(make_sampler, num_workers, sets_epochs, *, first_epoch=0, state=None, 
 @pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")
 @pytest.mark.parametrize("make_sampler", SAMPLERS.values(), ids=SAMPLERS)
 @pytest.mark.parametrize("sets_epochs", [False, True])
-@pytest.mark.parametrize(
-    ("num_workers", "kills"),
-    [
-        (0, [(epoch, number) for epoch in (0, 1) for number in [*range(BATCHES), "end"]]),
-        (2, [(0, 3), (0, BATCHES - 1), (1, "end")]),
-    ],
-)
+@pytest.mark.parametrize(("num_workers", "kills"), [(0, EVERYWHERE), (2, [(0, 3), (0, BATCHES - 1), (1, "end")])])
 def test_a_killed_loop_resumes_exactly(make_sampler, num_workers, kills, sets_epochs):
     expected, _ = train(make_sampler, num_workers, sets_epochs)
     order = make_sampler().indices().ravel()

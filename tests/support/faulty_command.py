@@ -34,7 +34,7 @@ HAVE_TIMES = frozenset({"metrics.json", "report.html"})
 KILLS = (KILL_BEFORE, KILL_HALFWAY, KILL_AFTER)
 WAYS_OUT = ("choose another", "free space", "start again", "delete")
 Fault = tuple[str, int, int]
-"""What happens, at which call, with which errno; see `fault_injection`."""
+"""The kind of a fault, the number of its call, and an errno; see `fault_injection`."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def fitting(launcher: Launcher, tiny: Tiny, scratch: Path, epochs: int) -> Fault
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
-    """What the files are, by name; but for times, and for where the folder lies."""
+    """Return the content of the files by name, without times and the place of the folder."""
     files = [path for path in folder.rglob("*") if path.is_file() and path.name not in HAVE_TIMES]
     return {str(path.relative_to(folder)): path.read_bytes().replace(os.fsencode(folder), b"FOLDER") for path in files}
 
@@ -160,13 +160,13 @@ def make_writable(folder: Path) -> None:
 
 
 def broken(folder: Path) -> list[str]:
-    """What a manifest lists and is not whole."""
+    """Return the listed shards that are not whole."""
     features = folder / "cache" / "features"
     return verify_cache(features) if features.is_dir() else []
 
 
 def says_it_in_a_line(code: int, stderr: str, folder: Path) -> bool:
-    """Whether it has succeeded, or told in one line what is wrong, where, and what to do."""
+    """Return whether it has succeeded, or told in one line what is wrong, where, and what to do."""
     errors = [line for line in stderr.splitlines() if line.startswith("Error: ")]
     if "Traceback" in stderr or (code, len(errors)) not in ((0, 0), (2, 1)):
         return False

@@ -192,7 +192,7 @@ OUTPUT_STATES = {
 
 
 def states_of(label: str) -> list[str]:
-    """What a file may be in: those that mean something for it."""
+    """Return the states that mean something for a file."""
     if label in OUTPUTS - {"`judged.json`"}:
         return list(OUTPUT_STATES)
     if label == "`judged.json`":

@@ -26,7 +26,7 @@ class Page(HTMLParser):
 
     @property
     def sources(self) -> list[str]:
-        """What the page would fetch."""
+        """Return what the page would fetch."""
         names = ("src", "href", "srcset", "action")
         return [attrs[name] for _, attrs in self.elements for name in names if name in attrs]
 

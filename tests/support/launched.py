@@ -40,7 +40,7 @@ class Launched:
             process.join()
 
     def printed(self, stream: str) -> list[str]:
-        """What each rank has printed, to ``"out"`` or to ``"err"``."""
+        """Return what each rank has printed, to ``"out"`` or to ``"err"``."""
         return [(self.folder / f"{stream}{rank}").read_text() for rank in range(len(self.processes))]
 
 
@@ -68,14 +68,8 @@ def launch(
         port = probe.getsockname()[1]
     processes = []
     for rank in range(count):
-        variables = {
-            "RANK": rank,
-            "LOCAL_RANK": rank,
-            "WORLD_SIZE": count,
-            "MASTER_ADDR": "localhost",
-            "MASTER_PORT": port,
-            **(of_all or {}),
-        }
+        variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_ADDR": "localhost"}
+        variables |= {"MASTER_PORT": port, **(of_all or {})}
         processes.append(context.Process(target=_begin, args=(variables, folder, work, rank, *arguments)))
         processes[-1].start()
     return Launched(processes, folder)

@@ -136,7 +136,7 @@ class Key:
 
 
 def feistel(n, keys):
-    """Where 0..n-1 go in a Feistel network with these keys of its rounds; values from n on are walked back."""
+    """Permute 0..n-1 by a Feistel network with these keys of its rounds; values from n on are walked back."""
     a = math.isqrt(n - 1) + 1
     b = -(-n // a)
 

@@ -51,7 +51,7 @@ def of_tiny(tiny, as_paths=False):
 
 
 def saver(folder):
-    """What saves a Dataset or DatasetDict to ``folder`` and returns that."""
+    """Return a function that saves a Dataset or DatasetDict to ``folder`` and returns that."""
 
     def save(data, **options):
         data.save_to_disk(folder, **options)

@@ -1,4 +1,4 @@
-"""What the tests of data share: rows, vocabularies and folders as they are written, and that a refusal is one line."""
+"""Rows, vocabularies and folders as they are written, and the one line of a refusal; for the tests of data."""
 
 import pytest
 

@@ -42,7 +42,7 @@ SETTINGS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Tiny:
-    """Where the files are: a table with a true attribute column, its images, and the model."""
+    """The files: a table with a true attribute column, its images, and the model."""
 
     table: Path
     model: Path

@@ -20,5 +20,5 @@ def chi2(seen, expected):
 
 
 def at_most(freedom):
-    """What χ² stays below but for one time in a billion, and some more for few degrees of freedom."""
+    """Return a bound that χ² exceeds one time in a billion, with a margin for few degrees of freedom."""
     return freedom + 7 * (2 * freedom) ** 0.5 + 10

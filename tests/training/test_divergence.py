@@ -84,9 +84,6 @@ def test_one_logit_that_is_not_finite_spoils_its_row_alone():
     assert predictions(nn.Identity(), logits).tolist() == [1, -1, -1, 0]
 
 
-# --- going on at a lower rate -----------------------------------------------------------------------------------------
-
-
 def interrupted_after(epoch: int, path, **options) -> None:
     def stop(record):
         if record.epoch == epoch + 1:

@@ -59,9 +59,10 @@ def trained(tmp_path_factory):
     return {2: train(CHOICES, 2), 3: train(OF_THREE, 3)}
 
 
-@pytest.mark.parametrize(
-    ("count", "number"), [*((2, number) for number in range(len(CHOICES))), *((3, n) for n in range(len(OF_THREE)))]
-)
+CASES = [(count, number) for count, choices in ((2, CHOICES), (3, OF_THREE)) for number in range(len(choices))]
+
+
+@pytest.mark.parametrize(("count", "number"), CASES)
 def test_ranks_train_as_one_process_with_the_same_global_batch(trained, count, number):
     settings, choice = (CHOICES if count == 2 else OF_THREE)[number]
     expected = content(run(settings, **choice))
