@@ -11,17 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dbpt.data.celeba_tables import (
-    ATTRIBUTES,
-    IMAGE,
-    MERGED,
-    PRESENT,
-    SPLIT,
-    SPURIOUS,
-    TARGET,
-    VALUES,
-    celeba_columns,
-)
+from dbpt.data.celeba_tables import ATTRIBUTES, IMAGE, MERGED, PRESENT, SPLIT, SPURIOUS, TARGET, VALUES, celeba_columns
 from dbpt.data.columns import DataRequest
 from dbpt.data.dataset import Dataset, GroupCounts
 from dbpt.data.paths import NOT_PUBLISHED, find_root, first_of, relative_path

@@ -26,7 +26,6 @@ from dbpt.files.disk import write_atomically, write_json
 from dbpt.files.tensors import write_tensors
 from dbpt.heads import HEADS
 from dbpt.report import Mistake, render_report
-from dbpt.report.summary import summarize
 from dbpt.report.thumbnails import thumbnail
 from dbpt.runs.metrics import RunMetrics
 from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION
@@ -104,7 +103,7 @@ def _fit_on(ranks: Ranks, config: FitConfig, out: Path, *, resume: bool, overwri
         )
         write_results(out, experiment, results, metrics)
         RUN_FOLDER.finish(out, description, config)
-        log_warnings(summarize(metrics).warnings, experiment.warnings)
+        log_warnings(Result(out, metrics).warnings, experiment.warnings)
         return metrics
 
     return Result(out, ranks.from_first(finish))

@@ -51,12 +51,7 @@ def zero_shot_result(experiment: Experiment) -> MethodResult:
 
 
 def trained_result(
-    experiment: Experiment,
-    objective: str,
-    *,
-    checkpoint_path: Path | None,
-    ranks: Ranks = ALONE,
-    quiet: bool = False,
+    experiment: Experiment, objective: str, *, checkpoint_path: Path | None, ranks: Ranks = ALONE, quiet: bool = False
 ) -> MethodResult:
     """Train the head under ``objective`` and evaluate the best epoch; ``quiet`` logs nothing and shows no bar."""
     started, config = time.perf_counter(), experiment.config

@@ -5,6 +5,7 @@ No file of this folder imports torch at the top: `dbpt.settings` reads the objec
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -86,6 +87,11 @@ class Objective(Registered):
 
     def row_weights(self, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor | None:
         """Return the weights (B,) of the losses of a batch; None means 1. The arguments are those of `loss`."""
+        return None
+
+    @classmethod
+    def why_refused(cls, settings: Mapping[str, Any]) -> str | None:
+        """Return the reason against the values of ``settings``, those of `FitConfig` by name, or None."""
         return None
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +36,15 @@ class Jtt(Objective):
         self.errors: NDArray[np.bool_] | None = None
         """(N,) whether each training row is in the error set; None in the first stage."""
         self._weights: torch.Tensor | None = None
+
+    @classmethod
+    def why_refused(cls, settings: Mapping[str, Any]) -> str | None:
+        """Refuse a first stage that is longer than training."""
+        first, epochs = settings["identification_epochs"], settings["epochs"]
+        if first is None or first <= epochs:
+            return None
+        stage = f"--identification-epochs {first}: the first stage is the beginning of training"
+        return f"{stage}; expected at most --epochs {epochs}"
 
     def row_weights(self, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor | None:
         """Return the weights of the second stage, whose mean over the training rows is 1."""

@@ -102,11 +102,7 @@ class Classifier:
         return tuple(self.words.classes)
 
     def predict(
-        self,
-        images: ImageSource | Iterable[ImageSource],
-        *,
-        attributes: bool = False,
-        batch_size: int | None = None,
+        self, images: ImageSource | Iterable[ImageSource], *, attributes: bool = False, batch_size: int | None = None
     ) -> Iterator[Prediction]:
         """Classify one image or several, in order, without a cache.
 

@@ -61,11 +61,8 @@ def why_config_refused(config: FitConfig) -> str | None:
     chosen = {name: getattr(config, name) for name in CHOICES}
     if refusal := why_refused(**chosen | {"apply": config.apply or "loss"}):
         return refusal
-    if config.objective == "jtt" and (config.identification_epochs or 1) > config.epochs:
-        return (
-            f"--identification-epochs {config.identification_epochs}: the first stage is the beginning of training; "
-            f"expected at most --epochs {config.epochs}"
-        )
+    if refusal := OBJECTIVES[config.objective].why_refused(vars(config)):
+        return refusal
     if config.embeddings is not None and config.features == "live":
         return f"--features live with --embeddings: there is no image to crop and flip; {DROP}"
     if OBJECTIVES[config.objective].refits and config.features == "live":

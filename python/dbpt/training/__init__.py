@@ -1,7 +1,6 @@
 """Training of a head on cached features: the loop, optimizer and schedule, model selection, and checkpoints."""
 
 from dbpt.training.loop import train
-from dbpt.training.model_selection import Selection
 from dbpt.training.records import EpochRecord, Rows, Trained, TrainingSettings
 
-__all__ = ["EpochRecord", "Rows", "Selection", "Trained", "TrainingSettings", "train"]
+__all__ = ["EpochRecord", "Rows", "Trained", "TrainingSettings", "train"]
