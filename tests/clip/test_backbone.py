@@ -270,9 +270,7 @@ def test_spec_notices_weights_that_changed_moved_or_went(config, weights, tmp_pa
     moved = weights.rename(tmp_path / "moved.safetensors")
     with pytest.raises(InputError, match=f"^{weights}: no such weights file; name its path with --weights FILE$"):
         load_backbone_from_spec(spec)
-    with pytest.raises(
-        InputError, match=r"none\.safetensors: cannot read the weights file: No such file or directory$"
-    ):
+    with pytest.raises(InputError, match=r"none\.safetensors: cannot read the weights file: No such file or direct"):
         load_backbone_from_spec(spec, weights=tmp_path / "none.safetensors")
     assert load_backbone_from_spec(spec, weights=moved).spec["weights"]["sha256"] == spec["weights"]["sha256"]
     save_file(reference_model(seed=4).state_dict(), weights)

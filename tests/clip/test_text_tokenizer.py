@@ -43,14 +43,11 @@ def backbone_with(folder, kind):
     return load_backbone(folder / "c.json", "random", tokenizer=folder)
 
 
-@pytest.mark.parametrize(
-    ("kind", "expected"),
-    [
-        ("start and end", [1, 3, 6, 7, 2, 0, 0, 0]),
-        ("end is padding", [2, 5, 6, 1, 1, 1, 1, 1]),
-        ("no special tokens", [1, 4, 5, 0, 0, 0, 0, 0]),
-    ],
-)
+IDS = {"start and end": [1, 3, 6, 7, 2, 0, 0, 0], "end is padding": [2, 5, 6, 1, 1, 1, 1, 1]}
+IDS["no special tokens"] = [1, 4, 5, 0, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(("kind", "expected"), IDS.items())
 def test_a_tokenizer_file_gives_the_ids_of_cleaned_sentences_padded(tmp_path, kind, expected):
     backbone = backbone_with(tmp_path, kind)
     assert backbone.token_ids(["a\n  dog cat"]).tolist() == [expected]
@@ -89,9 +86,10 @@ def test_a_separator_that_the_model_does_not_know_becomes_padding(tmp_path):
     assert backbone.token_ids(["a dog cat"]).tolist() == [[1, 3, 6, 7, 0, 0, 0, 0]]
 
 
-@pytest.mark.parametrize(
-    ("kind", "special"), [("clip", 2), ("start and end", 2), ("end is padding", 1), ("no special tokens", 0)]
-)
+SPECIAL = {"clip": 2, "start and end": 2, "end is padding": 1, "no special tokens": 0}
+
+
+@pytest.mark.parametrize(("kind", "special"), SPECIAL.items())
 def test_a_sentence_that_just_fits_passes_and_one_more_word_is_refused(tmp_path, kind, special):
     backbone = backbone_with(tmp_path, kind)
     fits = " ".join((WORDS * 3)[: LENGTH - special])

@@ -20,7 +20,7 @@ INDEX = _core.GroupIndex(np.arange(6) % 3)
 LOGITS = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
 LABELS, VALUES = np.array([0, 1]), np.array([0.5, 1.0])
 QUOTAS, COUNTS = np.array([2, 2, 2]), np.ones(3)
-ROWS, ENTRIES, OF_EACH = np.array([0, 2, 3, 5]), np.array([0, 1, 2], np.uint64), {"quotas": QUOTAS}
+ROWS, ENTRIES, SHARED = np.array([0, 2, 3, 5]), np.array([0, 1, 2], np.uint64), {"quotas": QUOTAS}
 OUTPUTS = {
     "labels_out": np.zeros(6, np.int64),
     "posterior_out": np.zeros((6, 3), np.float32),
@@ -44,12 +44,9 @@ CALLS = {
         {"groups": LABELS, "values": VALUES},
     ),
     "quotas": (lambda **arrays: _core.quotas(**arrays, num_samples=10), {"shares": COUNTS, "counts": QUOTAS}),
-    "GroupStream.__new__": (lambda quotas: _core.GroupStream(INDEX, quotas, 0, 0).indices(0, 1), OF_EACH),
-    "IndependentStream.__new__": (
-        lambda quotas: _core.IndependentStream(INDEX, quotas, 9, 0, 0).indices(0, 9),
-        OF_EACH,
-    ),
-    "BatchStream.__new__": (lambda quotas: _core.BatchStream(INDEX, quotas, 2, 0, 0).indices(0, 1), OF_EACH),
+    "GroupStream.__new__": (lambda quotas: _core.GroupStream(INDEX, quotas, 0, 0).indices(0, 1), SHARED),
+    "IndependentStream.__new__": (lambda quotas: _core.IndependentStream(INDEX, quotas, 9, 0, 0).indices(0, 9), SHARED),
+    "BatchStream.__new__": (lambda quotas: _core.BatchStream(INDEX, quotas, 2, 0, 0).indices(0, 1), SHARED),
     "AliasTable.__new__": (lambda weights: _core.AliasTable(weights).entries(), {"weights": COUNTS}),
     "AliasTable.from_entries": (lambda entries: _core.AliasTable.from_entries(entries).entries(), {"entries": ENTRIES}),
     "assign_argmax": (partial(written, _core.assign_argmax), {"logits": LOGITS, "offsets": np.zeros(3), **OUTPUTS}),

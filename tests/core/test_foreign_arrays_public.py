@@ -58,7 +58,7 @@ GROUPED, BY_WEIGHT = (
     {"groups": UNKNOWN, "labels": LABELS, "shares": SHARES},
     {"groups": GROUPS, "group_weights": SHARES},
 )
-SOFT = {"posterior": POSTERIOR, "labels": LABELS}
+HARD, SOFT = {"groups": GROUPS}, {"posterior": POSTERIOR, "labels": LABELS}
 CALLS = {
     "GroupSampler": (lambda **arrays: drawn(GroupSampler(unknown="class", **arrays)), GROUPED),
     "GroupSampler by weights": (lambda **arrays: drawn(GroupSampler(**arrays)), BY_WEIGHT),
@@ -75,14 +75,8 @@ CALLS = {
         {"weights": SHARES},
     ),
     "GroupWeights": (lambda counts: weighed(dbpt.GroupWeights(counts, 1.0, 0.5)), {"counts": COUNTS}),
-    "GroupWeights.observe": (
-        lambda **rows: weighed(weights(), "observe", **rows),
-        {"groups": GROUPS, "p_true": VALUES},
-    ),
-    "GroupWeights.observe_soft": (
-        lambda **rows: weighed(weights(), "observe_soft", **rows),
-        {**SOFT, "p_true": VALUES},
-    ),
+    "GroupWeights.observe": (lambda **rows: weighed(weights(), "observe", **rows), HARD | {"p_true": VALUES}),
+    "GroupWeights.observe_soft": (lambda **rows: weighed(weights(), "observe_soft", **rows), SOFT | {"p_true": VALUES}),
     "GroupWeights.load_state": (lambda **state: resumed(weights, **state), half_way(weights)),
     "GroupWeights.sample_weights": (
         lambda **arrays: weights().sample_weights(**arrays, num_classes=2),
@@ -90,7 +84,7 @@ CALLS = {
     ),
     "GroupWeights.soft_sample_weights": (lambda **arrays: weights().soft_sample_weights(**arrays), SOFT),
     "GroupDRO": (lambda counts: weighed(dbpt.GroupDRO(counts, 1.0)), {"counts": COUNTS}),
-    "GroupDRO.observe": (lambda **arrays: weighed(dro(), "observe", **arrays), {"groups": GROUPS, "losses": VALUES}),
+    "GroupDRO.observe": (lambda **arrays: weighed(dro(), "observe", **arrays), HARD | {"losses": VALUES}),
     "GroupDRO.observe_soft": (lambda **arrays: weighed(dro(), "observe_soft", **arrays), {**SOFT, "losses": VALUES}),
     "GroupDRO.load_state": (lambda **state: resumed(dro, **state), half_way(dro)),
     "soft_counts": (lambda **arrays: dbpt.soft_counts(**arrays, num_classes=2), SOFT),

@@ -86,10 +86,8 @@ def test_the_interval_over_images_covers(counts, kind, correlation):
 
 def test_pairing_narrows_the_interval():
     counts, (one, other) = DEMO, accuracies("equal", 4)
-    widths = [
-        np.mean([np.diff(worst_group_difference_interval(*pair)) for pair in drawn_pairs(counts, one, other, rho, 50)])
-        for rho in (0.0, 0.9)
-    ]
+    pairs = [drawn_pairs(counts, one, other, correlation, 50) for correlation in (0.0, 0.9)]
+    widths = [np.mean([np.diff(worst_group_difference_interval(*pair)) for pair in some]) for some in pairs]
     assert widths[1] < 0.65 * widths[0]
 
 
@@ -100,6 +98,13 @@ def test_one_group_is_newcombe_s_paired_interval():
         pattern = np.repeat(np.arange(4), cells)
         found = worst_group_difference_interval(pattern <= 1, pattern % 2 == 0, np.zeros(50, dtype=np.int64))
         assert found == pytest.approx(expected, abs=5e-5)
+
+
+def test_the_interval_allows_for_the_number_of_groups():
+    pattern, right = np.repeat(np.arange(4), (36, 12, 2, 0)), np.ones(5000, dtype=bool)
+    one, other = (np.concatenate([rows, right]) for rows in (pattern <= 1, pattern % 2 == 0))
+    bounds = [worst_group_difference_interval(one, other, np.repeat([0, g], (50, 5000))) for g in (-1, 1)]
+    assert bounds[1][0] < bounds[0][0] - 0.01 and bounds[1][1] > bounds[0][1] + 0.01
 
 
 def test_the_interval_turns_round_and_ignores_unknown_groups():

@@ -72,9 +72,8 @@ def test_the_adjusted_average_needs_training_rows_of_the_data_or_the_run(tiny, t
     code, out, _ = command("evaluate", tiny_run, test_only, *cache, "--average", "adjusted")
     assert code == 0
     assert "average and gap: adjusted, each group weighted by its share of the training images" in " ".join(out.split())
-    (copied / "metrics.json").write_text(
-        json.dumps(metrics_of(tiny_run) | {"dataset": {"counts": {"train": [1, 2, -3]}}})
-    )
+    unknown = {"dataset": {"counts": {"train": [1, 2, -3]}}}
+    (copied / "metrics.json").write_text(json.dumps(metrics_of(tiny_run) | unknown))
     code, out, _ = command("evaluate", copied, test_only, *cache)
     assert "average and gap: plain, over all images" in out
     code, _, err = command("evaluate", copied, test_only, *cache, "--average", "adjusted")

@@ -59,11 +59,8 @@ def test_evaluate_takes_the_runs_features_for_its_own_data_or_others_or_images(t
     expected = json.loads((run / "metrics.json").read_text())["rows"][-1]["test"]
     copy = given / "copy.csv"
     copy.write_bytes((given / "table.csv").read_bytes())
-    for data, options in (
-        (given / "table.csv", {}),
-        (copy, {"embeddings": given / "features.npy"}),
-        (tiny.table, {"cache": str(tiny.cache)}),
-    ):
+    ours, of_images = {"embeddings": given / "features.npy"}, {"cache": str(tiny.cache)}
+    for data, options in ((given / "table.csv", {}), (copy, ours), (tiny.table, of_images)):
         assert dbpt.evaluate(run, data, **options).to_dict()["rows"][0]["test"] == expected
     with pytest.raises(InputError, match="of 106 images are missing"):
         dbpt.evaluate(run, copy)

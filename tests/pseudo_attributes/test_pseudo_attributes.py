@@ -190,11 +190,7 @@ ZEROS = np.zeros((5, 2))
         (ZEROS, {"min_confidence": 1.5}, "^min_confidence is 1.5"),
         (ZEROS, {"min_confidence": "x"}, "^min_confidence is 'x'; expected a number from 0 to 1"),
         (ZEROS, {"min_confidence": np.nan}, "^min_confidence is nan"),
-        (
-            ZEROS,
-            {"method": "argmax", "proportions": [1, 1]},
-            "^proportions is given with method 'argmax'; expected meth",
-        ),
+        (ZEROS, {"method": "argmax", "proportions": [1, 1]}, "^proportions is given with method 'argmax'; expected "),
         (ZEROS, {"fit_on": [True, False]}, r"^fit_on has shape \(2,\) and dtype bool; expected \(5,\) booleans"),
         (ZEROS, {"fit_on": np.ones(5)}, r"^fit_on has shape \(5,\) and dtype float64; expected"),
         (ZEROS, {"fit_on": np.zeros(5, bool)}, "^fit_on is False everywhere; expected at least one row"),

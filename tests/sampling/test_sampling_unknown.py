@@ -1,6 +1,7 @@
 """Rows of group -1 in both samplers: what they weigh with unknown="class", and what is refused."""
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -61,9 +62,7 @@ def test_natural_shares_with_unknown_rows_are_a_shuffled_epoch():
     assert set(GROUPS[sampler.indices()] // 2) == {0}
 
 
-@pytest.mark.parametrize(
-    "make", [GroupSampler, lambda groups, **options: GroupBatchSampler(groups, 20, min_per_group=0, **options)]
-)
+@pytest.mark.parametrize("make", [GroupSampler, partial(GroupBatchSampler, batch_size=20, min_per_group=0)])
 def test_states_with_unknown_rows_resume(make):
     sampler = make(UNKNOWN, unknown="class", labels=LABELS)
     order = sampler.indices().tolist()

@@ -114,9 +114,7 @@ def test_a_finished_training_keeps_its_rate_and_none_takes_a_higher_one(tmp_path
     finished = run(checkpoint_path=tmp_path / "c")
     same = run(replace(SETTINGS, lr=0.03), checkpoint_path=tmp_path / "c")
     assert (content(same), same.peak_rates) == (content(finished), [(1, 0.3)])
-    with pytest.raises(
-        InputError, match=r"made at learning rate 0.3, found --lr 0.4; it can continue with the same or"
-    ):
+    with pytest.raises(InputError, match=r"made at learning rate 0.3, found --lr 0.4; it can continue with the same"):
         run(replace(SETTINGS, lr=0.4), checkpoint_path=tmp_path / "c")
 
 
