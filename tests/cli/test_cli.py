@@ -225,6 +225,41 @@ def test_settings_that_do_not_fit(tiny, refused, arguments, message):
     assert message in refused("fit", *arguments.replace("TABLE", str(tiny.table)).split(), *tiny.arguments)
 
 
+@pytest.mark.parametrize(
+    ("verbs", "options", "message"),
+    [
+        ("fit compare embed evaluate", "--device gpu", "--device 'gpu': not usable here"),
+        ("fit compare embed", "--model ViT-B-23", "unknown model 'ViT-B-23' (did you mean"),
+        (
+            "fit compare embed",
+            "--pretrained none.safetensors",
+            "none.safetensors: cannot read the weights file: No such",
+        ),
+        ("fit compare", "--tokenizer none.json", "none.json: cannot read the tokenizer: No such file"),
+        ("fit compare", "--tokenizer pyproject.toml", "pyproject.toml: not a tokenizer.json"),
+        ("fit compare evaluate", "--embeddings none.npy", "none.npy: cannot read the features: No such file"),
+        ("fit compare evaluate", "--embeddings tests", "tests: holds no img_emb/img_emb_0.npy"),
+        (
+            "fit compare",
+            "--proportions 1 2 3",
+            "--proportions: expected 2 numbers, one for each of meadow, lake, found 3",
+        ),
+        ("fit", "--resume --eta 7", "was started with eta = 1.0, found 7.0; use the same settings, as"),
+    ],
+)
+def test_what_is_wrong_whatever_the_data_are_is_refused_before_they_are_read(
+    tiny, tiny_run, command, monkeypatch, tmp_path, verbs, options, message
+):
+    monkeypatch.setattr("dbpt.settings.data.load_dataset", None)
+    monkeypatch.chdir(Path(__file__).parents[2])
+    out = ["--out", tiny_run if "--resume" in options else tmp_path / "run"]
+    first = {"embed": [*tiny.arguments[:4]], "evaluate": []}
+    for verb in verbs.split():
+        data = [tiny_run, tiny.table] if verb == "evaluate" else [tiny.table]
+        code, stdout, stderr = command(verb, *data, *first.get(verb, [*out, *tiny.arguments]), *options.split())
+        assert (code, stdout, message in stderr, stderr.count("\n")) == (2, "", True, 1), stderr
+
+
 # --- the run folder ---------------------------------------------------------------------------------------------------
 
 

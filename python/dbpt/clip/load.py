@@ -42,10 +42,20 @@ def load_backbone(
         device: a torch device, or `auto`: a GPU if there is one.
         image_precision: precision of the image tower: float32, bf16, or fp16 (only on GPUs).
     """
+    return _build(*checked_spec(model, pretrained, tokenizer, device, image_precision), tokenizer_now=True)
+
+
+def checked_spec(
+    model: str | Path, pretrained: str | Path | None, tokenizer: str | Path | None, device: str, image_precision: str
+) -> tuple[dict[str, Any], torch.device]:
+    """Return spec and device for the arguments of `load_backbone`, which are checked without reading the weights."""
     where = _device(device)
     if image_precision == "fp16" and where.type == "cpu":  # existing fp16 runs can still be loaded on a CPU
         raise InputError("--image-precision fp16: meant for GPUs, slower than float32 on a CPU; choose bf16 or float32")
-    return _build(new_spec(model, pretrained, tokenizer, image_precision), where, tokenizer_now=True)
+    spec = new_spec(model, pretrained, tokenizer, image_precision)
+    if tokenizer is not None and "config" in spec:
+        _tokenizer(spec)
+    return spec, where
 
 
 def load_backbone_from_spec(

@@ -57,9 +57,13 @@ def read_precomputed_features(path: Path, dataset: Dataset, embed_dim: int, mode
     return features
 
 
-def check_precomputed_file(path: Path, dataset: Dataset) -> None:
-    """Check a file as far as possible before a model is loaded. A folder is checked when it is read."""
-    if not os.path.isdir(path):  # noqa: PTH112 (as above)
+def check_precomputed_file(path: Path, dataset: Dataset | None = None) -> None:
+    """Check a file as far as possible before a model is loaded, or without ``dataset`` before the data are read."""
+    if os.path.isdir(path):  # noqa: PTH112 (as above)
+        _parts_and_tables(path)  # the rest when it is read
+    elif dataset is None:
+        open_array(path)
+    else:
         _open_aligned(path, dataset)
 
 
@@ -152,12 +156,7 @@ class ClipRetrievalFolder:
     def __init__(self, folder: Path) -> None:
         """Open every part. Raises `InputError` if one has no table, another width, or another number of rows."""
         self.folder = folder
-        arrays, tables = _numbered(folder, EMBEDDINGS, ".npy"), _numbered(folder, METADATA, ".parquet")
-        for number in arrays.keys() ^ tables.keys():
-            alone = arrays.get(number) or tables[number]
-            raise InputError(f"{alone}: has no partner of number {number} in {EMBEDDINGS}/ or {METADATA}/; copy both")
-        if not arrays:
-            raise InputError(f"{folder}: holds no {EMBEDDINGS}/{EMBEDDINGS}_0.npy; is it what clip-retrieval wrote?")
+        arrays, tables = _parts_and_tables(folder)
         numbers = sorted(arrays)
         self.parts = [open_array(arrays[number]) for number in numbers]
         self.width = int(self.parts[0].shape[1])
@@ -208,6 +207,16 @@ class ClipRetrievalFolder:
             if name in self.places:
                 return self.places[name]
         return None
+
+
+def _parts_and_tables(folder: Path) -> tuple[dict[int, Path], dict[int, Path]]:
+    arrays, tables = _numbered(folder, EMBEDDINGS, ".npy"), _numbered(folder, METADATA, ".parquet")
+    for number in arrays.keys() ^ tables.keys():
+        alone = arrays.get(number) or tables[number]
+        raise InputError(f"{alone}: has no partner of number {number} in {EMBEDDINGS}/ or {METADATA}/; copy both")
+    if not arrays:
+        raise InputError(f"{folder}: holds no {EMBEDDINGS}/{EMBEDDINGS}_0.npy; is it what clip-retrieval wrote?")
+    return arrays, tables
 
 
 def _numbered(folder: Path, kind: str, suffix: str) -> dict[int, Path]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.data import SPLITS, Dataset
+from dbpt.clip.load import checked_spec
+from dbpt.data import DATASETS, SPLITS, Dataset
+from dbpt.data.precomputed import check_precomputed_file
+from dbpt.data.words import parse_vocabulary
 from dbpt.errors import InputError
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.combinations import readers
@@ -22,14 +26,29 @@ if TYPE_CHECKING:
 SMALL_VALIDATION_GROUP = 10
 
 
+def check_before_reading(config: FitConfig) -> None:
+    """Refuse settings of the backbone, proportions and a file of features that are wrong whatever the data are."""
+    checked_spec(**config.backbone)
+    if config.embeddings is not None:
+        check_precomputed_file(Path(config.embeddings))
+    if config.attributes is not None:
+        _check_proportions(config, list(parse_vocabulary(config.attributes, "--attributes")))
+    elif config.data in DATASETS and config.celeba_attributes is None:
+        _check_proportions(config, list(DATASETS[config.data].words.attributes))
+
+
+def _check_proportions(config: FitConfig, attributes: Sequence[str]) -> None:
+    if config.proportions is not None and len(config.proportions) != len(attributes):
+        raise InputError(
+            f"--proportions: expected {len(attributes)} numbers, one for each of {', '.join(attributes)}, found "
+            f"{len(config.proportions)}"
+        )
+
+
 def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:
     """Refuse proportions that don't fit the attributes, true groups without labels, a solver that is not installed."""
     OBJECTIVES[config.objective].check_installed()
-    if config.proportions is not None and len(config.proportions) != dataset.num_attributes:
-        raise InputError(
-            f"--proportions: expected {dataset.num_attributes} numbers, one for each of "
-            f"{', '.join(dataset.attribute_names)}, found {len(config.proportions)}"
-        )
+    _check_proportions(config, dataset.attribute_names)
     for flag, wanted, split in (
         ("--group-source true", config.group_source == "true", OBJECTIVES[config.objective].trains_on),
         ("--model-selection true-wga", config.model_selection == "true-wga", "val"),

@@ -16,7 +16,7 @@ from dbpt.data.progress import progress_bar
 from dbpt.errors import InputError
 from dbpt.features import UnreadableImage, decoding_threads, pillow_warnings, read_size
 from dbpt.settings.config import shows_settings
-from dbpt.settings.data import unchecked_dataset
+from dbpt.settings.data import config_for, unchecked_dataset
 from dbpt.settings.keywords import FitSettings
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def check_data(data: DataLike, **settings: "Unpack[FitSettings]") -> DataCheck:
     ``data`` and the ``settings`` that concern data are as for `dbpt.fit`. A truncated image is only found when
     it is embedded. Raises `InputError` if the metadata can't be read at all, or for a bad setting.
     """
-    config, dataset = unchecked_dataset(data, settings)
+    config = config_for(data, settings)
+    dataset = unchecked_dataset(data, config)
     if config.embeddings is not None:
         raise InputError("--embeddings: there are no images to check; leave it out to check the images of the rows")
     missing = missing_rows(dataset)

@@ -14,7 +14,7 @@ from dbpt.features import EmbeddedFiles, Failure
 from dbpt.features.maintenance import nearest_cache
 from dbpt.files.launched import launched_rank, launched_size, take_own_gpu
 from dbpt.settings.config import shows_settings
-from dbpt.settings.data import unchecked_dataset
+from dbpt.settings.data import config_for, unchecked_dataset
 from dbpt.settings.keywords import FitSettings
 
 if TYPE_CHECKING:
@@ -54,13 +54,16 @@ def embed(data: DataLike, **settings: Unpack[FitSettings]) -> EmbeddedImages:
     with or without ``torchrun``, share the work. ``data`` and the ``settings`` of data, model and cache are as for
     `dbpt.fit`. Raises `InputError` if more images fail than ``max_failures``.
     """
+    from dbpt.experiments.checks import check_before_reading
     from dbpt.experiments.stages import configured_backbone
 
-    config, dataset = unchecked_dataset(data, settings)
+    config = config_for(data, settings)
     if config.embeddings is not None:
         raise InputError("--embeddings are features already; leave it out to embed the images of the rows")
-    logger.info(f"{dataset.name}: {len(dataset)} images, from {dataset.source}")
     take_own_gpu(config.device)
+    check_before_reading(config)
+    dataset = unchecked_dataset(data, config)
+    logger.info(f"{dataset.name}: {len(dataset)} images, from {dataset.source}")
     backbone = configured_backbone(config)
     folder = config.cache_dir / "features"
     found = EmbeddedFiles(backbone, dataset.root, dataset.paths, folder, max_failures=config.max_failures)

@@ -13,6 +13,7 @@ from dbpt.data.columns import ColumnNames
 from dbpt.data.dataset import Dataset
 from dbpt.data.huggingface_objects import materialize
 from dbpt.data.in_memory import DataLike, is_in_memory
+from dbpt.data.precomputed import check_precomputed_file
 from dbpt.data.reader import DATASETS
 from dbpt.errors import InputError
 from dbpt.experiments.figures import Labelled, how_trained
@@ -71,6 +72,8 @@ def evaluate(
         found = resolve_demo(replace(config, data=data, root=None if root is None else str(root)))
         data, root = found.data, found.root
     _refuse_other_classes(data, classifier)
+    if config.embeddings is not None:
+        check_precomputed_file(Path(config.embeddings))
     dataset = load_for_run(config, classifier.words, data, root)
     logger.info(dataset.describe())
     backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part

@@ -20,7 +20,13 @@ from dbpt.data import SPLITS, Dataset
 from dbpt.data.dataset_checks import check_classes
 from dbpt.data.precomputed import check_precomputed_file, read_precomputed_features
 from dbpt.errors import InputError
-from dbpt.experiments.checks import check_before_embedding, check_groups, group_warnings, setting_warnings
+from dbpt.experiments.checks import (
+    check_before_embedding,
+    check_before_reading,
+    check_groups,
+    group_warnings,
+    setting_warnings,
+)
 from dbpt.experiments.figures import Labelled
 from dbpt.features import Failure, embed_images
 from dbpt.heads import HEADS
@@ -84,6 +90,7 @@ def log_warnings(warnings: Iterable[str], logged: Collection[str] = ()) -> None:
 def load_and_embed(configs: Sequence[FitConfig]) -> Embedded:
     """Load the data and the backbone and embed the images, once for ``configs`` that may differ in seed and method."""
     config = configs[0]
+    check_before_reading(config)
     dataset = open_dataset(config)
     logger.info(dataset.describe())
     for each in configs:
@@ -108,15 +115,8 @@ def load_and_embed(configs: Sequence[FitConfig]) -> Embedded:
 
 def configured_backbone(settings: BackboneSettings) -> Backbone:
     """Load the backbone of the settings, on their device and in their precision."""
-    model, pretrained = settings.named_model
-    backbone = load_backbone(
-        model,
-        pretrained,
-        tokenizer=settings.tokenizer,
-        device=settings.device,
-        image_precision=settings.image_precision,
-    )
-    logger.debug(f"backbone: {model}, {pretrained}, on {backbone.device}")
+    backbone = load_backbone(**settings.backbone)
+    logger.debug(f"backbone: {settings.backbone['model']}, {settings.backbone['pretrained']}, on {backbone.device}")
     return backbone
 
 

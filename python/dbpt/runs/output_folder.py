@@ -119,7 +119,7 @@ class OutputFolder(Generic[R]):
         is_new = not self._is_one(folder)
         try:
             if resume and not is_new and (folder / "config.toml").is_file():
-                if self._check_same_settings(folder, config):
+                if self.check_settings(folder, config, resume=resume):
                     self._write_settings(folder, config)
                 self._make_subfolders(folder)
                 self.remove_leftovers(folder)
@@ -171,8 +171,10 @@ class OutputFolder(Generic[R]):
         for name in self.subfolders:
             (folder / name).mkdir(exist_ok=True)
 
-    def _check_same_settings(self, folder: Path, config: FitConfig) -> bool:
+    def check_settings(self, folder: Path, config: FitConfig, *, resume: bool) -> bool:
         """Refuse to continue with other settings; return whether the learning rate is lower, which is allowed."""
+        if not (resume and self._is_one(folder) and (folder / "config.toml").is_file()):
+            return False
         before, asked = read_settings(folder), config
         if not self.shared_settings:
             before, asked = before.resolved(), asked.resolved()

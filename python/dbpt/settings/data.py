@@ -58,13 +58,15 @@ def configured_dataset(config: FitConfig, **changes: Any) -> Dataset:
     return load_dataset(**arguments | {"images": config.embeddings is None} | changes)
 
 
-def unchecked_dataset(data: DataLike, settings: Mapping[str, Any]) -> tuple[FitConfig, Dataset]:
-    """Return the settings and the unchecked data set, without a copy of rows in memory."""
+def config_for(data: DataLike, settings: Mapping[str, Any]) -> FitConfig:
+    """Return the settings for `unchecked_dataset`; a demo is drawn."""
     config = make_config(settings)
-    if is_in_memory(data):
-        return config, configured_dataset(config, data=data, check=False)
-    config = resolve_demo(with_data(config, data))
-    return config, configured_dataset(config, check=False)
+    return config if is_in_memory(data) else resolve_demo(with_data(config, data))
+
+
+def unchecked_dataset(data: DataLike, config: FitConfig) -> Dataset:
+    """Return the unchecked data set, without a copy of rows in memory."""
+    return configured_dataset(config, check=False, **({"data": data} if is_in_memory(data) else {}))
 
 
 def load_for_run(config: FitConfig, words: Words, data: DataLike, root: str | Path | None) -> Dataset:

@@ -8,7 +8,7 @@ from __future__ import annotations  # the fields' types are read as text by chec
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from dbpt.data.words import SENTENCE_START
 from dbpt.errors import InputError
@@ -119,9 +119,11 @@ class BackboneSettings(Section):
         return Path(expanded(self.cache)) if self.cache else default_cache_dir()
 
     @property
-    def named_model(self) -> tuple[str, str | None]:
-        """Return model and weights, as `dbpt.load_backbone` takes them, the default resolved."""
-        return (self.model, self.pretrained) if self.model else (DEFAULT_MODEL, self.pretrained or DEFAULT_PRETRAINED)
+    def backbone(self) -> dict[str, Any]:
+        """Return the arguments of `dbpt.load_backbone`, the default resolved."""
+        named = (self.model, self.pretrained) if self.model else (DEFAULT_MODEL, self.pretrained or DEFAULT_PRETRAINED)
+        others = {name: getattr(self, name) for name in ("tokenizer", "device", "image_precision")}
+        return {"model": named[0], "pretrained": named[1], **others}
 
 
 @dataclass(frozen=True, kw_only=True)

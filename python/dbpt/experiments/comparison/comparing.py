@@ -125,6 +125,7 @@ def compare(
     config = with_data(shared_settings(shared), data)
     plan = make_plan(config, methods, heads, seeds)
     with COMPARISON_FOLDER.held(out, resume=resume, overwrite=overwrite):
+        COMPARISON_FOLDER.check_settings(out, config, resume=resume)
         plan = make_plan(resolve_demo(config), methods, heads, seeds)
         return _compare_in(out, plan, jobs, resume=resume, overwrite=overwrite)
 
