@@ -169,6 +169,15 @@ def test_demo_command(tmp_path, command, monkeypatch):
         (["evaluate"], "Missing argument 'RUN'"),
         (["predict"], "Missing argument 'RUN'"),
         (["demo", "demo-waterbird", "never"], "did you mean 'demo-waterbirds'?"),
+        (["demo", "demo-waterbirds", "never", "--seed", "-1"], "--seed is -1; expected an integer, 0 or above"),
+        (["label", "r", "--out", "never", "--n", "0"], "--n is 0; expected an integer, 1 or above"),
+        (
+            ["label", "r", "--out", "never", "--split", "tset"],
+            "--split is 'tset'; expected one of train, val, test (did",
+        ),
+        (["label", "r", "--out", "never", "--seed", "-1"], "--seed is -1; expected an integer from 0 to"),
+        (["cache", "list", "-q", "-v"], "-q and -v: choose one"),
+        (["--quiet", "demo", "demo-waterbirds", "never", "--verbose"], "-q and -v: choose one"),
     ],
 )
 def test_usage_errors_are_one_line(command, arguments, message):
@@ -177,6 +186,15 @@ def test_usage_errors_are_one_line(command, arguments, message):
     assert err.startswith("Error: ")
     assert message in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("verb", ["fit", "compare", "evaluate", "predict", "label", "data check", "embed"])
+def test_a_misspelt_plugin_is_refused_even_if_nothing_of_it_is_asked_for(command, monkeypatch, verb):
+    monkeypatch.setenv("DBPT_PLUGINS", "no_such_module")
+    refusal = "DBPT_PLUGINS: no_such_module cannot be imported (ModuleNotFoundError: No module named 'no_such_module')"
+    code, out, err = command(*verb.split(), "demo")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"Error: {refusal}; correct the variable")
 
 
 def test_the_first_help_has_each_command_in_one_line(command, monkeypatch):

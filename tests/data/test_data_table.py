@@ -41,6 +41,13 @@ def test_names_are_sorted_and_an_empty_attribute_is_unknown(table, tmp_path):
     assert data.notes == ()
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_csv_may_have_semicolons_or_tabs_and_commas_in_its_cells(table, separator):
+    data = load_dataset(table("\r\n" + ROWS.replace(",", separator).replace("dog", "dog, wet").replace("\n", "\r\n")))
+    assert data.class_names == ("cat", "dog, wet")
+    assert data.attributes.tolist() == [0, 1, -1, 0]
+
+
 def test_integers_are_ordered_by_value_and_noted_as_poor_words(table):
     data = load_dataset(table(rows("a.jpg,10,train", "b.jpg,9,train", "c.jpg,10,test")))
     assert data.class_names == ("9", "10")
@@ -161,7 +168,8 @@ def test_evaluation_needs_no_training_rows_and_not_every_class(table):
             "path,lable,split\na.jpg,x,train\n",
             ["line 1: no column 'label'", "'path', 'lable', 'split'", "mean 'lable'"],
         ),
-        ("path;label;split\na.jpg;x;train\n", ["no column 'path'", "'path;label;split'"]),
+        ("path|label|split\na.jpg|x|train\n", ["no column 'path'", "'path|label|split'"]),
+        ("path;label,split\na.jpg;x,train\n", ["no column 'path'", "'path;label'"]),
         ("path,label,split,label\n", ["column 'label' occurs 2 times"]),
         ("path,label,split\n", ["header but no rows"]),
         ("path,label,split\na.jpg,x\n", ["line 2: has 2 fields where the header has 3"]),

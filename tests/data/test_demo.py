@@ -130,7 +130,7 @@ def test_a_misspelt_name_gets_the_nearest_and_a_negative_seed_is_refused() -> No
         write_demo("demo-waterbird", "nowhere")
     with pytest.raises(InputError, match=r"'xyz'.*demo-celeba"):
         write_demo("xyz", "nowhere")
-    with pytest.raises(InputError, match="seed: found -1"):
+    with pytest.raises(InputError, match="--seed is -1"):
         write_demo("demo-celeba", "nowhere", seed=-1)
     assert not Path("nowhere").exists()
 

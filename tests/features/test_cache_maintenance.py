@@ -315,6 +315,16 @@ def test_where_there_is_no_cache_there_is_no_error(command, tmp_path, verb):
     assert list_caches(tmp_path / "features") == verify_cache(tmp_path / "features") == []
 
 
+@pytest.mark.parametrize("verb", [["list"], ["verify"], ["prune"]])
+def test_a_folder_with_other_content_is_no_cache(command, tmp_path, verb):
+    (tmp_path / "features.csv").write_text("")
+    code, out, err = command("cache", *verb, "--cache", tmp_path)
+    way_out = "name the folder that --cache named in dbpt embed or dbpt fit"
+    assert (code, out, err) == (2, "", f"Error: --cache {tmp_path}: is not a cache of dbpt; {way_out}\n")
+    (tmp_path / "demo").mkdir()
+    assert command("cache", *verb, "--cache", tmp_path)[0] == 0
+
+
 @pytest.mark.parametrize("verb", [["verify"], ["prune", "--dry-run"], ["prune"]])
 def test_a_bad_lock_is_told_and_the_other_caches_are_still_done(command, tmp_path, cache, root, verb):
     other = tmp_path / "features" / "00000000000000000000"

@@ -1,5 +1,6 @@
 """``dbpt cache``."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -18,11 +19,19 @@ cache_option = click.option("--cache", "folder", type=click.Path(path_type=Path)
 
 
 def _features(folder: Path | None) -> Path:
+    from dbpt.features.maintenance import COPIES
     from dbpt.files.disk import default_cache_dir, expanded
 
     cache = Path(expanded(folder)) if folder else default_cache_dir()
-    if os.path.lexists(cache) and not cache.is_dir():
-        raise InputError(f"--cache {cache}: is not a folder; name the one that --cache named in dbpt embed or dbpt fit")
+    problem = ""
+    if os.path.lexists(cache):
+        problem = "" if cache.is_dir() else "is not a folder"
+        with contextlib.suppress(OSError):  # a folder that can't be listed is named later
+            entries = {entry.name for entry in cache.iterdir()} if not problem else set()
+            if entries and entries.isdisjoint(("features", *COPIES)):
+                problem = "is not a cache of dbpt"
+    if problem:
+        raise InputError(f"--cache {cache}: {problem}; name the folder that --cache named in dbpt embed or dbpt fit")
     return cache / "features"
 
 

@@ -29,14 +29,17 @@ from dbpt.cli.evaluate import evaluate
 from dbpt.cli.fit import fit
 from dbpt.cli.label import label
 from dbpt.cli.predict import predict
+from dbpt.data.registry import import_plugins
 from dbpt.errors import InputError, out_of_memory
 from dbpt.files.launched import launched, launched_rank, local_rank
 
 INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143
 SHARED = ("embed", "fit")
+WITHOUT_PLUGINS = ("demo", "cache")
 REFUSED_OUTPUT = (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EFBIG)
 KEPT = {"fit": "nothing is half-written", "compare": "nothing is half-written", "embed": "finished shards are kept"}
 RAW_OR_REPLACED = "dbpt.raw-or-replaced"
+LEVEL = "dbpt.level"
 
 
 class Terminated(KeyboardInterrupt):
@@ -100,13 +103,17 @@ def commands(ctx: click.Context) -> None:
         )
     if launched_rank():
         logging.getLogger("dbpt").setLevel(logging.CRITICAL)  # the first rank speaks
+    if ctx.invoked_subcommand not in WITHOUT_PLUGINS:
+        import_plugins()  # even if only dbpt's own names are asked for, since a misspelt module would not be noticed
 
 
 for command in (fit, compare, evaluate, predict, label, data, demo, embed, cache):
     commands.add_command(command)
 
 
-def _set_level(_ctx: click.Context, option: click.Parameter, is_given: bool) -> None:
+def _set_level(ctx: click.Context, option: click.Parameter, is_given: bool) -> None:
+    if is_given and ctx.meta.setdefault(LEVEL, option.name) != option.name:
+        raise click.UsageError("-q and -v: choose one")
     if is_given and not launched_rank():
         logging.getLogger("dbpt").setLevel(logging.WARNING if option.name == "quiet" else logging.DEBUG)
 

@@ -124,12 +124,7 @@ class Registry(Mapping[str, type[T]]):
 
     def _installed(self) -> dict[str, list[EntryPoint]]:
         """Return the entry points of each name, once the modules in ``$DBPT_PLUGINS`` are imported."""
-        for module in filter(None, os.environ.get("DBPT_PLUGINS", "").split(",")):
-            try:
-                import_module(module.strip())
-            except Exception as error:
-                reason = f"{type(error).__name__}: {error}"
-                raise InputError(f"DBPT_PLUGINS: {module.strip()} cannot be imported ({reason})") from error
+        import_plugins()
         points: dict[str, list[EntryPoint]] = {}
         for point in entry_points(group=self.group):
             points.setdefault(point.name, []).append(point)
@@ -157,6 +152,19 @@ class Registry(Mapping[str, type[T]]):
         if (other := self._found.get(name)) is not None and _place(other) != _place(found):
             return f"{_place(other)} has this name already; choose another"
         return None
+
+
+def import_plugins() -> None:
+    """Import the modules in ``$DBPT_PLUGINS``, which may register classes. Raises `InputError` if one fails."""
+    for module in filter(None, os.environ.get("DBPT_PLUGINS", "").split(",")):
+        try:
+            import_module(module.strip())
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise InputError(
+                f"DBPT_PLUGINS: {module.strip()} cannot be imported ({reason}); correct the variable, or put the "
+                "module's folder into PYTHONPATH"
+            ) from error
 
 
 def _named(found: C, name: str) -> C:

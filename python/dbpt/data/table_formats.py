@@ -6,6 +6,7 @@ The reader of each format returns the wanted `Columns` as text. Parquet needs py
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,8 @@ from dbpt.errors import InputError, nearest
 from dbpt.files.disk import open_regular, read_regular, reason_of
 
 MAX_BYTES = 1 << 32
+SEPARATORS = ",;\t"  # of a .csv; spreadsheets write semicolons where the comma is the decimal point
+FIRST_LINE = re.compile(r"[^\r\n]+")
 CELL_TYPES = ("is_string", "is_large_string", "is_integer", "is_floating", "is_boolean", "is_null")  # of pyarrow
 
 
@@ -99,10 +102,15 @@ def separated_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int,
 
 
 def read_columns(
-    path: Path, required: Sequence[str], optional: Sequence[str] = (), delimiter: str = ",", hint: str = ""
+    path: Path, required: Sequence[str], optional: Sequence[str] = (), delimiters: str = ",", hint: str = ""
 ) -> Columns:
-    """Read the named columns of a delimited file with a header; other columns are ignored."""
-    rows = separated_rows(path, read_text(path), delimiter)
+    """Read the named columns of a delimited file with a header; other columns are ignored.
+
+    The separator is the first of ``delimiters`` that the header contains.
+    """
+    text = read_text(path)
+    first = FIRST_LINE.search(text)
+    rows = separated_rows(path, text, next((each for each in delimiters if first and each in first[0]), delimiters[0]))
     first_line, header = next(rows)
     header = [name.strip() for name in header]
     wanted = [*required, *(name for name in optional if name in header)]
@@ -246,8 +254,8 @@ def _cells(path: Path, name: str, column: Any) -> list[str]:
 
 
 READERS: dict[str, Callable[..., Columns]] = {
-    ".csv": partial(read_columns, delimiter=","),
-    ".tsv": partial(read_columns, delimiter="\t"),
+    ".csv": partial(read_columns, delimiters=SEPARATORS),
+    ".tsv": partial(read_columns, delimiters="\t"),
     ".jsonl": _read_jsonl,
     ".ndjson": _read_jsonl,
     ".parquet": read_parquet,

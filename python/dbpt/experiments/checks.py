@@ -28,9 +28,9 @@ SMALL_VALIDATION_GROUP = 10
 
 def check_before_reading(config: FitConfig) -> None:
     """Refuse settings of the backbone, proportions and a file of features that are wrong whatever the data are."""
-    checked_spec(**config.backbone)
     if config.embeddings is not None:
         check_precomputed_file(Path(config.embeddings))
+    checked_spec(**config.backbone)
     if config.attributes is not None:
         _check_proportions(config, list(parse_vocabulary(config.attributes, "--attributes")))
     elif config.data in DATASETS and config.celeba_attributes is None:

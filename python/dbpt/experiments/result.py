@@ -129,7 +129,7 @@ class Result:
         try:
             import pandas
         except ImportError:
-            raise InputError("to_pandas: needs pandas; run pip install 'dbpt[pandas]'") from None
+            raise InputError("a data frame needs pandas, which is not installed; run: pip install pandas") from None
         lines = []
         for row in self.rows:
             low, high = row.interval or (None, None)

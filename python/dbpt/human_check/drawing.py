@@ -67,9 +67,10 @@ def draw_label_sample(
     if os.path.lexists(folder):
         raise InputError(f"--out {folder}: exists; choose another name, since labels may belong to that sample")
     check_can_create(folder)
-    n, seed = arguments.integer("n", n, 1), arguments.seed(seed)
+    n, seed = arguments.integer("--n", n, 1), arguments.integer("--seed", seed, 0, 2**64 - 1)
     if split is not None and split not in SPLITS:
-        raise InputError(f"split is {split!r}; expected one of {', '.join(SPLITS)}{nearest(str(split), list(SPLITS))}")
+        hint = nearest(str(split), list(SPLITS))
+        raise InputError(f"--split is {split!r}; expected one of {', '.join(SPLITS)}{hint}")
     classifier = load(run, device=device, weights=weights)
     if classifier.config.embeddings is not None:
         raise InputError(f"{run}: was fitted on --embeddings, without images; there is nothing to show and label")
@@ -132,7 +133,7 @@ class RunLabels:
         rows = np.flatnonzero(self.splits == SPLITS.index(split))
         if not rows.size:
             found = ", ".join(name for number, name in enumerate(SPLITS) if (self.splits == number).any())
-            raise InputError(f"split {split!r}: {self._run} has no images in it; its splits are {found}")
+            raise InputError(f"--split {split}: {self._run} has no images in it; its splits are {found}")
         return rows
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dbpt._core import __version__
 from dbpt.data.columns import Columns
-from dbpt.data.table_formats import read_columns, read_text
+from dbpt.data.table_formats import SEPARATORS, read_columns
 from dbpt.errors import InputError
 from dbpt.files.csv import unmarked
 from dbpt.files.disk import check_output, write_json
@@ -57,9 +57,7 @@ def read_answers(path: Path, design: Design) -> NDArray[np.int64]:
     The columns are ``sample``, the same in each line; ``path``; and ``attribute``, a name, or empty for "can't tell".
     Spreadsheets may have written semicolons or tabs, and lines with nothing else at the end. Raises `InputError`.
     """
-    header = read_text(path).lstrip("\r\n").splitlines()[0]
-    separator = next((each for each in (";", "\t") if each in header), ",")
-    table = read_columns(path, COLUMNS, delimiter=separator)
+    table = read_columns(path, COLUMNS, delimiters=SEPARATORS)
     filled = [row for row, cells in enumerate(zip(*table.values.values(), strict=True)) if any(map(str.strip, cells))]
     values = {name: [unmarked(column[row]) for row in filled] for name, column in table.values.items()}
     columns = Columns(path, [table.lines[row] for row in filled], values)

@@ -100,7 +100,8 @@ def make_config(settings: Mapping[str, Any]) -> FitConfig:
     valid = [setting.name for setting in fields(FitConfig)]
     for name in given:
         if name not in valid:
-            raise InputError(f"unknown setting {name!r}{nearest(name, valid)}; valid: recipe, {', '.join(valid)}")
+            hint = nearest(name, ["recipe", *valid]) or "; dbpt fit --help lists all settings"
+            raise InputError(f"unknown setting {name!r}{hint}")
     if not isinstance(recipe, str) or recipe not in RECIPES:
         raise InputError(f"--recipe: {recipe!r} is none of {', '.join(RECIPES)}{nearest(str(recipe), list(RECIPES))}")
     if (clip := sys.modules.get("dbpt.clip.backbone")) and isinstance(given.get("model"), clip.Backbone):

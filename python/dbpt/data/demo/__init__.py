@@ -40,7 +40,7 @@ def _write(name: str, final: Path, seed: int, sizes: tuple[int, int, int]) -> Pa
         hint = nearest(name, list(DEMO_NAMES)) or f" (valid: {', '.join(DEMO_NAMES)})"
         raise InputError(f"demo name: unknown value {name!r}{hint}")
     if seed < 0:
-        raise InputError(f"seed: found {seed}, expected a non-negative integer")
+        raise InputError(f"--seed is {seed}; expected an integer, 0 or above")
     _check_folder(final)
     final = final.absolute()
     partial = final.parent / f".{final.name}.{os.getpid()}.partial"
