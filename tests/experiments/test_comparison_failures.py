@@ -1,6 +1,7 @@
 """A comparison with trainings that fail, and with a folder that holds other settings, images or files."""
 
 import json
+from unittest.mock import Mock
 
 import pytest
 from comparisons import EPOCHS, METHODS, TABLES, compare, contents
@@ -71,6 +72,16 @@ def test_resume_needs_nothing_but_the_folder(tiny, tmp_path):
     assert [(row.method, row.seeds) for row in more.metrics.rows] == [("erm", [3]), ("balanced", [3])]
     with pytest.raises(InputError, match="not a comparison folder .* give the folder named by --out in dbpt compare"):
         dbpt.compare(out=tmp_path / "none", resume=True)
+
+
+def test_an_extended_plan_is_kept_before_its_first_training(tiny, tmp_path, monkeypatch):
+    out = tmp_path / "c"
+    compare(tiny, out, methods="erm", seeds=1)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("dbpt.experiments.comparison.comparing._run", Mock(side_effect=KeyboardInterrupt))
+        compare(tiny, out, methods="erm,balanced", seeds=2, resume=True)
+    assert len(dbpt.compare(out=out, resume=True).rows) == 2
+    assert len(list((out / "cells").iterdir())) == 4
 
 
 def test_other_settings_or_images_are_refused(tiny, tmp_path):

@@ -121,6 +121,8 @@ class OutputFolder(Generic[R]):
             if resume and not is_new and (folder / "config.toml").is_file():
                 if self.check_settings(folder, config, resume=resume):
                     self._write_settings(folder, config)
+                if self.shared_settings:  # the plan may have grown; whoever continues it after a kill needs all of it
+                    self._mark(folder, "training", description)
                 self._make_subfolders(folder)
                 self.remove_leftovers(folder)
             else:

@@ -34,7 +34,7 @@ from dbpt.experiments.comparison.plan import (
 from dbpt.experiments.comparison.summary import summarize
 from dbpt.experiments.result import Result
 from dbpt.experiments.stages import log_warnings
-from dbpt.files.disk import write_atomically, write_json
+from dbpt.files.disk import is_missing, write_atomically, write_json
 from dbpt.files.launched import launched
 from dbpt.report.comparison import csv_table, latex_table, markdown_table
 from dbpt.runs.output_folder import Marker, OutputFolder
@@ -147,12 +147,13 @@ def _compare_in(out: Path, plan: Plan, jobs: int, *, resume: bool, overwrite: bo
         "backbone": embedded.backbone.spec,
         "words": asdict(embedded.dataset.words),
     }
-    COMPARISON_FOLDER.start(out, description, plan.config, resume=resume, overwrite=overwrite)
-    if COMPARISON_FOLDER.read_marker(out).data != description["data"]:
+    there = resume and not is_missing(out / COMPARISON_FOLDER.marker)
+    if there and COMPARISON_FOLDER.read_marker(out).data != description["data"]:
         raise InputError(
             f"--resume: {out} was started with other images, labels, words or weights; use the same ones, or start "
             "again with --overwrite"
         )
+    COMPARISON_FOLDER.start(out, description, plan.config, resume=resume, overwrite=overwrite)
     results, failures = _run(plan, stages, out, jobs)
     labelled = stages.labelled(configs[0])
     shared = labelled.shared_metrics(embedded.backbone, plan.config.average)
