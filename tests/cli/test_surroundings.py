@@ -137,6 +137,21 @@ def test_sigterm_ends_as_ctrl_c_does(launcher, tiny, tmp_path):
     assert not (tmp_path / "run" / "dbpt.lock").exists()
 
 
+@linux_only
+@pytest.mark.parametrize(("name", "line", "code"), [("SIGINT", "Interrupted", 130), ("SIGTERM", "Terminated", 143)])
+def test_a_signal_within_an_import_that_swallows_exceptions_ends_the_command(tmp_path, name, line, code):
+    swallow = f"import os, signal\ntry:\n    os.kill(os.getpid(), signal.{name})\nexcept BaseException:\n    pass\n"
+    (tmp_path / "swallows.py").write_text(swallow)
+    main = (
+        "import signal; from dbpt.cli import main; signal.signal(signal.SIGINT, signal.default_int_handler)\nmain({})"
+    )
+    environment = {**os.environ, "DBPT_PLUGINS": "swallows"}
+    command = [sys.executable, "-c", main.format(["fit", "--out", "o"])]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+    way_on = "; nothing is half-written; continue with: dbpt fit --out o"
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", f"{line}{way_on}\n")
+
+
 def test_a_learning_rate_that_no_step_can_have(tiny, tmp_path):
     for optimizer in ("adamw", "sgd"):
         with pytest.raises(InputError, match=r"of objective 'erm' is inf in epoch .*: lower --lr"):

@@ -100,7 +100,7 @@ def test_other_splits_and_the_default_one(tiny, tiny_run, tmp_path):
     table = tiny.write("no-test", [row for row in tiny.rows() if row["split"] != "test"])
     run = dbpt.fit(table, out=tmp_path / "run", **tiny.settings).folder
     assert dbpt.draw_label_sample(run, out=tmp_path / "default", cache=cache).split == "val"
-    with pytest.raises(InputError, match=r"split 'test': .*run has no images in it; its splits are train, val"):
+    with pytest.raises(InputError, match=r"--split test: .*run has no images in it; its splits are train, val"):
         dbpt.draw_label_sample(run, out=tmp_path / "test", split="test", cache=cache)
 
 

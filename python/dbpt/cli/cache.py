@@ -14,7 +14,7 @@ def cache() -> None:
     """List, verify and prune the cached features."""
 
 
-CACHE_HELP = "as in dbpt fit [default: $DBPT_CACHE, else ~/.cache/dbpt]"
+CACHE_HELP = "cache folder, as in dbpt fit [default: $DBPT_CACHE, else ~/.cache/dbpt]"
 cache_option = click.option("--cache", "folder", type=click.Path(path_type=Path), help=CACHE_HELP)
 
 
@@ -65,13 +65,15 @@ def list_command(folder: Path | None) -> None:
 
 @cache.command()
 @cache_option
-@click.option("--unwritten-for-days", type=float, help="delete also caches in which nothing was stored for so long")
-@click.option("--dry-run", is_flag=True, help="only say what would be deleted")
+@click.option(
+    "--unwritten-for-days", type=float, help="also delete caches in which nothing was stored for so many days"
+)
+@click.option("--dry-run", is_flag=True, help="list what would be deleted, and delete nothing")
 def prune(folder: Path | None, unwritten_for_days: float | None, dry_run: bool) -> None:
-    """Delete cached features that have become useless.
+    """Delete cached features that are no longer of use.
 
-    These are features of a root that is gone or of an older version of dbpt, and files of killed processes, also in
-    copies of data sets. A cache that is being written or can't be read stays.
+    Deletes the features of images whose folder is gone, those of an older version of dbpt, and files that killed
+    processes left, also in copies of data sets. Keeps a cache that is being written or can't be read.
     """
     from dbpt.features.maintenance import prune_caches
     from dbpt.files.disk import is_missing

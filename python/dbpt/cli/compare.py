@@ -54,7 +54,7 @@ def _seeds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     callback=_names,
     multiple=True,
     type=RegisteredName(OBJECTIVES),
-    help="also zero-shot, or an objective with its groups such as groupdro:true and dbpt:soft [default: "
+    help="objectives; also zero-shot, or an objective with its groups, such as groupdro:true [default: "
     f"{' '.join(METHODS)}]",
 )
 @click.option(
@@ -69,7 +69,7 @@ def _seeds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     callback=_seeds,
     multiple=True,
     metavar="N ...",
-    help=f"how many, from 0; or the seeds themselves: 3 7 [default: {DEFAULT_SEEDS}]",
+    help=f"number of seeds, counted from 0; or the seeds themselves: 3 7 [default: {DEFAULT_SEEDS}]",
 )
 @click.option("--jobs", type=int, default=1, show_default=True, help="processes that train at the same time")
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings; options here override it")
@@ -84,8 +84,8 @@ def _seeds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 def compare(data: str | None, out: Path, config: Path | None, **options: Any) -> None:
     """Compare methods, heads and seeds in one table with intervals.
 
-    DATA and all settings are those of dbpt fit and hold for every row. The table has mean and standard deviation over
-    the seeds, and the paired difference to ERM with its intervals over seeds and over images.
+    DATA and the settings are as for dbpt fit, and the same for every row. The table shows mean and standard deviation
+    over the seeds, and the paired difference to ERM with its intervals over seeds and over images.
     """
     from dbpt.errors import InputError
     from dbpt.experiments.comparison.comparing import compare as run_compare

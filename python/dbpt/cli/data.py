@@ -39,11 +39,12 @@ def check(data: str, **options: Any) -> None:
 @click.command()
 @click.argument("name")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--seed", default=0, show_default=True, help="of the drawings")
+@click.option("--seed", default=0, show_default=True, help="seed of the drawings")
 def demo(name: str, folder: Path, seed: int) -> None:
     """Write a demo data set into a folder.
 
-    It has the layout of the real one. NAME is demo-waterbirds, demo-celeba or demo-metashift. FOLDER is new or empty.
+    It gets the layout of the real data set. NAME is demo-waterbirds, demo-celeba or demo-metashift. FOLDER must be new
+    or empty.
     """
     from dbpt.data.demo import write_demo
 

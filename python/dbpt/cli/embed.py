@@ -17,14 +17,16 @@ Examples:
 
 @click.command(cls=SettingsCommand, main=("root", "columns", "model", "pretrained", "failures"), epilog=EXAMPLES)
 @data_argument()
-@click.option("--failures", type=click.Path(path_type=Path), help="CSV file to write: path and reason of what failed")
+@click.option(
+    "--failures", type=click.Path(path_type=Path), help="CSV file to write, with the path and reason of each failure"
+)
 @click.option("--overwrite", is_flag=True, help="replace the file that --failures names")
 @settings_options(EMBED_SETTINGS)
 def embed(data: str, failures: Path | None, overwrite: bool, **options: Any) -> None:
     """Compute the features of all images and store them in the cache.
 
-    Other commands read them from there. DATA is as for dbpt fit. Only new and changed images are computed. Several of
-    these commands at the same time share the work.
+    Other commands read them from there. DATA is as for dbpt fit. Only new and changed images are computed. Several
+    processes that run this at the same time share the work.
     """
     from dbpt.experiments.embed import embed as run_embed
     from dbpt.features import TooManyFailures

@@ -26,7 +26,7 @@ SETTINGS = ("root", "columns", "embeddings", "device", "cache", "max_failures", 
 def evaluate(run: Path, data: str | None, weights: Path | None, as_json: bool, **options: Any) -> None:
     """Show a run's accuracy by group, on its own or on other data.
 
-    DATA is as for dbpt fit; the default is the run's own. The same holds for columns, embeddings, cache and average.
+    DATA is as for dbpt fit. It and --columns, --embeddings, --cache and --average default to those of the run.
     """
     from dbpt.experiments.evaluate import evaluate as run_evaluate
 

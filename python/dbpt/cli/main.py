@@ -16,6 +16,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
@@ -119,7 +120,7 @@ def _set_level(ctx: click.Context, option: click.Parameter, is_given: bool) -> N
 
 
 for command in (commands, *commands.commands.values(), *data.commands.values(), *cache.commands.values()):
-    for name, text in (("quiet", "print warnings and results alone"), ("verbose", "print details, such as each epoch")):
+    for name, text in (("quiet", "print only warnings and results"), ("verbose", "print details, such as each epoch")):
         command.params.append(
             click.Option([f"-{name[0]}", f"--{name}"], is_flag=True, expose_value=False, callback=_set_level, help=text)
         )
@@ -138,7 +139,7 @@ def main(arguments: list[str] | None = None) -> None:
             stream.reconfigure(errors=RAW_OR_REPLACED)
     stdout = sys.stdout
     try:
-        with warnings.catch_warnings(), _logged_lines(), _sigterm_interrupts():
+        with warnings.catch_warnings(), _logged_lines(), _signals_interrupt():
             warnings.showwarning = lambda message, *_where, **_more: logging.getLogger("dbpt").warning(message)
             arguments = sys.argv[1:] if arguments is None else arguments
             commands.main(arguments, prog_name="dbpt", standalone_mode=False, obj=arguments)
@@ -201,25 +202,38 @@ def _logged_lines() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Raise `Terminated` for SIGTERM, so that it ends a command as Ctrl-C does.
+def _signals_interrupt() -> Iterator[None]:
+    """Raise `KeyboardInterrupt` for SIGINT and `Terminated` for SIGTERM, so that both end a command in the same way.
 
-    Not in one of several launched processes: Python sees no signal while it waits for another rank, so torchrun, which
-    ends all of them by SIGTERM when one fails, would wait too.
+    Within an import, where C extensions may swallow exceptions, leave at once instead; commands survive any kill.
+    SIGTERM is left alone in one of several launched processes: Python sees no signal while it waits for another rank,
+    so torchrun, which ends all of them by SIGTERM when one fails, would wait too.
     """
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if not in_main_thread or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL or launched():
-        yield
-        return
+    raised: dict[int, type[KeyboardInterrupt]] = {}
+    if threading.current_thread() is threading.main_thread():
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            raised[signal.SIGINT] = KeyboardInterrupt
+        if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL and not launched():
+            raised[signal.SIGTERM] = Terminated
 
-    def stop(*_: object) -> None:
-        raise Terminated
+    def stop(number: int, frame: FrameType | None) -> None:
+        error, context = raised[number](), click.get_current_context(silent=True)
+        while frame is not None and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
+            frame = frame.f_back
+        if frame is None or context is None:
+            raise error
+        interrupted = Interrupted(context.find_root(), error)
+        try:
+            _leave(str(interrupted), interrupted.exit_code)
+        finally:
+            os._exit(interrupted.exit_code)
 
-    signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in raised}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _raw_or_replaced(error: UnicodeError) -> tuple[str | bytes, int]:

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
     "zero-shot by the run's words, and its probability",
 )
 @click.option("--weights", type=click.Path(path_type=Path), help="the backbone's weights file, if it has moved")
-@click.option("--device", default="auto", show_default=True, help="torch device")
+@click.option("--device", default="auto", show_default=True, help="torch device; auto uses a GPU if there is one")
 def predict(
     run: Path,
     images: tuple[str, ...],
@@ -36,9 +36,9 @@ def predict(
 ) -> None:
     """Classify IMAGES with the classifier in RUN; prints CSV.
 
-    IMAGES are files and folders (searched for image files), or - to read a list of files from standard input. A file
-    that is no image gets a reason in the column error. If all fail, nothing is written and the exit code is 2. Text
-    that a spreadsheet would run as a formula has an apostrophe in front.
+    IMAGES are files and folders (searched for image files), or - to read a list of files from standard input. For a
+    file that is not an image, the column error says why. If all fail, nothing is written and the exit code is 2. Text
+    that a spreadsheet would run as a formula gets an apostrophe in front.
     """
     from tqdm import tqdm
 

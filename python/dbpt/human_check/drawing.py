@@ -157,7 +157,8 @@ def _right(classifier: "Classifier", dataset: Dataset, cache: str | None) -> NDA
     """Return (N,) int64, 1 where the run's classifier is right."""
     from dbpt.experiments.stages import embed_dataset
 
-    _, features, failures = embed_dataset(dataset, classifier.backbone, replace(classifier.config, cache=cache))
+    config = classifier.config if cache is None else replace(classifier.config, cache=cache)
+    _, features, failures = embed_dataset(dataset, classifier.backbone, config)
     if failures:
         named = first_few([f"{failure.path}: {failure.reason}" for failure in failures], 3, "; ")
         raise InputError(f"images that the run could read are unreadable now: {named}; put them back")
