@@ -252,7 +252,7 @@ def test_predict_gives_the_same_bytes_again_and_nearly_the_same_alone(tiny, tiny
 
 def test_predict_takes_one_path_or_any_iterable_and_checks_at_once(tiny, tiny_run):
     classifier, (first, second) = dbpt.load(tiny_run), images_of(tiny, 2)
-    (alone,) = classifier.predict(str(first))
+    alone = classifier.predict(str(first))
     assert alone.path == str(first)
     assert alone.prediction == next(classifier.predict(iter([first, second]))).prediction
     with pytest.raises(InputError, match="batch_size is 0, expected at least 1"):
@@ -261,7 +261,7 @@ def test_predict_takes_one_path_or_any_iterable_and_checks_at_once(tiny, tiny_ru
         classifier.predict([])
 
 
-def test_predict_takes_images_in_memory_among_paths(tiny, tiny_run):
+def test_predict_takes_images_in_memory_among_paths(tiny, tiny_run, tmp_path):
     """Pixels give what their file does, in the same places of a batch."""
     classifier, paths = dbpt.load(tiny_run), images_of(tiny, 6)
     pictures = [Image.open(path) for path in paths]
@@ -273,7 +273,13 @@ def test_predict_takes_images_in_memory_among_paths(tiny, tiny_run):
         found = list(classifier.predict(images))
         np.testing.assert_array_equal([each.probabilities for each in found], expected)
     assert [each.path for each in classifier.predict(mixed)] == [str(paths[0]), None, None, None, None, str(paths[5])]
-    (grey,) = classifier.predict(Image.new("F", (9, 9)))
+    for image in (paths[0], pictures[0], arrays[0], tensors[0]):  # one image, one prediction
+        assert classifier.predict(image).prediction == found[0].prediction
+    (tmp_path / "folder").mkdir()
+    pictures[0].save(tmp_path / "folder" / "0.png")
+    for images in (tmp_path / "folder", [paths[0]], arrays[0][None], tensors[0][None]):
+        assert [each.prediction for each in classifier.predict(images)] == [found[0].prediction]
+    grey = classifier.predict(Image.new("F", (9, 9)))
     assert grey.error == "pixels of mode F, whose range isn't known; save it as 8-bit RGB"
 
 

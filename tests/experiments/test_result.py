@@ -88,10 +88,10 @@ def test_without_pandas_the_extra_is_named(results, monkeypatch):
 
 def test_the_classifier_is_the_runs_and_a_comparison_has_none(results, tiny, tiny_run):
     image = tiny.table.parent / tiny.rows()[0]["path"]
-    (expected,) = dbpt.load(tiny_run).predict(image)
+    expected = dbpt.load(tiny_run).predict(image)
     for kind in ("fit", "evaluate"):
         assert results[kind].classifier is results[kind].classifier
-        (found,) = results[kind].classifier.predict(image)
+        found = results[kind].classifier.predict(image)
         assert found.probabilities.tobytes() == expected.probabilities.tobytes()
     with pytest.raises(InputError, match="a comparison has no single classifier; run dbpt.fit for one of its rows"):
         _ = results["compare"].classifier

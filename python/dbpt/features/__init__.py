@@ -3,7 +3,7 @@
 from dbpt.features.embed import EmbeddedFiles, Failure, TooManyFailures, embed_images
 from dbpt.features.images import UnreadableImage, decoding_threads, open_image, pillow_warnings, read_crop, read_size
 from dbpt.features.maintenance import list_caches, prune_caches, verify_cache
-from dbpt.features.sources import ImageSource, list_images
+from dbpt.features.sources import ImageSource, is_one_image, list_images
 
 __all__ = [
     "EmbeddedFiles",
@@ -13,6 +13,7 @@ __all__ = [
     "UnreadableImage",
     "decoding_threads",
     "embed_images",
+    "is_one_image",
     "list_caches",
     "list_images",
     "open_image",

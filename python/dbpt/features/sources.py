@@ -37,6 +37,12 @@ def list_images(images: ImageSource | Iterable[ImageSource]) -> list[Path | Imag
     return found
 
 
+def is_one_image(images: Any) -> bool:
+    """Return whether ``images`` is one image, no folder or collection of them."""
+    is_path = isinstance(images, str | os.PathLike)
+    return _is_one(images) and not (is_path and os.path.isdir(images))  # noqa: PTH112 (as below)
+
+
 def _is_one(images: Any) -> bool:
     if isinstance(images, np.ndarray):
         return images.dtype.kind not in "OU" and images.ndim != 4

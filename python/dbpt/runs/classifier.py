@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +17,20 @@ from dbpt.clip.zero_shot import zero_shot_weights
 from dbpt.data.progress import progress_bar
 from dbpt.data.words import Words
 from dbpt.errors import InputError
-from dbpt.features import ImageSource, UnreadableImage, decoding_threads, list_images, pillow_warnings, read_crop
+from dbpt.features import (
+    ImageSource,
+    UnreadableImage,
+    decoding_threads,
+    is_one_image,
+    list_images,
+    pillow_warnings,
+    read_crop,
+)
 from dbpt.heads import Head, LinearHead
 from dbpt.settings.config import FitConfig
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -101,15 +113,29 @@ class Classifier:
         """(C,) in index order."""
         return tuple(self.words.classes)
 
+    @overload
+    def predict(self, images: Image.Image, *, attributes: bool = ..., batch_size: int | None = ...) -> Prediction: ...
+    @overload
+    def predict(
+        self,
+        images: str | os.PathLike[str] | NDArray[np.uint8] | torch.Tensor,
+        *,
+        attributes: bool = ...,
+        batch_size: int | None = ...,
+    ) -> Any: ...  # a file or a folder, an image or several
+    @overload
+    def predict(
+        self, images: Iterable[ImageSource], *, attributes: bool = ..., batch_size: int | None = ...
+    ) -> Iterator[Prediction]: ...
     def predict(
         self, images: ImageSource | Iterable[ImageSource], *, attributes: bool = False, batch_size: int | None = None
-    ) -> Iterator[Prediction]:
-        """Classify one image or several, in order, without a cache.
+    ) -> Prediction | Iterator[Prediction]:
+        """Classify images without a cache. Return a `Prediction` for one image, else an iterator of them, in order.
 
         Args:
             images: a path, a folder, which is searched for image files, a ``PIL.Image``, an array (H, W, 3) uint8, a
                 tensor (3, H, W), uint8 or floats from 0 to 1, or an iterable of these. Arrays (N, H, W, 3) and tensors
-                (N, 3, H, W) are N images.
+                (N, 3, H, W) are N images. A folder, and a list of one image, give an iterator too.
             attributes: add pseudo attributes, zero-shot by the sentences of the run's attributes.
             batch_size: images that the image tower sees at a time, by default the run's ``embed_batch_size``; the last
                 batch is filled up to a power of two.
@@ -123,7 +149,11 @@ class Classifier:
         size = self.config.embed_batch_size if batch_size is None else batch_size
         if size < 1:
             raise InputError(f"batch_size is {size}, expected at least 1")
-        return self._predict(list_images(images), size, attributes)
+        predictions = self._predict(list_images(images), size, attributes)
+        if not is_one_image(images):
+            return predictions
+        (prediction,) = predictions
+        return prediction
 
     def _predict(self, images: list[Path | Image.Image], size: int, attributes: bool) -> Iterator[Prediction]:
         def crop(source: Path | Image.Image) -> NDArray[np.uint8] | str:
