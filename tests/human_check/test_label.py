@@ -315,11 +315,11 @@ def test_runs_that_cannot_be_drawn_from(tiny_run, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"n": 0}, "n is 0; expected an integer, 1 or above"),
-        ({"n": 3}, "n is 3; expected at least "),
-        ({"n": 20.5}, "n is 20.5; expected an integer"),
-        ({"seed": -1}, "seed is -1"),
-        ({"split": "tests"}, r"split is 'tests'; expected one of train, val, test \(did you mean 'test'\?\)"),
+        ({"n": 0}, "--n is 0; expected an integer, 1 or above"),
+        ({"n": 3}, "--n is 3; expected at least "),
+        ({"n": 20.5}, "--n is 20.5; expected an integer"),
+        ({"seed": -1}, "--seed is -1"),
+        ({"split": "tests"}, r"--split is 'tests'; expected one of train, val, test \(did you mean 'test'\?\)"),
         ({"data": "none.csv"}, "none.csv: does not exist"),
         ({"root": "/no/such/folder"}, "/no/such/folder is not a folder"),
     ],

@@ -57,7 +57,7 @@ def test_large_cells_have_bands_though_there_are_many_cells():
 def test_fewer_images_than_cells_are_refused():
     cells, confidence = np.arange(300) % 10, confidences(300)
     assert stratify(cells, confidence, 10)[0].max() == 9
-    with pytest.raises(InputError, match="n is 9; expected at least 10: one image of each pseudo-group"):
+    with pytest.raises(InputError, match="--n is 9; expected at least 10: one image of each pseudo-group"):
         stratify(cells, confidence, 9)
     assert stratify(np.arange(3), confidence[:3], 200)[0].tolist() == [0, 1, 2]
 

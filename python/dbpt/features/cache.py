@@ -177,7 +177,7 @@ class FeatureCache:
             raise InputError(f"{self.folder}: was deleted while it was in use; start again, from nothing") from None
         except (OSError, ValueError) as error:
             raise InputError(
-                f"{self.folder}: cannot make the feature cache: {reason_of(error)}; choose another folder"
+                f"{self.folder}: cannot make the feature cache: {reason_of(error)}; choose another folder with --cache"
             ) from None
 
     def _read_manifest(self) -> Manifest:

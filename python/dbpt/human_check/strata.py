@@ -36,8 +36,8 @@ def stratify(
     sizes = np.bincount(cells)
     if n < min(len(sizes), len(cells)):
         raise InputError(
-            f"n is {n}; expected at least {len(sizes)}: one image of each pseudo-group that the classifier gets right, "
-            "and one that it gets wrong"
+            f"--n is {n}; expected at least {len(sizes)}: one image of each pseudo-group that the classifier gets "
+            "right, and one that it gets wrong"
         )
     score = np.sqrt(np.bincount(cells, deviation))
     drawn = allocate(sizes, score, n)
