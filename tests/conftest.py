@@ -140,3 +140,17 @@ def command(capsys):
         return code, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def refusal(command):
+    """Run a command that must fail for the user's fault and print nothing; returns the line that says so."""
+
+    def run(*arguments: object) -> str:
+        code, printed, told = command(*arguments)
+        assert (code, printed) == (2, ""), told
+        errors = [line for line in told.splitlines() if line.startswith("Error: ")]
+        assert errors == told.splitlines()[-1:], told
+        return errors[0].removeprefix("Error: ")
+
+    return run

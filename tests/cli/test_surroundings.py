@@ -54,12 +54,11 @@ def test_a_launchers_variables_that_cannot_be(monkeypatch, variables, told):
         assert told in str(error.value)
 
 
-def test_half_a_launch_does_not_train_alone(command, monkeypatch, tiny, tmp_path):
+def test_half_a_launch_does_not_train_alone(refusal, monkeypatch, tiny, tmp_path):
     _set_alone(monkeypatch, TWO)
     model, run = (tiny.table, *tiny.arguments, "--device", "cpu"), tmp_path / "run"
     for arguments in (("fit", *model, "--out", run), ("embed", *model, "--cache", run), ("predict", run, "a.png")):
-        code, stdout, stderr = command(*arguments)
-        assert (code, stdout, stderr.count("\n")) == (2, "", 1) and "but not $MASTER_ADDR" in stderr
+        assert "but not $MASTER_ADDR" in refusal(*arguments)
     assert not (tmp_path / "run").exists()
 
 
@@ -154,12 +153,9 @@ def test_a_signal_within_an_import_that_swallows_exceptions_ends_the_command(tmp
 
 def test_a_learning_rate_that_no_step_can_have(tiny, tmp_path):
     for optimizer in ("adamw", "sgd"):
+        settings = tiny.settings | {"lr": 1e300, "optimizer": optimizer, "warmup_epochs": 0}
         with pytest.raises(InputError, match=r"of objective 'erm' is inf in epoch .*: lower --lr"):
-            dbpt.fit(
-                tiny.table,
-                out=tmp_path / optimizer,
-                **tiny.settings | {"lr": 1e300, "optimizer": optimizer, "warmup_epochs": 0},
-            )
+            dbpt.fit(tiny.table, out=tmp_path / optimizer, **settings)
 
 
 @pytest.mark.parametrize(
@@ -175,9 +171,7 @@ def test_too_little_memory_in_training(tiny, tmp_path, monkeypatch, error, where
         raise error
 
     monkeypatch.setattr("dbpt.experiments.methods.train", fail)
-    with pytest.raises(
-        InputError, match=f"^{where}: lower --batch-size .*, --text-memory-mb or --embed-batch-size, or"
-    ):
+    with pytest.raises(InputError, match=f"^{where}: lower --batch-size .*, --text-memory-mb or --embed-batch-size"):
         dbpt.fit(tiny.table, out=tmp_path / "run", **tiny.settings)
     found = compare(tiny.table, out=tmp_path / "c", methods="zero-shot,erm", seeds=1, **tiny.settings)
     assert [failed["reason"].partition(":")[0] for failed in found.to_dict()["failed"]] == [where]

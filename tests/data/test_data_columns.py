@@ -1,12 +1,8 @@
 """Tables whose columns are called something else: what --columns takes, in every place that takes it."""
 
-import json
-
 import pytest
 from table_files import refused, rows
 
-import dbpt
-from dbpt.cli import main
 from dbpt.data import load_dataset
 from dbpt.data.columns import Columns, parse_columns
 from dbpt.data.paths import relative_path
@@ -91,26 +87,6 @@ def test_two_roles_may_swap_their_names(table):
 
 def test_a_known_data_set_has_columns_of_its_own(table):
     assert "data set 'waterbirds' has its own columns" in refused("waterbirds", table.parent, columns=COLUMNS)
-
-
-def test_fit_evaluate_and_label_read_the_same_columns(tiny, tmp_path, capsys):
-    renamed = [{COLUMNS[role]: value for role, value in row.items()} for row in tiny.rows()]
-    table = str(tiny.write("renamed", renamed))
-    columns = [f"{role}={name}" for role, name in COLUMNS.items()]
-    run = tmp_path / "run"
-    main(["fit", table, "--columns", *columns, "--out", str(run), *tiny.arguments])
-    assert list(dbpt.load(run).config.columns) == columns
-    expected = json.loads((run / "metrics.json").read_text())["rows"][-1]["test"]
-    copy, cached = str(tiny.write("renamed-copy", renamed)), ["--cache", str(tiny.cache), "--json"]
-    with pytest.raises(SystemExit):
-        main(["evaluate", str(run), copy, *cached])
-    assert "no column 'path'" in capsys.readouterr().err
-    for arguments in ([table], [copy, "--columns", *columns]):
-        capsys.readouterr()
-        main(["evaluate", str(run), *arguments, *cached])
-        assert json.loads(capsys.readouterr().out)["rows"][0]["test"] == expected
-    sample = dbpt.draw_label_sample(run, out=tmp_path / "sample", n=8, cache=str(tiny.cache))
-    assert sample.dataset == "renamed"
 
 
 @pytest.mark.parametrize(

@@ -36,18 +36,18 @@ def test_splits_of_a_dict(save):
     assert found == [b"0", b"1", b"2", b"0", b"0", b"1"]
 
 
-def test_one_dataset_with_a_column_of_splits(save):
-    data = load_dataset(save(made([0, 1, 0, 1], split=["train", "train", "validation", "test"])))
-    assert data.splits.tolist() == [0, 0, 1, 2]
-    assert data.paths[3] == f"{ONE}/image/3"
-
-
-def test_one_split_with_such_a_column_as_csv_files_are_loaded(save):
-    assert load_dataset(save(of_splits(train=made([0, 1, 0], split=["train", "train", "val"])))).splits.tolist() == [
-        0,
-        0,
-        1,
-    ]
+@pytest.mark.parametrize(
+    ("data", "splits"),
+    [
+        (lambda: made([0, 1, 0, 1], split=["train", "train", "validation", "test"]), [0, 0, 1, 2]),
+        (lambda: of_splits(train=made([0, 1, 0], split=["train", "train", "val"])), [0, 0, 1]),  # as csv is loaded
+        (lambda: of_splits(Train=made([0, 1]), VALID=made([0, 1])), [0, 0, 1, 1]),
+        (lambda: of_splits(train=made([0, 1]), test=made([0, 1]).select([])), [0, 0]),
+    ],
+)
+def test_splits_by_a_column_or_by_their_names(save, data, splits):
+    found = load_dataset(save(data()))
+    assert (found.splits.tolist(), found.notes) == (splits, ())
 
 
 def test_of_several_splits_the_folders_count_unless_the_column_is_named(save):
@@ -64,11 +64,6 @@ def test_one_dataset_of_one_split(save, name, code):
     assert load_dataset(folder, training=False).splits.tolist() == [code, code]
 
 
-def test_names_of_splits_in_letters_of_any_case(save):
-    folder = save(of_splits(Train=made([0, 1]), VALID=made([0, 1])))
-    assert load_dataset(folder).splits.tolist() == [0, 0, 1, 1]
-
-
 def test_one_split_of_a_dict(save):
     folder = save(of_splits(train=made([0, 1]), test=made([0, 1])))
     assert load_dataset(folder / "test", training=False).splits.tolist() == [2, 2]
@@ -78,8 +73,7 @@ def test_one_split_of_a_dict(save):
 
 def test_columns_of_other_names(save):
     rows = made([0, 1]).rename_columns({"image": "photo", "label": "y"})
-    rows = rows.add_column("mask", [None, None]).cast_column("mask", datasets.Image())
-    rows = rows.add_column("fold", ["test", "train"]).add_column("place", ["in", "out"])
+    rows = with_mask(rows).add_column("fold", ["test", "train"]).add_column("place", ["in", "out"])
     folder = save(rows)
     columns = {"path": "photo", "label": "y", "split": "fold", "attribute": "place"}
     data = load_dataset(folder, columns=columns, training=False)
@@ -132,12 +126,6 @@ def test_rows_without_a_label(save, kind):
     assert f"pets/train/{ONE}/image/2: label is {value}, no label (1 of 3 rows); leave such rows out" in message
 
 
-def test_splits_without_rows(save):
-    folder = save(of_splits(train=made([0, 1]), test=made([0, 1]).select([])))
-    data = load_dataset(folder)
-    assert (data.splits.tolist(), data.notes) == ([0, 0], ())
-
-
 def test_no_labels_at_all(save):
     assert "pets: no row has a label; save rows" in refused(save(made([-1, -1])))
 
@@ -151,36 +139,28 @@ def test_a_bad_value_is_named_by_its_row_in_the_split(save):
 
 
 @pytest.mark.parametrize(
-    ("data", "columns", "part"),
+    ("change", "columns", "part"),
     [
-        (lambda: made([0, 1]).remove_columns("image"), {}, "pets: no column has the feature Image (columns: 'label')"),
-        (
-            lambda: made([0, 1]).add_column("mask", [None, None]).cast_column("mask", datasets.Image()),
-            {},
-            "pets: 'image', 'mask' all hold images; choose one: --columns path=image",
-        ),
-        (lambda: made([0, 1], file=["a", "b"]), {"path": "file"}, "column 'file' has the feature Value, expected"),
-        (lambda: made([0, 1]), {"path": "imag"}, "pets: no column 'imag'; columns found: 'image', 'label' (did"),
-        (lambda: made([0, 1]), {"label": "labels"}, "pets: no column 'labels'; columns found: 'image', 'label' (did"),
-        (lambda: made([0, 1]), {"attribute": "place"}, "pets: no column 'place'"),
-        (lambda: of_splits(train=made([0, 1]), dev=made([0, 1])), {}, "pets: split 'dev' is none of train, val, valid"),
-        (
-            lambda: of_splits(train=made([0, 1]), test=made([0, 1]).remove_columns("label")),
-            {},
-            "pets/test: no column 'label'",
-        ),
-        (
-            lambda: of_splits(train=made([0, 1]), test=made([0, 1]).rename_column("image", "photo")),
-            {},
-            "pets/test: no column 'image'; columns found: 'photo'",
-        ),
-        (lambda: made([0, 1], split=["train", "dev"]), {}, "image/1: split is 'dev', expected one of 'train', 'val'"),
-        (lambda: made([0, 0]), {}, "pets: column 'label' has only the value 'dog'"),
-        (lambda: made([0, 1]).add_column("y", [["a"], ["b"]]), {"label": "y"}, "image/0: y is ['a'], expected text or"),
+        (lambda rows: rows.remove_columns("image"), {}, "pets: no column has the feature Image (columns: 'label')"),
+        (lambda rows: with_mask(rows), {}, "pets: 'image', 'mask' all hold images; choose one: --columns path=image"),
+        (lambda rows: rows.add_column("file", ["a", "b"]), {"path": "file"}, "column 'file' has the feature Value, ex"),
+        (lambda rows: rows, {"path": "imag"}, "pets: no column 'imag'; columns found: 'image', 'label' (did"),
+        (lambda rows: rows, {"label": "labels"}, "pets: no column 'labels'; columns found: 'image', 'label' (did"),
+        (lambda rows: rows, {"attribute": "place"}, "pets: no column 'place'"),
+        (lambda rows: of_splits(train=rows, dev=rows), {}, "pets: split 'dev' is none of train, val, valid"),
+        (lambda rows: of_splits(train=rows, test=rows.remove_columns("label")), {}, "pets/test: no column 'label'"),
+        (lambda rows: of_splits(train=rows, test=rows.rename_column("image", "photo")), {}, "found: 'photo'"),
+        (lambda rows: rows.add_column("split", ["train", "dev"]), {}, "image/1: split is 'dev', expected one of 'tra"),
+        (lambda rows: rows.select([0]), {}, "pets: column 'label' has only the value 'dog'"),
+        (lambda rows: rows.add_column("y", [["a"], ["b"]]), {"label": "y"}, "image/0: y is ['a'], expected text or"),
     ],
 )
-def test_one_line_for_bad_rows(save, data, columns, part):
-    assert part in refused(save(data()), columns=columns)
+def test_one_line_for_bad_rows(save, change, columns, part):
+    assert part in refused(save(change(made([0, 1]))), columns=columns)
+
+
+def with_mask(rows):
+    return rows.add_column("mask", [None, None]).cast_column("mask", datasets.Image())
 
 
 def test_datasets_is_asked_for_where_it_is_missing(save, monkeypatch):

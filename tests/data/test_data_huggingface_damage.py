@@ -29,65 +29,49 @@ def test_a_column_that_is_there_twice(save):
     assert 'datasets cannot load it (KeyError: \'Field "label" exists 2 times' in refused(folder)
 
 
+STATE, INFO = "train/state.json", "train/dataset_info.json"
+IMAGE = {"_type": "Image"}
+
+
 @pytest.mark.parametrize(
-    ("damage", "part"),
+    ("file", "damage", "part"),
     [
-        (lambda pets: (pets / "dataset_dict.json").write_text("{"), "dataset_dict.json: is not JSON"),
-        (lambda pets: change_json(pets / "dataset_dict.json", splits=[]), "dict.json: its 'splits' are not names"),
+        ("dataset_dict.json", "{", "dataset_dict.json: is not JSON"),
+        ("dataset_dict.json", {"splits": []}, "dict.json: its 'splits' are no names"),
+        ("dataset_dict.json", {"splits": ["../pets/train"]}, "split '../pets/train' is none"),
+        (STATE, None, "pets/train: has no state.json, so saving was interrupted; save it again"),
+        (INFO, None, "pets/train: has no dataset_info.json"),
+        (STATE, "<html>no", "train/state.json: is a web page"),
+        (STATE, "[]", "train/state.json: is a list, expected an object"),
+        (STATE, {"_data_files": 7}, "state.json: None is no Arrow file of this folder; save it again"),
+        (STATE, {"_data_files": [7]}, "state.json: None is no Arrow file"),
+        (STATE, {"_data_files": [{"filename": f"../train/{ONE}"}]}, f"'../train/{ONE}' is no Arrow file of this"),
+        (STATE, {"_data_files": [{"filename": "state.json"}]}, "'state.json' is no Arrow file of this folder"),
+        (STATE, {"_indices_data_files": [{"filename": "i.arrow"}]}, "an old datasets saved a selection of rows here"),
+        (f"train/{ONE}", None, f"state.json: '{ONE}' is no Arrow file of"),
+        (INFO, {"features": {"label": {"_type": "ClassLabel"}}}, "(ValueError: Please provide either num_classes"),
+        (INFO, {"features": {"x": IMAGE, "label": {}}}, "pets/train: datasets cannot load it"),
         (
-            lambda pets: change_json(pets / "dataset_dict.json", splits=["../pets/train"]),
-            "split '../pets/train' is none",
-        ),
-        (lambda pets: (pets / "train/state.json").unlink(), "pets/train: has no state.json, so saving"),
-        (lambda pets: (pets / "train/dataset_info.json").unlink(), "pets/train: has no dataset_info.json"),
-        (lambda pets: (pets / "train/state.json").write_text("<html>no"), "train/state.json: is a web page"),
-        (lambda pets: (pets / "train/state.json").write_text("[]"), "train/state.json: is a list, expected an object"),
-        (
-            lambda pets: change_json(pets / "train/state.json", _data_files=7),
-            "state.json: None is not an Arrow file of this folder; save it again",
-        ),
-        (lambda pets: change_json(pets / "train/state.json", _data_files=[7]), "state.json: None is not an Arrow file"),
-        (
-            lambda pets: change_json(pets / "train/state.json", _data_files=[{"filename": f"../train/{ONE}"}]),
-            f"state.json: '../train/{ONE}' is not an Arrow file of this folder",
-        ),
-        (
-            lambda pets: change_json(pets / "train/state.json", _indices_data_files=[{"filename": "i.arrow"}]),
-            "state.json: an old datasets saved a selection of rows here",
-        ),
-        (
-            lambda pets: change_json(pets / "train/state.json", _data_files=[{"filename": "state.json"}]),
-            "state.json: 'state.json' is not an Arrow file of this folder",
-        ),
-        (lambda pets: (pets / "train" / ONE).unlink(), f"state.json: '{ONE}' is not an Arrow file of"),
-        (
-            lambda pets: change_json(pets / "train/dataset_info.json", features={"label": {"_type": "ClassLabel"}}),
-            "pets/train: datasets cannot load it (ValueError: Please provide either num_classes",
-        ),
-        (
-            lambda pets: change_json(
-                pets / "train/dataset_info.json",
-                features={"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": ["a"]}},
-            ),
+            INFO,
+            {"features": {"image": IMAGE, "label": {"_type": "ClassLabel", "names": ["a"]}}},
             f"pets/train/{ONE}/image/1: label is 1, expected a number from 0 to 0",
-        ),
-        (
-            lambda pets: change_json(pets / "train/dataset_info.json", features={"x": {"_type": "Image"}, "label": {}}),
-            "pets/train: datasets cannot load it",
         ),
     ],
 )
-def test_one_line_for_a_damaged_folder(save, damage, part):
+def test_one_line_for_a_damaged_folder(save, file, damage, part):
     folder = save(of_splits(train=made([0, 1])))
-    damage(folder)
+    if damage is None:
+        (folder / file).unlink()
+    elif isinstance(damage, str):
+        (folder / file).write_text(damage)
+    else:
+        change_json(folder / file, **damage)
     assert part in refused(folder)
 
 
 def test_a_column_that_holds_no_images_after_all(save):
     folder = save(made([0, 1], y=["a", "b"]))
-    change_json(
-        folder / "dataset_info.json", features={"label": {"_type": "Image"}, "y": {"_type": "Value", "dtype": "string"}}
-    )
+    change_json(folder / "dataset_info.json", features={"label": IMAGE, "y": {"_type": "Value", "dtype": "string"}})
     assert "datasets cannot load it (ValueError" in refused(folder, columns={"label": "y"})
 
 
@@ -99,13 +83,6 @@ def test_a_folder_that_cannot_be_listed(save, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", forbidden)
     assert f"{folder}: cannot be listed (Permission denied)" in refused(folder)
-
-
-def test_a_folder_that_was_never_finished(save):
-    folder = save(made([0, 1]))
-    (folder / "state.json").unlink()
-    (folder / "dataset_info.json").unlink()
-    assert "pets: has no state.json, so saving was interrupted; save it again" in refused(folder)
 
 
 def test_a_file_that_is_cut_off_anywhere(save):

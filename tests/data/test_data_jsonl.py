@@ -1,6 +1,7 @@
 """JSON lines as a table: what is read, and one line for what is of another shape."""
 
 import pytest
+from layouts import touch
 from table_files import refused, vocabulary
 
 from dbpt.data import load_dataset
@@ -11,8 +12,7 @@ LINES = FIRST + '{"split": "val", "extra": [1, {}], "label": "cat", "path": "b.j
 
 @pytest.fixture
 def table(tmp_path):
-    for name in ("a.jpg", "b.jpg"):
-        (tmp_path / name).touch()
+    touch(tmp_path, "a.jpg", "b.jpg")
 
     def write(content, name="pets.jsonl"):
         (tmp_path / name).write_text(content, encoding="utf-8", newline="")
@@ -31,14 +31,9 @@ def test_keys_in_any_order_blank_lines_crlf_and_keys_that_nobody_asked_for(table
 
 
 def test_numbers_and_booleans_index_names_and_null_or_nothing_is_unknown(table, tmp_path):
-    values = [
-        '"label": 1, "attribute": true',
-        '"label": 0.0, "attribute": null',
-        '"label": 0',
-        '"label": 0, "attribute": NaN',
-    ]
-    (tmp_path / "c.jpg").touch()
-    (tmp_path / "d.jpg").touch()
+    values = ['"label": 1, "attribute": true', '"label": 0.0, "attribute": null', '"label": 0']
+    values.append('"label": 0, "attribute": NaN')
+    touch(tmp_path, "c.jpg", "d.jpg")
     lines = (f'{{"path": "{name}.jpg", "split": 0, {value}}}' for name, value in zip("abcd", values, strict=True))
     names = {"classes": vocabulary("cat", "dog"), "attributes": vocabulary("out", "in")}
     data = load_dataset(table("\n".join(lines)), **names)
@@ -47,8 +42,7 @@ def test_numbers_and_booleans_index_names_and_null_or_nothing_is_unknown(table, 
 
 def test_names_with_commas_quotes_newlines_and_letters_of_all_kinds(table, tmp_path):
     names = ['odd, "name"\n.jpg', "e\u0301\u2028.jpg", "\u00e9\u2028.jpg"]
-    for name in names:
-        (tmp_path / name).touch()
+    touch(tmp_path, *names)
     lines = [
         f'{{"path": {as_json}, "label": "{i % 2}x", "split": "train"}}'
         for i, as_json in enumerate(('"odd, \\"name\\"\\n.jpg"', '"e\u0301\u2028.jpg"', '"\\u00e9\\u2028.jpg"'))

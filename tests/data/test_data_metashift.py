@@ -13,6 +13,8 @@ from table_files import refused
 from dbpt.data import load_dataset
 from dbpt.data.metashift import DISC_GROUPS, FOLDER, GROUPS, disc_test_split, subpopbench_split
 
+HOME = "/home/someone/data/metashift/"
+
 
 @pytest.fixture
 def pets(tmp_path):
@@ -60,7 +62,7 @@ def test_metashift_does_not_depend_on_the_file_system_s_order(pets, monkeypatch)
 
 
 @pytest.mark.parametrize("place", [".", ".."])
-@pytest.mark.parametrize("prefix", ["/home/someone/data/metashift/", "", "C:\\data\\", f"/a/{FOLDER}/b/"])
+@pytest.mark.parametrize("prefix", [HOME, "", "C:\\data\\", f"/a/{FOLDER}/b/"])
 def test_metashift_metadata_is_relocated(pets, place, prefix):
     (pets / place / "metadata_metashift.csv").write_text(pets_metadata(pets, prefix))
     for root in (pets, pets.parent):
@@ -90,16 +92,8 @@ def test_metashift_names_inside_a_renamed_folder(pets, tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "part"),
     [
-        (
-            f"/home/someone/data/metashift/{FOLDER}/train",
-            "/elsewhere/train",
-            "line 2: filename '/elsewhere/train/cat/cat",
-        ),
-        (
-            f"{FOLDER}/train",
-            f"{FOLDER}/../../train",
-            "line 2: path '../../train/cat/cat(indoor)/0.jpg' leaves the root",
-        ),
+        (f"{HOME}{FOLDER}/train", "/elsewhere/train", "line 2: filename '/elsewhere/train/cat/cat"),
+        (f"{FOLDER}/train", f"{FOLDER}/../../train", "path '../../train/cat/cat(indoor)/0.jpg' leaves the root"),
         (f"{FOLDER}/train", f"{FOLDER}//etc", "line 2: path '/etc/cat/cat(indoor)/0.jpg' is outside the root"),
         ("0.jpg,0,1,1", "0.jpg,0,0,1", "line 2: y,a is 0,1 but the folder of 'train/cat/cat(indoor)/0.jpg' means 1,1"),
         ("0.jpg,0,1,1", "0.jpg,0,1,5", "line 2: a is '5', expected one of '0', '1'"),

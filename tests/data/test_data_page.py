@@ -68,6 +68,11 @@ def test_tables_with_columns_of_other_names(workplace, tiny, capsys):
     run(f"{evaluate} --json")
     found = json.loads(capsys.readouterr().out)["rows"][0]["test"]
     assert found == json.loads(Path("runs/shop/metrics.json").read_text())["rows"][-1]["test"]
+    assert dbpt.evaluate("runs/shop").to_dict()["rows"][0]["test"] == found
+    Path("copy.csv").write_text("\n".join(lines))
+    with pytest.raises(dbpt.InputError, match="no column 'path'"):
+        dbpt.evaluate("runs/shop", "copy.csv")
+    assert dbpt.draw_label_sample("runs/shop", out="sample", n=8).dataset == "shop"
     (snippet,) = (text for _, text in blocks("docs/data.md", "python") if "shop" in text)
     namespace: dict = {}
     exec(compile(snippet, "docs/data.md", "exec"), namespace)

@@ -59,10 +59,8 @@ def test_integers_are_ordered_by_value_and_noted_as_poor_words(table):
 def test_split_names_and_numbers(table, name):
     content = rows(f"a.jpg,x,{name}", "b.jpg,y,train", "c.jpg,y,valid", "d.jpg,y,validation")
     assert load_dataset(table(content)).splits.tolist() == [0, 0, 1, 1]
-    assert load_dataset(table(content.replace("valid\n", "1\n").replace("validation", "2"))).splits[-2:].tolist() == [
-        1,
-        2,
-    ]
+    numbers = content.replace("valid\n", "1\n").replace("validation", "2")
+    assert load_dataset(table(numbers)).splits[-2:].tolist() == [1, 2]
 
 
 def test_given_names_set_order_and_wordings(table):
@@ -164,10 +162,7 @@ def test_evaluation_needs_no_training_rows_and_not_every_class(table):
 @pytest.mark.parametrize(
     ("content", "parts"),
     [
-        (
-            "path,lable,split\na.jpg,x,train\n",
-            ["line 1: no column 'label'", "'path', 'lable', 'split'", "mean 'lable'"],
-        ),
+        (rows("a.jpg,x,train", header="path,lable,split"), ["line 1: no column 'label'", "'lable', ", "mean 'lable'"]),
         ("path|label|split\na.jpg|x|train\n", ["no column 'path'", "'path|label|split'"]),
         ("path;label,split\na.jpg;x,train\n", ["no column 'path'", "'path;label'"]),
         ("path,label,split,label\n", ["column 'label' occurs 2 times"]),
@@ -182,20 +177,14 @@ def test_evaluation_needs_no_training_rows_and_not_every_class(table):
         ("\n" * 300 + rows("a.jpg,x,train", "b.jpg,y,tran"), ["line 303: split is 'tran'"]),
         (rows("a.jpg,x,train", f"b.jpg,{'y' * 200_000},train"), ["line 3: not well-formed (field larger than"]),
         (rows(",x,train", "b.jpg,y,train"), ["line 2: path '' names no file"]),
-        (
-            rows("a.jpg,x,train", "./b.jpg,y,train", "b.jpg,y,val"),
-            ["line 4: 'b.jpg' is already at pets.csv line 3"],
-        ),
+        (rows("a.jpg,x,train", "./b.jpg,y,train", "b.jpg,y,val"), ["line 4: 'b.jpg' is already at pets.csv line 3"]),
         (rows("../a.jpg,x,train", "b.jpg,y,train"), ["line 2: path '../a.jpg' leaves the root"]),
         (rows("..,x,train", "b.jpg,y,train"), ["line 2: path '..' leaves the root"]),
         (rows("a.jpg,x,train", "c/../../b.jpg,y,train"), ["line 3: path 'c/../../b.jpg' leaves the root"]),
         (rows("/etc/passwd,x,train", "b.jpg,y,train"), ["line 2: path '/etc/passwd' is outside the root"]),
         (rows("a.jpg,x,val", "b.jpg,y,test"), ["no rows of split 'train' (splits found: val, test)"]),
         (rows("a.jpg,x,train", "b.jpg,y,val"), ["class 'y' has 1 rows but none in training"]),
-        (
-            rows("a.jpg,x,train", "no.jpg,y,train", "nor.jpg,y,val"),
-            ["line 3: image 'no.jpg' is not in", "(2 of 3 images"],
-        ),
+        (rows("a.jpg,x,train", "no.jpg,y,train", "nor,y,val"), ["line 3: image 'no.jpg' is not in", "(2 of 3 images"]),
         (rows("n.jpg,x,train", "o.jpg,y,train"), ["line 2", "(2 of 2 images are missing); is the root the folder"]),
         (rows("a.jpg,x,train", "s\\b.jpg,y,train"), ["(1 of 2 images are missing); write paths with '/'"]),
         (rows("a.jpg,x,train", f"{'n' * 300}.jpg,y,train"), ["(1 of 2 images are missing)"]),

@@ -1,7 +1,6 @@
 """WebDataset's shards: patterns, samples, what is refused, and that images are read where they lie."""
 
 import os
-import tarfile
 
 import numpy as np
 import pytest
@@ -31,14 +30,8 @@ def test_samples_of_several_shards(tmp_path):
 
 
 def test_numbers_and_keys_of_other_names(tmp_path):
-    files = [
-        ("a.jpg", b""),
-        ("a.json", {"y": True, "fold": "test"}),
-        ("a.cls", b"9"),
-        ("b.jpg", b""),
-        ("b.json", {"y": 0}),
-    ]
-    write_tar(tmp_path / "train.tar", files)
+    files = [("a.jpg", b""), ("a.json", {"y": True, "fold": "test"}), ("a.cls", b"9")]
+    write_tar(tmp_path / "train.tar", [*files, ("b.jpg", b""), ("b.json", {"y": 0})])
     options = {"classes": vocabulary("cat", "dog"), "columns": {"label": "y", "split": "fold"}}
     data = load_dataset(tmp_path / "train.tar", training=False, **options)
     assert (data.labels.tolist(), data.splits.tolist()) == ([1, 0], [2, 0])
@@ -85,10 +78,7 @@ def test_a_pattern_that_no_file_has(tmp_path, pattern, part):
         ([*FILES, ("c.jpg", b""), ("c.json", {"label": [1]})], "train.tar/c.json: label is neither text nor a number"),
         ([*FILES, ("c.jpg", b""), ("c.cls", b"caf\xe9")], "train.tar/c.cls: byte 3 is not UTF-8"),
         ([*FILES, ("c.jpg", b""), ("c.cls", b"x" * (1 << 21))], "c.cls: has 2097152 bytes, more than a label"),
-        (
-            [*FILES, ("c.jpg", b""), ("c.json", {"label": "cat", "split": "x"})],
-            "train.tar/c.jpg: split is 'x', expected",
-        ),
+        ([("a.jpg", b""), ("a.json", {"label": "cat", "split": "x"})], "train.tar/a.jpg: split is 'x', expected"),
         ([("a.jpg", b""), ("a.cls", b"dog")], "column 'label' has only the value 'dog'"),
     ],
 )
@@ -114,15 +104,6 @@ def test_a_table_gives_the_classes_of_images_in_shards(tmp_path):
     assert load_dataset(tmp_path / "rows.csv").labels.tolist() == [0, 1]
     (tmp_path / "rows.csv").write_text(rows("s/0.tar/a.jpg,x,train", "s/0.tar/b/d.jpg,y,train"))
     assert "line 3: image 's/0.tar/b/d.jpg' is not in" in refused(tmp_path / "rows.csv")
-
-
-def test_what_is_no_tar_file(tmp_path):
-    path = write_tar(tmp_path / "train.tar", FILES)
-    whole = path.read_bytes()
-    for content in (b"<html>Not found</html>" * 99, b"", b"\x1f\x8b" + bytes(600), whole[:1600]):
-        path.write_bytes(content)
-        os.utime(path, ns=(0, len(content)))
-        assert "train.tar: " in refused(path)
 
 
 def test_a_damaged_header_does_not_end_the_archive_in_silence(tmp_path):
@@ -162,15 +143,3 @@ def test_a_bad_image_in_a_shard_is_left_out_and_a_changed_shard_is_read_anew(tin
     with pytest.raises(OSError, match=r"train.tar changed while it was being read"):
         old.open()
     assert find_member(path / "a.png").offset > old.offset
-
-
-def test_a_negative_size_does_not_lead_back(tmp_path):
-    path = write_tar(tmp_path / "train.tar", FILES)
-    entry = tarfile.TarInfo("c.jpg")
-    entry.type = b"9"  # unknown types have content that is passed over
-    header = bytearray(entry.tobuf())
-    header[124:136] = b"\xff" * 10 + b"\xfe\x00"  # minus 512, in base 256
-    header[148:156] = b" " * 8
-    header[148:156] = f"{sum(header):06o}\0 ".encode()
-    path.write_bytes(path.read_bytes()[: 512 * 8] + bytes(header) + bytes(1024))
-    assert "train.tar: " in refused(path)

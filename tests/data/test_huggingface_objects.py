@@ -143,7 +143,7 @@ def test_a_copy_that_another_process_has_made_meanwhile(cache, monkeypatch):
     assert len(list((cache / "datasets").iterdir())) == 1
 
 
-def test_fit_resume_and_evaluate_take_the_object(tiny, tmp_path):
+def test_fit_resume_evaluate_check_data_and_compare_take_the_object(tiny, tmp_path):
     pets = of_tiny(tiny, as_paths=True)
     settings = tiny.settings | {"cache": str(tmp_path / "cache")}
     run = dbpt.fit(pets, out=tmp_path / "run", **settings)
@@ -153,6 +153,9 @@ def test_fit_resume_and_evaluate_take_the_object(tiny, tmp_path):
     assert Path(folder).is_relative_to(tmp_path / "cache/datasets")
     by_object = dbpt.evaluate(run.folder, pets, cache=settings["cache"]).to_dict()
     by_path = dbpt.evaluate(run.folder, folder, cache=settings["cache"]).to_dict()
+    assert dbpt.check_data(pets, attributes=settings["attributes"]).problems == ()
+    compared = dbpt.compare(pets, out=tmp_path / "compared", methods=["erm"], seeds=1, **settings | {"epochs": 1})
+    assert "ERM" in str(compared)
     assert by_object == by_path and by_path["rows"][0]["test"]["n"] == run.to_dict()["rows"][-1]["test"]["n"]
 
 
@@ -163,11 +166,3 @@ def test_wrong_settings_are_told_before_anything_is_saved(tmp_path, cache):
     with pytest.raises(dbpt.InputError, match="unknown setting 'clases'"):
         dbpt.check_data(made([0, 1]), clases=["a", "b"])
     assert not cache.exists()
-
-
-def test_check_data_and_compare_take_the_object(tiny, tmp_path):
-    pets = of_tiny(tiny)
-    assert dbpt.check_data(pets, attributes=tiny.settings["attributes"]).problems == ()
-    settings = tiny.settings | {"epochs": 1, "cache": str(tmp_path / "cache")}
-    found = dbpt.compare(pets, out=tmp_path / "compared", methods=["erm"], seeds=1, **settings)
-    assert "ERM" in str(found)

@@ -77,11 +77,9 @@ def test_what_another_process_has_finished_since_the_look_up_is_not_computed_aga
     assert found.complete(batch_size=4) == 0
 
 
-def test_a_device_is_checked_though_nothing_is_computed(command, task):
+def test_a_device_is_checked_though_nothing_is_computed(command, refusal, task):
     command(*arguments(task))
-    code, out, err = command(*arguments(task, "--device", "gpu"))
-    assert (code, out) == (2, "")
-    assert err.splitlines()[-1].startswith("Error: --device 'gpu': not usable here")
+    assert refusal(*arguments(task, "--device", "gpu")).startswith("--device 'gpu': not usable here")
 
 
 @pytest.mark.parametrize(
@@ -164,11 +162,10 @@ def test_many_reasons_are_cut_short():
     assert str(found).splitlines()[-1] == "  and 2 failed for other reasons"
 
 
-def test_too_many_failures_are_an_error(command, task):
+def test_too_many_failures_are_an_error(refusal, task):
     (task / "images/2.png").write_bytes(b"")
-    code, out, err = command(*arguments(task, "--failures", task / "failed.csv"))
-    assert (code, out) == (2, "")
-    assert err.splitlines()[-1].startswith("Error: 1 of 9 images can't be read, more than --max-failures 0.01 allows")
+    line = refusal(*arguments(task, "--failures", task / "failed.csv"))
+    assert line.startswith("1 of 9 images can't be read, more than --max-failures 0.01 allows")
     assert (task / "failed.csv").read_text() == "path,reason\nimages/2.png,the file is empty\n"
 
 
@@ -180,10 +177,8 @@ def test_too_many_failures_are_an_error(command, task):
         (["--epochs", "3"], "No such option"),
     ],
 )
-def test_wrong_arguments_are_one_line(command, task, more, line):
-    code, out, err = command(*arguments(task, *more))
-    assert (code, out) == (2, "")
-    assert line in err.splitlines()[-1]
+def test_wrong_arguments_are_one_line(refusal, task, more, line):
+    assert line in refusal(*arguments(task, *more))
 
 
 def test_given_features_are_refused(task):
@@ -191,28 +186,27 @@ def test_given_features_are_refused(task):
         dbpt.embed(task / "list.csv", embeddings="features.npy", **settings(task))
 
 
-@pytest.mark.parametrize("kind", ["long", "link loop", "file", "pipe", "unreadable", "unwritable", "nul"])
-def test_a_cache_folder_that_cannot_be_is_one_line(command, task, kind):
-    cache = task / {"long": "x" * 300, "nul": "a\0b"}.get(kind, "bad")
+@pytest.mark.parametrize("kind", ["long", "link loop", "file", "pipe", "unreadable", "unwritable"])
+def test_a_cache_folder_that_cannot_be_is_one_line(command, refusal, task, kind):
+    cache = task / ("x" * 300 if kind == "long" else "bad")
     {
+        "long": lambda: None,
         "link loop": lambda: cache.symlink_to(cache),
         "file": lambda: cache.write_text("precious"),
         "pipe": lambda: os.mkfifo(cache),
         "unreadable": lambda: cache.mkdir(mode=0),
         "unwritable": lambda: cache.mkdir(mode=0o555),
-    }.get(kind, lambda: None)()
+    }[kind]()
     with unprivileged():
-        if kind == "nul":
-            with pytest.raises(InputError):
-                dbpt.embed(task / "list.csv", **settings(task) | {"cache": str(cache)})
-            return
-        code, out, err = command(*arguments(task), "--cache", cache)
-        assert (code, out) == (2, "")
-        assert "Traceback" not in err
-        assert err.splitlines()[-1].startswith("Error: ")
+        refusal(*arguments(task), "--cache", cache)
         code, _, _ = command("cache", "verify", "--cache", cache)
         assert code == (0 if kind == "unwritable" else 2)  # it is empty
-        for verb in ("list", ["prune", "--dry-run"], "prune"):
-            code, _, err = command("cache", *([verb] if isinstance(verb, str) else verb), "--cache", cache)
+        for verb in (["list"], ["prune", "--dry-run"], ["prune"]):
+            code, _, err = command("cache", *verb, "--cache", cache)
             assert code in (0, 2)
             assert err.count("\n") == (code == 2)
+
+
+def test_a_cache_folder_that_no_system_has_is_refused(task):
+    with pytest.raises(InputError):
+        dbpt.embed(task / "list.csv", **settings(task) | {"cache": str(task / "a\0b")})

@@ -85,12 +85,8 @@ def test_bombs_are_refused_from_the_header(tmp_path, size, monkeypatch):
     (tmp_path / "bomb.png").write_bytes(png_header(*size) + struct.pack(">I", 10) + b"IDAT")
     monkeypatch.setattr(Image.Image, "load", None)
     assert "more than 89 megapixels" in reason(tmp_path / "bomb.png")
-
-
-def test_the_limit_holds_where_pillows_own_is_off(tmp_path, monkeypatch):
-    (tmp_path / "bomb.png").write_bytes(png_header(10_000, 9_500) + struct.pack(">I", 10) + b"IDAT")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
-    assert "10000×9500 is more than 89 megapixels" in reason(tmp_path / "bomb.png")
+    assert f"{size[0]}×{size[1]} is more than 89 megapixels" in reason(tmp_path / "bomb.png")
 
 
 def test_threads_are_refused(tmp_path):
@@ -159,19 +155,11 @@ def test_an_image_that_lacks_memory_is_tried_again(tmp_path, monkeypatch, short)
     def no_memory(*_: object, **__: object) -> None:
         raise MemoryError
 
+    with pytest.raises(images.UnreachableImage):
+        read_crop(tmp_path / "grey.png", no_memory)
     monkeypatch.setattr(Image, short, no_memory)
     with pytest.raises(images.UnreachableImage, match="^not enough memory$"):
         open_image(tmp_path / "grey.png")
-
-
-def test_a_crop_that_lacks_memory_is_tried_again(tmp_path):
-    noise(20, 20).save(tmp_path / "a.png")
-
-    def no_memory(image: Image.Image, out: object) -> np.ndarray:
-        raise MemoryError
-
-    with pytest.raises(images.UnreachableImage):
-        read_crop(tmp_path / "a.png", no_memory)
 
 
 def test_a_jpeg_of_too_many_scans_is_refused_before_it_is_decoded(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from dbpt import InputError
 from dbpt.features import list_images
 
 PIXELS = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+SIGNED = torch.linspace(-2, 2, 12).view(3, 2, 2)
 
 
 def test_a_string_is_a_path_and_a_folder_its_images(tmp_path):
@@ -45,19 +46,10 @@ def test_pixels_keep_their_values():
         (["a.jpg", PIXELS / 255], "images[1] is an array of float64 and shape (2, 3, 3); expected uint8 of (H, W, 3)"),
         (PIXELS.transpose(2, 0, 1)[..., :2], "images is an array of uint8 and shape (3, 2, 2); expected uint8 of"),
         (PIXELS[:0], "images is an array of uint8 and shape (0, 3, 3); expected uint8 of (H, W, 3)"),
-        (
-            torch.zeros(5, 4, 3),
-            "images is a tensor of float32 and shape (5, 4, 3); expected uint8 or floats of (3, H, W)",
-        ),
+        (torch.zeros(5, 4, 3), "images is a tensor of float32 and shape (5, 4, 3); expected uint8 or floats of (3, H,"),
         (torch.zeros(3, 4, 4, dtype=torch.int64), "images is a tensor of int64 and shape (3, 4, 4); expected uint8 or"),
-        (
-            [torch.full((3, 2, 2), torch.nan)],
-            "images[0] is a tensor of float32 with values from nan to nan; expected",
-        ),
-        (
-            torch.linspace(-2, 2, 12).view(3, 2, 2),
-            "images is a tensor of float32 with values from -2 to 2; expected 0 to 1, not normalised",
-        ),
+        ([torch.full((3, 2, 2), torch.nan)], "images[0] is a tensor of float32 with values from nan to nan; expected"),
+        (SIGNED, "images is a tensor of float32 with values from -2 to 2; expected 0 to 1, not normalised"),
     ],
 )
 def test_anything_else_is_refused_in_one_line(images, message):

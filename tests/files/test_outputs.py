@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import datasets
@@ -12,37 +11,31 @@ from unprivileged import unprivileged
 from dbpt.data.demo import write_demo
 from dbpt.data.huggingface_objects import materialize
 from dbpt.errors import InputError
-from dbpt.files.disk import check_output, open_regular, read_regular, write_atomically
+from dbpt.files.disk import check_output, read_regular, write_atomically
 from dbpt.settings.config import FitConfig
-
-Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(params=["embed", "predict"])
-def writes(request, command, tiny, tiny_run) -> Run:
-    """A command that writes a file where it is told to."""
+def arguments(request, tiny, tiny_run) -> tuple:
+    """A command that writes a file whose name comes next."""
     image = next(tiny.table.parent.glob("test/*.png"))
-    model = ["--model", tiny.model, "--pretrained", tiny.weights, "--cache", tiny.cache]
-    before = {"embed": ("embed", tiny.table, *model, "--failures"), "predict": ("predict", tiny_run, image, "--out")}[
-        request.param
-    ]
-    return lambda *out: command(*before, *out)
+    embed = ("embed", tiny.table, "--model", tiny.model, "--pretrained", tiny.weights, "--cache", tiny.cache)
+    return {"embed": (*embed, "--failures"), "predict": ("predict", tiny_run, image, "--out")}[request.param]
 
 
-def test_a_file_is_replaced_only_with_overwrite(writes, tmp_path):
+def test_a_file_is_replaced_only_with_overwrite(command, refusal, arguments, tmp_path):
     mine = tmp_path / "mine.csv"
     mine.write_text("precious")
-    code, out, err = writes(mine)
-    assert (code, out) == (2, "")
-    assert err.endswith(f"{mine}: exists; choose another name, or replace it with --overwrite\n")
+    line = refusal(*arguments, mine)
+    assert line.endswith(f"{mine}: exists; choose another name, or replace it with --overwrite")
     assert mine.read_text() == "precious"
-    assert writes(mine, "--overwrite")[0] == 0
+    assert command(*arguments, mine, "--overwrite")[0] == 0
     assert mine.read_text().startswith("path,")
 
 
 @pytest.mark.parametrize("kind", ["link", "dangling link", "folder", "pipe", "link loop"])
 @pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
-def test_only_regular_files_are_ever_replaced(writes, tmp_path, kind, overwrite):
+def test_only_regular_files_are_ever_replaced(refusal, arguments, tmp_path, kind, overwrite):
     target, out = tmp_path / "target.csv", tmp_path / "out.csv"
     target.write_text("precious")
     make = {
@@ -54,28 +47,20 @@ def test_only_regular_files_are_ever_replaced(writes, tmp_path, kind, overwrite)
     }
     make[kind]()
     before = out.lstat()
-    code, printed, err = writes(out, *overwrite)
-    assert (code, printed) == (2, "")
-    assert err.endswith(f"{out}: exists and is not a regular file; choose another name\n")
+    line = refusal(*arguments, out, *overwrite)
+    assert line.endswith(f"{out}: exists and is not a regular file; choose another name")
     assert out.lstat() == before
     assert target.read_text() == "precious"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "target.csv"]
 
 
-@pytest.mark.parametrize("name", ["x" * 300 + ".csv", "x" * 245 + ".csv", "none/out.csv", "file/out.csv"])
-def test_a_name_that_cannot_be_is_told_before_the_work(writes, tmp_path, name):
+def test_a_name_that_cannot_be_is_told_before_the_work(refusal, arguments, tmp_path):
     (tmp_path / "file").write_text("")
-    code, out, err = writes(tmp_path / name)
-    assert (code, out, err.count("\n")) == (2, "", 1)
-    assert err.startswith("Error: --")
-
-
-def test_a_folder_that_may_not_be_written_is_told_before_the_work(writes, tmp_path):
     (tmp_path / "closed").mkdir(mode=0o555)
+    for name in ("x" * 300 + ".csv", "x" * 245 + ".csv", "none/out.csv", "file/out.csv"):
+        assert refusal(*arguments, tmp_path / name).startswith("--")
     with unprivileged():
-        code, out, err = writes(tmp_path / "closed/out.csv")
-    assert (code, out) == (2, "")
-    assert err.endswith("closed is not writable\n")
+        assert refusal(*arguments, tmp_path / "closed/out.csv").endswith("closed is not writable")
 
 
 def test_a_file_that_appears_during_the_work_stays(tmp_path):
@@ -110,7 +95,7 @@ def test_a_file_is_written_where_there_are_no_hard_links(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["link to an empty folder", "file", "full", "unreadable", "unwritable", "long"])
-def test_a_demo_goes_into_a_new_folder_alone(command, tmp_path, kind):
+def test_a_demo_goes_into_a_new_folder_alone(refusal, tmp_path, kind):
     (tmp_path / "elsewhere").mkdir()
     folder = tmp_path / "closed/demo" if kind == "unwritable" else tmp_path / ("x" * 300 if kind == "long" else "demo")
     {
@@ -122,26 +107,12 @@ def test_a_demo_goes_into_a_new_folder_alone(command, tmp_path, kind):
         "long": lambda: None,
     }[kind]()
     with unprivileged():
-        code, out, err = command("demo", "demo-waterbirds", folder)
-    assert (code, out, err.count("\n")) == (2, "", 1), err
-    assert str(folder) in err
+        assert str(folder) in refusal("demo", "demo-waterbirds", folder)
     with pytest.raises(InputError):
         write_demo("demo-waterbirds", "a\0b")
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["pipe", "device"])
-def test_what_could_block_or_never_end_is_not_read(tmp_path, kind):
-    path = Path("/dev/zero")
-    if kind == "pipe":
-        path = tmp_path / "pipe"
-        os.mkfifo(path)
-    with pytest.raises(OSError, match="not a regular file"):
-        open_regular(path)
-    with pytest.raises(InputError, match=f"{path}: cannot read the table: not a regular file"):
-        read_regular(path, "table", 10)
 
 
 def test_a_regular_file_is_read_up_to_a_limit(tmp_path):
@@ -173,7 +144,7 @@ IN_A_FOLDER = "is in the folder {} that this command reads; choose another folde
 
 
 @pytest.mark.parametrize(
-    ("what", "refusal"),
+    ("what", "reason"),
     [
         ("table", A_FILE),
         ("table of the root", IN_A_FOLDER),
@@ -181,7 +152,7 @@ IN_A_FOLDER = "is in the folder {} that this command reads; choose another folde
         ("image", "is a CSV file; choose another name, one that ends in .csv"),
     ],
 )
-def test_embed_replaces_nothing_that_it_reads(command, tiny, tmp_path, what, refusal):
+def test_embed_replaces_nothing_that_it_reads(refusal, tiny, tmp_path, what, reason):
     data = shutil.copytree(tiny.table.parent, tmp_path / "data")
     model = shutil.copy(tiny.model, tmp_path / "model.json")
     table, image = data / tiny.table.name, next(data.glob("test/*.png"))
@@ -189,21 +160,21 @@ def test_embed_replaces_nothing_that_it_reads(command, tiny, tmp_path, what, ref
     before = out.read_bytes()
     named = ["waterbirds", "--root", data] if what == "table of the root" else [table]
     options = ["--model", model, "--pretrained", tiny.weights, "--cache", tmp_path / "cache"]
-    code, _, err = command("embed", *named, *options, "--failures", out, "--overwrite")
-    assert (code, err) == (2, f"Error: --failures {out}: {refusal.format(data)}\n")
+    line = refusal("embed", *named, *options, "--failures", out, "--overwrite")
+    assert line == f"--failures {out}: {reason.format(data)}"
     assert out.read_bytes() == before
 
 
 @pytest.mark.parametrize(
-    ("what", "refusal"),
+    ("what", "reason"),
     [("0.png", A_FILE), ("run/run.json", IN_A_FOLDER), ("run/classifier.safetensors", IN_A_FOLDER)],
 )
-def test_predict_replaces_nothing_that_it_reads(command, tiny, tiny_run, tmp_path, what, refusal):
+def test_predict_replaces_nothing_that_it_reads(refusal, tiny, tiny_run, tmp_path, what, reason):
     shutil.copy(next(tiny.table.parent.glob("test/*.png")), tmp_path / "0.png")
     run, out = shutil.copytree(tiny_run, tmp_path / "run"), tmp_path / what
     before = out.read_bytes()
-    code, _, err = command("predict", run, tmp_path / "0.png", "--out", out, "--overwrite")
-    assert (code, err) == (2, f"Error: --out {out}: {refusal.format(run)}\n")
+    line = refusal("predict", run, tmp_path / "0.png", "--out", out, "--overwrite")
+    assert line == f"--out {out}: {reason.format(run)}"
     assert out.read_bytes() == before
 
 
@@ -224,14 +195,13 @@ def test_a_folder_that_is_gone_is_not_a_full_disk(tmp_path):
 
 
 @pytest.mark.parametrize("path", ["~nobody-of-that-name/x", "~nobody-of-that-name"])
-def test_an_unknown_home_folder_is_one_line(command, tiny, tmp_path, monkeypatch, path):
+def test_an_unknown_home_folder_is_one_line(refusal, tiny, tmp_path, monkeypatch, path):
     monkeypatch.chdir(tmp_path)
-    refusal = f"{path}: ~nobody-of-that-name is not a home folder here; "
-    for arguments in (["embed", tiny.table], ["cache", "list"]):
-        code, _, err = command(*arguments, "--cache", path)
-        assert (code, err.startswith(f"Error: {refusal}"), err.count("\n")) == (2, True, 1)
-    with pytest.raises(InputError, match=refusal):
+    told = f"{path}: ~nobody-of-that-name is no home folder here; "
+    for verb in (["embed", tiny.table], ["cache", "list"]):
+        assert refusal(*verb, "--cache", path).startswith(told)
+    with pytest.raises(InputError, match=told):
         _ = FitConfig(cache=path).cache_dir
-    with pytest.raises(InputError, match=refusal):
+    with pytest.raises(InputError, match=told):
         materialize(datasets.Dataset.from_dict({"a": ["b"]}), cache=path)
     assert list(tmp_path.iterdir()) == []

@@ -55,18 +55,9 @@ def outer(**changes: object) -> Outer:
 
 
 def test_what_is_right_becomes_the_dataclass():
-    assert outer() == Outer(
-        "a",
-        "caf\udce9",
-        True,
-        -1,
-        1.0,
-        (-math.inf, 0.5),
-        3,
-        (Inner(0, None), Inner(9, 1.0)),
-        {"x": ["y", "z"]},
-        GOOD["rest"],
-    )
+    inner = (Inner(0, None), Inner(9, 1.0))
+    last = ({"x": ["y", "z"]}, GOOD["rest"])
+    assert outer() == Outer("a", "caf\udce9", True, -1, 1.0, (-math.inf, 0.5), 3, inner, *last)
     assert isinstance(outer().real, float)
 
 
@@ -82,10 +73,7 @@ def test_what_is_right_becomes_the_dataclass():
         ({"number": 1.5}, "number: expected an integer from -9223372036854775808 to 9223372036854775807, found 1.5"),
         ({"number": True}, "number: expected an integer from"),
         ({"number": 10**30}, "number: expected an integer from"),
-        (
-            {"real": math.nan},
-            "real: expected a number from -1.7976931348623157e+308 to 1.7976931348623157e+308, found nan",
-        ),
+        ({"real": math.nan}, "real: expected a number from -1.7976931348623157e+308 to 1.7976931348623157e+308, found"),
         ({"real": math.inf}, "real: expected a number from"),
         ({"real": 10**400}, "real: expected a number from"),
         ({"real": None}, "real: expected a number from"),

@@ -54,14 +54,14 @@ class Target:
 TARGETS: dict[str, Target] = {}
 
 
-def target(repair: Callable[[bytes], bytes] = bytes) -> Callable[[Prepare], Prepare]:
-    """Register a target under the name of the function, which is also that of its folder in `CORPUS`.
+def target(repair: Callable[[bytes], bytes] = bytes, name: str | None = None) -> Callable[[Prepare], Prepare]:
+    """Register a target under ``name`` or that of the function, which its folder in `CORPUS` has too.
 
     The function gets a `Workplace` and returns what parses bytes. Of what was accepted that asserts what must hold.
     """
 
     def register(prepare: Prepare) -> Prepare:
-        TARGETS[prepare.__name__] = Target(prepare, repair)
+        TARGETS[name or prepare.__name__] = Target(prepare, repair)
         return prepare
 
     return register

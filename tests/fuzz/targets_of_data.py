@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import repairs
-from fuzz_target import UNPRINTABLE, Parse, Workplace, target
+from fuzz_target import UNPRINTABLE, Parse, Prepare, Workplace, target
 from layouts import touch, write_birds, write_faces, write_pets
 
 from dbpt.data import Dataset, archives, load_dataset
@@ -32,29 +32,16 @@ def assert_consistent(dataset: Dataset) -> None:
         assert not UNPRINTABLE.search(line), f"breaks the terminal: {line!r}"
 
 
-def table(place: Workplace, name: str) -> Parse:
-    touch(place.folder, "a.jpg", "b.jpg", "c.jpg", "dé.jpg")
-    return place.parser_of(name, read_rows)
+def table(name: str) -> Prepare:
+    def prepare(place: Workplace) -> Parse:
+        touch(place.folder, "a.jpg", "b.jpg", "c.jpg", "dé.jpg")
+        return place.parser_of(name, read_rows)
+
+    return prepare
 
 
-@target()
-def table_csv(place: Workplace) -> Parse:
-    return table(place, "rows.csv")
-
-
-@target()
-def table_tsv(place: Workplace) -> Parse:
-    return table(place, "rows.tsv")
-
-
-@target()
-def table_jsonl(place: Workplace) -> Parse:
-    return table(place, "rows.jsonl")
-
-
-@target()
-def table_parquet(place: Workplace) -> Parse:
-    return table(place, "rows.parquet")
+for ending in ("csv", "tsv", "jsonl", "parquet"):
+    target(name=f"table_{ending}")(table(f"rows.{ending}"))
 
 
 @target()

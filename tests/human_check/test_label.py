@@ -276,12 +276,9 @@ def test_the_two_commands(tiny, tiny_run, tmp_path, command):
     assert (code, err, json.loads(printed)) == (0, "", result)
 
 
-def test_options_that_do_not_go_together(tiny_run, sample, tmp_path, command):
+def test_options_that_do_not_go_together(tiny_run, sample, tmp_path, refusal):
     def refused(*arguments: object) -> str:
-        code, out, err = command("label", *arguments)
-        assert (code, out) == (2, "")
-        assert err.count("\n") == 1
-        return err.removeprefix("Error: ").rstrip()
+        return refusal("label", *arguments)
 
     assert refused(tiny_run) == "give --out FOLDER to draw a sample of a run, or --labels CSV to judge one"
     line = refused(sample, "--labels", "labels.csv", "--n", "20")
@@ -401,13 +398,6 @@ def test_labels_that_do_not_fit(tiny, sample, tmp_path, change, message):
         dbpt.judge_labels(sample, labels)
     assert str(labels) in str(error.value)
     assert (judged.read_bytes() if judged.exists() else None) == before
-
-
-def test_labels_of_another_sample_are_refused(tiny, tiny_run, sample, tmp_path):
-    dbpt.draw_label_sample(tiny_run, out=tmp_path / "other", n=20, seed=1, cache=str(tiny.cache))
-    labels = write_labels(tmp_path / "labels.csv", tmp_path / "other", true_answers(tiny, tmp_path / "other"))
-    with pytest.raises(InputError, match="line 2: is of sample .*: the labels belong to other images"):
-        dbpt.judge_labels(sample, labels)
 
 
 def test_folders_that_cannot_be_judged(tiny, tiny_run, sample, tmp_path):
