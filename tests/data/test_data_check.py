@@ -1,11 +1,11 @@
 """``dbpt data check``: what it counts, every kind of problem that it names, and its exit code."""
 
 import os
-import tarfile
 
 import pytest
 from layouts import edit, write_birds, write_faces
 from PIL import Image
+from tar_files import write_tar
 
 from dbpt import InputError, check_data
 
@@ -121,14 +121,10 @@ def test_a_table_without_attribute_names_is_readable_but_not_enough_for_fit(pets
 
 
 def test_images_within_tar_shards_are_read_too(tmp_path):
-    draw(tmp_path, "a.jpg", "b.jpg")
-    (tmp_path / "c.jpg").write_bytes(HTML)
-    with tarfile.open(tmp_path / "train.tar", "w") as shard:
-        for name, label in (("a", b"0"), ("b", b"1"), ("c", b"1")):
-            (tmp_path / f"{name}.cls").write_bytes(label)
-            for ending in ("jpg", "cls"):
-                shard.add(tmp_path / f"{name}.{ending}", f"{name}.{ending}")
-    (problem,) = check_data(tmp_path / "train.tar").problems
+    draw(tmp_path, "a.jpg")
+    image = (tmp_path / "a.jpg").read_bytes()
+    files = [("a.jpg", image), ("a.cls", b"0"), ("b.jpg", image), ("b.cls", b"1"), ("c.jpg", HTML), ("c.cls", b"1")]
+    (problem,) = check_data(write_tar(tmp_path / "train.tar", files)).problems
     assert "c.jpg': not a JPEG, PNG" in problem
 
 

@@ -1,6 +1,5 @@
 """Files of data that can't be read: every reader gives one line with the true reason, and does not wait."""
 
-import io
 import os
 import shutil
 import subprocess
@@ -14,39 +13,21 @@ import pytest
 from layouts import BIRDS, edit, touch, write_birds, write_faces, write_pets
 from saved_datasets import made
 from table_files import refused, rows
+from tar_files import write_tar
+from unprivileged import unprivileged
 
 import dbpt
 from dbpt.data import load_dataset
 from dbpt.data.archives import find_member
 from dbpt.data.precomputed import open_array
-from dbpt.errors import InputError, nearest
+from dbpt.errors import InputError
 
 TABLE = "path,label,split,attribute\na.jpg,x,train,0\nb.jpg,y,train,1\n"
 
 
 @pytest.fixture
-def become_nobody():
-    """A function that gives up root's right to read everything, until the end of the test."""
-    if not hasattr(os, "seteuid"):
-        pytest.skip("permissions are POSIX's")
-    "".encode("utf-8-sig")  # Python itself may be where nobody may read: what is imported late comes before
-    import dbpt.cli.embed
-    import dbpt.experiments.data_check
-    import dbpt.experiments.embed
-    import dbpt.experiments.stages  # noqa: F401
-
-    nearest("a", ["b"])
-    user = os.geteuid()
-    yield lambda: os.seteuid(65534) if user == 0 else None
-    os.seteuid(user)
-
-
-@pytest.fixture
 def place(tmp_path):
-    """A folder of ours that others may enter, for what nobody may read."""
-    for folder in (tmp_path, *tmp_path.parents[:3]):  # pytest's own, of which pytest-xdist makes one more
-        if folder.stat().st_mode & 0o005 != 0o005:
-            folder.chmod(0o755)
+    """A folder with a table and its images."""
     touch(tmp_path, "a.jpg", "b.jpg")
     (tmp_path / "rows.csv").write_text(TABLE)
     return tmp_path
@@ -94,61 +75,48 @@ def test_a_pipe_or_device_as_data_is_told_as_such(tmp_path):
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_what_may_not_be_read_is_not_called_missing_or_damaged(place, become_nobody, reader):
+def test_what_may_not_be_read_is_not_called_missing_or_damaged(tmp_path, reader):
     name, read = READERS[reader]
-    file = place / name
-    file.unlink(missing_ok=True)
-    file.touch()
-    file.chmod(0)
-    if reader == "metashift":
-        root = write_pets(place)
-        read = lambda path: load_dataset("metashift", root)  # noqa: E731
-    become_nobody()
-    with pytest.raises(InputError, match="Permission denied"):
-        read(file)
+    (tmp_path / name).touch(mode=0)
+    with unprivileged(), pytest.raises(InputError, match="Permission denied"):
+        read(tmp_path / name)
 
 
 @pytest.mark.parametrize(
     "data", ["closed/rows.csv", "closed/train.tar", "closed/train-*.tar", "closed", "closed/below"]
 )
-def test_data_in_a_folder_that_may_not_be_entered(place, become_nobody, data):
-    (place / "closed/below").mkdir(parents=True)
-    (place / "closed").chmod(0)
-    become_nobody()
-    message = refused(f"{place}/closed/{data}")
+def test_data_in_a_folder_that_may_not_be_entered(tmp_path, data):
+    (tmp_path / "closed/below").mkdir(parents=True)
+    (tmp_path / "closed").chmod(0)
+    with unprivileged():
+        message = refused(f"{tmp_path}/closed/{data}")
     assert "Permission denied" in message and "closed" in message
 
 
-def test_a_known_root_that_may_not_be_entered(place, become_nobody):
-    (place / "closed").mkdir(mode=0)
-    become_nobody()
+def test_a_known_root_that_may_not_be_entered(tmp_path):
+    (tmp_path / "closed").mkdir(mode=0)
     for name in ("waterbirds", "celeba", "metashift"):
-        assert "Permission denied" in refused(name, place / "closed")
+        with unprivileged():
+            assert "Permission denied" in refused(name, tmp_path / "closed")
 
 
-def test_an_image_that_may_not_be_looked_at_is_not_called_missing(place, become_nobody):
+def test_an_image_that_may_not_be_looked_at_is_not_called_missing(place):
     (place / "closed").mkdir()
     touch(place, "closed/b.jpg")
     (place / "b.jpg").unlink()
     (place / "b.jpg").symlink_to("closed/b.jpg")
     (place / "closed").chmod(0)
-    become_nobody()
-    assert load_dataset(place / "rows.csv").paths == ("a.jpg", "b.jpg")
-    found = dbpt.check_data(str(place / "rows.csv"))
+    with unprivileged():
+        assert load_dataset(place / "rows.csv").paths == ("a.jpg", "b.jpg")
+        found = dbpt.check_data(str(place / "rows.csv"))
     assert any("image 'b.jpg': Permission denied" in line for line in (*found.warnings, *found.problems))
 
 
-def test_embed_names_a_table_in_a_folder_that_may_not_be_entered(place, become_nobody, capsys):
-    import torch  # noqa: F401 (which nobody may not be able to import)
-
-    from dbpt.cli import main
-
-    (place / "closed").mkdir(mode=0)
-    become_nobody()
-    with pytest.raises(SystemExit) as end:
-        main(["embed", str(place / "closed/rows.csv"), "--cache", str(place / "cache")])
-    assert end.value.code == 2
-    assert "closed/rows.csv: cannot be accessed (Permission denied)" in capsys.readouterr().err
+def test_embed_names_a_table_in_a_folder_that_may_not_be_entered(refusal, tmp_path):
+    (tmp_path / "closed").mkdir(mode=0)
+    with unprivileged():
+        line = refusal("embed", tmp_path / "closed/rows.csv", "--cache", tmp_path / "cache")
+    assert "closed/rows.csv: cannot be accessed (Permission denied)" in line
 
 
 def test_long_names():
@@ -202,11 +170,8 @@ def test_names_that_are_not_utf8(tmp_path):
     bad = os.fsdecode(b"d\xe9.jpg")
     touch(tmp_path, "pets/cat/a.jpg", f"pets/dog/{bad}")
     assert r"the name of image 'dog/d\udce9.jpg' (row 2) is not UTF-8; rename it" in refused(tmp_path / "pets")
-    with tarfile.open(tmp_path / "train.tar", "w") as shard:
-        for name, content in ((bad, b""), (bad.replace("jpg", "cls"), b"1"), ("b.jpg", b""), ("b.cls", b"0")):
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            shard.addfile(entry, io.BytesIO(content))
+    files = [(bad, b""), (bad.replace("jpg", "cls"), b"1"), ("b.jpg", b""), ("b.cls", b"0")]
+    write_tar(tmp_path / "train.tar", files)
     assert "(row 1) is not UTF-8; rename it" in refused(tmp_path / "train.tar")
     with pytest.raises(InputError, match="is not UTF-8"):
         dbpt.check_data(str(tmp_path / "pets"))

@@ -72,9 +72,9 @@ def test_absolute_paths_need_no_root(images, monkeypatch):
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
-        (pd.DataFrame({"path": ["a.jpg"], "labels": [1]}), "(did you mean 'labels'?); say what columns are called"),
+        (pd.DataFrame({"path": ["a.jpg"], "labels": [1]}), "(did you mean 'labels'?); name the columns"),
         (pd.DataFrame(columns=["path", "label"]), "DataFrame: has columns but no rows; expected one row per image"),
-        (pd.DataFrame(), "DataFrame: no column 'path'; columns found: ; say what columns are called"),
+        (pd.DataFrame(), "DataFrame: no column 'path'; columns found: ; name the columns"),
         (
             pd.DataFrame([["a.jpg", "x", "y"]], columns=["path", "label", "label"]),
             "column 'label' occurs 2 times;",

@@ -1,5 +1,7 @@
 """Features instead of images: how rows are aligned, checked and made unit length; files and clip-retrieval's folder."""
 
+import re
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +24,11 @@ def dataset(tmp_path):
     return load_dataset(path, images=False)
 
 
+def refused_array(features, dataset):
+    np.save(dataset.root / "f.npy", features)
+    return refused(dataset.root / "f.npy", dataset)
+
+
 def refused(path, dataset):
     with pytest.raises(InputError) as error:
         read_precomputed_features(path, dataset, *BACKBONE)
@@ -39,9 +46,9 @@ def test_rows_are_made_unit_length_block_by_block(tmp_path, dataset, monkeypatch
     np.testing.assert_allclose(found, UNIT, atol=1e-6)
 
 
-def test_float64_beyond_float32_is_infinite(tmp_path, dataset):
-    np.save(tmp_path / "f.npy", FEATURES.astype("float64") * 1e50)
-    assert "the features of row 1 (pets.csv line 2) holds NaN or an infinity" in refused(tmp_path / "f.npy", dataset)
+def test_float64_beyond_float32_is_infinite(dataset):
+    line = refused_array(FEATURES.astype("float64") * 1e50, dataset)
+    assert "the features of row 1 (pets.csv line 2) holds NaN or an infinity" in line
 
 
 def test_lengths_that_float32_cannot_hold_squared(tmp_path, dataset):
@@ -51,26 +58,20 @@ def test_lengths_that_float32_cannot_hold_squared(tmp_path, dataset):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0])
-def test_a_row_that_has_no_direction_is_named(tmp_path, dataset, monkeypatch, value):
+def test_a_row_that_has_no_direction_is_named(dataset, monkeypatch, value):
     monkeypatch.setattr(precomputed, "BLOCK_ROWS", 2)
     features = FEATURES.copy()
     features[2] = value
-    np.save(tmp_path / "f.npy", features)
     problem = "is all zeros" if value == 0 else "holds NaN or an infinity"
-    assert f"f.npy: the features of row 3 (pets.csv line 4) {problem}; take the row out" in refused(
-        tmp_path / "f.npy", dataset
-    )
+    line = f"f.npy: the features of row 3 (pets.csv line 4) {problem}; take the row out"
+    assert line in refused_array(features, dataset)
 
 
-def test_another_number_of_rows_and_another_width(tmp_path, dataset):
-    np.save(tmp_path / "f.npy", FEATURES[:3])
-    assert f"f.npy: has 3 rows, {dataset.source} has 4; row i must be the same in both" in refused(
-        tmp_path / "f.npy", dataset
-    )
-    np.save(tmp_path / "f.npy", FEATURES[:, :2])
-    assert "f.npy: rows of 2 numbers, but small-clip gives 3; name the model that made them" in refused(
-        tmp_path / "f.npy", dataset
-    )
+def test_another_number_of_rows_and_another_width(dataset):
+    line = f"f.npy: has 3 rows, {dataset.source} has 4; row i must be the same in both"
+    assert line in refused_array(FEATURES[:3], dataset)
+    line = "f.npy: rows of 2 numbers, but small-clip gives 3; name the model that made them"
+    assert line in refused_array(FEATURES[:, :2], dataset)
 
 
 def test_a_table_without_paths_and_one_with_an_empty_one(tmp_path):
@@ -145,9 +146,7 @@ def test_parts_that_do_not_belong_together(folder, dataset):
     (folder / "metadata/metadata_11.parquet").rename(folder / "metadata/metadata_12.parquet")
     assert "img_emb_11.npy: has no partner of number 11" in refused(folder, dataset)
     write_part(folder, "0000", ["/far/x.jpg"], FEATURES[:1])
-    assert "img_emb_0000.npy: has the number of img_emb_0.npy; keep one" in refused(
-        folder, dataset
-    ) or "img_emb_0.npy: has the number of img_emb_0000.npy; keep one" in refused(folder, dataset)
+    assert re.search(r"img_emb_0+\.npy: has the number of img_emb_0+\.npy; keep one", refused(folder, dataset))
 
 
 def test_another_folder(tmp_path, dataset):

@@ -197,7 +197,7 @@ def test_a_folder_that_is_gone_is_not_a_full_disk(tmp_path):
 @pytest.mark.parametrize("path", ["~nobody-of-that-name/x", "~nobody-of-that-name"])
 def test_an_unknown_home_folder_is_one_line(refusal, tiny, tmp_path, monkeypatch, path):
     monkeypatch.chdir(tmp_path)
-    told = f"{path}: ~nobody-of-that-name is no home folder here; "
+    told = f"{path}: ~nobody-of-that-name is not a home folder here; "
     for verb in (["embed", tiny.table], ["cache", "list"]):
         assert refusal(*verb, "--cache", path).startswith(told)
     with pytest.raises(InputError, match=told):

@@ -89,8 +89,8 @@ def test_a_census_is_exact_and_its_intervals_have_no_width():
 
 
 def covered(estimates, truth) -> np.ndarray:
-    """Return which 95 % intervals, of those that there are, hold the truth."""
-    found = zip(estimates, truth, strict=True) if isinstance(truth, list) else ((each, truth) for each in estimates)
+    """Return which 95 % intervals hold the truth, of one figure or of each; missing estimates are left out."""
+    found = zip(estimates, np.broadcast_to(truth, len(estimates)), strict=True)
     return np.array([each.low <= true <= each.high for each, true in found if each.value is not None])
 
 
