@@ -268,14 +268,3 @@ fn more_than_two_to_the_24_rows_in_batches_are_exact() {
     rows.sort_unstable();
     assert!(rows.into_iter().eq(0..length as i64));
 }
-
-/// An epoch far beyond 2³² batches, of which only a few are made.
-#[test]
-fn batches_beyond_32_bits_can_be_sought() {
-    let index = Arc::new(GroupIndex::new(&[0, 1, 1], Some(2), &Workers::new(1)).unwrap());
-    let stream = BatchStream::new(index, &[1 << 40, 1 << 41], 3, None, 1, 0).unwrap();
-    let start = (1 << 40) - 1000;
-    let all = drawn(&stream, start, start + 1000);
-    assert_eq!(all[300..330], drawn(&stream, start + 100, start + 110));
-    assert!(all.chunks(3).all(|batch| batch.iter().filter(|row| **row == 0).count() == 1));
-}

@@ -4,7 +4,6 @@ import io
 import logging
 import os
 import re
-import subprocess
 import sys
 import warnings
 from dataclasses import fields
@@ -291,17 +290,6 @@ def test_paths_that_cannot_be_written(tiny, refused, tmp_path):
     (tmp_path / "locked").mkdir(mode=0o500)
     with unprivileged():
         assert refused(*fit, "--out", tmp_path / "locked" / "run").endswith("locked is not writable")
-
-
-def test_an_error_in_a_real_process_has_no_traceback(tiny, tmp_path):
-    """Once for all: what the tests above see in this process is what a shell sees."""
-    command = [sys.executable, "-m", "dbpt", "fit", "none.csv", "--out", str(tmp_path / "run")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.startswith("Error: ")
-    assert done.stderr.count("\n") == 1
-    assert not (tmp_path / "run").exists()
 
 
 def test_threads_of_the_command_spin_for_a_short_while_only(command, monkeypatch):

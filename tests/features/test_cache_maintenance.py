@@ -91,14 +91,12 @@ def test_a_root_that_is_only_out_of_reach_is_not_gone(tmp_path, kind):
 @pytest.mark.parametrize("kind", ["unreadable", "damaged", "newer", "none"])
 def test_a_manifest_that_cannot_be_read_deletes_nothing(command, tmp_path, cache, root, kind):
     manifest, before = cache.folder / "manifest.json", bytes_of(cache.folder)
-    if kind == "unreadable":
-        manifest.chmod(0)
-    elif kind == "damaged":
-        manifest.write_text("{}")
-    elif kind == "newer":
-        manifest.write_text('{"schema_version": 99}')
-    else:
-        manifest.unlink()
+    {
+        "unreadable": lambda: manifest.chmod(0),
+        "damaged": lambda: manifest.write_text("{}"),
+        "newer": lambda: manifest.write_text('{"schema_version": 99}'),
+        "none": manifest.unlink,
+    }[kind]()
     with unprivileged():
         assert pruned(tmp_path / "features") == []
         assert command("cache", "prune", "--cache", tmp_path)[:2] == (0, "0.0 MB freed\n")
@@ -124,11 +122,8 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("what", ["shard", "cache", "features"])
 @pytest.mark.parametrize("verb", [["prune", "--dry-run"], ["prune"], ["verify"], ["list"]])
 def test_what_may_not_be_read_is_one_line_and_not_deleted(command, tmp_path, cache, what, verb):
-    place = {
-        "shard": cache.folder / cache.manifest.shards[0].name,
-        "cache": cache.folder,
-        "features": tmp_path / "features",
-    }[what]
+    shard = cache.folder / cache.manifest.shards[0].name
+    place = {"shard": shard, "cache": cache.folder, "features": tmp_path / "features"}[what]
     place.chmod(0)
     with unprivileged():
         code, out, err = command("cache", *verb, "--cache", tmp_path)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
@@ -44,23 +45,20 @@ for ending in ("csv", "tsv", "jsonl", "parquet"):
     target(name=f"table_{ending}")(table(f"rows.{ending}"))
 
 
-@target()
-def waterbirds(place: Workplace) -> Parse:
-    root = write_birds(place.folder)
-    return place.parser_of(f"{root.name}/metadata.csv", lambda path: read_rows("waterbirds", root))
+def known(data: str, write: Callable[[Path], Path], file: str) -> Prepare:
+    """One of the files of a known data set, beside its others."""
+
+    def prepare(place: Workplace) -> Parse:
+        root = write(place.folder)
+        return place.parser_of(f"{root.name}/{file}", lambda path: read_rows(data, root))
+
+    return prepare
 
 
-@target()
-def celeba_attributes(place: Workplace) -> Parse:
-    """The official list and the CSV dialects; the partition is the official one."""
-    root = write_faces(place.folder)
-    return place.parser_of(f"{root.name}/list_attr_celeba.txt", lambda path: read_rows("celeba", root))
-
-
-@target()
-def celeba_partition(place: Workplace) -> Parse:
-    root = write_faces(place.folder)
-    return place.parser_of(f"{root.name}/list_eval_partition.txt", lambda path: read_rows("celeba", root))
+target(name="waterbirds")(known("waterbirds", write_birds, "metadata.csv"))
+target(name="celeba_attributes")(known("celeba", write_faces, "list_attr_celeba.txt"))
+target(name="celeba_partition")(known("celeba", write_faces, "list_eval_partition.txt"))
+target(name="metashift")(known("metashift", write_pets, "metadata_metashift.csv"))
 
 
 @target()
@@ -68,12 +66,6 @@ def celeba_merged(place: Workplace) -> Parse:
     root = write_faces(place.folder)
     (root / "list_attr_celeba.txt").unlink()
     return place.parser_of(f"{root.name}/metadata.csv", lambda path: read_rows("celeba", root))
-
-
-@target()
-def metashift(place: Workplace) -> Parse:
-    root = write_pets(place.folder)
-    return place.parser_of(f"{root.name}/metadata_metashift.csv", lambda path: read_rows("metashift", root))
 
 
 @target()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import repairs
 import torch
-from fuzz_target import Parse, Workplace, target
+from fuzz_target import Parse, Prepare, Workplace, target
 
 import dbpt
 from dbpt.data.columns import parse_columns
@@ -123,18 +123,17 @@ def comparison_figures(place: Workplace) -> Parse:
     return place.parser_of("compare.json", lambda path: dbpt.Result.read(path.parent)._repr_html_())
 
 
-@target()
-def sample_design(place: Workplace) -> Parse:
-    write_design(place.folder, DESIGN)
-    place.corpus["good-design.json"] = (place.folder / "design.json").read_bytes()
-    return place.parser_of("design.json", lambda path: read_design(place.folder))
+def sample(name: str) -> Prepare:
+    def prepare(place: Workplace) -> Parse:
+        write_design(place.folder, DESIGN)
+        place.corpus[f"good-{name}"] = (place.folder / name).read_bytes()
+        return place.parser_of(name, lambda path: read_design(place.folder))
+
+    return prepare
 
 
-@target()
-def sample_rows(place: Workplace) -> Parse:
-    write_design(place.folder, DESIGN)
-    place.corpus["good-sample.csv"] = (place.folder / "sample.csv").read_bytes()
-    return place.parser_of("sample.csv", lambda path: read_design(place.folder))
+target(name="sample_design")(sample("design.json"))
+target(name="sample_rows")(sample("sample.csv"))
 
 
 @target()

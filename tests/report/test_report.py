@@ -56,21 +56,13 @@ def run(right=RIGHT, **changes):
     pseudo = np.where(np.arange(true.size) % 20 == 0, 1 - true, true)
     quality = pseudo_attribute_quality(pseudo, true, labels, num_classes=2, num_attributes=2)
     return {
-        "schema_version": 1,
-        "dbpt_version": "0.1.0",
+        **{"schema_version": 1, "dbpt_version": "0.1.0", "seed": 3, "warnings": [], "failed_images": 0},
+        **{"group_kind": "true", "average": "plain", "selection": "pseudo-wga", "chosen": "dbpt"},
         "dataset": {**dataset, "counts": counts, "train_counts_pseudo": [3332, 350, 106, 1007]},
         "backbone": {"model": "ViT-B-32", "pretrained": "openai", "embed_dim": 512},
-        "group_kind": "true",
-        "average": "plain",
-        "selection": "pseudo-wga",
-        "seed": 3,
-        "chosen": "dbpt",
         "rows": [row(name, evaluated(values)) for name, values in right.items()],
-        "pseudo_method": "proportional",
-        "pseudo_shares": [0.625, 0.375],
+        **{"pseudo_method": "proportional", "pseudo_shares": [0.625, 0.375]},
         "pseudo_quality": as_json(quality) | {"split": "training"},
-        "warnings": [],
-        "failed_images": 0,
         "seconds": {"embed": 1.0, "total": 2.5},
         **changes,
     }
@@ -95,18 +87,10 @@ def typed_metrics(metrics):
 def history(metrics, epochs=10):
     counts = np.array(metrics["dataset"]["train_counts_pseudo"], dtype=float)
     weights = counts.sum() / 4 / counts
+    every = {"lr": 0.002, "loss": 0.5, "mean_p_true": [0.5, None, 0.6, 0.7], "val_average": 0.8}
     return [
-        {
-            "row": name,
-            "epoch": epoch,
-            "lr": 0.002,
-            "loss": 0.5,
-            "group_weights": None if name == "erm" else weights.tolist(),
-            "mean_p_true": [0.5, None, 0.6, 0.7],
-            "val_wga": 0.3 + 0.01 * epoch,
-            "val_average": 0.8,
-            "best": epoch == 7,
-        }
+        {"row": name, "epoch": epoch, **every, "val_wga": 0.3 + 0.01 * epoch, "best": epoch == 7}
+        | {"group_weights": None if name == "erm" else weights.tolist()}
         for name in ("erm", "dbpt")
         for epoch in range(1, epochs + 1)
     ]
