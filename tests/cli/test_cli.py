@@ -1,7 +1,6 @@
 """The command line: options and lists, and one clear line with exit code 2 for whatever the user got wrong."""
 
 import io
-import logging
 import os
 import re
 import sys
@@ -18,7 +17,7 @@ from unprivileged import unprivileged
 
 from dbpt.cli import fit as fit_command
 from dbpt.cli import main
-from dbpt.cli.main import Lines, commands
+from dbpt.cli.main import commands
 from dbpt.settings.config import FitConfig
 from dbpt.settings.fields import flag_of
 from dbpt.settings.sections import SECTIONS
@@ -355,20 +354,6 @@ def test_a_warning_is_one_line(capsys):
             patch.setattr(click.Group, "main", lambda *_, **__: warnings.warn("few\nclusters", stacklevel=1))
             main([])
     assert capsys.readouterr().err == "warning: few clusters\n"
-
-
-def test_warnings_wrap_to_a_terminal_at_spaces(monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    monkeypatch.setenv("COLUMNS", "40")
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    record = logging.LogRecord(
-        "dbpt", logging.WARNING, "", 0, "a few images decide; choose --model-selection", (), None
-    )
-    Lines().emit(record)
-    assert sys.stderr.getvalue() == "warning: a few images decide; choose\n  --model-selection\n"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from comparisons import compare
 from runs import fit
 
 import dbpt
+from dbpt.cli.main import Lines
 from dbpt.data.progress import progress_bar
 from dbpt.features import verify_cache
 
@@ -66,6 +67,14 @@ def put_on_terminal(monkeypatch) -> Terminal:
     monkeypatch.setattr("dbpt.data.progress.DELAY", 0)
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     return terminal
+
+
+def test_warnings_wrap_to_a_terminal_at_spaces(monkeypatch):
+    terminal = put_on_terminal(monkeypatch)
+    monkeypatch.setenv("COLUMNS", "40")
+    text = "a few images decide; choose --model-selection"
+    Lines().emit(logging.LogRecord("dbpt", logging.WARNING, "", 0, text, (), None))
+    assert terminal.getvalue() == "warning: a few images decide; choose\n  --model-selection\n"
 
 
 def test_a_bar_is_on_terminals_unless_it_is_hidden_or_the_log_is_quiet(monkeypatch, caplog):

@@ -39,16 +39,9 @@ def test_groups_are_label_times_a_plus_attribute_and_minus_one_where_unknown():
     groups = data.groups(data.attributes)
     assert groups.dtype == np.int64
     assert groups.tolist() == [0, 1, 3, -1, 2]
-
-
-def test_groups_of_pseudo_attributes():
-    assert dataset().groups(np.array([1, 1, 0, 0, -1])).tolist() == [1, 1, 2, 2, -1]
-
-
-def test_groups_without_any_attribute_are_unknown():
-    data = dataset(attributes=[-1] * 5, names=())
-    assert data.num_groups == 0
-    assert data.groups(data.attributes).tolist() == [-1] * 5
+    assert data.groups(np.array([1, 1, 0, 0, -1])).tolist() == [1, 1, 2, 2, -1]
+    nameless = dataset(attributes=[-1] * 5, names=())
+    assert (nameless.num_groups, nameless.groups(nameless.attributes).tolist()) == (0, [-1] * 5)
 
 
 def test_groups_refuse_another_length_and_values_out_of_range():
@@ -60,12 +53,9 @@ def test_groups_refuse_another_length_and_values_out_of_range():
         dataset().groups(np.array([0, 1, -2, 0, 0]))
 
 
-def test_repr_is_one_line():
-    assert repr(dataset()) == "Dataset('birds', 5 images, 2 classes, 2 attributes, train 3 / val 1 / test 1)"
-
-
-def test_where_names_file_and_line():
+def test_repr_is_one_line_and_a_row_is_named_by_file_and_line():
     assert dataset().where(3) == "table.csv line 5"
+    assert repr(dataset()) == "Dataset('birds', 5 images, 2 classes, 2 attributes, train 3 / val 1 / test 1)"
 
 
 def test_describe_with_true_attributes():

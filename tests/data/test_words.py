@@ -21,6 +21,7 @@ def test_parse_keeps_order_wordings_and_strips():
     parsed = parse_vocabulary([" b = x y | z ", "a"], "--classes")
     assert parsed == {"b": ("x y", "z"), "a": ("a",)}
     assert list(parsed) == ["b", "a"]
+    assert parse_vocabulary(["a=b=c", "d"], "--classes")["a"] == ("b=c",)
 
 
 def test_a_dict_is_what_its_entries_are():
@@ -33,10 +34,6 @@ def test_a_dict_is_what_its_entries_are():
     for name, wording in (("a=b", "x"), ("a", "x|y")):
         with pytest.raises(InputError, match=r"^--classes: 'a.*' can't be written as NAME=WORDING\|WORDING"):
             entries_of({name: (wording,)}, "--classes")
-
-
-def test_parse_splits_at_the_first_equals_sign():
-    assert parse_vocabulary(["a=b=c", "d"], "--classes")["a"] == ("b=c",)
 
 
 @pytest.mark.parametrize(

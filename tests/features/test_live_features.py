@@ -21,6 +21,10 @@ from dbpt.training import loop
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
+def live_experiment(tiny, **settings):
+    return prepare(FitConfig(data=str(tiny.table), **tiny.settings, features="live", **settings))
+
+
 def paths(tiny):
     return [row["path"] for row in tiny.rows()]
 
@@ -114,7 +118,7 @@ def test_a_live_run_trains_on_other_features_and_is_judged_on_the_same(tiny, tin
 
 
 def test_a_live_run_that_was_interrupted_goes_on_with_the_same_crops(tiny, tmp_path, monkeypatch):
-    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings, features="live"))
+    experiment = live_experiment(tiny)
     path, save = tmp_path / "c.safetensors", loop.save_checkpoint
 
     def save_then_stop(path, checkpoint):
@@ -136,8 +140,7 @@ def test_a_live_run_that_was_interrupted_goes_on_with_the_same_crops(tiny, tmp_p
 
 
 def test_the_images_are_those_of_the_training_rows(tiny):
-    settings = {"features": "live", "head": "linear", "objective": "erm"}
-    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings, **settings))
+    experiment = live_experiment(tiny, head="linear", objective="erm")
     training, _ = training_rows(experiment, OBJECTIVES["erm"])
     with _live(experiment) as live:
         rows = [experiment.dataset.paths.index(path) for path in live.paths]
@@ -147,7 +150,7 @@ def test_the_images_are_those_of_the_training_rows(tiny):
 
 
 def test_an_image_that_has_gone_is_named(tiny, tmp_path):
-    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings, features="live"))
+    experiment = live_experiment(tiny)
     labelled = experiment.labelled
     moved = replace(experiment, labelled=replace(labelled, dataset=replace(labelled.dataset, root=tmp_path)))
     with pytest.raises(InputError, match=r"\.png: could be read when training began, but not now \(No such file"):
@@ -155,7 +158,7 @@ def test_an_image_that_has_gone_is_named(tiny, tmp_path):
 
 
 def test_an_error_of_the_augmentation_is_not_blamed_on_the_image(tiny, monkeypatch):
-    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings, features="live"))
+    experiment = live_experiment(tiny)
 
     def broken(width, height, numbers):
         raise ZeroDivisionError("in our own code")
