@@ -157,15 +157,6 @@ def test_a_link_in_a_lock_s_place_is_not_followed(tmp_path, cache, name):
     assert mine.read_text() == "precious"
 
 
-def test_a_link_to_a_folder_is_no_cache(tmp_path, cache):
-    mine = tmp_path / "mine"
-    mine.mkdir()
-    (mine / f"{0:032x}.safetensors").write_text("precious")
-    (tmp_path / "features" / "0123456789abcdef0123").symlink_to(mine)
-    assert pruned(tmp_path / "features", unwritten_for_days=0) == [(cache.folder.name, "nothing was stored for 0 days")]
-    assert (mine / f"{0:032x}.safetensors").read_text() == "precious"
-
-
 def test_copies_of_data_sets_that_were_begun_go_unless_somebody_writes_them(command, tmp_path, cache):
     begun = [tmp_path / f"datasets/.{9:032x}.abcd_0z9", tmp_path / "demo/.demo-celeba-1.0.7.partial"]
     for folder in begun:
@@ -187,12 +178,10 @@ def test_hidden_folders_that_no_copy_is_in_are_somebody_elses(tmp_path, cache, p
     names = [".git", ".venv", ".venv.abcdefgh", ".mine.7.partial", f".{9:032x}.ABC"]
     without_lock = [f".{9:032x}.abcdefgh", ".demo-celeba-1.0.7.partial"]
     for name in (*names, *without_lock):
-        (tmp_path / place / name).mkdir(parents=True)
-        (tmp_path / place / name / "config").write_text("precious")
-    for name in names:
-        (tmp_path / place / name / "lock").write_text("")
-    for folder in (tmp_path / place / name for name in without_lock):
-        (folder / "lock").symlink_to("config")
+        folder = tmp_path / place / name
+        folder.mkdir(parents=True)
+        (folder / "config").write_text("precious")
+        (folder / "lock").symlink_to("config") if name in without_lock else (folder / "lock").touch()
     assert pruned(tmp_path / "features", dry_run=True) == pruned(tmp_path / "features") == []
     assert len(list((tmp_path / place).glob("*/config"))) == len(names) + len(without_lock)
 
@@ -237,32 +226,28 @@ def test_verify_advises_to_delete_what_is_damaged_and_not_what_is_unreadable(com
     assert "delete it" not in "".join(verify_cache(tmp_path / "features"))
 
 
-def test_folders_of_other_names_are_somebody_elses(command, tmp_path, cache):
-    mine = tmp_path / "features/train/mine.npy"
-    mine.parent.mkdir()
-    mine.write_bytes(b"mine")
-    assert pruned(tmp_path / "features") == []
-    assert pruned(tmp_path / "features", unwritten_for_days=0) == [(cache.folder.name, "nothing was stored for 0 days")]
-    assert mine.read_bytes() == b"mine"
+def test_old_caches_go_if_asked_for_and_nothing_that_is_none(command, tmp_path, cache):
+    """Neither folders of other names nor a link to one."""
+    folders, mine = tmp_path / "features", tmp_path / "mine"
+    precious = [folders / "train/mine.npy", mine / f"{0:032x}.safetensors"]
+    for file in precious:
+        file.parent.mkdir()
+        file.write_text("precious")
+    (folders / "0123456789abcdef0123").symlink_to(mine)
+    assert pruned(folders) == pruned(folders, unwritten_for_days=1) == []
+    for file in cache.folder.rglob("*"):
+        os.utime(file, (1, 1))
+    assert pruned(folders) == []
+    assert pruned(folders, unwritten_for_days=1) == [(cache.folder.name, "nothing was stored for 1 days")]
+    assert [file.read_text() for file in precious] == ["precious"] * 2
     assert command("cache", "list", "--cache", tmp_path)[1] == "caches: 0, 0.0 MB\n"
 
 
 def test_a_temporary_file_may_go_while_caches_are_listed(tmp_path, cache, monkeypatch):
     walk = os.walk
-    monkeypatch.setattr(
-        os, "walk", lambda folder: ((at, within, [*names, "gone"]) for at, within, names in walk(folder))
-    )
+    monkeypatch.setattr(os, "walk", lambda top: ((at, within, [*names, "gone"]) for at, within, names in walk(top)))
     (found,) = list_caches(tmp_path / "features")
     assert "images: 4 (" in str(found)
-
-
-def test_old_caches_go_if_asked_for(tmp_path, cache):
-    assert pruned(tmp_path / "features", unwritten_for_days=1) == []
-    for file in cache.folder.rglob("*"):
-        os.utime(file, (1, 1))
-    assert pruned(tmp_path / "features") == []
-    old = (cache.folder.name, "nothing was stored for 1 days")
-    assert pruned(tmp_path / "features", unwritten_for_days=1) == [old]
 
 
 def test_what_the_dead_have_left_goes(tmp_path, cache):

@@ -24,17 +24,10 @@ from dbpt.settings.config import make_config, read_config
 from dbpt.training.checkpoint import Checkpoint, LoopState, load_checkpoint, save_checkpoint
 from dbpt.training.records import EpochRecord
 
-DESIGN = Design(
-    run="runs/a",
-    dataset="squares",
-    split="test",
-    seed=0,
-    classes=("disc", "box"),
-    attributes={"meadow": ("meadow",), "lake": ("lake", "a lake")},
-    strata=(Stratum(0, 0, True, 0.5, 1.0, 4, 2), Stratum(1, -1, False, 0.2, 0.9, 3, 1)),
-    paths=("a.png", "bé.png", "c,d.png"),
-    stratum=(0, 0, 1),
-)
+STRATA = (Stratum(0, 0, True, 0.5, 1.0, 4, 2), Stratum(1, -1, False, 0.2, 0.9, 3, 1))
+WORDS = {"meadow": ("meadow",), "lake": ("lake", "a lake")}
+PATHS = ("a.png", "bé.png", "c,d.png")
+DESIGN = Design("runs/a", "squares", "test", 0, ("disc", "box"), WORDS, STRATA, PATHS, (0, 0, 1))
 
 
 @target()
@@ -108,12 +101,8 @@ def comparison_cell(place: Workplace) -> Parse:
     row = RunRow(name="erm", warnings=[], val=None, test=group_metrics([0], [0], [0], num_classes=1, num_attributes=1))
     metadata = {"fingerprint": "f", "row": json.dumps(asdict(row))}
     one = np.ones(3, dtype=np.int64)
-    write_tensors(
-        path,
-        {"correct": one.astype(np.uint8), "groups": one.astype(np.int32), "rows": one},
-        metadata,
-        version=cells.SCHEMA_VERSION,
-    )
+    tensors = {"correct": one.astype(np.uint8), "groups": one.astype(np.int32), "rows": one}
+    write_tensors(path, tensors, metadata, version=cells.SCHEMA_VERSION)
     place.corpus["good-cell"] = path.read_bytes()
     return place.parser_of(path.name, lambda path: cells.read_result(path, "f"))
 

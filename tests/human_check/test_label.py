@@ -207,18 +207,14 @@ def test_partly_labelled_and_cannot_tell(tiny, sample, tmp_path):
 def test_a_stratum_without_an_answer_is_warned_of(tiny, sample, tmp_path):
     answers = true_answers(tiny, sample)
     of_first = {row["path"] for row in rows_of(sample / "sample.csv") if row["stratum"] == "0"}
-    some = {name: "" if name in of_first else answer for name, answer in answers.items()}
-    result = judged(sample, some)
-    design = json.loads((sample / "design.json").read_text())
-    size = design["strata"][0]["size"]
-    assert f"1 of {len(design['strata'])} strata ({size} images) have no labelled image; " in "\n".join(
-        result["warnings"]
-    )
+    result = judged(sample, {name: "" if name in of_first else answer for name, answer in answers.items()})
+    strata = json.loads((sample / "design.json").read_text())["strata"]
+    warning = f"1 of {len(strata)} strata ({strata[0]['size']} images) have no labelled image; "
+    assert warning in "\n".join(result["warnings"])
 
 
 def test_a_group_that_no_one_saw_is_warned_of(tiny, sample, tmp_path):
-    lake = dict.fromkeys(true_answers(tiny, sample), "lake")
-    result = judged(sample, lake)
+    result = judged(sample, dict.fromkeys(true_answers(tiny, sample), "lake"))
     missing = [group for group in result["groups"] if group["n_labelled"] == 0]
     assert len(missing) == 2
     assert all(group["accuracy"] == {"value": None, "low": None, "high": None} for group in missing)

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -24,18 +25,10 @@ PATHS = ('a "quoted", name.png', "</script>.png", "ünï.png", "b.png", "c.png",
 
 
 def design_of(paths: tuple[str, ...] = PATHS, attributes: tuple[str, ...] = NASTY) -> Design:
-    strata = (Stratum(0, 0, True, 0.5, 1.0, 10, len(paths) // 2), Stratum(1, 1, False, 0.5, 1.0, 9, len(paths) // 2))
-    return Design(
-        run="runs/x",
-        dataset="photos <1>",
-        split="test",
-        seed=0,
-        classes=("cat", "dog"),
-        attributes={name: (name,) if i else ("wet & wild", "x") for i, name in enumerate(attributes)},
-        strata=strata,
-        paths=paths,
-        stratum=tuple(i % 2 for i in range(len(paths))),
-    )
+    half, classes, stratum = len(paths) // 2, ("cat", "dog"), tuple(i % 2 for i in range(len(paths)))
+    strata = (Stratum(0, 0, True, 0.5, 1.0, 10, half), Stratum(1, 1, False, 0.5, 1.0, 9, half))
+    words = {name: (name,) if i else ("wet & wild", "x") for i, name in enumerate(attributes)}
+    return Design("runs/x", "photos <1>", "test", 0, classes, words, strata, paths, stratum)
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +127,6 @@ def in_browser(page: str, script: str, folder: Path) -> dict:
     done = subprocess.run(
         [BROWSER, *options, file.as_uri()], capture_output=True, text=True, timeout=600, check=True, encoding="utf-8"
     )
-    from html import unescape
-
     return json.loads(unescape(re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL)[1]))
 
 
