@@ -22,13 +22,8 @@ def printed(folder: Path, *command: object, returncode: int = 0) -> list[str]:
     """The lines that a Python command writes to standard output; its errors are shown if it ends otherwise."""
     out, errors = folder / "out.txt", folder / "errors.txt"
     with out.open("w") as out_file, errors.open("w") as errors_file:  # pipes would wait for orphaned workers
-        done = subprocess.run(
-            [sys.executable, *map(str, command)],
-            stdout=out_file,
-            stderr=errors_file,
-            env=ENVIRONMENT,
-            timeout=600,
-        )
+        options = {"stdout": out_file, "stderr": errors_file, "env": ENVIRONMENT, "timeout": 600}
+        done = subprocess.run([sys.executable, *map(str, command)], **options)
     assert done.returncode == returncode, errors.read_text()
     return out.read_text().splitlines()
 
@@ -93,11 +88,7 @@ def test_a_killed_stateful_dataloader_loses_and_repeats_nothing(tmp_path):
     """Killed after 7 of an epoch's 10 batches, then after the last one, then not at all."""
     lines = []
     for batches, returncode in ((7, -signal.SIGKILL), (3, -signal.SIGKILL), (None, 0)):
-        command = (
-            EXAMPLES / "stateful_dataloader.py",
-            tmp_path / "checkpoint.pt",
-            *([] if batches is None else [batches]),
-        )
+        command = [EXAMPLES / "stateful_dataloader.py", tmp_path / "checkpoint.pt", *filter(None, [batches])]
         new = printed(tmp_path, *command, returncode=returncode)
         assert len(new) == (batches or 10)
         lines += new

@@ -64,9 +64,8 @@ def site(tmp_path, monkeypatch, registries):
 def shapes(tiny):
     """The rows of the tiny data set as the page's ``shapes.csv``."""
     codes = {name: code for names in (CLASSES, ATTRIBUTES, ("train", "val", "test")) for code, name in enumerate(names)}
-    lines = [
-        f"{row['path']},{codes[row['label']]},{codes[row['attribute']]},{codes[row['split']]}" for row in tiny.rows()
-    ]
+    columns = ("label", "attribute", "split")
+    lines = [",".join([row["path"], *(str(codes[row[column]]) for column in columns)]) for row in tiny.rows()]
     path = tiny.table.parent / "shapes.csv"
     path.write_text("\n".join(["file,shape,ground,split", *lines]) + "\n")
     yield path.parent
@@ -191,9 +190,7 @@ def test_a_package_that_cannot_be_used_is_refused_by_name_and_only_when_it_is_ch
 def test_the_variable_names_modules_that_the_command_line_imports(site, monkeypatch, tmp_path):
     (site / "by_decorator.py").write_text(re.search(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)[1])
     monkeypatch.setenv("DBPT_PLUGINS", re.search("DBPT_PLUGINS=(.*) dbpt fit demo --out", PAGE)[1])
-    with pytest.raises(
-        InputError, match=r"^DBPT_PLUGINS: dbpt_shapes cannot be imported \(ModuleNotFoundError: No mod"
-    ):
+    with pytest.raises(InputError, match=r"^DBPT_PLUGINS: dbpt_shapes cannot be imported \(ModuleNotFoundError: No"):
         FitConfig(objective="worst-in-batch")
     assert FitConfig(objective="erm").objective == "erm"
     monkeypatch.setenv("DBPT_PLUGINS", "json, by_decorator")

@@ -88,12 +88,8 @@ def test_options_override_the_config_file(settings_of, tmp_path):
     (tmp_path / "c.toml").write_text('data = "FILE"\nepochs = 3\nlr = 0.2\nattributes = ["a", "b"]\n')
     config = str(tmp_path / "c.toml")
     assert settings_of("--config", config) == {"data": "FILE", "epochs": 3, "lr": 0.2, "attributes": ("a", "b")}
-    assert settings_of("DATA", "--config", config, "--epochs", "4", "--attributes", "c", "d") == {
-        "data": "DATA",
-        "epochs": 4,
-        "lr": 0.2,
-        "attributes": ("c", "d"),
-    }
+    found = settings_of("DATA", "--config", config, "--epochs", "4", "--attributes", "c", "d")
+    assert found == {"data": "DATA", "epochs": 4, "lr": 0.2, "attributes": ("c", "d")}
 
 
 def test_every_setting_is_an_option_with_its_help(command):

@@ -31,9 +31,7 @@ def test_the_named_columns_are_read_and_one_called_like_a_role_is_not(table):
 
 def test_an_empty_name_ignores_the_attribute(table):
     expected = load_dataset(table, columns=COLUMNS)
-    columns = parse_columns(
-        [*(f"{role}={name}" for role, name in COLUMNS.items() if role != "attribute"), "attribute="]
-    )
+    columns = COLUMNS | {"attribute": ""}
     table.write_text(table.read_text().replace("place", "attribute"))
     data = load_dataset(table, columns=columns)
     assert data.attributes.tolist() == [-1, -1] and data.words.attributes == {}

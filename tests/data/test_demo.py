@@ -136,9 +136,7 @@ def test_refuses_what_exists_but_takes_an_empty_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, MemoryError])
-def test_failing_midway_leaves_nothing(
-    failure: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failing_midway_leaves_nothing(failure, tmp_path, monkeypatch) -> None:
     drawn = []
 
     def draw_three(*arguments: object) -> Image.Image:

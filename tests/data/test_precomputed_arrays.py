@@ -40,9 +40,8 @@ def test_both_kinds_of_file_are_mapped(tmp_path, dtype):
     np.save(tmp_path / "f.NPY", np.asfortranarray(array))
     (tmp_path / "f.NPY.npy").rename(tmp_path / "f.NPY")
     save_file({"x": array}, tmp_path / "one.safetensors")
-    save_file(
-        {"labels": np.arange(3), "features": array, "z": np.zeros(5)}, tmp_path / "named.safetensors", {"by": "me"}
-    )
+    tensors = {"labels": np.arange(3), "features": array, "z": np.zeros(5)}
+    save_file(tensors, tmp_path / "named.safetensors", {"by": "me"})
     for name in ("a.npy", "f.NPY", "one.safetensors", "named.safetensors"):
         found = open_array(tmp_path / name)
         assert isinstance(found, np.memmap)
@@ -104,6 +103,5 @@ def test_what_is_no_file(tmp_path):
 def test_bfloat16_is_refused(tmp_path):
     header = json.dumps({"x": {"dtype": "BF16", "shape": [1, 2], "data_offsets": [0, 4]}}).encode()
     (tmp_path / "b.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
-    assert "tensor 'x' holds BF16, expected F16, F32 or F64; convert it with features.float()" in refused(
-        tmp_path / "b.safetensors"
-    )
+    message = refused(tmp_path / "b.safetensors")
+    assert "tensor 'x' holds BF16, expected F16, F32 or F64; convert it with features.float()" in message

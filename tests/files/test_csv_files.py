@@ -55,18 +55,16 @@ def test_the_page_writes_and_reads_the_same():
     code += "console.log(JSON.stringify([csvOf(rows), rowsOf(csvOf(rows))]));"
     done = subprocess.run(["node", "-e", code], capture_output=True, text=True, check=True)
     written, read = json.loads(done.stdout)
-    assert list(csv.reader(io.StringIO(written, newline=""))) == list(
-        csv.reader(io.StringIO(csv_text(rows), newline=""))
-    )
+    of_page, of_ours = (list(csv.reader(io.StringIO(text, newline=""))) for text in (written, csv_text(rows)))
+    assert of_page == of_ours
     assert read == rows
 
 
 def test_a_sample_with_such_names_is_read_back(tmp_path):
     paths, names = ("=a.jpg", "'+b.jpg", "c.jpg"), ("=in", "-out")
     strata = (Stratum(0, 0, True, 0.5, 1.0, 3, 3),)
-    design = Design(
-        "run", "photos", "test", 0, ("@cat", "dog"), {name: (name,) for name in names}, strata, paths, (0, 0, 0)
-    )
+    words = {name: (name,) for name in names}
+    design = Design("run", "photos", "test", 0, ("@cat", "dog"), words, strata, paths, (0, 0, 0))
     write_design(tmp_path, design)
     assert not re.search(r"(^|,)[=+@-]", (tmp_path / "sample.csv").read_text(), re.MULTILINE)
     assert read_design(tmp_path).paths == paths

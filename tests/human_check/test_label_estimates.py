@@ -18,15 +18,7 @@ def make(sizes, labels, pseudo, right, counts, num_classes=2) -> LabelledStrata:
 class Split:
     """A split whose true attributes are known: what a sample of it is to find out."""
 
-    def __init__(
-        self,
-        seed: int,
-        size: int,
-        shares: list[float],
-        error: float,
-        num_attributes: int = 2,
-        accuracies: tuple[float, float] = (0.95, 0.7),
-    ) -> None:
+    def __init__(self, seed, size, shares, error, num_attributes=2, accuracies=(0.95, 0.7)) -> None:
         draws = np.random.default_rng(seed)
         self.num_attributes = num_attributes
         self.num_classes = len(shares) // num_attributes
@@ -58,9 +50,8 @@ class Split:
         counts = np.zeros((len(sizes), self.num_attributes), dtype=np.int64)
         np.add.at(counts, (strata[rows], self.attributes[rows]), 1)
         first = np.unique(strata, return_index=True)[1]
-        return LabelledStrata(
-            sizes, self.labels[first], self.pseudo[first], self.right[first], counts, self.num_classes
-        )
+        columns = (self.labels[first], self.pseudo[first], self.right[first])
+        return LabelledStrata(sizes, *columns, counts, self.num_classes)
 
 
 def test_by_hand():
@@ -215,13 +206,9 @@ def test_nothing_is_said_of_a_pseudo_group_without_a_label():
     assert estimate(without).pseudo_accuracy.value is None
 
 
-strata_of_any_kind = st.lists(
-    st.tuples(
-        st.integers(0, 2), st.integers(-1, 2), st.booleans(), st.integers(0, 30), st.tuples(*[st.integers(0, 6)] * 3)
-    ),
-    min_size=1,
-    max_size=12,
-).filter(lambda strata: any(sum(counts) for *_, counts in strata))
+counts = st.tuples(*[st.integers(0, 6)] * 3)
+stratum = st.tuples(st.integers(0, 2), st.integers(-1, 2), st.booleans(), st.integers(0, 30), counts)
+strata_of_any_kind = st.lists(stratum, min_size=1, max_size=12).filter(lambda strata: any(sum(s[-1]) for s in strata))
 
 
 @given(strata_of_any_kind)
