@@ -142,7 +142,7 @@ def test_a_signal_within_an_import_that_swallows_exceptions_ends_the_command(tmp
     swallow = f"import os, signal\ntry:\n    os.kill(os.getpid(), signal.{name})\nexcept BaseException:\n    pass\n"
     (tmp_path / "swallows.py").write_text(swallow)
     main = (
-        "import signal; from dbpt.cli import main; signal.signal(signal.SIGINT, signal.default_int_handler)\nmain({})"
+        "import signal; from dbpt.cli import main; signal.signal(signal.SIGINT, signal.default_int_handler); main({})"
     )
     environment = {**os.environ, "DBPT_PLUGINS": "swallows"}
     command = [sys.executable, "-c", main.format(["fit", "--out", "o"])]

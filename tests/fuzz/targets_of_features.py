@@ -1,5 +1,6 @@
 """Targets: image files, features that the user has, and the files of a feature cache."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -46,14 +47,8 @@ def precomputed(place: Workplace, name: str) -> Parse:
     return place.parser_of(name, read)
 
 
-@target()
-def precomputed_npy(place: Workplace) -> Parse:
-    return precomputed(place, "features.npy")
-
-
-@target(repairs.safetensors)
-def precomputed_safetensors(place: Workplace) -> Parse:
-    return precomputed(place, "features.safetensors")
+target(name="precomputed_npy")(partial(precomputed, name="features.npy"))
+target(repairs.safetensors, "precomputed_safetensors")(partial(precomputed, name="features.safetensors"))
 
 
 @target()
