@@ -1,0 +1,121 @@
+"""The schema of ``audit.json``, the result of an audit. Fractions are in 0..1; None means missing, which is never 0."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dbpt.files.typed_json import Count, Share
+from dbpt.groups import GroupMetrics
+from dbpt.groups.association import ExplainedErrors
+from dbpt.runs.metrics import BackboneSummary
+
+SCHEMA_VERSION = 1
+PredictionsBy = Literal["zero-shot", "run", "file", "probe"]
+VerdictKind = Literal["bias", "no evidence", "untrusted"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditedData:
+    """The audited images: those of ``split`` (``all`` is every split), with a known label."""
+
+    name: str
+    root: str
+    split: Literal["train", "val", "test", "all"]
+    n: Count
+    failed_images: Count
+    classes: list[str]
+    attributes: list[str]
+    notes: list[str]
+
+    @property
+    def groups(self) -> list[tuple[str, str]]:
+        """(class name, attribute name) of each group, in the order g = y*A + a."""
+        return [(y, a) for y in self.classes for a in self.attributes]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditedGroup:
+    """The images of a class with an attribute. ``accuracy`` is also the class's true positive rate there.
+
+    ``low`` and ``high`` are simultaneous: with a probability of 95 % they hold for all groups. The false positive rate
+    is that of ``class_name`` among the ``n_others`` images of the other classes with this attribute. ``confidence`` is
+    the mean probability of the predicted class, None without probabilities; minus ``accuracy``, it is the calibration
+    gap, which is positive if the classifier is overconfident.
+    """
+
+    class_name: str
+    attribute: str
+    n: Count
+    correct: Count
+    accuracy: float | None
+    low: float | None
+    high: float | None
+    false_positives: Count
+    n_others: Count
+    confidence: float | None
+
+    @property
+    def false_positive_rate(self) -> float | None:
+        """False positives per image of other classes with this attribute; None without such images."""
+        return self.false_positives / self.n_others if self.n_others else None
+
+    @property
+    def calibration_gap(self) -> float | None:
+        """Mean confidence minus accuracy."""
+        return None if self.confidence is None or self.accuracy is None else self.confidence - self.accuracy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guesses:
+    """How CLIP guessed the attribute: the method, the share of each attribute, and whether to trust the guesses.
+
+    ``doubts`` are sentences that say why not, none if nothing speaks against the guesses. ``accuracy`` is measured on
+    the ``n_known`` audited images with a true attribute.
+    """
+
+    method: str
+    shares: list[Share]
+    mean_confidence: Share
+    doubts: list[str]
+    n_known: Count
+    accuracy: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The result in one sentence."""
+
+    kind: VerdictKind
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditFigures:
+    """The content of ``audit.json``.
+
+    ``group_kind`` says which attributes define the groups. ``average`` is the one in the tables. ``cramers_v`` is the
+    association of class and attribute in the audited images, corrected for bias. ``next_command`` is what the verdict
+    suggests to run next. ``settings`` are names and values for the report.
+    """
+
+    schema_version: int
+    dbpt_version: str
+    verdict: Verdict
+    data: AuditedData
+    backbone: BackboneSummary
+    predictions_by: PredictionsBy
+    predictions_from: str
+    group_kind: Literal["true", "pseudo"]
+    average: Literal["plain", "adjusted"]
+    metrics: GroupMetrics
+    groups: list[AuditedGroup]
+    confusion: list[list[Count]]
+    cramers_v: float | None
+    explained: ExplainedErrors | None
+    guesses: Guesses
+    warnings: list[str]
+    words: dict[str, list[str]]
+    templates: list[str]
+    attribute_templates: list[str]
+    command: str
+    next_command: str
+    settings: dict[str, str]
