@@ -20,13 +20,12 @@ from dbpt.data.in_memory import DataLike
 from dbpt.experiments.methods import MethodResult, trained_result, zero_shot_result
 from dbpt.experiments.result import Result
 from dbpt.experiments.stages import Experiment, log_warnings, prepare
-from dbpt.features import UnreadableImage
 from dbpt.files.csv import csv_text
 from dbpt.files.disk import write_atomically, write_json
 from dbpt.files.tensors import write_tensors
 from dbpt.heads import HEADS
 from dbpt.report import Mistake, render_report
-from dbpt.report.thumbnails import thumbnail
+from dbpt.report.gallery import surest_mistakes
 from dbpt.runs.metrics import RunMetrics
 from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION
 from dbpt.settings.config import FitConfig, make_config, shows_settings
@@ -37,9 +36,6 @@ from dbpt.training.ranks import Ranks, joined_ranks
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-GALLERY_SIZE = 24
-THUMBNAIL_PIXELS = 112
 
 
 @shows_settings(FitSettings)
@@ -201,23 +197,10 @@ def worst_group_mistakes(experiment: Experiment, result: MethodResult) -> list[M
     logits = result.classifier.logits(experiment.embedded.features[members])
     label, attribute = divmod(metrics.worst_group, dataset.num_attributes)
     p_true = np.exp(logits[:, label] - np.logaddexp.reduce(logits, axis=1))
-    predictions = logits.argmax(axis=1)
-    wrong = np.flatnonzero(predictions != label)
-    mistakes = []
-    for i in wrong[np.argsort(p_true[wrong], kind="stable")][:GALLERY_SIZE]:
-        path = dataset.paths[members[i]]
-        try:
-            image = thumbnail(dataset.root / path, THUMBNAIL_PIXELS)
-        except UnreadableImage:  # it has changed since
-            continue
-        mistakes.append(
-            Mistake(
-                path=path,
-                image=image,
-                label=dataset.class_names[label],
-                attribute=dataset.attribute_names[attribute],
-                prediction=dataset.class_names[int(predictions[i])],
-                p_true=float(p_true[i]),
-            )
-        )
-    return mistakes
+    return surest_mistakes(
+        [dataset.paths[row] for row in members],
+        dataset.root,
+        (dataset.class_names[label], dataset.attribute_names[attribute]),
+        [dataset.class_names[y] for y in logits.argmax(axis=1)],
+        p_true,
+    )

@@ -6,13 +6,11 @@ True attributes are removed first, so the sample can't depend on them.
 import os
 import shutil
 import tempfile
-from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
 from dbpt import arguments
@@ -24,6 +22,7 @@ from dbpt.files.disk import check_can_create, write_atomically
 from dbpt.human_check.design import Design, Stratum, write_design
 from dbpt.human_check.strata import allocate, draw, stratify
 from dbpt.report.summary import SPLIT_NAMES
+from dbpt.report.templates import render
 from dbpt.report.thumbnails import thumbnail
 from dbpt.settings.data import load_for_run
 
@@ -190,11 +189,8 @@ def label_page(design: Design, root: Path) -> str:
     It doesn't show class, pseudo attribute and prediction, which could influence the person. Raises `InputError` for
     images that can't be read, or whose names are not UTF-8, since no CSV could contain them.
     """
-    loader = PackageLoader("dbpt.human_check", "")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("page.html.j2").render(
+    return render(
+        "human_check/page.html.j2",
         version=__version__,
         dataset=design.dataset,
         split=SPLIT_NAMES[design.split],
@@ -204,8 +200,8 @@ def label_page(design: Design, root: Path) -> str:
     )
 
 
-def _pictures(design: Design, root: Path) -> list[str]:
-    pictures: list[str] = []
+def _pictures(design: Design, root: Path) -> list[bytes]:
+    pictures: list[bytes] = []
     unreadable: list[str] = []
     for path in design.paths:
         try:
@@ -216,7 +212,7 @@ def _pictures(design: Design, root: Path) -> list[str]:
         except UnreadableImage as error:
             unreadable.append(f"{path!r}: {error}")
         else:
-            pictures.append("data:image/jpeg;base64," + b64encode(picture).decode("ascii"))
+            pictures.append(picture)
     if unreadable:
         raise InputError(f"images of the sample cannot be shown: {first_few(unreadable, 3, '; ')}")
     return pictures

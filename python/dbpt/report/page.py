@@ -1,19 +1,15 @@
 """The HTML report: the content and charts for the template, which does the layout; the style sheet has the colours.
 
-One file without scripts or external content. jinja2 escapes every text, so class names and paths may contain anything.
+One file without scripts.
 """
 
-import re
-from base64 import b64encode
-from dataclasses import dataclass
-from functools import cache
 from math import isfinite
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from dbpt.report.charts import BAR_LETTERS, CURVE_LETTERS, Bar, BarGroup, Line, bar_chart, line_chart, linear_ticks
+from dbpt.report.gallery import Mistake
 from dbpt.report.summary import (
     SPLIT_NAMES,
     Summary,
@@ -24,7 +20,8 @@ from dbpt.report.summary import (
     summarize,
     zero_shot_line,
 )
-from dbpt.report.text import count, interval_text, percent, points, shorten_group
+from dbpt.report.templates import render
+from dbpt.report.text import count, shorten_group
 from dbpt.runs.metrics import RunMetrics
 
 MOST_CURVES = 16
@@ -37,18 +34,6 @@ JUDGED_BY = {
     "true-wga": ("Worst-group accuracy on validation, over true groups", "val_wga"),
 }
 """Title and history key of the validation curve. ``val_wga`` is over the groups of model selection."""
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """A misclassified image for the gallery; ``image`` is a JPEG thumbnail."""
-
-    path: str
-    image: bytes
-    label: str
-    attribute: str
-    prediction: str
-    p_true: float
 
 
 def render_report(metrics: RunMetrics, history: History, gallery: list[Mistake] | None) -> str:
@@ -73,24 +58,12 @@ def render_report(metrics: RunMetrics, history: History, gallery: list[Mistake] 
         "p_true": _p_true_chart(summary, chosen_history),
         "validation": _validation_chart(summary, history, styles),
         "quality": quality if quality and quality.smallest_group is not None else None,
-        "gallery": None if gallery is None else [(mistake, b64encode(mistake.image).decode()) for mistake in gallery],
+        "gallery": gallery,
         "true_uses": _true_uses(summary),
         "settings": _settings(summary),
         "most_curves": MOST_CURVES if len(metrics.dataset.groups) > MOST_CURVES else None,
     }
-    return _environment().get_template("template.html.j2").render(context)
-
-
-@cache
-def _environment() -> Environment:
-    loader = PackageLoader("dbpt.report", "")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"percent": percent, "points": points, "count": count}
-    environment.filters |= {"capitalize_first": _capitalize_first, "breakable": _breakable}
-    environment.globals["interval"] = interval_text
-    return environment
+    return render("report/template.html.j2", **context)
 
 
 def _true_uses(summary: Summary) -> str:
@@ -127,15 +100,6 @@ def _settings(summary: Summary) -> list[tuple[str, str]]:
         ("Images that could not be read", str(metrics.failed_images)),
         ("Time", ", ".join(f"{name} {seconds:.1f} s" for name, seconds in metrics.seconds.items())),
     ]
-
-
-def _capitalize_first(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _breakable(path: str) -> Markup:
-    """Escape a path, and allow line breaks after its separators."""
-    return Markup("<wbr>").join(piece for piece in re.split(r"(?<=[/\\_])", path) if piece)
 
 
 def _row_styles(summary: Summary) -> list[str]:
