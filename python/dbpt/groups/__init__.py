@@ -14,8 +14,14 @@ from dbpt.groups.accuracy import (
     worst_group,
     worst_group_accuracy,
 )
+from dbpt.groups.association import ExplainedErrors, cramers_v, explained_errors
 from dbpt.groups.group_ids import group_counts, group_ids
-from dbpt.groups.intervals import wilson_interval, worst_group_difference_interval, worst_group_interval
+from dbpt.groups.intervals import (
+    simultaneous_intervals,
+    wilson_interval,
+    worst_group_difference_interval,
+    worst_group_interval,
+)
 from dbpt.groups.rules import MAX_WEIGHT, MIN_GROUP_COUNT, GroupDRO, GroupWeights
 from dbpt.groups.soft import soft_counts
 from dbpt.groups.weighting import GroupWeighting
@@ -24,6 +30,7 @@ __all__ = [
     "MAX_WEIGHT",
     "MIN_GROUP_COUNT",
     "SMALL_GROUP",
+    "ExplainedErrors",
     "GroupAccuracy",
     "GroupDRO",
     "GroupMetrics",
@@ -31,10 +38,13 @@ __all__ = [
     "GroupWeights",
     "PseudoGroupQuality",
     "PseudoQuality",
+    "cramers_v",
+    "explained_errors",
     "group_counts",
     "group_ids",
     "group_metrics",
     "pseudo_attribute_quality",
+    "simultaneous_intervals",
     "soft_counts",
     "wilson_interval",
     "worst_group",
