@@ -48,13 +48,13 @@ def estimate_shares(logits_NA: Array) -> EstimatedShares:
     # Differences from the last attribute: they remove the common part of a row's logits, and the singular direction.
     points_NW = above_NA[:, :-1] - above_NA[:, -1:]
     rows_NK = _softmax(TRUST * above_NA)[0]
-    best = _fit(points_NW, rows_NK, *TO_CHOOSE)
+    best = fit_mixture(points_NW, rows_NK, *TO_CHOOSE)
     while best.rows_NK.shape[1] > 1:
-        fewer = _fit(points_NW, _with_nearest_joined(best), *TO_CHOOSE)
+        fewer = fit_mixture(points_NW, _with_nearest_joined(best), *TO_CHOOSE)
         if fewer.bic > best.bic:
             break
         best = fewer
-    best = _fit(points_NW, best.rows_NK, *TO_FIT)
+    best = fit_mixture(points_NW, best.rows_NK, *TO_FIT)
     sizes_K = best.rows_NK.sum(axis=0)
     # Relative to the other clusters: a logit that is large everywhere doesn't distinguish a cluster.
     scores_KA = best.rows_NK.T @ above_NA / sizes_K[:, None]
@@ -64,7 +64,7 @@ def estimate_shares(logits_NA: Array) -> EstimatedShares:
 
 
 @dataclass(frozen=True)
-class _Mixture:
+class Mixture:
     """K Gaussians of W dimensions with a common covariance, and the membership of each row in them."""
 
     rows_NK: Array
@@ -75,7 +75,7 @@ class _Mixture:
     converged: bool
 
 
-def _fit(points_NW: Array, rows_NK: Array, max_steps: int, tolerance: float) -> _Mixture:
+def fit_mixture(points_NW: Array, rows_NK: Array, max_steps: int, tolerance: float) -> Mixture:
     """Fit points of mean 0 by EM (McLachlan and Peel, "Finite Mixture Models", 2000, section 3.9.2)."""
     num_rows, width = points_NW.shape
     total_WW = points_NW.T @ points_NW / num_rows
@@ -98,10 +98,10 @@ def _fit(points_NW: Array, rows_NK: Array, max_steps: int, tolerance: float) -> 
     log_likelihood = num_rows * (float(log_densities_N.mean()) - 0.5 * squares + constant)
     k = len(weights_K)
     bic = -2 * log_likelihood + (k * width + k - 1) * np.log(num_rows)
-    return _Mixture(rows_NK, means_KW, precision_WW, bic, steps, converged)
+    return Mixture(rows_NK, means_KW, precision_WW, bic, steps, converged)
 
 
-def _with_nearest_joined(mixture: _Mixture) -> Array:
+def _with_nearest_joined(mixture: Mixture) -> Array:
     """Return the memberships after merging the two clusters with the nearest means, by the common covariance."""
     products_KK = mixture.means_KW @ mixture.precision_WW @ mixture.means_KW.T
     squares_K = np.diag(products_KK)

@@ -1,0 +1,128 @@
+"""Whether guesses of an attribute can be trusted, judged without a single true attribute."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.pseudo_attributes.job import PseudoAttributes
+from dbpt.pseudo_attributes.label import label_attributes
+from dbpt.pseudo_attributes.mixture import fit_mixture
+
+TEMPLATES = ("{}", "a photo of a {}.", "an image of {}.", "a picture with {}.", "this is {}.")
+"""Sentences that say the same. Names that CLIP knows give the same guesses with each."""
+LOWEST_AGREEMENT, LOWEST_SPREAD, LOWEST_SEPARATION = 0.8, 0.6, 0.05
+MOST_ROWS = 20_000
+FEWEST_OF_CLASS = 50
+_Array = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trust:
+    """What speaks for and against the guesses; docs/audit.md has the measurements behind the three limits.
+
+    - ``agreement``: mean Cohen's kappa of the guesses by any two of the `TEMPLATES`, at equal shares; below 0.8, what a
+      name means to CLIP depends on the sentence around it.
+    - ``spread``: standard deviation, within classes, of the logits around the mean of the names; below 0.6, CLIP's odds
+      hardly change from image to image.
+    - ``separation``: by how much a mixture with a mode for each name describes the logits of a class better than a
+      single Gaussian; half the difference of their BIC, per image and dimension; below 0.05, no groups are visible.
+    - ``unused``: names that no image got.
+    """
+
+    agreement: float
+    spread: float
+    separation: float
+    unused: tuple[str, ...] = ()
+
+    @property
+    def doubts(self) -> list[str]:
+        """Reasons not to trust the guesses, as sentences; none if there is no reason."""
+        found = []
+        if self.agreement < LOWEST_AGREEMENT:
+            found.append(
+                "other sentences around the same names give other guesses "
+                f"(agreement {self.agreement:.2f}; trusted from {LOWEST_AGREEMENT})"
+            )
+        if self.spread < LOWEST_SPREAD:
+            found.append(
+                f"CLIP's odds hardly change from image to image (spread {self.spread:.2f}; trusted from "
+                f"{LOWEST_SPREAD})"
+            )
+        if self.separation < LOWEST_SEPARATION:
+            found.append(
+                f"the images form no groups that the names tell apart (separation {max(self.separation, 0):.2f}; "
+                f"trusted from {LOWEST_SEPARATION})"
+            )
+        return found + [f"no image was guessed {name!r}" for name in self.unused]
+
+
+def guess_trust(
+    guesses: PseudoAttributes,
+    logits: NDArray[np.float32],
+    by_template: Sequence[NDArray[np.float32]],
+    labels: NDArray[np.int64],
+    names: Sequence[str],
+) -> Trust:
+    """Judge the ``guesses`` of N rows that were made from zero-shot ``logits`` (N, A) of the ``names`` (A,).
+
+    ``by_template`` has the logits (N, A) by each of the `TEMPLATES`, and ``labels`` (N,) the classes. With more than
+    20,000 rows, a sample of them is judged.
+    """
+    num_rows, num_attributes = logits.shape
+    rows = np.linspace(0, num_rows - 1, min(num_rows, MOST_ROWS)).astype(np.int64)
+    found, labels = guesses.pseudo_attributes[rows], labels[rows]
+    counts = np.bincount(guesses.pseudo_attributes[guesses.pseudo_attributes >= 0], minlength=num_attributes)
+    others = [each[rows] for each in by_template]
+    labelled = [
+        label_attributes(each, proportions=counts + 1e-9, posterior=False, confidence=False).pseudo_attributes
+        for each in others
+    ]
+    agreement = np.mean([_kappa(one, other, num_attributes) for one, other in combinations(labelled, 2)])
+    mean_NA = _within_class(np.mean([_centred(each) for each in others], axis=0), labels)
+    known = found >= 0
+    return Trust(
+        agreement=float(agreement),
+        spread=float(np.sqrt((mean_NA**2).sum() / (len(rows) * (num_attributes - 1)))),
+        separation=_separation(logits[rows][known], found[known], labels[known]),
+        unused=tuple(name for name, n in zip(names, counts.tolist(), strict=True) if n == 0),
+    )
+
+
+def _separation(logits_NA: _Array, guesses: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
+    num_attributes = logits_NA.shape[1]
+    points_NW = logits_NA[:, :-1].astype(np.float64) - logits_NA[:, -1:]
+    sizes = np.bincount(labels)
+    classes = np.flatnonzero(sizes >= FEWEST_OF_CLASS)
+    if not classes.size:  # then all classes together, each moved to its mean
+        points_NW, labels, classes = _within_class(points_NW, labels), np.zeros_like(labels), np.array([0])
+    gain, num_rows = 0.0, 0
+    for label in classes:
+        rows = labels == label
+        points = points_NW[rows] - points_NW[rows].mean(axis=0)
+        num_rows += len(points)
+        if points.any():
+            start = np.eye(num_attributes)[guesses[rows]] * 0.98 + 0.02 / num_attributes
+            one = fit_mixture(points, np.ones((len(points), 1)), 1, 0.0)
+            gain += (one.bic - fit_mixture(points, start, 300, 1e-4).bic) / 2
+    return gain / (max(num_rows, 1) * (num_attributes - 1))
+
+
+def _centred(logits_NA: _Array) -> _Array:
+    return logits_NA - logits_NA.mean(axis=1, keepdims=True)
+
+
+def _within_class(values_NA: _Array, labels: NDArray[np.int64]) -> _Array:
+    """Return the values minus the mean of their class."""
+    sums = np.stack([np.bincount(labels, column) for column in values_NA.T], axis=1)
+    return values_NA - (sums / np.maximum(np.bincount(labels), 1)[:, None])[labels]
+
+
+def _kappa(one: NDArray[np.int64], other: NDArray[np.int64], num_attributes: int) -> float:
+    """Return Cohen's kappa; 1 if both give all rows the same label, as then they agree."""
+    shares = [np.bincount(each, minlength=num_attributes) / len(each) for each in (one, other)]
+    by_chance = float(shares[0] @ shares[1])
+    return 1.0 if by_chance == 1 else (float((one == other).mean()) - by_chance) / (1 - by_chance)
