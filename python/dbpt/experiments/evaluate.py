@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,7 @@ from dbpt.data.huggingface_objects import materialize
 from dbpt.data.in_memory import DataLike, is_in_memory
 from dbpt.data.precomputed import check_precomputed_file
 from dbpt.data.reader import DATASETS
+from dbpt.data.words import parse_vocabulary
 from dbpt.errors import InputError
 from dbpt.experiments.figures import Labelled, how_trained
 from dbpt.experiments.result import Result
@@ -22,7 +25,7 @@ from dbpt.experiments.stages import embed_dataset, label_dataset, left_out, log_
 from dbpt.runs.classifier import Classifier
 from dbpt.runs.metrics import RunMetrics, RunRow, read_metrics
 from dbpt.runs.run_folder import load
-from dbpt.settings.config import make_config
+from dbpt.settings.config import FitConfig, make_config
 from dbpt.settings.data import load_for_run, names_own_data, resolve_demo
 
 logger = logging.getLogger(__name__)
@@ -56,25 +59,11 @@ def evaluate(
     the true attributes if the data have them, otherwise over pseudo attributes. Raises `InputError` as `dbpt.load` and
     `dbpt.fit` do, for a known data set of other classes, and if an adjusted average has no weights.
     """
-    classifier = load(run, device=device, weights=weights)
-    own, backbone = classifier.config, classifier.backbone
-    cache = own.cache if cache is None else cache
-    data = own.data if data is None else data
-    data = data if is_in_memory(data) else materialize(data, cache)
-    if names_own_data(data, own):
-        root = own.root if root is None else root
-        columns = own.columns if columns is None else columns
-        embeddings = own.embeddings if embeddings is None else embeddings
-    given = {"cache": cache, "max_failures": max_failures, "columns": columns, "embeddings": embeddings}
-    given |= {"features": "cached", "average": own.average if average is None else average}
-    config = make_config(vars(own) | given)
-    if isinstance(data, str):
-        found = resolve_demo(replace(config, data=data, root=None if root is None else str(root)))
-        data, root = found.data, found.root
-    _refuse_other_classes(data, classifier)
-    if config.embeddings is not None:
-        check_precomputed_file(Path(config.embeddings))
-    dataset = load_for_run(config, classifier.words, data, root)
+    given = {"columns": columns, "embeddings": embeddings, "cache": cache, "max_failures": max_failures}
+    classifier, config, dataset = run_with_data(
+        run, data, root=root, weights=weights, device=device, given=given | {"average": average}
+    )
+    backbone = classifier.backbone
     logger.info(dataset.describe())
     backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
     readable, features, failures = embed_dataset(dataset, backbone, config)
@@ -89,6 +78,44 @@ def evaluate(
     result = Result(Path(run), metrics, classifier)
     log_warnings(result.warnings, warnings)
     return result
+
+
+def run_with_data(
+    run: str | Path,
+    data: DataLike | None,
+    *,
+    root: str | Path | None,
+    weights: str | Path | None,
+    device: str,
+    given: Mapping[str, Any],
+) -> tuple[Classifier, FitConfig, Dataset]:
+    """Return the classifier of a run, its settings with those that are ``given``, and the data, read with its words.
+
+    None in ``given`` takes the run's setting; the root, columns and embeddings only for its own data. Attributes that
+    are given replace the run's.
+    """
+    classifier = load(run, device=device, weights=weights)
+    own, chosen = classifier.config, {name: value for name, value in given.items() if value is not None}
+    cache = chosen.get("cache", own.cache)
+    data = own.data if data is None else data
+    data = data if is_in_memory(data) else materialize(data, cache)
+    if names_own_data(data, own):
+        root = own.root if root is None else root
+    else:
+        chosen = {"columns": None, "embeddings": None} | chosen
+    config = make_config(vars(own) | chosen | {"features": "cached"})
+    if isinstance(data, str):
+        found = resolve_demo(replace(config, data=data, root=None if root is None else str(root)))
+        data, root = found.data, found.root
+    _refuse_other_classes(data, classifier)
+    if config.embeddings is not None:
+        check_precomputed_file(Path(config.embeddings))
+    words = classifier.words
+    if "attributes" in chosen:
+        words = replace(words, attributes=parse_vocabulary(chosen["attributes"], "--attributes"))
+    if "attribute_template" in chosen:
+        words = replace(words, attribute_templates=tuple(chosen["attribute_template"]))
+    return classifier, config, load_for_run(config, words, data, root)
 
 
 def _train_counts_of_run(run: Path, labelled: Labelled) -> NDArray[np.int64]:

@@ -108,7 +108,7 @@ def _separation(logits_NA: _Array, guesses: NDArray[np.int64], labels: NDArray[n
             start = np.eye(num_attributes)[guesses[rows]] * 0.98 + 0.02 / num_attributes
             one = fit_mixture(points, np.ones((len(points), 1)), 1, 0.0)
             gain += (one.bic - fit_mixture(points, start, 300, 1e-4).bic) / 2
-    return gain / (max(num_rows, 1) * (num_attributes - 1))
+    return float(gain) / (max(num_rows, 1) * (num_attributes - 1))
 
 
 def _centred(logits_NA: _Array) -> _Array:
