@@ -50,7 +50,7 @@ def coded_dataset(
         splits = np.full(len(paths), SPLITS.index("train"), dtype=np.int64)
         notes = (*notes, "no column of splits: all images are in split train, and there is no test split")
     column, known = names["label"], request.classes or own_classes
-    classes, codes, expected = _names_and_codes(_values(columns, column, known), known)
+    classes, codes, expected = names_and_codes(_values(columns, column, known), known)
     if len(classes) < 2:
         found = f"column {column!r} has {_found(classes)}"
         raise InputError(f"{columns.path}: {found}; a classifier needs at least two classes")
@@ -88,7 +88,7 @@ def _attribute_codes(
         row, value = next((row, v) for row, v in enumerate(columns.values[column]) if v.strip() in negative)
         way_out = "write -1 or nothing where it is unknown, else a name or a number from 0"
         raise InputError(f"{columns.where(row)}: {column} is {value!r}, a negative number; {way_out}")
-    words, codes, expected = _names_and_codes(values, vocabulary)
+    words, codes, expected = names_and_codes(values, vocabulary)
     if len(words) == 1:
         raise InputError(
             f"{columns.path}: column {column!r} has {_found(words)} (empty and -1 mean unknown); an attribute needs at "
@@ -97,7 +97,7 @@ def _attribute_codes(
     return words, columns.decode(column, lambda value: codes.get(value) if value in values else -1, expected)
 
 
-def _names_and_codes(
+def names_and_codes(
     values: Set[str], vocabulary: Vocabulary | None
 ) -> tuple[Vocabulary, dict[str, int], Sequence[str]]:
     """Return the vocabulary of a column (given, or its values), the index of each valid value, and the names."""

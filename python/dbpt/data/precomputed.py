@@ -25,7 +25,7 @@ BLOCK_ROWS = 65_536
 DTYPES: dict[str, np.dtype[Any]] = {f"F{bits}": np.dtype(f"float{bits}") for bits in (16, 32, 64)}
 TENSOR_NAMES = ("features", "embeddings", "image_embeddings", "img_emb")
 PICKLES = (".pt", ".pth", ".bin", ".pkl", ".pickle")
-REFUSED = "holds pickled objects, which are never loaded; save numbers with np.save(FILE, features.astype('float32'))"
+AS_NUMBERS = "numbers with np.save(FILE, features.astype('float32'))"
 EMBEDDINGS, METADATA, PATH = "img_emb", "metadata", "image_path"
 
 
@@ -95,7 +95,7 @@ def open_array(path: Path) -> NDArray[Any]:
         raise InputError(f"{path}: expected {expected}; np.save(FILE, features) writes the first")
     try:
         open_regular(path).close()
-        array = _open_npy(path) if suffix == ".npy" else _open_safetensors(path)
+        array = open_npy(path) if suffix == ".npy" else _open_safetensors(path)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: cannot read the features: {reason_of(error)}") from None
     if array.dtype not in DTYPES.values():
@@ -106,13 +106,15 @@ def open_array(path: Path) -> NDArray[Any]:
     return array
 
 
-def _open_npy(path: Path) -> NDArray[Any]:
+def open_npy(path: Path, name: str = "features", way_out: str = AS_NUMBERS) -> NDArray[Any]:
+    """Map the array in a ``.npy`` file, which has no pickled objects; ``way_out`` says how to save without."""
+    refused = f"holds pickled objects, which are never loaded; save {way_out}"
     with path.open("rb") as file:
         start = file.read(6)
     if start[:1] == b"\x80":
-        raise InputError(f"{path}: {REFUSED}")
+        raise InputError(f"{path}: {refused}")
     if start != b"\x93NUMPY":
-        raise InputError(f"{path}: is not a .npy file; write it with np.save(FILE, features)")
+        raise InputError(f"{path}: is not a .npy file; write it with np.save(FILE, {name})")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about headers that Python 2 wrote
@@ -120,7 +122,7 @@ def _open_npy(path: Path) -> NDArray[Any]:
             return array
     except Exception as error:  # NumPy's parser raises anything for a wrong header
         if "Python objects" in str(error):
-            raise InputError(f"{path}: {REFUSED}") from None
+            raise InputError(f"{path}: {refused}") from None
         # The messages of NumPy's own errors help; those of Python's parser, which it doesn't catch, don't.
         reason = reason_of(error)[:120] if isinstance(error, OSError | ValueError) else "not a .npy header"
         raise InputError(f"{path}: is not a whole .npy file ({reason}); write it again") from None

@@ -1,0 +1,244 @@
+"""The user's predictions: what is read, in which order, and the one line that every bad file gets."""
+
+import os
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from table_files import rows
+
+from dbpt.audit.predictions import read_predictions
+from dbpt.data import load_dataset
+from dbpt.errors import InputError
+from dbpt.files.csv import csv_text
+
+NAMES = ("img/a.jpg", "img/b.jpg", "c.jpg", "=d.jpg")
+GOOD = "path,prediction\nimg/a.jpg,dog\nimg/b.jpg,dog\nc.jpg,cat\n=d.jpg,cat\n"
+WITH_P = (
+    "path,prediction,p_cat,p_dog\nimg/a.jpg,dog,0.5,0.5\nimg/b.jpg,dog,0.1,0.9\nc.jpg,cat,1,0\n=d.jpg,cat,0.2,0.8\n"
+)
+PROBABILITIES = np.array([[0.5, 0.5], [0.1, 0.9], [1, 0], [0.2, 0.8]])
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Two dogs, then two cats."""
+    (tmp_path / "data").mkdir()
+    table = tmp_path / "data/pets.csv"
+    labels = ("dog", "dog", "cat", "cat")
+    table.write_text(rows(*(f"{name},{label},train" for name, label in zip(NAMES, labels, strict=True))))
+    return load_dataset(table, images=False)
+
+
+@pytest.fixture
+def read(tmp_path, dataset):
+    """Write a file of text or bytes, or an array, and read its predictions."""
+
+    def read(content, name="mine.csv", **options):
+        path = tmp_path / name
+        if isinstance(content, np.ndarray):
+            np.save(path, content)
+        else:
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return read_predictions(path, dataset, **options)
+
+    return read
+
+
+def replaced(old, new, text=GOOD):
+    assert old in text
+    return text.replace(old, new, 1)
+
+
+# --- what is read
+
+
+def test_rows_are_found_by_path_in_any_order(read):
+    header, *lines = GOOD.splitlines(keepends=True)
+    for order in (lines, lines[::-1], lines[2:] + lines[:2]):
+        found = read(header + "".join(order))
+        assert found.predictions.tolist() == [1, 1, 0, 0] and found.predictions.dtype == np.int64
+        assert found.probabilities is None and found.warnings == ()
+
+
+@pytest.mark.parametrize("spelling", ["./{}", "{root}/{}", "img/../{}", "{real}/{}", "{root}/../data//{}"])
+def test_a_path_may_be_absolute_or_relative_to_the_root(read, dataset, tmp_path, spelling, monkeypatch):
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "data")
+    places = {"root": dataset.root, "real": os.path.realpath(dataset.root)}
+    cells = [[spelling.format(name, **places), "dog"] for name in NAMES]
+    assert read(csv_text([["path", "prediction"], *cells])).predictions.tolist() == [1] * 4
+    monkeypatch.chdir(tmp_path)  # a relative one may start there
+    cells = [[f"data/{name}", "cat"] for name in NAMES]
+    assert read(csv_text([["path", "prediction"], *cells])).predictions.tolist() == [0] * 4
+
+
+def test_formats_give_the_same(read, tmp_path, dataset):
+    lines = [line.split(",") for line in WITH_P.splitlines()]
+    columns = {name: [line[i] for line in lines[1:]] for i, name in enumerate(lines[0])}
+    columns |= {name: [float(x) for x in columns[name]] for name in ("p_cat", "p_dog")}
+    pq.write_table(pa.table(columns), tmp_path / "mine.parquet")
+    json_lines = pa.table(columns).to_pandas().to_json(orient="records", lines=True)
+    for found in (
+        read(WITH_P),
+        read(WITH_P.replace(",", "\t"), "mine.tsv"),
+        read(json_lines, "mine.jsonl"),
+        read_predictions(tmp_path / "mine.parquet", dataset),
+    ):
+        assert found.predictions.tolist() == [1, 1, 0, 0]
+        np.testing.assert_array_equal(found.probabilities, PROBABILITIES)
+
+
+@pytest.mark.parametrize("cells", [("1", "1", "0", "0"), ("1.0", "1.0", "0.0", "0.0"), (" dog", "dog", "cat ", "cat")])
+def test_a_class_is_a_name_or_an_index(read, cells):
+    lines = [f"{name},{cell},{cell}" for name, cell in zip(NAMES, cells, strict=True)]
+    assert read(rows(*lines, header="path,label,prediction")).predictions.tolist() == [1, 1, 0, 0]
+
+
+def test_arrays_are_in_the_order_of_the_data(read):
+    for array in (np.array([1, 0, 1, 0]), np.array([1, 0, 1, 0], ">u2"), np.array(["dog", "cat", "dog", "cat"])):
+        found = read(array, "mine.npy")
+        assert found.predictions.tolist() == [1, 0, 1, 0] and found.probabilities is None
+        assert read(array, "mine.npy", rows=np.array([1, 2])).predictions.tolist() == [0, 1]
+        assert read(array[:2], "mine.npy", rows=np.array([2, 3])).predictions.tolist() == [1, 0]
+    for dtype, close in (("float64", 1e-15), ("float16", 1e-3)):
+        found = read(PROBABILITIES.astype(dtype), "mine.npy")
+        assert found.predictions.tolist() == [0, 1, 0, 1]
+        np.testing.assert_allclose(found.probabilities, PROBABILITIES, atol=close)
+        assert found.probabilities.dtype == np.float64 and found.probabilities.sum(axis=1) == pytest.approx(1)
+
+
+def test_only_the_audited_rows_must_be_there_and_other_images_are_counted(read):
+    found = read(GOOD + "gone.jpg,zebra\nalso/gone.jpg,cat\n")
+    assert found.predictions.tolist() == [1, 1, 0, 0]
+    assert len(found.warnings) == 1 and "2 of 6 rows are ignored" in found.warnings[0]
+    assert found.warnings[0].endswith("the first is 'gone.jpg' in line 6")
+    audited = read("path,prediction\nc.jpg,dog\n=d.jpg,cat\n", rows=np.array([3, 2]))
+    assert audited.predictions.tolist() == [0, 1] and audited.warnings == ()
+
+
+def test_the_output_of_dbpt_predict_is_read_as_it_is(read, dataset):
+    """Rounded probabilities, columns more, an apostrophe before a formula, and images that could not be read."""
+    table = [["path", "prediction", "p_cat", "p_dog", "pseudo_attribute", "p_pseudo_attribute", "error"]]
+    table += [[name, "dog", "0.333333", "0.666666", "-x", "0.9", ""] for name in NAMES]
+    table.append(["broken.jpg", "", "", "", "", "", "not an image"])
+    text = csv_text(table)
+    assert "'=d.jpg" in text
+    found = read(text)
+    assert found.predictions.tolist() == [1] * 4 and found.probabilities.sum(axis=1) == pytest.approx(1, abs=1e-15)
+    table[1][1:] = ["", "", "", "", "", "truncated"]
+    with pytest.raises(InputError, match=r"1 of 4 images have no prediction.*line 2 says: truncated; mend"):
+        read(csv_text(table))
+    assert read(csv_text(table), rows=np.array([1, 2, 3])).predictions.tolist() == [1] * 3
+
+
+def test_a_prediction_need_not_be_the_likeliest_class(read):
+    found = read(WITH_P)
+    assert (found.predictions.tolist(), found.probabilities.argmax(axis=1).tolist()) == ([1, 1, 0, 0], [0, 1, 0, 1])
+
+
+# --- what is refused
+
+
+BAD_TABLES = [
+    (
+        replaced("c.jpg,cat\n", ""),
+        "1 of 4 images have no prediction, the first is 'c.jpg' (pets.csv line 4); write paths",
+    ),
+    (
+        replaced("img/", "other/", GOOD.replace("img/b", "x/b")),
+        "2 of 4 images have no prediction, the first is 'img/a.jpg'",
+    ),
+    (GOOD + "./c.jpg,cat\n", "line 6: image './c.jpg' has a prediction in line 4 already; keep one"),
+    (
+        replaced("c.jpg,cat", "c.jpg,cta"),
+        "line 4: prediction is 'cta', expected one of 'cat', 'dog' (did you mean 'cat'?)",
+    ),
+    (replaced("c.jpg,cat", "c.jpg,"), "line 4: prediction is '', expected one of 'cat', 'dog'"),
+    (replaced("c.jpg,cat", "c.jpg,0"), "line 4: prediction is '0', expected one of 'cat', 'dog'"),
+    (GOOD.replace("dog", "2").replace("cat", "0"), "line 2: prediction is '2', expected one of '0', '1'"),
+    (replaced("c.jpg,cat", ",cat"), "line 4: path is empty; name the image"),
+    (
+        replaced("path,", "file,"),
+        "line 1: no column 'path'; columns found: 'file', 'prediction'; predictions are a table",
+    ),
+    (replaced("prediction", "predicted"), "no column 'prediction'; columns found: 'path', 'predicted' (did you mean"),
+    (replaced("prediction", "prediction,prediction"), "column 'prediction' occurs 2 times; keep one"),
+    (replaced("c.jpg,cat", "c.jpg,cat,x"), "line 4: has 3 fields where the header has 2"),
+    ("path,prediction,label\n" + "".join(f"{name},dog,\n" for name in NAMES), "line 2: label is '', expected one of"),
+    (
+        replaced(",p_dog", ",p_dig", WITH_P),
+        "has 'p_cat' but no 'p_dog'; give a probability for each class, or for none",
+    ),
+    (replaced("0.1,0.9", "0.1,x", WITH_P), "line 3: p_dog is 'x', expected a number"),
+    (replaced("0.1,0.9", "0.1,", WITH_P), "line 3: p_dog is '', expected a number"),
+    (replaced("0.1,0.9", "0.1,nan", WITH_P), "line 3: p_dog is nan, expected a probability from 0 to 1"),
+    (replaced("0.1,0.9", "inf,0", WITH_P), "line 3: p_cat is inf, expected a probability from 0 to 1"),
+    (replaced("0.1,0.9", "-0.1,1.1", WITH_P), "line 3: p_cat is -0.1, expected a probability from 0 to 1; scipy"),
+    (replaced("0.1,0.9", "0.1,0.8", WITH_P), "line 3: the probabilities sum to 0.9, expected 1; scipy.special.softmax"),
+    (replaced("0.1,0.9", "0,0", WITH_P), "line 3: the probabilities sum to 0, expected 1"),
+]
+BAD_ARRAYS = [
+    (np.array([1, 0, 1]), "has 3 rows, expected 4, one for each image of "),
+    (np.array([1, 0, 2, 0]), "mine.npy row 3: prediction is '2', expected one of '0', '1'"),
+    (np.array([1, 0, -1, 0]), "row 3: prediction is '-1'"),
+    (
+        np.array(["dog", "cat", "dgo", "cat"]),
+        "row 3: prediction is 'dgo', expected one of 'cat', 'dog' (did you mean 'dog'?)",
+    ),
+    (np.array([1.0, 0, 1, 0]), "holds float64 of shape (4,), expected (N,) class names or integers, or (N, 2) prob"),
+    (np.ones((4, 3)) / 3, "holds float64 of shape (4, 3), expected"),
+    (np.array([True] * 4), "holds bool of shape (4,)"),
+    (np.array([1j] * 4), "holds complex128"),
+    (np.array(["dog", "cat", "dog", "cat"], "S"), "holds |S3 of shape (4,)"),
+    (np.array(0), "holds int64 of shape ()"),
+    (np.zeros((0, 2)), "mine.npy: "),
+    (np.array([[3.2, -1], [1, 2], [0, 1], [0, 1]]), "row 1: the probability of 'cat' is 3.2, expected a probability"),
+    (np.array([[0.5, 0.5], [0.4, 0.5], [0, 1], [0, 1]]), "row 2: the probabilities sum to 0.9, expected 1; scipy"),
+    (
+        np.array(["dog", "cat", "dog", "cat"], object),
+        "never loaded; save names with np.save(FILE, predictions.astype(str))",
+    ),
+    (b"\x80\x04K\x01.", "holds pickled objects"),
+    (b"\x93NUMPY\x01\x00v\x00{'descr'", "is not a whole .npy file"),
+    (b"path,prediction\n", "is not a .npy file; write it with np.save(FILE, predictions)"),
+]
+
+
+@pytest.mark.parametrize(("content", "says"), BAD_TABLES + BAD_ARRAYS)
+def test_a_bad_file_gets_one_line(read, content, says):
+    name = "mine.csv" if any(content is bad for bad, _ in BAD_TABLES) else "mine.npy"
+    with pytest.raises(InputError) as error:
+        read(content, name)
+    message = str(error.value)
+    assert says in message and name in message and "\n" not in message
+
+
+def test_a_truncated_array(read, tmp_path, dataset):
+    read(np.arange(4) % 2, "mine.npy")
+    path = tmp_path / "mine.npy"
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(InputError, match="is not a whole .npy file"):
+        read_predictions(path, dataset)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet", ".npy", ".pkl", ".npz", ""])
+@pytest.mark.parametrize("kind", ["missing", "folder", "pipe", "nul"])
+def test_what_is_no_file_gets_one_line(dataset, tmp_path, suffix, kind):
+    path = tmp_path / f"mine{suffix}"
+    if kind == "folder":
+        path.mkdir()
+    if kind == "pipe":
+        os.mkfifo(path)
+    if kind == "nul":
+        path = tmp_path / f"a\0b{suffix}"
+    with pytest.raises(InputError) as error:
+        read_predictions(path, dataset)
+    assert "\n" not in str(error.value) and ("mine" in str(error.value) or kind == "nul")
+
+
+def test_a_table_names_the_line_of_the_file_whatever_the_order_of_the_data(read):
+    """The last image of the data stands in line 2."""
+    with pytest.raises(InputError, match=r"mine.csv line 2: label is 'dog', but 'cat' in pets.csv line 5; mend one"):
+        read("path,prediction,label\n=d.jpg,cat,dog\nc.jpg,cat,cat\nimg/b.jpg,cat,dog\nimg/a.jpg,dog,dog\n")
