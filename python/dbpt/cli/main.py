@@ -22,6 +22,7 @@ from typing import Any
 import click
 
 from dbpt._core import __version__
+from dbpt.cli.audit import audit
 from dbpt.cli.cache import cache
 from dbpt.cli.compare import compare
 from dbpt.cli.data import data, demo
@@ -108,7 +109,7 @@ def commands(ctx: click.Context) -> None:
         import_plugins()  # even if only dbpt's own names are asked for, since a misspelt module would not be noticed
 
 
-for command in (fit, compare, evaluate, predict, label, data, demo, embed, cache):
+for command in (audit, fit, compare, evaluate, predict, label, data, demo, embed, cache):
     commands.add_command(command)
 
 

@@ -70,12 +70,9 @@ class Labelled:
 
     @property
     def group_kind(self) -> Literal["true", "pseudo"]:
-        """``true`` if at least half of each class's rows in `split` have a true attribute, else ``pseudo``."""
+        """The attributes that define the groups of all figures, by `true_or_pseudo` over the rows of `split`."""
         rows = self.rows(self.split)
-        labels, known = self.dataset.labels[rows], self.dataset.attributes[rows] >= 0
-        rows_C = np.bincount(labels, minlength=self.dataset.num_classes)
-        known_C = np.bincount(labels[known], minlength=self.dataset.num_classes)
-        return "true" if (2 * known_C >= rows_C).all() else "pseudo"
+        return true_or_pseudo(self.dataset.labels[rows], self.dataset.attributes[rows], self.dataset.num_classes)
 
     @property
     def train_counts(self) -> NDArray[np.int64]:
@@ -181,3 +178,12 @@ class Labelled:
             failed_images=failed_images,
             seconds={name: round(value, 3) for name, value in seconds.items()},
         )
+
+
+def true_or_pseudo(
+    labels: NDArray[np.int64], attributes: NDArray[np.int64], num_classes: int
+) -> Literal["true", "pseudo"]:
+    """Return ``true`` if at least half of each class's rows have a true attribute, else ``pseudo``."""
+    rows_C = np.bincount(labels, minlength=num_classes)
+    known_C = np.bincount(labels[attributes >= 0], minlength=num_classes)
+    return "true" if (2 * known_C >= rows_C).all() else "pseudo"

@@ -141,9 +141,9 @@ def arrange(embedded: Embedded, labelled: Labelled, config: FitConfig) -> Experi
     return replace(experiment, warnings=tuple(warnings))
 
 
-def open_dataset(config: FitConfig) -> Dataset:
-    """Load the data set of ``config``. Refuses one with fewer than two attribute names."""
-    dataset = configured_dataset(config)
+def open_dataset(config: FitConfig, *, training: bool = True) -> Dataset:
+    """Load the data set of ``config``, for ``training`` or not. Refuses one with fewer than two attribute names."""
+    dataset = configured_dataset(config, training=training)
     if dataset.num_attributes < 2:
         raise InputError(
             f"{dataset.source}: no spurious attribute is named; name what the classifier might rely on, for example "

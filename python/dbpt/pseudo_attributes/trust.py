@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.pseudo_attributes.job import PseudoAttributes
 from dbpt.pseudo_attributes.label import label_attributes
 from dbpt.pseudo_attributes.mixture import fit_mixture
 
@@ -61,21 +60,21 @@ class Trust:
 
 
 def guess_trust(
-    guesses: PseudoAttributes,
+    guesses: NDArray[np.int64],
     logits: NDArray[np.float32],
     by_template: Sequence[NDArray[np.float32]],
     labels: NDArray[np.int64],
     names: Sequence[str],
 ) -> Trust:
-    """Judge the ``guesses`` of N rows that were made from zero-shot ``logits`` (N, A) of the ``names`` (A,).
+    """Judge the ``guesses`` (N,), -1 for none, that were made from zero-shot ``logits`` (N, A) of the ``names`` (A,).
 
     ``by_template`` has the logits (N, A) by each of the `TEMPLATES`, and ``labels`` (N,) the classes. With more than
     20,000 rows, a sample of them is judged.
     """
     num_rows, num_attributes = logits.shape
     rows = np.linspace(0, num_rows - 1, min(num_rows, MOST_ROWS)).astype(np.int64)
-    found, labels = guesses.pseudo_attributes[rows], labels[rows]
-    counts = np.bincount(guesses.pseudo_attributes[guesses.pseudo_attributes >= 0], minlength=num_attributes)
+    found, labels = guesses[rows], labels[rows]
+    counts = np.bincount(guesses[guesses >= 0], minlength=num_attributes)
     others = [each[rows] for each in by_template]
     labelled = [
         label_attributes(each, proportions=counts + 1e-9, posterior=False, confidence=False).pseudo_attributes
@@ -118,7 +117,8 @@ def _centred(logits_NA: _Array) -> _Array:
 def _within_class(values_NA: _Array, labels: NDArray[np.int64]) -> _Array:
     """Return the values minus the mean of their class."""
     sums = np.stack([np.bincount(labels, column) for column in values_NA.T], axis=1)
-    return values_NA - (sums / np.maximum(np.bincount(labels), 1)[:, None])[labels]
+    found: _Array = values_NA - (sums / np.maximum(np.bincount(labels), 1)[:, None])[labels]
+    return found
 
 
 def _kappa(one: NDArray[np.int64], other: NDArray[np.int64], num_attributes: int) -> float:

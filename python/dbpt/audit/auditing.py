@@ -1,0 +1,424 @@
+"""`audit`: what a classifier gets wrong in which groups, and whether the suspected attribute explains it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt._core import __version__
+from dbpt.audit.by_group import audited_groups
+from dbpt.audit.figures import SCHEMA_VERSION, AuditedData, AuditFigures, Guesses, PredictionsBy
+from dbpt.audit.page import render_audit
+from dbpt.audit.predictions import UserPredictions, read_predictions
+from dbpt.audit.probe import probe_predictions
+from dbpt.audit.result import Audit, AuditedImages
+from dbpt.audit.verdict import verdict_of
+from dbpt.clip import Backbone
+from dbpt.clip.zero_shot import zero_shot_logits, zero_shot_weights
+from dbpt.data import SPLITS, Dataset
+from dbpt.data.in_memory import DataLike
+from dbpt.errors import InputError
+from dbpt.experiments.evaluate import run_with_data
+from dbpt.experiments.figures import true_or_pseudo
+from dbpt.experiments.stages import (
+    configured_backbone,
+    embed_dataset,
+    label_dataset,
+    left_out,
+    log_warnings,
+    open_dataset,
+)
+from dbpt.files.csv import csv_text
+from dbpt.files.disk import write_atomically, write_json
+from dbpt.groups import group_counts, group_metrics
+from dbpt.groups.association import cramers_v, explained_errors
+from dbpt.pseudo_attributes import PseudoAttributes
+from dbpt.pseudo_attributes.trust import TEMPLATES, guess_trust
+from dbpt.report.contact_sheets import ContactSheet, contact_sheets
+from dbpt.runs.classifier import zero_shot_classifier
+from dbpt.runs.metrics import BackboneSummary
+from dbpt.runs.output_folder import Marker, OutputFolder
+from dbpt.settings.config import FitConfig, make_config, shows_settings
+from dbpt.settings.data import resolve_demo, with_data
+from dbpt.settings.fields import flag_of
+from dbpt.settings.keywords import FitSettings
+from dbpt.settings.sections import BackboneSettings, DataSettings, PseudoAttributeSettings, WordSettings
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+logger = logging.getLogger(__name__)
+
+SECTIONS = (DataSettings, WordSettings, BackboneSettings, PseudoAttributeSettings)
+SETTINGS = {each.name for section in SECTIONS for each in fields(section)} | {"seed", "average"}
+SETTINGS -= {"data", "val_fraction", "features"}
+"""The settings that an audit reads."""
+OF_THE_RUN = ("classes", "template", "model", "pretrained", "tokenizer", "image_precision", "embed_batch_size")
+"""Those of them that a finished run has, with the values that its classifier was trained with."""
+ALL = "all"
+AUDIT_FOLDER = OutputFolder(
+    title="audit",
+    command="dbpt audit",
+    marker="run.json",
+    record=Marker,
+    schema_version=SCHEMA_VERSION,
+    is_file=lambda name: name in ("audit.html", "audit.json", "groups.csv", "images.csv"),
+    subfolders={},
+)
+
+
+@shows_settings(FitSettings)
+def audit(
+    data: DataLike | None = None,
+    *,
+    predictions: str | os.PathLike[str] | NDArray[Any] | Sequence[Any] = "zero-shot",
+    out: str | Path | None = None,
+    split: str | None = None,
+    overwrite: bool = False,
+    weights: str | Path | None = None,
+    **settings: Unpack[FitSettings],
+) -> Audit:
+    """Show in which groups a classifier errs, and test whether the suspected attribute explains its errors.
+
+    Nothing is trained but the probe. CLIP guesses the attribute where the data don't have it.
+
+    Args:
+        data: as for `dbpt.fit`; no split is needed. None with the folder of a run is the run's own data.
+        predictions: whose errors: ``"zero-shot"``, CLIP itself; ``"probe"``, a linear probe of CLIP's features, whose
+            predictions are out of fold; the folder of a finished run; a CSV or Parquet file with the columns path and
+            prediction, and optionally label and a probability for each class, ``p_CLASS``; a ``.npy`` file in the order
+            of the data; or an array: (N,) class indices or names, or (N, C) probabilities.
+        out: a folder for ``audit.html``, ``audit.json``, ``groups.csv`` and ``images.csv``; it must not exist unless
+            ``overwrite``.
+        split: "train", "val", "test" or "all"; by default the one that `dbpt.fit` reports: test, else val, else train.
+        weights: with a run, the present path of the backbone's local weights file, if it has moved.
+        settings: those of `FitConfig` for data, words, backbone and pseudo attributes, ``seed`` and ``average``. With a
+            run, classes and backbone are the run's, and attributes too unless they are given.
+
+    Raises `InputError` for wrong settings, data or predictions, and if ``out`` can't be used.
+    """
+    chosen = dict[str, Any](settings)
+    if unread := [name for name in chosen if name not in SETTINGS and name in FitSettings.__annotations__]:
+        raise InputError(f"{flag_of(unread[0])}: an audit trains no prompt, so it does not read it; leave it out")
+    if split not in (None, ALL, *SPLITS):
+        raise InputError(f"--split is {split!r}; expected {', '.join(SPLITS)} or {ALL}")
+    with ExitStack() as held:
+        if out is not None:
+            held.enter_context(AUDIT_FOLDER.held(Path(out), resume=False, overwrite=overwrite))
+        by = _kind_of(predictions)
+        if by == "run":
+            subject = _run_to_audit(os.fspath(cast(str, predictions)), data, chosen, split, weights)
+        else:
+            subject = _data_to_audit(predictions, by, data, chosen, split)
+        found, sheets = _audited(subject)
+        if out is not None:
+            found = replace(found, folder=Path(out))
+            _write(found, sheets, subject.config, overwrite=overwrite)
+    log_warnings(found.warnings, subject.told)
+    return found
+
+
+def _kind_of(predictions: object) -> PredictionsBy:
+    if predictions == "zero-shot" or predictions == "probe":
+        return predictions
+    is_path = isinstance(predictions, str | os.PathLike)
+    return "run" if is_path and os.path.isdir(cast(str, predictions)) else "file"  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Subject:
+    """The N readable images with their features, and the predictions of the ``audited`` ones (n,) among them."""
+
+    dataset: Dataset
+    audited: NDArray[np.int64]
+    split: str
+    features: NDArray[np.float32]
+    backbone: Backbone
+    config: FitConfig
+    predictions: UserPredictions
+    by: PredictionsBy
+    title: str
+    command: list[str]
+    failed: int
+    told: tuple[str, ...]
+
+
+def _data_to_audit(
+    predictions: Any, by: PredictionsBy, data: DataLike | None, chosen: dict[str, Any], split: str | None
+) -> _Subject:
+    if data is None:
+        raise InputError("data: none is named; only the audit of a run can do without, with the run's own")
+    asked = with_data(make_config(chosen), data)
+    config = resolve_demo(asked)
+    dataset = open_dataset(config, training=False)
+    logger.info(dataset.describe())
+    split, rows = _chosen_split(dataset, split)
+    users = read_predictions(predictions, dataset, rows) if by == "file" else None
+    backbone = configured_backbone(config)
+
+    def predict(features: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
+        if by == "probe":
+            found: NDArray[np.floating[Any]] = probe_predictions(
+                features, labels, num_classes=dataset.num_classes, seed=config.seed
+            )
+            return found
+        weights_CD = zero_shot_weights(backbone, *dataset.words.class_texts())
+        return zero_shot_classifier(backbone, weights_CD).probabilities(features)
+
+    title = {"zero-shot": f"zero-shot {backbone.spec['model']}", "probe": "linear probe, out of fold"}.get(by)
+    named = os.fspath(predictions) if isinstance(predictions, str | os.PathLike) else None
+    command = _command(asked, named, split)
+    return _subject(dataset, split, rows, backbone, config, users or predict, by, title or named or "an array", command)
+
+
+def _run_to_audit(
+    run: str, data: DataLike | None, chosen: dict[str, Any], split: str | None, weights: str | Path | None
+) -> _Subject:
+    if refused := [name for name in OF_THE_RUN if chosen.get(name) is not None]:
+        raise InputError(f"{flag_of(refused[0])}: the run {run} has its own; leave it out")
+    root, device = chosen.pop("root", None), chosen.pop("device", "auto")
+    classifier, config, dataset = run_with_data(run, data, root=root, weights=weights, device=device, given=chosen)
+    logger.info(dataset.describe())
+    split, rows = _chosen_split(dataset, split)
+
+    def predict(features: NDArray[np.float32], _labels: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
+        return classifier.head.probabilities(features)
+
+    command = _command(replace(config, data=str(dataset.source)), run, split)
+    return _subject(dataset, split, rows, classifier.backbone, config, predict, "run", run, command)
+
+
+def _chosen_split(dataset: Dataset, asked: str | None) -> tuple[str, NDArray[np.int64]]:
+    """Return the name of the split and its rows: the one asked for, else test, else validation, else training."""
+    if asked == ALL:
+        return ALL, np.arange(len(dataset))
+    for name in ("test", "val", "train") if asked is None else (asked,):
+        if len(rows := np.flatnonzero(dataset.splits == SPLITS.index(name))):
+            return name, rows
+    raise InputError(f"--split {asked}: {dataset.source} has no rows of it; choose another, or {ALL}")
+
+
+def _subject(
+    dataset: Dataset,
+    split: str,
+    rows: NDArray[np.int64],
+    backbone: Backbone,
+    config: FitConfig,
+    predictions: UserPredictions | Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np.floating[Any]]],
+    by: PredictionsBy,
+    title: str,
+    command: list[str],
+) -> _Subject:
+    """Embed the images, and predict the classes of ``rows``, or take the user's predictions of them."""
+    backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
+    readable, features, failures = embed_dataset(dataset, backbone, config)
+    is_readable = np.ones(len(dataset), dtype=bool)
+    is_readable[[failure.row for failure in failures]] = False
+    is_audited = np.zeros(len(dataset), dtype=bool)
+    is_audited[rows] = True
+    audited = np.flatnonzero(is_audited[is_readable])
+    if not len(audited):
+        raise InputError(f"--split {split}: none of its images can be read; nothing is left to audit")
+    if isinstance(predictions, UserPredictions):
+        kept, probabilities = is_readable[rows], predictions.probabilities
+        found = replace(
+            predictions,
+            predictions=predictions.predictions[kept],
+            probabilities=None if probabilities is None else probabilities[kept],
+        )
+    else:
+        predicted = predictions(features[audited], readable.labels[audited]).astype(np.float64)
+        found = UserPredictions(predicted.argmax(axis=1), predicted)
+    log_warnings(told := (*left_out(dataset, failures), *found.warnings))
+    return _Subject(
+        dataset=readable,
+        audited=audited,
+        split=split,
+        features=features,
+        backbone=backbone,
+        config=config,
+        predictions=found,
+        by=by,
+        title=title,
+        command=command,
+        failed=len(failures),
+        told=told,
+    )
+
+
+def _audited(subject: _Subject) -> tuple[Audit, list[ContactSheet] | None]:
+    """Return the audit, and the contact sheets if there are images."""
+    dataset, rows, predictions = subject.dataset, subject.audited, subject.predictions
+    words, size = dataset.words, {"num_classes": dataset.num_classes, "num_attributes": dataset.num_attributes}
+    pseudo = label_dataset(dataset, subject.features, subject.backbone, subject.config)
+    guesses = _judged_guesses(subject, pseudo)
+    labels = dataset.labels[rows]
+    kind = true_or_pseudo(labels, dataset.attributes[rows], dataset.num_classes)
+    attributes = dataset.attributes if kind == "true" else pseudo.pseudo_attributes
+    training = dataset.splits == SPLITS.index("train")
+    train_counts = group_counts(dataset.groups(attributes)[training], dataset.num_groups)
+    right = predictions.predictions == labels
+    groups = audited_groups(
+        predictions.predictions,
+        labels,
+        attributes[rows],
+        predictions.probabilities,
+        class_names=dataset.class_names,
+        attribute_names=dataset.attribute_names,
+    )
+    explained = explained_errors(right, labels, attributes[rows], seed=subject.config.seed, **size)
+    verdict = verdict_of(
+        groups,
+        explained,
+        guesses,
+        by=subject.by,
+        by_guesses=kind == "pseudo",
+        attributes=dataset.attribute_names,
+    )
+    average = subject.config.average or dataset.average
+    if subject.config.average == "adjusted" and not train_counts.any():
+        raise InputError(f"--average adjusted: {dataset.source} has no training rows, whose shares are the weights")
+    figures = AuditFigures(
+        schema_version=SCHEMA_VERSION,
+        dbpt_version=__version__,
+        verdict=verdict,
+        data=AuditedData(
+            name=dataset.name,
+            root=str(dataset.root),
+            split=cast(Any, subject.split),
+            n=len(rows),
+            failed_images=subject.failed,
+            classes=list(dataset.class_names),
+            attributes=list(dataset.attribute_names),
+            notes=list(dataset.notes),
+        ),
+        backbone=BackboneSummary(
+            model=subject.backbone.spec["model"],
+            pretrained=subject.backbone.spec["pretrained"],
+            embed_dim=subject.backbone.embed_dim,
+        ),
+        predictions_by=subject.by,
+        predictions_from=subject.title,
+        group_kind=kind,
+        average="adjusted" if average == "adjusted" and train_counts.any() else "plain",
+        metrics=group_metrics(
+            predictions.predictions,
+            labels,
+            attributes[rows],
+            train_counts=train_counts if train_counts.any() else None,
+            group_names=dataset.group_names,
+            **size,
+        ),
+        groups=groups,
+        confusion=np.bincount(labels * dataset.num_classes + predictions.predictions, minlength=dataset.num_classes**2)
+        .reshape(dataset.num_classes, dataset.num_classes)
+        .tolist(),
+        cramers_v=cramers_v(labels, attributes[rows], **size),
+        explained=explained,
+        guesses=guesses,
+        warnings=[*subject.told, *pseudo.warnings],
+        words={name: list(wordings) for name, wordings in (*words.classes.items(), *words.attributes.items())},
+        templates=list(words.templates),
+        attribute_templates=list(words.attribute_templates),
+        command=shlex.join(["dbpt", "audit", *subject.command]),
+        next_command=_next_command(subject) if verdict.kind == "bias" else "",
+        settings={name: str(value) for name, value in vars(subject.config).items() if name in SETTINGS},
+    )
+    assert pseudo.confidence is not None
+    known = np.where(attributes[rows] >= 0, attributes[rows], dataset.num_attributes)
+    names = [*dataset.attribute_names, ""]
+    images = AuditedImages(
+        path=[dataset.paths[row] for row in rows],
+        split=[SPLITS[split] for split in dataset.splits[rows]],
+        label=[dataset.class_names[label] for label in labels],
+        prediction=[dataset.class_names[label] for label in predictions.predictions],
+        attribute=[names[a] for a in known],
+        pseudo_attribute=[names[a] for a in pseudo.pseudo_attributes[rows]],
+        confidence=pseudo.confidence[rows],
+        probabilities=predictions.probabilities,
+    )
+    sheets = None
+    if subject.config.embeddings is None:
+        sheets = contact_sheets(
+            images.path,
+            dataset.root,
+            dataset.groups(pseudo.pseudo_attributes)[rows],
+            pseudo.confidence[rows],
+            group_names=figures.data.groups,
+            seed=subject.config.seed,
+        )
+    return Audit(figures, images, None), sheets
+
+
+def _judged_guesses(subject: _Subject, pseudo: PseudoAttributes) -> Guesses:
+    """Return how the guesses were made, and the doubts about those of the audited images."""
+    dataset, rows = subject.dataset, subject.audited
+    features, attributes = subject.features[rows], dataset.attributes[rows]
+    texts, owners = dataset.words.attribute_texts()
+    logits = zero_shot_logits(subject.backbone, features, texts, owners)
+    by_template = [
+        zero_shot_logits(
+            subject.backbone, features, *replace(dataset.words, attribute_templates=(template,)).attribute_texts()
+        )
+        for template in TEMPLATES
+    ]
+    guessed = pseudo.pseudo_attributes[rows]
+    trust = guess_trust(guessed, logits, by_template, dataset.labels[rows], dataset.attribute_names)
+    both = (attributes >= 0) & (guessed >= 0)
+    counts = np.bincount(guessed[guessed >= 0], minlength=dataset.num_attributes)
+    assert pseudo.confidence is not None
+    return Guesses(
+        method=pseudo.method,
+        shares=(counts / max(1, counts.sum())).tolist(),
+        mean_confidence=min(1.0, float(pseudo.confidence[rows].mean())),
+        doubts=trust.doubts,
+        n_known=int(both.sum()),
+        accuracy=float((attributes == guessed)[both].mean()) if both.any() else None,
+    )
+
+
+def _command(config: FitConfig, predictions: str | None, split: str) -> list[str]:
+    """Return the arguments that repeat the audit, as far as the command line can name its data."""
+    arguments = [config.data, *_options(config)]
+    return [*arguments, *(["--predictions", predictions] if predictions else []), "--split", split]
+
+
+def _next_command(subject: _Subject) -> str:
+    """Return the command that debiases zero-shot CLIP on the same data and words."""
+    data, *options = subject.command
+    kept = options[: options.index("--split")]
+    if "--predictions" in kept:
+        kept = kept[: kept.index("--predictions")]
+    return shlex.join(["dbpt", "fit", data, "--out", f"runs/{subject.dataset.name}", *kept])
+
+
+def _options(config: FitConfig) -> list[str]:
+    """Return the options for the settings of an audit that are not the default."""
+    found: list[str] = []
+    for each in fields(config):
+        value = getattr(config, each.name)
+        if each.name in SETTINGS and value != each.default:
+            found += [flag_of(each.name), *(map(str, value) if isinstance(value, tuple) else [str(value)])]
+    return found
+
+
+def _write(found: Audit, sheets: list[ContactSheet] | None, config: FitConfig, *, overwrite: bool) -> None:
+    """Write the files of the held folder."""
+    assert found.folder is not None
+    out, rows = found.folder, found.group_rows()
+    AUDIT_FOLDER.start(out, {}, config, resume=False, overwrite=overwrite)
+    columns = found.images.columns(found.figures.data.classes)
+    write_json(out / "audit.json", asdict(found.figures))
+    write_atomically(out / "groups.csv", csv_text([list(rows[0]), *(row.values() for row in rows)]))
+    write_atomically(out / "images.csv", csv_text([list(columns), *zip(*columns.values(), strict=True)]))
+    write_atomically(out / "audit.html", render_audit(found.figures, sheets))
+    AUDIT_FOLDER.finish(out, {}, config)

@@ -1,0 +1,195 @@
+"""`Audit`: the return value of `audit`, as a table, for pandas and for fairlearn, and as files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.audit.figures import AuditedGroup, AuditFigures, Verdict
+from dbpt.errors import InputError
+from dbpt.report.summary import AVERAGES
+from dbpt.report.text import (
+    LONGEST_GROUP_NAME,
+    count,
+    interval_text,
+    percent,
+    points,
+    render_columns,
+    shorten_group,
+    wrapped,
+)
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True)
+class AuditedImages:
+    """The n audited images, each a row; names instead of indices, "" where an attribute is unknown."""
+
+    path: list[str]
+    split: list[str]
+    label: list[str]
+    prediction: list[str]
+    attribute: list[str]
+    pseudo_attribute: list[str]
+    confidence: NDArray[np.float32]
+    probabilities: NDArray[np.floating[Any]] | None
+
+    def columns(self, class_names: list[str]) -> dict[str, list[Any]]:
+        """Return the columns by name; ``attribute`` defines the groups, ``confidence`` is that of CLIP's guess."""
+        found: dict[str, list[Any]] = {
+            name: list(getattr(self, name))
+            for name in ("path", "split", "label", "prediction", "attribute", "pseudo_attribute")
+        }
+        found["confidence"] = [round(float(value), 6) for value in self.confidence]
+        if self.probabilities is not None:
+            for name, column in zip(class_names, self.probabilities.T, strict=True):
+                found[f"p_{name}"] = [round(float(value), 6) for value in column]
+        return found
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Audit:
+    """The audit of a classifier. ``str()`` of it is the table, ``verdict.sentence`` the result in one sentence.
+
+    ``figures`` is the content of ``audit.json``; ``folder`` is where the files are, None without ``out``.
+    """
+
+    figures: AuditFigures
+    images: AuditedImages
+    folder: Path | None
+
+    @property
+    def verdict(self) -> Verdict:
+        """The kind ("bias", "no evidence" or "untrusted") and the sentence."""
+        return self.figures.verdict
+
+    @property
+    def groups(self) -> list[AuditedGroup]:
+        """The groups in the order g = y*A + a."""
+        return self.figures.groups
+
+    @property
+    def worst_group_accuracy(self) -> float | None:
+        """The lowest accuracy of a group with images."""
+        return self.figures.metrics.worst_group_accuracy
+
+    @property
+    def average_accuracy(self) -> float | None:
+        """The average, plain or adjusted as in the table."""
+        average: float | None = getattr(self.figures.metrics, AVERAGES[self.figures.average][0])
+        return average
+
+    @property
+    def gap(self) -> float | None:
+        """`average_accuracy` minus `worst_group_accuracy`."""
+        gap: float | None = getattr(self.figures.metrics, AVERAGES[self.figures.average][1])
+        return gap
+
+    @property
+    def warnings(self) -> list[str]:
+        """All warnings, those of the figures last."""
+        return [*self.figures.warnings, *self.figures.metrics.warnings]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of ``audit.json``."""
+        return json.loads(json.dumps(asdict(self.figures)))  # type: ignore[no-any-return]
+
+    def group_rows(self) -> list[dict[str, Any]]:
+        """Return a dict for each group: names, numbers of images, rates as fractions, bounds of the accuracy."""
+        return [
+            {
+                "class": each.class_name,
+                "attribute": each.attribute,
+                "n": each.n,
+                "correct": each.correct,
+                "true_positive_rate": each.accuracy,
+                "low": each.low,
+                "high": each.high,
+                "false_positive_rate": each.false_positive_rate,
+                "confidence": each.confidence,
+                "calibration_gap": each.calibration_gap,
+            }
+            for each in self.groups
+        ]
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return `group_rows` as a ``pandas.DataFrame``. Raises `InputError` if pandas is not installed."""
+        return _pandas().DataFrame(self.group_rows())
+
+    def to_metric_frame_table(self) -> pandas.DataFrame:
+        """Return the audited images of known attribute as a ``pandas.DataFrame``, for fairlearn.
+
+        Its columns ``label``, ``prediction`` and ``attribute`` are the arguments ``y_true``, ``y_pred`` and
+        ``sensitive_features`` of ``fairlearn.metrics.MetricFrame``; ``control_features=table["label"]`` gives a line
+        for each class. Raises `InputError` if pandas is not installed.
+        """
+        table = _pandas().DataFrame(self.images.columns(self.figures.data.classes))
+        return table[table["attribute"] != ""].reset_index(drop=True)
+
+    def table(self) -> str:
+        """Return heading, table, figures and verdict as text, without a final newline."""
+        figures, metrics = self.figures, self.figures.metrics
+        data = figures.data
+        split = "all splits" if data.split == "all" else f"{data.split} split"
+        whose = "true attributes" if figures.group_kind == "true" else "guessed by CLIP"
+        heading = [f"{data.name}: {split}, {count(data.n)} images; predictions: {figures.predictions_from}"]
+        heading.append(f"groups: {whose}; figures in per cent")
+        marks = ["*" if g == metrics.worst_group else " " for g in range(len(self.groups))]
+        columns = [
+            ["group", *(shorten_group(each.class_name, each.attribute, LONGEST_GROUP_NAME) for each in self.groups)],
+            ["images", *(count(each.n) for each in self.groups)],
+            ["right ", *(percent(each.accuracy) + mark for each, mark in zip(self.groups, marks, strict=True))],
+            ["95 % interval", *(interval_text(each.low, each.high) for each in self.groups)],
+            ["false pos.", *(percent(each.false_positive_rate) for each in self.groups)],
+        ]
+        if any(each.confidence is not None for each in self.groups):
+            columns.append(["overconf.", *(points(each.calibration_gap) for each in self.groups)])
+        worst = interval_text(metrics.worst_group_low, metrics.worst_group_high)
+        notes = [
+            f"worst group {percent(self.worst_group_accuracy)} {worst}, {figures.average} average "
+            f"{percent(self.average_accuracy)}, gap {points(self.gap)}",
+            *_association(figures),
+            "* worst group; the intervals hold for all groups at once; overconf.: mean confidence minus accuracy",
+        ]
+        lines = [*wrapped(heading), "", *render_columns(columns), "", *wrapped(notes), ""]
+        return "\n".join([*lines, *wrapped([figures.verdict.sentence])])
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def __repr__(self) -> str:
+        return f"Audit({self.figures.data.name!r}, {self.verdict.kind!r}, folder={str(self.folder)!r})"
+
+
+def _association(figures: AuditFigures) -> list[str]:
+    lines = []
+    if figures.cramers_v is not None:
+        lines.append(f"class and attribute in these images: Cramér's V {figures.cramers_v:.2f} (0 none, 1 complete)")
+    explained = figures.explained
+    if explained and explained.p_value is not None and explained.share is not None:
+        share = percent(explained.share)
+        lines.append(
+            f"{share} % of {count(explained.errors)} errors are explained by the attribute within the classes; "
+            f"permutation test: {p_text(explained.p_value)}"
+        )
+    return lines
+
+
+def p_text(p: float) -> str:
+    """Format a p-value; those of 9,999 permutations are at least 0.0001."""
+    return f"p = {p:.4f}" if p < 0.01 else f"p = {p:.2f}"
+
+
+def _pandas() -> Any:
+    try:
+        import pandas
+    except ImportError:
+        raise InputError("a table for pandas needs pandas; run pip install 'dbpt[pandas]'") from None
+    return pandas

@@ -1,0 +1,81 @@
+"""``dbpt audit``."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dbpt.cli.options import SettingsCommand, data_argument, given, settings_options
+from dbpt.data import SPLITS
+
+EXAMPLES = """\b
+Examples:
+  dbpt audit demo --out audits/demo
+  dbpt audit photos.csv --attributes photo "drawing=sketch|cartoon" \\
+      --predictions mine.csv --out audits/photos
+"""
+SETTINGS = (
+    "root",
+    "columns",
+    "embeddings",
+    "celeba_target",
+    "celeba_attributes",
+    "max_failures",
+    "classes",
+    "attributes",
+    "template",
+    "attribute_template",
+    "model",
+    "pretrained",
+    "tokenizer",
+    "image_precision",
+    "device",
+    "cache",
+    "embed_batch_size",
+    "pseudo_method",
+    "proportions",
+    "min_confidence",
+    "seed",
+    "average",
+)
+
+
+@click.command(
+    cls=SettingsCommand, main=("out", "attributes", "classes", "predictions", "split", "root"), epilog=EXAMPLES
+)
+@data_argument(required=False)
+@click.option("--out", type=click.Path(path_type=Path), help="folder for the report and its tables")
+@click.option(
+    "--predictions",
+    default="zero-shot",
+    show_default=True,
+    help="whose errors: zero-shot CLIP; probe, a linear probe of CLIP's features, out of fold; the folder of a run; or "
+    "a file of your classifier's predictions: a table with the columns path and prediction, and optionally p_CLASS for "
+    "each class, or .npy in the order of DATA",
+)
+@click.option(
+    "--split", type=click.Choice([*SPLITS, "all"]), help="images to audit [default: test, else val, else train]"
+)
+@click.option("--overwrite", is_flag=True, help="replace the audit in --out")
+@click.option("--weights", type=click.Path(path_type=Path), help="with a run: the backbone's weights file, if moved")
+@settings_options(SETTINGS)
+def audit(
+    data: str | None,
+    out: Path | None,
+    predictions: str,
+    split: str | None,
+    overwrite: bool,
+    weights: Path | None,
+    **options: Any,
+) -> None:
+    """Show in which groups a classifier errs, without training a prompt.
+
+    DATA is as for dbpt fit; it needs no splits. CLIP guesses the attribute if the data don't have it. The report says
+    whether the attribute explains the errors, and whether CLIP's guesses can be trusted.
+    """
+    from dbpt.audit.auditing import audit as run_audit
+
+    found = run_audit(
+        data, predictions=predictions, out=out, split=split, overwrite=overwrite, weights=weights, **given(options)
+    )
+    click.echo(f"\n{found.table()}" + (f"\n\nreport: {out / 'audit.html'}" if out else ""))
