@@ -5,13 +5,13 @@ import io
 import json
 import re
 import shutil
-import subprocess
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import BROWSER, title_of
 from html_page import Page
 from PIL import Image
 
@@ -109,8 +109,6 @@ def test_the_name_of_a_sample_is_letters_and_of_its_images():
 
 # --- in a browser -----------------------------------------------------------------------------------------------------
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
 
 def in_browser(page: str, script: str, folder: Path) -> dict:
     """Return ``found`` as ``script`` leaves it after the page's own script; the profile in ``folder`` is kept."""
@@ -121,13 +119,7 @@ def in_browser(page: str, script: str, folder: Path) -> dict:
     const text = (id) => byId(id).textContent;
     """.replace("\\\\", "\\")
     end = "document.title = JSON.stringify(found);"
-    file = folder / "page.html"
-    file.write_text(page.replace("</body>", f"<script>{tool}{script};{end}</script></body>"), encoding="utf-8")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}", "--dump-dom"]
-    done = subprocess.run(
-        [BROWSER, *options, file.as_uri()], capture_output=True, text=True, timeout=600, check=True, encoding="utf-8"
-    )
-    return json.loads(unescape(re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL)[1]))
+    return title_of(page.replace("</body>", f"<script>{tool}{script};{end}</script></body>"), folder)
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium here")

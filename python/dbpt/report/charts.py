@@ -10,10 +10,10 @@ from math import ceil, floor
 
 from markupsafe import Markup
 
-WIDTH = 920
+WIDTH, NARROW = 920, 400
 LETTER = 6.7  # assumed width of a letter at 12 px
-BAR_LETTERS, CURVE_LETTERS = 42, 30
-"""The longest labels of bars and curves."""
+BAR_LETTERS, NARROW_LETTERS, CURVE_LETTERS = 42, 22, 30
+"""The longest labels of bars, of those in narrow charts, and of curves."""
 CURVE_LABELS = 250
 """Width of the labels to the right of curves; the same in all charts, so that epochs are aligned."""
 
@@ -39,10 +39,10 @@ class BarGroup:
     bars: Sequence[Bar]
 
 
-def bar_chart(groups: Sequence[BarGroup], description: str) -> Markup:
+def bar_chart(groups: Sequence[BarGroup], description: str, width: int = WIDTH) -> Markup:
     """Draw horizontal grouped bars from 0 to 100 %, with intervals as whiskers and the value at the right."""
     left = 20 + max(len(group.label) for group in groups) * LETTER
-    right, top, step, space = WIDTH - 52.0, 22.0, 17.0, 18.0
+    right, top, step, space = width - 52.0, 22.0, 17.0, 18.0
     parts, y = [], top + space / 2
     for group in groups:
         block = max(step * len(group.bars), 32.0)
@@ -59,7 +59,7 @@ def bar_chart(groups: Sequence[BarGroup], description: str) -> Markup:
     for tick in (0, 25, 50, 75, 100):
         x = left + (right - left) * tick / 100
         grid += [_rule(x, x, top, bottom), _text_at(x, top - 8, f"{tick}", "note middle")]
-    return _svg([*grid, *parts], bottom + 4, description)
+    return _svg([*grid, *parts], bottom + 4, description, width)
 
 
 def _bar(bar: Bar, group: BarGroup, left: float, right: float, y: float) -> Markup:
@@ -71,7 +71,7 @@ def _bar(bar: Bar, group: BarGroup, left: float, right: float, y: float) -> Mark
     low, high = left + scale * bar.low, left + scale * bar.high
     path = f"M{low:.1f} {middle - 3.5:.1f}v7M{low:.1f} {middle:.1f}H{high:.1f}M{high:.1f} {middle - 3.5:.1f}v7"
     whisker = Markup('<path class="whisker" d="{}"/>').format(path)
-    value = _text_at(WIDTH - 2, y + 11.5, f"{100 * bar.value:.1f}", "value end")
+    value = _text_at(right + 50, y + 11.5, f"{100 * bar.value:.1f}", "value end")
     template = '<g><title>{}</title><rect class="bar {}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="13"/>{}{}</g>'
     return Markup(template).format(text, bar.style, left, y + 1, max(scale * bar.value, 0.5), whisker, value)
 
@@ -181,6 +181,6 @@ def _text_at(x: float, y: float, text: str, style: str, whole: str | None = None
     return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}{}</text>').format(style, x, y, title, text)
 
 
-def _svg(parts: Sequence[Markup], height: float, description: str) -> Markup:
-    head = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">').format(WIDTH, ceil(height), description)
+def _svg(parts: Sequence[Markup], height: float, description: str, width: int = WIDTH) -> Markup:
+    head = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">').format(width, ceil(height), description)
     return head + Markup("").join(parts) + Markup("</svg>")

@@ -1,0 +1,177 @@
+"""The HTML page of an audit: what its figures mean in words, and what the template lays out.
+
+It is for readers who know neither dbpt nor statistics.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+from dbpt.audit.figures import AuditedGroup, AuditFigures
+from dbpt.report.charts import BAR_LETTERS, NARROW, NARROW_LETTERS, WIDTH, Bar, BarGroup, bar_chart
+from dbpt.report.contact_sheets import ContactSheet
+from dbpt.report.gallery import Mistake
+from dbpt.report.summary import SPLIT_NAMES, count, in_words, interval_text, points, shorten_group
+from dbpt.report.templates import render, sentence
+
+MOST_BARS = 40
+MOST_CLASSES = 12
+"""With more classes, the most frequent confusions replace the confusion matrix."""
+MOST_CONFUSIONS = 24
+MOST_OPEN = 8
+"""With more groups, the contact sheets are folded."""
+FEW_WARNINGS = 4
+SHADES = (0.02, 0.1, 0.25, 0.5)
+STRENGTHS = ((0.1, "almost none"), (0.3, "weak"), (0.5, "moderate"), (1.0, "strong"))
+KINDS = {"bias": "Bias found", "no evidence": "No evidence of bias", "untrusted": "The guesses can’t be trusted"}
+
+
+class Number(NamedTuple):
+    """A figure with its name, and a sentence that says what it means."""
+
+    name: str
+    value: str
+    interval: str
+    meaning: str
+
+
+class Confusion(NamedTuple):
+    """How many of the images of a class were taken for another; ``shade`` is 0 to 4, None on the diagonal."""
+
+    label: str
+    prediction: str
+    n: int
+    share: float
+    shade: int | None
+
+
+def render_audit(figures: AuditFigures, sheets: list[ContactSheet] | None, mistakes: list[Mistake] | None) -> str:
+    """Return the page, one self-contained HTML file without scripts.
+
+    ``sheets`` are the contact sheets of the pseudo-groups, and ``mistakes`` the surest ones in the worst group; both
+    are None if there are no images.
+    """
+    groups = sorted(figures.groups, key=lambda group: (group.accuracy is None, group.accuracy))
+    marked = _worst(figures) if figures.verdict.kind == "bias" else None
+    confusions = _confusions(figures)
+    return render(
+        "audit/audit.html.j2",
+        figures=figures,
+        kind=KINDS[figures.verdict.kind],
+        audited=_audited(figures),
+        warnings=list(dict.fromkeys(map(sentence, [*figures.warnings, *figures.metrics.warnings]))),
+        few_warnings=FEW_WARNINGS,
+        groups=groups,
+        worst=_worst(figures),
+        chart=_chart(groups, marked, BAR_LETTERS, WIDTH),
+        narrow_chart=_chart(groups, marked, NARROW_LETTERS, NARROW),
+        has_confidence=any(group.confidence is not None for group in groups),
+        most_bars=MOST_BARS,
+        numbers=_numbers(figures),
+        matrix=confusions if len(figures.data.classes) <= MOST_CLASSES else None,
+        confusions=sorted((c for row in confusions for c in row if c.shade is not None and c.n), key=lambda c: -c.n)[
+            :MOST_CONFUSIONS
+        ],
+        sheets=sheets and [(a, [s for s in sheets if s.attribute == a]) for a in figures.data.attributes],
+        open_sheets=sum(bool(sheet.strips) for sheet in sheets or []) <= MOST_OPEN,
+        left_out=sum(sheet.n > 0 and not sheet.strips for sheet in sheets or []),
+        mistakes=mistakes,
+    )
+
+
+def _audited(figures: AuditFigures) -> str:
+    """Return a sentence that says what was audited, on which images, in which groups."""
+    backbone = " · ".join(filter(None, [figures.backbone.model, figures.backbone.pretrained]))
+    classifier = {
+        "zero-shot": f"zero-shot CLIP ({backbone})",
+        "run": f"the classifier of the run {figures.predictions_from}",
+        "file": f"the predictions in {figures.predictions_from}",
+        "probe": "a plain linear probe, which shows what ordinary training would learn from these images",
+    }[figures.predictions_by]
+    split = "" if figures.data.split == "all" else f"{SPLIT_NAMES[figures.data.split]} "
+    source = "CLIP guessed it" if figures.group_kind == "pseudo" else "it is given with the data"
+    images = f"{count(figures.data.n)} {split}image{'s' if figures.data.n != 1 else ''}"
+    return f"Audited: {classifier}, on {images}. A group is a class with one value of the attribute; {source}."
+
+
+def _worst(figures: AuditFigures) -> AuditedGroup | None:
+    return None if figures.metrics.worst_group is None else figures.groups[figures.metrics.worst_group]
+
+
+def _chart(groups: Sequence[AuditedGroup], marked: AuditedGroup | None, letters: int, width: int) -> Markup | None:
+    """Draw the groups with images, the worst ones if they are many."""
+    bars = []
+    for group in [group for group in groups if group.n][:MOST_BARS]:
+        style, names = "row-erm" if group == marked else "row-chosen", (group.class_name, group.attribute)
+        bar = Bar(style, "accuracy", group.accuracy, group.low, group.high)
+        bars.append(BarGroup(" · ".join(names), shorten_group(*names, letters), f"n = {count(group.n)}", [bar]))
+    return bar_chart(bars, "Accuracy of each group with its interval, worst group first", width) if bars else None
+
+
+def _numbers(figures: AuditFigures) -> list[Number]:
+    metrics, worst = figures.metrics, _worst(figures)
+    right = sum(row[y] for y, row in enumerate(figures.confusion))
+    numbers = []
+    if worst is not None:
+        meaning = (
+            f"{worst.class_name} · {worst.attribute}: {count(worst.correct)} of {count(worst.n)} images are classified "
+            "correctly, the smallest share of all groups. The lowest of several figures is partly low by chance; the "
+            "interval allows for that."
+        )
+        interval = interval_text(metrics.worst_group_low, metrics.worst_group_high)
+        numbers.append(Number("Worst group", in_words(worst.accuracy), interval, meaning))
+    meaning = (
+        f"{count(right)} of all {count(metrics.n)} images are classified correctly. Large groups dominate this figure."
+    )
+    numbers.append(Number("Average", in_words(metrics.average), "", meaning))
+    if metrics.adjusted_average is not None:
+        meaning = "What the average would be if every group were as frequent as among the training images."
+        numbers.append(Number("Adjusted average", in_words(metrics.adjusted_average), "", meaning))
+    gap = metrics.gap if figures.average == "plain" else metrics.adjusted_gap
+    name = "average" if figures.average == "plain" else "adjusted average"
+    meaning = f"How many percentage points the worst group is below the {name}, so how much that figure hides."
+    numbers.append(Number("Gap", f"{points(gap)} points", "", meaning))
+    return [*numbers, *_association(figures)]
+
+
+def _association(figures: AuditFigures) -> list[Number]:
+    """Return the figures about class and attribute."""
+    v, explained, numbers = figures.cramers_v, figures.explained, []
+    if v is not None:
+        strength = next(name for limit, name in STRENGTHS if v <= limit)
+        meaning = (
+            f"How closely class and attribute go together in these images, here: {strength}. At 0 each class has the "
+            "same mix of attributes; at 1 the attribute alone gives the class away, and training can use it instead."
+        )
+        numbers.append(Number("Association (Cramér’s V)", f"{v:.2f}", "", meaning))
+    if explained is not None and explained.share is not None:
+        meaning = (
+            f"This part of the {count(explained.errors)} errors would not occur if, in each class, the classifier were "
+            "as good in every group as in its best one. The part that chance alone would give is already subtracted."
+        )
+        numbers.append(Number("Errors explained by the attribute", in_words(explained.share), "", meaning))
+    if explained is not None and explained.p_value is not None:
+        meaning = (
+            f"The attributes were shuffled {count(explained.permutations)} times within each class. This is how often "
+            "they then explained as many errors by pure chance. A small figure (below 0.05) is evidence that the "
+            "attribute matters; a large one is no evidence, which doesn’t prove that it doesn’t matter."
+        )
+        numbers.append(Number("p-value", _p_text(explained.p_value), "", meaning))
+    return numbers
+
+
+def _p_text(p_value: float) -> str:
+    return f"{p_value:.3f}" if p_value >= 0.001 else f"{p_value:.0e}"
+
+
+def _confusions(figures: AuditFigures) -> list[list[Confusion]]:
+    """Return the confusion matrix: a row for each true class."""
+    classes = figures.data.classes
+    table = []
+    for y, (label, counts) in enumerate(zip(classes, figures.confusion, strict=True)):
+        total = max(sum(counts), 1)
+        shares = [n / total for n in counts]
+        shades = [None if i == y else sum(share >= limit for limit in SHADES) for i, share in enumerate(shares)]
+        table.append([Confusion(label, *cell) for cell in zip(classes, counts, shares, shades, strict=True)])
+    return table

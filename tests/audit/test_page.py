@@ -1,0 +1,272 @@
+"""The page of an audit: what it says, that no data can break it, how it looks in a browser, and how large it is."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from browser import BROWSER, looks
+from PIL import Image
+
+from dbpt.audit.figures import AuditedData, AuditedGroup, AuditFigures, Guesses, Verdict
+from dbpt.audit.page import render_audit
+from dbpt.groups import group_metrics
+from dbpt.groups.association import ExplainedErrors
+from dbpt.report.contact_sheets import contact_sheets
+from dbpt.report.gallery import Mistake, surest_mistakes
+from dbpt.runs.metrics import BackboneSummary
+
+NASTY = """<script>alert("1")</script> & 'co'"""
+LONG = "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen" * 3
+MISTAKE = Mistake("a/b.jpg", b"\xff\xd8\xff", "cat", "night", "dog", 0.125)
+
+
+def figures_of(classes=("cat", "dog"), attributes=("day", "night"), right=(95, 40, 80, 90), n=100, **changes):
+    """The figures of ``n`` images for each group, of which the given numbers are right."""
+    num_attributes, num_groups = len(attributes), len(classes) * len(attributes)
+    right = np.resize(right, num_groups)
+    groups = np.repeat(np.arange(num_groups), n)
+    labels, guessed = np.divmod(groups, num_attributes)
+    predictions = np.where(np.tile(np.arange(n), num_groups) < right[groups], labels, (labels + 1) % len(classes))
+    sizes = {"num_classes": len(classes), "num_attributes": num_attributes}
+    metrics = group_metrics(predictions, labels, guessed, train_counts=np.ones(num_groups), **sizes)
+    confusion = np.zeros((len(classes),) * 2, dtype=int)
+    np.add.at(confusion, (labels, predictions), 1)
+    audited = [
+        AuditedGroup(
+            class_name=classes[group.label],
+            attribute=attributes[group.attribute],
+            **{name: getattr(group, name) for name in ("n", "correct", "accuracy", "low", "high")},
+            false_positives=group.label,
+            n_others=n,
+            confidence=0.9,
+        )
+        for group in metrics.groups
+    ]
+    return AuditFigures(
+        **{
+            "schema_version": 1,
+            "dbpt_version": "0.1.0",
+            "verdict": Verdict(kind="bias", sentence="the classifier fails for cats at night"),
+            "data": AuditedData(
+                name="pets", root="/pets", split="test", n=len(groups), failed_images=0, notes=[]
+            , classes=[*classes], attributes=[*attributes]),
+            "backbone": BackboneSummary(model="ViT-B-32", pretrained="openai", embed_dim=512),
+            "predictions_by": "zero-shot",
+            "predictions_from": "",
+            "group_kind": "pseudo",
+            "average": "plain",
+            "metrics": metrics,
+            "groups": audited,
+            "confusion": confusion.tolist(),
+            "cramers_v": 0.25,
+            "explained": ExplainedErrors(n=len(groups), errors=95, share=0.4, p_value=0.001, permutations=999),
+            "guesses": Guesses(
+                method="proportional", shares=[1 / num_attributes] * num_attributes, mean_confidence=0.9, doubts=[],
+                n_known=0, accuracy=None,
+            ),
+            "warnings": [],
+            "words": {"cat": ["cat", "kitten"], "day": ["day", "daylight"]},
+            "templates": ["a photo of a {}"],
+            "attribute_templates": ["a photo taken at {}"],
+            "command": "dbpt audit pets.csv --attributes 'day, night' --out audits/pets",
+            "next_command": "dbpt fit pets.csv --attributes 'day, night' --out runs/pets",
+            "settings": {"Device": "cpu"},
+            **changes,
+        }
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory):
+    folder, draws = tmp_path_factory.mktemp("noise"), np.random.default_rng(0)
+    for number in range(4):
+        Image.fromarray(draws.integers(0, 255, (300, 400, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    return folder
+
+
+def sheets_of(figures, folder, n=30):
+    groups = np.repeat(np.arange(len(figures.groups)), n)
+    paths = [f"{row % 4}.png" for row in range(len(groups))]
+    confidence = np.linspace(0.4, 1, len(groups), dtype=np.float32)
+    return contact_sheets(paths, folder, groups, confidence, group_names=figures.data.groups)
+
+
+class Page(HTMLParser):
+    """Tags and text of a page; refuses scripts and what would reach outside it."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.found = [], []
+        self.feed(html)
+        self.text = " ".join("".join(self.found).replace("\u00a0", " ").split())
+
+    def handle_starttag(self, tag, attrs):
+        assert tag not in {"script", "link", "iframe", "object", "embed", "base", "a"}
+        names = dict(attrs)
+        assert not [name for name in names if name.startswith("on") or name in ("href", "srcset", "style", "action")]
+        assert names.get("src", "data:").startswith("data:")
+        self.tags.append((tag, names))
+
+    def handle_data(self, data):
+        self.found.append(data)
+
+
+def test_the_page_says_everything_in_order(noise):
+    figures = figures_of(warnings=["the moon was full"])
+    page = Page(render_audit(figures, sheets_of(figures, noise), [MISTAKE]))
+    places = []
+    for words in (
+        "Bias found The classifier fails for cats at night.",
+        "Audited: zero-shot CLIP (ViT-B-32 · openai), on 400 test images. A group is a class with one value of the "
+        "attribute; CLIP guessed it.",
+        "The moon was full.",
+        "Groups, worst first",
+        "cat · night 40.0[30.9, 49.8] 10040 0.00 of 100 50.0",
+        "Worst group40.0 %",
+        "cat · night: 40 of 100 images are classified correctly",
+        "305 of all 400 images",
+        "Adjusted average76.2 %",
+        "Gap36.2 points",
+        "Association (Cramér’s V)0.25",
+        "here: weak",
+        "Errors explained by the attribute40.0 %",
+        "This part of the 95 errors",
+        "p-value0.001",
+        "shuffled 999 times",
+        "cat13567.5 %6532.5 %",
+        "Mistakes in the worst group, cat · night",
+        "dog, 12.5 %a/b.jpg",
+        "day, daylight",
+        "What CLIP took for “day”",
+        "cat · day: 30 images, 50.0 % of cat",
+        "The 8 surest",
+        "The 8 least sure",
+        "8 at random",
+        "What CLIP took for “night”",
+        "dbpt fit pets.csv",
+        "dbpt label RUN",
+        "dbpt audit pets.csv",
+        "cat, kitten",
+        "a photo taken at {}",
+        "Bergsma",
+    ):
+        assert words in page.text, words
+        places.append(page.text.index(words, places[-1] if places else 0))
+    assert places == sorted(places)
+
+
+def test_groups_are_sorted_with_the_worst_first_and_empty_ones_last():
+    figures = figures_of(right=(95, 40, 80, 90))
+    empty = replace(figures.groups[0], n=0, correct=0, accuracy=None, low=None, high=None, n_others=0)
+    html = render_audit(replace(figures, groups=[empty, *figures.groups[1:]]), None, None)
+    rows = re.findall(r'<th scope="row" class="name">(\w+ · \w+)</th>\n<td>([\d.–]+)', html)
+    assert rows == [("cat · night", "40.0"), ("dog · day", "80.0"), ("dog · night", "90.0"), ("cat · day", "–")]
+    assert html.count('class="bar row-erm"') == 2  # the worst, in the wide and in the narrow chart
+    assert html.count('class="bar row-chosen"') == 4
+
+
+def test_no_probabilities_no_evidence_no_sheets_and_no_worst_group():
+    figures = figures_of(
+        verdict=Verdict(kind="no evidence", sentence="There is no evidence."), cramers_v=None, explained=None
+    )
+    figures = replace(figures, groups=[replace(group, confidence=None) for group in figures.groups])
+    html = render_audit(figures, None, None)
+    page = Page(html)
+    assert "No evidence of bias There is no evidence. Audited" in page.text
+    assert "there are no pictures" in page.text
+    assert "Without probabilities, the classifier’s confidence is unknown." in page.text
+    assert not re.search("Over- ?confidence|Cramér’s V[0–]|p-value[0–]|None|Mistakes in", page.text)
+    assert "row-erm" not in re.sub("<style>.*</style>", "", html, flags=re.DOTALL)
+    none = replace(figures.metrics, worst_group=None, worst_group_accuracy=None, gap=None, adjusted_average=None)
+    assert "Gap– points" in Page(render_audit(replace(figures, metrics=none), None, None)).text
+
+
+def test_untrusted_guesses_are_said_before_any_figure_and_given_attributes_are_named():
+    guesses = replace(figures_of().guesses, doubts=["no two modes are visible"], n_known=50, accuracy=0.5)
+    verdict = Verdict(kind="untrusted", sentence="CLIP can't tell this attribute apart in these images.")
+    text = Page(render_audit(figures_of(guesses=guesses, verdict=verdict), None, None)).text
+    assert text.index("Why the guesses can’t be trusted No two modes are visible.") < text.index("Groups, worst first")
+    assert "Of the 50 images whose attribute is known, 50.0 % are guessed correctly." in text
+    text = Page(render_audit(figures_of(guesses=guesses, group_kind="true"), None, None)).text
+    assert "Doubts about the guesses (the figures below use the given attributes instead)" in text
+    assert "it is given with the data" in text
+    assert "Nobody labelled" not in text
+
+
+def test_many_classes_get_a_list_of_confusions():
+    figures = figures_of(classes=[f"c{number}" for number in range(30)], n=10, right=[9] * 59 + [0])
+    html = render_audit(figures, None, None)
+    page = Page(html)
+    assert "There are 30 classes; these are the most frequent confusions." in page.text
+    assert "c29c01155.0 %" in page.text
+    assert "The chart shows the 40 worst of 60 groups." in page.text
+    assert html.count('class="bar row-') == 2 * 40
+
+
+def test_nothing_in_the_data_can_break_the_page(noise):
+    figures = figures_of((NASTY, "b"), (NASTY, "d"), warnings=[NASTY], words={NASTY: [NASTY]}, settings={NASTY: NASTY},
+                         command=NASTY, next_command=NASTY, predictions_by="file", predictions_from=NASTY,
+                         verdict=Verdict(kind="bias", sentence=NASTY), templates=[NASTY])  # fmt: skip
+    mistake = Mistake(f"x/{NASTY}/\udcff.jpg", b"", NASTY, NASTY, NASTY, None)
+    html = render_audit(figures, sheets_of(figures, noise), [mistake])
+    page = Page(html)  # refuses a script element
+    assert page.text.count(NASTY) > 20
+    for svg in re.findall(r"<svg.*?</svg>", html, re.DOTALL):
+        ElementTree.fromstring(svg)
+
+
+def test_the_page_has_landmarks_headers_of_cells_and_texts_for_pictures(noise):
+    figures = figures_of()
+    page = Page(render_audit(figures, sheets_of(figures, noise), [MISTAKE]))
+    assert [tag for tag, _ in page.tags if tag in ("header", "main", "footer", "h1")] == [
+        "header",
+        "h1",
+        "main",
+        "footer",
+    ]
+    assert all(attrs.get("scope") in ("row", "col") for tag, attrs in page.tags if tag == "th")
+    assert all(attrs.get("alt") for tag, attrs in page.tags if tag == "img")
+    scrolled = [attrs for _, attrs in page.tags if "scroll" in attrs.get("class", "").split()]
+    assert scrolled
+    assert all(attrs["tabindex"] == "0" and attrs["role"] == "region" and attrs["aria-label"] for attrs in scrolled)
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert all(deeper <= level + 1 for level, deeper in pairwise(levels))
+
+
+def many_groups(noise):
+    classes = [NASTY, LONG, "a class with a name of many short words that goes on and on", "d", "e", "f", "g"]
+    figures = figures_of(classes, ["photo", LONG, "c", "d"], right=(90, 3, 50, 70, 0), settings={LONG: LONG},
+                         command=LONG, warnings=[LONG] * 6, predictions_by="run", predictions_from=LONG)  # fmt: skip
+    return render_audit(figures, sheets_of(figures, noise), [replace(MISTAKE, path=LONG, prediction=LONG)])
+
+
+def test_a_page_of_28_groups_with_24_pictures_of_noise_each_stays_below_three_megabytes(noise):
+    html = many_groups(noise)
+    assert html.count("<img ") == 28 * 24 + 1
+    assert len(html.encode()) < 3e6
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
+@pytest.mark.parametrize("dark", [False, True])
+def test_nothing_sticks_out_and_no_text_is_faint_in_a_browser(noise, tmp_path, dark):
+    figures = figures_of()
+    few = render_audit(figures, sheets_of(figures, noise), [MISTAKE])
+    for html in (few, many_groups(noise)):
+        for width, found in zip((400, 1280), looks(html, tmp_path, dark=dark), strict=True):
+            assert found["scrolls"] <= width
+            assert found["wide"] == found["faint"] == []
+            assert found["body"] == ("rgb(20, 23, 27)" if dark else "rgb(255, 255, 255)")
+    bad = few.replace("<main>", '<main><p class="bad">bad</p>')
+    bad = bad.replace("</style>", ".bad { width: 2000px; max-width: none; color: var(--rule); }</style>")
+    assert all("P bad" in found["wide"] and "P bad" in found["faint"] for found in looks(bad, tmp_path, dark=dark))
+
+
+def test_surest_mistakes_of_a_group(noise):
+    paths, taken_for = ["0.png", "1.png", "gone.png", "2.png"], ["dog", "cat", "dog", "emu"]
+    mistakes = surest_mistakes(paths, noise, ("cat", "day"), taken_for, np.array([0.4, 0.9, 0.1, 0.2]))
+    assert [(m.path, m.prediction, m.p_true) for m in mistakes] == [("2.png", "emu", 0.2), ("0.png", "dog", 0.4)]
+    assert [m.path for m in surest_mistakes(paths, noise, ("cat", "day"), taken_for, None)] == ["0.png", "2.png"]

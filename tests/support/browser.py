@@ -1,0 +1,64 @@
+"""Pages in headless Chromium, if there is one."""
+
+import json
+import re
+import shutil
+import subprocess
+from html import escape, unescape
+from pathlib import Path
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+LOOK = r"""
+const parsed = (text) => {
+  const n = text.match(/[\d.]+/g).map(Number);
+  return [...n.slice(0, 3).map((c) => text.startsWith("color(") ? c : c / 255), n.length > 3 ? n[3] : 1];
+};
+const over = (above, below) => [0, 1, 2].map((i) => above[i] * above[3] + below[i] * (1 - above[3])).concat(1);
+const luminance = (rgb) => {
+  const [r, g, b] = rgb.map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const background = (element, style) => {
+  if (!element) return [1, 1, 1, 1];
+  const own = parsed(style(element).backgroundColor);
+  return own[3] === 1 ? own : over(own, background(element.parentElement, style));
+};
+function look(frame) {
+  const page = frame.contentDocument, style = (element) => frame.contentWindow.getComputedStyle(element);
+  const found = { wide: [], faint: [], body: style(page.body).backgroundColor };
+  page.querySelectorAll("details").forEach((details) => { details.open = true; });
+  for (const element of page.body.querySelectorAll("*")) {
+    const box = element.getBoundingClientRect();
+    if (!box.width || element.closest("svg")) continue;
+    const name = `${element.tagName} ${element.textContent.trim().slice(0, 40)}`;
+    if (box.right > frame.clientWidth + 0.5 && !element.closest(".scroll")) found.wide.push(name);
+    if (![...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim())) continue;
+    const lights = [over(parsed(style(element).color), [1, 1, 1, 1]), background(element, style)].map(luminance);
+    if ((Math.max(...lights) + 0.05) / (Math.min(...lights) + 0.05) < 4.5) found.faint.push(name);
+  }
+  return { ...found, scrolls: page.documentElement.scrollWidth };
+}
+onload = () => { document.title = JSON.stringify([...document.querySelectorAll("iframe")].map(look)); };
+"""
+
+
+def title_of(page: str, folder: Path, *options: str) -> dict | list:
+    """The JSON in the title of a page once its scripts have run. The profile in ``folder`` outlives the call."""
+    file = folder / "page.html"
+    file.write_text(page, encoding="utf-8")
+    options = ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}", *options)
+    command = [BROWSER, *options, "--dump-dom", file.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True, encoding="utf-8")
+    return json.loads(unescape(re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL)[1]))
+
+
+def looks(page: str, folder: Path, *, dark: bool, widths: tuple[int, ...] = (400, 1280)) -> list[dict]:
+    """How wide a page without scripts is at each width, what sticks out of it, and which text is faint."""
+    frames = "".join(
+        f'<iframe style="width:{w}px;height:900px;border:0" srcdoc="{escape(page)}"></iframe>' for w in widths
+    )
+    around = (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>[]</title>{frames}<script>{LOOK}</script></html>'
+    )
+    return title_of(around, folder, f"--blink-settings=preferredColorScheme={0 if dark else 1}")
