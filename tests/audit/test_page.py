@@ -11,7 +11,8 @@ import pytest
 from browser import BROWSER, looks
 from PIL import Image
 
-from dbpt.audit.figures import AuditedData, AuditedGroup, AuditFigures, Guesses, Verdict
+from dbpt.audit.by_group import audited_groups
+from dbpt.audit.figures import AuditedData, AuditFigures, Guesses, Verdict
 from dbpt.audit.page import render_audit
 from dbpt.groups import group_metrics
 from dbpt.groups.association import ExplainedErrors
@@ -27,57 +28,43 @@ MISTAKE = Mistake("a/b.jpg", b"\xff\xd8\xff", "cat", "night", "dog", 0.125)
 def figures_of(classes=("cat", "dog"), attributes=("day", "night"), right=(95, 40, 80, 90), n=100, **changes):
     """The figures of ``n`` images for each group, of which the given numbers are right."""
     num_attributes, num_groups = len(attributes), len(classes) * len(attributes)
-    right = np.resize(right, num_groups)
     groups = np.repeat(np.arange(num_groups), n)
     labels, guessed = np.divmod(groups, num_attributes)
-    predictions = np.where(np.tile(np.arange(n), num_groups) < right[groups], labels, (labels + 1) % len(classes))
-    sizes = {"num_classes": len(classes), "num_attributes": num_attributes}
-    metrics = group_metrics(predictions, labels, guessed, train_counts=np.ones(num_groups), **sizes)
+    correct = np.tile(np.arange(n), num_groups) < np.resize(right, num_groups)[groups]
+    predictions = np.where(correct, labels, (labels + 1) % len(classes))
+    rows, sizes = (predictions, labels, guessed), {"num_classes": len(classes), "num_attributes": num_attributes}
     confusion = np.zeros((len(classes),) * 2, dtype=int)
     np.add.at(confusion, (labels, predictions), 1)
-    audited = [
-        AuditedGroup(
-            class_name=classes[group.label],
-            attribute=attributes[group.attribute],
-            **{name: getattr(group, name) for name in ("n", "correct", "accuracy", "low", "high")},
-            false_positives=group.label,
-            n_others=n,
-            confidence=0.9,
-        )
-        for group in metrics.groups
-    ]
-    return AuditFigures(
-        **{
-            "schema_version": 1,
-            "dbpt_version": "0.1.0",
-            "verdict": Verdict(kind="bias", sentence="the classifier fails for cats at night"),
-            "data": AuditedData(
-                name="pets", root="/pets", split="test", n=len(groups), failed_images=0, notes=[]
-            , classes=[*classes], attributes=[*attributes]),
-            "backbone": BackboneSummary(model="ViT-B-32", pretrained="openai", embed_dim=512),
-            "predictions_by": "zero-shot",
-            "predictions_from": "",
-            "group_kind": "pseudo",
-            "average": "plain",
-            "metrics": metrics,
-            "groups": audited,
-            "confusion": confusion.tolist(),
-            "cramers_v": 0.25,
-            "explained": ExplainedErrors(n=len(groups), errors=95, share=0.4, p_value=0.001, permutations=999),
-            "guesses": Guesses(
-                method="proportional", shares=[1 / num_attributes] * num_attributes, mean_confidence=0.9, doubts=[],
-                n_known=0, accuracy=None,
-            ),
-            "warnings": [],
-            "words": {"cat": ["cat", "kitten"], "day": ["day", "daylight"]},
-            "templates": ["a photo of a {}"],
-            "attribute_templates": ["a photo taken at {}"],
-            "command": "dbpt audit pets.csv --attributes 'day, night' --out audits/pets",
-            "next_command": "dbpt fit pets.csv --attributes 'day, night' --out runs/pets",
-            "settings": {"Device": "cpu"},
-            **changes,
-        }
-    )  # fmt: skip
+    probabilities = np.where(np.eye(len(classes))[predictions] > 0, 0.9, 0.1 / (len(classes) - 1)).astype(np.float32)
+    names = {"classes": [*classes], "attributes": [*attributes]}
+    data = AuditedData(name="pets", root="/pets", split="test", n=len(groups), failed_images=0, notes=[], **names)
+    shares = [1 / num_attributes] * num_attributes
+    of_guesses = {"shares": shares, "mean_confidence": 0.9, "doubts": [], "n_known": 0, "accuracy": None}
+    values = {
+        "schema_version": 1,
+        "dbpt_version": "0.1.0",
+        "verdict": Verdict(kind="bias", sentence="the classifier fails for cats at night"),
+        "data": data,
+        "backbone": BackboneSummary(model="ViT-B-32", pretrained="openai", embed_dim=512),
+        "predictions_by": "zero-shot",
+        "predictions_from": "",
+        "group_kind": "pseudo",
+        "average": "plain",
+        "metrics": group_metrics(*rows, train_counts=np.ones(num_groups), **sizes),
+        "groups": audited_groups(*rows, probabilities, class_names=classes, attribute_names=attributes),
+        "confusion": confusion.tolist(),
+        "cramers_v": 0.25,
+        "explained": ExplainedErrors(n=len(groups), errors=95, share=0.4, p_value=0.001, permutations=999),
+        "guesses": Guesses(method="proportional", **of_guesses),
+        "warnings": [],
+        "words": {"cat": ["cat", "kitten"], "day": ["day", "daylight"]},
+        "templates": ["a photo of a {}"],
+        "attribute_templates": ["a photo taken at {}"],
+        "command": "dbpt audit pets.csv --attributes 'day, night' --out audits/pets",
+        "next_command": "dbpt fit pets.csv --attributes 'day, night' --out runs/pets",
+        "settings": {"Device": "cpu"},
+    }
+    return AuditFigures(**values | changes)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +112,7 @@ def test_the_page_says_everything_in_order(noise):
         "attribute; CLIP guessed it.",
         "The moon was full.",
         "Groups, worst first",
-        "cat · night 40.0[30.9, 49.8] 10040 0.00 of 100 50.0",
+        "cat · night 40.0[28.0, 53.0] 10040 10.010 of 100 50.0",
         "Worst group40.0 %",
         "cat · night: 40 of 100 images are classified correctly",
         "305 of all 400 images",
@@ -135,7 +122,7 @@ def test_the_page_says_everything_in_order(noise):
         "here: weak",
         "Errors explained by the attribute40.0 %",
         "This part of the 95 errors",
-        "p-value0.001",
+        "p-valuep = 0.0010",
         "shuffled 999 times",
         "cat13567.5 %6532.5 %",
         "Mistakes in the worst group, cat · night",
@@ -179,7 +166,7 @@ def test_no_probabilities_no_evidence_no_sheets_and_no_worst_group():
     assert "No evidence of bias There is no evidence. Audited" in page.text
     assert "there are no pictures" in page.text
     assert "Without probabilities, the classifier’s confidence is unknown." in page.text
-    assert not re.search("Over- ?confidence|Cramér’s V[0–]|p-value[0–]|None|Mistakes in", page.text)
+    assert not re.search("Over- ?confidence|Cramér’s V[0–]|p-value[p–]|None|Mistakes in", page.text)
     assert "row-erm" not in re.sub("<style>.*</style>", "", html, flags=re.DOTALL)
     none = replace(figures.metrics, worst_group=None, worst_group_accuracy=None, gap=None, adjusted_average=None)
     assert "Gap– points" in Page(render_audit(replace(figures, metrics=none), None, None)).text

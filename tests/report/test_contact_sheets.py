@@ -55,17 +55,6 @@ def test_a_seed_gives_the_same_sheets_and_another_seed_others(root):
     assert equal["The 8 surest"] != again["The 8 surest"]  # ties are not broken by the order of the table
 
 
-def test_random_pictures_are_random(root):
-    drawn = [
-        int(path.removesuffix(".png"))
-        for seed in range(300)
-        for path in paths_of(sheets_of(root, [0] * 60, seed=seed)[0])["8 at random"]
-    ]
-    counts = np.bincount(drawn, minlength=60)  # 40 each on average, with a deviation of 5.9
-    assert counts.min() > 15
-    assert counts.max() < 70
-
-
 def test_unreadable_images_are_replaced_by_the_next(root, tmp_path):
     for number in range(30):
         (tmp_path / f"{number}.png").write_bytes((root / f"{number}.png").read_bytes())

@@ -9,11 +9,13 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from dbpt.audit.figures import AuditedGroup, AuditFigures
+from dbpt.audit.result import p_text
 from dbpt.report.charts import BAR_LETTERS, NARROW, NARROW_LETTERS, WIDTH, Bar, BarGroup, bar_chart
 from dbpt.report.contact_sheets import ContactSheet
 from dbpt.report.gallery import Mistake
-from dbpt.report.summary import SPLIT_NAMES, count, in_words, interval_text, points, shorten_group
+from dbpt.report.summary import SPLIT_NAMES
 from dbpt.report.templates import render, sentence
+from dbpt.report.text import count, in_words, interval_text, points, shorten_group
 
 MOST_BARS = 40
 MOST_CLASSES = 12
@@ -46,7 +48,9 @@ class Confusion(NamedTuple):
     shade: int | None
 
 
-def render_audit(figures: AuditFigures, sheets: list[ContactSheet] | None, mistakes: list[Mistake] | None) -> str:
+def render_audit(
+    figures: AuditFigures, sheets: list[ContactSheet] | None, mistakes: list[Mistake] | None = None
+) -> str:
     """Return the page, one self-contained HTML file without scripts.
 
     ``sheets`` are the contact sheets of the pseudo-groups, and ``mistakes`` the surest ones in the worst group; both
@@ -59,6 +63,7 @@ def render_audit(figures: AuditFigures, sheets: list[ContactSheet] | None, mista
         "audit/audit.html.j2",
         figures=figures,
         kind=KINDS[figures.verdict.kind],
+        headline=figures.verdict.sentence.replace(f": {'; '.join(figures.guesses.doubts)}.", "."),  # they follow below
         audited=_audited(figures),
         warnings=list(dict.fromkeys(map(sentence, [*figures.warnings, *figures.metrics.warnings]))),
         few_warnings=FEW_WARNINGS,
@@ -157,12 +162,8 @@ def _association(figures: AuditFigures) -> list[Number]:
             "they then explained as many errors by pure chance. A small figure (below 0.05) is evidence that the "
             "attribute matters; a large one is no evidence, which doesn’t prove that it doesn’t matter."
         )
-        numbers.append(Number("p-value", _p_text(explained.p_value), "", meaning))
+        numbers.append(Number("p-value", p_text(explained.p_value), "", meaning))
     return numbers
-
-
-def _p_text(p_value: float) -> str:
-    return f"{p_value:.3f}" if p_value >= 0.001 else f"{p_value:.0e}"
 
 
 def _confusions(figures: AuditFigures) -> list[list[Confusion]]:
