@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from dbpt import objectives as objectives
     from dbpt import sampling as sampling
     from dbpt._core import __version__ as __version__
-    from dbpt.audit.auditing import audit as audit
-    from dbpt.audit.result import Audit as Audit
+    from dbpt.auditing.audit import audit as audit
+    from dbpt.auditing.result import Audit as Audit
     from dbpt.clip import Backbone as Backbone
     from dbpt.clip import load_backbone as load_backbone
     from dbpt.clip.zero_shot import zero_shot_logits as zero_shot_logits
@@ -56,8 +56,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "_core": ["__version__"],
-    "audit.auditing": ["audit"],
-    "audit.result": ["Audit"],
+    "auditing.audit": ["audit"],
+    "auditing.result": ["Audit"],
     "clip": ["Backbone", "load_backbone"],
     "clip.zero_shot": ["zero_shot_logits"],
     "data": ["Dataset", "load_dataset", "register_dataset"],

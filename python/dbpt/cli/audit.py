@@ -73,7 +73,7 @@ def audit(
     DATA is as for dbpt fit; it needs no splits. CLIP guesses the attribute if the data don't have it. The report says
     whether the attribute explains the errors, and whether CLIP's guesses can be trusted.
     """
-    from dbpt.audit.auditing import audit as run_audit
+    from dbpt.auditing.audit import audit as run_audit
 
     found = run_audit(
         data, predictions=predictions, out=out, split=split, overwrite=overwrite, weights=weights, **given(options)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from dbpt.audit.figures import AuditedGroup, AuditFigures
-from dbpt.audit.result import p_text
+from dbpt.auditing.figures import AuditedGroup, AuditFigures
+from dbpt.auditing.result import p_text
 from dbpt.report.charts import BAR_LETTERS, NARROW, NARROW_LETTERS, WIDTH, Bar, BarGroup, bar_chart
 from dbpt.report.contact_sheets import ContactSheet
 from dbpt.report.gallery import Mistake
@@ -60,7 +60,7 @@ def render_audit(
     marked = _worst(figures) if figures.verdict.kind == "bias" else None
     confusions = _confusions(figures)
     return render(
-        "audit/audit.html.j2",
+        "auditing/audit.html.j2",
         figures=figures,
         kind=KINDS[figures.verdict.kind],
         headline=figures.verdict.sentence.replace(f": {'; '.join(figures.guesses.doubts)}.", "."),  # they follow below

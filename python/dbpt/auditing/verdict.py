@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from itertools import combinations
 from math import inf, sqrt
 
-from dbpt.audit.figures import AuditedGroup, Guesses, PredictionsBy, Verdict
-from dbpt.audit.result import p_text
+from dbpt.auditing.figures import AuditedGroup, Guesses, PredictionsBy, Verdict
+from dbpt.auditing.result import p_text
 from dbpt.groups import SMALL_GROUP
 from dbpt.groups.association import ExplainedErrors
 from dbpt.report.text import in_words

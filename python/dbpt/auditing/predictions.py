@@ -12,10 +12,12 @@ import posixpath
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt import arguments
 from dbpt.data import Dataset
 from dbpt.data.columns import Columns
 from dbpt.data.labels import names_and_codes
@@ -56,7 +58,9 @@ def read_predictions(path: Path, dataset: Dataset, rows: NDArray[np.int64] | Non
         open_regular(path).close()
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise InputError(f"{path}: cannot read the predictions: {reason_of(error)}") from None
-    return _from_table(path, reader, dataset, rows) if reader else _from_array(path, dataset, rows)
+    if reader:
+        return _from_table(path, reader, dataset, rows)
+    return _from_array(path, open_npy(path, "predictions", AS_TEXT), dataset, rows)
 
 
 # --- a table
@@ -180,8 +184,12 @@ def _checked_probabilities(
 # --- an array
 
 
-def _from_array(path: Path, dataset: Dataset, rows: NDArray[np.int64]) -> UserPredictions:
-    array = open_npy(path, "predictions", AS_TEXT)
+def array_predictions(predictions: Any, dataset: Dataset, rows: NDArray[np.int64]) -> UserPredictions:
+    """Return predictions in memory, as a ``.npy`` file has them, for the ``rows`` (n,) of ``dataset``."""
+    return _from_array(Path("predictions"), arguments.array("predictions", predictions), dataset, rows)
+
+
+def _from_array(path: Path, array: NDArray[Any], dataset: Dataset, rows: NDArray[np.int64]) -> UserPredictions:
     is_classes, is_probabilities = array.ndim == 1 and array.dtype.kind in "iuU", array.dtype.kind == "f"
     if not is_classes and not (is_probabilities and array.shape[1:] == (dataset.num_classes,)):
         expected = f"(N,) class names or integers, or (N, {dataset.num_classes}) probabilities"

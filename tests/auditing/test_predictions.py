@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from table_files import rows
 
-from dbpt.audit.predictions import read_predictions
+from dbpt.auditing.predictions import read_predictions
 from dbpt.data import load_dataset
 from dbpt.errors import InputError
 from dbpt.files.csv import csv_text

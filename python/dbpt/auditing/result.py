@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.audit.figures import AuditedGroup, AuditFigures, Verdict
+from dbpt.auditing.figures import AuditedGroup, AuditFigures, Verdict
 from dbpt.errors import InputError
 from dbpt.report.summary import AVERAGES
 from dbpt.report.text import (

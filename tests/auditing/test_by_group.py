@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dbpt.audit.by_group import audited_groups
+from dbpt.auditing.by_group import audited_groups
 from dbpt.groups import simultaneous_intervals
 
 

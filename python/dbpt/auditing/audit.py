@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt._core import __version__
-from dbpt.audit.by_group import audited_groups
-from dbpt.audit.figures import SCHEMA_VERSION, AuditedData, AuditFigures, Guesses, PredictionsBy
-from dbpt.audit.page import render_audit
-from dbpt.audit.predictions import UserPredictions, read_predictions
-from dbpt.audit.probe import probe_predictions
-from dbpt.audit.result import Audit, AuditedImages
-from dbpt.audit.verdict import verdict_of
+from dbpt.auditing.by_group import audited_groups
+from dbpt.auditing.figures import SCHEMA_VERSION, AuditedData, AuditFigures, Guesses, PredictionsBy
+from dbpt.auditing.page import render_audit
+from dbpt.auditing.predictions import UserPredictions, array_predictions, read_predictions
+from dbpt.auditing.probe import probe_predictions
+from dbpt.auditing.result import Audit, AuditedImages
+from dbpt.auditing.verdict import verdict_of
 from dbpt.clip import Backbone
 from dbpt.clip.zero_shot import zero_shot_logits, zero_shot_weights
 from dbpt.data import SPLITS, Dataset
@@ -162,7 +162,14 @@ def _data_to_audit(
     dataset = open_dataset(config, training=False)
     logger.info(dataset.describe())
     split, rows = _chosen_split(dataset, split)
-    users = read_predictions(predictions, dataset, rows) if by == "file" else None
+    named = os.fspath(predictions) if isinstance(predictions, str | os.PathLike) else None
+    users = None
+    if by == "file":
+        users = (
+            array_predictions(predictions, dataset, rows)
+            if named is None
+            else read_predictions(Path(named), dataset, rows)
+        )
     backbone = configured_backbone(config)
 
     def predict(features: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
@@ -174,8 +181,9 @@ def _data_to_audit(
         weights_CD = zero_shot_weights(backbone, *dataset.words.class_texts())
         return zero_shot_classifier(backbone, weights_CD).probabilities(features)
 
-    title = {"zero-shot": f"zero-shot {backbone.spec['model']}", "probe": "linear probe, out of fold"}.get(by)
-    named = os.fspath(predictions) if isinstance(predictions, str | os.PathLike) else None
+    title = {"zero-shot": f"zero-shot {Path(backbone.spec['model']).stem}", "probe": "linear probe, out of fold"}.get(
+        by
+    )
     command = _command(asked, named, split)
     return _subject(dataset, split, rows, backbone, config, users or predict, by, title or named or "an array", command)
 

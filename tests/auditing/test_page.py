@@ -11,9 +11,9 @@ import pytest
 from browser import BROWSER, looks
 from PIL import Image
 
-from dbpt.audit.by_group import audited_groups
-from dbpt.audit.figures import AuditedData, AuditFigures, Guesses, Verdict
-from dbpt.audit.page import render_audit
+from dbpt.auditing.by_group import audited_groups
+from dbpt.auditing.figures import AuditedData, AuditFigures, Guesses, Verdict
+from dbpt.auditing.page import render_audit
 from dbpt.groups import group_metrics
 from dbpt.groups.association import ExplainedErrors
 from dbpt.report.contact_sheets import contact_sheets

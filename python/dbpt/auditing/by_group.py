@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.audit.figures import AuditedGroup
+from dbpt.auditing.figures import AuditedGroup
 from dbpt.groups import group_counts, group_ids, simultaneous_intervals
 
 

@@ -1,0 +1,292 @@
+"""`dbpt.audit` and ``dbpt audit``: whose predictions, which images, the verdict, the files."""
+
+import csv
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from tiny import ATTRIBUTES, CLASSES
+
+import dbpt
+from dbpt import InputError
+from dbpt.auditing.figures import AuditFigures
+from dbpt.files.typed_json import read_json, typed
+
+FILES = ["audit.html", "audit.json", "config.toml", "groups.csv", "images.csv", "run.json"]
+
+
+@pytest.fixture
+def settings(tiny) -> dict:
+    kept = ("model", "pretrained", "cache", "attributes", "embed_batch_size")
+    return {name: value for name, value in tiny.settings.items() if name in kept}
+
+
+@pytest.fixture
+def options(tiny, settings) -> list[str]:
+    values = [(name, value if isinstance(value, tuple) else (value,)) for name, value in settings.items()]
+    return [text for name, given in values for text in (f"--{name.replace('_', '-')}", *map(str, given))]
+
+
+def lines_of(path) -> list[dict]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def many_rows(tiny, name: str, right: dict[tuple[str, str], float], copies: int = 6):
+    """A table of test rows, each image linked several times, and predictions that are right at these rates."""
+    folder, table, predictions, seen = tiny.table.parent, [], [], dict[tuple[str, str], int]()
+    for row in tiny.rows():
+        for copy in range(copies):
+            path = f"{name}-{copy}-{row['path'].replace('/', '-')}"
+            if not (folder / path).exists():
+                (folder / path).symlink_to(folder / row["path"])
+            group = (row["label"], row["attribute"])
+            seen[group] = seen.get(group, 0) + 1
+            is_right = int(seen[group] * right[group]) > int((seen[group] - 1) * right[group])
+            other = next(each for each in CLASSES if each != row["label"])
+            table.append({**row, "path": path, "split": "test"})
+            predictions.append({"path": path, "prediction": row["label"] if is_right else other})
+    return tiny.write(name, table), tiny.write(f"{name}-predictions", predictions)
+
+
+# --- whose predictions ------------------------------------------------------------------------------------------------
+
+
+def test_zero_shot_figures_are_those_of_the_zero_shot_row_of_a_run(tiny, tiny_run, settings):
+    found = dbpt.audit(tiny.table, **settings).figures
+    row = json.loads((tiny_run / "metrics.json").read_text())["rows"][0]
+    assert row["name"] == "zero-shot"
+    assert json.loads(json.dumps(asdict(found.metrics))) == row["test"]
+    assert [(each.n, each.correct) for each in found.groups] == [(e["n"], e["correct"]) for e in row["test"]["groups"]]
+    assert found.group_kind == "true" and found.predictions_by == "zero-shot"
+
+
+def test_a_run_is_audited_with_its_classifier_words_and_data(tiny, tiny_run):
+    found = dbpt.audit(predictions=tiny_run)
+    expected = dbpt.evaluate(tiny_run)
+    assert found.worst_group_accuracy == expected.worst_group_accuracy
+    assert found.average_accuracy == expected.average_accuracy and found.gap == expected.gap
+    assert found.figures.data.attributes == list(ATTRIBUTES) and found.figures.predictions_by == "run"
+
+
+def test_a_run_can_be_suspected_of_another_attribute(tiny, tiny_run):
+    found = dbpt.audit(tiny.table, predictions=tiny_run, attributes=["bright", "dark"], columns={"attribute": ""})
+    assert found.figures.data.attributes == ["bright", "dark"] and found.figures.group_kind == "pseudo"
+
+
+def test_predictions_that_dbpt_predict_writes_give_the_same_audit(tiny, tiny_run, settings, command, tmp_path):
+    file = tmp_path / "predictions.csv"
+    images = [tiny.table.parent / row["path"] for row in tiny.rows() if row["split"] == "test"]
+    assert command("predict", tiny_run, *images, "--out", file)[0] == 0
+    by_file, by_run = dbpt.audit(tiny.table, predictions=file, **settings), dbpt.audit(predictions=tiny_run)
+    assert [each.correct for each in by_file.groups] == [each.correct for each in by_run.groups]
+    assert by_file.figures.confusion == by_run.figures.confusion
+    gaps = [[each.calibration_gap for each in one.groups] for one in (by_file, by_run)]
+    np.testing.assert_allclose(*gaps, atol=1e-3)
+
+
+def test_the_probe_predicts_images_that_it_was_not_fitted_on(tiny, settings):
+    pytest.importorskip("sklearn")
+    found = dbpt.audit(tiny.table, predictions="probe", split="all", **settings)
+    assert found.figures.data.n == len(tiny.rows()) and found.figures.predictions_by == "probe"
+    assert 0.5 < found.average_accuracy < 1
+
+
+def test_arrays_are_predictions_too(tiny, settings):
+    rows = [row for row in tiny.rows() if row["split"] == "test"]
+    names = [row["label"] for row in rows]
+    codes = np.array([CLASSES.index(name) for name in names])
+    for predictions in (names, codes, np.eye(2)[codes]):
+        found = dbpt.audit(tiny.table, predictions=predictions, **settings)
+        assert found.average_accuracy == 1 and found.verdict.kind == "no evidence"
+    assert found.figures.groups[0].confidence == 1
+
+
+# --- the verdict ------------------------------------------------------------------------------------------------------
+
+
+def test_errors_that_go_with_the_attribute_are_a_bias(tiny, settings):
+    right = {("disc", "meadow"): 1.0, ("disc", "lake"): 0.5, ("box", "meadow"): 0.9, ("box", "lake"): 0.9}
+    table, predictions = many_rows(tiny, "biased", right)
+    verdict = dbpt.audit(table, predictions=predictions, **settings).verdict
+    assert verdict.kind == "bias"
+    for text in ("'disc'", "50.0\u00a0% right with 'lake'", "100.0\u00a0% with 'meadow'", "p = 0.0001"):
+        assert text in verdict.sentence
+
+
+def test_errors_that_do_not_are_no_evidence(tiny, settings):
+    right = {("disc", "meadow"): 0.8, ("disc", "lake"): 0.8, ("box", "meadow"): 0.6, ("box", "lake"): 0.6}
+    table, predictions = many_rows(tiny, "even", right)
+    verdict = dbpt.audit(table, predictions=predictions, **settings).verdict
+    assert verdict.kind == "no evidence" and "No evidence that the errors" in verdict.sentence
+
+
+def test_guesses_by_names_that_clip_does_not_know_are_not_trusted(tiny, settings):
+    untold = tiny.write("untold", [{**row, "attribute": ""} for row in tiny.rows()])
+    found = dbpt.audit(untold, **settings | {"attributes": ["tuesday", "honest"]})
+    assert found.verdict.kind == "untrusted" and found.figures.guesses.doubts
+    assert found.verdict.sentence.startswith("CLIP can't tell tuesday / honest apart in these images")
+    assert found.figures.next_command == ""
+    known = dbpt.audit(tiny.table, columns={"attribute": "attribute"}, **settings)
+    assert known.figures.guesses.n_known == 32 and known.verdict.kind != "untrusted"  # true attributes need no guesses
+
+
+# --- which images -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("split", "images"), [("train", 50), ("val", 24), ("test", 32), ("all", 106), (None, 32)])
+def test_any_split_can_be_audited(tiny, settings, split, images):
+    found = dbpt.audit(tiny.table, split=split, **settings).figures
+    assert (found.data.split, found.data.n) == (split or "test", images)
+
+
+def test_a_table_needs_no_splits_and_no_training_images(tiny, settings):
+    rows = [row for row in tiny.rows() if row["split"] == "test"]
+    bare = tiny.write("bare", [{name: row[name] for name in ("path", "label")} for row in rows])
+    found = dbpt.audit(bare, **settings).figures
+    assert found.data.n == 32 and found.average == "plain" and found.group_kind == "pseudo"
+    with pytest.raises(InputError, match="--average adjusted"):
+        dbpt.audit(tiny.write("test-alone", rows), average="adjusted", **settings)
+
+
+def test_unreadable_images_are_left_out_with_their_predictions(tiny, settings):
+    rows = tiny.rows()
+    (tiny.table.parent / "broken.png").write_bytes(b"no picture")
+    broken = tiny.write("broken", [{**rows[-1], "path": "broken.png"}, *rows])
+    names = [row["label"] for row in (rows[-1], *rows)]
+    found = dbpt.audit(broken, predictions=names, max_failures=0.05, split="all", **settings)
+    assert found.figures.data.n == len(rows) and found.figures.data.failed_images == 1
+    assert found.average_accuracy == 1 and "broken.png" in found.warnings[0]
+
+
+def test_true_attributes_influence_neither_guesses_nor_doubts(tiny, settings):
+    rows = tiny.rows()
+    other = {ATTRIBUTES[0]: ATTRIBUTES[1], ATTRIBUTES[1]: ATTRIBUTES[0]}
+    swapped = tiny.write("swapped", [{**row, "attribute": other[row["attribute"]]} for row in rows])
+    one, two = (dbpt.audit(table, split="all", **settings) for table in (tiny.table, swapped))
+    assert one.images.pseudo_attribute == two.images.pseudo_attribute
+    assert one.figures.guesses.doubts == two.figures.guesses.doubts
+    assert one.figures.guesses.accuracy == pytest.approx(1 - two.figures.guesses.accuracy)
+
+
+# --- tables and files -------------------------------------------------------------------------------------------------
+
+
+def test_the_files_hold_what_the_audit_returns(tiny, settings, tmp_path):
+    out = tmp_path / "audit"
+    found = dbpt.audit(tiny.table, out=out, **settings)
+    assert sorted(path.name for path in out.iterdir()) == FILES and found.folder == out
+    stored = read_json(out / "audit.json", "audit")
+    assert stored == found.to_dict() and typed(stored, AuditFigures, out / "audit.json", "audit again") == found.figures
+    groups, images = lines_of(out / "groups.csv"), lines_of(out / "images.csv")
+    assert [(g["class"], g["attribute"], int(g["n"])) for g in groups] == [
+        (each.class_name, each.attribute, each.n) for each in found.groups
+    ]
+    tests = [row for row in tiny.rows() if row["split"] == "test"]
+    assert [(i["path"], i["label"], i["attribute"]) for i in images] == [
+        (row["path"], row["label"], row["attribute"]) for row in tests
+    ]
+    right = sum(row["label"] == row["prediction"] for row in images)
+    assert right / len(images) == found.figures.metrics.average
+    assert found.verdict.sentence[:40] in (out / "audit.html").read_text()
+
+
+def test_images_csv_are_predictions_that_can_be_audited_again(tiny, settings, tmp_path):
+    first = dbpt.audit(tiny.table, out=tmp_path / "audit", **settings)
+    again = dbpt.audit(tiny.table, predictions=tmp_path / "audit" / "images.csv", **settings)
+    assert again.figures.groups == pytest.approx(first.figures.groups) or [
+        (each.n, each.correct) for each in again.groups
+    ] == [(each.n, each.correct) for each in first.groups]
+
+
+def test_tables_for_pandas_and_fairlearn(tiny, settings):
+    pytest.importorskip("pandas")
+    found = dbpt.audit(tiny.table, **settings)
+    groups = found.to_pandas()
+    assert groups["n"].tolist() == [8, 8, 8, 8] and groups["true_positive_rate"].min() == found.worst_group_accuracy
+    table = found.to_metric_frame_table()
+    right = (table["label"] == table["prediction"]).groupby([table["label"], table["attribute"]], sort=False).mean()
+    assert right.min() == found.worst_group_accuracy
+    metrics = pytest.importorskip("fairlearn.metrics", reason="fairlearn is not installed")
+    frame = metrics.MetricFrame(
+        metrics=lambda true, predicted: float((true == predicted).mean()),
+        y_true=table["label"],
+        y_pred=table["prediction"],
+        sensitive_features=table["attribute"],
+        control_features=table["label"],
+    )
+    assert frame.group_min().min() == found.worst_group_accuracy
+
+
+def test_an_existing_folder_is_replaced_only_if_asked_and_only_its_own_files(tiny, settings, tmp_path):
+    out = tmp_path / "audit"
+    dbpt.audit(tiny.table, out=out, **settings)
+    with pytest.raises(InputError, match="--overwrite"):
+        dbpt.audit(tiny.table, out=out, **settings)
+    dbpt.audit(tiny.table, out=out, overwrite=True, split="val", **settings)
+    assert json.loads((out / "audit.json").read_text())["data"]["split"] == "val"
+    (out / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"mine\.txt"):
+        dbpt.audit(tiny.table, out=out, overwrite=True, **settings)
+    assert (out / "mine.txt").read_text() == "mine"
+
+
+def test_an_audit_that_fails_leaves_no_folder(tiny, settings, tmp_path, monkeypatch):
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dbpt.auditing.audit.render_audit", fail)
+    with pytest.raises(KeyboardInterrupt):
+        dbpt.audit(tiny.table, out=tmp_path / "audit", **settings)
+    assert not (tmp_path / "audit").exists()
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+def test_the_command_prints_the_table_within_80_columns_and_names_the_report(tiny, options, command, tmp_path):
+    code, out, _ = command("audit", tiny.table, "--out", tmp_path / "audit", *options)
+    assert code == 0 and f"report: {tmp_path / 'audit' / 'audit.html'}" in out
+    assert max(map(len, out.replace(str(tmp_path), "").splitlines())) <= 80
+    assert "worst group" in out and "Cramér's V" in out
+
+
+def test_the_command_in_the_report_repeats_the_audit(tiny, options, command, tmp_path):
+    import shlex
+
+    assert command("audit", tiny.table, "--out", tmp_path / "one", *options, "--split", "val")[0] == 0
+    first = json.loads((tmp_path / "one" / "audit.json").read_text())
+    program, *arguments = shlex.split(first["command"])
+    assert program == "dbpt" and command(*arguments, "--out", tmp_path / "two")[0] == 0
+    assert json.loads((tmp_path / "two" / "audit.json").read_text()) == first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["{table}", "--split", "valid"], ["--split", "valid"]),
+        (["--out", "x"], ["none is named"]),
+        (["{table}", "--predictions", "missing.csv"], ["missing.csv"]),
+        (["{table}", "--predictions", "{run}", "--classes", "a", "b"], ["--classes", "has its own"]),
+        (["{table}", "--predictions", "{folder}"], ["not a run folder"]),
+        (["{table}", "--attributes", "one"], ["--attributes", "at least two"]),
+        (["{table}", "--columns", "attribute="], ["no suspected attribute"]),
+        (["{table}", "--out", "{table}"], ["exists and is not a folder"]),
+        (["{table}", "--epochs", "3"], ["--epochs"]),
+    ],
+)
+def test_bad_arguments_get_one_line(tiny, tiny_run, options, command, tmp_path, arguments, words):
+    places = {"table": tiny.table, "run": tiny_run, "folder": tmp_path}
+    given = [argument.format(**places) for argument in arguments]
+    kept = options if not {"--classes", "--attributes", "--columns"} & set(given) else options[2:]
+    if "--columns" in given or "--predictions" in given and "{run}" in arguments:
+        kept = [text for text in options if text not in ("--attributes", *ATTRIBUTES)]
+    code, out, err = command("audit", *given, *([] if "--attributes" in given else kept))
+    assert (code, out) == (2, "")
+    assert all(word in err for word in words), err
+
+
+def test_settings_of_training_are_refused(tiny, settings):
+    with pytest.raises(InputError, match="--epochs: an audit trains no prompt"):
+        dbpt.audit(tiny.table, epochs=3, **settings)
