@@ -43,7 +43,8 @@ from dbpt.groups import group_counts, group_metrics
 from dbpt.groups.association import cramers_v, explained_errors
 from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.pseudo_attributes.trust import TEMPLATES, guess_trust
-from dbpt.report.contact_sheets import ContactSheet, contact_sheets
+from dbpt.report.contact_sheets import contact_sheets
+from dbpt.report.gallery import surest_mistakes
 from dbpt.runs.classifier import zero_shot_classifier
 from dbpt.runs.metrics import BackboneSummary
 from dbpt.runs.output_folder import Marker, OutputFolder
@@ -119,10 +120,10 @@ def audit(
             subject = _run_to_audit(os.fspath(cast(str, predictions)), data, chosen, split, weights)
         else:
             subject = _data_to_audit(predictions, by, data, chosen, split)
-        found, sheets = _audited(subject)
+        found, pseudo = _audited(subject)
         if out is not None:
             found = replace(found, folder=Path(out))
-            _write(found, sheets, subject.config, overwrite=overwrite)
+            _write(found, _page(subject, found.figures, pseudo), subject.config, overwrite=overwrite)
     log_warnings(found.warnings, subject.told)
     return found
 
@@ -263,8 +264,8 @@ def _subject(
     )
 
 
-def _audited(subject: _Subject) -> tuple[Audit, list[ContactSheet] | None]:
-    """Return the audit, and the contact sheets if there are images."""
+def _audited(subject: _Subject) -> tuple[Audit, PseudoAttributes]:
+    """Return the audit, and CLIP's guesses for all images of the data."""
     dataset, rows, predictions = subject.dataset, subject.audited, subject.predictions
     words, size = dataset.words, {"num_classes": dataset.num_classes, "num_attributes": dataset.num_attributes}
     pseudo = label_dataset(dataset, subject.features, subject.backbone, subject.config)
@@ -354,17 +355,31 @@ def _audited(subject: _Subject) -> tuple[Audit, list[ContactSheet] | None]:
         confidence=pseudo.confidence[rows],
         probabilities=predictions.probabilities,
     )
-    sheets = None
-    if subject.config.embeddings is None:
-        sheets = contact_sheets(
-            images.path,
-            dataset.root,
-            dataset.groups(pseudo.pseudo_attributes)[rows],
-            pseudo.confidence[rows],
-            group_names=figures.data.groups,
-            seed=subject.config.seed,
-        )
-    return Audit(figures, images, None), sheets
+    return Audit(figures, images, None), pseudo
+
+
+def _page(subject: _Subject, figures: AuditFigures, pseudo: PseudoAttributes) -> str:
+    """Return the HTML page, with contact sheets and the surest mistakes of the worst group if there are images."""
+    dataset, rows, predictions = subject.dataset, subject.audited, subject.predictions
+    if subject.config.embeddings is not None:
+        return render_audit(figures, None)
+    assert pseudo.confidence is not None
+    paths, guessed = [dataset.paths[row] for row in rows], dataset.groups(pseudo.pseudo_attributes)[rows]
+    names, seed = figures.data.groups, subject.config.seed
+    sheets = contact_sheets(paths, dataset.root, guessed, pseudo.confidence[rows], group_names=names, seed=seed)
+    worst = figures.metrics.worst_group
+    if worst is None:
+        return render_audit(figures, sheets)
+    groups = guessed if figures.group_kind == "pseudo" else dataset.groups(dataset.attributes)[rows]
+    members, label = np.flatnonzero(groups == worst), worst // dataset.num_attributes
+    mistakes = surest_mistakes(
+        [paths[i] for i in members],
+        dataset.root,
+        names[worst],
+        [dataset.class_names[y] for y in predictions.predictions[members]],
+        None if predictions.probabilities is None else predictions.probabilities[members, label],
+    )
+    return render_audit(figures, sheets, mistakes)
 
 
 def _judged_guesses(subject: _Subject, pseudo: PseudoAttributes) -> Guesses:
@@ -419,7 +434,7 @@ def _options(config: FitConfig) -> list[str]:
     return found
 
 
-def _write(found: Audit, sheets: list[ContactSheet] | None, config: FitConfig, *, overwrite: bool) -> None:
+def _write(found: Audit, page: str, config: FitConfig, *, overwrite: bool) -> None:
     """Write the files of the held folder."""
     assert found.folder is not None
     out, rows = found.folder, found.group_rows()
@@ -428,5 +443,5 @@ def _write(found: Audit, sheets: list[ContactSheet] | None, config: FitConfig, *
     write_json(out / "audit.json", asdict(found.figures))
     write_atomically(out / "groups.csv", csv_text([list(rows[0]), *(row.values() for row in rows)]))
     write_atomically(out / "images.csv", csv_text([list(columns), *zip(*columns.values(), strict=True)]))
-    write_atomically(out / "audit.html", render_audit(found.figures, sheets))
+    write_atomically(out / "audit.html", page)
     AUDIT_FOLDER.finish(out, {}, config)
