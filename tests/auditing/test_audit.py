@@ -13,6 +13,7 @@ from dbpt import InputError
 from dbpt.auditing.figures import AuditFigures
 from dbpt.files.typed_json import read_json, typed
 
+MODEL = ["--model", "--pretrained", "--embed-batch-size"]
 FILES = ["audit.html", "audit.json", "config.toml", "groups.csv", "images.csv", "run.json"]
 
 
@@ -22,10 +23,14 @@ def settings(tiny) -> dict:
     return {name: value for name, value in tiny.settings.items() if name in kept}
 
 
-@pytest.fixture
-def options(tiny, settings) -> list[str]:
+def as_options(settings: dict) -> list[str]:
     values = [(name, value if isinstance(value, tuple) else (value,)) for name, value in settings.items()]
     return [text for name, given in values for text in (f"--{name.replace('_', '-')}", *map(str, given))]
+
+
+@pytest.fixture
+def options(settings) -> list[str]:
+    return as_options(settings)
 
 
 def lines_of(path) -> list[dict]:
@@ -96,7 +101,7 @@ def test_the_probe_predicts_images_that_it_was_not_fitted_on(tiny, settings):
 def test_arrays_are_predictions_too(tiny, settings):
     rows = [row for row in tiny.rows() if row["split"] == "test"]
     names = [row["label"] for row in rows]
-    codes = np.array([CLASSES.index(name) for name in names])
+    codes = np.array([sorted(CLASSES).index(name) for name in names])  # the order of a table without --classes
     for predictions in (names, codes, np.eye(2)[codes]):
         found = dbpt.audit(tiny.table, predictions=predictions, **settings)
         assert found.average_accuracy == 1 and found.verdict.kind == "no evidence"
@@ -195,9 +200,7 @@ def test_the_files_hold_what_the_audit_returns(tiny, settings, tmp_path):
 def test_images_csv_are_predictions_that_can_be_audited_again(tiny, settings, tmp_path):
     first = dbpt.audit(tiny.table, out=tmp_path / "audit", **settings)
     again = dbpt.audit(tiny.table, predictions=tmp_path / "audit" / "images.csv", **settings)
-    assert again.figures.groups == pytest.approx(first.figures.groups) or [
-        (each.n, each.correct) for each in again.groups
-    ] == [(each.n, each.correct) for each in first.groups]
+    assert [(each.n, each.correct) for each in again.groups] == [(each.n, each.correct) for each in first.groups]
 
 
 def test_tables_for_pandas_and_fairlearn(tiny, settings):
@@ -263,26 +266,25 @@ def test_the_command_in_the_report_repeats_the_audit(tiny, options, command, tmp
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("data", "given", "without", "words"),
     [
-        (["{table}", "--split", "valid"], ["--split", "valid"]),
-        (["--out", "x"], ["none is named"]),
-        (["{table}", "--predictions", "missing.csv"], ["missing.csv"]),
-        (["{table}", "--predictions", "{run}", "--classes", "a", "b"], ["--classes", "has its own"]),
-        (["{table}", "--predictions", "{folder}"], ["not a run folder"]),
-        (["{table}", "--attributes", "one"], ["--attributes", "at least two"]),
-        (["{table}", "--columns", "attribute="], ["no suspected attribute"]),
-        (["{table}", "--out", "{table}"], ["exists and is not a folder"]),
-        (["{table}", "--epochs", "3"], ["--epochs"]),
+        ("{table}", ["--split", "valid"], [], ["--split", "valid"]),
+        ("", [], [], ["none is named"]),
+        ("{table}", ["--predictions", "missing.csv"], [], ["missing.csv"]),
+        ("{table}", ["--predictions", "{run}", "--classes", "a", "b"], MODEL, ["--classes", "has its own"]),
+        ("{table}", ["--predictions", "{folder}"], MODEL, ["not a run folder"]),
+        ("{table}", ["--attributes", "one"], ["--attributes"], ["--attributes", "at least two"]),
+        ("{bare}", [], ["--attributes"], ["no spurious attribute is named"]),
+        ("{table}", ["--out", "{table}"], [], ["exists and is not a folder"]),
+        ("{table}", ["--epochs", "3"], [], ["--epochs"]),
     ],
 )
-def test_bad_arguments_get_one_line(tiny, tiny_run, options, command, tmp_path, arguments, words):
-    places = {"table": tiny.table, "run": tiny_run, "folder": tmp_path}
-    given = [argument.format(**places) for argument in arguments]
-    kept = options if not {"--classes", "--attributes", "--columns"} & set(given) else options[2:]
-    if "--columns" in given or "--predictions" in given and "{run}" in arguments:
-        kept = [text for text in options if text not in ("--attributes", *ATTRIBUTES)]
-    code, out, err = command("audit", *given, *([] if "--attributes" in given else kept))
+def test_bad_arguments_get_one_line(tiny, tiny_run, settings, command, tmp_path, data, given, without, words):
+    bare = tiny.write("bare", [{name: row[name] for name in ("path", "label")} for row in tiny.rows()])
+    places = {"table": tiny.table, "run": tiny_run, "folder": tmp_path, "bare": bare}
+    kept = {name: value for name, value in settings.items() if f"--{name.replace('_', '-')}" not in without}
+    arguments = [text.format(**places) for text in ([data] if data else []) + given]
+    code, out, err = command("audit", *arguments, *as_options(kept))
     assert (code, out) == (2, "")
     assert all(word in err for word in words), err
 

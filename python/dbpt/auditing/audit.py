@@ -19,7 +19,7 @@ from dbpt.auditing.by_group import audited_groups
 from dbpt.auditing.figures import SCHEMA_VERSION, AuditedData, AuditFigures, Guesses, PredictionsBy
 from dbpt.auditing.page import render_audit
 from dbpt.auditing.predictions import UserPredictions, array_predictions, read_predictions
-from dbpt.auditing.probe import probe_predictions
+from dbpt.auditing.probe import check_installed, probe_predictions
 from dbpt.auditing.result import Audit, AuditedImages
 from dbpt.auditing.verdict import verdict_of
 from dbpt.clip import Backbone
@@ -129,10 +129,11 @@ def audit(
 
 
 def _kind_of(predictions: object) -> PredictionsBy:
+    if not isinstance(predictions, str | os.PathLike):
+        return "file"
     if predictions == "zero-shot" or predictions == "probe":
         return predictions
-    is_path = isinstance(predictions, str | os.PathLike)
-    return "run" if is_path and os.path.isdir(cast(str, predictions)) else "file"  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
+    return "run" if os.path.isdir(predictions) else "file"  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +166,8 @@ def _data_to_audit(
     split, rows = _chosen_split(dataset, split)
     named = os.fspath(predictions) if isinstance(predictions, str | os.PathLike) else None
     users = None
+    if by == "probe":
+        check_installed()
     if by == "file":
         users = (
             array_predictions(predictions, dataset, rows)
@@ -176,7 +179,7 @@ def _data_to_audit(
     def predict(features: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
         if by == "probe":
             found: NDArray[np.floating[Any]] = probe_predictions(
-                features, labels, num_classes=dataset.num_classes, seed=config.seed
+                features, labels, class_names=dataset.class_names, seed=config.seed
             )
             return found
         weights_CD = zero_shot_weights(backbone, *dataset.words.class_texts())
