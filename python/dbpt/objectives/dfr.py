@@ -90,12 +90,12 @@ def balanced_subsets(groups: NDArray[np.int64], seed: int, number: int) -> Itera
         yield GroupStream(index, quotas, seed, epoch).indices(0, int(quotas.sum()))
 
 
-def import_scikit_learn() -> Any:
+def import_scikit_learn(option: str = "--objective dfr") -> Any:
     """Return ``sklearn.linear_model``. Raises `InputError` if scikit-learn, an extra of dbpt, is not installed."""
     try:
         from sklearn import linear_model
     except ImportError:
-        raise InputError("--objective dfr: needs scikit-learn; run pip install 'dbpt[dfr]'") from None
+        raise InputError(f"{option}: needs scikit-learn; run pip install 'dbpt[dfr]'") from None
     return linear_model
 
 
