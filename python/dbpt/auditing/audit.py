@@ -174,6 +174,8 @@ def _data_to_audit(
             if named is None
             else read_predictions(Path(named), dataset, rows)
         )
+    if by == "probe":
+        check_installed()
     backbone = configured_backbone(config)
 
     def predict(features: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
