@@ -4,6 +4,7 @@ It is for readers who know neither dbpt nor statistics.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from markupsafe import Markup
@@ -87,7 +88,8 @@ def render_audit(
 
 def _audited(figures: AuditFigures) -> str:
     """Return a sentence that says what was audited, on which images, in which groups."""
-    backbone = " · ".join(filter(None, [figures.backbone.model, figures.backbone.pretrained]))
+    names = [figures.backbone.model, figures.backbone.pretrained]
+    backbone = " · ".join(Path(name).name for name in names if name)
     classifier = {
         "zero-shot": f"zero-shot CLIP ({backbone})",
         "run": f"the classifier of the run {figures.predictions_from}",
@@ -121,8 +123,8 @@ def _numbers(figures: AuditFigures) -> list[Number]:
     if worst is not None:
         meaning = (
             f"{worst.class_name} · {worst.attribute}: {count(worst.correct)} of {count(worst.n)} images are classified "
-            "correctly, the smallest share of all groups. The lowest of several figures is partly low by chance; the "
-            "interval allows for that."
+            "correctly, the smallest share of all groups. Chance also decides which group comes out lowest; the "
+            "interval is for the lowest accuracy, whichever group truly has it."
         )
         interval = interval_text(metrics.worst_group_low, metrics.worst_group_high)
         numbers.append(Number("Worst group", in_words(worst.accuracy), interval, meaning))
