@@ -177,6 +177,7 @@ def test_untrusted_guesses_are_said_before_any_figure_and_given_attributes_are_n
     verdict = Verdict(kind="untrusted", sentence="CLIP can't tell this attribute apart in these images.")
     text = Page(render_audit(figures_of(guesses=guesses, verdict=verdict), None, None)).text
     assert text.index("Why the guesses can’t be trusted No two modes are visible.") < text.index("Groups, worst first")
+    assert text.count("Since the guesses can’t be trusted, the figures by group say nothing") == 2
     assert "Of the 50 images whose attribute is known, 50.0 % are guessed correctly." in text
     text = Page(render_audit(figures_of(guesses=guesses, group_kind="true"), None, None)).text
     assert "Doubts about the guesses (the figures below use the given attributes instead)" in text
