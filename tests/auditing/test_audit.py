@@ -14,7 +14,7 @@ from dbpt.auditing.figures import AuditFigures
 from dbpt.files.typed_json import read_json, typed
 
 MODEL = ["--model", "--pretrained", "--embed-batch-size"]
-FILES = ["audit.html", "audit.json", "config.toml", "groups.csv", "images.csv", "run.json"]
+FILES = ["audit.html", "audit.json", "config.toml", "groups.csv", "images.csv", "status.json"]
 
 
 @pytest.fixture
@@ -225,7 +225,7 @@ def test_tables_for_pandas_and_fairlearn(tiny, settings):
 def test_an_existing_folder_is_replaced_only_if_asked_and_only_its_own_files(tiny, settings, tmp_path):
     out = tmp_path / "audit"
     dbpt.audit(tiny.table, out=out, **settings)
-    with pytest.raises(InputError, match="--overwrite"):
+    with pytest.raises(InputError, match="exists; replace it with --overwrite"):
         dbpt.audit(tiny.table, out=out, **settings)
     dbpt.audit(tiny.table, out=out, overwrite=True, split="val", **settings)
     assert json.loads((out / "audit.json").read_text())["data"]["split"] == "val"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,25 +17,15 @@ from dbpt._core import __version__
 from dbpt.auditing.by_group import audited_groups
 from dbpt.auditing.figures import SCHEMA_VERSION, AuditedData, AuditFigures, Guesses, PredictionsBy
 from dbpt.auditing.page import render_audit
-from dbpt.auditing.predictions import UserPredictions, array_predictions, read_predictions
-from dbpt.auditing.probe import check_installed, probe_predictions
 from dbpt.auditing.result import Audit, AuditedImages
+from dbpt.auditing.subject import ALL, SETTINGS, Subject, subject_of_data, subject_of_run
 from dbpt.auditing.verdict import verdict_of
-from dbpt.clip import Backbone
-from dbpt.clip.zero_shot import zero_shot_logits, zero_shot_weights
-from dbpt.data import SPLITS, Dataset
+from dbpt.clip.zero_shot import zero_shot_logits
+from dbpt.data import SPLITS
 from dbpt.data.in_memory import DataLike
 from dbpt.errors import InputError
-from dbpt.experiments.evaluate import run_with_data
 from dbpt.experiments.figures import true_or_pseudo
-from dbpt.experiments.stages import (
-    configured_backbone,
-    embed_dataset,
-    label_dataset,
-    left_out,
-    log_warnings,
-    open_dataset,
-)
+from dbpt.experiments.stages import label_dataset, log_warnings
 from dbpt.files.csv import csv_text
 from dbpt.files.disk import write_atomically, write_json
 from dbpt.groups import group_counts, group_metrics
@@ -45,35 +34,24 @@ from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.pseudo_attributes.trust import TEMPLATES, guess_trust
 from dbpt.report.contact_sheets import contact_sheets
 from dbpt.report.gallery import surest_mistakes
-from dbpt.runs.classifier import zero_shot_classifier
 from dbpt.runs.metrics import BackboneSummary
 from dbpt.runs.output_folder import Marker, OutputFolder
-from dbpt.settings.config import FitConfig, make_config, shows_settings
-from dbpt.settings.data import resolve_demo, with_data
+from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.fields import flag_of
 from dbpt.settings.keywords import FitSettings
-from dbpt.settings.sections import BackboneSettings, DataSettings, PseudoAttributeSettings, WordSettings
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-logger = logging.getLogger(__name__)
-
-SECTIONS = (DataSettings, WordSettings, BackboneSettings, PseudoAttributeSettings)
-SETTINGS = {each.name for section in SECTIONS for each in fields(section)} | {"seed", "average"}
-SETTINGS -= {"data", "val_fraction", "features"}
-"""The settings that an audit reads."""
-OF_THE_RUN = ("classes", "template", "model", "pretrained", "tokenizer", "image_precision", "embed_batch_size")
-"""Those of them that a finished run has, with the values that its classifier was trained with."""
-ALL = "all"
 AUDIT_FOLDER = OutputFolder(
     title="audit",
     command="dbpt audit",
-    marker="run.json",
+    marker="status.json",
     record=Marker,
     schema_version=SCHEMA_VERSION,
     is_file=lambda name: name in ("audit.html", "audit.json", "groups.csv", "images.csv"),
     subfolders={},
+    can_resume=False,
 )
 
 
@@ -117,9 +95,9 @@ def audit(
             held.enter_context(AUDIT_FOLDER.held(Path(out), resume=False, overwrite=overwrite))
         by = _kind_of(predictions)
         if by == "run":
-            subject = _run_to_audit(os.fspath(cast(str, predictions)), data, chosen, split, weights)
+            subject = subject_of_run(os.fspath(cast(str, predictions)), data, chosen, split, weights)
         else:
-            subject = _data_to_audit(predictions, by, data, chosen, split)
+            subject = subject_of_data(predictions, by, data, chosen, split)
         found, pseudo = _audited(subject)
         if out is not None:
             found = replace(found, folder=Path(out))
@@ -131,145 +109,12 @@ def audit(
 def _kind_of(predictions: object) -> PredictionsBy:
     if not isinstance(predictions, str | os.PathLike):
         return "file"
-    if predictions == "zero-shot" or predictions == "probe":
-        return predictions
+    if predictions in ("zero-shot", "probe"):
+        return cast(PredictionsBy, predictions)
     return "run" if os.path.isdir(predictions) else "file"  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Subject:
-    """The N readable images with their features, and the predictions of the ``audited`` ones (n,) among them."""
-
-    dataset: Dataset
-    audited: NDArray[np.int64]
-    split: str
-    features: NDArray[np.float32]
-    backbone: Backbone
-    config: FitConfig
-    predictions: UserPredictions
-    by: PredictionsBy
-    title: str
-    command: list[str]
-    failed: int
-    told: tuple[str, ...]
-
-
-def _data_to_audit(
-    predictions: Any, by: PredictionsBy, data: DataLike | None, chosen: dict[str, Any], split: str | None
-) -> _Subject:
-    if data is None:
-        raise InputError("data: none is named; only the audit of a run can do without, with the run's own")
-    asked = with_data(make_config(chosen), data)
-    config = resolve_demo(asked)
-    dataset = open_dataset(config, training=False)
-    logger.info(dataset.describe())
-    split, rows = _chosen_split(dataset, split)
-    named = os.fspath(predictions) if isinstance(predictions, str | os.PathLike) else None
-    users = None
-    if by == "probe":
-        check_installed()
-    if by == "file":
-        users = (
-            array_predictions(predictions, dataset, rows)
-            if named is None
-            else read_predictions(Path(named), dataset, rows)
-        )
-    if by == "probe":
-        check_installed()
-    backbone = configured_backbone(config)
-
-    def predict(features: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
-        if by == "probe":
-            found: NDArray[np.floating[Any]] = probe_predictions(
-                features, labels, class_names=dataset.class_names, seed=config.seed
-            )
-            return found
-        weights_CD = zero_shot_weights(backbone, *dataset.words.class_texts())
-        return zero_shot_classifier(backbone, weights_CD).probabilities(features)
-
-    title = {"zero-shot": f"zero-shot {Path(backbone.spec['model']).stem}", "probe": "linear probe, out of fold"}.get(
-        by
-    )
-    command = _command(asked, named, split)
-    return _subject(dataset, split, rows, backbone, config, users or predict, by, title or named or "an array", command)
-
-
-def _run_to_audit(
-    run: str, data: DataLike | None, chosen: dict[str, Any], split: str | None, weights: str | Path | None
-) -> _Subject:
-    if refused := [name for name in OF_THE_RUN if chosen.get(name) is not None]:
-        raise InputError(f"{flag_of(refused[0])}: the run {run} has its own; leave it out")
-    root, device = chosen.pop("root", None), chosen.pop("device", "auto")
-    classifier, config, dataset = run_with_data(run, data, root=root, weights=weights, device=device, given=chosen)
-    logger.info(dataset.describe())
-    split, rows = _chosen_split(dataset, split)
-
-    def predict(features: NDArray[np.float32], _labels: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
-        return classifier.head.probabilities(features)
-
-    command = _command(replace(config, data=str(dataset.source)), run, split)
-    return _subject(dataset, split, rows, classifier.backbone, config, predict, "run", run, command)
-
-
-def _chosen_split(dataset: Dataset, asked: str | None) -> tuple[str, NDArray[np.int64]]:
-    """Return the name of the split and its rows: the one asked for, else test, else validation, else training."""
-    if asked == ALL:
-        return ALL, np.arange(len(dataset))
-    for name in ("test", "val", "train") if asked is None else (asked,):
-        if len(rows := np.flatnonzero(dataset.splits == SPLITS.index(name))):
-            return name, rows
-    raise InputError(f"--split {asked}: {dataset.source} has no rows of it; choose another, or {ALL}")
-
-
-def _subject(
-    dataset: Dataset,
-    split: str,
-    rows: NDArray[np.int64],
-    backbone: Backbone,
-    config: FitConfig,
-    predictions: UserPredictions | Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np.floating[Any]]],
-    by: PredictionsBy,
-    title: str,
-    command: list[str],
-) -> _Subject:
-    """Embed the images, and predict the classes of ``rows``, or take the user's predictions of them."""
-    backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
-    readable, features, failures = embed_dataset(dataset, backbone, config)
-    is_readable = np.ones(len(dataset), dtype=bool)
-    is_readable[[failure.row for failure in failures]] = False
-    is_audited = np.zeros(len(dataset), dtype=bool)
-    is_audited[rows] = True
-    audited = np.flatnonzero(is_audited[is_readable])
-    if not len(audited):
-        raise InputError(f"--split {split}: none of its images can be read; nothing is left to audit")
-    if isinstance(predictions, UserPredictions):
-        kept, probabilities = is_readable[rows], predictions.probabilities
-        found = replace(
-            predictions,
-            predictions=predictions.predictions[kept],
-            probabilities=None if probabilities is None else probabilities[kept],
-        )
-    else:
-        predicted = predictions(features[audited], readable.labels[audited]).astype(np.float64)
-        found = UserPredictions(predicted.argmax(axis=1), predicted)
-    log_warnings(told := (*left_out(dataset, failures), *found.warnings))
-    return _Subject(
-        dataset=readable,
-        audited=audited,
-        split=split,
-        features=features,
-        backbone=backbone,
-        config=config,
-        predictions=found,
-        by=by,
-        title=title,
-        command=command,
-        failed=len(failures),
-        told=told,
-    )
-
-
-def _audited(subject: _Subject) -> tuple[Audit, PseudoAttributes]:
+def _audited(subject: Subject) -> tuple[Audit, PseudoAttributes]:
     """Return the audit, and CLIP's guesses for all images of the data."""
     dataset, rows, predictions = subject.dataset, subject.audited, subject.predictions
     words, size = dataset.words, {"num_classes": dataset.num_classes, "num_attributes": dataset.num_attributes}
@@ -363,7 +208,7 @@ def _audited(subject: _Subject) -> tuple[Audit, PseudoAttributes]:
     return Audit(figures, images, None), pseudo
 
 
-def _page(subject: _Subject, figures: AuditFigures, pseudo: PseudoAttributes) -> str:
+def _page(subject: Subject, figures: AuditFigures, pseudo: PseudoAttributes) -> str:
     """Return the HTML page, with contact sheets and the surest mistakes of the worst group if there are images."""
     dataset, rows, predictions = subject.dataset, subject.audited, subject.predictions
     if subject.config.embeddings is not None:
@@ -387,7 +232,7 @@ def _page(subject: _Subject, figures: AuditFigures, pseudo: PseudoAttributes) ->
     return render_audit(figures, sheets, mistakes)
 
 
-def _judged_guesses(subject: _Subject, pseudo: PseudoAttributes) -> Guesses:
+def _judged_guesses(subject: Subject, pseudo: PseudoAttributes) -> Guesses:
     """Return how the guesses were made, and the doubts about those of the audited images."""
     dataset, rows = subject.dataset, subject.audited
     features, attributes = subject.features[rows], dataset.attributes[rows]
@@ -414,29 +259,13 @@ def _judged_guesses(subject: _Subject, pseudo: PseudoAttributes) -> Guesses:
     )
 
 
-def _command(config: FitConfig, predictions: str | None, split: str) -> list[str]:
-    """Return the arguments that repeat the audit, as far as the command line can name its data."""
-    arguments = [config.data, *_options(config)]
-    return [*arguments, *(["--predictions", predictions] if predictions else []), "--split", split]
-
-
-def _next_command(subject: _Subject) -> str:
+def _next_command(subject: Subject) -> str:
     """Return the command that debiases zero-shot CLIP on the same data and words."""
     data, *options = subject.command
     kept = options[: options.index("--split")]
     if "--predictions" in kept:
         kept = kept[: kept.index("--predictions")]
     return shlex.join(["dbpt", "fit", data, "--out", f"runs/{subject.dataset.name}", *kept])
-
-
-def _options(config: FitConfig) -> list[str]:
-    """Return the options for the settings of an audit that are not the default."""
-    found: list[str] = []
-    for each in fields(config):
-        value = getattr(config, each.name)
-        if each.name in SETTINGS and value != each.default:
-            found += [flag_of(each.name), *(map(str, value) if isinstance(value, tuple) else [str(value)])]
-    return found
 
 
 def _write(found: Audit, page: str, config: FitConfig, *, overwrite: bool) -> None:

@@ -91,9 +91,9 @@ def guess_trust(
     )
 
 
-def _separation(logits_NA: _Array, guesses: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
+def _separation(logits_NA: NDArray[np.float32], guesses: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
     num_attributes = logits_NA.shape[1]
-    points_NW = logits_NA[:, :-1].astype(np.float64) - logits_NA[:, -1:]
+    points_NW: _Array = logits_NA[:, :-1].astype(np.float64) - logits_NA[:, -1:]
     sizes = np.bincount(labels)
     classes = np.flatnonzero(sizes >= FEWEST_OF_CLASS)
     if not classes.size:  # then all classes together, each moved to its mean
@@ -107,11 +107,12 @@ def _separation(logits_NA: _Array, guesses: NDArray[np.int64], labels: NDArray[n
             start = np.eye(num_attributes)[guesses[rows]] * 0.98 + 0.02 / num_attributes
             one = fit_mixture(points, np.ones((len(points), 1)), 1, 0.0)
             gain += (one.bic - fit_mixture(points, start, 300, 1e-4).bic) / 2
-    return float(gain) / (max(num_rows, 1) * (num_attributes - 1))
+    return float(gain / (max(num_rows, 1) * (num_attributes - 1)))
 
 
 def _centred(logits_NA: _Array) -> _Array:
-    return logits_NA - logits_NA.mean(axis=1, keepdims=True)
+    found: _Array = logits_NA - logits_NA.mean(axis=1, keepdims=True)
+    return found
 
 
 def _within_class(values_NA: _Array, labels: NDArray[np.int64]) -> _Array:

@@ -52,6 +52,7 @@ class OutputFolder(Generic[R]):
     is_file: Callable[[str], bool]
     subfolders: Mapping[str, Callable[[str], bool]]
     shared_settings: bool = False
+    can_resume: bool = True
 
     @contextmanager
     def held(self, folder: Path, *, resume: bool, overwrite: bool) -> Iterator[None]:
@@ -105,7 +106,8 @@ class OutputFolder(Generic[R]):
                 "; move it or choose another name"
             )
         if not resume and not overwrite:
-            raise InputError(f"--out {folder}: exists; continue it with --resume, replace it with --overwrite")
+            continued = "continue it with --resume, " if self.can_resume else ""
+            raise InputError(f"--out {folder}: exists; {continued}replace it with --overwrite")
 
     def start(
         self, folder: Path, description: dict[str, Any], config: FitConfig, *, resume: bool, overwrite: bool

@@ -1,0 +1,192 @@
+"""What is audited: the images with their features, and whose predictions of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.auditing.figures import PredictionsBy
+from dbpt.auditing.predictions import UserPredictions, array_predictions, read_predictions
+from dbpt.auditing.probe import check_installed, probe_predictions
+from dbpt.clip import Backbone
+from dbpt.clip.zero_shot import zero_shot_weights
+from dbpt.data import SPLITS, Dataset
+from dbpt.data.in_memory import DataLike
+from dbpt.errors import InputError
+from dbpt.experiments.evaluate import run_with_data
+from dbpt.experiments.stages import configured_backbone, embed_dataset, left_out, log_warnings, open_dataset
+from dbpt.runs.classifier import zero_shot_classifier
+from dbpt.settings.config import FitConfig, make_config
+from dbpt.settings.data import resolve_demo, with_data
+from dbpt.settings.fields import flag_of
+from dbpt.settings.sections import BackboneSettings, DataSettings, PseudoAttributeSettings, WordSettings
+
+logger = logging.getLogger(__name__)
+
+SECTIONS = (DataSettings, WordSettings, BackboneSettings, PseudoAttributeSettings)
+SETTINGS = {each.name for section in SECTIONS for each in fields(section)} | {"seed", "average"}
+SETTINGS -= {"data", "val_fraction", "features"}
+"""The settings that an audit reads."""
+OF_THE_RUN = ("classes", "template", "model", "pretrained", "tokenizer", "image_precision", "embed_batch_size")
+"""Those of them that a finished run has, with the values that its classifier was trained with."""
+ALL = "all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """The N readable images with their features, and the predictions of the ``audited`` ones (n,) among them."""
+
+    dataset: Dataset
+    audited: NDArray[np.int64]
+    split: str
+    features: NDArray[np.float32]
+    backbone: Backbone
+    config: FitConfig
+    predictions: UserPredictions
+    by: PredictionsBy
+    title: str
+    command: list[str]
+    failed: int
+    told: tuple[str, ...]
+
+
+def subject_of_data(
+    predictions: Any, by: PredictionsBy, data: DataLike | None, chosen: dict[str, Any], split: str | None
+) -> Subject:
+    """Return the images of ``data`` with the predictions by CLIP or a probe, or the user's ``predictions``."""
+    if data is None:
+        raise InputError("data: none is named; only the audit of a run can do without, with the run's own")
+    asked = with_data(make_config(chosen), data)
+    config = resolve_demo(asked)
+    dataset = open_dataset(config, training=False)
+    logger.info(dataset.describe())
+    split, rows = _chosen_split(dataset, split)
+    named = os.fspath(predictions) if isinstance(predictions, str | os.PathLike) else None
+    users = None
+    if by == "probe":
+        check_installed()
+    if by == "file":
+        users = (
+            array_predictions(predictions, dataset, rows)
+            if named is None
+            else read_predictions(Path(named), dataset, rows)
+        )
+    if by == "probe":
+        check_installed()
+    backbone = configured_backbone(config)
+
+    def predict(features: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
+        if by == "probe":
+            found: NDArray[np.floating[Any]] = probe_predictions(
+                features, labels, class_names=dataset.class_names, seed=config.seed
+            )
+            return found
+        weights_CD = zero_shot_weights(backbone, *dataset.words.class_texts())
+        return zero_shot_classifier(backbone, weights_CD).probabilities(features)
+
+    title = {"zero-shot": f"zero-shot {Path(backbone.spec['model']).stem}", "probe": "linear probe, out of fold"}.get(
+        by
+    )
+    command = _command(asked, named, split)
+
+    title = title or named or "an array"
+    return _with_features(dataset, split, rows, backbone, config, users or predict, by, title, command)
+
+
+def subject_of_run(
+    run: str, data: DataLike | None, chosen: dict[str, Any], split: str | None, weights: str | Path | None
+) -> Subject:
+    """Return the images of ``data``, or of the run's own, with the predictions of its classifier."""
+    if refused := [name for name in OF_THE_RUN if chosen.get(name) is not None]:
+        raise InputError(f"{flag_of(refused[0])}: the run {run} has its own; leave it out")
+    root, device = chosen.pop("root", None), chosen.pop("device", "auto")
+    classifier, config, dataset = run_with_data(run, data, root=root, weights=weights, device=device, given=chosen)
+    logger.info(dataset.describe())
+    split, rows = _chosen_split(dataset, split)
+
+    def predict(features: NDArray[np.float32], _labels: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
+        return classifier.head.probabilities(features)
+
+    command = _command(replace(config, data=str(dataset.source)), run, split)
+    return _with_features(dataset, split, rows, classifier.backbone, config, predict, "run", run, command)
+
+
+def _chosen_split(dataset: Dataset, asked: str | None) -> tuple[str, NDArray[np.int64]]:
+    """Return the name of the split and its rows: the one asked for, else test, else validation, else training."""
+    if asked == ALL:
+        return ALL, np.arange(len(dataset))
+    for name in ("test", "val", "train") if asked is None else (asked,):
+        if len(rows := np.flatnonzero(dataset.splits == SPLITS.index(name))):
+            return name, rows
+    raise InputError(f"--split {asked}: {dataset.source} has no rows of it; choose another, or {ALL}")
+
+
+def _with_features(
+    dataset: Dataset,
+    split: str,
+    rows: NDArray[np.int64],
+    backbone: Backbone,
+    config: FitConfig,
+    predictions: UserPredictions | Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np.floating[Any]]],
+    by: PredictionsBy,
+    title: str,
+    command: list[str],
+) -> Subject:
+    """Embed the images, and predict the classes of ``rows``, or take the user's predictions of them."""
+    backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
+    readable, features, failures = embed_dataset(dataset, backbone, config)
+    is_readable = np.ones(len(dataset), dtype=bool)
+    is_readable[[failure.row for failure in failures]] = False
+    is_audited = np.zeros(len(dataset), dtype=bool)
+    is_audited[rows] = True
+    audited = np.flatnonzero(is_audited[is_readable])
+    if not len(audited):
+        raise InputError(f"--split {split}: none of its images can be read; nothing is left to audit")
+    if isinstance(predictions, UserPredictions):
+        kept, probabilities = is_readable[rows], predictions.probabilities
+        found = replace(
+            predictions,
+            predictions=predictions.predictions[kept],
+            probabilities=None if probabilities is None else probabilities[kept],
+        )
+    else:
+        predicted = predictions(features[audited], readable.labels[audited]).astype(np.float64)
+        found = UserPredictions(predicted.argmax(axis=1), predicted)
+    log_warnings(told := (*left_out(dataset, failures), *found.warnings))
+    return Subject(
+        dataset=readable,
+        audited=audited,
+        split=split,
+        features=features,
+        backbone=backbone,
+        config=config,
+        predictions=found,
+        by=by,
+        title=title,
+        command=command,
+        failed=len(failures),
+        told=told,
+    )
+
+
+def _command(config: FitConfig, predictions: str | None, split: str) -> list[str]:
+    """Return the arguments that repeat the audit, as far as the command line can name its data."""
+    arguments = [config.data, *_options(config)]
+    return [*arguments, *(["--predictions", predictions] if predictions else []), "--split", split]
+
+
+def _options(config: FitConfig) -> list[str]:
+    """Return the options for the settings of an audit that are not the default."""
+    found: list[str] = []
+    for each in fields(config):
+        value = getattr(config, each.name)
+        if each.name in SETTINGS and value != each.default:
+            found += [flag_of(each.name), *(map(str, value) if isinstance(value, tuple) else [str(value)])]
+    return found
