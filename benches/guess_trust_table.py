@@ -34,7 +34,7 @@ DEMOS = {
 NONSENSE = (
     "flurb snorp xqzt wvvk blicket dax grob plim quux fizz abc def ghi the of tuesday thursday seven honest tax "
     "seventeen monday verb idea honor percent gravity rhetoric"
-).split()
+)
 UNRELATED = (
     "day night/red blue/summer winter/small large/city desert/new old/left right/happy sad/morning evening/wood metal/"
     "cheap expensive/north south"
@@ -106,7 +106,7 @@ def main(paths: list[str]) -> None:
                 doubted, unsure, hits = Case(*loaded, random).judged(list(names), template)
                 counted[f"the data set's own attribute, {right(hits)}"].append((doubted, unsure))
             for _ in range(PER_KIND):
-                names = random.choice(NONSENSE, random.integers(2, 4), replace=False).tolist()
+                names = random.choice(NONSENSE.split(), random.integers(2, 4), replace=False).tolist()
                 counted["names without meaning"].append(Case(*loaded, random).judged(names, "a photo of a {}.")[:2])
             for pair in UNRELATED.split("/"):
                 found = Case(*loaded, random).judged(pair.split(), "a photo of a {}.")

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 from dataclasses import replace
-from html import unescape
 from pathlib import Path
 
 import numpy as np

@@ -20,6 +20,7 @@ from dbpt.clip.zero_shot import zero_shot_weights
 from dbpt.data import SPLITS, Dataset
 from dbpt.data.in_memory import DataLike
 from dbpt.errors import InputError
+from dbpt.experiments.checks import check_before_reading
 from dbpt.experiments.evaluate import run_with_data
 from dbpt.experiments.stages import configured_backbone, embed_dataset, left_out, log_warnings, open_dataset
 from dbpt.runs.classifier import zero_shot_classifier
@@ -65,6 +66,7 @@ def subject_of_data(
         raise InputError("data: none is named; only the audit of a run can do without, with the run's own")
     asked = with_data(make_config(chosen), data)
     config = resolve_demo(asked)
+    check_before_reading(config)
     dataset = open_dataset(config, training=False)
     logger.info(dataset.describe())
     split, rows = _chosen_split(dataset, split)

@@ -68,7 +68,7 @@ def audit(
     weights: Path | None,
     **options: Any,
 ) -> None:
-    """Show in which groups a classifier errs, without training a prompt.
+    """Show in which groups a classifier errs; no prompt is trained.
 
     DATA is as for dbpt fit; it needs no splits. CLIP guesses the attribute if the data don't have it. The report says
     whether the attribute explains the errors, and whether CLIP's guesses can be trusted.
