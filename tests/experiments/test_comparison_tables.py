@@ -79,7 +79,7 @@ COMPARISON = {
     "n": 12345,
     "seeds": [0, 1, 2],
     "heads": ["prompt", "linear"],
-    "selection": "pseudo-wga",
+    "model_selection": "pseudo-wga",
     "settings": {
         "epochs": 50,
         "batch_size": 0,

@@ -56,7 +56,7 @@ def test_tensors_have_their_names_shapes_and_types(tiny_run):
 def test_metrics_json(tiny_run):
     metrics = metrics_of(tiny_run)
     assert metrics["schema_version"] == 1
-    assert (metrics["chosen"], metrics["selection"], metrics["seed"]) == ("dbpt", "pseudo-wga", 0)
+    assert (metrics["chosen"], metrics["model_selection"], metrics["seed"]) == ("dbpt", "pseudo-wga", 0)
     assert metrics["group_kind"] == "true"
     assert metrics["dataset"]["classes"] == ["box", "disc"]
     assert metrics["dataset"]["attributes"] == list(ATTRIBUTES)
@@ -167,7 +167,7 @@ def test_without_validation_split_a_part_of_training_serves_and_is_said(tiny, tm
     other = fit(tiny, tmp_path / "other", table, val_fraction=0.5, baselines=False)
     assert (load_file(other / "pseudo_attributes.safetensors")["splits"] == 1).sum() == pytest.approx(25, abs=2)
     oracle = fit(tiny, tmp_path / "oracle", table, model_selection="true-wga", baselines=False)
-    assert metrics_of(oracle)["selection"] == "true-wga"
+    assert metrics_of(oracle)["model_selection"] == "true-wga"
 
 
 def test_without_test_split(tiny, tmp_path):

@@ -57,7 +57,7 @@ def run(right=RIGHT, **changes):
     quality = pseudo_attribute_quality(pseudo, true, labels, num_classes=2, num_attributes=2)
     return {
         **{"schema_version": 1, "dbpt_version": "0.1.0", "seed": 3, "warnings": [], "failed_images": 0},
-        **{"group_kind": "true", "average": "plain", "selection": "pseudo-wga", "chosen": "dbpt"},
+        **{"group_kind": "true", "average": "plain", "model_selection": "pseudo-wga", "chosen": "dbpt"},
         "dataset": {**dataset, "counts": counts, "train_counts_pseudo": [3332, 350, 106, 1007]},
         "backbone": {"model": "ViT-B-32", "pretrained": "openai", "embed_dim": 512},
         "rows": [row(name, evaluated(values)) for name, values in right.items()],
@@ -170,7 +170,7 @@ def test_table_without_test_split_shows_validation_and_says_so():
     assert unwrapped(comparison_table(metrics)).startswith(
         "birds: validation split, 300 images (no test split; it also selected the epochs, so the figures are too high)"
     )
-    last = comparison_table({**metrics, "selection": "last"}).splitlines()[0]
+    last = comparison_table({**metrics, "model_selection": "last"}).splitlines()[0]
     assert last == "birds: validation split, 300 images (no test split)"
 
 
@@ -370,7 +370,7 @@ def test_page_without_history_gallery_truth_or_test_split():
 
 
 def test_page_admits_what_true_attributes_were_used_for():
-    metrics = run(selection="true-wga")
+    metrics = run(model_selection="true-wga")
     metrics["rows"][2]["group_source"] = "true"
     words = Page(render_report(metrics, [], [])).words
     used = "model selection (as requested), the training of dbpt (true groups) (as requested), and for nothing else"
@@ -405,7 +405,7 @@ def test_curves_survive_one_epoch_gaps_and_empty_groups():
 
 
 @pytest.mark.parametrize(
-    ("selection", "title"),
+    ("model_selection", "title"),
     [
         ("pseudo-wga", "Worst-group accuracy on validation, over pseudo groups"),
         ("true-wga", "Worst-group accuracy on validation, over true groups"),
@@ -413,11 +413,11 @@ def test_curves_survive_one_epoch_gaps_and_empty_groups():
         ("last", "Average accuracy on validation"),
     ],
 )
-def test_validation_curve_says_what_it_is(selection, title):
-    metrics = run(selection=selection)
+def test_validation_curve_says_what_it_is(model_selection, title):
+    metrics = run(model_selection=model_selection)
     html = render_report(metrics, history(metrics), [])
     assert f"<h3>{title}</h3>" in html
-    assert ("this uses no attribute labels" in html) == (selection == "pseudo-wga")
+    assert ("this uses no attribute labels" in html) == (model_selection == "pseudo-wga")
     flat = re.findall(r'<path class="curve row-erm" d="M44.0 ([\d.]+)(?:L[\d.]+ \1)+"', html)
     assert bool(flat) == (title.startswith("Average"))  # val_average is constant in this history
 

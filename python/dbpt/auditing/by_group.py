@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.auditing.figures import AuditedGroup
-from dbpt.groups import group_counts, group_ids, simultaneous_intervals
+from dbpt.groups import class_and_attribute, group_counts, group_ids, simultaneous_intervals
 
 
 def audited_groups(
@@ -37,7 +37,7 @@ def audited_groups(
     confidence_G = np.bincount(groups_N[known_N], confidence_N[known_N], minlength=counts_G.size)
     found = []
     for group, interval in enumerate(simultaneous_intervals(correct_G, counts_G)):
-        label, attribute = divmod(group, num_attributes)
+        label, attribute = class_and_attribute(group, num_attributes)
         n, correct = int(counts_G[group]), int(correct_G[group])
         low, high = interval or (None, None)
         found.append(

@@ -6,7 +6,7 @@ from typing import Literal
 from dbpt.files.typed_json import Count, Share
 from dbpt.groups import GroupMetrics
 from dbpt.groups.association import ExplainedErrors
-from dbpt.runs.metrics import BackboneSummary
+from dbpt.runs.metrics import Average, BackboneSummary, GroupKind
 
 SCHEMA_VERSION = 1
 PredictionsBy = Literal["zero-shot", "run", "file", "probe"]
@@ -104,8 +104,8 @@ class AuditFigures:
     backbone: BackboneSummary
     predictions_by: PredictionsBy
     predictions_from: str
-    group_kind: Literal["true", "pseudo"]
-    average: Literal["plain", "adjusted"]
+    group_kind: GroupKind
+    average: Average
     metrics: GroupMetrics
     groups: list[AuditedGroup]
     confusion: list[list[Count]]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,10 @@ from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.runs.metrics import (
     SCHEMA_VERSION,
+    Average,
     BackboneSummary,
     DataSummary,
+    GroupKind,
     Metrics,
     QualityOfSplit,
     RunMetrics,
@@ -69,7 +71,7 @@ class Labelled:
         return group_counts(self.groups(kind)[self.rows(split)], self.dataset.num_groups)
 
     @property
-    def group_kind(self) -> Literal["true", "pseudo"]:
+    def group_kind(self) -> GroupKind:
         """The attributes that define the groups of all figures, by `true_or_pseudo` over the rows of `split`."""
         rows = self.rows(self.split)
         return true_or_pseudo(self.dataset.labels[rows], self.dataset.attributes[rows], self.dataset.num_classes)
@@ -80,7 +82,7 @@ class Labelled:
         counts = self.counts(self.group_kind, "train")
         return counts if counts.any() or self.counts_of_run is None else self.counts_of_run
 
-    def average(self, asked: str | None) -> Literal["plain", "adjusted"]:
+    def average(self, asked: str | None) -> Average:
         """Return the average for tables: the one ``asked`` for with ``--average``, else that of the data set."""
         if self.train_counts.any():
             return "adjusted" if (asked or self.dataset.average) == "adjusted" else "plain"
@@ -170,7 +172,7 @@ class Labelled:
         """Return the content of ``metrics.json`` of a run with these settings and rows."""
         return RunMetrics(
             **vars(self.shared_metrics(backbone, config.average)),
-            selection=config.model_selection,
+            model_selection=config.model_selection,
             seed=config.seed,
             chosen=config.objective,
             rows=list(rows),
@@ -180,9 +182,7 @@ class Labelled:
         )
 
 
-def true_or_pseudo(
-    labels: NDArray[np.int64], attributes: NDArray[np.int64], num_classes: int
-) -> Literal["true", "pseudo"]:
+def true_or_pseudo(labels: NDArray[np.int64], attributes: NDArray[np.int64], num_classes: int) -> GroupKind:
     """Return ``true`` if at least half of each class's rows have a true attribute, else ``pseudo``."""
     rows_C = np.bincount(labels, minlength=num_classes)
     known_C = np.bincount(labels[attributes >= 0], minlength=num_classes)

@@ -23,6 +23,7 @@ from dbpt.experiments.stages import Experiment, log_warnings, prepare
 from dbpt.files.csv import csv_text
 from dbpt.files.disk import write_atomically, write_json
 from dbpt.files.tensors import write_tensors
+from dbpt.groups import class_and_attribute
 from dbpt.heads import HEADS
 from dbpt.report import Mistake, render_report
 from dbpt.report.gallery import surest_mistakes
@@ -178,7 +179,7 @@ def _groups_csv(experiment: Experiment, chosen: MethodResult) -> str:
         ["group", "class", "attribute", "group_source", *(f"n_{split}" for split in SPLITS), "group_weight"]
     ]
     for group in range(dataset.num_groups):
-        label, attribute = divmod(group, dataset.num_attributes)
+        label, attribute = class_and_attribute(group, dataset.num_attributes)
         names = (dataset.class_names[label], dataset.attribute_names[attribute], source)
         numbers = [int(counts_G[group]) for counts_G in counts]
         table.append([group, *names, *numbers, None if weights is None else weights[group]])
@@ -195,7 +196,7 @@ def worst_group_mistakes(experiment: Experiment, result: MethodResult) -> list[M
     dataset, members = experiment.dataset, labelled.rows(labelled.split)
     members = members[labelled.groups(labelled.group_kind)[members] == metrics.worst_group]
     logits = result.classifier.logits(experiment.embedded.features[members])
-    label, attribute = divmod(metrics.worst_group, dataset.num_attributes)
+    label, attribute = class_and_attribute(metrics.worst_group, dataset.num_attributes)
     p_true = np.exp(logits[:, label] - np.logaddexp.reduce(logits, axis=1))
     return surest_mistakes(
         [dataset.paths[row] for row in members],

@@ -15,7 +15,7 @@ from dbpt.groups.accuracy import (
     worst_group_accuracy,
 )
 from dbpt.groups.association import ExplainedErrors, cramers_v, explained_errors
-from dbpt.groups.group_ids import group_counts, group_ids
+from dbpt.groups.group_ids import class_and_attribute, group_counts, group_ids
 from dbpt.groups.intervals import (
     simultaneous_intervals,
     wilson_interval,
@@ -38,6 +38,7 @@ __all__ = [
     "GroupWeights",
     "PseudoGroupQuality",
     "PseudoQuality",
+    "class_and_attribute",
     "cramers_v",
     "explained_errors",
     "group_counts",

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
 from dbpt.errors import InputError
-from dbpt.groups.group_ids import check_sizes, checked_indices, group_counts, group_ids
+from dbpt.groups.group_ids import check_sizes, checked_indices, class_and_attribute, group_counts, group_ids
 from dbpt.groups.intervals import proportion, worst_group_interval
 
 SMALL_GROUP = 30
@@ -139,7 +139,7 @@ def group_metrics(
     groups_N = group_ids(labels_N, attributes_N, num_attributes)
     counts_G, correct_G = group_counts(groups_N, num_groups), group_counts(groups_N[right_N], num_groups)
     groups = tuple(
-        GroupAccuracy(g, *divmod(g, num_attributes), n, correct, *proportion(correct, n))
+        GroupAccuracy(g, *class_and_attribute(g, num_attributes), n, correct, *proportion(correct, n))
         for g, (n, correct) in enumerate(zip(counts_G.tolist(), correct_G.tolist(), strict=True))
     )
     accuracies = {entry.group: entry.accuracy for entry in groups if entry.accuracy is not None}
@@ -232,7 +232,13 @@ def pseudo_attribute_quality(
         empty_groups=[int(g) for g in np.flatnonzero((n_G == 0) & (n_true_G > 0))],
         groups=[
             PseudoGroupQuality(
-                g, *divmod(g, num_attributes), n, right, n_true, *proportion(right, n), *proportion(right, n_true)
+                g,
+                *class_and_attribute(g, num_attributes),
+                n,
+                right,
+                n_true,
+                *proportion(right, n),
+                *proportion(right, n_true),
             )
             for g, (n, right, n_true) in enumerate(
                 zip(n_G.tolist(), n_right_G.tolist(), n_true_G.tolist(), strict=True)

@@ -12,6 +12,11 @@ def group_ids(labels: NDArray[np.int64], attributes: NDArray[np.int64], num_attr
     return np.where(attributes < 0, -1, labels * num_attributes + attributes)
 
 
+def class_and_attribute(group: int, num_attributes: int) -> tuple[int, int]:
+    """Return the class y and the attribute a of the group g = y·A + a."""
+    return divmod(group, num_attributes)
+
+
 def group_counts(groups: NDArray[np.int64], num_groups: int) -> NDArray[np.int64]:
     """Return the number of rows in each group, (G,) int64; rows of group -1 are not counted."""
     return np.bincount(groups[groups >= 0], minlength=num_groups).astype(np.int64)

@@ -94,7 +94,7 @@ def _about_training(comparison: ComparisonMetrics) -> list[str]:
         rate = f"{next(iter(rates.values())):g}"
     else:
         rate = ", ".join(f"{value:g} ({head})" for head, value in rates.items())
-    if (selection := comparison.selection) == "last":
+    if (selection := comparison.model_selection) == "last":
         best = "best epoch: the last one, in every row"
     else:
         oracle = "; this choice is an oracle in every row" if selection == "true-wga" else ", oracles included"

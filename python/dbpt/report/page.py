@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from dbpt.groups import class_and_attribute
 from dbpt.report.charts import BAR_LETTERS, CURVE_LETTERS, Bar, BarGroup, Line, bar_chart, line_chart, linear_ticks
 from dbpt.report.gallery import Mistake
 from dbpt.report.summary import (
@@ -69,7 +70,7 @@ def render_report(metrics: RunMetrics, history: History, gallery: list[Mistake] 
 def _true_uses(summary: Summary) -> str:
     """Return the uses of true attributes. A run without an oracle setting only measures with them."""
     uses = ["this table", "the metrics"] if summary.metrics.group_kind == "true" else ["this table"]
-    if summary.metrics.selection == "true-wga":
+    if summary.metrics.model_selection == "true-wga":
         uses.append("model selection (as requested)")
     oracles = [row.title for row in summary.rows if row.record.group_source == "true"]
     if oracles:
@@ -95,7 +96,7 @@ def _settings(summary: Summary) -> list[tuple[str, str]]:
         ("Weights applied", applications.get(record.apply, str(record.apply))),
         ("Groups trained on", sources.get(record.group_source, str(record.group_source))),
         ("Pseudo attributes by", f"{metrics.pseudo_method}, shares {shares_text(metrics)}"),
-        ("Best epoch by", metrics.selection),
+        ("Best epoch by", metrics.model_selection),
         ("Seed", str(metrics.seed)),
         ("Images that could not be read", str(metrics.failed_images)),
         ("Time", ", ".join(f"{name} {seconds:.1f} s" for name, seconds in metrics.seconds.items())),
@@ -156,7 +157,7 @@ def _group_lines(summary: Summary, history: History, key: str, prefixes: list[st
     """Return a curve for each group with a value: hue by class, dashes by attribute. Weights begin at 1."""
     lines = []
     for g, (y, a) in enumerate(summary.metrics.dataset.groups):
-        label, attribute = divmod(g, len(summary.metrics.dataset.attributes))
+        label, attribute = class_and_attribute(g, len(summary.metrics.dataset.attributes))
         curve = [(int(entry["epoch"]), _finite(entry[key][g])) for entry in history]
         if key == "group_weights":
             first = next((value for _, value in curve if value), None)
@@ -181,7 +182,7 @@ def _finite(value: float | None) -> float | None:
 
 def _validation_chart(summary: Summary, history: History, styles: list[str]) -> tuple[str, Markup] | None:
     """Return the title and the curves of the figure that selects epochs, one per row. Best epochs have a ring."""
-    title, key = JUDGED_BY.get(summary.metrics.selection, ("Average accuracy on validation", "val_average"))
+    title, key = JUDGED_BY.get(summary.metrics.model_selection, ("Average accuracy on validation", "val_average"))
     lines = []
     for row, style in zip(summary.rows, styles, strict=True):
         mine = [entry for entry in history if entry["row"] == row.record.name]

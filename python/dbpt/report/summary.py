@@ -103,7 +103,7 @@ class Summary:
         if self.split == "train":
             flattery = "no other split; if the classifier was trained on it, the figures are too high"
             return f"training split{images} ({flattery})"
-        selected = self.metrics.selection != "last" and any(row.record.best_epoch for row in self.rows)
+        selected = self.metrics.model_selection != "last" and any(row.record.best_epoch for row in self.rows)
         flattery = "; it also selected the epochs, so the figures are too high" if selected else ""
         return f"validation split{images} (no test split{flattery})"
 

@@ -94,5 +94,5 @@ def _notes(summary: Summary) -> list[str]:
     trained = [row for row in summary.rows if row.record.best_epoch is not None]
     if trained:
         best = ", ".join(f"{row.title} {row.record.best_epoch} of {row.record.epochs}" for row in trained)
-        notes.append(f"best epoch, by {summary.metrics.selection}: {best}")
+        notes.append(f"best epoch, by {summary.metrics.model_selection}: {best}")
     return [*notes, pseudo_note(summary.metrics)]

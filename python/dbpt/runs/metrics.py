@@ -13,6 +13,8 @@ from dbpt.objectives import OBJECTIVES
 
 SCHEMA_VERSION = 1
 Split = Literal["train", "val", "test"]
+GroupKind = Literal["true", "pseudo"]
+Average = Literal["plain", "adjusted"]
 FIGURES = ("worst_group_accuracy", "average", "adjusted_average", "group_mean", "gap", "adjusted_gap")
 """The fields of `GroupMetrics` that a comparison takes means and differences of."""
 
@@ -68,8 +70,8 @@ class Metrics:
     dbpt_version: str
     dataset: DataSummary
     backbone: BackboneSummary
-    group_kind: Literal["true", "pseudo"]
-    average: Literal["plain", "adjusted"]
+    group_kind: GroupKind
+    average: Average
     pseudo_method: str
     pseudo_shares: list[Share]
     pseudo_quality: QualityOfSplit | None
@@ -124,7 +126,7 @@ class RunRow:
 class RunMetrics(Metrics):
     """The content of ``metrics.json``. The row named ``chosen`` is the one whose classifier is saved."""
 
-    selection: str
+    model_selection: str
     seed: Count
     chosen: str
     rows: list[RunRow]
@@ -230,7 +232,7 @@ class ComparisonMetrics(Metrics):
     n: Count
     seeds: list[Count]
     heads: list[str]
-    selection: str
+    model_selection: str
     settings: ComparisonSettings
     rows: list[ComparisonRow]
     left_out: list[str]

@@ -44,7 +44,7 @@ def summarize(
         n=max((len(result.correct) for result in results.values()), default=0),
         seeds=list(plan.seeds),
         heads=list(plan.heads),
-        selection=plan.config.model_selection,
+        model_selection=plan.config.model_selection,
         settings=ComparisonSettings(**settings | {"lr": lr}),
         rows=[_row(plan, results, row) for row in plan.rows],
         left_out=list(plan.left_out),
