@@ -204,7 +204,7 @@ def test_any_logits_have_shares_and_offsets(attributes, rows, seed, are_whole):
         ([-0.5, 1.5], r"^proportions\[0\] is -0.5; expected a finite number, 0 or above"),
         ([0.5, np.nan], r"^proportions\[1\] is nan"),
         ([np.inf, 1], r"^proportions\[0\] is inf"),
-        ([0.0, 0.0], r"^proportions add up to 0.0; expected a number above 0"),
+        ([0.0, 0.0], r"^proportions add up to 0.0; expected a finite number above 0"),
         ([1e308, 1e308], r"^proportions add up to inf"),
         ([[1], [1, 2]], r"^proportions is ragged"),
         (None, r"^proportions has shape \(\) and dtype object"),
