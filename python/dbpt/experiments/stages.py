@@ -13,7 +13,6 @@ from warnings import catch_warnings, simplefilter
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt._core import GroupIndex, GroupStream
 from dbpt.clip import Backbone, load_backbone
 from dbpt.clip.zero_shot import zero_shot_logits, zero_shot_weights
 from dbpt.data import SPLITS, Dataset
@@ -29,6 +28,7 @@ from dbpt.experiments.checks import (
 )
 from dbpt.experiments.figures import Labelled
 from dbpt.features import Failure, embed_images
+from dbpt.groups.permutation import permutation
 from dbpt.heads import HEADS
 from dbpt.pseudo_attributes import PseudoAttributes, label_attributes
 from dbpt.settings.config import FitConfig
@@ -214,9 +214,8 @@ def _with_validation(
     strata = np.where(pseudo_groups >= 0, pseudo_groups, dataset.num_groups + dataset.labels)
     for stratum in np.unique(strata[splits == train]):
         members = np.flatnonzero((splits == train) & (strata == stratum))
-        shuffled = GroupStream(GroupIndex(np.zeros_like(members), 1), np.array([len(members)]), config.seed, 0)
         num_val = min(max(1, round(config.val_fraction * len(members))), len(members) - 1)
-        splits[members[shuffled.indices(0, num_val)]] = val
+        splits[members[permutation(len(members), config.seed)[:num_val]]] = val
     if not (total := int((splits == val).sum())):
         raise InputError(f"{dataset.source}: too few training rows for a validation split; add a val split")
     note = f"no validation split: {total} of the training rows, stratified by class and pseudo attribute, serve as one"

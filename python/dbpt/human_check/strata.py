@@ -8,8 +8,8 @@ how many images CLIP put into the wrong group.
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt._core import GroupIndex, GroupStream
 from dbpt.errors import InputError
+from dbpt.groups.permutation import permutation
 
 BANDS = 2
 ENOUGH_FOR_BANDS = 5  # images in a stratum; a cell with fewer is one stratum, since their spread would be unknown
@@ -81,14 +81,9 @@ def allocate(sizes: NDArray[np.int64], score: NDArray[np.float64], n: int) -> ND
 def draw(strata: NDArray[np.int64], drawn: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     """Return rows (n,): a simple random sample of each stratum, in random order, so that a person can stop early."""
     chosen = [
-        members[_shuffled(len(members), seed, stratum)[:number]]
+        members[permutation(len(members), seed, stratum)[:number]]
         for stratum, number in enumerate(drawn)
         if len(members := np.flatnonzero(strata == stratum))
     ]
     rows = np.concatenate(chosen)
-    return rows[_shuffled(len(rows), seed, len(drawn))]
-
-
-def _shuffled(n: int, seed: int, counter: int) -> NDArray[np.int64]:
-    stream = GroupStream(GroupIndex(np.zeros(n, dtype=np.int64), 1), np.array([n]), seed, counter)
-    return stream.indices(0, n)
+    return rows[permutation(len(rows), seed, len(drawn))]

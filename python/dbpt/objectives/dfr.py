@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dbpt._core import GroupIndex, GroupStream
 from dbpt.errors import InputError
 from dbpt.groups import worst_group_accuracy
+from dbpt.groups.permutation import permutation
 from dbpt.objectives.base import Objective
 
 Layer = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -145,6 +146,5 @@ def _half_of_each_group(groups: NDArray[np.int64], seed: int) -> NDArray[np.bool
     half = np.zeros(len(groups), dtype=np.bool_)
     for group in np.unique(groups):
         members = np.flatnonzero(groups == group)
-        stream = GroupStream(GroupIndex(np.zeros_like(members), 1), np.array([len(members)]), seed, 0)
-        half[members[stream.indices(0, -(-len(members) // 2))]] = True
+        half[members[permutation(len(members), seed)[: -(-len(members) // 2)]]] = True
     return half
