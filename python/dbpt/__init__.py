@@ -1,10 +1,10 @@
 """Debiased prompt tuning for CLIP without attribute annotations.
 
-Each command of the command line is a function: `embed`, `fit`, `compare`, `evaluate`, `load` (then ``.predict``),
-`write_demo`, `check_data` (``dbpt data check``), `draw_label_sample` and `judge_labels` (``dbpt label``). And the parts
-that work in other training loops: `zero_shot_logits`, `label_attributes`, `pseudo_attribute_quality`, `GroupWeights`,
-`GroupDRO`, `GroupSampler`, `WeightedSampler`, `GroupBatchSampler`. `register_objective`, `register_head` and
-`register_dataset` add to what can be chosen by name.
+Each command of the command line is a function: `embed`, `audit`, `guess_attributes`, `fit`, `compare`, `evaluate`,
+`load` (then ``.predict``), `write_demo`, `check_data` (``dbpt data check``), `draw_label_sample` and `judge_labels`
+(``dbpt label``). And the parts that work in other training loops: `zero_shot_logits`, `label_attributes`,
+`pseudo_attribute_quality`, `GroupWeights`, `GroupDRO`, `GroupSampler`, `WeightedSampler`, `GroupBatchSampler`.
+`register_objective`, `register_head` and `register_dataset` add to what can be chosen by name.
 
 Names are looked up on first use, so ``import dbpt`` does not import torch.
 """
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from dbpt.experiments.embed import embed as embed
     from dbpt.experiments.evaluate import evaluate as evaluate
     from dbpt.experiments.fit import fit as fit
+    from dbpt.experiments.guess import GuessedAttributes as GuessedAttributes
+    from dbpt.experiments.guess import guess_attributes as guess_attributes
     from dbpt.experiments.result import Result as Result
     from dbpt.features import embed_images as embed_images
     from dbpt.groups import GroupDRO as GroupDRO
@@ -68,6 +70,7 @@ _HOMES = {
     "experiments.embed": ["embed"],
     "experiments.evaluate": ["evaluate"],
     "experiments.fit": ["fit"],
+    "experiments.guess": ["GuessedAttributes", "guess_attributes"],
     "experiments.result": ["Result"],
     "features": ["embed_images"],
     "groups": [

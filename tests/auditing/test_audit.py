@@ -170,7 +170,7 @@ def test_true_attributes_influence_neither_guesses_nor_doubts(tiny, settings):
     other = {ATTRIBUTES[0]: ATTRIBUTES[1], ATTRIBUTES[1]: ATTRIBUTES[0]}
     swapped = tiny.write("swapped", [{**row, "attribute": other[row["attribute"]]} for row in rows])
     one, two = (dbpt.audit(table, split="all", **settings) for table in (tiny.table, swapped))
-    assert one.images.pseudo_attribute == two.images.pseudo_attribute
+    assert one.images["pseudo_attribute"] == two.images["pseudo_attribute"]
     assert one.figures.guesses.doubts == two.figures.guesses.doubts
     assert one.figures.guesses.accuracy == pytest.approx(1 - two.figures.guesses.accuracy)
 

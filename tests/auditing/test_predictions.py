@@ -119,7 +119,7 @@ def test_only_the_audited_rows_must_be_there_and_other_images_are_counted(read):
 
 def test_the_output_of_dbpt_predict_is_read_as_it_is(read, dataset):
     """Rounded probabilities, columns more, an apostrophe before a formula, and images that could not be read."""
-    table = [["path", "prediction", "p_cat", "p_dog", "pseudo_attribute", "p_pseudo_attribute", "error"]]
+    table = [["path", "prediction", "p_cat", "p_dog", "pseudo_attribute", "confidence", "error"]]
     table += [[name, "dog", "0.333333", "0.666666", "-x", "0.9", ""] for name in NAMES]
     table.append(["broken.jpg", "", "", "", "", "", "not an image"])
     text = csv_text(table)

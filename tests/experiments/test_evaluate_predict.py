@@ -298,12 +298,12 @@ def test_pseudo_attributes_of_predictions_are_those_of_the_runs_words(tiny, tiny
     code, out, _ = command("predict", tiny_run, *images, "--with-attribute")
     *good, bad = csv.DictReader(io.StringIO(out))
     assert code == 0
-    assert ",".join(bad) == "path,prediction,p_box,p_disc,pseudo_attribute,p_pseudo_attribute,error"
+    assert ",".join(bad) == "path,prediction,p_box,p_disc,pseudo_attribute,confidence,error"
     assert [row["pseudo_attribute"] for row in good] == [found.pseudo_attribute for found in predictions[:-1]]
-    assert [float(row["p_pseudo_attribute"]) for row in good] == pytest.approx(
+    assert [float(row["confidence"]) for row in good] == pytest.approx(
         [found.attribute_probabilities.max() for found in predictions[:-1]], abs=1e-6
     )
-    assert (bad["p_pseudo_attribute"], bad["error"][:9]) == ("", "not a JPE")
+    assert (bad["confidence"], bad["error"][:9]) == ("", "not a JPE")
 
 
 def test_predict_command_writes_csv_for_files_folders_and_a_list(tiny, tiny_run, tmp_path, command, monkeypatch):

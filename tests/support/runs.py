@@ -12,7 +12,7 @@ import dbpt
 
 RESULTS = ("prompt", "classifier", "pseudo_attributes")
 FILES = {f"{name}.safetensors" for name in (*RESULTS, "checkpoints/erm", "checkpoints/dbpt")}
-FILES |= {"run.json", "config.toml", "groups.csv", "history.jsonl", "metrics.json", "report.html"}
+FILES |= {"run.json", "config.toml", "groups.csv", "history.jsonl", "metrics.json", "predictions.csv", "report.html"}
 
 
 def fit(tiny: Tiny, out: Path, data: Path | None = None, **settings: object) -> Path:
@@ -29,7 +29,7 @@ def result_bytes(run: Path) -> dict[str, bytes]:
 
 def contents(run: Path) -> dict[str, bytes]:
     """Return the files that training and the pseudo attributes determine to the byte."""
-    names = ("history.jsonl", "groups.csv", *(f"{name}.safetensors" for name in RESULTS))
+    names = ("history.jsonl", "groups.csv", "predictions.csv", *(f"{name}.safetensors" for name in RESULTS))
     return {name: (run / name).read_bytes() for name in names if (run / name).exists()}
 
 

@@ -15,29 +15,29 @@ from numpy.typing import NDArray
 
 from dbpt._core import __version__
 from dbpt.auditing.by_group import audited_groups
-from dbpt.auditing.figures import SCHEMA_VERSION, AuditedData, AuditFigures, Guesses, PredictionsBy
+from dbpt.auditing.figures import SCHEMA_VERSION, AuditedData, AuditFigures, PredictionsBy
 from dbpt.auditing.page import render_audit
-from dbpt.auditing.result import Audit, AuditedImages
+from dbpt.auditing.result import Audit
 from dbpt.auditing.subject import ALL, SETTINGS, Subject, subject_of_data, subject_of_run
 from dbpt.auditing.verdict import verdict_of
-from dbpt.clip.zero_shot import zero_shot_logits
 from dbpt.data import SPLITS
 from dbpt.data.in_memory import DataLike
 from dbpt.errors import InputError
 from dbpt.experiments.figures import true_or_pseudo
+from dbpt.experiments.guess import refuse_unread
+from dbpt.experiments.guesses import judged_guesses
 from dbpt.experiments.stages import label_dataset, log_warnings
-from dbpt.files.csv import csv_text
+from dbpt.files.csv import csv_of_columns, csv_text
 from dbpt.files.disk import write_atomically, write_json
 from dbpt.groups import group_counts, group_metrics
 from dbpt.groups.association import cramers_v, explained_errors
 from dbpt.pseudo_attributes import PseudoAttributes
-from dbpt.pseudo_attributes.trust import TEMPLATES, guess_trust
+from dbpt.pseudo_attributes.image_table import image_columns
 from dbpt.report.contact_sheets import contact_sheets
 from dbpt.report.gallery import surest_mistakes
 from dbpt.runs.metrics import BackboneSummary
 from dbpt.runs.output_folder import Marker, OutputFolder
 from dbpt.settings.config import FitConfig, shows_settings
-from dbpt.settings.fields import flag_of
 from dbpt.settings.keywords import FitSettings
 
 if TYPE_CHECKING:
@@ -86,8 +86,7 @@ def audit(
     Raises `InputError` for wrong settings, data or predictions, and if ``out`` can't be used.
     """
     chosen = dict[str, Any](settings)
-    if unread := [name for name in chosen if name not in SETTINGS and name in FitSettings.__annotations__]:
-        raise InputError(f"{flag_of(unread[0])}: an audit trains no prompt, so it does not read it; leave it out")
+    refuse_unread(chosen, SETTINGS, "an audit trains no prompt")
     if split not in (None, ALL, *SPLITS):
         raise InputError(f"--split is {split!r}; expected {', '.join(SPLITS)} or {ALL}")
     with ExitStack() as held:
@@ -119,7 +118,7 @@ def _audited(subject: Subject) -> tuple[Audit, PseudoAttributes]:
     dataset, rows, predictions = subject.dataset, subject.audited, subject.predictions
     words, size = dataset.words, {"num_classes": dataset.num_classes, "num_attributes": dataset.num_attributes}
     pseudo = label_dataset(dataset, subject.features, subject.backbone, subject.config)
-    guesses = _judged_guesses(subject, pseudo)
+    guesses = judged_guesses(dataset, subject.features, subject.backbone, pseudo, rows)
     labels = dataset.labels[rows]
     kind = true_or_pseudo(labels, dataset.attributes[rows], dataset.num_classes)
     attributes = dataset.attributes if kind == "true" else pseudo.pseudo_attributes
@@ -192,17 +191,12 @@ def _audited(subject: Subject) -> tuple[Audit, PseudoAttributes]:
         next_command=_next_command(subject) if verdict.kind == "bias" else "",
         settings={name: str(value) for name, value in vars(subject.config).items() if name in SETTINGS},
     )
-    assert pseudo.confidence is not None
-    known = np.where(attributes[rows] >= 0, attributes[rows], dataset.num_attributes)
-    names = [*dataset.attribute_names, ""]
-    images = AuditedImages(
-        path=[dataset.paths[row] for row in rows],
-        split=[SPLITS[split] for split in dataset.splits[rows]],
-        label=[dataset.class_names[label] for label in labels],
-        prediction=[dataset.class_names[label] for label in predictions.predictions],
-        attribute=[names[a] for a in known],
-        pseudo_attribute=[names[a] for a in pseudo.pseudo_attributes[rows]],
-        confidence=pseudo.confidence[rows],
+    images = image_columns(
+        dataset,
+        pseudo,
+        rows,
+        attributes=attributes[rows],
+        predictions=predictions.predictions,
         probabilities=predictions.probabilities,
     )
     return Audit(figures, images, None), pseudo
@@ -232,33 +226,6 @@ def _page(subject: Subject, figures: AuditFigures, pseudo: PseudoAttributes) -> 
     return render_audit(figures, sheets, mistakes)
 
 
-def _judged_guesses(subject: Subject, pseudo: PseudoAttributes) -> Guesses:
-    """Return how the guesses were made, and the doubts about those of the audited images."""
-    dataset, rows = subject.dataset, subject.audited
-    features, attributes = subject.features[rows], dataset.attributes[rows]
-    texts, owners = dataset.words.attribute_texts()
-    logits = zero_shot_logits(subject.backbone, features, texts, owners)
-    by_template = [
-        zero_shot_logits(
-            subject.backbone, features, *replace(dataset.words, attribute_templates=(template,)).attribute_texts()
-        )
-        for template in TEMPLATES
-    ]
-    guessed = pseudo.pseudo_attributes[rows]
-    trust = guess_trust(guessed, logits, by_template, dataset.labels[rows], dataset.attribute_names)
-    both = (attributes >= 0) & (guessed >= 0)
-    counts = np.bincount(guessed[guessed >= 0], minlength=dataset.num_attributes)
-    assert pseudo.confidence is not None
-    return Guesses(
-        method=pseudo.method,
-        shares=(counts / max(1, counts.sum())).tolist(),
-        mean_confidence=min(1.0, float(pseudo.confidence[rows].mean())),
-        doubts=trust.doubts,
-        n_known=int(both.sum()),
-        accuracy=float((attributes == guessed)[both].mean()) if both.any() else None,
-    )
-
-
 def _next_command(subject: Subject) -> str:
     """Return the command that debiases zero-shot CLIP on the same data and words."""
     data, *options = subject.command
@@ -273,9 +240,8 @@ def _write(found: Audit, page: str, config: FitConfig, *, overwrite: bool) -> No
     assert found.folder is not None
     out, rows = found.folder, found.group_rows()
     AUDIT_FOLDER.start(out, {}, config, resume=False, overwrite=overwrite)
-    columns = found.images.columns(found.figures.data.classes)
     write_json(out / "audit.json", asdict(found.figures))
     write_atomically(out / "groups.csv", csv_text([list(rows[0]), *(row.values() for row in rows)]))
-    write_atomically(out / "images.csv", csv_text([list(columns), *zip(*columns.values(), strict=True)]))
+    write_atomically(out / "images.csv", csv_of_columns(found.images))
     write_atomically(out / "audit.html", page)
     AUDIT_FOLDER.finish(out, {}, config)

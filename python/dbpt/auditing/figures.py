@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from dbpt.files.typed_json import Count, Share
+from dbpt.files.typed_json import Count
 from dbpt.groups import GroupMetrics
 from dbpt.groups.association import ExplainedErrors
+from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.runs.metrics import Average, BackboneSummary, GroupKind
 
 SCHEMA_VERSION = 1
@@ -62,22 +63,6 @@ class AuditedGroup:
     def calibration_gap(self) -> float | None:
         """Mean confidence minus accuracy."""
         return None if self.confidence is None or self.accuracy is None else self.confidence - self.accuracy
-
-
-@dataclass(frozen=True, kw_only=True)
-class Guesses:
-    """How CLIP guessed the attribute: the method, the share of each attribute, and whether to trust the guesses.
-
-    ``doubts`` are sentences that say why not, none if nothing speaks against the guesses. ``accuracy`` is measured on
-    the ``n_known`` audited images with a true attribute.
-    """
-
-    method: str
-    shares: list[Share]
-    mean_confidence: Share
-    doubts: list[str]
-    n_known: Count
-    accuracy: float | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from dbpt.auditing.figures import AuditedGroup, AuditFigures, Verdict
-from dbpt.errors import InputError
+from dbpt.data.in_memory import import_pandas
 from dbpt.report.summary import AVERAGES
 from dbpt.report.text import (
     LONGEST_GROUP_NAME,
@@ -28,41 +25,16 @@ if TYPE_CHECKING:
     import pandas
 
 
-@dataclass(frozen=True)
-class AuditedImages:
-    """The n audited images, each a row; names instead of indices, "" where an attribute is unknown."""
-
-    path: list[str]
-    split: list[str]
-    label: list[str]
-    prediction: list[str]
-    attribute: list[str]
-    pseudo_attribute: list[str]
-    confidence: NDArray[np.float32]
-    probabilities: NDArray[np.floating[Any]] | None
-
-    def columns(self, class_names: list[str]) -> dict[str, list[Any]]:
-        """Return the columns by name; ``attribute`` defines the groups, ``confidence`` is that of CLIP's guess."""
-        found: dict[str, list[Any]] = {
-            name: list(getattr(self, name))
-            for name in ("path", "split", "label", "prediction", "attribute", "pseudo_attribute")
-        }
-        found["confidence"] = [round(float(value), 6) for value in self.confidence]
-        if self.probabilities is not None:
-            for name, column in zip(class_names, self.probabilities.T, strict=True):
-                found[f"p_{name}"] = [round(float(value), 6) for value in column]
-        return found
-
-
 @dataclass(frozen=True, repr=False, eq=False)
 class Audit:
     """The audit of a classifier. ``str()`` of it is the table, ``verdict.sentence`` the result in one sentence.
 
-    ``figures`` is the content of ``audit.json``; ``folder`` is where the files are, None without ``out``.
+    ``figures`` is the content of ``audit.json``, ``images`` that of ``images.csv``, by column; ``folder`` is where the
+    files are, None without ``out``.
     """
 
     figures: AuditFigures
-    images: AuditedImages
+    images: dict[str, list[Any]]
     folder: Path | None
 
     @property
@@ -121,7 +93,7 @@ class Audit:
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return `group_rows` as a ``pandas.DataFrame``. Raises `InputError` if pandas is not installed."""
-        return _pandas().DataFrame(self.group_rows())
+        return import_pandas().DataFrame(self.group_rows())
 
     def to_metric_frame_table(self) -> pandas.DataFrame:
         """Return the audited images of known attribute as a ``pandas.DataFrame``, for fairlearn.
@@ -130,7 +102,7 @@ class Audit:
         ``sensitive_features`` of ``fairlearn.metrics.MetricFrame``; ``control_features=table["label"]`` gives a line
         for each class. Raises `InputError` if pandas is not installed.
         """
-        table = _pandas().DataFrame(self.images.columns(self.figures.data.classes))
+        table = import_pandas().DataFrame(self.images)
         return table[table["attribute"] != ""].reset_index(drop=True)
 
     def table(self) -> str:
@@ -185,11 +157,3 @@ def _association(figures: AuditFigures) -> list[str]:
 def p_text(p: float) -> str:
     """Format a p-value; those of 9,999 permutations are at least 0.0001."""
     return f"p = {p:.4f}" if p < 0.01 else f"p = {p:.2f}"
-
-
-def _pandas() -> Any:
-    try:
-        import pandas
-    except ImportError:
-        raise InputError("a table for pandas needs pandas; run pip install 'dbpt[pandas]'") from None
-    return pandas

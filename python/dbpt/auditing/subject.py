@@ -27,13 +27,11 @@ from dbpt.runs.classifier import zero_shot_classifier
 from dbpt.settings.config import FitConfig, make_config
 from dbpt.settings.data import resolve_demo, with_data
 from dbpt.settings.fields import flag_of
-from dbpt.settings.sections import BackboneSettings, DataSettings, PseudoAttributeSettings, WordSettings
+from dbpt.settings.sections import GUESS_SETTINGS
 
 logger = logging.getLogger(__name__)
 
-SECTIONS = (DataSettings, WordSettings, BackboneSettings, PseudoAttributeSettings)
-SETTINGS = {each.name for section in SECTIONS for each in fields(section)} | {"seed", "average"}
-SETTINGS -= {"data", "val_fraction", "features"}
+SETTINGS = GUESS_SETTINGS | {"average"}
 """The settings that an audit reads."""
 OF_THE_RUN = ("classes", "template", "model", "pretrained", "tokenizer", "image_precision", "embed_batch_size")
 """Those of them that a finished run has, with the values that its classifier was trained with."""

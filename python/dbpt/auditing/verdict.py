@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from itertools import combinations
 from math import inf, sqrt
 
-from dbpt.auditing.figures import AuditedGroup, Guesses, PredictionsBy, Verdict
+from dbpt.auditing.figures import AuditedGroup, PredictionsBy, Verdict
 from dbpt.auditing.result import p_text
 from dbpt.groups import SMALL_GROUP
 from dbpt.groups.association import ExplainedErrors
+from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.report.text import in_words
 
 SIGNIFICANT = 0.05

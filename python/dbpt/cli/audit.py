@@ -7,6 +7,7 @@ import click
 
 from dbpt.cli.options import SettingsCommand, data_argument, given, settings_options
 from dbpt.data import SPLITS
+from dbpt.settings.sections import GUESS_SETTINGS
 
 EXAMPLES = """\b
 Examples:
@@ -14,30 +15,6 @@ Examples:
   dbpt audit photos.csv --attributes photo "drawing=sketch|cartoon" \\
       --predictions mine.csv --out audits/photos
 """
-SETTINGS = (
-    "root",
-    "columns",
-    "embeddings",
-    "celeba_target",
-    "celeba_attributes",
-    "max_failures",
-    "classes",
-    "attributes",
-    "template",
-    "attribute_template",
-    "model",
-    "pretrained",
-    "tokenizer",
-    "image_precision",
-    "device",
-    "cache",
-    "embed_batch_size",
-    "pseudo_method",
-    "proportions",
-    "min_confidence",
-    "seed",
-    "average",
-)
 
 
 @click.command(
@@ -58,7 +35,7 @@ SETTINGS = (
 )
 @click.option("--overwrite", is_flag=True, help="replace the audit in --out")
 @click.option("--weights", type=click.Path(path_type=Path), help="with a run: the backbone's weights file, if moved")
-@settings_options(SETTINGS)
+@settings_options(GUESS_SETTINGS | {"average"})
 def audit(
     data: str | None,
     out: Path | None,

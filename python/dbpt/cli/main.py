@@ -29,6 +29,7 @@ from dbpt.cli.data import data, demo
 from dbpt.cli.embed import embed
 from dbpt.cli.evaluate import evaluate
 from dbpt.cli.fit import fit
+from dbpt.cli.guess import guess
 from dbpt.cli.label import label
 from dbpt.cli.predict import predict
 from dbpt.data.registry import import_plugins
@@ -109,7 +110,7 @@ def commands(ctx: click.Context) -> None:
         import_plugins()  # even if only dbpt's own names are asked for, since a misspelt module would not be noticed
 
 
-for command in (audit, fit, compare, evaluate, predict, label, data, demo, embed, cache):
+for command in (audit, guess, fit, compare, evaluate, predict, label, data, demo, embed, cache):
     commands.add_command(command)
 
 

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 @click.option(
     "--with-attribute",
     is_flag=True,
-    help="add the columns pseudo_attribute and p_pseudo_attribute: the attribute that the run's CLIP finds likeliest, "
+    help="add the columns pseudo_attribute and confidence: the attribute that the run's CLIP finds likeliest, "
     "zero-shot by the run's words, and its probability",
 )
 @click.option("--weights", type=click.Path(path_type=Path), help="the backbone's weights file, if it has moved")
@@ -52,7 +52,7 @@ def predict(
         check_output("--out", out, overwrite=overwrite, reads=[*map(str, paths), run, weights or run])
     classifier = load(run, device=device, weights=weights)
     columns = ["path", "prediction", *(f"p_{name}" for name in classifier.class_names)]
-    columns += ["pseudo_attribute", "p_pseudo_attribute"] if with_attribute else []
+    columns += ["pseudo_attribute", "confidence"] if with_attribute else []
     lines, first_error, num_good = [csv_text([[*columns, "error"]])], "", 0
     for found in classifier.predict(paths, attributes=with_attribute):
         cells = [found.path, found.prediction or ""]

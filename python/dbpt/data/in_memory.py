@@ -13,6 +13,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -43,6 +44,14 @@ def is_in_memory(data: object) -> bool:
     """Return whether ``data`` is a `Dataset` or a pandas DataFrame, without importing pandas."""
     pandas = sys.modules.get("pandas")  # whoever has such an object has imported it
     return isinstance(data, Dataset) or (pandas is not None and isinstance(data, pandas.DataFrame))
+
+
+def import_pandas() -> Any:
+    """Return the module. Raises `InputError` if it, an extra of dbpt, is not installed."""
+    try:
+        return import_module("pandas")
+    except ImportError:
+        raise InputError("a data frame needs pandas, which is not installed; run: pip install pandas") from None
 
 
 def read_frame(frame: pd.DataFrame, request: DataRequest) -> Dataset:

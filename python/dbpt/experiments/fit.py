@@ -20,11 +20,12 @@ from dbpt.data.in_memory import DataLike
 from dbpt.experiments.methods import MethodResult, trained_result, zero_shot_result
 from dbpt.experiments.result import Result
 from dbpt.experiments.stages import Experiment, log_warnings, prepare
-from dbpt.files.csv import csv_text
+from dbpt.files.csv import csv_of_columns, csv_text
 from dbpt.files.disk import write_atomically, write_json
 from dbpt.files.tensors import write_tensors
 from dbpt.groups import class_and_attribute
 from dbpt.heads import HEADS
+from dbpt.pseudo_attributes.image_table import image_columns
 from dbpt.report import Mistake, render_report
 from dbpt.report.gallery import surest_mistakes
 from dbpt.runs.metrics import RunMetrics
@@ -164,6 +165,7 @@ def write_results(out: Path, experiment: Experiment, results: list[MethodResult]
         version=TENSORS_SCHEMA_VERSION,
     )
     write_atomically(out / "groups.csv", _groups_csv(experiment, chosen))
+    write_atomically(out / "predictions.csv", _predictions_csv(experiment, chosen))
     write_atomically(out / "history.jsonl", "".join(json.dumps(entry) + "\n" for entry in history))
     write_json(out / "metrics.json", asdict(metrics))
     write_atomically(out / "report.html", render_report(metrics, history, worst_group_mistakes(experiment, chosen)))
@@ -184,6 +186,18 @@ def _groups_csv(experiment: Experiment, chosen: MethodResult) -> str:
         numbers = [int(counts_G[group]) for counts_G in counts]
         table.append([group, *names, *numbers, None if weights is None else weights[group]])
     return csv_text(table)
+
+
+def _predictions_csv(experiment: Experiment, chosen: MethodResult) -> str:
+    """Return a line for each image: CLIP's guess of the attribute, and the predictions of the chosen classifier."""
+    labelled, features = experiment.labelled, experiment.embedded.features
+    columns = image_columns(
+        replace(labelled.dataset, splits=labelled.splits),
+        labelled.pseudo,
+        predictions=chosen.classifier.predictions(features),
+        probabilities=chosen.classifier.probabilities(features),
+    )
+    return csv_of_columns(columns)
 
 
 def worst_group_mistakes(experiment: Experiment, result: MethodResult) -> list[Mistake] | None:

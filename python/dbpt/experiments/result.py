@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from dbpt.data.in_memory import import_pandas
 from dbpt.errors import InputError
 from dbpt.report.comparison import WIDEST, terminal_table
 from dbpt.report.comparison_summary import ComparisonSummary
@@ -126,10 +127,6 @@ class Result:
 
         Raises `InputError` if pandas, an extra of dbpt, is not installed.
         """
-        try:
-            import pandas
-        except ImportError:
-            raise InputError("a data frame needs pandas, which is not installed; run: pip install pandas") from None
         lines = []
         for row in self.rows:
             low, high = row.interval or (None, None)
@@ -137,7 +134,8 @@ class Result:
             line |= {"worst_group_low": low, "worst_group_high": high, "average_accuracy": row.average_accuracy}
             line |= {"gap": row.gap, **{f"{each.class_name} · {each.attribute}": each.accuracy for each in row.groups}}
             lines.append(line)
-        return pandas.DataFrame(lines)
+        frame: pandas.DataFrame = import_pandas().DataFrame(lines)
+        return frame
 
     def __str__(self) -> str:
         return self.table()

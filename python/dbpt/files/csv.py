@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from types import SimpleNamespace
 
 # Text that spreadsheets run as a formula, and text that looks like such a text with its apostrophe.
@@ -21,6 +21,11 @@ def csv_text(rows: Iterable[Iterable[object]]) -> str:
     table = csv.writer(SimpleNamespace(write=lines.append), lineterminator="\r\n")
     table.writerows([marked(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
     return "".join(f"{line[:-2]}\n" for line in lines)
+
+
+def csv_of_columns(columns: Mapping[str, Sequence[object]]) -> str:
+    """Return columns of equal length, by name, as `csv_text`."""
+    return csv_text([list(columns), *zip(*columns.values(), strict=True)])
 
 
 def marked(cell: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.files.typed_json import Count, Share
 from dbpt.pseudo_attributes.label import label_attributes
 from dbpt.pseudo_attributes.mixture import fit_mixture
 
@@ -57,6 +58,21 @@ class Trust:
                 f"trusted from {LOWEST_SEPARATION})"
             )
         return found + [f"no image was guessed {name!r}" for name in self.unused]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guesses:
+    """How the attribute of some images was guessed: the method, the share of each attribute, whether to trust it.
+
+    ``doubts`` are those of `Trust`. ``accuracy`` is measured on the ``n_known`` images with a true attribute.
+    """
+
+    method: str
+    shares: list[Share]
+    mean_confidence: Share
+    doubts: list[str]
+    n_known: Count
+    accuracy: float | None
 
 
 def guess_trust(

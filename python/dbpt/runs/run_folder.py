@@ -23,6 +23,7 @@ FILES = (
     "classifier.safetensors",
     "pseudo_attributes.safetensors",
     "groups.csv",
+    "predictions.csv",
     "history.jsonl",
     "metrics.json",
     "report.html",

@@ -272,3 +272,7 @@ class OutputSettings(Section):
 
 SECTIONS: tuple[type[Section], ...] = tuple(Section.__subclasses__())
 """All of the above, in this order; each has a ``title`` and `dataclasses.fields`."""
+
+GUESS_SETTINGS = frozenset(each.name for section in SECTIONS[:4] for each in fields(section)) | {"seed"}
+GUESS_SETTINGS -= {"data", "val_fraction", "features"}
+"""The settings by which CLIP guesses attributes: those of a command that trains nothing."""

@@ -1,0 +1,150 @@
+"""`guess_attributes`: CLIP's guess of an attribute for each image of a data set, and whether to trust the guesses."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.data import Dataset
+from dbpt.data.in_memory import DataLike, import_pandas
+from dbpt.errors import InputError
+from dbpt.experiments.checks import check_before_reading
+from dbpt.experiments.guesses import doubts_in_words, judged_guesses
+from dbpt.experiments.stages import (
+    configured_backbone,
+    embed_dataset,
+    label_dataset,
+    left_out,
+    log_warnings,
+    open_dataset,
+)
+from dbpt.files.csv import csv_of_columns
+from dbpt.files.disk import check_output, write_atomically
+from dbpt.groups import group_counts
+from dbpt.pseudo_attributes import PseudoAttributes
+from dbpt.pseudo_attributes.image_table import image_columns
+from dbpt.pseudo_attributes.trust import Guesses
+from dbpt.report.text import LONGEST_GROUP_NAME, MISSING, count, percent, render_columns, shorten_group, wrapped
+from dbpt.settings.config import make_config, shows_settings
+from dbpt.settings.data import resolve_demo, with_data
+from dbpt.settings.fields import flag_of
+from dbpt.settings.keywords import FitSettings
+from dbpt.settings.sections import GUESS_SETTINGS
+
+if TYPE_CHECKING:
+    import pandas
+    from typing_extensions import Unpack
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class GuessedAttributes:
+    """The guesses for the N readable images of ``dataset``. ``str()`` of it is a table of the groups."""
+
+    dataset: Dataset
+    pseudo: PseudoAttributes
+    guesses: Guesses
+    """The shares of the attributes, and the doubts about the guesses."""
+    warnings: tuple[str, ...]
+
+    @property
+    def groups(self) -> NDArray[np.int64]:
+        """(N,) the groups y * A + a of label and guess, for samplers and group weights; -1 without a guess."""
+        return self.dataset.groups(self.pseudo.pseudo_attributes)
+
+    @cached_property
+    def columns(self) -> dict[str, list[Any]]:
+        """The columns of the table, by name, with an entry for each image."""
+        return image_columns(self.dataset, self.pseudo)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return the columns as a ``pandas.DataFrame``. Raises `InputError` if pandas is not installed."""
+        return import_pandas().DataFrame(self.columns)
+
+    def table(self) -> str:
+        """Return shares and confidence in each group as text, without a final newline."""
+        dataset, guesses, names = self.dataset, self.guesses, self.dataset.attribute_names
+        counts_G = group_counts(self.groups, dataset.num_groups)
+        sizes_C = np.bincount(dataset.labels, minlength=dataset.num_classes).clip(1)
+        of_class_G = counts_G / sizes_C.repeat(len(names))
+        known, confidence = self.groups >= 0, self.pseudo.confidence
+        assert confidence is not None
+        sums_G = np.bincount(self.groups[known], confidence[known], minlength=dataset.num_groups)
+        titles = [shorten_group(y, a, LONGEST_GROUP_NAME) for y in dataset.class_names for a in names]
+        means = [percent(total / n) if n else MISSING for total, n in zip(sums_G, counts_G, strict=True)]
+        columns = [
+            ["group", "", "", *titles],
+            ["images", "", "", *map(count, counts_G.tolist())],
+            ["of class", "", "", *map(percent, of_class_G.tolist())],
+            ["confidence", "", "", *means],
+        ]
+        shares = ", ".join(f"{name} {percent(share)}" for name, share in zip(names, guesses.shares, strict=True))
+        lines = [f"{dataset.name}: {count(len(dataset))} images; guessed by CLIP ({guesses.method}), in per cent"]
+        notes = [f"shares: {shares}"]
+        if without := len(dataset) - int(known.sum()):
+            notes.append(f"{count(without)} images got no attribute, because their confidence is below the minimum")
+        if guesses.accuracy is not None:
+            right, known_ones = percent(guesses.accuracy), count(guesses.n_known)
+            notes.append(f"right for {right} of {known_ones} images with a true attribute")
+        return "\n".join([*wrapped(lines), "", *render_columns(columns), "", *wrapped(notes)])
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def __repr__(self) -> str:
+        shares = zip(self.dataset.attribute_names, self.guesses.shares, strict=True)
+        return f"GuessedAttributes({self.dataset.name!r}, {', '.join(f'{name} {share:.2f}' for name, share in shares)})"
+
+
+@shows_settings(FitSettings)
+def guess_attributes(
+    data: DataLike, *, out: str | Path | None = None, overwrite: bool = False, **settings: Unpack[FitSettings]
+) -> GuessedAttributes:
+    """Let CLIP guess the attribute of each image, as `dbpt.fit` does before it trains.
+
+    Args:
+        data: as for `dbpt.fit`; no split is needed. Its true attributes don't influence the guesses.
+        out: a CSV file with a row for each readable image: path, label, split, pseudo_attribute, its confidence, and
+            group, the number y * A + a of label and guess. It must not exist unless ``overwrite``.
+        settings: those of `FitConfig` for data, words, backbone and pseudo attributes, and ``seed``.
+
+    Warns if the guesses can't be trusted, judged without true attributes. Raises `InputError` for wrong settings or
+    data, without names of attributes, and if ``out`` can't be written.
+    """
+    chosen = dict[str, Any](settings)
+    refuse_unread(chosen, GUESS_SETTINGS, "nothing is trained here")
+    config = with_data(make_config(chosen), data)
+    if out is not None:
+        named = (config.data, config.root, config.embeddings, config.model, config.pretrained)
+        check_output("--out", Path(out), overwrite=overwrite, reads=[each for each in named if each])
+    config = resolve_demo(config)
+    check_before_reading(config)
+    dataset = open_dataset(config, training=False)
+    logger.info(dataset.describe())
+    backbone = configured_backbone(config)
+    readable, features, failures = embed_dataset(dataset, backbone, config)
+    if not len(readable):
+        raise InputError(f"{dataset.source}: none of its images can be read; nothing is left to guess")
+    pseudo = label_dataset(readable, features, backbone, config)
+    guesses = judged_guesses(readable, features, backbone, pseudo, np.arange(len(readable)))
+    warnings = (*left_out(dataset, failures), *pseudo.warnings, *doubts_in_words(guesses, readable))
+    log_warnings(warnings)
+    found = GuessedAttributes(readable, pseudo, guesses, warnings)
+    if out is not None:
+        write_atomically(Path(out), csv_of_columns(found.columns), overwrite=overwrite)
+        logger.info(f"{len(readable)} guesses written to {os.fspath(out)}")
+    return found
+
+
+def refuse_unread(chosen: dict[str, Any], read: frozenset[str], why: str) -> None:
+    """Refuse settings of `FitConfig` that a command doesn't ``read``."""
+    if unread := [name for name in chosen if name not in read and name in FitSettings.__annotations__]:
+        raise InputError(f"{flag_of(unread[0])}: {why}, so it is not read; leave it out")

@@ -1,0 +1,58 @@
+"""Whether CLIP's guesses of the attribute can be trusted."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.clip import Backbone
+from dbpt.clip.zero_shot import zero_shot_logits
+from dbpt.data import SPLITS, Dataset
+from dbpt.pseudo_attributes import PseudoAttributes
+from dbpt.pseudo_attributes.trust import TEMPLATES, Guesses, guess_trust
+
+
+def judged_guesses(
+    dataset: Dataset,
+    features: NDArray[np.float32],
+    backbone: Backbone,
+    pseudo: PseudoAttributes,
+    rows: NDArray[np.int64] | None = None,
+) -> Guesses:
+    """Return how the guesses were made, and the doubts about those of ``rows``, by default all but the test rows."""
+    rows = fitted_rows(dataset) if rows is None else rows
+    features, attributes, words = features[rows], dataset.attributes[rows], dataset.words
+    logits = zero_shot_logits(backbone, features, *words.attribute_texts())
+    by_template = [
+        zero_shot_logits(backbone, features, *replace(words, attribute_templates=(template,)).attribute_texts())
+        for template in TEMPLATES
+    ]
+    guessed = pseudo.pseudo_attributes[rows]
+    trust = guess_trust(guessed, logits, by_template, dataset.labels[rows], dataset.attribute_names)
+    both = (attributes >= 0) & (guessed >= 0)
+    counts = np.bincount(guessed[guessed >= 0], minlength=dataset.num_attributes)
+    assert pseudo.confidence is not None
+    return Guesses(
+        method=pseudo.method,
+        shares=(counts / max(1, counts.sum())).tolist(),
+        mean_confidence=min(1.0, float(pseudo.confidence[rows].mean())),
+        doubts=trust.doubts,
+        n_known=int(both.sum()),
+        accuracy=float((attributes == guessed)[both].mean()) if both.any() else None,
+    )
+
+
+def fitted_rows(dataset: Dataset) -> NDArray[np.int64]:
+    """Return the rows on which the guesses are fitted: all but those of the test split, unless there are no others."""
+    is_test = dataset.splits == SPLITS.index("test")
+    return np.flatnonzero(is_test.all() | ~is_test)
+
+
+def doubts_in_words(guesses: Guesses, dataset: Dataset) -> tuple[str, ...]:
+    """Return the doubts about the guesses as one warning, or nothing."""
+    if not guesses.doubts:
+        return ()
+    return (
+        f"CLIP's guesses of {' / '.join(dataset.attribute_names)} can't be trusted: {'; '.join(guesses.doubts)}; use "
+        "other words, give each name more wordings, or look at the guesses with dbpt audit",
+    )

@@ -1,0 +1,51 @@
+"""The table with a row for each image, in which `dbpt guess`, `dbpt fit` and `dbpt audit` write their guesses."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.data import SPLITS, Dataset
+from dbpt.pseudo_attributes.job import PseudoAttributes
+
+_DIGITS = 6
+
+
+def image_columns(
+    dataset: Dataset,
+    pseudo: PseudoAttributes,
+    rows: NDArray[np.int64] | None = None,
+    *,
+    attributes: NDArray[np.int64] | None = None,
+    predictions: NDArray[np.int64] | None = None,
+    probabilities: NDArray[np.floating[Any]] | None = None,
+) -> dict[str, list[Any]]:
+    """Return the columns of the table, by name, for the ``rows`` (n,) of ``dataset``, by default all.
+
+    They are ``path``, ``label``, ``split``, ``pseudo_attribute``, its ``confidence``, and ``group``, the number
+    y * A + a of label and pseudo attribute; also ``attribute``, ``prediction`` and a probability ``p_CLASS`` for each
+    class, for which ``attributes`` (n,), ``predictions`` (n,) and ``probabilities`` (n, C) are of ``rows``. Names stand
+    for indices; an unknown attribute is "", its group -1.
+    """
+    rows = np.arange(len(dataset)) if rows is None else rows
+    classes, names = dataset.class_names, [*dataset.attribute_names, ""]  # -1 is the last
+    assert pseudo.confidence is not None
+    found: dict[str, list[Any]] = {
+        "path": [dataset.paths[row] for row in rows.tolist()],
+        "label": [classes[label] for label in dataset.labels[rows].tolist()],
+        "split": [SPLITS[split] for split in dataset.splits[rows].tolist()],
+    }
+    if predictions is not None:
+        found["prediction"] = [classes[label] for label in predictions.tolist()]
+    if attributes is not None:
+        found["attribute"] = [names[attribute] for attribute in attributes.tolist()]
+    found["pseudo_attribute"] = [names[attribute] for attribute in pseudo.pseudo_attributes[rows].tolist()]
+    found["confidence"] = _rounded(pseudo.confidence[rows])
+    found["group"] = dataset.groups(pseudo.pseudo_attributes)[rows].tolist()
+    if probabilities is not None:
+        found |= {f"p_{name}": _rounded(column) for name, column in zip(classes, probabilities.T, strict=True)}
+    return found
+
+
+def _rounded(values: NDArray[np.floating[Any]]) -> list[float]:
+    return [round(value, _DIGITS) for value in values.tolist()]

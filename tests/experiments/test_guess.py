@@ -1,0 +1,180 @@
+"""`dbpt guess` and `guess_attributes`, and predictions.csv, in which a run writes the same guesses."""
+
+import csv
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from runs import fit, metrics_of, pseudo_attributes
+from tiny import ATTRIBUTES, CLASSES
+
+import dbpt
+from dbpt.errors import InputError
+
+COLUMNS = ["path", "label", "split", "pseudo_attribute", "confidence", "group"]
+
+
+@pytest.fixture
+def settings(tiny) -> dict:
+    kept = ("model", "pretrained", "cache", "attributes", "embed_batch_size")
+    return {name: value for name, value in tiny.settings.items() if name in kept}
+
+
+@pytest.fixture
+def options(settings) -> list[str]:
+    values = [(name, value if isinstance(value, tuple) else (value,)) for name, value in settings.items()]
+    return [text for name, given in values for text in (f"--{name.replace('_', '-')}", *map(str, given))]
+
+
+def lines_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_image_gets_the_guess_that_a_run_trains_on(tiny, tiny_run, settings):
+    found = dbpt.guess_attributes(tiny.table, **settings)
+    columns, rows = found.columns, tiny.rows()
+    assert list(columns) == COLUMNS
+    assert [(columns["path"][i], columns["label"][i], columns["split"][i]) for i in range(len(rows))] == [
+        (row["path"], row["label"], row["split"]) for row in rows
+    ]
+    guessed = {path: ATTRIBUTES[code] for path, code in pseudo_attributes(tiny_run).items()}
+    assert dict(zip(columns["path"], columns["pseudo_attribute"], strict=True)) == guessed
+    names = [(label, attribute) for label in sorted(CLASSES) for attribute in ATTRIBUTES]
+    named = zip(columns["label"], columns["pseudo_attribute"], strict=True)
+    assert columns["group"] == found.groups.tolist() == [names.index(pair) for pair in named]
+    assert 0.5 <= min(columns["confidence"]) <= max(columns["confidence"]) <= 1
+    assert repr(found).startswith("GuessedAttributes('squares', meadow 0.")
+
+
+def test_the_command_writes_what_python_returns(tiny, settings, options, command, tmp_path):
+    out = tmp_path / "guesses.csv"
+    code, printed, errors = command("guess", tiny.table, *options, "--out", out)
+    found = dbpt.guess_attributes(tiny.table, out=tmp_path / "same.csv", **settings)
+    assert code == 0 and out.read_bytes() == (tmp_path / "same.csv").read_bytes()
+    assert printed == f"\n{found}\n" and f"106 guesses written to {out}" in errors
+    assert lines_of(out) == [dict(zip(COLUMNS, map(str, row), strict=True)) for row in zip(*found.columns.values())]  # noqa: B905
+    assert max(map(len, printed.splitlines())) <= 80
+    shares = [f"{name} {100 * share:.1f}" for name, share in zip(ATTRIBUTES, found.guesses.shares, strict=True)]
+    assert f"shares: {', '.join(shares)}\n" in printed
+    accuracy = np.mean(
+        [g == row["attribute"] for g, row in zip(found.columns["pseudo_attribute"], tiny.rows(), strict=True)]
+    )
+    assert f"right for {100 * accuracy:.1f} of 106 images with a true attribute" in printed
+
+
+def test_the_table_is_a_data_frame_too(tiny, settings):
+    pytest.importorskip("pandas")
+    found = dbpt.guess_attributes(tiny.table, **settings)
+    frame = found.to_pandas()
+    assert frame.columns.tolist() == COLUMNS and frame["group"].tolist() == found.groups.tolist()
+
+
+def test_true_attributes_do_not_influence_the_guesses(tiny, settings, tmp_path):
+    rows = tiny.rows()
+    draws = np.random.default_rng(0).permutation([row["attribute"] for row in rows]).tolist()
+    shuffled = tiny.write("guess-shuffled", [r | {"attribute": a} for r, a in zip(rows, draws, strict=True)])
+    none = tiny.write("guess-none", [{name: row[name] for name in ("path", "label", "split")} for row in rows])
+    texts, found = [], None
+    for number, table in enumerate((tiny.table, shuffled, none)):
+        out = tmp_path / f"{number}.csv"
+        found = dbpt.guess_attributes(table, out=out, **settings)
+        texts.append((out.read_bytes(), found.guesses.doubts))
+    assert texts[0] == texts[1] == texts[2]
+    assert found.guesses.accuracy is None and "true attribute" not in str(found)
+
+
+def test_guesses_that_can_not_be_trusted_are_written_with_a_warning(tiny, options, command, tmp_path):
+    out, words = tmp_path / "guesses.csv", ["--attributes", "tuesday", "honest"]
+    untold = tiny.write("guess-untold", [{name: row[name] for name in ("path", "label")} for row in tiny.rows()])
+    at = options.index("--attributes")
+    code, _, errors = command("guess", untold, *options[:at], *words, *options[at + 3 :], "--out", out)
+    assert code == 0 and len(lines_of(out)) == 106
+    assert errors.count("warning: CLIP's guesses of tuesday / honest can't be trusted: ") == 1
+
+
+def test_images_below_the_least_confidence_have_no_guess(tiny, settings, tmp_path):
+    everything = dbpt.guess_attributes(tiny.table, **settings)
+    least = float(np.median(everything.columns["confidence"]))
+    found = dbpt.guess_attributes(tiny.table, out=tmp_path / "guesses.csv", min_confidence=least, **settings)
+    empty = [row for row in lines_of(tmp_path / "guesses.csv") if row["pseudo_attribute"] == ""]
+    assert 0 < len(empty) == (found.groups < 0).sum() and {row["group"] for row in empty} == {"-1"}
+    assert f"{len(empty)} images got no attribute" in str(found)
+
+
+def test_unreadable_images_are_left_out(tiny, settings):
+    for name in ("guess-broken.png", "guess-broken-too.png"):
+        (tiny.table.parent / name).write_bytes(b"no picture")
+    rows = tiny.rows()
+    broken = tiny.write("guess-broken", [{**rows[-1], "path": "guess-broken.png"}, *rows])
+    found = dbpt.guess_attributes(broken, max_failures=0.05, **settings)
+    assert found.columns["path"] == [row["path"] for row in rows] and "guess-broken.png" in found.warnings[0]
+    names = zip(("guess-broken.png", "guess-broken-too.png"), CLASSES, strict=True)
+    alone = tiny.write("guess-alone", [{"path": path, "label": label} for path, label in names])
+    with pytest.raises(InputError, match="none of its images can be read"):
+        dbpt.guess_attributes(alone, max_failures=1.0, **settings)
+
+
+def test_bad_arguments_get_one_line_and_write_nothing(tiny, options, command, tmp_path):
+    bare = tiny.write("guess-bare", [{name: row[name] for name in ("path", "label")} for row in tiny.rows()])
+    at, out, folder, pipe = options.index("--attributes"), tmp_path / "out.csv", tmp_path / "folder", tmp_path / "pipe"
+    without_words = options[:at] + options[at + 3 :]
+    folder.mkdir()
+    os.mkfifo(pipe)
+    (tmp_path / "mine.csv").write_text("mine")
+    cases = [
+        (["guess"], "Missing argument 'DATA'"),
+        (["guess", bare, *without_words, "--out", out], "no spurious attribute is named"),
+        (["guess", bare, *without_words, "--attributes", "one", "--out", out], "at least two"),
+        (["guess", tiny.table, *options, "--out", tmp_path / "mine.csv"], "mine.csv: exists; choose another name"),
+        (["guess", tiny.table, *options, "--out", folder, "--overwrite"], "not a regular file"),
+        (["guess", tiny.table, *options, "--out", pipe, "--overwrite"], "not a regular file"),
+        (["guess", tiny.table, *options, "--out", tmp_path / "no" / "out.csv"], "there is no folder"),
+        (["guess", tiny.table, *options, "--out", tiny.table, "--overwrite"], "is a file that this command reads"),
+        (["guess", tmp_path / "missing.csv", *options, "--out", out], "missing.csv"),
+        (["guess", tiny.table, *options, "--epochs", "3"], "--epochs"),
+    ]
+    before = tiny.table.read_bytes()
+    for arguments, expected in cases:
+        code, printed, errors = command(*arguments)
+        assert (code, printed) == (2, "") and expected in errors.splitlines()[-1], (arguments, errors)
+    assert not out.exists() and (tmp_path / "mine.csv").read_text() == "mine" and tiny.table.read_bytes() == before
+    with pytest.raises(InputError, match="^--epochs: nothing is trained here, so it is not read; leave it out$"):
+        dbpt.guess_attributes(tiny.table, epochs=3)
+
+
+def test_an_existing_file_is_replaced_only_if_asked(tiny, settings, tmp_path):
+    out = tmp_path / "guesses.csv"
+    out.write_text("old")
+    dbpt.guess_attributes(tiny.table, out=out, overwrite=True, **settings)
+    assert len(lines_of(out)) == 106
+
+
+# --- predictions.csv of a run -----------------------------------------------------------------------------------------
+
+
+def test_a_run_writes_the_same_with_its_predictions(tiny, tiny_run, settings, tmp_path):
+    dbpt.guess_attributes(tiny.table, out=tmp_path / "guesses.csv", **settings)
+    written = lines_of(tiny_run / "predictions.csv")
+    assert list(written[0]) == [*COLUMNS[:3], "prediction", *COLUMNS[3:], "p_box", "p_disc"]
+    assert [{name: row[name] for name in COLUMNS} for row in written] == lines_of(tmp_path / "guesses.csv")
+    assert all((row["prediction"] == "box") == (float(row["p_box"]) > float(row["p_disc"])) for row in written)
+    for split in ("val", "test"):
+        right = np.mean([row["label"] == row["prediction"] for row in written if row["split"] == split])
+        assert right == metrics_of(tiny_run)["rows"][-1][split]["average"]
+
+
+def test_a_runs_predictions_are_audited_like_the_run(tiny, tiny_run, settings):
+    for split in ("train", "test"):
+        by_file = dbpt.audit(tiny.table, predictions=tiny_run / "predictions.csv", split=split, **settings)
+        by_run = dbpt.audit(predictions=tiny_run, split=split)
+        assert [(each.n, each.correct) for each in by_file.groups] == [(each.n, each.correct) for each in by_run.groups]
+
+
+def test_a_validation_split_that_was_made_is_in_the_file(tiny, tmp_path):
+    rows = [row for row in tiny.rows() if row["split"] == "train"]
+    bare = tiny.write("guess-unsplit", [{name: row[name] for name in ("path", "label")} for row in rows])
+    run = fit(tiny, tmp_path / "run", bare, baselines=False, epochs=2)
+    splits = [row["split"] for row in lines_of(run / "predictions.csv")]
+    assert len(splits) == len(rows) and splits.count("val") == metrics_of(run)["rows"][-1]["val"]["n"]
