@@ -166,8 +166,9 @@ def test_the_guide_names_every_objective():
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(OBJECTIVES)
 
 
-def test_the_snippets_of_the_samplers_page_run():
+def test_the_snippets_of_the_samplers_page_run(workplace):
     namespace, _ = run_blocks("docs/sampling.md")
+    assert len(namespace["labels"]) > 0 and torch.isfinite(namespace["loss"])
     assert namespace["state"]["position"] == 300
 
 

@@ -38,11 +38,11 @@ def epochs(groups: torch.Tensor, num_epochs: int, **settings: int) -> list[list[
     return orders
 
 
-def test_a_network_from_scratch_is_debiased_by_pseudo_groups(monkeypatch, capsys):
+def test_a_resnet_is_debiased_by_clips_guesses(monkeypatch, capsys):
     """On fewer drawings than the demo has."""
     monkeypatch.setattr("dbpt.data.demo.SPLIT_SIZES", (800, 20, 400))
-    monkeypatch.setattr(sys, "argv", ["train_from_scratch.py"])
-    runpy.run_path(str(EXAMPLES / "train_from_scratch.py"), run_name="__main__")
+    monkeypatch.setattr(sys, "argv", ["resnet.py"])
+    runpy.run_path(str(EXAMPLES / "resnet.py"), run_name="__main__")
     lines = capsys.readouterr().out.splitlines()
     figures = dict(re.fullmatch(r"(.+): worst group (.+)%, average .+%", line).groups() for line in lines)
     assert list(figures) == ["shuffled", "groups balanced"]
