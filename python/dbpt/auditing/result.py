@@ -123,6 +123,7 @@ class Audit:
         ]
         if any(each.confidence is not None for each in self.groups):
             columns.append(["overconf.", *(points(each.calibration_gap) for each in self.groups)])
+        columns = [[title, "", "", *cells] for title, *cells in columns]  # a header of one line
         worst = interval_text(metrics.worst_group_low, metrics.worst_group_high)
         notes = [
             f"worst group {percent(self.worst_group_accuracy)} {worst}, {figures.average} average "
