@@ -60,6 +60,15 @@ FILES: dict[str, dict[str, str]] = {
         "cache: manifest": "MANIFEST",
         "cache: shard": "SHARD",
     },
+    "guess": {
+        "table": "data/squares.csv",
+        "image": "data/val/00-00.png",
+        "model config": "data/tiny.json",
+        "weights": "data/tiny.safetensors",
+        "cache: manifest": "MANIFEST",
+        "cache: shard": "SHARD",
+        "`--out`": "guessed.csv",
+    },
     "predict": {
         "image": "data/val/00-00.png",
         "`run.json`": "run/run.json",
@@ -110,7 +119,7 @@ class World:
             shutil.rmtree(self.folder)
             shutil.copytree(self.snapshot, self.folder)
             return
-        for made in (file, *(self.folder / name for name in ("new", "failed.csv", "predicted.csv"))):
+        for made in (file, *(self.folder / name for name in ("new", "failed.csv", "guessed.csv", "predicted.csv"))):
             if made.is_dir() and not made.is_symlink():
                 shutil.rmtree(made)
             made.unlink(missing_ok=True)
@@ -134,6 +143,7 @@ class World:
             "compare --resume": ["compare", *trained, *rows, "--out", str(at / "comparison"), "--resume"],
             "embed": ["embed", table, *model, *words, *failures, "--failures", str(at / "failed.csv")],
             "evaluate": ["evaluate", run, table, *cache, *failures],
+            "guess": ["guess", table, *model, *words, *failures, "--out", str(at / "guessed.csv")],
             "predict": ["predict", run, image, str(at / "data/val/11-00.png"), "--out", str(at / "predicted.csv")],
             "label": ["label", run, "--out", str(at / "new"), "--n", "20", *cache],
             "label --labels": ["label", str(at / "sample"), "--labels", str(at / "labels.csv")],
