@@ -75,6 +75,12 @@ def test_a_run_is_audited_with_its_classifier_words_and_data(tiny, tiny_run):
     assert found.figures.data.attributes == list(ATTRIBUTES) and found.figures.predictions_by == "run"
 
 
+def test_the_audit_of_a_run_on_images_that_trained_it_says_so(tiny_run):
+    told = "of the audited images served to train the run"
+    assert "74 " + told in " ".join(dbpt.audit(predictions=tiny_run, split="all").warnings)
+    assert told not in " ".join(dbpt.audit(predictions=tiny_run, split="test").warnings)
+
+
 def test_a_run_can_be_suspected_of_another_attribute(tiny, tiny_run):
     found = dbpt.audit(tiny.table, predictions=tiny_run, attributes=["bright", "dark"], columns={"attribute": ""})
     assert found.figures.data.attributes == ["bright", "dark"] and found.figures.group_kind == "pseudo"
@@ -263,6 +269,17 @@ def test_the_command_in_the_report_repeats_the_audit(tiny, options, command, tmp
     program, *arguments = shlex.split(first["command"])
     assert program == "dbpt" and command(*arguments, "--out", tmp_path / "two")[0] == 0
     assert json.loads((tmp_path / "two" / "audit.json").read_text()) == first
+
+
+def test_the_command_in_the_report_repeats_the_audit_of_a_run(tiny_run, command, tmp_path):
+    import shlex
+
+    dbpt.audit(predictions=tiny_run, out=tmp_path / "one")
+    first = json.loads((tmp_path / "one" / "audit.json").read_text())
+    _, *arguments = shlex.split(first["command"])
+    assert command(*arguments, "--out", tmp_path / "two")[0] == 0
+    again = json.loads((tmp_path / "two" / "audit.json").read_text())
+    assert again["groups"] == first["groups"] and again["command"] == first["command"]
 
 
 @pytest.mark.parametrize(

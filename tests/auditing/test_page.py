@@ -43,7 +43,7 @@ def figures_of(classes=("cat", "dog"), attributes=("day", "night"), right=(95, 4
     values = {
         "schema_version": 1,
         "dbpt_version": "0.1.0",
-        "verdict": Verdict(kind="bias", sentence="the classifier fails for cats at night"),
+        "verdict": Verdict(kind="bias", sentence="the classifier fails for cats at night", group=1),
         "data": data,
         "backbone": BackboneSummary(model="ViT-B-32", pretrained="openai", embed_dim=512),
         "predictions_by": "zero-shot",
@@ -109,7 +109,7 @@ def test_the_page_says_everything_in_order(noise):
     for words in (
         "Bias found The classifier fails for cats at night.",
         "Audited: zero-shot CLIP (ViT-B-32 · openai), on 400 test images. A group is a class with one value of the "
-        "attribute; CLIP guessed it.",
+        "attribute, and CLIP guessed the attribute.",
         "The moon was full.",
         "Groups, worst first",
         "cat · night 40.0[28.0, 53.0] 10040 10.010 of 100 50.0",
@@ -152,7 +152,13 @@ def test_groups_are_sorted_with_the_worst_first_and_empty_ones_last():
     html = render_audit(replace(figures, groups=[empty, *figures.groups[1:]]), None, None)
     rows = re.findall(r'<th scope="row" class="name">(\w+ · \w+)</th>\n<td>([\d.–]+)', html)
     assert rows == [("cat · night", "40.0"), ("dog · day", "80.0"), ("dog · night", "90.0"), ("cat · day", "–")]
-    assert html.count('class="bar row-erm"') == 2  # the worst, in the wide and in the narrow chart
+    assert html.count('class="bar row-erm"') == 2  # that of the verdict, in the wide and in the narrow chart
+    assert "The orange bar is the group that the headline names" in html
+    other = replace(figures, verdict=replace(figures.verdict, group=3))
+    assert "Mistakes in dog · night" in render_audit(other, None, [])
+    assert "Mistakes in the worst group, cat · night" in render_audit(
+        replace(figures, verdict=Verdict(kind="nothing to compare", sentence="")), None, []
+    )
     assert html.count('class="bar row-chosen"') == 4
 
 
@@ -181,7 +187,7 @@ def test_untrusted_guesses_are_said_before_any_figure_and_given_attributes_are_n
     assert "Of the 50 images whose attribute is known, 50.0 % are guessed correctly." in text
     text = Page(render_audit(figures_of(guesses=guesses, group_kind="true"), None, None)).text
     assert "Doubts about the guesses (the figures below use the given attributes instead)" in text
-    assert "it is given with the data" in text
+    assert "and the attribute is given with the data." in text and "dbpt label" not in text
     assert "Nobody labelled" not in text
 
 

@@ -203,7 +203,7 @@ def _audited(subject: Subject) -> tuple[Audit, PseudoAttributes]:
 
 
 def _page(subject: Subject, figures: AuditFigures, pseudo: PseudoAttributes) -> str:
-    """Return the HTML page, with contact sheets and the surest mistakes of the worst group if there are images."""
+    """Return the HTML page, with contact sheets and the surest mistakes in a group if there are images."""
     dataset, rows, predictions = subject.dataset, subject.audited, subject.predictions
     if subject.config.embeddings is not None:
         return render_audit(figures, None)
@@ -211,15 +211,15 @@ def _page(subject: Subject, figures: AuditFigures, pseudo: PseudoAttributes) -> 
     paths, guessed = [dataset.paths[row] for row in rows], dataset.groups(pseudo.pseudo_attributes)[rows]
     names, seed = figures.data.groups, subject.config.seed
     sheets = contact_sheets(paths, dataset.root, guessed, pseudo.confidence[rows], group_names=names, seed=seed)
-    worst = figures.metrics.worst_group
-    if worst is None:
+    group = figures.metrics.worst_group if figures.verdict.group is None else figures.verdict.group
+    if group is None:
         return render_audit(figures, sheets)
     groups = guessed if figures.group_kind == "pseudo" else dataset.groups(dataset.attributes)[rows]
-    members, label = np.flatnonzero(groups == worst), worst // dataset.num_attributes
+    members, label = np.flatnonzero(groups == group), group // dataset.num_attributes
     mistakes = surest_mistakes(
         [paths[i] for i in members],
         dataset.root,
-        names[worst],
+        names[group],
         [dataset.class_names[y] for y in predictions.predictions[members]],
         None if predictions.probabilities is None else predictions.probabilities[members, label],
     )
@@ -228,11 +228,7 @@ def _page(subject: Subject, figures: AuditFigures, pseudo: PseudoAttributes) -> 
 
 def _next_command(subject: Subject) -> str:
     """Return the command that debiases zero-shot CLIP on the same data and words."""
-    data, *options = subject.command
-    kept = options[: options.index("--split")]
-    if "--predictions" in kept:
-        kept = kept[: kept.index("--predictions")]
-    return shlex.join(["dbpt", "fit", data, "--out", f"runs/{subject.dataset.name}", *kept])
+    return shlex.join(["dbpt", "fit", subject.command[0], "--out", f"runs/{subject.dataset.name}", *subject.options])
 
 
 def _write(found: Audit, page: str, config: FitConfig, *, overwrite: bool) -> None:

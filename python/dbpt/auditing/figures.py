@@ -11,7 +11,7 @@ from dbpt.runs.metrics import Average, BackboneSummary, GroupKind
 
 SCHEMA_VERSION = 1
 PredictionsBy = Literal["zero-shot", "run", "file", "probe"]
-VerdictKind = Literal["bias", "no evidence", "untrusted"]
+VerdictKind = Literal["bias", "no evidence", "nothing to compare", "untrusted"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +67,11 @@ class AuditedGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The result in one sentence."""
+    """The result in one sentence. ``group`` is the index of the worse group that a verdict of bias names."""
 
     kind: VerdictKind
     sentence: str
+    group: Count | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

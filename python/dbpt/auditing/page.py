@@ -27,7 +27,12 @@ MOST_OPEN = 8
 FEW_WARNINGS = 4
 SHADES = (0.02, 0.1, 0.25, 0.5)
 STRENGTHS = ((0.1, "almost none"), (0.3, "weak"), (0.5, "moderate"), (1.0, "strong"))
-KINDS = {"bias": "Bias found", "no evidence": "No evidence of bias", "untrusted": "The guesses can’t be trusted"}
+KINDS = {
+    "bias": "Bias found",
+    "no evidence": "No evidence of bias",
+    "nothing to compare": "Nothing to compare",
+    "untrusted": "The guesses can’t be trusted",
+}
 
 
 class Number(NamedTuple):
@@ -54,11 +59,11 @@ def render_audit(
 ) -> str:
     """Return the page, one self-contained HTML file without scripts.
 
-    ``sheets`` are the contact sheets of the pseudo-groups, and ``mistakes`` the surest ones in the worst group; both
-    are None if there are no images.
+    ``sheets`` are the contact sheets of the pseudo-groups, and ``mistakes`` the surest ones in the group that the
+    verdict names, or else in the worst one; both are None if there are no images.
     """
     groups = sorted(figures.groups, key=lambda group: (group.accuracy is None, group.accuracy))
-    marked = _worst(figures) if figures.verdict.kind == "bias" else None
+    named = None if figures.verdict.group is None else figures.groups[figures.verdict.group]
     confusions = _confusions(figures)
     return render(
         "auditing/audit.html.j2",
@@ -70,8 +75,9 @@ def render_audit(
         few_warnings=FEW_WARNINGS,
         groups=groups,
         worst=_worst(figures),
-        chart=_chart(groups, marked, BAR_LETTERS, WIDTH),
-        narrow_chart=_chart(groups, marked, NARROW_LETTERS, NARROW),
+        named=named,
+        chart=_chart(groups, named, BAR_LETTERS, WIDTH),
+        narrow_chart=_chart(groups, named, NARROW_LETTERS, NARROW),
         has_confidence=any(group.confidence is not None for group in groups),
         most_bars=MOST_BARS,
         numbers=_numbers(figures),
@@ -97,9 +103,9 @@ def _audited(figures: AuditFigures) -> str:
         "probe": "a plain linear probe, which shows what ordinary training would learn from these images",
     }[figures.predictions_by]
     split = "" if figures.data.split == "all" else f"{SPLIT_NAMES[figures.data.split]} "
-    source = "CLIP guessed it" if figures.group_kind == "pseudo" else "it is given with the data"
+    source = "CLIP guessed the attribute" if figures.group_kind == "pseudo" else "the attribute is given with the data"
     images = f"{count(figures.data.n)} {split}image{'s' if figures.data.n != 1 else ''}"
-    return f"Audited: {classifier}, on {images}. A group is a class with one value of the attribute; {source}."
+    return f"Audited: {classifier}, on {images}. A group is a class with one value of the attribute, and {source}."
 
 
 def _worst(figures: AuditFigures) -> AuditedGroup | None:

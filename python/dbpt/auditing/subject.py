@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,10 @@ ALL = "all"
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """The N readable images with their features, and the predictions of the ``audited`` ones (n,) among them."""
+    """The N readable images with their features, and the predictions of the ``audited`` ones (n,) among them.
+
+    ``command`` are the arguments that repeat the audit, ``options`` the settings that it shares with `dbpt.fit`.
+    """
 
     dataset: Dataset
     audited: NDArray[np.int64]
@@ -52,6 +55,7 @@ class Subject:
     by: PredictionsBy
     title: str
     command: list[str]
+    options: list[str]
     failed: int
     told: tuple[str, ...]
 
@@ -78,8 +82,6 @@ def subject_of_data(
             if named is None
             else read_predictions(Path(named), dataset, rows)
         )
-    if by == "probe":
-        check_installed()
     backbone = configured_backbone(config)
 
     def predict(features: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
@@ -91,13 +93,10 @@ def subject_of_data(
         weights_CD = zero_shot_weights(backbone, *dataset.words.class_texts())
         return zero_shot_classifier(backbone, weights_CD).probabilities(features)
 
-    title = {"zero-shot": f"zero-shot {Path(backbone.spec['model']).stem}", "probe": "linear probe, out of fold"}.get(
-        by
-    )
-    command = _command(asked, named, split)
-
-    title = title or named or "an array"
-    return _with_features(dataset, split, rows, backbone, config, users or predict, by, title, command)
+    titles = {"zero-shot": f"zero-shot {Path(backbone.spec['model']).stem}", "probe": "linear probe, out of fold"}
+    title, options = titles.get(by, named or "an array"), _options(asked)
+    command = _command(asked.data, options, named, split)
+    return _with_features(dataset, split, rows, backbone, config, users or predict, by, title, command, options)
 
 
 def subject_of_run(
@@ -114,8 +113,15 @@ def subject_of_run(
     def predict(features: NDArray[np.float32], _labels: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
         return classifier.head.probabilities(features)
 
-    command = _command(replace(config, data=str(dataset.source)), run, split)
-    return _with_features(dataset, split, rows, classifier.backbone, config, predict, "run", run, command)
+    command = _command(str(dataset.source), _options(config, SETTINGS.difference(OF_THE_RUN)), run, split)
+    options, backbone = _options(config), classifier.backbone
+    subject = _with_features(dataset, split, rows, backbone, config, predict, "run", run, command, options)
+    seen = int((dataset.splits[rows] != SPLITS.index("test")).sum())
+    if seen and Path(config.data) == Path(classifier.config.data):
+        told = f"{seen} of the audited images served to train the run or to choose its epoch; new ones may be harder"
+        log_warnings((told,))
+        subject = replace(subject, told=(*subject.told, told))
+    return subject
 
 
 def _chosen_split(dataset: Dataset, asked: str | None) -> tuple[str, NDArray[np.int64]]:
@@ -138,6 +144,7 @@ def _with_features(
     by: PredictionsBy,
     title: str,
     command: list[str],
+    options: list[str],
 ) -> Subject:
     """Embed the images, and predict the classes of ``rows``, or take the user's predictions of them."""
     backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
@@ -171,22 +178,22 @@ def _with_features(
         by=by,
         title=title,
         command=command,
+        options=options,
         failed=len(failures),
         told=told,
     )
 
 
-def _command(config: FitConfig, predictions: str | None, split: str) -> list[str]:
+def _command(data: str, options: list[str], predictions: str | None, split: str) -> list[str]:
     """Return the arguments that repeat the audit, as far as the command line can name its data."""
-    arguments = [config.data, *_options(config)]
-    return [*arguments, *(["--predictions", predictions] if predictions else []), "--split", split]
+    return [data, *options, *(["--predictions", predictions] if predictions else []), "--split", split]
 
 
-def _options(config: FitConfig) -> list[str]:
-    """Return the options for the settings of an audit that are not the default."""
+def _options(config: FitConfig, names: Collection[str] = SETTINGS) -> list[str]:
+    """Return the options for those of ``names`` that don't have their default."""
     found: list[str] = []
     for each in fields(config):
         value = getattr(config, each.name)
-        if each.name in SETTINGS and value != each.default:
+        if each.name in names and value != each.default:
             found += [flag_of(each.name), *(map(str, value) if isinstance(value, tuple) else [str(value)])]
     return found

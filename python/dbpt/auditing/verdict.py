@@ -1,8 +1,10 @@
-"""The verdict of an audit, in one sentence: bias, no evidence, or guesses that can't be trusted."""
+"""The verdict of an audit, in one sentence: bias, no evidence, nothing to compare, or guesses that can't be trusted."""
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
-from math import inf, sqrt
+from math import sqrt
+from typing import cast
 
 from dbpt.auditing.figures import AuditedGroup, PredictionsBy, Verdict
 from dbpt.auditing.result import p_text
@@ -12,6 +14,10 @@ from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.report.text import in_words
 
 SIGNIFICANT = 0.05
+SLIGHT = 0.02
+"""Many images show differences that matter little: below two percentage points the verdict says so."""
+FEW_ERRORS = 10
+MOST_NAMES = 3
 SUBJECTS: dict[PredictionsBy, str] = {
     "zero-shot": "zero-shot CLIP",
     "run": "the classifier of the run",
@@ -35,37 +41,71 @@ def verdict_of(
         sentence = f"CLIP can't tell {names} apart in these images, so nothing follows about {subject.rstrip(',')}: "
         return Verdict(kind="untrusted", sentence=sentence + "; ".join(guesses.doubts) + ".")
     judged_by = ", judged by CLIP's guesses" if by_guesses else ""
+    alone = _classes_of_one_attribute(groups)
+    if len(alone) == len({each.class_name for each in groups if each.n}):
+        sentence = (
+            f"Nothing follows about a bias towards {names}{judged_by}: no class has images of two attributes, so that "
+            "errors of the attribute look like errors of the class."
+        )
+        return Verdict(kind="nothing to compare", sentence=sentence)
+    untold = f"; nothing follows about {_listed(alone)}, whose images all have the same attribute" if alone else ""
     if explained.p_value is None:
-        why = "makes no errors" if not explained.errors else "is right or wrong in whole classes"
-        where = "there is nothing to compare: no class has images of two attributes, or the classifier " + why
-        return Verdict(kind="no evidence", sentence=f"No evidence of a bias towards {names}{judged_by}: {where}.")
+        why = "makes no errors" if not explained.errors else "gets each class wholly right or wholly wrong"
+        sentence = f"No evidence of a bias towards {names}{judged_by}: {subject} {why}{untold}."
+        return Verdict(kind="no evidence", sentence=sentence)
     if explained.p_value > SIGNIFICANT:
         sentence = (
             f"No evidence that the errors of {subject} depend on {names}{judged_by}: differences within the classes "
             f"are as chance makes them ({p_text(explained.p_value)})"
         )
-        smallest = min((each.n for each in groups if each.n), default=0)
-        few = f"; the smallest group has only {smallest} images, so a difference may go unseen"
-        return Verdict(kind="no evidence", sentence=sentence + (few if smallest < SMALL_GROUP else "") + ".")
-    worse, better = most_different(groups)
-    share = in_words(explained.share)
+        return Verdict(kind="no evidence", sentence=f"{sentence}{_too_few(groups, explained)}{untold}.")
+    worse, better = named_difference(groups)
+    difference = cast(float, better.accuracy) - cast(float, worse.accuracy)
     sentence = (
-        f"The accuracy of {subject} depends on {names}{judged_by}: of the class {worse.class_name!r} it gets "
-        f"{in_words(worse.accuracy)} right with {worse.attribute!r}, but {in_words(better.accuracy)} with "
-        f"{better.attribute!r} ({p_text(explained.p_value)}); {share} of its errors go with the attribute."
+        f"The accuracy of {subject} depends {'slightly ' if difference < SLIGHT else ''}on {names}{judged_by}: of the "
+        f"class {worse.class_name!r} it gets {in_words(worse.accuracy)} right with {worse.attribute!r}, but "
+        f"{in_words(better.accuracy)} with {better.attribute!r} ({p_text(explained.p_value)}); "
+        f"{in_words(explained.share)} of its errors go with the attribute{untold}."
     )
-    return Verdict(kind="bias", sentence=sentence)
+    return Verdict(kind="bias", sentence=sentence, group=groups.index(worse))
 
 
-def most_different(groups: Sequence[AuditedGroup]) -> tuple[AuditedGroup, AuditedGroup]:
-    """Return the two groups of one class that differ most in accuracy, in standard errors, the worse one first."""
+def named_difference(groups: Sequence[AuditedGroup]) -> tuple[AuditedGroup, AuditedGroup]:
+    """Return the two groups of one class that the verdict names, the worse one first.
 
-    def difference(pair: tuple[AuditedGroup, AuditedGroup]) -> float:
-        one, other = pair
-        if one.class_name != other.class_name or one.accuracy is None or other.accuracy is None:
-            return -inf
-        pooled = (one.correct + other.correct + 1) / (one.n + other.n + 2)
-        return abs(one.accuracy - other.accuracy) / sqrt(pooled * (1 - pooled) * (1 / one.n + 1 / other.n))
+    Of pairs whose intervals are apart, these differ most in accuracy. If there are none, they differ most in standard
+    errors.
+    """
 
-    one, other = max(combinations(groups, 2), key=difference)
-    return (one, other) if (one.accuracy or 0.0) <= (other.accuracy or 0.0) else (other, one)
+    def difference(pair: tuple[AuditedGroup, AuditedGroup]) -> tuple[bool, float]:
+        worse, better = pair
+        pooled = (worse.correct + better.correct + 1) / (worse.n + better.n + 2)
+        found = better.correct / better.n - worse.correct / worse.n
+        if cast(float, worse.high) < cast(float, better.low):
+            return True, found
+        return False, found / sqrt(pooled * (1 - pooled) * (1 / worse.n + 1 / better.n))
+
+    found = sorted((each for each in groups if each.n), key=lambda each: each.correct / each.n)
+    return max((pair for pair in combinations(found, 2) if pair[0].class_name == pair[1].class_name), key=difference)
+
+
+def _classes_of_one_attribute(groups: Sequence[AuditedGroup]) -> list[str]:
+    """Return the classes whose images all have the same attribute."""
+    found = Counter(each.class_name for each in groups if each.n)
+    return [name for name, attributes in found.items() if attributes == 1]
+
+
+def _listed(names: Sequence[str]) -> str:
+    few, more = ", ".join(map(repr, names[:MOST_NAMES])), len(names) - MOST_NAMES
+    return f"the class{'es' if len(names) > 1 else ''} {few}" + (f" and {more} more" if more > 0 else "")
+
+
+def _too_few(groups: Sequence[AuditedGroup], explained: ExplainedErrors) -> str:
+    """Return why a difference may go unseen, if images or errors are few."""
+    smallest = min(each.n for each in groups if each.n)
+    if smallest < SMALL_GROUP:
+        images = "image" if smallest == 1 else "images"
+        return f"; the smallest group has only {smallest} {images}, so a difference may go unseen"
+    if explained.errors < FEW_ERRORS:
+        return f"; with only {explained.errors} errors, a difference may go unseen"
+    return ""

@@ -1,0 +1,104 @@
+"""The sentence of the verdict, from counts of right and wrong predictions in each group."""
+
+import numpy as np
+import pytest
+
+from dbpt.auditing.by_group import audited_groups
+from dbpt.auditing.figures import Guesses
+from dbpt.auditing.verdict import named_difference, verdict_of
+from dbpt.groups import explained_errors
+
+NAMES = {"class_names": ["cat", "dog", "fox", "owl", "pig"], "attribute_names": ["day", "night"]}
+
+
+def audited(counts, errors):
+    """Return groups and explained errors of a classifier with ``errors`` (C, 2) in groups of ``counts`` (C, 2)."""
+    counts, errors = np.asarray(counts), np.asarray(errors)
+    cells = np.concatenate([counts - errors, errors])
+    labels, attributes = np.indices(cells.shape).reshape(2, -1).repeat(cells.ravel(), axis=1)
+    is_wrong, labels = labels >= len(counts), labels % len(counts)
+    names = NAMES | {"class_names": NAMES["class_names"][: len(counts)]}
+    groups = audited_groups((labels + is_wrong) % len(counts), labels, attributes, None, **names)
+    return groups, explained_errors(~is_wrong, labels, attributes, num_classes=len(counts), num_attributes=2)
+
+
+def verdict(counts, errors, *, doubts=(), by="zero-shot", by_guesses=False):
+    guesses = Guesses(
+        method="proportional", shares=[0.5, 0.5], mean_confidence=1.0, doubts=list(doubts), n_known=0, accuracy=None
+    )
+    groups, explained = audited(counts, errors)
+    return verdict_of(groups, explained, guesses, by=by, by_guesses=by_guesses, attributes=NAMES["attribute_names"])
+
+
+def test_a_bias_is_named_by_the_clearest_difference_within_a_class():
+    """Dogs differ by most standard errors, cats by most points; both intervals are apart. Owls err alike everywhere."""
+    counts, errors = [[100, 100], [2000, 2000], [10, 10], [90, 90]], [[5, 50], [100, 600], [0, 3], [60, 60]]
+    found = verdict(counts, errors)
+    assert found.kind == "bias" and found.group == 1
+    assert found.sentence.startswith(
+        "The accuracy of zero-shot CLIP depends on day / night: of the class 'cat' it gets 50.0\u00a0% right with "
+        "'night', but 95.0\u00a0% with 'day' (p = 0.0001); "
+    )
+    worse, better = named_difference(audited([[30, 30], [400, 400]], [[2, 8], [4, 20]])[0])
+    assert (worse.class_name, worse.attribute, better.attribute) == ("dog", "night", "day")
+
+
+def test_a_difference_of_few_points_is_called_slight():
+    found = verdict([[30_000, 30_000], [30_000, 30_000]], [[3000, 3300], [3000, 3000]])
+    assert found.kind == "bias" and "depends slightly on day / night" in found.sentence
+    assert "slightly" not in verdict([[3000, 3000], [3000, 3000]], [[300, 500], [300, 300]]).sentence
+
+
+def test_no_evidence():
+    found = verdict([[100, 100], [100, 100]], [[10, 11], [20, 21]])
+    assert (found.kind, found.group) == ("no evidence", None)
+    assert found.sentence.startswith("No evidence that the errors of zero-shot CLIP depend on day / night: differences")
+    assert "may go unseen" not in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("counts", "errors", "why"),
+    [
+        ([[100, 29], [100, 100]], [[20, 6], [20, 20]], "; the smallest group has only 29 images, so a difference may"),
+        ([[100, 1], [100, 100]], [[20, 0], [20, 20]], "; the smallest group has only 1 image, so a difference may"),
+        ([[100, 100], [100, 100]], [[4, 1], [2, 2]], "; with only 9 errors, a difference may go unseen."),
+    ],
+)
+def test_no_evidence_from_few_images_or_few_errors_says_so(counts, errors, why):
+    assert why in verdict(counts, errors).sentence
+
+
+def test_complete_confounding_is_not_called_no_evidence():
+    for errors in ([[10, 0], [0, 40]], [[0, 0], [0, 0]]):
+        found = verdict([[100, 0], [0, 100]], errors)
+        assert found.kind == "nothing to compare" and "no class has images of two attributes" in found.sentence
+
+
+def test_classes_of_one_attribute_are_named_whatever_the_verdict():
+    told = "; nothing follows about the class 'dog', whose images all have the same attribute."
+    for cats in ([10, 50], [10, 11], [0, 0]):
+        assert verdict([[100, 100], [0, 100]], [cats, [0, 40]]).sentence.endswith(told)
+    many = verdict([[100, 100], [0, 9], [9, 0], [9, 0], [9, 0]], [[10, 50], [0, 0], [0, 0], [0, 0], [0, 0]])
+    assert "; nothing follows about the classes 'dog', 'fox', 'owl' and 1 more, whose" in many.sentence
+
+
+@pytest.mark.parametrize(
+    ("errors", "why"),
+    [([[0, 0], [0, 0]], "makes no errors"), ([[100, 100], [0, 0]], "gets each class wholly right or wholly wrong")],
+)
+def test_errors_of_whole_classes_or_none(errors, why):
+    found = verdict([[100, 100], [100, 100]], errors, by="file")
+    assert found.kind == "no evidence"
+    assert found.sentence == f"No evidence of a bias towards day / night: the classifier {why}."
+
+
+def test_doubts_count_only_where_guesses_define_the_groups():
+    counts, errors = [[100, 100], [100, 100]], [[5, 50], [5, 5]]
+    found = verdict(counts, errors, doubts=["one", "two"], by="probe", by_guesses=True)
+    assert (found.kind, found.group) == ("untrusted", None)
+    assert found.sentence == (
+        "CLIP can't tell day / night apart in these images, so nothing follows about a linear probe, which learns what "
+        "plain training would learn: one; two."
+    )
+    assert verdict(counts, errors, doubts=["one"]).kind == "bias"
+    assert "depends on day / night, judged by CLIP's guesses:" in verdict(counts, errors, by_guesses=True).sentence
