@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from dbpt.auditing.by_group import audited_groups
-from dbpt.auditing.figures import Guesses
 from dbpt.auditing.verdict import named_difference, verdict_of
 from dbpt.groups import explained_errors
+from dbpt.pseudo_attributes.trust import Guesses
 
 NAMES = {"class_names": ["cat", "dog", "fox", "owl", "pig"], "attribute_names": ["day", "night"]}
 
@@ -22,10 +22,9 @@ def audited(counts, errors):
     return groups, explained_errors(~is_wrong, labels, attributes, num_classes=len(counts), num_attributes=2)
 
 
-def verdict(counts, errors, *, doubts=(), by="zero-shot", by_guesses=False):
-    guesses = Guesses(
-        method="proportional", shares=[0.5, 0.5], mean_confidence=1.0, doubts=list(doubts), n_known=0, accuracy=None
-    )
+def verdict(counts, errors, *, doubts=(), by="zero-shot", by_guesses=False, **of_guesses):
+    known = {"mean_confidence": 1.0, "n_known": 0, "accuracy": None} | of_guesses
+    guesses = Guesses(method="proportional", shares=[0.5, 0.5], doubts=list(doubts), **known)
     groups, explained = audited(counts, errors)
     return verdict_of(groups, explained, guesses, by=by, by_guesses=by_guesses, attributes=NAMES["attribute_names"])
 
@@ -102,3 +101,20 @@ def test_doubts_count_only_where_guesses_define_the_groups():
     )
     assert verdict(counts, errors, doubts=["one"]).kind == "bias"
     assert "depends on day / night, judged by CLIP's guesses:" in verdict(counts, errors, by_guesses=True).sentence
+
+
+def test_a_difference_that_wrong_guesses_can_make_is_no_bias():
+    """1000 cats: the worse group has 40 errors more than its share, which 80 wrong guesses can make, but 79 can't."""
+    counts, errors = [[500, 500], [500, 500]], [[60, 140], [50, 50]]
+    found = verdict(counts, errors, by_guesses=True, mean_confidence=0.9199)
+    assert (found.kind, found.group) == ("untrusted", None)
+    assert found.sentence == (
+        "The errors of zero-shot CLIP go with CLIP's guesses of day / night, but wrong guesses alone can be the "
+        "reason: of the class 'cat' it gets 72.0\u00a0% right with 'night', but 88.0\u00a0% with 'day' (p = 0.0001), "
+        "and about 80 images of this class are probably guessed wrongly."
+    )
+    assert verdict(counts, errors, by_guesses=True, mean_confidence=0.921).kind == "bias"
+    assert verdict(counts, errors, mean_confidence=0.9199).kind == "bias"
+    measured = {"by_guesses": True, "mean_confidence": 0.5, "n_known": 30}
+    assert verdict(counts, errors, accuracy=0.95, **measured).kind == "bias"
+    assert verdict(counts, errors, accuracy=0.95, **measured | {"n_known": 29}).kind == "untrusted"

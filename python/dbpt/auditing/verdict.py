@@ -11,7 +11,7 @@ from dbpt.auditing.result import p_text
 from dbpt.groups import SMALL_GROUP
 from dbpt.groups.association import ExplainedErrors
 from dbpt.pseudo_attributes.trust import Guesses
-from dbpt.report.text import in_words
+from dbpt.report.text import count, in_words
 
 SIGNIFICANT = 0.05
 SLIGHT = 0.02
@@ -60,12 +60,18 @@ def verdict_of(
         )
         return Verdict(kind="no evidence", sentence=f"{sentence}{_too_few(groups, explained)}{untold}.")
     worse, better = named_difference(groups)
+    of_class = f"of the class {worse.class_name!r} it gets {in_words(worse.accuracy)} right with {worse.attribute!r}, "
+    of_class += f"but {in_words(better.accuracy)} with {better.attribute!r} ({p_text(explained.p_value)})"
+    if by_guesses and (wrong := _enough_wrong_guesses(worse, groups, guesses)):
+        sentence = (
+            f"The errors of {subject} go with CLIP's guesses of {names}, but wrong guesses alone can be the reason: "
+            f"{of_class}, and about {count(wrong)} images of this class are probably guessed wrongly."
+        )
+        return Verdict(kind="untrusted", sentence=sentence)
     difference = cast(float, better.accuracy) - cast(float, worse.accuracy)
     sentence = (
-        f"The accuracy of {subject} depends {'slightly ' if difference < SLIGHT else ''}on {names}{judged_by}: of the "
-        f"class {worse.class_name!r} it gets {in_words(worse.accuracy)} right with {worse.attribute!r}, but "
-        f"{in_words(better.accuracy)} with {better.attribute!r} ({p_text(explained.p_value)}); "
-        f"{in_words(explained.share)} of its errors go with the attribute{untold}."
+        f"The accuracy of {subject} depends {'slightly ' if difference < SLIGHT else ''}on {names}{judged_by}: "
+        f"{of_class}; {in_words(explained.share)} of its errors go with the attribute{untold}."
     )
     return Verdict(kind="bias", sentence=sentence, group=groups.index(worse))
 
@@ -87,6 +93,20 @@ def named_difference(groups: Sequence[AuditedGroup]) -> tuple[AuditedGroup, Audi
 
     found = sorted((each for each in groups if each.n), key=lambda each: each.correct / each.n)
     return max((pair for pair in combinations(found, 2) if pair[0].class_name == pair[1].class_name), key=difference)
+
+
+def _enough_wrong_guesses(worse: AuditedGroup, groups: Sequence[AuditedGroup], guesses: Guesses) -> int | None:
+    """Return the number of wrong guesses in the class of the ``worse`` group, if they alone can make it the worse one.
+
+    CLIP often guesses the attribute wrongly where it errs in the class. Let errors not depend on the true attribute, m
+    images be guessed into a group wrongly, and as many out of it. The group then has at most m errors more than its
+    number of images at the error rate of the class, because all m can be errors. m is half the wrong guesses.
+    """
+    of_class = [each for each in groups if each.class_name == worse.class_name]
+    n, errors = sum(each.n for each in of_class), sum(each.n - each.correct for each in of_class)
+    right = guesses.accuracy if guesses.n_known >= SMALL_GROUP else guesses.mean_confidence
+    wrong = (1 - cast(float, right)) * n
+    return round(wrong) if worse.n - worse.correct - worse.n * errors / n <= wrong / 2 else None
 
 
 def _classes_of_one_attribute(groups: Sequence[AuditedGroup]) -> list[str]:

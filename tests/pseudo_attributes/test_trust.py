@@ -1,0 +1,100 @@
+"""Doubts about guesses on made logits: names that are seen, unseen, alike or absent, and few or uneven images."""
+
+import numpy as np
+import pytest
+
+from dbpt import label_attributes
+from dbpt.pseudo_attributes.trust import MOST_ROWS, TEMPLATES, guess_trust
+
+DOUBTS = {
+    "agreement": "other sentences around the same names",
+    "spread": "CLIP's odds hardly change",
+    "separation": "the images form no groups",
+    "unused": "no image was guessed",
+}
+
+
+def made(n, seen=(0, 1), names=None, signal=6.0, noise=1.0, of_template=0.3, classes=2, seed=0):
+    """Return guesses, logits, logits by template, labels and names of ``n`` images that show the ``seen`` names."""
+    rng = np.random.default_rng(seed)
+    size = max(seen) + 1 if names is None else names
+    true = rng.choice(seen, n)
+    logits = rng.normal(20, noise, (n, size))
+    logits[np.arange(n), true] += signal
+    logits = logits.astype(np.float32)
+    others = [(logits + rng.normal(0, of_template, (n, size))).astype(np.float32) for _ in TEMPLATES]
+    guesses = label_attributes(logits, method="argmax").pseudo_attributes
+    return guesses, logits, others, rng.integers(0, classes, n), list("abcdefgh"[:size])
+
+
+def doubted(*case):
+    doubts = guess_trust(*case).doubts
+    found = {kind for kind, text in DOUBTS.items() for doubt in doubts if doubt.startswith(text)}
+    assert len(doubts) >= len(found) and (not doubts or found)
+    return found
+
+
+@pytest.mark.parametrize("n", [12, 40, 1000, MOST_ROWS + 1])
+@pytest.mark.parametrize("seen", [(0, 1), (0, 1, 2)])
+@pytest.mark.parametrize("classes", [1, 2, 200])
+def test_names_that_the_images_show_are_trusted(n, seen, classes):
+    assert doubted(*made(n, seen, classes=classes)) == set()
+
+
+def test_the_class_that_goes_with_the_attribute_does_not_hide_it():
+    """With few images of a class they are judged together; the class and its usual attribute move the logits alike."""
+    guesses, logits, others, _, names = made(40)
+    assert doubted(guesses, logits, others, np.where(np.arange(40) < 4, 1 - guesses, guesses), names) == set()
+
+
+@pytest.mark.parametrize(
+    ("changed", "kinds"),
+    [
+        ({"of_template": 6.0}, {"agreement"}),
+        ({"signal": 0.6, "noise": 0.1, "of_template": 0.02}, {"spread"}),
+        ({"signal": 0.0, "of_template": 0.1}, {"separation"}),
+        ({"signal": 0.0, "of_template": 0.1, "seen": (0, 1, 2)}, {"separation"}),
+        ({"names": 3, "signal": 12.0}, {"unused"}),
+    ],
+)
+def test_each_reason_not_to_trust_guesses(changed, kinds):
+    assert doubted(*made(1000, **changed)) == kinds
+
+
+def test_a_name_that_no_image_shows_is_seen_between_names_that_are():
+    """The third name is like the second, as cartoons are like sketches: it splits images of one kind."""
+    guesses, logits, others, labels, names = made(1000, names=3)
+    noise = np.random.default_rng(1).normal(size=1000).astype(np.float32)
+    for each in (logits, *others):
+        each[:, 2] = each[:, 1] + noise
+    guesses = logits.argmax(axis=1)
+    assert guess_trust(guesses, logits, others, labels, names).agreement > 0.8
+    assert doubted(guesses, logits, others, labels, names) == {"separation"}
+    assert doubted(logits[:, :2].argmax(axis=1), logits[:, :2], [o[:, :2] for o in others], labels, names[:2]) == set()
+
+
+def test_a_class_direction_is_no_attribute():
+    """Logits that differ between classes alone form two groups, but none within a class."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(600) % 2
+    logits = (rng.normal(size=(600, 2)) + np.eye(2)[labels] * 8).astype(np.float32)
+    others = [logits + np.float32(0.01) * number for number in range(len(TEMPLATES))]
+    assert doubted(logits.argmax(axis=1), logits, others, labels, ["a", "b"]) == {"separation"}
+
+
+def test_guesses_that_are_missing_do_not_count():
+    guesses, logits, others, labels, names = made(400)
+    some = np.where(np.arange(400) % 3 == 0, -1, guesses)
+    assert doubted(some, logits, others, labels, names) == set()
+    assert doubted(np.full(400, -1), logits, others, labels, names) == {"separation", "unused"}
+    assert guess_trust(np.full(400, -1), logits, others, labels, names).unused == ("a", "b")
+
+
+def test_equal_logits_one_image_and_shares_that_cannot_be_met():
+    """Warnings are errors in these tests."""
+    equal = np.zeros((50, 3), np.float32)
+    found = guess_trust(np.zeros(50, np.int64), equal, [equal] * 5, np.zeros(50, np.int64), ["a", "b", "c"])
+    assert (found.agreement, found.spread, found.separation, found.unused) == (1.0, 0.0, 0.0, ("b", "c"))
+    assert doubted(*made(1)) >= {"unused"}
+    halves = np.arange(50) % 2
+    assert doubted(halves, equal[:, :2], [equal[:, :2]] * 5, halves, ["a", "b"]) >= {"spread", "separation"}
