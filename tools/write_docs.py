@@ -1,9 +1,9 @@
 """Write the generated parts of the documentation, and the typed keywords of `dbpt.fit`.
 
-That is docs/settings.md, the combinations in docs/methods.md, python/dbpt/settings/keywords.py and, given a demo run,
-its output in README.md.
+That is docs/settings.md, the combinations in docs/methods.md, python/dbpt/settings/keywords.py and, given a run and an
+audit of the demo, their output in README.md and docs/audit.md.
 
-Run: python tools/write_docs.py [runs/demo]
+Run: python tools/write_docs.py [runs/demo [audits/demo]]
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
+from dbpt.auditing.figures import AuditFigures
+from dbpt.auditing.result import Audit
 from dbpt.experiments.comparison.plan import BY_THE_PLAN
 from dbpt.experiments.result import Result
+from dbpt.files.typed_json import read_json, typed
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.combinations import APPLICATIONS, CHOICES, GROUP_SOURCES, combinations, why_refused
@@ -170,8 +173,18 @@ def demo_output(run: Path) -> str:
     return "\n".join([*(line.rstrip() for line in lines), "", "report: runs/demo/report.html"])
 
 
-def split_readme(text: str) -> tuple[str, str, str]:
-    """Return README before, in and after the demo output."""
+def audit_output(folder: Path) -> str:
+    """Return what ``dbpt audit demo --out audits/demo`` prints."""
+    path = folder / "audit.json"
+    found = Audit(typed(read_json(path, "audit"), AuditFigures, path, "dbpt audit again"), None, folder)
+    return f"{found.table()}\n\nreport: audits/demo/audit.html"
+
+
+OUTPUTS = {"README.md": demo_output, "docs/audit.md": audit_output}
+
+
+def split_page(text: str) -> tuple[str, str, str]:
+    """Return a page before, in and after the demo output."""
     before, _, rest = text.partition(BEGIN)
     output, _, behind = rest.partition(END)
     return before, output, behind
@@ -183,10 +196,10 @@ def main(arguments: list[str]) -> None:
     (ROOT / "docs/settings.md").write_text(settings_page(), encoding="utf-8")
     methods = ROOT / "docs/methods.md"
     methods.write_text(methods_page(methods.read_text(encoding="utf-8")), encoding="utf-8")
-    if arguments:
-        readme = ROOT / "README.md"
-        before, _, behind = split_readme(readme.read_text(encoding="utf-8"))
-        readme.write_text(before + BEGIN + demo_output(Path(arguments[0])) + END + behind, encoding="utf-8")
+    for (name, output), folder in zip(OUTPUTS.items(), arguments, strict=False):
+        page = ROOT / name
+        before, _, behind = split_page(page.read_text(encoding="utf-8"))
+        page.write_text(before + BEGIN + output(Path(folder)) + END + behind, encoding="utf-8")
 
 
 if __name__ == "__main__":
