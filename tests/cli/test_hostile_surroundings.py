@@ -36,6 +36,9 @@ def world(tmp_path_factory) -> World:
     world = World(folder, top / "snapshot")
     main([*world.arguments("fit")[:-1], str(folder / "run")])
     main(world.arguments("fit --resume"))
+    lines = (folder / "data/squares.csv").read_text().splitlines()
+    (folder / "mine.csv").write_text("\n".join(["path,prediction", *(f"{line.split(',')[0]},0" for line in lines[1:])]))
+    main(world.arguments("audit --overwrite")[:-1])
     main(world.arguments("compare --resume"))
     sample = dbpt.draw_label_sample(folder / "run", out=folder / "sample", n=20, cache=str(folder / "cache"))
     lines = [f"{sample.sample},{path},meadow" for path in sample.paths]

@@ -18,7 +18,8 @@ if not sys.platform.startswith("linux"):
 import resource
 
 import fuzz_target
-import targets_of_commands  # noqa: F401 (importing them registers the targets)
+import targets_of_audits  # noqa: F401 (importing them registers the targets)
+import targets_of_commands  # noqa: F401
 import targets_of_data  # noqa: F401
 import targets_of_features  # noqa: F401
 import targets_of_models  # noqa: F401

@@ -32,6 +32,16 @@ FILES: dict[str, dict[str, str]] = {
         "cache: shard": "SHARD",
         "`--out`": "new",
     },
+    "audit": {
+        "table": "data/squares.csv",
+        "image": "data/val/00-00.png",
+        "`--predictions`": "mine.csv",
+        "weights": "data/tiny.safetensors",
+        "cache: manifest": "MANIFEST",
+        "cache: shard": "SHARD",
+        "`--out`": "new",
+    },
+    "audit --overwrite": {"`status.json`": "audit/status.json"},
     "fit --resume": {
         "`run.json`": "half/run.json",
         "`config.toml`": "half/config.toml",
@@ -97,8 +107,9 @@ FILES: dict[str, dict[str, str]] = {
     "demo": {"folder": "new"},
 }
 OUTPUTS = {"`--out`", "`--failures`", "folder", "`judged.json`"}
-UNCHECKED = {"table", "image", "model config", "`--config`", "`config.toml`", "labels", *OUTPUTS}
+UNCHECKED = {"table", "image", "model config", "`--config`", "`config.toml`", "labels", "`--predictions`", *OUTPUTS}
 """Files of the user's, in which another value is as good as the first; and files that are written."""
+WITHOUT_DIGEST = {"`run.json`", "`plan.json`", "`status.json`", "cache: manifest"}
 
 
 @dataclass(frozen=True)
@@ -135,9 +146,13 @@ class World:
         trained = [table, *model, "--config", str(at / "settings.toml")]
         fit, half = ["fit", *trained, *FEW], ["--objective", "erm", "--out", str(at / "half")]
         rows = ["--methods", "erm", "--heads", "linear", "--seeds", "1", "--epochs", "1"]
+        audit = ["audit", table, *model, "--attributes", "meadow", "lake", "--predictions", str(at / "mine.csv")]
+        audit += ["--max-failures", "0.1"]
         failures, words = ["--max-failures", "0.1"], ["--attributes", "meadow", "lake"]
         lines: Commands = {
             "fit": [*fit, "--out", str(at / "new")],
+            "audit": [*audit, "--out", str(at / "new")],
+            "audit --overwrite": [*audit, "--out", str(at / "audit"), "--overwrite"],
             "fit --resume": [*fit, *half, "--resume"],
             "fit --overwrite": [*fit, *half, "--overwrite"],
             "compare --resume": ["compare", *trained, *rows, "--out", str(at / "comparison"), "--resume"],
@@ -208,7 +223,7 @@ def states_of(label: str) -> list[str]:
     if label == "`judged.json`":
         return ["a folder", "a pipe"]
     left_out = {"one bit changed", "of a newer version"} if label in UNCHECKED else set()
-    if label in ("`run.json`", "`plan.json`", "cache: manifest"):  # without a digest: it depends on which bit
+    if label in WITHOUT_DIGEST:  # it depends on which bit
         left_out = {"one bit changed"}
     if label == "`sample.csv`":  # the same, and it has no version
         left_out = {"one bit changed", "of a newer version"}

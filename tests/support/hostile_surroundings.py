@@ -20,8 +20,13 @@ from launcher import Launcher
 from dbpt.features import verify_cache
 from dbpt.files.lock import OwnedLock
 
-RUN_FOLDERS = {"fit --resume": "half", "fit --overwrite": "half", "compare --resume": "comparison"}
-WRITERS = {*RUN_FOLDERS, "fit", "embed", "label --labels"}  # of more than what `World.put_back` deletes
+RUN_FOLDERS = {
+    "audit --overwrite": "audit",
+    "fit --resume": "half",
+    "fit --overwrite": "half",
+    "compare --resume": "comparison",
+}
+WRITERS = {*RUN_FOLDERS, "audit", "fit", "embed", "label --labels"}  # of more than what `World.put_back` deletes
 CACHE, FOLDER = "another process writes into its cache", "another process writes into its folder"
 POOR, DELETED = "`LC_ALL=C`, no home", "a deleted working directory"
 KILLED = "SIGKILL, then again"

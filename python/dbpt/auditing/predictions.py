@@ -9,6 +9,7 @@ data's own table. Nothing is unpickled.
 
 import os
 import posixpath
+import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,6 +203,7 @@ def _from_array(path: Path, array: NDArray[Any], dataset: Dataset, rows: NDArray
     values = array[chosen]
     lines = (chosen + 1).tolist()
     if is_classes:
+        _check_text(path, array)
         columns = Columns(path, lines, {PREDICTION: list(map(str, values.tolist()))}, unit="row")
         return UserPredictions(_classes(columns, PREDICTION, dataset), None)
     names = [f"the probability of {name!r}" for name in dataset.class_names]
@@ -209,3 +211,11 @@ def _from_array(path: Path, array: NDArray[Any], dataset: Dataset, rows: NDArray
         numbers = values.astype(np.float64)
     probabilities = _checked_probabilities(numbers, names, lambda row: f"{path} row {lines[row]}")
     return UserPredictions(probabilities.argmax(axis=1).astype(np.int64), probabilities)
+
+
+def _check_text(path: Path, array: NDArray[Any]) -> None:
+    """Refuse numbers beyond Unicode in an array of text, of which NumPy makes strings that break Python."""
+    if array.dtype.kind == "U" and array.dtype.itemsize:
+        native = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("="))
+        for row in np.flatnonzero((native.view(np.uint32).reshape(len(array), -1) > sys.maxunicode).any(axis=1))[:1]:
+            raise InputError(f"{path} row {row + 1}: holds bytes that are no text; write the file again")

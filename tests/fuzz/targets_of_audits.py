@@ -1,0 +1,35 @@
+"""Targets: a user's predictions."""
+
+from pathlib import Path
+
+import numpy as np
+from fuzz_target import Parse, Prepare, Workplace, target
+from layouts import touch
+
+from dbpt.auditing.predictions import read_predictions
+from dbpt.data import load_dataset
+
+AUDITED = np.array([1, 2])
+
+
+def predictions(name: str) -> Prepare:
+    def prepare(place: Workplace) -> Parse:
+        touch(place.folder, "a.jpg", "b.jpg", "c.jpg")
+        table = place.folder / "pets.csv"
+        table.write_text("path,label,split\na.jpg,dog,train\nb.jpg,dog,test\nc.jpg,cat,test\n")
+        dataset = load_dataset(table, check=False)
+
+        def read(path: Path) -> None:
+            found = read_predictions(path, dataset, AUDITED)
+            assert found.predictions.shape == (2,) and set(found.predictions.tolist()) <= {0, 1}
+            if found.probabilities is not None:
+                assert found.probabilities.shape == (2, 2) and found.probabilities.min() >= 0
+                np.testing.assert_allclose(found.probabilities.sum(axis=1), 1)
+
+        return place.parser_of(name, read)
+
+    return prepare
+
+
+for ending in ("csv", "parquet", "npy"):
+    target(name=f"predictions_{ending}")(predictions(f"mine.{ending}"))
