@@ -137,6 +137,7 @@ def test_guesses_by_names_that_clip_does_not_know_are_not_trusted(tiny, settings
     untold = tiny.write("untold", [{**row, "attribute": ""} for row in tiny.rows()])
     found = dbpt.audit(untold, **settings | {"attributes": ["tuesday", "honest"]})
     assert found.verdict.kind == "untrusted" and found.figures.guesses.doubts
+    assert "guessed by CLIP, which can't be trusted here" in str(found)
     assert found.verdict.sentence.startswith("CLIP can't tell tuesday / honest apart in these images")
     assert found.figures.next_command == ""
     known = dbpt.audit(tiny.table, columns={"attribute": "attribute"}, **settings)
@@ -288,11 +289,13 @@ def test_the_command_in_the_report_repeats_the_audit_of_a_run(tiny_run, command,
         ("{table}", ["--split", "valid"], [], ["--split", "valid"]),
         ("", [], [], ["none is named"]),
         ("{table}", ["--predictions", "missing.csv"], [], ["missing.csv"]),
+        ("{table}", ["--predictions", "Prob"], [], ["no such file or folder (did you mean 'probe'?); expected"]),
         ("{table}", ["--predictions", "{run}", "--classes", "a", "b"], MODEL, ["--classes", "has its own"]),
         ("{table}", ["--predictions", "{folder}"], MODEL, ["not a run folder"]),
         ("{table}", ["--attributes", "one"], ["--attributes"], ["--attributes", "at least two"]),
         ("{bare}", [], ["--attributes"], ["no spurious attribute is named"]),
         ("{table}", ["--out", "{table}"], [], ["exists and is not a folder"]),
+        ("{table}", ["--out", "{run}"], MODEL, ["exists and is not an audit folder"]),
         ("{table}", ["--epochs", "3"], [], ["--epochs"]),
     ],
 )

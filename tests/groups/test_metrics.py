@@ -162,6 +162,14 @@ def test_empty_group_is_missing_not_zero():
     assert warning.startswith("group 1 (class 0, attribute 1): no rows; missing")
 
 
+def test_many_empty_groups_share_one_warning():
+    m = group_metrics([0, 1], [0, 0], [0, 0], num_classes=2, num_attributes=3)
+    assert m.warnings[0].startswith(
+        "5 groups have no rows: 1 (class 0, attribute 1), 2 (class 0, attribute 2), 3 (class 1, attribute 0) and 2 "
+        "more; missing from worst-group accuracy"
+    )
+
+
 def test_no_group_has_rows():
     m = group_metrics([0, 1], [0, 0], [-1, -1], num_classes=2, num_attributes=2, train_counts=[1, 1, 1, 1])
     assert m.average == 0.5

@@ -25,7 +25,7 @@ from dbpt.data.labels import names_and_codes
 from dbpt.data.paths import absolute
 from dbpt.data.precomputed import open_npy
 from dbpt.data.table_formats import READERS
-from dbpt.errors import InputError
+from dbpt.errors import InputError, nearest
 from dbpt.files.csv import unmarked
 from dbpt.files.disk import open_regular, reason_of
 
@@ -54,6 +54,12 @@ def read_predictions(path: Path, dataset: Dataset, rows: NDArray[np.int64] | Non
     rows = np.arange(len(dataset)) if rows is None else rows
     reader = READERS.get(path.suffix.lower())
     if reader is None and path.suffix.lower() != ".npy":
+        if not os.path.lexists(path):  # Path.exists raises on a name that is too long
+            meant = nearest(str(path), ["zero-shot", "probe"])
+            raise InputError(
+                f"--predictions {path}: no such file or folder{meant}; expected zero-shot, probe, the folder of a run, "
+                "or a file of predictions"
+            )
         raise InputError(f"{path}: predictions are read from {', '.join(READERS)} and .npy files{HINT}")
     try:
         open_regular(path).close()

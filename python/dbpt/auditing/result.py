@@ -39,7 +39,7 @@ class Audit:
 
     @property
     def verdict(self) -> Verdict:
-        """The kind ("bias", "no evidence" or "untrusted") and the sentence."""
+        """The kind ("bias", "no evidence", "nothing to compare" or "untrusted") and the sentence."""
         return self.figures.verdict
 
     @property
@@ -111,6 +111,7 @@ class Audit:
         data = figures.data
         split = "all splits" if data.split == "all" else f"{data.split} split"
         whose = "true attributes" if figures.group_kind == "true" else "guessed by CLIP"
+        whose += ", which can't be trusted here" if figures.verdict.kind == "untrusted" else ""
         heading = [f"{data.name}: {split}, {count(data.n)} images; predictions: {figures.predictions_from}"]
         heading.append(f"groups: {whose}; figures in per cent")
         marks = ["*" if g == metrics.worst_group else " " for g in range(len(self.groups))]

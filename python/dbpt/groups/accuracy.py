@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
-from dbpt.errors import InputError
+from dbpt.errors import InputError, first_few
 from dbpt.groups.group_ids import check_sizes, checked_indices, class_and_attribute, group_counts, group_ids
 from dbpt.groups.intervals import proportion, worst_group_interval
 
 SMALL_GROUP = 30
 """The accuracy of a group with fewer rows gets a warning."""
+MOST_NAMED = 3
+"""More groups without rows share one warning."""
 
 
 @dataclass(frozen=True)
@@ -168,11 +170,12 @@ def group_metrics(
 
 
 def _warnings(groups: Sequence[GroupAccuracy], worst: int | None, names: Sequence[str], unknown: int) -> list[str]:
-    warnings = [
-        f"group {names[entry.group]}: no rows; missing from worst-group accuracy and group mean, not counted as 0"
-        for entry in groups
-        if entry.n == 0
-    ]
+    empty = [names[entry.group] for entry in groups if entry.n == 0]
+    missing = "missing from worst-group accuracy and group mean, not counted as 0"
+    if len(empty) > MOST_NAMED:
+        warnings = [f"{len(empty)} groups have no rows: {first_few(empty, MOST_NAMED)}; {missing}"]
+    else:
+        warnings = [f"group {name}: no rows; {missing}" for name in empty]
     if unknown:
         warnings.append(f"{unknown} rows of unknown attribute count in the average only")
     if worst is not None and groups[worst].n < SMALL_GROUP:

@@ -54,6 +54,10 @@ class OutputFolder(Generic[R]):
     shared_settings: bool = False
     can_resume: bool = True
 
+    @property
+    def _a_title(self) -> str:
+        return f"{'an' if self.title[0] in 'aeiou' else 'a'} {self.title}"
+
     @contextmanager
     def held(self, folder: Path, *, resume: bool, overwrite: bool) -> Iterator[None]:
         """Create ``folder`` and keep other processes out of it within ``with``; remove it if it stays empty."""
@@ -93,7 +97,7 @@ class OutputFolder(Generic[R]):
         if not self._is_one(folder):
             if not foreign and all(LEFTOVER.fullmatch(file.name) for file in own):  # what `start` leaves if killed
                 return
-            raise InputError(f"--out {folder}: exists and is not a {self.title} folder; choose another name")
+            raise InputError(f"--out {folder}: exists and is not {self._a_title} folder; choose another name")
         began = any(file.name != self.marker and not LEFTOVER.fullmatch(file.name) for file in own)
         if resume and began and not (folder / "config.toml").is_file():
             raise InputError(
@@ -102,8 +106,8 @@ class OutputFolder(Generic[R]):
             )
         if overwrite and foreign:
             raise InputError(
-                f"--out {folder}: holds {str(foreign[0].relative_to(folder))!r}, which doesn't belong to a {self.title}"
-                "; move it or choose another name"
+                f"--out {folder}: holds {str(foreign[0].relative_to(folder))!r}, which doesn't belong to "
+                f"{self._a_title}; move it or choose another name"
             )
         if not resume and not overwrite:
             continued = "continue it with --resume, " if self.can_resume else ""
@@ -143,7 +147,7 @@ class OutputFolder(Generic[R]):
     def settings_to_continue(self, folder: Path, *, resume: bool, overwrite: bool) -> dict[str, Any]:
         """Return the settings in ``folder``, for a command that names no data. Raises `InputError` if it holds none."""
         if not resume:
-            raise InputError(f"data: none is named; name a data set, or continue a {self.title} with --resume")
+            raise InputError(f"data: none is named; name a data set, or continue {self._a_title} with --resume")
         self.read_marker(folder)
         self.check(folder, resume=resume, overwrite=overwrite)
         return written_settings(folder)
@@ -158,10 +162,10 @@ class OutputFolder(Generic[R]):
         path = folder / self.marker
         if is_missing(path):
             raise InputError(
-                f"{folder}: not a {self.title} folder (no {self.marker}); give the folder named by --out in "
+                f"{folder}: not {self._a_title} folder (no {self.marker}); give the folder named by --out in "
                 f"{self.command}"
             )
-        value = read_json(path, f"record of a {self.title}")
+        value = read_json(path, f"record of {self._a_title}")
         check_version(path, value.get("schema_version"), self.schema_version)
         return typed(value, self.record, path, f"{self.command} again")
 
@@ -208,7 +212,7 @@ class OutputFolder(Generic[R]):
         path = folder / self.marker
         if is_missing(path):
             return False
-        value = read_json(path, f"record of a {self.title}")
+        value = read_json(path, f"record of {self._a_title}")
         if "schema_version" not in value or not {field.name for field in fields(self.record)} <= value.keys():
             return False
         check_version(path, value["schema_version"], self.schema_version)
