@@ -133,7 +133,7 @@ def test_killed_and_resumed_two_ranks_end_with_the_same_bytes(tiny, fit_argument
 
     resumed = launch(tmp_path, 2, command, [*arguments, str(tmp_path / "run"), "--resume"])
     assert resumed.codes() == [0, 0], resumed.printed("err")
-    for name in ("prompt.safetensors", "classifier.safetensors", "history.jsonl", "groups.csv"):
+    for name in ("prompt.safetensors", "classifier.safetensors", "history.jsonl", "groups.csv", "predictions.csv"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
     (tmp_path / "run/metrics.json").unlink()
     fit(tiny, tmp_path / "run", baselines=False, epochs=30, resume=True)  # by one process

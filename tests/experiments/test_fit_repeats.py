@@ -146,7 +146,8 @@ def test_true_attributes_influence_nothing_but_the_evaluation(tiny, tiny_run, tm
         assert result_bytes(run) == result_bytes(tiny_run), name
         assert history_of(run) == history_of(tiny_run), name
         assert best_epochs(run) == best_epochs(tiny_run), name
-        assert (run / "groups.csv").read_text() == (tiny_run / "groups.csv").read_text(), name
+        for file in ("groups.csv", "predictions.csv"):
+            assert (run / file).read_text() == (tiny_run / file).read_text(), name
         metrics = metrics_of(run)
         assert metrics["group_kind"] == ("true" if name == "shuffled" else "pseudo")
         assert (metrics["pseudo_quality"] is None) == (name != "shuffled")

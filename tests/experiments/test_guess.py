@@ -71,6 +71,21 @@ def test_the_table_is_a_data_frame_too(tiny, settings):
     assert frame.columns.tolist() == COLUMNS and frame["group"].tolist() == found.groups.tolist()
 
 
+def test_rows_in_memory_and_features_without_images_are_guessed_like_files(tiny, settings, tmp_path):
+    found = dbpt.guess_attributes(tiny.table, **settings)
+    words = {name: value for name, value in settings.items() if name != "attributes"}
+    dataset = dbpt.load_dataset(tiny.table, attributes=settings["attributes"])
+    assert dbpt.guess_attributes(dataset, **words).columns == found.columns
+    backbone = dbpt.load_backbone(tiny.model, tiny.weights)
+    features = dbpt.embed_images(
+        backbone, found.dataset.root, found.dataset.paths, cache_dir=tiny.cache / "features", batch_size=16
+    ).features
+    np.save(tmp_path / "features.npy", features)
+    absent = tiny.write("guess-absent", [{**row, "path": f"gone/{row['path']}"} for row in tiny.rows()])
+    of_features = dbpt.guess_attributes(absent, embeddings=tmp_path / "features.npy", **settings)
+    assert of_features.columns["pseudo_attribute"] == found.columns["pseudo_attribute"]
+
+
 def test_true_attributes_do_not_influence_the_guesses(tiny, settings, tmp_path):
     rows = tiny.rows()
     draws = np.random.default_rng(0).permutation([row["attribute"] for row in rows]).tolist()
