@@ -153,7 +153,8 @@ def test_readme_and_the_guide_run_as_they_stand(workplace, capsys):
 
 def check_demo_output(page: str, printed: str) -> str:
     _, documented, _ = tool("write_docs").split_page(read(page))
-    assert skeleton(" ".join(documented.split())) == skeleton(" ".join(printed.split()))  # wrapped elsewhere
+    one, other = (re.sub(r"'\w+'", "", " ".join(text.split())) for text in (documented, printed))  # wrapped elsewhere
+    assert skeleton(one) == skeleton(other)  # an audit of few images may name other groups
     return documented
 
 
