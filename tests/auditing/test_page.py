@@ -12,10 +12,11 @@ from browser import BROWSER, looks
 from PIL import Image
 
 from dbpt.auditing.by_group import audited_groups
-from dbpt.auditing.figures import AuditedData, AuditFigures, Guesses, Verdict
+from dbpt.auditing.figures import AuditedData, AuditFigures, Verdict
 from dbpt.auditing.page import render_audit
 from dbpt.groups import group_metrics
 from dbpt.groups.association import ExplainedErrors
+from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.report.contact_sheets import contact_sheets
 from dbpt.report.gallery import Mistake, surest_mistakes
 from dbpt.runs.metrics import BackboneSummary

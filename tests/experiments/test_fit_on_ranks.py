@@ -49,7 +49,8 @@ def error_of(launched: Launched) -> str:
     first, second = launched.printed("err")
     assert second == ""
     assert launched.printed("out") == ["", ""]
-    lines = [line for line in first.splitlines() if not line.startswith((" ", "squares", "features", "warning"))]
+    steps = (" ", "squares", "features", "warning", "CLIP's guesses")
+    lines = [line for line in first.splitlines() if not line.startswith(steps)]
     assert len(lines) == 1, first
     assert lines[0].startswith("Error: ")
     return lines[0]

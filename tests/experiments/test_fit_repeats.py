@@ -11,6 +11,7 @@ from tiny import ATTRIBUTES, CLASSES
 import dbpt
 from dbpt import InputError
 from dbpt.experiments.fit import write_results
+from dbpt.experiments.guesses import guess_sheets
 from dbpt.experiments.methods import _fingerprint, build_head, trained_result
 from dbpt.experiments.stages import prepare
 from dbpt.settings.config import FitConfig, read_config
@@ -129,7 +130,7 @@ def test_paths_that_are_not_utf8_keep_their_bytes(tiny, tmp_path):
     experiment = replace(experiment, labelled=replace(experiment.labelled, dataset=dataset))
     result, backbone = trained_result(experiment, "dbpt", checkpoint_path=None), experiment.embedded.backbone
     metrics = experiment.labelled.run_metrics(backbone, experiment.config, [result.row], failed_images=0, seconds={})
-    write_results(tmp_path, experiment, [result], metrics)
+    write_results(tmp_path, experiment, [result], metrics, guess_sheets(experiment.labelled, experiment.config))
     assert load_file(tmp_path / "pseudo_attributes.safetensors")["paths"].tobytes().startswith(b"caf\xe9.png\0")
 
 

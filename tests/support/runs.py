@@ -12,7 +12,8 @@ import dbpt
 
 RESULTS = ("prompt", "classifier", "pseudo_attributes")
 FILES = {f"{name}.safetensors" for name in (*RESULTS, "checkpoints/erm", "checkpoints/dbpt")}
-FILES |= {"run.json", "config.toml", "groups.csv", "history.jsonl", "metrics.json", "predictions.csv", "report.html"}
+FILES |= {"run.json", "config.toml", "groups.csv", "guesses.html", "history.jsonl", "metrics.json"}
+FILES |= {"predictions.csv", "report.html"}
 
 
 def fit(tiny: Tiny, out: Path, data: Path | None = None, **settings: object) -> Path:

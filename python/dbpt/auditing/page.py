@@ -11,19 +11,17 @@ from markupsafe import Markup
 
 from dbpt.auditing.figures import AuditedGroup, AuditFigures
 from dbpt.auditing.result import p_text
-from dbpt.report.charts import BAR_LETTERS, NARROW, NARROW_LETTERS, WIDTH, Bar, BarGroup, bar_chart
+from dbpt.report.charts import BAR_LETTERS, MOST_BARS, NARROW, NARROW_LETTERS, WIDTH, Bar, BarGroup, bar_chart
 from dbpt.report.contact_sheets import ContactSheet
 from dbpt.report.gallery import Mistake
+from dbpt.report.guesses import GuessSheets
 from dbpt.report.summary import SPLIT_NAMES
 from dbpt.report.templates import render, sentence
 from dbpt.report.text import count, in_words, interval_text, points, shorten_group
 
-MOST_BARS = 40
 MOST_CLASSES = 12
 """With more classes, the most frequent confusions replace the confusion matrix."""
 MOST_CONFUSIONS = 24
-MOST_OPEN = 8
-"""With more groups, the contact sheets are folded."""
 FEW_WARNINGS = 4
 SHADES = (0.02, 0.1, 0.25, 0.5)
 STRENGTHS = ((0.1, "almost none"), (0.3, "weak"), (0.5, "moderate"), (1.0, "strong"))
@@ -85,9 +83,9 @@ def render_audit(
         confusions=sorted((c for row in confusions for c in row if c.shade is not None and c.n), key=lambda c: -c.n)[
             :MOST_CONFUSIONS
         ],
-        sheets=sheets and [(a, [s for s in sheets if s.attribute == a]) for a in figures.data.attributes],
-        open_sheets=sum(bool(sheet.strips) for sheet in sheets or []) <= MOST_OPEN,
-        left_out=sum(sheet.n > 0 and not sheet.strips for sheet in sheets or []),
+        guessed_images=GuessSheets(
+            figures.guesses, {name: figures.words.get(name, [name]) for name in figures.data.attributes}, sheets
+        ),
         mistakes=mistakes,
     )
 

@@ -20,6 +20,7 @@ from dbpt.data.reader import DATASETS
 from dbpt.data.words import parse_vocabulary
 from dbpt.errors import InputError
 from dbpt.experiments.figures import Labelled, how_trained
+from dbpt.experiments.guesses import judged_guesses, trust_warnings
 from dbpt.experiments.result import Result
 from dbpt.experiments.stages import embed_dataset, label_dataset, left_out, log_warnings
 from dbpt.runs.classifier import Classifier
@@ -68,9 +69,10 @@ def evaluate(
     backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
     readable, features, failures = embed_dataset(dataset, backbone, config)
     pseudo = label_dataset(readable, features, backbone, config)
-    warnings = (*left_out(dataset, failures), *pseudo.warnings)
-    log_warnings(warnings)
     labelled = Labelled(dataset=readable, pseudo=pseudo, splits=readable.splits)
+    doubts = trust_warnings(judged_guesses(readable, features, backbone, pseudo), labelled)
+    warnings = (*left_out(dataset, failures), *pseudo.warnings, *doubts)
+    log_warnings(warnings)
     labelled = replace(labelled, counts_of_run=_train_counts_of_run(Path(run), labelled))
     figures = labelled.metrics(classifier.head.predictions(features))
     row = RunRow(**how_trained(config, config.objective), warnings=[], **figures)

@@ -14,6 +14,7 @@ from dbpt.errors import InputError
 from dbpt.groups import GroupMetrics, group_counts, group_metrics, pseudo_attribute_quality
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes import PseudoAttributes
+from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.runs.metrics import (
     SCHEMA_VERSION,
     Average,
@@ -40,7 +41,8 @@ def how_trained(config: FitConfig, objective: str) -> dict[str, Any]:
 class Labelled:
     """The N readable rows of a data set, with pseudo attributes and ``splits`` (N,). All figures are about these rows.
 
-    ``counts_of_run`` (G,) are the training rows of a run, for data without any.
+    ``counts_of_run`` (G,) are the training rows of a run, for data without any. ``guesses`` say how far the pseudo
+    attributes can be trusted; None if that has not been judged.
     """
 
     dataset: Dataset
@@ -48,6 +50,7 @@ class Labelled:
     splits: NDArray[np.int64]
     warnings: tuple[str, ...] = ()
     counts_of_run: NDArray[np.int64] | None = None
+    guesses: Guesses | None = None
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Return the row numbers of a split."""

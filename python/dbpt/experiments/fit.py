@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -17,17 +18,19 @@ from dbpt._core import __version__
 from dbpt.clip import Backbone, load_backbone_from_spec
 from dbpt.data import SPLITS
 from dbpt.data.in_memory import DataLike
+from dbpt.experiments.guesses import guess_sheets
 from dbpt.experiments.methods import MethodResult, trained_result, zero_shot_result
 from dbpt.experiments.result import Result
 from dbpt.experiments.stages import Experiment, log_warnings, prepare
 from dbpt.files.csv import csv_of_columns, csv_text
-from dbpt.files.disk import write_atomically, write_json
+from dbpt.files.disk import is_missing, write_atomically, write_json
 from dbpt.files.tensors import write_tensors
 from dbpt.groups import class_and_attribute
 from dbpt.heads import HEADS
 from dbpt.pseudo_attributes.image_table import image_columns
 from dbpt.report import Mistake, render_report
 from dbpt.report.gallery import surest_mistakes
+from dbpt.report.guesses import GuessSheets, label_command, render_guesses
 from dbpt.runs.metrics import RunMetrics
 from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION
 from dbpt.settings.config import FitConfig, make_config, shows_settings
@@ -38,6 +41,8 @@ from dbpt.training.ranks import Ranks, joined_ranks
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+logger = logging.getLogger(__name__)
 
 
 @shows_settings(FitSettings)
@@ -84,7 +89,12 @@ def _fit_on(ranks: Ranks, config: FitConfig, out: Path, *, resume: bool, overwri
     words = asdict(experiment.dataset.words)
     backbone = experiment.embedded.backbone
     description = {"dbpt_version": __version__, "backbone": backbone.spec, "words": words}
-    ranks.from_first(lambda: RUN_FOLDER.start(out, description, config, resume=resume, overwrite=overwrite))
+
+    def begin() -> GuessSheets | None:
+        RUN_FOLDER.start(out, description, config, resume=resume, overwrite=overwrite)
+        return _write_guesses(out, experiment)
+
+    sheets = ranks.from_first(begin, sent=lambda _: None)
     objectives = dict.fromkeys(["erm", config.objective] if config.baselines else [config.objective])
     results = [zero_shot_result(experiment)]
     for name in objectives:
@@ -100,7 +110,8 @@ def _fit_on(ranks: Ranks, config: FitConfig, out: Path, *, resume: bool, overwri
             failed_images=len(experiment.embedded.failures),
             seconds={"embed": embedded - started, "total": time.perf_counter() - started},
         )
-        write_results(out, experiment, results, metrics)
+        assert sheets is not None
+        write_results(out, experiment, results, metrics, sheets)
         RUN_FOLDER.finish(out, description, config)
         log_warnings(Result(out, metrics).warnings, experiment.warnings)
         return metrics
@@ -133,7 +144,21 @@ def _prepare_on(ranks: Ranks, config: FitConfig) -> Experiment:
     return replace(experiment, embedded=replace(found, backbone=ranks.together(own_backbone), features=features))
 
 
-def write_results(out: Path, experiment: Experiment, results: list[MethodResult], metrics: RunMetrics) -> None:
+def _write_guesses(out: Path, experiment: Experiment) -> GuessSheets:
+    """Write the page of the guesses if there are images, so that people can check them while the run trains."""
+    sheets = guess_sheets(experiment.labelled, experiment.config)
+    if sheets.sheets is not None:
+        page = out / "guesses.html"
+        if is_missing(page):  # a resume with other data is refused later, and must change nothing
+            write_atomically(page, render_guesses(sheets, experiment.dataset.name, out))
+        shown = str(page).encode("utf-8", "backslashreplace").decode()  # most handlers of logs refuse other names
+        logger.info(f"CLIP's guesses, to check before training: {shown}")
+    return sheets
+
+
+def write_results(
+    out: Path, experiment: Experiment, results: list[MethodResult], metrics: RunMetrics, sheets: GuessSheets
+) -> None:
     """Write the files of the run folder. The last of ``results`` is the chosen one."""
     chosen, pseudo = results[-1], experiment.labelled.pseudo
     history = [
@@ -168,7 +193,8 @@ def write_results(out: Path, experiment: Experiment, results: list[MethodResult]
     write_atomically(out / "predictions.csv", _predictions_csv(experiment, chosen))
     write_atomically(out / "history.jsonl", "".join(json.dumps(entry) + "\n" for entry in history))
     write_json(out / "metrics.json", asdict(metrics))
-    write_atomically(out / "report.html", render_report(metrics, history, worst_group_mistakes(experiment, chosen)))
+    mistakes = worst_group_mistakes(experiment, chosen)
+    write_atomically(out / "report.html", render_report(metrics, history, mistakes, sheets, label_command(out)))
 
 
 def _groups_csv(experiment: Experiment, chosen: MethodResult) -> str:

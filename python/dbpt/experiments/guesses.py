@@ -1,5 +1,6 @@
-"""Whether CLIP's guesses of the attribute can be trusted."""
+"""Whether CLIP's guesses of the attribute can be trusted, and pictures of them, for people to check before training."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,8 +9,13 @@ from numpy.typing import NDArray
 from dbpt.clip import Backbone
 from dbpt.clip.zero_shot import zero_shot_logits
 from dbpt.data import SPLITS, Dataset
+from dbpt.experiments.figures import Labelled
+from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.pseudo_attributes.trust import TEMPLATES, Guesses, guess_trust
+from dbpt.report.contact_sheets import contact_sheets
+from dbpt.report.guesses import GuessSheets
+from dbpt.settings.config import FitConfig
 
 
 def judged_guesses(
@@ -42,10 +48,37 @@ def judged_guesses(
     )
 
 
+def guess_sheets(labelled: Labelled, config: FitConfig) -> GuessSheets:
+    """Return the judged guesses of all but the test rows, with contact sheets if there are images."""
+    dataset, pseudo, rows = labelled.dataset, labelled.pseudo, fitted_rows(labelled.dataset)
+    assert labelled.guesses is not None and pseudo.confidence is not None
+    sheets = None
+    if config.embeddings is None:
+        sheets = contact_sheets(
+            [dataset.paths[row] for row in rows],
+            dataset.root,
+            dataset.groups(pseudo.pseudo_attributes)[rows],
+            pseudo.confidence[rows],
+            group_names=[(y, a) for y in dataset.class_names for a in dataset.attribute_names],
+            seed=config.seed,
+        )
+    return GuessSheets(labelled.guesses, dataset.words.attributes, sheets)
+
+
 def fitted_rows(dataset: Dataset) -> NDArray[np.int64]:
     """Return the rows on which the guesses are fitted: all but those of the test split, unless there are no others."""
     is_test = dataset.splits == SPLITS.index("test")
     return np.flatnonzero(is_test.all() | ~is_test)
+
+
+def trust_warnings(guesses: Guesses, labelled: Labelled, configs: Sequence[FitConfig] = ()) -> tuple[str, ...]:
+    """Return the doubts about the guesses as one warning, if figures or trainings with ``configs`` depend on them."""
+    depends = labelled.group_kind == "pseudo" or any(
+        config.model_selection == "pseudo-wga"
+        or (OBJECTIVES[config.objective].uses_groups and config.group_source != "true")
+        for config in configs
+    )
+    return doubts_in_words(guesses, labelled.dataset) if depends else ()
 
 
 def doubts_in_words(guesses: Guesses, dataset: Dataset) -> tuple[str, ...]:

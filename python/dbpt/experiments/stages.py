@@ -27,6 +27,7 @@ from dbpt.experiments.checks import (
     setting_warnings,
 )
 from dbpt.experiments.figures import Labelled
+from dbpt.experiments.guesses import judged_guesses, trust_warnings
 from dbpt.features import Failure, embed_images
 from dbpt.groups.permutation import permutation
 from dbpt.heads import HEADS
@@ -70,8 +71,10 @@ def prepare(config: FitConfig) -> Experiment:
     embedded = load_and_embed([config])
     labelled = add_pseudo_attributes(embedded, config)
     log_warnings(labelled.warnings, embedded.warnings)  # even if the next stage raises
-    experiment = arrange(embedded, labelled, config)
-    experiment = replace(experiment, warnings=(*experiment.warnings, *setting_warnings([config])))
+    guesses = judged_guesses(labelled.dataset, embedded.features, embedded.backbone, labelled.pseudo)
+    experiment = arrange(embedded, replace(labelled, guesses=guesses), config)
+    doubts = trust_warnings(guesses, labelled, [config])
+    experiment = replace(experiment, warnings=(*experiment.warnings, *doubts, *setting_warnings([config])))
     log_warnings(experiment.warnings, labelled.warnings)
     return experiment
 

@@ -14,6 +14,8 @@ WIDTH, NARROW = 920, 400
 LETTER = 6.7  # assumed width of a letter at 12 px
 BAR_LETTERS, NARROW_LETTERS, CURVE_LETTERS = 42, 22, 30
 """The longest labels of bars, of those in narrow charts, and of curves."""
+MOST_BARS = 40
+"""With more groups, a chart of bars shows the worst ones."""
 CURVE_LABELS = 250
 """Width of the labels to the right of curves; the same in all charts, so that epochs are aligned."""
 

@@ -9,8 +9,19 @@ from typing import Any
 from markupsafe import Markup
 
 from dbpt.groups import class_and_attribute
-from dbpt.report.charts import BAR_LETTERS, CURVE_LETTERS, Bar, BarGroup, Line, bar_chart, line_chart, linear_ticks
+from dbpt.report.charts import (
+    BAR_LETTERS,
+    CURVE_LETTERS,
+    MOST_BARS,
+    Bar,
+    BarGroup,
+    Line,
+    bar_chart,
+    line_chart,
+    linear_ticks,
+)
 from dbpt.report.gallery import Mistake
+from dbpt.report.guesses import GuessSheets
 from dbpt.report.summary import (
     SPLIT_NAMES,
     Summary,
@@ -37,10 +48,17 @@ JUDGED_BY = {
 """Title and history key of the validation curve. ``val_wga`` is over the groups of model selection."""
 
 
-def render_report(metrics: RunMetrics, history: History, gallery: list[Mistake] | None) -> str:
+def render_report(
+    metrics: RunMetrics,
+    history: History,
+    gallery: list[Mistake] | None,
+    sheets: GuessSheets,
+    label_command: str,
+) -> str:
     """Return an HTML page for a run, from its metrics and the rows of its history.jsonl.
 
     ``gallery`` has some mistakes of the chosen row in its worst group; None if the run has no images.
+    ``label_command`` is the next step.
     """
     summary = summarize(metrics)
     styles, quality = _row_styles(summary), metrics.pseudo_quality
@@ -60,8 +78,11 @@ def render_report(metrics: RunMetrics, history: History, gallery: list[Mistake] 
         "validation": _validation_chart(summary, history, styles),
         "quality": quality if quality and quality.smallest_group is not None else None,
         "gallery": gallery,
+        "sheets": sheets,
+        "label_command": label_command,
         "true_uses": _true_uses(summary),
         "settings": _settings(summary),
+        "most_bars": MOST_BARS if len(metrics.dataset.groups) > MOST_BARS else None,
         "most_curves": MOST_CURVES if len(metrics.dataset.groups) > MOST_CURVES else None,
     }
     return render("report/template.html.j2", **context)
@@ -119,14 +140,14 @@ def _row_styles(summary: Summary) -> list[str]:
 
 
 def _accuracy_chart(summary: Summary, styles: list[str]) -> Markup:
-    groups, names = [], summary.metrics.dataset.group_names
-    for g, (name, label) in enumerate(zip(names, summary.short_group_names(BAR_LETTERS), strict=True)):
+    groups, names, labels = [], summary.metrics.dataset.group_names, summary.short_group_names(BAR_LETTERS)
+    for g in sorted(sorted(range(len(names)), key=lambda g: _chosen_accuracy(summary, g))[:MOST_BARS]):
         bars = [
             Bar(style, row.title, entry.accuracy, entry.low, entry.high)
             for row, style in zip(summary.rows, styles, strict=True)
             for entry in row.groups[g : g + 1]
         ]
-        groups.append(BarGroup(name, label, f"n = {count(summary.group_size(g))}", bars))
+        groups.append(BarGroup(names[g], labels[g], f"n = {count(summary.group_size(g))}", bars))
     return bar_chart(groups, f"Accuracy of each group with 95 % intervals, {summary.split_line}")
 
 

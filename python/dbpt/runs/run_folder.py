@@ -23,12 +23,13 @@ FILES = (
     "classifier.safetensors",
     "pseudo_attributes.safetensors",
     "groups.csv",
+    "guesses.html",
     "predictions.csv",
     "history.jsonl",
     "metrics.json",
     "report.html",
 )
-"""The files of every run; some heads add one under their name."""
+"""The files of a run; guesses.html is missing without images, and some heads add a file under their name."""
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from dbpt.experiments.comparison.plan import (
     shared_settings,
 )
 from dbpt.experiments.comparison.summary import summarize
+from dbpt.experiments.guesses import judged_guesses, trust_warnings
 from dbpt.experiments.result import Result
 from dbpt.experiments.stages import log_warnings
 from dbpt.files.disk import is_missing, write_atomically, write_json
@@ -136,7 +137,10 @@ def _compare_in(out: Path, plan: Plan, jobs: int, *, resume: bool, overwrite: bo
     # prepare every cell, to refuse bad ones before any is trained
     warnings = dict.fromkeys(text for cell in plan.cells for text in stages.experiment(cell).warnings)
     warnings |= dict.fromkeys(setting_warnings(configs))
-    embedded = stages.embedded
+    embedded, labelled = stages.embedded, stages.labelled(configs[0])
+    guesses = judged_guesses(labelled.dataset, embedded.features, embedded.backbone, labelled.pseudo)
+    trained = [cell.config for cell in plan.cells if cell.head is not None]
+    warnings |= dict.fromkeys(trust_warnings(guesses, labelled, trained))
     log_warnings(warnings, embedded.warnings)
     description = {
         "dbpt_version": __version__,
@@ -155,7 +159,6 @@ def _compare_in(out: Path, plan: Plan, jobs: int, *, resume: bool, overwrite: bo
         )
     COMPARISON_FOLDER.start(out, description, plan.config, resume=resume, overwrite=overwrite)
     results, failures = _run(plan, stages, out, jobs)
-    labelled = stages.labelled(configs[0])
     shared = labelled.shared_metrics(embedded.backbone, plan.config.average)
     metrics = summarize(plan, results, failures, shared, labelled.split, list(warnings))
     write_json(out / "compare.json", asdict(metrics))

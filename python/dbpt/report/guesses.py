@@ -1,0 +1,44 @@
+"""The page by which people check CLIP's guesses before training, and what other pages show of the guesses."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dbpt._core import __version__
+from dbpt.pseudo_attributes.trust import Guesses
+from dbpt.report.contact_sheets import ContactSheet
+from dbpt.report.templates import render
+
+MOST_OPEN = 8
+"""With more groups, the contact sheets are folded."""
+
+
+@dataclass(frozen=True)
+class GuessSheets:
+    """The guesses of some images: ``words`` are the wordings of each attribute, ``sheets`` None without images."""
+
+    guesses: Guesses
+    words: Mapping[str, Sequence[str]]
+    sheets: list[ContactSheet] | None
+
+    @property
+    def are_open(self) -> bool:
+        """Whether the sheets are few enough to be shown unfolded."""
+        return sum(bool(sheet.strips) for sheet in self.sheets or []) <= MOST_OPEN
+
+    @property
+    def left_out(self) -> int:
+        """How many groups have images, but no pictures."""
+        return sum(sheet.n > 0 and not sheet.strips for sheet in self.sheets or [])
+
+
+def render_guesses(shown: GuessSheets, name: str, run: Path) -> str:
+    """Return the page for the data set ``name`` that `dbpt.fit` writes into the folder ``run`` before it trains."""
+    context = {"shown": shown, "name": name, "label_command": label_command(run), "version": __version__}
+    return render("report/guesses.html.j2", **context)
+
+
+def label_command(run: Path) -> str:
+    """Return the command that draws a sample of the run's images to label by hand."""
+    return shlex.join(["dbpt", "label", str(run), "--out", f"{run}-labels"])

@@ -1,0 +1,112 @@
+"""CLIP's guesses: pictures to check before training, and doubts about them as warnings."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from comparisons import compare
+from runs import fit
+from tiny import Tiny
+
+import dbpt
+from dbpt.experiments.guesses import guess_sheets, judged_guesses
+from dbpt.experiments.stages import prepare
+from dbpt.pseudo_attributes import trust
+from dbpt.settings.config import FitConfig
+
+ORACLE = {"group_source": "true", "model_selection": "true-wga"}
+
+
+def doubts(warnings: list[str]) -> list[str]:
+    return [text for text in warnings if "can't be trusted" in text]
+
+
+def images(page: str) -> list[str]:
+    return re.findall(r'<li><img src="([^"]+)"', page)
+
+
+@pytest.fixture
+def trusting(monkeypatch):
+    """Let every guess be trusted; the tiny CLIP's can't be."""
+    monkeypatch.setattr(trust, "LOWEST_AGREEMENT", -1.0)
+
+
+def test_the_pictures_are_there_before_training_and_their_page_is_named_once(tiny, tmp_path, logged, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dbpt.experiments.fit.trained_result", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tiny, tmp_path / "run")
+    page = (tmp_path / "run/guesses.html").read_text()
+    assert not (tmp_path / "run/report.html").exists()
+    assert [line for line in logged.messages if "guesses.html" in line] == [
+        f"CLIP's guesses, to check before training: {tmp_path / 'run/guesses.html'}"
+    ]
+    assert len(images(page)) > 60
+    assert "What CLIP took for meadow and for lake" in page
+    assert "Other sentences around the same names give other guesses" in page
+
+
+def test_the_report_has_the_same_pictures_and_the_next_step(tiny_run):
+    page, before = (tiny_run / "report.html").read_text(), (tiny_run / "guesses.html").read_text()
+    assert images(page) == images(before)
+    for text in (page, before):
+        assert f"<pre>dbpt label {tiny_run} --out {tiny_run}-labels</pre>" in text
+        assert "What CLIP took for “meadow”" in text
+
+
+def test_pictures_and_doubts_are_of_rows_that_are_no_test_rows(tiny):
+    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings))
+    embedded, labelled = experiment.embedded, experiment.labelled
+    is_test = labelled.splits == 2
+    shown = guess_sheets(labelled, experiment.config)
+    paths = {picture.path for sheet in shown.sheets for strip in sheet.strips for picture in strip.pictures}
+    assert paths.isdisjoint(np.array(labelled.dataset.paths)[is_test])
+    features = np.where(is_test[:, None], -embedded.features, embedded.features)
+    assert judged_guesses(labelled.dataset, features, embedded.backbone, labelled.pseudo) == labelled.guesses
+    other = np.where(is_test[:, None], embedded.features, -embedded.features)
+    assert judged_guesses(labelled.dataset, other, embedded.backbone, labelled.pseudo) != labelled.guesses
+    only = labelled.dataset.take(np.flatnonzero(is_test))
+    pseudo = replace(labelled.pseudo, **{
+        name: getattr(labelled.pseudo, name)[is_test] for name in ("pseudo_attributes", "posterior", "confidence")
+    })  # fmt: skip
+    judged = judged_guesses(only, embedded.features[is_test], embedded.backbone, pseudo)
+    assert judged.n_known == is_test.sum()
+
+
+def test_doubts_are_a_warning_with_a_way_out_in_fit_compare_and_evaluate(tiny: Tiny, tiny_run, tmp_path):
+    rows = [row | {"attribute": ""} for row in tiny.rows()]
+    table = tiny.write("guessed", rows)
+    found = [
+        dbpt.Result.read(tiny_run).warnings,
+        compare(tiny, tmp_path / "comparison", methods=("zero-shot", "dbpt"), seeds=2).warnings,
+        dbpt.evaluate(tiny_run, table, cache=tiny.cache).warnings,
+    ]
+    for warnings in found:
+        (warning,) = doubts(warnings)
+        assert re.fullmatch(
+            r"CLIP's guesses of meadow / lake can't be trusted: other sentences around the same names give other "
+            r"guesses \(agreement 0\.\d\d; trusted from 0.8\); use other words, give each name more wordings, or "
+            r"look at the guesses with dbpt audit",
+            warning,
+        )
+
+
+def test_nothing_is_said_where_the_guesses_decide_nothing(tiny, tiny_run, tmp_path):
+    assert doubts(dbpt.evaluate(tiny_run, cache=tiny.cache).warnings) == []  # its figures are over true groups
+    for number, (changes, n) in enumerate([
+        (ORACLE, 0),
+        (ORACLE | {"model_selection": "pseudo-wga"}, 1),
+        (ORACLE | {"group_source": "soft"}, 1),
+        ({"objective": "erm", "model_selection": "average", "baselines": False}, 0),
+    ]):  # fmt: skip
+        config = FitConfig(data=str(tiny.table), **tiny.settings | changes)
+        assert len(doubts(prepare(config).warnings)) == n, number
+    found = compare(tiny, tmp_path / "comparison", methods=("zero-shot",), seeds=1)
+    assert doubts(found.warnings) == []
+
+
+def test_trusted_guesses_give_no_warning(tiny, trusting):
+    assert doubts(prepare(FitConfig(data=str(tiny.table), **tiny.settings)).warnings) == []
