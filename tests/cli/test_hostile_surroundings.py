@@ -38,6 +38,7 @@ def world(tmp_path_factory) -> World:
     main(world.arguments("fit --resume"))
     lines = (folder / "data/squares.csv").read_text().splitlines()
     (folder / "mine.csv").write_text("\n".join(["path,prediction", *(f"{line.split(',')[0]},0" for line in lines[1:])]))
+    (folder / "attributes.csv").write_bytes((folder / "data/squares.csv").read_bytes())
     main(world.arguments("audit --overwrite")[:-1])
     main(world.arguments("compare --resume"))
     sample = dbpt.draw_label_sample(folder / "run", out=folder / "sample", n=20, cache=str(folder / "cache"))

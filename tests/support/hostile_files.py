@@ -36,6 +36,7 @@ FILES: dict[str, dict[str, str]] = {
         "table": "data/squares.csv",
         "image": "data/val/00-00.png",
         "`--predictions`": "mine.csv",
+        "`--pseudo-attributes`": "attributes.csv",
         "weights": "data/tiny.safetensors",
         "cache: manifest": "MANIFEST",
         "cache: shard": "SHARD",
@@ -108,6 +109,7 @@ FILES: dict[str, dict[str, str]] = {
 }
 OUTPUTS = {"`--out`", "`--failures`", "folder", "`judged.json`"}
 UNCHECKED = {"table", "image", "model config", "`--config`", "`config.toml`", "labels", "`--predictions`", *OUTPUTS}
+UNCHECKED |= {"`--pseudo-attributes`"}
 """Files of the user's, in which another value is as good as the first; and files that are written."""
 WITHOUT_DIGEST = {"`run.json`", "`plan.json`", "`status.json`", "cache: manifest"}
 
@@ -147,7 +149,7 @@ class World:
         fit, half = ["fit", *trained, *FEW], ["--objective", "erm", "--out", str(at / "half")]
         rows = ["--methods", "erm", "--heads", "linear", "--seeds", "1", "--epochs", "1"]
         audit = ["audit", table, *model, "--attributes", "meadow", "lake", "--predictions", str(at / "mine.csv")]
-        audit += ["--max-failures", "0.1"]
+        audit += ["--pseudo-attributes", str(at / "attributes.csv"), "--max-failures", "0.1"]
         failures, words = ["--max-failures", "0.1"], ["--attributes", "meadow", "lake"]
         lines: Commands = {
             "fit": [*fit, "--out", str(at / "new")],

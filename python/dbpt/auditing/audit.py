@@ -68,7 +68,8 @@ def audit(
 ) -> Audit:
     """Show in which groups a classifier errs, and test whether the suspected attribute explains its errors.
 
-    Nothing is trained but the probe. CLIP guesses the attribute where the data don't have it.
+    Nothing is trained but the probe. CLIP guesses the attribute where neither the data nor
+    ``pseudo_attributes`` have it.
 
     Args:
         data: as for `dbpt.fit`; no split is needed. None with the folder of a run is the run's own data.
@@ -117,8 +118,9 @@ def _audited(subject: Subject) -> tuple[Audit, PseudoAttributes]:
     """Return the audit, and CLIP's guesses for all images of the data."""
     dataset, rows, predictions = subject.dataset, subject.audited, subject.predictions
     words, size = dataset.words, {"num_classes": dataset.num_classes, "num_attributes": dataset.num_attributes}
-    pseudo = label_dataset(dataset, subject.features, subject.backbone, subject.config)
-    guesses = judged_guesses(dataset, subject.features, subject.backbone, pseudo, rows)
+    readable = subject.readable
+    pseudo = label_dataset(dataset, readable.evidence(), subject.config)
+    guesses = judged_guesses(dataset, readable.label_features, readable.labeller, pseudo, rows)
     labels = dataset.labels[rows]
     kind = true_or_pseudo(labels, dataset.attributes[rows], dataset.num_classes)
     attributes = dataset.attributes if kind == "true" else pseudo.pseudo_attributes
@@ -154,7 +156,7 @@ def _audited(subject: Subject) -> tuple[Audit, PseudoAttributes]:
             root=str(dataset.root),
             split=cast(Any, subject.split),
             n=len(rows),
-            failed_images=subject.failed,
+            failed_images=len(subject.readable.failures),
             classes=list(dataset.class_names),
             attributes=list(dataset.attribute_names),
             notes=list(dataset.notes),
@@ -205,7 +207,7 @@ def _audited(subject: Subject) -> tuple[Audit, PseudoAttributes]:
 def _page(subject: Subject, figures: AuditFigures, pseudo: PseudoAttributes) -> str:
     """Return the HTML page, with contact sheets and the surest mistakes in a group if there are images."""
     dataset, rows, predictions = subject.dataset, subject.audited, subject.predictions
-    if subject.config.embeddings is not None:
+    if not subject.config.opens_images:
         return render_audit(figures, None)
     assert pseudo.confidence is not None
     paths, guessed = [dataset.paths[row] for row in rows], dataset.groups(pseudo.pseudo_attributes)[rows]

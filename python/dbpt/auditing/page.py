@@ -102,6 +102,8 @@ def _audited(figures: AuditFigures) -> str:
     }[figures.predictions_by]
     split = "" if figures.data.split == "all" else f"{SPLIT_NAMES[figures.data.split]} "
     source = "CLIP guessed the attribute" if figures.group_kind == "pseudo" else "the attribute is given with the data"
+    if figures.group_kind == "pseudo" and figures.guesses.from_file:
+        source = f"the attribute comes from {figures.settings['pseudo_attributes']}"
     images = f"{count(figures.data.n)} {split}image{'s' if figures.data.n != 1 else ''}"
     return f"Audited: {classifier}, on {images}. A group is a class with one value of the attribute, and {source}."
 

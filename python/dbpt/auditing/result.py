@@ -110,7 +110,8 @@ class Audit:
         figures, metrics = self.figures, self.figures.metrics
         data = figures.data
         split = "all splits" if data.split == "all" else f"{data.split} split"
-        whose = "true attributes" if figures.group_kind == "true" else "guessed by CLIP"
+        guessed = "attributes from a file" if figures.guesses.from_file else "guessed by CLIP"
+        whose = "true attributes" if figures.group_kind == "true" else guessed
         whose += ", which can't be trusted here" if figures.verdict.kind == "untrusted" else ""
         heading = [f"{data.name}: {split}, {count(data.n)} images; predictions: {figures.predictions_from}"]
         heading.append(f"groups: {whose}; figures in per cent")

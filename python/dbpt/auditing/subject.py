@@ -22,16 +22,25 @@ from dbpt.data.in_memory import DataLike
 from dbpt.errors import InputError
 from dbpt.experiments.checks import check_before_reading
 from dbpt.experiments.evaluate import run_with_data
-from dbpt.experiments.stages import configured_backbone, embed_dataset, left_out, log_warnings, open_dataset
+from dbpt.experiments.stages import (
+    ReadableRows,
+    configured_backbone,
+    given_attributes,
+    left_out,
+    log_warnings,
+    open_dataset,
+    readable_rows,
+)
+from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.runs.classifier import zero_shot_classifier
 from dbpt.settings.config import FitConfig, make_config
 from dbpt.settings.data import resolve_demo, with_data
 from dbpt.settings.fields import flag_of
-from dbpt.settings.sections import GUESS_SETTINGS
+from dbpt.settings.sections import AUDIT_SETTINGS
 
 logger = logging.getLogger(__name__)
 
-SETTINGS = GUESS_SETTINGS | {"average"}
+SETTINGS = AUDIT_SETTINGS
 """The settings that an audit reads."""
 OF_THE_RUN = ("classes", "template", "model", "pretrained", "tokenizer", "image_precision", "embed_batch_size")
 """Those of them that a finished run has, with the values that its classifier was trained with."""
@@ -45,10 +54,9 @@ class Subject:
     ``command`` are the arguments that repeat the audit, ``options`` the settings that it shares with `dbpt.fit`.
     """
 
-    dataset: Dataset
+    readable: ReadableRows
     audited: NDArray[np.int64]
     split: str
-    features: NDArray[np.float32]
     backbone: Backbone
     config: FitConfig
     predictions: UserPredictions
@@ -56,8 +64,12 @@ class Subject:
     title: str
     command: list[str]
     options: list[str]
-    failed: int
     told: tuple[str, ...]
+
+    @property
+    def dataset(self) -> Dataset:
+        """The readable images."""
+        return self.readable.dataset
 
 
 def subject_of_data(
@@ -82,6 +94,7 @@ def subject_of_data(
             if named is None
             else read_predictions(Path(named), dataset, rows)
         )
+    given = given_attributes(config, dataset)
     backbone = configured_backbone(config)
 
     def predict(features: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
@@ -96,7 +109,7 @@ def subject_of_data(
     titles = {"zero-shot": f"zero-shot {Path(backbone.spec['model']).stem}", "probe": "linear probe, out of fold"}
     title, options = titles.get(by, named or "an array"), _options(asked)
     command = _command(asked.data, options, named, split)
-    return _with_features(dataset, split, rows, backbone, config, users or predict, by, title, command, options)
+    return _with_features(dataset, given, split, rows, backbone, config, users or predict, by, title, command, options)
 
 
 def subject_of_run(
@@ -114,8 +127,8 @@ def subject_of_run(
         return classifier.head.probabilities(features)
 
     command = _command(str(dataset.source), _options(config, SETTINGS.difference(OF_THE_RUN)), run, split)
-    options, backbone = _options(config), classifier.backbone
-    subject = _with_features(dataset, split, rows, backbone, config, predict, "run", run, command, options)
+    options, backbone, given = _options(config), classifier.backbone, given_attributes(config, dataset)
+    subject = _with_features(dataset, given, split, rows, backbone, config, predict, "run", run, command, options)
     seen = int((dataset.splits[rows] != SPLITS.index("test")).sum())
     if seen and Path(config.data) == Path(classifier.config.data):
         told = f"{seen} of the audited images served to train the run or to choose its epoch; new ones may be harder"
@@ -136,6 +149,7 @@ def _chosen_split(dataset: Dataset, asked: str | None) -> tuple[str, NDArray[np.
 
 def _with_features(
     dataset: Dataset,
+    given: PseudoAttributes | None,
     split: str,
     rows: NDArray[np.int64],
     backbone: Backbone,
@@ -148,9 +162,9 @@ def _with_features(
 ) -> Subject:
     """Embed the images, and predict the classes of ``rows``, or take the user's predictions of them."""
     backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
-    readable, features, failures = embed_dataset(dataset, backbone, config)
+    readable = readable_rows(dataset, backbone, config, given)
     is_readable = np.ones(len(dataset), dtype=bool)
-    is_readable[[failure.row for failure in failures]] = False
+    is_readable[[failure.row for failure in readable.failures]] = False
     is_audited = np.zeros(len(dataset), dtype=bool)
     is_audited[rows] = True
     audited = np.flatnonzero(is_audited[is_readable])
@@ -164,14 +178,13 @@ def _with_features(
             probabilities=None if probabilities is None else probabilities[kept],
         )
     else:
-        predicted = predictions(features[audited], readable.labels[audited]).astype(np.float64)
+        predicted = predictions(readable.features[audited], readable.dataset.labels[audited]).astype(np.float64)
         found = UserPredictions(predicted.argmax(axis=1), predicted)
-    log_warnings(told := (*left_out(dataset, failures), *found.warnings))
+    log_warnings(told := (*left_out(dataset, readable.failures), *found.warnings))
     return Subject(
-        dataset=readable,
+        readable=readable,
         audited=audited,
         split=split,
-        features=features,
         backbone=backbone,
         config=config,
         predictions=found,
@@ -179,7 +192,6 @@ def _with_features(
         title=title,
         command=command,
         options=options,
-        failed=len(failures),
         told=told,
     )
 

@@ -35,12 +35,13 @@ def verdict_of(
     by_guesses: bool,
     attributes: Sequence[str],
 ) -> Verdict:
-    """Return the verdict. ``by_guesses`` says that the groups are those of CLIP's guesses."""
+    """Return the verdict. ``by_guesses`` says that the groups are those of the ``guesses``."""
     names, subject = " / ".join(attributes), SUBJECTS[by]
     if by_guesses and guesses.doubts:
         sentence = f"CLIP can't tell {names} apart in these images, so nothing follows about {subject.rstrip(',')}: "
         return Verdict(kind="untrusted", sentence=sentence + "; ".join(guesses.doubts) + ".")
-    judged_by = ", judged by CLIP's guesses" if by_guesses else ""
+    source = "the attributes in the file" if guesses.from_file else "CLIP's guesses"
+    judged_by = f", judged by {source}" if by_guesses else ""
     alone = _classes_of_one_attribute(groups)
     if len(alone) == len({each.class_name for each in groups if each.n}):
         sentence = (

@@ -7,7 +7,7 @@ import click
 
 from dbpt.cli.options import SettingsCommand, data_argument, given, settings_options
 from dbpt.data import SPLITS
-from dbpt.settings.sections import GUESS_SETTINGS
+from dbpt.settings.sections import AUDIT_SETTINGS
 
 EXAMPLES = """\b
 Examples:
@@ -35,7 +35,7 @@ Examples:
 )
 @click.option("--overwrite", is_flag=True, help="replace the audit in --out")
 @click.option("--weights", type=click.Path(path_type=Path), help="with a run: the backbone's weights file, if moved")
-@settings_options(GUESS_SETTINGS | {"average"})
+@settings_options(AUDIT_SETTINGS)
 def audit(
     data: str | None,
     out: Path | None,

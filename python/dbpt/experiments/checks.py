@@ -30,7 +30,8 @@ def check_before_reading(config: FitConfig) -> None:
     """Refuse settings of the backbone, proportions and a file of features that are wrong whatever the data are."""
     if config.embeddings is not None:
         check_precomputed_file(Path(config.embeddings))
-    checked_spec(**config.backbone)
+    for backbone in filter(None, (config.backbone, config.label_backbone)):
+        checked_spec(**backbone)
     if config.attributes is not None:
         _check_proportions(config, list(parse_vocabulary(config.attributes, "--attributes")))
     elif config.data in DATASETS and config.celeba_attributes is None:
@@ -69,6 +70,8 @@ def check_groups(experiment: Experiment) -> None:
     uses_groups = objective.uses_groups and config.group_source != "true"
     for split, wanted in ((objective.trains_on, uses_groups), ("val", config.model_selection == "pseudo-wga")):
         if wanted and not (labelled.groups("pseudo")[labelled.rows(split)] >= 0).any():
+            if config.pseudo_attributes is not None and not config.min_confidence:
+                raise InputError(f"{config.pseudo_attributes}: no row of split {split!r} has an attribute; add some")
             raise InputError(
                 f"--min-confidence {config.min_confidence:g}: no row of split {split!r} has a pseudo attribute that "
                 "sure; lower it"

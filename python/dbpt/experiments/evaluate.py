@@ -22,7 +22,7 @@ from dbpt.errors import InputError
 from dbpt.experiments.figures import Labelled, how_trained
 from dbpt.experiments.guesses import judged_guesses, trust_warnings
 from dbpt.experiments.result import Result
-from dbpt.experiments.stages import embed_dataset, label_dataset, left_out, log_warnings
+from dbpt.experiments.stages import given_attributes, label_dataset, left_out, log_warnings, readable_rows
 from dbpt.runs.classifier import Classifier
 from dbpt.runs.metrics import RunMetrics, RunRow, read_metrics
 from dbpt.runs.run_folder import load
@@ -67,16 +67,17 @@ def evaluate(
     backbone = classifier.backbone
     logger.info(dataset.describe())
     backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
-    readable, features, failures = embed_dataset(dataset, backbone, config)
-    pseudo = label_dataset(readable, features, backbone, config)
-    labelled = Labelled(dataset=readable, pseudo=pseudo, splits=readable.splits)
-    doubts = trust_warnings(judged_guesses(readable, features, backbone, pseudo), labelled)
-    warnings = (*left_out(dataset, failures), *pseudo.warnings, *doubts)
+    readable = readable_rows(dataset, backbone, config, given_attributes(config, dataset))
+    pseudo = label_dataset(readable.dataset, readable.evidence(), config)
+    labelled = Labelled(dataset=readable.dataset, pseudo=pseudo, splits=readable.dataset.splits)
+    guesses = judged_guesses(readable.dataset, readable.label_features, readable.labeller, pseudo)
+    warnings = (*left_out(dataset, readable.failures), *pseudo.warnings, *trust_warnings(guesses, labelled))
     log_warnings(warnings)
     labelled = replace(labelled, counts_of_run=_train_counts_of_run(Path(run), labelled))
-    figures = labelled.metrics(classifier.head.predictions(features))
+    figures = labelled.metrics(classifier.head.predictions(readable.features))
     row = RunRow(**how_trained(config, config.objective), warnings=[], **figures)
-    metrics = labelled.run_metrics(backbone, config, [row], warnings=warnings, failed_images=len(failures), seconds={})
+    failed = len(readable.failures)
+    metrics = labelled.run_metrics(backbone, config, [row], warnings=warnings, failed_images=failed, seconds={})
     result = Result(Path(run), metrics, classifier)
     log_warnings(result.warnings, warnings)
     return result
@@ -104,7 +105,7 @@ def run_with_data(
     if names_own_data(data, own):
         root = own.root if root is None else root
     else:
-        chosen = {"columns": None, "embeddings": None} | chosen
+        chosen = {"columns": None, "embeddings": None, "pseudo_attributes": None} | chosen
     config = make_config(vars(own) | chosen | {"features": "cached"})
     if isinstance(data, str):
         found = resolve_demo(replace(config, data=data, root=None if root is None else str(root)))

@@ -123,7 +123,8 @@ def _prepare_on(ranks: Ranks, config: FitConfig) -> Experiment:
     """Run `prepare` on rank 0. The other ranks get its result, but load the backbone themselves."""
 
     def without_the_large(experiment: Experiment) -> Experiment:
-        large: dict[str, Any] = {"backbone": experiment.embedded.backbone.spec, "features": None}
+        large: dict[str, Any] = {"backbone": experiment.embedded.backbone.spec}
+        large |= dict.fromkeys(("features", "labeller", "label_features"))
         return replace(experiment, embedded=replace(experiment.embedded, **large))
 
     experiment = ranks.from_first(lambda: prepare(config), sent=without_the_large)
@@ -152,7 +153,8 @@ def _write_guesses(out: Path, experiment: Experiment) -> GuessSheets:
         if is_missing(page):  # a resume with other data is refused later, and must change nothing
             write_atomically(page, render_guesses(sheets, experiment.dataset.name, out))
         shown = str(page).encode("utf-8", "backslashreplace").decode()  # most handlers of logs refuse other names
-        logger.info(f"CLIP's guesses, to check before training: {shown}")
+        what = "the file's attributes" if sheets.guesses.from_file else "CLIP's guesses"
+        logger.info(f"{what}, to check before training: {shown}")
     return sheets
 
 
@@ -228,7 +230,7 @@ def _predictions_csv(experiment: Experiment, chosen: MethodResult) -> str:
 
 def worst_group_mistakes(experiment: Experiment, result: MethodResult) -> list[Mistake] | None:
     """Return the 24 most confident mistakes in the worst group of the shown split; None if the run has no images."""
-    if experiment.config.embeddings is not None:
+    if not experiment.config.opens_images:
         return None
     metrics, labelled = result.row.shown, experiment.labelled
     if metrics is None or metrics.worst_group is None:

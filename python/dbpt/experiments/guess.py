@@ -19,11 +19,11 @@ from dbpt.experiments.checks import check_before_reading
 from dbpt.experiments.guesses import doubts_in_words, judged_guesses
 from dbpt.experiments.stages import (
     configured_backbone,
-    embed_dataset,
     label_dataset,
     left_out,
     log_warnings,
     open_dataset,
+    readable_rows,
 )
 from dbpt.files.csv import csv_of_columns
 from dbpt.files.disk import check_output, write_atomically
@@ -130,12 +130,13 @@ def guess_attributes(
     dataset = open_dataset(config, training=False)
     logger.info(dataset.describe())
     backbone = configured_backbone(config)
-    readable, features, failures = embed_dataset(dataset, backbone, config)
+    rows = readable_rows(dataset, backbone, config, None)
+    readable, features = rows.dataset, rows.features
     if not len(readable):
         raise InputError(f"{dataset.source}: none of its images can be read; nothing is left to guess")
-    pseudo = label_dataset(readable, features, backbone, config)
+    pseudo = label_dataset(readable, rows.evidence(), config)
     guesses = judged_guesses(readable, features, backbone, pseudo, np.arange(len(readable)))
-    warnings = (*left_out(dataset, failures), *pseudo.warnings, *doubts_in_words(guesses, readable))
+    warnings = (*left_out(dataset, rows.failures), *pseudo.warnings, *doubts_in_words(guesses, readable))
     log_warnings(warnings)
     found = GuessedAttributes(readable, pseudo, guesses, warnings)
     if out is not None:

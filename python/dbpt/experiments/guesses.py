@@ -12,6 +12,7 @@ from dbpt.data import SPLITS, Dataset
 from dbpt.experiments.figures import Labelled
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes import PseudoAttributes
+from dbpt.pseudo_attributes.from_file import METHOD
 from dbpt.pseudo_attributes.trust import TEMPLATES, Guesses, guess_trust
 from dbpt.report.contact_sheets import contact_sheets
 from dbpt.report.guesses import GuessSheets
@@ -25,16 +26,12 @@ def judged_guesses(
     pseudo: PseudoAttributes,
     rows: NDArray[np.int64] | None = None,
 ) -> Guesses:
-    """Return how the guesses were made, and the doubts about those of ``rows``, by default all but the test rows."""
+    """Return how the guesses were made, and the doubts about those of ``rows``, by default all but the test rows.
+
+    Attributes from a file get no doubts.
+    """
     rows = fitted_rows(dataset) if rows is None else rows
-    features, attributes, words = features[rows], dataset.attributes[rows], dataset.words
-    logits = zero_shot_logits(backbone, features, *words.attribute_texts())
-    by_template = [
-        zero_shot_logits(backbone, features, *replace(words, attribute_templates=(template,)).attribute_texts())
-        for template in TEMPLATES
-    ]
-    guessed = pseudo.pseudo_attributes[rows]
-    trust = guess_trust(guessed, logits, by_template, dataset.labels[rows], dataset.attribute_names)
+    attributes, guessed = dataset.attributes[rows], pseudo.pseudo_attributes[rows]
     both = (attributes >= 0) & (guessed >= 0)
     counts = np.bincount(guessed[guessed >= 0], minlength=dataset.num_attributes)
     assert pseudo.confidence is not None
@@ -42,10 +39,21 @@ def judged_guesses(
         method=pseudo.method,
         shares=(counts / max(1, counts.sum())).tolist(),
         mean_confidence=min(1.0, float(pseudo.confidence[rows].mean())),
-        doubts=trust.doubts,
+        doubts=[] if pseudo.method == METHOD else _doubts(dataset.take(rows), features[rows], backbone, guessed),
         n_known=int(both.sum()),
         accuracy=float((attributes == guessed)[both].mean()) if both.any() else None,
     )
+
+
+def _doubts(
+    dataset: Dataset, features: NDArray[np.float32], backbone: Backbone, guessed: NDArray[np.int64]
+) -> list[str]:
+    logits = zero_shot_logits(backbone, features, *dataset.words.attribute_texts())
+    by_template = [
+        zero_shot_logits(backbone, features, *replace(dataset.words, attribute_templates=(template,)).attribute_texts())
+        for template in TEMPLATES
+    ]
+    return guess_trust(guessed, logits, by_template, dataset.labels, dataset.attribute_names).doubts
 
 
 def guess_sheets(labelled: Labelled, config: FitConfig) -> GuessSheets:
@@ -53,7 +61,7 @@ def guess_sheets(labelled: Labelled, config: FitConfig) -> GuessSheets:
     dataset, pseudo, rows = labelled.dataset, labelled.pseudo, fitted_rows(labelled.dataset)
     assert labelled.guesses is not None and pseudo.confidence is not None
     sheets = None
-    if config.embeddings is None:
+    if config.opens_images:
         sheets = contact_sheets(
             [dataset.paths[row] for row in rows],
             dataset.root,

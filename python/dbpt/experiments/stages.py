@@ -8,6 +8,7 @@ import logging
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 from warnings import catch_warnings, simplefilter
 
 import numpy as np
@@ -32,6 +33,7 @@ from dbpt.features import Failure, embed_images
 from dbpt.groups.permutation import permutation
 from dbpt.heads import HEADS
 from dbpt.pseudo_attributes import PseudoAttributes, label_attributes
+from dbpt.pseudo_attributes.from_file import read_pseudo_attributes
 from dbpt.settings.config import FitConfig
 from dbpt.settings.data import configured_dataset
 from dbpt.settings.sections import BackboneSettings
@@ -39,14 +41,51 @@ from dbpt.settings.sections import BackboneSettings
 logger = logging.getLogger(__name__)
 
 
+Evidence: TypeAlias = PseudoAttributes | NDArray[np.float32]
+"""What the pseudo attributes of N rows come from: zero-shot logits (N, A), or those of ``--pseudo-attributes``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadableRows:
+    """The N readable rows of a data set with their ``features`` (N, D), and what their attributes are guessed from.
+
+    That is ``given`` for ``--pseudo-attributes``, else the ``label_features`` (N, E) of the ``labeller``, which is the
+    backbone itself without ``--label-model``.
+    """
+
+    dataset: Dataset
+    features: NDArray[np.float32]
+    failures: tuple[Failure, ...]
+    given: PseudoAttributes | None
+    labeller: Backbone
+    label_features: NDArray[np.float32]
+
+    def evidence(self) -> Evidence:
+        """Return the argument of `label_dataset`."""
+        if self.given is not None:
+            return self.given
+        is_test = self.dataset.splits == SPLITS.index("test")
+        logits = np.empty((len(self.dataset), self.dataset.num_attributes), np.float32)
+        for rows in (~is_test, is_test):  # the rounding of a matrix product depends on its rows
+            texts = self.dataset.words.attribute_texts()
+            logits[rows] = zero_shot_logits(self.labeller, self.label_features[rows], *texts)
+        return logits
+
+
 @dataclass(frozen=True, kw_only=True)
 class Embedded:
-    """The N readable images of a data set: ``features`` (N, D), L2-normalised, and zero-shot weights (C, D)."""
+    """The N readable images of a data set: ``features`` (N, D), L2-normalised, and zero-shot weights (C, D).
+
+    ``evidence`` is for `label_dataset`, and the last two are those of `ReadableRows`.
+    """
 
     dataset: Dataset
     backbone: Backbone
     features: NDArray[np.float32]
     class_weights: NDArray[np.float32]
+    evidence: Evidence
+    labeller: Backbone
+    label_features: NDArray[np.float32]
     failures: tuple[Failure, ...]
     warnings: tuple[str, ...]
 
@@ -71,7 +110,7 @@ def prepare(config: FitConfig) -> Experiment:
     embedded = load_and_embed([config])
     labelled = add_pseudo_attributes(embedded, config)
     log_warnings(labelled.warnings, embedded.warnings)  # even if the next stage raises
-    guesses = judged_guesses(labelled.dataset, embedded.features, embedded.backbone, labelled.pseudo)
+    guesses = judged_guesses(labelled.dataset, embedded.label_features, embedded.labeller, labelled.pseudo)
     experiment = arrange(embedded, replace(labelled, guesses=guesses), config)
     doubts = trust_warnings(guesses, labelled, [config])
     experiment = replace(experiment, warnings=(*experiment.warnings, *doubts, *setting_warnings([config])))
@@ -100,18 +139,22 @@ def load_and_embed(configs: Sequence[FitConfig]) -> Embedded:
         check_before_embedding(each, dataset)
     if config.embeddings is not None:
         check_precomputed_file(Path(config.embeddings), dataset)
+    given = given_attributes(config, dataset)
     backbone = configured_backbone(config)
     for each in {each.head: each for each in configs}.values():
         HEADS[each.head].check(backbone, dataset.words, **each.values(HEADS[each.head].settings))
-    readable, features, failures = embed_dataset(dataset, backbone, config)
-    log_warnings(warnings := left_out(dataset, failures))
-    check_classes(readable)
+    readable = readable_rows(dataset, backbone, config, given)
+    log_warnings(warnings := left_out(dataset, readable.failures))
+    check_classes(readable.dataset)
     return Embedded(
-        dataset=readable,
+        dataset=readable.dataset,
         backbone=backbone,
-        features=features,
+        features=readable.features,
         class_weights=zero_shot_weights(backbone, *dataset.words.class_texts()),
-        failures=failures,
+        evidence=readable.evidence(),
+        labeller=readable.labeller,
+        label_features=readable.label_features,
+        failures=readable.failures,
         warnings=warnings,
     )
 
@@ -126,7 +169,7 @@ def configured_backbone(settings: BackboneSettings) -> Backbone:
 def add_pseudo_attributes(embedded: Embedded, config: FitConfig) -> Labelled:
     """Return the data with pseudo attributes, and with a validation split if it has none, by the seed of ``config``."""
     dataset = embedded.dataset
-    pseudo = label_dataset(dataset, embedded.features, embedded.backbone, config)
+    pseudo = label_dataset(dataset, embedded.evidence, config)
     splits, notes = _with_validation(dataset, dataset.groups(pseudo.pseudo_attributes), config)
     warnings = (*embedded.warnings, *pseudo.warnings, *notes)
     return Labelled(dataset=dataset, pseudo=pseudo, splits=splits, warnings=warnings)
@@ -155,6 +198,46 @@ def open_dataset(config: FitConfig, *, training: bool = True) -> Dataset:
     return dataset
 
 
+def given_attributes(config: FitConfig, dataset: Dataset) -> PseudoAttributes | None:
+    """Return the attributes of all rows in the file ``--pseudo-attributes``, or None without it."""
+    if config.pseudo_attributes is None:
+        return None
+    found = read_pseudo_attributes(Path(config.pseudo_attributes), dataset)
+    is_unsure = np.zeros(len(dataset), bool) if found.confidence is None else found.confidence < config.min_confidence
+    return replace(found, pseudo_attributes=np.where(is_unsure, -1, found.pseudo_attributes))
+
+
+def readable_rows(
+    dataset: Dataset, backbone: Backbone, config: FitConfig, given: PseudoAttributes | None
+) -> ReadableRows:
+    """Return the rows of `embed_dataset`, without those that ``--label-model`` can't read.
+
+    ``given`` are the `given_attributes` of ``dataset``.
+    """
+    labeller = None if config.label_backbone is None else load_backbone(**config.label_backbone)
+    if labeller is not None:
+        labeller.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
+    readable, features, failures = embed_dataset(dataset, backbone, config)
+    rows = np.setdiff1d(np.arange(len(dataset)), [failure.row for failure in failures])
+    label_features = features
+    if labeller is not None:
+        logger.info(f"features for the pseudo attributes, of {config.label_model}:")
+        labelled, label_features, unlabelled = embed_dataset(readable, labeller, replace(config, embeddings=None))
+        if unlabelled:
+            kept = np.setdiff1d(np.arange(len(rows)), [failure.row for failure in unlabelled])
+            unlabelled = tuple(replace(each, row=int(rows[each.row])) for each in unlabelled)
+            failures = tuple(sorted((*failures, *unlabelled), key=lambda failure: failure.row))
+            readable, features, rows = labelled, features[kept], rows[kept]
+    return ReadableRows(
+        dataset=readable,
+        features=features,
+        failures=failures,
+        given=None if given is None else given.take(rows),
+        labeller=labeller or backbone,
+        label_features=label_features,
+    )
+
+
 def embed_dataset(
     dataset: Dataset, backbone: Backbone, config: FitConfig
 ) -> tuple[Dataset, NDArray[np.float32], tuple[Failure, ...]]:
@@ -163,7 +246,8 @@ def embed_dataset(
         features = read_precomputed_features(
             Path(config.embeddings), dataset, backbone.embed_dim, backbone.spec["model"]
         )
-        logger.info(f"features: {len(dataset)} rows of {config.embeddings}; no image is opened")
+        unopened = "" if config.opens_images else "; no image is opened"
+        logger.info(f"features: {len(dataset)} rows of {config.embeddings}{unopened}")
         return dataset, features, ()
     embeddings = embed_images(
         backbone,
@@ -186,24 +270,23 @@ def left_out(dataset: Dataset, failures: Sequence[Failure]) -> tuple[str, ...]:
     return (*lines, *([f"further unreadable images, left out: {len(failures) - 3}"] if failures[3:] else []))
 
 
-def label_dataset(
-    dataset: Dataset, features: NDArray[np.float32], backbone: Backbone, config: FitConfig
-) -> PseudoAttributes:
+def label_dataset(dataset: Dataset, evidence: Evidence, config: FitConfig) -> PseudoAttributes:
     """Return the pseudo attributes of the rows. Test images don't influence those of other rows."""
+    if isinstance(evidence, PseudoAttributes):
+        return evidence
     is_test = dataset.splits == SPLITS.index("test")
-    logits = np.empty((len(dataset), dataset.num_attributes), np.float32)
-    for rows in (~is_test, is_test):  # the rounding of a matrix product depends on its rows
-        logits[rows] = zero_shot_logits(backbone, features[rows], *dataset.words.attribute_texts())
     with catch_warnings():
         simplefilter("ignore", UserWarning)
-        return label_attributes(
-            logits,
+        found = label_attributes(
+            evidence,
             method=config.pseudo_method,
             proportions="estimated" if config.proportions is None else config.proportions,
             fit_on=None if is_test.all() else ~is_test,
             min_confidence=config.min_confidence,
             seed=config.seed,
         )
+    labelled_by = "" if config.label_model is None else f" by {Path(config.label_model).stem}"
+    return replace(found, method=found.method + labelled_by)
 
 
 def _with_validation(

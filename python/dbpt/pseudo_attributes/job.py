@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,12 @@ class PseudoAttributes:
     clusters: Clusters | None = None
     """The clusters, for the method "kmeans"."""
     warnings: tuple[str, ...] = ()
+
+    def take(self, rows: NDArray[np.int64]) -> PseudoAttributes:
+        """Return those of ``rows`` (n,), in their order."""
+        names = ("pseudo_attributes", "posterior", "confidence")
+        arrays = {name: array[rows] for name in names if (array := getattr(self, name)) is not None}
+        return replace(self, **arrays)
 
     def __repr__(self) -> str:
         return f"PseudoAttributes({len(self.pseudo_attributes)} rows, method={self.method!r})"

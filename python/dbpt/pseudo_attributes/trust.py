@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.files.typed_json import Count, Share
+from dbpt.pseudo_attributes.from_file import METHOD
 from dbpt.pseudo_attributes.label import label_attributes
 from dbpt.pseudo_attributes.mixture import fit_mixture
 
@@ -76,6 +77,11 @@ class Guesses:
     doubts: list[str]
     n_known: Count
     accuracy: float | None
+
+    @property
+    def from_file(self) -> bool:
+        """Whether the attributes are those of ``--pseudo-attributes``, and CLIP guessed nothing."""
+        return self.method == METHOD
 
 
 def guess_trust(

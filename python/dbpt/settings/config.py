@@ -29,7 +29,10 @@ else:
     import tomli as tomllib
 
 F = TypeVar("F", bound=Callable[..., Any])
-PATHS = ("data", "root", "embeddings", "model", "pretrained", "tokenizer", "cache")
+PATHS = (
+    *("data", "root", "embeddings", "model", "pretrained", "tokenizer", "cache"),
+    *("pseudo_attributes", "label_model", "label_pretrained"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +52,17 @@ class FitConfig(  # a dataclass takes its fields from the last base on
         super().__post_init__()
         if refusal := why_config_refused(self):
             raise InputError(refusal)
+
+    @property
+    def opens_images(self) -> bool:
+        """Return whether images are opened, for training or for guessing their attributes."""
+        return self.embeddings is None or self.label_model is not None
+
+    @property
+    def label_backbone(self) -> dict[str, Any] | None:
+        """Return the arguments of `dbpt.load_backbone` for ``label_model``, or None."""
+        names = {"model": self.label_model, "pretrained": self.label_pretrained, "tokenizer": None}
+        return None if self.label_model is None else self.backbone | names
 
     @property
     def default_lr(self) -> float:

@@ -55,7 +55,7 @@ def with_data(config: FitConfig, data: DataLike) -> FitConfig:
 def configured_dataset(config: FitConfig, **changes: Any) -> Dataset:
     """Load the data set that ``config`` names, with ``changes`` of the arguments of `load_dataset`."""
     arguments = {name: getattr(config, name) for name in ("data", *DATA_SETTINGS)}
-    return load_dataset(**arguments | {"images": config.embeddings is None} | changes)
+    return load_dataset(**arguments | {"images": config.opens_images} | changes)
 
 
 def config_for(data: DataLike, settings: Mapping[str, Any]) -> FitConfig:

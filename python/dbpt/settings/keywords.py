@@ -41,6 +41,9 @@ class SharedSettings(TypedDict, total=False):
     pseudo_method: Literal["proportional", "argmax", "kmeans"]
     proportions: Sequence[float] | None
     min_confidence: float
+    pseudo_attributes: str | Path | None
+    label_model: str | Path | None
+    label_pretrained: str | Path | None
     apply: Literal["loss", "sampling"] | None
     eta: float
     ema_momentum: float

@@ -17,7 +17,7 @@ from dbpt.groups import MAX_WEIGHT, MIN_GROUP_COUNT
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.combinations import APPLICATIONS, DROP, GROUP_SOURCES, SELECTIONS
-from dbpt.settings.fields import check_setting, setting
+from dbpt.settings.fields import check_setting, flag_of, setting
 
 # For one batch of all rows (one step per epoch), and for small batches (ten times as many steps or more).
 DEFAULT_DRO_STEP = {False: 0.1, True: 0.01}
@@ -144,9 +144,28 @@ class PseudoAttributeSettings(Section):
         "estimated]",
     )
     min_confidence: float = setting(0.0, "posterior below which a pseudo attribute counts as unknown", low=0, below=1)
+    pseudo_attributes: str | None = setting(
+        None,
+        "file of attributes to use instead of CLIP's guesses: a table with the columns path and attribute, and "
+        "optionally confidence or p_ATTRIBUTE for each attribute, or .npy in the order of the data; empty is unknown",
+        identity=False,
+    )
+    label_model: str | None = setting(
+        None, "another CLIP, named like model, that guesses the attributes [default: model]", identity=False
+    )
+    label_pretrained: str | None = setting(
+        None, "weights of label_model: open_clip tag or a .safetensors file", identity=False
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        others = ("label_model", "label_pretrained", "pseudo_method", "proportions")
+        for each in fields(self) if self.pseudo_attributes is not None else ():
+            if each.name in others and getattr(self, each.name) != each.default:
+                both = f"--pseudo-attributes with {flag_of(each.name)}"
+                raise InputError(f"{both}: nothing is guessed, since the file has the attributes; {DROP}")
+        if self.label_pretrained is not None and self.label_model is None:
+            raise InputError(f"--label-pretrained {self.label_pretrained}: without --label-model; name the model too")
         if self.proportions is None:
             return
         if not (min(self.proportions, default=-1) >= 0 and sum(self.proportions) > 0):
@@ -273,6 +292,8 @@ class OutputSettings(Section):
 SECTIONS: tuple[type[Section], ...] = tuple(Section.__subclasses__())
 """All of the above, in this order; each has a ``title`` and `dataclasses.fields`."""
 
-GUESS_SETTINGS = frozenset(each.name for section in SECTIONS[:4] for each in fields(section)) | {"seed"}
-GUESS_SETTINGS -= {"data", "val_fraction", "features"}
-"""The settings by which CLIP guesses attributes: those of a command that trains nothing."""
+AUDIT_SETTINGS = frozenset(each.name for section in SECTIONS[:4] for each in fields(section)) | {"seed", "average"}
+AUDIT_SETTINGS -= {"data", "val_fraction", "features"}
+"""The settings of a command that trains nothing."""
+GUESS_SETTINGS = AUDIT_SETTINGS - {"pseudo_attributes", "label_model", "label_pretrained", "average"}
+"""Those by which CLIP guesses attributes."""

@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from dbpt.experiments.stages import Embedded, Experiment, add_pseudo_attributes,
 from dbpt.files.tensors import read_tensors, write_tensors
 from dbpt.files.typed_json import typed_json
 from dbpt.groups import GroupMetrics
+from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.runs.metrics import RunRow
 from dbpt.settings.config import FitConfig
 
@@ -48,7 +50,7 @@ class Stages:
 
     def __init__(self, configs: Sequence[FitConfig]) -> None:
         self.embedded = load_and_embed(configs)
-        self.data_digest = _digest(self.embedded)
+        self.data_digest = _digest(self.embedded, configs[0])
         self._labelled: dict[int, Labelled] = {}
 
     def labelled(self, config: FitConfig) -> Labelled:
@@ -67,12 +69,21 @@ class Stages:
         return hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _digest(embedded: Embedded) -> str:
-    """Return a digest of the images and their labels; words and encoder determine the zero-shot classifier."""
+def _digest(embedded: Embedded, config: FitConfig) -> str:
+    """Return a digest of the images and their labels; words and encoder determine the zero-shot classifier.
+
+    They determine the pseudo attributes too, unless these come from elsewhere.
+    """
     dataset, backbone = embedded.dataset, embedded.backbone
     described = [asdict(dataset.words), sorted(backbone.encoder_key.items()), backbone.spec["config"]]
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode("utf-8", "surrogateescape"))
-    for array in (embedded.features, dataset.labels, dataset.attributes, dataset.splits):
+    arrays: list[NDArray[Any]] = [embedded.features, dataset.labels, dataset.attributes, dataset.splits]
+    if isinstance(given := embedded.evidence, PseudoAttributes):
+        assert given.posterior is not None
+        arrays += [given.pseudo_attributes, given.posterior]
+    elif config.label_model is not None:
+        arrays.append(given)
+    for array in arrays:
         digest.update(str(array.shape).encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

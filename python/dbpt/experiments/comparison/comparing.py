@@ -138,7 +138,7 @@ def _compare_in(out: Path, plan: Plan, jobs: int, *, resume: bool, overwrite: bo
     warnings = dict.fromkeys(text for cell in plan.cells for text in stages.experiment(cell).warnings)
     warnings |= dict.fromkeys(setting_warnings(configs))
     embedded, labelled = stages.embedded, stages.labelled(configs[0])
-    guesses = judged_guesses(labelled.dataset, embedded.features, embedded.backbone, labelled.pseudo)
+    guesses = judged_guesses(labelled.dataset, embedded.label_features, embedded.labeller, labelled.pseudo)
     trained = [cell.config for cell in plan.cells if cell.head is not None]
     warnings |= dict.fromkeys(trust_warnings(guesses, labelled, trained))
     log_warnings(warnings, embedded.warnings)

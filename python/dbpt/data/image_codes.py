@@ -1,0 +1,295 @@
+"""A class or an attribute for each image of a data set, from a file of the user's.
+
+A table (CSV, TSV, JSON lines, Parquet) has the column ``path`` and one of `Wanted.columns`, and may have ``label``,
+which must agree with the data, and a probability ``p_NAME`` for each name. Rows are found by path: as in the data,
+absolute, or relative to the data's root or the working directory. A ``.npy`` file has a row for each image, in the
+order of the data: (N,) names or indices, or (N, K) probabilities. Nothing is unpickled.
+"""
+
+import os
+import posixpath
+import sys
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt import arguments
+from dbpt.data.columns import Columns
+from dbpt.data.dataset import Dataset
+from dbpt.data.labels import is_unknown, names_and_codes
+from dbpt.data.paths import absolute
+from dbpt.data.precomputed import open_npy
+from dbpt.data.table_formats import READERS
+from dbpt.data.words import Vocabulary
+from dbpt.errors import InputError
+from dbpt.files.csv import unmarked
+from dbpt.files.disk import open_regular, reason_of
+
+PATH, LABEL, ERROR = "path", "label", "error"
+TOLERANCE = 1e-3
+OF_LOGITS = "scipy.special.softmax(logits, axis=1) turns logits into probabilities"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a file has for each image: the ``columns`` that may hold it, its names, and the words for messages.
+
+    With ``unknown`` a cell may be empty or -1. Then a table that has the column ``in_part`` need not have all images,
+    and the column ``sure`` has the probability of each value.
+    """
+
+    noun: str  # "prediction"
+    kind: str  # "class"
+    columns: tuple[str, ...]
+    vocabulary: Vocabulary
+    unknown: bool = False
+    in_part: str | None = None
+    sure: str | None = None
+
+    @property
+    def nouns(self) -> str:
+        """The noun for many."""
+        return f"{self.noun}s"
+
+    @property
+    def hint(self) -> str:
+        """The end of a message about the columns of a table."""
+        columns = f"the columns path and {' or '.join(self.columns)}"
+        optional = f"label and p_{self.kind.upper()} for each {self.kind}"
+        return f"; {self.nouns} are a table with {columns}, and optionally {optional}"
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """Codes (n,) int64, -1 if unknown; probabilities (n, K) float64, whose rows sum to 1, or None; ``sure`` (n,)."""
+
+    codes: NDArray[np.int64]
+    probabilities: NDArray[np.float64] | None
+    sure: NDArray[np.float64] | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def read_codes(path: Path, dataset: Dataset, wanted: Wanted, rows: NDArray[np.int64] | None = None) -> Codes:
+    """Return what a file has for the ``rows`` (n,) of ``dataset``, by default for all.
+
+    A ``.npy`` file may be for all rows of ``dataset``, or for ``rows`` only. A table may have more images than
+    ``dataset``. A value need not be the name of the largest probability. Raises `InputError`.
+    """
+    rows = np.arange(len(dataset)) if rows is None else rows
+    reader = READERS.get(path.suffix.lower())
+    if reader is None and path.suffix.lower() != ".npy":
+        raise InputError(f"{path}: {wanted.nouns} are read from {', '.join(READERS)} and .npy files{wanted.hint}")
+    try:
+        open_regular(path).close()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise InputError(f"{path}: cannot read the {wanted.nouns}: {reason_of(error)}") from None
+    if reader:
+        return _from_table(path, reader, dataset, wanted, rows)
+    way_out = f"names with np.save(FILE, {wanted.nouns}.astype(str))"
+    return codes_of_array(path, open_npy(path, wanted.nouns, way_out), dataset, wanted, rows)
+
+
+# --- a table
+
+
+def _from_table(
+    path: Path, reader: Callable[..., Columns], dataset: Dataset, wanted: Wanted, rows: NDArray[np.int64]
+) -> Codes:
+    names = [f"p_{name}" for name in wanted.vocabulary]
+    extra = [LABEL, ERROR, *filter(None, (wanted.in_part, wanted.sure)), *names]
+    optional = dict.fromkeys([*wanted.columns, *extra])
+    required = (PATH,) if wanted.columns[1:] else (PATH, *wanted.columns)
+    table = reader(path, required, tuple(optional), hint=wanted.hint)
+    there = [name for name in wanted.columns if name in table.values]
+    if len(there) > 1:
+        raise InputError(f"{path}: has the columns {there[0]!r} and {there[1]!r}; keep one")
+    if not there:
+        reader(path, (PATH, wanted.columns[0]), hint=wanted.hint)  # which refuses it
+    column = there[0]
+    found, ignored = _rows_by_path(table, dataset, wanted)
+    if wanted.in_part not in table.values:
+        _check_complete(table, dataset, wanted, column, rows, found)
+    order = [found.get(dataset.paths[row]) for row in rows.tolist()]
+    values = {name: ["" if row is None else cells[row] for row in order] for name, cells in table.values.items()}
+    sought = Columns(path, [0 if row is None else table.lines[row] for row in order], values, unit=table.unit)
+    if LABEL in values and None not in order:
+        labels = _codes(sought, LABEL, dataset.words.classes, unknown=False)
+        for wrong in np.flatnonzero(labels != dataset.labels[rows])[:1]:
+            says = f"label is {values[LABEL][wrong]!r}, but {dataset.class_names[dataset.labels[rows[wrong]]]!r} in"
+            raise InputError(f"{sought.where(wrong)}: {says} {dataset.where(rows[wrong])}; mend one of them")
+    given = [name for name in names if name in values]
+    for name in names if given else []:
+        if name not in given:
+            each = f"give a probability for each {wanted.kind}, or for none"
+            raise InputError(f"{path}: has {given[0]!r} but no {name!r}; {each}")
+    codes = _codes(sought, column, wanted.vocabulary, unknown=wanted.unknown)
+    probabilities = sure = None
+    if given:
+        numbers = np.stack([_numbers(sought, name, codes < 0) for name in names], axis=1)
+        probabilities = _checked_probabilities(numbers, names, sought.where, codes < 0)
+    if wanted.sure in values:
+        sure = _checked_shares(_numbers(sought, wanted.sure, codes < 0), wanted.sure, sought.where)
+    warnings = [
+        f"{path}: {len(ignored)} of {len(table.lines)} rows are ignored, because the data lack their images; the "
+        f"first is {table.values[PATH][row]!r} in {table.unit} {table.lines[row]}"
+        for row in ignored[:1]
+    ]
+    return Codes(codes, probabilities, sure, tuple(warnings))
+
+
+def _rows_by_path(table: Columns, dataset: Dataset, wanted: Wanted) -> tuple[dict[str, int], list[int]]:
+    """Return the row of the table for each path of the data that it has, and the rows of other images."""
+    paths, folder = set(dataset.paths), str(absolute("."))
+    roots = [os.path.join(root, "") for root in (str(absolute(dataset.root)), os.path.realpath(dataset.root))]  # noqa: PTH118
+    found: dict[str, int] = {}
+    ignored = []
+    for row, cell in enumerate(table.values[PATH]):
+        if cell in paths:
+            path: str | None = cell
+        elif not cell:
+            raise InputError(f"{table.where(row)}: path is empty; name the image")
+        else:
+            texts = dict.fromkeys((cell, unmarked(cell)))
+            path = next((path for text in texts if (path := _path_in_data(text, paths, roots, folder))), None)
+        if path is None:
+            ignored.append(row)
+        elif path in found:
+            other = f"{table.unit} {table.lines[found[path]]}"
+            has = f"has {_with_article(wanted.noun)} in {other} already"
+            raise InputError(f"{table.where(row)}: image {cell!r} {has}; keep one")
+        else:
+            found[path] = row
+    return found, ignored
+
+
+def _with_article(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
+
+
+def _path_in_data(text: str, paths: Collection[str], roots: Sequence[str], folder: str) -> str | None:
+    """Return the path by which the data know an image, or None. A relative one starts at the root or ``folder``."""
+    if (path := posixpath.normpath(text)) in paths:
+        return path
+    full = os.path.normpath(os.path.join(folder, text))  # noqa: PTH118 (once an image)
+    below = (full.removeprefix(root) for root in roots if full.startswith(root))
+    return next((path for path in below if path in paths), None)
+
+
+def _check_complete(
+    table: Columns, dataset: Dataset, wanted: Wanted, column: str, rows: NDArray[np.int64], found: dict[str, int]
+) -> None:
+    """Refuse a table without a value for each of ``rows``. `dbpt predict` says in ``error`` why it has none."""
+    values, errors = table.values[column], table.values.get(ERROR)
+    failed = set[int]()
+    if not wanted.unknown:
+        failed = {row for row, error in enumerate(errors or ()) if error and not values[row]}
+    missing = [
+        row for row in rows.tolist() if found.get(dataset.paths[row], -1) in failed or dataset.paths[row] not in found
+    ]
+    if missing:
+        path, row = dataset.paths[missing[0]], found.get(dataset.paths[missing[0]])
+        first = f"the first is {path!r} ({dataset.where(missing[0])})"
+        way_out = f"write paths as there; the first in this file is {table.values[PATH][0]!r}"
+        if wanted.unknown:
+            way_out = f"add a row for each, with an empty {wanted.noun} where it is unknown; {way_out}"
+        if row is not None and errors:
+            way_out = (
+                f"{table.unit} {table.lines[row]} says: {errors[row]:.100}; mend the image, or leave it out of both"
+            )
+        raise InputError(
+            f"{table.path}: {len(missing)} of {len(rows)} images have no {wanted.noun}, {first}; {way_out}"
+        )
+
+
+def _codes(columns: Columns, name: str, vocabulary: Vocabulary, *, unknown: bool) -> NDArray[np.int64]:
+    """Return the indices (n,) in a column of names or indices; with ``unknown``, -1 where it is empty or -1."""
+    values = {value.strip() for value in set(columns.values[name])}
+    blank = {value for value in values if unknown and value not in vocabulary and is_unknown(value)}
+    _, codes, expected = names_and_codes(values - blank, vocabulary)
+    codes = {**codes, **dict.fromkeys(blank, -1)}
+    return columns.decode(name, lambda value: codes.get(value, codes.get(unmarked(value))), expected)
+
+
+def _numbers(columns: Columns, name: str, blank: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return a column of numbers (n,); a cell may be empty, as 0, where ``blank`` (n,)."""
+    numbers: list[float] = []
+    try:
+        numbers.extend(
+            0.0 if unknown and not text.strip() else float(text)
+            for text, unknown in zip(columns.values[name], blank.tolist(), strict=True)
+        )
+    except ValueError:
+        row = len(numbers)
+        raise InputError(f"{columns.where(row)}: {name} is {columns.values[name][row]!r}, expected a number") from None
+    return np.array(numbers)
+
+
+def _checked_shares(numbers: NDArray[np.float64], name: str, where: Callable[[int], str]) -> NDArray[np.float64]:
+    """Return numbers (n,) from 0 to 1, which may be above by `TOLERANCE`."""
+    for row in np.flatnonzero(~((numbers >= 0) & (numbers <= 1 + TOLERANCE)))[:1].tolist():
+        raise InputError(f"{where(row)}: {name} is {numbers[row]:g}, expected a probability from 0 to 1")
+    return np.minimum(numbers, 1)
+
+
+def _checked_probabilities(
+    numbers: NDArray[np.float64], names: Sequence[str], where: Callable[[int], str], blank: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return probabilities (n, K) divided by the sums of their rows, which may differ from 1 by `TOLERANCE`.
+
+    Where ``blank`` (n,), they may all be 0.
+    """
+    for row, column in np.argwhere(~((numbers >= 0) & (numbers <= 1 + TOLERANCE)))[:1].tolist():
+        found = f"{names[column]} is {numbers[row, column]:g}, expected a probability from 0 to 1"
+        raise InputError(f"{where(row)}: {found}; {OF_LOGITS}")
+    sums = numbers.sum(axis=1, keepdims=True)
+    sums[blank & (sums[:, 0] == 0)] = 1
+    for row in np.flatnonzero(np.abs(sums - 1) > TOLERANCE)[:1].tolist():
+        raise InputError(f"{where(row)}: the probabilities sum to {sums[row, 0]:g}, expected 1; {OF_LOGITS}")
+    numbers /= sums
+    return numbers
+
+
+# --- an array
+
+
+def codes_of_array(path: Path, array: NDArray[Any], dataset: Dataset, wanted: Wanted, rows: NDArray[np.int64]) -> Codes:
+    """Return what an array, from the ``.npy`` file ``path``, has for the ``rows`` (n,) of ``dataset``."""
+    number = len(wanted.vocabulary)
+    is_codes, is_probabilities = array.ndim == 1 and array.dtype.kind in "iuU", array.dtype.kind == "f"
+    if not is_codes and not (is_probabilities and array.shape[1:] == (number,)):
+        expected = f"(N,) {wanted.kind} names or integers, or (N, {number}) probabilities"
+        raise InputError(f"{path}: holds {array.dtype} of shape {array.shape}, expected {expected}")
+    if len(array) not in (len(dataset), len(rows)):
+        expected = f"{len(dataset)}, one for each image of {dataset.source}"
+        expected += f", or {len(rows)}, for those audited" if len(rows) < len(dataset) else ""
+        raise InputError(f"{path}: has {len(array)} rows, expected {expected}, in its order")
+    chosen = rows if len(array) == len(dataset) else np.arange(len(rows))
+    values = array[chosen]
+    lines = (chosen + 1).tolist()
+    if is_codes:
+        _check_text(path, array)
+        columns = Columns(path, lines, {wanted.columns[0]: list(map(str, values.tolist()))}, unit="row")
+        return Codes(_codes(columns, wanted.columns[0], wanted.vocabulary, unknown=wanted.unknown), None)
+    names = [f"the probability of {name!r}" for name in wanted.vocabulary]
+    with np.errstate(over="ignore"):  # a longdouble beyond float64 becomes infinite, which is refused
+        numbers = values.astype(np.float64)
+    none = np.zeros(len(numbers), dtype=bool)
+    probabilities = _checked_probabilities(numbers, names, lambda row: f"{path} row {lines[row]}", none)
+    return Codes(probabilities.argmax(axis=1).astype(np.int64), probabilities)
+
+
+def _check_text(path: Path, array: NDArray[Any]) -> None:
+    """Refuse numbers beyond Unicode in an array of text, of which NumPy makes strings that break Python."""
+    if array.dtype.kind == "U" and array.dtype.itemsize:
+        native = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("="))
+        for row in np.flatnonzero((native.view(np.uint32).reshape(len(array), -1) > sys.maxunicode).any(axis=1))[:1]:
+            raise InputError(f"{path} row {row + 1}: holds bytes that are no text; write the file again")
+
+
+def codes_in_memory(name: str, values: Any, dataset: Dataset, wanted: Wanted, rows: NDArray[np.int64]) -> Codes:
+    """Return what the argument ``name`` has for the ``rows`` (n,) of ``dataset``, as a ``.npy`` file has it."""
+    return codes_of_array(Path(name), arguments.array(name, values), dataset, wanted, rows)

@@ -1,0 +1,224 @@
+"""Pseudo attributes that the trained CLIP has not guessed: from a file, or by another model (``--label-model``)."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from runs import contents, fit, metrics_of, pseudo_attributes, without
+from safetensors.torch import load_file, save_file
+from tiny import ATTRIBUTES
+
+import dbpt
+from dbpt import InputError
+from dbpt.settings.config import make_config
+
+OTHER = {"path": "nobody.png", "attribute": ATTRIBUTES[0]}
+ORACLE = {"group_source": "true", "model_selection": "true-wga"}
+
+
+def write_attributes(path: Path, rows: list[dict[str, str]]) -> Path:
+    with path.open("w", newline="") as file:
+        table = csv.DictWriter(file, ["path", "attribute"], extrasaction="ignore")
+        table.writeheader()
+        table.writerows(rows)
+    return path
+
+
+@pytest.fixture
+def true_file(tiny, tmp_path) -> Path:
+    """The true attributes, in another order."""
+    return write_attributes(tmp_path / "attributes.csv", [*tiny.rows()[::-1], OTHER])
+
+
+@pytest.fixture(scope="module")
+def other(tiny, tmp_path_factory) -> dict[str, str]:
+    """Another model, which sees as much as nothing."""
+    weights = tmp_path_factory.mktemp("other") / "other.safetensors"
+    tensors = load_file(tiny.weights)
+    save_file(tensors | {"visual.proj": tensors["visual.proj"].flip(0).contiguous()}, weights)
+    return {"model": str(tiny.model), "pretrained": str(weights)}
+
+
+@pytest.fixture
+def label_model(tiny) -> dict[str, str]:
+    return {"label_model": str(tiny.model), "label_pretrained": str(tiny.weights)}
+
+
+# --- a file -----------------------------------------------------------------------------------------------------------
+
+
+def test_true_attributes_in_a_file_train_what_the_oracle_trains(tiny, true_file, tmp_path):
+    run = fit(tiny, tmp_path / "run", pseudo_attributes=true_file)
+    oracle = fit(tiny, tmp_path / "oracle", **ORACLE)
+    ours, theirs = contents(run), contents(oracle)
+    assert all(ours[name] == theirs[name] for name in ("classifier.safetensors", "prompt.safetensors"))
+    rows = [[(row["name"], row["val"], row["test"]) for row in metrics_of(folder)["rows"]] for folder in (run, oracle)]
+    assert rows[0] == rows[1]
+    metrics = metrics_of(run)
+    assert (metrics["pseudo_method"], metrics["pseudo_quality"]["accuracy"]) == ("file", 1)
+    assert any("1 of 107 rows are ignored" in warning for warning in metrics["warnings"])
+    assert {path: ATTRIBUTES[a] for path, a in pseudo_attributes(run).items()} == {
+        row["path"]: row["attribute"] for row in tiny.rows()
+    }
+
+
+def test_rows_without_an_attribute_are_unknown(tiny, tmp_path):
+    rows = [row | {"attribute": "" if i % 5 == 0 else row["attribute"]} for i, row in enumerate(tiny.rows())]
+    file = write_attributes(tmp_path / "part.csv", rows)
+    found = pseudo_attributes(fit(tiny, tmp_path / "run", pseudo_attributes=file, group_source="soft"))
+    codes = {name: code for code, name in enumerate(ATTRIBUTES)} | {"": -1}
+    assert found == {row["path"]: codes[row["attribute"]] for row in rows}
+
+
+def test_a_changed_file_refuses_to_resume_a_run(tiny, true_file, tmp_path):
+    out = fit(tiny, tmp_path / "run", pseudo_attributes=true_file)
+    before = contents(out)
+    write_attributes(true_file, tiny.rows())  # another order, and one row less
+    assert contents(dbpt.fit(out=out, resume=True).folder) == before
+    rows = tiny.rows()
+    first = next(row for row in rows if row["split"] == "train")
+    first["attribute"] = next(name for name in ATTRIBUTES if name != first["attribute"])
+    write_attributes(true_file, rows)
+    with pytest.raises(InputError, match="made with other settings or data"):
+        dbpt.fit(out=out, resume=True)
+
+
+def test_a_comparison_is_the_fits_of_its_settings_and_refuses_a_changed_file(tiny, true_file, tmp_path):
+    settings = {"methods": "zero-shot,dbpt", "seeds": 1, "pseudo_attributes": true_file, **tiny.settings}
+    found = dbpt.compare(tiny.table, out=tmp_path / "compare", **settings)
+    run = fit(tiny, tmp_path / "run", pseudo_attributes=true_file, baselines=False)
+    worst = [row["figures"]["worst_group_accuracy"]["mean"] for row in found.to_dict()["rows"]]
+    assert worst == [row["test"]["worst_group_accuracy"] for row in metrics_of(run)["rows"]]
+    assert found.to_dict()["pseudo_method"] == "file"
+    dbpt.compare(out=tmp_path / "compare", resume=True)
+    rows = tiny.rows()
+    next(row for row in rows if row["split"] == "test")["attribute"] = ""
+    write_attributes(true_file, rows)
+    with pytest.raises(InputError, match="was started with other images, labels, words or weights"):
+        dbpt.compare(out=tmp_path / "compare", resume=True)
+
+
+def test_groups_of_an_audit_are_those_of_the_file(tiny, true_file, tmp_path, command):
+    kept = ("model", "pretrained", "cache", "attributes", "embed_batch_size")
+    settings = {name: value for name, value in tiny.settings.items() if name in kept}
+    table = tiny.write("without-attributes", without(tiny.rows(), "attribute"))
+    by_file = dbpt.audit(table, pseudo_attributes=true_file, out=tmp_path / "audit", **settings)
+    by_truth = dbpt.audit(tiny.table, **settings)
+    assert by_file.groups == by_truth.groups and by_file.figures.explained == by_truth.figures.explained
+    assert by_file.figures.group_kind == "pseudo" and by_file.figures.guesses.doubts == []
+    page = (tmp_path / "audit/audit.html").read_text()
+    assert "CLIP guessed" not in page and "the attribute comes from" in page
+    assert "groups: attributes from a file" in str(by_file)
+    arguments = by_file.figures.command.split()
+    assert str(true_file) in arguments
+    code, out, _ = command(*arguments[1:])
+    assert code == 0 and str(by_file) in out
+
+
+def test_labels_by_hand_can_be_audited_but_not_trained_on(tiny, tmp_path):
+    hand = tmp_path / "labels.csv"
+    chosen = [row for row in tiny.rows() if row["split"] == "test"][:12]
+    lines = [f"abcdabcdabcdabcd,{row['path']},{row['attribute']}" for row in chosen]
+    hand.write_text("\n".join(["sample,path,attribute", *lines, ""]))
+    table = tiny.write("without-attributes-2", without(tiny.rows(), "attribute"))
+    kept = {name: tiny.settings[name] for name in ("model", "pretrained", "cache", "attributes")}
+    found = dbpt.audit(table, pseudo_attributes=hand, **kept)
+    assert sum(group.n for group in found.groups) == 12
+    with pytest.raises(InputError, match=r"labels.csv: no row of split 'train' has an attribute; add some"):
+        fit(tiny, tmp_path / "run", pseudo_attributes=hand)
+
+
+def test_a_run_is_evaluated_with_its_file_and_other_data_without(tiny, true_file, tmp_path):
+    table = tiny.write("without-attributes-3", without(tiny.rows(), "attribute"))
+    run = fit(tiny, tmp_path / "run", data=table, pseudo_attributes=true_file)
+    expected = metrics_of(run)["rows"][-1]["test"]
+    assert dbpt.evaluate(run).to_dict()["rows"][0]["test"] == expected
+    copy = tiny.write("copy", without(tiny.rows(), "attribute"))
+    assert dbpt.evaluate(run, copy).to_dict()["pseudo_method"] == "proportional"
+    true_file.unlink()
+    with pytest.raises(InputError, match=r"attributes.csv: cannot read the attributes: No such file"):
+        dbpt.evaluate(run)
+
+
+# --- another model ----------------------------------------------------------------------------------------------------
+
+
+def test_one_model_labels_and_another_is_trained(tiny, tiny_run, other, label_model, tmp_path, logged):
+    run = fit(tiny, tmp_path / "run", **other, **label_model)
+    assert pseudo_attributes(run) == pseudo_attributes(tiny_run)
+    alone = fit(tiny, tmp_path / "alone", **other)
+    assert pseudo_attributes(alone) != pseudo_attributes(run)
+    assert metrics_of(run)["pseudo_method"] == "proportional by tiny"
+    assert metrics_of(run)["rows"][0] == metrics_of(alone)["rows"][0]  # zero-shot is that of the model
+    assert "features: 106 images, 0 embedded now, 0 unreadable" in logged.messages  # those of the labeller
+    with pytest.raises(InputError, match="made with other settings or data"):
+        dbpt.fit(out=run, resume=True, label_model=other["model"], label_pretrained=other["pretrained"])
+
+
+def test_features_are_trained_on_while_a_model_labels_the_images(tiny, tiny_run, other, label_model, tmp_path):
+    features = tmp_path / "features.npy"
+    backbone = dbpt.load_backbone(**other)
+    paths = [row["path"] for row in tiny.rows()]
+    np.save(features, dbpt.embed_images(backbone, tiny.table.parent, paths, cache_dir=tmp_path, batch_size=16).features)
+    run = fit(tiny, tmp_path / "run", **other, **label_model, embeddings=features)
+    assert pseudo_attributes(run) == pseudo_attributes(tiny_run)
+    of_images = fit(tiny, tmp_path / "of-images", **other, **label_model)
+    assert metrics_of(run)["rows"][0]["test"] == metrics_of(of_images)["rows"][0]["test"]
+
+
+def test_images_that_the_label_model_cannot_read_are_left_out(tiny, other, label_model, tmp_path):
+    features, folder = tmp_path / "features.npy", tmp_path / "images"
+    folder.mkdir()
+    rows = tiny.rows()
+    for row in rows:
+        (folder / row["path"].replace("/", "-")).symlink_to(tiny.table.parent / row["path"])
+        row["path"] = row["path"].replace("/", "-")
+    bad = folder / rows[7]["path"]
+    bad.unlink()
+    bad.write_bytes(b"no image")
+    np.save(features, np.random.default_rng(0).normal(size=(len(rows), 16)).astype(np.float32))
+    table = tiny.write("linked", rows)
+    settings = {"embeddings": features, "root": folder, "max_failures": 0.1, **other, **label_model}
+    run = fit(tiny, tmp_path / "run", data=table, **settings)
+    assert metrics_of(run)["failed_images"] == 1 and rows[7]["path"] not in pseudo_attributes(run)
+    assert len(pseudo_attributes(run)) == len(rows) - 1
+    assert any("linked.csv line 9" in warning for warning in metrics_of(run)["warnings"])
+
+
+def test_the_model_that_labels_is_judged_by_an_audit(tiny, other, label_model):
+    kept = {name: tiny.settings[name] for name in ("cache", "attributes", "embed_batch_size")}
+    settings = kept | {"columns": {"attribute": ""}}
+    found = dbpt.audit(tiny.table, **settings, **other, **label_model).figures
+    of_labeller = dbpt.audit(tiny.table, **settings, model=str(tiny.model), pretrained=str(tiny.weights)).figures
+    assert found.guesses.shares == of_labeller.guesses.shares and found.guesses.doubts == of_labeller.guesses.doubts
+    assert found.confusion != of_labeller.confusion
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"label_model": "ViT-B-32"}, "--pseudo-attributes with --label-model: nothing is guessed, since the file"),
+        ({"proportions": (1, 2)}, "--pseudo-attributes with --proportions: nothing is guessed"),
+        ({"pseudo_method": "argmax"}, "--pseudo-attributes with --pseudo-method: nothing is guessed"),
+        ({"pseudo_attributes": None, "label_pretrained": "x"}, "--label-pretrained x: without --label-model; name"),
+    ],
+)
+def test_settings_that_contradict_each_other(settings, says):
+    with pytest.raises(InputError, match=says):
+        make_config({"pseudo_attributes": "mine.csv"} | settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"pseudo_attributes": "gone.csv"}, "gone.csv: cannot read the attributes: No such file"),
+        ({"label_model": "no-such-model"}, "no-such-model"),
+        ({"label_model": "gone.json"}, "gone.json"),
+    ],
+)
+def test_a_missing_file_or_model_is_one_line_before_images_are_read(tiny, tmp_path, settings, says, logged):
+    with pytest.raises(InputError, match=says) as error:
+        fit(tiny, tmp_path / "run", **settings)
+    assert "\n" not in str(error.value) and not (tmp_path / "run").exists()
+    assert not any(line.startswith("features") for line in logged.messages)
