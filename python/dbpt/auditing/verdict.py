@@ -40,7 +40,9 @@ def verdict_of(
     if by_guesses and guesses.doubts:
         sentence = f"CLIP can't tell {names} apart in these images, so nothing follows about {subject.rstrip(',')}: "
         return Verdict(kind="untrusted", sentence=sentence + "; ".join(guesses.doubts) + ".")
-    source = "the attributes in the file" if guesses.from_file else "CLIP's guesses"
+    source, guessed = "CLIP's guesses", "guessed"
+    if guesses.from_file:
+        source, guessed = "the attributes in the file", "labelled"
     judged_by = f", judged by {source}" if by_guesses else ""
     alone = _classes_of_one_attribute(groups)
     if len(alone) == len({each.class_name for each in groups if each.n}):
@@ -65,8 +67,8 @@ def verdict_of(
     of_class += f"but {in_words(better.accuracy)} with {better.attribute!r} ({p_text(explained.p_value)})"
     if by_guesses and (wrong := _enough_wrong_guesses(worse, groups, guesses)):
         sentence = (
-            f"The errors of {subject} go with CLIP's guesses of {names}, but wrong guesses alone can be the reason: "
-            f"{of_class}, and about {count(wrong)} images of this class are probably guessed wrongly."
+            f"The errors of {subject} go with {source} of {names}, but wrong guesses alone can be the reason: "
+            f"{of_class}, and about {count(wrong)} images of this class are probably {guessed} wrongly."
         )
         return Verdict(kind="untrusted", sentence=sentence)
     difference = cast(float, better.accuracy) - cast(float, worse.accuracy)

@@ -35,11 +35,14 @@ def judged_guesses(
     both = (attributes >= 0) & (guessed >= 0)
     counts = np.bincount(guessed[guessed >= 0], minlength=dataset.num_attributes)
     assert pseudo.confidence is not None
+    from_file, confidence = pseudo.method == METHOD, pseudo.confidence[rows]
+    if from_file and (guessed >= 0).any():  # the others have none
+        confidence = confidence[guessed >= 0]
     return Guesses(
         method=pseudo.method,
         shares=(counts / max(1, counts.sum())).tolist(),
-        mean_confidence=min(1.0, float(pseudo.confidence[rows].mean())),
-        doubts=[] if pseudo.method == METHOD else _doubts(dataset.take(rows), features[rows], backbone, guessed),
+        mean_confidence=min(1.0, float(confidence.mean())),
+        doubts=[] if from_file else _doubts(dataset.take(rows), features[rows], backbone, guessed),
         n_known=int(both.sum()),
         accuracy=float((attributes == guessed)[both].mean()) if both.any() else None,
     )
