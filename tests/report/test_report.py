@@ -328,7 +328,7 @@ def test_page_is_self_contained_and_complete():
     assert not [name for name in attributes if name.startswith("on") or name in ("background", "style", "xlink:href")]
     style = html.split("<style>")[1].split("</style>")[0]
     assert "url(" not in style and "@import" not in style and "prefers-color-scheme: dark" in style
-    assert page.tags.count("svg") == 4
+    assert page.tags.count("svg") == 5  # the bars twice, for wide and narrow pages
     for words in (
         "Worst-group accuracy rose from 40.0 % (zero-shot) to 80.0 % (dbpt)",
         "Test split, 300 images · groups: true attributes · one run, seed 3",
@@ -363,7 +363,8 @@ def test_nothing_in_the_data_can_break_the_page():
 
 
 def test_bars_have_the_length_of_the_accuracy():
-    html = render_report(run(), [], [])
+    html, narrow = render_report(run(), [], []).split('<div class="narrow-page">')
+    assert narrow.count('<rect class="bar') == 12
     found = re.findall(r'<rect class="bar row-[a-z-]+" x="[\d.]+" y="[\d.]+" width="([\d.]+)"', html)
     widths = np.array(found, dtype=float)
     accuracies = np.array([RIGHT[name][g] / (100, 100, 50, 50)[g] for g in range(4) for name in RIGHT])
@@ -374,7 +375,7 @@ def test_bars_have_the_length_of_the_accuracy():
 def test_page_without_history_gallery_truth_or_test_split():
     rows = [row(name, None, evaluated(values, (100, 100, 0, 50))) for name, values in RIGHT.items()]
     page = Page(render_report(run(rows=rows, group_kind="pseudo", pseudo_quality=None), [], []))
-    assert page.tags.count("svg") == 1
+    assert page.tags.count("svg") == 2
     assert "no images" in page.words
     assert "No mistakes to show." in page.words
     assert "Validation split, 250 images (no test split" in page.words
@@ -412,7 +413,7 @@ def test_curves_survive_one_epoch_gaps_and_empty_groups():
         entry["group_weights"] = [1.0, 0.0, None, 2.0]
         entry["val_wga"] = None
     html = render_report(metrics, entries, [])
-    assert Page(html).tags.count("svg") == 3
+    assert Page(html).tags.count("svg") == 4
     assert html.count('<circle class="dot') == 4
     assert "nan" not in re.sub(r"<[^>]*>", "", html).lower().split()
 
@@ -494,8 +495,8 @@ def test_pages_of_many_groups_with_pictures_of_noise_stay_below_three_megabytes(
     assert html.count("<img ") == pictures
     assert len(html.encode()) < 3e6
     bars = html.count('<rect class="bar row-chosen"')
-    assert bars == min(40, 4 * num_classes)
-    assert ("The chart shows the 40 of 400 groups in which dbpt has the lowest" in Page(html).words) == (bars == 40)
+    assert bars == 2 * min(40, 4 * num_classes)
+    assert ("The chart shows the 40 of 400 groups in which dbpt has the lowest" in Page(html).words) == (bars == 80)
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium here")

@@ -13,6 +13,9 @@ from dbpt.report.charts import (
     BAR_LETTERS,
     CURVE_LETTERS,
     MOST_BARS,
+    NARROW,
+    NARROW_LETTERS,
+    WIDTH,
     Bar,
     BarGroup,
     Line,
@@ -72,7 +75,8 @@ def render_report(
         "average_note": average_note(metrics.average),
         "zero_shot_line": zero_shot_line(summary),
         "rows": list(zip(summary.rows, styles, strict=True)),
-        "bars": _accuracy_chart(summary, styles),
+        "bars": _accuracy_chart(summary, styles, BAR_LETTERS, WIDTH),
+        "narrow_bars": _accuracy_chart(summary, styles, NARROW_LETTERS, NARROW),
         "weights": _weights_chart(summary, chosen_history),
         "p_true": _p_true_chart(summary, chosen_history),
         "validation": _validation_chart(summary, history, styles),
@@ -139,8 +143,8 @@ def _row_styles(summary: Summary) -> list[str]:
     return styles
 
 
-def _accuracy_chart(summary: Summary, styles: list[str]) -> Markup:
-    groups, names, labels = [], summary.metrics.dataset.group_names, summary.short_group_names(BAR_LETTERS)
+def _accuracy_chart(summary: Summary, styles: list[str], letters: int, width: int) -> Markup:
+    groups, names, labels = [], summary.metrics.dataset.group_names, summary.short_group_names(letters)
     for g in sorted(sorted(range(len(names)), key=lambda g: _chosen_accuracy(summary, g))[:MOST_BARS]):
         bars = [
             Bar(style, row.title, entry.accuracy, entry.low, entry.high)
@@ -148,7 +152,7 @@ def _accuracy_chart(summary: Summary, styles: list[str]) -> Markup:
             for entry in row.groups[g : g + 1]
         ]
         groups.append(BarGroup(names[g], labels[g], f"n = {count(summary.group_size(g))}", bars))
-    return bar_chart(groups, f"Accuracy of each group with 95 % intervals, {summary.split_line}")
+    return bar_chart(groups, f"Accuracy of each group with 95 % intervals, {summary.split_line}", width)
 
 
 def _weights_chart(summary: Summary, history: History) -> Markup | None:
