@@ -153,6 +153,14 @@ def test_any_split_can_be_audited(tiny, settings, split, images):
     assert (found.data.split, found.data.n) == (split or "test", images)
 
 
+def test_the_association_in_the_training_images_is_told_beside_that_in_the_audited_ones(tiny, settings):
+    """A balanced test split hides how class and attribute go together where a classifier is trained."""
+    test, train = (dbpt.audit(tiny.table, split=split, **settings) for split in ("test", "train"))
+    assert test.figures.cramers_v == 0 < train.figures.cramers_v == test.figures.training_cramers_v
+    told = f"; in the training images: {train.figures.cramers_v:.2f}"
+    assert told in " ".join(test.table().split()) and "in the training images" not in train.table()
+
+
 def test_a_table_needs_no_splits_and_no_training_images(tiny, settings):
     rows = [row for row in tiny.rows() if row["split"] == "test"]
     bare = tiny.write("bare", [{name: row[name] for name in ("path", "label")} for row in rows])

@@ -41,6 +41,10 @@ def test_names_that_the_images_show_are_trusted(n, seen, classes):
     assert doubted(*made(n, seen, classes=classes)) == set()
 
 
+def test_a_rare_attribute_is_trusted():
+    assert doubted(*made(1000, 11 * (0,) + (1,))) == set()
+
+
 def test_the_class_that_goes_with_the_attribute_does_not_hide_it():
     """With few images of a class they are judged together; the class and its usual attribute move the logits alike."""
     guesses, logits, others, _, names = made(40)
@@ -80,6 +84,27 @@ def test_a_class_direction_is_no_attribute():
     logits = (rng.normal(size=(600, 2)) + np.eye(2)[labels] * 8).astype(np.float32)
     others = [logits + np.float32(0.01) * number for number in range(len(TEMPLATES))]
     assert doubted(logits.argmax(axis=1), logits, others, labels, ["a", "b"]) == {"separation"}
+
+
+def test_spread_is_that_of_the_odds_within_classes_whatever_all_logits_of_an_image_share():
+    labels = np.arange(4000) % 2
+    logits = np.random.default_rng(0).normal(size=(4000, 3)).astype(np.float32)
+    expected = guess_trust(logits.argmax(axis=1), logits, [logits] * 5, labels, ["a", "b", "c"]).spread
+    assert expected == pytest.approx(1, abs=0.03)  # three names leave two dimensions
+    shifted = logits + 1000 * labels[:, None] + np.arange(4000, dtype=np.float32)[:, None]
+    found = guess_trust(logits.argmax(axis=1), logits, [shifted] * 5, labels, ["a", "b", "c"]).spread
+    assert found == pytest.approx(expected, rel=1e-3)
+    of_class = logits + np.float32(100) * np.eye(3, dtype=np.float32)[labels]
+    assert guess_trust(logits.argmax(axis=1), logits, [of_class] * 5, labels, ["a", "b", "c"]).spread < 1.2
+
+
+def test_a_sample_of_many_images_is_spread_over_all_of_them():
+    guesses, logits, others, labels, names = made(2 * MOST_ROWS + 2)
+    order = np.argsort(guesses, kind="stable")
+    assert doubted(guesses[order], logits[order], [each[order] for each in others], labels, names) == set()
+    wide = [np.pad(each, ((0, 0), (0, 1)), constant_values=-50) for each in (logits, *others)]
+    rare = np.where(np.arange(len(guesses)) == 1, 2, guesses)  # an image that the sample leaves out
+    assert guess_trust(rare, wide[0], wide[1:], labels, [*names, "c"]).unused == ()
 
 
 def test_guesses_that_are_missing_do_not_count():

@@ -183,6 +183,7 @@ def _audited(subject: Subject) -> tuple[Audit, PseudoAttributes]:
         .reshape(dataset.num_classes, dataset.num_classes)
         .tolist(),
         cramers_v=cramers_v(labels, attributes[rows], **size),
+        training_cramers_v=cramers_v(dataset.labels[training], attributes[training], **size),
         explained=explained,
         guesses=guesses,
         warnings=[*subject.told, *pseudo.warnings],

@@ -79,7 +79,8 @@ class AuditFigures:
     """The content of ``audit.json``.
 
     ``group_kind`` says which attributes define the groups. ``average`` is the one in the tables. ``cramers_v`` is the
-    association of class and attribute in the audited images, corrected for bias. ``next_command`` is what the verdict
+    association of class and attribute in the audited images, corrected for bias, and ``training_cramers_v`` that in the
+    training images. ``next_command`` is what the verdict
     suggests to run next. ``settings`` are names and values for the report.
     """
 
@@ -96,6 +97,7 @@ class AuditFigures:
     groups: list[AuditedGroup]
     confusion: list[list[Count]]
     cramers_v: float | None
+    training_cramers_v: float | None
     explained: ExplainedErrors | None
     guesses: Guesses
     warnings: list[str]

@@ -157,6 +157,8 @@ def _association(figures: AuditFigures) -> list[Number]:
             f"How closely class and attribute go together in these images, here: {strength}. At 0 each class has the "
             "same mix of attributes; at 1 the attribute alone gives the class away, and training can use it instead."
         )
+        if figures.training_cramers_v is not None and figures.data.split != "train":
+            meaning += f" Among the training images of these data it is {figures.training_cramers_v:.2f}."
         numbers.append(Number("Association (Cramér’s V)", f"{v:.2f}", "", meaning))
     if explained is not None and explained.share is not None:
         meaning = (

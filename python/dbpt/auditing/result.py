@@ -147,6 +147,8 @@ def _association(figures: AuditFigures) -> list[str]:
     lines = []
     if figures.cramers_v is not None:
         lines.append(f"class and attribute in these images: Cramér's V {figures.cramers_v:.2f} (0 none, 1 complete)")
+        if figures.training_cramers_v is not None and figures.data.split != "train":
+            lines[-1] += f"; in the training images: {figures.training_cramers_v:.2f}"
     explained = figures.explained
     if explained and explained.p_value is not None and explained.share is not None:
         share = percent(explained.share)
