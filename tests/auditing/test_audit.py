@@ -305,6 +305,7 @@ def test_the_command_in_the_report_repeats_the_audit_of_a_run(tiny_run, command,
         ("{table}", ["--out", "{table}"], [], ["exists and is not a folder"]),
         ("{table}", ["--out", "{run}"], MODEL, ["exists and is not an audit folder"]),
         ("{table}", ["--epochs", "3"], [], ["--epochs"]),
+        ("{table}", ["--weights", "moved.safetensors"], [], ["--weights", "only the audit of a run", "--pretrained"]),
     ],
 )
 def test_bad_arguments_get_one_line(tiny, tiny_run, settings, command, tmp_path, data, given, without, words):

@@ -94,6 +94,8 @@ def audit(
         if out is not None:
             held.enter_context(AUDIT_FOLDER.held(Path(out), resume=False, overwrite=overwrite))
         by = _kind_of(predictions)
+        if weights is not None and by != "run":
+            raise InputError("--weights: only the audit of a run reads it; name other weights with --pretrained")
         if by == "run":
             subject = subject_of_run(os.fspath(cast(str, predictions)), data, chosen, split, weights)
         else:
