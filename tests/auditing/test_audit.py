@@ -212,6 +212,27 @@ def test_the_files_hold_what_the_audit_returns(tiny, settings, tmp_path):
     assert found.verdict.sentence[:40] in (out / "audit.html").read_text()
 
 
+def test_the_page_shows_the_mistakes_of_one_group_of_the_true_attributes(tiny, settings, tmp_path, monkeypatch):
+    def record(paths, root, group, predictions, p_true):
+        seen.update(zip(paths, zip([group] * len(paths), predictions, p_true, strict=True), strict=True))
+        return []
+
+    seen = {}
+    monkeypatch.setattr("dbpt.auditing.audit.surest_mistakes", record)
+    other = {ATTRIBUTES[0]: ATTRIBUTES[1], ATTRIBUTES[1]: ATTRIBUTES[0]}  # than CLIP guesses
+    table = tiny.write("swapped", [{**row, "attribute": other[row["attribute"]]} for row in tiny.rows()])
+    predictions = np.tile([0.7, 0.3], (32, 1))  # the second class is never predicted
+    found = dbpt.audit(table, predictions=predictions, out=tmp_path / "audit", **settings)
+    group = found.figures.metrics.worst_group if found.verdict.group is None else found.verdict.group
+    named = found.figures.data.groups[group]
+    for image in lines_of(tmp_path / "audit" / "images.csv"):
+        if (image["label"], image["attribute"]) == named:
+            _, prediction, p_true = seen.pop(image["path"])
+            assert prediction == image["prediction"]
+            assert p_true == pytest.approx(float(image[f"p_{named[0]}"]), abs=1e-5)
+    assert not seen
+
+
 def test_images_csv_are_predictions_that_can_be_audited_again(tiny, settings, tmp_path):
     first = dbpt.audit(tiny.table, out=tmp_path / "audit", **settings)
     again = dbpt.audit(tiny.table, predictions=tmp_path / "audit" / "images.csv", **settings)
