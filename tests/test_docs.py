@@ -211,7 +211,7 @@ def test_the_human_check_page_runs_as_it_stands(workplace, capsys):
 
     def write_labels(command: str) -> None:
         if "--labels" in command:
-            write_labels_of_truth(workplace)
+            write_labels_of_truth(workplace, command.split()[2])
 
     namespace, printed = run_blocks("docs/human_check.md", capsys=capsys, before=write_labels)
     drawn, judged = (text for _, text in blocks("docs/human_check.md", "text"))
@@ -227,12 +227,12 @@ def test_the_human_check_page_runs_as_it_stands(workplace, capsys):
     assert found["value"] == pytest.approx(truth["worst_group_accuracy"])
 
 
-def write_labels_of_truth(folder: Path) -> None:
+def write_labels_of_truth(folder: Path, drawn: str) -> None:
     config = tomllib.loads((folder / "runs/demo/config.toml").read_text(encoding="utf-8"))
     data = dbpt.load_dataset(config["data"], config["root"])
     attribute = {path: data.attribute_names[a] for path, a in zip(data.paths, data.attributes, strict=True)}
-    sample = json.loads((folder / "checks/demo/design.json").read_text(encoding="utf-8"))["sample"]
-    with (folder / "checks/demo/sample.csv").open(newline="", encoding="utf-8") as file:
+    sample = json.loads((folder / drawn / "design.json").read_text(encoding="utf-8"))["sample"]
+    with (folder / drawn / "sample.csv").open(newline="", encoding="utf-8") as file:
         lines = [f"{sample},{row['path']},{attribute[row['path']]}" for row in csv.DictReader(file)]
     (folder / "labels.csv").write_text("\n".join(["sample,path,attribute", *lines]) + "\n", encoding="utf-8")
 

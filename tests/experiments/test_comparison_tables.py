@@ -75,6 +75,7 @@ COMPARISON = {
     "pseudo_method": "proportional",
     "pseudo_shares": [0.625, 0.375],
     "pseudo_quality": None,
+    "label_noise": None,
     "split": "test",
     "n": 12345,
     "seeds": [0, 1, 2],

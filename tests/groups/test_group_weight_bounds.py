@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import dbpt
 from dbpt.errors import InputError
-from dbpt.groups.rules import MAX_WEIGHT, Bounds
+from dbpt.groups.bounds import MAX_WEIGHT, Bounds
 from dbpt.training.findings import effective_rows
 
 NONE = {"min_group_count": 0, "max_weight": np.inf}

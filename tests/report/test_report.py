@@ -50,7 +50,7 @@ def evaluated(right, counts=(100, 100, 50, 50), classes=2, names=None):
 def row(name, test, val=None, source="pseudo"):
     trained = name != "zero-shot"
     source = source if name not in ("zero-shot", "erm") else None
-    epochs = {"best_epoch": 7 if trained else None, "epochs": 10 if trained else 0, "seconds": 1.25}
+    epochs = {"best_epoch": 7 if trained else None, "epochs": 10 if trained else 0, "seconds": 1.25, "corrected": None}
     choices = {"name": name, "group_source": source, "head": None, "apply": None, "warnings": []}
     return {**choices, **epochs, "train": None, "val": val, "test": test}
 
@@ -71,6 +71,7 @@ def run(right=RIGHT, **changes):
         "rows": [row(name, evaluated(values)) for name, values in right.items()],
         **{"pseudo_method": "proportional", "pseudo_shares": [0.625, 0.375]},
         "pseudo_quality": as_json(quality) | {"split": "training"},
+        "label_noise": None,
         "seconds": {"embed": 1.0, "total": 2.5},
         **changes,
     }

@@ -28,6 +28,7 @@ FILES: dict[str, dict[str, str]] = {
         "model config": "data/tiny.json",
         "weights": "data/tiny.safetensors",
         "`--config`": "settings.toml",
+        "`--label-noise`": "noise.json",
         "cache: manifest": "MANIFEST",
         "cache: shard": "SHARD",
         "`--out`": "new",
@@ -109,7 +110,7 @@ FILES: dict[str, dict[str, str]] = {
 }
 OUTPUTS = {"`--out`", "`--failures`", "folder", "`judged.json`"}
 UNCHECKED = {"table", "image", "model config", "`--config`", "`config.toml`", "labels", "`--predictions`", *OUTPUTS}
-UNCHECKED |= {"`--pseudo-attributes`"}
+UNCHECKED |= {"`--pseudo-attributes`", "`--label-noise`"}
 """Files of the user's, in which another value is as good as the first; and files that are written."""
 WITHOUT_DIGEST = {"`run.json`", "`plan.json`", "`status.json`", "cache: manifest"}
 
@@ -152,7 +153,7 @@ class World:
         audit += ["--pseudo-attributes", str(at / "attributes.csv"), "--max-failures", "0.1"]
         failures, words = ["--max-failures", "0.1"], ["--attributes", "meadow", "lake"]
         lines: Commands = {
-            "fit": [*fit, "--out", str(at / "new")],
+            "fit": [*fit, "--label-noise", str(at / "noise.json"), "--out", str(at / "new")],
             "audit": [*audit, "--out", str(at / "new")],
             "audit --overwrite": [*audit, "--out", str(at / "audit"), "--overwrite"],
             "fit --resume": [*fit, *half, "--resume"],

@@ -14,6 +14,7 @@ from dbpt.errors import InputError
 from dbpt.groups import GroupMetrics, group_counts, group_metrics, pseudo_attribute_quality
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes import PseudoAttributes
+from dbpt.pseudo_attributes.judged import JudgedNoise
 from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.runs.metrics import (
     SCHEMA_VERSION,
@@ -21,6 +22,7 @@ from dbpt.runs.metrics import (
     BackboneSummary,
     DataSummary,
     GroupKind,
+    LabelNoiseSummary,
     Metrics,
     QualityOfSplit,
     RunMetrics,
@@ -51,6 +53,7 @@ class Labelled:
     warnings: tuple[str, ...] = ()
     counts_of_run: NDArray[np.int64] | None = None
     guesses: Guesses | None = None
+    label_noise: JudgedNoise | None = None
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Return the row numbers of a split."""
@@ -113,6 +116,28 @@ class Labelled:
                 )
         return found
 
+    def corrected(self, metrics: dict[str, GroupMetrics | None]) -> dict[str, list[float | None]] | None:
+        """Return the accuracies (G,) of each of `metrics`, corrected for label noise; None over true groups."""
+        if self.label_noise is None or self.group_kind == "true":
+            return None
+        found = {}
+        for split, evaluated in metrics.items():
+            if evaluated is not None:
+                counts_G = np.array([each.n for each in evaluated.groups])
+                accuracies_G = np.array([each.accuracy for each in evaluated.groups], dtype=np.float64)
+                corrected_G = self.label_noise.noise.among(counts_G).true_accuracies(accuracies_G)
+                found[split] = [None if np.isnan(value) else value for value in corrected_G.tolist()]
+        return found
+
+    def _label_noise(self) -> LabelNoiseSummary | None:
+        if self.label_noise is None:
+            return None
+        return LabelNoiseSummary(
+            n_labelled=self.label_noise.n_labelled,
+            rates=self.label_noise.noise.rates.tolist(),
+            train_counts=self.label_noise.noise.among(self.counts("pseudo", "train")).true_counts.tolist(),
+        )
+
     def _pseudo_shares(self) -> list[float]:
         """Return the shares (A,) of the method, else those of its labels in the rows that it was fitted on."""
         if self.pseudo.shares is not None:
@@ -160,6 +185,7 @@ class Labelled:
             pseudo_method=self.pseudo.method,
             pseudo_shares=self._pseudo_shares(),
             pseudo_quality=self._pseudo_quality(),
+            label_noise=self._label_noise(),
         )
 
     def run_metrics(

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,8 +47,8 @@ class MethodResult:
 def zero_shot_result(experiment: Experiment) -> MethodResult:
     """Return the result of zero-shot, without training."""
     classifier = zero_shot_classifier(experiment.embedded.backbone, experiment.embedded.class_weights)
-    metrics = experiment.labelled.metrics(classifier.predictions(experiment.embedded.features), HELD_OUT)
-    return MethodResult(row=RunRow(name="zero-shot", warnings=[], **metrics), classifier=classifier)
+    row = RunRow(name="zero-shot", warnings=[], **_figures(experiment, classifier))
+    return MethodResult(row=row, classifier=classifier)
 
 
 def trained_result(
@@ -76,15 +77,24 @@ def trained_result(
         epochs=len(trained.history),
         seconds=round(seconds, 3),
         warnings=findings,
-        **experiment.labelled.metrics(classifier.predictions(experiment.embedded.features), HELD_OUT),
+        **_figures(experiment, classifier),
     )
     return MethodResult(row=row, classifier=classifier, trained=trained)
+
+
+def _figures(experiment: Experiment, classifier: FeatureClassifier) -> dict[str, Any]:
+    """Return the entries of a `RunRow` that its predictions decide."""
+    predictions, labelled = classifier.predictions(experiment.embedded.features), experiment.labelled
+    metrics = labelled.metrics(predictions, HELD_OUT)
+    return metrics | {"corrected": labelled.corrected(metrics)}
 
 
 def build_objective(experiment: Experiment, name: str, rows: Rows) -> Objective:
     """Build the objective ``name`` for its training ``rows``, with its settings."""
     config, dataset, kind = experiment.config, experiment.dataset, OBJECTIVES[name]
-    groups = TrainingGroups(rows.groups, rows.labels, dataset.num_classes, dataset.num_groups, rows.posterior)
+    judged = experiment.labelled.label_noise if config.group_source == "pseudo" else None
+    noise = None if judged is None else judged.noise
+    groups = TrainingGroups(rows.groups, rows.labels, dataset.num_classes, dataset.num_groups, rows.posterior, noise)
     return kind(groups, apply=config.application(name) or "loss", **config.values(kind.settings))
 
 
@@ -211,8 +221,10 @@ def training_rows(experiment: Experiment, objective: type[Objective]) -> tuple[R
 
 
 def _fingerprint(experiment: Experiment, objective: str, head: Head) -> str:
-    """Return everything that determines a training besides its rows: settings, encoder and initial head."""
+    """Return everything that determines a training besides its rows: settings, encoder, initial head, label noise."""
     config, backbone = experiment.config, experiment.embedded.backbone
     settings = {name: value for name, value in config.identity().items() if name not in MAY_CHANGE}
-    described = (sorted(backbone.encoder_key.items()), backbone.spec["config"])
+    described: list[object] = [sorted(backbone.encoder_key.items()), backbone.spec["config"]]
+    if judged := experiment.labelled.label_noise:
+        described.append(judged.noise.rates.tolist())
     return repr((objective, settings, head.identity(), *described))

@@ -34,6 +34,7 @@ from dbpt.groups.permutation import permutation
 from dbpt.heads import HEADS
 from dbpt.pseudo_attributes import PseudoAttributes, label_attributes
 from dbpt.pseudo_attributes.from_file import read_pseudo_attributes
+from dbpt.pseudo_attributes.judged import JudgedNoise, read_label_noise
 from dbpt.settings.config import FitConfig
 from dbpt.settings.data import configured_dataset
 from dbpt.settings.sections import BackboneSettings
@@ -88,6 +89,7 @@ class Embedded:
     label_features: NDArray[np.float32]
     failures: tuple[Failure, ...]
     warnings: tuple[str, ...]
+    label_noise: JudgedNoise | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +139,9 @@ def load_and_embed(configs: Sequence[FitConfig]) -> Embedded:
     logger.info(dataset.describe())
     for each in configs:
         check_before_embedding(each, dataset)
+    label_noise = None
+    if config.label_noise is not None:
+        label_noise = read_label_noise(Path(config.label_noise), dataset.class_names, dataset.attribute_names)
     if config.embeddings is not None:
         check_precomputed_file(Path(config.embeddings), dataset)
     given = given_attributes(config, dataset)
@@ -144,7 +149,7 @@ def load_and_embed(configs: Sequence[FitConfig]) -> Embedded:
     for each in {each.head: each for each in configs}.values():
         HEADS[each.head].check(backbone, dataset.words, **each.values(HEADS[each.head].settings))
     readable = readable_rows(dataset, backbone, config, given)
-    log_warnings(warnings := left_out(dataset, readable.failures))
+    log_warnings(warnings := (*left_out(dataset, readable.failures), *(label_noise.warnings if label_noise else ())))
     check_classes(readable.dataset)
     return Embedded(
         dataset=readable.dataset,
@@ -156,6 +161,7 @@ def load_and_embed(configs: Sequence[FitConfig]) -> Embedded:
         label_features=readable.label_features,
         failures=readable.failures,
         warnings=warnings,
+        label_noise=label_noise,
     )
 
 
@@ -172,7 +178,8 @@ def add_pseudo_attributes(embedded: Embedded, config: FitConfig) -> Labelled:
     pseudo = label_dataset(dataset, embedded.evidence, config)
     splits, notes = _with_validation(dataset, dataset.groups(pseudo.pseudo_attributes), config)
     warnings = (*embedded.warnings, *pseudo.warnings, *notes)
-    return Labelled(dataset=dataset, pseudo=pseudo, splits=splits, warnings=warnings)
+    noise = embedded.label_noise
+    return Labelled(dataset=dataset, pseudo=pseudo, splits=splits, warnings=warnings, label_noise=noise)
 
 
 def arrange(embedded: Embedded, labelled: Labelled, config: FitConfig) -> Experiment:

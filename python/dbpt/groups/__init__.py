@@ -15,6 +15,7 @@ from dbpt.groups.accuracy import (
     worst_group_accuracy,
 )
 from dbpt.groups.association import ExplainedErrors, cramers_v, explained_errors
+from dbpt.groups.bounds import MAX_WEIGHT, MIN_GROUP_COUNT
 from dbpt.groups.group_ids import class_and_attribute, group_counts, group_ids
 from dbpt.groups.intervals import (
     simultaneous_intervals,
@@ -22,7 +23,8 @@ from dbpt.groups.intervals import (
     worst_group_difference_interval,
     worst_group_interval,
 )
-from dbpt.groups.rules import MAX_WEIGHT, MIN_GROUP_COUNT, GroupDRO, GroupWeights
+from dbpt.groups.label_noise import LabelNoise, MixedGroups
+from dbpt.groups.rules import GroupDRO, GroupWeights
 from dbpt.groups.soft import soft_counts
 from dbpt.groups.weighting import GroupWeighting
 
@@ -36,6 +38,8 @@ __all__ = [
     "GroupMetrics",
     "GroupWeighting",
     "GroupWeights",
+    "LabelNoise",
+    "MixedGroups",
     "PseudoGroupQuality",
     "PseudoQuality",
     "class_and_attribute",

@@ -1,54 +1,18 @@
-"""Two rules for group weights, that of dbpt and Group DRO, and the bounds that both respect."""
+"""Two rules for group weights: that of dbpt, and Group DRO."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
 from dbpt.errors import InputError
+from dbpt.groups.bounds import MAX_WEIGHT, MIN_GROUP_COUNT, Bounds, not_negative
 from dbpt.groups.tensors import check_length, to_host
 from dbpt.groups.weighting import GroupWeighting
 
-MIN_GROUP_COUNT = 5.0
-MAX_WEIGHT = 100.0
-
 # Larger changes of log q are clipped, so that no difference of two is NaN.
 _MOST = 1e300
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """Limits on the influence of a few samples; see `GroupWeights`. Zero and infinity remove them."""
-
-    min_group_count: float = MIN_GROUP_COUNT
-    max_weight: float = MAX_WEIGHT
-
-    def __post_init__(self) -> None:
-        _not_negative("min_group_count", self.min_group_count)
-        if not arguments.number("max_weight", self.max_weight) >= 1:
-            raise InputError(f"max_weight is {self.max_weight}; expected 1 (the mean weight of a sample) or above")
-
-    def weights(
-        self, log_shares: NDArray[np.float64], counts: NDArray[np.float64], total: float
-    ) -> NDArray[np.float64]:
-        """Return w (G,) ∝ exp(log_shares) / max(N_g, n₀), at most ``max_weight``, with Σ N_g·w_g = ``total``.
-
-        Weight above the cap goes to the other groups, in proportion to theirs. The weight of an empty group is 0.
-        ``total`` must be at most ``max_weight`` times Σ N_g.
-        """
-        weights, free = np.zeros(len(counts)), np.flatnonzero(counts > 0)
-        log_weights = log_shares - np.log(np.maximum(counts, max(self.min_group_count, 1e-10)))
-        while free.size:
-            relative = np.exp(log_weights[free] - log_weights[free].max())
-            found = relative * ((total - counts @ weights) / (counts[free] @ relative))
-            above = found > self.max_weight
-            if not above.any():
-                weights[free] = found
-                break
-            weights[free[above]] = self.max_weight
-            free = free[~above]
-        return weights
 
 
 class GroupWeights(GroupWeighting):
@@ -91,10 +55,10 @@ class GroupWeights(GroupWeighting):
         min_group_count: float = MIN_GROUP_COUNT,
         max_weight: float = MAX_WEIGHT,
     ) -> None:
-        self._eta, self._momentum = _not_negative("eta", eta), arguments.probability("momentum", momentum)
-        self._bounds = Bounds(min_group_count, max_weight)
-        super().__init__(counts, eta=self._eta, momentum=self._momentum, **asdict(self._bounds))
-        self._group_weights = self._bounds.weights(np.zeros(len(self.counts)), self.counts, self.counts.sum())
+        self._eta, self._momentum = not_negative("eta", eta), arguments.probability("momentum", momentum)
+        self.bounds = Bounds(min_group_count, max_weight)
+        super().__init__(counts, eta=self._eta, momentum=self._momentum, **asdict(self.bounds))
+        self._group_weights = self.bounds.weights(np.zeros(len(self.counts)), self.counts, self.counts.sum())
         self._mean_p_true: NDArray[np.float64] = np.full(len(self.counts), np.nan)
 
     @property
@@ -122,7 +86,7 @@ class GroupWeights(GroupWeighting):
         if self._eta == 0 or not seen.any():  # exactly, without rounding
             return
         weights, counts = self.group_weights, self.counts[seen]
-        target = self._bounds.weights(self._eta * (1 - means[seen]), counts, counts @ weights[seen])
+        target = self.bounds.weights(self._eta * (1 - means[seen]), counts, counts @ weights[seen])
         weights[seen] += (1 - self._momentum) * (target - weights[seen])
         self._group_weights = weights
 
@@ -181,8 +145,8 @@ class GroupDRO(GroupWeighting):
         min_group_count: float = MIN_GROUP_COUNT,
         max_weight: float = MAX_WEIGHT,
     ) -> None:
-        self._step_size, self._bounds = _not_negative("step_size", step_size), Bounds(min_group_count, max_weight)
-        super().__init__(counts, step_size=self._step_size, **asdict(self._bounds))
+        self._step_size, self.bounds = not_negative("step_size", step_size), Bounds(min_group_count, max_weight)
+        super().__init__(counts, step_size=self._step_size, **asdict(self.bounds))
         self._shares = _checked_shares(shares, self.counts)
         self._log_q: NDArray[np.float64] = np.where(self.counts > 0, 0.0, -np.inf)
         self._mean_loss: NDArray[np.float64] = np.full(len(self.counts), np.nan)
@@ -202,7 +166,7 @@ class GroupDRO(GroupWeighting):
     @property
     def group_weights(self) -> NDArray[np.float64]:
         """(G,) float64, the current weight of one sample of each group; Σ N_g·w_g = Σ N_g, and 0 for an empty group."""
-        return self._bounds.weights(self._log_q, self.counts, self.counts.sum())
+        return self.bounds.weights(self._log_q, self.counts, self.counts.sum())
 
     @property
     def mean_loss(self) -> NDArray[np.float64]:
@@ -255,10 +219,3 @@ def _checked_shares(shares: str | ArrayLike, counts: NDArray[np.float64]) -> NDA
     found = np.where(filled, found, 0.0)
     checked: NDArray[np.float64] = found / found.sum()
     return checked
-
-
-def _not_negative(name: str, value: float) -> float:
-    number = arguments.number(name, value)
-    if not 0 <= number < np.inf:
-        raise InputError(f"{name} is {value}; expected a finite number, 0 or above")
-    return number

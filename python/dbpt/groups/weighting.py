@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
 from dbpt.errors import InputError
+from dbpt.groups.bounds import Bounds
+from dbpt.groups.label_noise import MixedGroups
 from dbpt.groups.soft import check_classes, flat_memberships, memberships
 from dbpt.groups.sums import QUANTITIES, UNIT, GroupSums, group_means, sum_over_ranks
 from dbpt.groups.tensors import check_length, integers, is_tensor, numbers, to_host
@@ -60,6 +62,11 @@ class GroupWeighting(ABC):
     """``p_true``: predicted probabilities of the true class, from 0 to 1; or ``losses``, within ±1e9."""
     fields: ClassVar[tuple[str, ...]]
     """Names of the properties, (G,) float64 each, that are the rule's state; `load_fields` restores them."""
+    bounds: Bounds = Bounds()
+    """Limits of `row_weights` where labels are noisy."""
+    mixed: MixedGroups | None = None
+    """The labelled groups of the samples, where labels are noisy. `counts` and `group_weights` are then of true groups,
+    samples are weighted by `row_weights`, and the observed mean of a labelled group stands for that of the true one."""
 
     def __init__(self, counts: ArrayLike, **settings: float) -> None:
         self.counts = arguments.numbers("counts", to_host("counts", counts)).copy()
@@ -77,6 +84,16 @@ class GroupWeighting(ABC):
     @abstractmethod
     def group_weights(self) -> NDArray[np.float64]:
         """(G,) float64, the current weight of one sample of each group; 0 for an empty group."""
+
+    @property
+    def row_weights(self) -> NDArray[np.float64]:
+        """(G,) float64, the current weight of one sample that is labelled as each group; see `MixedGroups`."""
+        return self.group_weights if self.mixed is None else self.mixed.row_weights(self.group_weights, self.bounds)
+
+    @property
+    def row_counts(self) -> NDArray[np.float64]:
+        """(G,) float64, the number of samples that are labelled as each group."""
+        return self.counts if self.mixed is None else self.mixed.counts
 
     @abstractmethod
     def move(self, means: NDArray[np.float64], members: NDArray[np.float64]) -> None:
@@ -113,9 +130,11 @@ class GroupWeighting(ABC):
         digits = self._sums.digits
         if process_group is not None:
             digits = sum_over_ranks(digits, process_group)
-        means = group_means(digits)
+        means, members = group_means(digits), digits[:, 2] / UNIT
+        if self.mixed is not None:
+            members = self.mixed.true(members)
         means[self.counts == 0] = np.nan
-        self.move(means, digits[:, 2] / UNIT)
+        self.move(means, members)
         self._sums = GroupSums(len(self.counts), self._sums.quantity)
 
     @overload
@@ -140,15 +159,16 @@ class GroupWeighting(ABC):
             )
         num_groups, groups_B = len(self.counts), integers("groups", groups)
         outside_B: Any = 1.0
+        weights_G = self.row_weights
         if labels is not None:
-            weights_C = self._class_weights(arguments.integer("num_classes", num_classes, 1, num_groups))
+            weights_C = self._class_weights(arguments.integer("num_classes", num_classes, 1, num_groups), weights_G)
             labels_B = integers("labels", labels)
             check_length("labels", len(labels_B), len(groups_B), "the rows of groups")
             check_classes(labels_B, len(weights_C))
             outside_B = weights_C[labels_B]
         valid_B = (groups_B >= -1) & (groups_B < num_groups)
         arguments.check_each("groups", groups_B, valid_B, f"-1 (outside) or 0 to {num_groups - 1}")
-        return _like(groups, np.where(groups_B == -1, outside_B, self.group_weights[groups_B]))
+        return _like(groups, np.where(groups_B == -1, outside_B, weights_G[groups_B]))
 
     @overload
     def soft_sample_weights(self, posterior: torch.Tensor, labels: ArrayLike) -> torch.Tensor: ...
@@ -164,7 +184,8 @@ class GroupWeighting(ABC):
         num_classes = len(self.counts) // rows_BA.shape[1]
         memberships_BA, unlabelled_B = memberships(rows_BA, labels_B, num_classes)
         mean_B = (memberships_BA * self.group_weights.reshape(num_classes, -1)[labels_B]).sum(axis=1)
-        return _like(posterior, np.where(unlabelled_B, self._class_weights(num_classes)[labels_B], mean_B))
+        weights_C = self._class_weights(num_classes, self.group_weights)
+        return _like(posterior, np.where(unlabelled_B, weights_C[labels_B], mean_B))
 
     def _soft_rows(self, posterior: ArrayLike, labels: ArrayLike) -> tuple[NDArray[Any], NDArray[np.int64]]:
         rows_BA, labels_B = numbers("posterior", posterior, ndim=2), integers("labels", labels)
@@ -175,12 +196,12 @@ class GroupWeighting(ABC):
         check_length("labels", len(labels_B), len(rows_BA), "the rows of posterior")
         return rows_BA, labels_B
 
-    def _class_weights(self, num_classes: int) -> NDArray[np.float64]:
+    def _class_weights(self, num_classes: int, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return (C,) the mean weight of each class's samples, 1 if none has a group."""
         if len(self.counts) % num_classes:
             raise InputError(f"num_classes is {num_classes}; expected a divisor of {len(self.counts)} groups")
-        rows_C = self.counts.reshape(num_classes, -1).sum(axis=1)
-        mass_C = (self.group_weights * self.counts).reshape(num_classes, -1).sum(axis=1)
+        rows_C = self.row_counts.reshape(num_classes, -1).sum(axis=1)
+        mass_C = (weights * self.row_counts).reshape(num_classes, -1).sum(axis=1)
         mean_C: NDArray[np.float64] = np.divide(mass_C, rows_C, out=np.ones(num_classes), where=rows_C > 0)
         return mean_C
 

@@ -72,6 +72,12 @@ class LabelledStrata:
         by_class: Images = np.einsum("...ha,hc->...ca", images, in_class)
         return by_class.reshape(*images.shape[:-2], -1)
 
+    def by_pseudo_group(self, images: NDArray[np.float64] | NDArray[np.int64]) -> Images:
+        """Return the sum of ``images`` (H, A) by class, pseudo attribute and attribute, (C, A, A)."""
+        found, known = np.zeros((self.num_classes, *[self.num_attributes] * 2)), self.pseudo_attributes >= 0
+        np.add.at(found, (self.labels[known], self.pseudo_attributes[known]), images[known])
+        return found
+
 
 Figure = Callable[[LabelledStrata, Images], Images]
 
@@ -95,6 +101,7 @@ class Estimates:
     images: tuple[float, ...]  # an estimated number
     worst_group_accuracy: Estimate
     worst_group: int  # the first of the worst
+    confusion: list[list[list[float]]]  # (C, A, A), estimated images by class, pseudo attribute and attribute
 
 
 def estimate(strata: LabelledStrata, *, draws: int = DRAWS, seed: int = 0) -> Estimates:
@@ -126,6 +133,7 @@ def estimate(strata: LabelledStrata, *, draws: int = DRAWS, seed: int = 0) -> Es
         images=tuple(images_G.tolist()),
         worst_group_accuracy=Estimate(value, min(value, *lows), max(value, min(highs))),
         worst_group=worst,
+        confusion=strata.by_pseudo_group(expected).tolist(),
     )
 
 

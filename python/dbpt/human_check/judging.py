@@ -16,8 +16,8 @@ from dbpt.files.disk import check_output, write_json
 from dbpt.groups import SMALL_GROUP, worst_group
 from dbpt.human_check.design import Design, read_design
 from dbpt.human_check.estimates import LabelledStrata, estimate
+from dbpt.pseudo_attributes.judged import SCHEMA_VERSION
 
-SCHEMA_VERSION = 1
 MANY_UNSURE = 0.05
 CANNOT_TELL, NOT_ANSWERED = -1, -2
 COLUMNS = ("sample", "path", "attribute")
@@ -33,8 +33,10 @@ def judge_labels(folder: str | Path, labels: str | Path) -> dict[str, Any]:
     ``judged.json``, which is written into the folder. ``pseudo_accuracy`` is that of the pseudo attributes, ``average``
     that of the classifier. ``by_pseudo`` and ``corrected`` have the worst-group accuracy over pseudo groups (exact for
     this split) and over the person's groups. ``groups`` has the pseudo-group with its precision, and the corrected
-    accuracy. An estimate is a dict of ``value``, ``low`` and ``high``, which are None if no label determines it. Raises
-    `InputError` for a folder that is no sample or was changed, or for labels that don't belong to it.
+    accuracy. ``confusion`` [y, a', a] are estimated images by class, pseudo attribute and the person's, of which
+    ``n_judged`` [y, a'] are labelled; ``--label-noise`` reads them. An estimate is a dict of ``value``, ``low`` and
+    ``high``, which are None if no label determines it. Raises `InputError` for a folder that is no sample or was
+    changed, or for labels that don't belong to it.
     """
     design = read_design(Path(folder))
     judged = Path(folder) / "judged.json"
@@ -123,6 +125,8 @@ def _described(design: Design, answers: NDArray[np.int64], strata: LabelledStrat
             }
             for group in range(len(n_G))
         ],
+        "confusion": estimates.confusion,
+        "n_judged": strata.by_pseudo_group(strata.counts).sum(axis=2).astype(int).tolist(),
         "warnings": list(_warnings(design, strata, answers, labelled_G, n_G)),
     }
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data.registry import Registered
-from dbpt.groups import group_counts, soft_counts
+from dbpt.groups import LabelNoise, MixedGroups, group_counts, soft_counts
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +27,8 @@ class TrainingGroups:
     """The groups of the N training rows: ``groups`` (N,) int64 with -1 for unknown, ``labels`` (N,) int64.
 
     ``num_groups`` = C * A counts the groups that could occur. Under soft membership ``posterior`` (N, A) float32 is
-    each row's membership in the groups of its class; a row of NaN is unknown.
+    each row's membership in the groups of its class; a row of NaN is unknown. With ``noise`` the groups are labels that
+    may be wrong.
     """
 
     groups: NDArray[np.int64]
@@ -34,13 +36,24 @@ class TrainingGroups:
     num_classes: int
     num_groups: int
     posterior: NDArray[np.float32] | None = None
+    noise: LabelNoise | None = None
 
     @property
-    def counts(self) -> NDArray[np.int64] | NDArray[np.float64]:
+    def row_counts(self) -> NDArray[np.int64] | NDArray[np.float64]:
         """(G,) number of rows of each group, with fractions under soft membership; unknown rows are not counted."""
         if self.posterior is not None:
             return soft_counts(self.posterior, self.labels, self.num_classes)
         return group_counts(self.groups, self.num_groups)
+
+    @cached_property
+    def mixed(self) -> MixedGroups | None:
+        """What ``noise`` makes of the groups, None without any."""
+        return None if self.noise is None else self.noise.among(group_counts(self.groups, self.num_groups))
+
+    @property
+    def counts(self) -> NDArray[np.int64] | NDArray[np.float64]:
+        """(G,) number of rows of each group as in `row_counts`, or of each true group as estimated from ``noise``."""
+        return self.row_counts if self.mixed is None else self.mixed.true_counts
 
 
 class Objective(Registered):

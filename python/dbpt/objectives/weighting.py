@@ -26,6 +26,9 @@ class WeightingObjective(Objective):
     epoch, and the loss is the plain mean. The sampler is `dbpt.sampling.GroupSampler`, with exact quotas, or under soft
     membership `WeightedSampler`. If another rule, ``drawn_by``, determines the draws, a row's loss is multiplied by the
     ratio of its two weights.
+
+    With label noise the rule decides the weight of the true groups, from their estimated sizes and means, and
+    `dbpt.groups.MixedGroups` the weight of a row that is labelled as one.
     """
 
     uses_groups = True
@@ -38,7 +41,8 @@ class WeightingObjective(Objective):
     ) -> None:
         super().__init__(training, apply=apply)
         self.rule, self.drawn_by = rule, drawn_by or rule
-        self.start_weights = rule.group_weights
+        self.rule.mixed = self.drawn_by.mixed = training.mixed
+        self.start_weights = rule.row_weights
 
     def row_weights(self, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor | None:
         """Return the weights of the rule; if rows are drawn by weight, divided by the weights of the draws."""
@@ -67,13 +71,13 @@ class WeightingObjective(Objective):
         if self.training.posterior is not None:
             weights = self.drawn_by.soft_sample_weights(self.training.posterior, labels)
             return WeightedSampler(weights, len(labels), seed=seed)
-        weights = self.drawn_by.group_weights
+        weights = self.drawn_by.row_weights
         return GroupSampler(groups, group_weights=weights, seed=seed, num_groups=size, unknown="class", labels=labels)
 
     @property
     def group_weights(self) -> NDArray[np.float64]:
-        """(G,) float64 w_g."""
-        return self.rule.group_weights
+        """(G,) float64 w_g, with label noise of the rows labelled as g."""
+        return self.rule.row_weights
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the state of the rule."""
@@ -152,6 +156,9 @@ class GroupDro(WeightingObjective):
 
 def _drawn_shares(training: TrainingGroups, drawn_by: GroupWeighting) -> NDArray[np.float64]:
     """Return the share of each group in draws by ``drawn_by``, (G,) on any scale."""
+    if training.mixed is not None:
+        drawn_by.mixed = training.mixed
+        return training.mixed.true(training.mixed.counts * drawn_by.row_weights)
     if training.posterior is None:
         return training.counts * drawn_by.group_weights
     weights_N = drawn_by.soft_sample_weights(training.posterior, training.labels)

@@ -120,6 +120,10 @@ class Summary:
         """Return the number of evaluated rows of a group."""
         return next((row.groups[group].n or 0 for row in self.rows if row.groups), 0)
 
+    def corrected(self, row: Row[RunRow]) -> list[float | None]:
+        """Return the accuracies (G,) of a row, corrected for label noise; none without that."""
+        return (row.record.corrected or {}).get(self.split, [])
+
     @property
     def warnings(self) -> list[str]:
         """All warnings: the most important one about the figures, those of the run and of training, then the rest."""
@@ -168,6 +172,33 @@ def pseudo_note(metrics: Metrics) -> str:
     interval = interval_text(smallest.precision_low, smallest.precision_high)
     right = f"{percent(quality.accuracy)} right; smallest pseudo-group ({name}, {count(smallest.n)} images)"
     return f"{text}; {right}: precision {percent(smallest.precision)} {interval}"
+
+
+def noise_notes(summary: Summary) -> list[str]:
+    """Return notes about the figures that ``--label-noise`` corrects; none without it."""
+    noise, data = summary.metrics.label_noise, summary.metrics.dataset
+    if noise is None:
+        return []
+    pairs = list(zip(data.group_names, data.train_counts_pseudo, noise.train_counts, strict=True))
+    filled = [(round(corrected), name, pseudo) for name, pseudo, corrected in pairs if pseudo or round(corrected)]
+    labelled = f"{count(noise.n_labelled)} training images labelled by hand"
+    notes = [f"label noise: by {labelled}"]
+    if filled:
+        corrected, name, pseudo = min(filled)
+        notes[0] += (
+            f"; smallest training group: {name}, about {count(corrected)} images ({count(pseudo)} by pseudo attribute)"
+        )
+    worst = []
+    for row in summary.rows:
+        known = [
+            (each, name)
+            for name, each in zip(data.group_names, summary.corrected(row), strict=False)
+            if each is not None
+        ]
+        if known:
+            accuracy, name = min(known)
+            worst.append(f"{row.title} {percent(accuracy)} ({name})")
+    return [*notes, *([f"worst group, corrected for label noise: {', '.join(worst)}"] if worst else [])]
 
 
 def shares_text(metrics: Metrics) -> str:

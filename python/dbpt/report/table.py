@@ -3,7 +3,7 @@
 It is at most 80 columns wide unless a single name is longer.
 """
 
-from dbpt.report.summary import MINIMUM_NOTE, Row, Summary, average_note, pseudo_note, summarize
+from dbpt.report.summary import MINIMUM_NOTE, Row, Summary, average_note, noise_notes, pseudo_note, summarize
 from dbpt.report.text import (
     LONGEST_GROUP_NAME,
     MISSING,
@@ -95,4 +95,4 @@ def _notes(summary: Summary) -> list[str]:
     if trained:
         best = ", ".join(f"{row.title} {row.record.best_epoch} of {row.record.epochs}" for row in trained)
         notes.append(f"best epoch, by {summary.metrics.model_selection}: {best}")
-    return [*notes, pseudo_note(summary.metrics)]
+    return [*notes, pseudo_note(summary.metrics), *noise_notes(summary)]

@@ -5,9 +5,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from dbpt.files.typed_json import Count, Share, check_version, read_json, typed
+from dbpt.files.typed_json import Count, Limits, Share, check_version, read_json, typed
 from dbpt.groups import GroupMetrics, PseudoQuality
 from dbpt.objectives import OBJECTIVES
 
@@ -59,6 +59,18 @@ class QualityOfSplit(PseudoQuality):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LabelNoiseSummary:
+    """The label noise by ``n_labelled`` training images: ``rates`` (C, A, A) as in `dbpt.groups.LabelNoise`.
+
+    ``train_counts`` (G,) are the estimated training rows of each true group.
+    """
+
+    n_labelled: Count
+    rates: list[list[list[Share]]]
+    train_counts: list[Annotated[float, Limits(0)]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Metrics:
     """The entries of both files that don't depend on training.
 
@@ -75,11 +87,15 @@ class Metrics:
     pseudo_method: str
     pseudo_shares: list[Share]
     pseudo_quality: QualityOfSplit | None
+    label_noise: LabelNoiseSummary | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRow:
-    """A method of a run, with its metrics on each split where it was evaluated. What doesn't apply to it is None."""
+    """A method of a run, with its metrics on each split where it was evaluated. What doesn't apply to it is None.
+
+    ``corrected`` are the accuracies (G,) on val and test, corrected for label noise; None over true groups.
+    """
 
     name: str
     group_source: str | None = None
@@ -92,6 +108,7 @@ class RunRow:
     train: GroupMetrics | None = None
     val: GroupMetrics | None
     test: GroupMetrics | None
+    corrected: dict[str, list[Share | None]] | None = None
 
     @property
     def method(self) -> str:

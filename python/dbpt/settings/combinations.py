@@ -63,6 +63,9 @@ def why_config_refused(config: FitConfig) -> str | None:
         return refusal
     if refusal := OBJECTIVES[config.objective].why_refused(vars(config)):
         return refusal
+    if config.label_noise is not None and config.group_source != "pseudo":
+        why = "true groups have no wrong labels" if config.group_source == "true" else "soft groups have no labels"
+        return f"--label-noise with --group-source {config.group_source}: {why}; {DROP}"
     if config.embeddings is not None and config.features == "live":
         return f"--features live with --embeddings: there is no image to crop and flip; {DROP}"
     if OBJECTIVES[config.objective].refits and config.features == "live":

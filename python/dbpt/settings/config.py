@@ -31,7 +31,7 @@ else:
 F = TypeVar("F", bound=Callable[..., Any])
 PATHS = (
     *("data", "root", "embeddings", "model", "pretrained", "tokenizer", "cache"),
-    *("pseudo_attributes", "label_model", "label_pretrained"),
+    *("pseudo_attributes", "label_model", "label_pretrained", "label_noise"),
 )
 
 

@@ -44,6 +44,7 @@ class SharedSettings(TypedDict, total=False):
     pseudo_attributes: str | Path | None
     label_model: str | Path | None
     label_pretrained: str | Path | None
+    label_noise: str | Path | None
     apply: Literal["loss", "sampling"] | None
     eta: float
     ema_momentum: float

@@ -156,6 +156,11 @@ class PseudoAttributeSettings(Section):
     label_pretrained: str | None = setting(
         None, "weights of label_model: open_clip tag or a .safetensors file", identity=False
     )
+    label_noise: str | None = setting(
+        None,
+        "judged.json of dbpt label: corrects counts, group weights and accuracies for wrong pseudo attributes",
+        identity=False,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -73,7 +73,7 @@ def _few_effective_rows(best: EpochRecord, objective: Objective, group_names: Se
     """Warn if the effective sample size under the weights of the best epoch is below `SMALL_GROUP`."""
     if best.group_weights is None:
         return []
-    counts_G = objective.training.counts.astype(np.float64)
+    counts_G = objective.training.row_counts.astype(np.float64)
     weights_G = np.array(best.group_weights, dtype=np.float64)
     effective = effective_rows(weights_G, counts_G)
     if effective >= SMALL_GROUP or counts_G.sum() < SMALL_GROUP:

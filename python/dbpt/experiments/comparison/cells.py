@@ -76,6 +76,8 @@ def _digest(embedded: Embedded, config: FitConfig) -> str:
     """
     dataset, backbone = embedded.dataset, embedded.backbone
     described = [asdict(dataset.words), sorted(backbone.encoder_key.items()), backbone.spec["config"]]
+    if embedded.label_noise:
+        described.append(embedded.label_noise.noise.rates.tolist())
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode("utf-8", "surrogateescape"))
     arrays: list[NDArray[Any]] = [embedded.features, dataset.labels, dataset.attributes, dataset.splits]
     if isinstance(given := embedded.evidence, PseudoAttributes):
