@@ -1,117 +1,20 @@
 """The terminal table and the HTML report: what they say, that it is true, that no data can break them."""
 
-import json
 import re
-from dataclasses import asdict
-from itertools import pairwise
-from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from browser import BROWSER, looks
 from html_page import Page
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from made_up_run import MISTAKE, NASTY, RIGHT, as_json, evaluated, history, render_report, row, run, summarize, table_of
 
-import dbpt.report
-import dbpt.report.summary
-from dbpt.files.typed_json import typed
-from dbpt.groups import group_metrics, pseudo_attribute_quality
-from dbpt.pseudo_attributes.trust import Guesses
+from dbpt.groups import group_metrics
 from dbpt.report import Mistake
-from dbpt.report.contact_sheets import contact_sheets
-from dbpt.report.gallery import surest_mistakes
-from dbpt.report.guesses import GuessSheets, render_guesses
 from dbpt.report.summary import headline, zero_shot_line
 from dbpt.report.text import points, shorten_group
-from dbpt.runs.metrics import RunMetrics, RunRow
-
-LONG = "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen" * 3
-NASTY = """<script>alert("1")</script> & 'co'"""
-RIGHT = {"zero-shot": [90, 50, 20, 45], "erm": [99, 60, 10, 48], "dbpt": [88, 84, 40, 43]}
-
-
-def as_json(value):
-    return json.loads(json.dumps(asdict(value)))
-
-
-def evaluated(right, counts=(100, 100, 50, 50), classes=2, names=None):
-    groups = np.repeat(np.arange(len(counts)), counts)
-    rank = np.concatenate([np.arange(n) for n in counts])
-    attributes = len(counts) // classes
-    labels = groups // attributes
-    predictions = np.where(rank < np.asarray(right)[groups], labels, (labels + 1) % classes)
-    sizes = {"num_classes": classes, "num_attributes": attributes, "train_counts": [3498, 184, 56, 1057, *counts[4:]]}
-    return as_json(group_metrics(predictions, labels, groups % attributes, group_names=names, **sizes))
-
-
-def row(name, test, val=None, source="pseudo"):
-    trained = name != "zero-shot"
-    source = source if name not in ("zero-shot", "erm") else None
-    epochs = {"best_epoch": 7 if trained else None, "epochs": 10 if trained else 0, "seconds": 1.25, "corrected": None}
-    choices = {"name": name, "group_source": source, "head": None, "apply": None, "warnings": []}
-    return {**choices, **epochs, "train": None, "val": val, "test": test}
-
-
-def run(right=RIGHT, **changes):
-    """A metrics.json dict of 2 x 2 groups."""
-    counts = {"train": [3498, 184, 56, 1057], "val": [10, 10, 5, 5], "test": [100, 100, 50, 50]}
-    names = {"classes": ["landbird", "waterbird"], "attributes": ["land", "water"]}
-    dataset = {"name": "birds", "root": "birds", **names, "notes": []}
-    labels, true = np.repeat([0, 0, 1, 1], counts["train"]), np.repeat([0, 1, 0, 1], counts["train"])
-    pseudo = np.where(np.arange(true.size) % 20 == 0, 1 - true, true)
-    quality = pseudo_attribute_quality(pseudo, true, labels, num_classes=2, num_attributes=2)
-    return {
-        **{"schema_version": 1, "dbpt_version": "0.1.0", "seed": 3, "warnings": [], "failed_images": 0},
-        **{"group_kind": "true", "average": "plain", "model_selection": "pseudo-wga", "chosen": "dbpt"},
-        "dataset": {**dataset, "counts": counts, "train_counts_pseudo": [3332, 350, 106, 1007]},
-        "backbone": {"model": "ViT-B-32", "pretrained": "openai", "embed_dim": 512},
-        "rows": [row(name, evaluated(values)) for name, values in right.items()],
-        **{"pseudo_method": "proportional", "pseudo_shares": [0.625, 0.375]},
-        "pseudo_quality": as_json(quality) | {"split": "training"},
-        "label_noise": None,
-        "seconds": {"embed": 1.0, "total": 2.5},
-        **changes,
-    }
-
-
-def comparison_table(metrics, **options):
-    return dbpt.report.run_table(typed_metrics(metrics), **options)
-
-
-def render_report(metrics, history, gallery, sheets=None):
-    metrics = typed_metrics(metrics)
-    sheets = GuessSheets(GUESSES, {name: [name] for name in metrics.dataset.attributes}, sheets)
-    return dbpt.report.render_report(metrics, history, gallery, sheets, "dbpt label RUN --out RUN-labels")
-
-
-def summarize(metrics):
-    return dbpt.report.summary.summarize(typed_metrics(metrics))
-
-
-def typed_metrics(metrics):
-    return typed(metrics, RunMetrics, Path("metrics.json"), "fit anew")
-
-
-def history(metrics, epochs=10):
-    counts = np.array(metrics["dataset"]["train_counts_pseudo"], dtype=float)
-    weights = counts.sum() / 4 / counts
-    every = {"lr": 0.002, "loss": 0.5, "mean_p_true": [0.5, None, 0.6, 0.7], "val_average": 0.8}
-    return [
-        {"row": name, "epoch": epoch, **every, "val_wga": 0.3 + 0.01 * epoch, "best": epoch == 7}
-        | {"group_weights": None if name == "erm" else weights.tolist()}
-        for name in ("erm", "dbpt")
-        for epoch in range(1, epochs + 1)
-    ]
-
-
-GUESSES = Guesses(
-    method="proportional", shares=[0.25] * 4, mean_confidence=0.9, doubts=[NASTY], n_known=0, accuracy=None
-)
-MISTAKE = Mistake("a/b.jpg", b"\xff\xd8\xff", "waterbird", "land", "landbird", 0.125)
-
+from dbpt.runs.metrics import RunRow
 
 # --- the table
 
@@ -123,7 +26,7 @@ def unwrapped(text):
 
 def test_table_is_exactly_this():
     metrics = run()
-    assert comparison_table(metrics) == "\n".join(
+    assert table_of(metrics) == "\n".join(
         [
             "birds: test split, 300 images",
             "groups: true attributes; figures in per cent",
@@ -151,7 +54,7 @@ def test_table_is_exactly_this():
 
 
 def test_average_and_gap_are_the_ones_asked_for_and_named():
-    table = comparison_table(run(average="adjusted"))
+    table = table_of(run(average="adjusted"))
     assert "dbpt ◂      80.0  [66.3, 91.9]     87.3   7.3 " in table
     assert "average and gap: adjusted, each group weighted by its share of the training images" in unwrapped(table)
     page = Page(render_report(run(average="adjusted"), history(run()), None))
@@ -161,7 +64,7 @@ def test_average_and_gap_are_the_ones_asked_for_and_named():
 
 
 def test_four_groups_fit_and_stand_beside_each_other():
-    lines = comparison_table(run(warnings=["a warning of many words " * 9])).splitlines()
+    lines = table_of(run(warnings=["a warning of many words " * 9])).splitlines()
     assert max(map(len, lines)) <= 80
     assert "group  " not in lines[6]
 
@@ -169,7 +72,7 @@ def test_four_groups_fit_and_stand_beside_each_other():
 def test_many_groups_get_a_line_each():
     metrics = run(rows=[row(name, evaluated(range(20, 32), [40] * 12, classes=6)) for name in RIGHT])
     metrics["dataset"] |= {"classes": [f"class {i}" for i in range(6)]}
-    lines = comparison_table(metrics).splitlines()
+    lines = table_of(metrics).splitlines()
     assert max(map(len, lines)) <= 80
     assert [line.split()[:5] for line in lines if line.startswith("class 5")] == [
         ["class", "5", "·", "land", "n=40"],
@@ -181,16 +84,16 @@ def test_many_groups_get_a_line_each():
 
 def test_table_without_test_split_shows_validation_and_says_so():
     metrics = run(rows=[row(name, None, evaluated(values)) for name, values in RIGHT.items()])
-    assert unwrapped(comparison_table(metrics)).startswith(
+    assert unwrapped(table_of(metrics)).startswith(
         "birds: validation split, 300 images (no test split; it also selected the epochs, so the figures are too high)"
     )
-    last = comparison_table({**metrics, "model_selection": "last"}).splitlines()[0]
+    last = table_of({**metrics, "model_selection": "last"}).splitlines()[0]
     assert last == "birds: validation split, 300 images (no test split)"
 
 
 def test_training_rows_alone_are_shown_and_called_so():
     metrics = run(rows=[row("dbpt", None) | {"train": evaluated(RIGHT["dbpt"])}])
-    table = comparison_table(metrics)
+    table = table_of(metrics)
     where = "no other split; if the classifier was trained on it, the figures are too high"
     assert unwrapped(table).startswith(f"birds: training split, 300 images ({where}) groups:")
     assert "\ndbpt   80.0" in table
@@ -198,7 +101,7 @@ def test_training_rows_alone_are_shown_and_called_so():
 
 
 def test_table_says_when_groups_are_pseudo():
-    table = comparison_table(run(group_kind="pseudo", pseudo_quality=None))
+    table = table_of(run(group_kind="pseudo", pseudo_quality=None))
     assert "groups: pseudo attributes (labelled by the model); figures" in table
     assert "smallest pseudo-group" not in unwrapped(table)
     assert table.endswith("pseudo attributes: proportional, shares land 0.62 water 0.38")
@@ -210,7 +113,7 @@ def test_table_of_an_empty_group_a_missing_row_and_an_oracle(monkeypatch):
     names = ["landbird · land", "landbird · water", "waterbird · land", "waterbird · water"]
     small = evaluated([90, 50, 0, 20], (100, 100, 0, 25), names=names)
     metrics = run(rows=[row("zero-shot", None), row("erm", small), row("dbpt", small, source="true")])
-    lines = comparison_table(metrics).splitlines()
+    lines = table_of(metrics).splitlines()
     cells = {line.split("  ")[0]: line.split()[1:] for line in lines[6:]}
     assert cells["zero-shot"] == ["–"] * 7
     assert cells["ERM"][-4:] == ["90.0", "50.0*", "–", "80.0"]
@@ -246,9 +149,9 @@ def test_warnings_name_their_rows_when_not_all_share_them():
 
 def test_wide_letters_are_aligned():
     metrics = run()
-    before = comparison_table(metrics).splitlines()[3].index("waterbird")
+    before = table_of(metrics).splitlines()[3].index("waterbird")
     metrics["dataset"] |= {"classes": ["陸鳥", "waterbird"]}
-    assert comparison_table(metrics).splitlines()[3].index("waterbird") == before - 2
+    assert table_of(metrics).splitlines()[3].index("waterbird") == before - 2
 
 
 @given(st.text(max_size=60), st.text(max_size=60), st.integers(7, 60))
@@ -292,11 +195,11 @@ def test_a_chosen_row_worse_than_zero_shot_is_said_in_headline_table_and_report(
     said = "Worst-group accuracy fell from 86.0 % (zero-shot) to 50.0 % (dbpt), "
     assert headline_of(metrics).startswith(said)
     warning = "zero-shot has a better worst group than dbpt (86.0 against 50.0 %)"
-    assert f"warning: {warning}" in comparison_table(metrics).splitlines()
+    assert f"warning: {warning}" in table_of(metrics).splitlines()
     assert warning[1:] in Page(render_report(metrics, history(metrics), [])).words
     equal = run({"zero-shot": [88, 84, 25, 43], "dbpt": [88, 84, 25, 43]})
     for fine in (run(), equal, {**metrics, "chosen": "zero-shot"}):
-        assert "zero-shot has a better" not in comparison_table(fine)
+        assert "zero-shot has a better" not in table_of(fine)
 
 
 def test_headline_without_erm_without_baselines_and_without_groups():
@@ -450,96 +353,3 @@ def test_curves_of_many_groups_show_the_worst():
     curves = html.split("Mean probability of the true class, dbpt")[1].split("</svg>")[0]
     assert "c7 · water" in curves
     assert "c8 · land" not in curves
-
-
-# --- pictures, browsers, size
-
-
-@pytest.fixture(scope="module")
-def noise(tmp_path_factory):
-    folder, draws = tmp_path_factory.mktemp("noise"), np.random.default_rng(0)
-    for number in range(4):
-        Image.fromarray(draws.integers(0, 255, (300, 400, 3), dtype=np.uint8)).save(folder / f"{number}.png")
-    return folder
-
-
-def sheets_of(noise, names):
-    rows = np.repeat(np.arange(len(names)), 30)
-    paths, confidence = [f"{row % 4}.png" for row in range(len(rows))], np.linspace(0.4, 1, len(rows))
-    return contact_sheets(paths, noise, rows, confidence.astype(np.float32), group_names=names)
-
-
-def many_groups(noise, num_classes=7):
-    """A page of four attributes with as much noise in its pictures as a run can have."""
-    classes, attributes = [NASTY, LONG, *(f"c{i}" for i in range(2, num_classes))], ["photo", LONG, "c", "d"]
-    right = np.arange(4 * num_classes) % 40
-    metrics = run(rows=[row(name, evaluated(right, [40] * right.size, num_classes)) for name in RIGHT], warnings=[LONG])
-    per_group = [10] * right.size
-    metrics["dataset"] |= {"classes": classes, "attributes": attributes, "train_counts_pseudo": per_group}
-    metrics["dataset"]["counts"] = dict.fromkeys(("train", "val", "test"), per_group)
-    labels, true = np.divmod(np.repeat(np.arange(right.size), 10), 4)
-    quality = pseudo_attribute_quality(true, true, labels, num_classes=num_classes, num_attributes=4)
-    metrics |= {"pseudo_quality": as_json(quality) | {"split": "training"}, "pseudo_shares": [0.25] * 4}
-    entries = history(run())
-    for entry in entries:
-        entry |= {"mean_p_true": [0.5] * right.size, "group_weights": [1.0] * right.size}
-    mistakes = surest_mistakes(
-        [f"{i % 4}.png" for i in range(24)], noise, (NASTY, LONG), ["x"] * 24, np.arange(24) / 24
-    )
-    sheets = sheets_of(noise, [(y, a) for y in classes for a in attributes])
-    return render_report(metrics, entries, mistakes, sheets)
-
-
-@pytest.mark.parametrize(("num_classes", "pictures"), [(7, 28 * 24 + 24), (100, 256 * 3 + 24)])
-def test_pages_of_many_groups_with_pictures_of_noise_stay_below_three_megabytes(noise, num_classes, pictures):
-    html = many_groups(noise, num_classes)
-    assert html.count("<img ") == pictures
-    assert len(html.encode()) < 3e6
-    bars = html.count('<rect class="bar row-chosen"')
-    assert bars == 2 * min(40, 4 * num_classes)
-    assert ("The chart shows the 40 of 400 groups in which dbpt has the lowest" in Page(html).words) == (bars == 80)
-
-
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
-@pytest.mark.parametrize("dark", [False, True])
-def test_nothing_sticks_out_and_no_text_is_faint_in_a_browser(noise, tmp_path, dark):
-    metrics, sheets = run(), sheets_of(noise, [(y, a) for y in ("landbird", "waterbird") for a in ("land", "water")])
-    few = render_report(metrics, history(metrics), [MISTAKE], sheets)
-    before = render_guesses(GuessSheets(GUESSES, {"land": [LONG], NASTY: ["water"]}, sheets), LONG, Path(LONG))
-    for html in (few, before, many_groups(noise)):
-        for width, found in zip((400, 1280), looks(html, tmp_path, dark=dark), strict=True):
-            assert found["scrolls"] <= width
-            assert found["wide"] == found["faint"] == []
-            assert found["body"] == ("rgb(20, 23, 27)" if dark else "rgb(255, 255, 255)")
-
-
-def test_pages_have_landmarks_headers_of_cells_and_texts_for_pictures(noise):
-    metrics, sheets = run(), sheets_of(noise, [("landbird", "land"), ("landbird", "water")])
-    before = render_guesses(GuessSheets(GUESSES, {"land": ["land"]}, sheets), "birds", Path("runs/birds"))
-    for html in (render_report(metrics, history(metrics), [MISTAKE], sheets), before):
-        page = Page(html)
-        assert [tag for tag in page.tags if tag in ("header", "main", "h1")] == ["header", "h1", "main"]
-        assert all(attrs.get("scope") in ("row", "col") for tag, attrs in page.elements if tag == "th")
-        assert all(attrs.get("alt") for tag, attrs in page.elements if tag == "img")
-        scrolled = [attrs for _, attrs in page.elements if "scroll" in (attrs.get("class") or "").split()]
-        assert scrolled
-        assert all(attrs["tabindex"] == "0" and attrs["role"] == "region" for attrs in scrolled)
-        assert len({attrs["aria-label"] for attrs in scrolled}) == len(scrolled)
-        levels = [int(tag[1]) for tag in page.tags if re.fullmatch("h[1-6]", tag)]
-        assert all(deeper <= level + 1 for level, deeper in pairwise(levels))
-        assert "script" not in page.tags
-
-
-def test_the_page_of_the_guesses_says_what_to_look_for_and_what_to_do(noise):
-    sheets = sheets_of(noise, [("landbird", "land"), ("landbird", "water")])
-    shown = GuessSheets(GUESSES, {"land": ["forest", "field"], "water": ["lake"]}, sheets)
-    words = Page(render_guesses(shown, "birds", Path("my runs/birds"))).words
-    for text in (
-        "What CLIP took for land and for water",
-        f"Why the guesses can’t be trusted {NASTY}.",
-        "land25.0 %forest, field",
-        "landbird · land: 30 images, 50.0 % of landbird",
-        "The 8 least sure",
-        "dbpt label 'my runs/birds' --out 'my runs/birds-labels'",
-    ):
-        assert text in words.replace("\u00a0", " "), text

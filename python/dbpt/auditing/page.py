@@ -43,7 +43,7 @@ class Number(NamedTuple):
 
 
 class Confusion(NamedTuple):
-    """How many of the images of a class were taken for another; ``shade`` is 0 to 4, None on the diagonal."""
+    """The number of images of a class that were taken for another; ``shade`` is 0 to 4, None on the diagonal."""
 
     label: str
     prediction: str

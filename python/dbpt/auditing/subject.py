@@ -1,4 +1,4 @@
-"""What is audited: the images with their features, and whose predictions of them."""
+"""The subject of an audit: the images with their features, and whose predictions of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether CLIP's guesses of the attribute can be trusted, and pictures of them, for people to check before training."""
+"""The doubts about CLIP's guesses of the attribute, and pictures of them, for people to check before training."""
 
 from collections.abc import Sequence
 from dataclasses import replace

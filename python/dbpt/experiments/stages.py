@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 
 Evidence: TypeAlias = PseudoAttributes | NDArray[np.float32]
-"""What the pseudo attributes of N rows come from: zero-shot logits (N, A), or those of ``--pseudo-attributes``."""
+"""The source of the pseudo attributes of N rows: zero-shot logits (N, A), or those of ``--pseudo-attributes``."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,7 +47,7 @@ class TrainingGroups:
 
     @cached_property
     def mixed(self) -> MixedGroups | None:
-        """What ``noise`` makes of the groups, None without any."""
+        """The label noise among the groups, None without ``noise``."""
         return None if self.noise is None else self.noise.among(group_counts(self.groups, self.num_groups))
 
     @property

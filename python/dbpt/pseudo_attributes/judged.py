@@ -12,7 +12,7 @@ from dbpt.files.typed_json import Count, Limits, check_version, read_json, typed
 from dbpt.groups import LabelNoise
 
 SCHEMA_VERSION = 1
-"""Of ``judged.json``, which `dbpt.judge_labels` writes."""
+"""The version of ``judged.json``, which `dbpt.judge_labels` writes."""
 ENOUGH = 10
 """Labelled images of a pseudo-group from which its errors are estimated by themselves."""
 WAY_OUT = "judge the labels again with dbpt label"

@@ -1,4 +1,4 @@
-"""Whether guesses of an attribute can be trusted, judged without a single true attribute."""
+"""Trust in guesses of an attribute, judged without a single true attribute."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _Array = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Trust:
-    """What speaks for and against the guesses; docs/audit.md has the measurements behind the three limits.
+    """The evidence for and against the guesses; docs/audit.md has the measurements behind the three limits.
 
     - ``agreement``: mean Cohen's kappa of the guesses by any two of the `TEMPLATES`, at equal shares; below 0.8, what a
       name means to CLIP depends on the sentence around it.
@@ -66,7 +66,7 @@ class Trust:
 
 @dataclass(frozen=True, kw_only=True)
 class Guesses:
-    """How the attribute of some images was guessed: the method, the share of each attribute, whether to trust it.
+    """The guesses of the attribute of some images: the method, the share of each attribute, whether to trust it.
 
     ``doubts`` are those of `Trust`. ``accuracy`` is measured on the ``n_known`` images with a true attribute.
     """
@@ -80,7 +80,7 @@ class Guesses:
 
     @property
     def from_file(self) -> bool:
-        """Whether the attributes are those of ``--pseudo-attributes``, and CLIP guessed nothing."""
+        """True if the attributes are those of ``--pseudo-attributes``, so that CLIP guessed nothing."""
         return self.method == METHOD
 
 

@@ -24,12 +24,12 @@ class GuessSheets:
 
     @property
     def are_open(self) -> bool:
-        """Whether the sheets are few enough to be shown unfolded."""
+        """True if the sheets are few enough to be shown unfolded."""
         return sum(bool(sheet.strips) for sheet in self.sheets or []) <= MOST_OPEN
 
     @property
     def left_out(self) -> int:
-        """How many groups have images, but no pictures."""
+        """The number of groups that have images, but no pictures."""
         return sum(sheet.n > 0 and not sheet.strips for sheet in self.sheets or [])
 
 

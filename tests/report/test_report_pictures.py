@@ -1,0 +1,107 @@
+"""The pages of a run with pictures: their size, and what a browser makes of them."""
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from browser import BROWSER, looks
+from html_page import Page
+from made_up_run import GUESSES, LONG, MISTAKE, NASTY, RIGHT, as_json, evaluated, history, render_report, row, run
+from PIL import Image
+
+from dbpt.groups import pseudo_attribute_quality
+from dbpt.report.contact_sheets import contact_sheets
+from dbpt.report.gallery import surest_mistakes
+from dbpt.report.guesses import GuessSheets, render_guesses
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory):
+    folder, draws = tmp_path_factory.mktemp("noise"), np.random.default_rng(0)
+    for number in range(4):
+        Image.fromarray(draws.integers(0, 255, (300, 400, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    return folder
+
+
+def sheets_of(noise, names):
+    rows = np.repeat(np.arange(len(names)), 30)
+    paths, confidence = [f"{row % 4}.png" for row in range(len(rows))], np.linspace(0.4, 1, len(rows))
+    return contact_sheets(paths, noise, rows, confidence.astype(np.float32), group_names=names)
+
+
+def many_groups(noise, num_classes=7):
+    """A page of four attributes with as much noise in its pictures as a run can have."""
+    classes, attributes = [NASTY, LONG, *(f"c{i}" for i in range(2, num_classes))], ["photo", LONG, "c", "d"]
+    right = np.arange(4 * num_classes) % 40
+    metrics = run(rows=[row(name, evaluated(right, [40] * right.size, num_classes)) for name in RIGHT], warnings=[LONG])
+    per_group = [10] * right.size
+    metrics["dataset"] |= {"classes": classes, "attributes": attributes, "train_counts_pseudo": per_group}
+    metrics["dataset"]["counts"] = dict.fromkeys(("train", "val", "test"), per_group)
+    labels, true = np.divmod(np.repeat(np.arange(right.size), 10), 4)
+    quality = pseudo_attribute_quality(true, true, labels, num_classes=num_classes, num_attributes=4)
+    metrics |= {"pseudo_quality": as_json(quality) | {"split": "training"}, "pseudo_shares": [0.25] * 4}
+    entries = history(run())
+    for entry in entries:
+        entry |= {"mean_p_true": [0.5] * right.size, "group_weights": [1.0] * right.size}
+    mistakes = surest_mistakes(
+        [f"{i % 4}.png" for i in range(24)], noise, (NASTY, LONG), ["x"] * 24, np.arange(24) / 24
+    )
+    sheets = sheets_of(noise, [(y, a) for y in classes for a in attributes])
+    return render_report(metrics, entries, mistakes, sheets)
+
+
+@pytest.mark.parametrize(("num_classes", "pictures"), [(7, 28 * 24 + 24), (100, 256 * 3 + 24)])
+def test_pages_of_many_groups_with_pictures_of_noise_stay_below_three_megabytes(noise, num_classes, pictures):
+    html = many_groups(noise, num_classes)
+    assert html.count("<img ") == pictures
+    assert len(html.encode()) < 3e6
+    bars = html.count('<rect class="bar row-chosen"')
+    assert bars == 2 * min(40, 4 * num_classes)
+    assert ("The chart shows the 40 of 400 groups in which dbpt has the lowest" in Page(html).words) == (bars == 80)
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
+@pytest.mark.parametrize("dark", [False, True])
+def test_nothing_sticks_out_and_no_text_is_faint_in_a_browser(noise, tmp_path, dark):
+    metrics, sheets = run(), sheets_of(noise, [(y, a) for y in ("landbird", "waterbird") for a in ("land", "water")])
+    few = render_report(metrics, history(metrics), [MISTAKE], sheets)
+    before = render_guesses(GuessSheets(GUESSES, {"land": [LONG], NASTY: ["water"]}, sheets), LONG, Path(LONG))
+    for html in (few, before, many_groups(noise)):
+        for width, found in zip((400, 1280), looks(html, tmp_path, dark=dark), strict=True):
+            assert found["scrolls"] <= width
+            assert found["wide"] == found["faint"] == []
+            assert found["body"] == ("rgb(20, 23, 27)" if dark else "rgb(255, 255, 255)")
+
+
+def test_pages_have_landmarks_headers_of_cells_and_texts_for_pictures(noise):
+    metrics, sheets = run(), sheets_of(noise, [("landbird", "land"), ("landbird", "water")])
+    before = render_guesses(GuessSheets(GUESSES, {"land": ["land"]}, sheets), "birds", Path("runs/birds"))
+    for html in (render_report(metrics, history(metrics), [MISTAKE], sheets), before):
+        page = Page(html)
+        assert [tag for tag in page.tags if tag in ("header", "main", "h1")] == ["header", "h1", "main"]
+        assert all(attrs.get("scope") in ("row", "col") for tag, attrs in page.elements if tag == "th")
+        assert all(attrs.get("alt") for tag, attrs in page.elements if tag == "img")
+        scrolled = [attrs for _, attrs in page.elements if "scroll" in (attrs.get("class") or "").split()]
+        assert scrolled
+        assert all(attrs["tabindex"] == "0" and attrs["role"] == "region" for attrs in scrolled)
+        assert len({attrs["aria-label"] for attrs in scrolled}) == len(scrolled)
+        levels = [int(tag[1]) for tag in page.tags if re.fullmatch("h[1-6]", tag)]
+        assert all(deeper <= level + 1 for level, deeper in pairwise(levels))
+        assert "script" not in page.tags
+
+
+def test_the_page_of_the_guesses_says_what_to_look_for_and_what_to_do(noise):
+    sheets = sheets_of(noise, [("landbird", "land"), ("landbird", "water")])
+    shown = GuessSheets(GUESSES, {"land": ["forest", "field"], "water": ["lake"]}, sheets)
+    words = Page(render_guesses(shown, "birds", Path("my runs/birds"))).words
+    for text in (
+        "What CLIP took for land and for water",
+        f"Why the guesses can’t be trusted {NASTY}.",
+        "land25.0 %forest, field",
+        "landbird · land: 30 images, 50.0 % of landbird",
+        "The 8 least sure",
+        "dbpt label 'my runs/birds' --out 'my runs/birds-labels'",
+    ):
+        assert text in words.replace("\u00a0", " "), text

@@ -1,0 +1,100 @@
+"""A made-up ``metrics.json`` of a run with the history of its training, and its table and report."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+import dbpt.report
+import dbpt.report.summary
+from dbpt.files.typed_json import typed
+from dbpt.groups import group_metrics, pseudo_attribute_quality
+from dbpt.pseudo_attributes.trust import Guesses
+from dbpt.report import Mistake
+from dbpt.report.guesses import GuessSheets
+from dbpt.runs.metrics import RunMetrics
+
+LONG = "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen" * 3
+NASTY = """<script>alert("1")</script> & 'co'"""
+RIGHT = {"zero-shot": [90, 50, 20, 45], "erm": [99, 60, 10, 48], "dbpt": [88, 84, 40, 43]}
+
+
+def as_json(value):
+    return json.loads(json.dumps(asdict(value)))
+
+
+def evaluated(right, counts=(100, 100, 50, 50), classes=2, names=None):
+    groups = np.repeat(np.arange(len(counts)), counts)
+    rank = np.concatenate([np.arange(n) for n in counts])
+    attributes = len(counts) // classes
+    labels = groups // attributes
+    predictions = np.where(rank < np.asarray(right)[groups], labels, (labels + 1) % classes)
+    sizes = {"num_classes": classes, "num_attributes": attributes, "train_counts": [3498, 184, 56, 1057, *counts[4:]]}
+    return as_json(group_metrics(predictions, labels, groups % attributes, group_names=names, **sizes))
+
+
+def row(name, test, val=None, source="pseudo"):
+    trained = name != "zero-shot"
+    source = source if name not in ("zero-shot", "erm") else None
+    epochs = {"best_epoch": 7 if trained else None, "epochs": 10 if trained else 0, "seconds": 1.25, "corrected": None}
+    choices = {"name": name, "group_source": source, "head": None, "apply": None, "warnings": []}
+    return {**choices, **epochs, "train": None, "val": val, "test": test}
+
+
+def run(right=RIGHT, **changes):
+    """A metrics.json dict of 2 x 2 groups."""
+    counts = {"train": [3498, 184, 56, 1057], "val": [10, 10, 5, 5], "test": [100, 100, 50, 50]}
+    names = {"classes": ["landbird", "waterbird"], "attributes": ["land", "water"]}
+    dataset = {"name": "birds", "root": "birds", **names, "notes": []}
+    labels, true = np.repeat([0, 0, 1, 1], counts["train"]), np.repeat([0, 1, 0, 1], counts["train"])
+    pseudo = np.where(np.arange(true.size) % 20 == 0, 1 - true, true)
+    quality = pseudo_attribute_quality(pseudo, true, labels, num_classes=2, num_attributes=2)
+    return {
+        **{"schema_version": 1, "dbpt_version": "0.1.0", "seed": 3, "warnings": [], "failed_images": 0},
+        **{"group_kind": "true", "average": "plain", "model_selection": "pseudo-wga", "chosen": "dbpt"},
+        "dataset": {**dataset, "counts": counts, "train_counts_pseudo": [3332, 350, 106, 1007]},
+        "backbone": {"model": "ViT-B-32", "pretrained": "openai", "embed_dim": 512},
+        "rows": [row(name, evaluated(values)) for name, values in right.items()],
+        **{"pseudo_method": "proportional", "pseudo_shares": [0.625, 0.375]},
+        "pseudo_quality": as_json(quality) | {"split": "training"},
+        "label_noise": None,
+        "seconds": {"embed": 1.0, "total": 2.5},
+        **changes,
+    }
+
+
+def table_of(metrics, **options):
+    return dbpt.report.run_table(typed_metrics(metrics), **options)
+
+
+def render_report(metrics, history, gallery, sheets=None):
+    metrics = typed_metrics(metrics)
+    sheets = GuessSheets(GUESSES, {name: [name] for name in metrics.dataset.attributes}, sheets)
+    return dbpt.report.render_report(metrics, history, gallery, sheets, "dbpt label RUN --out RUN-labels")
+
+
+def summarize(metrics):
+    return dbpt.report.summary.summarize(typed_metrics(metrics))
+
+
+def typed_metrics(metrics):
+    return typed(metrics, RunMetrics, Path("metrics.json"), "fit anew")
+
+
+def history(metrics, epochs=10):
+    counts = np.array(metrics["dataset"]["train_counts_pseudo"], dtype=float)
+    weights = counts.sum() / 4 / counts
+    every = {"lr": 0.002, "loss": 0.5, "mean_p_true": [0.5, None, 0.6, 0.7], "val_average": 0.8}
+    return [
+        {"row": name, "epoch": epoch, **every, "val_wga": 0.3 + 0.01 * epoch, "best": epoch == 7}
+        | {"group_weights": None if name == "erm" else weights.tolist()}
+        for name in ("erm", "dbpt")
+        for epoch in range(1, epochs + 1)
+    ]
+
+
+GUESSES = Guesses(
+    method="proportional", shares=[0.25] * 4, mean_confidence=0.9, doubts=[NASTY], n_known=0, accuracy=None
+)
+MISTAKE = Mistake("a/b.jpg", b"\xff\xd8\xff", "waterbird", "land", "landbird", 0.125)
