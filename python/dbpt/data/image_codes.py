@@ -36,7 +36,7 @@ OF_LOGITS = "scipy.special.softmax(logits, axis=1) turns logits into probabiliti
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """The content of a file with a value for each image: the ``columns`` that may hold it, its names, and the words for messages.
+    """A value for each image in a file: the ``columns`` that may hold it, its names, and the words for messages.
 
     With ``unknown`` a cell may be empty or -1. Then a table that has the column ``in_part`` need not have all images,
     and the column ``sure`` has the probability of each value.
