@@ -131,6 +131,32 @@ def test_ctrl_c_before_training_leaves_nothing(launcher, arguments, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_an_interrupt_that_a_library_swallows_is_raised_again(launcher, arguments, tmp_path):
+    swallowing = (
+        STAY_BEFORE_TRAINING
+        + """
+import dbpt.cli.main
+dbpt.cli.main.SWALLOWED_AFTER_S = 0.2
+sleeping = EmbeddingPass._encode
+def swallow(*arguments):
+    try:
+        print("asleep", file=sys.stderr, flush=True)
+        sleeping(*arguments)
+    except BaseException:
+        sleeping(*arguments)
+EmbeddingPass._encode = swallow
+"""
+    )
+    stderr = tmp_path / "stderr"
+
+    def is_asleep() -> bool:
+        return stderr.exists() and "asleep" in stderr.read_text()
+
+    command = [*arguments, "--out", str(tmp_path / "run"), "--cache", str(tmp_path / "cache")]
+    assert launcher.run(command, stderr, is_asleep, signal.SIGINT, swallowing) == 130
+    assert stderr.read_text().splitlines()[-1].startswith("Interrupted; ")
+
+
 def full(folder: Path) -> None:
     """Fill the rest of the disk."""
     with (folder / "filler").open("wb", buffering=0) as file:

@@ -37,6 +37,7 @@ from dbpt.errors import InputError, out_of_memory
 from dbpt.files.launched import launched, launched_rank, local_rank
 
 INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143
+SWALLOWED_AFTER_S = 30.0
 SHARED = ("embed", "fit")
 WITHOUT_PLUGINS = ("demo", "cache")
 REFUSED_OUTPUT = (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EFBIG)
@@ -207,7 +208,8 @@ def _logged_lines() -> Iterator[None]:
 def _signals_interrupt() -> Iterator[None]:
     """Raise `KeyboardInterrupt` for SIGINT and `Terminated` for SIGTERM, so that both end a command in the same way.
 
-    Within an import, where C extensions may swallow exceptions, leave at once instead; commands survive any kill.
+    Within an import, where C extensions may swallow exceptions, leave at once instead; commands survive any kill. If
+    other code has swallowed the exception, so that the command still runs half a minute later, it is raised again.
     SIGTERM is left alone in one of several launched processes: Python sees no signal while it waits for another rank,
     so torchrun, which ends all of them by SIGTERM when one fails, would wait too.
     """
@@ -218,7 +220,14 @@ def _signals_interrupt() -> Iterator[None]:
         if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL and not launched():
             raised[signal.SIGTERM] = Terminated
 
+    repeats: list[threading.Timer] = []
+
     def stop(number: int, frame: FrameType | None) -> None:
+        if hasattr(signal, "pthread_kill"):
+            main_thread = threading.get_ident()  # handlers run there alone
+            repeats.append(threading.Timer(SWALLOWED_AFTER_S, lambda: signal.pthread_kill(main_thread, number)))
+            repeats[-1].daemon = True
+            repeats[-1].start()
         error, context = raised[number](), click.get_current_context(silent=True)
         while frame is not None and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
             frame = frame.f_back
@@ -234,6 +243,8 @@ def _signals_interrupt() -> Iterator[None]:
     try:
         yield
     finally:
+        for repeat in repeats:
+            repeat.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
 
