@@ -97,6 +97,18 @@ def bert_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def noise(tmp_path_factory) -> Path:
+    """The folder of four pictures of noise, the largest files that pictures of their size make; read only."""
+    import numpy as np
+    from PIL import Image
+
+    folder, draws = tmp_path_factory.mktemp("noise"), np.random.default_rng(0)
+    for number in range(4):
+        Image.fromarray(draws.integers(0, 255, (300, 400, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def launcher():
     """A `launcher.Launcher`."""
     from launcher import Launcher

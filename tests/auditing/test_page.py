@@ -9,7 +9,6 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from browser import BROWSER, looks
-from PIL import Image
 
 from dbpt.auditing.by_group import audited_groups
 from dbpt.auditing.figures import AuditedData, AuditFigures, Verdict
@@ -67,14 +66,6 @@ def figures_of(classes=("cat", "dog"), attributes=("day", "night"), right=(95, 4
         "settings": {"Device": "cpu"},
     }
     return AuditFigures(**values | changes)
-
-
-@pytest.fixture(scope="module")
-def noise(tmp_path_factory):
-    folder, draws = tmp_path_factory.mktemp("noise"), np.random.default_rng(0)
-    for number in range(4):
-        Image.fromarray(draws.integers(0, 255, (300, 400, 3), dtype=np.uint8)).save(folder / f"{number}.png")
-    return folder
 
 
 def sheets_of(figures, folder, n=30):

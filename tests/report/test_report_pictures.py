@@ -9,20 +9,11 @@ import pytest
 from browser import BROWSER, looks
 from html_page import Page
 from made_up_run import GUESSES, LONG, MISTAKE, NASTY, RIGHT, as_json, evaluated, history, render_report, row, run
-from PIL import Image
 
 from dbpt.groups import pseudo_attribute_quality
 from dbpt.report.contact_sheets import contact_sheets
 from dbpt.report.gallery import surest_mistakes
 from dbpt.report.guesses import GuessSheets, render_guesses
-
-
-@pytest.fixture(scope="module")
-def noise(tmp_path_factory):
-    folder, draws = tmp_path_factory.mktemp("noise"), np.random.default_rng(0)
-    for number in range(4):
-        Image.fromarray(draws.integers(0, 255, (300, 400, 3), dtype=np.uint8)).save(folder / f"{number}.png")
-    return folder
 
 
 def sheets_of(noise, names):
