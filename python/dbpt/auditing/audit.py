@@ -18,7 +18,7 @@ from dbpt.auditing.by_group import audited_groups
 from dbpt.auditing.figures import SCHEMA_VERSION, AuditedData, AuditFigures, PredictionsBy
 from dbpt.auditing.page import render_audit
 from dbpt.auditing.result import Audit
-from dbpt.auditing.subject import ALL, SETTINGS, Subject, subject_of_data, subject_of_run
+from dbpt.auditing.subject import ALL, Subject, subject_of_data, subject_of_run
 from dbpt.auditing.verdict import verdict_of
 from dbpt.data import SPLITS
 from dbpt.data.in_memory import DataLike
@@ -39,6 +39,7 @@ from dbpt.runs.metrics import BackboneSummary
 from dbpt.runs.output_folder import Marker, OutputFolder
 from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.keywords import FitSettings
+from dbpt.settings.sections import AUDIT_SETTINGS
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -87,7 +88,7 @@ def audit(
     Raises `InputError` for wrong settings, data or predictions, and if ``out`` can't be used.
     """
     chosen = dict[str, Any](settings)
-    refuse_unread(chosen, SETTINGS, "an audit trains no prompt")
+    refuse_unread(chosen, AUDIT_SETTINGS, "an audit trains no prompt")
     if split not in (None, ALL, *SPLITS):
         raise InputError(f"--split is {split!r}; expected {', '.join(SPLITS)} or {ALL}")
     with ExitStack() as held:
@@ -194,7 +195,7 @@ def _audited(subject: Subject) -> tuple[Audit, PseudoAttributes]:
         attribute_templates=list(words.attribute_templates),
         command=shlex.join(["dbpt", "audit", *subject.command]),
         next_command=_next_command(subject) if verdict.kind == "bias" else "",
-        settings={name: str(value) for name, value in vars(subject.config).items() if name in SETTINGS},
+        settings={name: str(value) for name, value in vars(subject.config).items() if name in AUDIT_SETTINGS},
     )
     images = image_columns(
         dataset,

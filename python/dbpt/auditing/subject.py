@@ -40,10 +40,8 @@ from dbpt.settings.sections import AUDIT_SETTINGS
 
 logger = logging.getLogger(__name__)
 
-SETTINGS = AUDIT_SETTINGS
-"""The settings that an audit reads."""
 OF_THE_RUN = ("classes", "template", "model", "pretrained", "tokenizer", "image_precision", "embed_batch_size")
-"""Those of them that a finished run has, with the values that its classifier was trained with."""
+"""The settings of an audit that a finished run has, with the values that its classifier was trained with."""
 ALL = "all"
 
 
@@ -126,7 +124,7 @@ def subject_of_run(
     def predict(features: NDArray[np.float32], _labels: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
         return classifier.head.probabilities(features)
 
-    command = _command(str(dataset.source), _options(config, SETTINGS.difference(OF_THE_RUN)), run, split)
+    command = _command(str(dataset.source), _options(config, AUDIT_SETTINGS.difference(OF_THE_RUN)), run, split)
     options, backbone, given = _options(config), classifier.backbone, given_attributes(config, dataset)
     subject = _with_features(dataset, given, split, rows, backbone, config, predict, "run", run, command, options)
     seen = int((dataset.splits[rows] != SPLITS.index("test")).sum())
@@ -201,7 +199,7 @@ def _command(data: str, options: list[str], predictions: str | None, split: str)
     return [data, *options, *(["--predictions", predictions] if predictions else []), "--split", split]
 
 
-def _options(config: FitConfig, names: Collection[str] = SETTINGS) -> list[str]:
+def _options(config: FitConfig, names: Collection[str] = AUDIT_SETTINGS) -> list[str]:
     """Return the options for those of ``names`` that don't have their default."""
     found: list[str] = []
     for each in fields(config):
