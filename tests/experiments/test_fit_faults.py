@@ -135,8 +135,7 @@ def test_an_interrupt_that_a_library_swallows_is_raised_again(launcher, argument
     swallowing = (
         STAY_BEFORE_TRAINING
         + """
-import dbpt.cli.main
-dbpt.cli.main.SWALLOWED_AFTER_S = 0.2
+sys.modules["dbpt.cli.main"].SWALLOWED_AFTER_S = 0.2  # the package's main is the function
 sleeping = EmbeddingPass._encode
 def swallow(*arguments):
     try:
