@@ -97,8 +97,9 @@ def test_doubts_count_only_where_guesses_define_the_groups():
     assert (found.kind, found.group) == ("untrusted", None)
     assert found.sentence == (
         "CLIP can't tell day / night apart in these images, so nothing follows about a linear probe, which learns what "
-        "plain training would learn: one; two."
+        "plain training would learn."
     )
+    assert found.details == ["one", "two"] and str(found) == f"{found.sentence[:-1]}: one; two."
     assert verdict(counts, errors, doubts=["one"]).kind == "bias"
     assert "depends on day / night, judged by CLIP's guesses:" in verdict(counts, errors, by_guesses=True).sentence
 

@@ -1,6 +1,6 @@
 """The schema of ``audit.json``, the result of an audit. Fractions are in 0..1; None means missing, which is never 0."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from dbpt.files.typed_json import Count
@@ -67,11 +67,18 @@ class AuditedGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The result in one sentence. ``group`` is the index of the worse group that a verdict of bias names."""
+    """The result in one sentence, and ``details`` that give its reasons.
+
+    ``group`` is the index of the worse group that a verdict of bias names.
+    """
 
     kind: VerdictKind
     sentence: str
+    details: list[str] = field(default_factory=list)
     group: Count | None = None
+
+    def __str__(self) -> str:
+        return self.sentence if not self.details else f"{self.sentence.removesuffix('.')}: {'; '.join(self.details)}."
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,7 +67,6 @@ def render_audit(
         "auditing/audit.html.j2",
         figures=figures,
         kind=KINDS[figures.verdict.kind],
-        headline=figures.verdict.sentence.replace(f": {'; '.join(figures.guesses.doubts)}.", "."),  # they follow below
         audited=_audited(figures),
         warnings=list(dict.fromkeys(map(sentence, [*figures.warnings, *figures.metrics.warnings]))),
         few_warnings=FEW_WARNINGS,

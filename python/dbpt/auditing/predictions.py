@@ -3,8 +3,10 @@
 `dbpt predict` writes such a table.
 """
 
+from __future__ import annotations
+
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,16 @@ class UserPredictions:
     predictions: NDArray[np.int64]
     probabilities: NDArray[np.float64] | None
     warnings: tuple[str, ...] = ()
+
+    def take(self, rows: NDArray[np.bool_]) -> UserPredictions:
+        """Return those where ``rows`` (n,) is True."""
+        probabilities = None if self.probabilities is None else self.probabilities[rows]
+        return replace(self, predictions=self.predictions[rows], probabilities=probabilities)
+
+
+def likeliest(probabilities: NDArray[np.floating[Any]]) -> UserPredictions:
+    """Return the classes of the largest ``probabilities`` (n, C) as predictions."""
+    return UserPredictions(probabilities.argmax(axis=1), probabilities.astype(np.float64))
 
 
 def read_predictions(path: Path, dataset: Dataset, rows: NDArray[np.int64] | None = None) -> UserPredictions:

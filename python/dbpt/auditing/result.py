@@ -39,7 +39,7 @@ class Audit:
 
     @property
     def verdict(self) -> Verdict:
-        """The kind ("bias", "no evidence", "nothing to compare" or "untrusted") and the sentence."""
+        """The kind ("bias", "no evidence", "nothing to compare" or "untrusted"), the sentence, and its details."""
         return self.figures.verdict
 
     @property
@@ -134,7 +134,7 @@ class Audit:
             "* worst group; the intervals hold for all groups at once; overconf.: mean confidence minus accuracy",
         ]
         lines = [*wrapped(heading), "", *render_columns(columns), "", *wrapped(notes), ""]
-        return "\n".join([*lines, *wrapped([figures.verdict.sentence])])
+        return "\n".join([*lines, *wrapped([str(figures.verdict)])])
 
     def __str__(self) -> str:
         return self.table()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, fields, replace
+from collections.abc import Collection
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.auditing.figures import PredictionsBy
-from dbpt.auditing.predictions import UserPredictions, array_predictions, read_predictions
+from dbpt.auditing.predictions import UserPredictions, array_predictions, likeliest, read_predictions
 from dbpt.auditing.probe import check_installed, probe_predictions
 from dbpt.clip import Backbone
 from dbpt.clip.zero_shot import zero_shot_weights
@@ -46,15 +46,40 @@ ALL = "all"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
-    """The N readable images with their features, and the predictions of the ``audited`` ones (n,) among them.
+class AuditedImages:
+    """The N readable images with their features, and the rows (n,) of the ``audited`` ones among them.
 
-    ``command`` are the arguments that repeat the audit, ``options`` the settings that it shares with `dbpt.fit`.
+    ``told`` are the warnings that are logged already.
     """
 
     readable: ReadableRows
     audited: NDArray[np.int64]
     split: str
+    told: tuple[str, ...]
+
+    @property
+    def dataset(self) -> Dataset:
+        """The readable images."""
+        return self.readable.dataset
+
+    @property
+    def features(self) -> NDArray[np.float32]:
+        """(n, D), those of the audited images."""
+        return self.readable.features[self.audited]
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(n,), those of the audited images."""
+        return self.dataset.labels[self.audited]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject(AuditedImages):
+    """The images with the predictions of the audited ones.
+
+    ``command`` are the arguments that repeat the audit, ``options`` the settings that it shares with `dbpt.fit`.
+    """
+
     backbone: Backbone
     config: FitConfig
     predictions: UserPredictions
@@ -62,12 +87,6 @@ class Subject:
     title: str
     command: list[str]
     options: list[str]
-    told: tuple[str, ...]
-
-    @property
-    def dataset(self) -> Dataset:
-        """The readable images."""
-        return self.readable.dataset
 
 
 def subject_of_data(
@@ -92,22 +111,29 @@ def subject_of_data(
             if named is None
             else read_predictions(Path(named), dataset, rows)
         )
+        log_warnings(users.warnings)
     given = given_attributes(config, dataset)
     backbone = configured_backbone(config)
-
-    def predict(features: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
-        if by == "probe":
-            found: NDArray[np.floating[Any]] = probe_predictions(
-                features, labels, class_names=dataset.class_names, seed=config.seed
-            )
-            return found
+    images, kept = _read_images(dataset, split, rows, backbone, config, given)
+    if users is not None:
+        found = users.take(kept)
+    elif by == "probe":
+        names = dataset.class_names
+        found = likeliest(probe_predictions(images.features, images.labels, class_names=names, seed=config.seed))
+    else:
         weights_CD = zero_shot_weights(backbone, *dataset.words.class_texts())
-        return zero_shot_classifier(backbone, weights_CD).probabilities(features)
-
+        found = likeliest(zero_shot_classifier(backbone, weights_CD).probabilities(images.features))
     titles = {"zero-shot": f"zero-shot {Path(backbone.spec['model']).stem}", "probe": "linear probe, out of fold"}
-    title, options = titles.get(by, named or "an array"), _options(asked)
-    command = _command(asked.data, options, named, split)
-    return _with_features(dataset, given, split, rows, backbone, config, users or predict, by, title, command, options)
+    return Subject(
+        **vars(images) | {"told": (*images.told, *found.warnings)},
+        backbone=backbone,
+        config=config,
+        predictions=found,
+        by=by,
+        title=titles.get(by, named or "an array"),
+        command=_command(asked.data, options := _options(asked), named, split),
+        options=options,
+    )
 
 
 def subject_of_run(
@@ -120,19 +146,23 @@ def subject_of_run(
     classifier, config, dataset = run_with_data(run, data, root=root, weights=weights, device=device, given=chosen)
     logger.info(dataset.describe())
     split, rows = _chosen_split(dataset, split)
-
-    def predict(features: NDArray[np.float32], _labels: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
-        return classifier.head.probabilities(features)
-
-    command = _command(str(dataset.source), _options(config, AUDIT_SETTINGS.difference(OF_THE_RUN)), run, split)
-    options, backbone, given = _options(config), classifier.backbone, given_attributes(config, dataset)
-    subject = _with_features(dataset, given, split, rows, backbone, config, predict, "run", run, command, options)
-    seen = int((dataset.splits[rows] != SPLITS.index("test")).sum())
+    images, _ = _read_images(dataset, split, rows, classifier.backbone, config, given_attributes(config, dataset))
+    seen, told = int((dataset.splits[rows] != SPLITS.index("test")).sum()), images.told
     if seen and Path(config.data) == Path(classifier.config.data):
-        told = f"{seen} of the audited images served to train the run or to choose its epoch; new ones may be harder"
-        log_warnings((told,))
-        subject = replace(subject, told=(*subject.told, told))
-    return subject
+        of_run = f"{seen} of the audited images served to train the run or to choose its epoch; new ones may be harder"
+        log_warnings((of_run,))
+        told = (*told, of_run)
+    options = _options(config, AUDIT_SETTINGS.difference(OF_THE_RUN))
+    return Subject(
+        **vars(images) | {"told": told},
+        backbone=classifier.backbone,
+        config=config,
+        predictions=likeliest(classifier.head.probabilities(images.features)),
+        by="run",
+        title=run,
+        command=_command(str(dataset.source), options, run, split),
+        options=_options(config),
+    )
 
 
 def _chosen_split(dataset: Dataset, asked: str | None) -> tuple[str, NDArray[np.int64]]:
@@ -145,53 +175,28 @@ def _chosen_split(dataset: Dataset, asked: str | None) -> tuple[str, NDArray[np.
     raise InputError(f"--split {asked}: {dataset.source} has no rows of it; choose another, or {ALL}")
 
 
-def _with_features(
+def _read_images(
     dataset: Dataset,
-    given: PseudoAttributes | None,
     split: str,
     rows: NDArray[np.int64],
     backbone: Backbone,
     config: FitConfig,
-    predictions: UserPredictions | Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np.floating[Any]]],
-    by: PredictionsBy,
-    title: str,
-    command: list[str],
-    options: list[str],
-) -> Subject:
-    """Embed the images, and predict the classes of ``rows``, or take the user's predictions of them."""
+    given: PseudoAttributes | None,
+) -> tuple[AuditedImages, NDArray[np.bool_]]:
+    """Embed all images of ``dataset``, of which ``rows`` (n,) are audited, and say which of these are readable, (n,).
+
+    ``given`` are the `given_attributes` of ``dataset``.
+    """
     backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
     readable = readable_rows(dataset, backbone, config, given)
     is_readable = np.ones(len(dataset), dtype=bool)
     is_readable[[failure.row for failure in readable.failures]] = False
-    is_audited = np.zeros(len(dataset), dtype=bool)
-    is_audited[rows] = True
-    audited = np.flatnonzero(is_audited[is_readable])
-    if not len(audited):
+    kept = is_readable[rows]
+    if not kept.any():
         raise InputError(f"--split {split}: none of its images can be read; nothing is left to audit")
-    if isinstance(predictions, UserPredictions):
-        kept, probabilities = is_readable[rows], predictions.probabilities
-        found = replace(
-            predictions,
-            predictions=predictions.predictions[kept],
-            probabilities=None if probabilities is None else probabilities[kept],
-        )
-    else:
-        predicted = predictions(readable.features[audited], readable.dataset.labels[audited]).astype(np.float64)
-        found = UserPredictions(predicted.argmax(axis=1), predicted)
-    log_warnings(told := (*left_out(dataset, readable.failures), *found.warnings))
-    return Subject(
-        readable=readable,
-        audited=audited,
-        split=split,
-        backbone=backbone,
-        config=config,
-        predictions=found,
-        by=by,
-        title=title,
-        command=command,
-        options=options,
-        told=told,
-    )
+    audited = (np.cumsum(is_readable) - 1)[rows[kept]]
+    log_warnings(told := left_out(dataset, readable.failures))
+    return AuditedImages(readable=readable, audited=audited, split=split, told=told), kept
 
 
 def _command(data: str, options: list[str], predictions: str | None, split: str) -> list[str]:

@@ -38,8 +38,8 @@ def verdict_of(
     """Return the verdict. ``by_guesses`` says that the groups are those of the ``guesses``."""
     names, subject = " / ".join(attributes), SUBJECTS[by]
     if by_guesses and guesses.doubts:
-        sentence = f"CLIP can't tell {names} apart in these images, so nothing follows about {subject.rstrip(',')}: "
-        return Verdict(kind="untrusted", sentence=sentence + "; ".join(guesses.doubts) + ".")
+        sentence = f"CLIP can't tell {names} apart in these images, so nothing follows about {subject.rstrip(',')}."
+        return Verdict(kind="untrusted", sentence=sentence, details=list(guesses.doubts))
     source, guessed = "CLIP's guesses", "guessed"
     if guesses.from_file:
         source, guessed = "the attributes in the file", "labelled"
