@@ -179,6 +179,20 @@ def test_bad_config_files_are_named(tmp_path, content, match):
     assert "\n" not in str(caught.value)
 
 
+def test_options_give_the_command_line_the_same_settings():
+    from dbpt.cli.fit import fit
+
+    settings = {"data": "x.csv", "classes": ["a=b|c", "d e"], "eta": 0.5, "class_specific_context": True}
+    config = make_config({**settings, "baselines": False, "proportions": [0.25, 0.75], "root": "my images"})
+    options = config.options(each.name for each in fields(config) if each.name != "data")
+    assert options[:4] == ["--root", "my images", "--classes", "a=b|c"]
+    assert "--no-baselines" in options and "--lr" not in options
+    given = fit.make_context("fit", ["x.csv", "--out", "run", *options]).params
+    known = {name: value for name, value in given.items() if value not in (None, ()) and hasattr(config, name)}
+    assert make_config(known) == config
+    assert config.options({"eta", "lr"}) == ["--eta", "0.5"]
+
+
 def test_missing_config_file_is_named(tmp_path):
     with pytest.raises(InputError, match="none.toml: cannot read"):
         read_config(tmp_path / "none.toml")

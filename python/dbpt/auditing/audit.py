@@ -35,6 +35,7 @@ from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.pseudo_attributes.image_table import image_columns
 from dbpt.report.contact_sheets import contact_sheets
 from dbpt.report.gallery import surest_mistakes
+from dbpt.report.made_by import setting_texts
 from dbpt.runs.metrics import BackboneSummary
 from dbpt.runs.output_folder import Marker, OutputFolder
 from dbpt.settings.config import FitConfig, shows_settings
@@ -195,7 +196,7 @@ def _audited(subject: Subject) -> tuple[Audit, PseudoAttributes]:
         attribute_templates=list(words.attribute_templates),
         command=shlex.join(["dbpt", "audit", *subject.command]),
         next_command=_next_command(subject) if verdict.kind == "bias" else "",
-        settings={name: str(value) for name, value in vars(subject.config).items() if name in AUDIT_SETTINGS},
+        settings=setting_texts(subject.config, (name for name in vars(subject.config) if name in AUDIT_SETTINGS)),
     )
     images = image_columns(
         dataset,

@@ -15,6 +15,7 @@ from dbpt.report.charts import BAR_LETTERS, MOST_BARS, NARROW, NARROW_LETTERS, W
 from dbpt.report.contact_sheets import ContactSheet
 from dbpt.report.gallery import Mistake
 from dbpt.report.guesses import GuessSheets
+from dbpt.report.made_by import Entries, made_by_entries
 from dbpt.report.summary import SPLIT_NAMES
 from dbpt.report.templates import render, sentence
 from dbpt.report.text import count, in_words, interval_text, points, shorten_group
@@ -86,7 +87,23 @@ def render_audit(
             figures.guesses, {name: figures.words.get(name, [name]) for name in figures.data.attributes}, sheets
         ),
         mistakes=mistakes,
+        entries=_entries(figures),
     )
+
+
+def _entries(figures: AuditFigures) -> Entries:
+    """Return the data, backbone, words and settings."""
+    failed = figures.data.failed_images
+    more = f"; {count(failed)} more could not be read" if failed else ""
+    backbone = figures.backbone
+    weights = backbone.pretrained or "no pretrained tag"
+    return [
+        ("Data", figures.data.root),
+        ("Images", f"{count(figures.data.n)}, split: {figures.data.split}{more}"),
+        ("Backbone", f"{backbone.model}, {weights}, {backbone.embed_dim} features"),
+        ("Pseudo attributes by", figures.guesses.method),
+        *made_by_entries(figures.words.items(), figures.templates, figures.attribute_templates, figures.settings),
+    ]
 
 
 def _audited(figures: AuditFigures) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +130,7 @@ def subject_of_data(
         predictions=found,
         by=by,
         title=titles.get(by, named or "an array"),
-        command=_command(asked.data, options := _options(asked), named, split),
+        command=_command(asked.data, options := asked.options(AUDIT_SETTINGS), named, split),
         options=options,
     )
 
@@ -152,7 +151,7 @@ def subject_of_run(
         of_run = f"{seen} of the audited images served to train the run or to choose its epoch; new ones may be harder"
         log_warnings((of_run,))
         told = (*told, of_run)
-    options = _options(config, AUDIT_SETTINGS.difference(OF_THE_RUN))
+    options = config.options(AUDIT_SETTINGS.difference(OF_THE_RUN))
     return Subject(
         **vars(images) | {"told": told},
         backbone=classifier.backbone,
@@ -161,7 +160,7 @@ def subject_of_run(
         by="run",
         title=run,
         command=_command(str(dataset.source), options, run, split),
-        options=_options(config),
+        options=config.options(AUDIT_SETTINGS),
     )
 
 
@@ -202,13 +201,3 @@ def _read_images(
 def _command(data: str, options: list[str], predictions: str | None, split: str) -> list[str]:
     """Return the arguments that repeat the audit, as far as the command line can name its data."""
     return [data, *options, *(["--predictions", predictions] if predictions else []), "--split", split]
-
-
-def _options(config: FitConfig, names: Collection[str] = AUDIT_SETTINGS) -> list[str]:
-    """Return the options for those of ``names`` that don't have their default."""
-    found: list[str] = []
-    for each in fields(config):
-        value = getattr(config, each.name)
-        if each.name in names and value != each.default:
-            found += [flag_of(each.name), *(map(str, value) if isinstance(value, tuple) else [str(value)])]
-    return found

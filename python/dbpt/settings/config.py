@@ -99,6 +99,19 @@ class FitConfig(  # a dataclass takes its fields from the last base on
         """Return the resolved settings that determine a training, except those that only name files."""
         return self.values(setting.name for setting in fields(self) if setting.metadata["identity"])
 
+    def options(self, names: Iterable[str]) -> list[str]:
+        """Return the options of the command line for those of the settings ``names`` that don't have their default."""
+        chosen, found = frozenset(names), list[str]()
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.name not in chosen or value == each.default:
+                continue
+            if isinstance(value, bool):
+                found.append(flag_of(each.name) if value else f"--no-{flag_of(each.name)[2:]}")
+            else:
+                found += [flag_of(each.name), *(map(str, value) if isinstance(value, tuple) else [str(value)])]
+        return found
+
     def to_toml(self) -> str:
         """Return the settings as TOML for `read_config`, without those that are None."""
         given = {name: value for name, value in asdict(self).items() if value is not None}
