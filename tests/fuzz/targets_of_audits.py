@@ -1,4 +1,4 @@
-"""Targets: a user's predictions."""
+"""Targets: a user's predictions and catalogue."""
 
 from pathlib import Path
 
@@ -8,8 +8,19 @@ from layouts import touch
 
 from dbpt.auditing.predictions import read_predictions
 from dbpt.data import load_dataset
+from dbpt.discovery.catalogue import read_catalogue
 
 AUDITED = np.array([1, 2])
+
+
+@target()
+def catalogue(place: Workplace) -> Parse:
+    def read(path: Path) -> None:
+        for family in read_catalogue(path):
+            texts, owners = family.texts()
+            assert len(texts) == len(owners) and set(owners.tolist()) == set(range(len(family.names))) != {0}
+
+    return place.parser_of("mine.toml", read)
 
 
 def predictions(name: str) -> Prepare:

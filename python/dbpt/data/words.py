@@ -122,14 +122,15 @@ class Words:
 
     def class_texts(self) -> tuple[list[str], NDArray[np.int64]]:
         """Return every sentence (template x wording), and the class index of each, (P,) int64."""
-        return _sentences(self.classes, self.templates)
+        return sentences(self.classes, self.templates)
 
     def attribute_texts(self) -> tuple[list[str], NDArray[np.int64]]:
         """Return every sentence (attribute template x wording), and the attribute index of each, (P,) int64."""
-        return _sentences(self.attributes, self.attribute_templates)
+        return sentences(self.attributes, self.attribute_templates)
 
 
-def _sentences(vocabulary: Vocabulary, templates: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
+def sentences(vocabulary: Vocabulary, templates: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
+    """Return every sentence (template x wording), and the index of the name of each, (P,) int64."""
     texts: list[str] = []
     owners: list[int] = []
     for index, wordings in enumerate(vocabulary.values()):

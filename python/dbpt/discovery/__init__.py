@@ -1,0 +1,1 @@
+"""Search for attributes that explain a classifier's errors, among those of a catalogue."""

@@ -1,0 +1,99 @@
+"""The catalogue: families of attributes that a classifier may rely on, the package's or the user's."""
+
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.data.labels import TEMPLATES
+from dbpt.data.words import Vocabulary, check_templates, parse_vocabulary, sentences
+from dbpt.errors import CONTROL, InputError, nearest
+from dbpt.files.disk import read_regular
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+SHIPPED = Path(__file__).with_name("catalogue.toml")
+MOST_BYTES = 1 << 20
+KEYS = ("attributes", "attribute_template")
+EXTEND = "extend"
+
+
+@dataclass(frozen=True)
+class Family:
+    """Names of an attribute with their wordings, and the sentence templates that they fill.
+
+    They are what ``--attributes`` and ``--attribute-template`` take.
+    """
+
+    name: str
+    attributes: Vocabulary
+    templates: tuple[str, ...]
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The names of the attribute, in index order."""
+        return list(self.attributes)
+
+    def texts(self) -> tuple[list[str], NDArray[np.int64]]:
+        """Return every sentence (template x wording), and the name's index of each, (P,) int64."""
+        return sentences(self.attributes, self.templates)
+
+    def only(self, kept: list[int]) -> "Family":
+        """Return the family with only those names."""
+        return Family(self.name, {self.names[k]: self.attributes[self.names[k]] for k in kept}, self.templates)
+
+
+def read_catalogue(path: str | Path | None = None) -> tuple[Family, ...]:
+    """Return the families of a TOML file, by default those of the package.
+
+    A file has a table for each family, with the keys ``attributes`` and optionally ``attribute_template`` as a config
+    file has them. It replaces the package's catalogue, or adds to it with ``extend = true`` at the top; then a family
+    of the same name is replaced. Raises `InputError` with the file, the family and what is wrong with it.
+
+    >>> next(family for family in read_catalogue() if family.name == "colour-tone").names
+    ['warm', 'cold']
+    """
+    if path is None:
+        return tuple(_families(SHIPPED).values())
+    families = _families(Path(path))
+    if not families:
+        raise InputError(f"{path}: has no family; write [NAME] and below it attributes = ['one', 'another']")
+    return tuple(families.values())
+
+
+def _families(path: Path) -> dict[str, Family]:
+    text = read_regular(path, "catalogue", MOST_BYTES)
+    try:
+        content = tomllib.loads(text.decode())
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot read as a TOML catalogue: {error}") from None
+    extends = content.pop(EXTEND, False)
+    if not isinstance(extends, bool):
+        raise InputError(f"{path}: {EXTEND} is {extends!r:.200}; expected true or false")
+    families = _families(SHIPPED) if extends else {}
+    return families | {name: _family(name, table, f"{path}: [{name}]") for name, table in content.items()}
+
+
+def _family(name: str, table: Any, where: str) -> Family:
+    if not name.strip() or CONTROL.search(name):
+        raise InputError(f"{where}: the name of a family must be visible, without control characters")
+    if not isinstance(table, dict):
+        raise InputError(f"{where}: expected a family with attributes = [...], found {table!r:.200}")
+    for key in table:
+        if key not in KEYS:
+            raise InputError(f"{where}: unknown key {key!r}; expected {' or '.join(KEYS)}{nearest(key, list(KEYS))}")
+    if "attributes" not in table:
+        raise InputError(f"{where}: attributes is missing; write attributes = ['one', 'another=wording|wording']")
+    templates = table.get("attribute_template", TEMPLATES)
+    for key, found in (("attributes", table["attributes"]), ("attribute_template", templates)):
+        if not isinstance(found, list | tuple) or not all(isinstance(text, str) for text in found):
+            raise InputError(f"{where}: {key} is {found!r:.200}; expected a list of strings")
+    check_templates(templates, f"{where}: attribute_template")
+    return Family(name, parse_vocabulary(table["attributes"], f"{where}: attributes"), tuple(templates))
