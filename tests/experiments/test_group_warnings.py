@@ -1,7 +1,6 @@
 """Warnings about groups that training or validation lacks, or that are too small to choose an epoch by."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from dbpt.data import load_dataset
 from dbpt.experiments.checks import group_warnings, setting_warnings
 from dbpt.experiments.figures import Labelled
 from dbpt.experiments.stages import Experiment
+from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.settings.config import FitConfig
 
 NAMES = ("box · meadow", "box · lake", "disc · meadow", "disc · lake")
@@ -29,7 +29,7 @@ def warnings(tiny, train, val, **settings) -> list[str]:
         attributes, pseudo = pseudo, attributes
     columns = {"lines": np.arange(len(groups)), "labels": groups // 2, "attributes": attributes, "splits": splits}
     dataset = replace(dataset, paths=("image.png",) * len(groups), **columns)
-    labelled = Labelled(dataset=dataset, pseudo=SimpleNamespace(pseudo_attributes=pseudo), splits=splits)
+    labelled = Labelled(dataset=dataset, pseudo=PseudoAttributes(pseudo, None, None, "argmax"), splits=splits)
     return group_warnings(Experiment(embedded=None, labelled=labelled, config=config))
 
 

@@ -154,13 +154,17 @@ def test_wide_letters_are_aligned():
     assert table_of(metrics).splitlines()[3].index("waterbird") == before - 2
 
 
-@given(st.text(max_size=60), st.text(max_size=60), st.integers(7, 60))
+@given(st.text(max_size=60), st.text(min_size=1, max_size=60), st.integers(7, 60))
 def test_shortened_group_names_fit_and_keep_both_parts(label, attribute, letters):
     short = shorten_group(label, attribute, letters)
     assert len(short) <= letters
     assert " · " in short
     if len(label) + len(attribute) + 3 <= letters:
         assert short == f"{label} · {attribute}"
+
+
+def test_a_group_without_an_attribute_is_named_by_its_class():
+    assert [shorten_group("waterbird", "", letters) for letters in (9, 8)] == ["waterbird", "waterbi…"]
 
 
 def test_points_have_a_real_minus():

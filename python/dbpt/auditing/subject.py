@@ -143,6 +143,8 @@ def subject_of_run(
         raise InputError(f"{flag_of(refused[0])}: the run {run} has its own; leave it out")
     root, device = chosen.pop("root", None), chosen.pop("device", "auto")
     classifier, config, dataset = run_with_data(run, data, root=root, weights=weights, device=device, given=chosen)
+    if not dataset.attribute_names:
+        raise InputError(f"{run}: was trained without an attribute; name the one to audit with --attributes")
     logger.info(dataset.describe())
     split, rows = _chosen_split(dataset, split)
     images, _ = _read_images(dataset, split, rows, classifier.backbone, config, given_attributes(config, dataset))

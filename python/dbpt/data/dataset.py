@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data.words import Words
-from dbpt.groups import group_ids
+from dbpt.groups import group_ids, group_name
 
 SPLITS = ("train", "val", "test")
 GroupCounts = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
@@ -75,7 +75,7 @@ class Dataset:
     @property
     def group_names(self) -> tuple[str, ...]:
         """(G,) "class · attribute", in the order g = y * A + a."""
-        return tuple(f"{y} · {a}" for y in self.class_names for a in self.attribute_names)
+        return tuple(group_name(y, a) for y in self.class_names for a in self.attribute_names)
 
     @property
     def has_true_attributes(self) -> bool:

@@ -19,6 +19,7 @@ from dbpt.objectives import OBJECTIVES
 from dbpt.settings.combinations import readers
 from dbpt.settings.config import FitConfig
 from dbpt.settings.fields import flag_of
+from dbpt.settings.sections import PseudoAttributeSettings, WordSettings
 
 if TYPE_CHECKING:
     from dbpt.experiments.stages import Experiment
@@ -47,8 +48,10 @@ def _check_proportions(config: FitConfig, attributes: Sequence[str]) -> None:
 
 
 def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:
-    """Refuse proportions that don't fit the attributes, true groups without labels, a solver that is not installed."""
+    """Refuse settings for attributes that don't fit the data, true groups without labels, a solver not installed."""
     OBJECTIVES[config.objective].check_installed()
+    if not dataset.attribute_names:
+        _refuse_settings_of_attributes(config, dataset)
     _check_proportions(config, dataset.attribute_names)
     for flag, wanted, split in (
         ("--group-source true", config.group_source == "true", OBJECTIVES[config.objective].trains_on),
@@ -61,6 +64,16 @@ def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:
             raise InputError(
                 f"{flag}: {dataset.source} has no attribute for any row of split {split!r}; use pseudo groups instead"
             )
+
+
+def _refuse_settings_of_attributes(config: FitConfig, dataset: Dataset) -> None:
+    """Refuse settings that only matter to guesses of an attribute."""
+    settings = (field for field in fields(WordSettings) if field.name == "attribute_template")
+    for setting in (*settings, *fields(PseudoAttributeSettings)):
+        if (value := getattr(config, setting.name)) != setting.default:
+            given = " ".join(map(str, value)) if isinstance(value, tuple) else value
+            why = f"{dataset.source} names no attribute, so there is none to guess"
+            raise InputError(f"{flag_of(setting.name)} {given}: {why}; name it with --attributes, or drop this")
 
 
 def check_groups(experiment: Experiment) -> None:
@@ -128,9 +141,14 @@ def setting_warnings(configs: Sequence[FitConfig]) -> list[str]:
 
 def group_warnings(experiment: Experiment) -> list[str]:
     """Return warnings about groups of training or model selection with no or few rows."""
-    config, names, counts = experiment.config, experiment.dataset.group_names, experiment.labelled.counts
+    config, labelled = experiment.config, experiment.labelled
+    counts = labelled.counts
+
+    def what(kind: str) -> str:
+        return f"{kind}-groups" if labelled.has_attributes else "classes"
 
     def listed(chosen: NDArray[np.bool_], rows: NDArray[np.int64], split: str) -> str:
+        names = labelled.group_names(kind)
         return ", ".join(f"{names[g]} ({rows[g]} in {split!r})" for g in np.flatnonzero(chosen).tolist())
 
     warnings = []
@@ -138,7 +156,7 @@ def group_warnings(experiment: Experiment) -> list[str]:
     elsewhere = "val" if trains_on == "train" else "train"
     if few := listed(counts(kind, trains_on) == 0, counts(kind, elsewhere), elsewhere):
         warnings.append(
-            f"{kind}-groups with no row in split {trains_on!r}: {few}; nothing is learnt about them, add rows of them"
+            f"{what(kind)} with no row in split {trains_on!r}: {few}; nothing is learnt about them, add rows of them"
         )
     if not config.model_selection.endswith("-wga"):
         return warnings
@@ -146,12 +164,12 @@ def group_warnings(experiment: Experiment) -> list[str]:
     train_G, val_G = counts(kind, "train"), counts(kind, "val")
     if few := listed((val_G == 0) & (train_G > 0), train_G, "train"):
         warnings.append(
-            f"{kind}-groups with no row in split 'val': {few}; the epoch is chosen without them, as if they did not "
+            f"{what(kind)} with no row in split 'val': {few}; the epoch is chosen without them, as if they did not "
             "exist: add rows of them, or choose with --model-selection last"
         )
     if few := listed((val_G > 0) & (val_G < SMALL_VALIDATION_GROUP), val_G, "val"):
         warnings.append(
-            f"{kind}-groups with under {SMALL_VALIDATION_GROUP} rows in split 'val': {few}; a few images decide which "
+            f"{what(kind)} with under {SMALL_VALIDATION_GROUP} rows in split 'val': {few}; a few images decide which "
             "epoch is best: add rows of them, or choose with --model-selection average or last"
         )
     return warnings

@@ -66,8 +66,8 @@ def check_data(data: DataLike, **settings: "Unpack[FitSettings]") -> DataCheck:
         problems.append(str(error))
     problems += _first_few(absent, "images are missing")
     warnings = _first_few(list(_outside(dataset)), "images are outside the root, through links")
-    if dataset.num_attributes < 2:
-        warnings.append("no spurious attribute is named; fit needs --attributes")
+    if not dataset.attribute_names:
+        warnings.append("no spurious attribute is named; fit needs --attributes, but for objectives such as erm")
     unreadable = _unreadable(dataset, set(missing))
     (problems if len(unreadable) > config.max_failures * len(dataset) else warnings).extend(
         _first_few(unreadable, "images can't be read")

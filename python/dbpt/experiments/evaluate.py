@@ -95,7 +95,7 @@ def run_with_data(
     """Return the classifier of a run, its settings with those that are ``given``, and the data, read with its words.
 
     None in ``given`` takes the run's setting; the root, columns and embeddings only for its own data. Attributes that
-    are given replace the run's.
+    are given replace the run's; if it has none, the data's own are read.
     """
     classifier = load(run, device=device, weights=weights)
     own, chosen = classifier.config, {name: value for name, value in given.items() if value is not None}
@@ -148,7 +148,7 @@ def _refuse_other_classes(data: DataLike, classifier: Classifier) -> None:
         ("classes", own.classes, words.classes),
         ("attributes", own.attributes, words.attributes),
     ):
-        if found and list(found) != list(expected):
+        if found and expected and list(found) != list(expected):
             advice = f"{classifier.config.data} or " if classifier.config.data in DATASETS else ""
             raise InputError(
                 f"data {name!r}: its {kind} are {', '.join(found)}, the run's are {', '.join(expected)}; evaluate on "

@@ -11,10 +11,11 @@ from dbpt._core import __version__
 from dbpt.clip import Backbone
 from dbpt.data import SPLITS, Dataset
 from dbpt.errors import InputError
-from dbpt.groups import GroupMetrics, group_counts, group_metrics, pseudo_attribute_quality
+from dbpt.groups import GroupMetrics, group_counts, group_metrics, group_name, pseudo_attribute_quality
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.pseudo_attributes.judged import JudgedNoise
+from dbpt.pseudo_attributes.pseudo_groups import NO_ATTRIBUTE, group_pairs, pseudo_groups
 from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.runs.metrics import (
     SCHEMA_VERSION,
@@ -68,13 +69,28 @@ class Labelled:
         """Return the (N,) ``true`` attributes, or else the pseudo attributes; -1 if unknown."""
         return self.dataset.attributes if kind == "true" else self.pseudo.pseudo_attributes
 
+    @property
+    def has_attributes(self) -> bool:
+        """False if the data name no attribute, so that the groups are the classes."""
+        return self.pseudo.method != NO_ATTRIBUTE
+
     def groups(self, kind: str) -> NDArray[np.int64]:
         """Return the (N,) groups of the `attributes` of that kind; the most likely ones if it is ``soft``."""
-        return self.dataset.groups(self.attributes(kind))
+        return (
+            self.dataset.groups(self.attributes(kind)) if kind == "true" else pseudo_groups(self.dataset, self.pseudo)
+        )
+
+    def group_pairs(self, kind: str) -> list[tuple[str, str]]:
+        """Return class and attribute (G,) of the `groups` of that kind."""
+        return group_pairs(self.dataset, None if kind == "true" else self.pseudo)
+
+    def group_names(self, kind: str) -> tuple[str, ...]:
+        """Return the (G,) names of the `groups` of that kind."""
+        return tuple(group_name(y, a) for y, a in self.group_pairs(kind))
 
     def counts(self, kind: str, split: str) -> NDArray[np.int64]:
         """Return the (G,) rows of a split in each of the `groups` of that kind."""
-        return group_counts(self.groups(kind)[self.rows(split)], self.dataset.num_groups)
+        return group_counts(self.groups(kind)[self.rows(split)], len(self.group_names(kind)))
 
     @property
     def group_kind(self) -> GroupKind:
@@ -102,6 +118,7 @@ class Labelled:
     def metrics(self, predictions: NDArray[np.int64], splits: Sequence[str] = SPLITS) -> dict[str, Any]:
         """Return the `GroupMetrics` of ``predictions`` (N,) on each split, None for one without rows."""
         dataset, attributes, train_counts = self.dataset, self.attributes(self.group_kind), self.train_counts
+        names = self.group_names(self.group_kind)
         found: dict[str, GroupMetrics | None] = dict.fromkeys(splits)
         for split in splits:
             if len(rows := self.rows(split)):
@@ -110,9 +127,9 @@ class Labelled:
                     dataset.labels[rows],
                     attributes[rows],
                     num_classes=dataset.num_classes,
-                    num_attributes=dataset.num_attributes,
+                    num_attributes=len(names) // dataset.num_classes,
                     train_counts=train_counts if train_counts.any() else None,
-                    group_names=dataset.group_names,
+                    group_names=names,
                 )
         return found
 
@@ -140,6 +157,8 @@ class Labelled:
 
     def _pseudo_shares(self) -> list[float]:
         """Return the shares (A,) of the method, else those of its labels in the rows that it was fitted on."""
+        if not self.has_attributes:
+            return []
         if self.pseudo.shares is not None:
             return [float(share) for share in self.pseudo.shares]
         is_test = self.dataset.splits == SPLITS.index("test")

@@ -162,14 +162,14 @@ def write_results(
     out: Path, experiment: Experiment, results: list[MethodResult], metrics: RunMetrics, sheets: GuessSheets
 ) -> None:
     """Write the files of the run folder. The last of ``results`` is the chosen one."""
-    chosen, pseudo = results[-1], experiment.labelled.pseudo
+    chosen = results[-1]
     history = [
         {"row": result.row.name, **asdict(record), "best": record.epoch == result.trained.best_epoch}
         for result in results
         if result.trained
         for record in result.trained.history
     ]
-    assert chosen.trained is not None and pseudo.posterior is not None and pseudo.confidence is not None
+    assert chosen.trained is not None
     write_tensors(
         out / "classifier.safetensors",
         chosen.classifier.tensors,
@@ -179,18 +179,8 @@ def write_results(
     if HEADS[head := experiment.config.head].saves_parameters:
         parameters = {name: tensor.cpu().numpy() for name, tensor in chosen.trained.head_state.items()}
         write_tensors(out / f"{head}.safetensors", parameters, version=TENSORS_SCHEMA_VERSION)
-    write_tensors(
-        out / "pseudo_attributes.safetensors",
-        {
-            "pseudo_attributes": pseudo.pseudo_attributes,
-            "posterior": pseudo.posterior,
-            "confidence": pseudo.confidence,
-            "splits": experiment.labelled.splits,
-            "paths": np.frombuffer("\0".join(experiment.dataset.paths).encode("utf-8", "surrogateescape"), np.uint8),
-        },
-        {"attributes": json.dumps(experiment.dataset.attribute_names), "paths": "UTF-8, separated by NUL"},
-        version=TENSORS_SCHEMA_VERSION,
-    )
+    if experiment.labelled.has_attributes:
+        _write_pseudo_attributes(out / "pseudo_attributes.safetensors", experiment)
     write_atomically(out / "groups.csv", _groups_csv(experiment, chosen))
     write_atomically(out / "predictions.csv", _predictions_csv(experiment, chosen))
     write_atomically(out / "history.jsonl", "".join(json.dumps(entry) + "\n" for entry in history))
@@ -199,20 +189,35 @@ def write_results(
     write_atomically(out / "report.html", render_report(metrics, history, mistakes, sheets, label_command(out)))
 
 
+def _write_pseudo_attributes(path: Path, experiment: Experiment) -> None:
+    labelled, dataset = experiment.labelled, experiment.dataset
+    pseudo = labelled.pseudo
+    assert pseudo.posterior is not None and pseudo.confidence is not None
+    tensors = {
+        "pseudo_attributes": pseudo.pseudo_attributes,
+        "posterior": pseudo.posterior,
+        "confidence": pseudo.confidence,
+        "splits": labelled.splits,
+        "paths": np.frombuffer("\0".join(dataset.paths).encode("utf-8", "surrogateescape"), np.uint8),
+    }
+    metadata = {"attributes": json.dumps(dataset.attribute_names), "paths": "UTF-8, separated by NUL"}
+    write_tensors(path, tensors, metadata, version=TENSORS_SCHEMA_VERSION)
+
+
 def _groups_csv(experiment: Experiment, chosen: MethodResult) -> str:
     """Return a line for each group of the ``group_source``; soft rows count in their likeliest group."""
     assert chosen.trained is not None
-    dataset, source = experiment.dataset, experiment.config.group_source
+    labelled, source = experiment.labelled, experiment.config.group_source
     weights = chosen.trained.history[chosen.trained.best_epoch - 1].group_weights
-    counts = [experiment.labelled.counts(source, split) for split in SPLITS]
+    counts = [labelled.counts(source, split) for split in SPLITS]
     table: list[Sequence[object]] = [
         ["group", "class", "attribute", "group_source", *(f"n_{split}" for split in SPLITS), "group_weight"]
     ]
-    for group in range(dataset.num_groups):
-        label, attribute = class_and_attribute(group, dataset.num_attributes)
-        names = (dataset.class_names[label], dataset.attribute_names[attribute], source)
+    for group, (label, attribute) in enumerate(labelled.group_pairs(source)):
         numbers = [int(counts_G[group]) for counts_G in counts]
-        table.append([group, *names, *numbers, None if weights is None else weights[group]])
+        of_attributes = source if labelled.has_attributes else "class"
+        weight = None if weights is None else weights[group]
+        table.append([group, label, attribute, of_attributes, *numbers, weight])
     return csv_text(table)
 
 
@@ -238,12 +243,13 @@ def worst_group_mistakes(experiment: Experiment, result: MethodResult) -> list[M
     dataset, members = experiment.dataset, labelled.rows(labelled.split)
     members = members[labelled.groups(labelled.group_kind)[members] == metrics.worst_group]
     logits = result.classifier.logits(experiment.embedded.features[members])
-    label, attribute = class_and_attribute(metrics.worst_group, dataset.num_attributes)
+    pairs = labelled.group_pairs(labelled.group_kind)
+    label, _ = class_and_attribute(metrics.worst_group, len(pairs) // dataset.num_classes)
     p_true = np.exp(logits[:, label] - np.logaddexp.reduce(logits, axis=1))
     return surest_mistakes(
         [dataset.paths[row] for row in members],
         dataset.root,
-        (dataset.class_names[label], dataset.attribute_names[attribute]),
+        pairs[metrics.worst_group],
         [dataset.class_names[y] for y in logits.argmax(axis=1)],
         p_true,
     )

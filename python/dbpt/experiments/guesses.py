@@ -13,6 +13,7 @@ from dbpt.experiments.figures import Labelled
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.pseudo_attributes.from_file import METHOD
+from dbpt.pseudo_attributes.pseudo_groups import NO_ATTRIBUTE, group_pairs, pseudo_groups
 from dbpt.pseudo_attributes.trust import TEMPLATES, Guesses, guess_trust
 from dbpt.report.contact_sheets import contact_sheets
 from dbpt.report.guesses import GuessSheets
@@ -28,21 +29,21 @@ def judged_guesses(
 ) -> Guesses:
     """Return how the guesses were made, and the doubts about those of ``rows``, by default all but the test rows.
 
-    Attributes from a file get no doubts.
+    Attributes that nobody guessed get no doubts.
     """
     rows = fitted_rows(dataset) if rows is None else rows
     attributes, guessed = dataset.attributes[rows], pseudo.pseudo_attributes[rows]
     both = (attributes >= 0) & (guessed >= 0)
     counts = np.bincount(guessed[guessed >= 0], minlength=dataset.num_attributes)
     assert pseudo.confidence is not None
-    from_file, confidence = pseudo.method == METHOD, pseudo.confidence[rows]
-    if from_file and (guessed >= 0).any():  # the others have none
+    is_guessed, confidence = pseudo.method not in (METHOD, NO_ATTRIBUTE), pseudo.confidence[rows]
+    if not is_guessed and (guessed >= 0).any():  # the others have none
         confidence = confidence[guessed >= 0]
     return Guesses(
         method=pseudo.method,
         shares=(counts / max(1, counts.sum())).tolist(),
         mean_confidence=min(1.0, float(confidence.mean())),
-        doubts=[] if from_file else _doubts(dataset.take(rows), features[rows], backbone, guessed),
+        doubts=_doubts(dataset.take(rows), features[rows], backbone, guessed) if is_guessed else [],
         n_known=int(both.sum()),
         accuracy=float((attributes == guessed)[both].mean()) if both.any() else None,
     )
@@ -64,13 +65,13 @@ def guess_sheets(labelled: Labelled, config: FitConfig) -> GuessSheets:
     dataset, pseudo, rows = labelled.dataset, labelled.pseudo, fitted_rows(labelled.dataset)
     assert labelled.guesses is not None and pseudo.confidence is not None
     sheets = None
-    if config.opens_images:
+    if config.opens_images and labelled.has_attributes:
         sheets = contact_sheets(
             [dataset.paths[row] for row in rows],
             dataset.root,
-            dataset.groups(pseudo.pseudo_attributes)[rows],
+            pseudo_groups(dataset, pseudo)[rows],
             pseudo.confidence[rows],
-            group_names=[(y, a) for y in dataset.class_names for a in dataset.attribute_names],
+            group_names=group_pairs(dataset, pseudo),
             seed=config.seed,
         )
     return GuessSheets(labelled.guesses, dataset.words.attributes, sheets)

@@ -22,6 +22,7 @@ from dbpt.features.live import LiveImages, live_images
 from dbpt.groups import worst_group_accuracy
 from dbpt.heads import HEADS, Head, HeadStart
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
+from dbpt.report.summary import selection_text
 from dbpt.runs.classifier import FeatureClassifier, zero_shot_classifier
 from dbpt.runs.metrics import RunRow
 from dbpt.training import EpochRecord, Rows, Trained, TrainingSettings, train
@@ -64,10 +65,11 @@ def trained_result(
         head.load_state_dict(trained.head_state)
     else:
         trained = _trained(experiment, head, built, rows, checkpoint_path, ranks)
-        how = f"best epoch {trained.best_epoch} of {len(trained.history)} ({config.model_selection})"
+        selection = selection_text(config.model_selection, experiment.labelled.has_attributes)
+        how = f"best epoch {trained.best_epoch} of {len(trained.history)} ({selection})"
     classifier = _finished(head, rows[0].features[:16])
     seconds = time.perf_counter() - started
-    group_names = experiment.dataset.group_names
+    group_names = experiment.labelled.group_names(config.group_source)
     findings = training_findings(trained, built, asked_lr=config.peak_lr, group_names=group_names)
     if not quiet:
         logger.info(f"{objective}: {how}, {seconds:.1f} s" + ("" if built.note is None else f"; {built.note}"))
@@ -94,7 +96,8 @@ def build_objective(experiment: Experiment, name: str, rows: Rows) -> Objective:
     config, dataset, kind = experiment.config, experiment.dataset, OBJECTIVES[name]
     judged = experiment.labelled.label_noise if config.group_source == "pseudo" else None
     noise = None if judged is None else judged.noise
-    groups = TrainingGroups(rows.groups, rows.labels, dataset.num_classes, dataset.num_groups, rows.posterior, noise)
+    num_groups = len(experiment.labelled.group_names(config.group_source))
+    groups = TrainingGroups(rows.groups, rows.labels, dataset.num_classes, num_groups, rows.posterior, noise)
     return kind(groups, apply=config.application(name) or "loss", **config.values(kind.settings))
 
 

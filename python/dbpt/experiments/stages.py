@@ -32,9 +32,11 @@ from dbpt.experiments.guesses import judged_guesses, trust_warnings
 from dbpt.features import Failure, embed_images
 from dbpt.groups.permutation import permutation
 from dbpt.heads import HEADS
+from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes import PseudoAttributes, label_attributes
 from dbpt.pseudo_attributes.from_file import read_pseudo_attributes
 from dbpt.pseudo_attributes.judged import JudgedNoise, read_label_noise
+from dbpt.pseudo_attributes.pseudo_groups import no_attributes, pseudo_groups
 from dbpt.settings.config import FitConfig
 from dbpt.settings.data import configured_dataset
 from dbpt.settings.sections import BackboneSettings
@@ -43,15 +45,15 @@ logger = logging.getLogger(__name__)
 
 
 Evidence: TypeAlias = PseudoAttributes | NDArray[np.float32]
-"""The source of the pseudo attributes of N rows: zero-shot logits (N, A), or those of ``--pseudo-attributes``."""
+"""The source of the pseudo attributes of N rows: zero-shot logits (N, A), or the attributes where none is guessed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadableRows:
     """The N readable rows of a data set with their ``features`` (N, D), and what their attributes are guessed from.
 
-    That is ``given`` for ``--pseudo-attributes``, else the ``label_features`` (N, E) of the ``labeller``, which is the
-    backbone itself without ``--label-model``.
+    That is ``given`` for ``--pseudo-attributes``, and if no attribute is named; else the ``label_features`` (N, E) of
+    the ``labeller``, which is the backbone itself without ``--label-model``.
     """
 
     dataset: Dataset
@@ -135,7 +137,8 @@ def load_and_embed(configs: Sequence[FitConfig]) -> Embedded:
     """Load the data and the backbone and embed the images, once for ``configs`` that may differ in seed and method."""
     config = configs[0]
     check_before_reading(config)
-    dataset = open_dataset(config)
+    needing = [each.objective for each in configs if OBJECTIVES[each.objective].uses_groups]
+    dataset = open_dataset(config, training=True, needs_attributes=bool(needing))
     logger.info(dataset.describe())
     for each in configs:
         check_before_embedding(each, dataset)
@@ -176,7 +179,7 @@ def add_pseudo_attributes(embedded: Embedded, config: FitConfig) -> Labelled:
     """Return the data with pseudo attributes, and with a validation split if it has none, by the seed of ``config``."""
     dataset = embedded.dataset
     pseudo = label_dataset(dataset, embedded.evidence, config)
-    splits, notes = _with_validation(dataset, dataset.groups(pseudo.pseudo_attributes), config)
+    splits, notes = _with_validation(dataset, pseudo_groups(dataset, pseudo), config)
     warnings = (*embedded.warnings, *pseudo.warnings, *notes)
     noise = embedded.label_noise
     return Labelled(dataset=dataset, pseudo=pseudo, splits=splits, warnings=warnings, label_noise=noise)
@@ -194,19 +197,23 @@ def arrange(embedded: Embedded, labelled: Labelled, config: FitConfig) -> Experi
     return replace(experiment, warnings=tuple(warnings))
 
 
-def open_dataset(config: FitConfig, *, training: bool = True) -> Dataset:
-    """Load the data set of ``config``, for ``training`` or not. Refuses one with fewer than two attribute names."""
+def open_dataset(config: FitConfig, *, training: bool = True, needs_attributes: bool = True) -> Dataset:
+    """Load the data set of ``config``, for ``training`` or not. Refuses one that names no attribute if it must."""
     dataset = configured_dataset(config, training=training)
-    if dataset.num_attributes < 2:
+    if needs_attributes and not dataset.attribute_names:
+        others = ", ".join(name for name, chosen in OBJECTIVES.loaded.items() if not chosen.uses_groups)
         raise InputError(
             f"{dataset.source}: no spurious attribute is named; name what the classifier might rely on, for example "
             "--attributes 'land=land background' 'water=water background'"
+            + (f"; only the objectives {others} need none" if training else "")
         )
     return dataset
 
 
 def given_attributes(config: FitConfig, dataset: Dataset) -> PseudoAttributes | None:
-    """Return the attributes of all rows in the file ``--pseudo-attributes``, or None without it."""
+    """Return the attributes of all rows that nobody guesses, or None: those of a file, or none if none is named."""
+    if not dataset.attribute_names:
+        return no_attributes(dataset)
     if config.pseudo_attributes is None:
         return None
     found = read_pseudo_attributes(Path(config.pseudo_attributes), dataset)
@@ -297,19 +304,20 @@ def label_dataset(dataset: Dataset, evidence: Evidence, config: FitConfig) -> Ps
 
 
 def _with_validation(
-    dataset: Dataset, pseudo_groups: NDArray[np.int64], config: FitConfig
+    dataset: Dataset, groups: NDArray[np.int64], config: FitConfig
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Return the splits and a note. Without validation rows, ``val_fraction`` of each training group becomes them."""
     train, val = SPLITS.index("train"), SPLITS.index("val")
     if (dataset.splits == val).any():
         return dataset.splits, ()
     splits = dataset.splits.copy()
-    strata = np.where(pseudo_groups >= 0, pseudo_groups, dataset.num_groups + dataset.labels)
+    strata = np.where(groups >= 0, groups, groups.max() + 1 + dataset.labels)
     for stratum in np.unique(strata[splits == train]):
         members = np.flatnonzero((splits == train) & (strata == stratum))
         num_val = min(max(1, round(config.val_fraction * len(members))), len(members) - 1)
         splits[members[permutation(len(members), config.seed)[:num_val]]] = val
     if not (total := int((splits == val).sum())):
         raise InputError(f"{dataset.source}: too few training rows for a validation split; add a val split")
-    note = f"no validation split: {total} of the training rows, stratified by class and pseudo attribute, serve as one"
+    by = "class and pseudo attribute" if dataset.attribute_names else "class"
+    note = f"no validation split: {total} of the training rows, stratified by {by}, serve as one"
     return splits, (note,)

@@ -16,7 +16,7 @@ from dbpt.groups.accuracy import (
 )
 from dbpt.groups.association import ExplainedErrors, cramers_v, explained_errors
 from dbpt.groups.bounds import MAX_WEIGHT, MIN_GROUP_COUNT
-from dbpt.groups.group_ids import class_and_attribute, group_counts, group_ids
+from dbpt.groups.group_ids import class_and_attribute, group_counts, group_ids, group_name
 from dbpt.groups.intervals import (
     simultaneous_intervals,
     wilson_interval,
@@ -48,6 +48,7 @@ __all__ = [
     "group_counts",
     "group_ids",
     "group_metrics",
+    "group_name",
     "pseudo_attribute_quality",
     "simultaneous_intervals",
     "soft_counts",

@@ -17,6 +17,11 @@ def class_and_attribute(group: int, num_attributes: int) -> tuple[int, int]:
     return divmod(group, num_attributes)
 
 
+def group_name(class_name: str, attribute: str) -> str:
+    """Return the name of the group of a class and an attribute: that of the class if the attribute has none ("")."""
+    return f"{class_name} · {attribute}" if attribute else class_name
+
+
 def group_counts(groups: NDArray[np.int64], num_groups: int) -> NDArray[np.int64]:
     """Return the number of rows in each group, (G,) int64; rows of group -1 are not counted."""
     return np.bincount(groups[groups >= 0], minlength=num_groups).astype(np.int64)

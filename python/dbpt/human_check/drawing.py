@@ -73,6 +73,8 @@ def draw_label_sample(
     classifier = load(run, device=device, weights=weights)
     if classifier.config.embeddings is not None:
         raise InputError(f"{run}: was fitted on --embeddings, without images; there is nothing to show and label")
+    if not classifier.words.attributes:
+        raise InputError(f"{run}: was trained without an attribute; there is none to label, fit with --attributes")
     labelled = RunLabels(Path(run), classifier)
     split = split or ("test" if (labelled.splits == SPLITS.index("test")).any() else "val")
     rows = labelled.rows(split)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from dbpt.data import SPLITS, Dataset
 from dbpt.pseudo_attributes.job import PseudoAttributes
+from dbpt.pseudo_attributes.pseudo_groups import NO_ATTRIBUTE, pseudo_groups
 
 _DIGITS = 6
 
@@ -25,7 +26,7 @@ def image_columns(
     They are ``path``, ``label``, ``split``, ``pseudo_attribute``, its ``confidence``, and ``group``, the number
     y * A + a of label and pseudo attribute; also ``attribute``, ``prediction`` and a probability ``p_CLASS`` for each
     class, for which ``attributes`` (n,), ``predictions`` (n,) and ``probabilities`` (n, C) are of ``rows``. Names stand
-    for indices; an unknown attribute is "", its group -1.
+    for indices; an unknown attribute is "", its group -1. Without named attributes the three columns are missing.
     """
     rows = np.arange(len(dataset)) if rows is None else rows
     classes, names = dataset.class_names, [*dataset.attribute_names, ""]  # -1 is the last
@@ -39,9 +40,10 @@ def image_columns(
         found["prediction"] = [classes[label] for label in predictions.tolist()]
     if attributes is not None:
         found["attribute"] = [names[attribute] for attribute in attributes.tolist()]
-    found["pseudo_attribute"] = [names[attribute] for attribute in pseudo.pseudo_attributes[rows].tolist()]
-    found["confidence"] = _rounded(pseudo.confidence[rows])
-    found["group"] = dataset.groups(pseudo.pseudo_attributes)[rows].tolist()
+    if pseudo.method != NO_ATTRIBUTE:
+        found["pseudo_attribute"] = [names[attribute] for attribute in pseudo.pseudo_attributes[rows].tolist()]
+        found["confidence"] = _rounded(pseudo.confidence[rows])
+        found["group"] = pseudo_groups(dataset, pseudo)[rows].tolist()
     if probabilities is not None:
         found |= {f"p_{name}": _rounded(column) for name, column in zip(classes, probabilities.T, strict=True)}
     return found

@@ -35,6 +35,8 @@ class PseudoAttributes:
     """(A,) offsets of the logits for the method "proportional"; minus infinity for an attribute without a share."""
     clusters: Clusters | None = None
     """The clusters, for the method "kmeans"."""
+    names: tuple[tuple[str, ...], ...] | None = None
+    """(C, A) the name of each attribute in each class, if they aren't those of the data set; "" without attributes."""
     warnings: tuple[str, ...] = ()
 
     def take(self, rows: NDArray[np.int64]) -> PseudoAttributes:

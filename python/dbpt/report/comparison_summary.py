@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from dbpt.objectives import OBJECTIVES
-from dbpt.report.summary import MINIMUM_NOTE, Row, average_note, groups_line, pseudo_note
+from dbpt.report.summary import MINIMUM_NOTE, Row, average_note, groups_line, pseudo_note, selected_by
 from dbpt.report.text import count
 from dbpt.runs.metrics import ComparisonMetrics, ComparisonRow, FailedTraining
 
@@ -98,7 +98,7 @@ def _about_training(comparison: ComparisonMetrics) -> list[str]:
         best = "best epoch: the last one, in every row"
     else:
         oracle = "; this choice is an oracle in every row" if selection == "true-wga" else ", oracles included"
-        best = f"best epoch: by {selection} on validation, the same rule in every row{oracle}"
+        best = f"best epoch: by {selected_by(comparison)} on validation, the same rule in every row{oracle}"
     return [
         f"the same budget in every row, except as noted below: {settings.epochs} epochs, {batch}, "
         f"{settings.optimizer}, learning rate {rate}; one training a seed, no setting tuned for any method",

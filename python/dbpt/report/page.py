@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from dbpt.groups import class_and_attribute
+from dbpt.groups import class_and_attribute, group_name
 from dbpt.report.charts import (
     BAR_LETTERS,
     CURVE_LETTERS,
@@ -32,6 +32,7 @@ from dbpt.report.summary import (
     groups_line,
     headline,
     noise_notes,
+    selected_by,
     shares_text,
     summarize,
     zero_shot_line,
@@ -88,6 +89,8 @@ def render_report(
         "true_uses": _true_uses(summary),
         "noise_notes": noise_notes(summary),
         "settings": _settings(summary),
+        "selected_by": selected_by(metrics),
+        "has_attributes": bool(metrics.dataset.attributes),
         "most_bars": MOST_BARS if len(metrics.dataset.groups) > MOST_BARS else None,
         "most_curves": MOST_CURVES if len(metrics.dataset.groups) > MOST_CURVES else None,
     }
@@ -107,6 +110,7 @@ def _true_uses(summary: Summary) -> str:
 
 def _settings(summary: Summary) -> list[tuple[str, str]]:
     metrics, record = summary.metrics, summary.chosen.record
+    named = bool(metrics.dataset.attributes)
     sources = {
         None: "none",
         "pseudo": "pseudo attributes",
@@ -122,8 +126,8 @@ def _settings(summary: Summary) -> list[tuple[str, str]]:
         ("Objective", summary.chosen.title),
         ("Weights applied", applications.get(record.apply, str(record.apply))),
         ("Groups trained on", sources.get(record.group_source, str(record.group_source))),
-        ("Pseudo attributes by", f"{metrics.pseudo_method}, shares {shares_text(metrics)}"),
-        ("Best epoch by", metrics.model_selection),
+        ("Pseudo attributes by", f"{metrics.pseudo_method}, shares {shares_text(metrics)}" if named else "none"),
+        ("Best epoch by", selected_by(metrics)),
         ("Seed", str(metrics.seed)),
         ("Images that could not be read", str(metrics.failed_images)),
         ("Time", ", ".join(f"{name} {seconds:.1f} s" for name, seconds in metrics.seconds.items())),
@@ -184,14 +188,14 @@ def _group_lines(summary: Summary, history: History, key: str, prefixes: list[st
     """Return a curve for each group with a value: hue by class, dashes by attribute. Weights begin at 1."""
     lines = []
     for g, (y, a) in enumerate(summary.metrics.dataset.groups):
-        label, attribute = class_and_attribute(g, len(summary.metrics.dataset.attributes))
+        label, attribute = class_and_attribute(g, len(summary.metrics.dataset.attributes) or 1)
         curve = [(int(entry["epoch"]), _finite(entry[key][g])) for entry in history]
         if key == "group_weights":
             first = next((value for _, value in curve if value), None)
             curve = [(epoch, value / first if value and first else None) for epoch, value in curve]
         if any(value is not None for _, value in curve):
             short = prefixes[g] + shorten_group(y, a, CURVE_LETTERS - len(prefixes[g]))
-            lines.append((g, Line(f"hue-{label % 6} dash-{attribute % 4}", f"{y} · {a}", short, curve)))
+            lines.append((g, Line(f"hue-{label % 6} dash-{attribute % 4}", group_name(y, a), short, curve)))
     if len(lines) > MOST_CURVES:
         lines = sorted(sorted(lines, key=lambda item: _chosen_accuracy(summary, item[0]))[:MOST_CURVES])
     return [line for _, line in lines]
@@ -210,6 +214,8 @@ def _finite(value: float | None) -> float | None:
 def _validation_chart(summary: Summary, history: History, styles: list[str]) -> tuple[str, Markup] | None:
     """Return the title and the curves of the figure that selects epochs, one per row. Best epochs have a ring."""
     title, key = JUDGED_BY.get(summary.metrics.model_selection, ("Average accuracy on validation", "val_average"))
+    if key == "val_wga" and not summary.metrics.dataset.attributes:
+        title = "Accuracy of the worst class on validation"
     lines = []
     for row, style in zip(summary.rows, styles, strict=True):
         mine = [entry for entry in history if entry["row"] == row.record.name]

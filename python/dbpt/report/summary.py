@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
 from dbpt.report.text import count, in_words, interval_text, percent, shorten_group
-from dbpt.runs.metrics import ComparisonRow, Metrics, RunMetrics, RunRow
+from dbpt.runs.metrics import ComparisonMetrics, ComparisonRow, Metrics, RunMetrics, RunRow
 
 AVERAGES = {"plain": ("average", "gap"), "adjusted": ("adjusted_average", "adjusted_gap")}
 """Names of the two figures that tables show for each value of ``--average``."""
@@ -152,8 +152,20 @@ def summarize(metrics: RunMetrics) -> Summary:
 
 def groups_line(metrics: Metrics) -> str:
     """Return a line that tells whether groups are those of true or pseudo attributes."""
+    if not metrics.dataset.attributes:
+        return "groups: classes (no attribute named)"
     is_true = metrics.group_kind == "true"
     return "groups: true attributes" if is_true else "groups: pseudo attributes (labelled by the model)"
+
+
+def selection_text(selection: str, has_attributes: bool) -> str:
+    """Return the rule by which the best epoch was chosen. Without attributes the groups are the classes."""
+    return f"{selection}, here of the worst class" if selection == "pseudo-wga" and not has_attributes else selection
+
+
+def selected_by(metrics: RunMetrics | ComparisonMetrics) -> str:
+    """Return the rule by which the best epochs of a run or a comparison were chosen."""
+    return selection_text(metrics.model_selection, bool(metrics.dataset.attributes))
 
 
 def average_note(kind: str) -> str:
@@ -164,6 +176,8 @@ def average_note(kind: str) -> str:
 
 def pseudo_note(metrics: Metrics) -> str:
     """Describe the pseudo attributes: method, shares, and their accuracy if true attributes are known."""
+    if not metrics.dataset.attributes:
+        return "pseudo attributes: none, as no attribute is named"
     quality = metrics.pseudo_quality
     text = f"pseudo attributes: {metrics.pseudo_method}, shares {shares_text(metrics)}"
     if quality is None or quality.smallest_group is None:
@@ -210,7 +224,10 @@ def shares_text(metrics: Metrics) -> str:
 def headline(summary: Summary) -> str:
     """Return the result in one sentence, for any outcome."""
     chosen, what = summary.chosen, "Worst-group accuracy"
-    what += "" if summary.metrics.group_kind == "true" else " over pseudo groups"
+    if not summary.metrics.dataset.attributes:
+        what = "Worst-class accuracy"
+    elif summary.metrics.group_kind == "pseudo":
+        what += " over pseudo groups"
     wga, average = chosen.worst_group_accuracy, chosen.average_accuracy
     if wga is None:
         known = "" if average is None else f"; the average of {chosen.title} is {in_words(average)}"

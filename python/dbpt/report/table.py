@@ -3,7 +3,16 @@
 It is at most 80 columns wide unless a single name is longer.
 """
 
-from dbpt.report.summary import MINIMUM_NOTE, Row, Summary, average_note, noise_notes, pseudo_note, summarize
+from dbpt.report.summary import (
+    MINIMUM_NOTE,
+    Row,
+    Summary,
+    average_note,
+    noise_notes,
+    pseudo_note,
+    selected_by,
+    summarize,
+)
 from dbpt.report.text import (
     LONGEST_GROUP_NAME,
     MISSING,
@@ -94,5 +103,5 @@ def _notes(summary: Summary) -> list[str]:
     trained = [row for row in summary.rows if row.record.best_epoch is not None]
     if trained:
         best = ", ".join(f"{row.title} {row.record.best_epoch} of {row.record.epochs}" for row in trained)
-        notes.append(f"best epoch, by {summary.metrics.model_selection}: {best}")
+        notes.append(f"best epoch, by {selected_by(summary.metrics)}: {best}")
     return [*notes, pseudo_note(summary.metrics), *noise_notes(summary)]

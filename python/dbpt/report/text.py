@@ -22,6 +22,8 @@ def in_words(fraction: float | None) -> str:
 
 def shorten_group(label: str, attribute: str, letters: int) -> str:
     """Return ``class · attribute``; if it is too long, the longer part is cut more, so that both stay legible."""
+    if not attribute:
+        return _cut(label, letters)
     room = letters - 3
     if len(label) + len(attribute) > room:
         of_attribute = min(len(attribute), max(room // 2, room - len(label)))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from dbpt.files.typed_json import Count, Limits, Share, check_version, read_json, typed
-from dbpt.groups import GroupMetrics, PseudoQuality
+from dbpt.groups import GroupMetrics, PseudoQuality, group_name
 from dbpt.objectives import OBJECTIVES
 
 SCHEMA_VERSION = 1
@@ -21,7 +21,10 @@ FIGURES = ("worst_group_accuracy", "average", "adjusted_average", "group_mean", 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSummary:
-    """The data set; ``counts`` (G,) of each split are over the groups of ``group_kind``."""
+    """The data set; ``counts`` (G,) of each split are over the groups of ``group_kind``.
+
+    Without ``attributes`` the groups are the classes.
+    """
 
     name: str
     root: str
@@ -33,13 +36,13 @@ class DataSummary:
 
     @property
     def groups(self) -> list[tuple[str, str]]:
-        """(class name, attribute name) of each group, in the order g = y*A + a."""
-        return [(y, a) for y in self.classes for a in self.attributes]
+        """(class name, attribute name) of each group, in the order g = y*A + a; "" without attributes."""
+        return [(y, a) for y in self.classes for a in self.attributes or [""]]
 
     @property
     def group_names(self) -> list[str]:
-        """(G,) class · attribute."""
-        return [f"{y} · {a}" for y, a in self.groups]
+        """(G,) class · attribute, or the class without attributes."""
+        return [group_name(y, a) for y, a in self.groups]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,8 @@ def with_data(config: FitConfig, data: DataLike) -> FitConfig:
     known: dict[str, Any] = {}
     if isinstance(data, Dataset):
         words = dataset.words
-        known = {"template": words.templates, "attribute_template": words.attribute_templates}
+        known = {"template": words.templates}
+        known["attribute_template"] = words.attribute_templates if words.attributes else config.attribute_template
         known["classes"] = entries_of(words.classes, "--classes")
         known["attributes"] = entries_of(words.attributes, "--attributes") or None
         known["average"] = config.average or dataset.average
@@ -77,9 +78,9 @@ def load_for_run(config: FitConfig, words: Words, data: DataLike, root: str | Pa
         data=data,
         root=root,
         classes=words.classes,
-        attributes=words.attributes,
+        attributes=words.attributes or None,
         template=words.templates,
-        attribute_template=words.attribute_templates,
+        attribute_template=words.attribute_templates if words.attributes else None,
         training=False,
         **task,
     )

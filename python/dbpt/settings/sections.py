@@ -76,7 +76,9 @@ class WordSettings(Section):
 
     classes: tuple[str, ...] | None = setting(None, "class names with optional wordings: 'animal=dog|elephant'")
     attributes: tuple[str, ...] | None = setting(
-        None, "values of the suspected attribute with optional wordings: 'land=forest|field'"
+        None,
+        "values of the suspected attribute with optional wordings: 'land=forest|field'; objectives without groups "
+        "(erm, jtt) need none",
     )
     template: tuple[str, ...] | None = setting(None, "sentences with {} for the zero-shot classes")
     attribute_template: tuple[str, ...] | None = setting(None, "sentences with {} for the attributes")
