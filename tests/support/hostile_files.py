@@ -101,6 +101,10 @@ FILES: dict[str, dict[str, str]] = {
         "`design.json`": "sample/design.json",
         "`sample.csv`": "sample/sample.csv",
         "`judged.json`": "sample/judged.json",
+        "table": "data/squares.csv",
+        "`run.json`": "run/run.json",
+        "`config.toml`": "run/config.toml",
+        "`--table`": "labelled.csv",
     },
     "data check": {"table": "data/squares.csv", "image": "data/val/00-00.png"},
     "cache list": {"cache: manifest": "MANIFEST", "cache: shard": "SHARD"},
@@ -108,10 +112,11 @@ FILES: dict[str, dict[str, str]] = {
     "cache prune --dry-run": {"cache: manifest": "MANIFEST", "cache: shard": "SHARD"},
     "demo": {"folder": "new"},
 }
-OUTPUTS = {"`--out`", "`--failures`", "folder", "`judged.json`"}
+OUTPUTS = {"`--out`", "`--failures`", "`--table`", "folder", "`judged.json`"}
 UNCHECKED = {"table", "image", "model config", "`--config`", "`config.toml`", "labels", "`--predictions`", *OUTPUTS}
 UNCHECKED |= {"`--pseudo-attributes`", "`--label-noise`"}
 """Files of the user's, in which another value is as good as the first; and files that are written."""
+MADE = ("new", "failed.csv", "guessed.csv", "predicted.csv", "labelled.csv")
 WITHOUT_DIGEST = {"`run.json`", "`plan.json`", "`status.json`", "cache: manifest"}
 
 
@@ -133,7 +138,7 @@ class World:
             shutil.rmtree(self.folder)
             shutil.copytree(self.snapshot, self.folder)
             return
-        for made in (file, *(self.folder / name for name in ("new", "failed.csv", "guessed.csv", "predicted.csv"))):
+        for made in (file, *(self.folder / name for name in MADE)):
             if made.is_dir() and not made.is_symlink():
                 shutil.rmtree(made)
             made.unlink(missing_ok=True)
@@ -151,6 +156,7 @@ class World:
         rows = ["--methods", "erm", "--heads", "linear", "--seeds", "1", "--epochs", "1"]
         audit = ["audit", table, *model, "--attributes", "meadow", "lake", "--predictions", str(at / "mine.csv")]
         audit += ["--pseudo-attributes", str(at / "attributes.csv"), "--max-failures", "0.1"]
+        judge = ["label", str(at / "sample"), "--labels", str(at / "labels.csv")]
         failures, words = ["--max-failures", "0.1"], ["--attributes", "meadow", "lake"]
         lines: Commands = {
             "fit": [*fit, "--label-noise", str(at / "noise.json"), "--out", str(at / "new")],
@@ -164,7 +170,7 @@ class World:
             "guess": ["guess", table, *model, *words, *failures, "--out", str(at / "guessed.csv")],
             "predict": ["predict", run, image, str(at / "data/val/11-00.png"), "--out", str(at / "predicted.csv")],
             "label": ["label", run, "--out", str(at / "new"), "--n", "20", *cache],
-            "label --labels": ["label", str(at / "sample"), "--labels", str(at / "labels.csv")],
+            "label --labels": [*judge, "--table", str(at / "labelled.csv")],
             "data check": ["data", "check", table, *words],
             "cache list": ["cache", "list", *cache],
             "cache verify": ["cache", "verify", *cache],

@@ -24,7 +24,7 @@ from dbpt.experiments.evaluate import run_with_data
 from dbpt.experiments.stages import (
     ReadableRows,
     configured_backbone,
-    given_attributes,
+    known_attributes,
     left_out,
     log_warnings,
     open_dataset,
@@ -111,9 +111,9 @@ def subject_of_data(
             else read_predictions(Path(named), dataset, rows)
         )
         log_warnings(users.warnings)
-    given = given_attributes(config, dataset)
+    known = known_attributes(config, dataset)
     backbone = configured_backbone(config)
-    images, kept = _read_images(dataset, split, rows, backbone, config, given)
+    images, kept = _read_images(dataset, split, rows, backbone, config, known)
     if users is not None:
         found = users.take(kept)
     elif by == "probe":
@@ -147,7 +147,7 @@ def subject_of_run(
         raise InputError(f"{run}: was trained without an attribute; name the one to audit with --attributes")
     logger.info(dataset.describe())
     split, rows = _chosen_split(dataset, split)
-    images, _ = _read_images(dataset, split, rows, classifier.backbone, config, given_attributes(config, dataset))
+    images, _ = _read_images(dataset, split, rows, classifier.backbone, config, known_attributes(config, dataset))
     seen, told = int((dataset.splits[rows] != SPLITS.index("test")).sum()), images.told
     if seen and Path(config.data) == Path(classifier.config.data):
         of_run = f"{seen} of the audited images served to train the run or to choose its epoch; new ones may be harder"
@@ -182,14 +182,14 @@ def _read_images(
     rows: NDArray[np.int64],
     backbone: Backbone,
     config: FitConfig,
-    given: PseudoAttributes | None,
+    known: PseudoAttributes | None,
 ) -> tuple[AuditedImages, NDArray[np.bool_]]:
     """Embed all images of ``dataset``, of which ``rows`` (n,) are audited, and say which of these are readable, (n,).
 
-    ``given`` are the `given_attributes` of ``dataset``.
+    ``known`` are the `known_attributes` of ``dataset``.
     """
     backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
-    readable = readable_rows(dataset, backbone, config, given)
+    readable = readable_rows(dataset, backbone, config, known)
     is_readable = np.ones(len(dataset), dtype=bool)
     is_readable[[failure.row for failure in readable.failures]] = False
     kept = is_readable[rows]

@@ -22,26 +22,34 @@ from dbpt.cli.options import given
 @click.option("--device", help="torch device; auto uses a GPU if there is one [default: auto]")
 @click.option("--cache", help="cache folder [default: the run's]")
 @click.option("--labels", type=click.Path(path_type=Path), help="CSV that the page saved, to compute the figures from")
+@click.option(
+    "--table",
+    type=click.Path(path_type=Path),
+    help="with --labels: CSV to write, the run's table with the labels as its attributes, to fit again with",
+)
 @click.option("--json", "as_json", is_flag=True, help="with --labels: print JSON instead of a table")
-def label(folder: Path, labels: Path | None, as_json: bool, **options: Any) -> None:
-    """Check pseudo attributes by hand and correct a run's figures.
+def label(folder: Path, labels: Path | None, table: Path | None, as_json: bool, **options: Any) -> None:
+    """Check pseudo attributes by hand, correct a run's figures, and fit again with your labels.
 
     \b
     dbpt label RUN --out FOLDER       draws images; label them on FOLDER/index.html
     dbpt label FOLDER --labels CSV    computes the figures from the page's CSV
     """
-    drawing = given(options)
+    chosen = given(options)
     if labels is None:
-        _draw(folder, as_json, drawing)
-    elif drawing:
-        name = next(iter(drawing))
-        raise click.UsageError(f"--{name} is for drawing; with --labels give the folder of the sample alone")
-    else:
-        from dbpt.human_check import judge_labels
-        from dbpt.human_check.table import judged_table
+        if table is not None:
+            raise click.UsageError("--table is for judging; give --labels CSV with it")
+        _draw(folder, as_json, chosen)
+        return
+    if drawing := [name for name in chosen if table is None or name not in ("data", "root")]:
+        raise click.UsageError(f"--{drawing[0]} is for drawing; with --labels give the folder of the sample alone")
+    from dbpt.human_check import judge_labels
+    from dbpt.human_check.table import judged_table
 
-        result = judge_labels(folder, labels)
-        click.echo(json.dumps(result, indent=1, ensure_ascii=False) if as_json else judged_table(result))
+    result = judge_labels(folder, labels, table=table, **chosen)
+    click.echo(json.dumps(result, indent=1, ensure_ascii=False) if as_json else judged_table(result))
+    if table is not None and not as_json:
+        click.echo(f"\ntable with your labels: {table}\nfit again with: {result['refit']}")
 
 
 def _draw(run: Path, as_json: bool, options: dict[str, Any]) -> None:

@@ -88,6 +88,12 @@ def read_text(path: Path) -> str:
     return text
 
 
+def separator_of(text: str, delimiters: str) -> str:
+    """Return the first of ``delimiters`` that the header contains."""
+    first = FIRST_LINE.search(text)
+    return next((each for each in delimiters if first and each in first[0]), delimiters[0])
+
+
 def separated_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield (line, fields) of every row that is not blank; ``line`` is the first line of the row."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -104,13 +110,9 @@ def separated_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int,
 def read_columns(
     path: Path, required: Sequence[str], optional: Sequence[str] = (), delimiters: str = ",", hint: str = ""
 ) -> Columns:
-    """Read the named columns of a delimited file with a header; other columns are ignored.
-
-    The separator is the first of ``delimiters`` that the header contains.
-    """
+    """Read the named columns of a delimited file with a header; other columns are ignored."""
     text = read_text(path)
-    first = FIRST_LINE.search(text)
-    rows = separated_rows(path, text, next((each for each in delimiters if first and each in first[0]), delimiters[0]))
+    rows = separated_rows(path, text, separator_of(text, delimiters))
     first_line, header = next(rows)
     header = [name.strip() for name in header]
     wanted = [*required, *(name for name in optional if name in header)]

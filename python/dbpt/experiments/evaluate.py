@@ -22,7 +22,7 @@ from dbpt.errors import InputError
 from dbpt.experiments.figures import Labelled, how_trained
 from dbpt.experiments.guesses import judged_guesses, trust_warnings
 from dbpt.experiments.result import Result
-from dbpt.experiments.stages import given_attributes, label_dataset, left_out, log_warnings, readable_rows
+from dbpt.experiments.stages import known_attributes, label_dataset, left_out, log_warnings, readable_rows
 from dbpt.runs.classifier import Classifier
 from dbpt.runs.metrics import RunMetrics, RunRow, read_metrics
 from dbpt.runs.run_folder import load
@@ -30,6 +30,9 @@ from dbpt.settings.config import FitConfig, make_config
 from dbpt.settings.data import load_for_run, names_own_data, resolve_demo
 
 logger = logging.getLogger(__name__)
+
+OF_OWN_DATA = {"columns": None, "embeddings": None, "pseudo_attributes": None, "guess_only_unknown": False}
+"""The settings of a run that say nothing about other data, unset."""
 
 
 def evaluate(
@@ -67,7 +70,7 @@ def evaluate(
     backbone = classifier.backbone
     logger.info(dataset.describe())
     backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
-    readable = readable_rows(dataset, backbone, config, given_attributes(config, dataset))
+    readable = readable_rows(dataset, backbone, config, known_attributes(config, dataset))
     pseudo = label_dataset(readable.dataset, readable.evidence(), config)
     labelled = Labelled(dataset=readable.dataset, pseudo=pseudo, splits=readable.dataset.splits)
     guesses = judged_guesses(readable.dataset, readable.label_features, readable.labeller, pseudo)
@@ -105,7 +108,7 @@ def run_with_data(
     if names_own_data(data, own):
         root = own.root if root is None else root
     else:
-        chosen = {"columns": None, "embeddings": None, "pseudo_attributes": None} | chosen
+        chosen = OF_OWN_DATA | chosen
     config = make_config(vars(own) | chosen | {"features": "cached"})
     if isinstance(data, str):
         found = resolve_demo(replace(config, data=data, root=None if root is None else str(root)))

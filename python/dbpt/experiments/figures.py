@@ -170,7 +170,7 @@ class Labelled:
         """Return the quality over the training rows, which determine the group weights, else over all rows."""
         dataset, training = self.dataset, self.rows("train")
         judged = training if len(training) else np.arange(len(dataset))
-        if not (dataset.attributes[judged] >= 0).any():
+        if self.pseudo.holds_truth or not (dataset.attributes[judged] >= 0).any():
             return None
         quality = pseudo_attribute_quality(
             self.pseudo.pseudo_attributes[judged],

@@ -33,7 +33,7 @@ def judged_guesses(
     """
     rows = fitted_rows(dataset) if rows is None else rows
     attributes, guessed = dataset.attributes[rows], pseudo.pseudo_attributes[rows]
-    both = (attributes >= 0) & (guessed >= 0)
+    both = (attributes >= 0) & (guessed >= 0) & (not pseudo.holds_truth)
     counts = np.bincount(guessed[guessed >= 0], minlength=dataset.num_attributes)
     assert pseudo.confidence is not None
     is_guessed, confidence = pseudo.method not in (METHOD, NO_ATTRIBUTE), pseudo.confidence[rows]

@@ -8,7 +8,6 @@ import logging
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
 from warnings import catch_warnings, simplefilter
 
 import numpy as np
@@ -34,7 +33,7 @@ from dbpt.groups.permutation import permutation
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes import PseudoAttributes, label_attributes
-from dbpt.pseudo_attributes.from_file import read_pseudo_attributes
+from dbpt.pseudo_attributes.from_file import attributes_of_data, read_pseudo_attributes, with_known
 from dbpt.pseudo_attributes.judged import JudgedNoise, read_label_noise
 from dbpt.pseudo_attributes.pseudo_groups import no_attributes, pseudo_groups
 from dbpt.settings.config import FitConfig
@@ -44,35 +43,44 @@ from dbpt.settings.sections import BackboneSettings
 logger = logging.getLogger(__name__)
 
 
-Evidence: TypeAlias = PseudoAttributes | NDArray[np.float32]
-"""The source of the pseudo attributes of N rows: zero-shot logits (N, A), or the attributes where none is guessed."""
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """The sources of the pseudo attributes of N rows: `known_attributes`, and zero-shot ``logits`` (N, A) to guess by.
+
+    One of them may be None. With both, only unknown attributes are guessed.
+    """
+
+    known: PseudoAttributes | None
+    logits: NDArray[np.float32] | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadableRows:
     """The N readable rows of a data set with their ``features`` (N, D), and what their attributes are guessed from.
 
-    That is ``given`` for ``--pseudo-attributes``, and if no attribute is named; else the ``label_features`` (N, E) of
-    the ``labeller``, which is the backbone itself without ``--label-model``.
+    That are the ``label_features`` (N, E) of the ``labeller``, which is the backbone itself without ``--label-model``.
+    ``known`` are the `known_attributes`, which also say that none is named; with ``guess_unknown`` the others are
+    guessed.
     """
 
     dataset: Dataset
     features: NDArray[np.float32]
     failures: tuple[Failure, ...]
-    given: PseudoAttributes | None
+    known: PseudoAttributes | None
+    guess_unknown: bool
     labeller: Backbone
     label_features: NDArray[np.float32]
 
     def evidence(self) -> Evidence:
         """Return the argument of `label_dataset`."""
-        if self.given is not None:
-            return self.given
+        if self.known is not None and not self.guess_unknown:
+            return Evidence(known=self.known, logits=None)
         is_test = self.dataset.splits == SPLITS.index("test")
         logits = np.empty((len(self.dataset), self.dataset.num_attributes), np.float32)
         for rows in (~is_test, is_test):  # the rounding of a matrix product depends on its rows
             texts = self.dataset.words.attribute_texts()
             logits[rows] = zero_shot_logits(self.labeller, self.label_features[rows], *texts)
-        return logits
+        return Evidence(known=self.known, logits=logits)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,11 +155,11 @@ def load_and_embed(configs: Sequence[FitConfig]) -> Embedded:
         label_noise = read_label_noise(Path(config.label_noise), dataset.class_names, dataset.attribute_names)
     if config.embeddings is not None:
         check_precomputed_file(Path(config.embeddings), dataset)
-    given = given_attributes(config, dataset)
+    known = known_attributes(config, dataset)
     backbone = configured_backbone(config)
     for each in {each.head: each for each in configs}.values():
         HEADS[each.head].check(backbone, dataset.words, **each.values(HEADS[each.head].settings))
-    readable = readable_rows(dataset, backbone, config, given)
+    readable = readable_rows(dataset, backbone, config, known)
     log_warnings(warnings := (*left_out(dataset, readable.failures), *(label_noise.warnings if label_noise else ())))
     check_classes(readable.dataset)
     return Embedded(
@@ -210,23 +218,33 @@ def open_dataset(config: FitConfig, *, training: bool = True, needs_attributes: 
     return dataset
 
 
-def given_attributes(config: FitConfig, dataset: Dataset) -> PseudoAttributes | None:
-    """Return the attributes of all rows that nobody guesses, or None: those of a file, or none if none is named."""
+def known_attributes(config: FitConfig, dataset: Dataset) -> PseudoAttributes | None:
+    """Return the attributes of all rows, -1 where unknown, that are not guessed; None if all are.
+
+    They come from the file ``--pseudo-attributes``, or with ``--guess-only-unknown`` from the data.
+    """
     if not dataset.attribute_names:
         return no_attributes(dataset)
     if config.pseudo_attributes is None:
-        return None
+        if not config.guess_only_unknown:
+            return None
+        if not (dataset.attributes >= 0).any():
+            raise InputError(
+                f"--guess-only-unknown: {dataset.source} has no attribute for any image; name the file that has some "
+                "with --pseudo-attributes"
+            )
+        return attributes_of_data(dataset)
     found = read_pseudo_attributes(Path(config.pseudo_attributes), dataset)
     is_unsure = np.zeros(len(dataset), bool) if found.confidence is None else found.confidence < config.min_confidence
     return replace(found, pseudo_attributes=np.where(is_unsure, -1, found.pseudo_attributes))
 
 
 def readable_rows(
-    dataset: Dataset, backbone: Backbone, config: FitConfig, given: PseudoAttributes | None
+    dataset: Dataset, backbone: Backbone, config: FitConfig, known: PseudoAttributes | None
 ) -> ReadableRows:
     """Return the rows of `embed_dataset`, without those that ``--label-model`` can't read.
 
-    ``given`` are the `given_attributes` of ``dataset``.
+    ``known`` are the `known_attributes` of ``dataset``.
     """
     labeller = None if config.label_backbone is None else load_backbone(**config.label_backbone)
     if labeller is not None:
@@ -246,7 +264,8 @@ def readable_rows(
         dataset=readable,
         features=features,
         failures=failures,
-        given=None if given is None else given.take(rows),
+        known=None if known is None else known.take(rows),
+        guess_unknown=config.guess_only_unknown and bool(dataset.attribute_names),
         labeller=labeller or backbone,
         label_features=label_features,
     )
@@ -286,13 +305,15 @@ def left_out(dataset: Dataset, failures: Sequence[Failure]) -> tuple[str, ...]:
 
 def label_dataset(dataset: Dataset, evidence: Evidence, config: FitConfig) -> PseudoAttributes:
     """Return the pseudo attributes of the rows. Test images don't influence those of other rows."""
-    if isinstance(evidence, PseudoAttributes):
-        return evidence
+    known, logits = evidence.known, evidence.logits
+    if logits is None:
+        assert known is not None
+        return known
     is_test = dataset.splits == SPLITS.index("test")
     with catch_warnings():
         simplefilter("ignore", UserWarning)
         found = label_attributes(
-            evidence,
+            logits,
             method=config.pseudo_method,
             proportions="estimated" if config.proportions is None else config.proportions,
             fit_on=None if is_test.all() else ~is_test,
@@ -300,7 +321,8 @@ def label_dataset(dataset: Dataset, evidence: Evidence, config: FitConfig) -> Ps
             seed=config.seed,
         )
     labelled_by = "" if config.label_model is None else f" by {Path(config.label_model).stem}"
-    return replace(found, method=found.method + labelled_by)
+    found = replace(found, method=found.method + labelled_by)
+    return found if known is None else with_known(found, known)
 
 
 def _with_validation(

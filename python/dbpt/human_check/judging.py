@@ -1,5 +1,6 @@
 """`judge_labels`: from a person's labels to the accuracy of the pseudo attributes and a corrected worst group."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,14 @@ CANNOT_TELL, NOT_ANSWERED = -1, -2
 COLUMNS = ("sample", "path", "attribute")
 
 
-def judge_labels(folder: str | Path, labels: str | Path) -> dict[str, Any]:
+def judge_labels(
+    folder: str | Path,
+    labels: str | Path,
+    *,
+    table: str | Path | None = None,
+    data: str | Path | None = None,
+    root: str | Path | None = None,
+) -> dict[str, Any]:
     """Estimate the accuracy of a run's pseudo attributes, and correct its accuracy by group, with a person's labels.
 
     All figures are estimates for the whole split. Their 95 % intervals are for the figure if the person labelled all
@@ -35,12 +43,20 @@ def judge_labels(folder: str | Path, labels: str | Path) -> dict[str, Any]:
     this split) and over the person's groups. ``groups`` has the pseudo-group with its precision, and the corrected
     accuracy. ``confusion`` [y, a', a] are estimated images by class, pseudo attribute and the person's, of which
     ``n_judged`` [y, a'] are labelled; ``--label-noise`` reads them. An estimate is a dict of ``value``, ``low`` and
-    ``high``, which are None if no label determines it. Raises `InputError` for a folder that is no sample or was
-    changed, or for labels that don't belong to it.
+    ``high``, which are None if no label determines it.
+
+    ``table`` is a CSV to write: the run's table with the labels in its column of attributes, for `dbpt.fit` with
+    ``guess_only_unknown``. ``data`` and ``root`` are the data of the run and the folder of its images, if they have
+    moved. ``refit`` in the result is the command that fits again. Raises `InputError` for a folder that is no sample or
+    was changed, for labels that don't belong to it, and if the table exists or the run or its data are gone.
     """
     design = read_design(Path(folder))
     judged = Path(folder) / "judged.json"
     check_output("the result", judged, overwrite=True, advice="move it away")
+    if table is not None:
+        if os.path.lexists(table):
+            raise InputError(f"--table {table}: exists; choose another name")
+        check_output("--table", Path(table), overwrite=False)
     answers = read_answers(Path(labels), design)
     known = answers >= 0
     counts = np.zeros((len(design.strata), len(design.attributes)), dtype=np.int64)
@@ -49,6 +65,10 @@ def judge_labels(folder: str | Path, labels: str | Path) -> dict[str, Any]:
     sizes, labels_H, pseudo_attributes, right = columns.T
     strata = LabelledStrata(sizes, labels_H, pseudo_attributes, right, counts, len(design.classes))
     result = _described(design, answers, strata)
+    if table is not None:
+        from dbpt.human_check.labelled_table import write_labelled_table
+
+        result["refit"] = write_labelled_table(Path(table), design, answers, data=data, root=root)
     write_json(judged, result)
     return result
 

@@ -1,5 +1,6 @@
-"""Pseudo attributes from a file (``--pseudo-attributes``), in place of CLIP's guesses."""
+"""Pseudo attributes that are known, in place of CLIP's guesses: from a file (``--pseudo-attributes``) or the data."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from dbpt.data import Dataset
 from dbpt.data.image_codes import Wanted, read_codes
 from dbpt.pseudo_attributes.job import PseudoAttributes
 
-METHOD = "file"
+METHOD, FROM_DATA = "file", "data"
 
 
 def read_pseudo_attributes(path: Path, dataset: Dataset) -> PseudoAttributes:
@@ -42,3 +43,28 @@ def read_pseudo_attributes(path: Path, dataset: Dataset) -> PseudoAttributes:
     confidence[known] = posterior[at]
     floats = posterior.astype(np.float32), confidence.astype(np.float32)
     return PseudoAttributes(found.codes, *floats, METHOD, warnings=found.warnings)
+
+
+def attributes_of_data(dataset: Dataset) -> PseudoAttributes:
+    """Return the attributes that ``dataset`` has itself; the method is "data"."""
+    num_attributes = dataset.num_attributes
+    known = dataset.attributes >= 0
+    posterior = np.where(known[:, None], np.eye(num_attributes)[dataset.attributes], 1 / num_attributes)
+    floats = posterior.astype(np.float32), posterior.max(axis=1).astype(np.float32)
+    return PseudoAttributes(dataset.attributes.copy(), *floats, FROM_DATA)
+
+
+def with_known(guessed: PseudoAttributes, known: PseudoAttributes) -> PseudoAttributes:
+    """Return the ``known`` attributes of N rows, and the ``guessed`` ones, with posterior, where they are unknown."""
+    is_known = known.pseudo_attributes >= 0
+    assert guessed.posterior is not None and guessed.confidence is not None
+    assert known.posterior is not None and known.confidence is not None
+    return replace(
+        guessed,
+        pseudo_attributes=np.where(is_known, known.pseudo_attributes, guessed.pseudo_attributes),
+        posterior=np.where(is_known[:, None], known.posterior, guessed.posterior),
+        confidence=np.where(is_known, known.confidence, guessed.confidence),
+        method=f"{guessed.method} (known ones from the {known.method})",
+        holds_truth=known.method == FROM_DATA,
+        warnings=(*known.warnings, *guessed.warnings),
+    )

@@ -37,6 +37,8 @@ class PseudoAttributes:
     """The clusters, for the method "kmeans"."""
     names: tuple[tuple[str, ...], ...] | None = None
     """(C, A) the name of each attribute in each class, if they aren't those of the data set; "" without attributes."""
+    holds_truth: bool = False
+    """True if they contain the true attributes of the data, which then can't measure how many of them are right."""
     warnings: tuple[str, ...] = ()
 
     def take(self, rows: NDArray[np.int64]) -> PseudoAttributes:

@@ -42,6 +42,7 @@ class SharedSettings(TypedDict, total=False):
     proportions: Sequence[float] | None
     min_confidence: float
     pseudo_attributes: str | Path | None
+    guess_only_unknown: bool
     label_model: str | Path | None
     label_pretrained: str | Path | None
     label_noise: str | Path | None

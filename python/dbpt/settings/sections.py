@@ -152,6 +152,11 @@ class PseudoAttributeSettings(Section):
         "optionally confidence or p_ATTRIBUTE for each attribute, or .npy in the order of the data; empty is unknown",
         identity=False,
     )
+    guess_only_unknown: bool = setting(
+        False,
+        "keep the attributes that pseudo_attributes, or else the data, have for some images, such as labels by hand, "
+        "and let CLIP guess only the others",
+    )
     label_model: str | None = setting(
         None, "another CLIP, named like model, that guesses the attributes [default: model]", identity=False
     )
@@ -167,10 +172,13 @@ class PseudoAttributeSettings(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         others = ("label_model", "label_pretrained", "pseudo_method", "proportions")
-        for each in fields(self) if self.pseudo_attributes is not None else ():
+        for each in fields(self) if self.pseudo_attributes is not None and not self.guess_only_unknown else ():
             if each.name in others and getattr(self, each.name) != each.default:
                 both = f"--pseudo-attributes with {flag_of(each.name)}"
-                raise InputError(f"{both}: nothing is guessed, since the file has the attributes; {DROP}")
+                raise InputError(
+                    f"{both}: nothing is guessed, since the file has the attributes; {DROP}, or add "
+                    "--guess-only-unknown"
+                )
         if self.label_pretrained is not None and self.label_model is None:
             raise InputError(f"--label-pretrained {self.label_pretrained}: without --label-model; name the model too")
         if self.proportions is None:
@@ -302,5 +310,6 @@ SECTIONS: tuple[type[Section], ...] = tuple(Section.__subclasses__())
 AUDIT_SETTINGS = frozenset(each.name for section in SECTIONS[:4] for each in fields(section)) | {"seed", "average"}
 AUDIT_SETTINGS -= {"data", "val_fraction", "features"}
 """The settings of a command that trains nothing."""
-GUESS_SETTINGS = AUDIT_SETTINGS - {"pseudo_attributes", "label_model", "label_pretrained", "average"}
+GUESS_SETTINGS = AUDIT_SETTINGS - {"pseudo_attributes", "guess_only_unknown", "label_model", "label_pretrained"}
+GUESS_SETTINGS -= {"average"}
 """Those by which CLIP guesses attributes."""

@@ -24,7 +24,6 @@ from dbpt.experiments.stages import Embedded, Experiment, add_pseudo_attributes,
 from dbpt.files.tensors import read_tensors, write_tensors
 from dbpt.files.typed_json import typed_json
 from dbpt.groups import GroupMetrics
-from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.runs.metrics import RunRow
 from dbpt.settings.config import FitConfig
 
@@ -80,11 +79,12 @@ def _digest(embedded: Embedded, config: FitConfig) -> str:
         described.append(embedded.label_noise.noise.rates.tolist())
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode("utf-8", "surrogateescape"))
     arrays: list[NDArray[Any]] = [embedded.features, dataset.labels, dataset.attributes, dataset.splits]
-    if isinstance(given := embedded.evidence, PseudoAttributes):
-        assert given.posterior is not None
-        arrays += [given.pseudo_attributes, given.posterior]
-    elif config.label_model is not None:
-        arrays.append(given)
+    known, logits = embedded.evidence.known, embedded.evidence.logits
+    if known is not None:
+        assert known.posterior is not None
+        arrays += [known.pseudo_attributes, known.posterior]
+    if config.label_model is not None and logits is not None:
+        arrays.append(logits)
     for array in arrays:
         digest.update(str(array.shape).encode())
         digest.update(np.ascontiguousarray(array).data)

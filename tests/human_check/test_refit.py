@@ -1,0 +1,178 @@
+"""Labels by hand as a table (``dbpt label --table``), and another run that keeps them (``--guess-only-unknown``)."""
+
+import csv
+import shlex
+
+import numpy as np
+import pytest
+from runs import contents, fit, metrics_of, pseudo_attributes
+from test_label import true_answers, write_labels
+from tiny import ATTRIBUTES
+
+import dbpt
+from dbpt import InputError
+
+FAST = {"head": "linear", "epochs": 2, "batch_size": 0, "baselines": False}
+
+
+@pytest.fixture(scope="module")
+def labelled(tiny, tmp_path_factory):
+    """Write a table as bytes, fit on it, and judge 12 training images; with options of `dbpt.fit` and `judge_labels`.
+
+    Return the run, the answers by path, and the result.
+    """
+    number = iter(range(100))
+
+    def labelled(table, out, fit_options=None, answers=lambda answers: answers, **options):
+        folder = tmp_path_factory.mktemp("refit")
+        data = tiny.table.parent / f"refit-{next(number)}.csv"
+        data.write_bytes(table)
+        run = fit(tiny, folder / "run", data, **FAST, **fit_options or {})
+        dbpt.draw_label_sample(run, out=folder / "sample", n=12, split="train", cache=str(tiny.cache))
+        found = answers(true_answers(tiny, folder / "sample"))
+        labels = write_labels(folder / "labels.csv", folder / "sample", found)
+        return run, found, dbpt.judge_labels(folder / "sample", labels, table=out, **options)
+
+    return labelled
+
+
+def other_way_round(answers):
+    """The wrong attribute for every image, so that answers differ from the guesses; the last one can't be told."""
+    wrong = {path: ATTRIBUTES[1 - ATTRIBUTES.index(name)] for path, name in answers.items()}
+    return wrong | {list(answers)[-1]: ""}
+
+
+def table_of(tiny, columns=("path", "label", "split"), **changes) -> bytes:
+    lines = [",".join(columns), *(",".join((row | changes)[name] for name in columns) for row in tiny.rows())]
+    return ("\n".join(lines) + "\n").encode()
+
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+
+def test_a_copy_gains_a_column_and_keeps_every_other_byte(tiny, labelled, tmp_path):
+    lines = [f'"{row["path"]}",{row["label"]},"a ""b"", c\nd",{row["split"]}' for row in tiny.rows()]
+    text = "\r\n".join(["path, label ,note,split", "", *lines])  # and no line end after the last
+    _, answers, _ = labelled(b"\xef\xbb\xbf" + text.encode(), tmp_path / "copy.csv", {"columns": None})
+    expected = [f"{line},{answers.get(row['path'], '')}" for line, row in zip(lines, tiny.rows(), strict=True)]
+    expected = "\r\n".join(["path, label ,note,split,attribute", "", *expected])
+    assert (tmp_path / "copy.csv").read_bytes() == b"\xef\xbb\xbf" + expected.encode()
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+@pytest.mark.parametrize("codes", [None, dict(zip(ATTRIBUTES, "01", strict=True))])
+def test_an_existing_column_changes_only_where_an_image_was_labelled(tiny, labelled, tmp_path, separator, codes):
+    rows = [row | {"kind": row["attribute"] if n % 3 else ""} for n, row in enumerate(tiny.rows())]
+    for row in rows if codes else ():
+        row["kind"] = codes.get(row["kind"], "-1")
+    names = ("kind", "path", "label", "split")
+    text = "\n".join(
+        separator.join(row[name] for name in names) for row in [dict(zip(names, names, strict=True)), *rows]
+    )
+    columns = {"columns": {"attribute": "kind"}}
+    _, answers, _ = labelled(text.encode(), tmp_path / "copy.csv", columns, other_way_round)
+    for row in rows:
+        if name := answers.get(row["path"]):
+            row["kind"] = codes[name] if codes else name
+    rows.insert(0, dict(zip(names, names, strict=True)))
+    expected = "\n".join(separator.join(row[name] for name in names) for row in rows)
+    assert (tmp_path / "copy.csv").read_text() == expected
+
+
+def test_other_data_get_a_table_with_nothing_but_the_labels(tiny, labelled, tmp_path):
+    """Here because the column of attributes is ignored; folders, shards and benchmarks have no table of ours."""
+    table = table_of(tiny, ("path", "label", "split", "attribute"))
+    _, answers, result = labelled(table, tmp_path / "new.csv", {"columns": {"attribute": ""}})
+    with (tmp_path / "new.csv").open() as file:
+        found = list(csv.DictReader(file))
+    assert found == [row | {"attribute": answers.get(row["path"], "")} for row in tiny.rows()]
+    assert f"--pseudo-attributes {tmp_path / 'new.csv'}" in result["refit"]
+
+
+def test_a_table_that_exists_or_a_run_that_is_gone_is_refused(tiny, labelled, tmp_path, refusal):
+    (tmp_path / "mine.csv").write_text("precious")
+    with pytest.raises(InputError, match=r"--table .*mine.csv: exists; choose another name"):
+        labelled(table_of(tiny), tmp_path / "mine.csv")
+    assert (tmp_path / "mine.csv").read_text() == "precious"
+    run, _, _ = labelled(table_of(tiny), tmp_path / "new.csv")
+    data = next(
+        path for path in tiny.table.parent.glob("refit-*.csv") if str(path) in (run / "config.toml").read_text()
+    )
+    judge = ["label", run.parent / "sample", "--labels", run.parent / "labels.csv"]
+    assert "--table is for judging" in refusal("label", run, "--table", tmp_path / "a.csv", "--out", tmp_path / "o")
+    assert "--n is for drawing" in refusal(*judge, "--table", tmp_path / "a.csv", "--n", "3")
+    assert "--data is for drawing" in refusal(*judge, "--data", data)
+    data.rename(moved := data.with_name(f"moved-{data.name}"))
+    assert "does not exist" in refusal(*judge, "--table", tmp_path / "a.csv")
+    dbpt.judge_labels(run.parent / "sample", run.parent / "labels.csv", table=tmp_path / "a.csv", data=moved)
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "new.csv").read_bytes()
+    (run / "run.json").unlink()
+    assert "run" in refusal(*judge, "--table", tmp_path / "b.csv", "--data", moved)
+    assert not (tmp_path / "b.csv").exists()
+
+
+# --- the refit --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("columns", [None, {"attribute": ""}])
+def test_the_two_commands_refit_with_labels_by_hand_and_guess_the_others(tiny, labelled, command, tmp_path, columns):
+    """As in docs/human_check.md. The command that `dbpt label` prints is run as it is."""
+    run, answers, _ = labelled(table_of(tiny), tmp_path / "first.csv", {"columns": columns}, other_way_round)
+    judge = ["label", run.parent / "sample", "--labels", run.parent / "labels.csv"]
+    code, printed, _ = command(*judge, "--table", tmp_path / "labelled.csv")
+    line = printed.splitlines()[-1].removeprefix("fit again with: ")
+    assert code == 0 and line.startswith("dbpt fit ")
+    assert command(*shlex.split(line)[1:])[0] == 0
+    before, after = pseudo_attributes(run), pseudo_attributes(run.with_name("run-refit"))
+    told = {path: ATTRIBUTES.index(name) for path, name in answers.items() if name}
+    assert after == before | told and after != before
+    metrics = metrics_of(run.with_name("run-refit"))
+    assert (metrics["group_kind"], metrics["pseudo_quality"]) == ("pseudo", None)
+    assert metrics["pseudo_method"].startswith("proportional (known ones from the ")
+
+
+def test_known_attributes_count_only_if_asked_for(tiny, tmp_path):
+    rows = [row | {"attribute": row["attribute"] if n % 4 == 0 else ""} for n, row in enumerate(tiny.rows())]
+    swapped = dict(zip(ATTRIBUTES, ATTRIBUTES[::-1], strict=True)) | {"": ""}
+    right = tiny.write("known-right", rows)
+    wrong = tiny.write("known-wrong", [row | {"attribute": swapped[row["attribute"]]} for row in rows])
+    plain = [contents(fit(tiny, tmp_path / table.stem, table, **FAST)) for table in (right, wrong)]
+    assert plain[0] == plain[1]
+    kept = fit(tiny, tmp_path / "kept", wrong, guess_only_unknown=True, **FAST)
+    assert contents(kept)["classifier.safetensors"] != plain[0]["classifier.safetensors"]
+    known = {row["path"]: 1 - ATTRIBUTES.index(row["attribute"]) for row in rows if row["attribute"]}
+    assert pseudo_attributes(kept) == pseudo_attributes(tmp_path / "known-right") | known
+    assert metrics_of(kept)["pseudo_quality"] is None  # the known ones can't judge themselves
+    audit = dbpt.audit(wrong, guess_only_unknown=True, out=tmp_path / "audit", **settings_of_audit(tiny))
+    assert (audit.figures.guesses.n_known, audit.figures.guesses.accuracy) == (0, None)
+    page = (tmp_path / "audit" / "audit.html").read_text()
+    assert "known for some images are kept, and not guessed" in page and "have no influence" not in page
+    assert dbpt.evaluate(kept).worst_group_accuracy == metrics_of(kept)["rows"][-1]["test"]["worst_group_accuracy"]
+    none = tiny.write("known-none", [row | {"attribute": ""} for row in rows])
+    assert dbpt.evaluate(kept, none).to_dict()["pseudo_method"] == "proportional"
+
+
+def settings_of_audit(tiny):
+    return {name: tiny.settings[name] for name in ("model", "pretrained", "cache", "attributes", "embed_batch_size")}
+
+
+def test_a_file_has_priority_and_its_unknown_rows_are_guessed(tiny, tmp_path):
+    rows = tiny.rows()
+    lines = [f"{row['path']},{'lake' if n % 5 == 0 else ''}" for n, row in enumerate(rows)]
+    (tmp_path / "some.csv").write_text("\n".join(["path,attribute", *lines]))
+    chosen = {"pseudo_attributes": tmp_path / "some.csv", "pseudo_method": "argmax", **FAST}
+    with pytest.raises(InputError, match=r"nothing is guessed, .* drop one of the two, or add --guess-only-unknown"):
+        fit(tiny, tmp_path / "refused", **chosen)
+    found = fit(tiny, tmp_path / "found", guess_only_unknown=True, **chosen)
+    guessed = pseudo_attributes(fit(tiny, tmp_path / "guessed", pseudo_method="argmax", **FAST))
+    assert pseudo_attributes(found) == guessed | {row["path"]: 1 for row in rows[::5]}
+    quality = metrics_of(found)["pseudo_quality"]["accuracy"]  # over the true attributes of the table
+    truth = np.array([ATTRIBUTES.index(row["attribute"]) for row in rows if row["split"] == "train"])
+    codes = np.array([pseudo_attributes(found)[row["path"]] for row in rows if row["split"] == "train"])
+    assert quality == pytest.approx((truth == codes).mean())
+
+
+def test_without_a_known_attribute_there_is_nothing_to_keep(tiny, tmp_path):
+    none = tiny.write("keep-none", [row | {"attribute": ""} for row in tiny.rows()])
+    with pytest.raises(InputError, match=r"--guess-only-unknown: .*keep-none.csv has no attribute for any image; name"):
+        fit(tiny, tmp_path / "run", none, guess_only_unknown=True)
