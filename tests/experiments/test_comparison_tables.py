@@ -43,6 +43,7 @@ def row(method, head, *figures, objective="erm", difference=None, seeds=(0, 1, 2
         "figures": found | dict.fromkeys(("adjusted_average", "adjusted_gap", "group_mean"), nothing),
         "groups": groups,
         "difference": difference,
+        "corrected": None,
         **more,
     }
 

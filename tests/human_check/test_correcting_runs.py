@@ -11,6 +11,7 @@ from tiny import ATTRIBUTES
 import dbpt
 from dbpt import InputError
 from dbpt.pseudo_attributes.judged import error_rates, read_label_noise
+from dbpt.report.summary import NOISE_CAVEAT
 
 CLASSES = ("box", "disc")
 CHOSEN = {"head": "linear", "epochs": 3, "batch_size": 0}
@@ -93,6 +94,46 @@ def test_accuracies_over_pseudo_groups_are_corrected(tiny, noise_file, tmp_path)
     assert metrics_of(fit(tiny, tmp_path / "true", label_noise=file))["rows"][0]["corrected"] is None
 
 
+def test_evaluate_corrects_with_what_the_run_found_or_with_a_file(tiny, noise_file, tmp_path, command):
+    table = tiny.write("noise_unlabelled", [{**row, "attribute": ""} for row in tiny.rows()])
+    file = noisy(noise_file, tmp_path / "noisy.json")
+    run = fit(tiny, tmp_path / "run", table, label_noise=file)
+    of_run = metrics_of(run)["rows"][-1]["corrected"]
+    file = file.rename(tmp_path / "moved.json")  # the run has its content
+    found = dbpt.evaluate(run).to_dict()
+    assert {split: found["rows"][0]["corrected"][split] for split in of_run} == of_run
+    assert found["label_noise"] == metrics_of(run)["label_noise"]
+    plain = fit(tiny, tmp_path / "plain", table)
+    assert dbpt.evaluate(plain).to_dict()["rows"][0]["corrected"] is None
+    by_file = dbpt.evaluate(plain, label_noise=file).to_dict()
+    noise = read_label_noise(file, CLASSES, ATTRIBUTES).noise
+    for split, corrected in by_file["rows"][0]["corrected"].items():
+        groups = by_file["rows"][0][split]["groups"]
+        mixed = noise.among(np.array([group["n"] for group in groups]))
+        expected = mixed.true_accuracies(np.array([group["accuracy"] for group in groups], dtype=float))
+        np.testing.assert_allclose(np.array(corrected, dtype=float), expected)
+    assert by_file["rows"][0]["corrected"] != dbpt.evaluate(run, tiny.table).to_dict()["rows"][0]["corrected"] is None
+    code, printed, _ = command("evaluate", plain, "--label-noise", file)
+    told = " ".join(printed.split())
+    assert code == 0 and "worst group, corrected for label noise: dbpt" in told and NOISE_CAVEAT in told
+    with pytest.raises(InputError, match=r"moved.json: is about the classes"):
+        changed(noise_file, file, dataset={"name": "x", "classes": ["a", "b"], "attributes": list(ATTRIBUTES)})
+        dbpt.evaluate(plain, label_noise=file)
+
+
+def test_what_a_run_found_says_nothing_of_attributes_from_elsewhere(tiny, noise_file, tmp_path):
+    table = tiny.write("noise_unlabelled", [{**row, "attribute": ""} for row in tiny.rows()])
+    chosen = {"pseudo_attributes": tiny.table, "label_noise": noisy(noise_file, tmp_path / "noisy.json")}
+    run = fit(tiny, tmp_path / "run", table, **chosen)
+    assert dbpt.evaluate(run).to_dict()["label_noise"] is not None
+    assert (
+        dbpt.evaluate(run, tiny.write("noise_others", [{**row, "attribute": ""} for row in tiny.rows()])).to_dict()[
+            "label_noise"
+        ]
+        is None
+    )
+
+
 def test_another_content_of_the_file_refuses_to_resume(tiny, noise_file, tmp_path):
     file = noisy(noise_file, tmp_path / "noisy.json")
     fit(tiny, tmp_path / "run", label_noise=file)
@@ -109,10 +150,20 @@ def test_a_comparison_corrects_each_cell(tiny, noise_file, tmp_path):
     file = noisy(noise_file, tmp_path / "noisy.json")
     chosen = {**tiny.settings, "epochs": 3, "batch_size": 0, "label_noise": file}
     plan = {"methods": ["dbpt"], "heads": ["linear"], "seeds": 1}
-    dbpt.compare(tiny.table, out=tmp_path / "comparison", **plan, **chosen)
+    found = dbpt.compare(tiny.table, out=tmp_path / "comparison", **plan, **chosen)
+    assert [row["corrected"] for row in found.to_dict()["rows"]] == [None]
+    assert "true attributes, which need no correction" in " ".join(found.table().split())
     run = fit(tiny, tmp_path / "run", label_noise=file)
     figures = metrics_of(run)["rows"][-1]["test"]["worst_group_accuracy"]
     assert dbpt.Result.read(tmp_path / "comparison").worst_group_accuracy == figures
+    unlabelled = tiny.write("noise_unlabelled", [{**row, "attribute": ""} for row in tiny.rows()])
+    found = dbpt.compare(unlabelled, out=tmp_path / "corrected", **plan | {"seeds": 2}, **chosen)
+    (row,) = found.to_dict()["rows"]
+    runs = [fit(tiny, tmp_path / f"seed-{seed}", unlabelled, label_noise=file, seed=seed) for seed in (0, 1)]
+    corrected = [metrics_of(run)["rows"][-1]["corrected"]["test"] for run in runs]
+    np.testing.assert_allclose(np.array(row["corrected"], float), np.mean(np.array(corrected, float), axis=0))
+    told = " ".join(found.table().split())
+    assert "the accuracies above are as pseudo attributes give them" in told and NOISE_CAVEAT in told
     file.write_text(noise_file.read_text())
     with pytest.raises(InputError, match="other"):
         dbpt.compare(tiny.table, out=tmp_path / "comparison", resume=True, **plan, **chosen)

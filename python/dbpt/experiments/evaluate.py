@@ -23,6 +23,8 @@ from dbpt.experiments.figures import Labelled, how_trained
 from dbpt.experiments.guesses import judged_guesses, trust_warnings
 from dbpt.experiments.result import Result
 from dbpt.experiments.stages import known_attributes, label_dataset, left_out, log_warnings, readable_rows
+from dbpt.groups import LabelNoise
+from dbpt.pseudo_attributes.judged import JudgedNoise, read_label_noise
 from dbpt.runs.classifier import Classifier
 from dbpt.runs.metrics import RunMetrics, RunRow, read_metrics
 from dbpt.runs.run_folder import load
@@ -47,6 +49,7 @@ def evaluate(
     cache: str | Path | None = None,
     max_failures: float = 0.01,
     average: str | None = None,
+    label_noise: str | Path | None = None,
 ) -> Result:
     """Return the accuracy by (class, attribute) group of a run's classifier on each split of ``data``.
 
@@ -58,6 +61,8 @@ def evaluate(
         root, columns, embeddings, device, cache, max_failures: as in `FitConfig`. None takes the run's cache, and its
             root, columns and embeddings if ``data`` is None or the path in its ``config.toml``.
         average: as in `FitConfig`; None takes the run's. Shares are those of the run if ``data`` has no training rows.
+        label_noise: as in `FitConfig`; None takes what the run found, if these data's attributes are guessed as the
+            run's were. Accuracies over pseudo groups are then corrected too.
 
     The result has one row, with the metrics of each split that has images; its ``folder`` is the run's. Groups are over
     the true attributes if the data have them, otherwise over pseudo attributes. Raises `InputError` as `dbpt.load` and
@@ -67,17 +72,23 @@ def evaluate(
     classifier, config, dataset = run_with_data(
         run, data, root=root, weights=weights, device=device, given=given | {"average": average}
     )
-    backbone = classifier.backbone
+    backbone, of_run = classifier.backbone, _metrics_of_run(Path(run))
     logger.info(dataset.describe())
+    noise = _noise_of_run(of_run, classifier.config, config)
+    if label_noise is not None:
+        noise = read_label_noise(Path(label_noise), dataset.class_names, dataset.attribute_names)
     backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
     readable = readable_rows(dataset, backbone, config, known_attributes(config, dataset))
     pseudo = label_dataset(readable.dataset, readable.evidence(), config)
-    labelled = Labelled(dataset=readable.dataset, pseudo=pseudo, splits=readable.dataset.splits)
+    splits = readable.dataset.splits
+    labelled = Labelled(dataset=readable.dataset, pseudo=pseudo, splits=splits, label_noise=noise)
     guesses = judged_guesses(readable.dataset, readable.label_features, readable.labeller, pseudo)
     warnings = (*left_out(dataset, readable.failures), *pseudo.warnings, *trust_warnings(guesses, labelled))
+    warnings = (*warnings, *(noise.warnings if noise else ()))
     log_warnings(warnings)
-    labelled = replace(labelled, counts_of_run=_train_counts_of_run(Path(run), labelled))
+    labelled = replace(labelled, counts_of_run=_train_counts_of_run(of_run, labelled))
     figures = labelled.metrics(classifier.head.predictions(readable.features))
+    figures |= {"corrected": labelled.corrected(figures)}
     row = RunRow(**how_trained(config, config.objective), warnings=[], **figures)
     failed = len(readable.failures)
     metrics = labelled.run_metrics(backbone, config, [row], warnings=warnings, failed_images=failed, seconds={})
@@ -124,17 +135,30 @@ def run_with_data(
     return classifier, config, load_for_run(config, words, data, root)
 
 
-def _train_counts_of_run(run: Path, labelled: Labelled) -> NDArray[np.int64]:
-    """Return the (G,) training rows of each group of the run, true or pseudo; all 0 if ``metrics.json`` lacks them."""
-    num_groups, counts = labelled.dataset.num_groups, list[int]()
+def _metrics_of_run(run: Path) -> RunMetrics | None:
+    """Return the content of ``metrics.json``, or None if it is damaged."""
     try:
-        metrics = read_metrics(run / "metrics.json", RunMetrics)
-        if labelled.group_kind == "pseudo":
-            counts = metrics.dataset.train_counts_pseudo
-        elif metrics.group_kind == "true":
-            counts = metrics.dataset.counts["train"]
-    except (InputError, KeyError):  # damaged
-        pass
+        return read_metrics(run / "metrics.json", RunMetrics)
+    except InputError:
+        return None
+
+
+def _noise_of_run(metrics: RunMetrics | None, own: FitConfig, config: FitConfig) -> JudgedNoise | None:
+    """Return the errors that the run found in its pseudo attributes, unless those of ``config`` come from elsewhere."""
+    if metrics is None or metrics.label_noise is None:
+        return None
+    if any(getattr(own, name) != getattr(config, name) for name in ("pseudo_attributes", "guess_only_unknown")):
+        return None
+    return JudgedNoise(LabelNoise(np.array(metrics.label_noise.rates)), metrics.label_noise.n_labelled, ())
+
+
+def _train_counts_of_run(metrics: RunMetrics | None, labelled: Labelled) -> NDArray[np.int64]:
+    """Return the (G,) training rows of each group of the run, true or pseudo; all 0 if it lacks them."""
+    num_groups, counts = labelled.dataset.num_groups, list[int]()
+    if metrics is not None and labelled.group_kind == "pseudo":
+        counts = metrics.dataset.train_counts_pseudo
+    elif metrics is not None and metrics.group_kind == "true":
+        counts = metrics.dataset.counts.get("train", [])
     return np.array(counts if len(counts) == num_groups else [0] * num_groups, dtype=np.int64)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from dbpt.objectives import OBJECTIVES
-from dbpt.report.summary import MINIMUM_NOTE, Row, average_note, groups_line, pseudo_note, selected_by
+from dbpt.report.summary import MINIMUM_NOTE, Row, average_note, groups_line, noise_notes, pseudo_note, selected_by
 from dbpt.report.text import count
 from dbpt.runs.metrics import ComparisonMetrics, ComparisonRow, FailedTraining
 
@@ -60,6 +60,7 @@ class ComparisonSummary:
             *_about_methods(comparison),
             *_about_seeds(comparison),
             pseudo_note(comparison),
+            *noise_notes(comparison, [(_row_name(row), row.corrected or []) for row in comparison.rows]),
             *(f"left out: {reason}" for reason in comparison.left_out),
             *(f"failed: {each.method}{_head(each)}, seed {each.seed}: {each.reason}" for each in comparison.failed),
             *(f"warning: {text}" for text in (self.warnings if warnings else [])),

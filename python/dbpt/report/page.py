@@ -87,7 +87,7 @@ def render_report(
         "sheets": sheets,
         "label_command": label_command,
         "true_uses": _true_uses(summary),
-        "noise_notes": noise_notes(summary),
+        "noise_notes": noise_notes(metrics, summary.corrected_rows, caveat=False),
         "settings": _settings(summary),
         "selected_by": selected_by(metrics),
         "has_attributes": bool(metrics.dataset.attributes),

@@ -1,5 +1,6 @@
 """The metrics of a run in words, without layout, for the terminal table and the HTML report."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
@@ -125,6 +126,11 @@ class Summary:
         return (row.record.corrected or {}).get(self.split, [])
 
     @property
+    def corrected_rows(self) -> list[tuple[str, list[float | None]]]:
+        """The title of each row, with what `corrected` returns."""
+        return [(row.title, self.corrected(row)) for row in self.rows]
+
+    @property
     def warnings(self) -> list[str]:
         """All warnings: the most important one about the figures, those of the run and of training, then the rest."""
         of_training = [f"{row.title}: {text}" for row in self.rows for text in row.record.warnings]
@@ -188,31 +194,39 @@ def pseudo_note(metrics: Metrics) -> str:
     return f"{text}; {right}: precision {percent(smallest.precision)} {interval}"
 
 
-def noise_notes(summary: Summary) -> list[str]:
-    """Return notes about the figures that ``--label-noise`` corrects; none without it."""
-    noise, data = summary.metrics.label_noise, summary.metrics.dataset
+NOISE_CAVEAT = (
+    "the correction presumes that an image with a wrong attribute is classified like any other image of its true "
+    "group: random errors are like that, but CLIP's own are not, and it doesn't help against these"
+)
+
+
+def noise_notes(
+    metrics: Metrics, rows: Sequence[tuple[str, Sequence[float | None]]], *, caveat: bool = True
+) -> list[str]:
+    """Return notes about the figures that ``--label-noise`` corrects; none without it.
+
+    ``rows`` are the titles of the rows of the table, each with its corrected accuracies (G,), if it has some.
+    """
+    noise, data = metrics.label_noise, metrics.dataset
     if noise is None:
         return []
     pairs = list(zip(data.group_names, data.train_counts_pseudo, noise.train_counts, strict=True))
-    filled = [(round(corrected), name, pseudo) for name, pseudo, corrected in pairs if pseudo or round(corrected)]
+    filled = [(round(n), name, pseudo) for name, pseudo, n in pairs if pseudo or round(n)]
     labelled = f"{count(noise.n_labelled)} training images labelled by hand"
     notes = [f"label noise: by {labelled}"]
     if filled:
-        corrected, name, pseudo = min(filled)
-        notes[0] += (
-            f"; smallest training group: {name}, about {count(corrected)} images ({count(pseudo)} by pseudo attribute)"
-        )
+        n, name, pseudo = min(filled)
+        notes[0] += f"; smallest training group: {name}, about {count(n)} images ({count(pseudo)} by pseudo attribute)"
     worst = []
-    for row in summary.rows:
-        known = [
-            (each, name)
-            for name, each in zip(data.group_names, summary.corrected(row), strict=False)
-            if each is not None
-        ]
+    for title, corrected in rows:
+        known = [(each, name) for name, each in zip(data.group_names, corrected, strict=False) if each is not None]
         if known:
             accuracy, name = min(known)
-            worst.append(f"{row.title} {percent(accuracy)} ({name})")
-    return [*notes, *([f"worst group, corrected for label noise: {', '.join(worst)}"] if worst else [])]
+            worst.append(f"{title} {percent(accuracy)} ({name})")
+    if not worst:
+        return [*notes, "accuracies are over true attributes, which need no correction for label noise"]
+    notes.append("the accuracies above are as pseudo attributes give them, not corrected for label noise")
+    return [*notes, f"worst group, corrected for label noise: {', '.join(worst)}", *([NOISE_CAVEAT] if caveat else [])]
 
 
 def shares_text(metrics: Metrics) -> str:

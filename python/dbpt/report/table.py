@@ -104,4 +104,4 @@ def _notes(summary: Summary) -> list[str]:
     if trained:
         best = ", ".join(f"{row.title} {row.record.best_epoch} of {row.record.epochs}" for row in trained)
         notes.append(f"best epoch, by {selected_by(summary.metrics)}: {best}")
-    return [*notes, pseudo_note(summary.metrics), *noise_notes(summary)]
+    return [*notes, pseudo_note(summary.metrics), *noise_notes(summary.metrics, summary.corrected_rows)]

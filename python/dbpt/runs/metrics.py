@@ -97,7 +97,7 @@ class Metrics:
 class RunRow:
     """A method of a run, with its metrics on each split where it was evaluated. What doesn't apply to it is None.
 
-    ``corrected`` are the accuracies (G,) on val and test, corrected for label noise; None over true groups.
+    ``corrected`` are the accuracies (G,) on each evaluated split, corrected for label noise; None over true groups.
     """
 
     name: str
@@ -193,7 +193,10 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonRow:
-    """A method with a head (None for zero-shot), over the ``seeds`` that are finished; ``figures`` are `FIGURES`."""
+    """A method with a head (None for zero-shot), over the ``seeds`` that are finished; ``figures`` are `FIGURES`.
+
+    ``corrected`` are the mean accuracies (G,), corrected for label noise; None over true groups.
+    """
 
     method: str
     title: str
@@ -209,6 +212,7 @@ class ComparisonRow:
     figures: dict[str, SeedFigure]
     groups: list[SeedGroup]
     difference: Difference | None
+    corrected: list[Share | None] | None = None
 
     def figure(self, name: str) -> float | None:
         """Return the mean of one of the `FIGURES`; None for any other, such as bounds of an interval."""

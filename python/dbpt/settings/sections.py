@@ -308,7 +308,7 @@ SECTIONS: tuple[type[Section], ...] = tuple(Section.__subclasses__())
 """All of the above, in this order; each has a ``title`` and `dataclasses.fields`."""
 
 AUDIT_SETTINGS = frozenset(each.name for section in SECTIONS[:4] for each in fields(section)) | {"seed", "average"}
-AUDIT_SETTINGS -= {"data", "val_fraction", "features"}
+AUDIT_SETTINGS -= {"data", "val_fraction", "features", "label_noise"}
 """The settings of a command that trains nothing."""
 GUESS_SETTINGS = AUDIT_SETTINGS - {"pseudo_attributes", "guess_only_unknown", "label_model", "label_pretrained"}
 GUESS_SETTINGS -= {"average"}

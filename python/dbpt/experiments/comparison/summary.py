@@ -46,7 +46,7 @@ def summarize(
         heads=list(plan.heads),
         model_selection=plan.config.model_selection,
         settings=ComparisonSettings(**settings | {"lr": lr}),
-        rows=[_row(plan, results, row) for row in plan.rows],
+        rows=[_row(plan, results, row, split) for row in plan.rows],
         left_out=list(plan.left_out),
         failed=[
             FailedTraining(method=cell.method.name, head=cell.head, seed=cell.config.seed, reason=failures[cell.name])
@@ -61,7 +61,7 @@ def _by_seed(row: PlannedRow, results: Mapping[str, CellResult]) -> dict[int, Ce
     return {cell.config.seed: results[cell.name] for cell in row.cells if cell.name in results}
 
 
-def _row(plan: Plan, all_results: Mapping[str, CellResult], row: PlannedRow) -> ComparisonRow:
+def _row(plan: Plan, all_results: Mapping[str, CellResult], row: PlannedRow, split: Split) -> ComparisonRow:
     found = _by_seed(row, all_results)
     config, results = row.cells[0].config, found.values()
     # ERM with the same head; for zero-shot, with the first head
@@ -82,7 +82,15 @@ def _row(plan: Plan, all_results: Mapping[str, CellResult], row: PlannedRow) -> 
         figures={name: _figure(row, [getattr(result.metrics, name) for result in results]) for name in FIGURES},
         groups=[_group(entries) for entries in zip(*(result.metrics.groups for result in results), strict=True)],
         difference=None if against is None else _difference(found, _by_seed(against, all_results), against),
+        corrected=_corrected([each.row.corrected[split] for each in results if each.row.corrected]),
     )
+
+
+def _corrected(by_seed: Sequence[Sequence[float | None]]) -> list[float | None] | None:
+    """Return the mean of each group; None without seeds."""
+    columns = zip(*by_seed, strict=True)
+    means = [mean_and_deviation([each for each in column if each is not None])[0] for column in columns]
+    return means or None
 
 
 def _figure(row: PlannedRow, by_seed: list[float | None]) -> SeedFigure:
