@@ -218,6 +218,8 @@ def test_the_human_check_page_runs_as_it_stands(workplace, capsys):
     assert skeleton(drawn) == skeleton(printed[1])
     one, other = (re.sub(r"(?m)(worst group.*)  \w+ · \w+$", r"\1", text) for text in (judged, printed[2]))
     assert skeleton(one) == skeleton(other)
+    (refit,) = [text.splitlines()[-1] for text in printed if "fit again with: " in text]
+    assert refit.removeprefix("fit again with: ") in command_lines("docs/human_check.md")
     result = json.loads((workplace / "checks/demo/judged.json").read_text(encoding="utf-8"))
     assert namespace["result"] == result
     assert namespace["design"].split == "test"

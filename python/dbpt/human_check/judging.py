@@ -47,7 +47,7 @@ def judge_labels(
 
     ``table`` is a CSV to write: the run's table with the labels in its column of attributes, for `dbpt.fit` with
     ``guess_only_unknown``. ``data`` and ``root`` are the data of the run and the folder of its images, if they have
-    moved. ``refit`` in the result is the command that fits again. Raises `InputError` for a folder that is no sample or
+    moved. The result then has ``refit`` too, the command that fits again. Raises `InputError` for a folder that is no sample or
     was changed, for labels that don't belong to it, and if the table exists or the run or its data are gone.
     """
     design = read_design(Path(folder))
@@ -65,12 +65,13 @@ def judge_labels(
     sizes, labels_H, pseudo_attributes, right = columns.T
     strata = LabelledStrata(sizes, labels_H, pseudo_attributes, right, counts, len(design.classes))
     result = _described(design, answers, strata)
+    refit = {}
     if table is not None:
         from dbpt.human_check.labelled_table import write_labelled_table
 
-        result["refit"] = write_labelled_table(Path(table), design, answers, data=data, root=root)
+        refit["refit"] = write_labelled_table(Path(table), design, answers, data=data, root=root)
     write_json(judged, result)
-    return result
+    return result | refit
 
 
 def read_answers(path: Path, design: Design) -> NDArray[np.int64]:
