@@ -47,8 +47,8 @@ def judge_labels(
 
     ``table`` is a CSV to write: the run's table with the labels in its column of attributes, for `dbpt.fit` with
     ``guess_only_unknown``. ``data`` and ``root`` are the data of the run and the folder of its images, if they have
-    moved. The result then has ``refit`` too, the command that fits again. Raises `InputError` for a folder that is no sample or
-    was changed, for labels that don't belong to it, and if the table exists or the run or its data are gone.
+    moved. The result then has ``refit`` too, the command that fits again. Raises `InputError` for a folder that is no
+    sample or was changed, for labels that don't belong to it, and if the table exists or the run or its data are gone.
     """
     design = read_design(Path(folder))
     judged = Path(folder) / "judged.json"
