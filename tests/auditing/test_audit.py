@@ -297,8 +297,9 @@ def test_the_command_in_the_report_repeats_the_audit(tiny, options, command, tmp
     assert command("audit", tiny.table, "--out", tmp_path / "one", *options, "--split", "val")[0] == 0
     first = json.loads((tmp_path / "one" / "audit.json").read_text())
     program, *arguments = shlex.split(first["command"])
-    assert program == "dbpt" and command(*arguments, "--out", tmp_path / "two")[0] == 0
-    assert json.loads((tmp_path / "two" / "audit.json").read_text()) == first
+    assert program == "dbpt" and arguments[-2:] == ["--out", str(tmp_path / "one")]
+    assert command(*arguments, "--overwrite")[0] == 0
+    assert json.loads((tmp_path / "one" / "audit.json").read_text()) == first
 
 
 def test_the_command_in_the_report_repeats_the_audit_of_a_run(tiny_run, command, tmp_path):
@@ -307,8 +308,8 @@ def test_the_command_in_the_report_repeats_the_audit_of_a_run(tiny_run, command,
     dbpt.audit(predictions=tiny_run, out=tmp_path / "one")
     first = json.loads((tmp_path / "one" / "audit.json").read_text())
     _, *arguments = shlex.split(first["command"])
-    assert command(*arguments, "--out", tmp_path / "two")[0] == 0
-    again = json.loads((tmp_path / "two" / "audit.json").read_text())
+    assert command(*arguments, "--overwrite")[0] == 0
+    again = json.loads((tmp_path / "one" / "audit.json").read_text())
     assert again["groups"] == first["groups"] and again["command"] == first["command"]
 
 

@@ -17,6 +17,7 @@ from dbpt.groups import group_metrics
 from dbpt.groups.association import ExplainedErrors
 from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.report.contact_sheets import contact_sheets
+from dbpt.report.examples import group_examples
 from dbpt.report.gallery import Mistake, surest_mistakes
 from dbpt.runs.metrics import BackboneSummary
 
@@ -75,6 +76,21 @@ def sheets_of(figures, folder, n=30):
     return contact_sheets(paths, folder, groups, confidence, group_names=figures.data.groups)
 
 
+def examples_of(figures, folder, n=12):
+    """Of each group the first half is right."""
+    groups, classes, attributes = (
+        np.repeat(np.arange(len(figures.groups)), n),
+        figures.data.classes,
+        figures.data.attributes,
+    )
+    labels, right = groups // len(attributes), np.tile(np.arange(n) < n // 2, len(figures.groups))
+    paths, predictions = (
+        [f"{row % 4}.png" for row in range(len(groups))],
+        np.where(right, labels, (labels + 1) % len(classes)),
+    )
+    return group_examples(paths, folder, groups, [predictions], group_names=figures.data.groups, classes=classes)
+
+
 class Page(HTMLParser):
     """Tags and text of a page; refuses scripts and what would reach outside it."""
 
@@ -97,7 +113,7 @@ class Page(HTMLParser):
 
 def test_the_page_says_everything_in_order(noise):
     figures = figures_of(warnings=["the moon was full"])
-    page = Page(render_audit(figures, sheets_of(figures, noise), [MISTAKE]))
+    page = Page(render_audit(figures, sheets_of(figures, noise), [MISTAKE], examples_of(figures, noise)))
     places = []
     for words in (
         "Bias found The classifier fails for cats at night.",
@@ -119,8 +135,12 @@ def test_the_page_says_everything_in_order(noise):
         "p-valuep = 0.0010",
         "shuffled 999 times",
         "cat13567.5 %6532.5 %",
+        "What the images of each group are taken for",
+        "cat · day: 8 of 12 images",
+        "✓ cat, right",
+        "✗ dog, wrong",
         "Mistakes in the worst group, cat · night",
-        "dog, 12.5 %a/b.jpg",
+        "taken for dog; cat: 12.5 %a/b.jpg",
         "day, daylight",
         "What CLIP took for “day”",
         "cat · day: 30 images, 50.0 % of cat",
@@ -200,7 +220,7 @@ def test_nothing_in_the_data_can_break_the_page(noise):
                          command=NASTY, next_command=NASTY, predictions_by="file", predictions_from=NASTY,
                          verdict=Verdict(kind="bias", sentence=NASTY), templates=[NASTY])  # fmt: skip
     mistake = Mistake(f"x/{NASTY}/\udcff.jpg", b"", NASTY, NASTY, NASTY, None)
-    html = render_audit(figures, sheets_of(figures, noise), [mistake])
+    html = render_audit(figures, sheets_of(figures, noise), [mistake], examples_of(figures, noise))
     page = Page(html)  # refuses a script element
     assert page.text.count(NASTY) > 20
     for svg in re.findall(r"<svg.*?</svg>", html, re.DOTALL):
@@ -209,7 +229,7 @@ def test_nothing_in_the_data_can_break_the_page(noise):
 
 def test_the_page_has_landmarks_headers_of_cells_and_texts_for_pictures(noise):
     figures = figures_of()
-    page = Page(render_audit(figures, sheets_of(figures, noise), [MISTAKE]))
+    page = Page(render_audit(figures, sheets_of(figures, noise), [MISTAKE], examples_of(figures, noise)))
     assert [tag for tag, _ in page.tags if tag in ("header", "main", "footer", "h1")] == [
         "header",
         "h1",
@@ -229,12 +249,13 @@ def many_groups(noise):
     classes = [NASTY, LONG, "a class with a name of many short words that goes on and on", "d", "e", "f", "g"]
     figures = figures_of(classes, ["photo", LONG, "c", "d"], right=(90, 3, 50, 70, 0), settings={LONG: LONG},
                          command=LONG, warnings=[LONG] * 6, predictions_by="run", predictions_from=LONG)  # fmt: skip
-    return render_audit(figures, sheets_of(figures, noise), [replace(MISTAKE, path=LONG, prediction=LONG)])
+    return render_audit(figures, sheets_of(figures, noise), [replace(MISTAKE, path=LONG, prediction=LONG)],
+                        examples_of(figures, noise))  # fmt: skip
 
 
-def test_a_page_of_28_groups_with_24_pictures_of_noise_each_stays_below_three_megabytes(noise):
+def test_a_page_of_28_groups_with_32_pictures_of_noise_each_stays_below_three_megabytes(noise):
     html = many_groups(noise)
-    assert html.count("<img ") == 28 * 24 + 1
+    assert html.count("<img ") == 28 * 24 + 28 * 8 + 1
     assert len(html.encode()) < 3e6
 
 
@@ -242,7 +263,7 @@ def test_a_page_of_28_groups_with_24_pictures_of_noise_each_stays_below_three_me
 @pytest.mark.parametrize("dark", [False, True])
 def test_nothing_sticks_out_and_no_text_is_faint_in_a_browser(noise, tmp_path, dark):
     figures = figures_of()
-    few = render_audit(figures, sheets_of(figures, noise), [MISTAKE])
+    few = render_audit(figures, sheets_of(figures, noise), [MISTAKE], examples_of(figures, noise))
     for html in (few, many_groups(noise)):
         for width, found in zip((400, 1280), looks(html, tmp_path, dark=dark), strict=True):
             assert found["scrolls"] <= width

@@ -112,7 +112,7 @@ def test_groups_of_an_audit_are_those_of_the_file(tiny, true_file, tmp_path, com
     assert "groups: attributes from a file" in str(by_file)
     arguments = by_file.figures.command.split()
     assert str(true_file) in arguments
-    code, out, _ = command(*arguments[1:])
+    code, out, _ = command(*arguments[1:], "--overwrite")
     assert code == 0 and str(by_file) in out
 
 

@@ -15,8 +15,8 @@ from tiny import ATTRIBUTES, CLASSES, SIZES
 
 import dbpt
 from dbpt import InputError
-from dbpt.experiments.fit import worst_group_mistakes
 from dbpt.experiments.methods import trained_result, zero_shot_result
+from dbpt.experiments.run_page import worst_group_mistakes
 from dbpt.experiments.stages import prepare
 from dbpt.heads import PromptHead
 from dbpt.settings.config import FitConfig

@@ -130,7 +130,8 @@ def test_paths_that_are_not_utf8_keep_their_bytes(tiny, tmp_path):
     experiment = replace(experiment, labelled=replace(experiment.labelled, dataset=dataset))
     result, backbone = trained_result(experiment, "dbpt", checkpoint_path=None), experiment.embedded.backbone
     metrics = experiment.labelled.run_metrics(backbone, experiment.config, [result.row], failed_images=0, seconds={})
-    write_results(tmp_path, experiment, [result], metrics, guess_sheets(experiment.labelled, experiment.config))
+    sheets = guess_sheets(experiment.labelled, experiment.config)
+    write_results(tmp_path, experiment, [result], metrics, sheets, "dbpt fit")
     assert load_file(tmp_path / "pseudo_attributes.safetensors")["paths"].tobytes().startswith(b"caf\xe9.png\0")
 
 

@@ -1,6 +1,7 @@
 """The terminal table and the HTML report: what they say, that it is true, that no data can break them."""
 
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -8,11 +9,10 @@ import pytest
 from html_page import Page
 from hypothesis import given
 from hypothesis import strategies as st
-from made_up_run import MISTAKE, NASTY, RIGHT, as_json, evaluated, history, render_report, row, run, summarize, table_of
+from made_up_run import GUESSES, MISTAKE, NASTY, RIGHT, evaluated, history, render_report, row, run, summarize, table_of
 
-from dbpt.groups import group_metrics
 from dbpt.report import Mistake
-from dbpt.report.summary import headline, zero_shot_line
+from dbpt.report.examples import Example, GroupExamples
 from dbpt.report.text import points, shorten_group
 from dbpt.runs.metrics import RunRow
 
@@ -171,58 +171,6 @@ def test_points_have_a_real_minus():
     assert [points(value) for value in (0.123, -0.123, -0.0001, None)] == ["12.3", "−12.3", "0.0", "–"]
 
 
-# --- the headline
-
-
-def headline_of(metrics):
-    return unwrapped(headline(summarize(metrics)))
-
-
-def test_headline_when_it_rose_fell_or_cannot_be_told():
-    def said(erm, dbpt, **changes):
-        return headline_of(run({"zero-shot": [90, 20, 20, 45], "erm": erm, "dbpt": dbpt}, **changes))
-
-    low, high, middle = [99, 60, 15, 48], [88, 84, 40, 43], [88, 84, 37, 43]
-    assert said(low, high) == "Worst-group accuracy rose from 30.0 % (ERM) to 80.0 % (dbpt), average 74.0 % → 85.0 %."
-    assert said(high, low) == "Worst-group accuracy fell from 80.0 % (ERM) to 30.0 % (dbpt), average 85.0 % → 74.0 %."
-    assert said(high, middle) == (
-        "Worst-group accuracy is 74.0 % (dbpt) against 80.0 % (ERM): −6.0 points, but the 95 % intervals overlap; "
-        "average 85.0 % → 84.0 %."
-    )
-    assert "+6.0 points, but" in said(middle, high)
-    assert said(high, high) == "Worst-group accuracy is 80.0 % with both ERM and dbpt, average 85.0 % → 85.0 %."
-    assert said(low, high, group_kind="pseudo").startswith("Worst-group accuracy over pseudo groups rose from")
-
-
-def test_a_chosen_row_worse_than_zero_shot_is_said_in_headline_table_and_report():
-    metrics = run({"zero-shot": [90, 88, 43, 45], "erm": [99, 60, 10, 48], "dbpt": [88, 84, 25, 43]})
-    said = "Worst-group accuracy fell from 86.0 % (zero-shot) to 50.0 % (dbpt), "
-    assert headline_of(metrics).startswith(said)
-    warning = "zero-shot has a better worst group than dbpt (86.0 against 50.0 %)"
-    assert f"warning: {warning}" in table_of(metrics).splitlines()
-    assert warning[1:] in Page(render_report(metrics, history(metrics), [])).words
-    equal = run({"zero-shot": [88, 84, 25, 43], "dbpt": [88, 84, 25, 43]})
-    for fine in (run(), equal, {**metrics, "chosen": "zero-shot"}):
-        assert "zero-shot has a better" not in table_of(fine)
-
-
-def test_headline_without_erm_without_baselines_and_without_groups():
-    zero_shot, erm, dbpt = run()["rows"]
-    none = as_json(group_metrics([0, 1], [0, 0], [-1, -1], num_classes=2, num_attributes=2))
-    assert "(zero-shot) to" in headline_of(run(rows=[zero_shot, dbpt]))
-    assert headline_of(run(rows=[dbpt])) == "Worst-group accuracy of dbpt is 80.0 %, average 85.0 %."
-    erm_chosen = headline_of(run(rows=[zero_shot, erm], chosen="erm"))
-    assert "is 20.0 % (ERM) against 40.0 % (zero-shot): −20.0 points" in erm_chosen
-    nothing = "No group could be evaluated, so there is no worst-group accuracy; the average of dbpt is 50.0 %."
-    assert headline_of(run(rows=[row("dbpt", none)])) == nothing
-
-
-def test_what_zero_shot_does_is_said_where_the_headline_does_not():
-    assert zero_shot_line(summarize(run(rows=run()["rows"][::2]))) == ""
-    said = unwrapped(zero_shot_line(summarize(run({**RIGHT, "erm": [99, 60, 30, 48]}))))
-    assert said == "Without any training (zero-shot): worst group 40.0 %, average 68.3 %."
-
-
 # --- the page
 
 
@@ -238,6 +186,7 @@ def test_page_is_self_contained_and_complete():
     assert "url(" not in style and "@import" not in style and "prefers-color-scheme: dark" in style
     assert page.tags.count("svg") == 5  # the bars twice, for wide and narrow pages
     for words in (
+        "Bias reduced Of the class “waterbird”, zero-shot CLIP gets 40.0 % right with “land”, but 90.0 %",
         "Worst-group accuracy rose from 40.0 % (zero-shot) to 80.0 % (dbpt)",
         "Test split, 300 images · groups: true attributes · one run, seed 3",
         "The moon was full.",
@@ -245,9 +194,13 @@ def test_page_is_self_contained_and_complete():
         "best epoch: 7",
         "smallest pseudo-group is waterbird · land with 107 images; 50.5 % of them belong to it",
         "taken for landbird",
-        "p = 0.125",
+        "taken for landbird; waterbird: 12.5 %a/b.jpg",
         "a/b.jpg",
         "ViT-B-32",
+        "This command made the page: dbpt fit birds.csv --out runs/birds",
+        "Words for landland, forest",
+        "All settings by name eta1.0 cache–",
+        "How it was computed Groups.",
         "The figure is a minimum and biased downward",
         "True attributes were used for this table, the metrics, and for nothing else.",
     ):
@@ -264,10 +217,96 @@ def test_nothing_in_the_data_can_break_the_page():
     page = Page(html)
     assert "script" not in page.tags
     assert NASTY in page.words
-    assert "no thumbnail" in page.words
     assert f"x/{NASTY}/y_z.jpg" in page.words
     for svg in re.findall(r"<svg.*?</svg>", html, re.DOTALL):
         ElementTree.fromstring(svg)
+
+
+def test_the_same_images_are_shown_before_and_after_with_what_each_is_taken_for():
+    pictures = (
+        Example("a/1.jpg", b"1", ("waterbird", "landbird")),
+        Example("a/2.jpg", b"2", ("landbird", "waterbird")),
+    )
+    groups = [
+        GroupExamples("landbird", "land", 461, (452, 382), 3, 73, pictures),
+        GroupExamples("landbird", "water", 2, (0, 2), 2, 0, pictures),
+        GroupExamples("waterbird", "land", 1, (0, 0), 0, 0, ()),
+        GroupExamples("waterbird", "water", 0, (0, 0), 0, 0, ()),
+    ]
+    html = render_report(run(), [], [], examples=groups)
+    page = Page(html)
+    for words in (
+        "Before is CLIP without training (zero-shot), after is dbpt, on the test images.",
+        "Wrong before,right after",
+        "landbird · land461452382373",
+        "landbird · land: 2 of 461 images ✗ before: waterbird, wrong ✓ after: landbird, right a/1.jpg",
+        "✓ before: landbird, right ✗ after: waterbird, wrong a/2.jpg",
+        "landbird · water: all 2 images",
+        "1 other group has no pictures here",
+    ):
+        assert words in page.words, words
+    shown = [attrs for tag, attrs in page.elements if tag == "img"]
+    assert len(shown) == 4
+    assert html.count('<details class="sheet" open>') == 2
+    many = Page(render_report(run(), [], [], examples=[*groups[:2]] * 5))
+    assert not [attrs for tag, attrs in many.elements if tag == "details" and "open" in attrs]
+    assert "so there are no pictures" in Page(render_report(run(), [], None, examples=groups[2:] * 2)).words
+
+
+def test_what_is_taken_for_what_before_and_after():
+    page = Page(render_report(run(), [], [], confusions=[np.array([[9, 1], [3, 0]]), np.array([[8, 2], [0, 3]])]))
+    assert "zero-shot True classtaken for landbirdtaken for waterbird landbird990.0 %110.0 %" in page.words
+    assert "dbpt True classtaken for landbirdtaken for waterbird landbird880.0 %220.0 %" in page.words
+
+
+def test_doubted_guesses_are_said_first_and_only_where_they_are_doubted():
+    metrics = run(group_kind="pseudo", pseudo_quality=None)
+    words = Page(render_report(metrics, [], [])).words
+    assert "The guesses can’t be trusted CLIP can’t tell land / water apart in these images" in words
+    assert words.index("Why the guesses can’t be trusted") < words.index("Accuracy by group")
+    assert "Doubts about the guesses that training relied on" in Page(render_report(run(), [], [])).words
+    assert "be trusted" not in Page(render_report(metrics, [], [], guesses=replace(GUESSES, doubts=[]))).words
+
+
+def test_corrected_accuracies_come_with_a_warning_of_what_they_presume():
+    noise = {"n_labelled": 200, "rates": [[[0.9, 0.1], [0.1, 0.9]]] * 2, "train_counts": [3400.0, 200.0, 60.0, 1050.0]}
+    metrics = run(group_kind="pseudo", pseudo_quality=None, label_noise=noise)
+    assert "corrected accuracies presume" not in Page(render_report(metrics, [], [])).words
+    for each in metrics["rows"]:
+        each["corrected"] = {"val": [None] * 4, "test": [0.9, 0.8, 0.7, None]}
+    words = Page(render_report(metrics, [], [])).words
+    assert "landbird · land3332340090.090.090.0" in words
+    assert "from 4.8 to 5.3 points for CLIP’s. To be sure, label images of the test split by hand." in words
+
+
+def test_how_it_was_trained_is_said():
+    erm, dbpt = (row(name, evaluated(RIGHT[name])) | {"head": "prompt"} for name in ("erm", "dbpt"))
+    words = Page(render_report(run(rows=[erm, dbpt]), [], [])).words
+    for told in (
+        "Training (dbpt) tunes the prompt, which are the words around the class names, and weighs the images by class",
+        "by the pseudo attributes; ERM is plain training, without such weights. Of all epochs, the one kept is the one",
+        "best worst-group accuracy on the validation images, over pseudo groups. No test image influenced training",
+    ):
+        assert told in words, told
+    oracle = row("dbpt", None, evaluated(RIGHT["dbpt"]), source="true") | {"head": "linear"}
+    words = Page(render_report(run(rows=[oracle], model_selection="last"), [], [])).words
+    assert "tunes a linear layer on CLIP's features, and weighs the images" in words
+    assert "by the true attributes (an oracle). Of all epochs, the one kept is the last one. Accuracy." in words
+
+
+def test_tables_of_very_many_groups_show_the_worst():
+    right = [*range(150), *range(150, 0, -1)]
+    metrics = run(rows=[row("dbpt", evaluated(right, [160] * 300, classes=150))], pseudo_quality=None)
+    per_group = [10] * 300
+    metrics["dataset"] |= {"classes": [f"c{i}" for i in range(150)], "train_counts_pseudo": per_group}
+    metrics["dataset"]["counts"] = dict.fromkeys(("train", "val", "test"), per_group)
+    html = render_report(metrics, [], [])
+    assert (
+        "The tables of this page show the 200 in which dbpt has the lowest accuracy; metrics.json" in Page(html).words
+    )
+    assert html.count('<th scope="row" class="name">c0 · land</th>') == 3
+    assert html.count('<th scope="row" class="name">c149 · water</th>') == 3
+    assert '<th scope="row" class="name">c75 · land</th>' not in html
 
 
 def test_bars_have_the_length_of_the_accuracy():

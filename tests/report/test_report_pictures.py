@@ -12,6 +12,7 @@ from made_up_run import GUESSES, LONG, MISTAKE, NASTY, RIGHT, as_json, evaluated
 
 from dbpt.groups import pseudo_attribute_quality
 from dbpt.report.contact_sheets import contact_sheets
+from dbpt.report.examples import group_examples
 from dbpt.report.gallery import surest_mistakes
 from dbpt.report.guesses import GuessSheets, render_guesses
 
@@ -40,24 +41,54 @@ def many_groups(noise, num_classes=7):
         [f"{i % 4}.png" for i in range(24)], noise, (NASTY, LONG), ["x"] * 24, np.arange(24) / 24
     )
     sheets = sheets_of(noise, [(y, a) for y in classes for a in attributes])
-    return render_report(metrics, entries, mistakes, sheets)
+    words = [(f"Words for {name}", f"{name}, {LONG}") for name in classes]
+    settings = {"settings": [(NASTY, LONG)], "words": words, "command": f"dbpt fit {LONG} --classes {LONG}"}
+    examples = examples_of(noise, classes, attributes)
+    return render_report(metrics, entries, mistakes, sheets, examples=examples, **settings)
 
 
-@pytest.mark.parametrize(("num_classes", "pictures"), [(7, 28 * 24 + 24), (100, 256 * 3 + 24)])
+def examples_of(noise, classes, attributes):
+    """Of 12 images of each group, the first 7 are right before and the last 7 after."""
+    groups, rank = (
+        np.repeat(np.arange(len(classes) * len(attributes)), 12),
+        np.tile(np.arange(12), len(classes) * len(attributes)),
+    )
+    labels, paths = groups // len(attributes), [f"{row % 4}.png" for row in range(len(groups))]
+    before, after = (np.where(right, labels, (labels + 1) % len(classes)) for right in (rank < 7, rank >= 5))
+    names = [(y, a) for y in classes for a in attributes]
+    return group_examples(paths, noise, groups, [before, after], group_names=names, classes=classes)
+
+
+def small_page(noise):
+    """A page of four groups with everything that a page can have."""
+    classes, attributes = ["landbird", "waterbird"], ["land", "water"]
+    noisy = {"n_labelled": 200, "rates": [[[0.9, 0.1], [0.1, 0.9]]] * 2, "train_counts": [3400.0, 200.0, 60.0, 1050.0]}
+    metrics = run(group_kind="pseudo", label_noise=noisy, warnings=["one", "two", "three", "four", "five"])
+    for each in metrics["rows"]:
+        each["corrected"] = {"val": [None] * 4, "test": [0.9, 0.8, 0.7, None]}
+    sheets = sheets_of(noise, [(y, a) for y in classes for a in attributes])
+    return render_report(metrics, history(metrics), [MISTAKE], sheets, examples=examples_of(noise, classes, attributes))
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "pictures"),
+    [(7, 28 * 24 + 28 * 8 + 24), (25, 100 * 6 + 100 * 3 + 24), (100, 768 + 384 + 24), (250, 768 + 384 + 24)],
+)
 def test_pages_of_many_groups_with_pictures_of_noise_stay_below_three_megabytes(noise, num_classes, pictures):
     html = many_groups(noise, num_classes)
     assert html.count("<img ") == pictures
     assert len(html.encode()) < 3e6
     bars = html.count('<rect class="bar row-chosen"')
     assert bars == 2 * min(40, 4 * num_classes)
-    assert ("The chart shows the 40 of 400 groups in which dbpt has the lowest" in Page(html).words) == (bars == 80)
+    shown = f"The chart shows the 40 of {4 * num_classes} groups in which dbpt has the lowest"
+    assert (shown in Page(html).words) == (bars == 80)
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
 @pytest.mark.parametrize("dark", [False, True])
 def test_nothing_sticks_out_and_no_text_is_faint_in_a_browser(noise, tmp_path, dark):
-    metrics, sheets = run(), sheets_of(noise, [(y, a) for y in ("landbird", "waterbird") for a in ("land", "water")])
-    few = render_report(metrics, history(metrics), [MISTAKE], sheets)
+    sheets = sheets_of(noise, [("landbird", "land"), ("landbird", "water")])
+    few = small_page(noise)
     before = render_guesses(GuessSheets(GUESSES, {"land": [LONG], NASTY: ["water"]}, sheets), LONG, Path(LONG))
     for html in (few, before, many_groups(noise)):
         for width, found in zip((400, 1280), looks(html, tmp_path, dark=dark), strict=True):
@@ -67,9 +98,9 @@ def test_nothing_sticks_out_and_no_text_is_faint_in_a_browser(noise, tmp_path, d
 
 
 def test_pages_have_landmarks_headers_of_cells_and_texts_for_pictures(noise):
-    metrics, sheets = run(), sheets_of(noise, [("landbird", "land"), ("landbird", "water")])
+    sheets = sheets_of(noise, [("landbird", "land"), ("landbird", "water")])
     before = render_guesses(GuessSheets(GUESSES, {"land": ["land"]}, sheets), "birds", Path("runs/birds"))
-    for html in (render_report(metrics, history(metrics), [MISTAKE], sheets), before):
+    for html in (small_page(noise), before):
         page = Page(html)
         assert [tag for tag in page.tags if tag in ("header", "main", "h1")] == ["header", "h1", "main"]
         assert all(attrs.get("scope") in ("row", "col") for tag, attrs in page.elements if tag == "th")

@@ -11,7 +11,8 @@ import dbpt.report.summary
 from dbpt.files.typed_json import typed
 from dbpt.groups import group_metrics, pseudo_attribute_quality
 from dbpt.pseudo_attributes.trust import Guesses
-from dbpt.report import Mistake
+from dbpt.report import Mistake, RunPage
+from dbpt.report.examples import GroupExamples
 from dbpt.report.guesses import GuessSheets
 from dbpt.runs.metrics import RunMetrics
 
@@ -30,7 +31,11 @@ def evaluated(right, counts=(100, 100, 50, 50), classes=2, names=None):
     attributes = len(counts) // classes
     labels = groups // attributes
     predictions = np.where(rank < np.asarray(right)[groups], labels, (labels + 1) % classes)
-    sizes = {"num_classes": classes, "num_attributes": attributes, "train_counts": [3498, 184, 56, 1057, *counts[4:]]}
+    sizes = {
+        "num_classes": classes,
+        "num_attributes": attributes,
+        "train_counts": [3498, 184, 56, 1057, *counts[4:]][: len(counts)],
+    }
     return as_json(group_metrics(predictions, labels, groups % attributes, group_names=names, **sizes))
 
 
@@ -68,10 +73,24 @@ def table_of(metrics, **options):
     return dbpt.report.run_table(typed_metrics(metrics), **options)
 
 
-def render_report(metrics, history, gallery, sheets=None):
+def render_report(metrics, history, gallery, sheets=None, guesses=None, **changes):
+    """The page of a run whose first and last rows take one image of each class for the next one."""
     metrics = typed_metrics(metrics)
-    sheets = GuessSheets(GUESSES, {name: [name] for name in metrics.dataset.attributes}, sheets)
-    return dbpt.report.render_report(metrics, history, gallery, sheets, "dbpt label RUN --out RUN-labels")
+    words = {name: [name] for name in metrics.dataset.attributes}
+    one_image = np.eye(len(metrics.dataset.classes), dtype=int)
+    values = {
+        "metrics": metrics,
+        "history": history,
+        "mistakes": gallery,
+        "sheets": GuessSheets(guesses or GUESSES, words, sheets),
+        "examples": [GroupExamples(*names, 9, (5, 6), 2, 1, ()) for names in metrics.dataset.groups],
+        "confusions": [9 * one_image + np.roll(one_image, 1, 1)] * 2,
+        "words": [("Words for land", "land, forest")],
+        "settings": [("eta", "1.0"), ("cache", "–")],
+        "command": "dbpt fit birds.csv --out runs/birds",
+        "label_command": "dbpt label RUN --out RUN-labels",
+    }
+    return dbpt.report.render_report(RunPage(**values | changes))
 
 
 def summarize(metrics):

@@ -33,7 +33,9 @@ from dbpt.groups import group_counts, group_metrics
 from dbpt.groups.association import cramers_v, explained_errors
 from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.pseudo_attributes.image_table import image_columns
+from dbpt.report.confusion import confusion_counts
 from dbpt.report.contact_sheets import contact_sheets
+from dbpt.report.examples import group_examples, worst_first
 from dbpt.report.gallery import surest_mistakes
 from dbpt.report.made_by import setting_texts
 from dbpt.runs.metrics import BackboneSummary
@@ -102,7 +104,9 @@ def audit(
             subject = subject_of_run(os.fspath(cast(str, predictions)), data, chosen, split, weights)
         else:
             subject = subject_of_data(predictions, by, data, chosen, split)
-        found, pseudo = _audited(subject)
+        written = ["--weights", str(weights)] if weights is not None else []
+        written += ["--out", str(out)] if out is not None else []
+        found, pseudo = _audited(subject, shlex.join(["dbpt", "audit", *subject.command, *written]))
         if out is not None:
             found = replace(found, folder=Path(out))
             _write(found, _page(subject, found.figures, pseudo), subject.config, overwrite=overwrite)
@@ -118,8 +122,8 @@ def _kind_of(predictions: object) -> PredictionsBy:
     return "run" if os.path.isdir(predictions) else "file"  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
 
 
-def _audited(subject: Subject) -> tuple[Audit, PseudoAttributes]:
-    """Return the audit, and CLIP's guesses for all images of the data."""
+def _audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
+    """Return the audit that ``command`` makes, and CLIP's guesses for all images of the data."""
     dataset, rows, predictions = subject.dataset, subject.audited, subject.predictions
     words, size = dataset.words, {"num_classes": dataset.num_classes, "num_attributes": dataset.num_attributes}
     readable = subject.readable
@@ -183,9 +187,7 @@ def _audited(subject: Subject) -> tuple[Audit, PseudoAttributes]:
             **size,
         ),
         groups=groups,
-        confusion=np.bincount(labels * dataset.num_classes + predictions.predictions, minlength=dataset.num_classes**2)
-        .reshape(dataset.num_classes, dataset.num_classes)
-        .tolist(),
+        confusion=confusion_counts(labels, predictions.predictions, dataset.num_classes).tolist(),
         cramers_v=cramers_v(labels, attributes[rows], **size),
         training_cramers_v=cramers_v(dataset.labels[training], attributes[training], **size),
         explained=explained,
@@ -194,7 +196,7 @@ def _audited(subject: Subject) -> tuple[Audit, PseudoAttributes]:
         words={name: list(wordings) for name, wordings in (*words.classes.items(), *words.attributes.items())},
         templates=list(words.templates),
         attribute_templates=list(words.attribute_templates),
-        command=shlex.join(["dbpt", "audit", *subject.command]),
+        command=command,
         next_command=_next_command(subject) if verdict.kind == "bias" else "",
         settings=setting_texts(subject.config, (name for name in vars(subject.config) if name in AUDIT_SETTINGS)),
     )
@@ -218,10 +220,20 @@ def _page(subject: Subject, figures: AuditFigures, pseudo: PseudoAttributes) -> 
     paths, guessed = [dataset.paths[row] for row in rows], dataset.groups(pseudo.pseudo_attributes)[rows]
     names, seed = figures.data.groups, subject.config.seed
     sheets = contact_sheets(paths, dataset.root, guessed, pseudo.confidence[rows], group_names=names, seed=seed)
+    groups = guessed if figures.group_kind == "pseudo" else dataset.groups(dataset.attributes)[rows]
+    examples = group_examples(
+        paths,
+        dataset.root,
+        groups,
+        [predictions.predictions],
+        group_names=names,
+        classes=dataset.class_names,
+        seed=seed,
+        first=worst_first([each.accuracy for each in figures.groups]),
+    )
     group = figures.metrics.worst_group if figures.verdict.group is None else figures.verdict.group
     if group is None:
-        return render_audit(figures, sheets)
-    groups = guessed if figures.group_kind == "pseudo" else dataset.groups(dataset.attributes)[rows]
+        return render_audit(figures, sheets, None, examples)
     members, label = np.flatnonzero(groups == group), group // dataset.num_attributes
     mistakes = surest_mistakes(
         [paths[i] for i in members],
@@ -230,7 +242,7 @@ def _page(subject: Subject, figures: AuditFigures, pseudo: PseudoAttributes) -> 
         [dataset.class_names[y] for y in predictions.predictions[members]],
         None if predictions.probabilities is None else predictions.probabilities[members, label],
     )
-    return render_audit(figures, sheets, mistakes)
+    return render_audit(figures, sheets, mistakes, examples)
 
 
 def _next_command(subject: Subject) -> str:

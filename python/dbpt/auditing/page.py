@@ -12,7 +12,9 @@ from markupsafe import Markup
 from dbpt.auditing.figures import AuditedGroup, AuditFigures
 from dbpt.auditing.result import p_text
 from dbpt.report.charts import BAR_LETTERS, MOST_BARS, NARROW, NARROW_LETTERS, WIDTH, Bar, BarGroup, bar_chart
+from dbpt.report.confusion import confusions
 from dbpt.report.contact_sheets import ContactSheet
+from dbpt.report.examples import GroupExamples
 from dbpt.report.gallery import Mistake
 from dbpt.report.guesses import GuessSheets
 from dbpt.report.made_by import Entries, made_by_entries
@@ -20,11 +22,6 @@ from dbpt.report.summary import SPLIT_NAMES
 from dbpt.report.templates import render, sentence
 from dbpt.report.text import count, in_words, interval_text, points, shorten_group
 
-MOST_CLASSES = 12
-"""With more classes, the most frequent confusions replace the confusion matrix."""
-MOST_CONFUSIONS = 24
-FEW_WARNINGS = 4
-SHADES = (0.02, 0.1, 0.25, 0.5)
 STRENGTHS = ((0.1, "almost none"), (0.3, "weak"), (0.5, "moderate"), (1.0, "strong"))
 KINDS = {
     "bias": "Bias found",
@@ -43,34 +40,26 @@ class Number(NamedTuple):
     meaning: str
 
 
-class Confusion(NamedTuple):
-    """The number of images of a class that were taken for another; ``shade`` is 0 to 4, None on the diagonal."""
-
-    label: str
-    prediction: str
-    n: int
-    share: float
-    shade: int | None
-
-
 def render_audit(
-    figures: AuditFigures, sheets: list[ContactSheet] | None, mistakes: list[Mistake] | None = None
+    figures: AuditFigures,
+    sheets: list[ContactSheet] | None,
+    mistakes: list[Mistake] | None = None,
+    examples: list[GroupExamples] | None = None,
 ) -> str:
     """Return the page, one self-contained HTML file without scripts.
 
     ``sheets`` are the contact sheets of the pseudo-groups, and ``mistakes`` the surest ones in the group that the
-    verdict names, or else in the worst one; both are None if there are no images.
+    verdict names, or else in the worst one; ``examples`` are images of every group with their predictions. All are None
+    if there are no images.
     """
     groups = sorted(figures.groups, key=lambda group: (group.accuracy is None, group.accuracy))
     named = None if figures.verdict.group is None else figures.groups[figures.verdict.group]
-    confusions = _confusions(figures)
     return render(
         "auditing/audit.html.j2",
         figures=figures,
         kind=KINDS[figures.verdict.kind],
         audited=_audited(figures),
         warnings=list(dict.fromkeys(map(sentence, [*figures.warnings, *figures.metrics.warnings]))),
-        few_warnings=FEW_WARNINGS,
         groups=groups,
         worst=_worst(figures),
         named=named,
@@ -79,15 +68,13 @@ def render_audit(
         has_confidence=any(group.confidence is not None for group in groups),
         most_bars=MOST_BARS,
         numbers=_numbers(figures),
-        matrix=confusions if len(figures.data.classes) <= MOST_CLASSES else None,
-        confusions=sorted((c for row in confusions for c in row if c.shade is not None and c.n), key=lambda c: -c.n)[
-            :MOST_CONFUSIONS
-        ],
+        confusions=confusions(figures.confusion, figures.data.classes),
         guessed_images=GuessSheets(
             figures.guesses, {name: figures.words.get(name, [name]) for name in figures.data.attributes}, sheets
         ),
         mistakes=mistakes,
         entries=_entries(figures),
+        examples=examples,
     )
 
 
@@ -190,15 +177,3 @@ def _association(figures: AuditFigures) -> list[Number]:
         )
         numbers.append(Number("p-value", p_text(explained.p_value), "", meaning))
     return numbers
-
-
-def _confusions(figures: AuditFigures) -> list[list[Confusion]]:
-    """Return the confusion matrix: a row for each true class."""
-    classes = figures.data.classes
-    table = []
-    for y, (label, counts) in enumerate(zip(classes, figures.confusion, strict=True)):
-        total = max(sum(counts), 1)
-        shares = [n / total for n in counts]
-        shades = [None if i == y else sum(share >= limit for limit in SHADES) for i, share in enumerate(shares)]
-        table.append([Confusion(label, *cell) for cell in zip(classes, counts, shares, shades, strict=True)])
-    return table

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +22,14 @@ from dbpt.data.in_memory import DataLike
 from dbpt.experiments.guesses import guess_sheets
 from dbpt.experiments.methods import MethodResult, trained_result, zero_shot_result
 from dbpt.experiments.result import Result
+from dbpt.experiments.run_page import run_page
 from dbpt.experiments.stages import Experiment, log_warnings, prepare
 from dbpt.files.csv import csv_of_columns, csv_text
 from dbpt.files.disk import is_missing, write_atomically, write_json
 from dbpt.files.tensors import write_tensors
-from dbpt.groups import class_and_attribute
 from dbpt.heads import HEADS
 from dbpt.pseudo_attributes.image_table import image_columns
-from dbpt.report import Mistake, render_report
-from dbpt.report.gallery import surest_mistakes
-from dbpt.report.guesses import GuessSheets, label_command, render_guesses
+from dbpt.report.guesses import GuessSheets, render_guesses
 from dbpt.runs.metrics import RunMetrics
 from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION
 from dbpt.settings.config import FitConfig, make_config, shows_settings
@@ -42,6 +41,7 @@ from dbpt.training.ranks import Ranks, joined_ranks
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+OPTIONS = tuple(each.name for each in fields(FitConfig) if each.name != "data")
 logger = logging.getLogger(__name__)
 
 
@@ -81,6 +81,7 @@ def fit(
 
 
 def _fit_on(ranks: Ranks, config: FitConfig, out: Path, *, resume: bool, overwrite: bool) -> Result:
+    command = shlex.join(["dbpt", "fit", config.data, "--out", str(out), *config.options(OPTIONS)])
     config = ranks.in_turns(lambda: resolve_demo(config))
     started = time.perf_counter()
     experiment = _prepare_on(ranks, config)
@@ -111,7 +112,7 @@ def _fit_on(ranks: Ranks, config: FitConfig, out: Path, *, resume: bool, overwri
             seconds={"embed": embedded - started, "total": time.perf_counter() - started},
         )
         assert sheets is not None
-        write_results(out, experiment, results, metrics, sheets)
+        write_results(out, experiment, results, metrics, sheets, command)
         RUN_FOLDER.finish(out, description, config)
         log_warnings(Result(out, metrics).warnings, experiment.warnings)
         return metrics
@@ -159,9 +160,14 @@ def _write_guesses(out: Path, experiment: Experiment) -> GuessSheets:
 
 
 def write_results(
-    out: Path, experiment: Experiment, results: list[MethodResult], metrics: RunMetrics, sheets: GuessSheets
+    out: Path,
+    experiment: Experiment,
+    results: list[MethodResult],
+    metrics: RunMetrics,
+    sheets: GuessSheets,
+    command: str,
 ) -> None:
-    """Write the files of the run folder. The last of ``results`` is the chosen one."""
+    """Write the files of the run folder, which ``command`` makes. The last of ``results`` is the chosen one."""
     chosen = results[-1]
     history = [
         {"row": result.row.name, **asdict(record), "best": record.epoch == result.trained.best_epoch}
@@ -185,8 +191,7 @@ def write_results(
     write_atomically(out / "predictions.csv", _predictions_csv(experiment, chosen))
     write_atomically(out / "history.jsonl", "".join(json.dumps(entry) + "\n" for entry in history))
     write_json(out / "metrics.json", asdict(metrics))
-    mistakes = worst_group_mistakes(experiment, chosen)
-    write_atomically(out / "report.html", render_report(metrics, history, mistakes, sheets, label_command(out)))
+    write_atomically(out / "report.html", run_page(experiment, results, metrics, history, sheets, out, command))
 
 
 def _write_pseudo_attributes(path: Path, experiment: Experiment) -> None:
@@ -231,25 +236,3 @@ def _predictions_csv(experiment: Experiment, chosen: MethodResult) -> str:
         probabilities=chosen.classifier.probabilities(features),
     )
     return csv_of_columns(columns)
-
-
-def worst_group_mistakes(experiment: Experiment, result: MethodResult) -> list[Mistake] | None:
-    """Return the 24 most confident mistakes in the worst group of the shown split; None if the run has no images."""
-    if not experiment.config.opens_images:
-        return None
-    metrics, labelled = result.row.shown, experiment.labelled
-    if metrics is None or metrics.worst_group is None:
-        return []
-    dataset, members = experiment.dataset, labelled.rows(labelled.split)
-    members = members[labelled.groups(labelled.group_kind)[members] == metrics.worst_group]
-    logits = result.classifier.logits(experiment.embedded.features[members])
-    pairs = labelled.group_pairs(labelled.group_kind)
-    label, _ = class_and_attribute(metrics.worst_group, len(pairs) // dataset.num_classes)
-    p_true = np.exp(logits[:, label] - np.logaddexp.reduce(logits, axis=1))
-    return surest_mistakes(
-        [dataset.paths[row] for row in members],
-        dataset.root,
-        pairs[metrics.worst_group],
-        [dataset.class_names[y] for y in logits.argmax(axis=1)],
-        p_true,
-    )

@@ -3,24 +3,20 @@
 The pictures of all sheets together have a byte budget, so that a page that shows them stays below 3 MB.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.features.images import UnreadableImage
-from dbpt.report.thumbnails import thumbnail
+from dbpt.report.thumbnails import Thumbnails
 
 STRIP = 8
-SIZES = (144, 128, 112, 96, 80, 64, 48, 32)
-BUDGET = 1_600_000
+BUDGET = 1_100_000
 """Bytes of all JPEGs; base64 adds a third."""
 MOST_PICTURES = 768
 """With more groups the strips are shorter, so that no picture gets too small to judge."""
-BYTES_PER_PIXEL = 0.25  # of most photographs at a quality of 60
-TRIES = 3  # per picture, until images are given up as unreadable
 
 
 @dataclass(frozen=True)
@@ -79,53 +75,34 @@ def contact_sheets(
     for (class_name, _), n in zip(group_names, sizes.tolist(), strict=True):
         of_class[class_name] = of_class.get(class_name, 0) + n
     number = int(np.minimum(sizes[shown], 3 * each).sum())
-    pictures = _Pictures(paths, root, confidence, BUDGET // max(number, 1))
+    thumbnails = Thumbnails(paths, root, number=number, budget=BUDGET)
+
+    def take(rows: NDArray[np.int64], number: int) -> tuple[Picture, ...]:
+        found = thumbnails.first(rows.tolist(), number)
+        return tuple(Picture(paths[row], jpeg, float(confidence[row])) for row, jpeg in found)
+
     sheets = []
     for g, (class_name, attribute) in enumerate(group_names):
         rows = np.flatnonzero(groups == g) if g in shown else np.empty(0, np.int64)
         rows = rows[np.argsort(np.random.PCG64([seed, g]).random_raw(len(rows)), kind="stable")]
-        strips = tuple(strip for strip in _strips(rows, pictures, each) if strip.pictures)
+        strips = tuple(strip for strip in _strips(rows, confidence, take, each) if strip.pictures)
         n = int(sizes[g])
         share = n / of_class[class_name] if of_class[class_name] else None
         sheets.append(ContactSheet(class_name, attribute, n, share, strips))
     return sheets
 
 
-def _strips(rows: NDArray[np.int64], pictures: "_Pictures", each: int) -> list[Strip]:
+def _strips(
+    rows: NDArray[np.int64],
+    confidence: NDArray[np.float32],
+    take: Callable[[NDArray[np.int64], int], tuple[Picture, ...]],
+    each: int,
+) -> list[Strip]:
     """Return the strips of a group, whose ``rows`` are in random order."""
-    surest = rows[np.argsort(-pictures.confidence[rows], kind="stable")]
+    surest = rows[np.argsort(-confidence[rows], kind="stable")]
     if len(rows) <= 3 * each:
-        found = pictures.take(surest, 3 * each)
+        found = take(surest, 3 * each)
         title = f"All {len(rows)} images, surest first" if len(rows) > 1 else "The only image"
         return [Strip(title if len(found) == len(rows) else f"{len(found)} of {len(rows)} images", found)]
     orders = {f"The {each} surest": surest, f"The {each} least sure": surest[::-1], f"{each} at random": rows}
-    return [Strip(title, pictures.take(order, each)) for title, order in orders.items()]
-
-
-class _Pictures:
-    """Thumbnails of at most ``most_bytes``: as large as most photographs can be, smaller for noisy images."""
-
-    def __init__(self, paths: Sequence[str], root: Path, confidence: NDArray[np.float32], most_bytes: int) -> None:
-        self.confidence = confidence
-        self._paths, self._root, self._most_bytes = paths, root, most_bytes
-        self._sizes = [size for size in SIZES if size**2 * BYTES_PER_PIXEL <= most_bytes] or SIZES[-1:]
-
-    def take(self, rows: NDArray[np.int64], number: int) -> tuple[Picture, ...]:
-        """Return the first ``number`` of ``rows`` that can be read."""
-        found: list[Picture] = []
-        for row in rows[: TRIES * number].tolist():
-            try:
-                jpeg = self._thumbnail(self._root / self._paths[row])
-            except UnreadableImage:  # it has changed since
-                continue
-            found.append(Picture(self._paths[row], jpeg, float(self.confidence[row])))
-            if len(found) == number:
-                break
-        return tuple(found)
-
-    def _thumbnail(self, path: Path) -> bytes:
-        for size in self._sizes:
-            jpeg = thumbnail(path, size, max_bytes=self._most_bytes)
-            if len(jpeg) <= self._most_bytes:
-                break
-        return jpeg
+    return [Strip(title, take(order, each)) for title, order in orders.items()]

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.features.images import UnreadableImage
-from dbpt.report.thumbnails import thumbnail
+from dbpt.report.thumbnails import Thumbnails
 
 GALLERY_SIZE = 24
-PIXELS = 112
+BUDGET = 150_000
+"""Bytes of all JPEGs; base64 adds a third."""
 
 
 @dataclass(frozen=True)
@@ -36,17 +36,14 @@ def surest_mistakes(
     """Return the 24 misclassified images of a group that have the lowest probability of the true class.
 
     ``paths``, ``predictions`` (class names) and ``p_true`` are those of the images of ``group``, a class and an
-    attribute by name. Without ``p_true`` the first mistakes are taken. Unreadable images are left out.
+    attribute by name. Without ``p_true`` the first mistakes are taken. Where an image can't
+    be read, the next one takes its place.
     """
     wrong = np.flatnonzero([prediction != group[0] for prediction in predictions])
     if p_true is not None:
         wrong = wrong[np.argsort(p_true[wrong], kind="stable")]
-    mistakes = []
-    for i in wrong[:GALLERY_SIZE].tolist():
-        try:
-            image = thumbnail(root / paths[i], PIXELS)
-        except UnreadableImage:  # it has changed since
-            continue
-        p = None if p_true is None else float(p_true[i])
-        mistakes.append(Mistake(paths[i], image, *group, predictions[i], p))
-    return mistakes
+    thumbnails = Thumbnails(paths, root, number=GALLERY_SIZE, budget=BUDGET)
+    return [
+        Mistake(paths[i], image, *group, predictions[i], None if p_true is None else float(p_true[i]))
+        for i, image in thumbnails.first(wrong.tolist(), GALLERY_SIZE)
+    ]

@@ -27,5 +27,10 @@ def made_by_entries(
         *((f"Words for {name}", ", ".join(wordings)) for name, wordings in words),
         ("Sentences, class", " | ".join(templates) or MISSING),
         ("Sentences, attribute", " | ".join(attribute_templates) or MISSING),
-        *((name, MISSING if value == "None" else value) for name, value in settings.items()),
+        *setting_entries(settings),
     ]
+
+
+def setting_entries(settings: Mapping[str, str]) -> Entries:
+    """Return names and texts of the ``settings`` by `setting_texts`; an unset one is a dash."""
+    return [(name, MISSING if value == "None" else value) for name, value in settings.items()]

@@ -3,10 +3,13 @@
 One file without scripts.
 """
 
+from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from dbpt.groups import class_and_attribute, group_name
 from dbpt.report.charts import (
@@ -23,19 +26,21 @@ from dbpt.report.charts import (
     line_chart,
     linear_ticks,
 )
+from dbpt.report.confusion import confusions
+from dbpt.report.examples import GroupExamples, worst_first
 from dbpt.report.gallery import Mistake
 from dbpt.report.guesses import GuessSheets
+from dbpt.report.headline import headline, verdict, zero_shot_line
+from dbpt.report.made_by import Entries
 from dbpt.report.summary import (
     SPLIT_NAMES,
     Summary,
     average_note,
     groups_line,
-    headline,
     noise_notes,
     selected_by,
     shares_text,
     summarize,
-    zero_shot_line,
 )
 from dbpt.report.templates import render
 from dbpt.report.text import count, shorten_group
@@ -43,9 +48,22 @@ from dbpt.runs.metrics import RunMetrics
 
 MOST_CURVES = 16
 """If there are more groups, the curves show the ones with the lowest accuracy."""
+MOST_ROWS = 200
+"""If there are more groups, the tables show the ones with the lowest accuracy."""
 PER_CENT = [(tick / 100, f"{tick}") for tick in (0, 25, 50, 75, 100)]
 UNIT = [(tick, f"{tick:g}") for tick in (0.0, 0.25, 0.5, 0.75, 1.0)]
 History = list[dict[str, Any]]
+TRAINED = {
+    "prompt": "the prompt, which are the words around the class names",
+    "linear": "a linear layer on CLIP's features",
+    "adapter": "an adapter on CLIP's features",
+}
+SELECTED_BY = {
+    "pseudo-wga": "the one with the best worst-group accuracy on the validation images, over pseudo groups",
+    "true-wga": "the one with the best worst-group accuracy on the validation images, over true groups",
+    "average": "the one with the best average accuracy on the validation images",
+    "last": "the last one",
+}
 JUDGED_BY = {
     "pseudo-wga": ("Worst-group accuracy on validation, over pseudo groups", "val_wga"),
     "true-wga": ("Worst-group accuracy on validation, over true groups", "val_wga"),
@@ -53,48 +71,94 @@ JUDGED_BY = {
 """Title and history key of the validation curve. ``val_wga`` is over the groups of model selection."""
 
 
-def render_report(
-    metrics: RunMetrics,
-    history: History,
-    gallery: list[Mistake] | None,
-    sheets: GuessSheets,
-    label_command: str,
-) -> str:
-    """Return an HTML page for a run, from its metrics and the rows of its history.jsonl.
+@dataclass(frozen=True, kw_only=True)
+class RunPage:
+    """What the page of a run is made of: its metrics, the rows of its history.jsonl, and what its images show.
 
-    ``gallery`` has some mistakes of the chosen row in its worst group; None if the run has no images.
-    ``label_command`` is the next step.
+    ``mistakes`` of the chosen row in its worst group are None without images. ``examples`` of each group have the
+    predictions of the first and of the chosen row, and ``confusions`` are their confusion counts (C, C). ``command``
+    made the run, ``label_command`` is the next step.
     """
+
+    metrics: RunMetrics
+    history: History
+    mistakes: list[Mistake] | None
+    sheets: GuessSheets
+    examples: list[GroupExamples]
+    confusions: list[NDArray[np.int64]]
+    words: Entries
+    settings: Entries
+    command: str
+    label_command: str
+
+
+def render_report(page: RunPage) -> str:
+    """Return the HTML page of a run."""
+    metrics, history = page.metrics, page.history
     summary = summarize(metrics)
-    styles, quality = _row_styles(summary), metrics.pseudo_quality
+    styles, quality, classes = _row_styles(summary), metrics.pseudo_quality, metrics.dataset.classes
     chosen_history = [entry for entry in history if entry["row"] == summary.chosen.record.name]
+    accuracies = [_chosen_accuracy(summary, g) for g in range(len(metrics.dataset.groups))]
     context = {
         "summary": summary,
         "split_name": SPLIT_NAMES[summary.split],
         "metrics": metrics,
+        "verdict": verdict(summary, page.sheets.guesses),
+        "doubts": page.sheets.guesses.doubts,
         "headline": headline(summary),
         "groups_line": groups_line(metrics),
         "average_note": average_note(metrics.average),
         "zero_shot_line": zero_shot_line(summary),
         "rows": list(zip(summary.rows, styles, strict=True)),
+        "tabled": sorted(worst_first(accuracies)[:MOST_ROWS]),
         "bars": _accuracy_chart(summary, styles, BAR_LETTERS, WIDTH),
         "narrow_bars": _accuracy_chart(summary, styles, NARROW_LETTERS, NARROW),
+        "examples": page.examples,
+        "shows_images": page.mistakes is not None,
+        "confusions": [
+            (confusions(counts, classes), row)
+            for counts, row in zip(page.confusions, (summary.rows[0], summary.chosen), strict=True)
+        ],
         "weights": _weights_chart(summary, chosen_history),
         "p_true": _p_true_chart(summary, chosen_history),
         "validation": _validation_chart(summary, history, styles),
         "quality": quality if quality and quality.smallest_group is not None else None,
-        "gallery": gallery,
-        "sheets": sheets,
-        "label_command": label_command,
+        "gallery": page.mistakes,
+        "sheets": page.sheets,
+        "label_command": page.label_command,
         "true_uses": _true_uses(summary),
         "noise_notes": noise_notes(metrics, summary.corrected_rows, caveat=False),
-        "settings": _settings(summary),
         "selected_by": selected_by(metrics),
         "has_attributes": bool(metrics.dataset.attributes),
+        "how_trained": _how_trained(summary),
+        "command": page.command,
+        "entries": [*_settings(summary), *page.words],
+        "settings": page.settings,
         "most_bars": MOST_BARS if len(metrics.dataset.groups) > MOST_BARS else None,
         "most_curves": MOST_CURVES if len(metrics.dataset.groups) > MOST_CURVES else None,
     }
     return render("report/template.html.j2", **context)
+
+
+def _how_trained(summary: Summary) -> str:
+    """Return sentences about the training of the chosen row and the choice of its epoch."""
+    record, title = summary.chosen.record, summary.chosen.title
+    groups = {
+        "pseudo": "pseudo attributes",
+        "true": "true attributes (an oracle)",
+        "soft": "probabilities of the pseudo attributes",
+    }
+    told = f"Training ({title}) tunes {TRAINED.get(str(record.head), f'the head {record.head}')}"
+    if record.group_source in groups:
+        told += f", and weighs the images by class · attribute group, by the {groups[record.group_source]}"
+    if any(row.record.name == "erm" for row in summary.others):
+        told += "; ERM is plain training, without such weights"
+    if record.epochs < 2:
+        return told
+    selection = SELECTED_BY.get(summary.metrics.model_selection, f"the one by {summary.metrics.model_selection}")
+    if not summary.metrics.dataset.attributes:
+        selection = selection.replace("worst-group accuracy", "accuracy of the worst class").split(", over")[0]
+    return f"{told}. Of all epochs, the one kept is {selection}"
 
 
 def _true_uses(summary: Summary) -> str:
@@ -119,6 +183,7 @@ def _settings(summary: Summary) -> list[tuple[str, str]]:
     }
     applications = {None: "none", "loss": "in the loss", "sampling": "by sampling"}
     return [
+        ("Data", metrics.dataset.root),
         ("Backbone", metrics.backbone.model),
         ("Weights", str(metrics.backbone.pretrained)),
         ("Width of the features", str(metrics.backbone.embed_dim)),

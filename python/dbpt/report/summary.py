@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
-from dbpt.report.text import count, in_words, interval_text, percent, shorten_group
+from dbpt.report.text import count, interval_text, percent, shorten_group
 from dbpt.runs.metrics import ComparisonMetrics, ComparisonRow, Metrics, RunMetrics, RunRow
 
 AVERAGES = {"plain": ("average", "gap"), "adjusted": ("adjusted_average", "adjusted_gap")}
@@ -134,7 +134,31 @@ class Summary:
     def warnings(self) -> list[str]:
         """All warnings: the most important one about the figures, those of the run and of training, then the rest."""
         of_training = [f"{row.title}: {text}" for row in self.rows for text in row.record.warnings]
-        return [*_worse_than_zero_shot(self), *self.metrics.warnings, *of_training, *self._figure_warnings]
+        return [*self._worse_than_zero_shot, *self.metrics.warnings, *of_training, *self._figure_warnings]
+
+    @property
+    def others(self) -> list[Row[RunRow]]:
+        """The rows besides the chosen one that have a worst-group accuracy."""
+        return [row for row in self.rows if not row.chosen and row.worst_group_accuracy is not None]
+
+    @property
+    def baseline(self) -> Row[RunRow] | None:
+        """The other row with the best worst group, so that a comparison is with the strongest."""
+        return max(self.others, key=lambda row: row.worst_group_accuracy or 0.0, default=None)
+
+    @property
+    def zero_shot(self) -> Row[RunRow] | None:
+        """The zero-shot row, unless it is the chosen one."""
+        return next((row for row in self.others if row.record.name == "zero-shot"), None)
+
+    @property
+    def _worse_than_zero_shot(self) -> list[str]:
+        row, chosen = self.zero_shot, self.chosen.worst_group_accuracy
+        zero_shot = row.worst_group_accuracy if row else None
+        if zero_shot is None or chosen is None or round(100 * zero_shot, 1) <= round(100 * chosen, 1):
+            return []
+        title = self.chosen.title
+        return [f"zero-shot has a better worst group than {title} ({percent(zero_shot)} against {percent(chosen)} %)"]
 
     @property
     def _figure_warnings(self) -> list[str]:
@@ -233,67 +257,3 @@ def shares_text(metrics: Metrics) -> str:
     """Return the share of each attribute by name."""
     pairs = zip(metrics.dataset.attributes, metrics.pseudo_shares, strict=True)
     return " ".join(f"{name} {share:.2f}" for name, share in pairs)
-
-
-def headline(summary: Summary) -> str:
-    """Return the result in one sentence, for any outcome."""
-    chosen, what = summary.chosen, "Worst-group accuracy"
-    if not summary.metrics.dataset.attributes:
-        what = "Worst-class accuracy"
-    elif summary.metrics.group_kind == "pseudo":
-        what += " over pseudo groups"
-    wga, average = chosen.worst_group_accuracy, chosen.average_accuracy
-    if wga is None:
-        known = "" if average is None else f"; the average of {chosen.title} is {in_words(average)}"
-        return f"No group could be evaluated, so there is no worst-group accuracy{known}."
-    baseline = _baseline(summary)
-    if baseline is None:
-        return f"{what} of {chosen.title} is {in_words(wga)}, average {in_words(average)}."
-    return f"{what} {_comparison(baseline, chosen)}average {in_words(baseline.average_accuracy)} → {in_words(average)}."
-
-
-def zero_shot_line(summary: Summary) -> str:
-    """Return the result without training in one sentence; "" if the headline already compares with it."""
-    row = _zero_shot(summary)
-    if row is None or row is _baseline(summary):
-        return ""
-    wga, average = row.worst_group_accuracy, row.average_accuracy
-    return f"Without any training (zero-shot): worst group {in_words(wga)}, average {in_words(average)}."
-
-
-def _worse_than_zero_shot(summary: Summary) -> list[str]:
-    row, chosen = _zero_shot(summary), summary.chosen.worst_group_accuracy
-    zero_shot = row.worst_group_accuracy if row else None
-    if zero_shot is None or chosen is None or round(100 * zero_shot, 1) <= round(100 * chosen, 1):
-        return []
-    title = summary.chosen.title
-    return [f"zero-shot has a better worst group than {title} ({percent(zero_shot)} against {percent(chosen)} %)"]
-
-
-def _zero_shot(summary: Summary) -> Row[RunRow] | None:
-    return next((row for row in _others(summary) if row.record.name == "zero-shot"), None)
-
-
-def _comparison(baseline: Row[RunRow], chosen: Row[RunRow]) -> str:
-    before, after = baseline.worst_group_accuracy, chosen.worst_group_accuracy
-    assert before is not None and after is not None
-    # The difference of the printed figures: "78.0 against 75.0, +3.1" would look wrong.
-    change = round(100 * after, 1) - round(100 * before, 1)
-    if abs(change) < 0.05:
-        return f"is {in_words(after)} with both {baseline.title} and {chosen.title}, "
-    one, two = baseline.interval, chosen.interval
-    if one and two and one[0] <= two[1] and two[0] <= one[1]:
-        signed = f"{change:+.1f}".replace("-", "−")
-        both = f"{in_words(after)} ({chosen.title}) against {in_words(before)} ({baseline.title})"
-        return f"is {both}: {signed} points, but the 95\u00a0% intervals overlap; "
-    verb = "rose" if change > 0 else "fell"
-    return f"{verb} from {in_words(before)} ({baseline.title}) to {in_words(after)} ({chosen.title}), "
-
-
-def _baseline(summary: Summary) -> Row[RunRow] | None:
-    """Return the other row with the best worst group, so that the comparison is with the strongest."""
-    return max(_others(summary), key=lambda row: row.worst_group_accuracy or 0.0, default=None)
-
-
-def _others(summary: Summary) -> list[Row[RunRow]]:
-    return [row for row in summary.rows if not row.chosen and row.worst_group_accuracy is not None]

@@ -1,0 +1,87 @@
+"""The report of a run: what the predictions of its methods show of the images."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+
+from dbpt.experiments.methods import MethodResult
+from dbpt.experiments.stages import Experiment
+from dbpt.groups import class_and_attribute
+from dbpt.report import Mistake, RunPage, render_report
+from dbpt.report.confusion import confusion_counts
+from dbpt.report.examples import group_examples, worst_first
+from dbpt.report.gallery import surest_mistakes
+from dbpt.report.guesses import GuessSheets, label_command
+from dbpt.report.made_by import made_by_entries, setting_entries, setting_texts
+from dbpt.report.page import History
+from dbpt.runs.metrics import RunMetrics
+
+
+def run_page(
+    experiment: Experiment,
+    results: Sequence[MethodResult],
+    metrics: RunMetrics,
+    history: History,
+    sheets: GuessSheets,
+    out: Path,
+    command: str,
+) -> str:
+    """Return ``report.html`` of the run in ``out``, which ``command`` made.
+
+    It compares the first of ``results`` with the last, the chosen one.
+    """
+    labelled, dataset, config = experiment.labelled, experiment.dataset, experiment.config
+    words = dataset.words
+    rows = labelled.rows(labelled.split)
+    before, after = (results[i].classifier.predictions(experiment.embedded.features[rows]) for i in (0, -1))
+    shown = results[-1].row.shown
+    examples = group_examples(
+        [dataset.paths[row] for row in rows],
+        dataset.root if config.opens_images else None,
+        labelled.groups(labelled.group_kind)[rows],
+        [before, after],
+        group_names=labelled.group_pairs(labelled.group_kind),
+        classes=dataset.class_names,
+        seed=config.seed,
+        first=worst_first([each.accuracy for each in shown.groups] if shown else []),
+    )
+    return render_report(
+        RunPage(
+            metrics=metrics,
+            history=history,
+            mistakes=worst_group_mistakes(experiment, results[-1]),
+            sheets=sheets,
+            examples=examples,
+            confusions=[confusion_counts(dataset.labels[rows], each, dataset.num_classes) for each in (before, after)],
+            words=made_by_entries(
+                [*words.classes.items(), *words.attributes.items()], words.templates, words.attribute_templates, {}
+            ),
+            settings=setting_entries(setting_texts(config.resolved(), (each.name for each in fields(config)))),
+            command=command,
+            label_command=label_command(out),
+        )
+    )
+
+
+def worst_group_mistakes(experiment: Experiment, result: MethodResult) -> list[Mistake] | None:
+    """Return the 24 most confident mistakes in the worst group of the shown split; None if the run has no images."""
+    if not experiment.config.opens_images:
+        return None
+    metrics, labelled = result.row.shown, experiment.labelled
+    if metrics is None or metrics.worst_group is None:
+        return []
+    dataset, members = experiment.dataset, labelled.rows(labelled.split)
+    members = members[labelled.groups(labelled.group_kind)[members] == metrics.worst_group]
+    logits = result.classifier.logits(experiment.embedded.features[members])
+    pairs = labelled.group_pairs(labelled.group_kind)
+    label, _ = class_and_attribute(metrics.worst_group, len(pairs) // dataset.num_classes)
+    p_true = np.exp(logits[:, label] - np.logaddexp.reduce(logits, axis=1))
+    return surest_mistakes(
+        [dataset.paths[row] for row in members],
+        dataset.root,
+        pairs[metrics.worst_group],
+        [dataset.class_names[y] for y in logits.argmax(axis=1)],
+        p_true,
+    )

@@ -1,0 +1,125 @@
+"""The result of a run in sentences, for readers who know neither dbpt nor the data."""
+
+from typing import NamedTuple
+
+from dbpt.groups import group_name
+from dbpt.pseudo_attributes.trust import Guesses
+from dbpt.report.summary import GroupFigures, Row, Summary
+from dbpt.report.text import in_words
+from dbpt.runs.metrics import RunRow
+
+METHODS = {"zero-shot": "zero-shot CLIP", "erm": "plain training (ERM)"}
+
+
+class Verdict(NamedTuple):
+    """What came out, in a few words and in two sentences; ``kind`` is also the name of its style."""
+
+    kind: str
+    title: str
+    sentence: str
+
+
+def verdict(summary: Summary, guesses: Guesses) -> Verdict:
+    """Return how biased the strongest other row is, and what the training of the chosen row changed."""
+    chosen, before = summary.chosen, summary.baseline
+    if guesses.doubts and summary.metrics.group_kind == "pseudo":
+        names = " / ".join(summary.metrics.dataset.attributes)
+        sentence = f"CLIP can’t tell {names} apart in these images, so nothing follows about a bias or its reduction."
+        return Verdict("untrusted", "The guesses can’t be trusted", sentence)
+    if before is None or _worst(chosen) is None:
+        return Verdict("nothing-to-compare", "Nothing to compare", headline(summary))
+    source = "the attribute comes from a file" if guesses.from_file else "the attribute is guessed"
+    bias, is_biased = _bias(before, "" if summary.metrics.group_kind == "true" else f" ({source})")
+    group = "group" if summary.metrics.dataset.attributes else "class"
+    kind, title, effect = _effect(before, chosen, is_biased, group)
+    return Verdict(kind, title, f"{bias} {effect}")
+
+
+def _bias(row: Row[RunRow], source: str) -> tuple[str, bool]:
+    """Return a sentence about the worst group of a row, and whether another group of its class is clearly better."""
+    worst, method = _worst(row), METHODS.get(row.record.name, row.title)
+    assert worst is not None
+    in_class = [each for each in row.groups if each.class_name == worst.class_name and each.accuracy is not None]
+    best, right = max(in_class, key=lambda each: each.accuracy or 0.0), in_words(worst.accuracy)
+    if not worst.attribute:
+        return f"{method[0].upper()}{method[1:]} gets {right} right in its worst class, {worst.class_name}.", False
+    if (best.low or 0.0) > (worst.high or 1.0):
+        found = f"{right} right with “{worst.attribute}”, but {in_words(best.accuracy)} with “{best.attribute}”"
+        return f"Of the class “{worst.class_name}”, {method} gets {found}{source}.", True
+    return f"{method[0].upper()}{method[1:]} gets {right} right in its worst group, {_name(worst)}{source}.", False
+
+
+def _effect(before: Row[RunRow], after: Row[RunRow], was_biased: bool, group: str) -> tuple[str, str, str]:
+    """Return the kind and title of the verdict, and a sentence about what training changed."""
+    worst, (change, is_clear) = _worst(after), _difference(before, after)
+    assert worst is not None
+    training, right = f"Training with {after.title}", f"{in_words(worst.accuracy)} right"
+    if not change:
+        return "unchanged", "No change", f"{training} changes nothing: {right} in {_name(worst)}."
+    if not is_clear:
+        now = f"After training with {after.title} the worst {group} is {_name(worst)} with {right}"
+        return "unchanged", "No clear change", f"{now}; chance can explain this change."
+    if change < 0:
+        return "bias", "Worse than before", f"{training} makes it worse: {right} in {_name(worst)}."
+    at_least = f"it gets at least {right} in every {group} (worst: {_name(worst)})."
+    if was_biased:
+        return "improved", "Bias reduced", f"{training} reduces this bias: {at_least}"
+    return "improved", f"Worst {group} improved", f"{training} helps: {at_least}"
+
+
+def _name(group: GroupFigures) -> str:
+    return group_name(group.class_name, group.attribute).replace(" · ", "\u00a0·\u00a0")
+
+
+def _worst(row: Row[RunRow]) -> GroupFigures | None:
+    shown = row.record.shown
+    return None if shown is None or shown.worst_group is None else row.groups[shown.worst_group]
+
+
+def _difference(before: Row[RunRow], after: Row[RunRow]) -> tuple[float, bool]:
+    """Return by how many points worst-group accuracy changed, and whether its 95 % intervals are apart."""
+    assert before.worst_group_accuracy is not None
+    assert after.worst_group_accuracy is not None
+    # The difference of the printed figures: "78.0 against 75.0, +3.1" would look wrong.
+    change = round(round(100 * after.worst_group_accuracy, 1) - round(100 * before.worst_group_accuracy, 1), 1)
+    one, two = before.interval, after.interval
+    return change, not (one and two and one[0] <= two[1] and two[0] <= one[1])
+
+
+def headline(summary: Summary) -> str:
+    """Return the result in one sentence, for any outcome."""
+    chosen, what = summary.chosen, "Worst-group accuracy"
+    if not summary.metrics.dataset.attributes:
+        what = "Worst-class accuracy"
+    elif summary.metrics.group_kind == "pseudo":
+        what += " over pseudo groups"
+    wga, average = chosen.worst_group_accuracy, chosen.average_accuracy
+    if wga is None:
+        known = "" if average is None else f"; the average of {chosen.title} is {in_words(average)}"
+        return f"No group could be evaluated, so there is no worst-group accuracy{known}."
+    baseline = summary.baseline
+    if baseline is None:
+        return f"{what} of {chosen.title} is {in_words(wga)}, average {in_words(average)}."
+    return f"{what} {_change(baseline, chosen)}average {in_words(baseline.average_accuracy)} → {in_words(average)}."
+
+
+def zero_shot_line(summary: Summary) -> str:
+    """Return the result without training in one sentence; "" if the headline already compares with it."""
+    row = summary.zero_shot
+    if row is None or row is summary.baseline:
+        return ""
+    wga, average = row.worst_group_accuracy, row.average_accuracy
+    return f"Without any training (zero-shot): worst group {in_words(wga)}, average {in_words(average)}."
+
+
+def _change(baseline: Row[RunRow], chosen: Row[RunRow]) -> str:
+    before, after = baseline.worst_group_accuracy, chosen.worst_group_accuracy
+    change, is_clear = _difference(baseline, chosen)
+    if not change:
+        return f"is {in_words(after)} with both {baseline.title} and {chosen.title}, "
+    if not is_clear:
+        signed = f"{change:+.1f}".replace("-", "−")
+        both = f"{in_words(after)} ({chosen.title}) against {in_words(before)} ({baseline.title})"
+        return f"is {both}: {signed} points, but the 95\u00a0% intervals overlap; "
+    verb = "rose" if change > 0 else "fell"
+    return f"{verb} from {in_words(before)} ({baseline.title}) to {in_words(after)} ({chosen.title}), "

@@ -1,0 +1,154 @@
+"""The result of a run in sentences, for any outcome."""
+
+from dataclasses import replace
+
+import pytest
+from html_page import Page
+from made_up_run import GUESSES, RIGHT, as_json, evaluated, history, render_report, row, run, summarize, table_of
+
+from dbpt.groups import group_metrics
+from dbpt.report.headline import headline, verdict, zero_shot_line
+
+
+def unwrapped(text):
+    return " ".join(text.split())
+
+
+def headline_of(metrics):
+    return unwrapped(headline(summarize(metrics)))
+
+
+def test_headline_when_it_rose_fell_or_cannot_be_told():
+    def said(erm, dbpt, **changes):
+        return headline_of(run({"zero-shot": [90, 20, 20, 45], "erm": erm, "dbpt": dbpt}, **changes))
+
+    low, high, middle = [99, 60, 15, 48], [88, 84, 40, 43], [88, 84, 37, 43]
+    assert said(low, high) == "Worst-group accuracy rose from 30.0 % (ERM) to 80.0 % (dbpt), average 74.0 % → 85.0 %."
+    assert said(high, low) == "Worst-group accuracy fell from 80.0 % (ERM) to 30.0 % (dbpt), average 85.0 % → 74.0 %."
+    assert said(high, middle) == (
+        "Worst-group accuracy is 74.0 % (dbpt) against 80.0 % (ERM): −6.0 points, but the 95 % intervals overlap; "
+        "average 85.0 % → 84.0 %."
+    )
+    assert "+6.0 points, but" in said(middle, high)
+    assert said(high, high) == "Worst-group accuracy is 80.0 % with both ERM and dbpt, average 85.0 % → 85.0 %."
+    assert said(low, high, group_kind="pseudo").startswith("Worst-group accuracy over pseudo groups rose from")
+
+
+def test_a_chosen_row_worse_than_zero_shot_is_said_in_headline_table_and_report():
+    metrics = run({"zero-shot": [90, 88, 43, 45], "erm": [99, 60, 10, 48], "dbpt": [88, 84, 25, 43]})
+    said = "Worst-group accuracy fell from 86.0 % (zero-shot) to 50.0 % (dbpt), "
+    assert headline_of(metrics).startswith(said)
+    warning = "zero-shot has a better worst group than dbpt (86.0 against 50.0 %)"
+    assert f"warning: {warning}" in table_of(metrics).splitlines()
+    assert warning[1:] in Page(render_report(metrics, history(metrics), [])).words
+    equal = run({"zero-shot": [88, 84, 25, 43], "dbpt": [88, 84, 25, 43]})
+    for fine in (run(), equal, {**metrics, "chosen": "zero-shot"}):
+        assert "zero-shot has a better" not in table_of(fine)
+
+
+def test_headline_without_erm_without_baselines_and_without_groups():
+    zero_shot, erm, dbpt = run()["rows"]
+    none = as_json(group_metrics([0, 1], [0, 0], [-1, -1], num_classes=2, num_attributes=2))
+    assert "(zero-shot) to" in headline_of(run(rows=[zero_shot, dbpt]))
+    assert headline_of(run(rows=[dbpt])) == "Worst-group accuracy of dbpt is 80.0 %, average 85.0 %."
+    erm_chosen = headline_of(run(rows=[zero_shot, erm], chosen="erm"))
+    assert "is 20.0 % (ERM) against 40.0 % (zero-shot): −20.0 points" in erm_chosen
+    nothing = "No group could be evaluated, so there is no worst-group accuracy; the average of dbpt is 50.0 %."
+    assert headline_of(run(rows=[row("dbpt", none)])) == nothing
+
+
+def test_what_zero_shot_does_is_said_where_the_headline_does_not():
+    assert zero_shot_line(summarize(run(rows=run()["rows"][::2]))) == ""
+    said = unwrapped(zero_shot_line(summarize(run({**RIGHT, "erm": [99, 60, 30, 48]}))))
+    assert said == "Without any training (zero-shot): worst group 40.0 %, average 68.3 %."
+
+
+# --- the verdict
+
+
+def verdict_of(metrics, doubts=(), **changes):
+    found = verdict(summarize(metrics), replace(GUESSES, doubts=doubts, **changes))
+    return found.kind, found.title, unwrapped(found.sentence)
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind", "title", "sentence"),
+    [
+        (
+            RIGHT,
+            "improved",
+            "Bias reduced",
+            "Of the class “waterbird”, zero-shot CLIP gets 40.0 % right with “land”, but 90.0 % with “water”. Training "
+            "with dbpt reduces this bias: it gets at least 80.0 % right in every group (worst: waterbird · land).",
+        ),
+        (
+            {"erm": [50, 55, 25, 26], "dbpt": [88, 84, 40, 43]},
+            "improved",
+            "Worst group improved",
+            "Plain training (ERM) gets 50.0 % right in its worst group, landbird · land. Training with dbpt helps: it "
+            "gets at least 80.0 % right in every group (worst: waterbird · land).",
+        ),
+        (
+            {"zero-shot": [99, 60, 20, 48], "dbpt": [99, 70, 23, 48]},
+            "unchanged",
+            "No clear change",
+            "Of the class “waterbird”, zero-shot CLIP gets 40.0 % right with “land”, but 96.0 % with “water”. After "
+            "training with dbpt the worst group is waterbird · land with 46.0 % right; chance can explain this change.",
+        ),
+        (
+            {"zero-shot": [99, 60, 20, 48], "dbpt": [99, 40, 20, 48]},
+            "unchanged",
+            "No change",
+            "Of the class “waterbird”, zero-shot CLIP gets 40.0 % right with “land”, but 96.0 % with “water”. Training "
+            "with dbpt changes nothing: 40.0 % right in landbird · water.",
+        ),
+        (
+            {"zero-shot": [88, 84, 40, 43], "dbpt": [99, 60, 10, 48]},
+            "bias",
+            "Worse than before",
+            "Zero-shot CLIP gets 80.0 % right in its worst group, waterbird · land. Training with dbpt makes it worse: "
+            "20.0 % right in waterbird · land.",
+        ),
+    ],
+)
+def test_verdict_says_how_biased_it_was_and_what_training_changed(rows, kind, title, sentence):
+    assert verdict_of(run(rows)) == (kind, title, sentence)
+
+
+def test_verdict_names_guessed_attributes_and_withholds_judgement_if_they_are_doubted():
+    pseudo = run(group_kind="pseudo", pseudo_quality=None)
+    assert "but 90.0 % with “water” (the attribute is guessed). Training" in verdict_of(pseudo)[2]
+    assert "landbird · land (the attribute is guessed). " in verdict_of(
+        run({"erm": [50, 55, 25, 26], "dbpt": [88, 84, 40, 43]}, group_kind="pseudo", pseudo_quality=None)
+    )[2]  # fmt: skip
+    assert "with “water” (the attribute comes from a file). Training" in verdict_of(pseudo, method="file")[2]
+    kind, title, sentence = verdict_of(pseudo, doubts=["no"])
+    assert (kind, title) == ("untrusted", "The guesses can’t be trusted")
+    assert sentence.startswith("CLIP can’t tell land / water apart in these images, so nothing follows")
+    assert verdict_of(run(), doubts=["no"]) == verdict_of(run())  # over true groups
+
+
+def test_verdict_without_another_row_or_any_group_is_the_headline():
+    for metrics in (
+        run(rows=[run()["rows"][2]]),
+        run(rows=[row("dbpt", as_json(group_metrics([0, 1], [0, 0], [-1, -1], num_classes=2, num_attributes=2)))]),
+    ):
+        kind, title, sentence = verdict_of(metrics)
+        assert (kind, title) == ("nothing-to-compare", "Nothing to compare")
+        assert sentence == headline_of(metrics)
+    empty = evaluated([90, 50, 0, 45], (100, 100, 0, 50))
+    alone = verdict_of(run(rows=[row("zero-shot", empty), row("dbpt", evaluated([90, 95, 0, 45], (100, 100, 0, 50)))]))
+    assert alone[2].startswith("Of the class “landbird”, zero-shot CLIP gets 50.0 % right with “water”, but 90.0 %")
+
+
+def test_verdict_about_classes_where_no_attribute_is_named():
+    rows = [row(name, evaluated(right, (100, 100))) for name, right in (("zero-shot", [90, 40]), ("erm", [85, 80]))]
+    metrics = run(rows=rows, chosen="erm", pseudo_quality=None)
+    metrics["dataset"] |= {"attributes": [], "train_counts_pseudo": [10, 10]}
+    metrics["dataset"]["counts"] = {split: [10, 10] for split in ("train", "val", "test")}
+    assert verdict_of(metrics) == (
+        "improved",
+        "Worst class improved",
+        "Zero-shot CLIP gets 40.0 % right in its worst class, waterbird. Training with ERM helps: it gets at least "
+        "80.0 % right in every class (worst: waterbird).",
+    )
