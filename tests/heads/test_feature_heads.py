@@ -257,6 +257,13 @@ def test_dfr_without_enough_validation_is_refused_before_anything_is_written(tin
     assert not (tmp_path / "run").exists()
 
 
+def test_subg_refuses_a_class_of_which_no_group_is_known(tiny, tmp_path):
+    rows = [row | {"attribute": ""} if row["label"] == "box" else row for row in tiny.rows()]
+    match = "^--objective subg: class 'box' has no row with a known group in split 'train'; add rows to it or choose"
+    with pytest.raises(InputError, match=match):
+        fit(tiny, tmp_path / "run", tiny.write("subg-none", rows), objective="subg", group_source="true")
+
+
 def test_the_human_check_sees_what_the_head_gets_right(run, tiny, tmp_path):
     design = dbpt.draw_label_sample(run, out=tmp_path / "sample", n=32, cache=str(tiny.cache))
     right = sum(stratum.size for stratum in design.strata if stratum.right)

@@ -16,7 +16,8 @@ from torch import nn
 
 from dbpt.errors import InputError
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups, dfr
-from dbpt.objectives.dfr import balanced_subsets, refit_layer
+from dbpt.objectives.dfr import refit_layer
+from dbpt.objectives.subsampling import balanced_subsets
 from dbpt.training import Rows, Trained, train
 from dbpt.training.draws import draws_of_epoch
 from dbpt.training.optimizer import learning_rate

@@ -56,7 +56,7 @@ def refused(match: str, **settings: object) -> None:
         ({"embed_batch_size": 0}, r"--embed-batch-size: must be at least 1"),
         ({"seed": -1}, r"--seed: must be at least 0"),
         ({"seed": 2**63}, r"--seed: must be at most"),
-        ({"objective": "dpbt"}, r"'dpbt' is none of dbpt, balanced, groupdro, jtt, dfr, erm \(did you mean 'dbpt'\?\)"),
+        ({"objective": "dpbt"}, r"'dpbt' is none of dbpt, balanced, .*, erm \(did you mean 'dbpt'\?\)"),
         ({"model_selection": "pseudo-wgs"}, r"did you mean 'pseudo-wga'"),
         ({"group_source": "sort"}, r"--group-source: 'sort' is none of pseudo, true, soft \(did you mean 'soft'\?\)"),
         ({"apply": "sample"}, r"--apply: 'sample' is none of loss, sampling"),

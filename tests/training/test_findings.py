@@ -21,13 +21,13 @@ def trained(objective: str, settings=SETTINGS, **choices):
     return result.history, training_findings(result, built, asked_lr=settings.lr, group_names=NAMES)
 
 
-@pytest.mark.parametrize("objective", ["erm", "balanced", "dbpt", "groupdro", "jtt"])
+@pytest.mark.parametrize("objective", ["erm", "balanced", "dbpt", "groupdro", "jtt", "class-balanced"])
 @pytest.mark.parametrize("apply", ["loss", "sampling"])
 def test_nothing_is_found_where_nothing_is_wrong(objective, apply):
     history, found = trained(objective, replace(SETTINGS, epochs=30), apply=apply, dro_step_size=0.01)
     assert found == []
     draws = [record.draws for record in history]
-    if apply == "loss" or objective in ("erm", "jtt"):
+    if apply == "loss" or objective in ("erm", "jtt", "class-balanced"):
         assert draws == [None] * len(draws)
     else:
         assert all(min(drawn) > 0 and 75 <= sum(drawn) <= 90 for drawn in draws)  # some rows have no group
@@ -67,6 +67,14 @@ def test_groups_whose_weight_is_nothing_are_named_though_they_are_seen():
         epochs = [record.epoch for record in history if record.group_weights[group] == 0]
         assert f"{NAMES[group]} ({ROWS[group]} rows; after {len(epochs)} of 5 epochs, first after epoch" in line
     assert line.endswith("; lower what moves the weights (--eta, --dro-step-size)")
+
+
+def test_a_subset_of_a_few_rows_is_told():
+    _, found = trained("subg")
+    rows = 4 * ROWS.min()
+    way_out = "add rows of the smallest, or weight them with --objective balanced"
+    assert found == ([f"trained on {rows} of 90 rows, {ROWS.min()} of each group; {way_out}"] if rows < 30 else [])
+    assert trained("suby")[1] == []
 
 
 def test_weights_on_a_few_rows_are_told_with_the_group_that_has_them():

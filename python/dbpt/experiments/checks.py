@@ -89,7 +89,7 @@ def check_groups(experiment: Experiment) -> None:
                 f"--min-confidence {config.min_confidence:g}: no row of split {split!r} has a pseudo attribute that "
                 "sure; lower it"
             )
-    if not objective.refits:
+    if not objective.leaves_unknown_out:
         return
     rows, groups = labelled.rows(objective.trains_on), labelled.groups(config.group_source)
     known = rows[groups[rows] >= 0]
@@ -97,7 +97,7 @@ def check_groups(experiment: Experiment) -> None:
     missing = [name for name, rows in zip(dataset.class_names, rows_C, strict=True) if not rows]
     if missing:
         what = f"class {missing[0]!r} has no row with a known group"
-    elif np.bincount(groups[known]).max() < 2:
+    elif objective.refits and np.bincount(groups[known]).max() < 2:
         what = "no group has a second row, to choose the penalty by"
     else:
         return

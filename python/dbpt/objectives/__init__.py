@@ -2,15 +2,19 @@
 
 from dbpt.data.registry import Registry
 from dbpt.objectives.base import Erm, Objective, TrainingGroups
+from dbpt.objectives.class_balanced import ClassBalanced
 from dbpt.objectives.dfr import Dfr
 from dbpt.objectives.jtt import Jtt
+from dbpt.objectives.subsampling import Subg, Suby
 from dbpt.objectives.weighting import Balanced, Dbpt, GroupDro, WeightingObjective
+
+_OWN: tuple[type[Objective], ...] = (Dbpt, Balanced, GroupDro, Subg, Jtt, Dfr, ClassBalanced, Suby, Erm)
 
 OBJECTIVES = Registry[Objective](
     "objective",
     "dbpt.objectives",
     "dbpt.objectives.base:Objective",
-    {own.name: f"{own.__module__}:{own.__name__}" for own in (Dbpt, Balanced, GroupDro, Jtt, Dfr, Erm)},
+    {own.name: f"{own.__module__}:{own.__name__}" for own in _OWN},
     reserved="zero-shot",
 )
 """The registry. `FitConfig`, the command line, the combinations and the report read their names here."""

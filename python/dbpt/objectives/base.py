@@ -64,6 +64,8 @@ class Objective(Registered):
     """
 
     uses_groups: ClassVar[bool] = False
+    leaves_unknown_out: ClassVar[bool] = False
+    """True if it doesn't train on rows of unknown group."""
     settings: ClassVar[tuple[str, ...]] = ()
     """Names of the `FitConfig` settings that the constructor takes as keywords."""
     heads: ClassVar[tuple[str, ...] | None] = None
@@ -128,6 +130,10 @@ class Objective(Registered):
     @property
     def mean_p_true(self) -> NDArray[np.float64] | None:
         """(G,) mean p_true of each group as last observed, NaN for an empty group; None if not observed."""
+        return None
+
+    def subset(self, seed: int) -> NDArray[np.int64] | None:
+        """Return the row numbers to train on, as many for any seed; None for all training rows."""
         return None
 
     def sampler(self, seed: int) -> GroupSampler | WeightedSampler | None:

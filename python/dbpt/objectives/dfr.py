@@ -3,17 +3,16 @@
 arXiv 2204.02937, by the procedure of the authors' code, but on CLIP's frozen features. scikit-learn fits the layer.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt._core import GroupIndex, GroupStream
 from dbpt.errors import InputError
 from dbpt.groups import worst_group_accuracy
 from dbpt.groups.permutation import permutation
 from dbpt.objectives.base import Objective
+from dbpt.objectives.subsampling import balanced_subsets
 
 Layer = tuple[NDArray[np.float64], NDArray[np.float64]]
 PENALTIES = (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01)
@@ -32,6 +31,7 @@ class Dfr(Objective):
     name = "dfr"
     title = "DFR"
     uses_groups = True
+    leaves_unknown_out = True
     heads = ("linear",)
     trains_on = "val"
     refits = True
@@ -80,15 +80,6 @@ def refit_layer(
     weights_CD = np.mean([weights for weights, _ in layers], axis=0) / scale_D
     bias_C = np.mean([bias for _, bias in layers], axis=0) - weights_CD @ mean_D
     return (weights_CD, bias_C), penalty
-
-
-def balanced_subsets(groups: NDArray[np.int64], seed: int, number: int) -> Iterator[NDArray[np.int64]]:
-    """Yield the rows of ``number`` random subsets of ``groups`` (N,), each with equally many of every group."""
-    index = GroupIndex(groups, int(groups.max()) + 1)
-    present = index.counts > 0
-    quotas = np.where(present, index.counts[present].min(), 0)
-    for epoch in range(number):
-        yield GroupStream(index, quotas, seed, epoch).indices(0, int(quotas.sum()))
 
 
 def import_scikit_learn(option: str = "--objective dfr") -> Any:

@@ -1,4 +1,4 @@
-"""The rows of an epoch, in order: each training row once, or drawn by the weights of the objective."""
+"""The rows of an epoch, in order: each row to train on once, or drawn by the weights of the objective."""
 
 from __future__ import annotations
 
@@ -20,5 +20,9 @@ def draws_of_epoch(objective: Objective, seed: int, epoch: int) -> Draws:
     if objective.apply == "sampling" and (sampler := objective.sampler(seed)) is not None:
         sampler.set_epoch(epoch)
         return sampler
-    num_rows = len(objective.training.labels)
-    return GroupStream(GroupIndex(np.zeros(num_rows, dtype=np.int64), 1), np.array([num_rows]), seed, epoch)
+    part = np.zeros(len(objective.training.labels), dtype=np.int64)
+    if (subset := objective.subset(seed)) is not None:
+        part -= 1
+        part[subset] = 0
+    index = GroupIndex(part, 1)
+    return GroupStream(index, index.counts, seed, epoch)

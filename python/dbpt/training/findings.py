@@ -70,9 +70,12 @@ def _lost_groups(history: list[EpochRecord], objective: Objective, group_names: 
 
 
 def _few_effective_rows(best: EpochRecord, objective: Objective, group_names: Sequence[str]) -> list[str]:
-    """Warn if the effective sample size under the weights of the best epoch is below `SMALL_GROUP`."""
+    """Warn if the effective sample size under the weights of the best epoch is below `SMALL_GROUP`, or a subset is."""
     if best.group_weights is None:
-        return []
+        subset = objective.subset(0)
+        if subset is None or not len(subset) < SMALL_GROUP <= len(objective.training.labels):
+            return []
+        return [f"{objective.note}; add rows of the smallest, or weight them with --objective balanced"]
     counts_G = objective.training.row_counts.astype(np.float64)
     weights_G = np.array(best.group_weights, dtype=np.float64)
     effective = effective_rows(weights_G, counts_G)
