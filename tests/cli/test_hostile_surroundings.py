@@ -46,6 +46,8 @@ def world(tmp_path_factory) -> World:
     (folder / "attributes.csv").write_bytes((folder / "data/squares.csv").read_bytes())
     main(world.arguments("audit --overwrite")[:-1])
     main(world.arguments("compare --resume"))
+    main(world.arguments("guess"))
+    (folder / "guessed.csv").unlink()
     sample = dbpt.draw_label_sample(folder / "run", out=folder / "sample", n=20, cache=str(folder / "cache"))
     lines = [f"{sample.sample},{path},meadow" for path in sample.paths]
     (folder / "labels.csv").write_text("\n".join(["sample,path,attribute", *lines, ""]))

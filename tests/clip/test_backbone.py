@@ -68,7 +68,7 @@ def test_encodes_as_open_clip_does(config, weights, model):
         sentences = model.encode_text(open_clip.SimpleTokenizer(context_length=24)(texts), normalize=True)
     torch.testing.assert_close(backbone.encode_image(batch), images, rtol=0, atol=0)
     torch.testing.assert_close(backbone.encode_image(batch.numpy()), images, rtol=0, atol=0)
-    torch.testing.assert_close(backbone.encode_text(texts), sentences, rtol=0, atol=0)
+    torch.testing.assert_close(backbone.encode_text(texts), sentences, rtol=0, atol=1e-6)  # without the padding
     assert backbone.encode_text([]).shape == (0, 16)
     assert backbone.token_ids(texts).shape == (2, 24)
     assert backbone.embed_dim == 16

@@ -16,6 +16,7 @@ from dbpt.features.cache import FeatureCache
 from dbpt.features.cache_files import shard_name
 from dbpt.features.file_rows import look_up_files
 from dbpt.files.lock import OwnedLock
+from dbpt.files.stored_arrays import StoredArrays
 
 ENCODER = {"backbone": {"width": 8}, "weights": "abc", "dtype": "float32"}
 NAMES = ("a", "b", "c", "d")
@@ -320,3 +321,41 @@ def test_a_bad_lock_is_told_and_the_other_caches_are_still_done(command, tmp_pat
         assert f"{cache.folder}: its root {root} is gone" in out
     assert cache.folder.exists() == (verb != ["prune"])
     assert other.exists()
+
+
+@pytest.fixture
+def texts(tmp_path) -> StoredArrays:
+    """The features of two lists of sentences, and an unfinished file of a third."""
+    found = StoredArrays(tmp_path / "texts")
+    for letter in "ab":
+        found.put(letter * 64, np.ones((2, 3), np.float32))
+    (tmp_path / "texts" / f".{'c' * 64}.safetensors.12345678.tmp").write_bytes(b"half")
+    (tmp_path / "texts" / "mine.txt").write_text("precious")
+    return found
+
+
+def test_sentences_are_listed_and_verified(command, tmp_path, texts):
+    size = sum(file.stat().st_size for file in texts.files())
+    expected = f"{texts.folder}: features of 2 lists of sentences, {size / 1e6:.1f} MB\ncaches: 0, 0.0 MB\n"
+    assert command("cache", "list", "--cache", tmp_path)[:2] == (0, expected)
+    assert verify_cache(tmp_path / "features") == []
+    file = texts.files()[1]
+    file.write_bytes(file.read_bytes()[:-1])
+    (problem,) = verify_cache(tmp_path / "features")
+    assert problem.startswith(f"{file}: not a readable stored array")
+    assert problem.endswith("; it is computed again")
+    assert command("cache", "verify", "--cache", tmp_path)[0] == 2
+
+
+def test_sentences_are_pruned_by_age_and_nothing_else_is(tmp_path, texts):
+    old, young = texts.files()
+    (unfinished,) = texts.unfinished()
+    os.utime(old, (0, 0))
+    assert pruned(tmp_path / "features") == []  # the unfinished file may be another process's
+    os.utime(unfinished, (0, 0))
+    found = [(old.name, "features of sentences, stored over 9 days ago")]
+    found += [(unfinished.name, "left by a process that was stopped")]
+    assert pruned(tmp_path / "features", unwritten_for_days=9, dry_run=True) == found
+    assert old.exists()
+    assert pruned(tmp_path / "features", unwritten_for_days=9) == found
+    assert sorted(file.name for file in texts.folder.iterdir()) == [young.name, "mine.txt"]

@@ -14,6 +14,7 @@ from dbpt.features import images, list_caches, verify_cache
 from dbpt.features.cache import FeatureCache
 from dbpt.features.cache_files import DamagedShard, Shard, shard_name
 from dbpt.features.file_rows import FileRows, ids_of
+from dbpt.files.stored_arrays import StoredArrays
 
 BACKBONE = 4, "tiny"
 
@@ -96,3 +97,18 @@ def cache_shard(place: Workplace) -> Parse:
         assert len(shard.reasons) == 2
 
     return place.parser_of("shard.safetensors", read)
+
+
+@target(repairs.digest)
+def stored_array(place: Workplace) -> Parse:
+    stored, key = StoredArrays(place.folder), "a" * 64
+    stored.put(key, np.ones((2, 4), np.float32))
+    (file,) = stored.files()
+    place.corpus["good-array"] = file.read_bytes()
+
+    def read(path: Path) -> None:
+        values = stored.read(path)
+        assert (values.dtype, bool(np.isfinite(values).all())) == (np.float32, True)
+        assert stored.get(key, values.shape) is not None
+
+    return place.parser_of(file.name, read)

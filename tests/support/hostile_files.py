@@ -80,6 +80,7 @@ FILES: dict[str, dict[str, str]] = {
         "weights": "data/tiny.safetensors",
         "cache: manifest": "MANIFEST",
         "cache: shard": "SHARD",
+        "cache: sentences": "SENTENCES",
         "`--out`": "guessed.csv",
     },
     "predict": {
@@ -108,11 +109,17 @@ FILES: dict[str, dict[str, str]] = {
         "`--table`": "labelled.csv",
     },
     "data check": {"table": "data/squares.csv", "image": "data/val/00-00.png"},
-    "cache list": {"cache: manifest": "MANIFEST", "cache: shard": "SHARD"},
-    "cache verify": {"cache: manifest": "MANIFEST", "cache: shard": "SHARD"},
-    "cache prune --dry-run": {"cache: manifest": "MANIFEST", "cache: shard": "SHARD"},
+    "cache list": {"cache: manifest": "MANIFEST", "cache: shard": "SHARD", "cache: sentences": "SENTENCES"},
+    "cache verify": {"cache: manifest": "MANIFEST", "cache: shard": "SHARD", "cache: sentences": "SENTENCES"},
+    "cache prune --dry-run": {"cache: manifest": "MANIFEST", "cache: shard": "SHARD", "cache: sentences": "SENTENCES"},
     "demo": {"folder": "new"},
 }
+PATTERNS = {
+    "MANIFEST": "cache/features/*/manifest.json",
+    "SHARD": "cache/features/*/*.safetensors",
+    "SENTENCES": "cache/texts/*.safetensors",
+}
+"""Of files whose names are digests."""
 OUTPUTS = {"`--out`", "`--failures`", "`--table`", "folder", "`judged.json`"}
 UNCHECKED = {"table", "image", "model config", "`--config`", "`config.toml`", "labels", "`--predictions`", *OUTPUTS}
 UNCHECKED |= {"`--pseudo-attributes`", "`--label-noise`"}
@@ -130,7 +137,7 @@ class World:
 
     def file(self, name: str) -> Path:
         """The path of one of `FILES`."""
-        pattern = {"MANIFEST": "cache/features/*/manifest.json", "SHARD": "cache/features/*/*.safetensors"}.get(name)
+        pattern = PATTERNS.get(name)
         return self.folder / name if pattern is None else sorted(self.folder.glob(pattern))[0]
 
     def put_back(self, file: Path, *, everything: bool) -> None:
@@ -159,6 +166,7 @@ class World:
         audit += ["--pseudo-attributes", str(at / "attributes.csv"), "--max-failures", "0.1"]
         judge = ["label", str(at / "sample"), "--labels", str(at / "labels.csv")]
         failures, words = ["--max-failures", "0.1"], ["--attributes", "meadow", "lake"]
+        wordings = ["--attributes", "meadow=meadow|grass|field|lawn", "lake=lake|pond|river|sea"]  # enough to be kept
         lines: Commands = {
             "fit": [*fit, "--label-noise", str(at / "noise.json"), "--out", str(at / "new")],
             "audit": [*audit, "--out", str(at / "new")],
@@ -168,7 +176,7 @@ class World:
             "compare --resume": ["compare", *trained, *rows, "--out", str(at / "comparison"), "--resume"],
             "embed": ["embed", table, *model, *words, *failures, "--failures", str(at / "failed.csv")],
             "evaluate": ["evaluate", run, table, *cache, *failures, "--label-noise", str(at / "noise.json")],
-            "guess": ["guess", table, *model, *words, *failures, "--out", str(at / "guessed.csv")],
+            "guess": ["guess", table, *model, *wordings, *failures, "--out", str(at / "guessed.csv")],
             "predict": ["predict", run, image, str(at / "data/val/11-00.png"), "--out", str(at / "predicted.csv")],
             "label": ["label", run, "--out", str(at / "new"), "--n", "20", *cache],
             "label --labels": [*judge, "--table", str(at / "labelled.csv")],

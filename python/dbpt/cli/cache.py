@@ -21,6 +21,7 @@ cache_option = click.option("--cache", "folder", type=click.Path(path_type=Path)
 def _features(folder: Path | None) -> Path:
     from dbpt.features.maintenance import COPIES
     from dbpt.files.disk import default_cache_dir, expanded
+    from dbpt.files.stored_arrays import TEXTS
 
     cache = Path(expanded(folder)) if folder else default_cache_dir()
     problem = ""
@@ -28,7 +29,7 @@ def _features(folder: Path | None) -> Path:
         problem = "" if cache.is_dir() else "is not a folder"
         with contextlib.suppress(OSError):  # a folder that can't be listed is named later
             entries = {entry.name for entry in cache.iterdir()} if not problem else set()
-            if entries and entries.isdisjoint(("features", *COPIES)):
+            if entries and entries.isdisjoint(("features", TEXTS, *COPIES)):
                 problem = "is not a cache of dbpt"
     if problem:
         raise InputError(f"--cache {cache}: {problem}; name the folder that --cache named in dbpt embed or dbpt fit")
@@ -55,11 +56,15 @@ def verify(folder: Path | None) -> None:
 @cache_option
 def list_command(folder: Path | None) -> None:
     """List the caches with their encoders, images and sizes."""
-    from dbpt.features.maintenance import list_caches
+    from dbpt.features.maintenance import list_caches, stored_texts
 
-    caches = list_caches(_features(folder))
+    features = _features(folder)
+    caches, texts = list_caches(features), stored_texts(features)
     for found in caches:
         click.echo(found)
+    if files := texts.files():
+        size = _megabytes(sum(file.lstat().st_size for file in files))
+        click.echo(f"{texts.folder}: features of {len(files)} lists of sentences, {size}")
     click.echo(f"caches: {len(caches)}, {_megabytes(sum(found.bytes for found in caches))}")
 
 

@@ -1,5 +1,7 @@
 """`Backbone`: the two frozen towers of a CLIP model, with their preprocessing and tokenizer."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +13,15 @@ from torch.nn import functional as F
 
 from dbpt.clip.preprocessing import Preprocessing
 from dbpt.clip.text_tokenizer import Tokenizer, first_cut
+from dbpt.clip.text_tower import PromptLayout, build_text_tower, text_path
+from dbpt.clip.text_tower.tower import token_embedding
 from dbpt.errors import InputError, NotFinite, nearest
+from dbpt.files.stored_arrays import StoredArrays
 
 ENCODER_SCHEMA_VERSION = 1  # increase it when the same key would give other features
+TEXT_SCHEMA_VERSION = 1  # the same for the features of texts
 TEXT_BATCH_SIZE = 128
+FEWEST_STORED = 8  # sentences; fewer take hardly longer than reading a file
 # Half precision needs half the memory, and is faster if the hardware supports it.
 IMAGE_PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 DAMAGED = "its weights are damaged; download or copy them again"
@@ -32,6 +39,7 @@ class Backbone:
     spec: dict[str, Any]  # JSON from which `load_backbone_from_spec` rebuilds the same backbone
     logit_scale: float  # already exponentiated: logits are scale * cosine + bias
     logit_bias: float | None
+    stored_texts: StoredArrays | None = None  # where `encode_text` keeps the features of long lists
 
     def __repr__(self) -> str:
         return f"Backbone({self.spec['model']!r}, {self.spec['pretrained']!r}, device={str(self.device)!r})"
@@ -70,11 +78,34 @@ class Backbone:
         """Encode sentences; return (P, D) float32 on the CPU, rows of length 1. Raises as `encode_image` does."""
         if not texts:
             return torch.zeros(0, self.embed_dim)
-        parts = [
-            _checked(self.model.encode_text(ids.to(self.device), normalize=True), "text", DAMAGED)  # type: ignore[operator]
-            for ids in torch.split(self.token_ids(texts), TEXT_BATCH_SIZE)
-        ]
-        return torch.cat(parts)
+        ids_PL = self.token_ids(texts)
+        stored = self.stored_texts if len(texts) >= FEWEST_STORED else None
+        key, shape = self._text_key(ids_PL), (len(texts), self.embed_dim)
+        if stored is not None and (found := stored.get(key, shape)) is not None:
+            return torch.from_numpy(found.copy())  # what was read from a file can't be written
+        batches = torch.split(ids_PL, TEXT_BATCH_SIZE)
+        features_PD = torch.cat([_checked(self._text_features(ids), "text", DAMAGED) for ids in batches])
+        if stored is not None:
+            stored.put(key, features_PD.numpy())
+        return features_PD
+
+    def _text_key(self, ids_PL: torch.Tensor) -> str:
+        """Return the digest of everything that determines the features of a list of texts, which includes the list.
+
+        The last digits of a text's features depend on the other texts of the list.
+        """
+        text_part = {name: value for name, value in self.spec["config"].items() if name != "vision_cfg"}
+        parts = [TEXT_SCHEMA_VERSION, text_part, self.spec["weights"]["sha256"], list(ids_PL.shape)]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode() + ids_PL.numpy().tobytes()).hexdigest()
+
+    def _text_features(self, ids_PL: torch.Tensor) -> torch.Tensor:
+        """Return the features (P, D) by `SharedPrefixTower` if possible: most of a sentence's positions are padding."""
+        if text_path(self.model) == "general":
+            features: torch.Tensor = self.model.encode_text(ids_PL.to(self.device), normalize=True)  # type: ignore[operator]
+            return features
+        tower = build_text_tower(self.model, PromptLayout(ids_PL, torch.full_like(ids_PL, -1), n_ctx=0))
+        no_context = torch.zeros(0, token_embedding(self.model).embedding_dim, device=self.device)
+        return tower(no_context)  # type: ignore[no-any-return]
 
     def token_ids(self, texts: Sequence[str]) -> torch.Tensor:
         """Tokenize sentences to (P, context_length) int64. Raises `InputError` for one that is too long."""

@@ -22,7 +22,14 @@ from dbpt.errors import InputError
 from dbpt.experiments.figures import Labelled, how_trained
 from dbpt.experiments.guesses import judged_guesses, trust_warnings
 from dbpt.experiments.result import Result
-from dbpt.experiments.stages import known_attributes, label_dataset, left_out, log_warnings, readable_rows
+from dbpt.experiments.stages import (
+    known_attributes,
+    label_dataset,
+    left_out,
+    log_warnings,
+    readable_rows,
+    storing_texts,
+)
 from dbpt.groups import LabelNoise
 from dbpt.pseudo_attributes.judged import JudgedNoise, read_label_noise
 from dbpt.runs.classifier import Classifier
@@ -132,6 +139,7 @@ def run_with_data(
         words = replace(words, attributes=parse_vocabulary(chosen["attributes"], "--attributes"))
     if "attribute_template" in chosen:
         words = replace(words, attribute_templates=tuple(chosen["attribute_template"]))
+    classifier = replace(classifier, backbone=storing_texts(classifier.backbone, config))
     return classifier, config, load_for_run(config, words, data, root)
 
 

@@ -6,6 +6,7 @@ with the settings of one training. A comparison runs each stage only as often as
 
 import logging
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from warnings import catch_warnings, simplefilter
@@ -29,6 +30,7 @@ from dbpt.experiments.checks import (
 from dbpt.experiments.figures import Labelled
 from dbpt.experiments.guesses import judged_guesses, trust_warnings
 from dbpt.features import Failure, embed_images
+from dbpt.files.stored_arrays import TEXTS, StoredArrays
 from dbpt.groups.permutation import permutation
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
@@ -178,8 +180,15 @@ def load_and_embed(configs: Sequence[FitConfig]) -> Embedded:
 
 def configured_backbone(settings: BackboneSettings) -> Backbone:
     """Load the backbone of the settings, on their device and in their precision."""
-    backbone = load_backbone(**settings.backbone)
+    backbone = storing_texts(load_backbone(**settings.backbone), settings)
     logger.debug(f"backbone: {settings.backbone['model']}, {settings.backbone['pretrained']}, on {backbone.device}")
+    return backbone
+
+
+def storing_texts(backbone: Backbone, settings: BackboneSettings) -> Backbone:
+    """Return the backbone with a store for the features of long lists of sentences, beside those of images."""
+    with suppress(InputError):  # without a home there is no cache folder, and precomputed features need none
+        return replace(backbone, stored_texts=StoredArrays(settings.cache_dir / TEXTS))
     return backbone
 
 
@@ -246,7 +255,7 @@ def readable_rows(
 
     ``known`` are the `known_attributes` of ``dataset``.
     """
-    labeller = None if config.label_backbone is None else load_backbone(**config.label_backbone)
+    labeller = None if config.label_backbone is None else storing_texts(load_backbone(**config.label_backbone), config)
     if labeller is not None:
         labeller.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
     readable, features, failures = embed_dataset(dataset, backbone, config)

@@ -1,4 +1,7 @@
-"""Maintenance of the feature caches in a folder: list them, verify every byte, delete what is useless."""
+"""Maintenance of the feature caches in a folder: list them, verify every byte, delete what is useless.
+
+The features of sentences, in the folder ``texts`` beside it, are maintained with them.
+"""
 
 import os
 import re
@@ -32,9 +35,12 @@ from dbpt.features.cache_files import (
 )
 from dbpt.files.disk import file_sha256, is_missing, reason_of
 from dbpt.files.lock import OwnedLock
+from dbpt.files.stored_arrays import TEXTS, StoredArrays
 
 DAY = 86_400.0
+DAYS_OF_A_WRITE = 1
 NO_MANIFEST = f"no {MANIFEST}"
+LEFT_BEHIND = "left by a process that was stopped"
 COPIES = {  # folders beside ``features`` for copies of data sets, and the names of unfinished copies
     "datasets": re.compile(r"\.[0-9a-f]{32}\.[a-z0-9_]{8}"),
     "demo": re.compile(r"\.demo-.+\.[0-9]+\.partial"),
@@ -70,7 +76,19 @@ def list_caches(cache_dir: str | Path) -> list[CacheInfo]:
 
 def verify_cache(cache_dir: str | Path) -> list[str]:
     """Check every byte of the feature caches in a folder; return a line for each problem, with the fix."""
-    return [problem for folder in _folders(cache_dir) for problem in _problems(folder)]
+    problems = [problem for folder in _folders(cache_dir) for problem in _problems(folder)]
+    texts = stored_texts(cache_dir)
+    for file in texts.files():
+        try:
+            texts.read(file)
+        except InputError as error:
+            problems.append(str(error))
+    return problems
+
+
+def stored_texts(cache_dir: str | Path) -> StoredArrays:
+    """Return the features of lists of sentences that belong to the feature caches in a folder."""
+    return StoredArrays(Path(cache_dir).parent / TEXTS)
 
 
 def nearest_cache(cache: FeatureCache) -> str:
@@ -104,8 +122,9 @@ def prune_caches(
     """Delete what is useless; return a list of it, and a line for each folder that can't be pruned.
 
     This means caches whose root is gone or that an older version of dbpt wrote, caches in which nothing was stored for
-    ``unwritten_for_days``, and files of processes that died, also in copies of data sets beside ``cache_dir``. A cache
-    stays if it is being written, or if it can't be read, perhaps temporarily. A ``dry_run`` deletes and writes nothing
+    ``unwritten_for_days`` and features of sentences stored before that, and files of processes that died, also in
+    copies of data sets beside ``cache_dir``. A cache stays if it is being written, or if it can't be read, perhaps
+    temporarily. A ``dry_run`` deletes and writes nothing
     and takes no lock, so it also lists what is in use.
     """
     pruned, problems = list[Pruned](), list[str]()
@@ -113,17 +132,38 @@ def prune_caches(
         try:
             with _unused(folder, dry_run) as unused:
                 found = list(_prunable(folder, unwritten_for_days)) if unused else []
-                for one in found if not dry_run else ():
-                    if one.path.is_dir() and not one.path.is_symlink():
-                        shutil.rmtree(one.path)
-                    else:
-                        one.path.unlink(missing_ok=True)
+                _delete(found if not dry_run else [])
             pruned += found
         except (InputError, OSError) as error:
             problems.append(f"{folder}: cannot be pruned: {reason_of(error)}")
         except RecursionError:
             problems.append(f"{folder}: cannot be pruned: folders in it are nested too deeply; delete it")
+    texts = stored_texts(cache_dir)
+    try:
+        found = list(_prunable_texts(texts, unwritten_for_days))
+        _delete(found if not dry_run else [])
+        pruned += found
+    except (InputError, OSError) as error:
+        problems.append(f"{texts.folder}: cannot be pruned: {reason_of(error)}")
     return pruned, problems
+
+
+def _delete(found: list[Pruned]) -> None:
+    for one in found:
+        if one.path.is_dir() and not one.path.is_symlink():
+            shutil.rmtree(one.path)
+        else:
+            one.path.unlink(missing_ok=True)
+
+
+def _prunable_texts(texts: StoredArrays, unwritten_for_days: float | None) -> Iterator[Pruned]:
+    """Yield files stored before ``unwritten_for_days``, and those of writes that take longer than any write takes."""
+    for file in [*texts.files(), *texts.unfinished()]:
+        is_whole, days = not file.name.startswith("."), (time.time() - file.lstat().st_mtime) / DAY
+        if not is_whole and days > DAYS_OF_A_WRITE:
+            yield Pruned(file, LEFT_BEHIND, _size(file) or 0)
+        elif is_whole and unwritten_for_days is not None and days > unwritten_for_days:
+            yield Pruned(file, f"features of sentences, stored over {unwritten_for_days:g} days ago", _size(file) or 0)
 
 
 def _prunable(folder: Path, unwritten_for_days: float | None) -> Iterator[Pruned]:
@@ -141,7 +181,7 @@ def _prunable(folder: Path, unwritten_for_days: float | None) -> Iterator[Pruned
     elif cache.manifest:
         listed = {entry.name for entry in cache.manifest.shards}
         for file in (*leftovers(folder, listed), *claim_files(folder)):
-            yield Pruned(file, "left by a process that was stopped", size_of(file) or 0)
+            yield Pruned(file, LEFT_BEHIND, size_of(file) or 0)
 
 
 def _is_gone(root: str) -> bool:
