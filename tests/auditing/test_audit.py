@@ -97,6 +97,23 @@ def test_predictions_that_dbpt_predict_writes_give_the_same_audit(tiny, tiny_run
     np.testing.assert_allclose(*gaps, atol=1e-3)
 
 
+def test_an_image_that_dbpt_predict_could_not_read_is_left_out(tiny, tiny_run, settings, tmp_path):
+    rows = lines_of(tiny_run / "predictions.csv")
+    failed = next(row for row in rows if row["split"] == "test")
+    kept = [{**row, "error": ""} for row in rows if row is not failed]
+    blank = dict.fromkeys(failed, "") | {"path": failed["path"], "error": "truncated"}
+    file = tiny.write("with-errors", [blank, *kept])
+    found = dbpt.audit(tiny.table, predictions=file, **settings)
+    assert failed["path"] not in found.images["path"] and found.figures.data.n == 31
+    assert found.warnings[0].endswith(f"{file} line 2: {failed['path']}: no prediction: truncated; left out")
+    expected = dbpt.audit(predictions=tiny_run).images
+    right = dict(zip(expected["path"], expected["prediction"], strict=True))
+    assert found.images["prediction"] == [right[path] for path in found.images["path"]]
+    none = tiny.write("only-errors", [{**blank, "path": row["path"]} for row in rows])
+    with pytest.raises(InputError, match="none of its images can be read, or none of these has a prediction"):
+        dbpt.audit(tiny.table, predictions=none, **settings)
+
+
 def test_the_probe_predicts_images_that_it_was_not_fitted_on(tiny, settings):
     pytest.importorskip("sklearn")
     found = dbpt.audit(tiny.table, predictions="probe", split="all", **settings)
@@ -317,7 +334,7 @@ def test_the_command_in_the_report_repeats_the_audit_of_a_run(tiny_run, command,
     ("data", "given", "without", "words"),
     [
         ("{table}", ["--split", "valid"], [], ["--split", "valid"]),
-        ("", [], [], ["none is named"]),
+        ("", [], [], ["Missing argument 'DATA'"]),
         ("{table}", ["--predictions", "missing.csv"], [], ["missing.csv"]),
         ("{table}", ["--predictions", "Prob"], [], ["no such file or folder (did you mean 'probe'?); expected"]),
         ("{table}", ["--predictions", "{run}", "--classes", "a", "b"], MODEL, ["--classes", "has its own"]),
@@ -340,6 +357,8 @@ def test_bad_arguments_get_one_line(tiny, tiny_run, settings, command, tmp_path,
     assert all(word in err for word in words), err
 
 
-def test_settings_of_training_are_refused(tiny, settings):
+def test_settings_of_training_and_no_data_are_refused(tiny, settings):
+    with pytest.raises(InputError, match="data: none is named"):
+        dbpt.audit(**settings)
     with pytest.raises(InputError, match="--epochs: an audit trains no prompt"):
         dbpt.audit(tiny.table, epochs=3, **settings)

@@ -108,6 +108,14 @@ def test_arrays_are_in_the_order_of_the_data(read):
         assert found.probabilities.dtype == np.float64 and found.probabilities.sum(axis=1) == pytest.approx(1)
 
 
+def test_it_is_told_which_images_an_array_was_taken_for(read, dataset, logged):
+    read(np.array([1, 0, 1, 0]), "mine.npy", rows=np.array([1, 2]))
+    read(np.array([1, 0]), "mine.npy", rows=np.array([1, 2]))
+    whole, part = [record.getMessage() for record in logged.records]
+    assert whole.endswith(f"mine.npy: 4 rows, taken as those of all images of {dataset.source}, in its order")
+    assert part.endswith(f"mine.npy: 2 rows, taken as those of the train images of {dataset.source}, in its order")
+
+
 def test_only_the_audited_rows_must_be_there_and_other_images_are_counted(read):
     found = read(GOOD + "gone.jpg,zebra\nalso/gone.jpg,cat\n")
     assert found.predictions.tolist() == [1, 1, 0, 0]
@@ -126,10 +134,18 @@ def test_the_output_of_dbpt_predict_is_read_as_it_is(read, dataset):
     assert "'=d.jpg" in text
     found = read(text)
     assert found.predictions.tolist() == [1] * 4 and found.probabilities.sum(axis=1) == pytest.approx(1, abs=1e-15)
-    table[1][1:] = ["", "", "", "", "", "truncated"]
-    with pytest.raises(InputError, match=r"1 of 4 images have no prediction.*line 2 says: truncated; mend"):
+    table[2][1:] = ["", "", "", "", "", "truncated"]
+    found = read(csv_text(table), rows=np.array([3, 1, 0]))
+    assert found.predictions.tolist() == [1, -1, 1] and found.probabilities[0] == pytest.approx([1 / 3, 2 / 3])
+    assert found.warnings[1].endswith("mine.csv line 3: img/b.jpg: no prediction: truncated; left out")
+    assert read(csv_text(table), rows=np.array([0, 2, 3])).predictions.tolist() == [1] * 3
+    for row in table[1:5]:
+        row[1:] = ["", "", "", "", "", "truncated"]
+    found = read(csv_text(table))
+    assert found.predictions.tolist() == [-1] * 4 and "left out: 1" in found.warnings[-1]
+    table[1][-1] = ""  # without a reason the cell is wrong
+    with pytest.raises(InputError, match=r"line 2: prediction is '', expected one of 'cat', 'dog'"):
         read(csv_text(table))
-    assert read(csv_text(table), rows=np.array([1, 2, 3])).predictions.tolist() == [1] * 3
 
 
 def test_a_prediction_need_not_be_the_likeliest_class(read):

@@ -155,7 +155,17 @@ def test_negative_attributes_are_refused(place, value):
     assert f"rows.csv line 3: attribute is '{value}', a negative number; write -1 or nothing where it is" in message
 
 
-def test_a_label_that_is_nan_is_refused_and_one_that_is_negative_is_a_name(place):
+@pytest.mark.parametrize(("label", "others"), [("-1", ("0", "1")), ("-1.0", ("0.0", "0.0")), ("-2", ("2", "2"))])
+def test_a_negative_label_among_others_is_no_class(place, label, others):
+    """WILDS, Hugging Face and others write -1 for images without a label."""
+    lines = [f"{name}.jpg,{value},train" for name, value in zip("abc", (*others, label), strict=True)]
+    touch(place, "c.jpg")
+    (place / "rows.csv").write_text(rows(*lines))
+    message = refused(place / "rows.csv")
+    assert f"rows.csv line 4: label is '{label}', a negative number; leave out images without a label" in message
+
+
+def test_a_label_that_is_nan_is_refused_and_one_of_minus_1_and_1_is_a_name(place):
     edit(place / "rows.csv", "a.jpg,x", "c.jpg,1.0,train,1\na.jpg,-1.0")
     edit(place / "rows.csv", "b.jpg,y", "b.jpg,1.0")
     touch(place, "c.jpg")

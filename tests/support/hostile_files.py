@@ -38,6 +38,7 @@ FILES: dict[str, dict[str, str]] = {
         "image": "data/val/00-00.png",
         "`--predictions`": "mine.csv",
         "`--pseudo-attributes`": "attributes.csv",
+        "`--config`": "settings.toml",
         "weights": "data/tiny.safetensors",
         "cache: manifest": "MANIFEST",
         "cache: shard": "SHARD",
@@ -78,6 +79,7 @@ FILES: dict[str, dict[str, str]] = {
         "image": "data/val/00-00.png",
         "model config": "data/tiny.json",
         "weights": "data/tiny.safetensors",
+        "`--config`": "settings.toml",
         "cache: manifest": "MANIFEST",
         "cache: shard": "SHARD",
         "cache: sentences": "SENTENCES",
@@ -162,7 +164,7 @@ class World:
         trained = [table, *model, "--config", str(at / "settings.toml")]
         fit, half = ["fit", *trained, *FEW], ["--objective", "erm", "--out", str(at / "half")]
         rows = ["--methods", "erm", "--heads", "linear", "--seeds", "1", "--epochs", "1"]
-        audit = ["audit", table, *model, "--attributes", "meadow", "lake", "--predictions", str(at / "mine.csv")]
+        audit = ["audit", *trained, "--attributes", "meadow", "lake", "--predictions", str(at / "mine.csv")]
         audit += ["--pseudo-attributes", str(at / "attributes.csv"), "--max-failures", "0.1"]
         judge = ["label", str(at / "sample"), "--labels", str(at / "labels.csv")]
         failures, words = ["--max-failures", "0.1"], ["--attributes", "meadow", "lake"]
@@ -176,7 +178,7 @@ class World:
             "compare --resume": ["compare", *trained, *rows, "--out", str(at / "comparison"), "--resume"],
             "embed": ["embed", table, *model, *words, *failures, "--failures", str(at / "failed.csv")],
             "evaluate": ["evaluate", run, table, *cache, *failures, "--label-noise", str(at / "noise.json")],
-            "guess": ["guess", table, *model, *wordings, *failures, "--out", str(at / "guessed.csv")],
+            "guess": ["guess", *trained, *wordings, *failures, "--out", str(at / "guessed.csv")],
             "predict": ["predict", run, image, str(at / "data/val/11-00.png"), "--out", str(at / "predicted.csv")],
             "label": ["label", run, "--out", str(at / "new"), "--n", "20", *cache],
             "label --labels": [*judge, "--table", str(at / "labelled.csv")],

@@ -97,7 +97,7 @@ def audit(
     with ExitStack() as held:
         if out is not None:
             held.enter_context(AUDIT_FOLDER.held(Path(out), resume=False, overwrite=overwrite))
-        by = _kind_of(predictions)
+        by = kind_of(predictions)
         if weights is not None and by != "run":
             raise InputError("--weights: only the audit of a run reads it; name other weights with --pretrained")
         if by == "run":
@@ -114,7 +114,8 @@ def audit(
     return found
 
 
-def _kind_of(predictions: object) -> PredictionsBy:
+def kind_of(predictions: object) -> PredictionsBy:
+    """Return whose predictions the argument ``predictions`` of `audit` names."""
     if not isinstance(predictions, str | os.PathLike):
         return "file"
     if predictions in ("zero-shot", "probe"):

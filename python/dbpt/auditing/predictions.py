@@ -21,7 +21,10 @@ from dbpt.errors import InputError, nearest
 
 @dataclass(frozen=True, eq=False)
 class UserPredictions:
-    """Predicted classes (n,) int64 and probabilities (n, C) float64, whose rows sum to 1, or None."""
+    """Predicted classes (n,) int64, and probabilities (n, C) float64, whose rows sum to 1, or None.
+
+    A class of -1 is that of an image that `dbpt predict` could not read.
+    """
 
     predictions: NDArray[np.int64]
     probabilities: NDArray[np.float64] | None

@@ -111,6 +111,8 @@ def subject_of_data(
             else read_predictions(Path(named), dataset, rows)
         )
         log_warnings(users.warnings)
+        has_prediction = users.predictions >= 0
+        rows, users = rows[has_prediction], users.take(has_prediction)
     known = known_attributes(config, dataset)
     backbone = configured_backbone(config)
     images, kept = _read_images(dataset, split, rows, backbone, config, known)
@@ -194,7 +196,8 @@ def _read_images(
     is_readable[[failure.row for failure in readable.failures]] = False
     kept = is_readable[rows]
     if not kept.any():
-        raise InputError(f"--split {split}: none of its images can be read; nothing is left to audit")
+        why = "none of its images can be read, or none of these has a prediction"
+        raise InputError(f"--split {split}: {why}; nothing is left to audit")
     audited = (np.cumsum(is_readable) - 1)[rows[kept]]
     log_warnings(told := left_out(dataset, readable.failures))
     return AuditedImages(readable=readable, audited=audited, split=split, told=told), kept

@@ -5,7 +5,14 @@ from typing import Any
 
 import click
 
-from dbpt.cli.options import SettingsCommand, data_argument, given, settings_options
+from dbpt.cli.options import (
+    SettingsCommand,
+    config_option,
+    data_argument,
+    read_settings_for,
+    settings_and_data,
+    settings_options,
+)
 from dbpt.data import SPLITS
 from dbpt.settings.sections import AUDIT_SETTINGS
 
@@ -35,6 +42,7 @@ Examples:
 )
 @click.option("--overwrite", is_flag=True, help="replace the audit in --out")
 @click.option("--weights", type=click.Path(path_type=Path), help="with a run: the backbone's weights file, if moved")
+@config_option
 @settings_options(AUDIT_SETTINGS)
 def audit(
     data: str | None,
@@ -43,16 +51,23 @@ def audit(
     split: str | None,
     overwrite: bool,
     weights: Path | None,
+    config: Path | None,
     **options: Any,
 ) -> None:
     """Show in which groups a classifier errs; no prompt is trained.
 
-    DATA is as for dbpt fit; it needs no splits. CLIP guesses the attribute if the data don't have it. The report says
-    whether the attribute explains the errors, and whether CLIP's guesses can be trusted.
+    DATA is as for dbpt fit; it needs no splits. A --config for dbpt fit serves too. CLIP guesses the attribute if the
+    data don't have it. The report says whether the attribute explains the errors, and whether CLIP's guesses can be
+    trusted.
     """
     from dbpt.auditing.audit import audit as run_audit
+    from dbpt.auditing.audit import kind_of
+    from dbpt.auditing.subject import OF_THE_RUN
 
+    by_run = kind_of(predictions) == "run"
+    configured = read_settings_for(config, AUDIT_SETTINGS.difference(OF_THE_RUN if by_run else ()))
+    settings, data = settings_and_data(data, configured, options, resume=by_run)
     found = run_audit(
-        data, predictions=predictions, out=out, split=split, overwrite=overwrite, weights=weights, **given(options)
+        data, predictions=predictions, out=out, split=split, overwrite=overwrite, weights=weights, **settings
     )
     click.echo(f"\n{found.table()}" + (f"\n\nreport: {out / 'audit.html'}" if out else ""))

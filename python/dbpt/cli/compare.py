@@ -12,6 +12,7 @@ import click
 from dbpt.cli.options import (
     RegisteredName,
     SettingsCommand,
+    config_option,
     data_argument,
     resumable,
     settings_and_data,
@@ -72,7 +73,7 @@ def _seeds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     help=f"number of seeds, counted from 0; or the seeds themselves: 3 7 [default: {DEFAULT_SEEDS}]",
 )
 @click.option("--jobs", type=int, default=1, show_default=True, help="processes that train at the same time")
-@click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings; options here override it")
+@config_option
 @click.option(
     "--resume",
     is_flag=True,

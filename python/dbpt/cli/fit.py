@@ -5,7 +5,14 @@ from typing import Any
 
 import click
 
-from dbpt.cli.options import SettingsCommand, data_argument, resumable, settings_and_data, training_options
+from dbpt.cli.options import (
+    SettingsCommand,
+    config_option,
+    data_argument,
+    resumable,
+    settings_and_data,
+    training_options,
+)
 
 EXAMPLES = """\b
 Examples:
@@ -18,7 +25,7 @@ Examples:
 @click.command(cls=SettingsCommand, main=("out", "classes", "attributes", "root", "resume"), epilog=EXAMPLES)
 @data_argument(required=False)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="run folder, created by this command")
-@click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings; options here override it")
+@config_option
 @click.option("--resume", is_flag=True, help="continue the run in --out; without DATA, with its own data and settings")
 @click.option("--overwrite", is_flag=True, help="replace the run in --out")
 @training_options()

@@ -1,5 +1,6 @@
 """Options made from `FitConfig`, so that a setting has one name, one help text and one default everywhere."""
 
+import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import Field, fields
@@ -15,6 +16,7 @@ from dbpt.settings.config import FitConfig
 from dbpt.settings.recipes import RECIPES
 from dbpt.settings.sections import SECTIONS
 
+logger = logging.getLogger(__name__)
 METHOD = ("groups", "head")
 TITLES = {
     each.name: "Method" if section.title in METHOD else section.title.capitalize()
@@ -126,6 +128,12 @@ def training_options(hidden: Collection[str] = ()) -> Callable[[Callable[..., An
     return lambda command: recipe(settings_options(names, hidden)(command))
 
 
+def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a command with ``--config``."""
+    text = "TOML file of settings; options here override it"
+    return click.option("--config", type=click.Path(path_type=Path), help=text)(command)
+
+
 def data_argument(*, required: bool = True) -> Callable[[Callable[..., Any]], Any]:
     """Decorate a command with ``DATA``, which a shell completes to a name or a path."""
 
@@ -144,11 +152,11 @@ def given(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def settings_and_data(
-    data: str | None, configured: dict[str, Any], options: Mapping[str, Any], *, resume: bool
+    data: str | None, configured: dict[str, Any], options: Mapping[str, Any], *, resume: bool = False
 ) -> tuple[dict[str, Any], str | None]:
     """Return the settings of a config file, overridden by ``options``, and the data set, named by either.
 
-    With ``resume`` it defaults to that of the run.
+    With ``resume`` it may be missing, as it defaults to that of the run.
     """
     from dbpt.settings.recipes import override
 
@@ -157,6 +165,16 @@ def settings_and_data(
     if not (data or in_config or resume):
         raise click.UsageError("Missing argument 'DATA': name a data set or the path of a table (before the options)")
     return settings, data or in_config
+
+
+def read_settings_for(config: Path | None, read: Collection[str]) -> dict[str, Any]:
+    """Return the settings in a TOML file that a command reads, and ``data``; others are for training."""
+    from dbpt.settings.config import read_config
+
+    found = read_config(config) if config else {}
+    if unread := [name for name in found if name not in read and name != "data"]:
+        logger.debug(f"{config}: not read by this command: {', '.join(unread)}")
+    return {name: value for name, value in found.items() if name not in unread}
 
 
 @contextmanager

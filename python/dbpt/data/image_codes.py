@@ -6,11 +6,14 @@ absolute, or relative to the data's root or the working directory. A ``.npy`` fi
 order of the data: (N,) names or indices, or (N, K) probabilities. Nothing is unpickled.
 """
 
+from __future__ import annotations
+
+import logging
 import os
 import posixpath
 import sys
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from numpy.typing import NDArray
 
 from dbpt import arguments
 from dbpt.data.columns import Columns
-from dbpt.data.dataset import Dataset
+from dbpt.data.dataset import SPLITS, Dataset
 from dbpt.data.labels import is_unknown, names_and_codes
 from dbpt.data.paths import absolute
 from dbpt.data.precomputed import open_npy
@@ -29,6 +32,7 @@ from dbpt.errors import InputError
 from dbpt.files.csv import unmarked
 from dbpt.files.disk import open_regular, reason_of
 
+logger = logging.getLogger(__name__)
 PATH, LABEL, ERROR = "path", "label", "error"
 TOLERANCE = 1e-3
 OF_LOGITS = "scipy.special.softmax(logits, axis=1) turns logits into probabilities"
@@ -65,19 +69,31 @@ class Wanted:
 
 @dataclass(frozen=True, eq=False)
 class Codes:
-    """Codes (n,) int64, -1 if unknown; probabilities (n, K) float64, whose rows sum to 1, or None; ``sure`` (n,)."""
+    """Codes (n,) int64, -1 if unknown or failed; probabilities (n, K), whose rows sum to 1, or None; ``sure`` (n,)."""
 
     codes: NDArray[np.int64]
     probabilities: NDArray[np.float64] | None
     sure: NDArray[np.float64] | None = None
     warnings: tuple[str, ...] = ()
 
+    def among(self, known: NDArray[np.bool_]) -> Codes:
+        """Return these as the ``known`` ones among others (N,), which have no value."""
+        codes = np.full(len(known), -1, dtype=np.int64)
+        codes[known] = self.codes
+        probabilities = self.probabilities
+        if probabilities is not None:
+            size = probabilities.shape[1]
+            probabilities = np.full((len(known), size), 1 / size)
+            probabilities[known] = self.probabilities
+        return replace(self, codes=codes, probabilities=probabilities)
+
 
 def read_codes(path: Path, dataset: Dataset, wanted: Wanted, rows: NDArray[np.int64] | None = None) -> Codes:
     """Return what a file has for the ``rows`` (n,) of ``dataset``, by default for all.
 
     A ``.npy`` file may be for all rows of ``dataset``, or for ``rows`` only. A table may have more images than
-    ``dataset``. A value need not be the name of the largest probability. Raises `InputError`.
+    ``dataset``. A value need not be the name of the largest probability. An image for which ``error`` says why it has
+    no value is left out with a warning. Raises `InputError`.
     """
     rows = np.arange(len(dataset)) if rows is None else rows
     reader = READERS.get(path.suffix.lower())
@@ -109,10 +125,44 @@ def _from_table(
         raise InputError(f"{path}: has the columns {there[0]!r} and {there[1]!r}; keep one")
     if not there:
         reader(path, (PATH, wanted.columns[0]), hint=wanted.hint)  # which refuses it
-    column = there[0]
     found, ignored = _rows_by_path(table, dataset, wanted)
+    failed = _failed(table, wanted, there[0])
+    is_failed = np.array([found.get(dataset.paths[row]) in failed for row in rows.tolist()], dtype=bool)
+    read = _from_rows(table, there[0], dataset, wanted, rows[~is_failed], found)
+    warnings = [
+        f"{path}: {len(ignored)} of {len(table.lines)} rows are ignored, because the data lack their images; the "
+        f"first is {table.values[PATH][row]!r} in {table.unit} {table.lines[row]}"
+        for row in ignored[:1]
+    ]
+    left_out = [found[dataset.paths[row]] for row in rows[is_failed].tolist()]
+    warnings += [
+        f"{table.where(row)}: {table.values[PATH][row]}: no {wanted.noun}: {table.values[ERROR][row]:.100}; left out"
+        for row in left_out[:3]
+    ]
+    warnings += [f"further images without a {wanted.noun}, left out: {len(left_out) - 3}"] if left_out[3:] else []
+    return replace(read.among(~is_failed) if left_out else read, warnings=tuple(warnings))
+
+
+def _failed(table: Columns, wanted: Wanted, column: str) -> set[int]:
+    """Return the rows for which ``error`` says why there is no value, as `dbpt predict` writes it."""
+    if wanted.unknown or ERROR not in table.values:
+        return set()
+    pairs = zip(table.values[ERROR], table.values[column], strict=True)
+    return {row for row, (error, value) in enumerate(pairs) if error.strip() and not value.strip()}
+
+
+def _from_rows(
+    table: Columns,
+    column: str,
+    dataset: Dataset,
+    wanted: Wanted,
+    rows: NDArray[np.int64],
+    found: Mapping[str, int],
+) -> Codes:
+    """Return what the ``table`` has for the ``rows`` of ``dataset``; ``found`` are its rows by path."""
+    path, names = table.path, [f"p_{name}" for name in wanted.vocabulary]
     if wanted.in_part not in table.values:
-        _check_complete(table, dataset, wanted, column, rows, found)
+        _check_complete(table, dataset, wanted, rows, found)
     order = [found.get(dataset.paths[row]) for row in rows.tolist()]
     values = {name: ["" if row is None else cells[row] for row in order] for name, cells in table.values.items()}
     sought = Columns(path, [0 if row is None else table.lines[row] for row in order], values, unit=table.unit)
@@ -133,12 +183,7 @@ def _from_table(
         probabilities = _checked_probabilities(numbers, names, sought.where, codes < 0)
     if wanted.sure in values:
         sure = _checked_shares(_numbers(sought, wanted.sure, codes < 0), wanted.sure, sought.where)
-    warnings = [
-        f"{path}: {len(ignored)} of {len(table.lines)} rows are ignored, because the data lack their images; the "
-        f"first is {table.values[PATH][row]!r} in {table.unit} {table.lines[row]}"
-        for row in ignored[:1]
-    ]
-    return Codes(codes, probabilities, sure, tuple(warnings))
+    return Codes(codes, probabilities, sure)
 
 
 def _rows_by_path(table: Columns, dataset: Dataset, wanted: Wanted) -> tuple[dict[str, int], list[int]]:
@@ -180,26 +225,14 @@ def _path_in_data(text: str, paths: Collection[str], roots: Sequence[str], folde
 
 
 def _check_complete(
-    table: Columns, dataset: Dataset, wanted: Wanted, column: str, rows: NDArray[np.int64], found: dict[str, int]
+    table: Columns, dataset: Dataset, wanted: Wanted, rows: NDArray[np.int64], found: Mapping[str, int]
 ) -> None:
-    """Refuse a table without a value for each of ``rows``. `dbpt predict` says in ``error`` why it has none."""
-    values, errors = table.values[column], table.values.get(ERROR)
-    failed = set[int]()
-    if not wanted.unknown:
-        failed = {row for row, error in enumerate(errors or ()) if error and not values[row]}
-    missing = [
-        row for row in rows.tolist() if found.get(dataset.paths[row], -1) in failed or dataset.paths[row] not in found
-    ]
-    if missing:
-        path, row = dataset.paths[missing[0]], found.get(dataset.paths[missing[0]])
-        first = f"the first is {path!r} ({dataset.where(missing[0])})"
+    """Refuse a table without a row for each of ``rows``."""
+    if missing := [row for row in rows.tolist() if dataset.paths[row] not in found]:
+        first = f"the first is {dataset.paths[missing[0]]!r} ({dataset.where(missing[0])})"
         way_out = f"write paths as there; the first in this file is {table.values[PATH][0]!r}"
         if wanted.unknown:
             way_out = f"add a row for each, with an empty {wanted.noun} where it is unknown; {way_out}"
-        if row is not None and errors:
-            way_out = (
-                f"{table.unit} {table.lines[row]} says: {errors[row]:.100}; mend the image, or leave it out of both"
-            )
         raise InputError(
             f"{table.path}: {len(missing)} of {len(rows)} images have no {wanted.noun}, {first}; {way_out}"
         )
@@ -267,7 +300,11 @@ def codes_of_array(path: Path, array: NDArray[Any], dataset: Dataset, wanted: Wa
         expected = f"{len(dataset)}, one for each image of {dataset.source}"
         expected += f", or {len(rows)}, for those audited" if len(rows) < len(dataset) else ""
         raise InputError(f"{path}: has {len(array)} rows, expected {expected}, in its order")
-    chosen = rows if len(array) == len(dataset) else np.arange(len(rows))
+    is_whole = len(array) == len(dataset)
+    splits = sorted({SPLITS[split] for split in dataset.splits[rows].tolist()}, key=SPLITS.index)
+    which = "all images" if is_whole else f"the {' and '.join(splits)} images"
+    logger.info(f"{path}: {len(array)} rows, taken as those of {which} of {dataset.source}, in its order")
+    chosen = rows if is_whole else np.arange(len(rows))
     values = array[chosen]
     lines = (chosen + 1).tolist()
     if is_codes:

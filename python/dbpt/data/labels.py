@@ -50,7 +50,10 @@ def coded_dataset(
         splits = np.full(len(paths), SPLITS.index("train"), dtype=np.int64)
         notes = (*notes, "no column of splits: all images are in split train, and there is no test split")
     column, known = names["label"], request.classes or own_classes
-    classes, codes, expected = names_and_codes(_values(columns, column, known), known)
+    values = _values(columns, column, known)
+    if known is None and {_integer(value) for value in values} != {-1, 1}:  # which some write for two classes
+        _refuse_negative(columns, column, values, "leave out images without a label, and give names or numbers from 0")
+    classes, codes, expected = names_and_codes(values, known)
     if len(classes) < 2:
         found = f"column {column!r} has {_found(classes)}"
         raise InputError(f"{columns.path}: {found}; a classifier needs at least two classes")
@@ -83,11 +86,9 @@ def _attribute_codes(
     if column not in columns.values:
         return vocabulary or {}, np.full(len(columns.lines), -1, dtype=np.int64)
     values = {value for value in _values(columns, column, vocabulary) if not is_unknown(value)}
-    are_numbers = vocabulary is None and all(map(NUMBER.fullmatch, values))
-    if are_numbers and (negative := {value for value in values if Decimal(value) < 0}):
-        row, value = next((row, v) for row, v in enumerate(columns.values[column]) if v.strip() in negative)
+    if vocabulary is None:
         way_out = "write -1 or nothing where it is unknown, else a name or a number from 0"
-        raise InputError(f"{columns.where(row)}: {column} is {value!r}, a negative number; {way_out}")
+        _refuse_negative(columns, column, values, way_out)
     words, codes, expected = names_and_codes(values, vocabulary)
     if len(words) == 1:
         raise InputError(
@@ -113,6 +114,13 @@ def names_and_codes(
         codes = {value: number for value, number in integers.items() if 0 <= number < len(names)}
         return vocabulary, codes, [str(index) for index in range(len(names))]
     return vocabulary, {name: index for index, name in enumerate(names)}, names
+
+
+def _refuse_negative(columns: Columns, column: str, values: Set[str], way_out: str) -> None:
+    """Refuse a number below 0, if all ``values`` of the column are numbers."""
+    if all(map(NUMBER.fullmatch, values)) and (negative := {value for value in values if Decimal(value) < 0}):
+        row, value = next((row, v) for row, v in enumerate(columns.values[column]) if v.strip() in negative)
+        raise InputError(f"{columns.where(row)}: {column} is {value!r}, a negative number; {way_out}")
 
 
 def _values(columns: Columns, column: str, vocabulary: Vocabulary | None) -> set[str]:
