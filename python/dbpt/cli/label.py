@@ -29,7 +29,7 @@ from dbpt.cli.options import given
 )
 @click.option("--json", "as_json", is_flag=True, help="with --labels: print JSON instead of a table")
 def label(folder: Path, labels: Path | None, table: Path | None, as_json: bool, **options: Any) -> None:
-    """Check pseudo attributes by hand, correct a run's figures, and fit again with your labels.
+    """Check pseudo attributes by hand and correct a run's figures.
 
     \b
     dbpt label RUN --out FOLDER       draws images; label them on FOLDER/index.html
