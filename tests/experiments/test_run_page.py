@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from runs import contents, fit, metrics_of
 
+from dbpt.groups.intervals import worst_group_difference_interval
+
 SHOWN = re.compile(r'outcome is-(right|wrong)"><span aria-hidden="true">.</span> (before|after): ([^<]+)<')
 
 
@@ -44,6 +46,21 @@ def test_the_same_images_before_and_after_are_those_of_the_other_files(tiny_run)
         assert (is_right == "right") == (table[path]["prediction"] == label)
         assert before[0] == "before" and (was_right == "right") == (before[1] == label)
     assert sum(was == "right" for (was, *_), _ in pictures.values()) == sum(row[1] for row in counts)
+
+
+def test_the_interval_of_the_change_is_of_both_classifiers_on_the_same_images(tiny, tmp_path, monkeypatch):
+    pages = []
+    monkeypatch.setattr("dbpt.experiments.run_page.render_report", lambda page: pages.append(page) or "")
+    run = fit(tiny, tmp_path / "run", epochs=30, lr=0.05)
+    (page,), (zero_shot, *others) = pages, metrics_of(run)["rows"]
+    best = zero_shot["test"]["worst_group_accuracy"]
+    assert all(row["test"]["worst_group_accuracy"] <= best for row in others[:-1])  # so zero-shot is the strongest
+    rows = [row for row in tiny.rows() if row["split"] == "test"]
+    taken_for = {example.path: example.predictions for group in page.examples for example in group.examples}
+    before, after = (np.array([taken_for[row["path"]][i] == row["label"] for row in rows]) for i in (0, 1))
+    groups = np.unique([f"{row['label']} {row['attribute']}" for row in rows], return_inverse=True)[1]
+    assert page.difference == worst_group_difference_interval(after, before, groups)
+    assert (before != after).any()
 
 
 def test_the_confusion_matrices_are_those_of_the_predictions(tiny_run):

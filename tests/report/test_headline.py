@@ -14,29 +14,39 @@ def unwrapped(text):
     return " ".join(text.split())
 
 
-def headline_of(metrics):
-    return unwrapped(headline(summarize(metrics)))
+CLEAR, UNCLEAR = (0.2, 0.5), (-0.1, 0.2)
+
+
+def headline_of(metrics, difference=CLEAR):
+    return unwrapped(headline(summarize(metrics), difference))
 
 
 def test_headline_when_it_rose_fell_or_cannot_be_told():
-    def said(erm, dbpt, **changes):
-        return headline_of(run({"zero-shot": [90, 20, 20, 45], "erm": erm, "dbpt": dbpt}, **changes))
+    def said(erm, dbpt, difference=CLEAR, **changes):
+        return headline_of(run({"zero-shot": [90, 20, 20, 45], "erm": erm, "dbpt": dbpt}, **changes), difference)
 
     low, high, middle = [99, 60, 15, 48], [88, 84, 40, 43], [88, 84, 37, 43]
-    assert said(low, high) == "Worst-group accuracy rose from 30.0 % (ERM) to 80.0 % (dbpt), average 74.0 % → 85.0 %."
-    assert said(high, low) == "Worst-group accuracy fell from 80.0 % (ERM) to 30.0 % (dbpt), average 85.0 % → 74.0 %."
-    assert said(high, middle) == (
-        "Worst-group accuracy is 74.0 % (dbpt) against 80.0 % (ERM): −6.0 points, but the 95 % intervals overlap; "
+    assert said(low, high) == (
+        "Worst-group accuracy rose from 30.0 % (ERM) to 80.0 % (dbpt): +50.0 points [20.0, 50.0]; "
+        "average 74.0 % → 85.0 %."
+    )
+    assert said(high, low, (-0.5, -0.2)) == (
+        "Worst-group accuracy fell from 80.0 % (ERM) to 30.0 % (dbpt): −50.0 points [−50.0, −20.0]; "
+        "average 85.0 % → 74.0 %."
+    )
+    assert said(high, middle, UNCLEAR) == (
+        "Worst-group accuracy is 74.0 % (dbpt) against 80.0 % (ERM): −6.0 points [−10.0, 20.0], maybe by chance; "
         "average 85.0 % → 84.0 %."
     )
-    assert "+6.0 points, but" in said(middle, high)
+    assert "+6.0 points [−10.0, 20.0], maybe" in said(middle, high, UNCLEAR)
+    assert "+6.0 points, maybe" in said(middle, high, None)
     assert said(high, high) == "Worst-group accuracy is 80.0 % with both ERM and dbpt, average 85.0 % → 85.0 %."
     assert said(low, high, group_kind="pseudo").startswith("Worst-group accuracy over pseudo groups rose from")
 
 
 def test_a_chosen_row_worse_than_zero_shot_is_said_in_headline_table_and_report():
     metrics = run({"zero-shot": [90, 88, 43, 45], "erm": [99, 60, 10, 48], "dbpt": [88, 84, 25, 43]})
-    said = "Worst-group accuracy fell from 86.0 % (zero-shot) to 50.0 % (dbpt), "
+    said = "Worst-group accuracy fell from 86.0 % (zero-shot) to 50.0 % (dbpt): "
     assert headline_of(metrics).startswith(said)
     warning = "zero-shot has a better worst group than dbpt (86.0 against 50.0 %)"
     assert f"warning: {warning}" in table_of(metrics).splitlines()
@@ -51,8 +61,8 @@ def test_headline_without_erm_without_baselines_and_without_groups():
     none = as_json(group_metrics([0, 1], [0, 0], [-1, -1], num_classes=2, num_attributes=2))
     assert "(zero-shot) to" in headline_of(run(rows=[zero_shot, dbpt]))
     assert headline_of(run(rows=[dbpt])) == "Worst-group accuracy of dbpt is 80.0 %, average 85.0 %."
-    erm_chosen = headline_of(run(rows=[zero_shot, erm], chosen="erm"))
-    assert "is 20.0 % (ERM) against 40.0 % (zero-shot): −20.0 points" in erm_chosen
+    erm_chosen = headline_of(run(rows=[zero_shot, erm], chosen="erm"), UNCLEAR)
+    assert "is 20.0 % (ERM) against 40.0 % (zero-shot): −20.0 points [−10.0, 20.0], maybe by chance" in erm_chosen
     nothing = "No group could be evaluated, so there is no worst-group accuracy; the average of dbpt is 50.0 %."
     assert headline_of(run(rows=[row("dbpt", none)])) == nothing
 
@@ -66,8 +76,8 @@ def test_what_zero_shot_does_is_said_where_the_headline_does_not():
 # --- the verdict
 
 
-def verdict_of(metrics, doubts=(), **changes):
-    found = verdict(summarize(metrics), replace(GUESSES, doubts=doubts, **changes))
+def verdict_of(metrics, doubts=(), difference=CLEAR, **changes):
+    found = verdict(summarize(metrics), replace(GUESSES, doubts=doubts, **changes), difference)
     return found.kind, found.title, unwrapped(found.sentence)
 
 
@@ -93,7 +103,7 @@ def verdict_of(metrics, doubts=(), **changes):
             "unchanged",
             "No clear change",
             "Of the class “waterbird”, zero-shot CLIP gets 40.0 % right with “land”, but 96.0 % with “water”. After "
-            "training with dbpt the worst group is waterbird · land with 46.0 % right; chance can explain this change.",
+            "training with dbpt the worst group is waterbird · land with 46.0 % right; chance alone may be the reason.",
         ),
         (
             {"zero-shot": [99, 60, 20, 48], "dbpt": [99, 40, 20, 48]},
@@ -112,7 +122,8 @@ def verdict_of(metrics, doubts=(), **changes):
     ],
 )
 def test_verdict_says_how_biased_it_was_and_what_training_changed(rows, kind, title, sentence):
-    assert verdict_of(run(rows)) == (kind, title, sentence)
+    difference = UNCLEAR if title == "No clear change" else CLEAR
+    assert verdict_of(run(rows), difference=difference) == (kind, title, sentence)
 
 
 def test_verdict_names_guessed_attributes_and_withholds_judgement_if_they_are_doubted():

@@ -89,6 +89,7 @@ def render_report(metrics, history, gallery, sheets=None, guesses=None, **change
         "settings": [("eta", "1.0"), ("cache", "–")],
         "command": "dbpt fit birds.csv --out runs/birds",
         "label_command": "dbpt label RUN --out RUN-labels",
+        "difference": (0.2, 0.5),
     }
     return dbpt.report.render_report(RunPage(**values | changes))
 

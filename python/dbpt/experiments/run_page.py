@@ -9,6 +9,7 @@ import numpy as np
 from dbpt.experiments.methods import MethodResult
 from dbpt.experiments.stages import Experiment
 from dbpt.groups import class_and_attribute
+from dbpt.groups.intervals import worst_group_difference_interval
 from dbpt.report import Mistake, RunPage, render_report
 from dbpt.report.confusion import confusion_counts
 from dbpt.report.examples import group_examples, worst_first
@@ -16,6 +17,7 @@ from dbpt.report.gallery import surest_mistakes
 from dbpt.report.guesses import GuessSheets, label_command
 from dbpt.report.made_by import made_by_entries, setting_entries, setting_texts
 from dbpt.report.page import History
+from dbpt.report.summary import summarize
 from dbpt.runs.metrics import RunMetrics
 
 
@@ -35,12 +37,18 @@ def run_page(
     labelled, dataset, config = experiment.labelled, experiment.dataset, experiment.config
     words = dataset.words
     rows = labelled.rows(labelled.split)
-    before, after = (results[i].classifier.predictions(experiment.embedded.features[rows]) for i in (0, -1))
-    shown = results[-1].row.shown
+    groups, labels = labelled.groups(labelled.group_kind)[rows], dataset.labels[rows]
+    predictions = {each.row.name: each.classifier.predictions(experiment.embedded.features[rows]) for each in results}
+    before, after = predictions[results[0].row.name], predictions[results[-1].row.name]
+    strongest, shown = summarize(metrics).baseline, results[-1].row.shown
+    difference = None
+    if strongest is not None:
+        against = predictions[strongest.record.name]
+        difference = worst_group_difference_interval(after == labels, against == labels, groups)
     examples = group_examples(
         [dataset.paths[row] for row in rows],
         dataset.root if config.opens_images else None,
-        labelled.groups(labelled.group_kind)[rows],
+        groups,
         [before, after],
         group_names=labelled.group_pairs(labelled.group_kind),
         classes=dataset.class_names,
@@ -54,13 +62,14 @@ def run_page(
             mistakes=worst_group_mistakes(experiment, results[-1]),
             sheets=sheets,
             examples=examples,
-            confusions=[confusion_counts(dataset.labels[rows], each, dataset.num_classes) for each in (before, after)],
+            confusions=[confusion_counts(labels, each, dataset.num_classes) for each in (before, after)],
             words=made_by_entries(
                 [*words.classes.items(), *words.attributes.items()], words.templates, words.attribute_templates, {}
             ),
             settings=setting_entries(setting_texts(config.resolved(), (each.name for each in fields(config)))),
             command=command,
             label_command=label_command(out),
+            difference=difference,
         )
     )
 

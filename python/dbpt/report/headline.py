@@ -5,7 +5,7 @@ from typing import NamedTuple
 from dbpt.groups import group_name
 from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.report.summary import GroupFigures, Row, Summary
-from dbpt.report.text import in_words
+from dbpt.report.text import in_words, points
 from dbpt.runs.metrics import RunRow
 
 METHODS = {"zero-shot": "zero-shot CLIP", "erm": "plain training (ERM)"}
@@ -19,19 +19,25 @@ class Verdict(NamedTuple):
     sentence: str
 
 
-def verdict(summary: Summary, guesses: Guesses) -> Verdict:
-    """Return how biased the strongest other row is, and what the training of the chosen row changed."""
+Interval = tuple[float, float] | None
+
+
+def verdict(summary: Summary, guesses: Guesses, difference: Interval) -> Verdict:
+    """Return how biased the strongest other row is, and what the training of the chosen row changed.
+
+    ``difference`` is the 95 % interval of the change of worst-group accuracy, on the same images.
+    """
     chosen, before = summary.chosen, summary.baseline
     if guesses.doubts and summary.metrics.group_kind == "pseudo":
         names = " / ".join(summary.metrics.dataset.attributes)
         sentence = f"CLIP can’t tell {names} apart in these images, so nothing follows about a bias or its reduction."
         return Verdict("untrusted", "The guesses can’t be trusted", sentence)
     if before is None or _worst(chosen) is None:
-        return Verdict("nothing-to-compare", "Nothing to compare", headline(summary))
+        return Verdict("nothing-to-compare", "Nothing to compare", headline(summary, difference))
     source = "the attribute comes from a file" if guesses.from_file else "the attribute is guessed"
     bias, is_biased = _bias(before, "" if summary.metrics.group_kind == "true" else f" ({source})")
     group = "group" if summary.metrics.dataset.attributes else "class"
-    kind, title, effect = _effect(before, chosen, is_biased, group)
+    kind, title, effect = _effect(_change(before, chosen, difference), chosen, is_biased, group)
     return Verdict(kind, title, f"{bias} {effect}")
 
 
@@ -49,16 +55,16 @@ def _bias(row: Row[RunRow], source: str) -> tuple[str, bool]:
     return f"{method[0].upper()}{method[1:]} gets {right} right in its worst group, {_name(worst)}{source}.", False
 
 
-def _effect(before: Row[RunRow], after: Row[RunRow], was_biased: bool, group: str) -> tuple[str, str, str]:
-    """Return the kind and title of the verdict, and a sentence about what training changed."""
-    worst, (change, is_clear) = _worst(after), _difference(before, after)
+def _effect(found: tuple[float, bool], after: Row[RunRow], was_biased: bool, group: str) -> tuple[str, str, str]:
+    """Return the kind and title of the verdict, and a sentence about what training changed, by `_change`."""
+    worst, (change, is_clear) = _worst(after), found
     assert worst is not None
     training, right = f"Training with {after.title}", f"{in_words(worst.accuracy)} right"
     if not change:
         return "unchanged", "No change", f"{training} changes nothing: {right} in {_name(worst)}."
     if not is_clear:
         now = f"After training with {after.title} the worst {group} is {_name(worst)} with {right}"
-        return "unchanged", "No clear change", f"{now}; chance can explain this change."
+        return "unchanged", "No clear change", f"{now}; chance alone may be the reason."
     if change < 0:
         return "bias", "Worse than before", f"{training} makes it worse: {right} in {_name(worst)}."
     at_least = f"it gets at least {right} in every {group} (worst: {_name(worst)})."
@@ -76,18 +82,17 @@ def _worst(row: Row[RunRow]) -> GroupFigures | None:
     return None if shown is None or shown.worst_group is None else row.groups[shown.worst_group]
 
 
-def _difference(before: Row[RunRow], after: Row[RunRow]) -> tuple[float, bool]:
-    """Return by how many points worst-group accuracy changed, and whether its 95 % intervals are apart."""
+def _change(before: Row[RunRow], after: Row[RunRow], difference: Interval) -> tuple[float, bool]:
+    """Return by how many points worst-group accuracy changed, and whether the interval of the change is beyond 0."""
     assert before.worst_group_accuracy is not None
     assert after.worst_group_accuracy is not None
     # The difference of the printed figures: "78.0 against 75.0, +3.1" would look wrong.
     change = round(round(100 * after.worst_group_accuracy, 1) - round(100 * before.worst_group_accuracy, 1), 1)
-    one, two = before.interval, after.interval
-    return change, not (one and two and one[0] <= two[1] and two[0] <= one[1])
+    return change, difference is not None and (difference[0] > 0 or difference[1] < 0)
 
 
-def headline(summary: Summary) -> str:
-    """Return the result in one sentence, for any outcome."""
+def headline(summary: Summary, difference: Interval) -> str:
+    """Return the result in one sentence, for any outcome; ``difference`` as for `verdict`."""
     chosen, what = summary.chosen, "Worst-group accuracy"
     if not summary.metrics.dataset.attributes:
         what = "Worst-class accuracy"
@@ -100,7 +105,8 @@ def headline(summary: Summary) -> str:
     baseline = summary.baseline
     if baseline is None:
         return f"{what} of {chosen.title} is {in_words(wga)}, average {in_words(average)}."
-    return f"{what} {_change(baseline, chosen)}average {in_words(baseline.average_accuracy)} → {in_words(average)}."
+    compared = _compared(baseline, chosen, difference)
+    return f"{what} {compared} average {in_words(baseline.average_accuracy)} → {in_words(average)}."
 
 
 def zero_shot_line(summary: Summary) -> str:
@@ -112,14 +118,16 @@ def zero_shot_line(summary: Summary) -> str:
     return f"Without any training (zero-shot): worst group {in_words(wga)}, average {in_words(average)}."
 
 
-def _change(baseline: Row[RunRow], chosen: Row[RunRow]) -> str:
+def _compared(baseline: Row[RunRow], chosen: Row[RunRow], difference: Interval) -> str:
     before, after = baseline.worst_group_accuracy, chosen.worst_group_accuracy
-    change, is_clear = _difference(baseline, chosen)
+    change, is_clear = _change(baseline, chosen, difference)
     if not change:
-        return f"is {in_words(after)} with both {baseline.title} and {chosen.title}, "
+        return f"is {in_words(after)} with both {baseline.title} and {chosen.title},"
+    by = f"{change:+.1f}".replace("-", "−") + " points"
+    if difference is not None:
+        by += f" [{points(difference[0])},\u00a0{points(difference[1])}]"
     if not is_clear:
-        signed = f"{change:+.1f}".replace("-", "−")
         both = f"{in_words(after)} ({chosen.title}) against {in_words(before)} ({baseline.title})"
-        return f"is {both}: {signed} points, but the 95\u00a0% intervals overlap; "
+        return f"is {both}: {by}, maybe by chance;"
     verb = "rose" if change > 0 else "fell"
-    return f"{verb} from {in_words(before)} ({baseline.title}) to {in_words(after)} ({chosen.title}), "
+    return f"{verb} from {in_words(before)} ({baseline.title}) to {in_words(after)} ({chosen.title}): {by};"

@@ -77,7 +77,8 @@ class RunPage:
 
     ``mistakes`` of the chosen row in its worst group are None without images. ``examples`` of each group have the
     predictions of the first and of the chosen row, and ``confusions`` are their confusion counts (C, C). ``command``
-    made the run, ``label_command`` is the next step.
+    made the run, ``label_command`` is the next step. ``difference`` is the 95 % interval of the chosen row's
+    worst-group accuracy minus that of the strongest other one, on the same images.
     """
 
     metrics: RunMetrics
@@ -90,6 +91,7 @@ class RunPage:
     settings: Entries
     command: str
     label_command: str
+    difference: tuple[float, float] | None
 
 
 def render_report(page: RunPage) -> str:
@@ -103,9 +105,9 @@ def render_report(page: RunPage) -> str:
         "summary": summary,
         "split_name": SPLIT_NAMES[summary.split],
         "metrics": metrics,
-        "verdict": verdict(summary, page.sheets.guesses),
+        "verdict": verdict(summary, page.sheets.guesses, page.difference),
         "doubts": page.sheets.guesses.doubts,
-        "headline": headline(summary),
+        "headline": headline(summary, page.difference),
         "groups_line": groups_line(metrics),
         "average_note": average_note(metrics.average),
         "zero_shot_line": zero_shot_line(summary),
