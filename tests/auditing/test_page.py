@@ -245,18 +245,28 @@ def test_the_page_has_landmarks_headers_of_cells_and_texts_for_pictures(noise):
     assert all(deeper <= level + 1 for level, deeper in pairwise(levels))
 
 
-def many_groups(noise):
-    classes = [NASTY, LONG, "a class with a name of many short words that goes on and on", "d", "e", "f", "g"]
+def many_groups(noise, num_classes=7):
+    classes = [NASTY, LONG, "a class with a name of many short words that goes on and on"]
+    classes += [f"c{number}" for number in range(3, num_classes)]
     figures = figures_of(classes, ["photo", LONG, "c", "d"], right=(90, 3, 50, 70, 0), settings={LONG: LONG},
                          command=LONG, warnings=[LONG] * 6, predictions_by="run", predictions_from=LONG)  # fmt: skip
     return render_audit(figures, sheets_of(figures, noise), [replace(MISTAKE, path=LONG, prediction=LONG)],
                         examples_of(figures, noise))  # fmt: skip
 
 
-def test_a_page_of_28_groups_with_32_pictures_of_noise_each_stays_below_three_megabytes(noise):
-    html = many_groups(noise)
-    assert html.count("<img ") == 28 * 24 + 28 * 8 + 1
+@pytest.mark.parametrize(("num_classes", "pictures"), [(7, 28 * 32), (250, 768 + 384)])
+def test_pages_of_many_groups_with_pictures_of_noise_stay_below_three_megabytes(noise, num_classes, pictures):
+    html = many_groups(noise, num_classes)
+    assert html.count("<img ") == pictures + 1
     assert len(html.encode()) < 3e6
+
+
+def test_the_table_of_very_many_groups_shows_the_worst():
+    figures = figures_of([f"c{number}" for number in range(150)], n=300, right=range(300))
+    html = render_audit(figures, None)
+    assert "The table shows the 200 worst of 300 groups; groups.csv has all of them." in Page(html).text
+    assert html.split('<h2 id="numbers">')[0].count('<th scope="row" class="name">c') == 200
+    assert '<th scope="row" class="name">c99 · night</th>' in html and ">c100 · day</th>" not in html
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium here")

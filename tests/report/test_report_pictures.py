@@ -90,7 +90,10 @@ def test_nothing_sticks_out_and_no_text_is_faint_in_a_browser(noise, tmp_path, d
     sheets = sheets_of(noise, [("landbird", "land"), ("landbird", "water")])
     few = small_page(noise)
     before = render_guesses(GuessSheets(GUESSES, {"land": [LONG], NASTY: ["water"]}, sheets), LONG, Path(LONG))
-    for html in (few, before, many_groups(noise)):
+    names = [f"c{number}" for number in range(12)]
+    shown = sheets_of(noise, [(y, a) for y in [*names, LONG, NASTY] for a in (LONG, NASTY)])
+    many_before = render_guesses(GuessSheets(GUESSES, {LONG: [LONG] * 9, NASTY: ["water"]}, shown), LONG, Path(LONG))
+    for html in (few, before, many_groups(noise), many_before):
         for width, found in zip((400, 1280), looks(html, tmp_path, dark=dark), strict=True):
             assert found["scrolls"] <= width
             assert found["wide"] == found["faint"] == []

@@ -18,6 +18,7 @@ from dbpt.report.examples import GroupExamples
 from dbpt.report.gallery import Mistake
 from dbpt.report.guesses import GuessSheets
 from dbpt.report.made_by import Entries, made_by_entries
+from dbpt.report.page import MOST_ROWS
 from dbpt.report.summary import SPLIT_NAMES
 from dbpt.report.templates import render, sentence
 from dbpt.report.text import count, in_words, interval_text, points, shorten_group
@@ -67,6 +68,7 @@ def render_audit(
         narrow_chart=_chart(groups, named, NARROW_LETTERS, NARROW),
         has_confidence=any(group.confidence is not None for group in groups),
         most_bars=MOST_BARS,
+        most_rows=MOST_ROWS,
         numbers=_numbers(figures),
         confusions=confusions(figures.confusion, figures.data.classes),
         guessed_images=GuessSheets(
