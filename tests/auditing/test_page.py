@@ -41,6 +41,7 @@ def figures_of(classes=("cat", "dog"), attributes=("day", "night"), right=(95, 4
     data = AuditedData(name="pets", root="/pets", split="test", n=len(groups), failed_images=0, notes=[], **names)
     shares = [1 / num_attributes] * num_attributes
     of_guesses = {"shares": shares, "mean_confidence": 0.9, "doubts": [], "n_known": 0, "accuracy": None}
+    of_guesses["n_unknown"] = 0
     values = {
         "schema_version": 1,
         "dbpt_version": "0.1.0",
@@ -63,7 +64,8 @@ def figures_of(classes=("cat", "dog"), attributes=("day", "night"), right=(95, 4
         "templates": ["a photo of a {}"],
         "attribute_templates": ["a photo taken at {}"],
         "command": "dbpt audit pets.csv --attributes 'day, night' --out audits/pets",
-        "next_command": "dbpt fit pets.csv --attributes 'day, night' --out runs/pets",
+        "next_step": "Train another classifier:",
+        "next_commands": ["dbpt fit pets.csv --attributes 'day, night' --out runs/pets"],
         "settings": {"Device": "cpu"},
     }
     return AuditFigures(**values | changes)
@@ -217,7 +219,8 @@ def test_many_classes_get_a_list_of_confusions():
 
 def test_nothing_in_the_data_can_break_the_page(noise):
     figures = figures_of((NASTY, "b"), (NASTY, "d"), warnings=[NASTY], words={NASTY: [NASTY]}, settings={NASTY: NASTY},
-                         command=NASTY, next_command=NASTY, predictions_by="file", predictions_from=NASTY,
+                         command=NASTY, next_step=NASTY, next_commands=[NASTY], predictions_by="file",
+                         predictions_from=NASTY,
                          verdict=Verdict(kind="bias", sentence=NASTY), templates=[NASTY])  # fmt: skip
     mistake = Mistake(f"x/{NASTY}/\udcff.jpg", b"", NASTY, NASTY, NASTY, None)
     html = render_audit(figures, sheets_of(figures, noise), [mistake], examples_of(figures, noise))

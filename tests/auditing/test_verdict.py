@@ -22,9 +22,13 @@ def audited(counts, errors):
     return groups, explained_errors(~is_wrong, labels, attributes, num_classes=len(counts), num_attributes=2)
 
 
-def verdict(counts, errors, *, doubts=(), by="zero-shot", by_guesses=False, **of_guesses):
-    known = {"mean_confidence": 1.0, "n_known": 0, "accuracy": None} | of_guesses
-    guesses = Guesses(method="proportional", shares=[0.5, 0.5], doubts=list(doubts), **known)
+def verdict_of_file(counts, errors, **of_guesses):
+    return verdict(counts, errors, by_guesses=True, method="file", **of_guesses)
+
+
+def verdict(counts, errors, *, doubts=(), by="zero-shot", by_guesses=False, method="proportional", **of_guesses):
+    known = {"mean_confidence": 1.0, "n_known": 0, "n_unknown": 0, "accuracy": None} | of_guesses
+    guesses = Guesses(method=method, shares=[0.5, 0.5], doubts=list(doubts), **known)
     groups, explained = audited(counts, errors)
     return verdict_of(groups, explained, guesses, by=by, by_guesses=by_guesses, attributes=NAMES["attribute_names"])
 
@@ -71,6 +75,22 @@ def test_complete_confounding_is_not_called_no_evidence():
     for errors in ([[10, 0], [0, 40]], [[0, 0], [0, 0]]):
         found = verdict([[100, 0], [0, 100]], errors)
         assert found.kind == "nothing to compare" and "no class has images of two attributes" in found.sentence
+
+
+def test_images_below_the_minimal_confidence_are_named_instead_of_doubts():
+    """They may be why nothing can be compared, or why no evidence is found."""
+    counts, errors, why = [[10, 0], [0, 0]], [[5, 0], [0, 0]], "CLIP's confidence is below --min-confidence"
+    found = verdict(counts, errors, by_guesses=True, n_unknown=190)
+    assert found.kind == "nothing to compare"
+    assert found.sentence.endswith(f"two attributes, since 190 of 200 images have no attribute, because {why}.")
+    assert verdict(counts, errors, n_unknown=190).sentence.endswith("errors of the class.")  # true groups
+    even = [[100, 100], [100, 100]], [[10, 11], [20, 21]]
+    assert verdict(*even, by_guesses=True, n_unknown=9).sentence.endswith(
+        f"; 9 of 409 images have no attribute, because {why}."
+    )
+    assert "because" not in verdict(*even, by_guesses=True).sentence
+    from_file = verdict_of_file(*even, n_unknown=9)
+    assert from_file.sentence.endswith("9 of 409 images have no attribute, because the file has none for them.")
 
 
 def test_classes_of_one_attribute_are_named_whatever_the_verdict():

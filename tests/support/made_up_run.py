@@ -115,6 +115,6 @@ def history(metrics, epochs=10):
 
 
 GUESSES = Guesses(
-    method="proportional", shares=[0.25] * 4, mean_confidence=0.9, doubts=[NASTY], n_known=0, accuracy=None
+    n_unknown=0, method="proportional", shares=[0.25] * 4, mean_confidence=0.9, doubts=[NASTY], n_known=0, accuracy=None
 )
 MISTAKE = Mistake("a/b.jpg", b"\xff\xd8\xff", "waterbird", "land", "landbird", 0.125)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from dbpt._core import __version__
 from dbpt.auditing.by_group import audited_groups
 from dbpt.auditing.figures import SCHEMA_VERSION, AuditedData, AuditFigures, PredictionsBy
+from dbpt.auditing.next_step import next_step
 from dbpt.auditing.page import render_audit
 from dbpt.auditing.result import Audit
 from dbpt.auditing.subject import ALL, Subject, subject_of_data, subject_of_run
@@ -156,6 +157,7 @@ def _audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
     average = subject.config.average or dataset.average
     if subject.config.average == "adjusted" and not train_counts.any():
         raise InputError(f"--average adjusted: {dataset.source} has no training rows, whose shares are the weights")
+    advice, commands = next_step(subject, verdict, guesses, by_guesses=kind == "pseudo")
     figures = AuditFigures(
         schema_version=SCHEMA_VERSION,
         dbpt_version=__version__,
@@ -198,7 +200,8 @@ def _audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
         templates=list(words.templates),
         attribute_templates=list(words.attribute_templates),
         command=command,
-        next_command=_next_command(subject) if verdict.kind == "bias" else "",
+        next_step=advice,
+        next_commands=commands,
         settings=setting_texts(subject.config, (name for name in vars(subject.config) if name in AUDIT_SETTINGS)),
     )
     images = image_columns(
@@ -244,11 +247,6 @@ def _page(subject: Subject, figures: AuditFigures, pseudo: PseudoAttributes) -> 
         None if predictions.probabilities is None else predictions.probabilities[members, label],
     )
     return render_audit(figures, sheets, mistakes, examples)
-
-
-def _next_command(subject: Subject) -> str:
-    """Return the command that debiases zero-shot CLIP on the same data and words."""
-    return shlex.join(["dbpt", "fit", subject.command[0], "--out", f"runs/{subject.dataset.name}", *subject.options])
 
 
 def _write(found: Audit, page: str, config: FitConfig, *, overwrite: bool) -> None:

@@ -87,8 +87,8 @@ class AuditFigures:
 
     ``group_kind`` says which attributes define the groups. ``average`` is the one in the tables. ``cramers_v`` is the
     association of class and attribute in the audited images, corrected for bias, and ``training_cramers_v`` that in the
-    training images. ``next_command`` is what the verdict
-    suggests to run next. ``settings`` are names and values for the report.
+    training images. ``next_step`` is the advice that follows
+    from the verdict, ``next_commands`` are those that it needs. ``settings`` are names and values for the report.
     """
 
     schema_version: int
@@ -112,5 +112,6 @@ class AuditFigures:
     templates: list[str]
     attribute_templates: list[str]
     command: str
-    next_command: str
+    next_step: str
+    next_commands: list[str]
     settings: dict[str, str]

@@ -44,14 +44,16 @@ def verdict_of(
     if guesses.from_file:
         source, guessed = "the attributes in the file", "labelled"
     judged_by = f", judged by {source}" if by_guesses else ""
+    without = _without_attribute(groups, guesses) if by_guesses and guesses.n_unknown else ""
     alone = _classes_of_one_attribute(groups)
     if len(alone) == len({each.class_name for each in groups if each.n}):
-        sentence = (
-            f"Nothing follows about a bias towards {names}{judged_by}: no class has images of two attributes, so that "
-            "errors of the attribute look like errors of the class."
+        sentence = f"Nothing follows about a bias towards {names}{judged_by}: no class has images of two attributes"
+        sentence += (
+            f", since {without}." if without else ", so that errors of the attribute look like errors of the class."
         )
         return Verdict(kind="nothing to compare", sentence=sentence)
     untold = f"; nothing follows about {_listed(alone)}, whose images all have the same attribute" if alone else ""
+    untold += f"; {without}" if without else ""
     if explained.p_value is None:
         why = "makes no errors" if not explained.errors else "gets each class wholly right or wholly wrong"
         sentence = f"No evidence of a bias towards {names}{judged_by}: {subject} {why}{untold}."
@@ -110,6 +112,13 @@ def _enough_wrong_guesses(worse: AuditedGroup, groups: Sequence[AuditedGroup], g
     right = guesses.accuracy if guesses.n_known >= SMALL_GROUP else guesses.mean_confidence
     wrong = (1 - cast(float, right)) * n
     return round(wrong) if worse.n - worse.correct - worse.n * errors / n <= wrong / 2 else None
+
+
+def _without_attribute(groups: Sequence[AuditedGroup], guesses: Guesses) -> str:
+    """Return how many images are in no group, and why."""
+    n = guesses.n_unknown + sum(each.n for each in groups)
+    why = "the file has none for them" if guesses.from_file else "CLIP's confidence is below --min-confidence"
+    return f"{count(guesses.n_unknown)} of {count(n)} images have no attribute, because {why}"
 
 
 def _classes_of_one_attribute(groups: Sequence[AuditedGroup]) -> list[str]:

@@ -29,21 +29,23 @@ def judged_guesses(
 ) -> Guesses:
     """Return how the guesses were made, and the doubts about those of ``rows``, by default all but the test rows.
 
-    Attributes that nobody guessed get no doubts.
+    Doubts are about the names, so guesses below ``min_confidence`` count too. Attributes that nobody guessed get none.
     """
     rows = fitted_rows(dataset) if rows is None else rows
     attributes, guessed = dataset.attributes[rows], pseudo.pseudo_attributes[rows]
     both = (attributes >= 0) & (guessed >= 0) & (not pseudo.holds_truth)
     counts = np.bincount(guessed[guessed >= 0], minlength=dataset.num_attributes)
-    assert pseudo.confidence is not None
+    assert pseudo.confidence is not None and pseudo.posterior is not None
     is_guessed, confidence = pseudo.method not in (METHOD, NO_ATTRIBUTE), pseudo.confidence[rows]
-    if not is_guessed and (guessed >= 0).any():  # the others have none
+    if (guessed >= 0).any():  # the others have none, or one that is too low
         confidence = confidence[guessed >= 0]
+    likeliest = np.where(guessed >= 0, guessed, pseudo.posterior[rows].argmax(axis=1))
     return Guesses(
         method=pseudo.method,
         shares=(counts / max(1, counts.sum())).tolist(),
         mean_confidence=min(1.0, float(confidence.mean())),
-        doubts=_doubts(dataset.take(rows), features[rows], backbone, guessed) if is_guessed else [],
+        doubts=_doubts(dataset.take(rows), features[rows], backbone, likeliest) if is_guessed else [],
+        n_unknown=int((guessed < 0).sum()),
         n_known=int(both.sum()),
         accuracy=float((attributes == guessed)[both].mean()) if both.any() else None,
     )

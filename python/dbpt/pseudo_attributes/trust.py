@@ -68,13 +68,15 @@ class Trust:
 class Guesses:
     """The guesses of the attribute of some images: the method, the share of each attribute, whether to trust it.
 
-    ``doubts`` are those of `Trust`. ``accuracy`` is measured on the ``n_known`` images with a true attribute.
+    ``n_unknown`` images got no attribute. ``doubts`` are those of `Trust`. ``accuracy`` is measured on the ``n_known``
+    images with a true attribute.
     """
 
     method: str
     shares: list[Share]
     mean_confidence: Share
     doubts: list[str]
+    n_unknown: Count
     n_known: Count
     accuracy: float | None
 

@@ -1,0 +1,51 @@
+"""What to do after an audit: advice in a sentence, and commands."""
+
+import shlex
+
+from dbpt.auditing.figures import Verdict
+from dbpt.auditing.subject import Subject
+from dbpt.objectives import OBJECTIVES
+from dbpt.pseudo_attributes.trust import Guesses
+from dbpt.settings.sections import GUESS_SETTINGS
+
+ADVICE = {
+    "untrusted": "Audit again with words that name what can be seen in the images, or give the attribute as a column "
+    "of the data.",
+    "no evidence": "To look further, audit other suspected attributes, or more images.",
+    "nothing to compare": "Add images of each class with another attribute: without them, neither this audit nor "
+    "training can tell the class from the attribute.",
+}
+
+
+def next_step(subject: Subject, verdict: Verdict, guesses: Guesses, *, by_guesses: bool) -> tuple[str, list[str]]:
+    """Return the advice that follows from the verdict, and the commands that it needs.
+
+    ``by_guesses`` says that the groups are those of the ``guesses``.
+    """
+    if verdict.kind == "nothing to compare" and by_guesses and guesses.n_unknown and not guesses.from_file:
+        return "Audit again with a lower --min-confidence, so that more images have an attribute.", []
+    if verdict.kind != "bias":
+        return ADVICE[verdict.kind], []
+    data, run = subject.command[0], f"runs/{subject.dataset.name}"
+    fit = shlex.join(["dbpt", "fit", data, "--out", run, *subject.options])
+    if subject.by == "run" and OBJECTIVES[subject.config.objective].uses_groups:
+        label = shlex.join(["dbpt", "label", subject.title, "--split", "train", "--out", f"{subject.title}-labels"])
+        config = ["--config", f"{subject.title}/config.toml"]
+        compare = shlex.join(["dbpt", "compare", data, *config, "--out", f"{subject.title}-compare"])
+        advice = (
+            f"This run was trained against such a bias already, with the objective {subject.config.objective}; to do "
+            "the same again changes little. Label a sample by hand, to correct wrong guesses; try other words for the "
+            "attribute; add images of the groups that fail; or compare methods and heads on the same data:"
+        )
+        return advice, [label, compare]
+    if subject.by != "file":
+        return "Train a classifier that relies less on the attribute:", [fit]
+    advice = (
+        "Let dbpt train a classifier that relies less on the attribute, or train your own again with group weights or "
+        "a sampler: dbpt.GroupSampler draws each group"
+    )
+    if not by_guesses or guesses.from_file:
+        return f"{advice} of class and attribute, which are known, equally often.", [fit]
+    guess = ["dbpt", "guess", data, "--out", f"{subject.dataset.name}-guesses.csv"]
+    guess += subject.config.options(GUESS_SETTINGS)
+    return f"{advice} that dbpt guess writes equally often.", [fit, shlex.join(guess)]

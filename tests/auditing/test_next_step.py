@@ -1,0 +1,96 @@
+"""What an audit advises to do next, for each verdict and each classifier; its commands are run."""
+
+import shlex
+
+import pytest
+from runs import fit
+from test_audit import many_rows
+
+import dbpt
+from dbpt.auditing.figures import Verdict
+from dbpt.auditing.next_step import next_step
+from dbpt.auditing.subject import subject_of_data, subject_of_run
+from dbpt.pseudo_attributes.trust import Guesses
+
+BIAS = Verdict(kind="bias", sentence="It errs.")
+GUESSES = Guesses(
+    method="proportional", shares=[0.5, 0.5], mean_confidence=1.0, doubts=[], n_unknown=0, n_known=0, accuracy=None
+)
+
+
+@pytest.fixture
+def chosen(tiny):
+    return {name: tiny.settings[name] for name in ("model", "pretrained", "cache", "attributes", "embed_batch_size")}
+
+
+@pytest.fixture
+def run_all(command, monkeypatch, tmp_path):
+    """Run commands in an empty folder; those that train are short."""
+    monkeypatch.chdir(tmp_path)
+
+    def run_all(commands, **more):
+        for line in commands:
+            program, verb, *arguments = shlex.split(line)
+            assert program == "dbpt" and command(verb, *arguments, *more.get(verb, []))[0] == 0, line
+
+    return run_all
+
+
+def test_zero_shot_clip_is_trained(tiny, chosen, run_all):
+    subject = subject_of_data("zero-shot", "zero-shot", str(tiny.table), chosen, None)
+    advice, commands = next_step(subject, BIAS, GUESSES, by_guesses=True)
+    assert advice == "Train a classifier that relies less on the attribute:"
+    assert [line.split()[:2] for line in commands] == [["dbpt", "fit"]]
+    run_all(commands, fit=["--epochs", "1", "--head", "linear"])
+
+
+def test_the_users_own_classifier_may_be_trained_again_with_a_sampler(tiny, chosen, run_all, tmp_path):
+    table, predictions = many_rows(
+        tiny, "next", dict.fromkeys([(y, a) for y in ("disc", "box") for a in ("meadow", "lake")], 0.9)
+    )
+    subject = subject_of_data(str(predictions), "file", str(table), chosen | {"average": "plain"}, None)
+    advice, commands = next_step(subject, BIAS, GUESSES, by_guesses=True)
+    assert "dbpt.GroupSampler draws each group that dbpt guess writes" in advice
+    assert [line.split()[1] for line in commands] == ["fit", "guess"]
+    run_all(commands[1:])
+    assert (tmp_path / "next-guesses.csv").exists()
+    advice, commands = next_step(subject, BIAS, GUESSES, by_guesses=False)
+    assert "which are known" in advice and [line.split()[1] for line in commands] == ["fit"]
+
+
+def test_a_run_against_the_bias_is_not_trained_again(tiny, tiny_run, run_all, tmp_path):
+    subject = subject_of_run(str(tiny_run), None, {}, None, None)
+    advice, commands = next_step(subject, BIAS, GUESSES, by_guesses=True)
+    assert "trained against such a bias already, with the objective dbpt" in advice
+    assert [line.split()[1] for line in commands] == ["label", "compare"]
+    assert dbpt.audit(predictions=tiny_run).figures.next_commands == []  # no bias there
+    moved = [line.replace(f"{tiny_run}-", f"{tmp_path}/") for line in commands]
+    run_all(
+        moved, compare=["--epochs", "1", "--seeds", "1", "--methods", "erm", "--heads", "linear"], label=["--n", "8"]
+    )
+
+
+def test_a_run_without_group_weights_is_trained_with_them(tiny, tmp_path):
+    run = fit(
+        tiny, tmp_path / "erm", objective="erm", model_selection="average", head="linear", baselines=False, epochs=1
+    )
+    subject = subject_of_run(str(run), None, {}, None, None)
+    advice, commands = next_step(subject, BIAS, GUESSES, by_guesses=True)
+    assert advice.startswith("Train") and [line.split()[1] for line in commands] == ["fit"]
+    assert "erm" not in shlex.split(commands[0])  # its objective is that of dbpt
+
+
+def test_what_helps_where_nothing_could_be_compared(tiny, chosen):
+    subject = subject_of_data("zero-shot", "zero-shot", str(tiny.table), chosen | {"min_confidence": 0.999999}, None)
+    found = dbpt.audit(tiny.write("next-none", [{**row, "attribute": ""} for row in tiny.rows()]),
+                       min_confidence=0.999999, **chosen)  # fmt: skip
+    assert found.verdict.kind in ("nothing to compare", "untrusted") and "no image was guessed" not in str(
+        found.verdict
+    )
+    nothing = Verdict(kind="nothing to compare", sentence="")
+    unknown = Guesses(**vars(GUESSES) | {"n_unknown": 5})
+    assert "lower --min-confidence" in next_step(subject, nothing, unknown, by_guesses=True)[0]
+    assert "Add images of each class" in next_step(subject, nothing, GUESSES, by_guesses=True)[0]
+    assert (
+        "other suspected" in next_step(subject, Verdict(kind="no evidence", sentence=""), GUESSES, by_guesses=True)[0]
+    )
