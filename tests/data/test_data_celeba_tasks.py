@@ -41,7 +41,13 @@ def test_several_attributes_make_groups_over_their_product(faces):
     male, young = np.array([1, 1, 0, 0]), np.array([0, 1, 1, 1])
     assert data.attributes.tolist() == (2 * male + young).tolist()
     assert data.attribute_names == ("female, old", "female, young", "male, old", "male, young")
-    assert data.words.attribute_texts()[0][1] == "A photo of a celebrity who is female and who is young."
+    assert [(factor.name, list(factor.values)) for factor in data.words.factors] == [
+        ("Male", ["female", "male"]),
+        ("Young", ["old", "young"]),
+    ]
+    texts, owners = data.words.attribute_texts()
+    assert texts[1:3] == ["A photo of a male celebrity.", "A photo of a celebrity who is old."]
+    assert owners.tolist() == [0, 1, 2, 3]
     assert data.num_groups == 8
     assert data.class_names == ("dark hair", "blond hair")
 
@@ -57,6 +63,21 @@ def test_own_words_for_a_task_go_by_index(faces):
     assert load_dataset("celeba", faces, classes=grumpy, celeba_target="Young").words.classes == grumpy
     message = refused("celeba", faces, attributes=grumpy, celeba_attributes=["Male", "Young"])
     assert "--attributes: the data set has 4 (female, old, female, young, " in message
+    joint = load_dataset("celeba", faces, attributes=["a", "b", "c", "d"], celeba_attributes=["Male", "Young"])
+    assert joint.attribute_names == ("a", "b", "c", "d") and joint.words.factors == ()
+
+
+def test_own_factors_for_several_attributes_go_by_index(faces):
+    own = load_dataset("celeba", faces, celeba_attributes=("Male", "Young"))
+    data = load_dataset("celeba", faces, celeba_attributes=("Male", "Young"), factors=["sex: f, m", "age: 60=old, 20"])
+    assert data.attributes.tolist() == own.attributes.tolist()
+    assert data.attribute_names == ("f, 60", "f, 20", "m, 60", "m, 20")
+    assert data.words.attribute_texts()[0][2] == "A photo of a old."
+    others = load_dataset("celeba", faces, factors=["sex: f, m", "age: 60=old, 20"])
+    assert (others.attributes == -1).all() and others.published is None
+    assert others.notes[-1] == (
+        "left out: the true attributes (female, male), which are not those of the factors (sex, age)"
+    )
 
 
 def test_there_are_words_for_every_attribute_of_the_official_list():

@@ -158,3 +158,42 @@ def test_what_is_no_file_gets_one_line(dataset, tmp_path, suffix):
         make()
         with pytest.raises(InputError, match=r"mine.*attributes"):
             read_pseudo_attributes(path, dataset)
+
+
+# --- several factors
+
+FACTORS = ("place: land, sea, sky", "style: photo, sketch", "style[cat]: photo")
+EACH = "path,place,pseudo_style,confidence_style\nimg/a.jpg,sea,sketch,.8\nimg/b.jpg,land,,\nc.jpg,sky,photo,\n"
+EACH += "d.jpg,,photo,1\n"
+
+
+def test_factors_have_a_column_each_or_one_of_combinations(read, dataset, tmp_path, monkeypatch):
+    task = load_dataset(tmp_path / "pets.csv", images=False, factors=FACTORS)
+
+    def read_task(content, name="factors.csv"):
+        (tmp_path / name).write_text(content)
+        return read_pseudo_attributes(tmp_path / name, task)
+
+    found = read_task(EACH.replace("photo,\n", "photo,1\n"))
+    assert found.pseudo_attributes.tolist() == [3, -1, 4, -1]
+    assert [each.pseudo_attributes.tolist() for each in found.factors] == [[1, 0, 2, -1], [1, -1, 0, 0]]
+    assert found.confidence[0] == pytest.approx(0.8) and found.posterior[0, 2:4].tolist() == pytest.approx([0.2, 0.8])
+    joint = read_task('path,pseudo_attribute\nimg/a.jpg,"sea, sketch"\nimg/b.jpg,\nc.jpg,"sky, photo"\nd.jpg,-1\n')
+    assert joint.pseudo_attributes.tolist() == found.pseudo_attributes.tolist() and joint.method == "file"
+    assert [each.pseudo_attributes.tolist() for each in joint.factors] == [[1, -1, 2, -1], [1, -1, 0, -1]]
+    for bad, part in (
+        (
+            EACH.replace("sky,photo", "sky,sketch").replace("sketch,\n", "sketch,1\n"),
+            "factors.csv: image 'c.jpg': style is 'sketch', but class 'cat' has only photo",
+        ),
+        (
+            EACH.replace("sea", "see"),
+            "line 2: place is 'see', expected one of 'land', 'sea', 'sky' (did you mean 'sea'?)",
+        ),
+        (EACH.replace("photo,\n", "photo,2\n"), "line 4: confidence_style is 2, expected a probability from 0 to 1"),
+        ('path,attribute\nimg/a.jpg,"sea; sketch"\n', "3 of 4 images have no attribute"),
+        ("path,style\nimg/a.jpg,photo\n", "no column 'attribute'"),
+    ):
+        with pytest.raises(InputError) as error:
+            read_task(bad)
+        assert part in str(error.value) and "\n" not in str(error.value)

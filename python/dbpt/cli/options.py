@@ -24,8 +24,17 @@ TITLES = {
     for each in fields(section)
 }
 MAIN, OTHER = "Main options", "Other options"
-LISTS = ("columns", "classes", "attributes", "template", "attribute_template", "celeba_attributes", "proportions")
-TASK_SETTINGS = ("classes", "attributes", "celeba_target", "celeba_attributes")
+LISTS = (
+    *("columns", "classes", "attributes", "factors", "template", "attribute_template"),
+    *("celeba_attributes", "proportions"),
+)
+TASK_SETTINGS = ("classes", "attributes", "factors", "celeba_target", "celeba_attributes")
+ALL_AFTER = "write all values after the first: {0} A B C"
+FACTORS_EXAMPLE = "'style: photo, sketch' 'place: indoor, outdoor'"
+REPEATED = {
+    "--attributes": f"{ALL_AFTER.format('--attributes')}, or several attributes as --factors {FACTORS_EXAMPLE}",
+    "--factors": f"write all factors after the first: --factors {FACTORS_EXAMPLE}",
+}
 DATA_SETTINGS = ("root", "columns", *TASK_SETTINGS, "cache", "max_failures")
 EMBED_SETTINGS = (*DATA_SETTINGS, "model", "pretrained", "image_precision", "device", "embed_batch_size")
 
@@ -74,7 +83,7 @@ class SettingsCommand(click.Command):
                 current = name if name in lists else ""
                 expects_value = current != "" and not equals
                 if current and current in given:
-                    raise click.UsageError(f"{name} is given twice; write all values after the first: {name} A B C")
+                    raise click.UsageError(f"{name} is given twice; {REPEATED.get(name, ALL_AFTER.format(name))}")
                 given.add(current)
             elif current and not expects_value:
                 spread.append(current)

@@ -6,7 +6,6 @@ The default is the task that the literature reports: y is Blond_Hair (0 dark, 1 
 import re
 from collections.abc import Sequence
 from functools import reduce
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from dbpt.data.columns import DataRequest
 from dbpt.data.dataset import Dataset, GroupCounts
 from dbpt.data.paths import NOT_PUBLISHED, find_root, first_of, relative_path
 from dbpt.data.reader import DatasetReader
-from dbpt.data.words import COMMA_HINT, Vocabulary, Words
+from dbpt.data.words import COMMA_HINT, Factor, Vocabulary, Words, combined
 from dbpt.errors import InputError, nearest
 
 # For the default task, with the sentences of its published code.
@@ -142,19 +141,22 @@ def _check_task(target: str, attributes: Sequence[str]) -> None:
 
 
 def celeba_words(target: str, attributes: Sequence[str]) -> Words:
-    """Return words for two classes (attribute absent and present) and for the 2^k combinations of k attributes."""
+    """Return words for two classes (attribute absent and present), and for one attribute, or a factor for each."""
     usual = target == TARGET
+    vocabularies = [WORDS.attributes if (name,) == SPURIOUS else _vocabulary(name) for name in attributes]
+    factors = [
+        Factor(name, vocabulary, tuple(vocabulary), {})
+        for name, vocabulary in zip(attributes, vocabularies, strict=True)
+    ]
     return Words(
-        classes=WORDS.classes if usual else _vocabulary((target,)),
-        attributes=WORDS.attributes if tuple(attributes) == SPURIOUS else _vocabulary(attributes),
+        classes=WORDS.classes if usual else _vocabulary(target),
+        attributes=combined(factors),
         templates=WORDS.templates if usual else ("A photo of a {}.",),
         attribute_templates=WORDS.attribute_templates,
+        factors=tuple(factors) if len(factors) > 1 else (),
     )
 
 
-def _vocabulary(attributes: Sequence[str]) -> Vocabulary:
-    vocabulary: Vocabulary = {}
-    for clauses in product(*(CLAUSES[attribute] for attribute in attributes)):
-        names = (re.sub("^(who is|with|in) ", "", clause) for clause in clauses)  # "who is male" is called "male"
-        vocabulary[", ".join(names)] = (f"celebrity {' and '.join(clauses)}",)
-    return vocabulary
+def _vocabulary(attribute: str) -> Vocabulary:
+    """Return names and wordings of an attribute, absent and present: "who is young" is called "young"."""
+    return {re.sub("^(who is|with|in) ", "", clause): (f"celebrity {clause}",) for clause in CLAUSES[attribute]}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data.paths import is_normal, relative_path
-from dbpt.data.words import Vocabulary, Words
+from dbpt.data.words import Factor, Vocabulary, Words, combined
 from dbpt.errors import InputError, first_few, nearest
 
 REQUIRED = ("path", "label")
@@ -35,38 +35,46 @@ class DataRequest:
     celeba_attributes: tuple[str, ...] | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     images: bool = True
+    factors: tuple[Factor, ...] | None = None
 
     @property
     def column_names(self) -> dict[str, str]:
-        """The column of each role that is not ignored."""
-        names = {role: self.columns.get(role, role) for role in ROLES}
+        """The column of each role that is not ignored; a factor is a role."""
+        roles = (*ROLES, *(factor.name for factor in self.factors or ()))
+        names = {role: self.columns.get(role, role) for role in roles}
         return {role: name for role, name in names.items() if name}
 
     def words(self, own: Words) -> Words:
         """Return the words that are given, and the data's ``own`` for the others."""
-        names = ("classes", "attributes", "templates", "attribute_templates")
-        return replace(own, **{name: value for name in names if (value := getattr(self, name)) is not None})
+        names = ("classes", "attributes", "templates", "attribute_templates", "factors")
+        given = {name: value for name in names if (value := getattr(self, name)) is not None}
+        if self.factors is not None:
+            given["attributes"] = combined(self.factors)
+        elif self.attributes is not None:
+            given["factors"] = ()
+        return replace(own, **given)
 
 
-def parse_columns(given: ColumnNames) -> dict[str, str]:
-    """Return ``["path=file", "label=y"]`` or a dict as role to column name.
+def parse_columns(given: ColumnNames, factors: Sequence[Factor] = ()) -> dict[str, str]:
+    """Return ``["path=file", "label=y"]`` or a dict as role to column name; each of the ``factors`` is a role too.
 
-    Refuse unknown roles, one column for two roles, and empty names, except for ``attribute``, which ignores it.
+    Refuse unknown roles, one column for two roles, and empty names, except for attributes, which ignores them.
     """
     columns: dict[str, str] = {}
+    roles = (*ROLES, *(factor.name for factor in factors))
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise InputError(f"--columns: found {given!r}; expected a list such as ['label=y'] or a dict")
     for entry in given.items() if isinstance(given, Mapping) else given:
         text = "=".join(map(str, entry)) if isinstance(given, Mapping) else str(entry)
         role, equals, name = (part.strip() for part in text.partition("="))
         if not equals:
-            example = f"for example 'label=y'; roles: {', '.join(ROLES)}"
+            example = f"for example 'label=y'; roles: {', '.join(roles)}"
             raise InputError(f"--columns: {entry!r} is not ROLE=NAME, {example}")
-        if role not in ROLES:
-            raise InputError(f"--columns: {role!r} is none of {', '.join(ROLES)}{nearest(role, list(ROLES))}")
+        if role not in roles:
+            raise InputError(f"--columns: {role!r} is none of {', '.join(roles)}{nearest(role, list(roles))}")
         if role in columns:
             raise InputError(f"--columns: {role!r} is given twice; one column holds it")
-        if not name and role != "attribute":
+        if not name and role in ("path", "label", "split"):
             raise InputError(f"--columns: {role} has no column name; write {role}=NAME")
         if name and name in columns.values():
             owner = next(other for other, column in columns.items() if column == name)

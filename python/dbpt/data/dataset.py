@@ -119,7 +119,8 @@ class Dataset:
         if self.has_true_attributes:
             groups, names = self.groups(self.attributes), self.attribute_names
             titles = [f"{label}, {attribute}" for label in classes for attribute in names]
-            rows += [(title, self._per_split(groups == group)) for group, title in enumerate(titles)]
+            counts = [(title, self._per_split(groups == group)) for group, title in enumerate(titles)]
+            rows += [row for row in counts if any(row[1]) or not self.words.factors]
             if (groups < 0).any():
                 rows.append(("attribute unknown", self._per_split(groups < 0)))
         else:

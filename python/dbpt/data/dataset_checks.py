@@ -4,14 +4,16 @@ import errno
 import os
 import stat
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dbpt.data.archives import find_member
 from dbpt.data.dataset import SPLITS, Dataset
+from dbpt.data.factors import factor_codes
 from dbpt.errors import InputError
 from dbpt.files.disk import reason_of
 
@@ -31,6 +33,25 @@ def check_names(dataset: Dataset) -> None:
     for row, path in enumerate(dataset.paths):
         if not path.isascii() and any("\ud800" <= letter <= "\udfff" for letter in path):
             raise InputError(f"{dataset.source}: the name of image {path!a} (row {row + 1}) is not UTF-8; rename it")
+
+
+def check_possible(
+    dataset: Dataset, codes: Sequence[NDArray[np.int64]] | None = None, source: str | None = None
+) -> None:
+    """Refuse a value that the vocabulary of a row's class excludes: a true one, or the ``codes`` of each factor.
+
+    These are (N,) each, from the file ``source``.
+    """
+    factors = dataset.words.factors
+    if factors and codes is None:
+        codes = factor_codes(dataset.attributes, dataset.words.sizes)
+    for factor, codes_N in zip(factors, codes or (), strict=True):
+        for name, values in factor.of_class.items():
+            of_class = (dataset.labels == dataset.class_names.index(name)) & (codes_N >= 0)
+            for row in np.flatnonzero(of_class & ~np.isin(codes_N, factor.possible(name)))[:1].tolist():
+                where = dataset.where(row) if source is None else f"{source}: image {dataset.paths[row]!r}"
+                found = f"{factor.name} is {list(factor.values)[codes_N[row]]!r}, but class {name!r} has only"
+                raise InputError(f"{where}: {found} {', '.join(values)}; mend the value or --factors")
 
 
 def spelled_as_on_disk(dataset: Dataset) -> Dataset:

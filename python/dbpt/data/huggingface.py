@@ -51,7 +51,7 @@ def read_saved_dataset(folder: Path, request: DataRequest) -> Dataset:
     if len(splits) > 1:
         existing.discard("split")  # their names tell the split of a row, unless a column is named
     wanted = names.keys() & (required | existing)
-    read = {role: names[role] for role in ("label", "attribute", "split") if role in wanted}
+    read = {role: name for role, name in names.items() if role in wanted and role != "path"}
     for name, split in splits.items():
         for column in (column for role, column in read.items() if role in required):
             column_position(str(folder / name), list(split.features), column, COLUMNS_HINT)

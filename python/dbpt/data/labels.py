@@ -5,7 +5,7 @@ names, in sorted order.
 """
 
 import re
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from dbpt.data.columns import Columns, DataRequest, shortened
 from dbpt.data.dataset import SPLITS, Dataset
-from dbpt.data.words import Vocabulary, Words
+from dbpt.data.factors import joint_codes
+from dbpt.data.words import Factor, Vocabulary, Words, combined
 from dbpt.errors import CONTROL, InputError
 
 TEMPLATES = ("a photo of a {}.",)
@@ -58,8 +59,14 @@ def coded_dataset(
         found = f"column {column!r} has {_found(classes)}"
         raise InputError(f"{columns.path}: {found}; a classifier needs at least two classes")
     labels = columns.decode(column, codes.get, expected)
-    known = request.attributes or own_attributes
-    attributes, attribute_codes = _attribute_codes(columns, names.get("attribute", ""), known)
+    factors = request.factors or ()
+    known = combined(factors) if factors else request.attributes or own_attributes
+    if present := [each.name for each in factors if names.get(each.name) in columns.values]:
+        attributes, attribute_codes = combined(factors), _factor_codes(columns, names, factors)
+        if missing := [each.name for each in factors if each.name not in present]:
+            notes = (*notes, f"no column of {', '.join(missing)}, so the true attributes are unknown")
+    else:
+        attributes, attribute_codes = _attribute_codes(columns, names.get("attribute", ""), known)
     for argument, words in (("classes", classes), ("attributes", attributes)):
         if words and all(_integer(wordings[0]) is not None for wordings in words.values()):
             named = f"{argument} are named by numbers ({shortened(words, 4)})"
@@ -77,6 +84,12 @@ def coded_dataset(
         notes=tuple(notes),
         unit=columns.unit,
     )
+
+
+def _factor_codes(columns: Columns, names: Mapping[str, str], factors: Sequence[Factor]) -> NDArray[np.int64]:
+    """Return the combinations (N,) in a column for each factor; -1 where one is unknown."""
+    codes = [_attribute_codes(columns, names.get(each.name, ""), each.values)[1] for each in factors]
+    return joint_codes(codes, [len(each.values) for each in factors])
 
 
 def _attribute_codes(

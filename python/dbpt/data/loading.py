@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from dbpt.data import table_formats, webdataset
 from dbpt.data.columns import REQUIRED, ColumnNames, DataRequest, parse_columns, shortened
 from dbpt.data.dataset import Dataset
-from dbpt.data.dataset_checks import check_dataset, check_names, published_notes, spelled_as_on_disk
+from dbpt.data.dataset_checks import check_dataset, check_names, check_possible, published_notes, spelled_as_on_disk
+from dbpt.data.factors import FactorNames, parse_factors
 from dbpt.data.huggingface import is_saved_dataset, read_saved_dataset
 from dbpt.data.huggingface_objects import materialize
 from dbpt.data.image_folder import read_image_folder
@@ -24,6 +27,7 @@ def load_dataset(
     *,
     classes: Names | None = None,
     attributes: Names | None = None,
+    factors: FactorNames | None = None,
     template: str | Sequence[str] | None = None,
     attribute_template: str | Sequence[str] | None = None,
     celeba_target: str | None = None,
@@ -51,6 +55,11 @@ def load_dataset(
             classes. The labels of a table are these names, or integers 0..C-1. None uses the data set's own words, here
             and in the next three.
         attributes: the same for the spurious attribute.
+        factors: instead, several attributes, each with its values:
+            ``{"style": ["photo", "sketch"], "place": {"sea": ["sea", "harbour"], "land": "land"}}``, or
+            ``["style: photo, sketch", "place: sea=sea|harbour, land"]``. ``place[ship]`` has the only values for the
+            class ship. The data set's attributes are then their combinations. A table may have a column for each
+            factor, of the same name.
         template, attribute_template: sentences with one ``{}``, for classes and for attributes.
         celeba_target: the attribute of CelebA to classify; None is ``"Blond_Hair"``.
         celeba_attributes: CelebA's spurious attributes. Their combinations are numbered as binary numbers whose first
@@ -62,6 +71,9 @@ def load_dataset(
             their column is optional.
         check: False accepts rows that can't be used, which `check_data` lists.
     """
+    if attributes is not None and factors is not None:
+        raise InputError("--factors with --attributes: a factor is an attribute with a name; drop one of the two")
+    parsed = None if factors is None else parse_factors(factors)
     request = DataRequest(
         source="" if is_in_memory(data) else materialize(data),
         root=None if root is None else absolute(root),
@@ -71,8 +83,9 @@ def load_dataset(
         attribute_templates=_listed(attribute_template),
         celeba_target=celeba_target,
         celeba_attributes=_listed(celeba_attributes),
-        columns={} if columns is None else parse_columns(columns),
+        columns={} if columns is None else parse_columns(columns, parsed or ()),
         images=images,
+        factors=parsed,
     )
     reader = DATASETS.get(request.source)
     if request.columns and (isinstance(data, Dataset) or reader is not None):
@@ -89,6 +102,7 @@ def load_dataset(
     else:
         dataset = _read_own(request) if reader is None else _read_known(request, reader)
     check_names(dataset)
+    check_possible(dataset)
     if images:
         dataset = spelled_as_on_disk(dataset)
     if check:
@@ -123,7 +137,14 @@ def _reworded(dataset: Dataset, request: DataRequest) -> Dataset:
         if moved or len(given) != len(names):
             expected = f"{len(names)} ({', '.join(names)}, in this order)"
             raise InputError(f"{argument}: the data set has {expected}, found {len(given)} ({shortened(given)})")
-    return replace(dataset, words=request.words(own))
+    words = request.words(own)
+    sizes = [[len(factor.values) for factor in each.suspects] for each in (words, own)]
+    if request.factors is None or not own.attributes or sizes[0] == sizes[1]:
+        return replace(dataset, words=words)
+    named = ", ".join(factor.name for factor in words.factors)
+    note = f"left out: the true attributes ({', '.join(own.attributes)}), which are not those of the factors ({named})"
+    unknown = np.full(len(dataset), -1, dtype=np.int64)
+    return replace(dataset, words=words, attributes=unknown, notes=(*dataset.notes, note), published=None)
 
 
 def _read_own(request: DataRequest) -> Dataset:

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
+from math import prod
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.errors import CONTROL, InputError
+from dbpt.errors import CONTROL, InputError, nearest
 
 Vocabulary = dict[str, tuple[str, ...]]
 """Name -> wordings, in index order."""
@@ -15,6 +17,8 @@ SENTENCE_START = "a photo of a"
 Names: TypeAlias = Mapping[str, str | Sequence[str]] | Sequence[str]
 """A vocabulary as users write it: a dict of names and wordings, or a list of entries ``"name=wording|wording"``."""
 COMMA_HINT = "; separate names by spaces, not commas"
+MOST_COMBINATIONS = 128
+"""Of the values of several factors; each makes a group with each class."""
 
 
 def parse_vocabulary(given: Names, argument: str) -> Vocabulary:
@@ -28,7 +32,7 @@ def parse_vocabulary(given: Names, argument: str) -> Vocabulary:
     if isinstance(given, str | set | frozenset) or not isinstance(given, Iterable):
         raise InputError(f"{argument}: found {given!r}; expected a list of names, or a dict of names and wordings")
     vocabulary: Vocabulary = {}
-    for name, wordings in _named_wordings(given, argument):
+    for name, wordings in named_wordings(given, argument):
         if name in vocabulary:
             raise InputError(f"{argument}: {name!r} is given twice; separate the wordings of one name by '|'")
         vocabulary[name] = wordings
@@ -36,7 +40,8 @@ def parse_vocabulary(given: Names, argument: str) -> Vocabulary:
     return vocabulary
 
 
-def _named_wordings(given: Names, argument: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+def named_wordings(given: Names, argument: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield each name and its wordings, as they are given. Errors name ``argument``."""
     for entry in given:
         name, wordings = entry, given[entry] if isinstance(given, Mapping) else (entry,)
         if isinstance(entry, str) and "=" in entry and not isinstance(given, Mapping):
@@ -52,7 +57,7 @@ def entries_of(vocabulary: Vocabulary, argument: str) -> tuple[str, ...]:
     """Return the entries that `parse_vocabulary` reads. Raises `InputError` for names and wordings that have none."""
     entries = tuple(f"{name}={'|'.join(wordings)}" for name, wordings in vocabulary.items())
     for entry, name in zip(entries, vocabulary, strict=True):
-        if dict(_named_wordings([entry], argument)) != {name: vocabulary[name]}:
+        if dict(named_wordings([entry], argument)) != {name: vocabulary[name]}:
             problem = "can't be written as NAME=WORDING|WORDING, as config.toml has it"
             raise InputError(f"{argument}: {name!r} {problem}; do without '=' in names and '|' in wordings")
     return entries
@@ -76,7 +81,7 @@ def check_vocabulary(vocabulary: Mapping[str, Sequence[str]], argument: str) -> 
                 raise InputError(f"{argument}: the wording {wording!r} is {both}")
             owners[wording] = name
         for text in (name, *wordings):
-            _check_printable(text, argument)
+            check_printable(text, argument)
 
 
 def check_templates(templates: Sequence[str], argument: str) -> None:
@@ -87,22 +92,58 @@ def check_templates(templates: Sequence[str], argument: str) -> None:
         if template.count("{}") != 1:
             found = f"{template.count('{}')} of the placeholder {{}}, which must stand exactly once"
             raise InputError(f"{argument}: {template!r} holds {found}, where the name goes: 'a photo of a {{}}.'")
-        _check_printable(template, argument)
+        check_printable(template, argument)
 
 
-def _check_printable(text: str, argument: str) -> None:
+def check_printable(text: str, argument: str) -> None:
+    """Refuse control characters. Errors name ``argument``."""
     if CONTROL.search(text):
         raise InputError(f"{argument}: {text!r} has a line break or another control character; write it without")
 
 
 @dataclass(frozen=True)
+class Factor:
+    """A suspected attribute among several: all its values with their wordings, and those that each class may have.
+
+    A class in ``of_class`` has only the values named there, any other class those in ``shared``.
+    """
+
+    name: str
+    values: Vocabulary
+    shared: tuple[str, ...]
+    of_class: dict[str, tuple[str, ...]]
+
+    def possible(self, class_name: str) -> list[int]:
+        """Return the indices of the values that images of the class may have."""
+        names = list(self.values)
+        return [names.index(name) for name in self.of_class.get(class_name, self.shared)]
+
+
+def combined(factors: Sequence[Factor]) -> Vocabulary:
+    """Return an attribute for each combination of the factors' values, numbered with the first factor most significant.
+
+    >>> factors = [Factor(name, {"a": ("a",), "b": ("b",)}, ("a", "b"), {}) for name in ("one", "two")]
+    >>> list(combined(factors))
+    ['a, a', 'a, b', 'b, a', 'b, b']
+    """
+    if len(factors) == 1:
+        return factors[0].values
+    names = [", ".join(values) for values in product(*(factor.values for factor in factors))]
+    return {name: (name,) for name in names}
+
+
+@dataclass(frozen=True)
 class Words:
-    """Classes and (possibly no) attributes with their wordings, and the sentence templates of each."""
+    """Classes and (possibly no) attributes with their wordings, and the sentence templates of each.
+
+    With ``factors`` the attributes are the `combined` ones, and CLIP reads the wordings of the factors.
+    """
 
     classes: Vocabulary
     attributes: Vocabulary
     templates: tuple[str, ...]
     attribute_templates: tuple[str, ...]
+    factors: tuple[Factor, ...] = ()
 
     def __post_init__(self) -> None:
         check_vocabulary(self.classes, "--classes")
@@ -110,6 +151,44 @@ class Words:
             check_vocabulary(self.attributes, "--attributes")
         check_templates(self.templates, "--template")
         check_templates(self.attribute_templates, "--attribute-template")
+        if self.factors:
+            self._check_factors()
+
+    def _check_factors(self) -> None:
+        for factor in self.factors:
+            for name in factor.of_class:
+                if name not in self.classes:
+                    hint = nearest(name, list(self.classes)) or f"; they are {', '.join(self.classes)}"
+                    raise InputError(f"--factors: {factor.name}[{name}]: {name!r} is none of the classes{hint}")
+            without = [name for name in self.classes if name not in factor.of_class]
+            if without and not factor.shared:
+                way_out = f"add '{factor.name}: VALUE, VALUE' for the other classes"
+                raise InputError(f"--factors: {factor.name!r} has no values for class {without[0]!r}; {way_out}")
+            if all(len(factor.possible(name)) == 1 for name in self.classes):
+                found = f"{factor.name!r} leaves each class one value, so there is nothing to guess"
+                raise InputError(f"--factors: {found}; give a class two values, or drop the factor")
+        if (number := prod(len(factor.values) for factor in self.factors)) > MOST_COMBINATIONS:
+            found = f"the factors have {number} combinations, more than {MOST_COMBINATIONS}"
+            raise InputError(f"--factors: {found}; use fewer factors or values, or one run for each")
+        if list(self.attributes) != list(combined(self.factors)):
+            raise InputError("--factors: the attributes are not the combinations of their values")
+
+    @property
+    def sizes(self) -> list[int]:
+        """The number of values of each factor; none without factors."""
+        return [len(factor.values) for factor in self.factors]
+
+    @property
+    def suspects(self) -> tuple[Factor, ...]:
+        """The attributes that CLIP guesses, each by itself: the ``factors``, or the one attribute."""
+        return self.factors or (Factor("attribute", self.attributes, tuple(self.attributes), {}),)
+
+    def vocabularies(self, suspect: Factor) -> dict[tuple[int, ...], list[int]]:
+        """Return the classes that share each list of possible values of the suspect, both as indices."""
+        found: dict[tuple[int, ...], list[int]] = {}
+        for label, name in enumerate(self.classes):
+            found.setdefault(tuple(suspect.possible(name)), []).append(label)
+        return found
 
     @property
     def class_sentence_start(self) -> str:
@@ -122,19 +201,26 @@ class Words:
 
     def class_texts(self) -> tuple[list[str], NDArray[np.int64]]:
         """Return every sentence (template x wording), and the class index of each, (P,) int64."""
-        return sentences(self.classes, self.templates)
+        return sentences(self.classes.values(), self.templates)
 
     def attribute_texts(self) -> tuple[list[str], NDArray[np.int64]]:
-        """Return every sentence (attribute template x wording), and the attribute index of each, (P,) int64."""
-        return sentences(self.attributes, self.attribute_templates)
+        """Return every sentence (attribute template x wording), and the attribute index of each, (P,) int64.
+
+        With factors the values of all of them are numbered one after another.
+        """
+        wordings = [wordings for suspect in self.suspects for wordings in suspect.values.values()]
+        return sentences(wordings, self.attribute_templates)
 
 
-def sentences(vocabulary: Vocabulary, templates: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
-    """Return every sentence (template x wording), and the index of the name of each, (P,) int64."""
+def sentences(wordings: Iterable[Sequence[str]], templates: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
+    """Return every sentence (template x wording), and the index of the name of each, (P,) int64.
+
+    ``wordings`` has those of each name.
+    """
     texts: list[str] = []
     owners: list[int] = []
-    for index, wordings in enumerate(vocabulary.values()):
-        for wording in wordings:
+    for index, of_name in enumerate(wordings):
+        for wording in of_name:
             texts += [template.replace("{}", wording) for template in templates]
             owners += [index] * len(templates)
     return texts, np.array(owners, dtype=np.int64)

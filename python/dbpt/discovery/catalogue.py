@@ -43,7 +43,7 @@ class Family:
 
     def texts(self) -> tuple[list[str], NDArray[np.int64]]:
         """Return every sentence (template x wording), and the name's index of each, (P,) int64."""
-        return sentences(self.attributes, self.templates)
+        return sentences(self.attributes.values(), self.templates)
 
     def only(self, kept: list[int]) -> "Family":
         """Return the family with only those names."""

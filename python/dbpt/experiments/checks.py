@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dbpt.clip.load import checked_spec
 from dbpt.data import DATASETS, SPLITS, Dataset
+from dbpt.data.factors import parse_factors
 from dbpt.data.precomputed import check_precomputed_file
 from dbpt.data.words import parse_vocabulary
 from dbpt.errors import InputError
@@ -35,6 +36,8 @@ def check_before_reading(config: FitConfig) -> None:
         checked_spec(**backbone)
     if config.attributes is not None:
         _check_proportions(config, list(parse_vocabulary(config.attributes, "--attributes")))
+    elif config.factors is not None:
+        parse_factors(config.factors)
     elif config.data in DATASETS and config.celeba_attributes is None:
         _check_proportions(config, list(DATASETS[config.data].words.attributes))
 
@@ -52,6 +55,8 @@ def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:
     OBJECTIVES[config.objective].check_installed()
     if not dataset.attribute_names:
         _refuse_settings_of_attributes(config, dataset)
+    if config.proportions is not None and dataset.words.factors:
+        raise InputError("--proportions: the shares of several attributes are estimated, each by itself; leave it out")
     _check_proportions(config, dataset.attribute_names)
     for flag, wanted, split in (
         ("--group-source true", config.group_source == "true", OBJECTIVES[config.objective].trains_on),

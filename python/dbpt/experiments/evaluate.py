@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from dbpt.data.columns import ColumnNames
 from dbpt.data.dataset import Dataset
+from dbpt.data.factors import parse_factors
 from dbpt.data.huggingface_objects import materialize
 from dbpt.data.in_memory import DataLike, is_in_memory
 from dbpt.data.precomputed import check_precomputed_file
 from dbpt.data.reader import DATASETS
-from dbpt.data.words import parse_vocabulary
+from dbpt.data.words import combined, parse_vocabulary
 from dbpt.errors import InputError
 from dbpt.experiments.figures import Labelled, how_trained
 from dbpt.experiments.guesses import judged_guesses, trust_warnings
@@ -127,7 +128,8 @@ def run_with_data(
         root = own.root if root is None else root
     else:
         chosen = OF_OWN_DATA | chosen
-    config = make_config(vars(own) | chosen | {"features": "cached"})
+    replaced = {"attributes": None, "factors": None} if chosen.keys() & {"attributes", "factors"} else {}
+    config = make_config(vars(own) | replaced | chosen | {"features": "cached"})
     if isinstance(data, str):
         found = resolve_demo(replace(config, data=data, root=None if root is None else str(root)))
         data, root = found.data, found.root
@@ -136,7 +138,10 @@ def run_with_data(
         check_precomputed_file(Path(config.embeddings))
     words = classifier.words
     if "attributes" in chosen:
-        words = replace(words, attributes=parse_vocabulary(chosen["attributes"], "--attributes"))
+        words = replace(words, attributes=parse_vocabulary(chosen["attributes"], "--attributes"), factors=())
+    if "factors" in chosen:
+        factors = parse_factors(chosen["factors"])
+        words = replace(words, attributes=combined(factors), factors=factors)
     if "attribute_template" in chosen:
         words = replace(words, attribute_templates=tuple(chosen["attribute_template"]))
     classifier = replace(classifier, backbone=storing_texts(classifier.backbone, config))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -78,22 +79,24 @@ class GuessedAttributes:
         known, confidence = self.groups >= 0, self.pseudo.confidence
         assert confidence is not None
         sums_G = np.bincount(self.groups[known], confidence[known], minlength=dataset.num_groups)
+        shown = [g for g, n in enumerate(counts_G.tolist()) if n or not guesses.factors]
         titles = [shorten_group(y, a, LONGEST_GROUP_NAME) for y in dataset.class_names for a in names]
         means = [percent(total / n) if n else MISSING for total, n in zip(sums_G, counts_G, strict=True)]
         columns = [
-            ["group", "", "", *titles],
-            ["images", "", "", *map(count, counts_G.tolist())],
-            ["of class", "", "", *map(percent, of_class_G.tolist())],
-            ["confidence", "", "", *means],
+            ["group", "", "", *(titles[g] for g in shown)],
+            ["images", "", "", *(count(counts_G[g]) for g in shown)],
+            ["of class", "", "", *(percent(of_class_G[g]) for g in shown)],
+            ["confidence", "", "", *(means[g] for g in shown)],
         ]
-        shares = ", ".join(f"{name} {percent(share)}" for name, share in zip(names, guesses.shares, strict=True))
         lines = [f"{dataset.name}: {count(len(dataset))} images; guessed by CLIP ({guesses.method}), in per cent"]
-        notes = [f"shares: {shares}"]
+        notes = [f"shares of {factor.name}: {_named(factor.values, factor.shares)}" for factor in guesses.factors]
+        notes = notes or [f"shares: {_named(names, guesses.shares)}"]
         if without := len(dataset) - int(known.sum()):
             notes.append(f"{count(without)} images got no attribute, because their confidence is below the minimum")
         if guesses.accuracy is not None:
             right, known_ones = percent(guesses.accuracy), count(guesses.n_known)
             notes.append(f"right for {right} of {known_ones} images with a true attribute")
+            notes += [f"{each.name} alone: right for {percent(each.accuracy)}" for each in guesses.factors]
         return "\n".join([*wrapped(lines), "", *render_columns(columns), "", *wrapped(notes)])
 
     def __str__(self) -> str:
@@ -102,6 +105,10 @@ class GuessedAttributes:
     def __repr__(self) -> str:
         shares = zip(self.dataset.attribute_names, self.guesses.shares, strict=True)
         return f"GuessedAttributes({self.dataset.name!r}, {', '.join(f'{name} {share:.2f}' for name, share in shares)})"
+
+
+def _named(names: Sequence[str], shares: Sequence[float]) -> str:
+    return ", ".join(f"{name} {percent(share)}" for name, share in zip(names, shares, strict=True))
 
 
 @shows_settings(FitSettings)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,15 +10,19 @@ from numpy.typing import NDArray
 from dbpt.clip import Backbone
 from dbpt.clip.zero_shot import zero_shot_logits
 from dbpt.data import SPLITS, Dataset
+from dbpt.data.factors import factor_codes
 from dbpt.experiments.figures import Labelled
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes import PseudoAttributes
+from dbpt.pseudo_attributes.factors import by_suspect
 from dbpt.pseudo_attributes.from_file import METHOD
 from dbpt.pseudo_attributes.pseudo_groups import NO_ATTRIBUTE, group_pairs, pseudo_groups
-from dbpt.pseudo_attributes.trust import TEMPLATES, Guesses, guess_trust
+from dbpt.pseudo_attributes.trust import TEMPLATES, Guesses, GuessesOfFactor, guess_trust
 from dbpt.report.contact_sheets import contact_sheets
 from dbpt.report.guesses import GuessSheets
 from dbpt.settings.config import FitConfig
+
+NOT_GUESSED = (METHOD, NO_ATTRIBUTE)
 
 
 def judged_guesses(
@@ -32,34 +37,76 @@ def judged_guesses(
     Doubts are about the names, so guesses below ``min_confidence`` count too. Attributes that nobody guessed get none.
     """
     rows = fitted_rows(dataset) if rows is None else rows
-    attributes, guessed = dataset.attributes[rows], pseudo.pseudo_attributes[rows]
+    dataset, pseudo = dataset.take(rows), pseudo.take(rows)
+    factors, parts = dataset.words.factors, pseudo.factors or (pseudo,)
+    doubts: list[list[str]] = [[] for _ in parts]
+    if pseudo.method not in NOT_GUESSED:
+        doubts = _doubts(dataset, features[rows], backbone, [_likeliest(part) for part in parts])
+    figures = _figures(pseudo, dataset.attributes, dataset.num_attributes)
+    if not factors:
+        return Guesses(method=pseudo.method, doubts=doubts[0], **figures)
+    truth = factor_codes(dataset.attributes, dataset.words.sizes)
+    of_factors = [
+        GuessesOfFactor(
+            name=factor.name, values=list(factor.values), doubts=found, **_figures(part, known, len(factor.values))
+        )
+        for factor, part, found, known in zip(factors, parts, doubts, truth, strict=True)
+    ]
+    named = [f"{each.name}: {doubt}" for each in of_factors for doubt in each.doubts]
+    return Guesses(method=pseudo.method, doubts=named, factors=of_factors, **figures)
+
+
+def _figures(pseudo: PseudoAttributes, attributes: NDArray[np.int64], num_attributes: int) -> dict[str, Any]:
+    guessed, confidence = pseudo.pseudo_attributes, pseudo.confidence
+    assert confidence is not None
     both = (attributes >= 0) & (guessed >= 0) & (not pseudo.holds_truth)
-    counts = np.bincount(guessed[guessed >= 0], minlength=dataset.num_attributes)
-    assert pseudo.confidence is not None and pseudo.posterior is not None
-    is_guessed, confidence = pseudo.method not in (METHOD, NO_ATTRIBUTE), pseudo.confidence[rows]
+    counts = np.bincount(guessed[guessed >= 0], minlength=num_attributes)
     if (guessed >= 0).any():  # the others have none, or one that is too low
         confidence = confidence[guessed >= 0]
-    likeliest = np.where(guessed >= 0, guessed, pseudo.posterior[rows].argmax(axis=1))
-    return Guesses(
-        method=pseudo.method,
-        shares=(counts / max(1, counts.sum())).tolist(),
-        mean_confidence=min(1.0, float(confidence.mean())),
-        doubts=_doubts(dataset.take(rows), features[rows], backbone, likeliest) if is_guessed else [],
-        n_unknown=int((guessed < 0).sum()),
-        n_known=int(both.sum()),
-        accuracy=float((attributes == guessed)[both].mean()) if both.any() else None,
-    )
+    return {
+        "shares": (counts / max(1, counts.sum())).tolist(),
+        "mean_confidence": min(1.0, float(confidence.mean())),
+        "n_unknown": int((guessed < 0).sum()),
+        "n_known": int(both.sum()),
+        "accuracy": float((attributes == guessed)[both].mean()) if both.any() else None,
+    }
+
+
+def _likeliest(pseudo: PseudoAttributes) -> NDArray[np.int64]:
+    """Return the guesses (N,), also those below the smallest confidence."""
+    assert pseudo.posterior is not None
+    return np.where(pseudo.pseudo_attributes >= 0, pseudo.pseudo_attributes, pseudo.posterior.argmax(axis=1))
 
 
 def _doubts(
-    dataset: Dataset, features: NDArray[np.float32], backbone: Backbone, guessed: NDArray[np.int64]
-) -> list[str]:
-    logits = zero_shot_logits(backbone, features, *dataset.words.attribute_texts())
-    by_template = [
-        zero_shot_logits(backbone, features, *replace(dataset.words, attribute_templates=(template,)).attribute_texts())
-        for template in TEMPLATES
-    ]
-    return guess_trust(guessed, logits, by_template, dataset.labels, dataset.attribute_names).doubts
+    dataset: Dataset, features: NDArray[np.float32], backbone: Backbone, guessed: Sequence[NDArray[np.int64]]
+) -> list[list[str]]:
+    """Return the doubts about the guesses (N,) of each suspect."""
+    words = dataset.words
+    logits = by_suspect(zero_shot_logits(backbone, features, *words.attribute_texts()), words)
+    by_template = []
+    for template in TEMPLATES:
+        texts, owners = replace(words, attribute_templates=(template,)).attribute_texts()
+        by_template.append(by_suspect(zero_shot_logits(backbone, features, texts, owners), words))
+    found: list[list[str]] = [[] for _ in words.suspects]
+    for place, suspect in enumerate(words.suspects):
+        for values, classes in words.vocabularies(suspect).items():
+            rows = np.flatnonzero(np.isin(dataset.labels, classes))
+            if len(values) == 1 or not len(rows):
+                continue
+            cells, code = np.ix_(rows, np.array(values)), np.full(len(suspect.values) + 1, -1)  # the last for -1
+            code[list(values)] = np.arange(len(values))
+            judged = guess_trust(
+                code[guessed[place][rows]],
+                logits[place][cells],
+                [each[place][cells] for each in by_template],
+                dataset.labels[rows],
+                [list(suspect.values)[value] for value in values],
+            )
+            names = ", ".join(dataset.class_names[label] for label in classes)
+            of_part = "" if len(classes) == dataset.num_classes else f"for {names}, "
+            found[place] += [of_part + doubt for doubt in judged.doubts]
+    return found
 
 
 def guess_sheets(labelled: Labelled, config: FitConfig) -> GuessSheets:
@@ -76,7 +123,9 @@ def guess_sheets(labelled: Labelled, config: FitConfig) -> GuessSheets:
             group_names=group_pairs(dataset, pseudo),
             seed=config.seed,
         )
-    return GuessSheets(labelled.guesses, dataset.words.attributes, sheets)
+    factors = dataset.words.factors
+    words = {f"{each.name}: {name}": wordings for each in factors for name, wordings in each.values.items()}
+    return GuessSheets(labelled.guesses, words or dataset.words.attributes, sheets)
 
 
 def fitted_rows(dataset: Dataset) -> NDArray[np.int64]:
@@ -86,7 +135,7 @@ def fitted_rows(dataset: Dataset) -> NDArray[np.int64]:
 
 
 def trust_warnings(guesses: Guesses, labelled: Labelled, configs: Sequence[FitConfig] = ()) -> tuple[str, ...]:
-    """Return the doubts about the guesses as one warning, if figures or trainings with ``configs`` depend on them."""
+    """Return the doubts about the guesses as warnings, if figures or trainings with ``configs`` depend on them."""
     depends = labelled.group_kind == "pseudo" or any(
         config.model_selection == "pseudo-wga"
         or (OBJECTIVES[config.objective].uses_groups and config.group_source != "true")
@@ -96,10 +145,11 @@ def trust_warnings(guesses: Guesses, labelled: Labelled, configs: Sequence[FitCo
 
 
 def doubts_in_words(guesses: Guesses, dataset: Dataset) -> tuple[str, ...]:
-    """Return the doubts about the guesses as one warning, or nothing."""
-    if not guesses.doubts:
-        return ()
-    return (
-        f"CLIP's guesses of {' / '.join(dataset.attribute_names)} can't be trusted: {'; '.join(guesses.doubts)}; use "
-        "other words, give each name more wordings, or look at the guesses with dbpt audit",
+    """Return the doubts about the guesses of each suspect as one warning."""
+    of_factors = [(f"{each.name} ({' / '.join(each.values)})", each.doubts) for each in guesses.factors]
+    return tuple(
+        f"CLIP's guesses of {names} can't be trusted: {'; '.join(doubts)}; use other words, give each name more "
+        "wordings, or look at the guesses with dbpt audit"
+        for names, doubts in of_factors or [(" / ".join(dataset.attribute_names), guesses.doubts)]
+        if doubts
     )

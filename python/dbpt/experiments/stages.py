@@ -34,7 +34,8 @@ from dbpt.files.stored_arrays import TEXTS, StoredArrays
 from dbpt.groups.permutation import permutation
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
-from dbpt.pseudo_attributes import PseudoAttributes, label_attributes
+from dbpt.pseudo_attributes import PseudoAttributes
+from dbpt.pseudo_attributes.factors import label_suspects, without_unsure
 from dbpt.pseudo_attributes.from_file import attributes_of_data, read_pseudo_attributes, with_known
 from dbpt.pseudo_attributes.judged import JudgedNoise, read_label_noise
 from dbpt.pseudo_attributes.pseudo_groups import no_attributes, pseudo_groups
@@ -49,7 +50,8 @@ logger = logging.getLogger(__name__)
 class Evidence:
     """The sources of the pseudo attributes of N rows: `known_attributes`, and zero-shot ``logits`` (N, A) to guess by.
 
-    One of them may be None. With both, only unknown attributes are guessed.
+    One of them may be None. With both, only unknown attributes are guessed. With factors the logits have the values of
+    all of them, one factor after another.
     """
 
     known: PseudoAttributes | None
@@ -78,10 +80,10 @@ class ReadableRows:
         if self.known is not None and not self.guess_unknown:
             return Evidence(known=self.known, logits=None)
         is_test = self.dataset.splits == SPLITS.index("test")
-        logits = np.empty((len(self.dataset), self.dataset.num_attributes), np.float32)
+        texts, owners = self.dataset.words.attribute_texts()
+        logits = np.empty((len(self.dataset), owners[-1] + 1), np.float32)
         for rows in (~is_test, is_test):  # the rounding of a matrix product depends on its rows
-            texts = self.dataset.words.attribute_texts()
-            logits[rows] = zero_shot_logits(self.labeller, self.label_features[rows], *texts)
+            logits[rows] = zero_shot_logits(self.labeller, self.label_features[rows], texts, owners)
         return Evidence(known=self.known, logits=logits)
 
 
@@ -221,7 +223,7 @@ def open_dataset(config: FitConfig, *, training: bool = True, needs_attributes: 
         others = ", ".join(name for name, chosen in OBJECTIVES.loaded.items() if not chosen.uses_groups)
         raise InputError(
             f"{dataset.source}: no spurious attribute is named; name what the classifier might rely on, for example "
-            "--attributes 'land=land background' 'water=water background'"
+            "--attributes 'land=land background' 'water=water background', or several things with --factors"
             + (f"; only the objectives {others} need none" if training else "")
         )
     return dataset
@@ -244,8 +246,7 @@ def known_attributes(config: FitConfig, dataset: Dataset) -> PseudoAttributes | 
             )
         return attributes_of_data(dataset)
     found = read_pseudo_attributes(Path(config.pseudo_attributes), dataset)
-    is_unsure = np.zeros(len(dataset), bool) if found.confidence is None else found.confidence < config.min_confidence
-    return replace(found, pseudo_attributes=np.where(is_unsure, -1, found.pseudo_attributes))
+    return without_unsure(found, config.min_confidence)
 
 
 def readable_rows(
@@ -321,8 +322,10 @@ def label_dataset(dataset: Dataset, evidence: Evidence, config: FitConfig) -> Ps
     is_test = dataset.splits == SPLITS.index("test")
     with catch_warnings():
         simplefilter("ignore", UserWarning)
-        found = label_attributes(
+        found = label_suspects(
             logits,
+            dataset.labels,
+            dataset.words,
             method=config.pseudo_method,
             proportions="estimated" if config.proportions is None else config.proportions,
             fit_on=None if is_test.all() else ~is_test,

@@ -4,9 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dbpt.data import Dataset
-from dbpt.data.image_codes import Wanted, read_codes
+from dbpt.data.dataset_checks import check_possible
+from dbpt.data.factors import factor_codes
+from dbpt.data.image_codes import PATH, Codes, Wanted, read_codes
+from dbpt.data.table_formats import READERS
+from dbpt.data.words import Vocabulary, Words
+from dbpt.pseudo_attributes.factors import combined_guesses
 from dbpt.pseudo_attributes.job import PseudoAttributes
 
 METHOD, FROM_DATA = "file", "data"
@@ -18,19 +24,63 @@ def read_pseudo_attributes(path: Path, dataset: Dataset) -> PseudoAttributes:
     A table has a column ``attribute`` or ``pseudo_attribute``, as `dbpt guess`, `dbpt predict` and `dbpt label` write
     them. Labels by hand, which have a column ``sample``, need not have all images. Without a probability ``p_NAME`` for
     each attribute, the posterior of an attribute is its ``confidence``, or 1, and the rest is shared by the others.
-    Raises `InputError`.
+
+    With factors, a table may have a column ``NAME`` or ``pseudo_NAME`` for each of them instead, and the confidence
+    ``confidence_NAME``. Raises `InputError`.
     """
+    words = dataset.words
+    if not _has_each_factor(path, dataset):
+        codes = _read(path, dataset, "attribute", words.attributes, "confidence")
+        found = replace(
+            _as_pseudo_attributes(codes, dataset.num_attributes), factors=_known(codes.codes, words, METHOD)
+        )
+    else:
+        each = [
+            _read(path, dataset, factor.name, factor.values, f"confidence_{factor.name}") for factor in words.factors
+        ]
+        found = combined_guesses([_as_pseudo_attributes(*one) for one in zip(each, words.sizes, strict=True)])
+    check_possible(dataset, [part.pseudo_attributes for part in found.factors], str(path))
+    return found
+
+
+def _known(codes: NDArray[np.int64], words: Words, method: str) -> tuple[PseudoAttributes, ...]:
+    """Return the factors' values that belong to the numbers (N,) of their combinations; none without factors."""
+    each = factor_codes(codes, words.sizes) if words.factors else []
+    return tuple(
+        replace(_as_pseudo_attributes(Codes(of_factor, None), size), method=method)
+        for of_factor, size in zip(each, words.sizes, strict=True)
+    )
+
+
+def _has_each_factor(path: Path, dataset: Dataset) -> bool:
+    factors, reader = dataset.words.factors, READERS.get(path.suffix.lower())
+    if not factors or reader is None:
+        return False
+    names = {name for factor in factors for name in _columns(factor.name)}
+    there = reader(path, (PATH,), tuple(names), hint="").values
+    return all(there.keys() & _columns(factor.name) for factor in factors)
+
+
+def _columns(noun: str) -> tuple[str, str]:
+    return noun, f"pseudo_{noun}"
+
+
+def _read(path: Path, dataset: Dataset, noun: str, vocabulary: Vocabulary, sure: str) -> Codes:
     wanted = Wanted(
-        noun="attribute",
-        kind="attribute",
-        columns=("attribute", "pseudo_attribute"),
-        vocabulary=dataset.words.attributes,
+        noun=noun,
+        kind=noun,
+        columns=_columns(noun),
+        vocabulary=vocabulary,
         unknown=True,
         in_part="sample",
-        sure="confidence",
+        sure=sure,
     )
-    found, num_attributes = read_codes(path, dataset, wanted), dataset.num_attributes
-    posterior = np.full((len(dataset), num_attributes), 1 / num_attributes)
+    return read_codes(path, dataset, wanted)
+
+
+def _as_pseudo_attributes(found: Codes, num_attributes: int) -> PseudoAttributes:
+    num_rows = len(found.codes)
+    posterior = np.full((num_rows, num_attributes), 1 / num_attributes)
     known = np.flatnonzero(found.codes >= 0)
     at = known, found.codes[known]
     if found.probabilities is not None:
@@ -39,7 +89,7 @@ def read_pseudo_attributes(path: Path, dataset: Dataset) -> PseudoAttributes:
         sure = np.ones(len(known)) if found.sure is None else found.sure[known]
         posterior[known] = ((1 - sure) / (num_attributes - 1))[:, None]
         posterior[at] = sure
-    confidence = np.full(len(dataset), 1 / num_attributes)
+    confidence = np.full(num_rows, 1 / num_attributes)
     confidence[known] = posterior[at]
     floats = posterior.astype(np.float32), confidence.astype(np.float32)
     return PseudoAttributes(found.codes, *floats, METHOD, warnings=found.warnings)
@@ -51,11 +101,15 @@ def attributes_of_data(dataset: Dataset) -> PseudoAttributes:
     known = dataset.attributes >= 0
     posterior = np.where(known[:, None], np.eye(num_attributes)[dataset.attributes], 1 / num_attributes)
     floats = posterior.astype(np.float32), posterior.max(axis=1).astype(np.float32)
-    return PseudoAttributes(dataset.attributes.copy(), *floats, FROM_DATA)
+    factors = _known(dataset.attributes, dataset.words, FROM_DATA)
+    return PseudoAttributes(dataset.attributes.copy(), *floats, FROM_DATA, factors=factors)
 
 
 def with_known(guessed: PseudoAttributes, known: PseudoAttributes) -> PseudoAttributes:
     """Return the ``known`` attributes of N rows, and the ``guessed`` ones, with posterior, where they are unknown."""
+    if guessed.factors:
+        pairs = zip(guessed.factors, known.factors, strict=True)
+        return combined_guesses([with_known(one, other) for one, other in pairs])
     is_known = known.pseudo_attributes >= 0
     assert guessed.posterior is not None and guessed.confidence is not None
     assert known.posterior is not None and known.confidence is not None

@@ -24,9 +24,10 @@ def image_columns(
     """Return the columns of the table, by name, for the ``rows`` (n,) of ``dataset``, by default all.
 
     They are ``path``, ``label``, ``split``, ``pseudo_attribute``, its ``confidence``, and ``group``, the number
-    y * A + a of label and pseudo attribute; also ``attribute``, ``prediction`` and a probability ``p_CLASS`` for each
-    class, for which ``attributes`` (n,), ``predictions`` (n,) and ``probabilities`` (n, C) are of ``rows``. Names stand
-    for indices; an unknown attribute is "", its group -1. Without named attributes the three columns are missing.
+    y * A + a of label and pseudo attribute. With several factors, ``pseudo_NAME`` and ``confidence_NAME`` of each
+    follow the confidence. Also ``attribute``, ``prediction`` and a probability ``p_CLASS`` for each class, for which
+    ``attributes`` (n,), ``predictions`` (n,) and ``probabilities`` (n, C) are of ``rows``. Names stand for indices; an
+    unknown attribute is "", its group -1. Without named attributes the three columns are missing.
     """
     rows = np.arange(len(dataset)) if rows is None else rows
     classes, names = dataset.class_names, [*dataset.attribute_names, ""]  # -1 is the last
@@ -43,9 +44,20 @@ def image_columns(
     if pseudo.method != NO_ATTRIBUTE:
         found["pseudo_attribute"] = [names[attribute] for attribute in pseudo.pseudo_attributes[rows].tolist()]
         found["confidence"] = _rounded(pseudo.confidence[rows])
+        found |= _of_factors(dataset, pseudo, rows)
         found["group"] = pseudo_groups(dataset, pseudo)[rows].tolist()
     if probabilities is not None:
         found |= {f"p_{name}": _rounded(column) for name, column in zip(classes, probabilities.T, strict=True)}
+    return found
+
+
+def _of_factors(dataset: Dataset, pseudo: PseudoAttributes, rows: NDArray[np.int64]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for factor, guessed in zip(dataset.words.factors, pseudo.factors, strict=True) if pseudo.factors[1:] else ():
+        values = [*factor.values, ""]
+        assert guessed.confidence is not None
+        found[f"pseudo_{factor.name}"] = [values[value] for value in guessed.pseudo_attributes[rows].tolist()]
+        found[f"confidence_{factor.name}"] = _rounded(guessed.confidence[rows])
     return found
 
 

@@ -40,12 +40,14 @@ class PseudoAttributes:
     holds_truth: bool = False
     """True if they contain the true attributes of the data, which then can't measure how many of them are right."""
     warnings: tuple[str, ...] = ()
+    factors: tuple[PseudoAttributes, ...] = ()
+    """Those of each factor, of which these are the combination; none for one attribute."""
 
     def take(self, rows: NDArray[np.int64]) -> PseudoAttributes:
         """Return those of ``rows`` (n,), in their order."""
         names = ("pseudo_attributes", "posterior", "confidence")
         arrays = {name: array[rows] for name in names if (array := getattr(self, name)) is not None}
-        return replace(self, **arrays)
+        return replace(self, **arrays, factors=tuple(factor.take(rows) for factor in self.factors))
 
     def __repr__(self) -> str:
         return f"PseudoAttributes({len(self.pseudo_attributes)} rows, method={self.method!r})"

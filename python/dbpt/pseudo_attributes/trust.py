@@ -1,7 +1,7 @@
 """Trust in guesses of an attribute, judged without a single true attribute."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 from warnings import catch_warnings, simplefilter
@@ -65,11 +65,30 @@ class Trust:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GuessesOfFactor:
+    """The guesses of one attribute: the share of each of its values, and whether to trust them.
+
+    ``n_unknown`` images got no value. ``doubts`` are those of `Trust`. ``accuracy`` is measured on the ``n_known``
+    images with a true attribute.
+    """
+
+    name: str
+    values: list[str]
+    shares: list[Share]
+    mean_confidence: Share
+    doubts: list[str]
+    n_unknown: Count
+    n_known: Count
+    accuracy: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Guesses:
     """The guesses of the attribute of some images: the method, the share of each attribute, whether to trust it.
 
     ``n_unknown`` images got no attribute. ``doubts`` are those of `Trust`. ``accuracy`` is measured on the ``n_known``
-    images with a true attribute.
+    images with a true attribute. With several factors, the figures are about their combinations, ``factors`` about
+    each, and the doubts begin with the name of the factor.
     """
 
     method: str
@@ -79,6 +98,7 @@ class Guesses:
     n_unknown: Count
     n_known: Count
     accuracy: float | None
+    factors: list[GuessesOfFactor] = field(default_factory=list)
 
     @property
     def from_file(self) -> bool:

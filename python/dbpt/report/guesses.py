@@ -16,11 +16,36 @@ MOST_OPEN = 8
 
 @dataclass(frozen=True)
 class GuessSheets:
-    """The guesses of some images: ``words`` are the wordings of each attribute, ``sheets`` None without images."""
+    """The guesses of some images: ``words`` are the wordings of each attribute, ``sheets`` None without images.
+
+    With factors the words have the name "FACTOR: VALUE".
+    """
 
     guesses: Guesses
     words: Mapping[str, Sequence[str]]
     sheets: list[ContactSheet] | None
+
+    @property
+    def shares(self) -> list[float]:
+        """The share of each of the ``words``."""
+        return [share for factor in self.guesses.factors for share in factor.shares] or self.guesses.shares
+
+    @property
+    def suspects(self) -> list[str]:
+        """The names of the factors, or of the attributes."""
+        return [factor.name for factor in self.guesses.factors] or list(self.words)
+
+    @property
+    def sheet_attributes(self) -> list[str]:
+        """The attributes to show sheets of; with factors, only the combinations that occur."""
+        if not self.guesses.factors:
+            return list(self.words)
+        return list(dict.fromkeys(sheet.attribute for sheet in self.shown_sheets))
+
+    @property
+    def shown_sheets(self) -> list[ContactSheet]:
+        """The sheets; with factors, only those of groups that occur."""
+        return [sheet for sheet in self.sheets or [] if sheet.n or not self.guesses.factors]
 
     @property
     def are_open(self) -> bool:

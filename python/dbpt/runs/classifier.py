@@ -27,6 +27,7 @@ from dbpt.features import (
     read_crop,
 )
 from dbpt.heads import Head, LinearHead
+from dbpt.pseudo_attributes.factors import label_suspects
 from dbpt.settings.config import FitConfig
 
 if TYPE_CHECKING:
@@ -193,7 +194,12 @@ class Classifier:
             classes = _likeliest(self.head, features, list(self.words.classes))
             attributes: list[Any] = [()] * rows
             if labeller is not None:
-                attributes = _likeliest(labeller, features, list(self.words.attributes))
+                labels = [list(self.words.classes).index(name) for name, _ in classes]
+                logits = labeller.logits(features)
+                guesses = label_suspects(logits, np.array(labels), self.words, method="argmax", fit_on=None)
+                names = list(self.words.attributes)
+                assert guesses.posterior is not None
+                attributes = [(names[int(row.argmax())], row) for row in guesses.posterior]
         for i, (image, pixels) in enumerate(zip(images, decoded, strict=True)):
             path = str(image) if isinstance(image, Path) else None
             if isinstance(pixels, str):

@@ -66,6 +66,8 @@ def why_config_refused(config: FitConfig) -> str | None:
     if config.label_noise is not None and config.group_source != "pseudo":
         why = "true groups have no wrong labels" if config.group_source == "true" else "soft groups have no labels"
         return f"--label-noise with --group-source {config.group_source}: {why}; {DROP}"
+    if config.proportions is not None and config.factors is not None:
+        return f"--proportions with --factors: each factor has shares of its own, which are estimated; {DROP}"
     if config.embeddings is not None and config.features == "live":
         return f"--features live with --embeddings: there is no image to crop and flip; {DROP}"
     if OBJECTIVES[config.objective].refits and config.features == "live":

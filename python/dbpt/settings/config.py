@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dbpt.data.columns import parse_columns
+from dbpt.data.factors import factor_entries, parse_factors
 from dbpt.data.words import entries_of, parse_vocabulary
 from dbpt.errors import InputError, nearest
 from dbpt.files.disk import expanded, read_regular
@@ -134,6 +135,8 @@ def make_config(settings: Mapping[str, Any]) -> FitConfig:
     if (clip := sys.modules.get("dbpt.clip.backbone")) and isinstance(given.get("model"), clip.Backbone):
         given = _without_backbone(given)
     plain = {name: _plain(name, value) for name, value in apply_recipe(recipe, given).items()}
+    if isinstance(columns := given.get("columns"), Mapping):
+        parse_columns(columns, parse_factors(factors) if (factors := plain.get("factors")) else ())
     return FitConfig(**plain | {name: expanded(plain[name]) for name in PATHS if isinstance(plain.get(name), str)})
 
 
@@ -182,7 +185,9 @@ def _without_backbone(given: dict[str, Any]) -> dict[str, Any]:
 def _plain(name: str, value: Any) -> Any:
     """Return the value in a form for TOML: paths as strings, sequences and arrays as tuples, dicts as entries."""
     if isinstance(value, Mapping) and name == "columns":
-        return tuple(f"{role}={column}" for role, column in parse_columns(value).items())
+        return tuple(f"{role}={column}" for role, column in value.items())
+    if isinstance(value, Mapping) and name == "factors":
+        return factor_entries(parse_factors(value))
     if isinstance(value, Mapping) and name in ("classes", "attributes"):
         return entries_of(parse_vocabulary(value, flag_of(name)), flag_of(name))
     if callable(tolist := getattr(value, "tolist", None)):

@@ -12,6 +12,7 @@ from typing import Any
 from dbpt._core import __version__
 from dbpt.data import Dataset, load_dataset
 from dbpt.data.demo import DEMO_NAMES, mini_clip_paths, write_demo
+from dbpt.data.factors import factor_entries
 from dbpt.data.huggingface_objects import materialize
 from dbpt.data.in_memory import DataLike, is_in_memory, save_table
 from dbpt.data.words import Words, entries_of
@@ -47,7 +48,8 @@ def with_data(config: FitConfig, data: DataLike) -> FitConfig:
         known = {"template": words.templates}
         known["attribute_template"] = words.attribute_templates if words.attributes else config.attribute_template
         known["classes"] = entries_of(words.classes, "--classes")
-        known["attributes"] = entries_of(words.attributes, "--attributes") or None
+        known["attributes"] = None if words.factors else entries_of(words.attributes, "--attributes") or None
+        known["factors"] = factor_entries(words.factors) or None
         known["average"] = config.average or dataset.average
     table = save_table(dataset, config.cache_dir)
     return replace(config, data=str(table), root=str(dataset.root), columns=None, **known)
@@ -78,7 +80,8 @@ def load_for_run(config: FitConfig, words: Words, data: DataLike, root: str | Pa
         data=data,
         root=root,
         classes=words.classes,
-        attributes=words.attributes or None,
+        attributes=None if words.factors else words.attributes or None,
+        factors=factor_entries(words.factors) or None,
         template=words.templates,
         attribute_template=words.attribute_templates if words.attributes else None,
         training=False,

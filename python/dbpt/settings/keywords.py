@@ -28,6 +28,7 @@ class SharedSettings(TypedDict, total=False):
     max_failures: float
     classes: Names | None
     attributes: Names | None
+    factors: Sequence[str] | None
     template: Sequence[str] | None
     attribute_template: Sequence[str] | None
     model: str | Path | Backbone | None

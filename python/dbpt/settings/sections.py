@@ -80,8 +80,18 @@ class WordSettings(Section):
         "values of the suspected attribute with optional wordings: 'land=forest|field'; objectives without groups "
         "(erm, jtt) need none",
     )
+    factors: tuple[str, ...] | None = setting(
+        None,
+        "several suspected attributes, in place of attributes: 'style: photo, sketch=sketch|drawing' "
+        "'place: sea, land'; 'place[ship]: sea, harbour' has the only values for class ship",
+    )
     template: tuple[str, ...] | None = setting(None, "sentences with {} for the zero-shot classes")
     attribute_template: tuple[str, ...] | None = setting(None, "sentences with {} for the attributes")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.attributes is not None and self.factors is not None:
+            raise InputError(f"--factors with --attributes: a factor is an attribute with a name; {DROP}")
 
 
 @dataclass(frozen=True, kw_only=True)

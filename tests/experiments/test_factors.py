@@ -1,0 +1,178 @@
+"""Several attributes as factors, from the command line to a run's files, and those who read a run again."""
+
+import csv
+
+import numpy as np
+import pytest
+from runs import contents, fit, metrics_of
+from tiny import ATTRIBUTES
+
+import dbpt
+from dbpt.errors import InputError
+from dbpt.settings.config import read_config
+
+FACTORS = ("ground: meadow, lake", "light: day, night=night|dusk, noon", "light[box]: day, night")
+DICT = {
+    "ground": ATTRIBUTES,
+    "light": {"day": "day", "night": ["night", "dusk"], "noon": "noon"},
+    "light[box]": ["day", "night"],
+}
+LIGHT = ("day", "night", "noon")
+
+
+@pytest.fixture(scope="module")
+def settings(tiny):
+    return tiny.settings | {"attributes": None, "factors": FACTORS, "baselines": False, "epochs": 3}
+
+
+@pytest.fixture(scope="module")
+def table(tiny):
+    """The tiny task with a column for each factor; the light depends on nothing."""
+    draws = np.random.default_rng(0)
+    rows = [
+        {name: value for name, value in row.items() if name != "attribute"}
+        | {"ground": row["attribute"], "light": LIGHT[draws.integers(2 if row["label"] == "box" else 3)]}
+        for row in tiny.rows()
+    ]
+    return tiny.write("factors", rows)
+
+
+@pytest.fixture(scope="module")
+def run(tiny, table, settings, tmp_path_factory):
+    return fit(tiny, tmp_path_factory.mktemp("factors") / "run", table, **settings)
+
+
+def lines_of(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_guesses_each_factor_and_makes_groups_of_their_combinations(run, table, settings):
+    assert read_config(run / "config.toml")["factors"] == FACTORS
+    figures = metrics_of(run)
+    assert figures["dataset"]["attributes"][:3] == ["meadow, day", "meadow, night", "meadow, noon"]
+    assert figures["group_kind"] == "true" and sum(figures["dataset"]["counts"]["train"]) == 50
+    plain = {
+        name: value for name, value in settings.items() if name in ("model", "pretrained", "cache", "embed_batch_size")
+    }
+    alone = dbpt.guess_attributes(table, attributes=ATTRIBUTES, columns={"attribute": "ground"}, **plain)
+    rows = lines_of(run / "predictions.csv")
+    assert [row["pseudo_ground"] for row in rows] == alone.columns["pseudo_attribute"]
+    assert [row["pseudo_attribute"] for row in rows] == [
+        f"{row['pseudo_ground']}, {row['pseudo_light']}" for row in rows
+    ]
+    assert {row["pseudo_light"] for row in rows if row["label"] == "box"} <= {"day", "night"}
+    for row in rows:
+        product = float(row["confidence_ground"]) * float(row["confidence_light"])
+        assert float(row["confidence"]) == pytest.approx(product, abs=3e-6)
+
+
+def test_a_dict_of_factors_is_what_its_entries_are(tiny, run, table, settings, tmp_path):
+    assert contents(fit(tiny, tmp_path / "run", table, **settings | {"factors": DICT})) == contents(run)
+
+
+def test_doubts_name_the_factor(run, command, table, tiny):
+    warnings = metrics_of(run)["warnings"]  # figures are over true groups, but the epoch was chosen by guesses
+    doubted = [text.split(" can't be trusted")[0] for text in warnings if "can't be trusted" in text]
+    assert "CLIP's guesses of light (day / night / noon)" in doubted
+    page = (run / "guesses.html").read_text()
+    assert "What CLIP took for ground and for light" in page and "light: night" in page and "night, dusk" in page
+    assert "box · meadow, noon" not in page and "box · meadow, night" in page
+
+
+def test_a_run_is_continued_and_read_again_with_its_factors(tiny, run, table, settings, tmp_path):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("dbpt.experiments.fit.write_results", stop)
+        with pytest.raises(KeyboardInterrupt):
+            fit(tiny, tmp_path / "run", table, **settings)
+    assert contents(dbpt.fit(out=tmp_path / "run", resume=True).folder) == contents(run)
+    with pytest.raises(InputError, match="factors"):
+        fit(tiny, tmp_path / "run", table, resume=True, **settings | {"factors": FACTORS[:2]})
+    with pytest.raises(InputError, match="--factors with --attributes"):
+        fit(tiny, tmp_path / "other", table, **settings | {"attributes": ATTRIBUTES})
+
+    found = dbpt.evaluate(run, cache=str(tiny.cache)).to_dict()
+    assert found["rows"][0]["test"] == metrics_of(run)["rows"][-1]["test"]
+    renamed = tiny.write(
+        "factors-renamed", [{("l" if n == "light" else n): v for n, v in r.items()} for r in lines_of(table)]
+    )
+    assert dbpt.evaluate(run, renamed, columns=["light=l"]).to_dict()["rows"][0]["test"] == found["rows"][0]["test"]
+    classifier = dbpt.load(run)
+    assert [factor.name for factor in classifier.words.factors] == ["ground", "light"]
+    path = table.parent / lines_of(table)[0]["path"]
+    prediction = classifier.predict(str(path), attributes=True)
+    prediction = next(iter(prediction)) if not hasattr(prediction, "path") else prediction
+    assert prediction.attribute_probabilities.shape == (
+        6,
+    ) and prediction.attribute_probabilities.sum() == pytest.approx(1)
+    if prediction.prediction == "box":
+        assert prediction.attribute_probabilities[[2, 5]].sum() == 0
+    design = dbpt.draw_label_sample(run, out=tmp_path / "sample", n=8, cache=str(tiny.cache))
+    assert list(design.attributes) == list(classifier.words.attributes)
+
+
+def test_rows_in_memory_keep_their_factors(tiny, run, table, settings, tmp_path):
+    dataset = dbpt.load_dataset(table, factors=DICT)
+    own = {name: value for name, value in settings.items() if name != "factors"}
+    again = fit(tiny, tmp_path / "run", dataset, **own)
+    for name in ("prompt.safetensors", "predictions.csv"):
+        assert (again / name).read_bytes() == (run / name).read_bytes()
+    assert read_config(again / "config.toml")["factors"] == FACTORS
+
+
+def test_guesses_of_a_run_come_back_as_a_file(tiny, run, table, settings, tmp_path):
+    of_file = fit(tiny, tmp_path / "run", table, **settings | {"pseudo_attributes": str(run / "predictions.csv")})
+    one, other = lines_of(run / "predictions.csv"), lines_of(of_file / "predictions.csv")
+    for name in ("pseudo_attribute", "pseudo_ground", "pseudo_light", "group"):
+        assert [row[name] for row in one] == [row[name] for row in other]
+    assert (of_file / "prompt.safetensors").read_bytes() == (run / "prompt.safetensors").read_bytes()
+
+
+def test_true_attributes_of_factors_influence_nothing(tiny, run, table, settings, tmp_path):
+    rows = lines_of(table)
+    draws = np.random.default_rng(1)
+    boxes = [i for i, row in enumerate(rows) if row["label"] == "box"]
+    discs = [i for i, row in enumerate(rows) if row["label"] == "disc"]
+    shuffled = [dict(row) for row in rows]
+    for members in (boxes, discs):
+        for one, other in zip(members, draws.permutation(members), strict=True):
+            shuffled[one] |= {name: rows[other][name] for name in ("ground", "light")}
+    unknown = [row | {"light": ""} for row in rows]
+    for name, changed in (("shuffled", shuffled), ("unknown", unknown)):
+        found = fit(tiny, tmp_path / name, tiny.write(f"factors-{name}", changed), **settings)
+        for file in ("prompt.safetensors", "predictions.csv", "groups.csv", "history.jsonl"):
+            assert (found / file).read_bytes() == (run / file).read_bytes(), (name, file)
+
+
+def test_the_command_line_takes_factors_and_says_how_to_write_several_attributes(tiny, table, command, tmp_path):
+    options = list(tiny.arguments)
+    start = options.index("--attributes")
+    del options[start : start + 3]
+    kept = ("--model", "--pretrained", "--cache", "--embed-batch-size")
+    options = [text for i, text in enumerate(options) if text in kept or (i and options[i - 1] in kept)]
+    code, printed, _ = command("guess", table, *options, "--factors", *FACTORS, "--out", tmp_path / "g.csv")
+    assert code == 0
+    assert "shares of ground: meadow " in printed and "shares of light: day " in printed
+    assert "light alone: right for " in printed
+    assert "box · meadow, noon" not in printed and "disc · meadow, " in printed
+    code, _, errors = command("data", "check", table, "--factors", *FACTORS)
+    assert code == 0
+    for repeated, part in (
+        (
+            ["--attributes", "a", "b", "--attributes", "c"],
+            "--attributes A B C, or several attributes as --factors 'style: ",
+        ),
+        (
+            ["--factors", "a: b, c", "--factors", "d: e, f"],
+            "write all factors after the first: --factors 'style: photo",
+        ),
+        (["--attributes", "a", "b", "--factors", "a: b, c"], "--factors with --attributes"),
+        (["--factors", "a: b, c", "--proportions", "1", "2"], "--proportions with --factors"),
+        (["--factors", "a: b"], "--factors: a: needs at least two names to tell apart, found only 'b'"),
+        (["--factors", "a: b, c", "a[squid]: b"], "--factors: a[squid]: 'squid' is none of the classes"),
+    ):
+        code, _, errors = command("guess", table, *options, *repeated)
+        assert code == 2 and part in errors.splitlines()[-1]
