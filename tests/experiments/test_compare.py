@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from comparisons import METHODS, TABLES, cell, compare
+from comparisons import METHODS, PAGES, TABLES, cell, compare
 from runs import fit, metrics_of, without
 from safetensors.numpy import load_file
 
@@ -24,7 +24,7 @@ def test_the_folder_holds_the_tables_and_a_file_for_each_cell(comparison):
     folder = comparison.folder
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     cells = {path for path in files if path.startswith("cells/")}
-    assert files - cells == {*TABLES, "compare.json", "config.toml", "plan.json"}  # no checkpoint is left
+    assert files - cells == {*TABLES, *PAGES, "compare.json", "config.toml", "plan.json"}  # no checkpoint is left
     assert len(cells) == 2 * 1 + 2 * 2 * 3
     assert json.loads((folder / "plan.json").read_text())["status"] == "complete"
     assert json.loads((folder / "compare.json").read_text()) == comparison.to_dict()
@@ -91,6 +91,16 @@ def test_the_csv_has_every_number(comparison):
     assert float(line["worst_group_accuracy_against_erm_images_high"]) == row["difference"]["over_images"][1]
     assert float(line["accuracy of disc · lake"]) == row["groups"][3]["mean"]
     assert lines[1]["average_against_erm_mean"] == ""
+
+
+def test_intervals_over_images_are_the_means_of_the_seeds_bounds(comparison):
+    row = row_of(comparison, "dbpt", "prompt")
+    metrics = [cell(comparison.folder, f"dbpt_prompt_seed-{seed}")[1]["test"] for seed in (0, 1)]
+    expected = [np.mean([each[f"worst_group_{bound}"] for each in metrics]) for bound in ("low", "high")]
+    assert row["over_images"] == pytest.approx(expected)
+    for g, group in enumerate(row["groups"]):
+        for bound in ("low", "high"):
+            assert group[bound] == pytest.approx(np.mean([each["groups"][g][bound] for each in metrics]))
 
 
 def test_an_oracle_without_true_attributes_is_refused_before_anything_is_trained(tiny, tmp_path, logged):

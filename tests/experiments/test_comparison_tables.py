@@ -27,7 +27,8 @@ def row(method, head, *figures, objective="erm", difference=None, seeds=(0, 1, 2
     names = ("worst_group_accuracy", "average", "gap")
     found = {name: {"mean": mean, "sd": sd, "by_seed": []} for name, (mean, sd) in zip(names, figures, strict=True)}
     nothing = {"mean": None, "sd": None, "by_seed": []}
-    groups = [{"n": 16, "mean": mean, "sd": None} for mean in (0.5, 0.75, None, 1.0)]
+    nowhere = {"sd": None, "low": None, "high": None}
+    groups = [{"n": 16, "mean": mean, **nowhere} for mean in (0.5, 0.75, None, 1.0)]
     return {
         "method": method,
         "title": method,
@@ -43,6 +44,7 @@ def row(method, head, *figures, objective="erm", difference=None, seeds=(0, 1, 2
         "figures": found | dict.fromkeys(("adjusted_average", "adjusted_gap", "group_mean"), nothing),
         "groups": groups,
         "difference": difference,
+        "over_images": None,
         "corrected": None,
         **more,
     }

@@ -36,7 +36,8 @@ def test_the_figures_are_those_of_the_chosen_row(results, kind):
     assert [(group.class_name, group.attribute) for group in result.groups] == names
     assert [group.n for group in result.groups] == [8] * 4
     assert [group.accuracy for group in result.groups] == accuracies
-    assert all((group.low is None) == (kind == "compare") for group in result.groups)
+    assert row.interval[0] < row.worst_group_accuracy < row.interval[1]
+    assert all(group.low <= group.accuracy <= group.high for group in result.groups)
 
 
 @pytest.mark.parametrize("kind", ["fit", "evaluate", "compare"])

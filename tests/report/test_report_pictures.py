@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from browser import BROWSER, looks
 from html_page import Page
+from made_up_comparison import many_rows, page_of
 from made_up_run import GUESSES, LONG, MISTAKE, NASTY, RIGHT, as_json, evaluated, history, render_report, row, run
 
 from dbpt.groups import pseudo_attribute_quality
 from dbpt.report.contact_sheets import contact_sheets
 from dbpt.report.examples import group_examples
 from dbpt.report.gallery import surest_mistakes
-from dbpt.report.guesses import GuessSheets, render_guesses
+from dbpt.report.guesses import GuessSheets, label_command, render_guesses
 
 
 def sheets_of(noise, names):
@@ -89,11 +90,14 @@ def test_pages_of_many_groups_with_pictures_of_noise_stay_below_three_megabytes(
 def test_nothing_sticks_out_and_no_text_is_faint_in_a_browser(noise, tmp_path, dark):
     sheets = sheets_of(noise, [("landbird", "land"), ("landbird", "water")])
     few = small_page(noise)
-    before = render_guesses(GuessSheets(GUESSES, {"land": [LONG], NASTY: ["water"]}, sheets), LONG, Path(LONG))
+    before = render_guesses(GuessSheets(GUESSES, {"land": [LONG], NASTY: ["water"]}, sheets), LONG, LONG)
     names = [f"c{number}" for number in range(12)]
     shown = sheets_of(noise, [(y, a) for y in [*names, LONG, NASTY] for a in (LONG, NASTY)])
-    many_before = render_guesses(GuessSheets(GUESSES, {LONG: [LONG] * 9, NASTY: ["water"]}, shown), LONG, Path(LONG))
-    for html in (few, before, many_groups(noise), many_before):
+    many_before = render_guesses(GuessSheets(GUESSES, {LONG: [LONG] * 9, NASTY: ["water"]}, shown), LONG, LONG)
+    rows = many_rows()
+    pairs = [(y, a) for y in rows.dataset.classes for a in rows.dataset.attributes]
+    compared = page_of(rows, sheets_of(noise, pairs), command=LONG, settings=[(LONG, LONG)])
+    for html in (few, before, many_groups(noise), many_before, compared):
         for width, found in zip((400, 1280), looks(html, tmp_path, dark=dark), strict=True):
             assert found["scrolls"] <= width
             assert found["wide"] == found["faint"] == []
@@ -102,7 +106,7 @@ def test_nothing_sticks_out_and_no_text_is_faint_in_a_browser(noise, tmp_path, d
 
 def test_pages_have_landmarks_headers_of_cells_and_texts_for_pictures(noise):
     sheets = sheets_of(noise, [("landbird", "land"), ("landbird", "water")])
-    before = render_guesses(GuessSheets(GUESSES, {"land": ["land"]}, sheets), "birds", Path("runs/birds"))
+    before = render_guesses(GuessSheets(GUESSES, {"land": ["land"]}, sheets), "birds", "dbpt label")
     for html in (small_page(noise), before):
         page = Page(html)
         assert [tag for tag in page.tags if tag in ("header", "main", "h1")] == ["header", "h1", "main"]
@@ -120,7 +124,7 @@ def test_pages_have_landmarks_headers_of_cells_and_texts_for_pictures(noise):
 def test_the_page_of_the_guesses_says_what_to_look_for_and_what_to_do(noise):
     sheets = sheets_of(noise, [("landbird", "land"), ("landbird", "water")])
     shown = GuessSheets(GUESSES, {"land": ["forest", "field"], "water": ["lake"]}, sheets)
-    words = Page(render_guesses(shown, "birds", Path("my runs/birds"))).words
+    words = Page(render_guesses(shown, "birds", label_command(Path("my runs/birds")))).words
     for text in (
         "What CLIP took for land and for water",
         f"Why the guesses can’t be trusted {NASTY}.",

@@ -12,6 +12,7 @@ import dbpt
 METHODS = ("zero-shot", "erm", "dbpt", "groupdro:true")
 EPOCHS = 12
 TABLES = ("compare.csv", "compare.md", "compare.tex")
+PAGES = ("compare.html", "guesses.html")
 
 
 def compare(tiny: Tiny, out: Path, data: Path | None = None, **choices: object) -> dbpt.Result:
@@ -33,6 +34,7 @@ def contents(folder: Path) -> dict[str, object]:
         del row["seconds"]
     found: dict[str, object] = {"numbers": numbers}
     found |= {name: (folder / name).read_text() for name in TABLES}
+    found |= {name: (folder / name).read_text().replace(str(folder), "") for name in PAGES}
     for path in sorted((folder / "cells").iterdir()):
         tensors, figures = cell(folder, path.stem)
         del figures["seconds"]

@@ -19,17 +19,17 @@ from dbpt._core import __version__
 from dbpt.clip import Backbone, load_backbone_from_spec
 from dbpt.data import SPLITS
 from dbpt.data.in_memory import DataLike
-from dbpt.experiments.guesses import guess_sheets
+from dbpt.experiments.guesses import guess_sheets, write_guesses
 from dbpt.experiments.methods import MethodResult, trained_result, zero_shot_result
 from dbpt.experiments.result import Result
 from dbpt.experiments.run_page import run_page
 from dbpt.experiments.stages import Experiment, log_warnings, prepare
 from dbpt.files.csv import csv_of_columns, csv_text
-from dbpt.files.disk import is_missing, write_atomically, write_json
+from dbpt.files.disk import write_atomically, write_json
 from dbpt.files.tensors import write_tensors
 from dbpt.heads import HEADS
 from dbpt.pseudo_attributes.image_table import image_columns
-from dbpt.report.guesses import GuessSheets, render_guesses
+from dbpt.report.guesses import GuessSheets, label_command
 from dbpt.runs.metrics import RunMetrics
 from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION
 from dbpt.settings.config import FitConfig, make_config, shows_settings
@@ -93,7 +93,10 @@ def _fit_on(ranks: Ranks, config: FitConfig, out: Path, *, resume: bool, overwri
 
     def begin() -> GuessSheets | None:
         RUN_FOLDER.start(out, description, config, resume=resume, overwrite=overwrite)
-        return _write_guesses(out, experiment)
+        found = guess_sheets(experiment.labelled, experiment.config)
+        # not again: a resume with other data is refused later, and must change nothing
+        write_guesses(out, found, experiment.dataset.name, label_command(out))
+        return found
 
     sheets = ranks.from_first(begin, sent=lambda _: None)
     objectives = dict.fromkeys(["erm", config.objective] if config.baselines else [config.objective])
@@ -144,19 +147,6 @@ def _prepare_on(ranks: Ranks, config: FitConfig) -> Experiment:
     features = found.features if ranks.is_first else np.empty(shape, dtype=np.float32)
     ranks.copy_first([torch.from_numpy(features)])
     return replace(experiment, embedded=replace(found, backbone=ranks.together(own_backbone), features=features))
-
-
-def _write_guesses(out: Path, experiment: Experiment) -> GuessSheets:
-    """Write the page of the guesses if there are images, so that people can check them while the run trains."""
-    sheets = guess_sheets(experiment.labelled, experiment.config)
-    if sheets.sheets is not None:
-        page = out / "guesses.html"
-        if is_missing(page):  # a resume with other data is refused later, and must change nothing
-            write_atomically(page, render_guesses(sheets, experiment.dataset.name, out))
-        shown = str(page).encode("utf-8", "backslashreplace").decode()  # most handlers of logs refuse other names
-        what = "the file's attributes" if sheets.guesses.from_file else "CLIP's guesses"
-        logger.info(f"{what}, to check before training: {shown}")
-    return sheets
 
 
 def write_results(

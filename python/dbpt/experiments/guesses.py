@@ -1,7 +1,9 @@
 """The doubts about CLIP's guesses of the attribute, and pictures of them, for people to check before training."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from dbpt.clip.zero_shot import zero_shot_logits
 from dbpt.data import SPLITS, Dataset
 from dbpt.data.factors import factor_codes
 from dbpt.experiments.figures import Labelled
+from dbpt.files.disk import is_missing, write_atomically
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.pseudo_attributes.factors import by_suspect
@@ -19,8 +22,10 @@ from dbpt.pseudo_attributes.from_file import METHOD
 from dbpt.pseudo_attributes.pseudo_groups import NO_ATTRIBUTE, group_pairs, pseudo_groups
 from dbpt.pseudo_attributes.trust import TEMPLATES, Guesses, GuessesOfFactor, guess_trust
 from dbpt.report.contact_sheets import contact_sheets
-from dbpt.report.guesses import GuessSheets
+from dbpt.report.guesses import GuessSheets, render_guesses
 from dbpt.settings.config import FitConfig
+
+logger = logging.getLogger(__name__)
 
 NOT_GUESSED = (METHOD, NO_ATTRIBUTE)
 
@@ -126,6 +131,21 @@ def guess_sheets(labelled: Labelled, config: FitConfig) -> GuessSheets:
     factors = dataset.words.factors
     words = {f"{each.name}: {name}": wordings for each in factors for name, wordings in each.values.items()}
     return GuessSheets(labelled.guesses, words or dataset.words.attributes, sheets)
+
+
+def write_guesses(out: Path, sheets: GuessSheets, name: str, label_commands: str, *, again: bool = False) -> None:
+    """Write ``guesses.html`` if there are images, so that people can check the guesses during training.
+
+    A page that is there is kept unless ``again``.
+    """
+    if sheets.sheets is None:
+        return
+    page = out / "guesses.html"
+    if again or is_missing(page):
+        write_atomically(page, render_guesses(sheets, name, label_commands))
+    shown = str(page).encode("utf-8", "backslashreplace").decode()  # most handlers of logs refuse other names
+    what = "the file's attributes" if sheets.guesses.from_file else "CLIP's guesses"
+    logger.info(f"{what}, to check before training: {shown}")
 
 
 def fitted_rows(dataset: Dataset) -> NDArray[np.int64]:

@@ -22,13 +22,17 @@ CURVE_LABELS = 250
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar: fractions in 0..1, None if missing; ``style`` is a class of the style sheet."""
+    """One bar: fractions in 0..1, None if missing; ``style`` is a class of the style sheet.
+
+    ``dots`` are single values behind ``value``, such as those of the seeds.
+    """
 
     style: str
     title: str
     value: float | None
     low: float | None
     high: float | None
+    dots: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -73,9 +77,11 @@ def _bar(bar: Bar, group: BarGroup, left: float, right: float, y: float) -> Mark
     low, high = left + scale * bar.low, left + scale * bar.high
     path = f"M{low:.1f} {middle - 3.5:.1f}v7M{low:.1f} {middle:.1f}H{high:.1f}M{high:.1f} {middle - 3.5:.1f}v7"
     whisker = Markup('<path class="whisker" d="{}"/>').format(path)
+    dot = Markup('<circle class="seed" cx="{:.1f}" cy="{:.1f}" r="2.5"/>')
+    dots = Markup("").join(dot.format(left + scale * value, middle) for value in bar.dots)
     value = _text_at(right + 50, y + 11.5, f"{100 * bar.value:.1f}", "value end")
-    template = '<g><title>{}</title><rect class="bar {}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="13"/>{}{}</g>'
-    return Markup(template).format(text, bar.style, left, y + 1, max(scale * bar.value, 0.5), whisker, value)
+    template = '<g><title>{}</title><rect class="bar {}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="13"/>{}{}{}</g>'
+    return Markup(template).format(text, bar.style, left, y + 1, max(scale * bar.value, 0.5), whisker, dots, value)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,16 @@ from collections.abc import Callable, Sequence
 from dbpt.files.csv import csv_text
 from dbpt.report.comparison_summary import ComparisonSummary
 from dbpt.report.summary import AVERAGES
-from dbpt.report.text import MISSING, percent, points, render_columns, text_width, wrapped
+from dbpt.report.text import (
+    MISSING,
+    percent,
+    points,
+    render_columns,
+    signed_interval,
+    signed_points,
+    text_width,
+    wrapped,
+)
 from dbpt.runs.metrics import FIGURES, ComparisonMetrics, ComparisonRow, Difference, FigureDifference
 
 WIDEST = 110
@@ -57,21 +66,10 @@ def _differences(rows: Sequence[ComparisonRow]) -> list[list[str]]:
     differences = [row.difference or NO_DIFFERENCE for row in rows]
     worst = [difference.figures["worst_group_accuracy"] for difference in differences]
     return [
-        ["worst gr.", "against", "ERM", *(_signed(figure.mean) for figure in worst)],
-        ["95 %", "over", "seeds", *(_interval(figure.over_seeds) for figure in worst)],
-        ["95 %", "over", "images", *(_interval(difference.over_images) for difference in differences)],
+        ["worst gr.", "against", "ERM", *(signed_points(figure.mean) for figure in worst)],
+        ["95 %", "over", "seeds", *(signed_interval(figure.over_seeds) for figure in worst)],
+        ["95 %", "over", "images", *(signed_interval(difference.over_images) for difference in differences)],
     ]
-
-
-def _signed(difference: float | None) -> str:
-    if difference is None:
-        return ""
-    text = points(difference)
-    return text if text.startswith("−") or text == "0.0" else f"+{text}"
-
-
-def _interval(bounds: Sequence[float] | None) -> str:
-    return "" if bounds is None else f"[{_signed(bounds[0])}, {_signed(bounds[1])}]"
 
 
 def csv_table(comparison: ComparisonMetrics) -> str:

@@ -46,11 +46,12 @@ class ComparisonSummary:
         for row in self.metrics.rows:
             warned = [(seed, texts) for seed, texts in zip(row.seeds, row.warnings, strict=True) if texts]
             of_all = f" (seeds that warn: {len(warned)} of {len(row.seeds)})" if len(row.seeds) > 1 else ""
-            lines += [f"{_row_name(row)}, seed {seed}{of_all}: {text}" for seed, texts in warned[:1] for text in texts]
+            lines += [f"{row_name(row)}, seed {seed}{of_all}: {text}" for seed, texts in warned[:1] for text in texts]
         return lines
 
-    def notes(self, *, warnings: bool = True) -> list[str]:
-        """Return the lines under the table."""
+    @property
+    def how_computed(self) -> list[str]:
+        """The notes about figures and rows that have results."""
         comparison = self.metrics
         return [
             *_about_differences(comparison),
@@ -60,7 +61,19 @@ class ComparisonSummary:
             *_about_methods(comparison),
             *_about_seeds(comparison),
             pseudo_note(comparison),
-            *noise_notes(comparison, [(_row_name(row), row.corrected or []) for row in comparison.rows]),
+        ]
+
+    @property
+    def noise_notes(self) -> list[str]:
+        """The notes about the figures that ``--label-noise`` corrects; none without it."""
+        return noise_notes(self.metrics, [(row_name(row), row.corrected or []) for row in self.metrics.rows])
+
+    def notes(self, *, warnings: bool = True) -> list[str]:
+        """Return the lines under the table."""
+        comparison = self.metrics
+        return [
+            *self.how_computed,
+            *self.noise_notes,
             *(f"left out: {reason}" for reason in comparison.left_out),
             *(f"failed: {each.method}{_head(each)}, seed {each.seed}: {each.reason}" for each in comparison.failed),
             *(f"warning: {text}" for text in (self.warnings if warnings else [])),
@@ -127,16 +140,16 @@ def _about_seeds(comparison: ComparisonMetrics) -> list[str]:
     """Name rows that lack a seed, whose means are over the others, and rows that no seed changes."""
     wanted, rows = comparison.seeds, comparison.rows
     short = [row for row in rows if len(row.seeds) < len(wanted)]
-    lines = [f"{_row_name(row)}: {len(row.seeds)} of {len(wanted)} seeds" for row in short]
+    lines = [f"{row_name(row)}: {len(row.seeds)} of {len(wanted)} seeds" for row in short]
     trained = [row for row in rows if row.head is not None and len(row.seeds) > 1]
     unmoved = [row for row in trained if all(figure.sd in (0, None) for figure in row.figures.values())]
     if unmoved:
         moved = [row for row in trained if row not in unmoved]
         where = "any trained row"
         if len(moved) >= len(unmoved):
-            where = "; ".join(map(_row_name, unmoved))
+            where = "; ".join(map(row_name, unmoved))
         elif moved:
-            where += " but " + "; ".join(map(_row_name, moved))
+            where += " but " + "; ".join(map(row_name, moved))
         whole = " (one batch of all rows leaves no order to draw, a start from words no noise)"
         because = "" if comparison.settings.batch_size else whole
         lines.append(
@@ -145,7 +158,8 @@ def _about_seeds(comparison: ComparisonMetrics) -> list[str]:
     return lines
 
 
-def _row_name(row: ComparisonRow) -> str:
+def row_name(row: ComparisonRow) -> str:
+    """Return the title of a row with its head."""
     return f"{row.title}{_head(row)}"
 
 

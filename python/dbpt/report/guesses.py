@@ -58,9 +58,9 @@ class GuessSheets:
         return sum(sheet.n > 0 and not sheet.strips for sheet in self.sheets or [])
 
 
-def render_guesses(shown: GuessSheets, name: str, run: Path) -> str:
-    """Return the page for the data set ``name`` that `dbpt.fit` writes into the folder ``run`` before it trains."""
-    context = {"shown": shown, "name": name, "label_command": label_command(run), "version": __version__}
+def render_guesses(shown: GuessSheets, name: str, label_commands: str) -> str:
+    """Return the page for the data set ``name``, to look at before training; ``label_commands`` are the next step."""
+    context = {"shown": shown, "name": name, "label_commands": label_commands, "version": __version__}
     return render("report/guesses.html.j2", **context)
 
 

@@ -3,6 +3,7 @@
 One file without scripts.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -34,6 +35,7 @@ from dbpt.report.headline import headline, verdict, zero_shot_line
 from dbpt.report.made_by import Entries
 from dbpt.report.summary import (
     SPLIT_NAMES,
+    Row,
     Summary,
     average_note,
     groups_line,
@@ -98,7 +100,7 @@ def render_report(page: RunPage) -> str:
     """Return the HTML page of a run."""
     metrics, history = page.metrics, page.history
     summary = summarize(metrics)
-    styles, quality, classes = _row_styles(summary), metrics.pseudo_quality, metrics.dataset.classes
+    styles, quality, classes = row_styles(summary.rows), metrics.pseudo_quality, metrics.dataset.classes
     chosen_history = [entry for entry in history if entry["row"] == summary.chosen.record.name]
     accuracies = [_chosen_accuracy(summary, g) for g in range(len(metrics.dataset.groups))]
     context = {
@@ -201,15 +203,15 @@ def _settings(summary: Summary) -> list[tuple[str, str]]:
     ]
 
 
-def _row_styles(summary: Summary) -> list[str]:
+def row_styles(rows: Sequence[Row[Any]]) -> list[str]:
     """Return colour classes; zero-shot, ERM and the chosen row have the same colours in all reports."""
     fixed = {"zero-shot": "row-zero-shot", "erm": "row-erm"}
     styles, others = [], 0
-    for row in summary.rows:
+    for row in rows:
         if row.chosen:
             styles.append("row-chosen")
-        elif row.record.name in fixed:
-            styles.append(fixed.pop(row.record.name))
+        elif row.method in fixed:
+            styles.append(fixed.pop(row.method))
         else:
             styles.append(f"row-other-{others % 4}")
             others += 1

@@ -19,7 +19,7 @@ R = TypeVar("R", RunRow, ComparisonRow)
 class GroupFigures(NamedTuple):
     """The accuracy of a group in a row, with its Wilson 95 % interval; None over no images.
 
-    In a comparison ``accuracy`` is the mean over the seeds, without an interval, and ``n`` is None if they disagree.
+    In a comparison the figures are means over the seeds, and ``n`` is None if they disagree.
     """
 
     class_name: str
@@ -64,7 +64,7 @@ class Row(Generic[R]):
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval of worst-group accuracy, None in a comparison."""
+        """The 95 % interval of worst-group accuracy, over the images."""
         low, high = self.record.figure("worst_group_low"), self.record.figure("worst_group_high")
         return None if low is None or high is None else (low, high)
 

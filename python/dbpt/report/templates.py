@@ -10,7 +10,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from dbpt.report.text import count, in_words, interval_text, percent, points
+from dbpt.report.text import count, in_words, interval_text, percent, points, signed_interval, signed_points
 
 
 def render(template: str, **context: object) -> str:
@@ -27,6 +27,7 @@ def _environment() -> Environment:
     environment.filters |= {"percent": percent, "in_words": in_words, "points": points, "count": count}
     environment.filters |= {"sentence": sentence, "capitalize_first": _capitalize_first, "breakable": _breakable}
     environment.filters["data_url"] = _data_url
+    environment.filters |= {"signed_points": signed_points, "signed_interval": signed_interval}
     environment.globals["interval"] = interval_text
     return environment
 

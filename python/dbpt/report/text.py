@@ -1,6 +1,7 @@
 """Numbers, names and tables as plain text, without colour."""
 
 import re
+from collections.abc import Sequence
 from textwrap import wrap
 from unicodedata import east_asian_width
 
@@ -23,15 +24,16 @@ def in_words(fraction: float | None) -> str:
 def shorten_group(label: str, attribute: str, letters: int) -> str:
     """Return ``class · attribute``; if it is too long, the longer part is cut more, so that both stay legible."""
     if not attribute:
-        return _cut(label, letters)
+        return shorten(label, letters)
     room = letters - 3
     if len(label) + len(attribute) > room:
         of_attribute = min(len(attribute), max(room // 2, room - len(label)))
-        label, attribute = _cut(label, room - of_attribute), _cut(attribute, of_attribute)
+        label, attribute = shorten(label, room - of_attribute), shorten(attribute, of_attribute)
     return f"{label} · {attribute}"
 
 
-def _cut(text: str, letters: int) -> str:
+def shorten(text: str, letters: int) -> str:
+    """Return the text, cut with an ellipsis if it has more than ``letters``."""
     return text if len(text) <= letters else text[: letters - 1] + "…"
 
 
@@ -43,6 +45,17 @@ def interval_text(low: float | None, high: float | None) -> str:
 def points(difference: float | None) -> str:
     """Format a signed difference of fractions in percentage points, with a real minus."""
     return MISSING if difference is None else f"{100 * difference:.1f}".replace("-", "−").replace("−0.0", "0.0")
+
+
+def signed_points(difference: float | None) -> str:
+    """Format a difference as `points` with its sign, plus too; None is empty."""
+    text = "" if difference is None else points(difference)
+    return text if text.startswith("−") or text in ("", "0.0") else f"+{text}"
+
+
+def signed_interval(bounds: Sequence[float] | None) -> str:
+    """Format an interval of differences as ``[+1.2, +3.4]`` percentage points; None is empty."""
+    return "" if bounds is None else f"[{signed_points(bounds[0])}, {signed_points(bounds[1])}]"
 
 
 def count(number: int) -> str:

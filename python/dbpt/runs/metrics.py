@@ -166,11 +166,16 @@ class SeedFigure:
 
 @dataclass(frozen=True, kw_only=True)
 class SeedGroup:
-    """The accuracy of a group over the seeds; ``n`` is None if the seeds disagree on its images."""
+    """The accuracy of a group over the seeds; ``n`` is None if the seeds disagree on its images.
+
+    ``low`` and ``high`` are the means of the seeds' Wilson 95 % bounds.
+    """
 
     n: Count | None
     mean: float | None
     sd: float | None
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +201,7 @@ class ComparisonRow:
     """A method with a head (None for zero-shot), over the ``seeds`` that are finished; ``figures`` are `FIGURES`.
 
     ``corrected`` are the mean accuracies (G,), corrected for label noise; None over true groups.
+    ``over_images`` is the 95 % interval of worst-group accuracy: the means of the seeds' bounds.
     """
 
     method: str
@@ -213,15 +219,18 @@ class ComparisonRow:
     groups: list[SeedGroup]
     difference: Difference | None
     corrected: list[Share | None] | None = None
+    over_images: tuple[float, float] | None
 
     def figure(self, name: str) -> float | None:
-        """Return the mean of one of the `FIGURES`; None for any other, such as bounds of an interval."""
+        """Return the mean over the seeds of one of the `FIGURES`, or of a bound of worst-group accuracy."""
+        if name in ("worst_group_low", "worst_group_high"):
+            return None if self.over_images is None else self.over_images[name == "worst_group_high"]
         return self.figures[name].mean if name in self.figures else None
 
     @property
     def group_figures(self) -> list[tuple[int | None, float | None, float | None, float | None]]:
-        """(images, mean accuracy, None, None) of each group, as of a `RunRow`."""
-        return [(each.n, each.mean, None, None) for each in self.groups]
+        """(images, mean accuracy, low, high) of each group, as of a `RunRow`."""
+        return [(each.n, each.mean, each.low, each.high) for each in self.groups]
 
 
 @dataclass(frozen=True, kw_only=True)

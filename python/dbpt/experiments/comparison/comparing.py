@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from dbpt.errors import InputError
 from dbpt.experiments.checks import setting_warnings
 from dbpt.experiments.comparison.cells import CellResult, Stages, read_result, result_path
 from dbpt.experiments.comparison.jobs import attempt, run_in_processes
+from dbpt.experiments.comparison.page import command_of, next_steps, settings_of
 from dbpt.experiments.comparison.plan import (
     BY_THE_PLAN,
     DEFAULT_HEADS,
@@ -32,14 +33,15 @@ from dbpt.experiments.comparison.plan import (
     shared_settings,
 )
 from dbpt.experiments.comparison.summary import summarize
-from dbpt.experiments.guesses import judged_guesses, trust_warnings
+from dbpt.experiments.guesses import guess_sheets, judged_guesses, trust_warnings, write_guesses
 from dbpt.experiments.result import Result
 from dbpt.experiments.stages import log_warnings
 from dbpt.files.disk import is_missing, write_atomically, write_json
 from dbpt.files.launched import launched
 from dbpt.report.comparison import csv_table, latex_table, markdown_table
+from dbpt.report.comparison_page import render_comparison
 from dbpt.runs.output_folder import Marker, OutputFolder
-from dbpt.settings.config import shows_settings
+from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.data import resolve_demo, with_data
 from dbpt.settings.keywords import SharedSettings
 from dbpt.settings.recipes import override
@@ -69,7 +71,7 @@ COMPARISON_FOLDER = OutputFolder(
     marker="plan.json",
     record=ComparisonMarker,
     schema_version=1,
-    is_file={"compare.json", "compare.csv", "compare.md", "compare.tex"}.__contains__,
+    is_file={"compare.html", "compare.json", "compare.csv", "compare.md", "compare.tex", "guesses.html"}.__contains__,
     subfolders={"cells": is_cell_file, "checkpoints": is_cell_file},
     shared_settings=True,
 )
@@ -88,7 +90,7 @@ def compare(
     overwrite: bool = False,
     **settings: Unpack[SharedSettings],
 ) -> Result:
-    """Train every method with every head and seed as `fit` does, and write tables of the results to ``out``.
+    """Train every method with every head and seed as `fit` does, and write tables of the results and a page to ``out``.
 
     Args:
         data, out, overwrite: as in `fit`, and so are its errors.
@@ -128,10 +130,11 @@ def compare(
     with COMPARISON_FOLDER.held(out, resume=resume, overwrite=overwrite):
         COMPARISON_FOLDER.check_settings(out, config, resume=resume)
         plan = make_plan(resolve_demo(config), methods, heads, seeds)
-        return _compare_in(out, plan, jobs, resume=resume, overwrite=overwrite)
+        return _compare_in(out, config, plan, jobs, resume=resume, overwrite=overwrite)
 
 
-def _compare_in(out: Path, plan: Plan, jobs: int, *, resume: bool, overwrite: bool) -> Result:
+def _compare_in(out: Path, asked: FitConfig, plan: Plan, jobs: int, *, resume: bool, overwrite: bool) -> Result:
+    """Compare as ``plan`` says; ``asked`` are its settings before a demo was drawn."""
     configs = [cell.config for cell in plan.cells]
     stages = Stages(configs)
     # prepare every cell, to refuse bad ones before any is trained
@@ -158,6 +161,10 @@ def _compare_in(out: Path, plan: Plan, jobs: int, *, resume: bool, overwrite: bo
             "again with --overwrite"
         )
     COMPARISON_FOLDER.start(out, description, plan.config, resume=resume, overwrite=overwrite)
+    steps = next_steps(out, asked, plan)
+    sheets = guess_sheets(replace(labelled, guesses=guesses), configs[0])
+    label_commands = "\n".join(filter(None, (steps.fit, steps.label)))
+    write_guesses(out, sheets, embedded.dataset.name, label_commands, again=True)
     results, failures = _run(plan, stages, out, jobs)
     shared = labelled.shared_metrics(embedded.backbone, plan.config.average)
     metrics = summarize(plan, results, failures, shared, labelled.split, list(warnings))
@@ -165,6 +172,9 @@ def _compare_in(out: Path, plan: Plan, jobs: int, *, resume: bool, overwrite: bo
     write_atomically(out / "compare.csv", csv_table(metrics))
     write_atomically(out / "compare.md", markdown_table(metrics))
     write_atomically(out / "compare.tex", latex_table(metrics))
+    settings = settings_of(plan, embedded.dataset.words, sheets, len(embedded.failures))
+    page = render_comparison(metrics, sheets, command_of(out, asked, plan), settings, steps)
+    write_atomically(out / "compare.html", page)
     if not failures:
         COMPARISON_FOLDER.finish(out, description, plan.config)
     result = Result(out, metrics)

@@ -83,6 +83,7 @@ def _row(plan: Plan, all_results: Mapping[str, CellResult], row: PlannedRow, spl
         groups=[_group(entries) for entries in zip(*(result.metrics.groups for result in results), strict=True)],
         difference=None if against is None else _difference(found, _by_seed(against, all_results), against),
         corrected=_corrected([each.row.corrected[split] for each in results if each.row.corrected]),
+        over_images=_mean_bounds([(each.metrics.worst_group_low, each.metrics.worst_group_high) for each in results]),
     )
 
 
@@ -103,7 +104,18 @@ def _figure(row: PlannedRow, by_seed: list[float | None]) -> SeedFigure:
 def _group(by_seed: Sequence[GroupAccuracy]) -> SeedGroup:
     sizes = {entry.n for entry in by_seed}
     mean, deviation = mean_and_deviation([entry.accuracy for entry in by_seed if entry.accuracy is not None])
-    return SeedGroup(n=sizes.pop() if len(sizes) == 1 else None, mean=mean, sd=deviation)
+    low, high = _mean_bounds([(entry.low, entry.high) for entry in by_seed]) or (None, None)
+    return SeedGroup(n=sizes.pop() if len(sizes) == 1 else None, mean=mean, sd=deviation, low=low, high=high)
+
+
+def _mean_bounds(by_seed: Sequence[tuple[float | None, float | None] | None]) -> tuple[float, float] | None:
+    """Return the means of the bounds of intervals, one for each seed, without those that are None.
+
+    They cover at least as often as those of one seed, because the mean varies less than the seeds.
+    """
+    lows = [each[0] for each in by_seed if each is not None and each[0] is not None]
+    highs = [each[1] for each in by_seed if each is not None and each[1] is not None]
+    return (fmean(lows), fmean(highs)) if lows and highs else None
 
 
 def _difference(found: dict[int, CellResult], baseline: dict[int, CellResult], against: PlannedRow) -> Difference:
@@ -116,11 +128,7 @@ def _difference(found: dict[int, CellResult], baseline: dict[int, CellResult], a
         figures[name] = FigureDifference(mean=mean_and_deviation(by_seed)[0], over_seeds=paired_t_interval(by_seed))
     pairs_of_results = [(found[seed], baseline[seed]) for seed in seeds]
     intervals = [worst_group_difference_interval(a.correct, b.correct, a.groups) for a, b in pairs_of_results]
-    known = [interval for interval in intervals if interval is not None]
-    # The averaged bounds cover at least as often as those of one seed, because the mean varies less than the seeds.
-    lows, highs = zip(*known, strict=True) if known else ((), ())
-    over_images = (fmean(lows), fmean(highs)) if known else None
-    return Difference(head=against.head, seeds=seeds, figures=figures, over_images=over_images)
+    return Difference(head=against.head, seeds=seeds, figures=figures, over_images=_mean_bounds(intervals))
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float | None, float | None]:

@@ -1,0 +1,158 @@
+"""The HTML page of a comparison: the content and charts for the template, one file without scripts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from markupsafe import Markup
+
+from dbpt.report.charts import BAR_LETTERS, MOST_BARS, NARROW, NARROW_LETTERS, WIDTH, Bar, BarGroup, bar_chart
+from dbpt.report.comparison_summary import ComparisonSummary, row_name
+from dbpt.report.comparison_verdict import second_sentence, verdict
+from dbpt.report.guesses import GuessSheets
+from dbpt.report.made_by import Entries
+from dbpt.report.page import row_styles
+from dbpt.report.summary import AVERAGES, Row
+from dbpt.report.templates import render, sentence
+from dbpt.report.text import count, shorten, shorten_group
+from dbpt.runs.metrics import ComparisonMetrics, ComparisonRow
+
+MOST_ROWS = 5
+"""The rows in the chart of the groups; more would make it long and repeat colours."""
+MOST_BARS_BY_GROUP = 120
+MOST_CELLS = 8000
+"""With more figures, the table of the groups shows the worst groups, so that the page stays below 3 MB."""
+
+
+@dataclass(frozen=True)
+class NextSteps:
+    """Commands: to train the chosen row again as a run, to label images of that run, to write the guesses as a table,
+    and to repeat failed trainings. Those that don't apply are empty.
+    """
+
+    fit: str
+    label: str
+    guess: str
+    resume: str
+
+
+@dataclass(frozen=True)
+class ShownRow:
+    """A row of the table with its ``name``, which has the head if there are several, and colour class."""
+
+    row: Row[ComparisonRow]
+    name: str
+    style: str
+
+
+def render_comparison(
+    metrics: ComparisonMetrics, sheets: GuessSheets, command: str, settings: Entries, next_steps: NextSteps
+) -> str:
+    """Return the page. ``command`` made it; ``settings`` are names and texts of words, sentences and settings."""
+    summary = ComparisonSummary(metrics)
+    several_heads = len(metrics.heads) > 1
+    rows = [
+        ShownRow(row, row_name(row.record) if several_heads else row.title, style)
+        for row, style in zip(summary.rows, row_styles(summary.rows), strict=True)
+    ]
+    charted, groups = _charted(rows), _worst_groups(summary)
+    most_groups = max(1, min(MOST_BARS, MOST_BARS_BY_GROUP // max(1, len(charted))))
+    has_attributes = bool(metrics.dataset.attributes)
+    figured = [shown for shown in rows if shown.row.worst_group_accuracy is not None]
+    average, gap = AVERAGES[metrics.average]
+    return render(
+        "report/comparison.html.j2",
+        metrics=metrics,
+        verdict=verdict(summary, sheets.guesses),
+        lead=second_sentence(summary),
+        heading=summary.heading,
+        warnings=list(dict.fromkeys(map(sentence, summary.warnings))),
+        rows=rows,
+        average=average,
+        gap=gap,
+        has_differences=any(shown.row.record.difference for shown in rows),
+        row_chart=_row_chart(figured, BAR_LETTERS, WIDTH),
+        narrow_row_chart=_row_chart(figured, NARROW_LETTERS, NARROW),
+        most_rows=MOST_BARS if len(figured) > MOST_BARS else None,
+        charted=charted,
+        group_chart=_group_chart(summary, charted, groups[:most_groups], BAR_LETTERS, WIDTH),
+        narrow_group_chart=_group_chart(summary, charted, groups[:most_groups], NARROW_LETTERS, NARROW),
+        charted_groups=most_groups if len(groups) > most_groups else None,
+        table_groups=sorted(groups[: MOST_CELLS // max(1, len(rows))]),
+        sizes=[_size(rows, g) for g in range(len(metrics.dataset.groups))],
+        worst=[_worst_group(shown.row) for shown in rows],
+        sheets=sheets,
+        notes=[sentence(note.strip()) for note in summary.how_computed],
+        command=command,
+        settings=[*_data(metrics), *settings],
+        next_steps=next_steps if has_attributes else replace(next_steps, label="", guess=""),
+        has_attributes=has_attributes,
+        noise_notes=[sentence(note) for note in summary.noise_notes],
+    )
+
+
+def _data(metrics: ComparisonMetrics) -> Entries:
+    weights = metrics.backbone.pretrained or "no pretrained tag"
+    return [
+        ("Data", metrics.dataset.root),
+        ("Backbone", f"{metrics.backbone.model}, {weights}, {metrics.backbone.embed_dim} features"),
+        ("Seeds", ", ".join(map(str, metrics.seeds))),
+        ("Pseudo attributes by", metrics.pseudo_method),
+    ]
+
+
+def _row_chart(rows: Sequence[ShownRow], letters: int, width: int) -> Markup | None:
+    """Draw the worst-group accuracy of each row, with the interval over images and a dot for each seed."""
+    bars = []
+    for shown in rows[:MOST_BARS]:
+        figure, seeds = shown.row.record.figures["worst_group_accuracy"], len(shown.row.record.seeds)
+        low, high = shown.row.interval or (None, None)
+        dots = [value for value in figure.by_seed if value is not None] if seeds > 1 else []
+        bar = Bar(shown.style, "worst-group accuracy", figure.mean, low, high, dots)
+        note = "not trained" if shown.row.head is None else f"{seeds} seed{'s' if seeds != 1 else ''}"
+        bars.append(BarGroup(shown.name, shorten(shown.name, letters), note, [bar]))
+    return bar_chart(bars, "Worst-group accuracy of each row, with its interval over images", width) if bars else None
+
+
+def _group_chart(
+    summary: ComparisonSummary, rows: Sequence[ShownRow], groups: Sequence[int], letters: int, width: int
+) -> Markup | None:
+    blocks, names = [], summary.metrics.dataset.group_names
+    for g in sorted(groups):
+        bars = [
+            Bar(shown.style, shown.name, each.accuracy, each.low, each.high)
+            for shown in rows
+            for each in shown.row.groups[g : g + 1]
+        ]
+        note = f"n = {_size(rows, g)}"
+        blocks.append(BarGroup(names[g], shorten_group(*summary.metrics.dataset.groups[g], letters), note, bars))
+    if not rows or not blocks:
+        return None
+    return bar_chart(blocks, "Accuracy of each group with 95 % intervals, means over the seeds", width)
+
+
+def _size(rows: Sequence[ShownRow], group: int) -> str:
+    n = next((shown.row.groups[group].n for shown in rows if shown.row.groups), None)
+    return "differs by seed" if n is None else count(n)
+
+
+def _charted(rows: Sequence[ShownRow]) -> list[ShownRow]:
+    """Return the rows of the chart of groups: zero-shot, ERM and the chosen one, and those with the best worst group.
+
+    They keep the order of the table.
+    """
+    known = [shown for shown in rows if shown.row.groups]
+    fixed = ("row-zero-shot", "row-erm", "row-chosen")
+    order = sorted(known, key=lambda shown: (shown.style not in fixed, -(shown.row.worst_group_accuracy or 0.0)))
+    return [shown for shown in known if shown in order[:MOST_ROWS]]
+
+
+def _worst_groups(summary: ComparisonSummary) -> list[int]:
+    """Return the groups in the order of their accuracy in the chosen row, those without images last."""
+    chosen = next(row for row in summary.rows if row.chosen).groups
+    accuracies = [each.accuracy for each in chosen] or [None] * len(summary.metrics.dataset.groups)
+    return sorted(range(len(accuracies)), key=lambda g: (accuracies[g] is None, accuracies[g] or 0.0))
+
+
+def _worst_group(row: Row[ComparisonRow]) -> int | None:
+    known = [g for g, each in enumerate(row.groups) if each.accuracy is not None]
+    return min(known, key=lambda g: row.groups[g].accuracy or 0.0, default=None)

@@ -1,0 +1,201 @@
+"""The page of a comparison: its verdict for any outcome, what it says in which order, and that no data can break it."""
+
+import re
+from dataclasses import replace
+from itertools import pairwise
+from xml.etree import ElementTree
+
+import pytest
+from html_page import Page
+from made_up_comparison import ROWS, STEPS, comparison, difference, many_rows, page_of, row
+from made_up_run import GUESSES, LONG, NASTY
+
+from dbpt.report.comparison_summary import ComparisonSummary
+from dbpt.report.comparison_verdict import second_sentence, verdict
+from dbpt.runs.metrics import FailedTraining, LabelNoiseSummary
+
+ZERO_SHOT, ERM, DBPT, JTT = ROWS
+
+
+def plain(text):
+    return text.replace("\u00a0", " ")
+
+
+TRUSTED = replace(GUESSES, doubts=[])
+
+
+def verdict_of(*rows, guesses=TRUSTED, **changes):
+    return plain(verdict(ComparisonSummary(comparison(rows, **changes)), guesses).sentence)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({}, "dbpt raises worst-group accuracy by 31.0 points over ERM (from 50.0 % to 81.0 %); 95 % interval over "
+             "images [+20.0, +40.0]."),
+        ({"difference": difference(0.31, (0.2, 0.4), (-0.02, 0.6))},
+         "dbpt raises worst-group accuracy by 31.0 points over ERM (from 50.0 % to 81.0 %); 95 % interval over images "
+         "[+20.0, +40.0], but other seeds may disagree: [−2.0, +60.0]."),
+        ({"difference": difference(-0.1, (-0.2, -0.05), seeds=(0,))},
+         "dbpt lowers worst-group accuracy by 10.0 points against ERM; 95 % interval over images [−20.0, −5.0]."),
+        ({"difference": difference(0.01, (-0.02, 0.05))},
+         "No difference in worst-group accuracy between dbpt and ERM is proven: +1.0 points (from 50.0 % to 81.0 %); "
+         "95 % interval over images [−2.0, +5.0]."),
+        ({"difference": difference(0.01, None)},
+         "No difference in worst-group accuracy between dbpt and ERM is proven: +1.0 points (from 50.0 % to 81.0 %)."),
+        ({"difference": difference(None, None)}, "Worst-group accuracy of dbpt is 81.0 %, average 75.0 %."),
+        ({"difference": None}, "Worst-group accuracy of dbpt is 81.0 %, average 75.0 %."),
+    ],
+)  # fmt: skip
+def test_the_verdict_says_what_the_intervals_prove(changes, sentence):
+    assert verdict_of(ZERO_SHOT, ERM, replace(DBPT, **changes)) == sentence
+
+
+def test_the_verdict_names_pseudo_groups_heads_and_missing_results():
+    assert verdict_of(ERM, DBPT, group_kind="pseudo").startswith(
+        "dbpt raises worst-group accuracy over pseudo groups by 31.0 points over ERM"
+    )
+    assert verdict_of(ERM, DBPT, heads=["prompt", "linear"]).startswith("dbpt, head prompt raises worst-group")
+    assert verdict_of(ERM, DBPT, group_kind="pseudo", guesses=GUESSES) == (
+        "CLIP can’t tell land / water apart in these images, so the figures by group prove nothing."
+    )
+    assert verdict_of(ERM, DBPT, guesses=GUESSES).startswith("dbpt raises worst-group accuracy by")
+    assert verdict_of(ERM) == "Worst-group accuracy of ERM is 50.0 %, average 75.0 %."
+    assert verdict_of(row("dbpt", (), ())).startswith("dbpt has no worst-group accuracy: no training of it has")
+
+
+def test_the_second_sentence_names_a_better_row():
+    text = plain(second_sentence(ComparisonSummary(comparison())))
+    assert text == (
+        "Average: 75.0 %, with ERM 75.0 %. The highest worst-group accuracy of all rows is 83.0 %, of JTT; the best of "
+        "several rows is partly best by chance."
+    )
+    assert plain(second_sentence(ComparisonSummary(comparison(ROWS[:3])))) == "Average: 75.0 %, with ERM 75.0 %."
+    assert second_sentence(ComparisonSummary(comparison([ERM]))) == ""
+
+
+def test_the_page_says_everything_in_order():
+    failed = [FailedTraining(method="jtt", head="prompt", seed=7, reason="the loss is nan")]
+    changes = {"failed": failed, "left_out": ["no dfr"], "warnings": ["the moon was full"]}
+    page = Page(page_of(comparison(**changes), settings=[("Words for land", "forest, field"), ("eta", "1.0")]))
+    words, places = plain(page.words), []
+    for text in (
+        "birds · comparison of 4 rows",
+        "Better than ERM dbpt raises worst-group accuracy by 31.0 points",
+        "The highest worst-group accuracy of all rows is 83.0 %, of JTT",
+        "birds: test split, 160 images · groups: true attributes; figures in per cent, mean ± standard deviation",
+        "Doubts about the guesses (the figures use the given attributes instead)",
+        "Failed trainings: 1. The figures are over the others; dbpt compare --resume --out X tries them again.",
+        "jtt, head prompt, seed 7: The loss is nan.",
+        "Left out No dfr.",
+        "The moon was full.",
+        "Worst-group accuracy of each row",
+        "Each ring is a seed.",
+        "zero-shot 48.0± 2.0[38.0, 58.0] 75.0± 1.0 75.0± 1.0 −2.0[−7.0, +3.0] 2",
+        "dbpt 81.0± 2.0[71.0, 91.0] 75.0± 1.0 75.0± 1.0 +31.0[+28.0, +34.0][+20.0, +40.0] 2",
+        "Nothing is corrected for label noise.",
+        "Accuracy by group",
+        "landbird · water4055.060.086.084.0",
+        "How CLIP guessed the attribute",
+        "land25.0 %land",
+        "dbpt fit X",
+        "dbpt label X-run",
+        "dbpt guess X",
+        "This command made the page: dbpt compare X",
+        "Data/birds",
+        "BackboneViT-B-32, openai, 512 features",
+        "Words for landforest, field",
+        "eta1.0",
+        "How it was computed",
+        "Newcombe",
+        "Best epoch: by pseudo-wga",
+    ):
+        assert text in words[places[-1] if places else 0 :], text
+        places.append(words.index(text, places[-1] if places else 0))
+    assert words.count("the loss is nan") + words.count("The loss is nan") == 1
+
+
+def test_the_charts_have_a_bar_with_interval_for_each_row_and_group():
+    html = page_of(comparison())
+    rows, narrow_rows, groups, narrow_groups = re.findall(r"<svg.*?</svg>", html, re.DOTALL)
+    assert "<title>dbpt, worst-group accuracy: 81.0 % [71.0, 91.0], 2 seeds</title>" in rows
+    assert "not trained" in rows and rows.count('class="seed"') == 8 == narrow_rows.count('class="seed"')
+    assert rows.count('class="bar ') == 4 and groups.count('class="bar ') == 16 == narrow_groups.count('class="bar ')
+    assert "<title>landbird · water, JTT: 84.0 % [74.0, 94.0], n = 40</title>" in groups
+    worst = re.findall(r'title="worst group of this column">([\d.]+)<', html)
+    assert worst == ["48.0", "50.0", "81.0", "83.0"]
+    one = page_of(comparison([replace(each, seeds=[0], warnings=[[]]) for each in ROWS], seeds=[0]))
+    assert 'class="seed"' not in one and "Each ring" not in one
+
+
+def test_the_page_says_whether_label_noise_is_corrected():
+    assert "wrong pseudo attributes change every figure" in page_of(comparison(group_kind="pseudo"))
+    noise = LabelNoiseSummary(n_labelled=123, rates=[], train_counts=[40.0, 40.0, 12.0, 68.0])
+    rows = [replace(each, corrected=[0.9, 0.9, 0.4, 0.9]) for each in ROWS]
+    html = page_of(comparison(rows, group_kind="pseudo", label_noise=noise))
+    words = plain(Page(html).words)
+    assert "Nothing is corrected" not in html
+    assert "Label noise: by 123 training images labelled by hand; smallest training group: waterbird · land" in words
+    assert words.count("corrected for label noise: zero-shot 40.0 (waterbird · land), ERM, head prompt 40.0") == 1
+
+
+def test_without_attributes_the_groups_are_classes():
+    rows = [replace(each, groups=each.groups[:2], over_images=None) for each in ROWS]
+    classes = comparison(rows).dataset
+    metrics = comparison(rows, dataset=replace(classes, attributes=[]), pseudo_shares=[])
+    html = page_of(metrics, guesses=replace(TRUSTED, shares=[]))
+    words = plain(Page(html).words)
+    assert "dbpt raises worst-class accuracy by 31.0 points" in words
+    assert "No attribute was named, so the groups are the classes." in words
+    assert "landbird4055.0" not in words and "waterbird4055.060.086.084.0" in words
+    assert "dbpt label" not in words and "dbpt guess" not in words and "How CLIP guessed" not in words
+    assert "label noise" not in words
+
+
+def test_without_images_pictures_and_the_step_to_label_are_missing():
+    html = page_of(comparison(), guesses=replace(GUESSES, doubts=[]), steps=replace(STEPS, label="", guess=""))
+    assert "The features came without images" in html and "<img" not in html
+    assert "dbpt label" not in html and "dbpt guess" not in html and "can’t be trusted" not in html
+
+
+def test_a_comparison_without_results_has_a_page():
+    rows = [row("ERM", (), ()), row("dbpt", (), (), warnings=[])]
+    html = page_of(comparison(rows))
+    assert "dbpt has no worst-group accuracy" in html and "<svg" not in html
+    assert "<details open>" in html and "None" not in Page(html).words
+
+
+def test_nothing_in_the_data_can_break_the_page():
+    rows = [replace(each, title=NASTY) for each in ROWS]
+    failed = [FailedTraining(method=NASTY, head=NASTY, seed=7, reason=NASTY)]
+    changes = {"failed": failed, "left_out": [NASTY], "warnings": [NASTY]}
+    metrics = comparison(rows, (NASTY, "b"), (NASTY, LONG), **changes)
+    html = page_of(metrics, command=NASTY, settings=[(NASTY, NASTY)])
+    page = Page(html)
+    assert page.scripts == [] and "script" not in page.tags and page.sources == []
+    assert page.words.count(NASTY) > 15
+    for svg in re.findall(r"<svg.*?</svg>", html, re.DOTALL):
+        ElementTree.fromstring(svg)
+
+
+def test_many_rows_and_groups_stay_readable():
+    html = page_of(many_rows())
+    words = Page(html).words
+    assert "The chart shows 5 of 20 rows: zero-shot, ERM, the one of the headline" in words
+    assert "It shows the 24 of 28 groups" in words
+    rows, _, groups, _ = re.findall(r"<svg.*?</svg>", html, re.DOTALL)
+    assert rows.count('class="bar ') == 20 and groups.count('class="bar ') == 120
+    assert "5 more" in words
+    assert len(page_of(many_rows(60, 100))) < 0.6e6  # the pictures are 2.2e6
+    assert "The table shows the 133 of 400 groups" in page_of(many_rows(60, 100))
+
+
+def test_the_page_has_landmarks_headers_of_cells_and_labels():
+    page = Page(page_of(comparison()))
+    assert [tag for tag in page.tags if tag in ("header", "main", "footer", "h1")] == ["header", "h1", "main", "footer"]
+    assert all(attrs.get("scope") in ("row", "col") for tag, attrs in page.elements if tag == "th")
+    scrolled = [attrs for _, attrs in page.elements if "scroll" in (attrs.get("class") or "").split()]
+    assert len({attrs["aria-label"] for attrs in scrolled}) == len(scrolled) > 4
+    assert all(attrs["tabindex"] == "0" and attrs["role"] == "region" for attrs in scrolled)
+    levels = [int(tag[1]) for tag in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert all(deeper <= level + 1 for level, deeper in pairwise(levels))

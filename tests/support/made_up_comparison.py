@@ -1,0 +1,126 @@
+"""A made-up comparison with any rows and groups, and its page."""
+
+from dataclasses import replace
+from statistics import fmean
+
+from made_up_run import GUESSES, LONG, NASTY
+
+from dbpt.objectives import OBJECTIVES
+from dbpt.report.comparison_page import NextSteps, render_comparison
+from dbpt.report.guesses import GuessSheets
+from dbpt.runs.metrics import (
+    FIGURES,
+    BackboneSummary,
+    ComparisonMetrics,
+    ComparisonRow,
+    ComparisonSettings,
+    DataSummary,
+    Difference,
+    FigureDifference,
+    SeedFigure,
+    SeedGroup,
+)
+
+STEPS = NextSteps("dbpt fit X", "dbpt label X-run", "dbpt guess X", "dbpt compare --resume --out X")
+
+
+def row(title, worst, accuracies, **changes):
+    """``worst`` are the worst-group accuracies by seed."""
+    figures = dict.fromkeys(FIGURES, SeedFigure(mean=0.75, sd=0.01, by_seed=[0.75] * len(worst)))
+    mean = fmean(worst) if worst else None
+    figures["worst_group_accuracy"] = SeedFigure(mean=mean, sd=0.02 if worst else None, by_seed=list(worst))
+    made = ComparisonRow(
+        method=title.lower(),
+        title=title,
+        objective=title.lower() if title.lower() in OBJECTIVES else None,
+        group_source="pseudo",
+        head=None if title == "zero-shot" else "prompt",
+        apply=None,
+        seeds=list(range(len(worst))),
+        best_epochs=[1] * len(worst),
+        epochs=9,
+        seconds=[1.0] * len(worst),
+        warnings=[[]] * len(worst),
+        figures=figures,
+        groups=[
+            SeedGroup(n=40, mean=accuracy, sd=0.0, low=max(0.0, accuracy - 0.1), high=min(1.0, accuracy + 0.1))
+            for accuracy in accuracies
+        ],
+        difference=None,
+        over_images=(max(0.0, mean - 0.1), min(1.0, mean + 0.1)) if worst else None,
+    )
+    return replace(made, **changes)
+
+
+def difference(change, over_images, over_seeds=None, seeds=(0, 1)):
+    figures = dict.fromkeys(FIGURES, FigureDifference())
+    figures["worst_group_accuracy"] = FigureDifference(mean=change, over_seeds=over_seeds)
+    return Difference(head="prompt", seeds=list(seeds), figures=figures, over_images=over_images)
+
+
+ROWS = (
+    row("zero-shot", (0.48, 0.48), (0.98, 0.55, 0.48, 0.96), difference=difference(-0.02, (-0.07, 0.03))),
+    row("ERM", (0.49, 0.51), (0.97, 0.6, 0.5, 0.99)),
+    row("dbpt", (0.8, 0.82), (0.85, 0.86, 0.81, 0.87), difference=difference(0.31, (0.2, 0.4), (0.28, 0.34))),
+    row("JTT", (0.83, 0.83), (0.9, 0.84, 0.83, 0.9), difference=difference(0.33, (0.22, 0.42))),
+)
+
+
+def comparison(rows=ROWS, classes=("landbird", "waterbird"), attributes=("land", "water"), **changes):
+    per_group = [40] * (len(classes) * len(attributes))
+    values = {
+        "schema_version": 1,
+        "dbpt_version": "0.1.0",
+        "dataset": DataSummary(
+            name="birds",
+            root="/birds",
+            classes=list(classes),
+            attributes=list(attributes),
+            counts=dict.fromkeys(("train", "val", "test"), per_group),
+            train_counts_pseudo=per_group,
+            notes=[],
+        ),
+        "backbone": BackboneSummary(model="ViT-B-32", pretrained="openai", embed_dim=512),
+        "group_kind": "true",
+        "average": "plain",
+        "pseudo_method": "proportional",
+        "pseudo_shares": [1 / len(attributes)] * len(attributes),
+        "pseudo_quality": None,
+        "split": "test",
+        "n": sum(per_group),
+        "seeds": [0, 1],
+        "heads": ["prompt"],
+        "model_selection": "pseudo-wga",
+        "settings": ComparisonSettings(
+            epochs=9,
+            batch_size=0,
+            optimizer="adamw",
+            sgd_momentum=0.9,
+            weight_decay=0.0,
+            warmup_epochs=1,
+            features="cached",
+            lr={"prompt": 0.01},
+        ),
+        "rows": list(rows),
+        "left_out": [],
+        "failed": [],
+        "warnings": [],
+    }
+    return ComparisonMetrics(**values | changes)
+
+
+def many_rows(num_rows=20, num_classes=7):
+    """A comparison of many rows with four attributes."""
+    classes, attributes = [NASTY, LONG, *(f"c{i}" for i in range(2, num_classes))], ["photo", LONG, "c", "d"]
+    accuracies = [(7 * g % 40) / 40 for g in range(4 * num_classes)]
+    rows = [row("zero-shot", (0.1, 0.1), accuracies), row("ERM", (0.2, 0.3), accuracies)]
+    rows += [row(f"{LONG} {n}", (0.2, 0.8), accuracies, head="linear") for n in range(num_rows - 3)]
+    rows.append(row("dbpt", (0.3, 0.4), accuracies, difference=difference(0.1, (0.05, 0.15))))
+    heads = ["prompt", "linear"]
+    warnings = [f"{LONG} {n}" for n in range(9)]
+    return comparison(rows, classes, attributes, heads=heads, warnings=warnings, left_out=[LONG])
+
+
+def page_of(metrics, sheets=None, *, guesses=GUESSES, command="dbpt compare X", settings=(), steps=STEPS):
+    shown = GuessSheets(guesses, {name: [name] for name in metrics.dataset.attributes}, sheets)
+    return render_comparison(metrics, shown, command, list(settings), steps)
