@@ -141,8 +141,8 @@ Group DRO (true groups)  prompt      +33.9  [+30.0, +37.7]  [+20.0, +45.0]
 """
 
 NOTES = [
-    "against ERM: mean difference in worst-group accuracy to ERM with the same head and seed (zero-shot: head prompt), "
-    "and its 95 % intervals",
+    "against ERM: mean difference in worst-group accuracy to ERM with the same head and seed (rows without training: "
+    "head prompt), and its 95 % intervals",
     "over seeds: Student's t on the paired differences; would other seeds agree?",
     "over images: of the paired answers, for all groups at once; would other images agree, with these classifiers?",
     "a worst group is a minimum: its accuracy is biased downward, most if groups are small and similar",

@@ -15,7 +15,7 @@ from tiny import ATTRIBUTES, CLASSES, SIZES
 
 import dbpt
 from dbpt import InputError
-from dbpt.experiments.methods import trained_result, zero_shot_result
+from dbpt.experiments.methods import trained_result, training_free_result
 from dbpt.experiments.run_page import worst_group_mistakes
 from dbpt.experiments.stages import prepare
 from dbpt.heads import PromptHead
@@ -368,7 +368,7 @@ def test_a_rows_checkpoint_is_refused_under_any_setting_that_matters(tiny, tmp_p
 
 def test_the_gallery_shows_the_worst_groups_mistakes_the_surest_first(tiny):
     experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings))
-    result = zero_shot_result(experiment)
+    result = training_free_result(experiment, "zero-shot")
     tensors = result.classifier.tensors | {"weights": result.classifier.weights[::-1].copy()}
     swapped = replace(result, classifier=replace(result.classifier, tensors=tensors))  # nearly everything wrong
     for judged in (result, swapped):

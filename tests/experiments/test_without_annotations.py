@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dbpt.experiments.methods import trained_result
+from dbpt.experiments.methods import trained_result, training_free_result
 from dbpt.experiments.stages import Experiment, prepare
 from dbpt.settings.combinations import combinations, why_refused
 from dbpt.settings.config import FitConfig
+from dbpt.training_free import TRAINING_FREE
 
 FREE = [
     choice
@@ -50,6 +51,15 @@ def test_true_attributes_change_nothing(experiments, choice):
     as_they_are, *others = (learnt(experiment, choice) for experiment in experiments)
     for other in others:
         assert other == as_they_are
+
+
+@pytest.mark.parametrize("name", TRAINING_FREE)
+def test_true_attributes_change_nothing_without_training(experiments, name):
+    as_they_are, *others = (training_free_result(each, name).classifier.tensors for each in experiments)
+    for other in others:
+        assert {key: array.tobytes() for key, array in other.items()} == {
+            key: array.tobytes() for key, array in as_they_are.items()
+        }
 
 
 @pytest.mark.parametrize("choice", [{"group_source": "true"}, {"model_selection": "true-wga"}])

@@ -21,6 +21,7 @@ from dbpt.cli.options import (
 from dbpt.experiments.comparison.plan import BY_THE_PLAN, DEFAULT_HEADS, DEFAULT_SEEDS, METHODS
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
+from dbpt.training_free import TRAINING_FREE
 
 EXAMPLES = """\b
 Examples:
@@ -55,7 +56,8 @@ def _seeds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     callback=_names,
     multiple=True,
     type=RegisteredName(OBJECTIVES),
-    help="objectives; also zero-shot, or an objective with its groups, such as groupdro:true [default: "
+    help="objectives; an objective with its groups, such as groupdro:true; or without training "
+    f"{', '.join(TRAINING_FREE)} [default: "
     f"{' '.join(METHODS)}]",
 )
 @click.option(

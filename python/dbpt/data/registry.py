@@ -3,7 +3,7 @@
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar, TypeVar
@@ -38,10 +38,12 @@ class Registry(Mapping[str, type[T]]):
         group: the group of entry points.
         base: the base class, as ``"module:Class"``.
         own: dbpt's classes, in the same form, by their names.
-        reserved: a name that means something else to the setting.
+        reserved: names that mean something else to the setting.
     """
 
-    def __init__(self, setting: str, group: str, base: str, own: Mapping[str, str], reserved: str = "") -> None:
+    def __init__(
+        self, setting: str, group: str, base: str, own: Mapping[str, str], reserved: Collection[str] = ()
+    ) -> None:
         self.setting, self.group, self._reserved = setting, group, reserved
         self._base = EntryPoint("", base, group)
         self._own = {name: EntryPoint(name, value, group) for name, value in own.items()}
@@ -138,7 +140,7 @@ class Registry(Mapping[str, type[T]]):
     def _problem_of_name(self, name: Any) -> str | None:
         if not isinstance(name, str) or not NAME.fullmatch(name):
             return "expected a name of lower-case letters and digits, with hyphens between"
-        return f"the name {name!r} is dbpt's own; choose another" if name in (*self._own, self._reserved) else None
+        return f"the name {name!r} is dbpt's own; choose another" if name in (*self._own, *self._reserved) else None
 
     def _problem_of_class(self, name: str, found: Any) -> str | None:
         base = self._base.load()

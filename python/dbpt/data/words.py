@@ -211,6 +211,14 @@ class Words:
         wordings = [wordings for suspect in self.suspects for wordings in suspect.values.values()]
         return sentences(wordings, self.attribute_templates)
 
+    def group_texts(self) -> tuple[list[str], NDArray[np.int64]]:
+        """Return every sentence of class and attribute, and the group y * A + a of each, (P,) int64.
+
+        They are the class templates with "CLASS, ATTRIBUTE", or "CLASS, VALUE, VALUE" with factors, in all wordings.
+        """
+        names = product(self.classes.values(), *(suspect.values.values() for suspect in self.suspects))
+        return sentences([[", ".join(words) for words in product(*wordings)] for wordings in names], self.templates)
+
 
 def sentences(wordings: Iterable[Sequence[str]], templates: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
     """Return every sentence (template x wording), and the index of the name of each, (P,) int64.

@@ -20,7 +20,7 @@ from dbpt.clip import Backbone, load_backbone_from_spec
 from dbpt.data import SPLITS
 from dbpt.data.in_memory import DataLike
 from dbpt.experiments.guesses import guess_sheets, write_guesses
-from dbpt.experiments.methods import MethodResult, trained_result, zero_shot_result
+from dbpt.experiments.methods import MethodResult, trained_result, training_free_result
 from dbpt.experiments.result import Result
 from dbpt.experiments.run_page import run_page
 from dbpt.experiments.stages import Experiment, log_warnings, prepare
@@ -100,7 +100,7 @@ def _fit_on(ranks: Ranks, config: FitConfig, out: Path, *, resume: bool, overwri
 
     sheets = ranks.from_first(begin, sent=lambda _: None)
     objectives = dict.fromkeys(["erm", config.objective] if config.baselines else [config.objective])
-    results = [zero_shot_result(experiment)]
+    results = [training_free_result(experiment, "zero-shot")]
     for name in objectives:
         checkpoint = out / "checkpoints" / f"{name}.safetensors"
         results.append(trained_result(experiment, name, checkpoint_path=checkpoint, ranks=ranks))

@@ -1,4 +1,4 @@
-"""The methods of a table: zero-shot, and a head trained with one objective. Each returns a `MethodResult`."""
+"""The methods of a table: those without training, and a head trained with one objective, each a `MethodResult`."""
 
 import logging
 import time
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from dbpt.clip.zero_shot import zero_shot_weights
 from dbpt.data.progress import progress_bar
 from dbpt.errors import InputError
 from dbpt.experiments.figures import how_trained
@@ -30,6 +31,7 @@ from dbpt.training.checkpoint import MAY_CHANGE
 from dbpt.training.findings import training_findings
 from dbpt.training.loop import one_thread_if_small
 from dbpt.training.ranks import ALONE, Ranks, memory
+from dbpt.training_free import TRAINING_FREE, Inputs
 
 logger = logging.getLogger(__name__)
 
@@ -38,17 +40,27 @@ HELD_OUT = ("val", "test")  # the splits that a run's methods are evaluated on
 
 @dataclass(frozen=True, kw_only=True)
 class MethodResult:
-    """One method: its row of ``metrics.json``, its classifier and, unless it is zero-shot, its training."""
+    """One method: its row of ``metrics.json``, its classifier and, if it is trained, its training."""
 
     row: RunRow
     classifier: FeatureClassifier
     trained: Trained | None = None
 
 
-def zero_shot_result(experiment: Experiment) -> MethodResult:
-    """Return the result of zero-shot, without training."""
-    classifier = zero_shot_classifier(experiment.embedded.backbone, experiment.embedded.class_weights)
-    row = RunRow(name="zero-shot", warnings=[], **_figures(experiment, classifier))
+def training_free_result(experiment: Experiment, name: str) -> MethodResult:
+    """Return the result of one of `TRAINING_FREE`."""
+    embedded, labelled, method = experiment.embedded, experiment.labelled, TRAINING_FREE[name]
+    inputs = Inputs(
+        words=labelled.dataset.words,
+        encode=partial(zero_shot_weights, embedded.backbone),
+        class_weights=embedded.class_weights,
+        training=labelled.rows("train"),
+        features=embedded.features,
+        labels=labelled.dataset.labels,
+        pseudo_attributes=labelled.pseudo.pseudo_attributes,
+    )
+    classifier = zero_shot_classifier(embedded.backbone, method.weights(inputs), method)
+    row = RunRow(name=name, warnings=[], **_figures(experiment, classifier))
     return MethodResult(row=row, classifier=classifier)
 
 

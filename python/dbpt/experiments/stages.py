@@ -145,12 +145,15 @@ def log_warnings(warnings: Iterable[str], logged: Collection[str] = ()) -> None:
             logger.warning(warning)
 
 
-def load_and_embed(configs: Sequence[FitConfig]) -> Embedded:
-    """Load the data and the backbone and embed the images, once for ``configs`` that may differ in seed and method."""
+def load_and_embed(configs: Sequence[FitConfig], *, need_attributes: bool = False) -> Embedded:
+    """Load the data and the backbone and embed the images, once for ``configs`` that may differ in seed and method.
+
+    With ``need_attributes``, refuse data that name no attribute, even if no objective uses groups.
+    """
     config = configs[0]
     check_before_reading(config)
-    needing = [each.objective for each in configs if OBJECTIVES[each.objective].uses_groups]
-    dataset = open_dataset(config, training=True, needs_attributes=bool(needing))
+    need_attributes |= any(OBJECTIVES[each.objective].uses_groups for each in configs)
+    dataset = open_dataset(config, training=True, needs_attributes=need_attributes)
     logger.info(dataset.describe())
     for each in configs:
         check_before_embedding(each, dataset)

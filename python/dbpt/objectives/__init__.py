@@ -7,6 +7,7 @@ from dbpt.objectives.dfr import Dfr
 from dbpt.objectives.jtt import Jtt
 from dbpt.objectives.subsampling import Subg, Suby
 from dbpt.objectives.weighting import Balanced, Dbpt, GroupDro, WeightingObjective
+from dbpt.training_free import TRAINING_FREE
 
 _OWN: tuple[type[Objective], ...] = (Dbpt, Balanced, GroupDro, Subg, Jtt, Dfr, ClassBalanced, Suby, Erm)
 
@@ -15,7 +16,7 @@ OBJECTIVES = Registry[Objective](
     "dbpt.objectives",
     "dbpt.objectives.base:Objective",
     {own.name: f"{own.__module__}:{own.__name__}" for own in _OWN},
-    reserved="zero-shot",
+    reserved=TRAINING_FREE,
 )
 """The registry. `FitConfig`, the command line, the combinations and the report read their names here."""
 

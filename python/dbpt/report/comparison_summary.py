@@ -88,7 +88,7 @@ def _about_differences(comparison: ComparisonMetrics) -> list[str]:
         return ["no difference to ERM: erm is not among the methods"]
     same = "the same head and seed"
     if len(comparison.heads) > 1 and any(row.head is None for row in rows):
-        same += f" (zero-shot: head {comparison.heads[0]})"
+        same += f" (rows without training: head {comparison.heads[0]})"
     several = "Student's t on the paired differences; would other seeds agree?"
     return [
         f"against ERM: mean difference in worst-group accuracy to ERM with {same}, and its 95 % intervals",

@@ -26,9 +26,10 @@ from dbpt.features import (
     pillow_warnings,
     read_crop,
 )
-from dbpt.heads import Head, LinearHead
+from dbpt.heads import Head
 from dbpt.pseudo_attributes.factors import label_suspects
 from dbpt.settings.config import FitConfig
+from dbpt.training_free import TrainingFree
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +44,7 @@ class FeatureClassifier:
     """
 
     tensors: Mapping[str, NDArray[np.float32]]
-    head: type[Head]
+    head: type[Head] | type[TrainingFree]
 
     def __post_init__(self) -> None:
         shapes: dict[str, list[tuple[int, ...]]] = {"logit_scale": [(1,)], "logit_bias": [(1,), (len(self.weights),)]}
@@ -57,7 +58,7 @@ class FeatureClassifier:
 
     @property
     def weights(self) -> NDArray[np.float32]:
-        """(C, D) float32."""
+        """(C, D) float32, or (C, A, D) of the groups of class and attribute."""
         return self.tensors["weights"]
 
     def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -77,11 +78,13 @@ class FeatureClassifier:
         return found
 
 
-def zero_shot_classifier(backbone: Backbone, weights: NDArray[np.float32]) -> FeatureClassifier:
-    """Return the classifier with ``weights`` (K, D) of `zero_shot_weights` and the backbone's own scale and bias."""
+def zero_shot_classifier(
+    backbone: Backbone, weights: NDArray[np.float32], head: type[TrainingFree] = TrainingFree
+) -> FeatureClassifier:
+    """Return the classifier with ``weights`` such as `zero_shot_weights` and the backbone's own scale and bias."""
     numbers = {"logit_scale": backbone.logit_scale, "logit_bias": backbone.logit_bias or 0.0}
     tensors = {name: np.array([value], dtype=np.float32) for name, value in numbers.items()}
-    return FeatureClassifier({"weights": weights, **tensors}, LinearHead)
+    return FeatureClassifier({"weights": weights, **tensors}, head)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dbpt.errors import InputError
 from dbpt.experiments.comparison.plan import Cell
 from dbpt.experiments.figures import Labelled
-from dbpt.experiments.methods import trained_result, zero_shot_result
+from dbpt.experiments.methods import trained_result, training_free_result
 from dbpt.experiments.stages import Embedded, Experiment, add_pseudo_attributes, arrange, load_and_embed
 from dbpt.files.tensors import read_tensors, write_tensors
 from dbpt.files.typed_json import typed_json
@@ -47,8 +47,8 @@ class CellResult:
 class Stages:
     """The input of each cell. Images are embedded once for all cells, and labelled once per seed."""
 
-    def __init__(self, configs: Sequence[FitConfig]) -> None:
-        self.embedded = load_and_embed(configs)
+    def __init__(self, configs: Sequence[FitConfig], *, need_attributes: bool = False) -> None:
+        self.embedded = load_and_embed(configs, need_attributes=need_attributes)
         self.data_digest = _digest(self.embedded, configs[0])
         self._labelled: dict[int, Labelled] = {}
 
@@ -101,7 +101,7 @@ def run_cell(stages: Stages, cell: Cell, folder: Path) -> None:
     experiment = stages.experiment(cell)
     checkpoint = folder / "checkpoints" / f"{cell.name}.safetensors"
     if cell.head is None:
-        result = zero_shot_result(experiment)
+        result = training_free_result(experiment, cell.method.name)
     else:
         objective = cell.config.objective
         result = trained_result(experiment, objective, checkpoint_path=checkpoint, quiet=True)

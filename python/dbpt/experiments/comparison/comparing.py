@@ -33,7 +33,13 @@ from dbpt.experiments.comparison.plan import (
     shared_settings,
 )
 from dbpt.experiments.comparison.summary import summarize
-from dbpt.experiments.guesses import guess_sheets, judged_guesses, trust_warnings, write_guesses
+from dbpt.experiments.guesses import (
+    doubts_in_words,
+    guess_sheets,
+    judged_guesses,
+    trust_warnings,
+    write_guesses,
+)
 from dbpt.experiments.result import Result
 from dbpt.experiments.stages import log_warnings
 from dbpt.files.disk import is_missing, write_atomically, write_json
@@ -45,6 +51,7 @@ from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.data import resolve_demo, with_data
 from dbpt.settings.keywords import SharedSettings
 from dbpt.settings.recipes import override
+from dbpt.training_free import TRAINING_FREE
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -94,8 +101,9 @@ def compare(
 
     Args:
         data, out, overwrite: as in `fit`, and so are its errors.
-        methods: ``"zero-shot"``, ``"OBJECTIVE"`` or ``"OBJECTIVE:GROUP_SOURCE"`` each, such as ``"groupdro:true"``.
-            None: all that every head can train and that need no annotation.
+        methods: ``"OBJECTIVE"`` or ``"OBJECTIVE:GROUP_SOURCE"`` each, such as ``"groupdro:true"``; or one without
+            training, such as ``"zero-shot"`` or ``"roboshot"``. None: zero-shot, and what every head can train without
+            annotation.
         heads: names of heads; a method that cannot train one of them is left out there, and the table says so. None:
             ``"prompt"``.
         seeds: how many, counted from 0; or the seeds themselves. None: 5.
@@ -136,14 +144,18 @@ def compare(
 def _compare_in(out: Path, asked: FitConfig, plan: Plan, jobs: int, *, resume: bool, overwrite: bool) -> Result:
     """Compare as ``plan`` says; ``asked`` are its settings before a demo was drawn."""
     configs = [cell.config for cell in plan.cells]
-    stages = Stages(configs)
+    free = [TRAINING_FREE[method.name] for method in plan.methods if method.objective is None]
+    stages = Stages(configs, need_attributes=any(each.needs_attributes for each in free))
     # prepare every cell, to refuse bad ones before any is trained
     warnings = dict.fromkeys(text for cell in plan.cells for text in stages.experiment(cell).warnings)
     warnings |= dict.fromkeys(setting_warnings(configs))
     embedded, labelled = stages.embedded, stages.labelled(configs[0])
     guesses = judged_guesses(labelled.dataset, embedded.label_features, embedded.labeller, labelled.pseudo)
     trained = [cell.config for cell in plan.cells if cell.head is not None]
-    warnings |= dict.fromkeys(trust_warnings(guesses, labelled, trained))
+    doubts = trust_warnings(guesses, labelled, trained)
+    if any(each.uses_guesses for each in free):
+        doubts = doubts_in_words(guesses, labelled.dataset)
+    warnings |= dict.fromkeys(doubts)
     log_warnings(warnings, embedded.warnings)
     description = {
         "dbpt_version": __version__,

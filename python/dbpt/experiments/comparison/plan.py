@@ -13,11 +13,11 @@ from dbpt.objectives import OBJECTIVES
 from dbpt.settings.combinations import GROUP_SOURCES, why_refused
 from dbpt.settings.config import FitConfig, make_config
 from dbpt.settings.fields import flag_of
+from dbpt.training_free import TRAINING_FREE
 
-ZERO_SHOT = "zero-shot"
 BASELINE = "erm"
 MOST_SEEDS = 1000  # a larger number is taken for one seed
-METHODS = (ZERO_SHOT, "erm", "balanced", "dbpt", "groupdro", "jtt")
+METHODS = ("zero-shot", "erm", "balanced", "dbpt", "groupdro", "jtt")
 """The default: methods that every head can train and that need no annotation."""
 DEFAULT_HEADS, DEFAULT_SEEDS = ("prompt",), 5
 
@@ -33,30 +33,31 @@ BY_THE_PLAN = {
 
 @dataclass(frozen=True)
 class Method:
-    """``zero-shot``, whose ``objective`` and ``group_source`` are None, or an objective with its ``group_source``."""
+    """One of `TRAINING_FREE`, or else an objective with its ``group_source``."""
 
     objective: str | None
     group_source: str | None
+    training_free: str = ""
 
     @property
     def name(self) -> str:
         """The name in ``methods``."""
         if self.objective is None:
-            return ZERO_SHOT
+            return self.training_free
         return self.objective if self.group_source == "pseudo" else f"{self.objective}:{self.group_source}"
 
     @property
     def title(self) -> str:
         """The name in tables."""
         if self.objective is None:
-            return ZERO_SHOT
+            return TRAINING_FREE[self.training_free].title
         source = "" if self.group_source == "pseudo" else f" ({self.group_source} groups)"
         return OBJECTIVES[self.objective].title + source
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One training, or zero-shot with the groups of one seed: a method, a head (None for zero-shot), and settings."""
+    """One training, or a method without training by the guesses of one seed, whose ``head`` is None; and settings."""
 
     method: Method
     head: str | None
@@ -73,7 +74,7 @@ def is_cell_file(name: str) -> bool:
     """Return whether a file may be a cell's result or checkpoint."""
     cell = re.fullmatch(r"([^_]+)(?:_([^_]+))?_seed-[0-9]+\.safetensors", name)
     if cell is None or cell[2] is None:
-        return cell is not None and cell[1] == ZERO_SHOT
+        return cell is not None and cell[1] in TRAINING_FREE
     objective, _, source = cell[1].rpartition("-")
     return cell[2] in HEADS and ((source in GROUP_SOURCES and objective in OBJECTIVES) or cell[1] in OBJECTIVES)
 
@@ -123,12 +124,12 @@ def make_plan(
         HEADS.check("--heads", name)
     _refuse_repeats("--heads", chosen_heads)
     all_seeds = _seeds(seeds)
-    # zero-shot, then head by head, so that a table's neighbours are comparable
+    # those without training, then head by head, so that a table's neighbours are comparable
     pairs: list[tuple[Method, str | None]] = [(method, None) for method in chosen if method.objective is None]
     pairs += [(method, head) for head in chosen_heads for method in chosen if method.objective is not None]
     rows, left_out = [], []
     for method, head in pairs:
-        # zero-shot trains nothing, so its cells have the settings that ask for the least
+        # cells without training have the settings that ask for the least
         objective, source = method.objective or BASELINE, method.group_source or "pseudo"
         # as in the ERM row of `fit`, an objective without weights is trained without them
         apply = config.apply if OBJECTIVES[objective].can_sample else None
@@ -155,13 +156,13 @@ def _names(flag: str, given: str | Sequence[str]) -> list[str]:
 
 def _parse_method(text: str) -> Method:
     objective, colon, source = text.partition(":")
-    if objective != ZERO_SHOT and objective not in OBJECTIVES:
-        valid = [ZERO_SHOT, *OBJECTIVES]
-        raise InputError(f"--methods: {text!r} is none of {', '.join(valid)}{nearest(objective, valid)}")
-    if objective == ZERO_SHOT:
+    if objective in TRAINING_FREE:
         if colon:
-            raise InputError(f"--methods: {text!r}: zero-shot is not trained and sees no groups; write zero-shot")
-        return Method(None, None)
+            raise InputError(f"--methods: {text!r}: {objective} is not trained and takes no groups; write {objective}")
+        return Method(None, None, objective)
+    if objective not in OBJECTIVES:
+        valid = [*TRAINING_FREE, *OBJECTIVES]
+        raise InputError(f"--methods: {text!r} is none of {', '.join(valid)}{nearest(objective, valid)}")
     if colon and source not in GROUP_SOURCES:
         choices = ", ".join(GROUP_SOURCES)
         raise InputError(f"--methods: {text!r}: groups are {choices}{nearest(source, list(GROUP_SOURCES))}")
