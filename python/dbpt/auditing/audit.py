@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from dbpt._core import __version__
 from dbpt.auditing.by_group import audited_groups
-from dbpt.auditing.figures import SCHEMA_VERSION, AuditedData, AuditFigures, PredictionsBy
+from dbpt.auditing.factors import audited_factors, verdict_of_factors
+from dbpt.auditing.figures import SCHEMA_VERSION, AuditedData, AuditedFactor, AuditFigures, PredictionsBy
 from dbpt.auditing.next_step import next_step
 from dbpt.auditing.page import render_audit
 from dbpt.auditing.result import Audit
@@ -54,7 +55,7 @@ AUDIT_FOLDER = OutputFolder(
     marker="status.json",
     record=Marker,
     schema_version=SCHEMA_VERSION,
-    is_file=lambda name: name in ("audit.html", "audit.json", "groups.csv", "images.csv"),
+    is_file=lambda name: name in ("audit.html", "audit.json", "groups.csv", "factors.csv", "images.csv"),
     subfolders={},
     can_resume=False,
 )
@@ -146,14 +147,14 @@ def _audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
         attribute_names=dataset.attribute_names,
     )
     explained = explained_errors(right, labels, attributes[rows], seed=subject.config.seed, **size)
-    verdict = verdict_of(
-        groups,
-        explained,
-        guesses,
-        by=subject.by,
-        by_guesses=kind == "pseudo",
-        attributes=dataset.attribute_names,
-    )
+    judged_by: Any = {"by": subject.by, "by_guesses": kind == "pseudo"}
+    factors: list[AuditedFactor] = []
+    if len(words.factors) > 1:
+        seed = subject.config.seed
+        factors = audited_factors(predictions, labels, attributes[rows], words, guesses, seed=seed, **judged_by)
+        verdict = verdict_of_factors(factors, subject.by)
+    else:
+        verdict = verdict_of(groups, explained, guesses, attributes=dataset.attribute_names, **judged_by)
     average = subject.config.average or dataset.average
     if subject.config.average == "adjusted" and not train_counts.any():
         raise InputError(f"--average adjusted: {dataset.source} has no training rows, whose shares are the weights")
@@ -196,12 +197,13 @@ def _audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
         explained=explained,
         guesses=guesses,
         warnings=[*subject.told, *pseudo.warnings],
-        words={name: list(wordings) for name, wordings in (*words.classes.items(), *words.attributes.items())},
+        words={name: list(wordings) for name, wordings in (*words.classes.items(), *words.guessed().items())},
         templates=list(words.templates),
         attribute_templates=list(words.attribute_templates),
         command=command,
         next_step=advice,
         next_commands=commands,
+        factors=factors,
         settings=setting_texts(subject.config, (name for name in vars(subject.config) if name in AUDIT_SETTINGS)),
     )
     images = image_columns(
@@ -256,6 +258,8 @@ def _write(found: Audit, page: str, config: FitConfig, *, overwrite: bool) -> No
     AUDIT_FOLDER.start(out, {}, config, resume=False, overwrite=overwrite)
     write_json(out / "audit.json", asdict(found.figures))
     write_atomically(out / "groups.csv", csv_text([list(rows[0]), *(row.values() for row in rows)]))
+    if of_factors := found.factor_rows():
+        write_atomically(out / "factors.csv", csv_text([list(of_factors[0]), *(row.values() for row in of_factors)]))
     write_atomically(out / "images.csv", csv_of_columns(found.images))
     write_atomically(out / "audit.html", page)
     AUDIT_FOLDER.finish(out, {}, config)

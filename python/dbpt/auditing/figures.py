@@ -82,13 +82,31 @@ class Verdict:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AuditedFactor:
+    """One of several factors by itself: its verdict, and the groups (class x value) that have images.
+
+    ``explained`` is tested within the classes, with a p-value adjusted for the number of factors; ``explained_beyond``
+    within the classes and the values of all other factors, not adjusted.
+    """
+
+    name: str
+    values: list[str]
+    verdict: Verdict
+    groups: list[AuditedGroup]
+    cramers_v: float | None
+    explained: ExplainedErrors
+    explained_beyond: ExplainedErrors
+
+
+@dataclass(frozen=True, kw_only=True)
 class AuditFigures:
     """The content of ``audit.json``.
 
     ``group_kind`` says which attributes define the groups. ``average`` is the one in the tables. ``cramers_v`` is the
     association of class and attribute in the audited images, corrected for bias, and ``training_cramers_v`` that in the
-    training images. ``next_step`` is the advice that follows
-    from the verdict, ``next_commands`` are those that it needs. ``settings`` are names and values for the report.
+    training images. ``next_step`` is the advice that follows from the verdict, ``next_commands`` are those that it
+    needs. ``settings`` are names and values for the report. ``factors`` is empty with a single attribute; else all
+    other figures are about their combinations.
     """
 
     schema_version: int
@@ -115,3 +133,4 @@ class AuditFigures:
     next_step: str
     next_commands: list[str]
     settings: dict[str, str]
+    factors: list[AuditedFactor] = field(default_factory=list)

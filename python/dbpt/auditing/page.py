@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from dbpt.auditing.figures import AuditedGroup, AuditFigures
+from dbpt.auditing.figures import AuditedFactor, AuditedGroup, AuditFigures, Verdict
 from dbpt.auditing.result import p_text
 from dbpt.report.charts import BAR_LETTERS, MOST_BARS, NARROW, NARROW_LETTERS, WIDTH, Bar, BarGroup, bar_chart
 from dbpt.report.confusion import confusions
@@ -30,6 +30,17 @@ KINDS = {
     "nothing to compare": "Nothing to compare",
     "untrusted": "The guesses can’t be trusted",
 }
+
+
+class FactorPart(NamedTuple):
+    """What the page shows of one of several factors; its ``groups`` are sorted, worst first."""
+
+    name: str
+    verdict: Verdict
+    groups: list[AuditedGroup]
+    chart: Markup | None
+    narrow_chart: Markup | None
+    note: str
 
 
 class Number(NamedTuple):
@@ -53,7 +64,8 @@ def render_audit(
     verdict names, or else in the worst one; ``examples`` are images of every group with their predictions. All are None
     if there are no images.
     """
-    groups = sorted(figures.groups, key=lambda group: (group.accuracy is None, group.accuracy))
+    groups = [group for group in figures.groups if group.n or not figures.factors]
+    groups = sorted(groups, key=lambda group: (group.accuracy is None, group.accuracy))
     named = None if figures.verdict.group is None else figures.groups[figures.verdict.group]
     return render(
         "auditing/audit.html.j2",
@@ -62,6 +74,8 @@ def render_audit(
         audited=_audited(figures),
         warnings=list(dict.fromkeys(map(sentence, [*figures.warnings, *figures.metrics.warnings]))),
         groups=groups,
+        factors=[_factor_part(factor) for factor in figures.factors],
+        suspects=[factor.name for factor in figures.factors] or figures.data.attributes,
         worst=_worst(figures),
         named=named,
         chart=_chart(groups, named, BAR_LETTERS, WIDTH),
@@ -71,13 +85,32 @@ def render_audit(
         most_rows=MOST_ROWS,
         numbers=_numbers(figures),
         confusions=confusions(figures.confusion, figures.data.classes),
-        guessed_images=GuessSheets(
-            figures.guesses, {name: figures.words.get(name, [name]) for name in figures.data.attributes}, sheets
-        ),
+        guessed_images=GuessSheets(figures.guesses, _guessed_words(figures), sheets),
         mistakes=mistakes,
         entries=_entries(figures),
         examples=examples,
     )
+
+
+def _guessed_words(figures: AuditFigures) -> dict[str, list[str]]:
+    """Return the wordings of the attributes, or of each value of several factors."""
+    names = [f"{factor.name}: {value}" for factor in figures.factors for value in factor.values]
+    return {name: figures.words.get(name, [name]) for name in names or figures.data.attributes}
+
+
+def _factor_part(factor: AuditedFactor) -> FactorPart:
+    groups = sorted(factor.groups, key=lambda group: group.correct / group.n)
+    notes = [] if factor.cramers_v is None else [f"Association with the class (Cramér’s V): {factor.cramers_v:.2f}."]
+    tests = (
+        (factor.explained, f"Errors explained by {factor.name} within the classes", ", adjusted for the suspects"),
+        (factor.explained_beyond, "The same among images that agree in all other suspects", ""),
+    )
+    for test, what, adjusted in tests:
+        if test.share is not None and test.p_value is not None:
+            notes.append(f"{what}: {in_words(test.share)} ({p_text(test.p_value)}{adjusted}).")
+    marked = groups[0] if factor.verdict.kind == "bias" else None
+    chart, narrow = _chart(groups, marked, BAR_LETTERS, WIDTH), _chart(groups, marked, NARROW_LETTERS, NARROW)
+    return FactorPart(factor.name, factor.verdict, groups, chart, narrow, " ".join(notes))
 
 
 def _entries(figures: AuditFigures) -> Entries:
@@ -109,8 +142,10 @@ def _audited(figures: AuditFigures) -> str:
     source = "CLIP guessed the attribute" if figures.group_kind == "pseudo" else "the attribute is given with the data"
     if figures.group_kind == "pseudo" and figures.guesses.from_file:
         source = f"the attribute comes from {figures.settings['pseudo_attributes']}"
+    suspects = " and ".join(factor.name for factor in figures.factors) or "the attribute"
+    group = f"A group is a class with one value of {suspects}"
     images = f"{count(figures.data.n)} {split}image{'s' if figures.data.n != 1 else ''}"
-    return f"Audited: {classifier}, on {images}. A group is a class with one value of the attribute, and {source}."
+    return f"Audited: {classifier}, on {images}. {group}, and {source}."
 
 
 def _worst(figures: AuditFigures) -> AuditedGroup | None:

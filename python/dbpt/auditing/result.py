@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,8 +45,8 @@ class Audit:
 
     @property
     def groups(self) -> list[AuditedGroup]:
-        """The groups in the order g = y*A + a."""
-        return self.figures.groups
+        """The groups in the order g = y*A + a; with several factors, only those that have images."""
+        return [group for group in self.figures.groups if group.n or not self.figures.factors]
 
     @property
     def worst_group_accuracy(self) -> float | None:
@@ -75,21 +76,11 @@ class Audit:
 
     def group_rows(self) -> list[dict[str, Any]]:
         """Return a dict for each group: names, numbers of images, rates as fractions, bounds of the accuracy."""
-        return [
-            {
-                "class": each.class_name,
-                "attribute": each.attribute,
-                "n": each.n,
-                "correct": each.correct,
-                "true_positive_rate": each.accuracy,
-                "low": each.low,
-                "high": each.high,
-                "false_positive_rate": each.false_positive_rate,
-                "confidence": each.confidence,
-                "calibration_gap": each.calibration_gap,
-            }
-            for each in self.groups
-        ]
+        return [_row(each) for each in self.groups]
+
+    def factor_rows(self) -> list[dict[str, Any]]:
+        """Return the same for the groups of each factor by itself, with the key ``factor``; none without factors."""
+        return [{"factor": factor.name, **_row(each)} for factor in self.figures.factors for each in factor.groups]
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return `group_rows` as a ``pandas.DataFrame``. Raises `InputError` if pandas is not installed."""
@@ -115,17 +106,7 @@ class Audit:
         whose += ", which can't be trusted here" if figures.verdict.kind == "untrusted" else ""
         heading = [f"{data.name}: {split}, {count(data.n)} images; predictions: {figures.predictions_from}"]
         heading.append(f"groups: {whose}; figures in per cent")
-        marks = ["*" if g == metrics.worst_group else " " for g in range(len(self.groups))]
-        columns = [
-            ["group", *(shorten_group(each.class_name, each.attribute, LONGEST_GROUP_NAME) for each in self.groups)],
-            ["images", *(count(each.n) for each in self.groups)],
-            ["right ", *(percent(each.accuracy) + mark for each, mark in zip(self.groups, marks, strict=True))],
-            ["95 % interval", *(interval_text(each.low, each.high) for each in self.groups)],
-            ["false pos.", *(percent(each.false_positive_rate) for each in self.groups)],
-        ]
-        if any(each.confidence is not None for each in self.groups):
-            columns.append(["overconf.", *(points(each.calibration_gap) for each in self.groups)])
-        columns = [[title, "", "", *cells] for title, *cells in columns]  # a header of one line
+        worst_group = None if metrics.worst_group is None else figures.groups[metrics.worst_group]
         worst = interval_text(metrics.worst_group_low, metrics.worst_group_high)
         notes = [
             f"worst group {percent(self.worst_group_accuracy)} {worst}, {figures.average} average "
@@ -133,7 +114,13 @@ class Audit:
             *_association(figures),
             "* worst group; the intervals hold for all groups at once; overconf.: mean confidence minus accuracy",
         ]
-        lines = [*wrapped(heading), "", *render_columns(columns), "", *wrapped(notes), ""]
+        lines = [*wrapped(heading), ""]
+        for factor in figures.factors:
+            lines += [f"{factor.name}:", "", *_group_table(factor.groups, _worst(factor.groups)), ""]
+            lines += [*wrapped([str(factor.verdict)]), ""]
+        if figures.factors:
+            lines += [f"combinations of {' and '.join(factor.name for factor in figures.factors)}:", ""]
+        lines += [*_group_table(self.groups, worst_group), "", *wrapped(notes), ""]
         return "\n".join([*lines, *wrapped([str(figures.verdict)])])
 
     def __str__(self) -> str:
@@ -141,6 +128,38 @@ class Audit:
 
     def __repr__(self) -> str:
         return f"Audit({self.figures.data.name!r}, {self.verdict.kind!r}, folder={str(self.folder)!r})"
+
+
+def _row(group: AuditedGroup) -> dict[str, Any]:
+    return {
+        "class": group.class_name,
+        "attribute": group.attribute,
+        "n": group.n,
+        "correct": group.correct,
+        "true_positive_rate": group.accuracy,
+        "low": group.low,
+        "high": group.high,
+        "false_positive_rate": group.false_positive_rate,
+        "confidence": group.confidence,
+        "calibration_gap": group.calibration_gap,
+    }
+
+
+def _group_table(groups: Sequence[AuditedGroup], worst: AuditedGroup | None) -> list[str]:
+    columns = [
+        ["group", *(shorten_group(each.class_name, each.attribute, LONGEST_GROUP_NAME) for each in groups)],
+        ["images", *(count(each.n) for each in groups)],
+        ["right ", *(percent(each.accuracy) + ("*" if each == worst else " ") for each in groups)],
+        ["95 % interval", *(interval_text(each.low, each.high) for each in groups)],
+        ["false pos.", *(percent(each.false_positive_rate) for each in groups)],
+    ]
+    if any(each.confidence is not None for each in groups):
+        columns.append(["overconf.", *(points(each.calibration_gap) for each in groups)])
+    return render_columns([[title, "", "", *cells] for title, *cells in columns])  # a header of one line
+
+
+def _worst(groups: Sequence[AuditedGroup]) -> AuditedGroup:
+    return min(groups, key=lambda group: group.correct / group.n)
 
 
 def _association(figures: AuditFigures) -> list[str]:

@@ -183,6 +183,12 @@ class Words:
         """The attributes that CLIP guesses, each by itself: the ``factors``, or the one attribute."""
         return self.factors or (Factor("attribute", self.attributes, tuple(self.attributes), {}),)
 
+    def guessed(self) -> Vocabulary:
+        """Return the wordings of each value that CLIP guesses, as "factor: value" if there are several factors."""
+        if len(self.factors) < 2:
+            return self.attributes
+        return {f"{factor.name}: {value}": words for factor in self.factors for value, words in factor.values.items()}
+
     def vocabularies(self, suspect: Factor) -> dict[tuple[int, ...], list[int]]:
         """Return the classes that share each list of possible values of the suspect, both as indices."""
         found: dict[tuple[int, ...], list[int]] = {}

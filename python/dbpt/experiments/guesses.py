@@ -128,9 +128,7 @@ def guess_sheets(labelled: Labelled, config: FitConfig) -> GuessSheets:
             group_names=group_pairs(dataset, pseudo),
             seed=config.seed,
         )
-    factors = dataset.words.factors
-    words = {f"{each.name}: {name}": wordings for each in factors for name, wordings in each.values.items()}
-    return GuessSheets(labelled.guesses, words or dataset.words.attributes, sheets)
+    return GuessSheets(labelled.guesses, dataset.words.guessed(), sheets)
 
 
 def write_guesses(out: Path, sheets: GuessSheets, name: str, label_commands: str, *, again: bool = False) -> None:

@@ -105,6 +105,19 @@ class Guesses:
         """True if the attributes are those of ``--pseudo-attributes``, so that CLIP guessed nothing."""
         return self.method == METHOD
 
+    def of_factor(self, place: int) -> "Guesses":
+        """Return the guesses of one factor, as those of a single attribute."""
+        factor = self.factors[place]
+        return Guesses(
+            method=self.method,
+            shares=factor.shares,
+            mean_confidence=factor.mean_confidence,
+            doubts=factor.doubts,
+            n_unknown=factor.n_unknown,
+            n_known=factor.n_known,
+            accuracy=factor.accuracy,
+        )
+
 
 def guess_trust(
     guesses: NDArray[np.int64],

@@ -1,0 +1,164 @@
+"""The audit of several factors: each by itself, beyond the others, and the verdict on all of them."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from tiny import ATTRIBUTES
+
+import dbpt
+from dbpt.auditing.factors import audited_factors, holm, verdict_of_factors
+from dbpt.auditing.predictions import UserPredictions
+from dbpt.data.factors import joint_codes
+from dbpt.data.words import Factor, Words, combined
+from dbpt.pseudo_attributes.trust import Guesses, GuessesOfFactor
+
+NAMES = {"style": ["photo", "sketch"], "place": ["home", "street", "field"], "size": ["near", "far"]}
+CLASSES = ("cat", "dog", "fox")
+
+
+def words_of(*names):
+    factors = tuple(Factor(name, {value: (value,) for value in NAMES[name]}, tuple(NAMES[name]), {}) for name in names)
+    classes = {name: (name,) for name in CLASSES}
+    return Words(classes, combined(factors), ("a {}.",), ("a {}.",), factors)
+
+
+def audited(codes, labels, is_wrong, *, doubts=(), by_guesses=False):
+    """Audit predictions that are wrong where ``is_wrong`` says, with ``codes`` for each factor by name."""
+    words = words_of(*codes)
+    of_factors = [
+        GuessesOfFactor(
+            name=name, values=NAMES[name], shares=[1 / len(NAMES[name])] * len(NAMES[name]), mean_confidence=1.0,
+            doubts=["nonsense"] if name in doubts else [], n_unknown=0, n_known=0, accuracy=None,
+        )
+        for name in codes
+    ]  # fmt: skip
+    guesses = Guesses(
+        method="proportional",
+        shares=[],
+        mean_confidence=1.0,
+        doubts=[],
+        n_unknown=0,
+        n_known=0,
+        accuracy=None,
+        factors=of_factors,
+    )
+    predictions = UserPredictions(np.where(is_wrong, (labels + 1) % len(CLASSES), labels), None)
+    joint = joint_codes(list(codes.values()), [len(NAMES[name]) for name in codes])
+    return audited_factors(predictions, labels, joint, words, guesses, by="file", by_guesses=by_guesses, seed=0)
+
+
+@pytest.fixture
+def draws():
+    return np.random.default_rng(4)
+
+
+def test_the_factor_that_explains_the_errors_is_named_and_one_that_goes_with_it_is_told_apart(draws):
+    n = 3000
+    labels, style, size = draws.integers(3, size=n), draws.integers(2, size=n), draws.integers(2, size=n)
+    place = np.where(draws.random(n) < 0.7, style, draws.integers(3, size=n))  # often goes with the style
+    found = audited({"style": style, "place": place, "size": size}, labels, draws.random(n) < 0.1 + 0.3 * style)
+    assert [each.name for each in found] == ["style", "place", "size"]
+    assert [each.verdict.kind for each in found] == ["bias", "bias", "no evidence"]
+    assert "may be due to" not in str(found[0].verdict)
+    assert str(found[1].verdict).endswith(
+        "Among images that agree in style and size, no difference is left, so that it may be due to style and size "
+        "alone."
+    )
+    assert found[0].explained_beyond.p_value < 0.01 < 0.05 < found[1].explained_beyond.p_value
+    assert str(verdict_of_factors(found, "file")) == (
+        "The accuracy of the classifier depends on style and place; there is no evidence of a bias towards size."
+    )
+
+
+def test_groups_of_a_factor_are_those_of_the_images_whatever_the_other_factors(draws):
+    labels, place = draws.integers(3, size=900), draws.integers(2, size=900)  # no image of the third place
+    style = draws.integers(2, size=900)
+    is_wrong = draws.random(900) < 0.2
+    of_style, of_place = audited({"style": style, "place": place}, labels, is_wrong)
+    assert [(each.class_name, each.attribute) for each in of_place.groups] == [
+        (name, value) for name in CLASSES for value in ("home", "street")
+    ]
+    for factor, codes in ((of_style, style), (of_place, place)):
+        for group in factor.groups:
+            members = (labels == CLASSES.index(group.class_name)) & (codes == factor.values.index(group.attribute))
+            assert (group.n, group.correct) == (members.sum(), (members & ~is_wrong).sum())
+
+
+def test_factors_that_always_go_together_cannot_be_told_apart(draws):
+    labels, style = draws.integers(3, size=900), draws.integers(2, size=900)
+    found = audited({"style": style, "size": style}, labels, draws.random(900) < 0.1 + 0.4 * style)
+    for factor, other in zip(found, ("size", "style"), strict=True):
+        assert factor.verdict.kind == "bias" and factor.explained_beyond.p_value is None
+        assert factor.verdict.sentence.endswith(
+            f"can't be told from that of {other}: they go together in these images."
+        )
+
+
+def test_a_factor_without_trust_takes_nothing_from_the_others(draws):
+    labels, style, size = draws.integers(3, size=900), draws.integers(2, size=900), draws.integers(2, size=900)
+    is_wrong = draws.random(900) < 0.1 + 0.4 * style
+    found = audited({"style": style, "size": size}, labels, is_wrong, doubts=["size"], by_guesses=True)
+    assert [each.verdict.kind for each in found] == ["bias", "untrusted"]
+    assert verdict_of_factors(found, "file").sentence.endswith(
+        "; nothing follows about size, because CLIP's guesses can't be trusted."
+    )
+    assert verdict_of_factors(found[1:], "file").kind == "untrusted"
+
+
+def test_an_unknown_value_leaves_an_image_out(draws):
+    labels, style, size = draws.integers(3, size=600), draws.integers(2, size=600), draws.integers(2, size=600)
+    size[:100] = -1
+    for factor in audited({"style": style, "size": size}, labels, draws.random(600) < 0.2):
+        assert sum(group.n for group in factor.groups) == factor.explained.n == factor.explained_beyond.n == 500
+
+
+def test_p_values_are_adjusted_for_the_number_of_factors(draws):
+    """Without adjustment, one of three factors seems to matter in 14 % of samples in which none does."""
+    labels, style, size = draws.integers(3, size=900), draws.integers(2, size=900), draws.integers(2, size=900)
+    found = audited({"style": style, "size": size}, labels, draws.random(900) < 0.1 + 0.4 * style)
+    assert found[0].explained.p_value == pytest.approx(2 / 10_000)
+    p_values = draws.random((2000, 3))
+    assert (p_values <= 0.05).any(axis=1).mean() > 0.1
+    assert np.mean([min(holm(row)) <= 0.05 for row in p_values.tolist()]) < 0.065  # 0.05 and three standard errors
+
+
+def test_holm_is_that_of_the_textbook():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, None, 0.9]) == [1.0, None, 1.0]
+    assert holm([]) == []
+
+
+@pytest.fixture(scope="module")
+def table(tiny):
+    """The tiny task with a column for each factor; the light depends on nothing."""
+    draws = np.random.default_rng(0)
+    rows = [
+        {name: value for name, value in row.items() if name != "attribute"}
+        | {"ground": row["attribute"], "light": ("day", "night")[draws.integers(2)]}
+        for row in tiny.rows()
+    ]
+    return tiny.write("factor-audit", rows)
+
+
+def test_the_files_and_the_page_have_each_factor_and_the_combinations(tiny, table, tmp_path):
+    factors = {"ground": ATTRIBUTES, "light": ["day", "night"]}
+    kept = {name: tiny.settings[name] for name in ("model", "pretrained", "cache", "embed_batch_size")}
+    found = dbpt.audit(table, factors=factors, out=tmp_path / "out", split="all", **kept)
+    assert [factor.name for factor in found.figures.factors] == ["ground", "light"]
+    with (tmp_path / "out" / "factors.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["factor"], row["class"], row["attribute"], int(row["n"])) for row in rows] == [
+        (factor.name, group.class_name, group.attribute, group.n)
+        for factor in found.figures.factors
+        for group in factor.groups
+    ]
+    assert all(group.n for group in found.groups) and {"meadow, day"} <= {group.attribute for group in found.groups}
+    figures = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert figures["factors"][1]["name"] == "light" and figures["words"]["light: night"] == ["night"]
+    page, text = (tmp_path / "out" / "audit.html").read_text(), str(found)
+    for name in ("ground", "light"):
+        assert f"\n{name}:\n" in text and f">By {name} alone</h2>" in page
+    assert "combinations of ground and light:" in text
+    assert "--factors 'ground: " in found.figures.command
