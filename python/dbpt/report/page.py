@@ -99,7 +99,7 @@ class RunPage:
 def render_report(page: RunPage) -> str:
     """Return the HTML page of a run."""
     metrics, history = page.metrics, page.history
-    summary = summarize(metrics)
+    summary, told = summarize(metrics), "; ".join(page.sheets.guesses.doubts)
     styles, quality, classes = row_styles(summary.rows), metrics.pseudo_quality, metrics.dataset.classes
     chosen_history = [entry for entry in history if entry["row"] == summary.chosen.record.name]
     accuracies = [_chosen_accuracy(summary, g) for g in range(len(metrics.dataset.groups))]
@@ -109,6 +109,7 @@ def render_report(page: RunPage) -> str:
         "metrics": metrics,
         "verdict": verdict(summary, page.sheets.guesses, page.difference),
         "doubts": page.sheets.guesses.doubts,
+        "warnings": [text for text in summary.warnings if not told or told not in text],
         "headline": headline(summary, page.difference),
         "groups_line": groups_line(metrics),
         "average_note": average_note(metrics.average),
