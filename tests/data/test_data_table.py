@@ -211,6 +211,7 @@ def test_a_value_outside_the_given_names(table):
     assert "pets.csv line 3: label is 'cat', expected one of 'dog', 'cats' (did you mean 'cats'?)" in message
     message = refused(table(), attributes=vocabulary("in", "outside"))
     assert "line 3: attribute is 'out', expected one of 'in', 'outside'" in message
+    assert message.endswith("; if the column is about another attribute, ignore it with --columns attribute=")
     content = rows("a.jpg,0,train", "b.jpg,2,train")
     assert "line 3: label is '2', expected one of '0', '1'" in refused(table(content), classes=vocabulary("x", "y"))
 

@@ -197,9 +197,10 @@ def test_the_column_attribute_has_names_of_combinations(table):
         -1,
     ]
     path = table("a.png,car,train,red", "b.png,ship,train,blue", header="path,label,split,attribute")
-    assert "attribute is 'red', expected one of 'photo, indoor'" in refused(
-        path, factors=["style: photo, sketch", "p: indoor, b"]
-    )
+    told = refused(path, factors=["style: photo, sketch", "p: indoor, b"])
+    assert "attribute is 'red', expected one of 'photo, indoor'" in told
+    assert told.endswith("; if the column is about another attribute, say which it is with --columns style=attribute")
+    assert load_dataset(path, factors=["colour: red, blue", "p: indoor, b"], columns={"colour": "attribute"}).notes
 
 
 def test_a_value_that_the_class_can_not_have_is_refused(table):

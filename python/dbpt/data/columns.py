@@ -116,8 +116,13 @@ class Columns:
         """Return ``"folder/file.csv line 17"``, or the row's name."""
         return self.names[row] if self.names else f"{self.path} {self.unit} {self.lines[row]}"
 
-    def decode(self, column: str, code: Callable[[str], int | None], expected: Sequence[str]) -> NDArray[np.int64]:
-        """Return the codes of a column, (N,) int64. ``code`` maps each distinct value; None means a wrong one."""
+    def decode(
+        self, column: str, code: Callable[[str], int | None], expected: Sequence[str], *, way_out: str = ""
+    ) -> NDArray[np.int64]:
+        """Return the codes of a column, (N,) int64. ``code`` maps each distinct value; None means a wrong one.
+
+        ``way_out`` says what to do if it is not a slip of the pen.
+        """
         values = self.values[column]
         codes = {value: code(value.strip()) for value in set(values)}
         bad = {value for value, number in codes.items() if number is None}
@@ -125,7 +130,7 @@ class Columns:
             row = next(row for row, value in enumerate(values) if value in bad)
             valid = repr(expected[0]) if len(expected) == 1 else f"one of {shortened(expected)}"
             close = nearest(values[row].strip(), list(expected))
-            raise InputError(f"{self.where(row)}: {column} is {values[row]!r}, expected {valid}{close}")
+            raise InputError(f"{self.where(row)}: {column} is {values[row]!r}, expected {valid}{close}{way_out}")
         return np.fromiter(map(codes.__getitem__, values), np.int64, len(values))
 
     def decode_numbers(self, column: str, number: int) -> NDArray[np.int64]:

@@ -66,7 +66,7 @@ def coded_dataset(
         if missing := [each.name for each in factors if each.name not in present]:
             notes = (*notes, f"no column of {', '.join(missing)}, so the true attributes are unknown")
     else:
-        attributes, attribute_codes = _attribute_codes(columns, names.get("attribute", ""), known)
+        attributes, attribute_codes = _attribute_codes(columns, names.get("attribute", ""), known, factors)
     for argument, words in (("classes", classes), ("attributes", attributes)):
         if words and all(_integer(wordings[0]) is not None for wordings in words.values()):
             named = f"{argument} are named by numbers ({shortened(words, 4)})"
@@ -93,7 +93,7 @@ def _factor_codes(columns: Columns, names: Mapping[str, str], factors: Sequence[
 
 
 def _attribute_codes(
-    columns: Columns, column: str, vocabulary: Vocabulary | None
+    columns: Columns, column: str, vocabulary: Vocabulary | None, factors: Sequence[Factor] = ()
 ) -> tuple[Vocabulary, NDArray[np.int64]]:
     """Return the attributes and the index of each row's, (N,) int64; -1 if it is unknown or there is no column."""
     if column not in columns.values:
@@ -108,7 +108,11 @@ def _attribute_codes(
             f"{columns.path}: column {column!r} has {_found(words)} (empty and -1 mean unknown); an attribute needs at "
             "least two: name them with --attributes, or ignore the column with --columns attribute="
         )
-    return words, columns.decode(column, lambda value: codes.get(value) if value in values else -1, expected)
+    owner = f"say which it is with --columns {factors[0].name}={column}" if factors else ""
+    hint = f"; if the column is about another attribute, {owner or 'ignore it with --columns attribute='}"
+    return words, columns.decode(
+        column, lambda value: codes.get(value) if value in values else -1, expected, way_out=hint
+    )
 
 
 def names_and_codes(
