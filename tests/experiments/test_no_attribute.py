@@ -10,6 +10,7 @@ from tiny import ATTRIBUTES
 
 import dbpt
 from dbpt import InputError
+from dbpt.objectives import OBJECTIVES
 
 SAID = "groups: classes (no attribute named)"
 
@@ -109,6 +110,14 @@ def test_rows_in_memory(tiny, bare, run, tmp_path):
     dataset = dbpt.fit(dbpt.load_dataset(bare), out=tmp_path / "dataset", **settings)
     for other in (frame, dataset):
         assert contents(other.folder)["classifier.safetensors"] == contents(run)["classifier.safetensors"]
+
+
+def test_every_objective_without_groups(tiny, bare, tmp_path):
+    methods = [name for name, objective in OBJECTIVES.loaded.items() if not objective.uses_groups]
+    assert {"afr", "class-balanced", "suby"} < set(methods)
+    settings = {"methods": methods, "heads": "linear", "seeds": 1, **tiny.settings, "attributes": None}
+    found = dbpt.compare(bare, out=tmp_path / "c", **settings).to_dict()
+    assert ([row["method"] for row in found["rows"]], found["failed"]) == (methods, [])
 
 
 def test_a_comparison(tiny, bare, tmp_path):

@@ -18,6 +18,8 @@ class Regression:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     velocity: dict[str, np.ndarray] = field(default_factory=dict)
+    pull: float = 0.0  # of a penalty, pull * squared distance from ``start``
+    start: dict[str, np.ndarray] = field(default_factory=dict)
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         logits = features @ self.weights.T + self.bias
@@ -30,6 +32,8 @@ class Regression:
         for name, gradient in (("weights", slope.T @ features), ("bias", slope.sum(0))):
             value = getattr(self, name)
             gradient = gradient + self.weight_decay * value
+            if self.start:
+                gradient = gradient + 2 * self.pull * (value - self.start[name])
             before = self.velocity.get(name)
             self.velocity[name] = gradient if before is None else self.momentum * before + gradient
             setattr(self, name, value - lr * self.velocity[name])

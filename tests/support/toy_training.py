@@ -41,6 +41,9 @@ OBJECTIVE_SETTINGS = {
     "dro_step_size": 0.1,
     "identification_epochs": 2,
     "up_weight": 5.0,
+    "epochs": 3,
+    "afr_gamma": 3.0,
+    "afr_pull": 0.05,
 }
 
 

@@ -37,7 +37,8 @@ def made_up(number):
 
 training, validation = made_up(rows), made_up(rows // 10)
 values = dict(eta=1.0, ema_momentum=0.5, dro_step_size=0.01,
-              identification_epochs=1, up_weight=20.0, min_group_count=10, max_weight=100)
+              identification_epochs=1, up_weight=20.0, min_group_count=10, max_weight=100,
+              epochs=1, afr_gamma=4.0, afr_pull=0.01)
 settings = TrainingSettings(epochs=1, batch_size=4096, optimizer="sgd", lr=0.1, sgd_momentum=0.9, weight_decay=5e-4,
                             warmup_epochs=0, model_selection="pseudo-wga", seed=0)
 zero_shot = torch.eye(classes, width)

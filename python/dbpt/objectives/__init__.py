@@ -1,6 +1,7 @@
 """Training objectives, which turn per-sample losses into one loss. `OBJECTIVES` maps names to classes."""
 
 from dbpt.data.registry import Registry
+from dbpt.objectives.afr import Afr
 from dbpt.objectives.base import Erm, Objective, TrainingGroups
 from dbpt.objectives.class_balanced import ClassBalanced
 from dbpt.objectives.dfr import Dfr
@@ -9,7 +10,7 @@ from dbpt.objectives.subsampling import Subg, Suby
 from dbpt.objectives.weighting import Balanced, Dbpt, GroupDro, WeightingObjective
 from dbpt.training_free import TRAINING_FREE
 
-_OWN: tuple[type[Objective], ...] = (Dbpt, Balanced, GroupDro, Subg, Jtt, Dfr, ClassBalanced, Suby, Erm)
+_OWN: tuple[type[Objective], ...] = (Dbpt, Balanced, GroupDro, Subg, Jtt, Afr, Dfr, ClassBalanced, Suby, Erm)
 
 OBJECTIVES = Registry[Objective](
     "objective",

@@ -81,7 +81,9 @@ class Objective(Registered):
     start_weights: NDArray[np.float64] | None = None
     """(G,) the group weights that training starts with; None for an objective without group weights."""
     extra_epochs: int = 0
-    """Number of epochs of a first stage, before the configured ones. The head is reset after it."""
+    """Number of epochs of a first stage, before the configured ones."""
+    restarts: ClassVar[bool] = True
+    """True if the head is reset after the first stage; False if training goes on with it."""
 
     def __init__(self, training: TrainingGroups, *, apply: str = "loss", **settings: Any) -> None:
         """Build from the training rows; ``apply`` is ``"sampling"`` only if the class `can_sample`."""
@@ -143,8 +145,16 @@ class Objective(Registered):
     def end_epoch(self) -> None:
         """Update the state at the end of an epoch."""
 
-    def end_first_stage(self, correct: torch.Tensor) -> None:
-        """Update the state after `extra_epochs`; ``correct`` (N,) bool says which training rows the head gets right."""
+    def penalty(self, head: torch.nn.Module) -> torch.Tensor | None:
+        """Return a scalar that depends only on the parameters of the head, added to each `loss`; None for none."""
+        return None
+
+    def end_first_stage(self, correct: torch.Tensor, p_true: torch.Tensor) -> None:
+        """Update the state after `extra_epochs`.
+
+        ``correct`` (N,) bool says which training rows the head gets right; ``p_true`` (N,) is the probability of the
+        true class.
+        """
 
     @property
     def note(self) -> str | None:

@@ -57,7 +57,7 @@ class Jtt(Objective):
             self._weights = torch.from_numpy(weights_N / weights_N.mean()).float().to(rows.device)
         return self._weights[rows]
 
-    def end_first_stage(self, correct: torch.Tensor) -> None:
+    def end_first_stage(self, correct: torch.Tensor, p_true: torch.Tensor) -> None:
         """Find the errors."""
         self.errors = ~correct.cpu().numpy()
 

@@ -55,6 +55,8 @@ class SharedSettings(TypedDict, total=False):
     dro_step_size: float | None
     identification_epochs: int | None
     up_weight: float
+    afr_gamma: float
+    afr_pull: float
     n_ctx: int | None
     ctx_init: str | None
     class_specific_context: bool

@@ -77,8 +77,8 @@ class WordSettings(Section):
     classes: tuple[str, ...] | None = setting(None, "class names with optional wordings: 'animal=dog|elephant'")
     attributes: tuple[str, ...] | None = setting(
         None,
-        "values of the suspected attribute with optional wordings: 'land=forest|field'; objectives without groups "
-        "(erm, jtt) need none",
+        "values of the suspected attribute with optional wordings: 'land=forest|field'; objectives without groups, "
+        "such as erm, need none",
     )
     factors: tuple[str, ...] | None = setting(
         None,
@@ -241,6 +241,8 @@ class GroupSettings(Section):
         None, "epochs of JTT's first stage, which finds the errors [default: a quarter of epochs]", low=1
     )
     up_weight: float = setting(20.0, "weight of a row in JTT's error set, relative to other rows", low=1)
+    afr_gamma: float = setting(2.0, "strength of AFR's weights; larger values favour badly predicted rows", low=0)
+    afr_pull: float = setting(0.0, "strength of AFR's pull towards the layer of its first stage", low=0)
 
 
 @dataclass(frozen=True, kw_only=True)

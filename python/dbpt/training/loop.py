@@ -30,7 +30,7 @@ from dbpt.training.checkpoint import (
 )
 from dbpt.training.divergence import DivergenceCheck
 from dbpt.training.draws import Draws, draws_of_epoch
-from dbpt.training.model_selection import predictions, validation_score
+from dbpt.training.model_selection import judged, predictions, validation_score
 from dbpt.training.optimizer import build_optimizer, learning_rate, load_optimizer_tensors, optimizer_tensors
 from dbpt.training.ranks import ALONE, Ranks
 from dbpt.training.records import EpochRecord, PeakRates, Rows, Trained, TrainingSettings
@@ -142,7 +142,7 @@ class _Run:
         loss = self._train_epoch(draws_of_epoch(objective, settings.seed, number), check, drawn_G)
         objective.end_epoch()
         if is_first_stage_over := number + 1 == objective.extra_epochs:
-            objective.end_first_stage(self._correct())
+            objective.end_first_stage(*self._judged())
         wga, average = self._validate(number, check)
         record = EpochRecord(
             epoch=number + 1,
@@ -156,6 +156,8 @@ class _Run:
         )
         self.history.append(record)
         if is_first_stage_over:
+            if not objective.restarts:
+                self.initial_state = self._head_state()
             self._start()
         return record
 
@@ -192,14 +194,18 @@ class _Run:
         except InputError:
             check.check_loss(per_sample_loss.max().item())
             raise
-        return per_sample_loss, self.objective.loss(per_sample_loss, groups, labels, rows)
+        loss = self.objective.loss(per_sample_loss, groups, labels, rows)
+        if (penalty := self.objective.penalty(self.head)) is not None:
+            share = penalty / self.ranks.count  # of the gradient, which the ranks add up
+            loss = loss + share + (penalty - share).detach()
+        return per_sample_loss, loss
 
-    @torch.no_grad()
-    def _correct(self) -> torch.Tensor:
-        """Return the training rows that the head classifies correctly now, (N,) bool."""
-        own = self.ranks.part(len(self.labels))
-        correct = predictions(self.head, self.features[own]) == self.labels[own]
-        return self.ranks.gather(correct.byte(), len(self.labels)).bool()
+    def _judged(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return which training rows the head gets right now, (N,) bool, and the probabilities of their classes."""
+        total = len(self.labels)
+        own = self.ranks.part(total)
+        correct, p_true = judged(self.head, self.features[own], self.labels[own])
+        return self.ranks.gather(correct.byte(), total).bool(), self.ranks.gather(p_true, total)
 
     def _features(self, rows: torch.Tensor, epoch: int, first_draw: int) -> torch.Tensor:
         if self.live is None:

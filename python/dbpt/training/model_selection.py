@@ -20,6 +20,18 @@ def predictions(head: nn.Module, features: torch.Tensor) -> torch.Tensor:
     return torch.cat([torch.where(logits.isfinite().all(dim=1), logits.argmax(dim=1), -1) for logits in parts])
 
 
+@torch.no_grad()
+def judged(head: nn.Module, features: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return which of ``features`` (N, D) get the right class, (N,) bool, and the probability of ``labels``, (N,)."""
+    frozen = head.frozen() if isinstance(head, Head) else head
+    correct, p_true = [], []
+    for part, of_part in zip(torch.split(features, ROWS_A_PASS), torch.split(labels, ROWS_A_PASS), strict=True):
+        logits = frozen(part)
+        correct.append(logits.isfinite().all(dim=1) & (logits.argmax(dim=1) == of_part))
+        p_true.append(logits.softmax(dim=1).gather(1, of_part[:, None]).squeeze(1))
+    return torch.cat(correct), torch.cat(p_true)
+
+
 def validation_score(model_selection: Selection, epoch: int, wga: float | None, average: float) -> tuple[float, float]:
     """Return the score of an epoch. The largest is best; the earlier epoch wins a tie.
 
