@@ -14,7 +14,7 @@ from dbpt.auditing.figures import AuditFigures
 from dbpt.files.typed_json import read_json, typed
 
 MODEL = ["--model", "--pretrained", "--embed-batch-size"]
-FILES = ["audit.html", "audit.json", "config.toml", "groups.csv", "images.csv", "status.json"]
+FILES = ["audit.html", "audit.json", "config.toml", "figures", "groups.csv", "images.csv", "status.json"]
 
 
 @pytest.fixture
@@ -214,6 +214,7 @@ def test_the_files_hold_what_the_audit_returns(tiny, settings, tmp_path):
     out = tmp_path / "audit"
     found = dbpt.audit(tiny.table, out=out, **settings)
     assert sorted(path.name for path in out.iterdir()) == FILES and found.folder == out
+    assert sorted(path.name for path in (out / "figures").iterdir()) == ["accuracy.png", "accuracy.svg"]
     stored = read_json(out / "audit.json", "audit")
     assert stored == found.to_dict() and typed(stored, AuditFigures, out / "audit.json", "audit again") == found.figures
     groups, images = lines_of(out / "groups.csv"), lines_of(out / "images.csv")

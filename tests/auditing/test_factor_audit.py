@@ -147,6 +147,8 @@ def test_the_files_and_the_page_have_each_factor_and_the_combinations(tiny, tabl
     kept = {name: tiny.settings[name] for name in ("model", "pretrained", "cache", "embed_batch_size")}
     found = dbpt.audit(table, factors=factors, out=tmp_path / "out", split="all", **kept)
     assert [factor.name for factor in found.figures.factors] == ["ground", "light"]
+    figures = {"accuracy", *(f"accuracy_factor-{number}" for number, _ in enumerate(found.figures.factors, 1))}
+    assert {path.stem for path in (tmp_path / "out" / "figures").iterdir()} == figures
     with (tmp_path / "out" / "factors.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["factor"], row["class"], row["attribute"], int(row["n"])) for row in rows] == [

@@ -24,7 +24,11 @@ def test_the_folder_holds_the_tables_and_a_file_for_each_cell(comparison):
     folder = comparison.folder
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     cells = {path for path in files if path.startswith("cells/")}
-    assert files - cells == {*TABLES, *PAGES, "compare.json", "config.toml", "plan.json"}  # no checkpoint is left
+    outside = {path for path in files if "/" not in path}
+    assert outside == {*TABLES, *PAGES, "compare.json", "config.toml", "plan.json"}
+    assert not list((folder / "checkpoints").iterdir())
+    figures = {f"figures/{name}.{kind}" for name in ("accuracy", "worst_group_accuracy") for kind in ("svg", "png")}
+    assert figures == {path for path in files if path.startswith("figures/")}
     assert len(cells) == 2 * 1 + 2 * 2 * 3
     assert json.loads((folder / "plan.json").read_text())["status"] == "complete"
     assert json.loads((folder / "compare.json").read_text()) == comparison.to_dict()

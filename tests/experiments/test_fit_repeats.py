@@ -86,6 +86,10 @@ def test_overwrite_starts_afresh(tiny, tmp_path):
     fit(tiny, run, seed=3, baselines=False, overwrite=True)
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"dbpt.safetensors"}
     assert metrics_of(run)["seed"] == 3
+    assert (run / "figures" / "weights.png").is_file()
+    fit(tiny, run, objective="erm", overwrite=True)
+    assert not (run / "figures" / "weights.png").exists()
+    assert (run / "figures" / "accuracy.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("left", [[], ["checkpoints/"], ["checkpoints/", ".run.json.a1_b2c3d.tmp"]])
@@ -131,6 +135,7 @@ def test_paths_that_are_not_utf8_keep_their_bytes(tiny, tmp_path):
     result, backbone = trained_result(experiment, "dbpt", checkpoint_path=None), experiment.embedded.backbone
     metrics = experiment.labelled.run_metrics(backbone, experiment.config, [result.row], failed_images=0, seconds={})
     sheets = guess_sheets(experiment.labelled, experiment.config)
+    (tmp_path / "figures").mkdir()
     write_results(tmp_path, experiment, [result], metrics, sheets, "dbpt fit")
     assert load_file(tmp_path / "pseudo_attributes.safetensors")["paths"].tobytes().startswith(b"caf\xe9.png\0")
 

@@ -18,7 +18,7 @@ from dbpt.auditing.by_group import audited_groups
 from dbpt.auditing.factors import audited_factors, verdict_of_factors
 from dbpt.auditing.figures import SCHEMA_VERSION, AuditedData, AuditedFactor, AuditFigures, PredictionsBy
 from dbpt.auditing.next_step import next_step
-from dbpt.auditing.page import render_audit
+from dbpt.auditing.page import audit_figures, render_audit
 from dbpt.auditing.result import Audit
 from dbpt.auditing.subject import ALL, Subject, subject_of_data, subject_of_run
 from dbpt.auditing.verdict import verdict_of
@@ -38,10 +38,11 @@ from dbpt.pseudo_attributes.image_table import image_columns
 from dbpt.report.confusion import confusion_counts
 from dbpt.report.contact_sheets import contact_sheets
 from dbpt.report.examples import group_examples, worst_first
+from dbpt.report.figures import write_figures
 from dbpt.report.gallery import surest_mistakes
 from dbpt.report.made_by import setting_texts
 from dbpt.runs.metrics import BackboneSummary
-from dbpt.runs.output_folder import Marker, OutputFolder
+from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named
 from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import AUDIT_SETTINGS
@@ -56,7 +57,7 @@ AUDIT_FOLDER = OutputFolder(
     record=Marker,
     schema_version=SCHEMA_VERSION,
     is_file=lambda name: name in ("audit.html", "audit.json", "groups.csv", "factors.csv", "images.csv"),
-    subfolders={},
+    subfolders={FIGURES: figures_named("accuracy", r"accuracy_factor-\d+")},
     can_resume=False,
 )
 
@@ -261,5 +262,6 @@ def _write(found: Audit, page: str, config: FitConfig, *, overwrite: bool) -> No
     if of_factors := found.factor_rows():
         write_atomically(out / "factors.csv", csv_text([list(of_factors[0]), *(row.values() for row in of_factors)]))
     write_atomically(out / "images.csv", csv_of_columns(found.images))
+    write_figures(out, audit_figures(found.figures))
     write_atomically(out / "audit.html", page)
     AUDIT_FOLDER.finish(out, {}, config)

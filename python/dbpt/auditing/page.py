@@ -4,16 +4,26 @@ It is for readers who know neither dbpt nor statistics.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from markupsafe import Markup
-
 from dbpt.auditing.figures import AuditedFactor, AuditedGroup, AuditFigures, Verdict
 from dbpt.auditing.result import p_text
-from dbpt.report.charts import BAR_LETTERS, MOST_BARS, NARROW, NARROW_LETTERS, WIDTH, Bar, BarGroup, bar_chart
+from dbpt.report.charts import (
+    BAR_LETTERS,
+    MOST_BARS,
+    NARROW,
+    NARROW_LETTERS,
+    WIDTH,
+    Bar,
+    BarGroup,
+    bar_chart,
+    captioned,
+)
 from dbpt.report.confusion import confusions
 from dbpt.report.contact_sheets import ContactSheet
+from dbpt.report.drawing import Drawing
 from dbpt.report.examples import GroupExamples
 from dbpt.report.gallery import Mistake
 from dbpt.report.guesses import GuessSheets
@@ -38,8 +48,8 @@ class FactorPart(NamedTuple):
     name: str
     verdict: Verdict
     groups: list[AuditedGroup]
-    chart: Markup | None
-    narrow_chart: Markup | None
+    chart: Drawing | None
+    narrow_chart: Drawing | None
     note: str
 
 
@@ -152,14 +162,31 @@ def _worst(figures: AuditFigures) -> AuditedGroup | None:
     return None if figures.metrics.worst_group is None else figures.groups[figures.metrics.worst_group]
 
 
-def _chart(groups: Sequence[AuditedGroup], marked: AuditedGroup | None, letters: int, width: int) -> Markup | None:
+def audit_figures(figures: AuditFigures) -> dict[str, Drawing | None]:
+    """Return the charts of the page, by name, as files need them; those of factors have their number."""
+    groups = sorted(figures.groups, key=lambda group: (group.accuracy is None, group.accuracy))
+    named = None if figures.verdict.group is None else figures.groups[figures.verdict.group]
+    found = {"accuracy": _figure(_chart(groups, named, BAR_LETTERS, WIDTH), is_marked=named is not None)}
+    for number, part in enumerate(map(_factor_part, figures.factors), 1):
+        titled = part.chart and replace(part.chart, description=f"{part.name}: {part.chart.description}")
+        found[f"accuracy_factor-{number}"] = _figure(titled, is_marked=part.verdict.kind == "bias")
+    return found
+
+
+def _figure(chart: Drawing | None, *, is_marked: bool) -> Drawing | None:
+    legend = [("row-erm", "the group that the verdict is about"), ("row-chosen", "other groups")]
+    return chart and captioned(chart, legend if is_marked else ())
+
+
+def _chart(groups: Sequence[AuditedGroup], marked: AuditedGroup | None, letters: int, width: int) -> Drawing | None:
     """Draw the groups with images, the worst ones if they are many."""
     bars = []
     for group in [group for group in groups if group.n][:MOST_BARS]:
         style, names = "row-erm" if group == marked else "row-chosen", (group.class_name, group.attribute)
         bar = Bar(style, "accuracy", group.accuracy, group.low, group.high)
         bars.append(BarGroup(" · ".join(names), shorten_group(*names, letters), f"n = {count(group.n)}", [bar]))
-    return bar_chart(bars, "Accuracy of each group with its interval, worst group first", width) if bars else None
+    what = "Accuracy of each group in per cent, with its interval, worst group first"
+    return bar_chart(bars, what, width) if bars else None
 
 
 def _numbers(figures: AuditFigures) -> list[Number]:

@@ -29,7 +29,9 @@ from dbpt.files.disk import write_atomically, write_json
 from dbpt.files.tensors import write_tensors
 from dbpt.heads import HEADS
 from dbpt.pseudo_attributes.image_table import image_columns
+from dbpt.report.figures import write_figures
 from dbpt.report.guesses import GuessSheets, label_command
+from dbpt.report.page import run_figures
 from dbpt.runs.metrics import RunMetrics
 from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION
 from dbpt.settings.config import FitConfig, make_config, shows_settings
@@ -181,6 +183,7 @@ def write_results(
     write_atomically(out / "predictions.csv", _predictions_csv(experiment, chosen))
     write_atomically(out / "history.jsonl", "".join(json.dumps(entry) + "\n" for entry in history))
     write_json(out / "metrics.json", asdict(metrics))
+    write_figures(out, run_figures(metrics, history))
     write_atomically(out / "report.html", run_page(experiment, results, metrics, history, sheets, out, command))
 
 

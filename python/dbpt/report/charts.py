@@ -1,14 +1,12 @@
-"""Two kinds of charts as inline SVG: horizontal bars with intervals, and curves over epochs with labels at their ends.
-
-No scripts and no fixed colours: shapes have classes, which the style sheet colours for light and dark pages.
-"""
+"""Two kinds of charts: horizontal bars with intervals, and curves over epochs with labels at their ends."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import ceil, floor
 
-from markupsafe import Markup
+from dbpt.report.drawing import Circle, Drawing, Lines, Rect, Shape, Text, Titled
+from dbpt.report.text import shorten
 
 WIDTH, NARROW = 920, 400
 LETTER = 6.7  # assumed width of a letter at 12 px
@@ -45,43 +43,62 @@ class BarGroup:
     bars: Sequence[Bar]
 
 
-def bar_chart(groups: Sequence[BarGroup], description: str, width: int = WIDTH) -> Markup:
+def bar_chart(groups: Sequence[BarGroup], description: str, width: int = WIDTH) -> Drawing:
     """Draw horizontal grouped bars from 0 to 100 %, with intervals as whiskers and the value at the right."""
     left = 20 + max(len(group.label) for group in groups) * LETTER
     right, top, step, space = width - 52.0, 22.0, 17.0, 18.0
-    parts, y = [], top + space / 2
+    parts, y = list[Shape](), top + space / 2
     for group in groups:
         block = max(step * len(group.bars), 32.0)
-        parts.append(_text_at(left - 14, y + block / 2 - 3, group.label, "label end", group.name))
-        parts.append(_text_at(left - 14, y + block / 2 + 12, group.note, "note end"))
+        parts.append(Text("label end", left - 14, y + block / 2 - 3, group.label, group.name))
+        parts.append(Text("note end", left - 14, y + block / 2 + 12, group.note))
         offset = (block - step * len(group.bars)) / 2
         if all(bar.value is None for bar in group.bars):
-            parts.append(_text_at(left + 6, y + block / 2 + 4, "no images", "note"))
+            parts.append(Text("note", left + 6, y + block / 2 + 4, "no images"))
         for i, bar in enumerate(group.bars):
-            parts.append(_bar(bar, group, left, right, y + offset + i * step))
+            parts += _bar(bar, group, left, right, y + offset + i * step)
         y += block + space
     bottom = y - space / 2
-    grid = []
+    grid = list[Shape]()
     for tick in (0, 25, 50, 75, 100):
         x = left + (right - left) * tick / 100
-        grid += [_rule(x, x, top, bottom), _text_at(x, top - 8, f"{tick}", "note middle")]
-    return _svg([*grid, *parts], bottom + 4, description, width)
+        grid += [_rule(x, x, top, bottom), Text("note middle", x, top - 8, f"{tick}")]
+    return Drawing([*grid, *parts], description, width, bottom + 4)
 
 
-def _bar(bar: Bar, group: BarGroup, left: float, right: float, y: float) -> Markup:
+def captioned(drawing: Drawing, legend: Sequence[tuple[str, str]] = ()) -> Drawing:
+    """Return the drawing with its description and a ``legend`` of styles and names above it, as a file needs them."""
+    places, x, row = list[tuple[float, int]](), 14.0, 0
+    for _, name in legend:
+        width = 42 + LETTER * min(len(name), BAR_LETTERS)
+        if x > 14 and x + width > drawing.width:
+            x, row = 14.0, row + 1
+        places.append((x, row))
+        x += width
+    top = -46.0 - 20 * (row + 1 if legend else 0)
+    letters = int((drawing.width - 28) / LETTER)
+    shapes: list[Shape] = [Text("label", 14, top + 22, shorten(drawing.description, letters), drawing.description)]
+    for (style, name), (x, row) in zip(legend, places, strict=True):
+        y = top + 46 + 20 * row
+        shapes += [Rect(f"bar {style}", x, y - 10, 11, 11), Text("label", x + 18, y, shorten(name, BAR_LETTERS), name)]
+    return replace(drawing, shapes=[*shapes, *drawing.shapes], width=drawing.width + 14, top=top)
+
+
+def _bar(bar: Bar, group: BarGroup, left: float, right: float, y: float) -> list[Shape]:
     if bar.value is None or bar.low is None or bar.high is None:
-        return Markup("")
+        return []
     scale, middle = right - left, y + 7.5
     interval = f"[{100 * bar.low:.1f}, {100 * bar.high:.1f}]"
     text = f"{group.name}, {bar.title}: {100 * bar.value:.1f} % {interval}, {group.note}"
     low, high = left + scale * bar.low, left + scale * bar.high
-    path = f"M{low:.1f} {middle - 3.5:.1f}v7M{low:.1f} {middle:.1f}H{high:.1f}M{high:.1f} {middle - 3.5:.1f}v7"
-    whisker = Markup('<path class="whisker" d="{}"/>').format(path)
-    dot = Markup('<circle class="seed" cx="{:.1f}" cy="{:.1f}" r="2.5"/>')
-    dots = Markup("").join(dot.format(left + scale * value, middle) for value in bar.dots)
-    value = _text_at(right + 50, y + 11.5, f"{100 * bar.value:.1f}", "value end")
-    template = '<g><title>{}</title><rect class="bar {}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="13"/>{}{}{}</g>'
-    return Markup(template).format(text, bar.style, left, y + 1, max(scale * bar.value, 0.5), whisker, dots, value)
+    ends = [[(x, middle - 3.5), (x, middle + 3.5)] for x in (low, high)]
+    shapes: list[Shape] = [
+        Rect(f"bar {bar.style}", left, y + 1, max(scale * bar.value, 0.5), 13),
+        Lines("whisker", [*ends, [(low, middle), (high, middle)]]),
+        *(Circle("seed", left + scale * value, middle, 2.5) for value in bar.dots),
+        Text("value end", right + 50, y + 11.5, f"{100 * bar.value:.1f}"),
+    ]
+    return [Titled(text, shapes)]
 
 
 @dataclass(frozen=True)
@@ -97,7 +114,7 @@ class Line:
 
 def line_chart(
     lines: Sequence[Line], description: str, *, ticks: Sequence[tuple[float, str]], best: int | None = None
-) -> Markup:
+) -> Drawing:
     """Draw curves over epochs with labels at their ends. ``ticks`` span the axis; epoch ``best`` gets a rule."""
     epochs = sorted({epoch for line in lines for epoch, _ in line.points})
     first, last = epochs[0], max(epochs[-1], epochs[0] + 1)
@@ -111,23 +128,24 @@ def line_chart(
     def y_of(value: float) -> float:
         return bottom - (bottom - top) * min(max((value - low) / (high - low), 0.0), 1.0)
 
-    parts = []
+    parts = list[Shape]()
     for value, text in ticks:
-        parts += [_rule(left, right, y_of(value), y_of(value)), _text_at(left - 8, y_of(value) + 4, text, "note end")]
-    parts += [_text_at(x_of(tick), bottom + 17, str(tick), "note middle") for tick in _epoch_ticks(first, epochs[-1])]
-    parts.append(_text_at(right, bottom + 32, "epoch", "note end"))
+        y = y_of(value)
+        parts += [_rule(left, right, y, y), Text("note end", left - 8, y + 4, text)]
+    parts += [Text("note middle", x_of(tick), bottom + 17, str(tick)) for tick in _epoch_ticks(first, epochs[-1])]
+    parts.append(Text("note end", right, bottom + 32, "epoch"))
     if best is not None:
         x = x_of(best)
         anchor, shift = ("end", -5.0) if x > (left + right) / 2 else ("", 5.0)
-        text = _text_at(x + shift, top - 7, f"best epoch: {best}", f"note {anchor}")
-        parts += [_rule(x, x, top - 14, bottom, "best"), text]
+        parts.append(_rule(x, x, top - 14, bottom, "best"))
+        parts.append(Text(f"note {anchor}".strip(), x + shift, top - 7, f"best epoch: {best}"))
     ends = [y_of(next(value for _, value in reversed(line.points) if value is not None)) for line in lines]
     for line, place, end in zip(lines, spread(ends, 14.0, bottom), ends, strict=True):
         parts.append(_curve(line, [(x_of(epoch), None if v is None else y_of(v)) for epoch, v in line.points]))
-        tail = Markup('<path class="tail" d="M{:.1f} {:.1f}L{:.1f} {:.1f}"/>').format(right + 3, end, right + 12, place)
-        sample = Markup('<path class="curve {}" d="M{:.1f} {:.1f}h24"/>').format(line.style, right + 15, place)
-        parts += [tail, sample, _text_at(right + 45, place + 4, line.label, "label", line.name)]
-    return _svg(parts, bottom + 38, description)
+        parts.append(Lines("tail", [[(right + 3, end), (right + 12, place)]]))
+        parts.append(Lines(f"curve {line.style}", [[(right + 15, place), (right + 39, place)]]))
+        parts.append(Text("label", right + 45, place + 4, line.label, line.name))
+    return Drawing(parts, description, WIDTH, bottom + 38)
 
 
 def linear_ticks(values: Sequence[float]) -> list[tuple[float, str]]:
@@ -151,23 +169,19 @@ def spread(places: Sequence[float], distance: float, bottom: float) -> list[floa
     return moved
 
 
-def _curve(line: Line, shown: Sequence[tuple[float, float | None]]) -> Markup:
-    path, pen_down = "", False
+def _curve(line: Line, shown: Sequence[tuple[float, float | None]]) -> Titled:
+    pieces: list[list[tuple[float, float]]] = [[]]
     for x, y in shown:
         if y is not None:
-            path += f"{'L' if pen_down else 'M'}{x:.1f} {y:.1f}"
-        pen_down = y is not None
-    ys = [None, *(y for _, y in shown), None]
-    # A path doesn't show a point without neighbours.
-    dots = [("dot", x, y, 2.5) for i, (x, y) in enumerate(shown) if ys[i] is None and ys[i + 2] is None]
-    dots += [("ring", *at, 5.0) for at, (epoch, _) in zip(shown, line.points, strict=True) if epoch == line.marked]
-    circles = [
-        Markup('<circle class="{} {}" cx="{:.1f}" cy="{:.1f}" r="{}"/>').format(kind, line.style, x, y, radius)
-        for kind, x, y, radius in dots
-        if y is not None
-    ]
-    curve = Markup('<path class="curve {}" d="{}"/>').format(line.style, path)
-    return Markup("<g><title>{}</title>{}{}</g>").format(line.name, curve, Markup("").join(circles))
+            pieces[-1].append((x, y))
+        elif pieces[-1]:
+            pieces.append([])
+    # Lines don't show a point without neighbours.
+    dots = [Circle(f"dot {line.style}", *piece[0], 2.5) for piece in pieces if len(piece) == 1]
+    marked = [at for at, (epoch, _) in zip(shown, line.points, strict=True) if epoch == line.marked]
+    rings = [Circle(f"ring {line.style}", x, y, 5) for x, y in marked if y is not None]
+    curve = Lines(f"curve {line.style}", [piece for piece in pieces if len(piece) > 1])
+    return Titled(line.name, [curve, *dots, *rings])
 
 
 def _epoch_ticks(first: int, last: int) -> list[int]:
@@ -178,17 +192,5 @@ def _epoch_ticks(first: int, last: int) -> list[int]:
     return [tick for tick in ticks if tick not in crowded]
 
 
-def _rule(x1: float, x2: float, y1: float, y2: float, style: str = "grid") -> Markup:
-    template = '<line class="{}" x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/>'
-    return Markup(template).format(style, x1, x2, y1, y2)
-
-
-def _text_at(x: float, y: float, text: str, style: str, whole: str | None = None) -> Markup:
-    """Draw a text with its baseline at y. A shortened text shows the ``whole`` on hover."""
-    title = Markup("") if whole is None else Markup("<title>{}</title>").format(whole)
-    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}{}</text>').format(style, x, y, title, text)
-
-
-def _svg(parts: Sequence[Markup], height: float, description: str, width: int = WIDTH) -> Markup:
-    head = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">').format(width, ceil(height), description)
-    return head + Markup("").join(parts) + Markup("</svg>")
+def _rule(x1: float, x2: float, y1: float, y2: float, style: str = "grid") -> Lines:
+    return Lines(style, [[(x1, y1), (x2, y2)]])

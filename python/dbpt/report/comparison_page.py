@@ -3,11 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from markupsafe import Markup
-
-from dbpt.report.charts import BAR_LETTERS, MOST_BARS, NARROW, NARROW_LETTERS, WIDTH, Bar, BarGroup, bar_chart
+from dbpt.report.charts import (
+    BAR_LETTERS,
+    MOST_BARS,
+    NARROW,
+    NARROW_LETTERS,
+    WIDTH,
+    Bar,
+    BarGroup,
+    bar_chart,
+    captioned,
+)
 from dbpt.report.comparison_summary import ComparisonSummary, row_name
 from dbpt.report.comparison_verdict import second_sentence, verdict
+from dbpt.report.drawing import Drawing
 from dbpt.report.guesses import GuessSheets
 from dbpt.report.made_by import Entries
 from dbpt.report.page import row_styles
@@ -49,13 +58,9 @@ def render_comparison(
 ) -> str:
     """Return the page. ``command`` made it; ``settings`` are names and texts of words, sentences and settings."""
     summary = ComparisonSummary(metrics)
-    several_heads = len(metrics.heads) > 1
-    rows = [
-        ShownRow(row, row_name(row.record) if several_heads else row.title, style)
-        for row, style in zip(summary.rows, row_styles(summary.rows), strict=True)
-    ]
+    rows = _shown_rows(summary)
     charted, groups = _charted(rows), _worst_groups(summary)
-    most_groups = max(1, min(MOST_BARS, MOST_BARS_BY_GROUP // max(1, len(charted))))
+    most_groups = _most_groups(charted)
     has_attributes = bool(metrics.dataset.attributes)
     figured = [shown for shown in rows if shown.row.worst_group_accuracy is not None]
     average, gap = AVERAGES[metrics.average]
@@ -90,6 +95,34 @@ def render_comparison(
     )
 
 
+def comparison_figures(metrics: ComparisonMetrics) -> dict[str, Drawing | None]:
+    """Return the charts of the page, by name, as files need them."""
+    summary = ComparisonSummary(metrics)
+    rows = _shown_rows(summary)
+    charted = _charted(rows)
+    figured = [shown for shown in rows if shown.row.worst_group_accuracy is not None]
+    by_row = _row_chart(figured, BAR_LETTERS, WIDTH)
+    by_group = _group_chart(summary, charted, _worst_groups(summary)[: _most_groups(charted)], BAR_LETTERS, WIDTH)
+    legend = [(shown.style, shown.name) for shown in charted]
+    return {
+        "worst_group_accuracy": captioned(by_row) if by_row else None,
+        "accuracy": captioned(by_group, legend) if by_group else None,
+    }
+
+
+def _shown_rows(summary: ComparisonSummary) -> list[ShownRow]:
+    several_heads = len(summary.metrics.heads) > 1
+    return [
+        ShownRow(row, row_name(row.record) if several_heads else row.title, style)
+        for row, style in zip(summary.rows, row_styles(summary.rows), strict=True)
+    ]
+
+
+def _most_groups(charted: Sequence[ShownRow]) -> int:
+    """Return how many groups the chart of the groups shows at most."""
+    return max(1, min(MOST_BARS, MOST_BARS_BY_GROUP // max(1, len(charted))))
+
+
 def _data(metrics: ComparisonMetrics) -> Entries:
     weights = metrics.backbone.pretrained or "no pretrained tag"
     return [
@@ -100,7 +133,7 @@ def _data(metrics: ComparisonMetrics) -> Entries:
     ]
 
 
-def _row_chart(rows: Sequence[ShownRow], letters: int, width: int) -> Markup | None:
+def _row_chart(rows: Sequence[ShownRow], letters: int, width: int) -> Drawing | None:
     """Draw the worst-group accuracy of each row, with the interval over images and a dot for each seed."""
     bars = []
     for shown in rows[:MOST_BARS]:
@@ -110,12 +143,16 @@ def _row_chart(rows: Sequence[ShownRow], letters: int, width: int) -> Markup | N
         bar = Bar(shown.style, "worst-group accuracy", figure.mean, low, high, dots)
         note = "not trained" if shown.row.head is None else f"{seeds} seed{'s' if seeds != 1 else ''}"
         bars.append(BarGroup(shown.name, shorten(shown.name, letters), note, [bar]))
-    return bar_chart(bars, "Worst-group accuracy of each row, with its interval over images", width) if bars else None
+    return (
+        bar_chart(bars, "Worst-group accuracy of each row in per cent, with its 95 % interval over images", width)
+        if bars
+        else None
+    )
 
 
 def _group_chart(
     summary: ComparisonSummary, rows: Sequence[ShownRow], groups: Sequence[int], letters: int, width: int
-) -> Markup | None:
+) -> Drawing | None:
     blocks, names = [], summary.metrics.dataset.group_names
     for g in sorted(groups):
         bars = [
@@ -127,7 +164,7 @@ def _group_chart(
         blocks.append(BarGroup(names[g], shorten_group(*summary.metrics.dataset.groups[g], letters), note, bars))
     if not rows or not blocks:
         return None
-    return bar_chart(blocks, "Accuracy of each group with 95 % intervals, means over the seeds", width)
+    return bar_chart(blocks, "Accuracy of each group in per cent, with 95 % intervals, means over the seeds", width)
 
 
 def _size(rows: Sequence[ShownRow], group: int) -> str:

@@ -9,7 +9,6 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 from numpy.typing import NDArray
 
 from dbpt.groups import class_and_attribute, group_name
@@ -24,10 +23,12 @@ from dbpt.report.charts import (
     BarGroup,
     Line,
     bar_chart,
+    captioned,
     line_chart,
     linear_ticks,
 )
 from dbpt.report.confusion import confusions
+from dbpt.report.drawing import Drawing
 from dbpt.report.examples import GroupExamples, worst_first
 from dbpt.report.gallery import Mistake
 from dbpt.report.guesses import GuessSheets
@@ -166,6 +167,21 @@ def _how_trained(summary: Summary) -> str:
     return f"{told}. Of all epochs, the one kept is {selection}"
 
 
+def run_figures(metrics: RunMetrics, history: History) -> dict[str, Drawing | None]:
+    """Return the charts of the page, by name, as files need them."""
+    summary = summarize(metrics)
+    styles, chosen = row_styles(summary.rows), summary.chosen.record.name
+    validation = _validation_chart(summary, history, styles)
+    legend = [(style, row.title) for row, style in zip(summary.rows, styles, strict=True) if row.groups]
+    charts = {
+        "weights": _weights_chart(summary, [entry for entry in history if entry["row"] == chosen]),
+        "probability": _p_true_chart(summary, [entry for entry in history if entry["row"] == chosen]),
+        "validation": validation[1] if validation else None,
+    }
+    figures = {name: captioned(chart) if chart else None for name, chart in charts.items()}
+    return {"accuracy": captioned(_accuracy_chart(summary, styles, BAR_LETTERS, WIDTH), legend), **figures}
+
+
 def _true_uses(summary: Summary) -> str:
     """Return the uses of true attributes. A run without an oracle setting only measures with them."""
     uses = ["this table", "the metrics"] if summary.metrics.group_kind == "true" else ["this table"]
@@ -219,7 +235,7 @@ def row_styles(rows: Sequence[Row[Any]]) -> list[str]:
     return styles
 
 
-def _accuracy_chart(summary: Summary, styles: list[str], letters: int, width: int) -> Markup:
+def _accuracy_chart(summary: Summary, styles: list[str], letters: int, width: int) -> Drawing:
     groups, names, labels = [], summary.metrics.dataset.group_names, summary.short_group_names(letters)
     for g in sorted(sorted(range(len(names)), key=lambda g: _chosen_accuracy(summary, g))[:MOST_BARS]):
         bars = [
@@ -228,10 +244,10 @@ def _accuracy_chart(summary: Summary, styles: list[str], letters: int, width: in
             for entry in row.groups[g : g + 1]
         ]
         groups.append(BarGroup(names[g], labels[g], f"n = {count(summary.group_size(g))}", bars))
-    return bar_chart(groups, f"Accuracy of each group with 95 % intervals, {summary.split_line}", width)
+    return bar_chart(groups, f"Accuracy of each group in per cent, with 95 % intervals, {summary.split_line}", width)
 
 
-def _weights_chart(summary: Summary, history: History) -> Markup | None:
+def _weights_chart(summary: Summary, history: History) -> Drawing | None:
     """Draw the weights relative to the first epoch, since absolute weights of rare groups would hide the changes."""
     weighted = [entry for entry in history if entry["group_weights"]]
     if not weighted:
@@ -242,11 +258,11 @@ def _weights_chart(summary: Summary, history: History) -> Markup | None:
     if not lines:
         return None
     ticks = linear_ticks([0.8, 1.2, *(value for line in lines for _, value in line.points if value is not None)])
-    what = "Weight of a sample of each group over epochs, relative to the first"
+    what = "Weight of a sample of each group, relative to the first epoch; beside its name, that at the best epoch"
     return line_chart(lines, what, ticks=ticks, best=_best_epoch(history))
 
 
-def _p_true_chart(summary: Summary, history: History) -> Markup | None:
+def _p_true_chart(summary: Summary, history: History) -> Drawing | None:
     known = [entry for entry in history if entry["mean_p_true"]]
     lines = _group_lines(summary, known, "mean_p_true", [""] * len(summary.metrics.dataset.groups))
     if not lines:
@@ -281,7 +297,7 @@ def _finite(value: float | None) -> float | None:
     return None if value is None or not isfinite(value) else float(value)
 
 
-def _validation_chart(summary: Summary, history: History, styles: list[str]) -> tuple[str, Markup] | None:
+def _validation_chart(summary: Summary, history: History, styles: list[str]) -> tuple[str, Drawing] | None:
     """Return the title and the curves of the figure that selects epochs, one per row. Best epochs have a ring."""
     title, key = JUDGED_BY.get(summary.metrics.model_selection, ("Average accuracy on validation", "val_average"))
     if key == "val_wga" and not summary.metrics.dataset.attributes:
@@ -294,7 +310,7 @@ def _validation_chart(summary: Summary, history: History, styles: list[str]) -> 
             lines.append(Line(style, row.title, row.title, curve, marked=_best_epoch(mine)))
     if not lines:
         return None
-    return title, line_chart(lines, f"{title}, by epoch", ticks=PER_CENT)
+    return title, line_chart(lines, f"{title}, in per cent, by epoch", ticks=PER_CENT)
 
 
 def _best_epoch(history: History) -> int | None:

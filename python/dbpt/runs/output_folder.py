@@ -34,6 +34,14 @@ class Marker:
 
 
 R = TypeVar("R", bound=Marker)
+FIGURES = "figures"
+"""The subfolder of charts as files."""
+
+
+def figures_named(*names: str) -> Callable[[str], bool]:
+    """Return the test of the subfolder FIGURES: whether a file is a chart, as SVG or PNG, of one of the patterns."""
+    pattern = re.compile(rf"(?:{'|'.join(names)})\.(?:svg|png)")
+    return lambda name: pattern.fullmatch(name) is not None
 
 
 @dataclass(frozen=True)

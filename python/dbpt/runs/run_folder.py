@@ -12,7 +12,7 @@ from dbpt.errors import InputError
 from dbpt.files.tensors import read_tensors
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
-from dbpt.runs.output_folder import Marker, OutputFolder, read_settings
+from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named, read_settings
 
 if TYPE_CHECKING:
     from dbpt.runs.classifier import Classifier
@@ -48,7 +48,10 @@ RUN_FOLDER = OutputFolder(
     record=RunMarker,
     schema_version=1,
     is_file=lambda name: name in FILES or name.removesuffix(".safetensors") in HEADS,
-    subfolders={"checkpoints": lambda name: name.removesuffix(".safetensors") in OBJECTIVES},
+    subfolders={
+        "checkpoints": lambda name: name.removesuffix(".safetensors") in OBJECTIVES,
+        FIGURES: figures_named("accuracy", "weights", "probability", "validation"),
+    },
 )
 
 

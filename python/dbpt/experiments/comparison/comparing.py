@@ -45,8 +45,9 @@ from dbpt.experiments.stages import log_warnings
 from dbpt.files.disk import is_missing, write_atomically, write_json
 from dbpt.files.launched import launched
 from dbpt.report.comparison import csv_table, latex_table, markdown_table
-from dbpt.report.comparison_page import render_comparison
-from dbpt.runs.output_folder import Marker, OutputFolder
+from dbpt.report.comparison_page import comparison_figures, render_comparison
+from dbpt.report.figures import write_figures
+from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named
 from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.data import resolve_demo, with_data
 from dbpt.settings.keywords import SharedSettings
@@ -79,7 +80,11 @@ COMPARISON_FOLDER = OutputFolder(
     record=ComparisonMarker,
     schema_version=1,
     is_file={"compare.html", "compare.json", "compare.csv", "compare.md", "compare.tex", "guesses.html"}.__contains__,
-    subfolders={"cells": is_cell_file, "checkpoints": is_cell_file},
+    subfolders={
+        "cells": is_cell_file,
+        "checkpoints": is_cell_file,
+        FIGURES: figures_named("accuracy", "worst_group_accuracy"),
+    },
     shared_settings=True,
 )
 
@@ -186,6 +191,7 @@ def _compare_in(out: Path, asked: FitConfig, plan: Plan, jobs: int, *, resume: b
     write_atomically(out / "compare.tex", latex_table(metrics))
     settings = settings_of(plan, embedded.dataset.words, sheets, len(embedded.failures))
     page = render_comparison(metrics, sheets, command_of(out, asked, plan), settings, steps)
+    write_figures(out, comparison_figures(metrics))
     write_atomically(out / "compare.html", page)
     if not failures:
         COMPARISON_FOLDER.finish(out, description, plan.config)
