@@ -151,6 +151,30 @@ def test_a_signal_within_an_import_that_swallows_exceptions_ends_the_command(tmp
     assert (done.returncode, done.stdout, done.stderr) == (code, "", f"{line}{way_on}\n")
 
 
+@pytest.mark.parametrize("module", ["click", "numpy", "dbpt.cli.predict"])
+@pytest.mark.parametrize(("rank", "told"), [("0", b"Interrupted\n"), ("1", b"")])
+def test_ctrl_c_before_the_command_line_has_loaded_is_one_line(module, rank, told):
+    code = (
+        "import os, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {module!r}:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "from dbpt.cli import main\n"
+        "main(['--help'])\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, env=os.environ | {"LOCAL_RANK": rank})
+    assert (found.returncode, found.stdout, found.stderr) == (130, b"", told)
+
+
+def test_loading_the_command_line_leaves_signals_as_they_were():
+    code = "import signal; {}; before = signal.getsignal(2); import dbpt.cli; print(signal.getsignal(2) is before)"
+    for given in ("pass", "signal.signal(2, signal.SIG_IGN)"):
+        found = subprocess.run([sys.executable, "-c", code.format(given)], capture_output=True, check=True)
+        assert found.stdout == b"True\n"
+
+
 def test_a_learning_rate_that_no_step_can_have(tiny, tmp_path):
     for optimizer in ("adamw", "sgd"):
         settings = tiny.settings | {"lr": 1e300, "optimizer": optimizer, "warmup_epochs": 0}
