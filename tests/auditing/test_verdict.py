@@ -1,5 +1,7 @@
 """The sentence of the verdict, from counts of right and wrong predictions in each group."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -44,6 +46,15 @@ def test_a_bias_is_named_by_the_clearest_difference_within_a_class():
     )
     worse, better = named_difference(audited([[30, 30], [400, 400]], [[2, 8], [4, 20]])[0])
     assert (worse.class_name, worse.attribute, better.attribute) == ("dog", "night", "day")
+
+
+def test_intervals_that_touch_are_not_apart():
+    """Dogs differ by fewer points than cats, but their intervals are apart."""
+    cat_day, cat_night, dog_day, dog_night = audited([[30, 30], [400, 400]], [[2, 12], [4, 40]])[0]
+    touching = [replace(cat_day, low=0.7), replace(cat_night, high=0.7), dog_day, dog_night]
+    assert dog_night.high < dog_day.low and [each.class_name for each in named_difference(touching)] == ["dog", "dog"]
+    apart = [replace(cat_day, low=0.7), replace(cat_night, high=0.69), dog_day, dog_night]
+    assert [each.class_name for each in named_difference(apart)] == ["cat", "cat"]
 
 
 def test_a_difference_of_few_points_is_called_slight():

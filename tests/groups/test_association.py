@@ -1,5 +1,7 @@
 """Cramér's V and explained errors against worked examples, a peer, plain permutations and simulated data sets."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from scipy.stats import binom
@@ -7,6 +9,7 @@ from scipy.stats.contingency import association
 
 from dbpt.errors import InputError
 from dbpt.groups import cramers_v, explained_errors, simultaneous_intervals
+from dbpt.groups.association import _chi2_and_best_rate
 
 WATERBIRDS = np.array([[3498, 184], [56, 1057]])
 
@@ -133,6 +136,21 @@ def test_tied_statistics_count_as_extreme():
     assert explained([[2, 2]], [[1, 1]]).p_value == 1.0
     # All six choices of two errors: two are as extreme as this one.
     assert explained([[2, 2]], [[2, 0]]).p_value == pytest.approx(1 / 3, abs=0.02)
+
+
+@pytest.mark.parametrize(("counts", "errors"), [((2, 5), 2), ((2, 2, 3), 3)])
+def test_rates_are_shrunk_to_that_of_the_class_unless_they_differ_more_than_by_chance(counts, errors):
+    """By chance is the mean of chi-squared over all permutations, enumerated here."""
+    attributes = np.repeat(np.arange(len(counts)), counts)
+    wrong = [list(rows) for rows in combinations(range(len(attributes)), errors)]
+    tables = np.array([np.bincount(attributes[rows], minlength=len(counts)) for rows in wrong])
+    chi2, best = _chi2_and_best_rate(tables, np.array(counts))
+    rate = errors / sum(counts)
+    expected = ((tables / counts - rate) ** 2 * counts).sum(axis=1) / (rate * (1 - rate))
+    np.testing.assert_allclose(chi2, expected)
+    np.testing.assert_array_equal(best < rate * (1 - 1e-12), chi2 > chi2.mean() * (1 + 1e-12))
+    between = (chi2 > len(counts) - 1) & (chi2 <= chi2.mean())
+    assert between.any()  # so that the mean is not taken for the degrees of freedom
 
 
 @pytest.mark.parametrize(
