@@ -1,6 +1,7 @@
 """Pseudo attributes that the trained CLIP has not guessed: from a file, or by another model (``--label-model``)."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,8 @@ def test_a_run_is_evaluated_with_its_file_and_other_data_without(tiny, true_file
 
 def test_one_model_labels_and_another_is_trained(tiny, tiny_run, other, label_model, tmp_path, logged):
     run = fit(tiny, tmp_path / "run", **other, **label_model)
+    described, alone = (json.loads((folder / "run.json").read_text()) for folder in (run, tiny_run))
+    assert alone["label_model"] is None and described["label_model"] == alone["backbone"] != described["backbone"]
     assert pseudo_attributes(run) == pseudo_attributes(tiny_run)
     alone = fit(tiny, tmp_path / "alone", **other)
     assert pseudo_attributes(alone) != pseudo_attributes(run)

@@ -90,6 +90,14 @@ def test_labels_by_hand_need_not_have_all_images(read):
     assert found.posterior[2].tolist() == [0, 0, 1] and found.posterior[0].tolist() == THIRD
 
 
+def test_empty_lines_of_a_spreadsheet_are_no_rows(read):
+    for text in (GOOD + ",\n,\n", GOOD + " ,\n", "sample,path,attribute\nabcd,c.jpg,sky\n,,\n,,\n"):
+        found = read(text)
+        assert found.pseudo_attributes[2] == 2 and found.warnings == ()
+    with pytest.raises(InputError, match="line 6: path is empty; name the image"):
+        read(GOOD + ",sky\n")
+
+
 def test_an_attribute_is_a_name_or_an_index_in_every_format(read, tmp_path, dataset):
     codes = [1, 0, 2, -1]
     pq.write_table(pa.table({"path": NAMES, "attribute": codes}), tmp_path / "mine.parquet")

@@ -193,6 +193,8 @@ def _rows_by_path(table: Columns, dataset: Dataset, wanted: Wanted) -> tuple[dic
     found: dict[str, int] = {}
     ignored = []
     for row, cell in enumerate(table.values[PATH]):
+        if not cell.strip() and not any(column[row].strip() for column in table.values.values()):
+            continue  # spreadsheets write such lines at the end
         if cell in paths:
             path: str | None = cell
         elif not cell:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from dbpt.data.factors import parse_factors
 from dbpt.data.precomputed import check_precomputed_file
 from dbpt.data.words import parse_vocabulary
 from dbpt.errors import InputError
+from dbpt.files.disk import check_can_create
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.combinations import readers
 from dbpt.settings.config import FitConfig
@@ -29,17 +31,30 @@ SMALL_VALIDATION_GROUP = 10
 
 
 def check_before_reading(config: FitConfig) -> None:
-    """Refuse settings of the backbone, proportions and a file of features that are wrong whatever the data are."""
+    """Refuse settings that are wrong whatever the data are: of backbone, cache, features, proportions and context."""
     if config.embeddings is not None:
         check_precomputed_file(Path(config.embeddings))
-    for backbone in filter(None, (config.backbone, config.label_backbone)):
-        checked_spec(**backbone)
+    specs = [checked_spec(**each)[0] for each in (config.backbone, config.label_backbone) if each is not None]
+    length = specs[0].get("config", {}).get("text_cfg", {}).get("context_length")
+    if config.head == "prompt" and config.n_ctx is not None and isinstance(length, int) and config.n_ctx >= length:
+        raise InputError(
+            f"--n-ctx {config.n_ctx}: the text tower has {length} positions, which must hold a class name too; lower it"
+        )
+    if config.opens_images:
+        _check_cache(config.cache_dir)
     if config.attributes is not None:
         _check_proportions(config, list(parse_vocabulary(config.attributes, "--attributes")))
     elif config.factors is not None:
         parse_factors(config.factors)
     elif config.data in DATASETS and config.celeba_attributes is None:
         _check_proportions(config, list(DATASETS[config.data].words.attributes))
+
+
+def _check_cache(folder: Path) -> None:
+    if os.path.lexists(folder) and not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir raises where it may not look)
+        raise InputError(f"--cache {folder}: is not a folder; choose another")
+    if not os.path.lexists(folder):
+        check_can_create(folder, option="--cache")
 
 
 def _check_proportions(config: FitConfig, attributes: Sequence[str]) -> None:

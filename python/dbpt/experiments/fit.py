@@ -91,7 +91,9 @@ def _fit_on(ranks: Ranks, config: FitConfig, out: Path, *, resume: bool, overwri
     config = experiment.config
     words = asdict(experiment.dataset.words)
     backbone = experiment.embedded.backbone
-    description = {"dbpt_version": __version__, "backbone": backbone.spec, "words": words}
+    labeller = experiment.embedded.labeller  # None but on the first rank, which alone writes
+    label_model = None if labeller is None or config.label_model is None else labeller.spec
+    description = {"dbpt_version": __version__, "backbone": backbone.spec, "label_model": label_model, "words": words}
 
     def begin() -> GuessSheets | None:
         RUN_FOLDER.start(out, description, config, resume=resume, overwrite=overwrite)

@@ -34,10 +34,11 @@ FILES = (
 
 @dataclass(frozen=True)
 class RunMarker(Marker):
-    """The content of ``run.json``."""
+    """The content of ``run.json``: the specs of the backbone and, with ``--label-model``, of the CLIP that guessed."""
 
     dbpt_version: str
     backbone: dict[str, Any]
+    label_model: dict[str, Any] | None
     words: Words
 
 

@@ -269,6 +269,8 @@ class HeadSettings(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.ctx_init is not None and not self.ctx_init.strip():
+            raise InputError(f"--ctx-init {self.ctx_init!r}: no token; expected words, or leave it out")
         if self.ctx_init is not None and self.n_ctx is not None:
             both = f"--n-ctx {self.n_ctx} with --ctx-init {self.ctx_init!r}"
             raise InputError(f"{both}: the words determine the number of tokens; {DROP}")
