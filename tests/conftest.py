@@ -4,6 +4,7 @@ And the tiny task that the end-to-end tests share, with one finished run on it; 
 """
 
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -68,6 +69,12 @@ def tiny_run(tiny, tmp_path_factory) -> Path:
     from dbpt import fit
 
     return fit(tiny.table, out=tmp_path_factory.mktemp("run") / "run", **tiny.settings).folder
+
+
+@pytest.fixture
+def copied(tiny_run, tmp_path) -> Path:
+    """A copy of `tiny_run`, which may be changed."""
+    return shutil.copytree(tiny_run, tmp_path / "copied")
 
 
 @pytest.fixture(scope="session")

@@ -68,6 +68,10 @@ class Tiny:
         with self.table.open(newline="") as file:
             return list(csv.DictReader(file))
 
+    def images(self, count: int) -> list[Path]:
+        """The images of the first rows."""
+        return [self.table.parent / row["path"] for row in self.rows()[:count]]
+
     def write(self, name: str, rows: Iterable[dict[str, str]]) -> Path:
         """Another table beside the first, over the same images; its columns are those of the first row."""
         rows = list(rows)
