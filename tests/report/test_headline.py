@@ -7,6 +7,7 @@ from html_page import Page
 from made_up_run import GUESSES, RIGHT, as_json, evaluated, history, render_report, row, run, summarize, table_of
 
 from dbpt.groups import group_metrics
+from dbpt.pseudo_attributes.trust import GuessesOfFactor
 from dbpt.report.headline import headline, verdict, zero_shot_line
 
 
@@ -136,6 +137,21 @@ def test_verdict_names_guessed_attributes_and_withholds_judgement_if_they_are_do
     kind, title, sentence = verdict_of(pseudo, doubts=["no"])
     assert (kind, title) == ("untrusted", "The guesses can’t be trusted")
     assert sentence.startswith("CLIP can’t tell land / water apart in these images, so nothing follows")
+    one, other = (
+        GuessesOfFactor(
+            name=name,
+            values=values,
+            shares=[0.5, 0.5],
+            mean_confidence=0.9,
+            doubts=doubts,
+            n_unknown=0,
+            n_known=0,
+            accuracy=None,
+        )
+        for name, values, doubts in (("style", ["photo", "sketch"], []), ("tone", ["dark", "bright"], ["no"]))
+    )
+    sentence = verdict_of(pseudo, doubts=["tone: no"], factors=[one, other])[2]
+    assert sentence.startswith("CLIP can’t tell dark / bright (tone) apart in these images, so nothing follows")
     assert verdict_of(run(), doubts=["no"]) == verdict_of(run())  # over true groups
 
 

@@ -64,7 +64,7 @@ def run_page(
             examples=examples,
             confusions=[confusion_counts(labels, each, dataset.num_classes) for each in (before, after)],
             words=made_by_entries(
-                [*words.classes.items(), *words.attributes.items()], words.templates, words.attribute_templates, {}
+                [*words.classes.items(), *sheets.words.items()], words.templates, words.attribute_templates, {}
             ),
             settings=setting_entries(setting_texts(config.resolved(), (each.name for each in fields(config)))),
             command=command,

@@ -29,8 +29,10 @@ def verdict(summary: Summary, guesses: Guesses, difference: Interval) -> Verdict
     """
     chosen, before = summary.chosen, summary.baseline
     if guesses.doubts and summary.metrics.group_kind == "pseudo":
-        names = " / ".join(summary.metrics.dataset.attributes)
-        sentence = f"CLIP can’t tell {names} apart in these images, so nothing follows about a bias or its reduction."
+        doubted = [f"{' / '.join(each.values)} ({each.name})" for each in guesses.factors if each.doubts]
+        names = " and ".join(doubted) or " / ".join(summary.metrics.dataset.attributes)
+        groups = "in these groups" if doubted else "or its reduction"
+        sentence = f"CLIP can’t tell {names} apart in these images, so nothing follows about a bias {groups}."
         return Verdict("untrusted", "The guesses can’t be trusted", sentence)
     if before is None or _worst(chosen) is None:
         return Verdict("nothing-to-compare", "Nothing to compare", headline(summary, difference))

@@ -100,7 +100,8 @@ class RunPage:
 def render_report(page: RunPage) -> str:
     """Return the HTML page of a run."""
     metrics, history = page.metrics, page.history
-    summary, told = summarize(metrics), "; ".join(page.sheets.guesses.doubts)
+    summary, guesses = summarize(metrics), page.sheets.guesses
+    told = [doubt for factor in guesses.factors for doubt in factor.doubts] or guesses.doubts
     styles, quality, classes = row_styles(summary.rows), metrics.pseudo_quality, metrics.dataset.classes
     chosen_history = [entry for entry in history if entry["row"] == summary.chosen.record.name]
     accuracies = [_chosen_accuracy(summary, g) for g in range(len(metrics.dataset.groups))]
@@ -108,9 +109,9 @@ def render_report(page: RunPage) -> str:
         "summary": summary,
         "split_name": SPLIT_NAMES[summary.split],
         "metrics": metrics,
-        "verdict": verdict(summary, page.sheets.guesses, page.difference),
-        "doubts": page.sheets.guesses.doubts,
-        "warnings": [text for text in summary.warnings if not told or told not in text],
+        "verdict": verdict(summary, guesses, page.difference),
+        "doubts": guesses.doubts,
+        "warnings": [text for text in summary.warnings if not any(doubt in text for doubt in told)],
         "headline": headline(summary, page.difference),
         "groups_line": groups_line(metrics),
         "average_note": average_note(metrics.average),
