@@ -68,6 +68,7 @@ COMPARISON = {
         "root": "data",
         "classes": ["c_1", "50%"],
         "attributes": ["#a|b", "{x}"],
+        "factors": [],
         "counts": {},
         "train_counts_pseudo": [],
         "notes": [],

@@ -9,6 +9,7 @@ from tiny import ATTRIBUTES
 
 import dbpt
 from dbpt.errors import InputError
+from dbpt.experiments.result import Result
 from dbpt.settings.config import read_config
 
 FACTORS = ("ground: meadow, lake", "light: day, night=night|dusk, noon", "light[box]: day, night")
@@ -176,3 +177,50 @@ def test_the_command_line_takes_factors_and_says_how_to_write_several_attributes
     ):
         code, _, errors = command("guess", table, *options, *repeated)
         assert code == 2 and part in errors.splitlines()[-1]
+
+
+def test_results_name_each_factor_alone_and_only_the_combinations_that_occur(run, table):
+    figures, result = metrics_of(run), Result.read(run)
+    assert figures["dataset"]["factors"] == [
+        {"name": "ground", "values": list(ATTRIBUTES)},
+        {"name": "light", "values": list(LIGHT)},
+    ]
+    ground, light = result.factors
+    assert [(each.class_name, each.attribute) for each in light.groups] == [
+        *(("box", name) for name in LIGHT[:2]),
+        *(("disc", name) for name in LIGHT),
+    ]
+    rows = [row for row in lines_of(run / "predictions.csv") if row["split"] == "test"]
+    truth = {row["path"]: row for row in lines_of(table)}
+    for factor in (ground, light):
+        for each in factor.groups:
+            members = [
+                r for r in rows if (r["label"], truth[r["path"]][factor.name]) == (each.class_name, each.attribute)
+            ]
+            right = sum(row["prediction"] == row["label"] for row in members)
+            assert (each.n, each.accuracy) == (len(members), pytest.approx(right / len(members)))
+        assert factor.worst.accuracy == min(each.accuracy for each in factor.groups)
+        assert factor.gap == pytest.approx(result.average_accuracy - factor.worst.accuracy)
+    shown, page = result.table(), (run / "report.html").read_text()
+    for text in ("by ground alone", "by light alone", "right by factor: ground ", "shares ground meadow "):
+        assert text in shown
+    assert "By ground alone" in page and "By light alone" in page
+    for text in (shown, page):
+        assert "box · meadow, noon" not in text and "disc · meadow, noon" in text
+    assert not any("box · meadow, noon" in warning for warning in result.warnings)
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_a_comparison_has_the_worst_group_of_each_factor(tiny, table, settings, tmp_path):
+    own = {name: value for name, value in settings.items() if name != "baselines"}
+    found = dbpt.compare(
+        table, out=tmp_path / "c", methods=("erm", "dbpt"), heads=("linear",), seeds=2, **own | {"n_ctx": None}
+    )
+    for file in ("compare.md", "compare.tex", "compare.csv"):
+        text = (tmp_path / "c" / file).read_text()
+        assert ("worst_group_accuracy_light" if file.endswith("csv") else "worst group by light alone") in text.replace(
+            "\\_", "_"
+        )
+    frame = found.to_pandas()
+    worst = min(each.accuracy for each in found.chosen.factors[1].groups)
+    assert frame["worst_group_accuracy_light"].iloc[-1] == pytest.approx(worst)

@@ -169,9 +169,9 @@ def group_warnings(experiment: Experiment) -> list[str]:
 
     def listed(chosen: NDArray[np.bool_], rows: NDArray[np.int64], split: str) -> str:
         names = labelled.group_names(kind)
-        return ", ".join(f"{names[g]} ({rows[g]} in {split!r})" for g in np.flatnonzero(chosen).tolist())
+        return ", ".join(f"{names[g]} ({rows[g]} in {split!r})" for g in np.flatnonzero(chosen & occurring).tolist())
 
-    warnings = []
+    warnings, occurring = [], labelled.occurring
     kind, trains_on = "true" if config.group_source == "true" else "pseudo", OBJECTIVES[config.objective].trains_on
     elsewhere = "val" if trains_on == "train" else "train"
     if few := listed(counts(kind, trains_on) == 0, counts(kind, elsewhere), elsewhere):

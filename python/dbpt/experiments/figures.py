@@ -22,6 +22,7 @@ from dbpt.runs.metrics import (
     Average,
     BackboneSummary,
     DataSummary,
+    FactorSummary,
     GroupKind,
     LabelNoiseSummary,
     Metrics,
@@ -104,6 +105,15 @@ class Labelled:
         counts = self.counts(self.group_kind, "train")
         return counts if counts.any() or self.counts_of_run is None else self.counts_of_run
 
+    @property
+    def occurring(self) -> NDArray[np.bool_]:
+        """(G,) False for the combinations of factors that no image has, true or guessed."""
+        if not self.dataset.words.factors:
+            return np.ones(len(self.group_names(self.group_kind)), bool)
+        counts = [group_counts(self.groups(kind), self.dataset.num_groups) for kind in ("true", "pseudo")]
+        found: NDArray[np.bool_] = np.add(*counts) > 0
+        return found
+
     def average(self, asked: str | None) -> Average:
         """Return the average for tables: the one ``asked`` for with ``--average``, else that of the data set."""
         if self.train_counts.any():
@@ -130,6 +140,7 @@ class Labelled:
                     num_attributes=len(names) // dataset.num_classes,
                     train_counts=train_counts if train_counts.any() else None,
                     group_names=names,
+                    occurring=self.occurring,
                 )
         return found
 
@@ -192,6 +203,7 @@ class Labelled:
                 root=str(dataset.root),
                 classes=list(dataset.class_names),
                 attributes=list(dataset.attribute_names),
+                factors=[FactorSummary(name=each.name, values=list(each.values)) for each in dataset.words.factors],
                 counts={split: self.counts(kind, split).tolist() for split in SPLITS},
                 train_counts_pseudo=self.counts("pseudo", "train").tolist(),
                 notes=list(dataset.notes),

@@ -16,7 +16,8 @@ from dbpt.data.in_memory import import_pandas
 from dbpt.errors import InputError
 from dbpt.report.comparison import WIDEST, terminal_table
 from dbpt.report.comparison_summary import ComparisonSummary
-from dbpt.report.summary import GroupFigures, Row, Summary, summarize
+from dbpt.report.factors import FactorFigures, GroupFigures
+from dbpt.report.summary import Row, Summary, summarize
 from dbpt.report.table import run_table
 from dbpt.report.text import interval_text, percent, points
 from dbpt.runs.metrics import ComparisonMetrics, FailedTraining, RunMetrics, read_metrics
@@ -96,6 +97,11 @@ class Result:
         return self.chosen.groups
 
     @property
+    def factors(self) -> list[FactorFigures]:
+        """Accuracy of the `chosen` row by each of several attributes alone; none for one attribute."""
+        return self.chosen.factors
+
+    @property
     def warnings(self) -> list[str]:
         """All warnings that the table shows."""
         return self._summary.warnings
@@ -132,6 +138,7 @@ class Result:
             low, high = row.interval or (None, None)
             line = {"method": row.method, "head": row.head, "worst_group_accuracy": row.worst_group_accuracy}
             line |= {"worst_group_low": low, "worst_group_high": high, "average_accuracy": row.average_accuracy}
+            line |= {f"worst_group_accuracy_{each.name}": each.worst and each.worst.accuracy for each in row.factors}
             line |= {"gap": row.gap, **{f"{each.class_name} · {each.attribute}": each.accuracy for each in row.groups}}
             lines.append(line)
         frame: pandas.DataFrame = import_pandas().DataFrame(lines)

@@ -113,13 +113,15 @@ def group_metrics(
     num_attributes: int,
     train_counts: ArrayLike | None = None,
     group_names: Sequence[str] | None = None,
+    occurring: ArrayLike | None = None,
 ) -> GroupMetrics:
     """Return accuracy by group g = y*A + a, worst-group accuracy, averages, intervals and warnings.
 
     ``predictions`` and ``labels`` are (N,) integers in 0..C, ``attributes`` (N,) integers in 0..A or -1 where unknown.
     Rows of unknown attribute count only in ``average``. ``train_counts`` (G,) are the training rows of each group. The
     adjusted average leaves out groups that are empty here and scales the other proportions up to a sum of 1 (None if
-    all are 0). ``group_names`` (G,) are used in warnings. Raises `InputError`.
+    all are 0). ``group_names`` (G,) are used in warnings. ``occurring`` (G,) booleans, by default all true, are
+    False for groups without a warning if they are empty. Raises `InputError`.
 
     >>> m = group_metrics([0, 0, 1, 0], [0, 0, 1, 1], [0, 1, 1, 0], num_classes=2, num_attributes=2)
     >>> m.average, m.worst_group_accuracy, m.worst_group, m.gap
@@ -136,6 +138,10 @@ def group_metrics(
     names = default_names if group_names is None else group_names
     if len(names) != num_groups:
         raise InputError(f"group_names has {len(names)} names; expected {num_groups} (classes x attributes)")
+
+    occurs_G = np.ones(num_groups, bool) if occurring is None else np.asarray(occurring, bool)
+    if occurs_G.shape != (num_groups,):
+        raise InputError(f"occurring has shape {occurs_G.shape}; expected ({num_groups},)")
 
     right_N = predictions_N == labels_N
     groups_N = group_ids(labels_N, attributes_N, num_attributes)
@@ -165,12 +171,18 @@ def group_metrics(
         gap=None if wga is None else average - wga,
         adjusted_gap=None if wga is None or adjusted is None else adjusted - wga,
         groups=groups,
-        warnings=tuple(_warnings(groups, worst, names, int((attributes_N < 0).sum()))),
+        warnings=tuple(_warnings(groups, worst, names, int((attributes_N < 0).sum()), occurs_G)),
     )
 
 
-def _warnings(groups: Sequence[GroupAccuracy], worst: int | None, names: Sequence[str], unknown: int) -> list[str]:
-    empty = [names[entry.group] for entry in groups if entry.n == 0]
+def _warnings(
+    groups: Sequence[GroupAccuracy],
+    worst: int | None,
+    names: Sequence[str],
+    unknown: int,
+    occurs_G: NDArray[np.bool_],
+) -> list[str]:
+    empty = [names[entry.group] for entry in groups if entry.n == 0 and occurs_G[entry.group]]
     missing = "missing from worst-group accuracy and group mean, not counted as 0"
     if len(empty) > MOST_NAMED:
         warnings = [f"{len(empty)} groups have no rows: {first_few(empty, MOST_NAMED)}; {missing}"]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from dbpt.files.csv import csv_text
 from dbpt.report.comparison_summary import ComparisonSummary
+from dbpt.report.factors import factor_figures
 from dbpt.report.summary import AVERAGES
 from dbpt.report.text import (
     MISSING,
@@ -74,12 +75,14 @@ def _differences(rows: Sequence[ComparisonRow]) -> list[list[str]]:
 
 def csv_table(comparison: ComparisonMetrics) -> str:
     """Return all figures as fractions with full digits, one line for each row; empty if missing."""
-    groups = comparison.dataset.group_names
+    groups, factors = comparison.dataset.group_names, comparison.dataset.factors
+    factors = factors if len(factors) > 1 else []
     differences = ("mean", "seeds_low", "seeds_high")
     table: list[Sequence[object]] = [
         ["method", "head", "seeds", *(f"{name}_{part}" for name in FIGURES for part in ("mean", "sd"))]
         + [f"{name}_against_erm_{part}" for name in FIGURES for part in differences]
         + [f"worst_group_accuracy_against_erm_{part}" for part in ("images_low", "images_high")]
+        + [f"worst_group_accuracy_{factor.name}" for factor in factors]
         + [f"accuracy of {name}" for name in groups]
     ]
     for row in comparison.rows:
@@ -89,6 +92,8 @@ def csv_table(comparison: ComparisonMetrics) -> str:
             figure = difference.figures[name]
             cells += [figure.mean, *(figure.over_seeds or (None, None))]
         cells += difference.over_images or (None, None)
+        alone = factor_figures(comparison, row.group_figures, None)
+        cells += [each.worst and each.worst.accuracy for each in alone] or [None] * len(factors)
         cells += [entry.mean for entry in row.groups] or [None] * len(groups)
         table.append([row.method, row.head or "", len(row.seeds), *cells])
     return csv_text(table)

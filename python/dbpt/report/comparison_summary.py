@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from dbpt.groups import group_name
 from dbpt.objectives import OBJECTIVES
 from dbpt.report.summary import MINIMUM_NOTE, Row, average_note, groups_line, noise_notes, pseudo_note, selected_by
-from dbpt.report.text import count
+from dbpt.report.text import count, percent
 from dbpt.runs.metrics import ComparisonMetrics, ComparisonRow, FailedTraining
 
 SPLITS = {
@@ -56,6 +57,7 @@ class ComparisonSummary:
         return [
             *_about_differences(comparison),
             MINIMUM_NOTE,
+            *_about_factors(self),
             average_note(comparison.average),
             *_about_training(comparison),
             *_about_methods(comparison),
@@ -78,6 +80,22 @@ class ComparisonSummary:
             *(f"failed: {each.method}{_head(each)}, seed {each.seed}: {each.reason}" for each in comparison.failed),
             *(f"warning: {text}" for text in (self.warnings if warnings else [])),
         ]
+
+
+def _about_factors(summary: ComparisonSummary) -> list[str]:
+    """Return the worst group by each of several factors alone, with mean accuracies over the seeds."""
+    notes = []
+    evaluated = [row for row in summary.rows if row.factors]
+    for place, factor in enumerate(evaluated[0].factors if evaluated else ()):
+        worst = [(_row_name(row.record), row.factors[place].worst) for row in evaluated]
+        texts = [
+            f"{name} {percent(each.accuracy)} ({group_name(each.class_name, each.attribute)})"
+            for name, each in worst
+            if each
+        ]
+        if texts:
+            notes.append(f"worst group by {factor.name} alone, of the means over seeds: {', '.join(texts)}")
+    return notes
 
 
 def _about_differences(comparison: ComparisonMetrics) -> list[str]:

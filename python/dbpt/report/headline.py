@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 from dbpt.groups import group_name
 from dbpt.pseudo_attributes.trust import Guesses
-from dbpt.report.summary import GroupFigures, Row, Summary
+from dbpt.report.factors import GroupFigures
+from dbpt.report.summary import Row, Summary
 from dbpt.report.text import in_words, points
 from dbpt.runs.metrics import RunRow
 

@@ -105,6 +105,7 @@ def render_report(page: RunPage) -> str:
     styles, quality, classes = row_styles(summary.rows), metrics.pseudo_quality, metrics.dataset.classes
     chosen_history = [entry for entry in history if entry["row"] == summary.chosen.record.name]
     accuracies = [_chosen_accuracy(summary, g) for g in range(len(metrics.dataset.groups))]
+    shown = metrics.dataset.shown_groups
     context = {
         "summary": summary,
         "split_name": SPLIT_NAMES[summary.split],
@@ -117,7 +118,8 @@ def render_report(page: RunPage) -> str:
         "average_note": average_note(metrics.average),
         "zero_shot_line": zero_shot_line(summary),
         "rows": list(zip(summary.rows, styles, strict=True)),
-        "tabled": sorted(worst_first(accuracies)[:MOST_ROWS]),
+        "tabled": sorted([g for g in worst_first(accuracies) if g in shown][:MOST_ROWS]),
+        "num_groups": len(shown),
         "bars": _accuracy_chart(summary, styles, BAR_LETTERS, WIDTH),
         "narrow_bars": _accuracy_chart(summary, styles, NARROW_LETTERS, NARROW),
         "examples": page.examples,
@@ -141,8 +143,8 @@ def render_report(page: RunPage) -> str:
         "command": page.command,
         "entries": [*_settings(summary), *page.words],
         "settings": page.settings,
-        "most_bars": MOST_BARS if len(metrics.dataset.groups) > MOST_BARS else None,
-        "most_curves": MOST_CURVES if len(metrics.dataset.groups) > MOST_CURVES else None,
+        "most_bars": MOST_BARS if len(shown) > MOST_BARS else None,
+        "most_curves": MOST_CURVES if len(shown) > MOST_CURVES else None,
     }
     return render("report/template.html.j2", **context)
 
@@ -238,7 +240,9 @@ def row_styles(rows: Sequence[Row[Any]]) -> list[str]:
 
 def _accuracy_chart(summary: Summary, styles: list[str], letters: int, width: int) -> Drawing:
     groups, names, labels = [], summary.metrics.dataset.group_names, summary.short_group_names(letters)
-    for g in sorted(sorted(range(len(names)), key=lambda g: _chosen_accuracy(summary, g))[:MOST_BARS]):
+    for g in sorted(
+        sorted(summary.metrics.dataset.shown_groups, key=lambda g: _chosen_accuracy(summary, g))[:MOST_BARS]
+    ):
         bars = [
             Bar(style, row.title, entry.accuracy, entry.low, entry.high)
             for row, style in zip(summary.rows, styles, strict=True)

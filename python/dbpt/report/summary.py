@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
+from dbpt.report.factors import FactorFigures, GroupFigures, by_factor, factor_figures, right_by_factor
 from dbpt.report.text import count, interval_text, percent, shorten_group
 from dbpt.runs.metrics import ComparisonMetrics, ComparisonRow, Metrics, RunMetrics, RunRow
 
@@ -14,20 +15,6 @@ SPLIT_NAMES = {"test": "test", "val": "validation", "train": "training"}
 
 
 R = TypeVar("R", RunRow, ComparisonRow)
-
-
-class GroupFigures(NamedTuple):
-    """The accuracy of a group in a row, with its Wilson 95 % interval; None over no images.
-
-    In a comparison the figures are means over the seeds, and ``n`` is None if they disagree.
-    """
-
-    class_name: str
-    attribute: str
-    n: int | None
-    accuracy: float | None
-    low: float | None
-    high: float | None
 
 
 @dataclass(frozen=True, repr=False)
@@ -83,6 +70,11 @@ class Row(Generic[R]):
         """The groups in the order g = y*A + a, none if the row was not evaluated."""
         pairs = zip(self.metrics.dataset.groups, self.record.group_figures, strict=False)
         return [GroupFigures(*names, n, accuracy, low, high) for names, (n, accuracy, low, high) in pairs]
+
+    @property
+    def factors(self) -> list[FactorFigures]:
+        """Each of several factors alone; none for one attribute."""
+        return factor_figures(self.metrics, self.record.group_figures, self.average_accuracy)
 
 
 @dataclass(frozen=True)
@@ -212,6 +204,9 @@ def pseudo_note(metrics: Metrics) -> str:
     text = f"pseudo attributes: {metrics.pseudo_method}, shares {shares_text(metrics)}"
     if quality is None or quality.smallest_group is None:
         return text
+    if len(factors := metrics.dataset.factors) > 1:
+        shares = zip(factors, right_by_factor(factors, quality.confusion), strict=True)
+        text += f"; right by factor: {', '.join(f'{each.name} {percent(share)}' for each, share in shares)}"
     smallest, name = quality.groups[quality.smallest_group], metrics.dataset.group_names[quality.smallest_group]
     interval = interval_text(smallest.precision_low, smallest.precision_high)
     right = f"{percent(quality.accuracy)} right; smallest pseudo-group ({name}, {count(smallest.n)} images)"
@@ -254,6 +249,13 @@ def noise_notes(
 
 
 def shares_text(metrics: Metrics) -> str:
-    """Return the share of each attribute by name."""
-    pairs = zip(metrics.dataset.attributes, metrics.pseudo_shares, strict=True)
-    return " ".join(f"{name} {share:.2f}" for name, share in pairs)
+    """Return the share of each attribute by name; with factors, of each of their values."""
+    factors = metrics.dataset.factors
+    if factors:
+        sums = by_factor(factors, metrics.pseudo_shares)
+        return ", ".join(f"{each.name} {_named(each.values, of)}" for each, of in zip(factors, sums, strict=True))
+    return _named(metrics.dataset.attributes, metrics.pseudo_shares)
+
+
+def _named(names: Sequence[str], shares: Sequence[float]) -> str:
+    return " ".join(f"{name} {share:.2f}" for name, share in zip(names, shares, strict=True))

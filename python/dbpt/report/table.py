@@ -22,6 +22,7 @@ from dbpt.report.text import (
     percent,
     points,
     render_columns,
+    shorten_group,
     text_width,
     wrapped,
 )
@@ -35,8 +36,8 @@ def run_table(metrics: RunMetrics, *, warnings: bool = True) -> str:
     """
     summary = summarize(metrics)
     body = _groups_beside(summary)
-    if max(map(text_width, body)) > WIDTH:
-        body = [*render_columns(_main_columns(summary)), "", *_group_lines(summary)]
+    if metrics.dataset.factors or max(map(text_width, body)) > WIDTH:
+        body = [*render_columns(_main_columns(summary)), "", *_group_lines(summary), *_factor_lines(summary)]
     told = [f"warning: {text}" for text in summary.warnings] if warnings else []
     return "\n".join([*wrapped(summary.heading), "", *body, "", *wrapped([*_notes(summary), *told])])
 
@@ -83,11 +84,29 @@ def _group_cell(row: Row[RunRow], group: int) -> str:
 
 
 def _group_lines(summary: Summary) -> list[str]:
-    names = summary.short_group_names(LONGEST_GROUP_NAME)
-    sizes = [f"n={count(summary.group_size(g))}" for g in range(len(names))]
-    columns = [["", "", "group", *names], ["", "", "images", *sizes]]
-    columns += [["", "", row.title + " ", *(_group_cell(row, g) for g in range(len(names)))] for row in summary.rows]
+    names, shown = summary.short_group_names(LONGEST_GROUP_NAME), summary.metrics.dataset.shown_groups
+    sizes = [f"n={count(summary.group_size(g))}" for g in shown]
+    columns = [["", "", "group", *(names[g] for g in shown)], ["", "", "images", *sizes]]
+    columns += [["", "", row.title + " ", *(_group_cell(row, g) for g in shown)] for row in summary.rows]
     return render_columns(columns)
+
+
+def _factor_lines(summary: Summary) -> list[str]:
+    """Return a table for each factor: the accuracy of each class and value, whatever the other factors."""
+    lines: list[str] = []
+    evaluated = [row for row in summary.rows if row.factors]
+    for place, factor in enumerate(evaluated[0].factors if evaluated else ()):
+        names = [shorten_group(each.class_name, each.attribute, LONGEST_GROUP_NAME) for each in factor.groups]
+        columns = [
+            ["", "", f"by {factor.name} alone", *names],
+            ["", "", "images", *(f"n={count(each.n or 0)}" for each in factor.groups)],
+        ]
+        for row in evaluated:
+            figures = row.factors[place]
+            cells = [percent(each.accuracy) + ("*" if each == figures.worst else " ") for each in figures.groups]
+            columns.append(["", "", row.title + " ", *cells])
+        lines += ["", *render_columns(columns)]
+    return lines
 
 
 def _notes(summary: Summary) -> list[str]:

@@ -20,16 +20,26 @@ FIGURES = ("worst_group_accuracy", "average", "adjusted_average", "group_mean", 
 
 
 @dataclass(frozen=True, kw_only=True)
+class FactorSummary:
+    """One of several attributes, and its values."""
+
+    name: str
+    values: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataSummary:
     """The data set; ``counts`` (G,) of each split are over the groups of ``group_kind``.
 
-    Without ``attributes`` the groups are the classes.
+    Without ``attributes`` the groups are the classes. With ``factors`` the attributes are the combinations of their
+    values, with the first factor most significant.
     """
 
     name: str
     root: str
     classes: list[str]
     attributes: list[str]
+    factors: list[FactorSummary]
     counts: dict[str, list[Count]]
     train_counts_pseudo: list[Count]
     notes: list[str]
@@ -43,6 +53,12 @@ class DataSummary:
     def group_names(self) -> list[str]:
         """(G,) class · attribute, or the class without attributes."""
         return [group_name(y, a) for y, a in self.groups]
+
+    @property
+    def shown_groups(self) -> list[int]:
+        """The groups of tables and charts: with factors those with images in any split, else all."""
+        counts = zip(*self.counts.values(), self.train_counts_pseudo, strict=False)
+        return [g for g, of_group in enumerate(counts) if any(of_group) or not self.factors]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,85 @@
+"""Accuracy for each of several attributes alone, from the groups of their combinations."""
+
+import numpy as np
+import pytest
+
+from dbpt.groups import group_metrics
+from dbpt.report.factors import by_factor, factor_figures, right_by_factor
+from dbpt.runs.metrics import DataSummary, FactorSummary
+
+SIZES = (2, 3, 2)
+FACTORS = [
+    FactorSummary(name=name, values=[f"{name}{i}" for i in range(n)]) for name, n in zip("abc", SIZES, strict=True)
+]
+
+
+class Metrics:
+    """A stand-in with the one entry that is read: three classes, three factors."""
+
+    dataset = DataSummary(
+        name="x",
+        root="/",
+        classes=["u", "v", "w"],
+        attributes=[""] * 12,
+        factors=FACTORS,
+        counts={},
+        train_counts_pseudo=[],
+        notes=[],
+    )
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    draws, n = np.random.default_rng(0), 500
+    labels, predictions = draws.integers(0, 3, n), draws.integers(0, 3, n)
+    codes = [draws.integers(0, size, n) for size in SIZES]
+    codes[2][labels == 0] = 0  # class u has no value c1
+    joint = np.ravel_multi_index(codes, SIZES)
+    return labels, predictions, codes, joint
+
+
+def cells_of(drawn):
+    labels, predictions, _, joint = drawn
+    groups = group_metrics(predictions, labels, joint, num_classes=3, num_attributes=12).groups
+    return [(each.n, each.accuracy, each.low, each.high) for each in groups]
+
+
+def test_each_factor_has_the_figures_that_it_would_have_as_the_only_attribute(drawn):
+    labels, predictions, codes, _ = drawn
+    found = factor_figures(Metrics(), cells_of(drawn), 0.5)
+    assert [each.name for each in found] == ["a", "b", "c"]
+    for each, code, size in zip(found, codes, SIZES, strict=True):
+        alone = group_metrics(predictions, labels, code, num_classes=3, num_attributes=size)
+        expected = [group for group in alone.groups if group.n]
+        names = [("uvw"[group.label], f"{each.name}{group.attribute}") for group in expected]
+        assert [(group.class_name, group.attribute) for group in each.groups] == names
+        for group, other in zip(each.groups, expected, strict=True):
+            assert group[2:] == (other.n, pytest.approx(other.accuracy), other.low, other.high)
+        assert each.worst.accuracy == pytest.approx(alone.worst_group_accuracy)
+        assert each.gap == pytest.approx(0.5 - alone.worst_group_accuracy)
+    assert ("u", "c1") not in [group[:2] for group in found[2].groups]
+
+
+def test_of_a_comparison_are_means_without_intervals_and_missing_where_seeds_disagree(drawn):
+    cells = [(n, accuracy, None, None) for n, accuracy, *_ in cells_of(drawn)]
+    means = factor_figures(Metrics(), cells, None)
+    assert [group.accuracy for group in means[0].groups] == [
+        g.accuracy for g in factor_figures(Metrics(), cells_of(drawn), 0.1)[0].groups
+    ]
+    assert means[0].groups[0].low is None and means[0].gap is None
+    cells[0] = (None, 0.5, None, None)  # u · a0, b0, c0
+    first = factor_figures(Metrics(), cells, None)[0]
+    assert first.groups[0][2:] == (None, None, None, None) and first.groups[1].n == means[0].groups[1].n
+    assert factor_figures(Metrics(), [], None) == []
+
+
+def test_shares_and_right_guesses_of_each_factor(drawn):
+    _, _, codes, joint = drawn
+    shares = by_factor(FACTORS, (np.bincount(joint, minlength=12) / len(joint)).tolist())
+    for sums, code, size in zip(shares, codes, SIZES, strict=True):
+        assert sums == pytest.approx(np.bincount(code, minlength=size) / len(code))
+    guessed = np.random.default_rng(1).permutation(joint)
+    confusion = np.bincount(guessed * 12 + joint, minlength=144).reshape(12, 12).tolist()
+    expected = [(a == b).mean() for a, b in zip(np.unravel_index(guessed, SIZES), codes, strict=True)]
+    assert right_by_factor(FACTORS, confusion) == pytest.approx(expected)
+    assert right_by_factor(FACTORS, np.zeros((12, 12), int).tolist()) == [None, None, None]
