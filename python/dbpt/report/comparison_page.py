@@ -187,7 +187,8 @@ def _worst_groups(summary: ComparisonSummary) -> list[int]:
     """Return the groups in the order of their accuracy in the chosen row, those without images last."""
     chosen = next(row for row in summary.rows if row.chosen).groups
     accuracies = [each.accuracy for each in chosen] or [None] * len(summary.metrics.dataset.groups)
-    return sorted(range(len(accuracies)), key=lambda g: (accuracies[g] is None, accuracies[g] or 0.0))
+    shown = summary.metrics.dataset.shown_groups
+    return sorted(shown, key=lambda g: (accuracies[g] is None, accuracies[g] or 0.0))
 
 
 def _worst_group(row: Row[ComparisonRow]) -> int | None:

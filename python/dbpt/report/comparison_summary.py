@@ -87,7 +87,7 @@ def _about_factors(summary: ComparisonSummary) -> list[str]:
     notes = []
     evaluated = [row for row in summary.rows if row.factors]
     for place, factor in enumerate(evaluated[0].factors if evaluated else ()):
-        worst = [(_row_name(row.record), row.factors[place].worst) for row in evaluated]
+        worst = [(row_name(row.record), row.factors[place].worst) for row in evaluated]
         texts = [
             f"{name} {percent(each.accuracy)} ({group_name(each.class_name, each.attribute)})"
             for name, each in worst
