@@ -1,15 +1,17 @@
 """Several attributes as factors, from the command line to a run's files, and those who read a run again."""
 
 import csv
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 import pytest
-from runs import contents, fit, metrics_of
+from runs import contents, fit, groups_of, metrics_of
 from tiny import ATTRIBUTES
 
 import dbpt
 from dbpt.errors import InputError
 from dbpt.experiments.result import Result
+from dbpt.groups import raked_weights
 from dbpt.settings.config import read_config
 
 FACTORS = ("ground: meadow, lake", "light: day, night=night|dusk, noon", "light[box]: day, night")
@@ -82,11 +84,8 @@ def test_doubts_name_the_factor(run, command, table, tiny):
 
 
 def test_a_run_is_continued_and_read_again_with_its_factors(tiny, run, table, settings, tmp_path):
-    def stop(*_, **__):
-        raise KeyboardInterrupt
-
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("dbpt.experiments.fit.write_results", stop)
+        patched.setattr("dbpt.experiments.fit.write_results", _stop)
         with pytest.raises(KeyboardInterrupt):
             fit(tiny, tmp_path / "run", table, **settings)
     assert contents(dbpt.fit(out=tmp_path / "run", resume=True).folder) == contents(run)
@@ -224,3 +223,31 @@ def test_a_comparison_has_the_worst_group_of_each_factor(tiny, table, settings, 
     frame = found.to_pandas()
     worst = min(each.accuracy for each in found.chosen.factors[1].groups)
     assert frame["worst_group_accuracy_light"].iloc[-1] == pytest.approx(worst)
+
+
+def test_small_combinations_are_raked_over_the_factors_also_when_resumed_or_sampled(
+    tiny, table, settings, tmp_path, logged
+):
+    raked = settings | {"min_group_count": 5.0, "objective": "balanced"}
+    run = fit(tiny, tmp_path / "run", table, **raked)
+    groups = groups_of(run)
+    counts = [int(group["n_train"]) for group in groups]
+    assert 0 < min(filter(None, counts)) < 5
+    with catch_warnings():
+        simplefilter("ignore")
+        expected = raked_weights(counts, (2, 3))
+    assert [float(group["group_weight"]) for group in groups] == pytest.approx(expected.tolist())
+    assert any("so the values of each factor are balanced (raking)" in line for line in logged.messages)
+    dbpt_run = fit(tiny, tmp_path / "dbpt", table, **raked | {"objective": "dbpt", "eta": 0.0})
+    assert (dbpt_run / "prompt.safetensors").read_bytes() == (run / "prompt.safetensors").read_bytes()
+    for name, own in (("loss", {}), ("sampling", {"apply": "sampling"})):
+        whole = fit(tiny, tmp_path / name, table, **raked | own | {"objective": "dbpt"})
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("dbpt.experiments.fit.write_results", _stop)
+            with pytest.raises(KeyboardInterrupt):
+                fit(tiny, tmp_path / f"{name}-again", table, **raked | own | {"objective": "dbpt"})
+        assert contents(dbpt.fit(out=tmp_path / f"{name}-again", resume=True).folder) == contents(whole)
+
+
+def _stop(*_, **__):
+    raise KeyboardInterrupt

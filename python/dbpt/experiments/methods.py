@@ -109,7 +109,8 @@ def build_objective(experiment: Experiment, name: str, rows: Rows) -> Objective:
     judged = experiment.labelled.label_noise if config.group_source == "pseudo" else None
     noise = None if judged is None else judged.noise
     num_groups = len(experiment.labelled.group_names(config.group_source))
-    groups = TrainingGroups(rows.groups, rows.labels, dataset.num_classes, num_groups, rows.posterior, noise)
+    sizes = tuple(dataset.words.sizes)
+    groups = TrainingGroups(rows.groups, rows.labels, dataset.num_classes, num_groups, rows.posterior, noise, sizes)
     return kind(groups, apply=config.application(name) or "loss", **config.values(kind.settings))
 
 

@@ -24,6 +24,7 @@ from dbpt.groups.intervals import (
     worst_group_interval,
 )
 from dbpt.groups.label_noise import LabelNoise, MixedGroups
+from dbpt.groups.raking import raked_weights
 from dbpt.groups.rules import GroupDRO, GroupWeights
 from dbpt.groups.soft import soft_counts
 from dbpt.groups.weighting import GroupWeighting
@@ -50,6 +51,7 @@ __all__ = [
     "group_metrics",
     "group_name",
     "pseudo_attribute_quality",
+    "raked_weights",
     "simultaneous_intervals",
     "soft_counts",
     "wilson_interval",

@@ -20,8 +20,9 @@ class GroupWeights(GroupWeighting):
 
     Each step computes ``target_g ∝ exp(eta·(1 - p̄_g)) / max(N_g, n₀)`` for the groups observed since the last step.
     Targets are at most ``max_weight`` and keep the groups' total Σ N_g·w_g. Then
-    ``w_g += (1 - momentum)·(target_g - w_g)``. The first weights are those of eta = 0. A group that was not observed
-    keeps its weight; an empty group has weight 0. `GroupWeighting` explains arrays, exactness, ranks and states.
+    ``w_g += (1 - momentum)·(target_g - w_g)``. The first weights are those of eta = 0; ``base`` replaces their
+    ``1 / max(N_g, n₀)``. A group that was not observed keeps its weight; an empty group has weight 0. `GroupWeighting`
+    explains arrays, exactness, ranks and states.
 
     Args:
         counts: (G,) N_g, the number of training samples of each group, 0 or above, not all 0; fractions under soft
@@ -32,6 +33,8 @@ class GroupWeights(GroupWeighting):
             total weight of a larger group.
         max_weight: the largest weight of a sample, 1 (the mean of all) or above. The excess goes to the other groups in
             proportion. The effective sample size (Σ w)² / Σ w² is at least Σ N / max_weight.
+        base: (G,) weights of eta = 0 on any scale, above 0 for each group with members, such as `raked_weights`; by
+            default 1 / max(N_g, n₀). They are not part of the state.
 
     Example:
         >>> weights = GroupWeights([90, 10], eta=1.0, momentum=0.0)
@@ -54,12 +57,25 @@ class GroupWeights(GroupWeighting):
         *,
         min_group_count: float = MIN_GROUP_COUNT,
         max_weight: float = MAX_WEIGHT,
+        base: ArrayLike | None = None,
     ) -> None:
         self._eta, self._momentum = not_negative("eta", eta), arguments.probability("momentum", momentum)
         self.bounds = Bounds(min_group_count, max_weight)
         super().__init__(counts, eta=self._eta, momentum=self._momentum, **asdict(self.bounds))
-        self._group_weights = self.bounds.weights(np.zeros(len(self.counts)), self.counts, self.counts.sum())
+        self._log_shares = np.zeros(len(self.counts)) if base is None else self._log_shares_of(base)
+        self._group_weights = self.bounds.weights(self._log_shares, self.counts, self.counts.sum())
         self._mean_p_true: NDArray[np.float64] = np.full(len(self.counts), np.nan)
+
+    def _log_shares_of(self, base: ArrayLike) -> NDArray[np.float64]:
+        """Return the logarithms (G,) of the shares with which `Bounds.weights` gives the ``base`` weights."""
+        weights = arguments.numbers("base", to_host("base", base))
+        check_length("base", len(weights), len(self.counts), "groups")
+        filled = self.counts > 0
+        valid = ~filled | ((weights > 0) & (weights < np.inf))
+        arguments.check_each("base", weights, valid, "a finite number above 0 for a group with members")
+        floored = np.maximum(self.counts, max(self.bounds.min_group_count, 1e-10))
+        found: NDArray[np.float64] = np.log(np.where(filled, weights * floored, 1.0))
+        return found
 
     @property
     def group_weights(self) -> NDArray[np.float64]:
@@ -86,7 +102,8 @@ class GroupWeights(GroupWeighting):
         if self._eta == 0 or not seen.any():  # exactly, without rounding
             return
         weights, counts = self.group_weights, self.counts[seen]
-        target = self.bounds.weights(self._eta * (1 - means[seen]), counts, counts @ weights[seen])
+        log_shares = self._log_shares[seen] + self._eta * (1 - means[seen])
+        target = self.bounds.weights(log_shares, counts, counts @ weights[seen])
         weights[seen] += (1 - self._momentum) * (target - weights[seen])
         self._group_weights = weights
 

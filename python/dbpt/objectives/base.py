@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data.registry import Registered
-from dbpt.groups import LabelNoise, MixedGroups, group_counts, soft_counts
+from dbpt.groups import LabelNoise, MixedGroups, group_counts, raked_weights, soft_counts
 
 if TYPE_CHECKING:
     import torch
@@ -37,6 +38,8 @@ class TrainingGroups:
     num_groups: int
     posterior: NDArray[np.float32] | None = None
     noise: LabelNoise | None = None
+    factor_sizes: tuple[int, ...] = ()
+    """The number of values of each of several attributes, whose combinations the groups are made of."""
 
     @property
     def row_counts(self) -> NDArray[np.int64] | NDArray[np.float64]:
@@ -49,6 +52,20 @@ class TrainingGroups:
     def mixed(self) -> MixedGroups | None:
         """The label noise among the groups, None without ``noise``."""
         return None if self.noise is None else self.noise.among(group_counts(self.groups, self.num_groups))
+
+    def raked(self, min_group_count: float) -> tuple[NDArray[np.float64] | None, str | None]:
+        """Return weights (G,) by `raked_weights`, and a note for the user, if a combination of attributes is too small.
+
+        That is one with fewer than ``min_group_count`` rows. Else None and None.
+        """
+        few = int(((self.counts > 0) & (self.counts < min_group_count)).sum())
+        if len(self.factor_sizes) < 2 or not few:
+            return None, None
+        note = f"groups with under {min_group_count:g} rows: {few}; so the values of each factor are balanced (raking)"
+        with catch_warnings(record=True) as told:
+            simplefilter("always")
+            weights = raked_weights(self.counts, self.factor_sizes, min_group_count=min_group_count)
+        return weights, "; ".join([note, *(str(each.message) for each in told)])
 
     @property
     def counts(self) -> NDArray[np.int64] | NDArray[np.float64]:

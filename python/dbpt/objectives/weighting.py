@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.groups import GroupDRO, GroupWeighting, GroupWeights
+from dbpt.groups import MIN_GROUP_COUNT, GroupDRO, GroupWeighting, GroupWeights
 from dbpt.objectives.base import Objective, TrainingGroups
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class WeightingObjective(Objective):
     """
 
     uses_groups = True
+    _note: str | None = None
     settings: ClassVar[tuple[str, ...]] = ("min_group_count", "max_weight")
     takes_soft_groups = True
     can_sample = True
@@ -43,6 +44,17 @@ class WeightingObjective(Objective):
         self.rule, self.drawn_by = rule, drawn_by or rule
         self.rule.mixed = self.drawn_by.mixed = training.mixed
         self.start_weights = rule.row_weights
+
+    def _dbpt_rule(
+        self, training: TrainingGroups, eta: float, momentum: float, bounds: dict[str, float]
+    ) -> GroupWeights:
+        base, self._note = training.raked(bounds.get("min_group_count", MIN_GROUP_COUNT))
+        return GroupWeights(training.counts, eta, momentum, base=base, **bounds)
+
+    @property
+    def note(self) -> str | None:
+        """What is said of raking."""
+        return self._note
 
     def row_weights(self, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor | None:
         """Return the weights of the rule; if rows are drawn by weight, divided by the weights of the draws."""
@@ -96,7 +108,7 @@ class Balanced(WeightingObjective):
 
     def __init__(self, training: TrainingGroups, *, apply: str = "loss", **bounds: float) -> None:
         # eta = 0, and never stepped.
-        super().__init__(training, GroupWeights(training.counts, 0.0, 0.0, **bounds), apply=apply)
+        super().__init__(training, self._dbpt_rule(training, 0.0, 0.0, bounds), apply=apply)
 
 
 class Dbpt(WeightingObjective):
@@ -114,7 +126,7 @@ class Dbpt(WeightingObjective):
     def __init__(
         self, training: TrainingGroups, *, eta: float, ema_momentum: float, apply: str = "loss", **bounds: float
     ) -> None:
-        super().__init__(training, GroupWeights(training.counts, eta, ema_momentum, **bounds), apply=apply)
+        super().__init__(training, self._dbpt_rule(training, eta, ema_momentum, bounds), apply=apply)
 
     def observe(self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor) -> None:
         """Observe the probabilities exp(-loss) of the batch."""

@@ -57,8 +57,10 @@ class DataSummary:
     @property
     def shown_groups(self) -> list[int]:
         """The groups of tables and charts: with factors those with images in any split, else all."""
-        counts = zip(*self.counts.values(), self.train_counts_pseudo, strict=False)
-        return [g for g, of_group in enumerate(counts) if any(of_group) or not self.factors]
+        if not self.factors:
+            return list(range(len(self.groups)))
+        counts = zip(*self.counts.values(), self.train_counts_pseudo, strict=True)
+        return [g for g, of_group in enumerate(counts) if any(of_group)]
 
 
 @dataclass(frozen=True, kw_only=True)
