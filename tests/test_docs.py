@@ -189,7 +189,7 @@ def test_the_audit_page_runs_as_it_stands(workplace, capsys):
         assert namespace["frame"].group_min().min() == found.worst_group_accuracy
     table = read("docs/audit.md").partition("| file in `--out` |")[2].partition("\n\n")[0]
     entries = {entry.name for entry in (workplace / "audits/factors").iterdir()}
-    assert set(re.findall(r"`(\w+\.\w+)`", table)) == entries
+    assert set(re.findall(r"`(\w+\.\w+|\w+(?=/))/?`", table)) == entries
 
 
 def write_predictions(folder: Path) -> None:
