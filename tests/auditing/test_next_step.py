@@ -31,7 +31,8 @@ def run_all(command, monkeypatch, tmp_path):
     def run_all(commands, **more):
         for line in commands:
             program, verb, *arguments = shlex.split(line)
-            assert program == "dbpt" and command(verb, *arguments, *more.get(verb, []))[0] == 0, line
+            code, _, told = command(verb, *arguments, *more.get(verb, []))
+            assert (program, code) == ("dbpt", 0), f"{line}: {told}"
 
     return run_all
 
@@ -66,7 +67,9 @@ def test_a_run_against_the_bias_is_not_trained_again(tiny, tiny_run, run_all, tm
     assert dbpt.audit(predictions=tiny_run).figures.next_commands == []  # no bias there
     moved = [line.replace(f"{tiny_run}-", f"{tmp_path}/") for line in commands]
     run_all(
-        moved, compare=["--epochs", "1", "--seeds", "1", "--methods", "erm", "--heads", "linear"], label=["--n", "8"]
+        moved,
+        compare=["--epochs", "1", "--seeds", "1", "--methods", "erm", "dbpt", "--heads", "linear"],
+        label=["--n", "8"],
     )
 
 
