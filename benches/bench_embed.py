@@ -1,8 +1,8 @@
 """`embed_images` of JPEG files into a new cache, against the image tower alone on ready tensors.
 
-Run: [IMAGES=10000] [FOLDER=photographs] pytest -s benches/bench_embed.py
-ViT-B-32 with random weights, float32, the JPEGs of bench_preprocess.py, batches of 128 and torch's number of threads on
-both sides, which alternate every 512 images. The goal is 0.9 of the tower's rate.
+Run: [IMAGES=10000] [FOLDER=photographs] [PRECISION=bf16] pytest -s benches/bench_embed.py
+ViT-B-32 with random weights, by default in float32, the JPEGs of bench_preprocess.py, batches of 128 and torch's number
+of threads on both sides, which alternate every 512 images. The goal is 0.9 of the tower's rate.
 """
 
 import os
@@ -23,7 +23,7 @@ IMAGES, TURN, BATCH = int(os.environ.get("IMAGES", "2048")), 512, 128
 
 @pytest.fixture(scope="module")
 def backbone():
-    return load_backbone("ViT-B-32", "random")
+    return load_backbone("ViT-B-32", "random", image_precision=os.environ.get("PRECISION", "float32"))
 
 
 @pytest.fixture(scope="module")

@@ -102,7 +102,7 @@ def main() -> None:
     if "--cpu-time" in sys.argv:
         torch.set_num_threads(1)
     print(f"{torch.get_num_threads()} threads, {'processor' if '--cpu-time' in sys.argv else 'wall'} time")
-    backbone = load_backbone("ViT-B-32", "random")
+    backbone = load_backbone("ViT-B-32", "random", image_precision="float32")
     step = coop_step(backbone)
     step()  # the first one also allocates
     sampled = [seconds(step) for _ in range(SAMPLED_STEPS)]

@@ -92,7 +92,7 @@ def thousand_names(model: torch.nn.Module, tokenizer: Callable) -> None:
 
 def memory() -> None:
     """Print the peak memory of two steps with ImageNet's names on features, batch 32."""
-    backbone = load_backbone("ViT-B-32", "random")
+    backbone = load_backbone("ViT-B-32", "random", image_precision="float32")
     print(f"model loaded: peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
     classes = {f"{number} {name}": (name,) for number, name in enumerate(open_clip.IMAGENET_CLASSNAMES)}
     head = PromptHead(backbone, classes, n_ctx=N_CTX, seed=0)

@@ -44,7 +44,7 @@ def write_model(folder: Path) -> tuple[Path, Path]:
     """Write ViT-B-32's config and random weights."""
     config, weights = folder / "vit_b_32.json", folder / "vit_b_32.safetensors"
     config.write_text(json.dumps(open_clip.get_model_config("ViT-B-32")))
-    model = load_backbone("ViT-B-32", "random").model
+    model = load_backbone("ViT-B-32", "random", image_precision="float32").model
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, weights)
     return config, weights
 
@@ -98,7 +98,7 @@ def watch(command: list[str]) -> tuple[float, float, str]:
         reader.start()
         is_loading = True
         while process.poll() is None:
-            if is_loading and any(line.startswith("features:") for line in lines):
+            if is_loading and any(line.startswith("features in ") for line in lines):
                 is_loading = False
                 Path(f"/proc/{process.pid}/clear_refs").write_text("5")  # the peak starts anew
             peak = peak if is_loading else max(peak, status(process.pid, "VmHWM"))

@@ -317,7 +317,7 @@ def test_the_commands_of_the_features_page_run(workplace, capsys):
     run(embed)
     assert f"decoded by this process: {sum(PHOTO_SIZES)}\n" in capsys.readouterr().out
     run(f"{fit} --epochs 1 --no-baselines")
-    assert f"features: {sum(PHOTO_SIZES)} images, 0 embedded now" in capsys.readouterr().err
+    assert f"features in float32: {sum(PHOTO_SIZES)} images, 0 embedded now" in capsys.readouterr().err
     model, weights = map(str, dbpt.data.demo.mini_clip_paths())
     printed = ranks([*shlex.split(shared), "--model", model, "--pretrained", weights], workplace / "ranks")
     assert "decoded by this process: 0\n" in printed

@@ -47,7 +47,7 @@ def figures_of(classes=("cat", "dog"), attributes=("day", "night"), right=(95, 4
         "dbpt_version": "0.1.0",
         "verdict": Verdict(kind="bias", sentence="the classifier fails for cats at night", group=1),
         "data": data,
-        "backbone": BackboneSummary(model="ViT-B-32", pretrained="openai", embed_dim=512),
+        "backbone": BackboneSummary(model="ViT-B-32", pretrained="openai", embed_dim=512, image_precision="bf16"),
         "predictions_by": "zero-shot",
         "predictions_from": "",
         "group_kind": "pseudo",

@@ -154,7 +154,7 @@ def test_one_model_labels_and_another_is_trained(tiny, tiny_run, other, label_mo
     assert pseudo_attributes(alone) != pseudo_attributes(run)
     assert metrics_of(run)["pseudo_method"] == "proportional by tiny"
     assert metrics_of(run)["rows"][0] == metrics_of(alone)["rows"][0]  # zero-shot is that of the model
-    assert "features: 106 images, 0 embedded now, 0 unreadable" in logged.messages  # those of the labeller
+    assert "features in float32: 106 images, 0 embedded now, 0 unreadable" in logged.messages  # those of the labeller
     with pytest.raises(InputError, match="made with other settings or data"):
         dbpt.fit(out=run, resume=True, label_model=other["model"], label_pretrained=other["pretrained"])
 

@@ -73,7 +73,7 @@ COMPARISON = {
         "train_counts_pseudo": [],
         "notes": [],
     },
-    "backbone": {"model": "ViT-B-32", "pretrained": None, "embed_dim": 512},
+    "backbone": {"model": "ViT-B-32", "pretrained": None, "embed_dim": 512, "image_precision": "bf16"},
     "group_kind": "pseudo",
     "average": "plain",
     "pseudo_method": "proportional",

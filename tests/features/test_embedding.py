@@ -43,18 +43,18 @@ def test_cold_warm_grown_and_changed(command, task):
     write_list(task, COUNT - 2)
     code, out, err = command(*arguments(task))
     assert code == 0
-    assert err.splitlines()[1:] == ["features: none in the cache; 7 images to embed"]
+    assert err.splitlines()[1:] == ["features in float32: none in the cache; 7 images to embed"]
     folder = next((task / "cache/features").glob("*/"))
     assert out == f"7 of 7 images have features in {folder}; decoded by this process: 7\n"
 
     code, out, err = command(*arguments(task))
-    assert err.splitlines()[1:] == ["features: all 7 images are in the cache as they are"]
+    assert err.splitlines()[1:] == ["features in float32: all 7 images are in the cache as they are"]
     assert out == f"7 of 7 images have features in {folder}; decoded by this process: 0\n"
 
     write_list(task, COUNT)
     noise(20, 20, 99).save(task / "images/3.png")
     code, out, err = command(*arguments(task))
-    assert err.splitlines()[1:] == ["features: 3 of 9 images to embed"]
+    assert err.splitlines()[1:] == ["features in float32: 3 of 9 images to embed"]
     assert out.endswith("; decoded by this process: 3\n")
     assert verify_cache(task / "cache/features") == []
 
@@ -94,7 +94,9 @@ def test_another_encoder_is_named_by_what_differs_and_computes_all(command, task
     (task / "tiny.json").write_text(json.dumps(CONFIG | change))
     code, out, err = command(*arguments(task))
     assert code == 0
-    assert err.splitlines()[-1] == f"features: none in the cache; another cache has {field}; 9 images to embed"
+    assert (
+        err.splitlines()[-1] == f"features in float32: none in the cache; another cache has {field}; 9 images to embed"
+    )
     assert out.endswith("; decoded by this process: 9\n")
 
 
@@ -105,7 +107,7 @@ def test_another_precision_is_named_beside_unreadable_caches(command, task):
         (task / f"cache/features/{number:020}/manifest.json").write_text(content)
     (task / "cache/features/ffffffffffffffffffff").mkdir()
     _, _, err = command(*arguments(task, "--image-precision", "bf16"))
-    expected = "features: none in the cache; another cache has dtype float32 instead of bf16; 9 images to embed"
+    expected = "features in bf16: none in the cache; another cache has dtype float32 instead of bf16; 9 images to embed"
     assert err.splitlines()[-1] == expected
 
 
@@ -124,7 +126,9 @@ def test_the_same_root_is_nearer_than_the_same_encoder(command, task):
     (task / "tiny.json").write_text(json.dumps(CONFIG))
     _, _, err = command(*arguments(task))
     fields = "dtype bf16 instead of float32, preprocess.resize_mode shortest instead of squash"
-    assert err.splitlines()[-1] == f"features: none in the cache; another cache has {fields}; 9 images to embed"
+    assert (
+        err.splitlines()[-1] == f"features in float32: none in the cache; another cache has {fields}; 9 images to embed"
+    )
 
 
 def test_caches_that_share_neither_root_nor_encoder_are_not_named(command, task):
@@ -132,7 +136,7 @@ def test_caches_that_share_neither_root_nor_encoder_are_not_named(command, task)
     command(*arguments(task))
     copy = copied(task)  # another data set: the first one is still there
     _, _, err = command(*arguments(copy), "--cache", task / "cache")
-    assert err.splitlines()[-1] == "features: none in the cache; 9 images to embed"
+    assert err.splitlines()[-1] == "features in float32: none in the cache; 9 images to embed"
 
 
 def test_what_failed_is_summed_up_and_written(command, task):
@@ -152,7 +156,7 @@ def test_what_failed_is_summed_up_and_written(command, task):
     assert rows[2][1].startswith("not a JPEG, PNG")
     _, out, err = command(*arguments(task, "--max-failures", "0.5"))
     assert out.count("failed:") == 3
-    assert err.splitlines()[-1] == "features: all 8 images are in the cache as they are; not there: 1"
+    assert err.splitlines()[-1] == "features in float32: all 8 images are in the cache as they are; not there: 1"
 
 
 def test_many_reasons_are_cut_short():

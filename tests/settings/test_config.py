@@ -48,7 +48,7 @@ def refused(match: str, **settings: object) -> None:
         ({"class_position": "start"}, r"--class-position: 'start' is none of end, middle, front"),
         ({"class_specific_context": "yes"}, r"--class-specific-context: expected true or false, found 'yes'"),
         ({"text_precision": "fp16"}, r"--text-precision: 'fp16' is none of float32, bf16"),
-        ({"image_precision": "half"}, r"--image-precision: 'half' is none of float32, bf16, fp16"),
+        ({"image_precision": "half"}, r"--image-precision: 'half' is none of auto, float32, bf16, fp16"),
         ({"text_memory_mb": 0}, r"--text-memory-mb: must be at least 1, found 0"),
         ({"features": "augmented"}, r"--features: 'augmented' is none of cached, live"),
         ({"n_ctx": 4, "ctx_init": "a b"}, r"^--n-ctx 4 with --ctx-init 'a b': .*; drop one of the two"),

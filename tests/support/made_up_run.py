@@ -59,7 +59,7 @@ def run(right=RIGHT, **changes):
         **{"schema_version": 1, "dbpt_version": "0.1.0", "seed": 3, "warnings": [], "failed_images": 0},
         **{"group_kind": "true", "average": "plain", "model_selection": "pseudo-wga", "chosen": "dbpt"},
         "dataset": {**dataset, "counts": counts, "train_counts_pseudo": [3332, 350, 106, 1007]},
-        "backbone": {"model": "ViT-B-32", "pretrained": "openai", "embed_dim": 512},
+        "backbone": {"model": "ViT-B-32", "pretrained": "openai", "embed_dim": 512, "image_precision": "bf16"},
         "rows": [row(name, evaluated(values)) for name, values in right.items()],
         **{"pseudo_method": "proportional", "pseudo_shares": [0.625, 0.375]},
         "pseudo_quality": as_json(quality) | {"split": "training"},

@@ -25,7 +25,7 @@ from dbpt.auditing.verdict import verdict_of
 from dbpt.data import SPLITS
 from dbpt.data.in_memory import DataLike
 from dbpt.errors import InputError
-from dbpt.experiments.figures import true_or_pseudo
+from dbpt.experiments.figures import backbone_summary, true_or_pseudo
 from dbpt.experiments.guess import refuse_unread
 from dbpt.experiments.guesses import judged_guesses
 from dbpt.experiments.stages import label_dataset, log_warnings
@@ -41,7 +41,6 @@ from dbpt.report.examples import group_examples, worst_first
 from dbpt.report.figures import write_figures
 from dbpt.report.gallery import surest_mistakes
 from dbpt.report.made_by import setting_texts
-from dbpt.runs.metrics import BackboneSummary
 from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named
 from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.keywords import FitSettings
@@ -174,11 +173,7 @@ def _audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
             attributes=list(dataset.attribute_names),
             notes=list(dataset.notes),
         ),
-        backbone=BackboneSummary(
-            model=subject.backbone.spec["model"],
-            pretrained=subject.backbone.spec["pretrained"],
-            embed_dim=subject.backbone.embed_dim,
-        ),
+        backbone=backbone_summary(subject.backbone, subject.config),
         predictions_by=subject.by,
         predictions_from=subject.title,
         group_kind=kind,

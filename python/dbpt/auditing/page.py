@@ -132,7 +132,10 @@ def _entries(figures: AuditFigures) -> Entries:
     return [
         ("Data", figures.data.root),
         ("Images", f"{count(figures.data.n)}, split: {figures.data.split}{more}"),
-        ("Backbone", f"{backbone.model}, {weights}, {backbone.embed_dim} features"),
+        (
+            "Backbone",
+            f"{backbone.model}, {weights}, {backbone.embed_dim} features; image tower: {backbone.image_tower}",
+        ),
         ("Pseudo attributes by", figures.guesses.method),
         *made_by_entries(figures.words.items(), figures.templates, figures.attribute_templates, figures.settings),
     ]

@@ -11,19 +11,18 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from dbpt.clip.precision import IMAGE_PRECISIONS, image_precision_of
 from dbpt.clip.preprocessing import Preprocessing
 from dbpt.clip.text_tokenizer import Tokenizer, first_cut
 from dbpt.clip.text_tower import PromptLayout, build_text_tower, text_path
 from dbpt.clip.text_tower.tower import token_embedding
-from dbpt.errors import InputError, NotFinite, nearest
+from dbpt.errors import InputError, NotFinite
 from dbpt.files.stored_arrays import StoredArrays
 
 ENCODER_SCHEMA_VERSION = 1  # increase it when the same key would give other features
 TEXT_SCHEMA_VERSION = 1  # the same for the features of texts
 TEXT_BATCH_SIZE = 128
 FEWEST_STORED = 8  # sentences; fewer take hardly longer than reading a file
-# Half precision needs half the memory, and is faster if the hardware supports it.
-IMAGE_PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 DAMAGED = "its weights are damaged; download or copy them again"
 
 
@@ -45,6 +44,11 @@ class Backbone:
         return f"Backbone({self.spec['model']!r}, {self.spec['pretrained']!r}, device={str(self.device)!r})"
 
     @property
+    def image_precision(self) -> str:
+        """The precision of the image tower: float32, bf16 or fp16."""
+        return image_precision_of(self.spec)
+
+    @property
     def encoder_key(self) -> dict[str, Any]:
         """Everything that determines the bytes of an image feature, as JSON: the key of a feature cache."""
         config = self.spec["config"]
@@ -54,7 +58,7 @@ class Backbone:
             "backbone": image_part,
             "weights": self.spec["weights"]["sha256"],
             "preprocess": self.spec["preprocess"],
-            "dtype": image_precision_of(self.spec),
+            "dtype": self.image_precision,
         }
 
     @torch.inference_mode()
@@ -67,10 +71,11 @@ class Backbone:
         pixels = torch.as_tensor(batch).to(self.device)
         if pixels.dtype == torch.uint8:
             pixels = self.preprocess.normalise(pixels)
-        precision = image_precision_of(self.spec)
-        pixels = pixels.to(IMAGE_PRECISIONS[precision])
+        pixels = pixels.to(IMAGE_PRECISIONS[self.image_precision])
         features = self.model.encode_image(pixels, normalize=False)  # type: ignore[operator]
-        reason = "float16 is too small for it; choose --image-precision bf16" if precision == "fp16" else DAMAGED
+        reason = (
+            "float16 is too small for it; choose --image-precision bf16" if self.image_precision == "fp16" else DAMAGED
+        )
         return _checked(F.normalize(features.float(), dim=-1), "image", reason)
 
     @torch.inference_mode()
@@ -121,17 +126,6 @@ class Backbone:
             text = texts[cut] if len(texts[cut]) <= 100 else texts[cut][:97] + "..."
             raise InputError(f"sentence {text!r} does not fit into the text tower's {ids.shape[1]} tokens; shorten it")
         return ids
-
-
-def image_precision_of(spec: dict[str, Any]) -> str:
-    """Return the precision of a spec's image tower, float32 by default. Raises `InputError` for an unknown one."""
-    precision = spec.get("image_precision", "float32")
-    if precision not in IMAGE_PRECISIONS:
-        names = list(IMAGE_PRECISIONS)
-        raise InputError(
-            f"--image-precision: {precision!r} is none of {', '.join(names)}{nearest(str(precision), names)}"
-        )
-    return str(precision)
 
 
 def _checked(features: torch.Tensor, tower: str, reason: str) -> torch.Tensor:

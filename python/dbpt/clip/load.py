@@ -11,9 +11,16 @@ from typing import Any
 import open_clip
 import torch
 
-from dbpt.clip.backbone import IMAGE_PRECISIONS, Backbone, image_precision_of
+from dbpt.clip.backbone import Backbone
 from dbpt.clip.hub import foreign_error, quiet_hub
 from dbpt.clip.model import build_model, check_weights_file, load_weights, state_digest
+from dbpt.clip.precision import (
+    AUTO,
+    IMAGE_PRECISIONS,
+    automatic_precision,
+    check_image_precision,
+    image_precision_of,
+)
 from dbpt.clip.preprocessing import clean_preprocess, image_preprocessing
 from dbpt.clip.spec import SPEC_SCHEMA_VERSION, new_spec
 from dbpt.clip.text_tokenizer import FileTokenizer, Tokenizer, model_tokenizer, simple_tokenizer, tokenizer_file
@@ -27,7 +34,7 @@ def load_backbone(
     *,
     tokenizer: str | Path | None = None,
     device: str = "cpu",
-    image_precision: str = "float32",
+    image_precision: str = AUTO,
 ) -> Backbone:
     """Load a CLIP model, frozen and in eval mode.
 
@@ -40,7 +47,9 @@ def load_backbone(
             preprocessing is that of the published tags if they agree, else open_clip's default.
         tokenizer: a local ``tokenizer.json`` or its folder, instead of the model's own.
         device: a torch device, or `auto`: a GPU if there is one.
-        image_precision: precision of the image tower: float32, bf16, or fp16 (only on GPUs).
+        image_precision: precision of the image tower: float32, bf16, fp16 (only on GPUs), or `auto`: bf16 for towers of
+            ten million parameters and more if the processor multiplies bfloat16 in hardware, else float32.
+            `Backbone.image_precision` is the one that was taken.
     """
     return _build(*checked_spec(model, pretrained, tokenizer, device, image_precision), tokenizer_now=True)
 
@@ -50,6 +59,7 @@ def checked_spec(
 ) -> tuple[dict[str, Any], torch.device]:
     """Return spec and device for the arguments of `load_backbone`, which are checked without reading the weights."""
     where = _device(device)
+    check_image_precision(image_precision)
     if image_precision == "fp16" and where.type == "cpu":  # existing fp16 runs can still be loaded on a CPU
         raise InputError("--image-precision fp16: meant for GPUs, slower than float32 on a CPU; choose bf16 or float32")
     spec = new_spec(model, pretrained, tokenizer, image_precision)
@@ -72,6 +82,7 @@ def load_backbone_from_spec(
     if version != SPEC_SCHEMA_VERSION:
         raise InputError(f"backbone spec of schema version {version!r}; this version reads {SPEC_SCHEMA_VERSION}")
     spec = json.loads(json.dumps(spec))
+    image_precision_of(spec)
     if weights is not None:
         if spec["weights"]["kind"] != "file":
             raise InputError(f"{weights}: the run's weights are {spec['pretrained']!r} of open_clip, not a file")
@@ -95,7 +106,7 @@ def names_of(backbone: Backbone) -> dict[str, str | None]:
             "pretrained": weights["path"] if weights["kind"] == "file" else spec["pretrained"],
             "tokenizer": tokenizer["path"] if tokenizer["kind"] == "file" else None,
             "device": device,
-            "image_precision": image_precision_of(spec),
+            "image_precision": backbone.image_precision,
         }
     except (InputError, LookupError, TypeError, AttributeError) as error:  # a file is gone, or no spec of ours
         way_out = "name the model and its weights instead"
@@ -108,7 +119,6 @@ def names_of(backbone: Backbone) -> dict[str, str | None]:
 
 
 def _build(spec: dict[str, Any], device: torch.device, *, tokenizer_now: bool) -> Backbone:
-    precision = image_precision_of(spec)
     is_published = spec["weights"]["kind"] == "published"
     if is_published and "config" not in spec:
         with _from_open_clip(spec):
@@ -117,7 +127,9 @@ def _build(spec: dict[str, Any], device: torch.device, *, tokenizer_now: bool) -
     tokenizer = _tokenizer(spec) if tokenizer_now else _later_tokenizer(spec)  # before the weights, which take longer
     model = (_published(spec) if is_published else _local(spec)).float()
     assert isinstance(model.visual, torch.nn.Module)
-    model.visual.to(IMAGE_PRECISIONS[precision])  # the text tower stays in float32
+    if spec.get("image_precision") == AUTO:
+        spec["image_precision"] = automatic_precision(model.visual, device)
+    model.visual.to(IMAGE_PRECISIONS[image_precision_of(spec)])  # the text tower stays in float32
     model = model.eval().requires_grad_(False).to(device)
     scale, bias = model.logit_scale, getattr(model, "logit_bias", None)
     assert isinstance(scale, torch.Tensor)

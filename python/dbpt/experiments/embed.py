@@ -83,4 +83,4 @@ def _state(found: EmbeddedFiles) -> str:
         nearest = nearest_cache(found.cache)
         other = f"; another cache has {nearest}" if nearest else ""
         state = f"none in the cache{other}; {missing} images to embed"
-    return f"features: {state}" + (f"; not there: {absent}" if absent else "")
+    return f"features in {found.backbone.image_precision}: {state}" + (f"; not there: {absent}" if absent else "")

@@ -192,8 +192,8 @@ class Labelled:
         )
         return QualityOfSplit(split="training" if len(training) else "all", **vars(quality))
 
-    def shared_metrics(self, backbone: Backbone, average: str | None) -> Metrics:
-        """Return the entries that ``metrics.json`` and ``compare.json`` share; ``average`` is the one asked for."""
+    def shared_metrics(self, backbone: Backbone, config: FitConfig) -> Metrics:
+        """Return the entries that ``metrics.json`` and ``compare.json`` share."""
         dataset, kind = self.dataset, self.group_kind
         return Metrics(
             schema_version=SCHEMA_VERSION,
@@ -208,11 +208,9 @@ class Labelled:
                 train_counts_pseudo=self.counts("pseudo", "train").tolist(),
                 notes=list(dataset.notes),
             ),
-            backbone=BackboneSummary(
-                model=backbone.spec["model"], pretrained=backbone.spec["pretrained"], embed_dim=backbone.embed_dim
-            ),
+            backbone=backbone_summary(backbone, config),
             group_kind=kind,
-            average=self.average(average),
+            average=self.average(config.average),
             pseudo_method=self.pseudo.method,
             pseudo_shares=self._pseudo_shares(),
             pseudo_quality=self._pseudo_quality(),
@@ -231,7 +229,7 @@ class Labelled:
     ) -> RunMetrics:
         """Return the content of ``metrics.json`` of a run with these settings and rows."""
         return RunMetrics(
-            **vars(self.shared_metrics(backbone, config.average)),
+            **vars(self.shared_metrics(backbone, config)),
             model_selection=config.model_selection,
             seed=config.seed,
             chosen=config.objective,
@@ -240,6 +238,16 @@ class Labelled:
             failed_images=failed_images,
             seconds={name: round(value, 3) for name, value in seconds.items()},
         )
+
+
+def backbone_summary(backbone: Backbone, config: FitConfig) -> BackboneSummary:
+    """Return the backbone by name, and the precision in which it embedded the images."""
+    return BackboneSummary(
+        model=backbone.spec["model"],
+        pretrained=backbone.spec["pretrained"],
+        embed_dim=backbone.embed_dim,
+        image_precision=backbone.image_precision if config.embeddings is None else None,
+    )
 
 
 def true_or_pseudo(labels: NDArray[np.int64], attributes: NDArray[np.int64], num_classes: int) -> GroupKind:

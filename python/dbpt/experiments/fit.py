@@ -78,17 +78,20 @@ def fit(
     config = with_data(make_config(chosen), data)
     with joined_ranks(config.device) as ranks, ExitStack() as held:
         ranks.from_first(lambda: held.enter_context(RUN_FOLDER.held(out, resume=resume, overwrite=overwrite)))
+        config = ranks.from_first(lambda: RUN_FOLDER.in_its_precision(out, config, resume=resume))
         ranks.from_first(lambda: RUN_FOLDER.check_settings(out, config, resume=resume))
         return _fit_on(ranks, config, out, resume=resume, overwrite=overwrite)
 
 
 def _fit_on(ranks: Ranks, config: FitConfig, out: Path, *, resume: bool, overwrite: bool) -> Result:
-    command = shlex.join(["dbpt", "fit", config.data, "--out", str(out), *config.options(OPTIONS)])
+    asked = config
     config = ranks.in_turns(lambda: resolve_demo(config))
     started = time.perf_counter()
     experiment = _prepare_on(ranks, config)
     embedded = time.perf_counter()
     config = experiment.config
+    asked = replace(asked, image_precision=config.image_precision)  # so that the command gives the same elsewhere
+    command = shlex.join(["dbpt", "fit", asked.data, "--out", str(out), *asked.options(OPTIONS)])
     words = asdict(experiment.dataset.words)
     backbone = experiment.embedded.backbone
     labeller = experiment.embedded.labeller  # None but on the first rank, which alone writes

@@ -124,6 +124,7 @@ class Experiment:
 def prepare(config: FitConfig) -> Experiment:
     """Run all stages. Raises `InputError` for anything that the data or the settings don't allow."""
     embedded = load_and_embed([config])
+    config = replace(config, image_precision=embedded.backbone.image_precision)  # what auto was taken for
     labelled = add_pseudo_attributes(embedded, config)
     log_warnings(labelled.warnings, embedded.warnings)  # even if the next stage raises
     guesses = judged_guesses(labelled.dataset, embedded.label_features, embedded.labeller, labelled.pseudo)
@@ -259,7 +260,10 @@ def readable_rows(
 
     ``known`` are the `known_attributes` of ``dataset``.
     """
-    labeller = None if config.label_backbone is None else storing_texts(load_backbone(**config.label_backbone), config)
+    labeller = None
+    if config.label_backbone is not None:
+        names = config.label_backbone | {"image_precision": backbone.image_precision}
+        labeller = storing_texts(load_backbone(**names), config)
     if labeller is not None:
         labeller.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
     readable, features, failures = embed_dataset(dataset, backbone, config)
@@ -304,7 +308,8 @@ def embed_dataset(
         max_failures=config.max_failures,
     )
     logger.info(
-        f"features: {len(dataset)} images, {embeddings.recomputed} embedded now, {len(embeddings.failures)} unreadable"
+        f"features in {backbone.image_precision}: {len(dataset)} images, {embeddings.recomputed} embedded now, "
+        f"{len(embeddings.failures)} unreadable"
     )
     rows = np.flatnonzero(embeddings.ok)
     return dataset.take(rows), embeddings.features[rows], embeddings.failures

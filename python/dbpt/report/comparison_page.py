@@ -127,7 +127,11 @@ def _data(metrics: ComparisonMetrics) -> Entries:
     weights = metrics.backbone.pretrained or "no pretrained tag"
     return [
         ("Data", metrics.dataset.root),
-        ("Backbone", f"{metrics.backbone.model}, {weights}, {metrics.backbone.embed_dim} features"),
+        (
+            "Backbone",
+            f"{metrics.backbone.model}, {weights}, {metrics.backbone.embed_dim} features; image tower: "
+            f"{metrics.backbone.image_tower}",
+        ),
         ("Seeds", ", ".join(map(str, metrics.seeds))),
         ("Pseudo attributes by", metrics.pseudo_method),
     ]

@@ -211,6 +211,7 @@ def _settings(summary: Summary) -> list[tuple[str, str]]:
         ("Backbone", metrics.backbone.model),
         ("Weights", str(metrics.backbone.pretrained)),
         ("Width of the features", str(metrics.backbone.embed_dim)),
+        ("Image tower", metrics.backbone.image_tower),
         ("Head", str(record.head)),
         ("Objective", summary.chosen.title),
         ("Weights applied", applications.get(record.apply, str(record.apply))),

@@ -65,11 +65,17 @@ class DataSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneSummary:
-    """The backbone by name."""
+    """The backbone by name. ``image_precision`` is that of the image tower, None for the user's own features."""
 
     model: str
     pretrained: str | None
     embed_dim: Count
+    image_precision: str | None
+
+    @property
+    def image_tower(self) -> str:
+        """The precision in words."""
+        return self.image_precision or "not used, the features are given"
 
 
 @dataclass(frozen=True, kw_only=True)

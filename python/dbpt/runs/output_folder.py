@@ -10,7 +10,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -187,9 +187,21 @@ class OutputFolder(Generic[R]):
         for name in self.subfolders:
             (folder / name).mkdir(exist_ok=True)
 
+    def in_its_precision(self, folder: Path, config: FitConfig, *, resume: bool) -> FitConfig:
+        """Return the settings with the precision of what ``resume`` continues, for one that is ``auto``.
+
+        On another processor ``auto`` may be another one.
+        """
+        if config.image_precision != "auto" or not self._has_settings(folder, resume):
+            return config
+        return replace(config, image_precision=read_settings(folder).image_precision)
+
+    def _has_settings(self, folder: Path, resume: bool) -> bool:
+        return resume and self._is_one(folder) and (folder / "config.toml").is_file()
+
     def check_settings(self, folder: Path, config: FitConfig, *, resume: bool) -> bool:
         """Refuse to continue with other settings; return whether the learning rate is lower, which is allowed."""
-        if not (resume and self._is_one(folder) and (folder / "config.toml").is_file()):
+        if not self._has_settings(folder, resume):
             return False
         before, asked = read_settings(folder), config
         if not self.shared_settings:

@@ -34,7 +34,7 @@ class SharedSettings(TypedDict, total=False):
     model: str | Path | Backbone | None
     pretrained: str | Path | None
     tokenizer: str | Path | None
-    image_precision: Literal["float32", "bf16", "fp16"]
+    image_precision: Literal["auto", "float32", "bf16", "fp16"]
     device: str
     cache: str | Path | None
     embed_batch_size: int

@@ -108,9 +108,10 @@ class BackboneSettings(Section):
     pretrained: str | None = setting(None, "open_clip tag or a .safetensors file [default: openai]", identity=False)
     tokenizer: str | None = setting(None, "local tokenizer.json that replaces the model's tokenizer", identity=False)
     image_precision: str = setting(
-        "float32",
-        "precision of the frozen image tower; fp16 needs a GPU; bf16 and fp16 also halve the cache",
-        choices=("float32", "bf16", "fp16"),
+        "auto",
+        "precision of the frozen image tower; auto is bf16 for towers of 10 million parameters and more on processors "
+        "that multiply it in hardware, else float32; fp16 needs a GPU; bf16 and fp16 also halve the cache",
+        choices=("auto", "float32", "bf16", "fp16"),
     )
     device: str = setting("auto", "torch device; auto uses a GPU if there is one", identity=False)
     cache: str | None = setting(

@@ -141,6 +141,7 @@ def compare(
     config = with_data(shared_settings(shared), data)
     plan = make_plan(config, methods, heads, seeds)
     with COMPARISON_FOLDER.held(out, resume=resume, overwrite=overwrite):
+        config = COMPARISON_FOLDER.in_its_precision(out, config, resume=resume)
         COMPARISON_FOLDER.check_settings(out, config, resume=resume)
         plan = make_plan(resolve_demo(config), methods, heads, seeds)
         return _compare_in(out, config, plan, jobs, resume=resume, overwrite=overwrite)
@@ -148,9 +149,12 @@ def compare(
 
 def _compare_in(out: Path, asked: FitConfig, plan: Plan, jobs: int, *, resume: bool, overwrite: bool) -> Result:
     """Compare as ``plan`` says; ``asked`` are its settings before a demo was drawn."""
-    configs = [cell.config for cell in plan.cells]
     free = [TRAINING_FREE[method.name] for method in plan.methods if method.objective is None]
-    stages = Stages(configs, need_attributes=any(each.needs_attributes for each in free))
+    stages = Stages([cell.config for cell in plan.cells], need_attributes=any(each.needs_attributes for each in free))
+    precision, methods = stages.embedded.backbone.image_precision, [method.name for method in plan.methods]
+    asked = replace(asked, image_precision=precision)  # what auto was taken for
+    plan = make_plan(replace(plan.config, image_precision=precision), methods, plan.heads, plan.seeds)
+    configs = [cell.config for cell in plan.cells]
     # prepare every cell, to refuse bad ones before any is trained
     warnings = dict.fromkeys(text for cell in plan.cells for text in stages.experiment(cell).warnings)
     warnings |= dict.fromkeys(setting_warnings(configs))
@@ -183,7 +187,7 @@ def _compare_in(out: Path, asked: FitConfig, plan: Plan, jobs: int, *, resume: b
     label_commands = "\n".join(filter(None, (steps.fit, steps.label)))
     write_guesses(out, sheets, embedded.dataset.name, label_commands, again=True)
     results, failures = _run(plan, stages, out, jobs)
-    shared = labelled.shared_metrics(embedded.backbone, plan.config.average)
+    shared = labelled.shared_metrics(embedded.backbone, plan.config)
     metrics = summarize(plan, results, failures, shared, labelled.split, list(warnings))
     write_json(out / "compare.json", asdict(metrics))
     write_atomically(out / "compare.csv", csv_table(metrics))
