@@ -1,5 +1,7 @@
 """Zero-shot logits for other loops: what open_clip computes, ensembled over sentences; bad input is named."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -52,6 +54,29 @@ def test_logits_of_a_name_s_sentences_are_averaged_when_asked(backbone):
     assert not np.allclose(logits[:, 0], embedded[:, 0])
 
 
+def test_some_rows_are_taken_in_blocks(backbone, monkeypatch):
+    images_ND, rows = features(backbone, 7), [6, 0, 3, 3, 1]
+    expected = dbpt.zero_shot_logits(backbone, images_ND[rows], SENTENCES)
+    monkeypatch.setattr("dbpt.clip.zero_shot.BLOCK_ROWS", 2)
+    for dtype, atol in ((np.float32, 3e-5), (np.float16, 0.1)):
+        found = dbpt.zero_shot_logits(backbone, images_ND.astype(dtype), SENTENCES, rows=rows)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=atol)
+    assert dbpt.zero_shot_logits(backbone, images_ND, SENTENCES, rows=[]).shape == (0, 3)
+    np.testing.assert_allclose(dbpt.zero_shot_logits(backbone, images_ND, SENTENCES)[rows], expected, rtol=0, atol=3e-5)
+
+
+def test_mapped_features_are_not_copied(backbone, tmp_path, monkeypatch):
+    monkeypatch.setattr("dbpt.clip.zero_shot.BLOCK_ROWS", 64)
+    np.save(tmp_path / "f.npy", np.ones((6400, backbone.embed_dim), np.float16))
+    mapped = np.load(tmp_path / "f.npy", mmap_mode="r")
+    for rows in (None, np.arange(0, 6400, 2)):
+        tracemalloc.start()
+        dbpt.zero_shot_logits(backbone, mapped, SENTENCES, rows=rows)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < mapped.nbytes / 4
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -64,6 +89,9 @@ def test_logits_of_a_name_s_sentences_are_averaged_when_asked(backbone):
         ({"owners": [0, 0, 2]}, r"^owners has 3 entries, of the names \[0, 2\]; .*without a gap"),
         ({"owners": [-1, 0, 1]}, r"^owners has 3 entries, of the names \[-1, 0, 1\]"),
         ({"owners": [0.0, 1.0, 2.0]}, r"^owners has shape \(3,\) and dtype float64"),
+        ({"rows": [0, 5]}, r"^rows has indices in 0..5; expected 0..4"),
+        ({"rows": [-1]}, r"^rows has indices in -1..-1; expected 0..4"),
+        ({"rows": [True, False, True, True, True]}, r"^rows has shape \(5,\) and dtype bool"),
         ({"combine": "logit"}, r"^combine is 'logit'; expected .* \(did you mean 'logits'\?\)"),
         ({"texts": ["word " * 200] * 3}, "^sentence 'word .*does not fit"),
     ],

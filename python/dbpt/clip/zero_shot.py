@@ -12,6 +12,7 @@ from dbpt.clip import Backbone
 from dbpt.errors import InputError, nearest
 
 COMBINATIONS = ("embeddings", "logits")
+BLOCK_ROWS = 8_192
 
 
 def zero_shot_logits(
@@ -21,6 +22,7 @@ def zero_shot_logits(
     owners: ArrayLike | None = None,
     *,
     combine: str = "embeddings",
+    rows: ArrayLike | None = None,
 ) -> NDArray[np.float32]:
     """Return zero-shot logits (N, K) float32, the input of `label_attributes`.
 
@@ -34,6 +36,8 @@ def zero_shot_logits(
         combine: the way to combine several sentences of one name. "embeddings": the cosine with the normalised mean of
             their text features (Radford et al., 2021, section 3.1.4). "logits": the mean of their logits, which gets
             smaller if the sentences differ.
+        rows: (n,) indices of the features to take, by default all N. They are read in blocks, so that memory-mapped and
+            float16 features, and some rows of many, are never copied as a whole.
     """
     features_ND = arguments.array("features", features)
     if features_ND.ndim != 2 or features_ND.shape[1] != backbone.embed_dim or features_ND.dtype.kind != "f":
@@ -56,9 +60,18 @@ def zero_shot_logits(
         )
     combined = zero_shot_weights if combine == "embeddings" else _mean_text_features
     weights_KD = combined(backbone, list(texts), owners_P)
-    cosine_NK = features_ND.astype(np.float32, copy=False) @ weights_KD.T
-    logits: NDArray[np.float32] = np.float32(backbone.logit_scale) * cosine_NK + np.float32(backbone.logit_bias or 0.0)
-    return logits
+    rows_n = None if rows is None else arguments.integers("rows", rows)
+    if rows_n is not None and rows_n.size and not 0 <= rows_n.min() <= rows_n.max() < len(features_ND):
+        found = f"{rows_n.min()}..{rows_n.max()}"
+        raise InputError(f"rows has indices in {found}; expected 0..{len(features_ND) - 1}, a row of features each")
+    logits_nK = np.empty((len(features_ND) if rows_n is None else len(rows_n), len(names)), np.float32)
+    for start in range(0, len(logits_nK), BLOCK_ROWS):
+        block = slice(start, start + BLOCK_ROWS)
+        features_BD = features_ND[block if rows_n is None else rows_n[block]]
+        np.matmul(features_BD.astype(np.float32, copy=False), weights_KD.T, out=logits_nK[block])
+    logits_nK *= np.float32(backbone.logit_scale)
+    logits_nK += np.float32(backbone.logit_bias or 0.0)
+    return logits_nK
 
 
 def zero_shot_weights(backbone: Backbone, texts: list[str], owners: NDArray[np.int64]) -> NDArray[np.float32]:

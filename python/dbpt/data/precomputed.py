@@ -6,6 +6,7 @@ each row. Files are memory-mapped, and nothing is unpickled.
 """
 
 import json
+import mmap
 import os
 import warnings
 from pathlib import Path
@@ -43,7 +44,7 @@ def read_precomputed_features(path: Path, dataset: Dataset, embed_dim: int, mode
         else:
             array = _open_aligned(path, dataset)
             _check_width(path, array.shape[1], embed_dim, model)
-            features = np.array(array, dtype=np.float32, order="C")
+            features = _copied(array)
     for start in range(0, len(features), BLOCK_ROWS):
         block = features[start : start + BLOCK_ROWS]
         lengths = np.sqrt(np.einsum("nd,nd->n", block, block, dtype=np.float64))
@@ -54,6 +55,16 @@ def read_precomputed_features(path: Path, dataset: Dataset, embed_dim: int, mode
             where = f"the features of row {row + 1} ({dataset.where(row)})"
             raise InputError(f"{path}: {where} {problem}; take the row out of both, or embed its image again")
         block /= lengths[:, None]
+    return features
+
+
+def _copied(array: NDArray[Any]) -> NDArray[np.float32]:
+    """Return a copy of a mapped array. What was read of the file doesn't stay in memory beside it."""
+    features = np.empty(array.shape, dtype=np.float32)
+    for start in range(0, len(features), BLOCK_ROWS):
+        features[start : start + BLOCK_ROWS] = array[start : start + BLOCK_ROWS]
+        if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            array.base.madvise(mmap.MADV_DONTNEED)
     return features
 
 

@@ -46,7 +46,7 @@ def judged_guesses(
     factors, parts = dataset.words.factors, pseudo.factors or (pseudo,)
     doubts: list[list[str]] = [[] for _ in parts]
     if pseudo.method not in NOT_GUESSED:
-        doubts = _doubts(dataset, features[rows], backbone, [_likeliest(part) for part in parts])
+        doubts = _doubts(dataset, features, rows, backbone, [_likeliest(part) for part in parts])
     figures = _figures(pseudo, dataset.attributes, dataset.num_attributes)
     if not factors:
         return Guesses(method=pseudo.method, doubts=doubts[0], **figures)
@@ -84,15 +84,19 @@ def _likeliest(pseudo: PseudoAttributes) -> NDArray[np.int64]:
 
 
 def _doubts(
-    dataset: Dataset, features: NDArray[np.float32], backbone: Backbone, guessed: Sequence[NDArray[np.int64]]
+    dataset: Dataset,
+    features: NDArray[np.float32],
+    taken: NDArray[np.int64],
+    backbone: Backbone,
+    guessed: Sequence[NDArray[np.int64]],
 ) -> list[list[str]]:
-    """Return the doubts about the guesses (N,) of each suspect."""
+    """Return the doubts about the guesses (n,) of each suspect. ``taken`` (n,) are the rows of the ``features``."""
     words = dataset.words
-    logits = by_suspect(zero_shot_logits(backbone, features, *words.attribute_texts()), words)
+    logits = by_suspect(zero_shot_logits(backbone, features, *words.attribute_texts(), rows=taken), words)
     by_template = []
     for template in TEMPLATES:
         texts, owners = replace(words, attribute_templates=(template,)).attribute_texts()
-        by_template.append(by_suspect(zero_shot_logits(backbone, features, texts, owners), words))
+        by_template.append(by_suspect(zero_shot_logits(backbone, features, texts, owners, rows=taken), words))
     found: list[list[str]] = [[] for _ in words.suspects]
     for place, suspect in enumerate(words.suspects):
         for values, classes in words.vocabularies(suspect).items():

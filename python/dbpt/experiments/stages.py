@@ -82,8 +82,8 @@ class ReadableRows:
         is_test = self.dataset.splits == SPLITS.index("test")
         texts, owners = self.dataset.words.attribute_texts()
         logits = np.empty((len(self.dataset), owners[-1] + 1), np.float32)
-        for rows in (~is_test, is_test):  # the rounding of a matrix product depends on its rows
-            logits[rows] = zero_shot_logits(self.labeller, self.label_features[rows], texts, owners)
+        for rows in map(np.flatnonzero, (~is_test, is_test)):  # the rounding of a matrix product depends on its rows
+            logits[rows] = zero_shot_logits(self.labeller, self.label_features, texts, owners, rows=rows)
         return Evidence(known=self.known, logits=logits)
 
 
@@ -311,6 +311,8 @@ def embed_dataset(
         f"features in {backbone.image_precision}: {len(dataset)} images, {embeddings.recomputed} embedded now, "
         f"{len(embeddings.failures)} unreadable"
     )
+    if not embeddings.failures:
+        return dataset, embeddings.features, ()
     rows = np.flatnonzero(embeddings.ok)
     return dataset.take(rows), embeddings.features[rows], embeddings.failures
 
