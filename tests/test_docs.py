@@ -27,6 +27,7 @@ import dbpt
 import dbpt.data.demo
 from dbpt.cli import main
 from dbpt.cli.fit import fit
+from dbpt.discovery.catalogue import read_catalogue
 from dbpt.experiments.comparison.plan import make_plan, shared_settings
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
@@ -190,6 +191,24 @@ def test_the_audit_page_runs_as_it_stands(workplace, capsys):
     table = read("docs/audit.md").partition("| file in `--out` |")[2].partition("\n\n")[0]
     entries = {entry.name for entry in (workplace / "audits/factors").iterdir()}
     assert set(re.findall(r"`(\w+\.\w+|\w+(?=/))/?`", table)) == entries
+
+
+def test_the_page_on_discover_runs_as_it_stands(workplace, capsys):
+    assert command_lines("docs/discover.md")[0] in read("README.md")
+    write_predictions(workplace)
+    namespace, printed = run_blocks("docs/discover.md", capsys=capsys)
+    _, documented, _ = tool("write_docs").split_page(read("docs/discover.md"))
+    for line in ("families of attributes tried; guessed by CLIP", "words nearest to the errors of 'landbird'"):
+        assert line in documented and line in printed[0]
+    (catalogue,) = [text for _, text in blocks("docs/discover.md", "toml")]
+    (workplace / "mine.toml").write_text(catalogue)
+    families = read_catalogue(workplace / "mine.toml")
+    assert families[-1].names == ["hand", "stand"]
+    assert f"dbpt's {len(families) - 1} families" in read("docs/discover.md")
+    assert len(namespace["families"]) == len(families) - 1
+    table = read("docs/discover.md").partition("| file in `--out` |")[2].partition("\n\n")[0]
+    entries = {entry.name for entry in (workplace / "discoveries/demo").iterdir()}
+    assert set(re.findall(r"`(\w+\.\w+)`", table)) == entries
 
 
 def write_predictions(folder: Path) -> None:

@@ -1,9 +1,9 @@
 """Write the generated parts of the documentation, and the typed keywords of `dbpt.fit`.
 
-That is docs/settings.md, the combinations in docs/methods.md, python/dbpt/settings/keywords.py and, given a run and an
-audit of the demo, their output in README.md and docs/audit.md.
+That is docs/settings.md, the combinations in docs/methods.md, python/dbpt/settings/keywords.py and, given a run, an
+audit and a search of the demo, their output in README.md, docs/audit.md and docs/discover.md.
 
-Run: python tools/write_docs.py [runs/demo [audits/demo]]
+Run: python tools/write_docs.py [runs/demo [audits/demo [discoveries/demo]]]
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import Any
 
 from dbpt.auditing.figures import AuditFigures
 from dbpt.auditing.result import Audit
+from dbpt.auditing.suspects.figures import DiscoveryFigures
+from dbpt.auditing.suspects.result import Discovery
 from dbpt.experiments.comparison.plan import BY_THE_PLAN
 from dbpt.experiments.result import Result
 from dbpt.files.typed_json import read_json, typed
@@ -180,7 +182,14 @@ def audit_output(folder: Path) -> str:
     return f"{found.table()}\n\nreport: audits/demo/audit.html"
 
 
-OUTPUTS = {"README.md": demo_output, "docs/audit.md": audit_output}
+def discover_output(folder: Path) -> str:
+    """Return what ``dbpt discover demo --out discoveries/demo`` prints."""
+    path = folder / "discover.json"
+    figures = typed(read_json(path, "discovery"), DiscoveryFigures, path, "dbpt discover again")
+    return f"{Discovery(figures, folder).table()}\n\nreport: discoveries/demo/discover.html"
+
+
+OUTPUTS = {"README.md": demo_output, "docs/audit.md": audit_output, "docs/discover.md": discover_output}
 
 
 def split_page(text: str) -> tuple[str, str, str]:

@@ -1,10 +1,10 @@
 """Debiased prompt tuning for CLIP without attribute annotations.
 
-Each command of the command line is a function: `embed`, `audit`, `guess_attributes`, `fit`, `compare`, `evaluate`,
-`load` (then ``.predict``), `write_demo`, `check_data` (``dbpt data check``), `draw_label_sample` and `judge_labels`
-(``dbpt label``). And the parts that work in other training loops: `zero_shot_logits`, `label_attributes`,
-`pseudo_attribute_quality`, `GroupWeights`, `GroupDRO`, `GroupSampler`, `WeightedSampler`, `GroupBatchSampler`.
-`register_objective`, `register_head` and `register_dataset` add to what can be chosen by name.
+Each command of the command line is a function: `embed`, `audit`, `discover`, `guess_attributes`, `fit`, `compare`,
+`evaluate`, `load` (then ``.predict``), `write_demo`, `check_data` (``dbpt data check``), `draw_label_sample` and
+`judge_labels` (``dbpt label``). And the parts that work in other training loops: `zero_shot_logits`,
+`label_attributes`, `pseudo_attribute_quality`, `GroupWeights`, `GroupDRO`, `GroupSampler`, `WeightedSampler`,
+`GroupBatchSampler`. `register_objective`, `register_head` and `register_dataset` add to what can be chosen by name.
 
 Names are looked up on first use, so ``import dbpt`` does not import torch.
 """
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from dbpt._core import __version__ as __version__
     from dbpt.auditing.audit import audit as audit
     from dbpt.auditing.result import Audit as Audit
+    from dbpt.auditing.suspects.discover import discover as discover
+    from dbpt.auditing.suspects.result import Discovery as Discovery
     from dbpt.clip import Backbone as Backbone
     from dbpt.clip import load_backbone as load_backbone
     from dbpt.clip.zero_shot import zero_shot_logits as zero_shot_logits
@@ -60,6 +62,8 @@ _HOMES = {
     "_core": ["__version__"],
     "auditing.audit": ["audit"],
     "auditing.result": ["Audit"],
+    "auditing.suspects.discover": ["discover"],
+    "auditing.suspects.result": ["Discovery"],
     "clip": ["Backbone", "load_backbone"],
     "clip.zero_shot": ["zero_shot_logits"],
     "data": ["Dataset", "load_dataset", "register_dataset"],

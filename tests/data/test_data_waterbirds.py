@@ -96,3 +96,12 @@ def test_waterbirds_with_another_split_draw_and_columns_of_others(birds):
     data = load_dataset("waterbirds", birds)
     assert (data.splits.tolist(), data.lines.tolist()) == ([2, 0, 0], [2, 3, 5])
     assert "train: group counts 0/1/1/0 differ from the published 3498/184/56/1057" in data.describe()
+
+
+def test_the_attribute_of_waterbirds_can_be_ignored(birds):
+    known = load_dataset("waterbirds", root=birds)
+    found = load_dataset("waterbirds", root=birds, columns=["attribute="], attributes=["day", "dusk", "night"])
+    assert found.attribute_names == ("day", "dusk", "night") and not found.has_true_attributes
+    assert found.labels.tolist() == known.labels.tolist() and found.published is None
+    again = load_dataset(known, columns={"attribute": ""})
+    assert again.num_attributes == 0 and not again.has_true_attributes

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from dbpt._core import __version__
 from dbpt.auditing.by_group import audited_groups
 from dbpt.auditing.factors import audited_factors, verdict_of_factors
-from dbpt.auditing.figures import SCHEMA_VERSION, AuditedData, AuditedFactor, AuditFigures, PredictionsBy
+from dbpt.auditing.figures import SCHEMA_VERSION, AuditedData, AuditedFactor, AuditFigures
 from dbpt.auditing.next_step import next_step
 from dbpt.auditing.page import audit_figures, render_audit
 from dbpt.auditing.result import Audit
-from dbpt.auditing.subject import ALL, Subject, subject_of_data, subject_of_run
+from dbpt.auditing.subject import Subject, subject_of
 from dbpt.auditing.verdict import verdict_of
 from dbpt.data import SPLITS
 from dbpt.data.in_memory import DataLike
@@ -94,18 +94,10 @@ def audit(
     """
     chosen = dict[str, Any](settings)
     refuse_unread(chosen, AUDIT_SETTINGS, "an audit trains no prompt")
-    if split not in (None, ALL, *SPLITS):
-        raise InputError(f"--split is {split!r}; expected {', '.join(SPLITS)} or {ALL}")
     with ExitStack() as held:
         if out is not None:
             held.enter_context(AUDIT_FOLDER.held(Path(out), resume=False, overwrite=overwrite))
-        by = kind_of(predictions)
-        if weights is not None and by != "run":
-            raise InputError("--weights: only the audit of a run reads it; name other weights with --pretrained")
-        if by == "run":
-            subject = subject_of_run(os.fspath(cast(str, predictions)), data, chosen, split, weights)
-        else:
-            subject = subject_of_data(predictions, by, data, chosen, split)
+        subject = subject_of(predictions, data, chosen, split, weights)
         written = ["--weights", str(weights)] if weights is not None else []
         written += ["--out", str(out)] if out is not None else []
         found, pseudo = _audited(subject, shlex.join(["dbpt", "audit", *subject.command, *written]))
@@ -114,15 +106,6 @@ def audit(
             _write(found, _page(subject, found.figures, pseudo), subject.config, overwrite=overwrite)
     log_warnings(found.warnings, subject.told)
     return found
-
-
-def kind_of(predictions: object) -> PredictionsBy:
-    """Return whose predictions the argument ``predictions`` of `audit` names."""
-    if not isinstance(predictions, str | os.PathLike):
-        return "file"
-    if predictions in ("zero-shot", "probe"):
-        return cast(PredictionsBy, predictions)
-    return "run" if os.path.isdir(predictions) else "file"  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
 
 
 def _audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:

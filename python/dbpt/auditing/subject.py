@@ -6,7 +6,7 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,20 +77,65 @@ class AuditedImages:
 class Subject(AuditedImages):
     """The images with the predictions of the audited ones.
 
-    ``command`` are the arguments that repeat the audit, ``options`` the settings that it shares with `dbpt.fit`.
+    ``asked`` are the settings before a demo is drawn, ``options`` those that `dbpt.fit` reads too, as on the command
+    line. ``which`` are the options that say whose predictions of which images these are.
     """
 
     backbone: Backbone
     config: FitConfig
+    asked: FitConfig
     predictions: UserPredictions
     by: PredictionsBy
     title: str
-    command: list[str]
+    source: str
+    which: list[str]
+    repeated: list[str]
     options: list[str]
 
+    @property
+    def command(self) -> list[str]:
+        """The arguments that repeat the audit, as far as the command line can name its data."""
+        return [self.source, *self.repeated, *self.which]
 
-def subject_of_data(
-    predictions: Any, by: PredictionsBy, data: DataLike | None, chosen: dict[str, Any], split: str | None
+
+def subject_of(
+    predictions: object,
+    data: DataLike | None,
+    chosen: dict[str, Any],
+    split: str | None,
+    weights: str | Path | None,
+    read: frozenset[str] = AUDIT_SETTINGS,
+) -> Subject:
+    """Return the images of ``data`` with the predictions that `dbpt.audit` takes.
+
+    ``read`` are the settings that the command reads. If ``attributes`` isn't among them, the data need none.
+    """
+    if split not in (None, ALL, *SPLITS):
+        raise InputError(f"--split is {split!r}; expected {', '.join(SPLITS)} or {ALL}")
+    by = kind_of(predictions)
+    if weights is not None and by != "run":
+        raise InputError("--weights: only the audit of a run reads it; name other weights with --pretrained")
+    if by == "run":
+        return _subject_of_run(os.fspath(cast(str, predictions)), data, chosen, split, weights, read)
+    return _subject_of_data(predictions, by, data, chosen, split, read)
+
+
+def kind_of(predictions: object) -> PredictionsBy:
+    """Return whose predictions the argument ``predictions`` of `dbpt.audit` names."""
+    if not isinstance(predictions, str | os.PathLike):
+        return "file"
+    if predictions in ("zero-shot", "probe"):
+        return cast(PredictionsBy, predictions)
+    return "run" if os.path.isdir(predictions) else "file"  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
+
+
+def _subject_of_data(
+    predictions: Any,
+    by: PredictionsBy,
+    data: DataLike | None,
+    chosen: dict[str, Any],
+    split: str | None,
+    read: frozenset[str],
 ) -> Subject:
     """Return the images of ``data`` with the predictions by CLIP or a probe, or the user's ``predictions``."""
     if data is None:
@@ -98,7 +143,7 @@ def subject_of_data(
     asked = with_data(make_config(chosen), data)
     config = resolve_demo(asked)
     check_before_reading(config)
-    dataset = open_dataset(config, training=False)
+    dataset = open_dataset(config, training=False, needs_attributes="attributes" in read)
     logger.info(dataset.describe())
     split, rows = _chosen_split(dataset, split)
     named = os.fspath(predictions) if isinstance(predictions, str | os.PathLike) else None
@@ -130,23 +175,31 @@ def subject_of_data(
         **vars(images) | {"told": (*images.told, *found.warnings)},
         backbone=backbone,
         config=config,
+        asked=asked,
         predictions=found,
         by=by,
         title=titles.get(by, named or "an array"),
-        command=_command(asked.data, options := asked.options(AUDIT_SETTINGS), named, split),
-        options=options,
+        source=asked.data,
+        which=[*(["--predictions", named] if named else []), "--split", split],
+        repeated=asked.options(read),
+        options=asked.options(read),
     )
 
 
-def subject_of_run(
-    run: str, data: DataLike | None, chosen: dict[str, Any], split: str | None, weights: str | Path | None
+def _subject_of_run(
+    run: str,
+    data: DataLike | None,
+    chosen: dict[str, Any],
+    split: str | None,
+    weights: str | Path | None,
+    read: frozenset[str],
 ) -> Subject:
     """Return the images of ``data``, or of the run's own, with the predictions of its classifier."""
     if refused := [name for name in OF_THE_RUN if chosen.get(name) is not None]:
         raise InputError(f"{flag_of(refused[0])}: the run {run} has its own; leave it out")
     root, device = chosen.pop("root", None), chosen.pop("device", "auto")
     classifier, config, dataset = run_with_data(run, data, root=root, weights=weights, device=device, given=chosen)
-    if not dataset.attribute_names:
+    if "attributes" in read and not dataset.attribute_names:
         raise InputError(f"{run}: was trained without an attribute; name the one to audit with --attributes")
     logger.info(dataset.describe())
     split, rows = _chosen_split(dataset, split)
@@ -156,16 +209,18 @@ def subject_of_run(
         of_run = f"{seen} of the audited images served to train the run or to choose its epoch; new ones may be harder"
         log_warnings((of_run,))
         told = (*told, of_run)
-    options = config.options(AUDIT_SETTINGS.difference(OF_THE_RUN))
     return Subject(
         **vars(images) | {"told": told},
         backbone=classifier.backbone,
         config=config,
+        asked=config,
         predictions=likeliest(classifier.head.probabilities(images.features)),
         by="run",
         title=run,
-        command=_command(str(dataset.source), options, run, split),
-        options=config.options(AUDIT_SETTINGS),
+        source=str(dataset.source),
+        which=["--predictions", run, "--split", split],
+        repeated=config.options(read.difference(OF_THE_RUN)),
+        options=config.options(read),
     )
 
 
@@ -202,8 +257,3 @@ def _read_images(
     audited = (np.cumsum(is_readable) - 1)[rows[kept]]
     log_warnings(told := left_out(dataset, readable.failures))
     return AuditedImages(readable=readable, audited=audited, split=split, told=told), kept
-
-
-def _command(data: str, options: list[str], predictions: str | None, split: str) -> list[str]:
-    """Return the arguments that repeat the audit, as far as the command line can name its data."""
-    return [data, *options, *(["--predictions", predictions] if predictions else []), "--split", split]

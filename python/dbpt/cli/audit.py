@@ -61,8 +61,7 @@ def audit(
     trusted.
     """
     from dbpt.auditing.audit import audit as run_audit
-    from dbpt.auditing.audit import kind_of
-    from dbpt.auditing.subject import OF_THE_RUN
+    from dbpt.auditing.subject import OF_THE_RUN, kind_of
 
     by_run = kind_of(predictions) == "run"
     configured = read_settings_for(config, AUDIT_SETTINGS.difference(OF_THE_RUN if by_run else ()))

@@ -26,6 +26,7 @@ from dbpt.cli.audit import audit
 from dbpt.cli.cache import cache
 from dbpt.cli.compare import compare
 from dbpt.cli.data import data, demo
+from dbpt.cli.discover import discover
 from dbpt.cli.embed import embed
 from dbpt.cli.evaluate import evaluate
 from dbpt.cli.fit import fit
@@ -111,7 +112,7 @@ def commands(ctx: click.Context) -> None:
         import_plugins()  # even if only dbpt's own names are asked for, since a misspelt module would not be noticed
 
 
-for command in (audit, guess, fit, compare, evaluate, predict, label, data, demo, embed, cache):
+for command in (audit, discover, guess, fit, compare, evaluate, predict, label, data, demo, embed, cache):
     commands.add_command(command)
 
 

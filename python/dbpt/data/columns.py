@@ -44,6 +44,11 @@ class DataRequest:
         names = {role: self.columns.get(role, role) for role in roles}
         return {role: name for role, name in names.items() if name}
 
+    @property
+    def ignores_attributes(self) -> bool:
+        """True with ``--columns attribute=``."""
+        return self.columns.get("attribute") == ""
+
     def words(self, own: Words) -> Words:
         """Return the words that are given, and the data's ``own`` for the others."""
         names = ("classes", "attributes", "templates", "attribute_templates", "factors")

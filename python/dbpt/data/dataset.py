@@ -108,6 +108,11 @@ class Dataset:
             splits=self.splits[rows],
         )
 
+    def without_attributes(self) -> "Dataset":
+        """Return the data set without its attribute."""
+        words = replace(self.words, attributes={}, factors=())
+        return replace(self, attributes=np.full_like(self.attributes, -1), words=words, published=None)
+
     def where(self, row: int) -> str:
         """Return the origin of ``row``: ``"metadata.csv line 17"``, or its path if no file lists it."""
         line = int(self.lines[row])

@@ -65,7 +65,8 @@ def load_dataset(
         celeba_attributes: CelebA's spurious attributes. Their combinations are numbered as binary numbers whose first
             digit is the first attribute; None is ``["Male"]``.
         columns: the columns of a table or saved data set that are not called ``path``, ``label``, ``split`` and
-            ``attribute``: ``{"label": "y"}`` or ``["label=y"]``. ``{"attribute": ""}`` ignores that column.
+            ``attribute``: ``{"label": "y"}`` or ``["label=y"]``. ``{"attribute": ""}`` ignores that column, or the
+            attribute of a data set with a name.
         training: False also accepts data without training rows, or classes without any, for evaluation.
         images: False needs no image files, for rows with precomputed features. A table's paths are then any names, and
             their column is optional.
@@ -88,15 +89,19 @@ def load_dataset(
         factors=parsed,
     )
     reader = DATASETS.get(request.source)
-    if request.columns and (isinstance(data, Dataset) or reader is not None):
+    if (set(request.columns) - {"attribute"} or request.columns.get("attribute")) and (
+        isinstance(data, Dataset) or reader is not None
+    ):
         name = data.name if isinstance(data, Dataset) else request.source
-        raise InputError(f"--columns: data set {name!r} has its own columns; --columns is for tables")
+        way_out = "only 'attribute=', which ignores its attribute, is accepted"
+        raise InputError(f"--columns: data set {name!r} has its own columns; {way_out}")
     for name, value in (("celeba_target", celeba_target), ("celeba_attributes", celeba_attributes)):
         if value is not None and (reader is None or name not in reader.settings):
             given = f"--{name.replace('_', '-')} {value!r} with data {request.source or type(data).__name__!r}"
             raise InputError(f"{given}: only celeba has attributes to choose; drop it")
     if isinstance(data, Dataset):
-        dataset = _reworded(replace(data, root=request.root or data.root), request)
+        dataset = replace(data, root=request.root or data.root)
+        dataset = _reworded(dataset.without_attributes() if request.ignores_attributes else dataset, request)
     elif is_in_memory(data):
         dataset = read_frame(data, request)
     else:
@@ -118,7 +123,10 @@ def _listed(strings: Sequence[str] | None) -> tuple[str, ...] | None:
 def _read_known(request: DataRequest, reader: type[DatasetReader]) -> Dataset:
     if request.root is None:
         raise InputError(f"data set {request.source!r} needs --root, the folder that holds {reader.holds}")
-    dataset = _reworded(reader.read(request.root, request), request)
+    dataset = reader.read(request.root, request)
+    if request.ignores_attributes:
+        dataset = dataset.without_attributes()
+    dataset = _reworded(dataset, request)
     if any(is_there(folder / NOT_PUBLISHED) for folder in (request.root, dataset.root)):
         return replace(dataset, published=None)
     return replace(dataset, notes=(*dataset.notes, *published_notes(dataset)))

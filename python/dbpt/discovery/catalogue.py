@@ -41,6 +41,11 @@ class Family:
         """The names of the attribute, in index order."""
         return list(self.attributes)
 
+    @cached_property
+    def wordings(self) -> list[str]:
+        """All wordings, in the order of their names."""
+        return [wording for wordings in self.attributes.values() for wording in wordings]
+
     def texts(self) -> tuple[list[str], NDArray[np.int64]]:
         """Return every sentence (template x wording), and the name's index of each, (P,) int64."""
         return sentences(self.attributes.values(), self.templates)

@@ -142,7 +142,7 @@ def guess_trust(
             label_attributes(each, proportions=counts + 1e-9, posterior=False, confidence=False).pseudo_attributes
             for each in others
         ]
-    agreement = np.mean([_kappa(one, other, num_attributes) for one, other in combinations(labelled, 2)])
+    agreement = np.mean([kappa(one, other, num_attributes) for one, other in combinations(labelled, 2)])
     mean_NA = _within_class(np.mean([_centred(each) for each in others], axis=0), labels)
     known = found >= 0
     return Trust(
@@ -201,8 +201,8 @@ def _within_class(values_NA: _Array, labels: NDArray[np.int64]) -> _Array:
     return found
 
 
-def _kappa(one: NDArray[np.int64], other: NDArray[np.int64], num_attributes: int) -> float:
-    """Return Cohen's kappa; 1 if both give all rows the same label, as then they agree."""
+def kappa(one: NDArray[np.int64], other: NDArray[np.int64], num_attributes: int) -> float:
+    """Return Cohen's kappa of two labellings (N,); 1 if both give all rows the same label, as then they agree."""
     shares = [np.bincount(each, minlength=num_attributes) / len(each) for each in (one, other)]
     by_chance = float(shares[0] @ shares[1])
     return 1.0 if by_chance == 1 else (float((one == other).mean()) - by_chance) / (1 - by_chance)

@@ -60,13 +60,15 @@ def contact_sheets(
     group_names: Sequence[tuple[str, str]],
     seed: int = 0,
     first: Sequence[int] = (),
+    budget: int = BUDGET,
 ) -> list[ContactSheet]:
     """Return a sheet for each pseudo-group, in the order g = y*A + a.
 
     ``groups`` and ``confidence`` are (N,), of class and guessed attribute; -1 if nothing was guessed. ``group_names``
     (G,) are pairs of class and attribute. The images depend on the arguments alone. Where an image can't be read, the
     next one takes its place. With many groups the strips have fewer than eight pictures, and with more than
-    MOST_PICTURES / 3 groups, some sheets have none; those of ``first`` have precedence.
+    MOST_PICTURES / 3 groups, some sheets have none; those of ``first`` have precedence. All pictures together have at
+    most ``budget`` bytes.
     """
     sizes = np.bincount(groups[groups >= 0], minlength=len(group_names))
     shown = [g for g in dict.fromkeys([*first, *range(len(sizes))]) if sizes[g]][: MOST_PICTURES // 3]

@@ -325,6 +325,9 @@ SECTIONS: tuple[type[Section], ...] = tuple(Section.__subclasses__())
 AUDIT_SETTINGS = frozenset(each.name for section in SECTIONS[:4] for each in fields(section)) | {"seed", "average"}
 AUDIT_SETTINGS -= {"data", "val_fraction", "features", "label_noise"}
 """The settings of a command that trains nothing."""
+DISCOVER_SETTINGS = AUDIT_SETTINGS - {each.name for each in fields(PseudoAttributeSettings)}
+DISCOVER_SETTINGS -= {"attributes", "factors", "attribute_template", "celeba_attributes", "average"}
+"""Those of a command that looks for attributes."""
 GUESS_SETTINGS = AUDIT_SETTINGS - {"pseudo_attributes", "guess_only_unknown", "label_model", "label_pretrained"}
 GUESS_SETTINGS -= {"average"}
 """Those by which CLIP guesses attributes."""

@@ -1,0 +1,214 @@
+"""`discover`: which attributes of a catalogue, that nobody named, explain a classifier's errors."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt._core import __version__
+from dbpt.auditing.figures import AuditedData
+from dbpt.auditing.subject import Subject, subject_of
+from dbpt.auditing.suspects.figures import SCHEMA_VERSION, ClassWords, DiscoveryFigures, Suspect
+from dbpt.auditing.suspects.findings import suspect_of, verdict_of
+from dbpt.auditing.suspects.page import MOST_SHOWN, render_discovery
+from dbpt.auditing.suspects.result import Discovery
+from dbpt.data.in_memory import DataLike
+from dbpt.discovery.catalogue import read_catalogue
+from dbpt.discovery.embedded import embed_families
+from dbpt.discovery.scoring import Images, Score, confidence, guess_families, halves, score_families
+from dbpt.discovery.words import WordScore, word_scores
+from dbpt.experiments.figures import backbone_summary
+from dbpt.experiments.guess import refuse_unread
+from dbpt.experiments.stages import log_warnings
+from dbpt.files.csv import csv_text
+from dbpt.files.disk import write_atomically, write_json
+from dbpt.report.contact_sheets import BUDGET, ContactSheet, contact_sheets
+from dbpt.report.made_by import setting_texts
+from dbpt.runs.output_folder import Marker, OutputFolder
+from dbpt.settings.config import FitConfig, shows_settings
+from dbpt.settings.keywords import FitSettings
+from dbpt.settings.sections import DISCOVER_SETTINGS
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+logger = logging.getLogger(__name__)
+
+DISCOVERY_FOLDER = OutputFolder(
+    title="discovery",
+    command="dbpt discover",
+    marker="status.json",
+    record=Marker,
+    schema_version=SCHEMA_VERSION,
+    is_file=lambda name: name in ("discover.html", "discover.json", "families.csv", "words.csv"),
+    subfolders={},
+    can_resume=False,
+)
+
+
+@shows_settings(FitSettings)
+def discover(
+    data: DataLike | None = None,
+    *,
+    predictions: str | os.PathLike[str] | NDArray[Any] | Sequence[Any] = "zero-shot",
+    catalogue: str | Path | None = None,
+    out: str | Path | None = None,
+    split: str | None = None,
+    overwrite: bool = False,
+    weights: str | Path | None = None,
+    **settings: Unpack[FitSettings],
+) -> Discovery:
+    """Search a catalogue for attributes that explain a classifier's errors.
+
+    CLIP guesses each family of attributes. A family is proposed if the guesses can be trusted, explain at least a fifth
+    of the errors within the classes, and do so without what the class names say. Attributes of the data are not read.
+
+    Args:
+        data: as for `dbpt.audit`; no attribute is needed.
+        predictions: whose errors, as for `dbpt.audit`.
+        catalogue: a TOML file of families, which replaces or extends the package's.
+        out: a folder for ``discover.html``, ``discover.json``, ``families.csv`` and ``words.csv``; it must not exist
+            unless ``overwrite``.
+        split: "train", "val", "test" or "all", as for `dbpt.audit`.
+        weights: with a run, the present path of the backbone's local weights file, if it has moved.
+        settings: those of `FitConfig` for data, classes and backbone, and ``seed``.
+
+    Raises `InputError` for wrong settings, data, predictions or a wrong catalogue, and if ``out`` can't be used.
+    """
+    chosen = dict[str, Any](settings)
+    refuse_unread(chosen, DISCOVER_SETTINGS, "dbpt discover looks for the attribute, and trains no prompt")
+    families = read_catalogue(catalogue)
+    with ExitStack() as held:
+        if out is not None:
+            held.enter_context(DISCOVERY_FOLDER.held(Path(out), resume=False, overwrite=overwrite))
+        subject = subject_of(predictions, data, chosen, split, weights, DISCOVER_SETTINGS)
+        images = _images(subject)
+        logger.info(f"{len(families)} families of attributes are tried on {len(images.labels)} images")
+        embedded = embed_families(subject.backbone, families)
+        right = subject.predictions.predictions == images.labels
+        scores = score_families(guess_families(embedded, images, subject.dataset.words), images, right)
+        named = None if catalogue is None else os.fspath(catalogue)
+        others = {"--catalogue": named, "--weights": weights, "--out": out}
+        given = [text for flag, value in others.items() if value is not None for text in (flag, os.fspath(value))]
+        figures = _figures(subject, images, scores, right, word_scores(embedded, images, right), named, given)
+        found = Discovery(figures, None if out is None else Path(out))
+        if out is not None:
+            page = render_discovery(figures, _sheets(subject, images, scores))
+            _write(found, page, subject.config, overwrite=overwrite)
+    log_warnings(found.warnings, subject.told)
+    return found
+
+
+def _images(subject: Subject) -> Images:
+    return Images(
+        backbone=subject.backbone,
+        features=subject.features,
+        labels=subject.labels,
+        halves=halves(subject.labels, subject.config.seed),
+        num_classes=subject.dataset.num_classes,
+        seed=subject.config.seed,
+    )
+
+
+def _figures(
+    subject: Subject,
+    images: Images,
+    scores: list[Score],
+    right: NDArray[np.bool_],
+    words: list[list[WordScore]],
+    catalogue: str | None,
+    given: list[str],
+) -> DiscoveryFigures:
+    """Return the figures; ``given`` are the options besides those of the subject."""
+    dataset = subject.dataset
+    suspects = [suspect_of(score, images, right, dataset.class_names) for score in scores]
+    best = next((suspect for suspect in suspects if suspect.finding == "proposed"), None)
+    audit_command, fit_command = (None, None) if best is None else _next_commands(subject, best)
+    errors_C = np.bincount(images.labels[~right], minlength=dataset.num_classes).tolist()
+    return DiscoveryFigures(
+        schema_version=SCHEMA_VERSION,
+        dbpt_version=__version__,
+        verdict=verdict_of(suspects, subject.title, sum(errors_C), len(images.labels)),
+        data=AuditedData(
+            name=dataset.name,
+            root=str(dataset.root),
+            split=cast(Any, subject.split),
+            n=len(subject.audited),
+            failed_images=len(subject.readable.failures),
+            classes=list(dataset.class_names),
+            attributes=[],
+            notes=list(dataset.notes),
+        ),
+        backbone=backbone_summary(subject.backbone, subject.config),
+        predictions_by=subject.by,
+        predictions_from=subject.title,
+        errors=sum(errors_C),
+        catalogue=catalogue,
+        suspects=suspects,
+        words=[
+            ClassWords(class_name=name, errors=errors, words=found)
+            for name, errors, found in zip(dataset.class_names, errors_C, words, strict=True)
+        ],
+        warnings=list(subject.told),
+        command=shlex.join(["dbpt", "discover", *subject.command, *given]),
+        audit_command=audit_command,
+        fit_command=fit_command,
+        settings=setting_texts(subject.config, sorted(DISCOVER_SETTINGS)),
+    )
+
+
+def _next_commands(subject: Subject, best: Suspect) -> tuple[str, str]:
+    """Return the commands that audit and train with the attribute of ``best``."""
+    config = subject.asked
+    if subject.dataset.attribute_names:  # the data's own attribute is another one
+        columns = [entry for entry in config.columns or () if not entry.startswith("attribute=")]
+        config = replace(config, columns=(*columns, "attribute="))
+    options = config.options(DISCOVER_SETTINGS)
+    options += ["--attributes", *best.attributes, "--attribute-template", *best.attribute_template]
+    name = f"{subject.dataset.name}-{best.family}"
+    audit_command = ["dbpt", "audit", subject.source, "--out", f"audits/{name}", *subject.which, *options]
+    return shlex.join(audit_command), shlex.join(["dbpt", "fit", subject.source, "--out", f"runs/{name}", *options])
+
+
+def _sheets(subject: Subject, images: Images, scores: list[Score]) -> dict[str, list[ContactSheet]] | None:
+    """Return the contact sheets of the first proposed families, by name; None if there are no images."""
+    if not subject.config.opens_images:
+        return None
+    dataset, sheets = subject.dataset, dict[str, list[ContactSheet]]()
+    paths = [dataset.paths[row] for row in subject.audited]
+    shown = [score for score in scores if score.is_proposed][:MOST_SHOWN]
+    for score in shown:
+        guessed, embedded = score.of.guessed, score.of.family
+        assert guessed is not None
+        family = embedded.family.only(guessed.kept.tolist())
+        sheets[family.name] = contact_sheets(
+            paths,
+            dataset.root,
+            images.labels * len(family.names) + guessed.guesses,
+            confidence(embedded, guessed, images),
+            group_names=[(y, a) for y in dataset.class_names for a in family.names],
+            seed=images.seed,
+            budget=BUDGET // len(shown),
+        )
+    return sheets
+
+
+def _write(found: Discovery, page: str, config: FitConfig, *, overwrite: bool) -> None:
+    """Write the files of the held folder."""
+    assert found.folder is not None
+    out = found.folder
+    DISCOVERY_FOLDER.start(out, {}, config, resume=False, overwrite=overwrite)
+    write_json(out / "discover.json", asdict(found.figures))
+    for name, rows in (("families.csv", found.family_rows()), ("words.csv", found.word_rows())):
+        write_atomically(out / name, csv_text([list(rows[0]), *(row.values() for row in rows)] if rows else []))
+    write_atomically(out / "discover.html", page)
+    DISCOVERY_FOLDER.finish(out, {}, config)

@@ -1,0 +1,91 @@
+"""The schema of ``discover.json``. Fractions are in 0..1; None means missing, which is never 0."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dbpt.auditing.figures import AuditedData, PredictionsBy
+from dbpt.discovery.words import WordScore
+from dbpt.files.typed_json import Count, Share
+from dbpt.groups.association import ExplainedErrors
+from dbpt.runs.metrics import BackboneSummary
+
+SCHEMA_VERSION = 1
+Finding = Literal["proposed", "doubted", "describes the classes", "explains little", "too few images"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuspectGroup:
+    """The ``n`` images of a class that were guessed to have an attribute, and how many are predicted right."""
+
+    class_name: str
+    attribute: str
+    n: Count
+    correct: Count
+
+    @property
+    def accuracy(self) -> float | None:
+        """The share of correct predictions, None without images."""
+        return self.correct / self.n if self.n else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suspect:
+    """A family of the catalogue, with the result of the search.
+
+    ``attributes`` and ``attribute_template`` are what the options of these names take: the names with their wordings,
+    without those that hardly any image got. ``explained`` is by the guesses, ``beyond`` by guesses without what the
+    class names say. ``q_value`` corrects the p-value of ``explained`` for the number of families. ``spread`` is how far
+    CLIP's odds move from image to image. ``doubts`` are the reasons not to propose it.
+    """
+
+    family: str
+    finding: Finding
+    names: list[str]
+    attributes: list[str]
+    attribute_template: list[str]
+    explained: ExplainedErrors | None
+    q_value: Share | None
+    beyond: ExplainedErrors | None
+    spread: float | None
+    groups: list[SuspectGroup]
+    doubts: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassWords:
+    """The words of the catalogue for a class, those nearest to its ``errors`` first."""
+
+    class_name: str
+    errors: Count
+    words: list[WordScore]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscoveryFigures:
+    """The content of ``discover.json``.
+
+    ``suspects`` are all families, the proposed ones first, the strongest first. ``catalogue`` is the file that the user
+    named, or None. The commands repeat the search, and go on with the first proposed family.
+    """
+
+    schema_version: int
+    dbpt_version: str
+    verdict: str
+    data: AuditedData
+    backbone: BackboneSummary
+    predictions_by: PredictionsBy
+    predictions_from: str
+    errors: Count
+    catalogue: str | None
+    suspects: list[Suspect]
+    words: list[ClassWords]
+    warnings: list[str]
+    command: str
+    audit_command: str | None
+    fit_command: str | None
+    settings: dict[str, str]
+
+    @property
+    def proposed(self) -> list[Suspect]:
+        """The proposed families."""
+        return [suspect for suspect in self.suspects if suspect.finding == "proposed"]

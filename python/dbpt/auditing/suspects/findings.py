@@ -1,0 +1,106 @@
+"""What becomes of each family, with the reasons, and the verdict in one sentence."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.auditing.suspects.figures import Finding, Suspect, SuspectGroup
+from dbpt.data.words import entries_of
+from dbpt.discovery.scoring import LARGEST_Q, SMALLEST_SHARE, Explained, Images, Score
+from dbpt.pseudo_attributes.trust import LOWEST_AGREEMENT
+from dbpt.report.text import count, percent
+
+FINDINGS: dict[Finding, str] = {
+    "doubted": "CLIP can't tell its names apart here",
+    "describes the classes": "it tells little beyond the class names",
+    "explains little": "it explains few errors",
+    "too few images": "fewer than two of its names have images",
+}
+
+
+def suspect_of(score: Score, images: Images, right: NDArray[np.bool_], class_names: Sequence[str]) -> Suspect:
+    """Return the family of ``score`` with its finding, and its groups of images."""
+    guessed, explained, family = score.of.guessed, score.explained, score.of.family.family
+    finding, doubts = _finding(score)
+    kept = family if guessed is None else family.only(guessed.kept.tolist())
+    return Suspect(
+        family=family.name,
+        finding=finding,
+        names=kept.names,
+        attributes=list(entries_of(kept.attributes, family.name)),
+        attribute_template=list(family.templates),
+        explained=None if explained is None else explained.errors,
+        q_value=None if explained is None else explained.q_value,
+        beyond=None if score.beyond is None else score.beyond.errors,
+        spread=None if guessed is None else guessed.trust.spread,
+        groups=[] if guessed is None else _groups(guessed.guesses, images.labels, right, class_names, kept.names),
+        doubts=doubts,
+    )
+
+
+def _finding(score: Score) -> tuple[Finding, list[str]]:
+    """Return what becomes of the family, and the reasons not to propose it."""
+    if score.of.guessed is None or score.explained is None:
+        return "too few images", ["fewer than two of its names have images"]
+    if score.of.guessed.trust.doubts:
+        return "doubted", score.of.guessed.trust.doubts
+    if not score.explained.is_much:
+        return "explains little", [_how_little(score.explained)]
+    if not score.is_more_than_classes:
+        return "describes the classes", [_of_the_classes(score)]
+    return "proposed", []
+
+
+def _how_little(explained: Explained) -> str:
+    if explained.q_value is None:
+        return "there are no errors, or nothing else, in each class"
+    if explained.q_value > LARGEST_Q:
+        return f"errors don't depend on it more than by chance (q = {explained.q_value:.2f})"
+    return f"it explains {percent(explained.errors.share)} % of the errors, below {100 * SMALLEST_SHARE:.0f} %"
+
+
+def _of_the_classes(score: Score) -> str:
+    of, start = score.of, "without what the class names say, "
+    if of.class_words:
+        return f"it has words of the classes: {', '.join(of.class_words)}"
+    if of.beyond is None or score.beyond is None or of.beyond.trust.doubts:
+        return f"{start}CLIP can't tell its names apart"
+    if of.agreement < LOWEST_AGREEMENT:
+        return f"{start}the guesses are others (agreement {of.agreement:.2f}; at least {LOWEST_AGREEMENT})"
+    return f"{start}{_how_little(score.beyond)}"
+
+
+def _groups(
+    guesses: NDArray[np.int16],
+    labels: NDArray[np.int64],
+    right: NDArray[np.bool_],
+    class_names: Sequence[str],
+    names: Sequence[str],
+) -> list[SuspectGroup]:
+    groups, size = labels * len(names) + guesses, len(class_names) * len(names)
+    n, correct = np.bincount(groups, minlength=size), np.bincount(groups[right], minlength=size)
+    pairs = [(y, a) for y in class_names for a in names]
+    return [
+        SuspectGroup(class_name=y, attribute=a, n=total, correct=hits)
+        for (y, a), total, hits in zip(pairs, n.tolist(), correct.tolist(), strict=True)
+    ]
+
+
+def verdict_of(suspects: Sequence[Suspect], title: str, errors: int, n: int) -> str:
+    """Return the result in one sentence; ``title`` says whose ``errors`` on ``n`` images they are."""
+    best = suspects[0]
+    if best.finding == "proposed" and best.explained is not None:
+        others = sum(suspect.finding == "proposed" for suspect in suspects) - 1
+        also = f" ({count(others)} more {'families' if others > 1 else 'family'} explain them too)" if others else ""
+        return (
+            f"The errors of {title} go with {' / '.join(best.names)}: these guesses explain "
+            f"{percent(best.explained.share)} % of its {count(errors)} errors within the classes{also}; look at the "
+            "pictures before you believe it."
+        )
+    if not errors or errors == n:
+        return f"Nothing proposed: {title} is {'wrong' if errors else 'right'} on all {count(n)} images."
+    found = Counter(suspect.finding for suspect in suspects)
+    reasons = "; ".join(f"{count(n)} of them because {FINDINGS[finding]}" for finding, n in found.most_common())
+    return f"Nothing proposed: no family of {count(len(suspects))} explains the errors of {title}; {reasons}."

@@ -1,0 +1,56 @@
+"""The HTML page of a search for attributes. It is for readers who know neither dbpt nor statistics."""
+
+from collections.abc import Mapping, Sequence
+
+from dbpt.auditing.suspects.figures import ClassWords, DiscoveryFigures, Suspect
+from dbpt.auditing.suspects.findings import FINDINGS
+from dbpt.auditing.suspects.result import worst_and_best
+from dbpt.report.contact_sheets import ContactSheet
+from dbpt.report.made_by import Entries, made_by_entries
+from dbpt.report.templates import render, sentence
+from dbpt.report.text import count
+
+MOST_SHOWN = 3
+"""Families with pictures."""
+MOST_ROWS = 12
+MOST_WORDS = 12
+
+
+def render_discovery(figures: DiscoveryFigures, sheets: Mapping[str, list[ContactSheet]] | None) -> str:
+    """Return the page, one self-contained HTML file without scripts.
+
+    ``sheets`` are the contact sheets of the first proposed families, by name; None if there are no images.
+    """
+    others = [suspect for suspect in figures.suspects if suspect.finding != "proposed"]
+    return render(
+        "auditing/suspects/discover.html.j2",
+        figures=figures,
+        proposed=[(suspect, worst_and_best(suspect)) for suspect in figures.proposed[:MOST_ROWS]],
+        left_out=len(figures.proposed[MOST_ROWS:]),
+        sheets=sheets,
+        others=[(suspect, FINDINGS[suspect.finding], _because(suspect)) for suspect in others],
+        words=[(each, _shown(each)) for each in figures.words if each.words],
+        warnings=[sentence(text) for text in figures.warnings],
+        entries=_entries(figures),
+    )
+
+
+def _because(suspect: Suspect) -> str:
+    return "; ".join(suspect.doubts)
+
+
+def _shown(found: ClassWords) -> Sequence[tuple[str, float]]:
+    return [(word.word, word.score) for word in found.words[:MOST_WORDS]]
+
+
+def _entries(figures: DiscoveryFigures) -> Entries:
+    """Return the data, backbone, catalogue and settings."""
+    failed, backbone = figures.data.failed_images, figures.backbone
+    more = f"; {count(failed)} more could not be read" if failed else ""
+    return [
+        ("Data", figures.data.root),
+        ("Images", f"{count(figures.data.n)}, split: {figures.data.split}{more}"),
+        ("Backbone", f"{backbone.model}, {backbone.pretrained or 'no pretrained tag'}, {backbone.embed_dim} features"),
+        ("Catalogue", figures.catalogue or "dbpt's own"),
+        *made_by_entries((), (), (), figures.settings),
+    ]

@@ -1,0 +1,160 @@
+"""`Discovery`: the return value of `discover`, as a table, for pandas, and as rows of files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dbpt.auditing.suspects.figures import DiscoveryFigures, Suspect, SuspectGroup
+from dbpt.data.in_memory import import_pandas
+from dbpt.report.text import MISSING, count, percent, render_columns, shorten_group, wrapped
+
+if TYPE_CHECKING:
+    import pandas
+
+MOST_ROWS = 8
+WORDS_SHOWN = 6
+LETTERS = 28
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Discovery:
+    """The result of a search for attributes. ``str()`` of it is the table.
+
+    ``figures`` is the content of ``discover.json``; ``folder`` is where the files are, None without ``out``.
+    """
+
+    figures: DiscoveryFigures
+    folder: Path | None
+
+    @property
+    def verdict(self) -> str:
+        """The result in one sentence."""
+        return self.figures.verdict
+
+    @property
+    def proposed(self) -> list[Suspect]:
+        """The proposed families, the strongest first; none if nothing is proposed."""
+        return self.figures.proposed
+
+    @property
+    def warnings(self) -> list[str]:
+        """All warnings."""
+        return self.figures.warnings
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of ``discover.json``."""
+        return json.loads(json.dumps(asdict(self.figures)))  # type: ignore[no-any-return]
+
+    def family_rows(self) -> list[dict[str, Any]]:
+        """Return a dict for each family of the catalogue: finding, shares, p- and q-value, worst group, doubts."""
+        return [_family_row(suspect) for suspect in self.figures.suspects]
+
+    def word_rows(self) -> list[dict[str, Any]]:
+        """Return a dict for each class and word of the catalogue with its score."""
+        return [
+            {"class": each.class_name, "word": word.word, "family": word.family, "score": word.score}
+            for each in self.figures.words
+            for word in each.words
+        ]
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return `family_rows` as a ``pandas.DataFrame``. Raises `InputError` if pandas is not installed."""
+        return import_pandas().DataFrame(self.family_rows())
+
+    def table(self) -> str:
+        """Return heading, table, words, verdict and the commands to go on as text, without a final newline."""
+        figures = self.figures
+        split = "all splits" if figures.data.split == "all" else f"{figures.data.split} split"
+        heading = [
+            f"{figures.data.name}: {split}, {count(figures.data.n)} images; predictions: {figures.predictions_from}, "
+            f"{count(figures.errors)} errors",
+            f"{len(figures.suspects)} families of attributes tried; guessed by CLIP; figures in per cent",
+        ]
+        lines = [*wrapped(heading), ""]
+        if figures.proposed:
+            lines += [*render_columns(_columns(figures.proposed[:MOST_ROWS])), ""]
+        notes = [_words(each.class_name, [word.word for word in each.words]) for each in figures.words if each.words]
+        lines += [*wrapped([*_passed_over(figures), *notes]), ""]
+        lines += wrapped([figures.verdict])
+        if figures.audit_command and figures.fit_command:
+            lines += ["", "Go on with one of these:", figures.audit_command, figures.fit_command]
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def __repr__(self) -> str:
+        names = [suspect.family for suspect in self.proposed]
+        return f"Discovery({self.figures.data.name!r}, proposed={names!r}, folder={str(self.folder)!r})"
+
+
+def worst_and_best(suspect: Suspect) -> tuple[SuspectGroup, SuspectGroup] | None:
+    """Return the two groups of one class whose accuracies differ most; None if no class has two groups."""
+    pairs = [
+        (worse, better)
+        for worse in suspect.groups
+        for better in suspect.groups
+        if worse.class_name == better.class_name and worse.n and better.n and worse is not better
+    ]
+    return max(pairs, key=lambda pair: (pair[1].accuracy or 0.0) - (pair[0].accuracy or 0.0), default=None)
+
+
+def _family_row(suspect: Suspect) -> dict[str, Any]:
+    explained, beyond, pair = suspect.explained, suspect.beyond, worst_and_best(suspect)
+    worse, better = pair or (None, None)
+    return {
+        "family": suspect.family,
+        "finding": suspect.finding,
+        "names": " | ".join(suspect.names),
+        "share_explained": explained and explained.share,
+        "p_value": explained and explained.p_value,
+        "q_value": suspect.q_value,
+        "share_beyond_class_names": beyond and beyond.share,
+        "spread": suspect.spread,
+        "class": worse and worse.class_name,
+        "worse_attribute": worse and worse.attribute,
+        "worse_accuracy": worse and worse.accuracy,
+        "better_attribute": better and better.attribute,
+        "better_accuracy": better and better.accuracy,
+        "doubts": "; ".join(suspect.doubts),
+    }
+
+
+def _columns(suspects: list[Suspect]) -> list[list[str]]:
+    shares = [None if suspect.explained is None else suspect.explained.share for suspect in suspects]
+    pairs = [worst_and_best(suspect) for suspect in suspects]
+    groups = ["" if pair is None else shorten_group(pair[0].class_name, pair[0].attribute, LETTERS) for pair in pairs]
+    worse, better = ([percent(pair and pair[i].accuracy) for pair in pairs] for i in (0, 1))
+    columns = {
+        "family": [suspect.family for suspect in suspects],
+        "explained": [percent(share) for share in shares],
+        "q": [MISSING if suspect.q_value is None else f"{suspect.q_value:.4f}" for suspect in suspects],
+        "worst group": groups,
+        "right": worse,
+        "best of class": better,
+    }
+    return [[title, "", "", *cells] for title, cells in columns.items()]
+
+
+def _passed_over(figures: DiscoveryFigures) -> list[str]:
+    """Return a line about the families that explain errors, but are not proposed."""
+    names = [each.family for each in figures.suspects if each.finding == "doubted" and (each.q_value or 1) <= 0.05]
+    of_class = [each.family for each in figures.suspects if each.finding == "describes the classes"]
+    lines = []
+    if names:
+        lines.append(f"CLIP can't tell the names apart: {_some(names)}")
+    if of_class:
+        lines.append(f"tell little beyond the class names: {_some(of_class)}")
+    return lines
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - WORDS_SHOWN} more" if len(names) > WORDS_SHOWN else ""
+    return ", ".join(names[:WORDS_SHOWN]) + more
+
+
+def _words(class_name: str, words: list[str]) -> str:
+    return f"words nearest to the errors of {class_name!r}: {', '.join(words[:WORDS_SHOWN])}"

@@ -1,0 +1,242 @@
+"""Scores of a catalogue's families: what share of a classifier's errors each explains, and why not to believe it.
+
+The guesses of a family and the doubts about them don't depend on predictions, nor on true attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from warnings import catch_warnings, simplefilter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.clip import Backbone
+from dbpt.data.words import Words
+from dbpt.discovery.embedded import Array, EmbeddedFamily, without_classes
+from dbpt.groups.association import ExplainedErrors, explained_errors
+from dbpt.pseudo_attributes import label_attributes
+from dbpt.pseudo_attributes.trust import LOWEST_AGREEMENT, Trust, guess_trust, kappa
+
+LARGEST_Q = 0.05
+SMALLEST_SHARE = 0.2
+FEWEST = 0.01
+"""The share of the images that a name needs; rarer names are left out of their family."""
+MOST_ROWS = 5000
+"""Rows of which the doubts are judged."""
+BLOCK = 1 << 14
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """The n images whose errors are to be explained: their ``features`` (n, D) and ``labels`` (n,).
+
+    The shares of the names in each of two random ``halves`` (n,) come from the other one.
+    """
+
+    backbone: Backbone
+    features: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    halves: NDArray[np.bool_]
+    num_classes: int
+    seed: int
+
+    def logits(self, weights_KD: Array, rows: NDArray[np.int64] | None = None) -> Array:
+        """Return zero-shot logits (n, K), or those of some rows; blocks of rows keep the memory flat."""
+        n = len(self.features) if rows is None else len(rows)
+        logits_NK = np.empty((n, len(weights_KD)), np.float32)
+        for start in range(0, n, BLOCK):
+            block = slice(start, start + BLOCK)
+            features = self.features[block] if rows is None else self.features[rows[block]]
+            logits_NK[block] = features.astype(np.float32, copy=False) @ weights_KD.T
+        return np.asarray(logits_NK * self.backbone.logit_scale + (self.backbone.logit_bias or 0.0), np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guessed:
+    """The guesses (n,) of a family's names ``kept``, and how far to trust them; confidence is not kept."""
+
+    kept: NDArray[np.int64]
+    guesses: NDArray[np.int16]
+    trust: Trust
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuessedFamily:
+    """A family as CLIP guesses it, and ``beyond`` the class names; None if under two names have images.
+
+    ``agreement`` is Cohen's kappa of both guesses, and ``class_words`` are the wordings that the family shares with the
+    classes.
+    """
+
+    family: EmbeddedFamily
+    guessed: Guessed | None
+    beyond: Guessed | None
+    agreement: float
+    class_words: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explained:
+    """What guesses explain; the q-value corrects the p-value for the number of families."""
+
+    errors: ExplainedErrors
+    q_value: float | None
+
+    @property
+    def is_much(self) -> bool:
+        """True if the guesses explain a fifth of the errors or more, and that isn't chance."""
+        return self.q_value is not None and self.q_value <= LARGEST_Q and (self.errors.share or 0) >= SMALLEST_SHARE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """What the guesses of a family explain, and what those ``beyond`` the class names do; None without guesses."""
+
+    of: GuessedFamily
+    explained: Explained | None
+    beyond: Explained | None
+
+    @property
+    def is_proposed(self) -> bool:
+        """True if the family explains errors, the guesses can be trusted, and they say more than the class names."""
+        if self.of.guessed is None or self.explained is None or self.of.guessed.trust.doubts:
+            return False
+        return self.explained.is_much and self.is_more_than_classes
+
+    @property
+    def is_more_than_classes(self) -> bool:
+        """True if the guesses stay the same without what the class names say, can be trusted, and explain errors."""
+        if self.of.beyond is None or self.beyond is None or self.of.class_words or self.of.agreement < LOWEST_AGREEMENT:
+            return False
+        return self.beyond.is_much and not self.of.beyond.trust.doubts
+
+    @property
+    def strength(self) -> float:
+        """The order of families that explain the same errors: the share, times how far CLIP's odds move."""
+        if self.of.guessed is None or self.explained is None:
+            return 0.0
+        return (self.explained.errors.share or 0.0) * self.of.guessed.trust.spread
+
+
+def halves(labels: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
+    """Return (n,) bool that is True for a random half of each class."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    found = np.zeros(len(labels), dtype=bool)
+    found[order[::2]] = True
+    return found
+
+
+def guess_families(families: Sequence[EmbeddedFamily], images: Images, words: Words) -> list[GuessedFamily]:
+    """Return the families with CLIP's guesses; ``words`` are those of the classes."""
+    projection_DD = without_classes(images.backbone, words)
+    of_classes = {word.casefold() for name, wordings in words.classes.items() for word in (name, *wordings)}
+    found = []
+    for family in families:
+        guessed, beyond = _guessed(family, images, None), _guessed(family, images, projection_DD)
+        found.append(
+            GuessedFamily(
+                family=family,
+                guessed=guessed,
+                beyond=beyond,
+                agreement=0.0 if guessed is None or beyond is None else _agreement(guessed, beyond),
+                class_words=[word for word in family.family.wordings if word.casefold() in of_classes],
+            )
+        )
+    return found
+
+
+def score_families(guessed: Sequence[GuessedFamily], images: Images, right: NDArray[np.bool_]) -> list[Score]:
+    """Return the scores of the families, proposed ones first, in each part the strongest first.
+
+    ``right`` (n,) says which images are predicted right.
+    """
+    explained = _explained([each.guessed for each in guessed], images, right)
+    beyond = _explained([each.beyond for each in guessed], images, right)
+    scores = [Score(of=of, explained=a, beyond=b) for of, a, b in zip(guessed, explained, beyond, strict=True)]
+    return sorted(scores, key=lambda score: (not score.is_proposed, -score.strength))
+
+
+def false_discovery(p_values: Sequence[float | None]) -> list[float | None]:
+    """Return the q-values of Benjamini and Hochberg (1995); None where nothing was tested.
+
+    >>> false_discovery([0.01, 0.5, None, 0.02])
+    [0.03, 0.5, None, 0.03]
+    """
+    known = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
+    found: list[float | None] = [None] * len(p_values)
+    smallest = 1.0
+    for rank in range(len(known), 0, -1):
+        p, i = known[rank - 1]
+        found[i] = smallest = min(smallest, p * len(known) / rank)
+    return found
+
+
+def confidence(family: EmbeddedFamily, guessed: Guessed, images: Images) -> NDArray[np.float32]:
+    """Return CLIP's probability (n,) of each guess."""
+    return _labels(images.logits(family.weights[guessed.kept]), images.halves)[1]
+
+
+def _explained(guessed: Sequence[Guessed | None], images: Images, right: NDArray[np.bool_]) -> list[Explained | None]:
+    errors = [
+        None
+        if each is None
+        else explained_errors(
+            right,
+            images.labels,
+            each.guesses,
+            num_classes=images.num_classes,
+            num_attributes=len(each.kept),
+            seed=images.seed,
+        )
+        for each in guessed
+    ]
+    q_values = false_discovery([None if each is None else each.p_value for each in errors])
+    return [
+        None if each is None else Explained(errors=each, q_value=q) for each, q in zip(errors, q_values, strict=True)
+    ]
+
+
+def _guessed(family: EmbeddedFamily, images: Images, projection_DD: Array | None) -> Guessed | None:
+    """Guess the family by its weights, or by their ``projection_DD``."""
+
+    def projected(weights_KD: Array) -> Array:
+        return weights_KD if projection_DD is None else np.asarray(weights_KD @ projection_DD)
+
+    logits_NK, kept = images.logits(projected(family.weights)), np.arange(len(family.weights))
+    while True:
+        guesses = _labels(logits_NK[:, kept], images.halves)[0]
+        used = np.bincount(guesses, minlength=len(kept)) >= FEWEST * len(guesses)
+        if used.sum() < 2:
+            return None
+        if used.all():
+            break
+        kept = kept[used]
+    rows = np.linspace(0, len(guesses) - 1, min(len(guesses), MOST_ROWS)).astype(np.int64)
+    trust = guess_trust(
+        guesses[rows],
+        logits_NK[rows][:, kept],
+        [images.logits(projected(weights_KD[kept]), rows) for weights_KD in family.by_template],
+        images.labels[rows],
+        [family.family.names[k] for k in kept],
+    )
+    return Guessed(kept=kept, guesses=guesses.astype(np.int16), trust=trust)
+
+
+def _labels(logits_NK: Array, halves_N: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return guesses (n,) and their confidence, by the shares of the other half."""
+    guesses, sure = np.empty(len(logits_NK), np.int64), np.empty(len(logits_NK), np.float32)
+    for half in (halves_N, ~halves_N):
+        with catch_warnings():
+            simplefilter("ignore", UserWarning)  # shares that can't be estimated or met
+            found = label_attributes(logits_NK, fit_on=~half, posterior=False)
+        assert found.confidence is not None
+        guesses[half], sure[half] = found.pseudo_attributes[half], found.confidence[half]
+    return guesses, sure
+
+
+def _agreement(one: Guessed, other: Guessed) -> float:
+    names = int(max(one.kept[-1], other.kept[-1])) + 1
+    return kappa(one.kept[one.guesses], other.kept[other.guesses], names)

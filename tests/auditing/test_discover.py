@@ -1,0 +1,193 @@
+"""`dbpt.discover` and ``dbpt discover``: what is proposed, the files, the commands to go on, what is refused."""
+
+import csv
+import json
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dbpt
+from dbpt import InputError
+from dbpt.auditing.suspects.figures import DiscoveryFigures
+from dbpt.data.demo import mini_clip_paths
+from dbpt.files.typed_json import read_json, typed
+
+CATALOGUE = """
+[nonsense]
+attributes = ["flurb", "snorp"]
+
+[birds]
+attributes = ["Landbird", "seabird=gull|seabird"]
+
+[ground]
+attributes = ["land=land|forest|field", "water=water|sea|lake"]
+attribute_template = ["{}", "a photo of the {}."]
+"""
+FILES = ["config.toml", "discover.html", "discover.json", "families.csv", "status.json", "words.csv"]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> dict:
+    """The settings for a drawn data set whose zero-shot errors go with the ground, and a catalogue that has it."""
+    folder = tmp_path_factory.mktemp("birds")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dbpt.data.demo.SPLIT_SIZES", (60, 20, 300))
+        dbpt.write_demo("demo-waterbirds", folder / "data")
+    (folder / "mine.toml").write_text(CATALOGUE)
+    model, pretrained = map(str, mini_clip_paths())
+    files = {"root": str(folder / "data"), "catalogue": str(folder / "mine.toml"), "cache": str(folder / "cache")}
+    return {**files, "model": model, "pretrained": pretrained}
+
+
+@pytest.fixture(scope="module")
+def found(demo, tmp_path_factory) -> dbpt.Discovery:
+    return dbpt.discover("waterbirds", out=tmp_path_factory.mktemp("found") / "out", **demo)
+
+
+@pytest.fixture
+def tiny_settings(tiny) -> dict:
+    return {name: tiny.settings[name] for name in ("model", "pretrained", "cache", "embed_batch_size")}
+
+
+def lines_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# --- what is proposed -------------------------------------------------------------------------------------------------
+
+
+def test_the_ground_is_proposed_and_nothing_else(found):
+    assert [suspect.family for suspect in found.proposed] == ["ground"]
+    (ground,) = found.proposed
+    assert ground.names == ["land", "water"]
+    assert ground.explained.share > 0.7 and ground.q_value <= 0.0003
+    findings = {suspect.family: (suspect.finding, suspect.doubts) for suspect in found.figures.suspects}
+    assert findings["nonsense"][0] in ("doubted", "too few images")
+    assert findings["birds"][1] and findings["birds"][0] != "proposed"
+    assert "go with land / water" in found.verdict and "ground" in repr(found)
+
+
+def test_groups_and_words_are_those_of_the_errors(found, demo):
+    (ground,) = found.proposed
+    assert sum(group.n for group in ground.groups) == found.figures.data.n == 300
+    assert sum(group.n - group.correct for group in ground.groups) == found.figures.errors
+    accuracy = {(group.class_name, group.attribute): group.accuracy for group in ground.groups}
+    assert accuracy["landbird", "water"] < accuracy["landbird", "land"] - 0.3
+    words = {each.class_name: [word.word for word in each.words[:3]] for each in found.figures.words}
+    assert set(words["landbird"]) & {"water", "sea", "lake"} and set(words["waterbird"]) & {"land", "forest", "field"}
+
+
+def test_errors_that_chance_deals_propose_nothing(demo):
+    labels = dbpt.load_dataset("waterbirds", root=demo["root"]).labels
+    wrong = np.random.default_rng(0).uniform(size=len(labels)) < 0.3
+    found = dbpt.discover("waterbirds", predictions=np.where(wrong, 1 - labels, labels), split="all", **demo)
+    assert found.proposed == [] and found.verdict.startswith("Nothing proposed: no family of 3 explains the errors")
+    assert found.figures.audit_command is None and found.figures.fit_command is None
+    assert "Go on" not in found.table()
+
+
+def test_a_classifier_without_errors_is_told_so(tiny, tiny_settings):
+    rows = [row["label"] for row in tiny.rows() if row["split"] == "test"]
+    found = dbpt.discover(tiny.table, predictions=rows, **tiny_settings)
+    assert found.verdict == "Nothing proposed: an array is right on all 32 images."
+    assert all(each.words == [] for each in found.figures.words)
+
+
+@pytest.mark.parametrize("change", ["shuffled", "none"])
+def test_true_attributes_change_nothing(tiny, tiny_settings, tmp_path, change):
+    rows = tiny.rows()
+    shuffled = np.random.default_rng(0).permutation([row["attribute"] for row in rows]).tolist()
+    others = {"shuffled": shuffled, "none": [""] * len(rows)}[change]
+    other = tiny.write(f"discover-{change}", [r | {"attribute": a} for r, a in zip(rows, others, strict=True)])
+    one, two = (dbpt.discover(table, split="all", **tiny_settings).to_dict() for table in (tiny.table, other))
+    assert one["suspects"] == two["suspects"] and one["words"] == two["words"] and len(one["suspects"]) > 40
+
+
+def test_a_run_is_searched_without_its_attribute(tiny_run):
+    figures = dbpt.discover(predictions=tiny_run).figures
+    assert figures.predictions_by == "run" and figures.data.attributes == []
+    assert "--attributes" not in figures.command
+
+
+# --- files and commands -----------------------------------------------------------------------------------------------
+
+
+def test_the_files_are_complete_and_agree(found):
+    out = found.folder
+    assert sorted(path.name for path in out.iterdir()) == FILES
+    path = out / "discover.json"
+    assert typed(read_json(path, "discovery"), DiscoveryFigures, path, "again") == found.figures
+    families = lines_of(out / "families.csv")
+    assert [row["family"] for row in families] == [suspect.family for suspect in found.figures.suspects]
+    assert families[0]["finding"] == "proposed" and families[0]["names"] == "land | water"
+    assert float(families[0]["worse_accuracy"]) < float(families[0]["better_accuracy"])
+    words = lines_of(out / "words.csv")
+    assert {row["class"] for row in words} == {"landbird", "waterbird"} and len(words) == 2 * 11
+    assert found.to_pandas()["family"].tolist() == [row["family"] for row in families]
+    page = (out / "discover.html").read_text()
+    assert len(page.encode()) < 3e6 and page.count("<img ") > 48 and found.verdict in page
+    assert json.loads(path.read_text())["audit_command"] == found.figures.audit_command
+
+
+def test_the_printed_commands_run_as_they_stand(found, demo, command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for line in (found.figures.audit_command, found.figures.fit_command):
+        arguments = shlex.split(line)[1:]
+        few = ["--epochs", "1", "--head", "linear"] if arguments[0] == "fit" else []
+        code, printed, err = command(*arguments, *few)
+        assert code == 0, err
+        assert "land" in printed and "water" in printed
+    audited = json.loads((tmp_path / "audits/waterbirds-ground/audit.json").read_text())
+    assert audited["group_kind"] == "pseudo" and audited["verdict"]["kind"] == "bias"
+    assert audited["data"]["attributes"] == ["land", "water"]
+
+
+def test_the_command_repeats_the_search_byte_for_byte(found, command, tmp_path):
+    arguments = shlex.split(found.figures.command)[1:]
+    arguments[arguments.index("--out") + 1] = str(tmp_path / "again")
+    code, printed, _ = command(*arguments)
+    assert code == 0 and found.table() in printed and found.figures.audit_command in printed.splitlines()
+    for name in ("families.csv", "words.csv"):
+        assert (tmp_path / "again" / name).read_bytes() == (found.folder / name).read_bytes()
+
+
+def test_features_without_images_give_no_pictures(tiny, tiny_settings, tmp_path):
+    features = np.random.default_rng(0).normal(size=(len(tiny.rows()), 16)).astype(np.float32)
+    np.save(tmp_path / "features.npy", features / np.linalg.norm(features, axis=1, keepdims=True))
+    found = dbpt.discover(tiny.table, embeddings=tmp_path / "features.npy", out=tmp_path / "out", **tiny_settings)
+    assert "<img " not in (found.folder / "discover.html").read_text()
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changed", "match"),
+    [
+        ({"attributes": ["a", "b"]}, "--attributes: dbpt discover looks for the attribute.*leave it out"),
+        ({"pseudo_method": "argmax"}, "--pseudo-method: dbpt discover looks for the attribute"),
+        ({"epochs": 3}, "--epochs: dbpt discover looks for the attribute, and trains no prompt"),
+        ({"split": "tset"}, "--split is 'tset'; expected train, val, test or all"),
+        ({"catalogue": "none.toml"}, r"none\.toml: cannot read the catalogue"),
+        ({"weights": "w.safetensors"}, "--weights: only the audit of a run reads it"),
+        ({"predictions": "mine.csv"}, r"mine\.csv"),
+    ],
+)
+def test_bad_input_gets_one_line(tiny, tiny_settings, changed, match):
+    with pytest.raises(InputError, match=match) as caught:
+        dbpt.discover(tiny.table, **tiny_settings | changed)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_in_use_is_refused_and_overwritten_when_asked(tiny, tiny_settings, tmp_path):
+    (tmp_path / "mine.toml").write_text(CATALOGUE)
+    settings = {**tiny_settings, "catalogue": tmp_path / "mine.toml", "out": tmp_path / "out"}
+    dbpt.discover(tiny.table, **settings)
+    with pytest.raises(InputError, match="--overwrite"):
+        dbpt.discover(tiny.table, **settings)
+    (tmp_path / "out/words.csv").write_text("")
+    dbpt.discover(tiny.table, overwrite=True, **settings)
+    assert lines_of(tmp_path / "out/words.csv")

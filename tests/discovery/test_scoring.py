@@ -1,0 +1,193 @@
+"""Which families are proposed, in a world whose features are made up: one direction for each thing that differs."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from dbpt.clip import Backbone
+from dbpt.data.words import Words
+from dbpt.discovery.catalogue import Family
+from dbpt.discovery.embedded import embed_families, without_classes
+from dbpt.discovery.scoring import Images, Score, false_discovery, guess_families, halves, score_families
+from dbpt.discovery.words import word_scores
+
+N, DIRECTIONS = 800, 16
+CLASS, PLACE, STYLE = range(3)
+WORLD = {
+    "disc": {CLASS: -1},
+    "box": {CLASS: 1},
+    "lake": {PLACE: 1},
+    "meadow": {PLACE: -1},
+    "sketch": {STYLE: 1},
+    "painting": {STYLE: -1},
+    "round": {CLASS: -1},
+    "square": {CLASS: 1},
+}
+"""What each word means to this CLIP. All other words mean what one bit of noise for each sentence says."""
+WORDS = Words({"disc": ("disc",), "box": ("box", "cube")}, {}, ("a photo of a {}.",), ("{}",))
+
+
+def family(name: str, *names: str) -> Family:
+    return Family(name, {each: (each,) for each in names}, ("{}", "a {}."))
+
+
+PLACES, STYLES, SHAPES = (
+    family("place", "lake", "meadow"),
+    family("style", "sketch", "painting"),
+    family("shape", "round", "square"),
+)
+NONSENSE, OWN = family("nonsense", "flurb", "snorp"), family("thing", "disc", "ball")
+FAMILIES = (NONSENSE, STYLES, SHAPES, OWN, PLACES)
+
+
+def encode_text(texts: list[str]) -> torch.Tensor:
+    found = np.zeros((len(texts), DIRECTIONS))
+    for row, text in zip(found, texts, strict=True):
+        words = [word for word in WORLD if word in text.split() or f"{word}." in text.split()]
+        for direction, value in WORLD[words[0]].items() if words else ():
+            row[direction] = value
+        if not words:
+            row[3:] = np.random.default_rng(list(text.encode())).normal(size=DIRECTIONS - 3)
+        row[DIRECTIONS - 1] += 2  # what all sentences have in common
+    return torch.nn.functional.normalize(torch.from_numpy(found).float(), dim=-1)
+
+
+def images(place_pushes: float, seed: int = 0) -> tuple[Images, NDArray[np.bool_]]:
+    """Images of two classes, two places and two styles, classified by the class and, as far as it pushes, the place."""
+    random = np.random.default_rng(seed)
+    labels, place, style = random.integers(0, 2, (3, N))
+    features = random.normal(size=(N, DIRECTIONS)) * 0.25
+    seen = 2 * labels - 1 + random.normal(size=N)
+    features[:, CLASS] += seen
+    features[:, PLACE] += 2 * place - 1
+    features[:, STYLE] += 2 * style - 1
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    right = ((seen + place_pushes * (2 * place - 1)) > 0) == labels
+    backbone = SimpleNamespace(encode_text=encode_text, embed_dim=DIRECTIONS, logit_scale=10.0, logit_bias=None)
+    judged = Images(
+        backbone=cast(Backbone, backbone),
+        features=features.astype(np.float32),
+        labels=labels,
+        halves=halves(labels, seed),
+        num_classes=2,
+        seed=seed,
+    )
+    return judged, right
+
+
+def scored(
+    judged: tuple[Images, NDArray[np.bool_]], families: tuple[Family, ...] = FAMILIES, words: Words = WORDS
+) -> dict[str, Score]:
+    shown, right = judged
+    guessed = guess_families(embed_families(shown.backbone, families), shown, words)
+    return {each.of.family.family.name: each for each in score_families(guessed, shown, right)}
+
+
+def test_the_attribute_that_pushes_predictions_is_the_only_one_proposed() -> None:
+    scores = scored(images(place_pushes=1.5))
+    assert [name for name, score in scores.items() if score.is_proposed] == ["place"] == list(scores)[:1]
+    place, style = scores["place"], scores["style"]
+    assert place.explained and style.explained and style.of.guessed
+    assert (place.explained.errors.share or 0) > 0.5 and 0.0001 <= (place.explained.q_value or 0) <= 0.0005
+    assert not style.of.guessed.trust.doubts and not style.explained.is_much
+    assert scores["nonsense"].of.guessed is None or scores["nonsense"].of.guessed.trust.doubts
+    assert scores["thing"].of.class_words == ["disc"]
+
+
+def test_a_family_that_only_repeats_the_classifier_describes_the_classes() -> None:
+    shape = scored(images(0.0))["shape"]
+    assert shape.explained and shape.explained.is_much and shape.of.guessed and not shape.of.guessed.trust.doubts
+    assert not shape.of.class_words and not shape.is_more_than_classes and not shape.is_proposed
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_nothing_is_proposed_where_no_attribute_pushes(seed: int) -> None:
+    assert not any(score.is_proposed for score in scored(images(0.0, seed)).values())
+
+
+def test_a_family_with_a_word_of_the_classes_is_not_proposed() -> None:
+    words = Words({"disc": ("disc",), "box": ("box", "Lake")}, {}, WORDS.templates, WORDS.attribute_templates)
+    score = scored(images(1.5), (PLACES,), words)["place"]
+    assert score.of.class_words == ["lake"] and not score.is_proposed
+
+
+@pytest.mark.parametrize("lacks", ["doubts", "agreement", "share"])
+def test_each_condition_can_keep_a_family_from_being_proposed(lacks: str) -> None:
+    score = scored(images(1.5))["place"]
+    assert score.is_proposed and score.of.beyond and score.beyond
+    doubted = replace(score.of.beyond, trust=replace(score.of.beyond.trust, spread=0.1))
+    little = replace(score.beyond, errors=replace(score.beyond.errors, share=0.19))
+    worse = {
+        "doubts": replace(score, of=replace(score.of, beyond=doubted)),
+        "agreement": replace(score, of=replace(score.of, agreement=0.79)),
+        "share": replace(score, beyond=little),
+    }
+    assert not worse[lacks].is_proposed
+
+
+def test_names_without_images_are_left_out_of_their_family() -> None:
+    wide = Family("place", {name: (name,) for name in ("lake", "box meadow", "meadow")}, ("{}", "a {}."))
+    found = scored(images(1.5), (wide,))["place"].of.guessed
+    assert found is not None and {0, 2} <= set(found.kept.tolist()) and found.guesses.max() < len(found.kept)
+    same = Family("same", {"lake": ("lake",), "a lake": ("lake lake",)}, ("{}",))
+    assert scored(images(1.5), (same,))["same"].of.guessed is None
+
+
+def test_the_projection_removes_the_classes_and_nothing_else() -> None:
+    judged, _ = images(1.5)
+    projection = without_classes(judged.backbone, WORDS)
+    weights = {each.family.name: each.weights for each in embed_families(judged.backbone, (PLACES, SHAPES))}
+
+    def length(name: str) -> float:
+        return float(np.linalg.norm((weights[name][1] - weights[name][0]) @ projection))
+
+    assert length("shape") < 0.2 * length("place")
+    np.testing.assert_allclose(projection @ projection, projection, atol=1e-5)
+    many = {f"class {i}": (f"class {i}",) for i in range(40)}
+    kept = without_classes(judged.backbone, Words(many, {}, WORDS.templates, WORDS.attribute_templates))
+    assert np.linalg.matrix_rank(kept, tol=0.5) == DIRECTIONS - DIRECTIONS // 4
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_no_errors_or_nothing_but_errors_give_no_p_value(right: bool) -> None:
+    scores = scored((images(1.5)[0], np.full(N, right))).values()
+    assert all(score.explained is None or score.explained.q_value is None for score in scores)
+    assert not any(score.is_proposed for score in scores)
+
+
+def test_false_discovery_is_that_of_benjamini_and_hochberg() -> None:
+    p = np.random.default_rng(0).uniform(size=30) ** 2
+    expected = [min(1.0, *(one * 30 / (p <= one).sum() for one in p[p >= each])) for each in p]
+    np.testing.assert_allclose(cast(Any, false_discovery(p.tolist())), expected)
+    assert false_discovery([None, 0.2]) == [None, 0.2] and false_discovery([]) == []
+
+
+def test_halves_split_each_class_in_two() -> None:
+    labels = np.array([0] * 7 + [1] * 10 + [2])
+    found = halves(labels, seed=3)
+    counts = np.bincount(labels[found], minlength=3)
+    assert abs(counts - np.array([3.5, 5, 0.5])).max() <= 0.5
+    assert (found == halves(labels, seed=3)).all() and (found != halves(labels, seed=4)).any()
+
+
+def test_words_are_scored_by_their_similarity_to_errors_minus_that_to_correct_images() -> None:
+    judged, right = images(1.5)
+    embedded = embed_families(judged.backbone, FAMILIES)
+    found = word_scores(embedded, judged, right)
+    assert len(found) == 2 and all(len(words) == 10 for words in found)
+    assert found[0][0].word == "lake" and found[1][0].word == "meadow"  # of errors on discs, which come with lakes
+    lake = next(each.words["lake"] for each in embedded if "lake" in each.words)
+    similarity, of_class = judged.features @ lake, judged.labels == 0
+    expected = similarity[of_class & ~right].mean() - similarity[of_class & right].mean()
+    assert found[0][0].score == pytest.approx(expected, abs=1e-5) and found[0][0].family == "place"
+
+
+def test_a_class_without_errors_gets_no_words() -> None:
+    judged, right = images(1.5)
+    found = word_scores(embed_families(judged.backbone, FAMILIES), judged, right | (judged.labels == 0))
+    assert found[0] == [] and len(found[1]) == 10
