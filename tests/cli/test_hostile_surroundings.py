@@ -40,6 +40,9 @@ def world(tmp_path_factory) -> World:
     (folder / "noise.json").write_text(json.dumps(noise))
     world = World(folder, top / "snapshot")
     main([*world.arguments("fit")[:-1], str(folder / "run")])
+    settings = {"model": folder / "data/tiny.json", "pretrained": folder / "data/tiny.safetensors"}
+    settings |= {"embed_batch_size": 16, "head": "linear", "epochs": 1, "baselines": False, "cache": folder / "cache"}
+    dbpt.fit(folder / "data/squares.csv", out=folder / "clustered", attributes="clusters", **settings)
     main(world.arguments("fit --resume"))
     lines = (folder / "data/squares.csv").read_text().splitlines()
     (folder / "mine.csv").write_text("\n".join(["path,prediction", *(f"{line.split(',')[0]},0" for line in lines[1:])]))

@@ -72,6 +72,7 @@ COMPARISON = {
         "counts": {},
         "train_counts_pseudo": [],
         "notes": [],
+        "clusters": None,
     },
     "backbone": {"model": "ViT-B-32", "pretrained": None, "embed_dim": 512, "image_precision": "bf16"},
     "group_kind": "pseudo",

@@ -71,6 +71,14 @@ def test_the_tables_say_so(run):
         assert absent not in page
 
 
+@pytest.mark.parametrize("objective", [name for name, each in OBJECTIVES.loaded.items() if not each.uses_groups])
+def test_every_objective_without_groups_needs_none(tiny, bare, tmp_path, objective):
+    head = (OBJECTIVES[objective].heads or ("prompt",))[0]
+    chosen = {"attributes": None, "objective": objective, "head": head, "baselines": False}
+    found = fit(tiny, tmp_path / "run", bare, **chosen)
+    assert [group["n"] for group in metrics_of(found)["rows"][-1]["test"]["groups"]] == [16, 16]
+
+
 def test_an_interrupted_run_goes_on(tiny, bare, run, tmp_path, monkeypatch):
     out = tmp_path / "run"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):

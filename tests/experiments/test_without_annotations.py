@@ -33,6 +33,18 @@ def experiments(tiny) -> list[Experiment]:
     return [prepare(FitConfig(data=str(table), **tiny.settings | SETTINGS)) for table in tables]
 
 
+def test_true_attributes_change_no_cluster(experiments):
+    """``--attributes clusters`` on the same three tables."""
+    choice = {"head": "linear", "objective": "dbpt"}
+    clustered = [prepare(replace(each.config, attributes=("clusters",))) for each in experiments]
+    as_they_are, *others = (
+        (learnt(each, choice), each.labelled.pseudo.pseudo_attributes.tolist(), each.labelled.pseudo.names)
+        for each in clustered
+    )
+    for other in others:
+        assert other == as_they_are
+
+
 def learnt(experiment: Experiment, choice: dict[str, Any]) -> tuple:
     chosen = replace(experiment, config=replace(experiment.config, **choice))
     row = trained_result(chosen, choice["objective"], checkpoint_path=None)

@@ -13,12 +13,14 @@ from fuzz_target import Parse, Prepare, Workplace, target
 import dbpt
 from dbpt.data.columns import parse_columns
 from dbpt.data.words import check_templates, parse_vocabulary
+from dbpt.experiments.clusters import read_clusters, write_clusters
 from dbpt.experiments.comparison import cells
 from dbpt.files.tensors import write_tensors
 from dbpt.groups import group_metrics
 from dbpt.human_check.design import Design, Stratum, read_design, write_design
 from dbpt.human_check.drawing import RunLabels
 from dbpt.human_check.judging import read_answers
+from dbpt.pseudo_attributes.class_clusters import ClassClusters
 from dbpt.runs.metrics import RunRow
 from dbpt.settings.config import make_config, read_config
 from dbpt.training.checkpoint import Checkpoint, LoopState, load_checkpoint, save_checkpoint
@@ -71,6 +73,23 @@ def run_classifier(place: Workplace) -> Parse:
         assert probabilities.shape == (3, 2)
 
     return place.parser_of("run/classifier.safetensors", read)
+
+
+@target(repairs.digest)
+def run_clusters(place: Workplace) -> Parse:
+    """The clusters of a run with two classes of three clusters."""
+    draws = np.random.default_rng(0)
+    weights, biases = draws.normal(size=(2, 3, 16)).astype(np.float32), draws.normal(size=(2, 3)).astype(np.float32)
+    names = (("1: sea, sky", "2: é", "3"), ("1", "2", "3"))
+    write_clusters(place.folder, ClassClusters(weights, biases, np.array([0.5, np.nan]), names))
+    place.corpus["good-clusters.safetensors"] = (place.folder / "clusters.safetensors").read_bytes()
+
+    def read(path: Path) -> None:
+        found = read_clusters(path.parent, 2)
+        pseudo = found.label(np.eye(4, found.weights.shape[2], dtype=np.float32), np.array([0, 1, 1, 0]))
+        assert set(pseudo.pseudo_attributes.tolist()) <= set(range(len(found.names[0])))
+
+    return place.parser_of("clusters.safetensors", read)
 
 
 @target(repairs.digest)

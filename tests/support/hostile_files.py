@@ -74,6 +74,7 @@ FILES: dict[str, dict[str, str]] = {
         "cache: manifest": "MANIFEST",
         "cache: shard": "SHARD",
     },
+    "evaluate, with clusters": {"`clusters.safetensors`": "clustered/clusters.safetensors"},
     "guess": {
         "table": "data/squares.csv",
         "image": "data/val/00-00.png",
@@ -178,6 +179,7 @@ class World:
             "compare --resume": ["compare", *trained, *rows, "--out", str(at / "comparison"), "--resume"],
             "embed": ["embed", table, *model, *words, *failures, "--failures", str(at / "failed.csv")],
             "evaluate": ["evaluate", run, table, *cache, *failures, "--label-noise", str(at / "noise.json")],
+            "evaluate, with clusters": ["evaluate", str(at / "clustered"), table, *cache, *failures],
             "guess": ["guess", *trained, *wordings, *failures, "--out", str(at / "guessed.csv")],
             "predict": ["predict", run, image, str(at / "data/val/11-00.png"), "--out", str(at / "predicted.csv")],
             "label": ["label", run, "--out", str(at / "new"), "--n", "20", *cache],

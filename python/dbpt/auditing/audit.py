@@ -25,16 +25,17 @@ from dbpt.auditing.verdict import verdict_of
 from dbpt.data import SPLITS
 from dbpt.data.in_memory import DataLike
 from dbpt.errors import InputError
-from dbpt.experiments.figures import backbone_summary, true_or_pseudo
+from dbpt.experiments.figures import backbone_summary, clusters_summary, true_or_pseudo
 from dbpt.experiments.guess import refuse_unread
 from dbpt.experiments.guesses import judged_guesses
 from dbpt.experiments.stages import label_dataset, log_warnings
 from dbpt.files.csv import csv_of_columns, csv_text
 from dbpt.files.disk import write_atomically, write_json
-from dbpt.groups import group_counts, group_metrics
+from dbpt.groups import group_counts, group_ids, group_metrics, group_name
 from dbpt.groups.association import cramers_v, explained_errors
 from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.pseudo_attributes.image_table import image_columns
+from dbpt.pseudo_attributes.pseudo_groups import group_pairs, pseudo_groups
 from dbpt.report.confusion import confusion_counts
 from dbpt.report.contact_sheets import contact_sheets
 from dbpt.report.examples import group_examples, worst_first
@@ -111,15 +112,18 @@ def audit(
 def _audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
     """Return the audit that ``command`` makes, and CLIP's guesses for all images of the data."""
     dataset, rows, predictions = subject.dataset, subject.audited, subject.predictions
-    words, size = dataset.words, {"num_classes": dataset.num_classes, "num_attributes": dataset.num_attributes}
-    readable = subject.readable
+    words, readable = dataset.words, subject.readable
     pseudo = label_dataset(dataset, readable.evidence(), subject.config)
     guesses = judged_guesses(dataset, readable.label_features, readable.labeller, pseudo, rows)
     labels = dataset.labels[rows]
     kind = true_or_pseudo(labels, dataset.attributes[rows], dataset.num_classes)
     attributes = dataset.attributes if kind == "true" else pseudo.pseudo_attributes
+    over_clusters = kind == "pseudo" and pseudo.class_clusters is not None
+    pairs = group_pairs(dataset, pseudo if kind == "pseudo" else None)
+    size = {"num_classes": dataset.num_classes, "num_attributes": len(pairs) // dataset.num_classes}
     training = dataset.splits == SPLITS.index("train")
-    train_counts = group_counts(dataset.groups(attributes)[training], dataset.num_groups)
+    train_groups = group_ids(dataset.labels, attributes, size["num_attributes"])[training]
+    train_counts = group_counts(train_groups, len(pairs))
     right = predictions.predictions == labels
     groups = audited_groups(
         predictions.predictions,
@@ -127,12 +131,15 @@ def _audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
         attributes[rows],
         predictions.probabilities,
         class_names=dataset.class_names,
-        attribute_names=dataset.attribute_names,
+        attribute_names=[attribute for _, attribute in pairs[: size["num_attributes"]]],
     )
+    if over_clusters:  # other classes have other clusters
+        own = [attribute for _, attribute in pairs]
+        groups = [replace(g, attribute=a, false_positives=0, n_others=0) for g, a in zip(groups, own, strict=True)]
     explained = explained_errors(right, labels, attributes[rows], seed=subject.config.seed, **size)
     judged_by: Any = {"by": subject.by, "by_guesses": kind == "pseudo"}
     factors: list[AuditedFactor] = []
-    if len(words.factors) > 1:
+    if len(words.factors) > 1 and pseudo.class_clusters is None:
         seed = subject.config.seed
         factors = audited_factors(predictions, labels, attributes[rows], words, guesses, seed=seed, **judged_by)
         verdict = verdict_of_factors(factors, subject.by)
@@ -153,7 +160,8 @@ def _audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
             n=len(rows),
             failed_images=len(subject.readable.failures),
             classes=list(dataset.class_names),
-            attributes=list(dataset.attribute_names),
+            attributes=[] if over_clusters else list(dataset.attribute_names),
+            clusters=clusters_summary(pseudo),
             notes=list(dataset.notes),
         ),
         backbone=backbone_summary(subject.backbone, subject.config),
@@ -166,13 +174,13 @@ def _audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
             labels,
             attributes[rows],
             train_counts=train_counts if train_counts.any() else None,
-            group_names=dataset.group_names,
+            group_names=[group_name(*pair) for pair in pairs],
             **size,
         ),
         groups=groups,
         confusion=confusion_counts(labels, predictions.predictions, dataset.num_classes).tolist(),
-        cramers_v=cramers_v(labels, attributes[rows], **size),
-        training_cramers_v=cramers_v(dataset.labels[training], attributes[training], **size),
+        cramers_v=None if over_clusters else cramers_v(labels, attributes[rows], **size),
+        training_cramers_v=None if over_clusters else cramers_v(dataset.labels[training], attributes[training], **size),
         explained=explained,
         guesses=guesses,
         warnings=[*subject.told, *pseudo.warnings],
@@ -189,7 +197,7 @@ def _audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
         dataset,
         pseudo,
         rows,
-        attributes=attributes[rows],
+        attributes=None if over_clusters else attributes[rows],
         predictions=predictions.predictions,
         probabilities=predictions.probabilities,
     )
@@ -202,10 +210,11 @@ def _page(subject: Subject, figures: AuditFigures, pseudo: PseudoAttributes) -> 
     if not subject.config.opens_images:
         return render_audit(figures, None)
     assert pseudo.confidence is not None
-    paths, guessed = [dataset.paths[row] for row in rows], dataset.groups(pseudo.pseudo_attributes)[rows]
-    names, seed = figures.data.groups, subject.config.seed
+    paths, guessed = [dataset.paths[row] for row in rows], pseudo_groups(dataset, pseudo)[rows]
+    names, seed = group_pairs(dataset, pseudo), subject.config.seed
     sheets = contact_sheets(paths, dataset.root, guessed, pseudo.confidence[rows], group_names=names, seed=seed)
     groups = guessed if figures.group_kind == "pseudo" else dataset.groups(dataset.attributes)[rows]
+    names = figures.data.groups
     examples = group_examples(
         paths,
         dataset.root,
@@ -219,7 +228,7 @@ def _page(subject: Subject, figures: AuditFigures, pseudo: PseudoAttributes) -> 
     group = figures.metrics.worst_group if figures.verdict.group is None else figures.verdict.group
     if group is None:
         return render_audit(figures, sheets, None, examples)
-    members, label = np.flatnonzero(groups == group), group // dataset.num_attributes
+    members, label = np.flatnonzero(groups == group), group // (len(names) // dataset.num_classes)
     mistakes = surest_mistakes(
         [paths[i] for i in members],
         dataset.root,

@@ -37,6 +37,8 @@ def next_step(subject: Subject, verdict: Verdict, guesses: Guesses, *, by_guesse
             "the same again changes little. Label a sample by hand, to correct wrong guesses; try other words for the "
             "attribute; add images of the groups that fail; or compare methods and heads on the same data:"
         )
+        if guesses.by_clusters:  # which nobody can label
+            return advice.replace(" Label a sample by hand, to correct wrong guesses; try other", " Use"), [compare]
         return advice, [label, compare]
     if subject.by != "file":
         return "Train a classifier that relies less on the attribute:", [fit]

@@ -95,7 +95,12 @@ def render_audit(
         most_rows=MOST_ROWS,
         numbers=_numbers(figures),
         confusions=confusions(figures.confusion, figures.data.classes),
-        guessed_images=GuessSheets(figures.guesses, _guessed_words(figures), sheets),
+        guessed_images=GuessSheets(
+            figures.guesses,
+            _guessed_words(figures),
+            sheets,
+            [(each.class_name, each.attribute, each.share or 0.0) for each in sheets or []],
+        ),
         mistakes=mistakes,
         entries=_entries(figures),
         examples=examples,
@@ -158,6 +163,8 @@ def _audited(figures: AuditFigures) -> str:
     suspects = " and ".join(factor.name for factor in figures.factors) or "the attribute"
     group = f"A group is a class with one value of {suspects}"
     images = f"{count(figures.data.n)} {split}image{'s' if figures.data.n != 1 else ''}"
+    if figures.group_kind == "pseudo" and figures.guesses.by_clusters:
+        return f"Audited: {classifier}, on {images}. A group is a cluster of the images of a class; nobody named it."
     return f"Audited: {classifier}, on {images}. {group}, and {source}."
 
 

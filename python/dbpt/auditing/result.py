@@ -102,6 +102,7 @@ class Audit:
         data = figures.data
         split = "all splits" if data.split == "all" else f"{data.split} split"
         guessed = "attributes from a file" if figures.guesses.from_file else "guessed by CLIP"
+        guessed = "clusters within each class" if figures.guesses.by_clusters else guessed
         whose = "true attributes" if figures.group_kind == "true" else guessed
         whose += ", which can't be trusted here" if figures.verdict.kind == "untrusted" else ""
         heading = [f"{data.name}: {split}, {count(data.n)} images; predictions: {figures.predictions_from}"]

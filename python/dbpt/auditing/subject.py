@@ -20,6 +20,7 @@ from dbpt.data import SPLITS, Dataset
 from dbpt.data.in_memory import DataLike
 from dbpt.errors import InputError
 from dbpt.experiments.checks import check_before_reading
+from dbpt.experiments.clusters import read_clusters
 from dbpt.experiments.evaluate import run_with_data
 from dbpt.experiments.stages import (
     ReadableRows,
@@ -31,6 +32,7 @@ from dbpt.experiments.stages import (
     readable_rows,
 )
 from dbpt.pseudo_attributes import PseudoAttributes
+from dbpt.pseudo_attributes.class_clusters import ClassClusters
 from dbpt.runs.classifier import zero_shot_classifier
 from dbpt.settings.config import FitConfig, make_config
 from dbpt.settings.data import resolve_demo, with_data
@@ -199,16 +201,19 @@ def _subject_of_run(
         raise InputError(f"{flag_of(refused[0])}: the run {run} has its own; leave it out")
     root, device = chosen.pop("root", None), chosen.pop("device", "auto")
     classifier, config, dataset = run_with_data(run, data, root=root, weights=weights, device=device, given=chosen)
-    if "attributes" in read and not dataset.attribute_names:
+    if "attributes" in read and not dataset.attribute_names and config.num_clusters is None:
         raise InputError(f"{run}: was trained without an attribute; name the one to audit with --attributes")
     logger.info(dataset.describe())
     split, rows = _chosen_split(dataset, split)
-    images, _ = _read_images(dataset, split, rows, classifier.backbone, config, known_attributes(config, dataset))
+    of_run = config.num_clusters is not None and "attributes" not in chosen
+    clusters = read_clusters(Path(run), dataset.num_classes) if of_run else None
+    known = known_attributes(config, dataset)
+    images, _ = _read_images(dataset, split, rows, classifier.backbone, config, known, clusters)
     seen, told = int((dataset.splits[rows] != SPLITS.index("test")).sum()), images.told
     if seen and Path(config.data) == Path(classifier.config.data):
-        of_run = f"{seen} of the audited images served to train the run or to choose its epoch; new ones may be harder"
-        log_warnings((of_run,))
-        told = (*told, of_run)
+        used = f"{seen} of the audited images served to train the run or to choose its epoch; new ones may be harder"
+        log_warnings((used,))
+        told = (*told, used)
     return Subject(
         **vars(images) | {"told": told},
         backbone=classifier.backbone,
@@ -241,13 +246,14 @@ def _read_images(
     backbone: Backbone,
     config: FitConfig,
     known: PseudoAttributes | None,
+    clusters: ClassClusters | None = None,
 ) -> tuple[AuditedImages, NDArray[np.bool_]]:
     """Embed all images of ``dataset``, of which ``rows`` (n,) are audited, and say which of these are readable, (n,).
 
-    ``known`` are the `known_attributes` of ``dataset``.
+    ``known`` are the `known_attributes` of ``dataset``, ``clusters`` those of a run.
     """
     backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
-    readable = readable_rows(dataset, backbone, config, known)
+    readable = readable_rows(dataset, backbone, config, known, clusters)
     is_readable = np.ones(len(dataset), dtype=bool)
     is_readable[[failure.row for failure in readable.failures]] = False
     kept = is_readable[rows]

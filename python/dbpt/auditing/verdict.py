@@ -37,13 +37,16 @@ def verdict_of(
 ) -> Verdict:
     """Return the verdict. ``by_guesses`` says that the groups are those of the ``guesses``."""
     names, subject = " / ".join(attributes), SUBJECTS[by]
+    by_clusters = by_guesses and guesses.by_clusters
     if by_guesses and guesses.doubts:
-        sentence = f"CLIP can't tell {names} apart in these images, so nothing follows about {subject.rstrip(',')}."
+        missing = "Some classes form no clusters" if by_clusters else f"CLIP can't tell {names} apart in these images"
+        sentence = f"{missing}, so nothing follows about {subject.rstrip(',')}."
         return Verdict(kind="untrusted", sentence=sentence, details=list(guesses.doubts))
     source, guessed = "CLIP's guesses", "guessed"
     if guesses.from_file:
         source, guessed = "the attributes in the file", "labelled"
-    judged_by = f", judged by {source}" if by_guesses else ""
+    judged_by = f", judged by {source}" if by_guesses and not by_clusters else ""
+    names = "the cluster of an image within its class" if by_clusters else names
     without = _without_attribute(groups, guesses) if by_guesses and guesses.n_unknown else ""
     alone = _classes_of_one_attribute(groups)
     if len(alone) == len({each.class_name for each in groups if each.n}):
@@ -67,16 +70,17 @@ def verdict_of(
     worse, better = named_difference(groups)
     of_class = f"of the class {worse.class_name!r} it gets {in_words(worse.accuracy)} right with {worse.attribute!r}, "
     of_class += f"but {in_words(better.accuracy)} with {better.attribute!r} ({p_text(explained.p_value)})"
-    if by_guesses and (wrong := _enough_wrong_guesses(worse, groups, guesses)):
+    if by_guesses and not by_clusters and (wrong := _enough_wrong_guesses(worse, groups, guesses)):
         sentence = (
             f"The errors of {subject} go with {source} of {names}, but wrong guesses alone can be the reason: "
             f"{of_class}, and about {count(wrong)} images of this class are probably {guessed} wrongly."
         )
         return Verdict(kind="untrusted", sentence=sentence)
     difference = cast(float, better.accuracy) - cast(float, worse.accuracy)
+    what = "cluster" if by_clusters else "attribute"
     sentence = (
         f"The accuracy of {subject} depends {'slightly ' if difference < SLIGHT else ''}on {names}{judged_by}: "
-        f"{of_class}; {in_words(explained.share)} of its errors go with the attribute{untold}."
+        f"{of_class}; {in_words(explained.share)} of its errors go with the {what}{untold}."
     )
     return Verdict(kind="bias", sentence=sentence, group=groups.index(worse))
 

@@ -42,6 +42,8 @@ def check_before_reading(config: FitConfig) -> None:
         )
     if config.opens_images:
         _check_cache(config.cache_dir)
+    if config.num_clusters is not None:
+        return
     if config.attributes is not None:
         _check_proportions(config, list(parse_vocabulary(config.attributes, "--attributes")))
     elif config.factors is not None:
@@ -68,7 +70,7 @@ def _check_proportions(config: FitConfig, attributes: Sequence[str]) -> None:
 def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:
     """Refuse settings for attributes that don't fit the data, true groups without labels, a solver not installed."""
     OBJECTIVES[config.objective].check_installed()
-    if not dataset.attribute_names:
+    if not dataset.attribute_names and config.num_clusters is None:
         _refuse_settings_of_attributes(config, dataset)
     if config.proportions is not None and dataset.words.factors:
         raise InputError("--proportions: the shares of several attributes are estimated, each by itself; leave it out")
@@ -168,10 +170,10 @@ def group_warnings(experiment: Experiment) -> list[str]:
         return f"{kind}-groups" if labelled.has_attributes else "classes"
 
     def listed(chosen: NDArray[np.bool_], rows: NDArray[np.int64], split: str) -> str:
-        names = labelled.group_names(kind)
+        names, occurring = labelled.group_names(kind), labelled.occurring(kind)
         return ", ".join(f"{names[g]} ({rows[g]} in {split!r})" for g in np.flatnonzero(chosen & occurring).tolist())
 
-    warnings, occurring = [], labelled.occurring
+    warnings = []
     kind, trains_on = "true" if config.group_source == "true" else "pseudo", OBJECTIVES[config.objective].trains_on
     elsewhere = "val" if trains_on == "train" else "train"
     if few := listed(counts(kind, trains_on) == 0, counts(kind, elsewhere), elsewhere):

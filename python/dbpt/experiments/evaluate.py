@@ -20,6 +20,7 @@ from dbpt.data.precomputed import check_precomputed_file
 from dbpt.data.reader import DATASETS
 from dbpt.data.words import combined, parse_vocabulary
 from dbpt.errors import InputError
+from dbpt.experiments.clusters import read_clusters
 from dbpt.experiments.figures import Labelled, how_trained
 from dbpt.experiments.guesses import judged_guesses, trust_warnings
 from dbpt.experiments.result import Result
@@ -86,7 +87,8 @@ def evaluate(
     if label_noise is not None:
         noise = read_label_noise(Path(label_noise), dataset.class_names, dataset.attribute_names)
     backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
-    readable = readable_rows(dataset, backbone, config, known_attributes(config, dataset))
+    clusters = None if config.num_clusters is None else read_clusters(Path(run), dataset.num_classes)
+    readable = readable_rows(dataset, backbone, config, known_attributes(config, dataset), clusters)
     pseudo = label_dataset(readable.dataset, readable.evidence(), config)
     splits = readable.dataset.splits
     labelled = Labelled(dataset=readable.dataset, pseudo=pseudo, splits=splits, label_noise=noise)
@@ -137,7 +139,7 @@ def run_with_data(
     if config.embeddings is not None:
         check_precomputed_file(Path(config.embeddings))
     words = classifier.words
-    if "attributes" in chosen:
+    if "attributes" in chosen and config.num_clusters is None:
         words = replace(words, attributes=parse_vocabulary(chosen["attributes"], "--attributes"), factors=())
     if "factors" in chosen:
         factors = parse_factors(chosen["factors"])
@@ -167,7 +169,7 @@ def _noise_of_run(metrics: RunMetrics | None, own: FitConfig, config: FitConfig)
 
 def _train_counts_of_run(metrics: RunMetrics | None, labelled: Labelled) -> NDArray[np.int64]:
     """Return the (G,) training rows of each group of the run, true or pseudo; all 0 if it lacks them."""
-    num_groups, counts = labelled.dataset.num_groups, list[int]()
+    num_groups, counts = len(labelled.group_names(labelled.group_kind)), list[int]()
     if metrics is not None and labelled.group_kind == "pseudo":
         counts = metrics.dataset.train_counts_pseudo
     elif metrics is not None and metrics.group_kind == "true":

@@ -15,12 +15,13 @@ from dbpt.groups import GroupMetrics, group_counts, group_metrics, group_name, p
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.pseudo_attributes.judged import JudgedNoise
-from dbpt.pseudo_attributes.pseudo_groups import NO_ATTRIBUTE, group_pairs, pseudo_groups
+from dbpt.pseudo_attributes.pseudo_groups import NO_ATTRIBUTE, comparable_attributes, group_pairs, pseudo_groups
 from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.runs.metrics import (
     SCHEMA_VERSION,
     Average,
     BackboneSummary,
+    ClustersSummary,
     DataSummary,
     FactorSummary,
     GroupKind,
@@ -105,11 +106,10 @@ class Labelled:
         counts = self.counts(self.group_kind, "train")
         return counts if counts.any() or self.counts_of_run is None else self.counts_of_run
 
-    @property
-    def occurring(self) -> NDArray[np.bool_]:
-        """(G,) False for the combinations of factors that no image has, true or guessed."""
-        if not self.dataset.words.factors:
-            return np.ones(len(self.group_names(self.group_kind)), bool)
+    def occurring(self, kind: str) -> NDArray[np.bool_]:
+        """Return (G,) False for the combinations of factors that no image has, true or guessed."""
+        if not self.dataset.words.factors or self.pseudo.names is not None:
+            return np.ones(len(self.group_names(kind)), bool)
         counts = [group_counts(self.groups(kind), self.dataset.num_groups) for kind in ("true", "pseudo")]
         found: NDArray[np.bool_] = np.add(*counts) > 0
         return found
@@ -140,7 +140,7 @@ class Labelled:
                     num_attributes=len(names) // dataset.num_classes,
                     train_counts=train_counts if train_counts.any() else None,
                     group_names=names,
-                    occurring=self.occurring,
+                    occurring=self.occurring(self.group_kind),
                 )
         return found
 
@@ -168,7 +168,7 @@ class Labelled:
 
     def _pseudo_shares(self) -> list[float]:
         """Return the shares (A,) of the method, else those of its labels in the rows that it was fitted on."""
-        if not self.has_attributes:
+        if self.pseudo.names is not None:
             return []
         if self.pseudo.shares is not None:
             return [float(share) for share in self.pseudo.shares]
@@ -183,8 +183,10 @@ class Labelled:
         judged = training if len(training) else np.arange(len(dataset))
         if self.pseudo.holds_truth or not (dataset.attributes[judged] >= 0).any():
             return None
+        if self.pseudo.names is not None and self.group_kind != "true":
+            return None
         quality = pseudo_attribute_quality(
-            self.pseudo.pseudo_attributes[judged],
+            comparable_attributes(dataset, self.pseudo, judged)[judged],
             dataset.attributes[judged],
             dataset.labels[judged],
             num_classes=dataset.num_classes,
@@ -195,6 +197,8 @@ class Labelled:
     def shared_metrics(self, backbone: Backbone, config: FitConfig) -> Metrics:
         """Return the entries that ``metrics.json`` and ``compare.json`` share."""
         dataset, kind = self.dataset, self.group_kind
+        own_names = kind == "true" or self.pseudo.names is None
+        factors = dataset.words.factors if own_names else ()
         return Metrics(
             schema_version=SCHEMA_VERSION,
             dbpt_version=__version__,
@@ -202,11 +206,12 @@ class Labelled:
                 name=dataset.name,
                 root=str(dataset.root),
                 classes=list(dataset.class_names),
-                attributes=list(dataset.attribute_names),
-                factors=[FactorSummary(name=each.name, values=list(each.values)) for each in dataset.words.factors],
+                attributes=list(dataset.attribute_names) if own_names else [],
+                factors=[FactorSummary(name=each.name, values=list(each.values)) for each in factors],
                 counts={split: self.counts(kind, split).tolist() for split in SPLITS},
                 train_counts_pseudo=self.counts("pseudo", "train").tolist(),
                 notes=list(dataset.notes),
+                clusters=clusters_summary(self.pseudo),
             ),
             backbone=backbone_summary(backbone, config),
             group_kind=kind,
@@ -248,6 +253,14 @@ def backbone_summary(backbone: Backbone, config: FitConfig) -> BackboneSummary:
         embed_dim=backbone.embed_dim,
         image_precision=backbone.image_precision if config.embeddings is None else None,
     )
+
+
+def clusters_summary(pseudo: PseudoAttributes) -> ClustersSummary | None:
+    """Return names and separation of the clusters within each class; None without."""
+    if (found := pseudo.class_clusters) is None:
+        return None
+    separation = [None if np.isnan(value) else value for value in found.separation.tolist()]
+    return ClustersSummary(names=[list(names) for names in found.names], separation=separation)
 
 
 def true_or_pseudo(labels: NDArray[np.int64], attributes: NDArray[np.int64], num_classes: int) -> GroupKind:

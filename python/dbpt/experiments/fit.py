@@ -19,6 +19,7 @@ from dbpt._core import __version__
 from dbpt.clip import Backbone, load_backbone_from_spec
 from dbpt.data import SPLITS
 from dbpt.data.in_memory import DataLike
+from dbpt.experiments.clusters import write_clusters
 from dbpt.experiments.guesses import guess_sheets, write_guesses
 from dbpt.experiments.methods import MethodResult, trained_result, training_free_result
 from dbpt.experiments.result import Result
@@ -183,7 +184,7 @@ def write_results(
         parameters = {name: tensor.cpu().numpy() for name, tensor in chosen.trained.head_state.items()}
         write_tensors(out / f"{head}.safetensors", parameters, version=TENSORS_SCHEMA_VERSION)
     if experiment.labelled.has_attributes:
-        _write_pseudo_attributes(out / "pseudo_attributes.safetensors", experiment)
+        _write_pseudo_attributes(out, experiment)
     write_atomically(out / "groups.csv", _groups_csv(experiment, chosen))
     write_atomically(out / "predictions.csv", _predictions_csv(experiment, chosen))
     write_atomically(out / "history.jsonl", "".join(json.dumps(entry) + "\n" for entry in history))
@@ -192,7 +193,7 @@ def write_results(
     write_atomically(out / "report.html", run_page(experiment, results, metrics, history, sheets, out, command))
 
 
-def _write_pseudo_attributes(path: Path, experiment: Experiment) -> None:
+def _write_pseudo_attributes(out: Path, experiment: Experiment) -> None:
     labelled, dataset = experiment.labelled, experiment.dataset
     pseudo = labelled.pseudo
     assert pseudo.posterior is not None and pseudo.confidence is not None
@@ -203,8 +204,11 @@ def _write_pseudo_attributes(path: Path, experiment: Experiment) -> None:
         "splits": labelled.splits,
         "paths": np.frombuffer("\0".join(dataset.paths).encode("utf-8", "surrogateescape"), np.uint8),
     }
-    metadata = {"attributes": json.dumps(dataset.attribute_names), "paths": "UTF-8, separated by NUL"}
-    write_tensors(path, tensors, metadata, version=TENSORS_SCHEMA_VERSION)
+    names = dataset.attribute_names if pseudo.names is None else pseudo.names
+    metadata = {"attributes": json.dumps(names), "paths": "UTF-8, separated by NUL"}
+    write_tensors(out / "pseudo_attributes.safetensors", tensors, metadata, version=TENSORS_SCHEMA_VERSION)
+    if pseudo.class_clusters is not None:
+        write_clusters(out, pseudo.class_clusters)
 
 
 def _groups_csv(experiment: Experiment, chosen: MethodResult) -> str:

@@ -31,6 +31,7 @@ from dbpt.files.disk import check_output, write_atomically
 from dbpt.groups import group_counts
 from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.pseudo_attributes.image_table import image_columns
+from dbpt.pseudo_attributes.pseudo_groups import group_pairs, pseudo_groups
 from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.report.text import LONGEST_GROUP_NAME, MISSING, count, percent, render_columns, shorten_group, wrapped
 from dbpt.settings.config import make_config, shows_settings
@@ -59,7 +60,7 @@ class GuessedAttributes:
     @property
     def groups(self) -> NDArray[np.int64]:
         """(N,) the groups y * A + a of label and guess, for samplers and group weights; -1 without a guess."""
-        return self.dataset.groups(self.pseudo.pseudo_attributes)
+        return pseudo_groups(self.dataset, self.pseudo)
 
     @cached_property
     def columns(self) -> dict[str, list[Any]]:
@@ -73,14 +74,15 @@ class GuessedAttributes:
     def table(self) -> str:
         """Return shares and confidence in each group as text, without a final newline."""
         dataset, guesses, names = self.dataset, self.guesses, self.dataset.attribute_names
-        counts_G = group_counts(self.groups, dataset.num_groups)
+        pairs = group_pairs(dataset, self.pseudo)
+        counts_G = group_counts(self.groups, len(pairs))
         sizes_C = np.bincount(dataset.labels, minlength=dataset.num_classes).clip(1)
-        of_class_G = counts_G / sizes_C.repeat(len(names))
+        of_class_G = counts_G / sizes_C.repeat(len(pairs) // dataset.num_classes)
         known, confidence = self.groups >= 0, self.pseudo.confidence
         assert confidence is not None
-        sums_G = np.bincount(self.groups[known], confidence[known], minlength=dataset.num_groups)
+        sums_G = np.bincount(self.groups[known], confidence[known], minlength=len(pairs))
         shown = [g for g, n in enumerate(counts_G.tolist()) if n or not guesses.factors]
-        titles = [shorten_group(y, a, LONGEST_GROUP_NAME) for y in dataset.class_names for a in names]
+        titles = [shorten_group(y, a, LONGEST_GROUP_NAME) for y, a in pairs]
         means = [percent(total / n) if n else MISSING for total, n in zip(sums_G, counts_G, strict=True)]
         columns = [
             ["group", "", "", *(titles[g] for g in shown)],
@@ -88,14 +90,21 @@ class GuessedAttributes:
             ["of class", "", "", *(percent(of_class_G[g]) for g in shown)],
             ["confidence", "", "", *(means[g] for g in shown)],
         ]
-        lines = [f"{dataset.name}: {count(len(dataset))} images; guessed by CLIP ({guesses.method}), in per cent"]
+        how = f"guessed by CLIP ({guesses.method})"
         notes = [f"shares of {factor.name}: {_named(factor.values, factor.shares)}" for factor in guesses.factors]
+        if clusters := self.pseudo.class_clusters:
+            how, found = "clusters within each class", zip(dataset.class_names, clusters.separation, strict=True)
+            separation = ", ".join(f"{name} {value:.2f}" for name, value in found if not np.isnan(value))
+            notes = [f"separation: {separation or 'unknown, too few images'}"]
+            notes.append("named by the words nearest to what a cluster has and the rest of its class has not")
         notes = notes or [f"shares: {_named(names, guesses.shares)}"]
+        lines = [f"{dataset.name}: {count(len(dataset))} images; {how}, in per cent"]
         if without := len(dataset) - int(known.sum()):
             notes.append(f"{count(without)} images got no attribute, because their confidence is below the minimum")
         if guesses.accuracy is not None:
             right, known_ones = percent(guesses.accuracy), count(guesses.n_known)
-            notes.append(f"right for {right} of {known_ones} images with a true attribute")
+            if_taken = ", if each cluster is taken for its commonest one" if guesses.by_clusters else ""
+            notes.append(f"right for {right} of {known_ones} images with a true attribute{if_taken}")
             notes += [f"{each.name} alone: right for {percent(each.accuracy)}" for each in guesses.factors]
         return "\n".join([*wrapped(lines), "", *render_columns(columns), "", *wrapped(notes)])
 
@@ -103,8 +112,9 @@ class GuessedAttributes:
         return self.table()
 
     def __repr__(self) -> str:
-        shares = zip(self.dataset.attribute_names, self.guesses.shares, strict=True)
-        return f"GuessedAttributes({self.dataset.name!r}, {', '.join(f'{name} {share:.2f}' for name, share in shares)})"
+        shares = zip(self.dataset.attribute_names, self.guesses.shares, strict=bool(self.guesses.shares))
+        told = "clusters" if self.guesses.by_clusters else ", ".join(f"{name} {share:.2f}" for name, share in shares)
+        return f"GuessedAttributes({self.dataset.name!r}, {told})"
 
 
 def _named(names: Sequence[str], shares: Sequence[float]) -> str:

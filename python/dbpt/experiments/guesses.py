@@ -15,11 +15,13 @@ from dbpt.data import SPLITS, Dataset
 from dbpt.data.factors import factor_codes
 from dbpt.experiments.figures import Labelled
 from dbpt.files.disk import is_missing, write_atomically
+from dbpt.groups import group_counts
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes import PseudoAttributes
+from dbpt.pseudo_attributes.class_clusters import ClassClusters
 from dbpt.pseudo_attributes.factors import by_suspect
 from dbpt.pseudo_attributes.from_file import METHOD
-from dbpt.pseudo_attributes.pseudo_groups import NO_ATTRIBUTE, group_pairs, pseudo_groups
+from dbpt.pseudo_attributes.pseudo_groups import NO_ATTRIBUTE, comparable_attributes, group_pairs, pseudo_groups
 from dbpt.pseudo_attributes.trust import TEMPLATES, Guesses, GuessesOfFactor, guess_trust
 from dbpt.report.contact_sheets import contact_sheets
 from dbpt.report.guesses import GuessSheets, render_guesses
@@ -43,6 +45,8 @@ def judged_guesses(
     """
     rows = fitted_rows(dataset) if rows is None else rows
     dataset, pseudo = dataset.take(rows), pseudo.take(rows)
+    if pseudo.class_clusters is not None:
+        return _judged_clusters(dataset, pseudo, pseudo.class_clusters)
     factors, parts = dataset.words.factors, pseudo.factors or (pseudo,)
     doubts: list[list[str]] = [[] for _ in parts]
     if pseudo.method not in NOT_GUESSED:
@@ -59,6 +63,14 @@ def judged_guesses(
     ]
     named = [f"{each.name}: {doubt}" for each in of_factors for doubt in each.doubts]
     return Guesses(method=pseudo.method, doubts=named, factors=of_factors, **figures)
+
+
+def _judged_clusters(dataset: Dataset, pseudo: PseudoAttributes, clusters: ClassClusters) -> Guesses:
+    """Return the figures of clusters, which are right if their commonest true attribute is."""
+    comparable = comparable_attributes(dataset, pseudo, np.arange(len(dataset)))
+    figures = _figures(replace(pseudo, pseudo_attributes=comparable), dataset.attributes, dataset.num_attributes)
+    figures |= {"shares": [], "n_unknown": int((pseudo.pseudo_attributes < 0).sum())}
+    return Guesses(method=pseudo.method, doubts=clusters.doubts(dataset.class_names), **figures)
 
 
 def _figures(pseudo: PseudoAttributes, attributes: NDArray[np.int64], num_attributes: int) -> dict[str, Any]:
@@ -132,7 +144,19 @@ def guess_sheets(labelled: Labelled, config: FitConfig) -> GuessSheets:
             group_names=group_pairs(dataset, pseudo),
             seed=config.seed,
         )
-    return GuessSheets(labelled.guesses, dataset.words.guessed(), sheets)
+    clusters = _shares_of_class(labelled, rows)
+    return GuessSheets(labelled.guesses, {} if clusters else dataset.words.guessed(), sheets, clusters)
+
+
+def _shares_of_class(labelled: Labelled, rows: NDArray[np.int64]) -> list[tuple[str, str, float]]:
+    """Return class, cluster, and its share of the class's ``rows``, of each cluster; nothing without clusters."""
+    dataset, pseudo = labelled.dataset, labelled.pseudo
+    if pseudo.class_clusters is None:
+        return []
+    pairs = group_pairs(dataset, pseudo)
+    counts_CK = group_counts(pseudo_groups(dataset, pseudo)[rows], len(pairs)).reshape(dataset.num_classes, -1)
+    shares_G = (counts_CK / counts_CK.sum(axis=1, keepdims=True).clip(1)).ravel()
+    return [(y, a, share) for (y, a), share in zip(pairs, shares_G.tolist(), strict=True)]
 
 
 def write_guesses(out: Path, sheets: GuessSheets, name: str, label_commands: str, *, again: bool = False) -> None:
@@ -146,8 +170,7 @@ def write_guesses(out: Path, sheets: GuessSheets, name: str, label_commands: str
     if again or is_missing(page):
         write_atomically(page, render_guesses(sheets, name, label_commands))
     shown = str(page).encode("utf-8", "backslashreplace").decode()  # most handlers of logs refuse other names
-    what = "the file's attributes" if sheets.guesses.from_file else "CLIP's guesses"
-    logger.info(f"{what}, to check before training: {shown}")
+    logger.info(f"{sheets.guesses.called}, to check before training: {shown}")
 
 
 def fitted_rows(dataset: Dataset) -> NDArray[np.int64]:
@@ -168,6 +191,9 @@ def trust_warnings(guesses: Guesses, labelled: Labelled, configs: Sequence[FitCo
 
 def doubts_in_words(guesses: Guesses, dataset: Dataset) -> tuple[str, ...]:
     """Return the doubts about the guesses of each suspect as one warning."""
+    if guesses.by_clusters and guesses.doubts:
+        way_out = "name attributes (--attributes NAME NAME), or look at the clusters with dbpt audit"
+        return (f"the clusters can't be trusted: {'; '.join(guesses.doubts)}; {way_out}",)
     of_factors = [(f"{each.name} ({' / '.join(each.values)})", each.doubts) for each in guesses.factors]
     return tuple(
         f"CLIP's guesses of {names} can't be trusted: {'; '.join(doubts)}; use other words, give each name more "

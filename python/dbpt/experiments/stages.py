@@ -27,6 +27,7 @@ from dbpt.experiments.checks import (
     group_warnings,
     setting_warnings,
 )
+from dbpt.experiments.clusters import find_clusters
 from dbpt.experiments.figures import Labelled
 from dbpt.experiments.guesses import judged_guesses, trust_warnings
 from dbpt.features import Failure, embed_images
@@ -35,6 +36,7 @@ from dbpt.groups.permutation import permutation
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes import PseudoAttributes
+from dbpt.pseudo_attributes.class_clusters import ClassClusters
 from dbpt.pseudo_attributes.factors import label_suspects, without_unsure
 from dbpt.pseudo_attributes.from_file import attributes_of_data, read_pseudo_attributes, with_known
 from dbpt.pseudo_attributes.judged import JudgedNoise, read_label_noise
@@ -63,8 +65,8 @@ class ReadableRows:
     """The N readable rows of a data set with their ``features`` (N, D), and what their attributes are guessed from.
 
     That are the ``label_features`` (N, E) of the ``labeller``, which is the backbone itself without ``--label-model``.
-    ``known`` are the `known_attributes`, which also say that none is named; with ``guess_unknown`` the others are
-    guessed.
+    ``known`` are the `known_attributes`, which also say that none is named, or clusters; with ``guess_unknown`` the
+    others are guessed.
     """
 
     dataset: Dataset
@@ -223,12 +225,12 @@ def arrange(embedded: Embedded, labelled: Labelled, config: FitConfig) -> Experi
 def open_dataset(config: FitConfig, *, training: bool = True, needs_attributes: bool = True) -> Dataset:
     """Load the data set of ``config``, for ``training`` or not. Refuses one that names no attribute if it must."""
     dataset = configured_dataset(config, training=training)
-    if needs_attributes and not dataset.attribute_names:
+    if needs_attributes and not dataset.attribute_names and config.num_clusters is None:
         others = ", ".join(name for name, chosen in OBJECTIVES.loaded.items() if not chosen.uses_groups)
         raise InputError(
             f"{dataset.source}: no spurious attribute is named; name what the classifier might rely on, for example "
-            "--attributes 'land=land background' 'water=water background', or several things with --factors"
-            + (f"; only the objectives {others} need none" if training else "")
+            "--attributes 'land=land background' 'water=water background', several things with --factors, or let "
+            "--attributes clusters find it" + (f"; only the objectives {others} need none" if training else "")
         )
     return dataset
 
@@ -238,6 +240,8 @@ def known_attributes(config: FitConfig, dataset: Dataset) -> PseudoAttributes | 
 
     They come from the file ``--pseudo-attributes``, or with ``--guess-only-unknown`` from the data.
     """
+    if config.num_clusters is not None:
+        return None
     if not dataset.attribute_names:
         return no_attributes(dataset)
     if config.pseudo_attributes is None:
@@ -254,11 +258,15 @@ def known_attributes(config: FitConfig, dataset: Dataset) -> PseudoAttributes | 
 
 
 def readable_rows(
-    dataset: Dataset, backbone: Backbone, config: FitConfig, known: PseudoAttributes | None
+    dataset: Dataset,
+    backbone: Backbone,
+    config: FitConfig,
+    known: PseudoAttributes | None,
+    clusters: ClassClusters | None = None,
 ) -> ReadableRows:
     """Return the rows of `embed_dataset`, without those that ``--label-model`` can't read.
 
-    ``known`` are the `known_attributes` of ``dataset``.
+    ``known`` are the `known_attributes` of ``dataset``, and ``clusters`` those of a run, if none are to be found.
     """
     labeller = None
     if config.label_backbone is not None:
@@ -277,11 +285,16 @@ def readable_rows(
             unlabelled = tuple(replace(each, row=int(rows[each.row])) for each in unlabelled)
             failures = tuple(sorted((*failures, *unlabelled), key=lambda failure: failure.row))
             readable, features, rows = labelled, features[kept], rows[kept]
+    if known is not None:
+        known = known.take(rows)
+    elif config.num_clusters is not None:
+        clusters = clusters or find_clusters(readable, label_features, labeller or backbone, config.num_clusters)
+        known = without_unsure(clusters.label(label_features, readable.labels), config.min_confidence)
     return ReadableRows(
         dataset=readable,
         features=features,
         failures=failures,
-        known=None if known is None else known.take(rows),
+        known=known,
         guess_unknown=config.guess_only_unknown and bool(dataset.attribute_names),
         labeller=labeller or backbone,
         label_features=label_features,

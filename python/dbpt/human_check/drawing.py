@@ -73,6 +73,8 @@ def draw_label_sample(
     classifier = load(run, device=device, weights=weights)
     if classifier.config.embeddings is not None:
         raise InputError(f"{run}: was fitted on --embeddings, without images; there is nothing to show and label")
+    if classifier.config.num_clusters is not None:
+        raise InputError(f"{run}: its attributes are clusters, which nobody can label; fit with names of attributes")
     if not classifier.words.attributes:
         raise InputError(f"{run}: was trained without an attribute; there is none to label, fit with --attributes")
     labelled = RunLabels(Path(run), classifier)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from dbpt.data import SPLITS, Dataset
 from dbpt.pseudo_attributes.job import PseudoAttributes
-from dbpt.pseudo_attributes.pseudo_groups import NO_ATTRIBUTE, pseudo_groups
+from dbpt.pseudo_attributes.pseudo_groups import NO_ATTRIBUTE, names_of_rows, pseudo_groups
 
 _DIGITS = 6
 
@@ -42,7 +42,8 @@ def image_columns(
     if attributes is not None:
         found["attribute"] = [names[attribute] for attribute in attributes.tolist()]
     if pseudo.method != NO_ATTRIBUTE:
-        found["pseudo_attribute"] = [names[attribute] for attribute in pseudo.pseudo_attributes[rows].tolist()]
+        named = names_of_rows(dataset, pseudo)
+        found["pseudo_attribute"] = [named[row] for row in rows.tolist()]
         found["confidence"] = _rounded(pseudo.confidence[rows])
         found |= _of_factors(dataset, pseudo, rows)
         found["group"] = pseudo_groups(dataset, pseudo)[rows].tolist()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
 from dbpt.errors import InputError
+
+if TYPE_CHECKING:
+    from dbpt.pseudo_attributes.class_clusters import ClassClusters
 
 MOST_ROWS = 1 << 16  # in a sample; the standard error of a share is then below 0.002
 MOST_VALUES = 1 << 17  # in a sample, so that many attributes don't take longer than a few
@@ -37,6 +40,8 @@ class PseudoAttributes:
     """The clusters, for the method "kmeans"."""
     names: tuple[tuple[str, ...], ...] | None = None
     """(C, A) the name of each attribute in each class, if they aren't those of the data set; "" without attributes."""
+    class_clusters: ClassClusters | None = None
+    """The clusters within each class, for ``--attributes clusters``."""
     holds_truth: bool = False
     """True if they contain the true attributes of the data, which then can't measure how many of them are right."""
     warnings: tuple[str, ...] = ()

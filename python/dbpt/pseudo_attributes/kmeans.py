@@ -40,13 +40,13 @@ def _best_of_sample(job: Job) -> Array:
     # NumPy promises that a bit generator's stream is stable, but not those of numpy.random.Generator.
     uniform = (np.random.PCG64(job.seed).random_raw((N_INIT, logits_NA.shape[1])) >> np.uint64(11)) * 2.0**-53
     runs = [
-        kmeans(sample, _starting_centers(centred_NA, uniform_A), max_iter=MAX_ITER, num_threads=job.num_threads)
+        kmeans(sample, starting_centers(centred_NA, uniform_A), max_iter=MAX_ITER, num_threads=job.num_threads)
         for uniform_A in uniform
     ]
     return min(runs, key=lambda run: run[2])[0]
 
 
-def _starting_centers(centred_NA: Array, uniform_A: Array) -> Array:
+def starting_centers(centred_NA: Array, uniform_A: Array) -> Array:
     """Draw A rows by k-means++ (Arthur and Vassilvitskii, 2007), or fewer if fewer are distinct."""
     rows = [int(uniform_A[0] * len(centred_NA))]
     squares_N = np.full(len(centred_NA), np.inf)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.files.typed_json import Count, Share
+from dbpt.pseudo_attributes.class_clusters import METHOD as CLUSTERS
 from dbpt.pseudo_attributes.from_file import METHOD
 from dbpt.pseudo_attributes.label import label_attributes
 from dbpt.pseudo_attributes.mixture import fit_mixture
@@ -99,6 +100,16 @@ class Guesses:
     n_known: Count
     accuracy: float | None
     factors: list[GuessesOfFactor] = field(default_factory=list)
+
+    @property
+    def called(self) -> str:
+        """The name of the guesses in a sentence."""
+        return "the file's attributes" if self.from_file else "the clusters" if self.by_clusters else "CLIP's guesses"
+
+    @property
+    def by_clusters(self) -> bool:
+        """True if the attributes are clusters within each class."""
+        return self.method == CLUSTERS
 
     @property
     def from_file(self) -> bool:

@@ -61,7 +61,9 @@ def render_comparison(
     rows = _shown_rows(summary)
     charted, groups = _charted(rows), _worst_groups(summary)
     most_groups = _most_groups(charted)
-    has_attributes = bool(metrics.dataset.attributes)
+    has_attributes, by_clusters = metrics.dataset.has_attributes, sheets.guesses.by_clusters
+    if by_clusters or not has_attributes:
+        next_steps = replace(next_steps, label="", guess=next_steps.guess if has_attributes else "")
     figured = [shown for shown in rows if shown.row.worst_group_accuracy is not None]
     average, gap = AVERAGES[metrics.average]
     return render(
@@ -89,7 +91,8 @@ def render_comparison(
         notes=[sentence(note.strip()) for note in summary.how_computed],
         command=command,
         settings=[*_data(metrics), *settings],
-        next_steps=next_steps if has_attributes else replace(next_steps, label="", guess=""),
+        next_steps=next_steps,
+        by_clusters=by_clusters,
         has_attributes=has_attributes,
         noise_notes=[sentence(note) for note in summary.noise_notes],
     )

@@ -15,8 +15,12 @@ def verdict(summary: ComparisonSummary, guesses: Guesses) -> Verdict:
     chosen, metrics = _chosen(summary), summary.metrics
     if guesses.doubts and metrics.group_kind == "pseudo":
         names = " / ".join(metrics.dataset.attributes)
-        sentence = f"CLIP can’t tell {names} apart in these images, so the figures by group prove nothing."
-        return Verdict("untrusted", "The guesses can’t be trusted", sentence)
+        missing = f"CLIP can’t tell {names} apart in these images"
+        missing = "Some classes form no clusters" if guesses.by_clusters else missing
+        what = "clusters" if guesses.by_clusters else "guesses"
+        return Verdict(
+            "untrusted", f"The {what} can’t be trusted", f"{missing}, so the figures by group prove nothing."
+        )
     difference = chosen.record.difference
     change = None if difference is None else difference.figures["worst_group_accuracy"].mean
     if difference is not None and change is not None:
@@ -85,6 +89,7 @@ def _name(row: Row[ComparisonRow], summary: ComparisonSummary) -> str:
 
 
 def _what(summary: ComparisonSummary) -> str:
-    if not summary.metrics.dataset.attributes:
+    if not summary.metrics.dataset.has_attributes:
         return "Worst-class accuracy"
-    return "Worst-group accuracy" + ("" if summary.metrics.group_kind == "true" else " over pseudo groups")
+    over = " over clusters" if summary.metrics.dataset.clusters else " over pseudo groups"
+    return "Worst-group accuracy" + ("" if summary.metrics.group_kind == "true" else over)

@@ -19,11 +19,13 @@ class GuessSheets:
     """The guesses of some images: ``words`` are the wordings of each attribute, ``sheets`` None without images.
 
     With factors the words have the name "FACTOR: VALUE".
+    Instead of words, clusters have ``clusters``: class, name, and share of the class's images.
     """
 
     guesses: Guesses
     words: Mapping[str, Sequence[str]]
     sheets: list[ContactSheet] | None
+    clusters: Sequence[tuple[str, str, float]] = ()
 
     @property
     def shares(self) -> list[float]:

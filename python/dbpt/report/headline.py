@@ -33,13 +33,17 @@ def verdict(summary: Summary, guesses: Guesses, difference: Interval) -> Verdict
         doubted = [f"{' / '.join(each.values)} ({each.name})" for each in guesses.factors if each.doubts]
         names = " and ".join(doubted) or " / ".join(summary.metrics.dataset.attributes)
         groups = "in these groups" if doubted else "or its reduction"
-        sentence = f"CLIP can’t tell {names} apart in these images, so nothing follows about a bias {groups}."
-        return Verdict("untrusted", "The guesses can’t be trusted", sentence)
+        missing = f"CLIP can’t tell {names} apart in these images"
+        missing = "Some classes form no clusters" if guesses.by_clusters else missing
+        what = "clusters" if guesses.by_clusters else "guesses"
+        sentence = f"{missing}, so nothing follows about a bias {groups}."
+        return Verdict("untrusted", f"The {what} can’t be trusted", sentence)
     if before is None or _worst(chosen) is None:
         return Verdict("nothing-to-compare", "Nothing to compare", headline(summary, difference))
     source = "the attribute comes from a file" if guesses.from_file else "the attribute is guessed"
-    bias, is_biased = _bias(before, "" if summary.metrics.group_kind == "true" else f" ({source})")
-    group = "group" if summary.metrics.dataset.attributes else "class"
+    needs_source = summary.metrics.group_kind == "pseudo" and not guesses.by_clusters
+    bias, is_biased = _bias(before, f" ({source})" if needs_source else "")
+    group = "group" if summary.metrics.dataset.has_attributes else "class"
     kind, title, effect = _effect(_change(before, chosen, difference), chosen, is_biased, group)
     return Verdict(kind, title, f"{bias} {effect}")
 
@@ -97,10 +101,10 @@ def _change(before: Row[RunRow], after: Row[RunRow], difference: Interval) -> tu
 def headline(summary: Summary, difference: Interval) -> str:
     """Return the result in one sentence, for any outcome; ``difference`` as for `verdict`."""
     chosen, what = summary.chosen, "Worst-group accuracy"
-    if not summary.metrics.dataset.attributes:
+    if not summary.metrics.dataset.has_attributes:
         what = "Worst-class accuracy"
     elif summary.metrics.group_kind == "pseudo":
-        what += " over pseudo groups"
+        what += " over clusters" if summary.metrics.dataset.clusters else " over pseudo groups"
     wga, average = chosen.worst_group_accuracy, chosen.average_accuracy
     if wga is None:
         known = "" if average is None else f"; the average of {chosen.title} is {in_words(average)}"

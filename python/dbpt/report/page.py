@@ -39,10 +39,11 @@ from dbpt.report.summary import (
     Row,
     Summary,
     average_note,
+    cluster_note,
     groups_line,
     noise_notes,
+    pseudo_text,
     selected_by,
-    shares_text,
     summarize,
 )
 from dbpt.report.templates import render
@@ -138,7 +139,8 @@ def render_report(page: RunPage) -> str:
         "true_uses": _true_uses(summary),
         "noise_notes": noise_notes(metrics, summary.corrected_rows, caveat=False),
         "selected_by": selected_by(metrics),
-        "has_attributes": bool(metrics.dataset.attributes),
+        "has_attributes": metrics.dataset.has_attributes,
+        "cluster_note": cluster_note(metrics),
         "how_trained": _how_trained(summary),
         "command": page.command,
         "entries": [*_settings(summary), *page.words],
@@ -165,7 +167,7 @@ def _how_trained(summary: Summary) -> str:
     if record.epochs < 2:
         return told
     selection = SELECTED_BY.get(summary.metrics.model_selection, f"the one by {summary.metrics.model_selection}")
-    if not summary.metrics.dataset.attributes:
+    if not summary.metrics.dataset.has_attributes:
         selection = selection.replace("worst-group accuracy", "accuracy of the worst class").split(", over")[0]
     return f"{told}. Of all epochs, the one kept is {selection}"
 
@@ -198,7 +200,6 @@ def _true_uses(summary: Summary) -> str:
 
 def _settings(summary: Summary) -> list[tuple[str, str]]:
     metrics, record = summary.metrics, summary.chosen.record
-    named = bool(metrics.dataset.attributes)
     sources = {
         None: "none",
         "pseudo": "pseudo attributes",
@@ -216,7 +217,7 @@ def _settings(summary: Summary) -> list[tuple[str, str]]:
         ("Objective", summary.chosen.title),
         ("Weights applied", applications.get(record.apply, str(record.apply))),
         ("Groups trained on", sources.get(record.group_source, str(record.group_source))),
-        ("Pseudo attributes by", f"{metrics.pseudo_method}, shares {shares_text(metrics)}" if named else "none"),
+        ("Pseudo attributes by", pseudo_text(metrics)),
         ("Best epoch by", selected_by(metrics)),
         ("Seed", str(metrics.seed)),
         ("Images that could not be read", str(metrics.failed_images)),
@@ -270,7 +271,7 @@ def _weights_chart(summary: Summary, history: History) -> Drawing | None:
 
 def _p_true_chart(summary: Summary, history: History) -> Drawing | None:
     known = [entry for entry in history if entry["mean_p_true"]]
-    lines = _group_lines(summary, known, "mean_p_true", [""] * len(summary.metrics.dataset.groups))
+    lines = _group_lines(summary, known, "mean_p_true", [""] * (len(known[0]["mean_p_true"]) if known else 0))
     if not lines:
         return None
     return line_chart(lines, "Mean probability of the true class over epochs", ticks=UNIT, best=_best_epoch(history))
@@ -278,9 +279,12 @@ def _p_true_chart(summary: Summary, history: History) -> Drawing | None:
 
 def _group_lines(summary: Summary, history: History, key: str, prefixes: list[str]) -> list[Line]:
     """Return a curve for each group with a value: hue by class, dashes by attribute. Weights begin at 1."""
-    lines = []
-    for g, (y, a) in enumerate(summary.metrics.dataset.groups):
-        label, attribute = class_and_attribute(g, len(summary.metrics.dataset.attributes) or 1)
+    lines, data = [], summary.metrics.dataset
+    pairs = data.groups if summary.chosen.record.group_source == "true" else data.pseudo_groups
+    if not history or len(history[0][key]) != len(pairs):  # true groups, where the figures are over clusters
+        return []
+    for g, (y, a) in enumerate(pairs):
+        label, attribute = class_and_attribute(g, len(pairs) // len(data.classes))
         curve = [(int(entry["epoch"]), _finite(entry[key][g])) for entry in history]
         if key == "group_weights":
             first = next((value for _, value in curve if value), None)
@@ -289,7 +293,9 @@ def _group_lines(summary: Summary, history: History, key: str, prefixes: list[st
             short = prefixes[g] + shorten_group(y, a, CURVE_LETTERS - len(prefixes[g]))
             lines.append((g, Line(f"hue-{label % 6} dash-{attribute % 4}", group_name(y, a), short, curve)))
     if len(lines) > MOST_CURVES:
-        lines = sorted(sorted(lines, key=lambda item: _chosen_accuracy(summary, item[0]))[:MOST_CURVES])
+        if pairs == data.groups:
+            lines.sort(key=lambda item: _chosen_accuracy(summary, item[0]))
+        lines = sorted(lines[:MOST_CURVES])
     return [line for _, line in lines]
 
 
@@ -306,7 +312,7 @@ def _finite(value: float | None) -> float | None:
 def _validation_chart(summary: Summary, history: History, styles: list[str]) -> tuple[str, Drawing] | None:
     """Return the title and the curves of the figure that selects epochs, one per row. Best epochs have a ring."""
     title, key = JUDGED_BY.get(summary.metrics.model_selection, ("Average accuracy on validation", "val_average"))
-    if key == "val_wga" and not summary.metrics.dataset.attributes:
+    if key == "val_wga" and not summary.metrics.dataset.has_attributes:
         title = "Accuracy of the worst class on validation"
     lines = []
     for row, style in zip(summary.rows, styles, strict=True):

@@ -174,10 +174,13 @@ def summarize(metrics: RunMetrics) -> Summary:
 
 def groups_line(metrics: Metrics) -> str:
     """Return a line that tells whether groups are those of true or pseudo attributes."""
-    if not metrics.dataset.attributes:
+    if not metrics.dataset.has_attributes:
         return "groups: classes (no attribute named)"
-    is_true = metrics.group_kind == "true"
-    return "groups: true attributes" if is_true else "groups: pseudo attributes (labelled by the model)"
+    if metrics.group_kind == "true":
+        return "groups: true attributes"
+    if metrics.dataset.clusters:
+        return "groups: clusters within each class (found by the model)"
+    return "groups: pseudo attributes (labelled by the model)"
 
 
 def selection_text(selection: str, has_attributes: bool) -> str:
@@ -187,7 +190,7 @@ def selection_text(selection: str, has_attributes: bool) -> str:
 
 def selected_by(metrics: RunMetrics | ComparisonMetrics) -> str:
     """Return the rule by which the best epochs of a run or a comparison were chosen."""
-    return selection_text(metrics.model_selection, bool(metrics.dataset.attributes))
+    return selection_text(metrics.model_selection, metrics.dataset.has_attributes)
 
 
 def average_note(kind: str) -> str:
@@ -198,10 +201,10 @@ def average_note(kind: str) -> str:
 
 def pseudo_note(metrics: Metrics) -> str:
     """Describe the pseudo attributes: method, shares, and their accuracy if true attributes are known."""
-    if not metrics.dataset.attributes:
+    if not metrics.dataset.has_attributes:
         return "pseudo attributes: none, as no attribute is named"
     quality = metrics.pseudo_quality
-    text = f"pseudo attributes: {metrics.pseudo_method}, shares {shares_text(metrics)}"
+    text = f"pseudo attributes: {pseudo_text(metrics)}"
     if quality is None or quality.smallest_group is None:
         return text
     if len(factors := metrics.dataset.factors) > 1:
@@ -209,8 +212,14 @@ def pseudo_note(metrics: Metrics) -> str:
         text += f"; right by factor: {', '.join(f'{each.name} {percent(share)}' for each, share in shares)}"
     smallest, name = quality.groups[quality.smallest_group], metrics.dataset.group_names[quality.smallest_group]
     interval = interval_text(smallest.precision_low, smallest.precision_high)
-    right = f"{percent(quality.accuracy)} right; smallest pseudo-group ({name}, {count(smallest.n)} images)"
-    return f"{text}; {right}: precision {percent(smallest.precision)} {interval}"
+    right = f"{percent(quality.accuracy)} right{cluster_note(metrics)}"
+    group = f"smallest pseudo-group ({name}, {count(smallest.n)} images)"
+    return f"{text}; {right}; {group}: precision {percent(smallest.precision)} {interval}"
+
+
+def cluster_note(metrics: Metrics) -> str:
+    """Return how clusters are compared with true attributes, after a figure; "" without clusters."""
+    return ", if each cluster is taken for its commonest true attribute" if metrics.dataset.clusters else ""
 
 
 NOISE_CAVEAT = (
@@ -246,6 +255,17 @@ def noise_notes(
         return [*notes, "accuracies are over true attributes, which need no correction for label noise"]
     notes.append("the accuracies above are as pseudo attributes give them, not corrected for label noise")
     return [*notes, f"worst group, corrected for label noise: {', '.join(worst)}", *([NOISE_CAVEAT] if caveat else [])]
+
+
+def pseudo_text(metrics: Metrics) -> str:
+    """Return the method of the pseudo attributes and the share of each, or what is known of the clusters."""
+    if not metrics.dataset.has_attributes:
+        return "none"
+    if metrics.dataset.clusters is not None:
+        known = [value for value in metrics.dataset.clusters.separation if value is not None]
+        distinct = f", separation at least {min(known):.2f}" if known else ""
+        return f"{len(metrics.dataset.clusters.names[0])} clusters within each class{distinct}"
+    return f"{metrics.pseudo_method}, shares {shares_text(metrics)}"
 
 
 def shares_text(metrics: Metrics) -> str:

@@ -150,6 +150,8 @@ class Classifier:
         The same list gives the same bytes. In another list, or in `dbpt.evaluate`, an image's probabilities may differ
         in the last digits, with the batch's shape.
         """
+        if attributes and self.config.num_clusters is not None:
+            raise InputError("--with-attribute: the run has clusters within the classes; use dbpt evaluate")
         if attributes and not self.words.attributes:
             raise InputError("--with-attribute: the run was trained without an attribute, so there is none to guess")
         size = self.config.embed_batch_size if batch_size is None else batch_size

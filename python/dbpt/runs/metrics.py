@@ -3,6 +3,7 @@
 `dbpt.evaluate` returns the first without writing it. Fractions are in 0..1; None means missing, which is never 0.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -28,11 +29,26 @@ class FactorSummary:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClustersSummary:
+    """The clusters within each class: their ``names`` (C, K), and how distinct they are, ``separation`` (C,).
+
+    Separation is None for a class with too few images to judge it.
+    """
+
+    names: list[list[str]]
+    separation: list[float | None]
+
+    def groups(self, classes: Sequence[str]) -> list[tuple[str, str]]:
+        """Return (class name, cluster) of each group, in the order g = y*A + a."""
+        return [(y, a) for y, names in zip(classes, self.names, strict=True) for a in names]
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataSummary:
     """The data set; ``counts`` (G,) of each split are over the groups of ``group_kind``.
 
-    Without ``attributes`` the groups are the classes. With ``factors`` the attributes are the combinations of their
-    values, with the first factor most significant.
+    Without ``attributes`` and ``clusters`` the groups are the classes. Groups over clusters have no ``attributes``.
+    With ``factors`` the attributes are the combinations of their values, with the first factor most significant.
     """
 
     name: str
@@ -43,11 +59,24 @@ class DataSummary:
     counts: dict[str, list[Count]]
     train_counts_pseudo: list[Count]
     notes: list[str]
+    clusters: ClustersSummary | None = None
+
+    @property
+    def has_attributes(self) -> bool:
+        """False if the groups are the classes."""
+        return bool(self.attributes or self.clusters)
 
     @property
     def groups(self) -> list[tuple[str, str]]:
         """(class name, attribute name) of each group, in the order g = y*A + a; "" without attributes."""
-        return [(y, a) for y in self.classes for a in self.attributes or [""]]
+        return [(y, a) for y in self.classes for a in self.attributes] or self.pseudo_groups
+
+    @property
+    def pseudo_groups(self) -> list[tuple[str, str]]:
+        """(class name, attribute name) of each pseudo-group, in the order g = y*A + a; "" without attributes."""
+        if self.clusters is None:
+            return [(y, a) for y in self.classes for a in self.attributes or [""]]
+        return self.clusters.groups(self.classes)
 
     @property
     def group_names(self) -> list[str]:

@@ -22,6 +22,7 @@ WAY_OUT = "fit again"
 FILES = (
     "classifier.safetensors",
     "pseudo_attributes.safetensors",
+    "clusters.safetensors",
     "groups.csv",
     "guesses.html",
     "predictions.csv",
@@ -29,7 +30,7 @@ FILES = (
     "metrics.json",
     "report.html",
 )
-"""The files of a run; guesses.html is missing without images, and some heads add a file under their name."""
+"""The files of a run; some are missing without images, attributes or clusters, and some heads add one."""
 
 
 @dataclass(frozen=True)

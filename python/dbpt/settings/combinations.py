@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
+from dbpt.settings.fields import flag_of
 
 if TYPE_CHECKING:
     from dbpt.settings.config import FitConfig
@@ -63,6 +64,8 @@ def why_config_refused(config: FitConfig) -> str | None:
         return refusal
     if refusal := OBJECTIVES[config.objective].why_refused(vars(config)):
         return refusal
+    if config.num_clusters is not None and (refusal := _why_not_with_clusters(config)):
+        return refusal
     if config.label_noise is not None and config.group_source != "pseudo":
         why = "true groups have no wrong labels" if config.group_source == "true" else "soft groups have no labels"
         return f"--label-noise with --group-source {config.group_source}: {why}; {DROP}"
@@ -72,6 +75,21 @@ def why_config_refused(config: FitConfig) -> str | None:
         return f"--features live with --embeddings: there is no image to crop and flip; {DROP}"
     if OBJECTIVES[config.objective].refits and config.features == "live":
         return f"--features live with --objective {config.objective}: it is fitted once, on images as they are; {DROP}"
+    return None
+
+
+def _why_not_with_clusters(config: FitConfig) -> str | None:
+    for name, reason in (
+        ("attribute_template", "clusters are found without words"),
+        ("pseudo_method", "clusters within each class are always found by k-means"),
+        ("proportions", "nobody knows the shares of clusters beforehand"),
+        ("pseudo_attributes", "the file has the attributes already"),
+        ("guess_only_unknown", "an image has a cluster, whether its attribute is known or not"),
+        ("label_noise", "nobody can label a cluster by hand"),
+    ):
+        if (value := getattr(config, name)) != type(config).__dataclass_fields__[name].default:
+            given = " ".join(map(str, value)) if isinstance(value, tuple) else value
+            return f"{flag_of(name)} {given} with --attributes {' '.join(config.attributes or ())}: {reason}; {DROP}"
     return None
 
 

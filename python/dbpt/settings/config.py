@@ -23,6 +23,7 @@ from dbpt.settings.combinations import why_config_refused
 from dbpt.settings.fields import flag_of
 from dbpt.settings.recipes import RECIPES, apply_recipe
 from dbpt.settings.sections import DEFAULT_DRO_STEP
+from dbpt.settings.unnamed import clusters_asked
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -51,6 +52,7 @@ class FitConfig(  # a dataclass takes its fields from the last base on
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        clusters_asked(self.attributes)  # refuses a wrong number, and other names beside them
         if refusal := why_config_refused(self):
             raise InputError(refusal)
 
@@ -58,6 +60,11 @@ class FitConfig(  # a dataclass takes its fields from the last base on
     def opens_images(self) -> bool:
         """Return whether images are opened, for training or for guessing their attributes."""
         return self.embeddings is None or self.label_model is not None
+
+    @property
+    def num_clusters(self) -> int | None:
+        """Return the number of clusters in each class that ``attributes`` asks for, 0 if it is open, None for names."""
+        return clusters_asked(self.attributes)
 
     @property
     def label_backbone(self) -> dict[str, Any] | None:
@@ -190,6 +197,8 @@ def _plain(name: str, value: Any) -> Any:
         return factor_entries(parse_factors(value))
     if isinstance(value, Mapping) and name in ("classes", "attributes"):
         return entries_of(parse_vocabulary(value, flag_of(name)), flag_of(name))
+    if name == "attributes" and isinstance(value, str) and clusters_asked([value]) is not None:
+        return (value,)
     if callable(tolist := getattr(value, "tolist", None)):
         value = tolist()
     if isinstance(value, Path):

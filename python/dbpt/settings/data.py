@@ -46,10 +46,12 @@ def with_data(config: FitConfig, data: DataLike) -> FitConfig:
     if isinstance(data, Dataset):
         words = dataset.words
         known = {"template": words.templates}
-        known["attribute_template"] = words.attribute_templates if words.attributes else config.attribute_template
+        if words.attributes and config.num_clusters is None:
+            known["attribute_template"] = words.attribute_templates
         known["classes"] = entries_of(words.classes, "--classes")
-        known["attributes"] = None if words.factors else entries_of(words.attributes, "--attributes") or None
-        known["factors"] = factor_entries(words.factors) or None
+        if config.num_clusters is None:
+            known["attributes"] = None if words.factors else entries_of(words.attributes, "--attributes") or None
+            known["factors"] = factor_entries(words.factors) or None
         known["average"] = config.average or dataset.average
     table = save_table(dataset, config.cache_dir)
     return replace(config, data=str(table), root=str(dataset.root), columns=None, **known)
@@ -58,6 +60,8 @@ def with_data(config: FitConfig, data: DataLike) -> FitConfig:
 def configured_dataset(config: FitConfig, **changes: Any) -> Dataset:
     """Load the data set that ``config`` names, with ``changes`` of the arguments of `load_dataset`."""
     arguments = {name: getattr(config, name) for name in ("data", *DATA_SETTINGS)}
+    if config.num_clusters is not None:
+        arguments["attributes"] = None
     return load_dataset(**arguments | {"images": config.opens_images} | changes)
 
 

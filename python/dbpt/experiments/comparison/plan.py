@@ -119,6 +119,9 @@ def make_plan(
     """Combine ``methods``, ``heads`` and ``seeds``, as in `dbpt.compare`, under the settings that they share."""
     chosen = [_parse_method(name) for name in _names("--methods", methods)]
     _refuse_repeats("--methods", [method.name for method in chosen])
+    for method in chosen if config.num_clusters is not None else ():
+        if method.training_free and TRAINING_FREE[method.training_free].needs_attributes:
+            raise InputError(f"--methods {method.name}: needs names of attributes, which clusters lack; leave it out")
     chosen_heads = _names("--heads", heads)
     for name in chosen_heads:
         HEADS.check("--heads", name)

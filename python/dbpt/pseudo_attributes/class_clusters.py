@@ -1,0 +1,183 @@
+"""Clusters within each class as pseudo attributes: what its images differ in besides the class, without words.
+
+After Sohoni et al., "No Subclass Left Behind" (GEORGE, NeurIPS 2020): clusters of features within each class serve as
+groups, their number by the silhouette. We cluster the frozen features of CLIP without the direction of the class, by
+k-means instead of a Gaussian mixture.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.errors import InputError
+from dbpt.pseudo_attributes.job import PseudoAttributes
+from dbpt.pseudo_attributes.kmeans import N_INIT, starting_centers
+from dbpt.pseudo_attributes.mixture import Array, fit_mixture
+
+METHOD = "clusters"
+NUMBERS = (2, 3, 4, 5)
+"""From which the silhouette chooses."""
+MOST_ROWS = 20_000  # of a class, to fit on
+MOST_JUDGED = 500  # of a class, for the silhouette
+MAX_ITER = 300
+DISTINCT = 0.05
+"""Clusters with a lower separation are in doubt; that of a single Gaussian is below 0."""
+FEWEST_ROWS = 50
+"""Images of a class from which its separation is judged."""
+MOST_NAMED = 3
+
+
+@dataclass(frozen=True, eq=False)
+class ClassClusters:
+    """K clusters within each of C classes. The likeliest of a row with features f is the largest of weights · f + bias.
+
+    - ``weights`` (C, K, D) and ``biases`` (C, K) float32: their softmax is the posterior under spherical Gaussians with
+      equal shares. The largest is the nearest centre.
+    - ``separation`` (C,): by how much K Gaussians describe the rows better than one, along the centres: half the
+      difference of their BIC, per row. NaN for a class with fewer than 50 rows.
+    - ``names`` (C, K).
+    """
+
+    weights: NDArray[np.float32]
+    biases: NDArray[np.float32]
+    separation: NDArray[np.float64]
+    names: tuple[tuple[str, ...], ...]
+
+    def label(self, features: NDArray[np.float32], labels: NDArray[np.int64]) -> PseudoAttributes:
+        """Return the cluster of each of N rows within its class, with its posterior."""
+        posterior = np.empty((len(features), self.biases.shape[1]), np.float32)
+        for label, (weights_KD, bias_K) in enumerate(zip(self.weights, self.biases, strict=True)):
+            rows = np.flatnonzero(labels == label)
+            for part in np.array_split(rows, -(-len(rows) // MOST_ROWS) or 1):
+                posterior[part] = _softmax(features[part] @ weights_KD.T + bias_K)
+        found = posterior.argmax(axis=1)
+        return PseudoAttributes(found, posterior, posterior.max(axis=1), METHOD, names=self.names, class_clusters=self)
+
+    def named(self, words: Sequence[str], texts: NDArray[np.float32]) -> "ClassClusters":
+        """Return them with the two words each that are nearer to a cluster than to the rest of its class.
+
+        ``texts`` (P, D) are the text features of the ``words`` (P,).
+        """
+        names = []
+        for weights_KD in self.weights:
+            nearest_KP = np.argsort(-(weights_KD - weights_KD.mean(axis=0)) @ texts.T, axis=1, kind="stable")
+            names.append(tuple(f"{k + 1}: {words[p]}, {words[q]}" for k, (p, q, *_) in enumerate(nearest_KP.tolist())))
+        return replace(self, names=tuple(names))
+
+    def doubts(self, class_names: Sequence[str]) -> list[str]:
+        """Return why the clusters may be none, as sentences."""
+        unsure = [name for name, found in zip(class_names, self.separation.tolist(), strict=True) if found < DISTINCT]
+        if not unsure:
+            return []
+        few, more = ", ".join(map(repr, unsure[:MOST_NAMED])), len(unsure) - MOST_NAMED
+        named = f"class{'es' if len(unsure) > 1 else ''} {few}" + (f" and {more} more" if more > 0 else "")
+        lowest = max(float(np.nanmin(self.separation)), 0.0)
+        return [
+            f"the images of {named} form no distinct clusters (separation {lowest:.2f}; trusted from {DISTINCT})",
+        ]
+
+
+def find_class_clusters(
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    class_weights: NDArray[np.float32],
+    class_names: Sequence[str],
+    number: int,
+) -> ClassClusters:
+    """Find ``number`` clusters in each class, or with 0 as many as have the largest mean silhouette.
+
+    ``features`` are (N, D) and ``labels`` (N,), of the rows to fit on; ``class_weights`` (C, D) are the zero-shot
+    classifier's. Raises `InputError` for a class with too few distinct rows.
+    """
+    points, means = [], []
+    for label in range(len(class_names)):
+        rows = np.flatnonzero(labels == label)
+        rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).astype(np.int64)]
+        of_class = features[rows].astype(np.float64)
+        if (distinct := len(np.unique(of_class, axis=0))) < max(number, 2):
+            raise InputError(
+                f"--attributes clusters: class {class_names[label]!r} has {distinct} different images in training and "
+                f"validation, too few for {max(number, 2)} clusters; add images, or name attributes"
+            )
+        means.append(of_class.mean(axis=0))
+        direction = (class_weights[label] - class_weights.mean(axis=0)).astype(np.float64)
+        direction /= max(float(np.linalg.norm(direction)), 1e-12)
+        of_class -= means[-1]
+        points.append(of_class - np.outer(of_class @ direction, direction))
+    if not number:
+        fitting = [k for k in NUMBERS if k == NUMBERS[0] or all(k < len(of_class) for of_class in points)]
+        number = max(fitting, key=lambda k: np.mean([_silhouette(of_class, k) for of_class in points]))
+    found = [_of_class(of_class, mean, number) for of_class, mean in zip(points, means, strict=True)]
+    weights, biases, separation = zip(*found, strict=True)
+    names = (tuple(f"{k + 1}" for k in range(number)),) * len(class_names)
+    return ClassClusters(np.stack(weights), np.stack(biases), np.array(separation), names)
+
+
+def _of_class(points_ND: Array, mean_D: Array, number: int) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
+    """Return weights (K, D), biases (K,) and separation of the clusters of a class around its mean."""
+    centers_KD, found = _kmeans(points_ND, number)
+    axes = np.linalg.svd(centers_KD - centers_KD.mean(axis=0), full_matrices=False)[2][: number - 1]
+    along_NW = points_ND @ axes.T
+    within = along_NW - (centers_KD @ axes.T)[found]
+    variance = max(float((within**2).mean()), 1e-12)
+    weights_KD = centers_KD / variance
+    biases_K = -(weights_KD @ mean_D) - (centers_KD**2).sum(axis=1) / (2 * variance)
+    separation = np.nan
+    if len(points_ND) >= FEWEST_ROWS:
+        one = fit_mixture(along_NW, np.ones((len(along_NW), 1)), 1, 0.0)
+        start_NK = 0.98 * np.eye(number)[found] + 0.02 / number
+        separation = (one.bic - fit_mixture(along_NW, start_NK, 300, 1e-4).bic) / (2 * len(along_NW))
+    return weights_KD.astype(np.float32), biases_K.astype(np.float32), float(separation)
+
+
+def _kmeans(points_ND: Array, number: int) -> tuple[Array, NDArray[np.int64]]:
+    """Return centres (K, D) and the cluster of each row by k-means++ and Lloyd's algorithm, the best of some starts."""
+    uniform = (np.random.PCG64(number).random_raw((N_INIT, number)) >> np.uint64(11)) * 2.0**-53
+    best = (np.inf, points_ND[:0], np.empty(0, np.int64))
+    for uniform_K in uniform:
+        centers_KD = starting_centers(points_ND, uniform_K)
+        found = np.full(len(points_ND), -1)
+        for _ in range(MAX_ITER):
+            before, found = found, _nearest(points_ND, centers_KD)
+            counts_K = np.bincount(found, minlength=number)
+            if (before == found).all():
+                break
+            sums_KD = np.eye(number)[found].T @ points_ND
+            centers_KD = np.where(counts_K[:, None] > 0, sums_KD / counts_K.clip(1)[:, None], centers_KD)
+        inertia = float(((points_ND - centers_KD[found]) ** 2).sum())
+        if inertia < best[0]:
+            best = inertia, centers_KD, found
+    order = np.argsort(-np.bincount(best[2], minlength=number), kind="stable")  # the largest first
+    return best[1][order], np.argsort(order)[best[2]]
+
+
+def _nearest(points_ND: Array, centers_KD: Array) -> NDArray[np.int64]:
+    found: NDArray[np.int64] = (points_ND @ centers_KD.T - (centers_KD**2).sum(axis=1) / 2).argmax(axis=1)
+    return found
+
+
+def _silhouette(points_ND: Array, number: int) -> float:
+    """Return the mean silhouette (Rousseeuw, 1987) of some rows: how much nearer their own cluster is than the next."""
+    _, found = _kmeans(points_ND, number)
+    rows = np.linspace(0, len(points_ND) - 1, min(len(points_ND), MOST_JUDGED)).astype(np.int64)
+    points_ND, found = points_ND[rows], found[rows]
+    squares_N = (points_ND**2).sum(axis=1)
+    distances_NN = np.sqrt((squares_N[:, None] + squares_N - 2 * points_ND @ points_ND.T).clip(0))
+    counts_K, own = np.bincount(found, minlength=number), np.eye(number, dtype=bool)[found]
+    sums_NK = distances_NN @ own
+    within_N = sums_NK[own] / (counts_K[found] - 1).clip(1)
+    others_NK = np.where(own | (counts_K == 0), np.inf, sums_NK / counts_K.clip(1))
+    nearest_N = others_NK.min(axis=1)
+    if not np.isfinite(nearest_N).all():  # the sample lies in one cluster
+        return 0.0
+    larger_N = np.maximum(within_N, nearest_N)
+    scores_N = np.where(counts_K[found] > 1, (nearest_N - within_N) / np.where(larger_N > 0, larger_N, 1), 0)
+    return float(scores_N.mean())
+
+
+def _softmax(scores_NK: NDArray[np.float32]) -> NDArray[np.float32]:
+    exponentials = np.exp(scores_NK - scores_NK.max(axis=1, keepdims=True))
+    found: NDArray[np.float32] = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return found

@@ -1,0 +1,53 @@
+"""``--attributes clusters``: how it is written, and the settings that it can't go with."""
+
+import pytest
+
+from dbpt import InputError
+from dbpt.settings.config import make_config
+from dbpt.settings.unnamed import clusters_asked
+
+
+@pytest.mark.parametrize(
+    ("attributes", "number"),
+    [
+        (None, None),
+        (["clusters"], 0),
+        (("clusters:2",), 2),
+        (["clusters:10"], 10),
+        (["land", "water"], None),
+        (["clusters=clusters of dots", "lines"], None),
+        (["cluster", "lines"], None),
+    ],
+)
+def test_what_is_asked(attributes, number):
+    assert clusters_asked(attributes) == number
+    assert make_config({"attributes": attributes}).num_clusters == number
+
+
+def test_python_takes_the_word_alone():
+    assert make_config({"attributes": "clusters:3"}).attributes == ("clusters:3",)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"attributes": ["clusters", "land"]}, "--attributes: 'clusters' with 'land': clusters need no names"),
+        ({"attributes": ["land", "clusters:3"]}, "--attributes: 'clusters:3' with 'land'"),
+        ({"attributes": ["clusters", "clusters:3"]}, "--attributes: 'clusters' with 'clusters:3'"),
+        *(
+            ({"attributes": [f"clusters:{number}"]}, f"--attributes: 'clusters:{number}': expected a number .* 2 to 10")
+            for number in ("", "0", "1", "11", "-2", "2.5", "two", "²")
+        ),
+        ({"attribute_template": ["a {}."]}, "--attribute-template a {}. with --attributes clusters: .* without words"),
+        ({"pseudo_method": "kmeans"}, "--pseudo-method kmeans with --attributes clusters: .* drop one of the two"),
+        ({"pseudo_method": "argmax"}, "--pseudo-method argmax with --attributes clusters"),
+        ({"proportions": [0.5, 0.5]}, "--proportions 0.5 0.5 with --attributes clusters"),
+        ({"pseudo_attributes": "a.csv"}, "--pseudo-attributes a.csv with --attributes clusters"),
+        ({"label_noise": "judged.json"}, "--label-noise judged.json with --attributes clusters: nobody can label"),
+        ({"guess_only_unknown": True}, "--guess-only-unknown True with --attributes clusters"),
+    ],
+)
+def test_what_is_refused(settings, message):
+    with pytest.raises(InputError, match=message) as refused:
+        make_config({"attributes": ["clusters"]} | settings)
+    assert "\n" not in str(refused.value)
