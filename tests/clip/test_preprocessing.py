@@ -54,7 +54,7 @@ SIZES = st.integers(1, 40)
 @example(noise(10, 2000), 16, "shortest", "bicubic", 0, [0.5] * 3, [0.5] * 3)
 @example(noise(500, 375), 224, "shortest", "bicubic", 0, [0.48145466, 0.4578275, 0.40821073], [0.26862954] * 3)
 @example(noise(375, 500), 224, "squash", "bilinear", 0, [0.48145466, 0.4578275, 0.40821073], [0.26862954] * 3)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_the_bytes_are_those_of_open_clip(image, size, resize_mode, interpolation, fill_color, mean, std):
     given = {"resize_mode": resize_mode, "interpolation": interpolation, "fill_color": fill_color}
     given |= {"mean": mean, "std": std}

@@ -78,7 +78,7 @@ def is_integers(array):
 
 
 @given(foreign_arrays())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @example(np.array([0, 2**64 - 1], np.uint64))
 @example(np.array([-(2**63), 0]))
 @example(np.array(3))
@@ -93,7 +93,7 @@ def test_groups(array):
 
 
 @given(foreign_arrays(), st.integers(0, 9))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_labels(array, rows):
     groups = np.where(np.arange(rows + 1) % 2, -1, 0)
     sampler = attempt(GroupSampler, groups, unknown="class", labels=array)
@@ -106,7 +106,7 @@ def test_labels(array, rows):
 
 @pytest.mark.parametrize("argument", ["shares", "group_weights"])
 @given(array=foreign_arrays(), num_groups=st.integers(1, 4))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_shares_and_weights(argument, array, num_groups):
     sampler = attempt(GroupSampler, np.arange(num_groups * 3) % num_groups, num_samples=97, **{argument: array})
     with np.errstate(all="ignore"):
@@ -122,7 +122,7 @@ def test_shares_and_weights(argument, array, num_groups):
 
 @pytest.mark.parametrize("make", [lambda: GroupSampler(np.arange(6) % 3), lambda: WeightedSampler([1, 2, 3], 2)])
 @given(array=foreign_arrays())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_values_in_a_state(make, array):
     sampler = make()
     before = sampler.state_dict()
@@ -142,7 +142,7 @@ def are_weights(array):
 
 
 @given(array=foreign_arrays())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @example(array=np.array([1e308, 1e308]))
 @example(array=np.array([np.finfo(np.longdouble).max]))
 @example(array=np.array([2**64 - 1, 0], np.uint64))
@@ -159,7 +159,7 @@ def test_weights(array):
 
 @pytest.mark.parametrize("method", ["argmax", "proportional", "kmeans"])
 @given(array=foreign_arrays())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @example(array=np.array([[0.0, 1e300]]))
 @example(array=np.array([[1.0, 2.0], [3.0, np.nan]], ">f2"))
 def test_logits(method, array):
@@ -179,7 +179,7 @@ def test_logits(method, array):
 
 @pytest.mark.parametrize("argument", ["fit_on", "out", "posterior", "confidence", "proportions"])
 @given(array=foreign_arrays())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_other_arrays_of_label_attributes(argument, array):
     rows = len(array) if array.ndim and len(array) else 3
     logits = np.random.default_rng(0).normal(20, 3, (rows, 2)).astype(np.float32)

@@ -107,7 +107,7 @@ def flat(result):
 
 @pytest.mark.parametrize(("name", "argument"), TARGETS, ids=map(".".join, TARGETS))
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_arrays_are_used_as_they_are_or_refused(name, argument, data):
     call, arrays = CALLS[name]
     array = data.draw(foreign_arrays() | nearly(arrays[argument]))

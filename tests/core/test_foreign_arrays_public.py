@@ -94,7 +94,7 @@ TARGETS = [(name, argument) for name, (_, arrays) in CALLS.items() for argument 
 
 @pytest.mark.parametrize(("name", "argument"), TARGETS, ids=map(".".join, TARGETS))
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_arrays_are_used_as_they_are_or_refused(name, argument, data):
     call, arrays = CALLS[name]
     array = data.draw(st.just(arrays[argument]) | foreign_arrays() | nearly(arrays[argument]))

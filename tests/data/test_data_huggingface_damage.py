@@ -118,7 +118,7 @@ def test_compressed_files(save):
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_damaged_files_give_a_data_set_or_one_line(data):
     with tempfile.TemporaryDirectory() as folder:
         made([0, 1, 0], attribute=["in", "out", "in"]).save_to_disk(folder)

@@ -286,7 +286,8 @@ def test_what_training_could_not_use_is_refused_before_anything_is_written(tiny,
     cache = str(tmp_path / "cache")
     no_attribute = tiny.write("no-attribute", without(tiny.rows(), "attribute"))
     for settings, match in (
-        ({"n_ctx": 30}, "24 positions, .*n_ctx = 30 context tokens don't fit: at most 20 fit"),
+        ({"n_ctx": 30}, "--n-ctx 30: the text tower has 24 positions"),
+        ({"n_ctx": 21}, "24 positions, .*n_ctx = 21 context tokens don't fit: at most 20 fit"),
         ({"n_ctx": None, "ctx_init": " "}, "--ctx-init ' ': no token"),
         ({"n_ctx": None, "ctx_init": "dog " * 21}, "21 context tokens don't fit: at most 20"),
         ({"proportions": (1, 1, 1)}, "^--proportions: expected 2 numbers, one for each of .*, found 3$"),

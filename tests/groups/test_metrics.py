@@ -89,7 +89,7 @@ def test_the_bounds_are_those_of_clopper_and_pearson():
     assert worst_group_interval([20], [20]) == pytest.approx((1 - 0.1684, 1), abs=5e-5)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 400), st.data())
 def test_a_bound_leaves_its_tail(n, data):
     correct = data.draw(st.integers(0, n - 1))
@@ -134,7 +134,7 @@ def test_every_quantity_by_hand():
     assert m.warnings == ()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 3), st.integers(1, 4), st.integers(0, 2**32 - 1), st.integers(1, 60))
 def test_equals_a_plain_loop(num_classes, num_attributes, seed, n):
     rng = np.random.default_rng(seed)

@@ -212,7 +212,7 @@ strata_of_any_kind = st.lists(stratum, min_size=1, max_size=12).filter(lambda st
 
 
 @given(strata_of_any_kind)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_figures_are_shares_within_their_intervals(strata):
     labels, pseudo, right, more, counts = zip(*strata, strict=True)
     sizes = [1 + extra + sum(count) for extra, count in zip(more, counts, strict=True)]

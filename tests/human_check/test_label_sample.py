@@ -66,7 +66,7 @@ sizes_and_scores = st.lists(st.tuples(st.integers(1, 5000), st.floats(0.1, 30)),
 
 
 @given(sizes_and_scores, st.integers(1, 2000))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_allocation_adds_up_within_its_limits(strata, n):
     sizes, score = (np.array(column) for column in zip(*strata, strict=True))
     n = max(n, len(sizes))

@@ -36,7 +36,7 @@ def problems(draw):
 
 
 @given(problems())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_given_shares_are_met(problem):
     logits, shares = problem
     with warnings.catch_warnings():
@@ -184,7 +184,7 @@ def test_two_distinct_rows_are_two_attributes_at_any_scale(scale):
 
 
 @given(st.integers(2, 5), st.integers(1, 60), st.integers(0, 2**32), st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_logits_have_shares_and_offsets(attributes, rows, seed, are_whole):
     logits = np.random.default_rng(seed).normal(0, 3, (rows, attributes))
     logits = np.round(logits) if are_whole else logits

@@ -73,7 +73,7 @@ def test_group_weights_mean_what_one_sample_weighs():
 
 
 @given(cases())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_batch_is_within_one_of_its_share_and_the_epoch_is_exact(case):
     groups, batch_size, keywords = case
     sampler = GroupBatchSampler(groups, batch_size, **keywords)
@@ -104,7 +104,7 @@ def test_the_one_more_does_not_always_go_to_the_same_groups():
 
 
 @given(cases(), st.integers(0, 1200))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_at_any_point_every_member_has_been_drawn_equally_often(case, cut):
     groups, batch_size, keywords = case
     sampler = GroupBatchSampler(groups, batch_size, **keywords)

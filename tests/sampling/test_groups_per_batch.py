@@ -19,7 +19,7 @@ def held(sampler, groups):
 
 
 @given(st.integers(1, 8), st.integers(1, 6), st.integers(1, 60), st.integers(0, 2**64 - 1), st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_each_batch_has_as_many_of_different_groups_and_the_epoch_is_exact(per_batch, members, batches, seed, natural):
     shares = "natural" if natural else "balanced"
     options = {"groups_per_batch": per_batch, "num_batches": batches, "seed": seed, "shares": shares}

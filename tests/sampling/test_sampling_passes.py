@@ -58,7 +58,7 @@ def in_turn(parts):
 
 @KINDS
 @given(st.integers(1, 70), st.integers(1, 200), st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_ranks_draw_equally_often_and_their_union_is_the_global_order(kind, world, length, drop_last):
     """Filled up with the first draws of the epoch, or without those of the last step."""
     length = max(length, world) if drop_last else length
@@ -73,7 +73,7 @@ def test_ranks_draw_equally_often_and_their_union_is_the_global_order(kind, worl
 
 @KINDS
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 15)), min_size=2, max_size=4), st.integers(1, 60))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_numbers_of_ranks_resume_the_same_global_order_one_after_another(kind, runs, length):
     """Each run has another number of ranks, makes some steps and hands its state on; the last goes to the end."""
     drawn, state = [], make(kind, length).state_dict()
@@ -92,7 +92,7 @@ def test_any_numbers_of_ranks_resume_the_same_global_order_one_after_another(kin
 
 @KINDS
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(1, 30), st.integers(0, 30))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_all_ranks_go_to_the_next_epoch_together(kind, world, new_world, length, steps):
     """In a whole pass and in one resumed by another number of ranks."""
     old = ranks_of(kind, length, world)
@@ -145,7 +145,7 @@ def test_a_new_distribution_starts_with_the_next_pass(kind):
 
 @KINDS
 @given(st.integers(0, 90), st.integers(0, 90), st.integers(0, 5))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_resuming_at_any_position_continues_as_if_uninterrupted(kind, first, second, epoch):
     def run(sampler, draws):
         """Draw as a loop without set_epoch does: pass after pass."""

@@ -17,7 +17,7 @@ UNKNOWN, LABELS = np.where(np.arange(1000) % 7 == 0, -1, GROUPS), GROUPS // 2
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_unknown_rows_weigh_the_mean_weight_of_their_class(data):
     num_classes, attributes = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3))
     rows = data.draw(st.lists(st.tuples(st.integers(0, num_classes - 1), st.integers(-1, attributes - 1)), min_size=2))

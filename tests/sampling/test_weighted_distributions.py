@@ -31,7 +31,7 @@ def table_distribution(weights):
 
 
 @given(any_weights)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_the_table_is_that_of_the_weights_whatever_their_size(weights):
     exact = [Fraction(weight) for weight in weights]
     total = sum(exact)
