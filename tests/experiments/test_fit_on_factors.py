@@ -206,6 +206,9 @@ def test_results_name_each_factor_alone_and_only_the_combinations_that_occur(run
     assert "By ground alone" in page and "By light alone" in page
     for text in (shown, page):
         assert "box · meadow, noon" not in text and "disc · meadow, noon" in text
+    guessed = {(row["label"], row["pseudo_attribute"]) for row in lines_of(run / "predictions.csv")}
+    true = {(row["label"], f"{row['ground']}, {row['light']}") for row in lines_of(table)}
+    assert {" · ".join(names) for names in guessed - true}.isdisjoint(shown.split("pseudo attributes:")[0].split("  "))
     assert not any("box · meadow, noon" in warning for warning in result.warnings)
     assert max(map(len, shown.splitlines())) <= 80
 

@@ -107,12 +107,9 @@ class Labelled:
         return counts if counts.any() or self.counts_of_run is None else self.counts_of_run
 
     def occurring(self, kind: str) -> NDArray[np.bool_]:
-        """Return (G,) False for the combinations of factors that no image has, true or guessed."""
-        if not self.dataset.words.factors or self.pseudo.names is not None:
-            return np.ones(len(self.group_names(kind)), bool)
-        counts = [group_counts(self.groups(kind), self.dataset.num_groups) for kind in ("true", "pseudo")]
-        found: NDArray[np.bool_] = np.add(*counts) > 0
-        return found
+        """Return (G,) False for the combinations of factors that no image has, by the attributes of that kind."""
+        counts_G = group_counts(self.groups(kind), len(self.group_names(kind)))
+        return (counts_G > 0) | (not self.dataset.words.factors)
 
     def average(self, asked: str | None) -> Average:
         """Return the average for tables: the one ``asked`` for with ``--average``, else that of the data set."""

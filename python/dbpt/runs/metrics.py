@@ -88,7 +88,7 @@ class DataSummary:
         """The groups of tables and charts: with factors those with images in any split, else all."""
         if not self.factors:
             return list(range(len(self.groups)))
-        counts = zip(*self.counts.values(), self.train_counts_pseudo, strict=True)
+        counts = zip(*self.counts.values(), strict=True)
         return [g for g, of_group in enumerate(counts) if any(of_group)]
 
 
