@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import BROWSER, looks
+from made_up_run import LONG
 
 import dbpt
 from dbpt import InputError
@@ -159,6 +161,15 @@ def test_features_without_images_give_no_pictures(tiny, tiny_settings, tmp_path)
     np.save(tmp_path / "features.npy", features / np.linalg.norm(features, axis=1, keepdims=True))
     found = dbpt.discover(tiny.table, embeddings=tmp_path / "features.npy", out=tmp_path / "out", **tiny_settings)
     assert "<img " not in (found.folder / "discover.html").read_text()
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
+@pytest.mark.parametrize("dark", [False, True])
+def test_nothing_sticks_out_of_the_page_in_a_browser(found, tmp_path, dark):
+    html = (found.folder / "discover.html").read_text().replace("landbird", LONG)
+    for width, looked in zip((400, 1280), looks(html, tmp_path, dark=dark), strict=True):
+        assert looked["scrolls"] <= width
+        assert looked["wide"] == looked["faint"] == []
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------

@@ -47,6 +47,8 @@ def world(tmp_path_factory) -> World:
     lines = (folder / "data/squares.csv").read_text().splitlines()
     (folder / "mine.csv").write_text("\n".join(["path,prediction", *(f"{line.split(',')[0]},0" for line in lines[1:])]))
     (folder / "attributes.csv").write_bytes((folder / "data/squares.csv").read_bytes())
+    families = "[ground]\nattributes = ['meadow', 'lake']\n[light]\nattributes = ['bright', 'dark']\n"
+    (folder / "catalogue.toml").write_text(families)
     main(world.arguments("audit --overwrite")[:-1])
     main(world.arguments("compare --resume"))
     main(world.arguments("guess"))

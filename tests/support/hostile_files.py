@@ -45,6 +45,14 @@ FILES: dict[str, dict[str, str]] = {
         "`--out`": "new",
     },
     "audit --overwrite": {"`status.json`": "audit/status.json"},
+    "discover": {
+        "table": "data/squares.csv",
+        "`--predictions`": "mine.csv",
+        "`--catalogue`": "catalogue.toml",
+        "weights": "data/tiny.safetensors",
+        "cache: shard": "SHARD",
+        "`--out`": "new",
+    },
     "fit --resume": {
         "`run.json`": "half/run.json",
         "`config.toml`": "half/config.toml",
@@ -125,7 +133,7 @@ PATTERNS = {
 """Of files whose names are digests."""
 OUTPUTS = {"`--out`", "`--failures`", "`--table`", "folder", "`judged.json`"}
 UNCHECKED = {"table", "image", "model config", "`--config`", "`config.toml`", "labels", "`--predictions`", *OUTPUTS}
-UNCHECKED |= {"`--pseudo-attributes`", "`--label-noise`"}
+UNCHECKED |= {"`--pseudo-attributes`", "`--label-noise`", "`--catalogue`"}
 """Files of the user's, in which another value is as good as the first; and files that are written."""
 MADE = ("new", "failed.csv", "guessed.csv", "predicted.csv", "labelled.csv")
 WITHOUT_DIGEST = {"`run.json`", "`plan.json`", "`status.json`", "cache: manifest"}
@@ -167,6 +175,7 @@ class World:
         rows = ["--methods", "erm", "--heads", "linear", "--seeds", "1", "--epochs", "1"]
         audit = ["audit", *trained, "--attributes", "meadow", "lake", "--predictions", str(at / "mine.csv")]
         audit += ["--pseudo-attributes", str(at / "attributes.csv"), "--max-failures", "0.1"]
+        search = ["--catalogue", str(at / "catalogue.toml"), "--predictions", str(at / "mine.csv")]
         judge = ["label", str(at / "sample"), "--labels", str(at / "labels.csv")]
         failures, words = ["--max-failures", "0.1"], ["--attributes", "meadow", "lake"]
         wordings = ["--attributes", "meadow=meadow|grass|field|lawn", "lake=lake|pond|river|sea"]  # enough to be kept
@@ -174,6 +183,7 @@ class World:
             "fit": [*fit, "--label-noise", str(at / "noise.json"), "--out", str(at / "new")],
             "audit": [*audit, "--out", str(at / "new")],
             "audit --overwrite": [*audit, "--out", str(at / "audit"), "--overwrite"],
+            "discover": ["discover", table, *model, *search, *failures, "--out", str(at / "new")],
             "fit --resume": [*fit, *half, "--resume"],
             "fit --overwrite": [*fit, *half, "--overwrite"],
             "compare --resume": ["compare", *trained, *rows, "--out", str(at / "comparison"), "--resume"],

@@ -26,7 +26,8 @@ RUN_FOLDERS = {
     "fit --overwrite": "half",
     "compare --resume": "comparison",
 }
-WRITERS = {*RUN_FOLDERS, "audit", "fit", "embed", "label --labels"}  # of more than what `World.put_back` deletes
+WRITERS = {*RUN_FOLDERS, "audit", "discover", "fit", "embed", "label --labels"}
+"""Those that write more than what `World.put_back` deletes."""
 CACHE, FOLDER = "another process writes into its cache", "another process writes into its folder"
 POOR, DELETED = "`LC_ALL=C`, no home", "a deleted working directory"
 KILLED = "SIGKILL, then again"
