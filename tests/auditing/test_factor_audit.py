@@ -9,6 +9,7 @@ from tiny import ATTRIBUTES
 
 import dbpt
 from dbpt.auditing.factors import audited_factors, holm, verdict_of_factors
+from dbpt.auditing.next_step import _without_factors
 from dbpt.auditing.predictions import UserPredictions
 from dbpt.data.factors import joint_codes
 from dbpt.data.words import Factor, Words, combined
@@ -61,14 +62,13 @@ def test_the_factor_that_explains_the_errors_is_named_and_one_that_goes_with_it_
     found = audited({"style": style, "place": place, "size": size}, labels, draws.random(n) < 0.1 + 0.3 * style)
     assert [each.name for each in found] == ["style", "place", "size"]
     assert [each.verdict.kind for each in found] == ["bias", "bias", "no evidence"]
-    assert "may be due to" not in str(found[0].verdict)
-    assert str(found[1].verdict).endswith(
-        "Among images that agree in style and size, no difference is left, so that it may be due to style and size "
-        "alone."
-    )
+    assert "may be the reason" not in str(found[0].verdict)
+    assert str(found[1].verdict).endswith("): style and size may be the reason instead.")
+    assert "Among images that agree in style and size, no difference can be seen (p = " in str(found[1].verdict)
     assert found[0].explained_beyond.p_value < 0.01 < 0.05 < found[1].explained_beyond.p_value
     assert str(verdict_of_factors(found, "file")) == (
-        "The accuracy of the classifier depends on style and place; there is no evidence of a bias towards size."
+        "The accuracy of the classifier depends on style; the errors of the classifier also go with place, which may "
+        "be due to the other attributes; there is no evidence of a bias towards size."
     )
 
 
@@ -102,8 +102,9 @@ def test_a_factor_without_trust_takes_nothing_from_the_others(draws):
     found = audited({"style": style, "size": size}, labels, is_wrong, doubts=["size"], by_guesses=True)
     assert [each.verdict.kind for each in found] == ["bias", "untrusted"]
     assert verdict_of_factors(found, "file").sentence.endswith(
-        "; nothing follows about size, because CLIP's guesses can't be trusted."
+        "; nothing follows about size, whose values may be wrong."
     )
+    assert found[0].explained_beyond is None and found[1].explained_beyond is not None
     assert verdict_of_factors(found[1:], "file").kind == "untrusted"
 
 
@@ -164,3 +165,18 @@ def test_the_files_and_the_page_have_each_factor_and_the_combinations(tiny, tabl
         assert f"\n{name}:\n" in text and f">By {name} alone</h2>" in page
     assert "combinations of ground and light:" in text
     assert "--factors 'ground: " in found.figures.command
+    assert not any("no rows" in warning for warning in found.warnings)
+
+
+def test_the_next_command_has_only_the_factors_with_a_bias():
+    options = [
+        "--classes",
+        "colour",
+        "--factors",
+        "style: photo, sketch",
+        "colour: red, blue",
+        "colour[cat]: red",
+        "-q",
+    ]
+    kept = ["--classes", "colour", "--factors", "style: photo, sketch", "-q"]
+    assert _without_factors(options, ["colour"]) == kept

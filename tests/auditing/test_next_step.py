@@ -9,7 +9,7 @@ from test_audit import many_rows
 import dbpt
 from dbpt.auditing.figures import Verdict
 from dbpt.auditing.next_step import next_step
-from dbpt.auditing.subject import subject_of_data, subject_of_run
+from dbpt.auditing.subject import subject_of
 from dbpt.pseudo_attributes.trust import Guesses
 
 BIAS = Verdict(kind="bias", sentence="It errs.")
@@ -38,7 +38,7 @@ def run_all(command, monkeypatch, tmp_path):
 
 
 def test_zero_shot_clip_is_trained(tiny, chosen, run_all):
-    subject = subject_of_data("zero-shot", "zero-shot", str(tiny.table), chosen, None)
+    subject = subject_of("zero-shot", str(tiny.table), chosen, None, None)
     advice, commands = next_step(subject, BIAS, GUESSES, by_guesses=True)
     assert advice == "Train a classifier that relies less on the attribute:"
     assert [line.split()[:2] for line in commands] == [["dbpt", "fit"]]
@@ -49,7 +49,7 @@ def test_the_users_own_classifier_may_be_trained_again_with_a_sampler(tiny, chos
     table, predictions = many_rows(
         tiny, "next", dict.fromkeys([(y, a) for y in ("disc", "box") for a in ("meadow", "lake")], 0.9)
     )
-    subject = subject_of_data(str(predictions), "file", str(table), chosen | {"average": "plain"}, None)
+    subject = subject_of(str(predictions), str(table), chosen | {"average": "plain"}, None, None)
     advice, commands = next_step(subject, BIAS, GUESSES, by_guesses=True)
     assert "dbpt.GroupSampler draws each group that dbpt guess writes" in advice
     assert [line.split()[1] for line in commands] == ["fit", "guess"]
@@ -60,7 +60,7 @@ def test_the_users_own_classifier_may_be_trained_again_with_a_sampler(tiny, chos
 
 
 def test_a_run_against_the_bias_is_not_trained_again(tiny, tiny_run, run_all, tmp_path):
-    subject = subject_of_run(str(tiny_run), None, {}, None, None)
+    subject = subject_of(str(tiny_run), None, {}, None, None)
     advice, commands = next_step(subject, BIAS, GUESSES, by_guesses=True)
     assert "trained against such a bias already, with the objective dbpt" in advice
     assert [line.split()[1] for line in commands] == ["label", "compare"]
@@ -77,14 +77,14 @@ def test_a_run_without_group_weights_is_trained_with_them(tiny, tmp_path):
     run = fit(
         tiny, tmp_path / "erm", objective="erm", model_selection="average", head="linear", baselines=False, epochs=1
     )
-    subject = subject_of_run(str(run), None, {}, None, None)
+    subject = subject_of(str(run), None, {}, None, None)
     advice, commands = next_step(subject, BIAS, GUESSES, by_guesses=True)
     assert advice.startswith("Train") and [line.split()[1] for line in commands] == ["fit"]
     assert "erm" not in shlex.split(commands[0])  # its objective is that of dbpt
 
 
 def test_what_helps_where_nothing_could_be_compared(tiny, chosen):
-    subject = subject_of_data("zero-shot", "zero-shot", str(tiny.table), chosen | {"min_confidence": 0.999999}, None)
+    subject = subject_of("zero-shot", str(tiny.table), chosen | {"min_confidence": 0.999999}, None, None)
     found = dbpt.audit(tiny.write("next-none", [{**row, "attribute": ""} for row in tiny.rows()]),
                        min_confidence=0.999999, **chosen)  # fmt: skip
     assert found.verdict.kind in ("nothing to compare", "untrusted") and "no image was guessed" not in str(

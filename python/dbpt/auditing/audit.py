@@ -148,7 +148,7 @@ def _audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
     average = subject.config.average or dataset.average
     if subject.config.average == "adjusted" and not train_counts.any():
         raise InputError(f"--average adjusted: {dataset.source} has no training rows, whose shares are the weights")
-    advice, commands = next_step(subject, verdict, guesses, by_guesses=kind == "pseudo")
+    advice, commands = next_step(subject, verdict, guesses, by_guesses=kind == "pseudo", factors=factors)
     figures = AuditFigures(
         schema_version=SCHEMA_VERSION,
         dbpt_version=__version__,
@@ -175,6 +175,7 @@ def _audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
             attributes[rows],
             train_counts=train_counts if train_counts.any() else None,
             group_names=[group_name(*pair) for pair in pairs],
+            occurring=group_counts(dataset.groups(attributes), dataset.num_groups) > 0 if factors else None,
             **size,
         ),
         groups=groups,

@@ -9,18 +9,14 @@ from numpy.typing import NDArray
 from dbpt.auditing.by_group import audited_groups
 from dbpt.auditing.figures import AuditedFactor, PredictionsBy, Verdict, VerdictKind
 from dbpt.auditing.predictions import UserPredictions
+from dbpt.auditing.result import p_text
 from dbpt.auditing.verdict import SIGNIFICANT, SUBJECTS, verdict_of
 from dbpt.data.factors import factor_codes, joint_codes
 from dbpt.data.words import Words
 from dbpt.groups.association import ExplainedErrors, cramers_v, explained_errors
 from dbpt.pseudo_attributes.trust import Guesses
 
-SEVERITY: dict[VerdictKind, str] = {
-    "bias": "the accuracy of {subject} depends on {names}",
-    "untrusted": "nothing follows about {names}, because CLIP's guesses can't be trusted",
-    "no evidence": "there is no evidence of a bias towards {names}",
-    "nothing to compare": "there is nothing to compare for {names}",
-}
+SEVERITY: tuple[VerdictKind, ...] = ("bias", "untrusted", "no evidence", "nothing to compare")
 
 
 def audited_factors(
@@ -45,6 +41,7 @@ def audited_factors(
         size = {"num_classes": len(classes), "num_attributes": len(factor.values)}
         tests.append(explained_errors(is_right, labels, codes[place], seed=seed, **size))
     adjusted = holm([test.p_value for test in tests])
+    is_doubted = [by_guesses and bool(guesses.of_factor(place).doubts) for place in range(len(codes))]
     found = []
     for place, factor in enumerate(words.factors):
         values = list(factor.values)
@@ -60,9 +57,11 @@ def audited_factors(
         verdict = verdict_of(
             groups, explained, guesses.of_factor(place), by=by, by_guesses=by_guesses, attributes=values
         )
-        beyond = _beyond_the_others(is_right, labels, codes, words, place, seed)
-        if verdict.kind == "bias" and (beyond.p_value is None or beyond.p_value > SIGNIFICANT):
-            verdict = replace(verdict, sentence=verdict.sentence + _borrowed(beyond, words, place))
+        others = [other for other in range(len(codes)) if other != place and not is_doubted[other]]
+        beyond = _beyond(is_right, labels, codes, words, place, others, seed) if others else None
+        if verdict.kind == "bias" and beyond is not None and not is_its_own(beyond):
+            names = " and ".join(words.factors[other].name for other in others)
+            verdict = replace(verdict, sentence=verdict.sentence + _borrowed(beyond, names))
         found.append(
             AuditedFactor(
                 name=factor.name,
@@ -79,13 +78,31 @@ def audited_factors(
 
 def verdict_of_factors(factors: Sequence[AuditedFactor], by: PredictionsBy) -> Verdict:
     """Return the verdict on all factors: the kind of the gravest, and a sentence that says which factor has which."""
-    parts = []
-    for kind, text in SEVERITY.items():
-        if names := [factor.name for factor in factors if factor.verdict.kind == kind]:
-            parts.append(text.format(subject=SUBJECTS[by].rstrip(","), names=" and ".join(names)))
-    kind = next(kind for kind in SEVERITY if any(factor.verdict.kind == kind for factor in factors))
-    sentence = "; ".join(parts)
+    subject = SUBJECTS[by].rstrip(",")
+    biased = [factor for factor in factors if factor.verdict.kind == "bias"]
+    own = [factor for factor in biased if factor.explained_beyond is None or is_its_own(factor.explained_beyond)]
+    parts = [
+        (own, f"the accuracy of {subject} depends on {{}}"),
+        (
+            [factor for factor in biased if factor not in own],
+            f"the errors of {subject} {'also ' if own else ''}go with {{}}, which may be due to the other attributes",
+        ),
+        (_of_kind(factors, "untrusted"), "nothing follows about {}, whose values may be wrong"),
+        (_of_kind(factors, "no evidence"), "there is no evidence of a bias towards {}"),
+        (_of_kind(factors, "nothing to compare"), "there is nothing to compare for {}"),
+    ]
+    sentence = "; ".join(text.format(" and ".join(each.name for each in chosen)) for chosen, text in parts if chosen)
+    kind = next(kind for kind in SEVERITY if _of_kind(factors, kind))
     return Verdict(kind=kind, sentence=f"{sentence[0].upper()}{sentence[1:]}.")
+
+
+def _of_kind(factors: Sequence[AuditedFactor], kind: VerdictKind) -> list[AuditedFactor]:
+    return [factor for factor in factors if factor.verdict.kind == kind]
+
+
+def is_its_own(beyond: ExplainedErrors) -> bool:
+    """Return whether errors go with a factor also among images that agree in the others."""
+    return beyond.p_value is not None and beyond.p_value <= SIGNIFICANT
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -102,25 +119,25 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
-def _beyond_the_others(
+def _beyond(
     is_right: NDArray[np.bool_],
     labels: NDArray[np.int64],
     codes: Sequence[NDArray[np.int64]],
     words: Words,
     place: int,
+    others: Sequence[int],
     seed: int,
 ) -> ExplainedErrors:
-    """Test the factor within the classes and the values of all other factors."""
-    others = [i for i in range(len(codes)) if i != place]
-    joint = joint_codes([codes[i] for i in others], [words.sizes[i] for i in others])
+    """Test the factor within the classes and the values of the other factors."""
+    joint = joint_codes([codes[other] for other in others], [words.sizes[other] for other in others])
     known = (joint >= 0) & (codes[place] >= 0)
     strata = labels[known] * (int(joint.max(initial=0)) + 1) + joint[known]
     size = {"num_classes": int(strata.max(initial=0)) + 1, "num_attributes": len(words.factors[place].values)}
     return explained_errors(is_right[known], strata, codes[place][known], seed=seed, **size)
 
 
-def _borrowed(beyond: ExplainedErrors, words: Words, place: int) -> str:
-    others = " and ".join(factor.name for i, factor in enumerate(words.factors) if i != place)
+def _borrowed(beyond: ExplainedErrors, others: str) -> str:
     if beyond.p_value is None:
         return f" Its effect can't be told from that of {others}: they go together in these images."
-    return f" Among images that agree in {others}, no difference is left, so that it may be due to {others} alone."
+    seen = f"no difference can be seen ({p_text(beyond.p_value)})"
+    return f" Among images that agree in {others}, {seen}: {others} may be the reason instead."

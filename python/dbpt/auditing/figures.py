@@ -92,7 +92,7 @@ class AuditedFactor:
     """One of several factors by itself: its verdict, and the groups (class x value) that have images.
 
     ``explained`` is tested within the classes, with a p-value adjusted for the number of factors; ``explained_beyond``
-    within the classes and the values of all other factors, not adjusted.
+    within the classes and the values of all other factors without doubts, not adjusted; None if there are none.
     """
 
     name: str
@@ -101,7 +101,7 @@ class AuditedFactor:
     groups: list[AuditedGroup]
     cramers_v: float | None
     explained: ExplainedErrors
-    explained_beyond: ExplainedErrors
+    explained_beyond: ExplainedErrors | None
 
 
 @dataclass(frozen=True, kw_only=True)

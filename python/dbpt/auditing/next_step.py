@@ -1,8 +1,10 @@
 """What to do after an audit: advice in a sentence, and commands."""
 
+import re
 import shlex
+from collections.abc import Collection, Sequence
 
-from dbpt.auditing.figures import Verdict
+from dbpt.auditing.figures import AuditedFactor, Verdict
 from dbpt.auditing.subject import Subject
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes.trust import Guesses
@@ -17,17 +19,21 @@ ADVICE = {
 }
 
 
-def next_step(subject: Subject, verdict: Verdict, guesses: Guesses, *, by_guesses: bool) -> tuple[str, list[str]]:
+def next_step(
+    subject: Subject, verdict: Verdict, guesses: Guesses, *, by_guesses: bool, factors: Sequence[AuditedFactor] = ()
+) -> tuple[str, list[str]]:
     """Return the advice that follows from the verdict, and the commands that it needs.
 
-    ``by_guesses`` says that the groups are those of the ``guesses``.
+    ``by_guesses`` says that the groups are those of the ``guesses``. Of several ``factors`` the commands have those
+    with a bias.
     """
     if verdict.kind == "nothing to compare" and by_guesses and guesses.n_unknown and not guesses.from_file:
         return "Audit again with a lower --min-confidence, so that more images have an attribute.", []
     if verdict.kind != "bias":
         return ADVICE[verdict.kind], []
     data, run = subject.command[0], f"runs/{subject.dataset.name}"
-    fit = shlex.join(["dbpt", "fit", data, "--out", run, *subject.options])
+    options = _without_factors(subject.options, [each.name for each in factors if each.verdict.kind != "bias"])
+    fit = shlex.join(["dbpt", "fit", data, "--out", run, *options])
     if subject.by == "run" and OBJECTIVES[subject.config.objective].uses_groups:
         label = shlex.join(["dbpt", "label", subject.title, "--split", "train", "--out", f"{subject.title}-labels"])
         config = ["--config", f"{subject.title}/config.toml"]
@@ -51,3 +57,13 @@ def next_step(subject: Subject, verdict: Verdict, guesses: Guesses, *, by_guesse
     guess = ["dbpt", "guess", data, "--out", f"{subject.dataset.name}-guesses.csv"]
     guess += subject.config.options(GUESS_SETTINGS)
     return f"{advice} that dbpt guess writes equally often.", [fit, shlex.join(guess)]
+
+
+def _without_factors(options: Sequence[str], names: Collection[str]) -> list[str]:
+    """Return the options without the entries of those factors in ``--factors``."""
+    kept, flag = [], ""
+    for option in options:
+        flag = option if option.startswith("--") else flag
+        if flag != "--factors" or re.split(r"[\[:]", option)[0].strip() not in names:
+            kept.append(option)
+    return kept

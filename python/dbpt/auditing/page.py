@@ -86,6 +86,7 @@ def render_audit(
         groups=groups,
         factors=[_factor_part(factor) for factor in figures.factors],
         suspects=[factor.name for factor in figures.factors] or figures.data.attributes,
+        untrusted=[factor.name for factor in figures.factors if factor.verdict.kind == "untrusted"],
         worst=_worst(figures),
         named=named,
         chart=_chart(groups, named, BAR_LETTERS, WIDTH),
@@ -118,10 +119,10 @@ def _factor_part(factor: AuditedFactor) -> FactorPart:
     notes = [] if factor.cramers_v is None else [f"Association with the class (Cramér’s V): {factor.cramers_v:.2f}."]
     tests = (
         (factor.explained, f"Errors explained by {factor.name} within the classes", ", adjusted for the suspects"),
-        (factor.explained_beyond, "The same among images that agree in all other suspects", ""),
+        (factor.explained_beyond, "The same among images that agree in the others whose guesses are trusted", ""),
     )
     for test, what, adjusted in tests:
-        if test.share is not None and test.p_value is not None:
+        if test is not None and test.share is not None and test.p_value is not None:
             notes.append(f"{what}: {in_words(test.share)} ({p_text(test.p_value)}{adjusted}).")
     marked = groups[0] if factor.verdict.kind == "bias" else None
     chart, narrow = _chart(groups, marked, BAR_LETTERS, WIDTH), _chart(groups, marked, NARROW_LETTERS, NARROW)

@@ -113,7 +113,8 @@ class Audit:
             f"worst group {percent(self.worst_group_accuracy)} {worst}, {figures.average} average "
             f"{percent(self.average_accuracy)}, gap {points(self.gap)}",
             *_association(figures),
-            "* worst group; the intervals hold for all groups at once; overconf.: mean confidence minus accuracy",
+            f"* worst group; the intervals hold for all groups {'of a table ' if figures.factors else ''}at once; "
+            "overconf.: mean confidence minus accuracy",
         ]
         lines = [*wrapped(heading), ""]
         for factor in figures.factors:
@@ -121,6 +122,8 @@ class Audit:
             lines += [*wrapped([str(factor.verdict)]), ""]
         if figures.factors:
             lines += [f"combinations of {' and '.join(factor.name for factor in figures.factors)}:", ""]
+        if untrusted := [factor.name for factor in figures.factors if factor.verdict.kind == "untrusted"]:
+            notes.append(f"combinations say nothing about {' and '.join(untrusted)}, whose values may be wrong")
         lines += [*_group_table(self.groups, worst_group), "", *wrapped(notes), ""]
         return "\n".join([*lines, *wrapped([str(figures.verdict)])])
 

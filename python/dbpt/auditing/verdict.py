@@ -45,7 +45,8 @@ def verdict_of(
     source, guessed = "CLIP's guesses", "guessed"
     if guesses.from_file:
         source, guessed = "the attributes in the file", "labelled"
-    judged_by = f", judged by {source}" if by_guesses and not by_clusters else ""
+    unchecked = " (not checked)" if guesses.from_file else ""
+    judged_by = f", judged by {source}{unchecked}" if by_guesses and not by_clusters else ""
     names = "the cluster of an image within its class" if by_clusters else names
     without = _without_attribute(groups, guesses) if by_guesses and guesses.n_unknown else ""
     alone = _classes_of_one_attribute(groups)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dbpt.auditing.suspects.figures import DiscoveryFigures, Suspect, SuspectGroup
 from dbpt.data.in_memory import import_pandas
+from dbpt.groups import SMALL_GROUP
 from dbpt.report.text import MISSING, count, percent, render_columns, shorten_group, wrapped
 
 if TYPE_CHECKING:
@@ -92,13 +94,16 @@ class Discovery:
 
 
 def worst_and_best(suspect: Suspect) -> tuple[SuspectGroup, SuspectGroup] | None:
-    """Return the two groups of one class whose accuracies differ most; None if no class has two groups."""
+    """Return the two groups of one class whose accuracies differ most; None if no class has two groups.
+
+    Groups below `SMALL_GROUP` images count only if there are no others.
+    """
     pairs = [
         (worse, better)
-        for worse in suspect.groups
-        for better in suspect.groups
-        if worse.class_name == better.class_name and worse.n and better.n and worse is not better
+        for worse, better in permutations(suspect.groups, 2)
+        if worse.class_name == better.class_name and worse.n and better.n
     ]
+    pairs = [pair for pair in pairs if min(pair[0].n, pair[1].n) >= SMALL_GROUP] or pairs
     return max(pairs, key=lambda pair: (pair[1].accuracy or 0.0) - (pair[0].accuracy or 0.0), default=None)
 
 
