@@ -64,7 +64,12 @@ def test_overwrite_takes_all_that_a_run_wrote(tiny_run, tmp_path):
     (run / "checkpoints" / ".dbpt.safetensors.a1_b2c3d.tmp").write_text("of a run that was killed")
     with RUN_FOLDER.held(run, resume=False, overwrite=True):
         RUN_FOLDER.start(run, {"backbone": {}}, make_config({"data": "t"}), resume=False, overwrite=True)
-    assert {str(path.relative_to(run)) for path in run.rglob("*")} == {"run.json", "config.toml", "checkpoints"}
+    assert {str(path.relative_to(run)) for path in run.rglob("*")} == {
+        "run.json",
+        "config.toml",
+        "checkpoints",
+        "figures",
+    }
 
 
 def test_a_folder_whose_overwriting_is_killed_is_still_a_runs(tiny_run, tmp_path, monkeypatch):
@@ -78,7 +83,7 @@ def test_a_folder_whose_overwriting_is_killed_is_still_a_runs(tiny_run, tmp_path
     for _ in FILES:
         with pytest.raises(KeyboardInterrupt):
             RUN_FOLDER.start(run, {}, make_config({"data": "t"}), resume=False, overwrite=True)
-    assert [path.name for path in run.iterdir()] == ["checkpoints"]
+    assert {path.name for path in run.rglob("*")} == {"checkpoints", "figures"}
 
 
 def fit_while(logged, tiny, out: Path, come, **flags: bool) -> None:

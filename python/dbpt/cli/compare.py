@@ -56,9 +56,9 @@ def _seeds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     callback=_names,
     multiple=True,
     type=RegisteredName(OBJECTIVES),
-    help="objectives; an objective with its groups, such as groupdro:true; or without training "
-    f"{', '.join(TRAINING_FREE)} [default: "
-    f"{' '.join(METHODS)}]",
+    metavar="METHOD ...",
+    help=f"objectives: {', '.join(OBJECTIVES)}; an objective with its groups, such as groupdro:true; without training: "
+    f"{', '.join(TRAINING_FREE)} [default: {' '.join(METHODS)}]",
 )
 @click.option(
     "--heads",

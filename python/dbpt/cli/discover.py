@@ -58,7 +58,7 @@ def discover(
     config: Path | None,
     **options: Any,
 ) -> None:
-    """Search a catalogue for attributes that explain a classifier's errors.
+    """Search for attributes that explain the errors of a classifier.
 
     DATA is as for dbpt fit; it needs no splits and no attributes. A --config for dbpt fit serves too. CLIP guesses
     about fifty families of attributes, from backgrounds to image quality. The report ranks those that explain errors

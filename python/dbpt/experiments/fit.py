@@ -79,7 +79,8 @@ def fit(
     config = with_data(make_config(chosen), data)
     with joined_ranks(config.device) as ranks, ExitStack() as held:
         ranks.from_first(lambda: held.enter_context(RUN_FOLDER.held(out, resume=resume, overwrite=overwrite)))
-        config = ranks.from_first(lambda: RUN_FOLDER.in_its_precision(out, config, resume=resume))
+        of_run = ranks.from_first(lambda: RUN_FOLDER.in_its_precision(out, config, resume=resume).image_precision)
+        config = replace(config, image_precision=of_run)
         ranks.from_first(lambda: RUN_FOLDER.check_settings(out, config, resume=resume))
         return _fit_on(ranks, config, out, resume=resume, overwrite=overwrite)
 
