@@ -147,6 +147,14 @@ def test_the_printed_commands_run_as_they_stand(found, demo, command, tmp_path, 
     assert audited["data"]["attributes"] == ["land", "water"]
 
 
+def test_the_command_of_a_run_on_a_known_data_set_reads_its_data_again(demo, command, tmp_path):
+    settings = {name: value for name, value in demo.items() if name != "catalogue"}
+    run = dbpt.fit("waterbirds", out=tmp_path / "run", head="linear", epochs=1, baselines=False, **settings)
+    for found in (dbpt.audit(predictions=run.folder), dbpt.discover(predictions=run.folder, cache=demo["cache"])):
+        code, _, err = command(*shlex.split(found.figures.command)[1:])
+        assert code == 0, err
+
+
 def test_the_command_repeats_the_search_byte_for_byte(found, command, tmp_path):
     arguments = shlex.split(found.figures.command)[1:]
     arguments[arguments.index("--out") + 1] = str(tmp_path / "again")

@@ -16,7 +16,7 @@ from dbpt.auditing.predictions import UserPredictions, array_predictions, likeli
 from dbpt.auditing.probe import check_installed, probe_predictions
 from dbpt.clip import Backbone
 from dbpt.clip.zero_shot import zero_shot_weights
-from dbpt.data import SPLITS, Dataset
+from dbpt.data import DATASETS, SPLITS, Dataset
 from dbpt.data.in_memory import DataLike
 from dbpt.errors import InputError
 from dbpt.experiments.checks import check_before_reading
@@ -222,7 +222,7 @@ def _subject_of_run(
         predictions=likeliest(classifier.head.probabilities(images.features)),
         by="run",
         title=run,
-        source=str(dataset.source),
+        source=config.data if config.data in DATASETS else str(dataset.source),
         which=["--predictions", run, "--split", split],
         repeated=config.options(read.difference(OF_THE_RUN)),
         options=config.options(read),
